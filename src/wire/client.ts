@@ -1,0 +1,383 @@
+/**
+ * An HTTP/1.1 client for one server: kept-alive connections, one exchange at a time on each, every byte streamed.
+ */
+import { connect as connectTcp, type Socket } from 'node:net'
+import { type ConnectionOptions, connect as connectTls } from 'node:tls'
+import { coarseNowMs, unwatch, type Watched, watch } from './deadlines.ts'
+import { MalformedMessage, type ReaderLimits, type ResponseHead, ResponseReader, type ResponseSink } from './http1.ts'
+
+/** Where an attempt broke. */
+export type WireFailure =
+  | 'connect'
+  | 'connect-timeout'
+  | 'response-head'
+  | 'headers-timeout'
+  | 'response-malformed'
+  | 'response-body'
+  | 'idle-timeout'
+
+/** Who asked: receives the answer to one request on one connection. After `onEnd` or `onFailure` nothing more comes. */
+export interface ClientExchange extends ResponseSink {
+  /** The connection stands; not called where it stood already when it was taken. */
+  onReady(): void
+  /** All bytes that had arrived so far have been reported: what was held back for a larger write can go on. */
+  onPause(): void
+  /** The server reads again: body bytes may follow. */
+  onDrain(): void
+  /** The request was answered with 101: the connection's `detach` gives the socket. */
+  onUpgrade(head: ResponseHead): void
+  onFailure(failure: WireFailure, cause: Error | null): void
+}
+
+/** How to reach a server, and how long to wait for it. Times in milliseconds. */
+export interface PoolSettings {
+  readonly hostname: string
+  readonly port: number
+  /** Options for node:tls, or null for plain TCP. */
+  readonly tls: ConnectionOptions | null
+  readonly connectTimeoutMs: number
+  /** From the request's last byte to the end of the answer's head. */
+  readonly headersTimeoutMs: number
+  /** Without a byte in either direction. */
+  readonly idleTimeoutMs: number
+  /** An idle connection is closed after this; it must lie below the server's own limit. */
+  readonly keepAliveMs: number
+  /** Idle connections beyond this number are closed. */
+  readonly maxIdle: number
+  readonly limits: ReaderLimits
+  readonly lenient: boolean
+}
+
+/** How far below the server's own keep-alive limit ours stays: the time a request may be on its way. */
+const KEEP_ALIVE_MARGIN_MS = 1000
+
+/** The connections to one server. */
+export class ServerPool {
+  readonly settings: PoolSettings
+  /** The one used last is taken first, so that the rest can grow old and close. */
+  readonly #idle: Connection[] = []
+  #closed = false
+  /** Connections that stand or are being made. */
+  open = 0
+  /** Connections with an exchange on them. */
+  active = 0
+  /** Connections made so far, and exchanges that found a kept-alive one. */
+  connects = 0
+  reuses = 0
+
+  constructor(settings: PoolSettings) {
+    this.settings = settings
+  }
+
+  get idle(): number {
+    return this.#idle.length
+  }
+
+  /**
+   * A connection for one exchange: the idle one used last, else a new one.
+   * @param fresh never take an idle one
+   */
+  take(exchange: ClientExchange, fresh: boolean): Connection {
+    this.active++
+    if (!fresh) {
+      for (let connection = this.#idle.pop(); connection !== undefined; connection = this.#idle.pop()) {
+        if (!connection.usable) continue
+        this.reuses++
+        connection.assign(exchange)
+        return connection
+      }
+    }
+    this.connects++
+    this.open++
+    const connection = new Connection(this)
+    connection.assign(exchange)
+    return connection
+  }
+
+  /** Idle connections close now, the others when their exchange is over. */
+  close(): void {
+    this.#closed = true
+    for (const connection of this.#idle.splice(0)) connection.destroy()
+  }
+
+  /** @internal */
+  release(connection: Connection): void {
+    if (this.#closed || this.#idle.length >= this.settings.maxIdle) connection.destroy()
+    else this.#idle.push(connection)
+  }
+
+  /** @internal */
+  forget(connection: Connection): void {
+    this.open--
+    const at = this.#idle.indexOf(connection)
+    if (at !== -1) this.#idle.splice(at, 1)
+  }
+}
+
+type Phase = 'connecting' | 'idle' | 'sending' | 'awaiting' | 'receiving' | 'closed'
+
+/** One connection to a server. `send`, then body bytes, then `finish`; the exchange hears the answer. */
+export class Connection implements Watched {
+  readonly #pool: ServerPool
+  readonly #socket: Socket
+  readonly #reader: ResponseReader
+  #exchange: ClientExchange | null = null
+  #phase: Phase = 'connecting'
+  #connected = false
+  #requestDone = false
+  #keepAlive = true
+  #keepAliveMs: number
+  #upgraded: ResponseHead | null = null
+  #lastError: Error | null = null
+  deadlineMs: number
+  /** The connection had served an exchange before this one. */
+  reused = false
+  /** A byte of the answer to the current exchange has come. */
+  answered = false
+
+  constructor(pool: ServerPool) {
+    const { settings } = pool
+    this.#pool = pool
+    this.#keepAliveMs = settings.keepAliveMs
+    this.#reader = new ResponseReader(settings.limits, settings.lenient)
+    const address = { host: settings.hostname, port: settings.port, allowHalfOpen: true, noDelay: true }
+    this.#socket = settings.tls === null ? connectTcp(address) : connectTls({ ...settings.tls, ...address })
+    this.#socket.on(settings.tls === null ? 'connect' : 'secureConnect', () => this.#onConnected())
+    this.#socket.on('data', (bytes: Buffer) => this.#onBytes(bytes))
+    this.#socket.on('drain', () => this.#onDrained())
+    this.#socket.on('end', () => this.#onPeerEnd())
+    this.#socket.on('error', (error: Error) => {
+      this.#lastError = error
+    })
+    this.#socket.on('close', () => this.#onClosed())
+    watch(this)
+    this.deadlineMs = coarseNowMs() + settings.connectTimeoutMs
+  }
+
+  /** Can take another exchange. */
+  get usable(): boolean {
+    return this.#phase === 'idle' && this.deadlineMs > coarseNowMs()
+  }
+
+  /** The connection stands. */
+  get ready(): boolean {
+    return this.#connected
+  }
+
+  /** @internal */
+  assign(exchange: ClientExchange): void {
+    this.#exchange = exchange
+    this.answered = false
+    this.#requestDone = false
+    if (this.#connected) {
+      this.reused = true
+      this.#phase = 'sending'
+    }
+  }
+
+  /**
+   * Sends a request head.
+   * @param head with its empty line, a Latin-1 string
+   * @param method of the request
+   * @param upgrade the head asks for an upgrade
+   */
+  send(head: string, method: string, upgrade: boolean): void {
+    this.#reader.begin(this, method, upgrade)
+    this.#touch()
+    this.#socket.write(head, 'latin1')
+  }
+
+  /**
+   * Sends body bytes as they are.
+   * @returns false where the server does not keep up: wait for `onDrain`
+   */
+  write(bytes: Buffer): boolean {
+    this.#touch()
+    return this.#socket.write(bytes)
+  }
+
+  /**
+   * Sends body bytes as one chunk (RFC 9112 section 7.1).
+   * @returns false where the server does not keep up: wait for `onDrain`
+   */
+  writeChunk(bytes: Buffer): boolean {
+    this.#touch()
+    this.#socket.cork()
+    this.#socket.write(`${bytes.length.toString(16)}\r\n`, 'latin1')
+    this.#socket.write(bytes)
+    const keepsUp = this.#socket.write('\r\n', 'latin1')
+    this.#socket.uncork()
+    return keepsUp
+  }
+
+  /**
+   * The request is complete.
+   * @param lastChunk the last chunk with its trailer section, or null where the body is not chunked
+   */
+  finish(lastChunk: string | null): void {
+    if (lastChunk !== null) this.#socket.write(lastChunk, 'latin1')
+    this.#requestDone = true
+    if (this.#phase === 'sending') {
+      this.#phase = 'awaiting'
+      this.deadlineMs = coarseNowMs() + this.#pool.settings.headersTimeoutMs
+    }
+  }
+
+  /** The reader of the answer does not keep up: take no more bytes from the server. */
+  pause(): void {
+    this.#socket.pause()
+  }
+
+  resume(): void {
+    this.#touch()
+    this.#socket.resume()
+  }
+
+  /** Bytes went on in one of the two directions: the idle time starts anew. */
+  touch(): void {
+    this.#touch()
+  }
+
+  /** Ends the exchange from our side; nothing more is reported. */
+  abort(): void {
+    this.#exchange = null
+    this.destroy()
+  }
+
+  /**
+   * Hands the socket over after an upgrade. The connection is done with it.
+   * @returns the socket, paused, and the bytes that came behind the 101 head
+   */
+  detach(): { socket: Socket; rest: Buffer | null } {
+    const rest = this.#reader.rest
+    this.#socket.pause()
+    // The other listeners stay: they do nothing once the phase is 'closed'.
+    this.#socket.removeAllListeners('data')
+    this.#socket.removeAllListeners('drain')
+    this.#exchange = null
+    this.#gone()
+    return { socket: this.#socket, rest }
+  }
+
+  /** @internal */
+  destroy(): void {
+    this.#gone()
+    this.#socket.destroy()
+  }
+
+  /** A deadline has passed. */
+  expire(): void {
+    if (this.#phase === 'idle') this.destroy()
+    else if (this.#phase === 'connecting') this.#fail('connect-timeout', null)
+    else if (this.#phase === 'awaiting') this.#fail('headers-timeout', null)
+    else this.#fail('idle-timeout', null)
+  }
+
+  onInformation(head: ResponseHead): void {
+    this.#exchange?.onInformation(head)
+  }
+
+  onHead(head: ResponseHead): void {
+    this.#phase = 'receiving'
+    this.#keepAlive = head.keepAlive
+    if (head.keepAliveTimeoutMs !== -1) {
+      const hinted = Math.max(head.keepAliveTimeoutMs - KEEP_ALIVE_MARGIN_MS, 0)
+      this.#keepAliveMs = Math.min(hinted, this.#pool.settings.keepAliveMs)
+    }
+    if (head.status === 101) this.#upgraded = head
+    else this.#exchange?.onHead(head)
+  }
+
+  onBody(piece: Buffer): void {
+    this.#exchange?.onBody(piece)
+  }
+
+  onEnd(rawTrailers: string[]): void {
+    const exchange = this.#exchange
+    this.#exchange = null
+    exchange?.onEnd(rawTrailers)
+  }
+
+  #touch(): void {
+    if (this.#phase === 'sending' || this.#phase === 'receiving') {
+      this.deadlineMs = coarseNowMs() + this.#pool.settings.idleTimeoutMs
+    }
+  }
+
+  #onConnected(): void {
+    this.#connected = true
+    if (this.#phase !== 'connecting') return
+    this.#phase = this.#requestDone ? 'awaiting' : 'sending'
+    const { headersTimeoutMs, idleTimeoutMs } = this.#pool.settings
+    this.deadlineMs = coarseNowMs() + (this.#requestDone ? headersTimeoutMs : idleTimeoutMs)
+    this.#exchange?.onReady()
+  }
+
+  #onBytes(bytes: Buffer): void {
+    this.answered = true
+    try {
+      this.#reader.push(bytes)
+    } catch (error) {
+      if (!(error instanceof MalformedMessage)) throw error
+      // Behind a complete answer there is nobody left to tell: the poisoned connection is closed, never reused.
+      this.#fail('response-malformed', error)
+      return
+    }
+    if (this.#phase === 'closed') return
+    if (this.#upgraded !== null) {
+      this.#exchange?.onUpgrade(this.#upgraded)
+    } else if (this.#reader.busy) {
+      if (this.#phase === 'awaiting') this.deadlineMs = coarseNowMs() + this.#pool.settings.headersTimeoutMs
+      else this.#touch()
+      this.#exchange?.onPause()
+    } else this.#settle()
+  }
+
+  /** The answer is complete: keep the connection, if both messages ended where they should. */
+  #settle(): void {
+    if (this.#phase === 'closed') return
+    if (!this.#keepAlive || !this.#requestDone || this.#keepAliveMs === 0) {
+      this.destroy()
+      return
+    }
+    this.#phase = 'idle'
+    this.deadlineMs = coarseNowMs() + this.#keepAliveMs
+    this.#pool.active--
+    // The reader of this answer may have paused us; an idle connection must hear the server close.
+    if (this.#socket.isPaused()) this.#socket.resume()
+    this.#pool.release(this)
+  }
+
+  #onDrained(): void {
+    this.#touch()
+    this.#exchange?.onDrain()
+  }
+
+  #onPeerEnd(): void {
+    if (this.#phase === 'closed') return
+    if (this.#reader.end()) this.destroy()
+    else this.#fail(this.#phase === 'receiving' ? 'response-body' : 'response-head', null)
+  }
+
+  #onClosed(): void {
+    if (this.#phase === 'closed') return
+    const failure = !this.#connected ? 'connect' : this.#phase === 'receiving' ? 'response-body' : 'response-head'
+    this.#fail(failure, this.#lastError)
+  }
+
+  #fail(failure: WireFailure, cause: Error | null): void {
+    const exchange = this.#exchange
+    this.#exchange = null
+    this.destroy()
+    exchange?.onFailure(failure, cause)
+  }
+
+  #gone(): void {
+    if (this.#phase === 'closed') return
+    if (this.#phase !== 'idle') this.#pool.active--
+    this.#phase = 'closed'
+    this.deadlineMs = Number.POSITIVE_INFINITY
+    unwatch(this)
+    this.#pool.forget(this)
+  }
+}

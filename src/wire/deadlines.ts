@@ -1,0 +1,44 @@
+/**
+ * One coarse clock and one sweep for all deadlines of the wire, so that a request costs no timer of its own.
+ */
+
+/** How often deadlines are looked at, in milliseconds; also how late one may be noticed. */
+export const TICK_MS = 50
+
+/** Something with a deadline. */
+export interface Watched {
+  /** In milliseconds of `coarseNowMs`; Infinity where nothing is awaited. */
+  deadlineMs: number
+  /** Called once the deadline has passed, at most once a tick. */
+  expire(): void
+}
+
+const watched = new Set<Watched>()
+let timer: ReturnType<typeof setInterval> | null = null
+let nowMs = 0
+
+/** Milliseconds on a monotonic clock, at most one tick behind while anything is watched. */
+export function coarseNowMs(): number {
+  return nowMs
+}
+
+/** Looks after a thing's deadline until `unwatch`. */
+export function watch(thing: Watched): void {
+  watched.add(thing)
+  if (timer !== null) return
+  nowMs = performance.now()
+  timer = setInterval(sweep, TICK_MS)
+  timer.unref()
+}
+
+export function unwatch(thing: Watched): void {
+  watched.delete(thing)
+  if (watched.size > 0 || timer === null) return
+  clearInterval(timer)
+  timer = null
+}
+
+function sweep(): void {
+  nowMs = performance.now()
+  for (const thing of watched) if (thing.deadlineMs <= nowMs) thing.expire()
+}

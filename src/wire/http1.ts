@@ -1,0 +1,517 @@
+/**
+ * HTTP/1.1 responses as bytes (RFC 9112): a strict streaming reader. It knows no socket and never guesses.
+ */
+import { type Repaired, repairHead } from './repair.ts'
+
+/** The head of one response, interim (1xx) or final. */
+export interface ResponseHead {
+  /** 1 for HTTP/1.1, 0 for HTTP/1.0. */
+  readonly minor: 0 | 1
+  /** 100 to 999. */
+  readonly status: number
+  /** The reason phrase as received, often ''. A Latin-1 string. */
+  readonly reason: string
+  /** Field names and values as received: name, value, name, value; Latin-1 strings. */
+  readonly rawHeaders: string[]
+  /** How the body ends (RFC 9112 section 6.3). */
+  readonly framing: 'none' | 'length' | 'chunked' | 'close'
+  /** The body's length in bytes where framing is `length`, else 0. */
+  readonly contentLength: number
+  /** The peer keeps the connection open after this answer (RFC 9112 section 9.3). */
+  readonly keepAlive: boolean
+  /** The peer's `Keep-Alive: timeout` in milliseconds, or -1. */
+  readonly keepAliveTimeoutMs: number
+  /** What a lenient reader mended in the head, or null. */
+  readonly repaired: string | null
+}
+
+/** Receives what the reader finds, in order: interim heads, one final head, body pieces, the end. */
+export interface ResponseSink {
+  onInformation(head: ResponseHead): void
+  onHead(head: ResponseHead): void
+  /** A piece of the body. It may share memory with the bytes that were pushed. */
+  onBody(piece: Buffer): void
+  /** The body is complete. Trailer fields as name, value, ...; empty where there were none. */
+  onEnd(rawTrailers: string[]): void
+}
+
+/** Limits of one response; beyond them it counts as malformed. */
+export interface ReaderLimits {
+  /** Bytes of a head, and of a trailer section. */
+  readonly maxHeadBytes: number
+  /** Fields of a head, and of a trailer section. */
+  readonly maxFields: number
+}
+
+export const DEFAULT_LIMITS: ReaderLimits = { maxHeadBytes: 64 * 1024, maxFields: 1000 }
+
+/** Bytes that chunk extensions of one message may take in all. They mean nothing to us and are dropped. */
+const MAX_EXTENSION_BYTES = 16 * 1024
+
+/** RFC 9110 section 5.6.2: the characters of a token. */
+const TOKEN = new Uint8Array(256)
+for (const c of "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+  TOKEN[c.charCodeAt(0)] = 1
+
+/** RFC 9110 section 5.5: what a field value may not hold. HTAB, SP, VCHAR and obs-text are allowed. */
+const FORBIDDEN = new Uint8Array(256)
+for (let c = 0; c < 32; c++) if (c !== 9) FORBIDDEN[c] = 1
+FORBIDDEN[127] = 1
+
+const CR = 13
+const LF = 10
+const SP = 32
+const HTAB = 9
+const COLON = 58
+const SEMICOLON = 59
+const HEAD_END = Buffer.from('\r\n\r\n', 'latin1')
+const PREFIX = 'HTTP/1.'
+const NO_FIELDS: string[] = []
+
+/** A message that breaks RFC 9112. `message` says how, for the log; nothing of it goes to a client. */
+export class MalformedMessage extends Error {}
+
+type State =
+  | 'idle'
+  | 'head'
+  | 'length'
+  | 'chunk-size'
+  | 'extension'
+  | 'size-lf'
+  | 'chunk'
+  | 'chunk-cr'
+  | 'chunk-lf'
+  | 'trailers'
+  | 'close'
+  | 'tunnel'
+
+/**
+ * Reads the responses of one connection, one after the other. `begin` it once per request, `push` what arrives.
+ * After `push` threw, the connection is of no more use.
+ */
+export class ResponseReader {
+  readonly #limits: ReaderLimits
+  readonly #lenient: boolean
+  #sink: ResponseSink | null = null
+  #state: State = 'idle'
+  /** Bytes of a head or trailer section that is not complete yet. */
+  #held: Buffer | null = null
+  /** Bytes of the body or of the current chunk still to come. */
+  #remaining = 0
+  #sizeDigits = 0
+  #extensionBytes = 0
+  #extensionOpen = false
+  #bodiless = false
+  #upgradeAsked = false
+  #rest: Buffer | null = null
+
+  constructor(limits: ReaderLimits = DEFAULT_LIMITS, lenient = false) {
+    this.#limits = limits
+    this.#lenient = lenient
+  }
+
+  /** True while an answer is awaited or under way. */
+  get busy(): boolean {
+    return this.#state !== 'idle'
+  }
+
+  /** True once an upgrade was answered by 101: what follows is not HTTP. */
+  get tunnelled(): boolean {
+    return this.#state === 'tunnel'
+  }
+
+  /** Bytes that came behind a 101 head in the same push, or null. */
+  get rest(): Buffer | null {
+    return this.#rest
+  }
+
+  /**
+   * Expects the answer to a request.
+   * @param method of the request: HEAD has no body in its answer (RFC 9110 section 9.3.2)
+   * @param upgradeAsked a 101 is an answer only where the request asked for it
+   */
+  begin(sink: ResponseSink, method: string, upgradeAsked: boolean): void {
+    this.#sink = sink
+    this.#state = 'head'
+    this.#bodiless = method === 'HEAD'
+    this.#upgradeAsked = upgradeAsked
+  }
+
+  /**
+   * Takes the next bytes and reports to the sink what is complete in them.
+   * @throws {MalformedMessage} where the bytes are not what RFC 9112 allows, or are more than was asked for
+   */
+  push(bytes: Buffer): void {
+    let at = 0
+    while (at < bytes.length) {
+      switch (this.#state) {
+        case 'head':
+          at = this.#readHead(bytes, at)
+          break
+        case 'length': {
+          const end = Math.min(bytes.length, at + this.#remaining)
+          this.#remaining -= end - at
+          const piece = at === 0 && end === bytes.length ? bytes : bytes.subarray(at, end)
+          at = end
+          this.#sink!.onBody(piece)
+          if (this.#remaining === 0) this.#finish(NO_FIELDS)
+          break
+        }
+        case 'close':
+          this.#sink!.onBody(at === 0 ? bytes : bytes.subarray(at))
+          at = bytes.length
+          break
+        case 'trailers':
+          at = this.#readTrailers(bytes, at)
+          break
+        case 'tunnel':
+          this.#rest = bytes.subarray(at)
+          return
+        case 'idle':
+          throw new MalformedMessage(`${bytes.length - at} bytes beyond the end of the answer`)
+        default:
+          at = this.#readChunks(bytes, at)
+      }
+    }
+  }
+
+  /**
+   * The peer closed its side.
+   * @returns true where that is the proper end of the answer, false where the answer was cut off
+   */
+  end(): boolean {
+    if (this.#state !== 'close') return this.#state === 'idle' || this.#state === 'tunnel'
+    this.#finish(NO_FIELDS)
+    return true
+  }
+
+  #finish(rawTrailers: string[]): void {
+    const sink = this.#sink!
+    this.#state = 'idle'
+    this.#sink = null
+    sink.onEnd(rawTrailers)
+  }
+
+  #readHead(bytes: Buffer, at: number): number {
+    const section = this.#section(bytes, at)
+    if (section === null) return bytes.length
+    const head = parseHead(section.text, this.#limits.maxFields, section.repaired)
+    if (head.status < 200 && head.status !== 101) {
+      if (head.framing !== 'none') throw new MalformedMessage(`${head.status} with a body`)
+      this.#sink!.onInformation(head)
+      return section.next
+    }
+    this.#startBody(head)
+    return section.next
+  }
+
+  #startBody(head: ResponseHead): void {
+    const sink = this.#sink!
+    if (head.status === 101) {
+      if (!this.#upgradeAsked) throw new MalformedMessage('101 without a request to upgrade')
+      this.#state = 'tunnel'
+      sink.onHead(head)
+      return
+    }
+    const framing = this.#bodiless ? 'none' : head.framing
+    if (framing === 'none' || (framing === 'length' && head.contentLength === 0)) {
+      sink.onHead(head)
+      this.#finish(NO_FIELDS)
+      return
+    }
+    if (framing === 'length') {
+      this.#state = 'length'
+      this.#remaining = head.contentLength
+    } else if (framing === 'chunked') {
+      this.#state = 'chunk-size'
+      this.#remaining = 0
+      this.#sizeDigits = 0
+      this.#extensionBytes = 0
+    } else this.#state = 'close'
+    sink.onHead(head)
+  }
+
+  /** The text of a head or trailer section up to its last CRLF, once held and new bytes make it complete. */
+  #section(bytes: Buffer, at: number): { text: string; next: number; repaired: string | null } | null {
+    const held = this.#held
+    const from = held === null ? bytes : Buffer.concat([held, bytes.subarray(at)])
+    const start = held === null ? at : 0
+    const section = this.#lenient ? repairHead(from.toString('latin1', start)) : strictSection(from, start)
+    if (section === null) {
+      this.#hold(from.subarray(start))
+      return null
+    }
+    if (section.length > this.#limits.maxHeadBytes) throw new MalformedMessage('head too large')
+    this.#held = null
+    const next = at + section.length - (held === null ? 0 : held.length)
+    return { text: section.text, next, repaired: section.what }
+  }
+
+  #hold(bytes: Buffer): void {
+    if (bytes.length > this.#limits.maxHeadBytes) throw new MalformedMessage('head too large')
+    if (this.#state === 'head') {
+      // What can never become a head is refused at once, not after a time-out.
+      const begin = bytes.toString('latin1', 0, PREFIX.length)
+      if (!PREFIX.startsWith(begin)) throw new MalformedMessage('not an HTTP/1 answer')
+    }
+    if (!this.#lenient) {
+      for (let i = bytes.indexOf(LF); i !== -1; i = bytes.indexOf(LF, i + 1)) {
+        if (i === 0 || bytes[i - 1] !== CR) throw new MalformedMessage('line ends in a bare LF')
+      }
+    }
+    // A copy: the pushed bytes may be a window of a buffer that is filled again.
+    this.#held = Buffer.from(bytes)
+  }
+
+  #readTrailers(bytes: Buffer, at: number): number {
+    if (this.#held === null && bytes[at] === CR) {
+      if (at + 1 === bytes.length) {
+        this.#held = Buffer.from([CR])
+        return at + 1
+      }
+      if (bytes[at + 1] !== LF) throw new MalformedMessage('CR without LF after the last chunk')
+      this.#finish(NO_FIELDS)
+      return at + 2
+    }
+    if (this.#held !== null && this.#held.length === 1 && this.#held[0] === CR) {
+      if (bytes[at] !== LF) throw new MalformedMessage('CR without LF after the last chunk')
+      this.#held = null
+      this.#finish(NO_FIELDS)
+      return at + 1
+    }
+    const section = this.#section(bytes, at)
+    if (section === null) return bytes.length
+    const fields: string[] = []
+    parseFields(section.text, 0, fields, this.#limits.maxFields)
+    this.#finish(fields)
+    return section.next
+  }
+
+  /** RFC 9112 section 7.1. Longer than most: one byte machine, so that no split of the bytes can matter. */
+  #readChunks(bytes: Buffer, from: number): number {
+    let at = from
+    while (at < bytes.length) {
+      switch (this.#state) {
+        case 'chunk-size': {
+          const c = bytes[at++] as number
+          const digit = hexDigit(c)
+          if (digit !== -1) {
+            if (++this.#sizeDigits > 13) throw new MalformedMessage('chunk size too large')
+            this.#remaining = this.#remaining * 16 + digit
+          } else if (this.#sizeDigits === 0) throw new MalformedMessage('chunk size without a digit')
+          else if (c === CR) this.#state = 'size-lf'
+          else if (c === SEMICOLON || c === SP || c === HTAB) {
+            this.#extensionOpen = c === SEMICOLON
+            this.#state = 'extension'
+          } else throw new MalformedMessage('chunk size with an odd character')
+          break
+        }
+        case 'extension': {
+          const c = bytes[at++] as number
+          if (++this.#extensionBytes > MAX_EXTENSION_BYTES) throw new MalformedMessage('chunk extensions too large')
+          if (c === CR) {
+            if (!this.#extensionOpen) throw new MalformedMessage('white space after the chunk size')
+            this.#state = 'size-lf'
+          } else if (c === SEMICOLON) this.#extensionOpen = true
+          else if (FORBIDDEN[c] === 1) throw new MalformedMessage('control character in a chunk extension')
+          else if (!this.#extensionOpen && c !== SP && c !== HTAB)
+            throw new MalformedMessage('chunk size with an odd character')
+          break
+        }
+        case 'size-lf':
+          if (bytes[at++] !== LF) throw new MalformedMessage('CR without LF after the chunk size')
+          this.#sizeDigits = 0
+          if (this.#remaining === 0) {
+            this.#state = 'trailers'
+            return at
+          }
+          this.#state = 'chunk'
+          break
+        case 'chunk': {
+          const end = Math.min(bytes.length, at + this.#remaining)
+          this.#remaining -= end - at
+          const piece = bytes.subarray(at, end)
+          at = end
+          if (this.#remaining === 0) this.#state = 'chunk-cr'
+          this.#sink!.onBody(piece)
+          break
+        }
+        case 'chunk-cr':
+          if (bytes[at++] !== CR) throw new MalformedMessage('chunk longer than its size')
+          this.#state = 'chunk-lf'
+          break
+        case 'chunk-lf':
+          if (bytes[at++] !== LF) throw new MalformedMessage('CR without LF after a chunk')
+          this.#state = 'chunk-size'
+          break
+        default:
+          return at
+      }
+    }
+    return at
+  }
+}
+
+function strictSection(bytes: Buffer, start: number): Repaired | null {
+  const end = bytes.indexOf(HEAD_END, start)
+  if (end === -1) return null
+  return { text: bytes.toString('latin1', start, end + 2), length: end + 4 - start, what: null }
+}
+
+function hexDigit(c: number): number {
+  if (c >= 48 && c <= 57) return c - 48
+  const lower = c | 32
+  return lower >= 97 && lower <= 102 ? lower - 87 : -1
+}
+
+/** What the fields say about framing and persistence, gathered while they are read. */
+interface Framing {
+  contentLength: number
+  chunked: boolean
+  transferEncoded: boolean
+  close: boolean
+  keepAlive: boolean
+  keepAliveTimeoutMs: number
+}
+
+function parseHead(text: string, maxFields: number, repaired: string | null): ResponseHead {
+  if (!text.startsWith(PREFIX)) throw new MalformedMessage('not an HTTP/1 answer')
+  const minor = text.charCodeAt(7) - 48
+  if ((minor !== 0 && minor !== 1) || text.charCodeAt(8) !== SP) throw new MalformedMessage('odd HTTP version')
+  const status = threeDigits(text, 9)
+  if (status < 100) throw new MalformedMessage('odd status code')
+  const lineEnd = text.indexOf('\r', 12)
+  // A missing space before an absent reason phrase is what many servers send, and can be read only one way.
+  if (lineEnd !== 12 && text.charCodeAt(12) !== SP) throw new MalformedMessage('odd status line')
+  for (let i = 13; i < lineEnd; i++) {
+    if (FORBIDDEN[text.charCodeAt(i)] === 1) throw new MalformedMessage('control character in the reason phrase')
+  }
+  if (text.charCodeAt(lineEnd + 1) !== LF) throw new MalformedMessage('CR without LF in the status line')
+  const rawHeaders: string[] = []
+  const said = parseFields(text, lineEnd + 2, rawHeaders, maxFields)
+  if (said.transferEncoded) {
+    // RFC 9112 section 6.1: with both lengths, with another coding, or from HTTP/1.0, the framing can't be trusted.
+    if (said.contentLength !== -1) throw new MalformedMessage('both Content-Length and Transfer-Encoding')
+    if (!said.chunked) throw new MalformedMessage('a transfer coding other than chunked')
+    if (minor === 0) throw new MalformedMessage('Transfer-Encoding in HTTP/1.0')
+  }
+  return {
+    minor,
+    status,
+    reason: lineEnd > 13 ? text.slice(13, lineEnd) : '',
+    rawHeaders,
+    framing: framingOf(status, said),
+    contentLength: said.contentLength === -1 ? 0 : said.contentLength,
+    keepAlive: minor === 1 ? !said.close : said.keepAlive && !said.close,
+    keepAliveTimeoutMs: said.keepAliveTimeoutMs,
+    repaired,
+  }
+}
+
+function framingOf(status: number, said: Framing): ResponseHead['framing'] {
+  if (status === 204 || status === 304 || status === 101) return 'none'
+  if (status < 200) return said.transferEncoded || said.contentLength > 0 ? 'length' : 'none'
+  if (said.transferEncoded) return 'chunked'
+  return said.contentLength === -1 ? 'close' : 'length'
+}
+
+function threeDigits(text: string, at: number): number {
+  let value = 0
+  for (let i = at; i < at + 3; i++) {
+    const digit = text.charCodeAt(i) - 48
+    if (!(digit >= 0 && digit <= 9)) throw new MalformedMessage('odd status code')
+    value = value * 10 + digit
+  }
+  return value
+}
+
+/**
+ * Reads field lines (RFC 9112 section 5) from `at` to the end of `text` into `out`, each line with its CRLF.
+ * One pass, since it runs for each answer; that is why it is long.
+ */
+function parseFields(text: string, at: number, out: string[], maxFields: number): Framing {
+  const said: Framing = {
+    contentLength: -1,
+    chunked: false,
+    transferEncoded: false,
+    close: false,
+    keepAlive: false,
+    keepAliveTimeoutMs: -1,
+  }
+  let i = at
+  let fields = 0
+  while (i < text.length) {
+    const nameStart = i
+    while (TOKEN[text.charCodeAt(i)] === 1) i++
+    if (i === nameStart || text.charCodeAt(i) !== COLON) throw new MalformedMessage(badName(text, i, nameStart))
+    const name = text.slice(nameStart, i)
+    i++
+    let c = text.charCodeAt(i)
+    while (c === SP || c === HTAB) c = text.charCodeAt(++i)
+    const valueStart = i
+    while (c !== CR) {
+      if (FORBIDDEN[c] === 1) throw new MalformedMessage(`control character in field ${name}`)
+      c = text.charCodeAt(++i)
+    }
+    let valueEnd = i
+    while (valueEnd > valueStart && isBlank(text.charCodeAt(valueEnd - 1))) valueEnd--
+    if (text.charCodeAt(i + 1) !== LF) throw new MalformedMessage(`bare CR in field ${name}`)
+    i += 2
+    if (++fields > maxFields) throw new MalformedMessage('too many fields')
+    const value = text.slice(valueStart, valueEnd)
+    out.push(name, value)
+    noteFraming(said, name, value)
+  }
+  return said
+}
+
+function isBlank(c: number): boolean {
+  return c === SP || c === HTAB
+}
+
+function badName(text: string, at: number, nameStart: number): string {
+  const c = text.charCodeAt(at)
+  if (at === nameStart && isBlank(c)) return 'folded field line'
+  if (isBlank(c)) return 'white space before the colon of a field'
+  return 'a field line without a proper name'
+}
+
+function noteFraming(said: Framing, name: string, value: string): void {
+  switch (name.length) {
+    case 14:
+      if (name.toLowerCase() === 'content-length') {
+        if (said.contentLength !== -1) throw new MalformedMessage('several Content-Length fields')
+        if (!/^[0-9]{1,15}$/.test(value)) throw new MalformedMessage('odd Content-Length')
+        said.contentLength = Number(value)
+      }
+      break
+    case 17:
+      if (name.toLowerCase() === 'transfer-encoding') {
+        if (said.transferEncoded) throw new MalformedMessage('several Transfer-Encoding fields')
+        said.transferEncoded = true
+        said.chunked = value.toLowerCase() === 'chunked'
+      }
+      break
+    case 10: {
+      const lower = name.toLowerCase()
+      if (lower === 'connection') noteConnection(said, value)
+      else if (lower === 'keep-alive') {
+        const hint = /(?:^|[,\s])timeout\s*=\s*"?([0-9]{1,9})/i.exec(value)
+        if (hint !== null) said.keepAliveTimeoutMs = Number(hint[1]) * 1000
+      }
+      break
+    }
+  }
+}
+
+function noteConnection(said: Framing, value: string): void {
+  if (value === 'keep-alive') said.keepAlive = true
+  else if (value === 'close') said.close = true
+  else {
+    for (const token of value.toLowerCase().split(',')) {
+      const word = token.trim()
+      if (word === 'close') said.close = true
+      else if (word === 'keep-alive') said.keepAlive = true
+    }
+  }
+}
