@@ -1,0 +1,60 @@
+/**
+ * Every way an exchange can break: whose fault it is, and which status the client gets where no answer has begun.
+ */
+
+/** Who caused a failure. `client` never counts against an upstream. */
+export type Culprit = 'client' | 'upstream' | 'banyan'
+
+interface FailureRow {
+  readonly culprit: Culprit
+  /** Status of banyan's own answer; 0 where nobody is left to answer. */
+  readonly status: number
+  /** One sentence for the client; it says nothing about the inside. */
+  readonly detail: string
+}
+
+/** The closed set of failures, named by where the exchange broke. */
+export const FAILURES = {
+  'bad-request': { culprit: 'client', status: 400, detail: 'The request could not be understood.' },
+  'request-line-too-long': { culprit: 'client', status: 414, detail: 'The request target is too long.' },
+  'head-too-large': { culprit: 'client', status: 431, detail: 'The header section of the request is too large.' },
+  'request-timeout': { culprit: 'client', status: 408, detail: 'The request was not complete in time.' },
+  'http-version': { culprit: 'client', status: 505, detail: 'Only HTTP/1.0 and HTTP/1.1 are spoken here.' },
+  'transfer-coding': { culprit: 'client', status: 501, detail: 'No transfer coding but chunked is understood.' },
+  'method-connect': { culprit: 'client', status: 501, detail: 'CONNECT is not supported.' },
+  'client-stalled': { culprit: 'client', status: 0, detail: '' },
+  'client-gone': { culprit: 'client', status: 0, detail: '' },
+  'request-body': { culprit: 'client', status: 400, detail: 'The request body broke off or was malformed.' },
+  connect: { culprit: 'upstream', status: 502, detail: 'The upstream could not be reached.' },
+  'connect-timeout': { culprit: 'upstream', status: 504, detail: 'The upstream could not be reached in time.' },
+  'request-send': { culprit: 'upstream', status: 502, detail: 'The upstream stopped reading the request.' },
+  'response-head': { culprit: 'upstream', status: 502, detail: 'The upstream closed without an answer.' },
+  'headers-timeout': { culprit: 'upstream', status: 504, detail: 'The upstream did not answer in time.' },
+  'response-malformed': {
+    culprit: 'upstream',
+    status: 502,
+    detail: 'The upstream sent an answer that is not valid HTTP.',
+  },
+  'response-body': { culprit: 'upstream', status: 502, detail: 'The upstream broke off its answer.' },
+  'idle-timeout': { culprit: 'upstream', status: 504, detail: 'The upstream fell silent.' },
+  upgrade: { culprit: 'upstream', status: 502, detail: 'The upgraded connection broke.' },
+  'no-server': { culprit: 'upstream', status: 503, detail: 'No server can take the request.' },
+  'only-if-cached': {
+    culprit: 'client',
+    status: 504,
+    detail: 'Nothing usable is stored, and the request allows no more.',
+  },
+  internal: { culprit: 'banyan', status: 500, detail: 'The proxy failed.' },
+} as const satisfies Record<string, FailureRow>
+
+/** Where and how an exchange broke; also the word in log and metrics. */
+export type FailureCode = keyof typeof FAILURES
+
+/** A failed exchange. `code` says where it broke; `cause` is for the log, never for the client. */
+export class ProxyFailure extends Error {
+  readonly code: FailureCode
+  constructor(code: FailureCode, cause?: unknown) {
+    super(cause instanceof Error ? `${code}: ${cause.message}` : code, { cause })
+    this.code = code
+  }
+}

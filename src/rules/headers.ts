@@ -1,0 +1,377 @@
+/**
+ * Header fields on their way through (RFC 9110 section 7.6): which pass, which stay, and which banyan adds.
+ */
+
+/** What the fields of a request say about framing, routing and the connection, read in one pass. */
+export interface RequestFields {
+  /** How many Host lines there are; only one is allowed (RFC 9112 section 3.2). */
+  hostCount: number
+  host: string
+  contentLength: string | null
+  transferEncoding: string | null
+  /** All Connection lines, joined by commas, or null. */
+  connection: string | null
+  upgrade: string | null
+  expect: string | null
+  /** `TE` names `trailers`. */
+  acceptsTrailers: boolean
+  forwardedFor: string | null
+  hasForwardedProto: boolean
+  hasForwardedHost: boolean
+}
+
+/**
+ * What a field is to a proxy. `connection` to `alt-svc` are hop-by-hop and dropped (the set of LESSONS, from RFC 9110
+ * section 7.6.1 and the registry); the rest needs a look of its own.
+ */
+type Kind =
+  | 'end-to-end'
+  | 'hop-by-hop'
+  | 'connection'
+  | 'te'
+  | 'trailer'
+  | 'transfer-encoding'
+  | 'upgrade'
+  | 'content-length'
+  | 'host'
+  | 'expect'
+  | 'forwarded'
+  | 'forwarded-for'
+  | 'forwarded-proto'
+  | 'forwarded-host'
+  | 'banyan'
+  | 'location'
+  | 'set-cookie'
+
+const KINDS: ReadonlyMap<string, Kind> = new Map<string, Kind>([
+  ['connection', 'connection'],
+  ['keep-alive', 'hop-by-hop'],
+  ['proxy-connection', 'hop-by-hop'],
+  ['proxy-authenticate', 'hop-by-hop'],
+  ['proxy-authentication-info', 'hop-by-hop'],
+  ['proxy-authorization', 'hop-by-hop'],
+  ['http2-settings', 'hop-by-hop'],
+  ['alpn', 'hop-by-hop'],
+  ['alt-svc', 'hop-by-hop'],
+  ['te', 'te'],
+  ['trailer', 'trailer'],
+  ['transfer-encoding', 'transfer-encoding'],
+  ['upgrade', 'upgrade'],
+  ['content-length', 'content-length'],
+  ['host', 'host'],
+  ['expect', 'expect'],
+  ['forwarded', 'forwarded'],
+  ['x-forwarded-for', 'forwarded-for'],
+  ['x-forwarded-proto', 'forwarded-proto'],
+  ['x-forwarded-host', 'forwarded-host'],
+  ['banyan-upstream', 'banyan'],
+  ['banyan-force', 'banyan'],
+  ['location', 'location'],
+  ['content-location', 'location'],
+  ['set-cookie', 'set-cookie'],
+])
+
+/** By length of name: whether some name of KINDS is that long. Most fields are told end-to-end by this alone. */
+const LENGTHS = new Uint8Array(32)
+for (const name of KINDS.keys()) LENGTHS[name.length] = 1
+const FORWARDED_PREFIX = 'x-forwarded-'
+
+function kindOf(name: string): Kind {
+  const { length } = name
+  if (length < 32 && LENGTHS[length] === 0 && length < 13) return 'end-to-end'
+  const lower = name.toLowerCase()
+  return KINDS.get(lower) ?? (lower.startsWith(FORWARDED_PREFIX) ? 'forwarded' : 'end-to-end')
+}
+
+/** Framing and routing never leave a request because a Connection field names them (RFC 9110 section 7.6.1). */
+const NEVER_NAMED: ReadonlySet<string> = new Set(['host', 'content-length', 'transfer-encoding', 'connection', 'via'])
+
+/**
+ * Fields that have no business in a trailer section, beside all that KINDS knows (framing, routing, the connection, what
+ * banyan adds): content format, conditions, authentication, control data (RFC 9110 section 6.5.1).
+ */
+const NO_TRAILER: ReadonlySet<string> = new Set([
+  ...['content-encoding', 'content-type', 'content-range', 'via', 'max-forwards', 'range', 'if-match', 'if-none-match'],
+  ...['if-modified-since', 'if-unmodified-since', 'if-range', 'cache-control', 'pragma', 'authorization', 'cookie'],
+  ...['www-authenticate', 'age', 'date', 'expires', 'retry-after', 'vary'],
+])
+
+/** Reads what a request's fields say about framing, routing and the connection. */
+export function readRequestFields(rawHeaders: readonly string[]): RequestFields {
+  const said: RequestFields = {
+    hostCount: 0,
+    host: '',
+    contentLength: null,
+    transferEncoding: null,
+    connection: null,
+    upgrade: null,
+    expect: null,
+    acceptsTrailers: false,
+    forwardedFor: null,
+    hasForwardedProto: false,
+    hasForwardedHost: false,
+  }
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const kind = kindOf(rawHeaders[i] as string)
+    if (kind !== 'end-to-end') noteRequestField(said, kind, rawHeaders[i + 1] as string)
+  }
+  return said
+}
+
+function noteRequestField(said: RequestFields, kind: Kind, value: string): void {
+  switch (kind) {
+    case 'host':
+      said.hostCount++
+      said.host = value
+      break
+    case 'content-length':
+      said.contentLength = joined(said.contentLength, value)
+      break
+    case 'transfer-encoding':
+      said.transferEncoding = joined(said.transferEncoding, value)
+      break
+    case 'connection':
+      said.connection = joined(said.connection, value)
+      break
+    case 'upgrade':
+      said.upgrade = joined(said.upgrade, value)
+      break
+    case 'expect':
+      said.expect = joined(said.expect, value)
+      break
+    case 'te':
+      said.acceptsTrailers ||= /(^|,)[ \t]*trailers[ \t]*(,|;|$)/i.test(value)
+      break
+    case 'forwarded-for':
+      said.forwardedFor = joined(said.forwardedFor, value)
+      break
+    case 'forwarded-proto':
+      said.hasForwardedProto = true
+      break
+    case 'forwarded-host':
+      said.hasForwardedHost = true
+      break
+  }
+}
+
+function joined(before: string | null, value: string): string {
+  return before === null ? value : `${before}, ${value}`
+}
+
+/** The tokens of a Connection field in lower case, but those that every connection may say; null where none is left. */
+function namedFields(connection: string | null): Set<string> | null {
+  if (connection === null || connection === 'keep-alive' || connection === 'close') return null
+  let named: Set<string> | null = null
+  for (const part of connection.toLowerCase().split(',')) {
+    const token = part.trim()
+    if (token === '' || token === 'keep-alive' || token === 'close' || NEVER_NAMED.has(token)) continue
+    named ??= new Set()
+    named.add(token)
+  }
+  return named
+}
+
+/** How the head of a forwarded request differs from the one received. */
+export interface RequestRewrite {
+  /** The Host to send instead of the one received, or null. */
+  readonly host: string | null
+  /** The peer of the client connection, an IP address. */
+  readonly peerAddress: string
+  /** What the peer says in X-Forwarded-* and Forwarded is believed and added to, not replaced. */
+  readonly peerTrusted: boolean
+  readonly proto: 'http' | 'https'
+  /** 0 where the client spoke HTTP/1.0, else 1; for Via. */
+  readonly minor: number
+  /** The protocol to upgrade to, or null. */
+  readonly upgrade: string | null
+}
+
+/**
+ * The head of the request for the upstream, with its empty line: fields in the order, case and number received, less the
+ * hop-by-hop ones and those that Connection names, plus X-Forwarded-For, -Proto, -Host and Via. The client's Connection
+ * tokens are applied before anything is added, so that they can't strip what banyan says.
+ */
+export function requestHead(
+  line: string,
+  rawHeaders: readonly string[],
+  said: RequestFields,
+  rewrite: RequestRewrite,
+): string {
+  const named = namedFields(said.connection)
+  let head = line
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i] as string
+    const kind = kindOf(name)
+    if (kind !== 'end-to-end' && !passesUpstream(kind, said, rewrite)) continue
+    if (named !== null && named.has(name.toLowerCase())) continue
+    const value = kind === 'host' && rewrite.host !== null ? rewrite.host : (rawHeaders[i + 1] as string)
+    head += `${name}: ${value}\r\n`
+  }
+  if (said.hostCount === 0 && rewrite.host !== null) head += `Host: ${rewrite.host}\r\n`
+  if (rewrite.upgrade !== null) {
+    head += `Connection: ${said.acceptsTrailers ? 'Upgrade, TE' : 'Upgrade'}\r\nUpgrade: ${rewrite.upgrade}\r\n`
+  } else if (said.acceptsTrailers) head += 'Connection: TE\r\n'
+  if (said.acceptsTrailers) head += 'TE: trailers\r\n'
+  const before = rewrite.peerTrusted && said.forwardedFor !== null ? `${said.forwardedFor}, ` : ''
+  head += `X-Forwarded-For: ${before}${rewrite.peerAddress}\r\n`
+  if (!rewrite.peerTrusted || !said.hasForwardedProto) head += `X-Forwarded-Proto: ${rewrite.proto}\r\n`
+  if (said.host !== '' && (!rewrite.peerTrusted || !said.hasForwardedHost)) {
+    head += `X-Forwarded-Host: ${said.host}\r\n`
+  }
+  return `${head}Via: 1.${rewrite.minor} banyan\r\n\r\n`
+}
+
+function passesUpstream(kind: Kind, said: RequestFields, rewrite: RequestRewrite): boolean {
+  switch (kind) {
+    case 'connection':
+    case 'hop-by-hop':
+    case 'te':
+    case 'upgrade':
+    case 'forwarded-for':
+    case 'banyan':
+      return false
+    case 'trailer':
+      return said.transferEncoding !== null
+    case 'forwarded':
+    case 'forwarded-proto':
+    case 'forwarded-host':
+      return rewrite.peerTrusted
+    default:
+      return true
+  }
+}
+
+/** Origins of an upstream and the one its clients know, for an upstream that declares `publicOrigin`. */
+export interface OriginMap {
+  /** Origins of the upstream's own servers: `http://10.0.0.7:8080`. */
+  readonly own: readonly string[]
+  readonly publicOrigin: string
+}
+
+/**
+ * The fields of an answer for the client: order, case and number as received, less the hop-by-hop ones and those that
+ * Connection names, plus Via.
+ * @param keepTrailer the answer goes on chunked, so that Trailer may announce its trailer fields again
+ * @param minor of the upstream's HTTP version, for Via
+ */
+export function responseFields(
+  rawHeaders: readonly string[],
+  keepTrailer: boolean,
+  minor: number,
+  origins: OriginMap | null,
+): string[] {
+  const fields: string[] = []
+  let connection: string | null = null
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i] as string
+    const value = rawHeaders[i + 1] as string
+    const kind = kindOf(name)
+    switch (kind) {
+      case 'connection':
+        connection = joined(connection, value)
+        continue
+      case 'hop-by-hop':
+      case 'te':
+      case 'transfer-encoding':
+      case 'upgrade':
+        continue
+      case 'trailer':
+        if (!keepTrailer) continue
+        break
+      case 'location':
+        fields.push(name, origins === null ? value : toPublicOrigin(value, origins))
+        continue
+      case 'set-cookie':
+        fields.push(name, origins === null ? value : toPublicDomain(value, origins))
+        continue
+    }
+    fields.push(name, value)
+  }
+  const named = namedFields(connection)
+  const kept = named === null ? fields : withoutNamed(fields, named)
+  kept.push('Via', minor === 1 ? '1.1 banyan' : '1.0 banyan')
+  return kept
+}
+
+function withoutNamed(fields: readonly string[], named: ReadonlySet<string>): string[] {
+  const kept: string[] = []
+  for (let i = 0; i < fields.length; i += 2) {
+    const name = fields[i] as string
+    if (!named.has(name.toLowerCase())) kept.push(name, fields[i + 1] as string)
+  }
+  return kept
+}
+
+function toPublicOrigin(location: string, origins: OriginMap): string {
+  for (const own of origins.own) {
+    if (location.length >= own.length && location.slice(0, own.length).toLowerCase() === own) {
+      const next = location.charAt(own.length)
+      if (next === '' || next === '/' || next === '?' || next === '#') {
+        return origins.publicOrigin + location.slice(own.length)
+      }
+    }
+  }
+  return location
+}
+
+function toPublicDomain(cookie: string, origins: OriginMap): string {
+  return cookie.replace(/(;[ \t]*domain[ \t]*=[ \t]*)\.?([^;\s]+)/i, (whole, attribute: string, domain: string) =>
+    origins.own.some((own) => hostOf(own) === domain.toLowerCase())
+      ? `${attribute}${hostOf(origins.publicOrigin)}`
+      : whole,
+  )
+}
+
+function hostOf(origin: string): string {
+  const authority = origin.slice(origin.indexOf('//') + 2)
+  return authority.replace(/:[0-9]+$/, '')
+}
+
+/**
+ * The Upgrade that a 426 must offer (RFC 9110 section 15.5.22), announced anew for the next connection.
+ * @param closes the client's connection ends with this answer
+ */
+export function upgradeFields(rawHeaders: readonly string[], closes: boolean): string[] {
+  const fields: string[] = []
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    if (kindOf(rawHeaders[i] as string) === 'upgrade') fields.push(rawHeaders[i] as string, rawHeaders[i + 1] as string)
+  }
+  return fields.length === 0 ? fields : ['Connection', closes ? 'Upgrade, close' : 'Upgrade', ...fields]
+}
+
+/**
+ * Interim fields (RFC 9110 section 15.2) as they may go on: less the hop-by-hop ones and those that Connection names.
+ */
+export function interimFields(rawHeaders: readonly string[]): string[] {
+  const fields: string[] = []
+  let connection: string | null = null
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const kind = kindOf(rawHeaders[i] as string)
+    const value = rawHeaders[i + 1] as string
+    if (kind === 'connection') connection = joined(connection, value)
+    else if (kind === 'end-to-end' || kind === 'location' || kind === 'set-cookie') {
+      fields.push(rawHeaders[i] as string, value)
+    }
+  }
+  const named = namedFields(connection)
+  return named === null ? fields : withoutNamed(fields, named)
+}
+
+/** Fields without Content-Length: what has no body must not announce one (RFC 9110 section 8.6). */
+export function withoutLength(fields: readonly string[]): string[] {
+  return withoutNamed(fields, LENGTH_ONLY)
+}
+
+const LENGTH_ONLY: ReadonlySet<string> = new Set(['content-length'])
+
+/** Trailer fields that may go on: those that frame, route, authenticate or control are dropped (RFC 9110 section 6.5.1). */
+export function trailerFields(rawTrailers: readonly string[]): string[] {
+  const fields: string[] = []
+  for (let i = 0; i < rawTrailers.length; i += 2) {
+    const name = rawTrailers[i] as string
+    if (kindOf(name) === 'end-to-end' && !NO_TRAILER.has(name.toLowerCase())) {
+      fields.push(name, rawTrailers[i + 1] as string)
+    }
+  }
+  return fields
+}

@@ -1,0 +1,128 @@
+/**
+ * What is wrong with a text: the problem with its place, how it prints, and which word was probably meant.
+ */
+
+/** One thing that is wrong with a table, or worth knowing about it. */
+export interface Problem {
+  /** The name of the file as the operator gave it. */
+  readonly file: string
+  /** From 1. */
+  readonly line: number
+  /** From 1, in UTF-16 code units. */
+  readonly column: number
+  /** JSON Pointer (RFC 6901) to the value; '' is the whole document. */
+  readonly pointer: string
+  /** What is wrong, in lower case, without a full stop. */
+  readonly message: string
+  /** How to write it instead, where that can be said. */
+  readonly hint?: string
+  /** An `error` keeps the table from taking effect. */
+  readonly severity: 'error' | 'warning'
+}
+
+/** A problem that has no place in a text yet. */
+export interface Finding {
+  /** The keys and indexes that lead to the value. */
+  readonly path: readonly (string | number)[]
+  readonly message: string
+  readonly hint?: string | undefined
+  readonly severity: 'error' | 'warning'
+  /** What of it to point at: its value (the default), its key, or the map that lacks it. */
+  readonly at?: 'value' | 'key' | 'parent'
+}
+
+/** One line: ``routes.yaml:7:31: routes.0.match.host: unknown key (did you mean `hosts`?)``. */
+export function formatProblem(problem: Problem): string {
+  const { file, line, column, message, hint, severity } = problem
+  const words = [`${file}:${line}:${column}:`]
+  if (severity === 'warning') words.push('warning:')
+  if (problem.pointer !== '') words.push(`${dotted(problem.pointer)}:`)
+  words.push(message)
+  if (hint !== undefined) words.push(`(${hint})`)
+  return words.join(' ')
+}
+
+/** `a`, `a or b`, `a, b or c`. */
+export function anyOf(words: readonly string[]): string {
+  return words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`
+}
+
+/** All problems, each with the line of `text` that it stands in and a caret below its place. Ends with a newline if not empty. */
+export function formatProblems(problems: readonly Problem[], text: string): string {
+  const lines = text.replace(/^\uFEFF/, '').split(/\r\n|\n|\r/)
+  return problems.map((problem) => `${formatProblem(problem)}\n${excerpt(problem, lines)}`).join('')
+}
+
+/** Longest part of a source line that is shown; a line in JSON style may hold the whole table. */
+const EXCERPT_LENGTH = 160
+
+function excerpt(problem: Problem, lines: readonly string[]): string {
+  const line = lines[problem.line - 1]
+  if (line === undefined) return ''
+  const cut = Math.max(0, problem.column - 1 - EXCERPT_LENGTH / 2)
+  const source = printable(line.slice(cut, cut + EXCERPT_LENGTH))
+  const margin = `${problem.line} | `
+  return `  ${margin}${source}\n  ${' '.repeat(margin.length + Math.max(0, problem.column - 1 - cut))}^\n`
+}
+
+/** One column for each code unit, and nothing that a terminal would obey. */
+function printable(text: string): string {
+  return text.replace(/[\x00-\x1f\x7f-\x9f]/g, ' ')
+}
+
+/** `/routes/0/match` -> `routes.0.match`. */
+function dotted(pointer: string): string {
+  return pointer
+    .slice(1)
+    .split('/')
+    .map((key) => printable(key.replaceAll('~1', '/').replaceAll('~0', '~')))
+    .join('.')
+}
+
+/** The JSON Pointer (RFC 6901) of a path. */
+export function pointerOf(path: readonly (string | number)[]): string {
+  return path.map((key) => `/${String(key).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('')
+}
+
+/** ``did you mean `hosts`?``, or undefined where no known word is near. */
+export function didYouMean(word: string, known: Iterable<string>): string | undefined {
+  const nearest = nearestWord(word, known)
+  return nearest === undefined ? undefined : `did you mean \`${nearest}\`?`
+}
+
+/** The known word that differs least, within one slip in three letters; undefined where none does. */
+export function nearestWord(word: string, known: Iterable<string>): string | undefined {
+  const lower = word.toLowerCase().slice(0, 100)
+  let best: string | undefined
+  // One slip in three letters, and at least one.
+  let bestDistance = Math.max(1, Math.floor(lower.length / 3)) + 1
+  for (const candidate of known) {
+    if (Math.abs(candidate.length - lower.length) >= bestDistance) continue
+    const distance = editDistance(lower, candidate.toLowerCase())
+    if (distance < bestDistance) {
+      best = candidate
+      bestDistance = distance
+    }
+  }
+  return best
+}
+
+/** Damerau-Levenshtein distance (optimal string alignment): insertions, deletions, replacements and swaps of neighbours. */
+export function editDistance(a: string, b: string): number {
+  let beforePrevious: number[] = []
+  let previous = Array.from({ length: b.length + 1 }, (_, j) => j)
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i]
+    for (let j = 1; j <= b.length; j++) {
+      const same = a[i - 1] === b[j - 1] ? 0 : 1
+      let least = Math.min((previous[j] as number) + 1, (row[j - 1] as number) + 1, (previous[j - 1] as number) + same)
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) {
+        least = Math.min(least, (beforePrevious[j - 2] as number) + 1)
+      }
+      row.push(least)
+    }
+    beforePrevious = previous
+    previous = row
+  }
+  return previous[b.length] as number
+}

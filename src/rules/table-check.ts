@@ -1,0 +1,190 @@
+/**
+ * What the schema cannot see: names that lead nowhere, routes that nothing tells apart, keys that are not acted on yet.
+ */
+import { type HostPattern, parseHost } from './host.ts'
+import { type PathPattern, parsePattern } from './path.ts'
+import { didYouMean, type Finding, pointerOf } from './problem.ts'
+import { overlapFindings, type PlacedClaim } from './route-overlap.ts'
+import { schemaFindings } from './schema-findings.ts'
+import { parseSticky } from './sticky.ts'
+import { compileMatch, compileServer, type Pool, stickyTexts } from './table-compile.ts'
+import type { RouteDocument, UpstreamDocument } from './table-schema.ts'
+
+type Path = readonly (string | number)[]
+
+/** Keys that are validated and compiled, and change nothing yet; with a value where only that value does nothing. */
+const NOT_ACTED_ON: readonly (readonly [path: string, value?: string])[] = [
+  ['upstreams.*.health'],
+  ['routes.*.cache.staleWhileRevalidate'],
+  ['routes.*.cache.staleIfError'],
+  ['routes.*.cache.tags'],
+  ['routes.*.cache.mode', 'forced'],
+  ['routes.*.cache.shareAcrossUpstreams'],
+  ['routes.*.fallback.methods', 'idempotent'],
+  ['routes.*.fallback.methods', 'all'],
+  ['routes.*.fallback.maxReplay'],
+]
+
+/**
+ * Checks a document that a text was read into: the schema, then what it cannot see, in all parts that the schema accepts.
+ * Returns every finding, errors and warnings; where none is an error the document is a `TableDocument`. Never throws.
+ */
+export function checkTable(document: unknown): Finding[] {
+  const findings = schemaFindings(document)
+  if (!isMap(document)) return findings
+  const sound = soundness(findings)
+  if (isMap(document.upstreams)) {
+    for (const [name, said] of Object.entries(document.upstreams)) {
+      if (isMap(said)) findings.push(...upstreamFindings(said, ['upstreams', name], sound))
+    }
+  }
+  const routes = Array.isArray(document.routes) ? document.routes : []
+  const claims: PlacedClaim[] = []
+  const pool: Pool = new Map()
+  for (const [at, said] of routes.entries()) {
+    if (!isMap(said)) continue
+    const path = ['routes', at]
+    findings.push(...routeFindings(said, path, document.default, sound))
+    if (!sound([...path, 'match']) || !isMap(said.match)) continue
+    claims.push({ id: String(said.id), at, ...compileMatch(said.match as RouteDocument['match'], pool) })
+  }
+  findings.push(...nameFindings(document, routes), ...duplicateIds(routes), ...overlapFindings(claims))
+  for (const [path, value] of NOT_ACTED_ON) findings.push(...notActedOn(document, path.split('.'), value))
+  return findings
+}
+
+/** Tells whether a path has no finding at it or below. What is sound has the type that the schema gives it, or is absent. */
+type Sound = (path: Path) => boolean
+
+function soundness(findings: readonly Finding[]): Sound {
+  const unsound = new Set<string>()
+  for (const { path } of findings) {
+    for (let length = 0; length <= path.length; length++) unsound.add(pointerOf(path.slice(0, length)))
+  }
+  return (path) => !unsound.has(pointerOf(path))
+}
+
+function isMap(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function error(path: Path, message: string, hint?: string): Finding {
+  return { path, message, hint, severity: 'error' }
+}
+
+function warning(path: Path, message: string, hint?: string): Finding {
+  return { path, message, hint, severity: 'warning' }
+}
+
+function upstreamFindings(said: Partial<UpstreamDocument>, path: Path, sound: Sound): Finding[] {
+  const findings: Finding[] = []
+  const servers = sound([...path, 'servers']) && said.servers ? said.servers.map(compileServer) : null
+  const seen = new Map<string, number>()
+  for (const [at, { id }] of (servers ?? []).entries()) {
+    const earlier = seen.get(id)
+    if (earlier === undefined) seen.set(id, at)
+    else findings.push(error([...path, 'servers', at], `the id ${id} is taken by servers.${earlier}`))
+  }
+  const { tls, host } = said
+  if (isMap(tls)) {
+    const pair = ['cert', 'key'].filter((key) => Object.hasOwn(tls, key))
+    if (pair.length === 1) findings.push(error([...path, 'tls'], 'expected cert and key together, or neither'))
+    if (servers && !servers.some((server) => server.tls)) {
+      findings.push(warning([...path, 'tls'], 'no server of this upstream is https'))
+    }
+  }
+  const words = ['preserve', 'upstream']
+  if (typeof host === 'string' && sound([...path, 'host']) && !host.includes('.') && !words.includes(host)) {
+    const hint = didYouMean(host, words)
+    if (hint !== undefined) findings.push(warning([...path, 'host'], `${host} is sent as a literal name`, hint))
+  }
+  return findings
+}
+
+/** Names of upstreams that the table does not have. */
+function nameFindings(document: Record<string, unknown>, routes: readonly unknown[]): Finding[] {
+  if (!isMap(document.upstreams)) return []
+  const known = Object.keys(document.upstreams)
+  const names: { path: Path; name: unknown }[] = [{ path: ['default'], name: document.default }]
+  for (const [at, route] of routes.entries()) {
+    if (!isMap(route)) continue
+    names.push({ path: ['routes', at, 'from'], name: route.from }, { path: ['routes', at, 'to'], name: route.to })
+  }
+  const set = new Set(known)
+  return names.flatMap(({ path, name }) =>
+    typeof name !== 'string' || set.has(name)
+      ? []
+      : [error(path, `there is no upstream ${JSON.stringify(name)}`, didYouMean(name, known))],
+  )
+}
+
+function duplicateIds(routes: readonly unknown[]): Finding[] {
+  const seen = new Map<string, number>()
+  const findings: Finding[] = []
+  for (const [at, route] of routes.entries()) {
+    if (!isMap(route) || typeof route.id !== 'string') continue
+    const earlier = seen.get(route.id)
+    if (earlier === undefined) seen.set(route.id, at)
+    else findings.push(error(['routes', at, 'id'], `the id ${JSON.stringify(route.id)} is taken by routes.${earlier}`))
+  }
+  return findings
+}
+
+function routeFindings(said: Partial<RouteDocument>, path: Path, defaultUpstream: unknown, sound: Sound): Finding[] {
+  const findings: Finding[] = []
+  const match = isMap(said.match) ? (said.match as RouteDocument['match']) : {}
+  if (sound([...path, 'match', 'hosts'])) findings.push(...hostFindings(match.hosts ?? [], [...path, 'match', 'hosts']))
+  if (sound([...path, 'sticky']) && sound([...path, 'match', 'path'])) {
+    findings.push(...stickyFindings(said.sticky, match.path ?? '/*', [...path, 'sticky']))
+  }
+  const { percent = 0, from = defaultUpstream, to } = said
+  if (sound([...path, 'percent']) && percent > 0 && from === to && to !== undefined) {
+    findings.push(warning([...path, 'percent'], `from and to are both ${to}: percent moves nothing`))
+  }
+  return findings
+}
+
+function stickyFindings(said: RouteDocument['sticky'], pattern: string, sticky: Path): Finding[] {
+  const { params } = parsePattern(pattern) as PathPattern
+  const texts = stickyTexts(said)
+  return texts.flatMap((text, at) => {
+    const path = typeof said === 'string' ? sticky : [...sticky, at]
+    const source = parseSticky(text, params)
+    if ('message' in source) return [error(path, source.message, source.hint)]
+    const end = texts.indexOf('request')
+    if (end !== -1 && at > end) return [error(path, `${text} is never reached: request ends the chain`)]
+    return texts.indexOf(text) < at ? [error(path, `${text} stands twice in the chain`)] : []
+  })
+}
+
+function hostFindings(texts: readonly string[], hosts: Path): Finding[] {
+  const keys = texts.map((text) => (parseHost(text) as HostPattern).key)
+  return keys.flatMap((key, at) =>
+    keys.indexOf(key) < at ? [error([...hosts, at], `the host ${key} stands twice`)] : [],
+  )
+}
+
+/** Warns of each place where a key that is not acted on stands. `*` is any key or index. */
+function notActedOn(document: unknown, keys: readonly string[], value: string | undefined): Finding[] {
+  const places: { path: Path; node: unknown }[] = keys.reduce<{ path: Path; node: unknown }[]>(
+    (nodes, key) =>
+      nodes.flatMap(({ path, node }) => {
+        if (typeof node !== 'object' || node === null) return []
+        const children = node as Record<string, unknown>
+        const names = key === '*' ? Object.keys(children) : Object.hasOwn(children, key) ? [key] : []
+        return names.map((name) => ({
+          path: [...path, Array.isArray(node) ? Number(name) : name],
+          node: children[name],
+        }))
+      }),
+    [{ path: [], node: document }],
+  )
+  return places
+    .filter(({ node }) => (value === undefined ? node !== false : node === value))
+    .map(({ path }) => ({
+      path,
+      message: 'accepted, but this version does not act on it yet',
+      severity: 'warning',
+      at: value === undefined ? 'key' : 'value',
+    }))
+}

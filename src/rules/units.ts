@@ -1,0 +1,113 @@
+/**
+ * Durations, sizes and percents as routes.yaml writes them: read and print.
+ */
+
+/** What is wrong with a value, and how to write it instead. */
+export interface Flaw {
+  readonly message: string
+  readonly hint?: string
+}
+
+const DURATION_UNITS: readonly (readonly [string, number])[] = [
+  ['d', 86_400_000],
+  ['h', 3_600_000],
+  ['m', 60_000],
+  ['s', 1_000],
+  ['ms', 1],
+]
+
+const SIZE_UNITS: readonly (readonly [string, number])[] = [
+  ['GiB', 2 ** 30],
+  ['MiB', 2 ** 20],
+  ['KiB', 2 ** 10],
+  ['B', 1],
+]
+
+/** Longer than any sensible timeout and still a valid timer argument (2^31 - 1 ms, 24.8 days). */
+const MAX_DURATION_MS = 2 ** 31 - 1
+
+/** The pattern of a duration, for schemas. */
+export const DURATION_PATTERN = /^\d+(\.\d+)?(ms|s|m|h|d)$/
+/** What a faulty duration or size is answered with. */
+export const EXPECTED_DURATION = 'expected a duration such as 250ms, 5s, 10m, 1h or 1d'
+export const EXPECTED_SIZE = 'expected a size such as 512KiB, 1MiB or 1GiB'
+/** The pattern of a size, for schemas. */
+export const SIZE_PATTERN = /^\d+(\.\d+)?(B|KiB|MiB|GiB)$/
+
+/**
+ * Reads `250ms`, `5s`, `1.5m`, `1h`, `1d`.
+ * Returns whole milliseconds, or null where the text is no duration, is not whole in milliseconds, or is above 2^31 - 1 ms.
+ */
+export function parseDurationMs(text: string): number | null {
+  return DURATION_PATTERN.test(text) ? scale(text, DURATION_UNITS, MAX_DURATION_MS) : null
+}
+
+/** Prints milliseconds in the largest unit that leaves a whole number: 90000 -> `90s`, 3600000 -> `1h`. */
+export function formatDuration(ms: number): string {
+  return ms === 0 ? '0s' : print(ms, DURATION_UNITS)
+}
+
+/** Reads `512KiB`, `1.5MiB`, `1GiB`, `100B`. Returns whole bytes, or null where the text is no size or not whole in bytes. */
+export function parseSizeBytes(text: string): number | null {
+  return SIZE_PATTERN.test(text) ? scale(text, SIZE_UNITS, Number.MAX_SAFE_INTEGER) : null
+}
+
+/** Prints bytes in the largest unit that leaves a whole number: 65536 -> `64KiB`. */
+export function formatSize(bytes: number): string {
+  return bytes === 0 ? '0B' : print(bytes, SIZE_UNITS)
+}
+
+/** What is wrong with a text as a duration, or null. */
+export function flawOfDuration(text: string): Flaw | null {
+  if (parseDurationMs(text) !== null) return null
+  if (/^\d+(\.\d+)?$/.test(text)) return { message: EXPECTED_DURATION, hint: `write ${text}s or ${text}ms` }
+  if (DURATION_PATTERN.test(text)) return { message: 'expected a duration of whole milliseconds, at most 24d' }
+  return { message: EXPECTED_DURATION }
+}
+
+/** What is wrong with a text as a size, or null. */
+export function flawOfSize(text: string): Flaw | null {
+  if (parseSizeBytes(text) !== null) return null
+  const message = EXPECTED_SIZE
+  const decimal = /^(\d+(?:\.\d+)?)\s*([kmg])(?:i?b)?$/i.exec(text)
+  return decimal ? { message, hint: `write ${decimal[1]}${(decimal[2] as string).toUpperCase()}iB` } : { message }
+}
+
+/** What is wrong with a number as a percent (0 to 100, up to 4 decimals), or null. */
+export function flawOfPercent(percent: number): Flaw | null {
+  if (!(percent >= 0 && percent <= 100)) return { message: 'expected a percent from 0 to 100' }
+  if (percentUnits(percent) / 10_000 !== percent) return { message: 'expected a percent with at most 4 decimals' }
+  return null
+}
+
+/** Reads the number meant by texts such as `5%`, `5 %` or `0.5`, for hints. Returns null where there is none. */
+export function percentMeantBy(text: string): number | null {
+  const found = /^\s*(\d+(?:\.\d+)?)\s*%?\s*$/.exec(text)
+  if (!found) return null
+  const percent = Number(found[1])
+  return flawOfPercent(percent) === null ? percent : null
+}
+
+/** Prints a percent as routes.yaml writes it: without exponent, without trailing zeros. */
+export function formatPercent(percent: number): string {
+  return String(percentUnits(percent) / 10_000)
+}
+
+/** A percent as a whole number of ten-thousandths: 5 -> 50000. Decimals have no exact double; this has. */
+export function percentUnits(percent: number): number {
+  return Math.round(percent * 10_000)
+}
+
+function scale(text: string, units: readonly (readonly [string, number])[], max: number): number | null {
+  const unit = (/[a-zA-Z]+$/.exec(text) as RegExpExecArray)[0]
+  const factor = (units.find(([name]) => name === unit) as readonly [string, number])[1]
+  const exact = Number(text.slice(0, -unit.length)) * factor
+  const whole = Math.round(exact)
+  // 1.1s is 1100.0000000000002 in doubles: the error of the product is far below a millionth of a unit.
+  return Math.abs(exact - whole) < 1e-6 && whole <= max ? whole : null
+}
+
+function print(amount: number, units: readonly (readonly [string, number])[]): string {
+  for (const [name, factor] of units) if (amount % factor === 0) return `${amount / factor}${name}`
+  return `${amount}${(units.at(-1) as readonly [string, number])[0]}`
+}
