@@ -1,0 +1,54 @@
+/**
+ * What every part of the admin API shares: what it works with, and what is known of a request.
+ */
+import type { ParameterizedContext } from 'koa'
+import type Router from 'koa-router'
+import type { LiveTable } from '../state/live-table.ts'
+import type { AdminToken } from './admin-security.ts'
+import type { ControlLog } from './control-log.ts'
+import type { Operations } from './operations.ts'
+
+/** Whether requests may be sent here, and if not why. */
+export interface Readiness {
+  readonly ready: boolean
+  /** In words, for a person; empty where all is well. May be given with `ready` too: degraded. */
+  readonly reasons: readonly string[]
+}
+
+/** What the admin API works with. */
+export interface AdminParts {
+  readonly live: LiveTable
+  readonly operations: Pick<Operations, 'setPercent'>
+  isReady(): Readiness
+  readonly measurements: {
+    /** The figures of a route, as JSON; with null of what no route claims. */
+    routeFigures(routeId: string | null): unknown
+  }
+  readonly log: ControlLog
+  /** Empty: nobody is asked for a token. Then it must listen on loopback only: see `whyNotBind`. */
+  readonly tokens: readonly AdminToken[]
+  /** Names, in lower case and without port, that Host may have besides addresses and localhost. */
+  readonly hostNames?: readonly string[]
+  /** Whether an upstream may be asked, for explain. Default: each may. */
+  isAvailable?(upstream: string): boolean
+  /** A draw in [0, 1), for explain where none is given. Default: Math.random. */
+  chance?(): number
+  /** Epoch milliseconds. */
+  now(): number
+}
+
+/** What is known of an admin request once it is let in. */
+export interface AdminState {
+  requestId: string
+  /** The token's name, `anonymous` where none is asked for, null before that is known. */
+  author: string | null
+}
+
+export type AdminContext = ParameterizedContext<AdminState>
+export type AdminRouter = Router<AdminState>
+
+/** Answers with JSON that a person can read. */
+export function answerJson(ctx: AdminContext, value: unknown, type = 'application/json'): void {
+  ctx.body = `${JSON.stringify(value, null, 2)}\n`
+  ctx.set('Content-Type', type)
+}

@@ -1,0 +1,46 @@
+/**
+ * /livez and /readyz: for a load balancer that asks whether to send requests, and a person who asks why not.
+ */
+import type { Refusal } from '../state/live-table.ts'
+import { type AdminParts, type AdminRouter, answerJson } from './admin-context.ts'
+import { authorOf } from './admin-security.ts'
+
+/** The paths that need no token: a probe can seldom send one. What they say then names no route and no host. */
+export const OPEN_PATHS: ReadonlySet<string> = new Set(['/livez', '/readyz'])
+
+/** Adds the resources. */
+export function addHealth(router: AdminRouter, parts: AdminParts): void {
+  router.get('/livez', (ctx) => answerJson(ctx, { alive: true }))
+
+  router.get('/readyz', (ctx) => {
+    const { ready, reasons } = parts.isReady()
+    ctx.status = ready ? 200 : 503
+    answerJson(ctx, { ready, reasons, table: tableState(parts, mayReadTable(ctx.get('Authorization'), parts)) })
+  })
+}
+
+function tableState({ live, now }: AdminParts, withProblems: boolean): object {
+  const { number, etag, appliedAtMs } = live.current
+  return {
+    revision: number,
+    etag,
+    appliedAt: new Date(appliedAtMs).toISOString(),
+    ageSeconds: Math.max(0, Math.round((now() - appliedAtMs) / 1000)),
+    refused: live.refusal === null ? null : refusalState(live.refusal, withProblems),
+  }
+}
+
+function refusalState({ problems, atMs }: Refusal, withProblems: boolean): object {
+  const at = new Date(atMs).toISOString()
+  return withProblems ? { at, problems } : { at, problemCount: problems.length }
+}
+
+/** The problems quote the table, so they are for those who may read it. */
+function mayReadTable(authorization: string, parts: AdminParts): boolean {
+  try {
+    authorOf(authorization, parts.tokens, 'read')
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,84 @@
+/**
+ * Every error answer of the admin API: problem+json (RFC 9457), its status and its title in one table.
+ */
+
+const PROBLEMS = {
+  'malformed-json': { status: 400, title: 'The body is not valid JSON' },
+  'malformed-body': { status: 400, title: 'The body could not be read' },
+  'malformed-field': { status: 400, title: 'A header field is malformed' },
+  'malformed-target': { status: 400, title: 'The request target is no path' },
+  unauthorized: { status: 401, title: 'A token is needed' },
+  'wrong-token': { status: 401, title: 'The token is not valid' },
+  'wrong-host': { status: 403, title: 'The Host is not one of this server' },
+  'cross-site': { status: 403, title: 'The request comes from another site' },
+  'read-only-token': { status: 403, title: 'The token may only read' },
+  'table-read-only': { status: 403, title: 'The table file may not be written to' },
+  'not-found': { status: 404, title: 'There is nothing at this path' },
+  'no-such-route': { status: 404, title: 'There is no such route' },
+  'method-not-allowed': { status: 405, title: 'The method is not allowed here' },
+  'table-refused': { status: 409, title: 'The table file is not valid' },
+  'table-busy': { status: 409, title: 'The table file is being written to' },
+  outdated: { status: 412, title: 'The table has changed' },
+  'too-large': { status: 413, title: 'The body is too large' },
+  'media-type': { status: 415, title: 'The media type is not understood' },
+  invalid: { status: 422, title: 'The body is not valid' },
+  internal: { status: 500, title: 'banyan failed' },
+  'not-implemented': { status: 501, title: 'The method is not known' },
+  'table-unwritable': { status: 500, title: 'The table file could not be written' },
+  'no-space': { status: 507, title: 'There is no space left for the table file' },
+} as const satisfies Record<string, { readonly status: number; readonly title: string }>
+
+/** The closed set of errors; also the last part of the problem's type URI, and the word in the audit line. */
+export type ProblemCode = keyof typeof PROBLEMS
+
+/** What is wrong with one value of a body. */
+export interface FieldError {
+  /** JSON Pointer (RFC 6901) into the body. */
+  readonly pointer: string
+  readonly detail: string
+  readonly hint?: string
+}
+
+/** What a problem has besides its code and detail. */
+export interface ProblemExtras {
+  /** Further members of the problem document. */
+  readonly members?: Readonly<Record<string, unknown>>
+  /** Header fields of the answer. */
+  readonly fields?: Readonly<Record<string, string>>
+}
+
+/** An error answer. `message` is its detail: it is for whoever asked. */
+export class AdminProblem extends Error {
+  readonly code: ProblemCode
+  readonly status: number
+  readonly extras: ProblemExtras
+
+  constructor(code: ProblemCode, detail: string, extras: ProblemExtras = {}) {
+    super(detail)
+    this.code = code
+    this.status = PROBLEMS[code].status
+    this.extras = extras
+  }
+
+  /** The problem document (RFC 9457 section 3). */
+  document(requestId: string): Record<string, unknown> {
+    const { title, status } = PROBLEMS[this.code]
+    return {
+      type: `urn:banyan:problem:${this.code}`,
+      title,
+      status,
+      detail: this.message,
+      requestId,
+      ...this.extras.members,
+    }
+  }
+}
+
+/** The 422 for a body whose JSON is well-formed and whose values are not. Names every error, the first one in words. */
+export function invalidBody(errors: readonly FieldError[]): AdminProblem {
+  const [first] = errors as readonly [FieldError]
+  const where = first.pointer === '' ? '' : `${first.pointer}: `
+  const hint = first.hint === undefined ? '' : ` (${first.hint})`
+  const more = errors.length > 1 ? `, and ${errors.length - 1} more` : ''
+  return new AdminProblem('invalid', `${where}${first.detail}${hint}${more}`, { members: { errors } })
+}

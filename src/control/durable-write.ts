@@ -1,0 +1,143 @@
+/**
+ * Replaces a file as a whole: after a crash at any moment it holds the old text or the new one, never less.
+ */
+import { randomBytes } from 'node:crypto'
+import { readFileSync, renameSync, type Stats } from 'node:fs'
+import { access, constants, type FileHandle, lstat, open, readdir, realpath, stat, unlink } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+
+/**
+ * Why a file was not replaced.
+ *
+ * - `changed`: it no longer holds what the caller read
+ * - `read-only`: the file, its folder or its file system may not be written to
+ * - `no-space`: the disk or the quota is full
+ * - `failed`: anything else; the message says what
+ */
+export type WriteFlaw = 'changed' | 'read-only' | 'no-space' | 'failed'
+
+/** A file that was not replaced, with a message for the operator. */
+export class WriteFailure extends Error {
+  readonly flaw: WriteFlaw
+  constructor(flaw: WriteFlaw, message: string, cause?: unknown) {
+    super(message, { cause })
+    this.flaw = flaw
+  }
+}
+
+const FLAW_BY_CODE: Readonly<Record<string, WriteFlaw>> = {
+  EACCES: 'read-only',
+  EPERM: 'read-only',
+  EROFS: 'read-only',
+  ENOSPC: 'no-space',
+  EDQUOT: 'no-space',
+  EFBIG: 'no-space',
+}
+
+/** A temporary file older than this was left by a process that died in the middle of a write. */
+const ABANDONED_MS = 60_000
+
+/**
+ * Replaces the text of the file that `path` means (through symbolic links, which stay), keeping its mode and, where
+ * permitted, its owner. When it returns, the new text has reached the disk.
+ *
+ * `isCurrent` gets the bytes that the file holds at the last moment before they are replaced; where it says false nothing is written.
+ * @throws {WriteFailure} nothing was replaced, and no temporary file is left; only where the folder itself can't be synced
+ *   the new text stands already, and may be gone after a power cut
+ */
+export async function replaceFile(path: string, text: string, isCurrent: (bytes: Buffer) => boolean): Promise<void> {
+  try {
+    const target = await realpath(path)
+    const kind = await stat(target)
+    await checkWritable(target, kind)
+    await sweep(target)
+    const temporary = join(
+      dirname(target),
+      `${temporaryPrefix(target)}${process.pid}-${randomBytes(6).toString('hex')}`,
+    )
+    try {
+      await writeDurably(temporary, text, kind)
+      replaceIfCurrent(target, temporary, isCurrent)
+    } catch (error) {
+      await unlink(temporary).catch(() => {})
+      throw error
+    }
+    await syncFolder(dirname(target))
+  } catch (error) {
+    throw error instanceof WriteFailure ? error : failureOf(error as NodeJS.ErrnoException)
+  }
+}
+
+/** A rename would replace a file that its owner has made read-only, so the mode is asked, of the superuser too. */
+async function checkWritable(target: string, kind: Stats): Promise<void> {
+  if (!kind.isFile()) throw new WriteFailure('failed', kind.isDirectory() ? 'is a folder' : 'is no regular file')
+  if ((kind.mode & 0o222) === 0) throw new WriteFailure('read-only', 'the file is read-only')
+  await access(target, constants.W_OK)
+}
+
+async function writeDurably(path: string, text: string, like: Stats): Promise<void> {
+  // Readable by nobody else until it has the mode of the file that it replaces.
+  const handle = await open(path, 'wx', 0o600)
+  try {
+    await handle.writeFile(text)
+    await ownLike(handle, like)
+    await handle.chmod(like.mode & 0o7777)
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+async function ownLike(handle: FileHandle, like: Stats): Promise<void> {
+  const { uid, gid } = await handle.stat()
+  if (uid === like.uid && gid === like.gid) return
+  // Only the superuser may give a file away; the group alone may still be kept.
+  await handle.chown(like.uid, like.gid).catch(() => handle.chown(uid, like.gid).catch(() => {}))
+}
+
+/**
+ * Looks a last time, and renames. Synchronous, so that nothing of ours runs in between: what is left are the microseconds
+ * between two system calls, and no portable call compares and renames in one.
+ */
+function replaceIfCurrent(target: string, temporary: string, isCurrent: (bytes: Buffer) => boolean): void {
+  if (!isCurrent(readFileSync(target))) throw new WriteFailure('changed', 'changed while it was being edited')
+  renameSync(temporary, target)
+}
+
+/** Makes the rename itself durable. Some file systems can't sync a folder, and say so with EINVAL. */
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r')
+  try {
+    await handle.sync()
+  } catch (error) {
+    if (!['EINVAL', 'ENOTSUP', 'EISDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
+  } finally {
+    await handle.close()
+  }
+}
+
+/** The beginning of the names of a file's temporary files. A dot file, so that no `*.yaml` finds it. */
+function temporaryPrefix(target: string): string {
+  return `.${basename(target)}.banyan-`
+}
+
+/** Removes what processes that died in the middle of a write have left. */
+async function sweep(target: string): Promise<void> {
+  const folder = dirname(target)
+  const prefix = temporaryPrefix(target)
+  for (const name of await readdir(folder)) {
+    if (!name.startsWith(prefix)) continue
+    const path = join(folder, name)
+    const left = await lstat(path).catch(() => null)
+    if (left?.isFile() && Date.now() - left.mtimeMs > ABANDONED_MS) await unlink(path).catch(() => {})
+  }
+}
+
+function failureOf(error: NodeJS.ErrnoException): WriteFailure {
+  const flaw = FLAW_BY_CODE[error.code ?? ''] ?? 'failed'
+  const message =
+    error.code === 'EBUSY'
+      ? "is a mount point by itself, so it can't be replaced as a whole: mount its folder instead"
+      : `can't be replaced: ${error.message}`
+  return new WriteFailure(flaw, message, error)
+}

@@ -1,0 +1,109 @@
+/**
+ * Reads a file that somebody may be writing right now: its text counts once the file has stood still.
+ */
+import { type FileHandle, open, stat } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/** Larger than any table that a person or a generator writes, and small enough to hold in memory twice. */
+const MAX_FILE_BYTES = 16 * 1024 * 1024
+
+/**
+ * Why there is no text.
+ *
+ * - `missing`: no file of that name
+ * - `no-file`: a folder, a device, a pipe
+ * - `too-large`: above 16 MiB
+ * - `no-text`: not valid UTF-8
+ * - `unreadable`: the system refused
+ * - `unsettled`: it was changing all the time
+ */
+export type ReadFlaw = 'missing' | 'no-file' | 'too-large' | 'no-text' | 'unreadable' | 'unsettled'
+
+/** What a look at the file gave: its text with a byte order mark and all, or why there is none. */
+export type Reading =
+  | { readonly ok: true; readonly text: string; readonly identity: string }
+  | { readonly ok: false; readonly flaw: ReadFlaw; readonly message: string; readonly identity: string }
+
+/** How long a file must stand still. All in milliseconds. */
+export interface Patience {
+  /** Without a change, for a text that looks whole. */
+  readonly quietMs: number
+  /** Without a change, for what looks like the middle of an edit: no file, no bytes, or no line break at the end. */
+  readonly suspiciousMs: number
+  /** In all, until `unsettled`. */
+  readonly limitMs: number
+}
+
+/**
+ * What tells one state of a file from the next: device, inode, size, modification and change time, in nanoseconds.
+ * The change time is there for tools that copy the modification time (`cp -p`, `rsync -t`). Follows symbolic links.
+ * Never throws: an error is a state too.
+ */
+export async function identityOf(path: string): Promise<string> {
+  try {
+    const { dev, ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true })
+    return `${dev}:${ino}:${size}:${mtimeNs}:${ctimeNs}`
+  } catch (error) {
+    return `error:${(error as NodeJS.ErrnoException).code}`
+  }
+}
+
+/** Reads the file as it is at this moment, perhaps in the middle of an edit. Never throws. */
+export async function readNow(path: string): Promise<Reading> {
+  const identity = await identityOf(path)
+  const flaw = (kind: ReadFlaw, message: string): Reading => ({ ok: false, flaw: kind, message, identity })
+  let handle: FileHandle | undefined
+  try {
+    // Asked before the opening: a pipe that nobody writes to would never open.
+    const kind = await stat(path)
+    if (!kind.isFile()) return flaw('no-file', kind.isDirectory() ? 'is a folder' : 'is no regular file')
+    if (kind.size > MAX_FILE_BYTES) return flaw('too-large', 'is larger than 16 MiB')
+    handle = await open(path, 'r')
+    const bytes = await handle.readFile()
+    return { ok: true, text: new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes), identity }
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT' || code === 'ENOTDIR') return flaw('missing', 'there is no such file')
+    if (code === 'ERR_ENCODING_INVALID_ENCODED_DATA') return flaw('no-text', 'is not valid UTF-8')
+    return flaw('unreadable', `can't be read: ${message}`)
+  } finally {
+    await handle?.close()
+  }
+}
+
+/**
+ * Reads the file once it has stood still.
+ *
+ * A half-written text differs from a whole one in nothing but that it goes on changing, so the file's identity must be the
+ * same over a quiet time, and the same again after the reading.
+ * @throws {AbortError} when `signal` fires
+ */
+export async function readSettled(path: string, patience: Patience, signal: AbortSignal): Promise<Reading> {
+  const startedMs = performance.now()
+  let identity = await identityOf(path)
+  let sinceMs = startedMs
+  while (performance.now() - startedMs < patience.limitMs) {
+    await sleep(patience.quietMs, undefined, { signal })
+    const reading = await stillReading(path, identity)
+    if (typeof reading === 'string') {
+      identity = reading
+      sinceMs = performance.now()
+    } else if (!isSuspicious(reading) || performance.now() - sinceMs >= patience.suspiciousMs) {
+      return reading
+    }
+  }
+  return { ok: false, flaw: 'unsettled', message: 'is being written to without a pause', identity }
+}
+
+/** The reading where the file is what it was before and after it, else the identity that it has now. */
+async function stillReading(path: string, identity: string): Promise<Reading | string> {
+  const before = await identityOf(path)
+  if (before !== identity) return before
+  const reading = await readNow(path)
+  const after = await identityOf(path)
+  return after === identity && reading.identity === identity ? reading : after
+}
+
+function isSuspicious(reading: Reading): boolean {
+  return !reading.ok || !reading.text.endsWith('\n')
+}

@@ -1,0 +1,162 @@
+/**
+ * The proxy inside other people's programs: `strangle()`, a Koa middleware, and the operator's own middleware around it.
+ */
+import { readFileSync } from 'node:fs'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { resolve } from 'node:path'
+import type { Duplex } from 'node:stream'
+import { pathToFileURL } from 'node:url'
+import Koa, { type Context, type Middleware } from 'koa'
+import type { ControlLog } from './control/control-log.ts'
+import { Operations } from './control/operations.ts'
+import { TableFile } from './control/table-file.ts'
+import type { Engine } from './proxy/engine.ts'
+import type { AccessLog } from './proxy/observe.ts'
+import { createPlane, type Plane } from './proxy/plane.ts'
+import { formatProblem, formatProblems, readTable } from './rules/table-text.ts'
+import { StartError } from './start-error.ts'
+import { LiveTable } from './state/live-table.ts'
+
+/** What a proxy is built from. */
+export interface CoreSettings {
+  /** Path of routes.yaml. */
+  readonly table: string
+  /** Addresses and networks whose X-Forwarded-* is believed. */
+  readonly trustedProxies: readonly string[]
+  /** Header fields that a request may have. */
+  readonly maxHeaderFields: number
+  /** Characters that a request target may have. */
+  readonly maxTargetLength: number
+  readonly memoryCacheBytes: number
+}
+
+/** A table file, the writer that owns it, and the data plane that follows it. */
+export interface Core {
+  readonly live: LiveTable
+  readonly operations: Operations
+  readonly plane: Plane
+}
+
+/**
+ * Reads the table and builds what serves it. Nothing listens yet.
+ * @throws {StartError} the table can't be read, is invalid, or needs what can't be had
+ */
+export function createCore(settings: CoreSettings, log: ControlLog, accessLog: AccessLog | null): Core {
+  const live = loadTable(settings.table, log)
+  let plane: Plane
+  try {
+    plane = createPlane({
+      live,
+      limits: { maxFields: settings.maxHeaderFields, maxTargetLength: settings.maxTargetLength },
+      trustedProxies: settings.trustedProxies,
+      memoryCacheBytes: settings.memoryCacheBytes,
+      accessLog,
+    })
+  } catch (error) {
+    throw new StartError((error as Error).message)
+  }
+  const operations = new Operations({ live, file: new TableFile(settings.table), log, now: Date.now })
+  return { live, operations, plane }
+}
+
+function loadTable(file: string, log: ControlLog): LiveTable {
+  let text: string
+  try {
+    // Strict, as the file is read later on: what is no UTF-8 must not start and then be refused.
+    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(readFileSync(file))
+  } catch (error) {
+    throw new StartError(`--table ${file}: ${(error as Error).message}`)
+  }
+  const read = readTable(text, file)
+  if (!read.ok) throw new StartError(`${file} is invalid\n${formatProblems(read.problems, text)}`)
+  for (const warning of read.warnings) log.warn({ event: 'table-warning', ...warning }, formatProblem(warning))
+  return new LiveTable(read.table, text, Date.now())
+}
+
+/** Settings of `strangle()`. */
+export interface StrangleOptions extends Partial<Omit<CoreSettings, 'table'>> {
+  /** Path of routes.yaml; edits of it apply while the application runs. */
+  readonly table: string
+  /** Told of revisions and refused tables; nobody by default. */
+  readonly log?: ControlLog
+  /** Called once per exchange with the fields of an access-log line. */
+  readonly accessLog?: AccessLog
+}
+
+/** The proxy as the last middleware of a Koa application. */
+export type StrangleMiddleware = Middleware & {
+  /** For `server.on('upgrade', ...)` of the server that runs the application: WebSockets and the like. */
+  upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void
+  /** Stops watching the table and closes idle connections to upstreams. */
+  close(): Promise<void>
+}
+
+const SILENT: ControlLog = { info: () => {}, warn: () => {}, error: () => {} }
+
+/**
+ * The proxy as a Koa middleware: `app.use(strangle({ table: 'routes.yaml' }))`. It answers every request that reaches it,
+ * so nothing behind it runs; what middleware before it has set with `ctx.set` is sent with the answer.
+ * @throws {StartError} the table can't be read, is invalid, or needs what can't be had
+ */
+export function strangle(options: StrangleOptions): StrangleMiddleware {
+  const settings: CoreSettings = {
+    trustedProxies: [],
+    maxHeaderFields: 256,
+    maxTargetLength: 16_384,
+    memoryCacheBytes: 64 * 1024 * 1024,
+    ...options,
+  }
+  const { operations, plane } = createCore(settings, options.log ?? SILENT, options.accessLog ?? null)
+  operations.watch()
+  return Object.assign(mount(plane.engine), {
+    upgrade: plane.engine.upgrade,
+    close: async (): Promise<void> => {
+      await operations.close()
+      plane.upstreams.close()
+    },
+  })
+}
+
+/** The engine as a Koa middleware: from here on it owns the response, errors too. */
+function mount(engine: Engine): Middleware {
+  return (ctx: Context) => {
+    ctx.respond = false
+    // Koa presets 404; what the engine does not say itself must not come from here.
+    ctx.res.statusCode = 200
+    return new Promise<void>((done) => {
+      ctx.res.once('close', () => done())
+      engine.handle(ctx.req, ctx.res)
+    })
+  }
+}
+
+/**
+ * The handler of the public server: the engine itself, or a Koa application around it where the operator has middleware.
+ * @param file a module whose default export is a Koa middleware or a list of them, or null
+ * @throws {StartError} the module can't be loaded or exports something else
+ */
+export async function handlerOf(
+  file: string | null,
+  engine: Engine,
+): Promise<(req: IncomingMessage, res: ServerResponse) => void> {
+  if (file === null) return engine.handle
+  const app = new Koa()
+  for (const middleware of await loadMiddleware(file)) app.use(middleware)
+  app.use(mount(engine))
+  const callback = app.callback()
+  return (req, res) => void callback(req, res)
+}
+
+async function loadMiddleware(file: string): Promise<Middleware[]> {
+  let module: { default?: unknown }
+  try {
+    module = await import(pathToFileURL(resolve(file)).href)
+  } catch (error) {
+    throw new StartError(`--middleware ${file}: ${(error as Error).message}`)
+  }
+  const given = module.default === undefined ? [] : [module.default].flat()
+  if (given.length === 0 || !given.every((one) => typeof one === 'function')) {
+    throw new StartError(`--middleware ${file}: its default export must be a Koa middleware, or a list of them`)
+  }
+  return given as Middleware[]
+}

@@ -1,0 +1,169 @@
+/**
+ * Bytes to the client: the one place that knows whether a head is out. Nothing is ever written twice.
+ */
+import { type ServerResponse, STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { fieldValue } from '../rules/exchange.ts'
+import { FAILURES, type FailureCode } from '../rules/failure.ts'
+
+/** Body pieces up to this size share one write with the head, copied into one string: cheaper than two buffers. */
+const SMALL_BYTES = 16 * 1024
+
+/** How long a client that is not listened to any more may go on sending before its connection is cut. */
+const LINGER_MS = 1000
+
+/** The answer to one exchange. */
+export class Answer {
+  readonly #res: ServerResponse
+  /** The first piece of the body, until it is known whether more comes at once. */
+  #held: Buffer | null = null
+  #flushed = false
+  #fields: readonly string[] = []
+  /** A final head has been given: from here on no second answer can be. */
+  begun = false
+  /** The answer is complete, or was broken off. */
+  over = false
+  /** Status of the final head, 0 before. */
+  status = 0
+  /** Body bytes given so far. */
+  bodyBytes = 0
+
+  constructor(res: ServerResponse) {
+    this.#res = res
+  }
+
+  /**
+   * Relays an interim response (RFC 9110 section 15.2). HTTP/1.0 clients know none.
+   * @param fields name, value, name, value
+   */
+  information(status: number, fields: string[]): void {
+    if (this.begun || this.over || this.#res.req.httpVersionMinor === 0) return
+    if (status === 100 && fields.length === 0) this.#res.writeContinue()
+    else this.#res.writeInformation(status, fields)
+  }
+
+  /**
+   * The final head. It is written together with what follows, by `flush` at the latest.
+   * @param fields name, value, name, value
+   */
+  begin(status: number, reason: string, fields: string[]): void {
+    this.begun = true
+    this.status = status
+    this.#fields = fields
+    this.#res.writeHead(status, reason, fields as never)
+  }
+
+  /**
+   * A piece of the body.
+   * @returns false where the client does not keep up: wait for 'drain' of the response
+   */
+  body(piece: Buffer): boolean {
+    this.bodyBytes += piece.length
+    if (!this.#flushed && this.#held === null) {
+      this.#held = piece
+      return true
+    }
+    this.#release()
+    return this.#res.write(piece)
+  }
+
+  /**
+   * Writes what has been given so far.
+   * @returns false where the client does not keep up
+   */
+  flush(): boolean {
+    if (!this.begun || this.over || (this.#flushed && this.#held === null)) return true
+    if (this.#held === null) {
+      this.#flushed = true
+      this.#res.flushHeaders()
+      return true
+    }
+    return this.#release()
+  }
+
+  /** @param trailers name, value, name, value; sent only where the answer goes on chunked */
+  end(trailers: string[]): void {
+    if (this.over) return
+    this.over = true
+    if (trailers.length > 0 && this.#res.chunkedEncoding) this.#res.addTrailers(pairs(trailers) as never)
+    const held = this.#held
+    this.#held = null
+    if (held === null) this.#res.end()
+    else if (held.length <= SMALL_BYTES) this.#res.end(held.toString('latin1'), 'latin1')
+    else this.#res.end(held)
+  }
+
+  /** Breaks the transfer off, so that the client can't take it for complete. */
+  break(): void {
+    this.over = true
+    this.#held = null
+    const { socket } = this.#res
+    // Where the end of the body is the end of the connection, only a reset tells the client that it is not complete.
+    const openEnded =
+      this.begun && !this.#res.chunkedEncoding && fieldValue(this.#fields, 'content-length') === undefined
+    if (openEnded && socket !== null) reset(socket)
+    this.#res.destroy()
+  }
+
+  /**
+   * An answer of banyan's own (RFC 9457); where a head is out already, the transfer is broken off instead.
+   * @param requestId for the operator to find the exchange in the log
+   * @returns the status sent, 0 where there was nobody or nothing left to answer
+   */
+  problem(failure: FailureCode, requestId: string): number {
+    const { status, culprit } = FAILURES[failure]
+    if (this.over) return this.status
+    if (this.begun || status === 0) {
+      this.break()
+      return this.status
+    }
+    const body = Buffer.from(problemText(failure, requestId))
+    const fields = ['Content-Type', 'application/problem+json', 'Content-Length', String(body.length)]
+    fields.push('Cache-Control', 'no-store')
+    // After a client's fault nothing more on this connection can be relied on.
+    if (culprit === 'client') fields.push('Connection', 'close')
+    this.begin(status, STATUS_CODES[status] ?? '', fields)
+    if (this.#res.req.method !== 'HEAD') this.body(body)
+    this.end([])
+    return status
+  }
+
+  #release(): boolean {
+    const held = this.#held
+    if (held === null) return true
+    this.#held = null
+    this.#flushed = true
+    return held.length <= SMALL_BYTES ? this.#res.write(held.toString('latin1'), 'latin1') : this.#res.write(held)
+  }
+}
+
+/** Cuts a connection so that its peer can't take what it has for all there was: an RST, where the socket knows one. */
+export function reset(socket: Duplex): void {
+  if ('resetAndDestroy' in socket) (socket as Socket).resetAndDestroy()
+  else socket.destroy()
+}
+
+/**
+ * Ends a connection whose client may still be sending. What comes is dropped for a moment first: closed at once, the
+ * kernel would answer it with an RST, and the client might lose the answer it has not read yet (RFC 9112 section 9.6).
+ */
+export function endGently(socket: Duplex): void {
+  socket.end()
+  socket.resume()
+  const timer = setTimeout(() => socket.destroy(), LINGER_MS)
+  socket.once('close', () => clearTimeout(timer))
+}
+
+/** The text of a problem document (RFC 9457 section 3). It names the failure and says nothing about the inside. */
+export function problemText(failure: FailureCode, requestId: string): string {
+  const { status, detail } = FAILURES[failure]
+  const title = STATUS_CODES[status] ?? 'Error'
+  return `${JSON.stringify({ type: `urn:banyan:problem:${failure}`, title, status, detail, requestId })}\n`
+}
+
+function pairs(flat: readonly string[]): [string, string][] {
+  const out: [string, string][] = []
+  for (let i = 0; i < flat.length; i += 2) out.push([flat[i] as string, flat[i + 1] as string])
+  return out
+}

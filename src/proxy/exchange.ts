@@ -1,0 +1,89 @@
+/**
+ * One exchange on its way: what came in, what was decided, and how it ended. The steps of the journey share it.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Decision, RequestView } from '../rules/exchange.ts'
+import type { FailureCode } from '../rules/failure.ts'
+import type { RequestFields } from '../rules/headers.ts'
+import type { Match } from '../rules/match.ts'
+import type { Revision } from '../state/live-table.ts'
+import type { CacheWord } from '../state/measurements.ts'
+import { Answer } from './answer.ts'
+import type { UpgradeClient } from './tunnel.ts'
+
+/** Who is at the other end of a client connection. */
+export interface Peer {
+  /** IP address; IPv4 also where it came as an IPv4-mapped IPv6 one. */
+  readonly address: string
+  /** Its X-Forwarded-* fields are believed. */
+  readonly trusted: boolean
+  readonly tls: boolean
+  /** A request on this connection was refused: where the next one begins can't be relied on any more. */
+  refused: boolean
+}
+
+/** What the listener has read of a request before its journey begins. */
+export interface Received {
+  readonly req: IncomingMessage
+  readonly res: ServerResponse
+  readonly peer: Peer
+  readonly said: RequestFields
+  readonly view: RequestView
+  readonly upgrade: UpgradeClient | null
+}
+
+let counter = 0
+const boot = Math.floor(Math.random() * 36 ** 6)
+  .toString(36)
+  .padStart(6, '0')
+
+/** Unique in this process, and most likely among all; short enough to read out at the telephone. */
+export function nextRequestId(): string {
+  counter = (counter + 1) % Number.MAX_SAFE_INTEGER
+  return `${boot}-${counter.toString(36)}`
+}
+
+/** One request and its response on their way through. */
+export class Exchange {
+  readonly req: IncomingMessage
+  readonly res: ServerResponse
+  readonly peer: Peer
+  readonly said: RequestFields
+  readonly view: RequestView
+  readonly upgrade: UpgradeClient | null
+  readonly answer: Answer
+  readonly startedMs: number = performance.now()
+  readonly revision: Revision
+  readonly matched: Match
+  decision: Decision
+  cache: CacheWord = '-'
+  /** Id of the server that answered, or was asked last; null before. */
+  server: string | null = null
+  failure: FailureCode | null = null
+  /** What lies behind the failure, for the log only. */
+  cause: Error | null = null
+  /** Body bytes received from the client. */
+  requestBytes = 0
+  /** Attempts made beyond the first. */
+  retries = 0
+  #id: string | null = null
+
+  constructor(received: Received, revision: Revision, matched: Match, decision: Decision) {
+    this.req = received.req
+    this.res = received.res
+    this.peer = received.peer
+    this.said = received.said
+    this.view = received.view
+    this.upgrade = received.upgrade
+    this.answer = new Answer(received.res)
+    this.revision = revision
+    this.matched = matched
+    this.decision = decision
+  }
+
+  /** Made when first asked for: most exchanges are not logged by it. */
+  get id(): string {
+    this.#id ??= nextRequestId()
+    return this.#id
+  }
+}

@@ -1,0 +1,189 @@
+/**
+ * The public server: sockets, limits against slow and broken clients, and drain.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
+import { type AddressInfo, Server as NetServer, type Socket } from 'node:net'
+import { FAILURES, type FailureCode } from '../rules/failure.ts'
+import type { Measurements } from '../state/measurements.ts'
+import { endGently, problemText } from './answer.ts'
+import type { Engine } from './engine.ts'
+import { nextRequestId } from './exchange.ts'
+
+/** Settings of the public server. Times in milliseconds. */
+export interface ListenSettings {
+  readonly host: string
+  readonly port: number
+  /** Bytes of a request line with all its header fields. */
+  readonly maxHeaderBytes: number
+  /** From the first byte of a request, or from the connection, to the end of its head. */
+  readonly headersTimeoutMs: number
+  /** A kept-alive connection without a request is closed after this. */
+  readonly keepAliveMs: number
+}
+
+/** How often expired heads are looked for. */
+const CHECK_INTERVAL_MS = 1000
+
+/** How often a drain closes the connections that have become idle. */
+const DRAIN_TICK_MS = 50
+
+const REFUSED = Symbol('refused')
+const CURRENT = Symbol('current')
+
+interface ClientSocket extends Socket {
+  [REFUSED]?: true
+  [CURRENT]?: ServerResponse
+}
+
+/** Banyan's own front: node:http's server, with what it is lenient or silent about closed. */
+export class Listener {
+  readonly #server: Server
+  readonly #settings: ListenSettings
+  readonly #engine: Engine
+  readonly #measurements: Measurements
+  readonly #sockets = new Set<Socket>()
+
+  /** @param handler the engine, or what the operator has put around it */
+  constructor(
+    settings: ListenSettings,
+    engine: Engine,
+    measurements: Measurements,
+    handler: (req: IncomingMessage, res: ServerResponse) => void,
+  ) {
+    this.#settings = settings
+    this.#engine = engine
+    this.#measurements = measurements
+    const options = {
+      maxHeaderSize: settings.maxHeaderBytes,
+      headersTimeout: settings.headersTimeoutMs,
+      // An upload may take as long as it moves: silence is what the forwarder watches for.
+      requestTimeout: 0,
+      keepAliveTimeout: settings.keepAliveMs,
+      connectionsCheckingInterval: CHECK_INTERVAL_MS,
+      // A missing Host is refused by the engine, in our own words.
+      requireHostHeader: false,
+      shouldUpgradeCallback: engine.shouldUpgrade,
+    }
+    this.#server = createServer(options)
+    // node:http drops fields beyond its own count without a word: no count there, one of ours in the engine.
+    this.#server.maxHeadersCount = 0
+    const request = (req: IncomingMessage, res: ServerResponse): void => {
+      ;(req.socket as ClientSocket)[CURRENT] = res
+      handler(req, res)
+    }
+    this.#server.on('request', request)
+    // Expect is the upstream's to answer (RFC 9110 section 10.1.1).
+    this.#server.on('checkContinue', request)
+    this.#server.on('checkExpectation', request)
+    this.#server.on('upgrade', engine.upgrade)
+    this.#server.on('connect', engine.connect)
+    this.#server.on('clientError', (error: NodeJS.ErrnoException, socket) =>
+      this.#onClientError(error, socket as Socket),
+    )
+    this.#server.on('connection', (socket) => {
+      this.#sockets.add(socket)
+      socket.once('close', () => this.#sockets.delete(socket))
+    })
+  }
+
+  /**
+   * Begins to accept connections.
+   * @returns the address in use, with the port that was taken for port 0
+   * @throws what node:net says, EADDRINUSE and the like
+   */
+  async listen(): Promise<AddressInfo> {
+    const { host, port } = this.#settings
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject)
+      this.#server.listen({ host, port, backlog: 4096 }, () => {
+        this.#server.off('error', reject)
+        resolve()
+      })
+    })
+    return this.#server.address() as AddressInfo
+  }
+
+  /** Connections that stand. */
+  get connections(): number {
+    return this.#sockets.size
+  }
+
+  /**
+   * Accepts nothing new, lets what runs finish, and resolves when the last connection is closed.
+   * @param timeoutMs after this what is left is cut
+   */
+  async drain(timeoutMs: number): Promise<void> {
+    this.#engine.draining = true
+    const closed = new Promise<void>((resolve) => {
+      // Not http.Server's own close: that cuts idle connections at once, on which a request may be under way.
+      NetServer.prototype.close.call(this.#server, () => resolve())
+    })
+    const tick = setInterval(() => this.#server.closeIdleConnections(), DRAIN_TICK_MS)
+    const deadline = setTimeout(() => {
+      for (const socket of this.#sockets) socket.destroy()
+    }, timeoutMs)
+    await closed
+    clearInterval(tick)
+    clearTimeout(deadline)
+    // What is left of http.Server's own: its timer.
+    this.#server.close()
+  }
+
+  #onClientError(error: NodeJS.ErrnoException, socket: ClientSocket): void {
+    if (socket[REFUSED] === true) return
+    socket[REFUSED] = true
+    const failure = refusalOf(error)
+    const current = socket[CURRENT]
+    if (current !== undefined && !current.writableFinished) {
+      // Garbage behind a complete request: its answer goes out whole, and the connection ends with it.
+      if (current.req.complete) {
+        current.shouldKeepAlive = false
+        current.once('finish', () => endGently(socket))
+      } else this.#engine.requestBroken(current)
+      return
+    }
+    if (failure === null || !socket.writable || socket.bytesRead === 0) {
+      socket.destroy()
+      return
+    }
+    this.#measurements.refuse(failure)
+    socket.write(refusalText(failure))
+    endGently(socket)
+  }
+}
+
+/** Which refusal a parse error of node:http is, or null where nobody is there to be told. */
+function refusalOf(error: NodeJS.ErrnoException & { rawPacket?: Buffer }): FailureCode | null {
+  switch (error.code) {
+    case 'HPE_HEADER_OVERFLOW': {
+      const packet = error.rawPacket
+      const inLine = packet !== undefined && /^[!-~]+ /.test(packet.toString('latin1', 0, 64)) && !packet.includes('\r')
+      return inLine ? 'request-line-too-long' : 'head-too-large'
+    }
+    case 'HPE_INVALID_VERSION':
+      return 'http-version'
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return 'request-timeout'
+    case 'ECONNRESET':
+    case 'EPIPE':
+    case 'HPE_INVALID_EOF_STATE':
+      return null
+    default:
+      return 'bad-request'
+  }
+}
+
+function refusalText(failure: FailureCode): string {
+  const { status } = FAILURES[failure]
+  const body = problemText(failure, nextRequestId())
+  return [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`,
+    `Date: ${new Date().toUTCString()}`,
+    'Content-Type: application/problem+json',
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    'Cache-Control: no-store',
+    'Connection: close',
+    '',
+    body,
+  ].join('\r\n')
+}

@@ -1,0 +1,59 @@
+/**
+ * Step 7: one record of each exchange feeds access log and measurements. Nothing else measures.
+ */
+import type { ExchangeRecord, Measurements } from '../state/measurements.ts'
+import type { Exchange } from './exchange.ts'
+
+/** Writes one access-log line. */
+export type AccessLog = (fields: Record<string, unknown>) => void
+
+/** Counts what is over, and logs it where an access log is on. */
+export class Observer {
+  readonly #measurements: Measurements
+  readonly #accessLog: AccessLog | null
+
+  constructor(measurements: Measurements, accessLog: AccessLog | null) {
+    this.#measurements = measurements
+    this.#accessLog = accessLog
+  }
+
+  begun(): void {
+    this.#measurements.active++
+  }
+
+  over(exchange: Exchange): void {
+    const { answer, decision, cache, failure } = exchange
+    const durationMs = performance.now() - exchange.startedMs
+    this.#measurements.active--
+    const record: ExchangeRecord = { decision, status: answer.status, cache, failure, durationMs }
+    this.#measurements.count(record)
+    if (this.#accessLog !== null) this.#accessLog(logFields(exchange, durationMs))
+  }
+}
+
+function logFields(exchange: Exchange, durationMs: number): Record<string, unknown> {
+  const { decision, answer, view } = exchange
+  const fields: Record<string, unknown> = {
+    id: exchange.id,
+    method: view.method,
+    host: view.host,
+    target: view.target,
+    client: view.clientAddress,
+    status: answer.status,
+    bytes: answer.bodyBytes,
+    requestBytes: exchange.requestBytes,
+    durationMs: Math.round(durationMs * 1000) / 1000,
+    route: decision.routeId,
+    upstream: decision.upstream,
+    server: exchange.server,
+    bucket: decision.bucket,
+    percent: decision.percent,
+    reason: decision.reason,
+    cache: exchange.cache,
+    revision: exchange.revision.number,
+  }
+  if (exchange.retries > 0) fields.retries = exchange.retries
+  if (exchange.failure !== null) fields.failure = exchange.failure
+  if (exchange.cause !== null) fields.cause = exchange.cause.message
+  return fields
+}

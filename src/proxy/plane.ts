@@ -1,0 +1,67 @@
+/**
+ * The data plane of one process, put together: from the table in force to an engine.
+ */
+import { BlockList, isIP } from 'node:net'
+import { MemoryStore } from '../state/cache-store.ts'
+import type { LiveTable } from '../state/live-table.ts'
+import { Measurements } from '../state/measurements.ts'
+import { Upstreams } from '../state/upstreams.ts'
+import { ResponseCache } from './cache.ts'
+import { Engine, type RequestLimits } from './engine.ts'
+import { Journey } from './journey.ts'
+import { type AccessLog, Observer } from './observe.ts'
+
+/** What a data plane is made of. */
+export interface PlaneParts {
+  readonly live: LiveTable
+  readonly limits: RequestLimits
+  /** Addresses and networks, `10.0.0.0/8`. */
+  readonly trustedProxies: readonly string[]
+  readonly memoryCacheBytes: number
+  readonly accessLog: AccessLog | null
+}
+
+/** One data plane. */
+export interface Plane {
+  readonly engine: Engine
+  readonly measurements: Measurements
+  readonly upstreams: Upstreams
+}
+
+/**
+ * Builds the data plane.
+ * @throws {Error} what the table in force needs and can't have, such as a TLS file
+ * @throws {RangeError} a trusted proxy that is no address and no network
+ */
+export function createPlane(parts: PlaneParts): Plane {
+  const { live } = parts
+  const measurements = new Measurements()
+  const upstreams = new Upstreams()
+  live.onPrepare((table) => upstreams.prepare(table))
+  live.onApply((revision) => measurements.keepOnly(new Set(revision.table.routes.map((route) => route.id))))
+  const cache = new ResponseCache(new MemoryStore(parts.memoryCacheBytes))
+  const observer = new Observer(measurements, parts.accessLog)
+  const journey = new Journey({ live, upstreams, measurements, cache, observer })
+  const trusted = trustedList(parts.trustedProxies)
+  const isTrusted = (address: string): boolean =>
+    trusted !== null && isIP(address) !== 0 && trusted.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4')
+  const engine = new Engine({ journey, measurements, limits: parts.limits, isTrusted })
+  return { engine, measurements, upstreams }
+}
+
+/** @throws {RangeError} an entry that is no address and no network */
+function trustedList(entries: readonly string[]): BlockList | null {
+  if (entries.length === 0) return null
+  const list = new BlockList()
+  for (const entry of entries) {
+    const [address = '', prefix] = entry.split('/')
+    const family = isIP(address)
+    const bits = family === 6 ? 128 : 32
+    const length = prefix === undefined ? bits : /^[0-9]{1,3}$/.test(prefix) ? Number(prefix) : -1
+    if (family === 0 || length < 0 || length > bits) {
+      throw new RangeError(`'${entry}' is no address and no network (as in 10.0.0.0/8, ::1)`)
+    }
+    list.addSubnet(address, length, family === 6 ? 'ipv6' : 'ipv4')
+  }
+  return list
+}

@@ -1,0 +1,100 @@
+/**
+ * The revision in force: one pointer, swapped whole; the last good one stays when a text is refused.
+ */
+import { createHash } from 'node:crypto'
+import type { Table } from '../rules/table.ts'
+import type { Problem } from '../rules/table-text.ts'
+
+/** One version of the table. Immutable. */
+export interface Revision {
+  /** Counts up from 1. */
+  readonly number: number
+  /** A strong entity tag with its quotes: the number and a hash of the text. */
+  readonly etag: string
+  readonly table: Table
+  /** The text of routes.yaml that this revision was read from. */
+  readonly text: string
+  /** Epoch milliseconds at which it took effect. */
+  readonly appliedAtMs: number
+}
+
+/** The last text that was refused, until a good one comes. */
+export interface Refusal {
+  readonly problems: readonly Problem[]
+  /** Epoch milliseconds. */
+  readonly atMs: number
+}
+
+/**
+ * Makes ready what a table needs outside itself (TLS files, pools), and throws where that can't be had.
+ * What it returns is called once the table is in force.
+ */
+export type Preparer = (table: Table) => () => void
+
+/** Holds the revision in force for both planes. */
+export class LiveTable {
+  #current: Revision
+  #refusal: Refusal | null = null
+  readonly #preparers: Preparer[] = []
+  readonly #listeners: ((revision: Revision) => void)[] = []
+
+  constructor(table: Table, text: string, nowMs: number) {
+    this.#current = revisionOf(1, table, text, nowMs)
+  }
+
+  get current(): Revision {
+    return this.#current
+  }
+
+  /** What is wrong with the text that the operator wants in force, or null where the current revision is that text. */
+  get refusal(): Refusal | null {
+    return this.#refusal
+  }
+
+  /**
+   * Tries whether a table could be put in force, without doing it.
+   * @throws {Error} what it needs and can't have, with a message for the operator
+   */
+  prepare(table: Table): (() => void)[] {
+    return this.#preparers.map((prepare) => prepare(table))
+  }
+
+  /**
+   * Puts a table in force and returns its revision. Exchanges that run keep the revision they began with.
+   * @throws {Error} as `prepare`; then the current revision stays
+   */
+  apply(table: Table, text: string, nowMs: number): Revision {
+    const commits = this.prepare(table)
+    this.#current = revisionOf(this.#current.number + 1, table, text, nowMs)
+    this.#refusal = null
+    for (const commit of commits) commit()
+    for (const listener of this.#listeners) listener(this.#current)
+    return this.#current
+  }
+
+  /** Records a refused text. The current revision goes on serving. */
+  refuse(problems: readonly Problem[], nowMs: number): void {
+    this.#refusal = { problems, atMs: nowMs }
+  }
+
+  /** The text on disk is the current revision's again: nothing is refused any more. */
+  accept(): void {
+    this.#refusal = null
+  }
+
+  /** Adds a part that must be able to work with a table before it is put in force. The current one is prepared at once. */
+  onPrepare(preparer: Preparer): void {
+    preparer(this.#current.table)()
+    this.#preparers.push(preparer)
+  }
+
+  /** Calls `listener` after each swap with the new revision. */
+  onApply(listener: (revision: Revision) => void): void {
+    this.#listeners.push(listener)
+  }
+}
+
+function revisionOf(number: number, table: Table, text: string, nowMs: number): Revision {
+  const hash = createHash('sha256').update(text).digest('hex').slice(0, 12)
+  return Object.freeze({ number, etag: `"${number}-${hash}"`, table, text, appliedAtMs: nowMs })
+}

@@ -1,0 +1,158 @@
+/**
+ * What the control plane's tests stand on: a folder of their own, a table full of comments, and the admin API on a real port.
+ */
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { createServer, type IncomingHttpHeaders, request } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createAdmin } from '../../src/control/admin-api.ts'
+import type { AdminParts } from '../../src/control/admin-context.ts'
+import type { ControlLog } from '../../src/control/control-log.ts'
+import { Operations } from '../../src/control/operations.ts'
+import { TableFile, type WatchTimes } from '../../src/control/table-file.ts'
+import { readTable } from '../../src/rules/table-text.ts'
+import { LiveTable } from '../../src/state/live-table.ts'
+
+/** Comments and odd spacing everywhere: whatever an edit touches beyond its number shows. */
+export const TABLE = `# The table of the catalog.   Two spaces stay  two.
+version: 1
+
+upstreams:
+  legacy:            # the wrapped application
+    servers: [ http://127.0.0.1:4001 ]   # one
+  gtin:
+    servers:
+      - http://127.0.0.1:4002
+      - { url: http://127.0.0.1:4003,   weight: 2 }
+
+default: legacy   # whatever no route claims
+
+routes:
+  - id: gtin-lookup          # moved first
+    match:
+      path: "/stores/:storeId/gtins/:gtin"
+      methods: [GET, HEAD]
+    to: gtin
+    percent: 5               # żółw: raised on Mondays
+    sticky: [cookie:sid, 'header:x-client-id']
+
+  - { id: search, match: { path: /search }, to: gtin, percent: 100 }
+  # the last one has no percent yet
+  - id: reviews
+    match: { path: /reviews/* }
+    to: gtin
+# the end`
+
+/** Quick, and still far above what a write takes. */
+export const QUICK: WatchTimes = { pollMs: 40, quietMs: 30, suspiciousMs: 120, limitMs: 5_000 }
+
+export interface LogLine {
+  readonly level: 'info' | 'warn' | 'error'
+  readonly fields: Record<string, unknown>
+  readonly message: string
+}
+
+/** A log that keeps its lines. */
+export function logInto(lines: LogLine[]): ControlLog {
+  const at = (level: LogLine['level']) => (fields: object, message: string) => {
+    lines.push({ level, fields: fields as Record<string, unknown>, message })
+  }
+  return { info: at('info'), warn: at('warn'), error: at('error') }
+}
+
+/** A temporary folder, and what removes it. */
+export async function folder(): Promise<{ path: string; remove(): Promise<void> }> {
+  const path = await mkdtemp(join(tmpdir(), 'banyan-control-'))
+  return { path, remove: () => rm(path, { recursive: true, force: true }) }
+}
+
+export interface Rig {
+  readonly path: string
+  readonly folder: string
+  readonly live: LiveTable
+  readonly operations: Operations
+  readonly lines: LogLine[]
+  text(): Promise<string>
+  close(): Promise<void>
+}
+
+/** A table file, the table in force, and the operations on both. The file is not watched until `operations.watch()`. */
+export async function rig(text = TABLE, times: WatchTimes = QUICK): Promise<Rig> {
+  const { path: dir, remove } = await folder()
+  const path = join(dir, 'routes.yaml')
+  await writeFile(path, text)
+  const read = readTable(text, path)
+  if (!read.ok) throw new Error(JSON.stringify(read.problems))
+  const live = new LiveTable(read.table, text, 1_000)
+  const lines: LogLine[] = []
+  const operations = new Operations({ live, file: new TableFile(path, times), log: logInto(lines), now: () => 2_000 })
+  const close = async () => {
+    await operations.close()
+    await remove()
+  }
+  return { path, folder: dir, live, operations, lines, text: () => readFile(path, 'utf8'), close }
+}
+
+export interface Reply {
+  readonly status: number
+  readonly headers: IncomingHttpHeaders
+  readonly text: string
+  /** The body as JSON; any member may be asked of it. */
+  // biome-ignore lint/suspicious/noExplicitAny: tests read answers of every shape
+  readonly json: any
+}
+
+export interface Ask {
+  readonly headers?: Record<string, string>
+  readonly body?: string | Buffer | object
+}
+
+export interface AdminRig extends Rig {
+  readonly port: number
+  ask(method: string, path: string, how?: Ask): Promise<Reply>
+}
+
+/** The admin API over a rig. */
+export async function adminRig(parts: Partial<AdminParts> = {}, text = TABLE): Promise<AdminRig> {
+  const base = await rig(text)
+  const { handler } = createAdmin({
+    live: base.live,
+    operations: base.operations,
+    isReady: () => ({ ready: true, reasons: [] }),
+    measurements: { routeFigures: (id) => ({ exchanges: id === null ? 1 : 7 }) },
+    log: logInto(base.lines),
+    tokens: [],
+    chance: () => 0.5,
+    now: () => 61_000,
+    ...parts,
+  })
+  const server = createServer(handler)
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
+  const { port } = server.address() as AddressInfo
+  const close = async () => {
+    await new Promise((done) => server.close(done))
+    await base.close()
+  }
+  return { ...base, port, close, ask: (method, path, how) => ask(port, method, path, how) }
+}
+
+function ask(port: number, method: string, path: string, how: Ask = {}): Promise<Reply> {
+  const isObject = typeof how.body === 'object' && !Buffer.isBuffer(how.body)
+  const body = isObject ? JSON.stringify(how.body) : (how.body as string | Buffer | undefined)
+  const headers = { ...(isObject ? { 'Content-Type': 'application/json' } : {}), ...how.headers }
+  return new Promise((done, fail) => {
+    const req = request({ host: '127.0.0.1', port, method, path, headers, agent: false }, (res) => {
+      const pieces: Buffer[] = []
+      res.on('data', (piece: Buffer) => pieces.push(piece))
+      res.on('error', fail)
+      res.on('end', () => {
+        const text = Buffer.concat(pieces).toString('utf8')
+        const isJson = /json/.test(res.headers['content-type'] ?? '') && text !== ''
+        done({ status: res.statusCode as number, headers: res.headers, text, json: isJson ? JSON.parse(text) : null })
+      })
+    })
+    req.on('error', fail)
+    req.end(body)
+  })
+}

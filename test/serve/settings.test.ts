@@ -1,0 +1,50 @@
+import { expect, test } from 'vitest'
+import { readSettings, SettingsError, settingsHelp } from '../../src/settings.ts'
+
+test('what is not said has a default', () => {
+  expect(readSettings([], {})).toMatchObject({
+    table: 'routes.yaml',
+    listen: { host: '0.0.0.0', port: 8080 },
+    admin: { host: '127.0.0.1', port: 8081 },
+    redis: null,
+    workers: 0,
+    trustedProxies: [],
+    adminToken: null,
+    accessLog: 'json',
+    memoryCacheBytes: 64 * 1024 * 1024,
+    drainTimeoutMs: 30_000,
+  })
+})
+
+test('a flag wins over its environment variable, and that over the default', () => {
+  const env = { BANYAN_DRAIN_TIMEOUT: '5s', BANYAN_LISTEN: '127.0.0.1:1', BANYAN_TRUSTED_PROXIES: '10.0.0.0/8, ::1' }
+  const settings = readSettings(['--listen', '[::1]:9000'], env)
+  expect(settings.listen).toEqual({ host: '::1', port: 9000 })
+  expect(settings.drainTimeoutMs).toBe(5000)
+  expect(settings.trustedProxies).toEqual(['10.0.0.0/8', '::1'])
+})
+
+test.each([
+  [['--listen', 'nowhere'], {}, "--listen: 'nowhere' is no HOST:PORT"],
+  [['--listen', '127.0.0.1:70000'], {}, '--listen: '],
+  [['--memory-cache', '64'], {}, "--memory-cache: '64' is no size (as in 512KiB, 64MiB)"],
+  [['--drain-delay', 'soon'], {}, "--drain-delay: 'soon' is no duration (as in 250ms, 30s)"],
+  [['--workers', '-1'], {}, '--workers'],
+  [['--max-header-fields', '0'], {}, '--max-header-fields'],
+  [['--log-level', 'loud'], {}, "--log-level: 'loud' is none of debug, info, warn, error"],
+  [['--table'], {}, '--table'],
+  [['--tabel', 'x'], {}, '--tabel'],
+  [['stray'], {}, 'stray'],
+  [[], { BANYAN_KEEP_ALIVE: 'x' }, "BANYAN_KEEP_ALIVE: 'x' is no duration"],
+])('%j with %j is refused, and the message names what is wrong', (args, env, message) => {
+  expect(() => readSettings(args, env as Record<string, string>)).toThrow(SettingsError)
+  expect(() => readSettings(args, env as Record<string, string>)).toThrow(message)
+})
+
+test('the help lists each flag with its variable', () => {
+  const help = settingsHelp()
+  for (const flag of ['--table FILE', '--listen HOST:PORT', '--trusted-proxies LIST', '--drain-timeout TIME']) {
+    expect(help).toContain(flag)
+  }
+  expect(help).toContain('BANYAN_DRAIN_TIMEOUT')
+})
