@@ -1,0 +1,194 @@
+/**
+ * The process: its lines, its exit status, and how it drains, with real processes and signals.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import { type AddressInfo, connect, type Socket } from 'node:net'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { startGtinService } from '../../gtin-service/service.ts'
+import { answerOf, ask, exchange, SEED, sourceOf } from './raw.ts'
+
+const MAIN = fileURLToPath(new URL('../../gtin-service/main.ts', import.meta.url))
+const TARGET = '/stores/3/gtins/123456789012'
+
+/** Runs the service's process; it is killed at the end of the test if it still runs. */
+function run(...args: string[]) {
+  const child: ChildProcess = spawn(process.execPath, [MAIN, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const output = { out: '', err: '' }
+  child.stdout?.on('data', (chunk) => (output.out += chunk))
+  child.stderr?.on('data', (chunk) => (output.err += chunk))
+  const exited = once(child, 'close').then(([code]) => ({ code: code as number, ...output }))
+  onTestFinished(async () => {
+    child.kill('SIGKILL')
+    await exited
+  })
+  /** Resolves with stdout so far when it matches. */
+  const says = async (pattern: RegExp) => {
+    while (!pattern.test(output.out)) {
+      await Promise.race([once(child.stdout as NonNullable<typeof child.stdout>, 'data'), exited])
+      if (child.exitCode !== null && !pattern.test(output.out)) throw new Error(`ended: ${output.out}${output.err}`)
+    }
+    return output.out
+  }
+  return { child, exited, says }
+}
+
+async function ready(...args: string[]) {
+  const service = run('--listen', '127.0.0.1:0', '--name', 'p1', ...args)
+  const line = await service.says(/\n/)
+  const port = Number(/^gtin-service ready http:\/\/127\.0\.0\.1:(\d+) name=p1\n$/.exec(line)?.[1])
+  expect(port).toBeGreaterThan(0)
+  return { ...service, port }
+}
+
+/** A kept-alive connection on which requests are asked one after the other. */
+async function keptAlive(port: number) {
+  const socket: Socket = connect(port, '127.0.0.1')
+  await once(socket, 'connect')
+  onTestFinished(() => {
+    socket.destroy()
+  })
+  return {
+    closed: once(socket, 'close'),
+    get: async (target: string) => {
+      socket.write(`GET ${target} HTTP/1.1\r\nHost: a\r\n\r\n`)
+      return answerOf(String((await once(socket, 'data'))[0]))
+    },
+  }
+}
+
+describe('starting', () => {
+  test('it serves the seed product once it says that it is ready, at the port it says', async () => {
+    const { port } = await ready()
+    const { status, body } = await ask(port, 'GET', TARGET)
+    expect(status).toBe(200)
+    expect(body.length).toBe(421 + 'p1'.length)
+  })
+
+  test('--help names every flag and exits 0', async () => {
+    const { code, out, err } = await run('--help').exited
+    expect({ code, err }).toEqual({ code: 0, err: '' })
+    for (const flag of ['--listen', '--name', '--drain-delay', '--drain-timeout']) expect(out).toContain(flag)
+  })
+
+  test('a busy port is one line and exit status 1', async () => {
+    const holder = createServer().listen(0, '127.0.0.1')
+    await once(holder, 'listening')
+    onTestFinished(() => void holder.close())
+    const { port } = holder.address() as AddressInfo
+    const ended = await run('--listen', `127.0.0.1:${port}`).exited
+    expect(ended).toEqual({ code: 1, out: '', err: `gtin-service: 127.0.0.1:${port} is already in use\n` })
+  })
+
+  test('every bad flag is one line, and exit status 2', async () => {
+    const args = [
+      '--listen',
+      'nowhere',
+      '--port=1',
+      'x',
+      '--name=',
+      '--drain-delay',
+      '5',
+      '--drain-timeout=99999m',
+      '--name',
+    ]
+    const { code, out, err } = await run(...args).exited
+    expect({ code, out }).toEqual({ code: 2, out: '' })
+    const words = err.split('\n').map((line) => line.split(': ')[1])
+    expect(words).toEqual([
+      '--listen',
+      '--port',
+      'x',
+      '--name',
+      '--drain-delay',
+      '--drain-timeout',
+      '--name',
+      undefined,
+    ])
+  })
+})
+
+describe('ending', () => {
+  test.each(['SIGTERM', 'SIGINT'] as const)(
+    '%s: health fails, lookups go on and end their connections, exit 0',
+    async (signal) => {
+      const { child, port, says, exited } = await ready('--drain-delay', '1m')
+      const idle = await keptAlive(port)
+      expect((await idle.get(TARGET)).headers.connection).toBe('keep-alive')
+      child.kill(signal)
+      await says(/draining/)
+      const health = answerOf(await exchange(port, 'GET /stores/health/gtins/check HTTP/1.1\r\nHost: a\r\n\r\n'))
+      expect(health).toMatchObject({ status: 503, body: 'draining', headers: { connection: 'close' } })
+      expect(await idle.get(TARGET)).toMatchObject({ status: 200, headers: { connection: 'close' } })
+      await idle.closed
+      child.kill(signal)
+      expect((await exited).code).toBe(0)
+    },
+  )
+
+  test('it ends by itself after the delay, although a connection never asked anything', async () => {
+    const { child, port, exited } = await ready('--drain-delay', '1ms', '--drain-timeout', '10m')
+    const silent = await keptAlive(port)
+    const idle = await keptAlive(port)
+    await idle.get(TARGET)
+    child.kill('SIGTERM')
+    expect((await exited).code).toBe(0)
+    await Promise.all([silent.closed, idle.closed])
+  })
+
+  test('a running lookup gets its whole answer, and the source is closed after it', async () => {
+    const events: string[] = []
+    const asked = Promise.withResolvers<void>()
+    const gate = Promise.withResolvers<typeof SEED>()
+    const service = await startGtinService({
+      name: 'p1',
+      source: {
+        ...sourceOf([]),
+        lookup: () => {
+          asked.resolve()
+          return gate.promise
+        },
+        close: () => void events.push('source closed'),
+      },
+    })
+    const running = exchange(service.port, `GET ${TARGET} HTTP/1.1\r\nHost: a\r\n\r\n`).then((text) => {
+      events.push('answered')
+      return answerOf(text)
+    })
+    await asked.promise
+    const closed = service.close()
+    expect(service.close()).toBe(closed)
+    await expect(exchange(service.port, `GET ${TARGET} HTTP/1.1\r\nHost: a\r\n\r\n`)).rejects.toThrow('ECONNREFUSED')
+    gate.resolve(SEED)
+    const answer = await running
+    expect(answer).toMatchObject({ status: 200, headers: { connection: 'close' } })
+    expect(answer.body.length).toBe(421 + 'p1'.length)
+    await closed
+    expect(events).toContain('answered')
+    expect(events).toContain('source closed')
+  })
+
+  test('a service that cannot start closes its source', async () => {
+    const holder = await startGtinService({ source: sourceOf([]) })
+    let closes = 0
+    const source = { ...sourceOf([]), close: () => void closes++ }
+    await expect(startGtinService({ port: holder.port, source })).rejects.toThrow('EADDRINUSE')
+    expect(closes).toBe(1)
+    await holder.close()
+  })
+
+  test('a lookup that never ends is cut after the drain timeout', async () => {
+    const asked = Promise.withResolvers<void>()
+    const lookup = () => {
+      asked.resolve()
+      return new Promise<never>(() => {})
+    }
+    const service = await startGtinService({ source: { ...sourceOf([]), lookup }, drainTimeoutMs: 1 })
+    const running = exchange(service.port, `GET ${TARGET} HTTP/1.1\r\nHost: a\r\n\r\n`)
+    await asked.promise
+    await service.close()
+    expect(await running.catch(() => '')).toBe('')
+  })
+})
