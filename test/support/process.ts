@@ -1,0 +1,104 @@
+/**
+ * Real processes for tests: started on free ports, awaited by their ready line, ended by their own pid.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+const READY_WITHIN_MS = 20_000
+
+/** A process that has said that it is ready. */
+export class Program {
+  readonly child: ChildProcess
+  readonly pid: number
+  /** Lines of stdout, the ready line first. */
+  readonly log: string[] = []
+  /** Everything of stderr so far. */
+  stderr = ''
+  readonly #closed: Promise<number | null>
+  readonly #waiting = new Set<() => void>()
+
+  constructor(child: ChildProcess) {
+    this.child = child
+    this.pid = child.pid as number
+    let rest = ''
+    child.stdout!.setEncoding('utf8').on('data', (text: string) => {
+      const lines = (rest + text).split('\n')
+      rest = lines.pop() as string
+      this.log.push(...lines)
+      for (const look of [...this.#waiting]) look()
+    })
+    child.stderr!.setEncoding('utf8').on('data', (text: string) => {
+      this.stderr += text
+    })
+    this.#closed = once(child, 'close').then(([code]) => {
+      for (const look of [...this.#waiting]) look()
+      return code as number | null
+    })
+  }
+
+  /** Resolves with the first line of stdout, past or to come, that `matches`. */
+  line(matches: (line: string) => boolean): Promise<string> {
+    return new Promise((resolve, reject) => {
+      const settle = (act: () => void): void => {
+        this.#waiting.delete(look)
+        clearTimeout(timer)
+        act()
+      }
+      const look = (): void => {
+        const found = this.log.find(matches)
+        if (found !== undefined) settle(() => resolve(found))
+        else if (this.child.exitCode !== null || this.child.signalCode !== null)
+          settle(() => reject(this.#why('ended')))
+      }
+      const timer = setTimeout(() => settle(() => reject(this.#why('said nothing of the kind'))), READY_WITHIN_MS)
+      this.#waiting.add(look)
+      look()
+    })
+  }
+
+  /** SIGTERM. @returns the exit code, null where a signal had to end it */
+  async stop(): Promise<number | null> {
+    if (this.child.exitCode === null && this.child.signalCode === null) this.child.kill('SIGTERM')
+    const kill = setTimeout(() => this.child.kill('SIGKILL'), READY_WITHIN_MS)
+    const code = await this.#closed
+    clearTimeout(kill)
+    return code
+  }
+
+  /** Resident memory now, bytes. */
+  residentBytes(): number {
+    const status = readFileSync(`/proc/${this.pid}/status`, 'utf8')
+    return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024
+  }
+
+  /** Sockets that the process holds open now. */
+  sockets(): number {
+    const folder = `/proc/${this.pid}/fd`
+    return readdirSync(folder).filter((fd) => isSocket(`${folder}/${fd}`)).length
+  }
+
+  #why(what: string): Error {
+    const { spawnargs, exitCode } = this.child
+    return new Error(`${spawnargs.join(' ')}: ${what} (exit ${exitCode}): ${this.log.join('\n')}\n${this.stderr}`)
+  }
+}
+
+/** Starts a program of this repository under the node that runs the tests, its file first in `args`. */
+export function startProgram(args: readonly string[]): Program {
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('BANYAN_')))
+  // Options of the test runner's own node are not for its children.
+  delete env.NODE_OPTIONS
+  return new Program(spawn(process.execPath, [...args], { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'] }))
+}
+
+function isSocket(path: string): boolean {
+  try {
+    return readlinkSync(path).startsWith('socket:')
+  } catch {
+    // Closed between the listing and the look.
+    return false
+  }
+}
