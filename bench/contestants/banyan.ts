@@ -1,0 +1,54 @@
+/**
+ * banyan itself, as it is started in production with everything in one process.
+ */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Contestant } from './contestant.ts'
+
+const PROGRAM = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
+
+export const banyan: Contestant = {
+  name: 'banyan',
+  about: 'banyan serve --workers 0',
+  upgrades: true,
+  fromPeers: false,
+  async start({ stage, port, upstreamPort, accessLog, routes, nodeFlags }) {
+    const folder = stage.newFolder('banyan')
+    const table = join(folder, 'routes.yaml')
+    writeFileSync(table, tableText(upstreamPort, routes))
+    return await stage.start({
+      name: 'banyan',
+      core: 'proxy',
+      command: [
+        ...[process.execPath, ...nodeFlags, PROGRAM, 'serve', '--table', table],
+        ...['--listen', `127.0.0.1:${port}`, '--admin', `127.0.0.1:${await stage.freePort()}`],
+        ...['--workers', '0', '--access-log', accessLog ?? 'none'],
+      ] as [string, ...string[]],
+      ready: { line: 'banyan ready' },
+    })
+  },
+}
+
+/**
+ * A table whose first route claims the lookups that are measured and shares them between two upstreams, both the same
+ * server; the other routes are there to be passed over: half of them beside the first, half on paths of their own.
+ */
+export function tableText(upstreamPort: number, routes: number): string {
+  const lines = [
+    'version: 1',
+    'upstreams:',
+    '  legacy:',
+    `    servers: [http://127.0.0.1:${upstreamPort}]`,
+    '  gtin:',
+    `    servers: [http://127.0.0.1:${upstreamPort}]`,
+    'default: legacy',
+    'routes:',
+    '  - { id: gtin-lookup, match: { path: /stores/:storeId/gtins/:gtin, methods: [GET, HEAD] }, to: gtin, percent: 50 }',
+  ]
+  for (let i = 1; i < routes; i++) {
+    const path = i % 2 === 0 ? `/stores/:storeId/part-${i}` : `/service-${i}/items/:item`
+    lines.push(`  - { id: route-${i}, match: { path: '${path}' }, to: gtin, percent: 50 }`)
+  }
+  return `${lines.join('\n')}\n`
+}

@@ -1,0 +1,235 @@
+/**
+ * The clients of the soak: steady ones, and four kinds that behave badly. Each runs until the churn ends; none of them
+ * throws: what a client saw is counted.
+ */
+import { randomBytes } from 'node:crypto'
+import { connect, type Socket } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
+import { AnswerReader } from './answers.ts'
+import { clientFrame } from './frames.ts'
+import { UpgradeReader, upgradeRequest } from './websocket.ts'
+
+/** How often what happened. */
+export interface Counts {
+  /** Whole answers, by status. */
+  readonly answers: Record<string, number>
+  /** Requests that the client left in some phase. */
+  aborts: number
+  /** Upgraded connections that echoed all messages. */
+  upgrades: number
+  /** Upgrades that were refused or broken off; the upstream's restarts cause them. */
+  brokenUpgrades: number
+  /** Slowly read answers that were read to the end. */
+  slowReads: number
+  /** Connections that broke off in the middle of an answer; the upstream's restarts cause them. */
+  broken: number
+  /** Answers that no upstream restart explains: an unreadable head, a wrong length, a wrong echo. */
+  readonly wrong: string[]
+}
+
+export function newCounts(): Counts {
+  return { answers: {}, aborts: 0, upgrades: 0, brokenUpgrades: 0, slowReads: 0, broken: 0, wrong: [] }
+}
+
+/** RFC 6455 section 5.5.1: the opcode, and status 1000. */
+const CLOSE = 8
+const NORMAL_CLOSURE = Buffer.from([0x03, 0xe8])
+/** Messages that each WebSocket echoes. */
+const MESSAGES = 10
+const STEADY = 8
+const EACH_BAD_KIND = 4
+const MAX_WRONG = 20
+const PATIENCE_MS = 15_000
+
+/** Clients against one port, from `start` to `stop`. */
+export class Churn {
+  readonly counts: Counts
+  readonly #port: number
+  readonly #sockets = new Set<Socket>()
+  readonly #clients: Promise<void>[] = []
+  #over = false
+
+  constructor(port: number, counts: Counts) {
+    this.#port = port
+    this.counts = counts
+  }
+
+  start(): void {
+    for (let i = 0; i < STEADY; i++) this.#repeat(() => this.#steady())
+    for (let i = 0; i < EACH_BAD_KIND; i++) {
+      this.#repeat(() => this.#abort())
+      this.#repeat(() => this.#upgrade())
+      this.#repeat(() => this.#readSlowly())
+    }
+  }
+
+  /** Ends all clients and closes their connections. */
+  async stop(): Promise<void> {
+    this.#over = true
+    for (const socket of this.#sockets) socket.destroy()
+    await Promise.all(this.#clients)
+  }
+
+  #repeat(client: () => Promise<void>): void {
+    const run = async (): Promise<void> => {
+      while (!this.#over) {
+        await client()
+        await delay(between(0, 5))
+      }
+    }
+    this.#clients.push(run())
+  }
+
+  #wrong(what: string): void {
+    if (this.counts.wrong.length < MAX_WRONG) this.counts.wrong.push(what)
+  }
+
+  /** A connection whose data goes to `onData`; `closed` resolves when it is closed, by whomever. */
+  #open(onData: (chunk: Buffer, socket: Socket) => void): { socket: Socket; closed: Promise<void> } {
+    const socket = connect({ port: this.#port, host: '127.0.0.1', noDelay: true, allowHalfOpen: true })
+    this.#sockets.add(socket)
+    socket.setTimeout(PATIENCE_MS, () => {
+      this.#wrong(`a connection without a byte for ${PATIENCE_MS} ms`)
+      socket.destroy()
+    })
+    socket.on('data', (chunk: Buffer) => {
+      try {
+        onData(chunk, socket)
+      } catch (error) {
+        this.#wrong((error as Error).message)
+        socket.destroy()
+      }
+    })
+    // The upstream dies on purpose: errors show in the counts of what did not arrive.
+    socket.on('error', () => {})
+    socket.on('end', () => socket.end())
+    const closed = new Promise<void>((resolve) => {
+      socket.once('close', () => {
+        this.#sockets.delete(socket)
+        resolve()
+      })
+    })
+    return { socket, closed }
+  }
+
+  #readAnswers(
+    bytes: number,
+    whole: (status: number, socket: Socket) => void,
+  ): (chunk: Buffer, socket: Socket) => void {
+    let from: Socket | null = null
+    const reader = new AnswerReader((status, length) => {
+      this.counts.answers[status] = (this.counts.answers[status] ?? 0) + 1
+      if (status === 200 && length !== bytes) this.#wrong(`${length} bytes instead of ${bytes}`)
+      whole(status, from as Socket)
+    })
+    return (chunk, socket) => {
+      from = socket
+      reader.take(chunk)
+    }
+  }
+
+  /** A hundred requests on one connection. */
+  async #steady(): Promise<void> {
+    let left = 100
+    const ask = (socket: Socket): void => void socket.write(get('/bytes/1000'))
+    const read = this.#readAnswers(1000, (_status, socket) => {
+      if (--left > 0 && !this.#over) ask(socket)
+      else socket.destroy()
+    })
+    const { socket, closed } = this.#open(read)
+    ask(socket)
+    await closed
+    if (left > 0 && !this.#over) this.counts.broken++
+  }
+
+  /** Leaves in one of four phases: half a head sent, waiting, in the answer's body, in the request's body. */
+  async #abort(): Promise<void> {
+    const { socket, closed } = this.#open(() => {})
+    const phases = [
+      () => socket.write('GET /bytes/1000 HTTP/1.1\r\nHost: 127'),
+      () => socket.write(get('/slow/300')),
+      () => socket.write(get('/bytes/50000000')),
+      () => socket.write(`${post('/sink', 50_000_000)}${'x'.repeat(100_000)}`),
+    ]
+    phases[Math.floor(between(0, phases.length))]?.()
+    await delay(between(0, 40))
+    if (Math.random() < 0.5) socket.resetAndDestroy()
+    else socket.destroy()
+    await closed
+    this.counts.aborts++
+  }
+
+  /** Some messages through a WebSocket, then one of three ways to end it. */
+  async #upgrade(): Promise<void> {
+    const message = randomBytes(200)
+    const frame = clientFrame(message, 2, randomBytes(4))
+    let echoes = 0
+    const reader = new UpgradeReader({
+      opened: () => socket.write(frame),
+      refused: () => socket.destroy(),
+      frame: (echoed, opcode) => {
+        if (opcode === CLOSE) socket.end()
+        else if (!echoed.equals(message)) this.#wrong('a wrong echo')
+        else if (++echoes < MESSAGES) socket.write(frame)
+        else this.#leave(socket)
+      },
+    })
+    const { socket, closed } = this.#open((chunk) => reader.take(chunk))
+    socket.write(upgradeRequest(this.#port))
+    await closed
+    if (echoes === MESSAGES) this.counts.upgrades++
+    else if (!this.#over) this.counts.brokenUpgrades++
+  }
+
+  #leave(socket: Socket): void {
+    const ways = [
+      () => socket.destroy(),
+      () => socket.end(),
+      () => socket.write(clientFrame(NORMAL_CLOSURE, CLOSE, randomBytes(4))),
+    ]
+    ways[Math.floor(between(0, ways.length))]?.()
+  }
+
+  /** Reads 12 MB, more than sockets buffer, with pauses; every third time leaves in the middle of a pause. */
+  async #readSlowly(): Promise<void> {
+    let answered = false
+    let whole = false
+    const read = this.#readAnswers(12_000_000, (status, socket) => {
+      answered = true
+      whole = status === 200
+      socket.destroy()
+    })
+    const { socket, closed } = this.#open((chunk, from) => {
+      read(chunk, from)
+      if (socket.destroyed) return
+      socket.pause()
+      setTimeout(() => socket.resume(), between(1, 30))
+    })
+    socket.write(get('/bytes/12000000'))
+    let left = false
+    if (Math.random() < 1 / 3) {
+      setTimeout(
+        () => {
+          left = true
+          socket.destroy()
+        },
+        between(20, 200),
+      ).unref()
+    }
+    await closed
+    if (whole) this.counts.slowReads++
+    else if (!left && !answered && !this.#over) this.counts.broken++
+  }
+}
+
+function get(path: string): string {
+  return `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`
+}
+
+function post(path: string, bytes: number): string {
+  return `POST ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: ${bytes}\r\n\r\n`
+}
+
+function between(low: number, high: number): number {
+  return low + Math.random() * (high - low)
+}

@@ -1,0 +1,25 @@
+/**
+ * All scenarios, in the order they run.
+ */
+import { get } from './get.ts'
+import { get100k } from './get100k.ts'
+import { latency } from './latency.ts'
+import { log } from './log.ts'
+import { memory } from './memory.ts'
+import { routes } from './routes.ts'
+import type { Scenario } from './scenario.ts'
+import { soakScenario } from './soak.ts'
+import { upload } from './upload.ts'
+import { websocket } from './websocket.ts'
+
+export const SCENARIOS: readonly Scenario[] = [
+  get,
+  get100k,
+  upload,
+  routes,
+  log,
+  websocket,
+  latency,
+  memory,
+  soakScenario,
+]
