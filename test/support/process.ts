@@ -4,6 +4,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { setTimeout as wait } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
@@ -68,6 +69,12 @@ export class Program {
     return code
   }
 
+  /** SIGKILL, for a program that listens to nothing else. */
+  async kill(): Promise<void> {
+    this.child.kill('SIGKILL')
+    await this.#closed
+  }
+
   /** Resident memory now, bytes. */
   residentBytes(): number {
     const status = readFileSync(`/proc/${this.pid}/status`, 'utf8')
@@ -78,6 +85,14 @@ export class Program {
   sockets(): number {
     const folder = `/proc/${this.pid}/fd`
     return readdirSync(folder).filter((fd) => isSocket(`${folder}/${fd}`)).length
+  }
+
+  /** Resolves when the process holds that many sockets. Nothing tells of it, so it is looked at again and again. */
+  async socketsBecome(count: number): Promise<void> {
+    for (let looks = 0; this.sockets() !== count; looks++) {
+      if (looks === 500) throw new Error(`${this.sockets()} sockets, not ${count}`)
+      await wait(10)
+    }
   }
 
   #why(what: string): Error {
@@ -91,6 +106,8 @@ export function startProgram(args: readonly string[]): Program {
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('BANYAN_')))
   // Options of the test runner's own node are not for its children.
   delete env.NODE_OPTIONS
+  // What was stripped and compiled once need not be again by the next of many processes.
+  env.NODE_COMPILE_CACHE = `${ROOT}node_modules/.cache/compile`
   return new Program(spawn(process.execPath, [...args], { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'] }))
 }
 
