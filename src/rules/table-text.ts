@@ -24,7 +24,7 @@ import type { Table } from './table.ts'
 import { checkTable } from './table-check.ts'
 import { compileTable } from './table-compile.ts'
 import type { TableDocument } from './table-schema.ts'
-import { formatPercent } from './units.ts'
+import { flawOfPercent, formatPercent } from './units.ts'
 
 export { formatProblem, formatProblems, type Problem } from './problem.ts'
 
@@ -238,10 +238,12 @@ function rangeStart(node: unknown): number | undefined {
 /**
  * Changes a route's percent in a text that `readTable` accepts, and nothing else: the number is replaced where it stands,
  * or the key is added behind `to`. Returns the new text. `percent` is 0 to 100 with up to 4 decimals.
- * Throws a RangeError where the table has no such route, or where the text is written so that the number cannot change
+ * Throws a RangeError where the percent is none, where the table has no such route, or where the text is written so that the number cannot change
  * by itself (the route, or its percent, is an alias or has one).
  */
 export function setPercent(text: string, routeId: string, percent: number): string {
+  const flaw = flawOfPercent(percent)
+  if (flaw) throw new RangeError(flaw.message)
   const parsed = parse(text)
   const routes = nodeAt(parsed, ['routes']).node
   const at = isSeq(routes) ? routes.items.findIndex((item) => isMap(item) && item.get('id') === routeId) : -1
@@ -255,13 +257,10 @@ export function setPercent(text: string, routeId: string, percent: number): stri
 function replaceOrAdd(text: string, map: YAMLMap, key: string, value: string): string {
   const pair = pairOf(map, key)
   const range = (pair?.value as Node | null | undefined)?.range
-  if (range) {
-    const [start, end] = range
-    // `percent:` with nothing behind it needs the space that the parser reads no value without.
-    return splice(text, start, end, start === end && text[start - 1] === ':' ? ` ${value}` : value)
-  }
-  const behind = pairOf(map, 'to') as Pair
-  const end = ((behind.value as Node).range as [number, number, number])[1]
+  if (range) return splice(text, range[0], range[1], value)
+  const behind = pairOf(map, 'to')
+  const end = (behind?.value as Node | null | undefined)?.range?.[1]
+  if (behind === undefined || end === undefined) throw new RangeError('the route has no `to` to add its percent behind')
   const quoted = text[rangeStart(behind.key) as number] === '"' ? `"${key}"` : key
   if (map.flow) return splice(text, end, end, `, ${quoted}: ${value}`)
   const lineEnd = text.indexOf('\n', end)

@@ -274,4 +274,9 @@ describe('setPercent', () => {
     expect(() => setPercent(EXAMPLE, 'nobody', 5)).toThrow('no route "nobody" to edit')
     expect(() => setPercent('', 'a', 5)).toThrow(RangeError)
   })
+
+  test('refuses what is no percent, and a route without a place for it', () => {
+    expect(() => setPercent(EXAMPLE, 'gtin-lookup', 101)).toThrow('expected a percent from 0 to 100')
+    expect(() => setPercent('routes: [{ id: a }]', 'a', 5)).toThrow(RangeError)
+  })
 })
