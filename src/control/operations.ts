@@ -84,11 +84,13 @@ export class Operations {
 
   /**
    * Puts what the file says in force, or reports why that can't be; then the last good revision goes on serving.
-   * A text that is in force already changes nothing. Never rejects.
+   * A text that is in force already changes nothing, nor does one that the file no longer holds: another look follows, and
+   * hands on what it holds now. Never rejects.
    */
   takeIn(reading: Reading): Promise<void> {
     return this.#alone(async () => {
-      this.#takeIn(reading)
+      // While it waited here an edit by the API may have replaced the file: what it says is the past, and would undo that.
+      if (await this.#file.isAsRead(reading)) this.#takeIn(reading)
     })
   }
 

@@ -59,6 +59,11 @@ export class TableFile {
     return readNow(this.#path)
   }
 
+  /** Whether the file still is what a reading found. Never throws. */
+  async isAsRead(reading: Reading): Promise<boolean> {
+    return (await identityOf(this.#path)) === reading.identity
+  }
+
   /**
    * The file once it has stood still.
    * @throws {AbortError} when the file is closed meanwhile

@@ -5,6 +5,7 @@ import { chmod, mkdir, readdir, rename, rm, unlink, writeFile } from 'node:fs/pr
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { EditTerms } from '../../src/control/operations.ts'
+import { TableFile } from '../../src/control/table-file.ts'
 import type { Revision } from '../../src/state/live-table.ts'
 import { type Rig, rig, TABLE } from './rig.ts'
 
@@ -38,6 +39,14 @@ test('an edit changes the number, and no other byte', async () => {
   expect(at.live.current.text).toBe(await at.text())
   expect(percentOf('gtin-lookup')).toBe(12.5)
   expect(await readdir(at.folder)).toEqual(['routes.yaml'])
+})
+
+test('a look at the file from before an edit by the API never undoes that edit', async () => {
+  const before = await new TableFile(at.path).readNow()
+  await at.operations.setPercent('gtin-lookup', 50, ANYHOW)
+  await at.operations.takeIn(before)
+  expect(percentOf('gtin-lookup')).toBe(50)
+  expect(at.live.current.number).toBe(2)
 })
 
 test('an edit of a route in one line, and of one without percent, keeps every other byte', async () => {
