@@ -11,7 +11,7 @@ import { FAILURES, type FailureCode } from '../rules/failure.ts'
 const SMALL_BYTES = 16 * 1024
 
 /** How long a client that is not listened to any more may go on sending before its connection is cut. */
-const LINGER_MS = 1000
+const LINGER_MS = 2000
 
 /** The answer to one exchange. */
 export class Answer {
@@ -87,6 +87,9 @@ export class Answer {
     if (this.over) return
     this.over = true
     if (trailers.length > 0 && this.#res.chunkedEncoding) this.#res.addTrailers(pairs(trailers) as never)
+    const { req, socket } = this.#res
+    // node:http may be about to close the connection on a client that is still sending: not with an RST.
+    if (!req.complete && socket !== null) socket.destroySoon = () => endGently(socket)
     const held = this.#held
     this.#held = null
     if (held === null) this.#res.end()

@@ -55,7 +55,7 @@ export class Engine {
     const res = new ServerResponse(req)
     res.assignSocket(socket as Socket)
     res.shouldKeepAlive = false
-    const client = new UpgradeClient(socket, head, req.headers.upgrade ?? '')
+    const client = new UpgradeClient(req, socket, head)
     // A refused upgrade: what came behind the request can't be told from what was meant for the other protocol.
     res.once('finish', () => {
       client.take()
@@ -94,7 +94,8 @@ export class Engine {
     if (peer.refused) return
     const said = readRequestFields(req.rawHeaders)
     const refusal = this.#refusal(req, said)
-    if (this.draining) res.shouldKeepAlive = false
+    // Of a connection that offered an upgrade and got none, node:http reads no further.
+    if (this.draining || (upgrade === null && said.upgrade !== null)) res.shouldKeepAlive = false
     if (refusal !== null) {
       this.#refuse(res, refusal)
       return
@@ -125,6 +126,7 @@ export class Engine {
     if (req.httpVersionMajor !== 1 || req.httpVersionMinor > 1) return 'http-version'
     if (req.rawHeaders.length > limits.maxFields * 2) return 'head-too-large'
     if (target.length > limits.maxTargetLength) return 'request-line-too-long'
+    if (said.disguisedFraming) return 'bad-request'
     if (said.transferEncoding !== null) {
       if (said.contentLength !== null || req.httpVersionMinor === 0) return 'bad-request'
       if (said.transferEncoding.toLowerCase() !== 'chunked') return 'transfer-coding'

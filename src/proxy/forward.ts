@@ -3,7 +3,14 @@
  */
 import type { Decision } from '../rules/exchange.ts'
 import { FAILURES, type FailureCode } from '../rules/failure.ts'
-import { interimFields, requestHead, responseFields, trailerFields, upgradeFields } from '../rules/headers.ts'
+import {
+  interimFields,
+  requestHead,
+  responseFields,
+  trailerFields,
+  upgradeFields,
+  withoutLength,
+} from '../rules/headers.ts'
 import { mayFallBack, mayRetry } from '../rules/resilience.ts'
 import type { ServerState, UpstreamState, Upstreams } from '../state/upstreams.ts'
 import type { ClientExchange, Connection, WireFailure } from '../wire/client.ts'
@@ -144,7 +151,9 @@ export class Forward implements ClientExchange {
     }
     const bodiless = head.framing === 'none' || exchange.view.method === 'HEAD'
     const chunked = head.framing === 'chunked' && !bodiless && exchange.req.httpVersionMinor === 1
-    const fields = responseFields(head.rawHeaders, chunked, head.minor, this.#upstream.origins)
+    let fields = responseFields(head.rawHeaders, chunked, head.minor, this.#upstream.origins)
+    // Clients that read it would wait for a body that a 204 never has.
+    if (head.status === 204 && head.contentLength > 0) fields = withoutLength(fields)
     if (head.status === 426) fields.push(...upgradeFields(head.rawHeaders, !exchange.res.shouldKeepAlive))
     this.#recorder?.head(head)
     if (exchange.upgrade !== null) exchange.res.shouldKeepAlive = false
@@ -170,6 +179,13 @@ export class Forward implements ClientExchange {
   }
 
   onUpgrade(head: ResponseHead): void {
+    if (!this.#requestDone) {
+      // RFC 9110 section 7.8: no server may switch before it has the whole request. What is whose is unknown now.
+      this.#connection?.abort()
+      this.#connection = null
+      this.#failed('response-malformed', null)
+      return
+    }
     const { socket, rest } = this.#connection!.detach()
     this.#connection = null
     this.#exchange.res.off('close', onClientClose)

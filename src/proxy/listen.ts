@@ -30,6 +30,12 @@ const DRAIN_TICK_MS = 50
 const REFUSED = Symbol('refused')
 const CURRENT = Symbol('current')
 
+/** What node:http adds to its parse errors. */
+interface ParseError extends NodeJS.ErrnoException {
+  readonly rawPacket?: Buffer
+  readonly reason?: string
+}
+
 interface ClientSocket extends Socket {
   [REFUSED]?: true
   [CURRENT]?: ServerResponse
@@ -130,18 +136,15 @@ export class Listener {
   }
 
   #onClientError(error: NodeJS.ErrnoException, socket: ClientSocket): void {
-    if (socket[REFUSED] === true) return
+    // Garbage on a connection that is ending anyway changes nothing.
+    if (socket[REFUSED] === true || socket.writableEnded) return
     socket[REFUSED] = true
-    const failure = refusalOf(error)
     const current = socket[CURRENT]
-    if (current !== undefined && !current.writableFinished) {
-      // Garbage behind a complete request: its answer goes out whole, and the connection ends with it.
-      if (current.req.complete) {
-        current.shouldKeepAlive = false
-        current.once('finish', () => endGently(socket))
-      } else this.#engine.requestBroken(current)
+    if (current !== undefined && !(current.writableFinished && current.req.complete)) {
+      this.#onBrokenExchange(current, socket)
       return
     }
+    const failure = refusalOf(error, this.#settings.maxHeaderBytes)
     if (failure === null || !socket.writable || socket.bytesRead === 0) {
       socket.destroy()
       return
@@ -150,18 +153,31 @@ export class Listener {
     socket.write(refusalText(failure))
     endGently(socket)
   }
+
+  /** What can't be read came while an exchange was under way: in its request, or behind it. */
+  #onBrokenExchange(current: ServerResponse, socket: Socket): void {
+    if (current.writableFinished) endGently(socket)
+    else if (current.req.complete || current.writableEnded) {
+      // Its answer goes out whole, and the connection ends with it.
+      current.shouldKeepAlive = false
+      current.once('finish', () => endGently(socket))
+    } else this.#engine.requestBroken(current)
+  }
 }
 
 /** Which refusal a parse error of node:http is, or null where nobody is there to be told. */
-function refusalOf(error: NodeJS.ErrnoException & { rawPacket?: Buffer }): FailureCode | null {
+function refusalOf(error: ParseError, maxHeaderBytes: number): FailureCode | null {
   switch (error.code) {
     case 'HPE_HEADER_OVERFLOW': {
-      const packet = error.rawPacket
-      const inLine = packet !== undefined && /^[!-~]+ /.test(packet.toString('latin1', 0, 64)) && !packet.includes('\r')
+      // A line that comes in several packets can't be told from fields: 431 is true of it as well.
+      const packet = error.rawPacket?.toString('latin1') ?? ''
+      const lineEnd = packet.indexOf('\r')
+      const inLine = /^[!-~]+ /.test(packet) && (lineEnd === -1 || lineEnd > maxHeaderBytes)
       return inLine ? 'request-line-too-long' : 'head-too-large'
     }
     case 'HPE_INVALID_VERSION':
-      return 'http-version'
+      // The same code stands for a version in order with a bare LF behind it.
+      return error.reason === 'Invalid HTTP version' ? 'http-version' : 'bad-request'
     case 'ERR_HTTP_REQUEST_TIMEOUT':
       return 'request-timeout'
     case 'ECONNRESET':

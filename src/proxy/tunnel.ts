@@ -1,12 +1,13 @@
 /**
  * Upgraded connections (RFC 9110 section 7.8): two sockets, bytes both ways, half-close passed on, torn down together.
  */
+import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { responseFields, withoutLength } from '../rules/headers.ts'
-import { reset } from './answer.ts'
 import { coarseNowMs, unwatch, type Watched, watch } from '../wire/deadlines.ts'
 import type { ResponseHead } from '../wire/http1.ts'
+import { reset } from './answer.ts'
 
 /** What a client may send ahead of the answer to its upgrade; beyond it the client waits. */
 const EARLY_BYTES = 64 * 1024
@@ -16,28 +17,37 @@ export class UpgradeClient {
   readonly socket: Duplex
   /** The value of Upgrade as received. */
   readonly protocol: string
+  readonly #req: IncomingMessage
   readonly #early: Buffer[] = []
   #earlyBytes = 0
 
   /**
    * Reads on while the answer is awaited, since only a socket that is read tells that its client has gone.
-   * @param head bytes that came right behind the request head
+   * @param head bytes that came right behind the request
    */
-  constructor(socket: Duplex, head: Buffer, protocol: string) {
+  constructor(req: IncomingMessage, socket: Duplex, head: Buffer) {
     this.socket = socket
-    this.protocol = protocol
+    this.protocol = req.headers.upgrade ?? ''
+    this.#req = req
     if (head.length > 0) this.#hold(head)
-    socket.on('data', this.#hold)
-    socket.on('end', this.#gone)
     socket.on('error', ignore)
+    // Behind a body that is still to come: to read the socket would make node:http read that body, and drop it.
+    if (req.complete) this.#listen()
+    else req.once('end', this.#listen)
   }
 
   /** Ends the waiting. @returns what the client sent ahead, in order */
   take(): Buffer[] {
+    this.#req.off('end', this.#listen)
     this.socket.off('data', this.#hold)
     this.socket.off('end', this.#gone)
     this.socket.pause()
     return this.#early
+  }
+
+  readonly #listen = (): void => {
+    this.socket.on('data', this.#hold)
+    this.socket.on('end', this.#gone)
   }
 
   readonly #hold = (bytes: Buffer): void => {

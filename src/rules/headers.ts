@@ -18,6 +18,8 @@ export interface RequestFields {
   forwardedFor: string | null
   hasForwardedProto: boolean
   hasForwardedHost: boolean
+  /** A field that CGI and its heirs can't tell from Content-Length or Transfer-Encoding (RFC 3875 section 4.1.18). */
+  disguisedFraming: boolean
 }
 
 /**
@@ -33,6 +35,7 @@ type Kind =
   | 'transfer-encoding'
   | 'upgrade'
   | 'content-length'
+  | 'disguised'
   | 'host'
   | 'expect'
   | 'forwarded'
@@ -58,6 +61,8 @@ const KINDS: ReadonlyMap<string, Kind> = new Map<string, Kind>([
   ['transfer-encoding', 'transfer-encoding'],
   ['upgrade', 'upgrade'],
   ['content-length', 'content-length'],
+  ['content_length', 'disguised'],
+  ['transfer_encoding', 'disguised'],
   ['host', 'host'],
   ['expect', 'expect'],
   ['forwarded', 'forwarded'],
@@ -110,6 +115,7 @@ export function readRequestFields(rawHeaders: readonly string[]): RequestFields 
     forwardedFor: null,
     hasForwardedProto: false,
     hasForwardedHost: false,
+    disguisedFraming: false,
   }
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const kind = kindOf(rawHeaders[i] as string)
@@ -150,6 +156,9 @@ function noteRequestField(said: RequestFields, kind: Kind, value: string): void 
       break
     case 'forwarded-host':
       said.hasForwardedHost = true
+      break
+    case 'disguised':
+      said.disguisedFraming = true
       break
   }
 }

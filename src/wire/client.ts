@@ -36,7 +36,7 @@ export interface PoolSettings {
   /** Options for node:tls, or null for plain TCP. */
   readonly tls: ConnectionOptions | null
   readonly connectTimeoutMs: number
-  /** From the request's last byte to the end of the answer's head. */
+  /** From the request's last byte, or the last interim head, to the end of the answer's head. */
   readonly headersTimeoutMs: number
   /** Without a byte in either direction. */
   readonly idleTimeoutMs: number
@@ -274,10 +274,14 @@ export class Connection implements Watched {
   }
 
   onInformation(head: ResponseHead): void {
+    // The server says that it is at work (102, RFC 2518 section 10.1): the time for the final head starts anew.
+    if (this.#phase === 'awaiting') this.deadlineMs = coarseNowMs() + this.#pool.settings.headersTimeoutMs
     this.#exchange?.onInformation(head)
   }
 
   onHead(head: ResponseHead): void {
+    // Behind an interim head in the same bytes the exchange may have been given up.
+    if (this.#phase === 'closed') return
     this.#phase = 'receiving'
     this.#keepAlive = head.keepAlive
     if (head.keepAliveTimeoutMs !== -1) {
@@ -327,8 +331,8 @@ export class Connection implements Watched {
     if (this.#upgraded !== null) {
       this.#exchange?.onUpgrade(this.#upgraded)
     } else if (this.#reader.busy) {
-      if (this.#phase === 'awaiting') this.deadlineMs = coarseNowMs() + this.#pool.settings.headersTimeoutMs
-      else this.#touch()
+      // While the head is awaited this moves nothing: one that comes byte by byte must still come in time.
+      this.#touch()
       this.#exchange?.onPause()
     } else this.#settle()
   }

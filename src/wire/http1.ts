@@ -37,7 +37,7 @@ export interface ResponseSink {
 
 /** Limits of one response; beyond them it counts as malformed. */
 export interface ReaderLimits {
-  /** Bytes of a head, and of a trailer section. */
+  /** Bytes of a head, of a trailer section, and of all interim heads of one answer together. */
   readonly maxHeadBytes: number
   /** Fields of a head, and of a trailer section. */
   readonly maxFields: number
@@ -67,6 +67,7 @@ const SEMICOLON = 59
 const HEAD_END = Buffer.from('\r\n\r\n', 'latin1')
 const PREFIX = 'HTTP/1.'
 const NO_FIELDS: string[] = []
+const NOTHING = Buffer.alloc(0)
 
 /** A message that breaks RFC 9112. `message` says how, for the log; nothing of it goes to a client. */
 export class MalformedMessage extends Error {}
@@ -94,13 +95,16 @@ export class ResponseReader {
   readonly #lenient: boolean
   #sink: ResponseSink | null = null
   #state: State = 'idle'
-  /** Bytes of a head or trailer section that is not complete yet. */
-  #held: Buffer | null = null
+  /** A head or trailer section that is not complete yet: the first `#heldBytes` of a buffer that grows. */
+  #held = NOTHING
+  #heldBytes = 0
   /** Bytes of the body or of the current chunk still to come. */
   #remaining = 0
   #sizeDigits = 0
   #extensionBytes = 0
   #extensionOpen = false
+  /** Bytes of the interim heads so far: a server that sends them without end is cut off. */
+  #interimBytes = 0
   #bodiless = false
   #upgradeAsked = false
   #rest: Buffer | null = null
@@ -133,6 +137,7 @@ export class ResponseReader {
   begin(sink: ResponseSink, method: string, upgradeAsked: boolean): void {
     this.#sink = sink
     this.#state = 'head'
+    this.#interimBytes = 0
     this.#bodiless = method === 'HEAD'
     this.#upgradeAsked = upgradeAsked
   }
@@ -198,6 +203,8 @@ export class ResponseReader {
     const head = parseHead(section.text, this.#limits.maxFields, section.repaired)
     if (head.status < 200 && head.status !== 101) {
       if (head.framing !== 'none') throw new MalformedMessage(`${head.status} with a body`)
+      this.#interimBytes += section.length
+      if (this.#interimBytes > this.#limits.maxHeadBytes) throw new MalformedMessage('interim answers too large')
       this.#sink!.onInformation(head)
       return section.next
     }
@@ -232,52 +239,75 @@ export class ResponseReader {
   }
 
   /** The text of a head or trailer section up to its last CRLF, once held and new bytes make it complete. */
-  #section(bytes: Buffer, at: number): { text: string; next: number; repaired: string | null } | null {
-    const held = this.#held
-    const from = held === null ? bytes : Buffer.concat([held, bytes.subarray(at)])
-    const start = held === null ? at : 0
-    const section = this.#lenient ? repairHead(from.toString('latin1', start)) : strictSection(from, start)
+  #section(bytes: Buffer, at: number): Section | null {
+    const before = this.#heldBytes
+    const section = before === 0 ? this.#find(bytes, at, at) : this.#findHeld(bytes, at)
     if (section === null) {
-      this.#hold(from.subarray(start))
+      if (before === 0) this.#hold(bytes, at)
+      this.#checkHeld(before)
       return null
     }
     if (section.length > this.#limits.maxHeadBytes) throw new MalformedMessage('head too large')
-    this.#held = null
-    const next = at + section.length - (held === null ? 0 : held.length)
-    return { text: section.text, next, repaired: section.what }
+    this.#held = NOTHING
+    this.#heldBytes = 0
+    return { text: section.text, length: section.length, next: at + section.length - before, repaired: section.what }
   }
 
-  #hold(bytes: Buffer): void {
-    if (bytes.length > this.#limits.maxHeadBytes) throw new MalformedMessage('head too large')
-    if (this.#state === 'head') {
-      // What can never become a head is refused at once, not after a time-out.
-      const begin = bytes.toString('latin1', 0, PREFIX.length)
+  /** @param unseen where bytes begin that were not searched before */
+  #find(bytes: Buffer, start: number, unseen: number): Repaired | null {
+    // Without a line end among the new bytes there is nothing to look for: a head may come a byte at a time.
+    if (bytes.indexOf(LF, unseen) === -1) return null
+    return this.#lenient ? repairHead(bytes.toString('latin1', start)) : strictSection(bytes, start, unseen)
+  }
+
+  #findHeld(bytes: Buffer, at: number): Repaired | null {
+    const before = this.#heldBytes
+    this.#hold(bytes, at)
+    return this.#find(this.#held.subarray(0, this.#heldBytes), 0, before)
+  }
+
+  /** Copies bytes, since they may be a window of a buffer that is filled again; no more than shows that it is too large. */
+  #hold(bytes: Buffer, at: number): void {
+    const end = Math.min(bytes.length, at + this.#limits.maxHeadBytes + 1 - this.#heldBytes)
+    const total = this.#heldBytes + end - at
+    if (total > this.#held.length) {
+      const grown = Buffer.allocUnsafe(total * 2)
+      this.#held.copy(grown, 0, 0, this.#heldBytes)
+      this.#held = grown
+    }
+    bytes.copy(this.#held, this.#heldBytes, at, end)
+    this.#heldBytes = total
+  }
+
+  /** What can never become a head is refused at once, not after a time-out. */
+  #checkHeld(before: number): void {
+    if (this.#heldBytes > this.#limits.maxHeadBytes) throw new MalformedMessage('head too large')
+    if (this.#state === 'head' && before < PREFIX.length) {
+      const begin = this.#held.toString('latin1', 0, Math.min(PREFIX.length, this.#heldBytes))
       if (!PREFIX.startsWith(begin)) throw new MalformedMessage('not an HTTP/1 answer')
     }
-    if (!this.#lenient) {
-      for (let i = bytes.indexOf(LF); i !== -1; i = bytes.indexOf(LF, i + 1)) {
-        if (i === 0 || bytes[i - 1] !== CR) throw new MalformedMessage('line ends in a bare LF')
+    if (this.#lenient) return
+    for (let i = before; i < this.#heldBytes; i++) {
+      if (this.#held[i] === LF && (i === 0 || this.#held[i - 1] !== CR)) {
+        throw new MalformedMessage('line ends in a bare LF')
       }
     }
-    // A copy: the pushed bytes may be a window of a buffer that is filled again.
-    this.#held = Buffer.from(bytes)
   }
 
   #readTrailers(bytes: Buffer, at: number): number {
-    if (this.#held === null && bytes[at] === CR) {
-      if (at + 1 === bytes.length) {
-        this.#held = Buffer.from([CR])
+    // The empty line alone, which is what most trailer sections are, has no CRLF CRLF to look for.
+    const first = this.#heldBytes === 0 ? bytes[at] : this.#held[0]
+    if (first === CR) {
+      if (this.#heldBytes === 0 && at + 1 === bytes.length) {
+        this.#hold(bytes, at)
         return at + 1
       }
-      if (bytes[at + 1] !== LF) throw new MalformedMessage('CR without LF after the last chunk')
+      const lf = this.#heldBytes === 0 ? at + 1 : at
+      if (bytes[lf] !== LF) throw new MalformedMessage('CR without LF after the last chunk')
+      this.#held = NOTHING
+      this.#heldBytes = 0
       this.#finish(NO_FIELDS)
-      return at + 2
-    }
-    if (this.#held !== null && this.#held.length === 1 && this.#held[0] === CR) {
-      if (bytes[at] !== LF) throw new MalformedMessage('CR without LF after the last chunk')
-      this.#held = null
-      this.#finish(NO_FIELDS)
-      return at + 1
+      return lf + 1
     }
     const section = this.#section(bytes, at)
     if (section === null) return bytes.length
@@ -352,8 +382,20 @@ export class ResponseReader {
   }
 }
 
-function strictSection(bytes: Buffer, start: number): Repaired | null {
-  const end = bytes.indexOf(HEAD_END, start)
+/** A complete head or trailer section. */
+interface Section {
+  /** Up to its last CRLF, without the empty line. */
+  readonly text: string
+  /** Bytes that it took, with the empty line. */
+  readonly length: number
+  /** Where the pushed bytes go on behind it. */
+  readonly next: number
+  readonly repaired: string | null
+}
+
+/** @param unseen where bytes begin that were not searched before */
+function strictSection(bytes: Buffer, start: number, unseen: number): Repaired | null {
+  const end = bytes.indexOf(HEAD_END, Math.max(start, unseen - HEAD_END.length + 1))
   if (end === -1) return null
   return { text: bytes.toString('latin1', start, end + 2), length: end + 4 - start, what: null }
 }

@@ -12,9 +12,13 @@ export interface Repaired {
   readonly what: string | null
 }
 
+/** A line that frames the body, or that some would take for one. */
+const FRAMES = /^[^:]*(?:content.?length|transfer.?encoding)[^:]*:/i
+
 /**
  * Rewrites a head so that the strict parser can read it: bare LF line ends, folded lines, white space before the colon,
- * control characters in values (each becomes a space), repeated equal Content-Length lines.
+ * control characters in values (each becomes a space), repeated equal Content-Length lines. The lines that frame the body
+ * are left as they are otherwise: how others read such a line differs, and that is how smuggling works.
  * @param bytes Latin-1 text that begins with a head
  * @returns null while the head is not complete
  */
@@ -22,13 +26,9 @@ export function repairHead(bytes: string): Repaired | null {
   const end = /\r?\n\r?\n/.exec(bytes)
   if (end === null) return null
   const mended = new Set<string>()
-  let text = bytes.slice(0, end.index)
+  const text = bytes.slice(0, end.index)
   if (/(^|[^\r])\n/.test(text) || end[0] !== '\r\n\r\n') mended.add('bare LF')
-  text = text.replace(/\r?\n[ \t]+/g, () => {
-    mended.add('folded line')
-    return ' '
-  })
-  const lines = text.split(/\r?\n/).map((line, i) => (i === 0 ? line : repairLine(line, mended)))
+  const lines = unfold(text.split(/\r?\n/), mended).map((line, i) => (i === 0 ? line : repairLine(line, mended)))
   const kept = dropRepeatedLengths(lines, mended)
   return {
     text: `${kept.join('\r\n')}\r\n`,
@@ -37,18 +37,31 @@ export function repairHead(bytes: string): Repaired | null {
   }
 }
 
+/** RFC 9112 section 5.2: a folded line goes on in the value before it. */
+function unfold(lines: readonly string[], mended: Set<string>): string[] {
+  const out: string[] = []
+  for (const [i, line] of lines.entries()) {
+    const before = out.at(-1)
+    if (i < 2 || before === undefined || !/^[ \t]/.test(line) || FRAMES.test(before)) {
+      out.push(line)
+      continue
+    }
+    mended.add('folded line')
+    out[out.length - 1] = `${before.trimEnd()} ${line.trimStart()}`
+  }
+  return out
+}
+
 function repairLine(line: string, mended: Set<string>): string {
-  let out = line.replace(/^([^\s:]+)[ \t]+:/, (_, name: string) => {
-    // Never for the fields that frame the body: how others read such a line differs, and that is how smuggling works.
-    if (/^(content-length|transfer-encoding)$/i.test(name)) return `${name} :`
+  if (FRAMES.test(line)) return line
+  const closed = line.replace(/^([^\s:]+)[ \t]+:/, (_, name: string) => {
     mended.add('white space before the colon')
     return `${name}:`
   })
-  out = out.replace(/[\x00-\x08\x0b-\x1f\x7f]/g, () => {
+  return closed.replace(/[\x00-\x08\x0b-\x1f\x7f]/g, () => {
     mended.add('control character')
     return ' '
   })
-  return out
 }
 
 function dropRepeatedLengths(lines: readonly string[], mended: Set<string>): string[] {

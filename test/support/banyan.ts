@@ -18,7 +18,11 @@ export interface Banyan {
   /** Lines of stdout behind the ready line: the log. */
   readonly log: readonly string[]
   readonly program: Program
-  /** SIGTERM. @returns the exit code */
+  /**
+   * SIGTERM.
+   * @returns the exit code
+   * @throws where it has written to stderr unasked
+   */
   stop(): Promise<number | null>
 }
 
@@ -28,25 +32,31 @@ export interface BanyanOptions {
   readonly table: string
   /** Flags beyond those for table, ports and access log; a flag given here wins. */
   readonly args?: readonly string[]
+  /** The test makes it complain: what it writes to stderr is no failure. */
+  readonly complains?: boolean
 }
 
 /**
  * Starts banyan on free ports.
  * @returns when it accepts requests
  */
-export async function startBanyan({ table, args = [] }: BanyanOptions): Promise<Banyan> {
+export async function startBanyan({ table, args = [], complains = false }: BanyanOptions): Promise<Banyan> {
   const folder = mkdtempSync(join(tmpdir(), 'banyan-test-'))
   const tableFile = join(folder, 'routes.yaml')
   writeFileSync(tableFile, table)
   const flags = ['--table', tableFile, '--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0', '--access-log', 'none']
   const program = startProgram(['src/main.ts', 'serve', ...flags, ...args])
+  let ready = false
   const stop = async (): Promise<number | null> => {
     const code = await program.stop()
     rmSync(folder, { recursive: true, force: true })
+    // A runtime warning or a stack there is a bug, whatever the test was about.
+    if (ready && !complains && program.stderr !== '') throw new Error(`banyan wrote to stderr:\n${program.stderr}`)
     return code
   }
   try {
     const line = await program.line((one) => one.startsWith('banyan ready '))
+    ready = true
     const port = Number(/^banyan ready http:\/\/[^ ]*:(\d+)/.exec(line)?.[1])
     const admin = /\badmin http:\/\/[^ ]*:(\d+)/.exec(line)?.[1]
     return {

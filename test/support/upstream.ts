@@ -58,6 +58,8 @@ export class UpstreamRequest {
 export class ScriptedUpstream {
   readonly port: number
   readonly #server: Server
+  /** Every connection, those included on which TLS never came about. */
+  readonly #sockets = new Set<Socket>()
   readonly #wires = new Set<Wire>()
   readonly #arrived: UpstreamRequest[] = []
   readonly #awaited: ((request: UpstreamRequest) => void)[] = []
@@ -73,6 +75,10 @@ export class ScriptedUpstream {
   constructor(server: Server, handler: ScriptedUpstream['handler']) {
     this.#server = server
     this.handler = handler
+    server.on('connection', (socket: Socket) => {
+      this.#sockets.add(socket)
+      socket.once('close', () => this.#sockets.delete(socket))
+    })
     this.port = (server.address() as AddressInfo).port
   }
 
@@ -110,6 +116,7 @@ export class ScriptedUpstream {
     const closed = once(this.#server, 'close')
     this.#server.close()
     await this.cut()
+    for (const socket of this.#sockets) socket.destroy()
     await closed
   }
 
@@ -156,7 +163,9 @@ export async function scriptedUpstream(
 ): Promise<ScriptedUpstream> {
   const serve = (socket: Socket): void => void upstream.serve(socket)
   const server =
-    tls === null ? createServer({ allowHalfOpen: true, noDelay: true }, serve) : createTlsServer(tls, serve)
+    tls === null
+      ? createServer({ allowHalfOpen: true, noDelay: true }, serve)
+      : createTlsServer({ ...tls, allowHalfOpen: true }, serve)
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const upstream = new ScriptedUpstream(server, handler)

@@ -65,6 +65,7 @@ export class Wire {
     if (socket.destroyed || socket.write(typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes)) return
     await this.#until(() => (socket.destroyed || !socket.writableNeedDrain ? true : null), {
       what: 'the peer to read',
+      endIsFine: true,
       arm: () => void once(socket, 'drain').then(this.#wake, this.#wake),
     })
   }

@@ -151,6 +151,13 @@ describe('what is refused, never guessed', () => {
     )
   })
 
+  test('interim heads without end', () => {
+    const interim = 'HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n'
+    const final = `${OK}Content-Length: 0\r\n\r\n`
+    expect(readText(`${interim.repeat(20)}${final}`, { maxHeadBytes: 1000 })).toMatchObject({ complete: true })
+    expect(readText(`${interim.repeat(30)}${final}`, { maxHeadBytes: 1000 }).problem).toBe('interim answers too large')
+  })
+
   test('endless chunk extensions', () => {
     const text = `${OK}Transfer-Encoding: chunked\r\n\r\n${`1;${'x'.repeat(5000)}\r\na\r\n`.repeat(4)}`
     expect(readText(text).problem).toBe('chunk extensions too large')
@@ -176,6 +183,14 @@ describe('a lenient upstream (opt-in)', () => {
     ['two different lengths', `${OK}Content-Length: 5\r\nContent-Length: 6\r\n\r\n`],
     ['a space before the colon of a length', `${OK}Content-Length : 5\r\n\r\nhello`],
     ['another coding', `${OK}Transfer-Encoding: gzip\r\n\r\n`],
+    ['a control character in a coding', `${OK}Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n`],
+    ['a folded coding', `${OK}Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n`],
+    ['a line folded behind a coding', `${OK}Transfer-Encoding: chunked\r\n , identity\r\n\r\n0\r\n\r\n`],
+    ['a folded length', `${OK}Content-Length:\r\n 5\r\n\r\nhello`],
+    ['a control character behind a length', `${OK}Content-Length: 5\x0b\r\n\r\nhello`],
+    ['a bare CR behind a length', `${OK}Content-Length: 5\r\r\n\r\nhello`],
+    ['a control character in the name of a length', `${OK}Content\x00Length: 5\r\n\r\nhello`],
+    ['a control character before the colon of a coding', `${OK}Transfer-Encoding\x01: chunked\r\n\r\n0\r\n\r\n`],
   ])('never %s', (_, text) => {
     expect(readText(text, { lenient: true }).problem).not.toBeNull()
   })
@@ -187,6 +202,8 @@ describe('where the bytes are split never matters', () => {
     [`${OK}Transfer-Encoding: chunked\r\nTrailer: D\r\n\r\n5;e=f\r\nhello\r\n1\r\n!\r\n0\r\nD: z\r\n\r\n`, {}],
     [`${OK}Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n`, {}],
     ['HTTP/1.1 200 OK\nX: a\n b\nContent-Length: 2\n\nok', { lenient: true }],
+    [`${OK}Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\nX`, { lenient: true }],
+    [`${OK}Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nD: a\nE: b\r\n\r\n`, {}],
     [`${OK}Content-Length: 5\r\nX: a\nb\r\n\r\nhello`, {}],
     [`${OK}Transfer-Encoding: chunked\r\n\r\n5\r\nhelloX`, {}],
   ]

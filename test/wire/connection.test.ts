@@ -1,0 +1,168 @@
+/**
+ * One connection to a server, over real sockets: bytes both ways, back-pressure, upgrades, TLS.
+ */
+import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, describe, expect, test } from 'vitest'
+import type { PoolSettings, ServerPool } from '../../src/wire/client.ts'
+import { ask, exchange, Peer, poolFor, Recording } from './peer.ts'
+
+const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
+const peers: Peer[] = []
+const pools: ServerPool[] = []
+
+async function setUp(over: Partial<PoolSettings> = {}): Promise<{ peer: Peer; pool: ServerPool }> {
+  const peer = new Peer()
+  const pool = poolFor(await peer.listen(), over)
+  peers.push(peer)
+  pools.push(pool)
+  return { peer, pool }
+}
+
+afterEach(async () => {
+  for (const pool of pools.splice(0)) {
+    pool.close()
+    expect(pool.active).toBe(0)
+  }
+  for (const peer of peers.splice(0)) await peer.close()
+})
+
+describe('bytes both ways', () => {
+  test('a chunked request with trailers, and a chunked answer with trailers', async () => {
+    const { peer, pool } = await setUp()
+    let sides = 0
+    peer.answer = (side) => {
+      // The head ends in one empty line, the trailers in the next.
+      if (++sides === 2) {
+        side.socket.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nDigest: z\r\n\r\n')
+      }
+    }
+    const seen = new Recording()
+    const connection = pool.take(seen, false)
+    connection.send('POST / HTTP/1.1\r\nHost: x.test\r\nTransfer-Encoding: chunked\r\n\r\n', 'POST', false)
+    connection.writeChunk(Buffer.from('hello world, hello'))
+    connection.finish('0\r\nX: y\r\n\r\n')
+    await seen.over
+    expect(peer.connections[0]?.received).toBe(
+      'POST / HTTP/1.1\r\nHost: x.test\r\nTransfer-Encoding: chunked\r\n\r\n12\r\nhello world, hello\r\n0\r\nX: y\r\n\r\n',
+    )
+    expect(seen).toMatchObject({ body: 'ok', trailers: ['Digest', 'z'], failure: null })
+    expect(pool.idle).toBe(1)
+  })
+
+  test('a server that does not read holds the writer back, and lets it go on', async () => {
+    const { peer, pool } = await setUp()
+    peer.answer = () => {}
+    const seen = new Recording()
+    const connection = pool.take(seen, false)
+    connection.send('POST / HTTP/1.1\r\nHost: x.test\r\nContent-Length: 67108864\r\n\r\n', 'POST', false)
+    await seen.ready
+    const { socket } = await peer.connection(0)
+    socket.pause()
+    const megabyte = Buffer.alloc(1024 * 1024)
+    let written = 0
+    while (written < 64 && connection.write(megabyte)) written++
+    expect(written).toBeLessThan(64)
+    socket.resume()
+    await seen.drained
+    connection.abort()
+  })
+
+  test('a reader that pauses gets no more, and the connection is still good for the next exchange', async () => {
+    const { peer, pool } = await setUp()
+    const size = 8 * 1024 * 1024
+    peer.answer = (side) => {
+      side.socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${size}\r\n\r\n`)
+      side.socket.write(Buffer.alloc(size))
+    }
+    const seen = ask(pool)
+    await new Promise<void>((resolve) => {
+      seen.onHeadDo = resolve
+    })
+    seen.connection?.pause()
+    const [side] = peer.connections
+    const before = seen.body.length
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(seen.body.length).toBe(before)
+    expect(side?.socket.writableLength).toBeGreaterThan(0)
+    seen.connection?.resume()
+    await seen.over
+    expect(seen.body.length).toBe(size)
+    peer.answer = (again) => again.socket.write(OK)
+    expect((await exchange(pool)).connection).toBe(seen.connection)
+  })
+
+  test('an upgrade hands the socket over, with what came behind the head', async () => {
+    const { peer, pool } = await setUp()
+    peer.answer = (side) => {
+      if (!side.received.includes('ping')) {
+        side.socket.write('HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\nhello')
+      }
+    }
+    const seen = ask(pool, { upgrade: true })
+    await seen.over
+    expect(seen).toMatchObject({ upgraded: true, status: 101 })
+    const { socket, rest } = seen.connection!.detach()
+    expect(rest?.toString()).toBe('hello')
+    expect([pool.open, pool.active, pool.idle]).toEqual([0, 0, 0])
+    socket.write('ping')
+    while (!peer.connections[0]?.received.endsWith('ping')) await once(peer.connections[0]!.socket, 'data')
+    socket.destroy()
+  })
+})
+
+describe('TLS', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'banyan-tls-'))
+  const file = (name: string): string => join(folder, name)
+  const flags = ['-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2']
+  execFileSync(
+    'openssl',
+    [
+      'req',
+      ...flags,
+      '-keyout',
+      file('key'),
+      '-out',
+      file('cert'),
+      '-subj',
+      '/CN=up.test',
+      '-addext',
+      'subjectAltName=DNS:up.test',
+    ],
+    { stdio: 'ignore' },
+  )
+  const key = readFileSync(file('key'))
+  const cert = readFileSync(file('cert'))
+  rmSync(folder, { recursive: true })
+
+  async function overTls(tls: NonNullable<PoolSettings['tls']>): Promise<{ peer: Peer; pool: ServerPool }> {
+    const peer = new Peer({ key, cert, requestCert: true, ca: [cert], rejectUnauthorized: false })
+    const pool = poolFor(await peer.listen(), { tls })
+    peers.push(peer)
+    pools.push(pool)
+    return { peer, pool }
+  }
+
+  test('a server whose certificate is trusted is asked, and its connection kept', async () => {
+    const { peer, pool } = await overTls({ ca: [cert], servername: 'up.test', key, cert })
+    expect((await exchange(pool)).body).toBe('ok')
+    expect((await exchange(pool)).body).toBe('ok')
+    expect(peer.connections).toHaveLength(1)
+    const socket = peer.connections[0]?.socket as import('node:tls').TLSSocket
+    expect([socket.servername, socket.authorized]).toEqual(['up.test', true])
+  })
+
+  test.each([
+    ['an unknown authority', { servername: 'up.test' }, 'DEPTH_ZERO_SELF_SIGNED_CERT'],
+    ['another name', { ca: [cert], servername: 'other.test' }, 'ERR_TLS_CERT_ALTNAME_INVALID'],
+  ])('%s is refused before a byte of the request goes out', async (_, tls, code) => {
+    const { peer, pool } = await overTls(tls)
+    const seen = await exchange(pool)
+    expect(seen.failure).toBe('connect')
+    expect((seen.cause as NodeJS.ErrnoException).code).toBe(code)
+    expect(peer.connections.map((side) => side.received).join('')).toBe('')
+  })
+})
