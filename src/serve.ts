@@ -29,6 +29,7 @@ export async function serve(settings: Settings): Promise<number> {
   const core = createCore(settings, log, logs.access)
   const { plane, live, operations } = core
   const reasons: string[] = []
+  plane.engine.exclusive = settings.middleware === null
   const adminHandler = createAdmin({
     live,
     operations,

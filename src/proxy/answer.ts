@@ -56,16 +56,17 @@ export class Answer {
 
   /**
    * A piece of the body.
+   * @param written called once it is on its way, or undefined
    * @returns false where the client does not keep up: wait for 'drain' of the response
    */
-  body(piece: Buffer): boolean {
+  body(piece: Buffer, written?: () => void): boolean {
     this.bodyBytes += piece.length
     if (!this.#flushed && this.#held === null) {
       this.#held = piece
       return true
     }
     this.#release()
-    return this.#res.write(piece)
+    return this.#res.write(piece, written)
   }
 
   /**

@@ -40,6 +40,8 @@ export class Engine {
   readonly #parts: EngineParts
   /** New answers end their connection: the process is about to go. */
   draining = false
+  /** No middleware of anybody else's sees the requests and responses that this engine handles. */
+  exclusive = false
 
   constructor(parts: EngineParts) {
     this.#parts = parts
@@ -108,6 +110,7 @@ export class Engine {
       peer,
       said,
       upgrade,
+      exclusive: this.exclusive,
       view: {
         method: req.method as string,
         target,

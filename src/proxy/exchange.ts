@@ -30,6 +30,8 @@ export interface Received {
   readonly said: RequestFields
   readonly view: RequestView
   readonly upgrade: UpgradeClient | null
+  /** Nobody but banyan sees the buffers of this exchange: they may be given back early. */
+  readonly exclusive: boolean
 }
 
 let counter = 0
@@ -51,6 +53,7 @@ export class Exchange {
   readonly said: RequestFields
   readonly view: RequestView
   readonly upgrade: UpgradeClient | null
+  readonly exclusive: boolean
   readonly answer: Answer
   readonly startedMs: number = performance.now()
   readonly revision: Revision
@@ -75,6 +78,7 @@ export class Exchange {
     this.said = received.said
     this.view = received.view
     this.upgrade = received.upgrade
+    this.exclusive = received.exclusive
     this.answer = new Answer(received.res)
     this.revision = revision
     this.matched = matched

@@ -15,6 +15,7 @@ import { mayFallBack, mayRetry } from '../rules/resilience.ts'
 import type { ServerState, UpstreamState, Upstreams } from '../state/upstreams.ts'
 import type { ClientExchange, Connection, WireFailure } from '../wire/client.ts'
 import type { ResponseHead } from '../wire/http1.ts'
+import { onceWritten } from '../wire/spent.ts'
 import type { Recorder } from './cache.ts'
 import type { Exchange } from './exchange.ts'
 import { Tunnel } from './tunnel.ts'
@@ -113,7 +114,8 @@ export class Forward implements ClientExchange {
     const connection = this.#connection
     if (connection === null) return
     const chunked = this.#exchange.said.transferEncoding !== null
-    const keepsUp = chunked ? connection.writeChunk(piece) : connection.write(piece)
+    const written = this.#exchange.exclusive ? onceWritten(piece) : undefined
+    const keepsUp = chunked ? connection.writeChunk(piece, written) : connection.write(piece, written)
     if (!keepsUp) this.#exchange.req.pause()
   }
 
@@ -162,7 +164,8 @@ export class Forward implements ClientExchange {
 
   onBody(piece: Buffer): void {
     this.#recorder?.body(piece)
-    if (this.#exchange.answer.body(piece)) return
+    const written = this.#recorder === null && this.#exchange.exclusive ? onceWritten(piece) : undefined
+    if (this.#exchange.answer.body(piece, written)) return
     this.#pauseUpstream()
   }
 

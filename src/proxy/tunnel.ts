@@ -7,6 +7,7 @@ import type { Duplex } from 'node:stream'
 import { responseFields, withoutLength } from '../rules/headers.ts'
 import { coarseNowMs, unwatch, type Watched, watch } from '../wire/deadlines.ts'
 import type { ResponseHead } from '../wire/http1.ts'
+import { onceWritten } from '../wire/spent.ts'
 import { reset } from './answer.ts'
 
 /** What a client may send ahead of the answer to its upgrade; beyond it the client waits. */
@@ -120,12 +121,12 @@ export class Tunnel implements Watched {
 
   #toServer(bytes: Buffer): boolean {
     this.#exchange.requestBytes += bytes.length
-    return this.#server.write(bytes)
+    return this.#server.write(bytes, onceWritten(bytes))
   }
 
   #toClient(bytes: Buffer): boolean {
     this.#exchange.answer.bodyBytes += bytes.length
-    return this.#client.write(bytes)
+    return this.#client.write(bytes, onceWritten(bytes))
   }
 
   #join(from: Duplex, to: Duplex, pass: (bytes: Buffer) => boolean): void {

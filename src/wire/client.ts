@@ -189,22 +189,24 @@ export class Connection implements Watched {
 
   /**
    * Sends body bytes as they are.
+   * @param written called once they are on their way, or undefined
    * @returns false where the server does not keep up: wait for `onDrain`
    */
-  write(bytes: Buffer): boolean {
+  write(bytes: Buffer, written?: () => void): boolean {
     this.#touch()
-    return this.#socket.write(bytes)
+    return this.#socket.write(bytes, written)
   }
 
   /**
    * Sends body bytes as one chunk (RFC 9112 section 7.1).
+   * @param written called once they are on their way, or undefined
    * @returns false where the server does not keep up: wait for `onDrain`
    */
-  writeChunk(bytes: Buffer): boolean {
+  writeChunk(bytes: Buffer, written?: () => void): boolean {
     this.#touch()
     this.#socket.cork()
     this.#socket.write(`${bytes.length.toString(16)}\r\n`, 'latin1')
-    this.#socket.write(bytes)
+    this.#socket.write(bytes, written)
     const keepsUp = this.#socket.write('\r\n', 'latin1')
     this.#socket.uncork()
     return keepsUp

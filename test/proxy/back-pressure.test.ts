@@ -13,7 +13,7 @@ afterAll(() => Promise.all([banyan.stop(), upstream.stop()]))
 beforeEach(() => upstream.cut())
 
 const BODY_BYTES = 200 * 1024 * 1024
-const MAY_GROW_BYTES = 40 * 1024 * 1024
+const MAY_GROW_BYTES = 16 * 1024 * 1024
 const PIECE = Buffer.alloc(1024 * 1024, 'x')
 
 interface Sender {
