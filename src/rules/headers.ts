@@ -1,6 +1,7 @@
 /**
  * Header fields on their way through (RFC 9110 section 7.6): which pass, which stay, and which banyan adds.
  */
+import { type FieldKind, kindOf } from './field-kinds.ts'
 
 /** What the fields of a request say about framing, routing and the connection, read in one pass. */
 export interface RequestFields {
@@ -20,72 +21,6 @@ export interface RequestFields {
   hasForwardedHost: boolean
   /** A field that CGI and its heirs can't tell from Content-Length or Transfer-Encoding (RFC 3875 section 4.1.18). */
   disguisedFraming: boolean
-}
-
-/**
- * What a field is to a proxy. `connection` to `alt-svc` are hop-by-hop and dropped (the set of LESSONS, from RFC 9110
- * section 7.6.1 and the registry); the rest needs a look of its own.
- */
-type Kind =
-  | 'end-to-end'
-  | 'hop-by-hop'
-  | 'connection'
-  | 'te'
-  | 'trailer'
-  | 'transfer-encoding'
-  | 'upgrade'
-  | 'content-length'
-  | 'disguised'
-  | 'host'
-  | 'expect'
-  | 'forwarded'
-  | 'forwarded-for'
-  | 'forwarded-proto'
-  | 'forwarded-host'
-  | 'banyan'
-  | 'location'
-  | 'set-cookie'
-
-const KINDS: ReadonlyMap<string, Kind> = new Map<string, Kind>([
-  ['connection', 'connection'],
-  ['keep-alive', 'hop-by-hop'],
-  ['proxy-connection', 'hop-by-hop'],
-  ['proxy-authenticate', 'hop-by-hop'],
-  ['proxy-authentication-info', 'hop-by-hop'],
-  ['proxy-authorization', 'hop-by-hop'],
-  ['http2-settings', 'hop-by-hop'],
-  ['alpn', 'hop-by-hop'],
-  ['alt-svc', 'hop-by-hop'],
-  ['te', 'te'],
-  ['trailer', 'trailer'],
-  ['transfer-encoding', 'transfer-encoding'],
-  ['upgrade', 'upgrade'],
-  ['content-length', 'content-length'],
-  ['content_length', 'disguised'],
-  ['transfer_encoding', 'disguised'],
-  ['host', 'host'],
-  ['expect', 'expect'],
-  ['forwarded', 'forwarded'],
-  ['x-forwarded-for', 'forwarded-for'],
-  ['x-forwarded-proto', 'forwarded-proto'],
-  ['x-forwarded-host', 'forwarded-host'],
-  ['banyan-upstream', 'banyan'],
-  ['banyan-force', 'banyan'],
-  ['location', 'location'],
-  ['content-location', 'location'],
-  ['set-cookie', 'set-cookie'],
-])
-
-/** By length of name: whether some name of KINDS is that long. Most fields are told end-to-end by this alone. */
-const LENGTHS = new Uint8Array(32)
-for (const name of KINDS.keys()) LENGTHS[name.length] = 1
-const FORWARDED_PREFIX = 'x-forwarded-'
-
-function kindOf(name: string): Kind {
-  const { length } = name
-  if (length < 32 && LENGTHS[length] === 0 && length < 13) return 'end-to-end'
-  const lower = name.toLowerCase()
-  return KINDS.get(lower) ?? (lower.startsWith(FORWARDED_PREFIX) ? 'forwarded' : 'end-to-end')
 }
 
 /** Framing and routing never leave a request because a Connection field names them (RFC 9110 section 7.6.1). */
@@ -124,7 +59,7 @@ export function readRequestFields(rawHeaders: readonly string[]): RequestFields 
   return said
 }
 
-function noteRequestField(said: RequestFields, kind: Kind, value: string): void {
+function noteRequestField(said: RequestFields, kind: FieldKind, value: string): void {
   switch (kind) {
     case 'host':
       said.hostCount++
@@ -221,16 +156,33 @@ export function requestHead(
     head += `Connection: ${said.acceptsTrailers ? 'Upgrade, TE' : 'Upgrade'}\r\nUpgrade: ${rewrite.upgrade}\r\n`
   } else if (said.acceptsTrailers) head += 'Connection: TE\r\n'
   if (said.acceptsTrailers) head += 'TE: trailers\r\n'
-  const before = rewrite.peerTrusted && said.forwardedFor !== null ? `${said.forwardedFor}, ` : ''
-  head += `X-Forwarded-For: ${before}${rewrite.peerAddress}\r\n`
-  if (!rewrite.peerTrusted || !said.hasForwardedProto) head += `X-Forwarded-Proto: ${rewrite.proto}\r\n`
-  if (said.host !== '' && (!rewrite.peerTrusted || !said.hasForwardedHost)) {
-    head += `X-Forwarded-Host: ${said.host}\r\n`
-  }
-  return `${head}Via: 1.${rewrite.minor} banyan\r\n\r\n`
+  return head + (rewrite.peerTrusted ? addedFields(said, rewrite) : addedForStranger(said.host, rewrite))
 }
 
-function passesUpstream(kind: Kind, said: RequestFields, rewrite: RequestRewrite): boolean {
+/** What banyan adds for a peer whose own word is believed, with the empty line. */
+function addedFields(said: RequestFields, { peerAddress, proto, minor }: RequestRewrite): string {
+  const before = said.forwardedFor !== null ? `${said.forwardedFor}, ` : ''
+  let added = `X-Forwarded-For: ${before}${peerAddress}\r\n`
+  if (!said.hasForwardedProto) added += `X-Forwarded-Proto: ${proto}\r\n`
+  if (!said.hasForwardedHost && said.host !== '') added += `X-Forwarded-Host: ${said.host}\r\n`
+  return `${added}Via: 1.${minor} banyan\r\n\r\n`
+}
+
+/** The last one made: clients send many requests in a row, and one text is cheaper to write than a dozen pieces. */
+const last = { peerAddress: '', proto: '', host: '', minor: -1, text: '' }
+
+/** What banyan adds for a peer whose own word is not believed, with the empty line. */
+function addedForStranger(host: string, { peerAddress, proto, minor }: RequestRewrite): string {
+  if (last.host === host && last.peerAddress === peerAddress && last.minor === minor && last.proto === proto) {
+    return last.text
+  }
+  const forwardedHost = host === '' ? '' : `X-Forwarded-Host: ${host}\r\n`
+  const text = `X-Forwarded-For: ${peerAddress}\r\nX-Forwarded-Proto: ${proto}\r\n${forwardedHost}Via: 1.${minor} banyan\r\n\r\n`
+  Object.assign(last, { peerAddress, proto, host, minor, text })
+  return text
+}
+
+function passesUpstream(kind: FieldKind, said: RequestFields, rewrite: RequestRewrite): boolean {
   switch (kind) {
     case 'connection':
     case 'hop-by-hop':

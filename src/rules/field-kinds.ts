@@ -1,0 +1,82 @@
+/**
+ * What each field is to a proxy: told by its name alone, fast enough to be asked of every field of every message.
+ */
+
+/**
+ * What a field is to a proxy. `connection` to `alt-svc` are hop-by-hop and dropped (the set of LESSONS, from RFC 9110
+ * section 7.6.1 and the registry); the rest needs a look of its own.
+ */
+export type FieldKind =
+  | 'end-to-end'
+  | 'hop-by-hop'
+  | 'connection'
+  | 'te'
+  | 'trailer'
+  | 'transfer-encoding'
+  | 'upgrade'
+  | 'content-length'
+  | 'disguised'
+  | 'host'
+  | 'expect'
+  | 'forwarded'
+  | 'forwarded-for'
+  | 'forwarded-proto'
+  | 'forwarded-host'
+  | 'banyan'
+  | 'location'
+  | 'set-cookie'
+
+const KINDS: ReadonlyMap<string, FieldKind> = new Map<string, FieldKind>([
+  ['connection', 'connection'],
+  ['keep-alive', 'hop-by-hop'],
+  ['proxy-connection', 'hop-by-hop'],
+  ['proxy-authenticate', 'hop-by-hop'],
+  ['proxy-authentication-info', 'hop-by-hop'],
+  ['proxy-authorization', 'hop-by-hop'],
+  ['http2-settings', 'hop-by-hop'],
+  ['alpn', 'hop-by-hop'],
+  ['alt-svc', 'hop-by-hop'],
+  ['te', 'te'],
+  ['trailer', 'trailer'],
+  ['transfer-encoding', 'transfer-encoding'],
+  ['upgrade', 'upgrade'],
+  ['content-length', 'content-length'],
+  ['content_length', 'disguised'],
+  ['transfer_encoding', 'disguised'],
+  ['host', 'host'],
+  ['expect', 'expect'],
+  ['forwarded', 'forwarded'],
+  ['x-forwarded-for', 'forwarded-for'],
+  ['x-forwarded-proto', 'forwarded-proto'],
+  ['x-forwarded-host', 'forwarded-host'],
+  ['banyan-upstream', 'banyan'],
+  ['banyan-force', 'banyan'],
+  ['location', 'location'],
+  ['content-location', 'location'],
+  ['set-cookie', 'set-cookie'],
+])
+
+const FORWARDED_PREFIX = 'x-forwarded-'
+
+/**
+ * By length of name, the first letters that a known name of that length has, one bit each. Most fields are told end-to-end
+ * by a look here, without a lower-case copy of their name.
+ */
+const FIRST_LETTERS = new Int32Array(64)
+for (const name of KINDS.keys()) FIRST_LETTERS[name.length]! |= letterBit(name)
+for (let length = FORWARDED_PREFIX.length + 1; length < FIRST_LETTERS.length; length++) {
+  FIRST_LETTERS[length]! |= letterBit(FORWARDED_PREFIX)
+}
+
+function letterBit(name: string): number {
+  // Bit 5 lowers a letter; what is none may share a letter's bit, and is then told apart by the whole name.
+  return 1 << ((name.charCodeAt(0) | 32) - 97)
+}
+
+/** The kind of a field, by its name in any case. */
+export function kindOf(name: string): FieldKind {
+  const { length } = name
+  if (length < 64 && (FIRST_LETTERS[length]! & letterBit(name)) === 0) return 'end-to-end'
+  const lower = name.toLowerCase()
+  return KINDS.get(lower) ?? (lower.startsWith(FORWARDED_PREFIX) ? 'forwarded' : 'end-to-end')
+}
