@@ -133,14 +133,17 @@ function mount(engine: Engine): Middleware {
 /**
  * The handler of the public server: the engine itself, or a Koa application around it where the operator has middleware.
  * @param file a module whose default export is a Koa middleware or a list of them, or null
+ * @param log told of what the middleware throws
  * @throws {StartError} the module can't be loaded or exports something else
  */
 export async function handlerOf(
   file: string | null,
   engine: Engine,
+  log: ControlLog,
 ): Promise<(req: IncomingMessage, res: ServerResponse) => void> {
   if (file === null) return engine.handle
   const app = new Koa()
+  app.on('error', (error: Error) => log.error({ event: 'middleware', error: error.stack }, error.message))
   for (const middleware of await loadMiddleware(file)) app.use(middleware)
   app.use(mount(engine))
   const callback = app.callback()

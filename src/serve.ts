@@ -46,8 +46,8 @@ export async function serve(settings: Settings): Promise<number> {
   const listener = new Listener(
     { ...settings.listen, ...settings },
     plane.engine,
-    plane.measurements,
-    await handlerOf(settings.middleware, plane.engine),
+    plane.observer,
+    await handlerOf(settings.middleware, plane.engine, log),
   )
   const adminAddress = await listening(listenAt(admin, settings.admin), '--admin', settings.admin)
   const address = await listening(listener.listen(), '--listen', settings.listen).catch((error) => {

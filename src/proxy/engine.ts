@@ -8,11 +8,11 @@ import type { TLSSocket } from 'node:tls'
 import type { FailureCode } from '../rules/failure.ts'
 import { type RequestFields, readRequestFields } from '../rules/headers.ts'
 import { authorityOf, isHost } from '../rules/target.ts'
-import type { Measurements } from '../state/measurements.ts'
 import { Answer, endGently } from './answer.ts'
 import { nextRequestId, type Peer } from './exchange.ts'
 import { forwardOf } from './forward.ts'
 import type { Journey } from './journey.ts'
+import type { Observer } from './observe.ts'
 import { UpgradeClient } from './tunnel.ts'
 
 /** Limits of a request beyond those that node:http keeps. */
@@ -26,7 +26,7 @@ export interface RequestLimits {
 /** What the engine needs of the process. */
 export interface EngineParts {
   readonly journey: Journey
-  readonly measurements: Measurements
+  readonly observer: Observer
   readonly limits: RequestLimits
   /** Whether a peer's X-Forwarded-* fields are believed. */
   isTrusted(address: string): boolean
@@ -146,9 +146,11 @@ export class Engine {
   }
 
   #refuse(res: ServerResponse, failure: FailureCode): void {
-    this.#parts.measurements.refuse(failure)
-    this.#peer(res.req.socket).refused = true
-    new Answer(res).problem(failure, nextRequestId())
+    const peer = this.#peer(res.req.socket)
+    const id = nextRequestId()
+    peer.refused = true
+    this.#parts.observer.refused({ id, client: peer.address, request: res.req, failure })
+    new Answer(res).problem(failure, id)
   }
 
   #peer(socket: Socket): Peer {

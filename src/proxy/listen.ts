@@ -4,10 +4,10 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import { type AddressInfo, Server as NetServer, type Socket } from 'node:net'
 import { FAILURES, type FailureCode } from '../rules/failure.ts'
-import type { Measurements } from '../state/measurements.ts'
 import { endGently, problemText } from './answer.ts'
 import type { Engine } from './engine.ts'
 import { nextRequestId } from './exchange.ts'
+import type { Observer } from './observe.ts'
 
 /** Settings of the public server. Times in milliseconds. */
 export interface ListenSettings {
@@ -46,19 +46,19 @@ export class Listener {
   readonly #server: Server
   readonly #settings: ListenSettings
   readonly #engine: Engine
-  readonly #measurements: Measurements
+  readonly #observer: Observer
   readonly #sockets = new Set<Socket>()
 
   /** @param handler the engine, or what the operator has put around it */
   constructor(
     settings: ListenSettings,
     engine: Engine,
-    measurements: Measurements,
+    observer: Observer,
     handler: (req: IncomingMessage, res: ServerResponse) => void,
   ) {
     this.#settings = settings
     this.#engine = engine
-    this.#measurements = measurements
+    this.#observer = observer
     const options = {
       maxHeaderSize: settings.maxHeaderBytes,
       headersTimeout: settings.headersTimeoutMs,
@@ -149,8 +149,9 @@ export class Listener {
       socket.destroy()
       return
     }
-    this.#measurements.refuse(failure)
-    socket.write(refusalText(failure))
+    const id = nextRequestId()
+    this.#observer.refused({ id, client: socket.remoteAddress ?? '', request: null, failure })
+    socket.write(refusalText(failure, id))
     endGently(socket)
   }
 
@@ -189,9 +190,9 @@ function refusalOf(error: ParseError, maxHeaderBytes: number): FailureCode | nul
   }
 }
 
-function refusalText(failure: FailureCode): string {
+function refusalText(failure: FailureCode, id: string): string {
   const { status } = FAILURES[failure]
-  const body = problemText(failure, nextRequestId())
+  const body = problemText(failure, id)
   return [
     `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`,
     `Date: ${new Date().toUTCString()}`,

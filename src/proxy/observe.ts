@@ -1,11 +1,22 @@
 /**
  * Step 7: one record of each exchange feeds access log and measurements. Nothing else measures.
  */
+import { FAILURES, type FailureCode } from '../rules/failure.ts'
 import type { ExchangeRecord, Measurements } from '../state/measurements.ts'
 import type { Exchange } from './exchange.ts'
 
 /** Writes one access-log line. */
 export type AccessLog = (fields: Record<string, unknown>) => void
+
+/** What is known of a refused request. */
+export interface Refusal {
+  readonly id: string
+  /** Address of the peer. */
+  readonly client: string
+  /** Null where it could not even be parsed. */
+  readonly request: { readonly method?: string | undefined; readonly url?: string | undefined } | null
+  readonly failure: FailureCode
+}
 
 /** Counts what is over, and logs it where an access log is on. */
 export class Observer {
@@ -21,13 +32,29 @@ export class Observer {
     this.#measurements.active++
   }
 
+  /** A request that never became an exchange: refused as it came, by what is wrong with it. */
+  refused(refusal: Refusal): void {
+    this.#measurements.refuse(refusal.failure)
+    if (this.#accessLog === null) return
+    const { id, client, request, failure } = refusal
+    const { status } = FAILURES[failure]
+    this.#accessLog({ id, method: request?.method ?? null, target: request?.url ?? null, client, status, failure })
+  }
+
   over(exchange: Exchange): void {
     const { answer, decision, cache, failure } = exchange
-    const durationMs = performance.now() - exchange.startedMs
+    const nowMs = performance.now()
+    const durationMs = nowMs - exchange.startedMs
+    const { retries } = exchange
     this.#measurements.active--
-    const record: ExchangeRecord = { decision, status: answer.status, cache, failure, durationMs }
+    const record: ExchangeRecord = { decision, status: answer.status, cache, failure, durationMs, retries }
     this.#measurements.count(record)
+    if (this.#measurements.recent.wants(nowMs, failure !== null)) this.#remember(exchange, record)
     if (this.#accessLog !== null) this.#accessLog(logFields(exchange, durationMs))
+  }
+
+  #remember({ id, view, server, revision }: Exchange, record: ExchangeRecord): void {
+    this.#measurements.recent.add({ id, view, server, revision: revision.number, atMs: Date.now(), ...record })
   }
 }
 

@@ -24,6 +24,7 @@ export interface PlaneParts {
 /** One data plane. */
 export interface Plane {
   readonly engine: Engine
+  readonly observer: Observer
   readonly measurements: Measurements
   readonly upstreams: Upstreams
 }
@@ -45,8 +46,8 @@ export function createPlane(parts: PlaneParts): Plane {
   const trusted = trustedList(parts.trustedProxies)
   const isTrusted = (address: string): boolean =>
     trusted !== null && isIP(address) !== 0 && trusted.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4')
-  const engine = new Engine({ journey, measurements, limits: parts.limits, isTrusted })
-  return { engine, measurements, upstreams }
+  const engine = new Engine({ journey, observer, limits: parts.limits, isTrusted })
+  return { engine, observer, measurements, upstreams }
 }
 
 /** @throws {RangeError} an entry that is no address and no network */

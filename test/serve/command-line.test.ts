@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startBanyan, tableFor } from '../support/banyan.ts'
+import { rawClient } from '../support/client.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const folder = mkdtempSync(join(tmpdir(), 'banyan-command-line-'))
@@ -151,6 +152,19 @@ describe('serve', () => {
       failure: 'connect',
     })
   })
+})
+
+test('what is refused before it becomes an exchange is logged too', async () => {
+  const running = await startBanyan({ table: tableFor(1), args: ['--access-log', 'json'] })
+  const client = await rawClient(running.port)
+  expect((await client.ask('GET /x HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n')).status).toBe(400)
+  const other = await rawClient(running.port)
+  expect((await other.ask('no HTTP at all\r\n\r\n', 'GET')).status).toBe(400)
+  const parsed = JSON.parse(await running.program.line((line) => line.includes('"target":"/x"')))
+  expect(parsed).toMatchObject({ method: 'GET', client: '127.0.0.1', status: 400, failure: 'bad-request' })
+  const garbage = JSON.parse(await running.program.line((line) => line.includes('"target":null')))
+  expect(garbage).toMatchObject({ method: null, status: 400, failure: 'bad-request' })
+  expect(await running.stop()).toBe(0)
 })
 
 describe('the rest', () => {
