@@ -3,8 +3,9 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import { type Conditions, entityTag, productJson, statusFor } from './answer.ts'
+import { type Conditions, represent, statusFor } from './answer.ts'
 import { readGtin } from './gtin.ts'
+import { type LookupCounts, METRICS_TYPE, metricsText } from './metrics.ts'
 import type { GtinSource, Product } from './source.ts'
 import { type LookupPlace, placeOf } from './target.ts'
 
@@ -26,6 +27,7 @@ export interface LookupParts {
 export class Lookup {
   readonly #parts: LookupParts
   readonly #waiting = new WeakMap<Socket, number>()
+  readonly #counts: LookupCounts = { found: 0, unknown: 0, failed: 0 }
   #draining = false
   #failing = false
 
@@ -55,6 +57,7 @@ export class Lookup {
     } else if (place.kind === 'moved') {
       this.#send(response, 301, ['Location', place.location, 'Content-Length', '0'], '')
     } else if (place.kind === 'health') this.#health(response)
+    else if (place.kind === 'metrics') this.#metrics(response)
     else this.#lookup(request, response, place)
   }
 
@@ -90,21 +93,24 @@ export class Lookup {
   #answer(product: Product | null, request: IncomingMessage, response: ServerResponse, store: string): void {
     if (product === null) this.#unknown(response)
     else {
-      const body = productJson(this.#parts.name, product, store)
-      const tag = entityTag(body)
+      const { body, tag } = represent(this.#parts.name, product, store)
       const status = statusFor(conditionsOf(request.rawHeaders), tag)
       const validators = ['ETag', tag, 'Cache-Control', FRESHNESS]
       if (status === 412) this.#text(response, 412, '412 Precondition Failed')
       else if (status === 304) this.#send(response, 304, validators, '')
       else {
-        const length = String(Buffer.byteLength(body))
-        this.#send(response, 200, ['Content-Type', JSON_TYPE, 'Content-Length', length, ...validators], body)
+        const length = Buffer.byteLength(body)
+        const head = ['Content-Type', JSON_TYPE, 'Content-Length', String(length), ...validators]
+        // As long in bytes as in characters: all of it is ASCII, and Latin-1 is that without a second look.
+        this.#send(response, 200, head, body, length === body.length ? 'latin1' : 'utf8')
       }
+      this.#counts.found++
     }
     this.#failing = false
   }
 
   #unknown(response: ServerResponse): void {
+    this.#counts.unknown++
     this.#text(response, 404, `[${this.#parts.name}] GTIN not found.`)
   }
 
@@ -112,13 +118,29 @@ export class Lookup {
   #failed(response: ServerResponse, error: unknown): void {
     if (!this.#failing) this.#parts.report(error)
     this.#failing = true
+    this.#counts.failed++
     this.#text(response, 503, `[${this.#parts.name}] Lookup failed.`)
   }
 
   /** Health must not be stored: the proxy's cache may claim the very path of the lookups. */
   #health(response: ServerResponse): void {
     const trouble = this.#draining ? 'draining' : this.#parts.source.trouble()
-    this.#text(response, trouble === null ? 200 : 503, trouble ?? 'Healthy', ['Cache-Control', 'no-store'])
+    const facts = this.#parts.source.facts?.()
+    // The body is the contract's: how old the data is stands beside it.
+    const age = facts == null ? [] : ['Data-As-Of', facts.asOf, 'Data-Age', String(Math.floor(facts.ageMs / 1_000))]
+    this.#text(response, trouble === null ? 200 : 503, trouble ?? 'Healthy', ['Cache-Control', 'no-store', ...age])
+  }
+
+  #metrics(response: ServerResponse): void {
+    const { source } = this.#parts
+    const body = metricsText(this.#counts, !this.#draining && source.trouble() === null, source.facts?.() ?? null)
+    const length = String(Buffer.byteLength(body))
+    this.#send(
+      response,
+      200,
+      ['Content-Type', METRICS_TYPE, 'Content-Length', length, 'Cache-Control', 'no-store'],
+      body,
+    )
   }
 
   #text(response: ServerResponse, status: number, text: string, more: string[] = []): void {
@@ -126,11 +148,18 @@ export class Lookup {
     this.#send(response, status, ['Content-Type', TEXT, 'Content-Length', length, ...more], text)
   }
 
-  #send(response: ServerResponse, status: number, head: string[], body: string): void {
+  /** The last step of every answer. Its five parameters spare each of them an object. */
+  #send(
+    response: ServerResponse,
+    status: number,
+    head: string[],
+    body: string,
+    encoding: 'utf8' | 'latin1' = 'utf8',
+  ): void {
     if (this.#draining) head.push('Connection', 'close')
     response.writeHead(status, head)
     // The head of an answer to HEAD has the length that GET would have (RFC 9110 section 9.3.2); node leaves its body out.
-    response.end(body)
+    response.end(body, encoding)
   }
 }
 

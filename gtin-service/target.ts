@@ -13,6 +13,7 @@ export interface LookupPlace {
 export type Place =
   | LookupPlace
   | { readonly kind: 'health' }
+  | { readonly kind: 'metrics' }
   /** A lookup or health path with one slash too many at its end; `location` is the path without it, with the query. */
   | { readonly kind: 'moved'; readonly location: string }
   /** `*` of `OPTIONS *`: the server as a whole (RFC 9112 section 3.2.4). */
@@ -21,12 +22,13 @@ export type Place =
   | { readonly kind: 'none' }
 
 const HEALTH: Place = { kind: 'health' }
+const METRICS: Place = { kind: 'metrics' }
 const SERVER: Place = { kind: 'server' }
 const BAD_ESCAPE: Place = { kind: 'bad-escape' }
 const NONE: Place = { kind: 'none' }
 
 /**
- * The place that `target` names: `/stores/:store/gtins/:gtin`, in origin-form or absolute-form (RFC 9112 section 3.2).
+ * The place that `target` names: `/stores/:store/gtins/:gtin` or `/metrics`, in origin-form or absolute-form (RFC 9112 section 3.2).
  * The query plays no part. Segments are split first and percent-decoded after, so that an encoded slash is data (RFC 3986
  * section 2.2); decoded bytes come as Latin-1 characters.
  */
@@ -39,6 +41,7 @@ export function placeOf(target: string): Place {
   const path = start === 0 && query < 0 ? target : target.slice(start, end)
   if (path.includes('%') && !escapesAreWhole(path)) return BAD_ESCAPE
 
+  if (path === '/metrics') return METRICS
   const storeAt = literalEnd(path, 0, 'stores')
   if (storeAt < 0) return NONE
   const storeEnd = path.indexOf('/', storeAt)

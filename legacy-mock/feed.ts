@@ -27,6 +27,10 @@ interface Wish {
   /** First day of change that counts; null for the whole catalog. */
   readonly sinceDay: number | null
   readonly limit: number
+  /** Every how many-th product is in the feed, the seed product among them; 1 for all. */
+  readonly sample: number
+  /** A checkpoint stands behind so many records. */
+  readonly checkpointEvery: number
   readonly defects: boolean
   /** Cut the connection after this many records; null to go to the end. */
   readonly cut: number | null
@@ -96,6 +100,8 @@ function wishOf(x: Exchange): Wish {
     sinceDay: since === null ? null : (parseDay(since) ?? bad('SINCE')),
     // A page of nothing would be followed by itself for ever.
     limit: limit === null || limit === 0 ? bad('LIMIT') : limit,
+    sample: parseCount(query.get('sample') ?? '1') || bad('SAMPLE'),
+    checkpointEvery: parseCount(query.get('checkpoint') ?? String(CHECKPOINT_EVERY)) || bad('CHECKPOINT'),
     defects: query.get('defects') === 'on',
     cut: cut === null ? null : (parseCount(cut) ?? bad('CUT')),
   }
@@ -117,7 +123,8 @@ function nextCursor(wish: Wish, next: number): string | null {
 }
 
 /** Whether a product has a record in this feed. */
-function isDue(number: number, { sinceDay, day }: Wish): boolean {
+function isDue(number: number, { sinceDay, day, sample }: Wish): boolean {
+  if (sample > 1 && number % sample !== SEED_NUMBER % sample) return false
   return sinceDay === null ? !isDiscontinued(number, day) : changedDayOf(number, day) >= sinceDay
 }
 
@@ -149,15 +156,16 @@ type Work = { readonly wish: Wish; readonly hash: Hash; readonly progress: Progr
 /** Writes records, a checkpoint after each ten thousand, and the closing line unless the feed is to be cut. Ends nothing. */
 async function writeRecords(x: Exchange, sink: Writable, { wish, hash, progress }: Work): Promise<void> {
   const budget = { products: wish.limit }
-  let checkpoint = CHECKPOINT_EVERY
+  let checkpoint = wish.checkpointEvery
   while (budget.products > 0 && progress.next < CATALOG_SIZE && !isCut(wish, progress)) {
-    let text = step(wish, progress, budget)
-    if (progress.records >= checkpoint) {
-      text += `{"REC_TYP":"C","CURSOR":"${writeCursor(progress.next, wish.day)}"}\n`
-      checkpoint += CHECKPOINT_EVERY
-    }
-    const bytes = Buffer.from(text, 'latin1')
+    let bytes = Buffer.from(step(wish, progress, budget), 'latin1')
     hash.update(bytes)
+    if (progress.records >= checkpoint) {
+      const line = Buffer.from(checkpointLine(wish, progress, hash))
+      hash.update(line)
+      bytes = Buffer.concat([bytes, line])
+      checkpoint = progress.records + wish.checkpointEvery
+    }
     if (bytes.length > 0) await x.write(bytes, sink)
     else if (x.gone.aborted) throw new Gone()
     // A sink that is never full would keep all other requests waiting.
@@ -174,6 +182,13 @@ async function writeRecords(x: Exchange, sink: Writable, { wish, hash, progress 
   const bytes = Buffer.from(`${JSON.stringify(closing)}\n`)
   hash.update(bytes)
   await x.write(bytes, sink)
+}
+
+/** A place to go on from, with what proves that all before it has come whole: the records, and the checksum of their bytes. */
+function checkpointLine(wish: Wish, { next, records }: Progress, hash: Hash): string {
+  const sha256 = hash.copy().digest('hex')
+  const cursor = writeCursor(next, wish.day)
+  return `${JSON.stringify({ REC_TYP: 'C', CURSOR: cursor, CNT: records, SHA256: sha256 })}\n`
 }
 
 /** The text of the next products; moves `progress` and the budget on. */

@@ -3,6 +3,7 @@
  */
 import { get } from './get.ts'
 import { get100k } from './get100k.ts'
+import { gtin, gtinMillion } from './gtin.ts'
 import { latency } from './latency.ts'
 import { log } from './log.ts'
 import { memory } from './memory.ts'
@@ -22,4 +23,6 @@ export const SCENARIOS: readonly Scenario[] = [
   latency,
   memory,
   soakScenario,
+  gtinMillion,
+  gtin,
 ]

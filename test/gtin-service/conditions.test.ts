@@ -3,8 +3,8 @@
  */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { entityTag, holdsTag } from '../../gtin-service/answer.ts'
-import { ask, serve } from './raw.ts'
+import { holdsTag, represent } from '../../gtin-service/answer.ts'
+import { ask, SEED, serve } from './raw.ts'
 
 const TARGET = '/stores/3/gtins/123456789012'
 
@@ -61,8 +61,8 @@ test('a tag is found in any list that holds it, and in none that does not', () =
   const member = fc.tuple(fc.boolean(), opaque).map(([weak, text]) => `${weak ? 'W/' : ''}"${text}"`)
   const separator = fc.constantFrom(',', ', ', ' , ', ',,')
   fc.assert(
-    fc.property(fc.array(member), separator, fc.string(), (members, between, body) => {
-      const tag = entityTag(body)
+    fc.property(fc.array(member), separator, fc.nat(), (members, between, key) => {
+      const { tag } = represent('h', { ...SEED, key }, '')
       const list = members.join(between)
       expect(holdsTag(list, tag, 'weak')).toBe(false)
       expect(holdsTag([...members, tag].join(between), tag, 'strong')).toBe(true)
@@ -74,4 +74,53 @@ test('a tag is found in any list that holds it, and in none that does not', () =
 
 test('no text breaks the comparison', () => {
   fc.assert(fc.property(fc.string(), (list) => holdsTag(list, '"x"', 'weak') || true))
+})
+
+test('the tag changes with whatever changes the bytes, and with nothing else', () => {
+  const text = fc.oneof(fc.string({ maxLength: 12 }), fc.stringMatching(/^[0-9]{0,20}$/))
+  const cents = fc.oneof(fc.nat(300), fc.maxSafeNat())
+  const price = fc.record({ store: fc.nat(3).map(String), regularRetail: cents, specialRetail: cents })
+  const product = fc.record({
+    key: fc.oneof(fc.constant(SEED.key), fc.nat(99_999_999_999_999)),
+    sku: text,
+    size1: text,
+    size2: text,
+    style: text,
+    originalRetail: cents,
+    recommendRetail: cents,
+    subdivision: text,
+    class: text,
+    subclass: text,
+    description: text,
+    color: text,
+    supplier: text,
+    prices: fc.uniqueArray(price, { selector: ({ store }) => store, maxLength: 3 }),
+  })
+  const field = fc.constantFrom(...(Object.keys(SEED) as (keyof typeof SEED)[]))
+  const store = fc.nat(3).map(String)
+  fc.assert(
+    fc.property(
+      product,
+      product,
+      field,
+      store,
+      store,
+      fc.constantFrom('h', 'i'),
+      (one, two, name, asked, other, host) => {
+        const a = represent('h', one, asked)
+        for (const b of [
+          represent(host, one, asked),
+          represent('h', one, other),
+          represent('h', { ...one, [name]: two[name] }, asked),
+          represent('h', two, asked),
+          represent('h', { ...one, size1: one.size2, size2: one.size1 }, asked),
+        ]) {
+          expect(a.tag === b.tag, `${a.body} ${b.body}`).toBe(a.body === b.body)
+        }
+        expect(JSON.parse(a.body)).toMatchObject({ sku: one.sku, description: one.description, color: one.color })
+        expect(a.body).toBe(JSON.stringify(JSON.parse(a.body)))
+      },
+    ),
+    { numRuns: 1_000 },
+  )
 })

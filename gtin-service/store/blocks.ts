@@ -1,0 +1,155 @@
+/**
+ * The blocks of a generation in memory: read in extents of some blocks, checked when they are read, kept up to a limit.
+ *
+ * Node can't map a file into memory. Without this cache each lookup would be a read, which costs as much as sending the
+ * answer does. What was not used for longest goes first, roughly: the hand of a clock takes the first extent that nobody
+ * used since it last came by.
+ */
+import { readSync } from 'node:fs'
+import type { FileHandle } from 'node:fs/promises'
+import { crc32 } from 'node:zlib'
+import { DamagedGeneration } from './layout.ts'
+
+const BLOCKS_PER_EXTENT = 8
+/** What `fill` reads at once: a megabyte. A multiple of the former. */
+const BLOCKS_PER_PIECE = 512
+
+/** Where blocks are. */
+export interface BlockPlaces {
+  /** For messages. */
+  readonly path: string
+  readonly file: FileHandle
+  /** Per block its place in the file, and then where the last one ends. */
+  readonly places: Float64Array
+}
+
+/** Gives blocks; how many bytes it keeps is its only state. */
+export class Blocks {
+  readonly #file: BlockPlaces
+  readonly #limitBytes: number
+  readonly #extents: (Buffer | null)[]
+  /** Whether an extent was used since the hand came by. */
+  readonly #used: Uint8Array
+  /** Extents in memory, in the order of the clock's face. */
+  readonly #face: number[] = []
+  #hand = 0
+  #bytesKept = 0
+  /** The bytes of the extent that holds the block asked for last. */
+  bytes: Buffer = Buffer.alloc(0)
+  /** Where the block asked for last stands in them. */
+  start = 0
+  end = 0
+
+  /** `limitBytes`: 0 keeps nothing. */
+  constructor(file: BlockPlaces, limitBytes: number) {
+    this.#file = file
+    this.#limitBytes = limitBytes
+    const extents = Math.ceil((file.places.length - 1) / BLOCKS_PER_EXTENT)
+    this.#extents = new Array<Buffer | null>(extents).fill(null)
+    this.#used = new Uint8Array(extents)
+  }
+
+  /** What is kept in memory, in bytes. */
+  get bytesKept(): number {
+    return this.#bytesKept
+  }
+
+  /**
+   * Finds a block: `bytes`, `start` and `end` are its until the next call. Throws DamagedGeneration, or node's system error
+   * where the file can't be read.
+   */
+  find(block: number): void {
+    const { places } = this.#file
+    const extent = Math.floor(block / BLOCKS_PER_EXTENT)
+    const kept = this.#extents[extent] as Buffer | null
+    if (kept !== null) {
+      this.#used[extent] = 1
+      this.#at(kept, places[extent * BLOCKS_PER_EXTENT] as number, block)
+    } else if (this.#limitBytes === 0) this.#at(this.read(block, 1), places[block] as number, block)
+    else {
+      const bytes = this.read(extent * BLOCKS_PER_EXTENT, BLOCKS_PER_EXTENT)
+      this.#keep(extent, bytes)
+      this.#at(bytes, places[extent * BLOCKS_PER_EXTENT] as number, block)
+    }
+  }
+
+  /** Reads `count` blocks (or as many as there are) in a row, past the cache, and checks them. Throws as `find` does. */
+  read(first: number, count: number): Buffer {
+    const { places } = this.#file
+    const last = Math.min(first + count, places.length - 1)
+    const place = places[first] as number
+    const bytes = Buffer.allocUnsafeSlow((places[last] as number) - place)
+    // Synchronous on purpose: from the page cache this takes microseconds, a turn through the thread pool many more.
+    const read = readSync(this.#file.file.fd, bytes, 0, bytes.length, place)
+    this.#check(bytes.subarray(0, read), first, last)
+    return bytes
+  }
+
+  /**
+   * Reads all blocks into memory where the limit has room for them all, and does nothing where it hasn't; beside the event
+   * loop but for the checks, some tenths of a millisecond at a time. Rejects as `find` throws.
+   */
+  async fill(): Promise<void> {
+    const { file, places } = this.#file
+    if ((places.at(-1) as number) - (places[0] as number) > this.#limitBytes) return
+    for (let first = 0; first < places.length - 1; first += BLOCKS_PER_PIECE) {
+      const last = Math.min(first + BLOCKS_PER_PIECE, places.length - 1)
+      const place = places[first] as number
+      const piece = Buffer.allocUnsafeSlow((places[last] as number) - place)
+      const { bytesRead } = await file.read(piece, 0, piece.length, place)
+      this.#check(piece.subarray(0, bytesRead), first, last)
+      for (let block = first; block < last; block += BLOCKS_PER_EXTENT) {
+        const extent = block / BLOCKS_PER_EXTENT
+        if (this.#extents[extent] !== null) continue
+        const end = places[Math.min(block + BLOCKS_PER_EXTENT, last)] as number
+        this.#keep(extent, piece.subarray((places[block] as number) - place, end - place))
+      }
+    }
+  }
+
+  /** Throws DamagedGeneration unless `bytes` are the blocks from `first` to before `last`. */
+  #check(bytes: Buffer, first: number, last: number): void {
+    const { path, places } = this.#file
+    const place = places[first] as number
+    if (bytes.length < (places[last] as number) - place) throw new DamagedGeneration(`${path}: ends inside a block`)
+    for (let block = first; block < last; block++) {
+      const start = (places[block] as number) - place
+      const end = (places[block + 1] as number) - place
+      if (crc32(bytes.subarray(start + 4, end)) !== bytes.readUInt32LE(start)) {
+        throw new DamagedGeneration(`${path}: the block at ${places[block]} is damaged`)
+      }
+    }
+  }
+
+  #at(bytes: Buffer, place: number, block: number): void {
+    this.bytes = bytes
+    this.start = (this.#file.places[block] as number) - place
+    this.end = (this.#file.places[block + 1] as number) - place
+  }
+
+  #keep(extent: number, bytes: Buffer): void {
+    while (this.#face.length > 0 && this.#bytesKept + bytes.length > this.#limitBytes) this.#dropOne()
+    this.#extents[extent] = bytes
+    this.#face.push(extent)
+    this.#bytesKept += bytes.length
+  }
+
+  #dropOne(): void {
+    for (;;) {
+      if (this.#hand >= this.#face.length) this.#hand = 0
+      const extent = this.#face[this.#hand] as number
+      if (this.#used[extent] === 1) {
+        this.#used[extent] = 0
+        this.#hand++
+        continue
+      }
+      this.#bytesKept -= (this.#extents[extent] as Buffer).length
+      this.#extents[extent] = null
+      // The last one takes the free place: the order on the face matters little, moving all the others would.
+      const moved = this.#face.pop() as number
+      if (this.#hand < this.#face.length) this.#face[this.#hand] = moved
+      this.#hand++
+      return
+    }
+  }
+}

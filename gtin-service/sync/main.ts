@@ -1,0 +1,58 @@
+/**
+ * The process of `sync`: one run, or one after the other; its lines, its signals, its exit status.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { readCurrent } from '../store/current.ts'
+import { nextRunMs } from './back-off.ts'
+import { ProgressLine } from './progress.ts'
+import { reportText, type SyncReport } from './report.ts'
+import type { SyncSettings } from './settings.ts'
+import { runSync, SYNC_DEFAULTS } from './sync.ts'
+
+/** Runs until it is done, or with `everyMs` until a signal ends it. Resolves with the exit status. */
+export async function runSyncProcess(settings: SyncSettings): Promise<number> {
+  const stopping = new AbortController()
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stopping.abort())
+  const { everyMs, data } = settings
+  if (everyMs === null) {
+    const report = await runOnce(settings, stopping.signal)
+    return report.outcome === 'done' ? 0 : 1
+  }
+  let failed = false
+  for (;;) {
+    const waitMs = nextRunMs(sinceLast(data as string), failed, { everyMs, chance: Math.random() })
+    if (waitMs > 0) process.stderr.write(`gtin-service sync: next run in ${Math.round(waitMs / 1_000)} s\n`)
+    await sleep(waitMs, undefined, { signal: stopping.signal }).catch(() => {})
+    if (stopping.signal.aborted) return 0
+    const report = await runOnce(settings, stopping.signal)
+    if (stopping.signal.aborted) return 0
+    failed = report.outcome !== 'done'
+  }
+}
+
+/** Milliseconds since the last good run began; null where there was none, or the folder can't be read. */
+function sinceLast(folder: string): number | null {
+  try {
+    const current = readCurrent(folder)
+    return current === null ? null : Math.max(0, Date.now() - current.syncedAtMs)
+  } catch {
+    // The run says what is wrong.
+    return null
+  }
+}
+
+async function runOnce(settings: SyncSettings, signal: AbortSignal): Promise<SyncReport> {
+  const line = new ProgressLine(process.stderr)
+  const report = await runSync({
+    ...settings,
+    from: settings.from as URL,
+    folder: settings.data as string,
+    firstWaitMs: SYNC_DEFAULTS.firstWaitMs,
+    signal,
+    onProgress: (progress) => line.show(progress),
+    onEvent: (event) => line.say(`gtin-service sync: ${event}`),
+  })
+  line.clear()
+  process.stdout.write(settings.json ? `${JSON.stringify(report)}\n` : reportText(report))
+  return report
+}
