@@ -25,7 +25,12 @@ ${settingsHelp()}
 SIGTERM and SIGINT: readiness fails, running exchanges finish, exit 0.
 `
 
-async function main(args: readonly string[]): Promise<number> {
+/**
+ * Runs one command to its end.
+ * @param args behind the program's name
+ * @returns the exit code
+ */
+export async function main(args: readonly string[]): Promise<number> {
   const [command, ...rest] = args
   switch (command) {
     case 'serve':
@@ -97,6 +102,3 @@ function fail(code: number, message: string): number {
   process.stderr.write(`banyan: ${message}\n`)
   return code
 }
-
-// Not only the exit code: an upstream's socket that is still closing must not keep a drained proxy alive.
-process.exit(await main(process.argv.slice(2)))

@@ -28,7 +28,6 @@ const upstream = await scriptedUpstream()
 const table = tableFor(upstream.port)
 const [plain, mounted] = await Promise.all([
   startBanyan({ table }),
-  // Koa itself prints what middleware throws.
   startBanyan({ table, args: ['--middleware', file] }),
 ])
 afterAll(async () => {
