@@ -3,7 +3,7 @@
  */
 import { parseCacheControl, parseRequestCacheControl, type ResponseDirectives } from './cache-control.ts'
 import { assumedLifetime, birthOf, explicitLifetime, type Lifetime, singleDate } from './cache-freshness.ts'
-import type { AnswerHead, CachePolicySettings, CacheRequest, StoredMeta } from './cache-meta.ts'
+import type { AnswerHead, CachePolicySettings, CacheRequest, ForceWord, StoredMeta } from './cache-meta.ts'
 import { targetedDirectives } from './cache-targeted.ts'
 import { resolveSameOrigin, targetUri } from './cache-uri.ts'
 import { varySpec } from './cache-vary.ts'
