@@ -40,7 +40,7 @@ export const FAILURES = {
   upgrade: { culprit: 'upstream', status: 502, detail: 'The upgraded connection broke.' },
   'no-server': { culprit: 'upstream', status: 503, detail: 'No server can take the request.' },
   'only-if-cached': {
-    culprit: 'client',
+    culprit: 'banyan',
     status: 504,
     detail: 'Nothing usable is stored, and the request allows no more.',
   },
