@@ -17,7 +17,13 @@ interface Tool {
 }
 
 const TOOLS = {
-  test: [],
+  test: [
+    { program: 'make', package: 'make' },
+    { program: 'curl', package: 'curl' },
+    { program: 'bash', package: 'bash' },
+    { program: 'setpriv', package: 'util-linux' },
+    { program: 'taskset', package: 'util-linux' },
+  ],
   bench: [
     { program: 'nginx', package: 'nginx' },
     { program: 'haproxy', package: 'haproxy' },

@@ -1,0 +1,76 @@
+# One image for banyan (the default target), and targets for the demo's gtin-service and legacy-mock:
+#   docker build --tag banyan .
+#   docker build --tag gtin-service --target gtin-service .
+# All run as the unprivileged user `node`, and with a read-only root file system.
+
+# Pin it by digest for builds that can be repeated: --build-arg NODE_IMAGE=node:26-slim@sha256:...
+ARG NODE_IMAGE=node:26-slim
+
+FROM ${NODE_IMAGE} AS base
+# PID 1 has to forward signals and to reap orphans. Node forwards nothing and reaps only its own children: tini does both.
+RUN apt-get update \
+  && apt-get install --yes --no-install-recommends tini \
+  && rm -rf /var/lib/apt/lists/*
+ENV NODE_ENV=production
+WORKDIR /app
+COPY package.json LICENSE ./
+COPY deploy/healthcheck.js ./deploy/
+ENTRYPOINT ["/usr/bin/tini", "--", "node"]
+
+# In a stage of its own: a change in the sources does not install again, and npm's cache stays out of the image.
+FROM base AS dependencies
+COPY package-lock.json ./
+RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund
+
+FROM base AS legacy-mock
+COPY legacy-mock ./legacy-mock
+USER node
+EXPOSE 4001
+HEALTHCHECK --interval=5s --timeout=2s --start-period=10s --retries=3 \
+  CMD ["node", "/app/deploy/healthcheck.js", "http://127.0.0.1:4001/status"]
+CMD ["/app/legacy-mock/main.ts", "--listen", "0.0.0.0:4001"]
+LABEL org.opencontainers.image.title="legacy-mock" \
+  org.opencontainers.image.description="An old catalog application of 18 million products, to be wrapped and strangled." \
+  org.opencontainers.image.licenses="Apache-2.0"
+
+FROM base AS gtin-service
+COPY gtin-service ./gtin-service
+# The computed demo catalog, for instances without data of their own.
+COPY legacy-mock/catalog.ts legacy-mock/merchandise.ts legacy-mock/mix.ts ./legacy-mock/
+# A sync writes here (docs/gtin-service.md); a new volume takes this folder's owner.
+RUN install --directory --owner=node --group=node /var/lib/gtin
+VOLUME /var/lib/gtin
+USER node
+EXPOSE 4002
+HEALTHCHECK --interval=5s --timeout=2s --start-period=10s --retries=3 \
+  CMD ["node", "/app/deploy/healthcheck.js", "http://127.0.0.1:4002/stores/health/gtins/check"]
+CMD ["/app/gtin-service/main.ts", "--listen", "0.0.0.0:4002"]
+LABEL org.opencontainers.image.title="gtin-service" \
+  org.opencontainers.image.description="Looks up products by GTIN (bar code) over HTTP." \
+  org.opencontainers.image.licenses="Apache-2.0"
+
+FROM base AS banyan
+COPY --from=dependencies /app/node_modules ./node_modules
+COPY src ./src
+# The folder of routes.yaml, to be mounted as a whole: the admin API replaces the file in it by renaming.
+RUN install --directory --owner=node --group=node /etc/banyan
+USER node
+# The admin API stays on the container's loopback until BANYAN_ADMIN_TOKEN and BANYAN_ADMIN=0.0.0.0:8081 are given.
+ENV BANYAN_TABLE=/etc/banyan/routes.yaml \
+  BANYAN_LISTEN=0.0.0.0:8080 \
+  BANYAN_ADMIN=127.0.0.1:8081
+EXPOSE 8080 8081
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=5s --timeout=2s --start-period=10s --retries=3 \
+  CMD ["node", "/app/deploy/healthcheck.js", "http://127.0.0.1:8081/readyz"]
+CMD ["/app/src/main.ts", "serve"]
+# Last, as they change with every build.
+ARG VERSION=0.0.0
+ARG REVISION=unknown
+ARG CREATED=1970-01-01T00:00:00Z
+LABEL org.opencontainers.image.title="banyan" \
+  org.opencontainers.image.description="A strangler-fig reverse proxy." \
+  org.opencontainers.image.licenses="Apache-2.0" \
+  org.opencontainers.image.version="${VERSION}" \
+  org.opencontainers.image.revision="${REVISION}" \
+  org.opencontainers.image.created="${CREATED}"

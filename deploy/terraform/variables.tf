@@ -1,0 +1,38 @@
+variable "color" {
+  description = "The stack: blue or green."
+  type        = string
+
+  validation {
+    condition     = contains(["blue", "green"], var.color)
+    error_message = "Say blue or green."
+  }
+}
+
+variable "namespace" {
+  description = "The namespace of both stacks; it must exist."
+  type        = string
+  default     = "default"
+}
+
+variable "registry" {
+  description = "What the images' names begin with, up to the last slash: registry.example/team/"
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.registry == "" || endswith(var.registry, "/")
+    error_message = "End it with a slash."
+  }
+}
+
+variable "image_tag" {
+  description = "The version of the images."
+  type        = string
+}
+
+variable "admin_token" {
+  description = "The bearer token of the admin API. Null where the secret banyan-admin is there already."
+  type        = string
+  default     = null
+  sensitive   = true
+}

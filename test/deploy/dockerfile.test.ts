@@ -1,0 +1,173 @@
+/**
+ * The Dockerfile: what it promises, and its images built and run step by step, where no container engine is needed.
+ */
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { tableFor } from '../support/banyan.ts'
+import type { Program } from '../support/process.ts'
+import { checkHealth, giveToUser, makeReadOnly, runImage, runToEnd } from './container.ts'
+import { readDockerfile } from './dockerfile.ts'
+import { Builder, type Image } from './image.ts'
+
+const PROJECT = join(import.meta.dirname, '../..')
+const dockerfile = readDockerfile(PROJECT)
+const TARGETS = ['banyan', 'gtin-service', 'legacy-mock'] as const
+const manifest = JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8'))
+
+let folder: string
+let builder: Builder
+const image = (target: string): Image => builder.build(target)
+const running: Program[] = []
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'banyan-image-'))
+  chmodSync(folder, 0o755)
+  builder = new Builder(PROJECT, dockerfile, folder)
+  for (const target of TARGETS) makeReadOnly(image(target))
+})
+
+afterAll(async () => {
+  await Promise.all(running.map((program) => program.stop()))
+  rmSync(folder, { recursive: true, force: true })
+})
+
+/** The address in a ready line, once the program has printed it. */
+async function addressOf(program: Program, ready: string): Promise<string> {
+  running.push(program)
+  const line = await program.line((one) => one.startsWith(ready))
+  return /http:\/\/[^ /]+:\d+/.exec(line)?.[0] as string
+}
+
+/** A command of an image on a free port of loopback instead of its own. */
+const onFreePort = (words: readonly string[]): string[] =>
+  words.map((word) => (/^0\.0\.0\.0:\d+$/.test(word) ? '127.0.0.1:0' : word))
+
+/** The address that a HEALTHCHECK asks, moved to where the program listens. */
+const askingAt = (address: string) => (words: readonly string[]) =>
+  words.map((word) => word.replace(/^http:\/\/127\.0\.0\.1:\d+/, address))
+
+test('the base image is an ARG that takes a digest, of the Node that the tests run on', () => {
+  expect([...dockerfile.args]).toEqual([['NODE_IMAGE', 'node:26-slim']])
+  const images = dockerfile.stages
+    .map((stage) => stage.base)
+    .filter((base) => !dockerfile.stages.some((s) => s.name === base))
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: the Dockerfile's own syntax.
+  expect(images).toEqual(['${NODE_IMAGE}'])
+  expect(manifest.devDependencies.node).toMatch(/^26\./)
+})
+
+test('banyan is what is built where no target is named', () => {
+  expect(dockerfile.stages.at(-1)?.name).toBe('banyan')
+})
+
+test.each(TARGETS)('%s runs unprivileged behind an init, tells its health, and says what it is', (target) => {
+  const { user, entrypoint, healthcheck, labels, ports, cmd, env } = image(target)
+  expect(user).toBe('node')
+  expect(entrypoint).toEqual(['/usr/bin/tini', '--', 'node'])
+  const installed = dockerfile.stages.flatMap((stage) => stage.steps).filter((step) => /\btini\b/.test(step.text))
+  expect(installed.map((step) => step.keyword)).toEqual(['RUN', 'ENTRYPOINT'])
+  expect(labels.get('org.opencontainers.image.title')).toContain(target)
+  expect(labels.get('org.opencontainers.image.licenses')).toContain(manifest.license)
+  // What listens, what is exposed and what the health check asks are said in three places, and are the same.
+  const listens = [...cmd, ...env.values()].flatMap((word) => /^[0-9.]+:(\d+)$/.exec(word)?.[1] ?? []).map(Number)
+  expect(ports).toEqual(listens)
+  expect(ports).toContain(Number(new URL(healthcheck.at(-1) as string).port))
+})
+
+test('the version, the commit and the time of a build become labels', () => {
+  const { labels } = image('banyan')
+  const given = dockerfile.stages
+    .at(-1)
+    ?.steps.filter((step) => step.keyword === 'ARG')
+    .map((step) => step.text.split('=')[0])
+  expect(given).toEqual(['VERSION', 'REVISION', 'CREATED'])
+  for (const [label, arg] of [
+    ['version', 'VERSION'],
+    ['revision', 'REVISION'],
+    ['created', 'CREATED'],
+  ] as const) {
+    expect(labels.get(`org.opencontainers.image.${label}`)).toContain(`\${${arg}}`)
+  }
+})
+
+test('the image holds the production dependencies alone, and no file that only development needs', () => {
+  const at = (path: string): string => join(image('banyan').root, 'app', path)
+  for (const name of Object.keys(manifest.dependencies)) expect(existsSync(at(`node_modules/${name}`)), name).toBe(true)
+  for (const name of Object.keys(manifest.devDependencies))
+    expect(existsSync(at(`node_modules/${name}`)), name).toBe(false)
+  for (const name of [
+    'test',
+    'bench',
+    'docs',
+    'Dockerfile',
+    'routes.yaml',
+    'legacy-mock',
+    '.git',
+    'package-lock.json',
+  ]) {
+    expect(existsSync(at(name)), name).toBe(false)
+  }
+})
+
+test('the three images work together: read-only, unprivileged, until SIGTERM', { timeout: 120_000 }, async () => {
+  const legacy = runImage(image('legacy-mock'), (words) => [...onFreePort(words), '--latency', 'none'])
+  const gtin = runImage(image('gtin-service'), (words) => [
+    ...onFreePort(words),
+    '--name',
+    'gtin-1',
+    '--drain-delay',
+    '0ms',
+  ])
+  const legacyAt = await addressOf(legacy, 'legacy-mock ready')
+  const gtinAt = await addressOf(gtin, 'gtin-service ready')
+  expect(await checkHealth(image('legacy-mock'), askingAt(legacyAt))).toEqual({ status: 0, said: '' })
+  expect(await checkHealth(image('gtin-service'), askingAt(gtinAt))).toEqual({ status: 0, said: '' })
+
+  const table = mountTable(Number(new URL(legacyAt).port), gtinAt)
+  const banyan = runImage(image('banyan'), (words) => words, {
+    BANYAN_TABLE: join(table, 'routes.yaml'),
+    BANYAN_LISTEN: '127.0.0.1:0',
+    BANYAN_ADMIN: '127.0.0.1:0',
+  })
+  const publicAt = await addressOf(banyan, 'banyan ready')
+  const adminAt = /admin (http:\/\/\S+)/.exec(banyan.log[0] as string)?.[1] as string
+  expect(await checkHealth(image('banyan'), askingAt(adminAt))).toEqual({ status: 0, said: '' })
+
+  const lookup = `${publicAt}/stores/3/gtins/123456789012`
+  expect((await fetch(lookup)).headers.get('server')).toMatch(/^CatalogEnterprise/)
+  const moved = await fetch(`${adminAt}/routes/gtin-lookup`, {
+    method: 'PATCH',
+    headers: { 'content-type': 'application/json' },
+    body: '{"percent": 100}',
+  })
+  expect(moved.status, await moved.text()).toBe(200)
+  expect(await (await fetch(lookup)).json()).toMatchObject({ host: 'gtin-1', gtin: '123456789012' })
+  // The edit is in the mounted folder, which alone may be written to.
+  expect(readFileSync(join(table, 'routes.yaml'), 'utf8')).toContain('percent: 100')
+
+  expect(await banyan.stop()).toBe(0)
+  const gone = await checkHealth(image('banyan'), askingAt(adminAt))
+  expect(gone).toEqual({ status: 1, said: expect.stringContaining('ECONNREFUSED') })
+  expect(await gtin.stop()).toBe(0)
+  expect(await legacy.stop()).toBe(0)
+  expect([banyan.stderr, gtin.stderr, legacy.stderr]).toEqual(['', '', ''])
+})
+
+test('without a table the image says so in one line, and ends', { timeout: 60_000 }, async () => {
+  const { status, said } = await runToEnd(image('banyan'))
+  expect(status).toBe(1)
+  expect(said).toMatch(/^banyan: .*\/etc\/banyan\/routes\.yaml: .+\n$/)
+})
+
+/** What a deployment mounts at /etc/banyan: a folder with the table, which the image's user may write to. */
+function mountTable(legacyPort: number, gtin: string): string {
+  const mount = mkdtempSync(join(folder, 'etc-'))
+  const text = tableFor(legacyPort).replace('default: main', `  gtin: { servers: [${gtin}] }\ndefault: main`)
+  const route = '  - { id: gtin-lookup, match: { path: "/stores/:storeId/gtins/:gtin" }, to: gtin, percent: 0 }'
+  writeFileSync(join(mount, 'routes.yaml'), `${text}routes:\n${route}\n`)
+  giveToUser(mount)
+  giveToUser(join(mount, 'routes.yaml'))
+  return mount
+}
