@@ -23,11 +23,14 @@ const TOOLS = {
     { program: 'bash', package: 'bash' },
     { program: 'setpriv', package: 'util-linux' },
     { program: 'taskset', package: 'util-linux' },
+    { program: 'redis-server', package: 'redis-server' },
   ],
   bench: [
     { program: 'nginx', package: 'nginx' },
     { program: 'haproxy', package: 'haproxy' },
     { program: 'wrk', package: 'wrk' },
+    { program: 'varnishd', package: 'varnish' },
+    { program: 'redis-server', package: 'redis-server' },
     { program: 'taskset', package: 'util-linux' },
   ],
 } satisfies Record<Purpose, readonly Tool[]>

@@ -1,19 +1,29 @@
 /**
- * The command line: serve and check. Words, flags and exit codes as `banyan --help` tells them.
+ * The command line: which command runs, what it works with, and what `banyan --help` says.
  */
 import { readFileSync } from 'node:fs'
-import { formatProblems, readTable } from './rules/table-text.ts'
-import { serve } from './serve.ts'
-import { readSettings, SettingsError, settingsHelp } from './settings.ts'
+import type { Io } from './cli/io.ts'
+import { commandsHelp, commandsWith, runCommand, unknownCommand } from './cli/run.ts'
+import { readSettings, SettingsError, settingsFlags, settingsHelp } from './settings.ts'
 import { StartError } from './start-error.ts'
+import { makeForceToken } from './state/force-token.ts'
+
+/** An edit waits for its turn, a settled file and a disk; what takes longer than this does not come. */
+const ANSWER_TIMEOUT_MS = 15_000
+
+const COMMANDS = commandsWith(settingsFlags())
 
 const HELP = `banyan: a strangler-fig reverse proxy
 
-  banyan serve [flags]        run the proxy (banyan serve --help lists the flags)
-  banyan check [FILE]         check a table and report every error in it (routes.yaml); --json for machines
-  banyan --version
+${commandsHelp(COMMANDS)}
 
-Exit codes: 0 done; 1 the table is invalid, or the proxy can't start; 2 the command line is wrong.
+banyan COMMAND --help tells more, with examples. --json prints JSON, for machines. banyan --version
+
+Environment: BANYAN_ADMIN (HOST:PORT of the admin API, 127.0.0.1:8081) and BANYAN_TOKEN (a token of it) for the commands that
+ask a running proxy; BANYAN_* for the flags of serve; NO_COLOR for no colours on a terminal.
+
+Exit codes: 0 done; 1 the table is invalid, the proxy can't start, or it refused what was asked; 2 the command line is wrong;
+3 no answer from the proxy; 4 it wants another token; 5 the table has changed since it was read.
 `
 
 const SERVE_HELP = `banyan serve [flags]
@@ -23,6 +33,12 @@ Runs the proxy: clients on --listen, the admin API on --admin. A flag wins over 
 ${settingsHelp()}
 
 SIGTERM and SIGINT: readiness fails, running exchanges finish, exit 0.
+
+Examples:
+  banyan serve
+  banyan serve --table /etc/banyan/routes.yaml --listen 0.0.0.0:80 --admin 127.0.0.1:8081
+  BANYAN_ADMIN_TOKENS=anna:write:SECRET,grafana:read:SECRET banyan serve --admin 10.0.0.5:8081
+  generate-routes | banyan serve --table -
 `
 
 /**
@@ -35,26 +51,29 @@ export async function main(args: readonly string[]): Promise<number> {
   switch (command) {
     case 'serve':
       return rest.includes('--help') || rest.includes('-h') ? print(SERVE_HELP) : await runServe(rest)
-    case 'check':
-      return rest.includes('--help') || rest.includes('-h') ? print(HELP) : check(rest)
     case '--version':
     case 'version':
       return print(`banyan ${version()} (node ${process.versions.node})\n`)
     case undefined:
+      print(HELP)
+      return 2
     case 'help':
+      return rest[0] === undefined ? print(HELP) : await main([rest[0], '--help'])
     case '--help':
     case '-h':
-      print(HELP)
-      return command === undefined ? 2 : 0
+      return print(HELP)
     default:
-      return fail(2, `unknown command '${command}' (see banyan --help)`)
+      return (await runCommand(COMMANDS, command, rest, surroundings())) ?? fail(2, unknownCommand(COMMANDS, command))
   }
 }
 
 /** Runs until a signal ends it. @returns the exit code */
 async function runServe(args: readonly string[]): Promise<number> {
   try {
-    return await serve(readSettings(args, process.env))
+    const settings = readSettings(args, process.env)
+    // Loaded only here: the other commands need none of the proxy, and start in half the time without it.
+    const { serve } = await import('./serve.ts')
+    return await serve(settings)
   } catch (error) {
     if (error instanceof SettingsError) return fail(2, error.message)
     if (error instanceof StartError) return fail(1, error.message)
@@ -62,30 +81,21 @@ async function runServe(args: readonly string[]): Promise<number> {
   }
 }
 
-function check(args: readonly string[]): number {
-  const json = args.includes('--json')
-  const files = args.filter((arg) => arg !== '--json')
-  const unknown = files.find((arg) => arg.startsWith('-') && arg !== '-')
-  if (unknown !== undefined || files.length > 1) return fail(2, 'usage: banyan check [FILE] [--json]')
-  const file = files[0] ?? 'routes.yaml'
-  let text: string
-  try {
-    text = readFileSync(file === '-' ? 0 : file, 'utf8')
-  } catch (error) {
-    return fail(1, `${file}: ${(error as Error).message}`)
+function surroundings(): Io {
+  const { env } = process
+  const mayColour = (stream: NodeJS.WriteStream): boolean =>
+    stream.isTTY === true && (env.NO_COLOR ?? '') === '' && env.TERM !== 'dumb'
+  return {
+    out: (text) => void process.stdout.write(text),
+    err: (text) => void process.stderr.write(text),
+    colours: { out: mayColour(process.stdout), err: mayColour(process.stderr) },
+    env,
+    readFile: (path) =>
+      new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(readFileSync(path === '-' ? 0 : path)),
+    forceToken: makeForceToken,
+    now: Date.now,
+    timeoutMs: ANSWER_TIMEOUT_MS,
   }
-  const read = readTable(text, file === '-' ? 'stdin' : file)
-  const problems = read.ok ? read.warnings : read.problems
-  if (json) print(`${JSON.stringify({ ok: read.ok, problems }, null, 2)}\n`)
-  else if (problems.length > 0) process.stderr.write(`${formatProblems(problems, text)}\n`)
-  if (read.ok && !json) {
-    print(`${file}: ok, ${count(read.table.routes.length, 'route')}, ${count(read.table.upstreams.size, 'upstream')}\n`)
-  }
-  return read.ok ? 0 : 1
-}
-
-function count(n: number, word: string): string {
-  return `${n} ${word}${n === 1 ? '' : 's'}`
 }
 
 function version(): string {

@@ -1,26 +1,25 @@
 /**
  * The proxy inside other people's programs: `strangle()`, a Koa middleware, and the operator's own middleware around it.
  */
-import { readFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { resolve } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { pathToFileURL } from 'node:url'
 import Koa, { type Context, type Middleware } from 'koa'
 import type { ControlLog } from './control/control-log.ts'
+import type { History } from './control/history.ts'
+import { type OpenedTable, openTable, type TableOptions } from './control/open-table.ts'
 import { Operations } from './control/operations.ts'
-import { TableFile } from './control/table-file.ts'
 import type { Engine } from './proxy/engine.ts'
 import type { AccessLog } from './proxy/observe.ts'
 import { createPlane, type Plane } from './proxy/plane.ts'
-import { formatProblem, formatProblems, readTable } from './rules/table-text.ts'
 import { StartError } from './start-error.ts'
-import { LiveTable } from './state/live-table.ts'
+import type { LiveTable } from './state/live-table.ts'
+import { RedisStore } from './state/redis-store.ts'
+import type { RedisAddress } from './state/redis-url.ts'
 
 /** What a proxy is built from. */
-export interface CoreSettings {
-  /** Path of routes.yaml. */
-  readonly table: string
+export interface CoreSettings extends TableOptions {
   /** Addresses and networks whose X-Forwarded-* is believed. */
   readonly trustedProxies: readonly string[]
   /** Header fields that a request may have. */
@@ -28,12 +27,23 @@ export interface CoreSettings {
   /** Characters that a request target may have. */
   readonly maxTargetLength: number
   readonly memoryCacheBytes: number
+  /** The Redis that processes share, or null. */
+  readonly redis: RedisAddress | null
+  readonly redisPrefix: string
+  readonly redisDeadlineMs: number
+  /** Clients are told in Cache-Status what the cache did. */
+  readonly exposeCacheStatus: boolean
+  /** And under which key. */
+  readonly exposeCacheKey: boolean
+  /** What force tokens are made with; null takes none. */
+  readonly forceSecret: string | null
 }
 
 /** A table file, the writer that owns it, and the data plane that follows it. */
 export interface Core {
   readonly live: LiveTable
   readonly operations: Operations
+  readonly history: History
   readonly plane: Plane
 }
 
@@ -42,7 +52,8 @@ export interface Core {
  * @throws {StartError} the table can't be read, is invalid, or needs what can't be had
  */
 export function createCore(settings: CoreSettings, log: ControlLog, accessLog: AccessLog | null): Core {
-  const live = loadTable(settings.table, log)
+  const { live, source, history } = open(settings, log)
+  const remote = openRedis(settings, log)
   let plane: Plane
   try {
     plane = createPlane({
@@ -50,27 +61,42 @@ export function createCore(settings: CoreSettings, log: ControlLog, accessLog: A
       limits: { maxFields: settings.maxHeaderFields, maxTargetLength: settings.maxTargetLength },
       trustedProxies: settings.trustedProxies,
       memoryCacheBytes: settings.memoryCacheBytes,
+      forceSecret: settings.forceSecret,
+      remoteCache: remote,
+      exposeCacheStatus: settings.exposeCacheStatus,
+      exposeCacheKey: settings.exposeCacheKey,
       accessLog,
     })
   } catch (error) {
+    void remote?.close()
     throw new StartError((error as Error).message)
   }
-  const operations = new Operations({ live, file: new TableFile(settings.table), log, now: Date.now })
-  return { live, operations, plane }
+  const operations = new Operations({ live, file: source, history, log, now: Date.now })
+  return { live, operations, history, plane }
 }
 
-function loadTable(file: string, log: ControlLog): LiveTable {
-  let text: string
+function openRedis(settings: CoreSettings, log: ControlLog): RedisStore | null {
+  const { redis, redisPrefix, redisDeadlineMs } = settings
+  if (redis === null) return null
+  return new RedisStore({
+    address: redis,
+    prefix: redisPrefix,
+    deadlineMs: redisDeadlineMs,
+    chance: Math.random,
+    now: () => performance.now(),
+    onState: (up, why) => {
+      if (up) log.info({ event: 'redis', state: 'up' }, 'redis is reached')
+      else log.warn({ event: 'redis', state: 'down', why }, 'redis is lost: memory alone caches')
+    },
+  })
+}
+
+function open(settings: CoreSettings, log: ControlLog): OpenedTable {
   try {
-    // Strict, as the file is read later on: what is no UTF-8 must not start and then be refused.
-    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(readFileSync(file))
+    return openTable(settings, log, Date.now())
   } catch (error) {
-    throw new StartError(`--table ${file}: ${(error as Error).message}`)
+    throw new StartError((error as Error).message)
   }
-  const read = readTable(text, file)
-  if (!read.ok) throw new StartError(`${file} is invalid\n${formatProblems(read.problems, text)}`)
-  for (const warning of read.warnings) log.warn({ event: 'table-warning', ...warning }, formatProblem(warning))
-  return new LiveTable(read.table, text, Date.now())
 }
 
 /** Settings of `strangle()`. */
@@ -104,6 +130,15 @@ export function strangle(options: StrangleOptions): StrangleMiddleware {
     maxHeaderFields: 256,
     maxTargetLength: 16_384,
     memoryCacheBytes: 64 * 1024 * 1024,
+    redis: null,
+    redisPrefix: 'banyan:',
+    redisDeadlineMs: 20,
+    exposeCacheStatus: false,
+    exposeCacheKey: false,
+    // An application that mounts the proxy has no admin API to look back with, and its folders are its own.
+    forceSecret: null,
+    keepRevisions: 0,
+    allowLastGood: false,
     ...options,
   }
   const { operations, plane } = createCore(settings, options.log ?? SILENT, options.accessLog ?? null)
@@ -113,6 +148,7 @@ export function strangle(options: StrangleOptions): StrangleMiddleware {
     close: async (): Promise<void> => {
       await operations.close()
       plane.upstreams.close()
+      await plane.cache.close()
     },
   })
 }

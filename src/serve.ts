@@ -4,12 +4,14 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { createAdmin } from './control/admin-api.ts'
-import { tokenOf, whyNotBind } from './control/admin-security.ts'
+import { Gate, whyNotBind } from './control/admin-security.ts'
+import { readTokens, TokenBook, tokenOf } from './control/tokens.ts'
 import { openLogs } from './log.ts'
 import { type Core, createCore, handlerOf } from './mount.ts'
 import { Listener } from './proxy/listen.ts'
 import type { Address, Settings } from './settings.ts'
 import { StartError } from './start-error.ts'
+import { WINDOW_TICK_MS } from './state/windows.ts'
 
 /** Bounds of the admin listener: what an operator never reaches, and a runaway client must not pass. */
 const ADMIN_REQUEST_MS = 30_000
@@ -21,22 +23,26 @@ const ADMIN_CONNECTIONS = 256
  * @throws {StartError} the table is invalid, a port is taken, a file can't be read
  */
 export async function serve(settings: Settings): Promise<number> {
-  const tokens = settings.adminToken === null ? [] : [tokenOf('admin', settings.adminToken)]
-  const refusal = whyNotBind(settings.admin.host, tokens)
-  if (refusal !== null) throw new StartError(refusal)
   const logs = openLogs(settings)
   const { log } = logs
+  const tokens = tokenBook(settings, (message) => log.error({ event: 'tokens' }, message))
+  const refusal = whyNotBind(settings.admin.host, tokens.current(Date.now()))
+  if (refusal !== null) throw new StartError(refusal)
   const core = createCore(settings, log, logs.access)
-  const { plane, live, operations } = core
+  const { plane, live, operations, history } = core
   const reasons: string[] = []
   plane.engine.exclusive = settings.middleware === null
   const adminHandler = createAdmin({
     live,
     operations,
-    isReady: () => ({ ready: reasons.length === 0, reasons }),
-    measurements: { routeFigures: (id: string) => plane.measurements.figures(id) },
+    history,
+    measurements: plane.measurements,
+    upstreams: plane.upstreams,
+    cache: plane.cache,
+    gate: new Gate(tokens, Date.now),
+    requireIfMatch: settings.requireIfMatch,
+    isReady: () => ({ ready: reasons.length === 0, reasons: [...reasons, ...degraded(core)] }),
     log,
-    tokens,
     chance: Math.random,
     now: Date.now,
     hostNames: [settings.admin.host.toLowerCase()],
@@ -55,6 +61,8 @@ export async function serve(settings: Settings): Promise<number> {
     throw error
   })
   operations.watch()
+  const windows = setInterval(() => plane.measurements.tick(Date.now()), WINDOW_TICK_MS)
+  windows.unref()
   for (const warning of notYet(settings)) log.warn({ event: 'setting' }, warning)
   process.once('exit', () => logs.close())
   const { number, table } = live.current
@@ -69,12 +77,34 @@ export async function serve(settings: Settings): Promise<number> {
   return 0
 }
 
+/** @throws {StartError} a line that is no token, a file that can't be read */
+function tokenBook(settings: Settings, onFault: (message: string) => void): TokenBook {
+  const { adminToken, adminTokens, adminTokenFile } = settings
+  const own = adminToken === null ? [] : [tokenOf('admin', adminToken)]
+  try {
+    return new TokenBook([...own, ...readTokens(adminTokens)], adminTokenFile, onFault)
+  } catch (error) {
+    const flag = adminTokenFile === null ? '--admin-tokens' : '--admin-tokens, --admin-token-file'
+    throw new StartError(`${flag}: ${(error as Error).message}`)
+  }
+}
+
+/** What is not well although requests are served. */
+function degraded({ live, history, plane }: Core): string[] {
+  const reasons: string[] = []
+  if (live.refusal !== null) reasons.push('the table file was refused: an earlier revision serves')
+  if (history.problem !== null) reasons.push(history.problem)
+  if (plane.cache.degraded !== null) reasons.push(plane.cache.degraded)
+  return reasons
+}
+
 /** Design section 10: readiness fails first, then nothing new is accepted, then what runs is over. */
 async function drain(settings: Settings, core: Core, listener: Listener, admin: Server): Promise<void> {
   core.plane.engine.draining = true
   if (settings.drainDelayMs > 0) await new Promise((resolve) => setTimeout(resolve, settings.drainDelayMs))
   await listener.drain(settings.drainTimeoutMs)
   core.plane.upstreams.close()
+  await core.plane.cache.close()
   await core.operations.close()
   admin.close()
   admin.closeAllConnections()
@@ -92,7 +122,6 @@ function signal(): Promise<void> {
 function notYet(settings: Settings): string[] {
   const said: string[] = []
   if (settings.workers > 0) said.push(`--workers ${settings.workers}: this version runs everything in one process`)
-  if (settings.redis !== null) said.push('--redis: this version caches in memory only')
   return said
 }
 

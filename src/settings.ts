@@ -3,6 +3,7 @@
  */
 import { parseArgs } from 'node:util'
 import { formatDuration, formatSize, parseDurationMs, parseSizeBytes } from './rules/units.ts'
+import { parseRedisUrl, REDIS_URL_FORMS, type RedisAddress } from './state/redis-url.ts'
 
 /** A host and a port; port 0 takes a free one. */
 export interface Address {
@@ -15,10 +16,23 @@ export interface Settings {
   readonly table: string
   readonly listen: Address
   readonly admin: Address
-  readonly redis: string | null
+  readonly redis: RedisAddress | null
+  readonly redisPrefix: string
+  readonly redisDeadlineMs: number
+  readonly exposeCacheStatus: boolean
+  readonly exposeCacheKey: boolean
   readonly workers: number
   readonly trustedProxies: readonly string[]
   readonly adminToken: string | null
+  /** Further tokens, a line each as `readTokens` reads them. */
+  readonly adminTokens: string
+  /** A file of such lines, read again when it changes. */
+  readonly adminTokenFile: string | null
+  readonly requireIfMatch: boolean
+  /** What force tokens are made with; null takes none. */
+  readonly forceSecret: string | null
+  readonly keepRevisions: number
+  readonly allowLastGood: boolean
   readonly accessLog: 'json' | 'none' | { readonly file: string }
   readonly memoryCacheBytes: number
   readonly maxHeaderBytes: number
@@ -37,6 +51,7 @@ export class SettingsError extends Error {}
 
 interface Flag<T> {
   /** As in the help: `HOST:PORT`. */
+  /** '' for a flag that is given or not. */
   readonly value: string
   readonly fallback: string
   readonly help: string
@@ -47,7 +62,7 @@ interface Flag<T> {
 const LOG_LEVELS = ['debug', 'info', 'warn', 'error']
 
 const FLAGS = {
-  table: { value: 'FILE', fallback: 'routes.yaml', help: 'the routing table', read: notEmpty },
+  table: { value: 'FILE', fallback: 'routes.yaml', help: 'the routing table; - reads stdin', read: notEmpty },
   listen: { value: 'HOST:PORT', fallback: '0.0.0.0:8080', help: 'where clients connect', read: readAddress },
   admin: { value: 'HOST:PORT', fallback: '127.0.0.1:8081', help: 'where the admin API listens', read: readAddress },
   workers: {
@@ -62,7 +77,43 @@ const FLAGS = {
     help: 'addresses and networks (10.0.0.0/8,::1) whose X-Forwarded-* is believed',
     read: readList,
   },
-  'admin-token': { value: 'TOKEN', fallback: '', help: 'bearer token of the admin API', read: orNull },
+  'admin-token': { value: 'TOKEN', fallback: '', help: 'bearer token of the admin API, named admin', read: orNull },
+  'admin-tokens': {
+    value: 'LIST',
+    fallback: '',
+    help: 'named tokens of the admin API: NAME:read|write:SECRET, separated by commas',
+    read: readTokenLines,
+  },
+  'admin-token-file': {
+    value: 'FILE',
+    fallback: '',
+    help: 'a file of named tokens, a line each: NAME read|write SECRET; read again when it changes',
+    read: orNull,
+  },
+  'require-if-match': {
+    value: '',
+    fallback: 'false',
+    help: 'every write by the admin API must say which revision it was made for',
+    read: readYesNo,
+  },
+  'force-secret': {
+    value: 'SECRET',
+    fallback: '',
+    help: 'what force tokens (banyan force-token) are made with; better in the environment than in a flag',
+    read: readSecret,
+  },
+  'keep-revisions': {
+    value: 'N',
+    fallback: '200',
+    help: 'revisions of the table kept in .banyan/ beside it; 0 keeps them in memory only',
+    read: readWhole,
+  },
+  'allow-last-good': {
+    value: '',
+    fallback: 'false',
+    help: 'start with the newest kept revision where the table file is invalid',
+    read: readYesNo,
+  },
   'access-log': {
     value: 'json|none|FILE',
     fallback: 'json',
@@ -112,8 +163,27 @@ const FLAGS = {
   redis: {
     value: 'URL',
     fallback: '',
-    help: 'shared cache; this version caches in memory only, and says so where a URL is given',
-    read: orNull,
+    help: 'the cache that processes share: redis://, rediss://, redis+sentinel://, redis+cluster:// (docs/caching.md)',
+    read: readRedis,
+  },
+  'redis-prefix': { value: 'TEXT', fallback: 'banyan:', help: 'begins every key in Redis', read: notEmpty },
+  'redis-deadline': {
+    value: 'TIME',
+    fallback: '20ms',
+    help: 'for Redis to answer; then the request goes on without it',
+    read: readDuration,
+  },
+  'expose-cache-status': {
+    value: '',
+    fallback: 'false',
+    help: 'tell clients in Cache-Status (RFC 9211) what the cache did',
+    read: readYesNo,
+  },
+  'expose-cache-key': {
+    value: '',
+    fallback: 'false',
+    help: 'and under which key',
+    read: readYesNo,
   },
 } as const satisfies Record<string, Flag<unknown>>
 
@@ -145,9 +215,19 @@ export function readSettings(args: readonly string[], env: Readonly<Record<strin
     listen: value('listen'),
     admin: value('admin'),
     redis: value('redis'),
+    redisPrefix: value('redis-prefix'),
+    redisDeadlineMs: value('redis-deadline'),
+    exposeCacheStatus: value('expose-cache-status'),
+    exposeCacheKey: value('expose-cache-key'),
     workers: value('workers'),
     trustedProxies: value('trusted-proxies'),
     adminToken: value('admin-token'),
+    adminTokens: value('admin-tokens'),
+    adminTokenFile: value('admin-token-file'),
+    requireIfMatch: value('require-if-match'),
+    forceSecret: value('force-secret'),
+    keepRevisions: value('keep-revisions'),
+    allowLastGood: value('allow-last-good'),
     accessLog: value('access-log'),
     memoryCacheBytes: value('memory-cache'),
     maxHeaderBytes: value('max-header-size'),
@@ -166,19 +246,27 @@ export function readSettings(args: readonly string[], env: Readonly<Record<strin
 export function settingsHelp(): string {
   const lines = (Object.keys(FLAGS) as FlagName[]).map((name) => {
     const { value, fallback, help } = FLAGS[name]
-    const left = `  --${name} ${value}`.padEnd(30)
-    return `${left} ${help}${fallback === '' ? '' : ` (${fallback})`}\n${' '.repeat(31)}${variableOf(name)}`
+    const left = `  --${name} ${value}`.trimEnd().padEnd(30)
+    return `${left} ${help}${fallback === '' || value === '' ? '' : ` (${fallback})`}\n${' '.repeat(31)}${variableOf(name)}`
   })
   return lines.join('\n')
 }
 
+/** The flags with what they take and do, for the shell's completion. */
+export function settingsFlags(): Record<string, { readonly value: string; readonly help: string }> {
+  return FLAGS
+}
+
 function readFlags(args: readonly string[]): Record<string, string | undefined> {
-  const options = Object.fromEntries(Object.keys(FLAGS).map((name) => [name, { type: 'string' as const }]))
+  const options = Object.fromEntries(
+    Object.entries(FLAGS).map(([name, { value }]) => [
+      name,
+      { type: value === '' ? ('boolean' as const) : ('string' as const) },
+    ]),
+  )
   try {
-    return parseArgs({ args: [...args], options, strict: true, allowPositionals: false }).values as Record<
-      string,
-      string
-    >
+    const { values } = parseArgs({ args: [...args], options, strict: true, allowPositionals: false })
+    return Object.fromEntries(Object.entries(values).map(([name, given]) => [name, String(given)]))
   } catch (error) {
     throw new SettingsError(`${(error as Error).message.split('\n')[0]} (see banyan serve --help)`)
   }
@@ -231,9 +319,38 @@ function readCount(text: string): number {
   return Number(text)
 }
 
+function readWhole(text: string): number {
+  if (!/^(?:0|[1-9][0-9]{0,5})$/.test(text)) throw new SettingsError(`'${text}' is no whole number`)
+  return Number(text)
+}
+
+function readYesNo(text: string): boolean {
+  if (/^(?:true|1|yes)$/i.test(text)) return true
+  if (/^(?:false|0|no|)$/i.test(text)) return false
+  throw new SettingsError(`'${text}' is neither true nor false`)
+}
+
+/** Lines, where a list is easier to put into a flag or variable. What is wrong with one is told without its text. */
+function readTokenLines(text: string): string {
+  return text.replaceAll(',', '\n')
+}
+
+function readSecret(text: string): string | null {
+  if (text !== '' && text.length < 16) throw new SettingsError('is shorter than 16 characters')
+  return orNull(text)
+}
+
 function readWorkers(text: string): number {
   if (!/^[0-9]{1,4}$/.test(text)) throw new SettingsError(`'${text}' is no number of workers`)
   return Number(text)
+}
+
+function readRedis(text: string): RedisAddress | null {
+  if (text === '') return null
+  const address = parseRedisUrl(text)
+  // The text may hold a password: it is not repeated.
+  if (address === null) throw new SettingsError(`is none of ${REDIS_URL_FORMS}`)
+  return address
 }
 
 function readAccessLog(text: string): Settings['accessLog'] {

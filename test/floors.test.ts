@@ -36,7 +36,8 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   state: ['state', 'rules', 'wire'],
   proxy: ['proxy', 'state', 'rules', 'wire'],
   control: ['control', 'state', 'rules'],
-  top: ['top', 'proxy', 'control', 'state', 'rules'],
+  cli: ['cli', 'rules'],
+  top: ['top', 'cli', 'proxy', 'control', 'state', 'rules'],
 }
 
 /** Packages, and the folders or files that own them. */
@@ -44,14 +45,14 @@ const OWNERS: Record<string, readonly string[]> = {
   zod: ['rules/', 'control/'],
   yaml: ['rules/table-text.ts', 'rules/table-edit.ts'],
   'lru-cache': ['state/cache-store.ts'],
-  ioredis: ['state/redis-store.ts'],
+  ioredis: ['state/redis-client.ts'],
   koa: ['control/', 'serve.ts', 'mount.ts'],
   'koa-router': ['control/'],
   pino: ['serve.ts', 'log.ts'],
 }
 
 /** Files of src/: raise it in the commit that needs it, with a word in docs/decisions. */
-const FILE_CAP = 120
+const FILE_CAP = 170
 
 const targetOf = (source: Source, specifier: string): string =>
   relative(SRC, normalize(join(SRC, dirname(source.path), specifier)))

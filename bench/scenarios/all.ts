@@ -1,6 +1,7 @@
 /**
  * All scenarios, in the order they run.
  */
+import { cache } from './cache.ts'
 import { get } from './get.ts'
 import { get100k } from './get100k.ts'
 import { gtin, gtinMillion } from './gtin.ts'
@@ -17,6 +18,7 @@ export const SCENARIOS: readonly Scenario[] = [
   get,
   get100k,
   upload,
+  cache,
   routes,
   log,
   websocket,

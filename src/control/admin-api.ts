@@ -4,12 +4,18 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import Koa, { type Next } from 'koa'
 import Router from 'koa-router'
+import { addCache } from './admin-cache.ts'
 import { type AdminContext, type AdminParts, type AdminState, answerJson } from './admin-context.ts'
 import { addExplain } from './admin-explain.ts'
 import { addHealth, OPEN_PATHS } from './admin-health.ts'
+import { addMetrics } from './admin-metrics.ts'
+import { addOpenApi } from './admin-openapi.ts'
 import { AdminProblem } from './admin-problem.ts'
+import { addRevisions } from './admin-revisions.ts'
 import { addRoutes } from './admin-routes.ts'
-import { authorOf, checkHost, checkOrigin } from './admin-security.ts'
+import { checkHost, checkOrigin } from './admin-security.ts'
+import { addTable } from './admin-table.ts'
+import { addUpstreams } from './admin-upstreams.ts'
 
 /** The admin API as a request listener of a node:http server. */
 export interface Admin {
@@ -28,8 +34,14 @@ const MAX_LOGGED_PATH = 200
 export function createAdmin(parts: AdminParts): Admin {
   const router = new Router<AdminState>({ sensitive: true, strict: true })
   addHealth(router, parts)
+  addMetrics(router, parts)
+  addTable(router, parts)
   addRoutes(router, parts)
+  addUpstreams(router, parts)
+  addRevisions(router, parts)
+  addCache(router, parts)
   addExplain(router, parts)
+  addOpenApi(router)
   const app = new Koa<AdminState>()
   app.on('error', (error: Error) => parts.log.warn({ event: 'admin-broken', err: error }, 'an admin answer broke off'))
   app.use((ctx, next) => answerErrors(ctx, next, parts))
@@ -67,7 +79,7 @@ function internal(error: unknown, ctx: AdminContext, parts: AdminParts): AdminPr
 /** A line for each write that was refused, and for each request that was not let in. Without query and header fields: they may hold secrets. */
 function audit(problem: AdminProblem, ctx: AdminContext, parts: AdminParts): void {
   const isWrite = !SAFE_METHODS.has(ctx.method) && !QUESTIONS.has(ctx.path)
-  if (!isWrite && problem.status !== 401 && problem.status !== 403) return
+  if (!isWrite && ![401, 403, 429].includes(problem.status)) return
   const { requestId, author } = ctx.state
   const { code, status } = problem
   const asked = { method: ctx.method, path: ctx.path.slice(0, MAX_LOGGED_PATH), client: ctx.req.socket.remoteAddress }
@@ -86,7 +98,7 @@ async function letIn(ctx: AdminContext, next: Next, parts: AdminParts): Promise<
   if (!isSafe) checkOrigin(ctx.req.headers)
   if (isSafe && OPEN_PATHS.has(ctx.path)) return next()
   const scope = isSafe || QUESTIONS.has(ctx.path) ? 'read' : 'write'
-  ctx.state.author = authorOf(ctx.req.headers.authorization, parts.tokens, scope)
+  ctx.state.author = parts.gate.authorOf(ctx.req, scope)
   return next()
 }
 
@@ -95,7 +107,7 @@ async function answerUnmatched(ctx: AdminContext, next: Next): Promise<void> {
   await next()
   if (ctx.body !== undefined && ctx.body !== null) return
   const allowed = ctx.response.get('Allow')
-  if (ctx.status === 404) throw new AdminProblem('not-found', 'See docs/admin-api.md for the paths there are.')
+  if (ctx.status === 404) throw new AdminProblem('not-found', 'GET /openapi.json tells the paths there are.')
   if (ctx.status === 405) throw new AdminProblem('method-not-allowed', `Allowed here: ${allowed}.`)
   if (ctx.status === 501) throw new AdminProblem('not-implemented', `No resource knows ${ctx.method}.`)
 }

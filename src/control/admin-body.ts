@@ -2,17 +2,20 @@
  * The JSON body of an admin request: its media type, its size, its text, its value.
  */
 import type { IncomingMessage } from 'node:http'
-import { AdminProblem } from './admin-problem.ts'
+import { AdminProblem, invalidBody } from './admin-problem.ts'
 import { JsonFault, parseJson } from './json-text.ts'
+import { isJsonObject } from './merge-patch.ts'
 
-/** Bodies above this many bytes get 413. */
+/** JSON bodies above this many bytes get 413. */
 export const MAX_BODY_BYTES = 1024 * 1024
+/** So do tables above this: ten thousand routes have about two million. */
+export const MAX_TEXT_BYTES = 8 * 1024 * 1024
 
 /**
- * So much of a body is read to its end although it is too large. A connection that is closed while the client still writes
- * is reset, and the client may never read the answer that says why.
+ * So much of a body that is too large is read to its end. A connection that is closed while the client still writes is
+ * reset, and the client may never read the answer that says why.
  */
-const MAX_DISCARDED_BYTES = 8 * MAX_BODY_BYTES
+const MAX_DISCARDED_BYTES = 16 * 1024 * 1024
 
 /**
  * Reads a JSON body. `mediaTypes` are those that are taken, in lower case; a charset other than UTF-8 is not.
@@ -21,7 +24,7 @@ const MAX_DISCARDED_BYTES = 8 * MAX_BODY_BYTES
  */
 export async function readJson(req: IncomingMessage, mediaTypes: readonly string[]): Promise<unknown> {
   checkMediaType(req, mediaTypes)
-  const text = decode(await readBytes(req))
+  const text = decode(await readBytes(req, MAX_BODY_BYTES))
   try {
     return parseJson(text)
   } catch (error) {
@@ -31,6 +34,27 @@ export async function readJson(req: IncomingMessage, mediaTypes: readonly string
       members: { line, column },
     })
   }
+}
+
+/**
+ * Reads a body that is text of one of these media types. A byte order mark is left in.
+ * @throws {AdminProblem} media-type, too-large, malformed-body
+ */
+export async function readText(req: IncomingMessage, mediaTypes: readonly string[]): Promise<string> {
+  checkMediaType(req, mediaTypes)
+  return decode(await readBytes(req, MAX_TEXT_BYTES))
+}
+
+/**
+ * Reads the body of a request that needs none: nothing, or an empty JSON object.
+ * @throws {AdminProblem} as `readJson`; invalid where there is something in it
+ */
+export async function readNothing(req: IncomingMessage): Promise<void> {
+  const { 'content-length': length = '0', 'transfer-encoding': coding } = req.headers
+  if (length === '0' && coding === undefined) return
+  const body = await readJson(req, ['application/json'])
+  if (isJsonObject(body) && Object.keys(body).length === 0) return
+  throw invalidBody([{ pointer: '', detail: 'expected no body, or an empty object' }])
 }
 
 function checkMediaType(req: IncomingMessage, mediaTypes: readonly string[]): void {
@@ -44,9 +68,9 @@ function checkMediaType(req: IncomingMessage, mediaTypes: readonly string[]): vo
   })
 }
 
-async function readBytes(req: IncomingMessage): Promise<Buffer> {
+async function readBytes(req: IncomingMessage, maxBytes: number): Promise<Buffer> {
   const declared = Number(req.headers['content-length'] ?? 0)
-  if (declared > MAX_DISCARDED_BYTES) throw tooLarge()
+  if (declared > MAX_DISCARDED_BYTES) throw tooLarge(maxBytes)
   const pieces: Buffer[] = []
   let size = 0
   try {
@@ -54,17 +78,17 @@ async function readBytes(req: IncomingMessage): Promise<Buffer> {
     for await (const piece of req.iterator({ destroyOnReturn: false })) {
       size += piece.length
       if (size > MAX_DISCARDED_BYTES) break
-      if (size <= MAX_BODY_BYTES) pieces.push(piece as Buffer)
+      if (size <= maxBytes) pieces.push(piece as Buffer)
     }
   } catch (error) {
     throw new AdminProblem('malformed-body', `The body broke off: ${(error as Error).message}.`)
   }
-  if (size > MAX_BODY_BYTES) throw tooLarge()
+  if (size > maxBytes) throw tooLarge(maxBytes)
   return Buffer.concat(pieces)
 }
 
-function tooLarge(): AdminProblem {
-  return new AdminProblem('too-large', `A body has at most ${MAX_BODY_BYTES} bytes.`, {
+function tooLarge(maxBytes: number): AdminProblem {
+  return new AdminProblem('too-large', `This body has at most ${maxBytes} bytes.`, {
     fields: { Connection: 'close' },
   })
 }

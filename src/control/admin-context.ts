@@ -3,9 +3,13 @@
  */
 import type { ParameterizedContext } from 'koa'
 import type Router from 'koa-router'
+import type { CacheControl } from '../state/cache-figures.ts'
 import type { LiveTable } from '../state/live-table.ts'
-import type { AdminToken } from './admin-security.ts'
+import type { Measurements } from '../state/measurements.ts'
+import type { Upstreams } from '../state/upstreams.ts'
+import type { Gate } from './admin-security.ts'
 import type { ControlLog } from './control-log.ts'
+import type { History } from './history.ts'
 import type { Operations } from './operations.ts'
 
 /** Whether requests may be sent here, and if not why. */
@@ -18,17 +22,18 @@ export interface Readiness {
 /** What the admin API works with. */
 export interface AdminParts {
   readonly live: LiveTable
-  readonly operations: Pick<Operations, 'setPercent'>
+  readonly operations: Pick<Operations, 'commit'>
+  readonly history: History
+  readonly measurements: Measurements
+  readonly upstreams: Pick<Upstreams, 'get' | 'all'>
+  readonly cache: Pick<CacheControl, 'figures' | 'purge' | 'degraded'>
+  readonly gate: Gate
   isReady(): Readiness
-  readonly measurements: {
-    /** The figures of a route, as JSON; with null of what no route claims. */
-    routeFigures(routeId: string | null): unknown
-  }
   readonly log: ControlLog
-  /** Empty: nobody is asked for a token. Then it must listen on loopback only: see `whyNotBind`. */
-  readonly tokens: readonly AdminToken[]
   /** Names, in lower case and without port, that Host may have besides addresses and localhost. */
   readonly hostNames?: readonly string[]
+  /** Whether each write must say which revision it was made for. Default: no. */
+  readonly requireIfMatch?: boolean
   /** Whether an upstream may be asked, for explain. Default: each may. */
   isAvailable?(upstream: string): boolean
   /** A draw in [0, 1), for explain where none is given. Default: Math.random. */

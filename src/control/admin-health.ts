@@ -1,9 +1,9 @@
 /**
  * /livez and /readyz: for a load balancer that asks whether to send requests, and a person who asks why not.
  */
+import type { IncomingMessage } from 'node:http'
 import type { Refusal } from '../state/live-table.ts'
 import { type AdminParts, type AdminRouter, answerJson } from './admin-context.ts'
-import { authorOf } from './admin-security.ts'
 
 /** The paths that need no token: a probe can seldom send one. What they say then names no route and no host. */
 export const OPEN_PATHS: ReadonlySet<string> = new Set(['/livez', '/readyz'])
@@ -15,7 +15,7 @@ export function addHealth(router: AdminRouter, parts: AdminParts): void {
   router.get('/readyz', (ctx) => {
     const { ready, reasons } = parts.isReady()
     ctx.status = ready ? 200 : 503
-    answerJson(ctx, { ready, reasons, table: tableState(parts, mayReadTable(ctx.get('Authorization'), parts)) })
+    answerJson(ctx, { ready, reasons, table: tableState(parts, mayReadTable(ctx.req, parts)) })
   })
 }
 
@@ -36,9 +36,9 @@ function refusalState({ problems, atMs }: Refusal, withProblems: boolean): objec
 }
 
 /** The problems quote the table, so they are for those who may read it. */
-function mayReadTable(authorization: string, parts: AdminParts): boolean {
+function mayReadTable(req: IncomingMessage, parts: AdminParts): boolean {
   try {
-    authorOf(authorization, parts.tokens, 'read')
+    parts.gate.authorOf(req, 'read')
     return true
   } catch {
     return false

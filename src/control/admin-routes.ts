@@ -1,22 +1,22 @@
 /**
- * /routes and /routes.yaml: the routes as the table says them, with what is happening on each; PATCH moves a percentage.
+ * /routes: the routes as the table says them, with what is happening on each; added, replaced, patched and removed one by one.
  */
-import { didYouMean } from '../rules/problem.ts'
 import type { Route, Table } from '../rules/table.ts'
-import { flawOfPercent, percentMeantBy } from '../rules/units.ts'
 import type { Revision } from '../state/live-table.ts'
 import { readJson } from './admin-body.ts'
 import { type AdminContext, type AdminParts, type AdminRouter, answerJson } from './admin-context.ts'
-import { AdminProblem, type FieldError, invalidBody } from './admin-problem.ts'
-import type { EditOutcome, EditTerms } from './operations.ts'
-import { parseIfMatch } from './preconditions.ts'
+import { invalidBody } from './admin-problem.ts'
+import { makeEdit, noSuchRoute } from './admin-write.ts'
+import type { Change } from './edit-outcome.ts'
+import { liveRoute } from './live-figures.ts'
+import { isJsonObject, type JsonObject } from './merge-patch.ts'
+import { addRoute, patchRoute, putRoute, removeRoute } from './table-edits.ts'
 
 const PATCH_TYPES = ['application/merge-patch+json', 'application/json']
+const JSON_TYPES = ['application/json']
 
-/** The keys of a route that the file may have and PATCH leaves alone. */
-const FILE_ONLY = ['id', 'match', 'from', 'to', 'group', 'sticky', 'fallback', 'cache', 'ambiguousPaths']
-
-const MAX_REASON_LENGTH = 500
+/** What GET adds to what the table says: whoever puts back what they have read need not take it out. */
+const ADDED = ['order', 'live', 'revision']
 
 /** Adds the resources. */
 export function addRoutes(router: AdminRouter, parts: AdminParts): void {
@@ -28,54 +28,47 @@ export function addRoutes(router: AdminRouter, parts: AdminParts): void {
       revision: revision.number,
       default: table.default,
       routes: table.routes.map((route, index) => routeState(route, index, parts)),
-      live: { unclaimed: parts.measurements.routeFigures(null) },
+      live: { unclaimed: liveRoute(parts.measurements, null, parts.now()) },
     })
+  })
+
+  router.post('/routes', async (ctx) => {
+    const said = await readRoute(ctx)
+    if (typeof said.id !== 'string') throw invalidBody([{ pointer: '/id', detail: 'expected an id' }])
+    await writeRoute(ctx, parts, said.id, addRoute(said))
   })
 
   router.get('/routes/:id', (ctx) => {
     const revision = parts.live.current
-    answerRoute(ctx, revision, routeOf(revision.table, ctx.params.id as string), parts)
+    answerRoute(ctx, revision, routeOf(revision.table, idOf(ctx)), parts)
+  })
+
+  router.put('/routes/:id', async (ctx) => {
+    const said = sameId(await readRoute(ctx), idOf(ctx))
+    await writeRoute(ctx, parts, idOf(ctx), putRoute(idOf(ctx), { id: idOf(ctx), ...said }))
   })
 
   router.patch('/routes/:id', async (ctx) => {
-    const id = ctx.params.id as string
-    const terms = termsOf(ctx)
-    const percent = readPercent(await readJson(ctx.req, PATCH_TYPES))
-    const outcome = await parts.operations.setPercent(id, percent, terms)
-    if (outcome.kind !== 'done') throw problemOf(outcome, id)
-    const { revision, changed, before } = outcome
-    const { requestId } = ctx.state
-    const { author, reason } = terms
-    parts.log.info(
-      {
-        event: 'admin-write',
-        requestId,
-        author,
-        reason,
-        route: id,
-        before,
-        percent,
-        changed,
-        revision: revision.number,
-      },
-      changed ? `${author} set ${id} from ${before} to ${percent} %` : `${author} set ${id} to ${percent} % as it was`,
-    )
-    answerRoute(ctx, revision, routeOf(revision.table, id), parts)
+    const patch = sameId(await readObject(ctx, PATCH_TYPES), idOf(ctx))
+    await writeRoute(ctx, parts, idOf(ctx), patchRoute(idOf(ctx), patch))
   })
 
-  router.get('/routes.yaml', (ctx) => {
-    const revision = parts.live.current
-    ctx.set('ETag', revision.etag)
-    ctx.set('Cache-Control', 'no-cache')
-    // Status first: freshness (RFC 9110 section 13.1.2) is a question about a 200.
-    ctx.status = 200
-    if (ctx.fresh) {
-      ctx.status = 304
-      return
-    }
-    ctx.body = revision.text
-    ctx.set('Content-Type', 'application/yaml')
+  router.delete('/routes/:id', async (ctx) => {
+    const done = await makeEdit(ctx, parts, removeRoute(idOf(ctx)))
+    if (done === null) return
+    answerJson(ctx, { revision: done.revision.number, etag: done.revision.etag, removed: idOf(ctx) })
   })
+}
+
+async function writeRoute(ctx: AdminContext, parts: AdminParts, id: string, change: Change): Promise<void> {
+  const done = await makeEdit(ctx, parts, change)
+  if (done === null) return
+  const { revision, before } = done
+  if (!before.table.routes.some((route) => route.id === id)) {
+    ctx.status = 201
+    ctx.set('Location', `/routes/${id}`)
+  }
+  answerRoute(ctx, revision, routeOf(revision.table, id), parts)
 }
 
 function answerRoute(ctx: AdminContext, revision: Revision, route: Route, parts: AdminParts): void {
@@ -90,8 +83,12 @@ function routeState(route: Route, index: number, parts: AdminParts): object {
     ...route.document,
     percent: route.percent,
     order: index + 1,
-    live: parts.measurements.routeFigures(route.id),
+    live: liveRoute(parts.measurements, route, parts.now()),
   }
+}
+
+function idOf(ctx: AdminContext): string {
+  return ctx.params.id as string
 }
 
 function routeOf(table: Table, id: string): Route {
@@ -100,95 +97,21 @@ function routeOf(table: Table, id: string): Route {
   return route
 }
 
-function noSuchRoute(table: Table, id: string): AdminProblem {
-  const hint = didYouMean(
-    id,
-    table.routes.map((route) => route.id),
-  )
-  return new AdminProblem('no-such-route', `There is no route ${JSON.stringify(id)}${hint ? `: ${hint}` : '.'}`)
+async function readRoute(ctx: AdminContext): Promise<JsonObject> {
+  const said = await readObject(ctx, JSON_TYPES)
+  return Object.fromEntries(Object.entries(said).filter(([name]) => !ADDED.includes(name)))
 }
 
-function termsOf(ctx: AdminContext): EditTerms {
-  const field = ctx.get('If-Match')
-  const ifMatch = field === '' ? null : parseIfMatch(field)
-  if (field !== '' && ifMatch === null) {
-    throw new AdminProblem('malformed-field', 'If-Match is * or a list of entity tags, each with its quotes.')
-  }
-  return { ifMatch, reason: readReason(ctx.get('Banyan-Reason')), author: ctx.state.author ?? 'anonymous' }
+/** @throws {AdminProblem} invalid: the body is no object */
+async function readObject(ctx: AdminContext, mediaTypes: readonly string[]): Promise<JsonObject> {
+  const body = await readJson(ctx.req, mediaTypes)
+  if (isJsonObject(body)) return body
+  throw invalidBody([{ pointer: '', detail: 'expected an object such as {"percent": 25}' }])
 }
 
-function readReason(field: string): string | null {
-  const reason = Buffer.from(field, 'latin1').toString('utf8').trim()
-  if (reason.length <= MAX_REASON_LENGTH) return reason === '' ? null : reason
-  throw new AdminProblem('malformed-field', `Banyan-Reason has at most ${MAX_REASON_LENGTH} characters.`)
-}
-
-/** @throws {AdminProblem} invalid: with every error and its JSON pointer */
-function readPercent(body: unknown): number {
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
-    throw invalidBody([{ pointer: '', detail: 'expected an object such as {"percent": 25}' }])
-  }
-  const { percent, ...others } = body as Record<string, unknown>
-  const errors = Object.keys(others).map(strangeMember)
-  const error = errorOfPercent(percent)
-  if (error !== null) errors.push(error)
-  if (errors.length > 0) throw invalidBody(errors)
-  return percent as number
-}
-
-function errorOfPercent(percent: unknown): FieldError | null {
-  if (percent === undefined) return { pointer: '', detail: 'expected the member percent' }
-  const pointer = '/percent'
-  if (typeof percent === 'number') {
-    const flaw = flawOfPercent(percent)
-    return flaw === null ? null : { pointer, detail: flaw.message, ...(flaw.hint ? { hint: flaw.hint } : {}) }
-  }
-  const meant = typeof percent === 'string' ? percentMeantBy(percent) : null
-  return { pointer, detail: 'expected a number', ...(meant === null ? {} : { hint: `write ${meant}` }) }
-}
-
-function strangeMember(name: string): FieldError {
-  const pointer = `/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`
-  if (FILE_ONLY.includes(name))
-    return { pointer, detail: 'only percent can be changed here', hint: 'edit the table file' }
-  const hint = didYouMean(name, ['percent'])
-  return { pointer, detail: 'unknown member', ...(hint === undefined ? {} : { hint }) }
-}
-
-/** What an edit that was not made is answered with. */
-function problemOf(outcome: Exclude<EditOutcome, { kind: 'done' }>, id: string): AdminProblem {
-  switch (outcome.kind) {
-    case 'no-such-route':
-      return noSuchRoute(outcome.revision.table, id)
-    case 'outdated':
-      return outdated(outcome.revision, id)
-    case 'file-refused':
-      return new AdminProblem('table-refused', 'What is in the file is not written over: mend it there first.', {
-        members: { problems: outcome.problems },
-      })
-    case 'file-busy':
-      return new AdminProblem('table-busy', 'Somebody is writing to the table file; nothing was changed. Try again.')
-    case 'refused':
-      return new AdminProblem('invalid', 'The table with this edit can not be put in force; nothing was changed.', {
-        members: { problems: outcome.problems },
-      })
-    case 'not-written':
-      return new AdminProblem(WRITE_PROBLEMS[outcome.flaw], `${outcome.message}; nothing was changed.`)
-  }
-}
-
-const WRITE_PROBLEMS = {
-  changed: 'table-busy',
-  'read-only': 'table-read-only',
-  'no-space': 'no-space',
-  failed: 'table-unwritable',
-} as const
-
-/** RFC 9110 section 15.5.13, with what the route says now. */
-function outdated(revision: Revision, id: string): AdminProblem {
-  const { percent } = routeOf(revision.table, id)
-  return new AdminProblem('outdated', `Revision ${revision.number} is in force, and If-Match names another.`, {
-    members: { revision: revision.number, etag: revision.etag, percent },
-    fields: { ETag: revision.etag },
-  })
+/** @throws {AdminProblem} invalid: the body names another id than the path */
+function sameId(said: JsonObject, id: string): JsonObject {
+  if (said.id === undefined || said.id === id) return said
+  const detail = `the id is ${JSON.stringify(id)}, as the path says, and can't be changed`
+  throw invalidBody([{ pointer: '/id', detail, hint: 'add the route under its new id and remove the old one' }])
 }

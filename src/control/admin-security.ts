@@ -1,25 +1,10 @@
 /**
  * Who may ask the admin API for what: hosts against DNS rebinding, origins against forged requests, bearer tokens.
  */
-import { createHash, timingSafeEqual } from 'node:crypto'
-import type { IncomingHttpHeaders } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import { isIP } from 'node:net'
 import { AdminProblem } from './admin-problem.ts'
-
-/** A bearer token, known by its hash only. */
-export interface AdminToken {
-  /** Whose it is, for the audit line. */
-  readonly name: string
-  /** `write` may read too. */
-  readonly scope: 'read' | 'write'
-  /** SHA-256 of the secret. */
-  readonly hash: Buffer
-}
-
-/** Prepares a token. The secret itself is not kept. */
-export function tokenOf(name: string, secret: string, scope: AdminToken['scope'] = 'write'): AdminToken {
-  return Object.freeze({ name, scope, hash: hashOf(secret) })
-}
+import { type AdminToken, Backoff, findToken, type TokenBook, type TokenScope } from './tokens.ts'
 
 /**
  * Why the admin API must not listen on `host`, or null: beyond loopback it needs a token.
@@ -27,7 +12,7 @@ export function tokenOf(name: string, secret: string, scope: AdminToken['scope']
  */
 export function whyNotBind(host: string, tokens: readonly AdminToken[]): string | null {
   if (tokens.length > 0 || isLoopback(host)) return null
-  return `the admin API would be open to everybody who reaches ${host}: set --admin-token, or listen on 127.0.0.1`
+  return `the admin API would be open to everybody who reaches ${host}: set --admin-token or --admin-token-file, or listen on 127.0.0.1`
 }
 
 function isLoopback(host: string): boolean {
@@ -71,38 +56,52 @@ function crossSite(field: string): AdminProblem {
   return new AdminProblem('cross-site', `Writes are taken from this origin only, and ${field} names another.`)
 }
 
-/**
- * The name of the token that a request carries (RFC 6750 section 2.1), or `anonymous` where none is asked for.
- * @throws {AdminProblem} unauthorized, wrong-token, read-only-token
- */
-export function authorOf(
-  authorization: string | undefined,
-  tokens: readonly AdminToken[],
-  scope: AdminToken['scope'],
-): string {
-  if (tokens.length === 0) return 'anonymous'
-  const secret = /^bearer +([\x21-\x7e]+)$/i.exec(authorization ?? '')?.[1]
-  if (secret === undefined) throw challenge('unauthorized', 'Send Authorization: Bearer TOKEN.', '')
-  const token = findToken(secret, tokens)
-  if (token === null) throw challenge('wrong-token', 'This token is not known here.', ', error="invalid_token"')
-  if (scope === 'write' && token.scope !== 'write') {
-    throw challenge('read-only-token', `The token ${token.name} may only read.`, ', error="insufficient_scope"')
+/** Asks who sends a request, and makes those wait who guess. */
+export class Gate {
+  readonly #tokens: TokenBook
+  readonly #now: () => number
+  readonly #backoff = new Backoff()
+
+  /** @param now epoch milliseconds */
+  constructor(tokens: TokenBook, now: () => number) {
+    this.#tokens = tokens
+    this.#now = now
   }
-  return token.name
+
+  /**
+   * The name of the token that a request carries (RFC 6750 section 2.1), or `anonymous` where none is asked for.
+   * @throws {AdminProblem} unauthorized, wrong-token, too-many-attempts, read-only-token
+   */
+  authorOf(req: IncomingMessage, scope: TokenScope): string {
+    const nowMs = this.#now()
+    const tokens = this.#tokens.current(nowMs)
+    if (tokens.length === 0) return 'anonymous'
+    const secret = /^bearer +([\x21-\x7e]+)$/i.exec(req.headers.authorization ?? '')?.[1]
+    if (secret === undefined) throw challenge('unauthorized', 'Send Authorization: Bearer TOKEN.', '')
+    const address = req.socket.remoteAddress ?? ''
+    const waitMs = this.#backoff.waitMs(address, nowMs)
+    // A right token is not looked at either: the answer would tell that it is one.
+    if (waitMs > 0) throw tooManyAttempts(waitMs)
+    const token = findToken(secret, tokens)
+    if (token === null) {
+      this.#backoff.failed(address, nowMs)
+      throw challenge('wrong-token', 'This token is not known here.', ', error="invalid_token"')
+    }
+    this.#backoff.succeeded(address)
+    if (scope === 'write' && token.scope !== 'write') {
+      throw challenge('read-only-token', `The token ${token.name} may only read.`, ', error="insufficient_scope"')
+    }
+    return token.name
+  }
+}
+
+function tooManyAttempts(waitMs: number): AdminProblem {
+  const seconds = Math.ceil(waitMs / 1000)
+  return new AdminProblem('too-many-attempts', `Try again in ${seconds} s.`, {
+    fields: { 'Retry-After': String(seconds) },
+  })
 }
 
 function challenge(code: 'unauthorized' | 'wrong-token' | 'read-only-token', detail: string, error: string) {
   return new AdminProblem(code, detail, { fields: { 'WWW-Authenticate': `Bearer realm="banyan"${error}` } })
-}
-
-/** Compares hashes of one length with every token, so that the time taken says nothing about any of them. */
-function findToken(secret: string, tokens: readonly AdminToken[]): AdminToken | null {
-  const hash = hashOf(secret)
-  let found: AdminToken | null = null
-  for (const token of tokens) if (timingSafeEqual(hash, token.hash)) found = token
-  return found
-}
-
-function hashOf(secret: string): Buffer {
-  return createHash('sha256').update(secret).digest()
 }

@@ -3,7 +3,18 @@
  */
 import { randomBytes } from 'node:crypto'
 import { readFileSync, renameSync, type Stats } from 'node:fs'
-import { access, constants, type FileHandle, lstat, open, readdir, realpath, stat, unlink } from 'node:fs/promises'
+import {
+  access,
+  constants,
+  type FileHandle,
+  link,
+  lstat,
+  open,
+  readdir,
+  realpath,
+  stat,
+  unlink,
+} from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 
 /**
@@ -65,6 +76,38 @@ export async function replaceFile(path: string, text: string, isCurrent: (bytes:
     await syncFolder(dirname(target))
   } catch (error) {
     throw error instanceof WriteFailure ? error : failureOf(error as NodeJS.ErrnoException)
+  }
+}
+
+/**
+ * Makes a file that is not there, whole and durably; the folder must be.
+ * @throws {WriteFailure} there is no such file after all; `changed` where it has come into being meanwhile
+ */
+export async function createFile(path: string, text: string): Promise<void> {
+  try {
+    const temporary = join(dirname(path), `${temporaryPrefix(path)}${process.pid}-${randomBytes(6).toString('hex')}`)
+    try {
+      await writeSynced(temporary, text, 0o644)
+      // A link, unlike a rename, never replaces what somebody else has made meanwhile.
+      await link(temporary, path)
+    } finally {
+      await unlink(temporary).catch(() => {})
+    }
+    await syncFolder(dirname(path))
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'EEXIST') throw new WriteFailure('changed', 'changed while it was being edited', error)
+    throw failureOf(error as NodeJS.ErrnoException)
+  }
+}
+
+async function writeSynced(path: string, text: string, mode: number): Promise<void> {
+  const handle = await open(path, 'wx', mode)
+  try {
+    await handle.writeFile(text)
+    await handle.sync()
+  } finally {
+    await handle.close()
   }
 }
 

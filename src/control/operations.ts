@@ -4,45 +4,21 @@
  * An edit is a commit: validate -> change the text -> write it durably -> put it in force. routes.yaml is the one truth, so
  * what is on disk is taken in before anything is changed, and never written over where it is not understood.
  */
-import type { Route } from '../rules/table.ts'
-import { formatProblem, type Problem, readTable, setPercent } from '../rules/table-text.ts'
-import type { LiveTable, Revision } from '../state/live-table.ts'
+import { formatProblem, type Problem, readTable } from '../rules/table-text.ts'
+import { etagOf, type LiveTable, type Revision } from '../state/live-table.ts'
 import type { Authorship, ControlLog } from './control-log.ts'
-import { WriteFailure, type WriteFlaw } from './durable-write.ts'
-import { type IfMatch, mayEdit } from './preconditions.ts'
+import { WriteFailure } from './durable-write.ts'
+import type { Change, EditOutcome, EditTerms, Proposal } from './edit-outcome.ts'
+import type { History, RevisionRecord } from './history.ts'
+import { mayEdit } from './preconditions.ts'
 import type { Reading } from './settled-text.ts'
-import type { TableFile } from './table-file.ts'
-
-/**
- * What became of an edit.
- *
- * - `done`: the revision in force says what was asked for; `changed` is false where it said so before
- * - `no-such-route`: the revision in force has no route of that id
- * - `outdated`: If-Match names another revision than the one in force
- * - `file-refused`: the text on disk can't be put in force, and is not written over
- * - `file-busy`: somebody is writing to the file without a pause
- * - `refused`: the table with the edit could not be put in force; nothing was written
- * - `not-written`: the file could not be replaced; nothing has changed
- */
-export type EditOutcome =
-  | { readonly kind: 'done'; readonly revision: Revision; readonly changed: boolean; readonly before: number }
-  | { readonly kind: 'no-such-route'; readonly revision: Revision }
-  | { readonly kind: 'outdated'; readonly revision: Revision }
-  | { readonly kind: 'file-refused'; readonly problems: readonly Problem[] }
-  | { readonly kind: 'file-busy' }
-  | { readonly kind: 'refused'; readonly problems: readonly Problem[] }
-  | { readonly kind: 'not-written'; readonly flaw: WriteFlaw; readonly message: string }
-
-/** On which revision an edit may be made, who asks for it and why. */
-export interface EditTerms extends Authorship {
-  /** Null where the last writer wins. */
-  readonly ifMatch: IfMatch | null
-}
+import type { TableSource } from './table-file.ts'
 
 /** What the operations work with. */
 export interface OperationsParts {
   readonly live: LiveTable
-  readonly file: TableFile
+  readonly file: TableSource
+  readonly history: History
   readonly log: ControlLog
   /** Epoch milliseconds. */
   now(): number
@@ -56,19 +32,24 @@ const BY_FILE: Authorship = { author: 'file', reason: null }
 /** The writer. One per table file. */
 export class Operations {
   readonly #live: LiveTable
-  readonly #file: TableFile
+  readonly #file: TableSource
+  readonly #history: History
   readonly #log: ControlLog
   readonly #now: () => number
   /** The end of the last operation: the next one waits for it. */
   #last: Promise<unknown> = Promise.resolve()
   /** The text, or the flaw, that has been refused and reported; null when the file is in force. */
   #reported: string | null = null
+  /** What has been said of the history last. */
+  #historyProblem: string | null = null
 
   constructor(parts: OperationsParts) {
     this.#live = parts.live
     this.#file = parts.file
+    this.#history = parts.history
     this.#log = parts.log
     this.#now = () => parts.now()
+    this.#reportHistory()
   }
 
   /** Takes in every edit of the file from now on, and the one that may have been made since it was first read. */
@@ -90,20 +71,20 @@ export class Operations {
   takeIn(reading: Reading): Promise<void> {
     return this.#alone(async () => {
       // While it waited here an edit by the API may have replaced the file: what it says is the past, and would undo that.
-      if (await this.#file.isAsRead(reading)) this.#takeIn(reading)
+      if (await this.#file.isAsRead(reading)) await this.#takeIn(reading)
     })
   }
 
   /**
-   * Sets a route's percent in the file and in force. `percent` is 0 to 100 with up to 4 decimals.
+   * Makes an edit: in the file and in force, or not at all.
    * @throws {Error} only where banyan itself is wrong, or is being closed
    */
-  setPercent(routeId: string, percent: number, terms: EditTerms): Promise<EditOutcome> {
+  commit(change: Change, terms: EditTerms): Promise<EditOutcome> {
     return this.#alone(async () => {
       for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
         const obstacle = await this.#catchUp()
-        if (obstacle !== null) return obstacle
-        const outcome = await this.#setPercent(routeId, percent, terms)
+        if (obstacle !== null && (terms.force !== true || obstacle.kind !== 'file-refused')) return obstacle
+        const outcome = await this.#edit(change, terms, obstacle !== null)
         // Somebody has edited the file within the last milliseconds: what they said is taken in first.
         if (outcome.kind !== 'not-written' || outcome.flaw !== 'changed') return outcome
       }
@@ -112,56 +93,85 @@ export class Operations {
   }
 
   /** Brings the revision in force to what is on disk. Returns why that can't be, or null. */
-  async #catchUp(): Promise<EditOutcome | null> {
+  async #catchUp(): Promise<Extract<EditOutcome, { kind: 'file-busy' | 'file-refused' }> | null> {
     let reading = await this.#file.readNow()
     // Another text may be half of somebody's edit: only a settled one may become a revision.
     if (!reading.ok || reading.text !== this.#live.current.text) reading = await this.#file.readSettled()
     if (!reading.ok && reading.flaw === 'unsettled') return { kind: 'file-busy' }
-    const problems = this.#takeIn(reading)
+    const problems = await this.#takeIn(reading)
     return problems === null ? null : { kind: 'file-refused', problems }
   }
 
-  async #setPercent(routeId: string, percent: number, terms: EditTerms): Promise<EditOutcome> {
-    const revision = this.#live.current
-    const route = revision.table.routes.find(({ id }) => id === routeId)
-    if (route === undefined) return { kind: 'no-such-route', revision }
-    if (terms.ifMatch !== null && !mayEdit(terms.ifMatch, revision.etag)) return { kind: 'outdated', revision }
-    if (route.percent === percent) return { kind: 'done', revision, changed: false, before: percent }
-    return this.#commit(revision, route, percent, terms)
+  async #edit(change: Change, terms: EditTerms, overInvalid: boolean): Promise<EditOutcome> {
+    const before = this.#live.current
+    if (terms.ifMatch !== null && !mayEdit(terms.ifMatch, before.etag)) return { kind: 'outdated', revision: before }
+    const wanted = await change(before)
+    if (wanted.kind !== 'text') return wanted
+    const proposal = this.#try(wanted.text)
+    if ('problems' in proposal) {
+      const errors = wanted.fieldErrors?.(proposal.problems) ?? null
+      return errors === null ? { kind: 'refused', ...proposal } : { kind: 'invalid', errors }
+    }
+    const changed = proposal.text !== before.text
+    if (terms.dryRun === true) return { kind: 'would', before, proposal, changed }
+    if (!changed && !overInvalid) return { kind: 'done', revision: before, changed, before }
+    return this.#write(before, proposal, terms, overInvalid)
   }
 
-  async #commit(revision: Revision, route: Route, percent: number, terms: Authorship): Promise<EditOutcome> {
-    const edited = this.#edit(revision.text, route.id, percent)
-    if (!edited.ok) return { kind: 'refused', problems: edited.problems }
+  async #write(before: Revision, proposal: Proposal, terms: EditTerms, overInvalid: boolean): Promise<EditOutcome> {
+    const { text } = proposal
+    // The same text again, over an invalid one, is the same revision.
+    const changed = text !== before.text
+    const record = this.#recordOf(before.number + (changed ? 1 : 0), text, terms, overInvalid)
+    const overwritten = overInvalid ? await this.#file.readBytes() : null
+    if (changed) await this.#history.prepare(record, text, overwritten)
     try {
-      await this.#file.replace(edited.text, revision.text)
+      await this.#file.replace(text, overInvalid ? overwritten : Buffer.from(before.text))
     } catch (error) {
+      await this.#history.abandon()
       if (!(error instanceof WriteFailure)) throw error
       return { kind: 'not-written', flaw: error.flaw, message: `${this.#file.name} ${error.message}` }
     }
-    const applied = this.#apply(edited.text, edited, terms)
-    if (applied === null) return { kind: 'done', revision: this.#live.current, changed: true, before: route.percent }
-    await this.#file.replace(revision.text, edited.text)
-    return { kind: 'refused', problems: applied }
+    if (!changed) return this.#forcedBack(before)
+    const refused = this.#apply(text, proposal, terms)
+    if (refused === null) {
+      await this.#history.commit(record, text)
+      this.#reportHistory()
+      return { kind: 'done', revision: this.#live.current, changed: true, before }
+    }
+    await this.#history.abandon()
+    await this.#file.replace(before.text, Buffer.from(text))
+    return { kind: 'refused', problems: refused }
   }
 
-  /** The text with the edit and the table that it means, tried out as far as that goes without putting it in force. */
-  #edit(text: string, routeId: string, percent: number): Edited {
+  #forcedBack(before: Revision): EditOutcome {
+    this.#reported = null
+    this.#live.accept()
+    return { kind: 'done', revision: before, changed: false, before }
+  }
+
+  #recordOf(number: number, text: string, by: Authorship, forced: boolean): RevisionRecord {
+    const { author, reason } = by
+    return { number, etag: etagOf(number, text), atMs: this.#now(), author, reason, forced }
+  }
+
+  /** The table that a text means, tried out as far as that goes without putting it in force. */
+  #try(text: string): Proposal | { readonly problems: readonly Problem[] } {
+    const read = readTable(text, this.#file.name)
+    if (!read.ok) return { problems: read.problems }
     try {
-      const edited = setPercent(text, routeId, percent)
-      const read = readTable(edited, this.#file.name)
-      if (!read.ok) return read
       this.#live.prepare(read.table)
-      return { ...read, text: edited }
+      return { text, table: read.table, warnings: read.warnings }
     } catch (error) {
-      return { ok: false, problems: [this.#problem((error as Error).message)] }
+      return { problems: [this.#problem((error as Error).message)] }
     }
   }
 
   /** Returns null where the file's text is in force now, else why it can't be. */
-  #takeIn(reading: Reading): readonly Problem[] | null {
+  async #takeIn(reading: Reading): Promise<readonly Problem[] | null> {
     if (!reading.ok) return this.#refuse(`${reading.flaw}: ${reading.message}`, [this.#problem(reading.message)])
-    if (reading.text === this.#live.current.text) {
+    const { text } = reading
+    if (text === this.#live.current.text) {
       if (this.#reported !== null) {
         this.#log.info({ event: 'table-restored', ...facts(this.#live.current) }, 'the table file is in force again')
       }
@@ -169,16 +179,19 @@ export class Operations {
       this.#live.accept()
       return null
     }
-    const read = readTable(reading.text, this.#file.name)
-    const problems = read.ok ? this.#apply(reading.text, read, BY_FILE) : read.problems
-    return problems === null ? null : this.#refuse(`text: ${reading.text}`, problems)
+    const read = readTable(text, this.#file.name)
+    const problems = read.ok ? this.#apply(text, { ...read, text }, BY_FILE) : read.problems
+    if (problems !== null) return this.#refuse(`text: ${text}`, problems)
+    await this.#history.add(this.#recordOf(this.#live.current.number, text, BY_FILE, false), text)
+    this.#reportHistory()
+    return null
   }
 
   /** Puts a table in force. Returns null, or why that can't be. */
-  #apply(text: string, read: ReadOk, by: Authorship): Problem[] | null {
+  #apply(text: string, proposal: Proposal, by: Authorship): Problem[] | null {
     let revision: Revision
     try {
-      revision = this.#live.apply(read.table, text, this.#now())
+      revision = this.#live.apply(proposal.table, text, this.#now())
     } catch (error) {
       if (this.#live.current.text !== text) return [this.#problem((error as Error).message)]
       // Somebody who was told of the new revision failed over it. It is in force all the same.
@@ -191,7 +204,9 @@ export class Operations {
     this.#reported = null
     const { author, reason } = by
     this.#log.info({ event: 'revision', ...facts(revision), author, reason }, `revision ${revision.number} is in force`)
-    for (const warning of read.warnings) this.#log.warn({ event: 'table-warning', ...warning }, formatProblem(warning))
+    for (const warning of proposal.warnings) {
+      this.#log.warn({ event: 'table-warning', ...warning }, formatProblem(warning))
+    }
     return null
   }
 
@@ -210,6 +225,13 @@ export class Operations {
     return problems
   }
 
+  /** Says once that revisions are not kept, and why. */
+  #reportHistory(): void {
+    const { problem } = this.#history
+    if (problem !== null && problem !== this.#historyProblem) this.#log.warn({ event: 'history' }, problem)
+    this.#historyProblem = problem
+  }
+
   /** A problem with the file as a whole. */
   #problem(message: string): Problem {
     return { file: this.#file.name, line: 1, column: 1, pointer: '', message, severity: 'error' }
@@ -222,9 +244,6 @@ export class Operations {
     return result
   }
 }
-
-type ReadOk = Extract<ReturnType<typeof readTable>, { ok: true }>
-type Edited = (ReadOk & { readonly text: string }) | { readonly ok: false; readonly problems: readonly Problem[] }
 
 function facts(revision: Revision): object {
   return { revision: revision.number, etag: revision.etag }

@@ -2,9 +2,9 @@
  * routes.yaml on disk: read, watch, and replace as a whole.
  */
 import { type FSWatcher, watch } from 'node:fs'
-import { readlink } from 'node:fs/promises'
+import { readFile, readlink } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
-import { replaceFile } from './durable-write.ts'
+import { createFile, replaceFile, WriteFailure } from './durable-write.ts'
 import { identityOf, type Patience, type Reading, readNow, readSettled } from './settled-text.ts'
 
 /** How the file is watched. All in milliseconds. */
@@ -22,6 +22,54 @@ const BUNCH_MS = 20
 /** Beyond this many symbolic links in a row the system gives up too (ELOOP). */
 const MAX_LINKS = 40
 
+/** Where the table comes from. `TableFile` and `GivenTable` say what each method does. */
+export interface TableSource {
+  /** As the operator gave it; problems are printed with it. */
+  readonly name: string
+  readNow(): Promise<Reading>
+  readSettled(): Promise<Reading>
+  readBytes(): Promise<Buffer | null>
+  isAsRead(reading: Reading): Promise<boolean>
+  replace(text: string, expected: Buffer | null): Promise<void>
+  watch(onReading: (reading: Reading) => Promise<void>): void
+  close(): void
+}
+
+/** A table that was read once, as from standard input: it never changes, and can't be written to. */
+export class GivenTable implements TableSource {
+  readonly name: string
+  readonly #reading: Reading
+
+  constructor(name: string, text: string) {
+    this.name = name
+    this.#reading = { ok: true, text, identity: 'given' }
+  }
+
+  async readNow(): Promise<Reading> {
+    return this.#reading
+  }
+
+  async readSettled(): Promise<Reading> {
+    return this.#reading
+  }
+
+  async readBytes(): Promise<Buffer | null> {
+    return null
+  }
+
+  async isAsRead(): Promise<boolean> {
+    return true
+  }
+
+  /** @throws {WriteFailure} always: there is no file that an edit could survive in */
+  async replace(): Promise<void> {
+    throw new WriteFailure('read-only', 'was read from standard input, and an edit would be gone with the process')
+  }
+
+  watch(): void {}
+  close(): void {}
+}
+
 interface WatchedFolder {
   readonly watcher: FSWatcher
   readonly identity: string
@@ -33,7 +81,7 @@ interface WatchedFolder {
  * Watching is polling, and events only make it faster: events are lost on network file systems and bind mounts, when a folder
  * is replaced, and when the system has no watch left to give. So each doubt about an event costs at most `pollMs`.
  */
-export class TableFile {
+export class TableFile implements TableSource {
   /** As the operator gave it; problems are printed with it. */
   readonly name: string
   readonly #path: string
@@ -72,13 +120,18 @@ export class TableFile {
     return readSettled(this.#path, this.#times, this.#closed.signal)
   }
 
+  /** What the file holds, whatever it is; null where it can't be read. Never throws. */
+  readBytes(): Promise<Buffer | null> {
+    return readFile(this.#path).catch(() => null)
+  }
+
   /**
-   * Replaces the text, whole and durably, if it still is `expected`.
+   * Replaces the text, whole and durably, if it still is `expected`; null makes a file that is gone anew.
    * @throws {WriteFailure} nothing was replaced
    */
-  replace(text: string, expected: string): Promise<void> {
-    const bytes = Buffer.from(expected)
-    return replaceFile(this.#path, text, (current) => current.equals(bytes))
+  async replace(text: string, expected: Buffer | null): Promise<void> {
+    if (expected === null && (await identityOf(this.#path)) === 'error:ENOENT') await createFile(this.#path, text)
+    else await replaceFile(this.#path, text, (current) => expected !== null && current.equals(expected))
   }
 
   /**

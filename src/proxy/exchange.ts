@@ -60,6 +60,8 @@ export class Exchange {
   readonly matched: Match
   decision: Decision
   cache: CacheWord = '-'
+  /** The value of Cache-Status for an answer that passes the cache by, where clients are told; else null. */
+  cacheStatus: string | null = null
   /** Id of the server that answered, or was asked last; null before. */
   server: string | null = null
   failure: FailureCode | null = null

@@ -5,6 +5,7 @@ import type { Decision } from '../rules/exchange.ts'
 import { FAILURES, type FailureCode } from '../rules/failure.ts'
 import {
   interimFields,
+  type OriginMap,
   requestHead,
   responseFields,
   trailerFields,
@@ -16,7 +17,6 @@ import type { ServerState, UpstreamState, Upstreams } from '../state/upstreams.t
 import type { ClientExchange, Connection, WireFailure } from '../wire/client.ts'
 import type { ResponseHead } from '../wire/http1.ts'
 import { onceWritten } from '../wire/spent.ts'
-import type { Recorder } from './cache.ts'
 import type { Exchange } from './exchange.ts'
 import { Tunnel } from './tunnel.ts'
 
@@ -30,6 +30,16 @@ export interface ForwardParts {
   over(exchange: Exchange): void
   /** An upgraded connection stands (+1) or is gone (-1). */
   tunnels(change: 1 | -1): void
+}
+
+/** Takes a copy of an answer as it passes. */
+export interface Recorder {
+  /** @param fields of the head as the client gets them */
+  head(head: ResponseHead, fields: readonly string[]): void
+  body(piece: Buffer): void
+  end(): void
+  /** The answer broke off or was replaced: nothing of it is stored. */
+  abandon(): void
 }
 
 /** The forwarding of one exchange. It hears the upstream's answer and passes it on. */
@@ -151,13 +161,9 @@ export class Forward implements ClientExchange {
       this.#fallBack()
       return
     }
-    const bodiless = head.framing === 'none' || exchange.view.method === 'HEAD'
-    const chunked = head.framing === 'chunked' && !bodiless && exchange.req.httpVersionMinor === 1
-    let fields = responseFields(head.rawHeaders, chunked, head.minor, this.#upstream.origins)
-    // Clients that read it would wait for a body that a 204 never has.
-    if (head.status === 204 && head.contentLength > 0) fields = withoutLength(fields)
-    if (head.status === 426) fields.push(...upgradeFields(head.rawHeaders, !exchange.res.shouldKeepAlive))
-    this.#recorder?.head(head)
+    const fields = clientFields(exchange, head, this.#upstream.origins)
+    this.#recorder?.head(head, fields)
+    if (exchange.cacheStatus !== null) fields.push('Cache-Status', exchange.cacheStatus)
     if (exchange.upgrade !== null) exchange.res.shouldKeepAlive = false
     exchange.answer.begin(head.status, head.reason, fields)
   }
@@ -307,6 +313,17 @@ export class Forward implements ClientExchange {
     this.#settled = true
     this.#parts.over(this.#exchange)
   }
+}
+
+/** The fields of an upstream's answer as the client of an exchange gets them. */
+export function clientFields(exchange: Exchange, head: ResponseHead, origins: OriginMap | null): string[] {
+  const bodiless = head.framing === 'none' || exchange.view.method === 'HEAD'
+  const chunked = head.framing === 'chunked' && !bodiless && exchange.req.httpVersionMinor === 1
+  let fields = responseFields(head.rawHeaders, chunked, head.minor, origins)
+  // Clients that read it would wait for a body that a 204 never has.
+  if (head.status === 204 && head.contentLength > 0) fields = withoutLength(fields)
+  if (head.status === 426) fields.push(...upgradeFields(head.rawHeaders, !exchange.res.shouldKeepAlive))
+  return fields
 }
 
 /** Where a request or response keeps its forwarder: listeners are shared functions, none is made per exchange. */

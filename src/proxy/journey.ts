@@ -4,11 +4,12 @@
  *   1 listen -> 2 match -> 3 decide -> 4 cache -> 5 forward -> 6 answer -> 7 observe
  *
  * Every step is one call; every exchange ends in step 7. The decision is made once, from one revision of the table,
- * and the exchange keeps it to its end. Steps 5 to 7 go on in the callbacks of the forwarder: no promise, closure or
- * timer is made for an exchange here, since that would cost more than the steps themselves.
+ * and the exchange keeps it to its end. Steps 5 to 7 go on in the callbacks of the forwarder, or of the cache where it has
+ * taken the exchange: no promise, closure or timer is made for an exchange here, since that would cost more than the steps.
  */
 import { decide } from '../rules/decide.ts'
 import { matchRoute } from '../rules/match.ts'
+import type { Force } from '../state/force-token.ts'
 import type { LiveTable } from '../state/live-table.ts'
 import type { Measurements } from '../state/measurements.ts'
 import type { Upstreams } from '../state/upstreams.ts'
@@ -24,6 +25,8 @@ export interface JourneyParts {
   readonly measurements: Measurements
   readonly cache: ResponseCache
   readonly observer: Observer
+  /** Reads force tokens; null where none are taken. */
+  readonly force: Force | null
 }
 
 /** Takes each request through its seven steps. */
@@ -44,17 +47,16 @@ export class Journey {
 
   /** @param received what step 1, the listener, has read of the request */
   begin(received: Received): void {
-    const { live, cache, observer } = this.#parts
+    const { live, cache, observer, force } = this.#parts
     const revision = live.current
     const matched = matchRoute(revision.table, received.view) //                                  2 match
-    const decision = decide(revision.table, matched, received.view, isAvailable) //               3 decide
+    const forced = force === null ? null : force.upstreamFor(received.view, revision.table, Date.now())
+    const decision = decide(revision.table, matched, received.view, isAvailable, forced) //       3 decide
     const exchange = new Exchange(received, revision, matched, decision)
     observer.begun()
-    if (cache.answer(exchange)) {
-      //                                                                                          4 cache, 6 answer
-      observer.over(exchange) //                                                                  7 observe
-      return
-    }
+    const step = cache.answer(exchange) //                                                        4 cache, 5, 6
+    if (step === 'answered') observer.over(exchange) //                                           7 observe
+    if (step !== 'pass') return
     new Forward(this.#forwardParts, exchange, cache.recorder(exchange)).start() //                5 forward, 6, 7
   }
 }

@@ -43,11 +43,18 @@ export class Observer {
 
   over(exchange: Exchange): void {
     const { answer, decision, cache, failure } = exchange
-    const durationMs = performance.now() - exchange.startedMs
+    const nowMs = performance.now()
+    const durationMs = nowMs - exchange.startedMs
+    const { retries } = exchange
     this.#measurements.active--
-    const record: ExchangeRecord = { decision, status: answer.status, cache, failure, durationMs }
+    const record: ExchangeRecord = { decision, status: answer.status, cache, failure, durationMs, retries }
     this.#measurements.count(record)
+    if (this.#measurements.recent.wants(nowMs, failure !== null)) this.#remember(exchange, record)
     if (this.#accessLog !== null) this.#accessLog(logFields(exchange, durationMs))
+  }
+
+  #remember({ id, view, server, revision }: Exchange, record: ExchangeRecord): void {
+    this.#measurements.recent.add({ id, view, server, revision: revision.number, atMs: Date.now(), ...record })
   }
 }
 

@@ -2,7 +2,12 @@
  * The data plane of one process, put together: from the table in force to an engine.
  */
 import { BlockList, isIP } from 'node:net'
+import { sidesThatLost } from '../rules/cache-purge.ts'
+import { CacheControl } from '../state/cache-figures.ts'
+import type { RemoteStore } from '../state/cache-remote.ts'
 import { MemoryStore } from '../state/cache-store.ts'
+import { CacheTiers } from '../state/cache-tiers.ts'
+import { Force } from '../state/force-token.ts'
 import type { LiveTable } from '../state/live-table.ts'
 import { Measurements } from '../state/measurements.ts'
 import { Upstreams } from '../state/upstreams.ts'
@@ -18,7 +23,15 @@ export interface PlaneParts {
   /** Addresses and networks, `10.0.0.0/8`. */
   readonly trustedProxies: readonly string[]
   readonly memoryCacheBytes: number
+  /** The store that processes share; none by default. */
+  readonly remoteCache?: RemoteStore | null
+  /** Clients are told in Cache-Status (RFC 9211) what the cache did. Default false. */
+  readonly exposeCacheStatus?: boolean
+  /** And under which key. Default false. */
+  readonly exposeCacheKey?: boolean
   readonly accessLog: AccessLog | null
+  /** What force tokens are made with; null takes none. */
+  readonly forceSecret: string | null
 }
 
 /** One data plane. */
@@ -27,6 +40,7 @@ export interface Plane {
   readonly observer: Observer
   readonly measurements: Measurements
   readonly upstreams: Upstreams
+  readonly cache: CacheControl
 }
 
 /**
@@ -40,14 +54,30 @@ export function createPlane(parts: PlaneParts): Plane {
   const upstreams = new Upstreams()
   live.onPrepare((table) => upstreams.prepare(table))
   live.onApply((revision) => measurements.keepOnly(new Set(revision.table.routes.map((route) => route.id))))
-  const cache = new ResponseCache(new MemoryStore(parts.memoryCacheBytes))
   const observer = new Observer(measurements, parts.accessLog)
-  const journey = new Journey({ live, upstreams, measurements, cache, observer })
+  const tiers = new CacheTiers(new MemoryStore(parts.memoryCacheBytes), parts.remoteCache ?? null)
+  const cache = new ResponseCache({
+    tiers,
+    upstreams,
+    exposeStatus: parts.exposeCacheStatus ?? false,
+    exposeKey: parts.exposeCacheKey ?? false,
+    over: (exchange) => observer.over(exchange),
+  })
+  const control = new CacheControl(tiers, cache.counters, Date.now)
+  let { table } = live.current
+  live.onApply((revision) => {
+    // What a share that was taken back has answered must not outlive it.
+    for (const side of sidesThatLost(table, revision.table)) void control.purge(side, false)
+    table = revision.table
+  })
+  const { forceSecret } = parts
+  const force = forceSecret === null ? null : new Force(forceSecret, () => measurements.forceRefused++)
+  const journey = new Journey({ live, upstreams, measurements, cache, observer, force })
   const trusted = trustedList(parts.trustedProxies)
   const isTrusted = (address: string): boolean =>
     trusted !== null && isIP(address) !== 0 && trusted.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4')
   const engine = new Engine({ journey, observer, limits: parts.limits, isTrusted })
-  return { engine, observer, measurements, upstreams }
+  return { engine, observer, measurements, upstreams, cache: control }
 }
 
 /** @throws {RangeError} an entry that is no address and no network */

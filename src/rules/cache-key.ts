@@ -1,30 +1,17 @@
 /**
  * Cache keys (RFC 9111 section 2): method class, scheme, host, path and query as received, and what a route adds or leaves out.
  */
-import type { CacheRequest } from './cache-meta.ts'
-import { targetUri } from './cache-uri.ts'
+import { type RequestTarget, targetUri } from './cache-uri.ts'
 import { fieldValues } from './exchange.ts'
 import { cookieValue } from './request-parts.ts'
+import type { KeyRules } from './table.ts'
 
-/** How a route's keys differ from the URI. */
-export interface KeyRules {
-  /** Query parameters that count: all (null), all but some, or only some. Names are decoded. */
-  readonly query: { readonly kind: 'keep' | 'drop'; readonly names: ReadonlySet<string> } | null
-  /** Parameters of different names may stand in any order. Default false. */
-  readonly anyQueryOrder: boolean
-  /** Request fields that count, lower case. */
-  readonly headers: readonly string[]
-  /** Cookies that count. */
-  readonly cookies: readonly string[]
-}
-
-/** What a key belongs to besides the request. The upstream is '' where the sides of a split share their answers. */
+/** What a key belongs to besides the request. */
 export interface KeyScope {
-  readonly upstream: string
-  /** Of the route and upstream: another number is another key for everything. */
-  readonly generation: number
-  /** Id of the route, or '' for none. */
+  /** Id of the route. */
   readonly route: string
+  /** Its name, or '' where the sides of a split share their answers. */
+  readonly upstream: string
 }
 
 const SLASH = 0x2f
@@ -37,38 +24,44 @@ export function isLookedUp(method: string): boolean {
 }
 
 /** The part of a key that is the same for all requests of a route and upstream: worked out once, not per request. */
-export function keyPrefix({ upstream, generation, route }: KeyScope): string {
-  return `${route}\n${upstream}\n${generation}\nGET `
+export function keyPrefix({ route, upstream }: KeyScope): string {
+  return `${route}\n${upstream}\nGET `
 }
 
 /**
- * The key of a request for `isLookedUp` methods (and of a POST that is stored for them). Line feeds separate its parts; no
- * method, target or field value can hold one.
+ * The key of a request for `isLookedUp` methods (and of a POST that is stored for them): all variants of a resource lie
+ * under it. Line feeds separate its parts; no method, target or field value can hold one.
  */
-export function cacheKey(prefix: string, request: CacheRequest, rules: KeyRules | null): string {
+export function cacheKey(prefix: string, request: RequestTarget, rules: KeyRules | null): string {
   const { host, target } = request
   // Most requests: a path, and a host that is written in one way only. Nothing to take apart.
   const uri = target.charCodeAt(0) === SLASH && !ALIAS.test(host) ? host + target : fullUri(request)
   const key = `${prefix}${request.scheme}://${uri}`
-  return rules === null ? key : applyRules(key, request.rawHeaders, rules)
+  return rules === null || (rules.query === null && !rules.anyQueryOrder) ? key : withQuery(key, rules)
 }
 
-function fullUri(request: CacheRequest): string {
+function fullUri(request: RequestTarget): string {
   const { authority, target } = targetUri(request)
   return authority + target
 }
 
-function applyRules(key: string, rawHeaders: readonly string[], rules: KeyRules): string {
-  let extended = rules.query === null && !rules.anyQueryOrder ? key : withQuery(key, rules)
+/** Whether request fields or cookies count: then what is stored under a key are variants, always. */
+export function hasKeyParts(rules: KeyRules | null): rules is KeyRules {
+  return rules !== null && (rules.headers.length > 0 || rules.cookies.length > 0)
+}
+
+/** What a route's rules take from the request's fields: equal for two requests where all that counts is. */
+export function keyParts(rawHeaders: readonly string[], rules: KeyRules): string {
+  let parts = ''
   for (const name of rules.headers) {
     const lines = fieldValues(rawHeaders, name)
-    extended += `\nh:${name}${lines.length === 0 ? '' : `=${lines.map((line) => line.trim()).join(', ')}`}`
+    parts += `\nh:${name}${lines.length === 0 ? '' : `=${lines.map((line) => line.trim()).join(', ')}`}`
   }
   for (const name of rules.cookies) {
     const value = cookieValue(rawHeaders, name)
-    extended += `\nc:${name}${value === undefined ? '' : `=${value}`}`
+    parts += `\nc:${name}${value === undefined ? '' : `=${value}`}`
   }
-  return extended
+  return parts
 }
 
 function withQuery(key: string, rules: KeyRules): string {

@@ -1,7 +1,7 @@
 /**
  * The words of the cache: what it is asked, what comes back, what it knows of a stored answer, and the operator's settings.
  */
-import type { CacheSettings } from './table.ts'
+import type { CacheSettings, ForceWord } from './table.ts'
 
 /** A request as the cache sees it. */
 export interface CacheRequest {
@@ -80,22 +80,11 @@ export interface StoredHead {
   readonly rawHeaders: readonly string[]
 }
 
-/** What `mode: forced` may override only by its own word; Set-Cookie's word is `setCookie`. */
-export type ForceWord = 'no-store' | 'private' | 'authorization'
-
 /** A route's settings as the policy needs them. */
-export interface CachePolicySettings
-  extends Pick<CacheSettings, 'mode' | 'ttlMs' | 'staleWhileRevalidateMs' | 'staleIfErrorMs'> {
-  /** What `forced` overrides besides lifetimes. Default: none. */
-  readonly force: ReadonlySet<ForceWord>
-  /**
-   * An answer with Set-Cookie is not stored (`refuse`, the default), stored whole where a lifetime is explicit (`store`), or
-   * stored without the field (`strip`).
-   */
-  readonly setCookie: 'refuse' | 'store' | 'strip'
-  /** How long a stale answer is kept for validation and for failures, in milliseconds. Default an hour. */
-  readonly keepMs: number
-}
+export type CachePolicySettings = Pick<
+  CacheSettings,
+  'mode' | 'force' | 'setCookie' | 'ttlMs' | 'staleWhileRevalidateMs' | 'staleIfErrorMs' | 'keepMs'
+>
 
 /** The settings of a route that says no more than `cache: {}`. */
 export const DEFAULT_CACHE_POLICY: CachePolicySettings = Object.freeze({

@@ -3,13 +3,15 @@
  */
 import { parseCacheControl, parseRequestCacheControl, type ResponseDirectives } from './cache-control.ts'
 import { assumedLifetime, birthOf, explicitLifetime, type Lifetime, singleDate } from './cache-freshness.ts'
-import type { AnswerHead, CachePolicySettings, CacheRequest, ForceWord, StoredMeta } from './cache-meta.ts'
+import type { AnswerHead, CachePolicySettings, CacheRequest, StoredMeta } from './cache-meta.ts'
 import { targetedDirectives } from './cache-targeted.ts'
 import { resolveSameOrigin, targetUri } from './cache-uri.ts'
 import { varySpec } from './cache-vary.ts'
 import { isEntityTag } from './entity-tag.ts'
 import { fieldValues } from './exchange.ts'
+import { isOfConnection } from './field-kinds.ts'
 import { formatHttpDate } from './http-date.ts'
+import type { ForceWord } from './table.ts'
 
 /**
  * Why an answer is not stored.
@@ -243,21 +245,6 @@ function isUseful(meta: StoredMeta, nowMs: number): boolean {
   return meta.lifetime !== 'none' && meta.freshUntilMs + windowMs > nowMs
 }
 
-/** Never stored: the connection's own (RFC 9111 section 3.1, RFC 9110 section 7.6.1), and Age, which each reuse writes anew. */
-const NEVER_STORED: ReadonlySet<string> = new Set([
-  'age',
-  'connection',
-  'keep-alive',
-  'proxy-connection',
-  'proxy-authenticate',
-  'proxy-authentication-info',
-  'proxy-authorization',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-])
-
 /**
  * The fields of an answer as they are stored: order, case and number as received, less the hop-by-hop ones, those that
  * Connection names, Age, and `leaveOut`. Where Date is missing the time of receipt is added (RFC 9110 section 6.6.1).
@@ -272,7 +259,8 @@ export function storedFields(answer: AnswerHead, leaveOut: readonly string[]): s
   for (let i = 0; i < answer.rawHeaders.length; i += 2) {
     const name = answer.rawHeaders[i] as string
     const lower = name.toLowerCase()
-    if (NEVER_STORED.has(lower) || dropped.has(lower)) continue
+    // Each reuse writes Age anew; the fields of the connection are not part of the answer (RFC 9111 section 3.1).
+    if (lower === 'age' || isOfConnection(name) || dropped.has(lower)) continue
     hasDate ||= lower === 'date'
     kept.push(name, answer.rawHeaders[i + 1] as string)
   }

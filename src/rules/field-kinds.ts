@@ -80,3 +80,17 @@ export function kindOf(name: string): FieldKind {
   const lower = name.toLowerCase()
   return KINDS.get(lower) ?? (lower.startsWith(FORWARDED_PREFIX) ? 'forwarded' : 'end-to-end')
 }
+
+const OF_CONNECTION: ReadonlySet<FieldKind> = new Set([
+  'connection',
+  'hop-by-hop',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+])
+
+/** Whether a field belongs to the one connection it came over (RFC 9110 section 7.6.1), by its name in any case. */
+export function isOfConnection(name: string): boolean {
+  return OF_CONNECTION.has(kindOf(name))
+}

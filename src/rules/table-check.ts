@@ -15,11 +15,6 @@ type Path = readonly (string | number)[]
 /** Keys that are validated and compiled, and change nothing yet; with a value where only that value does nothing. */
 const NOT_ACTED_ON: readonly (readonly [path: string, value?: string])[] = [
   ['upstreams.*.health'],
-  ['routes.*.cache.staleWhileRevalidate'],
-  ['routes.*.cache.staleIfError'],
-  ['routes.*.cache.tags'],
-  ['routes.*.cache.mode', 'forced'],
-  ['routes.*.cache.shareAcrossUpstreams'],
   ['routes.*.fallback.methods', 'idempotent'],
   ['routes.*.fallback.methods', 'all'],
   ['routes.*.fallback.maxReplay'],
@@ -140,6 +135,22 @@ function routeFindings(said: Partial<RouteDocument>, path: Path, defaultUpstream
   const { percent = 0, from = defaultUpstream, to } = said
   if (sound([...path, 'percent']) && percent > 0 && from === to && to !== undefined) {
     findings.push(warning([...path, 'percent'], `from and to are both ${to}: percent moves nothing`))
+  }
+  if (isMap(said.cache) && sound([...path, 'cache'])) findings.push(...cacheFindings(said.cache, [...path, 'cache']))
+  return findings
+}
+
+function cacheFindings(said: NonNullable<RouteDocument['cache']>, path: Path): Finding[] {
+  const findings: Finding[] = []
+  if (said.mode === 'forced' && said.ttl === undefined) {
+    findings.push(warning([...path, 'mode'], 'without a ttl the lifetimes stay those that the answers give'))
+  }
+  if (said.force !== undefined && said.mode !== 'forced') {
+    findings.push(warning([...path, 'force'], 'nothing is forced', 'write mode: forced'))
+  }
+  const { query } = said.key ?? {}
+  if (query?.keep !== undefined && query.drop !== undefined) {
+    findings.push(error([...path, 'key', 'query'], 'expected keep or drop, not both'))
   }
   return findings
 }

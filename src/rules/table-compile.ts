@@ -8,7 +8,17 @@ import { type Origin, parseOrigin } from './origin.ts'
 import { type PathPattern, parsePattern } from './path.ts'
 import { type Condition, PREDICATES, type PredicateName } from './predicates.ts'
 import { parseSticky, type StickySource } from './sticky.ts'
-import type { CacheSettings, Fallback, HealthSettings, Route, Server, Table, TlsSettings, Upstream } from './table.ts'
+import type {
+  CacheSettings,
+  Fallback,
+  HealthSettings,
+  KeyRules,
+  Route,
+  Server,
+  Table,
+  TlsSettings,
+  Upstream,
+} from './table.ts'
 import type { RouteDocument, TableDocument, UpstreamDocument } from './table-schema.ts'
 import { parseDurationMs, parseSizeBytes } from './units.ts'
 
@@ -143,12 +153,26 @@ function compileFallback(said: NonNullable<RouteDocument['fallback']>): Fallback
 function compileCache(said: NonNullable<RouteDocument['cache']>): CacheSettings {
   return {
     mode: said.mode ?? 'rfc9111',
+    force: new Set(said.force),
+    setCookie: said.setCookie ?? 'refuse',
     ttlMs: ms(said.ttl),
     staleWhileRevalidateMs: ms(said.staleWhileRevalidate),
     staleIfErrorMs: ms(said.staleIfError),
+    keepMs: ms(said.keep) ?? 3_600_000,
     maxBodyBytes: bytes(said.maxBody) ?? 1024 * 1024,
     shareAcrossUpstreams: said.shareAcrossUpstreams ?? false,
+    key: said.key === undefined ? null : compileKey(said.key),
     tags: said.tags?.toLowerCase() ?? null,
+  }
+}
+
+function compileKey(said: NonNullable<NonNullable<RouteDocument['cache']>['key']>): KeyRules {
+  const { keep, drop } = said.query ?? {}
+  return {
+    query: keep ? { kind: 'keep', names: new Set(keep) } : drop ? { kind: 'drop', names: new Set(drop) } : null,
+    anyQueryOrder: said.anyQueryOrder ?? false,
+    headers: (said.headers ?? []).map((name) => name.toLowerCase()),
+    cookies: said.cookies ?? [],
   }
 }
 

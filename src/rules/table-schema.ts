@@ -81,14 +81,41 @@ const fallback = object({
   maxReplay: size.optional().describe('Bodies up to this size are kept for the replay. Default 64KiB.'),
 })
 
+const fieldName = checked(z.string(), flawOfFieldName)
+
+const cacheKey = object({
+  query: object({
+    keep: z.array(z.string()).optional().describe('Only these parameters count.'),
+    drop: z.array(z.string()).optional().describe('All parameters count but these.'),
+  }).optional(),
+  anyQueryOrder: z.boolean().optional().describe('Parameters may stand in any order. Default false.'),
+  headers: z.array(fieldName).optional().describe('Request fields that count.'),
+  cookies: z.array(checked(z.string(), flawOfCookieName)).optional().describe('Cookies that count.'),
+})
+
 const cache = object({
   mode: z.enum(['rfc9111', 'forced']).optional().describe('Default rfc9111: the answer is obeyed.'),
+  force: z
+    .array(z.enum(['no-store', 'private', 'authorization']))
+    .min(1)
+    .optional()
+    .describe('What mode forced overrides besides lifetimes. Default: nothing.'),
+  setCookie: z
+    .enum(['refuse', 'store', 'strip'])
+    .optional()
+    .describe('Answers with Set-Cookie: not stored (default), stored with an explicit lifetime, or stored without it.'),
   ttl: duration.optional().describe('Freshness where the answer gives none of its own.'),
-  staleWhileRevalidate: duration.optional(),
-  staleIfError: duration.optional(),
+  staleWhileRevalidate: duration
+    .optional()
+    .describe('A stale answer is served this long while it is refreshed, where the answer does not say.'),
+  staleIfError: duration
+    .optional()
+    .describe('A stale answer stands in for an error this long, where the answer does not say.'),
+  keep: duration.optional().describe('Stale answers are kept this long for validation and failures. Default 1h.'),
+  key: cacheKey.optional(),
   maxBody: size.optional().describe('Bodies above this size pass and are not stored. Default 1MiB.'),
   shareAcrossUpstreams: z.boolean().optional().describe('Let both sides answer for each other. Default false.'),
-  tags: checked(z.string(), flawOfFieldName).optional().describe('The answer field that carries tags.'),
+  tags: fieldName.optional().describe('The answer field that carries tags.'),
 })
 
 const stickyText = z.string().describe(`One of ${STICKY_FORMS.join(', ')}.`)
@@ -157,6 +184,10 @@ function flawOfProbePath(text: string): Flaw | null {
 
 function flawOfFieldName(text: string): Flaw | null {
   return TOKEN.test(text) ? null : { message: `${JSON.stringify(text)} is no field name` }
+}
+
+function flawOfCookieName(text: string): Flaw | null {
+  return TOKEN.test(text) ? null : { message: `${JSON.stringify(text)} is no cookie name` }
 }
 
 /** `preserve`, `upstream` or a name; a single label that nearly spells one of the words is taken for a slip. */

@@ -80,18 +80,44 @@ export interface Fallback {
   readonly maxReplayBytes: number
 }
 
+/** What `mode: forced` may override only by its own word; Set-Cookie's word is `setCookie`. */
+export type ForceWord = 'no-store' | 'private' | 'authorization'
+
+/** How a route's cache keys differ from the URI. */
+export interface KeyRules {
+  /** Query parameters that count: all (null), all but some, or only some. Names are decoded. */
+  readonly query: { readonly kind: 'keep' | 'drop'; readonly names: ReadonlySet<string> } | null
+  /** Parameters of different names may stand in any order. Default false. */
+  readonly anyQueryOrder: boolean
+  /** Request fields that count, lower case. */
+  readonly headers: readonly string[]
+  /** Cookies that count. */
+  readonly cookies: readonly string[]
+}
+
 /** The cache settings of a route. */
 export interface CacheSettings {
   /** `rfc9111` (default) obeys the answer; `forced` is the operator's word against the upstream's. */
   readonly mode: 'rfc9111' | 'forced'
+  /** What `forced` overrides besides lifetimes. Default: nothing. */
+  readonly force: ReadonlySet<ForceWord>
+  /**
+   * An answer with Set-Cookie is not stored (`refuse`, the default), stored whole where a lifetime is explicit (`store`), or
+   * stored without the field (`strip`).
+   */
+  readonly setCookie: 'refuse' | 'store' | 'strip'
   /** Freshness in milliseconds where the answer gives none of its own, or null. */
   readonly ttlMs: number | null
   readonly staleWhileRevalidateMs: number | null
   readonly staleIfErrorMs: number | null
+  /** How long a stale answer is kept for validation and for failures, in milliseconds. Default an hour. */
+  readonly keepMs: number
   /** Bodies above this many bytes pass and are not stored. Default 1 MiB. */
   readonly maxBodyBytes: number
   /** Lets the two sides of the split answer for each other. Default false. */
   readonly shareAcrossUpstreams: boolean
+  /** What counts besides the URI, or of it; null for the URI as received. */
+  readonly key: KeyRules | null
   /** The response field that carries tags, lower case, or null. */
   readonly tags: string | null
 }

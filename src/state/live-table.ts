@@ -7,7 +7,7 @@ import type { Problem } from '../rules/table-text.ts'
 
 /** One version of the table. Immutable. */
 export interface Revision {
-  /** Counts up from 1. */
+  /** Counts up from 1, across restarts where a history is kept. */
   readonly number: number
   /** A strong entity tag with its quotes: the number and a hash of the text. */
   readonly etag: string
@@ -38,8 +38,9 @@ export class LiveTable {
   readonly #preparers: Preparer[] = []
   readonly #listeners: ((revision: Revision) => void)[] = []
 
-  constructor(table: Table, text: string, nowMs: number) {
-    this.#current = revisionOf(1, table, text, nowMs)
+  /** @param number of the revision, where it goes on from earlier ones */
+  constructor(table: Table, text: string, nowMs: number, number = 1) {
+    this.#current = revisionOf(number, table, text, nowMs)
   }
 
   get current(): Revision {
@@ -95,6 +96,11 @@ export class LiveTable {
 }
 
 function revisionOf(number: number, table: Table, text: string, nowMs: number): Revision {
+  return Object.freeze({ number, etag: etagOf(number, text), table, text, appliedAtMs: nowMs })
+}
+
+/** The entity tag of a revision: the same number and text have the same one in every process. */
+export function etagOf(number: number, text: string): string {
   const hash = createHash('sha256').update(text).digest('hex').slice(0, 12)
-  return Object.freeze({ number, etag: `"${number}-${hash}"`, table, text, appliedAtMs: nowMs })
+  return `"${number}-${hash}"`
 }

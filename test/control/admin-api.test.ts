@@ -5,6 +5,8 @@ import { chmod, writeFile } from 'node:fs/promises'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { type AdminRig, adminRig, type Reply, TABLE } from './rig.ts'
 
+const LIVE = expect.objectContaining({ exchanges: 0, lastMinute: null, lastFiveMinutes: null })
+
 let at: AdminRig
 let readiness = { ready: true, reasons: [] as string[] }
 
@@ -32,7 +34,7 @@ test('GET /routes lists what the table says, with figures and the tag of the rev
   const reply = await at.ask('GET', '/routes')
   expect(reply.status).toBe(200)
   expect(reply.headers.etag).toBe(at.live.current.etag)
-  expect(reply.json).toMatchObject({ revision: 1, default: 'legacy', live: { unclaimed: { exchanges: 1 } } })
+  expect(reply.json).toMatchObject({ revision: 1, default: 'legacy', live: { unclaimed: { exchanges: 0 } } })
   expect(reply.json.routes).toEqual([
     {
       id: 'gtin-lookup',
@@ -41,10 +43,10 @@ test('GET /routes lists what the table says, with figures and the tag of the rev
       percent: 5,
       sticky: ['cookie:sid', 'header:x-client-id'],
       order: 1,
-      live: { exchanges: 7 },
+      live: LIVE,
     },
-    { id: 'search', match: { path: '/search' }, to: 'gtin', percent: 100, order: 2, live: { exchanges: 7 } },
-    { id: 'reviews', match: { path: '/reviews/*' }, to: 'gtin', percent: 0, order: 3, live: { exchanges: 7 } },
+    { id: 'search', match: { path: '/search' }, to: 'gtin', percent: 100, order: 2, live: LIVE },
+    { id: 'reviews', match: { path: '/reviews/*' }, to: 'gtin', percent: 0, order: 3, live: LIVE },
   ])
 })
 
@@ -76,9 +78,7 @@ test('PATCH moves the percentage in file and table, and answers with the route a
   expect(audit?.fields).toMatchObject({
     author: 'anonymous',
     reason: 'p99 fine',
-    route: 'gtin-lookup',
-    before: 5,
-    percent: 25,
+    changes: [{ what: 'route', name: 'gtin-lookup', keys: [{ key: 'percent', before: 5, after: 25 }] }],
     changed: true,
     revision: 2,
   })
@@ -90,14 +90,23 @@ test('PATCH takes application/json too, and what stands already keeps the revisi
   expect(reply.json.revision).toBe(1)
 })
 
-test('If-Match of another revision gets 412 with what stands now', async () => {
+test('If-Match of another revision gets 412 with what has changed since', async () => {
   const { etag } = (await at.ask('GET', '/routes/gtin-lookup')).headers
   expect((await patch('gtin-lookup', { percent: 6 }, { 'If-Match': etag as string })).status).toBe(200)
   const reply = await patch('gtin-lookup', { percent: 7 }, { 'If-Match': etag as string })
-  expect(problem(reply, 412, 'outdated')).toMatchObject({ revision: 2, etag: at.live.current.etag, percent: 6 })
+  const { difference, ...said } = problem(reply, 412, 'outdated')
+  expect(said).toMatchObject({ revision: 2, etag: at.live.current.etag })
+  expect(difference).toMatchObject({
+    since: 1,
+    changes: [{ what: 'route', name: 'gtin-lookup', keys: [{ key: 'percent', before: 5, after: 6 }] }],
+  })
+  expect(difference.diff).toContain('-    percent: 5 ')
+  expect(difference.diff).toContain('+    percent: 6 ')
   expect(reply.headers.etag).toBe(at.live.current.etag)
   problem(await patch('gtin-lookup', { percent: 7 }, { 'If-Match': `W/${reply.headers.etag}` }), 412, 'outdated')
   problem(await patch('gtin-lookup', { percent: 7 }, { 'If-Match': '2' }), 400, 'malformed-field')
+  const unknown = await patch('gtin-lookup', { percent: 7 }, { 'If-Match': '"9-beef"' })
+  expect(problem(unknown, 412, 'outdated').difference).toBeNull()
   expect((await patch('gtin-lookup', { percent: 7 }, { 'If-Match': '*' })).json.revision).toBe(3)
 })
 
@@ -109,8 +118,7 @@ test('fifty clients that each raise what they have read lose nothing', async () 
       const reply = await patch('gtin-lookup', { percent: seen.json.percent + 1 }, headers)
       if (reply.status === 200) return reply.json.revision as number
       expect(reply.status).toBe(412)
-      // A 412 tells what stands now: no second GET is needed.
-      seen = reply
+      seen = await at.ask('GET', '/routes/gtin-lookup')
     }
   }
   const revisions = await Promise.all(Array.from({ length: 50 }, raise))
@@ -119,31 +127,41 @@ test('fifty clients that each raise what they have read lose nothing', async () 
 })
 
 test.each([
-  [{ percent: '25' }, [{ pointer: '/percent', detail: 'expected a number', hint: 'write 25' }]],
-  [{ percent: '5 %' }, [{ pointer: '/percent', detail: 'expected a number', hint: 'write 5' }]],
-  [{ percent: null }, [{ pointer: '/percent', detail: 'expected a number' }]],
+  [
+    { percent: '25' },
+    [{ pointer: '/percent', detail: 'expected number, received string', hint: 'write 25, not "25"' }],
+  ],
+  [
+    { percent: '5 %' },
+    [{ pointer: '/percent', detail: 'expected number, received string', hint: 'write 5, not "5 %"' }],
+  ],
   [{ percent: 101 }, [{ pointer: '/percent', detail: 'expected a percent from 0 to 100' }]],
   [{ percent: -0.5 }, [{ pointer: '/percent', detail: 'expected a percent from 0 to 100' }]],
   [{ percent: 0.00001 }, [{ pointer: '/percent', detail: 'expected a percent with at most 4 decimals' }]],
+  [{ precent: 5 }, [{ pointer: '/precent', detail: 'unknown key', hint: 'did you mean `percent`?' }]],
+  [{ match: null }, [{ pointer: '/match', detail: 'this key is missing' }]],
+  [{ __proto__: null, 'a/b~c': 1, constructor: 2 }, ['/a~1b~0c', '/constructor'].map(unknownKey)],
   [
-    { precent: 5 },
+    { to: 'gtni', sticky: 'cooki:sid' },
     [
-      { pointer: '/precent', detail: 'unknown member', hint: 'did you mean `percent`?' },
-      { pointer: '', detail: 'expected the member percent' },
+      { pointer: '/to', detail: 'there is no upstream "gtni"', hint: 'did you mean `gtin`?' },
+      { pointer: '/sticky', detail: expect.stringContaining('"cooki:sid" is none of'), hint: expect.any(String) },
     ],
   ],
   [
-    { percent: 5, to: 'legacy', 'a/b~c': 1 },
-    [
-      { pointer: '/to', detail: 'only percent can be changed here', hint: 'edit the table file' },
-      { pointer: '/a~1b~0c', detail: 'unknown member' },
-    ],
+    { id: 'other' },
+    [{ pointer: '/id', detail: expect.stringContaining('as the path says'), hint: expect.any(String) }],
   ],
   [[5], [{ pointer: '', detail: 'expected an object such as {"percent": 25}' }]],
 ])('PATCH %j is invalid, with each error at its pointer', async (body, errors) => {
   expect(problem(await patch('gtin-lookup', JSON.stringify(body)), 422, 'invalid').errors).toEqual(errors)
   expect(at.live.current.number).toBe(1)
+  expect(await at.text()).toBe(TABLE)
 })
+
+function unknownKey(pointer: string) {
+  return { pointer, detail: 'unknown key' }
+}
 
 test('malformed bodies get 400 with their position', async () => {
   const reply = await patch('gtin-lookup', '{\n "percent": 5,\n}')
@@ -215,13 +233,13 @@ test('paths that are none get 404, methods that are none 405 with those that are
     expect((await at.ask('GET', path)).status, path).toBe(404)
   }
   problem(await at.ask('GET', '/nowhere'), 404, 'not-found')
-  const reply = await at.ask('DELETE', '/routes/search')
+  const reply = await at.ask('DELETE', '/routes')
   problem(reply, 405, 'method-not-allowed')
-  expect(reply.headers.allow?.split(', ').sort()).toEqual(['GET', 'HEAD', 'PATCH'])
+  expect(reply.headers.allow?.split(', ').sort()).toEqual(['GET', 'HEAD', 'POST'])
   problem(await at.ask('GET', '/explain'), 405, 'method-not-allowed')
   problem(await at.ask('PURGE', '/routes'), 501, 'not-implemented')
   const options = await at.ask('OPTIONS', '/routes')
-  expect([options.status, options.headers.allow]).toEqual([200, 'HEAD, GET'])
+  expect([options.status, options.headers.allow]).toEqual([200, 'HEAD, GET, POST'])
 })
 
 test('what fails inside is logged and says nothing outside', async () => {

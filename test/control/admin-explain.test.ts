@@ -30,7 +30,7 @@ let at: AdminRig
 let open = true
 
 beforeAll(async () => {
-  at = await adminRig({ isAvailable: (name) => name !== 'gtin' || open }, TABLE)
+  at = await adminRig({ isAvailable: (name) => name !== 'gtin' || open, text: TABLE })
 })
 afterAll(() => at.close())
 
@@ -106,7 +106,7 @@ test.each([
   [{ url: 'ftp://a/b' }, ['/url']],
   [{ url: 'http:///b' }, ['/url']],
   [{ url: '/a b' }, ['/url']],
-  [{ url: 5, method: 'G T', chance: 1, clientAddress: 'home' }, ['/method', '/url', '/clientAddress', '/chance']],
+  [{ url: 5, method: 'G T', chance: 1, clientAddress: 'home' }, ['/url', '/method', '/clientAddress', '/chance']],
   [{ url: '/', headers: 'a: b' }, ['/headers']],
   [{ url: '/', headers: [['a'], ['b', 'c'], ['d e', 'f']] }, ['/headers/0', '/headers/2']],
   [{ url: '/', headers: { 'a/b': 'x', c: 'y\r\nz', d: [1] } }, ['/headers/a~1b', '/headers/c', '/headers/d']],

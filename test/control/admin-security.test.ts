@@ -4,7 +4,8 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { afterEach, expect, test } from 'vitest'
-import { tokenOf, whyNotBind } from '../../src/control/admin-security.ts'
+import { whyNotBind } from '../../src/control/admin-security.ts'
+import { tokenOf } from '../../src/control/tokens.ts'
 import { type AdminRig, adminRig } from './rig.ts'
 
 let at: AdminRig

@@ -8,11 +8,19 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createAdmin } from '../../src/control/admin-api.ts'
 import type { AdminParts } from '../../src/control/admin-context.ts'
+import { Gate } from '../../src/control/admin-security.ts'
 import type { ControlLog } from '../../src/control/control-log.ts'
+import { History } from '../../src/control/history.ts'
 import { Operations } from '../../src/control/operations.ts'
 import { TableFile, type WatchTimes } from '../../src/control/table-file.ts'
+import { type AdminToken, TokenBook } from '../../src/control/tokens.ts'
 import { readTable } from '../../src/rules/table-text.ts'
+import { CacheControl, newCounters } from '../../src/state/cache-figures.ts'
+import { MemoryStore } from '../../src/state/cache-store.ts'
+import { CacheTiers } from '../../src/state/cache-tiers.ts'
 import { LiveTable } from '../../src/state/live-table.ts'
+import { Measurements } from '../../src/state/measurements.ts'
+import { Upstreams } from '../../src/state/upstreams.ts'
 
 /** Comments and odd spacing everywhere: whatever an edit touches beyond its number shows. */
 export const TABLE = `# The table of the catalog.   Two spaces stay  two.
@@ -71,27 +79,34 @@ export interface Rig {
   readonly path: string
   readonly folder: string
   readonly live: LiveTable
+  readonly history: History
   readonly operations: Operations
   readonly lines: LogLine[]
   text(): Promise<string>
   close(): Promise<void>
 }
 
-/** A table file, the table in force, and the operations on both. The file is not watched until `operations.watch()`. */
-export async function rig(text = TABLE, times: WatchTimes = QUICK): Promise<Rig> {
+/**
+ * A table file, the table in force, and the operations on both. The file is not watched until `operations.watch()`, and
+ * revisions are kept in memory unless `keeps` says otherwise.
+ */
+export async function rig(text = TABLE, times: WatchTimes = QUICK, keeps: 'memory' | 'disk' = 'memory'): Promise<Rig> {
   const { path: dir, remove } = await folder()
   const path = join(dir, 'routes.yaml')
   await writeFile(path, text)
   const read = readTable(text, path)
   if (!read.ok) throw new Error(JSON.stringify(read.problems))
-  const live = new LiveTable(read.table, text, 1_000)
+  const history = new History(keeps === 'disk' ? path : null)
+  const { number, atMs } = history.start(text, 1_000)
+  const live = new LiveTable(read.table, text, atMs, number)
   const lines: LogLine[] = []
-  const operations = new Operations({ live, file: new TableFile(path, times), log: logInto(lines), now: () => 2_000 })
+  const file = new TableFile(path, times)
+  const operations = new Operations({ live, file, history, log: logInto(lines), now: () => 2_000 })
   const close = async () => {
     await operations.close()
     await remove()
   }
-  return { path, folder: dir, live, operations, lines, text: () => readFile(path, 'utf8'), close }
+  return { path, folder: dir, live, history, operations, lines, text: () => readFile(path, 'utf8'), close }
 }
 
 export interface Reply {
@@ -113,18 +128,36 @@ export interface AdminRig extends Rig {
   ask(method: string, path: string, how?: Ask): Promise<Reply>
 }
 
+/** A cache in memory that nothing fills. */
+export function memoryCache(): CacheControl {
+  return new CacheControl(new CacheTiers(new MemoryStore(1_000_000), null), newCounters(), () => 2_000)
+}
+
+/** What a rig is told beside the admin API's parts. */
+export interface AdminRigOptions extends Partial<AdminParts> {
+  readonly tokens?: readonly AdminToken[]
+  readonly text?: string
+  readonly keeps?: 'memory' | 'disk'
+}
+
 /** The admin API over a rig. */
-export async function adminRig(parts: Partial<AdminParts> = {}, text = TABLE): Promise<AdminRig> {
-  const base = await rig(text)
+export async function adminRig({ tokens = [], text, keeps, ...parts }: AdminRigOptions = {}): Promise<AdminRig> {
+  const base = await rig(text, QUICK, keeps)
+  const upstreams = new Upstreams()
+  base.live.onPrepare((table) => upstreams.prepare(table))
+  const now = parts.now ?? (() => 61_000)
   const { handler } = createAdmin({
     live: base.live,
     operations: base.operations,
+    history: base.history,
     isReady: () => ({ ready: true, reasons: [] }),
-    measurements: { routeFigures: (id) => ({ exchanges: id === null ? 1 : 7 }) },
+    measurements: new Measurements(),
+    upstreams,
+    cache: memoryCache(),
     log: logInto(base.lines),
-    tokens: [],
+    gate: new Gate(new TokenBook(tokens), now),
     chance: () => 0.5,
-    now: () => 61_000,
+    now,
     ...parts,
   })
   const server = createServer(handler)

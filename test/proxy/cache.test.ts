@@ -131,7 +131,6 @@ test.each([
   ['no-cache', 'Cache-Control: no-cache\r\n'],
   ['no-store', 'Cache-Control: no-store\r\n'],
   ['Pragma', 'Pragma: no-cache\r\n'],
-  ['a range', 'Range: bytes=0-1\r\n'],
 ])('a request with %s goes to the upstream', async (_, more) => {
   says = 'Cache-Control: max-age=60\r\n'
   const path = fresh('c')

@@ -2,11 +2,12 @@
  * Cache keys: what counts, byte for byte, and what a route adds or leaves out (RFC 9111 section 2).
  */
 import { describe, expect, test } from 'vitest'
-import { cacheKey, isLookedUp, type KeyRules, keyPrefix } from '../../src/rules/cache-key.ts'
+import { cacheKey, hasKeyParts, isLookedUp, keyParts, keyPrefix } from '../../src/rules/cache-key.ts'
 import type { CacheRequest } from '../../src/rules/cache-meta.ts'
-import { request } from './cache-make.ts'
+import type { KeyRules } from '../../src/rules/table.ts'
+import { raw, request } from './cache-make.ts'
 
-const PREFIX = keyPrefix({ route: 'r', upstream: 'gtin', generation: 3 })
+const PREFIX = keyPrefix({ route: 'r', upstream: 'gtin' })
 const rules = (over: Partial<KeyRules>): KeyRules => ({
   query: null,
   anyQueryOrder: false,
@@ -14,12 +15,11 @@ const rules = (over: Partial<KeyRules>): KeyRules => ({
   cookies: [],
   ...over,
 })
-const key = (over: Partial<CacheRequest> = {}, by: KeyRules | null = null, lines: string[] = []) =>
-  cacheKey(PREFIX, request(lines, over), by)
+const key = (over: Partial<CacheRequest> = {}, by: KeyRules | null = null) => cacheKey(PREFIX, request([], over), by)
 const target = (text: string, by: Partial<KeyRules>) => key({ target: text }, rules(by)).split('shop.test')[1]
 
-test('route, upstream, generation, method class, scheme, host, path and query', () => {
-  expect(key()).toBe('r\ngtin\n3\nGET http://shop.test/p?q=1')
+test('route, upstream, method class, scheme, host, path and query', () => {
+  expect(key()).toBe('r\ngtin\nGET http://shop.test/p?q=1')
 })
 
 test('GET and HEAD are looked up, and share a key', () => {
@@ -40,11 +40,9 @@ describe('another key', () => {
     [{ target: '//p?q=1' }],
   ])('%j', (over) => expect(key(over)).not.toBe(key()))
 
-  test.each([
-    [{ route: 'x', upstream: 'gtin', generation: 3 }],
-    [{ route: 'r', upstream: 'legacy', generation: 3 }],
-    [{ route: 'r', upstream: 'gtin', generation: 4 }],
-  ])('%j', (scope) => expect(keyPrefix(scope)).not.toBe(PREFIX))
+  test.each([[{ route: 'x', upstream: 'gtin' }], [{ route: 'r', upstream: 'legacy' }]])('%j', (scope) =>
+    expect(keyPrefix(scope)).not.toBe(PREFIX),
+  )
 })
 
 describe('the same key', () => {
@@ -76,11 +74,20 @@ describe('fields and cookies', () => {
   const by = rules({ headers: ['x-tenant'], cookies: ['lang'] })
   test.each([[['X-Tenant: a', 'Cookie: lang=de; sid=1']], [['x-tenant:  a', 'Cookie: sid=2; lang=de']]])(
     '%j',
-    (lines) => expect(key({}, by, lines)).toBe(`${key()}\nh:x-tenant=a\nc:lang=de`),
+    (lines) => expect(keyParts(raw(...lines), by)).toBe('\nh:x-tenant=a\nc:lang=de'),
   )
 
   test('absent and empty differ', () => {
-    expect(key({}, by, [])).toBe(`${key()}\nh:x-tenant\nc:lang`)
-    expect(key({}, by, ['X-Tenant:', 'Cookie: lang='])).toBe(`${key()}\nh:x-tenant=\nc:lang=`)
+    expect(keyParts([], by)).toBe('\nh:x-tenant\nc:lang')
+    expect(keyParts(raw('X-Tenant:', 'Cookie: lang='), by)).toBe('\nh:x-tenant=\nc:lang=')
+  })
+
+  test('they are no part of the key that finds all variants', () => {
+    expect(key({}, by)).toBe(key())
+    expect([hasKeyParts(by), hasKeyParts(rules({ anyQueryOrder: true })), hasKeyParts(null)]).toEqual([
+      true,
+      false,
+      false,
+    ])
   })
 })

@@ -81,9 +81,13 @@ test('a route that says little has the defaults', () => {
     fallback: { on: new Set(['connect', 'timeout', 502, 503, 504]), methods: 'safe', maxReplayBytes: 65_536 },
     cache: {
       mode: 'rfc9111',
+      force: new Set(),
+      setCookie: 'refuse',
       ttlMs: null,
       staleWhileRevalidateMs: null,
       staleIfErrorMs: null,
+      keepMs: 3_600_000,
+      key: null,
       maxBodyBytes: 1_048_576,
       shareAcrossUpstreams: false,
       tags: null,
@@ -104,7 +108,9 @@ routes:
     sticky: [cookie:sid, param:x, request]
     ambiguousPaths: allow
     fallback: { on: [404], methods: all, maxReplay: 1KiB }
-    cache: { ttl: 1m, staleWhileRevalidate: 30s, staleIfError: 1h, maxBody: 2MiB, tags: Surrogate-Key }
+    cache:
+      { ttl: 1m, staleWhileRevalidate: 30s, staleIfError: 1h, keep: 1d, maxBody: 2MiB, tags: Surrogate-Key, setCookie: strip,
+        mode: forced, force: [private], key: { query: { drop: [utm] }, anyQueryOrder: true, headers: [X-Tenant], cookies: [Lang] } }
 `).routes
   expect(route).toMatchObject({
     path: { text: '/a/:x', segments: ['a', null], params: ['x'] },
@@ -118,8 +124,18 @@ routes:
       ttlMs: 60_000,
       staleWhileRevalidateMs: 30_000,
       staleIfErrorMs: 3_600_000,
+      keepMs: 86_400_000,
       maxBodyBytes: 2_097_152,
       tags: 'surrogate-key',
+      setCookie: 'strip',
+      mode: 'forced',
+      force: new Set(['private']),
+      key: {
+        query: { kind: 'drop', names: new Set(['utm']) },
+        anyQueryOrder: true,
+        headers: ['x-tenant'],
+        cookies: ['Lang'],
+      },
     },
   })
   expect(route?.sticky.map((source) => source.text)).toEqual(['cookie:sid', 'param:x', 'request'])

@@ -1,0 +1,135 @@
+/**
+ * The command line as a client of the admin API: one request, its answer, and what went wrong in words.
+ */
+import { request as httpRequest, type IncomingMessage } from 'node:http'
+import { request as httpsRequest } from 'node:https'
+import { CommandError, EXIT, type Io, printable } from './io.ts'
+
+/** An answer of the proxy. */
+export interface Answer {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>
+  readonly text: string
+  /** The body as JSON; null where it is none. What is asked of it is checked by whoever prints it. */
+  // biome-ignore lint/suspicious/noExplicitAny: answers have the shapes that docs/admin-api.md gives them
+  readonly json: any
+}
+
+/** What goes with a request. */
+export interface Ask {
+  readonly body?: unknown
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+const DEFAULT_ADMIN = '127.0.0.1:8081'
+
+/** A running proxy, found by `--admin` or BANYAN_ADMIN, asked with the token in BANYAN_TOKEN. */
+export class AdminClient {
+  readonly #base: URL
+  readonly #token: string | null
+  readonly #timeoutMs: number
+
+  /**
+   * @param address of the admin API, `HOST:PORT` or a URL; undefined for the environment's
+   * @throws {CommandError} it is no address
+   */
+  constructor(address: string | undefined, io: Io) {
+    const text = address ?? io.env.BANYAN_ADMIN ?? DEFAULT_ADMIN
+    const url = URL.parse(/^https?:\/\//.test(text) ? text : `http://${text}`)
+    if (url === null)
+      throw new CommandError(EXIT.usage, `'${text}' is no address of an admin API (as in ${DEFAULT_ADMIN})`)
+    this.#base = url
+    this.#token = io.env.BANYAN_TOKEN ?? null
+    this.#timeoutMs = io.timeoutMs
+  }
+
+  /**
+   * Asks, and returns what was answered with a status below 400.
+   * @throws {CommandError} no answer, or a refusal in the proxy's own words
+   */
+  async ask(method: string, path: string, { body, headers = {} }: Ask = {}): Promise<Answer> {
+    const answer = await this.#send(method, path, body, headers)
+    if (answer.status < 400) return answer
+    throw refusal(answer)
+  }
+
+  #send(method: string, path: string, body: unknown, more: Readonly<Record<string, string>>): Promise<Answer> {
+    const url = new URL(path, this.#base)
+    // As bytes: node:http would write a text in one piece with the head, and the head's Latin-1 as UTF-8.
+    const bytes = body === undefined ? null : Buffer.from(JSON.stringify(body))
+    const headers = {
+      Accept: 'application/json, application/problem+json, */*;q=0.1',
+      ...(bytes === null ? {} : { 'Content-Type': 'application/json', 'Content-Length': String(bytes.length) }),
+      ...(this.#token === null ? {} : { Authorization: `Bearer ${this.#token}` }),
+      ...more,
+    }
+    const send = url.protocol === 'https:' ? httpsRequest : httpRequest
+    return new Promise((resolve, reject) => {
+      const signal = AbortSignal.timeout(this.#timeoutMs)
+      const fail = (error: Error): void => reject(unreachable(this.#base, signal.aborted ? 'no answer in time' : error))
+      const req = send(url, { method, headers, agent: false, signal }, (res) => void read(res).then(resolve, fail))
+      req.on('error', fail)
+      req.end(bytes ?? undefined)
+    })
+  }
+}
+
+async function read(res: IncomingMessage): Promise<Answer> {
+  const pieces: Buffer[] = []
+  for await (const piece of res) pieces.push(piece as Buffer)
+  const text = Buffer.concat(pieces).toString('utf8')
+  return { status: res.statusCode ?? 0, headers: res.headers, text, json: jsonOf(res, text) }
+}
+
+function jsonOf(res: IncomingMessage, text: string): unknown {
+  if (!/\bjson\b/.test(res.headers['content-type'] ?? '')) return null
+  try {
+    return JSON.parse(text)
+  } catch {
+    return null
+  }
+}
+
+function unreachable(base: URL, why: Error | string): CommandError {
+  const code = typeof why === 'string' ? null : ((why as NodeJS.ErrnoException).code ?? null)
+  const reason = typeof why === 'string' ? why : code === 'ECONNREFUSED' ? 'nobody listens there' : why.message || code
+  const hint = 'is banyan running? --admin or BANYAN_ADMIN say where'
+  return new CommandError(EXIT.unreachable, `no answer from the admin API at ${base.origin}: ${reason} (${hint})`)
+}
+
+function refusal({ status, json, text }: Answer): CommandError {
+  const problem = (json ?? {}) as {
+    type?: string
+    title?: string
+    detail?: string
+    errors?: unknown
+    problems?: unknown
+    hint?: string
+  }
+  const said = problem.detail ?? problem.title ?? (text.slice(0, 200) || 'without a word')
+  const more = [...lines(problem.errors), ...lines(problem.problems)].map((line) => `\n  ${line}`).join('')
+  const hint = problem.hint === undefined ? '' : ` (${problem.hint})`
+  return new CommandError(
+    codeOf(status, problem.type),
+    `${printable(said)}${hint}${status >= 500 ? ` [${status}]` : ''}${more}`,
+    json,
+  )
+}
+
+function codeOf(status: number, type: string | undefined): CommandError['code'] {
+  // No other token would help.
+  if (type === 'urn:banyan:problem:table-read-only') return EXIT.refused
+  if (status === 401 || status === 403 || status === 429) return EXIT.notLetIn
+  if (status === 412 || status === 428) return EXIT.outdated
+  return EXIT.refused
+}
+
+/** Errors of a body and problems of a table, each on a line. */
+function lines(list: unknown): string[] {
+  if (!Array.isArray(list)) return []
+  return (list as Record<string, unknown>[]).map((one) => {
+    const place = one.line === undefined ? String(one.pointer ?? '') : `${one.file}:${one.line}:${one.column}`
+    const hint = one.hint === undefined ? '' : ` (${one.hint})`
+    return printable(`${place === '' ? '' : `${place}: `}${one.detail ?? one.message}${hint}`)
+  })
+}

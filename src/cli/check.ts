@@ -1,0 +1,62 @@
+/**
+ * `banyan check`: every error of a table with its line, a caret and a hint, as a good compiler prints them. Needs no proxy.
+ */
+import { formatProblems, type Problem, readTable } from '../rules/table-text.ts'
+import { type Command, type Given, JSON_FLAG } from './command.ts'
+import { CommandError, EXIT, type ExitCode, type Io, jsonText, paint } from './io.ts'
+
+export const check: Command = {
+  name: 'check',
+  usage: '[FILE]',
+  summary: 'check a table and report every error in it',
+  about: 'FILE is routes.yaml where none is given; - reads standard input. Exit 1 where the table is invalid.',
+  examples: ['banyan check', 'banyan check deploy/routes.yaml --json', 'git show main:routes.yaml | banyan check -'],
+  flags: JSON_FLAG,
+  counts: [0, 1],
+  run: runCheck,
+}
+
+function runCheck(given: Given, io: Io): ExitCode {
+  const file = given.args[0] ?? 'routes.yaml'
+  const text = textOf(file, io)
+  const name = file === '-' ? 'stdin' : file
+  const read = readTable(text, name)
+  const problems = read.ok ? read.warnings : read.problems
+  if (given.has('json')) io.out(jsonText({ ok: read.ok, problems }))
+  else report(problems, text, io)
+  if (read.ok && !given.has('json')) {
+    const { routes, upstreams } = read.table
+    io.out(`${name}: ok, ${count(routes.length, 'route')}, ${count(upstreams.size, 'upstream')}\n`)
+  }
+  return read.ok ? EXIT.done : EXIT.refused
+}
+
+/** The text of a table for a command that needs no proxy. */
+export function textOf(file: string, io: Io): string {
+  try {
+    return io.readFile(file)
+  } catch (error) {
+    throw new CommandError(EXIT.refused, `${file}: ${(error as Error).message}`)
+  }
+}
+
+/** Prints problems to stderr, and how many there are. */
+export function report(problems: readonly Problem[], text: string, io: Io): void {
+  const on = io.colours.err
+  for (const problem of problems) {
+    const [first = '', ...source] = formatProblems([problem], text).split('\n')
+    const place = first.slice(0, first.indexOf(': ') + 1)
+    const colour = problem.severity === 'error' ? 'red' : 'yellow'
+    io.err(`${paint(on, 'bold', place)}${paint(on, colour, first.slice(place.length))}\n`)
+    io.err(source.map((line) => (/^ *\^$/.test(line) ? paint(on, colour, line) : line)).join('\n'))
+  }
+  const errors = problems.filter(({ severity }) => severity === 'error').length
+  const warnings = problems.length - errors
+  const counts = [errors > 0 ? count(errors, 'error') : '', warnings > 0 ? count(warnings, 'warning') : '']
+  if (problems.length > 0) io.err(`${counts.filter((part) => part !== '').join(', ')}\n`)
+}
+
+/** `1 route`, `2 routes`. */
+export function count(n: number, word: string): string {
+  return `${n} ${word}${n === 1 ? '' : 's'}`
+}

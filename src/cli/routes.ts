@@ -1,0 +1,160 @@
+/**
+ * `banyan routes` and `banyan set`: the routes with what is happening on them, and a percentage moved.
+ */
+import { flowText } from '../rules/yaml-print.ts'
+import { ADMIN_FLAG, type Command, EDIT_FLAGS, editTerms, type Given, JSON_FLAG } from './command.ts'
+import { CommandError, columns, EXIT, type ExitCode, type Io, jsonText, paint, printable } from './io.ts'
+
+export const routes: Command = {
+  name: 'routes',
+  usage: '[ROUTE]',
+  summary: 'the routes of the running proxy, with what is happening on each',
+  about: 'ACTUAL, RATE, ERRORS and P99 are of the last minute; a dash where there is nothing to tell.',
+  examples: ['banyan routes', 'banyan routes gtin-lookup', 'banyan routes --json | jq .routes[].percent'],
+  flags: { ...ADMIN_FLAG, ...JSON_FLAG },
+  counts: [0, 1],
+  run: runRoutes,
+}
+
+export const set: Command = {
+  name: 'set',
+  usage: 'ROUTE PERCENT',
+  summary: 'set the share of a route: 0 to 100, up to 4 decimals',
+  about:
+    'The table file is edited: the number changes, and no other byte. Shows what stood before and what stands now.',
+  examples: [
+    'banyan set gtin-lookup 25 --reason "p99 is fine"',
+    'banyan set gtin-lookup 50 --dry-run',
+    'banyan set gtin-lookup 0',
+  ],
+  flags: { ...EDIT_FLAGS, ...ADMIN_FLAG, ...JSON_FLAG },
+  counts: [2, 2],
+  run: runSet,
+}
+
+interface RouteWindow {
+  readonly perSecond: number
+  readonly errorRatio: number | null
+  readonly p99Ms: number | null
+  readonly share: { readonly actualPercent: number | null } | null
+}
+
+interface RouteAnswer {
+  readonly id: string
+  readonly match: Parameters<typeof flowText>[0]
+  readonly from?: string
+  readonly to: string
+  readonly percent: number
+  readonly revision?: number
+  readonly live: { readonly exchanges: number; readonly lastMinute: RouteWindow | null }
+}
+
+async function runRoutes(given: Given, io: Io): Promise<ExitCode> {
+  const [id] = given.args
+  const client = given.client(io)
+  const { json } = await client.ask('GET', id === undefined ? '/routes' : `/routes/${encodeURIComponent(id)}`)
+  if (given.has('json')) {
+    io.out(jsonText(json))
+    return EXIT.done
+  }
+  const list: RouteAnswer[] = id === undefined ? json.routes : [json]
+  const fallback: string = json.default ?? 'the default'
+  const header = ['ROUTE', 'MATCH', 'FROM', 'TO', 'PERCENT', 'ACTUAL', 'RATE', 'ERRORS', 'P99']
+  io.out(
+    columns(
+      header,
+      list.map((route) => rowOf(route, fallback)),
+      io.colours.out,
+    ),
+  )
+  if (list.length === 0) io.out(`no routes: every request goes to ${printable(fallback)}\n`)
+  return EXIT.done
+}
+
+function rowOf({ id, match, from, to, percent, live }: RouteAnswer, fallback: string): string[] {
+  const window = live.lastMinute
+  return [
+    id,
+    printable(flowText(match)).slice(0, 60),
+    from ?? fallback,
+    to,
+    `${percent} %`,
+    said(window?.share?.actualPercent, (value) => `${value} %`),
+    said(window?.perSecond, (value) => `${value}/s`),
+    said(window?.errorRatio, (value) => `${Math.round(value * 10_000) / 100} %`),
+    said(window?.p99Ms, (value) => `${value} ms`),
+  ]
+}
+
+/** A figure, or a dash where there is none. */
+export function said(value: number | null | undefined, print: (value: number) => string): string {
+  return value === null || value === undefined ? '-' : print(value)
+}
+
+async function runSet(given: Given, io: Io): Promise<ExitCode> {
+  const [id, text] = given.args as [string, string]
+  const percent = Number(text.replace(/ ?%$/, ''))
+  if (!/^[0-9.]+ ?%?$/.test(text) || !(percent >= 0 && percent <= 100)) {
+    throw new CommandError(EXIT.usage, `'${text}' is no percent: write a number from 0 to 100`)
+  }
+  const client = given.client(io)
+  const path = `/routes/${encodeURIComponent(id)}`
+  const { headers, query } = editTerms(given)
+  const before = (await client.ask('GET', path)).json as RouteAnswer
+  const { json } = await client.ask('PATCH', path + query, { body: { percent }, headers })
+  if (given.has('json')) io.out(jsonText({ before: before.percent, ...json }))
+  else if (given.has('dry-run')) io.out(dryRunText(json, io.colours.out))
+  else io.out(changeText(before, json as RouteAnswer, io.colours.out))
+  return EXIT.done
+}
+
+function changeText(before: RouteAnswer, after: RouteAnswer, colour: boolean): string {
+  const where = `to ${after.to}`
+  if (before.percent === after.percent)
+    return `${after.id}: ${after.percent} % ${where}, as before (revision ${after.revision})\n`
+  const moved = `${before.percent} % -> ${paint(colour, 'bold', `${after.percent} %`)}`
+  return `${after.id}: ${moved} ${where} (revision ${after.revision})\n`
+}
+
+/** What a dry run tells, for a person. */
+export function dryRunText(
+  told: {
+    readonly changed: boolean
+    readonly diff: string
+    readonly simulation: {
+      readonly exchanges: number
+      readonly moved: number
+      readonly movedPercent: number | null
+      readonly units: { readonly seen: number; readonly moved: number }
+      readonly silenced: readonly string[]
+      readonly caches: readonly { readonly route: string; readonly upstream: string; readonly why: string }[]
+    }
+  },
+  colour: boolean,
+): string {
+  if (!told.changed) return 'nothing would change\n'
+  const { exchanges, moved, movedPercent, units, silenced, caches } = told.simulation
+  const lines = [
+    diffInColours(told.diff, colour).trimEnd(),
+    '',
+    exchanges === 0
+      ? 'no recent exchanges to try it on'
+      : `of the last ${exchanges} exchanges ${moved} would go elsewhere (${movedPercent} %), of ${units.seen} units ${units.moved}`,
+    ...silenced.map((route) => `${route} would claim none of them any more`),
+    ...caches.map(({ route, upstream, why }) => `the cache of ${route} at ${upstream} would be lost: ${why}`),
+    'nothing was changed',
+  ]
+  return `${lines.join('\n')}\n`
+}
+
+/** A unified diff, its added and removed lines in colours. */
+export function diffInColours(diff: string, colour: boolean): string {
+  const colourOf = { '+': 'green', '-': 'red', '@': 'blue' } as const
+  return diff
+    .split('\n')
+    .map((line) => {
+      const found = colourOf[line[0] as keyof typeof colourOf]
+      return found === undefined ? printable(line) : paint(colour, found, printable(line))
+    })
+    .join('\n')
+}

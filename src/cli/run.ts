@@ -1,0 +1,72 @@
+/**
+ * The commands that are clients of a running proxy, or need none: found by name, run, and ended with an exit code.
+ */
+import { didYouMean } from '../rules/problem.ts'
+import { check } from './check.ts'
+import { type Command, type Flag, helpOf, readArguments } from './command.ts'
+import { completionOf } from './completion.ts'
+import { explain } from './explain.ts'
+import { forceToken } from './force-token.ts'
+import { CommandError, EXIT, type ExitCode, type Io, jsonText } from './io.ts'
+import { purge } from './purge.ts'
+import { restore, revisions } from './revisions.ts'
+import { routes, set } from './routes.ts'
+import { servers } from './servers.ts'
+
+const COMMANDS: readonly Command[] = [check, explain, routes, set, servers, purge, revisions, restore, forceToken]
+
+/**
+ * The commands that run here; `serve` is run by whoever builds the process.
+ * @param serveFlags the flags of `serve`, which the completion knows too
+ */
+export function commandsWith(serveFlags: Readonly<Record<string, Flag>>): readonly Command[] {
+  const commands: readonly Command[] = [...COMMANDS, completionOf(() => [...commands, serveOf(serveFlags)])]
+  return commands
+}
+
+function serveOf(flags: Readonly<Record<string, Flag>>): Command {
+  return {
+    name: 'serve',
+    usage: '[flags]',
+    summary: 'run the proxy',
+    about: '',
+    examples: [],
+    flags,
+    counts: [0, 0],
+    run: () => EXIT.usage,
+  }
+}
+
+/** The list of commands for `banyan --help`. */
+export function commandsHelp(commands: readonly Command[]): string {
+  return [serveOf({}), ...commands].map(({ name, summary }) => `  ${name.padEnd(12)} ${summary}`).join('\n')
+}
+
+/** Runs one command to its end. @returns the exit code, or null where there is no such command */
+export async function runCommand(
+  commands: readonly Command[],
+  name: string,
+  args: readonly string[],
+  io: Io,
+): Promise<ExitCode | null> {
+  const command = commands.find((one) => one.name === name)
+  if (command === undefined) return null
+  if (args.includes('--help') || args.includes('-h')) {
+    io.out(helpOf(command))
+    return EXIT.done
+  }
+  try {
+    return await command.run(readArguments(command, args), io)
+  } catch (error) {
+    if (!(error instanceof CommandError)) throw error
+    if (args.includes('--json') && error.problem !== null) io.out(jsonText(error.problem))
+    io.err(`banyan: ${error.message}\n`)
+    return error.code
+  }
+}
+
+/** The line for a word that is no command. */
+export function unknownCommand(commands: readonly Command[], name: string): string {
+  const hint = didYouMean(name, [...commands.map((command) => command.name), 'serve'])
+  return `unknown command '${name}'${hint === undefined ? '' : `: ${hint}`} (see banyan --help)`
+}

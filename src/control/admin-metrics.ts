@@ -1,0 +1,13 @@
+/**
+ * GET /metrics: the figures in Prometheus' text format.
+ */
+import type { AdminParts, AdminRouter } from './admin-context.ts'
+import { metricsText } from './metrics-text.ts'
+
+/** Adds the resource. */
+export function addMetrics(router: AdminRouter, parts: AdminParts): void {
+  router.get('/metrics', (ctx) => {
+    ctx.body = metricsText(parts)
+    ctx.set('Content-Type', 'text/plain; version=0.0.4; charset=utf-8')
+  })
+}

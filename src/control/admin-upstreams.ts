@@ -1,0 +1,56 @@
+/**
+ * /upstreams: the upstreams as the table says them, with their servers and what is happening at each.
+ */
+import { didYouMean } from '../rules/problem.ts'
+import type { Upstream } from '../rules/table.ts'
+import { type AdminParts, type AdminRouter, answerJson } from './admin-context.ts'
+import { AdminProblem } from './admin-problem.ts'
+import { liveUpstream } from './live-figures.ts'
+
+/** Adds the resources. */
+export function addUpstreams(router: AdminRouter, parts: AdminParts): void {
+  router.get('/upstreams', (ctx) => {
+    const { number, etag, table } = parts.live.current
+    ctx.set('ETag', etag)
+    const upstreams = [...table.upstreams.values()].map((upstream) => upstreamState(upstream, parts))
+    answerJson(ctx, { revision: number, default: table.default, upstreams })
+  })
+
+  router.get('/upstreams/:name', (ctx) => {
+    const { number, etag, table } = parts.live.current
+    const name = ctx.params.name as string
+    const upstream = table.upstreams.get(name)
+    if (upstream === undefined) throw noSuchUpstream(name, table.upstreams.keys())
+    ctx.set('ETag', etag)
+    answerJson(ctx, { revision: number, ...upstreamState(upstream, parts) })
+  })
+}
+
+/** As routes.yaml says it, with the routes that go there and what is happening. */
+function upstreamState(upstream: Upstream, parts: AdminParts): object {
+  const { table } = parts.live.current
+  const { name, document } = upstream
+  const routes = table.routes.filter((route) => route.from === name || route.to === name).map((route) => route.id)
+  const servers = parts.upstreams.get(name)?.servers ?? []
+  return {
+    name,
+    ...document,
+    routes,
+    live: {
+      lastMinute: liveUpstream(parts.measurements, name, parts.now()),
+      servers: servers.map(({ server, pool }) => ({
+        id: server.id,
+        url: server.url,
+        weight: server.weight,
+        connections: { open: pool.open, active: pool.active, idle: pool.idle },
+        connects: pool.connects,
+        reuses: pool.reuses,
+      })),
+    },
+  }
+}
+
+function noSuchUpstream(name: string, known: Iterable<string>): AdminProblem {
+  const hint = didYouMean(name, known)
+  return new AdminProblem('no-such-upstream', `There is no upstream ${JSON.stringify(name)}${hint ? `: ${hint}` : '.'}`)
+}

@@ -1,0 +1,152 @@
+/**
+ * The bearer tokens of the admin API: named, with a scope, several at once, from the settings or from a file that is read
+ * again when it changes; and the patience with those who guess.
+ */
+import { createHash, timingSafeEqual } from 'node:crypto'
+import { readFileSync, statSync } from 'node:fs'
+
+/** What a token may do; `write` may read too. */
+export type TokenScope = 'read' | 'write'
+
+/** A bearer token, known by its hash only. */
+export interface AdminToken {
+  /** Whose it is, for the audit line. */
+  readonly name: string
+  readonly scope: TokenScope
+  /** SHA-256 of the secret. */
+  readonly hash: Buffer
+}
+
+/** Prepares a token. The secret itself is not kept. */
+export function tokenOf(name: string, secret: string, scope: TokenScope = 'write'): AdminToken {
+  return Object.freeze({ name, scope, hash: hashOf(secret) })
+}
+
+/** A token per line: `NAME SCOPE SECRET`, or `NAME:SCOPE:SECRET`; empty lines and those that begin with # are skipped. */
+const LINE = /^([A-Za-z0-9._@-]+)[\s:]+(read|write)[\s:]+([\x21-\x7e]+)$/
+
+/** Shorter secrets are guessed. */
+const MIN_SECRET_LENGTH = 12
+
+/**
+ * Reads tokens.
+ * @throws {Error} a line that is none, by its number; never with what it says
+ */
+export function readTokens(text: string): AdminToken[] {
+  return text.split(/\r?\n/).flatMap((line, at) => {
+    if (line.trim() === '' || line.trim().startsWith('#')) return []
+    const [, name, scope, secret] = LINE.exec(line.trim()) ?? []
+    if (secret === undefined) throw new Error(`line ${at + 1} is not NAME read|write SECRET`)
+    if (secret.length < MIN_SECRET_LENGTH) {
+      throw new Error(`line ${at + 1}: the secret has fewer than ${MIN_SECRET_LENGTH} characters`)
+    }
+    return [tokenOf(name as string, secret, scope as TokenScope)]
+  })
+}
+
+/** The file is looked at again after this long. */
+const FILE_LOOK_MS = 1000
+
+/** All tokens that are good now. */
+export class TokenBook {
+  readonly #fixed: readonly AdminToken[]
+  readonly #file: string | null
+  readonly #onFault: (message: string) => void
+  #fromFile: readonly AdminToken[] = []
+  #identity = ''
+  #lookedMs = Number.NEGATIVE_INFINITY
+
+  /**
+   * @param onFault told when the file has become unusable while the process runs: then the last good tokens stay
+   * @throws {Error} the file can't be read, or holds no token
+   */
+  constructor(fixed: readonly AdminToken[], file: string | null = null, onFault: (message: string) => void = () => {}) {
+    this.#fixed = fixed
+    this.#file = file
+    this.#onFault = onFault
+    if (file === null) return
+    this.#identity = identityOf(file)
+    this.#fromFile = tokensIn(file)
+  }
+
+  /** The tokens. Empty: nobody is asked for one. */
+  current(nowMs: number): readonly AdminToken[] {
+    if (this.#file !== null && nowMs - this.#lookedMs >= FILE_LOOK_MS) {
+      this.#lookedMs = nowMs
+      this.#lookAgain(this.#file)
+    }
+    return [...this.#fixed, ...this.#fromFile]
+  }
+
+  #lookAgain(file: string): void {
+    const identity = identityOf(file)
+    if (identity === this.#identity) return
+    this.#identity = identity
+    try {
+      this.#fromFile = tokensIn(file)
+    } catch (error) {
+      this.#onFault(`the tokens stay as they were: ${file}: ${(error as Error).message}`)
+    }
+  }
+}
+
+function tokensIn(file: string): AdminToken[] {
+  const tokens = readTokens(readFileSync(file, 'utf8'))
+  // An emptied file must not open the API to everybody.
+  if (tokens.length === 0) throw new Error('holds no token')
+  return tokens
+}
+
+function identityOf(file: string): string {
+  try {
+    const { ino, size, mtimeMs, ctimeMs } = statSync(file)
+    return `${ino}:${size}:${mtimeMs}:${ctimeMs}`
+  } catch (error) {
+    return `error:${(error as NodeJS.ErrnoException).code}`
+  }
+}
+
+/** Compares hashes of one length with every token, so that the time taken says nothing about any of them. */
+export function findToken(secret: string, tokens: readonly AdminToken[]): AdminToken | null {
+  const hash = hashOf(secret)
+  let found: AdminToken | null = null
+  for (const token of tokens) if (timingSafeEqual(hash, token.hash)) found = token
+  return found
+}
+
+function hashOf(secret: string): Buffer {
+  return createHash('sha256').update(secret).digest()
+}
+
+/** So many wrong tokens are a slip; each one more doubles the wait. */
+const FREE_ATTEMPTS = 5
+const MAX_WAIT_MS = 60_000
+/** Addresses that are remembered; those that were silent longest are forgotten first. */
+const MAX_ADDRESSES = 10_000
+
+/** Back-off by address: whoever sends wrong tokens waits, longer each time. */
+export class Backoff {
+  readonly #failures = new Map<string, { count: number; untilMs: number }>()
+
+  /** Milliseconds until this address may try again; 0 at once. */
+  waitMs(address: string, nowMs: number): number {
+    return Math.max(0, (this.#failures.get(address)?.untilMs ?? 0) - nowMs)
+  }
+
+  failed(address: string, nowMs: number): void {
+    const count = (this.#failures.get(address)?.count ?? 0) + 1
+    const waitMs = count < FREE_ATTEMPTS ? 0 : Math.min(MAX_WAIT_MS, 1000 * 2 ** (count - FREE_ATTEMPTS))
+    // Set anew, so that the map's order is that of the last failure.
+    this.#failures.delete(address)
+    this.#failures.set(address, { count, untilMs: nowMs + waitMs })
+    if (this.#failures.size <= MAX_ADDRESSES) return
+    for (const oldest of this.#failures.keys()) {
+      this.#failures.delete(oldest)
+      return
+    }
+  }
+
+  succeeded(address: string): void {
+    this.#failures.delete(address)
+  }
+}

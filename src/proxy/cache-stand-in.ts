@@ -1,0 +1,56 @@
+/**
+ * Who answers where the upstream has failed: the other side of the route, else a stale answer, else nobody.
+ */
+import { mayServeStaleOnError, type UpstreamFailure } from '../rules/cache-policy.ts'
+import type { FailureCode } from '../rules/failure.ts'
+import { mayFallBack } from '../rules/resilience.ts'
+import type { CacheCounters } from '../state/cache-figures.ts'
+import type { StoredAnswer } from '../state/cache-store.ts'
+import { answerStored } from './cache-answer.ts'
+import type { Visit } from './cache-visit.ts'
+
+/** What failed, as each of the rules names it. */
+export interface Failed {
+  readonly failed: { readonly status: number } | { readonly failure: FailureCode }
+  readonly how: UpstreamFailure
+  /** For the log. */
+  readonly cause: Error | null
+}
+
+/** Those who wait, and what they may have instead. */
+export interface StandInTerms {
+  readonly waiting: Set<Visit>
+  readonly stored: StoredAnswer | null
+  readonly counters: CacheCounters
+  fallBack(visit: Visit): void
+}
+
+/** Lets the fallback or a stale answer stand in, for those who may have it; they wait no longer. */
+export function standIn({ waiting, stored, counters, fallBack }: StandInTerms, what: Failed, nowMs: number): void {
+  for (const visit of [...waiting]) {
+    const { exchange, cachingRoute } = visit
+    if (mayFallBack(cachingRoute, exchange.decision, exchange.view.method, what.failed)) {
+      waiting.delete(visit)
+      fallBack(visit)
+    } else if (stored !== null) {
+      const { kind, why } = mayServeStaleOnError(visit.asked, stored.meta, what.how, nowMs)
+      if (kind === 'refuse') continue
+      waiting.delete(visit)
+      counters.staleOnError++
+      exchange.cause = what.cause
+      serveStale(visit, stored, { how: what.how, why }, nowMs)
+    }
+  }
+}
+
+function serveStale(
+  visit: Visit,
+  stored: StoredAnswer,
+  { how, why }: { how: UpstreamFailure; why: string },
+  nowMs: number,
+): void {
+  const forwardStatus = how === 'unreachable' ? {} : { forwardStatus: how }
+  const handling = { kind: 'forward', reason: visit.forwardReason, ...forwardStatus } as const
+  answerStored(visit, stored, { word: 'stale', handling, detail: why }, nowMs)
+  visit.done()
+}

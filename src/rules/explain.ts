@@ -1,0 +1,149 @@
+/**
+ * "How would you route this request?": the decision with everything that led to it, as one object.
+ */
+import { decide } from './decide.ts'
+import type { Decision, RequestView } from './exchange.ts'
+import { fieldValue } from './exchange.ts'
+import { type Candidate, explainMatch, type Match, matchRoute } from './match.ts'
+import { patternTakes, readTarget } from './path.ts'
+import { keyOf } from './sticky.ts'
+import type { Route, Table } from './table.ts'
+
+/** What banyan would do with a request, and why. */
+export interface Explanation {
+  /** The request as it was understood. */
+  readonly request: RequestView
+  /** The object that the access log prints. */
+  readonly decision: Decision
+  /** What the route says; null where no route claims the request. */
+  readonly route: ExplainedRoute | null
+  /** The routes that came nearest, the winner first. */
+  readonly candidates: readonly Candidate[]
+  /** Routes of the table that are not among the candidates. */
+  readonly otherRoutes: number
+}
+
+/** What of a route bears on the decision. */
+export interface ExplainedRoute {
+  readonly id: string
+  readonly from: string
+  readonly to: string
+  readonly percent: number
+  /** Routes of one group move the same keys together. */
+  readonly group: string
+  /** The chain of sticky sources in order, and whether the request has each. Empty: each request is drawn by itself. */
+  readonly sticky: readonly { readonly source: string; readonly present: boolean; readonly used: boolean }[]
+  /** Whether `to` may be asked; its breaker may say no. */
+  readonly toIsAvailable: boolean
+  /** Whether `from` would answer where `to` fails. */
+  readonly fallback: boolean
+  /** Whether the cache is asked for this request's answer. */
+  readonly cached: boolean
+}
+
+/** Candidates that are told: those of the request's own path and host are what one wants to know of. */
+const MAX_CANDIDATES = 20
+
+/** Decides as the proxy would. `isAvailable` says whether an upstream's breaker lets it be asked. */
+export function explain(
+  table: Table,
+  request: RequestView,
+  isAvailable: (upstream: string) => boolean,
+  forced: string | null = null,
+): Explanation {
+  const match = matchRoute(table, request)
+  const decision = decide(table, match, request, isAvailable, forced)
+  const candidates = nearest(table, request, explainMatch(table, request))
+  return {
+    request,
+    decision,
+    route: match.route === null ? null : explainRoute(match.route, match, decision, request, isAvailable),
+    candidates,
+    otherRoutes: table.routes.length - candidates.length,
+  }
+}
+
+function explainRoute(
+  route: Route,
+  match: Match,
+  decision: Decision,
+  ...[request, isAvailable]: [RequestView, (upstream: string) => boolean]
+): ExplainedRoute {
+  const { id, from, to, percent, salt } = route
+  return {
+    id,
+    from,
+    to,
+    percent,
+    group: salt,
+    sticky: route.sticky.map((source) => ({
+      source: source.text,
+      present: source.kind === 'request' || keyOf(source, request, match.params) !== undefined,
+      used: source.text === decision.sticky,
+    })),
+    toIsAvailable: isAvailable(to),
+    fallback: route.fallback !== null,
+    cached: route.cache !== null && (request.method === 'GET' || request.method === 'HEAD'),
+  }
+}
+
+/** The winner, then the routes whose conditions are all met, then those of the same path, then those that lack least. */
+function nearest(table: Table, request: RequestView, candidates: readonly Candidate[]): Candidate[] {
+  const { segments } = readTarget(request.target)
+  const rankOf = (candidate: Candidate, at: number): number => {
+    if (candidate.won) return 0
+    if (candidate.matched) return 1
+    const { path } = table.routes[at] as Route
+    const isOfPath = segments !== null && path.text !== '/*' && patternTakes(path, segments, 0)
+    return (isOfPath ? 2 : 1000) + candidate.lost.length
+  }
+  return candidates
+    .map((candidate, at) => ({ candidate, rank: rankOf(candidate, at) }))
+    .sort((a, b) => a.rank - b.rank)
+    .slice(0, MAX_CANDIDATES)
+    .map(({ candidate }) => candidate)
+}
+
+/** A request as a person describes it. */
+export interface RequestDescription {
+  readonly method: string
+  /** A path with its query, or an http URL. */
+  readonly url: string
+  /** Name, value, name, value. */
+  readonly headers: readonly string[]
+  readonly clientAddress: string
+  /** In [0, 1). */
+  readonly chance: number
+}
+
+/**
+ * What the proxy would see of the described request. Texts beyond ASCII become the UTF-8 bytes that a client would send; the
+ * URL is taken byte for byte, never normalised. A Host field wins over the host of the URL.
+ */
+export function viewOf({ method, url, headers, clientAddress, chance }: RequestDescription): RequestView {
+  const { authority, target } = splitUrl(bytesOf(url))
+  const rawHeaders = headers.map(bytesOf)
+  const host = (fieldValue(rawHeaders, 'host') ?? authority).toLowerCase()
+  return { method, target, host, rawHeaders, clientAddress, chance }
+}
+
+/** Whether a text can be the `url` of a description. */
+export function isUrl(text: string): boolean {
+  return /^(?:\/|https?:\/\/[^/?#])/i.test(text) && !/[\x00-\x20\x7f]/.test(text)
+}
+
+const utf8 = new TextEncoder()
+
+/** The UTF-8 bytes of a text, each as the Latin-1 character of its number. */
+function bytesOf(text: string): string {
+  let bytes = ''
+  for (const byte of utf8.encode(text)) bytes += String.fromCharCode(byte)
+  return bytes
+}
+
+/** What a client makes of a URL: user information and fragment are never sent, and an empty path is `/`. */
+function splitUrl(url: string): { authority: string; target: string } {
+  const [, origin, rest] = /^(https?:\/\/[^/?#]*)?([^#]*)/i.exec(url) as unknown as [string, string | undefined, string]
+  const authority = origin === undefined ? '' : origin.replace(/^https?:\/\/(?:.*@)?/i, '')
+  return { authority, target: rest.startsWith('/') ? rest : `/${rest}` }
+}

@@ -1,0 +1,43 @@
+/**
+ * How many distinct units there were of late, without remembering any: linear counting in a small bitmap.
+ */
+
+const BITS = 4096
+const TWO_32 = 2 ** 32
+
+/** Counts distinct sticky keys of the last one to two spans; within some per cent up to about 20,000. */
+export class UnitCounter {
+  static readonly SPAN_MS = 60_000
+  /** Made when the first unit comes: most routes are not sticky, or idle. */
+  #now: Uint32Array | null = null
+  #before: Uint32Array | null = null
+
+  /** @param bucket the unit's place in [0, 100), as the decision has it */
+  add(bucket: number): void {
+    this.#now ??= new Uint32Array(BITS / 32)
+    // The low bits of the hash: the high ones are what the share is cut from, so on one side they are not even.
+    const bit = Math.round((bucket / 100) * TWO_32) % BITS
+    this.#now[bit >>> 5]! |= 1 << (bit & 31)
+  }
+
+  /** Begins a new span. */
+  turn(): void {
+    this.#before = this.#now
+    this.#now = null
+  }
+
+  /** The estimate. */
+  count(): number {
+    let zeros = 0
+    for (let word = 0; word < BITS / 32; word++) {
+      zeros += 32 - bitsOf((this.#now?.[word] ?? 0) | (this.#before?.[word] ?? 0))
+    }
+    return Math.round(-BITS * Math.log(Math.max(zeros, 1) / BITS)) || 0
+  }
+}
+
+function bitsOf(word: number): number {
+  let count = 0
+  for (let rest = word >>> 0; rest !== 0; rest = (rest & (rest - 1)) >>> 0) count++
+  return count
+}

@@ -1,0 +1,214 @@
+/**
+ * One fetch for all who ask for the same: they stream along, and nobody waits for what can't be shared.
+ */
+import { describe, expect, test } from 'vitest'
+import { always, fieldIn, inTurn, reply, startRig, statusOf, until } from './rig.ts'
+
+const FRESH = 'Cache-Control: max-age=60'
+
+describe('a herd', () => {
+  test('of a thousand misses makes one request', async () => {
+    const rig = await startRig()
+    const herd = Promise.all(Array.from({ length: 1000 }, () => rig.get('/a')))
+    const request = await rig.legacy.request()
+    await until(() => rig.plane.measurements.active === 1000)
+    await request.send(reply(200, [FRESH], 'one for all'))
+    for (const response of await herd) expect(response).toMatchObject({ status: 200, body: { text: 'one for all' } })
+    expect(rig.legacy.requests).toBe(1)
+    expect(rig.plane.cache.figures().counters).toMatchObject({ fetches: 1, collapsed: 999, stored: 1 })
+  })
+
+  test('of stale answers makes one validation', async () => {
+    const rig = await startRig()
+    inTurn(rig.legacy, reply(200, [FRESH, 'ETag: "one"'], 'stored'))
+    await rig.get('/a')
+    await rig.plane.cache.purge({ what: 'everything' }, true)
+    rig.legacy.handler = null
+    const herd = Promise.all(Array.from({ length: 50 }, () => rig.get('/a')))
+    const request = await rig.legacy.request()
+    await until(() => rig.plane.measurements.active === 50)
+    await request.send(reply(304, ['ETag: "one"', FRESH]))
+    const responses = await herd
+    expect(responses.every(({ body }) => body.text === 'stored')).toBe(true)
+    expect(responses.filter((one) => statusOf(one)?.includes('collapsed'))).toHaveLength(49)
+    expect(rig.legacy.requests).toBe(2)
+  })
+
+  test('streams along: late ones get what has come so far, and then the rest as it comes', async () => {
+    const rig = await startRig()
+    const first = await rig.begin('/a')
+    const request = await rig.legacy.request()
+    await request.send(`HTTP/1.1 200 OK\r\n${FRESH}\r\nContent-Length: 6\r\n\r\nabc`)
+    await first.readUntil('abc')
+    const late = await rig.begin('/a')
+    const head = await late.readUntil('\r\n\r\n')
+    expect(head).toContain('Content-Length: 6')
+    expect(head).toContain('Age: 0')
+    expect(head).toContain(
+      'Cache-Status: banyan;fwd=uri-miss;ttl=59;collapsed'.replace('59', head.includes('ttl=60') ? '60' : '59'),
+    )
+    await late.readUntil('abc')
+    await request.send('def')
+    await Promise.all([first.readUntil('def'), late.readUntil('def')])
+    expect((await rig.get('/a')).body.text).toBe('abcdef')
+    expect(rig.legacy.requests).toBe(1)
+  })
+
+  test('breaks off together, and the next one asks anew', async () => {
+    const rig = await startRig()
+    const [one, two] = await Promise.all([rig.begin('/a'), rig.begin('/a')])
+    const request = await rig.legacy.request()
+    await request.send(`HTTP/1.1 200 OK\r\n${FRESH}\r\nContent-Length: 6\r\n\r\nabc`)
+    await Promise.all([one.readUntil('abc'), two.readUntil('abc')])
+    request.connection.reset()
+    await Promise.all([one.ended(), two.ended()])
+    always(rig.legacy, 200, [FRESH], 'whole')
+    expect((await rig.get('/a')).body.text).toBe('whole')
+  })
+
+  test('is answered each by its own conditions and method', async () => {
+    const rig = await startRig()
+    const plain = rig.get('/a')
+    const request = await rig.legacy.request()
+    const same = rig.get('/a', 'If-None-Match: "one"')
+    await until(() => rig.plane.measurements.active === 2)
+    await request.send(reply(200, [FRESH, 'ETag: "one"'], 'body'))
+    expect((await plain).body.text).toBe('body')
+    expect((await same).status).toBe(304)
+    expect(rig.legacy.requests).toBe(1)
+  })
+
+  test('of other variants goes on by itself', async () => {
+    const rig = await startRig()
+    const herd = ['de', 'en', 'de'].map((language) => rig.get('/a', `Accept-Language: ${language}`))
+    const request = await rig.legacy.request()
+    await until(() => rig.plane.measurements.active === 3)
+    rig.legacy.handler = (next) =>
+      next.send(reply(200, [FRESH, 'Vary: Accept-Language'], next.field('accept-language')))
+    await request.send(reply(200, [FRESH, 'Vary: Accept-Language'], request.field('accept-language')))
+    expect((await Promise.all(herd)).map(({ body }) => body.text)).toEqual(['de', 'en', 'de'])
+    expect(rig.legacy.requests).toBeLessThanOrEqual(3)
+  })
+
+  test('with Authorization waits for its like only', async () => {
+    const rig = await startRig()
+    const plain = rig.get('/a')
+    const first = await rig.legacy.request()
+    const authorized = [rig.get('/a', 'Authorization: Basic x'), rig.get('/a', 'Authorization: Basic y')]
+    const second = await rig.legacy.request()
+    await until(() => rig.plane.measurements.active === 3)
+    await first.send(reply(200, [FRESH], 'plain'))
+    await second.send(reply(200, [`${FRESH}, public`], 'for all'))
+    expect((await plain).body.text).toBe('plain')
+    expect((await Promise.all(authorized)).map(({ body }) => body.text)).toEqual(['for all', 'for all'])
+    expect(rig.legacy.requests).toBe(2)
+  })
+})
+
+describe('what can not be shared', () => {
+  test('sends those who waited on their way, and later ones do not wait', async () => {
+    const rig = await startRig()
+    const herd = Promise.all(Array.from({ length: 5 }, () => rig.get('/a')))
+    const request = await rig.legacy.request()
+    await until(() => rig.plane.measurements.active === 5)
+    always(rig.legacy, 200, ['Cache-Control: no-store'], 'for one')
+    await request.send(reply(200, ['Cache-Control: no-store'], 'for one'))
+    await herd
+    expect(rig.legacy.requests).toBe(5)
+    rig.legacy.handler = null
+    // None of these waits for another's answer: all three arrive at the upstream.
+    const later = Promise.all([rig.get('/a'), rig.get('/a'), rig.get('/a')])
+    const three = [await rig.legacy.request(), await rig.legacy.request(), await rig.legacy.request()]
+    for (const one of three) await one.send(reply(200, [FRESH], 'shared'))
+    await later
+    expect(statusOf(await rig.get('/a'))).toContain('hit')
+    expect(rig.plane.cache.figures().counters.hitForMiss).toBe(3)
+  })
+
+  test('an answer that fails: each tries for itself', async () => {
+    const rig = await startRig()
+    const herd = Promise.all([rig.get('/a'), rig.get('/a'), rig.get('/a')])
+    const request = await rig.legacy.request()
+    await until(() => rig.plane.measurements.active === 3)
+    always(rig.legacy, 200, [FRESH], 'well')
+    await request.send('HTTP/9.9 what\r\n\r\n')
+    expect((await herd).map(({ status }) => status).sort()).toEqual([200, 200, 502])
+  })
+
+  test('an error does not end the sharing', async () => {
+    const rig = await startRig()
+    inTurn(rig.legacy, reply(503, [], 'busy'))
+    await rig.get('/a')
+    rig.legacy.handler = null
+    const herd = Promise.all([rig.get('/a'), rig.get('/a')])
+    const request = await rig.legacy.request()
+    await until(() => rig.plane.measurements.active === 2)
+    await request.send(reply(200, [FRESH], 'well'))
+    await herd
+    expect(rig.legacy.requests).toBe(2)
+  })
+
+  test('a body that grows too large reaches all who read it, whole', async () => {
+    const rig = await startRig({ cache: '{ maxBody: 1KiB }' })
+    const herd = [rig.get('/a'), rig.get('/a')]
+    const request = await rig.legacy.request()
+    await until(() => rig.plane.measurements.active === 2)
+    await request.send(`HTTP/1.1 200 OK\r\n${FRESH}\r\nTransfer-Encoding: chunked\r\n\r\n`)
+    for (let i = 0; i < 100; i++) await request.send(`400\r\n${'x'.repeat(1024)}\r\n`)
+    await request.send('0\r\n\r\n')
+    for (const response of await Promise.all(herd)) expect(response.body.text).toHaveLength(102_400)
+    expect(rig.legacy.requests).toBe(1)
+    expect(rig.plane.cache.figures().memory.entries).toBe(0)
+  })
+})
+
+describe('a client that leaves', () => {
+  test('alone ends the request to the upstream', async () => {
+    const rig = await startRig()
+    const client = await rig.begin('/a')
+    const request = await rig.legacy.request()
+    client.reset()
+    await request.connection.ended()
+    await until(() => rig.plane.measurements.active === 0)
+  })
+
+  test('alone in the middle of the body too, and nothing is stored', async () => {
+    const rig = await startRig()
+    const client = await rig.begin('/a')
+    const request = await rig.legacy.request()
+    await request.send(`HTTP/1.1 200 OK\r\n${FRESH}\r\nContent-Length: 6\r\n\r\nabc`)
+    await client.readUntil('abc')
+    client.reset()
+    await request.connection.ended()
+    expect(rig.plane.cache.figures().memory.entries).toBe(0)
+  })
+
+  test('leaves the others what it has asked for', async () => {
+    const rig = await startRig()
+    const first = await rig.begin('/a')
+    const request = await rig.legacy.request()
+    const second = rig.get('/a')
+    await until(() => rig.plane.measurements.active === 2)
+    first.reset()
+    await until(() => rig.plane.measurements.active === 1)
+    await request.send(reply(200, [FRESH], 'body'))
+    expect((await second).body.text).toBe('body')
+    expect(rig.legacy.requests).toBe(1)
+  })
+})
+
+test('a reader that stalls does not keep the others from what is stored', async () => {
+  const rig = await startRig({ cache: '{ maxBody: 8MiB }' })
+  const body = 'x'.repeat(6 * 1024 * 1024)
+  const stalled = await rig.begin('/a')
+  stalled.socket.pause()
+  const request = await rig.legacy.request()
+  const reading = rig.get('/a')
+  await until(() => rig.plane.measurements.active === 2)
+  void request.send(`HTTP/1.1 200 OK\r\n${FRESH}\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
+  expect((await reading).body.text).toHaveLength(body.length)
+  stalled.socket.resume()
+  expect((await stalled.nextResponse()).body.text).toHaveLength(body.length)
+  expect(fieldIn(await rig.get('/a'), 'content-length')).toBe(String(body.length))
+  expect(rig.legacy.requests).toBe(1)
+})

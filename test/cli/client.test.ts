@@ -1,0 +1,286 @@
+/**
+ * The command line as a client of the admin API: what it asks, what it prints, and how it ends when the proxy is gone, slow or says no.
+ */
+import nock from 'nock'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { banyan } from './rig.ts'
+
+const ADMIN = 'http://127.0.0.1:8081'
+const LIVE = { exchanges: 0, lastMinute: null }
+const ROUTE = {
+  revision: 7,
+  id: 'gtin-lookup',
+  match: { path: '/stores/:id' },
+  to: 'gtin',
+  percent: 5,
+  order: 1,
+  live: LIVE,
+}
+
+beforeEach(() => nock.disableNetConnect())
+afterEach(() => {
+  const pending = nock.pendingMocks()
+  nock.cleanAll()
+  nock.enableNetConnect()
+  expect(pending).toEqual([])
+})
+
+function problem(status: number, code: string, more: object = {}): [number, object, Record<string, string>] {
+  const document = {
+    type: `urn:banyan:problem:${code}`,
+    title: 'It is so',
+    status,
+    detail: `Because of ${code}.`,
+    requestId: 'admin-x-1',
+    ...more,
+  }
+  return [status, document, { 'Content-Type': 'application/problem+json' }]
+}
+
+describe('what is asked', () => {
+  test('by default of 127.0.0.1:8081, without a token; of BANYAN_ADMIN with BANYAN_TOKEN; --admin wins', async () => {
+    nock(ADMIN, { badheaders: ['authorization'] })
+      .get('/routes')
+      .reply(200, { default: 'legacy', routes: [] })
+    expect(await banyan(['routes'])).toMatchObject({
+      code: 0,
+      out: expect.stringContaining('no routes: every request goes to legacy'),
+    })
+    const env = { BANYAN_ADMIN: 'banyan.test:9000', BANYAN_TOKEN: 's3cret' }
+    nock('http://banyan.test:9000', { reqheaders: { authorization: 'Bearer s3cret' } })
+      .get('/routes')
+      .reply(200, { default: 'legacy', routes: [] })
+    expect((await banyan(['routes'], { env })).code).toBe(0)
+    nock('https://other.test').get('/routes').reply(200, { default: 'legacy', routes: [] })
+    expect((await banyan(['routes', '--admin', 'https://other.test'], { env })).code).toBe(0)
+  })
+
+  test('routes prints a row each, with dashes where there is nothing to tell', async () => {
+    const window = { perSecond: 12.5, errorRatio: 0.0125, p99Ms: 48, share: { actualPercent: 4.9 } }
+    const routes = [ROUTE, { ...ROUTE, id: 'busy', from: 'old', live: { exchanges: 9, lastMinute: window } }]
+    nock(ADMIN).get('/routes').reply(200, { revision: 7, default: 'legacy', routes })
+    expect((await banyan(['routes'])).out).toBe(
+      [
+        'ROUTE        MATCH                  FROM    TO    PERCENT  ACTUAL  RATE    ERRORS  P99',
+        'gtin-lookup  { path: /stores/:id }  legacy  gtin  5 %      -       -       -       -',
+        'busy         { path: /stores/:id }  old     gtin  5 %      4.9 %   12.5/s  1.25 %  48 ms',
+        '',
+      ].join('\n'),
+    )
+  })
+
+  test('routes ROUTE --json prints what the API answers', async () => {
+    nock(ADMIN).get('/routes/gtin-lookup').reply(200, ROUTE)
+    expect(JSON.parse((await banyan(['routes', 'gtin-lookup', '--json'])).out)).toEqual(ROUTE)
+  })
+
+  test('set shows before and after; the reason is kept in full', async () => {
+    nock(ADMIN).get('/routes/gtin-lookup').reply(200, ROUTE)
+    nock(ADMIN, { reqheaders: { 'banyan-reason': Buffer.from('p99 zażółć').toString('latin1') } })
+      .patch('/routes/gtin-lookup', { percent: 25 })
+      .reply(200, { ...ROUTE, percent: 25, revision: 8 })
+    expect(await banyan(['set', 'gtin-lookup', '25', '--reason', 'p99 zażółć'])).toEqual({
+      code: 0,
+      out: 'gtin-lookup: 5 % -> 25 % to gtin (revision 8)\n',
+      err: '',
+    })
+  })
+
+  test('set to what stands already says so; --force and --if-match are passed on', async () => {
+    nock(ADMIN)
+      .get('/routes/a%2Fb')
+      .reply(200, { ...ROUTE, id: 'a/b' })
+    nock(ADMIN, { reqheaders: { 'if-match': '"7-abc"' } })
+      .patch('/routes/a%2Fb?force=true', { percent: 5 })
+      .reply(200, { ...ROUTE, id: 'a/b' })
+    expect((await banyan(['set', 'a/b', '5%', '--if-match', '7-abc', '--force'])).out).toBe(
+      'a/b: 5 % to gtin, as before (revision 7)\n',
+    )
+  })
+
+  test('set --dry-run prints the difference and what it would do', async () => {
+    nock(ADMIN).get('/routes/gtin-lookup').reply(200, ROUTE)
+    const simulation = {
+      exchanges: 200,
+      moved: 41,
+      movedPercent: 20.5,
+      units: { seen: 90, moved: 18 },
+      silenced: ['old'],
+      caches: [{ route: 'old', upstream: 'legacy', why: 'route-removed' }],
+    }
+    nock(ADMIN)
+      .patch('/routes/gtin-lookup?dryRun=true', { percent: 25 })
+      .reply(200, { dryRun: true, changed: true, diff: '@@ -1,1 +1,1 @@\n-a\n+b\n', simulation })
+    expect((await banyan(['set', 'gtin-lookup', '25', '--dry-run'])).out).toBe(`@@ -1,1 +1,1 @@
+-a
++b
+
+of the last 200 exchanges 41 would go elsewhere (20.5 %), of 90 units 18
+old would claim none of them any more
+the cache of old at legacy would be lost: route-removed
+nothing was changed
+`)
+  })
+
+  test('servers, revisions and restore', async () => {
+    const server = { id: 's1', url: 'http://127.0.0.1:4002', weight: 2, connections: { open: 3, active: 1, idle: 2 } }
+    nock(ADMIN)
+      .get('/upstreams')
+      .reply(200, { upstreams: [{ name: 'gtin', live: { lastMinute: null, servers: [server] } }] })
+    expect((await banyan(['servers'])).out).toContain(
+      'gtin      s1      http://127.0.0.1:4002  2       1 of 3  -     -',
+    )
+    const one = { revision: 7, at: '2026-01-01T00:00:00.000Z', author: 'anna', reason: 'why', forced: false }
+    nock(ADMIN)
+      .get('/revisions')
+      .reply(200, { current: 7, revisions: [one, { ...one, revision: 6, reason: null, forced: true }] })
+    expect((await banyan(['revisions'])).out).toBe(
+      'REVISION  AT                        BY    REASON\n7 *       2026-01-01T00:00:00.000Z  anna  why\n6         2026-01-01T00:00:00.000Z  anna   (forced)\n',
+    )
+    nock(ADMIN)
+      .get('/revisions/7')
+      .twice()
+      .reply(200, { ...one, diff: '-a\n+b\n', text: 'version: 1\n' })
+    expect((await banyan(['revisions', '7'])).out).toBe(
+      'revision 7, 2026-01-01T00:00:00.000Z, by anna: why\n\n-a\n+b\n',
+    )
+    expect((await banyan(['revisions', '7', '--text'])).out).toBe('version: 1\n')
+    nock(ADMIN).post('/revisions/6/restore').reply(200, { revision: 8, changed: true })
+    expect((await banyan(['restore', '6'])).out).toBe('revision 6 is in force again, as revision 8\n')
+    nock(ADMIN).post('/revisions/8/restore').reply(200, { revision: 8, changed: false })
+    expect((await banyan(['restore', '8'])).out).toBe('the table says what revision 8 says already (revision 8)\n')
+  })
+
+  test('purge names one target, and says how far it reached', async () => {
+    nock(ADMIN).post('/cache/purge', { route: 'a', upstream: 'gtin', soft: true }).reply(200, { shared: true })
+    expect((await banyan(['purge', '--route', 'a', '--upstream', 'gtin', '--soft'])).out).toBe('purged\n')
+    nock(ADMIN).post('/cache/purge', { everything: true }).reply(200, { shared: false })
+    expect((await banyan(['purge', '--everything'])).out).toContain('purged here; other processes')
+    expect(await banyan(['purge', '--soft'])).toMatchObject({ code: 2, err: expect.stringContaining('purge what?') })
+  })
+
+  test('explain --id tells of an exchange that is over', async () => {
+    const decision = { routeId: null, upstream: 'legacy', reason: 'default', bucket: null, percent: null, sticky: null }
+    const request = { method: 'GET', target: '/', host: '', rawHeaders: [], clientAddress: '::1', chance: 0 }
+    const now = { revision: 9, decision, route: null, candidates: [], otherRoutes: 0 }
+    nock(ADMIN).get('/exchanges/ktnduo-1').reply(200, {
+      at: 'then',
+      status: 502,
+      durationMs: 1.25,
+      decision,
+      server: 's1',
+      cache: '-',
+      failure: 'connect',
+      revision: 7,
+      request,
+      now,
+    })
+    expect((await banyan(['explain', '--id', 'ktnduo-1'])).out).toBe(`at then, revision 7: 502, connect, 1.3 ms
+went to legacy (s1): default, cache -
+
+the same request now, by revision 9:
+request   GET / from ::1
+goes to   legacy: no route claims the request (default)
+revision  9
+
+the table has no routes
+`)
+  })
+})
+
+describe('what goes wrong', () => {
+  test.each([
+    ['nobody listens', { code: 'ECONNREFUSED', message: '' }, 'nobody listens there'],
+    ['the name is unknown', { code: 'ENOTFOUND', message: 'getaddrinfo ENOTFOUND' }, 'getaddrinfo ENOTFOUND'],
+    ['the connection breaks', { code: 'ECONNRESET', message: 'socket hang up' }, 'socket hang up'],
+  ])('%s: exit 3, and where it was looked for', async (_, error, why) => {
+    nock(ADMIN)
+      .get('/routes')
+      .replyWithError(Object.assign(new Error(error.message), error))
+    const { code, out, err } = await banyan(['routes'])
+    expect([code, out]).toEqual([3, ''])
+    expect(err).toBe(
+      `banyan: no answer from the admin API at ${ADMIN}: ${why} (is banyan running? --admin or BANYAN_ADMIN say where)\n`,
+    )
+  })
+
+  test('a proxy that does not answer in time is given up', async () => {
+    nock(ADMIN).get('/routes').delay(60_000).reply(200, {})
+    const { code, err } = await banyan(['routes'], { timeoutMs: 30 })
+    expect(code).toBe(3)
+    expect(err).toContain('no answer in time')
+    nock.abortPendingRequests()
+  })
+
+  test.each([
+    [401, 'wrong-token', 4],
+    [403, 'read-only-token', 4],
+    [429, 'too-many-attempts', 4],
+    [403, 'table-read-only', 1],
+    [404, 'no-such-route', 1],
+    [409, 'table-refused', 1],
+    [422, 'invalid', 1],
+    [500, 'internal', 1],
+    [507, 'no-space', 1],
+    [412, 'outdated', 5],
+    [428, 'if-match-needed', 5],
+  ])('%d %s: its words, exit %3$d', async (status, code, exit) => {
+    nock(ADMIN).get('/routes/gtin-lookup').reply(200, ROUTE)
+    nock(ADMIN)
+      .patch('/routes/gtin-lookup')
+      .reply(...problem(status, code))
+    const ended = await banyan(['set', 'gtin-lookup', '25'])
+    expect(ended).toMatchObject({ code: exit, out: '' })
+    expect(ended.err).toMatch(new RegExp(`^banyan: Because of ${code}\\.`))
+  })
+
+  test('the errors of a body and the problems of a file are told, each on a line', async () => {
+    const more = {
+      problems: [{ file: 'routes.yaml', line: 3, column: 5, message: 'unknown key', hint: 'did you mean `hosts`?' }],
+      hint: 'force=true writes over it',
+    }
+    nock(ADMIN).get('/routes/a').reply(200, ROUTE)
+    nock(ADMIN)
+      .patch('/routes/a')
+      .reply(...problem(409, 'table-refused', more))
+    expect((await banyan(['set', 'a', '1'])).err).toBe(
+      'banyan: Because of table-refused. (force=true writes over it)\n  routes.yaml:3:5: unknown key (did you mean `hosts`?)\n',
+    )
+    nock(ADMIN)
+      .post('/explain')
+      .reply(...problem(422, 'invalid', { errors: [{ pointer: '/url', detail: 'expected a path' }] }))
+    expect((await banyan(['explain', '/'])).err).toBe('banyan: Because of invalid.\n  /url: expected a path\n')
+  })
+
+  test('with --json the problem document is printed too', async () => {
+    nock(ADMIN)
+      .get('/revisions/9')
+      .reply(...problem(404, 'no-such-revision'))
+    const { code, out } = await banyan(['revisions', '9', '--json'])
+    expect(code).toBe(1)
+    expect(JSON.parse(out)).toMatchObject({ type: 'urn:banyan:problem:no-such-revision' })
+  })
+
+  test('an answer of somebody else is not taken for one of ours', async () => {
+    nock(ADMIN).get('/revisions/9').reply(502, '<html>Bad gateway\x1b[31m</html>', { 'Content-Type': 'text/html' })
+    const { code, err } = await banyan(['revisions', '9'])
+    expect(code).toBe(1)
+    expect(err).toBe('banyan: <html>Bad gateway?[31m</html> [502]\n')
+  })
+
+  test('an answer that breaks off in its middle is no answer', async () => {
+    const { createServer } = await import('node:net')
+    nock.enableNetConnect('127.0.0.1')
+    const server = createServer((socket) => {
+      socket.once('data', () =>
+        socket.end('HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"rev'),
+      )
+    })
+    await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
+    const { port } = server.address() as { port: number }
+    const { code, err } = await banyan(['routes', '--admin', `127.0.0.1:${port}`])
+    server.close()
+    expect(code).toBe(3)
+    expect(err).toContain(`no answer from the admin API at http://127.0.0.1:${port}`)
+  })
+})

@@ -1,0 +1,182 @@
+/**
+ * The commands that need no proxy: check, explain --table, force-token, completion, and the help of all.
+ */
+import { execFileSync } from 'node:child_process'
+import { expect, test } from 'vitest'
+import { readTable } from '../../src/rules/table-text.ts'
+import { Force } from '../../src/state/force-token.ts'
+import { banyan, TABLE } from './rig.ts'
+
+const NAMES = [
+  'check',
+  'explain',
+  'routes',
+  'set',
+  'servers',
+  'purge',
+  'revisions',
+  'restore',
+  'force-token',
+  'completion',
+]
+const files = {
+  'routes.yaml': TABLE,
+  'bad.yaml': TABLE.replace('to: gtin', 'to: gtni').replace('percent: 10', 'percent: ten'),
+}
+
+test.each(NAMES)('%s --help tells its usage, its flags and at least one example', async (name) => {
+  for (const flag of ['--help', '-h']) {
+    const { code, out, err } = await banyan([name, flag])
+    expect([code, err]).toEqual([0, ''])
+    expect(out).toMatch(new RegExp(`^banyan ${name} `))
+    expect(out).toMatch(/\nExamples:\n {2}\S/)
+  }
+})
+
+test('a word that is no command is none', async () => {
+  expect((await banyan(['chekc'])).code).toBeNull()
+})
+
+test.each([
+  [['check', '--jsno'], 'there is no flag --jsno (did you mean `json`?); usage: banyan check [FILE]'],
+  [['check', 'a', 'b'], 'wrong number of arguments; usage: banyan check [FILE]'],
+  [['set', 'gtin-lookup'], 'wrong number of arguments; usage: banyan set ROUTE PERCENT'],
+  [['set', 'gtin-lookup', 'half'], "'half' is no percent: write a number from 0 to 100"],
+  [['set', 'gtin-lookup', '101'], "'101' is no percent: write a number from 0 to 100"],
+  [['restore', 'last'], "'last' is no revision: write its number"],
+  [['explain'], 'which request? usage: banyan explain [METHOD] URL'],
+  [['explain', 'stores'], "'stores' is no path and no http URL"],
+  [['explain', '/', '-H', 'no colon'], "-H 'no colon' is not 'NAME: VALUE'"],
+  [['explain', '/', '--chance', '1'], "--chance: '1' is not in 0 up to 1"],
+  [['explain', '/', '--chance'], expect.stringContaining('--chance')],
+  [['force-token'], 'which upstream? --upstream NAME'],
+  [
+    ['force-token', '--upstream', 'gtin', '--for', 'ever'],
+    "--for: 'ever' is no duration of a second or more (as in 30m, 1h)",
+  ],
+  [['force-token', '--upstream', 'gtin'], "set BANYAN_FORCE_SECRET to the proxy's --force-secret"],
+  [['completion', 'tcsh'], "'tcsh' is none of bash, zsh, fish"],
+  [['routes', '--admin', 'http://'], expect.stringContaining('is no address of an admin API')],
+])('%j: one line, exit 2', async (words, message) => {
+  const { code, out, err } = await banyan(words)
+  expect([code, out]).toEqual([2, ''])
+  expect(err.replace(/^banyan: (.*)\n$/s, '$1')).toEqual(message)
+  expect(err.trimEnd()).not.toContain('\n')
+})
+
+test('check prints each error with its line, a caret and a hint, and how many there are', async () => {
+  expect(await banyan(['check'], { files })).toEqual({
+    code: 0,
+    out: 'routes.yaml: ok, 2 routes, 2 upstreams\n',
+    err: '',
+  })
+  const { code, out, err } = await banyan(['check', 'bad.yaml'], { files })
+  expect([code, out]).toEqual([1, ''])
+  expect(err).toBe(`bad.yaml:9:9: routes.0.to: there is no upstream "gtni" (did you mean \`gtin\`?)
+  9 |     to: gtni
+              ^
+bad.yaml:16:14: routes.1.percent: expected number, received string
+  16 |     percent: ten
+                    ^
+2 errors
+`)
+})
+
+test('check colours on a terminal only', async () => {
+  const { err } = await banyan(['check', 'bad.yaml'], { files, colours: true })
+  expect(err).toContain('\x1b[1mbad.yaml:9:9:\x1b[0m\x1b[31m routes.0.to: there is no upstream')
+  expect((await banyan(['check', 'bad.yaml'], { files })).err).not.toContain('\x1b')
+})
+
+test('check --json, of a file and of standard input', async () => {
+  const { code, out } = await banyan(['check', '-', '--json'], { files: { '-': files['bad.yaml'] } })
+  expect(code).toBe(1)
+  expect(JSON.parse(out)).toMatchObject({ ok: false, problems: [{ file: 'stdin', line: 9 }, { line: 16 }] })
+  expect(JSON.parse((await banyan(['check', '--json'], { files })).out)).toEqual({ ok: true, problems: [] })
+})
+
+test('a file that is not there is one line, exit 1', async () => {
+  const { code, err } = await banyan(['check', '/no/such/file'])
+  expect(code).toBe(1)
+  expect(err).toMatch(/^banyan: \/no\/such\/file: .*\n$/)
+})
+
+test('explain --table tells where a request goes, and why each other route lost', async () => {
+  const words = [
+    'explain',
+    'GET',
+    'http://shop.test/stores/3/gtins/123456789012',
+    '-H',
+    'cookie: sid=alice',
+    '--table',
+    'routes.yaml',
+  ]
+  expect(
+    (await banyan(words, { files })).out,
+  ).toBe(`request   GET /stores/3/gtins/123456789012 on shop.test from 127.0.0.1
+goes to   gtin: it lies in the share (percent)
+route     gtin-lookup: 50 % to gtin, the rest to legacy
+sticky    cookie:sid (used), param:gtin (present)
+bucket    40.3303, below 50
+fallback  legacy answers where gtin fails
+cache     is not asked
+
+candidates
+  gtin-lookup  claims the request
+  stores       gtin-lookup is more specific: its path has :storeId where this one has *
+`)
+})
+
+test('explain takes a method, an address and a draw', async () => {
+  const { out } = await banyan(
+    ['explain', 'POST', '/stores/3', '--client', '10.1.2.3', '--chance', '0.05', '--table', 'routes.yaml', '--json'],
+    { files },
+  )
+  expect(JSON.parse(out)).toMatchObject({
+    request: { method: 'POST', target: '/stores/3', clientAddress: '10.1.2.3', chance: 0.05 },
+    decision: { routeId: 'stores', upstream: 'gtin', bucket: 5, percent: 10 },
+    otherRoutes: 0,
+  })
+  expect((await banyan(['explain', '/a//b', '--table', 'routes.yaml'], { files })).out).toContain(
+    'legacy: the path has more than one reading',
+  )
+  expect((await banyan(['explain', '/', '--table', 'bad.yaml'], { files })).code).toBe(1)
+})
+
+test('nothing that a request holds reaches the terminal as a control sequence', async () => {
+  const { out } = await banyan(['explain', '/\u009b31mx', '--table', 'routes.yaml'], { files })
+  expect(out).not.toMatch(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/)
+})
+
+test('force-token makes a token that the proxy takes, until it expires', async () => {
+  const env = { BANYAN_FORCE_SECRET: 'a secret of some length' }
+  const read = readTable(TABLE, 'routes.yaml')
+  const table = read.ok ? read.table : null
+  const { out, err } = await banyan(['force-token', '--upstream', 'gtin', '--for', '10m'], { env })
+  expect(err).toBe('good for 10m, until 1970-01-01T00:26:40.000Z\n')
+  const rawHeaders = out
+    .trimEnd()
+    .split('\n')
+    .flatMap((line) => line.split(': '))
+  const view = { method: 'GET', target: '/', host: '', rawHeaders, clientAddress: '::1', chance: 0 }
+  let refused = 0
+  const force = new Force(env.BANYAN_FORCE_SECRET, () => refused++)
+  expect(force.upstreamFor(view, table!, 1_599_999)).toBe('gtin')
+  expect(force.upstreamFor(view, table!, 1_600_000)).toBeNull()
+  expect(refused).toBe(1)
+  const { token } = JSON.parse((await banyan(['force-token', '--upstream', 'gtin', '--json'], { env })).out)
+  expect((await banyan(['force-token', '--upstream', 'gtin', '-q'], { env })).out).toBe(`${token}\n`)
+})
+
+test('completion names every command and flag, and the shell takes it', async () => {
+  const { out } = await banyan(['completion', 'bash'])
+  for (const name of [...NAMES, 'serve']) expect(out).toContain(name)
+  expect(out).toContain('--if-match')
+  expect(out).toContain('--trusted-proxies')
+  const script = `${out}\nCOMP_WORDS=(banyan set --re); COMP_CWORD=2; _banyan; echo "\${COMPREPLY[@]}"\nCOMP_WORDS=(banyan rev); COMP_CWORD=1; _banyan; echo "\${COMPREPLY[@]}"`
+  expect(execFileSync('bash', ['-c', script], { encoding: 'utf8' })).toBe('--reason\nrevisions\n')
+  expect((await banyan(['completion', 'zsh'])).out).toMatch(/^#compdef banyan\n/)
+  expect((await banyan(['completion', 'fish'])).out).toContain(
+    "complete -c banyan -n '__fish_seen_subcommand_from set' -l reason -r",
+  )
+})

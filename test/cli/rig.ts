@@ -1,0 +1,65 @@
+/**
+ * The command line without a process: what it prints and how it ends, with surroundings of the test's own.
+ */
+import { readFileSync } from 'node:fs'
+import type { Io } from '../../src/cli/io.ts'
+import { commandsWith, runCommand } from '../../src/cli/run.ts'
+import { settingsFlags } from '../../src/settings.ts'
+import { makeForceToken } from '../../src/state/force-token.ts'
+
+export interface Ended {
+  readonly code: number | null
+  readonly out: string
+  readonly err: string
+}
+
+export interface Surroundings {
+  readonly env?: Record<string, string>
+  readonly colours?: boolean
+  readonly timeoutMs?: number
+  /** Files by path, besides those on disk. */
+  readonly files?: Record<string, string>
+}
+
+/** Runs `banyan WORDS...`. */
+export async function banyan(
+  words: readonly string[],
+  { env = {}, colours = false, files = {}, timeoutMs = 5000 }: Surroundings = {},
+): Promise<Ended> {
+  let [out, err] = ['', '']
+  const io: Io = {
+    out: (text) => {
+      out += text
+    },
+    err: (text) => {
+      err += text
+    },
+    colours: { out: colours, err: colours },
+    env,
+    readFile: (path) => files[path] ?? readFileSync(path, 'utf8'),
+    forceToken: makeForceToken,
+    now: () => 1_000_500,
+    timeoutMs,
+  }
+  const [name = '', ...args] = words
+  const code = await runCommand(commandsWith(settingsFlags()), name, args, io)
+  return { code, out, err }
+}
+
+export const TABLE = `version: 1
+upstreams:
+  legacy: { servers: [http://127.0.0.1:4001] }
+  gtin: { servers: [http://127.0.0.1:4002] }
+default: legacy
+routes:
+  - id: gtin-lookup
+    match: { path: /stores/:storeId/gtins/:gtin, methods: [GET] }
+    to: gtin
+    percent: 50
+    sticky: [cookie:sid, param:gtin]
+    fallback: {}
+  - id: stores
+    match: { path: /stores/* }
+    to: gtin
+    percent: 10
+`

@@ -1,0 +1,199 @@
+/**
+ * The control plane of a running proxy: tables from stdin and from broken files, tokens, history across restarts, the command line.
+ */
+import { execFile, spawn } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest'
+import { tableFor } from '../support/banyan.ts'
+import { Program, startProgram } from '../support/process.ts'
+
+const ROOT = join(import.meta.dirname, '../..')
+const TABLE = `${tableFor(1)}routes:\n  - { id: one, match: { path: /one }, to: main, percent: 5 } # kept\n`
+
+let folder: string
+let path: string
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'banyan-control-plane-'))
+  path = join(folder, 'routes.yaml')
+  writeFileSync(path, TABLE)
+})
+afterEach(() => rmSync(folder, { recursive: true, force: true }))
+
+interface Running {
+  readonly program: Program
+  readonly admin: string
+  readonly ready: string
+}
+
+async function start(
+  args: readonly string[],
+  program = startProgram([
+    'src/main.ts',
+    'serve',
+    '--listen',
+    '127.0.0.1:0',
+    '--admin',
+    '127.0.0.1:0',
+    '--access-log',
+    'none',
+    ...args,
+  ]),
+): Promise<Running> {
+  onTestFinished(() => program.kill())
+  const ready = await program.line((line) => line.startsWith('banyan ready '))
+  return { program, ready, admin: /\badmin http:\/\/(\S+)/.exec(ready)?.[1] as string }
+}
+
+interface Ended {
+  readonly code: number
+  readonly out: string
+  readonly err: string
+}
+
+/** Runs `banyan WORDS...` against a proxy. */
+function banyan(
+  words: readonly string[],
+  { admin }: Pick<Running, 'admin'>,
+  env: Record<string, string> = {},
+): Promise<Ended> {
+  return new Promise((resolve) => {
+    const surroundings = { PATH: process.env.PATH ?? '', BANYAN_ADMIN: admin, ...env }
+    execFile(process.execPath, ['src/main.ts', ...words], { cwd: ROOT, env: surroundings }, (error, out, err) => {
+      resolve({ code: typeof error?.code === 'number' ? error.code : 0, out, err })
+    })
+  })
+}
+
+test('an operator: set, look, dry run, back, explain; and the file says so', async () => {
+  const proxy = await start(['--table', path])
+  expect(await banyan(['set', 'one', '25', '--reason', 'p99 fine żółw'], proxy)).toEqual({
+    code: 0,
+    out: 'one: 5 % -> 25 % to main (revision 2)\n',
+    err: '',
+  })
+  expect(readFileSync(path, 'utf8')).toBe(TABLE.replace('percent: 5', 'percent: 25'))
+  expect((await banyan(['revisions', '2'], proxy)).out).toContain('by anonymous: p99 fine żółw')
+  expect((await banyan(['set', 'one', '50', '--dry-run'], proxy)).out).toContain('nothing was changed')
+  expect(await banyan(['set', 'one', '50', '--if-match', '1-abc'], proxy)).toMatchObject({
+    code: 5,
+    err: expect.stringContaining('Revision 2 is in force'),
+  })
+  expect((await banyan(['restore', '1'], proxy)).out).toBe('revision 1 is in force again, as revision 3\n')
+  expect(readFileSync(path, 'utf8')).toBe(TABLE)
+  expect((await banyan(['routes'], proxy)).out).toMatch(/^ROUTE .*\none {2,}\{ path: \/one \}/)
+  expect((await banyan(['explain', '/one', '--chance', '0.01'], proxy)).out).toContain('one: 5 % to main')
+  expect((await banyan(['servers', 'main'], proxy)).out).toContain('127.0.0.1:1')
+  expect((await banyan(['purge', '--everything'], proxy)).out).toBe('purged\n')
+  expect(await banyan(['routes', 'onne'], proxy)).toMatchObject({
+    code: 1,
+    err: expect.stringContaining('did you mean `one`?'),
+  })
+})
+
+test('numbers and tags survive a restart', async () => {
+  const first = await start(['--table', path])
+  await banyan(['set', 'one', '6'], first)
+  const before = JSON.parse((await banyan(['revisions', '--json'], first)).out)
+  expect(await first.program.stop()).toBe(0)
+  const second = await start(['--table', path])
+  expect(second.ready).toContain('revision 2 routes 1')
+  expect(JSON.parse((await banyan(['revisions', '--json'], second)).out)).toEqual(before)
+  expect(await second.program.stop()).toBe(0)
+  writeFileSync(path, TABLE)
+  const third = await start(['--table', path, '--keep-revisions', '2'])
+  expect(third.ready).toContain('revision 3 routes 1')
+})
+
+test('a table from standard input serves, and says why it can not be edited', async () => {
+  const child = spawn(
+    process.execPath,
+    [
+      'src/main.ts',
+      'serve',
+      '--table',
+      '-',
+      '--listen',
+      '127.0.0.1:0',
+      '--admin',
+      '127.0.0.1:0',
+      '--access-log',
+      'none',
+    ],
+    { cwd: ROOT, stdio: 'pipe' },
+  )
+  child.stdin.end(TABLE)
+  const proxy = await start([], new Program(child))
+  expect(proxy.ready).toContain('table - revision 1 routes 1')
+  const refused = await banyan(['set', 'one', '6'], proxy)
+  expect(refused).toMatchObject({ code: 1, err: expect.stringContaining('was read from standard input') })
+  expect((await banyan(['routes'], proxy)).code).toBe(0)
+  expect(await proxy.program.stop()).toBe(0)
+})
+
+test('an invalid file is no start, unless the last good revision may stand in for it', async () => {
+  const first = await start(['--table', path])
+  await banyan(['set', 'one', '6'], first)
+  await first.program.stop()
+  writeFileSync(path, TABLE.replace('percent: 5', 'percent: 500'))
+  const refused = await banyan(['serve', '--table', path, '--listen', '127.0.0.1:0'], { admin: '127.0.0.1:0' })
+  expect(refused).toMatchObject({ code: 1, err: expect.stringContaining(`${path} is invalid`) })
+  const second = await start(['--table', path, '--allow-last-good'])
+  expect(second.ready).toContain('revision 2 routes 1')
+  const { reasons, table } = (await (await fetch(`http://${second.admin}/readyz`)).json()) as {
+    reasons: string[]
+    table: { refused: { problems: object[] } }
+  }
+  expect(reasons).toEqual(['the table file was refused: an earlier revision serves'])
+  expect(table.refused.problems).toHaveLength(1)
+  expect(await banyan(['set', 'one', '7'], second)).toMatchObject({
+    code: 1,
+    err: expect.stringContaining('expected a percent from 0 to 100'),
+  })
+  expect((await banyan(['set', 'one', '7', '--force'], second)).code).toBe(0)
+  expect(readFileSync(path, 'utf8')).toBe(TABLE.replace('percent: 5', 'percent: 7'))
+  const none = join(folder, 'none.yaml')
+  writeFileSync(none, 'version: 2\n')
+  const ended = await banyan(['serve', '--table', none, '--allow-last-good'], { admin: '127.0.0.1:0' })
+  expect(ended).toMatchObject({ code: 1, err: expect.stringContaining('--allow-last-good: there is none') })
+})
+
+test('named tokens by environment and file, each with its scope', async () => {
+  const file = join(folder, 'tokens')
+  writeFileSync(file, 'grafana read secret-of-grafana\n')
+  const flags = ['--table', path, '--admin-tokens', 'anna:write:secret-of-anna', '--admin-token-file', file]
+  const proxy = await start(flags)
+  expect(await banyan(['routes'], proxy)).toMatchObject({ code: 4 })
+  expect((await banyan(['routes'], proxy, { BANYAN_TOKEN: 'secret-of-grafana' })).code).toBe(0)
+  expect(await banyan(['set', 'one', '6'], proxy, { BANYAN_TOKEN: 'secret-of-grafana' })).toMatchObject({
+    code: 4,
+    err: expect.stringContaining('may only read'),
+  })
+  expect((await banyan(['set', 'one', '6'], proxy, { BANYAN_TOKEN: 'secret-of-anna' })).code).toBe(0)
+  const { revisions } = JSON.parse(
+    (await banyan(['revisions', '--json'], proxy, { BANYAN_TOKEN: 'secret-of-anna' })).out,
+  )
+  expect(revisions[0].author).toBe('anna')
+  expect(await proxy.program.stop()).toBe(0)
+  expect(proxy.program.log.join('\n')).not.toContain('secret-of')
+})
+
+test.each([
+  [
+    'a line that is no token',
+    ['--admin-tokens', 'anna'],
+    'banyan: --admin-tokens: line 1 is not NAME read|write SECRET\n',
+  ],
+  [
+    'a file that is not there',
+    ['--admin-token-file', '/no/such/file'],
+    expect.stringMatching(/^banyan: --admin-tokens, --admin-token-file: ENOENT.*\n$/),
+  ],
+  ['a short secret', ['--force-secret', 'short'], 'banyan: --force-secret: is shorter than 16 characters\n'],
+])('%s is told in one line, and never with the secret', async (_, flags, message) => {
+  const ended = await banyan(['serve', '--table', path, ...flags], { admin: '127.0.0.1:0' })
+  expect(ended.code).not.toBe(0)
+  expect(ended.err).toEqual(message)
+})

@@ -1,0 +1,38 @@
+/**
+ * Stored answers and places for the tests of the stores.
+ */
+import { DEFAULT_CACHE_POLICY } from '../../src/rules/cache-meta.ts'
+import type { CacheSettings } from '../../src/rules/table.ts'
+import type { StoredAnswer } from '../../src/state/cache-store.ts'
+import type { Place } from '../../src/state/cache-tiers.ts'
+import { stored } from '../rules/cache-make.ts'
+
+export const SETTINGS: CacheSettings = {
+  ...DEFAULT_CACHE_POLICY,
+  maxBodyBytes: 1024 * 1024,
+  shareAcrossUpstreams: false,
+  key: null,
+  tags: null,
+}
+
+/** Where the answer to a GET of a path lies. */
+export function place(path: string, rawHeaders: readonly string[] = [], settings: Partial<CacheSettings> = {}): Place {
+  const url = `http://shop.test${path}`
+  const key = `r\nlegacy\nGET ${url}`
+  return { route: 'r', upstream: 'legacy', url, key, rawHeaders, settings: { ...SETTINGS, ...settings } }
+}
+
+/** A stored answer; `lines` are fields of it that matter. */
+export function entry(over: Partial<StoredAnswer> = {}, lines: string[] = ['Cache-Control: max-age=60']): StoredAnswer {
+  return {
+    kind: 'answer',
+    meta: stored(lines),
+    reason: 'OK',
+    rawHeaders: ['Content-Type', 'text/plain', 'X-Latin', 'caf\xe9'],
+    body: Buffer.from([0, 1, 2, 253, 254, 255]),
+    generation: 0,
+    checked: 0,
+    refreshAfterMs: 0,
+    ...over,
+  }
+}
