@@ -57,7 +57,7 @@ export function compileServer(said: UpstreamDocument['servers'][number]): Server
   const { url, weight, id } = typeof said === 'string' ? ({ url: said } as const) : said
   const { text, tls, hostname, port } = parseOrigin(url) as Origin
   const address = hostname.includes(':') ? `[${hostname}]` : hostname
-  return { id: id ?? `${address}:${port}`, url: text, tls, hostname, port, weight: weight ?? 1 }
+  return { id: id ?? `${address}:${port}`, url: text, tls, hostname, port, address: null, weight: weight ?? 1 }
 }
 
 function compileTls(said: NonNullable<UpstreamDocument['tls']>): TlsSettings {

@@ -17,6 +17,8 @@ export interface Server {
   /** Host name or IP address, without the brackets of an IPv6 literal. */
   readonly hostname: string
   readonly port: number
+  /** Where connections go: one of the addresses that the host name stands for; null leaves that to the system. */
+  readonly address: string | null
   /** Relative share of the upstream's exchanges; at least 1. Default 1. */
   readonly weight: number
 }

@@ -138,7 +138,7 @@ function connectionText(upstream: Upstream): string {
 
 function poolFor(upstream: Upstream, server: Server): ServerPool {
   return new ServerPool({
-    hostname: server.hostname,
+    hostname: server.address ?? server.hostname,
     port: server.port,
     tls: server.tls ? tlsOptions(upstream.tls, server.hostname) : null,
     connectTimeoutMs: upstream.connectTimeoutMs,

@@ -15,7 +15,15 @@ test('an upstream that says nothing has the defaults', () => {
   expect(compiled(MINIMAL).upstreams.get('legacy')).toEqual({
     name: 'legacy',
     servers: [
-      { id: '127.0.0.1:4001', url: 'http://127.0.0.1:4001', tls: false, hostname: '127.0.0.1', port: 4001, weight: 1 },
+      {
+        id: '127.0.0.1:4001',
+        url: 'http://127.0.0.1:4001',
+        tls: false,
+        hostname: '127.0.0.1',
+        port: 4001,
+        address: null,
+        weight: 1,
+      },
     ],
     connectTimeoutMs: 1_000,
     headersTimeoutMs: 60_000,
@@ -49,8 +57,16 @@ default: gtin
 `)
   expect(table.upstreams.get('gtin')).toMatchObject({
     servers: [
-      { id: '[::1]:8443', url: 'https://[::1]:8443', tls: true, hostname: '::1', port: 8443, weight: 2 },
-      { id: 'blue', url: 'https://GTIN.example.test', tls: true, hostname: 'gtin.example.test', port: 443, weight: 1 },
+      { id: '[::1]:8443', url: 'https://[::1]:8443', tls: true, hostname: '::1', port: 8443, address: null, weight: 2 },
+      {
+        id: 'blue',
+        url: 'https://GTIN.example.test',
+        tls: true,
+        hostname: 'gtin.example.test',
+        port: 443,
+        address: null,
+        weight: 1,
+      },
     ],
     connectTimeoutMs: 250,
     headersTimeoutMs: 10_000,
