@@ -24,6 +24,7 @@ interface UpstreamAnswer {
       readonly id: string
       readonly url: string
       readonly weight: number
+      readonly state: string
       readonly connections: { readonly open: number; readonly active: number; readonly idle: number }
     }[]
   }
@@ -39,16 +40,17 @@ async function runServers(given: Given, io: Io): Promise<ExitCode> {
   }
   const list: UpstreamAnswer[] = name === undefined ? json.upstreams : [json]
   const rows = list.flatMap(({ name: upstream, live }) =>
-    live.servers.map(({ id, url, weight, connections }, at) => [
+    live.servers.map(({ id, url, weight, state, connections }, at) => [
       at === 0 ? upstream : '',
       id,
       url,
       String(weight),
+      state,
       `${connections.active} of ${connections.open}`,
       at === 0 ? said(live.lastMinute?.perSecond, (value) => `${value}/s`) : '',
       at === 0 ? said(live.lastMinute?.errorRatio, (value) => `${Math.round(value * 10_000) / 100} %`) : '',
     ]),
   )
-  io.out(columns(['UPSTREAM', 'SERVER', 'URL', 'WEIGHT', 'BUSY', 'RATE', 'ERRORS'], rows, io.colours.out))
+  io.out(columns(['UPSTREAM', 'SERVER', 'URL', 'WEIGHT', 'STATE', 'BUSY', 'RATE', 'ERRORS'], rows, io.colours.out))
   return EXIT.done
 }

@@ -6,7 +6,7 @@ import type Router from 'koa-router'
 import type { CacheControl } from '../state/cache-figures.ts'
 import type { LiveTable } from '../state/live-table.ts'
 import type { Measurements } from '../state/measurements.ts'
-import type { Upstreams } from '../state/upstreams.ts'
+import type { UpstreamsView } from '../state/upstream-figures.ts'
 import type { Gate } from './admin-security.ts'
 import type { ControlLog } from './control-log.ts'
 import type { History } from './history.ts'
@@ -25,7 +25,7 @@ export interface AdminParts {
   readonly operations: Pick<Operations, 'commit'>
   readonly history: History
   readonly measurements: Measurements
-  readonly upstreams: Pick<Upstreams, 'get' | 'all'>
+  readonly upstreams: UpstreamsView
   readonly cache: Pick<CacheControl, 'figures' | 'purge' | 'degraded'>
   readonly gate: Gate
   isReady(): Readiness

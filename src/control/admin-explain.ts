@@ -49,9 +49,7 @@ export function addExplain(router: AdminRouter, parts: AdminParts): void {
 /** The explanation, and the servers of the upstream that it ends at. */
 function explained(parts: AdminParts, request: RequestView) {
   const explanation = explain(parts.live.current.table, request, (name) => parts.isAvailable?.(name) ?? true)
-  const state = parts.upstreams.get(explanation.decision.upstream)
-  const server = state?.pick(request.chance, null)?.server.id ?? null
-  return { ...explanation, server }
+  return { ...explanation, server: parts.upstreams.serverFor(explanation.decision.upstream, request.chance) }
 }
 
 function stateOf(exchange: RecentExchange): object {

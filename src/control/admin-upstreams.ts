@@ -31,21 +31,14 @@ function upstreamState(upstream: Upstream, parts: AdminParts): object {
   const { table } = parts.live.current
   const { name, document } = upstream
   const routes = table.routes.filter((route) => route.from === name || route.to === name).map((route) => route.id)
-  const servers = parts.upstreams.get(name)?.servers ?? []
+  const figures = parts.upstreams.figures().find((one) => one.name === name)
   return {
     name,
     ...document,
     routes,
     live: {
       lastMinute: liveUpstream(parts.measurements, name, parts.now()),
-      servers: servers.map(({ server, pool }) => ({
-        id: server.id,
-        url: server.url,
-        weight: server.weight,
-        connections: { open: pool.open, active: pool.active, idle: pool.idle },
-        connects: pool.connects,
-        reuses: pool.reuses,
-      })),
+      servers: figures?.servers ?? [],
     },
   }
 }

@@ -5,6 +5,7 @@ import { z } from 'zod'
 import { object } from '../rules/schema.ts'
 import { tableSchema } from '../rules/table-schema.ts'
 import { CACHE_WORDS, REASONS } from '../state/measurements.ts'
+import { SERVER_WORDS } from '../state/upstream-figures.ts'
 
 /** A route as routes.yaml has it, by the very schema that a table is checked with. */
 export const routeBody = tableSchema.shape.routes.unwrap().element
@@ -80,9 +81,12 @@ const upstreamState = upstreamBody.extend({
         id: z.string(),
         url: z.string(),
         weight: z.int().min(1),
+        leased: z.boolean().describe('Registered under a lease, beside the table.'),
+        state: z.enum(SERVER_WORDS),
         connections: object({ open: count, active: count, idle: count }),
         connects: count,
         reuses: count,
+        ejections: count.describe('Times that it was left out because it failed too often in a row.'),
       }),
     ),
   }),

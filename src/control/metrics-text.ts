@@ -5,6 +5,7 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { RemoteFigures } from '../state/cache-remote.ts'
 import { type Cell, DURATION_BOUNDS_MS, type Measurements } from '../state/measurements.ts'
+import { SERVER_WORDS, type ServerFigures } from '../state/upstream-figures.ts'
 import type { AdminParts } from './admin-context.ts'
 
 /** What the text is made from. */
@@ -90,28 +91,48 @@ function durations(cells: readonly (readonly [string, Cell])[]): string {
 }
 
 function upstreamMetrics({ upstreams, live }: MetricsParts): string[] {
-  const connections: Sample[] = []
-  const active: Sample[] = []
-  const connects: Sample[] = []
-  const reuses: Sample[] = []
-  for (const { name: upstream, servers } of upstreams.all()) {
-    for (const { server, pool } of servers) {
-      const labels = { upstream, server: server.id }
-      connections.push(
-        [{ ...labels, state: 'active' }, pool.open - pool.idle],
-        [{ ...labels, state: 'idle' }, pool.idle],
-      )
-      active.push([labels, pool.active])
-      connects.push([labels, pool.connects])
-      reuses.push([labels, pool.reuses])
-    }
-  }
+  const servers = upstreams
+    .figures()
+    .flatMap(({ name: upstream, servers }) =>
+      servers.map((figures) => ({ labels: { upstream, server: figures.id }, figures })),
+    )
+  const each = (value: (figures: ServerFigures) => number): Sample[] =>
+    servers.map(({ labels, figures }) => [labels, value(figures)])
+  const connections = servers.flatMap(({ labels, figures: { connections } }): Sample[] => [
+    [{ ...labels, state: 'active' }, connections.open - connections.idle],
+    [{ ...labels, state: 'idle' }, connections.idle],
+  ])
+  const states = servers.flatMap(({ labels, figures }) =>
+    SERVER_WORDS.map((state): Sample => [{ ...labels, state }, figures.state === state ? 1 : 0]),
+  )
   const percents = live.current.table.routes.map(({ id, to, percent }): Sample => [{ route: id, to }, percent])
   return [
+    metric('banyan_server_state', 'gauge', '1 for the word that says how a server stands.', states),
     metric('banyan_upstream_connections', 'gauge', 'Connections to a server.', connections),
-    metric('banyan_upstream_active_exchanges', 'gauge', 'Exchanges under way at a server.', active),
-    metric('banyan_upstream_connects_total', 'counter', 'Connections that were made to a server.', connects),
-    metric('banyan_upstream_reuses_total', 'counter', 'Exchanges that found a kept-alive connection.', reuses),
+    metric(
+      'banyan_upstream_active_exchanges',
+      'gauge',
+      'Exchanges under way at a server.',
+      each(({ connections }) => connections.active),
+    ),
+    metric(
+      'banyan_upstream_connects_total',
+      'counter',
+      'Connections that were made to a server.',
+      each(({ connects }) => connects),
+    ),
+    metric(
+      'banyan_upstream_reuses_total',
+      'counter',
+      'Exchanges that found a kept-alive connection.',
+      each(({ reuses }) => reuses),
+    ),
+    metric(
+      'banyan_server_ejections_total',
+      'counter',
+      'Times that a server was left out because it failed too often in a row.',
+      each(({ ejections }) => ejections),
+    ),
     metric('banyan_route_percent', 'gauge', 'The share of a route that the table asks for, 0 to 100.', percents),
   ]
 }

@@ -4,7 +4,8 @@
 import type { FailureCode } from '../rules/failure.ts'
 import { requestHead } from '../rules/headers.ts'
 import { mayRetry } from '../rules/resilience.ts'
-import type { ServerState, UpstreamState, Upstreams } from '../state/upstreams.ts'
+import type { ServerState } from '../state/server-state.ts'
+import type { UpstreamState, Upstreams } from '../state/upstreams.ts'
 import type { ClientExchange, Connection, WireFailure } from '../wire/client.ts'
 import type { ResponseHead } from '../wire/http1.ts'
 import type { Exchange } from './exchange.ts'
@@ -85,7 +86,8 @@ export class Fetch implements ClientExchange {
   #attempt(except: ServerState | null): void {
     const { exchange, method } = this.#order
     const upstream = this.#upstreams.get(this.#order.upstream)
-    const server = upstream?.pick(exchange.view.chance, except) ?? null
+    const failed = except === null ? null : { candidate: except, maySucceed: false }
+    const server = upstream?.pick(exchange.view.chance, failed) ?? null
     if (upstream === undefined || server === null) {
       this.#owner.onFetchFailed('no-server', null)
       return

@@ -13,7 +13,8 @@ import {
   withoutLength,
 } from '../rules/headers.ts'
 import { mayFallBack, mayRetry } from '../rules/resilience.ts'
-import type { ServerState, UpstreamState, Upstreams } from '../state/upstreams.ts'
+import type { ServerState } from '../state/server-state.ts'
+import type { UpstreamState, Upstreams } from '../state/upstreams.ts'
 import type { ClientExchange, Connection, WireFailure } from '../wire/client.ts'
 import type { ResponseHead } from '../wire/http1.ts'
 import { onceWritten } from '../wire/spent.ts'
@@ -77,7 +78,8 @@ export class Forward implements ClientExchange {
   #attempt(except: ServerState | null): void {
     const exchange = this.#exchange
     const upstream = this.#parts.upstreams.get(exchange.decision.upstream)
-    const server = upstream?.pick(exchange.view.chance, except) ?? null
+    const failed = except === null ? null : { candidate: except, maySucceed: false }
+    const server = upstream?.pick(exchange.view.chance, failed) ?? null
     if (upstream === undefined || server === null) {
       this.#failed('no-server', null)
       return

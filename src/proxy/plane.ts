@@ -7,6 +7,7 @@ import { CacheControl } from '../state/cache-figures.ts'
 import type { RemoteStore } from '../state/cache-remote.ts'
 import { MemoryStore } from '../state/cache-store.ts'
 import { CacheTiers } from '../state/cache-tiers.ts'
+import type { Fleet } from '../state/fleet.ts'
 import { Force } from '../state/force-token.ts'
 import type { LiveTable } from '../state/live-table.ts'
 import { Measurements } from '../state/measurements.ts'
@@ -30,6 +31,8 @@ export interface PlaneParts {
   /** And under which key. Default false. */
   readonly exposeCacheKey?: boolean
   readonly accessLog: AccessLog | null
+  /** What is known of servers beyond the table at the start; nothing by default. Later: `upstreams.setFleet`. */
+  readonly fleet?: Fleet
   /** What force tokens are made with; null takes none. */
   readonly forceSecret: string | null
 }
@@ -51,7 +54,7 @@ export interface Plane {
 export function createPlane(parts: PlaneParts): Plane {
   const { live } = parts
   const measurements = new Measurements()
-  const upstreams = new Upstreams()
+  const upstreams = new Upstreams(parts.fleet)
   live.onPrepare((table) => upstreams.prepare(table))
   live.onApply((revision) => measurements.keepOnly(new Set(revision.table.routes.map((route) => route.id))))
   const observer = new Observer(measurements, parts.accessLog)

@@ -123,12 +123,13 @@ nothing was changed
   })
 
   test('servers, revisions and restore', async () => {
-    const server = { id: 's1', url: 'http://127.0.0.1:4002', weight: 2, connections: { open: 3, active: 1, idle: 2 } }
+    const connections = { open: 3, active: 1, idle: 2 }
+    const server = { id: 's1', url: 'http://127.0.0.1:4002', weight: 2, state: 'ejected', connections }
     nock(ADMIN)
       .get('/upstreams')
       .reply(200, { upstreams: [{ name: 'gtin', live: { lastMinute: null, servers: [server] } }] })
     expect((await banyan(['servers'])).out).toContain(
-      'gtin      s1      http://127.0.0.1:4002  2       1 of 3  -     -',
+      'gtin      s1      http://127.0.0.1:4002  2       ejected  1 of 3  -     -',
     )
     const one = { revision: 7, at: '2026-01-01T00:00:00.000Z', author: 'anna', reason: 'why', forced: false }
     nock(ADMIN)
