@@ -5,12 +5,14 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { createAdmin } from './control/admin-api.ts'
 import { Gate, whyNotBind } from './control/admin-security.ts'
+import { Planes } from './control/planes.ts'
 import { readTokens, TokenBook, tokenOf } from './control/tokens.ts'
 import { openLogs } from './log.ts'
 import { type Core, createCore, handlerOf } from './mount.ts'
 import { Listener } from './proxy/listen.ts'
 import type { Address, Settings } from './settings.ts'
 import { StartError } from './start-error.ts'
+import { linkTo } from './state/local-plane.ts'
 import { WINDOW_TICK_MS } from './state/windows.ts'
 
 /** Bounds of the admin listener: what an operator never reaches, and a runaway client must not pass. */
@@ -30,15 +32,16 @@ export async function serve(settings: Settings): Promise<number> {
   if (refusal !== null) throw new StartError(refusal)
   const core = createCore(settings, log, logs.access)
   const { plane, live, operations, history } = core
+  const planes = new Planes()
+  planes.add(0, linkTo(plane.port))
+  live.onApply(({ table }) => planes.keepOnly(new Set(table.routes.map((route) => route.id))))
   const reasons: string[] = []
   plane.engine.exclusive = settings.middleware === null
   const adminHandler = createAdmin({
     live,
     operations,
     history,
-    measurements: plane.measurements,
-    upstreams: plane.upstreams,
-    cache: plane.cache,
+    planes,
     gate: new Gate(tokens, Date.now),
     requireIfMatch: settings.requireIfMatch,
     isReady: () => ({ ready: reasons.length === 0, reasons: [...reasons, ...degraded(core)] }),
@@ -61,7 +64,7 @@ export async function serve(settings: Settings): Promise<number> {
     throw error
   })
   operations.watch()
-  const windows = setInterval(() => plane.measurements.tick(Date.now()), WINDOW_TICK_MS)
+  const windows = setInterval(() => void planes.tick(Date.now()), WINDOW_TICK_MS)
   windows.unref()
   for (const warning of notYet(settings)) log.warn({ event: 'setting' }, warning)
   process.once('exit', () => logs.close())
@@ -91,6 +94,9 @@ function tokenBook(settings: Settings, onFault: (message: string) => void): Toke
 
 /** What is not well although requests are served. */
 function degraded({ live, history, plane }: Core): string[] {
+  const planes = new Planes()
+  planes.add(0, linkTo(plane.port))
+  live.onApply(({ table }) => planes.keepOnly(new Set(table.routes.map((route) => route.id))))
   const reasons: string[] = []
   if (live.refusal !== null) reasons.push('the table file was refused: an earlier revision serves')
   if (history.problem !== null) reasons.push(history.problem)

@@ -43,8 +43,9 @@ type PurgeBody = z.output<typeof purgeBody>
 
 /** Adds the resources. */
 export function addCache(router: AdminRouter, parts: AdminParts): void {
-  router.get('/cache', (ctx) => {
-    answerJson(ctx, { ...parts.cache.figures(), degraded: parts.cache.degraded })
+  router.get('/cache', async (ctx) => {
+    const { cache } = await parts.planes.figures()
+    answerJson(ctx, { ...cache, degraded: parts.planes.cacheDegraded })
   })
 
   router.post('/cache/purge', async (ctx) => {
@@ -53,7 +54,7 @@ export function addCache(router: AdminRouter, parts: AdminParts): void {
     if (errors.length > 0) throw invalidBody(errors)
     const target = targetOf(said)
     const soft = said.soft ?? false
-    const { shared } = await parts.cache.purge(target, soft)
+    const { shared } = await parts.planes.purge(target, soft)
     audit(ctx, parts, { ...target, soft, shared })
     answerJson(ctx, { purged: target, soft, shared })
   })

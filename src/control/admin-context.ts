@@ -3,14 +3,12 @@
  */
 import type { ParameterizedContext } from 'koa'
 import type Router from 'koa-router'
-import type { CacheControl } from '../state/cache-figures.ts'
 import type { LiveTable } from '../state/live-table.ts'
-import type { Measurements } from '../state/measurements.ts'
-import type { UpstreamsView } from '../state/upstream-figures.ts'
 import type { Gate } from './admin-security.ts'
 import type { ControlLog } from './control-log.ts'
 import type { History } from './history.ts'
 import type { Operations } from './operations.ts'
+import type { Planes } from './planes.ts'
 
 /** Whether requests may be sent here, and if not why. */
 export interface Readiness {
@@ -24,9 +22,8 @@ export interface AdminParts {
   readonly live: LiveTable
   readonly operations: Pick<Operations, 'commit'>
   readonly history: History
-  readonly measurements: Measurements
-  readonly upstreams: UpstreamsView
-  readonly cache: Pick<CacheControl, 'figures' | 'purge' | 'degraded'>
+  /** The data planes, wherever they are. */
+  readonly planes: Planes
   readonly gate: Gate
   isReady(): Readiness
   readonly log: ControlLog
@@ -34,8 +31,6 @@ export interface AdminParts {
   readonly hostNames?: readonly string[]
   /** Whether each write must say which revision it was made for. Default: no. */
   readonly requireIfMatch?: boolean
-  /** Whether an upstream may be asked, for explain. Default: each may. */
-  isAvailable?(upstream: string): boolean
   /** A draw in [0, 1), for explain where none is given. Default: Math.random. */
   chance?(): number
   /** Epoch milliseconds. */

@@ -3,7 +3,7 @@
  */
 
 import type { RequestView } from '../rules/exchange.ts'
-import { explain } from '../rules/explain.ts'
+import type { Explained } from '../state/plane-port.ts'
 import type { RecentExchange } from '../state/recent-exchanges.ts'
 import { readJson } from './admin-body.ts'
 import { type AdminParts, type AdminRouter, answerJson } from './admin-context.ts'
@@ -24,19 +24,18 @@ export function addExplain(router: AdminRouter, parts: AdminParts): void {
     const request = readRequest(body, { clientAddress, chance: parts.chance?.() ?? Math.random() })
     const revision = parts.live.current
     ctx.set('ETag', revision.etag)
-    answerJson(ctx, { revision: revision.number, ...explained(parts, request) })
+    answerJson(ctx, { revision: revision.number, ...(await explained(parts, request)) })
   })
 
-  router.get('/exchanges', (ctx) => {
-    const { recent } = parts.measurements
-    const exchanges = [...recent.all()].slice(0, MAX_LISTED).map(stateOf)
-    answerJson(ctx, { exchanges, skipped: recent.skipped })
+  router.get('/exchanges', async (ctx) => {
+    const [recent, { recentSkipped }] = await Promise.all([parts.planes.recent(), parts.planes.figures()])
+    answerJson(ctx, { exchanges: recent.slice(0, MAX_LISTED).map(stateOf), skipped: recentSkipped })
   })
 
-  router.get('/exchanges/:id', (ctx) => {
-    const exchange = parts.measurements.recent.find(ctx.params.id as string)
-    if (exchange === undefined) throw noSuchExchange()
-    const { route, candidates, otherRoutes, decision } = explained(parts, exchange.view)
+  router.get('/exchanges/:id', async (ctx) => {
+    const exchange = await parts.planes.findRecent(ctx.params.id as string)
+    if (exchange === null) throw noSuchExchange()
+    const { route, candidates, otherRoutes, decision } = await explained(parts, exchange.view)
     answerJson(ctx, {
       ...stateOf(exchange),
       request: { ...exchange.view, rawHeaders: masked(exchange.view.rawHeaders) },
@@ -46,10 +45,11 @@ export function addExplain(router: AdminRouter, parts: AdminParts): void {
   })
 }
 
-/** The explanation, and the servers of the upstream that it ends at. */
-function explained(parts: AdminParts, request: RequestView) {
-  const explanation = explain(parts.live.current.table, request, (name) => parts.isAvailable?.(name) ?? true)
-  return { ...explanation, server: parts.upstreams.serverFor(explanation.decision.upstream, request.chance) }
+/** @throws {AdminProblem} no-data-plane: none is there to be asked */
+async function explained({ planes }: AdminParts, request: RequestView): Promise<Explained> {
+  const explained = await planes.explain(request)
+  if (explained !== null) return explained
+  throw new AdminProblem('no-data-plane', 'No worker answers at the moment: see /readyz.')
 }
 
 function stateOf(exchange: RecentExchange): object {

@@ -12,7 +12,8 @@ export const OPEN_PATHS: ReadonlySet<string> = new Set(['/livez', '/readyz'])
 export function addHealth(router: AdminRouter, parts: AdminParts): void {
   router.get('/livez', (ctx) => answerJson(ctx, { alive: true }))
 
-  router.get('/readyz', (ctx) => {
+  router.get('/readyz', async (ctx) => {
+    await parts.planes.figures()
     const { ready, reasons } = parts.isReady()
     ctx.status = ready ? 200 : 503
     answerJson(ctx, { ready, reasons, table: tableState(parts, mayReadTable(ctx.req, parts)) })

@@ -6,8 +6,8 @@ import { metricsText } from './metrics-text.ts'
 
 /** Adds the resource. */
 export function addMetrics(router: AdminRouter, parts: AdminParts): void {
-  router.get('/metrics', (ctx) => {
-    ctx.body = metricsText(parts)
+  router.get('/metrics', async (ctx) => {
+    ctx.body = metricsText(parts, await parts.planes.figures())
     ctx.set('Content-Type', 'text/plain; version=0.0.4; charset=utf-8')
   })
 }

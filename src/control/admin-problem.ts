@@ -31,6 +31,7 @@ const PROBLEMS = {
   'too-many-attempts': { status: 429, title: 'Too many wrong tokens came from this address' },
   internal: { status: 500, title: 'banyan failed' },
   'not-implemented': { status: 501, title: 'The method is not known' },
+  'no-data-plane': { status: 503, title: 'There is no data plane to ask' },
   'table-unwritable': { status: 500, title: 'The table file could not be written' },
   'no-space': { status: 507, title: 'There is no space left for the table file' },
 } as const satisfies Record<string, { readonly status: number; readonly title: string }>

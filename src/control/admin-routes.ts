@@ -3,6 +3,7 @@
  */
 import type { Route, Table } from '../rules/table.ts'
 import type { Revision } from '../state/live-table.ts'
+import type { Measurements } from '../state/measurements.ts'
 import { readJson } from './admin-body.ts'
 import { type AdminContext, type AdminParts, type AdminRouter, answerJson } from './admin-context.ts'
 import { invalidBody } from './admin-problem.ts'
@@ -20,15 +21,16 @@ const ADDED = ['order', 'live', 'revision']
 
 /** Adds the resources. */
 export function addRoutes(router: AdminRouter, parts: AdminParts): void {
-  router.get('/routes', (ctx) => {
+  router.get('/routes', async (ctx) => {
+    const { measurements } = await parts.planes.figures()
     const revision = parts.live.current
     const { table } = revision
     ctx.set('ETag', revision.etag)
     answerJson(ctx, {
       revision: revision.number,
       default: table.default,
-      routes: table.routes.map((route, index) => routeState(route, index, parts)),
-      live: { unclaimed: liveRoute(parts.measurements, null, parts.now()) },
+      routes: table.routes.map((route, index) => routeState(route, index, measurements, parts.now())),
+      live: { unclaimed: liveRoute(measurements, null, parts.now()) },
     })
   })
 
@@ -38,9 +40,9 @@ export function addRoutes(router: AdminRouter, parts: AdminParts): void {
     await writeRoute(ctx, parts, said.id, addRoute(said))
   })
 
-  router.get('/routes/:id', (ctx) => {
+  router.get('/routes/:id', async (ctx) => {
     const revision = parts.live.current
-    answerRoute(ctx, revision, routeOf(revision.table, idOf(ctx)), parts)
+    await answerRoute(ctx, revision, routeOf(revision.table, idOf(ctx)), parts)
   })
 
   router.put('/routes/:id', async (ctx) => {
@@ -68,22 +70,24 @@ async function writeRoute(ctx: AdminContext, parts: AdminParts, id: string, chan
     ctx.status = 201
     ctx.set('Location', `/routes/${id}`)
   }
-  answerRoute(ctx, revision, routeOf(revision.table, id), parts)
+  await answerRoute(ctx, revision, routeOf(revision.table, id), parts)
 }
 
-function answerRoute(ctx: AdminContext, revision: Revision, route: Route, parts: AdminParts): void {
+async function answerRoute(ctx: AdminContext, revision: Revision, route: Route, parts: AdminParts): Promise<void> {
+  const { measurements } = await parts.planes.figures()
+  const index = revision.table.routes.indexOf(route)
   ctx.set('ETag', revision.etag)
   ctx.set('Accept-Patch', PATCH_TYPES.join(', '))
-  answerJson(ctx, { revision: revision.number, ...routeState(route, revision.table.routes.indexOf(route), parts) })
+  answerJson(ctx, { revision: revision.number, ...routeState(route, index, measurements, parts.now()) })
 }
 
 /** As routes.yaml says it, the percent written out, with its place in the file from 1 and what is happening on it. */
-function routeState(route: Route, index: number, parts: AdminParts): object {
+function routeState(route: Route, index: number, measurements: Measurements, nowMs: number): object {
   return {
     ...route.document,
     percent: route.percent,
     order: index + 1,
-    live: liveRoute(parts.measurements, route, parts.now()),
+    live: liveRoute(measurements, route, nowMs),
   }
 }
 

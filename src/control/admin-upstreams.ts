@@ -2,43 +2,46 @@
  * /upstreams: the upstreams as the table says them, with their servers and what is happening at each.
  */
 import { didYouMean } from '../rules/problem.ts'
-import type { Upstream } from '../rules/table.ts'
+import type { Table, Upstream } from '../rules/table.ts'
 import { type AdminParts, type AdminRouter, answerJson } from './admin-context.ts'
 import { AdminProblem } from './admin-problem.ts'
 import { liveUpstream } from './live-figures.ts'
+import type { Figures } from './planes.ts'
 
 /** Adds the resources. */
 export function addUpstreams(router: AdminRouter, parts: AdminParts): void {
-  router.get('/upstreams', (ctx) => {
+  router.get('/upstreams', async (ctx) => {
     const { number, etag, table } = parts.live.current
     ctx.set('ETag', etag)
-    const upstreams = [...table.upstreams.values()].map((upstream) => upstreamState(upstream, parts))
+    const figures = await parts.planes.figures()
+    const upstreams = [...table.upstreams.values()].map((upstream) =>
+      upstreamState(upstream, table, figures, parts.now()),
+    )
     answerJson(ctx, { revision: number, default: table.default, upstreams })
   })
 
-  router.get('/upstreams/:name', (ctx) => {
+  router.get('/upstreams/:name', async (ctx) => {
     const { number, etag, table } = parts.live.current
     const name = ctx.params.name as string
     const upstream = table.upstreams.get(name)
     if (upstream === undefined) throw noSuchUpstream(name, table.upstreams.keys())
     ctx.set('ETag', etag)
-    answerJson(ctx, { revision: number, ...upstreamState(upstream, parts) })
+    answerJson(ctx, { revision: number, ...upstreamState(upstream, table, await parts.planes.figures(), parts.now()) })
   })
 }
 
 /** As routes.yaml says it, with the routes that go there and what is happening. */
-function upstreamState(upstream: Upstream, parts: AdminParts): object {
-  const { table } = parts.live.current
+function upstreamState(upstream: Upstream, table: Table, figures: Figures, nowMs: number): object {
   const { name, document } = upstream
   const routes = table.routes.filter((route) => route.from === name || route.to === name).map((route) => route.id)
-  const figures = parts.upstreams.figures().find((one) => one.name === name)
+  const servers = figures.upstreams.find((one) => one.name === name)?.servers ?? []
   return {
     name,
     ...document,
     routes,
     live: {
-      lastMinute: liveUpstream(parts.measurements, name, parts.now()),
-      servers: figures?.servers ?? [],
+      lastMinute: liveUpstream(figures.measurements, name, nowMs),
+      servers,
     },
   }
 }

@@ -34,7 +34,7 @@ export async function makeEdit(
   const terms = termsOf(ctx, parts, reason)
   const outcome = await parts.operations.commit(change, terms)
   if (outcome.kind === 'would') {
-    answerDryRun(ctx, parts, outcome)
+    await answerDryRun(ctx, parts, outcome)
     return null
   }
   if (outcome.kind !== 'done') throw await problemOf(outcome, terms, parts)
@@ -100,7 +100,7 @@ function audit(ctx: AdminContext, parts: AdminParts, outcome: Done, terms: EditT
   )
 }
 
-function answerDryRun(ctx: AdminContext, parts: AdminParts, outcome: Would): void {
+async function answerDryRun(ctx: AdminContext, parts: AdminParts, outcome: Would): Promise<void> {
   const { before, proposal, changed } = outcome
   ctx.set('ETag', before.etag)
   answerJson(ctx, {
@@ -110,7 +110,7 @@ function answerDryRun(ctx: AdminContext, parts: AdminParts, outcome: Would): voi
     changes: tableChanges(before.table, proposal.table),
     diff: diffText(before.text, proposal.text),
     warnings: proposal.warnings,
-    simulation: simulate(before.table, proposal.table, parts.measurements.recent.all()),
+    simulation: simulate(before.table, proposal.table, await parts.planes.recent()),
   })
 }
 

@@ -4,7 +4,7 @@
 import { z } from 'zod'
 import { object } from '../rules/schema.ts'
 import { tableSchema } from '../rules/table-schema.ts'
-import { CACHE_WORDS, REASONS } from '../state/measurements.ts'
+import { CACHE_WORDS, REASONS } from '../state/cell.ts'
 import { SERVER_WORDS } from '../state/upstream-figures.ts'
 
 /** A route as routes.yaml has it, by the very schema that a table is checked with. */

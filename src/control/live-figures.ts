@@ -2,7 +2,8 @@
  * What is happening on a route or upstream: totals since the start of the process, and the last one and five minutes.
  */
 import type { Route } from '../rules/table.ts'
-import { type Cell, DURATION_BOUNDS_MS, type Measurements, type RouteFigures } from '../state/measurements.ts'
+import { type Cell, DURATION_BOUNDS_MS } from '../state/cell.ts'
+import type { Measurements, RouteFigures } from '../state/measurements.ts'
 import { addedSince, addSums, quantileMs, type Sums } from '../state/windows.ts'
 
 /** The figures of a window. */

@@ -3,16 +3,16 @@
  * that a client sends becomes one.
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
+import type { CacheFigures } from '../state/cache-figures.ts'
 import type { RemoteFigures } from '../state/cache-remote.ts'
-import { type Cell, DURATION_BOUNDS_MS, type Measurements } from '../state/measurements.ts'
-import { SERVER_WORDS, type ServerFigures } from '../state/upstream-figures.ts'
+import { type Cell, DURATION_BOUNDS_MS } from '../state/cell.ts'
+import type { Measurements } from '../state/measurements.ts'
+import { SERVER_WORDS, type ServerFigures, type UpstreamFigures } from '../state/upstream-figures.ts'
 import type { AdminParts } from './admin-context.ts'
+import type { Figures } from './planes.ts'
 
 /** What the text is made from. */
-export type MetricsParts = Pick<
-  AdminParts,
-  'live' | 'measurements' | 'upstreams' | 'history' | 'isReady' | 'now' | 'cache'
->
+export type MetricsParts = Pick<AdminParts, 'live' | 'history' | 'isReady' | 'now'>
 
 type Labels = Readonly<Record<string, string | number>>
 type Sample = readonly [labels: Labels, value: number]
@@ -24,12 +24,12 @@ const eventLoop = monitorEventLoopDelay({ resolution: 20 })
 eventLoop.enable()
 
 /** The whole exposition, with a line break at its end. */
-export function metricsText(parts: MetricsParts): string {
+export function metricsText(parts: MetricsParts, figures: Figures): string {
   return [
-    ...requestMetrics(parts.measurements),
-    ...upstreamMetrics(parts),
+    ...requestMetrics(figures.measurements),
+    ...upstreamMetrics(parts, figures.upstreams),
     ...tableMetrics(parts),
-    ...cacheMetrics(parts),
+    ...cacheMetrics(figures.cache),
     ...processMetrics(),
   ].join('')
 }
@@ -90,12 +90,10 @@ function durations(cells: readonly (readonly [string, Cell])[]): string {
   return lines.join('')
 }
 
-function upstreamMetrics({ upstreams, live }: MetricsParts): string[] {
-  const servers = upstreams
-    .figures()
-    .flatMap(({ name: upstream, servers }) =>
-      servers.map((figures) => ({ labels: { upstream, server: figures.id }, figures })),
-    )
+function upstreamMetrics({ live }: MetricsParts, upstreams: readonly UpstreamFigures[]): string[] {
+  const servers = upstreams.flatMap(({ name: upstream, servers }) =>
+    servers.map((figures) => ({ labels: { upstream, server: figures.id }, figures })),
+  )
   const each = (value: (figures: ServerFigures) => number): Sample[] =>
     servers.map(({ labels, figures }) => [labels, value(figures)])
   const connections = servers.flatMap(({ labels, figures: { connections } }): Sample[] => [
@@ -172,8 +170,7 @@ function tableMetrics({ live, history, isReady, now }: MetricsParts): string[] {
   ]
 }
 
-function cacheMetrics({ cache }: MetricsParts): string[] {
-  const { memory, remote, generation, counters } = cache.figures()
+function cacheMetrics({ memory, remote, generation, counters }: CacheFigures): string[] {
   const skipped = Object.entries(counters.skipped).map(([reason, count]): Sample => [{ reason }, count])
   const counts = Object.entries(counters).filter((entry): entry is [string, number] => typeof entry[1] === 'number')
   return [

@@ -7,7 +7,7 @@ import { answerConditional, notModifiedFields } from '../rules/cache-validation.
 import { fieldValue } from '../rules/exchange.ts'
 import { planRange, type RangePlan, rangeFields } from '../rules/ranges.ts'
 import type { StoredAnswer } from '../state/cache-store.ts'
-import type { CacheWord } from '../state/measurements.ts'
+import type { CacheWord } from '../state/cell.ts'
 import type { Visit } from './cache-visit.ts'
 
 /** How a stored answer is told of. */

@@ -2,7 +2,8 @@
  * Step 7: one record of each exchange feeds access log and measurements. Nothing else measures.
  */
 import { FAILURES, type FailureCode } from '../rules/failure.ts'
-import type { ExchangeRecord, Measurements } from '../state/measurements.ts'
+import type { ExchangeRecord } from '../state/cell.ts'
+import type { Measurements } from '../state/measurements.ts'
 import type { Exchange } from './exchange.ts'
 
 /** Writes one access-log line. */

@@ -10,7 +10,9 @@ import { CacheTiers } from '../state/cache-tiers.ts'
 import type { Fleet } from '../state/fleet.ts'
 import { Force } from '../state/force-token.ts'
 import type { LiveTable } from '../state/live-table.ts'
+import { LocalPlane } from '../state/local-plane.ts'
 import { Measurements } from '../state/measurements.ts'
+import type { PlanePort } from '../state/plane-port.ts'
 import { Upstreams } from '../state/upstreams.ts'
 import { ResponseCache } from './cache.ts'
 import { Engine, type RequestLimits } from './engine.ts'
@@ -35,6 +37,8 @@ export interface PlaneParts {
   readonly fleet?: Fleet
   /** What force tokens are made with; null takes none. */
   readonly forceSecret: string | null
+  /** Connections of clients that stand, where that is known. */
+  connections?(): number
 }
 
 /** One data plane. */
@@ -44,6 +48,8 @@ export interface Plane {
   readonly measurements: Measurements
   readonly upstreams: Upstreams
   readonly cache: CacheControl
+  /** What the control plane may ask of it and tell it. */
+  readonly port: PlanePort
 }
 
 /**
@@ -80,7 +86,8 @@ export function createPlane(parts: PlaneParts): Plane {
   const isTrusted = (address: string): boolean =>
     trusted !== null && isIP(address) !== 0 && trusted.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4')
   const engine = new Engine({ journey, observer, limits: parts.limits, isTrusted })
-  return { engine, observer, measurements, upstreams, cache: control }
+  const port = new LocalPlane({ ...parts, measurements, upstreams, cache: control })
+  return { engine, observer, measurements, upstreams, cache: control, port }
 }
 
 /** @throws {RangeError} an entry that is no address and no network */

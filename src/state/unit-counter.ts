@@ -2,6 +2,9 @@
  * How many distinct units there were of late, without remembering any: linear counting in a small bitmap.
  */
 
+/** The bits of a span that are set, as words and where each stands: plain data. */
+export type UnitBits = readonly (readonly [at: number, word: number])[]
+
 const BITS = 4096
 const TWO_32 = 2 ** 32
 
@@ -18,6 +21,20 @@ export class UnitCounter {
     // The low bits of the hash: the high ones are what the share is cut from, so on one side they are not even.
     const bit = Math.round((bucket / 100) * TWO_32) % BITS
     this.#now[bit >>> 5]! |= 1 << (bit & 31)
+  }
+
+  /** Those of the running span; from now on it has none. */
+  take(): UnitBits {
+    const words = this.#now ?? []
+    this.#now = null
+    return [...words.entries()].filter(([, word]) => word !== 0)
+  }
+
+  /** Adds units that another counter has seen. */
+  merge(bits: UnitBits): void {
+    if (bits.length === 0) return
+    this.#now ??= new Uint32Array(BITS / 32)
+    for (const [at, word] of bits) this.#now[at]! |= word
   }
 
   /** Begins a new span. */

@@ -9,7 +9,7 @@
 export const SERVER_WORDS = ['up', 'slow-start', 'ejected', 'unhealthy', 'drained'] as const
 export type ServerWord = (typeof SERVER_WORDS)[number]
 
-/** A server of an upstream. Counters count from the start of the process. */
+/** A server of an upstream. Numbers are counters, from the start of the process; but for `weight`, and those nested. */
 export interface ServerFigures {
   readonly id: string
   readonly url: string
@@ -31,7 +31,7 @@ export interface UpstreamFigures {
   readonly servers: readonly ServerFigures[]
 }
 
-/** What is asked of the upstreams of all processes together. */
+/** What the control plane asks of the upstreams of one data plane. */
 export interface UpstreamsView {
   /** In the order of the table. */
   figures(): readonly UpstreamFigures[]

@@ -5,14 +5,17 @@ import { expect, test } from 'vitest'
 import { History } from '../../src/control/history.ts'
 import { liveRoute, liveUpstream } from '../../src/control/live-figures.ts'
 import { metricsText } from '../../src/control/metrics-text.ts'
+import { Planes } from '../../src/control/planes.ts'
 import { simulate } from '../../src/control/simulation.ts'
 import { bucketOf, hashOf } from '../../src/rules/draw.ts'
 import type { Decision } from '../../src/rules/exchange.ts'
 import type { Route } from '../../src/rules/table.ts'
 import { documentOf, editTable } from '../../src/rules/table-edit.ts'
 import { readTable } from '../../src/rules/table-text.ts'
+import type { ExchangeRecord } from '../../src/state/cell.ts'
 import { LiveTable } from '../../src/state/live-table.ts'
-import { type ExchangeRecord, Measurements } from '../../src/state/measurements.ts'
+import { LocalPlane, linkTo } from '../../src/state/local-plane.ts'
+import { Measurements } from '../../src/state/measurements.ts'
 import { type RecentExchange, RecentExchanges } from '../../src/state/recent-exchanges.ts'
 import { UnitCounter } from '../../src/state/unit-counter.ts'
 import { Upstreams } from '../../src/state/upstreams.ts'
@@ -232,7 +235,7 @@ test('a dry run says which routes fall silent and which caches are lost', () => 
   ])
 })
 
-test('metrics are well-formed, name each figure once, and hold nothing that a client sent', () => {
+test('metrics are well-formed, name each figure once, and hold nothing that a client sent', async () => {
   const measurements = new Measurements()
   count(measurements, 2, record(TO, { cache: 'hit' }))
   count(measurements, 1, record({ ...FROM, routeId: null, reason: 'default' }, { status: 502, failure: 'connect' }))
@@ -242,15 +245,10 @@ test('metrics are well-formed, name each figure once, and hold nothing that a cl
   const upstreams = new Upstreams()
   live.onPrepare((next) => upstreams.prepare(next))
   live.refuse([], 3000)
-  const text = metricsText({
-    live,
-    measurements,
-    upstreams,
-    history: new History(null),
-    isReady: () => ({ ready: true, reasons: [] }),
-    now: () => 4000,
-    cache: memoryCache(),
-  })
+  const planes = new Planes()
+  planes.add(0, linkTo(new LocalPlane({ live, measurements, upstreams, cache: memoryCache() })))
+  const isReady = () => ({ ready: true, reasons: [] })
+  const text = metricsText({ live, history: new History(null), isReady, now: () => 4000 }, await planes.figures())
   expect(text).not.toContain('s3cret')
   expect(text.endsWith('\n')).toBe(true)
   const types = [...text.matchAll(/^# TYPE (\S+) /gm)].map(([, name]) => name)

@@ -4,7 +4,7 @@
 import { writeFile } from 'node:fs/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'
-import type { ExchangeRecord } from '../../src/state/measurements.ts'
+import type { ExchangeRecord } from '../../src/state/cell.ts'
 import { Measurements } from '../../src/state/measurements.ts'
 import { type AdminRig, type Ask, adminRig, type Reply, TABLE } from './rig.ts'
 

@@ -12,6 +12,7 @@ import { Gate } from '../../src/control/admin-security.ts'
 import type { ControlLog } from '../../src/control/control-log.ts'
 import { History } from '../../src/control/history.ts'
 import { Operations } from '../../src/control/operations.ts'
+import { Planes } from '../../src/control/planes.ts'
 import { TableFile, type WatchTimes } from '../../src/control/table-file.ts'
 import { type AdminToken, TokenBook } from '../../src/control/tokens.ts'
 import { readTable } from '../../src/rules/table-text.ts'
@@ -19,6 +20,7 @@ import { CacheControl, newCounters } from '../../src/state/cache-figures.ts'
 import { MemoryStore } from '../../src/state/cache-store.ts'
 import { CacheTiers } from '../../src/state/cache-tiers.ts'
 import { LiveTable } from '../../src/state/live-table.ts'
+import { LocalPlane, linkTo } from '../../src/state/local-plane.ts'
 import { Measurements } from '../../src/state/measurements.ts'
 import { Upstreams } from '../../src/state/upstreams.ts'
 
@@ -138,22 +140,28 @@ export interface AdminRigOptions extends Partial<AdminParts> {
   readonly tokens?: readonly AdminToken[]
   readonly text?: string
   readonly keeps?: 'memory' | 'disk'
+  /** The totals, as the control plane has them; the last exchanges in them are the data plane's. */
+  readonly measurements?: Measurements
+  isAvailable?(upstream: string): boolean
 }
 
 /** The admin API over a rig. */
-export async function adminRig({ tokens = [], text, keeps, ...parts }: AdminRigOptions = {}): Promise<AdminRig> {
+export async function adminRig(options: AdminRigOptions = {}): Promise<AdminRig> {
+  const { tokens = [], text, keeps, measurements = new Measurements(), isAvailable, ...parts } = options
   const base = await rig(text, QUICK, keeps)
   const upstreams = new Upstreams()
   base.live.onPrepare((table) => upstreams.prepare(table))
+  const planes = new Planes(measurements)
+  const counted = Object.assign(new Measurements(), { recent: measurements.recent })
+  const plane = { live: base.live, measurements: counted, upstreams, cache: memoryCache() }
+  planes.add(0, linkTo(new LocalPlane(isAvailable === undefined ? plane : { ...plane, isAvailable })))
   const now = parts.now ?? (() => 61_000)
   const { handler } = createAdmin({
     live: base.live,
     operations: base.operations,
     history: base.history,
     isReady: () => ({ ready: true, reasons: [] }),
-    measurements: new Measurements(),
-    upstreams,
-    cache: memoryCache(),
+    planes,
     log: logInto(base.lines),
     gate: new Gate(new TokenBook(tokens), now),
     chance: () => 0.5,

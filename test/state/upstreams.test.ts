@@ -2,9 +2,9 @@
  * The servers of upstreams: what table and fleet make of them, and what survives an edit of either.
  */
 import { expect, test } from 'vitest'
-import { readTable } from '../../src/rules/table-text.ts'
 import type { Table } from '../../src/rules/table.ts'
 import { compileServer } from '../../src/rules/table-compile.ts'
+import { readTable } from '../../src/rules/table-text.ts'
 import type { Fleet, UpstreamFleet } from '../../src/state/fleet.ts'
 import { Upstreams } from '../../src/state/upstreams.ts'
 

@@ -1,0 +1,101 @@
+/**
+ * The port of the data plane in this process.
+ */
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import type { PurgeTarget } from '../rules/cache-purge.ts'
+import type { RequestView } from '../rules/exchange.ts'
+import { explain } from '../rules/explain.ts'
+import type { CacheControl, PurgeResult } from './cache-figures.ts'
+import type { Fleet } from './fleet.ts'
+import type { LiveTable } from './live-table.ts'
+import type { Measurements } from './measurements.ts'
+import type { Explained, PlaneLink, PlanePort, PlaneReport, ProcessFigures } from './plane-port.ts'
+import type { RecentExchange } from './recent-exchanges.ts'
+import type { Upstreams } from './upstreams.ts'
+
+/** What a data plane is asked about. */
+export interface LocalPlaneParts {
+  readonly live: LiveTable
+  readonly measurements: Measurements
+  readonly upstreams: Pick<Upstreams, 'figures' | 'serverFor' | 'setFleet'>
+  readonly cache: Pick<CacheControl, 'figures' | 'purge' | 'degraded'>
+  /** Whether an upstream may be asked. Default: each may. */
+  isAvailable?(upstream: string): boolean
+  /** Connections of clients that stand. Default: none are known of. */
+  connections?(): number
+}
+
+const eventLoop = monitorEventLoopDelay({ resolution: 20 })
+eventLoop.enable()
+
+/** Answers from what is in memory. */
+export class LocalPlane implements PlanePort {
+  readonly #parts: LocalPlaneParts
+
+  constructor(parts: LocalPlaneParts) {
+    this.#parts = parts
+  }
+
+  report(): PlaneReport {
+    const { measurements, upstreams, cache, live } = this.#parts
+    const { active, tunnels, recent } = measurements
+    return {
+      measured: measurements.take(),
+      active,
+      tunnels,
+      recentSkipped: recent.skipped,
+      upstreams: upstreams.figures(),
+      cache: cache.figures(),
+      cacheDegraded: cache.degraded,
+      process: processFigures(live.current.number, this.#parts.connections?.() ?? 0),
+    }
+  }
+
+  recent(): RecentExchange[] {
+    return [...this.#parts.measurements.recent.all()]
+  }
+
+  findRecent(id: string): RecentExchange | null {
+    return this.#parts.measurements.recent.find(id) ?? null
+  }
+
+  explain(request: RequestView): Explained {
+    const { live, upstreams, isAvailable } = this.#parts
+    const explanation = explain(live.current.table, request, (name) => isAvailable?.(name) ?? true)
+    return { ...explanation, server: upstreams.serverFor(explanation.decision.upstream, request.chance) }
+  }
+
+  purge(target: PurgeTarget, soft: boolean): Promise<PurgeResult> {
+    return this.#parts.cache.purge(target, soft)
+  }
+
+  setFleet(fleet: Fleet): void {
+    this.#parts.upstreams.setFleet(fleet)
+  }
+}
+
+/** A plane of this process as a link. */
+export function linkTo(plane: PlanePort): PlaneLink {
+  return {
+    report: async () => plane.report(),
+    recent: async () => plane.recent(),
+    findRecent: async (id) => plane.findRecent(id),
+    explain: async (request) => plane.explain(request),
+    purge: (target, soft) => plane.purge(target, soft),
+    setFleet: async (fleet) => plane.setFleet(fleet),
+  }
+}
+
+function processFigures(revision: number, connections: number): ProcessFigures {
+  const { rss, heapUsed } = process.memoryUsage()
+  const { user, system } = process.cpuUsage()
+  return {
+    pid: process.pid,
+    revision,
+    connections,
+    cpuSeconds: (user + system) / 1e6,
+    residentBytes: rss,
+    heapUsedBytes: heapUsed,
+    eventLoopDelayP99Seconds: eventLoop.percentile(99) / 1e9,
+  }
+}

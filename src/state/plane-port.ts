@@ -1,0 +1,65 @@
+/**
+ * A data plane as the control plane sees it: what it may be asked and told. All of it is plain data, so that the two may
+ * live in different processes; the data plane can't tell whether they do, or how many of its kind there are.
+ */
+import type { PurgeTarget } from '../rules/cache-purge.ts'
+import type { RequestView } from '../rules/exchange.ts'
+import type { Explanation } from '../rules/explain.ts'
+import type { CacheFigures, PurgeResult } from './cache-figures.ts'
+import type { Fleet } from './fleet.ts'
+import type { MeasuredDelta } from './measurements.ts'
+import type { RecentExchange } from './recent-exchanges.ts'
+import type { UpstreamFigures } from './upstream-figures.ts'
+
+/** The process that a data plane runs in. */
+export interface ProcessFigures {
+  readonly pid: number
+  /** Number of the revision that its new exchanges are decided by. */
+  readonly revision: number
+  /** Connections of clients that stand. */
+  readonly connections: number
+  readonly cpuSeconds: number
+  readonly residentBytes: number
+  readonly heapUsedBytes: number
+  /** Delay of the event loop, 99th percentile since the start. */
+  readonly eventLoopDelayP99Seconds: number
+}
+
+/** What a data plane tells of itself: what was counted since it last told, and all else as it stands. */
+export interface PlaneReport {
+  readonly measured: MeasuredDelta
+  /** Exchanges under way. */
+  readonly active: number
+  /** Upgraded connections that stand. */
+  readonly tunnels: number
+  /** Exchanges that came too fast to be kept, since the start. */
+  readonly recentSkipped: number
+  readonly upstreams: readonly UpstreamFigures[]
+  readonly cache: CacheFigures
+  /** Why the cache is not all it should be; null where it is. */
+  readonly cacheDegraded: string | null
+  readonly process: ProcessFigures
+}
+
+/** What would be done with a request, and the server that would be asked first; null where there is none. */
+export type Explained = Explanation & { readonly server: string | null }
+
+/** What a data plane can be asked and told. */
+export interface PlanePort {
+  report(): PlaneReport
+  /** The last exchanges, the newest first. */
+  recent(): readonly RecentExchange[]
+  findRecent(id: string): RecentExchange | null
+  /** Explains a request by the revision in force here and by how this plane finds the upstreams. */
+  explain(request: RequestView): Explained
+  purge(target: PurgeTarget, soft: boolean): Promise<PurgeResult>
+  /** Obeys what is known of servers beyond the table, until it is told anew. */
+  setFleet(fleet: Fleet): void
+}
+
+/** A data plane over a distance. Each answer may fail to come: its process may be gone. */
+export type PlaneLink = {
+  readonly [Name in keyof PlanePort]: (
+    ...args: Parameters<PlanePort[Name]>
+  ) => Promise<Awaited<ReturnType<PlanePort[Name]>>>
+}
