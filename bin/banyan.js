@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// The check comes first and the sources are loaded after it, so that an old Node answers with one clear line.
-import '../scripts/need-node.js'
+// The check comes first and the program is loaded after it, so that an old Node answers with one clear line.
+import { isCheckout } from './need-node.js'
 
-await import('../src/main.ts')
+await import(isCheckout ? '../src/main.ts' : '../dist/main.js')

@@ -5,7 +5,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { resolve } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { pathToFileURL } from 'node:url'
-import Koa, { type Context, type Middleware } from 'koa'
+import Koa, { type Middleware } from 'koa'
 import type { ControlLog } from './control/control-log.ts'
 import type { History } from './control/history.ts'
 import { type OpenedTable, openTable, type TableOptions } from './control/open-table.ts'
@@ -16,7 +16,7 @@ import { createPlane, type Plane } from './proxy/plane.ts'
 import { StartError } from './start-error.ts'
 import type { LiveTable } from './state/live-table.ts'
 import { RedisStore } from './state/redis-store.ts'
-import type { RedisAddress } from './state/redis-url.ts'
+import { parseRedisUrl, REDIS_URL_FORMS, type RedisAddress } from './state/redis-url.ts'
 
 /** What a proxy is built from. */
 export interface CoreSettings extends TableOptions {
@@ -100,17 +100,27 @@ function open(settings: CoreSettings, log: ControlLog): OpenedTable {
 }
 
 /** Settings of `strangle()`. */
-export interface StrangleOptions extends Partial<Omit<CoreSettings, 'table'>> {
+export interface StrangleOptions extends Partial<Omit<CoreSettings, 'table' | 'redis'>> {
   /** Path of routes.yaml; edits of it apply while the application runs. */
   readonly table: string
+  /** URL of the Redis that processes share, in the forms of `--redis`; memory alone caches without it. */
+  readonly redis?: string
   /** Told of revisions and refused tables; nobody by default. */
   readonly log?: ControlLog
   /** Called once per exchange with the fields of an access-log line. */
   readonly accessLog?: AccessLog
 }
 
+/** What it needs of Koa's context. Spelled out, so that the package's types need none of Koa's. */
+export interface StrangleContext {
+  readonly req: IncomingMessage
+  readonly res: ServerResponse
+  respond?: boolean
+}
+
 /** The proxy as the last middleware of a Koa application. */
-export type StrangleMiddleware = Middleware & {
+export interface StrangleMiddleware {
+  (ctx: StrangleContext): Promise<void>
   /** For `server.on('upgrade', ...)` of the server that runs the application: WebSockets and the like. */
   upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void
   /** Stops watching the table and closes idle connections to upstreams. */
@@ -118,6 +128,13 @@ export type StrangleMiddleware = Middleware & {
 }
 
 const SILENT: ControlLog = { info: () => {}, warn: () => {}, error: () => {} }
+
+function redisAt(url: string): RedisAddress {
+  const address = parseRedisUrl(url)
+  // The text may hold a password: it is not repeated.
+  if (address === null) throw new StartError(`redis is none of ${REDIS_URL_FORMS}`)
+  return address
+}
 
 /**
  * The proxy as a Koa middleware: `app.use(strangle({ table: 'routes.yaml' }))`. It answers every request that reaches it,
@@ -130,7 +147,6 @@ export function strangle(options: StrangleOptions): StrangleMiddleware {
     maxHeaderFields: 256,
     maxTargetLength: 16_384,
     memoryCacheBytes: 64 * 1024 * 1024,
-    redis: null,
     redisPrefix: 'banyan:',
     redisDeadlineMs: 20,
     exposeCacheStatus: false,
@@ -140,6 +156,7 @@ export function strangle(options: StrangleOptions): StrangleMiddleware {
     keepRevisions: 0,
     allowLastGood: false,
     ...options,
+    redis: options.redis === undefined ? null : redisAt(options.redis),
   }
   const { operations, plane } = createCore(settings, options.log ?? SILENT, options.accessLog ?? null)
   operations.watch()
@@ -154,8 +171,8 @@ export function strangle(options: StrangleOptions): StrangleMiddleware {
 }
 
 /** The engine as a Koa middleware: from here on it owns the response, errors too. */
-function mount(engine: Engine): Middleware {
-  return (ctx: Context) => {
+function mount(engine: Engine): (ctx: StrangleContext) => Promise<void> {
+  return (ctx) => {
     ctx.respond = false
     // Koa presets 404; what the engine does not say itself must not come from here.
     ctx.res.statusCode = 200

@@ -1,0 +1,182 @@
+/**
+ * The npm package: packed, installed in an empty folder, started, asked and stopped there; its types hold for who uses them.
+ */
+import { spawn } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { tableFor } from '../support/banyan.ts'
+import { Program } from '../support/process.ts'
+import { type ScriptedUpstream, scriptedUpstream } from '../support/upstream.ts'
+import { type Done, environment, install, type Packed, pack, runIn } from './package.ts'
+import { PROJECT, textOf } from './project.ts'
+
+const manifest = JSON.parse(textOf('package.json'))
+/** A Node that says it is another, before anything of the package runs. */
+const pretending = (version: string): string[] => [
+  '--import',
+  `data:text/javascript,Object.defineProperty(process,'versions',{value:{...process.versions,node:'${version}'}})`,
+]
+
+let folder: string
+let shop: string
+let packed: Packed
+let upstream: ScriptedUpstream
+const running: Program[] = []
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'banyan-package-'))
+  shop = join(folder, 'shop')
+  packed = pack(folder)
+  install(packed, shop)
+  upstream = await scriptedUpstream((request) => request.send('HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nlegacy'))
+  writeFileSync(join(shop, 'routes.yaml'), tableFor(upstream.port))
+}, 120_000)
+
+afterAll(async () => {
+  await Promise.all(running.map((program) => program.stop()))
+  rmSync(folder, { recursive: true, force: true })
+})
+
+/** Starts a program in the folder where the package is installed, in a process group of its own, as a shell does. */
+function start(program: string, ...args: string[]): Program {
+  const env = environment()
+  const child = spawn(program, args, { cwd: shop, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
+  const started = new Program(child)
+  running.push(started)
+  return started
+}
+
+/** What Ctrl-C does: a signal to all of a group, npx and what it runs. */
+const interrupt = ({ pid }: Program): boolean => process.kill(-pid, 'SIGINT')
+
+const FREE_PORTS = ['--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0']
+
+test('it holds what was built, with its types, and no file that only development needs', () => {
+  const others = packed.files.filter(
+    (path) => !/^(bin\/[\w-]+\.js|dist\/[\w/-]+(\.d\.ts|\.js)|docs\/[\w-]+\.md)$/.test(path),
+  )
+  expect(others.toSorted()).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json'])
+  for (const path of Object.values(manifest.exports['.']) as string[]) expect(packed.files).toContain(path.slice(2))
+  for (const path of Object.values(manifest.bin) as string[]) expect(packed.files).toContain(path)
+})
+
+test('npx banyan serve: it starts, answers, is asked by its own commands, and Ctrl-C ends it', async () => {
+  const banyan = start('npx', 'banyan', 'serve', ...FREE_PORTS)
+  const line = await banyan.line((one) => one.startsWith('banyan ready'))
+  const [at, admin] = line.match(/http:\/\/[\d.:]+/g) as [string, string]
+  expect(await (await fetch(`${at}/any`)).text()).toBe('legacy')
+  const asked = ['banyan', 'servers', '--json', '--admin', new URL(admin).host]
+  const { status, out, err } = runIn(shop, 'npx', asked)
+  expect([status, err]).toEqual([0, ''])
+  expect(out).toContain(`http://127.0.0.1:${upstream.port}`)
+  interrupt(banyan)
+  await banyan.line((one) => one.includes('"event":"ended"'))
+  await banyan.stop()
+  expect(banyan.stderr).toBe('')
+})
+
+test('its programs drain on SIGTERM, the GTIN service too', async () => {
+  const banyan = start('node_modules/.bin/banyan', 'serve', ...FREE_PORTS)
+  await banyan.line((one) => one.startsWith('banyan ready'))
+  const options = ['--listen', '127.0.0.1:0', '--name', 'gtin-1', '--drain-delay', '0ms']
+  const gtin = start('node_modules/.bin/banyan-gtin', ...options)
+  const line = await gtin.line((one) => one.startsWith('gtin-service ready'))
+  const answer = await fetch(`${/http:\/\/[\d.:]+/.exec(line)?.[0]}/stores/3/gtins/123456789012`)
+  expect(await answer.json()).toMatchObject({ host: 'gtin-1', gtin: '123456789012' })
+  expect([await banyan.stop(), await gtin.stop()]).toEqual([0, 0])
+  expect([banyan.stderr, gtin.stderr]).toEqual(['', ''])
+})
+
+test('--version and --help tell of the package', () => {
+  expect(runIn(shop, 'npx', ['banyan', '--version']).out).toBe(
+    `banyan ${manifest.version} (node ${process.versions.node})\n`,
+  )
+  expect(runIn(shop, 'npx', ['banyan', '--help'])).toMatchObject({ status: 0, err: '' })
+})
+
+test.each([
+  ['20.20.2', 'package'],
+  ['22.12.0', 'package'],
+  ['22.17.1', 'checkout'],
+])('Node %s is too old for the %s, which says so in one line', (version, where) => {
+  const bin = where === 'package' ? join(shop, 'node_modules/banyan/bin/banyan.js') : join(PROJECT, 'bin/banyan.js')
+  const { status, out, err } = runIn(shop, process.execPath, [...pretending(version), bin, '--version'])
+  expect([status, out]).toEqual([1, ''])
+  expect(err).toMatch(
+    where === 'package'
+      ? `banyan: Node ${version} is too old: banyan ${manifest.version} needs Node >= 22.13.\n`
+      : /^banyan: Node 22\.17\.1 cannot run the TypeScript sources\. .*Node >= 22\.18\.\n$/,
+  )
+})
+
+test('the oldest Node that it names is let in', () => {
+  const oldest = `${manifest.engines.node.slice(2)}.0`
+  const bin = join(shop, 'node_modules/banyan/bin/banyan.js')
+  expect(runIn(shop, process.execPath, [...pretending(oldest), bin, '--version'])).toMatchObject({ status: 0, err: '' })
+})
+
+test('strangle() of the package is a middleware of somebody else’s Koa application', async () => {
+  writeFileSync(
+    join(shop, 'app.js'),
+    `import Koa from 'koa'
+import { strangle } from 'banyan'
+const proxy = strangle({ table: 'routes.yaml' })
+const app = new Koa().use(async (ctx, next) => { ctx.set('X-Shop', 'yes'); await next() }).use(proxy)
+const server = app.listen(0, '127.0.0.1', () => console.log('ready', server.address().port))
+process.once('SIGTERM', () => { server.close(); server.closeAllConnections(); void proxy.close() })
+`,
+  )
+  const app = start(process.execPath, 'app.js')
+  const port = (await app.line((line) => line.startsWith('ready'))).slice('ready '.length)
+  const answer = await fetch(`http://127.0.0.1:${port}/any`)
+  expect([await answer.text(), answer.headers.get('x-shop')]).toEqual(['legacy', 'yes'])
+  expect(await app.stop()).toBe(0)
+})
+
+/** Checks a program of the shop with the strictest types, the package's declarations included. */
+function typesOf(text: string): Done {
+  writeFileSync(join(shop, 'app.ts'), text)
+  const options = ['--noEmit', '--strict', '--exactOptionalPropertyTypes', '--skipLibCheck', 'false', '--types', 'node']
+  const target = ['--target', 'es2024', '--module', 'nodenext', 'app.ts']
+  return runIn(shop, process.execPath, [join(PROJECT, 'node_modules/typescript/bin/tsc'), ...options, ...target])
+}
+
+const USES_STRANGLE = `import { createServer } from 'node:http'
+import { type ControlLog, type StrangleMiddleware, type StrangleOptions, StartError, strangle } from 'banyan'
+const log: ControlLog = { info() {}, warn() {}, error(_, message: string) { console.error(message) } }
+const options: StrangleOptions = { table: 'routes.yaml', redis: 'redis://127.0.0.1', log, accessLog: (line) => console.log(line) }
+const proxy: StrangleMiddleware = strangle(options)
+createServer().on('upgrade', proxy.upgrade)
+const closed: Promise<void> = proxy.close()
+export { closed, StartError }
+`
+
+test('its types hold for a program that has no types of Koa, and for one that has', () => {
+  const types = join(shop, 'node_modules/@types')
+  mkdirSync(types)
+  symlinkSync(join(PROJECT, 'node_modules/@types/node'), join(types, 'node'))
+  expect(typesOf(USES_STRANGLE)).toEqual({ status: 0, out: '', err: '' })
+  rmSync(types, { recursive: true })
+  symlinkSync(join(PROJECT, 'node_modules/@types'), types)
+  const mounted = "import Koa from 'koa'\nimport { strangle } from 'banyan'\nnew Koa().use(strangle({ table: 'a' }))\n"
+  expect(typesOf(mounted)).toEqual({ status: 0, out: '', err: '' })
+})
+
+test('its types refuse what it does not take', () => {
+  const { status, out } = typesOf("import { strangle } from 'banyan'\nstrangle({ tabel: 'routes.yaml' })\n")
+  expect(status).not.toBe(0)
+  expect(out).toContain('tabel')
+})
+
+test('what it needs at run time is what its manifest asks for', () => {
+  const imported = packed.files
+    .filter((path) => path.endsWith('.js'))
+    .flatMap((path) => [
+      ...readFileSync(join(shop, 'node_modules/banyan', path), 'utf8').matchAll(/\bfrom '([^'.][^']*)'/g),
+    ])
+    .map(([, name]) => name as string)
+    .filter((name) => !name.startsWith('node:'))
+  expect([...new Set(imported)].toSorted()).toEqual(Object.keys(manifest.dependencies).toSorted())
+})
