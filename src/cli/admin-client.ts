@@ -35,11 +35,11 @@ export class AdminClient {
    */
   constructor(address: string | undefined, io: Io) {
     const text = address ?? io.env.BANYAN_ADMIN ?? DEFAULT_ADMIN
-    const url = URL.parse(/^https?:\/\//.test(text) ? text : `http://${text}`)
-    if (url === null)
+    const url = URL.parse(/^[a-z]+:\/\//i.test(text) ? text : `http://${text}`)
+    if (url === null || !/^https?:$/.test(url.protocol))
       throw new CommandError(EXIT.usage, `'${text}' is no address of an admin API (as in ${DEFAULT_ADMIN})`)
     this.#base = url
-    this.#token = io.env.BANYAN_TOKEN ?? null
+    this.#token = tokenOf(io.env.BANYAN_TOKEN)
     this.#timeoutMs = io.timeoutMs
   }
 
@@ -74,6 +74,14 @@ export class AdminClient {
   }
 }
 
+/** @throws {CommandError} it has a character that no token has; without the token, which is a secret */
+function tokenOf(text: string | undefined): string | null {
+  // A file that ends with a line break is a token all the same.
+  const token = text?.trim() ?? ''
+  if (/^[\x21-\x7e]*$/.test(token)) return token === '' ? null : token
+  throw new CommandError(EXIT.usage, 'BANYAN_TOKEN is no token: it has a space, a line break or a letter beyond ASCII')
+}
+
 async function read(res: IncomingMessage): Promise<Answer> {
   const pieces: Buffer[] = []
   for await (const piece of res) pieces.push(piece as Buffer)
@@ -106,12 +114,14 @@ function refusal({ status, json, text }: Answer): CommandError {
     problems?: unknown
     hint?: string
   }
-  const said = problem.detail ?? problem.title ?? (text.slice(0, 200) || 'without a word')
-  const more = [...lines(problem.errors), ...lines(problem.problems)].map((line) => `\n  ${line}`).join('')
+  const said = printable(problem.detail ?? problem.title ?? (text.slice(0, 200) || 'without a word'))
+  const list = [...lines(problem.errors), ...lines(problem.problems)]
+  // One error alone is what the detail says already.
+  const more = list.length === 1 && list[0] === said ? '' : list.map((line) => `\n  ${line}`).join('')
   const hint = problem.hint === undefined ? '' : ` (${problem.hint})`
   return new CommandError(
     codeOf(status, problem.type),
-    `${printable(said)}${hint}${status >= 500 ? ` [${status}]` : ''}${more}`,
+    `${said}${hint}${status >= 500 ? ` [${status}]` : ''}${more}`,
     json,
   )
 }

@@ -77,11 +77,18 @@ export const EDIT_FLAGS = {
   force: { value: '', help: 'write over a table file that is invalid; the history keeps what it holds' },
 } as const
 
-/** The header fields and the query of an edit. */
+/**
+ * The header fields and the query of an edit.
+ * @throws {CommandError} a reason or a tag that no header field can hold
+ */
 export function editTerms(given: Given): { headers: Record<string, string>; query: string } {
   const headers: Record<string, string> = {}
   const reason = given.text('reason')
   const ifMatch = given.text('if-match')
+  if (reason !== undefined && /[\x00-\x1f\x7f]/.test(reason)) throw new CommandError(EXIT.usage, '--reason is one line')
+  if (ifMatch !== undefined && !/^(?:W\/)?[\x21-\x7e]+$/.test(ifMatch)) {
+    throw new CommandError(EXIT.usage, `--if-match: '${ifMatch}' is no ETag (as in 12-1da041c6b52f)`)
+  }
   // Fields go out as Latin-1: the bytes of the UTF-8 text are what is meant.
   if (reason !== undefined) headers['Banyan-Reason'] = Buffer.from(reason, 'utf8').toString('latin1')
   if (ifMatch !== undefined) headers['If-Match'] = ifMatch === '*' || ifMatch.startsWith('"') ? ifMatch : `"${ifMatch}"`

@@ -8,7 +8,7 @@ import { readNothing } from './admin-body.ts'
 import { type AdminContext, type AdminParts, type AdminRouter, answerJson } from './admin-context.ts'
 import { AdminProblem } from './admin-problem.ts'
 import { answerDone, makeEdit, noSuchRevision } from './admin-write.ts'
-import type { RevisionRecord } from './history.ts'
+import type { RevisionRecord } from './revision-record.ts'
 import { restoreRevision } from './table-edits.ts'
 
 /** Adds the resources. */

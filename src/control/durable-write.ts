@@ -56,7 +56,11 @@ const ABANDONED_MS = 60_000
  * @throws {WriteFailure} nothing was replaced, and no temporary file is left; only where the folder itself can't be synced
  *   the new text stands already, and may be gone after a power cut
  */
-export async function replaceFile(path: string, text: string, isCurrent: (bytes: Buffer) => boolean): Promise<void> {
+export async function replaceFile(
+  path: string,
+  text: string | Buffer,
+  isCurrent: (bytes: Buffer) => boolean,
+): Promise<void> {
   try {
     const target = await realpath(path)
     const kind = await stat(target)
@@ -83,7 +87,7 @@ export async function replaceFile(path: string, text: string, isCurrent: (bytes:
  * Makes a file that is not there, whole and durably; the folder must be.
  * @throws {WriteFailure} there is no such file after all; `changed` where it has come into being meanwhile
  */
-export async function createFile(path: string, text: string): Promise<void> {
+export async function createFile(path: string, text: string | Buffer): Promise<void> {
   try {
     const temporary = join(dirname(path), `${temporaryPrefix(path)}${process.pid}-${randomBytes(6).toString('hex')}`)
     try {
@@ -101,7 +105,7 @@ export async function createFile(path: string, text: string): Promise<void> {
   }
 }
 
-async function writeSynced(path: string, text: string, mode: number): Promise<void> {
+async function writeSynced(path: string, text: string | Buffer, mode: number): Promise<void> {
   const handle = await open(path, 'wx', mode)
   try {
     await handle.writeFile(text)
@@ -114,11 +118,11 @@ async function writeSynced(path: string, text: string, mode: number): Promise<vo
 /** A rename would replace a file that its owner has made read-only, so the mode is asked, of the superuser too. */
 async function checkWritable(target: string, kind: Stats): Promise<void> {
   if (!kind.isFile()) throw new WriteFailure('failed', kind.isDirectory() ? 'is a folder' : 'is no regular file')
-  if ((kind.mode & 0o222) === 0) throw new WriteFailure('read-only', 'the file is read-only')
+  if ((kind.mode & 0o222) === 0) throw new WriteFailure('read-only', 'is read-only')
   await access(target, constants.W_OK)
 }
 
-async function writeDurably(path: string, text: string, like: Stats): Promise<void> {
+async function writeDurably(path: string, text: string | Buffer, like: Stats): Promise<void> {
   // Readable by nobody else until it has the mode of the file that it replaces.
   const handle = await open(path, 'wx', 0o600)
   try {

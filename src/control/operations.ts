@@ -4,15 +4,17 @@
  * An edit is a commit: validate -> change the text -> write it durably -> put it in force. routes.yaml is the one truth, so
  * what is on disk is taken in before anything is changed, and never written over where it is not understood.
  */
-import { formatProblem, type Problem, readTable } from '../rules/table-text.ts'
+import { type Problem, readTable } from '../rules/table-text.ts'
 import { etagOf, type LiveTable, type Revision } from '../state/live-table.ts'
 import type { Authorship, ControlLog } from './control-log.ts'
 import { WriteFailure } from './durable-write.ts'
 import type { Change, EditOutcome, EditTerms, Proposal } from './edit-outcome.ts'
-import type { History, RevisionRecord } from './history.ts'
+import type { History } from './history.ts'
 import { mayEdit } from './preconditions.ts'
+import type { RevisionRecord } from './revision-record.ts'
 import type { Reading } from './settled-text.ts'
 import type { TableSource } from './table-file.ts'
+import { TableReports } from './table-reports.ts'
 
 /** What the operations work with. */
 export interface OperationsParts {
@@ -34,22 +36,18 @@ export class Operations {
   readonly #live: LiveTable
   readonly #file: TableSource
   readonly #history: History
-  readonly #log: ControlLog
+  readonly #reports: TableReports
   readonly #now: () => number
   /** The end of the last operation: the next one waits for it. */
   #last: Promise<unknown> = Promise.resolve()
-  /** The text, or the flaw, that has been refused and reported; null when the file is in force. */
-  #reported: string | null = null
-  /** What has been said of the history last. */
-  #historyProblem: string | null = null
 
   constructor(parts: OperationsParts) {
     this.#live = parts.live
     this.#file = parts.file
     this.#history = parts.history
-    this.#log = parts.log
+    this.#reports = new TableReports(parts.log, parts.file.name)
     this.#now = () => parts.now()
-    this.#reportHistory()
+    this.#reports.history(this.#history.problem)
   }
 
   /** Takes in every edit of the file from now on, and the one that may have been made since it was first read. */
@@ -66,12 +64,16 @@ export class Operations {
   /**
    * Puts what the file says in force, or reports why that can't be; then the last good revision goes on serving.
    * A text that is in force already changes nothing, nor does one that the file no longer holds: another look follows, and
-   * hands on what it holds now. Never rejects.
+   * hands on what it holds now. Never rejects: where banyan itself fails over the text, the log says so.
    */
   takeIn(reading: Reading): Promise<void> {
     return this.#alone(async () => {
-      // While it waited here an edit by the API may have replaced the file: what it says is the past, and would undo that.
-      if (await this.#file.isAsRead(reading)) await this.#takeIn(reading)
+      try {
+        // While it waited here an edit by the API may have replaced the file: what it says is the past, and would undo that.
+        if (await this.#file.isAsRead(reading)) await this.#takeIn(reading)
+      } catch (error) {
+        this.#reports.takeInFailed(error, this.#live.current)
+      }
     })
   }
 
@@ -112,46 +114,47 @@ export class Operations {
       const errors = wanted.fieldErrors?.(proposal.problems) ?? null
       return errors === null ? { kind: 'refused', ...proposal } : { kind: 'invalid', errors }
     }
-    const changed = proposal.text !== before.text
+    // What is written over an invalid text is a revision even where it says what is in force: that text is kept with it.
+    const changed = overInvalid || proposal.text !== before.text
     if (terms.dryRun === true) return { kind: 'would', before, proposal, changed }
-    if (!changed && !overInvalid) return { kind: 'done', revision: before, changed, before }
+    if (!changed) return { kind: 'done', revision: before, changed, before }
     return this.#write(before, proposal, terms, overInvalid)
   }
 
   async #write(before: Revision, proposal: Proposal, terms: EditTerms, overInvalid: boolean): Promise<EditOutcome> {
     const { text } = proposal
-    // The same text again, over an invalid one, is the same revision.
-    const changed = text !== before.text
-    const record = this.#recordOf(before.number + (changed ? 1 : 0), text, terms, overInvalid)
+    const record = this.#recordOf(before.number + 1, text, terms, overInvalid)
     const overwritten = overInvalid ? await this.#file.readBytes() : null
-    if (changed) await this.#history.prepare(record, text, overwritten)
+    const held = overInvalid ? overwritten : Buffer.from(before.text)
+    await this.#history.prepare(record, text, overwritten)
     try {
-      await this.#file.replace(text, overInvalid ? overwritten : Buffer.from(before.text))
+      await this.#file.replace(text, held)
     } catch (error) {
-      await this.#history.abandon()
+      await this.#history.abandon(record)
       if (!(error instanceof WriteFailure)) throw error
       return { kind: 'not-written', flaw: error.flaw, message: `${this.#file.name} ${error.message}` }
     }
-    if (!changed) return this.#forcedBack(before)
     const refused = this.#apply(text, proposal, terms)
     if (refused === null) {
       await this.#history.commit(record, text)
-      this.#reportHistory()
+      this.#reports.history(this.#history.problem)
       return { kind: 'done', revision: this.#live.current, changed: true, before }
     }
-    await this.#history.abandon()
-    await this.#file.replace(before.text, Buffer.from(text))
+    await this.#takeBack(text, held ?? before.text)
+    await this.#history.abandon(record)
     return { kind: 'refused', problems: refused }
   }
 
-  #forcedBack(before: Revision): EditOutcome {
-    this.#reported = null
-    this.#live.accept()
-    return { kind: 'done', revision: before, changed: false, before }
+  /** Gives the file what it held before `text`. Where that fails, the file's text is met as an edit of the file, and refused. */
+  async #takeBack(text: string, held: Buffer | string): Promise<void> {
+    try {
+      await this.#file.replace(held, Buffer.from(text))
+    } catch (error) {
+      this.#reports.takeBackFailed(error as Error, this.#live.current)
+    }
   }
 
-  #recordOf(number: number, text: string, by: Authorship, forced: boolean): RevisionRecord {
-    const { author, reason } = by
+  #recordOf(number: number, text: string, { author, reason }: Authorship, forced: boolean): RevisionRecord {
     return { number, etag: etagOf(number, text), atMs: this.#now(), author, reason, forced }
   }
 
@@ -172,10 +175,7 @@ export class Operations {
     if (!reading.ok) return this.#refuse(`${reading.flaw}: ${reading.message}`, [this.#problem(reading.message)])
     const { text } = reading
     if (text === this.#live.current.text) {
-      if (this.#reported !== null) {
-        this.#log.info({ event: 'table-restored', ...facts(this.#live.current) }, 'the table file is in force again')
-      }
-      this.#reported = null
+      this.#reports.inStep(this.#live.current)
       this.#live.accept()
       return null
     }
@@ -183,53 +183,28 @@ export class Operations {
     const problems = read.ok ? this.#apply(text, { ...read, text }, BY_FILE) : read.problems
     if (problems !== null) return this.#refuse(`text: ${text}`, problems)
     await this.#history.add(this.#recordOf(this.#live.current.number, text, BY_FILE, false), text)
-    this.#reportHistory()
+    this.#reports.history(this.#history.problem)
     return null
   }
 
   /** Puts a table in force. Returns null, or why that can't be. */
   #apply(text: string, proposal: Proposal, by: Authorship): Problem[] | null {
-    let revision: Revision
+    const before = this.#live.current
     try {
-      revision = this.#live.apply(proposal.table, text, this.#now())
+      this.#live.apply(proposal.table, text, this.#now())
     } catch (error) {
-      if (this.#live.current.text !== text) return [this.#problem((error as Error).message)]
+      if (this.#live.current === before) return [this.#problem((error as Error).message)]
       // Somebody who was told of the new revision failed over it. It is in force all the same.
-      revision = this.#live.current
-      this.#log.error(
-        { event: 'revision-listener', err: error, ...facts(revision) },
-        'a part failed over the new table',
-      )
+      this.#reports.listenerFailed(error, this.#live.current)
     }
-    this.#reported = null
-    const { author, reason } = by
-    this.#log.info({ event: 'revision', ...facts(revision), author, reason }, `revision ${revision.number} is in force`)
-    for (const warning of proposal.warnings) {
-      this.#log.warn({ event: 'table-warning', ...warning }, formatProblem(warning))
-    }
+    this.#reports.inForce(this.#live.current, by, proposal.warnings)
     return null
   }
 
-  /** Reports a refused text: once, however often it is met. */
+  /** @param state what is refused: reported once, however often it is met */
   #refuse(state: string, problems: readonly Problem[]): readonly Problem[] {
-    if (state === this.#reported) return problems
-    this.#reported = state
-    this.#live.refuse(problems, this.#now())
-    for (const problem of problems) {
-      const fields = { event: 'table-refused', ...problem }
-      if (problem.severity === 'error') this.#log.error(fields, formatProblem(problem))
-      else this.#log.warn(fields, formatProblem(problem))
-    }
-    const { number } = this.#live.current
-    this.#log.error({ event: 'table-refused' }, `${this.#file.name} was refused: revision ${number} stays in force`)
+    if (this.#reports.refused(state, problems, this.#live.current)) this.#live.refuse(problems, this.#now())
     return problems
-  }
-
-  /** Says once that revisions are not kept, and why. */
-  #reportHistory(): void {
-    const { problem } = this.#history
-    if (problem !== null && problem !== this.#historyProblem) this.#log.warn({ event: 'history' }, problem)
-    this.#historyProblem = problem
   }
 
   /** A problem with the file as a whole. */
@@ -243,8 +218,4 @@ export class Operations {
     this.#last = result.catch(() => {})
     return result
   }
-}
-
-function facts(revision: Revision): object {
-  return { revision: revision.number, etag: revision.etag }
 }

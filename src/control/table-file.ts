@@ -30,7 +30,7 @@ export interface TableSource {
   readSettled(): Promise<Reading>
   readBytes(): Promise<Buffer | null>
   isAsRead(reading: Reading): Promise<boolean>
-  replace(text: string, expected: Buffer | null): Promise<void>
+  replace(text: string | Buffer, expected: Buffer | null): Promise<void>
   watch(onReading: (reading: Reading) => Promise<void>): void
   close(): void
 }
@@ -129,7 +129,7 @@ export class TableFile implements TableSource {
    * Replaces the text, whole and durably, if it still is `expected`; null makes a file that is gone anew.
    * @throws {WriteFailure} nothing was replaced
    */
-  async replace(text: string, expected: Buffer | null): Promise<void> {
+  async replace(text: string | Buffer, expected: Buffer | null): Promise<void> {
     if (expected === null && (await identityOf(this.#path)) === 'error:ENOENT') await createFile(this.#path, text)
     else await replaceFile(this.#path, text, (current) => expected !== null && current.equals(expected))
   }

@@ -251,6 +251,21 @@ describe('what goes wrong', () => {
       .post('/explain')
       .reply(...problem(422, 'invalid', { errors: [{ pointer: '/url', detail: 'expected a path' }] }))
     expect((await banyan(['explain', '/'])).err).toBe('banyan: Because of invalid.\n  /url: expected a path\n')
+    const alone = { detail: '/url: expected a path', errors: [{ pointer: '/url', detail: 'expected a path' }] }
+    nock(ADMIN)
+      .post('/explain')
+      .reply(...problem(422, 'invalid', alone))
+    expect((await banyan(['explain', '/'])).err).toBe('banyan: /url: expected a path\n')
+  })
+
+  test('a token that is none is told of, without the token; a line break behind one does not matter', async () => {
+    const ended = await banyan(['routes'], { env: { BANYAN_TOKEN: 's3cret żółw' } })
+    expect(ended).toMatchObject({ code: 2, err: expect.stringContaining('BANYAN_TOKEN is no token') })
+    expect(ended.err).not.toContain('s3cret')
+    nock(ADMIN, { reqheaders: { authorization: 'Bearer s3cret' } })
+      .get('/routes')
+      .reply(200, { default: 'legacy', routes: [] })
+    expect((await banyan(['routes'], { env: { BANYAN_TOKEN: 's3cret\n' } })).code).toBe(0)
   })
 
   test('with --json the problem document is printed too', async () => {

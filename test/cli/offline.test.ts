@@ -57,6 +57,9 @@ test.each([
   [['force-token', '--upstream', 'gtin'], "set BANYAN_FORCE_SECRET to the proxy's --force-secret"],
   [['completion', 'tcsh'], "'tcsh' is none of bash, zsh, fish"],
   [['routes', '--admin', 'http://'], expect.stringContaining('is no address of an admin API')],
+  [['routes', '--admin', 'ftp://x'], expect.stringContaining('is no address of an admin API')],
+  [['restore', '1', '--reason', 'a\nb'], '--reason is one line'],
+  [['restore', '1', '--if-match', 'é'], "--if-match: 'é' is no ETag (as in 12-1da041c6b52f)"],
 ])('%j: one line, exit 2', async (words, message) => {
   const { code, out, err } = await banyan(words)
   expect([code, out]).toEqual([2, ''])

@@ -207,7 +207,7 @@ test('an invalid table file gets 409 with its problems, and shows in /readyz', a
 test('a read-only table file gets 403 with the reason', async () => {
   await chmod(at.path, 0o444)
   const { detail } = problem(await patch('search', { percent: 50 }), 403, 'table-read-only')
-  expect(detail).toContain('the file is read-only; nothing was changed.')
+  expect(detail).toContain('routes.yaml is read-only; nothing was changed.')
   expect(at.lines.at(-1)?.fields).toMatchObject({ event: 'admin-refused', code: 'table-read-only', status: 403 })
 })
 

@@ -199,6 +199,25 @@ test('force writes over an invalid file, and the history keeps what it held', as
   expect(await at.ask('GET', '/revisions/1/overwritten')).toMatchObject({ status: 404 })
 })
 
+test('force with what is in force is a revision too: nothing else would keep what the file held', async () => {
+  await writeFile(at.path, INVALID)
+  const yaml = { headers: { 'Content-Type': 'application/yaml' }, body: TABLE }
+  expect((await at.ask('PUT', '/routes.yaml?force=true&dryRun=true', yaml)).json).toMatchObject({
+    changed: true,
+    changes: [],
+  })
+  expect(await at.text()).toBe(INVALID)
+  expect((await at.ask('PUT', '/routes.yaml?force=true', yaml)).json).toMatchObject({
+    revision: 2,
+    changed: true,
+    changes: [],
+  })
+  expect(await at.text()).toBe(TABLE)
+  expect((await at.ask('GET', '/revisions/2/overwritten')).text).toBe(INVALID)
+  // Once the file is good, force is as good as nothing.
+  expect((await at.ask('PUT', '/routes.yaml?force=true', yaml)).json).toMatchObject({ revision: 2, changed: false })
+})
+
 test('force makes a file anew that is gone, and only force does', async () => {
   const { rm } = await import('node:fs/promises')
   await rm(at.path)

@@ -1,10 +1,11 @@
 /**
  * The history: numbers and tags that survive restarts, an edit that died in its middle, bounds, and disks that refuse.
  */
-import { chmod, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { History, type HistoryBounds, type RevisionRecord } from '../../src/control/history.ts'
+import { History, type HistoryBounds } from '../../src/control/history.ts'
+import type { RevisionRecord } from '../../src/control/revision-record.ts'
 import { etagOf } from '../../src/state/live-table.ts'
 import { folder } from './rig.ts'
 
@@ -78,6 +79,7 @@ test('half a record is no record', async () => {
     ['2.yaml', ''],
     ['3.yaml', '# banyan null\nx'],
     ['4.yaml', '# banyan {"number":5,"etag":"x","atMs":0}\nx'],
+    ['5.yaml', `# banyan ${JSON.stringify(recordOf(5, 'five\nsix\n'))}\nfive\n`],
     ['x.yaml', 'x'],
   ] as const) {
     await writeFile(join(dir, name), text)
@@ -118,16 +120,58 @@ test('a folder that can not be made is said, and revisions live on in memory', a
   await rm(join(home.path, '.banyan'))
   await history.add(recordOf(3, 'three\n'), 'three\n')
   expect(history.problem).toBeNull()
-  expect(await files()).toEqual(['3.yaml'])
+  // What memory kept meanwhile is on disk now, too.
+  expect(await files()).toEqual(['1.yaml', '2.yaml', '3.yaml'])
+  expect(new History(path).start('three\n', 9000)).toEqual(recordOf(3, 'three\n'))
 })
 
-test('a text that can not be read any more is none', async () => {
-  const history = await made(['one\n', 'two\n'])
+test('a text that can not be read any more is none, and listed no longer', async () => {
+  const history = await made(['one\n', 'two\n', 'three\n'])
   const file = join(home.path, '.banyan/routes.yaml/1.yaml')
   await rm(file)
   await mkdir(file)
-  await chmod(file, 0o755)
   expect(await history.textOf(1)).toBeNull()
+  expect(history.list().map(({ number }) => number)).toEqual([3, 2])
+})
+
+test('a folder that vanishes takes the older revisions with it, and neither the last two nor the next', async () => {
+  const history = await made(['one\n', 'two\n', 'three\n'])
+  await rm(join(home.path, '.banyan'), { recursive: true })
+  expect(await history.textOf(3)).toBe('three\n')
+  await history.add(recordOf(4, 'four\n'), 'four\n')
+  expect(history.list().map(({ number }) => number)).toEqual([4, 3, 2])
+  expect(await Promise.all([1, 2, 3, 4].map((number) => history.textOf(number)))).toEqual([
+    null,
+    'two\n',
+    'three\n',
+    'four\n',
+  ])
+  expect(await files()).toEqual(['2.yaml', '3.yaml', '4.yaml'])
+  expect(history.problem).toBeNull()
+})
+
+test('what a forced revision was written over is kept in memory until the disk takes it', async () => {
+  await writeFile(join(home.path, '.banyan'), 'a file')
+  const history = await made(['one\n'])
+  const forced = { ...recordOf(2, 'two\n'), forced: true }
+  await history.prepare(forced, 'two\n', Buffer.from('broken'))
+  await history.commit(forced, 'two\n')
+  expect(String(await history.overwritten(2))).toBe('broken')
+  await rm(join(home.path, '.banyan'))
+  for (const number of [3, 4, 5]) await history.add(recordOf(number, `${number}\n`), `${number}\n`)
+  expect(String(await history.overwritten(2))).toBe('broken')
+  expect(await files()).toContain('2.overwritten')
+  const again = new History(path)
+  again.start('5\n', 0)
+  expect(String(await again.overwritten(2))).toBe('broken')
+})
+
+test('a forced edit that did not come about leaves nothing', async () => {
+  const history = await made(['one\n'])
+  const forced = { ...recordOf(2, 'two\n'), forced: true }
+  await history.prepare(forced, 'two\n', Buffer.from('broken'))
+  await history.abandon(forced)
+  expect(await files()).toEqual(['1.yaml'])
 })
 
 test('without a file it keeps all in memory', async () => {

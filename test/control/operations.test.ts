@@ -1,11 +1,12 @@
 /**
  * The only writer: an edit is validated, written and put in force, or nothing has changed; the file's own edits are never lost.
  */
+import { mkdirSync, rmSync } from 'node:fs'
 import { chmod, mkdir, readdir, rename, rm, unlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { EditTerms } from '../../src/control/edit-outcome.ts'
-import { setPercent } from '../../src/control/table-edits.ts'
+import { replaceText, setPercent } from '../../src/control/table-edits.ts'
 import { TableFile } from '../../src/control/table-file.ts'
 import type { Revision } from '../../src/state/live-table.ts'
 import { type Rig, rig, TABLE } from './rig.ts'
@@ -182,6 +183,55 @@ test('a table that is refused in the last step is taken back out of the file', a
   expect(await at.operations.commit(setPercent('gtin-lookup', 13), ANYHOW)).toMatchObject({ kind: 'refused' })
   expect(await at.text()).toBe(TABLE)
   expect(at.live.current.number).toBe(1)
+})
+
+test('a forced one that is refused in the last step gives the file back what it held, valid or not', async () => {
+  await writeFile(at.path, INVALID)
+  let asked = 0
+  at.live.onPrepare(() => {
+    if (++asked === 3) throw new Error('the pool is gone')
+    return () => {}
+  })
+  const forced = { ...ANYHOW, force: true }
+  expect(await at.operations.commit(replaceText(TABLE), forced)).toMatchObject({
+    kind: 'refused',
+    problems: [{ message: 'the pool is gone' }],
+  })
+  expect(await at.text()).toBe(INVALID)
+  expect(at.live.current.number).toBe(1)
+})
+
+test('a file that can not be given back what it held is told of', async () => {
+  let asked = 0
+  at.live.onPrepare(() => {
+    if (++asked < 3) return () => {}
+    rmSync(at.path)
+    mkdirSync(at.path)
+    throw new Error('the pool is gone')
+  })
+  expect(await at.operations.commit(setPercent('gtin-lookup', 13), ANYHOW)).toMatchObject({ kind: 'refused' })
+  const told = at.lines.find(({ fields }) => fields.event === 'table-failed')
+  expect(told).toMatchObject({ level: 'error', message: expect.stringContaining('holds a table that is not in force') })
+  expect(percentOf('gtin-lookup')).toBe(5)
+})
+
+test('where banyan itself fails over an edit of the file it says so, and goes on watching', async () => {
+  at.operations.watch()
+  const { refuse } = at.live
+  const failed = new Promise<void>((done) => {
+    at.live.refuse = () => {
+      at.live.refuse = refuse
+      setImmediate(done)
+      throw new Error('a slip of ours')
+    }
+  })
+  await writeFile(at.path, INVALID)
+  await failed
+  expect(at.lines.at(-1)).toMatchObject({ level: 'error', fields: { event: 'table-failed' } })
+  const next = revision((one) => one.number === 2)
+  await writeFile(at.path, TABLE.replace('percent: 100', 'percent: 1'))
+  await next
+  expect(percentOf('search')).toBe(1)
 })
 
 test('a revision is in force although a part that is told of it fails', async () => {
