@@ -18,7 +18,7 @@ import type { ForceWord } from './table.ts'
  *
  * - `method`: neither GET, nor POST with an explicit lifetime and the target as its Content-Location
  * - `status`: an interim answer or a 304, or one that speaks of this request's own range or precondition
- * - `partial`: a part of a representation (206, Content-Range)
+ * - `partial`: a part of a representation (206, a Content-Range in bytes)
  * - `request-no-store`, `no-store`, `private`: a directive forbids it
  * - `must-understand`: the status is not one that this cache understands
  * - `authorization`: the request carries Authorization, and nothing allows sharing its answer
@@ -97,11 +97,16 @@ function flawOfMethod(request: CacheRequest, answer: AnswerHead, explicit: Lifet
 
 function flawOfStatus(request: CacheRequest, { status, rawHeaders }: AnswerHead): SkipReason | null {
   if (status < 200 || status === 304) return 'status'
-  if (status === 206 || fieldValues(rawHeaders, 'content-range').length > 0) return 'partial'
+  // With another status Content-Range means nothing (RFC 9110 section 14.4), but what clearly tells of a part is believed.
+  if (status === 206 || (status !== 416 && fieldValues(rawHeaders, 'content-range').some(isByteRange))) return 'partial'
   // These speak of the range or the condition of the one request, and the key knows neither.
   if (status === 416 && has(request, 'range')) return 'status'
   if (status === 412 && CONDITIONS.some((name) => has(request, name))) return 'status'
   return null
+}
+
+function isByteRange(contentRange: string): boolean {
+  return /^bytes [0-9]+-[0-9]+\//i.test(contentRange)
 }
 
 const CONDITIONS = ['if-match', 'if-none-match', 'if-modified-since', 'if-unmodified-since', 'if-range'] as const

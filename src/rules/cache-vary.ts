@@ -26,8 +26,9 @@ const NO_FIELDS: readonly string[] = Object.freeze([])
 
 /**
  * The key of the variant that a request selects: equal for two requests exactly where all fields that `spec` names match.
- * Lines of a field are combined and white space around them dropped. Lists of codings, languages and character sets lose
- * the white space inside, are lower-cased, and stand in the order of their weights, since no other order means anything.
+ * Lines of a field are combined, and white space around the members of a list is dropped (RFC 9110 section 5.6.1). Lists of
+ * codings, languages and character sets are lower-cased as well, and stand in the order of their weights, since no other
+ * order means anything (RFC 9110 section 12.5). Cookie and Authorization are compared as they are.
  * A field that is absent matches only where it is absent. No field's value can hold the line feeds that separate them.
  */
 export function varyKey(rawHeaders: readonly string[], spec: readonly string[]): string {
@@ -44,9 +45,12 @@ function normalised(name: string, lines: readonly string[]): string {
     case 'accept-encoding':
     case 'accept-charset':
     case 'accept-language':
-      return knownList(name, combined(lines))
-    default:
+      return knownList(combined(lines))
+    case 'cookie':
+    case 'authorization':
       return combined(lines)
+    default:
+      return tightList(combined(lines))
   }
 }
 
@@ -62,26 +66,36 @@ const known = new Map<string, string>()
 const MAX_KNOWN = 1000
 const MAX_KNOWN_LENGTH = 200
 
-function knownList(name: string, received: string): string {
-  // Many servers take the first of two equally wanted languages, so their order stays.
-  const alphabetical = name !== 'accept-language'
-  if (received.length > MAX_KNOWN_LENGTH) return weightedList(received, alphabetical)
-  const asked = (alphabetical ? 'a' : 'r') + received
-  const before = known.get(asked)
+function knownList(received: string): string {
+  if (received.length > MAX_KNOWN_LENGTH) return weightedList(received)
+  const before = known.get(received)
   if (before !== undefined) return before
   if (known.size >= MAX_KNOWN) known.clear()
-  const list = weightedList(received, alphabetical)
-  known.set(asked, list)
+  const list = weightedList(received)
+  known.set(received, list)
   return list
 }
+
+/** Without the white space around commas, but for those in quotes. A quotation without an end leaves it as it is. */
+function tightList(received: string): string {
+  if (!received.includes(',')) return received
+  if (!received.includes('"')) return received.replace(AROUND_COMMA, ',')
+  return QUOTATIONS.test(received)
+    ? received.replace(QUOTED_OR_COMMA, (part) => (part[0] === '"' ? part : ','))
+    : received
+}
+
+const AROUND_COMMA = /[ \t]*,[ \t]*/g
+const QUOTED_OR_COMMA = /"(?:[^"\\]|\\.)*"|[ \t]*,[ \t]*/g
+const QUOTATIONS = /^[^"]*(?:"(?:[^"\\]|\\.)*"[^"]*)*$/
 
 const WEIGHTED = /^([^\s;]+)[ \t]*(?:;[ \t]*q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?$/
 
 /**
- * A list of weighted members (RFC 9110 section 12.4.2), heaviest first; equal ones in the order of the alphabet, or as
- * received. A list that is not well formed stays as it is.
+ * A list of weighted members (RFC 9110 section 12.4.2), heaviest first; equal ones in the order of the alphabet. A list
+ * that is not well formed stays as it is.
  */
-function weightedList(received: string, alphabetical: boolean): string {
+function weightedList(received: string): string {
   const members: { readonly name: string; readonly weight: number }[] = []
   for (const part of received.toLowerCase().split(',')) {
     const text = part.trim()
@@ -90,7 +104,6 @@ function weightedList(received: string, alphabetical: boolean): string {
     if (!found) return received
     members.push({ name: found[1] as string, weight: found[2] === undefined ? 1 : Number(found[2]) })
   }
-  if (alphabetical) members.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
-  members.sort((a, b) => b.weight - a.weight)
+  members.sort((a, b) => b.weight - a.weight || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
   return members.map(({ name, weight }) => (weight === 1 ? name : `${name};q=${weight}`)).join(',')
 }

@@ -411,6 +411,8 @@ interface Framing {
   contentLength: number
   chunked: boolean
   transferEncoded: boolean
+  /** The one transfer coding is a word that no RFC has given a meaning. */
+  unheardOf: boolean
   close: boolean
   keepAlive: boolean
   keepAliveTimeoutMs: number
@@ -432,9 +434,10 @@ function parseHead(text: string, maxFields: number, repaired: string | null): Re
   const rawHeaders: string[] = []
   const said = parseFields(text, lineEnd + 2, rawHeaders, maxFields)
   if (said.transferEncoded) {
-    // RFC 9112 section 6.1: with both lengths, with another coding, or from HTTP/1.0, the framing can't be trusted.
+    // RFC 9112 section 6.1: with both lengths, with a coding that we don't undo, or from HTTP/1.0, the framing can't be
+    // trusted. A word that means nothing is no coding at all: such a body ends with the connection (section 6.3).
     if (said.contentLength !== -1) throw new MalformedMessage('both Content-Length and Transfer-Encoding')
-    if (!said.chunked) throw new MalformedMessage('a transfer coding other than chunked')
+    if (!said.chunked && !said.unheardOf) throw new MalformedMessage('a transfer coding other than chunked')
     if (minor === 0) throw new MalformedMessage('Transfer-Encoding in HTTP/1.0')
   }
   return {
@@ -444,7 +447,7 @@ function parseHead(text: string, maxFields: number, repaired: string | null): Re
     rawHeaders,
     framing: framingOf(status, said),
     contentLength: said.contentLength === -1 ? 0 : said.contentLength,
-    keepAlive: minor === 1 ? !said.close : said.keepAlive && !said.close,
+    keepAlive: !said.close && !said.unheardOf && (minor === 1 || said.keepAlive),
     keepAliveTimeoutMs: said.keepAliveTimeoutMs,
     repaired,
   }
@@ -453,7 +456,7 @@ function parseHead(text: string, maxFields: number, repaired: string | null): Re
 function framingOf(status: number, said: Framing): ResponseHead['framing'] {
   if (status === 204 || status === 304 || status === 101) return 'none'
   if (status < 200) return said.transferEncoded || said.contentLength > 0 ? 'length' : 'none'
-  if (said.transferEncoded) return 'chunked'
+  if (said.chunked) return 'chunked'
   return said.contentLength === -1 ? 'close' : 'length'
 }
 
@@ -476,6 +479,7 @@ function parseFields(text: string, at: number, out: string[], maxFields: number)
     contentLength: -1,
     chunked: false,
     transferEncoded: false,
+    unheardOf: false,
     close: false,
     keepAlive: false,
     keepAliveTimeoutMs: -1,
@@ -532,6 +536,7 @@ function noteFraming(said: Framing, name: string, value: string): void {
         if (said.transferEncoded) throw new MalformedMessage('several Transfer-Encoding fields')
         said.transferEncoded = true
         said.chunked = value.toLowerCase() === 'chunked'
+        said.unheardOf = isUnheardOf(value)
       }
       break
     case 10: {
@@ -544,6 +549,14 @@ function noteFraming(said: Framing, name: string, value: string): void {
       break
     }
   }
+}
+
+/**
+ * One word, and none of those that mean, or meant, a transfer coding (RFC 9112 section 7, RFC 2616 section 3.6), or that
+ * somebody might read as one.
+ */
+function isUnheardOf(value: string): boolean {
+  return /^[a-z0-9-]+$/i.test(value) && !/chunk|identity|zip|compress|deflate|zstd|^br$/i.test(value)
 }
 
 function noteConnection(said: Framing, value: string): void {

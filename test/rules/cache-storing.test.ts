@@ -37,6 +37,7 @@ describe('storability (section 3)', () => {
     ['3: 304 is an update, not an answer', { lines: [FRESH], res: { status: 304 } }, 'status'],
     ['3.3: 206', { lines: [FRESH, 'Content-Range: bytes 0-1/5'], res: { status: 206 } }, 'partial'],
     ['3.3: a part that calls itself 200', { lines: [FRESH, 'Content-Range: bytes 0-1/5'] }, 'partial'],
+    ['9110 14.4: Content-Range means nothing in a 200', { lines: [FRESH, 'Content-Range: x'] }, 'max-age 60'],
     ['3: 416 is about one request', { lines: [FRESH], asks: ['Range: bytes=9-'], res: { status: 416 } }, 'status'],
     ['3: 412 is about one request', { lines: [FRESH], asks: ['If-Match: "x"'], res: { status: 412 } }, 'status'],
     ...[201, 204, 299, 302, 307, 400, 403, 404, 416, 451, 499, 500, 502, 503, 504, 599].map(

@@ -44,6 +44,15 @@ describe('framing of answers (RFC 9112 section 6)', () => {
     expect(readText(`${OK}\r\nabc`).complete).toBe(false)
   })
 
+  // RFC 9112 section 6.3, rule 4.
+  test('a transfer coding that nobody has heard of: the end of the connection ends the body', () => {
+    const text = `${OK}Transfer-Encoding: arizq\r\n\r\n5\r\nabc`
+    const seen = readText(text, { closes: true })
+    expect(seen).toMatchObject({ complete: true, problem: null })
+    expect(seen.body.toString()).toBe('5\r\nabc')
+    expect(readText(text).complete).toBe(false)
+  })
+
   test.each([
     ['HEAD', `${OK}Content-Length: 5\r\n\r\n`, 'HEAD'],
     ['HEAD, chunked', `${OK}Transfer-Encoding: chunked\r\n\r\n`, 'HEAD'],
@@ -82,6 +91,7 @@ describe('what is refused, never guessed', () => {
     ['an empty length', `${OK}Content-Length: \r\n\r\n`],
     ['a length beyond all measure', `${OK}Content-Length: 99999999999999999999\r\n\r\n`],
     ['another coding', `${OK}Transfer-Encoding: gzip, chunked\r\n\r\n`],
+    ['a coding whose name may be read as chunked', `${OK}Transfer-Encoding: xchunked\r\n\r\n`],
     ['identity', `${OK}Transfer-Encoding: identity\r\n\r\n`],
     ['chunked twice', `${OK}Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n`],
     ['chunked in quotes', `${OK}Transfer-Encoding: "chunked"\r\n\r\n`],
