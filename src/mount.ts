@@ -7,6 +7,7 @@ import type { Duplex } from 'node:stream'
 import { pathToFileURL } from 'node:url'
 import Koa, { type Middleware } from 'koa'
 import type { ControlLog } from './control/control-log.ts'
+import { FleetKeeper } from './control/fleet-keeper.ts'
 import type { History } from './control/history.ts'
 import { type OpenedTable, openTable, type TableOptions } from './control/open-table.ts'
 import { Operations } from './control/operations.ts'
@@ -45,6 +46,7 @@ export interface Core {
   readonly operations: Operations
   readonly history: History
   readonly plane: Plane
+  readonly fleet: FleetKeeper
 }
 
 /**
@@ -72,7 +74,8 @@ export function createCore(settings: CoreSettings, log: ControlLog, accessLog: A
     throw new StartError((error as Error).message)
   }
   const operations = new Operations({ live, file: source, history, log, now: Date.now })
-  return { live, operations, history, plane }
+  const fleet = new FleetKeeper({ live, log, now: Date.now, chance: Math.random })
+  return { live, operations, history, plane, fleet }
 }
 
 function openRedis(settings: CoreSettings, log: ControlLog): RedisStore | null {
@@ -158,12 +161,14 @@ export function strangle(options: StrangleOptions): StrangleMiddleware {
     ...options,
     redis: options.redis === undefined ? null : redisAt(options.redis),
   }
-  const { operations, plane } = createCore(settings, options.log ?? SILENT, options.accessLog ?? null)
+  const { operations, plane, fleet } = createCore(settings, options.log ?? SILENT, options.accessLog ?? null)
   operations.watch()
+  fleet.start((known) => plane.upstreams.setFleet(known))
   return Object.assign(mount(plane.engine), {
     upgrade: plane.engine.upgrade,
     close: async (): Promise<void> => {
       await operations.close()
+      fleet.close()
       plane.upstreams.close()
       await plane.cache.close()
     },

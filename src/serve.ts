@@ -31,7 +31,7 @@ export async function serve(settings: Settings): Promise<number> {
   const refusal = whyNotBind(settings.admin.host, tokens.current(Date.now()))
   if (refusal !== null) throw new StartError(refusal)
   const core = createCore(settings, log, logs.access)
-  const { plane, live, operations, history } = core
+  const { plane, live, operations, history, fleet } = core
   const planes = new Planes()
   planes.add(0, linkTo(plane.port))
   live.onApply(({ table }) => planes.keepOnly(new Set(table.routes.map((route) => route.id))))
@@ -42,6 +42,7 @@ export async function serve(settings: Settings): Promise<number> {
     operations,
     history,
     planes,
+    fleet,
     gate: new Gate(tokens, Date.now),
     requireIfMatch: settings.requireIfMatch,
     isReady: () => ({ ready: reasons.length === 0, reasons: [...reasons, ...degraded(core)] }),
@@ -64,6 +65,7 @@ export async function serve(settings: Settings): Promise<number> {
     throw error
   })
   operations.watch()
+  fleet.start((known) => planes.setFleet(known))
   const windows = setInterval(() => void planes.tick(Date.now()), WINDOW_TICK_MS)
   windows.unref()
   for (const warning of notYet(settings)) log.warn({ event: 'setting' }, warning)
@@ -109,6 +111,7 @@ async function drain(settings: Settings, core: Core, listener: Listener, admin: 
   core.plane.engine.draining = true
   if (settings.drainDelayMs > 0) await new Promise((resolve) => setTimeout(resolve, settings.drainDelayMs))
   await listener.drain(settings.drainTimeoutMs)
+  core.fleet.close()
   core.plane.upstreams.close()
   await core.plane.cache.close()
   await core.operations.close()

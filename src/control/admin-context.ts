@@ -6,6 +6,7 @@ import type Router from 'koa-router'
 import type { LiveTable } from '../state/live-table.ts'
 import type { Gate } from './admin-security.ts'
 import type { ControlLog } from './control-log.ts'
+import type { FleetView } from './fleet-keeper.ts'
 import type { History } from './history.ts'
 import type { Operations } from './operations.ts'
 import type { Planes } from './planes.ts'
@@ -24,6 +25,8 @@ export interface AdminParts {
   readonly history: History
   /** The data planes, wherever they are. */
   readonly planes: Planes
+  /** What is known of servers beyond the table. */
+  readonly fleet: FleetView
   readonly gate: Gate
   isReady(): Readiness
   readonly log: ControlLog

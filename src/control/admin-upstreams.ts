@@ -5,6 +5,8 @@ import { didYouMean } from '../rules/problem.ts'
 import type { Table, Upstream } from '../rules/table.ts'
 import { type AdminParts, type AdminRouter, answerJson } from './admin-context.ts'
 import { AdminProblem } from './admin-problem.ts'
+import type { FleetView } from './fleet-keeper.ts'
+import type { ServerHealth } from './health-checks.ts'
 import { liveUpstream } from './live-figures.ts'
 import type { Figures } from './planes.ts'
 
@@ -14,9 +16,7 @@ export function addUpstreams(router: AdminRouter, parts: AdminParts): void {
     const { number, etag, table } = parts.live.current
     ctx.set('ETag', etag)
     const figures = await parts.planes.figures()
-    const upstreams = [...table.upstreams.values()].map((upstream) =>
-      upstreamState(upstream, table, figures, parts.now()),
-    )
+    const upstreams = [...table.upstreams.values()].map((upstream) => upstreamState(upstream, table, figures, parts))
     answerJson(ctx, { revision: number, default: table.default, upstreams })
   })
 
@@ -26,12 +26,17 @@ export function addUpstreams(router: AdminRouter, parts: AdminParts): void {
     const upstream = table.upstreams.get(name)
     if (upstream === undefined) throw noSuchUpstream(name, table.upstreams.keys())
     ctx.set('ETag', etag)
-    answerJson(ctx, { revision: number, ...upstreamState(upstream, table, await parts.planes.figures(), parts.now()) })
+    answerJson(ctx, { revision: number, ...upstreamState(upstream, table, await parts.planes.figures(), parts) })
   })
 }
 
 /** As routes.yaml says it, with the routes that go there and what is happening. */
-function upstreamState(upstream: Upstream, table: Table, figures: Figures, nowMs: number): object {
+function upstreamState(
+  upstream: Upstream,
+  table: Table,
+  figures: Figures,
+  { fleet, now }: Pick<AdminParts, 'fleet' | 'now'>,
+): object {
   const { name, document } = upstream
   const routes = table.routes.filter((route) => route.from === name || route.to === name).map((route) => route.id)
   const servers = figures.upstreams.find((one) => one.name === name)?.servers ?? []
@@ -40,9 +45,28 @@ function upstreamState(upstream: Upstream, table: Table, figures: Figures, nowMs
     ...document,
     routes,
     live: {
-      lastMinute: liveUpstream(figures.measurements, name, nowMs),
-      servers,
+      lastMinute: liveUpstream(figures.measurements, name, now()),
+      servers: servers.map((server) => ({ ...server, ...knownOf(name, server.id, fleet) })),
     },
+  }
+}
+
+/** What the control plane knows of a server besides its figures. */
+function knownOf(upstream: string, id: string, fleet: FleetView): object {
+  const health = fleet.health(upstream, id)
+  return { health: health === null ? null : healthState(health) }
+}
+
+function healthState({ healthy, sinceMs, good, failed, last }: ServerHealth): object {
+  const { durationMs, atMs, ...result } = last ?? { durationMs: 0, atMs: 0 }
+  return {
+    healthy,
+    since: new Date(sinceMs).toISOString(),
+    probes: { good, failed },
+    last:
+      last === null
+        ? null
+        : { ...result, at: new Date(atMs).toISOString(), durationMs: Math.round(durationMs * 10) / 10 },
   }
 }
 

@@ -71,6 +71,18 @@ export const routesAnswer = object({
   live: object({ unclaimed: liveRoute }),
 })
 
+const serverHealth = object({
+  healthy: z.boolean(),
+  since: time.describe('When it has turned last, or was first known.'),
+  probes: object({ good: count, failed: count }),
+  last: object({
+    good: z.boolean(),
+    detail: z.string().describe('In a few words.'),
+    at: time,
+    durationMs: ms,
+  }).nullable(),
+}).nullable()
+
 const upstreamState = upstreamBody.extend({
   name: upstreamName,
   routes: z.array(z.string()).describe('The routes that go there.'),
@@ -83,6 +95,7 @@ const upstreamState = upstreamBody.extend({
         weight: z.int().min(1),
         leased: z.boolean().describe('Registered under a lease, beside the table.'),
         state: z.enum(SERVER_WORDS),
+        health: serverHealth.describe('By the active health check; null where there is none.'),
         connections: object({ open: count, active: count, idle: count }),
         connects: count,
         reuses: count,

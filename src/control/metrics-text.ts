@@ -12,7 +12,7 @@ import type { AdminParts } from './admin-context.ts'
 import type { Figures } from './planes.ts'
 
 /** What the text is made from. */
-export type MetricsParts = Pick<AdminParts, 'live' | 'history' | 'isReady' | 'now'>
+export type MetricsParts = Pick<AdminParts, 'live' | 'history' | 'isReady' | 'now' | 'fleet'>
 
 type Labels = Readonly<Record<string, string | number>>
 type Sample = readonly [labels: Labels, value: number]
@@ -90,7 +90,7 @@ function durations(cells: readonly (readonly [string, Cell])[]): string {
   return lines.join('')
 }
 
-function upstreamMetrics({ live }: MetricsParts, upstreams: readonly UpstreamFigures[]): string[] {
+function upstreamMetrics({ live, fleet }: MetricsParts, upstreams: readonly UpstreamFigures[]): string[] {
   const servers = upstreams.flatMap(({ name: upstream, servers }) =>
     servers.map((figures) => ({ labels: { upstream, server: figures.id }, figures })),
   )
@@ -103,6 +103,14 @@ function upstreamMetrics({ live }: MetricsParts, upstreams: readonly UpstreamFig
   const states = servers.flatMap(({ labels, figures }) =>
     SERVER_WORDS.map((state): Sample => [{ ...labels, state }, figures.state === state ? 1 : 0]),
   )
+  const probes = servers.flatMap(({ labels }): Sample[] => {
+    const health = fleet.health(labels.upstream, labels.server)
+    if (health === null) return []
+    return [
+      [{ ...labels, result: 'good' }, health.good],
+      [{ ...labels, result: 'failed' }, health.failed],
+    ]
+  })
   const percents = live.current.table.routes.map(({ id, to, percent }): Sample => [{ route: id, to }, percent])
   return [
     metric('banyan_server_state', 'gauge', '1 for the word that says how a server stands.', states),
@@ -131,6 +139,7 @@ function upstreamMetrics({ live }: MetricsParts, upstreams: readonly UpstreamFig
       'Times that a server was left out because it failed too often in a row.',
       each(({ ejections }) => ejections),
     ),
+    metric('banyan_health_probes_total', 'counter', 'Active health checks of a server, by result.', probes),
     metric('banyan_route_percent', 'gauge', 'The share of a route that the table asks for, 0 to 100.', percents),
   ]
 }

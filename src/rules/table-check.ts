@@ -14,7 +14,6 @@ type Path = readonly (string | number)[]
 
 /** Keys that are validated and compiled, and change nothing yet; with a value where only that value does nothing. */
 const NOT_ACTED_ON: readonly (readonly [path: string, value?: string])[] = [
-  ['upstreams.*.health'],
   ['routes.*.fallback.methods', 'idempotent'],
   ['routes.*.fallback.methods', 'all'],
   ['routes.*.fallback.maxReplay'],

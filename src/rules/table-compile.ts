@@ -74,7 +74,11 @@ function compileHealth(said: NonNullable<UpstreamDocument['health']>): HealthSet
   return {
     path: said.path,
     everyMs: ms(said.every) ?? 5_000,
+    jitter: (said.jitter ?? 10) / 100,
     timeoutMs: ms(said.timeout) ?? 1_000,
+    status: said.status === undefined ? null : new Set([said.status].flat()),
+    body: said.body ?? null,
+    start: said.start ?? 'healthy',
     up: said.up ?? 2,
     down: said.down ?? 3,
   }

@@ -15,6 +15,7 @@ import {
   flawOfDuration,
   flawOfPercent,
   flawOfSize,
+  parseDurationMs,
   SIZE_PATTERN,
 } from './units.ts'
 
@@ -35,10 +36,23 @@ const server = z.union([
   }),
 ])
 
+/** A probe a millisecond is nobody's wish. */
+const positive = checked(duration, (text) =>
+  (parseDurationMs(text) ?? 0) < 10 ? { message: 'expected at least 10ms' } : null,
+)
+const status = z.int().min(200).max(599)
+
 const health = object({
   path: checked(z.string(), flawOfProbePath),
-  every: duration.optional().describe('Between two probes of a server. Default 5s.'),
-  timeout: duration.optional().describe('Until a probe counts as failed. Default 1s.'),
+  every: positive.optional().describe('From one probe of a server to the next. Default 5s.'),
+  jitter: z.number().min(0).max(50).optional().describe('Percent of `every` by which that differs. Default 10.'),
+  timeout: positive.optional().describe('Until a probe counts as failed. Default 1s.'),
+  status: z
+    .union([status, z.array(status).min(1)])
+    .optional()
+    .describe('Of a good answer: one or a list. Default: any from 200 to 299.'),
+  body: z.string().min(1).optional().describe('A text that the body of a good answer contains.'),
+  start: z.enum(['healthy', 'unhealthy']).optional().describe('Before the first probes have told. Default healthy.'),
   up: count(100).optional().describe('Good probes in a row until healthy. Default 2.'),
   down: count(100).optional().describe('Failed probes in a row until unhealthy. Default 3.'),
 })

@@ -40,10 +40,18 @@ export interface TlsSettings {
 export interface HealthSettings {
   /** The request target that a probe asks for. */
   readonly path: string
-  /** Milliseconds between two probes of a server. Default 5000. */
+  /** Milliseconds from the beginning of a probe of a server to that of the next. Default 5000. */
   readonly everyMs: number
+  /** By so much of `everyMs` the time to the next probe differs at random, 0 to 0.5. Default 0.1. */
+  readonly jitter: number
   /** Milliseconds until a probe counts as failed. Default 1000. */
   readonly timeoutMs: number
+  /** Statuses of a good answer; null is any from 200 to 299. */
+  readonly status: ReadonlySet<number> | null
+  /** A text that the body of a good answer contains, in its first 64 KiB, or null. */
+  readonly body: string | null
+  /** What a server counts as before its first probes have told. Default healthy. */
+  readonly start: 'healthy' | 'unhealthy'
   /** Good probes in a row until a server counts as healthy. Default 2. */
   readonly up: number
   /** Failed probes in a row until a server counts as unhealthy. Default 3. */

@@ -43,7 +43,8 @@ function sniName(hostname: string): string {
   return /^[0-9.]+$|:/.test(hostname) ? '' : hostname
 }
 
-function tlsOptions(settings: TlsSettings, hostname: string): ConnectionOptions {
+/** What connections to a server are made with. @throws {Error} a file that can't be read, with its path */
+export function tlsOptions(settings: TlsSettings, hostname: string): ConnectionOptions {
   const options: ConnectionOptions = {
     ALPNProtocols: ['http/1.1'],
     rejectUnauthorized: settings.verify,

@@ -248,7 +248,10 @@ test('metrics are well-formed, name each figure once, and hold nothing that a cl
   const planes = new Planes()
   planes.add(0, linkTo(new LocalPlane({ live, measurements, upstreams, cache: memoryCache() })))
   const isReady = () => ({ ready: true, reasons: [] })
-  const text = metricsText({ live, history: new History(null), isReady, now: () => 4000 }, await planes.figures())
+  const text = metricsText(
+    { live, history: new History(null), isReady, now: () => 4000, fleet: { health: () => null } },
+    await planes.figures(),
+  )
   expect(text).not.toContain('s3cret')
   expect(text.endsWith('\n')).toBe(true)
   const types = [...text.matchAll(/^# TYPE (\S+) /gm)].map(([, name]) => name)

@@ -125,7 +125,10 @@ test('of a plane that is gone the counters stay in the metrics, and what stood t
   await planes.purge({ what: 'everything' }, false)
   const isReady = () => ({ ready: true, reasons: [] })
   const text = async () =>
-    metricsText({ live, history: new History(null), isReady, now: () => 4000 }, await planes.figures())
+    metricsText(
+      { live, history: new History(null), isReady, now: () => 4000, fleet: { health: () => null } },
+      await planes.figures(),
+    )
   const before = await text()
   expect(before).toContain('\nbanyan_active_exchanges 7\n')
   expect(before).toContain('\nbanyan_cache_memory_max_bytes 2000000\n')

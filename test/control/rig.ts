@@ -10,6 +10,7 @@ import { createAdmin } from '../../src/control/admin-api.ts'
 import type { AdminParts } from '../../src/control/admin-context.ts'
 import { Gate } from '../../src/control/admin-security.ts'
 import type { ControlLog } from '../../src/control/control-log.ts'
+import { FleetKeeper } from '../../src/control/fleet-keeper.ts'
 import { History } from '../../src/control/history.ts'
 import { Operations } from '../../src/control/operations.ts'
 import { Planes } from '../../src/control/planes.ts'
@@ -156,12 +157,15 @@ export async function adminRig(options: AdminRigOptions = {}): Promise<AdminRig>
   const plane = { live: base.live, measurements: counted, upstreams, cache: memoryCache() }
   planes.add(0, linkTo(new LocalPlane(isAvailable === undefined ? plane : { ...plane, isAvailable })))
   const now = parts.now ?? (() => 61_000)
+  const fleet = new FleetKeeper({ live: base.live, log: logInto(base.lines), now, chance: () => 0 })
+  fleet.start((known) => planes.setFleet(known))
   const { handler } = createAdmin({
     live: base.live,
     operations: base.operations,
     history: base.history,
     isReady: () => ({ ready: true, reasons: [] }),
     planes,
+    fleet,
     log: logInto(base.lines),
     gate: new Gate(new TokenBook(tokens), now),
     chance: () => 0.5,
@@ -172,6 +176,7 @@ export async function adminRig(options: AdminRigOptions = {}): Promise<AdminRig>
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
   const { port } = server.address() as AddressInfo
   const close = async () => {
+    fleet.close()
     await new Promise((done) => server.close(done))
     await base.close()
   }
