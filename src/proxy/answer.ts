@@ -6,6 +6,7 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { fieldValue } from '../rules/exchange.ts'
 import { FAILURES, type FailureCode } from '../rules/failure.ts'
+import { type Held, sendLater } from '../wire/turn.ts'
 
 /** Body pieces up to this size share one write with the head, copied into one string: cheaper than two buffers. */
 const SMALL_BYTES = 16 * 1024
@@ -14,7 +15,7 @@ const SMALL_BYTES = 16 * 1024
 const LINGER_MS = 2000
 
 /** The answer to one exchange. */
-export class Answer {
+export class Answer implements Held {
   readonly #res: ServerResponse
   /** The first piece of the body, until it is known whether more comes at once. */
   #held: Buffer | null = null
@@ -89,8 +90,18 @@ export class Answer {
     this.over = true
     if (trailers.length > 0 && this.#res.chunkedEncoding) this.#res.addTrailers(pairs(trailers) as never)
     const { req, socket } = this.#res
+    if (req.complete) {
+      sendLater(this)
+      return
+    }
     // node:http may be about to close the connection on a client that is still sending: not with an RST.
-    if (!req.complete && socket !== null) socket.destroySoon = () => endGently(socket)
+    if (socket !== null) socket.destroySoon = () => endGently(socket)
+    this.sendNow()
+  }
+
+  /** @internal */
+  sendNow(): void {
+    if (this.#res.destroyed) return
     const held = this.#held
     this.#held = null
     if (held === null) this.#res.end()

@@ -5,6 +5,7 @@ import { connect as connectTcp, type Socket } from 'node:net'
 import { type ConnectionOptions, connect as connectTls } from 'node:tls'
 import { coarseNowMs, unwatch, type Watched, watch } from './deadlines.ts'
 import { MalformedMessage, type ReaderLimits, type ResponseHead, ResponseReader, type ResponseSink } from './http1.ts'
+import { type Held, sendLater } from './turn.ts'
 
 /** Where an attempt broke. */
 export type WireFailure =
@@ -117,7 +118,7 @@ export class ServerPool {
 type Phase = 'connecting' | 'idle' | 'sending' | 'awaiting' | 'receiving' | 'closed'
 
 /** One connection to a server. `send`, then body bytes, then `finish`; the exchange hears the answer. */
-export class Connection implements Watched {
+export class Connection implements Watched, Held {
   readonly #pool: ServerPool
   readonly #socket: Socket
   readonly #reader: ResponseReader
@@ -129,6 +130,8 @@ export class Connection implements Watched {
   #keepAliveMs: number
   #upgraded: ResponseHead | null = null
   #lastError: Error | null = null
+  /** A head that leaves at the end of this turn, or with the body bytes that come before; '' where there is none. */
+  #unsent = ''
   deadlineMs: number
   /** The connection had served an exchange before this one. */
   reused = false
@@ -184,7 +187,18 @@ export class Connection implements Watched {
   send(head: string, method: string, upgrade: boolean): void {
     this.#reader.begin(this, method, upgrade)
     this.#touch()
-    this.#socket.write(head, 'latin1')
+    if (this.#connected) {
+      this.#unsent = head
+      sendLater(this)
+    } else this.#socket.write(head, 'latin1')
+  }
+
+  /** @internal */
+  sendNow(): void {
+    const head = this.#unsent
+    if (head === '') return
+    this.#unsent = ''
+    if (this.#phase !== 'closed') this.#socket.write(head, 'latin1')
   }
 
   /**
@@ -194,7 +208,12 @@ export class Connection implements Watched {
    */
   write(bytes: Buffer, written?: () => void): boolean {
     this.#touch()
-    return this.#socket.write(bytes, written)
+    if (this.#unsent === '') return this.#socket.write(bytes, written)
+    this.#socket.cork()
+    this.sendNow()
+    const keepsUp = this.#socket.write(bytes, written)
+    this.#socket.uncork()
+    return keepsUp
   }
 
   /**
@@ -205,6 +224,7 @@ export class Connection implements Watched {
   writeChunk(bytes: Buffer, written?: () => void): boolean {
     this.#touch()
     this.#socket.cork()
+    this.sendNow()
     this.#socket.write(`${bytes.length.toString(16)}\r\n`, 'latin1')
     this.#socket.write(bytes, written)
     const keepsUp = this.#socket.write('\r\n', 'latin1')
@@ -217,7 +237,10 @@ export class Connection implements Watched {
    * @param lastChunk the last chunk with its trailer section, or null where the body is not chunked
    */
   finish(lastChunk: string | null): void {
-    if (lastChunk !== null) this.#socket.write(lastChunk, 'latin1')
+    if (lastChunk !== null) {
+      this.sendNow()
+      this.#socket.write(lastChunk, 'latin1')
+    }
     this.#requestDone = true
     if (this.#phase === 'sending') {
       this.#phase = 'awaiting'
@@ -320,6 +343,11 @@ export class Connection implements Watched {
   }
 
   #onBytes(bytes: Buffer): void {
+    if (this.#unsent !== '') {
+      // An answer to nothing: these bytes were on their way before the request, and belong to no exchange.
+      this.#fail('response-head', null)
+      return
+    }
     this.answered = true
     try {
       this.#reader.push(bytes)

@@ -95,6 +95,46 @@ describe('bytes both ways', () => {
     expect((await exchange(pool)).connection).toBe(seen.connection)
   })
 
+  test('a head waits for the end of the turn, and leaves in one piece with body bytes that come before', async () => {
+    const { peer, pool } = await setUp()
+    await exchange(pool)
+    const side = peer.connections[0]!
+    side.received = ''
+    const seen = new Recording()
+    const connection = pool.take(seen, false)
+    peer.answer = () => {}
+    const pieces: string[] = []
+    side.socket.on('data', (bytes: Buffer) => pieces.push(bytes.toString('latin1')))
+    connection.send('POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n', 'POST', false)
+    connection.write(Buffer.from('hi'))
+    connection.finish(null)
+    while (!side.received.endsWith('hi')) await once(side.socket, 'data')
+    expect(pieces).toEqual(['POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nhi'])
+    side.socket.write(OK)
+    await seen.over
+    expect(seen).toMatchObject({ body: 'ok', failure: null })
+  })
+
+  test('bytes that were under way before the request are never taken for its answer', async () => {
+    const { peer, pool } = await setUp()
+    await exchange(pool)
+    const side = peer.connections[0]!
+    side.received = ''
+    const seen = new Recording()
+    // From a timer, so that the turn reads its sockets once more before it ends.
+    await new Promise((resolve) => setTimeout(resolve))
+    side.socket.write(OK)
+    const connection = pool.take(seen, false)
+    connection.send('GET / HTTP/1.1\r\nHost: x.test\r\n\r\n', 'GET', false)
+    connection.finish(null)
+    await seen.over
+    expect(seen).toMatchObject({ failure: 'response-head', status: 0, body: '' })
+    expect([connection.reused, connection.answered]).toEqual([true, false])
+    expect([pool.open, pool.idle]).toEqual([0, 0])
+    await side.closed
+    expect(side.received).toBe('')
+  })
+
   test('an upgrade hands the socket over, with what came behind the head', async () => {
     const { peer, pool } = await setUp()
     peer.answer = (side) => {

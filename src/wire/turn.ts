@@ -1,0 +1,26 @@
+/**
+ * Small writes wait for the end of the event loop's turn and leave back to back, as Redis and Seastar send theirs: whoever
+ * reads them is woken once for many, not once for each, and waking somebody costs more than a write.
+ */
+
+/** Something that has bytes to send at the end of this turn. */
+export interface Held {
+  /** Called once for each `sendLater`. It must not throw. */
+  sendNow(): void
+}
+
+let waiting: Held[] = []
+let spare: Held[] = []
+
+/** Has `thing.sendNow` called when everything that arrived in this turn of the event loop has been read. */
+export function sendLater(thing: Held): void {
+  if (waiting.push(thing) === 1) setImmediate(sendAll)
+}
+
+function sendAll(): void {
+  const batch = waiting
+  waiting = spare
+  for (let i = 0; i < batch.length; i++) (batch[i] as Held).sendNow()
+  batch.length = 0
+  spare = batch
+}
