@@ -2,7 +2,7 @@
  * `banyan explain`: where a request would go and why, asked of a running proxy, or of a table alone.
  */
 import type { Reason } from '../rules/exchange.ts'
-import { type Explanation, explain as explainRequest, isUrl, viewOf } from '../rules/explain.ts'
+import { type CacheLook, type Explanation, explain as explainRequest, isUrl, viewOf } from '../rules/explain.ts'
 import { TOKEN } from '../rules/schema.ts'
 import { readTable } from '../rules/table-text.ts'
 import { report, textOf } from './check.ts'
@@ -40,6 +40,8 @@ export const explain: Command = {
 interface Told extends Explanation {
   readonly revision: number | null
   readonly server: string | null
+  /** Null where the cache is not asked, or where there is none to be looked into. */
+  readonly cache: CacheLook | null
 }
 
 async function runExplain(given: Given, io: Io): Promise<ExitCode> {
@@ -102,7 +104,7 @@ function askTable(file: string, description: Description, io: Io): Told | null {
   }
   const { clientAddress = '127.0.0.1', chance = Math.random() } = description
   const view = viewOf({ ...description, headers: description.headers.flat(), clientAddress, chance })
-  return { revision: null, server: null, ...explainRequest(read.table, view, () => true) }
+  return { revision: null, server: null, cache: null, ...explainRequest(read.table, view, () => true) }
 }
 
 /** In words, why a request goes where it goes. */
@@ -131,7 +133,7 @@ function tell(told: Told, colour: boolean): string {
   return `${lines.join('\n')}\n\n${candidatesText(told, colour)}`
 }
 
-function routeRows({ decision }: Told, route: NonNullable<Explanation['route']>): [string, string][] {
+function routeRows({ decision, cache }: Told, route: NonNullable<Explanation['route']>): [string, string][] {
   const { id, from, to, percent, sticky, fallback, cached } = route
   const rows: [string, string][] = [['route', `${id}: ${percent} % to ${to}, the rest to ${from}`]]
   const keys = sticky.map(
@@ -143,8 +145,27 @@ function routeRows({ decision }: Told, route: NonNullable<Explanation['route']>)
     rows.push(['bucket', `${bucket.toFixed(4)}, ${bucket < percent ? 'below' : 'not below'} ${percent}`])
   }
   if (fallback) rows.push(['fallback', `${from} answers where ${to} fails`])
-  rows.push(['cache', cached ? 'is asked first' : 'is not asked'])
+  rows.push(['cache', cache !== null ? cacheText(cache) : cached ? 'is asked first' : 'is not asked'])
+  if (cache !== null) rows.push(['key', printable(cache.key)])
   return rows
+}
+
+/** In words, what the cache does. */
+const CACHE_DOES: Readonly<Record<CacheLook['verdict'], string>> = {
+  fresh: 'answers',
+  stale: 'answers, stale',
+  'stale-while-revalidate': 'answers, stale, and is refreshed behind',
+  validate: 'asks the upstream whether what it has still holds',
+  miss: 'has no answer, and asks the upstream',
+  'only-if-cached': 'may not ask the upstream: 504',
+}
+
+function cacheText({ verdict, why, stored }: CacheLook): string {
+  const does = `${CACHE_DOES[verdict]} (${why})`
+  if (stored === null) return does
+  const { where, status, ageSeconds, freshForSeconds } = stored
+  const fresh = freshForSeconds < 0 ? `stale for ${-freshForSeconds} s` : `fresh for ${freshForSeconds} s more`
+  return `${does}; ${where} has a ${status}, ${ageSeconds} s old, ${fresh}`
 }
 
 function candidatesText({ candidates, otherRoutes }: Explanation, colour: boolean): string {

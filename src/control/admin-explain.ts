@@ -35,12 +35,12 @@ export function addExplain(router: AdminRouter, parts: AdminParts): void {
   router.get('/exchanges/:id', async (ctx) => {
     const exchange = await parts.planes.findRecent(ctx.params.id as string)
     if (exchange === null) throw noSuchExchange()
-    const { route, candidates, otherRoutes, decision } = await explained(parts, exchange.view)
+    const { route, candidates, otherRoutes, decision, cache } = await explained(parts, exchange.view)
     answerJson(ctx, {
       ...stateOf(exchange),
       request: { ...exchange.view, rawHeaders: masked(exchange.view.rawHeaders) },
       // What is said of the routes is true of the revision in force, which may be a later one.
-      now: { revision: parts.live.current.number, decision, route, candidates, otherRoutes },
+      now: { revision: parts.live.current.number, decision, route, candidates, otherRoutes, cache },
     })
   })
 }

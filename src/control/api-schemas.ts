@@ -208,6 +208,19 @@ const explainedShape = {
     object({ routeId: z.string(), matched: z.boolean(), won: z.boolean(), lost: z.array(z.string()) }),
   ),
   otherRoutes: count,
+  cache: object({
+    key: z.string(),
+    verdict: z.enum(['fresh', 'stale', 'stale-while-revalidate', 'validate', 'miss', 'only-if-cached']),
+    why: z.string(),
+    stored: object({
+      where: z.enum(['memory', 'redis']),
+      status: count,
+      ageSeconds: count,
+      freshForSeconds: z.int().describe('Negative once it is stale.'),
+    }).nullable(),
+  })
+    .nullable()
+    .describe('What the cache would do; null where it is not asked.'),
 }
 export const explainAnswer = object({
   revision,

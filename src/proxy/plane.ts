@@ -86,7 +86,9 @@ export function createPlane(parts: PlaneParts): Plane {
   const isTrusted = (address: string): boolean =>
     trusted !== null && isIP(address) !== 0 && trusted.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4')
   const engine = new Engine({ journey, observer, limits: parts.limits, isTrusted })
-  const port = new LocalPlane({ ...parts, measurements, upstreams, cache: control })
+  // Explaining a token counts for nothing.
+  const asked = forceSecret === null ? null : new Force(forceSecret, () => {})
+  const port = new LocalPlane({ ...parts, measurements, upstreams, cache: control, force: asked })
   return { engine, observer, measurements, upstreams, cache: control, port }
 }
 

@@ -1,6 +1,8 @@
 /**
  * "How would you route this request?": the decision with everything that led to it, as one object.
  */
+import { isLookedUp } from './cache-key.ts'
+import type { Verdict } from './cache-policy.ts'
 import { decide } from './decide.ts'
 import type { Decision, RequestView } from './exchange.ts'
 import { fieldValue } from './exchange.ts'
@@ -39,6 +41,26 @@ export interface ExplainedRoute {
   readonly fallback: boolean
   /** Whether the cache is asked for this request's answer. */
   readonly cached: boolean
+}
+
+/** What the cache would do. */
+export interface CacheLook {
+  /** As Cache-Status tells it: route, upstream ('' where the sides share), method and URL. For a connection without TLS. */
+  readonly key: string
+  /** In the words of the policy; `miss` where nothing is stored. */
+  readonly verdict: Verdict['kind']
+  readonly why: Verdict['why']
+  /** What is stored; null where nothing is. */
+  readonly stored: StoredLook | null
+}
+
+/** A stored answer. */
+export interface StoredLook {
+  readonly where: 'memory' | 'redis'
+  readonly status: number
+  readonly ageSeconds: number
+  /** Negative once it is stale. */
+  readonly freshForSeconds: number
 }
 
 /** Candidates that are told: those of the request's own path and host are what one wants to know of. */
@@ -83,7 +105,7 @@ function explainRoute(
     })),
     toIsAvailable: isAvailable(to),
     fallback: route.fallback !== null,
-    cached: route.cache !== null && (request.method === 'GET' || request.method === 'HEAD'),
+    cached: route.cache !== null && isLookedUp(request.method) && decision.reason !== 'forced',
   }
 }
 

@@ -4,6 +4,10 @@
 
 import type { PurgeTarget } from '../rules/cache-purge.ts'
 import type { SkipReason } from '../rules/cache-storing.ts'
+import type { Decision, RequestView } from '../rules/exchange.ts'
+import type { CacheLook } from '../rules/explain.ts'
+import type { Route } from '../rules/table.ts'
+import { isAsked, lookFor } from './cache-look.ts'
 import type { RemoteFigures } from './cache-remote.ts'
 import type { CacheTiers } from './cache-tiers.ts'
 
@@ -85,6 +89,11 @@ export class CacheControl {
   async purge(target: PurgeTarget, soft: boolean): Promise<PurgeResult> {
     this.#counters.purges++
     return { shared: await this.#tiers.purge({ target, soft, atMs: this.#now() }) }
+  }
+
+  /** What the cache would do for a request of a route that was decided so; null where it is not asked. */
+  async look(route: Route | null, request: RequestView, decision: Decision): Promise<CacheLook | null> {
+    return isAsked(route, request, decision) ? lookFor(this.#tiers, route, request, decision, this.#now) : null
   }
 
   /** Ends the connections to the remote store. */

@@ -7,6 +7,7 @@ import type { RequestView } from '../rules/exchange.ts'
 import { explain } from '../rules/explain.ts'
 import type { CacheControl, PurgeResult } from './cache-figures.ts'
 import type { Fleet } from './fleet.ts'
+import type { Force } from './force-token.ts'
 import type { LiveTable } from './live-table.ts'
 import type { Measurements } from './measurements.ts'
 import type { Explained, PlaneLink, PlanePort, PlaneReport, ProcessFigures } from './plane-port.ts'
@@ -18,7 +19,9 @@ export interface LocalPlaneParts {
   readonly live: LiveTable
   readonly measurements: Measurements
   readonly upstreams: Pick<Upstreams, 'figures' | 'serverFor' | 'setFleet'>
-  readonly cache: Pick<CacheControl, 'figures' | 'purge' | 'degraded'>
+  readonly cache: Pick<CacheControl, 'figures' | 'purge' | 'degraded' | 'look'>
+  /** Reads force tokens of requests that are explained; null takes none. It must not count them. */
+  readonly force?: Force | null
   /** Whether an upstream may be asked. Default: each may. */
   isAvailable?(upstream: string): boolean
   /** Connections of clients that stand. Default: none are known of. */
@@ -59,10 +62,18 @@ export class LocalPlane implements PlanePort {
     return this.#parts.measurements.recent.find(id) ?? null
   }
 
-  explain(request: RequestView): Explained {
-    const { live, upstreams, isAvailable } = this.#parts
-    const explanation = explain(live.current.table, request, (name) => isAvailable?.(name) ?? true)
-    return { ...explanation, server: upstreams.serverFor(explanation.decision.upstream, request.chance) }
+  async explain(request: RequestView): Promise<Explained> {
+    const { live, upstreams, cache, force, isAvailable } = this.#parts
+    const { table } = live.current
+    const forced = force?.upstreamFor(request, table, Date.now()) ?? null
+    const explanation = explain(table, request, (name) => isAvailable?.(name) ?? true, forced)
+    const { decision } = explanation
+    const route = table.routes.find(({ id }) => id === decision.routeId) ?? null
+    return {
+      ...explanation,
+      server: upstreams.serverFor(decision.upstream, request.chance),
+      cache: await cache.look(route, request, decision),
+    }
   }
 
   purge(target: PurgeTarget, soft: boolean): Promise<PurgeResult> {
@@ -80,7 +91,7 @@ export function linkTo(plane: PlanePort): PlaneLink {
     report: async () => plane.report(),
     recent: async () => plane.recent(),
     findRecent: async (id) => plane.findRecent(id),
-    explain: async (request) => plane.explain(request),
+    explain: (request) => plane.explain(request),
     purge: (target, soft) => plane.purge(target, soft),
     setFleet: async (fleet) => plane.setFleet(fleet),
   }

@@ -4,7 +4,7 @@
  */
 import type { PurgeTarget } from '../rules/cache-purge.ts'
 import type { RequestView } from '../rules/exchange.ts'
-import type { Explanation } from '../rules/explain.ts'
+import type { CacheLook, Explanation } from '../rules/explain.ts'
 import type { CacheFigures, PurgeResult } from './cache-figures.ts'
 import type { Fleet } from './fleet.ts'
 import type { MeasuredDelta } from './measurements.ts'
@@ -41,8 +41,13 @@ export interface PlaneReport {
   readonly process: ProcessFigures
 }
 
-/** What would be done with a request, and the server that would be asked first; null where there is none. */
-export type Explained = Explanation & { readonly server: string | null }
+/** What would be done with a request. */
+export interface Explained extends Explanation {
+  /** The server that would be asked first; null where there is none. */
+  readonly server: string | null
+  /** What the cache would do; null where it is not asked. */
+  readonly cache: CacheLook | null
+}
 
 /** What a data plane can be asked and told. */
 export interface PlanePort {
@@ -50,8 +55,8 @@ export interface PlanePort {
   /** The last exchanges, the newest first. */
   recent(): readonly RecentExchange[]
   findRecent(id: string): RecentExchange | null
-  /** Explains a request by the revision in force here and by how this plane finds the upstreams. */
-  explain(request: RequestView): Explained
+  /** Explains a request by the revision in force here and by how this plane finds the upstreams and its cache. */
+  explain(request: RequestView): Promise<Explained>
   purge(target: PurgeTarget, soft: boolean): Promise<PurgeResult>
   /** Obeys what is known of servers beyond the table, until it is told anew. */
   setFleet(fleet: Fleet): void

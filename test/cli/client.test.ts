@@ -160,10 +160,42 @@ nothing was changed
     expect(await banyan(['purge', '--soft'])).toMatchObject({ code: 2, err: expect.stringContaining('purge what?') })
   })
 
+  test.each([
+    [
+      { verdict: 'fresh', why: 'fresh', stored: { where: 'memory', status: 200, ageSeconds: 12, freshForSeconds: 48 } },
+      'answers (fresh); memory has a 200, 12 s old, fresh for 48 s more',
+    ],
+    [
+      {
+        verdict: 'validate',
+        why: 'expired',
+        stored: { where: 'redis', status: 200, ageSeconds: 70, freshForSeconds: -10 },
+      },
+      'asks the upstream whether what it has still holds (expired); redis has a 200, 70 s old, stale for 10 s',
+    ],
+    [{ verdict: 'miss', why: 'nothing-stored', stored: null }, 'has no answer, and asks the upstream (nothing-stored)'],
+  ])('explain tells what the cache would do: %o', async (look, said) => {
+    const route = { id: 'a', from: 'l', to: 'g', percent: 0, group: 'a', sticky: [], fallback: false, cached: true }
+    nock(ADMIN)
+      .post('/explain', { method: 'GET', url: '/a', headers: [] })
+      .reply(200, {
+        revision: 3,
+        request: { method: 'GET', target: '/a', host: '', rawHeaders: [], clientAddress: '::1', chance: 0 },
+        decision: { routeId: 'a', upstream: 'l', reason: 'rest', bucket: null, percent: 0, sticky: null },
+        route,
+        candidates: [{ routeId: 'a', matched: true, won: true, lost: [] }],
+        otherRoutes: 0,
+        server: null,
+        cache: { key: 'a l GET http:///a', ...look },
+      })
+    const { out } = await banyan(['explain', '/a'])
+    expect(out).toContain(`cache     ${said}\nkey       a l GET http:///a\n`)
+  })
+
   test('explain --id tells of an exchange that is over', async () => {
     const decision = { routeId: null, upstream: 'legacy', reason: 'default', bucket: null, percent: null, sticky: null }
     const request = { method: 'GET', target: '/', host: '', rawHeaders: [], clientAddress: '::1', chance: 0 }
-    const now = { revision: 9, decision, route: null, candidates: [], otherRoutes: 0 }
+    const now = { revision: 9, decision, route: null, candidates: [], otherRoutes: 0, cache: null }
     nock(ADMIN).get('/exchanges/ktnduo-1').reply(200, {
       at: 'then',
       status: 502,

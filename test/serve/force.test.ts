@@ -80,6 +80,23 @@ test('without a valid token it goes where it would go anyway', async () => {
   }
 })
 
+async function explain(headers: Record<string, string>) {
+  const body = JSON.stringify({ url: 'http://a.test/lookup', headers })
+  const init = { method: 'POST', headers: { 'Content-Type': 'application/json' }, body }
+  return (await (await fetch(`http://127.0.0.1:${banyan.adminPort}/explain`, init)).json()) as {
+    decision: { upstream: string; reason: string }
+    cache: { verdict: string } | null
+  }
+}
+
+test('explain takes a token as a request would, and counts none', async () => {
+  const token = makeForceToken(SECRET, 'gtin', soon)
+  const forced = { decision: { upstream: 'gtin', reason: 'forced' }, cache: null }
+  expect(await explain({ 'Banyan-Upstream': 'gtin', 'Banyan-Force': token })).toMatchObject(forced)
+  const refused = { decision: { upstream: 'legacy' }, cache: { verdict: 'fresh' } }
+  expect(await explain({ 'Banyan-Upstream': 'legacy', 'Banyan-Force': token })).toMatchObject(refused)
+})
+
 test('a forced answer is not stored, and is marked; refused tokens are counted', async () => {
   const token = makeForceToken(SECRET, 'gtin', soon)
   const before = gtin.requests

@@ -1,0 +1,84 @@
+/**
+ * What explain tells of the cache of a running proxy over a real Redis: what it has for a request, and what it would do.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { type Banyan, startBanyan } from '../support/banyan.ts'
+import { rawClient } from '../support/client.ts'
+import { type RedisServer, startRedis } from '../support/redis.ts'
+import { type ScriptedUpstream, scriptedUpstream } from '../support/upstream.ts'
+
+let redis: RedisServer
+let upstream: ScriptedUpstream
+let one: Banyan
+let other: Banyan
+
+beforeAll(async () => {
+  redis = await startRedis()
+  upstream = await scriptedUpstream((request) =>
+    request.send('HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nContent-Length: 2\r\n\r\nok'),
+  )
+  const table = `version: 1
+upstreams:
+  main: { servers: [http://127.0.0.1:${upstream.port}] }
+default: main
+routes:
+  - { id: cached, match: { path: /cached/* }, to: main, percent: 100, cache: {} }
+  - { id: plain, match: { path: /plain }, to: main, percent: 100 }
+`
+  one = await startBanyan({ table, args: ['--redis', redis.url] })
+  other = await startBanyan({ table, args: ['--redis', redis.url] })
+})
+afterAll(async () => {
+  await one.stop()
+  await other.stop()
+  await upstream.stop()
+  await redis.stop()
+})
+
+interface Look {
+  readonly key: string
+  readonly verdict: string
+  readonly why: string
+  readonly stored: object | null
+}
+
+async function look(at: Banyan, url: string, headers: Record<string, string> = {}, method = 'GET'): Promise<Look> {
+  const init = {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ url, method, headers }),
+  }
+  const told = await (await fetch(`http://127.0.0.1:${at.adminPort}/explain`, init)).json()
+  return (told as { cache: Look }).cache
+}
+
+test('nothing, then what memory has; of another process what Redis has, and then its memory too', async () => {
+  const url = 'http://a.test/cached/x?y=1'
+  const nothing = { key: 'cached main GET http://a.test/cached/x?y=1', verdict: 'miss', why: 'nothing-stored' }
+  expect(await look(one, url)).toEqual({ ...nothing, stored: null })
+  const asked = upstream.requests
+  const client = await rawClient(one.port)
+  expect((await client.ask('GET /cached/x?y=1 HTTP/1.1\r\nHost: a.test\r\n\r\n')).status).toBe(200)
+  const stored = { where: 'memory', status: 200, ageSeconds: expect.any(Number), freshForSeconds: expect.any(Number) }
+  expect(await look(one, url)).toEqual({ ...nothing, verdict: 'fresh', why: 'fresh', stored })
+  while ((await redis.command('DBSIZE')) === ':0\r\n') await sleep(10)
+  expect(await look(other, url)).toMatchObject({ verdict: 'fresh', stored: { where: 'redis' } })
+  expect(await look(other, url)).toMatchObject({ verdict: 'fresh', stored: { where: 'memory' } })
+  expect(await look(one, url, { 'cache-control': 'no-cache' })).toMatchObject({
+    verdict: 'validate',
+    why: 'request-no-cache',
+  })
+  expect(await look(one, 'http://a.test/cached/z', { 'cache-control': 'only-if-cached' })).toMatchObject({
+    verdict: 'only-if-cached',
+    why: 'nothing-stored',
+  })
+  // Nothing of this has asked the upstream.
+  expect(upstream.requests).toBe(asked + 1)
+})
+
+test('where the cache is not asked there is nothing to tell', async () => {
+  expect(await look(one, 'http://a.test/cached/x?y=1', {}, 'POST')).toBeNull()
+  expect(await look(one, 'http://a.test/plain')).toBeNull()
+  expect(await look(one, 'http://a.test/unclaimed')).toBeNull()
+})
