@@ -15,12 +15,22 @@ ENV NODE_ENV=production
 WORKDIR /app
 COPY package.json LICENSE ./
 COPY deploy/healthcheck.js ./deploy/
-ENTRYPOINT ["/usr/bin/tini", "--", "node"]
 
 # In a stage of its own: a change in the sources does not install again, and npm's cache stays out of the image.
 FROM base AS dependencies
 COPY package-lock.json ./
 RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund
+
+# JavaScript of the TypeScript sources: a read-only image can't keep what it has stripped and compiled, and a process that does
+# so anew takes twice as long to start, and 30 MiB more.
+FROM base AS build
+COPY package-lock.json tsconfig.json tsconfig.build.json ./
+RUN npm ci --include=dev --ignore-scripts --no-audit --no-fund
+COPY src ./src
+COPY gtin-service ./gtin-service
+COPY legacy-mock ./legacy-mock
+RUN npx tsc --project tsconfig.build.json --declaration false
+RUN npx tsc --project gtin-service/tsconfig.build.json --outDir gtin
 
 FROM base AS legacy-mock
 COPY legacy-mock ./legacy-mock
@@ -28,15 +38,14 @@ USER node
 EXPOSE 4001
 HEALTHCHECK --interval=5s --timeout=2s --start-period=10s --retries=3 \
   CMD ["node", "/app/deploy/healthcheck.js", "http://127.0.0.1:4001/status"]
-CMD ["/app/legacy-mock/main.ts", "--listen", "0.0.0.0:4001"]
+ENTRYPOINT ["/usr/bin/tini", "--", "node", "/app/legacy-mock/main.ts"]
+CMD ["--listen", "0.0.0.0:4001"]
 LABEL org.opencontainers.image.title="legacy-mock" \
   org.opencontainers.image.description="An old catalog application of 18 million products, to be wrapped and strangled." \
   org.opencontainers.image.licenses="Apache-2.0"
 
 FROM base AS gtin-service
-COPY gtin-service ./gtin-service
-# The computed demo catalog, for instances without data of their own.
-COPY legacy-mock/catalog.ts legacy-mock/merchandise.ts legacy-mock/mix.ts ./legacy-mock/
+COPY --from=build /app/gtin ./dist
 # A sync writes here (docs/gtin-service.md); a new volume takes this folder's owner.
 RUN install --directory --owner=node --group=node /var/lib/gtin
 VOLUME /var/lib/gtin
@@ -44,15 +53,17 @@ USER node
 EXPOSE 4002
 HEALTHCHECK --interval=5s --timeout=2s --start-period=10s --retries=3 \
   CMD ["node", "/app/deploy/healthcheck.js", "http://127.0.0.1:4002/stores/health/gtins/check"]
-CMD ["/app/gtin-service/main.ts", "--listen", "0.0.0.0:4002"]
+ENTRYPOINT ["/usr/bin/tini", "--", "node", "/app/dist/gtin-service/main.js"]
+CMD ["--listen", "0.0.0.0:4002"]
 LABEL org.opencontainers.image.title="gtin-service" \
   org.opencontainers.image.description="Looks up products by GTIN (bar code) over HTTP." \
   org.opencontainers.image.licenses="Apache-2.0"
 
 FROM base AS banyan
 COPY --from=dependencies /app/node_modules ./node_modules
-COPY src ./src
-# The folder of routes.yaml, to be mounted as a whole: the admin API replaces the file in it by renaming.
+COPY --from=build /app/dist ./dist
+# The folder of routes.yaml, to be mounted as a whole and writable: the admin API replaces the file in it by renaming, and its
+# earlier revisions are kept beside it, in .banyan/. Nothing else is written.
 RUN install --directory --owner=node --group=node /etc/banyan
 USER node
 # The admin API stays on the container's loopback until BANYAN_ADMIN_TOKEN and BANYAN_ADMIN=0.0.0.0:8081 are given.
@@ -63,7 +74,9 @@ EXPOSE 8080 8081
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=5s --timeout=2s --start-period=10s --retries=3 \
   CMD ["node", "/app/deploy/healthcheck.js", "http://127.0.0.1:8081/readyz"]
-CMD ["/app/src/main.ts", "serve"]
+# So `docker run banyan check /etc/banyan/routes.yaml` is the command line.
+ENTRYPOINT ["/usr/bin/tini", "--", "node", "/app/dist/main.js"]
+CMD ["serve"]
 # Last, as they change with every build.
 ARG VERSION=0.0.0
 ARG REVISION=unknown

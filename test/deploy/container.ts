@@ -23,9 +23,19 @@ export function giveToUser(path: string): void {
   if (isRoot) chownSync(path, UNPRIVILEGED, UNPRIVILEGED)
 }
 
-/** Starts what the image's init would start, Node with the image's command, which `edit` may change: ports, the place of mounts. */
+/** Takes a mount back: whoever runs in the image may only read it. */
+export function giveToRoot(path: string): void {
+  const done = spawnSync('chmod', ['-R', 'a-w,a+rX', path], { encoding: 'utf8' })
+  if (done.status !== 0) throw new Error(done.stderr)
+  if (isRoot) spawnSync('chown', ['-R', '0:0', path])
+}
+
+/** The entry point behind its init, which is the distribution's and not here. */
+const program = ({ entrypoint }: Image): readonly string[] => entrypoint.slice(entrypoint.indexOf('--') + 1)
+
+/** Starts what the image's init would start: its program with its command, which `edit` may change: ports, the place of mounts. */
 export function runImage(image: Image, edit: (words: readonly string[]) => readonly string[], env = {}): Program {
-  return new Program(start(image, ['node', ...edit(image.cmd)], env))
+  return new Program(start(image, [...program(image), ...edit(image.cmd)], env))
 }
 
 /** What a program that ends by itself has left. */
@@ -33,11 +43,13 @@ export interface Ended {
   readonly status: number | null
   /** Everything of stderr. */
   readonly said: string
+  /** And of stdout. */
+  readonly out: string
 }
 
-/** Runs the image's entry point with its command until it ends by itself. */
-export function runToEnd(image: Image): Promise<Ended> {
-  return ended(start(image, ['node', ...image.cmd], {}))
+/** Runs the image's program with its command, or with other words instead, until it ends by itself. */
+export function runToEnd(image: Image, words: readonly string[] = image.cmd): Promise<Ended> {
+  return ended(start(image, [...program(image), ...words], {}))
 }
 
 /** Runs the image's HEALTHCHECK. */
@@ -47,12 +59,15 @@ export function checkHealth(image: Image, edit: (words: readonly string[]) => re
 
 async function ended(child: ChildProcess): Promise<Ended> {
   let said = ''
-  child.stdout!.resume()
+  let out = ''
+  child.stdout!.setEncoding('utf8').on('data', (text: string) => {
+    out += text
+  })
   child.stderr!.setEncoding('utf8').on('data', (text: string) => {
     said += text
   })
   const [status] = (await once(child, 'close')) as [number | null]
-  return { status, said }
+  return { status, said, out }
 }
 
 function start(image: Image, words: readonly string[], more: Readonly<Record<string, string>>) {

@@ -1,13 +1,13 @@
 /**
  * The Dockerfile: what it promises, and its images built and run step by step, where no container engine is needed.
  */
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { tableFor } from '../support/banyan.ts'
 import type { Program } from '../support/process.ts'
-import { checkHealth, giveToUser, makeReadOnly, runImage, runToEnd } from './container.ts'
+import { checkHealth, giveToRoot, giveToUser, makeReadOnly, runImage, runToEnd } from './container.ts'
 import { readDockerfile } from './dockerfile.ts'
 import { Builder, type Image } from './image.ts'
 
@@ -65,9 +65,10 @@ test('banyan is what is built where no target is named', () => {
 test.each(TARGETS)('%s runs unprivileged behind an init, tells its health, and says what it is', (target) => {
   const { user, entrypoint, healthcheck, labels, ports, cmd, env } = image(target)
   expect(user).toBe('node')
-  expect(entrypoint).toEqual(['/usr/bin/tini', '--', 'node'])
-  const installed = dockerfile.stages.flatMap((stage) => stage.steps).filter((step) => /\btini\b/.test(step.text))
-  expect(installed.map((step) => step.keyword)).toEqual(['RUN', 'ENTRYPOINT'])
+  expect(entrypoint.slice(0, -1)).toEqual(['/usr/bin/tini', '--', 'node'])
+  expect(existsSync(join(image(target).root, entrypoint.at(-1) as string))).toBe(true)
+  const base = dockerfile.stages.find((stage) => stage.name === 'base')
+  expect(base?.steps.some(({ keyword, text }) => keyword === 'RUN' && /install .*\btini\b/s.test(text))).toBe(true)
   expect(labels.get('org.opencontainers.image.title')).toContain(target)
   expect(labels.get('org.opencontainers.image.licenses')).toContain(manifest.license)
   // What listens, what is exposed and what the health check asks are said in three places, and are the same.
@@ -105,10 +106,28 @@ test('the image holds the production dependencies alone, and no file that only d
     'routes.yaml',
     'legacy-mock',
     '.git',
+    'src',
+    'dist/gtin-service',
     'package-lock.json',
+    'tsconfig.json',
   ]) {
     expect(existsSync(at(name)), name).toBe(false)
   }
+})
+
+test('the images run JavaScript: of the sources, only the legacy mock has any', () => {
+  const files = (target: string) =>
+    readdirSync(join(image(target).root, 'app/dist'), { recursive: true, encoding: 'utf8' }).filter((file) =>
+      file.includes('.'),
+    )
+  for (const target of ['banyan', 'gtin-service']) {
+    expect(files(target).filter((file) => !file.endsWith('.js'))).toEqual([])
+  }
+})
+
+test('the image is the command line too', { timeout: 60_000 }, async () => {
+  const version = await runToEnd(image('banyan'), ['--version'])
+  expect(version).toMatchObject({ status: 0, said: '', out: expect.stringContaining(`banyan ${manifest.version} `) })
 })
 
 test('the three images work together: read-only, unprivileged, until SIGTERM', { timeout: 120_000 }, async () => {
@@ -122,8 +141,8 @@ test('the three images work together: read-only, unprivileged, until SIGTERM', {
   ])
   const legacyAt = await addressOf(legacy, 'legacy-mock ready')
   const gtinAt = await addressOf(gtin, 'gtin-service ready')
-  expect(await checkHealth(image('legacy-mock'), askingAt(legacyAt))).toEqual({ status: 0, said: '' })
-  expect(await checkHealth(image('gtin-service'), askingAt(gtinAt))).toEqual({ status: 0, said: '' })
+  expect(await checkHealth(image('legacy-mock'), askingAt(legacyAt))).toEqual({ status: 0, said: '', out: '' })
+  expect(await checkHealth(image('gtin-service'), askingAt(gtinAt))).toEqual({ status: 0, said: '', out: '' })
 
   const table = mountTable(Number(new URL(legacyAt).port), gtinAt)
   const banyan = runImage(image('banyan'), (words) => words, {
@@ -133,7 +152,7 @@ test('the three images work together: read-only, unprivileged, until SIGTERM', {
   })
   const publicAt = await addressOf(banyan, 'banyan ready')
   const adminAt = /admin (http:\/\/\S+)/.exec(banyan.log[0] as string)?.[1] as string
-  expect(await checkHealth(image('banyan'), askingAt(adminAt))).toEqual({ status: 0, said: '' })
+  expect(await checkHealth(image('banyan'), askingAt(adminAt))).toEqual({ status: 0, said: '', out: '' })
 
   const lookup = `${publicAt}/stores/3/gtins/123456789012`
   expect((await fetch(lookup)).headers.get('server')).toMatch(/^CatalogEnterprise/)
@@ -146,13 +165,37 @@ test('the three images work together: read-only, unprivileged, until SIGTERM', {
   expect(await (await fetch(lookup)).json()).toMatchObject({ host: 'gtin-1', gtin: '123456789012' })
   // The edit is in the mounted folder, which alone may be written to.
   expect(readFileSync(join(table, 'routes.yaml'), 'utf8')).toContain('percent: 100')
+  expect(readdirSync(join(table, '.banyan')), 'the revisions before it').not.toEqual([])
 
   expect(await banyan.stop()).toBe(0)
   const gone = await checkHealth(image('banyan'), askingAt(adminAt))
-  expect(gone).toEqual({ status: 1, said: expect.stringContaining('ECONNREFUSED') })
+  expect(gone).toMatchObject({ status: 1, said: expect.stringContaining('ECONNREFUSED') })
   expect(await gtin.stop()).toBe(0)
   expect(await legacy.stop()).toBe(0)
   expect([banyan.stderr, gtin.stderr, legacy.stderr]).toEqual(['', '', ''])
+})
+
+test('a table that can only be read, as a ConfigMap, is served, and kept revisions are only memory', {
+  timeout: 60_000,
+}, async () => {
+  const table = mountTable(9, 'http://127.0.0.1:9')
+  giveToRoot(table)
+  const banyan = runImage(image('banyan'), (words) => words, {
+    BANYAN_TABLE: join(table, 'routes.yaml'),
+    BANYAN_LISTEN: '127.0.0.1:0',
+    BANYAN_ADMIN: '127.0.0.1:0',
+    BANYAN_KEEP_REVISIONS: '0',
+  })
+  await addressOf(banyan, 'banyan ready')
+  const adminAt = /admin (http:\/\/\S+)/.exec(banyan.log[0] as string)?.[1] as string
+  expect(await (await fetch(`${adminAt}/readyz`)).json()).toMatchObject({ ready: true })
+  const moved = await fetch(`${adminAt}/routes/gtin-lookup`, {
+    method: 'PATCH',
+    headers: { 'content-type': 'application/json' },
+    body: '{"percent": 100}',
+  })
+  expect([moved.status, moved.headers.get('content-type')]).toEqual([403, 'application/problem+json'])
+  expect(await banyan.stop()).toBe(0)
 })
 
 test('without a table the image says so in one line, and ends', { timeout: 60_000 }, async () => {

@@ -2,7 +2,17 @@
  * Builds a target of the Dockerfile without a container engine: each step, or its equivalent, in a folder.
  */
 import { spawnSync } from 'node:child_process'
-import { chmodSync, copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import {
+  chmodSync,
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+} from 'node:fs'
 import { basename, join, relative } from 'node:path'
 import dockerignore from '@balena/dockerignore'
 import type { Dockerfile, Stage, Step } from './dockerfile.ts'
@@ -123,14 +133,18 @@ export class Builder {
     const cwd = join(image.root, image.workFolder)
     // What only concerns the distribution's own files has no equivalent that would leave this machine as it is.
     if (words[0] === 'apt-get') return
-    if (words[0] === 'npm') runNpm([...words.slice(1), '--prefix', cwd], cwd)
+    // The project has installed the same lock file, for development, already.
+    if (words[0] === 'npm' && words.includes('--include=dev')) {
+      symlinkSync(join(this.#project, 'node_modules'), join(cwd, 'node_modules'))
+    } else if (words[0] === 'npm') runTool('npm', [...words.slice(1), '--prefix', cwd], cwd)
+    else if (words[0] === 'npx') runTool('npx', ['--no-install', ...words.slice(1)], cwd)
     else if (words[0] === 'install') mkdirSync(join(image.root, words.at(-1) as string), { recursive: true })
     else throw new Error(`no equivalent for RUN ${text}`)
   }
 }
 
-function runNpm(args: readonly string[], cwd: string): void {
-  const env = environmentForNpm()
-  const done = spawnSync('npm', [...args], { cwd, env, encoding: 'utf8' })
-  if (done.status !== 0) throw new Error(`npm ${args.join(' ')}: ${done.error?.message ?? done.stderr}`)
+function runTool(program: string, args: readonly string[], cwd: string): void {
+  const done = spawnSync(program, [...args], { cwd, env: environmentForNpm(), encoding: 'utf8' })
+  if (done.status !== 0)
+    throw new Error(`${program} ${args.join(' ')}: ${done.error?.message ?? done.stdout + done.stderr}`)
 }

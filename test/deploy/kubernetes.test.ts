@@ -156,7 +156,7 @@ describe.each(COLORS)('%s', (color) => {
     expect(terminationGracePeriodSeconds * 1000).toBeGreaterThan(
       preStopMs + settings.drainDelayMs + settings.drainTimeoutMs,
     )
-    const asked = readCommandLine(containerOf(gtin).args.slice(1))
+    const asked = readCommandLine(containerOf(gtin).args)
     if (asked.kind !== 'run') throw new Error(JSON.stringify(asked))
     const { drainDelayMs, drainTimeoutMs, port } = asked.settings
     expect(podOf(gtin).terminationGracePeriodSeconds * 1000).toBeGreaterThan(drainDelayMs + drainTimeoutMs)
