@@ -1,15 +1,16 @@
 /**
  * /routes: the routes as the table says them, with what is happening on each; added, replaced, patched and removed one by one.
  */
+import type { BreakerWord } from '../rules/breaker.ts'
 import type { Route, Table } from '../rules/table.ts'
 import type { Revision } from '../state/live-table.ts'
-import type { Measurements } from '../state/measurements.ts'
+import type { UpstreamFigures } from '../state/upstream-figures.ts'
 import { readJson } from './admin-body.ts'
 import { type AdminContext, type AdminParts, type AdminRouter, answerJson } from './admin-context.ts'
 import { invalidBody } from './admin-problem.ts'
 import { makeEdit, noSuchRoute } from './admin-write.ts'
 import type { Change } from './edit-outcome.ts'
-import { liveRoute } from './live-figures.ts'
+import { type LiveRoute, liveRoute } from './live-figures.ts'
 import { isJsonObject, type JsonObject } from './merge-patch.ts'
 import { addRoute, patchRoute, putRoute, removeRoute } from './table-edits.ts'
 
@@ -22,14 +23,17 @@ const ADDED = ['order', 'live', 'revision']
 /** Adds the resources. */
 export function addRoutes(router: AdminRouter, parts: AdminParts): void {
   router.get('/routes', async (ctx) => {
-    const { measurements } = await parts.planes.figures()
+    const { measurements, upstreams } = await parts.planes.figures()
+    const words = breakerWords(upstreams)
     const revision = parts.live.current
     const { table } = revision
     ctx.set('ETag', revision.etag)
     answerJson(ctx, {
       revision: revision.number,
       default: table.default,
-      routes: table.routes.map((route, index) => routeState(route, index, measurements, parts.now())),
+      routes: table.routes.map((route, index) =>
+        routeState(route, index, words, liveRoute(measurements, route, parts.now())),
+      ),
       live: { unclaimed: liveRoute(measurements, null, parts.now()) },
     })
   })
@@ -74,21 +78,28 @@ async function writeRoute(ctx: AdminContext, parts: AdminParts, id: string, chan
 }
 
 async function answerRoute(ctx: AdminContext, revision: Revision, route: Route, parts: AdminParts): Promise<void> {
-  const { measurements } = await parts.planes.figures()
+  const { measurements, upstreams } = await parts.planes.figures()
+  const live = liveRoute(measurements, route, parts.now())
   const index = revision.table.routes.indexOf(route)
   ctx.set('ETag', revision.etag)
   ctx.set('Accept-Patch', PATCH_TYPES.join(', '))
-  answerJson(ctx, { revision: revision.number, ...routeState(route, index, measurements, parts.now()) })
+  answerJson(ctx, { revision: revision.number, ...routeState(route, index, breakerWords(upstreams), live) })
 }
 
 /** As routes.yaml says it, the percent written out, with its place in the file from 1 and what is happening on it. */
-function routeState(route: Route, index: number, measurements: Measurements, nowMs: number): object {
+function routeState(route: Route, index: number, words: ReadonlyMap<string, BreakerWord>, live: LiveRoute): object {
+  const breaker = route.breaker === null ? null : (words.get(route.id) ?? 'closed')
   return {
     ...route.document,
     percent: route.percent,
     order: index + 1,
-    live: liveRoute(measurements, route, nowMs),
+    live: { ...live, breaker },
   }
+}
+
+/** By id of route, for those whose breaker has been asked. */
+function breakerWords(upstreams: readonly UpstreamFigures[]): ReadonlyMap<string, BreakerWord> {
+  return new Map(upstreams.flatMap(({ breakers }) => breakers.map(({ route, state }) => [route, state])))
 }
 
 function idOf(ctx: AdminContext): string {

@@ -3,6 +3,7 @@
  */
 import { didYouMean } from '../rules/problem.ts'
 import type { Table, Upstream } from '../rules/table.ts'
+import type { UpstreamFigures } from '../state/upstream-figures.ts'
 import { type AdminParts, type AdminRouter, answerJson } from './admin-context.ts'
 import { AdminProblem } from './admin-problem.ts'
 import type { FleetView } from './fleet-keeper.ts'
@@ -30,6 +31,19 @@ export function addUpstreams(router: AdminRouter, parts: AdminParts): void {
   })
 }
 
+/** Of an upstream that no data plane has told of yet. */
+const NOTHING_KNOWN: UpstreamFigures = {
+  name: '',
+  active: 0,
+  queued: 0,
+  retries: 0,
+  retriesRefused: 0,
+  shed: 0,
+  queueTimeouts: 0,
+  breakers: [],
+  servers: [],
+}
+
 /** As routes.yaml says it, with the routes that go there and what is happening. */
 function upstreamState(
   upstream: Upstream,
@@ -39,13 +53,15 @@ function upstreamState(
 ): object {
   const { name, document } = upstream
   const routes = table.routes.filter((route) => route.from === name || route.to === name).map((route) => route.id)
-  const servers = figures.upstreams.find((one) => one.name === name)?.servers ?? []
+  const known = figures.upstreams.find((one) => one.name === name) ?? NOTHING_KNOWN
+  const { name: _, servers, ...whole } = known
   return {
     name,
     ...document,
     routes,
     live: {
       lastMinute: liveUpstream(figures.measurements, name, now()),
+      ...whole,
       servers: servers.map((server) => ({ ...server, ...knownOf(name, server.id, fleet) })),
     },
   }

@@ -2,6 +2,7 @@
  * What the admin API answers, as schemas: the OpenAPI document is made from them, and its test holds the real answers to it.
  */
 import { z } from 'zod'
+import { BREAKER_WORDS } from '../rules/breaker.ts'
 import { object } from '../rules/schema.ts'
 import { tableSchema } from '../rules/table-schema.ts'
 import { CACHE_WORDS, REASONS } from '../state/cell.ts'
@@ -56,12 +57,19 @@ export const liveRoute = object({
   statusClasses: z.array(count).length(6).describe('Answers by class; index 0 counts clients that were gone first.'),
   cache: counts(CACHE_WORDS),
   failures: z.record(z.string(), count),
+  fallbacks: z.record(z.string(), count).describe('By the failure or the status of to that they were for.'),
   durationMsSum: ms,
   lastMinute: routeWindow,
   lastFiveMinutes: routeWindow,
 })
 
-const routeState = routeBody.extend({ percent, order: z.int().min(1), live: liveRoute })
+const breakerWord = z.enum(BREAKER_WORDS)
+
+const routeState = routeBody.extend({
+  percent,
+  order: z.int().min(1),
+  live: liveRoute.extend({ breaker: breakerWord.nullable().describe('null: the route has none.') }),
+})
 
 export const routeAnswer = routeState.extend({ revision })
 export const routesAnswer = object({
@@ -83,11 +91,20 @@ const serverHealth = object({
   }).nullable(),
 }).nullable()
 
+const breaker = object({ route: z.string(), state: breakerWord, opened: count })
+
 const upstreamState = upstreamBody.extend({
   name: upstreamName,
   routes: z.array(z.string()).describe('The routes that go there.'),
   live: object({
     lastMinute: object(windowShape).nullable(),
+    active: count.describe('Exchanges that have a place there.'),
+    queued: count.describe('Exchanges that wait for one.'),
+    retries: count.describe('Attempts beyond the first.'),
+    retriesRefused: count.describe('Retries beyond the budget.'),
+    shed: count.describe('Exchanges for which there was no place, and none to wait.'),
+    queueTimeouts: count.describe('Exchanges that waited in vain for a place.'),
+    breakers: z.array(breaker).describe('Of the routes whose to it is, once they have sent anything there.'),
     servers: z.array(
       object({
         id: z.string(),

@@ -7,15 +7,13 @@ import type { CacheFigures } from '../state/cache-figures.ts'
 import type { RemoteFigures } from '../state/cache-remote.ts'
 import { type Cell, DURATION_BOUNDS_MS } from '../state/cell.ts'
 import type { Measurements } from '../state/measurements.ts'
-import { SERVER_WORDS, type ServerFigures, type UpstreamFigures } from '../state/upstream-figures.ts'
 import type { AdminParts } from './admin-context.ts'
+import { head, line, metric, one, type Sample } from './metrics-format.ts'
+import { upstreamMetrics } from './metrics-upstreams.ts'
 import type { Figures } from './planes.ts'
 
 /** What the text is made from. */
 export type MetricsParts = Pick<AdminParts, 'live' | 'history' | 'isReady' | 'now' | 'fleet'>
-
-type Labels = Readonly<Record<string, string | number>>
-type Sample = readonly [labels: Labels, value: number]
 
 /** Route label of what no route claims. No route has an empty id. */
 const UNCLAIMED = ''
@@ -40,6 +38,7 @@ function requestMetrics(measurements: Measurements): string[] {
     .flatMap((id) => measurements.cells(id).map((cell) => [id ?? UNCLAIMED, cell] as const))
   const requests: Sample[] = []
   const failures: Sample[] = []
+  const fallbacks: Sample[] = []
   for (const [route, cell] of cells) {
     const { upstream } = cell
     for (const { reason, statusClass, cache, count } of cell.counts()) {
@@ -47,9 +46,9 @@ function requestMetrics(measurements: Measurements): string[] {
       requests.push([{ route, upstream, reason, status, cache }, count])
     }
     for (const [failure, count] of Object.entries(cell.failures)) failures.push([{ route, upstream, failure }, count])
+    for (const [on, count] of Object.entries(cell.fallbacks)) fallbacks.push([{ route, upstream, on }, count])
   }
   const refused = Object.entries(measurements.refused).map(([failure, count]): Sample => [{ failure }, count])
-  const retries = Object.entries(measurements.retries).map(([upstream, count]): Sample => [{ upstream }, count])
   return [
     metric(
       'banyan_requests_total',
@@ -60,7 +59,7 @@ function requestMetrics(measurements: Measurements): string[] {
     durations(cells),
     metric('banyan_failures_total', 'counter', 'Exchanges that broke, by where.', failures),
     metric('banyan_refused_requests_total', 'counter', 'Requests that were refused before they were routed.', refused),
-    metric('banyan_retries_total', 'counter', 'Attempts beyond the first.', retries),
+    metric('banyan_fallbacks_total', 'counter', 'Answers of from in the place of to, by why.', fallbacks),
     metric(
       'banyan_force_refused_total',
       'counter',
@@ -88,60 +87,6 @@ function durations(cells: readonly (readonly [string, Cell])[]): string {
     lines.push(line(`${name}_count`, { route, upstream }, count))
   }
   return lines.join('')
-}
-
-function upstreamMetrics({ live, fleet }: MetricsParts, upstreams: readonly UpstreamFigures[]): string[] {
-  const servers = upstreams.flatMap(({ name: upstream, servers }) =>
-    servers.map((figures) => ({ labels: { upstream, server: figures.id }, figures })),
-  )
-  const each = (value: (figures: ServerFigures) => number): Sample[] =>
-    servers.map(({ labels, figures }) => [labels, value(figures)])
-  const connections = servers.flatMap(({ labels, figures: { connections } }): Sample[] => [
-    [{ ...labels, state: 'active' }, connections.open - connections.idle],
-    [{ ...labels, state: 'idle' }, connections.idle],
-  ])
-  const states = servers.flatMap(({ labels, figures }) =>
-    SERVER_WORDS.map((state): Sample => [{ ...labels, state }, figures.state === state ? 1 : 0]),
-  )
-  const probes = servers.flatMap(({ labels }): Sample[] => {
-    const health = fleet.health(labels.upstream, labels.server)
-    if (health === null) return []
-    return [
-      [{ ...labels, result: 'good' }, health.good],
-      [{ ...labels, result: 'failed' }, health.failed],
-    ]
-  })
-  const percents = live.current.table.routes.map(({ id, to, percent }): Sample => [{ route: id, to }, percent])
-  return [
-    metric('banyan_server_state', 'gauge', '1 for the word that says how a server stands.', states),
-    metric('banyan_upstream_connections', 'gauge', 'Connections to a server.', connections),
-    metric(
-      'banyan_upstream_active_exchanges',
-      'gauge',
-      'Exchanges under way at a server.',
-      each(({ connections }) => connections.active),
-    ),
-    metric(
-      'banyan_upstream_connects_total',
-      'counter',
-      'Connections that were made to a server.',
-      each(({ connects }) => connects),
-    ),
-    metric(
-      'banyan_upstream_reuses_total',
-      'counter',
-      'Exchanges that found a kept-alive connection.',
-      each(({ reuses }) => reuses),
-    ),
-    metric(
-      'banyan_server_ejections_total',
-      'counter',
-      'Times that a server was left out because it failed too often in a row.',
-      each(({ ejections }) => ejections),
-    ),
-    metric('banyan_health_probes_total', 'counter', 'Active health checks of a server, by result.', probes),
-    metric('banyan_route_percent', 'gauge', 'The share of a route that the table asks for, 0 to 100.', percents),
-  ]
 }
 
 function tableMetrics({ live, history, isReady, now }: MetricsParts): string[] {
@@ -223,27 +168,6 @@ function processMetrics(): string[] {
     metric('nodejs_eventloop_delay_p99_seconds', 'gauge', 'Delay of the event loop, since the start.', one(p99)),
     metric('nodejs_version_info', 'gauge', 'The version of Node.js.', [[{ version: process.version }, 1]]),
   ]
-}
-
-function metric(name: string, type: 'counter' | 'gauge', help: string, samples: readonly Sample[]): string {
-  return head(name, type, help) + samples.map(([labels, value]) => line(name, labels, value)).join('')
-}
-
-function head(name: string, type: string, help: string): string {
-  return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n`
-}
-
-function line(name: string, labels: Labels, value: number): string {
-  const pairs = Object.entries(labels).map(([label, text]) => `${label}="${escaped(String(text))}"`)
-  return `${name}${pairs.length === 0 ? '' : `{${pairs.join(',')}}`} ${value}\n`
-}
-
-function one(value: number): Sample[] {
-  return [[{}, value]]
-}
-
-function escaped(text: string): string {
-  return text.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')
 }
 
 /** `hitForMiss` -> `hit_for_miss`. */

@@ -3,7 +3,7 @@
  */
 import { type CacheFigures, newCounters } from '../state/cache-figures.ts'
 import type { PlaneReport } from '../state/plane-port.ts'
-import type { ServerFigures, UpstreamFigures } from '../state/upstream-figures.ts'
+import type { BreakerFigures, ServerFigures, UpstreamFigures } from '../state/upstream-figures.ts'
 
 /** What is summed of a report. */
 export type Sums = Pick<PlaneReport, 'recentSkipped' | 'upstreams' | 'cache'>
@@ -22,8 +22,11 @@ export function countersOf({ recentSkipped, upstreams, cache }: PlaneReport): Su
   const { remote, counters } = cache
   return {
     recentSkipped,
-    upstreams: upstreams.map(({ name, servers }) => ({
-      name,
+    upstreams: upstreams.map(({ servers, breakers, ...counters }) => ({
+      ...counters,
+      active: 0,
+      queued: 0,
+      breakers: breakers.map((breaker) => ({ ...breaker, state: 'closed' })),
       servers: servers.map((server) => ({ ...server, state: 'up', connections: { open: 0, active: 0, idle: 0 } })),
     })),
     cache: {
@@ -45,15 +48,28 @@ export function sumReports(reports: readonly Sums[]): Sums {
   }))
 }
 
-function sumUpstream({ name, servers }: UpstreamFigures, others: readonly UpstreamFigures[]): UpstreamFigures {
-  const known = others.find((other) => other.name === name)?.servers ?? []
+function sumUpstream(one: UpstreamFigures, others: readonly UpstreamFigures[]): UpstreamFigures {
+  const other = others.find(({ name }) => name === one.name)
+  if (other === undefined) return one
+  const servers = new Map(other.servers.map((server) => [server.id, server]))
   return {
-    name,
-    servers: servers.map((server) => {
-      const other = known.find(({ id }) => id === server.id)
-      return other === undefined ? server : sumServer(server, other)
+    ...(added(one, { ...other, name: one.name }) as UpstreamFigures),
+    breakers: sumBreakers(one.breakers, other.breakers),
+    servers: one.servers.map((server) => {
+      const known = servers.get(server.id)
+      return known === undefined ? server : sumServer(server, known)
     }),
   }
+}
+
+/** Those of both: each plane knows the routes that it has had. What one plane alone has against an upstream is told. */
+function sumBreakers(some: readonly BreakerFigures[], others: readonly BreakerFigures[]): BreakerFigures[] {
+  const sums = new Map(some.map((breaker) => [breaker.route, breaker]))
+  for (const other of others) {
+    const { route, state, opened } = sums.get(other.route) ?? { ...other, state: 'closed', opened: 0 }
+    sums.set(route, { route, state: state === 'closed' ? other.state : state, opened: opened + other.opened })
+  }
+  return [...sums.values()]
 }
 
 /** The weight is a setting: all planes have the same one. What one plane alone has against a server is told. */

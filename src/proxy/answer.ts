@@ -5,7 +5,7 @@ import { type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { fieldValue } from '../rules/exchange.ts'
-import { FAILURES, type FailureCode } from '../rules/failure.ts'
+import { FAILURES, type FailureCode, retryAfterSeconds } from '../rules/failure.ts'
 import { type Held, sendLater } from '../wire/turn.ts'
 
 /** Body pieces up to this size share one write with the head, copied into one string: cheaper than two buffers. */
@@ -136,6 +136,8 @@ export class Answer implements Held {
     const body = Buffer.from(problemText(failure, requestId))
     const fields = ['Content-Type', 'application/problem+json', 'Content-Length', String(body.length)]
     fields.push('Cache-Control', 'no-store')
+    const retryAfter = retryAfterSeconds(failure)
+    if (retryAfter !== null) fields.push('Retry-After', String(retryAfter))
     // After a client's fault nothing more on this connection can be relied on.
     if (culprit === 'client') fields.push('Connection', 'close')
     this.begin(status, STATUS_CODES[status] ?? '', fields)

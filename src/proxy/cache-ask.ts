@@ -12,7 +12,8 @@ import type { CacheCounters } from '../state/cache-figures.ts'
 import type { FillOutcome } from '../state/cache-remote.ts'
 import type { StoredAnswer } from '../state/cache-store.ts'
 import type { CacheTiers } from '../state/cache-tiers.ts'
-import type { UpstreamState, Upstreams } from '../state/upstreams.ts'
+import type { UpstreamState } from '../state/upstream-state.ts'
+import type { Upstreams } from '../state/upstreams.ts'
 import type { ResponseHead } from '../wire/http1.ts'
 import { answerStored } from './cache-answer.ts'
 import { Fetch, type FetchOwner } from './cache-fetch.ts'
@@ -115,7 +116,7 @@ export class Ask implements FetchOwner, FillOwner {
     this.#requestMs = this.#parts.now()
     this.#parts.counters.fetches++
     this.#fetch = new Fetch(this.#parts.upstreams, order, this)
-    this.#fetch.start()
+    this.#fetch.start(this.#parts.upstreams.get(order.upstream)?.settings.totalTimeoutMs ?? null)
   }
 
   /** Nothing more comes of it: nobody is left who wants it. */

@@ -3,11 +3,13 @@
  */
 import type { FailureCode } from '../rules/failure.ts'
 import { requestHead } from '../rules/headers.ts'
-import { mayRetry } from '../rules/resilience.ts'
 import type { ServerState } from '../state/server-state.ts'
-import type { UpstreamState, Upstreams } from '../state/upstreams.ts'
-import type { ClientExchange, Connection, WireFailure } from '../wire/client.ts'
+import type { UpstreamState } from '../state/upstream-state.ts'
+import type { Upstreams } from '../state/upstreams.ts'
+import type { Connection, WireFailure } from '../wire/client.ts'
+import { coarseNowMs, unwatch, type Watched, watch } from '../wire/deadlines.ts'
 import type { ResponseHead } from '../wire/http1.ts'
+import { type AttemptOwner, Attempts, guardOf } from './attempts.ts'
 import type { Exchange } from './exchange.ts'
 
 /** What is asked for. */
@@ -34,26 +36,25 @@ export interface FetchOwner {
 }
 
 /** A request on its way to an upstream, with the one retry that is allowed. */
-export class Fetch implements ClientExchange {
-  readonly #upstreams: Upstreams
+export class Fetch implements AttemptOwner, Watched {
   readonly #order: Order
   readonly #owner: FetchOwner
-  #upstream: UpstreamState | null = null
-  #connection: Connection | null = null
-  #attempts = 0
+  readonly #attempts: Attempts
   #paused = false
-  /** The server that answers, or was asked last; null before. */
-  server: ServerState | null = null
+  /** Attempts made beyond the first. */
+  retries = 0
+  /** Until when the head of an answer must have come. */
+  deadlineMs = Number.POSITIVE_INFINITY
 
   constructor(upstreams: Upstreams, order: Order, owner: FetchOwner) {
-    this.#upstreams = upstreams
     this.#order = order
     this.#owner = owner
+    this.#attempts = new Attempts(upstreams, this)
   }
 
-  /** Attempts made beyond the first. */
-  get retries(): number {
-    return Math.max(0, this.#attempts - 1)
+  /** The server that answers, or was asked last; null before. */
+  get server(): ServerState | null {
+    return this.#attempts.server
   }
 
   /** Its reader does not keep up. */
@@ -61,44 +62,61 @@ export class Fetch implements ClientExchange {
     return this.#paused
   }
 
-  start(): void {
-    this.#attempt(null)
+  /** @param totalMs until the head of the answer must have come, or null */
+  start(totalMs: number | null): void {
+    const { exchange, upstream } = this.#order
+    if (totalMs !== null) {
+      watch(this)
+      this.deadlineMs = coarseNowMs() + totalMs
+    }
+    this.#attempts.begin(upstream, guardOf(exchange), exchange.view.chance)
   }
 
   /** Gives it up; nothing more is reported. */
   abort(): void {
-    this.#connection?.abort()
-    this.#connection = null
+    this.#inTime()
+    this.#attempts.abort()
+  }
+
+  /** No head has come in time. */
+  expire(): void {
+    this.#inTime()
+    this.#attempts.expire()
+    this.#owner.onFetchFailed('deadline', null)
+  }
+
+  #inTime(): void {
+    if (this.deadlineMs === Number.POSITIVE_INFINITY) return
+    this.deadlineMs = Number.POSITIVE_INFINITY
+    unwatch(this)
   }
 
   pause(): void {
     if (this.#paused) return
     this.#paused = true
-    this.#connection?.pause()
+    this.#attempts.connection?.pause()
   }
 
   resume(): void {
     if (!this.#paused) return
     this.#paused = false
-    this.#connection?.resume()
+    this.#attempts.connection?.resume()
   }
 
-  #attempt(except: ServerState | null): void {
-    const { exchange, method } = this.#order
-    const upstream = this.#upstreams.get(this.#order.upstream)
-    const failed = except === null ? null : { candidate: except, maySucceed: false }
-    const server = upstream?.pick(exchange.view.chance, failed) ?? null
-    if (upstream === undefined || server === null) {
-      this.#owner.onFetchFailed('no-server', null)
-      return
-    }
-    this.#upstream = upstream
-    this.server = server
-    this.#attempts++
-    const connection = server.pool.take(this, this.#attempts > 1)
-    this.#connection = connection
-    connection.send(this.#head(upstream, server), method, false)
+  onConnection(connection: Connection, server: ServerState): void {
+    connection.send(this.#head(this.#attempts.upstream!, server), this.#order.method, false)
     connection.finish(null)
+  }
+
+  onRefused(failure: FailureCode): void {
+    this.#inTime()
+    this.#owner.onFetchFailed(failure, null)
+  }
+
+  /** Others wait for this answer already, so that it is asked for all the same: the next ones go elsewhere. */
+  onUnavailable(): void {
+    const { upstream, exchange } = this.#order
+    this.#attempts.begin(upstream, null, exchange.view.chance)
   }
 
   #head(upstream: UpstreamState, server: ServerState): string {
@@ -125,7 +143,9 @@ export class Fetch implements ClientExchange {
   }
 
   onHead(head: ResponseHead): void {
-    this.#owner.onFetchHead(head, this.#upstream as UpstreamState)
+    this.#inTime()
+    this.#attempts.answered(head.status)
+    this.#owner.onFetchHead(head, this.#attempts.upstream!)
   }
 
   onBody(piece: Buffer): void {
@@ -137,7 +157,7 @@ export class Fetch implements ClientExchange {
   }
 
   onEnd(rawTrailers: string[]): void {
-    this.#connection = null
+    this.#attempts.completed()
     this.#owner.onFetchEnd(rawTrailers)
   }
 
@@ -145,18 +165,11 @@ export class Fetch implements ClientExchange {
   onUpgrade(): void {}
 
   onFailure(failure: WireFailure, cause: Error | null): void {
-    const connection = this.#connection
-    this.#connection = null
-    const attempt = {
-      failure,
-      method: this.#order.method,
-      attempts: this.#attempts,
-      reused: connection?.reused ?? false,
-      answered: connection?.answered ?? false,
-      bodyConsumed: false,
-    }
-    if (mayRetry(attempt)) this.#attempt(this.server)
-    else this.#owner.onFetchFailed(failure, cause)
+    this.retries++
+    if (this.#attempts.broke(failure, this.#order.method, true)) return
+    this.retries--
+    this.#inTime()
+    this.#owner.onFetchFailed(failure, cause)
   }
 }
 

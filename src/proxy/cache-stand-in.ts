@@ -29,8 +29,9 @@ export interface StandInTerms {
 export function standIn({ waiting, stored, counters, fallBack }: StandInTerms, what: Failed, nowMs: number): void {
   for (const visit of [...waiting]) {
     const { exchange, cachingRoute } = visit
-    if (mayFallBack(cachingRoute, exchange.decision, exchange.view.method, what.failed)) {
+    if (mayFallBack(cachingRoute, exchange.decision, exchange.view.method, what.failed, true)) {
       waiting.delete(visit)
+      exchange.fallbackOn = 'status' in what.failed ? String(what.failed.status) : what.failed.failure
       fallBack(visit)
     } else if (stored !== null) {
       const { kind, why } = mayServeStaleOnError(visit.asked, stored.meta, what.how, nowMs)

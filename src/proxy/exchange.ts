@@ -69,8 +69,10 @@ export class Exchange {
   cause: Error | null = null
   /** Body bytes received from the client. */
   requestBytes = 0
-  /** Attempts made beyond the first. */
+  /** Attempts made beyond the first at an upstream. */
   retries = 0
+  /** Why `from` answered for `to`: the failure, or the status that `to` gave; null where it did not. */
+  fallbackOn: string | null = null
   #id: string | null = null
 
   constructor(received: Received, revision: Revision, matched: Match, decision: Decision) {

@@ -12,13 +12,17 @@ import {
   upgradeFields,
   withoutLength,
 } from '../rules/headers.ts'
-import { mayFallBack, mayRetry } from '../rules/resilience.ts'
+import { type Failed, mayFallBack, replayableBytes } from '../rules/resilience.ts'
 import type { ServerState } from '../state/server-state.ts'
-import type { UpstreamState, Upstreams } from '../state/upstreams.ts'
-import type { ClientExchange, Connection, WireFailure } from '../wire/client.ts'
+import type { UpstreamState } from '../state/upstream-state.ts'
+import type { Upstreams } from '../state/upstreams.ts'
+import type { Connection, WireFailure } from '../wire/client.ts'
+import { unwatch, type Watched, watch } from '../wire/deadlines.ts'
 import type { ResponseHead } from '../wire/http1.ts'
 import { onceWritten } from '../wire/spent.ts'
+import { type AttemptOwner, Attempts, guardOf } from './attempts.ts'
 import type { Exchange } from './exchange.ts'
+import { RequestBody } from './request-body.ts'
 import { Tunnel } from './tunnel.ts'
 
 /** An answer came before the request was complete: this long the rest of it is read and dropped, as nginx lingers. */
@@ -44,111 +48,71 @@ export interface Recorder {
 }
 
 /** The forwarding of one exchange. It hears the upstream's answer and passes it on. */
-export class Forward implements ClientExchange {
+export class Forward implements AttemptOwner, Watched {
   readonly #parts: ForwardParts
   readonly #exchange: Exchange
   readonly #recorder: Recorder | null
-  #upstream!: UpstreamState
-  #server: ServerState | null = null
-  #connection: Connection | null = null
-  #attempts = 0
-  #bodyConsumed = false
-  #requestDone = false
-  #reading = false
+  readonly #attempts: Attempts
+  /** Null where the request has none. */
+  #body: RequestBody | null = null
   #upstreamPaused = false
   #settled = false
+  /** Until when the head of an answer must have come. */
+  deadlineMs = Number.POSITIVE_INFINITY
 
   /** @param recorder takes a copy of the answer for the cache, or null */
   constructor(parts: ForwardParts, exchange: Exchange, recorder: Recorder | null) {
     this.#parts = parts
     this.#exchange = exchange
     this.#recorder = recorder
+    this.#attempts = new Attempts(parts.upstreams, this)
   }
 
   start(): void {
-    const { req, res } = this.#exchange
+    const exchange = this.#exchange
+    const { req, res, said, matched, decision, view } = exchange
     const owned = res as typeof res & { [FORWARD]?: Forward }
     owned[FORWARD] = this
     res.on('close', onClientClose)
-    this.#requestDone = this.#exchange.said.contentLength === null && this.#exchange.said.transferEncoding === null
-    if (req.destroyed && !req.complete) this.#clientGone()
-    else this.#attempt(null)
-  }
-
-  #attempt(except: ServerState | null): void {
-    const exchange = this.#exchange
-    const upstream = this.#parts.upstreams.get(exchange.decision.upstream)
-    const failed = except === null ? null : { candidate: except, maySucceed: false }
-    const server = upstream?.pick(exchange.view.chance, failed) ?? null
-    if (upstream === undefined || server === null) {
-      this.#failed('no-server', null)
-      return
+    if (said.contentLength !== null || said.transferEncoding !== null) {
+      const length = said.contentLength === null ? null : Number(said.contentLength)
+      this.#body = new RequestBody(exchange, replayableBytes(matched.route, decision, view.method, length))
     }
-    this.#upstream = upstream
-    this.#server = server
-    this.#attempts++
+    const totalMs = this.#parts.upstreams.get(decision.upstream)?.settings.totalTimeoutMs ?? null
+    if (totalMs !== null) {
+      this.deadlineMs = exchange.startedMs + totalMs
+      watch(this)
+    }
+    if (req.destroyed && !req.complete) this.#clientGone()
+    else this.#attempts.begin(decision.upstream, guardOf(exchange), view.chance)
+  }
+
+  onConnection(connection: Connection, server: ServerState): void {
+    const exchange = this.#exchange
     exchange.server = server.server.id
-    const connection = server.pool.take(this, this.#attempts > 1)
-    this.#connection = connection
-    connection.send(this.#head(upstream, server), exchange.view.method, exchange.upgrade !== null)
-    if (this.#requestDone) this.#finish(connection)
-    else if (connection.ready) this.#readBody()
+    connection.send(
+      requestHeadOf(exchange, this.#attempts.upstream!, server),
+      exchange.view.method,
+      exchange.upgrade !== null,
+    )
+    if (this.#body === null) connection.finish(null)
+    else this.#body.sendOn(connection)
   }
 
-  #head(upstream: UpstreamState, server: ServerState): string {
-    const { view, said, peer, req, upgrade } = this.#exchange
-    const { host } = upstream.settings
-    const own = host === 'preserve' ? null : host === 'upstream' ? server.authority : host.literal
-    return requestHead(`${view.method} ${view.target} HTTP/1.1\r\n`, view.rawHeaders, said, {
-      host: own ?? (said.hostCount === 0 ? server.authority : null),
-      peerAddress: peer.address,
-      peerTrusted: peer.trusted,
-      proto: peer.tls ? 'https' : 'http',
-      minor: req.httpVersionMinor,
-      upgrade: upgrade === null ? null : upgrade.protocol,
-    })
+  onRefused(failure: FailureCode): void {
+    this.#failed(failure, null)
   }
 
-  #readBody(): void {
-    if (this.#reading) return
-    this.#reading = true
-    const { req } = this.#exchange
-    const owned = req as typeof req & { [FORWARD]?: Forward }
-    owned[FORWARD] = this
-    req.on('data', onRequestData)
-    req.on('end', onRequestEnd)
-  }
-
-  /** @internal */
-  requestData(piece: Buffer): void {
-    this.#bodyConsumed = true
-    this.#exchange.requestBytes += piece.length
-    const connection = this.#connection
-    if (connection === null) return
-    const chunked = this.#exchange.said.transferEncoding !== null
-    const written = this.#exchange.exclusive ? onceWritten(piece) : undefined
-    const keepsUp = chunked ? connection.writeChunk(piece, written) : connection.write(piece, written)
-    if (!keepsUp) this.#exchange.req.pause()
-  }
-
-  /** @internal */
-  requestEnd(): void {
-    this.#requestDone = true
-    if (this.#connection !== null) this.#finish(this.#connection)
-  }
-
-  /** Ends the request as it is framed: one without a byte of content may still have been chunked. */
-  #finish(connection: Connection): void {
-    const { req, said } = this.#exchange
-    connection.finish(said.transferEncoding === null ? null : lastChunk(req.rawTrailers))
+  onUnavailable(): void {
+    this.#turnTo('unavailable')
   }
 
   onReady(): void {
-    if (!this.#requestDone) this.#readBody()
+    this.#body?.read()
   }
 
   onDrain(): void {
-    if (this.#reading && this.#exchange.req.isPaused()) this.#exchange.req.resume()
+    this.#body?.drained()
   }
 
   onInformation(head: ResponseHead): void {
@@ -157,13 +121,16 @@ export class Forward implements ClientExchange {
 
   onHead(head: ResponseHead): void {
     const exchange = this.#exchange
-    if (!this.#bodyConsumed && mayFallBack(exchange.matched.route, exchange.decision, exchange.view.method, head)) {
-      this.#connection?.abort()
-      this.#connection = null
-      this.#fallBack()
+    this.#attempts.answered(head.status)
+    if (this.#mayFallBack(head)) {
+      this.#attempts.abort()
+      exchange.fallbackOn = String(head.status)
+      this.#turnTo('fallback')
       return
     }
-    const fields = clientFields(exchange, head, this.#upstream.origins)
+    this.#inTime()
+    this.#body?.release()
+    const fields = clientFields(exchange, head, this.#attempts.upstream!.origins)
     this.#recorder?.head(head, fields)
     if (exchange.cacheStatus !== null) fields.push('Cache-Status', exchange.cacheStatus)
     if (exchange.upgrade !== null) exchange.res.shouldKeepAlive = false
@@ -182,26 +149,28 @@ export class Forward implements ClientExchange {
   }
 
   onEnd(rawTrailers: string[]): void {
-    this.#connection = null
+    this.#attempts.completed()
     this.#recorder?.end()
     this.#exchange.answer.end(rawTrailers.length === 0 ? rawTrailers : trailerFields(rawTrailers))
-    if (!this.#requestDone) this.#dropRest()
+    this.#dropRest()
     this.#settle()
   }
 
   onUpgrade(head: ResponseHead): void {
-    if (!this.#requestDone) {
+    if (this.#body !== null && !this.#body.done) {
       // RFC 9110 section 7.8: no server may switch before it has the whole request. What is whose is unknown now.
-      this.#connection?.abort()
-      this.#connection = null
+      this.#attempts.abort()
       this.#failed('response-malformed', null)
       return
     }
-    const { socket, rest } = this.#connection!.detach()
-    this.#connection = null
+    this.#attempts.answered(head.status)
+    this.#inTime()
+    const { socket, rest } = this.#attempts.connection!.detach()
+    const { idleTimeoutMs } = this.#attempts.upstream!.settings
+    this.#attempts.completed()
     this.#exchange.res.off('close', onClientClose)
     this.#parts.tunnels(1)
-    const tunnel = new Tunnel(this.#exchange, head, this.#upstream.settings.idleTimeoutMs, () => {
+    const tunnel = new Tunnel(this.#exchange, head, idleTimeoutMs, () => {
       this.#parts.tunnels(-1)
       this.#settle()
     })
@@ -209,37 +178,48 @@ export class Forward implements ClientExchange {
   }
 
   onFailure(failure: WireFailure, cause: Error | null): void {
-    const connection = this.#connection
-    this.#connection = null
+    const exchange = this.#exchange
     const code = this.#blame(failure)
-    const attempt = {
-      failure: code,
-      method: this.#exchange.view.method,
-      attempts: this.#attempts,
-      reused: connection?.reused ?? false,
-      answered: connection?.answered ?? false,
-      bodyConsumed: this.#bodyConsumed,
-    }
-    if (!this.#exchange.answer.begun && mayRetry(attempt)) {
-      this.#exchange.retries++
-      this.#attempt(this.#server)
-    } else this.#failed(code, cause)
+    this.#body?.stop()
+    const kept = this.#body === null || this.#body.isKept
+    // The next attempt may be under way, and over, before `broke` returns.
+    exchange.retries++
+    if (this.#attempts.broke(code, exchange.view.method, kept && !exchange.answer.begun)) return
+    exchange.retries--
+    this.#failed(code, cause)
   }
 
   /** Silence is the client's doing where it is the client that is being waited for. */
   #blame(failure: WireFailure): FailureCode {
     if (failure !== 'idle-timeout') return failure
     if (this.#upstreamPaused) return 'client-stalled'
-    if (!this.#requestDone && this.#reading && !this.#exchange.req.isPaused()) return 'request-timeout'
-    return 'idle-timeout'
+    return this.#body?.isAwaited ? 'request-timeout' : 'idle-timeout'
+  }
+
+  /** The time of the whole exchange is over, and no head has come. */
+  expire(): void {
+    const code = this.#body?.isAwaited ? 'request-timeout' : 'deadline'
+    this.#attempts.expire()
+    this.#failed(code, null)
+  }
+
+  #inTime(): void {
+    if (this.deadlineMs === Number.POSITIVE_INFINITY) return
+    this.deadlineMs = Number.POSITIVE_INFINITY
+    unwatch(this)
+  }
+
+  #mayFallBack(failed: Failed): boolean {
+    const { matched, decision, view, answer } = this.#exchange
+    const kept = this.#body === null || this.#body.isKept
+    return !answer.begun && mayFallBack(matched.route, decision, view.method, failed, kept)
   }
 
   #failed(failure: FailureCode, cause: Error | null): void {
     const exchange = this.#exchange
-    const mayAnswer = !exchange.answer.begun && !this.#bodyConsumed
-    const { method } = exchange.view
-    if (mayAnswer && mayFallBack(exchange.matched.route, exchange.decision, method, { failure })) {
-      this.#fallBack()
+    if (this.#mayFallBack({ failure })) {
+      exchange.fallbackOn = failure
+      this.#turnTo('fallback')
       return
     }
     exchange.failure = failure
@@ -247,26 +227,28 @@ export class Forward implements ClientExchange {
     this.#recorder?.abandon()
     exchange.answer.problem(failure, exchange.id)
     if (FAILURES[failure].status === 0) exchange.req.destroy()
-    else if (!this.#requestDone) this.#dropRest()
+    else this.#dropRest()
     this.#settle()
   }
 
-  #fallBack(): void {
-    const { decision, matched } = this.#exchange
+  /** The other side of the route is to answer. The attempts at this one are over. */
+  #turnTo(reason: 'fallback' | 'unavailable'): void {
+    const exchange = this.#exchange
+    this.#body?.stop()
     this.#recorder?.abandon()
-    const fallback: Decision = { ...decision, upstream: matched.route!.from, reason: 'fallback' }
-    this.#exchange.decision = fallback
-    this.#attempts = 0
-    this.#attempt(null)
+    const decision: Decision = { ...exchange.decision, upstream: exchange.matched.route!.from, reason }
+    exchange.decision = decision
+    this.#attempts.begin(decision.upstream, null, exchange.view.chance)
   }
 
   #pauseUpstream(): void {
-    if (this.#upstreamPaused || this.#connection === null) return
+    const { connection } = this.#attempts
+    if (this.#upstreamPaused || connection === null) return
     this.#upstreamPaused = true
-    this.#connection.pause()
+    connection.pause()
     this.#exchange.res.once('drain', () => {
       this.#upstreamPaused = false
-      this.#connection?.resume()
+      this.#attempts.connection?.resume()
     })
   }
 
@@ -276,8 +258,7 @@ export class Forward implements ClientExchange {
       this.#exchange.req.destroy()
       return
     }
-    this.#connection?.abort()
-    this.#connection = null
+    this.#attempts.abort()
     this.#exchange.failure = 'request-body'
     this.#recorder?.abandon()
     this.#exchange.answer.problem('request-body', this.#exchange.id)
@@ -290,8 +271,7 @@ export class Forward implements ClientExchange {
   }
 
   #clientGone(): void {
-    this.#connection?.abort()
-    this.#connection = null
+    this.#attempts.abort()
     this.#recorder?.abandon()
     this.#exchange.failure = 'client-gone'
     this.#exchange.answer.break()
@@ -301,7 +281,7 @@ export class Forward implements ClientExchange {
   /** The answer is out and the request is not complete: what still comes of it is read and dropped, for a while. */
   #dropRest(): void {
     const { req } = this.#exchange
-    if (req.complete || req.destroyed) return
+    if (this.#body === null || this.#body.done || req.complete || req.destroyed) return
     const timer = setTimeout(() => req.destroy(), LINGER_MS)
     timer.unref()
     req.once('close', () => clearTimeout(timer))
@@ -313,8 +293,24 @@ export class Forward implements ClientExchange {
   #settle(): void {
     if (this.#settled) return
     this.#settled = true
+    this.#inTime()
     this.#parts.over(this.#exchange)
   }
+}
+
+/** The head of an exchange's request as a server gets it. */
+function requestHeadOf(exchange: Exchange, upstream: UpstreamState, server: ServerState): string {
+  const { view, said, peer, req, upgrade } = exchange
+  const { host } = upstream.settings
+  const own = host === 'preserve' ? null : host === 'upstream' ? server.authority : host.literal
+  return requestHead(`${view.method} ${view.target} HTTP/1.1\r\n`, view.rawHeaders, said, {
+    host: own ?? (said.hostCount === 0 ? server.authority : null),
+    peerAddress: peer.address,
+    peerTrusted: peer.trusted,
+    proto: peer.tls ? 'https' : 'http',
+    minor: req.httpVersionMinor,
+    upgrade: upgrade === null ? null : upgrade.protocol,
+  })
 }
 
 /** The fields of an upstream's answer as the client of an exchange gets them. */
@@ -340,26 +336,10 @@ interface Owned {
   [FORWARD]?: Forward
 }
 
-function onRequestData(this: Owned, piece: Buffer): void {
-  this[FORWARD]!.requestData(piece)
-}
-
-function onRequestEnd(this: Owned): void {
-  this[FORWARD]!.requestEnd()
-}
-
 function onClientClose(this: Owned): void {
   this[FORWARD]!.clientClosed()
 }
 
 function ignore(): void {
   // The connection is given up anyway: 'close' follows and says what there is to do.
-}
-
-function lastChunk(rawTrailers: readonly string[]): string {
-  if (rawTrailers.length === 0) return '0\r\n\r\n'
-  let text = '0\r\n'
-  const fields = trailerFields(rawTrailers)
-  for (let i = 0; i < fields.length; i += 2) text += `${fields[i]}: ${fields[i + 1]}\r\n`
-  return `${text}\r\n`
 }

@@ -47,11 +47,11 @@ export class Journey {
 
   /** @param received what step 1, the listener, has read of the request */
   begin(received: Received): void {
-    const { live, cache, observer, force } = this.#parts
+    const { live, upstreams, cache, observer, force } = this.#parts
     const revision = live.current
     const matched = matchRoute(revision.table, received.view) //                                  2 match
     const forced = force === null ? null : force.upstreamFor(received.view, revision.table, Date.now())
-    const decision = decide(revision.table, matched, received.view, isAvailable, forced) //       3 decide
+    const decision = decide(revision.table, matched, received.view, upstreams.isAvailable, forced) // 3 decide
     const exchange = new Exchange(received, revision, matched, decision)
     observer.begun()
     const step = cache.answer(exchange) //                                                        4 cache, 5, 6
@@ -59,9 +59,4 @@ export class Journey {
     if (step !== 'pass') return
     new Forward(this.#forwardParts, exchange, cache.recorder(exchange)).start() //                5 forward, 6, 7
   }
-}
-
-/** Every upstream is tried: breakers, which would say no here, are not part of this version. */
-function isAvailable(): boolean {
-  return true
 }

@@ -46,9 +46,9 @@ export class Observer {
     const { answer, decision, cache, failure } = exchange
     const nowMs = performance.now()
     const durationMs = nowMs - exchange.startedMs
-    const { retries } = exchange
+    const { retries, fallbackOn } = exchange
     this.#measurements.active--
-    const record: ExchangeRecord = { decision, status: answer.status, cache, failure, durationMs, retries }
+    const record: ExchangeRecord = { decision, status: answer.status, cache, failure, durationMs, retries, fallbackOn }
     this.#measurements.count(record)
     if (this.#measurements.recent.wants(nowMs, failure !== null)) this.#remember(exchange, record)
     if (this.#accessLog !== null) this.#accessLog(logFields(exchange, durationMs))
@@ -81,6 +81,7 @@ function logFields(exchange: Exchange, durationMs: number): Record<string, unkno
     revision: exchange.revision.number,
   }
   if (exchange.retries > 0) fields.retries = exchange.retries
+  if (exchange.fallbackOn !== null) fields.fallbackOn = exchange.fallbackOn
   if (exchange.failure !== null) fields.failure = exchange.failure
   if (exchange.cause !== null) fields.cause = exchange.cause.message
   return fields

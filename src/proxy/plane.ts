@@ -35,6 +35,8 @@ export interface PlaneParts {
   readonly accessLog: AccessLog | null
   /** What is known of servers beyond the table at the start; nothing by default. Later: `upstreams.setFleet`. */
   readonly fleet?: Fleet
+  /** Data planes that share the upstreams: each lets in its part of `maxConcurrent`. Default 1. */
+  readonly processes?: number
   /** What force tokens are made with; null takes none. */
   readonly forceSecret: string | null
   /** Connections of clients that stand, where that is known. */
@@ -60,7 +62,7 @@ export interface Plane {
 export function createPlane(parts: PlaneParts): Plane {
   const { live } = parts
   const measurements = new Measurements()
-  const upstreams = new Upstreams(parts.fleet)
+  const upstreams = new Upstreams(parts)
   live.onPrepare((table) => upstreams.prepare(table))
   live.onApply((revision) => measurements.keepOnly(new Set(revision.table.routes.map((route) => route.id))))
   const observer = new Observer(measurements, parts.accessLog)

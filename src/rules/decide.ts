@@ -10,17 +10,20 @@ import type { Route, Table } from './table.ts'
 const REQUEST = 'request'
 const TWO_32 = 2 ** 32
 
+/** Whether the `to` of a route may be asked: its breaker does not stand open. */
+export type IsAvailable = (route: Route) => boolean
+
 /**
  * Decides which upstream is to answer. Pure: chance comes with the view, health through `isAvailable`.
  *
- * `isAvailable` is asked about `to` only, and only where the request lies in the share. `forced` is the upstream that a
+ * `isAvailable` is asked only where the request lies in the share. `forced` is the upstream that a
  * valid force token names, or null; it stands above everything else.
  */
 export function decide(
   table: Table,
   match: Match,
   view: RequestView,
-  isAvailable: (upstream: string) => boolean,
+  isAvailable: IsAvailable,
   forced: string | null = null,
 ): Decision {
   const { route } = match
@@ -34,7 +37,7 @@ export function decide(
 }
 
 /** The draw of a route between 0 and 100 per cent, on the first key present. */
-function draw(route: Route, match: Match, view: RequestView, isAvailable: (upstream: string) => boolean): Decision {
+function draw(route: Route, match: Match, view: RequestView, isAvailable: IsAvailable): Decision {
   const { sticky } = route
   if (sticky.length === 0) return drawOn(view.chance * TWO_32, REQUEST, route, isAvailable)
   for (let i = 0; i < sticky.length; i++) {
@@ -46,20 +49,15 @@ function draw(route: Route, match: Match, view: RequestView, isAvailable: (upstr
   return decision(route, route.from, 'no-key', null, null)
 }
 
-function drawOn(hash: number, sticky: string, route: Route, isAvailable: (upstream: string) => boolean): Decision {
+function drawOn(hash: number, sticky: string, route: Route, isAvailable: IsAvailable): Decision {
   const bucket = bucketOf(hash)
   return inShare(hash, route.threshold)
     ? toward(route, bucket, sticky, isAvailable)
     : decision(route, route.from, 'rest', bucket, sticky)
 }
 
-function toward(
-  route: Route,
-  bucket: number | null,
-  sticky: string | null,
-  isAvailable: (upstream: string) => boolean,
-): Decision {
-  return isAvailable(route.to)
+function toward(route: Route, bucket: number | null, sticky: string | null, isAvailable: IsAvailable): Decision {
+  return isAvailable(route)
     ? decision(route, route.to, 'percent', bucket, sticky)
     : decision(route, route.from, 'unavailable', bucket, sticky)
 }

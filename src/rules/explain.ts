@@ -3,7 +3,7 @@
  */
 import { isLookedUp } from './cache-key.ts'
 import type { Verdict } from './cache-policy.ts'
-import { decide } from './decide.ts'
+import { decide, type IsAvailable } from './decide.ts'
 import type { Decision, RequestView } from './exchange.ts'
 import { fieldValue } from './exchange.ts'
 import { type Candidate, explainMatch, type Match, matchRoute } from './match.ts'
@@ -66,11 +66,11 @@ export interface StoredLook {
 /** Candidates that are told: those of the request's own path and host are what one wants to know of. */
 const MAX_CANDIDATES = 20
 
-/** Decides as the proxy would. `isAvailable` says whether an upstream's breaker lets it be asked. */
+/** Decides as the proxy would. `isAvailable` says whether the breaker of a route lets its `to` be asked. */
 export function explain(
   table: Table,
   request: RequestView,
-  isAvailable: (upstream: string) => boolean,
+  isAvailable: IsAvailable,
   forced: string | null = null,
 ): Explanation {
   const match = matchRoute(table, request)
@@ -89,7 +89,7 @@ function explainRoute(
   route: Route,
   match: Match,
   decision: Decision,
-  ...[request, isAvailable]: [RequestView, (upstream: string) => boolean]
+  ...[request, isAvailable]: [RequestView, IsAvailable]
 ): ExplainedRoute {
   const { id, from, to, percent, salt } = route
   return {
@@ -103,7 +103,7 @@ function explainRoute(
       present: source.kind === 'request' || keyOf(source, request, match.params) !== undefined,
       used: source.text === decision.sticky,
     })),
-    toIsAvailable: isAvailable(to),
+    toIsAvailable: isAvailable(route),
     fallback: route.fallback !== null,
     cached: route.cache !== null && isLookedUp(request.method) && decision.reason !== 'forced',
   }

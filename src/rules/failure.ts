@@ -39,6 +39,9 @@ export const FAILURES = {
   'idle-timeout': { culprit: 'upstream', status: 504, detail: 'The upstream fell silent.' },
   upgrade: { culprit: 'upstream', status: 502, detail: 'The upgraded connection broke.' },
   'no-server': { culprit: 'upstream', status: 503, detail: 'No server can take the request.' },
+  deadline: { culprit: 'upstream', status: 504, detail: 'The request was not answered in time.' },
+  overloaded: { culprit: 'banyan', status: 503, detail: 'Too many requests are under way.' },
+  'queue-timeout': { culprit: 'banyan', status: 503, detail: 'Too many requests are under way.' },
   'only-if-cached': {
     culprit: 'banyan',
     status: 504,
@@ -49,6 +52,11 @@ export const FAILURES = {
 
 /** Where and how an exchange broke; also the word in log and metrics. */
 export type FailureCode = keyof typeof FAILURES
+
+/** After how many seconds a client may ask again (RFC 9110 section 10.2.3), or null where nothing is known of that. */
+export function retryAfterSeconds(failure: FailureCode): number | null {
+  return failure === 'overloaded' || failure === 'queue-timeout' ? 1 : null
+}
 
 /** A failed exchange. `code` says where it broke; `cause` is for the log, never for the client. */
 export class ProxyFailure extends Error {

@@ -1,5 +1,5 @@
 /**
- * What the schema cannot see: names that lead nowhere, routes that nothing tells apart, keys that are not acted on yet.
+ * What the schema cannot see: names that lead nowhere, routes that nothing tells apart, keys that do nothing where they stand.
  */
 import { type HostPattern, parseHost } from './host.ts'
 import { type PathPattern, parsePattern } from './path.ts'
@@ -11,13 +11,6 @@ import { compileMatch, compileServer, type Pool, stickyTexts } from './table-com
 import type { RouteDocument, UpstreamDocument } from './table-schema.ts'
 
 type Path = readonly (string | number)[]
-
-/** Keys that are validated and compiled, and change nothing yet; with a value where only that value does nothing. */
-const NOT_ACTED_ON: readonly (readonly [path: string, value?: string])[] = [
-  ['routes.*.fallback.methods', 'idempotent'],
-  ['routes.*.fallback.methods', 'all'],
-  ['routes.*.fallback.maxReplay'],
-]
 
 /**
  * Checks a document that a text was read into: the schema, then what it cannot see, in all parts that the schema accepts.
@@ -43,7 +36,6 @@ export function checkTable(document: unknown): Finding[] {
     claims.push({ id: String(said.id), at, ...compileMatch(said.match as RouteDocument['match'], pool) })
   }
   findings.push(...nameFindings(document, routes), ...duplicateIds(routes), ...overlapFindings(claims))
-  for (const [path, value] of NOT_ACTED_ON) findings.push(...notActedOn(document, path.split('.'), value))
   return findings
 }
 
@@ -86,6 +78,9 @@ function upstreamFindings(said: Partial<UpstreamDocument>, path: Path, sound: So
     if (servers && !servers.some((server) => server.tls)) {
       findings.push(warning([...path, 'tls'], 'no server of this upstream is https'))
     }
+  }
+  if (isMap(said.queue) && said.maxConcurrent === undefined) {
+    findings.push(warning([...path, 'queue'], 'nobody waits', 'write maxConcurrent too'))
   }
   const words = ['preserve', 'upstream']
   if (typeof host === 'string' && sound([...path, 'host']) && !host.includes('.') && !words.includes(host)) {
@@ -135,6 +130,14 @@ function routeFindings(said: Partial<RouteDocument>, path: Path, defaultUpstream
   if (sound([...path, 'percent']) && percent > 0 && from === to && to !== undefined) {
     findings.push(warning([...path, 'percent'], `from and to are both ${to}: percent moves nothing`))
   }
+  if (isMap(said.breaker) && from === to && to !== undefined) {
+    findings.push(warning([...path, 'breaker'], `from and to are both ${to}: there is nowhere else to go`))
+  }
+  const { fallback } = said
+  if (isMap(fallback) && fallback.maxReplay !== undefined && (fallback.methods ?? 'safe') === 'safe') {
+    const hint = 'write methods: idempotent'
+    findings.push(warning([...path, 'fallback', 'maxReplay'], 'bodies of safe methods are not kept', hint))
+  }
   if (isMap(said.cache) && sound([...path, 'cache'])) findings.push(...cacheFindings(said.cache, [...path, 'cache']))
   return findings
 }
@@ -172,29 +175,4 @@ function hostFindings(texts: readonly string[], hosts: Path): Finding[] {
   return keys.flatMap((key, at) =>
     keys.indexOf(key) < at ? [error([...hosts, at], `the host ${key} stands twice`)] : [],
   )
-}
-
-/** Warns of each place where a key that is not acted on stands. `*` is any key or index. */
-function notActedOn(document: unknown, keys: readonly string[], value: string | undefined): Finding[] {
-  const places: { path: Path; node: unknown }[] = keys.reduce<{ path: Path; node: unknown }[]>(
-    (nodes, key) =>
-      nodes.flatMap(({ path, node }) => {
-        if (typeof node !== 'object' || node === null) return []
-        const children = node as Record<string, unknown>
-        const names = key === '*' ? Object.keys(children) : Object.hasOwn(children, key) ? [key] : []
-        return names.map((name) => ({
-          path: [...path, Array.isArray(node) ? Number(name) : name],
-          node: children[name],
-        }))
-      }),
-    [{ path: [], node: document }],
-  )
-  return places
-    .filter(({ node }) => (value === undefined ? node !== false : node === value))
-    .map(({ path }) => ({
-      path,
-      message: 'accepted, but this version does not act on it yet',
-      severity: 'warning',
-      at: value === undefined ? 'key' : 'value',
-    }))
 }

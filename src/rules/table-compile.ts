@@ -1,7 +1,9 @@
 /**
  * A valid document -> the compiled table: defaults filled in, patterns and thresholds computed, the matcher built.
  */
+import type { BreakerSettings } from './breaker.ts'
 import { thresholdOf } from './draw.ts'
+import type { EjectionSettings } from './ejection.ts'
 import { type HostPattern, parseHost } from './host.ts'
 import { compileMatcher } from './match.ts'
 import { type Origin, parseOrigin } from './origin.ts'
@@ -42,12 +44,17 @@ function compileUpstream(name: string, said: UpstreamDocument): Upstream {
     connectTimeoutMs: ms(timeouts?.connect) ?? 1_000,
     headersTimeoutMs: ms(timeouts?.headers) ?? 60_000,
     idleTimeoutMs: ms(timeouts?.idle) ?? 60_000,
+    totalTimeoutMs: ms(timeouts?.total),
     host: host === undefined || host === 'preserve' ? 'preserve' : host === 'upstream' ? host : { literal: host },
     publicOrigin: said.publicOrigin === undefined ? null : (parseOrigin(said.publicOrigin) as Origin).text,
     lenient: said.lenient ?? false,
     tls: compileTls(tls ?? {}),
     maxIdleConnections: said.maxIdleConnections ?? 256,
     health: said.health === undefined ? null : compileHealth(said.health),
+    ejection: said.ejection === false ? null : compileEjection(said.ejection ?? {}),
+    slowStartMs: ms(said.slowStart) ?? 0,
+    maxConcurrent: said.maxConcurrent ?? null,
+    queue: { size: said.queue?.size ?? 100, timeoutMs: ms(said.queue?.timeout) ?? 1_000 },
     document: said,
   })
 }
@@ -84,6 +91,15 @@ function compileHealth(said: NonNullable<UpstreamDocument['health']>): HealthSet
   }
 }
 
+function compileEjection(said: Exclude<UpstreamDocument['ejection'], false | undefined>): EjectionSettings {
+  return {
+    failures: said.failures ?? 5,
+    errors: said.errors ?? 20,
+    pauseMs: ms(said.pause) ?? 10_000,
+    maxPauseMs: ms(said.maxPause) ?? 300_000,
+  }
+}
+
 /** Compiles one route. `defaultUpstream` has the rest where the route names no `from`. */
 function compileRoute(said: RouteDocument, defaultUpstream: string, pool: Pool): Route {
   const claim = compileMatch(said.match, pool)
@@ -99,6 +115,7 @@ function compileRoute(said: RouteDocument, defaultUpstream: string, pool: Pool):
     salt: said.group ?? said.id,
     sticky: compileSticky(said.sticky, claim.path),
     fallback: said.fallback === undefined ? null : compileFallback(said.fallback),
+    breaker: compileBreaker(said, said.from ?? defaultUpstream),
     cache: said.cache === undefined ? null : compileCache(said.cache),
     document: said,
   })
@@ -151,6 +168,18 @@ function compileFallback(said: NonNullable<RouteDocument['fallback']>): Fallback
     on: new Set(said.on ?? ['connect', 'timeout', 502, 503, 504]),
     methods: said.methods ?? 'safe',
     maxReplayBytes: bytes(said.maxReplay) ?? 64 * 1024,
+  }
+}
+
+/** Without a word about it, a breaker stands where `from` may answer for `to` anyway: where there is a fallback. */
+function compileBreaker({ breaker, fallback, to }: RouteDocument, from: string): BreakerSettings | null {
+  if (breaker === false || (breaker === undefined && fallback === undefined) || to === from) return null
+  return {
+    failureRatio: breaker?.failureRatio ?? 0.5,
+    minRequests: breaker?.minRequests ?? 20,
+    windowMs: ms(breaker?.window) ?? 10_000,
+    pauseMs: ms(breaker?.pause) ?? 10_000,
+    probes: breaker?.probes ?? 3,
   }
 }
 

@@ -57,12 +57,27 @@ const health = object({
   down: count(100).optional().describe('Failed probes in a row until unhealthy. Default 3.'),
 })
 
+const ejection = object({
+  failures: count(1_000).optional().describe('Exchanges in a row that broke. Default 5.'),
+  errors: count(10_000).optional().describe('Answers in a row of class 5, but 501 and 505. Default 20.'),
+  pause: duration.optional().describe('Until a probe; twice as long each further time in a row. Default 10s.'),
+  maxPause: duration.optional().describe('No pause is longer. Default 5m.'),
+})
+
+const queue = object({
+  size: z.int().min(0).max(10_000).optional().describe('Requests that wait beyond maxConcurrent. Default 100.'),
+  timeout: duration.optional().describe('For so long; then 503. Default 1s.'),
+})
+
 const upstream = object({
   servers: z.array(server).min(1).describe('Origins, or {url, weight, id}.'),
   timeouts: object({
     connect: duration.optional().describe('Until a connection stands. Default 1s.'),
     headers: duration.optional().describe('From the last byte of the request to the head of the answer. Default 1m.'),
     idle: duration.optional().describe('No byte in either direction. Default 1m.'),
+    total: duration
+      .optional()
+      .describe('From the request to the head of its answer, all attempts together. Default: no limit.'),
   }).optional(),
   host: checked(z.string(), flawOfHostSetting)
     .optional()
@@ -83,6 +98,13 @@ const upstream = object({
     .optional()
     .describe('Kept-alive idle connections per server. Default 256.'),
   health: health.optional(),
+  ejection: z
+    .union([z.literal(false), ejection])
+    .optional()
+    .describe('When a server that fails is left out for a while. Default: as ejection: {} says; false: never.'),
+  slowStart: duration.optional().describe('A server that comes grows into its share over this time. Default: at once.'),
+  maxConcurrent: count(1_000_000).optional().describe('Exchanges under way at once. Default: any number.'),
+  queue: queue.optional(),
 })
 
 const fallback = object({
@@ -93,6 +115,14 @@ const fallback = object({
     .describe('Default: connect, timeout, 502, 503, 504.'),
   methods: z.enum(['safe', 'idempotent', 'all']).optional().describe('Default safe: GET, HEAD and OPTIONS.'),
   maxReplay: size.optional().describe('Bodies up to this size are kept for the replay. Default 64KiB.'),
+})
+
+const breaker = object({
+  failureRatio: z.number().min(0.01).max(1).optional().describe('Failed exchanges as a share of all. Default 0.5.'),
+  minRequests: count(100_000).optional().describe('Fewer exchanges in the window say nothing. Default 20.'),
+  window: duration.optional().describe('So far back is looked. Default 10s.'),
+  pause: duration.optional().describe('It stays open this long before a probe. Default 10s.'),
+  probes: count(100).optional().describe('Probes in a row, one at a time, until it closes. Default 3.'),
 })
 
 const fieldName = checked(z.string(), flawOfFieldName)
@@ -163,6 +193,10 @@ const route = object({
     .optional()
     .describe('The first key present is drawn on. Default request.'),
   fallback: fallback.optional(),
+  breaker: z
+    .union([z.literal(false), breaker])
+    .optional()
+    .describe('When the share goes to from at once. Default: as breaker: {} says where the route has a fallback.'),
   cache: cache.optional(),
   ambiguousPaths: z
     .enum(['default', 'allow'])

@@ -1,6 +1,8 @@
 /**
  * The compiled, immutable form of the routing table: what a revision of routes.yaml means.
  */
+import type { BreakerSettings } from './breaker.ts'
+import type { EjectionSettings } from './ejection.ts'
 import type { HostPattern } from './host.ts'
 import type { PathPattern } from './path.ts'
 import type { Condition } from './predicates.ts'
@@ -68,6 +70,8 @@ export interface Upstream {
   readonly headersTimeoutMs: number
   /** Milliseconds without a byte in either direction after which an exchange is broken off. Default 60000. */
   readonly idleTimeoutMs: number
+  /** Milliseconds from a request's arrival to the head of its answer, whatever is tried in between; null (default) for no limit. */
+  readonly totalTimeoutMs: number | null
   /** `preserve` (default) passes Host as received, `upstream` sends the server's own, `{ literal }` a fixed one. */
   readonly host: 'preserve' | 'upstream' | { readonly literal: string }
   /** The origin that clients see; where set, Location values of the upstream's own origin are mapped to it. */
@@ -78,6 +82,14 @@ export interface Upstream {
   /** Kept-alive idle connections per server. Default 256. */
   readonly maxIdleConnections: number
   readonly health: HealthSettings | null
+  /** When a server that fails is left out; null never leaves one out. */
+  readonly ejection: EjectionSettings | null
+  /** Milliseconds in which a server that comes grows into its share. Default 0. */
+  readonly slowStartMs: number
+  /** Exchanges under way at once; null (default) for any number. */
+  readonly maxConcurrent: number | null
+  /** Who waits where those are reached: how many, and for how long. Default 100, and 1000 ms. */
+  readonly queue: { readonly size: number; readonly timeoutMs: number }
   /** What routes.yaml says, as it says it. */
   readonly document: UpstreamDocument
 }
@@ -154,6 +166,8 @@ export interface Route {
   /** The chain of sticky sources; empty means `request`. */
   readonly sticky: readonly StickySource[]
   readonly fallback: Fallback | null
+  /** When the share is sent to `from` at once, since `to` fails; null never does. */
+  readonly breaker: BreakerSettings | null
   readonly cache: CacheSettings | null
   /** What routes.yaml says, as it says it. */
   readonly document: RouteDocument

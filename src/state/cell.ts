@@ -17,6 +17,8 @@ export interface ExchangeRecord {
   readonly durationMs: number
   /** Attempts beyond the first. */
   readonly retries: number
+  /** Why `from` answered for `to`: the failure, or the status that `to` gave; null where it did not. */
+  readonly fallbackOn: string | null
 }
 
 /** What the cache did: `-` where the route has none. */
@@ -57,6 +59,8 @@ export class Cell {
   durationMsSum = 0
   exchanges = 0
   readonly failures: Partial<Record<FailureCode, number>> = {}
+  /** Fallbacks that it answered, by failure or status of the other side. */
+  readonly fallbacks: Record<string, number> = {}
   /** Distinct sticky keys of late. */
   readonly units = new UnitCounter()
   readonly ring = new SumsRing()
@@ -66,11 +70,12 @@ export class Cell {
   }
 
   count(record: ExchangeRecord): void {
-    const { decision, status, failure, durationMs } = record
+    const { decision, status, failure, durationMs, fallbackOn } = record
     const code = codeOf(REASON_INDEX[decision.reason], status, CACHE_INDEX[record.cache])
     this.#counts.set(code, (this.#counts.get(code) ?? 0) + 1)
     this.exchanges++
     if (failure !== null) this.failures[failure] = (this.failures[failure] ?? 0) + 1
+    if (fallbackOn !== null) this.fallbacks[fallbackOn] = (this.fallbacks[fallbackOn] ?? 0) + 1
     if (decision.bucket !== null && decision.sticky !== 'request') this.units.add(decision.bucket)
     if (status === SWITCHING_PROTOCOLS) return
     let bucket = 0
@@ -97,6 +102,7 @@ export class Cell {
       buckets: [...this.buckets],
       durationMsSum: this.durationMsSum,
       failures: { ...this.failures },
+      fallbacks: { ...this.fallbacks },
       units: this.units.take(),
     }
     this.#counts.clear()
@@ -104,6 +110,7 @@ export class Cell {
     this.durationMsSum = 0
     this.exchanges = 0
     for (const code of Object.keys(this.failures) as FailureCode[]) delete this.failures[code]
+    for (const on of Object.keys(this.fallbacks)) delete this.fallbacks[on]
     return delta
   }
 
@@ -116,6 +123,7 @@ export class Cell {
     for (const [at, count] of delta.buckets.entries()) this.buckets[at]! += count
     this.durationMsSum += delta.durationMsSum
     addCounts(this.failures, delta.failures)
+    addCounts(this.fallbacks, delta.fallbacks)
     this.units.merge(delta.units)
   }
 
@@ -158,6 +166,7 @@ export interface CellDelta {
   readonly buckets: readonly number[]
   readonly durationMsSum: number
   readonly failures: Readonly<Partial<Record<FailureCode, number>>>
+  readonly fallbacks: Readonly<Record<string, number>>
   readonly units: UnitBits
 }
 

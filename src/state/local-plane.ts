@@ -18,12 +18,10 @@ import type { Upstreams } from './upstreams.ts'
 export interface LocalPlaneParts {
   readonly live: LiveTable
   readonly measurements: Measurements
-  readonly upstreams: Pick<Upstreams, 'figures' | 'serverFor' | 'setFleet'>
+  readonly upstreams: Pick<Upstreams, 'figures' | 'serverFor' | 'setFleet' | 'isAvailable'>
   readonly cache: Pick<CacheControl, 'figures' | 'purge' | 'degraded' | 'look'>
   /** Reads force tokens of requests that are explained; null takes none. It must not count them. */
   readonly force?: Force | null
-  /** Whether an upstream may be asked. Default: each may. */
-  isAvailable?(upstream: string): boolean
   /** Connections of clients that stand. Default: none are known of. */
   connections?(): number
 }
@@ -63,10 +61,10 @@ export class LocalPlane implements PlanePort {
   }
 
   async explain(request: RequestView): Promise<Explained> {
-    const { live, upstreams, cache, force, isAvailable } = this.#parts
+    const { live, upstreams, cache, force } = this.#parts
     const { table } = live.current
     const forced = force?.upstreamFor(request, table, Date.now()) ?? null
-    const explanation = explain(table, request, (name) => isAvailable?.(name) ?? true, forced)
+    const explanation = explain(table, request, (one) => upstreams.isAvailable(one), forced)
     const { decision } = explanation
     const route = table.routes.find(({ id }) => id === decision.routeId) ?? null
     return {

@@ -12,7 +12,6 @@ import { SumsRing, WINDOW_TICK_MS } from './windows.ts'
 export interface MeasuredDelta {
   readonly routes: readonly (readonly [routeId: string | null, cells: readonly CellDelta[]])[]
   readonly refused: Readonly<Partial<Record<FailureCode, number>>>
-  readonly retries: Readonly<Record<string, number>>
   readonly forceRefused: number
 }
 
@@ -27,6 +26,8 @@ export interface RouteFigures {
   readonly statusClasses: readonly number[]
   readonly cache: Readonly<Record<CacheWord, number>>
   readonly failures: Readonly<Partial<Record<FailureCode, number>>>
+  /** Fallbacks, by the failure or the status of `to` that they were for. */
+  readonly fallbacks: Readonly<Record<string, number>>
   readonly durationMsSum: number
 }
 
@@ -39,8 +40,6 @@ export class Measurements {
   tunnels = 0
   /** Requests that were refused before they became exchanges, by failure. */
   readonly refused: Partial<Record<FailureCode, number>> = {}
-  /** Attempts beyond the first, by the upstream that was asked again. */
-  readonly retries: Record<string, number> = {}
   /** Requests whose force token was not valid: they went where they would have gone without it. */
   forceRefused = 0
   /** The last exchanges, for explain and simulation. */
@@ -52,7 +51,6 @@ export class Measurements {
   count(record: ExchangeRecord): void {
     const { routeId, upstream } = record.decision
     this.#cell(routeId, upstream).count(record)
-    if (record.retries > 0) this.retries[upstream] = (this.retries[upstream] ?? 0) + record.retries
   }
 
   /** What has been counted since the last time; from now on it counts from 0. Whoever sums it up has the totals. */
@@ -64,11 +62,9 @@ export class Measurements {
     const delta = {
       routes: routes.filter(([, cells]) => cells.length > 0),
       refused: { ...this.refused },
-      retries: { ...this.retries },
       forceRefused: this.forceRefused,
     }
     for (const name of Object.keys(this.refused) as FailureCode[]) delete this.refused[name]
-    for (const name of Object.keys(this.retries)) delete this.retries[name]
     this.forceRefused = 0
     return delta
   }
@@ -77,7 +73,6 @@ export class Measurements {
   add(delta: MeasuredDelta): void {
     for (const [id, cells] of delta.routes) for (const cell of cells) this.#cell(id, cell.upstream).add(cell)
     addCounts(this.refused, delta.refused)
-    addCounts(this.retries, delta.retries)
     this.forceRefused += delta.forceRefused
   }
 
@@ -116,6 +111,7 @@ export class Measurements {
     const upstreams: Record<string, number> = {}
     const statusClasses = [0, 0, 0, 0, 0, 0]
     const failures: Partial<Record<FailureCode, number>> = {}
+    const fallbacks: Record<string, number> = {}
     let [exchanges, durationMsSum] = [0, 0]
     for (const cell of this.cells(routeId)) {
       exchanges += cell.exchanges
@@ -126,11 +122,10 @@ export class Measurements {
         cache[one.cache] += one.count
         statusClasses[one.statusClass]! += one.count
       }
-      for (const [code, count] of Object.entries(cell.failures) as [FailureCode, number][]) {
-        failures[code] = (failures[code] ?? 0) + count
-      }
+      addCounts(failures, cell.failures)
+      addCounts(fallbacks, cell.fallbacks)
     }
-    return { exchanges, reasons, upstreams, statusClasses, cache, failures, durationMsSum }
+    return { exchanges, reasons, upstreams, statusClasses, cache, failures, fallbacks, durationMsSum }
   }
 
   /** Ends a step of the windows. To be called every WINDOW_TICK_MS; without it there are no windows, only totals. */

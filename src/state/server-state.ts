@@ -1,7 +1,9 @@
 /**
  * One server of an upstream while it runs: its connections, and what is known of how it is.
  */
+import { Ejection } from '../rules/ejection.ts'
 import type { Candidate, Standing } from '../rules/pick.ts'
+import { slowStartFactor } from '../rules/slow-start.ts'
 import type { Server } from '../rules/table.ts'
 import type { ServerPool } from '../wire/client.ts'
 import type { ServerFigures, ServerWord } from './upstream-figures.ts'
@@ -14,12 +16,13 @@ export class ServerState implements Candidate {
   readonly pool: ServerPool
   /** `host:port` for the Host field where the upstream wants its own name. */
   readonly authority: string
-  drained = false
-  unhealthy = false
+  readonly ejection = new Ejection()
+  #drained = false
+  #unhealthy = false
+  /** When it came; long ago where it was there from the start. */
+  #cameMs = Number.NEGATIVE_INFINITY
   standing: Standing = 'up'
   weight: number
-  /** Times that it was left out because it failed too often in a row. */
-  ejections = 0
 
   constructor(server: Server, pool: ServerPool) {
     this.server = server
@@ -32,14 +35,40 @@ export class ServerState implements Candidate {
     return this.pool.active
   }
 
-  /** Brings what is picked by up to date with what is known. */
-  refresh(): void {
-    this.weight = this.server.weight
-    this.standing = this.drained ? 'drained' : this.unhealthy ? 'avoided' : 'up'
+  /** The fleet says how it is. Who is drained no longer, or healthy again, comes anew. */
+  told(drained: boolean, unhealthy: boolean, nowMs: number): void {
+    const healthyAgain = this.#unhealthy && !unhealthy
+    if (healthyAgain) this.ejection.forget()
+    if (healthyAgain || (this.#drained && !drained)) this.came(nowMs)
+    this.#drained = drained
+    this.#unhealthy = unhealthy
+  }
+
+  /** It takes less than its share for a while. */
+  came(nowMs: number): void {
+    this.#cameMs = nowMs
+  }
+
+  /**
+   * Brings what it is picked by up to date.
+   * @returns whether that changes with time alone
+   */
+  refresh(nowMs: number, slowStartMs: number): boolean {
+    const factor = slowStartFactor(nowMs - this.#cameMs, slowStartMs)
+    this.weight = this.server.weight * factor
+    this.standing = this.#standing(nowMs)
+    return factor < 1 || this.ejection.isOut
+  }
+
+  #standing(nowMs: number): Standing {
+    if (this.#drained) return 'drained'
+    const ejection = this.ejection.state(nowMs)
+    if (this.#unhealthy || ejection === 'out' || ejection === 'probing') return 'avoided'
+    return ejection === 'due' ? 'due' : 'up'
   }
 
   figures(): ServerFigures {
-    const { server, leased, pool, ejections } = this
+    const { server, leased, pool } = this
     return {
       id: server.id,
       url: server.url,
@@ -49,11 +78,14 @@ export class ServerState implements Candidate {
       connections: { open: pool.open, active: pool.active, idle: pool.idle },
       connects: pool.connects,
       reuses: pool.reuses,
-      ejections,
+      ejections: this.ejection.count,
     }
   }
 
   #word(): ServerWord {
-    return this.drained ? 'drained' : this.unhealthy ? 'unhealthy' : 'up'
+    if (this.#drained) return 'drained'
+    if (this.#unhealthy) return 'unhealthy'
+    if (this.ejection.isOut) return 'ejected'
+    return this.weight < this.server.weight ? 'slow-start' : 'up'
   }
 }

@@ -1,6 +1,8 @@
 /**
  * What the control plane may know of the upstreams while they run: plain data, which crosses to other processes as JSON.
  */
+import type { BreakerWord } from '../rules/breaker.ts'
+import type { Route } from '../rules/table.ts'
 
 /**
  * How a server stands, in one word: `up`; `slow-start` takes less than its share for a while; `ejected` has failed too often in
@@ -25,9 +27,28 @@ export interface ServerFigures {
   readonly ejections: number
 }
 
-/** An upstream. */
+/** The breaker of a route's `to`. */
+export interface BreakerFigures {
+  readonly route: string
+  readonly state: BreakerWord
+  /** Times that it opened. */
+  readonly opened: number
+}
+
+/** An upstream. Counters count from the start of the process. */
 export interface UpstreamFigures {
   readonly name: string
+  /** Exchanges that it has, and those that wait for their turn. */
+  readonly active: number
+  readonly queued: number
+  /** Second attempts, and those that would have gone beyond the budget. */
+  readonly retries: number
+  readonly retriesRefused: number
+  /** Exchanges that found no place, and those that waited in vain for one. */
+  readonly shed: number
+  readonly queueTimeouts: number
+  /** Of the routes whose `to` it is, once they have sent anything there. */
+  readonly breakers: readonly BreakerFigures[]
   readonly servers: readonly ServerFigures[]
 }
 
@@ -35,6 +56,8 @@ export interface UpstreamFigures {
 export interface UpstreamsView {
   /** In the order of the table. */
   figures(): readonly UpstreamFigures[]
+  /** Whether the share of a route may go to its `to` now. */
+  isAvailable(route: Route): boolean
   /** The server that would take an exchange now, or null where none would. @param chance in [0, 1) */
   serverFor(upstream: string, chance: number): string | null
 }

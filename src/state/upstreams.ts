@@ -1,45 +1,23 @@
 /**
  * Upstreams while they run: servers and their connection pools, which survive every edit that does not concern them.
  */
-import type { OriginMap } from '../rules/headers.ts'
-import { type FailedBefore, pickServer } from '../rules/pick.ts'
-import type { Server, Table, Upstream } from '../rules/table.ts'
+import type { Route, Server, Table, Upstream } from '../rules/table.ts'
 import type { ServerPool } from '../wire/client.ts'
+import { Breakers } from './breakers.ts'
 import { EMPTY_FLEET, type Fleet, membersOf } from './fleet.ts'
 import { connectionText, poolFor } from './server-pool.ts'
 import { ServerState } from './server-state.ts'
 import type { UpstreamFigures, UpstreamsView } from './upstream-figures.ts'
+import { UpstreamState } from './upstream-state.ts'
 
-/** One upstream while it runs. Its servers are replaced when table or fleet change them; the object stays. */
-export class UpstreamState {
-  readonly name: string
-  settings: Upstream
-  /** Those of the table, then those with a lease. */
-  servers: readonly ServerState[] = []
-  /** Set where the upstream declares `publicOrigin`. */
-  origins: OriginMap | null = null
-
-  constructor(settings: Upstream) {
-    this.name = settings.name
-    this.settings = settings
-  }
-
-  /**
-   * The server for the next exchange, by rules/pick.
-   * @param chance in [0, 1)
-   * @param failed a server that has just failed this exchange
-   * @returns null where none takes new exchanges
-   */
-  pick(chance: number, failed: FailedBefore<ServerState> | null): ServerState | null {
-    const { servers } = this
-    if (servers.length !== 1) return pickServer(servers, chance, failed)
-    const only = servers[0] as ServerState
-    return only.standing === 'drained' ? null : only
-  }
-
-  figures(): UpstreamFigures {
-    return { name: this.name, servers: this.servers.map((server) => server.figures()) }
-  }
+/** What upstreams may be told beyond the table. */
+export interface UpstreamsOptions {
+  /** What is known of servers at the start. Default: nothing. */
+  readonly fleet?: Fleet
+  /** Processes that share the upstreams: each lets in its part of `maxConcurrent`. Default 1. */
+  readonly processes?: number
+  /** Milliseconds on a clock that only goes on. Default: performance.now. */
+  now?(): number
 }
 
 /** All upstreams of the table in force. */
@@ -47,10 +25,14 @@ export class Upstreams implements UpstreamsView {
   #states = new Map<string, UpstreamState>()
   #fleet: Fleet
   #version = 0
+  readonly #now: () => number
+  readonly #processes: number
+  readonly breakers = new Breakers()
 
-  /** @param fleet what is known of servers at the start */
-  constructor(fleet: Fleet = EMPTY_FLEET) {
-    this.#fleet = fleet
+  constructor({ fleet, processes, now }: UpstreamsOptions = {}) {
+    this.#fleet = fleet ?? EMPTY_FLEET
+    this.#processes = processes ?? 1
+    this.#now = now ?? (() => performance.now())
   }
 
   get(name: string): UpstreamState | undefined {
@@ -61,8 +43,15 @@ export class Upstreams implements UpstreamsView {
     return this.#states.values()
   }
 
+  /** Whether the share of a route may go to its `to`: its breaker lets an exchange through now. */
+  readonly isAvailable = (route: Route): boolean => {
+    const breaker = this.breakers.of(route)
+    return breaker === null || breaker.isClosed || breaker.admits(this.#now())
+  }
+
   figures(): readonly UpstreamFigures[] {
-    return [...this.#states.values()].map((state) => state.figures())
+    const breakers = this.breakers.figures(this.#now())
+    return [...this.#states.values()].map((state) => state.figures(breakers.get(state.name) ?? []))
   }
 
   serverFor(upstream: string, chance: number): string | null {
@@ -77,7 +66,10 @@ export class Upstreams implements UpstreamsView {
     const version = this.#version
     const changes = this.#changes(table)
     // Between the two phases of an edit the fleet may have changed.
-    return () => this.#commit(version === this.#version ? changes : this.#changes(table))
+    return () => {
+      this.#commit(version === this.#version ? changes : this.#changes(table))
+      this.breakers.keepOnly(table.routes)
+    }
   }
 
   /**
@@ -97,7 +89,7 @@ export class Upstreams implements UpstreamsView {
 
   #changes(table: Table): Change[] {
     return [...table.upstreams.values()].map((upstream) => {
-      const state = this.#states.get(upstream.name) ?? new UpstreamState(upstream)
+      const state = this.#states.get(upstream.name) ?? new UpstreamState(upstream, this.#now, this.#processes)
       return change(state, upstream, this.#fleet)
     })
   }
@@ -131,16 +123,20 @@ function change(state: UpstreamState, settings: Upstream, fleet: Fleet): Change 
   const unhealthy = new Set(known?.unhealthy)
   const inTable = new Set(settings.servers.map(({ id }) => id))
   const apply = (): void => {
+    const nowMs = state.now()
+    const before = state.servers
     for (const [one, server] of planned) {
       one.server = server
       one.leased = !inTable.has(nameOf(server))
-      one.drained = has(drained, server)
-      one.unhealthy = has(unhealthy, server)
-      one.refresh()
+      const isNew = !before.includes(one)
+      // Beside a server that was there before, one of the same name is the same one with other settings.
+      if (isNew && before.length > 0 && !before.some((old) => isSame(old.server, server))) one.came(nowMs)
+      one.told(has(drained, server), has(unhealthy, server), nowMs)
     }
-    state.settings = settings
-    state.servers = planned.map(([one]) => one)
-    state.origins = originsOf(settings, state.servers)
+    state.change(
+      settings,
+      planned.map(([one]) => one),
+    )
   }
   return { state, apply }
 }
@@ -166,9 +162,4 @@ function has(ids: ReadonlySet<string>, server: Server): boolean {
 function nameOf({ id }: Server): string {
   const at = id.indexOf('@')
   return at === -1 ? id : id.slice(0, at)
-}
-
-function originsOf({ publicOrigin }: Upstream, servers: readonly ServerState[]): OriginMap | null {
-  if (publicOrigin === null) return null
-  return { own: servers.map(({ server }) => server.url.toLowerCase()), publicOrigin }
 }

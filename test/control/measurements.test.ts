@@ -42,7 +42,7 @@ const TO: Decision = {
 const FROM: Decision = { ...TO, upstream: 'legacy', reason: 'rest', bucket: 50 }
 
 function record(decision: Decision, more: Partial<ExchangeRecord> = {}): ExchangeRecord {
-  return { decision, status: 200, cache: '-', failure: null, durationMs: 3, retries: 0, ...more }
+  return { decision, status: 200, cache: '-', failure: null, durationMs: 3, retries: 0, fallbackOn: null, ...more }
 }
 
 function count(measurements: Measurements, times: number, one: ExchangeRecord): void {
@@ -53,7 +53,7 @@ test('totals are by reason, upstream, class of status, cache word and failure', 
   const measurements = new Measurements()
   count(measurements, 3, record(TO))
   count(measurements, 2, record(FROM, { status: 503, cache: 'miss', failure: 'no-server', retries: 1 }))
-  count(measurements, 1, record({ ...FROM, reason: 'fallback' }, { status: 0 }))
+  count(measurements, 1, record({ ...FROM, reason: 'fallback' }, { status: 0, fallbackOn: '404' }))
   expect(measurements.figures('gtin-lookup')).toMatchObject({
     exchanges: 6,
     reasons: { percent: 3, rest: 2, fallback: 1, forced: 0 },
@@ -61,6 +61,7 @@ test('totals are by reason, upstream, class of status, cache word and failure', 
     statusClasses: [1, 0, 3, 0, 0, 2],
     cache: { '-': 4, miss: 2 },
     failures: { 'no-server': 2 },
+    fallbacks: { '404': 1 },
     durationMsSum: 18,
   })
   expect(measurements.figures(null).exchanges).toBe(0)

@@ -31,7 +31,8 @@ function fill(measurements: Measurements): void {
     percent: 5,
     sticky: 'cookie:sid',
   } as const
-  const record: ExchangeRecord = { decision, status: 502, cache: 'miss', failure: 'connect', durationMs: 3, retries: 1 }
+  const how = { cache: 'miss', failure: 'connect', durationMs: 3, retries: 1, fallbackOn: null } as const
+  const record: ExchangeRecord = { decision, status: 502, ...how }
   measurements.tick(0)
   for (const routeId of ['gtin-lookup', 'search', null])
     measurements.count({ ...record, decision: { ...decision, routeId } })

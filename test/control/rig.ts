@@ -16,6 +16,7 @@ import { Operations } from '../../src/control/operations.ts'
 import { Planes } from '../../src/control/planes.ts'
 import { TableFile, type WatchTimes } from '../../src/control/table-file.ts'
 import { type AdminToken, TokenBook } from '../../src/control/tokens.ts'
+import type { Route } from '../../src/rules/table.ts'
 import { readTable } from '../../src/rules/table-text.ts'
 import { CacheControl, newCounters } from '../../src/state/cache-figures.ts'
 import { MemoryStore } from '../../src/state/cache-store.ts'
@@ -143,7 +144,8 @@ export interface AdminRigOptions extends Partial<AdminParts> {
   readonly keeps?: 'memory' | 'disk'
   /** The totals, as the control plane has them; the last exchanges in them are the data plane's. */
   readonly measurements?: Measurements
-  isAvailable?(upstream: string): boolean
+  /** In the place of the breakers. */
+  isAvailable?(route: Route): boolean
 }
 
 /** The admin API over a rig. */
@@ -155,7 +157,8 @@ export async function adminRig(options: AdminRigOptions = {}): Promise<AdminRig>
   const planes = new Planes(measurements)
   const counted = Object.assign(new Measurements(), { recent: measurements.recent })
   const plane = { live: base.live, measurements: counted, upstreams, cache: memoryCache() }
-  planes.add(0, linkTo(new LocalPlane(isAvailable === undefined ? plane : { ...plane, isAvailable })))
+  if (isAvailable !== undefined) Object.assign(upstreams, { isAvailable })
+  planes.add(0, linkTo(new LocalPlane(plane)))
   const now = parts.now ?? (() => 61_000)
   const fleet = new FleetKeeper({ live: base.live, log: logInto(base.lines), now, chance: () => 0 })
   fleet.start((known) => planes.setFleet(known))

@@ -1,7 +1,7 @@
 /** Decisions and their reasons. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { decide } from '../../src/rules/decide.ts'
+import { decide, type IsAvailable } from '../../src/rules/decide.ts'
 import { bucketOf, hashOf } from '../../src/rules/draw.ts'
 import type { Decision, RequestView } from '../../src/rules/exchange.ts'
 import { matchRoute } from '../../src/rules/match.ts'
@@ -14,7 +14,7 @@ const DOWN = () => false
 function decided(
   route: Partial<RouteDocument>,
   request: RequestView,
-  isAvailable: (upstream: string) => boolean = UP,
+  isAvailable: IsAvailable = UP,
   forced: string | null = null,
 ): Decision {
   const table = tableOf([{ id: 'gtin-lookup', match: { path: '/gtins/:gtin' }, ...route }])
@@ -125,7 +125,7 @@ test('a share whose upstream is unavailable stays on from', () => {
 
 test('availability is asked of `to` alone, and only within the share', () => {
   const asked: string[] = []
-  const record = (upstream: string) => asked.push(upstream) > 0
+  const record: IsAvailable = ({ to }) => asked.push(to) > 0
   decided({ percent: 0 }, view('/gtins/1', { chance: 0 }), record)
   decided({ percent: 5 }, view('/gtins/1', { chance: 0.9 }), record)
   decided({}, view('/other'), record)

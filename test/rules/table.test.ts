@@ -28,12 +28,17 @@ test('an upstream that says nothing has the defaults', () => {
     connectTimeoutMs: 1_000,
     headersTimeoutMs: 60_000,
     idleTimeoutMs: 60_000,
+    totalTimeoutMs: null,
     host: 'preserve',
     publicOrigin: null,
     lenient: false,
     tls: { ca: null, cert: null, key: null, serverName: null, verify: true },
     maxIdleConnections: 256,
     health: null,
+    ejection: { failures: 5, errors: 20, pauseMs: 10_000, maxPauseMs: 300_000 },
+    slowStartMs: 0,
+    maxConcurrent: null,
+    queue: { size: 100, timeoutMs: 1_000 },
     document: { servers: ['http://127.0.0.1:4001'] },
   })
 })
@@ -46,7 +51,11 @@ upstreams:
     servers:
       - { url: "https://[::1]:8443/", weight: 2 }
       - { url: https://GTIN.example.test, id: blue }
-    timeouts: { connect: 250ms, headers: 10s, idle: 5m }
+    timeouts: { connect: 250ms, headers: 10s, idle: 5m, total: 20s }
+    ejection: { failures: 3, errors: 0x4, pause: 2s, maxPause: 1m }
+    slowStart: 30s
+    maxConcurrent: 64
+    queue: { size: 0, timeout: 250ms }
     host: gtin.internal
     publicOrigin: https://www.example.test/
     lenient: true
@@ -71,6 +80,11 @@ default: gtin
     connectTimeoutMs: 250,
     headersTimeoutMs: 10_000,
     idleTimeoutMs: 300_000,
+    totalTimeoutMs: 20_000,
+    ejection: { failures: 3, errors: 4, pauseMs: 2_000, maxPauseMs: 60_000 },
+    slowStartMs: 30_000,
+    maxConcurrent: 64,
+    queue: { size: 0, timeoutMs: 250 },
     host: { literal: 'gtin.internal' },
     publicOrigin: 'https://www.example.test',
     lenient: true,
@@ -109,6 +123,30 @@ test('a route that says little has the defaults', () => {
       tags: null,
     },
     document: { id: 'a', match: { path: '/a' }, to: 'legacy', fallback: {}, cache: {} },
+  })
+})
+
+test('a breaker stands where the route has a fallback, or says so; never where there is nowhere else to go', () => {
+  const DEFAULTS = { failureRatio: 0.5, minRequests: 20, windowMs: 10_000, pauseMs: 10_000, probes: 3 }
+  const breakers = (more: string) =>
+    compiled(`version: 1
+upstreams: { legacy: { servers: [http://a:1] }, gtin: { servers: [http://b:1] } }
+default: legacy
+routes: [{ id: a, match: { path: /a }, ${more} }]
+`).routes[0]?.breaker
+  expect(breakers('to: gtin')).toBeNull()
+  expect(breakers('to: gtin, fallback: {}')).toEqual(DEFAULTS)
+  expect(breakers('to: gtin, breaker: {}')).toEqual(DEFAULTS)
+  expect(breakers('to: gtin, fallback: {}, breaker: false')).toBeNull()
+  expect(breakers('to: legacy, fallback: {}, breaker: {}')).toBeNull()
+  expect(
+    breakers('to: gtin, breaker: { failureRatio: 0.2, minRequests: 3, window: 1m, pause: 1s, probes: 1 }'),
+  ).toEqual({
+    failureRatio: 0.2,
+    minRequests: 3,
+    windowMs: 60_000,
+    pauseMs: 1_000,
+    probes: 1,
   })
 })
 
@@ -187,6 +225,7 @@ test('the JSON Schema for editors knows the same keys', () => {
     'group',
     'sticky',
     'fallback',
+    'breaker',
     'cache',
     'ambiguousPaths',
   ])

@@ -21,7 +21,7 @@ function table(servers: string, more = ''): Table {
 }
 
 function upstreams(fleet?: Fleet, said = `[http://${A}, http://${B}]`): Upstreams {
-  const made = new Upstreams(fleet)
+  const made = new Upstreams(fleet === undefined ? {} : { fleet })
   made.prepare(table(said))()
   return made
 }
