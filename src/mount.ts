@@ -9,6 +9,7 @@ import Koa, { type Middleware } from 'koa'
 import type { ControlLog } from './control/control-log.ts'
 import { FleetKeeper } from './control/fleet-keeper.ts'
 import type { History } from './control/history.ts'
+import { folderOf } from './control/history-folder.ts'
 import { type OpenedTable, openTable, type TableOptions } from './control/open-table.ts'
 import { Operations } from './control/operations.ts'
 import type { Engine } from './proxy/engine.ts'
@@ -74,7 +75,14 @@ export function createCore(settings: CoreSettings, log: ControlLog, accessLog: A
     throw new StartError((error as Error).message)
   }
   const operations = new Operations({ live, file: source, history, log, now: Date.now })
-  const fleet = new FleetKeeper({ live, log, now: Date.now, chance: Math.random })
+  const fleet = new FleetKeeper({
+    live,
+    log,
+    // An application that keeps no revisions has given no folder to write to.
+    folder: settings.table === '-' || settings.keepRevisions === 0 ? null : folderOf(settings.table),
+    now: Date.now,
+    chance: Math.random,
+  })
   return { live, operations, history, plane, fleet }
 }
 

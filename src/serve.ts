@@ -95,13 +95,11 @@ function tokenBook(settings: Settings, onFault: (message: string) => void): Toke
 }
 
 /** What is not well although requests are served. */
-function degraded({ live, history, plane }: Core): string[] {
-  const planes = new Planes()
-  planes.add(0, linkTo(plane.port))
-  live.onApply(({ table }) => planes.keepOnly(new Set(table.routes.map((route) => route.id))))
+function degraded({ live, history, fleet, plane }: Core): string[] {
   const reasons: string[] = []
   if (live.refusal !== null) reasons.push('the table file was refused: an earlier revision serves')
   if (history.problem !== null) reasons.push(history.problem)
+  if (fleet.problem !== null) reasons.push(fleet.problem)
   if (plane.cache.degraded !== null) reasons.push(plane.cache.degraded)
   return reasons
 }

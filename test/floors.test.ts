@@ -52,7 +52,7 @@ const OWNERS: Record<string, readonly string[]> = {
 }
 
 /** Files of src/: raise it in the commit that needs it, with a word in docs/decisions. */
-const FILE_CAP = 190
+const FILE_CAP = 220
 
 const targetOf = (source: Source, specifier: string): string =>
   relative(SRC, normalize(join(SRC, dirname(source.path), specifier)))

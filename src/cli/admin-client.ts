@@ -19,6 +19,8 @@ export interface Answer {
 export interface Ask {
   readonly body?: unknown
   readonly headers?: Readonly<Record<string, string>>
+  /** So much longer than usual the answer may take, milliseconds. */
+  readonly patienceMs?: number
 }
 
 const DEFAULT_ADMIN = '127.0.0.1:8081'
@@ -47,13 +49,13 @@ export class AdminClient {
    * Asks, and returns what was answered with a status below 400.
    * @throws {CommandError} no answer, or a refusal in the proxy's own words
    */
-  async ask(method: string, path: string, { body, headers = {} }: Ask = {}): Promise<Answer> {
-    const answer = await this.#send(method, path, body, headers)
+  async ask(method: string, path: string, ask: Ask = {}): Promise<Answer> {
+    const answer = await this.#send(method, path, ask)
     if (answer.status < 400) return answer
     throw refusal(answer)
   }
 
-  #send(method: string, path: string, body: unknown, more: Readonly<Record<string, string>>): Promise<Answer> {
+  #send(method: string, path: string, { body, headers: more = {}, patienceMs = 0 }: Ask): Promise<Answer> {
     const url = new URL(path, this.#base)
     // As bytes: node:http would write a text in one piece with the head, and the head's Latin-1 as UTF-8.
     const bytes = body === undefined ? null : Buffer.from(JSON.stringify(body))
@@ -65,7 +67,7 @@ export class AdminClient {
     }
     const send = url.protocol === 'https:' ? httpsRequest : httpRequest
     return new Promise((resolve, reject) => {
-      const signal = AbortSignal.timeout(this.#timeoutMs)
+      const signal = AbortSignal.timeout(this.#timeoutMs + patienceMs)
       const fail = (error: Error): void => reject(unreachable(this.#base, signal.aborted ? 'no answer in time' : error))
       const req = send(url, { method, headers, agent: false, signal }, (res) => void read(res).then(resolve, fail))
       req.on('error', fail)

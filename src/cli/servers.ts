@@ -1,18 +1,35 @@
 /**
  * `banyan servers`: the upstreams, their servers, and what is happening at each.
  */
-import { ADMIN_FLAG, type Command, type Given, JSON_FLAG } from './command.ts'
-import { columns, EXIT, type ExitCode, type Io, jsonText } from './io.ts'
+import { ADMIN_FLAG, type Command, EDIT_FLAGS, type Given, JSON_FLAG } from './command.ts'
+import { CommandError, columns, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
 import { said } from './routes.ts'
+import { runStep, STEPS } from './server-steps.ts'
 
 export const servers: Command = {
   name: 'servers',
-  usage: '[UPSTREAM]',
-  summary: 'the upstreams and their servers, with what is happening at each',
-  about: 'RATE and ERRORS are those of the whole upstream in the last minute.',
-  examples: ['banyan servers', 'banyan servers gtin --json'],
-  flags: { ...ADMIN_FLAG, ...JSON_FLAG },
-  counts: [0, 1],
+  usage: '[UPSTREAM] | add UPSTREAM URL | remove|drain|undrain UPSTREAM SERVER | weight UPSTREAM SERVER N',
+  summary: 'the upstreams and their servers: what is happening at each; add, remove, drain',
+  about: `STATE is up, slow-start, ejected, unhealthy or drained; RATE and ERRORS are those of the whole upstream in the last minute.
+add, remove and weight edit the table; add --ttl registers a server beside it, until the time is over or the command comes
+again. drain gives a server nothing new and answers at once; with --wait when nothing runs there any more.`,
+  examples: [
+    'banyan servers',
+    'banyan servers gtin --json',
+    'banyan servers add gtin http://127.0.0.1:4004 --weight 2',
+    'banyan servers add gtin http://10.0.0.7:4002 --ttl 30s',
+    'banyan servers drain gtin 127.0.0.1:4004 --wait 30s && banyan servers remove gtin 127.0.0.1:4004',
+  ],
+  flags: {
+    id: { value: 'ID', help: 'add: its name (host:port)' },
+    weight: { value: 'N', help: 'add: its share relative to the others (1)' },
+    ttl: { value: 'TIME', help: 'add: beside the table, for this time' },
+    wait: { value: 'TIME', help: 'drain: wait until nothing runs there, at most this long' },
+    ...EDIT_FLAGS,
+    ...ADMIN_FLAG,
+    ...JSON_FLAG,
+  },
+  counts: [0, 4],
   run: runServers,
 }
 
@@ -24,14 +41,18 @@ interface UpstreamAnswer {
       readonly id: string
       readonly url: string
       readonly weight: number
+      readonly leased: boolean
       readonly state: string
+      readonly health: { readonly healthy: boolean; readonly last: { readonly detail: string } | null } | null
       readonly connections: { readonly open: number; readonly active: number; readonly idle: number }
     }[]
   }
 }
 
 async function runServers(given: Given, io: Io): Promise<ExitCode> {
-  const [name] = given.args
+  const [name, ...rest] = given.args
+  if (name !== undefined && rest.length > 0 && Object.hasOwn(STEPS, name)) return runStep(name, rest, given, io)
+  if (rest.length > 0) throw new CommandError(EXIT.usage, `'${name}' is none of ${Object.keys(STEPS).join(', ')}`)
   const path = name === undefined ? '/upstreams' : `/upstreams/${encodeURIComponent(name)}`
   const { json } = await given.client(io).ask('GET', path)
   if (given.has('json')) {
@@ -40,17 +61,20 @@ async function runServers(given: Given, io: Io): Promise<ExitCode> {
   }
   const list: UpstreamAnswer[] = name === undefined ? json.upstreams : [json]
   const rows = list.flatMap(({ name: upstream, live }) =>
-    live.servers.map(({ id, url, weight, state, connections }, at) => [
+    live.servers.map(({ id, url, weight, leased, state, health, connections }, at) => [
       at === 0 ? upstream : '',
       id,
       url,
       String(weight),
-      state,
+      leased ? `${state}, leased` : state,
       `${connections.active} of ${connections.open}`,
       at === 0 ? said(live.lastMinute?.perSecond, (value) => `${value}/s`) : '',
       at === 0 ? said(live.lastMinute?.errorRatio, (value) => `${Math.round(value * 10_000) / 100} %`) : '',
+      printable(health?.healthy === false ? (health.last?.detail ?? '') : ''),
     ]),
   )
-  io.out(columns(['UPSTREAM', 'SERVER', 'URL', 'WEIGHT', 'STATE', 'BUSY', 'RATE', 'ERRORS'], rows, io.colours.out))
+  io.out(
+    columns(['UPSTREAM', 'SERVER', 'URL', 'WEIGHT', 'STATE', 'BUSY', 'RATE', 'ERRORS', 'WHY'], rows, io.colours.out),
+  )
   return EXIT.done
 }

@@ -14,6 +14,7 @@ import { AdminProblem } from './admin-problem.ts'
 import { addRevisions } from './admin-revisions.ts'
 import { addRoutes } from './admin-routes.ts'
 import { checkHost, checkOrigin } from './admin-security.ts'
+import { addServers } from './admin-servers.ts'
 import { addTable } from './admin-table.ts'
 import { addUpstreams } from './admin-upstreams.ts'
 
@@ -38,6 +39,7 @@ export function createAdmin(parts: AdminParts): Admin {
   addTable(router, parts)
   addRoutes(router, parts)
   addUpstreams(router, parts)
+  addServers(router, parts)
   addRevisions(router, parts)
   addCache(router, parts)
   addExplain(router, parts)

@@ -1,15 +1,13 @@
 /**
  * /upstreams: the upstreams as the table says them, with their servers and what is happening at each.
  */
-import { didYouMean } from '../rules/problem.ts'
 import type { Table, Upstream } from '../rules/table.ts'
 import type { UpstreamFigures } from '../state/upstream-figures.ts'
 import { type AdminParts, type AdminRouter, answerJson } from './admin-context.ts'
-import { AdminProblem } from './admin-problem.ts'
-import type { FleetView } from './fleet-keeper.ts'
-import type { ServerHealth } from './health-checks.ts'
+import { noSuchUpstream } from './admin-write.ts'
 import { liveUpstream } from './live-figures.ts'
 import type { Figures } from './planes.ts'
+import { liveServer } from './server-state.ts'
 
 /** Adds the resources. */
 export function addUpstreams(router: AdminRouter, parts: AdminParts): void {
@@ -25,7 +23,7 @@ export function addUpstreams(router: AdminRouter, parts: AdminParts): void {
     const { number, etag, table } = parts.live.current
     const name = ctx.params.name as string
     const upstream = table.upstreams.get(name)
-    if (upstream === undefined) throw noSuchUpstream(name, table.upstreams.keys())
+    if (upstream === undefined) throw noSuchUpstream(table, name)
     ctx.set('ETag', etag)
     answerJson(ctx, { revision: number, ...upstreamState(upstream, table, await parts.planes.figures(), parts) })
   })
@@ -62,31 +60,7 @@ function upstreamState(
     live: {
       lastMinute: liveUpstream(figures.measurements, name, now()),
       ...whole,
-      servers: servers.map((server) => ({ ...server, ...knownOf(name, server.id, fleet) })),
+      servers: servers.map((server) => liveServer(name, server, fleet)),
     },
   }
-}
-
-/** What the control plane knows of a server besides its figures. */
-function knownOf(upstream: string, id: string, fleet: FleetView): object {
-  const health = fleet.health(upstream, id)
-  return { health: health === null ? null : healthState(health) }
-}
-
-function healthState({ healthy, sinceMs, good, failed, last }: ServerHealth): object {
-  const { durationMs, atMs, ...result } = last ?? { durationMs: 0, atMs: 0 }
-  return {
-    healthy,
-    since: new Date(sinceMs).toISOString(),
-    probes: { good, failed },
-    last:
-      last === null
-        ? null
-        : { ...result, at: new Date(atMs).toISOString(), durationMs: Math.round(durationMs * 10) / 10 },
-  }
-}
-
-function noSuchUpstream(name: string, known: Iterable<string>): AdminProblem {
-  const hint = didYouMean(name, known)
-  return new AdminProblem('no-such-upstream', `There is no upstream ${JSON.stringify(name)}${hint ? `: ${hint}` : '.'}`)
 }

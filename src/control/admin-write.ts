@@ -123,6 +123,15 @@ async function problemOf(outcome: Refused, terms: EditTerms, parts: AdminParts):
       return noSuchRoute(outcome.revision.table, outcome.id)
     case 'route-exists':
       return new AdminProblem('route-exists', `There is a route ${JSON.stringify(outcome.id)}: PUT replaces it.`)
+    case 'no-such-upstream':
+      return noSuchUpstream(outcome.revision.table, outcome.name)
+    case 'no-such-server':
+      return noSuchServer(outcome.revision.table, outcome.upstream, outcome.id)
+    case 'last-server':
+      return new AdminProblem(
+        'last-server',
+        `${outcome.id} is the only server that the table gives ${outcome.upstream}: add another first, or drain it.`,
+      )
     case 'no-such-revision':
       return noSuchRevision(outcome.number)
     case 'outdated':
@@ -156,6 +165,22 @@ export function noSuchRoute(table: Table, id: string): AdminProblem {
   const known = table.routes.map((route) => route.id)
   const hint = didYouMean(id, known)
   return new AdminProblem('no-such-route', `There is no route ${JSON.stringify(id)}${hint ? `: ${hint}` : '.'}`)
+}
+
+/** The 404 for an upstream, with the one that was probably meant. */
+export function noSuchUpstream(table: Table, name: string): AdminProblem {
+  const hint = didYouMean(name, table.upstreams.keys())
+  return new AdminProblem('no-such-upstream', `There is no upstream ${JSON.stringify(name)}${hint ? `: ${hint}` : '.'}`)
+}
+
+/** The 404 for a server, with the one that was probably meant. */
+export function noSuchServer(table: Table, upstream: string, id: string, more: readonly string[] = []): AdminProblem {
+  const known = table.upstreams.get(upstream)?.servers.map((server) => server.id) ?? []
+  const hint = didYouMean(id, [...known, ...more])
+  return new AdminProblem(
+    'no-such-server',
+    `${upstream} has no server ${JSON.stringify(id)}${hint ? `: ${hint}` : '.'}`,
+  )
 }
 
 /** The 404 for a revision. */

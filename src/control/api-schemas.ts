@@ -92,6 +92,40 @@ const serverHealth = object({
 }).nullable()
 
 const breaker = object({ route: z.string(), state: breakerWord, opened: count })
+const liveServer = object({
+  id: z.string(),
+  url: z.string(),
+  weight: z.int().min(1),
+  leased: z.boolean().describe('Registered under a lease, beside the table.'),
+  state: z.enum(SERVER_WORDS),
+  health: serverHealth.describe('By the active health check; null where there is none.'),
+  connections: object({ open: count, active: count, idle: count }),
+  connects: count,
+  reuses: count,
+  ejections: count.describe('Times that it was left out because it failed too often in a row.'),
+})
+
+const serverState = object({
+  upstream: upstreamName,
+  id: z.string(),
+  url: z.string(),
+  weight: z.int().min(1),
+  drained: z.boolean().describe('It takes no new exchange.'),
+  lease: object({ ttl: z.string(), endsAt: time })
+    .nullable()
+    .describe('It has registered itself, and goes when it does not again; null for a server of the table.'),
+  active: count.describe('Exchanges under way there.'),
+  live: z.array(liveServer).describe('One for each address of its name.'),
+})
+const note = z
+  .string()
+  .nullable()
+  .describe('Where no other server of the upstream takes new exchanges: what that means.')
+
+export const serverAnswer = serverState.extend({ revision })
+export const serversAnswer = object({ revision, upstream: upstreamName, servers: z.array(serverState) })
+export const drainAnswer = serverAnswer.extend({ note })
+export const serverRemovedAnswer = object({ revision, etag, removed: z.string(), note })
 
 const upstreamState = upstreamBody.extend({
   name: upstreamName,
@@ -105,20 +139,7 @@ const upstreamState = upstreamBody.extend({
     shed: count.describe('Exchanges for which there was no place, and none to wait.'),
     queueTimeouts: count.describe('Exchanges that waited in vain for a place.'),
     breakers: z.array(breaker).describe('Of the routes whose to it is, once they have sent anything there.'),
-    servers: z.array(
-      object({
-        id: z.string(),
-        url: z.string(),
-        weight: z.int().min(1),
-        leased: z.boolean().describe('Registered under a lease, beside the table.'),
-        state: z.enum(SERVER_WORDS),
-        health: serverHealth.describe('By the active health check; null where there is none.'),
-        connections: object({ open: count, active: count, idle: count }),
-        connects: count,
-        reuses: count,
-        ejections: count.describe('Times that it was left out because it failed too often in a row.'),
-      }),
-    ),
+    servers: z.array(liveServer),
   }),
 })
 

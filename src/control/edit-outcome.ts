@@ -25,6 +25,8 @@ export interface EditTerms extends Authorship {
  * - `done`: the revision in force says what was asked for; `changed` is false where it said so before
  * - `would`: so it would be; nothing was changed
  * - `no-such-route`, `route-exists`: the revision in force has no route of that id, or has one
+ * - `no-such-upstream`, `no-such-server`: nor an upstream of that name, or a server of that id
+ * - `last-server`: an upstream of the table has at least one server
  * - `no-such-revision`: its text is not kept
  * - `outdated`: If-Match names another revision than the one in force
  * - `file-refused`: the text on disk can't be put in force, and is not written over
@@ -38,6 +40,9 @@ export type EditOutcome =
   | { readonly kind: 'would'; readonly before: Revision; readonly proposal: Proposal; readonly changed: boolean }
   | { readonly kind: 'no-such-route'; readonly revision: Revision; readonly id: string }
   | { readonly kind: 'route-exists'; readonly revision: Revision; readonly id: string }
+  | { readonly kind: 'no-such-upstream'; readonly revision: Revision; readonly name: string }
+  | { readonly kind: 'no-such-server'; readonly revision: Revision; readonly upstream: string; readonly id: string }
+  | { readonly kind: 'last-server'; readonly upstream: string; readonly id: string }
   | { readonly kind: 'no-such-revision'; readonly number: number }
   | { readonly kind: 'outdated'; readonly revision: Revision }
   | { readonly kind: 'file-refused'; readonly problems: readonly Problem[] }
@@ -63,4 +68,17 @@ export type ChangedText =
       /** What a problem with the new table means for whoever asked: an error in the body, or null where it is none of it. */
       readonly fieldErrors?: (problems: readonly Problem[]) => readonly FieldError[] | null
     }
-  | Extract<EditOutcome, { kind: 'no-such-route' | 'route-exists' | 'no-such-revision' | 'invalid' | 'refused' }>
+  | Extract<
+      EditOutcome,
+      {
+        kind:
+          | 'no-such-route'
+          | 'route-exists'
+          | 'no-such-upstream'
+          | 'no-such-server'
+          | 'last-server'
+          | 'no-such-revision'
+          | 'invalid'
+          | 'refused'
+      }
+    >

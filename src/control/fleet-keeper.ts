@@ -1,16 +1,22 @@
 /**
- * What is known of servers beyond the table, kept in one place and told to the data planes whenever it changes.
+ * What is known of servers beyond the table, kept in one place and told to the data planes whenever it changes: who is leased,
+ * who is drained, who is ill.
  */
-import type { Server, Table } from '../rules/table.ts'
+import type { Server, Table, Upstream } from '../rules/table.ts'
+import { compileServer } from '../rules/table-compile.ts'
 import { EMPTY_FLEET, type Fleet, membersOf, type UpstreamFleet } from '../state/fleet.ts'
 import type { LiveTable } from '../state/live-table.ts'
 import type { ControlLog } from './control-log.ts'
+import { FleetFile, type KeptFleet } from './fleet-file.ts'
 import { HealthChecks, type ServerHealth } from './health-checks.ts'
+import { type Lease, Leases } from './leases.ts'
 
 /** What the keeper works with. */
 export interface FleetParts {
   readonly live: LiveTable
   readonly log: ControlLog
+  /** The folder in which drained and leased servers are kept over a restart; null keeps them in memory only. */
+  readonly folder: string | null
   /** Epoch milliseconds. */
   now(): number
   /** In [0, 1). */
@@ -19,29 +25,59 @@ export interface FleetParts {
 
 /** What the admin API asks of the fleet. */
 export interface FleetView {
-  /** What the health checks know of a server by its id; null where it has none. */
+  /** What the health checks know of a member by its id; null where it has none. */
   health(upstream: string, id: string): ServerHealth | null
+  lease(upstream: string, id: string): Lease | null
+  /** The servers of an upstream with a lease, the oldest first. */
+  leases(upstream: string): readonly Lease[]
+  isDrained(upstream: string, id: string): boolean
+  /** Gives a server a lease, or extends it. Resolves when the data planes know. */
+  register(upstream: string, server: Server, ttlMs: number): Promise<'new' | 'changed' | 'renewed'>
+  /** Ends a lease. @returns whether there was one */
+  release(upstream: string, id: string): Promise<boolean>
+  /** Whether a server takes new exchanges. Resolves when the data planes know. @returns whether that is a change */
+  setDrained(upstream: string, id: string, drained: boolean): Promise<boolean>
 }
 
 /** Takes in what the table, the health checks and the operators say, and tells the data planes. */
 export class FleetKeeper implements FleetView {
   readonly #live: LiveTable
   readonly #log: ControlLog
+  readonly #now: () => number
   readonly #checks: HealthChecks
+  readonly #leases: Leases
+  readonly #drained = new Map<string, Set<string>>()
+  readonly #file: FleetFile
   #fleet: Fleet = EMPTY_FLEET
   #tell: ((fleet: Fleet) => void | Promise<void>) | null = null
+  #kept = ''
+  #saved: Promise<void> = Promise.resolve()
 
   constructor(parts: FleetParts) {
     this.#live = parts.live
     this.#log = parts.log
-    this.#checks = new HealthChecks({ ...parts, onChange: () => this.#publish() })
+    this.#now = () => parts.now()
+    this.#checks = new HealthChecks({ ...parts, onChange: () => void this.#publish() })
+    this.#leases = new Leases((upstream, server) => this.#lapsed(upstream, server))
+    this.#file = new FleetFile(parts.folder)
   }
 
-  /** Begins: follows the table, probes its servers, and calls `tell` with the fleet whenever it has changed. */
+  /**
+   * Begins: takes up what was kept, follows the table, probes its servers, and calls `tell` with the fleet whenever it has
+   * changed. A lease that was kept counts anew: while nobody listened, nobody could extend it.
+   */
   start(tell: (fleet: Fleet) => void | Promise<void>): void {
     this.#tell = tell
-    this.#live.onApply(() => this.#refresh())
-    this.#refresh()
+    const kept = this.#file.load((message) => this.#log.error({ event: 'fleet' }, message))
+    for (const [upstream, { drained, leased }] of Object.entries(kept)) {
+      this.#drained.set(upstream, new Set(drained))
+      for (const { id, url, weight, ttlMs } of leased) {
+        this.#leases.put(upstream, compileServer({ id, url, weight }), ttlMs, this.#now())
+      }
+    }
+    this.#kept = JSON.stringify(this.#keepable())
+    this.#live.onApply(() => void this.#refresh())
+    void this.#refresh()
   }
 
   health(upstream: string, id: string): ServerHealth | null {
@@ -49,10 +85,50 @@ export class FleetKeeper implements FleetView {
     return server === undefined ? null : this.#checks.of(upstream, server)
   }
 
-  /** Ends the health checks. The data planes stay as they were told. */
+  /** Why what is known would not outlive a restart, or null. */
+  get problem(): string | null {
+    return this.#file.problem
+  }
+
+  lease(upstream: string, id: string): Lease | null {
+    return this.#leases.get(upstream, id)
+  }
+
+  leases(upstream: string): readonly Lease[] {
+    return this.#leases.of(upstream)
+  }
+
+  isDrained(upstream: string, id: string): boolean {
+    return this.#drained.get(upstream)?.has(id) === true
+  }
+
+  async register(upstream: string, server: Server, ttlMs: number): Promise<'new' | 'changed' | 'renewed'> {
+    const outcome = this.#leases.put(upstream, server, ttlMs, this.#now())
+    if (outcome !== 'renewed') await this.#refresh()
+    return outcome
+  }
+
+  async release(upstream: string, id: string): Promise<boolean> {
+    const was = this.#leases.remove(upstream, id)
+    if (was) await this.#refresh()
+    return was
+  }
+
+  async setDrained(upstream: string, id: string, drained: boolean): Promise<boolean> {
+    const ids = this.#drained.get(upstream) ?? new Set<string>()
+    this.#drained.set(upstream, ids)
+    if (ids.has(id) === drained) return false
+    if (drained) ids.add(id)
+    else ids.delete(id)
+    await this.#refresh()
+    return true
+  }
+
+  /** Ends health checks and leases. The data planes stay as they were told. */
   close(): void {
     this.#tell = null
     this.#checks.close()
+    this.#leases.close()
   }
 
   #members(upstream: string): readonly Server[] {
@@ -60,41 +136,99 @@ export class FleetKeeper implements FleetView {
     return settings === undefined ? [] : membersOf(settings, this.#fleet)
   }
 
-  /** The servers may be others now. */
-  #refresh(): void {
+  #lapsed(upstream: string, { id, url }: Server): void {
+    this.#log.warn(
+      { event: 'lease-lapsed', upstream, server: id, url },
+      `${upstream}: the lease of server ${id} has lapsed`,
+    )
+    void this.#refresh()
+  }
+
+  /** The servers may be others now. Resolves when the data planes know, and what must be kept is. */
+  async #refresh(): Promise<void> {
     if (this.#tell === null) return
-    this.#publish()
-    const { upstreams } = this.#live.current.table
+    const { table } = this.#live.current
+    this.#forgetThoseGone(table)
+    await this.#publish()
     this.#checks.follow(
-      [...upstreams.values()].flatMap((upstream) =>
+      [...table.upstreams.values()].flatMap((upstream) =>
         membersOf(upstream, this.#fleet).map((server) => ({ upstream, server })),
       ),
     )
+    await this.#keep()
+  }
+
+  /** A server that comes back is a new one: that an earlier one was drained is no longer meant. */
+  #forgetThoseGone({ upstreams }: Table): void {
+    for (const name of this.#leases.upstreams()) {
+      const table = upstreams.get(name)
+      for (const { server } of this.#leases.of(name)) {
+        // In the table it needs no lease; without its upstream it is a server of nothing.
+        if (table === undefined || table.servers.some(({ id }) => id === server.id))
+          this.#leases.remove(name, server.id)
+      }
+    }
+    for (const [name, ids] of this.#drained) {
+      const known = new Set(serversOf(upstreams.get(name), this.#leases.of(name)).map(({ id }) => id))
+      for (const id of ids) if (!known.has(id)) ids.delete(id)
+    }
   }
 
   /** Tells the planes, where there is something new to tell. */
-  #publish(): void {
+  async #publish(): Promise<void> {
     const fleet = this.#made(this.#live.current.table)
     if (this.#tell === null || JSON.stringify(fleet) === JSON.stringify(this.#fleet)) return
     this.#fleet = fleet
-    const failed = (error: unknown): void =>
-      this.#log.error({ event: 'fleet', err: error }, 'the data plane could not take over what is known of the servers')
     try {
-      void Promise.resolve(this.#tell(fleet)).catch(failed)
+      await this.#tell(fleet)
     } catch (error) {
-      failed(error)
+      this.#log.error({ event: 'fleet', err: error }, 'the data plane could not take over what is known of the servers')
     }
   }
 
   #made(table: Table): Fleet {
     const made: Record<string, UpstreamFleet> = {}
     for (const upstream of table.upstreams.values()) {
-      const known: UpstreamFleet = { leased: [], drained: [], unhealthy: [] }
-      const members = membersOf(upstream, { [upstream.name]: known })
-      const ill = members.filter((server) => this.#checks.of(upstream.name, server)?.healthy === false)
+      const { name } = upstream
+      const leased = this.#leases.of(name).map(({ server }) => server)
+      const drained = [...(this.#drained.get(name) ?? [])]
+      const known: UpstreamFleet = { leased, drained, unhealthy: [] }
+      const ill = membersOf(upstream, { [name]: known }).filter((one) => this.#checks.of(name, one)?.healthy === false)
       const unhealthy = ill.map(({ id }) => id)
-      if (unhealthy.length > 0) made[upstream.name] = { ...known, unhealthy }
+      if (leased.length + drained.length + unhealthy.length > 0) made[name] = { ...known, unhealthy }
     }
     return made
   }
+
+  async #keep(): Promise<void> {
+    const kept = this.#keepable()
+    const text = JSON.stringify(kept)
+    if (text !== this.#kept) {
+      this.#kept = text
+      this.#saved = this.#save(kept)
+    }
+    // It may be on its way to the disk by another's change, and is not there yet.
+    await this.#saved
+  }
+
+  async #save(kept: KeptFleet): Promise<void> {
+    const before = this.#file.problem
+    await this.#file.save(kept)
+    const { problem } = this.#file
+    if (problem !== null && problem !== before) this.#log.warn({ event: 'fleet' }, problem)
+  }
+
+  #keepable(): KeptFleet {
+    const names = new Set([...this.#leases.upstreams(), ...this.#drained.keys()])
+    const all = [...names].map((name): [string, KeptFleet[string]] => {
+      const leased = this.#leases.of(name).map(({ server: { id, url, weight }, ttlMs }) => ({ id, url, weight, ttlMs }))
+      return [name, { drained: [...(this.#drained.get(name) ?? [])], leased }]
+    })
+    return Object.fromEntries(all.filter(([, { drained, leased }]) => drained.length + leased.length > 0))
+  }
+}
+
+/** Those of the table, then those with a lease; a name counts once, whatever it resolves to. */
+function serversOf(upstream: Upstream | undefined, leases: readonly Lease[]): readonly Server[] {
+  return upstream === undefined ? [] : [...upstream.servers, ...leases.map(({ server }) => server)]
 }

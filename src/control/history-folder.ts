@@ -12,12 +12,17 @@ const PENDING = 'pending.yaml'
 /** On the disk before the table is replaced, and for nobody else's eyes: the table may be for nobody else's either. */
 const SAFELY = { mode: 0o600, flush: true } as const
 
+/** The folder beside a table file in which what belongs to it is kept. */
+export function folderOf(tableFile: string): string {
+  return join(dirname(tableFile), FOLDER, basename(tableFile))
+}
+
 /** The folder. Where nothing else is said its methods throw what the system says. */
 export class HistoryFolder {
   readonly #path: string
 
   constructor(tableFile: string) {
-    this.#path = join(dirname(tableFile), FOLDER, basename(tableFile))
+    this.#path = folderOf(tableFile)
   }
 
   /** Makes it where it is not there. Returns whether it was not. */

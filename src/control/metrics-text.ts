@@ -8,12 +8,15 @@ import type { RemoteFigures } from '../state/cache-remote.ts'
 import { type Cell, DURATION_BOUNDS_MS } from '../state/cell.ts'
 import type { Measurements } from '../state/measurements.ts'
 import type { AdminParts } from './admin-context.ts'
+import type { FleetView } from './fleet-keeper.ts'
 import { head, line, metric, one, type Sample } from './metrics-format.ts'
 import { upstreamMetrics } from './metrics-upstreams.ts'
 import type { Figures } from './planes.ts'
 
 /** What the text is made from. */
-export type MetricsParts = Pick<AdminParts, 'live' | 'history' | 'isReady' | 'now' | 'fleet'>
+export type MetricsParts = Pick<AdminParts, 'live' | 'history' | 'isReady' | 'now'> & {
+  readonly fleet: Pick<FleetView, 'health'>
+}
 
 /** Route label of what no route claims. No route has an empty id. */
 const UNCLAIMED = ''

@@ -4,9 +4,10 @@
 import { BREAKER_WORDS } from '../rules/breaker.ts'
 import { SERVER_WORDS, type ServerFigures, type UpstreamFigures } from '../state/upstream-figures.ts'
 import type { AdminParts } from './admin-context.ts'
+import type { FleetView } from './fleet-keeper.ts'
 import { metric, type Sample } from './metrics-format.ts'
 
-type Parts = Pick<AdminParts, 'live' | 'fleet'>
+type Parts = Pick<AdminParts, 'live'> & { readonly fleet: Pick<FleetView, 'health'> }
 
 /** One text for each metric. */
 export function upstreamMetrics({ live, fleet }: Parts, figures: readonly UpstreamFigures[]): string[] {

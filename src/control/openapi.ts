@@ -5,29 +5,9 @@ import { z } from 'zod'
 import { purgeBody } from './admin-cache.ts'
 import * as schemas from './api-schemas.ts'
 import { explainBody } from './explain.ts'
+import { type Body, JSON_TYPE, nothing, type Operation, written } from './openapi-operation.ts'
+import { SERVER_OPERATIONS } from './openapi-servers.ts'
 
-/** One operation, short of what all of them have. */
-interface Operation {
-  readonly method: 'get' | 'post' | 'put' | 'patch' | 'delete'
-  readonly path: string
-  readonly summary: string
-  readonly body?: Body
-  /** By status; a media type stands for a text. */
-  readonly answers: Readonly<Record<number, z.ZodType | string>>
-  /** Asks for a token with write scope, takes If-Match, dryRun and force. */
-  readonly edits?: boolean
-  /** Needs no token. */
-  readonly open?: boolean
-}
-
-interface Body {
-  readonly types: readonly string[]
-  /** Null for a text. */
-  readonly schema: z.ZodType | null
-  readonly optional?: boolean
-}
-
-const JSON_TYPE = 'application/json'
 const PROBLEM_TYPE = 'application/problem+json'
 const YAML_TYPE = 'application/yaml'
 
@@ -37,10 +17,6 @@ const mergePatch: Body = {
   schema: z.record(z.string(), z.unknown()).describe('A JSON Merge Patch (RFC 7396) of the route.'),
 }
 const text: Body = { types: [YAML_TYPE, 'application/x-yaml', 'text/yaml'], schema: null }
-const nothing: Body = { types: [JSON_TYPE], schema: z.strictObject({}), optional: true }
-
-/** A write that may also be a dry run. */
-const written = (answer: z.ZodType): z.ZodType => z.union([answer, schemas.dryRunAnswer])
 
 const OPERATIONS: readonly Operation[] = [
   {
@@ -97,6 +73,7 @@ const OPERATIONS: readonly Operation[] = [
     answers: { 200: schemas.upstreamsAnswer },
   },
   { method: 'get', path: '/upstreams/{name}', summary: 'One upstream', answers: { 200: schemas.upstreamAnswer } },
+  ...SERVER_OPERATIONS,
   {
     method: 'get',
     path: '/revisions',
@@ -204,13 +181,13 @@ function paths(): Record<string, Record<string, object>> {
   return all
 }
 
-function described({ path, summary, body, answers, edits, open }: Operation): object {
+function described({ path, summary, body, answers, edits, open, query }: Operation): object {
   const names = [...path.matchAll(/\{([a-z]+)\}/g)].map(([, name]) => name as string)
   const parameters = names.map((name) => ({ name, in: 'path', required: true, schema: { type: 'string' } }))
   return {
     summary,
     ...(open === true ? { security: [] } : {}),
-    parameters: edits === true ? [...parameters, ...EDIT_PARAMETERS] : parameters,
+    parameters: [...parameters, ...(edits === true ? EDIT_PARAMETERS : []), ...queryParameters(query ?? {})],
     ...(body === undefined ? {} : { requestBody: { required: body.optional !== true, content: contentOf(body) } }),
     responses: {
       ...Object.fromEntries(Object.entries(answers).map(([status, answer]) => [status, answerOf(answer)])),
@@ -238,6 +215,15 @@ function answerOf(answer: z.ZodType | string): object {
 function schemaOf(schema: z.ZodType, io: 'input' | 'output'): object {
   const { $schema: _, ...rest } = z.toJSONSchema(schema, { io, target: 'draft-2020-12' })
   return rest
+}
+
+function queryParameters(query: Readonly<Record<string, string>>): object[] {
+  return Object.entries(query).map(([name, description]) => ({
+    name,
+    in: 'query',
+    description,
+    schema: { type: 'string' },
+  }))
 }
 
 function queryFlag(name: string, description: string): object {

@@ -81,9 +81,21 @@ type AnyRoute = RouteDocument | JsonObject
 function withRoutes(revision: Revision, edit: (routes: readonly AnyRoute[]) => AnyRoute[], at: number): ChangedText {
   const change = (document: TableDocument): TableDocument =>
     ({ ...document, routes: edit(document.routes ?? []) }) as TableDocument
+  return withDocument(revision, change, `/routes/${at}`)
+}
+
+/**
+ * The text of a revision, changed so that it says what `change` returns.
+ * @param place JSON Pointer of what the request's body speaks of: what is wrong there is an error of the body
+ */
+export function withDocument(
+  revision: Revision,
+  change: (document: TableDocument) => TableDocument,
+  place: string,
+): ChangedText {
   try {
     const text = editTable(revision.text, change)
-    return { kind: 'text', text, fieldErrors: (problems) => fieldErrors(problems, `/routes/${at}`) }
+    return { kind: 'text', text, fieldErrors: (problems) => fieldErrors(problems, place) }
   } catch (error) {
     if (!(error instanceof RangeError)) throw error
     const place = { file: 'routes.yaml', line: 1, column: 1, pointer: '', severity: 'error' } as const

@@ -194,7 +194,8 @@ class Editor {
   /** Adds an item behind the one at `behind`; -1 is before all. */
   #addItem(list: YAMLSeq, behind: number, value: Plain): void {
     const column = this.#columnOf(dashOf(list, 0))
-    const lines = ' '.repeat(column) + itemText(value, column)
+    const lines =
+      ' '.repeat(column) + (isOfLines(list) && isShort(value) ? `- ${flowText(value)}` : itemText(value, column))
     if (behind === -1) {
       const start = this.#lineStart(dashOf(list, 0))
       this.#splice(start, start, `${lines}\n`)
@@ -264,6 +265,11 @@ function isPair(node: unknown): node is Pair {
 
 function startOf(node: unknown): number {
   return (node as Node | null | undefined)?.range?.[0] ?? 0
+}
+
+/** Whether each item of a list stands on one line, so that one more is to look like them. */
+function isOfLines(list: YAMLSeq): boolean {
+  return list.items.every((item) => isScalar(item) || ((isMap(item) || isSeq(item)) && item.flow === true))
 }
 
 /** Where the dash of an item stands. */

@@ -124,7 +124,15 @@ nothing was changed
 
   test('servers, revisions and restore', async () => {
     const connections = { open: 3, active: 1, idle: 2 }
-    const server = { id: 's1', url: 'http://127.0.0.1:4002', weight: 2, state: 'ejected', connections }
+    const server = {
+      id: 's1',
+      url: 'http://127.0.0.1:4002',
+      weight: 2,
+      state: 'ejected',
+      leased: false,
+      health: null,
+      connections,
+    }
     nock(ADMIN)
       .get('/upstreams')
       .reply(200, { upstreams: [{ name: 'gtin', live: { lastMinute: null, servers: [server] } }] })

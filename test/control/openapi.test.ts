@@ -122,6 +122,36 @@ test('questions', async () => {
     await ask('POST', '/explain', {}, { body: { url } })
 })
 
+test('servers, in the table and under a lease', async () => {
+  const one = '/upstreams/{name}/servers/{id}'
+  const blue = { name: 'gtin', id: 'blue' }
+  const body = { url: 'http://127.0.0.1:4009', weight: 2 }
+  await ask('GET', '/upstreams/{name}/servers', { name: 'gtin' })
+  expect((await ask('PUT', one, blue, { body, query: '?dryRun=true' })).json.dryRun).toBe(true)
+  expect((await ask('PUT', one, blue, { body })).status).toBe(201)
+  expect((await ask('PUT', one, blue, { body: { ...body, weight: 3 } })).status).toBe(200)
+  expect((await ask('PUT', one, blue, { body: { ...body, weight: 'x' } })).status).toBe(422)
+  expect((await ask('PATCH', one, blue, { body: { weight: 4 } })).status).toBe(200)
+  expect((await ask('GET', one, blue)).json).toMatchObject({ weight: 4 })
+  expect((await ask('POST', `${one}/drain`, blue, { query: '?wait=1s' })).json).toMatchObject({
+    drained: true,
+    note: null,
+  })
+  expect((await ask('POST', `${one}/drain`, blue, { query: '?wait=x' })).status).toBe(400)
+  expect((await ask('POST', `${one}/undrain`, blue, { body: {} })).status).toBe(200)
+  expect((await ask('DELETE', one, blue, { query: '?dryRun=true' })).status).toBe(200)
+  expect((await ask('DELETE', one, blue)).status).toBe(200)
+  expect((await ask('DELETE', one, blue)).status).toBe(404)
+  expect((await ask('DELETE', one, { name: 'legacy', id: '127.0.0.1:4001' })).status).toBe(409)
+  const leased = { ...body, url: 'http://127.0.0.1:4010', ttl: '1m' }
+  expect((await ask('PUT', one, { name: 'gtin', id: 'lease' }, { body: leased })).json.lease).toMatchObject({
+    ttl: '1m',
+  })
+  expect((await ask('PATCH', one, { name: 'gtin', id: 'lease' }, { body: { weight: 1 } })).status).toBe(409)
+  await ask('GET', '/upstreams')
+  expect((await ask('DELETE', one, { name: 'gtin', id: 'lease' })).status).toBe(200)
+})
+
 test('purges', async () => {
   for (const body of [
     { everything: true },

@@ -160,7 +160,13 @@ export async function adminRig(options: AdminRigOptions = {}): Promise<AdminRig>
   if (isAvailable !== undefined) Object.assign(upstreams, { isAvailable })
   planes.add(0, linkTo(new LocalPlane(plane)))
   const now = parts.now ?? (() => 61_000)
-  const fleet = new FleetKeeper({ live: base.live, log: logInto(base.lines), now, chance: () => 0 })
+  const fleet = new FleetKeeper({
+    live: base.live,
+    log: logInto(base.lines),
+    folder: keeps === 'disk' ? base.folder : null,
+    now,
+    chance: () => 0,
+  })
   fleet.start((known) => planes.setFleet(known))
   const { handler } = createAdmin({
     live: base.live,

@@ -1,0 +1,126 @@
+/**
+ * What `banyan servers` does besides telling: servers added, removed, drained, undrained and weighed.
+ */
+
+import { flawOfOrigin } from '../rules/origin.ts'
+import { compileServer } from '../rules/table-compile.ts'
+import { parseDurationMs } from '../rules/units.ts'
+import type { AdminClient } from './admin-client.ts'
+import { editTerms, type Given } from './command.ts'
+import { CommandError, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
+import { dryRunText } from './routes.ts'
+
+/** A server as the admin API answers with it. */
+export interface ServerAnswer {
+  readonly revision: number
+  readonly upstream: string
+  readonly id: string
+  readonly url: string
+  readonly weight: number
+  readonly drained: boolean
+  readonly lease: { readonly ttl: string; readonly endsAt: string } | null
+  readonly active: number
+  readonly note?: string | null
+}
+
+/** The words, each with what stands behind it. */
+export const STEPS: Readonly<Record<string, { readonly usage: string; run(step: Step): Promise<string> }>> = {
+  add: { usage: 'UPSTREAM URL', run: add },
+  remove: { usage: 'UPSTREAM SERVER', run: remove },
+  drain: { usage: 'UPSTREAM SERVER', run: drain },
+  undrain: { usage: 'UPSTREAM SERVER', run: undrain },
+  weight: { usage: 'UPSTREAM SERVER WEIGHT', run: weigh },
+}
+
+interface Step {
+  readonly client: AdminClient
+  readonly given: Given
+  readonly args: readonly string[]
+  readonly io: Io
+}
+
+/** Runs one of them. @throws {CommandError} too few arguments, or what the proxy refuses */
+export async function runStep(word: string, args: readonly string[], given: Given, io: Io): Promise<ExitCode> {
+  const { usage, run } = STEPS[word] as (typeof STEPS)[string]
+  if (args.length !== usage.split(' ').length) {
+    throw new CommandError(EXIT.usage, `wrong number of arguments; usage: banyan servers ${word} ${usage}`)
+  }
+  io.out(await run({ client: given.client(io), given, args, io }))
+  return EXIT.done
+}
+
+/** The path of a server in the admin API. */
+export function serverPath(upstream: string, id: string): string {
+  return `/upstreams/${encodeURIComponent(upstream)}/servers/${encodeURIComponent(id)}`
+}
+
+async function add({ client, given, args, io }: Step): Promise<string> {
+  const [upstream, url] = args as [string, string]
+  const flaw = flawOfOrigin(url)
+  if (flaw !== null) throw new CommandError(EXIT.usage, `'${url}': ${flaw.message}`)
+  const id = given.text('id') ?? compileServer(url).id
+  const weight = given.text('weight')
+  const ttl = given.text('ttl')
+  const body = {
+    url,
+    ...(weight === undefined ? {} : { weight: numberOf(weight) }),
+    ...(ttl === undefined ? {} : { ttl }),
+  }
+  const { headers, query } = editTerms(given)
+  const { status, json } = await client.ask('PUT', serverPath(upstream, id) + query, { body, headers })
+  return told(json, given, io, ({ lease, revision }) => {
+    const how = lease === null ? `revision ${revision}` : `leased until ${lease.endsAt}`
+    return `${upstream}: server ${id} ${status === 201 ? 'added' : 'set'} (${how})`
+  })
+}
+
+async function remove({ client, given, args, io }: Step): Promise<string> {
+  const [upstream, id] = args as [string, string]
+  const { headers, query } = editTerms(given)
+  const { json } = await client.ask('DELETE', serverPath(upstream, id) + query, { headers })
+  return told(json, given, io, ({ revision }) => `${upstream}: server ${id} removed (revision ${revision})`)
+}
+
+async function drain({ client, given, args, io }: Step): Promise<string> {
+  const [upstream, id] = args as [string, string]
+  const wait = given.text('wait')
+  const waitMs = wait === undefined ? 0 : parseDurationMs(wait)
+  if (waitMs === null) throw new CommandError(EXIT.usage, `--wait ${wait}: expected a duration such as 30s`)
+  const query = wait === undefined ? '' : `?wait=${encodeURIComponent(wait)}`
+  const { json } = await client.ask('POST', `${serverPath(upstream, id)}/drain${query}`, { patienceMs: waitMs })
+  return told(json, given, io, ({ active }) => {
+    const rest = active === 0 ? 'nothing runs there' : `${active} under way there`
+    return `${upstream}: server ${id} takes nothing new, ${rest}`
+  })
+}
+
+async function undrain({ client, given, args, io }: Step): Promise<string> {
+  const [upstream, id] = args as [string, string]
+  const { json } = await client.ask('POST', `${serverPath(upstream, id)}/undrain`)
+  return told(json, given, io, () => `${upstream}: server ${id} takes exchanges again`)
+}
+
+async function weigh({ client, given, args, io }: Step): Promise<string> {
+  const [upstream, id, text] = args as [string, string, string]
+  const { headers, query } = editTerms(given)
+  const body = { weight: numberOf(text) }
+  const { json } = await client.ask('PATCH', serverPath(upstream, id) + query, { body, headers })
+  return told(
+    json,
+    given,
+    io,
+    ({ weight, revision }) => `${upstream}: server ${id} has weight ${weight} (revision ${revision})`,
+  )
+}
+
+function told(json: ServerAnswer, given: Given, io: Io, line: (answer: ServerAnswer) => string): string {
+  if (given.has('json')) return jsonText(json)
+  if (given.has('dry-run')) return dryRunText(json as unknown as Parameters<typeof dryRunText>[0], io.colours.out)
+  const note = json.note ?? null
+  return printable(`${line(json)}\n${note === null ? '' : `${note}\n`}`)
+}
+
+function numberOf(text: string): number {
+  if (/^[1-9][0-9]{0,3}$/.test(text)) return Number(text)
+  throw new CommandError(EXIT.usage, `'${text}' is no weight: write a number from 1 to 1000`)
+}

@@ -1,0 +1,36 @@
+/**
+ * What the OpenAPI document says of one operation, and what several operations share.
+ */
+import { z } from 'zod'
+import { dryRunAnswer } from './api-schemas.ts'
+
+/** One operation, short of what all of them have. */
+export interface Operation {
+  readonly method: 'get' | 'post' | 'put' | 'patch' | 'delete'
+  readonly path: string
+  readonly summary: string
+  readonly body?: Body
+  /** By status; a media type stands for a text. */
+  readonly answers: Readonly<Record<number, z.ZodType | string>>
+  /** Asks for a token with write scope, takes If-Match, dryRun and force. */
+  readonly edits?: boolean
+  /** Further parameters of the query, each with what it says. */
+  readonly query?: Readonly<Record<string, string>>
+  /** Needs no token. */
+  readonly open?: boolean
+}
+
+export interface Body {
+  readonly types: readonly string[]
+  /** Null for a text. */
+  readonly schema: z.ZodType | null
+  readonly optional?: boolean
+}
+
+export const JSON_TYPE = 'application/json'
+
+/** For writes that need no body. */
+export const nothing: Body = { types: [JSON_TYPE], schema: z.strictObject({}), optional: true }
+
+/** A write that may also be a dry run. */
+export const written = (answer: z.ZodType): z.ZodType => z.union([answer, dryRunAnswer])
