@@ -31,7 +31,7 @@ data "kustomization_overlay" "stack" {
   }
 }
 
-# What the pods of the proxy mount their token from. One for both stacks, so only one of them makes it.
+# What the pods of the proxy take their tokens from. One for both stacks, so only one of them makes it.
 resource "kubernetes_secret_v1" "admin" {
   count = var.admin_token == null ? 0 : 1
 
@@ -41,7 +41,15 @@ resource "kubernetes_secret_v1" "admin" {
   }
 
   data = {
-    token = var.admin_token
+    token      = var.admin_token
+    read-token = var.read_token
+  }
+
+  lifecycle {
+    precondition {
+      condition     = var.read_token != null
+      error_message = "Give read_token beside admin_token."
+    }
   }
 }
 

@@ -36,3 +36,15 @@ variable "admin_token" {
   default     = null
   sensitive   = true
 }
+
+variable "read_token" {
+  description = "The bearer token that may read alone, for Prometheus. Needed where admin_token is given."
+  type        = string
+  default     = null
+  sensitive   = true
+
+  validation {
+    condition     = var.read_token == null || try(length(var.read_token) >= 12, false)
+    error_message = "Give it 12 characters or more."
+  }
+}

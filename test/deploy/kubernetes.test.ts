@@ -17,7 +17,7 @@ import { readTable } from '../../src/rules/table-text.ts'
 import { readSettings } from '../../src/settings.ts'
 import { readDockerfile } from './dockerfile.ts'
 import { documentsIn, documentsOf, PROJECT, textOf } from './project.ts'
-import { type Manifest, stackOf } from './stack.ts'
+import { chooses, containerOf, environmentOf, type Manifest, named, ofKind, podOf, portOf, stackOf } from './stack.ts'
 
 const FOLDER = 'deploy/kubernetes'
 const COLORS = ['blue', 'green'] as const
@@ -36,24 +36,6 @@ const legacy = stackOf(`${FOLDER}/legacy`)
 const monitoring = stackOf(`${FOLDER}/monitoring`)
 const stages = readDockerfile(PROJECT).stages
 
-const ofKind = (objects: readonly Manifest[], kind: string): Manifest[] => objects.filter((one) => one.kind === kind)
-const named = (objects: readonly Manifest[], kind: string, name: string): Manifest =>
-  ofKind(objects, kind).find((one) => one.metadata.name === name) ?? expect.fail(`no ${kind} ${name}`)
-const podOf = (deployment: Manifest) => deployment.spec.template.spec
-const containerOf = (deployment: Manifest) => podOf(deployment).containers[0]
-
-/** Whether a selector chooses the pods of a deployment. */
-function chooses(selector: Record<string, string>, deployment: Manifest): boolean {
-  const { labels } = deployment.spec.template.metadata
-  return Object.entries(selector).every(([label, value]) => labels[label] === value)
-}
-
-/** The port of a container by name. */
-function portOf(deployment: Manifest, name: string): number {
-  const ports = containerOf(deployment).ports as { name: string; containerPort: number }[]
-  return ports.find((port) => port.name === name)?.containerPort ?? expect.fail(`no port ${name}`)
-}
-
 function exposedBy(target: string): number[] {
   const steps = stages.find((stage) => stage.name === target)?.steps ?? []
   return steps.filter((step) => step.keyword === 'EXPOSE').flatMap((step) => step.words.map(Number))
@@ -65,12 +47,7 @@ describe.each(COLORS)('%s', (color) => {
   const deployments = ofKind(all, 'Deployment')
   const banyan = named(stack, 'Deployment', `banyan-${color}`)
   const gtin = named(stack, 'Deployment', `gtin-${color}`)
-  const settings = readSettings(
-    [],
-    Object.fromEntries(
-      containerOf(banyan).env.map((one: { name: string; value?: string }) => [one.name, one.value ?? 's']),
-    ),
-  )
+  const settings = readSettings([], environmentOf(banyan))
 
   test.each(all.map((object) => [object.kind, object.metadata.name, object] as const))(
     '%s %s is what its published schema allows',
@@ -188,15 +165,6 @@ describe.each(COLORS)('%s', (color) => {
       })
       expect(containerOf(deployment).image).toMatch(new RegExp(`:${JSON.parse(textOf('package.json')).version}$`))
     }
-  })
-
-  test('what is scraped has the port, and lets Prometheus in', () => {
-    const [monitor] = ofKind(monitoring, 'ServiceMonitor') as [Manifest]
-    const services = ofKind(stack, 'Service').filter(({ metadata }) =>
-      Object.entries(monitor.spec.selector.matchLabels).every(([label, value]) => metadata.labels?.[label] === value),
-    )
-    expect(services.map(({ metadata }) => metadata.name)).toEqual([`gtin-${color}`])
-    expect(services[0]?.spec.ports[0].name).toBe(monitor.spec.endpoints[0].port)
   })
 })
 

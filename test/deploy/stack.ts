@@ -84,3 +84,58 @@ function eachNode(value: any, visit: (node: any, key: string) => void, key = '')
   if (!Array.isArray(value) && key !== '') visit(value, key)
   for (const [name, inner] of Object.entries(value)) eachNode(inner, visit, Array.isArray(value) ? key : name)
 }
+
+/** The objects of a kind. */
+export const ofKind = (objects: readonly Manifest[], kind: string): Manifest[] =>
+  objects.filter((one) => one.kind === kind)
+
+/** The object of a kind and name. @throws where there is none */
+export function named(objects: readonly Manifest[], kind: string, name: string): Manifest {
+  const found = ofKind(objects, kind).find((one) => one.metadata.name === name)
+  if (found === undefined) throw new Error(`no ${kind} ${name}`)
+  return found
+}
+
+/** The pods that a deployment makes, and their one container. */
+export const podOf = (deployment: Manifest) => deployment.spec.template.spec
+export const containerOf = (deployment: Manifest) => podOf(deployment).containers[0]
+
+/** Whether a selector chooses the pods of a deployment. */
+export function chooses(selector: Record<string, string>, deployment: Manifest): boolean {
+  const { labels } = deployment.spec.template.metadata
+  return Object.entries(selector).every(([label, value]) => labels[label] === value)
+}
+
+/** The port of a deployment's container by name. @throws where there is none */
+export function portOf(deployment: Manifest, name: string): number {
+  const ports = containerOf(deployment).ports as { name: string; containerPort: number }[]
+  const found = ports.find((port) => port.name === name)
+  if (found === undefined) throw new Error(`no port ${name}`)
+  return found.containerPort
+}
+
+/** A variable of a container, with a value or taken from a secret. */
+export interface Variable {
+  readonly name: string
+  readonly value?: string
+  readonly valueFrom?: {
+    readonly secretKeyRef: { readonly name: string; readonly key: string; readonly optional?: boolean }
+  }
+}
+
+/** What is put in place of a secret's value. */
+export const secretOf = (name: string, key: string): string => `value-of-${name}-${key}`
+
+/**
+ * The environment of a deployment's container, as the kubelet makes it: `$(NAME)` is an earlier variable, a secret that may be
+ * missing is missing.
+ */
+export function environmentOf(deployment: Manifest): Record<string, string> {
+  const made: Record<string, string> = {}
+  for (const { name, value, valueFrom } of containerOf(deployment).env as Variable[]) {
+    const secret = valueFrom?.secretKeyRef
+    if (secret !== undefined && secret.optional !== true) made[name] = secretOf(secret.name, secret.key)
+    if (value !== undefined) made[name] = value.replaceAll(/\$\((\w+)\)/g, (whole, other) => made[other] ?? whole)
+  }
+  return made
+}

@@ -36,13 +36,16 @@ test('the overlays that it applies are there, one for each color', () => {
   }
 })
 
-test('the secret is the one that the pods mount', () => {
+test('the secret is the one that the pods take their tokens from', () => {
   const [secret] = (module.resource.kubernetes_secret_v1?.admin ?? []) as {
     metadata: [{ name: string }]
     data: object
   }[]
-  const mounted = /secretKeyRef: \{ name: (\S+), key: (\S+) \}/.exec(textOf('deploy/kubernetes/base/banyan.yaml'))
-  expect([secret?.metadata[0].name, ...Object.keys(secret?.data ?? {})]).toEqual(mounted?.slice(1))
+  const used = textOf('deploy/kubernetes/base/banyan.yaml').matchAll(
+    /secretKeyRef: \{ name: banyan-admin, key: (\S+) \}/g,
+  )
+  expect(secret?.metadata[0].name).toBe('banyan-admin')
+  expect(Object.keys(secret?.data ?? {}).toSorted()).toEqual([...used].map(([, key]) => key).toSorted())
 })
 
 test('every provider of a resource is asked for', () => {
