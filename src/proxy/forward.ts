@@ -294,6 +294,7 @@ export class Forward implements AttemptOwner, Watched {
     if (this.#settled) return
     this.#settled = true
     this.#inTime()
+    this.#body?.drop()
     this.#parts.over(this.#exchange)
   }
 }

@@ -54,6 +54,12 @@ export class RequestBody {
     this.#kept = null
   }
 
+  /** The exchange is over: what still comes goes nowhere, and holds nobody up. */
+  drop(): void {
+    this.#connection = null
+    this.#kept = null
+  }
+
   /** The connection stands: the client may send. */
   read(): void {
     if (this.done) return
