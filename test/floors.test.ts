@@ -45,7 +45,7 @@ const OWNERS: Record<string, readonly string[]> = {
   zod: ['rules/', 'control/'],
   yaml: ['rules/table-text.ts', 'rules/table-edit.ts'],
   'lru-cache': ['state/cache-store.ts'],
-  ioredis: ['state/redis-client.ts'],
+  ioredis: ['state/redis-client.ts', 'state/redis-package.ts'],
   koa: ['control/', 'serve.ts', 'mount.ts'],
   'koa-router': ['control/'],
   pino: ['serve.ts', 'log.ts'],

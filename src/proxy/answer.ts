@@ -7,6 +7,7 @@ import type { Duplex } from 'node:stream'
 import { fieldValue } from '../rules/exchange.ts'
 import { FAILURES, type FailureCode, retryAfterSeconds } from '../rules/failure.ts'
 import { type Held, sendLater } from '../wire/turn.ts'
+import { endWhole, wholeAnswer } from './whole-answer.ts'
 
 /** Body pieces up to this size share one write with the head, copied into one string: cheaper than two buffers. */
 const SMALL_BYTES = 16 * 1024
@@ -17,10 +18,14 @@ const LINGER_MS = 2000
 /** The answer to one exchange. */
 export class Answer implements Held {
   readonly #res: ServerResponse
+  readonly #own: boolean
   /** The first piece of the body, until it is known whether more comes at once. */
   #held: Buffer | null = null
   #flushed = false
-  #fields: readonly string[] = []
+  /** The head has been given to node:http. */
+  #opened = false
+  #reason = ''
+  #fields: string[] = []
   /** A final head has been given: from here on no second answer can be. */
   begun = false
   /** The answer is complete, or was broken off. */
@@ -30,8 +35,10 @@ export class Answer implements Held {
   /** Body bytes given so far. */
   bodyBytes = 0
 
-  constructor(res: ServerResponse) {
+  /** @param own nobody else has had the response in hand, so that its head may be written past node:http */
+  constructor(res: ServerResponse, own = false) {
     this.#res = res
+    this.#own = own
   }
 
   /**
@@ -51,8 +58,8 @@ export class Answer implements Held {
   begin(status: number, reason: string, fields: string[]): void {
     this.begun = true
     this.status = status
+    this.#reason = reason
     this.#fields = fields
-    this.#res.writeHead(status, reason, fields as never)
   }
 
   /**
@@ -78,6 +85,7 @@ export class Answer implements Held {
     if (!this.begun || this.over || (this.#flushed && this.#held === null)) return true
     if (this.#held === null) {
       this.#flushed = true
+      this.#open()
       this.#res.flushHeaders()
       return true
     }
@@ -88,22 +96,29 @@ export class Answer implements Held {
   end(trailers: string[]): void {
     if (this.over) return
     this.over = true
-    if (trailers.length > 0 && this.#res.chunkedEncoding) this.#res.addTrailers(pairs(trailers) as never)
-    const { req, socket } = this.#res
-    if (req.complete) {
-      sendLater(this)
-      return
+    if (trailers.length > 0) {
+      this.#open()
+      if (this.#res.chunkedEncoding) this.#res.addTrailers(pairs(trailers) as never)
     }
-    // node:http may be about to close the connection on a client that is still sending: not with an RST.
-    if (socket !== null) socket.destroySoon = () => endGently(socket)
-    this.sendNow()
+    sendLater(this)
   }
 
   /** @internal */
   sendNow(): void {
-    if (this.#res.destroyed) return
+    const { req, socket, destroyed } = this.#res
+    if (destroyed) return
+    // node:http may be about to close the connection on a client that is still sending: not with an RST.
+    if (!req.complete && socket !== null) socket.destroySoon = () => endGently(socket)
     const held = this.#held
     this.#held = null
+    if (!this.#opened && this.#own && (held === null || held.length <= SMALL_BYTES)) {
+      const text = wholeAnswer(this.#res, this.status, this.#reason, this.#fields, held)
+      if (text !== null) {
+        endWhole(this.#res, text)
+        return
+      }
+    }
+    this.#open()
     if (held === null) this.#res.end()
     else if (held.length <= SMALL_BYTES) this.#res.end(held.toString('latin1'), 'latin1')
     else this.#res.end(held)
@@ -116,7 +131,7 @@ export class Answer implements Held {
     const { socket } = this.#res
     // Where the end of the body is the end of the connection, only a reset tells the client that it is not complete.
     const openEnded =
-      this.begun && !this.#res.chunkedEncoding && fieldValue(this.#fields, 'content-length') === undefined
+      this.#opened && !this.#res.chunkedEncoding && fieldValue(this.#fields, 'content-length') === undefined
     if (openEnded && socket !== null) reset(socket)
     this.#res.destroy()
   }
@@ -146,9 +161,16 @@ export class Answer implements Held {
     return status
   }
 
+  #open(): void {
+    if (this.#opened) return
+    this.#opened = true
+    this.#res.writeHead(this.status, this.#reason, this.#fields as never)
+  }
+
   #release(): boolean {
     const held = this.#held
     if (held === null) return true
+    this.#open()
     this.#held = null
     this.#flushed = true
     return held.length <= SMALL_BYTES ? this.#res.write(held.toString('latin1'), 'latin1') : this.#res.write(held)

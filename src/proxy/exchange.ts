@@ -83,7 +83,7 @@ export class Exchange {
     this.view = received.view
     this.upgrade = received.upgrade
     this.exclusive = received.exclusive
-    this.answer = new Answer(received.res)
+    this.answer = new Answer(received.res, received.exclusive && received.said.expect === null)
     this.revision = revision
     this.matched = matched
     this.decision = decision

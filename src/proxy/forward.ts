@@ -83,7 +83,9 @@ export class Forward implements AttemptOwner, Watched {
       this.deadlineMs = exchange.startedMs + totalMs
       watch(this)
     }
-    if (req.destroyed && !req.complete) this.#clientGone()
+    // node:http counts a request without a body as destroyed from the start.
+    const gone = this.#body === null ? res.destroyed : req.destroyed && !req.complete
+    if (gone) this.#clientGone()
     else this.#attempts.begin(decision.upstream, guardOf(exchange), view.chance)
   }
 

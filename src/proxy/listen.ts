@@ -4,6 +4,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import { type AddressInfo, Server as NetServer, type Socket } from 'node:net'
 import { FAILURES, type FailureCode } from '../rules/failure.ts'
+import { sendAll } from '../wire/turn.ts'
 import { endGently, problemText } from './answer.ts'
 import type { Engine } from './engine.ts'
 import { nextRequestId } from './exchange.ts'
@@ -69,6 +70,8 @@ export class Listener {
       // A missing Host is refused by the engine, in our own words.
       requireHostHeader: false,
       shouldUpgradeCallback: engine.shouldUpgrade,
+      // The engine asks nothing of the stream of a body that is not there; middleware may wait for its end.
+      optimizeEmptyRequests: engine.exclusive,
     }
     this.#server = createServer(options)
     // node:http drops fields beyond its own count without a word: no count there, one of ours in the engine.
@@ -157,6 +160,7 @@ export class Listener {
 
   /** What can't be read came while an exchange was under way: in its request, or behind it. */
   #onBrokenExchange(current: ServerResponse, socket: Socket): void {
+    sendAll()
     if (current.writableFinished) endGently(socket)
     else if (current.req.complete || current.writableEnded) {
       // Its answer goes out whole, and the connection ends with it.

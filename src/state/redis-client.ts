@@ -1,8 +1,9 @@
 /**
  * Two connections to Redis, one for commands and one for messages; each command with a deadline, behind a breaker.
  */
-import { Cluster, Redis, type RedisOptions } from 'ioredis'
+import type { Cluster, Redis, RedisOptions } from 'ioredis'
 import { Breaker } from './redis-breaker.ts'
+import { loadRedis } from './redis-package.ts'
 import type { RedisAddress } from './redis-url.ts'
 
 /** Settings of the clients. */
@@ -166,8 +167,8 @@ export class RedisClient {
   /** What is sent in one turn of the loop goes out in one write: the writes cost more than all else. */
   #gather(): void {
     const client = this.#commands
-    if (this.#gathering || client instanceof Cluster) return
-    const { stream } = client
+    if (this.#gathering || client.isCluster) return
+    const { stream } = client as Redis
     this.#gathering = true
     stream.cork()
     setImmediate(() => {
@@ -221,6 +222,7 @@ export class RedisClient {
 type Options = RedisOptions & { replyMapping?: 'legacy' }
 
 function clientOf(address: RedisAddress, options: Options, retryMs: (attempt: number) => number): Redis | Cluster {
+  const { Cluster, Redis } = loadRedis()
   const [first] = address.nodes
   if (address.kind === 'single') return new Redis({ ...options, host: first!.host, port: first!.port })
   if (address.kind === 'sentinel') {

@@ -17,9 +17,11 @@ export function sendLater(thing: Held): void {
   if (waiting.push(thing) === 1) setImmediate(sendAll)
 }
 
-function sendAll(): void {
+/** Sends what waits without waiting for the end of the turn. */
+export function sendAll(): void {
   const batch = waiting
   waiting = spare
+  spare = []
   for (let i = 0; i < batch.length; i++) (batch[i] as Held).sendNow()
   batch.length = 0
   spare = batch
