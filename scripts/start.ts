@@ -21,7 +21,18 @@ const PARTS: readonly Part[] = [
   {
     name: 'banyan',
     ready: 'banyan ready',
-    args: ['src/main.ts', 'serve', '--listen', '127.0.0.1:8080', '--admin', '127.0.0.1:8081', '--access-log', 'none'],
+    args: [
+      'src/main.ts',
+      'serve',
+      '--listen',
+      '127.0.0.1:8080',
+      '--admin',
+      '127.0.0.1:8081',
+      '--access-log',
+      'none',
+      '--workers',
+      '0',
+    ],
   },
 ]
 

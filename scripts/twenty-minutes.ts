@@ -228,7 +228,7 @@ async function change(folder: string, { patch, tests }: Asked, begun: number): P
       const wrapped = await start(PROJECT, ['legacy-mock/main.ts', '--listen', '127.0.0.1:0'])
       for (let n = 1; n <= INSTANCES; n++) gtins.push(await startGtin(PROJECT, `gtin-${n}`))
       writeFileSync(file, tableText(wrapped.url, gtins))
-      const ports = ['--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0', '--access-log', 'none']
+      const ports = ['--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0', '--access-log', 'none', '--workers', '0']
       const banyan = await start(PROJECT, ['src/main.ts', 'serve', '--table', file, ...ports])
       return [new Load(banyan.url), banyan.admin, wrapped.url] as const
     },

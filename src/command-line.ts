@@ -4,7 +4,7 @@
 import { readFileSync } from 'node:fs'
 import type { Io } from './cli/io.ts'
 import { commandsHelp, commandsWith, runCommand, unknownCommand } from './cli/run.ts'
-import { readSettings, SettingsError, settingsFlags, settingsHelp } from './settings.ts'
+import { readSettings, type Settings, SettingsError, settingsFlags, settingsHelp } from './settings.ts'
 import { StartError } from './start-error.ts'
 import { makeForceToken } from './state/force-token.ts'
 
@@ -32,7 +32,9 @@ Runs the proxy: clients on --listen, the admin API on --admin. A flag wins over 
 
 ${settingsHelp()}
 
-SIGTERM and SIGINT: readiness fails, running exchanges finish, exit 0.
+SIGTERM and SIGINT: readiness fails, running exchanges finish, exit 0; a second one cuts what is left.
+SIGHUP: workers are replaced one at a time by the code on disk, and no request is lost; with --workers 0 nothing is replaced.
+In both cases the access log's file is opened anew.
 
 Examples:
   banyan serve
@@ -50,7 +52,9 @@ export async function main(args: readonly string[]): Promise<number> {
   const [command, ...rest] = args
   switch (command) {
     case 'serve':
-      return rest.includes('--help') || rest.includes('-h') ? print(SERVE_HELP) : await runServe(rest)
+      return rest.includes('--help') || rest.includes('-h') ? print(SERVE_HELP) : await serve(rest)
+    case 'worker':
+      return await runServe(rest, async (settings) => (await import('./worker.ts')).runWorker(settings))
     case '--version':
     case 'version':
       return print(`banyan ${version()} (node ${process.versions.node})\n`)
@@ -67,13 +71,15 @@ export async function main(args: readonly string[]): Promise<number> {
   }
 }
 
-/** Runs until a signal ends it. @returns the exit code */
-async function runServe(args: readonly string[]): Promise<number> {
+/** Loaded only here: the other commands need none of the proxy, and start in half the time without it. */
+function serve(args: readonly string[]): Promise<number> {
+  return runServe(args, async (settings) => (await import('./serve.ts')).serve(settings, args))
+}
+
+/** Runs a proxy, or a worker of it, until a signal ends it. @returns the exit code */
+async function runServe(args: readonly string[], run: (settings: Settings) => Promise<number>): Promise<number> {
   try {
-    const settings = readSettings(args, process.env)
-    // Loaded only here: the other commands need none of the proxy, and start in half the time without it.
-    const { serve } = await import('./serve.ts')
-    return await serve(settings)
+    return await run(readSettings(args, process.env))
   } catch (error) {
     if (error instanceof SettingsError) return fail(2, error.message)
     if (error instanceof StartError) return fail(1, error.message)

@@ -15,6 +15,12 @@ export interface Logs {
   readonly log: Logger
   /** Writes one access-log line, or null where there is no access log. */
   readonly access: AccessLog | null
+  /** Writes whole lines that another process has made. @returns whether more may come before `onDrain` */
+  lines(text: string): boolean
+  /** Calls once what was too much is written. */
+  onDrain(listener: () => void): void
+  /** Opens the access log's file anew, where there is one: the one before may have been moved away. */
+  reopen(): void
   /** Writes what has been gathered. Nothing may be logged afterwards. */
   close(): void
 }
@@ -29,11 +35,13 @@ export function openLogs(settings: Pick<Settings, 'logLevel' | 'accessLog'>): Lo
   const stdout = destination({ dest: 1, minLength: BUFFER_BYTES, sync: false })
   const log = loggerTo(stdout, settings.logLevel)
   const destinations = [stdout]
+  const files: Destination[] = []
   let access: AccessLog | null = null
   if (settings.accessLog === 'json') access = writerTo(loggerTo(stdout, 'info'))
   else if (settings.accessLog !== 'none') {
     const file = openFile(settings.accessLog.file)
     destinations.push(file)
+    files.push(file)
     access = writerTo(loggerTo(file, 'info'))
   }
   const timer = setInterval(() => {
@@ -44,7 +52,16 @@ export function openLogs(settings: Pick<Settings, 'logLevel' | 'accessLog'>): Lo
     clearInterval(timer)
     for (const one of destinations) one.flushSync()
   }
-  return { log, access, close }
+  return {
+    log,
+    access,
+    lines: (text) => stdout.write(text),
+    onDrain: (listener) => void stdout.once('drain', listener),
+    reopen: () => {
+      for (const file of files) file.reopen()
+    },
+    close,
+  }
 }
 
 function loggerTo(stream: Destination, level: string): Logger {

@@ -7,108 +7,11 @@ import type { Duplex } from 'node:stream'
 import { pathToFileURL } from 'node:url'
 import Koa, { type Middleware } from 'koa'
 import type { ControlLog } from './control/control-log.ts'
-import { FleetKeeper } from './control/fleet-keeper.ts'
-import type { History } from './control/history.ts'
-import { folderOf } from './control/history-folder.ts'
-import { type OpenedTable, openTable, type TableOptions } from './control/open-table.ts'
-import { Operations } from './control/operations.ts'
+import { type CoreSettings, openCore, planeOf } from './core.ts'
 import type { Engine } from './proxy/engine.ts'
 import type { AccessLog } from './proxy/observe.ts'
-import { createPlane, type Plane } from './proxy/plane.ts'
 import { StartError } from './start-error.ts'
-import type { LiveTable } from './state/live-table.ts'
-import { RedisStore } from './state/redis-store.ts'
 import { parseRedisUrl, REDIS_URL_FORMS, type RedisAddress } from './state/redis-url.ts'
-
-/** What a proxy is built from. */
-export interface CoreSettings extends TableOptions {
-  /** Addresses and networks whose X-Forwarded-* is believed. */
-  readonly trustedProxies: readonly string[]
-  /** Header fields that a request may have. */
-  readonly maxHeaderFields: number
-  /** Characters that a request target may have. */
-  readonly maxTargetLength: number
-  readonly memoryCacheBytes: number
-  /** The Redis that processes share, or null. */
-  readonly redis: RedisAddress | null
-  readonly redisPrefix: string
-  readonly redisDeadlineMs: number
-  /** Clients are told in Cache-Status what the cache did. */
-  readonly exposeCacheStatus: boolean
-  /** And under which key. */
-  readonly exposeCacheKey: boolean
-  /** What force tokens are made with; null takes none. */
-  readonly forceSecret: string | null
-}
-
-/** A table file, the writer that owns it, and the data plane that follows it. */
-export interface Core {
-  readonly live: LiveTable
-  readonly operations: Operations
-  readonly history: History
-  readonly plane: Plane
-  readonly fleet: FleetKeeper
-}
-
-/**
- * Reads the table and builds what serves it. Nothing listens yet.
- * @throws {StartError} the table can't be read, is invalid, or needs what can't be had
- */
-export function createCore(settings: CoreSettings, log: ControlLog, accessLog: AccessLog | null): Core {
-  const { live, source, history } = open(settings, log)
-  const remote = openRedis(settings, log)
-  let plane: Plane
-  try {
-    plane = createPlane({
-      live,
-      limits: { maxFields: settings.maxHeaderFields, maxTargetLength: settings.maxTargetLength },
-      trustedProxies: settings.trustedProxies,
-      memoryCacheBytes: settings.memoryCacheBytes,
-      forceSecret: settings.forceSecret,
-      remoteCache: remote,
-      exposeCacheStatus: settings.exposeCacheStatus,
-      exposeCacheKey: settings.exposeCacheKey,
-      accessLog,
-    })
-  } catch (error) {
-    void remote?.close()
-    throw new StartError((error as Error).message)
-  }
-  const operations = new Operations({ live, file: source, history, log, now: Date.now })
-  const fleet = new FleetKeeper({
-    live,
-    log,
-    // An application that keeps no revisions has given no folder to write to.
-    folder: settings.table === '-' || settings.keepRevisions === 0 ? null : folderOf(settings.table),
-    now: Date.now,
-    chance: Math.random,
-  })
-  return { live, operations, history, plane, fleet }
-}
-
-function openRedis(settings: CoreSettings, log: ControlLog): RedisStore | null {
-  const { redis, redisPrefix, redisDeadlineMs } = settings
-  if (redis === null) return null
-  return new RedisStore({
-    address: redis,
-    prefix: redisPrefix,
-    deadlineMs: redisDeadlineMs,
-    chance: Math.random,
-    now: () => performance.now(),
-    onState: (up, why) => {
-      if (up) log.info({ event: 'redis', state: 'up' }, 'redis is reached')
-      else log.warn({ event: 'redis', state: 'down', why }, 'redis is lost: memory alone caches')
-    },
-  })
-}
-
-function open(settings: CoreSettings, log: ControlLog): OpenedTable {
-  try {
-    return openTable(settings, log, Date.now())
-  } catch (error) {
-    throw new StartError((error as Error).message)
-  }
-}
 
 /** Settings of `strangle()`. */
 export interface StrangleOptions extends Partial<Omit<CoreSettings, 'table' | 'redis'>> {
@@ -169,7 +72,9 @@ export function strangle(options: StrangleOptions): StrangleMiddleware {
     ...options,
     redis: options.redis === undefined ? null : redisAt(options.redis),
   }
-  const { operations, plane, fleet } = createCore(settings, options.log ?? SILENT, options.accessLog ?? null)
+  const log = options.log ?? SILENT
+  const { live, operations, fleet } = openCore(settings, log)
+  const plane = planeOf(settings, live, log, { accessLog: options.accessLog ?? null })
   operations.watch()
   fleet.start((known) => plane.upstreams.setFleet(known))
   return Object.assign(mount(plane.engine), {

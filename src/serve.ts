@@ -1,18 +1,18 @@
 /**
- * Builds one process, starts it and drains it.
+ * Builds the proxy, one process or a primary with its workers, starts it and drains it.
  */
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { createAdmin } from './control/admin-api.ts'
+import type { AdminParts } from './control/admin-context.ts'
 import { Gate, whyNotBind } from './control/admin-security.ts'
-import { Planes } from './control/planes.ts'
 import { readTokens, TokenBook, tokenOf } from './control/tokens.ts'
+import { openCore, type TableCore } from './core.ts'
+import { type Front, OneProcess } from './front.ts'
 import { openLogs } from './log.ts'
-import { type Core, createCore, handlerOf } from './mount.ts'
-import { Listener } from './proxy/listen.ts'
+import { Primary } from './primary.ts'
 import type { Address, Settings } from './settings.ts'
 import { StartError } from './start-error.ts'
-import { linkTo } from './state/local-plane.ts'
 import { WINDOW_TICK_MS } from './state/windows.ts'
 
 /** Bounds of the admin listener: what an operator never reaches, and a runaway client must not pass. */
@@ -21,65 +21,74 @@ const ADMIN_CONNECTIONS = 256
 
 /**
  * Runs the proxy until a signal ends it, and prints `banyan ready ...` when it accepts requests.
+ * @param args that the settings were read from, for workers to read them too
  * @returns the exit code: 0 after a drain
- * @throws {StartError} the table is invalid, a port is taken, a file can't be read
+ * @throws {StartError} the table is invalid, a port is taken, a file can't be read; workers can't be kept alive
  */
-export async function serve(settings: Settings): Promise<number> {
+export async function serve(settings: Settings, args: readonly string[]): Promise<number> {
   const logs = openLogs(settings)
+  process.once('exit', () => logs.close())
   const { log } = logs
   const tokens = tokenBook(settings, (message) => log.error({ event: 'tokens' }, message))
   const refusal = whyNotBind(settings.admin.host, tokens.current(Date.now()))
   if (refusal !== null) throw new StartError(refusal)
-  const core = createCore(settings, log, logs.access)
-  const { plane, live, operations, history, fleet } = core
-  const planes = new Planes()
-  planes.add(0, linkTo(plane.port))
-  live.onApply(({ table }) => planes.keepOnly(new Set(table.routes.map((route) => route.id))))
+  const primary = settings.workers === 0 ? null : new Primary({ settings, args, logs })
+  const core = openCore(settings, log, primary?.followers)
+  const front = primary ?? (await OneProcess.of(settings, core, logs))
   const reasons: string[] = []
-  plane.engine.exclusive = settings.middleware === null
-  const adminHandler = createAdmin({
+  const admin = adminServer(settings, core, front, {
+    gate: new Gate(tokens, Date.now),
+    isReady: () => ({
+      ready: reasons.length === 0 && front.isUp,
+      reasons: [...reasons, ...front.problems(), ...degraded(core, front)],
+    }),
+    workers: () => primary?.states() ?? [],
+    log,
+  })
+  const adminAddress = await listening(listenAt(admin, settings.admin), '--admin', settings.admin)
+  await primary?.start(core.live.current)
+  const address = await listening(front.listen(), '--listen', settings.listen)
+  core.operations.watch()
+  core.fleet.start((known) => front.planes.setFleet(known))
+  const windows = setInterval(() => void front.planes.tick(Date.now()), WINDOW_TICK_MS)
+  windows.unref()
+  // Before anybody is told that they may be sent.
+  process.on('SIGHUP', () => front.replace())
+  const ended = Promise.race([signal(), front.broken])
+  const { number, table } = core.live.current
+  process.stdout.write(
+    `banyan ready http://${hostPort(address)} admin http://${hostPort(adminAddress)} table ${settings.table} revision ${number} routes ${table.routes.length}\n`,
+  )
+  await ended
+  reasons.push('draining')
+  await drain(settings, core, front, admin)
+  log.info({ event: 'ended' }, 'every exchange is over')
+  logs.close()
+  return 0
+}
+
+function adminServer(
+  settings: Settings,
+  { live, operations, history, fleet }: TableCore,
+  { planes }: Front,
+  parts: Pick<AdminParts, 'gate' | 'isReady' | 'workers' | 'log'>,
+): Server {
+  live.onApply(({ table }) => planes.keepOnly(new Set(table.routes.map((route) => route.id))))
+  const { handler } = createAdmin({
+    ...parts,
     live,
     operations,
     history,
     planes,
     fleet,
-    gate: new Gate(tokens, Date.now),
     requireIfMatch: settings.requireIfMatch,
-    isReady: () => ({ ready: reasons.length === 0, reasons: [...reasons, ...degraded(core)] }),
-    log,
     chance: Math.random,
     now: Date.now,
     hostNames: [settings.admin.host.toLowerCase()],
-  }).handler
-  const admin = createServer({ requestTimeout: ADMIN_REQUEST_MS }, adminHandler)
-  admin.maxConnections = ADMIN_CONNECTIONS
-  const listener = new Listener(
-    { ...settings.listen, ...settings },
-    plane.engine,
-    plane.observer,
-    await handlerOf(settings.middleware, plane.engine, log),
-  )
-  const adminAddress = await listening(listenAt(admin, settings.admin), '--admin', settings.admin)
-  const address = await listening(listener.listen(), '--listen', settings.listen).catch((error) => {
-    admin.close()
-    throw error
   })
-  operations.watch()
-  fleet.start((known) => planes.setFleet(known))
-  const windows = setInterval(() => void planes.tick(Date.now()), WINDOW_TICK_MS)
-  windows.unref()
-  for (const warning of notYet(settings)) log.warn({ event: 'setting' }, warning)
-  process.once('exit', () => logs.close())
-  const { number, table } = live.current
-  process.stdout.write(
-    `banyan ready http://${hostPort(address)} admin http://${hostPort(adminAddress)} table ${settings.table} revision ${number} routes ${table.routes.length}\n`,
-  )
-  await signal()
-  reasons.push('draining')
-  await drain(settings, core, listener, admin)
-  log.info({ event: 'ended' }, 'every exchange is over')
-  logs.close()
-  return 0
+  const server = createServer({ requestTimeout: ADMIN_REQUEST_MS }, handler)
+  server.maxConnections = ADMIN_CONNECTIONS
+  return server
 }
 
 /** @throws {StartError} a line that is no token, a file that can't be read */
@@ -95,41 +104,38 @@ function tokenBook(settings: Settings, onFault: (message: string) => void): Toke
 }
 
 /** What is not well although requests are served. */
-function degraded({ live, history, fleet, plane }: Core): string[] {
+function degraded({ live, history, fleet }: TableCore, { planes }: Front): string[] {
   const reasons: string[] = []
   if (live.refusal !== null) reasons.push('the table file was refused: an earlier revision serves')
   if (history.problem !== null) reasons.push(history.problem)
   if (fleet.problem !== null) reasons.push(fleet.problem)
-  if (plane.cache.degraded !== null) reasons.push(plane.cache.degraded)
+  if (planes.cacheDegraded !== null) reasons.push(planes.cacheDegraded)
   return reasons
 }
 
-/** Design section 10: readiness fails first, then nothing new is accepted, then what runs is over. */
-async function drain(settings: Settings, core: Core, listener: Listener, admin: Server): Promise<void> {
-  core.plane.engine.draining = true
-  if (settings.drainDelayMs > 0) await new Promise((resolve) => setTimeout(resolve, settings.drainDelayMs))
-  await listener.drain(settings.drainTimeoutMs)
+/** Design section 10: readiness fails first, then nothing new is accepted, then what runs is over. Another signal hurries. */
+async function drain(settings: Settings, core: TableCore, front: Front, admin: Server): Promise<void> {
+  front.endConnections()
+  const hurry = signal()
+  await Promise.race([hurry, wait(settings.drainDelayMs)])
+  void hurry.then(() => front.hurry())
+  await front.drain(settings.drainTimeoutMs)
   core.fleet.close()
-  core.plane.upstreams.close()
-  await core.plane.cache.close()
   await core.operations.close()
   admin.close()
   admin.closeAllConnections()
 }
 
-/** Resolves at the first SIGTERM or SIGINT; a second one ends the process at once, as it would without us. */
+function wait(ms: number): Promise<void> {
+  return ms === 0 ? Promise.resolve() : new Promise((resolve) => setTimeout(resolve, ms))
+}
+
+/** Resolves at the next SIGTERM or SIGINT. */
 function signal(): Promise<void> {
   return new Promise((resolve) => {
     process.once('SIGTERM', resolve)
     process.once('SIGINT', resolve)
   })
-}
-
-/** What is asked for and not part of this version: said once, at the start. */
-function notYet(settings: Settings): string[] {
-  const said: string[] = []
-  if (settings.workers > 0) said.push(`--workers ${settings.workers}: this version runs everything in one process`)
-  return said
 }
 
 function listenAt(server: Server, { host, port }: Address): Promise<AddressInfo> {

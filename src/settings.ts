@@ -1,6 +1,7 @@
 /**
  * Flags and environment of `banyan serve`: one schema, read once, frozen. The only reader of process.env.
  */
+import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
 import { formatDuration, formatSize, parseDurationMs, parseSizeBytes } from './rules/units.ts'
 import { parseRedisUrl, REDIS_URL_FORMS, type RedisAddress } from './state/redis-url.ts'
@@ -21,6 +22,7 @@ export interface Settings {
   readonly redisDeadlineMs: number
   readonly exposeCacheStatus: boolean
   readonly exposeCacheKey: boolean
+  /** Worker processes; 0 is everything in one. */
   readonly workers: number
   readonly trustedProxies: readonly string[]
   readonly adminToken: string | null
@@ -66,9 +68,9 @@ const FLAGS = {
   listen: { value: 'HOST:PORT', fallback: '0.0.0.0:8080', help: 'where clients connect', read: readAddress },
   admin: { value: 'HOST:PORT', fallback: '127.0.0.1:8081', help: 'where the admin API listens', read: readAddress },
   workers: {
-    value: 'N',
-    fallback: '0',
-    help: 'worker processes; this version runs everything in one, and says so where N > 0',
+    value: 'N|auto',
+    fallback: 'auto',
+    help: 'worker processes; auto: one for each core that may be used; 0: everything in one process',
     read: readWorkers,
   },
   'trusted-proxies': {
@@ -341,7 +343,9 @@ function readSecret(text: string): string | null {
 }
 
 function readWorkers(text: string): number {
-  if (!/^[0-9]{1,4}$/.test(text)) throw new SettingsError(`'${text}' is no number of workers`)
+  // What the process may use: its CPU affinity and the limit of its control group count.
+  if (text === 'auto') return availableParallelism()
+  if (!/^[0-9]{1,3}$/.test(text)) throw new SettingsError(`'${text}' is no number of workers, nor auto`)
   return Number(text)
 }
 

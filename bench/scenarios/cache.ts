@@ -115,8 +115,16 @@ routes:
     name: 'banyan',
     core: 'proxy',
     command: [
-      ...[process.execPath, ...bench.banyanFlags, PROGRAM, 'serve', '--table', table, '--access-log', 'none'],
-      ...['--listen', `127.0.0.1:${port}`, '--admin', `127.0.0.1:${await stage.freePort()}`, ...args],
+      ...[process.execPath, ...bench.banyanFlags, PROGRAM, 'serve', '--table', table, '--workers', '0'],
+      ...[
+        '--access-log',
+        'none',
+        '--listen',
+        `127.0.0.1:${port}`,
+        '--admin',
+        `127.0.0.1:${await stage.freePort()}`,
+        ...args,
+      ],
     ] as [string, ...string[]],
     ready: { line: 'banyan ready' },
   })

@@ -18,6 +18,23 @@ export interface Readiness {
   readonly reasons: readonly string[]
 }
 
+/** A worker's place: its number stays while processes come and go. */
+export interface WorkerState {
+  /** From 1. */
+  readonly worker: number
+  readonly state: 'starting' | 'up' | 'leaving' | 'gone'
+  readonly pid: number | null
+  /** Number of the revision that it decides by; null where there is none. */
+  readonly revision: number | null
+  readonly connections: number
+  /** Processes that have been started for it. */
+  readonly starts: number
+  /** CPU time of those that are gone. */
+  readonly cpuSecondsBefore: number
+  /** Its number among the planes; null while it is none of them. */
+  readonly plane: number | null
+}
+
 /** What the admin API works with. */
 export interface AdminParts {
   readonly live: LiveTable
@@ -29,6 +46,8 @@ export interface AdminParts {
   readonly fleet: FleetView
   readonly gate: Gate
   isReady(): Readiness
+  /** The workers, where there are any. Default: this process does it all. */
+  workers?(): readonly WorkerState[]
   readonly log: ControlLog
   /** Names, in lower case and without port, that Host may have besides addresses and localhost. */
   readonly hostNames?: readonly string[]

@@ -3,7 +3,7 @@
  */
 import type { IncomingMessage } from 'node:http'
 import type { Refusal } from '../state/live-table.ts'
-import { type AdminParts, type AdminRouter, answerJson } from './admin-context.ts'
+import { type AdminParts, type AdminRouter, answerJson, type WorkerState } from './admin-context.ts'
 
 /** The paths that need no token: a probe can seldom send one. What they say then names no route and no host. */
 export const OPEN_PATHS: ReadonlySet<string> = new Set(['/livez', '/readyz'])
@@ -16,7 +16,8 @@ export function addHealth(router: AdminRouter, parts: AdminParts): void {
     await parts.planes.figures()
     const { ready, reasons } = parts.isReady()
     ctx.status = ready ? 200 : 503
-    answerJson(ctx, { ready, reasons, table: tableState(parts, mayReadTable(ctx.req, parts)) })
+    const table = tableState(parts, mayReadTable(ctx.req, parts))
+    answerJson(ctx, { ready, reasons, table, workers: (parts.workers?.() ?? []).map(workerState) })
   })
 }
 
@@ -29,6 +30,11 @@ function tableState({ live, now }: AdminParts, withProblems: boolean): object {
     ageSeconds: Math.max(0, Math.round((now() - appliedAtMs) / 1000)),
     refused: live.refusal === null ? null : refusalState(live.refusal, withProblems),
   }
+}
+
+/** Where it stands and which revision its new exchanges are decided by. */
+function workerState({ worker, state, pid, revision, connections, starts }: WorkerState): object {
+  return { worker, state, pid, revision, connections, starts }
 }
 
 function refusalState({ problems, atMs }: Refusal, withProblems: boolean): object {

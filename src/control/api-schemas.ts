@@ -321,6 +321,18 @@ export const readyzAnswer = object({
       .union([object({ at: time, problems: z.array(tableProblem) }), object({ at: time, problemCount: count })])
       .nullable(),
   }),
+  workers: z
+    .array(
+      object({
+        worker: z.int().min(1),
+        state: z.enum(['starting', 'up', 'leaving', 'gone']),
+        pid: z.int().nullable(),
+        revision: revision.nullable().describe('By which its new exchanges are decided.'),
+        connections: count,
+        starts: count.describe('Processes that have been started in this place.'),
+      }),
+    )
+    .describe('Empty where one process does it all.'),
 })
 
 /** RFC 9457, with the members that the errors of this API have besides. */

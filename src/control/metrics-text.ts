@@ -2,7 +2,6 @@
  * All figures as text in Prometheus' exposition format. Labels are names from the table and closed sets of words: nothing
  * that a client sends becomes one.
  */
-import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { CacheFigures } from '../state/cache-figures.ts'
 import type { RemoteFigures } from '../state/cache-remote.ts'
 import { type Cell, DURATION_BOUNDS_MS } from '../state/cell.ts'
@@ -12,17 +11,15 @@ import type { FleetView } from './fleet-keeper.ts'
 import { head, line, metric, one, type Sample } from './metrics-format.ts'
 import { upstreamMetrics } from './metrics-upstreams.ts'
 import type { Figures } from './planes.ts'
+import { processMetrics, workerMetrics } from './process-metrics.ts'
 
 /** What the text is made from. */
-export type MetricsParts = Pick<AdminParts, 'live' | 'history' | 'isReady' | 'now'> & {
+export type MetricsParts = Pick<AdminParts, 'live' | 'history' | 'isReady' | 'now' | 'workers'> & {
   readonly fleet: Pick<FleetView, 'health'>
 }
 
 /** Route label of what no route claims. No route has an empty id. */
 const UNCLAIMED = ''
-
-const eventLoop = monitorEventLoopDelay({ resolution: 20 })
-eventLoop.enable()
 
 /** The whole exposition, with a line break at its end. */
 export function metricsText(parts: MetricsParts, figures: Figures): string {
@@ -31,6 +28,7 @@ export function metricsText(parts: MetricsParts, figures: Figures): string {
     ...upstreamMetrics(parts, figures.upstreams),
     ...tableMetrics(parts),
     ...cacheMetrics(figures.cache),
+    ...workerMetrics(parts.workers?.() ?? [], figures),
     ...processMetrics(),
   ].join('')
 }
@@ -156,20 +154,6 @@ function redisMetrics(remote: RemoteFigures): string[] {
     ...counts.map(([name, count]) =>
       metric(`banyan_redis_${snake(name)}_total`, 'counter', `Redis: ${words(name)}.`, one(count)),
     ),
-  ]
-}
-
-function processMetrics(): string[] {
-  const { rss, heapUsed } = process.memoryUsage()
-  const { user, system } = process.cpuUsage()
-  const p99 = eventLoop.percentile(99) / 1e9
-  return [
-    metric('process_cpu_seconds_total', 'counter', 'CPU time.', one((user + system) / 1e6)),
-    metric('process_resident_memory_bytes', 'gauge', 'Resident memory.', one(rss)),
-    metric('process_start_time_seconds', 'gauge', 'When the process began.', one(Date.now() / 1000 - process.uptime())),
-    metric('nodejs_heap_used_bytes', 'gauge', 'Heap in use.', one(heapUsed)),
-    metric('nodejs_eventloop_delay_p99_seconds', 'gauge', 'Delay of the event loop, since the start.', one(p99)),
-    metric('nodejs_version_info', 'gauge', 'The version of Node.js.', [[{ version: process.version }, 1]]),
   ]
 }
 

@@ -9,6 +9,7 @@ import { etagOf, type LiveTable, type Revision } from '../state/live-table.ts'
 import type { Authorship, ControlLog } from './control-log.ts'
 import { WriteFailure } from './durable-write.ts'
 import type { Change, EditOutcome, EditTerms, Proposal } from './edit-outcome.ts'
+import { type Followers, NO_FOLLOWERS } from './followers.ts'
 import type { History } from './history.ts'
 import { mayEdit } from './preconditions.ts'
 import type { RevisionRecord } from './revision-record.ts'
@@ -22,6 +23,8 @@ export interface OperationsParts {
   readonly file: TableSource
   readonly history: History
   readonly log: ControlLog
+  /** The data planes of other processes. Default: there are none. */
+  readonly followers?: Followers
   /** Epoch milliseconds. */
   now(): number
 }
@@ -37,6 +40,7 @@ export class Operations {
   readonly #file: TableSource
   readonly #history: History
   readonly #reports: TableReports
+  readonly #followers: Followers
   readonly #now: () => number
   /** The end of the last operation: the next one waits for it. */
   #last: Promise<unknown> = Promise.resolve()
@@ -46,6 +50,7 @@ export class Operations {
     this.#file = parts.file
     this.#history = parts.history
     this.#reports = new TableReports(parts.log, parts.file.name)
+    this.#followers = parts.followers ?? NO_FOLLOWERS
     this.#now = () => parts.now()
     this.#reports.history(this.#history.problem)
   }
@@ -86,7 +91,7 @@ export class Operations {
       for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
         const obstacle = await this.#catchUp()
         if (obstacle !== null && (terms.force !== true || obstacle.kind !== 'file-refused')) return obstacle
-        const outcome = await this.#edit(change, terms, obstacle !== null)
+        const outcome = await this.#edit(change, terms, obstacle !== null).finally(() => this.#followers.abandon())
         // Somebody has edited the file within the last milliseconds: what they said is taken in first.
         if (outcome.kind !== 'not-written' || outcome.flaw !== 'changed') return outcome
       }
@@ -109,7 +114,7 @@ export class Operations {
     if (terms.ifMatch !== null && !mayEdit(terms.ifMatch, before.etag)) return { kind: 'outdated', revision: before }
     const wanted = await change(before)
     if (wanted.kind !== 'text') return wanted
-    const proposal = this.#try(wanted.text)
+    const proposal = await this.#try(wanted.text)
     if ('problems' in proposal) {
       const errors = wanted.fieldErrors?.(proposal.problems) ?? null
       return errors === null ? { kind: 'refused', ...proposal } : { kind: 'invalid', errors }
@@ -134,7 +139,7 @@ export class Operations {
       if (!(error instanceof WriteFailure)) throw error
       return { kind: 'not-written', flaw: error.flaw, message: `${this.#file.name} ${error.message}` }
     }
-    const refused = this.#apply(text, proposal, terms)
+    const refused = await this.#apply(text, proposal, terms)
     if (refused === null) {
       await this.#history.commit(record, text)
       this.#reports.history(this.#history.problem)
@@ -159,15 +164,17 @@ export class Operations {
   }
 
   /** The table that a text means, tried out as far as that goes without putting it in force. */
-  #try(text: string): Proposal | { readonly problems: readonly Problem[] } {
+  async #try(text: string): Promise<Proposal | { readonly problems: readonly Problem[] }> {
     const read = readTable(text, this.#file.name)
     if (!read.ok) return { problems: read.problems }
     try {
       this.#live.prepare(read.table)
-      return { text, table: read.table, warnings: read.warnings }
     } catch (error) {
       return { problems: [this.#problem((error as Error).message)] }
     }
+    const refusal = await this.#followers.prepare(text)
+    if (refusal !== null) return { problems: [this.#problem(refusal)] }
+    return { text, table: read.table, warnings: read.warnings }
   }
 
   /** Returns null where the file's text is in force now, else why it can't be. */
@@ -179,19 +186,22 @@ export class Operations {
       this.#live.accept()
       return null
     }
-    const read = readTable(text, this.#file.name)
-    const problems = read.ok ? this.#apply(text, { ...read, text }, BY_FILE) : read.problems
+    const proposal = await this.#try(text)
+    const problems = 'problems' in proposal ? proposal.problems : await this.#apply(text, proposal, BY_FILE)
     if (problems !== null) return this.#refuse(`text: ${text}`, problems)
     await this.#history.add(this.#recordOf(this.#live.current.number, text, BY_FILE, false), text)
     this.#reports.history(this.#history.problem)
     return null
   }
 
-  /** Puts a table in force. Returns null, or why that can't be. */
-  #apply(text: string, proposal: Proposal, by: Authorship): Problem[] | null {
+  /** Puts a table in force that has been tried. Returns null, or why that can't be. */
+  async #apply(text: string, proposal: Proposal, by: Authorship): Promise<Problem[] | null> {
     const before = this.#live.current
+    const nowMs = this.#now()
+    // Followers have prepared it and can't refuse any more; the table of this process then has nothing to prepare.
+    await this.#followers.commit({ number: before.number + 1, text, appliedAtMs: nowMs })
     try {
-      this.#live.apply(proposal.table, text, this.#now())
+      this.#live.apply(proposal.table, text, nowMs)
     } catch (error) {
       if (this.#live.current === before) return [this.#problem((error as Error).message)]
       // Somebody who was told of the new revision failed over it. It is in force all the same.

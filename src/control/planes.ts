@@ -44,20 +44,33 @@ export class Planes {
     this.#measurements = measurements
   }
 
+  get fleet(): Fleet {
+    return this.#fleet
+  }
+
   /** From now on the plane is asked and told. */
   add(plane: number, link: PlaneLink): void {
     this.#planes.set(plane, { link, report: null })
     if (this.#fleet !== EMPTY_FLEET) void link.setFleet(this.#fleet).catch(ignore)
   }
 
-  /** The plane is gone. What it has counted stays. @param last what it told as it went, where it could */
-  remove(plane: number, last: PlaneReport | null = null): void {
+  /** What a plane has told without being asked, as the last thing before it goes. */
+  take(plane: number, report: PlaneReport): void {
     const known = this.#planes.get(plane)
-    if (known === undefined) return
-    if (last !== null) this.#take(known, last)
+    if (known !== undefined) this.#take(known, report)
+  }
+
+  /**
+   * The plane is gone. What it has counted stays.
+   * @returns its process as it was last known
+   */
+  remove(plane: number): ProcessFigures | null {
+    const known = this.#planes.get(plane)
+    if (known === undefined) return null
     this.#planes.delete(plane)
     if (known.report !== null) this.#ended = sumReports([this.#ended, countersOf(known.report)])
     this.#sumGauges()
+    return known.report?.process ?? null
   }
 
   /** The figures as they are now. Never rejects. */

@@ -28,6 +28,17 @@ const CHECK_INTERVAL_MS = 1000
 /** How often a drain closes the connections that have become idle. */
 const DRAIN_TICK_MS = 50
 
+/** How a drain ends. */
+export interface DrainTerms {
+  /** After this what is left is cut, milliseconds. */
+  readonly timeoutMs: number
+  /**
+   * A connection without a request is waited for until its next one, which is answered with `Connection: close`: to close it
+   * could meet a request that is under way. Default false.
+   */
+  readonly patient?: boolean
+}
+
 const REFUSED = Symbol('refused')
 const CURRENT = Symbol('current')
 
@@ -49,6 +60,9 @@ export class Listener {
   readonly #engine: Engine
   readonly #observer: Observer
   readonly #sockets = new Set<Socket>()
+  /** Told of each connection that has ended. */
+  onClosed: () => void = () => {}
+  #hurry: () => void = () => {}
 
   /** @param handler the engine, or what the operator has put around it */
   constructor(
@@ -91,7 +105,10 @@ export class Listener {
     )
     this.#server.on('connection', (socket) => {
       this.#sockets.add(socket)
-      socket.once('close', () => this.#sockets.delete(socket))
+      socket.once('close', () => {
+        this.#sockets.delete(socket)
+        this.onClosed()
+      })
     })
   }
 
@@ -112,30 +129,50 @@ export class Listener {
     return this.#server.address() as AddressInfo
   }
 
+  /** Begins to take connections that others accept; no port is listened on. */
+  open(): void {
+    // What the server begins with its port: to look for expired heads.
+    this.#server.emit('listening')
+  }
+
+  /** Serves a connection that another process has accepted. */
+  take(socket: Socket): void {
+    // As on a connection that the server accepts itself: a client may close its side behind its request.
+    socket.allowHalfOpen = true
+    this.#server.emit('connection', socket)
+  }
+
   /** Connections that stand. */
   get connections(): number {
     return this.#sockets.size
   }
 
-  /**
-   * Accepts nothing new, lets what runs finish, and resolves when the last connection is closed.
-   * @param timeoutMs after this what is left is cut
-   */
-  async drain(timeoutMs: number): Promise<void> {
+  /** Accepts nothing new, lets what runs finish, and resolves when the last connection is closed. */
+  async drain({ timeoutMs, patient = false }: DrainTerms): Promise<void> {
     this.#engine.draining = true
-    const closed = new Promise<void>((resolve) => {
-      // Not http.Server's own close: that cuts idle connections at once, on which a request may be under way.
-      NetServer.prototype.close.call(this.#server, () => resolve())
-    })
-    const tick = setInterval(() => this.#server.closeIdleConnections(), DRAIN_TICK_MS)
-    const deadline = setTimeout(() => {
+    // Not http.Server's own close: that cuts idle connections at once, on which a request may be under way.
+    if (this.#server.listening) NetServer.prototype.close.call(this.#server)
+    const tick = patient ? undefined : setInterval(() => this.#server.closeIdleConnections(), DRAIN_TICK_MS)
+    const cut = (): void => {
       for (const socket of this.#sockets) socket.destroy()
-    }, timeoutMs)
-    await closed
+    }
+    this.#hurry = cut
+    const deadline = setTimeout(cut, timeoutMs)
+    while (this.#sockets.size > 0) await this.#oneClosed()
     clearInterval(tick)
     clearTimeout(deadline)
     // What is left of http.Server's own: its timer.
     this.#server.close()
+  }
+
+  /** Ends a drain now: what is left is cut. */
+  hurry(): void {
+    this.#hurry()
+  }
+
+  #oneClosed(): Promise<void> {
+    const [socket] = this.#sockets
+    return new Promise((resolve) => socket!.once('close', () => resolve()))
   }
 
   #onClientError(error: NodeJS.ErrnoException, socket: ClientSocket): void {

@@ -62,11 +62,17 @@ export class LiveTable {
 
   /**
    * Puts a table in force and returns its revision. Exchanges that run keep the revision they began with.
+   * @param known what `prepare` has returned for it, where it was prepared before, and its number, where others count
    * @throws {Error} as `prepare`; then the current revision stays
    */
-  apply(table: Table, text: string, nowMs: number): Revision {
-    const commits = this.prepare(table)
-    this.#current = revisionOf(this.#current.number + 1, table, text, nowMs)
+  apply(
+    table: Table,
+    text: string,
+    nowMs: number,
+    known: { commits?: (() => void)[]; number?: number } = {},
+  ): Revision {
+    const { commits = this.prepare(table), number = this.#current.number + 1 } = known
+    this.#current = revisionOf(number, table, text, nowMs)
     this.#refusal = null
     for (const commit of commits) commit()
     for (const listener of this.#listeners) listener(this.#current)

@@ -91,7 +91,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
   const { port } = await listener.listen()
   onTestFinished(async () => {
     if (options.upstreams === undefined) await Promise.all([legacy.stop(), modern.stop()])
-    await listener.drain(0)
+    await listener.drain({ timeoutMs: 0 })
     plane.upstreams.close()
   })
   const begin = async (method: string, target: string, fields: readonly string[]): Promise<RawClient> => {

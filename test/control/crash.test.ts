@@ -31,7 +31,7 @@ interface Running {
 }
 
 async function start(): Promise<Running> {
-  const flags = ['--table', path, '--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0', '--access-log', 'none']
+  const flags = ['--table', path, '--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0', '--workers', '0']
   const program = startProgram(['src/main.ts', 'serve', ...flags])
   onTestFinished(() => program.kill())
   const line = await program.line((one) => one.startsWith('banyan ready '))

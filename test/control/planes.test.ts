@@ -79,7 +79,8 @@ test('totals, windows and units are those of one plane that has seen it all, tho
           await planes.tick(nowMs)
         } else if (step === 'replace') {
           const gone = rigs.shift() as Rig
-          planes.remove(next - 3, await gone.link.report())
+          planes.take(next - 3, await gone.link.report())
+          planes.remove(next - 3)
           const rig = plane()
           rigs.push(rig)
           planes.add(next++, rig.link)

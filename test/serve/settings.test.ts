@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { expect, test } from 'vitest'
 import { readSettings, SettingsError, settingsHelp } from '../../src/settings.ts'
 
@@ -7,7 +8,7 @@ test('what is not said has a default', () => {
     listen: { host: '0.0.0.0', port: 8080 },
     admin: { host: '127.0.0.1', port: 8081 },
     redis: null,
-    workers: 0,
+    workers: availableParallelism(),
     trustedProxies: [],
     adminToken: null,
     accessLog: 'json',
@@ -30,6 +31,7 @@ test.each([
   [['--memory-cache', '64'], {}, "--memory-cache: '64' is no size (as in 512KiB, 64MiB)"],
   [['--drain-delay', 'soon'], {}, "--drain-delay: 'soon' is no duration (as in 250ms, 30s)"],
   [['--workers', '-1'], {}, '--workers'],
+  [['--workers', 'all'], {}, '--workers'],
   [['--max-header-fields', '0'], {}, '--max-header-fields'],
   [['--log-level', 'loud'], {}, "--log-level: 'loud' is none of debug, info, warn, error"],
   [['--table'], {}, '--table'],

@@ -26,7 +26,19 @@ export async function startBanyan(table: string): Promise<Banyan> {
   const folder = mkdtempSync(join(tmpdir(), 'banyan-'))
   const file = join(folder, 'routes.yaml')
   writeFileSync(file, table)
-  const args = ['serve', '--table', file, '--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0', '--access-log', 'none']
+  const args = [
+    'serve',
+    '--table',
+    file,
+    '--listen',
+    '127.0.0.1:0',
+    '--admin',
+    '127.0.0.1:0',
+    '--access-log',
+    'none',
+    '--workers',
+    '0',
+  ]
   const process_ = spawn(process.execPath, [PROGRAM, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
   const port = await readyPort(process_)
   return {

@@ -44,7 +44,8 @@ export async function startBanyan({ table, args = [], complains = false }: Banya
   const folder = mkdtempSync(join(tmpdir(), 'banyan-test-'))
   const tableFile = join(folder, 'routes.yaml')
   writeFileSync(tableFile, table)
-  const flags = ['--table', tableFile, '--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0', '--access-log', 'none']
+  const free = ['--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0']
+  const flags = ['--table', tableFile, ...free, '--access-log', 'none', '--workers', '0']
   const program = startProgram(['src/main.ts', 'serve', ...flags, ...args])
   let ready = false
   const stop = async (): Promise<number | null> => {

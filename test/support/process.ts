@@ -69,6 +69,11 @@ export class Program {
     return code
   }
 
+  /** Resolves when it has ended by itself. @returns the exit code, null where a signal has ended it */
+  ended(): Promise<number | null> {
+    return this.#closed
+  }
+
   /** SIGKILL, for a program that listens to nothing else. */
   async kill(): Promise<void> {
     this.child.kill('SIGKILL')

@@ -1,0 +1,27 @@
+/**
+ * Data planes in other processes, which follow the table: all of them take a revision over, or none does.
+ */
+
+/** A revision as it crosses to another process. Plain data. */
+export interface RevisionText {
+  readonly number: number
+  readonly text: string
+  /** Epoch milliseconds at which it takes effect. */
+  readonly appliedAtMs: number
+}
+
+/** The two phases. A text that is prepared is forgotten by the next one, by `commit` or by `abandon`. */
+export interface Followers {
+  /** Has each make ready what a text needs. @returns null, or why one of them can't, for the operator */
+  prepare(text: string): Promise<string | null>
+  /** Puts the prepared text in force in each. Resolves when no exchange begins by another one any more. Never rejects. */
+  commit(revision: RevisionText): Promise<void>
+  abandon(): void
+}
+
+/** Where the data plane is in this process: the `LiveTable` itself tells it. */
+export const NO_FOLLOWERS: Followers = {
+  prepare: async () => null,
+  commit: async () => {},
+  abandon: () => {},
+}

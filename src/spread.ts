@@ -1,0 +1,56 @@
+/**
+ * Hands the connections that the primary accepts to the workers: each to the one that has the fewest, so that they are spread
+ * evenly, and stay so when a worker comes anew beside others that are full.
+ */
+import type { Socket } from 'node:net'
+
+/** Whoever takes connections. */
+export interface Taker {
+  /** Connections it has, those that are on their way to it included. */
+  readonly connections: number
+  take(socket: Socket): void
+}
+
+/** Connections that wait while nobody is there to take them; beyond these they are closed. */
+const MAX_WAITING = 4096
+
+/** Spreads connections. */
+export class Spread {
+  readonly #takers: Taker[] = []
+  readonly #waiting: Socket[] = []
+  #closed = false
+
+  add(taker: Taker): void {
+    this.#takers.push(taker)
+    for (const socket of this.#waiting.splice(0)) this.give(socket)
+  }
+
+  /** From now on it is given none. */
+  remove(taker: Taker): void {
+    const at = this.#takers.indexOf(taker)
+    if (at !== -1) this.#takers.splice(at, 1)
+  }
+
+  give(socket: Socket): void {
+    const [first, ...others] = this.#takers
+    if (first === undefined) this.#wait(socket)
+    else {
+      const taker = others.reduce((best, one) => (one.connections < best.connections ? one : best), first)
+      // Among equals the next one comes first.
+      this.remove(taker)
+      this.#takers.push(taker)
+      taker.take(socket)
+    }
+  }
+
+  /** Nobody comes any more: what waits is closed, and what is given still too. */
+  close(): void {
+    this.#closed = true
+    for (const socket of this.#waiting.splice(0)) socket.destroy()
+  }
+
+  #wait(socket: Socket): void {
+    if (this.#closed || this.#waiting.length >= MAX_WAITING) socket.destroy()
+    else this.#waiting.push(socket)
+  }
+}
