@@ -86,12 +86,12 @@ export function editTerms(given: Given): { headers: Record<string, string>; quer
   const reason = given.text('reason')
   const ifMatch = given.text('if-match')
   if (reason !== undefined && /[\x00-\x1f\x7f]/.test(reason)) throw new CommandError(EXIT.usage, '--reason is one line')
-  if (ifMatch !== undefined && !/^(?:W\/)?[\x21-\x7e]+$/.test(ifMatch)) {
+  if (ifMatch !== undefined && !/^[\x21-\x7e]+$/.test(ifMatch)) {
     throw new CommandError(EXIT.usage, `--if-match: '${ifMatch}' is no ETag (as in 12-1da041c6b52f)`)
   }
   // Fields go out as Latin-1: the bytes of the UTF-8 text are what is meant.
   if (reason !== undefined) headers['Banyan-Reason'] = Buffer.from(reason, 'utf8').toString('latin1')
-  if (ifMatch !== undefined) headers['If-Match'] = ifMatch === '*' || ifMatch.startsWith('"') ? ifMatch : `"${ifMatch}"`
+  if (ifMatch !== undefined) headers['If-Match'] = ifMatch === '*' || ifMatch.includes('"') ? ifMatch : `"${ifMatch}"`
   const flags = [given.has('dry-run') ? 'dryRun=true' : '', given.has('force') ? 'force=true' : '']
   const query = flags.filter((flag) => flag !== '').join('&')
   return { headers, query: query === '' ? '' : `?${query}` }

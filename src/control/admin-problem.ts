@@ -27,6 +27,7 @@ const PROBLEMS = {
   'server-leased': { status: 409, title: 'The server has a lease' },
   'table-refused': { status: 409, title: 'The table file is not valid' },
   'table-busy': { status: 409, title: 'The table file is being written to' },
+  unmet: { status: 412, title: 'The route is not as the request wants it' },
   outdated: { status: 412, title: 'The table has changed' },
   'too-large': { status: 413, title: 'The body is too large' },
   'media-type': { status: 415, title: 'The media type is not understood' },

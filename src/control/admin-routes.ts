@@ -12,6 +12,7 @@ import { makeEdit, noSuchRoute } from './admin-write.ts'
 import type { Change } from './edit-outcome.ts'
 import { type LiveRoute, liveRoute } from './live-figures.ts'
 import { isJsonObject, type JsonObject } from './merge-patch.ts'
+import { existenceOf } from './preconditions.ts'
 import { addRoute, patchRoute, putRoute, removeRoute } from './table-edits.ts'
 
 const PATCH_TYPES = ['application/merge-patch+json', 'application/json']
@@ -51,7 +52,8 @@ export function addRoutes(router: AdminRouter, parts: AdminParts): void {
 
   router.put('/routes/:id', async (ctx) => {
     const said = sameId(await readRoute(ctx), idOf(ctx))
-    await writeRoute(ctx, parts, idOf(ctx), putRoute(idOf(ctx), { id: idOf(ctx), ...said }))
+    const existence = existenceOf(ctx.get('If-Match'), ctx.get('If-None-Match'))
+    await writeRoute(ctx, parts, idOf(ctx), putRoute(idOf(ctx), { id: idOf(ctx), ...said }, existence))
   })
 
   router.patch('/routes/:id', async (ctx) => {

@@ -57,7 +57,8 @@ function termsOf(ctx: AdminContext, parts: AdminParts, reason: string | null): E
   if (field !== '' && ifMatch === null) {
     throw new AdminProblem('malformed-field', 'If-Match is * or a list of entity tags, each with its quotes.')
   }
-  if (ifMatch === null && parts.requireIfMatch === true && !dryRun) {
+  const isNew = readIfNoneMatch(ctx)
+  if (ifMatch === null && !isNew && parts.requireIfMatch === true && !dryRun) {
     const { etag } = parts.live.current
     throw new AdminProblem('if-match-needed', 'Send the ETag of what you have read as If-Match.', {
       fields: { ETag: etag },
@@ -65,6 +66,15 @@ function termsOf(ctx: AdminContext, parts: AdminParts, reason: string | null): E
   }
   const author = ctx.state.author ?? 'anonymous'
   return { ifMatch, reason: readReason(ctx.get('Banyan-Reason')) ?? reason, author, dryRun, force }
+}
+
+/** Whether what is put must be new. Anything else that the field may ask is refused: passed over, it would be an edit lost. */
+function readIfNoneMatch(ctx: AdminContext): boolean {
+  const field = ctx.get('If-None-Match').trim()
+  if (field === '') return false
+  const isRoute = ctx.method === 'PUT' && ctx.path.startsWith('/routes/')
+  if (field === '*' && isRoute) return true
+  throw new AdminProblem('malformed-field', 'If-None-Match is *, with PUT of a route; a revision is named by If-Match.')
 }
 
 /** A slip in `dryRun` must not make it a real edit: what is not known is refused. */
@@ -132,6 +142,8 @@ async function problemOf(outcome: Refused, terms: EditTerms, parts: AdminParts):
         'last-server',
         `${outcome.id} is the only server that the table gives ${outcome.upstream}: add another first, or drain it.`,
       )
+    case 'unmet':
+      return unmet(outcome.id, outcome.known)
     case 'no-such-revision':
       return noSuchRevision(outcome.number)
     case 'outdated':
@@ -181,6 +193,14 @@ export function noSuchServer(table: Table, upstream: string, id: string, more: r
     'no-such-server',
     `${upstream} has no server ${JSON.stringify(id)}${hint ? `: ${hint}` : '.'}`,
   )
+}
+
+function unmet(id: string, known: boolean): AdminProblem {
+  const route = `route ${JSON.stringify(id)}`
+  const why = known
+    ? `There is a ${route}, and If-None-Match wants none`
+    : `There is no ${route}, and If-Match wants one`
+  return new AdminProblem('unmet', `${why}; nothing was changed.`)
 }
 
 /** The 404 for a revision. */

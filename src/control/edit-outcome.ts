@@ -27,6 +27,7 @@ export interface EditTerms extends Authorship {
  * - `no-such-route`, `route-exists`: the revision in force has no route of that id, or has one
  * - `no-such-upstream`, `no-such-server`: nor an upstream of that name, or a server of that id
  * - `last-server`: an upstream of the table has at least one server
+ * - `unmet`: `known` says whether there is such a route, and the edit was to be made only where it is the other way round
  * - `no-such-revision`: its text is not kept
  * - `outdated`: If-Match names another revision than the one in force
  * - `file-refused`: the text on disk can't be put in force, and is not written over
@@ -43,6 +44,7 @@ export type EditOutcome =
   | { readonly kind: 'no-such-upstream'; readonly revision: Revision; readonly name: string }
   | { readonly kind: 'no-such-server'; readonly revision: Revision; readonly upstream: string; readonly id: string }
   | { readonly kind: 'last-server'; readonly upstream: string; readonly id: string }
+  | { readonly kind: 'unmet'; readonly id: string; readonly known: boolean }
   | { readonly kind: 'no-such-revision'; readonly number: number }
   | { readonly kind: 'outdated'; readonly revision: Revision }
   | { readonly kind: 'file-refused'; readonly problems: readonly Problem[] }
@@ -74,6 +76,7 @@ export type ChangedText =
         kind:
           | 'no-such-route'
           | 'route-exists'
+          | 'unmet'
           | 'no-such-upstream'
           | 'no-such-server'
           | 'last-server'

@@ -153,7 +153,11 @@ const OPERATIONS: readonly Operation[] = [
 const EDIT_PARAMETERS = [
   queryFlag('dryRun', 'Only tell what would change.'),
   queryFlag('force', 'Write over a table file that is refused; the history keeps what it holds.'),
-  headerField('If-Match', 'The ETag of the revision that the edit is made for; another gets 412.'),
+  headerField(
+    'If-Match',
+    'The ETag of the revision that the edit is made for; another gets 412. * asks a PUT to find the route.',
+  ),
+  headerField('If-None-Match', '* with PUT of a route: only where there is none of its id yet; else 412.'),
   headerField('Banyan-Reason', 'Why, up to 500 characters; kept with the revision.'),
 ]
 

@@ -1,6 +1,18 @@
 /**
- * If-Match: which revision an edit was made for (RFC 9110 section 13.1.1).
+ * If-Match: which revision an edit was made for (RFC 9110 section 13.1.1); and whether what is put must be new.
  */
+
+/** What a PUT asks of the route itself: that there is none of its id yet, that there is one, or neither. */
+export type Existence = 'new' | 'known' | 'either'
+
+/**
+ * What the preconditions of a PUT ask of the thing itself: `If-None-Match: *` that there is none, `If-Match: *` that there is
+ * one (RFC 9110 sections 13.1.1 and 13.1.2). A tag is the table's, and asks nothing of the thing.
+ */
+export function existenceOf(ifMatch: string, ifNoneMatch: string): Existence {
+  if (ifNoneMatch.trim() === '*') return 'new'
+  return ifMatch.trim() === '*' ? 'known' : 'either'
+}
 
 /** `*` for any revision, else the entity tags of which one must be the current one's, each as sent. */
 export type IfMatch = '*' | readonly string[]

@@ -10,6 +10,7 @@ import type { FieldError } from './admin-problem.ts'
 import type { Change, ChangedText } from './edit-outcome.ts'
 import type { History } from './history.ts'
 import { type JsonObject, mergePatch } from './merge-patch.ts'
+import type { Existence } from './preconditions.ts'
 
 /** Adds a route at the end of the file. `said` is what the body says; what is wrong with it is told at its pointers. */
 export function addRoute(said: JsonObject): Change {
@@ -20,11 +21,13 @@ export function addRoute(said: JsonObject): Change {
   }
 }
 
-/** Makes a route what the body says: replaces it where it stands, or adds it. */
-export function putRoute(id: string, said: JsonObject): Change {
+/** Makes a route what the body says: replaces it where it stands, or adds it; only that one of the two that `existence` asks for. */
+export function putRoute(id: string, said: JsonObject, existence: Existence = 'either'): Change {
   return (revision) => {
     const at = routes(revision).findIndex((route) => route.id === id)
-    if (at === -1) return withRoutes(revision, (all) => [...all, said], routes(revision).length)
+    const known = at !== -1
+    if (existence === (known ? 'new' : 'known')) return { kind: 'unmet', id, known }
+    if (!known) return withRoutes(revision, (all) => [...all, said], routes(revision).length)
     return withRoutes(revision, (all) => all.map((route, index) => (index === at ? said : route)), at)
   }
 }

@@ -65,6 +65,28 @@ test('PUT /routes/:id creates, and replaces where the route stands', async () =>
   )
 })
 
+test('PUT with If-None-Match: * only adds, with If-Match: * only replaces', async () => {
+  const body = { match: { path: '/put' }, to: 'gtin' }
+  const put = (id: string, headers: Record<string, string>) => at.ask('PUT', `/routes/${id}`, { body, headers })
+  const unmet = { status: 412, json: { type: 'urn:banyan:problem:unmet' } }
+  expect(await put('search', { 'If-None-Match': '*' })).toMatchObject(unmet)
+  expect(await put('put', { 'If-Match': '*' })).toMatchObject(unmet)
+  expect(await at.text()).toBe(TABLE)
+  expect((await put('put', { 'If-None-Match': '*' })).status).toBe(201)
+  expect((await put('put', { 'If-Match': '*' })).status).toBe(200)
+  for (const [method, path, field] of [
+    ['PUT', '/routes/put', at.live.current.etag],
+    ['PATCH', '/routes/put', '*'],
+    ['DELETE', '/routes/put', '*'],
+    ['POST', '/routes', '*'],
+  ] as const) {
+    const sent = method === 'DELETE' ? {} : { body: { id: 'put', ...body } }
+    const reply = await at.ask(method, path, { headers: { 'If-None-Match': field }, ...sent })
+    expect(reply, method).toMatchObject({ status: 400, json: { type: 'urn:banyan:problem:malformed-field' } })
+  }
+  expect(at.live.current.number).toBe(2)
+})
+
 test('what GET gives may be PUT back, and changes nothing', async () => {
   for (const id of ['gtin-lookup', 'search', 'reviews']) {
     const { json } = await at.ask('GET', `/routes/${id}`)

@@ -2,7 +2,7 @@
  * If-Match as RFC 9110 section 13.1.1 reads it.
  */
 import { expect, test } from 'vitest'
-import { mayEdit, parseIfMatch } from '../../src/control/preconditions.ts'
+import { existenceOf, mayEdit, parseIfMatch } from '../../src/control/preconditions.ts'
 
 test.each([
   ['*', '*'],
@@ -16,6 +16,16 @@ test.each([
 
 test.each(['', ',', '1-a', '"1-a', '"1-a" "2-b"', '"1-a"x', '*, "1-a"', 'w/"1"'])('%s is malformed', (value) => {
   expect(parseIfMatch(value)).toBeNull()
+})
+
+test.each([
+  ['', '', 'either'],
+  ['"1-a"', '', 'either'],
+  ['*', '', 'known'],
+  ['', '*', 'new'],
+  [' * ', '', 'known'],
+])('If-Match %j and If-None-Match %j ask of the route: %s', (ifMatch, ifNoneMatch, existence) => {
+  expect(existenceOf(ifMatch, ifNoneMatch)).toBe(existence)
 })
 
 test('compares strongly', () => {
