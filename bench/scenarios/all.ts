@@ -2,6 +2,7 @@
  * All scenarios, in the order they run.
  */
 import { cache } from './cache.ts'
+import { edits } from './edits.ts'
 import { get } from './get.ts'
 import { get100k } from './get100k.ts'
 import { gtin, gtinMillion } from './gtin.ts'
@@ -20,6 +21,7 @@ export const SCENARIOS: readonly Scenario[] = [
   upload,
   cache,
   routes,
+  edits,
   log,
   websocket,
   latency,

@@ -115,19 +115,28 @@ test('the table is the old or the new one, comments and all, and no answered edi
   expect(await running.program.stop()).toBe(0)
 }, 120_000)
 
-test('a full disk refuses edits, says so, and the last good revision goes on serving', async () => {
+/**
+ * A small disk of its own, with the table on it; null where that may not be mounted. A limit on file sizes and a folder
+ * without the right to write stand in for it then, in durable-write.test.ts.
+ */
+function smallDisk(): string | null {
   setUp()
   const disk = join(folder, 'disk')
   mkdirSync(disk)
   try {
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', disk], { stdio: 'ignore' })
   } catch {
-    // Without the right to mount there is no small disk; a limit on file sizes stands in for it in durable-write.test.ts.
-    return
+    return null
   }
   onTestFinished(() => void execFileSync('umount', ['-l', disk]))
   path = join(disk, 'routes.yaml')
   writeFileSync(path, TABLE)
+  return disk
+}
+
+test('a full disk refuses edits, says so, and the last good revision goes on serving', async () => {
+  const disk = smallDisk()
+  if (disk === null) return
   const { program, admin } = await start()
   expect((await ask(admin, 'PATCH', '/routes/gtin-lookup', { percent: 6 })).status).toBe(200)
   try {
@@ -148,5 +157,31 @@ test('a full disk refuses edits, says so, and the last good revision goes on ser
   expect((await ask(admin, 'PATCH', '/routes/gtin-lookup', { percent: 7 })).json).toMatchObject({ revision: 3 })
   expect((await ask(admin, 'GET', '/readyz')).json.reasons).toEqual([])
   expect(readTable(readFileSync(path, 'utf8'), 'routes.yaml').ok).toBe(true)
+  expect(await program.stop()).toBe(0)
+}, 60_000)
+
+test('a disk that has become read-only, and a folder where the file was: said, and the last good revision goes on serving', async () => {
+  const disk = smallDisk()
+  if (disk === null) return
+  const remount = (how: string) => execFileSync('mount', ['-o', `remount,${how}`, disk])
+  const { program, admin } = await start()
+  const edit = (percent: number) => ask(admin, 'PATCH', '/routes/gtin-lookup', { percent })
+  remount('ro')
+  const refused = await edit(7)
+  expect(refused).toMatchObject({ status: 403, json: { type: 'urn:banyan:problem:table-read-only' } })
+  expect(refused.json.detail).toContain('read-only file system')
+  expect((await ask(admin, 'GET', '/routes/gtin-lookup')).json).toMatchObject({ percent: 5, revision: 1 })
+  remount('rw')
+  expect((await edit(7)).json).toMatchObject({ percent: 7, revision: 2 })
+  rmSync(path)
+  mkdirSync(path)
+  const problems = [{ message: 'is a folder' }]
+  expect(await edit(8)).toMatchObject({ status: 409, json: { problems } })
+  expect((await ask(admin, 'GET', '/routes/gtin-lookup')).json).toMatchObject({ percent: 7, revision: 2 })
+  expect((await ask(admin, 'GET', '/readyz')).json).toMatchObject({ ready: true, table: { refused: { problems } } })
+  rmSync(path, { recursive: true })
+  writeFileSync(path, withPercent(9))
+  // The edit of the file is taken in before the edit by the API is made.
+  expect((await edit(10)).json).toMatchObject({ percent: 10, revision: 4 })
   expect(await program.stop()).toBe(0)
 }, 60_000)
