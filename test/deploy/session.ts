@@ -14,7 +14,7 @@ export interface Block {
 }
 
 /** For a block of commands to end. */
-const WITHIN_MS = 90_000
+const WITHIN_MS = 240_000
 /** For what programs in the background have to say after that. */
 const LATER_MS = 10_000
 
