@@ -11,11 +11,14 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { findProgram } from '../../scripts/need-tools.ts'
 import { family, type Identity, isRunning, twoCores } from './procfs.ts'
 
+/** Where a process runs: on the proxy's core, on that of the load, or on whichever of both is free. */
+export type Core = 'proxy' | 'load' | 'both'
+
 /** A process to start. */
 export interface Order {
   /** What it is called in reports. */
   readonly name: string
-  readonly core: 'proxy' | 'load'
+  readonly core: Core
   /** The program (a name to be found, or a path) and its arguments. */
   readonly command: readonly [string, ...string[]]
   /** It is ready when it accepts connections on this port of 127.0.0.1, or has printed a line that begins so. */
@@ -137,7 +140,7 @@ export class Stage {
   }
 
   /** Runs a program on a core to its end and returns what it printed on stdout; throws where it failed. */
-  async run(name: string, core: 'proxy' | 'load', command: readonly [string, ...string[]]): Promise<string> {
+  async run(name: string, core: Core, command: readonly [string, ...string[]]): Promise<string> {
     let printed = ''
     const running = this.#spawn(name, core, command, (child) => {
       child.stdout?.on('data', (text: string) => {
@@ -174,9 +177,13 @@ export class Stage {
     rmSync(this.folder, { recursive: true, force: true })
   }
 
+  #coresOf(core: Core): string {
+    return core === 'both' ? `${this.cores.proxy},${this.cores.load}` : String(this.cores[core])
+  }
+
   #spawn(
     name: string,
-    core: 'proxy' | 'load',
+    core: Core,
     command: readonly [string, ...string[]],
     watch?: (child: ChildProcess) => void,
   ): Running {
@@ -184,7 +191,7 @@ export class Stage {
     const [program, ...args] = command
     const path = program.includes('/') ? program : findProgram(program)
     if (path === null) throw new Error(`${name}: ${program} is missing`)
-    const child = spawn(this.#taskset, ['-c', String(this.cores[core]), path, ...args], {
+    const child = spawn(this.#taskset, ['-c', this.#coresOf(core), path, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, NODE_ENV: 'production' },
       cwd: this.folder,

@@ -14,6 +14,8 @@ export interface Load {
   /** Bytes of body that each request carries. */
   readonly bodyBytes: number
   readonly connections: number
+  /** Each request has a connection of its own. Default false. */
+  readonly closes?: boolean
 }
 
 /** Drives a port of 127.0.0.1 for some seconds. Throws where wrk cannot run. */
@@ -21,7 +23,7 @@ export async function runWrk(stage: Stage, port: number, load: Load, seconds: nu
   const url = `http://127.0.0.1:${port}${load.path}`
   const printed = await stage.run('wrk', 'load', [
     ...(['wrk', '-t1', `-c${load.connections}`, `-d${seconds}s`, '--timeout', '5s', '-s', SCRIPT, url] as const),
-    ...['--', load.method, String(load.bodyBytes)],
+    ...['--', load.method, String(load.bodyBytes), load.closes === true ? 'close' : 'keep'],
   ])
   return readSummary(printed)
 }

@@ -1,6 +1,7 @@
--- What wrk sends (arguments after `--`: METHOD, BODY_BYTES) and the one JSON line it prints at the end.
+-- What wrk sends (arguments after `--`: METHOD, BODY_BYTES, keep or close) and the one JSON line it prints at the end.
 function init(args)
   wrk.method = args[1] or 'GET'
+  if args[3] == 'close' then wrk.headers['Connection'] = 'close' end
   local bytes = tonumber(args[2] or '0')
   if bytes > 0 then
     wrk.headers['Content-Type'] = 'application/octet-stream'

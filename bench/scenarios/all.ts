@@ -14,6 +14,7 @@ import type { Scenario } from './scenario.ts'
 import { soakScenario } from './soak.ts'
 import { upload } from './upload.ts'
 import { websocket } from './websocket.ts'
+import { workers } from './workers.ts'
 
 export const SCENARIOS: readonly Scenario[] = [
   get,
@@ -25,6 +26,7 @@ export const SCENARIOS: readonly Scenario[] = [
   log,
   websocket,
   latency,
+  workers,
   memory,
   soakScenario,
   gtinMillion,

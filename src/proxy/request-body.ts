@@ -49,11 +49,6 @@ export class RequestBody {
     if (this.#reading && !this.done) this.#exchange.req.pause()
   }
 
-  /** The answer is out: what still comes is read and goes nowhere. */
-  drop(): void {
-    this.#connection = null
-  }
-
   /** Nothing more is sent again: what is kept is let go. */
   release(): void {
     this.#kept = null
