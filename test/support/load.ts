@@ -41,10 +41,15 @@ export function askOnce(agent: Agent, port: number, { path, method = 'GET', head
   })
 }
 
+/** An outcome of a load: of its nth request. */
+export interface NthOutcome extends Outcome {
+  readonly n: number
+}
+
 /** A load that runs. */
 export interface Load {
   /** Every outcome so far, in the order of their ends. */
-  readonly outcomes: readonly Outcome[]
+  readonly outcomes: readonly NthOutcome[]
   /** Resolves when so many more requests have ended. */
   more(count: number): Promise<void>
   /** Resolves with the first outcome from now on that `is` so. */
@@ -56,12 +61,13 @@ export interface Load {
 /** Starts clients that ask without a pause. @param ask makes the nth request */
 export function startLoad(port: number, clients: number, ask: (n: number) => Ask): Load {
   const agent = new Agent({ keepAlive: true, maxSockets: clients })
-  const outcomes: Outcome[] = []
+  const outcomes: NthOutcome[] = []
   const watchers = new Set<(outcome: Outcome) => void>()
-  let [running, n] = [true, 0]
+  let [running, next] = [true, 0]
   const client = async (): Promise<void> => {
     while (running) {
-      const outcome = await askOnce(agent, port, ask(n++))
+      const n = next++
+      const outcome = { n, ...(await askOnce(agent, port, ask(n))) }
       outcomes.push(outcome)
       for (const watcher of [...watchers]) watcher(outcome)
     }
