@@ -75,8 +75,13 @@ export function checkDigit(digits: string): number {
   return (10 - (sum % 10)) % 10
 }
 
-/** The shortest customary form of a key: 8, 12, 13 or 14 digits. The inverse of `readGtin` up to zeros in front. */
+/** The shortest customary form of a key. The inverse of `readGtin` up to zeros in front. */
 export function gtinText(key: GtinKey): string {
-  if (key >= 1e11) return String(key)
-  return String(key).padStart(key < 1e8 ? 8 : 12, '0')
+  return String(key).padStart(customaryDigits(key), '0')
+}
+
+/** How many digits the shortest customary form of a key has: 8, 12, 13 or 14. */
+export function customaryDigits(key: GtinKey): 8 | 12 | 13 | 14 {
+  if (key < 1e12) return key < 1e8 ? 8 : 12
+  return key < 1e13 ? 13 : 14
 }

@@ -3,7 +3,8 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import { type Conditions, represent, statusFor } from './answer.ts'
+import { represent } from './answer.ts'
+import { type Conditions, statusFor } from './conditions.ts'
 import { readGtin } from './gtin.ts'
 import { type LookupCounts, METRICS_TYPE, metricsText } from './metrics.ts'
 import type { GtinSource, Product } from './source.ts'
@@ -95,14 +96,12 @@ export class Lookup {
     else {
       const { body, tag } = represent(this.#parts.name, product, store)
       const status = statusFor(conditionsOf(request.rawHeaders), tag)
-      const validators = ['ETag', tag, 'Cache-Control', FRESHNESS]
       if (status === 412) this.#text(response, 412, '412 Precondition Failed')
-      else if (status === 304) this.#send(response, 304, validators, '')
+      else if (status === 304) this.#send(response, 304, ['ETag', tag, 'Cache-Control', FRESHNESS], '')
       else {
-        const length = Buffer.byteLength(body)
-        const head = ['Content-Type', JSON_TYPE, 'Content-Length', String(length), ...validators]
-        // As long in bytes as in characters: all of it is ASCII, and Latin-1 is that without a second look.
-        this.#send(response, 200, head, body, length === body.length ? 'latin1' : 'utf8')
+        const length = String(body.length)
+        const head = ['Content-Type', JSON_TYPE, 'Content-Length', length, 'ETag', tag, 'Cache-Control', FRESHNESS]
+        this.#send(response, 200, head, body, 'latin1')
       }
       this.#counts.found++
     }

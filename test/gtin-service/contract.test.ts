@@ -3,7 +3,7 @@
  */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { decimal } from '../../gtin-service/answer.ts'
+import { represent } from '../../gtin-service/answer.ts'
 import { answerOf, ask, exchange, SEED, serve, sourceOf } from './raw.ts'
 
 /** The JSON as the original sends it, around the host's name. */
@@ -188,14 +188,17 @@ test('text outside ASCII and amounts below one are answered whole', async () => 
 })
 
 test('cents are written exactly, and what is no amount is refused', () => {
+  const amountIn = (cents: number): string =>
+    (JSON.parse(represent('h', { ...SEED, originalRetail: cents }, '').body) as { originalRetail: string })
+      .originalRetail
   fc.assert(
     fc.property(fc.maxSafeNat(), (cents) => {
-      const text = decimal(cents)
+      const text = amountIn(cents)
       expect(text).toMatch(/^(0|[1-9]\d*)\.\d\d$/)
       expect(Number(text.replace('.', ''))).toBe(cents)
     }),
   )
-  for (const wrong of [-1, 0.5, Number.NaN, Number.POSITIVE_INFINITY]) expect(() => decimal(wrong)).toThrow(RangeError)
+  for (const wrong of [-1, 0.5, Number.NaN, Number.POSITIVE_INFINITY]) expect(() => amountIn(wrong)).toThrow(RangeError)
 })
 
 test('health is the exact pair, says Healthy, and must not be stored', async () => {

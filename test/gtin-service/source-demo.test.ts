@@ -3,7 +3,7 @@
  */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { productJson } from '../../gtin-service/answer.ts'
+import { represent } from '../../gtin-service/answer.ts'
 import { checkDigit, readGtin } from '../../gtin-service/gtin.ts'
 import type { Product } from '../../gtin-service/source.ts'
 import { demoSource } from '../../gtin-service/source-demo.ts'
@@ -32,7 +32,7 @@ test('every product of the catalog is answered with its values, from the first t
         expect(found).toBeNull()
         return
       }
-      const json = JSON.parse(productJson('h', found as Product, ''))
+      const json = JSON.parse(represent('h', found as Product, '').body)
       expect(json).toEqual({
         host: 'h',
         gtin: legacy.gtin,
