@@ -74,13 +74,28 @@ export class ByteReader {
   }
 
   number(): number {
-    let byte = this.byte()
-    let value = byte & 0x7f
-    for (let scale = 128; byte > 0x7f; scale *= 128) {
-      byte = this.byte()
-      value += (byte & 0x7f) * scale
+    const bytes = this.#bytes
+    const end = this.#end
+    let at = this.#at
+    let value = 0
+    // The first four bytes in integers: a lookup reads some twenty-five numbers, and almost all of them end there.
+    for (let shift = 0; shift < 28 && at < end; shift += 7) {
+      const byte = bytes[at++] as number
+      value |= (byte & 0x7f) << shift
+      if (byte < 0x80) {
+        this.#at = at
+        return value
+      }
     }
-    return value
+    for (let scale = 2 ** 28; at < end; scale *= 128) {
+      const byte = bytes[at++] as number
+      value += (byte & 0x7f) * scale
+      if (byte < 0x80) {
+        this.#at = at
+        return value
+      }
+    }
+    throw new RangeError('a record ends too early')
   }
 
   text(): string {
