@@ -44,7 +44,10 @@ export class JsonBytes {
     for (let i = 0; i < length; i++) {
       const code = text.charCodeAt(i)
       // What needs an escape, or more than one byte.
-      if (code < 0x20 || code === QUOTE || code === BACKSLASH || code >= 0x80) return this.put(jsonOf(text))
+      if (code < 0x20 || code === QUOTE || code === BACKSLASH || code >= 0x80) {
+        this.put(jsonOf(text))
+        return
+      }
       bytes[at++] = code
     }
     bytes[at++] = QUOTE

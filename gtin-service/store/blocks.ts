@@ -1,9 +1,10 @@
 /**
- * The blocks of a generation in memory: read in extents of some blocks, checked when they are read, kept up to a limit.
+ * The blocks of a generation in memory, checked when they are read: all of them, in pieces of a megabyte, where the limit
+ * has room for them; else those that are used, in extents of some blocks.
  *
- * Node can't map a file into memory. Without this cache each lookup would be a read, which costs as much as sending the
- * answer does. What was not used for longest goes first, roughly: the hand of a clock takes the first extent that nobody
- * used since it last came by.
+ * Node can't map a file into memory. Without this each lookup would be a read, which costs as much as sending the answer
+ * does. Of the extents, what was not used for longest goes first, roughly: the hand of a clock takes the first one that
+ * nobody used since it last came by.
  */
 import { readSync } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
@@ -11,7 +12,7 @@ import { crc32 } from 'node:zlib'
 import { DamagedGeneration } from './layout.ts'
 
 const BLOCKS_PER_EXTENT = 8
-/** What `fill` reads at once: a megabyte. A multiple of the former. */
+/** What `fill` reads at once, a megabyte: few enough that the collector has little to look at. */
 const BLOCKS_PER_PIECE = 512
 
 /** Where blocks are. */
@@ -27,6 +28,9 @@ export interface BlockPlaces {
 export class Blocks {
   readonly #file: BlockPlaces
   readonly #limitBytes: number
+  /** What `fill` has read. */
+  readonly #pieces: (Buffer | null)[]
+  #filling = false
   readonly #extents: (Buffer | null)[]
   /** Whether an extent was used since the hand came by. */
   readonly #used: Uint8Array
@@ -44,6 +48,7 @@ export class Blocks {
   constructor(file: BlockPlaces, limitBytes: number) {
     this.#file = file
     this.#limitBytes = limitBytes
+    this.#pieces = new Array<Buffer | null>(Math.ceil((file.places.length - 1) / BLOCKS_PER_PIECE)).fill(null)
     const extents = Math.ceil((file.places.length - 1) / BLOCKS_PER_EXTENT)
     this.#extents = new Array<Buffer | null>(extents).fill(null)
     this.#used = new Uint8Array(extents)
@@ -59,18 +64,11 @@ export class Blocks {
    * where the file can't be read.
    */
   find(block: number): void {
-    const { places } = this.#file
-    const extent = Math.floor(block / BLOCKS_PER_EXTENT)
-    const kept = this.#extents[extent] as Buffer | null
-    if (kept !== null) {
-      this.#used[extent] = 1
-      this.#at(kept, places[extent * BLOCKS_PER_EXTENT] as number, block)
-    } else if (this.#limitBytes === 0) this.#at(this.read(block, 1), places[block] as number, block)
-    else {
-      const bytes = this.read(extent * BLOCKS_PER_EXTENT, BLOCKS_PER_EXTENT)
-      this.#keep(extent, bytes)
-      this.#at(bytes, places[extent * BLOCKS_PER_EXTENT] as number, block)
-    }
+    const piece = this.#pieces[Math.floor(block / BLOCKS_PER_PIECE)] as Buffer | null
+    if (piece !== null) this.#at(piece, block - (block % BLOCKS_PER_PIECE), block)
+    // While `fill` runs, what comes a moment later in a piece is not kept here too.
+    else if (this.#limitBytes === 0 || this.#filling) this.#at(this.read(block, 1), block, block)
+    else this.#findExtent(block)
   }
 
   /** Reads `count` blocks (or as many as there are) in a row, past the cache, and checks them. Throws as `find` does. */
@@ -92,18 +90,20 @@ export class Blocks {
   async fill(): Promise<void> {
     const { file, places } = this.#file
     if ((places.at(-1) as number) - (places[0] as number) > this.#limitBytes) return
-    for (let first = 0; first < places.length - 1; first += BLOCKS_PER_PIECE) {
-      const last = Math.min(first + BLOCKS_PER_PIECE, places.length - 1)
-      const place = places[first] as number
-      const piece = Buffer.allocUnsafeSlow((places[last] as number) - place)
-      const { bytesRead } = await file.read(piece, 0, piece.length, place)
-      this.#check(piece.subarray(0, bytesRead), first, last)
-      for (let block = first; block < last; block += BLOCKS_PER_EXTENT) {
-        const extent = block / BLOCKS_PER_EXTENT
-        if (this.#extents[extent] !== null) continue
-        const end = places[Math.min(block + BLOCKS_PER_EXTENT, last)] as number
-        this.#keep(extent, piece.subarray((places[block] as number) - place, end - place))
+    while (this.#face.length > 0) this.#dropOne()
+    this.#filling = true
+    try {
+      for (let first = 0; first < places.length - 1; first += BLOCKS_PER_PIECE) {
+        const last = Math.min(first + BLOCKS_PER_PIECE, places.length - 1)
+        const place = places[first] as number
+        const piece = Buffer.allocUnsafeSlow((places[last] as number) - place)
+        const { bytesRead } = await file.read(piece, 0, piece.length, place)
+        this.#check(piece.subarray(0, bytesRead), first, last)
+        this.#pieces[first / BLOCKS_PER_PIECE] = piece
+        this.#bytesKept += piece.length
       }
+    } finally {
+      this.#filling = false
     }
   }
 
@@ -121,10 +121,22 @@ export class Blocks {
     }
   }
 
-  #at(bytes: Buffer, place: number, block: number): void {
+  #findExtent(block: number): void {
+    const extent = Math.floor(block / BLOCKS_PER_EXTENT)
+    const first = extent * BLOCKS_PER_EXTENT
+    const kept = this.#extents[extent] as Buffer | null
+    if (kept !== null) this.#used[extent] = 1
+    else this.#keep(extent, this.read(first, BLOCKS_PER_EXTENT))
+    this.#at(this.#extents[extent] as Buffer, first, block)
+  }
+
+  /** `bytes`: from the beginning of block `first` on. */
+  #at(bytes: Buffer, first: number, block: number): void {
+    const { places } = this.#file
+    const place = places[first] as number
     this.bytes = bytes
-    this.start = (this.#file.places[block] as number) - place
-    this.end = (this.#file.places[block + 1] as number) - place
+    this.start = (places[block] as number) - place
+    this.end = (places[block + 1] as number) - place
   }
 
   #keep(extent: number, bytes: Buffer): void {

@@ -34,6 +34,10 @@ export interface Trailer {
   readonly trailerAt: number
   readonly products: number
   readonly longestBlock: number
+  /** The bytes of the above. */
+  readonly figures: Buffer
+  /** CRC-32 of index, dictionary and figures. */
+  readonly crc: number
 }
 
 /** Why a file can't be read: it is no generation, or it is damaged. */
