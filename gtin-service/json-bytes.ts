@@ -83,13 +83,14 @@ export class JsonBytes {
    * go separate ways, which a processor takes at once. No protection against forgery.
    */
   tag(): string {
-    this.#reserve(8)
-    for (let i = this.#length; i % 8 !== 0; i++) this.#bytes[i] = 0
+    this.#reserve(TAG_BYTES + 7)
+    const length = this.#length
+    for (let i = length; i % 8 !== 0; i++) this.#bytes[i] = 0
     const words = this.#words
-    const count = (this.#length + 3) >> 2
-    let lowEven = this.#length
+    const count = (length + 3) >> 2
+    let lowEven = length
     let lowOdd = SEED
-    let highEven = ~this.#length
+    let highEven = ~length
     let highOdd = ~SEED
     for (let i = 0; i < count; i += 2) {
       const even = words[i] as number
@@ -99,9 +100,20 @@ export class JsonBytes {
       highEven = highRound(highEven, even)
       highOdd = highRound(highOdd, odd)
     }
-    const low = finished(lowRound(lowEven, lowOdd))
-    const high = finished(highRound(highEven, highOdd))
-    return `"${pair(low >>> 20)}${pair(low >>> 8)}${pair((low << 4) | (high >>> 28))}${pair(high >>> 16)}${pair(high >>> 4)}${pair(high)}"`
+    this.#tagBehind(finished(lowRound(lowEven, lowOdd)), finished(highRound(highEven, highOdd)))
+    return this.#bytes.toString('latin1', length, length + TAG_BYTES)
+  }
+
+  /** Six bits a character, behind what was written: a table of texts would cost more than they do. */
+  #tagBehind(low: number, high: number): void {
+    const bytes = this.#bytes
+    let at = this.#length
+    bytes[at++] = QUOTE
+    for (let shift = 26; shift >= 2; shift -= 6) bytes[at++] = ALPHABET[(low >>> shift) & 63] as number
+    bytes[at++] = ALPHABET[((low << 4) | (high >>> 28)) & 63] as number
+    for (let shift = 22; shift >= 4; shift -= 6) bytes[at++] = ALPHABET[(high >>> shift) & 63] as number
+    bytes[at++] = ALPHABET[(high << 2) & 63] as number
+    bytes[at] = QUOTE
   }
 
   /** A whole number in as many digits as it needs. Room for them has been reserved. */
@@ -173,6 +185,8 @@ const POINT = 0x2e
 const QUOTE = 0x22
 const BACKSLASH = 0x5c
 const SEED = 0x165667b1
+/** 64 bits in eleven characters, and two quotes. */
+const TAG_BYTES = 13
 
 function jsonOf(text: string): Uint8Array {
   return Buffer.from(JSON.stringify(text))
@@ -198,10 +212,4 @@ function finished(hash: number): number {
   return half ^ (half >>> 13)
 }
 
-const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
-const PAIRS = Array.from({ length: 4_096 }, (_, i) => `${ALPHABET[i >> 6]}${ALPHABET[i & 63]}`)
-
-/** The lowest twelve bits as two characters. */
-function pair(bits: number): string {
-  return PAIRS[bits & 4_095] as string
-}
+const ALPHABET = Buffer.from('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_')
