@@ -1,5 +1,5 @@
 /**
- * The blocks of a generation in memory, checked when they are read: all of them, in pieces of a megabyte, where the limit
+ * The blocks of a generation in memory, checked when they are read: all of them, in large pieces, where the limit
  * has room for them; else those that are used, in extents of some blocks.
  *
  * Node can't map a file into memory. Without this each lookup would be a read, which costs as much as sending the answer
@@ -12,8 +12,10 @@ import { crc32 } from 'node:zlib'
 import { DamagedGeneration } from './layout.ts'
 
 const BLOCKS_PER_EXTENT = 8
-/** What `fill` reads at once, a megabyte: few enough that the collector has little to look at. */
-const BLOCKS_PER_PIECE = 512
+/** 32 MiB at most: few enough for the collector, and long enough for huge pages where the process is given them. */
+const BLOCKS_PER_PIECE = 16_384
+/** What `fill` reads and checks at once: a megabyte at most, some tenths of a millisecond. A part of the former. */
+const BLOCKS_PER_STEP = 512
 
 /** Where blocks are. */
 export interface BlockPlaces {
@@ -88,23 +90,33 @@ export class Blocks {
    * loop but for the checks, some tenths of a millisecond at a time. Rejects as `find` throws.
    */
   async fill(): Promise<void> {
-    const { file, places } = this.#file
+    const { places } = this.#file
     if ((places.at(-1) as number) - (places[0] as number) > this.#limitBytes) return
     while (this.#face.length > 0) this.#dropOne()
     this.#filling = true
     try {
       for (let first = 0; first < places.length - 1; first += BLOCKS_PER_PIECE) {
         const last = Math.min(first + BLOCKS_PER_PIECE, places.length - 1)
-        const place = places[first] as number
-        const piece = Buffer.allocUnsafeSlow((places[last] as number) - place)
-        const { bytesRead } = await file.read(piece, 0, piece.length, place)
-        this.#check(piece.subarray(0, bytesRead), first, last)
+        const piece = Buffer.allocUnsafeSlow((places[last] as number) - (places[first] as number))
+        for (let at = first; at < last; at += BLOCKS_PER_STEP) {
+          await this.#fillStep(piece, first, at, Math.min(at + BLOCKS_PER_STEP, last))
+        }
         this.#pieces[first / BLOCKS_PER_PIECE] = piece
         this.#bytesKept += piece.length
       }
     } finally {
       this.#filling = false
     }
+  }
+
+  /** Reads the blocks from `from` to before `to` into the piece that begins with block `first`. */
+  async #fillStep(piece: Buffer, first: number, from: number, to: number): Promise<void> {
+    const { file, places } = this.#file
+    const place = places[from] as number
+    const start = place - (places[first] as number)
+    const length = (places[to] as number) - place
+    const { bytesRead } = await file.read(piece, start, length, place)
+    this.#check(piece.subarray(start, start + bytesRead), from, to)
   }
 
   /** Throws DamagedGeneration unless `bytes` are the blocks from `first` to before `last`. */

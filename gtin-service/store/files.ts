@@ -1,7 +1,7 @@
 /**
  * Files of the data folder: replaced as a whole, so that a crash at any moment leaves the old content or the new one.
  */
-import { closeSync, fsyncSync, openSync, renameSync } from 'node:fs'
+import { closeSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { writeAll } from './generation-writer.ts'
 
@@ -12,6 +12,10 @@ export function replaceFile(path: string, content: string): void {
   try {
     writeAll(fd, Buffer.from(content))
     fsyncSync(fd)
+  } catch (error) {
+    // Half of it is of no use, and the disk may be full of it.
+    rmSync(aside, { force: true })
+    throw error
   } finally {
     closeSync(fd)
   }

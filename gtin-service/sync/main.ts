@@ -1,19 +1,22 @@
 /**
  * The process of `sync`: one run, or one after the other; its lines, its signals, its exit status.
  */
+import { getPriority, setPriority } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { readCurrent } from '../store/current.ts'
 import { nextRunMs } from './back-off.ts'
+import { SYNC_DEFAULTS } from './options.ts'
 import { ProgressLine } from './progress.ts'
 import { reportText, type SyncReport } from './report.ts'
 import type { SyncSettings } from './settings.ts'
-import { runSync, SYNC_DEFAULTS } from './sync.ts'
+import { runSync } from './sync.ts'
 
 /** Runs until it is done, or with `everyMs` until a signal ends it. Resolves with the exit status. */
 export async function runSyncProcess(settings: SyncSettings): Promise<number> {
   const stopping = new AbortController()
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stopping.abort())
-  const { everyMs, data } = settings
+  const { everyMs, data, nice } = settings
+  standBack(nice)
   if (everyMs === null) {
     const report = await runOnce(settings, stopping.signal)
     return report.outcome === 'done' ? 0 : 1
@@ -27,6 +30,16 @@ export async function runSyncProcess(settings: SyncSettings): Promise<number> {
     const report = await runOnce(settings, stopping.signal)
     if (stopping.signal.aborted) return 0
     failed = report.outcome !== 'done'
+  }
+}
+
+/** Lookups beside this process must not wait for it. Never ahead of what whoever started it wanted. */
+function standBack(nice: number): void {
+  try {
+    if (nice > getPriority()) setPriority(nice)
+  } catch (error) {
+    // A system that has no priorities, or refuses them, still syncs.
+    process.stderr.write(`gtin-service sync: no other priority: ${(error as Error).message}\n`)
   }
 }
 

@@ -2,7 +2,7 @@
  * The command line of `sync`: flags into frozen settings, or every mistake at once.
  */
 import { type Asked, type Flags, flagLines, readCount, readFlags, readShare, readTime } from '../flags.ts'
-import { SYNC_DEFAULTS, type SyncOptions } from './sync.ts'
+import { SYNC_DEFAULTS, type SyncOptions } from './options.ts'
 
 /** The settings of one sync process. */
 export interface SyncSettings
@@ -13,6 +13,8 @@ export interface SyncSettings
   readonly everyMs: number | null
   /** Prints the report as JSON. */
   readonly json: boolean
+  /** How far the process stands back behind others: 0 to 19, as of `nice`. */
+  readonly nice: number
 }
 
 const FLAGS: Flags<SyncSettings> = {
@@ -58,6 +60,11 @@ const FLAGS: Flags<SyncSettings> = {
     help: 'ask for the feed as it is: less CPU on a fast network',
     read: () => ({ gzip: false }),
   },
+  '--nice': {
+    value: 'N',
+    help: 'how far to stand back behind other processes, 0 to 19 (10)',
+    read: (value) => (/^1?\d$/.test(value) ? { nice: Number(value) } : `expected 0 to 19, got "${value}"`),
+  },
   '--json': { value: null, help: 'print the report as one line of JSON', read: () => ({ json: true }) },
 }
 
@@ -66,6 +73,7 @@ const DEFAULTS: SyncSettings = {
   data: null,
   everyMs: null,
   json: false,
+  nice: 10,
   full: SYNC_DEFAULTS.full,
   maxDropShare: SYNC_DEFAULTS.maxDropShare,
   maxRejectShare: SYNC_DEFAULTS.maxRejectShare,

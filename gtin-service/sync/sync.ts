@@ -4,6 +4,7 @@
  */
 import { mkdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { gtinText } from '../gtin.ts'
 import {
   asidePath,
   type Current,
@@ -22,47 +23,11 @@ import { RequestFailure, shown } from './client.ts'
 import { whyNotMerge, whyNotPublish } from './guards.ts'
 import { FolderBusy, lockFolder } from './lock.ts'
 import { type MergeCounts, merge } from './merge.ts'
-import type { Progress } from './progress.ts'
+import type { SyncOptions } from './options.ts'
 import { Reading } from './reading.ts'
 import type { Outcome, SyncReport } from './report.ts'
 import { countRejected, emptyTally } from './tally.ts'
 import { type Plan, Work } from './work.ts'
-
-/** What to sync, and how carefully. */
-export interface SyncOptions {
-  /** Where the enterprise product answers. */
-  readonly from: URL
-  /** The data folder; it is made where it isn't there. */
-  readonly folder: string
-  /** Read all products, although there is data that changes could be added to. */
-  readonly full: boolean
-  /** A run that would remove more than this share of the products (0 to 1) stops. */
-  readonly maxDropShare: number
-  /** A run that rejects more than this share of the records (0 to 1) stops. */
-  readonly maxRejectShare: number
-  readonly attempts: number
-  readonly firstWaitMs: number
-  readonly idleTimeoutMs: number
-  readonly commitEvery: number
-  readonly gzip: boolean
-  /** Ends the run when aborted; the next one goes on where it was. */
-  readonly signal: AbortSignal
-  readonly onProgress: (progress: Progress) => void
-  /** Told of what is worth a line while the run goes on. */
-  readonly onEvent: (line: string) => void
-}
-
-/** All but where from and where to. */
-export const SYNC_DEFAULTS = {
-  full: false,
-  maxDropShare: 0.05,
-  maxRejectShare: 0.05,
-  attempts: 8,
-  firstWaitMs: 500,
-  idleTimeoutMs: 60_000,
-  commitEvery: 250_000,
-  gzip: true,
-} as const satisfies Partial<SyncOptions>
 
 /** A run that must not be published, or was told to end. */
 class Stopped extends Error {}
@@ -85,7 +50,7 @@ export async function runSync(options: SyncOptions): Promise<SyncReport> {
       unlock()
     }
   } catch (error) {
-    return run.report(error instanceof FolderBusy ? 'stopped' : 'failed', (error as Error).message, false)
+    return run.refused(error as Error)
   }
 }
 
@@ -142,6 +107,16 @@ class Run {
       return this.report('failed', `${error.message}; remove current.json, and the next run loads everything`)
     }
     return this.report('failed', error instanceof Error ? error.message : String(error))
+  }
+
+  /** The run could not begin. What is in force is told all the same; the report that is kept is that of whoever is at work. */
+  refused(error: Error): SyncReport {
+    try {
+      this.#current = readCurrent(this.#options.folder)
+    } catch {
+      // The report then tells of no data, and why the run did not begin.
+    }
+    return this.report(error instanceof FolderBusy ? 'stopped' : 'failed', error.message, false)
   }
 
   report(outcome: Outcome, why: string | null, keep = true): SyncReport {
@@ -255,7 +230,7 @@ class Run {
         runs,
         full: this.#since === null,
         writer,
-        onDuplicate: (key) => countRejected(work.state.tally, 'duplicate', `key ${key}`),
+        onDuplicate: (key) => countRejected(work.state.tally, 'duplicate', gtinText(key)),
         onStep: (records) => {
           signal.throwIfAborted()
           onProgress({ phase: 'merging', records, expected })

@@ -21,7 +21,8 @@ export interface Tally {
 }
 
 const MAX_SAMPLES = 3
-const SAMPLE_LENGTH = 240
+/** A record of the feed has some 450 characters: what is wrong with it should be among those that are kept. */
+const SAMPLE_LENGTH = 600
 
 export function emptyTally(): Tally {
   return { records: 0, mended: 0, rejected: {} }

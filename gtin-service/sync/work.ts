@@ -17,6 +17,7 @@ import {
   statSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { gtinText } from '../gtin.ts'
 import { Dictionary } from '../store/dictionary.ts'
 import { replaceFile } from '../store/files.ts'
 import { writeAll } from '../store/generation-writer.ts'
@@ -122,7 +123,7 @@ export class Work {
    * system error; the state before it then still counts.
    */
   commit(batch: Batch, size: number, after: Pick<State, 'cursor' | 'asOf' | 'tally'>): void {
-    const entries = batch.takeSorted(size, (key) => countRejected(after.tally, 'duplicate', `key ${key}`))
+    const entries = batch.takeSorted(size, (key) => countRejected(after.tally, 'duplicate', gtinText(key)))
     const runs = entries.bytes.length === 0 ? this.#state.runs : this.#append(entries)
     const { cursor, asOf } = after
     this.#state = { ...this.#state, cursor, asOf, runs, tally: structuredClone(after.tally) }
@@ -165,10 +166,19 @@ function append(path: string, length: number, bytes: Buffer): void {
   const fd = openSync(path, 'a')
   try {
     // A crash may have left more in it than its last commit knows of, or the whole file.
-    if (fstatSync(fd).size > length) ftruncateSync(fd, length)
+    cutTo(fd, length)
     writeAll(fd, bytes)
     fsyncSync(fd)
+  } catch (error) {
+    // Half of it is of no use, and the disk may be full of it.
+    cutTo(fd, length)
+    throw error
   } finally {
     closeSync(fd)
   }
+}
+
+/** What has no length, such as a device, is left alone. */
+function cutTo(fd: number, length: number): void {
+  if (fstatSync(fd).size > length) ftruncateSync(fd, length)
 }

@@ -10,8 +10,9 @@ import { checkDigit } from '../../gtin-service/gtin.ts'
 import type { Product } from '../../gtin-service/source.ts'
 import { readCurrent } from '../../gtin-service/store/current.ts'
 import { Generation } from '../../gtin-service/store/generation.ts'
+import { SYNC_DEFAULTS, type SyncOptions } from '../../gtin-service/sync/options.ts'
 import type { SyncReport } from '../../gtin-service/sync/report.ts'
-import { runSync, SYNC_DEFAULTS, type SyncOptions } from '../../gtin-service/sync/sync.ts'
+import { runSync } from '../../gtin-service/sync/sync.ts'
 
 /** The code tables that `productLine` uses. */
 export const CODES = {

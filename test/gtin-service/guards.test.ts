@@ -144,7 +144,12 @@ test('one sync at a time: the second says so and touches nothing', async () => {
   const unlock = lockFolder(data)
   onTestFinished(unlock)
   const before = readFileSync(join(data, 'last-sync.json'))
-  expect(await sync(ORIGIN, data)).toMatchObject({ outcome: 'stopped', why: expect.stringMatching(/another sync/) })
+  expect(await sync(ORIGIN, data)).toMatchObject({
+    outcome: 'stopped',
+    why: expect.stringMatching(/another sync/),
+    products: 40,
+    asOf: '2026-01-01',
+  })
   expect(readFileSync(join(data, 'last-sync.json'))).toEqual(before)
 })
 

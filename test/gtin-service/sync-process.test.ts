@@ -4,7 +4,8 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { getPriority } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -88,21 +89,41 @@ test.each([BASE_DAY + 1, BASE_DAY + 400])('changes up to day %i: the same as a f
 test('killed at random moments and started again, ten times: the feed, product by product', async () => {
   const data = folder()
   const from = fromOf(BASE_DAY, '&checkpoint=128')
+  const isMerging = () => readdirSync(data).some((name) => name.endsWith('.part'))
+  // From before its first line of code through all of its reading, where each run goes on from the one before; then in the merge.
+  const moments = [
+    ...Array.from({ length: 8 }, (_, i) => () => recordsIn(data) >= (i / 8) * NUMBERS.length),
+    isMerging,
+    isMerging,
+  ]
   let resumed = 0
-  for (let kills = 0; kills < 10; kills++) {
+  for (const isReached of moments) {
     const { child, ended } = start(data, from, '--commit-every', '1', '--full')
-    // From before its first line of code to the middle of its work: the later ones find some of it done.
-    await Promise.race([sleep(60 + kills * 60 + Math.random() * 60), ended])
+    let isOver = false
+    void ended.then(() => (isOver = true))
+    await until(() => isOver || isReached())
+    await sleep(Math.random() * 10)
     child.kill('SIGKILL')
     const { out } = await ended
     if (out !== '') expect(JSON.parse(out)).toMatchObject({ outcome: 'done' })
-    if (existsSync(join(data, 'sync', 'state.json'))) resumed++
+    if (recordsIn(data) > 0) resumed++
   }
   const report = await synced(data, from, '--commit-every', '1')
   expect(report.outcome).toBe('done')
   expect(await productsIn(data)).toEqual(catalogOf(BASE_DAY))
   expect(resumed).toBeGreaterThan(0)
 })
+
+/** Records that the run in the folder has committed. */
+function recordsIn(data: string): number {
+  const path = join(data, 'sync', 'state.json')
+  try {
+    return (JSON.parse(readFileSync(path, 'utf8')) as { tally: { records: number } }).tally.records
+  } catch {
+    // No run, or it has just ended.
+    return 0
+  }
+}
 
 test('a feed that is cut off again and again is read to its end', async () => {
   const data = folder()
@@ -165,6 +186,20 @@ describe('the command line', () => {
     await until(() => existsSync(join(data, 'last-sync.json')))
     child.kill('SIGTERM')
     expect(await ended).toMatchObject({ code: 0 })
+  })
+
+  test('it stands back behind other processes, as far as it is told', async () => {
+    for (const [flags, nice] of [
+      [[], Math.max(10, getPriority())],
+      [['--nice', '15'], Math.max(15, getPriority())],
+    ] as const) {
+      const data = folder()
+      const { child, ended } = start(data, fromOf(BASE_DAY, ''), '--every', '1h', ...flags)
+      await until(() => existsSync(join(data, 'last-sync.json')))
+      expect(getPriority(child.pid as number)).toBe(nice)
+      child.kill('SIGTERM')
+      await ended
+    }
   })
 
   test('a feed that is not there ends with 1 and the reason', async () => {
