@@ -72,7 +72,7 @@ export function planeOf(
   settings: Omit<CoreSettings, keyof TableOptions>,
   live: LiveTable,
   log: ControlLog,
-  more: Pick<PlaneParts, 'accessLog' | 'fleet' | 'connections' | 'shares'>,
+  more: Pick<PlaneParts, 'accessLog' | 'fleet' | 'connections' | 'processes'>,
 ): Plane {
   const remote = openRedis(settings, log)
   try {
