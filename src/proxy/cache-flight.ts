@@ -46,6 +46,8 @@ export class Flight implements AskHost, VisitHost {
   readonly name: string
   readonly key: string
   readonly waiting = new Set<Visit>()
+  /** Its place among those under way, or -1. */
+  slot = -1
   /** Whose request the upstream gets. */
   #visit: Visit
   #stored: StoredAnswer | null

@@ -7,6 +7,7 @@ import { varyKey } from '../rules/cache-vary.ts'
 import type { StoredAnswer } from '../state/cache-store.ts'
 import type { AskParts } from './cache-ask.ts'
 import { Flight, type FlightHub, type FlightTerms } from './cache-flight.ts'
+import { FlightRegister } from './cache-register.ts'
 import type { Visit } from './cache-visit.ts'
 
 /** For so long nobody waits for an answer that turned out not to be shareable (hit-for-miss). */
@@ -22,9 +23,7 @@ export interface FlightsParts extends AskParts {
 /** All flights under way. */
 export class Flights implements FlightHub {
   readonly parts: FlightsParts
-  /** Those that others may join, by what they fetch. */
-  readonly #open = new Map<string, Flight>()
-  readonly #all = new Set<Flight>()
+  readonly #register = new FlightRegister()
   /** What can't be shared: epoch milliseconds until which nobody waits for it. */
   readonly #marks = new Map<string, number>()
 
@@ -35,7 +34,7 @@ export class Flights implements FlightHub {
 
   /** Flights under way. */
   get size(): number {
-    return this.#all.size
+    return this.#register.size
   }
 
   /**
@@ -49,7 +48,7 @@ export class Flights implements FlightHub {
       this.#start({ visit, stored: validated, name, open: false, background: false })
       return
     }
-    const flight = this.#open.get(name)
+    const flight = this.#register.find(name)
     if (flight?.isJoinable) flight.add(visit)
     else if (this.#isMarked(name)) {
       this.parts.counters.hitForMiss++
@@ -67,7 +66,7 @@ export class Flights implements FlightHub {
     const stored = found !== null && evaluate(visit.asked, found.meta, nowMs).kind === 'validate' ? found : null
     const flight = new Flight(this, { visit, stored, name: this.#nameOf(visit), open: false, background: false })
     if (flight.isOver) return
-    this.#all.add(flight)
+    this.#register.add(flight, false)
     flight.ask()
   }
 
@@ -78,7 +77,7 @@ export class Flights implements FlightHub {
   /** Refreshes a stored answer behind the visit that it has just been served to, unless that is under way already. */
   refresh(visit: Visit, stored: StoredAnswer): void {
     const name = this.#nameOf(visit)
-    if (this.#open.has(name) || this.parts.now() < stored.refreshAfterMs) return
+    if (this.#register.find(name) !== null || this.parts.now() < stored.refreshAfterMs) return
     this.parts.counters.refreshes++
     this.#start({ visit, stored, name, open: true, background: true })
   }
@@ -97,27 +96,25 @@ export class Flights implements FlightHub {
 
   /** Nobody joins a flight any more. */
   shut(flight: Flight): void {
-    if (this.#open.get(flight.name) === flight) this.#open.delete(flight.name)
+    this.#register.shut(flight)
   }
 
   /** A flight is over. */
   landed(flight: Flight): void {
-    this.shut(flight)
-    this.#all.delete(flight)
+    this.#register.remove(flight)
   }
 
   #start(terms: FlightTerms): void {
     const flight = new Flight(this, terms)
     // Its client may have gone already.
     if (flight.isOver) return
-    this.#all.add(flight)
-    if (terms.open) this.#open.set(terms.name, flight)
+    this.#register.add(flight, terms.open)
     flight.start()
   }
 
   /** What lies under a key, or is about to, has become untrue. */
   #discard(key: string): void {
-    for (const flight of this.#all) if (flight.key === key) flight.discard()
+    for (const flight of this.#register.under(key)) flight.discard()
   }
 
   #isMarked(name: string): boolean {

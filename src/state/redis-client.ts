@@ -158,6 +158,17 @@ export class RedisClient {
     })
   }
 
+  /**
+   * The values of some keys, at least one: in one command, but for a Cluster, where each key may lie on another node.
+   * @returns one for each key, null where there is none; undefined where there was no reply in time, or it was an error
+   */
+  async values(names: readonly string[]): Promise<readonly (Buffer | null)[] | undefined> {
+    if (names.length > 1 && !(this.#commands instanceof Cluster))
+      return await this.run((redis) => redis.mgetBuffer(...names))
+    const values = await Promise.all(names.map((name) => this.run((redis) => redis.getBuffer(name))))
+    return names.length === 1 && values[0] === undefined ? undefined : values.map((value) => value ?? null)
+  }
+
   async close(): Promise<void> {
     this.#closed = true
     this.#commands.disconnect()

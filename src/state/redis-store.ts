@@ -12,6 +12,7 @@ import { MAX_PURGES } from './cache-purges.ts'
 import type { FillLock, FillOutcome, FillWait, RemoteFigures, RemoteListener, RemoteStore } from './cache-remote.ts'
 import type { CacheEntry } from './cache-store.ts'
 import { RedisClient, type RedisClientSettings } from './redis-client.ts'
+import { Gatherer } from './redis-gather.ts'
 
 /** Settings of the store. */
 export interface RedisStoreSettings extends RedisClientSettings {
@@ -35,6 +36,7 @@ const RENEW = "if redis.call('GET',KEYS[1])==ARGV[1] then return redis.call('PEX
 /** A Redis as a store. */
 export class RedisStore implements RemoteStore {
   readonly #client: RedisClient
+  readonly #values: Gatherer
   readonly #prefix: string
   readonly #onState: (up: boolean, why: string | null) => void
   readonly #channel: string
@@ -64,6 +66,7 @@ export class RedisStore implements RemoteStore {
         this.#inStep = false
       },
     })
+    this.#values = new Gatherer((names) => this.#client.values(names))
     this.#look = setInterval(() => void this.#catchUp(false), LOOK_MS)
     this.#look.unref()
   }
@@ -73,7 +76,7 @@ export class RedisStore implements RemoteStore {
   }
 
   async get(key: string): Promise<CacheEntry | null> {
-    const bytes = await this.#client.run((redis) => redis.getBuffer(this.#name('e', key)))
+    const bytes = await this.#values.get(this.#name('e', key))
     const entry = bytes ? decodeEntry(bytes) : null
     if (entry !== null) this.#hits++
     else this.#misses++

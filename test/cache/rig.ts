@@ -22,6 +22,8 @@ export interface RigOptions {
   readonly routes?: readonly string[]
   /** More keys of the upstream `legacy`, as YAML. */
   readonly legacy?: string
+  /** How long the upstreams may take for a head; 500ms by default. */
+  readonly headers?: string
   readonly remote?: RemoteStore
   /** In front of the upstreams of another one. */
   readonly upstreams?: Pick<Rig, 'legacy' | 'modern'>
@@ -46,13 +48,13 @@ export interface Rig {
 }
 
 function tableOf(options: RigOptions, legacy: number, modern: number): string {
-  const { cache = '{}', route = [], routes, legacy: more = 'host: preserve' } = options
+  const { cache = '{}', route = [], routes, legacy: more = 'host: preserve', headers = '500ms' } = options
   const one = ['  - id: all', '    match: { path: /* }', '    to: modern', `    cache: ${cache}`]
   return [
     'version: 1',
     'upstreams:',
-    `  legacy: { servers: ["http://127.0.0.1:${legacy}"], timeouts: { headers: 500ms }, ${more} }`,
-    `  modern: { servers: ["http://127.0.0.1:${modern}"], timeouts: { headers: 500ms } }`,
+    `  legacy: { servers: ["http://127.0.0.1:${legacy}"], timeouts: { headers: ${headers} }, ${more} }`,
+    `  modern: { servers: ["http://127.0.0.1:${modern}"], timeouts: { headers: ${headers} } }`,
     'default: legacy',
     'routes:',
     ...(routes === undefined ? [...one, ...route.map((line) => `    ${line}`)] : routes.map((line) => `  ${line}`)),
@@ -171,7 +173,7 @@ export const dateIn = (seconds: number): string => new Date(Date.now() + seconds
 /** Resolves when `holds` does; for what nothing tells of. */
 export async function until(holds: () => boolean): Promise<void> {
   for (let looks = 0; !holds(); looks++) {
-    if (looks === 1000) throw new Error('waited in vain')
+    if (looks === 4000) throw new Error('waited in vain')
     await new Promise((resolve) => setTimeout(resolve, 5))
   }
 }
