@@ -54,7 +54,7 @@ export class RequestBody {
     this.#kept = null
   }
 
-  /** The exchange is over: what still comes goes nowhere, and holds nobody up. */
+  /** The answer is out, or the exchange over: what still comes is read and goes nowhere, and holds nobody up. */
   drop(): void {
     this.#connection = null
     this.#kept = null
