@@ -13,7 +13,7 @@ import { addOpenApi } from './admin-openapi.ts'
 import { AdminProblem } from './admin-problem.ts'
 import { addRevisions } from './admin-revisions.ts'
 import { addRoutes } from './admin-routes.ts'
-import { checkHost, checkOrigin } from './admin-security.ts'
+import { checkHost, checkOrigin, checkScope } from './admin-security.ts'
 import { addServers } from './admin-servers.ts'
 import { addTable } from './admin-table.ts'
 import { addUpstreams } from './admin-upstreams.ts'
@@ -100,7 +100,10 @@ async function letIn(ctx: AdminContext, next: Next, parts: AdminParts): Promise<
   if (!isSafe) checkOrigin(ctx.req.headers)
   if (isSafe && OPEN_PATHS.has(ctx.path)) return next()
   const scope = isSafe || QUESTIONS.has(ctx.path) ? 'read' : 'write'
-  ctx.state.author = parts.gate.authorOf(ctx.req, scope)
+  const sender = parts.gate.senderOf(ctx.req)
+  // Known before anything is refused: the log names who asked.
+  ctx.state.author = sender.author
+  checkScope(sender, scope)
   return next()
 }
 

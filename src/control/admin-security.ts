@@ -56,6 +56,24 @@ function crossSite(field: string): AdminProblem {
   return new AdminProblem('cross-site', `Writes are taken from this origin only, and ${field} names another.`)
 }
 
+/** Who sends a request, and what they may do. */
+export interface Sender {
+  /** The token's name, or `anonymous` where none is asked for. */
+  readonly author: string
+  readonly scope: TokenScope
+}
+
+const ANYBODY: Sender = Object.freeze({ author: 'anonymous', scope: 'write' })
+
+/**
+ * Refuses what a token may not do.
+ * @throws {AdminProblem} read-only-token
+ */
+export function checkScope({ author, scope }: Sender, asked: TokenScope): void {
+  if (asked === 'read' || scope === 'write') return
+  throw challenge('read-only-token', `The token ${author} may only read.`, ', error="insufficient_scope"')
+}
+
 /** Asks who sends a request, and makes those wait who guess. */
 export class Gate {
   readonly #tokens: TokenBook
@@ -69,13 +87,13 @@ export class Gate {
   }
 
   /**
-   * The name of the token that a request carries (RFC 6750 section 2.1), or `anonymous` where none is asked for.
-   * @throws {AdminProblem} unauthorized, wrong-token, too-many-attempts, read-only-token
+   * Who sends a request, by the token that it carries (RFC 6750 section 2.1).
+   * @throws {AdminProblem} unauthorized, wrong-token, too-many-attempts
    */
-  authorOf(req: IncomingMessage, scope: TokenScope): string {
+  senderOf(req: IncomingMessage): Sender {
     const nowMs = this.#now()
     const tokens = this.#tokens.current(nowMs)
-    if (tokens.length === 0) return 'anonymous'
+    if (tokens.length === 0) return ANYBODY
     const secret = /^bearer +([\x21-\x7e]+)$/i.exec(req.headers.authorization ?? '')?.[1]
     if (secret === undefined) throw challenge('unauthorized', 'Send Authorization: Bearer TOKEN.', '')
     const address = req.socket.remoteAddress ?? ''
@@ -88,10 +106,7 @@ export class Gate {
       throw challenge('wrong-token', 'This token is not known here.', ', error="invalid_token"')
     }
     this.#backoff.succeeded(address)
-    if (scope === 'write' && token.scope !== 'write') {
-      throw challenge('read-only-token', `The token ${token.name} may only read.`, ', error="insufficient_scope"')
-    }
-    return token.name
+    return { author: token.name, scope: token.scope }
   }
 }
 

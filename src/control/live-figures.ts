@@ -2,7 +2,7 @@
  * What is happening on a route or upstream: totals since the start of the process, and the last one and five minutes.
  */
 import type { Route } from '../rules/table.ts'
-import { type Cell, DURATION_BOUNDS_MS } from '../state/cell.ts'
+import { type Cell, DURATION_BOUNDS_MS, noSums } from '../state/cell.ts'
 import type { Measurements, RouteFigures } from '../state/measurements.ts'
 import { addedSince, addSums, quantileMs, type Sums } from '../state/windows.ts'
 
@@ -55,18 +55,7 @@ export interface RouteWindow extends WindowFigures {
 }
 
 const MINUTE_MS = 60_000
-const NOTHING: Sums = {
-  exchanges: 0,
-  errors: 0,
-  gone: 0,
-  fallbacks: 0,
-  noKey: 0,
-  forced: 0,
-  cacheHits: 0,
-  cacheMisses: 0,
-  durationMsSum: 0,
-  buckets: new Float64Array(DURATION_BOUNDS_MS.length + 1),
-}
+const NOTHING = noSums()
 
 /** The figures of a route; with null of what no route claims. Windows are null until the first tick of the measurements. */
 export function liveRoute(measurements: Measurements, route: Route | null, nowMs: number): LiveRoute {

@@ -49,6 +49,12 @@ export const DURATION_BOUNDS_MS = [1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2
 /** A tunnel lasts as long as its client wants, which says nothing about how fast an upstream answers. */
 const SWITCHING_PROTOCOLS = 101
 
+/** Nothing counted. */
+export function noSums(): Sums {
+  const counts = { exchanges: 0, errors: 0, gone: 0, fallbacks: 0, noKey: 0, forced: 0, cacheHits: 0, cacheMisses: 0 }
+  return { ...counts, durationMsSum: 0, buckets: new Float64Array(DURATION_BOUNDS_MS.length + 1) }
+}
+
 /** The counters of one route at one upstream. */
 export class Cell {
   readonly upstream: string
@@ -129,18 +135,10 @@ export class Cell {
 
   /** What the windows are made of, as it stands now. */
   sums(): Sums {
-    const sums: Sums = {
-      exchanges: this.exchanges,
-      errors: 0,
-      gone: 0,
-      fallbacks: 0,
-      noKey: 0,
-      forced: 0,
-      cacheHits: 0,
-      cacheMisses: 0,
-      durationMsSum: this.durationMsSum,
-      buckets: this.buckets.slice(),
-    }
+    const sums = noSums()
+    sums.exchanges = this.exchanges
+    sums.durationMsSum = this.durationMsSum
+    sums.buckets.set(this.buckets)
     for (const { reason, statusClass, cache, count } of this.counts()) {
       if (statusClass === 5) sums.errors += count
       if (statusClass === 0) sums.gone += count

@@ -104,6 +104,8 @@ test('asks for a token where there are tokens, and knows what each may', async (
     403,
     'Bearer realm="banyan", error="insufficient_scope"',
   ])
+  const refused = at.lines.findLast((line) => line.fields.event === 'admin-refused')
+  expect(refused?.fields).toMatchObject({ author: 'grafana', code: 'read-only-token', path: '/routes/search' })
   expect((await write('secret-a')).status).toBe(200)
   expect(at.lines.find((line) => line.fields.event === 'admin-write')?.fields.author).toBe('anna')
 })
