@@ -284,7 +284,6 @@ export class Forward implements AttemptOwner, Watched {
   #dropRest(): void {
     const { req } = this.#exchange
     if (this.#body === null || this.#body.done || req.complete || req.destroyed) return
-    this.#body.drop()
     const timer = setTimeout(() => req.destroy(), LINGER_MS)
     timer.unref()
     req.once('close', () => clearTimeout(timer))
