@@ -1,12 +1,13 @@
 /**
  * The servers of upstreams: what table and fleet make of them, and what survives an edit of either.
  */
-import { expect, test } from 'vitest'
-import type { Table } from '../../src/rules/table.ts'
+import { describe, expect, test } from 'vitest'
+import type { Route, Table } from '../../src/rules/table.ts'
 import { compileServer } from '../../src/rules/table-compile.ts'
 import { readTable } from '../../src/rules/table-text.ts'
 import type { Fleet, UpstreamFleet } from '../../src/state/fleet.ts'
 import { Upstreams } from '../../src/state/upstreams.ts'
+import type { Waiter } from '../../src/state/waiting-line.ts'
 
 const NOTHING: UpstreamFleet = { leased: [], drained: [], unhealthy: [] }
 const A = '127.0.0.1:1'
@@ -83,6 +84,165 @@ test('each address of a name is a server; what is said of the name holds for all
   shop.setFleet({ shop: { ...NOTHING, addresses, unhealthy: ['shop.test:80@10.0.0.2'] } })
   expect(words(shop)).toEqual({ [A]: 'up', 'shop.test:80@10.0.0.1': 'up', 'shop.test:80@10.0.0.2': 'unhealthy' })
   expect(shop.get('shop')!.servers[2]).toBe(second)
+})
+
+describe('slow start', () => {
+  const SLOW = ', slowStart: 10s'
+  const weights = (of: Upstreams): number[] => of.get('shop')!.servers.map(({ weight }) => weight)
+
+  function slow() {
+    const clock = { nowMs: 1000 }
+    const shop = new Upstreams({ now: () => clock.nowMs })
+    shop.prepare(table(`[http://${A}, http://${B}]`, SLOW))()
+    const at = (nowMs: number): number[] => {
+      clock.nowMs = nowMs
+      shop.figures()
+      return weights(shop)
+    }
+    return { shop, at }
+  }
+
+  test('none at the start of the process', () => {
+    expect(slow().at(1000)).toEqual([1, 1])
+  })
+
+  test('of a server that the table or a lease adds; an edit of others, or of weights, starts nothing', () => {
+    const { shop, at } = slow()
+    shop.setFleet({ shop: { ...NOTHING, leased: [LEASED] } })
+    expect(at(1000)[2]).toBeCloseTo(0.3)
+    expect(words(shop).nine).toBe('slow-start')
+    shop.prepare(table(`[{ url: "http://${A}", weight: 4 }, http://${B}, http://127.0.0.1:3]`, SLOW))()
+    expect(at(6000)).toEqual([4, 1, 0.5, 1.5])
+    expect(at(11_000)).toEqual([4, 1, 1, 3])
+    expect(words(shop).nine).toBe('up')
+  })
+
+  test('of a server that is healthy again, or comes back from drain', () => {
+    const { shop, at } = slow()
+    shop.setFleet({ shop: { ...NOTHING, unhealthy: [A], drained: [B] } })
+    expect(at(1000)).toEqual([1, 1])
+    shop.setFleet({ shop: { ...NOTHING, drained: [B] } })
+    expect(at(6000)[0]).toBeCloseTo(0.5)
+    shop.setFleet({})
+    expect(at(6000)[1]).toBeCloseTo(0.1)
+    expect(words(shop)).toEqual({ [A]: 'slow-start', [B]: 'slow-start' })
+  })
+
+  test('the weight that it has by then is what it is picked by', () => {
+    const { shop, at } = slow()
+    shop.setFleet({ shop: { ...NOTHING, unhealthy: [A] } })
+    shop.setFleet({})
+    at(2000)
+    const draws = Array.from({ length: 1000 }, (_, n) => shop.serverFor('shop', (n + 0.5) / 1000))
+    const share = draws.filter((id) => id === A).length / draws.length
+    expect(share).toBeGreaterThan(0.05)
+    expect(share).toBeLessThan(0.15)
+  })
+})
+
+describe('places at an upstream', () => {
+  class Patient implements Waiter {
+    turns = 0
+    onTurn(): void {
+      this.turns++
+    }
+    onWaitedLong(): void {
+      throw new Error('nobody waits that long here')
+    }
+  }
+
+  const limited = (more: string, processes = 1) => {
+    const shop = new Upstreams({ processes })
+    shop.prepare(table(`[http://${A}]`, more))()
+    return { shop, state: shop.get('shop')! }
+  }
+
+  test('each of several processes lets in its part, at least one', () => {
+    const admissions = (max: number, processes: number) => {
+      const { state } = limited(`, maxConcurrent: ${max}, queue: { size: 0 }`, processes)
+      return Array.from({ length: 6 }, () => state.enter(new Patient())).filter((one) => one === 'in').length
+    }
+    expect([admissions(4, 1), admissions(4, 2), admissions(5, 2), admissions(1, 4)]).toEqual([4, 2, 3, 1])
+  })
+
+  test('first come, first served; a place that is given up in the line is the next one’s', () => {
+    const { state } = limited(', maxConcurrent: 1, queue: { size: 2, timeout: 1m }')
+    const [one, two, three, four] = Array.from({ length: 4 }, () => new Patient())
+    expect([one, two, three, four].map((waiter) => state.enter(waiter!))).toEqual(['in', 'waits', 'waits', 'full'])
+    state.giveUp(two!)
+    expect(state.enter(four!)).toBe('waits')
+    state.leave()
+    expect([two!.turns, three!.turns, four!.turns]).toEqual([0, 1, 0])
+    state.leave()
+    expect([four!.turns, state.active, state.queued, state.shed]).toEqual([1, 1, 0, 1])
+    state.leave()
+    expect(state.active).toBe(0)
+  })
+
+  test('a table that allows more lets in who waits', () => {
+    const { shop, state } = limited(', maxConcurrent: 1, queue: { size: 9, timeout: 1m }')
+    const waiters = Array.from({ length: 4 }, () => new Patient())
+    for (const waiter of waiters) state.enter(waiter)
+    shop.prepare(table(`[http://${A}]`, ', maxConcurrent: 3'))()
+    expect(waiters.map(({ turns }) => turns)).toEqual([0, 1, 1, 0])
+    shop.prepare(table(`[http://${A}]`))()
+    expect(waiters.map(({ turns }) => turns)).toEqual([0, 1, 1, 1])
+  })
+
+  test('who leaves in the very turn it gets makes room for the next, however many there are', () => {
+    const { state } = limited(', maxConcurrent: 1, queue: { size: 10000, timeout: 1m }')
+    state.enter(new Patient())
+    let turns = 0
+    for (let n = 0; n < 10_000; n++) {
+      state.enter({
+        onTurn: () => {
+          turns++
+          state.leave()
+        },
+        onWaitedLong: () => {},
+      })
+    }
+    state.leave()
+    expect([turns, state.active, state.queued]).toEqual([10_000, 0, 0])
+  })
+})
+
+test('ejection: false takes back a server that was left out', () => {
+  const shop = upstreams()
+  const [first] = shop.get('shop')!.servers
+  for (let n = 0; n < 5; n++) first!.ejection.failed({ failures: 5, errors: 5, pauseMs: 1e6, maxPauseMs: 1e6 }, 0)
+  expect(words(shop)).toEqual({ [A]: 'ejected', [B]: 'up' })
+  expect(asked(shop)).toEqual(new Set([B]))
+  shop.prepare(table(`[http://${A}, http://${B}]`, ', ejection: false'))()
+  expect(words(shop)).toEqual({ [A]: 'up', [B]: 'up' })
+})
+
+test('a breaker stays while its route keeps its settings and its to', () => {
+  const shop = upstreams()
+  const routeOf = (to: string, more: string): Route => {
+    const text = `version: 1
+upstreams: { shop: { servers: [http://${A}] }, b: { servers: [http://${B}] }, c: { servers: [http://${B}] } }
+default: shop
+routes: [{ id: r, match: { path: /r }, to: ${to}, percent: 100, fallback: {}${more} }]
+`
+    const read = readTable(text, 'routes.yaml')
+    if (!read.ok) throw new Error(JSON.stringify(read.problems))
+    shop.prepare(read.table)()
+    return read.table.routes[0]!
+  }
+  const first = shop.breakers.of(routeOf('b', ''))!
+  for (let n = 0; n < 20; n++) first.leave(first.enter(0), false, shop.get('shop')!.now())
+  const again = routeOf('b', ', sticky: ip')
+  expect(shop.breakers.of(again)).toBe(first)
+  expect(shop.isAvailable(again)).toBe(false)
+  expect(shop.figures().map(({ name, breakers }) => [name, breakers])).toEqual([
+    ['shop', []],
+    ['b', [{ route: 'r', state: 'open', opened: 1 }]],
+    ['c', []],
+  ])
+  expect(shop.isAvailable(routeOf('b', ', breaker: { pause: 1s }'))).toBe(true)
+  expect(shop.isAvailable(routeOf('c', ''))).toBe(true)
+  expect(shop.isAvailable(routeOf('b', ', breaker: false'))).toBe(true)
 })
 
 test('what an edit does not concern stays as it is: objects, connections, drained or not', () => {
