@@ -13,7 +13,7 @@ const [legacy, modern, blackhole] = await Promise.all([
   startBlackhole(),
 ])
 const upstreams = ['modern', 'nobody', 'hole']
-const ways = { safe: '{}', none: null, all: '{ methods: all }', '404': '{ on: [404] }' }
+const ways = { safe: '{}', none: null, all: '{ methods: all }', '404': '{ on: [404] }', '500': '{ on: [500] }' }
 const routes = upstreams.flatMap((to) =>
   Object.entries(ways).map(([way, fallback]) => {
     const more = fallback === null ? '' : `, fallback: ${fallback}, breaker: false`
@@ -126,6 +126,20 @@ describe.each(ROWS)('a new service that %s', (_, to, fault, get, alone, post, po
     expect(legacy.requests - seenLegacy).toBe(postToAll === 'legacy' ? 1 : 0)
     expect(modern.requests - seenNew).toBe(to === 'modern' ? 2 : 0)
   })
+})
+
+test('500 for 30 %: the client gets each as it came, or none where the route falls back on 500', async () => {
+  let turn = 0
+  modern.handler = (request) => answer(turn++ % 10 < 3 ? 500 : 200)(request)
+  for (const [path, expected] of [
+    ['/modern/safe', '500'],
+    ['/modern/500', 'legacy'],
+  ] as const) {
+    const outcomes: string[] = []
+    for (let n = 0; n < 20; n++) outcomes.push(await outcome('GET', path))
+    expect(outcomes.filter((one) => one === expected)).toHaveLength(6)
+    expect(outcomes.filter((one) => one === '200')).toHaveLength(14)
+  }
 })
 
 test('on: [404] for what has not moved yet: GET by legacy, counted by what it was for; a POST stays', async () => {

@@ -1,10 +1,11 @@
 /**
  * Servers of an upstream that are killed and come back, under load: no safe request fails.
  */
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { type Banyan, startBanyan } from '../support/banyan.ts'
 import { startLoad } from '../support/load.ts'
 import { type Program, startProgram } from '../support/process.ts'
+import { scriptedUpstream, type UpstreamRequest } from '../support/upstream.ts'
 
 const CLIENTS = 24
 
@@ -37,6 +38,7 @@ upstreams:
 default: legacy
 routes:
   - { id: alone, match: { path: /alone }, to: modern, percent: 100 }
+  - { id: stored, match: { path: /stored }, to: modern, percent: 100, cache: {} }
   - id: moved
     match: { path: /moved }
     to: modern
@@ -66,7 +68,8 @@ async function live(): Promise<Live> {
 }
 
 test('one of three is killed, and started again: no GET fails, and the server has its share again', async () => {
-  const load = startLoad(banyan.port, CLIENTS, () => ({ path: '/alone' }))
+  // The cache asks for its own: of half of them, each another one.
+  const load = startLoad(banyan.port, CLIENTS, (n) => ({ path: n % 2 === 0 ? '/alone' : `/stored?${n}` }))
   await load.more(1000)
   expect(new Set(load.outcomes.map(({ text }) => text))).toEqual(new Set(['m1', 'm2', 'm3']))
   const [, victim] = modern as [Plain, Plain, Plain]
@@ -116,4 +119,39 @@ test('all three are killed: legacy answers all of the share, and the share retur
   expect(route.live.breaker).toBe('closed')
   expect(route.live.reasons.unavailable).toBeGreaterThan(0)
   expect(route.live.reasons.fallback).toBeGreaterThan(0)
+})
+
+test('retries of what may have arrived stay within their budget', async () => {
+  const held: UpstreamRequest[] = []
+  const all = Promise.withResolvers<void>()
+  const take = (request: UpstreamRequest): void => {
+    held.push(request)
+    if (held.length === 10) all.resolve()
+  }
+  const pair = await Promise.all([scriptedUpstream(take), scriptedUpstream(take)])
+  const proxy = await startBanyan({
+    table: `version: 1
+upstreams: { pair: { servers: ["http://127.0.0.1:${pair[0].port}", "http://127.0.0.1:${pair[1].port}"], ejection: false } }
+default: pair
+`,
+  })
+  onTestFinished(async () => {
+    await Promise.all([proxy.stop(), ...pair.map((one) => one.stop())])
+  })
+  const load = startLoad(proxy.port, 10, () => ({ path: '/' }))
+  await all.promise
+  const first = held.splice(0)
+  for (const one of pair) one.handler = (request) => void held.push(request)
+  // New connections, closed without an answer, all at once: what they did is unknown.
+  for (const request of first) request.connection.reset()
+  const stopped = load.stop()
+  // Three are tried again, and wait; for seven there was no room.
+  while (load.outcomes.length < 7 || held.length < 3) await new Promise((resolve) => setTimeout(resolve, 5))
+  expect(load.outcomes.map(({ status }) => status)).toEqual(Array(7).fill(502))
+  for (const request of held) await request.ok()
+  await stopped
+  expect(load.outcomes.slice(7).map(({ status }) => status)).toEqual([200, 200, 200])
+  const response = await fetch(`http://127.0.0.1:${proxy.adminPort}/upstreams/pair`)
+  const { live } = (await response.json()) as { live: Record<string, number> }
+  expect(live).toMatchObject({ retries: 3, retriesRefused: 7, active: 0 })
 })
