@@ -83,6 +83,18 @@ function serverMetrics(figures: readonly UpstreamFigures[], fleet: Parts['fleet'
       each(({ reuses }) => reuses),
     ),
     metric(
+      'banyan_server_exchanges_total',
+      'counter',
+      'Exchanges that a server was asked for, second attempts too.',
+      each(({ exchanges }) => exchanges),
+    ),
+    metric(
+      'banyan_server_failures_total',
+      'counter',
+      'Of these, those that broke there or got a 5xx.',
+      each(({ failures }) => failures),
+    ),
+    metric(
       'banyan_server_ejections_total',
       'counter',
       'Times that a server was left out because it failed too often in a row.',

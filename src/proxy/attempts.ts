@@ -40,6 +40,8 @@ export class Attempts implements Waiter {
   #probing = false
   /** What the end of the exchange will say of the upstream; null for nothing. */
   #good: boolean | null = null
+  /** The attempt that is under way was answered with a fault of the server's. */
+  #faulted = false
   /** The upstream that is asked, or was asked last. */
   upstream: UpstreamState | null = null
   /** The server that is asked, or was asked last. */
@@ -105,6 +107,8 @@ export class Attempts implements Waiter {
       return
     }
     this.server = server
+    server.exchanges++
+    this.#faulted = false
     this.#count++
     if (server.standing === 'due') {
       server.ejection.probe()
@@ -131,6 +135,8 @@ export class Attempts implements Waiter {
     const upstream = this.upstream!
     const server = this.server!
     const { ejection } = upstream.settings
+    server.failures++
+    this.#faulted = true
     if (ejection !== null) server.ejection.erred(ejection, upstream.now(), upstream.isLast(server))
     upstream.refresh()
   }
@@ -234,6 +240,8 @@ export class Attempts implements Waiter {
 
   #blame(failure: FailureCode, stale: boolean): void {
     if (FAILURES[failure].culprit !== 'upstream') return
+    // What was answered with a fault and then broke has failed once.
+    if (!stale && !this.#faulted) this.server!.failures++
     this.#good = false
     const upstream = this.upstream!
     const { ejection } = upstream.settings

@@ -17,6 +17,9 @@ export class ServerState implements Candidate {
   /** `host:port` for the Host field where the upstream wants its own name. */
   readonly authority: string
   readonly ejection = new Ejection()
+  /** Attempts that were made here, and those that broke or were answered with a fault of the server's. */
+  exchanges = 0
+  failures = 0
   #drained = false
   #unhealthy = false
   /** When it came; long ago where it was there from the start. */
@@ -78,6 +81,8 @@ export class ServerState implements Candidate {
       connections: { open: pool.open, active: pool.active, idle: pool.idle },
       connects: pool.connects,
       reuses: pool.reuses,
+      exchanges: this.exchanges,
+      failures: this.failures,
       ejections: this.ejection.count,
     }
   }

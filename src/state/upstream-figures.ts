@@ -23,6 +23,9 @@ export interface ServerFigures {
   /** Connections made, and exchanges that found a kept-alive one. */
   readonly connects: number
   readonly reuses: number
+  /** Exchanges that it was asked for, second attempts and forced ones too; and those that broke there or got a 5xx. */
+  readonly exchanges: number
+  readonly failures: number
   /** Times that it was left out because it failed too often in a row. */
   readonly ejections: number
 }
