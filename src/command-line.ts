@@ -1,6 +1,7 @@
 /**
  * The command line: which command runs, what it works with, and what `banyan --help` says.
  */
+import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import type { Io } from './cli/io.ts'
 import { commandsHelp, commandsWith, runCommand, unknownCommand } from './cli/run.ts'
@@ -23,7 +24,8 @@ Environment: BANYAN_ADMIN (HOST:PORT of the admin API, 127.0.0.1:8081) and BANYA
 ask a running proxy; BANYAN_* for the flags of serve; NO_COLOR for no colours on a terminal.
 
 Exit codes: 0 done; 1 the table is invalid, the proxy can't start, or it refused what was asked; 2 the command line is wrong;
-3 no answer from the proxy; 4 it wants another token; 5 the table has changed since it was read.
+3 no answer from the proxy; 4 it wants another token; 5 the table has changed since it was read;
+6 a deploy failed, and everything is as it was; 7 a deploy stopped in between.
 `
 
 const SERVE_HELP = `banyan serve [flags]
@@ -100,8 +102,19 @@ function surroundings(): Io {
       new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(readFileSync(path === '-' ? 0 : path)),
     forceToken: makeForceToken,
     now: Date.now,
+    sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+    run: runInShell,
     timeoutMs: ANSWER_TIMEOUT_MS,
   }
+}
+
+/** Its output goes where it does not mix with what the command itself prints. */
+function runInShell(command: string, env: Readonly<Record<string, string>>): Promise<number | null> {
+  const child = spawn('/bin/sh', ['-c', command], { stdio: ['ignore', 2, 2], env: { ...process.env, ...env } })
+  return new Promise((resolve, reject) => {
+    child.once('error', reject)
+    child.once('exit', resolve)
+  })
 }
 
 function version(): string {

@@ -18,6 +18,8 @@ export interface Answer {
 /** What goes with a request. */
 export interface Ask {
   readonly body?: unknown
+  /** A table, in place of a body. */
+  readonly text?: string
   readonly headers?: Readonly<Record<string, string>>
   /** So much longer than usual the answer may take, milliseconds. */
   readonly patienceMs?: number
@@ -55,13 +57,15 @@ export class AdminClient {
     throw refusal(answer)
   }
 
-  #send(method: string, path: string, { body, headers: more = {}, patienceMs = 0 }: Ask): Promise<Answer> {
+  #send(method: string, path: string, { body, text, headers: more = {}, patienceMs = 0 }: Ask): Promise<Answer> {
     const url = new URL(path, this.#base)
     // As bytes: node:http would write a text in one piece with the head, and the head's Latin-1 as UTF-8.
-    const bytes = body === undefined ? null : Buffer.from(JSON.stringify(body))
+    const said = text ?? (body === undefined ? null : JSON.stringify(body))
+    const bytes = said === null ? null : Buffer.from(said)
+    const type = text === undefined ? 'application/json' : 'application/yaml'
     const headers = {
       Accept: 'application/json, application/problem+json, */*;q=0.1',
-      ...(bytes === null ? {} : { 'Content-Type': 'application/json', 'Content-Length': String(bytes.length) }),
+      ...(bytes === null ? {} : { 'Content-Type': type, 'Content-Length': String(bytes.length) }),
       ...(this.#token === null ? {} : { Authorization: `Bearer ${this.#token}` }),
       ...more,
     }

@@ -15,6 +15,10 @@ export interface Io {
   forceToken(secret: string, upstream: string, expiresAtMs: number): string
   /** Epoch milliseconds. */
   now(): number
+  /** Resolves after so many milliseconds. */
+  sleep(ms: number): Promise<void>
+  /** Runs a command of the operator's in a shell, its output on stderr. @returns its exit code, null where a signal ended it */
+  run(command: string, env: Readonly<Record<string, string>>): Promise<number | null>
   /** How long the proxy may take to answer, milliseconds. */
   readonly timeoutMs: number
 }
@@ -32,6 +36,10 @@ export const EXIT = {
   notLetIn: 4,
   /** The table has changed since it was read. */
   outdated: 5,
+  /** A deploy failed, and everything is as it was. */
+  reverted: 6,
+  /** A deploy stopped in between. */
+  stopped: 7,
 } as const
 
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT]

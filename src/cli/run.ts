@@ -5,6 +5,7 @@ import { didYouMean } from '../rules/problem.ts'
 import { check } from './check.ts'
 import { type Command, type Flag, helpOf, readArguments } from './command.ts'
 import { completionOf } from './completion.ts'
+import { deploy } from './deploy.ts'
 import { explain } from './explain.ts'
 import { forceToken } from './force-token.ts'
 import { CommandError, EXIT, type ExitCode, type Io, jsonText } from './io.ts'
@@ -13,7 +14,18 @@ import { restore, revisions } from './revisions.ts'
 import { routes, set } from './routes.ts'
 import { servers } from './servers.ts'
 
-const COMMANDS: readonly Command[] = [check, explain, routes, set, servers, purge, revisions, restore, forceToken]
+const COMMANDS: readonly Command[] = [
+  check,
+  explain,
+  routes,
+  set,
+  servers,
+  deploy,
+  purge,
+  revisions,
+  restore,
+  forceToken,
+]
 
 /**
  * The commands that run here; `serve` is run by whoever builds the process.

@@ -17,6 +17,9 @@ export interface Surroundings {
   readonly env?: Record<string, string>
   readonly colours?: boolean
   readonly timeoutMs?: number
+  readonly now?: () => number
+  /** What the operator's commands do. */
+  readonly run?: Io['run']
   /** Files by path, besides those on disk. */
   readonly files?: Record<string, string>
 }
@@ -24,7 +27,14 @@ export interface Surroundings {
 /** Runs `banyan WORDS...`. */
 export async function banyan(
   words: readonly string[],
-  { env = {}, colours = false, files = {}, timeoutMs = 5000 }: Surroundings = {},
+  {
+    env = {},
+    colours = false,
+    files = {},
+    timeoutMs = 5000,
+    now = () => 1_000_500,
+    run = async () => 0,
+  }: Surroundings = {},
 ): Promise<Ended> {
   let [out, err] = ['', '']
   const io: Io = {
@@ -38,7 +48,9 @@ export async function banyan(
     env,
     readFile: (path) => files[path] ?? readFileSync(path, 'utf8'),
     forceToken: makeForceToken,
-    now: () => 1_000_500,
+    now,
+    sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+    run,
     timeoutMs,
   }
   const [name = '', ...args] = words

@@ -1,0 +1,157 @@
+/**
+ * `banyan deploy canary` under load: the percent of a route and the weight of a server, up and down in steps; back where it fails.
+ */
+import { readFile } from 'node:fs/promises'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { allGood, answeredBy, HEALTH, type Stage, stageOf } from './rig.ts'
+
+let stage: Stage
+
+beforeEach(async () => {
+  stage = await stageOf(
+    ['one', 'two'],
+    (legacy, port) => `version: 1
+upstreams:
+  legacy: { servers: [http://127.0.0.1:${legacy}] }
+  gtin:
+    servers:
+      - { url: http://127.0.0.1:${port('one')}, id: one, weight: 4 }
+    ${HEALTH}
+default: legacy
+routes:
+  - id: gtin-lookup
+    match: { path: "/stores/:storeId/gtins/:gtin" }
+    to: gtin
+    percent: 0    # nobody yet
+    sticky: [header:x-client-id]
+`,
+  )
+})
+afterEach(() => stage?.stop())
+
+const table = (): Promise<string> => readFile(stage.banyan.tableFile, 'utf8')
+const QUICK = ['--hold', '500ms', '--min-requests', '5', '--ready', '30s']
+
+test('percent 0 -> 1 -> 25 -> 100 -> 50 -> 0 in steps, and no request fails', async () => {
+  const before = await table()
+  const load = stage.load()
+  await load.more(200)
+  const up = await stage.cli(['deploy', 'canary', 'gtin-lookup', '--steps', '1,25,100', ...QUICK])
+  expect(up, up.err).toMatchObject({ code: 0 })
+  expect(up.out.split('\n')).toEqual([
+    'route gtin-lookup: 1 % to gtin',
+    'route gtin-lookup: 25 % to gtin',
+    'route gtin-lookup: 100 % to gtin',
+    'done: route gtin-lookup: 0 -> 1 -> 25 -> 100 % to gtin',
+    '',
+  ])
+  await load.more(100)
+  expect(new Set(load.outcomes.slice(-60).map(answeredBy))).toEqual(new Set([null, 'one-v1']))
+  const down = await stage.cli(['deploy', 'canary', 'gtin-lookup', '--steps', '50,0', ...QUICK])
+  expect(down.out).toContain('done: route gtin-lookup: 100 -> 50 -> 0 % to gtin\n')
+  await load.more(100)
+  await load.stop()
+  const count = allGood(load)
+  expect(new Set(load.outcomes.slice(-60).map(answeredBy))).toEqual(new Set([null]))
+  expect(await table()).toBe(before)
+  console.info(`percent 0 -> 100 -> 0 in steps: ${count} requests, 0 failed`)
+})
+
+test('a server of the new version joins by weight and goes again, and no request fails', async () => {
+  await stage.admin('PATCH', '/routes/gtin-lookup', { percent: 100 })
+  const before = await table()
+  const load = stage.load()
+  await load.more(100)
+  const url = `http://127.0.0.1:${stage.fleet.portOf('two')}`
+  const up = await stage.cli(['deploy', 'canary', 'gtin', 'two', '--url', url, '--weights', '1,4', ...QUICK])
+  expect(up, up.err).toMatchObject({ code: 0 })
+  expect(up.out).toContain('done: server two of gtin: absent -> 1 -> 4 of weight\n')
+  await load.more(200)
+  expect(new Set(load.outcomes.slice(-150).map(answeredBy))).toEqual(new Set([null, 'one-v1', 'two-v1']))
+  expect((await stage.cli(['servers', 'drain', 'gtin', 'two', '--wait', '10s'])).out).toContain('nothing runs there')
+  await stage.fleet.end('two')
+  expect((await stage.cli(['servers', 'remove', 'gtin', 'two'])).code).toBe(0)
+  await load.more(100)
+  await load.stop()
+  const count = allGood(load)
+  expect(await table()).toBe(before)
+  await stage.fleet.start('two', 'v1')
+  console.info(`canary by weight, up and down: ${count} requests, 0 failed`)
+})
+
+/** Answers its health checks, and 30 % of what else comes with 500. */
+function ailing(): Parameters<Stage['fleet']['replaceBy']>[1] {
+  let n = 0
+  return (req, res) => {
+    res.statusCode = req.url?.includes('health') !== true && n++ % 10 < 3 ? 500 : 200
+    res.end('{"host":"ailing"}')
+  }
+}
+
+test('a side that fails 30 % of its requests loses its share again', async () => {
+  await stage.fleet.replaceBy('one', ailing())
+  const before = await table()
+  const load = stage.load()
+  const ended = await stage.cli(['deploy', 'canary', 'gtin-lookup', '--steps', '5,50,100', ...QUICK, '--hold', '20s'])
+  expect(ended.code, ended.out + ended.err).toBe(6)
+  expect(ended.out).toMatch(/^route gtin-lookup: 5 % to gtin\nfailed: \d+ of \d+ exchanges failed at gtin\nreverted: /)
+  expect(ended.out).toContain('reverted: route gtin-lookup: 0 % to gtin again\n')
+  await load.more(100)
+  await load.stop()
+  expect(new Set(load.outcomes.slice(-60).map(({ status }) => status))).toEqual(new Set([200]))
+  expect(await table()).toBe(before)
+})
+
+test('a server that fails while the others do not is taken out of the table again', async () => {
+  await stage.fleet.replaceBy('two', ailing())
+  await stage.admin('PATCH', '/routes/gtin-lookup', { percent: 100 })
+  const before = await table()
+  const load = stage.load()
+  const url = `http://127.0.0.1:${stage.fleet.portOf('two')}`
+  const ended = await stage.cli([
+    'deploy',
+    'canary',
+    'gtin',
+    'two',
+    '--url',
+    url,
+    '--weights',
+    '1,4',
+    ...QUICK,
+    '--hold',
+    '20s',
+  ])
+  expect(ended.code, ended.out + ended.err).toBe(6)
+  expect(ended.out).toMatch(
+    /failed: \d+ of \d+ exchanges failed at gtin\/two\nreverted: server two of gtin: removed\n$/,
+  )
+  await load.more(100)
+  await load.stop()
+  expect(await table()).toBe(before)
+})
+
+test('without traffic there is nothing to judge by: back', async () => {
+  const ended = await stage.cli([
+    ...['deploy', 'canary', 'gtin-lookup', '--steps', '5', '--hold', '100ms', '--ready', '300ms'],
+  ])
+  expect(ended.code).toBe(6)
+  expect(ended.out).toContain('failed: fewer than 100 exchanges at gtin: nothing to judge by (--min-requests)\n')
+})
+
+test('what is wrong is told before anything is changed', async () => {
+  const before = await table()
+  for (const [words, code, message] of [
+    [['gtin-lookup'], 2, 'canary needs --steps'],
+    [['gtin-lookup', '--steps', '1,many'], 2, '--steps 1,many: expected numbers'],
+    [['gtin-lookup', '--steps', '1,200'], 2, '--steps: 200 is no percent'],
+    [['gtin-lookpu', '--steps', '1'], 1, 'There is no route "gtin-lookpu"'],
+    [['gtin', 'two', '--weights', '1'], 1, 'gtin has no server two: --url adds it'],
+    [['gtin', 'one', '--weights', '0'], 2, '--weights: 0 is no weight'],
+  ] as const) {
+    const ended = await stage.cli(['deploy', 'canary', ...words])
+    expect(ended, words.join(' ')).toMatchObject({ code, err: expect.stringContaining(message) })
+  }
+  const dry = await stage.cli(['deploy', 'canary', 'gtin-lookup', '--steps', '1,100', '--dry-run'])
+  expect(dry.out).toBe('done: nothing was changed (dry run): route gtin-lookup would go 0 -> 1 -> 100 % to gtin\n')
+  expect(await table()).toBe(before)
+})

@@ -1,0 +1,83 @@
+/**
+ * Servers that drain, register themselves and lapse, under load: no request fails.
+ */
+import type { ServerResponse } from 'node:http'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { allGood, answeredBy, type Stage, stageOf } from './rig.ts'
+
+let stage: Stage
+
+beforeEach(async () => {
+  stage = await stageOf(
+    ['one', 'two'],
+    (legacy, port) => `version: 1
+upstreams:
+  legacy: { servers: [http://127.0.0.1:${legacy}] }
+  gtin: { servers: [{ url: http://127.0.0.1:${port('one')}, id: one }] }
+default: legacy
+routes:
+  - { id: gtin-lookup, match: { path: "/stores/:storeId/gtins/:gtin" }, to: gtin, percent: 100 }
+`,
+  )
+})
+afterEach(() => stage?.stop())
+
+const TWO = '/upstreams/gtin/servers/two'
+
+test('drain gives a server nothing new and breaks off nothing: it waits until all have ended', async () => {
+  let asked = 0
+  const held: ServerResponse[] = []
+  await stage.fleet.replaceBy('two', (_req, res) => {
+    asked++
+    res.write('{"host":"two-slow",')
+    held.push(res)
+  })
+  await stage.admin('PUT', TWO, { url: `http://127.0.0.1:${stage.fleet.portOf('two')}` })
+  const load = stage.load(8)
+  while (held.length < 4) await load.more(1)
+  const now = (await (await stage.admin('POST', `${TWO}/drain`)).json()) as { active: number; drained: boolean }
+  const atDrain = asked
+  expect(now).toMatchObject({ drained: true })
+  expect(now.active).toBeGreaterThanOrEqual(4)
+  let over = false
+  const waiting = stage.admin('POST', `${TWO}/drain?wait=20s`).then(async (answer) => {
+    over = true
+    return answer.json()
+  })
+  await load.more(300)
+  expect([over, asked], 'it waits, and nothing new has come').toEqual([false, atDrain])
+  for (const res of held) res.end('"gtin":"1"}')
+  expect(await waiting).toMatchObject({ active: 0, drained: true })
+  await stage.fleet.end('two')
+  await stage.admin('DELETE', TWO)
+  await load.more(100)
+  await load.stop()
+  const count = allGood(load)
+  expect(load.outcomes.filter((outcome) => answeredBy(outcome) === 'two-slow')).toHaveLength(held.length)
+  await stage.fleet.start('two', 'v1')
+  console.info(`drain: ${count} requests, ${held.length} of them under way at the server, 0 failed`)
+})
+
+test('an instance registers itself, keeps its lease by heartbeats, and is gone when they stop', async () => {
+  const url = `http://127.0.0.1:${stage.fleet.portOf('two')}`
+  const beat = async (): Promise<number> => (await stage.admin('PUT', TWO, { url, ttl: '1s' })).status
+  const load = stage.load()
+  expect(await beat()).toBe(201)
+  const begun = Date.now()
+  // Longer than the lease, so that without heartbeats it would have gone.
+  while (Date.now() - begun < 1500) {
+    await load.more(20)
+    expect(await beat()).toBe(200)
+  }
+  expect(new Set(load.outcomes.slice(-100).map(answeredBy))).toEqual(new Set([null, 'one-v1', 'two-v1']))
+  await stage.banyan.program.line((line) => line.includes('"event":"lease-lapsed"') && line.includes('"server":"two"'))
+  // It may still have what came before; that is over before the next two hundred are.
+  await load.more(200)
+  await stage.fleet.end('two')
+  await load.more(100)
+  expect(new Set(load.outcomes.slice(-60).map(answeredBy))).toEqual(new Set([null, 'one-v1']))
+  await load.stop()
+  const count = allGood(load)
+  await stage.fleet.start('two', 'v1')
+  console.info(`lease, heartbeats and lapse: ${count} requests, 0 failed`)
+})
