@@ -25,6 +25,8 @@ default: legacy
 routes:
   - { id: gtin-lookup, match: { path: "/stores/:storeId/gtins/:gtin" }, to: gtin, percent: 100 }
 `,
+    // Two, so that what is drained is drained in each.
+    ['--workers', '2'],
   )
 })
 afterEach(() => stage?.stop())
