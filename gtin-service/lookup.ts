@@ -9,10 +9,13 @@ import { readGtin } from './gtin.ts'
 import { type LookupCounts, METRICS_TYPE, metricsText } from './metrics.ts'
 import type { GtinSource, Product } from './source.ts'
 import { type LookupPlace, placeOf } from './target.ts'
+import { endWhole } from './whole-answer.ts'
 
 const TEXT = 'text/plain; charset=utf-8'
 const JSON_TYPE = 'application/json; charset=utf-8'
 const FRESHNESS = 'public, max-age=60'
+/** What is the same in each answer of a product. */
+const FOUND_HEAD = `Content-Type: ${JSON_TYPE}\r\nCache-Control: ${FRESHNESS}\r\n`
 const ALLOW = 'GET, HEAD, OPTIONS'
 
 /** What a lookup is made of. */
@@ -98,7 +101,10 @@ export class Lookup {
       const status = statusFor(conditionsOf(request.rawHeaders), tag)
       if (status === 412) this.#text(response, 412, '412 Precondition Failed')
       else if (status === 304) this.#send(response, 304, ['ETag', tag, 'Cache-Control', FRESHNESS], '')
-      else {
+      else if (
+        this.#draining ||
+        !endWhole(response, `${FOUND_HEAD}Content-Length: ${body.length}\r\nETag: ${tag}\r\n`, body)
+      ) {
         const length = String(body.length)
         const head = ['Content-Type', JSON_TYPE, 'Content-Length', length, 'ETag', tag, 'Cache-Control', FRESHNESS]
         this.#send(response, 200, head, body, 'latin1')

@@ -23,7 +23,7 @@ export async function runSyncProcess(settings: SyncSettings): Promise<number> {
   }
   let failed = false
   for (;;) {
-    const waitMs = nextRunMs(sinceLast(data as string), failed, { everyMs, chance: Math.random() })
+    const waitMs = nextRunMs(sinceLast(data), failed, { everyMs, chance: Math.random() })
     if (waitMs > 0) process.stderr.write(`gtin-service sync: next run in ${Math.round(waitMs / 1_000)} s\n`)
     await sleep(waitMs, undefined, { signal: stopping.signal }).catch(() => {})
     if (stopping.signal.aborted) return 0
@@ -59,7 +59,7 @@ async function runOnce(settings: SyncSettings, signal: AbortSignal): Promise<Syn
   const report = await runSync({
     ...settings,
     from: settings.from as URL,
-    folder: settings.data as string,
+    folder: settings.data,
     firstWaitMs: SYNC_DEFAULTS.firstWaitMs,
     signal,
     onProgress: (progress) => line.show(progress),

@@ -8,7 +8,7 @@ import { SYNC_DEFAULTS, type SyncOptions } from './options.ts'
 export interface SyncSettings
   extends Omit<SyncOptions, 'from' | 'folder' | 'signal' | 'onProgress' | 'onEvent' | 'firstWaitMs'> {
   readonly from: URL | null
-  readonly data: string | null
+  readonly data: string
   /** Runs again and again at this interval; null for one run. */
   readonly everyMs: number | null
   /** Prints the report as JSON. */
@@ -23,7 +23,11 @@ const FLAGS: Flags<SyncSettings> = {
     help: 'where the enterprise product answers, such as http://catalog.internal:4001',
     read: readUrl,
   },
-  '--data': { value: 'DIR', help: 'the data folder', read: (data) => (data === '' ? 'expected a folder' : { data }) },
+  '--data': {
+    value: 'DIR',
+    help: 'the data folder (./gtin-data)',
+    read: (data) => (data === '' ? 'expected a folder' : { data }),
+  },
   '--full': { value: null, help: 'read all products, not only what changed', read: () => ({ full: true }) },
   '--every': {
     value: 'TIME',
@@ -70,7 +74,7 @@ const FLAGS: Flags<SyncSettings> = {
 
 const DEFAULTS: SyncSettings = {
   from: null,
-  data: null,
+  data: 'gtin-data',
   everyMs: null,
   json: false,
   nice: 10,
@@ -87,7 +91,7 @@ const DEFAULTS: SyncSettings = {
 export function syncHelpText(): string {
   return [
     'gtin-service sync: copies the products of the enterprise catalog into the data folder of the service\n\n',
-    'node gtin-service/main.ts sync --from URL --data DIR [flags]\n\n',
+    'node gtin-service/main.ts sync --from URL [flags]\n\n',
     flagLines(FLAGS),
     '\nThe first run reads all products, later ones what changed since. TIME is 5s, 10m, 24h; SHARE is 5%.\n',
     'A run that was killed goes on where it was. Exit status: 0 done, 1 failed or stopped, 2 bad flags.\n',
@@ -98,10 +102,9 @@ export function syncHelpText(): string {
 export function readSyncCommandLine(args: readonly string[]): Asked<SyncSettings> {
   const asked = readFlags(FLAGS, DEFAULTS, args)
   if (asked.kind === 'help') return asked
-  const given = (flag: string): boolean => args.some((arg) => arg === flag || arg.startsWith(`${flag}=`))
-  const missing = ['--from', '--data'].filter((flag) => !given(flag)).map((flag) => `${flag}: must be given`)
-  if (missing.length === 0) return asked
-  return { kind: 'mistakes', mistakes: [...(asked.kind === 'mistakes' ? asked.mistakes : []), ...missing] }
+  if (args.some((arg) => arg === '--from' || arg.startsWith('--from='))) return asked
+  const mistakes = asked.kind === 'mistakes' ? asked.mistakes : []
+  return { kind: 'mistakes', mistakes: [...mistakes, '--from: must be given'] }
 }
 
 function readUrl(value: string): Partial<SyncSettings> | string {

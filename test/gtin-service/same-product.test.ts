@@ -96,5 +96,14 @@ test(`${LOOKUPS} random lookups, and some of unknown GTINs, are the same from ei
   }
   await Promise.all(Array.from({ length: 8 }, worker))
   await compare('/stores/3/gtins/123456789012', 200)
+  // The enterprise product never learnt of other forms: there the service finds more, and tells the same.
+  for (const form of ['0123456789012', '00123456789012', '1-23456-78901-2', '1%2023456%2078901%202']) {
+    expect((await ask(port, 'old.test', `/stores/3/gtins/${form}`)).status).toBe(404)
+    const [asked, plain] = await Promise.all([
+      ask(port, 'new.test', `/stores/3/gtins/${form}`),
+      ask(port, 'new.test', '/stores/3/gtins/123456789012'),
+    ])
+    expect(asked).toEqual(plain)
+  }
   for (const gtin of ['123456789013', '036000291452', 'abc']) await compare(`/stores/3/gtins/${gtin}`, 404)
 })

@@ -86,7 +86,9 @@ test.each([BASE_DAY + 1, BASE_DAY + 400])('changes up to day %i: the same as a f
   expect(report.merged?.removed).toBe(NUMBERS.length - expected.size)
 })
 
-test('killed at random moments and started again, ten times: the feed, product by product', async () => {
+test('killed at random moments and started again, ten times: the feed, product by product', {
+  timeout: 120_000,
+}, async () => {
   const data = folder()
   const from = fromOf(BASE_DAY, '&checkpoint=128')
   const isMerging = () => readdirSync(data).some((name) => name.endsWith('.part'))
@@ -177,7 +179,14 @@ describe('the command line', () => {
       .trim()
       .split('\n')
       .map((one) => one.split(': ')[1])
-    expect(words).toEqual(['--max-drop', '--every', '--full', '--from', '--data'])
+    expect(words).toEqual(['--max-drop', '--every', '--full', '--from'])
+  })
+
+  test('the data goes to gtin-data where no folder is given', async () => {
+    const cwd = folder()
+    const child = spawn(process.execPath, [MAIN, 'sync', '--from', fromOf(BASE_DAY, '')], { cwd, stdio: 'ignore' })
+    expect(await once(child, 'close')).toEqual([0, null])
+    expect((await productsIn(join(cwd, 'gtin-data'))).size).toBe(NUMBERS.length)
   })
 
   test('--every runs on, and SIGTERM ends it with 0', async () => {
@@ -216,6 +225,9 @@ describe('a service that follows the folder', () => {
     const data = folder()
     const service = await startGtin(['--data', data, '--name', 's', '--drain-delay', '1ms'])
     onTestFinished(async () => void (await service.stop()))
+    // Another follower of the same files.
+    const second = await startGtin(['--data', data, '--name', 's', '--drain-delay', '1ms', '--memory', '0'])
+    onTestFinished(async () => void (await second.stop()))
     expect(await ask(service.port, 'GET', '/stores/health/gtins/check')).toMatchObject({
       status: 503,
       body: 'no data yet: run a sync',
@@ -238,6 +250,8 @@ describe('a service that follows the folder', () => {
       return status === 404
     })
     await syncing
+    await until(async () => (await ask(second.port, 'GET', removed)).status === 404)
+    expect((await ask(second.port, 'GET', target)).body).toBe((await ask(service.port, 'GET', target)).body)
     const metrics = await ask(service.port, 'GET', '/metrics')
     expect(metrics.body).toMatch(new RegExp(`^gtin_data_products ${later.size}$`, 'm'))
     expect(metrics.body).toMatch(/^gtin_data_info\{generation="gen-000002\.gtin",as_of="2027-02-05"\} 1$/m)
