@@ -7,6 +7,8 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 60_000,
+    // What is asked for again and again until it is so: on a busy machine a process takes its time.
+    expect: { poll: { timeout: 15_000 } },
     allowOnly: false,
   },
 })

@@ -41,6 +41,7 @@ export interface PlaceParts {
   /** Brings it to the revision in force, and gives it work. */
   onReady(worker: WorkerProcess): Promise<void>
   onLines(worker: WorkerProcess, text: string): boolean
+  onForgotten(worker: WorkerProcess, keys: readonly string[]): void
   /** It is gone. @returns the CPU time that it has used, as last known */
   onGone(worker: WorkerProcess, untaken: readonly Socket[]): number
   /** Lets it finish what it has. Resolves when it is gone. */
@@ -128,11 +129,12 @@ export class Places {
 
   #create(place: Place, onUp: () => void, onEnd: (worker: WorkerProcess, end: WorkerEnd) => void): WorkerProcess {
     place.starts++
-    const { create, start, onReady, onLines, onGone } = this.#parts
+    const { create, start, onReady, onLines, onForgotten, onGone } = this.#parts
     const worker = create({
       onHello: () => ({ ...start(), worker: place.number }),
       onReady: () => void onReady(worker).then(() => worker.word === 'up' && onUp()),
       onLines: (text) => onLines(worker, text),
+      onForgotten: (keys) => onForgotten(worker, keys),
       onEnd: (end, untaken) => {
         place.cpuSeconds += onGone(worker, untaken)
         onEnd(worker, end)

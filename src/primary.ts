@@ -58,6 +58,9 @@ export class Primary implements Front {
       }),
       onReady: (worker) => this.#employ(worker),
       onLines: (worker, text) => this.#print(worker, text),
+      onForgotten: (worker, keys) => {
+        for (const other of this.#planeOf.keys()) if (other !== worker) other.link.forget(keys).catch(ignore)
+      },
       onGone: (worker, untaken) => {
         const cpuSeconds = this.#dismiss(worker)
         for (const socket of untaken) this.#spread.give(socket)

@@ -33,6 +33,8 @@ export interface WorkerEvents {
   onReady(): void
   /** Whole lines of its log. */
   onLines(text: string): boolean
+  /** What is stored under these keys is untrue, and the others must know. */
+  onForgotten(keys: readonly string[]): void
   /** It is gone, with connections that it has never had in its hands. */
   onEnd(end: WorkerEnd, untaken: readonly Socket[]): void
 }
@@ -120,6 +122,9 @@ export class WorkerProcess {
         return
       case 'closed':
         this.connections -= message.count
+        return
+      case 'forgotten':
+        this.#events.onForgotten(message.keys)
         return
       case 'answer':
       case 'refusal':

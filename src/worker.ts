@@ -97,6 +97,7 @@ class Worker {
   #prepared: Prepared | null = null
   #fleet: Fleet
   #closed = 0
+  #forgotten: string[] = []
 
   constructor(live: LiveTable, plane: Plane, listener: Listener, { tableName, fleet }: WorkerStart) {
     this.#live = live
@@ -109,6 +110,7 @@ class Worker {
   /** Resolves when it has drained. */
   async serve(): Promise<void> {
     this.#listener.onClosed = () => this.#countClosed()
+    this.#plane.cache.onForget((key) => this.#forget(key))
     this.#listener.open()
     await new Promise<void>((over) => {
       process.on('message', (message: ToWorker, handle?: unknown) => void this.#hear(message, handle, over))
@@ -138,6 +140,15 @@ class Worker {
     }, BUNCH_MS)
   }
 
+  /** Those of one turn of the loop together: an unsafe request makes several keys untrue. */
+  #forget(key: string): void {
+    if (this.#forgotten.push(key) > 1) return
+    setImmediate(() => {
+      void tell({ kind: 'forgotten', keys: this.#forgotten })
+      this.#forgotten = []
+    })
+  }
+
   #port(): WorkerPort {
     const { port, engine } = this.#plane
     return {
@@ -146,6 +157,7 @@ class Worker {
       findRecent: (id) => port.findRecent(id),
       explain: (request) => port.explain(request),
       purge: (target, soft) => port.purge(target, soft),
+      forget: (keys) => port.forget(keys),
       setFleet: (fleet) => {
         this.#fleet = fleet
         port.setFleet(fleet)

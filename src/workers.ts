@@ -59,6 +59,8 @@ export type ToPrimary =
   | { readonly kind: 'taken'; readonly id: number }
   /** So many of its connections have ended since it last said so. */
   | { readonly kind: 'closed'; readonly count: number }
+  /** What is stored under these keys has become untrue, in the other workers too. */
+  | { readonly kind: 'forgotten'; readonly keys: readonly string[] }
   | { readonly kind: 'answer'; readonly id: number; readonly value: unknown }
   | { readonly kind: 'refusal'; readonly id: number; readonly message: string }
 
@@ -76,6 +78,7 @@ const NAMES: Readonly<Record<keyof WorkerPort, true>> = {
   findRecent: true,
   explain: true,
   purge: true,
+  forget: true,
   setFleet: true,
   prepare: true,
   commit: true,

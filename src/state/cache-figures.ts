@@ -96,6 +96,16 @@ export class CacheControl {
     return isAsked(route, request, decision) ? lookFor(this.#tiers, route, request, decision, this.#now) : null
   }
 
+  /** Whom to tell of keys whose answers an unsafe request has made untrue. */
+  onForget(tell: (key: string) => void): void {
+    this.#tiers.tellForgotten = tell
+  }
+
+  /** Drops what was stored under keys whose answers have become untrue elsewhere. */
+  forget(keys: readonly string[]): void {
+    for (const key of keys) this.#tiers.forgotten(key)
+  }
+
   /** Ends the connections to the remote store. */
   async close(): Promise<void> {
     await this.#tiers.remote?.close()

@@ -26,6 +26,8 @@ export class CacheTiers {
   readonly remote: RemoteStore | null
   readonly purges = new PurgeLog()
   #onForget: ForgetListener = () => {}
+  /** Tells those who have neither this memory nor, for all one knows, the remote store. Default: there are none. */
+  tellForgotten: ForgetListener = () => {}
 
   constructor(memory: MemoryStore, remote: RemoteStore | null) {
     this.memory = memory
@@ -124,6 +126,12 @@ export class CacheTiers {
   forget(key: string): void {
     this.#forgetHere(key)
     this.remote?.forget(key)
+    this.tellForgotten(key)
+  }
+
+  /** Drops here what somebody else has forgotten. */
+  forgotten(key: string): void {
+    this.#forgetHere(key)
   }
 
   /**

@@ -19,7 +19,7 @@ export interface LocalPlaneParts {
   readonly live: LiveTable
   readonly measurements: Measurements
   readonly upstreams: Pick<Upstreams, 'figures' | 'serverFor' | 'setFleet' | 'isAvailable'>
-  readonly cache: Pick<CacheControl, 'figures' | 'purge' | 'degraded' | 'look'>
+  readonly cache: Pick<CacheControl, 'figures' | 'purge' | 'degraded' | 'look' | 'forget'>
   /** Reads force tokens of requests that are explained; null takes none. It must not count them. */
   readonly force?: Force | null
   /** Connections of clients that stand. Default: none are known of. */
@@ -78,6 +78,10 @@ export class LocalPlane implements PlanePort {
     return this.#parts.cache.purge(target, soft)
   }
 
+  forget(keys: readonly string[]): void {
+    this.#parts.cache.forget(keys)
+  }
+
   setFleet(fleet: Fleet): void {
     this.#parts.upstreams.setFleet(fleet)
   }
@@ -91,6 +95,7 @@ export function linkTo(plane: PlanePort): PlaneLink {
     findRecent: async (id) => plane.findRecent(id),
     explain: (request) => plane.explain(request),
     purge: (target, soft) => plane.purge(target, soft),
+    forget: async (keys) => plane.forget(keys),
     setFleet: async (fleet) => plane.setFleet(fleet),
   }
 }

@@ -58,6 +58,8 @@ export interface PlanePort {
   /** Explains a request by the revision in force here and by how this plane finds the upstreams and its cache. */
   explain(request: RequestView): Promise<Explained>
   purge(target: PurgeTarget, soft: boolean): Promise<PurgeResult>
+  /** Drops what is stored under keys whose answers an unsafe request to another plane has made untrue. */
+  forget(keys: readonly string[]): void
   /** Obeys what is known of servers beyond the table, until it is told anew. */
   setFleet(fleet: Fleet): void
 }

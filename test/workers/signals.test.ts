@@ -40,7 +40,7 @@ async function accepts(port: number): Promise<boolean> {
 
 describe.each([0, 2])('--workers %i', (workers) => {
   test('readiness fails first; answers end their connections; what runs is finished; exit 0', async () => {
-    const { banyan, upstream } = await start(workers, ['--drain-delay', '1s'])
+    const { banyan, upstream } = await start(workers, ['--drain-delay', '3s'])
     const [running, kept] = [await rawClient(banyan.port), await rawClient(banyan.port)]
     upstream.handler = (request) => request.ok()
     expect((await kept.ask(GET)).head).not.toMatch(/connection: close/i)

@@ -107,6 +107,39 @@ test('a purge reaches the memory of every worker, and so does that of a share th
   expect(await stored()).toBe(8)
 })
 
+test('what an unsafe request makes untrue is dropped by every worker', async () => {
+  const banyan = await banyanWith(2, { table: await cached() })
+  const agents = kept(2) as [Agent, Agent]
+  for (const agent of agents) await get(banyan.port, '/gtins/1', agent)
+  const fetches = () => metric(banyan, 'banyan_cache_fetches_total')
+  expect(await fetches()).toBe(2)
+  await (await fetch(`http://127.0.0.1:${banyan.port}/gtins/1`, { method: 'PUT', body: 'other' })).text()
+  // It is told on, in a moment: neither has it any more.
+  for (const agent of agents) {
+    const before = await fetches()
+    await expect
+      .poll(async () => {
+        await get(banyan.port, '/gtins/1', agent)
+        return await fetches()
+      })
+      .toBe(before + 1)
+  }
+})
+
+test('a server that is drained takes no request of any worker', async () => {
+  const [one, two] = [await upstreamNamed('one'), await upstreamNamed('two')]
+  const table = tableFor(one).replace(']', `, "http://127.0.0.1:${two}"]`)
+  const banyan = await banyanWith(2, { table })
+  const agents = kept(8)
+  const answers = async () => [
+    ...new Set((await Promise.all(agents.map((agent) => get(banyan.port, '/', agent)))).map(({ text }) => text)),
+  ]
+  await expect.poll(answers).toHaveLength(2)
+  const path = `/upstreams/main/servers/127.0.0.1:${one}/drain`
+  expect((await fetch(`http://127.0.0.1:${banyan.adminPort}${path}`, { method: 'POST' })).status).toBe(200)
+  for (let n = 0; n < 5; n++) expect(await answers()).toEqual(['two'])
+})
+
 test('explain, the exchanges of any worker by id, and a dry run over all of them', async () => {
   const banyan = await banyanWith(2, { table: await cached(), args: ['--force-secret', SECRET] })
   const agents = kept(2) as [Agent, Agent]
