@@ -64,6 +64,7 @@ export class LiveTable {
    * Puts a table in force and returns its revision. Exchanges that run keep the revision they began with.
    * @param known what `prepare` has returned for it, where it was prepared before, and its number, where others count
    * @throws {Error} as `prepare`; then the current revision stays
+   * @throws {AggregateError} parts have failed over the new revision, which is in force; all others know of it
    */
   apply(
     table: Table,
@@ -72,11 +73,19 @@ export class LiveTable {
     known: { commits?: (() => void)[]; number?: number } = {},
   ): Revision {
     const { commits = this.prepare(table), number = this.#current.number + 1 } = known
-    this.#current = revisionOf(number, table, text, nowMs)
+    const revision = revisionOf(number, table, text, nowMs)
+    this.#current = revision
     this.#refusal = null
-    for (const commit of commits) commit()
-    for (const listener of this.#listeners) listener(this.#current)
-    return this.#current
+    const faults: unknown[] = []
+    for (const tell of [...commits, ...this.#listeners]) {
+      try {
+        tell(revision)
+      } catch (error) {
+        faults.push(error)
+      }
+    }
+    if (faults.length > 0) throw new AggregateError(faults, `parts failed over revision ${number}`)
+    return revision
   }
 
   /** Records a refused text. The current revision goes on serving. */
