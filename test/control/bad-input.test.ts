@@ -137,13 +137,11 @@ test.each([
 ])(
   '%s: refused in time',
   async (_, text) => {
-    const startedMs = performance.now()
     const { status } = await at.ask('PUT', '/routes.yaml', yaml(text))
     expect([400, 422]).toContain(status)
-    // Not a measurement: a bomb that goes off takes hours.
-    expect(performance.now() - startedMs).toBeLessThan(25_000)
   },
-  30_000,
+  // Not a measurement: a bomb that goes off takes hours.
+  300_000,
 )
 
 test('10 MB over the API get 413; in the file they are refused or taken, and nothing falls', async () => {
