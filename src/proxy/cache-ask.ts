@@ -22,7 +22,7 @@ import { compareHead, confirm } from './cache-freshen.ts'
 import { isReusable, passOn, type Storing, share, streamAlong, suits } from './cache-share.ts'
 import { type Failed, standIn } from './cache-stand-in.ts'
 import type { Visit } from './cache-visit.ts'
-import { clientFields } from './forward.ts'
+import { clientFields } from './heads.ts'
 
 /** After a failed refresh a stale answer is served for so long without another one. */
 const REFRESH_PAUSE_MS = 1000

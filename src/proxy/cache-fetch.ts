@@ -2,7 +2,6 @@
  * One request of the cache to an upstream, without a body: it belongs to no client, so that any number may hear its answer.
  */
 import type { FailureCode } from '../rules/failure.ts'
-import { requestHead } from '../rules/headers.ts'
 import type { ServerState } from '../state/server-state.ts'
 import type { UpstreamState } from '../state/upstream-state.ts'
 import type { Upstreams } from '../state/upstreams.ts'
@@ -11,6 +10,7 @@ import { coarseNowMs, unwatch, type Watched, watch } from '../wire/deadlines.ts'
 import type { ResponseHead } from '../wire/http1.ts'
 import { type AttemptOwner, Attempts, guardOf } from './attempts.ts'
 import type { Exchange } from './exchange.ts'
+import { requestHeadOf } from './heads.ts'
 
 /** What is asked for. */
 export interface Order {
@@ -104,7 +104,10 @@ export class Fetch implements AttemptOwner, Watched {
   }
 
   onConnection(connection: Connection, server: ServerState): void {
-    connection.send(this.#head(this.#attempts.upstream!, server), this.#order.method, false)
+    const { exchange, method, conditions, whole } = this.#order
+    const { rawHeaders } = exchange.view
+    const asked = conditions === null ? rawHeaders : withConditions(rawHeaders, conditions, whole)
+    connection.send(requestHeadOf(exchange, method, asked, null, this.#attempts.upstream!, server), method, false)
     connection.finish(null)
   }
 
@@ -116,22 +119,6 @@ export class Fetch implements AttemptOwner, Watched {
   /** Others wait for this answer already, so that it is asked for all the same: the next ones go elsewhere. */
   onUnavailable(): void {
     this.#attempts.begin(this.#order.upstream, null, this.#order.exchange.view)
-  }
-
-  #head(upstream: UpstreamState, server: ServerState): string {
-    const { exchange, method, conditions, whole } = this.#order
-    const { view, said, peer, req } = exchange
-    const { host } = upstream.settings
-    const own = host === 'preserve' ? null : host === 'upstream' ? server.authority : host.literal
-    const replaced = conditions === null ? view.rawHeaders : withConditions(view.rawHeaders, conditions, whole)
-    return requestHead(`${method} ${view.target} HTTP/1.1\r\n`, replaced, said, {
-      host: own ?? (said.hostCount === 0 ? server.authority : null),
-      peerAddress: peer.address,
-      peerTrusted: peer.trusted,
-      proto: peer.tls ? 'https' : 'http',
-      minor: req.httpVersionMinor,
-      upgrade: null,
-    })
   }
 
   onReady(): void {}

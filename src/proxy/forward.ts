@@ -3,18 +3,9 @@
  */
 import type { Decision } from '../rules/exchange.ts'
 import { FAILURES, type FailureCode } from '../rules/failure.ts'
-import {
-  interimFields,
-  type OriginMap,
-  requestHead,
-  responseFields,
-  trailerFields,
-  upgradeFields,
-  withoutLength,
-} from '../rules/headers.ts'
+import { interimFields, trailerFields } from '../rules/headers.ts'
 import { type Failed, mayFallBack, replayableBytes } from '../rules/resilience.ts'
 import type { ServerState } from '../state/server-state.ts'
-import type { UpstreamState } from '../state/upstream-state.ts'
 import type { Upstreams } from '../state/upstreams.ts'
 import type { Connection, WireFailure } from '../wire/client.ts'
 import { unwatch, type Watched, watch } from '../wire/deadlines.ts'
@@ -22,6 +13,7 @@ import type { ResponseHead } from '../wire/http1.ts'
 import { onceWritten } from '../wire/spent.ts'
 import { type AttemptOwner, Attempts, guardOf } from './attempts.ts'
 import type { Exchange } from './exchange.ts'
+import { clientFields, requestHeadOf } from './heads.ts'
 import { RequestBody } from './request-body.ts'
 import { Tunnel } from './tunnel.ts'
 
@@ -91,12 +83,10 @@ export class Forward implements AttemptOwner, Watched {
 
   onConnection(connection: Connection, server: ServerState): void {
     const exchange = this.#exchange
+    const { view, upgrade } = exchange
     exchange.server = server.server.id
-    connection.send(
-      requestHeadOf(exchange, this.#attempts.upstream!, server),
-      exchange.view.method,
-      exchange.upgrade !== null,
-    )
+    const head = requestHeadOf(exchange, view.method, view.rawHeaders, upgrade, this.#attempts.upstream!, server)
+    connection.send(head, view.method, upgrade !== null)
     if (this.#body === null) connection.finish(null)
     else this.#body.sendOn(connection)
   }
@@ -299,32 +289,6 @@ export class Forward implements AttemptOwner, Watched {
     this.#body?.drop()
     this.#parts.over(this.#exchange)
   }
-}
-
-/** The head of an exchange's request as a server gets it. */
-function requestHeadOf(exchange: Exchange, upstream: UpstreamState, server: ServerState): string {
-  const { view, said, peer, req, upgrade } = exchange
-  const { host } = upstream.settings
-  const own = host === 'preserve' ? null : host === 'upstream' ? server.authority : host.literal
-  return requestHead(`${view.method} ${view.target} HTTP/1.1\r\n`, view.rawHeaders, said, {
-    host: own ?? (said.hostCount === 0 ? server.authority : null),
-    peerAddress: peer.address,
-    peerTrusted: peer.trusted,
-    proto: peer.tls ? 'https' : 'http',
-    minor: req.httpVersionMinor,
-    upgrade: upgrade === null ? null : upgrade.protocol,
-  })
-}
-
-/** The fields of an upstream's answer as the client of an exchange gets them. */
-export function clientFields(exchange: Exchange, head: ResponseHead, origins: OriginMap | null): string[] {
-  const bodiless = head.framing === 'none' || exchange.view.method === 'HEAD'
-  const chunked = head.framing === 'chunked' && !bodiless && exchange.req.httpVersionMinor === 1
-  let fields = responseFields(head.rawHeaders, chunked, head.minor, origins)
-  // Clients that read it would wait for a body that a 204 never has.
-  if (head.status === 204 && head.contentLength > 0) fields = withoutLength(fields)
-  if (head.status === 426) fields.push(...upgradeFields(head.rawHeaders, !exchange.res.shouldKeepAlive))
-  return fields
 }
 
 /** Where a request or response keeps its forwarder: listeners are shared functions, none is made per exchange. */
