@@ -14,8 +14,14 @@ import type { LiveTable } from './state/live-table.ts'
 import { RedisStore } from './state/redis-store.ts'
 import type { RedisAddress } from './state/redis-url.ts'
 
+/** How the host names of servers are resolved. */
+export interface NameOptions {
+  /** Name servers to ask, `ADDRESS` or `ADDRESS:PORT`; none for the system's. */
+  readonly dnsServers: readonly string[]
+}
+
 /** What a proxy is built from. */
-export interface CoreSettings extends TableOptions {
+export interface CoreSettings extends TableOptions, NameOptions {
   /** Addresses and networks whose X-Forwarded-* is believed. */
   readonly trustedProxies: readonly string[]
   /** Header fields that a request may have. */
@@ -49,7 +55,7 @@ export interface TableCore {
  * @param followers the data planes of other processes
  * @throws {StartError} the table can't be read or is invalid
  */
-export function openCore(settings: TableOptions, log: ControlLog, followers?: Followers): TableCore {
+export function openCore(settings: TableOptions & NameOptions, log: ControlLog, followers?: Followers): TableCore {
   const { live, source, history } = open(settings, log)
   const parts = { live, file: source, history, log, now: Date.now }
   const operations = new Operations(followers === undefined ? parts : { ...parts, followers })
@@ -58,6 +64,7 @@ export function openCore(settings: TableOptions, log: ControlLog, followers?: Fo
     log,
     // An application that keeps no revisions has given no folder to write to.
     folder: settings.table === '-' || settings.keepRevisions === 0 ? null : folderOf(settings.table),
+    dnsServers: settings.dnsServers,
     now: Date.now,
     chance: Math.random,
   })

@@ -63,6 +63,7 @@ export function strangle(options: StrangleOptions): StrangleMiddleware {
     memoryCacheBytes: 64 * 1024 * 1024,
     redisPrefix: 'banyan:',
     redisDeadlineMs: 20,
+    dnsServers: [],
     exposeCacheStatus: false,
     exposeCacheKey: false,
     // An application that mounts the proxy has no admin API to look back with, and its folders are its own.

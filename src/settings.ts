@@ -1,6 +1,8 @@
 /**
  * Flags and environment of `banyan serve`: one schema, read once, frozen. The only reader of process.env.
  */
+
+import { Resolver } from 'node:dns'
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
 import { formatDuration, formatSize, parseDurationMs, parseSizeBytes } from './rules/units.ts'
@@ -20,6 +22,8 @@ export interface Settings {
   readonly redis: RedisAddress | null
   readonly redisPrefix: string
   readonly redisDeadlineMs: number
+  /** Name servers that know the names of servers; none for the system's. */
+  readonly dnsServers: readonly string[]
   readonly exposeCacheStatus: boolean
   readonly exposeCacheKey: boolean
   /** Worker processes; 0 is everything in one. */
@@ -175,6 +179,12 @@ const FLAGS = {
     help: 'for Redis to answer; then the request goes on without it',
     read: readDuration,
   },
+  'dns-servers': {
+    value: 'LIST',
+    fallback: '',
+    help: "name servers for the host names of servers (10.0.0.2,10.0.0.3:5353) in place of the system's",
+    read: readDnsServers,
+  },
   'expose-cache-status': {
     value: '',
     fallback: 'false',
@@ -219,6 +229,7 @@ export function readSettings(args: readonly string[], env: Readonly<Record<strin
     redis: value('redis'),
     redisPrefix: value('redis-prefix'),
     redisDeadlineMs: value('redis-deadline'),
+    dnsServers: value('dns-servers'),
     exposeCacheStatus: value('expose-cache-status'),
     exposeCacheKey: value('expose-cache-key'),
     workers: value('workers'),
@@ -301,6 +312,16 @@ function readList(text: string): readonly string[] {
     .split(',')
     .map((item) => item.trim())
     .filter((item) => item !== '')
+}
+
+function readDnsServers(text: string): readonly string[] {
+  const servers = readList(text)
+  try {
+    if (servers.length > 0) new Resolver().setServers(servers)
+  } catch {
+    throw new SettingsError(`'${text}' is no list of addresses (as in 10.0.0.2,10.0.0.3:5353,[::1]:53)`)
+  }
+  return servers
 }
 
 function readSize(text: string): number {

@@ -158,7 +158,7 @@ function noteOf(name: string, parts: AdminParts): string | null {
   if (upstream === undefined) return null
   const others = serversOf(upstream, parts.fleet).filter(({ id }) => !parts.fleet.isDrained(name, id))
   if (others.length > 0) return null
-  return `no server of ${name} takes new exchanges: shares that go there are answered by the other side of their route, whatever else goes there gets 503`
+  return `no server of ${name} takes new exchanges: routes that fall back are answered by their other side, whatever else goes there gets 503`
 }
 
 function upstreamOf(ctx: AdminContext, parts: AdminParts): Upstream {

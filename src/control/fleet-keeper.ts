@@ -10,6 +10,7 @@ import type { ControlLog } from './control-log.ts'
 import { FleetFile, type KeptFleet } from './fleet-file.ts'
 import { HealthChecks, type ServerHealth } from './health-checks.ts'
 import { type Lease, Leases } from './leases.ts'
+import { ServerNames } from './server-names.ts'
 
 /** What the keeper works with. */
 export interface FleetParts {
@@ -17,6 +18,8 @@ export interface FleetParts {
   readonly log: ControlLog
   /** The folder in which drained and leased servers are kept over a restart; null keeps them in memory only. */
   readonly folder: string | null
+  /** Name servers that know the names of servers; none for the system's. */
+  readonly dnsServers: readonly string[]
   /** Epoch milliseconds. */
   now(): number
   /** In [0, 1). */
@@ -46,6 +49,7 @@ export class FleetKeeper implements FleetView {
   readonly #now: () => number
   readonly #checks: HealthChecks
   readonly #leases: Leases
+  readonly #names: ServerNames
   readonly #drained = new Map<string, Set<string>>()
   readonly #file: FleetFile
   #fleet: Fleet = EMPTY_FLEET
@@ -57,8 +61,15 @@ export class FleetKeeper implements FleetView {
     this.#live = parts.live
     this.#log = parts.log
     this.#now = () => parts.now()
-    this.#checks = new HealthChecks({ ...parts, onChange: () => void this.#publish() })
+    this.#checks = new HealthChecks({
+      ...parts,
+      onChange: ({ server }) => {
+        this.#names.again(server.hostname)
+        void this.#publish()
+      },
+    })
     this.#leases = new Leases((upstream, server) => this.#lapsed(upstream, server))
+    this.#names = new ServerNames({ log: parts.log, servers: parts.dnsServers, onChange: () => void this.#refresh() })
     this.#file = new FleetFile(parts.folder)
   }
 
@@ -129,6 +140,7 @@ export class FleetKeeper implements FleetView {
     this.#tell = null
     this.#checks.close()
     this.#leases.close()
+    this.#names.close()
   }
 
   #members(upstream: string): readonly Server[] {
@@ -149,11 +161,11 @@ export class FleetKeeper implements FleetView {
     if (this.#tell === null) return
     const { table } = this.#live.current
     this.#forgetThoseGone(table)
+    const all = [...table.upstreams.values()]
+    this.#names.follow(all.flatMap((upstream) => this.#named(upstream)).map(({ hostname }) => hostname))
     await this.#publish()
     this.#checks.follow(
-      [...table.upstreams.values()].flatMap((upstream) =>
-        membersOf(upstream, this.#fleet).map((server) => ({ upstream, server })),
-      ),
+      all.flatMap((upstream) => membersOf(upstream, this.#fleet).map((server) => ({ upstream, server }))),
     )
     await this.#keep()
   }
@@ -169,7 +181,8 @@ export class FleetKeeper implements FleetView {
       }
     }
     for (const [name, ids] of this.#drained) {
-      const known = new Set(serversOf(upstreams.get(name), this.#leases.of(name)).map(({ id }) => id))
+      const upstream = upstreams.get(name)
+      const known = new Set(upstream === undefined ? [] : this.#named(upstream).map(({ id }) => id))
       for (const id of ids) if (!known.has(id)) ids.delete(id)
     }
   }
@@ -192,12 +205,28 @@ export class FleetKeeper implements FleetView {
       const { name } = upstream
       const leased = this.#leases.of(name).map(({ server }) => server)
       const drained = [...(this.#drained.get(name) ?? [])]
-      const known: UpstreamFleet = { leased, drained, unhealthy: [] }
+      const addresses = this.#addressesOf(upstream)
+      const known: UpstreamFleet = { leased, drained, unhealthy: [], ...(addresses === null ? {} : { addresses }) }
       const ill = membersOf(upstream, { [name]: known }).filter((one) => this.#checks.of(name, one)?.healthy === false)
       const unhealthy = ill.map(({ id }) => id)
-      if (leased.length + drained.length + unhealthy.length > 0) made[name] = { ...known, unhealthy }
+      if (leased.length + drained.length + unhealthy.length > 0 || addresses !== null)
+        made[name] = { ...known, unhealthy }
     }
     return made
+  }
+
+  /** The servers of an upstream as the table and the leases name them, whatever their names stand for. */
+  #named(upstream: Upstream): readonly Server[] {
+    return [...upstream.servers, ...this.#leases.of(upstream.name).map(({ server }) => server)]
+  }
+
+  /** By id of server; null where no name is resolved. */
+  #addressesOf(upstream: Upstream): Record<string, readonly string[]> | null {
+    const known = this.#named(upstream).flatMap(({ id, hostname }): [string, readonly string[]][] => {
+      const addresses = this.#names.of(hostname)
+      return addresses.length === 0 ? [] : [[id, addresses]]
+    })
+    return known.length === 0 ? null : Object.fromEntries(known)
   }
 
   async #keep(): Promise<void> {
@@ -226,9 +255,4 @@ export class FleetKeeper implements FleetView {
     })
     return Object.fromEntries(all.filter(([, { drained, leased }]) => drained.length + leased.length > 0))
   }
-}
-
-/** Those of the table, then those with a lease; a name counts once, whatever it resolves to. */
-function serversOf(upstream: Upstream | undefined, leases: readonly Lease[]): readonly Server[] {
-  return upstream === undefined ? [] : [...upstream.servers, ...leases.map(({ server }) => server)]
 }

@@ -11,7 +11,7 @@ import { type ProbeResult, type ProbeTarget, probe } from './probe.ts'
 export interface HealthParts {
   readonly log: ControlLog
   /** A server has become healthy or unhealthy. */
-  onChange(): void
+  onChange(member: Member): void
   /** Epoch milliseconds. */
   now(): number
   /** In [0, 1). */
@@ -158,7 +158,7 @@ class Check {
     const named = `${upstream.name}: server ${id}`
     if (result.good) log.info({ ...fields, detail: result.detail }, `${named} is healthy`)
     else log.warn({ ...fields, detail: result.detail }, `${named} is unhealthy: ${result.detail}`)
-    onChange()
+    onChange(this.#member)
   }
 }
 

@@ -228,6 +228,7 @@ describe('over a restart', () => {
       live: at.live,
       log: logInto(lines),
       folder: at.folder,
+      dnsServers: [],
       now: () => 0,
       chance: () => 0,
     })
@@ -274,6 +275,7 @@ describe('over a restart', () => {
       live: at.live,
       log: logInto(at.lines),
       folder: join(at.path, 'x'),
+      dnsServers: [],
       now: () => 0,
       chance: () => 0,
     })

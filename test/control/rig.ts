@@ -164,6 +164,7 @@ export async function adminRig(options: AdminRigOptions = {}): Promise<AdminRig>
     live: base.live,
     log: logInto(base.lines),
     folder: keeps === 'disk' ? base.folder : null,
+    dnsServers: [],
     now,
     chance: () => 0,
   })

@@ -3,7 +3,7 @@
  */
 import type { ServerResponse } from 'node:http'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { allGood, answeredBy, type Stage, stageOf } from './rig.ts'
+import { allGood, answeredBy, LOOKUP, type Stage, stageOf } from './rig.ts'
 
 let stage: Stage
 
@@ -56,6 +56,18 @@ test('drain gives a server nothing new and breaks off nothing: it waits until al
   expect(load.outcomes.filter((outcome) => answeredBy(outcome) === 'two-slow')).toHaveLength(held.length)
   await stage.fleet.start('two', 'v1')
   console.info(`drain: ${count} requests, ${held.length} of them under way at the server, 0 failed`)
+})
+
+test('the last server drained: a route that falls back is answered by the other side, another one gets 503', async () => {
+  const drained = (await (await stage.admin('POST', '/upstreams/gtin/servers/one/drain')).json()) as { note: string }
+  expect(drained.note).toMatch(/^no server of gtin takes new exchanges: /)
+  const lookup = async (): Promise<number> => (await fetch(`http://127.0.0.1:${stage.banyan.port}${LOOKUP}`)).status
+  expect(await lookup()).toBe(503)
+  await stage.admin('PATCH', '/routes/gtin-lookup', { fallback: {} })
+  expect(await lookup()).toBe(200)
+  await stage.admin('POST', '/upstreams/gtin/servers/one/undrain')
+  await stage.admin('PATCH', '/routes/gtin-lookup', { fallback: null })
+  expect(await lookup()).toBe(200)
 })
 
 test('an instance registers itself, keeps its lease by heartbeats, and is gone when they stop', async () => {
