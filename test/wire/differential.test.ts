@@ -47,6 +47,12 @@ const DIFFERENCES: readonly Difference[] = [
   },
   {
     accepts: 'node',
+    complaint: /^1[0-9]{2} with a body$/,
+    only: null,
+    why: 'RFC 9112 section 6.1 forbids framing there; readers differ on whether a body follows',
+  },
+  {
+    accepts: 'node',
     complaint: /^101 without a request to upgrade$/,
     only: ({ upgradeAsked }) => !upgradeAsked,
     why: "RFC 9110 section 7.8; node leaves this check to whoever listens to 'upgrade'",
