@@ -9,13 +9,11 @@ import { Planes } from './control/planes.ts'
 import type { Front } from './front.ts'
 import type { Logs } from './log.ts'
 import { Places } from './places.ts'
+import { listenAt } from './proxy/listen-at.ts'
 import type { Settings } from './settings.ts'
 import { Spread } from './spread.ts'
 import { TwoPhase } from './two-phase.ts'
 import { WorkerProcess } from './worker-process.ts'
-
-/** Connections that the system keeps until they are accepted. */
-const BACKLOG = 4096
 
 /** What the primary works with. */
 export interface PrimaryParts {
@@ -85,16 +83,8 @@ export class Primary implements Front {
     await this.#places.fill()
   }
 
-  async listen(): Promise<AddressInfo> {
-    const { host, port } = this.#parts.settings.listen
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', reject)
-      this.#server.listen({ host, port, backlog: BACKLOG }, () => {
-        this.#server.off('error', reject)
-        resolve()
-      })
-    })
-    return this.#server.address() as AddressInfo
+  listen(): Promise<AddressInfo> {
+    return listenAt(this.#server, this.#parts.settings.listen)
   }
 
   get isUp(): boolean {

@@ -155,7 +155,7 @@ async function listening(started: Promise<AddressInfo>, flag: string, asked: Add
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
     const why = code === 'EADDRINUSE' ? 'the port is in use' : code === 'EACCES' ? 'not permitted' : message
-    throw new StartError(`${flag} ${hostPort(asked)}: ${why}`)
+    throw new StartError(`${flag} ${asked.host === 'systemd' ? asked.host : hostPort(asked)}: ${why}`)
   }
 }
 

@@ -17,7 +17,8 @@ export interface Address {
 /** Everything that `banyan serve` can be told. */
 export interface Settings {
   readonly table: string
-  readonly listen: Address
+  /** `fd` where the socket is handed over by systemd: its file descriptor. */
+  readonly listen: Address & { readonly fd?: number }
   readonly admin: Address
   readonly redis: RedisAddress | null
   readonly redisPrefix: string
@@ -69,7 +70,12 @@ const LOG_LEVELS = ['debug', 'info', 'warn', 'error']
 
 const FLAGS = {
   table: { value: 'FILE', fallback: 'routes.yaml', help: 'the routing table; - reads stdin', read: notEmpty },
-  listen: { value: 'HOST:PORT', fallback: '0.0.0.0:8080', help: 'where clients connect', read: readAddress },
+  listen: {
+    value: 'HOST:PORT|systemd',
+    fallback: '0.0.0.0:8080',
+    help: 'where clients connect; systemd: at the socket that a .socket unit hands over, which stays open through a restart',
+    read: readListen,
+  },
   admin: { value: 'HOST:PORT', fallback: '127.0.0.1:8081', help: 'where the admin API listens', read: readAddress },
   workers: {
     value: 'N|auto',
@@ -224,7 +230,7 @@ export function readSettings(args: readonly string[], env: Readonly<Record<strin
   }
   return Object.freeze({
     table: value('table'),
-    listen: value('listen'),
+    listen: handedOver(value('listen'), env),
     admin: value('admin'),
     redis: value('redis'),
     redisPrefix: value('redis-prefix'),
@@ -305,6 +311,24 @@ function readAddress(text: string): Address {
     throw new SettingsError(`'${text}' is no HOST:PORT (as in 127.0.0.1:8080, [::1]:8080; port 0 takes a free one)`)
   }
   return { host: match[1] ?? (match[2] || '0.0.0.0'), port }
+}
+
+/** The first file descriptor that systemd hands over (sd_listen_fds(3)). */
+const FIRST_HANDED_FD = 3
+
+function readListen(text: string): Settings['listen'] {
+  if (text === 'systemd') return { host: text, port: 0, fd: FIRST_HANDED_FD }
+  const { host, port } = readAddress(text)
+  return { host, port }
+}
+
+/** @throws {SettingsError} a socket is expected of systemd, and there is none, or more than one */
+function handedOver(listen: Settings['listen'], env: Readonly<Record<string, string | undefined>>): Settings['listen'] {
+  if (listen.fd !== undefined && env.LISTEN_FDS !== '1') {
+    const what = env.LISTEN_FDS === undefined ? 'no socket is' : `${env.LISTEN_FDS} sockets are`
+    throw new SettingsError(`--listen systemd: ${what} handed over, not one; start it by its .socket unit`)
+  }
+  return listen
 }
 
 function readList(text: string): readonly string[] {

@@ -4,17 +4,9 @@
  */
 import type { Breaker, BreakerEntry } from '../rules/breaker.ts'
 import { isServerFault } from '../rules/ejection.ts'
-import type { RequestView } from '../rules/exchange.ts'
 import { FAILURES, type FailureCode } from '../rules/failure.ts'
 import type { FailedBefore } from '../rules/pick.ts'
-import {
-  type BrokenAttempt,
-  isIdempotent,
-  isStale,
-  isWithinRetryBudget,
-  mayHaveArrived,
-  mayRetry,
-} from '../rules/resilience.ts'
+import { type BrokenAttempt, isStale, isWithinRetryBudget, mayHaveArrived, mayRetry } from '../rules/resilience.ts'
 import type { Route } from '../rules/table.ts'
 import type { ServerState } from '../state/server-state.ts'
 import type { UpstreamState } from '../state/upstream-state.ts'
@@ -39,7 +31,6 @@ export class Attempts implements Waiter {
   readonly #owner: AttemptOwner
   #phase: 'over' | 'waiting' | 'in' = 'over'
   #chance = 0
-  #method = ''
   #guard: Route | null = null
   #breaker: Breaker | null = null
   #entry: BreakerEntry = 'pass'
@@ -65,9 +56,9 @@ export class Attempts implements Waiter {
   /**
    * Asks an upstream: at once, or when there is a place.
    * @param guard the route whose breaker may say no, or null
-   * @param view of the request, for its method and the one random draw
+   * @param chance in [0, 1)
    */
-  begin(upstream: string, guard: Route | null, { chance, method }: RequestView): void {
+  begin(upstream: string, guard: Route | null, chance: number): void {
     const state = this.#upstreams.get(upstream)
     if (state === undefined) {
       this.#owner.onRefused('no-server')
@@ -76,7 +67,6 @@ export class Attempts implements Waiter {
     this.upstream = state
     this.#guard = guard
     this.#chance = chance
-    this.#method = method
     this.#count = 0
     this.#good = null
     const admission = state.enter(this)
@@ -90,7 +80,7 @@ export class Attempts implements Waiter {
     this.#phase = 'in'
     const breaker = this.#guard === null ? null : this.#upstreams.breakers.of(this.#guard)
     if (breaker !== null) {
-      const entry = breaker.isClosed ? 'pass' : breaker.enter(isIdempotent(this.#method), this.upstream!.now())
+      const entry = breaker.isClosed ? 'pass' : breaker.enter(this.upstream!.now())
       if (entry === 'refuse') {
         this.finish()
         this.#owner.onUnavailable()
@@ -110,7 +100,7 @@ export class Attempts implements Waiter {
 
   #go(failed: FailedBefore<ServerState> | null): void {
     const upstream = this.upstream!
-    const server = upstream.pick(this.#chance, failed, isIdempotent(this.#method))
+    const server = upstream.pick(this.#chance, failed)
     if (server === null) {
       this.finish()
       this.#owner.onRefused('no-server')
@@ -120,7 +110,7 @@ export class Attempts implements Waiter {
     server.exchanges++
     this.#faulted = false
     this.#count++
-    if (server.standing === 'due' || server.standing === 'overdue') {
+    if (server.standing === 'due') {
       server.ejection.probe()
       this.#probing = true
       upstream.refresh()
@@ -171,14 +161,14 @@ export class Attempts implements Waiter {
    * @param bodyKept all that was read of the request's body can be sent again
    * @returns false where this was the last one; the attempts are over
    */
-  broke(failure: FailureCode, bodyKept: boolean): boolean {
+  broke(failure: FailureCode, method: string, bodyKept: boolean): boolean {
     const upstream = this.upstream!
     const server = this.server!
     const { connection } = this
     this.connection = null
     const attempt: BrokenAttempt = {
       failure,
-      method: this.#method,
+      method,
       attempts: this.#count,
       reused: connection?.reused ?? false,
       answered: connection?.answered ?? false,

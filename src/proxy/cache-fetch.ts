@@ -69,7 +69,7 @@ export class Fetch implements AttemptOwner, Watched {
       watch(this)
       this.deadlineMs = coarseNowMs() + totalMs
     }
-    this.#attempts.begin(upstream, guardOf(exchange), exchange.view)
+    this.#attempts.begin(upstream, guardOf(exchange), exchange.view.chance)
   }
 
   /** Gives it up; nothing more is reported. */
@@ -118,7 +118,8 @@ export class Fetch implements AttemptOwner, Watched {
 
   /** Others wait for this answer already, so that it is asked for all the same: the next ones go elsewhere. */
   onUnavailable(): void {
-    this.#attempts.begin(this.#order.upstream, null, this.#order.exchange.view)
+    const { upstream, exchange } = this.#order
+    this.#attempts.begin(upstream, null, exchange.view.chance)
   }
 
   onReady(): void {}
@@ -152,7 +153,7 @@ export class Fetch implements AttemptOwner, Watched {
 
   onFailure(failure: WireFailure, cause: Error | null): void {
     this.retries++
-    if (this.#attempts.broke(failure, true)) return
+    if (this.#attempts.broke(failure, this.#order.method, true)) return
     this.retries--
     this.#inTime()
     this.#owner.onFetchFailed(failure, cause)

@@ -8,12 +8,11 @@ import { sendAll } from '../wire/turn.ts'
 import { endGently, problemText } from './answer.ts'
 import type { Engine } from './engine.ts'
 import { nextRequestId } from './exchange.ts'
+import { type ListenPlace, listenAt } from './listen-at.ts'
 import type { Observer } from './observe.ts'
 
 /** Settings of the public server. Times in milliseconds. */
-export interface ListenSettings {
-  readonly host: string
-  readonly port: number
+export interface ListenSettings extends ListenPlace {
   /** Bytes of a request line with all its header fields. */
   readonly maxHeaderBytes: number
   /** From the first byte of a request, or from the connection, to the end of its head. */
@@ -118,15 +117,7 @@ export class Listener {
    * @throws what node:net says, EADDRINUSE and the like
    */
   async listen(): Promise<AddressInfo> {
-    const { host, port } = this.#settings
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', reject)
-      this.#server.listen({ host, port, backlog: 4096 }, () => {
-        this.#server.off('error', reject)
-        resolve()
-      })
-    })
-    return this.#server.address() as AddressInfo
+    return await listenAt(this.#server, this.#settings)
   }
 
   /** Begins to take connections that others accept; no port is listened on. */

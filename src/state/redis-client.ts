@@ -163,7 +163,8 @@ export class RedisClient {
    * @returns one for each key, null where there is none; undefined where there was no reply in time, or it was an error
    */
   async values(names: readonly string[]): Promise<readonly (Buffer | null)[] | undefined> {
-    if (names.length > 1 && !this.#commands.isCluster) return await this.run((redis) => redis.mgetBuffer(...names))
+    if (names.length > 1 && !this.#commands.isCluster)
+      return await this.run((redis) => redis.mgetBuffer(...names))
     const values = await Promise.all(names.map((name) => this.run((redis) => redis.getBuffer(name))))
     return names.length === 1 && values[0] === undefined ? undefined : values.map((value) => value ?? null)
   }
@@ -245,7 +246,7 @@ function clientOf(address: RedisAddress, options: Options, retryMs: (attempt: nu
     })
   }
   const { retryStrategy: _, ...redisOptions } = options
-  const cluster = new Cluster([...address.nodes], {
+  return new Cluster([...address.nodes], {
     enableOfflineQueue: false,
     clusterRetryStrategy: retryMs,
     retryDelayOnFailover: 0,
@@ -253,11 +254,6 @@ function clientOf(address: RedisAddress, options: Options, retryMs: (attempt: nu
     slotsRefreshTimeout: CONNECT_TIMEOUT_MS,
     redisOptions,
   })
-  // They would connect with their first command, which must not wait for that, and so would be lost.
-  cluster.on('+node', (node: Redis) => {
-    if (node.status === 'wait') node.connect().catch(() => {})
-  })
-  return cluster
 }
 
 /** The kind of an error, without addresses or credentials. */

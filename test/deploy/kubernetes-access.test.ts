@@ -32,6 +32,16 @@ describe.each(['blue', 'green'])('%s', (color) => {
     expect(readSettings([], { BANYAN_REDIS: 'redis://:secret@redis:6379' }).redis).not.toBeNull()
   })
 
+  test('its workers are said, as nothing else bounds them, and have the memory that they may use', () => {
+    const { limits } = containerOf(banyan).resources
+    expect(limits.cpu).toBeUndefined()
+    expect((containerOf(banyan).env as Variable[]).some(({ name }) => name === 'BANYAN_WORKERS')).toBe(true)
+    const processMiB = 120
+    const cacheMiB = settings.memoryCacheBytes / 1024 ** 2
+    const needMiB = processMiB + cacheMiB + settings.workers * (processMiB + cacheMiB)
+    expect(Number.parseInt(limits.memory, 10)).toBeGreaterThan(needMiB)
+  })
+
   test('it keeps no revisions in a folder that it can’t write to', () => {
     expect(containerOf(banyan).volumeMounts[0]).toMatchObject({ name: 'table', readOnly: true })
     expect(settings.keepRevisions).toBe(0)

@@ -69,7 +69,7 @@ routes:
   - { id: gtin-lookup, match: { path: "/gtins/:gtin" }, to: gtin, percent: 100, cache: { ttl: 60s } }
   - { id: broken, match: { path: /broken }, to: dead, percent: 100 }
 `,
-    args: ['--redis', redis.url, '--admin-tokens', `prometheus:read:${TOKEN}`],
+    args: ['--workers', '1', '--redis', redis.url, '--admin-tokens', `prometheus:read:${TOKEN}`],
   })
   ends.push(
     () => banyan.stop(),

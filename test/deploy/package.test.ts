@@ -174,7 +174,9 @@ test('what it needs at run time is what its manifest asks for', () => {
   const imported = packed.files
     .filter((path) => path.endsWith('.js'))
     .flatMap((path) => [
-      ...readFileSync(join(shop, 'node_modules/banyan', path), 'utf8').matchAll(/\bfrom '([^'.][^']*)'/g),
+      ...readFileSync(join(shop, 'node_modules/banyan', path), 'utf8').matchAll(
+        /\b(?:from |import\(|createRequire\(import\.meta\.url\)\()'([^'.][^']*)'/g,
+      ),
     ])
     .map(([, name]) => name as string)
     .filter((name) => !name.startsWith('node:'))

@@ -1,14 +1,19 @@
 /**
  * deploy/systemd/: the units' commands are ones that the programs take, their times fit, their containment is there.
  */
-import { existsSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { readCommandLine } from '../../gtin-service/settings.ts'
+import { findProgram } from '../../scripts/need-tools.ts'
 import { readSettings } from '../../src/settings.ts'
 import { durationMs, PROJECT, textOf, unitOf } from './project.ts'
 
 const UNITS = ['deploy/systemd/banyan@.service', 'deploy/systemd/gtin-service@.service']
+
+const socketOf = (instance: string): string => `deploy/systemd/banyan@${instance}.socket`
 
 /** NAME=value lines of an environment file. */
 function environmentOf(path: string): Record<string, string> {
@@ -39,7 +44,7 @@ test.each(['blue', 'green'])('banyan@%s: its settings are taken, and it has time
   const values = unitOf(unit).get('Service')?.get('Environment') ?? []
   const env = Object.fromEntries(values.map((value) => value.split('=', 2)))
   const args = service(unit, 'ExecStart').split(' ').slice(3)
-  const settings = readSettings(args, { ...env, ...environmentOf(`deploy/systemd/${instance}.env`) })
+  const settings = readSettings(args, { ...env, ...environmentOf(`deploy/systemd/${instance}.env`), LISTEN_FDS: '1' })
   expect(durationMs(service(unit, 'TimeoutStopSec'))).toBeGreaterThan(settings.drainDelayMs + settings.drainTimeoutMs)
   expect(settings.table.startsWith(service(unit, 'ReadWritePaths'))).toBe(true)
   expect(service(unit, 'ExecStartPre')).toContain(`check ${settings.table}`)
@@ -47,9 +52,43 @@ test.each(['blue', 'green'])('banyan@%s: its settings are taken, and it has time
   expect(settings.admin.host).toBe('127.0.0.1')
 })
 
+test.each(['blue', 'green'])(
+  'banyan@%s: its public socket is systemd’s, and stays open while it restarts',
+  (instance) => {
+    const [unit] = UNITS as [string]
+    expect(unitOf(unit).get('Service')?.get('Environment')).toContain('BANYAN_LISTEN=systemd')
+    expect(environmentOf(`deploy/systemd/${instance}.env`).BANYAN_LISTEN).toBeUndefined()
+    expect(unitOf(unit).get('Unit')?.get('Requires')).toEqual(['banyan@%i.socket'])
+    const socket = unitOf(socketOf(instance)).get('Socket')
+    // One socket: banyan takes one, and accepts its connections itself.
+    expect(socket?.get('ListenStream')).toHaveLength(1)
+    expect(socket?.get('Accept') ?? ['no']).toEqual(['no'])
+    expect(service(unit, 'ExecReload')).toContain('-HUP $MAINPID')
+  },
+)
+
 test('blue and green have ports of their own', () => {
-  const addresses = ['blue', 'green'].flatMap((name) => Object.values(environmentOf(`deploy/systemd/${name}.env`)))
-  expect(new Set(addresses).size).toBe(4)
+  const ports = ['blue', 'green'].flatMap((name) => [
+    ...(unitOf(socketOf(name)).get('Socket')?.get('ListenStream') ?? []),
+    environmentOf(`deploy/systemd/${name}.env`).BANYAN_ADMIN,
+  ])
+  expect(new Set(ports.map((address) => address?.split(':').at(-1))).size).toBe(4)
+})
+
+test('systemd finds nothing to say of them, where there is one to ask', () => {
+  const program = findProgram('systemd-analyze')
+  if (program === null || !existsSync('/usr/bin/node')) return
+  const folder = mkdtempSync(join(tmpdir(), 'banyan-units-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  // As instances: of a template alone it asks for a socket of a made-up name.
+  for (const color of ['blue', 'green']) {
+    writeFileSync(join(folder, `banyan@${color}.service`), textOf(UNITS[0] as string))
+    writeFileSync(join(folder, `banyan@${color}.socket`), textOf(socketOf(color)))
+  }
+  writeFileSync(join(folder, 'gtin-service@4002.service'), textOf(UNITS[1] as string))
+  const units = readdirSync(folder).map((file) => join(folder, file))
+  const { stdout, stderr, status } = spawnSync(program, ['verify', ...units], { encoding: 'utf8' })
+  expect([status, stdout, stderr]).toEqual([0, '', ''])
 })
 
 test('gtin-service@PORT: its flags are taken, and it has time to drain', () => {

@@ -17,6 +17,10 @@ test('what is not said has a default', () => {
   })
 })
 
+test('a socket may be handed over', () => {
+  expect(readSettings(['--listen', 'systemd'], { LISTEN_FDS: '1' }).listen).toMatchObject({ fd: 3 })
+})
+
 test('a flag wins over its environment variable, and that over the default', () => {
   const env = { BANYAN_DRAIN_TIMEOUT: '5s', BANYAN_LISTEN: '127.0.0.1:1', BANYAN_TRUSTED_PROXIES: '10.0.0.0/8, ::1' }
   const settings = readSettings(['--listen', '[::1]:9000'], env)
@@ -28,6 +32,8 @@ test('a flag wins over its environment variable, and that over the default', () 
 test.each([
   [['--listen', 'nowhere'], {}, "--listen: 'nowhere' is no HOST:PORT"],
   [['--listen', '127.0.0.1:70000'], {}, '--listen: '],
+  [['--listen', 'systemd'], {}, '--listen systemd: no socket is handed over'],
+  [['--listen', 'systemd'], { LISTEN_FDS: '2' }, '--listen systemd: 2 sockets are handed over, not one'],
   [['--memory-cache', '64'], {}, "--memory-cache: '64' is no size (as in 512KiB, 64MiB)"],
   [['--drain-delay', 'soon'], {}, "--drain-delay: 'soon' is no duration (as in 250ms, 30s)"],
   [['--workers', '-1'], {}, '--workers'],
