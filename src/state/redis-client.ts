@@ -163,8 +163,7 @@ export class RedisClient {
    * @returns one for each key, null where there is none; undefined where there was no reply in time, or it was an error
    */
   async values(names: readonly string[]): Promise<readonly (Buffer | null)[] | undefined> {
-    if (names.length > 1 && !this.#commands.isCluster)
-      return await this.run((redis) => redis.mgetBuffer(...names))
+    if (names.length > 1 && !this.#commands.isCluster) return await this.run((redis) => redis.mgetBuffer(...names))
     const values = await Promise.all(names.map((name) => this.run((redis) => redis.getBuffer(name))))
     return names.length === 1 && values[0] === undefined ? undefined : values.map((value) => value ?? null)
   }
