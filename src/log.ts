@@ -2,6 +2,7 @@
  * Where log lines go: JSON lines on stdout, the access log there too or in a file of its own.
  */
 import { destination, type Logger, pino } from 'pino'
+import { accessLine, isoTime, LineBatch, LineFile } from './access-lines.ts'
 import type { AccessLog } from './proxy/observe.ts'
 import type { Settings } from './settings.ts'
 import { StartError } from './start-error.ts'
@@ -9,6 +10,9 @@ import { StartError } from './start-error.ts'
 /** Bytes of log lines that are gathered before they are written; a tenth of a second at most. */
 const BUFFER_BYTES = 8 * 1024
 const FLUSH_MS = 100
+
+/** Bytes of a log that nobody takes from stdout; what comes beyond is dropped rather than filling the memory. */
+const MAX_UNREAD_BYTES = 16 * 1024 * 1024
 
 /** The logs of one process. */
 export interface Logs {
@@ -32,35 +36,30 @@ type Destination = ReturnType<typeof destination>
  * @throws {StartError} the access log's file can't be written
  */
 export function openLogs(settings: Pick<Settings, 'logLevel' | 'accessLog'>): Logs {
-  const stdout = destination({ dest: 1, minLength: BUFFER_BYTES, sync: false })
+  const stdout = destination({ dest: 1, minLength: BUFFER_BYTES, maxLength: MAX_UNREAD_BYTES, sync: false })
   const log = loggerTo(stdout, settings.logLevel)
-  const destinations = [stdout]
-  const files: Destination[] = []
-  let access: AccessLog | null = null
-  if (settings.accessLog === 'json') access = writerTo(loggerTo(stdout, 'info'))
-  else if (settings.accessLog !== 'none') {
-    const file = openFile(settings.accessLog.file)
-    destinations.push(file)
-    files.push(file)
-    access = writerTo(loggerTo(file, 'info'))
-  }
+  const file = typeof settings.accessLog === 'string' ? null : openFile(settings.accessLog.file, log)
+  const sink = (lines: string): void => void (file ?? stdout).write(lines)
+  const batch = settings.accessLog === 'none' ? null : new LineBatch(sink)
   const timer = setInterval(() => {
-    for (const one of destinations) one.flush()
+    batch?.flush()
+    stdout.flush()
   }, FLUSH_MS)
   timer.unref()
-  const close = (): void => {
-    clearInterval(timer)
-    for (const one of destinations) one.flushSync()
-  }
   return {
     log,
-    access,
+    access: batch === null ? null : (fields) => batch.add(accessLine(isoTime(Date.now()), fields)),
     lines: (text) => stdout.write(text),
     onDrain: (listener) => void stdout.once('drain', listener),
     reopen: () => {
-      for (const file of files) file.reopen()
+      batch?.flush()
+      file?.reopen()
     },
-    close,
+    close: () => {
+      clearInterval(timer)
+      batch?.flush()
+      stdout.flushSync()
+    },
   }
 }
 
@@ -68,18 +67,12 @@ function loggerTo(stream: Destination, level: string): Logger {
   return pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, stream)
 }
 
-function writerTo(logger: Logger): AccessLog {
-  return (fields) => logger.info(fields)
-}
-
-function openFile(path: string): Destination {
+function openFile(path: string, log: Logger): LineFile {
   try {
     // Opened at once, so that a path that can't be written is told before anything is served.
-    const file = destination({ dest: path, minLength: BUFFER_BYTES, sync: true })
-    file.on('error', () => {
-      // A full disk must not end the proxy: lines are lost until there is room.
+    return new LineFile(path, ({ code }) => {
+      log.error({ event: 'access-log', code }, `${path} can't be written: its lines are lost until it can`)
     })
-    return file
   } catch (error) {
     throw new StartError(`--access-log ${path}: ${(error as Error).message}`)
   }

@@ -4,9 +4,17 @@
  */
 import type { Breaker, BreakerEntry } from '../rules/breaker.ts'
 import { isServerFault } from '../rules/ejection.ts'
+import type { RequestView } from '../rules/exchange.ts'
 import { FAILURES, type FailureCode } from '../rules/failure.ts'
 import type { FailedBefore } from '../rules/pick.ts'
-import { type BrokenAttempt, isStale, isWithinRetryBudget, mayHaveArrived, mayRetry } from '../rules/resilience.ts'
+import {
+  type BrokenAttempt,
+  isIdempotent,
+  isStale,
+  isWithinRetryBudget,
+  mayHaveArrived,
+  mayRetry,
+} from '../rules/resilience.ts'
 import type { Route } from '../rules/table.ts'
 import type { ServerState } from '../state/server-state.ts'
 import type { UpstreamState } from '../state/upstream-state.ts'
@@ -31,6 +39,7 @@ export class Attempts implements Waiter {
   readonly #owner: AttemptOwner
   #phase: 'over' | 'waiting' | 'in' = 'over'
   #chance = 0
+  #method = ''
   #guard: Route | null = null
   #breaker: Breaker | null = null
   #entry: BreakerEntry = 'pass'
@@ -56,9 +65,9 @@ export class Attempts implements Waiter {
   /**
    * Asks an upstream: at once, or when there is a place.
    * @param guard the route whose breaker may say no, or null
-   * @param chance in [0, 1)
+   * @param view of the request, for its method and the one random draw
    */
-  begin(upstream: string, guard: Route | null, chance: number): void {
+  begin(upstream: string, guard: Route | null, { chance, method }: RequestView): void {
     const state = this.#upstreams.get(upstream)
     if (state === undefined) {
       this.#owner.onRefused('no-server')
@@ -67,6 +76,7 @@ export class Attempts implements Waiter {
     this.upstream = state
     this.#guard = guard
     this.#chance = chance
+    this.#method = method
     this.#count = 0
     this.#good = null
     const admission = state.enter(this)
@@ -80,7 +90,7 @@ export class Attempts implements Waiter {
     this.#phase = 'in'
     const breaker = this.#guard === null ? null : this.#upstreams.breakers.of(this.#guard)
     if (breaker !== null) {
-      const entry = breaker.isClosed ? 'pass' : breaker.enter(this.upstream!.now())
+      const entry = breaker.isClosed ? 'pass' : breaker.enter(isIdempotent(this.#method), this.upstream!.now())
       if (entry === 'refuse') {
         this.finish()
         this.#owner.onUnavailable()
@@ -100,7 +110,7 @@ export class Attempts implements Waiter {
 
   #go(failed: FailedBefore<ServerState> | null): void {
     const upstream = this.upstream!
-    const server = upstream.pick(this.#chance, failed)
+    const server = upstream.pick(this.#chance, failed, isIdempotent(this.#method))
     if (server === null) {
       this.finish()
       this.#owner.onRefused('no-server')
@@ -110,7 +120,7 @@ export class Attempts implements Waiter {
     server.exchanges++
     this.#faulted = false
     this.#count++
-    if (server.standing === 'due') {
+    if (server.standing === 'due' || server.standing === 'overdue') {
       server.ejection.probe()
       this.#probing = true
       upstream.refresh()
@@ -161,14 +171,14 @@ export class Attempts implements Waiter {
    * @param bodyKept all that was read of the request's body can be sent again
    * @returns false where this was the last one; the attempts are over
    */
-  broke(failure: FailureCode, method: string, bodyKept: boolean): boolean {
+  broke(failure: FailureCode, bodyKept: boolean): boolean {
     const upstream = this.upstream!
     const server = this.server!
     const { connection } = this
     this.connection = null
     const attempt: BrokenAttempt = {
       failure,
-      method,
+      method: this.#method,
       attempts: this.#count,
       reused: connection?.reused ?? false,
       answered: connection?.answered ?? false,

@@ -69,7 +69,7 @@ export class Fetch implements AttemptOwner, Watched {
       watch(this)
       this.deadlineMs = coarseNowMs() + totalMs
     }
-    this.#attempts.begin(upstream, guardOf(exchange), exchange.view.chance)
+    this.#attempts.begin(upstream, guardOf(exchange), exchange.view)
   }
 
   /** Gives it up; nothing more is reported. */
@@ -118,8 +118,7 @@ export class Fetch implements AttemptOwner, Watched {
 
   /** Others wait for this answer already, so that it is asked for all the same: the next ones go elsewhere. */
   onUnavailable(): void {
-    const { upstream, exchange } = this.#order
-    this.#attempts.begin(upstream, null, exchange.view.chance)
+    this.#attempts.begin(this.#order.upstream, null, this.#order.exchange.view)
   }
 
   onReady(): void {}
@@ -153,7 +152,7 @@ export class Fetch implements AttemptOwner, Watched {
 
   onFailure(failure: WireFailure, cause: Error | null): void {
     this.retries++
-    if (this.#attempts.broke(failure, this.#order.method, true)) return
+    if (this.#attempts.broke(failure, true)) return
     this.retries--
     this.#inTime()
     this.#owner.onFetchFailed(failure, cause)

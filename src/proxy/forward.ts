@@ -78,7 +78,7 @@ export class Forward implements AttemptOwner, Watched {
     // node:http counts a request without a body as destroyed from the start.
     const gone = this.#body === null ? res.destroyed : req.destroyed && !req.complete
     if (gone) this.#clientGone()
-    else this.#attempts.begin(decision.upstream, guardOf(exchange), view.chance)
+    else this.#attempts.begin(decision.upstream, guardOf(exchange), view)
   }
 
   onConnection(connection: Connection, server: ServerState): void {
@@ -176,7 +176,7 @@ export class Forward implements AttemptOwner, Watched {
     const kept = this.#body === null || this.#body.isKept
     // The next attempt may be under way, and over, before `broke` returns.
     exchange.retries++
-    if (this.#attempts.broke(code, exchange.view.method, kept && !exchange.answer.begun)) return
+    if (this.#attempts.broke(code, kept && !exchange.answer.begun)) return
     exchange.retries--
     this.#failed(code, cause)
   }
@@ -230,7 +230,7 @@ export class Forward implements AttemptOwner, Watched {
     this.#recorder?.abandon()
     const decision: Decision = { ...exchange.decision, upstream: exchange.matched.route!.from, reason }
     exchange.decision = decision
-    this.#attempts.begin(decision.upstream, null, exchange.view.chance)
+    this.#attempts.begin(decision.upstream, null, exchange.view)
   }
 
   #pauseUpstream(): void {

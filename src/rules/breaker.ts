@@ -50,15 +50,19 @@ export class Breaker {
     return !this.#open ? 'closed' : nowMs < this.#untilMs ? 'open' : 'half-open'
   }
 
-  /** Whether an exchange would be let through now. Changes nothing. */
-  admits(nowMs: number): boolean {
-    return !this.#open || (nowMs >= this.#untilMs && !this.#probing)
+  /**
+   * Whether an exchange would be let through now. Changes nothing.
+   * @param repeatable it may be made again: others are probes only where none such has come for another pause
+   */
+  admits(repeatable: boolean, nowMs: number): boolean {
+    if (!this.#open) return true
+    return !this.#probing && nowMs >= (repeatable ? this.#untilMs : this.#untilMs + this.settings.pauseMs)
   }
 
   /** An exchange is about to go to the upstream. What was let through must `leave` with the word it got. */
-  enter(nowMs: number): BreakerEntry {
+  enter(repeatable: boolean, nowMs: number): BreakerEntry {
     if (!this.#open) return 'pass'
-    if (this.#probing || nowMs < this.#untilMs) return 'refuse'
+    if (!this.admits(repeatable, nowMs)) return 'refuse'
     this.#probing = true
     return 'probe'
   }

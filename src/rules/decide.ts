@@ -10,8 +10,8 @@ import type { Route, Table } from './table.ts'
 const REQUEST = 'request'
 const TWO_32 = 2 ** 32
 
-/** Whether the `to` of a route may be asked: its breaker does not stand open. */
-export type IsAvailable = (route: Route) => boolean
+/** Whether the `to` of a route may be asked with such a method: its breaker does not stand in the way. */
+export type IsAvailable = (route: Route, method: string) => boolean
 
 /**
  * Decides which upstream is to answer. Pure: chance comes with the view, health through `isAvailable`.
@@ -32,32 +32,38 @@ export function decide(
     return decision(null, table.default, match.ambiguous ? 'ambiguous' : 'default', null, null)
   }
   if (route.percent === 0) return decision(route, route.from, 'rest', null, null)
-  if (route.percent === 100) return toward(route, null, null, isAvailable)
+  if (route.percent === 100) return toward(route, view, null, null, isAvailable)
   return draw(route, match, view, isAvailable)
 }
 
 /** The draw of a route between 0 and 100 per cent, on the first key present. */
 function draw(route: Route, match: Match, view: RequestView, isAvailable: IsAvailable): Decision {
   const { sticky } = route
-  if (sticky.length === 0) return drawOn(view.chance * TWO_32, REQUEST, route, isAvailable)
+  if (sticky.length === 0) return drawOn(view.chance * TWO_32, REQUEST, route, view, isAvailable)
   for (let i = 0; i < sticky.length; i++) {
     const source = sticky[i] as StickySource
-    if (source.kind === REQUEST) return drawOn(view.chance * TWO_32, source.text, route, isAvailable)
+    if (source.kind === REQUEST) return drawOn(view.chance * TWO_32, source.text, route, view, isAvailable)
     const key = keyOf(source, view, match.params)
-    if (key !== undefined) return drawOn(hashOf(route.salt, key), source.text, route, isAvailable)
+    if (key !== undefined) return drawOn(hashOf(route.salt, key), source.text, route, view, isAvailable)
   }
   return decision(route, route.from, 'no-key', null, null)
 }
 
-function drawOn(hash: number, sticky: string, route: Route, isAvailable: IsAvailable): Decision {
+function drawOn(hash: number, sticky: string, route: Route, view: RequestView, isAvailable: IsAvailable): Decision {
   const bucket = bucketOf(hash)
   return inShare(hash, route.threshold)
-    ? toward(route, bucket, sticky, isAvailable)
+    ? toward(route, view, bucket, sticky, isAvailable)
     : decision(route, route.from, 'rest', bucket, sticky)
 }
 
-function toward(route: Route, bucket: number | null, sticky: string | null, isAvailable: IsAvailable): Decision {
-  return isAvailable(route)
+function toward(
+  route: Route,
+  view: RequestView,
+  bucket: number | null,
+  sticky: string | null,
+  isAvailable: IsAvailable,
+): Decision {
+  return isAvailable(route, view.method)
     ? decision(route, route.to, 'percent', bucket, sticky)
     : decision(route, route.from, 'unavailable', bucket, sticky)
 }

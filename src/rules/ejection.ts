@@ -14,8 +14,11 @@ export interface EjectionSettings {
   readonly maxPauseMs: number
 }
 
-/** `in`; `out` for the length of its pause; `due`: its probe may begin; `probing`: it is under way. */
-export type EjectionState = 'in' | 'out' | 'due' | 'probing'
+/**
+ * `in`; `out` for the length of its pause; `due`: its probe may begin; `overdue`: for the length of another pause there was none;
+ * `probing`: it is under way.
+ */
+export type EjectionState = 'in' | 'out' | 'due' | 'overdue' | 'probing'
 
 /** Answers that tell of a fault of the server: not those that a client can bring about by its method or version. */
 export function isServerFault(status: number): boolean {
@@ -42,7 +45,8 @@ export class Ejection {
   state(nowMs: number): EjectionState {
     if (!this.#out) return 'in'
     if (this.#probing) return 'probing'
-    return nowMs < this.#untilMs ? 'out' : 'due'
+    if (nowMs < this.#untilMs) return 'out'
+    return nowMs < this.#untilMs + this.#pauseMs ? 'due' : 'overdue'
   }
 
   /** An exchange begins there that finds out how it is. */

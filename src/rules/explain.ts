@@ -103,7 +103,7 @@ function explainRoute(
       present: source.kind === 'request' || keyOf(source, request, match.params) !== undefined,
       used: source.text === decision.sticky,
     })),
-    toIsAvailable: isAvailable(route),
+    toIsAvailable: isAvailable(route, request.method),
     fallback: route.fallback !== null,
     cached: route.cache !== null && isLookedUp(request.method) && decision.reason !== 'forced',
   }

@@ -4,9 +4,10 @@
 
 /**
  * Whether a server is asked: `up` is; `avoided` only where none is up; `due` has been left out long enough, and one request
- * finds out how it is; `drained` takes nothing new.
+ * finds out how it is, one that may be made again; `overdue` has waited so long for such a one that any will do; `drained` takes
+ * nothing new.
  */
-export type Standing = 'up' | 'due' | 'avoided' | 'drained'
+export type Standing = 'up' | 'due' | 'overdue' | 'avoided' | 'drained'
 
 /** A server as it stands at the moment. */
 export interface Candidate {
@@ -34,27 +35,36 @@ const SPREAD = 2 ** 30
  * Where no server is up, all but the drained are tried as if they were.
  * @param chance in [0, 1)
  * @param failed is taken again only where nothing better is left
+ * @param repeatable the request may be made again: it may be a probe
  * @returns null where all are drained
  */
 export function pickServer<C extends Candidate>(
   candidates: readonly C[],
   chance: number,
   failed: FailedBefore<C> | null,
+  repeatable: boolean,
 ): C | null {
   const except = failed?.candidate ?? null
-  for (const candidate of candidates) if (candidate.standing === 'due' && candidate !== except) return candidate
+  for (const candidate of candidates) {
+    if (candidate !== except && isProbed(candidate.standing, repeatable)) return candidate
+  }
   const spread = (chance * SPREAD) % 1
-  const best = leastOutstanding(candidates, 'up', except, spread)
+  const best = leastOutstanding(candidates, true, except, spread)
   if (best !== null) return best
   if (failed?.maySucceed && failed.candidate.standing === 'up') return failed.candidate
-  const avoided = leastOutstanding(candidates, 'avoided', except, spread)
+  const avoided = leastOutstanding(candidates, false, except, spread)
   if (avoided !== null) return avoided
   return except === null || except.standing === 'drained' ? null : except
 }
 
+function isProbed(standing: Standing, repeatable: boolean): boolean {
+  return standing === 'overdue' || (standing === 'due' && repeatable)
+}
+
+/** @param up among those that are up, else among those that are left out */
 function leastOutstanding<C extends Candidate>(
   candidates: readonly C[],
-  standing: Standing,
+  up: boolean,
   except: C | null,
   chance: number,
 ): C | null {
@@ -63,7 +73,7 @@ function leastOutstanding<C extends Candidate>(
   let weights = 0
   for (let n = 0; n < candidates.length; n++) {
     const candidate = candidates[n] as C
-    if (candidate.standing !== standing || candidate === except) continue
+    if (candidate === except || !isAmong(candidate.standing, up)) continue
     const load = candidate.active / candidate.weight
     if (load > least) continue
     if (load < least) weights = 0
@@ -75,10 +85,14 @@ function leastOutstanding<C extends Candidate>(
   let left = chance * weights
   for (let n = 0; n < candidates.length; n++) {
     const candidate = candidates[n] as C
-    if (candidate.standing !== standing || candidate === except || candidate.active / candidate.weight !== least)
+    if (candidate === except || !isAmong(candidate.standing, up) || candidate.active / candidate.weight !== least)
       continue
     left -= candidate.weight
     if (left < 0) return candidate
   }
   return best
+}
+
+function isAmong(standing: Standing, up: boolean): boolean {
+  return standing === 'up' ? up : !up && standing !== 'drained'
 }

@@ -13,6 +13,11 @@ const SAFE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'P
 /** RFC 9110 section 9.2.2: doing it twice does no more than doing it once. */
 const IDEMPOTENT: ReadonlySet<string> = new Set([...SAFE, 'PUT', 'DELETE'])
 
+/** Whether doing it twice does no more than doing it once. */
+export function isIdempotent(method: string): boolean {
+  return IDEMPOTENT.has(method)
+}
+
 /** What falls back by default. TRACE and PROPFIND ask about the very server. */
 const FALLS_BACK: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 

@@ -64,7 +64,7 @@ export class LocalPlane implements PlanePort {
     const { live, upstreams, cache, force } = this.#parts
     const { table } = live.current
     const forced = force?.upstreamFor(request, table, Date.now()) ?? null
-    const explanation = explain(table, request, (one) => upstreams.isAvailable(one), forced)
+    const explanation = explain(table, request, (route, method) => upstreams.isAvailable(route, method), forced)
     const { decision } = explanation
     const route = table.routes.find(({ id }) => id === decision.routeId) ?? null
     return {

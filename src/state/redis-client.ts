@@ -245,7 +245,7 @@ function clientOf(address: RedisAddress, options: Options, retryMs: (attempt: nu
     })
   }
   const { retryStrategy: _, ...redisOptions } = options
-  return new Cluster([...address.nodes], {
+  const cluster = new Cluster([...address.nodes], {
     enableOfflineQueue: false,
     clusterRetryStrategy: retryMs,
     retryDelayOnFailover: 0,
@@ -253,6 +253,11 @@ function clientOf(address: RedisAddress, options: Options, retryMs: (attempt: nu
     slotsRefreshTimeout: CONNECT_TIMEOUT_MS,
     redisOptions,
   })
+  // They would connect with their first command, which must not wait for that, and so would be lost.
+  cluster.on('+node', (node: Redis) => {
+    if (node.status === 'wait') node.connect().catch(() => {})
+  })
+  return cluster
 }
 
 /** The kind of an error, without addresses or credentials. */

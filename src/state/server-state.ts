@@ -67,7 +67,7 @@ export class ServerState implements Candidate {
     if (this.#drained) return 'drained'
     const ejection = this.ejection.state(nowMs)
     if (this.#unhealthy || ejection === 'out' || ejection === 'probing') return 'avoided'
-    return ejection === 'due' ? 'due' : 'up'
+    return ejection === 'in' ? 'up' : ejection
   }
 
   figures(): ServerFigures {

@@ -59,8 +59,8 @@ export interface UpstreamFigures {
 export interface UpstreamsView {
   /** In the order of the table. */
   figures(): readonly UpstreamFigures[]
-  /** Whether the share of a route may go to its `to` now. */
-  isAvailable(route: Route): boolean
+  /** Whether a request of the share of a route may go to its `to` now. */
+  isAvailable(route: Route, method: string): boolean
   /** The server that would take an exchange now, or null where none would. @param chance in [0, 1) */
   serverFor(upstream: string, chance: number): string | null
 }

@@ -95,12 +95,13 @@ export class UpstreamState {
    * The server for the next exchange, by rules/pick.
    * @param chance in [0, 1)
    * @param failed a server that has just failed this exchange
+   * @param repeatable the request may be made again
    * @returns null where none takes new exchanges
    */
-  pick(chance: number, failed: FailedBefore<ServerState> | null): ServerState | null {
+  pick(chance: number, failed: FailedBefore<ServerState> | null, repeatable: boolean): ServerState | null {
     if (this.#unsettled) this.refresh()
     const { servers } = this
-    if (servers.length !== 1) return pickServer(servers, chance, failed)
+    if (servers.length !== 1) return pickServer(servers, chance, failed, repeatable)
     const only = servers[0] as ServerState
     return only.standing === 'drained' ? null : only
   }

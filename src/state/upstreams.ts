@@ -1,6 +1,7 @@
 /**
  * Upstreams while they run: servers and their connection pools, which survive every edit that does not concern them.
  */
+import { isIdempotent } from '../rules/resilience.ts'
 import type { Route, Server, Table, Upstream } from '../rules/table.ts'
 import type { ServerPool } from '../wire/client.ts'
 import { Breakers } from './breakers.ts'
@@ -43,10 +44,10 @@ export class Upstreams implements UpstreamsView {
     return this.#states.values()
   }
 
-  /** Whether the share of a route may go to its `to`: its breaker lets an exchange through now. */
-  readonly isAvailable = (route: Route): boolean => {
+  /** Whether a request of the share of a route may go to its `to`: its breaker lets it through now. */
+  readonly isAvailable = (route: Route, method: string): boolean => {
     const breaker = this.breakers.of(route)
-    return breaker === null || breaker.isClosed || breaker.admits(this.#now())
+    return breaker === null || breaker.isClosed || breaker.admits(isIdempotent(method), this.#now())
   }
 
   figures(): readonly UpstreamFigures[] {
@@ -55,7 +56,7 @@ export class Upstreams implements UpstreamsView {
   }
 
   serverFor(upstream: string, chance: number): string | null {
-    return this.#states.get(upstream)?.pick(chance, null)?.server.id ?? null
+    return this.#states.get(upstream)?.pick(chance, null, true)?.server.id ?? null
   }
 
   /**

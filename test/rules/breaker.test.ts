@@ -16,7 +16,7 @@ function after(steps: string, settings = SETTINGS): { word: BreakerWord; opened:
       nowMs = Number(step)
       continue
     }
-    const entry = breaker.enter(nowMs)
+    const entry = breaker.enter(true, nowMs)
     if (entry === 'refuse') refused++
     else breaker.leave(entry, step === 'o' ? null : step === '+', nowMs)
   }
@@ -46,18 +46,29 @@ test.each<[string, string, BreakerWord]>([
 
 test('one probe at a time', () => {
   const breaker = new Breaker(SETTINGS)
-  for (let n = 0; n < 4; n++) breaker.leave(breaker.enter(0), false, 0)
-  expect([breaker.enter(0), breaker.admits(0)]).toEqual(['refuse', false])
-  expect([breaker.admits(200), breaker.enter(200)]).toEqual([true, 'probe'])
-  expect([breaker.enter(200), breaker.admits(200)]).toEqual(['refuse', false])
+  for (let n = 0; n < 4; n++) breaker.leave(breaker.enter(true, 0), false, 0)
+  expect([breaker.enter(true, 0), breaker.admits(true, 0)]).toEqual(['refuse', false])
+  expect([breaker.admits(true, 200), breaker.enter(true, 200)]).toEqual([true, 'probe'])
+  expect([breaker.enter(true, 200), breaker.admits(true, 200)]).toEqual(['refuse', false])
   breaker.leave('probe', true, 210)
-  expect(breaker.enter(210)).toBe('probe')
+  expect(breaker.enter(true, 210)).toBe('probe')
+})
+
+test('what may not be made again is a probe only where nothing else has come for another pause', () => {
+  const breaker = new Breaker(SETTINGS)
+  for (let n = 0; n < 4; n++) breaker.leave(breaker.enter(true, 0), false, 0)
+  expect([breaker.admits(true, 200), breaker.admits(false, 200), breaker.enter(false, 399)]).toEqual([
+    true,
+    false,
+    'refuse',
+  ])
+  expect([breaker.admits(false, 400), breaker.enter(false, 400)]).toEqual([true, 'probe'])
 })
 
 test('what was let through before it opened changes nothing while it is open', () => {
   const breaker = new Breaker(SETTINGS)
-  const late = [breaker.enter(0), breaker.enter(0)]
-  for (let n = 0; n < 4; n++) breaker.leave(breaker.enter(0), false, 0)
+  const late = [breaker.enter(true, 0), breaker.enter(true, 0)]
+  for (let n = 0; n < 4; n++) breaker.leave(breaker.enter(true, 0), false, 0)
   for (const entry of late) breaker.leave(entry, true, 100)
   expect(breaker.word(100)).toBe('open')
   expect(breaker.opened).toBe(1)
@@ -81,8 +92,8 @@ test('whatever happens: never two probes, never closed by less than its probes, 
       }
       for (const { waitMs, good } of steps) {
         nowMs += waitMs
-        const admits = breaker.admits(nowMs)
-        const entry = breaker.enter(nowMs)
+        const admits = breaker.admits(true, nowMs)
+        const entry = breaker.enter(true, nowMs)
         expect(entry !== 'refuse').toBe(admits)
         if (entry !== 'refuse') pending.push({ entry, good })
         expect(pending.filter((one) => one.entry === 'probe').length).toBeLessThanOrEqual(1)

@@ -9,19 +9,25 @@ interface Named extends Candidate {
   readonly name: string
 }
 
-/** `a:2*3` is server a with 2 under way and weight 3; `!` avoided, `-` drained, `?` due. */
+/** `a:2*3` is server a with 2 under way and weight 3; `!` avoided, `-` drained, `?` due, `^` overdue. */
 function servers(text: string): Named[] {
-  const words: Record<string, Standing> = { '!': 'avoided', '-': 'drained', '?': 'due' }
+  const words: Record<string, Standing> = { '!': 'avoided', '-': 'drained', '?': 'due', '^': 'overdue' }
   return text.split(' ').map((one) => {
     const [, name = '', active = '0', weight = '1', mark = ''] =
-      /^(\w)(?::(\d+))?(?:\*([\d.]+))?([!?-]?)$/.exec(one) ?? []
+      /^(\w)(?::(\d+))?(?:\*([\d.]+))?([!?^-]?)$/.exec(one) ?? []
     return { name, active: Number(active), weight: Number(weight), standing: words[mark] ?? 'up' }
   })
 }
 
-const picked = (list: Named[], chance = 0.5, failed = '', maySucceed = false): string | undefined => {
+const picked = (
+  list: Named[],
+  chance = 0.5,
+  failed = '',
+  maySucceed = false,
+  repeatable = true,
+): string | undefined => {
   const candidate = list.find((one) => one.name === failed)
-  return pickServer(list, chance, candidate === undefined ? null : { candidate, maySucceed })?.name
+  return pickServer(list, chance, candidate === undefined ? null : { candidate, maySucceed }, repeatable)?.name
 }
 
 test.each([
@@ -35,6 +41,14 @@ test.each([
   ['the one that is due, once', 'a b? c', 'b'],
 ])('%s: %s', (_, list, expected) => {
   expect(picked(servers(list))).toBe(expected)
+})
+
+test.each([
+  ['a due one is not probed by it while one is up', 'a b?', 'a'],
+  ['an overdue one is', 'a b^', 'b'],
+  ['a due one is asked where none is up', 'a? b-', 'a'],
+])('what may not be made again: %s', (_, list, expected) => {
+  expect(picked(servers(list), 0.5, '', false, false)).toBe(expected)
 })
 
 describe('where a server has just failed the exchange', () => {
@@ -72,7 +86,7 @@ const candidate = fc.record({
   name: fc.string({ minLength: 1, maxLength: 3 }),
   active: fc.nat(20),
   weight: fc.integer({ min: 1, max: 1000 }),
-  standing: fc.constantFrom<Standing>('up', 'up', 'due', 'avoided', 'drained'),
+  standing: fc.constantFrom<Standing>('up', 'up', 'due', 'overdue', 'avoided', 'drained'),
 })
 const chance = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true })
 
@@ -85,14 +99,14 @@ test('whatever the pool: never a drained one, someone whenever not all are, and 
       fc.boolean(),
       (list, draw, fails, may) => {
         const failed = fails ? { candidate: list[0]!, maySucceed: may } : null
-        const one = pickServer(list, draw, failed)
+        const one = pickServer(list, draw, failed, may)
         const willing = list.filter((each) => each.standing !== 'drained')
         if (willing.length === 0) return one === null
         if (one === null || one.standing === 'drained') return false
         const others = willing.filter((each) => each !== failed?.candidate)
         if (others.length > 0 && !may && one === failed?.candidate) return false
         const up = others.filter((each) => each.standing === 'up')
-        if (one.standing !== 'up') return one.standing === 'due' || up.length === 0
+        if (one.standing !== 'up') return one.standing.endsWith('due') || up.length === 0
         return up.every((each) => one === failed?.candidate || one.active / one.weight <= each.active / each.weight)
       },
     ),

@@ -231,18 +231,18 @@ routes: [{ id: r, match: { path: /r }, to: ${to}, percent: 100, fallback: {}${mo
     return read.table.routes[0]!
   }
   const first = shop.breakers.of(routeOf('b', ''))!
-  for (let n = 0; n < 20; n++) first.leave(first.enter(0), false, shop.get('shop')!.now())
+  for (let n = 0; n < 20; n++) first.leave(first.enter(true, 0), false, shop.get('shop')!.now())
   const again = routeOf('b', ', sticky: ip')
   expect(shop.breakers.of(again)).toBe(first)
-  expect(shop.isAvailable(again)).toBe(false)
+  expect(shop.isAvailable(again, 'GET')).toBe(false)
   expect(shop.figures().map(({ name, breakers }) => [name, breakers])).toEqual([
     ['shop', []],
     ['b', [{ route: 'r', state: 'open', opened: 1 }]],
     ['c', []],
   ])
-  expect(shop.isAvailable(routeOf('b', ', breaker: { pause: 1s }'))).toBe(true)
-  expect(shop.isAvailable(routeOf('c', ''))).toBe(true)
-  expect(shop.isAvailable(routeOf('b', ', breaker: false'))).toBe(true)
+  expect(shop.isAvailable(routeOf('b', ', breaker: { pause: 1s }'), 'GET')).toBe(true)
+  expect(shop.isAvailable(routeOf('c', ''), 'GET')).toBe(true)
+  expect(shop.isAvailable(routeOf('b', ', breaker: false'), 'GET')).toBe(true)
 })
 
 test('what an edit does not concern stays as it is: objects, connections, drained or not', () => {
