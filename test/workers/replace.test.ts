@@ -58,6 +58,8 @@ test('a connection that is idle is waited for, and ends with the answer to its n
   banyan.program.child.kill('SIGHUP')
   // The new one is up and takes connections while the old one waits for this client.
   await expect.poll(async () => (await workersOf(banyan))[0]!.pid).not.toBe(before!.pid)
+  // Long enough for a drain that does not wait to have closed it.
+  for (let n = 0; n < 40; n++) expect(await get(banyan.port, '/', new Agent())).toMatchObject({ status: 200 })
   expect(banyan.log.filter(replaced)).toEqual([])
   expect(await get(banyan.port, '/', agent)).toMatchObject({ status: 200, closes: true })
   await banyan.program.line(replaced)
