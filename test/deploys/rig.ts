@@ -3,11 +3,14 @@
  * outcome is known.
  */
 import { createServer, type RequestListener, type Server } from 'node:http'
-import { expect } from 'vitest'
+import { expect, vi } from 'vitest'
 import { type Ended, banyan as inProcess, type Surroundings } from '../cli/rig.ts'
 import { type Banyan, startBanyan } from '../support/banyan.ts'
 import { type DemoProgram, startGtin, startLegacy } from '../support/demo.ts'
 import { type Load, type Outcome, startLoad } from '../support/load.ts'
+
+// Each starts half a dozen processes, and watches them.
+vi.setConfig({ testTimeout: 120_000 })
 
 export const LOOKUP = '/stores/3/gtins/123456789012'
 export const HEALTH = 'health: { path: /stores/health/gtins/check, every: 100ms, timeout: 2s, up: 2, down: 2 }'

@@ -107,7 +107,7 @@ test('a version that is healthy and fails its requests is found out and taken ba
   const load = stage.load()
   await load.more(100)
   const ended = await stage.cli(
-    ['deploy', 'rolling', 'gtin', '--replace', 'to {id}', '--revert', 'back {id}', ...QUICK, '--watch', '10s'],
+    ['deploy', 'rolling', 'gtin', '--replace', 'to {id}', '--revert', 'back {id}', ...QUICK, '--watch', '5s'],
     {
       run: async (command) => {
         const [what, id] = command.split(' ') as [string, string]
