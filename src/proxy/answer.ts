@@ -7,13 +7,23 @@ import type { Duplex } from 'node:stream'
 import { fieldValue } from '../rules/exchange.ts'
 import { FAILURES, type FailureCode, retryAfterSeconds } from '../rules/failure.ts'
 import { type Held, sendLater } from '../wire/turn.ts'
-import { endWhole, wholeAnswer } from './whole-answer.ts'
+import { endWhole, wholeAnswer, wholeOf } from './whole-answer.ts'
 
 /** Body pieces up to this size share one write with the head, copied into one string: cheaper than two buffers. */
 const SMALL_BYTES = 16 * 1024
 
 /** How long a client that is not listened to any more may go on sending before its connection is cut. */
 const LINGER_MS = 2000
+
+const NO_FIELDS: readonly string[] = []
+
+/** A head that is given many times. */
+export interface Again {
+  /** Of `headText`. */
+  readonly head: string | null
+  /** Fields behind those of the head: name, value, name, value. */
+  readonly more: readonly string[]
+}
 
 /** The answer to one exchange. */
 export class Answer implements Held {
@@ -25,7 +35,11 @@ export class Answer implements Held {
   /** The head has been given to node:http. */
   #opened = false
   #reason = ''
-  #fields: string[] = []
+  #fields: readonly string[] = []
+  /** Fields behind those. */
+  #more: readonly string[] = NO_FIELDS
+  /** The status line and `#fields` as a text, where that has been made before. */
+  #head: string | null = null
   /** A final head has been given: from here on no second answer can be. */
   begun = false
   /** The answer is complete, or was broken off. */
@@ -60,6 +74,23 @@ export class Answer implements Held {
     this.status = status
     this.#reason = reason
     this.#fields = fields
+  }
+
+  /**
+   * As `begin`, for a head that is given many times.
+   * @param fields those of the head: name, value, name, value
+   */
+  beginAgain(status: number, reason: string, fields: readonly string[], { head, more }: Again): void {
+    if (head === null) {
+      this.begin(status, reason, [...fields, ...more])
+      return
+    }
+    this.begun = true
+    this.status = status
+    this.#reason = reason
+    this.#fields = fields
+    this.#head = head
+    this.#more = more
   }
 
   /**
@@ -112,7 +143,10 @@ export class Answer implements Held {
     const held = this.#held
     this.#held = null
     if (!this.#opened && this.#own && (held === null || held.length <= SMALL_BYTES)) {
-      const text = wholeAnswer(this.#res, this.status, this.#reason, this.#fields, held)
+      const text =
+        this.#head === null
+          ? wholeAnswer(this.#res, this.status, this.#reason, this.#fields, held)
+          : wholeOf(this.#res, this.#head, this.#more, held)
       if (text !== null) {
         endWhole(this.#res, text)
         return
@@ -164,7 +198,8 @@ export class Answer implements Held {
   #open(): void {
     if (this.#opened) return
     this.#opened = true
-    this.#res.writeHead(this.status, this.#reason, this.#fields as never)
+    const fields = this.#more.length === 0 ? this.#fields : [...this.#fields, ...this.#more]
+    this.#res.writeHead(this.status, this.#reason, fields as never)
   }
 
   #release(): boolean {

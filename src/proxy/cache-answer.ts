@@ -9,6 +9,7 @@ import { planRange, type RangePlan, rangeFields } from '../rules/ranges.ts'
 import type { StoredAnswer } from '../state/cache-store.ts'
 import type { CacheWord } from '../state/cell.ts'
 import type { Visit } from './cache-visit.ts'
+import { headText } from './whole-answer.ts'
 
 /** How a stored answer is told of. */
 export interface Telling {
@@ -35,10 +36,18 @@ export function answerStored(visit: Visit, stored: StoredAnswer, telling: Tellin
     answer.begin(304, 'Not Modified', [...notModifiedFields(stored), ...more])
   } else if (asked.range !== null && !visit.isHead) answerRange(visit, stored, more, nowMs)
   else {
-    answer.begin(stored.meta.status, stored.reason, [...stored.rawHeaders, ...more])
+    answer.beginAgain(stored.meta.status, stored.reason, stored.rawHeaders, { head: headOf(stored), more })
     if (!visit.isHead && stored.body.length > 0) answer.body(stored.body)
   }
   answer.end([])
+}
+
+function headOf(stored: StoredAnswer): string | null {
+  const { meta, reason, rawHeaders, written } = stored
+  if (written?.of === rawHeaders) return written.text
+  const text = headText(meta.status, reason, rawHeaders)
+  stored.written = { of: rawHeaders, text }
+  return text
 }
 
 /** Age (RFC 9111 section 5.1), and what is for this client alone. */

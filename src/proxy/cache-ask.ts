@@ -290,7 +290,7 @@ export class Ask implements FetchOwner, FillOwner {
   /** An answer to HEAD passes, and is compared with what is stored for GET. */
   #passHead(head: ResponseHead, answer: AnswerHead): void {
     compareHead(this.#parts.tiers, this.#visit, answer)
-    this.#fill = new Fill(this.#fetch, this, false, 0)
+    this.#fill = new Fill(this.#fetch, this, { storing: false, maxBytes: 0, length: -1 })
     this.#passOn(head, answer)
   }
 
@@ -308,7 +308,8 @@ export class Ask implements FetchOwner, FillOwner {
       this.#storing = { kind: 'answer', meta, reason: head.reason, rawHeaders, ...this.#origin() }
       this.#tellShareable(isReusable(meta, this.#parts.now()))
     } else this.#refuse(verdict, answer.status)
-    const fill = new Fill(this.#fetch, this, keeps, settings.maxBodyBytes)
+    const length = head.framing === 'length' ? head.contentLength : -1
+    const fill = new Fill(this.#fetch, this, { storing: keeps, maxBytes: settings.maxBodyBytes, length })
     this.#fill = fill
     this.#passOn(head, answer)
     for (const visit of [...waiting]) {
@@ -365,8 +366,8 @@ export class Ask implements FetchOwner, FillOwner {
   }
 
   /** What is asked for now has seen these purges. */
-  #origin(): Pick<StoredAnswer, 'generation' | 'checked' | 'refreshAfterMs'> {
-    return { generation: this.#generation, checked: this.#checked, refreshAfterMs: 0 }
+  #origin(): Pick<StoredAnswer, 'generation' | 'checked' | 'refreshAfterMs' | 'written'> {
+    return { generation: this.#generation, checked: this.#checked, refreshAfterMs: 0, written: null }
   }
 
   /** Those who still wait go on by themselves. */

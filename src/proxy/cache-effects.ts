@@ -93,7 +93,16 @@ export class Effects implements Recorder {
     if (verdict.kind === 'skip' || contentLength > visit.settings.maxBodyBytes) return
     const { generation, count: checked } = tiers.purges
     const rawHeaders = storedFields(answer, verdict.leaveOut)
-    this.#storing = { kind: 'answer', meta: verdict.meta, reason, rawHeaders, generation, checked, refreshAfterMs: 0 }
+    this.#storing = {
+      kind: 'answer',
+      meta: verdict.meta,
+      reason,
+      rawHeaders,
+      generation,
+      checked,
+      refreshAfterMs: 0,
+      written: null,
+    }
   }
 }
 

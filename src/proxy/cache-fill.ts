@@ -23,6 +23,16 @@ export interface FillOwner {
   onTooLarge(): void
 }
 
+/** What is done with a body. */
+export interface FillTerms {
+  /** All of it is kept until it is complete. */
+  readonly storing: boolean
+  /** It is kept no longer once it has grown beyond this. */
+  readonly maxBytes: number
+  /** In bytes, where it is known; else -1. */
+  readonly length: number
+}
+
 /** One reader and how far it has come. */
 interface Reader {
   readonly visit: Visit
@@ -44,17 +54,17 @@ export class Fill implements Watched {
   /** Pieces dropped from the front. */
   #dropped = 0
   #bytes = 0
+  /** Where the whole body comes to lie, if its length is known beforehand and it is stored. */
+  readonly #body: Buffer | null
   #trailers: string[] | null = null
   deadlineMs = Number.POSITIVE_INFINITY
 
-  /**
-   * @param storing all of it is kept until it is complete, up to `maxBytes`
-   */
-  constructor(fetch: Fetch, owner: FillOwner, storing: boolean, maxBytes: number) {
+  constructor(fetch: Fetch, owner: FillOwner, { storing, maxBytes, length }: FillTerms) {
     this.#fetch = fetch
     this.#owner = owner
     this.#storing = storing
     this.#maxBytes = maxBytes
+    this.#body = storing && length > 0 && length <= maxBytes ? Buffer.allocUnsafeSlow(length) : null
   }
 
   /** It is still kept whole: one more may read it from its beginning. */
@@ -94,8 +104,7 @@ export class Fill implements Watched {
       this.#storing = false
       this.#owner.onTooLarge()
     }
-    // A piece is a window of a much larger read buffer, which must not live as long as this.
-    this.#pieces.push(this.#storing ? Buffer.from(piece) : piece)
+    this.#pieces.push(this.#storing ? this.#kept(piece) : piece)
     for (const reader of this.#readers) this.#pump(reader)
     this.#settle()
   }
@@ -199,9 +208,18 @@ export class Fill implements Watched {
     }
   }
 
+  /** A piece is a window of a much larger read buffer, which must not live as long as this: it is copied. */
+  #kept(piece: Buffer): Buffer {
+    const from = this.#bytes - piece.length
+    if (this.#body === null || this.#bytes > this.#body.length) return Buffer.from(piece)
+    piece.copy(this.#body, from)
+    return this.#body.subarray(from, this.#bytes)
+  }
+
   /** In memory of its own, of exactly its size. */
   #whole(): Buffer {
-    const body = Buffer.from(new ArrayBuffer(this.#bytes))
+    if (this.#body !== null && this.#body.length === this.#bytes) return this.#body
+    const body = Buffer.allocUnsafeSlow(this.#bytes)
     let at = 0
     for (const piece of this.#pieces) at += piece.copy(body, at)
     return body

@@ -35,7 +35,7 @@ export function confirm(
   // What the client forbids to store for itself says nothing about what is there.
   if (verdict.kind === 'skip' && verdict.why !== 'request-no-store') tiers.drop(visit)
   const meta = keeps ? verdict.meta : { ...stored.meta, ...birthOf(answer) }
-  return { answer: { ...stored, meta, rawHeaders, ...origin, refreshAfterMs: 0 }, keeps, forClient }
+  return { answer: { ...stored, meta, rawHeaders, ...origin, refreshAfterMs: 0, written: null }, keeps, forClient }
 }
 
 /** Lets an answer to HEAD refresh the stored GET that it agrees with, or make stale the one that it does not. */

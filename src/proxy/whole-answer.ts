@@ -61,6 +61,45 @@ export function wholeAnswer(
   return body === null ? text : text + body.toString('latin1')
 }
 
+/**
+ * The status line and the fields of an answer that will be given many times, as one text.
+ * @returns null where node:http must have a look at them: no Date, no length, or something of the connection
+ */
+export function headText(status: number, reason: string, fields: readonly string[]): string | null {
+  let text = `HTTP/1.1 ${status} ${reason}\r\n`
+  let framed = status === 204
+  let dated = false
+  for (let i = 0; i < fields.length; i += 2) {
+    const lower = (fields[i] as string).toLowerCase()
+    if (SPECIAL.has(lower)) return null
+    dated ||= lower === 'date'
+    framed ||= lower === 'content-length'
+    text += `${fields[i]}: ${fields[i + 1]}\r\n`
+  }
+  // Made of one piece, or each use would put it together anew.
+  return framed && dated ? Buffer.from(text, 'latin1').toString('latin1') : null
+}
+
+/**
+ * The bytes of a complete answer, as `wholeAnswer` would give them.
+ * @param head of `headText`
+ * @param more fields behind those of the head
+ * @param body all of it, or null for none
+ */
+export function wholeOf(
+  res: ServerResponse,
+  head: string,
+  more: readonly string[],
+  body: Buffer | null,
+): string | null {
+  const { _header, _keepAliveTimeout = 0 } = res as ServerResponse & Internals
+  if (_header !== null || res.req.httpVersionMinor !== 1) return null
+  let text = head
+  for (let i = 0; i < more.length; i += 2) text += `${more[i]}: ${more[i + 1]}\r\n`
+  text += res.shouldKeepAlive ? keepAliveFields(_keepAliveTimeout) : 'Connection: close\r\n\r\n'
+  return body === null ? text : text + body.toString('latin1')
+}
+
 /** Ends a response with what `wholeAnswer` gave. */
 export function endWhole(res: ServerResponse, text: string): void {
   const internals = res as ServerResponse & Internals

@@ -66,5 +66,5 @@ export function decodeEntry(bytes: Buffer): CacheEntry | null {
   }
   const [meta, reason, generation, rawHeaders] = head as AnswerHead
   const body = bytes.subarray(bodyAt)
-  return { kind: 'answer', meta, reason, rawHeaders, body, generation, checked: 0, refreshAfterMs: 0 }
+  return { kind: 'answer', meta, reason, rawHeaders, body, generation, checked: 0, refreshAfterMs: 0, written: null }
 }

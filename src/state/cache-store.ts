@@ -18,6 +18,16 @@ export interface StoredAnswer {
   checked: number
   /** Epoch milliseconds: no refresh behind it before then. It is set when one has failed. */
   refreshAfterMs: number
+  /** Its head as it is written to clients, once it has been; null before. */
+  written: WrittenHead | null
+}
+
+/** The bytes of a stored head, Latin-1. */
+export interface WrittenHead {
+  /** The fields that it was made of: another array of them is another head. */
+  readonly of: readonly string[]
+  /** Null where the head is none that can be written as a text. */
+  readonly text: string | null
 }
 
 /** What lies under a key whose answers differ by request fields (RFC 9111 section 4.1). */
@@ -78,6 +88,7 @@ export class MemoryStore {
 function sizeOf(entry: CacheEntry, key: string): number {
   let bytes = ENTRY_OVERHEAD_BYTES + key.length
   if (entry.kind === 'variants') return bytes
-  for (const text of entry.rawHeaders) bytes += text.length
+  // Once as fields, and once as the text that hits are written with.
+  for (const text of entry.rawHeaders) bytes += 2 * text.length + 2
   return bytes + entry.body.length
 }

@@ -33,6 +33,7 @@ export function entry(over: Partial<StoredAnswer> = {}, lines: string[] = ['Cach
     generation: 0,
     checked: 0,
     refreshAfterMs: 0,
+    written: null,
     ...over,
   }
 }
