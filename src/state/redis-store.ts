@@ -100,8 +100,22 @@ export class RedisStore implements RemoteStore {
   async lock(key: string): Promise<FillLock | 'held' | 'unavailable'> {
     const name = this.#name('l', key)
     const token = randomUUID()
-    const reply = await this.#client.run((redis) => redis.set(name, token, 'PX', LEASE_MS, 'NX'))
-    if (reply === undefined) return 'unavailable'
+    let late = false
+    const reply = await this.#client.run((redis) => {
+      const sent = redis.set(name, token, 'PX', LEASE_MS, 'NX')
+      // Got when nobody waits for it any more: others must not wait for its end.
+      sent.then(
+        (got) => {
+          if (late && got !== null) this.#release(name, token)
+        },
+        () => {},
+      )
+      return sent
+    })
+    if (reply === undefined) {
+      late = true
+      return 'unavailable'
+    }
     if (reply === null) return 'held'
     const renewal = setInterval(() => {
       void this.#client.run((redis) => redis.eval(RENEW, 1, name, token, LEASE_MS))
@@ -110,10 +124,14 @@ export class RedisStore implements RemoteStore {
     return {
       release: (outcome) => {
         clearInterval(renewal)
-        void this.#client.run((redis) => redis.eval(RELEASE, 1, name, token))
+        this.#release(name, token)
         this.#tell(`done ${outcome} ${this.#hash(key)}`)
       },
     }
+  }
+
+  #release(name: string, token: string): void {
+    void this.#client.run((redis) => redis.eval(RELEASE, 1, name, token))
   }
 
   awaitFill(key: string, patienceMs: number): FillWait {
