@@ -14,6 +14,9 @@ const FLUSH_MS = 100
 /** Bytes of a log that nobody takes from stdout; what comes beyond is dropped rather than filling the memory. */
 const MAX_UNREAD_BYTES = 16 * 1024 * 1024
 
+/** A reader of stdout that takes nothing for so long gets no more at the end. */
+const LAST_LINES_MS = 2000
+
 /** The logs of one process. */
 export interface Logs {
   readonly log: Logger
@@ -25,8 +28,8 @@ export interface Logs {
   onDrain(listener: () => void): void
   /** Opens the access log's file anew, where there is one: the one before may have been moved away. */
   reopen(): void
-  /** Writes what has been gathered. Nothing may be logged afterwards. */
-  close(): void
+  /** Writes what has been gathered, as far as stdout takes it in time. Nothing may be logged afterwards. */
+  close(): Promise<void>
 }
 
 type Destination = ReturnType<typeof destination>
@@ -46,6 +49,13 @@ export function openLogs(settings: Pick<Settings, 'logLevel' | 'accessLog'>): Lo
     stdout.flush()
   }, FLUSH_MS)
   timer.unref()
+  let closed = false
+  // Not once `close` has begun: a write that is under way and one from here would mix their bytes.
+  process.once('exit', () => {
+    if (closed) return
+    batch?.flush()
+    stdout.flushSync()
+  })
   return {
     log,
     access: batch === null ? null : (fields) => batch.add(accessLine(isoTime(Date.now()), fields)),
@@ -55,12 +65,24 @@ export function openLogs(settings: Pick<Settings, 'logLevel' | 'accessLog'>): Lo
       batch?.flush()
       file?.reopen()
     },
-    close: () => {
+    close: async () => {
+      closed = true
       clearInterval(timer)
       batch?.flush()
-      stdout.flushSync()
+      await written(stdout)
     },
   }
+}
+
+/** Resolves when all is written, or nobody takes it. */
+function written(stream: Destination): Promise<void> {
+  return new Promise((resolve) => {
+    const late = setTimeout(resolve, LAST_LINES_MS)
+    stream.flush(() => {
+      clearTimeout(late)
+      resolve()
+    })
+  })
 }
 
 function loggerTo(stream: Destination, level: string): Logger {

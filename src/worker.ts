@@ -32,7 +32,6 @@ export async function runWorker(settings: Settings): Promise<number> {
   process.once('disconnect', () => process.exit(1))
   const start = await begin()
   const logs = openLogs(settings)
-  process.once('exit', () => logs.close())
   try {
     const log = logs.log.child({ worker: start.worker })
     const live = liveTableOf(start)
@@ -44,6 +43,7 @@ export async function runWorker(settings: Settings): Promise<number> {
     const handler = await handlerOf(settings.middleware, plane.engine, log)
     listener = new Listener({ ...settings.listen, ...settings }, plane.engine, plane.observer, handler)
     await new Worker(live, plane, listener, start).serve()
+    await logs.close()
     return 0
   } catch (error) {
     if (!(error instanceof StartError)) throw error
