@@ -27,7 +27,6 @@ const ADMIN_CONNECTIONS = 256
  */
 export async function serve(settings: Settings, args: readonly string[]): Promise<number> {
   const logs = openLogs(settings)
-  process.once('exit', () => logs.close())
   const { log } = logs
   const tokens = tokenBook(settings, (message) => log.error({ event: 'tokens' }, message))
   const refusal = whyNotBind(settings.admin.host, tokens.current(Date.now()))
@@ -35,7 +34,7 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
   const primary = settings.workers === 0 ? null : new Primary({ settings, args, logs })
   const core = openCore(settings, log, primary?.followers)
   const front = primary ?? (await OneProcess.of(settings, core, logs))
-  const reasons: string[] = []
+  const reasons: string[] = ['starting']
   const admin = adminServer(settings, core, front, {
     gate: new Gate(tokens, Date.now),
     isReady: () => ({
@@ -48,6 +47,7 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
   const adminAddress = await listening(listenAt(admin, settings.admin), '--admin', settings.admin)
   await primary?.start(core.live.current)
   const address = await listening(front.listen(), '--listen', settings.listen)
+  reasons.length = 0
   core.operations.watch()
   core.fleet.start((known) => front.planes.setFleet(known))
   const windows = setInterval(() => void front.planes.tick(Date.now()), WINDOW_TICK_MS)
@@ -63,7 +63,7 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
   reasons.push('draining')
   await drain(settings, core, front, admin)
   log.info({ event: 'ended' }, 'every exchange is over')
-  logs.close()
+  await logs.close()
   return 0
 }
 
