@@ -44,6 +44,13 @@ test.each(['0', '1'])(
     })
     server.close()
     const keeper = new Program(child)
+    onTestFinished(async () => {
+      const pids = keeper.log.flatMap((line) => /^pid (\d+)$/.exec(line)?.[1] ?? [])
+      const running = pids.slice(keeper.log.filter((line) => line.startsWith('ended ')).length)
+      for (const pid of running) process.kill(Number(pid), 'SIGTERM')
+      child.stdin!.end()
+      await keeper.stop()
+    })
     const said = async (begins: string, times: number): Promise<string> => {
       await keeper.line(() => keeper.log.filter((line) => line.startsWith(begins)).length >= times)
       return keeper.log.findLast((line) => line.startsWith(begins)) as string
