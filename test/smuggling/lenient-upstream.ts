@@ -91,8 +91,9 @@ function readLeniently(text: string): { message: Understood; length: number } | 
   let chunked = false
   for (const field of lines) {
     const [name = '', ...value] = field.split(':')
+    // A visible character in a name makes it another name (RFC 9110 section 5.6.2) for the worst of servers, too.
     const key = name
-      .replaceAll(/[^a-z_-]/gi, '')
+      .replaceAll(/[^!-~]/g, '')
       .replaceAll('_', '-')
       .toLowerCase()
     if (key === 'transfer-encoding' && /chunked/i.test(value.join(':'))) chunked = true
