@@ -6,6 +6,7 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { fieldValue } from '../rules/exchange.ts'
 import { FAILURES, type FailureCode, retryAfterSeconds } from '../rules/failure.ts'
+import { keep, onceWritten } from '../wire/read-memory.ts'
 import { type Held, sendLater } from '../wire/turn.ts'
 import { endWhole, wholeAnswer, wholeOf } from './whole-answer.ts'
 
@@ -29,8 +30,10 @@ export interface Again {
 export class Answer implements Held {
   readonly #res: ServerResponse
   readonly #own: boolean
-  /** The first piece of the body, until it is known whether more comes at once. */
-  #held: Buffer | null = null
+  /** The first piece of the body, until it is known whether more comes at once; a Latin-1 string where it is small. */
+  #held: Buffer | string | null = null
+  /** Nobody else needs it. */
+  #heldSpent = false
   #flushed = false
   /** The head has been given to node:http. */
   #opened = false
@@ -94,18 +97,19 @@ export class Answer implements Held {
   }
 
   /**
-   * A piece of the body.
-   * @param written called once it is on its way, or undefined
+   * A piece of the body. It may be a window of memory that is filled again after the call.
+   * @param spent nobody else needs it: its memory may be gone once it has been written
    * @returns false where the client does not keep up: wait for 'drain' of the response
    */
-  body(piece: Buffer, written?: () => void): boolean {
+  body(piece: Buffer, spent = false): boolean {
     this.bodyBytes += piece.length
     if (!this.#flushed && this.#held === null) {
-      this.#held = piece
+      this.#held = piece.length <= SMALL_BYTES ? piece.toString('latin1') : keep(piece)
+      this.#heldSpent = spent
       return true
     }
     this.#release()
-    return this.#res.write(piece, written)
+    return this.#write(keep(piece), spent)
   }
 
   /**
@@ -142,7 +146,7 @@ export class Answer implements Held {
     if (!req.complete && socket !== null) socket.destroySoon = () => endGently(socket)
     const held = this.#held
     this.#held = null
-    if (!this.#opened && this.#own && (held === null || held.length <= SMALL_BYTES)) {
+    if (!this.#opened && this.#own && (held === null || typeof held === 'string')) {
       const text =
         this.#head === null
           ? wholeAnswer(this.#res, this.status, this.#reason, this.#fields, held)
@@ -154,8 +158,8 @@ export class Answer implements Held {
     }
     this.#open()
     if (held === null) this.#res.end()
-    else if (held.length <= SMALL_BYTES) this.#res.end(held.toString('latin1'), 'latin1')
-    else this.#res.end(held)
+    else if (typeof held === 'string') this.#res.end(held, 'latin1')
+    else this.#res.end(held, this.#heldSpent ? onceWritten(held) : undefined)
   }
 
   /** Breaks the transfer off, so that the client can't take it for complete. */
@@ -208,7 +212,11 @@ export class Answer implements Held {
     this.#open()
     this.#held = null
     this.#flushed = true
-    return held.length <= SMALL_BYTES ? this.#res.write(held.toString('latin1'), 'latin1') : this.#res.write(held)
+    return typeof held === 'string' ? this.#res.write(held, 'latin1') : this.#write(held, this.#heldSpent)
+  }
+
+  #write(piece: Buffer, spent: boolean): boolean {
+    return this.#res.write(piece, spent ? onceWritten(piece) : undefined)
   }
 }
 

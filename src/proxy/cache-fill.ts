@@ -5,7 +5,7 @@
  * nobody keeps up. What is not stored (any more) is held no longer than its slowest reader needs.
  */
 import { coarseNowMs, unwatch, type Watched, watch } from '../wire/deadlines.ts'
-import { onceWritten } from '../wire/spent.ts'
+import { keep } from '../wire/read-memory.ts'
 import type { Fetch } from './cache-fetch.ts'
 import type { Visit } from './cache-visit.ts'
 
@@ -104,7 +104,7 @@ export class Fill implements Watched {
       this.#storing = false
       this.#owner.onTooLarge()
     }
-    this.#pieces.push(this.#storing ? this.#kept(piece) : piece)
+    this.#pieces.push(this.#storing ? this.#kept(piece) : keep(piece))
     for (const reader of this.#readers) this.#pump(reader)
     this.#settle()
   }
@@ -150,7 +150,7 @@ export class Fill implements Watched {
       const piece = this.#pieces[reader.at - this.#dropped] as Buffer
       reader.at++
       reader.sentBytes += piece.length
-      const spent = !this.#storing && exclusive && this.#readers.length === 1 ? onceWritten(piece) : undefined
+      const spent = !this.#storing && exclusive && this.#readers.length === 1
       if (!answer.body(piece, spent)) this.#awaitDrain(reader)
     }
     if (this.#trailers === null || reader.at < this.#dropped + this.#pieces.length) return

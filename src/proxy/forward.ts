@@ -10,7 +10,6 @@ import type { Upstreams } from '../state/upstreams.ts'
 import type { Connection, WireFailure } from '../wire/client.ts'
 import { unwatch, type Watched, watch } from '../wire/deadlines.ts'
 import type { ResponseHead } from '../wire/http1.ts'
-import { onceWritten } from '../wire/spent.ts'
 import { type AttemptOwner, Attempts, guardOf } from './attempts.ts'
 import type { Exchange } from './exchange.ts'
 import { clientFields, requestHeadOf } from './heads.ts'
@@ -33,6 +32,7 @@ export interface ForwardParts {
 export interface Recorder {
   /** @param fields of the head as the client gets them */
   head(head: ResponseHead, fields: readonly string[]): void
+  /** @param piece that may be filled again after the call */
   body(piece: Buffer): void
   end(): void
   /** The answer broke off or was replaced: nothing of it is stored. */
@@ -131,8 +131,7 @@ export class Forward implements AttemptOwner, Watched {
 
   onBody(piece: Buffer): void {
     this.#recorder?.body(piece)
-    const written = this.#recorder === null && this.#exchange.exclusive ? onceWritten(piece) : undefined
-    if (this.#exchange.answer.body(piece, written)) return
+    if (this.#exchange.answer.body(piece, this.#recorder === null && this.#exchange.exclusive)) return
     this.#pauseUpstream()
   }
 

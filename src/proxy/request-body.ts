@@ -3,7 +3,7 @@
  */
 import { trailerFields } from '../rules/headers.ts'
 import type { Connection } from '../wire/client.ts'
-import { onceWritten } from '../wire/spent.ts'
+import { onceWritten } from '../wire/read-memory.ts'
 import type { Exchange } from './exchange.ts'
 
 /** Goes to one connection at a time. */

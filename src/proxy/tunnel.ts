@@ -7,7 +7,7 @@ import type { Duplex } from 'node:stream'
 import { responseFields, withoutLength } from '../rules/headers.ts'
 import { coarseNowMs, unwatch, type Watched, watch } from '../wire/deadlines.ts'
 import type { ResponseHead } from '../wire/http1.ts'
-import { onceWritten } from '../wire/spent.ts'
+import { onceWritten } from '../wire/read-memory.ts'
 import { reset } from './answer.ts'
 
 /** What a client may send ahead of the answer to its upgrade; beyond it the client waits. */

@@ -21,7 +21,7 @@ interface Internals {
  * The bytes of a complete answer, a Latin-1 string, as node:http would send them: Date and what concerns the connection
  * behind the given fields.
  * @param fields name, value, name, value; from a message that has been read, or banyan's own
- * @param body all of it, or null for none
+ * @param body all of it, a Latin-1 string, or null for none
  * @returns null where the answer is none of the plain kind, which node:http must frame
  */
 export function wholeAnswer(
@@ -29,7 +29,7 @@ export function wholeAnswer(
   status: number,
   reason: string,
   fields: readonly string[],
-  body: Buffer | null,
+  body: string | null,
 ): string | null {
   const { _header, _keepAliveTimeout = 0 } = res as ServerResponse & Internals
   const { req } = res
@@ -58,7 +58,7 @@ export function wholeAnswer(
   if (!framed) return null
   if (!dated) text += dateField(Date.now())
   text += res.shouldKeepAlive ? keepAliveFields(_keepAliveTimeout) : 'Connection: close\r\n\r\n'
-  return body === null ? text : text + body.toString('latin1')
+  return body === null ? text : text + body
 }
 
 /**
@@ -84,20 +84,20 @@ export function headText(status: number, reason: string, fields: readonly string
  * The bytes of a complete answer, as `wholeAnswer` would give them.
  * @param head of `headText`
  * @param more fields behind those of the head
- * @param body all of it, or null for none
+ * @param body all of it, a Latin-1 string, or null for none
  */
 export function wholeOf(
   res: ServerResponse,
   head: string,
   more: readonly string[],
-  body: Buffer | null,
+  body: string | null,
 ): string | null {
   const { _header, _keepAliveTimeout = 0 } = res as ServerResponse & Internals
   if (_header !== null || res.req.httpVersionMinor !== 1) return null
   let text = head
   for (let i = 0; i < more.length; i += 2) text += `${more[i]}: ${more[i + 1]}\r\n`
   text += res.shouldKeepAlive ? keepAliveFields(_keepAliveTimeout) : 'Connection: close\r\n\r\n'
-  return body === null ? text : text + body.toString('latin1')
+  return body === null ? text : text + body
 }
 
 /** Ends a response with what `wholeAnswer` gave. */

@@ -1,10 +1,11 @@
 /**
  * An HTTP/1.1 client for one server: kept-alive connections, one exchange at a time on each, every byte streamed.
  */
-import { connect as connectTcp, type Socket } from 'node:net'
+import { connect as connectTcp, type OnReadOpts, type Socket } from 'node:net'
 import { type ConnectionOptions, connect as connectTls } from 'node:tls'
 import { coarseNowMs, unwatch, type Watched, watch } from './deadlines.ts'
 import { MalformedMessage, type ReaderLimits, type ResponseHead, ResponseReader, type ResponseSink } from './http1.ts'
+import { isBulk, keep, lend, readBuffer, takeBack } from './read-memory.ts'
 import { type Held, sendLater } from './turn.ts'
 
 /** Where an attempt broke. */
@@ -129,6 +130,10 @@ export class Connection implements Watched, Held {
   #keepAlive = true
   #keepAliveMs: number
   #upgraded: ResponseHead | null = null
+  /** The last read was one of a large body. */
+  #bulk = false
+  /** The socket is somebody else's: what is read goes into its stream. */
+  #detached = false
   #lastError: Error | null = null
   /** A head that leaves at the end of this turn, or with the body bytes that come before; '' where there is none. */
   #unsent = ''
@@ -144,9 +149,14 @@ export class Connection implements Watched, Held {
     this.#keepAliveMs = settings.keepAliveMs
     this.#reader = new ResponseReader(settings.limits, settings.lenient)
     const address = { host: settings.hostname, port: settings.port, allowHalfOpen: true, noDelay: true }
-    this.#socket = settings.tls === null ? connectTcp(address) : connectTls({ ...settings.tls, ...address })
-    this.#socket.on(settings.tls === null ? 'connect' : 'secureConnect', () => this.#onConnected())
-    this.#socket.on('data', (bytes: Buffer) => this.#onBytes(bytes))
+    if (settings.tls === null) {
+      this.#socket = connectTcp({ ...address, onread: this.#reading() })
+      this.#socket.on('connect', () => this.#onConnected())
+    } else {
+      this.#socket = connectTls({ ...settings.tls, ...address })
+      this.#socket.on('secureConnect', () => this.#onConnected())
+      this.#socket.on('data', (bytes: Buffer) => this.#onBytes(bytes))
+    }
     this.#socket.on('drain', () => this.#onDrained())
     this.#socket.on('end', () => this.#onPeerEnd())
     this.#socket.on('error', (error: Error) => {
@@ -274,14 +284,15 @@ export class Connection implements Watched, Held {
    * @returns the socket, paused, and the bytes that came behind the 101 head
    */
   detach(): { socket: Socket; rest: Buffer | null } {
-    const rest = this.#reader.rest
+    const { rest } = this.#reader
+    this.#detached = true
     this.#socket.pause()
     // The other listeners stay: they do nothing once the phase is 'closed'.
     this.#socket.removeAllListeners('data')
     this.#socket.removeAllListeners('drain')
     this.#exchange = null
     this.#gone()
-    return { socket: this.#socket, rest }
+    return { socket: this.#socket, rest: rest === null ? null : keep(rest) }
   }
 
   /** @internal */
@@ -340,6 +351,25 @@ export class Connection implements Watched, Held {
     const { headersTimeoutMs, idleTimeoutMs } = this.#pool.settings
     this.deadlineMs = coarseNowMs() + (this.#requestDone ? headersTimeoutMs : idleTimeoutMs)
     this.#exchange?.onReady()
+  }
+
+  /** How node:net reads: into which memory, and who gets what was read. */
+  #reading(): OnReadOpts {
+    return {
+      buffer: () => readBuffer(this.#bulk && (this.#phase === 'receiving' || this.#detached)),
+      callback: (count, buffer) => this.#onRead(count, buffer as Buffer),
+    }
+  }
+
+  /** @returns false where no more is to be read for now */
+  #onRead(count: number, buffer: Buffer): boolean {
+    const bytes = lend(buffer, count)
+    this.#bulk = isBulk(count)
+    let more = true
+    if (this.#detached) more = this.#socket.push(keep(bytes))
+    else this.#onBytes(bytes)
+    takeBack()
+    return more
   }
 
   #onBytes(bytes: Buffer): void {

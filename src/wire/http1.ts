@@ -29,7 +29,7 @@ export interface ResponseHead {
 export interface ResponseSink {
   onInformation(head: ResponseHead): void
   onHead(head: ResponseHead): void
-  /** A piece of the body. It may share memory with the bytes that were pushed. */
+  /** A piece of the body. It is a window of the bytes that were pushed, and may be filled again once they have been taken. */
   onBody(piece: Buffer): void
   /** The body is complete. Trailer fields as name, value, ...; empty where there were none. */
   onEnd(rawTrailers: string[]): void
