@@ -8,6 +8,7 @@ import { commandsHelp, commandsWith, runCommand, unknownCommand } from './cli/ru
 import { readSettings, type Settings, SettingsError, settingsFlags, settingsHelp } from './settings.ts'
 import { StartError } from './start-error.ts'
 import { makeForceToken } from './state/force-token.ts'
+import { holdYoungGeneration } from './young-generation.ts'
 
 /** An edit waits for its turn, a settled file and a disk; what takes longer than this does not come. */
 const ANSWER_TIMEOUT_MS = 15_000
@@ -80,6 +81,7 @@ function serve(args: readonly string[]): Promise<number> {
 
 /** Runs a proxy, or a worker of it, until a signal ends it. @returns the exit code */
 async function runServe(args: readonly string[], run: (settings: Settings) => Promise<number>): Promise<number> {
+  holdYoungGeneration()
   try {
     return await run(readSettings(args, process.env))
   } catch (error) {
