@@ -5,9 +5,10 @@ import { fileURLToPath } from 'node:url'
 import { type Bench, bringUp, DIRECT, plain, timingOf } from '../harness/contest.ts'
 import { spread } from '../harness/figures.ts'
 import type { Budget, Column, Row } from '../harness/report.ts'
-import { disturbances, type Entrant, type Measured, measureOnce, type Round } from '../harness/rounds.ts'
+import { disturbances, type Entrant, measureOnce, type Round } from '../harness/rounds.ts'
 import { LOOKUP, startQuickUpstream } from '../harness/upstream.ts'
 import { runWrk } from '../harness/wrk.ts'
+import type { Timed } from '../load/timed.ts'
 import type { Scenario } from './scenario.ts'
 
 const PROGRAM = fileURLToPath(new URL('../load/open-loop.ts', import.meta.url))
@@ -20,12 +21,15 @@ const COLUMNS: readonly Column[] = [
   { key: 'p99', title: 'p99 ms (low-high)', digits: 2, withRange: true },
   { key: 'directP99', title: 'direct p99 ms', digits: 2 },
   { key: 'added', title: 'added p99 ms (low-high)', digits: 2, withRange: true },
+  { key: 'leftOut', title: 'left out %', digits: 1 },
 ]
 
 /** One contestant beside the baseline at the same rate, in one round. */
 interface Pair {
   readonly proxied: Round
   readonly direct: Round
+  /** The part (0 to 1) of the requests of both that were left out. */
+  readonly leftOut: number
 }
 
 export const latency: Scenario = {
@@ -67,7 +71,7 @@ export const latency: Scenario = {
 }
 
 const NOTE =
-  'Each request is timed from the moment it fell due. The generator looks at its sockets every 0.05 to 0.1 ms, in both runs of a pair.'
+  'Each request is timed from the moment it fell due. The generator looks at its sockets every 0.05 to 0.1 ms, in both runs of a pair; what fell due while it was held up itself is left out.'
 
 async function pairsAt(bench: Bench, rate: number, entrant: Entrant, direct: Entrant): Promise<Pair[]> {
   const pairs: Pair[] = []
@@ -76,17 +80,23 @@ async function pairsAt(bench: Bench, rate: number, entrant: Entrant, direct: Ent
     // Who goes first changes with the round.
     const order = round % 2 === 0 ? [entrant, direct] : [direct, entrant]
     const found = new Map<Entrant, Round>()
+    let leftOut = 0
     for (const each of order) {
-      found.set(each, await measureOnce(each, timingOf(bench), ({ port }) => openLoop(bench, port, rate)))
+      const load = async ({ port }: Entrant): Promise<Timed> => {
+        const timed = await openLoop(bench, port, rate)
+        leftOut += timed.leftOut / order.length
+        return timed
+      }
+      found.set(each, await measureOnce(each, timingOf(bench), load))
     }
-    pairs.push({ proxied: found.get(entrant) as Round, direct: found.get(direct) as Round })
+    pairs.push({ proxied: found.get(entrant) as Round, direct: found.get(direct) as Round, leftOut })
   }
   return pairs
 }
 
-async function openLoop(bench: Bench, port: number, rate: number): Promise<Measured> {
+async function openLoop(bench: Bench, port: number, rate: number): Promise<Timed> {
   const args = [String(port), LOOKUP, ...[rate, CONNECTIONS, bench.options.seconds].map(String)]
-  return JSON.parse(await bench.stage.run('open loop', 'load', [process.execPath, PROGRAM, ...args])) as Measured
+  return JSON.parse(await bench.stage.run('open loop', 'load', [process.execPath, PROGRAM, ...args])) as Timed
 }
 
 function rowOf(label: string, rate: number, pairs: readonly Pair[], added: ReturnType<typeof spread>): Row {
@@ -99,6 +109,7 @@ function rowOf(label: string, rate: number, pairs: readonly Pair[], added: Retur
       p99: over((pair) => pair.proxied.p99Micros / 1000),
       directP99: over((pair) => pair.direct.p99Micros / 1000),
       added,
+      leftOut: over((pair) => pair.leftOut * 100),
     },
   }
 }
