@@ -44,6 +44,8 @@ export interface SoakOrder {
 const SLACK_BYTES = 2 * 1024 * 1024
 const RESTART_EVERY_MS = 5000
 const DOWN_MS = 200
+/** An answer that comes this long after the upstream has come back belongs to a request that found it there. */
+const BACK_MS = 500
 /** How long connections may take to be gone after the last client left. */
 const SETTLE_MS = 30_000
 
@@ -85,6 +87,7 @@ class RestartedUpstream {
   readonly #stage: Stage
   readonly #port: number
   #upstream: Upstream | null = null
+  #backMs = Number.POSITIVE_INFINITY
 
   constructor(stage: Stage, port: number) {
     this.#stage = stage
@@ -93,11 +96,18 @@ class RestartedUpstream {
 
   async start(): Promise<void> {
     this.#upstream = await startNodeUpstream(this.#stage, this.#port)
+    this.#backMs = performance.now()
+  }
+
+  /** It is there, and has been for a while. */
+  get isUp(): boolean {
+    return performance.now() > this.#backMs + BACK_MS
   }
 
   /** Ends without a farewell, stays away for a moment, and returns. */
   async restart(): Promise<void> {
     const running = this.#upstream?.running
+    this.#backMs = Number.POSITIVE_INFINITY
     running?.kill()
     await running?.ended
     await delay(DOWN_MS)
@@ -111,7 +121,7 @@ class RestartedUpstream {
 }
 
 async function churnFor(seconds: number, port: number, upstream: RestartedUpstream, counts: Counts): Promise<void> {
-  const churn = new Churn(port, counts)
+  const churn = new Churn(port, counts, () => upstream.isUp)
   const endMs = performance.now() + seconds * 1000
   churn.start()
   try {

@@ -23,7 +23,7 @@ export interface Counts {
   slowReads: number
   /** Connections that broke off in the middle of an answer; the upstream's restarts cause them. */
   broken: number
-  /** Answers that no upstream restart explains: an unreadable head, a wrong length, a wrong echo. */
+  /** Answers that no upstream restart explains: an unreadable head, a wrong length, a wrong echo, an error while it was up. */
   readonly wrong: string[]
 }
 
@@ -45,12 +45,15 @@ const PATIENCE_MS = 15_000
 export class Churn {
   readonly counts: Counts
   readonly #port: number
+  readonly #isUp: () => boolean
   readonly #sockets = new Set<Socket>()
   readonly #clients: Promise<void>[] = []
   #over = false
 
-  constructor(port: number, counts: Counts) {
+  /** @param isUp whether the upstream has been there for a while: no request need fail now */
+  constructor(port: number, counts: Counts, isUp: () => boolean) {
     this.#port = port
+    this.#isUp = isUp
     this.counts = counts
   }
 
@@ -119,6 +122,7 @@ export class Churn {
     let from: Socket | null = null
     const reader = new AnswerReader((status, length) => {
       this.counts.answers[status] = (this.counts.answers[status] ?? 0) + 1
+      if (status >= 500 && this.#isUp()) this.#wrong(`${status} while the upstream was up`)
       if (status === 200 && length !== bytes) this.#wrong(`${length} bytes instead of ${bytes}`)
       whole(status, from as Socket)
     })
