@@ -2,6 +2,7 @@
  * Access-log lines: built by hand, since a general serialiser costs more than the rest of a line, and written in batches.
  */
 import { closeSync, openSync, writeSync } from 'node:fs'
+import type { Exchange } from './proxy/exchange.ts'
 
 /** The level that pino gives to `info`: all lines of a log can be read by the same tools. */
 const INFO = 30
@@ -23,6 +24,32 @@ export function accessLine(time: string, fields: Readonly<Record<string, unknown
     else if (value !== undefined) text += `,"${name}":${JSON.stringify(value)}`
   }
   return `${text}}\n`
+}
+
+/**
+ * The line of an exchange: what `accessLine` makes of `logFields`, without making the fields first.
+ * @param time ISO 8601
+ * @param durationMs in milliseconds
+ */
+export function exchangeLine(time: string, exchange: Exchange, durationMs: number): string {
+  const { decision, answer, view, retries, fallbackOn, failure, cause } = exchange
+  let text = `{"level":${INFO},"time":"${time}","id":"${exchange.id}","method":${quoted(view.method)},"host":${quoted(view.host)},"target":${quoted(view.target)},"client":${quoted(view.clientAddress)},"status":${answer.status},"bytes":${answer.bodyBytes},"requestBytes":${exchange.requestBytes},"durationMs":${milliseconds(durationMs)},"route":${orNull(decision.routeId)},"upstream":${quoted(decision.upstream)},"server":${orNull(exchange.server)},"bucket":${decision.bucket},"percent":${decision.percent},"reason":"${decision.reason}","cache":"${exchange.cache}","revision":${exchange.revision.number}`
+  if (retries > 0) text += `,"retries":${retries}`
+  if (fallbackOn !== null) text += `,"fallbackOn":${quoted(fallbackOn)}`
+  if (failure !== null) text += `,"failure":"${failure}"`
+  if (cause !== null) text += `,"cause":${quoted(cause.message)}`
+  return `${text}}\n`
+}
+
+function orNull(text: string | null): string {
+  return text === null ? 'null' : quoted(text)
+}
+
+/** As `logFields` rounds it. Whole numbers become text at a fraction of what others cost. */
+function milliseconds(ms: number): string {
+  const micros = Math.round(ms * 1000)
+  const rest = micros % 1000
+  return `${(micros - rest) / 1000}.${rest < 10 ? '00' : rest < 100 ? '0' : ''}${rest}`
 }
 
 /** A JSON string (RFC 8259 section 7). */
@@ -48,28 +75,42 @@ export function isoTime(nowMs: number): string {
 
 const last = { ms: -1, text: '' }
 
-/** Characters that are gathered before they are written. */
-const BATCH = 32 * 1024
+/** Bytes that are gathered before they are written. */
+const BATCH_BYTES = 32 * 1024
 
-/** Lines on their way to a sink, a batch at a time. */
+/** UTF-8 needs no more for one unit of a string. */
+const MAX_BYTES_A_UNIT = 3
+
+/**
+ * Lines on their way to a sink, a batch at a time. They are made bytes at once: texts that wait for the rest of their batch
+ * would outlive collections.
+ */
 export class LineBatch {
-  readonly #sink: (lines: string) => void
-  #lines = ''
+  readonly #sink: (lines: Buffer) => void
+  readonly #bytes = Buffer.allocUnsafeSlow(2 * BATCH_BYTES)
+  #length = 0
 
-  constructor(sink: (lines: string) => void) {
+  /** @param sink takes lines that are gone after the call */
+  constructor(sink: (lines: Buffer) => void) {
     this.#sink = sink
   }
 
   add(line: string): void {
-    this.#lines += line
-    if (this.#lines.length >= BATCH) this.flush()
+    const most = line.length * MAX_BYTES_A_UNIT
+    if (this.#length + most > this.#bytes.length) this.flush()
+    if (most > this.#bytes.length) {
+      this.#sink(Buffer.from(line))
+      return
+    }
+    this.#length += this.#bytes.write(line, this.#length)
+    if (this.#length >= BATCH_BYTES) this.flush()
   }
 
   /** Hands over what has been gathered. */
   flush(): void {
-    if (this.#lines === '') return
-    const lines = this.#lines
-    this.#lines = ''
+    if (this.#length === 0) return
+    const lines = this.#bytes.subarray(0, this.#length)
+    this.#length = 0
     this.#sink(lines)
   }
 }
@@ -103,8 +144,8 @@ export class LineFile {
   }
 
   /** Writes whole lines. Synchronous: the page cache takes them in microseconds, and at exit nothing is left behind. */
-  write(lines: string): void {
-    const bytes = Buffer.from(this.#torn ? `\n${lines}` : lines)
+  write(lines: Buffer): void {
+    const bytes = this.#torn ? Buffer.concat([Buffer.from('\n'), lines]) : lines
     let at = 0
     try {
       while (at < bytes.length) at += writeSync(this.#fd, bytes, at)

@@ -2,8 +2,8 @@
  * Where log lines go: JSON lines on stdout, the access log there too or in a file of its own.
  */
 import { destination, type Logger, pino } from 'pino'
-import { accessLine, isoTime, LineBatch, LineFile } from './access-lines.ts'
-import type { AccessLog } from './proxy/observe.ts'
+import { accessLine, exchangeLine, isoTime, LineBatch, LineFile } from './access-lines.ts'
+import type { AccessSink } from './proxy/observe.ts'
 import type { Settings } from './settings.ts'
 import { StartError } from './start-error.ts'
 
@@ -20,8 +20,8 @@ const LAST_LINES_MS = 2000
 /** The logs of one process. */
 export interface Logs {
   readonly log: Logger
-  /** Writes one access-log line, or null where there is no access log. */
-  readonly access: AccessLog | null
+  /** Writes access-log lines, or null where there is no access log. */
+  readonly access: AccessSink | null
   /** Writes whole lines that another process has made. @returns whether more may come before `onDrain` */
   lines(text: string): boolean
   /** Calls once what was too much is written. */
@@ -42,7 +42,10 @@ export function openLogs(settings: Pick<Settings, 'logLevel' | 'accessLog'>): Lo
   const stdout = destination({ dest: 1, minLength: BUFFER_BYTES, maxLength: MAX_UNREAD_BYTES, sync: false })
   const log = loggerTo(stdout, settings.logLevel)
   const file = typeof settings.accessLog === 'string' ? null : openFile(settings.accessLog.file, log)
-  const sink = (lines: string): void => void (file ?? stdout).write(lines)
+  const sink = (lines: Buffer): void => {
+    if (file === null) stdout.write(lines.toString())
+    else file.write(lines)
+  }
   const batch = settings.accessLog === 'none' ? null : new LineBatch(sink)
   const timer = setInterval(() => {
     batch?.flush()
@@ -58,7 +61,7 @@ export function openLogs(settings: Pick<Settings, 'logLevel' | 'accessLog'>): Lo
   })
   return {
     log,
-    access: batch === null ? null : (fields) => batch.add(accessLine(isoTime(Date.now()), fields)),
+    access: batch === null ? null : sinkTo(batch),
     lines: (text) => stdout.write(text),
     onDrain: (listener) => void stdout.once('drain', listener),
     reopen: () => {
@@ -71,6 +74,13 @@ export function openLogs(settings: Pick<Settings, 'logLevel' | 'accessLog'>): Lo
       batch?.flush()
       await written(stdout)
     },
+  }
+}
+
+function sinkTo(batch: LineBatch): AccessSink {
+  return {
+    exchange: (exchange, durationMs) => batch.add(exchangeLine(isoTime(Date.now()), exchange, durationMs)),
+    refusal: (fields) => batch.add(accessLine(isoTime(Date.now()), fields)),
   }
 }
 

@@ -9,7 +9,7 @@ import Koa, { type Middleware } from 'koa'
 import type { ControlLog } from './control/control-log.ts'
 import { type CoreSettings, openCore, planeOf } from './core.ts'
 import type { Engine } from './proxy/engine.ts'
-import type { AccessLog } from './proxy/observe.ts'
+import { type AccessLog, sinkOf } from './proxy/observe.ts'
 import { StartError } from './start-error.ts'
 import { parseRedisUrl, REDIS_URL_FORMS, type RedisAddress } from './state/redis-url.ts'
 
@@ -75,7 +75,9 @@ export function strangle(options: StrangleOptions): StrangleMiddleware {
   }
   const log = options.log ?? SILENT
   const { live, operations, fleet } = openCore(settings, log)
-  const plane = planeOf(settings, live, log, { accessLog: options.accessLog ?? null })
+  const plane = planeOf(settings, live, log, {
+    accessLog: options.accessLog === undefined ? null : sinkOf(options.accessLog),
+  })
   operations.watch()
   fleet.start((known) => plane.upstreams.setFleet(known))
   return Object.assign(mount(plane.engine), {

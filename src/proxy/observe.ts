@@ -9,6 +9,19 @@ import type { Exchange } from './exchange.ts'
 /** Writes one access-log line. */
 export type AccessLog = (fields: Record<string, unknown>) => void
 
+/** Where the access log goes. */
+export interface AccessSink {
+  /** @param durationMs in milliseconds */
+  exchange(exchange: Exchange, durationMs: number): void
+  /** A request that was refused. */
+  refusal(fields: Record<string, unknown>): void
+}
+
+/** A sink that makes fields of everything. */
+export function sinkOf(log: AccessLog): AccessSink {
+  return { exchange: (exchange, durationMs) => log(logFields(exchange, durationMs)), refusal: log }
+}
+
 /** What is known of a refused request. */
 export interface Refusal {
   readonly id: string
@@ -22,9 +35,9 @@ export interface Refusal {
 /** Counts what is over, and logs it where an access log is on. */
 export class Observer {
   readonly #measurements: Measurements
-  readonly #accessLog: AccessLog | null
+  readonly #accessLog: AccessSink | null
 
-  constructor(measurements: Measurements, accessLog: AccessLog | null) {
+  constructor(measurements: Measurements, accessLog: AccessSink | null) {
     this.#measurements = measurements
     this.#accessLog = accessLog
   }
@@ -39,7 +52,14 @@ export class Observer {
     if (this.#accessLog === null) return
     const { id, client, request, failure } = refusal
     const { status } = FAILURES[failure]
-    this.#accessLog({ id, method: request?.method ?? null, target: request?.url ?? null, client, status, failure })
+    this.#accessLog.refusal({
+      id,
+      method: request?.method ?? null,
+      target: request?.url ?? null,
+      client,
+      status,
+      failure,
+    })
   }
 
   over(exchange: Exchange): void {
@@ -51,7 +71,7 @@ export class Observer {
     const record: ExchangeRecord = { decision, status: answer.status, cache, failure, durationMs, retries, fallbackOn }
     this.#measurements.count(record)
     if (this.#measurements.recent.wants(nowMs, failure !== null)) this.#remember(exchange, record)
-    if (this.#accessLog !== null) this.#accessLog(logFields(exchange, durationMs))
+    this.#accessLog?.exchange(exchange, durationMs)
   }
 
   #remember({ id, view, server, revision }: Exchange, record: ExchangeRecord): void {
@@ -59,7 +79,8 @@ export class Observer {
   }
 }
 
-function logFields(exchange: Exchange, durationMs: number): Record<string, unknown> {
+/** What the access log tells of an exchange. */
+export function logFields(exchange: Exchange, durationMs: number): Record<string, unknown> {
   const { decision, answer, view } = exchange
   const fields: Record<string, unknown> = {
     id: exchange.id,

@@ -17,7 +17,7 @@ import { Upstreams } from '../state/upstreams.ts'
 import { ResponseCache } from './cache.ts'
 import { Engine, type RequestLimits } from './engine.ts'
 import { Journey } from './journey.ts'
-import { type AccessLog, Observer } from './observe.ts'
+import { type AccessSink, Observer } from './observe.ts'
 
 /** What a data plane is made of. */
 export interface PlaneParts {
@@ -32,7 +32,7 @@ export interface PlaneParts {
   readonly exposeCacheStatus?: boolean
   /** And under which key. Default false. */
   readonly exposeCacheKey?: boolean
-  readonly accessLog: AccessLog | null
+  readonly accessLog: AccessSink | null
   /** What is known of servers beyond the table at the start; nothing by default. Later: `upstreams.setFleet`. */
   readonly fleet?: Fleet
   /** Data planes that share the upstreams: each lets in its part of `maxConcurrent`. Default 1. */

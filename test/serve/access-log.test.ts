@@ -6,7 +6,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, describe, expect, test } from 'vitest'
-import { accessLine, LineBatch, LineFile } from '../../src/access-lines.ts'
+import { accessLine, exchangeLine, LineBatch, LineFile } from '../../src/access-lines.ts'
+import type { Exchange } from '../../src/proxy/exchange.ts'
+import { logFields } from '../../src/proxy/observe.ts'
 import { startBanyan } from '../support/banyan.ts'
 import { rawClient } from '../support/client.ts'
 
@@ -36,18 +38,63 @@ describe('a line', () => {
   })
 })
 
+describe('the line of an exchange', () => {
+  const text = fc.oneof(fc.string({ unit: 'binary' }), fc.constantFrom('gtin', '"', '\ud800'))
+  const count = fc.nat(2 ** 40)
+  const exchange = fc.record({
+    id: fc.stringMatching(/^[a-z0-9]{6}-[a-z0-9]{1,8}$/),
+    view: fc.record({ method: text, host: text, target: text, clientAddress: text }),
+    answer: fc.record({ status: fc.integer({ min: 0, max: 999 }), bodyBytes: count }),
+    decision: fc.record({
+      routeId: fc.option(text),
+      upstream: text,
+      bucket: fc.option(fc.double({ min: 0, max: 100, maxExcluded: true, noNaN: true })),
+      percent: fc.option(fc.integer({ min: 0, max: 1_000_000 }).map((parts) => parts / 10_000)),
+      reason: fc.constantFrom('default', 'percent', 'fallback'),
+    }),
+    revision: fc.record({ number: count }),
+    requestBytes: count,
+    server: fc.option(text),
+    cache: fc.constantFrom('-', 'hit'),
+    retries: fc.nat(2),
+    fallbackOn: fc.option(text),
+    failure: fc.option(fc.constantFrom('connect', 'deadline')),
+    cause: fc.option(text.map((message) => new Error(message))),
+  })
+  const duration = fc.oneof(
+    fc.double({ min: 0, max: 1e7, noNaN: true }),
+    fc.constantFrom(0, 0.0004, 0.9996, 1, 9.99951),
+  )
+
+  test('says what its fields say, in their order', () => {
+    fc.assert(
+      fc.property(exchange, duration, (each, durationMs) => {
+        const one = each as unknown as Exchange
+        const line = exchangeLine('2026-01-02T03:04:05.678Z', one, durationMs)
+        const fields = JSON.parse(accessLine('2026-01-02T03:04:05.678Z', logFields(one, durationMs)))
+        expect(line.indexOf('\n')).toBe(line.length - 1)
+        expect(Object.entries(JSON.parse(line))).toEqual(Object.entries(fields))
+      }),
+      { numRuns: 2000 },
+    )
+  })
+})
+
 describe('batches', () => {
   test('every line arrives once and in order, the last ones with the flush', () => {
     fc.assert(
-      fc.property(fc.array(fc.string({ minLength: 1, maxLength: 9000 }), { maxLength: 30 }), (lines) => {
-        const batches: string[] = []
-        const batch = new LineBatch((text) => batches.push(text))
-        for (const line of lines) batch.add(line)
-        batch.flush()
-        batch.flush()
-        expect(batches.join('')).toBe(lines.join(''))
-        expect(batches.every((text) => text !== '')).toBe(true)
-      }),
+      fc.property(
+        fc.array(fc.string({ minLength: 1, maxLength: 30_000, unit: 'grapheme' }), { maxLength: 30 }),
+        (lines) => {
+          const batches: string[] = []
+          const batch = new LineBatch((bytes) => batches.push(bytes.toString()))
+          for (const line of lines) batch.add(line)
+          batch.flush()
+          batch.flush()
+          expect(batches.join('')).toBe(lines.join(''))
+          expect(batches.every((text) => text !== '')).toBe(true)
+        },
+      ),
       { numRuns: 50 },
     )
   })
@@ -57,7 +104,7 @@ describe('batches', () => {
     for (const line of ['a\n', 'b \u00e9\n']) {
       new LineFile(path, (error) => {
         throw error
-      }).write(line)
+      }).write(Buffer.from(line))
     }
     expect(readFileSync(path, 'utf8')).toBe('a\nb \u00e9\n')
   })
@@ -67,11 +114,11 @@ test('a file that was moved away is opened anew, and one that can not be goes on
   const path = join(folder, 'rotated')
   const faults: (string | undefined)[] = []
   const file = new LineFile(path, ({ code }) => faults.push(code))
-  file.write('a\n')
+  file.write(Buffer.from('a\n'))
   renameSync(path, `${path}.1`)
-  file.write('b\n')
+  file.write(Buffer.from('b\n'))
   file.reopen()
-  file.write('c\n')
+  file.write(Buffer.from('c\n'))
   expect([readFileSync(`${path}.1`, 'utf8'), readFileSync(path, 'utf8')]).toEqual(['a\nb\n', 'c\n'])
   rmSync(path)
   mkdirSync(path)
@@ -86,8 +133,8 @@ describe.skipIf(!existsSync('/dev/full'))('a full disk', () => {
     if (!existsSync(full)) symlinkSync('/dev/full', full)
     const faults: (string | undefined)[] = []
     const file = new LineFile(full, ({ code }) => faults.push(code))
-    file.write('a\n')
-    file.write('b\n')
+    file.write(Buffer.from('a\n'))
+    file.write(Buffer.from('b\n'))
     expect(faults).toEqual(['ENOSPC'])
   })
 
