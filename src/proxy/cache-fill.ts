@@ -49,6 +49,8 @@ export class Fill implements Watched {
   readonly #owner: FillOwner
   readonly #maxBytes: number
   readonly #readers: Reader[] = []
+  /** Readers so far. Who is done with a piece may still have it on its way, so that no more than one may ever have had it. */
+  #attached = 0
   #storing: boolean
   #pieces: Buffer[] = []
   /** Pieces dropped from the front. */
@@ -86,6 +88,7 @@ export class Fill implements Watched {
     visit.exchange.answer.begin(status, reason, fields)
     const reader: Reader = { visit, at: this.#dropped, sentBytes: 0, full: false }
     this.#readers.push(reader)
+    this.#attached++
     if (this.#dropped + this.#pieces.length === 0) return
     this.#pump(reader)
     visit.exchange.answer.flush()
@@ -150,7 +153,7 @@ export class Fill implements Watched {
       const piece = this.#pieces[reader.at - this.#dropped] as Buffer
       reader.at++
       reader.sentBytes += piece.length
-      const spent = !this.#storing && exclusive && this.#readers.length === 1
+      const spent = !this.#storing && exclusive && this.#attached === 1
       if (!answer.body(piece, spent)) this.#awaitDrain(reader)
     }
     if (this.#trailers === null || reader.at < this.#dropped + this.#pieces.length) return
