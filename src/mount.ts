@@ -76,7 +76,8 @@ export function strangle(options: StrangleOptions): StrangleMiddleware {
   const log = options.log ?? SILENT
   const { live, operations, fleet } = openCore(settings, log)
   const plane = planeOf(settings, live, log, {
-    accessLog: options.accessLog === undefined ? null : sinkOf(options.accessLog),
+    // Options may come from JavaScript, where null is as good as nothing.
+    accessLog: options.accessLog ? sinkOf(options.accessLog) : null,
   })
   operations.watch()
   fleet.start((known) => plane.upstreams.setFleet(known))

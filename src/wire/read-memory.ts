@@ -75,7 +75,12 @@ export function keep(piece: Buffer): Buffer {
 export function onceWritten(piece: Buffer): (() => void) | undefined {
   const { buffer } = piece
   if (piece.length < LARGE_BYTES || !(buffer instanceof ArrayBuffer)) return undefined
-  if (alone.has(piece)) return () => release(buffer)
+  if (alone.has(piece)) {
+    return () => {
+      // Once only: given back twice, it would be lent to two at a time.
+      if (alone.delete(piece)) release(buffer)
+    }
+  }
   return piece.length === buffer.byteLength ? () => drop(buffer) : undefined
 }
 
