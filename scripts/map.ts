@@ -9,6 +9,8 @@ const MAP = new URL('../docs/map.md', import.meta.url)
 
 const FLOORS: readonly (readonly [folder: string, title: string])[] = [
   ['', 'Floor 3 wires'],
+  ['processes', 'Floor 3: the primary and its workers'],
+  ['logging', 'Floor 3: the log'],
   ['cli', 'Beside the planes: the command line, a client of the admin API'],
   ['proxy', 'Floor 2 carries bytes: the data plane'],
   ['control', 'Floor 2 changes the table: the control plane'],

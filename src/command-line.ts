@@ -5,10 +5,10 @@ import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import type { Io } from './cli/io.ts'
 import { commandsHelp, commandsWith, runCommand, unknownCommand } from './cli/run.ts'
+import { holdYoungGeneration } from './processes/young-generation.ts'
 import { readSettings, type Settings, SettingsError, settingsFlags, settingsHelp } from './settings.ts'
 import { StartError } from './start-error.ts'
 import { makeForceToken } from './state/force-token.ts'
-import { holdYoungGeneration } from './young-generation.ts'
 
 /** An edit waits for its turn, a settled file and a disk; what takes longer than this does not come. */
 const ANSWER_TIMEOUT_MS = 15_000
@@ -57,7 +57,7 @@ export async function main(args: readonly string[]): Promise<number> {
     case 'serve':
       return rest.includes('--help') || rest.includes('-h') ? print(SERVE_HELP) : await serve(rest)
     case 'worker':
-      return await runServe(rest, async (settings) => (await import('./worker.ts')).runWorker(settings))
+      return await runServe(rest, async (settings) => (await import('./processes/worker.ts')).runWorker(settings))
     case '--version':
     case 'version':
       return print(`banyan ${version()} (node ${process.versions.node})\n`)

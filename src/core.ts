@@ -2,17 +2,17 @@
  * What a process is built from: the table with its one writer, and the data plane that follows it, together or apart.
  */
 import type { ControlLog } from './control/control-log.ts'
-import { FleetKeeper } from './control/fleet-keeper.ts'
-import type { Followers } from './control/followers.ts'
-import type { History } from './control/history.ts'
-import { folderOf } from './control/history-folder.ts'
-import { type OpenedTable, openTable, type TableOptions } from './control/open-table.ts'
-import { Operations } from './control/operations.ts'
+import { FleetKeeper } from './control/fleet/keeper.ts'
+import type { Followers } from './control/table/followers.ts'
+import type { History } from './control/table/history.ts'
+import { folderOf } from './control/table/history-folder.ts'
+import { type OpenedTable, openTable, type TableOptions } from './control/table/open.ts'
+import { Operations } from './control/table/operations.ts'
 import { createPlane, type Plane, type PlaneParts } from './proxy/plane.ts'
 import { StartError } from './start-error.ts'
 import type { LiveTable } from './state/live-table.ts'
-import { RedisStore } from './state/redis-store.ts'
-import type { RedisAddress } from './state/redis-url.ts'
+import { RedisStore } from './state/redis/store.ts'
+import type { RedisAddress } from './state/redis/url.ts'
 
 /** How the host names of servers are resolved. */
 export interface NameOptions {

@@ -11,7 +11,7 @@ import { type CoreSettings, openCore, planeOf } from './core.ts'
 import type { Engine } from './proxy/engine.ts'
 import { type AccessLog, sinkOf } from './proxy/observe.ts'
 import { StartError } from './start-error.ts'
-import { parseRedisUrl, REDIS_URL_FORMS, type RedisAddress } from './state/redis-url.ts'
+import { parseRedisUrl, REDIS_URL_FORMS, type RedisAddress } from './state/redis/url.ts'
 
 /** Settings of `strangle()`. */
 export interface StrangleOptions extends Partial<Omit<CoreSettings, 'table' | 'redis'>> {

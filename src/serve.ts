@@ -3,17 +3,17 @@
  */
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { createAdmin } from './control/admin-api.ts'
-import type { AdminParts } from './control/admin-context.ts'
-import { Gate, whyNotBind } from './control/admin-security.ts'
-import { readTokens, TokenBook, tokenOf } from './control/tokens.ts'
+import { Gate, whyNotBind } from './control/access/security.ts'
+import { readTokens, TokenBook, tokenOf } from './control/access/tokens.ts'
+import { createAdmin } from './control/admin/api.ts'
+import type { AdminParts } from './control/context.ts'
 import { openCore, type TableCore } from './core.ts'
-import { type Front, OneProcess } from './front.ts'
-import { openLogs } from './log.ts'
-import { Primary } from './primary.ts'
+import { openLogs } from './logging/log.ts'
+import { type Front, OneProcess } from './processes/front.ts'
+import { Primary } from './processes/primary.ts'
 import type { Address, Settings } from './settings.ts'
 import { StartError } from './start-error.ts'
-import { WINDOW_TICK_MS } from './state/windows.ts'
+import { WINDOW_TICK_MS } from './state/figures/windows.ts'
 
 /** Bounds of the admin listener: what an operator never reaches, and a runaway client must not pass. */
 const ADMIN_REQUEST_MS = 30_000

@@ -5,8 +5,8 @@
 import { Resolver } from 'node:dns'
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
-import { formatDuration, formatSize, parseDurationMs, parseSizeBytes } from './rules/units.ts'
-import { parseRedisUrl, REDIS_URL_FORMS, type RedisAddress } from './state/redis-url.ts'
+import { formatDuration, formatSize, parseDurationMs, parseSizeBytes } from './rules/values/units.ts'
+import { parseRedisUrl, REDIS_URL_FORMS, type RedisAddress } from './state/redis/url.ts'
 
 /** A host and a port; port 0 takes a free one. */
 export interface Address {

@@ -1,7 +1,7 @@
 /**
  * `banyan check`: every error of a table with its line, a caret and a hint, as a good compiler prints them. Needs no proxy.
  */
-import { formatProblems, type Problem, readTable } from '../rules/table-text.ts'
+import { formatProblems, type Problem, readTable } from '../rules/language/text.ts'
 import { type Command, type Given, JSON_FLAG } from './command.ts'
 import { CommandError, EXIT, type ExitCode, type Io, jsonText, paint } from './io.ts'
 

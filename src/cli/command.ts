@@ -2,7 +2,7 @@
  * What a command is, and how its arguments are read: the same table makes the parser, the help and the completion.
  */
 import { parseArgs } from 'node:util'
-import { didYouMean } from '../rules/problem.ts'
+import { didYouMean } from '../rules/values/problem.ts'
 import { AdminClient } from './admin-client.ts'
 import { CommandError, EXIT, type ExitCode, type Io } from './io.ts'
 

@@ -1,10 +1,11 @@
 /**
  * `banyan explain`: where a request would go and why, asked of a running proxy, or of a table alone.
  */
-import type { Reason } from '../rules/exchange.ts'
+
 import { type CacheLook, type Explanation, explain as explainRequest, isUrl, viewOf } from '../rules/explain.ts'
-import { TOKEN } from '../rules/schema.ts'
-import { readTable } from '../rules/table-text.ts'
+import type { Reason } from '../rules/http/exchange.ts'
+import { readTable } from '../rules/language/text.ts'
+import { TOKEN } from '../rules/values/schema-blocks.ts'
 import { report, textOf } from './check.ts'
 import { ADMIN_FLAG, type Command, type Given, JSON_FLAG } from './command.ts'
 import { CommandError, EXIT, type ExitCode, type Io, jsonText, paint, printable } from './io.ts'

@@ -1,7 +1,7 @@
 /**
  * `banyan force-token`: a token that lets a tester name the upstream that answers. Needs no proxy, only its secret.
  */
-import { formatDuration, parseDurationMs } from '../rules/units.ts'
+import { formatDuration, parseDurationMs } from '../rules/values/units.ts'
 import { type Command, type Given, JSON_FLAG } from './command.ts'
 import { CommandError, EXIT, type ExitCode, type Io, jsonText } from './io.ts'
 

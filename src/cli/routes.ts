@@ -1,7 +1,7 @@
 /**
  * `banyan routes` and `banyan set`: the routes with what is happening on them, and a percentage moved.
  */
-import { flowText } from '../rules/yaml-print.ts'
+import { flowText } from '../rules/language/yaml-print.ts'
 import { ADMIN_FLAG, type Command, EDIT_FLAGS, editTerms, type Given, JSON_FLAG } from './command.ts'
 import { CommandError, columns, EXIT, type ExitCode, type Io, jsonText, paint, printable } from './io.ts'
 

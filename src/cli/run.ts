@@ -1,11 +1,11 @@
 /**
  * The commands that are clients of a running proxy, or need none: found by name, run, and ended with an exit code.
  */
-import { didYouMean } from '../rules/problem.ts'
+import { didYouMean } from '../rules/values/problem.ts'
 import { check } from './check.ts'
 import { type Command, type Flag, helpOf, readArguments } from './command.ts'
 import { completionOf } from './completion.ts'
-import { deploy } from './deploy.ts'
+import { deploy } from './deploy/deploy.ts'
 import { explain } from './explain.ts'
 import { forceToken } from './force-token.ts'
 import { CommandError, EXIT, type ExitCode, type Io, jsonText } from './io.ts'

@@ -2,9 +2,9 @@
  * What `banyan servers` does besides telling: servers added, removed, drained, undrained and weighed.
  */
 
-import { flawOfOrigin } from '../rules/origin.ts'
-import { compileServer } from '../rules/table-compile.ts'
-import { parseDurationMs } from '../rules/units.ts'
+import { compileServer } from '../rules/language/compile.ts'
+import { flawOfOrigin } from '../rules/patterns/origin.ts'
+import { parseDurationMs } from '../rules/values/units.ts'
 import type { AdminClient } from './admin-client.ts'
 import { editTerms, type Given } from './command.ts'
 import { CommandError, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'

@@ -3,10 +3,10 @@
  */
 import { isIP } from 'node:net'
 import { z } from 'zod'
-import type { RequestView } from '../rules/exchange.ts'
 import { isUrl, viewOf } from '../rules/explain.ts'
-import { object, TOKEN } from '../rules/schema.ts'
-import { parseBody } from './body-schema.ts'
+import type { RequestView } from '../rules/http/exchange.ts'
+import { object, TOKEN } from '../rules/values/schema-blocks.ts'
+import { parseBody } from './http/body-schema.ts'
 
 /** What a description leaves out. */
 export interface ExplainDefaults {

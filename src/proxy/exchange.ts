@@ -2,14 +2,14 @@
  * One exchange on its way: what came in, what was decided, and how it ended. The steps of the journey share it.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Decision, RequestView } from '../rules/exchange.ts'
-import type { FailureCode } from '../rules/failure.ts'
-import type { RequestFields } from '../rules/headers.ts'
-import type { Match } from '../rules/match.ts'
-import type { CacheWord } from '../state/cell.ts'
+import type { FailureCode } from '../rules/failures/failure.ts'
+import type { Decision, RequestView } from '../rules/http/exchange.ts'
+import type { RequestFields } from '../rules/http/headers.ts'
+import type { Match } from '../rules/routing/match.ts'
+import type { CacheWord } from '../state/figures/cell.ts'
 import type { Revision } from '../state/live-table.ts'
-import { Answer } from './answer.ts'
-import type { UpgradeClient } from './tunnel.ts'
+import { Answer } from './client/answer.ts'
+import type { UpgradeClient } from './client/tunnel.ts'
 
 /** Who is at the other end of a client connection. */
 export interface Peer {

@@ -7,16 +7,16 @@
  * and the exchange keeps it to its end. Steps 5 to 7 go on in the callbacks of the forwarder, or of the cache where it has
  * taken the exchange: no promise, closure or timer is made for an exchange here, since that would cost more than the steps.
  */
-import { decide } from '../rules/decide.ts'
-import { matchRoute } from '../rules/match.ts'
+import { decide } from '../rules/routing/decide.ts'
+import { matchRoute } from '../rules/routing/match.ts'
+import type { Measurements } from '../state/figures/measurements.ts'
 import type { Force } from '../state/force-token.ts'
 import type { LiveTable } from '../state/live-table.ts'
-import type { Measurements } from '../state/measurements.ts'
-import type { Upstreams } from '../state/upstreams.ts'
-import type { ResponseCache } from './cache.ts'
+import type { Upstreams } from '../state/upstreams/upstreams.ts'
+import type { ResponseCache } from './caching/cache.ts'
 import { Exchange, type Received } from './exchange.ts'
-import { Forward, type ForwardParts } from './forward.ts'
 import type { Observer } from './observe.ts'
+import { Forward, type ForwardParts } from './upstream/forward.ts'
 
 /** What the journey needs of the process. */
 export interface JourneyParts {

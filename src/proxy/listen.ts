@@ -3,9 +3,9 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import { type AddressInfo, Server as NetServer, type Socket } from 'node:net'
-import { FAILURES, type FailureCode } from '../rules/failure.ts'
+import { FAILURES, type FailureCode } from '../rules/failures/failure.ts'
 import { sendAll } from '../wire/turn.ts'
-import { endGently, problemText } from './answer.ts'
+import { endGently, problemText } from './client/answer.ts'
 import type { Engine } from './engine.ts'
 import { nextRequestId } from './exchange.ts'
 import { type ListenPlace, listenAt } from './listen-at.ts'

@@ -1,9 +1,9 @@
 /**
  * Step 7: one record of each exchange feeds access log and measurements. Nothing else measures.
  */
-import { FAILURES, type FailureCode } from '../rules/failure.ts'
-import type { ExchangeRecord } from '../state/cell.ts'
-import type { Measurements } from '../state/measurements.ts'
+import { FAILURES, type FailureCode } from '../rules/failures/failure.ts'
+import type { ExchangeRecord } from '../state/figures/cell.ts'
+import type { Measurements } from '../state/figures/measurements.ts'
 import type { Exchange } from './exchange.ts'
 
 /** Writes one access-log line. */

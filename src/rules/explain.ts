@@ -1,15 +1,15 @@
 /**
  * "How would you route this request?": the decision with everything that led to it, as one object.
  */
-import { isLookedUp } from './cache-key.ts'
-import type { Verdict } from './cache-policy.ts'
-import { decide, type IsAvailable } from './decide.ts'
-import type { Decision, RequestView } from './exchange.ts'
-import { fieldValue } from './exchange.ts'
-import { type Candidate, explainMatch, type Match, matchRoute } from './match.ts'
-import { patternTakes, readTarget } from './path.ts'
-import { keyOf } from './sticky.ts'
-import type { Route, Table } from './table.ts'
+import { isLookedUp } from './caching/key.ts'
+import type { Verdict } from './caching/policy.ts'
+import type { Decision, RequestView } from './http/exchange.ts'
+import { fieldValue } from './http/exchange.ts'
+import { patternTakes, readTarget } from './patterns/path.ts'
+import { keyOf } from './patterns/sticky.ts'
+import { decide, type IsAvailable } from './routing/decide.ts'
+import { type Candidate, explainMatch, type Match, matchRoute } from './routing/match.ts'
+import type { Route, Table } from './table/table.ts'
 
 /** What banyan would do with a request, and why. */
 export interface Explanation {

@@ -3,8 +3,8 @@
  * the time, so that no token is stored anywhere.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto'
-import { fieldValue, type RequestView } from '../rules/exchange.ts'
-import type { Table } from '../rules/table.ts'
+import { fieldValue, type RequestView } from '../rules/http/exchange.ts'
+import type { Table } from '../rules/table/table.ts'
 
 const UPSTREAM_FIELD = 'banyan-upstream'
 const TOKEN_FIELD = 'banyan-force'

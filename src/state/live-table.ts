@@ -2,8 +2,8 @@
  * The revision in force: one pointer, swapped whole; the last good one stays when a text is refused.
  */
 import { createHash } from 'node:crypto'
-import type { Table } from '../rules/table.ts'
-import type { Problem } from '../rules/table-text.ts'
+import type { Problem } from '../rules/language/text.ts'
+import type { Table } from '../rules/table/table.ts'
 
 /** One version of the table. Immutable. */
 export interface Revision {

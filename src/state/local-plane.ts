@@ -2,17 +2,17 @@
  * The port of the data plane in this process.
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
-import type { PurgeTarget } from '../rules/cache-purge.ts'
-import type { RequestView } from '../rules/exchange.ts'
+import type { PurgeTarget } from '../rules/caching/purge.ts'
 import { explain } from '../rules/explain.ts'
-import type { CacheControl, PurgeResult } from './cache-figures.ts'
-import type { Fleet } from './fleet.ts'
+import type { RequestView } from '../rules/http/exchange.ts'
+import type { CacheControl, PurgeResult } from './caching/figures.ts'
+import type { Measurements } from './figures/measurements.ts'
+import type { RecentExchange } from './figures/recent-exchanges.ts'
 import type { Force } from './force-token.ts'
 import type { LiveTable } from './live-table.ts'
-import type { Measurements } from './measurements.ts'
 import type { Explained, PlaneLink, PlanePort, PlaneReport, ProcessFigures } from './plane-port.ts'
-import type { RecentExchange } from './recent-exchanges.ts'
-import type { Upstreams } from './upstreams.ts'
+import type { Fleet } from './upstreams/fleet.ts'
+import type { Upstreams } from './upstreams/upstreams.ts'
 
 /** What a data plane is asked about. */
 export interface LocalPlaneParts {

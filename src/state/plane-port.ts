@@ -2,14 +2,14 @@
  * A data plane as the control plane sees it: what it may be asked and told. All of it is plain data, so that the two may
  * live in different processes; the data plane can't tell whether they do, or how many of its kind there are.
  */
-import type { PurgeTarget } from '../rules/cache-purge.ts'
-import type { RequestView } from '../rules/exchange.ts'
+import type { PurgeTarget } from '../rules/caching/purge.ts'
 import type { CacheLook, Explanation } from '../rules/explain.ts'
-import type { CacheFigures, PurgeResult } from './cache-figures.ts'
-import type { Fleet } from './fleet.ts'
-import type { MeasuredDelta } from './measurements.ts'
-import type { RecentExchange } from './recent-exchanges.ts'
-import type { UpstreamFigures } from './upstream-figures.ts'
+import type { RequestView } from '../rules/http/exchange.ts'
+import type { CacheFigures, PurgeResult } from './caching/figures.ts'
+import type { MeasuredDelta } from './figures/measurements.ts'
+import type { RecentExchange } from './figures/recent-exchanges.ts'
+import type { UpstreamFigures } from './upstreams/figures.ts'
+import type { Fleet } from './upstreams/fleet.ts'
 
 /** The process that a data plane runs in. */
 export interface ProcessFigures {

@@ -103,15 +103,19 @@ test('self time goes to the function on top of the stack until the next sample, 
     return { id, callFrame: { functionName, url, lineNumber: 9 } }
   }
   const profile = {
-    nodes: [node(1, '(idle)', ''), node(2, 'forward', 'file:///x/src/proxy/forward.ts'), node(3, '', 'node:net')],
+    nodes: [
+      node(1, '(idle)', ''),
+      node(2, 'forward', 'file:///x/src/proxy/upstream/forward.ts'),
+      node(3, '', 'node:net'),
+    ],
     samples: [2, 1, 2, 3],
     timeDeltas: [500, 100, 1000, 20, 7],
   }
   expect(selfTimes(profile).functions).toEqual([
-    { place: 'forward src/proxy/forward.ts:10', micros: 120 },
+    { place: 'forward src/proxy/upstream/forward.ts:10', micros: 120 },
     { place: '(anonymous) node:net:10', micros: 7 },
   ])
-  expect(selfTimes(profile).files[0]).toEqual({ place: 'src/proxy/forward.ts', micros: 120 })
+  expect(selfTimes(profile).files[0]).toEqual({ place: 'src/proxy/upstream/forward.ts', micros: 120 })
 })
 
 describe('options', () => {

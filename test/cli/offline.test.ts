@@ -3,7 +3,7 @@
  */
 import { execFileSync } from 'node:child_process'
 import { expect, test } from 'vitest'
-import { readTable } from '../../src/rules/table-text.ts'
+import { readTable } from '../../src/rules/language/text.ts'
 import { Force } from '../../src/state/force-token.ts'
 import { banyan, TABLE } from './rig.ts'
 

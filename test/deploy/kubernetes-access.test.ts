@@ -2,7 +2,7 @@
  * deploy/kubernetes/: who asks the admin API with which token, what Prometheus scrapes, and where the shared cache is.
  */
 import { describe, expect, test } from 'vitest'
-import { readTokens } from '../../src/control/tokens.ts'
+import { readTokens } from '../../src/control/access/tokens.ts'
 import { readSettings } from '../../src/settings.ts'
 import { yamlOf } from './project.ts'
 import { containerOf, environmentOf, type Manifest, named, ofKind, secretOf, stackOf, type Variable } from './stack.ts'

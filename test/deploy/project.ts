@@ -4,7 +4,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseAllDocuments, parse as parseYaml } from 'yaml'
-import { parseDurationMs } from '../../src/rules/units.ts'
+import { parseDurationMs } from '../../src/rules/values/units.ts'
 
 /** The folder of the project. */
 export const PROJECT = join(import.meta.dirname, '../..')

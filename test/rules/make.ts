@@ -1,9 +1,9 @@
 /** What the tests of the rules are made of: a table from routes, and a request view from what differs. */
-import type { RequestView } from '../../src/rules/exchange.ts'
-import type { Table } from '../../src/rules/table.ts'
-import { checkTable } from '../../src/rules/table-check.ts'
-import { compileTable } from '../../src/rules/table-compile.ts'
-import type { RouteDocument, TableDocument } from '../../src/rules/table-schema.ts'
+import type { RequestView } from '../../src/rules/http/exchange.ts'
+import { checkTable } from '../../src/rules/language/check.ts'
+import { compileTable } from '../../src/rules/language/compile.ts'
+import type { RouteDocument, TableDocument } from '../../src/rules/table/schema.ts'
+import type { Table } from '../../src/rules/table/table.ts'
 
 /** A GET of `target` from one client, with nothing else said. */
 export function view(target: string, rest: Partial<RequestView> = {}): RequestView {

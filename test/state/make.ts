@@ -1,11 +1,11 @@
 /**
  * Stored answers and places for the tests of the stores.
  */
-import { DEFAULT_CACHE_POLICY } from '../../src/rules/cache-meta.ts'
-import type { CacheSettings } from '../../src/rules/table.ts'
-import type { StoredAnswer } from '../../src/state/cache-store.ts'
-import type { Place } from '../../src/state/cache-tiers.ts'
-import { stored } from '../rules/cache-make.ts'
+import { DEFAULT_CACHE_POLICY } from '../../src/rules/caching/meta.ts'
+import type { CacheSettings } from '../../src/rules/table/table.ts'
+import type { StoredAnswer } from '../../src/state/caching/store.ts'
+import type { Place } from '../../src/state/caching/tiers.ts'
+import { stored } from '../rules/caching/make.ts'
 
 export const SETTINGS: CacheSettings = {
   ...DEFAULT_CACHE_POLICY,

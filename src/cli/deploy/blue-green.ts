@@ -1,0 +1,80 @@
+/**
+ * `banyan deploy blue-green`: everything that goes to one upstream goes to another, in one revision; and back in one.
+ */
+import { editTable } from '../../rules/language/edit.ts'
+import type { RouteDocument, TableDocument } from '../../rules/table/schema.ts'
+import { CommandError, EXIT, type ExitCode } from '../io.ts'
+import { DeployFailure, type DeployRun, isGood } from './run.ts'
+
+/** Edits that somebody else made in between are taken in this often. */
+const ATTEMPTS = 5
+
+/** Runs it. */
+export async function blueGreen(run: DeployRun, [from, to]: readonly string[]): Promise<ExitCode> {
+  const [blue, green] = [from as string, to as string]
+  run.check()
+  const terms = run.terms()
+  await checkReady(run, green)
+  await run.client.ask('GET', `/upstreams/${encodeURIComponent(blue)}`)
+  if (run.isDryRun) {
+    const changed = await switchOver(run, blue, green, true)
+    return run.end('done', `nothing was changed (dry run): ${changed} would go to ${green}`)
+  }
+  const changed = await switchOver(run, blue, green, false)
+  run.say(`${changed} go to ${green}`)
+  try {
+    const here = (): boolean => true
+    await run.watch({ name: green, upstream: green, here, against: blue, terms }, run.duration('watch', '30s'))
+  } catch (error) {
+    if (!(error instanceof DeployFailure || error instanceof CommandError)) throw error
+    run.say(`failed: ${error.message}`)
+    const back = await switchOver(run, green, blue, false).catch((problem: Error) => problem)
+    if (back instanceof Error) return run.end('stopped', `${green} is still in use: ${back.message}`)
+    return run.end('reverted', `${back} go to ${blue} again`)
+  }
+  return run.end(
+    'done',
+    `${green} answers in place of ${blue}; the way back: banyan deploy blue-green ${green} ${blue}`,
+  )
+}
+
+/** @throws {CommandError} none of its servers is good: nothing has been changed yet */
+export async function checkReady(run: DeployRun, upstream: string): Promise<void> {
+  const servers = await run.servers(upstream)
+  if (servers.some(isGood)) return
+  const why = servers.flatMap(({ id, live }) => live.map(({ state }) => `${id} is ${state}`)).join(', ')
+  throw new CommandError(EXIT.refused, `${upstream} can't take over: ${why}`)
+}
+
+/** Writes one revision. @returns what it has changed, in words */
+async function switchOver(run: DeployRun, from: string, to: string, dryRun: boolean): Promise<string> {
+  for (let attempt = 1; ; attempt++) {
+    const { text, headers } = await run.client.ask('GET', '/routes.yaml')
+    const changed: string[] = []
+    const next = editTable(text, (document) => switched(document, from, to, changed))
+    if (changed.length === 0) throw new CommandError(EXIT.refused, `nothing goes to ${from}`)
+    const reason = run.given.text('reason') ?? `blue-green: ${from} -> ${to}`
+    try {
+      await run.client.ask('PUT', `/routes.yaml${dryRun ? '?dryRun=true' : ''}`, {
+        text: next,
+        headers: { 'If-Match': String(headers.etag), 'Banyan-Reason': Buffer.from(reason, 'utf8').toString('latin1') },
+      })
+      return changed.join(', ')
+    } catch (error) {
+      const isOutdated = error instanceof CommandError && error.code === EXIT.outdated
+      if (!isOutdated || attempt === ATTEMPTS) throw error
+    }
+  }
+}
+
+function switched(document: TableDocument, from: string, to: string, changed: string[]): TableDocument {
+  const routes = document.routes?.map((route): RouteDocument => {
+    const other = route.to === from ? { ...route, to } : route
+    const both = other.from === from ? { ...other, from: to } : other
+    if (both !== route) changed.push(`route ${route.id}`)
+    return both
+  })
+  const isDefault = document.default === from
+  if (isDefault) changed.push('the default')
+  return { ...document, ...(isDefault ? { default: to } : {}), ...(routes === undefined ? {} : { routes }) }
+}

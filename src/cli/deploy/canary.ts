@@ -1,0 +1,138 @@
+/**
+ * `banyan deploy canary`: the new version gets a little, then more, as long as it fails no more than the rest. By percent of a route,
+ * or by the weight of one server.
+ */
+import { flawOfPercent } from '../../rules/values/units.ts'
+import { CommandError, EXIT, type ExitCode } from '../io.ts'
+import { serverPath } from '../server-steps.ts'
+import { checkReady } from './blue-green.ts'
+import { DeployFailure, type DeployRun, type DeployServer, type Watched } from './run.ts'
+
+/** What is moved step by step. */
+interface Canary {
+  readonly name: string
+  readonly unit: string
+  readonly steps: readonly number[]
+  /** Where it stood before; null where it was not there. */
+  readonly before: number | null
+  readonly watched: Watched
+  set(value: number): Promise<void>
+  /** Where it stands now, as the proxy says. */
+  get(): Promise<number | null>
+  remove(): Promise<void>
+}
+
+/** Runs it. With one argument by percent of that route, with two by weight of that server of that upstream. */
+export async function canary(run: DeployRun, args: readonly string[]): Promise<ExitCode> {
+  run.check()
+  const [first, server] = args as [string, string | undefined]
+  const moved = server === undefined ? await byPercent(run, first) : await byWeight(run, first, server)
+  const holdMs = run.duration('hold', '30s')
+  const limitMs = run.duration('ready', '60s')
+  const path = [moved.before ?? 'absent', ...moved.steps].join(' -> ')
+  if (run.isDryRun)
+    return run.end('done', `nothing was changed (dry run): ${moved.name} would go ${path} ${moved.unit}`)
+  let stood = moved.before
+  for (const step of moved.steps) {
+    const now = await moved.get()
+    if (now !== stood) return run.end('stopped', `somebody else has set ${moved.name} to ${now ?? 'nothing'}`)
+    const isRise = step > (stood ?? 0)
+    try {
+      await moved.set(step)
+      stood = step
+      run.say(`${moved.name}: ${step} ${moved.unit}`)
+      // On the way down there is nothing to find out that would be a reason to go up again.
+      if (isRise) await hold(run, moved.watched, holdMs, limitMs)
+    } catch (error) {
+      if (!(error instanceof DeployFailure || error instanceof CommandError)) throw error
+      run.say(`failed: ${error.message}`)
+      return goBack(run, moved)
+    }
+  }
+  return run.end('done', `${moved.name}: ${path} ${moved.unit}`)
+}
+
+/** @throws {DeployFailure} it fails, or has too little traffic to be judged */
+async function hold(run: DeployRun, watched: Watched, holdMs: number, limitMs: number): Promise<void> {
+  const verdict = await run.watch(watched, holdMs, holdMs + limitMs)
+  if (verdict === 'pass') return
+  const { minExchanges } = watched.terms
+  throw new DeployFailure(
+    `fewer than ${minExchanges} exchanges at ${watched.name}: nothing to judge by (--min-requests)`,
+  )
+}
+
+async function goBack(run: DeployRun, moved: Canary): Promise<ExitCode> {
+  try {
+    if (moved.before === null) await moved.remove()
+    else await moved.set(moved.before)
+  } catch (error) {
+    if (!(error instanceof CommandError)) throw error
+    return run.end('stopped', `${moved.name} could not be taken back: ${error.message}`)
+  }
+  const where = moved.before === null ? 'removed' : `${moved.before} ${moved.unit} again`
+  return run.end('reverted', `${moved.name}: ${where}`)
+}
+
+async function byPercent(run: DeployRun, route: string): Promise<Canary> {
+  const path = `/routes/${encodeURIComponent(route)}`
+  const steps = stepsOf(run, 'steps')
+  const wrong = steps.find((step) => flawOfPercent(step) !== null)
+  if (wrong !== undefined) throw new CommandError(EXIT.usage, `--steps: ${wrong} is no percent`)
+  const get = async (): Promise<number> => (await run.client.ask('GET', path)).json.percent
+  const { json } = await run.client.ask('GET', path)
+  const from: string = json.from ?? (await run.client.ask('GET', '/routes')).json.default
+  if (steps.some((step) => step > json.percent)) await checkReady(run, json.to)
+  return {
+    name: `route ${route}`,
+    unit: `% to ${json.to}`,
+    steps,
+    before: json.percent,
+    watched: { name: json.to, upstream: json.to, here: () => true, against: from, terms: run.terms() },
+    get,
+    set: (percent) => edit(run, 'PATCH', path, { percent }, `canary: ${percent} %`),
+    remove: () => Promise.resolve(),
+  }
+}
+
+async function byWeight(run: DeployRun, upstream: string, id: string): Promise<Canary> {
+  const path = serverPath(upstream, id)
+  const steps = stepsOf(run, 'weights')
+  const wrong = steps.find((step) => !Number.isInteger(step) || step < 1 || step > 1000)
+  if (wrong !== undefined) throw new CommandError(EXIT.usage, `--weights: ${wrong} is no weight from 1 to 1000`)
+  const url = run.given.text('url')
+  const find = async (): Promise<DeployServer | undefined> => (await run.servers(upstream)).find((one) => one.id === id)
+  const before = await find()
+  if (before === undefined && url === undefined) {
+    throw new CommandError(EXIT.refused, `${upstream} has no server ${id}: --url adds it`)
+  }
+  return {
+    name: `server ${id} of ${upstream}`,
+    unit: 'of weight',
+    steps,
+    before: before?.weight ?? null,
+    watched: { name: `${upstream}/${id}`, upstream, here: (one) => one.id === id, terms: run.terms() },
+    get: async () => (await find())?.weight ?? null,
+    set: async (weight) => {
+      const isThere = (await find()) !== undefined
+      const body = isThere ? { weight } : { url, weight }
+      await edit(run, isThere ? 'PATCH' : 'PUT', path, body, `canary: weight ${weight}`)
+    },
+    remove: () => edit(run, 'DELETE', path, undefined, 'canary: back'),
+  }
+}
+
+function stepsOf(run: DeployRun, flag: 'steps' | 'weights'): readonly number[] {
+  const text = run.given.text(flag)
+  if (text === undefined) throw new CommandError(EXIT.usage, `canary needs --${flag}, as in --${flag} 1,5,25`)
+  const steps = text
+    .split(',')
+    .map((part) => (/^\s*\d+(\.\d+)?\s*%?\s*$/.test(part) ? Number.parseFloat(part) : Number.NaN))
+  if (steps.some(Number.isNaN)) throw new CommandError(EXIT.usage, `--${flag} ${text}: expected numbers, as in 1,5,25`)
+  return steps
+}
+
+async function edit(run: DeployRun, method: string, path: string, body: unknown, why: string): Promise<void> {
+  const reason = Buffer.from(run.given.text('reason') ?? why, 'utf8').toString('latin1')
+  await run.client.ask(method, path, { ...(body === undefined ? {} : { body }), headers: { 'Banyan-Reason': reason } })
+}

@@ -1,0 +1,195 @@
+/**
+ * What all deploys share: their terms, what they look at, their lines, and how they end.
+ */
+import {
+  type Tally,
+  tallySince,
+  type Verdict,
+  type VerdictTerms,
+  verdictOf,
+} from '../../rules/failures/deploy-verdict.ts'
+import { parseDurationMs } from '../../rules/values/units.ts'
+import type { AdminClient } from '../admin-client.ts'
+import type { Given } from '../command.ts'
+import { CommandError, EXIT, type ExitCode, type Io, jsonText, paint, printable } from '../io.ts'
+
+/** One entry of `live` of a server: one address of it. */
+interface LiveServer {
+  readonly id: string
+  readonly state: 'up' | 'slow-start' | 'ejected' | 'unhealthy' | 'drained'
+  readonly exchanges: number
+  readonly failures: number
+  readonly ejections: number
+  readonly health: {
+    readonly healthy: boolean
+    readonly probes: { readonly good: number; readonly failed: number }
+    readonly last: { readonly good: boolean; readonly detail: string } | null
+  } | null
+}
+
+/** A server, as `GET /upstreams/:name/servers` gives it. */
+export interface DeployServer {
+  readonly id: string
+  readonly url: string
+  readonly weight: number
+  readonly drained: boolean
+  readonly lease: object | null
+  readonly active: number
+  readonly live: readonly LiveServer[]
+}
+
+/** How a deploy ended: as asked; refused before anything was changed; back to what was; or stopped in between. */
+export type Ending = 'done' | 'refused' | 'reverted' | 'stopped'
+
+const CODES: Readonly<Record<Ending, ExitCode>> = {
+  done: EXIT.done,
+  refused: EXIT.refused,
+  reverted: EXIT.reverted,
+  stopped: EXIT.stopped,
+}
+
+/** The deploy can't go on; whoever made the last steps takes them back. The message says why. */
+export class DeployFailure extends Error {}
+
+/** So often the proxy is asked how things are. */
+const LOOK_MS = 200
+
+/** One deploy while it runs. */
+export class DeployRun {
+  readonly client: AdminClient
+  readonly given: Given
+  readonly io: Io
+  readonly #pattern: string
+  readonly #steps: { readonly atMs: number; readonly what: string }[] = []
+
+  constructor(pattern: string, given: Given, io: Io) {
+    this.#pattern = pattern
+    this.given = given
+    this.io = io
+    this.client = given.client(io)
+  }
+
+  get isDryRun(): boolean {
+    return this.given.has('dry-run')
+  }
+
+  /** Tells of a step. */
+  say(what: string): void {
+    this.#steps.push({ atMs: this.io.now(), what })
+    const line = `${printable(what)}\n`
+    if (this.given.has('json')) this.io.err(line)
+    else this.io.out(line)
+  }
+
+  /** The last line, or with `--json` all of it. */
+  end(ending: Ending, what: string): ExitCode {
+    this.say(`${paint(this.io.colours.out, ending === 'done' ? 'green' : 'red', ending)}: ${what}`)
+    if (this.given.has('json')) {
+      const steps = this.#steps.map(({ atMs, what }) => ({ at: new Date(atMs).toISOString(), what }))
+      this.io.out(jsonText({ pattern: this.#pattern, ending, dryRun: this.isDryRun, steps }))
+    }
+    return CODES[ending]
+  }
+
+  /** A duration of a flag, milliseconds. */
+  duration(flag: string, fallback: string): number {
+    const text = this.given.text(flag) ?? fallback
+    const ms = parseDurationMs(text)
+    if (ms === null) throw new CommandError(EXIT.usage, `--${flag} ${text}: expected a duration such as 30s`)
+    return ms
+  }
+
+  /** Reads all terms. @throws {CommandError} one that can't be read; nothing has been changed yet */
+  check(): void {
+    this.terms()
+    for (const flag of ['wait', 'ready', 'watch', 'hold']) this.duration(flag, '0ms')
+  }
+
+  /** What failures are taken for the new version's. */
+  terms(): VerdictTerms {
+    const errors = this.given.text('max-errors') ?? '1%'
+    const percent = /^\d+(\.\d+)?%?$/.test(errors) ? Number.parseFloat(errors) : Number.NaN
+    if (!(percent >= 0 && percent <= 100))
+      throw new CommandError(EXIT.usage, `--max-errors ${errors}: expected 0 to 100 %`)
+    const least = this.given.text('min-requests') ?? '100'
+    if (!/^\d{1,9}$/.test(least)) throw new CommandError(EXIT.usage, `--min-requests ${least}: expected a whole number`)
+    return { maxErrors: percent / 100, minExchanges: Number(least) }
+  }
+
+  async servers(upstream: string): Promise<readonly DeployServer[]> {
+    return (await this.client.ask('GET', `/upstreams/${encodeURIComponent(upstream)}/servers`)).json.servers
+  }
+
+  /** Looks again and again until `done` says so. @returns false where that did not come within the time */
+  async until(limitMs: number, done: () => Promise<boolean>): Promise<boolean> {
+    const endMs = this.io.now() + limitMs
+    for (;;) {
+      if (await done()) return true
+      if (this.io.now() >= endMs) return false
+      await this.io.sleep(Math.min(LOOK_MS, Math.max(1, endMs - this.io.now())))
+    }
+  }
+
+  /**
+   * Watches servers for a time, against others over the same time.
+   * @param limitMs goes on for so long where there has been too little to judge by
+   * @returns the verdict at the end
+   * @throws {DeployFailure} one of them fails its health checks, or is left out, or too much fails there
+   */
+  async watch(watched: Watched, forMs: number, limitMs = forMs): Promise<Verdict> {
+    const endMs = this.io.now() + forMs
+    const begun = await this.#look(watched)
+    let verdict: Verdict = 'not-enough-data'
+    await this.until(Math.max(forMs, limitMs), async () => {
+      const now = await this.#look(watched)
+      const [here, others] = [tallySince(begun.here, now.here), tallySince(begun.others, now.others)]
+      verdict = verdictOf(here, others, watched.terms)
+      if (verdict === 'fail')
+        throw new DeployFailure(`${here.failures} of ${here.exchanges} exchanges failed at ${watched.name}`)
+      for (const server of now.servers) throwIfIll(watched.name, server)
+      return verdict === 'pass' && this.io.now() >= endMs
+    })
+    return verdict
+  }
+
+  async #look({ upstream, here, against }: Watched) {
+    const servers = await this.servers(upstream)
+    const some = servers.filter(here)
+    const rest = servers.filter((server) => !here(server))
+    return {
+      servers: some,
+      here: talliesOf(some),
+      others: talliesOf(against === undefined ? rest : await this.servers(against)),
+    }
+  }
+}
+
+/** What is watched. */
+export interface Watched {
+  /** For people. */
+  readonly name: string
+  readonly upstream: string
+  readonly here: (server: DeployServer) => boolean
+  /** The upstream that it is held against; the other servers of its own where none is named. */
+  readonly against?: string
+  readonly terms: VerdictTerms
+}
+
+function talliesOf(servers: readonly DeployServer[]): Map<string, Tally> {
+  return new Map(
+    servers.flatMap(({ live }) => live.map(({ id, exchanges, failures }) => [id, { exchanges, failures }])),
+  )
+}
+
+function throwIfIll(name: string, { id, live }: DeployServer): void {
+  for (const { state, health } of live) {
+    if (state === 'unhealthy')
+      throw new DeployFailure(`${name}: server ${id} is unhealthy: ${health?.last?.detail ?? ''}`)
+    if (state === 'ejected') throw new DeployFailure(`${name}: server ${id} failed too often in a row`)
+  }
+}
+
+/** Whether it takes exchanges and nothing is known against it. */
+export function isGood({ live }: DeployServer): boolean {
+  return live.some(({ state }) => state === 'up' || state === 'slow-start')
+}

@@ -1,0 +1,122 @@
+/**
+ * Who may ask the admin API for what: hosts against DNS rebinding, origins against forged requests, bearer tokens.
+ */
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
+import { isIP } from 'node:net'
+import { AdminProblem } from '../http/problem.ts'
+import { type AdminToken, Backoff, findToken, type TokenBook, type TokenScope } from './tokens.ts'
+
+/**
+ * Why the admin API must not listen on `host`, or null: beyond loopback it needs a token.
+ * `host` is an address or a name as given to listen; a name other than localhost may be anybody's.
+ */
+export function whyNotBind(host: string, tokens: readonly AdminToken[]): string | null {
+  if (tokens.length > 0 || isLoopback(host)) return null
+  return `the admin API would be open to everybody who reaches ${host}: set --admin-token or --admin-token-file, or listen on 127.0.0.1`
+}
+
+function isLoopback(host: string): boolean {
+  const name = host.toLowerCase()
+  return name === 'localhost' || name === '::1' || (isIP(name) === 4 && name.startsWith('127.'))
+}
+
+/**
+ * Refuses a request whose Host is a name that this server does not have. A page whose own name is made to point here (DNS
+ * rebinding) still sends that name; addresses and localhost can't be rebound.
+ * @throws {AdminProblem} wrong-host
+ */
+export function checkHost(host: string | undefined, names: readonly string[]): void {
+  if (host !== undefined && isOwnHost(host, names)) return
+  throw new AdminProblem('wrong-host', 'Ask by IP address, as localhost, or by the name that --admin gives.')
+}
+
+function isOwnHost(host: string, names: readonly string[]): boolean {
+  const parts = /^(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::[0-9]{1,5})?$/.exec(host.toLowerCase())
+  if (parts === null) return false
+  const [, ipv6, name] = parts
+  if (ipv6 !== undefined) return isIP(ipv6) === 6
+  return isIP(name as string) === 4 || name === 'localhost' || names.includes(name as string)
+}
+
+/**
+ * Refuses a write that a page of another origin has made a browser send. A client that is no browser sends none of these
+ * fields. `same-site` is not enough: every port of localhost is the same site.
+ * @throws {AdminProblem} cross-site
+ */
+export function checkOrigin(headers: IncomingHttpHeaders): void {
+  const site = headers['sec-fetch-site']
+  if (site !== undefined && site !== 'same-origin' && site !== 'none') throw crossSite('Sec-Fetch-Site')
+  const mode = headers['sec-fetch-mode']
+  if (mode === 'no-cors' || mode === 'navigate') throw crossSite('Sec-Fetch-Mode')
+  const { origin, host } = headers
+  if (origin !== undefined && origin !== `http://${host}` && origin !== `https://${host}`) throw crossSite('Origin')
+}
+
+function crossSite(field: string): AdminProblem {
+  return new AdminProblem('cross-site', `Writes are taken from this origin only, and ${field} names another.`)
+}
+
+/** Who sends a request, and what they may do. */
+export interface Sender {
+  /** The token's name, or `anonymous` where none is asked for. */
+  readonly author: string
+  readonly scope: TokenScope
+}
+
+const ANYBODY: Sender = Object.freeze({ author: 'anonymous', scope: 'write' })
+
+/**
+ * Refuses what a token may not do.
+ * @throws {AdminProblem} read-only-token
+ */
+export function checkScope({ author, scope }: Sender, asked: TokenScope): void {
+  if (asked === 'read' || scope === 'write') return
+  throw challenge('read-only-token', `The token ${author} may only read.`, ', error="insufficient_scope"')
+}
+
+/** Asks who sends a request, and makes those wait who guess. */
+export class Gate {
+  readonly #tokens: TokenBook
+  readonly #now: () => number
+  readonly #backoff = new Backoff()
+
+  /** @param now epoch milliseconds */
+  constructor(tokens: TokenBook, now: () => number) {
+    this.#tokens = tokens
+    this.#now = now
+  }
+
+  /**
+   * Who sends a request, by the token that it carries (RFC 6750 section 2.1).
+   * @throws {AdminProblem} unauthorized, wrong-token, too-many-attempts
+   */
+  senderOf(req: IncomingMessage): Sender {
+    const nowMs = this.#now()
+    const tokens = this.#tokens.current(nowMs)
+    if (tokens.length === 0) return ANYBODY
+    const secret = /^bearer +([\x21-\x7e]+)$/i.exec(req.headers.authorization ?? '')?.[1]
+    if (secret === undefined) throw challenge('unauthorized', 'Send Authorization: Bearer TOKEN.', '')
+    const address = req.socket.remoteAddress ?? ''
+    const waitMs = this.#backoff.waitMs(address, nowMs)
+    // A right token is not looked at either: the answer would tell that it is one.
+    if (waitMs > 0) throw tooManyAttempts(waitMs)
+    const token = findToken(secret, tokens)
+    if (token === null) {
+      this.#backoff.failed(address, nowMs)
+      throw challenge('wrong-token', 'This token is not known here.', ', error="invalid_token"')
+    }
+    this.#backoff.succeeded(address)
+    return { author: token.name, scope: token.scope }
+  }
+}
+
+function tooManyAttempts(waitMs: number): AdminProblem {
+  const seconds = Math.ceil(waitMs / 1000)
+  return new AdminProblem('too-many-attempts', `Try again in ${seconds} s.`, {
+    fields: { 'Retry-After': String(seconds) },
+  })
+}
+
+function challenge(code: 'unauthorized' | 'wrong-token' | 'read-only-token', detail: string, error: string) {
+  return new AdminProblem(code, detail, { fields: { 'WWW-Authenticate': `Bearer realm="banyan"${error}` } })
+}

@@ -1,0 +1,358 @@
+/**
+ * What the admin API answers, as schemas: the OpenAPI document is made from them, and its test holds the real answers to it.
+ */
+import { z } from 'zod'
+import { BREAKER_WORDS } from '../../rules/failures/breaker.ts'
+import { tableSchema } from '../../rules/table/schema.ts'
+import { object } from '../../rules/values/schema-blocks.ts'
+import { CACHE_WORDS, REASONS } from '../../state/figures/cell.ts'
+import { SERVER_WORDS } from '../../state/upstreams/figures.ts'
+
+/** A route as routes.yaml has it, by the very schema that a table is checked with. */
+export const routeBody = tableSchema.shape.routes.unwrap().element
+/** An upstream as routes.yaml has it. */
+const upstreamBody = tableSchema.shape.upstreams.valueType
+
+const count = z.int().min(0)
+const ratio = z.number().min(0).max(1).nullable()
+const percent = z.number().min(0).max(100)
+const ms = z.number().min(0)
+const time = z.string().meta({ format: 'date-time' })
+const etag = z.string().describe('The entity tag of a revision, with its quotes.')
+const revision = z.int().min(1).describe('Number of the revision in force.')
+const upstreamName = z.string()
+
+const counts = (words: readonly string[]) => z.object(Object.fromEntries(words.map((word) => [word, count]))).strict()
+
+const windowShape = {
+  seconds: z.number().describe('How long the window is by now.'),
+  exchanges: count,
+  perSecond: z.number().min(0),
+  errorRatio: ratio,
+  fallbacks: count,
+  cacheHitRatio: ratio,
+  meanMs: ms.nullable(),
+  p50Ms: ms.nullable(),
+  p99Ms: ms.nullable(),
+}
+
+const routeWindow = object({
+  ...windowShape,
+  share: object({
+    requestedPercent: percent,
+    actualPercent: percent.nullable(),
+    actualUnitPercent: percent.nullable(),
+    noKeyPercent: percent.nullable(),
+  }).nullable(),
+  sides: z.record(
+    upstreamName,
+    object({ exchanges: count, errorRatio: ratio, p50Ms: ms.nullable(), p99Ms: ms.nullable() }),
+  ),
+}).nullable()
+
+export const liveRoute = object({
+  exchanges: count,
+  reasons: counts(REASONS),
+  upstreams: z.record(upstreamName, count),
+  statusClasses: z.array(count).length(6).describe('Answers by class; index 0 counts clients that were gone first.'),
+  cache: counts(CACHE_WORDS),
+  failures: z.record(z.string(), count),
+  fallbacks: z.record(z.string(), count).describe('By the failure or the status of to that they were for.'),
+  durationMsSum: ms,
+  lastMinute: routeWindow,
+  lastFiveMinutes: routeWindow,
+})
+
+const breakerWord = z.enum(BREAKER_WORDS)
+
+const routeState = routeBody.extend({
+  percent,
+  order: z.int().min(1),
+  live: liveRoute.extend({ breaker: breakerWord.nullable().describe('null: the route has none.') }),
+})
+
+export const routeAnswer = routeState.extend({ revision })
+export const routesAnswer = object({
+  revision,
+  default: upstreamName,
+  routes: z.array(routeState),
+  live: object({ unclaimed: liveRoute }),
+})
+
+const serverHealth = object({
+  healthy: z.boolean(),
+  since: time.describe('When it has turned last, or was first known.'),
+  probes: object({ good: count, failed: count }),
+  last: object({
+    good: z.boolean(),
+    detail: z.string().describe('In a few words.'),
+    at: time,
+    durationMs: ms,
+  }).nullable(),
+}).nullable()
+
+const breaker = object({ route: z.string(), state: breakerWord, opened: count })
+const liveServer = object({
+  id: z.string(),
+  url: z.string(),
+  weight: z.int().min(1),
+  leased: z.boolean().describe('Registered under a lease, beside the table.'),
+  state: z.enum(SERVER_WORDS),
+  health: serverHealth.describe('By the active health check; null where there is none.'),
+  connections: object({ open: count, active: count, idle: count }),
+  connects: count,
+  reuses: count,
+  exchanges: count.describe('That it was asked for, second attempts and forced ones too.'),
+  failures: count.describe('Of these: they broke there, or got a 5xx.'),
+  ejections: count.describe('Times that it was left out because it failed too often in a row.'),
+})
+
+const serverState = object({
+  upstream: upstreamName,
+  id: z.string(),
+  url: z.string(),
+  weight: z.int().min(1),
+  drained: z.boolean().describe('It takes no new exchange.'),
+  lease: object({ ttl: z.string(), endsAt: time })
+    .nullable()
+    .describe('It has registered itself, and goes when it does not again; null for a server of the table.'),
+  active: count.describe('Exchanges under way there.'),
+  live: z.array(liveServer).describe('One for each address of its name.'),
+})
+const note = z
+  .string()
+  .nullable()
+  .describe('Where no other server of the upstream takes new exchanges: what that means.')
+
+export const serverAnswer = serverState.extend({ revision })
+export const serversAnswer = object({ revision, upstream: upstreamName, servers: z.array(serverState) })
+export const drainAnswer = serverAnswer.extend({ note })
+export const serverRemovedAnswer = object({ revision, etag, removed: z.string(), note })
+
+const upstreamState = upstreamBody.extend({
+  name: upstreamName,
+  routes: z.array(z.string()).describe('The routes that go there.'),
+  live: object({
+    lastMinute: object(windowShape).nullable(),
+    active: count.describe('Exchanges that have a place there.'),
+    queued: count.describe('Exchanges that wait for one.'),
+    retries: count.describe('Attempts beyond the first.'),
+    retriesRefused: count.describe('Retries beyond the budget.'),
+    shed: count.describe('Exchanges for which there was no place, and none to wait.'),
+    queueTimeouts: count.describe('Exchanges that waited in vain for a place.'),
+    breakers: z.array(breaker).describe('Of the routes whose to it is, once they have sent anything there.'),
+    servers: z.array(liveServer),
+  }),
+})
+
+export const upstreamAnswer = upstreamState.extend({ revision })
+export const upstreamsAnswer = object({ revision, default: upstreamName, upstreams: z.array(upstreamState) })
+
+const change = object({
+  what: z.enum(['route', 'upstream', 'default']),
+  name: z.string(),
+  change: z.enum(['added', 'removed', 'changed']),
+  keys: z.array(object({ key: z.string(), before: z.unknown(), after: z.unknown() })).optional(),
+})
+const changes = z.array(change)
+const diff = z.string().describe('In unified format.')
+
+const tableProblem = object({
+  file: z.string(),
+  line: z.int().min(1),
+  column: z.int().min(1),
+  pointer: z.string().describe('JSON Pointer into the table.'),
+  message: z.string(),
+  hint: z.string().optional(),
+  severity: z.enum(['error', 'warning']),
+})
+
+export const removedAnswer = object({ revision, etag, removed: z.string() })
+export const doneAnswer = object({ revision, etag, changed: z.boolean(), changes })
+
+export const dryRunAnswer = object({
+  dryRun: z.literal(true),
+  revision,
+  changed: z.boolean(),
+  changes,
+  diff,
+  warnings: z.array(tableProblem),
+  simulation: object({
+    exchanges: count,
+    since: time.nullable(),
+    moved: count,
+    movedPercent: percent.nullable(),
+    units: object({ seen: count, moved: count }),
+    routes: z.array(object({ route: z.string().nullable(), exchanges: count, moved: count, reclaimed: count })),
+    silenced: z.array(z.string()),
+    caches: z.array(
+      object({
+        route: z.string(),
+        upstream: upstreamName,
+        why: z.enum(['route-removed', 'cache-changed', 'upstream-left', 'share-lowered']),
+      }),
+    ),
+  }),
+})
+
+const revisionShape = {
+  revision: z.int().min(1),
+  etag,
+  at: time,
+  author: z.string().describe("A token's name, anonymous, or file."),
+  reason: z.string().nullable(),
+  forced: z.boolean().describe('It was written over a file that was refused.'),
+}
+export const revisionsAnswer = object({
+  current: revision,
+  revisions: z.array(object(revisionShape)),
+  problem: z.string().nullable().describe('Why revisions are not kept on disk.'),
+})
+export const revisionAnswer = object({
+  ...revisionShape,
+  changes: changes.nullable(),
+  diff: diff.nullable(),
+  text: z.string(),
+})
+
+const decision = object({
+  routeId: z.string().nullable(),
+  upstream: upstreamName,
+  reason: z.enum(REASONS),
+  bucket: z.number().min(0).lt(100).nullable(),
+  percent: percent.nullable(),
+  sticky: z.string().nullable(),
+})
+const requestView = object({
+  method: z.string(),
+  target: z.string(),
+  host: z.string(),
+  rawHeaders: z.array(z.string()).describe('Name, value, name, value.'),
+  clientAddress: z.string(),
+  chance: z.number().min(0).lt(1),
+})
+const explainedShape = {
+  decision,
+  route: object({
+    id: z.string(),
+    from: upstreamName,
+    to: upstreamName,
+    percent,
+    group: z.string(),
+    sticky: z.array(object({ source: z.string(), present: z.boolean(), used: z.boolean() })),
+    toIsAvailable: z.boolean(),
+    fallback: z.boolean(),
+    cached: z.boolean(),
+  }).nullable(),
+  candidates: z.array(
+    object({ routeId: z.string(), matched: z.boolean(), won: z.boolean(), lost: z.array(z.string()) }),
+  ),
+  otherRoutes: count,
+  cache: object({
+    key: z.string(),
+    verdict: z.enum(['fresh', 'stale', 'stale-while-revalidate', 'validate', 'miss', 'only-if-cached']),
+    why: z.string(),
+    stored: object({
+      where: z.enum(['memory', 'redis']),
+      status: count,
+      ageSeconds: count,
+      freshForSeconds: z.int().describe('Negative once it is stale.'),
+    }).nullable(),
+  })
+    .nullable()
+    .describe('What the cache would do; null where it is not asked.'),
+}
+export const explainAnswer = object({
+  revision,
+  request: requestView,
+  ...explainedShape,
+  server: z.string().nullable().describe('The server that would be asked now.'),
+})
+
+const exchangeShape = {
+  id: z.string(),
+  at: time,
+  method: z.string(),
+  host: z.string(),
+  target: z.string(),
+  status: count,
+  durationMs: ms,
+  decision,
+  revision: z.int().min(1),
+  server: z.string().nullable(),
+  cache: z.string(),
+  failure: z.string().nullable(),
+  retries: count,
+}
+export const exchangesAnswer = object({ exchanges: z.array(object(exchangeShape)), skipped: count })
+export const exchangeAnswer = object({
+  ...exchangeShape,
+  request: requestView,
+  now: object({ revision, ...explainedShape }),
+})
+
+const remoteFigures = object({
+  state: z.enum(['up', 'degraded']),
+  why: z.string().nullable(),
+  breaker: z.enum(['closed', 'open', 'half-open']),
+}).catchall(count)
+
+export const cacheAnswer = object({
+  memory: object({ entries: count, bytes: count, maxBytes: count }),
+  remote: remoteFigures.nullable(),
+  generation: count,
+  counters: object({ skipped: z.record(z.string(), count) }).catchall(count),
+  degraded: z.string().nullable(),
+})
+export const purgeAnswer = object({
+  purged: z.record(z.string(), z.string().nullable()),
+  soft: z.boolean(),
+  shared: z.boolean().describe('False where other processes are told only when Redis is reached again.'),
+})
+
+export const livezAnswer = object({ alive: z.literal(true) })
+export const readyzAnswer = object({
+  ready: z.boolean(),
+  reasons: z.array(z.string()),
+  table: object({
+    revision,
+    etag,
+    appliedAt: time,
+    ageSeconds: count,
+    refused: z
+      .union([object({ at: time, problems: z.array(tableProblem) }), object({ at: time, problemCount: count })])
+      .nullable(),
+  }),
+  workers: z
+    .array(
+      object({
+        worker: z.int().min(1),
+        state: z.enum(['starting', 'up', 'leaving', 'gone']),
+        pid: z.int().nullable(),
+        revision: revision.nullable().describe('By which its new exchanges are decided.'),
+        connections: count,
+        starts: count.describe('Processes that have been started in this place.'),
+      }),
+    )
+    .describe('Empty where one process does it all.'),
+})
+
+/** RFC 9457, with the members that the errors of this API have besides. */
+export const problemAnswer = object({
+  type: z.string().meta({ format: 'uri' }),
+  title: z.string(),
+  status: z.int().min(400).max(599),
+  detail: z.string(),
+  requestId: z.string(),
+  errors: z
+    .array(object({ pointer: z.string(), detail: z.string(), hint: z.string().optional() }))
+    .optional()
+    .describe('What is wrong with the body, each with a JSON Pointer.'),
+  problems: z.array(tableProblem).optional(),
+  hint: z.string().optional(),
+  line: z.int().optional(),
+  column: z.int().optional(),
+  revision: revision.optional(),
+  etag: etag.optional(),
+  difference: object({ since: z.int(), changes, diff }).nullable().optional(),
+})

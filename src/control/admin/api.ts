@@ -1,0 +1,129 @@
+/**
+ * The admin API: a Koa application over the operations and the table in force; every error is problem+json.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import Koa, { type Next } from 'koa'
+import Router from 'koa-router'
+import { checkHost, checkOrigin, checkScope } from '../access/security.ts'
+import { type AdminContext, type AdminParts, type AdminState, answerJson } from '../context.ts'
+import { AdminProblem } from '../http/problem.ts'
+import { addCache } from './cache.ts'
+import { addExplain } from './explain.ts'
+import { addHealth, OPEN_PATHS } from './health.ts'
+import { addMetrics } from './metrics.ts'
+import { addOpenApi } from './openapi-endpoint.ts'
+import { addRevisions } from './revisions.ts'
+import { addRoutes } from './routes.ts'
+import { addServers } from './servers.ts'
+import { addTable } from './table.ts'
+import { addUpstreams } from './upstreams.ts'
+
+/** The admin API as a request listener of a node:http server. */
+export interface Admin {
+  readonly handler: (req: IncomingMessage, res: ServerResponse) => void
+}
+
+const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
+
+/** What is asked by POST only because a request does not fit into a URL. Reading is enough for these. */
+const QUESTIONS: ReadonlySet<string> = new Set(['/explain'])
+
+/** Longest part of a path that is logged. */
+const MAX_LOGGED_PATH = 200
+
+/** Builds the admin API. The caller listens: on loopback, or where `whyNotBind` allows it. */
+export function createAdmin(parts: AdminParts): Admin {
+  const router = new Router<AdminState>({ sensitive: true, strict: true })
+  addHealth(router, parts)
+  addMetrics(router, parts)
+  addTable(router, parts)
+  addRoutes(router, parts)
+  addUpstreams(router, parts)
+  addServers(router, parts)
+  addRevisions(router, parts)
+  addCache(router, parts)
+  addExplain(router, parts)
+  addOpenApi(router)
+  const app = new Koa<AdminState>()
+  app.on('error', (error: Error) => parts.log.warn({ event: 'admin-broken', err: error }, 'an admin answer broke off'))
+  app.use((ctx, next) => answerErrors(ctx, next, parts))
+  app.use((ctx, next) => letIn(ctx, next, parts))
+  app.use((ctx, next) => answerUnmatched(ctx, next))
+  app.use(router.routes())
+  app.use(router.allowedMethods())
+  const callback = app.callback()
+  return { handler: (req, res) => void callback(req, res) }
+}
+
+/** Gives the request its id, and whatever is thrown below its answer and its line in the log. */
+async function answerErrors(ctx: AdminContext, next: Next, parts: AdminParts): Promise<void> {
+  ctx.state = { requestId: nextRequestId(), author: null }
+  ctx.set('Banyan-Request-Id', ctx.state.requestId)
+  ctx.set('Cache-Control', 'no-store')
+  ctx.set('X-Content-Type-Options', 'nosniff')
+  ctx.set('Cross-Origin-Resource-Policy', 'same-origin')
+  try {
+    await next()
+  } catch (error) {
+    const problem = error instanceof AdminProblem ? error : internal(error, ctx, parts)
+    audit(problem, ctx, parts)
+    ctx.status = problem.status
+    ctx.set({ ...problem.extras.fields })
+    answerJson(ctx, problem.document(ctx.state.requestId), 'application/problem+json')
+  }
+}
+
+function internal(error: unknown, ctx: AdminContext, parts: AdminParts): AdminProblem {
+  parts.log.error({ event: 'admin-failed', requestId: ctx.state.requestId, err: error }, 'an admin request failed')
+  return new AdminProblem('internal', 'The cause is in the log under this request id.')
+}
+
+/** A line for each write that was refused, and for each request that was not let in. Without query and header fields: they may hold secrets. */
+function audit(problem: AdminProblem, ctx: AdminContext, parts: AdminParts): void {
+  const isWrite = !SAFE_METHODS.has(ctx.method) && !QUESTIONS.has(ctx.path)
+  if (!isWrite && ![401, 403, 429].includes(problem.status)) return
+  const { requestId, author } = ctx.state
+  const { code, status } = problem
+  const asked = { method: ctx.method, path: ctx.path.slice(0, MAX_LOGGED_PATH), client: ctx.req.socket.remoteAddress }
+  parts.log.warn(
+    { event: 'admin-refused', requestId, author, ...asked, status, code },
+    `admin request refused: ${code}`,
+  )
+}
+
+/** Only from this origin, only for this host, only with a token where there are tokens. */
+async function letIn(ctx: AdminContext, next: Next, parts: AdminParts): Promise<void> {
+  // A target with a host of its own (RFC 9112 section 3.2.2) would go around the check of Host.
+  if (!ctx.url.startsWith('/')) throw new AdminProblem('malformed-target', 'Ask for a path, such as /routes.')
+  checkHost(ctx.req.headers.host, parts.hostNames ?? [])
+  const isSafe = SAFE_METHODS.has(ctx.method)
+  if (!isSafe) checkOrigin(ctx.req.headers)
+  if (isSafe && OPEN_PATHS.has(ctx.path)) return next()
+  const scope = isSafe || QUESTIONS.has(ctx.path) ? 'read' : 'write'
+  const sender = parts.gate.senderOf(ctx.req)
+  // Known before anything is refused: the log names who asked.
+  ctx.state.author = sender.author
+  checkScope(sender, scope)
+  return next()
+}
+
+/** The router leaves a bare status where no resource has answered. */
+async function answerUnmatched(ctx: AdminContext, next: Next): Promise<void> {
+  await next()
+  if (ctx.body !== undefined && ctx.body !== null) return
+  const allowed = ctx.response.get('Allow')
+  if (ctx.status === 404) throw new AdminProblem('not-found', 'GET /openapi.json tells the paths there are.')
+  if (ctx.status === 405) throw new AdminProblem('method-not-allowed', `Allowed here: ${allowed}.`)
+  if (ctx.status === 501) throw new AdminProblem('not-implemented', `No resource knows ${ctx.method}.`)
+}
+
+let counter = 0
+const boot = Math.floor(Math.random() * 36 ** 6)
+  .toString(36)
+  .padStart(6, '0')
+
+/** Unique in this process, and told apart from the ids of the data plane's exchanges. */
+function nextRequestId(): string {
+  counter = (counter + 1) % Number.MAX_SAFE_INTEGER
+  return `admin-${boot}-${counter.toString(36)}`
+}

@@ -1,0 +1,91 @@
+/**
+ * /cache: what the cache holds and has done; and purges.
+ */
+import { z } from 'zod'
+import type { PurgeTarget } from '../../rules/caching/purge.ts'
+import type { Table } from '../../rules/table/table.ts'
+import { didYouMean } from '../../rules/values/problem.ts'
+import { object } from '../../rules/values/schema-blocks.ts'
+import { type AdminContext, type AdminParts, type AdminRouter, answerJson } from '../context.ts'
+import { parseBody } from '../http/body-schema.ts'
+import { type FieldError, invalidBody } from '../http/problem.ts'
+import { readJson } from './body.ts'
+
+const TARGETS = ['everything', 'route', 'upstream', 'url', 'prefix', 'tag'] as const
+const EXPECTED_URL = 'expected a path, or an http URL without spaces'
+
+const text = (what: string) => z.string({ error: `expected ${what}` }).min(1, { error: `expected ${what}` })
+const url = text('a URL').refine((value) => /^(?:\/|https?:\/\/[^/?#])[\x21-\x7e]*$/i.test(value), {
+  error: EXPECTED_URL,
+})
+
+/** The schema of a purge: one target, and whether what it covers stays as stale. */
+export const purgeBody = object({
+  everything: z.literal(true, { error: 'expected true' }).optional(),
+  route: text('a route').optional().describe('With upstream: only what that side has answered.'),
+  upstream: text('an upstream').optional(),
+  url: url.optional().describe('All variants of one URL; a path alone is that of every host.'),
+  prefix: url.optional().describe('All URLs that begin so; a path alone is that of every host.'),
+  tag: text('a tag').optional(),
+  soft: z.boolean({ error: 'expected true or false' }).optional().describe('Make it stale, and keep it for failures.'),
+}).superRefine((said, context) => {
+  const named = TARGETS.filter((target) => said[target] !== undefined)
+  const isSide = named.length === 2 && said.route !== undefined && said.upstream !== undefined
+  if (named.length === 1 || isSide) return
+  context.addIssue({
+    code: 'custom',
+    path: [],
+    message: `expected one of ${TARGETS.join(', ')}; route may have an upstream`,
+  })
+})
+
+type PurgeBody = z.output<typeof purgeBody>
+
+/** Adds the resources. */
+export function addCache(router: AdminRouter, parts: AdminParts): void {
+  router.get('/cache', async (ctx) => {
+    const { cache } = await parts.planes.figures()
+    answerJson(ctx, { ...cache, degraded: parts.planes.cacheDegraded })
+  })
+
+  router.post('/cache/purge', async (ctx) => {
+    const said = parseBody(purgeBody, await readJson(ctx.req, ['application/json']))
+    const errors = strangers(said, parts.live.current.table)
+    if (errors.length > 0) throw invalidBody(errors)
+    const target = targetOf(said)
+    const soft = said.soft ?? false
+    const { shared } = await parts.planes.purge(target, soft)
+    audit(ctx, parts, { ...target, soft, shared })
+    answerJson(ctx, { purged: target, soft, shared })
+  })
+}
+
+/** Routes and upstreams that the table does not have: a slip would purge nothing, and say that it did. */
+function strangers({ route, upstream }: PurgeBody, table: Table): FieldError[] {
+  const errors: FieldError[] = []
+  const ids = table.routes.map(({ id }) => id)
+  if (route !== undefined && !ids.includes(route))
+    errors.push(stranger('/route', `there is no route ${route}`, didYouMean(route, ids)))
+  if (upstream !== undefined && !table.upstreams.has(upstream)) {
+    errors.push(stranger('/upstream', `there is no upstream ${upstream}`, didYouMean(upstream, table.upstreams.keys())))
+  }
+  return errors
+}
+
+function stranger(pointer: string, detail: string, hint: string | undefined): FieldError {
+  return { pointer, detail, ...(hint === undefined ? {} : { hint }) }
+}
+
+function targetOf({ route, upstream, url: address, prefix, tag }: PurgeBody): PurgeTarget {
+  if (route !== undefined) return { what: 'route', route, upstream: upstream ?? null }
+  if (upstream !== undefined) return { what: 'upstream', upstream }
+  if (address !== undefined) return { what: 'url', url: address }
+  if (prefix !== undefined) return { what: 'prefix', url: prefix }
+  return tag === undefined ? { what: 'everything' } : { what: 'tag', tag }
+}
+
+function audit(ctx: AdminContext, parts: AdminParts, purge: object): void {
+  const { requestId, author } = ctx.state
+  const client = ctx.req.socket.remoteAddress
+  parts.log.info({ event: 'cache-purge', requestId, author, client, ...purge }, `${author} purged the cache`)
+}

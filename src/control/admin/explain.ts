@@ -1,0 +1,70 @@
+/**
+ * /explain and /exchanges: what banyan would do with a request and why, and what it has done with the last ones.
+ */
+
+import type { RequestView } from '../../rules/http/exchange.ts'
+import type { RecentExchange } from '../../state/figures/recent-exchanges.ts'
+import type { Explained } from '../../state/plane-port.ts'
+import { type AdminParts, type AdminRouter, answerJson } from '../context.ts'
+import { readRequest } from '../explain.ts'
+import { AdminProblem } from '../http/problem.ts'
+import { readJson } from './body.ts'
+
+/** Exchanges that the list tells. */
+const MAX_LISTED = 100
+/** Fields whose values are for the application and its client alone. */
+const PRIVATE_FIELDS: ReadonlySet<string> = new Set(['cookie', 'authorization', 'proxy-authorization', 'banyan-force'])
+
+/** Adds the resources. */
+export function addExplain(router: AdminRouter, parts: AdminParts): void {
+  router.post('/explain', async (ctx) => {
+    const body = await readJson(ctx.req, ['application/json'])
+    // Without an address the request is explained as if whoever asks had sent it.
+    const clientAddress = (ctx.req.socket.remoteAddress ?? '127.0.0.1').replace(/^::ffff:(?=[0-9.]+$)/, '')
+    const request = readRequest(body, { clientAddress, chance: parts.chance?.() ?? Math.random() })
+    const revision = parts.live.current
+    ctx.set('ETag', revision.etag)
+    answerJson(ctx, { revision: revision.number, ...(await explained(parts, request)) })
+  })
+
+  router.get('/exchanges', async (ctx) => {
+    const [recent, { recentSkipped }] = await Promise.all([parts.planes.recent(), parts.planes.figures()])
+    answerJson(ctx, { exchanges: recent.slice(0, MAX_LISTED).map(stateOf), skipped: recentSkipped })
+  })
+
+  router.get('/exchanges/:id', async (ctx) => {
+    const exchange = await parts.planes.findRecent(ctx.params.id as string)
+    if (exchange === null) throw noSuchExchange()
+    const { route, candidates, otherRoutes, decision, cache } = await explained(parts, exchange.view)
+    answerJson(ctx, {
+      ...stateOf(exchange),
+      request: { ...exchange.view, rawHeaders: masked(exchange.view.rawHeaders) },
+      // What is said of the routes is true of the revision in force, which may be a later one.
+      now: { revision: parts.live.current.number, decision, route, candidates, otherRoutes, cache },
+    })
+  })
+}
+
+/** @throws {AdminProblem} no-data-plane: none is there to be asked */
+async function explained({ planes }: AdminParts, request: RequestView): Promise<Explained> {
+  const explained = await planes.explain(request)
+  if (explained !== null) return explained
+  throw new AdminProblem('no-data-plane', 'No worker answers at the moment: see /readyz.')
+}
+
+function stateOf(exchange: RecentExchange): object {
+  const { id, atMs, view, decision, revision, status, cache, server, failure, retries, durationMs } = exchange
+  const { method, host, target } = view
+  const at = new Date(atMs).toISOString()
+  return { id, at, method, host, target, status, durationMs, decision, revision, server, cache, failure, retries }
+}
+
+function masked(rawHeaders: readonly string[]): string[] {
+  return rawHeaders.map((text, at) =>
+    at % 2 === 1 && PRIVATE_FIELDS.has((rawHeaders[at - 1] as string).toLowerCase()) ? '…' : text,
+  )
+}
+
+function noSuchExchange(): AdminProblem {
+  return new AdminProblem('no-such-exchange', 'Only the last ones are kept; of a busy proxy, a sample of them.')
+}

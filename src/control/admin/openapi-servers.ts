@@ -1,0 +1,61 @@
+/**
+ * The servers of an upstream in the OpenAPI document.
+ */
+import { z } from 'zod'
+import { serverBody } from '../fleet/server-body.ts'
+import * as schemas from './api-schemas.ts'
+import { JSON_TYPE, nothing, type Operation, written } from './openapi-operation.ts'
+
+const ONE = '/upstreams/{name}/servers/{id}'
+
+/** The operations. */
+export const SERVER_OPERATIONS: readonly Operation[] = [
+  {
+    method: 'get',
+    path: '/upstreams/{name}/servers',
+    summary: 'Its servers, those with a lease too',
+    answers: { 200: schemas.serversAnswer },
+  },
+  { method: 'get', path: ONE, summary: 'One server', answers: { 200: schemas.serverAnswer } },
+  {
+    method: 'put',
+    path: ONE,
+    summary: 'Add or replace a server in the table; with ttl register it under a lease, or extend that',
+    body: { types: [JSON_TYPE], schema: serverBody },
+    edits: true,
+    answers: { 200: written(schemas.serverAnswer), 201: schemas.serverAnswer },
+  },
+  {
+    method: 'patch',
+    path: ONE,
+    summary: 'Change a server of the table, its weight for one',
+    body: {
+      types: ['application/merge-patch+json', JSON_TYPE],
+      schema: z.record(z.string(), z.unknown()).describe('A JSON Merge Patch (RFC 7396) of url and weight.'),
+    },
+    edits: true,
+    answers: { 200: written(schemas.serverAnswer) },
+  },
+  {
+    method: 'delete',
+    path: ONE,
+    summary: 'Remove a server, or end its lease',
+    edits: true,
+    answers: { 200: written(schemas.serverRemovedAnswer) },
+  },
+  {
+    method: 'post',
+    path: `${ONE}/drain`,
+    summary: 'Give a server no new exchanges; what runs there finishes',
+    body: nothing,
+    query: { wait: 'Answer when nothing runs there any more, or after this time: 30s, up to 10m.' },
+    answers: { 200: schemas.drainAnswer },
+  },
+  {
+    method: 'post',
+    path: `${ONE}/undrain`,
+    summary: 'Give it exchanges again',
+    body: nothing,
+    answers: { 200: schemas.serverAnswer },
+  },
+]

@@ -1,0 +1,134 @@
+/**
+ * /routes: the routes as the table says them, with what is happening on each; added, replaced, patched and removed one by one.
+ */
+import type { BreakerWord } from '../../rules/failures/breaker.ts'
+import type { Route, Table } from '../../rules/table/table.ts'
+import type { Revision } from '../../state/live-table.ts'
+import type { UpstreamFigures } from '../../state/upstreams/figures.ts'
+import { type AdminContext, type AdminParts, type AdminRouter, answerJson } from '../context.ts'
+import { type LiveRoute, liveRoute } from '../figures/live.ts'
+import { isJsonObject, type JsonObject } from '../http/merge-patch.ts'
+import { existenceOf } from '../http/preconditions.ts'
+import { invalidBody } from '../http/problem.ts'
+import type { Change } from '../table/edit-outcome.ts'
+import { addRoute, patchRoute, putRoute, removeRoute } from '../table/edits.ts'
+import { readJson } from './body.ts'
+import { makeEdit, noSuchRoute } from './write.ts'
+
+const PATCH_TYPES = ['application/merge-patch+json', 'application/json']
+const JSON_TYPES = ['application/json']
+
+/** What GET adds to what the table says: whoever puts back what they have read need not take it out. */
+const ADDED = ['order', 'live', 'revision']
+
+/** Adds the resources. */
+export function addRoutes(router: AdminRouter, parts: AdminParts): void {
+  router.get('/routes', async (ctx) => {
+    const { measurements, upstreams } = await parts.planes.figures()
+    const words = breakerWords(upstreams)
+    const revision = parts.live.current
+    const { table } = revision
+    ctx.set('ETag', revision.etag)
+    answerJson(ctx, {
+      revision: revision.number,
+      default: table.default,
+      routes: table.routes.map((route, index) =>
+        routeState(route, index, words, liveRoute(measurements, route, parts.now())),
+      ),
+      live: { unclaimed: liveRoute(measurements, null, parts.now()) },
+    })
+  })
+
+  router.post('/routes', async (ctx) => {
+    const said = await readRoute(ctx)
+    if (typeof said.id !== 'string') throw invalidBody([{ pointer: '/id', detail: 'expected an id' }])
+    await writeRoute(ctx, parts, said.id, addRoute(said))
+  })
+
+  router.get('/routes/:id', async (ctx) => {
+    const revision = parts.live.current
+    await answerRoute(ctx, revision, routeOf(revision.table, idOf(ctx)), parts)
+  })
+
+  router.put('/routes/:id', async (ctx) => {
+    const said = sameId(await readRoute(ctx), idOf(ctx))
+    const existence = existenceOf(ctx.get('If-Match'), ctx.get('If-None-Match'))
+    await writeRoute(ctx, parts, idOf(ctx), putRoute(idOf(ctx), { id: idOf(ctx), ...said }, existence))
+  })
+
+  router.patch('/routes/:id', async (ctx) => {
+    const patch = sameId(await readObject(ctx, PATCH_TYPES), idOf(ctx))
+    await writeRoute(ctx, parts, idOf(ctx), patchRoute(idOf(ctx), patch))
+  })
+
+  router.delete('/routes/:id', async (ctx) => {
+    const done = await makeEdit(ctx, parts, removeRoute(idOf(ctx)))
+    if (done === null) return
+    answerJson(ctx, { revision: done.revision.number, etag: done.revision.etag, removed: idOf(ctx) })
+  })
+}
+
+async function writeRoute(ctx: AdminContext, parts: AdminParts, id: string, change: Change): Promise<void> {
+  const done = await makeEdit(ctx, parts, change)
+  if (done === null) return
+  const { revision, before } = done
+  if (!before.table.routes.some((route) => route.id === id)) {
+    ctx.status = 201
+    ctx.set('Location', `/routes/${id}`)
+  }
+  await answerRoute(ctx, revision, routeOf(revision.table, id), parts)
+}
+
+async function answerRoute(ctx: AdminContext, revision: Revision, route: Route, parts: AdminParts): Promise<void> {
+  const { measurements, upstreams } = await parts.planes.figures()
+  const live = liveRoute(measurements, route, parts.now())
+  const index = revision.table.routes.indexOf(route)
+  ctx.set('ETag', revision.etag)
+  ctx.set('Accept-Patch', PATCH_TYPES.join(', '))
+  answerJson(ctx, { revision: revision.number, ...routeState(route, index, breakerWords(upstreams), live) })
+}
+
+/** As routes.yaml says it, the percent written out, with its place in the file from 1 and what is happening on it. */
+function routeState(route: Route, index: number, words: ReadonlyMap<string, BreakerWord>, live: LiveRoute): object {
+  const breaker = route.breaker === null ? null : (words.get(route.id) ?? 'closed')
+  return {
+    ...route.document,
+    percent: route.percent,
+    order: index + 1,
+    live: { ...live, breaker },
+  }
+}
+
+/** By id of route, for those whose breaker has been asked. */
+function breakerWords(upstreams: readonly UpstreamFigures[]): ReadonlyMap<string, BreakerWord> {
+  return new Map(upstreams.flatMap(({ breakers }) => breakers.map(({ route, state }) => [route, state])))
+}
+
+function idOf(ctx: AdminContext): string {
+  return ctx.params.id as string
+}
+
+function routeOf(table: Table, id: string): Route {
+  const route = table.routes.find((one) => one.id === id)
+  if (route === undefined) throw noSuchRoute(table, id)
+  return route
+}
+
+async function readRoute(ctx: AdminContext): Promise<JsonObject> {
+  const said = await readObject(ctx, JSON_TYPES)
+  return Object.fromEntries(Object.entries(said).filter(([name]) => !ADDED.includes(name)))
+}
+
+/** @throws {AdminProblem} invalid: the body is no object */
+async function readObject(ctx: AdminContext, mediaTypes: readonly string[]): Promise<JsonObject> {
+  const body = await readJson(ctx.req, mediaTypes)
+  if (isJsonObject(body)) return body
+  throw invalidBody([{ pointer: '', detail: 'expected an object such as {"percent": 25}' }])
+}
+
+/** @throws {AdminProblem} invalid: the body names another id than the path */
+function sameId(said: JsonObject, id: string): JsonObject {
+  if (said.id === undefined || said.id === id) return said
+  const detail = `the id is ${JSON.stringify(id)}, as the path says, and can't be changed`
+  throw invalidBody([{ pointer: '/id', detail, hint: 'add the route under its new id and remove the old one' }])
+}

@@ -1,0 +1,210 @@
+/**
+ * /upstreams/:name/servers: servers that come and go while the proxy runs. Without `ttl` they are put into the table; with it they
+ * have a lease beside the table. Draining is neither: it says nothing of what there is, only of what is used.
+ */
+import { setTimeout as wait } from 'node:timers/promises'
+import { compileServer } from '../../rules/language/compile.ts'
+import type { Server, Upstream } from '../../rules/table/table.ts'
+import { parseDurationMs } from '../../rules/values/units.ts'
+import { type AdminContext, type AdminParts, type AdminRouter, answerJson } from '../context.ts'
+import { fitsId, serverBody, serverId } from '../fleet/server-body.ts'
+import { patchServer, putServer, removeServer } from '../fleet/server-edits.ts'
+import { activeAt, figuresOf, serverState, serversOf } from '../fleet/server-state.ts'
+import { parseBody } from '../http/body-schema.ts'
+import { isJsonObject } from '../http/merge-patch.ts'
+import { AdminProblem, invalidBody } from '../http/problem.ts'
+import type { Change } from '../table/edit-outcome.ts'
+import { readJson, readNothing } from './body.ts'
+import { makeEdit, noSuchServer, noSuchUpstream } from './write.ts'
+
+const JSON_TYPES = ['application/json']
+const PATCH_TYPES = ['application/merge-patch+json', 'application/json']
+const ONE = '/upstreams/:name/servers/:id'
+
+/** Nobody waits longer for a server to have nothing to do. */
+const MAX_WAIT_MS = 600_000
+/** So often it is looked at; nothing tells when the last exchange ends. */
+const LOOK_MS = 50
+
+/** Adds the resources. */
+export function addServers(router: AdminRouter, parts: AdminParts): void {
+  router.get('/upstreams/:name/servers', async (ctx) => {
+    const upstream = upstreamOf(ctx, parts)
+    const figures = await parts.planes.figures()
+    const servers = serversOf(upstream, parts.fleet).map((one) => serverState(upstream, one, parts.fleet, figures))
+    ctx.set('ETag', parts.live.current.etag)
+    answerJson(ctx, { revision: parts.live.current.number, upstream: upstream.name, servers })
+  })
+  router.get(ONE, (ctx) => answerServer(ctx, parts))
+  router.put(ONE, (ctx) => put(ctx, parts))
+  router.patch(ONE, (ctx) => patch(ctx, parts))
+  router.delete(ONE, (ctx) => remove(ctx, parts))
+  router.post(`${ONE}/drain`, (ctx) => drain(ctx, parts))
+  router.post(`${ONE}/undrain`, (ctx) => undrain(ctx, parts))
+}
+
+async function put(ctx: AdminContext, parts: AdminParts): Promise<void> {
+  const upstream = upstreamOf(ctx, parts)
+  const id = idOf(ctx)
+  const said = parseBody(serverBody, await readJson(ctx.req, JSON_TYPES))
+  if (!serverId.safeParse(id).success) throw invalidBody([{ pointer: '/id', detail: 'expected an id, or host:port' }])
+  if (said.id !== undefined && said.id !== id) {
+    throw invalidBody([{ pointer: '/id', detail: `the id is ${JSON.stringify(id)}, as the path says` }])
+  }
+  if (!fitsId(id, said.url)) {
+    const hint = 'give it an id of its own, then its URL may change'
+    throw invalidBody([{ pointer: '/url', detail: `a server at ${said.url} can't have the id ${id}`, hint }])
+  }
+  if (said.ttl !== undefined) return register(ctx, parts, upstream, { ...said, id, ttl: said.ttl })
+  await editTable(ctx, parts, putServer(upstream.name, id, said))
+}
+
+async function register(
+  ctx: AdminContext,
+  parts: AdminParts,
+  upstream: Upstream,
+  said: { readonly id: string; readonly url: string; readonly weight?: number | undefined; readonly ttl: string },
+): Promise<void> {
+  noQuery(ctx)
+  if (upstream.servers.some(({ id }) => id === said.id)) {
+    throw new AdminProblem('server-in-table', `The table has a server ${said.id}: it needs no lease.`)
+  }
+  const { id, url, weight } = said
+  const server = compileServer({ id, url, ...(weight === undefined ? {} : { weight }) })
+  const twin = serversOf(upstream, parts.fleet).find((one) => one.url === server.url && one.id !== server.id)
+  if (twin !== undefined) throw invalidBody([{ pointer: '/url', detail: `it is the URL of server ${twin.id} already` }])
+  const ttlMs = parseDurationMs(said.ttl) as number
+  const outcome = await parts.fleet.register(upstream.name, server, ttlMs)
+  // A heartbeat every few seconds is no event.
+  if (outcome !== 'renewed') audit(ctx, parts, `${outcome === 'new' ? 'registered' : 'changed'}`, { url: server.url })
+  if (outcome === 'new') {
+    ctx.status = 201
+    ctx.set('Location', `/upstreams/${upstream.name}/servers/${encodeURIComponent(id)}`)
+  }
+  await answerServer(ctx, parts)
+}
+
+async function patch(ctx: AdminContext, parts: AdminParts): Promise<void> {
+  const upstream = upstreamOf(ctx, parts)
+  const said = await readJson(ctx.req, PATCH_TYPES)
+  if (!isJsonObject(said)) throw invalidBody([{ pointer: '', detail: 'expected an object such as {"weight": 2}' }])
+  if (said.id !== undefined) throw invalidBody([{ pointer: '/id', detail: "the id can't be changed" }])
+  if (parts.fleet.lease(upstream.name, idOf(ctx)) !== null) {
+    throw new AdminProblem('server-leased', 'It has a lease: PUT says what it is, with its ttl.')
+  }
+  await editTable(ctx, parts, patchServer(upstream.name, idOf(ctx), said))
+}
+
+/** A server of the table: the edit is a commit as any other. */
+async function editTable(ctx: AdminContext, parts: AdminParts, change: Change): Promise<void> {
+  const done = await makeEdit(ctx, parts, change)
+  if (done === null) return
+  const [name, id] = [ctx.params.name as string, idOf(ctx)]
+  if (!done.before.table.upstreams.get(name)?.servers.some((server) => server.id === id)) {
+    ctx.status = 201
+    ctx.set('Location', `/upstreams/${name}/servers/${encodeURIComponent(id)}`)
+  }
+  await answerServer(ctx, parts)
+}
+
+async function remove(ctx: AdminContext, parts: AdminParts): Promise<void> {
+  const upstream = upstreamOf(ctx, parts)
+  const id = idOf(ctx)
+  const { number, etag } = parts.live.current
+  if (parts.fleet.lease(upstream.name, id) !== null) {
+    noQuery(ctx)
+    await parts.fleet.release(upstream.name, id)
+    audit(ctx, parts, 'released', {})
+    answerJson(ctx, { revision: number, etag, removed: id, note: noteOf(upstream.name, parts) })
+    return
+  }
+  const done = await makeEdit(ctx, parts, removeServer(upstream.name, id))
+  if (done === null) return
+  const { revision } = done
+  answerJson(ctx, { revision: revision.number, etag: revision.etag, removed: id, note: noteOf(upstream.name, parts) })
+}
+
+/** Answers at once, or with `wait` when nothing runs there any more or the time is over. */
+async function drain(ctx: AdminContext, parts: AdminParts): Promise<void> {
+  const { upstream, server } = serverOf(ctx, parts)
+  const waitMs = waitOf(ctx)
+  await readNothing(ctx.req)
+  if (await parts.fleet.setDrained(upstream.name, server.id, true)) audit(ctx, parts, 'drained', {})
+  const untilMs = parts.now() + waitMs
+  const active = async () => activeAt(figuresOf(upstream.name, server.id, await parts.planes.figures()))
+  while (waitMs > 0 && (await active()) > 0 && parts.now() < untilMs && !ctx.req.socket.destroyed) await wait(LOOK_MS)
+  await answerServer(ctx, parts, { note: noteOf(upstream.name, parts) })
+}
+
+async function undrain(ctx: AdminContext, parts: AdminParts): Promise<void> {
+  const { upstream, server } = serverOf(ctx, parts)
+  noQuery(ctx)
+  await readNothing(ctx.req)
+  if (await parts.fleet.setDrained(upstream.name, server.id, false)) audit(ctx, parts, 'undrained', {})
+  await answerServer(ctx, parts)
+}
+
+async function answerServer(ctx: AdminContext, parts: AdminParts, more: object = {}): Promise<void> {
+  const { upstream, server } = serverOf(ctx, parts)
+  const { number, etag } = parts.live.current
+  ctx.set('ETag', etag)
+  const state = serverState(upstream, server, parts.fleet, await parts.planes.figures())
+  answerJson(ctx, { revision: number, ...state, ...more })
+}
+
+/** What it means for the upstream that a server takes nothing new any more; null where others do. */
+function noteOf(name: string, parts: AdminParts): string | null {
+  const upstream = parts.live.current.table.upstreams.get(name)
+  if (upstream === undefined) return null
+  const others = serversOf(upstream, parts.fleet).filter(({ id }) => !parts.fleet.isDrained(name, id))
+  if (others.length > 0) return null
+  return `no server of ${name} takes new exchanges: routes that fall back are answered by their other side, whatever else goes there gets 503`
+}
+
+function upstreamOf(ctx: AdminContext, parts: AdminParts): Upstream {
+  const { table } = parts.live.current
+  const name = ctx.params.name as string
+  const upstream = table.upstreams.get(name)
+  if (upstream === undefined) throw noSuchUpstream(table, name)
+  return upstream
+}
+
+function serverOf(ctx: AdminContext, parts: AdminParts): { upstream: Upstream; server: Server } {
+  const upstream = upstreamOf(ctx, parts)
+  const servers = serversOf(upstream, parts.fleet)
+  const server = servers.find(({ id }) => id === idOf(ctx))
+  if (server !== undefined) return { upstream, server }
+  const leased = parts.fleet.leases(upstream.name).map(({ server: { id } }) => id)
+  throw noSuchServer(parts.live.current.table, upstream.name, idOf(ctx), leased)
+}
+
+function idOf(ctx: AdminContext): string {
+  return ctx.params.id as string
+}
+
+/** A dry run that is none would be a surprise. */
+function noQuery(ctx: AdminContext): void {
+  if (ctx.querystring === '') return
+  throw new AdminProblem('malformed-query', 'dryRun and force are for edits of the table; this is none.')
+}
+
+function waitOf(ctx: AdminContext): number {
+  const said = new URLSearchParams(ctx.querystring)
+  const unknown = [...said.keys()].find((name) => name !== 'wait')
+  if (unknown !== undefined) throw new AdminProblem('malformed-query', `There is no ${JSON.stringify(unknown)} here.`)
+  const text = said.get('wait')
+  const ms = text === null ? 0 : parseDurationMs(text)
+  if (ms === null || ms > MAX_WAIT_MS)
+    throw new AdminProblem('malformed-query', 'wait is a duration such as 30s, up to 10m.')
+  return ms
+}
+
+function audit(ctx: AdminContext, parts: AdminParts, what: string, more: object): void {
+  const { requestId, author } = ctx.state
+  const { name: upstream, id: server } = ctx.params
+  const asked = { method: ctx.method, path: ctx.path, client: ctx.req.socket.remoteAddress }
+  parts.log.info(
+    { event: 'admin-fleet', requestId, author, ...asked, upstream, server, what, ...more },
+    `${author} ${what} server ${server} of ${upstream}`,
+  )
+}

@@ -1,0 +1,227 @@
+/**
+ * What all writes of the admin API share: on which terms they are made, their line in the log, and what refuses them.
+ */
+
+import { tableChanges } from '../../rules/language/changes.ts'
+import { readTable } from '../../rules/language/text.ts'
+import { diffText } from '../../rules/language/text-diff.ts'
+import type { Table } from '../../rules/table/table.ts'
+import { didYouMean } from '../../rules/values/problem.ts'
+import type { Revision } from '../../state/live-table.ts'
+import { type AdminContext, type AdminParts, answerJson } from '../context.ts'
+import { parseIfMatch } from '../http/preconditions.ts'
+import { AdminProblem, invalidBody } from '../http/problem.ts'
+import type { Change, EditOutcome, EditTerms } from '../table/edit-outcome.ts'
+import { simulate } from '../table/simulation.ts'
+
+type Done = Extract<EditOutcome, { kind: 'done' }>
+type Would = Extract<EditOutcome, { kind: 'would' }>
+
+const MAX_REASON_LENGTH = 500
+/** Changes that one line of the log names. */
+const MAX_LOGGED_CHANGES = 20
+const FLAGS = ['dryRun', 'force']
+
+/**
+ * Makes an edit on the terms that the request sets. Returns null where it was a dry run, which is answered then.
+ * @throws {AdminProblem} what refuses it
+ */
+export async function makeEdit(
+  ctx: AdminContext,
+  parts: AdminParts,
+  change: Change,
+  reason: string | null = null,
+): Promise<Done | null> {
+  const terms = termsOf(ctx, parts, reason)
+  const outcome = await parts.operations.commit(change, terms)
+  if (outcome.kind === 'would') {
+    await answerDryRun(ctx, parts, outcome)
+    return null
+  }
+  if (outcome.kind !== 'done') throw await problemOf(outcome, terms, parts)
+  audit(ctx, parts, outcome, terms)
+  ctx.set('ETag', outcome.revision.etag)
+  return outcome
+}
+
+/** What an edit of the whole table is answered with. */
+export function answerDone(ctx: AdminContext, { revision, before, changed }: Done): void {
+  const { number, etag } = revision
+  answerJson(ctx, { revision: number, etag, changed, changes: tableChanges(before.table, revision.table) })
+}
+
+/** @throws {AdminProblem} malformed-field, malformed-query, if-match-needed */
+function termsOf(ctx: AdminContext, parts: AdminParts, reason: string | null): EditTerms {
+  const { dryRun, force } = readFlags(ctx)
+  const field = ctx.get('If-Match')
+  const ifMatch = field === '' ? null : parseIfMatch(field)
+  if (field !== '' && ifMatch === null) {
+    throw new AdminProblem('malformed-field', 'If-Match is * or a list of entity tags, each with its quotes.')
+  }
+  const isNew = readIfNoneMatch(ctx)
+  if (ifMatch === null && !isNew && parts.requireIfMatch === true && !dryRun) {
+    const { etag } = parts.live.current
+    throw new AdminProblem('if-match-needed', 'Send the ETag of what you have read as If-Match.', {
+      fields: { ETag: etag },
+    })
+  }
+  const author = ctx.state.author ?? 'anonymous'
+  return { ifMatch, reason: readReason(ctx.get('Banyan-Reason')) ?? reason, author, dryRun, force }
+}
+
+/** Whether what is put must be new. Anything else that the field may ask is refused: passed over, it would be an edit lost. */
+function readIfNoneMatch(ctx: AdminContext): boolean {
+  const field = ctx.get('If-None-Match').trim()
+  if (field === '') return false
+  const isRoute = ctx.method === 'PUT' && ctx.path.startsWith('/routes/')
+  if (field === '*' && isRoute) return true
+  throw new AdminProblem('malformed-field', 'If-None-Match is *, with PUT of a route; a revision is named by If-Match.')
+}
+
+/** A slip in `dryRun` must not make it a real edit: what is not known is refused. */
+function readFlags(ctx: AdminContext): { dryRun: boolean; force: boolean } {
+  const said = new URLSearchParams(ctx.querystring)
+  for (const [name, value] of said) {
+    if (!FLAGS.includes(name)) {
+      const hint = didYouMean(name, FLAGS)
+      throw new AdminProblem('malformed-query', `There is no ${JSON.stringify(name)} here${hint ? `: ${hint}` : '.'}`)
+    }
+    if (value !== 'true' && value !== 'false') {
+      throw new AdminProblem('malformed-query', `Write ${name}=true or ${name}=false.`)
+    }
+  }
+  return { dryRun: said.get('dryRun') === 'true', force: said.get('force') === 'true' }
+}
+
+function readReason(field: string): string | null {
+  const reason = Buffer.from(field, 'latin1').toString('utf8').trim()
+  if (reason.length <= MAX_REASON_LENGTH) return reason === '' ? null : reason
+  throw new AdminProblem('malformed-field', `Banyan-Reason has at most ${MAX_REASON_LENGTH} characters.`)
+}
+
+function audit(ctx: AdminContext, parts: AdminParts, outcome: Done, terms: EditTerms): void {
+  const { revision, before, changed } = outcome
+  const changes = tableChanges(before.table, revision.table).slice(0, MAX_LOGGED_CHANGES)
+  const { requestId } = ctx.state
+  const { author, reason, force } = terms
+  const asked = { method: ctx.method, path: ctx.path, client: ctx.req.socket.remoteAddress, force }
+  parts.log.info(
+    { event: 'admin-write', requestId, author, reason, ...asked, changed, changes, revision: revision.number },
+    changed ? `${author} made revision ${revision.number}` : `${author} asked for what stands already`,
+  )
+}
+
+async function answerDryRun(ctx: AdminContext, parts: AdminParts, outcome: Would): Promise<void> {
+  const { before, proposal, changed } = outcome
+  ctx.set('ETag', before.etag)
+  answerJson(ctx, {
+    dryRun: true,
+    revision: before.number,
+    changed,
+    changes: tableChanges(before.table, proposal.table),
+    diff: diffText(before.text, proposal.text),
+    warnings: proposal.warnings,
+    simulation: simulate(before.table, proposal.table, await parts.planes.recent()),
+  })
+}
+
+type Refused = Exclude<EditOutcome, { kind: 'done' | 'would' }>
+
+/** What an edit that was not made is answered with. */
+async function problemOf(outcome: Refused, terms: EditTerms, parts: AdminParts): Promise<AdminProblem> {
+  switch (outcome.kind) {
+    case 'no-such-route':
+      return noSuchRoute(outcome.revision.table, outcome.id)
+    case 'route-exists':
+      return new AdminProblem('route-exists', `There is a route ${JSON.stringify(outcome.id)}: PUT replaces it.`)
+    case 'no-such-upstream':
+      return noSuchUpstream(outcome.revision.table, outcome.name)
+    case 'no-such-server':
+      return noSuchServer(outcome.revision.table, outcome.upstream, outcome.id)
+    case 'last-server':
+      return new AdminProblem(
+        'last-server',
+        `${outcome.id} is the only server that the table gives ${outcome.upstream}: add another first, or drain it.`,
+      )
+    case 'unmet':
+      return unmet(outcome.id, outcome.known)
+    case 'no-such-revision':
+      return noSuchRevision(outcome.number)
+    case 'outdated':
+      return outdated(outcome.revision, terms, parts)
+    case 'file-refused':
+      return new AdminProblem('table-refused', 'What is in the file is not written over: mend it there first.', {
+        members: { problems: outcome.problems, hint: 'force=true writes over it, and keeps it in the history' },
+      })
+    case 'file-busy':
+      return new AdminProblem('table-busy', 'Somebody is writing to the table file; nothing was changed. Try again.')
+    case 'invalid':
+      return invalidBody(outcome.errors)
+    case 'refused':
+      return new AdminProblem('invalid', 'The table with this edit can not be put in force; nothing was changed.', {
+        members: { problems: outcome.problems },
+      })
+    case 'not-written':
+      return new AdminProblem(WRITE_PROBLEMS[outcome.flaw], `${outcome.message}; nothing was changed.`)
+  }
+}
+
+const WRITE_PROBLEMS = {
+  changed: 'table-busy',
+  'read-only': 'table-read-only',
+  'no-space': 'no-space',
+  failed: 'table-unwritable',
+} as const
+
+/** The 404 for a route, with the one that was probably meant. */
+export function noSuchRoute(table: Table, id: string): AdminProblem {
+  const known = table.routes.map((route) => route.id)
+  const hint = didYouMean(id, known)
+  return new AdminProblem('no-such-route', `There is no route ${JSON.stringify(id)}${hint ? `: ${hint}` : '.'}`)
+}
+
+/** The 404 for an upstream, with the one that was probably meant. */
+export function noSuchUpstream(table: Table, name: string): AdminProblem {
+  const hint = didYouMean(name, table.upstreams.keys())
+  return new AdminProblem('no-such-upstream', `There is no upstream ${JSON.stringify(name)}${hint ? `: ${hint}` : '.'}`)
+}
+
+/** The 404 for a server, with the one that was probably meant. */
+export function noSuchServer(table: Table, upstream: string, id: string, more: readonly string[] = []): AdminProblem {
+  const known = table.upstreams.get(upstream)?.servers.map((server) => server.id) ?? []
+  const hint = didYouMean(id, [...known, ...more])
+  return new AdminProblem(
+    'no-such-server',
+    `${upstream} has no server ${JSON.stringify(id)}${hint ? `: ${hint}` : '.'}`,
+  )
+}
+
+function unmet(id: string, known: boolean): AdminProblem {
+  const route = `route ${JSON.stringify(id)}`
+  const why = known
+    ? `There is a ${route}, and If-None-Match wants none`
+    : `There is no ${route}, and If-Match wants one`
+  return new AdminProblem('unmet', `${why}; nothing was changed.`)
+}
+
+/** The 404 for a revision. */
+export function noSuchRevision(number: number): AdminProblem {
+  return new AdminProblem('no-such-revision', `Revision ${number} is not kept, or never was.`)
+}
+
+/** RFC 9110 section 15.5.13, with what has changed since the revision that the edit was made for. */
+async function outdated(revision: Revision, terms: EditTerms, parts: AdminParts): Promise<AdminProblem> {
+  const { number, etag, table, text } = revision
+  const tags = terms.ifMatch === null || terms.ifMatch === '*' ? [] : terms.ifMatch
+  const yours = tags.map((tag) => parts.history.find(tag)).find((record) => record !== undefined)
+  const old = yours === undefined ? null : await parts.history.textOf(yours.number)
+  const read = old === null ? null : readTable(old, 'routes.yaml')
+  const difference =
+    old === null
+      ? null
+      : { since: yours?.number, changes: read?.ok ? tableChanges(read.table, table) : [], diff: diffText(old, text) }
+  return new AdminProblem('outdated', `Revision ${number} is in force, and If-Match names another.`, {
+    members: { revision: number, etag, difference },
+    fields: { ETag: etag },
+  })
+}

@@ -1,0 +1,76 @@
+/**
+ * What every part of the admin API shares: what it works with, and what is known of a request.
+ */
+import type { ParameterizedContext } from 'koa'
+import type Router from 'koa-router'
+import type { LiveTable } from '../state/live-table.ts'
+import type { Gate } from './access/security.ts'
+import type { ControlLog } from './control-log.ts'
+import type { Planes } from './figures/planes.ts'
+import type { FleetView } from './fleet/keeper.ts'
+import type { History } from './table/history.ts'
+import type { Operations } from './table/operations.ts'
+
+/** Whether requests may be sent here, and if not why. */
+export interface Readiness {
+  readonly ready: boolean
+  /** In words, for a person; empty where all is well. May be given with `ready` too: degraded. */
+  readonly reasons: readonly string[]
+}
+
+/** A worker's place: its number stays while processes come and go. */
+export interface WorkerState {
+  /** From 1. */
+  readonly worker: number
+  readonly state: 'starting' | 'up' | 'leaving' | 'gone'
+  readonly pid: number | null
+  /** Number of the revision that it decides by; null where there is none. */
+  readonly revision: number | null
+  readonly connections: number
+  /** Processes that have been started for it. */
+  readonly starts: number
+  /** CPU time of those that are gone. */
+  readonly cpuSecondsBefore: number
+  /** Its number among the planes; null while it is none of them. */
+  readonly plane: number | null
+}
+
+/** What the admin API works with. */
+export interface AdminParts {
+  readonly live: LiveTable
+  readonly operations: Pick<Operations, 'commit'>
+  readonly history: History
+  /** The data planes, wherever they are. */
+  readonly planes: Planes
+  /** What is known of servers beyond the table. */
+  readonly fleet: FleetView
+  readonly gate: Gate
+  isReady(): Readiness
+  /** The workers, where there are any. Default: this process does it all. */
+  workers?(): readonly WorkerState[]
+  readonly log: ControlLog
+  /** Names, in lower case and without port, that Host may have besides addresses and localhost. */
+  readonly hostNames?: readonly string[]
+  /** Whether each write must say which revision it was made for. Default: no. */
+  readonly requireIfMatch?: boolean
+  /** A draw in [0, 1), for explain where none is given. Default: Math.random. */
+  chance?(): number
+  /** Epoch milliseconds. */
+  now(): number
+}
+
+/** What is known of an admin request once it is let in. */
+export interface AdminState {
+  requestId: string
+  /** The token's name, `anonymous` where none is asked for, null before that is known. */
+  author: string | null
+}
+
+export type AdminContext = ParameterizedContext<AdminState>
+export type AdminRouter = Router<AdminState>
+
+/** Answers with JSON that a person can read. */
+export function answerJson(ctx: AdminContext, value: unknown, type = 'application/json'): void {
+  ctx.body = `${JSON.stringify(value, null, 2)}\n`
+  ctx.set('Content-Type', type)
+}

@@ -1,0 +1,106 @@
+/**
+ * The sums over what data planes tell of themselves.
+ */
+import { type CacheFigures, newCounters } from '../../state/caching/figures.ts'
+import type { PlaneReport } from '../../state/plane-port.ts'
+import type { BreakerFigures, ServerFigures, UpstreamFigures } from '../../state/upstreams/figures.ts'
+
+/** What is summed of a report. */
+export type Sums = Pick<PlaneReport, 'recentSkipped' | 'upstreams' | 'cache'>
+
+const NO_MEMORY = { entries: 0, bytes: 0, maxBytes: 0 }
+
+/** Where no plane has told anything. */
+export const NOTHING_REPORTED: Sums = {
+  recentSkipped: 0,
+  upstreams: [],
+  cache: { memory: NO_MEMORY, remote: null, generation: 0, counters: newCounters() },
+}
+
+/** What stays of a plane that is gone: what it has counted. */
+export function countersOf({ recentSkipped, upstreams, cache }: PlaneReport): Sums {
+  const { remote, counters } = cache
+  return {
+    recentSkipped,
+    upstreams: upstreams.map(({ servers, breakers, ...counters }) => ({
+      ...counters,
+      active: 0,
+      queued: 0,
+      breakers: breakers.map((breaker) => ({ ...breaker, state: 'closed' })),
+      servers: servers.map((server) => ({ ...server, state: 'up', connections: { open: 0, active: 0, idle: 0 } })),
+    })),
+    cache: {
+      memory: NO_MEMORY,
+      remote: remote === null ? null : { ...remote, state: 'up', why: null, breaker: 'closed' },
+      generation: 0,
+      counters,
+    },
+  }
+}
+
+/** The sums. Upstreams and servers are those of the last report that has any, in its order. @param reports what is gone first */
+export function sumReports(reports: readonly Sums[]): Sums {
+  return reports.reduce((sum, more) => ({
+    recentSkipped: sum.recentSkipped + more.recentSkipped,
+    upstreams:
+      more.upstreams.length === 0 ? sum.upstreams : more.upstreams.map((one) => sumUpstream(one, sum.upstreams)),
+    cache: sumCache(sum.cache, more.cache),
+  }))
+}
+
+function sumUpstream(one: UpstreamFigures, others: readonly UpstreamFigures[]): UpstreamFigures {
+  const other = others.find(({ name }) => name === one.name)
+  if (other === undefined) return one
+  const servers = new Map(other.servers.map((server) => [server.id, server]))
+  return {
+    ...(added(one, { ...other, name: one.name }) as UpstreamFigures),
+    breakers: sumBreakers(one.breakers, other.breakers),
+    servers: one.servers.map((server) => {
+      const known = servers.get(server.id)
+      return known === undefined ? server : sumServer(server, known)
+    }),
+  }
+}
+
+/** Those of both: each plane knows the routes that it has had. What one plane alone has against an upstream is told. */
+function sumBreakers(some: readonly BreakerFigures[], others: readonly BreakerFigures[]): BreakerFigures[] {
+  const sums = new Map(some.map((breaker) => [breaker.route, breaker]))
+  for (const other of others) {
+    const { route, state, opened } = sums.get(other.route) ?? { ...other, state: 'closed', opened: 0 }
+    sums.set(route, { route, state: state === 'closed' ? other.state : state, opened: opened + other.opened })
+  }
+  return [...sums.values()]
+}
+
+/** The weight is a setting: all planes have the same one. What one plane alone has against a server is told. */
+function sumServer(server: ServerFigures, other: ServerFigures): ServerFigures {
+  const state = server.state === 'up' ? other.state : server.state
+  return { ...(added(server, other) as ServerFigures), weight: server.weight, state }
+}
+
+function sumCache(a: CacheFigures, b: CacheFigures): CacheFigures {
+  return {
+    memory: added(a.memory, b.memory) as CacheFigures['memory'],
+    remote: sumRemote(a.remote, b.remote),
+    generation: Math.max(a.generation, b.generation),
+    counters: added(a.counters, b.counters) as CacheFigures['counters'],
+  }
+}
+
+function sumRemote(a: CacheFigures['remote'], b: CacheFigures['remote']): CacheFigures['remote'] {
+  if (a === null || b === null) return a ?? b
+  const { state, why, breaker } = b.state === 'up' ? a : b
+  return { ...(added(a, b) as typeof a), state, why, breaker }
+}
+
+/** Numbers are added, name by name; of all else the first is taken. */
+function added(a: unknown, b: unknown): unknown {
+  if (typeof a === 'number' && typeof b === 'number') return a + b
+  if (!isRecord(a) || !isRecord(b)) return a ?? b
+  const names = new Set([...Object.keys(a), ...Object.keys(b)])
+  return Object.fromEntries([...names].map((name) => [name, added(a[name], b[name])]))
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

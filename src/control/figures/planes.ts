@@ -1,0 +1,184 @@
+/**
+ * All data planes together, as one: their figures summed, questions put to them, orders given to each. Whether there is one in
+ * this process or one in each of several workers is the business of whoever adds and removes them.
+ */
+import type { PurgeTarget } from '../../rules/caching/purge.ts'
+import type { RequestView } from '../../rules/http/exchange.ts'
+import type { CacheFigures, PurgeResult } from '../../state/caching/figures.ts'
+import { Measurements } from '../../state/figures/measurements.ts'
+import type { RecentExchange } from '../../state/figures/recent-exchanges.ts'
+import type { Explained, PlaneLink, PlaneReport, ProcessFigures } from '../../state/plane-port.ts'
+import type { UpstreamFigures } from '../../state/upstreams/figures.ts'
+import { EMPTY_FLEET, type Fleet } from '../../state/upstreams/fleet.ts'
+import { countersOf, NOTHING_REPORTED, sumReports } from './plane-sums.ts'
+
+/** What all data planes together have counted, and how they stand. */
+export interface Figures {
+  readonly measurements: Measurements
+  /** Exchanges that came too fast to be kept. */
+  readonly recentSkipped: number
+  readonly upstreams: readonly UpstreamFigures[]
+  readonly cache: CacheFigures
+  /** By number of the plane. */
+  readonly processes: readonly (ProcessFigures & { readonly plane: number })[]
+}
+
+/** A plane that has not told by then is taken as it last was; what it tells later is taken in when it comes. */
+const PATIENCE_MS = 500
+
+interface Known {
+  readonly link: PlaneLink
+  report: PlaneReport | null
+}
+
+/** The data planes of one proxy. */
+export class Planes {
+  /** The sums over all planes, those that are gone too: they never fall. */
+  readonly #measurements: Measurements
+  readonly #planes = new Map<number, Known>()
+  /** What planes that are gone had counted. */
+  #ended = NOTHING_REPORTED
+  #fleet: Fleet = EMPTY_FLEET
+
+  constructor(measurements = new Measurements()) {
+    this.#measurements = measurements
+  }
+
+  get fleet(): Fleet {
+    return this.#fleet
+  }
+
+  /** From now on the plane is asked and told. */
+  add(plane: number, link: PlaneLink): void {
+    this.#planes.set(plane, { link, report: null })
+    if (this.#fleet !== EMPTY_FLEET) void link.setFleet(this.#fleet).catch(ignore)
+  }
+
+  /** What a plane has told without being asked, as the last thing before it goes. */
+  take(plane: number, report: PlaneReport): void {
+    const known = this.#planes.get(plane)
+    if (known !== undefined) this.#take(known, report)
+  }
+
+  /**
+   * The plane is gone. What it has counted stays.
+   * @returns its process as it was last known
+   */
+  remove(plane: number): ProcessFigures | null {
+    const known = this.#planes.get(plane)
+    if (known === undefined) return null
+    this.#planes.delete(plane)
+    if (known.report !== null) this.#ended = sumReports([this.#ended, countersOf(known.report)])
+    this.#sumGauges()
+    return known.report?.process ?? null
+  }
+
+  /** The figures as they are now. Never rejects. */
+  async figures(): Promise<Figures> {
+    await this.#all((known) => known.link.report().then((report) => this.#take(known, report)))
+    const told = this.#reports()
+    const { recentSkipped, cache, upstreams } = sumReports([this.#ended, ...told.map(([, report]) => report)])
+    // Planes that are in step have the same one: where they are not, the one that knows least counts.
+    const generation = told.length === 0 ? 0 : Math.min(...told.map(([, report]) => report.cache.generation))
+    return {
+      measurements: this.#measurements,
+      recentSkipped,
+      upstreams,
+      cache: { ...cache, generation },
+      processes: told.map(([plane, { process }]) => ({ plane, ...process })),
+    }
+  }
+
+  /** Ends a step of the windows: to be called every WINDOW_TICK_MS. Never rejects. @param nowMs epoch milliseconds */
+  async tick(nowMs: number): Promise<void> {
+    await this.figures()
+    this.#measurements.tick(nowMs)
+  }
+
+  /** Forgets the figures of routes that are no longer in the table. */
+  keepOnly(routeIds: ReadonlySet<string>): void {
+    this.#measurements.keepOnly(routeIds)
+  }
+
+  /** Why the cache is not all it should be, as last told; null where it is. */
+  get cacheDegraded(): string | null {
+    return this.#reports().find(([, report]) => report.cacheDegraded !== null)?.[1].cacheDegraded ?? null
+  }
+
+  /** The last exchanges, the newest first. */
+  async recent(): Promise<readonly RecentExchange[]> {
+    const lists = await this.#all(({ link }) => link.recent())
+    return lists.length === 1 ? (lists[0] as RecentExchange[]) : lists.flat().sort((a, b) => b.atMs - a.atMs)
+  }
+
+  async findRecent(id: string): Promise<RecentExchange | null> {
+    const found = await this.#all(({ link }) => link.findRecent(id))
+    return found.find((exchange) => exchange !== null) ?? null
+  }
+
+  /** How a request would be treated, as the first plane finds it; null where there is none to say so. */
+  async explain(request: RequestView): Promise<Explained | null> {
+    for (const { link } of this.#planes.values()) {
+      const explained = await soon(link.explain(request))
+      if (explained !== null) return explained
+    }
+    return null
+  }
+
+  /** Purges in every plane. */
+  async purge(target: PurgeTarget, soft: boolean): Promise<PurgeResult> {
+    const results = await this.#all(({ link }) => link.purge(target, soft))
+    return { shared: results.length > 0 && results.every(({ shared }) => shared) }
+  }
+
+  /** What is known of servers beyond the table, told to each plane and to those that come later. Never rejects. */
+  async setFleet(fleet: Fleet): Promise<void> {
+    this.#fleet = fleet
+    await this.#all(({ link }) => link.setFleet(fleet))
+  }
+
+  /** What the planes answer; a plane that can't answer is left out. */
+  async #all<T>(ask: (known: Known) => Promise<T>): Promise<T[]> {
+    const answers = await Promise.all(
+      [...this.#planes.values()].map((known) => soon(ask(known).then((told) => ({ told })))),
+    )
+    return answers.filter((answer) => answer !== null).map(({ told }) => told)
+  }
+
+  #take(known: Known, report: PlaneReport): void {
+    known.report = report
+    this.#measurements.add(report.measured)
+    this.#sumGauges()
+  }
+
+  #sumGauges(): void {
+    const reports = this.#reports().map(([, report]) => report)
+    this.#measurements.active = reports.reduce((sum, { active }) => sum + active, 0)
+    this.#measurements.tunnels = reports.reduce((sum, { tunnels }) => sum + tunnels, 0)
+  }
+
+  #reports(): [plane: number, report: PlaneReport][] {
+    return [...this.#planes].flatMap(([plane, { report }]) => (report === null ? [] : [[plane, report]]))
+  }
+}
+
+/** What comes in time, or null. */
+function soon<T>(answer: Promise<T>): Promise<T | null> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => resolve(null), PATIENCE_MS)
+    answer.then(
+      (value) => {
+        clearTimeout(timer)
+        resolve(value)
+      },
+      () => {
+        clearTimeout(timer)
+        resolve(null)
+      },
+    )
+  })
+}
+
+function ignore(): void {
+  // A plane that is gone needs to be told nothing.
+}

@@ -1,0 +1,104 @@
+/**
+ * What must outlive a restart of the fleet: who is drained, and who has a lease. A file beside the history, replaced as a whole.
+ */
+import { readFileSync, renameSync } from 'node:fs'
+import { mkdir, open, rename } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { z } from 'zod'
+import { flawOfOrigin } from '../../rules/patterns/origin.ts'
+import { checked, name, object } from '../../rules/values/schema-blocks.ts'
+import { serverId } from './server-body.ts'
+
+const lease = object({
+  id: serverId,
+  url: checked(z.string(), flawOfOrigin),
+  weight: z.int().min(1).max(1000),
+  ttlMs: z.int().min(1),
+})
+const known = object({ drained: z.array(z.string()), leased: z.array(lease) })
+const kept = object({ version: z.literal(1), upstreams: z.record(name('a name'), known) })
+
+/** A server that has registered itself, as it is kept. */
+export type KeptLease = z.output<typeof lease>
+/** By name of upstream. */
+export type KeptFleet = z.output<typeof kept>['upstreams']
+
+/** The file. It never fails an operation: `problem` says why nothing is kept on disk. */
+export class FleetFile {
+  readonly #path: string | null
+  #last: Promise<void> = Promise.resolve()
+  /** Why what is known of servers would not outlive a restart, or null. */
+  problem: string | null = null
+
+  /** @param folder in which the file lies; null keeps nothing */
+  constructor(folder: string | null) {
+    this.#path = folder === null ? null : join(folder, 'fleet.json')
+  }
+
+  /**
+   * What was kept; nothing where there is no file. One that is damaged is put aside.
+   * @param onDamage told of it, in one line
+   */
+  load(onDamage: (message: string) => void): KeptFleet {
+    if (this.#path === null) return {}
+    let text: string
+    try {
+      text = readFileSync(this.#path, 'utf8')
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') onDamage(`${this.#path}: ${(error as Error).message}`)
+      return {}
+    }
+    const read = kept.safeParse(jsonOf(text))
+    if (read.success) return read.data.upstreams
+    const aside = `${this.#path}.damaged`
+    try {
+      renameSync(this.#path, aside)
+      onDamage(`${this.#path} is damaged, and kept as ${aside}: no server is drained or leased`)
+    } catch (error) {
+      onDamage(`${this.#path} is damaged: no server is drained or leased (${(error as Error).message})`)
+    }
+    return {}
+  }
+
+  /** Replaces what is kept. Resolves when it has reached the disk, or `problem` says why not. */
+  save(upstreams: KeptFleet): Promise<void> {
+    const path = this.#path
+    if (path === null) return Promise.resolve()
+    const text = `${JSON.stringify({ version: 1, upstreams }, null, 2)}\n`
+    this.#last = this.#last.then(async () => {
+      try {
+        await write(path, text)
+        this.problem = null
+      } catch (error) {
+        this.problem = `drained and leased servers are not kept on disk: ${(error as Error).message}`
+      }
+    })
+    return this.#last
+  }
+}
+
+/** After a crash at any moment the file holds the old text or the new one. */
+async function write(path: string, text: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true })
+  const temporary = `${path}.new`
+  const handle = await open(temporary, 'w', 0o600)
+  try {
+    await handle.writeFile(text)
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+  await rename(temporary, path)
+  const folder = await open(dirname(path), 'r')
+  // Some file systems can't sync a folder; the rename is whole all the same.
+  await folder.sync().catch(() => {})
+  await folder.close()
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return null
+  }
+}

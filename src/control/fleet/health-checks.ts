@@ -1,0 +1,174 @@
+/**
+ * Active health checks: each server of an upstream with `health:` is probed once per instance, whatever the number of workers.
+ */
+import { afterProbe, type Health, probeIntervalMs, unprobed } from '../../rules/failures/health.ts'
+import type { HealthSettings, Server, Upstream } from '../../rules/table/table.ts'
+import { tlsOptions } from '../../state/upstreams/pool.ts'
+import type { ControlLog } from '../control-log.ts'
+import { type ProbeResult, type ProbeTarget, probe } from './probe.ts'
+
+/** What the checks work with. */
+export interface HealthParts {
+  readonly log: ControlLog
+  /** A server has become healthy or unhealthy. */
+  onChange(member: Member): void
+  /** Epoch milliseconds. */
+  now(): number
+  /** In [0, 1). */
+  chance(): number
+}
+
+/** What the probes of a server have told. */
+export interface ServerHealth extends Health {
+  /** Good and failed probes since it is known. */
+  readonly good: number
+  readonly failed: number
+  /** The last probe; null before the first. */
+  readonly last: (ProbeResult & { readonly atMs: number; readonly durationMs: number }) | null
+}
+
+/** A server and what it belongs to. */
+export interface Member {
+  readonly upstream: Upstream
+  readonly server: Server
+}
+
+/** The first probe of a server comes this soon: a server that joins is to be known before it is used for long. */
+const FIRST_PROBE_WITHIN_MS = 100
+
+/** All checks of this instance. */
+export class HealthChecks {
+  readonly #parts: HealthParts
+  readonly #checks = new Map<string, Check>()
+
+  constructor(parts: HealthParts) {
+    this.#parts = parts
+  }
+
+  /**
+   * Probes these servers from now on, and no others. What is known of those that stay is kept, whatever their settings say
+   * now; a probe that runs for one that has gone is broken off.
+   */
+  follow(members: Iterable<Member>): void {
+    const gone = new Set(this.#checks.keys())
+    for (const { upstream, server } of members) {
+      const { health } = upstream
+      if (health === null) continue
+      const key = keyOf(upstream.name, server)
+      gone.delete(key)
+      const text = settingsText(upstream, server)
+      const before = this.#checks.get(key)
+      if (before?.settingsText === text) continue
+      before?.stop()
+      this.#checks.set(key, new Check({ upstream, server }, health, text, this.#parts, before?.state))
+    }
+    for (const key of gone) {
+      this.#checks.get(key)?.stop()
+      this.#checks.delete(key)
+    }
+  }
+
+  /** What is known of a server; null where its upstream has no health check. */
+  of(upstream: string, server: Server): ServerHealth | null {
+    return this.#checks.get(keyOf(upstream, server))?.state ?? null
+  }
+
+  /** Ends all checks. */
+  close(): void {
+    this.follow([])
+  }
+}
+
+/** One server has one check, under whatever id it stands. */
+function keyOf(upstream: string, server: Server): string {
+  return JSON.stringify([upstream, server.url, server.address])
+}
+
+/** What a check is made of: where that stays the same, an edit of the table does not concern it. */
+function settingsText({ health, host, tls }: Upstream, server: Server): string {
+  return JSON.stringify([{ ...health, status: [...(health?.status ?? [])] }, host, server.tls ? tls : null])
+}
+
+/** The check of one server: its probes follow each other and never overlap. */
+class Check {
+  readonly settingsText: string
+  state: ServerHealth
+  readonly #member: Member
+  readonly #settings: HealthSettings
+  readonly #parts: HealthParts
+  readonly #stopped = new AbortController()
+  #target: ProbeTarget | null = null
+  #timer: NodeJS.Timeout
+
+  constructor(
+    member: Member,
+    settings: HealthSettings,
+    text: string,
+    parts: HealthParts,
+    known: ServerHealth | undefined,
+  ) {
+    this.settingsText = text
+    this.#member = member
+    this.#settings = settings
+    this.#parts = parts
+    this.state = known ?? { ...unprobed(settings, parts.now()), good: 0, failed: 0, last: null }
+    const within = Math.min(FIRST_PROBE_WITHIN_MS, settings.everyMs)
+    this.#timer = setTimeout(() => void this.#run(), within * parts.chance()).unref()
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer)
+    this.#stopped.abort()
+  }
+
+  async #run(): Promise<void> {
+    const begunMs = performance.now()
+    const result = await this.#probe()
+    if (this.#stopped.signal.aborted) return
+    const durationMs = performance.now() - begunMs
+    this.#take(result, durationMs)
+    const pauseMs = Math.max(0, probeIntervalMs(this.#settings, this.#parts.chance()) - durationMs)
+    this.#timer = setTimeout(() => void this.#run(), pauseMs).unref()
+  }
+
+  #probe(): Promise<ProbeResult> | ProbeResult {
+    try {
+      this.#target ??= targetOf(this.#member, this.#settings)
+    } catch (error) {
+      return { good: false, detail: (error as Error).message }
+    }
+    return probe(this.#target, this.#stopped.signal)
+  }
+
+  #take(result: ProbeResult, durationMs: number): void {
+    const { good, failed } = this.state
+    const { now, log, onChange } = this.#parts
+    const atMs = now()
+    const wasHealthy = this.state.healthy
+    this.state = {
+      ...afterProbe(this.state, result.good, this.#settings, atMs),
+      good: good + (result.good ? 1 : 0),
+      failed: failed + (result.good ? 0 : 1),
+      last: { ...result, atMs, durationMs },
+    }
+    if (this.state.healthy === wasHealthy) return
+    const { upstream, server } = this.#member
+    const { id, address } = server
+    const fields = { event: 'health', upstream: upstream.name, server: id, address, healthy: result.good }
+    const named = `${upstream.name}: server ${id}`
+    if (result.good) log.info({ ...fields, detail: result.detail }, `${named} is healthy`)
+    else log.warn({ ...fields, detail: result.detail }, `${named} is unhealthy: ${result.detail}`)
+    onChange(this.#member)
+  }
+}
+
+function targetOf({ upstream, server }: Member, settings: HealthSettings): ProbeTarget {
+  const { host, tls } = upstream
+  return {
+    address: server.address ?? server.hostname,
+    port: server.port,
+    tls: server.tls ? tlsOptions(tls, server.hostname) : null,
+    host: typeof host === 'object' ? host.literal : new URL(server.url).host,
+    settings,
+  }
+}

@@ -1,0 +1,259 @@
+/**
+ * What is known of servers beyond the table, kept in one place and told to the data planes whenever it changes: who is leased,
+ * who is drained, who is ill.
+ */
+
+import { compileServer } from '../../rules/language/compile.ts'
+import type { Server, Table, Upstream } from '../../rules/table/table.ts'
+import type { LiveTable } from '../../state/live-table.ts'
+import { EMPTY_FLEET, type Fleet, membersOf, type UpstreamFleet } from '../../state/upstreams/fleet.ts'
+import type { ControlLog } from '../control-log.ts'
+import { FleetFile, type KeptFleet } from './file.ts'
+import { HealthChecks, type ServerHealth } from './health-checks.ts'
+import { type Lease, Leases } from './leases.ts'
+import { ServerNames } from './server-names.ts'
+
+/** What the keeper works with. */
+export interface FleetParts {
+  readonly live: LiveTable
+  readonly log: ControlLog
+  /** The folder in which drained and leased servers are kept over a restart; null keeps them in memory only. */
+  readonly folder: string | null
+  /** Name servers that know the names of servers; none for the system's. */
+  readonly dnsServers: readonly string[]
+  /** Epoch milliseconds. */
+  now(): number
+  /** In [0, 1). */
+  chance(): number
+}
+
+/** What the admin API asks of the fleet. */
+export interface FleetView {
+  /** What the health checks know of a member by its id; null where it has none. */
+  health(upstream: string, id: string): ServerHealth | null
+  lease(upstream: string, id: string): Lease | null
+  /** The servers of an upstream with a lease, the oldest first. */
+  leases(upstream: string): readonly Lease[]
+  isDrained(upstream: string, id: string): boolean
+  /** Gives a server a lease, or extends it. Resolves when the data planes know. */
+  register(upstream: string, server: Server, ttlMs: number): Promise<'new' | 'changed' | 'renewed'>
+  /** Ends a lease. @returns whether there was one */
+  release(upstream: string, id: string): Promise<boolean>
+  /** Whether a server takes new exchanges. Resolves when the data planes know. @returns whether that is a change */
+  setDrained(upstream: string, id: string, drained: boolean): Promise<boolean>
+}
+
+/** Takes in what the table, the health checks and the operators say, and tells the data planes. */
+export class FleetKeeper implements FleetView {
+  readonly #live: LiveTable
+  readonly #log: ControlLog
+  readonly #now: () => number
+  readonly #checks: HealthChecks
+  readonly #leases: Leases
+  readonly #names: ServerNames
+  readonly #drained = new Map<string, Set<string>>()
+  readonly #file: FleetFile
+  #fleet: Fleet = EMPTY_FLEET
+  #tell: ((fleet: Fleet) => void | Promise<void>) | null = null
+  #kept = ''
+  #saved: Promise<void> = Promise.resolve()
+
+  constructor(parts: FleetParts) {
+    this.#live = parts.live
+    this.#log = parts.log
+    this.#now = () => parts.now()
+    this.#checks = new HealthChecks({
+      ...parts,
+      onChange: ({ server }) => {
+        this.#names.again(server.hostname)
+        void this.#publish()
+      },
+    })
+    this.#leases = new Leases((upstream, server) => this.#lapsed(upstream, server))
+    this.#names = new ServerNames({ log: parts.log, servers: parts.dnsServers, onChange: () => void this.#refresh() })
+    this.#file = new FleetFile(parts.folder)
+  }
+
+  /**
+   * Begins: takes up what was kept, follows the table, probes its servers, and calls `tell` with the fleet whenever it has
+   * changed. A lease that was kept counts anew: while nobody listened, nobody could extend it.
+   */
+  start(tell: (fleet: Fleet) => void | Promise<void>): void {
+    this.#tell = tell
+    const kept = this.#file.load((message) => this.#log.error({ event: 'fleet' }, message))
+    for (const [upstream, { drained, leased }] of Object.entries(kept)) {
+      this.#drained.set(upstream, new Set(drained))
+      for (const { id, url, weight, ttlMs } of leased) {
+        this.#leases.put(upstream, compileServer({ id, url, weight }), ttlMs, this.#now())
+      }
+    }
+    this.#kept = JSON.stringify(this.#keepable())
+    this.#live.onApply(() => void this.#refresh())
+    void this.#refresh()
+  }
+
+  health(upstream: string, id: string): ServerHealth | null {
+    const server = this.#members(upstream).find((member) => member.id === id)
+    return server === undefined ? null : this.#checks.of(upstream, server)
+  }
+
+  /** Why what is known would not outlive a restart, or null. */
+  get problem(): string | null {
+    return this.#file.problem
+  }
+
+  lease(upstream: string, id: string): Lease | null {
+    return this.#leases.get(upstream, id)
+  }
+
+  leases(upstream: string): readonly Lease[] {
+    return this.#leases.of(upstream)
+  }
+
+  isDrained(upstream: string, id: string): boolean {
+    return this.#drained.get(upstream)?.has(id) === true
+  }
+
+  async register(upstream: string, server: Server, ttlMs: number): Promise<'new' | 'changed' | 'renewed'> {
+    const outcome = this.#leases.put(upstream, server, ttlMs, this.#now())
+    if (outcome !== 'renewed') await this.#refresh()
+    return outcome
+  }
+
+  async release(upstream: string, id: string): Promise<boolean> {
+    const was = this.#leases.remove(upstream, id)
+    if (was) await this.#refresh()
+    return was
+  }
+
+  async setDrained(upstream: string, id: string, drained: boolean): Promise<boolean> {
+    const ids = this.#drained.get(upstream) ?? new Set<string>()
+    this.#drained.set(upstream, ids)
+    if (ids.has(id) === drained) return false
+    if (drained) ids.add(id)
+    else ids.delete(id)
+    await this.#refresh()
+    return true
+  }
+
+  /** Ends health checks and leases. The data planes stay as they were told. */
+  close(): void {
+    this.#tell = null
+    this.#checks.close()
+    this.#leases.close()
+    this.#names.close()
+  }
+
+  #members(upstream: string): readonly Server[] {
+    const settings = this.#live.current.table.upstreams.get(upstream)
+    return settings === undefined ? [] : membersOf(settings, this.#fleet)
+  }
+
+  #lapsed(upstream: string, { id, url }: Server): void {
+    this.#log.warn(
+      { event: 'lease-lapsed', upstream, server: id, url },
+      `${upstream}: the lease of server ${id} has lapsed`,
+    )
+    void this.#refresh()
+  }
+
+  /** The servers may be others now. Resolves when the data planes know, and what must be kept is. */
+  async #refresh(): Promise<void> {
+    if (this.#tell === null) return
+    const { table } = this.#live.current
+    this.#forgetThoseGone(table)
+    const all = [...table.upstreams.values()]
+    this.#names.follow(all.flatMap((upstream) => this.#named(upstream)).map(({ hostname }) => hostname))
+    await this.#publish()
+    this.#checks.follow(
+      all.flatMap((upstream) => membersOf(upstream, this.#fleet).map((server) => ({ upstream, server }))),
+    )
+    await this.#keep()
+  }
+
+  /** A server that comes back is a new one: that an earlier one was drained is no longer meant. */
+  #forgetThoseGone({ upstreams }: Table): void {
+    for (const name of this.#leases.upstreams()) {
+      const table = upstreams.get(name)
+      for (const { server } of this.#leases.of(name)) {
+        // In the table it needs no lease; without its upstream it is a server of nothing.
+        if (table === undefined || table.servers.some(({ id }) => id === server.id))
+          this.#leases.remove(name, server.id)
+      }
+    }
+    for (const [name, ids] of this.#drained) {
+      const upstream = upstreams.get(name)
+      const known = new Set(upstream === undefined ? [] : this.#named(upstream).map(({ id }) => id))
+      for (const id of ids) if (!known.has(id)) ids.delete(id)
+    }
+  }
+
+  /** Tells the planes, where there is something new to tell. */
+  async #publish(): Promise<void> {
+    const fleet = this.#made(this.#live.current.table)
+    if (this.#tell === null || JSON.stringify(fleet) === JSON.stringify(this.#fleet)) return
+    this.#fleet = fleet
+    try {
+      await this.#tell(fleet)
+    } catch (error) {
+      this.#log.error({ event: 'fleet', err: error }, 'the data plane could not take over what is known of the servers')
+    }
+  }
+
+  #made(table: Table): Fleet {
+    const made: Record<string, UpstreamFleet> = {}
+    for (const upstream of table.upstreams.values()) {
+      const { name } = upstream
+      const leased = this.#leases.of(name).map(({ server }) => server)
+      const drained = [...(this.#drained.get(name) ?? [])]
+      const addresses = this.#addressesOf(upstream)
+      const known: UpstreamFleet = { leased, drained, unhealthy: [], ...(addresses === null ? {} : { addresses }) }
+      const ill = membersOf(upstream, { [name]: known }).filter((one) => this.#checks.of(name, one)?.healthy === false)
+      const unhealthy = ill.map(({ id }) => id)
+      if (leased.length + drained.length + unhealthy.length > 0 || addresses !== null)
+        made[name] = { ...known, unhealthy }
+    }
+    return made
+  }
+
+  /** The servers of an upstream as the table and the leases name them, whatever their names stand for. */
+  #named(upstream: Upstream): readonly Server[] {
+    return [...upstream.servers, ...this.#leases.of(upstream.name).map(({ server }) => server)]
+  }
+
+  /** By id of server; null where no name is resolved. */
+  #addressesOf(upstream: Upstream): Record<string, readonly string[]> | null {
+    const known = this.#named(upstream).flatMap(({ id, hostname }): [string, readonly string[]][] => {
+      const addresses = this.#names.of(hostname)
+      return addresses.length === 0 ? [] : [[id, addresses]]
+    })
+    return known.length === 0 ? null : Object.fromEntries(known)
+  }
+
+  async #keep(): Promise<void> {
+    const kept = this.#keepable()
+    const text = JSON.stringify(kept)
+    if (text !== this.#kept) {
+      this.#kept = text
+      this.#saved = this.#save(kept)
+    }
+    // It may be on its way to the disk by another's change, and is not there yet.
+    await this.#saved
+  }
+
+  async #save(kept: KeptFleet): Promise<void> {
+    const before = this.#file.problem
+    await this.#file.save(kept)
+    const { problem } = this.#file
+    if (problem !== null && problem !== before) this.#log.warn({ event: 'fleet' }, problem)
+  }
+
+  #keepable(): KeptFleet {
+    const names = new Set([...this.#leases.upstreams(), ...this.#drained.keys()])
+    const all = [...names].map((name): [string, KeptFleet[string]] => {
+      const leased = this.#leases.of(name).map(({ server: { id, url, weight }, ttlMs }) => ({ id, url, weight, ttlMs }))
+      return [name, { drained: [...(this.#drained.get(name) ?? [])], leased }]
+    })
+    return Object.fromEntries(all.filter(([, { drained, leased }]) => drained.length + leased.length > 0))
+  }
+}

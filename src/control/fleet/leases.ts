@@ -1,0 +1,74 @@
+/**
+ * Servers that have registered themselves: each for a time, which it extends by registering again, and then no more.
+ */
+import type { Server } from '../../rules/table/table.ts'
+
+/** A server with a lease. */
+export interface Lease {
+  readonly server: Server
+  readonly ttlMs: number
+  /** When it lapses: epoch milliseconds, for people. */
+  readonly endsMs: number
+}
+
+interface Held extends Lease {
+  /** Counts on the monotonic clock: a clock that is set lets no lease lapse, and none live longer. */
+  readonly timer: NodeJS.Timeout
+}
+
+/** The leases of all upstreams. */
+export class Leases {
+  readonly #held = new Map<string, Map<string, Held>>()
+  readonly #onLapse: (upstream: string, server: Server) => void
+
+  /** @param onLapse told when a server has not registered again in time; it has gone by then */
+  constructor(onLapse: (upstream: string, server: Server) => void) {
+    this.#onLapse = onLapse
+  }
+
+  /**
+   * Gives a server a lease from now, or extends the one it has.
+   * @returns what that means: a new server, another URL or weight, or the same server for longer
+   */
+  put(upstream: string, server: Server, ttlMs: number, nowMs: number): 'new' | 'changed' | 'renewed' {
+    const held = this.#held.get(upstream) ?? new Map<string, Held>()
+    this.#held.set(upstream, held)
+    const before = held.get(server.id)
+    clearTimeout(before?.timer)
+    const timer = setTimeout(() => {
+      this.remove(upstream, server.id)
+      this.#onLapse(upstream, server)
+    }, ttlMs).unref()
+    held.set(server.id, { server, ttlMs, endsMs: nowMs + ttlMs, timer })
+    if (before === undefined) return 'new'
+    const same = before.server.url === server.url && before.server.weight === server.weight && before.ttlMs === ttlMs
+    return same ? 'renewed' : 'changed'
+  }
+
+  /** Ends a lease. @returns whether there was one */
+  remove(upstream: string, id: string): boolean {
+    const held = this.#held.get(upstream)
+    clearTimeout(held?.get(id)?.timer)
+    return held?.delete(id) === true
+  }
+
+  get(upstream: string, id: string): Lease | null {
+    return this.#held.get(upstream)?.get(id) ?? null
+  }
+
+  /** The leases of an upstream, the oldest first. */
+  of(upstream: string): Lease[] {
+    return [...(this.#held.get(upstream)?.values() ?? [])]
+  }
+
+  /** The upstreams that have or had leases. */
+  upstreams(): string[] {
+    return [...this.#held.keys()]
+  }
+
+  /** Stops all clocks. */
+  close(): void {
+    for (const held of this.#held.values()) for (const { timer } of held.values()) clearTimeout(timer)
+    this.#held.clear()
+  }
+}

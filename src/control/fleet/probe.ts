@@ -1,0 +1,84 @@
+/**
+ * One active health check: one GET over a connection of its own, whose answer is held to what the table expects.
+ */
+import { request as httpRequest, type IncomingMessage } from 'node:http'
+import { request as httpsRequest } from 'node:https'
+import type { ConnectionOptions } from 'node:tls'
+import { faultOfAnswer } from '../../rules/failures/health.ts'
+import type { HealthSettings } from '../../rules/table/table.ts'
+
+/** What is asked, and where. */
+export interface ProbeTarget {
+  /** Where the connection goes. */
+  readonly address: string
+  readonly port: number
+  /** Null for plain http. */
+  readonly tls: ConnectionOptions | null
+  /** The Host field. */
+  readonly host: string
+  readonly settings: HealthSettings
+}
+
+/** How a probe ended. */
+export interface ProbeResult {
+  readonly good: boolean
+  /** In a few words: `status 200`, `connection refused`, `no answer within 1s`. */
+  readonly detail: string
+}
+
+/** So much of a body is looked at; more of it proves nothing about a server's health. */
+const MAX_BODY_BYTES = 64 * 1024
+
+const CAUSES: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'connection refused',
+  ECONNRESET: 'connection reset',
+  ENOTFOUND: 'the name does not resolve',
+  EAI_AGAIN: 'the name does not resolve now',
+  EHOSTUNREACH: 'no route to the host',
+  ENETUNREACH: 'no route to the network',
+}
+
+/** Asks once. Never rejects; gives up at the timeout of the settings, and when `signal` says that nobody wants to know any more. */
+export async function probe(target: ProbeTarget, signal: AbortSignal): Promise<ProbeResult> {
+  const { settings } = target
+  const timeout = AbortSignal.timeout(settings.timeoutMs)
+  try {
+    const res = await head(target, AbortSignal.any([timeout, signal]))
+    const status = res.statusCode ?? 0
+    const body = settings.body === null ? null : await beginning(res)
+    res.destroy()
+    const fault = faultOfAnswer(settings, status, body)
+    return { good: fault === null, detail: fault ?? `status ${status}` }
+  } catch (error) {
+    if (timeout.aborted) return { good: false, detail: `no answer within ${settings.timeoutMs} ms` }
+    const { code = '', message } = error as NodeJS.ErrnoException
+    return { good: false, detail: CAUSES[code] ?? message }
+  }
+}
+
+function head({ address, port, tls, host, settings }: ProbeTarget, signal: AbortSignal): Promise<IncomingMessage> {
+  const headers = { Host: host, 'User-Agent': 'banyan-health', Accept: '*/*', Connection: 'close' }
+  const options = { host: address, port, method: 'GET', path: settings.path, headers, agent: false, signal } as const
+  return new Promise((resolve, reject) => {
+    const req =
+      tls === null ? httpRequest(options, resolve) : httpsRequest({ ...options, ...withoutNull(tls) }, resolve)
+    req.on('error', reject)
+    req.end()
+  })
+}
+
+/** node:https takes the host from the options of TLS where they have one. */
+function withoutNull({ ALPNProtocols: _, ...tls }: ConnectionOptions): ConnectionOptions {
+  return tls
+}
+
+async function beginning(res: IncomingMessage): Promise<string> {
+  const pieces: Buffer[] = []
+  let size = 0
+  for await (const piece of res.iterator({ destroyOnReturn: false })) {
+    pieces.push(piece as Buffer)
+    size += (piece as Buffer).length
+    if (size >= MAX_BODY_BYTES) break
+  }
+  return Buffer.concat(pieces).subarray(0, MAX_BODY_BYTES).toString('utf8')
+}

@@ -1,0 +1,38 @@
+/**
+ * A server as the admin API takes it: in the table, or under a lease.
+ */
+import { z } from 'zod'
+import { compileServer } from '../../rules/language/compile.ts'
+import { flawOfOrigin } from '../../rules/patterns/origin.ts'
+import { checked, name, object } from '../../rules/values/schema-blocks.ts'
+import { flawOfDuration, parseDurationMs } from '../../rules/values/units.ts'
+
+/** Whether a server at this URL may have this id: a name of its own, or the `host:port` that the URL gives it. */
+export function fitsId(id: string, url: string): boolean {
+  return name('an id').safeParse(id).success || compileServer(url).id === id
+}
+
+/** Shorter, and one late heartbeat removes a server; longer, and a dead one stays for longer than a day. */
+const [MIN_TTL_MS, MAX_TTL_MS] = [1_000, 86_400_000]
+
+/** An id as the table gives it, or `host:port`. */
+export const serverId = z.string().regex(/^[A-Za-z0-9[][A-Za-z0-9._:[\]-]{0,260}$/, 'expected an id, or host:port')
+
+const ttl = checked(z.string(), (text) => {
+  const flaw = flawOfDuration(text)
+  if (flaw !== null) return flaw
+  const ms = parseDurationMs(text) as number
+  return ms >= MIN_TTL_MS && ms <= MAX_TTL_MS ? null : { message: 'expected a duration from 1s to 1d' }
+})
+
+/** What PUT takes. */
+export const serverBody = object({
+  url: checked(z.string(), flawOfOrigin).describe('Its origin, as in the table.'),
+  weight: z.int().min(1).max(1_000).optional().describe('Relative share of the exchanges of the upstream. Default 1.'),
+  id: serverId.optional().describe('As in the path.'),
+  ttl: ttl
+    .optional()
+    .describe('Registers it under a lease of that time, beside the table. Without it the table is edited.'),
+})
+
+export type ServerBody = z.output<typeof serverBody>

@@ -1,0 +1,115 @@
+/**
+ * Edits of an upstream's `servers` in the table: one put, changed or removed, every other byte kept.
+ */
+
+import { compileServer } from '../../rules/language/compile.ts'
+import { flawOfOrigin } from '../../rules/patterns/origin.ts'
+import type { UpstreamDocument } from '../../rules/table/schema.ts'
+import type { Revision } from '../../state/live-table.ts'
+import { isJsonObject, type JsonObject, mergePatch } from '../http/merge-patch.ts'
+import type { Change, ChangedText } from '../table/edit-outcome.ts'
+import { withDocument } from '../table/edits.ts'
+import { fitsId } from './server-body.ts'
+
+type Entry = UpstreamDocument['servers'][number]
+
+/** Makes a server what is said: in its place where there is one of that id, else at the end. */
+export function putServer(
+  upstream: string,
+  id: string,
+  said: { readonly url: string; readonly weight?: number | undefined },
+): Change {
+  return (revision) =>
+    withServers(revision, upstream, (entries) => {
+      const at = placeOf(entries, id)
+      const old = entries[at]
+      const entry = entryOf(id, said, old)
+      return at === -1
+        ? { entries: [...entries, entry], at: entries.length }
+        : { entries: entries.map((one, index) => (index === at ? entry : one)), at }
+    })
+}
+
+/** Changes a server by a JSON Merge Patch (RFC 7396) of `{url, weight}`. */
+export function patchServer(upstream: string, id: string, patch: JsonObject): Change {
+  return (revision) => {
+    const entries = revision.table.upstreams.get(upstream)?.document.servers ?? []
+    const at = placeOf(entries, id)
+    if (at === -1) return missing(revision, upstream, id)
+    const old = entries[at] as Entry
+    const patched = mergePatch(typeof old === 'string' ? { url: old } : old, patch) as JsonObject
+    const { url, weight } = patched
+    const plain = typeof old === 'string' && Object.keys(patched).every((key) => key === 'url' || key === 'weight')
+    // What the file leaves out is said by its default: writing it out would change the text and nothing else.
+    const entry = plain && (weight === undefined || weight === 1) && typeof url === 'string' ? url : { ...patched }
+    const named = isJsonObject(entry) ? withId(entry, id) : entry
+    if (typeof url === 'string' && flawOfOrigin(url) === null && !fitsId(id, url)) {
+      return { kind: 'invalid', errors: [{ pointer: '/url', detail: `a server at ${url} can't have the id ${id}` }] }
+    }
+    return withServers(revision, upstream, (all) => ({
+      entries: all.map((one, index) => (index === at ? (named as Entry) : one)),
+      at,
+    }))
+  }
+}
+
+/** Removes a server. The last one of an upstream can't go. */
+export function removeServer(upstream: string, id: string): Change {
+  return (revision) => {
+    const entries = revision.table.upstreams.get(upstream)?.document.servers ?? []
+    const at = placeOf(entries, id)
+    if (at === -1) return missing(revision, upstream, id)
+    if (entries.length === 1) return { kind: 'last-server', upstream, id }
+    return withServers(revision, upstream, (all) => ({ entries: all.filter((_, index) => index !== at), at: -1 }))
+  }
+}
+
+function placeOf(entries: readonly Entry[], id: string): number {
+  return entries.findIndex((entry) => compileServer(entry).id === id)
+}
+
+function missing(revision: Revision, upstream: string, id: string): ChangedText {
+  if (!revision.table.upstreams.has(upstream)) return { kind: 'no-such-upstream', revision, name: upstream }
+  return { kind: 'no-such-server', revision, upstream, id }
+}
+
+/** In the shortest form that says it; an entry that is written as a map stays one. */
+function entryOf(
+  id: string,
+  { url, weight = 1 }: { url: string; weight?: number | undefined },
+  old: Entry | undefined,
+): Entry {
+  const isMap = typeof old === 'object'
+  const entry: JsonObject = weight !== 1 || (isMap && old.weight !== undefined) ? { url, weight } : { url }
+  const named = withId(entry, id)
+  if (isMap && old.id === id) return { ...(named as { url: string }), id }
+  return Object.keys(named).length === 1 && !isMap ? url : (named as { url: string })
+}
+
+/** The id is written where `host:port` would not give it. */
+function withId(entry: JsonObject, id: string): JsonObject {
+  const { id: _, ...rest } = entry
+  const own = typeof rest.url === 'string' && URL.canParse(rest.url) ? compileServer(rest.url).id : null
+  return own === id ? rest : { ...rest, id }
+}
+
+function withServers(
+  revision: Revision,
+  upstream: string,
+  edit: (entries: readonly Entry[]) => { readonly entries: readonly Entry[]; readonly at: number },
+): ChangedText {
+  const document = revision.table.upstreams.get(upstream)?.document
+  if (document === undefined) return { kind: 'no-such-upstream', revision, name: upstream }
+  const { entries, at } = edit(document.servers)
+  return withDocument(
+    revision,
+    (table) => ({
+      ...table,
+      upstreams: {
+        ...table.upstreams,
+        [upstream]: { ...(table.upstreams[upstream] as UpstreamDocument), servers: [...entries] },
+      },
+    }),
+    `/upstreams/${upstream}/servers/${at}`,
+  )
+}

@@ -1,0 +1,63 @@
+/**
+ * A server as the admin API shows it: what the table or its lease says, what the checks know, and what is happening at it.
+ */
+
+import type { Server, Upstream } from '../../rules/table/table.ts'
+import { formatDuration } from '../../rules/values/units.ts'
+import type { ServerFigures } from '../../state/upstreams/figures.ts'
+import type { Figures } from '../figures/planes.ts'
+import type { ServerHealth } from './health-checks.ts'
+import type { FleetView } from './keeper.ts'
+
+/** The servers of an upstream by the table, then those with a lease. */
+export function serversOf(upstream: Upstream, fleet: FleetView): readonly Server[] {
+  const inTable = new Set(upstream.servers.map(({ id }) => id))
+  const leased = fleet.leases(upstream.name).map(({ server }) => server)
+  return [...upstream.servers, ...leased.filter(({ id }) => !inTable.has(id))]
+}
+
+/** One server, however many addresses its name has. */
+export function serverState(upstream: Upstream, server: Server, fleet: FleetView, figures: Figures): object {
+  const lease = fleet.lease(upstream.name, server.id)
+  const live = figuresOf(upstream.name, server.id, figures)
+  return {
+    upstream: upstream.name,
+    id: server.id,
+    url: server.url,
+    weight: server.weight,
+    drained: fleet.isDrained(upstream.name, server.id),
+    lease: lease === null ? null : { ttl: formatDuration(lease.ttlMs), endsAt: new Date(lease.endsMs).toISOString() },
+    active: activeAt(live),
+    live: live.map((one) => liveServer(upstream.name, one, fleet)),
+  }
+}
+
+/** The figures of a server with what the health checks know of it. */
+export function liveServer(upstream: string, figures: ServerFigures, fleet: FleetView): object {
+  const health = fleet.health(upstream, figures.id)
+  return { ...figures, health: health === null ? null : healthState(health) }
+}
+
+/** The figures of a server, one for each of its addresses. */
+export function figuresOf(upstream: string, id: string, { upstreams }: Figures): readonly ServerFigures[] {
+  const servers = upstreams.find(({ name }) => name === upstream)?.servers ?? []
+  return servers.filter((server) => server.id === id || server.id.startsWith(`${id}@`))
+}
+
+/** Exchanges under way there. */
+export function activeAt(figures: readonly ServerFigures[]): number {
+  return figures.reduce((sum, { connections }) => sum + connections.active, 0)
+}
+
+function healthState({ healthy, sinceMs, good, failed, last }: ServerHealth): object {
+  const since = new Date(sinceMs).toISOString()
+  if (last === null) return { healthy, since, probes: { good, failed }, last }
+  const { atMs, durationMs, ...result } = last
+  const rounded = Math.round(durationMs * 10) / 10
+  return {
+    healthy,
+    since,
+    probes: { good, failed },
+    last: { ...result, at: new Date(atMs).toISOString(), durationMs: rounded },
+  }
+}

@@ -1,0 +1,168 @@
+/**
+ * All figures as text in Prometheus' exposition format. Labels are names from the table and closed sets of words: nothing
+ * that a client sends becomes one.
+ */
+import type { CacheFigures } from '../../state/caching/figures.ts'
+import type { RemoteFigures } from '../../state/caching/remote.ts'
+import { type Cell, DURATION_BOUNDS_MS } from '../../state/figures/cell.ts'
+import type { Measurements } from '../../state/figures/measurements.ts'
+import type { AdminParts } from '../context.ts'
+import type { Figures } from '../figures/planes.ts'
+import type { FleetView } from '../fleet/keeper.ts'
+import { head, line, metric, one, type Sample } from './format.ts'
+import { processMetrics, workerMetrics } from './process.ts'
+import { upstreamMetrics } from './upstreams.ts'
+
+/** What the text is made from. */
+export type MetricsParts = Pick<AdminParts, 'live' | 'history' | 'isReady' | 'now' | 'workers'> & {
+  readonly fleet: Pick<FleetView, 'health'>
+}
+
+/** Route label of what no route claims. No route has an empty id. */
+const UNCLAIMED = ''
+
+/** The whole exposition, with a line break at its end. */
+export function metricsText(parts: MetricsParts, figures: Figures): string {
+  return [
+    ...requestMetrics(figures.measurements),
+    ...upstreamMetrics(parts, figures.upstreams),
+    ...tableMetrics(parts),
+    ...cacheMetrics(figures.cache),
+    ...workerMetrics(parts.workers?.() ?? [], figures),
+    ...processMetrics(),
+  ].join('')
+}
+
+function requestMetrics(measurements: Measurements): string[] {
+  const cells = measurements
+    .routeIds()
+    .flatMap((id) => measurements.cells(id).map((cell) => [id ?? UNCLAIMED, cell] as const))
+  const requests: Sample[] = []
+  const failures: Sample[] = []
+  const fallbacks: Sample[] = []
+  for (const [route, cell] of cells) {
+    const { upstream } = cell
+    for (const { reason, statusClass, cache, count } of cell.counts()) {
+      const status = statusClass === 0 ? 'none' : `${statusClass}xx`
+      requests.push([{ route, upstream, reason, status, cache }, count])
+    }
+    for (const [failure, count] of Object.entries(cell.failures)) failures.push([{ route, upstream, failure }, count])
+    for (const [on, count] of Object.entries(cell.fallbacks)) fallbacks.push([{ route, upstream, on }, count])
+  }
+  const refused = Object.entries(measurements.refused).map(([failure, count]): Sample => [{ failure }, count])
+  return [
+    metric(
+      'banyan_requests_total',
+      'counter',
+      'Exchanges that are over. An empty route: no route claimed them.',
+      requests,
+    ),
+    durations(cells),
+    metric('banyan_failures_total', 'counter', 'Exchanges that broke, by where.', failures),
+    metric('banyan_refused_requests_total', 'counter', 'Requests that were refused before they were routed.', refused),
+    metric('banyan_fallbacks_total', 'counter', 'Answers of from in the place of to, by why.', fallbacks),
+    metric(
+      'banyan_force_refused_total',
+      'counter',
+      'Force tokens that were not valid.',
+      one(measurements.forceRefused),
+    ),
+    metric('banyan_active_exchanges', 'gauge', 'Exchanges under way.', one(measurements.active)),
+    metric('banyan_tunnels', 'gauge', 'Upgraded connections that stand.', one(measurements.tunnels)),
+  ]
+}
+
+function durations(cells: readonly (readonly [string, Cell])[]): string {
+  const name = 'banyan_request_duration_seconds'
+  const lines = [
+    head(name, 'histogram', 'From the request head to the end of the answer; upgraded connections left out.'),
+  ]
+  for (const [route, { upstream, buckets, durationMsSum }] of cells) {
+    let count = 0
+    for (const [at, inBucket] of buckets.entries()) {
+      count += inBucket
+      const bound = DURATION_BOUNDS_MS[at]
+      lines.push(line(`${name}_bucket`, { route, upstream, le: bound === undefined ? '+Inf' : bound / 1000 }, count))
+    }
+    lines.push(line(`${name}_sum`, { route, upstream }, durationMsSum / 1000))
+    lines.push(line(`${name}_count`, { route, upstream }, count))
+  }
+  return lines.join('')
+}
+
+function tableMetrics({ live, history, isReady, now }: MetricsParts): string[] {
+  const { number, appliedAtMs, table } = live.current
+  const { refusal } = live
+  return [
+    metric('banyan_table_revision', 'gauge', 'Number of the revision in force.', one(number)),
+    metric('banyan_table_applied_timestamp_seconds', 'gauge', 'When it took effect.', one(appliedAtMs / 1000)),
+    metric(
+      'banyan_table_age_seconds',
+      'gauge',
+      'For how long it has been in force.',
+      one((now() - appliedAtMs) / 1000),
+    ),
+    metric('banyan_table_routes', 'gauge', 'Routes of the table.', one(table.routes.length)),
+    metric(
+      'banyan_table_refused',
+      'gauge',
+      '1 where the table file was refused and an earlier revision serves.',
+      one(refusal === null ? 0 : 1),
+    ),
+    metric(
+      'banyan_table_refused_timestamp_seconds',
+      'gauge',
+      'When it was refused; 0 where it is not.',
+      one((refusal?.atMs ?? 0) / 1000),
+    ),
+    metric(
+      'banyan_history_kept',
+      'gauge',
+      '0 where revisions are not kept on disk.',
+      one(history.problem === null ? 1 : 0),
+    ),
+    metric('banyan_ready', 'gauge', '1 where requests may be sent here.', one(isReady().ready ? 1 : 0)),
+  ]
+}
+
+function cacheMetrics({ memory, remote, generation, counters }: CacheFigures): string[] {
+  const skipped = Object.entries(counters.skipped).map(([reason, count]): Sample => [{ reason }, count])
+  const counts = Object.entries(counters).filter((entry): entry is [string, number] => typeof entry[1] === 'number')
+  return [
+    metric('banyan_cache_memory_entries', 'gauge', 'Entries in the memory of this process.', one(memory.entries)),
+    metric('banyan_cache_memory_bytes', 'gauge', 'Their bytes.', one(memory.bytes)),
+    metric('banyan_cache_memory_max_bytes', 'gauge', 'The bytes that they may have.', one(memory.maxBytes)),
+    metric('banyan_cache_generation', 'gauge', 'The last purge that all processes share.', one(generation)),
+    metric('banyan_cache_skipped_total', 'counter', 'Answers that were not stored, by reason.', skipped),
+    ...counts.map(([name, count]) =>
+      metric(`banyan_cache_${snake(name)}_total`, 'counter', `Cache: ${words(name)}.`, one(count)),
+    ),
+    ...(remote === null ? [] : redisMetrics(remote)),
+  ]
+}
+
+function redisMetrics(remote: RemoteFigures): string[] {
+  const counts = Object.entries(remote).filter((entry): entry is [string, number] => typeof entry[1] === 'number')
+  return [
+    metric('banyan_redis_up', 'gauge', '1 where Redis is reached and in step.', one(remote.state === 'up' ? 1 : 0)),
+    metric(
+      'banyan_redis_breaker_open',
+      'gauge',
+      '1 where Redis is skipped for a while.',
+      one(remote.breaker === 'open' ? 1 : 0),
+    ),
+    ...counts.map(([name, count]) =>
+      metric(`banyan_redis_${snake(name)}_total`, 'counter', `Redis: ${words(name)}.`, one(count)),
+    ),
+  ]
+}
+
+/** `hitForMiss` -> `hit_for_miss`. */
+function snake(name: string): string {
+  return name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+}
+
+/** `hitForMiss` -> `hit for miss`. */
+function words(name: string): string {
+  return snake(name).replaceAll('_', ' ')
+}

@@ -1,0 +1,89 @@
+/**
+ * The figures of processes as metrics: of this one, and of the workers where there are any.
+ */
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import type { ProcessFigures } from '../../state/plane-port.ts'
+import type { WorkerState } from '../context.ts'
+import type { Figures } from '../figures/planes.ts'
+import { metric, one, type Sample } from './format.ts'
+
+const eventLoop = monitorEventLoopDelay({ resolution: 20 })
+eventLoop.enable()
+
+/** Nothing where one process does it all: then `process_...` is all there is to say. */
+export function workerMetrics(workers: readonly WorkerState[], { processes }: Figures): string[] {
+  if (workers.length === 0) return []
+  const each = (value: (worker: WorkerState, known: ProcessFigures | undefined) => number): Sample[] =>
+    workers.map((one) => [
+      { worker: one.worker },
+      value(
+        one,
+        processes.find(({ plane }) => plane === one.plane),
+      ),
+    ])
+  return [
+    metric(
+      'banyan_worker_up',
+      'gauge',
+      '1 where it serves.',
+      each(({ state }) => (state === 'up' ? 1 : 0)),
+    ),
+    metric(
+      'banyan_worker_revision',
+      'gauge',
+      'By which it decides; 0: none.',
+      each(({ revision }) => revision ?? 0),
+    ),
+    metric(
+      'banyan_worker_starts_total',
+      'counter',
+      'Processes started in its place.',
+      each(({ starts }) => starts),
+    ),
+    metric(
+      'banyan_worker_connections',
+      'gauge',
+      'Connections of clients.',
+      each(({ connections }) => connections),
+    ),
+    metric(
+      'banyan_worker_cpu_seconds_total',
+      'counter',
+      'CPU time, with that of the processes before in its place.',
+      each(({ cpuSecondsBefore }, known) => cpuSecondsBefore + (known?.cpuSeconds ?? 0)),
+    ),
+    metric(
+      'banyan_worker_resident_memory_bytes',
+      'gauge',
+      'Resident memory.',
+      each((_, known) => known?.residentBytes ?? 0),
+    ),
+    metric(
+      'banyan_worker_heap_used_bytes',
+      'gauge',
+      'Heap in use.',
+      each((_, known) => known?.heapUsedBytes ?? 0),
+    ),
+    metric(
+      'banyan_worker_eventloop_delay_p99_seconds',
+      'gauge',
+      'Delay of the event loop, since its start.',
+      each((_, known) => known?.eventLoopDelayP99Seconds ?? 0),
+    ),
+  ]
+}
+
+/** Of the process that answers: where there are workers, the primary. */
+export function processMetrics(): string[] {
+  const { rss, heapUsed } = process.memoryUsage()
+  const { user, system } = process.cpuUsage()
+  const p99 = eventLoop.percentile(99) / 1e9
+  return [
+    metric('process_cpu_seconds_total', 'counter', 'CPU time.', one((user + system) / 1e6)),
+    metric('process_resident_memory_bytes', 'gauge', 'Resident memory.', one(rss)),
+    metric('process_start_time_seconds', 'gauge', 'When the process began.', one(Date.now() / 1000 - process.uptime())),
+    metric('nodejs_heap_used_bytes', 'gauge', 'Heap in use.', one(heapUsed)),
+    metric('nodejs_eventloop_delay_p99_seconds', 'gauge', 'Delay of the event loop, since the start.', one(p99)),
+    metric('nodejs_version_info', 'gauge', 'The version of Node.js.', [[{ version: process.version }, 1]]),
+  ]
+}

@@ -1,0 +1,231 @@
+/**
+ * The only writer of the table: every change, by the API or by an edit of the file, goes through here, one at a time.
+ *
+ * An edit is a commit: validate -> change the text -> write it durably -> put it in force. routes.yaml is the one truth, so
+ * what is on disk is taken in before anything is changed, and never written over where it is not understood.
+ */
+import { type Problem, readTable } from '../../rules/language/text.ts'
+import { etagOf, type LiveTable, type Revision } from '../../state/live-table.ts'
+import type { Authorship, ControlLog } from '../control-log.ts'
+import { mayEdit } from '../http/preconditions.ts'
+import { WriteFailure } from './durable-write.ts'
+import type { Change, EditOutcome, EditTerms, Proposal } from './edit-outcome.ts'
+import type { TableSource } from './file.ts'
+import { type Followers, NO_FOLLOWERS } from './followers.ts'
+import type { History } from './history.ts'
+import { TableReports } from './reports.ts'
+import type { RevisionRecord } from './revision-record.ts'
+import type { Reading } from './settled-text.ts'
+
+/** What the operations work with. */
+export interface OperationsParts {
+  readonly live: LiveTable
+  readonly file: TableSource
+  readonly history: History
+  readonly log: ControlLog
+  /** The data planes of other processes. Default: there are none. */
+  readonly followers?: Followers
+  /** Epoch milliseconds. */
+  now(): number
+}
+
+/** So often an edit is made anew because the file changed under it, before it is given up as `file-busy`. */
+const MAX_ATTEMPTS = 3
+
+const BY_FILE: Authorship = { author: 'file', reason: null }
+
+/** The writer. One per table file. */
+export class Operations {
+  readonly #live: LiveTable
+  readonly #file: TableSource
+  readonly #history: History
+  readonly #reports: TableReports
+  readonly #followers: Followers
+  readonly #now: () => number
+  /** The end of the last operation: the next one waits for it. */
+  #last: Promise<unknown> = Promise.resolve()
+
+  constructor(parts: OperationsParts) {
+    this.#live = parts.live
+    this.#file = parts.file
+    this.#history = parts.history
+    this.#reports = new TableReports(parts.log, parts.file.name)
+    this.#followers = parts.followers ?? NO_FOLLOWERS
+    this.#now = () => parts.now()
+    this.#reports.history(this.#history.problem)
+  }
+
+  /** Takes in every edit of the file from now on, and the one that may have been made since it was first read. */
+  watch(): void {
+    this.#file.watch((reading) => this.takeIn(reading))
+  }
+
+  /** Stops watching and resolves when the running operation is over. */
+  async close(): Promise<void> {
+    this.#file.close()
+    await this.#last
+  }
+
+  /**
+   * Puts what the file says in force, or reports why that can't be; then the last good revision goes on serving.
+   * A text that is in force already changes nothing, nor does one that the file no longer holds: another look follows, and
+   * hands on what it holds now. Never rejects: where banyan itself fails over the text, the log says so.
+   */
+  takeIn(reading: Reading): Promise<void> {
+    return this.#alone(async () => {
+      try {
+        // While it waited here an edit by the API may have replaced the file: what it says is the past, and would undo that.
+        if (await this.#file.isAsRead(reading)) await this.#takeIn(reading)
+      } catch (error) {
+        this.#reports.takeInFailed(error, this.#live.current)
+      }
+    })
+  }
+
+  /**
+   * Makes an edit: in the file and in force, or not at all.
+   * @throws {Error} only where banyan itself is wrong, or is being closed
+   */
+  commit(change: Change, terms: EditTerms): Promise<EditOutcome> {
+    return this.#alone(async () => {
+      for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
+        const obstacle = await this.#catchUp()
+        if (obstacle !== null && (terms.force !== true || obstacle.kind !== 'file-refused')) return obstacle
+        const outcome = await this.#edit(change, terms, obstacle !== null).finally(() => this.#followers.abandon())
+        // Somebody has edited the file within the last milliseconds: what they said is taken in first.
+        if (outcome.kind !== 'not-written' || outcome.flaw !== 'changed') return outcome
+      }
+      return { kind: 'file-busy' }
+    })
+  }
+
+  /** Brings the revision in force to what is on disk. Returns why that can't be, or null. */
+  async #catchUp(): Promise<Extract<EditOutcome, { kind: 'file-busy' | 'file-refused' }> | null> {
+    let reading = await this.#file.readNow()
+    // Another text may be half of somebody's edit: only a settled one may become a revision.
+    if (!reading.ok || reading.text !== this.#live.current.text) reading = await this.#file.readSettled()
+    if (!reading.ok && reading.flaw === 'unsettled') return { kind: 'file-busy' }
+    const problems = await this.#takeIn(reading)
+    return problems === null ? null : { kind: 'file-refused', problems }
+  }
+
+  async #edit(change: Change, terms: EditTerms, overInvalid: boolean): Promise<EditOutcome> {
+    const before = this.#live.current
+    if (terms.ifMatch !== null && !mayEdit(terms.ifMatch, before.etag)) return { kind: 'outdated', revision: before }
+    const wanted = await change(before)
+    if (wanted.kind !== 'text') return wanted
+    const proposal = await this.#try(wanted.text)
+    if ('problems' in proposal) {
+      const errors = wanted.fieldErrors?.(proposal.problems) ?? null
+      return errors === null ? { kind: 'refused', ...proposal } : { kind: 'invalid', errors }
+    }
+    // What is written over an invalid text is a revision even where it says what is in force: that text is kept with it.
+    const changed = overInvalid || proposal.text !== before.text
+    if (terms.dryRun === true) return { kind: 'would', before, proposal, changed }
+    if (!changed) return { kind: 'done', revision: before, changed, before }
+    return this.#write(before, proposal, terms, overInvalid)
+  }
+
+  async #write(before: Revision, proposal: Proposal, terms: EditTerms, overInvalid: boolean): Promise<EditOutcome> {
+    const { text } = proposal
+    const record = this.#recordOf(before.number + 1, text, terms, overInvalid)
+    const overwritten = overInvalid ? await this.#file.readBytes() : null
+    const held = overInvalid ? overwritten : Buffer.from(before.text)
+    await this.#history.prepare(record, text, overwritten)
+    try {
+      await this.#file.replace(text, held)
+    } catch (error) {
+      await this.#history.abandon(record)
+      if (!(error instanceof WriteFailure)) throw error
+      return { kind: 'not-written', flaw: error.flaw, message: `${this.#file.name} ${error.message}` }
+    }
+    const refused = await this.#apply(text, proposal, terms)
+    if (refused === null) {
+      await this.#history.commit(record, text)
+      this.#reports.history(this.#history.problem)
+      return { kind: 'done', revision: this.#live.current, changed: true, before }
+    }
+    await this.#takeBack(text, held ?? before.text)
+    await this.#history.abandon(record)
+    return { kind: 'refused', problems: refused }
+  }
+
+  /** Gives the file what it held before `text`. Where that fails, the file's text is met as an edit of the file, and refused. */
+  async #takeBack(text: string, held: Buffer | string): Promise<void> {
+    try {
+      await this.#file.replace(held, Buffer.from(text))
+    } catch (error) {
+      this.#reports.takeBackFailed(error as Error, this.#live.current)
+    }
+  }
+
+  #recordOf(number: number, text: string, { author, reason }: Authorship, forced: boolean): RevisionRecord {
+    return { number, etag: etagOf(number, text), atMs: this.#now(), author, reason, forced }
+  }
+
+  /** The table that a text means, tried out as far as that goes without putting it in force. */
+  async #try(text: string): Promise<Proposal | { readonly problems: readonly Problem[] }> {
+    const read = readTable(text, this.#file.name)
+    if (!read.ok) return { problems: read.problems }
+    try {
+      this.#live.prepare(read.table)
+    } catch (error) {
+      return { problems: [this.#problem((error as Error).message)] }
+    }
+    const refusal = await this.#followers.prepare(text)
+    if (refusal !== null) return { problems: [this.#problem(refusal)] }
+    return { text, table: read.table, warnings: read.warnings }
+  }
+
+  /** Returns null where the file's text is in force now, else why it can't be. */
+  async #takeIn(reading: Reading): Promise<readonly Problem[] | null> {
+    if (!reading.ok) return this.#refuse(`${reading.flaw}: ${reading.message}`, [this.#problem(reading.message)])
+    const { text } = reading
+    if (text === this.#live.current.text) {
+      this.#reports.inStep(this.#live.current)
+      this.#live.accept()
+      return null
+    }
+    const proposal = await this.#try(text)
+    const problems = 'problems' in proposal ? proposal.problems : await this.#apply(text, proposal, BY_FILE)
+    if (problems !== null) return this.#refuse(`text: ${text}`, problems)
+    await this.#history.add(this.#recordOf(this.#live.current.number, text, BY_FILE, false), text)
+    this.#reports.history(this.#history.problem)
+    return null
+  }
+
+  /** Puts a table in force that has been tried. Returns null, or why that can't be. */
+  async #apply(text: string, proposal: Proposal, by: Authorship): Promise<Problem[] | null> {
+    const before = this.#live.current
+    const nowMs = this.#now()
+    // Followers have prepared it and can't refuse any more; the table of this process then has nothing to prepare.
+    await this.#followers.commit({ number: before.number + 1, text, appliedAtMs: nowMs })
+    try {
+      this.#live.apply(proposal.table, text, nowMs)
+    } catch (error) {
+      if (this.#live.current === before) return [this.#problem((error as Error).message)]
+      // Somebody who was told of the new revision failed over it. It is in force all the same.
+      this.#reports.listenerFailed(error, this.#live.current)
+    }
+    this.#reports.inForce(this.#live.current, by, proposal.warnings)
+    return null
+  }
+
+  /** @param state what is refused: reported once, however often it is met */
+  #refuse(state: string, problems: readonly Problem[]): readonly Problem[] {
+    if (this.#reports.refused(state, problems, this.#live.current)) this.#live.refuse(problems, this.#now())
+    return problems
+  }
+
+  /** A problem with the file as a whole. */
+  #problem(message: string): Problem {
+    return { file: this.#file.name, line: 1, column: 1, pointer: '', message, severity: 'error' }
+  }
+
+  /** The lock: runs `work` when everything before it is over. */
+  #alone<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(work)
+    this.#last = result.catch(() => {})
+    return result
+  }
+}

@@ -1,0 +1,82 @@
+/**
+ * What the log is told of the table: what is in force and by whom, and what is not well; each once, however often it is met.
+ */
+import { formatProblem, type Problem } from '../../rules/language/text.ts'
+import type { Revision } from '../../state/live-table.ts'
+import type { Authorship, ControlLog } from '../control-log.ts'
+
+/** The reports on one table. */
+export class TableReports {
+  readonly #log: ControlLog
+  readonly #file: string
+  /** The text, or the flaw, that was refused last; null where the file is in force. */
+  #refused: string | null = null
+  #historyProblem: string | null = null
+
+  /** @param file name of the table file */
+  constructor(log: ControlLog, file: string) {
+    this.#log = log
+    this.#file = file
+  }
+
+  /** A revision has taken effect. */
+  inForce(revision: Revision, { author, reason }: Authorship, warnings: readonly Problem[]): void {
+    this.#refused = null
+    this.#log.info({ event: 'revision', ...facts(revision), author, reason }, `revision ${revision.number} is in force`)
+    for (const warning of warnings) this.#log.warn({ event: 'table-warning', ...warning }, formatProblem(warning))
+  }
+
+  /** The file says what is in force: news only where it said something else before. */
+  inStep(revision: Revision): void {
+    if (this.#refused !== null) {
+      this.#log.info({ event: 'table-restored', ...facts(revision) }, 'the table file is in force again')
+    }
+    this.#refused = null
+  }
+
+  /**
+   * The file was refused, and `revision` stays in force.
+   * @param state what was refused
+   * @returns false where that has been told already
+   */
+  refused(state: string, problems: readonly Problem[], revision: Revision): boolean {
+    if (state === this.#refused) return false
+    this.#refused = state
+    for (const problem of problems) {
+      const fields = { event: 'table-refused', ...problem }
+      if (problem.severity === 'error') this.#log.error(fields, formatProblem(problem))
+      else this.#log.warn(fields, formatProblem(problem))
+    }
+    const told = `${this.#file} was refused: revision ${revision.number} stays in force`
+    this.#log.error({ event: 'table-refused' }, told)
+    return true
+  }
+
+  /** Why revisions are not kept on disk, or null. */
+  history(problem: string | null): void {
+    if (problem !== null && problem !== this.#historyProblem) this.#log.warn({ event: 'history' }, problem)
+    this.#historyProblem = problem
+  }
+
+  /** A part that is told of revisions has failed over one, which is in force all the same. */
+  listenerFailed(error: unknown, revision: Revision): void {
+    const fields = { event: 'revision-listener', err: error, ...facts(revision) }
+    this.#log.error(fields, 'a part failed over the new table')
+  }
+
+  /** banyan itself has failed over an edit of the file. */
+  takeInFailed(error: unknown, revision: Revision): void {
+    const told = `banyan failed over an edit of ${this.#file}: revision ${revision.number} stays in force`
+    this.#log.error({ event: 'table-failed', err: error, ...facts(revision) }, told)
+  }
+
+  /** The file has a text that could not be put in force, and could not be given back what it had. */
+  takeBackFailed(error: Error, revision: Revision): void {
+    const told = `${this.#file} holds a table that is not in force, and ${error.message}`
+    this.#log.error({ event: 'table-failed', err: error, ...facts(revision) }, told)
+  }
+}
+
+function facts(revision: Revision): object {
+  return { revision: revision.number, etag: revision.etag }
+}

@@ -1,0 +1,199 @@
+/**
+ * The places of the workers: each is filled at the start, filled anew when its worker dies, and given another worker when the
+ * code on disk is to run.
+ */
+import type { Socket } from 'node:net'
+import type { WorkerState } from '../control/context.ts'
+import type { ControlLog } from '../control/control-log.ts'
+import { StartError } from '../start-error.ts'
+import type { WorkerEnd, WorkerEvents, WorkerProcess } from './worker-process.ts'
+import type { WorkerStart } from './workers.ts'
+
+/** A worker that ends within this time of its start has not lived. */
+const LIFE_MS = 10_000
+/** When the last so many workers of every place have not lived, the next ones will not either. */
+const MAX_STILLBORN = 5
+/** Before a worker follows one that has not lived: doubled each time, up to the second. */
+const PAUSE_MS = 100
+const MAX_PAUSE_MS = 5_000
+
+/** One worker's place: its number stays while processes come and go. */
+interface Place {
+  readonly number: number
+  worker: WorkerProcess | null
+  startedAtMs: number
+  /** How many in a row have not lived. */
+  stillborn: number
+  starts: number
+  /** CPU time of those that are gone. */
+  cpuSeconds: number
+  pause: NodeJS.Timeout | undefined
+  /** Another one is on its way already. */
+  replacing: boolean
+}
+
+/** What is done with workers. */
+export interface PlaceParts {
+  readonly log: ControlLog
+  create(events: WorkerEvents): WorkerProcess
+  /** What a worker begins with, but for its number. */
+  start(): Omit<WorkerStart, 'worker'>
+  /** Brings it to the revision in force, and gives it work. */
+  onReady(worker: WorkerProcess): Promise<void>
+  onLines(worker: WorkerProcess, text: string): boolean
+  onForgotten(worker: WorkerProcess, keys: readonly string[]): void
+  /** It is gone. @returns the CPU time that it has used, as last known */
+  onGone(worker: WorkerProcess, untaken: readonly Socket[]): number
+  /** Lets it finish what it has. Resolves when it is gone. */
+  letGo(worker: WorkerProcess): Promise<void>
+}
+
+/** Keeps each place filled. */
+export class Places {
+  readonly #parts: PlaceParts
+  readonly #places: readonly Place[]
+  #hasStarted = false
+  #closed = false
+  #asked = 0
+  /** Rejects when no worker can be kept alive. */
+  readonly broken: Promise<never>
+  #break!: (error: StartError) => void
+
+  constructor(count: number, parts: PlaceParts) {
+    this.#parts = parts
+    this.#places = Array.from({ length: count }, (_, at) => newPlace(at + 1))
+    this.broken = new Promise((_, reject) => {
+      this.#break = reject
+    })
+    // It may break before anybody waits for it.
+    this.broken.catch(() => {})
+  }
+
+  /**
+   * Fills the places. Resolves when each worker has been up.
+   * @throws {StartError} what one of them needs and can't have; or they end as soon as they start
+   */
+  async fill(): Promise<void> {
+    const up = this.#places.map((place) => new Promise<void>((resolve) => this.#fill(place, resolve)))
+    await Promise.race([Promise.all(up), this.broken])
+    this.#hasStarted = true
+  }
+
+  /** The workers in their places that are up. */
+  up(): WorkerProcess[] {
+    return this.#places.flatMap(({ worker }) => (worker?.word === 'up' ? [worker] : []))
+  }
+
+  states(): Omit<WorkerState, 'plane'>[] {
+    return this.#places.map(({ number, worker, starts, cpuSeconds }) => ({
+      worker: number,
+      state: worker?.word ?? 'gone',
+      pid: worker?.pid ?? null,
+      revision: worker?.word === 'up' ? worker.revision : null,
+      connections: worker?.connections ?? 0,
+      starts,
+      cpuSecondsBefore: cpuSeconds,
+    }))
+  }
+
+  /** Gives each place another worker, one at a time, each up before the one before it goes. Asked for meanwhile, once more. */
+  async replace(): Promise<void> {
+    if (++this.#asked > 1) return
+    const { log } = this.#parts
+    for (; this.#asked > 0 && !this.#closed; this.#asked--) {
+      this.#asked = 1
+      log.info({ event: 'replace' }, 'workers are replaced, one at a time')
+      let replaced = 0
+      for (const place of this.#places) {
+        if (this.#closed || !(await this.#replaceIn(place))) break
+        replaced++
+      }
+      if (replaced === this.#places.length) log.info({ event: 'replaced', workers: replaced }, 'workers are replaced')
+      else log.error({ event: 'replace-failed', workers: replaced }, 'workers of before serve on')
+    }
+  }
+
+  /** Fills no place any more; workers that are not up yet are ended. */
+  close(): void {
+    this.#closed = true
+    for (const { worker, pause } of this.#places) {
+      clearTimeout(pause)
+      if (worker?.word === 'starting') worker.kill()
+    }
+  }
+
+  #fill(place: Place, onUp: () => void = () => {}): void {
+    place.startedAtMs = performance.now()
+    place.worker = this.#create(place, onUp, (worker, end) => this.#died(place, worker, end, onUp))
+  }
+
+  #create(place: Place, onUp: () => void, onEnd: (worker: WorkerProcess, end: WorkerEnd) => void): WorkerProcess {
+    place.starts++
+    const { create, start, onReady, onLines, onForgotten, onGone } = this.#parts
+    const worker = create({
+      onHello: () => ({ ...start(), worker: place.number }),
+      onReady: () => void onReady(worker).then(() => worker.word === 'up' && onUp()),
+      onLines: (text) => onLines(worker, text),
+      onForgotten: (keys) => onForgotten(worker, keys),
+      onEnd: (end, untaken) => {
+        place.cpuSeconds += onGone(worker, untaken)
+        onEnd(worker, end)
+      },
+    })
+    return worker
+  }
+
+  /** A worker has ended that nobody has told to. */
+  #died(place: Place, worker: WorkerProcess, end: WorkerEnd, onUp: () => void): void {
+    if (this.#closed || place.worker !== worker) return
+    place.worker = null
+    place.stillborn = performance.now() - place.startedAtMs < LIFE_MS ? place.stillborn + 1 : 0
+    const { number, stillborn } = place
+    const fields = { event: 'worker-died', worker: number, pid: worker.pid, ...end, stillborn }
+    if (!this.#hasStarted && end.why !== null) {
+      this.#break(new StartError(end.why))
+      return
+    }
+    this.#parts.log.error(fields, `worker ${number} ended: ${wordsOf(end)}`)
+    if (this.#places.every((one) => one.stillborn >= MAX_STILLBORN)) {
+      this.#break(new StartError(`workers end as soon as they start, the last one: ${wordsOf(end)}`))
+    } else if (!place.replacing) {
+      const pauseMs = stillborn === 0 ? 0 : Math.min(PAUSE_MS * 2 ** (stillborn - 1), MAX_PAUSE_MS)
+      place.pause = setTimeout(() => this.#fill(place, onUp), pauseMs)
+    }
+  }
+
+  /** @returns false where another worker can't start: then the one before stays */
+  async #replaceIn(place: Place): Promise<boolean> {
+    clearTimeout(place.pause)
+    place.replacing = true
+    const startedAtMs = performance.now()
+    const fresh = await new Promise<WorkerProcess | WorkerEnd>((resolve) => {
+      const worker = this.#create(
+        place,
+        () => resolve(worker),
+        (_, end) => (place.worker === worker ? this.#died(place, worker, end, () => {}) : resolve(end)),
+      )
+    })
+    place.replacing = false
+    const before = place.worker
+    if (!('child' in fresh)) {
+      const fields = { event: 'replace-failed', worker: place.number, ...fresh }
+      this.#parts.log.error(fields, `another worker ${place.number} can't start: ${wordsOf(fresh)}`)
+      if (before === null && !this.#closed) this.#fill(place)
+      return false
+    }
+    Object.assign(place, { worker: fresh, startedAtMs, stillborn: 0 })
+    if (before !== null) await this.#parts.letGo(before)
+    return true
+  }
+}
+
+function newPlace(number: number): Place {
+  const nothing = { worker: null, startedAtMs: 0, stillborn: 0, starts: 0, cpuSeconds: 0, pause: undefined }
+  return { number, ...nothing, replacing: false }
+}
+
+function wordsOf({ code, signal, why }: WorkerEnd): string {
+  return why ?? (signal === null ? `exit code ${code}` : `signal ${signal}`)
+}

@@ -1,0 +1,166 @@
+/**
+ * The side of the clients where there are workers: the primary accepts the connections and hands them out, and asks and tells
+ * the workers' data planes what the control plane wants.
+ */
+import { type AddressInfo, createServer, type Server } from 'node:net'
+import type { WorkerState } from '../control/context.ts'
+import { Planes } from '../control/figures/planes.ts'
+import type { RevisionText } from '../control/table/followers.ts'
+import type { Logs } from '../logging/log.ts'
+import { listenAt } from '../proxy/listen-at.ts'
+import type { Settings } from '../settings.ts'
+import type { Front } from './front.ts'
+import { Places } from './places.ts'
+import { Spread } from './spread.ts'
+import { TwoPhase } from './two-phase.ts'
+import { WorkerProcess } from './worker-process.ts'
+
+/** What the primary works with. */
+export interface PrimaryParts {
+  readonly settings: Settings
+  /** Of `banyan serve`: a worker reads its settings by itself. */
+  readonly args: readonly string[]
+  readonly logs: Logs
+}
+
+/** The workers of one proxy. */
+export class Primary implements Front {
+  readonly planes = new Planes()
+  /** Takes revisions to the workers. */
+  readonly followers: TwoPhase
+  readonly #parts: PrimaryParts
+  readonly #places: Places
+  readonly #spread = new Spread()
+  readonly #server: Server
+  /** Workers that decide exchanges, each with its number among the planes; those that are leaving too. */
+  readonly #planeOf = new Map<WorkerProcess, number>()
+  readonly #paused = new Set<WorkerProcess>()
+  #nextPlane = 1
+
+  constructor(parts: PrimaryParts) {
+    const { log } = parts.logs
+    this.#parts = parts
+    this.followers = new TwoPhase(() => [...this.#planeOf.keys()], log)
+    this.#server = createServer({ pauseOnConnect: true, noDelay: true, allowHalfOpen: true }, (socket) => {
+      // Whoever leaves before a worker has the connection is nobody's concern.
+      socket.on('error', () => {})
+      this.#spread.give(socket)
+    })
+    this.#places = new Places(parts.settings.workers, {
+      log,
+      create: (events) => new WorkerProcess(parts.args, events),
+      start: () => ({
+        revision: this.followers.inForce,
+        tableName: parts.settings.table === '-' ? 'stdin' : parts.settings.table,
+        fleet: this.planes.fleet,
+      }),
+      onReady: (worker) => this.#employ(worker),
+      onLines: (worker, text) => this.#print(worker, text),
+      onForgotten: (worker, keys) => {
+        for (const other of this.#planeOf.keys()) if (other !== worker) other.link.forget(keys).catch(ignore)
+      },
+      onGone: (worker, untaken) => {
+        const cpuSeconds = this.#dismiss(worker)
+        for (const socket of untaken) this.#spread.give(socket)
+        return cpuSeconds
+      },
+      letGo: (worker) => this.#letGo(worker, true, parts.settings.drainTimeoutMs),
+    })
+  }
+
+  /** Rejects when no worker can be kept alive. */
+  get broken(): Promise<never> {
+    return this.#places.broken
+  }
+
+  /**
+   * Starts the workers. Resolves when all of them can serve.
+   * @param revision in force
+   * @throws {StartError} what one of them needs and can't have; or they end as soon as they start
+   */
+  async start(revision: RevisionText): Promise<void> {
+    this.followers.begin(revision)
+    await this.#places.fill()
+  }
+
+  listen(): Promise<AddressInfo> {
+    return listenAt(this.#server, this.#parts.settings.listen)
+  }
+
+  get isUp(): boolean {
+    return this.#places.up().length > 0
+  }
+
+  problems(): string[] {
+    const states = this.#places.states()
+    const down = states.filter(({ state }) => state !== 'up').map(({ worker }) => worker)
+    return down.length === 0 ? [] : [`not up of ${states.length} workers: ${down.join(', ')}`]
+  }
+
+  /** The workers' places in order. */
+  states(): WorkerState[] {
+    const planes = new Map([...this.#planeOf].map(([worker, plane]) => [worker.pid, plane]))
+    return this.#places.states().map((state) => ({ ...state, plane: planes.get(state.pid ?? 0) ?? null }))
+  }
+
+  endConnections(): void {
+    for (const worker of this.#planeOf.keys()) worker.link.endConnections().catch(ignore)
+  }
+
+  async drain(timeoutMs: number): Promise<void> {
+    this.#places.close()
+    this.#server.close()
+    await Promise.all([...this.#planeOf.keys()].map((worker) => this.#letGo(worker, false, timeoutMs)))
+    this.#spread.close()
+  }
+
+  hurry(): void {
+    for (const worker of this.#planeOf.keys()) worker.link.hurry().catch(ignore)
+  }
+
+  replace(): void {
+    void this.#places.replace()
+  }
+
+  async #employ(worker: WorkerProcess): Promise<void> {
+    // A revision may have come, and may be coming, while it started.
+    await this.followers.bring(worker)
+    if (worker.word !== 'starting') return
+    worker.word = 'up'
+    const plane = this.#nextPlane++
+    this.#planeOf.set(worker, plane)
+    this.planes.add(plane, worker.link)
+    this.#spread.add(worker)
+  }
+
+  #dismiss(worker: WorkerProcess): number {
+    this.#spread.remove(worker)
+    const plane = this.#planeOf.get(worker)
+    this.#planeOf.delete(worker)
+    return plane === undefined ? 0 : (this.planes.remove(plane)?.cpuSeconds ?? 0)
+  }
+
+  async #letGo(worker: WorkerProcess, patient: boolean, timeoutMs: number): Promise<void> {
+    this.#spread.remove(worker)
+    const plane = this.#planeOf.get(worker) ?? 0
+    await worker.leave(patient, timeoutMs, (report) => this.planes.take(plane, report))
+  }
+
+  /** @returns whether more may come */
+  #print(worker: WorkerProcess, text: string): boolean {
+    const { logs } = this.#parts
+    if (logs.lines(text)) return true
+    if (this.#paused.size === 0) {
+      logs.onDrain(() => {
+        for (const one of this.#paused) one.resume()
+        this.#paused.clear()
+      })
+    }
+    this.#paused.add(worker)
+    return false
+  }
+}
+
+function ignore(): void {
+  // A worker that is gone needs to be told nothing.
+}

@@ -1,0 +1,103 @@
+/**
+ * Takes a revision of the table to all workers, or to none: each makes it ready, and only when all have is it in force in any.
+ */
+import type { ControlLog } from '../control/control-log.ts'
+import type { Followers, RevisionText } from '../control/table/followers.ts'
+import type { WorkerProcess } from './worker-process.ts'
+
+/** A worker that has not answered by then neither refuses a revision nor takes it over: it hangs. */
+const PATIENCE_MS = 5_000
+
+/** The two phases over workers that come and go. */
+export class TwoPhase implements Followers {
+  #inForce: RevisionText = { number: 0, text: '', appliedAtMs: 0 }
+  readonly #workers: () => readonly WorkerProcess[]
+  readonly #log: ControlLog
+  /** Those that have made ready what is being prepared. */
+  readonly #prepared = new Set<WorkerProcess>()
+
+  /** @param workers those that decide exchanges now */
+  constructor(workers: () => readonly WorkerProcess[], log: ControlLog) {
+    this.#workers = workers
+    this.#log = log
+  }
+
+  /** @param revision in force at the start */
+  begin(revision: RevisionText): void {
+    this.#inForce = revision
+  }
+
+  /** What a worker that starts begins with. */
+  get inForce(): RevisionText {
+    return this.#inForce
+  }
+
+  async prepare(text: string): Promise<string | null> {
+    this.#prepared.clear()
+    const refusals = await Promise.all(this.#workers().map((worker) => this.#prepareIn(worker, text)))
+    return refusals.find((refusal) => refusal !== null) ?? null
+  }
+
+  async commit(revision: RevisionText): Promise<void> {
+    this.#inForce = revision
+    await Promise.all(this.#workers().map((worker) => this.bring(worker)))
+    this.#prepared.clear()
+  }
+
+  abandon(): void {
+    for (const worker of this.#prepared) worker.link.abandon().catch(ignore)
+    this.#prepared.clear()
+  }
+
+  /**
+   * Brings a worker to the revision in force, whatever it decides by now. One that can't be brought there is ended: it
+   * must not serve by another one than the others. Never rejects.
+   */
+  async bring(worker: WorkerProcess): Promise<void> {
+    while (worker.word !== 'gone' && worker.revision !== this.#inForce.number) {
+      const { number, text, appliedAtMs } = this.#inForce
+      const refusal = this.#prepared.has(worker) ? null : await this.#prepareIn(worker, text)
+      const done = refusal === null && (await soon(worker.link.commit(number, appliedAtMs).then(() => true, gone)))
+      if (done === true) worker.revision = number
+      else {
+        if (done !== 'gone') this.#end(worker, number, refusal ?? 'it does not answer')
+        return
+      }
+    }
+  }
+
+  /** @returns null too where the worker is gone: it has nothing against a revision any more */
+  async #prepareIn(worker: WorkerProcess, text: string): Promise<string | null> {
+    const answer = await soon(worker.link.prepare(text).catch(gone))
+    if (answer === 'late') return `a worker (process ${worker.pid}) has not answered within ${PATIENCE_MS / 1000} s`
+    if (answer === 'gone') return null
+    if (answer === null) this.#prepared.add(worker)
+    return answer
+  }
+
+  #end(worker: WorkerProcess, revision: number, why: string): void {
+    this.#log.error({ event: 'worker-behind', pid: worker.pid, revision, why }, `a worker can't follow: ${why}`)
+    worker.kill()
+  }
+}
+
+/** What comes in time, or `late`. */
+async function soon<T>(answer: Promise<T>): Promise<T | 'late'> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<'late'>((resolve) => {
+    timer = setTimeout(() => resolve('late'), PATIENCE_MS)
+  })
+  try {
+    return await Promise.race([answer, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+function gone(): 'gone' {
+  return 'gone'
+}
+
+function ignore(): void {
+  // A worker that is gone has forgotten it too.
+}

@@ -1,0 +1,204 @@
+/**
+ * One worker: a data plane in a process of its own, which its primary feeds with connections and revisions.
+ */
+import type { Socket } from 'node:net'
+import { planeOf } from '../core.ts'
+import { openLogs } from '../logging/log.ts'
+import { handlerOf } from '../mount.ts'
+import { Listener } from '../proxy/listen.ts'
+import type { Plane } from '../proxy/plane.ts'
+import { formatProblems, readTable } from '../rules/language/text.ts'
+import type { Table } from '../rules/table/table.ts'
+import type { Settings } from '../settings.ts'
+import { StartError } from '../start-error.ts'
+import { LiveTable } from '../state/live-table.ts'
+import type { PlaneReport } from '../state/plane-port.ts'
+import type { Fleet } from '../state/upstreams/fleet.ts'
+import { answerTo, PROTOCOL, type ToPrimary, type ToWorker, type WorkerPort, type WorkerStart } from './workers.ts'
+
+/** Connections that end in a bunch are told together. */
+const BUNCH_MS = 20
+
+/**
+ * Runs a worker until its primary ends it, or is gone.
+ * @returns the exit code
+ * @throws {StartError} there is no primary
+ */
+export async function runWorker(settings: Settings): Promise<number> {
+  if (process.send === undefined) throw new StartError('a worker is started by `banyan serve --workers N` only')
+  // A signal that is sent to the whole group is the primary's to answer, in its order.
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => {})
+  // Whoever accepts connections, and would start another one, is gone.
+  process.once('disconnect', () => process.exit(1))
+  const start = await begin()
+  const logs = openLogs(settings)
+  try {
+    const log = logs.log.child({ worker: start.worker })
+    const live = liveTableOf(start)
+    let listener: Listener | null = null
+    const connections = (): number => listener?.connections ?? 0
+    const more = { accessLog: logs.access, fleet: start.fleet, connections, processes: settings.workers }
+    const plane = planeOf(settings, live, log, more)
+    plane.engine.exclusive = settings.middleware === null
+    const handler = await handlerOf(settings.middleware, plane.engine, log)
+    listener = new Listener({ ...settings.listen, ...settings }, plane.engine, plane.observer, handler)
+    await new Worker(live, plane, listener, start).serve()
+    await logs.close()
+    return 0
+  } catch (error) {
+    if (!(error instanceof StartError)) throw error
+    await tell({ kind: 'failed', message: error.message })
+    return 1
+  }
+}
+
+/** Says hello, and waits for what to begin with. */
+function begin(): Promise<WorkerStart> {
+  return new Promise((resolve) => {
+    const hear = (message: ToWorker): void => {
+      if (message.kind !== 'start') return
+      process.off('message', hear)
+      resolve(message.start)
+    }
+    process.on('message', hear)
+    void tell({ kind: 'hello', protocol: PROTOCOL })
+  })
+}
+
+function liveTableOf({ revision, tableName }: WorkerStart): LiveTable {
+  const read = readTable(revision.text, tableName)
+  // The primary has put it in force; a reader of another version may see it otherwise.
+  if (!read.ok) throw new StartError(`${tableName} is invalid\n${formatProblems(read.problems, revision.text)}`)
+  return new LiveTable(read.table, revision.text, revision.appliedAtMs, revision.number)
+}
+
+/** @returns when the primary has it, or is gone */
+function tell(message: ToPrimary): Promise<void> {
+  return new Promise((resolve) => {
+    if (process.connected) process.send?.(message, undefined, {}, () => resolve())
+    else resolve()
+  })
+}
+
+/** A text that could be put in force, by what was known of servers then. */
+interface Prepared {
+  readonly text: string
+  readonly table: Table
+  readonly commits: (() => void)[]
+  readonly fleet: Fleet
+}
+
+/** Does what the primary says. */
+class Worker {
+  readonly #live: LiveTable
+  readonly #plane: Plane
+  readonly #listener: Listener
+  readonly #tableName: string
+  #prepared: Prepared | null = null
+  #fleet: Fleet
+  #closed = 0
+  #forgotten: string[] = []
+
+  constructor(live: LiveTable, plane: Plane, listener: Listener, { tableName, fleet }: WorkerStart) {
+    this.#live = live
+    this.#plane = plane
+    this.#listener = listener
+    this.#tableName = tableName
+    this.#fleet = fleet
+  }
+
+  /** Resolves when it has drained. */
+  async serve(): Promise<void> {
+    this.#listener.onClosed = () => this.#countClosed()
+    this.#plane.cache.onForget((key) => this.#forget(key))
+    this.#listener.open()
+    await new Promise<void>((over) => {
+      process.on('message', (message: ToWorker, handle?: unknown) => void this.#hear(message, handle, over))
+      void tell({ kind: 'ready', revision: this.#live.current.number })
+    })
+  }
+
+  async #hear(message: ToWorker, handle: unknown, over: () => void): Promise<void> {
+    if (message.kind === 'connection') this.#take(message.id, handle as Socket | undefined)
+    if (message.kind !== 'ask') return
+    await tell(await answerTo(this.#port(), message))
+    if (message.name === 'drain') over()
+  }
+
+  #take(id: number, socket: Socket | undefined): void {
+    // First of all: once a byte of it is read here, nobody else may be given it.
+    void tell({ kind: 'taken', id })
+    if (socket === undefined) this.#countClosed()
+    else this.#listener.take(socket)
+  }
+
+  #countClosed(): void {
+    if (this.#closed++ > 0) return
+    setTimeout(() => {
+      void tell({ kind: 'closed', count: this.#closed })
+      this.#closed = 0
+    }, BUNCH_MS)
+  }
+
+  /** Those of one turn of the loop together: an unsafe request makes several keys untrue. */
+  #forget(key: string): void {
+    if (this.#forgotten.push(key) > 1) return
+    setImmediate(() => {
+      void tell({ kind: 'forgotten', keys: this.#forgotten })
+      this.#forgotten = []
+    })
+  }
+
+  #port(): WorkerPort {
+    const { port, engine } = this.#plane
+    return {
+      report: () => port.report(),
+      recent: () => port.recent(),
+      findRecent: (id) => port.findRecent(id),
+      explain: (request) => port.explain(request),
+      purge: (target, soft) => port.purge(target, soft),
+      forget: (keys) => port.forget(keys),
+      setFleet: (fleet) => {
+        this.#fleet = fleet
+        port.setFleet(fleet)
+      },
+      prepare: (text) => this.#prepare(text),
+      commit: (number, appliedAtMs) => this.#commit(number, appliedAtMs),
+      abandon: () => {
+        this.#prepared = null
+      },
+      endConnections: () => {
+        engine.draining = true
+      },
+      drain: (patient, timeoutMs) => this.#drain(patient, timeoutMs),
+      hurry: () => this.#listener.hurry(),
+    }
+  }
+
+  #prepare(text: string): string | null {
+    this.#prepared = null
+    const read = readTable(text, this.#tableName)
+    if (!read.ok) return formatProblems(read.problems, text)
+    try {
+      this.#prepared = { text, table: read.table, commits: this.#live.prepare(read.table), fleet: this.#fleet }
+      return null
+    } catch (error) {
+      return (error as Error).message
+    }
+  }
+
+  #commit(number: number, appliedAtMs: number): void {
+    if (this.#prepared === null) throw new Error('nothing is prepared')
+    const { table, text, commits, fleet } = this.#prepared
+    this.#prepared = null
+    this.#live.apply(table, text, appliedAtMs, { commits, number })
+    if (fleet !== this.#fleet) this.#plane.port.setFleet(this.#fleet)
+  }
+
+  async #drain(patient: boolean, timeoutMs: number): Promise<PlaneReport> {
+    await this.#listener.drain({ patient, timeoutMs })
+    this.#plane.upstreams.close()
+    await this.#plane.cache.close()
+    return this.#plane.port.report()
+  }
+}

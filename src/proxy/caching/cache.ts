@@ -1,0 +1,128 @@
+/**
+ * Step 4: look up, and answer from memory at once; whatever needs asking, the remote store or the upstream, is a flight's.
+ * What may be stored and served is decided in rules/cache-*.
+ */
+import { isSafeMethod } from '../../rules/caching/invalidation.ts'
+import { isLookedUp } from '../../rules/caching/key.ts'
+import { evaluate, evaluateNothing, type Verdict } from '../../rules/caching/policy.ts'
+import { cacheStatus, type ForwardReason } from '../../rules/caching/status.ts'
+import { matchRoute } from '../../rules/routing/match.ts'
+import type { Route } from '../../rules/table/table.ts'
+import { type CacheCounters, newCounters } from '../../state/caching/figures.ts'
+import type { StoredAnswer } from '../../state/caching/store.ts'
+import type { CacheTiers } from '../../state/caching/tiers.ts'
+import type { Upstreams } from '../../state/upstreams/upstreams.ts'
+import type { Exchange } from '../exchange.ts'
+import type { Recorder } from '../upstream/forward.ts'
+import { answerStored, HIT, STALE } from './answer.ts'
+import { caches, Effects } from './effects.ts'
+import { Flights } from './flights.ts'
+import { Visit, type VisitParts } from './visit.ts'
+
+/** What the cache needs of the process. */
+export interface CacheParts extends VisitParts {
+  readonly tiers: CacheTiers
+  readonly upstreams: Upstreams
+}
+
+/**
+ * What the cache does for an exchange.
+ *
+ * - `answered`: it is over
+ * - `taken`: the cache answers it later, and tells when it is over
+ * - `pass`: the cache has nothing to do with it, but for what `recorder` hears
+ */
+export type CacheStep = 'answered' | 'taken' | 'pass'
+
+/** The cache of a data plane. */
+export class ResponseCache {
+  readonly #parts: CacheParts
+  readonly #flights: Flights
+  readonly counters: CacheCounters = newCounters()
+
+  constructor(parts: CacheParts) {
+    this.#parts = parts
+    this.#flights = new Flights({
+      tiers: parts.tiers,
+      upstreams: parts.upstreams,
+      counters: this.counters,
+      now: Date.now,
+      fallBack: (visit) => this.#fallBack(visit),
+    })
+  }
+
+  /** Answers an exchange from memory, where that may be, or takes it over to find its answer. */
+  answer(exchange: Exchange): CacheStep {
+    const { route } = exchange.matched
+    if (route === null || route.cache === null || exchange.upgrade !== null) return 'pass'
+    if (!isLookedUp(exchange.view.method)) return this.#pass(exchange, 'method')
+    if (hasBody(exchange) || exchange.decision.reason === 'forced') return this.#pass(exchange, 'bypass')
+    return this.#visit(new Visit(this.#parts, exchange, route))
+  }
+
+  /** What hears the answer to an exchange that passes the cache by, or null where nothing follows from it. */
+  recorder(exchange: Exchange): Recorder | null {
+    const { view, revision, matched, decision } = exchange
+    if (isSafeMethod(view.method) || !caches(revision.table)) return null
+    const parts = { tiers: this.#parts.tiers, counters: this.counters, now: Date.now }
+    if (view.method !== 'POST' || matched.route?.cache == null || decision.reason === 'forced') {
+      return new Effects(parts, exchange, null)
+    }
+    const { route } = matchRoute(revision.table, { ...view, method: 'GET' })
+    const serves = route !== null && route.cache !== null && isOfRoute(route, decision.upstream)
+    return new Effects(parts, exchange, serves ? new Visit(this.#parts, exchange, route) : null)
+  }
+
+  #visit(visit: Visit): 'answered' | 'taken' {
+    const { exchange, asked } = visit
+    const nowMs = Date.now()
+    const stored = this.#parts.tiers.find(visit, nowMs)
+    const verdict = stored === null ? evaluateNothing(asked) : evaluate(asked, stored.meta, nowMs)
+    switch (verdict?.kind) {
+      case 'fresh':
+        answerStored(visit, stored as StoredAnswer, HIT, nowMs)
+        return 'answered'
+      case 'stale':
+        answerStored(visit, stored as StoredAnswer, STALE, nowMs)
+        return 'answered'
+      case 'stale-while-revalidate':
+        answerStored(visit, stored as StoredAnswer, STALE, nowMs)
+        this.#flights.refresh(visit, stored as StoredAnswer)
+        return 'answered'
+    }
+    exchange.cache = 'miss'
+    visit.forwardReason = this.#reasonOf(visit, stored, verdict)
+    this.#flights.join(visit, stored, verdict)
+    return 'taken'
+  }
+
+  #reasonOf(visit: Visit, stored: StoredAnswer | null, verdict: Verdict | null): ForwardReason {
+    if (stored === null) return this.#parts.tiers.knows(visit.key) ? 'vary-miss' : 'uri-miss'
+    return verdict?.why === 'expired' || verdict?.why === 'no-cache' ? 'stale' : 'request'
+  }
+
+  #pass(exchange: Exchange, reason: ForwardReason): 'pass' {
+    exchange.cache = 'bypass'
+    if (this.#parts.exposeStatus || exchange.decision.reason === 'forced') {
+      exchange.cacheStatus = cacheStatus({ kind: 'forward', reason })
+    }
+    return 'pass'
+  }
+
+  /** The other side may have a stored answer of its own, or a flight under way. */
+  #fallBack(visit: Visit): void {
+    const { exchange, cachingRoute, asked } = visit
+    visit.release()
+    exchange.decision = { ...exchange.decision, upstream: cachingRoute.from, reason: 'fallback' }
+    const again = new Visit(this.#parts, exchange, cachingRoute, asked)
+    if (this.#visit(again) === 'answered') again.done()
+  }
+}
+
+function hasBody({ said }: Exchange): boolean {
+  return said.transferEncoding !== null || (said.contentLength !== null && said.contentLength !== '0')
+}
+
+function isOfRoute(route: Route, upstream: string): boolean {
+  return upstream === route.from || upstream === route.to
+}

@@ -1,0 +1,119 @@
+/**
+ * What an unsafe request does to the cache: it makes stored answers untrue (RFC 9111 section 4.4), and the answer to a POST
+ * may serve later GETs (RFC 9110 section 9.3.3).
+ */
+import { invalidatedTargets } from '../../rules/caching/invalidation.ts'
+import { cacheKey } from '../../rules/caching/key.ts'
+import { mayStore, storedFields } from '../../rules/caching/storing.ts'
+import { matchRoute } from '../../rules/routing/match.ts'
+import type { Table } from '../../rules/table/table.ts'
+import type { CacheCounters } from '../../state/caching/figures.ts'
+import type { StoredAnswer } from '../../state/caching/store.ts'
+import type { CacheTiers } from '../../state/caching/tiers.ts'
+import type { ResponseHead } from '../../wire/http1.ts'
+import type { Exchange } from '../exchange.ts'
+import type { Recorder } from '../upstream/forward.ts'
+import { prefixOf, requestOf, type Visit } from './visit.ts'
+
+/** What effects need of the process. */
+export interface EffectParts {
+  readonly tiers: CacheTiers
+  readonly counters: CacheCounters
+  now(): number
+}
+
+/** Hears the answer to an unsafe request. */
+export class Effects implements Recorder {
+  readonly #parts: EffectParts
+  readonly #exchange: Exchange
+  readonly #visit: Visit | null
+  readonly #requestMs: number
+  #storing: Omit<StoredAnswer, 'body'> | null = null
+  #pieces: Buffer[] = []
+  #bytes = 0
+
+  /** @param visit the GET that the answer to a POST may be stored for, or null */
+  constructor(parts: EffectParts, exchange: Exchange, visit: Visit | null) {
+    this.#parts = parts
+    this.#exchange = exchange
+    this.#visit = visit
+    this.#requestMs = parts.now()
+  }
+
+  head(head: ResponseHead, fields: readonly string[]): void {
+    this.#invalidate(head.status, fields)
+    if (this.#visit !== null) this.#consider(this.#visit, head, fields)
+  }
+
+  body(piece: Buffer): void {
+    if (this.#storing === null) return
+    this.#bytes += piece.length
+    // A piece is a window of a much larger read buffer, which must not live as long as the entry.
+    if (this.#bytes <= (this.#visit as Visit).settings.maxBodyBytes) this.#pieces.push(Buffer.from(piece))
+    else this.abandon()
+  }
+
+  end(): void {
+    if (this.#storing === null) return
+    const body = Buffer.concat(this.#pieces, this.#bytes)
+    const rawHeaders = [...this.#storing.rawHeaders]
+    if (!rawHeaders.some((name, i) => i % 2 === 0 && name.toLowerCase() === 'content-length')) {
+      rawHeaders.push('Content-Length', String(body.length))
+    }
+    this.#parts.counters.stored++
+    void this.#parts.tiers.keep(this.#visit as Visit, { ...this.#storing, rawHeaders, body }, this.#parts.now())
+  }
+
+  abandon(): void {
+    this.#storing = null
+    this.#pieces = []
+  }
+
+  #invalidate(status: number, rawHeaders: readonly string[]): void {
+    const { tiers, counters } = this.#parts
+    const { view, revision } = this.#exchange
+    const request = requestOf(this.#exchange)
+    for (const target of invalidatedTargets(request, { status, rawHeaders })) {
+      // The answers to a GET lie under the route that claims a GET, which need not be the one of this method.
+      const { route } = matchRoute(revision.table, { ...view, method: 'GET', target })
+      if (route === null || route.cache === null) continue
+      const upstreams = route.cache.shareAcrossUpstreams ? [''] : new Set([route.from, route.to])
+      for (const upstream of upstreams) {
+        counters.invalidations++
+        tiers.forget(cacheKey(prefixOf(route, upstream), { ...request, target }, route.cache.key))
+      }
+    }
+  }
+
+  #consider(visit: Visit, head: ResponseHead, fields: readonly string[]): void {
+    const { now, tiers } = this.#parts
+    const { status, reason, contentLength } = head
+    const answer = { status, rawHeaders: fields, requestMs: this.#requestMs, responseMs: now() }
+    const verdict = mayStore(requestOf(this.#exchange), answer, visit.settings)
+    if (verdict.kind === 'skip' || contentLength > visit.settings.maxBodyBytes) return
+    const { generation, count: checked } = tiers.purges
+    const rawHeaders = storedFields(answer, verdict.leaveOut)
+    this.#storing = {
+      kind: 'answer',
+      meta: verdict.meta,
+      reason,
+      rawHeaders,
+      generation,
+      checked,
+      refreshAfterMs: 0,
+      written: null,
+    }
+  }
+}
+
+/** Whether some route of a table caches; known once per table. */
+export function caches(table: Table): boolean {
+  let known = CACHING.get(table)
+  if (known === undefined) {
+    known = table.routes.some((route) => route.cache !== null)
+    CACHING.set(table, known)
+  }
+  return known
+}
+
+const CACHING = new WeakMap<Table, boolean>()

@@ -1,0 +1,174 @@
+/**
+ * One request of the cache to an upstream, without a body: it belongs to no client, so that any number may hear its answer.
+ */
+import type { FailureCode } from '../../rules/failures/failure.ts'
+import type { ServerState } from '../../state/upstreams/server-state.ts'
+import type { UpstreamState } from '../../state/upstreams/upstream.ts'
+import type { Upstreams } from '../../state/upstreams/upstreams.ts'
+import type { Connection, WireFailure } from '../../wire/client.ts'
+import { coarseNowMs, unwatch, type Watched, watch } from '../../wire/deadlines.ts'
+import type { ResponseHead } from '../../wire/http1.ts'
+import type { Exchange } from '../exchange.ts'
+import { type AttemptOwner, Attempts, guardOf } from '../upstream/attempts.ts'
+import { requestHeadOf } from '../upstream/heads.ts'
+
+/** What is asked for. */
+export interface Order {
+  /** The exchange that it is asked for; it need not live on. */
+  readonly exchange: Exchange
+  readonly upstream: string
+  readonly method: 'GET' | 'HEAD'
+  /** Fields in the place of the request's own If-None-Match and If-Modified-Since; null leaves those. */
+  readonly conditions: readonly string[] | null
+  /** The whole is asked for, whatever part the request wants. */
+  readonly whole: boolean
+}
+
+/** Who hears the answer. After `onFetchEnd` or `onFetchFailed` nothing more comes. */
+export interface FetchOwner {
+  onFetchInformation(head: ResponseHead): void
+  onFetchHead(head: ResponseHead, upstream: UpstreamState): void
+  onFetchBody(piece: Buffer): void
+  /** All that had arrived has been reported. */
+  onFetchPause(): void
+  onFetchEnd(rawTrailers: string[]): void
+  onFetchFailed(failure: FailureCode, cause: Error | null): void
+}
+
+/** A request on its way to an upstream, with the one retry that is allowed. */
+export class Fetch implements AttemptOwner, Watched {
+  readonly #order: Order
+  readonly #owner: FetchOwner
+  readonly #attempts: Attempts
+  #paused = false
+  /** Attempts made beyond the first. */
+  retries = 0
+  /** Until when the head of an answer must have come. */
+  deadlineMs = Number.POSITIVE_INFINITY
+
+  constructor(upstreams: Upstreams, order: Order, owner: FetchOwner) {
+    this.#order = order
+    this.#owner = owner
+    this.#attempts = new Attempts(upstreams, this)
+  }
+
+  /** The server that answers, or was asked last; null before. */
+  get server(): ServerState | null {
+    return this.#attempts.server
+  }
+
+  /** Its reader does not keep up. */
+  get paused(): boolean {
+    return this.#paused
+  }
+
+  /** @param totalMs until the head of the answer must have come, or null */
+  start(totalMs: number | null): void {
+    const { exchange, upstream } = this.#order
+    if (totalMs !== null) {
+      watch(this)
+      this.deadlineMs = coarseNowMs() + totalMs
+    }
+    this.#attempts.begin(upstream, guardOf(exchange), exchange.view)
+  }
+
+  /** Gives it up; nothing more is reported. */
+  abort(): void {
+    this.#inTime()
+    this.#attempts.abort()
+  }
+
+  /** No head has come in time. */
+  expire(): void {
+    this.#inTime()
+    this.#attempts.expire()
+    this.#owner.onFetchFailed('deadline', null)
+  }
+
+  #inTime(): void {
+    if (this.deadlineMs === Number.POSITIVE_INFINITY) return
+    this.deadlineMs = Number.POSITIVE_INFINITY
+    unwatch(this)
+  }
+
+  pause(): void {
+    if (this.#paused) return
+    this.#paused = true
+    this.#attempts.connection?.pause()
+  }
+
+  resume(): void {
+    if (!this.#paused) return
+    this.#paused = false
+    this.#attempts.connection?.resume()
+  }
+
+  onConnection(connection: Connection, server: ServerState): void {
+    const { exchange, method, conditions, whole } = this.#order
+    const { rawHeaders } = exchange.view
+    const asked = conditions === null ? rawHeaders : withConditions(rawHeaders, conditions, whole)
+    connection.send(requestHeadOf(exchange, method, asked, null, this.#attempts.upstream!, server), method, false)
+    connection.finish(null)
+  }
+
+  onRefused(failure: FailureCode): void {
+    this.#inTime()
+    this.#owner.onFetchFailed(failure, null)
+  }
+
+  /** Others wait for this answer already, so that it is asked for all the same: the next ones go elsewhere. */
+  onUnavailable(): void {
+    this.#attempts.begin(this.#order.upstream, null, this.#order.exchange.view)
+  }
+
+  onReady(): void {}
+  onDrain(): void {}
+
+  onInformation(head: ResponseHead): void {
+    this.#owner.onFetchInformation(head)
+  }
+
+  onHead(head: ResponseHead): void {
+    this.#inTime()
+    this.#attempts.answered(head.status)
+    this.#owner.onFetchHead(head, this.#attempts.upstream!)
+  }
+
+  onBody(piece: Buffer): void {
+    this.#owner.onFetchBody(piece)
+  }
+
+  onPause(): void {
+    this.#owner.onFetchPause()
+  }
+
+  onEnd(rawTrailers: string[]): void {
+    this.#attempts.completed()
+    this.#owner.onFetchEnd(rawTrailers)
+  }
+
+  /** A 101 that nobody asked for is malformed, and the reader says so: this is never called. */
+  onUpgrade(): void {}
+
+  onFailure(failure: WireFailure, cause: Error | null): void {
+    this.retries++
+    if (this.#attempts.broke(failure, true)) return
+    this.retries--
+    this.#inTime()
+    this.#owner.onFetchFailed(failure, cause)
+  }
+}
+
+const CONDITIONS: ReadonlySet<string> = new Set(['if-none-match', 'if-modified-since'])
+const RANGES: ReadonlySet<string> = new Set(['range', 'if-range'])
+
+function withConditions(rawHeaders: readonly string[], conditions: readonly string[], whole: boolean): string[] {
+  const fields: string[] = []
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const lower = (rawHeaders[i] as string).toLowerCase()
+    if (CONDITIONS.has(lower) || (whole && RANGES.has(lower))) continue
+    fields.push(rawHeaders[i] as string, rawHeaders[i + 1] as string)
+  }
+  fields.push(...conditions)
+  return fields
+}

@@ -1,0 +1,176 @@
+/**
+ * One exchange as the cache sees it: what it asks, where its answer lies, and how it ends.
+ */
+import { type CacheFields, readCacheFields } from '../../rules/caching/fields.ts'
+import { cacheKey, keyPrefix } from '../../rules/caching/key.ts'
+import type { CacheRequest } from '../../rules/caching/meta.ts'
+import { cacheStatus, type ForwardReason, type Handling, type StatusDetails } from '../../rules/caching/status.ts'
+import type { FailureCode } from '../../rules/failures/failure.ts'
+import type { CacheSettings, Route } from '../../rules/table/table.ts'
+import type { Place } from '../../state/caching/tiers.ts'
+import type { Exchange } from '../exchange.ts'
+
+/** Whom a visit belongs to while it waits: told when its client leaves. */
+export interface VisitHost {
+  left(visit: Visit): void
+}
+
+/** What the visits of one process share. */
+export interface VisitParts {
+  /** Clients are told in Cache-Status what the cache did. */
+  readonly exposeStatus: boolean
+  /** And under which key. */
+  readonly exposeKey: boolean
+  /** Step 7, once for each exchange. */
+  over(exchange: Exchange): void
+}
+
+/** An exchange of a route that caches, with a method that is looked up. */
+export class Visit implements Place {
+  readonly #parts: VisitParts
+  readonly exchange: Exchange
+  readonly cachingRoute: Route
+  readonly settings: CacheSettings
+  readonly asked: CacheFields
+  readonly upstream: string
+  readonly key: string
+  /** Why the upstream is asked, where it is (RFC 9211 section 2.2). */
+  forwardReason: ForwardReason = 'uri-miss'
+  /** Where it waits, or null. */
+  host: VisitHost | null = null
+  #ended = false
+
+  /**
+   * @param route that claimed the exchange, and caches
+   * @param asked of its fields, where they have been read before
+   */
+  constructor(parts: VisitParts, exchange: Exchange, route: Route, asked?: CacheFields) {
+    this.#parts = parts
+    this.exchange = exchange
+    this.cachingRoute = route
+    this.settings = route.cache as CacheSettings
+    this.asked = asked ?? readCacheFields(exchange.view.rawHeaders)
+    const { upstream } = exchange.decision
+    this.upstream = this.settings.shareAcrossUpstreams ? '' : upstream
+    this.key = cacheKey(prefixOf(route, this.upstream), requestOf(exchange), this.settings.key)
+  }
+
+  get route(): string {
+    return this.cachingRoute.id
+  }
+
+  get url(): string {
+    return this.key.slice(prefixOf(this.cachingRoute, this.upstream).length)
+  }
+
+  get rawHeaders(): readonly string[] {
+    return this.exchange.view.rawHeaders
+  }
+
+  get isHead(): boolean {
+    return this.exchange.view.method === 'HEAD'
+  }
+
+  /** The client asks for a 304 where that is enough. */
+  get hasConditions(): boolean {
+    return this.asked.ifNoneMatch !== null || this.asked.ifModifiedSince !== null
+  }
+
+  /** Its client has gone, or it has been answered. */
+  get ended(): boolean {
+    return this.#ended
+  }
+
+  request(): CacheRequest {
+    return requestOf(this.exchange)
+  }
+
+  /** The fields of Cache-Status where they are shown. */
+  statusFields(handling: Handling, details: StatusDetails): string[] {
+    if (!this.#parts.exposeStatus) return NO_FIELDS
+    const shown = this.#parts.exposeKey ? { ...details, key: this.key.replaceAll('\n', ' ') } : details
+    return ['Cache-Status', cacheStatus(handling, shown)]
+  }
+
+  /** Watches for the client's leaving from now on; `host` is told. */
+  wait(host: VisitHost): void {
+    const { res } = this.exchange
+    const first = this.host === null
+    this.host = host
+    if (!first) return
+    const owned = res as typeof res & { [VISIT]?: Visit }
+    owned[VISIT] = this
+    res.on('close', onClientClose)
+    if (res.destroyed) this.clientClosed()
+  }
+
+  /** @internal */
+  clientClosed(): void {
+    if (this.#ended) return
+    const { host, exchange } = this
+    exchange.failure = 'client-gone'
+    exchange.answer.break()
+    this.#end()
+    host?.left(this)
+  }
+
+  /** Ends with an answer of banyan's own, or by breaking off the one that has begun. */
+  fail(failure: FailureCode, cause: Error | null): void {
+    if (this.#ended) return
+    const { exchange } = this
+    exchange.failure = failure
+    exchange.cause = cause
+    exchange.answer.problem(failure, exchange.id)
+    this.#end()
+  }
+
+  /** Its exchange goes on as another visit: with this one nothing more is done. */
+  release(): void {
+    this.#ended = true
+    this.host = null
+    this.exchange.res.off('close', onClientClose)
+  }
+
+  /** The answer is complete. */
+  done(): void {
+    if (!this.#ended) this.#end()
+  }
+
+  #end(): void {
+    this.release()
+    this.#parts.over(this.exchange)
+  }
+}
+
+const NO_FIELDS: string[] = []
+
+/** Where a response keeps its visit: the listener is one shared function, none is made per exchange. */
+const VISIT = Symbol('visit')
+
+function onClientClose(this: { [VISIT]?: Visit }): void {
+  this[VISIT]!.clientClosed()
+}
+
+/** A request as the rules of the cache see it. */
+export function requestOf({ view, peer }: Exchange): CacheRequest {
+  const { method, host, target, rawHeaders } = view
+  return { method, scheme: peer.tls ? 'https' : 'http', host, target, rawHeaders }
+}
+
+/** By route of one table and upstream. */
+const PREFIXES = new WeakMap<Route, Map<string, string>>()
+
+/** The part of a key that is the same for all requests of a route and upstream. */
+export function prefixOf(route: Route, upstream: string): string {
+  let known = PREFIXES.get(route)
+  if (known === undefined) {
+    known = new Map()
+    PREFIXES.set(route, known)
+  }
+  let prefix = known.get(upstream)
+  if (prefix === undefined) {
+    prefix = keyPrefix({ route: route.id, upstream })
+    known.set(upstream, prefix)
+  }
+  return prefix
+}

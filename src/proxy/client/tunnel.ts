@@ -1,0 +1,168 @@
+/**
+ * Upgraded connections (RFC 9110 section 7.8): two sockets, bytes both ways, half-close passed on, torn down together.
+ */
+import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { responseFields, withoutLength } from '../../rules/http/headers.ts'
+import { coarseNowMs, unwatch, type Watched, watch } from '../../wire/deadlines.ts'
+import type { ResponseHead } from '../../wire/http1.ts'
+import { onceWritten } from '../../wire/read-memory.ts'
+import { reset } from './answer.ts'
+
+/** What a client may send ahead of the answer to its upgrade; beyond it the client waits. */
+const EARLY_BYTES = 64 * 1024
+
+/** The client's side of an upgrade, until it is known whether the upstream agrees. */
+export class UpgradeClient {
+  readonly socket: Duplex
+  /** The value of Upgrade as received. */
+  readonly protocol: string
+  readonly #req: IncomingMessage
+  readonly #early: Buffer[] = []
+  #earlyBytes = 0
+
+  /**
+   * Reads on while the answer is awaited, since only a socket that is read tells that its client has gone.
+   * @param head bytes that came right behind the request
+   */
+  constructor(req: IncomingMessage, socket: Duplex, head: Buffer) {
+    this.socket = socket
+    this.protocol = req.headers.upgrade ?? ''
+    this.#req = req
+    if (head.length > 0) this.#hold(head)
+    socket.on('error', ignore)
+    // Behind a body that is still to come: to read the socket would make node:http read that body, and drop it.
+    if (req.complete) this.#listen()
+    else req.once('end', this.#listen)
+  }
+
+  /** Ends the waiting. @returns what the client sent ahead, in order */
+  take(): Buffer[] {
+    this.#req.off('end', this.#listen)
+    this.socket.off('data', this.#hold)
+    this.socket.off('end', this.#gone)
+    this.socket.pause()
+    return this.#early
+  }
+
+  readonly #listen = (): void => {
+    this.socket.on('data', this.#hold)
+    this.socket.on('end', this.#gone)
+  }
+
+  readonly #hold = (bytes: Buffer): void => {
+    this.#early.push(bytes)
+    this.#earlyBytes += bytes.length
+    if (this.#earlyBytes >= EARLY_BYTES) this.socket.pause()
+  }
+
+  readonly #gone = (): void => {
+    this.socket.destroy()
+  }
+}
+
+/** What the tunnel needs to know of its exchange. */
+interface TunnelExchange {
+  readonly upgrade: UpgradeClient | null
+  readonly res: { detachSocket(socket: Socket): void }
+  requestBytes: number
+  readonly answer: { status: number; bodyBytes: number; begun: boolean; over: boolean }
+}
+
+/** Two sockets that belong together. */
+export class Tunnel implements Watched {
+  readonly #exchange: TunnelExchange
+  readonly #head: ResponseHead
+  readonly #idleMs: number
+  readonly #over: () => void
+  #client!: Duplex
+  #server!: Socket
+  #closed = 0
+  deadlineMs = Number.POSITIVE_INFINITY
+
+  /**
+   * @param head the 101 answer
+   * @param idleMs both sockets are closed after this long without a byte in either direction
+   * @param over called once, when both are closed
+   */
+  constructor(exchange: TunnelExchange, head: ResponseHead, idleMs: number, over: () => void) {
+    this.#exchange = exchange
+    this.#head = head
+    this.#idleMs = idleMs
+    this.#over = over
+  }
+
+  /** @param rest bytes that came right behind the 101 head */
+  open(server: Socket, rest: Buffer | null): void {
+    const { upgrade, res, answer } = this.#exchange
+    const client = upgrade!.socket
+    this.#client = client
+    this.#server = server
+    const early = upgrade!.take()
+    res.detachSocket(client as Socket)
+    answer.begun = true
+    answer.over = true
+    answer.status = this.#head.status
+    client.write(switchingHead(this.#head), 'latin1')
+    if (rest !== null) this.#toClient(rest)
+    for (const bytes of early) this.#toServer(bytes)
+    this.#join(client, server, (bytes) => this.#toServer(bytes))
+    this.#join(server, client, (bytes) => this.#toClient(bytes))
+    this.deadlineMs = coarseNowMs() + this.#idleMs
+    watch(this)
+    if (client.destroyed) reset(server)
+  }
+
+  expire(): void {
+    this.#client.destroy()
+    this.#server.destroy()
+  }
+
+  #toServer(bytes: Buffer): boolean {
+    this.#exchange.requestBytes += bytes.length
+    return this.#server.write(bytes, onceWritten(bytes))
+  }
+
+  #toClient(bytes: Buffer): boolean {
+    this.#exchange.answer.bodyBytes += bytes.length
+    return this.#client.write(bytes, onceWritten(bytes))
+  }
+
+  #join(from: Duplex, to: Duplex, pass: (bytes: Buffer) => boolean): void {
+    from.on('data', (bytes: Buffer) => {
+      this.deadlineMs = coarseNowMs() + this.#idleMs
+      if (!pass(bytes)) from.pause()
+    })
+    to.on('drain', () => {
+      this.deadlineMs = coarseNowMs() + this.#idleMs
+      from.resume()
+    })
+    from.on('end', () => to.end())
+    from.on('error', () => reset(to))
+    from.on('close', () => {
+      // Closed without an end: the other side must not take what it has for all there was.
+      if (!from.readableEnded) reset(to)
+      this.#closed++
+      if (this.#closed < 2) return
+      unwatch(this)
+      this.#over()
+    })
+    from.resume()
+  }
+}
+
+function switchingHead(head: ResponseHead): string {
+  const fields = withoutLength(responseFields(head.rawHeaders, false, head.minor, null))
+  let text = `HTTP/1.1 ${head.status} ${head.reason}\r\n`
+  for (let i = 0; i < head.rawHeaders.length; i += 2) {
+    const name = head.rawHeaders[i] as string
+    if (name.toLowerCase() === 'upgrade') text += `Connection: Upgrade\r\n${name}: ${head.rawHeaders[i + 1]}\r\n`
+  }
+  for (let i = 0; i < fields.length; i += 2) text += `${fields[i]}: ${fields[i + 1]}\r\n`
+  return `${text}\r\n`
+}
+
+function ignore(): void {
+  // 'close' follows each error, and that is where it is acted on.
+}

@@ -1,0 +1,270 @@
+/**
+ * The attempts of one exchange at one upstream: a place there, a server, once more where rules/resilience allows it; and what
+ * each attempt tells of server and upstream.
+ */
+import type { Breaker, BreakerEntry } from '../../rules/failures/breaker.ts'
+import { isServerFault } from '../../rules/failures/ejection.ts'
+import { FAILURES, type FailureCode } from '../../rules/failures/failure.ts'
+import type { FailedBefore } from '../../rules/failures/pick.ts'
+import {
+  type BrokenAttempt,
+  isIdempotent,
+  isStale,
+  isWithinRetryBudget,
+  mayHaveArrived,
+  mayRetry,
+} from '../../rules/failures/resilience.ts'
+import type { RequestView } from '../../rules/http/exchange.ts'
+import type { Route } from '../../rules/table/table.ts'
+import type { ServerState } from '../../state/upstreams/server-state.ts'
+import type { UpstreamState } from '../../state/upstreams/upstream.ts'
+import type { Upstreams } from '../../state/upstreams/upstreams.ts'
+import type { Waiter } from '../../state/upstreams/waiting-line.ts'
+import type { ClientExchange, Connection } from '../../wire/client.ts'
+import type { Exchange } from '../exchange.ts'
+
+/** Whose attempts they are: hears the answer, and is told when to send. */
+export interface AttemptOwner extends ClientExchange {
+  /** A connection for the next attempt, which stands or is being made: the request is to be sent on it. */
+  onConnection(connection: Connection, server: ServerState): void
+  /** No attempt could be made. The attempts are over. */
+  onRefused(failure: 'no-server' | 'overloaded' | 'queue-timeout'): void
+  /** The breaker has opened since the decision. The attempts are over. */
+  onUnavailable(): void
+}
+
+/** May begin again for another upstream once they are over. */
+export class Attempts implements Waiter {
+  readonly #upstreams: Upstreams
+  readonly #owner: AttemptOwner
+  #phase: 'over' | 'waiting' | 'in' = 'over'
+  #chance = 0
+  #method = ''
+  #guard: Route | null = null
+  #breaker: Breaker | null = null
+  #entry: BreakerEntry = 'pass'
+  #count = 0
+  #budgeted = false
+  /** This attempt finds out how its server is. */
+  #probing = false
+  /** What the end of the exchange will say of the upstream; null for nothing. */
+  #good: boolean | null = null
+  /** The attempt that is under way was answered with a fault of the server's. */
+  #faulted = false
+  /** The upstream that is asked, or was asked last. */
+  upstream: UpstreamState | null = null
+  /** The server that is asked, or was asked last. */
+  server: ServerState | null = null
+  connection: Connection | null = null
+
+  constructor(upstreams: Upstreams, owner: AttemptOwner) {
+    this.#upstreams = upstreams
+    this.#owner = owner
+  }
+
+  /**
+   * Asks an upstream: at once, or when there is a place.
+   * @param guard the route whose breaker may say no, or null
+   * @param view of the request, for its method and the one random draw
+   */
+  begin(upstream: string, guard: Route | null, { chance, method }: RequestView): void {
+    const state = this.#upstreams.get(upstream)
+    if (state === undefined) {
+      this.#owner.onRefused('no-server')
+      return
+    }
+    this.upstream = state
+    this.#guard = guard
+    this.#chance = chance
+    this.#method = method
+    this.#count = 0
+    this.#good = null
+    const admission = state.enter(this)
+    if (admission === 'in') this.onTurn()
+    else if (admission === 'waits') this.#phase = 'waiting'
+    else this.#owner.onRefused('overloaded')
+  }
+
+  /** There is a place at the upstream. */
+  onTurn(): void {
+    this.#phase = 'in'
+    const breaker = this.#guard === null ? null : this.#upstreams.breakers.of(this.#guard)
+    if (breaker !== null) {
+      const entry = breaker.isClosed ? 'pass' : breaker.enter(isIdempotent(this.#method), this.upstream!.now())
+      if (entry === 'refuse') {
+        this.finish()
+        this.#owner.onUnavailable()
+        return
+      }
+      this.#breaker = breaker
+      this.#entry = entry
+    }
+    this.#go(null)
+  }
+
+  onWaitedLong(): void {
+    this.#phase = 'over'
+    this.upstream!.queueTimeouts++
+    this.#owner.onRefused('queue-timeout')
+  }
+
+  #go(failed: FailedBefore<ServerState> | null): void {
+    const upstream = this.upstream!
+    const server = upstream.pick(this.#chance, failed, isIdempotent(this.#method))
+    if (server === null) {
+      this.finish()
+      this.#owner.onRefused('no-server')
+      return
+    }
+    this.server = server
+    server.exchanges++
+    this.#faulted = false
+    this.#count++
+    if (server.standing === 'due' || server.standing === 'overdue') {
+      server.ejection.probe()
+      this.#probing = true
+      upstream.refresh()
+    }
+    this.connection = server.pool.take(this.#owner, this.#count > 1)
+    this.#owner.onConnection(this.connection, server)
+  }
+
+  /** The final head of an answer has come. */
+  answered(status: number): void {
+    const { ejection } = this.server!
+    this.#good = !isServerFault(status)
+    if (!this.#good) this.#erred()
+    else if (ejection.isOut) this.#returned()
+    else ejection.answered()
+    this.#probing = false
+    // The probe has found out what it was sent for, however long the body takes.
+    if (this.#entry === 'probe') this.#leaveBreaker()
+  }
+
+  #erred(): void {
+    const upstream = this.upstream!
+    const server = this.server!
+    const { ejection } = upstream.settings
+    server.failures++
+    this.#faulted = true
+    if (ejection !== null) server.ejection.erred(ejection, upstream.now(), upstream.isLast(server))
+    upstream.refresh()
+  }
+
+  #returned(): void {
+    const upstream = this.upstream!
+    const nowMs = upstream.now()
+    this.server!.ejection.returned(nowMs)
+    this.server!.came(nowMs)
+    upstream.refresh()
+  }
+
+  /** The answer has come to its end. */
+  completed(): void {
+    this.connection = null
+    this.server!.ejection.completed()
+    this.finish()
+  }
+
+  /**
+   * The attempt broke. Where it may be made again it is, before this returns.
+   * @param bodyKept all that was read of the request's body can be sent again
+   * @returns false where this was the last one; the attempts are over
+   */
+  broke(failure: FailureCode, bodyKept: boolean): boolean {
+    const upstream = this.upstream!
+    const server = this.server!
+    const { connection } = this
+    this.connection = null
+    const attempt: BrokenAttempt = {
+      failure,
+      method: this.#method,
+      attempts: this.#count,
+      reused: connection?.reused ?? false,
+      answered: connection?.answered ?? false,
+      bodyKept,
+      elsewhere: upstream.hasOther(server),
+    }
+    const stale = isStale(attempt)
+    this.#blame(failure, stale)
+    if (!mayRetry(attempt) || !this.#withinBudget(attempt)) {
+      this.finish()
+      return false
+    }
+    upstream.retries++
+    this.#go({ candidate: server, maySucceed: stale })
+    return true
+  }
+
+  #withinBudget(attempt: BrokenAttempt): boolean {
+    if (!mayHaveArrived(attempt)) return true
+    const upstream = this.upstream!
+    if (!isWithinRetryBudget(upstream.retrying, upstream.active)) {
+      upstream.retriesRefused++
+      return false
+    }
+    upstream.retrying++
+    this.#budgeted = true
+    return true
+  }
+
+  /** Ends the attempts because the time of the whole exchange is over. */
+  expire(): void {
+    if (this.connection !== null) this.#blame('deadline', false)
+    this.abort()
+  }
+
+  /** Ends the attempts; what is under way is broken off, and says nothing of the upstream. */
+  abort(): void {
+    this.connection?.abort()
+    this.connection = null
+    if (this.#phase === 'waiting') {
+      this.#phase = 'over'
+      this.upstream!.giveUp(this)
+    } else this.finish()
+  }
+
+  /** The attempts are over: place, probes and budget are given back. */
+  finish(): void {
+    if (this.#phase !== 'in') return
+    this.#phase = 'over'
+    const upstream = this.upstream!
+    if (this.#budgeted) upstream.retrying--
+    this.#budgeted = false
+    if (this.#probing) this.#probeLost()
+    if (this.#breaker !== null) this.#leaveBreaker()
+    upstream.leave()
+  }
+
+  #leaveBreaker(): void {
+    this.#breaker?.leave(this.#entry, this.#good, this.upstream!.now())
+    this.#breaker = null
+    this.#entry = 'pass'
+  }
+
+  #probeLost(): void {
+    this.#probing = false
+    this.server!.ejection.probeLost()
+    this.upstream!.refresh()
+  }
+
+  #blame(failure: FailureCode, stale: boolean): void {
+    if (FAILURES[failure].culprit !== 'upstream') return
+    // What was answered with a fault and then broke has failed once.
+    if (!stale && !this.#faulted) this.server!.failures++
+    this.#good = false
+    const upstream = this.upstream!
+    const { ejection } = upstream.settings
+    if (stale || ejection === null || upstream.servers.length === 1) {
+      if (this.#probing) this.#probeLost()
+      return
+    }
+    this.#probing = false
+    if (this.server!.ejection.failed(ejection, upstream.now())) upstream.refresh()
+  }
+}
+
+/** The route whose breaker guards where an exchange goes, or null. */
+export function guardOf({ matched, decision }: Exchange): Route | null {
+  return decision.reason === 'percent' ? matched.route : null
+}

@@ -1,0 +1,312 @@
+/**
+ * Step 5: one attempt at a server, then retry or fallback where rules/resilience allows it. Streams both ways.
+ */
+
+import { FAILURES, type FailureCode } from '../../rules/failures/failure.ts'
+import { type Failed, mayFallBack, replayableBytes } from '../../rules/failures/resilience.ts'
+import type { Decision } from '../../rules/http/exchange.ts'
+import { interimFields, trailerFields } from '../../rules/http/headers.ts'
+import type { ServerState } from '../../state/upstreams/server-state.ts'
+import type { Upstreams } from '../../state/upstreams/upstreams.ts'
+import type { Connection, WireFailure } from '../../wire/client.ts'
+import { unwatch, type Watched, watch } from '../../wire/deadlines.ts'
+import type { ResponseHead } from '../../wire/http1.ts'
+import { Tunnel } from '../client/tunnel.ts'
+import type { Exchange } from '../exchange.ts'
+import { type AttemptOwner, Attempts, guardOf } from './attempts.ts'
+import { clientFields, requestHeadOf } from './heads.ts'
+import { RequestBody } from './request-body.ts'
+
+/** An answer came before the request was complete: this long the rest of it is read and dropped, as nginx lingers. */
+const LINGER_MS = 30_000
+
+/** What the forwarder needs of the process. */
+export interface ForwardParts {
+  readonly upstreams: Upstreams
+  /** Called once when the exchange is over, however it ended. */
+  over(exchange: Exchange): void
+  /** An upgraded connection stands (+1) or is gone (-1). */
+  tunnels(change: 1 | -1): void
+}
+
+/** Takes a copy of an answer as it passes. */
+export interface Recorder {
+  /** @param fields of the head as the client gets them */
+  head(head: ResponseHead, fields: readonly string[]): void
+  /** @param piece that may be filled again after the call */
+  body(piece: Buffer): void
+  end(): void
+  /** The answer broke off or was replaced: nothing of it is stored. */
+  abandon(): void
+}
+
+/** The forwarding of one exchange. It hears the upstream's answer and passes it on. */
+export class Forward implements AttemptOwner, Watched {
+  readonly #parts: ForwardParts
+  readonly #exchange: Exchange
+  readonly #recorder: Recorder | null
+  readonly #attempts: Attempts
+  /** Null where the request has none. */
+  #body: RequestBody | null = null
+  #upstreamPaused = false
+  #settled = false
+  /** Until when the head of an answer must have come. */
+  deadlineMs = Number.POSITIVE_INFINITY
+
+  /** @param recorder takes a copy of the answer for the cache, or null */
+  constructor(parts: ForwardParts, exchange: Exchange, recorder: Recorder | null) {
+    this.#parts = parts
+    this.#exchange = exchange
+    this.#recorder = recorder
+    this.#attempts = new Attempts(parts.upstreams, this)
+  }
+
+  start(): void {
+    const exchange = this.#exchange
+    const { req, res, said, matched, decision, view } = exchange
+    const owned = res as typeof res & { [FORWARD]?: Forward }
+    owned[FORWARD] = this
+    res.on('close', onClientClose)
+    if (said.contentLength !== null || said.transferEncoding !== null) {
+      const length = said.contentLength === null ? null : Number(said.contentLength)
+      this.#body = new RequestBody(exchange, replayableBytes(matched.route, decision, view.method, length))
+    }
+    const totalMs = this.#parts.upstreams.get(decision.upstream)?.settings.totalTimeoutMs ?? null
+    if (totalMs !== null) {
+      this.deadlineMs = exchange.startedMs + totalMs
+      watch(this)
+    }
+    // node:http counts a request without a body as destroyed from the start.
+    const gone = this.#body === null ? res.destroyed : req.destroyed && !req.complete
+    if (gone) this.#clientGone()
+    else this.#attempts.begin(decision.upstream, guardOf(exchange), view)
+  }
+
+  onConnection(connection: Connection, server: ServerState): void {
+    const exchange = this.#exchange
+    const { view, upgrade } = exchange
+    exchange.server = server.server.id
+    const head = requestHeadOf(exchange, view.method, view.rawHeaders, upgrade, this.#attempts.upstream!, server)
+    connection.send(head, view.method, upgrade !== null)
+    if (this.#body === null) connection.finish(null)
+    else this.#body.sendOn(connection)
+  }
+
+  onRefused(failure: FailureCode): void {
+    this.#failed(failure, null)
+  }
+
+  onUnavailable(): void {
+    this.#turnTo('unavailable')
+  }
+
+  onReady(): void {
+    this.#body?.read()
+  }
+
+  onDrain(): void {
+    this.#body?.drained()
+  }
+
+  onInformation(head: ResponseHead): void {
+    this.#exchange.answer.information(head.status, interimFields(head.rawHeaders))
+  }
+
+  onHead(head: ResponseHead): void {
+    const exchange = this.#exchange
+    this.#attempts.answered(head.status)
+    if (this.#mayFallBack(head)) {
+      this.#attempts.abort()
+      exchange.fallbackOn = String(head.status)
+      this.#turnTo('fallback')
+      return
+    }
+    this.#inTime()
+    this.#body?.release()
+    const fields = clientFields(exchange, head, this.#attempts.upstream!.origins)
+    this.#recorder?.head(head, fields)
+    if (exchange.cacheStatus !== null) fields.push('Cache-Status', exchange.cacheStatus)
+    if (exchange.upgrade !== null) exchange.res.shouldKeepAlive = false
+    exchange.answer.begin(head.status, head.reason, fields)
+  }
+
+  onBody(piece: Buffer): void {
+    this.#recorder?.body(piece)
+    if (this.#exchange.answer.body(piece, this.#recorder === null && this.#exchange.exclusive)) return
+    this.#pauseUpstream()
+  }
+
+  onPause(): void {
+    if (!this.#exchange.answer.flush()) this.#pauseUpstream()
+  }
+
+  onEnd(rawTrailers: string[]): void {
+    this.#attempts.completed()
+    this.#recorder?.end()
+    this.#exchange.answer.end(rawTrailers.length === 0 ? rawTrailers : trailerFields(rawTrailers))
+    this.#dropRest()
+    this.#settle()
+  }
+
+  onUpgrade(head: ResponseHead): void {
+    if (this.#body !== null && !this.#body.done) {
+      // RFC 9110 section 7.8: no server may switch before it has the whole request. What is whose is unknown now.
+      this.#attempts.abort()
+      this.#failed('response-malformed', null)
+      return
+    }
+    this.#attempts.answered(head.status)
+    this.#inTime()
+    const { socket, rest } = this.#attempts.connection!.detach()
+    const { idleTimeoutMs } = this.#attempts.upstream!.settings
+    this.#attempts.completed()
+    this.#exchange.res.off('close', onClientClose)
+    this.#parts.tunnels(1)
+    const tunnel = new Tunnel(this.#exchange, head, idleTimeoutMs, () => {
+      this.#parts.tunnels(-1)
+      this.#settle()
+    })
+    tunnel.open(socket, rest)
+  }
+
+  onFailure(failure: WireFailure, cause: Error | null): void {
+    const exchange = this.#exchange
+    const code = this.#blame(failure)
+    this.#body?.stop()
+    const kept = this.#body === null || this.#body.isKept
+    // The next attempt may be under way, and over, before `broke` returns.
+    exchange.retries++
+    if (this.#attempts.broke(code, kept && !exchange.answer.begun)) return
+    exchange.retries--
+    this.#failed(code, cause)
+  }
+
+  /** Silence is the client's doing where it is the client that is being waited for. */
+  #blame(failure: WireFailure): FailureCode {
+    if (failure !== 'idle-timeout') return failure
+    if (this.#upstreamPaused) return 'client-stalled'
+    return this.#body?.isAwaited ? 'request-timeout' : 'idle-timeout'
+  }
+
+  /** The time of the whole exchange is over, and no head has come. */
+  expire(): void {
+    const code = this.#body?.isAwaited ? 'request-timeout' : 'deadline'
+    this.#attempts.expire()
+    this.#failed(code, null)
+  }
+
+  #inTime(): void {
+    if (this.deadlineMs === Number.POSITIVE_INFINITY) return
+    this.deadlineMs = Number.POSITIVE_INFINITY
+    unwatch(this)
+  }
+
+  #mayFallBack(failed: Failed): boolean {
+    const { matched, decision, view, answer } = this.#exchange
+    const kept = this.#body === null || this.#body.isKept
+    return !answer.begun && mayFallBack(matched.route, decision, view.method, failed, kept)
+  }
+
+  #failed(failure: FailureCode, cause: Error | null): void {
+    const exchange = this.#exchange
+    if (this.#mayFallBack({ failure })) {
+      exchange.fallbackOn = failure
+      this.#turnTo('fallback')
+      return
+    }
+    exchange.failure = failure
+    exchange.cause = cause
+    this.#recorder?.abandon()
+    exchange.answer.problem(failure, exchange.id)
+    if (FAILURES[failure].status === 0) exchange.req.destroy()
+    else this.#dropRest()
+    this.#settle()
+  }
+
+  /** The other side of the route is to answer. The attempts at this one are over. */
+  #turnTo(reason: 'fallback' | 'unavailable'): void {
+    const exchange = this.#exchange
+    this.#body?.stop()
+    this.#recorder?.abandon()
+    const decision: Decision = { ...exchange.decision, upstream: exchange.matched.route!.from, reason }
+    exchange.decision = decision
+    this.#attempts.begin(decision.upstream, null, exchange.view)
+  }
+
+  #pauseUpstream(): void {
+    const { connection } = this.#attempts
+    if (this.#upstreamPaused || connection === null) return
+    this.#upstreamPaused = true
+    connection.pause()
+    this.#exchange.res.once('drain', () => {
+      this.#upstreamPaused = false
+      this.#attempts.connection?.resume()
+    })
+  }
+
+  /** The request body is malformed: the upstream must not take what it has for a whole. */
+  requestBroken(): void {
+    if (this.#settled) {
+      this.#exchange.req.destroy()
+      return
+    }
+    this.#attempts.abort()
+    this.#exchange.failure = 'request-body'
+    this.#recorder?.abandon()
+    this.#exchange.answer.problem('request-body', this.#exchange.id)
+    this.#settle()
+  }
+
+  /** @internal */
+  clientClosed(): void {
+    if (!this.#settled) this.#clientGone()
+  }
+
+  #clientGone(): void {
+    this.#attempts.abort()
+    this.#recorder?.abandon()
+    this.#exchange.failure = 'client-gone'
+    this.#exchange.answer.break()
+    this.#settle()
+  }
+
+  /** The answer is out and the request is not complete: what still comes of it is read and dropped, for a while. */
+  #dropRest(): void {
+    const { req } = this.#exchange
+    if (this.#body === null || this.#body.done || req.complete || req.destroyed) return
+    const timer = setTimeout(() => req.destroy(), LINGER_MS)
+    timer.unref()
+    req.once('close', () => clearTimeout(timer))
+    req.once('end', () => clearTimeout(timer))
+    req.on('error', ignore)
+    req.resume()
+  }
+
+  #settle(): void {
+    if (this.#settled) return
+    this.#settled = true
+    this.#inTime()
+    this.#body?.drop()
+    this.#parts.over(this.#exchange)
+  }
+}
+
+/** Where a request or response keeps its forwarder: listeners are shared functions, none is made per exchange. */
+const FORWARD = Symbol('forward')
+
+/** The forwarder of a response, while it has one. */
+export function forwardOf(res: object): Forward | undefined {
+  return (res as Owned)[FORWARD]
+}
+
+interface Owned {
+  [FORWARD]?: Forward
+}
+
+function onClientClose(this: Owned): void {
+  this[FORWARD]!.clientClosed()
+}
+
+function ignore(): void {
+  // The connection is given up anyway: 'close' follows and says what there is to do.
+}

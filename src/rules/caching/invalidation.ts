@@ -1,0 +1,44 @@
+/**
+ * Invalidation (RFC 9111 section 4.4): what a successful unsafe request makes untrue.
+ */
+
+import { fieldValues } from '../http/exchange.ts'
+import type { CacheRequest } from './meta.ts'
+import { resolveSameOrigin, targetUri } from './uri.ts'
+
+/** Safe by RFC 9110 section 9.2.1 and by the registry of methods; every other one, known or not, may change things. */
+const SAFE_METHODS: ReadonlySet<string> = new Set([
+  'GET',
+  'HEAD',
+  'OPTIONS',
+  'TRACE',
+  'PROPFIND',
+  'QUERY',
+  'REPORT',
+  'SEARCH',
+])
+
+/** Whether a method is known to change nothing. Methods are case-sensitive (RFC 9110 section 9.1). */
+export function isSafeMethod(method: string): boolean {
+  return SAFE_METHODS.has(method)
+}
+
+/**
+ * Paths with query, on the request's own host, whose stored answers an answer makes untrue: the target, and what Location
+ * and Content-Location refer to, where that is of the same origin. Empty for safe methods and for statuses other than 2xx
+ * and 3xx.
+ */
+export function invalidatedTargets(
+  request: CacheRequest,
+  answer: { readonly status: number; readonly rawHeaders: readonly string[] },
+): readonly string[] {
+  if (isSafeMethod(request.method) || answer.status < 200 || answer.status >= 400) return []
+  const targets = new Set([targetUri(request).target])
+  for (const name of ['location', 'content-location']) {
+    for (const reference of fieldValues(answer.rawHeaders, name)) {
+      const target = resolveSameOrigin(request, reference)
+      if (target !== null) targets.add(target)
+    }
+  }
+  return [...targets]
+}

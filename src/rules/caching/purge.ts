@@ -1,0 +1,113 @@
+/**
+ * What a purge takes away: everything, a route, an upstream, a URL with all its variants, a prefix of URLs, a tag.
+ */
+
+import { fieldValues } from '../http/exchange.ts'
+import type { CacheSettings, Table } from '../table/table.ts'
+import { cacheKey } from './key.ts'
+import { targetUri } from './uri.ts'
+
+/**
+ * What is purged. A URL or prefix is `https://host/path?query`, or `/path` for every host; its scheme does not count. Tags
+ * are those of the answer field that the route's `tags` names.
+ */
+export type PurgeTarget =
+  | { readonly what: 'everything' }
+  | { readonly what: 'route'; readonly route: string; readonly upstream: string | null }
+  | { readonly what: 'upstream'; readonly upstream: string }
+  | { readonly what: 'url'; readonly url: string }
+  | { readonly what: 'prefix'; readonly url: string }
+  | { readonly what: 'tag'; readonly tag: string }
+
+/** One purge. */
+export interface Purge {
+  readonly target: PurgeTarget
+  /** What it covers becomes stale, and stays for validation and failures. */
+  readonly soft: boolean
+  /** Epoch milliseconds. */
+  readonly atMs: number
+}
+
+/** Where a stored answer lies. */
+export interface PurgePlace {
+  readonly route: string
+  /** '' where the sides of a split share their answers. */
+  readonly upstream: string
+  /** `scheme://host/path?query` as the key has it. */
+  readonly url: string
+  readonly settings: Pick<CacheSettings, 'key' | 'tags'>
+}
+
+/**
+ * Whether a purge covers a stored answer.
+ * @param rawHeaders the stored fields, for its tags
+ */
+export function isPurged(target: PurgeTarget, place: PurgePlace, rawHeaders: readonly string[]): boolean {
+  switch (target.what) {
+    case 'everything':
+      return true
+    case 'route':
+      return target.route === place.route && (target.upstream === null || isOfUpstream(target.upstream, place))
+    case 'upstream':
+      return isOfUpstream(target.upstream, place)
+    case 'url': {
+      const stored = withoutScheme(place.url)
+      return matchesUrl(target.url, stored) || matchesUrl(asKeyed(target.url, place), stored)
+    }
+    case 'prefix': {
+      const stored = withoutScheme(place.url)
+      const prefix = normalised(target.url)
+      return (prefix.startsWith('/') ? stored.slice(stored.indexOf('/')) : stored).startsWith(prefix)
+    }
+    case 'tag':
+      return tagsOf(rawHeaders, place.settings.tags).includes(target.tag)
+  }
+}
+
+/** What both sides share may have come from either. */
+function isOfUpstream(upstream: string, place: PurgePlace): boolean {
+  return place.upstream === '' || place.upstream === upstream
+}
+
+function matchesUrl(url: string, stored: string): boolean {
+  const wanted = normalised(url)
+  return wanted.startsWith('/') ? stored.slice(stored.indexOf('/')) === wanted : stored === wanted
+}
+
+/** A URL as the route's key rules leave it, with its scheme. */
+function asKeyed(url: string, { settings }: PurgePlace): string {
+  if (settings.key === null) return url
+  if (url.startsWith('/')) return cacheKey('', { scheme: 'http', host: '', target: url }, settings.key).slice(7)
+  return cacheKey('', { scheme: 'http', host: '', target: url }, settings.key)
+}
+
+function normalised(url: string): string {
+  if (url.startsWith('/')) return url
+  const { authority, target } = targetUri({ scheme: 'http', host: '', target: url })
+  return authority + target
+}
+
+function withoutScheme(url: string): string {
+  return url.slice(url.indexOf('://') + 3)
+}
+
+/**
+ * The sides that lost requests of a route from one table to the next: the share was lowered, and what the new side has
+ * answered so far may be why. Routes that cache only.
+ */
+export function sidesThatLost(before: Table, after: Table): PurgeTarget[] {
+  const old = new Map(before.routes.map((route) => [route.id, route]))
+  return after.routes.flatMap(({ id, to, percent, cache }) => {
+    const was = old.get(id)
+    if (cache === null || was === undefined || was.to !== to || percent >= was.percent) return []
+    return [{ what: 'route', route: id, upstream: to } as const]
+  })
+}
+
+/** The tags of an answer: separated by spaces (Surrogate-Key) or commas (Cache-Tag). */
+export function tagsOf(rawHeaders: readonly string[], field: string | null): string[] {
+  if (field === null) return []
+  return fieldValues(rawHeaders, field)
+    .flatMap((line) => line.split(/[\s,]+/))
+    .filter((tag) => tag !== '')
+}

@@ -1,0 +1,63 @@
+/**
+ * What is different between two tables, in the table's own words: which route or upstream, and which of its keys.
+ */
+
+import type { Table } from '../table/table.ts'
+import { type Plain, sameValue } from '../values/plain.ts'
+
+/** One thing that is different. */
+export interface TableChange {
+  readonly what: 'route' | 'upstream' | 'default'
+  /** The route's id or the upstream's name; the name of the new one for `default`. */
+  readonly name: string
+  readonly change: 'added' | 'removed' | 'changed'
+  /** The keys that differ, as routes.yaml says them; absent where the whole thing was added or removed. */
+  readonly keys?: readonly KeyChange[]
+}
+
+/** A key that differs; a side that does not have it has null. */
+export interface KeyChange {
+  readonly key: string
+  readonly before: unknown
+  readonly after: unknown
+}
+
+/** What is different in `after`, in the order of the two tables; empty where only comments, order or spacing differ. */
+export function tableChanges(before: Table, after: Table): TableChange[] {
+  const changes: TableChange[] = []
+  if (before.default !== after.default) {
+    const keys = [{ key: 'default', before: before.default, after: after.default }]
+    changes.push({ what: 'default', name: after.default, change: 'changed', keys })
+  }
+  const upstreams = (table: Table) => new Map([...table.upstreams].map(([name, { document }]) => [name, document]))
+  changes.push(...thingChanges('upstream', upstreams(before), upstreams(after)))
+  const routes = (table: Table) => new Map(table.routes.map(({ id, document }) => [id, document]))
+  changes.push(...thingChanges('route', routes(before), routes(after)))
+  return changes
+}
+
+function thingChanges(
+  what: 'route' | 'upstream',
+  before: ReadonlyMap<string, object>,
+  after: ReadonlyMap<string, object>,
+): TableChange[] {
+  const changes: TableChange[] = []
+  for (const [name, old] of before) {
+    const now = after.get(name)
+    if (now === undefined) changes.push({ what, name, change: 'removed' })
+    else {
+      const keys = keyChanges(old, now)
+      if (keys.length > 0) changes.push({ what, name, change: 'changed', keys })
+    }
+  }
+  for (const name of after.keys()) if (!before.has(name)) changes.push({ what, name, change: 'added' })
+  return changes
+}
+
+function keyChanges(before: object, after: object): KeyChange[] {
+  const [old, now] = [before as Record<string, Plain>, after as Record<string, Plain>]
+  const keys = [...new Set([...Object.keys(old), ...Object.keys(now)])]
+  return keys
+    .filter((key) => !sameValue(old[key], now[key]))
+    .map((key) => ({ key, before: old[key] ?? null, after: now[key] ?? null }))
+}

@@ -1,0 +1,179 @@
+/**
+ * What the schema cannot see: names that lead nowhere, routes that nothing tells apart, keys that do nothing where they stand.
+ */
+
+import { type HostPattern, parseHost } from '../patterns/host.ts'
+import { type PathPattern, parsePattern } from '../patterns/path.ts'
+import { parseSticky } from '../patterns/sticky.ts'
+import { overlapFindings, type PlacedClaim } from '../routing/overlap.ts'
+import type { RouteDocument, UpstreamDocument } from '../table/schema.ts'
+import { didYouMean, type Finding, pointerOf } from '../values/problem.ts'
+import { compileMatch, compileServer, type Pool, stickyTexts } from './compile.ts'
+import { schemaFindings } from './findings.ts'
+
+type Path = readonly (string | number)[]
+
+/**
+ * Checks a document that a text was read into: the schema, then what it cannot see, in all parts that the schema accepts.
+ * Returns every finding, errors and warnings; where none is an error the document is a `TableDocument`. Never throws.
+ */
+export function checkTable(document: unknown): Finding[] {
+  const findings = schemaFindings(document)
+  if (!isMap(document)) return findings
+  const sound = soundness(findings)
+  if (isMap(document.upstreams)) {
+    for (const [name, said] of Object.entries(document.upstreams)) {
+      if (isMap(said)) findings.push(...upstreamFindings(said, ['upstreams', name], sound))
+    }
+  }
+  const routes = Array.isArray(document.routes) ? document.routes : []
+  const claims: PlacedClaim[] = []
+  const pool: Pool = new Map()
+  for (const [at, said] of routes.entries()) {
+    if (!isMap(said)) continue
+    const path = ['routes', at]
+    findings.push(...routeFindings(said, path, document.default, sound))
+    if (!sound([...path, 'match']) || !isMap(said.match)) continue
+    claims.push({ id: String(said.id), at, ...compileMatch(said.match as RouteDocument['match'], pool) })
+  }
+  findings.push(...nameFindings(document, routes), ...duplicateIds(routes), ...overlapFindings(claims))
+  return findings
+}
+
+/** Tells whether a path has no finding at it or below. What is sound has the type that the schema gives it, or is absent. */
+type Sound = (path: Path) => boolean
+
+function soundness(findings: readonly Finding[]): Sound {
+  const unsound = new Set<string>()
+  for (const { path } of findings) {
+    for (let length = 0; length <= path.length; length++) unsound.add(pointerOf(path.slice(0, length)))
+  }
+  return (path) => !unsound.has(pointerOf(path))
+}
+
+function isMap(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function error(path: Path, message: string, hint?: string): Finding {
+  return { path, message, hint, severity: 'error' }
+}
+
+function warning(path: Path, message: string, hint?: string): Finding {
+  return { path, message, hint, severity: 'warning' }
+}
+
+function upstreamFindings(said: Partial<UpstreamDocument>, path: Path, sound: Sound): Finding[] {
+  const findings: Finding[] = []
+  const servers = sound([...path, 'servers']) && said.servers ? said.servers.map(compileServer) : null
+  const seen = new Map<string, number>()
+  for (const [at, { id }] of (servers ?? []).entries()) {
+    const earlier = seen.get(id)
+    if (earlier === undefined) seen.set(id, at)
+    else findings.push(error([...path, 'servers', at], `the id ${id} is taken by servers.${earlier}`))
+  }
+  const { tls, host } = said
+  if (isMap(tls)) {
+    const pair = ['cert', 'key'].filter((key) => Object.hasOwn(tls, key))
+    if (pair.length === 1) findings.push(error([...path, 'tls'], 'expected cert and key together, or neither'))
+    if (servers && !servers.some((server) => server.tls)) {
+      findings.push(warning([...path, 'tls'], 'no server of this upstream is https'))
+    }
+  }
+  if (isMap(said.queue) && said.maxConcurrent === undefined) {
+    findings.push(warning([...path, 'queue'], 'nobody waits', 'write maxConcurrent too'))
+  }
+  const words = ['preserve', 'upstream']
+  if (typeof host === 'string' && sound([...path, 'host']) && !host.includes('.') && !words.includes(host)) {
+    const hint = didYouMean(host, words)
+    if (hint !== undefined) findings.push(warning([...path, 'host'], `${host} is sent as a literal name`, hint))
+  }
+  return findings
+}
+
+/** Names of upstreams that the table does not have. */
+function nameFindings(document: Record<string, unknown>, routes: readonly unknown[]): Finding[] {
+  if (!isMap(document.upstreams)) return []
+  const known = Object.keys(document.upstreams)
+  const names: { path: Path; name: unknown }[] = [{ path: ['default'], name: document.default }]
+  for (const [at, route] of routes.entries()) {
+    if (!isMap(route)) continue
+    names.push({ path: ['routes', at, 'from'], name: route.from }, { path: ['routes', at, 'to'], name: route.to })
+  }
+  const set = new Set(known)
+  return names.flatMap(({ path, name }) =>
+    typeof name !== 'string' || set.has(name)
+      ? []
+      : [error(path, `there is no upstream ${JSON.stringify(name)}`, didYouMean(name, known))],
+  )
+}
+
+function duplicateIds(routes: readonly unknown[]): Finding[] {
+  const seen = new Map<string, number>()
+  const findings: Finding[] = []
+  for (const [at, route] of routes.entries()) {
+    if (!isMap(route) || typeof route.id !== 'string') continue
+    const earlier = seen.get(route.id)
+    if (earlier === undefined) seen.set(route.id, at)
+    else findings.push(error(['routes', at, 'id'], `the id ${JSON.stringify(route.id)} is taken by routes.${earlier}`))
+  }
+  return findings
+}
+
+function routeFindings(said: Partial<RouteDocument>, path: Path, defaultUpstream: unknown, sound: Sound): Finding[] {
+  const findings: Finding[] = []
+  const match = isMap(said.match) ? (said.match as RouteDocument['match']) : {}
+  if (sound([...path, 'match', 'hosts'])) findings.push(...hostFindings(match.hosts ?? [], [...path, 'match', 'hosts']))
+  if (sound([...path, 'sticky']) && sound([...path, 'match', 'path'])) {
+    findings.push(...stickyFindings(said.sticky, match.path ?? '/*', [...path, 'sticky']))
+  }
+  const { percent = 0, from = defaultUpstream, to } = said
+  if (sound([...path, 'percent']) && percent > 0 && from === to && to !== undefined) {
+    findings.push(warning([...path, 'percent'], `from and to are both ${to}: percent moves nothing`))
+  }
+  if (isMap(said.breaker) && from === to && to !== undefined) {
+    findings.push(warning([...path, 'breaker'], `from and to are both ${to}: there is nowhere else to go`))
+  }
+  const { fallback } = said
+  if (isMap(fallback) && fallback.maxReplay !== undefined && (fallback.methods ?? 'safe') === 'safe') {
+    const hint = 'write methods: idempotent'
+    findings.push(warning([...path, 'fallback', 'maxReplay'], 'bodies of safe methods are not kept', hint))
+  }
+  if (isMap(said.cache) && sound([...path, 'cache'])) findings.push(...cacheFindings(said.cache, [...path, 'cache']))
+  return findings
+}
+
+function cacheFindings(said: NonNullable<RouteDocument['cache']>, path: Path): Finding[] {
+  const findings: Finding[] = []
+  if (said.mode === 'forced' && said.ttl === undefined) {
+    findings.push(warning([...path, 'mode'], 'without a ttl the lifetimes stay those that the answers give'))
+  }
+  if (said.force !== undefined && said.mode !== 'forced') {
+    findings.push(warning([...path, 'force'], 'nothing is forced', 'write mode: forced'))
+  }
+  const { query } = said.key ?? {}
+  if (query?.keep !== undefined && query.drop !== undefined) {
+    findings.push(error([...path, 'key', 'query'], 'expected keep or drop, not both'))
+  }
+  return findings
+}
+
+function stickyFindings(said: RouteDocument['sticky'], pattern: string, sticky: Path): Finding[] {
+  const { params } = parsePattern(pattern) as PathPattern
+  const texts = stickyTexts(said)
+  return texts.flatMap((text, at) => {
+    const path = typeof said === 'string' ? sticky : [...sticky, at]
+    const source = parseSticky(text, params)
+    if ('message' in source) return [error(path, source.message, source.hint)]
+    const end = texts.indexOf('request')
+    if (end !== -1 && at > end) return [error(path, `${text} is never reached: request ends the chain`)]
+    return texts.indexOf(text) < at ? [error(path, `${text} stands twice in the chain`)] : []
+  })
+}
+
+function hostFindings(texts: readonly string[], hosts: Path): Finding[] {
+  const keys = texts.map((text) => (parseHost(text) as HostPattern).key)
+  return keys.flatMap((key, at) =>
+    keys.indexOf(key) < at ? [error([...hosts, at], `the host ${key} stands twice`)] : [],
+  )
+}

@@ -1,0 +1,219 @@
+/**
+ * A valid document -> the compiled table: defaults filled in, patterns and thresholds computed, the matcher built.
+ */
+
+import { thresholdOf } from '../patterns/draw.ts'
+import { type HostPattern, parseHost } from '../patterns/host.ts'
+import { type Origin, parseOrigin } from '../patterns/origin.ts'
+import { type PathPattern, parsePattern } from '../patterns/path.ts'
+import { type Condition, PREDICATES, type PredicateName } from '../patterns/predicates.ts'
+import { parseSticky, type StickySource } from '../patterns/sticky.ts'
+import { compileMatcher } from '../routing/match.ts'
+import type { RouteDocument, TableDocument, UpstreamDocument } from '../table/schema.ts'
+import type {
+  BreakerSettings,
+  CacheSettings,
+  EjectionSettings,
+  Fallback,
+  HealthSettings,
+  KeyRules,
+  Route,
+  Server,
+  Table,
+  TlsSettings,
+  Upstream,
+} from '../table/table.ts'
+import { parseDurationMs, parseSizeBytes } from '../values/units.ts'
+
+/** Compiles a document in which no check has found an error. */
+export function compileTable(document: TableDocument): Table {
+  const pool: Pool = new Map()
+  const routes = (document.routes ?? []).map((route) => compileRoute(route, document.default, pool))
+  return Object.freeze({
+    upstreams: new Map(Object.entries(document.upstreams).map(([name, said]) => [name, compileUpstream(name, said)])),
+    default: document.default,
+    routes: Object.freeze(routes),
+    matcher: compileMatcher(routes),
+  })
+}
+
+function compileUpstream(name: string, said: UpstreamDocument): Upstream {
+  const { timeouts, tls, host } = said
+  return Object.freeze({
+    name,
+    servers: Object.freeze(said.servers.map(compileServer)),
+    connectTimeoutMs: ms(timeouts?.connect) ?? 1_000,
+    headersTimeoutMs: ms(timeouts?.headers) ?? 60_000,
+    idleTimeoutMs: ms(timeouts?.idle) ?? 60_000,
+    totalTimeoutMs: ms(timeouts?.total),
+    host: host === undefined || host === 'preserve' ? 'preserve' : host === 'upstream' ? host : { literal: host },
+    publicOrigin: said.publicOrigin === undefined ? null : (parseOrigin(said.publicOrigin) as Origin).text,
+    lenient: said.lenient ?? false,
+    tls: compileTls(tls ?? {}),
+    maxIdleConnections: said.maxIdleConnections ?? 256,
+    health: said.health === undefined ? null : compileHealth(said.health),
+    ejection: said.ejection === false ? null : compileEjection(said.ejection ?? {}),
+    slowStartMs: ms(said.slowStart) ?? 0,
+    maxConcurrent: said.maxConcurrent ?? null,
+    queue: { size: said.queue?.size ?? 100, timeoutMs: ms(said.queue?.timeout) ?? 1_000 },
+    document: said,
+  })
+}
+
+/** Compiles one entry of an upstream's `servers`. */
+export function compileServer(said: UpstreamDocument['servers'][number]): Server {
+  const { url, weight, id } = typeof said === 'string' ? ({ url: said } as const) : said
+  const { text, tls, hostname, port } = parseOrigin(url) as Origin
+  const address = hostname.includes(':') ? `[${hostname}]` : hostname
+  return { id: id ?? `${address}:${port}`, url: text, tls, hostname, port, address: null, weight: weight ?? 1 }
+}
+
+function compileTls(said: NonNullable<UpstreamDocument['tls']>): TlsSettings {
+  return {
+    ca: said.ca ?? null,
+    cert: said.cert ?? null,
+    key: said.key ?? null,
+    serverName: said.serverName ?? null,
+    verify: said.verify ?? true,
+  }
+}
+
+function compileHealth(said: NonNullable<UpstreamDocument['health']>): HealthSettings {
+  return {
+    path: said.path,
+    everyMs: ms(said.every) ?? 5_000,
+    jitter: (said.jitter ?? 10) / 100,
+    timeoutMs: ms(said.timeout) ?? 1_000,
+    status: said.status === undefined ? null : new Set([said.status].flat()),
+    body: said.body ?? null,
+    start: said.start ?? 'healthy',
+    up: said.up ?? 2,
+    down: said.down ?? 3,
+  }
+}
+
+function compileEjection(said: Exclude<UpstreamDocument['ejection'], false | undefined>): EjectionSettings {
+  return {
+    failures: said.failures ?? 5,
+    errors: said.errors ?? 20,
+    pauseMs: ms(said.pause) ?? 10_000,
+    maxPauseMs: ms(said.maxPause) ?? 300_000,
+  }
+}
+
+/** Compiles one route. `defaultUpstream` has the rest where the route names no `from`. */
+function compileRoute(said: RouteDocument, defaultUpstream: string, pool: Pool): Route {
+  const claim = compileMatch(said.match, pool)
+  const percent = said.percent ?? 0
+  return Object.freeze({
+    id: said.id,
+    ...claim,
+    takesAmbiguousPaths: said.ambiguousPaths === 'allow',
+    from: said.from ?? defaultUpstream,
+    to: said.to,
+    percent,
+    threshold: thresholdOf(percent),
+    salt: said.group ?? said.id,
+    sticky: compileSticky(said.sticky, claim.path),
+    fallback: said.fallback === undefined ? null : compileFallback(said.fallback),
+    breaker: compileBreaker(said, said.from ?? defaultUpstream),
+    cache: said.cache === undefined ? null : compileCache(said.cache),
+    document: said,
+  })
+}
+
+/** Compiles what a route claims. `pool` has the conditions that routes share. */
+export function compileMatch(match: RouteDocument['match'], pool: Pool): Pick<Route, 'path' | 'hosts' | 'conditions'> {
+  return {
+    path: parsePattern(match.path ?? '/*') as PathPattern,
+    hosts: (match.hosts ?? []).map((text) => parseHost(text) as HostPattern),
+    conditions: compileConditions(match, pool),
+  }
+}
+
+function compileConditions(match: RouteDocument['match'], pool: Pool): Condition[] {
+  return (Object.keys(PREDICATES) as PredicateName[]).flatMap((name) => {
+    const argument = match[name]
+    if (argument === undefined) return []
+    // Each entry compiles what its own schema has accepted; the type checker sees the two only as unions.
+    const compile = () => PREDICATES[name].compile(argument as never)
+    // Each path is another; `methods: [GET, HEAD]` is the same condition wherever it stands.
+    return name === 'path' ? compile() : pooled(pool, `${name}\0${JSON.stringify(argument)}`, compile)
+  })
+}
+
+/** Conditions by what the table says: routes share equal ones, so that large tables stay in the processor's caches. */
+export type Pool = Map<string, Condition[]>
+
+function pooled(pool: Pool, key: string, compile: () => Condition[]): Condition[] {
+  const known = pool.get(key)
+  if (known) return known
+  const made = compile()
+  pool.set(key, made)
+  return made
+}
+
+/** `sticky: request` alone is the draw per request: the empty chain. */
+function compileSticky(said: RouteDocument['sticky'], path: PathPattern): StickySource[] {
+  const chain = stickyTexts(said).map((text) => parseSticky(text, path.params) as StickySource)
+  return chain[0]?.kind === 'request' ? [] : chain
+}
+
+/** The sources of `sticky`, which is one text or a list. */
+export function stickyTexts(said: RouteDocument['sticky']): readonly string[] {
+  return said === undefined ? [] : typeof said === 'string' ? [said] : said
+}
+
+function compileFallback(said: NonNullable<RouteDocument['fallback']>): Fallback {
+  return {
+    on: new Set(said.on ?? ['connect', 'timeout', 502, 503, 504]),
+    methods: said.methods ?? 'safe',
+    maxReplayBytes: bytes(said.maxReplay) ?? 64 * 1024,
+  }
+}
+
+/** Without a word about it, a breaker stands where `from` may answer for `to` anyway: where there is a fallback. */
+function compileBreaker({ breaker, fallback, to }: RouteDocument, from: string): BreakerSettings | null {
+  if (breaker === false || (breaker === undefined && fallback === undefined) || to === from) return null
+  return {
+    failureRatio: breaker?.failureRatio ?? 0.5,
+    minRequests: breaker?.minRequests ?? 20,
+    windowMs: ms(breaker?.window) ?? 10_000,
+    pauseMs: ms(breaker?.pause) ?? 10_000,
+    probes: breaker?.probes ?? 3,
+  }
+}
+
+function compileCache(said: NonNullable<RouteDocument['cache']>): CacheSettings {
+  return {
+    mode: said.mode ?? 'rfc9111',
+    force: new Set(said.force),
+    setCookie: said.setCookie ?? 'refuse',
+    ttlMs: ms(said.ttl),
+    staleWhileRevalidateMs: ms(said.staleWhileRevalidate),
+    staleIfErrorMs: ms(said.staleIfError),
+    keepMs: ms(said.keep) ?? 3_600_000,
+    maxBodyBytes: bytes(said.maxBody) ?? 1024 * 1024,
+    shareAcrossUpstreams: said.shareAcrossUpstreams ?? false,
+    key: said.key === undefined ? null : compileKey(said.key),
+    tags: said.tags?.toLowerCase() ?? null,
+  }
+}
+
+function compileKey(said: NonNullable<NonNullable<RouteDocument['cache']>['key']>): KeyRules {
+  const { keep, drop } = said.query ?? {}
+  return {
+    query: keep ? { kind: 'keep', names: new Set(keep) } : drop ? { kind: 'drop', names: new Set(drop) } : null,
+    anyQueryOrder: said.anyQueryOrder ?? false,
+    headers: (said.headers ?? []).map((name) => name.toLowerCase()),
+    cookies: said.cookies ?? [],
+  }
+}
+
+function ms(text: string | undefined): number | null {
+  return text === undefined ? null : parseDurationMs(text)
+}
+
+function bytes(text: string | undefined): number | null {
+  return text === undefined ? null : parseSizeBytes(text)
+}

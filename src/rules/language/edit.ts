@@ -1,0 +1,280 @@
+/**
+ * Changes what a text of routes.yaml says, and nothing else in it: comments, order, quoting and spacing of the rest stay.
+ */
+import {
+  type Document,
+  isMap,
+  isScalar,
+  isSeq,
+  type Node,
+  type Pair,
+  parseDocument,
+  type YAMLMap,
+  type YAMLSeq,
+} from 'yaml'
+import type { TableDocument } from '../table/schema.ts'
+import { alignLists, isList, isPlainMap, keysOf, type Plain, type PlainMap, sameValue } from '../values/plain.ts'
+import { blockText, flowText, isShort, itemText, pairText } from './yaml-print.ts'
+
+/** The keys of a route in the order in which they are written; a new key goes behind the last one that stands before it here. */
+const KEY_ORDER = ['id', 'match', 'from', 'to', 'percent', 'group', 'sticky', 'fallback', 'cache', 'ambiguousPaths']
+
+/** A replacement of the text from `start` to `end`. */
+interface Splice {
+  readonly start: number
+  readonly end: number
+  readonly text: string
+}
+
+/** More than a table that `readTable` accepts can have. */
+const MAX_ALIASES = 100
+
+/**
+ * How deep a difference is looked for before the whole value is written anew: first to the last scalar, then as far as a
+ * key of a route or an upstream, then as far as the route itself, and never further. The first that reads back as what was
+ * meant is taken.
+ */
+const DEPTHS = [Number.POSITIVE_INFINITY, 3, 2]
+
+/**
+ * Changes a text that `readTable` accepts so that it says what `change` returns, given what it says now. `change` may alter
+ * what it is given. Returns the new text; the same one where nothing is different.
+ * Throws a RangeError where the text is written so that this can't change by itself (an anchor with aliases elsewhere).
+ */
+export function editTable(text: string, change: (document: TableDocument) => TableDocument): string {
+  const parsed = parse(text, true)
+  const before = plainOf(parsed)
+  const wanted = change(structuredClone(before) as TableDocument) as Plain
+  if (sameValue(before, wanted)) return text
+  for (const depth of DEPTHS) {
+    const edited = new Editor(text, depth).edit(parsed.contents, before, wanted)
+    if (says(edited, wanted)) return edited
+  }
+  throw new RangeError('this cannot change by itself in this text: an anchor or an alias is in the way')
+}
+
+/** What a text that `readTable` accepts says, as plain values. */
+export function documentOf(text: string): TableDocument {
+  return plainOf(parse(text)) as TableDocument
+}
+
+function plainOf(parsed: Document.Parsed): Plain {
+  return parsed.toJS({ maxAliasCount: MAX_ALIASES })
+}
+
+/** @param keepSourceTokens they tell where the dashes of a list stand */
+function parse(text: string, keepSourceTokens = false): Document.Parsed {
+  return parseDocument(text, { uniqueKeys: false, stringKeys: true, logLevel: 'silent', keepSourceTokens })
+}
+
+/** An edit in a text is trusted only when reading it back gives what was meant. */
+function says(text: string, wanted: Plain): boolean {
+  const parsed = parse(text)
+  if (parsed.errors.length > 0) return false
+  try {
+    return sameValue(plainOf(parsed), wanted)
+  } catch {
+    // An alias whose anchor has gone.
+    return false
+  }
+}
+
+/** Gathers the splices of one edit. */
+class Editor {
+  readonly #text: string
+  readonly #depth: number
+  readonly #newline: string
+  readonly #splices: Splice[] = []
+
+  constructor(text: string, depth: number) {
+    this.#text = text
+    this.#depth = depth
+    this.#newline = text.includes('\r\n') ? '\r\n' : '\n'
+  }
+
+  edit(node: unknown, before: Plain, wanted: Plain): string {
+    this.#change(node, before, wanted, 0)
+    let text = this.#text
+    // From the end on, so that offsets stay true; at one place what goes first, then what is put in, the last of it first.
+    const order = this.#splices
+      .map((splice, at) => ({ ...splice, at }))
+      .sort((a, b) => b.start - a.start || b.end - a.end || b.at - a.at)
+    for (const { start, end, text: put } of order) text = text.slice(0, start) + put + text.slice(end)
+    return text
+  }
+
+  #change(node: unknown, before: Plain, wanted: Plain, depth: number): void {
+    if (sameValue(before, wanted)) return
+    if (depth < this.#depth && isMap(node) && isPlainMap(before) && isPlainMap(wanted)) {
+      if (this.#changeMap(node, before, wanted, depth)) return
+    }
+    if (depth < this.#depth && isSeq(node) && isList(before) && isList(wanted)) {
+      if (this.#changeList(node, before, wanted, depth)) return
+    }
+    this.#replace(node as Node, wanted)
+  }
+
+  /** Writes a whole value anew, in its place. */
+  #replace(node: Node, wanted: Plain): void {
+    const [from = 0] = node.range ?? []
+    const end = this.#endOf(node)
+    const isBlock = (isMap(node) || isSeq(node)) && node.flow !== true
+    const gap = /[ \t\r\n]*$/.exec(this.#text.slice(0, from))?.[0] ?? ''
+    const behindKey = this.#text[from - gap.length - 1] === ':'
+    const line = this.#text.slice(this.#lineStart(from), from)
+    const indent = /^\uFEFF?( *)[^ :{}[\],"'-]+: *$/.exec(line)?.[1]?.length
+    // The first routes of a table stand below each other, and not on the line of the `[]` that stood for none.
+    if (isSeq(node) && node.items.length === 0 && indent !== undefined) {
+      this.#splice(from - gap.length, end, `\n${' '.repeat(indent + 2)}${blockText(wanted, indent + 2)}`)
+      return
+    }
+    if (isBlock && behindKey && isShort(wanted)) this.#splice(from - gap.length, end, ` ${flowText(wanted)}`)
+    else if (isBlock) this.#splice(from, end, blockText(wanted, this.#columnOf(from)))
+    else this.#splice(from, end, `${behindKey && gap === '' ? ' ' : ''}${flowText(wanted)}`)
+  }
+
+  /** Returns false where the map is better written anew. */
+  #changeMap(map: YAMLMap, before: PlainMap, wanted: PlainMap, depth: number): boolean {
+    const gone = keysOf(before).filter((key) => wanted[key] === undefined)
+    const added = keysOf(wanted).filter((key) => before[key] === undefined)
+    const kept = map.items.filter((pair) => !gone.includes(keyOf(pair)))
+    if (kept.length === 0 || (map.flow === true && gone.length > 1)) return false
+    for (const pair of map.items) {
+      const key = keyOf(pair)
+      if (gone.includes(key)) this.#removePair(map, pair)
+      else if (pair.value !== null) this.#change(pair.value, before[key], wanted[key], depth + 1)
+      else if (!sameValue(before[key], wanted[key])) return false
+    }
+    for (const key of added.sort((a, b) => rankOf(a) - rankOf(b))) this.#addPair(map, kept, key, wanted[key])
+    return true
+  }
+
+  #removePair(map: YAMLMap, pair: Pair): void {
+    const at = map.items.indexOf(pair)
+    const start = startOf(pair.key)
+    const [previous, next] = [map.items[at - 1], map.items[at + 1]]
+    if (map.flow === true) {
+      if (next !== undefined) this.#splice(start, startOf(next.key), '')
+      else this.#splice(this.#endOf(previous), this.#endOf(pair), '')
+      return
+    }
+    const line = this.#lineStart(start)
+    const isOwnLine = this.#text.slice(line, start).trim() === ''
+    if (isOwnLine) this.#splice(line, this.#lineEnd(this.#endOf(pair)), '')
+    else this.#splice(start, startOf(next?.key), '')
+  }
+
+  #addPair(map: YAMLMap, kept: readonly Pair[], key: string, value: Plain): void {
+    const rank = rankOf(key)
+    const before = kept.filter((pair) => rankOf(keyOf(pair)) <= rank)
+    const behind = before.at(-1) ?? (kept.at(-1) as Pair)
+    const end = this.#endOf(behind)
+    if (map.flow === true) this.#splice(end, end, `, ${flowText(key)}: ${flowText(value)}`)
+    else {
+      const column = this.#columnOf(startOf(behind.key))
+      this.#addLines(this.#lineEnd(end), ' '.repeat(column) + pairText(key, value, column))
+    }
+  }
+
+  /** Returns false where the list is better written anew. */
+  #changeList(list: YAMLSeq, before: readonly Plain[], wanted: readonly Plain[], depth: number): boolean {
+    const pairs = alignLists(before, wanted)
+    if (pairs === null || pairs.length === 0) return false
+    const gone = before.map((_, at) => at).filter((at) => !pairs.some(([from]) => from === at))
+    const added = wanted.map((_, at) => at).filter((at) => !pairs.some(([, to]) => to === at))
+    if (list.flow === true && gone.length + added.length > 0) return false
+    for (const [from, to] of pairs) this.#change(list.items[from], before[from], wanted[to], depth + 1)
+    for (const at of gone) {
+      this.#splice(this.#lineStart(dashOf(list, at)), this.#lineEnd(this.#endOf(list.items[at])), '')
+    }
+    for (const at of added) this.#addItem(list, pairs.filter(([, to]) => to < at).at(-1)?.[0] ?? -1, wanted[at])
+    return true
+  }
+
+  /** Adds an item behind the one at `behind`; -1 is before all. */
+  #addItem(list: YAMLSeq, behind: number, value: Plain): void {
+    const column = this.#columnOf(dashOf(list, 0))
+    const lines =
+      ' '.repeat(column) + (isOfLines(list) && isShort(value) ? `- ${flowText(value)}` : itemText(value, column))
+    if (behind === -1) {
+      const start = this.#lineStart(dashOf(list, 0))
+      this.#splice(start, start, `${lines}\n`)
+      return
+    }
+    const spaced = list.items.length > 1 && /\n[ \t]*\r?\n/.test(this.#between(list, list.items.length - 2))
+    const item = list.items[behind]
+    this.#addLines(this.#lineEnd(this.#endOf(item)), spaced ? `\n${lines}` : lines)
+  }
+
+  /** What stands between an item and the next one's dash. */
+  #between(list: YAMLSeq, at: number): string {
+    return this.#text.slice(this.#endOf(list.items[at]), dashOf(list, at + 1))
+  }
+
+  /** Puts lines in at the beginning of a line, or at the end of a text that lacks its last line break. */
+  #addLines(at: number, lines: string): void {
+    const isOpen = at === this.#text.length && !this.#text.endsWith('\n')
+    this.#splice(at, at, isOpen ? `\n${lines}` : `${lines}\n`)
+  }
+
+  #splice(start: number, end: number, text: string): void {
+    this.#splices.push({ start, end, text: text.replaceAll(/\r?\n/g, this.#newline) })
+  }
+
+  /** Where the last character of a value stands, comments and white space behind it not counted. */
+  #endOf(node: unknown): number {
+    if (isMap(node) && node.flow !== true) return this.#endOf(node.items.at(-1))
+    if (isSeq(node) && node.flow !== true) return this.#endOf(node.items.at(-1))
+    if (isPair(node)) {
+      const value = node.value as Node | null
+      if (value?.range) return Math.max(this.#endOf(value), (node.key as Node).range?.[1] ?? 0)
+      return ((node.key as Node).range?.[1] ?? 0) + 1
+    }
+    const [start = 0, end = 0] = (node as Node).range ?? []
+    return start + this.#text.slice(start, end).trimEnd().length
+  }
+
+  #lineStart(offset: number): number {
+    return this.#text.lastIndexOf('\n', offset - 1) + 1
+  }
+
+  /** Behind the line break of the line that an offset is in. */
+  #lineEnd(offset: number): number {
+    const end = this.#text.indexOf('\n', offset)
+    return end === -1 ? this.#text.length : end + 1
+  }
+
+  #columnOf(offset: number): number {
+    const start = this.#lineStart(offset)
+    return offset - (start === 0 && this.#text.startsWith('\uFEFF') ? 1 : start)
+  }
+}
+
+function rankOf(key: string): number {
+  const rank = KEY_ORDER.indexOf(key)
+  return rank === -1 ? KEY_ORDER.length : rank
+}
+
+function keyOf(pair: Pair): string {
+  return isScalar(pair.key) ? String(pair.key.value) : ''
+}
+
+function isPair(node: unknown): node is Pair {
+  return typeof node === 'object' && node !== null && 'key' in node && 'value' in node && !('range' in node)
+}
+
+function startOf(node: unknown): number {
+  return (node as Node | null | undefined)?.range?.[0] ?? 0
+}
+
+/** Whether each item of a list stands on one line, so that one more is to look like them. */
+function isOfLines(list: YAMLSeq): boolean {
+  return list.items.every((item) => isScalar(item) || ((isMap(item) || isSeq(item)) && item.flow === true))
+}
+
+/** Where the dash of an item stands. */
+function dashOf(list: YAMLSeq, at: number): number {
+  const token = list.srcToken
+  const items = token?.type === 'block-seq' ? token.items : []
+  return items[at]?.start.find((part) => part.type === 'seq-item-ind')?.offset ?? startOf(list.items[at])
+}

@@ -1,0 +1,296 @@
+/**
+ * Text <-> table: reads routes.yaml with every problem at its line and column, and changes one value with every other byte kept.
+ */
+import {
+  Composer,
+  type CST,
+  type Document,
+  isAlias,
+  isMap,
+  isNode,
+  isScalar,
+  isSeq,
+  Lexer,
+  LineCounter,
+  type Node,
+  type Pair,
+  Parser,
+  type YAMLMap,
+  YAMLParseError,
+} from 'yaml'
+import type { TableDocument } from '../table/schema.ts'
+import type { Table } from '../table/table.ts'
+import { type Finding, type Problem, pointerOf } from '../values/problem.ts'
+import { flawOfPercent, formatPercent } from '../values/units.ts'
+import { checkTable } from './check.ts'
+import { compileTable } from './compile.ts'
+import { schemaFindings } from './findings.ts'
+
+export { formatProblem, formatProblems, type Problem } from '../values/problem.ts'
+
+/** What a text is: a table, perhaps with warnings, or every reason why it is none. */
+export type ReadTable =
+  | { readonly ok: true; readonly table: Table; readonly warnings: readonly Problem[] }
+  | { readonly ok: false; readonly problems: readonly Problem[] }
+
+type Path = readonly (string | number)[]
+
+/** More than a hand-written table needs, and far from what makes a bomb. */
+const MAX_ALIASES = 100
+
+/** Collections within collections that the parser may have open; a table has fewer than twenty. */
+const MAX_DEPTH = 500
+/** The pieces of a text that the lexer may find: ten thousand routes have about 600,000. */
+const MAX_LEXEMES = 2_000_000
+
+/** A finding with the offset in the text that it points to. */
+interface Placed {
+  readonly finding: Finding
+  readonly offset: number
+}
+
+/**
+ * Reads a whole routes.yaml (YAML 1.2, core schema). Never throws. `fileName` is what problems are printed with.
+ * Problems are in the order of the text; where one of them is an error the warnings are among them.
+ */
+export function readTable(text: string, fileName: string): ReadTable {
+  const lines = new LineCounter()
+  let placed: Placed[]
+  let document: unknown
+  try {
+    const parsed = parse(text, lines)
+    placed = [...syntaxFindings(parsed), ...structureFindings(parsed)]
+    if (placed.length === 0) {
+      document = parsed.toJS({ maxAliasCount: MAX_ALIASES })
+      placed = locateAll(checkTable(document), parsed)
+    } else {
+      placed.push(...certainFindings(parsed, placed))
+    }
+  } catch (cause) {
+    placed = [{ finding: unreadable(cause), offset: 0 }]
+  }
+  const problems = placed
+    .sort((a, b) => a.offset - b.offset)
+    .map(({ finding, offset }) => problemOf(finding, offset, fileName, lines, text))
+  if (problems.some((problem) => problem.severity === 'error')) return { ok: false, problems }
+  return { ok: true, table: compileTable(document as TableDocument), warnings: problems }
+}
+
+/**
+ * What yaml's `parseDocument` does, with an end to how deep and how long a text may be: the parser itself would follow
+ * ten million brackets until memory runs out. Throws a RangeError there.
+ */
+function parse(text: string, lines = new LineCounter()): Document.Parsed {
+  // Repeated keys are found below: yaml's own search is quadratic in the size of a map.
+  const composer = new Composer({ uniqueKeys: false, stringKeys: true, logLevel: 'silent' })
+  const [document, another] = composer.compose(tokensOf(text, lines), true, text.length)
+  if (document === undefined) throw new Error('the composer was told to make a document, and made none')
+  if (another !== undefined) {
+    document.errors.push(new YAMLParseError([another.range[0], another.range[0] + 1], 'MULTIPLE_DOCS', ''))
+  }
+  return document
+}
+
+function* tokensOf(text: string, lines: LineCounter): Generator<CST.Token> {
+  lines.addNewLine(0)
+  const parser = new Parser(lines.addNewLine)
+  let lexemes = 0
+  for (const lexeme of new Lexer().lex(text)) {
+    if (parser.stack.length > MAX_DEPTH) throw new RangeError('nested too deeply')
+    if (++lexemes > MAX_LEXEMES) throw new RangeError('too large')
+    yield* parser.next(lexeme)
+  }
+  yield* parser.end()
+}
+
+function unreadable(cause: unknown): Finding {
+  const message =
+    cause instanceof RangeError
+      ? cause.message
+      : cause instanceof ReferenceError
+        ? 'its aliases stand for too many values'
+        : 'not readable as YAML'
+  return { path: [], message, severity: 'error' }
+}
+
+function problemOf(finding: Finding, offset: number, file: string, lines: LineCounter, text: string): Problem {
+  const { line, col } = lines.lineStarts.length === 0 ? { line: 1, col: 1 } : lines.linePos(offset)
+  const column = line === 1 && text.startsWith('\uFEFF') ? Math.max(1, col - 1) : Math.max(1, col)
+  const { message, hint, severity } = finding
+  const problem = { file, line: Math.max(1, line), column, pointer: pointerOf(finding.path), message, severity }
+  return hint === undefined ? problem : { ...problem, hint }
+}
+
+/** Where the parser speaks of its own options, we say what the operator can do. */
+const SYNTAX_MESSAGES: Readonly<Record<string, string>> = {
+  MULTIPLE_DOCS: 'expected one document, found another',
+  NON_STRING_KEY: 'expected a text as key',
+}
+
+/** What the YAML parser itself says. Its warnings (unknown tags) are errors here: the value is not what was meant. */
+function syntaxFindings(parsed: Document.Parsed): Placed[] {
+  return [...parsed.errors, ...parsed.warnings].map(({ code, message, pos }) => ({
+    finding: {
+      path: [],
+      message: SYNTAX_MESSAGES[code] ?? message.charAt(0).toLowerCase() + message.slice(1),
+      severity: 'error',
+    },
+    offset: pos[0],
+  }))
+}
+
+/** Keys that stand twice in a map, the one key that no map of ours can hold, and aliases of nothing. */
+function structureFindings(parsed: Document.Parsed): Placed[] {
+  const found: Placed[] = []
+  const anchors = new Set<string>()
+  const walk = (node: unknown, path: Path): void => {
+    if (isAlias(node)) {
+      const finding = {
+        path,
+        message: `there is no anchor &${node.source} before this alias`,
+        severity: 'error',
+      } as const
+      if (!anchors.has(node.source)) found.push({ finding, offset: rangeStart(node) ?? 0 })
+      return
+    }
+    if (isNode(node) && node.anchor !== undefined) anchors.add(node.anchor)
+    if (isSeq(node)) {
+      for (const [at, item] of node.items.entries()) walk(item, [...path, at])
+    } else if (isMap(node)) {
+      const seen = new Set<string>()
+      for (const { key, value } of node.items) {
+        const name = isScalar(key) ? String(key.value) : null
+        if (name === null) continue
+        const finding = { path: [...path, name], severity: 'error' } as const
+        const offset = rangeStart(key) ?? 0
+        if (seen.has(name)) found.push({ finding: { ...finding, message: 'this key stands twice' }, offset })
+        if (name === '__proto__') found.push({ finding: { ...finding, message: 'unknown key' }, offset })
+        seen.add(name)
+        walk(value, [...path, name])
+      }
+    }
+  }
+  walk(parsed.contents, [])
+  return found
+}
+
+/** In a text with syntax errors: the findings before the first of them that no later line can explain away. */
+function certainFindings(parsed: Document.Parsed, syntax: readonly Placed[]): Placed[] {
+  const first = syntax.reduce((least, { offset }) => Math.min(least, offset), Number.POSITIVE_INFINITY)
+  let document: unknown
+  try {
+    document = parsed.toJS({ maxAliasCount: MAX_ALIASES })
+  } catch {
+    return []
+  }
+  return locateAll(schemaFindings(document), parsed).filter(({ finding, offset }) => {
+    const { node, pair } = nodeAt(parsed, finding.path)
+    if (offset >= first || finding.at === 'parent') return false
+    return finding.at === 'key' ? pair !== null : isScalar(node) && node.value !== null
+  })
+}
+
+function locateAll(findings: readonly Finding[], parsed: Document.Parsed): Placed[] {
+  return findings.map((finding) => ({ finding, offset: offsetOf(finding, parsed) }))
+}
+
+/** Where a finding points: at its value, at its key, or at the map that lacks it. */
+function offsetOf({ path, at }: Finding, parsed: Document.Parsed): number {
+  const { node, pair, parent } = nodeAt(parsed, path)
+  const offset = at === 'key' || node === null ? rangeStart(pair?.key) : rangeStart(node)
+  return offset ?? rangeStart(parent) ?? 0
+}
+
+/** Walks to a path: its node, the pair that holds it, and the deepest collection on the way. */
+function nodeAt(parsed: Document.Parsed, path: Path): { node: Node | null; pair: Pair | null; parent: Node | null } {
+  let node: Node | null = parsed.contents
+  let pair: Pair | null = null
+  let parent: Node | null = null
+  for (const key of path) {
+    const holder: unknown = isAlias(node) ? node.resolve(parsed) : node
+    pair = null
+    if (isMap(holder)) pair = pairOf(holder, String(key)) ?? null
+    else if (!isSeq(holder)) return { node: null, pair: null, parent: node ?? parent }
+    parent = node
+    node = ((pair ? pair.value : isSeq(holder) ? holder.items[Number(key)] : null) ?? null) as Node | null
+    if (node === null) break
+  }
+  return { node, pair, parent }
+}
+
+/** The pairs of a map by their key, kept for as long as the map: thousands of findings may lie in one. */
+const pairsByMap = new WeakMap<YAMLMap, Map<unknown, Pair>>()
+
+/** The pair of a key; the last one where it stands twice, as its value is the one that counts. */
+function pairOf(map: YAMLMap, key: string): Pair | undefined {
+  let pairs = pairsByMap.get(map)
+  if (pairs === undefined) {
+    pairs = new Map(map.items.map((pair) => [isScalar(pair.key) ? pair.key.value : pair.key, pair]))
+    pairsByMap.set(map, pairs)
+  }
+  return pairs.get(key)
+}
+
+function rangeStart(node: unknown): number | undefined {
+  return (node as Node | null | undefined)?.range?.[0]
+}
+
+/**
+ * Changes a route's percent in a text that `readTable` accepts, and nothing else: the number is replaced where it stands,
+ * or the key is added behind `to`. Returns the new text. `percent` is 0 to 100 with up to 4 decimals.
+ * Throws a RangeError where the percent is none, where the table has no such route, or where the text is written so that the number cannot change
+ * by itself (the route, or its percent, is an alias or has one).
+ */
+export function setPercent(text: string, routeId: string, percent: number): string {
+  const flaw = flawOfPercent(percent)
+  if (flaw) throw new RangeError(flaw.message)
+  const parsed = parse(text)
+  const routes = nodeAt(parsed, ['routes']).node
+  const at = isSeq(routes) ? routes.items.findIndex((item) => isMap(item) && item.get('id') === routeId) : -1
+  if (at === -1) throw new RangeError(`no route ${JSON.stringify(routeId)} to edit`)
+  const route = (routes as { items: unknown[] }).items[at] as YAMLMap
+  const edited = replaceOrAdd(text, route, 'percent', formatPercent(percent))
+  assertOnlyChange(parsed, parse(edited), at, percent)
+  return edited
+}
+
+function replaceOrAdd(text: string, map: YAMLMap, key: string, value: string): string {
+  const pair = pairOf(map, key)
+  const range = (pair?.value as Node | null | undefined)?.range
+  if (range) return splice(text, range[0], range[1], value)
+  const behind = pairOf(map, 'to')
+  const end = (behind?.value as Node | null | undefined)?.range?.[1]
+  if (behind === undefined || end === undefined) throw new RangeError('the route has no `to` to add its percent behind')
+  const quoted = text[rangeStart(behind.key) as number] === '"' ? `"${key}"` : key
+  if (map.flow) return splice(text, end, end, `, ${quoted}: ${value}`)
+  const lineEnd = text.indexOf('\n', end)
+  const newline = text.includes('\r\n') ? '\r\n' : '\n'
+  const line = `${' '.repeat(columnOf(text, rangeStart(behind.key) as number))}${quoted}: ${value}`
+  return lineEnd === -1 ? `${text}${newline}${line}` : splice(text, lineEnd + 1, lineEnd + 1, line + newline)
+}
+
+function splice(text: string, start: number, end: number, replacement: string): string {
+  return text.slice(0, start) + replacement + text.slice(end)
+}
+
+function columnOf(text: string, offset: number): number {
+  return offset - (text.lastIndexOf('\n', offset - 1) + 1)
+}
+
+/** An edit in a text is trusted only when reading it back gives the old document with the one new value. */
+function assertOnlyChange(before: Document.Parsed, after: Document.Parsed, route: number, percent: number): void {
+  const wanted = before.toJS({ maxAliasCount: MAX_ALIASES })
+  wanted.routes[route] = { ...wanted.routes[route], percent }
+  const got = after.errors.length === 0 ? after.toJS({ maxAliasCount: MAX_ALIASES }) : null
+  if (got !== null && canonical(wanted) === canonical(got)) return
+  throw new RangeError('the percent cannot change by itself in this text: write it as a number of its own')
+}
+
+/** JSON with the keys of every map in one order. */
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_key, inner) =>
+    typeof inner === 'object' && inner !== null && !Array.isArray(inner)
+      ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : inner,
+  )
+}

@@ -1,0 +1,175 @@
+/**
+ * The match conditions: one entry per key of `match`, which owns its schema, its work and its sentence.
+ */
+import { z } from 'zod'
+import type { RequestView } from '../http/exchange.ts'
+import { checked, TOKEN } from '../values/schema-blocks.ts'
+import type { Flaw } from '../values/units.ts'
+import { type HostPattern, hostTakes, parseHost } from './host.ts'
+import { type PathPattern, parsePattern, patternTakes, readTarget } from './path.ts'
+import { cookieValue, headerValue, queryValue } from './request-parts.ts'
+import { parseValueTest, sayTest, sayValue, type ValueTest, valuePasses, valueTestSchema } from './value-test.ts'
+
+/** One compiled condition. A request meets a route when it meets all of the route's conditions. */
+export interface Condition {
+  /** The key of `match` that it comes from. */
+  readonly kind: PredicateName
+  /** What it looks at: `the method`, `header x-beta`. No route has two conditions on one subject. */
+  readonly subject: string
+  /** What a method, field, parameter or cookie must be; null for path and hosts, which the matcher's tree answers. */
+  readonly test: ValueTest | null
+  matches(view: RequestView): boolean
+  /** What it asks and what the request has instead, as a sentence. Only for a request that does not meet it. */
+  shortfall(view: RequestView): string
+}
+
+/** What a key of `match` needs: the schema of its argument, and the conditions that an argument stands for. */
+interface Predicate<Argument extends z.ZodType> {
+  readonly schema: Argument
+  compile(argument: z.output<Argument>): Condition[]
+}
+
+function predicate<Argument extends z.ZodType>(entry: Predicate<Argument>): Predicate<Argument> {
+  return entry
+}
+
+/** The match conditions by their key in the table. */
+export const PREDICATES = {
+  path: predicate({
+    schema: checked(z.string(), (text) => flawIn(parsePattern(text))).describe(
+      'Literal segments, :name for one segment, a final * for the rest.',
+    ),
+    compile: (text) => [pathCondition(parsePattern(text) as PathPattern)],
+  }),
+  hosts: predicate({
+    schema: z
+      .array(checked(z.string(), (text) => flawIn(parseHost(text))))
+      .min(1)
+      .describe('Exact names or *.example.test; a port only where it must match.'),
+    compile: (texts) => [hostsCondition(texts.map((text) => parseHost(text) as HostPattern))],
+  }),
+  methods: predicate({
+    schema: z.array(checked(z.string(), flawOfMethod)).min(1).describe('Case-sensitive; GET does not imply HEAD.'),
+    compile: (methods) => [valueCondition('methods', 'the method', { is: 'anyOf', values: methods }, (v) => v.method)],
+  }),
+  headers: predicate({
+    schema: checked(z.record(checked(z.string(), flawOfFieldName), valueTestSchema), flawOfFieldNames).describe(
+      'By field name, in any case: true, false, a value, a list of values, or {startsWith} or {contains}.',
+    ),
+    compile: (fields) =>
+      compileEach('headers', 'header', lowerCaseKeys(fields), (view, name) => headerValue(view.rawHeaders, name)),
+  }),
+  query: predicate({
+    schema: z.record(z.string(), valueTestSchema).describe('By decoded parameter name, case-sensitive.'),
+    compile: (fields) => compileEach('query', 'query parameter', fields, (view, name) => queryValue(view.target, name)),
+  }),
+  cookies: predicate({
+    schema: z.record(checked(z.string(), flawOfToken), valueTestSchema).describe('By cookie name, case-sensitive.'),
+    compile: (fields) => compileEach('cookies', 'cookie', fields, (view, name) => cookieValue(view.rawHeaders, name)),
+  }),
+}
+
+/** The keys of `match`. */
+export type PredicateName = 'path' | 'hosts' | 'methods' | 'headers' | 'query' | 'cookies'
+
+function pathCondition(pattern: PathPattern): Condition {
+  return {
+    kind: 'path',
+    subject: 'the path',
+    test: null,
+    matches: (view) => {
+      const { segments } = readTarget(view.target)
+      return segments !== null && patternTakes(pattern, segments)
+    },
+    shortfall: (view) => `the path ${pathOf(view.target)} is not ${pattern.text}`,
+  }
+}
+
+function hostsCondition(patterns: readonly HostPattern[]): Condition {
+  return {
+    kind: 'hosts',
+    subject: 'the host',
+    test: null,
+    matches: (view) => {
+      const host = hostOf(view)
+      return patterns.some((pattern) => hostTakes(pattern, host))
+    },
+    shortfall: (view) => {
+      const wanted = patterns.map((pattern) => pattern.text).join(' or ')
+      const host = hostOf(view)
+      return host === '' ? `the request has no host, and must have ${wanted}` : `the host ${host} is not ${wanted}`
+    },
+  }
+}
+
+/** The host that a request asks for, in lower case with its port: the target's if it has one, else the Host field's. */
+export function hostOf(view: RequestView): string {
+  return readTarget(view.target).authority ?? view.host
+}
+
+function pathOf(target: string): string {
+  return (target.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/?#]*/i, '').split('?', 1)[0] as string) || '/'
+}
+
+function compileEach(
+  kind: PredicateName,
+  noun: string,
+  fields: Readonly<Record<string, z.output<typeof valueTestSchema>>>,
+  read: (view: RequestView, name: string) => string | undefined,
+): Condition[] {
+  return Object.entries(fields).map(([name, argument]) =>
+    valueCondition(kind, `${noun} ${name}`, parseValueTest(argument), (view) => read(view, name)),
+  )
+}
+
+function valueCondition(
+  kind: PredicateName,
+  subject: string,
+  test: ValueTest,
+  read: (view: RequestView) => string | undefined,
+): Condition {
+  return {
+    kind,
+    subject,
+    test,
+    matches: (view) => valuePasses(test, read(view)),
+    shortfall: (view) => `${subject} is ${sayValue(read(view))}, and must be ${sayTest(test)}`,
+  }
+}
+
+function lowerCaseKeys<Value>(fields: Readonly<Record<string, Value>>): Record<string, Value> {
+  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name.toLowerCase(), value]))
+}
+
+function flawIn(parsed: object): Flaw | null {
+  return 'message' in parsed ? (parsed as Flaw) : null
+}
+
+const USUAL_METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE']
+
+function flawOfMethod(text: string): Flaw | null {
+  if (!TOKEN.test(text)) return { message: `${JSON.stringify(text)} is no method name` }
+  if (text === 'CONNECT') return { message: 'CONNECT never matches: its target has no path' }
+  const usual = text.toUpperCase()
+  if (text === usual || !USUAL_METHODS.includes(usual)) return null
+  return { message: `methods are case-sensitive, and ${text} is not one in use`, hint: `write ${usual}` }
+}
+
+function flawOfToken(text: string): Flaw | null {
+  return TOKEN.test(text) ? null : { message: `${JSON.stringify(text)} is no name that a request can carry` }
+}
+
+function flawOfFieldName(text: string): Flaw | null {
+  if (text.toLowerCase() === 'host') return { message: 'the host is not matched here', hint: 'use match.hosts' }
+  return flawOfToken(text)
+}
+
+function flawOfFieldNames(fields: Readonly<Record<string, unknown>>): Flaw | null {
+  const seen = new Set<string>()
+  for (const name of Object.keys(fields)) {
+    if (seen.has(name.toLowerCase()))
+      return { message: `${name} stands twice: the case of a field name does not count` }
+    seen.add(name.toLowerCase())
+  }
+  return null
+}

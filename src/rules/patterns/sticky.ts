@@ -1,0 +1,112 @@
+/**
+ * The sources of a sticky key: one entry per kind, which owns its syntax and its work.
+ */
+import type { RequestView } from '../http/exchange.ts'
+import { nearestWord } from '../values/problem.ts'
+import { TOKEN } from '../values/schema-blocks.ts'
+import type { Flaw } from '../values/units.ts'
+import { cookieValue, headerValue, queryValue } from './request-parts.ts'
+
+/** A compiled source of the key that a draw is made on. */
+export interface StickySource {
+  /** As the table writes it: `cookie:sid`, `ip`. */
+  readonly text: string
+  readonly kind: StickyKind
+  /**
+   * The key, or undefined where the request has none. `params` are the values of the path's `:name`s in order.
+   * May be the empty text: use `keyOf`.
+   */
+  read(view: RequestView, params: readonly string[]): string | undefined
+}
+
+/** One kind of source: how its name is checked (null where it takes none), and how it reads. */
+interface StickyEntry {
+  /** What is wrong with the name behind the colon. `params` are the `:name`s of the route's path. */
+  readonly flawOfName: ((name: string, params: readonly string[]) => Flaw | null) | null
+  /** Prepares the reading of one name. */
+  compile(name: string, params: readonly string[]): StickySource['read']
+}
+
+const ENTRIES = {
+  cookie: {
+    flawOfName: flawOfToken,
+    compile: (name) => (view) => cookieValue(view.rawHeaders, name),
+  },
+  header: {
+    flawOfName: flawOfToken,
+    compile: (name) => {
+      const field = name.toLowerCase()
+      return (view) => headerValue(view.rawHeaders, field)
+    },
+  },
+  query: {
+    flawOfName: () => null,
+    compile: (name) => (view) => queryValue(view.target, name),
+  },
+  param: {
+    flawOfName: flawOfParam,
+    compile: (name, params) => {
+      const at = params.indexOf(name)
+      return (_view, values) => values[at]
+    },
+  },
+  ip: {
+    flawOfName: null,
+    compile: () => (view) => view.clientAddress,
+  },
+  request: {
+    flawOfName: null,
+    compile: () => () => undefined,
+  },
+} as const satisfies Record<string, StickyEntry>
+
+/** The kinds of sticky sources. `request` is no key but the end of a chain: a draw for each request by itself. */
+export type StickyKind = keyof typeof ENTRIES
+
+/** The forms that `sticky` takes, for messages. */
+export const STICKY_FORMS = Object.entries(ENTRIES).map(([kind, entry]) => (entry.flawOfName ? `${kind}:NAME` : kind))
+
+/**
+ * Reads one source, such as `cookie:sid`. `params` are the `:name`s of the route's path in order.
+ */
+export function parseSticky(text: string, params: readonly string[]): StickySource | Flaw {
+  const colon = text.indexOf(':')
+  const kind = colon === -1 ? text : text.slice(0, colon)
+  if (!Object.hasOwn(ENTRIES, kind)) return unknownKind(text, kind)
+  const entry: StickyEntry = ENTRIES[kind as StickyKind]
+  const name = colon === -1 ? null : text.slice(colon + 1)
+  if (entry.flawOfName === null) {
+    if (name !== null) return { message: `${kind} takes no name`, hint: `write ${kind}` }
+  } else {
+    if (name === null || name === '') return { message: `${kind} needs a name`, hint: `write ${kind}:NAME` }
+    const flaw = entry.flawOfName(name, params)
+    if (flaw) return flaw
+  }
+  return { text, kind: kind as StickyKind, read: entry.compile(name ?? '', params) }
+}
+
+function unknownKind(text: string, kind: string): Flaw {
+  const message = `${JSON.stringify(text)} is none of ${STICKY_FORMS.join(', ')}`
+  const nearest = nearestWord(kind, Object.keys(ENTRIES))
+  return nearest === undefined
+    ? { message }
+    : { message, hint: `did you mean \`${nearest}${text.slice(kind.length)}\`?` }
+}
+
+/** The key that a source finds in a request, or undefined where there is none. An empty value counts as none. */
+export function keyOf(source: StickySource, view: RequestView, params: readonly string[]): string | undefined {
+  return source.read(view, params) || undefined
+}
+
+function flawOfToken(name: string): Flaw | null {
+  return TOKEN.test(name) ? null : { message: `${JSON.stringify(name)} is no name that a request can carry` }
+}
+
+function flawOfParam(name: string, params: readonly string[]): Flaw | null {
+  if (params.includes(name)) return null
+  if (params.length === 0) return { message: `the route's path has no :${name}, nor any other :name` }
+  return {
+    message: `the route's path has no :${name}`,
+    hint: `it has ${params.map((param) => `:${param}`).join(', ')}`,
+  }
+}

@@ -1,0 +1,100 @@
+/**
+ * What the table can ask of a single value (a method, a header, a query parameter, a cookie): present, absent, one of some texts, beginning with or containing one.
+ */
+import { z } from 'zod'
+import { checked, object } from '../values/schema-blocks.ts'
+
+/** A compiled test of one value. */
+export type ValueTest =
+  | { readonly is: 'present' }
+  | { readonly is: 'absent' }
+  | { readonly is: 'anyOf'; readonly values: readonly string[] }
+  | { readonly is: 'startsWith'; readonly text: string }
+  | { readonly is: 'contains'; readonly text: string }
+
+const text = z.string()
+const values = checked(z.array(text).min(1), (list) =>
+  new Set(list).size === list.length ? null : { message: 'the same value stands twice in the list' },
+)
+/** The empty text begins every value: it would be a second way to say `true`. */
+const part = checked(text, (value) =>
+  value === '' ? { message: 'expected a text', hint: 'write true for any value' } : null,
+)
+
+/** `true`: present; `false`: absent; a text: equal to it; a list: equal to one of them; or an object with one such word. */
+export const valueTestSchema = z.union([
+  z.boolean(),
+  text,
+  values,
+  checked(
+    object({
+      equals: text.optional(),
+      anyOf: values.optional(),
+      startsWith: part.optional(),
+      contains: part.optional(),
+    }),
+    (test) =>
+      Object.keys(test).length === 1
+        ? null
+        : { message: 'expected exactly one of equals, anyOf, startsWith, contains' },
+  ),
+])
+
+/** Compiles what `valueTestSchema` has accepted. */
+export function parseValueTest(argument: z.output<typeof valueTestSchema>): ValueTest {
+  if (typeof argument === 'boolean') return { is: argument ? 'present' : 'absent' }
+  if (typeof argument === 'string') return { is: 'anyOf', values: [argument] }
+  if (Array.isArray(argument)) return { is: 'anyOf', values: argument }
+  if (argument.startsWith !== undefined) return { is: 'startsWith', text: argument.startsWith }
+  if (argument.contains !== undefined) return { is: 'contains', text: argument.contains }
+  return { is: 'anyOf', values: argument.anyOf ?? [argument.equals as string] }
+}
+
+/** Whether a value passes; undefined is absent. Comparison is exact and case-sensitive. */
+export function valuePasses(test: ValueTest, value: string | undefined): boolean {
+  switch (test.is) {
+    case 'present':
+      return value !== undefined
+    case 'absent':
+      return value === undefined
+    case 'anyOf':
+      return value !== undefined && test.values.includes(value)
+    case 'startsWith':
+      return value?.startsWith(test.text) ?? false
+    case 'contains':
+      return value?.includes(test.text) ?? false
+  }
+}
+
+/** Whether one value can pass both tests. */
+export function canBothPass(a: ValueTest, b: ValueTest): boolean {
+  if (a.is === 'absent' || b.is === 'absent') return a.is === b.is
+  if (a.is === 'anyOf') return a.values.some((value) => valuePasses(b, value))
+  if (b.is === 'anyOf') return b.values.some((value) => valuePasses(a, value))
+  if (a.is === 'startsWith' && b.is === 'startsWith') return a.text.startsWith(b.text) || b.text.startsWith(a.text)
+  return true
+}
+
+/** A test in words, after "must be". */
+export function sayTest(test: ValueTest): string {
+  switch (test.is) {
+    case 'present':
+    case 'absent':
+      return test.is
+    case 'anyOf':
+      return test.values.map(quote).join(' or ')
+    case 'startsWith':
+      return `a text that starts with ${quote(test.text)}`
+    case 'contains':
+      return `a text that contains ${quote(test.text)}`
+  }
+}
+
+/** A value in words, after "is". */
+export function sayValue(value: string | undefined): string {
+  return value === undefined ? 'absent' : quote(value)
+}
+
+function quote(value: string): string {
+  return JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}…` : value)
+}

@@ -1,0 +1,88 @@
+/**
+ * Match -> decision: force, percent, key, bucket, availability; with the one word that says why.
+ */
+
+import type { Decision, Reason, RequestView } from '../http/exchange.ts'
+import { bucketOf, hashOf, inShare } from '../patterns/draw.ts'
+import { keyOf, type StickySource } from '../patterns/sticky.ts'
+import type { Route, Table } from '../table/table.ts'
+import type { Match } from './match.ts'
+
+const REQUEST = 'request'
+const TWO_32 = 2 ** 32
+
+/** Whether the `to` of a route may be asked with such a method: its breaker does not stand in the way. */
+export type IsAvailable = (route: Route, method: string) => boolean
+
+/**
+ * Decides which upstream is to answer. Pure: chance comes with the view, health through `isAvailable`.
+ *
+ * `isAvailable` is asked only where the request lies in the share. `forced` is the upstream that a
+ * valid force token names, or null; it stands above everything else.
+ */
+export function decide(
+  table: Table,
+  match: Match,
+  view: RequestView,
+  isAvailable: IsAvailable,
+  forced: string | null = null,
+): Decision {
+  const { route } = match
+  if (forced !== null) return decision(route, forced, 'forced', null, null)
+  if (route === null) {
+    return decision(null, table.default, match.ambiguous ? 'ambiguous' : 'default', null, null)
+  }
+  if (route.percent === 0) return decision(route, route.from, 'rest', null, null)
+  if (route.percent === 100) return toward(route, view, null, null, isAvailable)
+  return draw(route, match, view, isAvailable)
+}
+
+/** The draw of a route between 0 and 100 per cent, on the first key present. */
+function draw(route: Route, match: Match, view: RequestView, isAvailable: IsAvailable): Decision {
+  const { sticky } = route
+  if (sticky.length === 0) return drawOn(view.chance * TWO_32, REQUEST, route, view, isAvailable)
+  for (let i = 0; i < sticky.length; i++) {
+    const source = sticky[i] as StickySource
+    if (source.kind === REQUEST) return drawOn(view.chance * TWO_32, source.text, route, view, isAvailable)
+    const key = keyOf(source, view, match.params)
+    if (key !== undefined) return drawOn(hashOf(route.salt, key), source.text, route, view, isAvailable)
+  }
+  return decision(route, route.from, 'no-key', null, null)
+}
+
+function drawOn(hash: number, sticky: string, route: Route, view: RequestView, isAvailable: IsAvailable): Decision {
+  const bucket = bucketOf(hash)
+  return inShare(hash, route.threshold)
+    ? toward(route, view, bucket, sticky, isAvailable)
+    : decision(route, route.from, 'rest', bucket, sticky)
+}
+
+function toward(
+  route: Route,
+  view: RequestView,
+  bucket: number | null,
+  sticky: string | null,
+  isAvailable: IsAvailable,
+): Decision {
+  return isAvailable(route, view.method)
+    ? decision(route, route.to, 'percent', bucket, sticky)
+    : decision(route, route.from, 'unavailable', bucket, sticky)
+}
+
+/** The one place that makes the object, so that every decision has the same shape. */
+function decision(
+  route: Route | null,
+  upstream: string,
+  reason: Reason,
+  bucket: number | null,
+  sticky: string | null,
+): Decision {
+  return {
+    routeId: route === null ? null : route.id,
+    upstream,
+    reason,
+    bucket,
+    percent: route === null ? null : route.percent,
+    sticky,
+  }
+}

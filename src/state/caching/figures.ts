@@ -1,0 +1,131 @@
+/**
+ * What the control plane may ask of the cache, and order: figures and purges.
+ */
+
+import type { PurgeTarget } from '../../rules/caching/purge.ts'
+import type { SkipReason } from '../../rules/caching/storing.ts'
+import type { CacheLook } from '../../rules/explain.ts'
+import type { Decision, RequestView } from '../../rules/http/exchange.ts'
+import type { Route } from '../../rules/table/table.ts'
+import { isAsked, lookFor } from './look.ts'
+import type { RemoteFigures } from './remote.ts'
+import type { CacheTiers } from './tiers.ts'
+
+/** What the cache has counted since the start of the process, beside the words of each exchange. */
+export interface CacheCounters {
+  /** Requests that the cache has sent to upstreams. */
+  fetches: number
+  /** Exchanges answered by another one's fetch. */
+  collapsed: number
+  /** Answers stored, and validated by a 304. */
+  stored: number
+  revalidated: number
+  /** Answers not stored, by reason; `too-large` is beyond the route's maxBody. */
+  readonly skipped: Partial<Record<SkipReason | 'too-large', number>>
+  /** Refreshes behind a stale answer, and those of them that failed. */
+  refreshes: number
+  refreshFailures: number
+  /** Stale answers in place of an upstream's failure. */
+  staleOnError: number
+  /** Requests that did not wait for another one's answer, since that can't be shared. */
+  hitForMiss: number
+  /** Waits for the fill of another process. */
+  waits: number
+  /** Keys made untrue by unsafe requests. */
+  invalidations: number
+  purges: number
+}
+
+/** Counters at 0. */
+export function newCounters(): CacheCounters {
+  return {
+    fetches: 0,
+    collapsed: 0,
+    stored: 0,
+    revalidated: 0,
+    skipped: {},
+    refreshes: 0,
+    refreshFailures: 0,
+    staleOnError: 0,
+    hitForMiss: 0,
+    waits: 0,
+    invalidations: 0,
+    purges: 0,
+  }
+}
+
+/** The cache in figures. */
+export interface CacheFigures {
+  readonly memory: { readonly entries: number; readonly bytes: number; readonly maxBytes: number }
+  /** Null where there is no remote store. */
+  readonly remote: RemoteFigures | null
+  /** The last purge that all processes share; 0 before any. Processes that agree here are in step. */
+  readonly generation: number
+  readonly counters: Readonly<CacheCounters>
+}
+
+/** What a purge has reached. */
+export interface PurgeResult {
+  /** False where other processes are told only when Redis is reached again. */
+  readonly shared: boolean
+}
+
+/** The cache as the control plane sees it. */
+export class CacheControl {
+  readonly #tiers: CacheTiers
+  readonly #counters: CacheCounters
+  readonly #now: () => number
+
+  constructor(tiers: CacheTiers, counters: CacheCounters, now: () => number) {
+    this.#tiers = tiers
+    this.#counters = counters
+    this.#now = now
+  }
+
+  /**
+   * Purges. From now on nothing that it covers is served here; the same holds in all processes once `shared` is told.
+   * @param soft what is covered becomes stale instead, and stays for validation and failures
+   */
+  async purge(target: PurgeTarget, soft: boolean): Promise<PurgeResult> {
+    this.#counters.purges++
+    return { shared: await this.#tiers.purge({ target, soft, atMs: this.#now() }) }
+  }
+
+  /** What the cache would do for a request of a route that was decided so; null where it is not asked. */
+  async look(route: Route | null, request: RequestView, decision: Decision): Promise<CacheLook | null> {
+    return isAsked(route, request, decision) ? lookFor(this.#tiers, route, request, decision, this.#now) : null
+  }
+
+  /** Whom to tell of keys whose answers an unsafe request has made untrue. */
+  onForget(tell: (key: string) => void): void {
+    this.#tiers.tellForgotten = tell
+  }
+
+  /** Drops what was stored under keys whose answers have become untrue elsewhere. */
+  forget(keys: readonly string[]): void {
+    for (const key of keys) this.#tiers.forgotten(key)
+  }
+
+  /** Ends the connections to the remote store. */
+  async close(): Promise<void> {
+    await this.#tiers.remote?.close()
+  }
+
+  figures(): CacheFigures {
+    const { memory, remote, purges } = this.#tiers
+    return {
+      memory: { entries: memory.entries, bytes: memory.bytes, maxBytes: memory.maxBytes },
+      remote: remote?.figures() ?? null,
+      generation: purges.generation,
+      counters: structuredClone(this.#counters),
+    }
+  }
+
+  /** Why the cache is not all it should be, in a few words; null where it is. For /readyz: requests are served all the same. */
+  get degraded(): string | null {
+    const { remote } = this.#tiers
+    if (remote === null) return null
+    const { state, why } = remote.figures()
+    return state === 'up' ? null : `cache: ${why ?? 'redis is not in step'}`
+  }
+}

@@ -1,0 +1,70 @@
+/**
+ * Stored answers as bytes, for stores outside this process: a version, a checksum, the head as JSON, the body as it is.
+ *
+ * ```text
+ * byte   0        1..4    5     6..9         10..               10 + head length..
+ *        version  CRC-32  kind  head length  head (UTF-8 JSON)  body
+ * ```
+ *
+ * The checksum covers everything behind it. Whatever is not exactly this is no entry.
+ */
+import { crc32 } from 'node:zlib'
+import type { StoredMeta } from '../../rules/caching/meta.ts'
+import type { CacheEntry } from './store.ts'
+
+/** Raised with every change of the form; entries of another version are misses. */
+export const FRAME_VERSION = 1
+
+const ANSWER = 0
+const VARIANTS = 1
+const PREFIX_BYTES = 10
+const CHECKSUM_AT = 1
+const KIND_AT = 5
+const HEAD_LENGTH_AT = 6
+
+type AnswerHead = readonly [meta: StoredMeta, reason: string, generation: number, rawHeaders: readonly string[]]
+type VariantsHead = readonly [vary: readonly string[], stamp: string, untilMs: number]
+
+/** An entry as bytes, the body copied once. */
+export function encodeEntry(entry: CacheEntry): Buffer {
+  return entry.kind === 'answer'
+    ? frame(ANSWER, [entry.meta, entry.reason, entry.generation, entry.rawHeaders] satisfies AnswerHead, entry.body)
+    : frame(VARIANTS, [entry.vary, entry.stamp, entry.untilMs] satisfies VariantsHead, null)
+}
+
+function frame(kind: number, head: AnswerHead | VariantsHead, body: Buffer | null): Buffer {
+  const text = JSON.stringify(head)
+  const headBytes = Buffer.byteLength(text)
+  const bytes = Buffer.allocUnsafe(PREFIX_BYTES + headBytes + (body?.length ?? 0))
+  bytes[0] = FRAME_VERSION
+  bytes[KIND_AT] = kind
+  bytes.writeUInt32LE(headBytes, HEAD_LENGTH_AT)
+  bytes.write(text, PREFIX_BYTES, 'utf8')
+  body?.copy(bytes, PREFIX_BYTES + headBytes)
+  bytes.writeUInt32LE(crc32(bytes.subarray(KIND_AT)), CHECKSUM_AT)
+  return bytes
+}
+
+/**
+ * Reads an entry. Its body is a window of `bytes`.
+ * @returns null where the bytes are none of this version, whole and unchanged
+ */
+export function decodeEntry(bytes: Buffer): CacheEntry | null {
+  if (bytes.length < PREFIX_BYTES || bytes[0] !== FRAME_VERSION) return null
+  const bodyAt = PREFIX_BYTES + bytes.readUInt32LE(HEAD_LENGTH_AT)
+  if (bodyAt > bytes.length || crc32(bytes.subarray(KIND_AT)) !== bytes.readUInt32LE(CHECKSUM_AT)) return null
+  let head: AnswerHead | VariantsHead
+  try {
+    head = JSON.parse(bytes.toString('utf8', PREFIX_BYTES, bodyAt)) as typeof head
+  } catch {
+    return null
+  }
+  // The checksum vouches for the rest: only this version of this function's counterpart can have written it.
+  if (bytes[KIND_AT] === VARIANTS) {
+    const [vary, stamp, untilMs] = head as VariantsHead
+    return { kind: 'variants', vary, stamp, untilMs }
+  }
+  const [meta, reason, generation, rawHeaders] = head as AnswerHead
+  const body = bytes.subarray(bodyAt)
+  return { kind: 'answer', meta, reason, rawHeaders, body, generation, checked: 0, refreshAfterMs: 0, written: null }
+}

@@ -1,0 +1,95 @@
+/**
+ * The port of a store that processes and instances share. It never throws and never lets anybody wait for long: a store
+ * that can't answer answers nothing, and what it can't take is dropped.
+ */
+import type { Purge } from '../../rules/caching/purge.ts'
+import type { CacheEntry } from './store.ts'
+
+/**
+ * How a fill that others wait for has ended.
+ *
+ * - `stored`: its answer lies in the store
+ * - `uncacheable`: it had one that can't be shared
+ * - `failed`: it had none
+ */
+export type FillOutcome = 'stored' | 'uncacheable' | 'failed'
+
+/** The right to fill a key, against all other processes. */
+export interface FillLock {
+  /** Gives it back and wakes those who wait. */
+  release(outcome: FillOutcome): void
+}
+
+/** Somebody else's fill that is waited for. */
+export interface FillWait {
+  /** Resolves with the outcome, or with null after `patienceMs`. */
+  readonly outcome: Promise<FillOutcome | null>
+  /** Ends the waiting; `outcome` then resolves with null. */
+  cancel(): void
+}
+
+/** What other processes tell. */
+export interface RemoteListener {
+  /** @param id of the purge among all shared ones */
+  onPurge(purge: Purge, id: number): void
+  /** A key's answers have become untrue. */
+  onForget(key: string): void
+  /** Shared purges before `id` can't be learned any more. */
+  onGap(id: number): void
+  /** The shared purges begin anew behind `id`: the store was emptied or replaced. */
+  onReset(id: number): void
+}
+
+/** What a remote store has counted since the start of the process, and how it stands. */
+export interface RemoteFigures {
+  /** `up`; `degraded`: not reachable, not in step, or skipped by its breaker. */
+  readonly state: 'up' | 'degraded'
+  /** Why it is degraded, in a few words without addresses; null where it is up. */
+  readonly why: string | null
+  readonly breaker: 'closed' | 'open' | 'half-open'
+  readonly hits: number
+  readonly misses: number
+  readonly writes: number
+  /** Operations that had no reply within the deadline. */
+  readonly timeouts: number
+  /** Replies that were errors, such as those of a full memory, and connections that broke. */
+  readonly errors: number
+  /** Operations not begun: not connected, breaker open. */
+  readonly skipped: number
+  /** Writes not begun because too much was on its way already. */
+  readonly dropped: number
+  /** Values that were no entries of this version: corrupt, cut short, foreign, of another type. */
+  readonly unreadable: number
+  readonly reconnects: number
+  /** Times the breaker opened. */
+  readonly opened: number
+}
+
+/** A store outside this process. */
+export interface RemoteStore {
+  /** Whether it is worth asking right now. */
+  readonly usable: boolean
+  get(key: string): Promise<CacheEntry | null>
+  /**
+   * Keeps an entry.
+   * @param lastsMs how long it may be of use
+   * @returns when it lies there, or won't
+   */
+  set(key: string, entry: CacheEntry, lastsMs: number): Promise<void>
+  delete(key: string): void
+  /** Takes the lock of a key. `held`: another process has it. `unavailable`: locks can't be had. */
+  lock(key: string): Promise<FillLock | 'held' | 'unavailable'>
+  /** Waits for the fill of a key. To miss nothing, begin before asking for its lock. */
+  awaitFill(key: string, patienceMs: number): FillWait
+  /** Deletes a key, and tells the other processes that their copies are untrue. */
+  forget(key: string): void
+  /**
+   * Shares a purge. What can't be shared now is shared when the store is reached again, before anything is read from it.
+   * @returns whether the others have been told
+   */
+  purge(purge: Purge): Promise<boolean>
+  /** Who hears what other processes tell. */
+  follow(listener: RemoteListener): void
+  figures(): RemoteFigures
+  close(): Promise<void>
+}

@@ -1,0 +1,267 @@
+/**
+ * Two connections to Redis, one for commands and one for messages; each command with a deadline, behind a breaker.
+ */
+import type { Cluster, Redis, RedisOptions } from 'ioredis'
+import { Breaker } from './breaker.ts'
+import { loadRedis } from './package.ts'
+import type { RedisAddress } from './url.ts'
+
+/** Settings of the clients. */
+export interface RedisClientSettings {
+  readonly address: RedisAddress
+  /** No command is waited for longer, milliseconds. */
+  readonly deadlineMs: number
+  /** In [0, 1): for jitter. */
+  readonly chance: () => number
+  /** A monotonic clock, milliseconds. */
+  readonly now: () => number
+}
+
+const CONNECT_TIMEOUT_MS = 2000
+const FIRST_RETRY_MS = 50
+const LONGEST_RETRY_MS = 2000
+
+/** Bytes of values on their way; what would go beyond is dropped, since a Redis that is slow must not fill our memory. */
+const MAX_WRITING_BYTES = 16 * 1024 * 1024
+
+/** What was counted of the commands. */
+export interface ClientFigures {
+  timeouts: number
+  errors: number
+  skipped: number
+  dropped: number
+  reconnects: number
+}
+
+/** A Redis, a Sentinel's master or a Cluster. */
+export class RedisClient {
+  readonly #settings: RedisClientSettings
+  readonly #commands: Redis | Cluster
+  readonly #messages: Redis | Cluster
+  readonly breaker: Breaker
+  readonly figures: ClientFigures = { timeouts: 0, errors: 0, skipped: 0, dropped: 0, reconnects: 0 }
+  #writingBytes = 0
+  #gathering = false
+  #lastError: string | null = null
+  #closed = false
+
+  /**
+   * @param channel messages on it go to `onMessage`
+   * @param onReady both connections stand, the channel is subscribed
+   * @param onDown one of them is gone: messages may be missed from now on
+   */
+  constructor(
+    settings: RedisClientSettings,
+    channel: string,
+    hooks: { onMessage(text: string): void; onReady(): void; onDown(): void },
+  ) {
+    this.#settings = settings
+    this.breaker = new Breaker(settings.chance)
+    this.#commands = this.#connect()
+    this.#messages = this.#connect()
+    let subscribed = false
+    const look = (): void => {
+      if (!subscribed || this.#commands.status !== 'ready') return
+      this.#lastError = null
+      this.breaker.succeeded()
+      hooks.onReady()
+    }
+    this.#commands.on('ready', look)
+    this.#messages.on('ready', () => {
+      this.#messages.subscribe(channel).then(
+        () => {
+          subscribed = true
+          look()
+        },
+        () => {
+          // Broken in the same moment: 'close' follows, and the next connection subscribes.
+        },
+      )
+    })
+    this.#messages.on('message', (_channel: string, text: string) => hooks.onMessage(text))
+    const down = (): void => {
+      if (this.#closed) return
+      this.figures.reconnects++
+      hooks.onDown()
+    }
+    this.#commands.on('close', down)
+    this.#messages.on('close', () => {
+      subscribed = false
+      down()
+    })
+  }
+
+  /** The connection for commands stands, and the breaker lets them through. */
+  get usable(): boolean {
+    return this.#commands.status === 'ready' && !this.breaker.wouldRefuse(this.#settings.now())
+  }
+
+  /** Why it is not usable, in a few words. */
+  get why(): string {
+    if (this.#commands.status === 'ready') return 'redis does not answer in time'
+    return `redis is not connected${this.#lastError === null ? '' : `: ${this.#lastError}`}`
+  }
+
+  /**
+   * Runs a command.
+   * @returns its reply, or undefined where there was none in time or it was an error
+   */
+  run<T>(command: (redis: Redis | Cluster) => Promise<T>): Promise<T | undefined> {
+    if (this.#commands.status !== 'ready' || !this.breaker.admits(this.#settings.now())) {
+      this.figures.skipped++
+      return Promise.resolve(undefined)
+    }
+    return new Promise((resolve) => {
+      let open = true
+      const settle = (value: T | undefined): void => {
+        open = false
+        clearTimeout(timer)
+        resolve(value)
+      }
+      const expire = (): void => {
+        if (!open) return
+        this.figures.timeouts++
+        this.breaker.failed(this.#settings.now())
+        settle(undefined)
+      }
+      this.#gather()
+      // Where this process was what held the reply up, it lies in the socket by now: look there before giving up.
+      const timer = setTimeout(() => setImmediate(expire), this.#settings.deadlineMs)
+      command(this.#commands).then(
+        (reply) => {
+          this.breaker.succeeded()
+          if (open) settle(reply)
+        },
+        (error: Error) => {
+          this.#onError(error)
+          if (open) settle(undefined)
+        },
+      )
+    })
+  }
+
+  /**
+   * Runs a command that carries a value, unless too much is on its way already.
+   * @param bytes of the value
+   */
+  async write<T>(bytes: number, command: (redis: Redis | Cluster) => Promise<T>): Promise<T | undefined> {
+    if (this.#writingBytes + bytes > MAX_WRITING_BYTES) {
+      this.figures.dropped++
+      return undefined
+    }
+    return await this.run((redis) => {
+      this.#writingBytes += bytes
+      // Until Redis has really taken it: the deadline ends the waiting, not the bytes in the socket.
+      return command(redis).finally(() => {
+        this.#writingBytes -= bytes
+      })
+    })
+  }
+
+  /**
+   * The values of some keys, at least one: in one command, but for a Cluster, where each key may lie on another node.
+   * @returns one for each key, null where there is none; undefined where there was no reply in time, or it was an error
+   */
+  async values(names: readonly string[]): Promise<readonly (Buffer | null)[] | undefined> {
+    if (names.length > 1 && !this.#commands.isCluster) return await this.run((redis) => redis.mgetBuffer(...names))
+    const values = await Promise.all(names.map((name) => this.run((redis) => redis.getBuffer(name))))
+    return names.length === 1 && values[0] === undefined ? undefined : values.map((value) => value ?? null)
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#commands.disconnect()
+    this.#messages.disconnect()
+  }
+
+  /** What is sent in one turn of the loop goes out in one write: the writes cost more than all else. */
+  #gather(): void {
+    const client = this.#commands
+    if (this.#gathering || client.isCluster) return
+    const { stream } = client as Redis
+    this.#gathering = true
+    stream.cork()
+    setImmediate(() => {
+      this.#gathering = false
+      stream.uncork()
+    })
+  }
+
+  /** An error reply comes from a Redis that is there; only one that can't serve anything at all opens the breaker. */
+  #onError(error: Error): void {
+    this.figures.errors++
+    const answered =
+      error.name === 'ReplyError' && !/^(LOADING|MASTERDOWN|CLUSTERDOWN|NOAUTH|NOPERM)\b/.test(error.message)
+    if (answered) this.breaker.succeeded()
+    else this.breaker.failed(this.#settings.now())
+  }
+
+  #connect(): Redis | Cluster {
+    const { address } = this.#settings
+    const options: Options = {
+      connectTimeout: CONNECT_TIMEOUT_MS,
+      // Nothing is queued, resent or retried: by then the request has long gone on without it.
+      enableOfflineQueue: false,
+      maxRetriesPerRequest: 0,
+      autoResendUnfulfilledCommands: false,
+      autoResubscribe: false,
+      retryStrategy: (attempt) => this.#retryMs(attempt),
+      // A replica that was a master: look for the new one.
+      reconnectOnError: (error) => error.message.startsWith('READONLY'),
+      db: address.database,
+      keepAlive: 10_000,
+      ...(address.username === null ? {} : { username: address.username }),
+      ...(address.password === null ? {} : { password: address.password }),
+      ...(address.tls ? { tls: {} } : {}),
+    }
+    const client = clientOf(address, options, (attempt) => this.#retryMs(attempt))
+    client.on('error', (error: Error) => {
+      this.#lastError = wordOf(error)
+    })
+    return client
+  }
+
+  /** Full jitter, so that a fleet does not come back all at once. */
+  #retryMs(attempt: number): number {
+    const ceiling = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(attempt, 10))
+    return FIRST_RETRY_MS + this.#settings.chance() * ceiling
+  }
+}
+
+/** The options of a connection, with replies in the shapes that its types promise. */
+type Options = RedisOptions & { replyMapping?: 'legacy' }
+
+function clientOf(address: RedisAddress, options: Options, retryMs: (attempt: number) => number): Redis | Cluster {
+  const { Cluster, Redis } = loadRedis()
+  const [first] = address.nodes
+  if (address.kind === 'single') return new Redis({ ...options, host: first!.host, port: first!.port })
+  if (address.kind === 'sentinel') {
+    return new Redis({
+      ...options,
+      sentinels: [...address.nodes],
+      name: address.master,
+      sentinelRetryStrategy: retryMs,
+      ...(address.tls ? { enableTLSForSentinelMode: true } : {}),
+    })
+  }
+  const { retryStrategy: _, ...redisOptions } = options
+  const cluster = new Cluster([...address.nodes], {
+    enableOfflineQueue: false,
+    clusterRetryStrategy: retryMs,
+    retryDelayOnFailover: 0,
+    retryDelayOnClusterDown: 0,
+    slotsRefreshTimeout: CONNECT_TIMEOUT_MS,
+    redisOptions,
+  })
+  // They would connect with their first command, which must not wait for that, and so would be lost.
+  cluster.on('+node', (node: Redis) => {
+    if (node.status === 'wait') node.connect().catch(() => {})
+  })
+  return cluster
+}
+
+/** The kind of an error, without addresses or credentials. */
+function wordOf(error: Error): string {
+  const { code } = error as NodeJS.ErrnoException
+  return code ?? /^[A-Z]{3,}/.exec(error.message)?.[0] ?? error.name
+}

@@ -1,0 +1,41 @@
+/**
+ * The fleet: what is known of servers beyond the table. The control plane says it, every data plane obeys it.
+ */
+import type { Server, Upstream } from '../../rules/table/table.ts'
+
+/** What is known of the servers of one upstream. */
+export interface UpstreamFleet {
+  /** Servers that have registered themselves under a lease; they stand beside those of the table. */
+  readonly leased: readonly Server[]
+  /** Ids of servers that take no new exchange; what runs there finishes. */
+  readonly drained: readonly string[]
+  /** Ids of servers that the health checks have found unhealthy. */
+  readonly unhealthy: readonly string[]
+  /** By id of a server whose URL has a host name: the addresses that it stands for. Absent: the system resolves it. */
+  readonly addresses?: Readonly<Record<string, readonly string[]>>
+}
+
+/** By name of upstream; one of which nothing is known is left out. Plain data: it crosses to other processes as JSON. */
+export type Fleet = Readonly<Record<string, UpstreamFleet>>
+
+/** Nothing is known but the table. */
+export const EMPTY_FLEET: Fleet = {}
+
+/**
+ * All servers of an upstream: those of the table and the leased ones, each as often as its name has addresses. One of
+ * several addresses has the id `ID@ADDRESS`. A leased server whose id the table has too is left out.
+ */
+export function membersOf(upstream: Upstream, fleet: Fleet): readonly Server[] {
+  const known = Object.hasOwn(fleet, upstream.name) ? fleet[upstream.name] : undefined
+  if (known === undefined) return upstream.servers
+  const ids = new Set(upstream.servers.map(({ id }) => id))
+  const servers = [...upstream.servers, ...known.leased.filter(({ id }) => !ids.has(id))]
+  return servers.flatMap((server) => atAddresses(server, known.addresses?.[server.id] ?? []))
+}
+
+function atAddresses(server: Server, addresses: readonly string[]): Server[] {
+  const [first, ...more] = addresses
+  if (first === undefined) return [server]
+  if (more.length === 0) return [{ ...server, address: first }]
+  return addresses.map((address) => ({ ...server, id: `${server.id}@${address}`, address }))
+}

@@ -1,0 +1,96 @@
+/**
+ * One server of an upstream while it runs: its connections, and what is known of how it is.
+ */
+import { Ejection } from '../../rules/failures/ejection.ts'
+import type { Candidate, Standing } from '../../rules/failures/pick.ts'
+import { slowStartFactor } from '../../rules/failures/slow-start.ts'
+import type { Server } from '../../rules/table/table.ts'
+import type { ServerPool } from '../../wire/client.ts'
+import type { ServerFigures, ServerWord } from './figures.ts'
+
+/** Lives for as long as table and fleet name the server, at the same address and with the same connection settings. */
+export class ServerState implements Candidate {
+  /** As the table or its lease says it now. */
+  server: Server
+  leased = false
+  readonly pool: ServerPool
+  /** `host:port` for the Host field where the upstream wants its own name. */
+  readonly authority: string
+  readonly ejection = new Ejection()
+  /** Attempts that were made here, and those that broke or were answered with a fault of the server's. */
+  exchanges = 0
+  failures = 0
+  #drained = false
+  #unhealthy = false
+  /** When it came; long ago where it was there from the start. */
+  #cameMs = Number.NEGATIVE_INFINITY
+  standing: Standing = 'up'
+  weight: number
+
+  constructor(server: Server, pool: ServerPool) {
+    this.server = server
+    this.pool = pool
+    this.weight = server.weight
+    this.authority = new URL(server.url).host
+  }
+
+  get active(): number {
+    return this.pool.active
+  }
+
+  /** The fleet says how it is. Who is drained no longer, or healthy again, comes anew. */
+  told(drained: boolean, unhealthy: boolean, nowMs: number): void {
+    const healthyAgain = this.#unhealthy && !unhealthy
+    if (healthyAgain) this.ejection.forget()
+    if (healthyAgain || (this.#drained && !drained)) this.came(nowMs)
+    this.#drained = drained
+    this.#unhealthy = unhealthy
+  }
+
+  /** It takes less than its share for a while. */
+  came(nowMs: number): void {
+    this.#cameMs = nowMs
+  }
+
+  /**
+   * Brings what it is picked by up to date.
+   * @returns whether that changes with time alone
+   */
+  refresh(nowMs: number, slowStartMs: number): boolean {
+    const factor = slowStartFactor(nowMs - this.#cameMs, slowStartMs)
+    this.weight = this.server.weight * factor
+    this.standing = this.#standing(nowMs)
+    return factor < 1 || this.ejection.isOut
+  }
+
+  #standing(nowMs: number): Standing {
+    if (this.#drained) return 'drained'
+    const ejection = this.ejection.state(nowMs)
+    if (this.#unhealthy || ejection === 'out' || ejection === 'probing') return 'avoided'
+    return ejection === 'in' ? 'up' : ejection
+  }
+
+  figures(): ServerFigures {
+    const { server, leased, pool } = this
+    return {
+      id: server.id,
+      url: server.url,
+      weight: server.weight,
+      leased,
+      state: this.#word(),
+      connections: { open: pool.open, active: pool.active, idle: pool.idle },
+      connects: pool.connects,
+      reuses: pool.reuses,
+      exchanges: this.exchanges,
+      failures: this.failures,
+      ejections: this.ejection.count,
+    }
+  }
+
+  #word(): ServerWord {
+    if (this.#drained) return 'drained'
+    if (this.#unhealthy) return 'unhealthy'
+    if (this.ejection.isOut) return 'ejected'
+    return this.weight < this.server.weight ? 'slow-start' : 'up'
+  }
+}

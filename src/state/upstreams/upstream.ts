@@ -1,0 +1,153 @@
+/**
+ * One upstream while it runs: its servers, and how many exchanges it has and may have.
+ */
+
+import { type FailedBefore, pickServer } from '../../rules/failures/pick.ts'
+import type { OriginMap } from '../../rules/http/headers.ts'
+import type { Upstream } from '../../rules/table/table.ts'
+import type { BreakerFigures, UpstreamFigures } from './figures.ts'
+import type { ServerState } from './server-state.ts'
+import { type Waiter, WaitingLine } from './waiting-line.ts'
+
+/** How an exchange was let in: at once, it waits for its turn, or there is no place for it. */
+export type Admission = 'in' | 'waits' | 'full'
+
+/** Its servers are replaced when table or fleet change them; the object stays. */
+export class UpstreamState {
+  readonly name: string
+  settings: Upstream
+  /** Those of the table, then those with a lease. */
+  servers: readonly ServerState[] = []
+  /** Set where the upstream declares `publicOrigin`. */
+  origins: OriginMap | null = null
+  /** Exchanges that have a place. */
+  active = 0
+  /** Of them those that are at a second attempt. */
+  retrying = 0
+  retries = 0
+  /** Second attempts that would have gone beyond the budget. */
+  retriesRefused = 0
+  /** Exchanges that found no place, and those that waited in vain. */
+  shed = 0
+  queueTimeouts = 0
+  readonly #line = new WaitingLine()
+  readonly #now: () => number
+  readonly #shares: number
+  /** The most exchanges at once. */
+  #max = Number.POSITIVE_INFINITY
+  /** A server is out, or starts slowly: how it stands changes with time. */
+  #unsettled = false
+  #calling = false
+
+  /**
+   * @param now milliseconds on a clock that only goes on
+   * @param shares processes that share the upstream: each lets in its part of `maxConcurrent`
+   */
+  constructor(settings: Upstream, now: () => number, shares: number) {
+    this.name = settings.name
+    this.settings = settings
+    this.#now = now
+    this.#shares = shares
+  }
+
+  /** Takes over new settings and servers. Whoever waits is let in where there is a place now. */
+  change(settings: Upstream, servers: readonly ServerState[]): void {
+    const { maxConcurrent, publicOrigin } = settings
+    this.settings = settings
+    this.servers = servers
+    this.origins =
+      publicOrigin === null ? null : { own: servers.map(({ server }) => server.url.toLowerCase()), publicOrigin }
+    this.#max = maxConcurrent === null ? Number.POSITIVE_INFINITY : Math.max(1, Math.ceil(maxConcurrent / this.#shares))
+    if (settings.ejection === null) for (const { ejection } of servers) ejection.forget()
+    this.refresh()
+    this.#call()
+  }
+
+  /** Asks for a place. Who is in must `leave`; who waits is told, or leaves by `giveUp`. */
+  enter(waiter: Waiter): Admission {
+    if (this.active < this.#max) {
+      this.active++
+      return 'in'
+    }
+    const { size, timeoutMs } = this.settings.queue
+    if (this.#line.length >= size) {
+      this.shed++
+      return 'full'
+    }
+    this.#line.join(waiter, timeoutMs)
+    return 'waits'
+  }
+
+  leave(): void {
+    this.active--
+    if (this.#line.length > 0) this.#call()
+  }
+
+  /** Waits no longer. */
+  giveUp(waiter: Waiter): void {
+    this.#line.leave(waiter)
+  }
+
+  get queued(): number {
+    return this.#line.length
+  }
+
+  /**
+   * The server for the next exchange, by rules/pick.
+   * @param chance in [0, 1)
+   * @param failed a server that has just failed this exchange
+   * @param repeatable the request may be made again
+   * @returns null where none takes new exchanges
+   */
+  pick(chance: number, failed: FailedBefore<ServerState> | null, repeatable: boolean): ServerState | null {
+    if (this.#unsettled) this.refresh()
+    const { servers } = this
+    if (servers.length !== 1) return pickServer(servers, chance, failed, repeatable)
+    const only = servers[0] as ServerState
+    return only.standing === 'drained' ? null : only
+  }
+
+  /** Whether a server but this one takes exchanges. */
+  hasOther(server: ServerState): boolean {
+    if (this.#unsettled) this.refresh()
+    return this.servers.some((one) => one !== server && one.standing !== 'drained')
+  }
+
+  /** Whether no server but this one is up. */
+  isLast(server: ServerState): boolean {
+    if (this.#unsettled) this.refresh()
+    return !this.servers.some((one) => one !== server && one.standing === 'up')
+  }
+
+  /** Something has become known of a server: brings how all of them stand up to date. */
+  refresh(): void {
+    const nowMs = this.#now()
+    let unsettled = false
+    for (const server of this.servers) unsettled = server.refresh(nowMs, this.settings.slowStartMs) || unsettled
+    this.#unsettled = unsettled
+  }
+
+  now(): number {
+    return this.#now()
+  }
+
+  figures(breakers: readonly BreakerFigures[]): UpstreamFigures {
+    this.refresh()
+    const { name, active, queued, retries, retriesRefused, shed, queueTimeouts } = this
+    const servers = this.servers.map((server) => server.figures())
+    return { name, active, queued, retries, retriesRefused, shed, queueTimeouts, breakers, servers }
+  }
+
+  /** Lets in whoever waits, while there is a place. One may be gone again as soon as it is in: no recursion here. */
+  #call(): void {
+    if (this.#calling) return
+    this.#calling = true
+    while (this.active < this.#max) {
+      const waiter = this.#line.next()
+      if (waiter === null) break
+      this.active++
+      waiter.onTurn()
+    }
+    this.#calling = false
+  }
+}

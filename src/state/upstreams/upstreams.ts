@@ -1,0 +1,166 @@
+/**
+ * Upstreams while they run: servers and their connection pools, which survive every edit that does not concern them.
+ */
+import { isIdempotent } from '../../rules/failures/resilience.ts'
+import type { Route, Server, Table, Upstream } from '../../rules/table/table.ts'
+import type { ServerPool } from '../../wire/client.ts'
+import { Breakers } from './breakers.ts'
+import type { UpstreamFigures, UpstreamsView } from './figures.ts'
+import { EMPTY_FLEET, type Fleet, membersOf } from './fleet.ts'
+import { connectionText, poolFor } from './pool.ts'
+import { ServerState } from './server-state.ts'
+import { UpstreamState } from './upstream.ts'
+
+/** What upstreams may be told beyond the table. */
+export interface UpstreamsOptions {
+  /** What is known of servers at the start. Default: nothing. */
+  readonly fleet?: Fleet
+  /** Processes that share the upstreams: each lets in its part of `maxConcurrent`. Default 1. */
+  readonly processes?: number
+  /** Milliseconds on a clock that only goes on. Default: performance.now. */
+  now?(): number
+}
+
+/** All upstreams of the table in force. */
+export class Upstreams implements UpstreamsView {
+  #states = new Map<string, UpstreamState>()
+  #fleet: Fleet
+  #version = 0
+  readonly #now: () => number
+  readonly #processes: number
+  readonly breakers = new Breakers()
+
+  constructor({ fleet, processes, now }: UpstreamsOptions = {}) {
+    this.#fleet = fleet ?? EMPTY_FLEET
+    this.#processes = processes ?? 1
+    this.#now = now ?? (() => performance.now())
+  }
+
+  get(name: string): UpstreamState | undefined {
+    return this.#states.get(name)
+  }
+
+  all(): IterableIterator<UpstreamState> {
+    return this.#states.values()
+  }
+
+  /** Whether a request of the share of a route may go to its `to`: its breaker lets it through now. */
+  readonly isAvailable = (route: Route, method: string): boolean => {
+    const breaker = this.breakers.of(route)
+    return breaker === null || breaker.isClosed || breaker.admits(isIdempotent(method), this.#now())
+  }
+
+  figures(): readonly UpstreamFigures[] {
+    const breakers = this.breakers.figures(this.#now())
+    return [...this.#states.values()].map((state) => state.figures(breakers.get(state.name) ?? []))
+  }
+
+  serverFor(upstream: string, chance: number): string | null {
+    return this.#states.get(upstream)?.pick(chance, null, true)?.server.id ?? null
+  }
+
+  /**
+   * Makes ready the servers of a table: a preparer for `LiveTable.onPrepare`.
+   * @throws {Error} a TLS file that can't be read, with its path
+   */
+  prepare(table: Table): () => void {
+    const version = this.#version
+    const changes = this.#changes(table)
+    // Between the two phases of an edit the fleet may have changed.
+    return () => {
+      this.#commit(version === this.#version ? changes : this.#changes(table))
+      this.breakers.keepOnly(table.routes)
+    }
+  }
+
+  /**
+   * Takes over what is known of servers now. Servers that are in it no longer, or drained, finish what they have.
+   * @throws {Error} a TLS file that a leased server needs and that can't be read; then nothing changes
+   */
+  setFleet(fleet: Fleet): void {
+    const changes = [...this.#states.values()].map((state) => change(state, state.settings, fleet))
+    this.#fleet = fleet
+    this.#commit(changes)
+  }
+
+  /** Closes idle connections; running exchanges keep theirs to their end. */
+  close(): void {
+    for (const pool of this.#pools()) pool.close()
+  }
+
+  #changes(table: Table): Change[] {
+    return [...table.upstreams.values()].map((upstream) => {
+      const state = this.#states.get(upstream.name) ?? new UpstreamState(upstream, this.#now, this.#processes)
+      return change(state, upstream, this.#fleet)
+    })
+  }
+
+  #commit(changes: readonly Change[]): void {
+    const old = this.#pools()
+    for (const { apply } of changes) apply()
+    this.#states = new Map(changes.map(({ state }) => [state.name, state]))
+    this.#version++
+    const kept = this.#pools()
+    for (const pool of old) if (!kept.has(pool)) pool.close()
+  }
+
+  #pools(): Set<ServerPool> {
+    const pools = new Set<ServerPool>()
+    for (const state of this.#states.values()) for (const server of state.servers) pools.add(server.pool)
+    return pools
+  }
+}
+
+/** A change of an upstream, made ready. */
+interface Change {
+  readonly state: UpstreamState
+  apply(): void
+}
+
+function change(state: UpstreamState, settings: Upstream, fleet: Fleet): Change {
+  const planned = plan(state, settings, membersOf(settings, fleet))
+  const known = Object.hasOwn(fleet, settings.name) ? fleet[settings.name] : undefined
+  const drained = new Set(known?.drained)
+  const unhealthy = new Set(known?.unhealthy)
+  const inTable = new Set(settings.servers.map(({ id }) => id))
+  const apply = (): void => {
+    const nowMs = state.now()
+    const before = state.servers
+    for (const [one, server] of planned) {
+      one.server = server
+      one.leased = !inTable.has(nameOf(server))
+      const isNew = !before.includes(one)
+      // Beside a server that was there before, one of the same name is the same one with other settings.
+      if (isNew && before.length > 0 && !before.some((old) => isSame(old.server, server))) one.came(nowMs)
+      one.told(has(drained, server), has(unhealthy, server), nowMs)
+    }
+    state.change(
+      settings,
+      planned.map(([one]) => one),
+    )
+  }
+  return { state, apply }
+}
+
+/** The servers that an upstream is to have, each with how it is to be: those that it has already stay the same objects. */
+function plan(state: UpstreamState, settings: Upstream, members: readonly Server[]): [ServerState, Server][] {
+  const same = connectionText(state.settings) === connectionText(settings)
+  return members.map((server) => {
+    const kept = same ? state.servers.find((one) => isSame(one.server, server)) : undefined
+    return [kept ?? new ServerState(server, poolFor(settings, server)), server]
+  })
+}
+
+function isSame(a: Server, b: Server): boolean {
+  return a.id === b.id && a.url === b.url && a.address === b.address
+}
+
+/** What is said of a name holds for each of its addresses (`ID@ADDRESS`). */
+function has(ids: ReadonlySet<string>, server: Server): boolean {
+  return ids.size > 0 && (ids.has(server.id) || ids.has(nameOf(server)))
+}
+
+function nameOf({ id }: Server): string {
+  const at = id.indexOf('@')
+  return at === -1 ? id : id.slice(0, at)
+}

@@ -1,0 +1,121 @@
+/**
+ * Named tokens, several at once, from settings and file; and those who guess are made to wait.
+ */
+import { rename, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { Gate } from '../../../src/control/access/security.ts'
+import { Backoff, readTokens, TokenBook, tokenOf } from '../../../src/control/access/tokens.ts'
+import { type AdminRig, adminRig, folder } from '../rig.ts'
+
+let home: Awaited<ReturnType<typeof folder>>
+let file: string
+let at: AdminRig | undefined
+
+beforeEach(async () => {
+  home = await folder()
+  file = join(home.path, 'tokens')
+})
+afterEach(async () => {
+  await at?.close()
+  at = undefined
+  await home.remove()
+})
+
+test('tokens are lines of name, scope and secret', () => {
+  const tokens = readTokens('# ours\nanna write secret-of-anna\n\ngrafana:read:secret-of-grafana\r\n')
+  expect(tokens.map(({ name, scope }) => [name, scope])).toEqual([
+    ['anna', 'write'],
+    ['grafana', 'read'],
+  ])
+})
+
+test.each([
+  'anna',
+  'anna write',
+  'anna admin secret-of-anna',
+  'an na write secret-of-anna',
+  'anna write a secret here',
+])('the line %j is none, and what it says is not told', (line) => {
+  expect(() => readTokens(`# first\n${line}`)).toThrow(/^line 2 is not NAME read\|write SECRET$/)
+})
+
+test('a short secret is refused', () => {
+  expect(() => readTokens('anna write short')).toThrow('fewer than 12 characters')
+})
+
+test('a file of tokens is read again when it changes: the old and the new are good side by side, then the new alone', async () => {
+  await writeFile(file, 'anna write secret-number-one\n')
+  let nowMs = 0
+  const faults: string[] = []
+  const book = new TokenBook([tokenOf('admin', 'fixed')], file, (message) => faults.push(message))
+  const names = () => book.current((nowMs += 1000)).map(({ name }) => name)
+  expect(names()).toEqual(['admin', 'anna'])
+  await writeFile(file, 'anna write secret-number-one\nanna2 write secret-number-two\n')
+  expect(names()).toEqual(['admin', 'anna', 'anna2'])
+  await writeFile(`${file}.new`, 'anna2 write secret-number-two\n')
+  await rename(`${file}.new`, file)
+  expect(names()).toEqual(['admin', 'anna2'])
+  await writeFile(file, 'nonsense\n')
+  expect(names()).toEqual(['admin', 'anna2'])
+  await writeFile(file, '')
+  expect(names()).toEqual(['admin', 'anna2'])
+  expect(faults).toHaveLength(2)
+  expect(faults.join()).not.toContain('nonsense')
+})
+
+test('a file that can not be read, or holds none, is told at once', async () => {
+  expect(() => new TokenBook([], file)).toThrow('ENOENT')
+  await writeFile(file, '# none yet\n')
+  expect(() => new TokenBook([], file)).toThrow('holds no token')
+})
+
+test('the fifth wrong token in a row makes its address wait, longer each time, up to a minute', () => {
+  const backoff = new Backoff()
+  const waits: number[] = []
+  for (let attempt = 0; attempt < 14; attempt++) {
+    backoff.failed('a', 0)
+    waits.push(backoff.waitMs('a', 0))
+  }
+  expect(waits).toEqual([0, 0, 0, 0, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000, 60_000, 60_000])
+  expect(backoff.waitMs('a', 59_000)).toBe(1000)
+  expect(backoff.waitMs('a', 61_000)).toBe(0)
+  expect(backoff.waitMs('b', 0)).toBe(0)
+  backoff.succeeded('a')
+  backoff.failed('a', 0)
+  expect(backoff.waitMs('a', 0)).toBe(0)
+})
+
+test('it remembers a bounded number of addresses', () => {
+  const backoff = new Backoff()
+  for (let failure = 0; failure < 5; failure++) backoff.failed('first', 0)
+  for (let address = 0; address < 10_000; address++) backoff.failed(`other ${address}`, 0)
+  expect(backoff.waitMs('first', 0)).toBe(0)
+})
+
+test('it forgets those first that were silent longest', () => {
+  const backoff = new Backoff()
+  for (let failure = 0; failure < 5; failure++) backoff.failed('busy', 0)
+  for (let address = 0; address < 9999; address++) backoff.failed(`other ${address}`, 0)
+  backoff.failed('busy', 0)
+  backoff.failed('one more', 0)
+  expect(backoff.waitMs('busy', 0)).toBe(2000)
+})
+
+test('over HTTP: 401 with wrong tokens, then 429 with Retry-After even with the right one, then in again', async () => {
+  let nowMs = 0
+  const book = new TokenBook([tokenOf('anna', 'right')])
+  at = await adminRig({ gate: new Gate(book, () => nowMs), now: () => nowMs })
+  const bearer = (secret: string) => ({ headers: { Authorization: `Bearer ${secret}` } })
+  for (let attempt = 0; attempt < 5; attempt++)
+    expect((await at.ask('GET', '/routes', bearer('wrong'))).status).toBe(401)
+  const refused = await at.ask('GET', '/routes', bearer('right'))
+  expect(refused).toMatchObject({ status: 429, headers: { 'retry-after': '1' } })
+  expect(at.lines.at(-1)?.fields).toMatchObject({ event: 'admin-refused', code: 'too-many-attempts' })
+  // No way round by the path that is open to everybody: it says no more than to anybody.
+  at.live.refuse([{ file: 'f', line: 1, column: 1, pointer: '', message: 'inside', severity: 'error' }], 0)
+  expect((await at.ask('GET', '/readyz', bearer('right'))).json.table.refused).toMatchObject({ problemCount: 1 })
+  expect((await at.ask('GET', '/livez')).status).toBe(200)
+  nowMs = 1000
+  expect((await at.ask('GET', '/routes', bearer('right'))).status).toBe(200)
+})

@@ -1,0 +1,241 @@
+/**
+ * The OpenAPI document against the server: each path is there, and each real answer is what its schema says, and no more.
+ */
+import { writeFile } from 'node:fs/promises'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { z } from 'zod'
+import type { ExchangeRecord } from '../../../src/state/figures/cell.ts'
+import { Measurements } from '../../../src/state/figures/measurements.ts'
+import { type AdminRig, type Ask, adminRig, type Reply, TABLE } from '../rig.ts'
+
+let at: AdminRig
+// biome-ignore lint/suspicious/noExplicitAny: a document of that depth
+let document: any
+const answered = new Set<string>()
+
+beforeAll(async () => {
+  const measurements = new Measurements()
+  at = await adminRig({ keeps: 'disk', measurements })
+  fill(measurements)
+  document = (await at.ask('GET', '/openapi.json')).json
+})
+afterAll(() => at.close())
+
+/** Some traffic, so that no figure is absent. */
+function fill(measurements: Measurements): void {
+  const decision = {
+    routeId: 'gtin-lookup',
+    upstream: 'gtin',
+    reason: 'percent',
+    bucket: 3,
+    percent: 5,
+    sticky: 'cookie:sid',
+  } as const
+  const how = { cache: 'miss', failure: 'connect', durationMs: 3, retries: 1, fallbackOn: null } as const
+  const record: ExchangeRecord = { decision, status: 502, ...how }
+  measurements.tick(0)
+  for (const routeId of ['gtin-lookup', 'search', null])
+    measurements.count({ ...record, decision: { ...decision, routeId } })
+  measurements.tick(10_000)
+  measurements.count(record)
+  const view = {
+    method: 'GET',
+    target: '/stores/1/gtins/2',
+    host: 'a.test',
+    rawHeaders: ['Cookie', 'sid=1'],
+    clientAddress: '::1',
+    chance: 0.5,
+  }
+  measurements.recent.add({ ...record, id: 'abc-1', atMs: 5, view, revision: 1, server: null })
+}
+
+/** Asks, and holds the answer to the document's schema for its path, method, status and media type. */
+async function ask(
+  method: string,
+  template: string,
+  values: Record<string, string> = {},
+  how: Ask & { query?: string } = {},
+): Promise<Reply> {
+  const path = template.replaceAll(/\{([a-z]+)\}/g, (_, name: string) => values[name] as string)
+  const reply = await at.ask(method, `${path}${how.query ?? ''}`, how)
+  const operation = document.paths[template]?.[method.toLowerCase()]
+  expect(operation, `${method} ${template} is described`).toBeDefined()
+  answered.add(`${method} ${template}`)
+  const response = operation.responses[reply.status] ?? operation.responses.default
+  const type = (reply.headers['content-type'] ?? '').split(';')[0] as string
+  const described = response.content?.[type]?.schema
+  if (reply.status === 304) return reply
+  expect(described, `${method} ${template} ${reply.status} ${type}`).toBeDefined()
+  if (reply.json === null) return reply
+  const schema = described.$ref === undefined ? described : document.components.schemas.Problem
+  const result = z.fromJSONSchema(schema).safeParse(reply.json)
+  expect(result.success ? [] : result.error.issues, `${method} ${path} ${reply.status}`).toEqual([])
+  return reply
+}
+
+const yaml = (body: string): Ask => ({ body, headers: { 'Content-Type': 'application/yaml' } })
+const NEW = { id: 'new', match: { path: '/new' }, to: 'gtin' }
+
+test('is OpenAPI 3.1, of JSON Schema 2020-12 alone', () => {
+  expect(document.openapi).toBe('3.1.0')
+  expect(JSON.stringify(document)).not.toContain('"nullable"')
+})
+
+test('its schemas refuse what they do not name', async () => {
+  const { json } = await ask('GET', '/routes/{id}', { id: 'search' })
+  const schema = z.fromJSONSchema(
+    document.paths['/routes/{id}'].get.responses['200'].content['application/json'].schema,
+  )
+  expect(schema.safeParse(json).success).toBe(true)
+  expect(schema.safeParse({ ...json, more: 1 }).success).toBe(false)
+  expect(schema.safeParse({ ...json, live: { ...json.live, more: 1 } }).success).toBe(false)
+  expect(schema.safeParse({ ...json, percent: '5' }).success).toBe(false)
+  expect(schema.safeParse({ ...json, order: undefined }).success).toBe(false)
+})
+
+test('questions', async () => {
+  for (const path of [
+    '/routes',
+    '/upstreams',
+    '/revisions',
+    '/exchanges',
+    '/cache',
+    '/routes.yaml',
+    '/metrics',
+    '/livez',
+    '/readyz',
+    '/openapi.json',
+  ]) {
+    expect((await ask('GET', path)).status, path).toBe(200)
+  }
+  await ask('GET', '/routes/{id}', { id: 'gtin-lookup' })
+  await ask('GET', '/routes/{id}', { id: 'nowhere' })
+  await ask('GET', '/upstreams/{name}', { name: 'gtin' })
+  await ask('GET', '/upstreams/{name}', { name: 'gtni' })
+  await ask('GET', '/exchanges/{id}', { id: 'abc-1' })
+  await ask('GET', '/exchanges/{id}', { id: 'abc-2' })
+  const { headers } = await ask('GET', '/routes.yaml')
+  expect((await ask('GET', '/routes.yaml', {}, { headers: { 'If-None-Match': headers.etag as string } })).status).toBe(
+    304,
+  )
+  for (const url of ['/stores/1/gtins/2', '/nowhere', '/a//b', 'no url'])
+    await ask('POST', '/explain', {}, { body: { url } })
+})
+
+test('servers, in the table and under a lease', async () => {
+  const one = '/upstreams/{name}/servers/{id}'
+  const blue = { name: 'gtin', id: 'blue' }
+  const body = { url: 'http://127.0.0.1:4009', weight: 2 }
+  await ask('GET', '/upstreams/{name}/servers', { name: 'gtin' })
+  expect((await ask('PUT', one, blue, { body, query: '?dryRun=true' })).json.dryRun).toBe(true)
+  expect((await ask('PUT', one, blue, { body })).status).toBe(201)
+  expect((await ask('PUT', one, blue, { body: { ...body, weight: 3 } })).status).toBe(200)
+  expect((await ask('PUT', one, blue, { body: { ...body, weight: 'x' } })).status).toBe(422)
+  expect((await ask('PATCH', one, blue, { body: { weight: 4 } })).status).toBe(200)
+  expect((await ask('GET', one, blue)).json).toMatchObject({ weight: 4 })
+  expect((await ask('POST', `${one}/drain`, blue, { query: '?wait=1s' })).json).toMatchObject({
+    drained: true,
+    note: null,
+  })
+  expect((await ask('POST', `${one}/drain`, blue, { query: '?wait=x' })).status).toBe(400)
+  expect((await ask('POST', `${one}/undrain`, blue, { body: {} })).status).toBe(200)
+  expect((await ask('DELETE', one, blue, { query: '?dryRun=true' })).status).toBe(200)
+  expect((await ask('DELETE', one, blue)).status).toBe(200)
+  expect((await ask('DELETE', one, blue)).status).toBe(404)
+  expect((await ask('DELETE', one, { name: 'legacy', id: '127.0.0.1:4001' })).status).toBe(409)
+  const leased = { ...body, url: 'http://127.0.0.1:4010', ttl: '1m' }
+  expect((await ask('PUT', one, { name: 'gtin', id: 'lease' }, { body: leased })).json.lease).toMatchObject({
+    ttl: '1m',
+  })
+  expect((await ask('PATCH', one, { name: 'gtin', id: 'lease' }, { body: { weight: 1 } })).status).toBe(409)
+  await ask('GET', '/upstreams')
+  expect((await ask('DELETE', one, { name: 'gtin', id: 'lease' })).status).toBe(200)
+})
+
+test('purges', async () => {
+  for (const body of [
+    { everything: true },
+    { route: 'search' },
+    { route: 'search', upstream: 'gtin', soft: true },
+    { upstream: 'gtin' },
+    { url: '/a?b' },
+    { prefix: 'https://a.test/b' },
+    { tag: 'x' },
+  ]) {
+    expect((await ask('POST', '/cache/purge', {}, { body })).status, JSON.stringify(body)).toBe(200)
+  }
+  for (const [body, pointer] of [
+    [{}, ''],
+    [{ url: '/a', tag: 'b' }, ''],
+    [{ soft: true }, ''],
+    [{ route: 'serach' }, '/route'],
+    [{ upstream: 'gtni' }, '/upstream'],
+    [{ url: 'a b' }, '/url'],
+    [{ everything: false }, '/everything'],
+    [{ tags: 'x' }, '/tags'],
+  ] as const) {
+    const { status, json } = await ask('POST', '/cache/purge', {}, { body })
+    expect([status, json.errors?.[0]?.pointer], JSON.stringify(body)).toEqual([422, pointer])
+  }
+})
+
+test('edits, their dry runs, and what refuses them', async () => {
+  const query = '?dryRun=true'
+  expect((await ask('POST', '/routes', {}, { body: NEW, query })).status).toBe(200)
+  expect((await ask('POST', '/routes', {}, { body: NEW })).status).toBe(201)
+  expect((await ask('POST', '/routes', {}, { body: NEW })).status).toBe(409)
+  expect(
+    (await ask('PUT', '/routes/{id}', { id: 'other' }, { body: { match: { path: '/other' }, to: 'gtin' } })).status,
+  ).toBe(201)
+  expect((await ask('PUT', '/routes/{id}', { id: 'new' }, { body: NEW })).status).toBe(200)
+  expect((await ask('PUT', '/routes/{id}', { id: 'new' }, { body: { ...NEW, to: 1 } })).status).toBe(422)
+  const { headers } = await ask('PATCH', '/routes/{id}', { id: 'new' }, { body: { percent: 5 } })
+  await ask('PATCH', '/routes/{id}', { id: 'new' }, { body: { percent: 6 }, query })
+  await ask('PATCH', '/routes/{id}', { id: 'new' }, { body: { percent: 6 } })
+  const outdated = { body: { percent: 7 }, headers: { 'If-Match': headers.etag as string } }
+  expect((await ask('PATCH', '/routes/{id}', { id: 'new' }, outdated)).status).toBe(412)
+  expect(
+    (await ask('PATCH', '/routes/{id}', { id: 'new' }, { body: '{', headers: { 'Content-Type': 'application/json' } }))
+      .status,
+  ).toBe(400)
+  await ask('DELETE', '/routes/{id}', { id: 'new' }, { query })
+  await ask('DELETE', '/routes/{id}', { id: 'new' })
+  await ask('DELETE', '/routes/{id}', { id: 'new' })
+  expect((await ask('PUT', '/routes.yaml', {}, yaml(`${TABLE}\n#\n`))).status).toBe(200)
+  expect((await ask('PUT', '/routes.yaml', {}, { ...yaml(TABLE), query })).status).toBe(200)
+  expect((await ask('PUT', '/routes.yaml', {}, yaml('version: 2'))).status).toBe(422)
+  await ask('GET', '/revisions')
+  await ask('GET', '/revisions/{number}', { number: '2' })
+  await ask('GET', '/revisions/{number}', { number: '1' })
+  await ask('GET', '/revisions/{number}/routes.yaml', { number: '1' })
+  expect((await ask('POST', '/revisions/{number}/restore', { number: '1' })).status).toBe(200)
+  await writeFile(at.path, 'version: 2\n')
+  expect((await ask('PATCH', '/routes/{id}', { id: 'search' }, { body: { percent: 5 } })).status).toBe(409)
+  await ask('GET', '/readyz')
+  const { json } = await ask('PATCH', '/routes/{id}', { id: 'search' }, { body: { percent: 5 }, query: '?force=true' })
+  expect((await ask('GET', '/revisions/{number}/overwritten', { number: String(json.revision) })).text).toBe(
+    'version: 2\n',
+  )
+})
+
+test('every described operation was asked above', () => {
+  const described = Object.entries(document.paths as Record<string, object>).flatMap(([path, methods]) =>
+    Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
+  )
+  expect([...answered].sort()).toEqual(described.sort())
+})
+
+test('every resource of the server is described', async () => {
+  for (const path of Object.keys(document.paths as object)) {
+    const { headers } = await at.ask('OPTIONS', path.replaceAll(/\{[a-z]+\}/g, '1'))
+    const allowed = (headers.allow ?? '')
+      .split(', ')
+      .filter((method) => method !== 'HEAD')
+      .sort()
+    expect(allowed, path).toEqual(
+      Object.keys(document.paths[path])
+        .map((method) => method.toUpperCase())
+        .sort(),
+    )
+  }
+})

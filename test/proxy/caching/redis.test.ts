@@ -1,0 +1,165 @@
+/**
+ * Two proxies on one Redis: what one stores, asks for, forgets and purges, the other knows.
+ */
+import { afterAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
+import { RedisStore } from '../../../src/state/redis/store.ts'
+import { parseRedisUrl, type RedisAddress } from '../../../src/state/redis/url.ts'
+import { startRedis } from '../../support/redis.ts'
+import { always, fieldIn, inTurn, type Rig, type RigOptions, reply, startRig, statusOf, until } from './rig.ts'
+
+const FRESH = 'Cache-Control: max-age=60'
+const redis = await startRedis()
+afterAll(() => redis.stop())
+beforeEach(() => redis.command('FLUSHALL'))
+
+async function remote(): Promise<RedisStore> {
+  const store = new RedisStore({
+    address: parseRedisUrl(redis.url) as RedisAddress,
+    prefix: 'banyan:',
+    deadlineMs: 500,
+    chance: Math.random,
+    now: () => performance.now(),
+    onState: () => {},
+  })
+  onTestFinished(() => store.close())
+  await until(() => store.usable)
+  return store
+}
+
+/** Two proxies, each with memory of its own, with one upstream between them. */
+async function pair(options: RigOptions = {}): Promise<[Rig, Rig]> {
+  const a = await startRig({ ...options, remote: await remote() })
+  const b = await startRig({ ...options, upstreams: a, remote: await remote() })
+  return [a, b]
+}
+
+const generationOf = (rig: Rig): number => rig.plane.cache.figures().generation
+const writesOf = (rig: Rig): number => rig.plane.cache.figures().remote?.writes ?? 0
+
+describe('what one has stored', () => {
+  test('the other serves, and then has in memory', async () => {
+    const [a, b] = await pair()
+    always(a.legacy, 200, [FRESH, 'X-A: caf\xe9', 'ETag: "one"'])
+    const first = await a.get('/a')
+    await until(() => writesOf(a) === 1)
+    for (const hits of [1, 1]) {
+      const hit = await b.get('/a')
+      expect(hit.body.text).toBe('body 1')
+      expect(statusOf(hit)).toMatch(/^banyan;hit;ttl=/)
+      expect([fieldIn(hit, 'x-a'), fieldIn(hit, 'date')]).toEqual(['caf\xe9', fieldIn(first, 'date')])
+      expect(b.plane.cache.figures().remote?.hits).toBe(hits)
+    }
+    expect((await b.get('/a', 'If-None-Match: "one"')).status).toBe(304)
+    expect(a.legacy.requests).toBe(1)
+  })
+
+  test('variants, HEAD, ranges and only-if-cached too', async () => {
+    const [a, b] = await pair()
+    a.legacy.handler = (request) => request.send(reply(200, [FRESH, 'Vary: X-A'], `for ${request.field('x-a')}`))
+    await a.get('/a', 'X-A: one')
+    await a.get('/a', 'X-A: two')
+    await until(() => writesOf(a) === 3)
+    expect((await b.ask('HEAD', '/a', 'X-A: one')).status).toBe(200)
+    expect((await b.get('/a', 'X-A: two', 'Range: bytes=4-')).body.text).toBe('two')
+    expect((await b.get('/a', 'X-A: one', 'Cache-Control: only-if-cached')).body.text).toBe('for one')
+    expect((await b.get('/a', 'X-A: three', 'Cache-Control: only-if-cached')).status).toBe(504)
+    expect(a.legacy.requests).toBe(2)
+  })
+
+  test('and has validated, the other need not validate again', async () => {
+    const [a, b] = await pair()
+    inTurn(a.legacy, reply(200, [FRESH, 'ETag: "one"'], 'body'), reply(304, ['ETag: "one"', FRESH]))
+    await a.get('/a')
+    await until(() => writesOf(a) === 1)
+    await b.get('/a')
+    await a.plane.cache.purge({ what: 'everything' }, true)
+    expect(statusOf(await a.get('/a'))).toContain('fwd-status=304')
+    await until(() => writesOf(a) === 2)
+    expect(statusOf(await b.get('/a'))).toMatch(/^banyan;hit;ttl=[56]/)
+    expect(a.legacy.requests).toBe(2)
+  })
+})
+
+describe('a herd over both', () => {
+  test('makes one request', async () => {
+    const [a, b] = await pair()
+    const herd = Array.from({ length: 100 }, (_, i) => (i % 2 === 0 ? a : b).get('/a'))
+    const request = await a.legacy.request()
+    await until(() => a.plane.measurements.active + b.plane.measurements.active === 100)
+    await until(() => a.plane.cache.figures().counters.waits + b.plane.cache.figures().counters.waits === 1)
+    await request.send(reply(200, [FRESH], 'one for all'))
+    for (const response of await Promise.all(herd)) expect(response.body.text).toBe('one for all')
+    expect(a.legacy.requests).toBe(1)
+  })
+
+  test('that can not share goes on, and does not wait again', async () => {
+    const [a, b] = await pair()
+    const one = a.get('/a')
+    const request = await a.legacy.request()
+    const two = b.get('/a')
+    await until(() => b.plane.cache.figures().counters.waits === 1)
+    always(a.legacy, 200, ['Cache-Control: no-store'], 'own')
+    await request.send(reply(200, ['Cache-Control: no-store'], 'own'))
+    await Promise.all([one, two])
+    expect(a.legacy.requests).toBe(2)
+    await b.get('/a')
+    expect(b.plane.cache.figures().counters).toMatchObject({ waits: 1, hitForMiss: 1 })
+  })
+
+  test('whose filler fails is filled by another', async () => {
+    const [a, b] = await pair()
+    const one = a.get('/a')
+    const request = await a.legacy.request()
+    const two = b.get('/a')
+    await until(() => b.plane.cache.figures().counters.waits === 1)
+    always(a.legacy, 200, [FRESH], 'well')
+    await request.send('HTTP/9.9 what\r\n\r\n')
+    expect((await one).status).toBe(502)
+    expect((await two).body.text).toBe('well')
+  })
+})
+
+describe('what has become untrue', () => {
+  test('by a purge on one is gone on the other', async () => {
+    const [a, b] = await pair()
+    always(a.legacy, 200, [FRESH])
+    await a.get('/a')
+    await until(() => writesOf(a) === 1)
+    await b.get('/a')
+    expect(await b.plane.cache.purge({ what: 'url', url: '/a' }, false)).toEqual({ shared: true })
+    await until(() => generationOf(a) > 0 && generationOf(a) === generationOf(b))
+    expect((await a.get('/a')).body.text).toBe('body 2')
+    expect((await b.get('/a')).body.text).toBe('body 2')
+  })
+
+  test('by an unsafe request on one is gone on the other', async () => {
+    const [a, b] = await pair()
+    always(a.legacy, 200, [FRESH])
+    await a.get('/a')
+    await until(() => writesOf(a) === 1)
+    await b.get('/a')
+    inTurn(a.legacy, reply(204))
+    await a.ask('DELETE', '/a')
+    await until(() => b.plane.cache.figures().memory.entries === 0)
+    always(a.legacy, 200, [FRESH], 'new')
+    expect((await b.get('/a')).body.text).toBe('new')
+  })
+
+  test('by a share that was taken back is gone on both, and stays gone', async () => {
+    const routes = (percent: number) => [
+      '- id: split',
+      '  match: { path: /* }',
+      '  to: modern',
+      `  percent: ${percent}`,
+      '  cache: {}',
+    ]
+    const [a, b] = await pair({ routes: routes(100) })
+    always(a.modern, 200, [FRESH], 'modern #')
+    await a.get('/a')
+    await until(() => writesOf(a) === 1)
+    await b.get('/a')
+    a.apply({ routes: routes(0) })
+    await until(() => generationOf(b) > 0)
+    expect((await b.get('/a')).body.text).toBe('modern 2')
+  })
+})

@@ -1,0 +1,181 @@
+/**
+ * Hop-by-hop and forwarded fields (RFC 9110 section 7.6): what stays on one connection, and what banyan adds.
+ */
+import { afterAll, beforeEach, describe, expect, test } from 'vitest'
+import { startBanyan, tableFor } from '../../support/banyan.ts'
+import { rawClient } from '../../support/client.ts'
+import { field } from '../../support/message.ts'
+import { scriptedUpstream } from '../../support/upstream.ts'
+
+const upstream = await scriptedUpstream()
+const own = `http://127.0.0.1:${upstream.port}`
+const table = `version: 1
+upstreams:
+  main: { servers: ["${own}"] }
+  own: { servers: ["${own}"], host: upstream }
+  literal: { servers: ["${own}"], host: legacy.example.test }
+  mapped: { servers: ["${own}"], host: upstream, publicOrigin: "https://shop.example.test" }
+default: main
+routes:
+  - { id: own, match: { path: /own/* }, to: own, percent: 100 }
+  - { id: literal, match: { path: /literal/* }, to: literal, percent: 100 }
+  - { id: mapped, match: { path: /mapped/* }, to: mapped, percent: 100 }
+`
+const [banyan, trusting] = await Promise.all([
+  startBanyan({ table }),
+  startBanyan({ table: tableFor(upstream.port), args: ['--trusted-proxies', '127.0.0.0/8'] }),
+])
+afterAll(() => Promise.all([banyan.stop(), trusting.stop(), upstream.stop()]))
+beforeEach(() => upstream.cut())
+
+const ADDED = 'X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: a\r\nVia: 1.1 banyan\r\n\r\n'
+const KEPT = 'Via: 1.1 banyan\r\nConnection: keep-alive\r\nKeep-Alive: timeout=75\r\n\r\n'
+const DATE = 'Date: Mon, 23 Nov 2026 20:00:00 GMT\r\n'
+
+interface Passage {
+  readonly fields?: string
+  readonly answer?: string
+  readonly port?: number
+  readonly target?: string
+}
+
+/** Takes a GET with these fields through, answered with those, and gives both heads. */
+async function passed({ fields = '', answer = '', port = banyan.port, target = '/' }: Passage) {
+  const client = await rawClient(port)
+  await client.send(`GET ${target} HTTP/1.1\r\nHost: a\r\n${fields}\r\n`)
+  const request = await upstream.request()
+  await request.send(`HTTP/1.1 200 OK\r\n${DATE}Content-Length: 0\r\n${answer}\r\n`)
+  return { request, response: await client.nextResponse() }
+}
+
+const HOP_BY_HOP = [
+  'Keep-Alive: timeout=9',
+  'Proxy-Connection: keep-alive',
+  'Proxy-Authenticate: Basic',
+  'Proxy-Authentication-Info: x',
+  'Proxy-Authorization: Basic eA==',
+  'TE: gzip',
+  'Trailer: X-Late',
+  'HTTP2-Settings: AAMAAABkAAQAAP__',
+  'ALPN: h2',
+  'Alt-Svc: h2=":443"',
+]
+
+describe('hop-by-hop fields', () => {
+  test.each([...HOP_BY_HOP, 'Connection: keep-alive', 'Upgrade: websocket'])('a request’s %s stays', async (line) => {
+    const { request } = await passed({ fields: `X-Before: 1\r\n${line}\r\nX-After: 2\r\n` })
+    expect(request.head).toBe(`GET / HTTP/1.1\r\nHost: a\r\nX-Before: 1\r\nX-After: 2\r\n${ADDED}`)
+  })
+
+  test.each([...HOP_BY_HOP, 'Connection: keep-alive', 'Upgrade: h2c'])('a response’s %s stays', async (line) => {
+    const { response } = await passed({ answer: `X-Before: 1\r\n${line.toUpperCase()}\r\nX-After: 2\r\n` })
+    expect(response.head).toBe(`HTTP/1.1 200 OK\r\n${DATE}Content-Length: 0\r\nX-Before: 1\r\nX-After: 2\r\n${KEPT}`)
+  })
+
+  test('what Connection names stays, both ways, in any case and over several lines', async () => {
+    const named = 'X-One: 1\r\nConnection: x-ONE, keep-alive\r\nX-Two: 2\r\nconnection: , x-two ,,\r\nX-Three: 3\r\n'
+    const { request, response } = await passed({ fields: named, answer: named })
+    expect(request.head).toBe(`GET / HTTP/1.1\r\nHost: a\r\nX-Three: 3\r\n${ADDED}`)
+    expect(response.head).toBe(`HTTP/1.1 200 OK\r\n${DATE}Content-Length: 0\r\nX-Three: 3\r\n${KEPT}`)
+  })
+
+  test('Connection can’t strip what banyan adds, nor Host, nor the framing', async () => {
+    const client = await rawClient(banyan.port)
+    const names = 'x-forwarded-for, x-forwarded-proto, x-forwarded-host, via, host, content-length, te'
+    await client.send(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nConnection: ${names}\r\n\r\nok`)
+    const request = await upstream.request()
+    expect(request.head).toBe(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n${ADDED}`)
+    expect((await request.body()).text).toBe('ok')
+    await request.send(`HTTP/1.1 200 OK\r\nConnection: content-length, via\r\n${DATE}Content-Length: 2\r\n\r\nok`)
+    const response = await client.nextResponse()
+    expect(response.head).toBe(`HTTP/1.1 200 OK\r\n${DATE}Content-Length: 2\r\n${KEPT}`)
+  })
+
+  test('TE: trailers is announced anew, other codings are not', async () => {
+    const { request } = await passed({ fields: 'TE: gzip;q=0.5, trailers\r\nConnection: TE\r\n' })
+    expect(request.head).toBe(`GET / HTTP/1.1\r\nHost: a\r\nConnection: TE\r\nTE: trailers\r\n${ADDED}`)
+  })
+
+  test('the upstream’s Connection: close closes its connection, not the client’s', async () => {
+    const client = await rawClient(banyan.port)
+    for (let n = 0; n < 2; n++) {
+      await client.send('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+      const request = await upstream.request()
+      expect(request.nth).toBe(0)
+      await request.send(`HTTP/1.1 200 OK\r\n${DATE}Content-Length: 0\r\nConnection: close\r\n\r\n`)
+      expect((await client.nextResponse()).head).toBe(`HTTP/1.1 200 OK\r\n${DATE}Content-Length: 0\r\n${KEPT}`)
+      expect(await request.connection.ended()).toBe('end')
+    }
+  })
+})
+
+describe('forwarded fields', () => {
+  const CLAIMED = 'X-Forwarded-For: 6.6.6.6, 7.7.7.7\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil.test\r\n'
+
+  test('from anybody they are replaced', async () => {
+    const { request } = await passed({
+      fields: `${CLAIMED}x-forwarded-port: 1\r\nForwarded: for=6.6.6.6\r\nX-Forwarded-Prefix: /p\r\nX-Real: 1\r\n`,
+    })
+    expect(request.head).toBe(`GET / HTTP/1.1\r\nHost: a\r\nX-Real: 1\r\n${ADDED}`)
+  })
+
+  test('from a trusted proxy they are believed, and X-Forwarded-For grows', async () => {
+    const { request } = await passed({ port: trusting.port, fields: `${CLAIMED}Forwarded: for=6.6.6.6\r\n` })
+    expect(request.field('x-forwarded-for')).toBe('6.6.6.6, 7.7.7.7, 127.0.0.1')
+    expect(request.field('x-forwarded-proto')).toBe('https')
+    expect(request.field('x-forwarded-host')).toBe('evil.test')
+    expect(request.field('forwarded')).toBe('for=6.6.6.6')
+  })
+
+  test('a trusted proxy that says nothing gets them added', async () => {
+    const { request } = await passed({ port: trusting.port })
+    expect(request.head).toBe(`GET / HTTP/1.1\r\nHost: a\r\n${ADDED}`)
+  })
+
+  test('Via is added behind those of others, both ways', async () => {
+    const { request, response } = await passed({ fields: 'Via: 1.0 fred\r\n', answer: 'Via: 1.1 barney\r\n' })
+    expect(request.field('via')).toBe('1.0 fred, 1.1 banyan')
+    expect(field(response.fields, 'via')).toBe('1.1 barney, 1.1 banyan')
+  })
+
+  test('Banyan-Upstream and Banyan-Force never reach an upstream', async () => {
+    const { request } = await passed({ fields: 'Banyan-Upstream: main\r\nbanyan-force: x\r\nBanyan: y\r\n' })
+    expect(request.head).toBe(`GET / HTTP/1.1\r\nHost: a\r\nBanyan: y\r\n${ADDED}`)
+  })
+})
+
+describe('Host and origin', () => {
+  test('Host is preserved, the upstream’s own, or a literal one', async () => {
+    for (const [target, host] of [
+      ['/', 'a'],
+      ['/own/x', `127.0.0.1:${upstream.port}`],
+      ['/literal/x', 'legacy.example.test'],
+    ] as const) {
+      const { request } = await passed({ target })
+      expect(request.field('host')).toBe(host)
+      expect(request.field('x-forwarded-host')).toBe('a')
+    }
+  })
+
+  test.each([
+    [`Location: ${own}/login?x`, 'Location: https://shop.example.test/login?x'],
+    [`Location: ${own}`, 'Location: https://shop.example.test'],
+    [`Content-Location: ${own}/a`, 'Content-Location: https://shop.example.test/a'],
+    [`Location: ${own}0/a`, `Location: ${own}0/a`],
+    [`Location: ${own}.evil.test/a`, `Location: ${own}.evil.test/a`],
+    ['Location: https://elsewhere.test/a', 'Location: https://elsewhere.test/a'],
+    ['Location: /relative', 'Location: /relative'],
+    ['Set-Cookie: a=b; Domain=127.0.0.1; Path=/', 'Set-Cookie: a=b; Domain=shop.example.test; Path=/'],
+    ['Set-Cookie: a=b; domain=other.test', 'Set-Cookie: a=b; domain=other.test'],
+    ['Set-Cookie: a=domain=127.0.0.1; Path=/', 'Set-Cookie: a=domain=127.0.0.1; Path=/'],
+  ])('with publicOrigin %s becomes %s', async (said, seen) => {
+    const { response } = await passed({ target: '/mapped/x', answer: `${said}\r\n` })
+    expect(response.head).toContain(`\r\n${seen}\r\n`)
+  })
+
+  test('without publicOrigin nothing is mapped', async () => {
+    const lines = `Location: ${own}/login\r\nSet-Cookie: a=b; Domain=127.0.0.1\r\n`
+    const { response } = await passed({ target: '/own/x', answer: lines })
+    expect(response.head).toContain(`\r\n${lines}`)
+  })
+})

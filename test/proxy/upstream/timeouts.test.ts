@@ -1,0 +1,146 @@
+/**
+ * Time limits of each phase: what the client gets when one of the two sides is silent for too long.
+ */
+import { afterAll, beforeEach, describe, expect, test } from 'vitest'
+import { startBanyan } from '../../support/banyan.ts'
+import { startBlackhole } from '../../support/blackhole.ts'
+import { rawClient } from '../../support/client.ts'
+import { field } from '../../support/message.ts'
+import { scriptedUpstream } from '../../support/upstream.ts'
+
+const [upstream, blackhole] = await Promise.all([scriptedUpstream(), startBlackhole()])
+const banyan = await startBanyan({
+  table: `version: 1
+upstreams:
+  main:
+    servers: ["http://127.0.0.1:${upstream.port}"]
+    timeouts: { headers: 500ms, idle: 250ms }
+  hole: { servers: ["http://127.0.0.1:${blackhole.port}"], timeouts: { connect: 250ms } }
+  nobody: { servers: ["http://127.0.0.1:1"] }
+default: main
+routes:
+  - { id: hole, match: { path: /hole }, to: hole, percent: 100 }
+  - { id: nobody, match: { path: /nobody }, to: nobody, percent: 100 }
+`,
+  args: ['--header-timeout', '500ms', '--keep-alive', '500ms'],
+})
+afterAll(() => Promise.all([banyan.stop(), upstream.stop(), blackhole.stop()]))
+beforeEach(() => upstream.cut())
+
+const GET = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'
+
+describe('upstreams', () => {
+  test.each(['GET', 'POST'])('no connection in time: 504 (%s)', async (method) => {
+    const client = await rawClient(banyan.port)
+    const response = await client.ask(`${method} /hole HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n`)
+    expect(response.status).toBe(504)
+    expect(response.body.text).toContain('urn:banyan:problem:connect-timeout')
+  })
+
+  test('nobody listens: 502', async () => {
+    const client = await rawClient(banyan.port)
+    const response = await client.ask('GET /nobody HTTP/1.1\r\nHost: a\r\n\r\n')
+    expect(response.status).toBe(502)
+    expect(response.body.text).toContain('urn:banyan:problem:connect')
+  })
+
+  test('no head in time: 504, and the connection to the upstream ends', async () => {
+    const client = await rawClient(banyan.port)
+    await client.send(GET)
+    const request = await upstream.request()
+    const response = await client.nextResponse()
+    expect(response.status).toBe(504)
+    expect(response.body.text).toContain('urn:banyan:problem:headers-timeout')
+    await request.connection.ended()
+    // Not the client's fault: its connection stays.
+    expect(field(response.fields, 'connection')).toBe('keep-alive')
+  })
+
+  test('a head that comes byte by byte must still come in time', async () => {
+    const client = await rawClient(banyan.port)
+    await client.send(GET)
+    const request = await upstream.request()
+    await request.send('HTTP/1.1 200 OK\r\nX: ')
+    const drip = setInterval(() => void request.send('x'), 50)
+    const response = await client.nextResponse()
+    clearInterval(drip)
+    expect(response.status).toBe(504)
+  })
+
+  test.each(['Content-Length: 99\r\n\r\nhello', 'Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n', '\r\nhello'])(
+    'silence in mid-body (%j): the transfer breaks, on both sides',
+    async (rest) => {
+      const client = await rawClient(banyan.port)
+      await client.send(GET)
+      const request = await upstream.request()
+      await request.send(`HTTP/1.1 200 OK\r\n${rest}`)
+      await expect(client.nextResponse()).rejects.toThrow()
+      await request.connection.ended()
+    },
+  )
+
+  test('a body that moves on is never too slow', async () => {
+    const client = await rawClient(banyan.port)
+    await client.send(GET)
+    const request = await upstream.request()
+    await request.send('HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n')
+    await new Promise<void>((resolve) => {
+      let left = 8
+      const drip = setInterval(() => {
+        void request.send('x')
+        if (--left > 0) return
+        clearInterval(drip)
+        resolve()
+      }, 100)
+    })
+    expect((await client.nextResponse()).body.text).toBe('xxxxxxxx')
+  })
+})
+
+describe('clients', () => {
+  test('an upload that stops: 408, the connection ends, and the upstream has no complete request', async () => {
+    const client = await rawClient(banyan.port)
+    await client.send('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhello')
+    const request = await upstream.request()
+    const response = await client.nextResponse()
+    expect(response.status).toBe(408)
+    expect(response.body.text).toContain('urn:banyan:problem:request-timeout')
+    expect(field(response.fields, 'connection')).toBe('close')
+    await expect(request.body()).rejects.toThrow('broken off')
+    expect(await client.ended()).toBe('end')
+  })
+
+  test('an upload that the upstream does not read: 504, it is not the client’s fault', async () => {
+    upstream.readsBodies = false
+    const client = await rawClient(banyan.port)
+    await client.send('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50000000\r\n\r\n')
+    const request = await upstream.request()
+    request.connection.socket.pause()
+    await client.send(Buffer.alloc(50_000_000))
+    expect((await client.nextResponse()).status).toBe(504)
+    request.connection.socket.destroy()
+    upstream.readsBodies = true
+  })
+
+  test('a head that does not come: 408', async () => {
+    const client = await rawClient(banyan.port)
+    await client.send('GET / HTTP/1.1\r\nHost: ')
+    const response = await client.nextResponse()
+    expect(response.status).toBe(408)
+    expect(field(response.fields, 'connection')).toBe('close')
+    expect(await client.ended()).toBe('end')
+  })
+
+  test('a connection on which nothing comes is closed without a word', async () => {
+    const client = await rawClient(banyan.port)
+    expect(await client.readToEnd()).toEqual({ text: '', ending: 'end' })
+  })
+
+  test('a kept-alive connection without a next request is closed without a word', async () => {
+    const client = await rawClient(banyan.port)
+    await client.send(GET)
+    await (await upstream.request()).ok()
+    await client.nextResponse()
+    expect(await client.readToEnd()).toEqual({ text: '', ending: 'end' })
+  })
+})

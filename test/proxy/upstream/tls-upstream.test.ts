@@ -1,0 +1,116 @@
+/**
+ * TLS to upstreams: the server's certificate is checked, ours is shown, and the exchange is the same as without.
+ */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { TLSSocket } from 'node:tls'
+import { afterAll, beforeEach, expect, test } from 'vitest'
+import { startBanyan } from '../../support/banyan.ts'
+import { rawClient } from '../../support/client.ts'
+import { scriptedUpstream } from '../../support/upstream.ts'
+
+const pem = (name: string): string => join(import.meta.dirname, '../../support/tls', `${name}.pem`)
+const server = { key: readFileSync(pem('server-key')), cert: readFileSync(pem('server')) }
+const [open, strict] = await Promise.all([
+  scriptedUpstream(null, server),
+  scriptedUpstream(null, { ...server, ca: readFileSync(pem('ca')), requestCert: true, rejectUnauthorized: true }),
+])
+const url = (port: number, host = '127.0.0.1'): string => `https://${host}:${port}`
+const client = `cert: ${pem('client')}, key: ${pem('client-key')}`
+const banyan = await startBanyan({
+  table: `version: 1
+upstreams:
+  trusted: { servers: ["${url(open.port)}"], tls: { ca: ${pem('ca')} }, host: upstream }
+  mutual: { servers: ["${url(strict.port)}"], tls: { ca: ${pem('ca')}, ${client}, serverName: legacy.test } }
+  bare: { servers: ["${url(strict.port)}"], tls: { ca: ${pem('ca')} } }
+  stranger: { servers: ["${url(open.port)}"], tls: { ca: ${pem('other-ca')} } }
+  system: { servers: ["${url(open.port)}"] }
+  misnamed: { servers: ["${url(open.port)}"], tls: { ca: ${pem('ca')}, serverName: other.test } }
+  careless: { servers: ["${url(open.port)}"], tls: { verify: false } }
+  plain: { servers: ["http://127.0.0.1:${open.port}"], timeouts: { headers: 1s } }
+default: trusted
+routes:
+${['mutual', 'bare', 'stranger', 'system', 'misnamed', 'careless', 'plain']
+  .map((name) => `  - { id: ${name}, match: { path: /${name} }, to: ${name}, percent: 100 }\n`)
+  .join('')}`,
+})
+afterAll(() => Promise.all([banyan.stop(), open.stop(), strict.stop()]))
+beforeEach(() => Promise.all([open.cut(), strict.cut()]))
+
+const get = (target: string): string => `GET ${target} HTTP/1.1\r\nHost: a\r\n\r\n`
+
+test('a server whose certificate the CA has signed is spoken to, and its connection kept', async () => {
+  const client = await rawClient(banyan.port)
+  for (let n = 0; n < 3; n++) {
+    await client.send('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello')
+    const request = await open.request()
+    expect(request.nth).toBe(n)
+    expect(request.field('host')).toBe(`127.0.0.1:${open.port}`)
+    // The client came in plain text.
+    expect(request.field('x-forwarded-proto')).toBe('http')
+    expect((await request.body()).text).toBe('hello')
+    await request.ok('over TLS')
+    expect((await client.nextResponse()).body.text).toBe('over TLS')
+  }
+})
+
+test('the client certificate is shown, and the name asked for by SNI', async () => {
+  const client = await rawClient(banyan.port)
+  await client.send(get('/mutual'))
+  const request = await strict.request()
+  const socket = request.connection.socket as TLSSocket & { servername: string }
+  expect(socket.authorized).toBe(true)
+  expect(socket.getPeerCertificate().subject.CN).toBe('banyan')
+  expect(socket.servername).toBe('legacy.test')
+  await request.ok()
+  expect((await client.nextResponse()).status).toBe(200)
+})
+
+test.each(['stranger', 'system', 'misnamed', 'bare', 'plain'])(
+  '%s: no certificate that can be relied on, no request: 502',
+  async (name) => {
+    const client = await rawClient(banyan.port)
+    const response = await client.ask(get(`/${name}`))
+    expect(response.status).toBe(502)
+    expect(response.body.text).not.toMatch(/certificate|127\.0\.0\.1/)
+    expect(open.requests + strict.requests).toBe(seen)
+  },
+)
+
+let seen = 0
+beforeEach(() => {
+  seen = open.requests + strict.requests
+})
+
+test('verify: false takes any certificate', async () => {
+  const client = await rawClient(banyan.port)
+  await client.send(get('/careless'))
+  await (await open.request()).ok()
+  expect((await client.nextResponse()).status).toBe(200)
+})
+
+test('an upgrade over TLS', async () => {
+  const client = await rawClient(banyan.port)
+  await client.send('GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\nearly')
+  const request = await open.request()
+  await request.send('HTTP/1.1 101 OK\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\nhello')
+  await client.readUntil('\r\n\r\nhello')
+  expect(await request.connection.readUntil('early')).toBe('early')
+  client.finish()
+  expect(await request.connection.ended()).toBe('end')
+  await request.send('bye')
+  request.connection.finish()
+  expect(await client.readToEnd()).toEqual({ text: 'bye', ending: 'end' })
+})
+
+test('a body of some MiB both ways', async () => {
+  const client = await rawClient(banyan.port)
+  const bytes = Buffer.alloc(5 * 1024 * 1024, 'tls')
+  void client.send(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${bytes.length}\r\n\r\n`)
+  void client.send(bytes)
+  const request = await open.request()
+  expect(Buffer.from((await request.body()).text, 'latin1').equals(bytes)).toBe(true)
+  void request.send(`HTTP/1.1 200 OK\r\nContent-Length: ${bytes.length}\r\n\r\n`)
+  void request.send(bytes)
+  expect(Buffer.from((await client.nextResponse()).body.text, 'latin1').equals(bytes)).toBe(true)
+})

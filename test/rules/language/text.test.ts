@@ -1,0 +1,290 @@
+/** Reading routes.yaml: every problem with its place (golden tables), texts of every kind, and edits that keep every other byte. */
+import { readdirSync, readFileSync } from 'node:fs'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { parse } from 'yaml'
+import { formatProblem, formatProblems, readTable, setPercent } from '../../../src/rules/language/text.ts'
+
+const TABLES = new URL('../../tables/', import.meta.url)
+const RULE = '# ---\n'
+
+function problemsOf(text: string) {
+  const read = readTable(text, 'routes.yaml')
+  return read.ok ? read.warnings : read.problems
+}
+
+describe('golden tables', () => {
+  const files = readdirSync(TABLES).filter((name) => name.endsWith('.yaml'))
+
+  test('at least eighty of them are invalid', () => {
+    const invalid = files.filter((name) => {
+      const golden = readFileSync(new URL(name, TABLES), 'utf8')
+      return !readTable(golden.slice(0, golden.lastIndexOf(RULE)), 'routes.yaml').ok
+    })
+    expect(invalid.length).toBeGreaterThanOrEqual(80)
+  })
+
+  test.each(files)('%s', (name) => {
+    const golden = readFileSync(new URL(name, TABLES), 'utf8')
+    const rule = golden.lastIndexOf(RULE)
+    const expected = golden.slice(rule + RULE.length).replace(/^# /gm, '')
+    const problems = problemsOf(golden.slice(0, rule))
+    expect(problems.map((problem) => `${formatProblem(problem)}\n`).join('')).toBe(expected)
+    expect(readTable(golden.slice(0, rule), 'routes.yaml').ok).toBe(
+      !problems.some(({ severity }) => severity === 'error'),
+    )
+  })
+})
+
+const EXAMPLE = readFileSync(new URL('ok-design-example.yaml', TABLES), 'utf8')
+
+describe('problems', () => {
+  test('carry a JSON Pointer, and print the source line with a caret', () => {
+    const text = EXAMPLE.replace('servers: [http://127.0.0.1:4001]', 'servers: [127.0.0.1:4001]')
+    const [problem] = problemsOf(text)
+    expect(problem).toMatchObject({ line: 5, column: 15, pointer: '/upstreams/legacy/servers/0', severity: 'error' })
+    expect(formatProblems(problem ? [problem] : [], text)).toBe(
+      'routes.yaml:5:15: upstreams.legacy.servers.0: expected an http or https origin such as http://127.0.0.1:4001 (write http://127.0.0.1:4001)\n' +
+        '  5 |     servers: [127.0.0.1:4001]\n' +
+        '                    ^\n',
+    )
+  })
+
+  test('a pointer escapes what a key may hold, and a message holds nothing that a terminal obeys', () => {
+    const [problem] = problemsOf('"a/~\\e[2J": 1\nversion: 1\nupstreams: {l: {servers: [http://l]}}\ndefault: l\n')
+    expect(problem?.pointer).toBe('/a~1~0\x1b[2J')
+    expect(problem && formatProblem(problem)).toBe('routes.yaml:1:1: a/~ [2J: unknown key')
+  })
+
+  test('a long line is cut around its place', () => {
+    const text = `{"version": 1, "upstreams": {${'"x": 1, '.repeat(100)} "y": 2}}`
+    const printed = formatProblems(problemsOf(text), text)
+    for (const line of printed.split('\n').filter((each) => each.startsWith('  ')))
+      expect(line.length).toBeLessThan(200)
+  })
+})
+
+describe('texts of every kind', () => {
+  function expectSane(text: string): void {
+    const read = readTable(text, 'routes.yaml')
+    const problems = read.ok ? read.warnings : read.problems
+    if (!read.ok) expect(problems.some(({ severity }) => severity === 'error')).toBe(true)
+    const lines = text.split(/\r\n|\n|\r/).length
+    for (const problem of problems) {
+      expect(problem.line).toBeGreaterThanOrEqual(1)
+      expect(problem.line).toBeLessThanOrEqual(lines)
+      expect(problem.column).toBeGreaterThanOrEqual(1)
+    }
+    expect(typeof formatProblems(problems, text)).toBe('string')
+  }
+
+  test('random text is answered, never thrown at', () => {
+    fc.assert(fc.property(fc.oneof(fc.string({ unit: 'binary' }), yamlish), expectSane), { numRuns: 500 })
+  })
+
+  test('a table with random edits is answered, never thrown at', () => {
+    const edit = fc.tuple(fc.nat(EXAMPLE.length), fc.nat(40), fc.oneof(yamlish, fc.constant('')))
+    fc.assert(
+      fc.property(fc.array(edit, { minLength: 1, maxLength: 4 }), (edits) => {
+        expectSane(edits.reduce((text, [at, cut, put]) => text.slice(0, at) + put + text.slice(at + cut), EXAMPLE))
+      }),
+      { numRuns: 500 },
+    )
+  })
+
+  test.each<[string, string]>([
+    ['a million brackets', '['.repeat(1_000_000)],
+    ['ten thousand maps', `${'{a: '.repeat(10_000)}`],
+    ['deep block lists', '- '.repeat(5_000)],
+    ['explicit keys in explicit keys', '? '.repeat(100_000)],
+    ['two million line breaks', '\n'.repeat(2_000_001)],
+    ['twenty thousand unknown keys', Array.from({ length: 20_000 }, (_, i) => `k${i}: 1\n`).join('')],
+    ['twenty thousand aliases of nothing', `[${'*a, '.repeat(20_000)}]`],
+    ['an alias of itself', 'version: 1\nupstreams: &a { legacy: *a }\ndefault: legacy\n'],
+    ['a list that holds itself', '&a [*a]'],
+    ['only a BOM', '\uFEFF'],
+    ['a NUL', '\0'],
+    ['lone surrogates', 'version: \ud800'],
+    ['a million spaces', ' '.repeat(1_000_000)],
+  ])('%s', (_name, text) => {
+    expect(readTable(text, 'routes.yaml').ok).toBe(false)
+    expectSane(text)
+  })
+
+  test('CRLF and a BOM are tolerated', () => {
+    expect(readTable(`\uFEFF${EXAMPLE.replaceAll('\n', '\r\n')}`, 'routes.yaml').ok).toBe(true)
+  })
+
+  test('ten thousand routes are read, and ten thousand repeated keys found', () => {
+    const head = 'version: 1\nupstreams:\n  legacy: { servers: [http://127.0.0.1:4001] }\ndefault: legacy\nroutes:\n'
+    const route = (i: number) => `  - { id: r${i}, match: { path: /a, headers: { x-tenant: t${i} } }, to: legacy }\n`
+    const read = readTable(head + Array.from({ length: 10_000 }, (_, i) => route(i)).join(''), 'routes.yaml')
+    expect(read.ok && read.table.routes.length).toBe(10_000)
+    expect(
+      problemsOf('a: 1\n'.repeat(10_001)).filter(({ message }) => message === 'this key stands twice'),
+    ).toHaveLength(10_000)
+  })
+})
+
+const yamlish = fc
+  .array(
+    fc.constantFrom(
+      '\n',
+      '\r\n',
+      '  ',
+      '\t',
+      ': ',
+      '- ',
+      '[',
+      ']',
+      '{',
+      '}',
+      ', ',
+      '# ',
+      '"',
+      "'",
+      '&a ',
+      '*a',
+      '!t ',
+      '|\n',
+      '>\n',
+      '? ',
+      '---\n',
+      '...\n',
+      '%',
+      '@',
+      'version',
+      'upstreams',
+      'routes',
+      'match',
+      'percent',
+      'legacy',
+      '__proto__',
+      '<<',
+      '1',
+      '.nan',
+      '~',
+      'true',
+      'ż',
+      '\0',
+      '\uFEFF',
+    ),
+    { maxLength: 40 },
+  )
+  .map((pieces) => pieces.join(''))
+
+describe('setPercent', () => {
+  /** How one route is written; `{percent}` marks where its percent stands, or is to be added. */
+  const LAYOUTS: readonly (readonly [string, present: string, absent: string])[] = [
+    [
+      'block',
+      '  - id: ID\n    match: { path: /ID } # why\n    to: gtin  # here\n    percent: {percent} # by hand\n',
+      '  - id: ID\n    match:\n      path: /ID\n    to: gtin  # here\n{line}    group: g\n',
+    ],
+    [
+      'block, percent first',
+      '  - percent: {percent}\n    id: ID\n    to: gtin\n    match: { path: /ID }\n',
+      '  -   to: gtin # first\n{line8}      id: ID\n      match: { path: /ID }\n',
+    ],
+    [
+      'flow',
+      '  - { id: ID, match: { path: /ID }, percent:   {percent}, to: gtin }\n',
+      '  - { id: ID, match: { path: /ID }, to: gtin{inline} } # flow\n',
+    ],
+    [
+      'flow over lines',
+      '  - {\n      id: ID, match: { path: /ID }, # c\n      to: "gtin", percent: {percent} }\n',
+      "  - {\n      id: ID, match: { path: /ID }, to: 'gtin'{inline} # c\n      , group: g }\n",
+    ],
+    [
+      'JSON',
+      '  - {"id":"ID","match":{"path":"/ID"},"to":"gtin","percent":{percent}}\n',
+      '  - {"id":"ID","match":{"path":"/ID"},"to":"gtin"{json}}\n',
+    ],
+  ]
+  const HEAD =
+    '# the table\nversion: 1\nupstreams: { legacy: { servers: [http://a] }, gtin: { servers: [http://b] } }\ndefault:   legacy\nroutes:\n\n'
+  const percent = fc.integer({ min: 0, max: 1_000_000 }).map((units) => units / 10_000)
+  const route = fc.record({
+    layout: fc.constantFrom(...LAYOUTS),
+    old: fc.option(percent),
+    comment: fc.constantFrom('', '\n', '    # percent: 99\n'),
+  })
+
+  /** The text of a route with `shown` as its percent; null leaves it out. */
+  function write(layout: (typeof LAYOUTS)[number], present: boolean, id: string, shown: string | null): string {
+    const text = (present ? layout[1] : layout[2]).replaceAll('ID', id)
+    const [line, inline, json] =
+      shown === null ? ['', '', ''] : [`percent: ${shown}\n`, `, percent: ${shown}`, `, "percent": ${shown}`]
+    return text
+      .replace('{percent}', shown ?? '')
+      .replace('{line}', line && `    ${line}`)
+      .replace('{line8}', line && `      ${line}`)
+      .replace('{inline}', inline)
+      .replace('{json}', json)
+  }
+
+  test('changes the one number, or adds it behind `to`, and leaves every other byte', () => {
+    fc.assert(
+      fc.property(
+        fc.array(route, { minLength: 1, maxLength: 4 }),
+        fc.nat(3),
+        percent,
+        fc.boolean(),
+        fc.boolean(),
+        (routes, pick, next, crlf, bom) => {
+          const chosen = pick % routes.length
+          const textWith = (wanted: number | null) => {
+            const body = routes.map(({ layout, old, comment }, at) => {
+              const shown = at === chosen && wanted !== null ? wanted : old
+              return comment + write(layout, old !== null, `r${at}`, shown === null ? null : String(shown))
+            })
+            const text = HEAD + body.join('')
+            return (bom ? '\uFEFF' : '') + (crlf ? text.replaceAll('\n', '\r\n') : text)
+          }
+          const before = textWith(null)
+          expect(readTable(before, 'routes.yaml').ok).toBe(true)
+          const after = setPercent(before, `r${chosen}`, next)
+          expect(after).toBe(textWith(next))
+          const wanted = parse(before)
+          wanted.routes[chosen].percent = next
+          expect(parse(after)).toEqual(wanted)
+        },
+      ),
+      { numRuns: 300 },
+    )
+  })
+
+  test('keeps the comments and the order of the design example', () => {
+    const edited = setPercent(EXAMPLE, 'gtin-lookup', 12.5)
+    expect(edited).toBe(EXAMPLE.replace('    percent: 5\n', '    percent: 12.5\n'))
+    expect(setPercent(edited, 'gtin-lookup', 5)).toBe(EXAMPLE)
+  })
+
+  test.each([
+    ['a last line without a newline', `${HEAD}  - id: a\n    match: { path: /a }\n    to: gtin`, '\n    percent: 7'],
+    [
+      'a last line with a comment and no newline',
+      `${HEAD}  - id: a\n    match: { path: /a }\n    to: gtin # x`,
+      '\n    percent: 7',
+    ],
+  ])('adds the key behind %s', (_name, text, added) => {
+    expect(setPercent(text, 'a', 7)).toBe(text + added)
+  })
+
+  test('edits the routes that are aliases or hold anchors only where nothing else changes', () => {
+    const shared = `${HEAD}  - { id: a, match: { path: /a }, to: gtin, percent: &p 5 }\n  - { id: b, match: { path: /b }, to: gtin, percent: *p }\n`
+    expect(setPercent(shared, 'b', 7)).toBe(shared.replace('*p', '7'))
+    expect(() => setPercent(shared, 'a', 7)).toThrow(RangeError)
+  })
+
+  test('refuses a route that is not there', () => {
+    expect(() => setPercent(EXAMPLE, 'nobody', 5)).toThrow('no route "nobody" to edit')
+    expect(() => setPercent('', 'a', 5)).toThrow(RangeError)
+  })
+
+  test('refuses what is no percent, and a route without a place for it', () => {
+    expect(() => setPercent(EXAMPLE, 'gtin-lookup', 101)).toThrow('expected a percent from 0 to 100')
+    expect(() => setPercent('routes: [{ id: a }]', 'a', 5)).toThrow(RangeError)
+  })
+})

@@ -1,0 +1,159 @@
+/** Decisions and their reasons. */
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import type { Decision, RequestView } from '../../../src/rules/http/exchange.ts'
+import { bucketOf, hashOf } from '../../../src/rules/patterns/draw.ts'
+import { decide, type IsAvailable } from '../../../src/rules/routing/decide.ts'
+import { matchRoute } from '../../../src/rules/routing/match.ts'
+import type { RouteDocument } from '../../../src/rules/table/schema.ts'
+import { tableOf, view } from '../make.ts'
+
+const UP = () => true
+const DOWN = () => false
+
+function decided(
+  route: Partial<RouteDocument>,
+  request: RequestView,
+  isAvailable: IsAvailable = UP,
+  forced: string | null = null,
+): Decision {
+  const table = tableOf([{ id: 'gtin-lookup', match: { path: '/gtins/:gtin' }, ...route }])
+  return decide(table, matchRoute(table, request), request, isAvailable, forced)
+}
+
+const UNDRAWN = { bucket: null, sticky: null }
+
+test('without a route the default answers', () => {
+  const expected = { routeId: null, upstream: 'legacy', percent: null, ...UNDRAWN }
+  expect(decided({}, view('/other'))).toEqual({ ...expected, reason: 'default' })
+  expect(decided({}, view('/gtins//1'))).toEqual({ ...expected, reason: 'ambiguous' })
+})
+
+test('an absent percent is 0, and 0 moves nothing', () => {
+  const expected = { routeId: 'gtin-lookup', upstream: 'legacy', reason: 'rest', percent: 0, ...UNDRAWN }
+  expect(decided({}, view('/gtins/1', { chance: 0 }))).toEqual(expected)
+  expect(decided({ percent: 0, sticky: 'param:gtin' }, view('/gtins/1', { chance: 0 }))).toEqual(expected)
+})
+
+test('100 moves all, without a draw and without a key', () => {
+  const expected = { routeId: 'gtin-lookup', upstream: 'gtin', reason: 'percent', percent: 100, ...UNDRAWN }
+  expect(decided({ percent: 100 }, view('/gtins/1', { chance: 0.999_999_999 }))).toEqual(expected)
+  expect(decided({ percent: 100, sticky: 'cookie:sid' }, view('/gtins/1'))).toEqual(expected)
+})
+
+test('an ambiguous path that a route allows is decided by the route', () => {
+  const request = view('/gtins//1')
+  expect(decided({ percent: 100, ambiguousPaths: 'allow' }, request)).toMatchObject({
+    upstream: 'gtin',
+    reason: 'percent',
+  })
+})
+
+test('the draw per request is on chance', () => {
+  expect(decided({ percent: 5 }, view('/gtins/1', { chance: 0.049 }))).toEqual({
+    routeId: 'gtin-lookup',
+    upstream: 'gtin',
+    reason: 'percent',
+    bucket: 4.9,
+    percent: 5,
+    sticky: 'request',
+  })
+  expect(decided({ percent: 5 }, view('/gtins/1', { chance: 0.05 }))).toMatchObject({
+    upstream: 'legacy',
+    reason: 'rest',
+  })
+  expect(decided({ percent: 5, sticky: 'request' }, view('/gtins/1', { chance: 0 }))).toMatchObject({
+    sticky: 'request',
+  })
+})
+
+test('the draw per key is on its hash, whatever the chance', () => {
+  const bucket = bucketOf(hashOf('gtin-lookup', 'alice'))
+  for (const chance of [0, 0.5, 0.99]) {
+    const request = view('/gtins/1', { chance, rawHeaders: ['Cookie', 'sid=alice'] })
+    expect(decided({ percent: 40, sticky: 'cookie:sid' }, request)).toMatchObject({
+      upstream: 'legacy',
+      reason: 'rest',
+      bucket,
+    })
+    expect(decided({ percent: 41, sticky: 'cookie:sid' }, request)).toMatchObject({
+      upstream: 'gtin',
+      reason: 'percent',
+      bucket,
+    })
+  }
+})
+
+test('routes of one group move the same keys together', () => {
+  const request = view('/gtins/alice')
+  const bucket = bucketOf(hashOf('people', 'alice'))
+  expect(decided({ percent: 50, sticky: 'param:gtin', group: 'people' }, request).bucket).toBe(bucket)
+  expect(decided({ percent: 50, sticky: 'param:gtin', group: 'people', id: 'other' }, request).bucket).toBe(bucket)
+})
+
+test('the first key that is present is used', () => {
+  const route = { percent: 50, sticky: ['cookie:sid', 'header:x-client-id', 'ip'] }
+  const both = ['Cookie', 'sid=alice', 'X-Client-Id', 'bob']
+  expect(decided(route, view('/gtins/1', { rawHeaders: both })).sticky).toBe('cookie:sid')
+  expect(decided(route, view('/gtins/1', { rawHeaders: ['Cookie', 'sid=', ...both.slice(2)] })).sticky).toBe(
+    'header:x-client-id',
+  )
+  expect(decided(route, view('/gtins/1')).sticky).toBe('ip')
+})
+
+test('where no key is present the request stays on from', () => {
+  expect(decided({ percent: 99, sticky: ['cookie:sid', 'header:x-a'] }, view('/gtins/1', { chance: 0 }))).toEqual({
+    routeId: 'gtin-lookup',
+    upstream: 'legacy',
+    reason: 'no-key',
+    percent: 99,
+    ...UNDRAWN,
+  })
+})
+
+test('request at the end of a chain draws at random where no key is present', () => {
+  const route = { percent: 50, sticky: ['cookie:sid', 'request'] }
+  expect(decided(route, view('/gtins/1', { chance: 0.4 }))).toMatchObject({ upstream: 'gtin', sticky: 'request' })
+  expect(decided(route, view('/gtins/1', { chance: 0.6 }))).toMatchObject({ upstream: 'legacy', sticky: 'request' })
+})
+
+test('a share whose upstream is unavailable stays on from', () => {
+  const request = view('/gtins/1', { chance: 0 })
+  expect(decided({ percent: 100 }, request, DOWN)).toMatchObject({ upstream: 'legacy', reason: 'unavailable' })
+  expect(decided({ percent: 5 }, request, DOWN)).toMatchObject({ upstream: 'legacy', reason: 'unavailable', bucket: 0 })
+})
+
+test('availability is asked of `to` alone, and only within the share', () => {
+  const asked: string[] = []
+  const record: IsAvailable = ({ to }) => asked.push(to) > 0
+  decided({ percent: 0 }, view('/gtins/1', { chance: 0 }), record)
+  decided({ percent: 5 }, view('/gtins/1', { chance: 0.9 }), record)
+  decided({}, view('/other'), record)
+  expect(asked).toEqual([])
+  decided({ percent: 5 }, view('/gtins/1', { chance: 0 }), record)
+  expect(asked).toEqual(['gtin'])
+})
+
+test('force stands above everything, on a route or on none', () => {
+  expect(decided({ percent: 0 }, view('/gtins/1'), DOWN, 'gtin')).toEqual({
+    routeId: 'gtin-lookup',
+    upstream: 'gtin',
+    reason: 'forced',
+    percent: 0,
+    ...UNDRAWN,
+  })
+  expect(decided({}, view('/other'), DOWN, 'gtin')).toMatchObject({ routeId: null, upstream: 'gtin', reason: 'forced' })
+})
+
+test('the share of random requests is the percent', () => {
+  fc.assert(
+    fc.property(
+      fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
+      fc.integer({ min: 1, max: 99 }),
+      (chance, percent) => {
+        const { bucket, reason } = decided({ percent }, view('/gtins/1', { chance }))
+        if (Math.abs((bucket ?? 0) - percent) > 1e-6) expect(reason).toBe((bucket ?? 0) < percent ? 'percent' : 'rest')
+      },
+    ),
+  )
+})

@@ -1,0 +1,55 @@
+/**
+ * Entries as bytes: what was written is read, and whatever was not is nothing.
+ */
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { decodeEntry, encodeEntry, FRAME_VERSION } from '../../../src/state/caching/frame.ts'
+import type { CacheEntry } from '../../../src/state/caching/store.ts'
+import { entry } from '../make.ts'
+
+const VARIANTS: CacheEntry = { kind: 'variants', vary: ['accept', 'x-a'], stamp: 'abc', untilMs: 12 }
+const latin1 = fc.array(fc.integer({ min: 32, max: 255 })).map((codes) => String.fromCharCode(...codes))
+
+test('what was written is read', () => {
+  expect(decodeEntry(encodeEntry(VARIANTS))).toEqual(VARIANTS)
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 5000 }), fc.array(latin1), fc.nat(), (body, rawHeaders, generation) => {
+      const one = entry({ body: Buffer.from(body), rawHeaders, generation })
+      expect(decodeEntry(encodeEntry(one))).toEqual(one)
+    }),
+  )
+})
+
+test('the body stands as it is at the end', () => {
+  const one = entry()
+  expect(encodeEntry(one).subarray(-one.body.length)).toEqual(one.body)
+})
+
+describe('anything else is nothing', () => {
+  test('another version', () => {
+    const bytes = encodeEntry(entry())
+    bytes[0] = FRAME_VERSION + 1
+    expect(decodeEntry(bytes)).toBeNull()
+  })
+
+  test('cut short, at every length, and longer than it was', () => {
+    const bytes = encodeEntry(entry())
+    for (let length = 0; length < bytes.length; length++) expect(decodeEntry(bytes.subarray(0, length))).toBeNull()
+    expect(decodeEntry(Buffer.concat([bytes, Buffer.from('x')]))).toBeNull()
+  })
+
+  test('one bit changed, anywhere', () => {
+    const bytes = encodeEntry(entry())
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: bytes.length * 8 - 1 }), (bit) => {
+        const changed = Buffer.from(bytes)
+        changed[bit >> 3]! ^= 1 << (bit & 7)
+        expect(decodeEntry(changed)).toBeNull()
+      }),
+    )
+  })
+
+  test('noise', () => {
+    fc.assert(fc.property(fc.uint8Array(), (noise) => decodeEntry(Buffer.from(noise)) === null))
+  })
+})
