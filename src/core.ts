@@ -112,6 +112,9 @@ function openRedis(
     deadlineMs: redisDeadlineMs,
     chance: Math.random,
     now: () => performance.now(),
+    onUnreadable: (count) => {
+      log.warn({ event: 'redis', count }, 'redis sent what can not be read: it counts as not there')
+    },
     onState: (up, why) => {
       if (up) log.info({ event: 'redis', state: 'up' }, 'redis is reached')
       else log.warn({ event: 'redis', state: 'down', why }, 'redis is lost: memory alone caches')

@@ -74,6 +74,68 @@ export interface StoredMeta {
   readonly vary: readonly string[]
 }
 
+const LIFETIMES: readonly unknown[] = [
+  's-maxage',
+  'max-age',
+  'expires',
+  'forced',
+  'ttl',
+  'heuristic',
+  'none',
+] satisfies LifetimeSource[]
+
+const NUMBERS = [
+  'status',
+  'bornMs',
+  'storedMs',
+  'dateMs',
+  'freshUntilMs',
+  'staleWhileRevalidateMs',
+  'usefulUntilMs',
+] as const satisfies (keyof StoredMeta)[]
+const BOOLEANS = ['noCache', 'mustRevalidate', 'forAuthorized'] as const satisfies (keyof StoredMeta)[]
+
+/** Whether a value read from outside this process has the shape of a `StoredMeta`. By hand: it is on the way of each hit. */
+export function isStoredMeta(value: unknown): value is StoredMeta {
+  if (typeof value !== 'object' || value === null) return false
+  const meta = value as Record<keyof StoredMeta, unknown>
+  for (const name of NUMBERS) if (!Number.isFinite(meta[name])) return false
+  for (const name of BOOLEANS) if (typeof meta[name] !== 'boolean') return false
+  const status = meta.status as number
+  return (
+    Number.isInteger(status) &&
+    status >= 200 &&
+    status <= 599 &&
+    LIFETIMES.includes(meta.lifetime) &&
+    (meta.staleIfErrorMs === null || Number.isFinite(meta.staleIfErrorMs)) &&
+    (meta.lastModifiedMs === null || Number.isFinite(meta.lastModifiedMs)) &&
+    (meta.etag === null || isFieldValue(meta.etag)) &&
+    (meta.lastModified === null || isFieldValue(meta.lastModified)) &&
+    areNames(meta.vary)
+  )
+}
+
+/** Whether a value is a list of names and values, in turn, that can be written as the header section of an answer. */
+export function isHeaderList(value: unknown): value is readonly string[] {
+  if (!Array.isArray(value) || value.length % 2 !== 0) return false
+  for (let i = 0; i < value.length; i += 2) if (!isName(value[i]) || !isFieldValue(value[i + 1])) return false
+  return true
+}
+
+/** Whether a value is a list of field names. */
+export function areNames(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.every(isName)
+}
+
+function isName(value: unknown): value is string {
+  return typeof value === 'string' && /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(value)
+}
+
+/** Bytes as Latin-1, without those that end a line (RFC 9110 section 5.5). */
+export function isFieldValue(value: unknown): value is string {
+  return typeof value === 'string' && /^[\t -~\x80-\xff]*$/.test(value)
+}
+
 /** A stored answer: what is known of it and its fields. */
 export interface StoredHead {
   readonly meta: StoredMeta

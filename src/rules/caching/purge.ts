@@ -2,6 +2,7 @@
  * What a purge takes away: everything, a route, an upstream, a URL with all its variants, a prefix of URLs, a tag.
  */
 
+import { z } from 'zod'
 import { fieldValues } from '../http/exchange.ts'
 import type { CacheSettings, Table } from '../table/table.ts'
 import { cacheKey } from './key.ts'
@@ -26,6 +27,34 @@ export interface Purge {
   readonly soft: boolean
   /** Epoch milliseconds. */
   readonly atMs: number
+}
+
+const text = z.string().max(16_384)
+
+const purgeSchema = z.object({
+  target: z.discriminatedUnion('what', [
+    z.object({ what: z.literal('everything') }),
+    z.object({ what: z.literal('route'), route: text, upstream: text.nullable() }),
+    z.object({ what: z.literal('upstream'), upstream: text }),
+    z.object({ what: z.literal('url'), url: text }),
+    z.object({ what: z.literal('prefix'), url: text }),
+    z.object({ what: z.literal('tag'), tag: text }),
+  ]),
+  soft: z.boolean(),
+  atMs: z.number(),
+})
+
+/**
+ * Reads a purge that another process has written.
+ * @param json its text
+ * @returns null where it is none
+ */
+export function readPurge(json: string): Purge | null {
+  try {
+    return purgeSchema.parse(JSON.parse(json))
+  } catch {
+    return null
+  }
 }
 
 /** Where a stored answer lies. */

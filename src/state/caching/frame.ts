@@ -9,7 +9,7 @@
  * The checksum covers everything behind it. Whatever is not exactly this is no entry.
  */
 import { crc32 } from 'node:zlib'
-import type { StoredMeta } from '../../rules/caching/meta.ts'
+import { areNames, isFieldValue, isHeaderList, isStoredMeta, type StoredMeta } from '../../rules/caching/meta.ts'
 import type { CacheEntry } from './store.ts'
 
 /** Raised with every change of the form; entries of another version are misses. */
@@ -53,18 +53,25 @@ export function decodeEntry(bytes: Buffer): CacheEntry | null {
   if (bytes.length < PREFIX_BYTES || bytes[0] !== FRAME_VERSION) return null
   const bodyAt = PREFIX_BYTES + bytes.readUInt32LE(HEAD_LENGTH_AT)
   if (bodyAt > bytes.length || crc32(bytes.subarray(KIND_AT)) !== bytes.readUInt32LE(CHECKSUM_AT)) return null
-  let head: AnswerHead | VariantsHead
+  let head: unknown
   try {
-    head = JSON.parse(bytes.toString('utf8', PREFIX_BYTES, bodyAt)) as typeof head
+    head = JSON.parse(bytes.toString('utf8', PREFIX_BYTES, bodyAt))
   } catch {
     return null
   }
-  // The checksum vouches for the rest: only this version of this function's counterpart can have written it.
-  if (bytes[KIND_AT] === VARIANTS) {
-    const [vary, stamp, untilMs] = head as VariantsHead
-    return { kind: 'variants', vary, stamp, untilMs }
-  }
-  const [meta, reason, generation, rawHeaders] = head as AnswerHead
-  const body = bytes.subarray(bodyAt)
-  return { kind: 'answer', meta, reason, rawHeaders, body, generation, checked: 0, refreshAfterMs: 0, written: null }
+  // The checksum says that nothing was changed on the way, not who wrote it.
+  if (!Array.isArray(head)) return null
+  return bytes[KIND_AT] === VARIANTS ? variantsOf(head) : answerOf(head, bytes.subarray(bodyAt))
+}
+
+function variantsOf([vary, stamp, untilMs]: readonly unknown[]): CacheEntry | null {
+  if (!areNames(vary) || typeof stamp !== 'string' || !Number.isFinite(untilMs)) return null
+  return { kind: 'variants', vary, stamp, untilMs: untilMs as number }
+}
+
+function answerOf([meta, reason, generation, rawHeaders]: readonly unknown[], body: Buffer): CacheEntry | null {
+  if (!isStoredMeta(meta) || !isFieldValue(reason) || !Number.isFinite(generation) || !isHeaderList(rawHeaders))
+    return null
+  const known = { meta, reason, rawHeaders, generation: generation as number }
+  return { kind: 'answer', ...known, body, checked: 0, refreshAfterMs: 0, written: null }
 }

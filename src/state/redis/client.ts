@@ -3,7 +3,8 @@
  */
 import type { Cluster, Redis, RedisOptions } from 'ioredis'
 import { Breaker } from './breaker.ts'
-import { loadRedis } from './package.ts'
+import { containFaults, loadRedis } from './package.ts'
+import { type ReadReply, readValue, readValues } from './replies.ts'
 import type { RedisAddress } from './url.ts'
 
 /** Settings of the clients. */
@@ -15,11 +16,19 @@ export interface RedisClientSettings {
   readonly chance: () => number
   /** A monotonic clock, milliseconds. */
   readonly now: () => number
+  /** Told, once a minute at most, that Redis said what it should not have. @param count so far */
+  onUnreadable(count: number): void
 }
 
 const CONNECT_TIMEOUT_MS = 2000
 const FIRST_RETRY_MS = 50
 const LONGEST_RETRY_MS = 2000
+
+/** After so long without any reply to what was asked, a connection is given up. */
+const SILENCE_MS = 2000
+
+/** Between two lines in the log about what can't be read. */
+const QUIET_MS = 60_000
 
 /** Bytes of values on their way; what would go beyond is dropped, since a Redis that is slow must not fill our memory. */
 const MAX_WRITING_BYTES = 16 * 1024 * 1024
@@ -31,6 +40,8 @@ export interface ClientFigures {
   skipped: number
   dropped: number
   reconnects: number
+  /** Replies, messages and values that were not what they should be. */
+  unreadable: number
 }
 
 /** A Redis, a Sentinel's master or a Cluster. */
@@ -39,11 +50,14 @@ export class RedisClient {
   readonly #commands: Redis | Cluster
   readonly #messages: Redis | Cluster
   readonly breaker: Breaker
-  readonly figures: ClientFigures = { timeouts: 0, errors: 0, skipped: 0, dropped: 0, reconnects: 0 }
+  readonly figures: ClientFigures = { timeouts: 0, errors: 0, skipped: 0, dropped: 0, reconnects: 0, unreadable: 0 }
   #writingBytes = 0
   #gathering = false
   #lastError: string | null = null
   #closed = false
+  /** When the first of the commands expired that have had no reply between them; null where the last one had one. */
+  #silentSinceMs: number | null = null
+  #quietUntilMs = Number.NEGATIVE_INFINITY
 
   /**
    * @param channel messages on it go to `onMessage`
@@ -104,9 +118,10 @@ export class RedisClient {
 
   /**
    * Runs a command.
-   * @returns its reply, or undefined where there was none in time or it was an error
+   * @param read its reply
+   * @returns undefined where there was none in time, it was an error, or it was not what it should be
    */
-  run<T>(command: (redis: Redis | Cluster) => Promise<T>): Promise<T | undefined> {
+  run<T>(command: (redis: Redis | Cluster) => Promise<unknown>, read: ReadReply<T>): Promise<T | undefined> {
     if (this.#commands.status !== 'ready' || !this.breaker.admits(this.#settings.now())) {
       this.figures.skipped++
       return Promise.resolve(undefined)
@@ -121,6 +136,7 @@ export class RedisClient {
       const expire = (): void => {
         if (!open) return
         this.figures.timeouts++
+        this.#onSilence()
         this.breaker.failed(this.#settings.now())
         settle(undefined)
       }
@@ -129,10 +145,14 @@ export class RedisClient {
       const timer = setTimeout(() => setImmediate(expire), this.#settings.deadlineMs)
       command(this.#commands).then(
         (reply) => {
+          this.#silentSinceMs = null
+          const value = read(reply)
+          if (value === undefined) this.onUnreadable()
           this.breaker.succeeded()
-          if (open) settle(reply)
+          if (open) settle(value)
         },
         (error: Error) => {
+          this.#silentSinceMs = null
           this.#onError(error)
           if (open) settle(undefined)
         },
@@ -144,7 +164,11 @@ export class RedisClient {
    * Runs a command that carries a value, unless too much is on its way already.
    * @param bytes of the value
    */
-  async write<T>(bytes: number, command: (redis: Redis | Cluster) => Promise<T>): Promise<T | undefined> {
+  async write<T>(
+    bytes: number,
+    command: (redis: Redis | Cluster) => Promise<unknown>,
+    read: ReadReply<T>,
+  ): Promise<T | undefined> {
     if (this.#writingBytes + bytes > MAX_WRITING_BYTES) {
       this.figures.dropped++
       return undefined
@@ -155,7 +179,7 @@ export class RedisClient {
       return command(redis).finally(() => {
         this.#writingBytes -= bytes
       })
-    })
+    }, read)
   }
 
   /**
@@ -163,8 +187,10 @@ export class RedisClient {
    * @returns one for each key, null where there is none; undefined where there was no reply in time, or it was an error
    */
   async values(names: readonly string[]): Promise<readonly (Buffer | null)[] | undefined> {
-    if (names.length > 1 && !this.#commands.isCluster) return await this.run((redis) => redis.mgetBuffer(...names))
-    const values = await Promise.all(names.map((name) => this.run((redis) => redis.getBuffer(name))))
+    if (names.length > 1 && !this.#commands.isCluster) {
+      return await this.run((redis) => redis.mgetBuffer(...names), readValues(names.length))
+    }
+    const values = await Promise.all(names.map((name) => this.run((redis) => redis.getBuffer(name), readValue)))
     return names.length === 1 && values[0] === undefined ? undefined : values.map((value) => value ?? null)
   }
 
@@ -172,6 +198,24 @@ export class RedisClient {
     this.#closed = true
     this.#commands.disconnect()
     this.#messages.disconnect()
+  }
+
+  /** Counts what is not what it should be, and says so once a minute at most. */
+  onUnreadable(): void {
+    this.figures.unreadable++
+    const nowMs = this.#settings.now()
+    if (nowMs < this.#quietUntilMs) return
+    this.#quietUntilMs = nowMs + QUIET_MS
+    this.#settings.onUnreadable(this.figures.unreadable)
+  }
+
+  /** A connection that has answered nothing for long may never answer again: another one, perhaps to another server. */
+  #onSilence(): void {
+    const nowMs = this.#settings.now()
+    this.#silentSinceMs ??= nowMs
+    if (nowMs - this.#silentSinceMs < SILENCE_MS) return
+    this.#silentSinceMs = null
+    this.#commands.disconnect(true)
   }
 
   /** What is sent in one turn of the loop goes out in one write: the writes cost more than all else. */
@@ -215,6 +259,7 @@ export class RedisClient {
       ...(address.tls ? { tls: {} } : {}),
     }
     const client = clientOf(address, options, (attempt) => this.#retryMs(attempt))
+    if (!client.isCluster) supervise(client as Redis)
     client.on('error', (error: Error) => {
       this.#lastError = wordOf(error)
     })
@@ -255,9 +300,21 @@ function clientOf(address: RedisAddress, options: Options, retryMs: (attempt: nu
   })
   // They would connect with their first command, which must not wait for that, and so would be lost.
   cluster.on('+node', (node: Redis) => {
+    supervise(node)
     if (node.status === 'wait') node.connect().catch(() => {})
   })
   return cluster
+}
+
+/** Keeps what a server says from harming more than its connection, and a connection from standing without ever being ready. */
+function supervise(client: Redis): void {
+  containFaults(client)
+  let timer: NodeJS.Timeout | undefined
+  client.on('connect', () => {
+    timer = setTimeout(() => client.disconnect(true), CONNECT_TIMEOUT_MS)
+    timer.unref()
+  })
+  for (const event of ['ready', 'close', 'end']) client.on(event, () => clearTimeout(timer))
 }
 
 /** The kind of an error, without addresses or credentials. */

@@ -23,3 +23,36 @@ export function loadRedis(): typeof import('ioredis') {
 function methodOf(text: string): unknown {
   return text.charCodeAt
 }
+
+/** What its reader of replies is made of, as far as it is needed here. */
+interface DataHandler {
+  readonly redis: object
+  dispatch(reply: () => void): void
+  /** Ends the connection, and fails what was asked on it. */
+  returnFatalError(error: Error): void
+}
+
+const contained = new WeakSet<object>()
+let patched = false
+
+/**
+ * Keeps what a reply makes the package throw within its connection, which ends by it. The package itself throws it again
+ * where nobody can catch it, which would end the process: a message without a channel is enough.
+ * @param client one of this process's own; others that share the package stay as they are
+ */
+export function containFaults(client: object): void {
+  contained.add(client)
+  if (patched) return
+  patched = true
+  const load = createRequire(import.meta.url)
+  const { prototype } = (load('ioredis/built/DataHandler') as { default: { prototype: DataHandler } }).default
+  const { dispatch } = prototype
+  prototype.dispatch = function (this: DataHandler, reply) {
+    if (!contained.has(this.redis)) return dispatch.call(this, reply)
+    try {
+      reply()
+    } catch (error) {
+      this.returnFatalError(error as Error)
+    }
+  }
+}

@@ -6,13 +6,14 @@
  * touched, and none is listed.
  */
 import { hash, randomUUID } from 'node:crypto'
-import type { Purge } from '../../rules/caching/purge.ts'
+import { type Purge, readPurge } from '../../rules/caching/purge.ts'
 import { decodeEntry, encodeEntry } from '../caching/frame.ts'
 import { MAX_PURGES } from '../caching/purges.ts'
 import type { FillLock, FillOutcome, FillWait, RemoteFigures, RemoteListener, RemoteStore } from '../caching/remote.ts'
 import type { CacheEntry } from '../caching/store.ts'
 import { RedisClient, type RedisClientSettings } from './client.ts'
 import { Gatherer } from './gather.ts'
+import { readInteger, readSet, readStream, readStreamId } from './replies.ts'
 
 /** Settings of the store. */
 export interface RedisStoreSettings extends RedisClientSettings {
@@ -52,7 +53,6 @@ export class RedisStore implements RemoteStore {
   #hits = 0
   #misses = 0
   #writes = 0
-  #unreadable = 0
 
   constructor(settings: RedisStoreSettings) {
     this.#prefix = settings.prefix
@@ -80,7 +80,7 @@ export class RedisStore implements RemoteStore {
     const entry = bytes ? decodeEntry(bytes) : null
     if (entry !== null) this.#hits++
     else this.#misses++
-    if (bytes && entry === null) this.#unreadable++
+    if (bytes && entry === null) this.#client.onUnreadable()
     return entry
   }
 
@@ -89,12 +89,16 @@ export class RedisStore implements RemoteStore {
     if (!this.usable || lastsMs < 1) return
     const bytes = encodeEntry(entry)
     const name = this.#name('e', key)
-    const reply = await this.#client.write(bytes.length, (redis) => redis.set(name, bytes, 'PX', Math.ceil(lastsMs)))
-    if (reply !== undefined) this.#writes++
+    const reply = await this.#client.write(
+      bytes.length,
+      (redis) => redis.set(name, bytes, 'PX', Math.ceil(lastsMs)),
+      readSet,
+    )
+    if (reply === 'OK') this.#writes++
   }
 
   delete(key: string): void {
-    void this.#client.run((redis) => redis.del(this.#name('e', key)))
+    void this.#client.run((redis) => redis.del(this.#name('e', key)), readInteger)
   }
 
   async lock(key: string): Promise<FillLock | 'held' | 'unavailable'> {
@@ -111,14 +115,14 @@ export class RedisStore implements RemoteStore {
         () => {},
       )
       return sent
-    })
+    }, readSet)
     if (reply === undefined) {
       late = true
       return 'unavailable'
     }
     if (reply === null) return 'held'
     const renewal = setInterval(() => {
-      void this.#client.run((redis) => redis.eval(RENEW, 1, name, token, LEASE_MS))
+      void this.#client.run((redis) => redis.eval(RENEW, 1, name, token, LEASE_MS), readInteger)
     }, RENEW_MS)
     renewal.unref()
     return {
@@ -131,7 +135,7 @@ export class RedisStore implements RemoteStore {
   }
 
   #release(name: string, token: string): void {
-    void this.#client.run((redis) => redis.eval(RELEASE, 1, name, token))
+    void this.#client.run((redis) => redis.eval(RELEASE, 1, name, token), readInteger)
   }
 
   awaitFill(key: string, patienceMs: number): FillWait {
@@ -186,7 +190,6 @@ export class RedisStore implements RemoteStore {
       misses: this.#misses,
       writes: this.#writes,
       ...figures,
-      unreadable: this.#unreadable,
       opened: breaker.opened,
     }
   }
@@ -205,7 +208,7 @@ export class RedisStore implements RemoteStore {
   }
 
   #tell(text: string): void {
-    void this.#client.run((redis) => redis.publish(this.#channel, text))
+    void this.#client.run((redis) => redis.publish(this.#channel, text), readInteger)
   }
 
   #onMessage(text: string): void {
@@ -213,34 +216,32 @@ export class RedisStore implements RemoteStore {
     const second = text.indexOf(' ', first + 1)
     const [what, word, rest] = [text.slice(0, first), text.slice(first + 1, second), text.slice(second + 1)]
     if (what === 'done') {
-      for (const wake of [...(this.#waits.get(rest) ?? [])]) wake(word as FillOutcome)
+      if (!isOutcome(word)) this.#client.onUnreadable()
+      else for (const wake of [...(this.#waits.get(rest) ?? [])]) wake(word)
     } else if (what === 'forget') {
       if (word !== this.#self) this.#listener?.onForget(rest)
     } else if (what === 'purge') this.#onPurge(word, rest)
+    else this.#client.onUnreadable()
   }
 
   /** Writes a purge into the stream and tells of it. */
   async #share(purge: Purge): Promise<boolean> {
     const text = JSON.stringify(purge)
     const key = `${this.#prefix}purges`
-    const id = await this.#client.run((redis) => redis.xadd(key, 'MAXLEN', MAX_PURGES, '*', 'p', text))
-    if (typeof id !== 'string') return false
+    const id = await this.#client.run((redis) => redis.xadd(key, 'MAXLEN', MAX_PURGES, '*', 'p', text), readStreamId)
+    if (id === undefined) return false
     this.#tell(`purge ${id} ${text}`)
     this.#onPurge(id, text)
     return true
   }
 
   #onPurge(id: string, text: string): void {
-    if (numberOf(id) <= numberOf(this.#lastPurge)) return
-    let purge: Purge
-    try {
-      purge = JSON.parse(text) as Purge
-    } catch {
-      this.#unreadable++
-      return
-    }
-    this.#lastPurge = id
-    this.#listener?.onPurge(purge, numberOf(id))
+    const isId = readStreamId(id) !== undefined
+    if (isId && numberOf(id) <= numberOf(this.#lastPurge)) return
+    if (isId) this.#lastPurge = id
+    const purge = isId ? readPurge(text) : null
+    if (purge === null) this.#client.onUnreadable()
+    else this.#listener?.onPurge(purge, numberOf(id))
   }
 
   /**
@@ -251,19 +252,22 @@ export class RedisStore implements RemoteStore {
     if (!this.#client.usable || (!anew && !this.#inStep && this.#unshared.length === 0)) return
     const key = `${this.#prefix}purges`
     if (anew) {
-      const newest = await this.#client.run((redis) => redis.xrevrange(key, '+', '-', 'COUNT', 1))
+      const newest = await this.#client.run((redis) => redis.xrevrange(key, '+', '-', 'COUNT', 1), readStream)
       if (newest === undefined) return this.#tryAgain()
-      const id = newest[0]?.[0] ?? '0-0'
+      const id = newest[0]?.id ?? '0-0'
       if (numberOf(id) < numberOf(this.#lastPurge)) {
         this.#lastPurge = id
         this.#listener?.onReset(numberOf(id))
       }
     }
     const since = this.#lastPurge
-    const missed = await this.#client.run((redis) => redis.xrange(key, `(${since}`, '+', 'COUNT', MAX_PURGES))
+    const missed = await this.#client.run(
+      (redis) => redis.xrange(key, `(${since}`, '+', 'COUNT', MAX_PURGES),
+      readStream,
+    )
     if (missed === undefined) return anew ? this.#tryAgain() : undefined
-    if (missed.length >= MAX_PURGES) this.#listener?.onGap(numberOf(missed[0]![0]))
-    for (const [id, [, text = '']] of missed) this.#onPurge(id, text)
+    if (missed.length >= MAX_PURGES) this.#listener?.onGap(numberOf(missed[0]!.id))
+    for (const { id, value } of missed) this.#onPurge(id, value)
     while (this.#unshared.length > 0) {
       if (!(await this.#share(this.#unshared[0] as Purge))) return
       this.#unshared.shift()
@@ -276,6 +280,10 @@ export class RedisStore implements RemoteStore {
   #tryAgain(): void {
     setTimeout(() => void this.#catchUp(true), LOOK_MS).unref()
   }
+}
+
+function isOutcome(word: string): word is FillOutcome {
+  return word === 'stored' || word === 'uncacheable' || word === 'failed'
 }
 
 /** A stream id, milliseconds and a count, as one number that keeps their order. */

@@ -21,6 +21,7 @@ async function proxyOver(url: string, deadlineMs = 20): Promise<{ rig: Rig; stat
     deadlineMs,
     chance: Math.random,
     now: () => performance.now(),
+    onUnreadable: () => {},
     onState: (up) => states.push(up),
   })
   onTestFinished(() => store.close())

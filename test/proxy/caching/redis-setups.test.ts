@@ -32,6 +32,7 @@ async function proxyOver(url: string): Promise<Rig> {
     deadlineMs: 2000,
     chance: Math.random,
     now: () => performance.now(),
+    onUnreadable: () => {},
     onState: () => {},
   })
   onTestFinished(() => store.close())

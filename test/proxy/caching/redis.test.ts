@@ -19,6 +19,7 @@ async function remote(): Promise<RedisStore> {
     deadlineMs: 500,
     chance: Math.random,
     now: () => performance.now(),
+    onUnreadable: () => {},
     onState: () => {},
   })
   onTestFinished(() => store.close())

@@ -22,6 +22,7 @@ async function store(prefix = 'banyan:', heard: unknown[] = []): Promise<RedisSt
     deadlineMs: 500,
     chance: Math.random,
     now: () => performance.now(),
+    onUnreadable: () => {},
     onState: () => {},
   })
   onTestFinished(() => one.close())

@@ -1,0 +1,53 @@
+/**
+ * Replies of Redis, read by their shape. A Redis is a peer like any other: of another version, behind a proxy, at fault, or
+ * shared with programs that use the same keys. What does not have the expected shape is no reply.
+ */
+
+/**
+ * Reads a reply as the client library gives it.
+ * @returns undefined where it does not have the shape that the command promises
+ */
+export type ReadReply<T> = (reply: unknown) => T | undefined
+
+/** The reply to a SET: stored, or null where NX or XX kept it from being stored. */
+export const readSet: ReadReply<'OK' | null> = (reply) => (reply === 'OK' || reply === null ? reply : undefined)
+
+/** An integer, such as the replies to DEL, PUBLISH and PEXPIRE. */
+export const readInteger: ReadReply<number> = (reply) => (Number.isSafeInteger(reply) ? (reply as number) : undefined)
+
+/** The reply to a GET: bytes, or null where there is none. */
+export const readValue: ReadReply<Buffer | null> = (reply) =>
+  reply === null || Buffer.isBuffer(reply) ? reply : undefined
+
+/** The reply to an MGET of `count` keys. */
+export function readValues(count: number): ReadReply<readonly (Buffer | null)[]> {
+  return (reply) =>
+    Array.isArray(reply) && reply.length === count && reply.every((value) => readValue(value) !== undefined)
+      ? (reply as (Buffer | null)[])
+      : undefined
+}
+
+/** The id of a stream entry: milliseconds and a count (XADD). */
+export const readStreamId: ReadReply<string> = (reply) =>
+  typeof reply === 'string' && /^[0-9]{1,15}-[0-9]{1,15}$/.test(reply) ? reply : undefined
+
+/** An entry of a stream. */
+export interface StreamEntry {
+  readonly id: string
+  /** Of its first field; '' where it has none. */
+  readonly value: string
+}
+
+/** Entries of a stream (XRANGE, XREVRANGE), each with its first field. */
+export const readStream: ReadReply<readonly StreamEntry[]> = (reply) => {
+  if (!Array.isArray(reply)) return undefined
+  const entries: StreamEntry[] = []
+  for (const item of reply as unknown[]) {
+    if (!Array.isArray(item) || !Array.isArray(item[1])) return undefined
+    const id = readStreamId(item[0])
+    if (id === undefined) return undefined
+    const value: unknown = item[1][1]
+    entries.push({ id, value: typeof value === 'string' ? value : '' })
+  }
+  return entries
+}
