@@ -9,6 +9,7 @@ import { createAdmin } from './control/admin/api.ts'
 import type { AdminParts } from './control/context.ts'
 import { openCore, type TableCore } from './core.ts'
 import { openLogs } from './logging/log.ts'
+import { logExceptions } from './processes/exceptions.ts'
 import { type Front, OneProcess } from './processes/front.ts'
 import { Primary } from './processes/primary.ts'
 import type { Address, Settings } from './settings.ts'
@@ -28,6 +29,7 @@ const ADMIN_CONNECTIONS = 256
 export async function serve(settings: Settings, args: readonly string[]): Promise<number> {
   const logs = openLogs(settings)
   const { log } = logs
+  logExceptions(log, () => performance.now())
   const tokens = tokenBook(settings, (message) => log.error({ event: 'tokens' }, message))
   const refusal = whyNotBind(settings.admin.host, tokens.current(Date.now()))
   if (refusal !== null) throw new StartError(refusal)

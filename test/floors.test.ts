@@ -46,7 +46,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   proxy: ['proxy', 'state', 'rules', 'wire'],
   control: ['control', 'state', 'rules'],
   cli: ['cli', 'rules'],
-  top: ['top', 'cli', 'proxy', 'control', 'state', 'rules'],
+  top: ['top', 'cli', 'proxy', 'control', 'state', 'rules', 'wire'],
 }
 
 /** Packages, and the folders or files that own them. */
@@ -57,7 +57,7 @@ const OWNERS: Record<string, readonly string[]> = {
   ioredis: ['state/redis/client.ts', 'state/redis/package.ts'],
   koa: ['control/', 'serve.ts', 'mount.ts'],
   'koa-router': ['control/'],
-  pino: ['serve.ts', 'logging/'],
+  pino: ['serve.ts', 'logging/', 'processes/'],
 }
 
 const targetOf = (source: Source, specifier: string): string =>

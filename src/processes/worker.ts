@@ -14,6 +14,7 @@ import { StartError } from '../start-error.ts'
 import { LiveTable } from '../state/live-table.ts'
 import type { PlaneReport } from '../state/plane-port.ts'
 import type { Fleet } from '../state/upstreams/fleet.ts'
+import { logExceptions } from './exceptions.ts'
 import { answerTo, PROTOCOL, type ToPrimary, type ToWorker, type WorkerPort, type WorkerStart } from './workers.ts'
 
 /** Connections that end in a bunch are told together. */
@@ -34,6 +35,7 @@ export async function runWorker(settings: Settings): Promise<number> {
   const logs = openLogs(settings)
   try {
     const log = logs.log.child({ worker: start.worker })
+    logExceptions(log, () => performance.now())
     const live = liveTableOf(start)
     let listener: Listener | null = null
     const connections = (): number => listener?.connections ?? 0

@@ -8,6 +8,7 @@ import type { TLSSocket } from 'node:tls'
 import type { FailureCode } from '../rules/failures/failure.ts'
 import { type RequestFields, readRequestFields } from '../rules/http/headers.ts'
 import { authorityOf, isHost } from '../rules/patterns/target.ts'
+import { tellException } from '../wire/exceptions.ts'
 import { Answer, endGently } from './client/answer.ts'
 import { UpgradeClient } from './client/tunnel.ts'
 import { nextRequestId, type Peer } from './exchange.ts'
@@ -49,7 +50,7 @@ export class Engine {
 
   /** Takes a request through the proxy. It never throws and answers each request once. */
   readonly handle = (req: IncomingMessage, res: ServerResponse): void => {
-    this.#receive(req, res, null)
+    this.#contain(req, res, null)
   }
 
   /** Takes an upgrade request ('upgrade' of http.Server) through the proxy. */
@@ -63,7 +64,7 @@ export class Engine {
       client.take()
       endGently(socket)
     })
-    this.#receive(req, res, client)
+    this.#contain(req, res, client)
   }
 
   /** Answers CONNECT ('connect' of http.Server): a reverse proxy opens no tunnels to where a client says. */
@@ -89,6 +90,15 @@ export class Engine {
     const forward = forwardOf(res)
     if (forward === undefined) res.destroy()
     else forward.requestBroken()
+  }
+
+  #contain(req: IncomingMessage, res: ServerResponse, upgrade: UpgradeClient | null): void {
+    try {
+      this.#receive(req, res, upgrade)
+    } catch (error) {
+      res.destroy()
+      tellException(error)
+    }
   }
 
   #receive(req: IncomingMessage, res: ServerResponse, upgrade: UpgradeClient | null): void {

@@ -4,6 +4,7 @@
 import { connect as connectTcp, type OnReadOpts, type Socket } from 'node:net'
 import { type ConnectionOptions, connect as connectTls } from 'node:tls'
 import { coarseNowMs, unwatch, type Watched, watch } from './deadlines.ts'
+import { tellException } from './exceptions.ts'
 import { MalformedMessage, type ReaderLimits, type ResponseHead, ResponseReader, type ResponseSink } from './http1.ts'
 import { isBulk, keep, lend, readBuffer, takeBack } from './read-memory.ts'
 import { type Held, sendLater } from './turn.ts'
@@ -17,6 +18,7 @@ export type WireFailure =
   | 'response-malformed'
   | 'response-body'
   | 'idle-timeout'
+  | 'internal'
 
 /** Who asked: receives the answer to one request on one connection. After `onEnd` or `onFailure` nothing more comes. */
 export interface ClientExchange extends ResponseSink {
@@ -151,18 +153,18 @@ export class Connection implements Watched, Held {
     const address = { host: settings.hostname, port: settings.port, allowHalfOpen: true, noDelay: true }
     if (settings.tls === null) {
       this.#socket = connectTcp({ ...address, onread: this.#reading() })
-      this.#socket.on('connect', () => this.#onConnected())
+      this.#socket.on('connect', () => this.#contain(this.#onConnected))
     } else {
       this.#socket = connectTls({ ...settings.tls, ...address })
-      this.#socket.on('secureConnect', () => this.#onConnected())
+      this.#socket.on('secureConnect', () => this.#contain(this.#onConnected))
       this.#socket.on('data', (bytes: Buffer) => this.#onBytes(bytes))
     }
-    this.#socket.on('drain', () => this.#onDrained())
-    this.#socket.on('end', () => this.#onPeerEnd())
+    this.#socket.on('drain', () => this.#contain(this.#onDrained))
+    this.#socket.on('end', () => this.#contain(this.#onPeerEnd))
     this.#socket.on('error', (error: Error) => {
       this.#lastError = error
     })
-    this.#socket.on('close', () => this.#onClosed())
+    this.#socket.on('close', () => this.#contain(this.#onClosed))
     watch(this)
     this.deadlineMs = coarseNowMs() + settings.connectTimeoutMs
   }
@@ -381,13 +383,15 @@ export class Connection implements Watched, Held {
     this.answered = true
     try {
       this.#reader.push(bytes)
+      if (this.#phase !== 'closed') this.#onPushed()
     } catch (error) {
-      if (!(error instanceof MalformedMessage)) throw error
       // Behind a complete answer there is nobody left to tell: the poisoned connection is closed, never reused.
-      this.#fail('response-malformed', error)
-      return
+      if (error instanceof MalformedMessage) this.#fail('response-malformed', error)
+      else this.#broke(error)
     }
-    if (this.#phase === 'closed') return
+  }
+
+  #onPushed(): void {
     if (this.#upgraded !== null) {
       this.#exchange?.onUpgrade(this.#upgraded)
     } else if (this.#reader.busy) {
@@ -427,6 +431,24 @@ export class Connection implements Watched, Held {
     if (this.#phase === 'closed') return
     const failure = !this.#connected ? 'connect' : this.#phase === 'receiving' ? 'response-body' : 'response-head'
     this.#fail(failure, this.#lastError)
+  }
+
+  /** Runs what is done with an event of the socket: what it throws breaks this exchange, and no other. */
+  #contain(act: () => void): void {
+    try {
+      act.call(this)
+    } catch (error) {
+      this.#broke(error)
+    }
+  }
+
+  #broke(error: unknown): void {
+    try {
+      this.#fail('internal', error as Error)
+    } catch {
+      // Told below; the connection is gone by now.
+    }
+    tellException(error)
   }
 
   #fail(failure: WireFailure, cause: Error | null): void {

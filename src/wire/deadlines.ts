@@ -1,6 +1,7 @@
 /**
  * One coarse clock and one sweep for all deadlines of the wire, so that a request costs no timer of its own.
  */
+import { tellException } from './exceptions.ts'
 
 /** How often deadlines are looked at, in milliseconds; also how late one may be noticed. */
 export const TICK_MS = 50
@@ -40,5 +41,12 @@ export function unwatch(thing: Watched): void {
 
 function sweep(): void {
   nowMs = performance.now()
-  for (const thing of watched) if (thing.deadlineMs <= nowMs) thing.expire()
+  for (const thing of watched) {
+    if (thing.deadlineMs > nowMs) continue
+    try {
+      thing.expire()
+    } catch (error) {
+      tellException(error)
+    }
+  }
 }

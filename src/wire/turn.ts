@@ -2,10 +2,11 @@
  * Small writes wait for the end of the event loop's turn and leave back to back, as Redis and Seastar send theirs: whoever
  * reads them is woken once for many, not once for each, and waking somebody costs more than a write.
  */
+import { tellException } from './exceptions.ts'
 
 /** Something that has bytes to send at the end of this turn. */
 export interface Held {
-  /** Called once for each `sendLater`. It must not throw. */
+  /** Called once for each `sendLater`. */
   sendNow(): void
 }
 
@@ -22,7 +23,13 @@ export function sendAll(): void {
   const batch = waiting
   waiting = spare
   spare = []
-  for (let i = 0; i < batch.length; i++) (batch[i] as Held).sendNow()
+  for (let i = 0; i < batch.length; i++) {
+    try {
+      ;(batch[i] as Held).sendNow()
+    } catch (error) {
+      tellException(error)
+    }
+  }
   batch.length = 0
   spare = batch
 }

@@ -1,0 +1,25 @@
+/**
+ * What a callback throws that nobody expected. It breaks what the callback was for (one exchange, one message, one deadline),
+ * and is told here; it never reaches the event loop, where it would end the process and everybody's exchanges with it.
+ */
+
+/** Hears of an exception. It must not throw. */
+export type ExceptionListener = (error: unknown) => void
+
+let listener: ExceptionListener = (error) => {
+  process.emitWarning(error instanceof Error ? error : String(error))
+}
+
+/** Exceptions since the process began. */
+export let exceptions = 0
+
+/** @param heard replaces the listener before; the first one makes a warning of the process */
+export function onException(heard: ExceptionListener): void {
+  listener = heard
+}
+
+/** Tells of an exception, after what it was thrown in has been broken off. Never throws. */
+export function tellException(error: unknown): void {
+  exceptions++
+  listener(error)
+}
