@@ -19,6 +19,9 @@ import { WINDOW_TICK_MS } from './state/figures/windows.ts'
 const ADMIN_REQUEST_MS = 30_000
 const ADMIN_CONNECTIONS = 256
 
+/** An edit that is under way at the end has so long: its disk may never answer. */
+const LAST_EDIT_MS = 5_000
+
 /**
  * Runs the proxy until a signal ends it, and prints `banyan ready ...` when it accepts requests.
  * @param args that the settings were read from, for workers to read them too
@@ -28,6 +31,13 @@ const ADMIN_CONNECTIONS = 256
 export async function serve(settings: Settings, args: readonly string[]): Promise<number> {
   const logs = openLogs(settings)
   const { log } = logs
+  let serving: Front | null = null
+  // From the start on: what these signals do by themselves is to end the process, and to open node's debugger.
+  process.on('SIGHUP', () => serving?.replace())
+  process.on('SIGUSR1', () => serving?.reopenLog())
+  process.on('SIGUSR2', () =>
+    log.warn({ event: 'signal' }, 'SIGUSR2 does nothing; SIGHUP takes new code, SIGTERM ends'),
+  )
   const tokens = tokenBook(settings, (message) => log.error({ event: 'tokens' }, message))
   const refusal = whyNotBind(settings.admin.host, tokens.current(Date.now()))
   if (refusal !== null) throw new StartError(refusal)
@@ -53,10 +63,10 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
   const windows = setInterval(() => void front.planes.tick(Date.now()), WINDOW_TICK_MS)
   windows.unref()
   // Before anybody is told that they may be sent.
-  process.on('SIGHUP', () => front.replace())
+  serving = front
   const ended = Promise.race([signal(), front.broken])
   const { number, table } = core.live.current
-  process.stdout.write(
+  logs.lines(
     `banyan ready http://${hostPort(address)} admin http://${hostPort(adminAddress)} table ${settings.table} revision ${number} routes ${table.routes.length}\n`,
   )
   await ended
@@ -121,7 +131,7 @@ async function drain(settings: Settings, core: TableCore, front: Front, admin: S
   void hurry.then(() => front.hurry())
   await front.drain(settings.drainTimeoutMs)
   core.fleet.close()
-  await core.operations.close()
+  await Promise.race([core.operations.close(), wait(LAST_EDIT_MS)])
   admin.close()
   admin.closeAllConnections()
 }

@@ -32,6 +32,8 @@ export interface Front {
   hurry(): void
   /** Takes the code on disk, without losing a request, where it can. */
   replace(): void
+  /** Opens the access log's file anew, where there is one. */
+  reopenLog(): void
   /** Rejects with a `StartError` where it can't go on. */
   readonly broken: Promise<never>
 }
@@ -83,6 +85,10 @@ export class OneProcess implements Front {
 
   hurry(): void {
     this.#listener.hurry()
+  }
+
+  reopenLog(): void {
+    this.#logs.reopen()
   }
 
   replace(): void {

@@ -118,6 +118,10 @@ export class Primary implements Front {
     for (const worker of this.#planeOf.keys()) worker.link.hurry().catch(ignore)
   }
 
+  reopenLog(): void {
+    for (const worker of this.#planeOf.keys()) worker.link.reopenLog().catch(ignore)
+  }
+
   replace(): void {
     void this.#places.replace()
   }

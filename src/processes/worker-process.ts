@@ -42,6 +42,9 @@ export interface WorkerEvents {
 /** Beyond its deadline for draining, a worker is given so long to go. */
 const LAST_WORDS_MS = 5_000
 
+/** What an ended worker has written is read for so long: another process may hold the other end, or nobody takes our own lines. */
+const LAST_LINES_MS = 2_000
+
 /** One worker process. */
 export class WorkerProcess {
   readonly child: ChildProcess
@@ -51,7 +54,7 @@ export class WorkerProcess {
   connections = 0
   /** Number of the revision that it decides by. */
   revision = 0
-  /** Resolves when it is gone and its last line is read. */
+  /** Resolves when it is gone and its last line is read, as far as it can be. */
   readonly closed: Promise<void>
   readonly #events: WorkerEvents
   readonly #questions: Questions
@@ -70,6 +73,10 @@ export class WorkerProcess {
     this.child.on('error', (error) => this.#fail(error.message))
     this.child.once('exit', (code, signal) => this.#end({ code, signal, why: this.#why }))
     this.closed = new Promise((resolve) => this.child.once('close', () => resolve()))
+    this.child.once('exit', () => {
+      const late = setTimeout(() => this.child.stdout?.destroy(), LAST_LINES_MS)
+      void this.closed.then(() => clearTimeout(late))
+    })
     this.#readLines()
   }
 

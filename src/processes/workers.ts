@@ -10,7 +10,7 @@ import type { Fleet } from '../state/upstreams/fleet.ts'
  * The version of everything here, and of what a data plane reports. A worker of another version than its primary's does not
  * start: on SIGHUP the code on disk may have become another one than the primary runs.
  */
-export const PROTOCOL = 1
+export const PROTOCOL = 2
 
 /** What a worker can be asked and told. `WorkerPort` of a worker that is gone refuses everything. */
 export interface WorkerPort extends PlanePort {
@@ -29,6 +29,8 @@ export interface WorkerPort extends PlanePort {
   drain(patient: boolean, timeoutMs: number): Promise<PlaneReport>
   /** Cuts what is left now. */
   hurry(): void
+  /** Opens the access log's file anew, where there is one. */
+  reopenLog(): void
 }
 
 /** What a worker begins with. */
@@ -86,6 +88,7 @@ const NAMES: Readonly<Record<keyof WorkerPort, true>> = {
   endConnections: true,
   drain: true,
   hurry: true,
+  reopenLog: true,
 }
 
 /** Puts questions to a worker and finds the answers. */

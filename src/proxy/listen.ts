@@ -143,7 +143,7 @@ export class Listener {
     this.#engine.draining = true
     // Not http.Server's own close: that cuts idle connections at once, on which a request may be under way.
     if (this.#server.listening) NetServer.prototype.close.call(this.#server)
-    const tick = patient ? undefined : setInterval(() => this.#server.closeIdleConnections(), DRAIN_TICK_MS)
+    const tick = patient ? undefined : setInterval(() => this.#closeIdle(), DRAIN_TICK_MS)
     const cut = (): void => {
       for (const socket of this.#sockets) socket.destroy()
     }
@@ -159,6 +159,18 @@ export class Listener {
   /** Ends a drain now: what is left is cut. */
   hurry(): void {
     this.#hurry()
+  }
+
+  /**
+   * Node takes a connection for idle whose answer is ended, though its client has yet to take it. While there is such a one,
+   * none is closed: those that are idle end with their next answer.
+   */
+  #closeIdle(): void {
+    for (const socket of this.#sockets as Set<ClientSocket>) {
+      const current = socket[CURRENT]
+      if (current?.writableEnded === true && !current.writableFinished && !current.destroyed) return
+    }
+    this.#server.closeIdleConnections()
   }
 
   #oneClosed(): Promise<void> {
