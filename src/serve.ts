@@ -11,6 +11,7 @@ import { openCore, type TableCore } from './core.ts'
 import { openLogs } from './logging/log.ts'
 import { type Front, OneProcess } from './processes/front.ts'
 import { Primary } from './processes/primary.ts'
+import { Descriptors } from './proxy/descriptors.ts'
 import type { Address, Settings } from './settings.ts'
 import { StartError } from './start-error.ts'
 import { WINDOW_TICK_MS } from './state/figures/windows.ts'
@@ -38,6 +39,7 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
   process.on('SIGUSR2', () =>
     log.warn({ event: 'signal' }, 'SIGUSR2 does nothing; SIGHUP takes new code, SIGTERM ends'),
   )
+  new Descriptors(log).checkLimit()
   const tokens = tokenBook(settings, (message) => log.error({ event: 'tokens' }, message))
   const refusal = whyNotBind(settings.admin.host, tokens.current(Date.now()))
   if (refusal !== null) throw new StartError(refusal)
@@ -153,6 +155,8 @@ function listenAt(server: Server, { host, port }: Address): Promise<AddressInfo>
     server.once('error', reject)
     server.listen({ host, port }, () => {
       server.off('error', reject)
+      // A connection that can't be accepted, for want of memory say: the next one may be.
+      server.on('error', () => {})
       resolve(server.address() as AddressInfo)
     })
   })

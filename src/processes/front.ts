@@ -6,6 +6,7 @@ import { Planes } from '../control/figures/planes.ts'
 import { planeOf, type TableCore } from '../core.ts'
 import type { Logs } from '../logging/log.ts'
 import { handlerOf } from '../mount.ts'
+import { Descriptors } from '../proxy/descriptors.ts'
 import { Listener } from '../proxy/listen.ts'
 import type { Plane } from '../proxy/plane.ts'
 import type { Settings } from '../settings.ts'
@@ -62,6 +63,7 @@ export class OneProcess implements Front {
     plane.engine.exclusive = settings.middleware === null
     const handler = await handlerOf(settings.middleware, plane.engine, logs.log)
     listener = new Listener({ ...settings.listen, ...settings }, plane.engine, plane.observer, handler)
+    listener.descriptors = new Descriptors(logs.log)
     return new OneProcess(plane, listener, logs)
   }
 

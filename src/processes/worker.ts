@@ -6,6 +6,7 @@ import { planeOf } from '../core.ts'
 import { exitNow } from '../exit.ts'
 import { openLogs } from '../logging/log.ts'
 import { handlerOf } from '../mount.ts'
+import { Descriptors } from '../proxy/descriptors.ts'
 import { Listener } from '../proxy/listen.ts'
 import type { Plane } from '../proxy/plane.ts'
 import { formatProblems, readTable } from '../rules/language/text.ts'
@@ -47,6 +48,7 @@ export async function runWorker(settings: Settings): Promise<number> {
     plane.engine.exclusive = settings.middleware === null
     const handler = await handlerOf(settings.middleware, plane.engine, log)
     listener = new Listener({ ...settings.listen, ...settings }, plane.engine, plane.observer, handler)
+    listener.descriptors = new Descriptors(log)
     await new Worker({ live, plane, listener, reopenLog: logs.reopen }, start).serve()
     await logs.close()
     return 0
@@ -189,6 +191,7 @@ class Worker {
       drain: (patient, timeoutMs) => this.#drain(patient, timeoutMs),
       hurry: () => this.#listener.hurry(),
       reopenLog: this.#reopenLog,
+      settle: () => {},
     }
   }
 

@@ -31,6 +31,8 @@ export interface WorkerPort extends PlanePort {
   hurry(): void
   /** Opens the access log's file anew, where there is one. */
   reopenLog(): void
+  /** Does nothing: its answer says that all that was sent before has arrived, or never will. */
+  settle(): void
 }
 
 /** What a worker begins with. */
@@ -89,17 +91,20 @@ const NAMES: Readonly<Record<keyof WorkerPort, true>> = {
   drain: true,
   hurry: true,
   reopenLog: true,
+  settle: true,
 }
 
 /** Puts questions to a worker and finds the answers. */
 export class Questions {
   readonly #send: (message: ToWorker) => void
+  readonly #nextId: () => number
   readonly #open = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>()
-  #next = 0
   #gone = false
 
-  constructor(send: (message: ToWorker) => void) {
+  /** @param nextId gives each question a number of its own */
+  constructor(send: (message: ToWorker) => void, nextId: () => number) {
     this.#send = send
+    this.#nextId = nextId
   }
 
   /** The worker's port. A question to a worker that is gone, or goes before it answers, is rejected. */
@@ -128,7 +133,7 @@ export class Questions {
 
   #ask(name: keyof WorkerPort, args: readonly unknown[]): Promise<unknown> {
     if (this.#gone) return Promise.reject(gone())
-    const id = this.#next++
+    const id = this.#nextId()
     return new Promise((resolve, reject) => {
       this.#open.set(id, { resolve, reject })
       this.#send({ kind: 'ask', id, name, args })

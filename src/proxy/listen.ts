@@ -6,6 +6,7 @@ import { type AddressInfo, Server as NetServer, type Socket } from 'node:net'
 import { FAILURES, type FailureCode } from '../rules/failures/failure.ts'
 import { sendAll } from '../wire/turn.ts'
 import { endGently, problemText } from './client/answer.ts'
+import type { Descriptors } from './descriptors.ts'
 import type { Engine } from './engine.ts'
 import { nextRequestId } from './exchange.ts'
 import { type ListenPlace, listenAt } from './listen-at.ts'
@@ -61,6 +62,8 @@ export class Listener {
   readonly #sockets = new Set<Socket>()
   /** Told of each connection that has ended. */
   onClosed: () => void = () => {}
+  /** Asked for each new connection whether it may stay; and told of those that can't be accepted. */
+  descriptors: Pick<Descriptors, 'mayKeep' | 'lost'> | null = null
   #hurry: () => void = () => {}
 
   /** @param handler the engine, or what the operator has put around it */
@@ -108,6 +111,7 @@ export class Listener {
         this.#sockets.delete(socket)
         this.onClosed()
       })
+      if (this.descriptors?.mayKeep(socket) === false) socket.destroy()
     })
   }
 
@@ -117,7 +121,7 @@ export class Listener {
    * @throws what node:net says, EADDRINUSE and the like
    */
   async listen(): Promise<AddressInfo> {
-    return await listenAt(this.#server, this.#settings)
+    return await listenAt(this.#server, this.#settings, ({ message }) => this.descriptors?.lost(1, message))
   }
 
   /** Begins to take connections that others accept; no port is listened on. */
