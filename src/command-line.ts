@@ -5,6 +5,7 @@ import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import type { Io } from './cli/io.ts'
 import { commandsHelp, commandsWith, runCommand, unknownCommand } from './cli/run.ts'
+import { printed, toStderr, toStdout } from './printing.ts'
 import { holdYoungGeneration } from './processes/young-generation.ts'
 import { readSettings, type Settings, SettingsError, settingsFlags, settingsHelp } from './settings.ts'
 import { StartError } from './start-error.ts'
@@ -37,7 +38,7 @@ ${settingsHelp()}
 
 SIGTERM and SIGINT: readiness fails, running exchanges finish, exit 0; a second one cuts what is left.
 SIGHUP: workers are replaced one at a time by the code on disk, and no request is lost; with --workers 0 nothing is replaced.
-In both cases the access log's file is opened anew.
+In both cases the access log's file is opened anew. SIGUSR1: only that. SIGUSR2: nothing.
 
 Examples:
   banyan serve
@@ -52,6 +53,17 @@ Examples:
  * @returns the exit code
  */
 export async function main(args: readonly string[]): Promise<number> {
+  const code = await run(args)
+  // A proxy waits for no reader; what a command prints has to arrive.
+  return isProxy(args) ? code : await printed(code)
+}
+
+/** Whether it is the proxy that runs, or a part of it. */
+function isProxy([command]: readonly string[]): boolean {
+  return command === 'serve' || command === 'worker'
+}
+
+async function run(args: readonly string[]): Promise<number> {
   const [command, ...rest] = args
   switch (command) {
     case 'serve':
@@ -65,7 +77,7 @@ export async function main(args: readonly string[]): Promise<number> {
       print(HELP)
       return 2
     case 'help':
-      return rest[0] === undefined ? print(HELP) : await main([rest[0], '--help'])
+      return rest[0] === undefined ? print(HELP) : await run([rest[0], '--help'])
     case '--help':
     case '-h':
       return print(HELP)
@@ -96,8 +108,8 @@ function surroundings(): Io {
   const mayColour = (stream: NodeJS.WriteStream): boolean =>
     stream.isTTY === true && (env.NO_COLOR ?? '') === '' && env.TERM !== 'dumb'
   return {
-    out: (text) => void process.stdout.write(text),
-    err: (text) => void process.stderr.write(text),
+    out: toStdout,
+    err: toStderr,
     colours: { out: mayColour(process.stdout), err: mayColour(process.stderr) },
     env,
     readFile: (path) =>
@@ -125,11 +137,11 @@ function version(): string {
 }
 
 function print(text: string): number {
-  process.stdout.write(text)
+  toStdout(text)
   return 0
 }
 
 function fail(code: number, message: string): number {
-  process.stderr.write(`banyan: ${message}\n`)
+  toStderr(`banyan: ${message}\n`)
   return code
 }

@@ -12,6 +12,7 @@ import { openLogs } from './logging/log.ts'
 import { logExceptions } from './processes/exceptions.ts'
 import { type Front, OneProcess } from './processes/front.ts'
 import { Primary } from './processes/primary.ts'
+import { Descriptors } from './proxy/descriptors.ts'
 import type { Address, Settings } from './settings.ts'
 import { StartError } from './start-error.ts'
 import { WINDOW_TICK_MS } from './state/figures/windows.ts'
@@ -19,6 +20,9 @@ import { WINDOW_TICK_MS } from './state/figures/windows.ts'
 /** Bounds of the admin listener: what an operator never reaches, and a runaway client must not pass. */
 const ADMIN_REQUEST_MS = 30_000
 const ADMIN_CONNECTIONS = 256
+
+/** An edit that is under way at the end has so long: its disk may never answer. */
+const LAST_EDIT_MS = 5_000
 
 /**
  * Runs the proxy until a signal ends it, and prints `banyan ready ...` when it accepts requests.
@@ -30,6 +34,14 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
   const logs = openLogs(settings)
   const { log } = logs
   logExceptions(log, () => performance.now())
+  let serving: Front | null = null
+  // From the start on: what these signals do by themselves is to end the process, and to open node's debugger.
+  process.on('SIGHUP', () => serving?.replace())
+  process.on('SIGUSR1', () => serving?.reopenLog())
+  process.on('SIGUSR2', () =>
+    log.warn({ event: 'signal' }, 'SIGUSR2 does nothing; SIGHUP takes new code, SIGTERM ends'),
+  )
+  new Descriptors(log).checkLimit()
   const tokens = tokenBook(settings, (message) => log.error({ event: 'tokens' }, message))
   const refusal = whyNotBind(settings.admin.host, tokens.current(Date.now()))
   if (refusal !== null) throw new StartError(refusal)
@@ -55,10 +67,10 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
   const windows = setInterval(() => void front.planes.tick(Date.now()), WINDOW_TICK_MS)
   windows.unref()
   // Before anybody is told that they may be sent.
-  process.on('SIGHUP', () => front.replace())
+  serving = front
   const ended = Promise.race([signal(), front.broken])
   const { number, table } = core.live.current
-  process.stdout.write(
+  logs.lines(
     `banyan ready http://${hostPort(address)} admin http://${hostPort(adminAddress)} table ${settings.table} revision ${number} routes ${table.routes.length}\n`,
   )
   await ended
@@ -123,7 +135,7 @@ async function drain(settings: Settings, core: TableCore, front: Front, admin: S
   void hurry.then(() => front.hurry())
   await front.drain(settings.drainTimeoutMs)
   core.fleet.close()
-  await core.operations.close()
+  await Promise.race([core.operations.close(), wait(LAST_EDIT_MS)])
   admin.close()
   admin.closeAllConnections()
 }
@@ -145,6 +157,8 @@ function listenAt(server: Server, { host, port }: Address): Promise<AddressInfo>
     server.once('error', reject)
     server.listen({ host, port }, () => {
       server.off('error', reject)
+      // A connection that can't be accepted, for want of memory say: the next one may be.
+      server.on('error', () => {})
       resolve(server.address() as AddressInfo)
     })
   })

@@ -1,7 +1,6 @@
 /**
  * Access-log lines: built by hand, since a general serialiser costs more than the rest of a line, and written in batches.
  */
-import { closeSync, openSync, writeSync } from 'node:fs'
 import type { Exchange } from '../proxy/exchange.ts'
 
 /** The level that pino gives to `info`: all lines of a log can be read by the same tools. */
@@ -112,49 +111,5 @@ export class LineBatch {
     const lines = this.#bytes.subarray(0, this.#length)
     this.#length = 0
     this.#sink(lines)
-  }
-}
-
-/** A file that lines are appended to. A full disk ends nothing: lines are lost until there is room, and that is told once. */
-export class LineFile {
-  readonly #path: string
-  #fd: number
-  readonly #onFault: (error: NodeJS.ErrnoException) => void
-  #failing = false
-  /** What of a batch did not fit: the file must not go on in the middle of a line. */
-  #torn = false
-
-  /** @throws {Error} the file can't be opened for appending */
-  constructor(path: string, onFault: (error: NodeJS.ErrnoException) => void) {
-    this.#path = path
-    this.#fd = openSync(path, 'a')
-    this.#onFault = onFault
-  }
-
-  /** Opens the path anew, since what was there may have been moved away; where that fails, goes on with the old file. */
-  reopen(): void {
-    try {
-      const fd = openSync(this.#path, 'a')
-      closeSync(this.#fd)
-      this.#fd = fd
-      this.#torn = false
-    } catch (error) {
-      this.#onFault(error as NodeJS.ErrnoException)
-    }
-  }
-
-  /** Writes whole lines. Synchronous: the page cache takes them in microseconds, and at exit nothing is left behind. */
-  write(lines: Buffer): void {
-    const bytes = this.#torn ? Buffer.concat([Buffer.from('\n'), lines]) : lines
-    let at = 0
-    try {
-      while (at < bytes.length) at += writeSync(this.#fd, bytes, at)
-      this.#failing = false
-      this.#torn = false
-    } catch (error) {
-      if (at > 0) this.#torn = true
-      if (!this.#failing) this.#onFault(error as NodeJS.ErrnoException)
-      this.#failing = true
-    }
   }
 }

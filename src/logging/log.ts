@@ -1,20 +1,17 @@
 /**
  * Where log lines go: JSON lines on stdout, the access log there too or in a file of its own.
  */
-import { destination, type Logger, pino } from 'pino'
+import { type Logger, pino } from 'pino'
 import type { AccessSink } from '../proxy/observe.ts'
 import type { Settings } from '../settings.ts'
 import { StartError } from '../start-error.ts'
-import { accessLine, exchangeLine, isoTime, LineBatch, LineFile } from './access-lines.ts'
+import { accessLine, exchangeLine, isoTime, LineBatch } from './access-lines.ts'
+import { complain, LineFile, openStdout } from './outputs.ts'
 
-/** Bytes of log lines that are gathered before they are written; a tenth of a second at most. */
-const BUFFER_BYTES = 8 * 1024
+/** Lines are gathered for so long before they are written. */
 const FLUSH_MS = 100
 
-/** Bytes of a log that nobody takes from stdout; what comes beyond is dropped rather than filling the memory. */
-const MAX_UNREAD_BYTES = 16 * 1024 * 1024
-
-/** A reader of stdout that takes nothing for so long gets no more at the end. */
+/** A reader that takes nothing for so long gets no more at the end. */
 const LAST_LINES_MS = 2000
 
 /** The logs of one process. */
@@ -22,57 +19,60 @@ export interface Logs {
   readonly log: Logger
   /** Writes access-log lines, or null where there is no access log. */
   readonly access: AccessSink | null
-  /** Writes whole lines that another process has made. @returns whether more may come before `onDrain` */
+  /** Writes whole lines that another part, or another process, has made. @returns whether more may come before `onDrain` */
   lines(text: string): boolean
   /** Calls once what was too much is written. */
   onDrain(listener: () => void): void
   /** Opens the access log's file anew, where there is one: the one before may have been moved away. */
   reopen(): void
-  /** Writes what has been gathered, as far as stdout takes it in time. Nothing may be logged afterwards. */
+  /** Writes what has been gathered, as far as it is taken in time. */
   close(): Promise<void>
 }
 
-type Destination = ReturnType<typeof destination>
-
 /**
- * Opens the logs.
+ * Opens the logs. A log that can't be written ends nothing: its lines are lost, and that is reported on the other one, or on stderr.
  * @throws {StartError} the access log's file can't be written
  */
 export function openLogs(settings: Pick<Settings, 'logLevel' | 'accessLog'>): Logs {
-  const stdout = destination({ dest: 1, minLength: BUFFER_BYTES, maxLength: MAX_UNREAD_BYTES, sync: false })
-  const log = loggerTo(stdout, settings.logLevel)
+  const stdout = openStdout(({ code }) =>
+    complain(`stdout can't be written (${code}): log lines are lost until it can`),
+  )
+  const batch = new LineBatch((lines) => stdout.write(lines))
+  const log = pino(
+    { level: settings.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime },
+    {
+      write: (line: string) => batch.add(line),
+    },
+  )
   const file = typeof settings.accessLog === 'string' ? null : openFile(settings.accessLog.file, log)
-  const sink = (lines: Buffer): void => {
-    if (file === null) stdout.write(lines.toString())
-    else file.write(lines)
+  const fileBatch = file === null ? null : new LineBatch((lines) => file.write(lines))
+  const accessBatch = fileBatch ?? (settings.accessLog === 'none' ? null : batch)
+  const flush = (): void => {
+    fileBatch?.flush()
+    batch.flush()
   }
-  const batch = settings.accessLog === 'none' ? null : new LineBatch(sink)
-  const timer = setInterval(() => {
-    batch?.flush()
-    stdout.flush()
-  }, FLUSH_MS)
+  const timer = setInterval(flush, FLUSH_MS)
   timer.unref()
-  let closed = false
-  // Not once `close` has begun: a write that is under way and one from here would mix their bytes.
-  process.once('exit', () => {
-    if (closed) return
-    batch?.flush()
-    stdout.flushSync()
-  })
+  process.once('exit', flush)
   return {
     log,
-    access: batch === null ? null : sinkTo(batch),
-    lines: (text) => stdout.write(text),
-    onDrain: (listener) => void stdout.once('drain', listener),
+    access: accessBatch === null ? null : sinkTo(accessBatch),
+    lines: (text) => {
+      batch.flush()
+      return stdout.write(Buffer.from(text))
+    },
+    onDrain: (listener) => stdout.onDrain(listener),
     reopen: () => {
-      batch?.flush()
+      fileBatch?.flush()
       file?.reopen()
     },
     close: async () => {
-      closed = true
       clearInterval(timer)
-      batch?.flush()
-      await written(stdout)
+      flush()
+      const written = [stdout, file].map(
+        (output) => new Promise<void>((done) => (output === null ? done() : output.onDrain(done))),
+      )
+      await Promise.race([Promise.all(written), new Promise((late) => setTimeout(late, LAST_LINES_MS))])
     },
   }
 }
@@ -82,21 +82,6 @@ function sinkTo(batch: LineBatch): AccessSink {
     exchange: (exchange, durationMs) => batch.add(exchangeLine(isoTime(Date.now()), exchange, durationMs)),
     refusal: (fields) => batch.add(accessLine(isoTime(Date.now()), fields)),
   }
-}
-
-/** Resolves when all is written, or nobody takes it. */
-function written(stream: Destination): Promise<void> {
-  return new Promise((resolve) => {
-    const late = setTimeout(resolve, LAST_LINES_MS)
-    stream.flush(() => {
-      clearTimeout(late)
-      resolve()
-    })
-  })
-}
-
-function loggerTo(stream: Destination, level: string): Logger {
-  return pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, stream)
 }
 
 function openFile(path: string, log: Logger): LineFile {

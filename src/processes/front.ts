@@ -6,6 +6,7 @@ import { Planes } from '../control/figures/planes.ts'
 import { planeOf, type TableCore } from '../core.ts'
 import type { Logs } from '../logging/log.ts'
 import { handlerOf } from '../mount.ts'
+import { Descriptors } from '../proxy/descriptors.ts'
 import { Listener } from '../proxy/listen.ts'
 import type { Plane } from '../proxy/plane.ts'
 import type { Settings } from '../settings.ts'
@@ -32,6 +33,8 @@ export interface Front {
   hurry(): void
   /** Takes the code on disk, without losing a request, where it can. */
   replace(): void
+  /** Opens the access log's file anew, where there is one. */
+  reopenLog(): void
   /** Rejects with a `StartError` where it can't go on. */
   readonly broken: Promise<never>
 }
@@ -60,6 +63,7 @@ export class OneProcess implements Front {
     plane.engine.exclusive = settings.middleware === null
     const handler = await handlerOf(settings.middleware, plane.engine, logs.log)
     listener = new Listener({ ...settings.listen, ...settings }, plane.engine, plane.observer, handler)
+    listener.descriptors = new Descriptors(logs.log)
     return new OneProcess(plane, listener, logs)
   }
 
@@ -83,6 +87,10 @@ export class OneProcess implements Front {
 
   hurry(): void {
     this.#listener.hurry()
+  }
+
+  reopenLog(): void {
+    this.#logs.reopen()
   }
 
   replace(): void {

@@ -42,6 +42,7 @@ export interface PlaceParts {
   onReady(worker: WorkerProcess): Promise<void>
   onLines(worker: WorkerProcess, text: string): boolean
   onForgotten(worker: WorkerProcess, keys: readonly string[]): void
+  onLost(count: number): void
   /** It is gone. @returns the CPU time that it has used, as last known */
   onGone(worker: WorkerProcess, untaken: readonly Socket[]): number
   /** Lets it finish what it has. Resolves when it is gone. */
@@ -129,12 +130,13 @@ export class Places {
 
   #create(place: Place, onUp: () => void, onEnd: (worker: WorkerProcess, end: WorkerEnd) => void): WorkerProcess {
     place.starts++
-    const { create, start, onReady, onLines, onForgotten, onGone } = this.#parts
+    const { create, start, onReady, onLines, onForgotten, onLost, onGone } = this.#parts
     const worker = create({
       onHello: () => ({ ...start(), worker: place.number }),
       onReady: () => void onReady(worker).then(() => worker.word === 'up' && onUp()),
       onLines: (text) => onLines(worker, text),
       onForgotten: (keys) => onForgotten(worker, keys),
+      onLost,
       onEnd: (end, untaken) => {
         place.cpuSeconds += onGone(worker, untaken)
         onEnd(worker, end)

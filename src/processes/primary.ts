@@ -7,6 +7,7 @@ import type { WorkerState } from '../control/context.ts'
 import { Planes } from '../control/figures/planes.ts'
 import type { RevisionText } from '../control/table/followers.ts'
 import type { Logs } from '../logging/log.ts'
+import { Descriptors } from '../proxy/descriptors.ts'
 import { listenAt } from '../proxy/listen-at.ts'
 import type { Settings } from '../settings.ts'
 import type { Front } from './front.ts'
@@ -32,6 +33,7 @@ export class Primary implements Front {
   readonly #places: Places
   readonly #spread = new Spread()
   readonly #server: Server
+  readonly #descriptors: Descriptors
   /** Workers that decide exchanges, each with its number among the planes; those that are leaving too. */
   readonly #planeOf = new Map<WorkerProcess, number>()
   readonly #paused = new Set<WorkerProcess>()
@@ -40,11 +42,14 @@ export class Primary implements Front {
   constructor(parts: PrimaryParts) {
     const { log } = parts.logs
     this.#parts = parts
+    const descriptors = new Descriptors(log)
+    this.#descriptors = descriptors
     this.followers = new TwoPhase(() => [...this.#planeOf.keys()], log)
     this.#server = createServer({ pauseOnConnect: true, noDelay: true, allowHalfOpen: true }, (socket) => {
       // Whoever leaves before a worker has the connection is nobody's concern.
       socket.on('error', () => {})
-      this.#spread.give(socket)
+      if (descriptors.mayKeep(socket)) this.#spread.give(socket)
+      else socket.destroy()
     })
     this.#places = new Places(parts.settings.workers, {
       log,
@@ -59,6 +64,7 @@ export class Primary implements Front {
       onForgotten: (worker, keys) => {
         for (const other of this.#planeOf.keys()) if (other !== worker) other.link.forget(keys).catch(ignore)
       },
+      onLost: (count) => descriptors.lost(count, 'a worker could not take them'),
       onGone: (worker, untaken) => {
         const cpuSeconds = this.#dismiss(worker)
         for (const socket of untaken) this.#spread.give(socket)
@@ -84,7 +90,7 @@ export class Primary implements Front {
   }
 
   listen(): Promise<AddressInfo> {
-    return listenAt(this.#server, this.#parts.settings.listen)
+    return listenAt(this.#server, this.#parts.settings.listen, ({ message }) => this.#descriptors.lost(1, message))
   }
 
   get isUp(): boolean {
@@ -116,6 +122,10 @@ export class Primary implements Front {
 
   hurry(): void {
     for (const worker of this.#planeOf.keys()) worker.link.hurry().catch(ignore)
+  }
+
+  reopenLog(): void {
+    for (const worker of this.#planeOf.keys()) worker.link.reopenLog().catch(ignore)
   }
 
   replace(): void {

@@ -35,12 +35,20 @@ export interface WorkerEvents {
   onLines(text: string): boolean
   /** What is stored under these keys is untrue, and the others must know. */
   onForgotten(keys: readonly string[]): void
+  /** So many connections did not reach it: it had no file descriptor for them. */
+  onLost(count: number): void
   /** It is gone, with connections that it has never had in its hands. */
   onEnd(end: WorkerEnd, untaken: readonly Socket[]): void
 }
 
 /** Beyond its deadline for draining, a worker is given so long to go. */
 const LAST_WORDS_MS = 5_000
+
+/** What an ended worker has written is read for so long: another process may hold the other end, or nobody takes our own lines. */
+const LAST_LINES_MS = 2_000
+
+/** Connections that it has not taken by then are asked after. */
+const SETTLE_MS = 1_000
 
 /** One worker process. */
 export class WorkerProcess {
@@ -51,12 +59,14 @@ export class WorkerProcess {
   connections = 0
   /** Number of the revision that it decides by. */
   revision = 0
-  /** Resolves when it is gone and its last line is read. */
+  /** Resolves when it is gone and its last line is read, as far as it can be. */
   readonly closed: Promise<void>
   readonly #events: WorkerEvents
   readonly #questions: Questions
   readonly #untaken = new Map<number, Socket>()
+  /** Numbers connections and questions, in the order in which it gets them. */
   #next = 0
+  #settling: NodeJS.Timeout | undefined
   #why: string | null = null
 
   /** @param args of `banyan serve`: the worker reads its settings by itself */
@@ -64,12 +74,23 @@ export class WorkerProcess {
     this.#events = events
     // By the path that this program was started by, not by where that led to then: a link to another release counts.
     this.child = fork(process.argv[1] as string, ['worker', ...args], { stdio: ['ignore', 'pipe', 'inherit', 'ipc'] })
-    this.#questions = new Questions((message) => this.#send(message))
+    this.#questions = new Questions(
+      (message) => this.#send(message),
+      () => this.#next++,
+    )
     this.link = this.#questions.link()
     this.child.on('message', (message) => this.#hear(message as ToPrimary))
-    this.child.on('error', (error) => this.#fail(error.message))
+    this.child.on('error', (error) => {
+      this.#fail(error.message)
+      // It was not started at all, and has no end of its own.
+      if (this.child.pid === undefined) this.#end({ code: null, signal: null, why: this.#why })
+    })
     this.child.once('exit', (code, signal) => this.#end({ code, signal, why: this.#why }))
     this.closed = new Promise((resolve) => this.child.once('close', () => resolve()))
+    this.child.once('exit', () => {
+      const late = setTimeout(() => this.child.stdout?.destroy(), LAST_LINES_MS)
+      void this.closed.then(() => clearTimeout(late))
+    })
     this.#readLines()
   }
 
@@ -83,6 +104,7 @@ export class WorkerProcess {
     this.connections++
     this.#untaken.set(id, socket)
     this.#send({ kind: 'connection', id }, socket)
+    this.#settling ??= setTimeout(() => this.#settle(), SETTLE_MS).unref()
   }
 
   /**
@@ -116,6 +138,7 @@ export class WorkerProcess {
         this.#why = message.message
         return
       case 'taken':
+        this.#dropBefore(message.id)
         // Closed here, it goes on there.
         this.#untaken.get(message.id)?.destroy()
         this.#untaken.delete(message.id)
@@ -128,8 +151,33 @@ export class WorkerProcess {
         return
       case 'answer':
       case 'refusal':
+        this.#dropBefore(message.id)
         this.#questions.onAnswer(message)
     }
+  }
+
+  /** The last connections may have been lost, with none behind them that would tell. */
+  #settle(): void {
+    this.#settling = undefined
+    if (this.#untaken.size === 0 || this.word === 'gone') return
+    const again = (): void => {
+      this.#settling ??= setTimeout(() => this.#settle(), SETTLE_MS).unref()
+    }
+    this.link.settle().then(again, () => {})
+  }
+
+  /** All arrives in its order. A descriptor that a worker has no room for is lost on the way: node does not tell. */
+  #dropBefore(id: number): void {
+    let lost = 0
+    for (const [one, socket] of this.#untaken) {
+      if (one >= id) break
+      socket.destroy()
+      this.#untaken.delete(one)
+      lost++
+    }
+    if (lost === 0) return
+    this.connections -= lost
+    this.#events.onLost(lost)
   }
 
   #fail(why: string): void {
@@ -153,7 +201,8 @@ export class WorkerProcess {
 
   #readLines(): void {
     const out = this.child.stdout
-    if (out === null) return
+    // Undefined where it could not be started.
+    if (!out) return
     let rest = ''
     out.setEncoding('utf8').on('data', (text: string) => {
       const end = text.lastIndexOf('\n') + 1

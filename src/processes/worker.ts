@@ -3,8 +3,10 @@
  */
 import type { Socket } from 'node:net'
 import { planeOf } from '../core.ts'
+import { exitNow } from '../exit.ts'
 import { openLogs } from '../logging/log.ts'
 import { handlerOf } from '../mount.ts'
+import { Descriptors } from '../proxy/descriptors.ts'
 import { Listener } from '../proxy/listen.ts'
 import type { Plane } from '../proxy/plane.ts'
 import { formatProblems, readTable } from '../rules/language/text.ts'
@@ -17,6 +19,9 @@ import type { Fleet } from '../state/upstreams/fleet.ts'
 import { logExceptions } from './exceptions.ts'
 import { answerTo, PROTOCOL, type ToPrimary, type ToWorker, type WorkerPort, type WorkerStart } from './workers.ts'
 
+/** Signals that the primary acts on. */
+const PRIMARYS = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const
+
 /** Connections that end in a bunch are told together. */
 const BUNCH_MS = 20
 
@@ -28,9 +33,10 @@ const BUNCH_MS = 20
 export async function runWorker(settings: Settings): Promise<number> {
   if (process.send === undefined) throw new StartError('a worker is started by `banyan serve --workers N` only')
   // A signal that is sent to the whole group is the primary's to answer, in its order.
-  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => {})
-  // Whoever accepts connections, and would start another one, is gone.
-  process.once('disconnect', () => process.exit(1))
+  for (const signal of PRIMARYS) process.on(signal, () => {})
+  // Whoever accepts connections, and would start another one, is gone, perhaps while this one was loading.
+  if (!process.connected) return 1
+  process.once('disconnect', () => exitNow(1))
   const start = await begin()
   const logs = openLogs(settings)
   try {
@@ -44,7 +50,8 @@ export async function runWorker(settings: Settings): Promise<number> {
     plane.engine.exclusive = settings.middleware === null
     const handler = await handlerOf(settings.middleware, plane.engine, log)
     listener = new Listener({ ...settings.listen, ...settings }, plane.engine, plane.observer, handler)
-    await new Worker(live, plane, listener, start).serve()
+    listener.descriptors = new Descriptors(log)
+    await new Worker({ live, plane, listener, reopenLog: logs.reopen }, start).serve()
     await logs.close()
     return 0
   } catch (error) {
@@ -90,6 +97,14 @@ interface Prepared {
   readonly fleet: Fleet
 }
 
+/** What a worker works with. */
+interface WorkerParts {
+  readonly live: LiveTable
+  readonly plane: Plane
+  readonly listener: Listener
+  reopenLog(): void
+}
+
 /** Does what the primary says. */
 class Worker {
   readonly #live: LiveTable
@@ -100,8 +115,11 @@ class Worker {
   #fleet: Fleet
   #closed = 0
   #forgotten: string[] = []
+  readonly #reopenLog: () => void
 
-  constructor(live: LiveTable, plane: Plane, listener: Listener, { tableName, fleet }: WorkerStart) {
+  constructor(parts: WorkerParts, { tableName, fleet }: WorkerStart) {
+    const { live, plane, listener, reopenLog } = parts
+    this.#reopenLog = reopenLog
     this.#live = live
     this.#plane = plane
     this.#listener = listener
@@ -174,6 +192,8 @@ class Worker {
       },
       drain: (patient, timeoutMs) => this.#drain(patient, timeoutMs),
       hurry: () => this.#listener.hurry(),
+      reopenLog: this.#reopenLog,
+      settle: () => {},
     }
   }
 

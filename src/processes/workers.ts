@@ -10,7 +10,7 @@ import type { Fleet } from '../state/upstreams/fleet.ts'
  * The version of everything here, and of what a data plane reports. A worker of another version than its primary's does not
  * start: on SIGHUP the code on disk may have become another one than the primary runs.
  */
-export const PROTOCOL = 1
+export const PROTOCOL = 2
 
 /** What a worker can be asked and told. `WorkerPort` of a worker that is gone refuses everything. */
 export interface WorkerPort extends PlanePort {
@@ -29,6 +29,10 @@ export interface WorkerPort extends PlanePort {
   drain(patient: boolean, timeoutMs: number): Promise<PlaneReport>
   /** Cuts what is left now. */
   hurry(): void
+  /** Opens the access log's file anew, where there is one. */
+  reopenLog(): void
+  /** Does nothing: its answer says that all that was sent before has arrived, or never will. */
+  settle(): void
 }
 
 /** What a worker begins with. */
@@ -86,17 +90,21 @@ const NAMES: Readonly<Record<keyof WorkerPort, true>> = {
   endConnections: true,
   drain: true,
   hurry: true,
+  reopenLog: true,
+  settle: true,
 }
 
 /** Puts questions to a worker and finds the answers. */
 export class Questions {
   readonly #send: (message: ToWorker) => void
+  readonly #nextId: () => number
   readonly #open = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>()
-  #next = 0
   #gone = false
 
-  constructor(send: (message: ToWorker) => void) {
+  /** @param nextId gives each question a number of its own */
+  constructor(send: (message: ToWorker) => void, nextId: () => number) {
     this.#send = send
+    this.#nextId = nextId
   }
 
   /** The worker's port. A question to a worker that is gone, or goes before it answers, is rejected. */
@@ -125,7 +133,7 @@ export class Questions {
 
   #ask(name: keyof WorkerPort, args: readonly unknown[]): Promise<unknown> {
     if (this.#gone) return Promise.reject(gone())
-    const id = this.#next++
+    const id = this.#nextId()
     return new Promise((resolve, reject) => {
       this.#open.set(id, { resolve, reject })
       this.#send({ kind: 'ask', id, name, args })

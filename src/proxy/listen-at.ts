@@ -17,14 +17,20 @@ const BACKLOG = 4096
 /**
  * Lets a server accept the connections of clients.
  * @returns the address in use, with the port that was taken for port 0
+ * @param onFault told of each connection that can't be accepted later on
  * @throws what node:net says, EADDRINUSE and the like
  */
-export function listenAt(server: Server, where: ListenPlace): Promise<AddressInfo> {
+export function listenAt(
+  server: Server,
+  where: ListenPlace,
+  onFault: (error: Error) => void = () => {},
+): Promise<AddressInfo> {
   const { host, port, fd } = where
   return new Promise((resolve, reject) => {
     server.once('error', reject)
     server.listen(fd === undefined ? { host, port, backlog: BACKLOG } : { fd, backlog: BACKLOG }, () => {
       server.off('error', reject)
+      server.on('error', onFault)
       const address = server.address()
       if (address === null || typeof address === 'string') reject(new Error('the socket is none of TCP'))
       else resolve(address)

@@ -6,6 +6,7 @@ import { type AddressInfo, Server as NetServer, type Socket } from 'node:net'
 import { FAILURES, type FailureCode } from '../rules/failures/failure.ts'
 import { sendAll } from '../wire/turn.ts'
 import { endGently, problemText } from './client/answer.ts'
+import type { Descriptors } from './descriptors.ts'
 import type { Engine } from './engine.ts'
 import { nextRequestId } from './exchange.ts'
 import { type ListenPlace, listenAt } from './listen-at.ts'
@@ -61,6 +62,8 @@ export class Listener {
   readonly #sockets = new Set<Socket>()
   /** Told of each connection that has ended. */
   onClosed: () => void = () => {}
+  /** Asked for each new connection whether it may stay; and told of those that can't be accepted. */
+  descriptors: Pick<Descriptors, 'mayKeep' | 'lost'> | null = null
   #hurry: () => void = () => {}
 
   /** @param handler the engine, or what the operator has put around it */
@@ -108,6 +111,7 @@ export class Listener {
         this.#sockets.delete(socket)
         this.onClosed()
       })
+      if (this.descriptors?.mayKeep(socket) === false) socket.destroy()
     })
   }
 
@@ -117,7 +121,7 @@ export class Listener {
    * @throws what node:net says, EADDRINUSE and the like
    */
   async listen(): Promise<AddressInfo> {
-    return await listenAt(this.#server, this.#settings)
+    return await listenAt(this.#server, this.#settings, ({ message }) => this.descriptors?.lost(1, message))
   }
 
   /** Begins to take connections that others accept; no port is listened on. */
@@ -143,7 +147,7 @@ export class Listener {
     this.#engine.draining = true
     // Not http.Server's own close: that cuts idle connections at once, on which a request may be under way.
     if (this.#server.listening) NetServer.prototype.close.call(this.#server)
-    const tick = patient ? undefined : setInterval(() => this.#server.closeIdleConnections(), DRAIN_TICK_MS)
+    const tick = patient ? undefined : setInterval(() => this.#closeIdle(), DRAIN_TICK_MS)
     const cut = (): void => {
       for (const socket of this.#sockets) socket.destroy()
     }
@@ -159,6 +163,18 @@ export class Listener {
   /** Ends a drain now: what is left is cut. */
   hurry(): void {
     this.#hurry()
+  }
+
+  /**
+   * Node takes a connection for idle whose answer is ended, though its client has yet to take it. While there is such a one,
+   * none is closed: those that are idle end with their next answer.
+   */
+  #closeIdle(): void {
+    for (const socket of this.#sockets as Set<ClientSocket>) {
+      const current = socket[CURRENT]
+      if (current?.writableEnded === true && !current.writableFinished && !current.destroyed) return
+    }
+    this.#server.closeIdleConnections()
   }
 
   #oneClosed(): Promise<void> {

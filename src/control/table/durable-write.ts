@@ -168,7 +168,20 @@ function temporaryPrefix(target: string): string {
   return `.${basename(target)}.banyan-`
 }
 
-/** Removes what processes that died in the middle of a write have left. */
+/**
+ * Removes the temporary files of `path` that processes have left which died in the middle of a write: now those that are old enough,
+ * and once more when the others are. Never rejects.
+ */
+export async function sweepAbandoned(path: string): Promise<void> {
+  const now = async (): Promise<void> =>
+    realpath(path)
+      .then(sweep)
+      .catch(() => {})
+  setTimeout(now, 2 * ABANDONED_MS).unref()
+  await now()
+}
+
+/** Removes what processes that died in the middle of a write have left, but for a minute: another one may be writing. */
 async function sweep(target: string): Promise<void> {
   const folder = dirname(target)
   const prefix = temporaryPrefix(target)

@@ -4,7 +4,7 @@
 import { type FSWatcher, watch } from 'node:fs'
 import { readFile, readlink } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
-import { createFile, replaceFile, WriteFailure } from './durable-write.ts'
+import { createFile, replaceFile, sweepAbandoned, WriteFailure } from './durable-write.ts'
 import { identityOf, type Patience, type Reading, readNow, readSettled } from './settled-text.ts'
 
 /** How the file is watched. All in milliseconds. */
@@ -140,6 +140,7 @@ export class TableFile implements TableSource {
    */
   watch(onReading: (reading: Reading) => Promise<void>): void {
     this.#onReading = onReading
+    void sweepAbandoned(this.#path)
     this.#poll = setInterval(() => this.#look(), this.#times.pollMs).unref()
     this.#look()
   }

@@ -1,7 +1,7 @@
 /**
  * Watching the table file: every way in which editors, tools and Kubernetes change a file, on a real folder.
  */
-import { appendFile, mkdir, open, rename, rm, symlink, unlink, writeFile } from 'node:fs/promises'
+import { appendFile, mkdir, open, readdir, rename, rm, symlink, unlink, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { TableFile, type WatchTimes } from '../../../src/control/table/file.ts'
@@ -47,6 +47,20 @@ function watching(at: string, times: WatchTimes = QUICK) {
 test('hands on the present text first', async () => {
   await writeFile(path, 'one\n')
   await watching(path).text('one\n')
+})
+
+test('removes what an edit has left beside it whose process was killed, and nothing else', async () => {
+  await writeFile(path, 'one\n')
+  const longAgo = new Date(Date.now() - 3_600_000)
+  for (const name of ['.routes.yaml.banyan-1-0a', '.routes.yaml.swp', '.other.yaml.banyan-1-0a']) {
+    await writeFile(join(home.path, name), 'half')
+    await utimes(join(home.path, name), longAgo, longAgo)
+  }
+  await writeFile(join(home.path, '.routes.yaml.banyan-2-0b'), 'being written')
+  watching(path)
+  await expect
+    .poll(async () => (await readdir(home.path)).sort())
+    .toEqual(['.other.yaml.banyan-1-0a', '.routes.yaml.banyan-2-0b', '.routes.yaml.swp', 'routes.yaml'])
 })
 
 test('sees a rename over the file', async () => {

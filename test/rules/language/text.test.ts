@@ -65,7 +65,8 @@ describe('problems', () => {
 })
 
 describe('texts of every kind', () => {
-  function expectSane(text: string): void {
+  /** @returns whether it is a table */
+  function expectSane(text: string): boolean {
     const read = readTable(text, 'routes.yaml')
     const problems = read.ok ? read.warnings : read.problems
     if (!read.ok) expect(problems.some(({ severity }) => severity === 'error')).toBe(true)
@@ -76,10 +77,14 @@ describe('texts of every kind', () => {
       expect(problem.column).toBeGreaterThanOrEqual(1)
     }
     expect(typeof formatProblems(problems, text)).toBe('string')
+    return read.ok
   }
 
   test('random text is answered, never thrown at', () => {
-    fc.assert(fc.property(fc.oneof(fc.string({ unit: 'binary' }), yamlish), expectSane), { numRuns: 500 })
+    fc.assert(
+      fc.property(fc.oneof(fc.string({ unit: 'binary' }), yamlish), (text) => void expectSane(text)),
+      { numRuns: 500 },
+    )
   })
 
   test('a table with random edits is answered, never thrown at', () => {
@@ -106,16 +111,15 @@ describe('texts of every kind', () => {
     ['a NUL', '\0'],
     ['lone surrogates', 'version: \ud800'],
     ['a million spaces', ' '.repeat(1_000_000)],
-  ])('%s', (_name, text) => {
-    expect(readTable(text, 'routes.yaml').ok).toBe(false)
-    expectSane(text)
+  ])('%s', { timeout: 180_000 }, (_name, text) => {
+    expect(expectSane(text)).toBe(false)
   })
 
   test('CRLF and a BOM are tolerated', () => {
     expect(readTable(`\uFEFF${EXAMPLE.replaceAll('\n', '\r\n')}`, 'routes.yaml').ok).toBe(true)
   })
 
-  test('ten thousand routes are read, and ten thousand repeated keys found', () => {
+  test('ten thousand routes are read, and ten thousand repeated keys found', { timeout: 180_000 }, () => {
     const head = 'version: 1\nupstreams:\n  legacy: { servers: [http://127.0.0.1:4001] }\ndefault: legacy\nroutes:\n'
     const route = (i: number) => `  - { id: r${i}, match: { path: /a, headers: { x-tenant: t${i} } }, to: legacy }\n`
     const read = readTable(head + Array.from({ length: 10_000 }, (_, i) => route(i)).join(''), 'routes.yaml')

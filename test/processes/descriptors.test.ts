@@ -1,0 +1,80 @@
+/**
+ * More clients than file descriptors: connections are closed, which is logged, and everything is as before once they have gone.
+ */
+import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
+import { readdirSync } from 'node:fs'
+import { Agent } from 'node:http'
+import { connect, type Socket } from 'node:net'
+import { expect, onTestFinished, test, vi } from 'vitest'
+import type { Banyan } from '../support/banyan.ts'
+import { tableFor } from '../support/banyan.ts'
+import { type ScriptedUpstream, scriptedUpstream } from '../support/upstream.ts'
+import { banyanWith, get, workersOf } from './rig.ts'
+
+vi.setConfig({ testTimeout: 180_000 })
+
+const GET = 'GET / HTTP/1.1\r\nHost: a.test\r\n\r\n'
+const LIMIT = 128
+const MANY = 400
+/** On a busy machine. */
+const PATIENT = { timeout: 60_000 }
+
+const limit = (pid: number): void => {
+  execFileSync('prlimit', ['--pid', String(pid), `--nofile=${LIMIT}:${LIMIT}`])
+}
+
+const descriptorsOf = (pid: number): number => readdirSync(`/proc/${pid}/fd`).length
+
+/** Clients that send a request each. Resolves when each is connected, or could not be. */
+async function crowd(port: number): Promise<Socket[]> {
+  const sockets = Array.from({ length: MANY }, () => connect(port, '127.0.0.1').on('error', () => {}))
+  onTestFinished(() => {
+    for (const socket of sockets) socket.destroy()
+  })
+  await Promise.all(sockets.map((socket) => Promise.race([once(socket, 'connect'), once(socket, 'close')])))
+  for (const socket of sockets) socket.resume().write(GET)
+  return sockets
+}
+
+interface Case {
+  readonly workers: number
+  /** Whose limit is reached. */
+  readonly whose: 'every process' | 'the workers'
+}
+
+async function start({
+  workers,
+  whose,
+}: Case): Promise<{ banyan: Banyan; pids: number[]; upstream: ScriptedUpstream }> {
+  // Nobody is answered: the connections stay until their clients leave.
+  const upstream = await scriptedUpstream(() => {})
+  onTestFinished(() => upstream.stop())
+  const banyan = await banyanWith(workers, { table: tableFor(upstream.port) })
+  const pids = (await workersOf(banyan)).map(({ pid }) => pid)
+  for (const pid of pids) limit(pid)
+  if (whose === 'every process') limit(banyan.pid)
+  return { banyan, pids: [banyan.pid, ...pids], upstream }
+}
+
+test.each<Case>([
+  { workers: 0, whose: 'every process' },
+  { workers: 2, whose: 'every process' },
+  { workers: 2, whose: 'the workers' },
+])('--workers $workers, the limit of $whose', async (which) => {
+  const { banyan, pids, upstream } = await start(which)
+  const before = pids.map(descriptorsOf)
+  for (let round = 0; round < 2; round++) {
+    const sockets = await crowd(banyan.port)
+    await expect.poll(() => sockets.filter(({ destroyed }) => destroyed).length, PATIENT).toBeGreaterThan(MANY / 4)
+    // The operator still gets in.
+    expect((await fetch(`http://127.0.0.1:${banyan.adminPort}/livez`)).status).toBe(200)
+    for (const socket of sockets) socket.destroy()
+    // What is left: connections to the upstream and of the admin API.
+    await expect.poll(() => Math.max(...pids.map((pid, at) => descriptorsOf(pid) - before[at]!)), PATIENT).toBeLessThan(20)
+  }
+  const line = JSON.parse(await banyan.program.line((one) => one.includes('"event":"descriptors"')))
+  expect(line).toMatchObject({ level: 40, msg: expect.stringContaining('out of file descriptors') })
+  upstream.handler = (request) => request.ok()
+  for (let n = 0; n < 8; n++) expect((await get(banyan.port, '/', new Agent())).status).toBe(200)
+})
