@@ -3,6 +3,7 @@
  */
 import { type ChildProcess, fork, type SendHandle } from 'node:child_process'
 import type { Socket } from 'node:net'
+import type { RevisionText } from '../control/table/followers.ts'
 import type { PlaneReport } from '../state/plane-port.ts'
 import {
   type LinkTo,
@@ -49,8 +50,8 @@ export class WorkerProcess {
   word: WorkerWord = 'starting'
   /** Connections it has, those that are on their way to it included. */
   connections = 0
-  /** Number of the revision that it decides by. */
-  revision = 0
+  /** The revision that it decides by; null before it can serve. */
+  inForce: RevisionText | null = null
   /** Resolves when it is gone and its last line is read. */
   readonly closed: Promise<void>
   readonly #events: WorkerEvents
@@ -71,6 +72,11 @@ export class WorkerProcess {
     this.child.once('exit', (code, signal) => this.#end({ code, signal, why: this.#why }))
     this.closed = new Promise((resolve) => this.child.once('close', () => resolve()))
     this.#readLines()
+  }
+
+  /** Number of the revision that it decides by; 0 before it can serve. */
+  get revision(): number {
+    return this.inForce?.number ?? 0
   }
 
   get pid(): number {
@@ -105,11 +111,10 @@ export class WorkerProcess {
   #hear(message: ToPrimary): void {
     switch (message.kind) {
       case 'hello':
-        if (message.protocol === PROTOCOL) this.#send({ kind: 'start', start: this.#events.onHello() })
+        if (message.protocol === PROTOCOL) this.#start(this.#events.onHello())
         else this.#fail('the code on disk is that of another version: restart banyan to run it')
         return
       case 'ready':
-        this.revision = message.revision
         this.#events.onReady()
         return
       case 'failed':
@@ -130,6 +135,11 @@ export class WorkerProcess {
       case 'refusal':
         this.#questions.onAnswer(message)
     }
+  }
+
+  #start(start: WorkerStart): void {
+    this.inForce = start.revision
+    this.#send({ kind: 'start', start })
   }
 
   #fail(why: string): void {

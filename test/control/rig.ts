@@ -16,6 +16,7 @@ import { FleetKeeper } from '../../src/control/fleet/keeper.ts'
 import { TableFile, type WatchTimes } from '../../src/control/table/file.ts'
 import { History } from '../../src/control/table/history.ts'
 import { Operations } from '../../src/control/table/operations.ts'
+import { TlsFiles } from '../../src/control/table/tls-files.ts'
 import { readTable } from '../../src/rules/language/text.ts'
 import type { Route } from '../../src/rules/table/table.ts'
 import { CacheControl, newCounters } from '../../src/state/caching/figures.ts'
@@ -105,7 +106,8 @@ export async function rig(text = TABLE, times: WatchTimes = QUICK, keeps: 'memor
   const live = new LiveTable(read.table, text, atMs, number)
   const lines: LogLine[] = []
   const file = new TableFile(path, times)
-  const operations = new Operations({ live, file, history, log: logInto(lines), now: () => 2_000 })
+  const tlsFiles = new TlsFiles(dir)
+  const operations = new Operations({ live, file, tlsFiles, history, log: logInto(lines), now: () => 2_000 })
   const close = async () => {
     await operations.close()
     await remove()
