@@ -126,6 +126,7 @@ const WORDS: Readonly<Record<string, string>> = {
   ENFILE: 'too many open files',
   ENAMETOOLONG: 'the name is too long',
   EIO: 'input/output error',
+  ERR_INVALID_ARG_VALUE: 'the name has a null byte',
 }
 
 function refused(error: unknown): never {
