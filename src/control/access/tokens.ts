@@ -88,16 +88,21 @@ export class TokenBook {
     try {
       this.#fromFile = tokensIn(file)
     } catch (error) {
-      this.#onFault(`the tokens stay as they were: ${file}: ${(error as Error).message}`)
+      this.#onFault(`the tokens stay as they were: ${(error as Error).message}`)
     }
   }
 }
 
+/** @throws {Error} with the name of the file */
 function tokensIn(file: string): AdminToken[] {
-  const tokens = readTokens(readFileWithinNow(file, MAX_FILE_BYTES).toString('utf8'))
-  // An emptied file must not open the API to everybody.
-  if (tokens.length === 0) throw new Error('holds no token')
-  return tokens
+  try {
+    const tokens = readTokens(String(readFileWithinNow(file, MAX_FILE_BYTES)))
+    // An emptied file must not open the API to everybody.
+    if (tokens.length === 0) throw new Error('holds no token')
+    return tokens
+  } catch (error) {
+    throw new Error(`${file}: ${(error as Error).message}`)
+  }
 }
 
 function identityOf(file: string): string {
