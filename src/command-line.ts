@@ -3,6 +3,7 @@
  */
 import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import { dirname } from 'node:path'
 import type { Io } from './cli/io.ts'
 import { commandsHelp, commandsWith, runCommand, unknownCommand } from './cli/run.ts'
 import { printed, toStderr, toStdout } from './printing.ts'
@@ -10,9 +11,13 @@ import { holdYoungGeneration } from './processes/young-generation.ts'
 import { readSettings, type Settings, SettingsError, settingsFlags, settingsHelp } from './settings.ts'
 import { StartError } from './start-error.ts'
 import { makeForceToken } from './state/force-token.ts'
+import { readFileWithinNow } from './state/read-file.ts'
 
 /** An edit waits for its turn, a settled file and a disk; what takes longer than this does not come. */
 const ANSWER_TIMEOUT_MS = 15_000
+
+/** As `banyan serve` takes it. */
+const MAX_TABLE_BYTES = 16 * 1024 * 1024
 
 const COMMANDS = commandsWith(settingsFlags())
 
@@ -113,7 +118,13 @@ function surroundings(): Io {
     colours: { out: mayColour(process.stdout), err: mayColour(process.stderr) },
     env,
     readFile: (path) =>
-      new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(readFileSync(path === '-' ? 0 : path)),
+      new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(
+        readFileWithinNow(path === '-' ? 0 : path, MAX_TABLE_BYTES),
+      ),
+    tlsFindings: async (table, file) => {
+      const { findTlsFlaws } = await import('./control/table/tls-files.ts')
+      return findTlsFlaws(table, file === '-' ? '.' : dirname(file))
+    },
     forceToken: makeForceToken,
     now: Date.now,
     sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),

@@ -56,8 +56,8 @@ export interface TableCore {
  * @throws {StartError} the table can't be read or is invalid
  */
 export function openCore(settings: TableOptions & NameOptions, log: ControlLog, followers?: Followers): TableCore {
-  const { live, source, history } = open(settings, log)
-  const parts = { live, file: source, history, log, now: Date.now }
+  const { live, source, history, tlsFiles } = open(settings, log)
+  const parts = { live, file: source, tlsFiles, history, log, now: Date.now }
   const operations = new Operations(followers === undefined ? parts : { ...parts, followers })
   const fleet = new FleetKeeper({
     live,

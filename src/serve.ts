@@ -59,7 +59,8 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
     log,
   })
   const adminAddress = await listening(listenAt(admin, settings.admin), '--admin', settings.admin)
-  await primary?.start(core.live.current)
+  const { number: atStart, text, appliedAtMs } = core.live.current
+  await primary?.start({ number: atStart, text, appliedAtMs, material: core.live.material })
   const address = await listening(front.listen(), '--listen', settings.listen)
   reasons.length = 0
   core.operations.watch()
@@ -118,9 +119,10 @@ function tokenBook(settings: Settings, onFault: (message: string) => void): Toke
 }
 
 /** What is not well although requests are served. */
-function degraded({ live, history, fleet }: TableCore, { planes }: Front): string[] {
+function degraded({ live, history, fleet, operations }: TableCore, { planes }: Front): string[] {
   const reasons: string[] = []
   if (live.refusal !== null) reasons.push('the table file was refused: an earlier revision serves')
+  if (operations.staleTlsFiles.length > 0) reasons.push('TLS files can no longer be used: what they held before serves')
   if (history.problem !== null) reasons.push(history.problem)
   if (fleet.problem !== null) reasons.push(fleet.problem)
   if (planes.cacheDegraded !== null) reasons.push(planes.cacheDegraded)

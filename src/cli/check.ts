@@ -1,7 +1,7 @@
 /**
  * `banyan check`: every error of a table with its line, a caret and a hint, as a good compiler prints them. Needs no proxy.
  */
-import { formatProblems, type Problem, readTable } from '../rules/language/text.ts'
+import { formatProblems, type Problem, placeFindings, readTable } from '../rules/language/text.ts'
 import { type Command, type Given, JSON_FLAG } from './command.ts'
 import { CommandError, EXIT, type ExitCode, type Io, jsonText, paint } from './io.ts'
 
@@ -16,19 +16,21 @@ export const check: Command = {
   run: runCheck,
 }
 
-function runCheck(given: Given, io: Io): ExitCode {
+async function runCheck(given: Given, io: Io): Promise<ExitCode> {
   const file = given.args[0] ?? 'routes.yaml'
   const text = textOf(file, io)
   const name = file === '-' ? 'stdin' : file
   const read = readTable(text, name)
-  const problems = read.ok ? read.warnings : read.problems
-  if (given.has('json')) io.out(jsonText({ ok: read.ok, problems }))
+  const findings = read.ok ? await io.tlsFindings(read.table, file) : []
+  const ok = read.ok && findings.length === 0
+  const problems = read.ok ? [...read.warnings, ...placeFindings(findings, text, name)] : read.problems
+  if (given.has('json')) io.out(jsonText({ ok, problems }))
   else report(problems, text, io)
-  if (read.ok && !given.has('json')) {
+  if (read.ok && ok && !given.has('json')) {
     const { routes, upstreams } = read.table
     io.out(`${name}: ok, ${count(routes.length, 'route')}, ${count(upstreams.size, 'upstream')}\n`)
   }
-  return read.ok ? EXIT.done : EXIT.refused
+  return ok ? EXIT.done : EXIT.refused
 }
 
 /** The text of a table for a command that needs no proxy. */

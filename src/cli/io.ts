@@ -2,6 +2,9 @@
  * What a command works with: where it writes, what it is told by its environment, and how it ends.
  */
 
+import type { Table } from '../rules/table/table.ts'
+import type { Finding } from '../rules/values/problem.ts'
+
 /** The surroundings of a command; a test gives its own. */
 export interface Io {
   out(text: string): void
@@ -11,6 +14,8 @@ export interface Io {
   readonly env: Readonly<Record<string, string | undefined>>
   /** A file's text; `-` is standard input. Throws where it can't be read. */
   readFile(path: string): string
+  /** What is wrong with the TLS files that a table names; relative paths begin at the folder of `file`, or here for `-`. */
+  tlsFindings(table: Table, file: string): Promise<readonly Finding[]>
   /** The value of `Banyan-Force` for an upstream. */
   forceToken(secret: string, upstream: string, expiresAtMs: number): string
   /** Epoch milliseconds. */

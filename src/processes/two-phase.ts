@@ -3,6 +3,7 @@
  */
 import type { ControlLog } from '../control/control-log.ts'
 import type { Followers, RevisionText } from '../control/table/followers.ts'
+import { NO_MATERIAL, type TlsMaterial } from '../state/tls/material.ts'
 import type { WorkerProcess } from './worker-process.ts'
 
 /** A worker that has not answered by then neither refuses a revision nor takes it over: it hangs. */
@@ -10,7 +11,7 @@ const PATIENCE_MS = 5_000
 
 /** The two phases over workers that come and go. */
 export class TwoPhase implements Followers {
-  #inForce: RevisionText = { number: 0, text: '', appliedAtMs: 0 }
+  #inForce: RevisionText = { number: 0, text: '', appliedAtMs: 0, material: NO_MATERIAL }
   readonly #workers: () => readonly WorkerProcess[]
   readonly #log: ControlLog
   /** Those that have made ready what is being prepared. */
@@ -32,9 +33,9 @@ export class TwoPhase implements Followers {
     return this.#inForce
   }
 
-  async prepare(text: string): Promise<string | null> {
+  async prepare(text: string, material: TlsMaterial): Promise<string | null> {
     this.#prepared.clear()
-    const refusals = await Promise.all(this.#workers().map((worker) => this.#prepareIn(worker, text)))
+    const refusals = await Promise.all(this.#workers().map((worker) => this.#prepareIn(worker, text, material)))
     return refusals.find((refusal) => refusal !== null) ?? null
   }
 
@@ -54,11 +55,12 @@ export class TwoPhase implements Followers {
    * must not serve by another one than the others. Never rejects.
    */
   async bring(worker: WorkerProcess): Promise<void> {
-    while (worker.word !== 'gone' && worker.revision !== this.#inForce.number) {
-      const { number, text, appliedAtMs } = this.#inForce
-      const refusal = this.#prepared.has(worker) ? null : await this.#prepareIn(worker, text)
+    while (worker.word !== 'gone' && worker.inForce !== this.#inForce) {
+      const revision = this.#inForce
+      const { number, text, appliedAtMs, material } = revision
+      const refusal = this.#prepared.has(worker) ? null : await this.#prepareIn(worker, text, material)
       const done = refusal === null && (await soon(worker.link.commit(number, appliedAtMs).then(() => true, gone)))
-      if (done === true) worker.revision = number
+      if (done === true) worker.inForce = revision
       else {
         if (done !== 'gone') this.#end(worker, number, refusal ?? 'it does not answer')
         return
@@ -67,8 +69,9 @@ export class TwoPhase implements Followers {
   }
 
   /** @returns null too where the worker is gone: it has nothing against a revision any more */
-  async #prepareIn(worker: WorkerProcess, text: string): Promise<string | null> {
-    const answer = await soon(worker.link.prepare(text).catch(gone))
+  async #prepareIn(worker: WorkerProcess, text: string, material: TlsMaterial): Promise<string | null> {
+    const known = worker.inForce?.material === material
+    const answer = await soon(worker.link.prepare(text, known ? null : material).catch(gone))
     if (answer === 'late') return `a worker (process ${worker.pid}) has not answered within ${PATIENCE_MS / 1000} s`
     if (answer === 'gone') return null
     if (answer === null) this.#prepared.add(worker)

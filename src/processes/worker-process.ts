@@ -3,6 +3,7 @@
  */
 import { type ChildProcess, fork, type SendHandle } from 'node:child_process'
 import type { Socket } from 'node:net'
+import type { RevisionText } from '../control/table/followers.ts'
 import type { PlaneReport } from '../state/plane-port.ts'
 import {
   type LinkTo,
@@ -57,8 +58,8 @@ export class WorkerProcess {
   word: WorkerWord = 'starting'
   /** Connections it has, those that are on their way to it included. */
   connections = 0
-  /** Number of the revision that it decides by. */
-  revision = 0
+  /** The revision that it decides by; null before it can serve. */
+  inForce: RevisionText | null = null
   /** Resolves when it is gone and its last line is read, as far as it can be. */
   readonly closed: Promise<void>
   readonly #events: WorkerEvents
@@ -94,6 +95,11 @@ export class WorkerProcess {
     this.#readLines()
   }
 
+  /** Number of the revision that it decides by; 0 before it can serve. */
+  get revision(): number {
+    return this.inForce?.number ?? 0
+  }
+
   get pid(): number {
     return this.child.pid ?? 0
   }
@@ -127,11 +133,10 @@ export class WorkerProcess {
   #hear(message: ToPrimary): void {
     switch (message.kind) {
       case 'hello':
-        if (message.protocol === PROTOCOL) this.#send({ kind: 'start', start: this.#events.onHello() })
+        if (message.protocol === PROTOCOL) this.#start(this.#events.onHello())
         else this.#fail('the code on disk is that of another version: restart banyan to run it')
         return
       case 'ready':
-        this.revision = message.revision
         this.#events.onReady()
         return
       case 'failed':
@@ -178,6 +183,11 @@ export class WorkerProcess {
     if (lost === 0) return
     this.connections -= lost
     this.#events.onLost(lost)
+  }
+
+  #start(start: WorkerStart): void {
+    this.inForce = start.revision
+    this.#send({ kind: 'start', start })
   }
 
   #fail(why: string): void {

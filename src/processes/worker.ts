@@ -15,6 +15,7 @@ import type { Settings } from '../settings.ts'
 import { StartError } from '../start-error.ts'
 import { LiveTable } from '../state/live-table.ts'
 import type { PlaneReport } from '../state/plane-port.ts'
+import type { TlsMaterial } from '../state/tls/material.ts'
 import type { Fleet } from '../state/upstreams/fleet.ts'
 import { logExceptions } from './exceptions.ts'
 import { answerTo, PROTOCOL, type ToPrimary, type ToWorker, type WorkerPort, type WorkerStart } from './workers.ts'
@@ -78,7 +79,7 @@ function liveTableOf({ revision, tableName }: WorkerStart): LiveTable {
   const read = readTable(revision.text, tableName)
   // The primary has put it in force; a reader of another version may see it otherwise.
   if (!read.ok) throw new StartError(`${tableName} is invalid\n${formatProblems(read.problems, revision.text)}`)
-  return new LiveTable(read.table, revision.text, revision.appliedAtMs, revision.number)
+  return new LiveTable(read.table, revision.text, revision.appliedAtMs, revision.number, revision.material)
 }
 
 /** @returns when the primary has it, or is gone */
@@ -93,6 +94,7 @@ function tell(message: ToPrimary): Promise<void> {
 interface Prepared {
   readonly text: string
   readonly table: Table
+  readonly material: TlsMaterial
   readonly commits: (() => void)[]
   readonly fleet: Fleet
 }
@@ -134,7 +136,7 @@ class Worker {
     this.#listener.open()
     await new Promise<void>((over) => {
       process.on('message', (message: ToWorker, handle?: unknown) => void this.#hear(message, handle, over))
-      void tell({ kind: 'ready', revision: this.#live.current.number })
+      void tell({ kind: 'ready' })
     })
   }
 
@@ -182,7 +184,7 @@ class Worker {
         this.#fleet = fleet
         port.setFleet(fleet)
       },
-      prepare: (text) => this.#prepare(text),
+      prepare: (text, material) => this.#prepare(text, material ?? this.#live.material),
       commit: (number, appliedAtMs) => this.#commit(number, appliedAtMs),
       abandon: () => {
         this.#prepared = null
@@ -197,12 +199,13 @@ class Worker {
     }
   }
 
-  #prepare(text: string): string | null {
+  #prepare(text: string, material: TlsMaterial): string | null {
     this.#prepared = null
     const read = readTable(text, this.#tableName)
     if (!read.ok) return formatProblems(read.problems, text)
     try {
-      this.#prepared = { text, table: read.table, commits: this.#live.prepare(read.table), fleet: this.#fleet }
+      const { table } = read
+      this.#prepared = { text, table, material, commits: this.#live.prepare(table, material), fleet: this.#fleet }
       return null
     } catch (error) {
       return (error as Error).message
@@ -211,9 +214,9 @@ class Worker {
 
   #commit(number: number, appliedAtMs: number): void {
     if (this.#prepared === null) throw new Error('nothing is prepared')
-    const { table, text, commits, fleet } = this.#prepared
+    const { table, text, material, commits, fleet } = this.#prepared
     this.#prepared = null
-    this.#live.apply(table, text, appliedAtMs, { commits, number })
+    this.#live.apply(table, text, appliedAtMs, { commits, number, material })
     if (fleet !== this.#fleet) this.#plane.port.setFleet(this.#fleet)
   }
 

@@ -4,6 +4,7 @@
  */
 import type { RevisionText } from '../control/table/followers.ts'
 import type { PlanePort, PlaneReport } from '../state/plane-port.ts'
+import type { TlsMaterial } from '../state/tls/material.ts'
 import type { Fleet } from '../state/upstreams/fleet.ts'
 
 /**
@@ -14,8 +15,12 @@ export const PROTOCOL = 2
 
 /** What a worker can be asked and told. `WorkerPort` of a worker that is gone refuses everything. */
 export interface WorkerPort extends PlanePort {
-  /** First phase of a new revision. @returns null, or why it can't be taken over */
-  prepare(text: string): string | null
+  /**
+   * First phase of a new revision, or of the one in force with other TLS files.
+   * @param material what its TLS files hold; null where that is what they hold now
+   * @returns null, or why it can't be taken over
+   */
+  prepare(text: string, material: TlsMaterial | null): string | null
   /** Second phase: the text that was prepared is in force. */
   commit(number: number, appliedAtMs: number): void
   abandon(): void
@@ -55,8 +60,8 @@ export type ToWorker =
 /** From a worker to the primary. */
 export type ToPrimary =
   | { readonly kind: 'hello'; readonly protocol: number }
-  /** It takes connections, and decides by that revision. */
-  | { readonly kind: 'ready'; readonly revision: number }
+  /** It takes connections, and decides by the revision that it was started with. */
+  | { readonly kind: 'ready' }
   /** It can't start, and its operator can mend it. */
   | { readonly kind: 'failed'; readonly message: string }
   /** A connection is in its hands. */

@@ -56,14 +56,14 @@ export interface Plane {
 
 /**
  * Builds the data plane.
- * @throws {Error} what the table in force needs and can't have, such as a TLS file
+ * @throws {Error} what the table in force needs and can't have
  * @throws {RangeError} a trusted proxy that is no address and no network
  */
 export function createPlane(parts: PlaneParts): Plane {
   const { live } = parts
   const measurements = new Measurements()
   const upstreams = new Upstreams(parts)
-  live.onPrepare((table) => upstreams.prepare(table))
+  live.onPrepare((table, material) => upstreams.prepare(table, material))
   live.onApply((revision) => measurements.keepOnly(new Set(revision.table.routes.map((route) => route.id))))
   const observer = new Observer(measurements, parts.accessLog)
   const tiers = new CacheTiers(new MemoryStore(parts.memoryCacheBytes), parts.remoteCache ?? null)

@@ -4,6 +4,7 @@
 import { createHash } from 'node:crypto'
 import type { Problem } from '../rules/language/text.ts'
 import type { Table } from '../rules/table/table.ts'
+import { NO_MATERIAL, type TlsMaterial } from './tls/material.ts'
 
 /** One version of the table. Immutable. */
 export interface Revision {
@@ -26,25 +27,36 @@ export interface Refusal {
 }
 
 /**
- * Makes ready what a table needs outside itself (TLS files, pools), and throws where that can't be had.
+ * Makes ready what a table needs outside itself (pools, TLS contexts), and throws where that can't be had.
  * What it returns is called once the table is in force.
+ * @param material what the TLS files of the table hold
  */
-export type Preparer = (table: Table) => () => void
+export type Preparer = (table: Table, material: TlsMaterial) => () => void
 
 /** Holds the revision in force for both planes. */
 export class LiveTable {
   #current: Revision
   #refusal: Refusal | null = null
+  #material: TlsMaterial
   readonly #preparers: Preparer[] = []
   readonly #listeners: ((revision: Revision) => void)[] = []
 
-  /** @param number of the revision, where it goes on from earlier ones */
-  constructor(table: Table, text: string, nowMs: number, number = 1) {
+  /**
+   * @param number of the revision, where it goes on from earlier ones
+   * @param material what the TLS files of the table hold
+   */
+  constructor(table: Table, text: string, nowMs: number, number = 1, material = NO_MATERIAL) {
     this.#current = revisionOf(number, table, text, nowMs)
+    this.#material = material
   }
 
   get current(): Revision {
     return this.#current
+  }
+
+  /** What the TLS files of the current revision hold: all that connect to its servers go by this. */
+  get material(): TlsMaterial {
+    return this.#material
   }
 
   /** What is wrong with the text that the operator wants in force, or null where the current revision is that text. */
@@ -56,13 +68,14 @@ export class LiveTable {
    * Tries whether a table could be put in force, without doing it.
    * @throws {Error} what it needs and can't have, with a message for the operator
    */
-  prepare(table: Table): (() => void)[] {
-    return this.#preparers.map((prepare) => prepare(table))
+  prepare(table: Table, material: TlsMaterial = this.#material): (() => void)[] {
+    return this.#preparers.map((prepare) => prepare(table, material))
   }
 
   /**
    * Puts a table in force and returns its revision. Exchanges that run keep the revision they began with.
-   * @param known what `prepare` has returned for it, where it was prepared before, and its number, where others count
+   * @param known what `prepare` has returned for it, where it was prepared before; its number, where others count; and what
+   *   its TLS files hold, where that is not what it was
    * @throws {Error} as `prepare`; then the current revision stays
    * @throws {AggregateError} parts have failed over the new revision, which is in force; all others know of it
    */
@@ -70,11 +83,13 @@ export class LiveTable {
     table: Table,
     text: string,
     nowMs: number,
-    known: { commits?: (() => void)[]; number?: number } = {},
+    known: { commits?: (() => void)[]; number?: number; material?: TlsMaterial } = {},
   ): Revision {
-    const { commits = this.prepare(table), number = this.#current.number + 1 } = known
+    const { number = this.#current.number + 1, material = this.#material } = known
+    const { commits = this.prepare(table, material) } = known
     const revision = revisionOf(number, table, text, nowMs)
     this.#current = revision
+    this.#material = material
     this.#refusal = null
     const faults: unknown[] = []
     for (const tell of [...commits, ...this.#listeners]) {
@@ -100,7 +115,7 @@ export class LiveTable {
 
   /** Adds a part that must be able to work with a table before it is put in force. The current one is prepared at once. */
   onPrepare(preparer: Preparer): void {
-    preparer(this.#current.table)()
+    preparer(this.#current.table, this.#material)()
     this.#preparers.push(preparer)
   }
 

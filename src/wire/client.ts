@@ -1,7 +1,7 @@
 /**
  * An HTTP/1.1 client for one server: kept-alive connections, one exchange at a time on each, every byte streamed.
  */
-import { connect as connectTcp, type OnReadOpts, type Socket } from 'node:net'
+import { connect as connectTcp, type OnReadOpts, Socket } from 'node:net'
 import { type ConnectionOptions, connect as connectTls } from 'node:tls'
 import { coarseNowMs, unwatch, type Watched, watch } from './deadlines.ts'
 import { tellException } from './exceptions.ts'
@@ -54,6 +54,12 @@ export interface PoolSettings {
 
 /** How far below the server's own keep-alive limit ours stays: the time a request may be on its way. */
 const KEEP_ALIVE_MARGIN_MS = 1000
+
+/**
+ * RFC 9112 section 9.8: without a closure alert, whoever sits on the path may have cut a body that ends with the connection.
+ * node:tls reports such an alert and a mere FIN alike, so that none of these bodies counts as whole.
+ */
+const UNVERIFIED_END = 'a body that ends with the TLS connection (no Content-Length, not chunked) may have been cut'
 
 /** The connections to one server. */
 export class ServerPool {
@@ -150,12 +156,9 @@ export class Connection implements Watched, Held {
     this.#pool = pool
     this.#keepAliveMs = settings.keepAliveMs
     this.#reader = new ResponseReader(settings.limits, settings.lenient)
-    const address = { host: settings.hostname, port: settings.port, allowHalfOpen: true, noDelay: true }
-    if (settings.tls === null) {
-      this.#socket = connectTcp({ ...address, onread: this.#reading() })
-      this.#socket.on('connect', () => this.#contain(this.#onConnected))
-    } else {
-      this.#socket = connectTls({ ...settings.tls, ...address })
+    this.#socket = this.#connect(settings)
+    if (settings.tls === null) this.#socket.on('connect', () => this.#contain(this.#onConnected))
+    else {
       this.#socket.on('secureConnect', () => this.#contain(this.#onConnected))
       this.#socket.on('data', (bytes: Buffer) => this.#onBytes(bytes))
     }
@@ -163,10 +166,23 @@ export class Connection implements Watched, Held {
     this.#socket.on('end', () => this.#contain(this.#onPeerEnd))
     this.#socket.on('error', (error: Error) => {
       this.#lastError = error
+      // An alert, or a record that can't be read, is reported by node:tls without closing the socket.
+      this.#socket.destroy()
     })
     this.#socket.on('close', () => this.#contain(this.#onClosed))
     watch(this)
     this.deadlineMs = coarseNowMs() + settings.connectTimeoutMs
+  }
+
+  #connect({ hostname, port, tls }: PoolSettings): Socket {
+    const address = { host: hostname, port, allowHalfOpen: true, noDelay: true }
+    try {
+      if (tls === null) return connectTcp({ ...address, onread: this.#reading() })
+      return connectTls({ ...tls, ...address })
+    } catch (error) {
+      // What node refuses to try is a connection that did not come about, for this one exchange.
+      return new Socket().destroy(error as Error)
+    }
   }
 
   /** Can take another exchange. */
@@ -423,8 +439,12 @@ export class Connection implements Watched, Held {
 
   #onPeerEnd(): void {
     if (this.#phase === 'closed') return
-    if (this.#reader.end()) this.destroy()
-    else this.#fail(this.#phase === 'receiving' ? 'response-body' : 'response-head', null)
+    const { tls } = this.#pool.settings
+    if (tls !== null && this.#reader.endsWithConnection) this.#fail('response-body', new Error(UNVERIFIED_END))
+    else if (this.#connected && this.#reader.end()) this.destroy()
+    // An alert that tells why may be reported right behind the end.
+    else if (tls !== null) setImmediate(() => this.#onClosed())
+    else this.#onClosed()
   }
 
   #onClosed(): void {

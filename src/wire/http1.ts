@@ -119,6 +119,11 @@ export class ResponseReader {
     return this.#state !== 'idle'
   }
 
+  /** The body under way has no length of its own: it ends with the connection (RFC 9112 section 6.3). */
+  get endsWithConnection(): boolean {
+    return this.#state === 'close'
+  }
+
   /** True once an upgrade was answered by 101: what follows is not HTTP. */
   get tunnelled(): boolean {
     return this.#state === 'tunnel'

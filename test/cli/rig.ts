@@ -2,8 +2,10 @@
  * The command line without a process: what it prints and how it ends, with surroundings of the test's own.
  */
 import { readFileSync } from 'node:fs'
+import { dirname } from 'node:path'
 import type { Io } from '../../src/cli/io.ts'
 import { commandsWith, runCommand } from '../../src/cli/run.ts'
+import { findTlsFlaws } from '../../src/control/table/tls-files.ts'
 import { settingsFlags } from '../../src/settings.ts'
 import { makeForceToken } from '../../src/state/force-token.ts'
 
@@ -47,6 +49,7 @@ export async function banyan(
     colours: { out: colours, err: colours },
     env,
     readFile: (path) => files[path] ?? readFileSync(path, 'utf8'),
+    tlsFindings: (table, file) => findTlsFlaws(table, dirname(file)),
     forceToken: makeForceToken,
     now,
     sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),

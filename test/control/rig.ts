@@ -16,6 +16,7 @@ import { FleetKeeper } from '../../src/control/fleet/keeper.ts'
 import { TableFile, type WatchTimes } from '../../src/control/table/file.ts'
 import { History } from '../../src/control/table/history.ts'
 import { Operations } from '../../src/control/table/operations.ts'
+import { TlsFiles } from '../../src/control/table/tls-files.ts'
 import { readTable } from '../../src/rules/language/text.ts'
 import type { Route } from '../../src/rules/table/table.ts'
 import { CacheControl, newCounters } from '../../src/state/caching/figures.ts'
@@ -102,10 +103,11 @@ export async function rig(text = TABLE, times: WatchTimes = QUICK, keeps: 'memor
   if (!read.ok) throw new Error(JSON.stringify(read.problems))
   const history = new History(keeps === 'disk' ? path : null)
   const { number, atMs } = history.start(text, 1_000)
-  const live = new LiveTable(read.table, text, atMs, number)
+  const tlsFiles = new TlsFiles(dir)
+  const live = new LiveTable(read.table, text, atMs, number, tlsFiles.loadNow(read.table).material)
   const lines: LogLine[] = []
   const file = new TableFile(path, times)
-  const operations = new Operations({ live, file, history, log: logInto(lines), now: () => 2_000 })
+  const operations = new Operations({ live, file, tlsFiles, history, log: logInto(lines), now: () => 2_000 })
   const close = async () => {
     await operations.close()
     await remove()
@@ -153,7 +155,7 @@ export async function adminRig(options: AdminRigOptions = {}): Promise<AdminRig>
   const { tokens = [], text, keeps, measurements = new Measurements(), isAvailable, ...parts } = options
   const base = await rig(text, QUICK, keeps)
   const upstreams = new Upstreams()
-  base.live.onPrepare((table) => upstreams.prepare(table))
+  base.live.onPrepare((table, material) => upstreams.prepare(table, material))
   const planes = new Planes(measurements)
   const counted = Object.assign(new Measurements(), { recent: measurements.recent })
   const plane = { live: base.live, measurements: counted, upstreams, cache: memoryCache() }

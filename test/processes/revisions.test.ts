@@ -72,16 +72,17 @@ test('an edit of the file reaches all of them too, an invalid one none', async (
   expect(await answersOf(banyan, agents)).toEqual(['modern'])
 })
 
-/** Middleware that makes one worker, whichever is first, unable to read a file that is there. */
+/** Middleware that makes one worker, whichever is first, unable to make what the others can. */
 const ONE_IS_BLIND = (folder: string): string => `
 import fs from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
+import tls from 'node:tls'
 try {
   fs.mkdirSync(${JSON.stringify(join(folder, 'first'))})
-  const read = fs.readFileSync
-  fs.readFileSync = (path, ...more) => {
-    if (String(path).endsWith('ca.pem')) throw new Error('ca.pem: not in this worker')
-    return read(path, ...more)
+  const make = tls.createSecureContext
+  tls.createSecureContext = (options) => {
+    if (options.ca !== undefined) throw new Error('ca.pem: not in this worker')
+    return make(options)
   }
   syncBuiltinESMExports()
 } catch {}
@@ -91,9 +92,9 @@ export default (ctx, next) => next()
 test('what one worker can not make ready is refused for all, with its words', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'banyan-workers-'))
   onTestFinished(() => rmSync(folder, { recursive: true }))
-  const [file, ca] = [join(folder, 'blind.mjs'), join(folder, 'ca.pem')]
+  const file = join(folder, 'blind.mjs')
+  const ca = join(import.meta.dirname, '../support/tls/ca.pem')
   writeFileSync(file, ONE_IS_BLIND(folder))
-  writeFileSync(ca, '')
   const table = await split()
   const banyan = await banyanWith(2, { table, args: ['--middleware', file] })
   const secured = table.replace(

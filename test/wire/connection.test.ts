@@ -1,13 +1,12 @@
 /**
  * One connection to a server, over real sockets: bytes both ways, back-pressure, upgrades, TLS.
  */
-import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { createServer as createTlsServer } from 'node:tls'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { PoolSettings, ServerPool } from '../../src/wire/client.ts'
+import { selfSigned } from '../support/certificates.ts'
 import { ask, exchange, Peer, poolFor, Recording } from './peer.ts'
 
 const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
@@ -155,28 +154,7 @@ describe('bytes both ways', () => {
 })
 
 describe('TLS', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'banyan-tls-'))
-  const file = (name: string): string => join(folder, name)
-  const flags = ['-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2']
-  execFileSync(
-    'openssl',
-    [
-      'req',
-      ...flags,
-      '-keyout',
-      file('key'),
-      '-out',
-      file('cert'),
-      '-subj',
-      '/CN=up.test',
-      '-addext',
-      'subjectAltName=DNS:up.test',
-    ],
-    { stdio: 'ignore' },
-  )
-  const key = readFileSync(file('key'))
-  const cert = readFileSync(file('cert'))
-  rmSync(folder, { recursive: true })
+  const { key, cert } = selfSigned('up.test', 'DNS:up.test')
 
   async function overTls(tls: NonNullable<PoolSettings['tls']>): Promise<{ peer: Peer; pool: ServerPool }> {
     const peer = new Peer({ key, cert, requestCert: true, ca: [cert], rejectUnauthorized: false })
@@ -193,6 +171,57 @@ describe('TLS', () => {
     expect(peer.connections).toHaveLength(1)
     const socket = peer.connections[0]?.socket as import('node:tls').TLSSocket
     expect([socket.servername, socket.authorized]).toEqual(['up.test', true])
+  })
+
+  test('a FIN during the handshake is a connection that did not come about', async () => {
+    const server = createServer((socket) => socket.once('data', () => socket.end())).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const pool = poolFor((server.address() as AddressInfo).port, { tls: { ca: [cert], servername: 'up.test' } })
+    expect(await exchange(pool)).toMatchObject({ failure: 'connect', ends: 1, cause: { code: 'ECONNRESET' } })
+    expect([pool.open, pool.active]).toEqual([0, 0])
+    server.close()
+  })
+
+  test.each(['TLSv1.2', 'TLSv1.3'] as const)('%s: that a client certificate is asked for is told', async (version) => {
+    const strict = { key, cert, ca: [cert], requestCert: true, rejectUnauthorized: true, maxVersion: version }
+    const peer = new Peer(strict)
+    peers.push(peer)
+    const pool = poolFor(await peer.listen(), { tls: { ca: [cert], servername: 'up.test' } })
+    pools.push(pool)
+    const seen = await exchange(pool)
+    expect(seen.failure).toBe(version === 'TLSv1.2' ? 'connect' : 'response-head')
+    expect(seen.cause?.message).toMatch(/handshake failure|certificate required/)
+  })
+
+  test('what node:tls refuses to try is a failed connection, and the next one is none of its concern', async () => {
+    const { pool } = await overTls({ ca: ['-----BEGIN CERTIFICATE-----\nhalf'], cert: 'none', key: 'none' })
+    for (let n = 0; n < 2; n++) {
+      const seen = await exchange(pool)
+      expect(seen).toMatchObject({ failure: 'connect', ends: 1 })
+      expect(seen.cause?.message).toMatch(/PEM/)
+    }
+    expect([pool.open, pool.active]).toEqual([0, 0])
+  })
+
+  test.each([
+    ['closes with an alert', (socket: Socket) => socket.end()],
+    ['closes without one', (_: Socket, raw: Socket) => raw.end()],
+  ])('a body that ends with the connection may have been cut: %s', async (_, close) => {
+    const raws: Socket[] = []
+    const server = createTlsServer({ key, cert }, (socket) => {
+      socket.on('error', () => {})
+      socket.once('data', () => {
+        socket.write('HTTP/1.1 200 OK\r\n\r\nhalf', () => close(socket, raws[0] as Socket))
+      })
+    })
+    server.on('connection', (socket) => raws.push(socket))
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const pool = poolFor((server.address() as AddressInfo).port, { tls: { ca: [cert], servername: 'up.test' } })
+    const seen = await exchange(pool)
+    expect(seen).toMatchObject({ status: 200, body: 'half', failure: 'response-body', ends: 1 })
+    expect(seen.cause?.message).toContain('may have been cut')
+    server.close()
   })
 
   test.each([

@@ -3,7 +3,8 @@
  * again when it changes; and the patience with those who guess.
  */
 import { createHash, timingSafeEqual } from 'node:crypto'
-import { readFileSync, statSync } from 'node:fs'
+import { statSync } from 'node:fs'
+import { readFileWithinNow } from '../../state/read-file.ts'
 
 /** What a token may do; `write` may read too. */
 export type TokenScope = 'read' | 'write'
@@ -47,6 +48,8 @@ export function readTokens(text: string): AdminToken[] {
 /** The file is looked at again after this long. */
 const FILE_LOOK_MS = 1000
 
+const MAX_FILE_BYTES = 1024 * 1024
+
 /** All tokens that are good now. */
 export class TokenBook {
   readonly #fixed: readonly AdminToken[]
@@ -85,16 +88,21 @@ export class TokenBook {
     try {
       this.#fromFile = tokensIn(file)
     } catch (error) {
-      this.#onFault(`the tokens stay as they were: ${file}: ${(error as Error).message}`)
+      this.#onFault(`the tokens stay as they were: ${(error as Error).message}`)
     }
   }
 }
 
+/** @throws {Error} with the name of the file */
 function tokensIn(file: string): AdminToken[] {
-  const tokens = readTokens(readFileSync(file, 'utf8'))
-  // An emptied file must not open the API to everybody.
-  if (tokens.length === 0) throw new Error('holds no token')
-  return tokens
+  try {
+    const tokens = readTokens(String(readFileWithinNow(file, MAX_FILE_BYTES)))
+    // An emptied file must not open the API to everybody.
+    if (tokens.length === 0) throw new Error('holds no token')
+    return tokens
+  } catch (error) {
+    throw new Error(`${file}: ${(error as Error).message}`)
+  }
 }
 
 function identityOf(file: string): string {

@@ -1,12 +1,13 @@
 /**
  * What must outlive a restart of the fleet: who is drained, and who has a lease. A file beside the history, replaced as a whole.
  */
-import { readFileSync, renameSync } from 'node:fs'
+import { renameSync } from 'node:fs'
 import { mkdir, open, rename } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { z } from 'zod'
 import { flawOfOrigin } from '../../rules/patterns/origin.ts'
 import { checked, name, object } from '../../rules/values/schema-blocks.ts'
+import { FileError, readFileWithinNow } from '../../state/read-file.ts'
 import { serverId } from './server-body.ts'
 
 const lease = object({
@@ -20,6 +21,9 @@ const kept = object({ version: z.literal(1), upstreams: z.record(name('a name'),
 
 /** A server that has registered itself, as it is kept. */
 export type KeptLease = z.output<typeof lease>
+/** Some 100,000 servers. */
+const MAX_FILE_BYTES = 16 * 1024 * 1024
+
 /** By name of upstream. */
 export type KeptFleet = z.output<typeof kept>['upstreams']
 
@@ -43,9 +47,10 @@ export class FleetFile {
     if (this.#path === null) return {}
     let text: string
     try {
-      text = readFileSync(this.#path, 'utf8')
+      text = readFileWithinNow(this.#path, MAX_FILE_BYTES).toString('utf8')
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') onDamage(`${this.#path}: ${(error as Error).message}`)
+      if (!(error instanceof FileError && error.flaw === 'missing'))
+        onDamage(`${this.#path}: ${(error as Error).message}`)
       return {}
     }
     const read = kept.safeParse(jsonOf(text))

@@ -3,7 +3,8 @@
  */
 import { afterProbe, type Health, probeIntervalMs, unprobed } from '../../rules/failures/health.ts'
 import type { HealthSettings, Server, Upstream } from '../../rules/table/table.ts'
-import { tlsOptions } from '../../state/upstreams/pool.ts'
+import { digestOf, NO_MATERIAL, type TlsMaterial } from '../../state/tls/material.ts'
+import { tlsOptions } from '../../state/tls/options.ts'
 import type { ControlLog } from '../control-log.ts'
 import { type ProbeResult, type ProbeTarget, probe } from './probe.ts'
 
@@ -48,19 +49,21 @@ export class HealthChecks {
   /**
    * Probes these servers from now on, and no others. What is known of those that stay is kept, whatever their settings say
    * now; a probe that runs for one that has gone is broken off.
+   * @param material what the TLS files of the table hold
    */
-  follow(members: Iterable<Member>): void {
+  follow(members: Iterable<Member>, material: TlsMaterial = NO_MATERIAL): void {
     const gone = new Set(this.#checks.keys())
     for (const { upstream, server } of members) {
       const { health } = upstream
       if (health === null) continue
       const key = keyOf(upstream.name, server)
       gone.delete(key)
-      const text = settingsText(upstream, server)
+      const text = settingsText(upstream, server, material)
       const before = this.#checks.get(key)
       if (before?.settingsText === text) continue
       before?.stop()
-      this.#checks.set(key, new Check({ upstream, server }, health, text, this.#parts, before?.state))
+      const target = (): ProbeTarget => targetOf({ upstream, server }, health, material)
+      this.#checks.set(key, new Check({ upstream, server }, { health, target, text }, this.#parts, before?.state))
     }
     for (const key of gone) {
       this.#checks.get(key)?.stop()
@@ -85,8 +88,18 @@ function keyOf(upstream: string, server: Server): string {
 }
 
 /** What a check is made of: where that stays the same, an edit of the table does not concern it. */
-function settingsText({ health, host, tls }: Upstream, server: Server): string {
-  return JSON.stringify([{ ...health, status: [...(health?.status ?? [])] }, host, server.tls ? tls : null])
+function settingsText({ health, host, tls }: Upstream, server: Server, material: TlsMaterial): string {
+  const secure = server.tls ? [tls, digestOf(tls, material)] : null
+  return JSON.stringify([{ ...health, status: [...(health?.status ?? [])] }, host, secure])
+}
+
+/** How a server is checked. */
+interface CheckTerms {
+  readonly health: HealthSettings
+  /** Where its probes go. @throws {Error} what can't be made of its settings */
+  target(): ProbeTarget
+  /** Of what it is made, as a text. */
+  readonly text: string
 }
 
 /** The check of one server: its probes follow each other and never overlap. */
@@ -95,6 +108,7 @@ class Check {
   state: ServerHealth
   readonly #member: Member
   readonly #settings: HealthSettings
+  readonly #makeTarget: () => ProbeTarget
   readonly #parts: HealthParts
   readonly #stopped = new AbortController()
   #target: ProbeTarget | null = null
@@ -102,17 +116,17 @@ class Check {
 
   constructor(
     member: Member,
-    settings: HealthSettings,
-    text: string,
+    { health, target, text }: CheckTerms,
     parts: HealthParts,
     known: ServerHealth | undefined,
   ) {
     this.settingsText = text
     this.#member = member
-    this.#settings = settings
+    this.#settings = health
+    this.#makeTarget = target
     this.#parts = parts
-    this.state = known ?? { ...unprobed(settings, parts.now()), good: 0, failed: 0, last: null }
-    const within = Math.min(FIRST_PROBE_WITHIN_MS, settings.everyMs)
+    this.state = known ?? { ...unprobed(health, parts.now()), good: 0, failed: 0, last: null }
+    const within = Math.min(FIRST_PROBE_WITHIN_MS, health.everyMs)
     this.#timer = setTimeout(() => void this.#run(), within * parts.chance()).unref()
   }
 
@@ -133,7 +147,7 @@ class Check {
 
   #probe(): Promise<ProbeResult> | ProbeResult {
     try {
-      this.#target ??= targetOf(this.#member, this.#settings)
+      this.#target ??= this.#makeTarget()
     } catch (error) {
       return { good: false, detail: (error as Error).message }
     }
@@ -162,12 +176,12 @@ class Check {
   }
 }
 
-function targetOf({ upstream, server }: Member, settings: HealthSettings): ProbeTarget {
+function targetOf({ upstream, server }: Member, settings: HealthSettings, material: TlsMaterial): ProbeTarget {
   const { host, tls } = upstream
   return {
     address: server.address ?? server.hostname,
     port: server.port,
-    tls: server.tls ? tlsOptions(tls, server.hostname) : null,
+    tls: server.tls ? tlsOptions(tls, server.hostname, material) : null,
     host: typeof host === 'object' ? host.literal : new URL(server.url).host,
     settings,
   }

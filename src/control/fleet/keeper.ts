@@ -167,6 +167,7 @@ export class FleetKeeper implements FleetView {
     await this.#publish()
     this.#checks.follow(
       all.flatMap((upstream) => membersOf(upstream, this.#fleet).map((server) => ({ upstream, server }))),
+      this.#live.material,
     )
     await this.#keep()
   }

@@ -60,16 +60,10 @@ function head({ address, port, tls, host, settings }: ProbeTarget, signal: Abort
   const headers = { Host: host, 'User-Agent': 'banyan-health', Accept: '*/*', Connection: 'close' }
   const options = { host: address, port, method: 'GET', path: settings.path, headers, agent: false, signal } as const
   return new Promise((resolve, reject) => {
-    const req =
-      tls === null ? httpRequest(options, resolve) : httpsRequest({ ...options, ...withoutNull(tls) }, resolve)
+    const req = tls === null ? httpRequest(options, resolve) : httpsRequest({ ...options, ...tls }, resolve)
     req.on('error', reject)
     req.end()
   })
-}
-
-/** node:https takes the host from the options of TLS where they have one. */
-function withoutNull({ ALPNProtocols: _, ...tls }: ConnectionOptions): ConnectionOptions {
-  return tls
 }
 
 async function beginning(res: IncomingMessage): Promise<string> {

@@ -2,7 +2,7 @@
  * Replaces a file as a whole: after a crash at any moment it holds the old text or the new one, never less.
  */
 import { randomBytes } from 'node:crypto'
-import { readFileSync, renameSync, type Stats } from 'node:fs'
+import { renameSync, type Stats } from 'node:fs'
 import {
   access,
   constants,
@@ -16,6 +16,7 @@ import {
   unlink,
 } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
+import { FileError, readFileWithinNow } from '../../state/read-file.ts'
 
 /**
  * Why a file was not replaced.
@@ -44,6 +45,9 @@ const FLAW_BY_CODE: Readonly<Record<string, WriteFlaw>> = {
   EDQUOT: 'no-space',
   EFBIG: 'no-space',
 }
+
+/** What an edit may write over, whatever it is: it is held in memory, and kept in the history. */
+export const MAX_OVERWRITTEN_BYTES = 64 * 1024 * 1024
 
 /** A temporary file older than this was left by a process that died in the middle of a write. */
 const ABANDONED_MS = 60_000
@@ -147,7 +151,9 @@ async function ownLike(handle: FileHandle, like: Stats): Promise<void> {
  * between two system calls, and no portable call compares and renames in one.
  */
 function replaceIfCurrent(target: string, temporary: string, isCurrent: (bytes: Buffer) => boolean): void {
-  if (!isCurrent(readFileSync(target))) throw new WriteFailure('changed', 'changed while it was being edited')
+  if (!isCurrent(readFileWithinNow(target, MAX_OVERWRITTEN_BYTES))) {
+    throw new WriteFailure('changed', 'changed while it was being edited')
+  }
   renameSync(temporary, target)
 }
 
@@ -194,6 +200,7 @@ async function sweep(target: string): Promise<void> {
 }
 
 function failureOf(error: NodeJS.ErrnoException): WriteFailure {
+  if (error instanceof FileError) return new WriteFailure('failed', error.message, error)
   const flaw = FLAW_BY_CODE[error.code ?? ''] ?? 'failed'
   const message =
     error.code === 'EBUSY'

@@ -5,6 +5,7 @@
 import type { Problem } from '../../rules/language/text.ts'
 import type { Table } from '../../rules/table/table.ts'
 import type { Revision } from '../../state/live-table.ts'
+import type { TlsMaterial } from '../../state/tls/material.ts'
 import type { Authorship } from '../control-log.ts'
 import type { IfMatch } from '../http/preconditions.ts'
 import type { FieldError } from '../http/problem.ts'
@@ -58,6 +59,8 @@ export type EditOutcome =
 export interface Proposal {
   readonly text: string
   readonly table: Table
+  /** What its TLS files hold. */
+  readonly material: TlsMaterial
   readonly warnings: readonly Problem[]
 }
 

@@ -2,9 +2,10 @@
  * routes.yaml on disk: read, watch, and replace as a whole.
  */
 import { type FSWatcher, watch } from 'node:fs'
-import { readFile, readlink } from 'node:fs/promises'
+import { readlink } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
-import { createFile, replaceFile, sweepAbandoned, WriteFailure } from './durable-write.ts'
+import { readFileWithin } from '../../state/read-file.ts'
+import { createFile, MAX_OVERWRITTEN_BYTES, replaceFile, sweepAbandoned, WriteFailure } from './durable-write.ts'
 import { identityOf, type Patience, type Reading, readNow, readSettled } from './settled-text.ts'
 
 /** How the file is watched. All in milliseconds. */
@@ -122,7 +123,7 @@ export class TableFile implements TableSource {
 
   /** What the file holds, whatever it is; null where it can't be read. Never throws. */
   readBytes(): Promise<Buffer | null> {
-    return readFile(this.#path).catch(() => null)
+    return readFileWithin(this.#path, MAX_OVERWRITTEN_BYTES).catch(() => null)
   }
 
   /**

@@ -2,18 +2,22 @@
  * Data planes in other processes, which follow the table: all of them take a revision over, or none does.
  */
 
+import type { TlsMaterial } from '../../state/tls/material.ts'
+
 /** A revision as it crosses to another process. Plain data. */
 export interface RevisionText {
   readonly number: number
   readonly text: string
   /** Epoch milliseconds at which it takes effect. */
   readonly appliedAtMs: number
+  /** What its TLS files hold; the same revision may come again with another one. */
+  readonly material: TlsMaterial
 }
 
 /** The two phases. A text that is prepared is forgotten by the next one, by `commit` or by `abandon`. */
 export interface Followers {
-  /** Has each make ready what a text needs. @returns null, or why one of them can't, for the operator */
-  prepare(text: string): Promise<string | null>
+  /** Has each make ready what a text and its TLS files need. @returns null, or why one of them can't, for the operator */
+  prepare(text: string, material: TlsMaterial): Promise<string | null>
   /** Puts the prepared text in force in each. Resolves when no exchange begins by another one any more. Never rejects. */
   commit(revision: RevisionText): Promise<void>
   abandon(): void

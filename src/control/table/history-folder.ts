@@ -2,9 +2,11 @@
  * The folder beside a table file in which its history lies: a file for each revision, one for what forced ones were written
  * over, and one for the revision that is about to be.
  */
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
+import { readFileWithin, readFileWithinNow } from '../../state/read-file.ts'
+import { MAX_OVERWRITTEN_BYTES } from './durable-write.ts'
 import { printRevision, type RecordedRevision, readRevision } from './revision-record.ts'
 
 const FOLDER = '.banyan'
@@ -42,7 +44,10 @@ export class HistoryFolder {
 
   /** A revision; null where its file is gone, can't be read, or is not what was written. Never throws. */
   async read(number: number): Promise<RecordedRevision | null> {
-    return readFile(this.#file(number), 'utf8').then((file) => ofNumber(file, number), noSuch)
+    return readFileWithin(this.#file(number), MAX_OVERWRITTEN_BYTES).then(
+      (file) => ofNumber(String(file), number),
+      noSuch,
+    )
   }
 
   /** As `read`, at once; for the start of the process. */
@@ -53,7 +58,7 @@ export class HistoryFolder {
 
   /** What a forced revision was written over; null where there is none. Never throws. */
   async readOverwritten(number: number): Promise<Buffer | null> {
-    return readFile(this.#overwrittenFile(number)).catch(noSuch)
+    return readFileWithin(this.#overwrittenFile(number), MAX_OVERWRITTEN_BYTES).catch(noSuch)
   }
 
   /** Its bytes; 0 where there is none. */
@@ -116,7 +121,7 @@ export class HistoryFolder {
 
   #textNow(name: string): string | null {
     try {
-      return readFileSync(join(this.#path, name), 'utf8')
+      return readFileWithinNow(join(this.#path, name), MAX_OVERWRITTEN_BYTES).toString('utf8')
     } catch {
       return null
     }

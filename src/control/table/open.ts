@@ -1,12 +1,23 @@
 /**
  * The table at the start of a process: read, checked, and given the revision that it is by its history.
  */
-import { readFileSync } from 'node:fs'
-import { formatProblem, formatProblems, type Problem, readTable } from '../../rules/language/text.ts'
+import { dirname } from 'node:path'
+import {
+  formatProblem,
+  formatProblems,
+  type Problem,
+  placeFindings,
+  type ReadTable,
+  readTable,
+} from '../../rules/language/text.ts'
 import { LiveTable } from '../../state/live-table.ts'
+import { readFileWithinNow } from '../../state/read-file.ts'
+import type { TlsMaterial } from '../../state/tls/material.ts'
 import type { ControlLog } from '../control-log.ts'
 import { GivenTable, TableFile, type TableSource } from './file.ts'
 import { HISTORY_BOUNDS, History } from './history.ts'
+import { MAX_FILE_BYTES, textOf } from './settled-text.ts'
+import { TlsFiles } from './tls-files.ts'
 
 /** Where the table is and what is done where it is no good. */
 export interface TableOptions {
@@ -23,6 +34,7 @@ export interface OpenedTable {
   readonly live: LiveTable
   readonly source: TableSource
   readonly history: History
+  readonly tlsFiles: TlsFiles
 }
 
 const STDIN = '-'
@@ -38,39 +50,52 @@ export function openTable(options: TableOptions, log: ControlLog, nowMs: number)
   const text = readText(path)
   const bounds = { ...HISTORY_BOUNDS, revisions: Math.max(2, keepRevisions) }
   const history = new History(isFile && keepRevisions > 0 ? path : null, bounds)
-  const read = readTable(text, name)
-  if (!read.ok) return standIn(options, history, log, { problems: read.problems, text, nowMs })
+  const tlsFiles = new TlsFiles(isFile ? dirname(path) : '.')
+  const read = readWhole(text, name, tlsFiles)
+  if (!read.ok) return standIn(options, history, log, { problems: read.problems, text, nowMs, tlsFiles })
   warn(read.warnings, log)
   const { number, atMs } = history.start(text, nowMs)
   const source = isFile ? new TableFile(path) : new GivenTable(name, text)
-  return { live: new LiveTable(read.table, text, atMs, number), source, history }
+  return { live: new LiveTable(read.table, text, atMs, number, read.material), source, history, tlsFiles }
 }
+
+/** A text and the files that it names, or why they are no table that could be put in force. */
+function readWhole(text: string, name: string, tlsFiles: TlsFiles): WholeTable {
+  const read = readTable(text, name)
+  if (!read.ok) return read
+  const { material, findings } = tlsFiles.loadNow(read.table)
+  return findings.length === 0 ? { ...read, material } : { ok: false, problems: placeFindings(findings, text, name) }
+}
+
+type WholeTable =
+  | (Extract<ReadTable, { ok: true }> & { readonly material: TlsMaterial })
+  | Extract<ReadTable, { ok: false }>
 
 /** The last good revision in place of an invalid file, which stays refused until it is mended. */
 function standIn(
   { table: path, allowLastGood }: TableOptions,
   history: History,
   log: ControlLog,
-  refused: { problems: readonly Problem[]; text: string; nowMs: number },
+  refused: { problems: readonly Problem[]; text: string; nowMs: number; tlsFiles: TlsFiles },
 ): OpenedTable {
-  const { problems, text, nowMs } = refused
+  const { problems, text, nowMs, tlsFiles } = refused
   const invalid = `${path} is invalid\n${formatProblems(problems, text)}`
   if (!allowLastGood) throw new Error(invalid)
   const newest = history.newest()
-  const read = newest === null ? null : readTable(newest.text, `revision ${newest.record.number}`)
+  const read = newest === null ? null : readWhole(newest.text, `revision ${newest.record.number}`, tlsFiles)
   if (newest === null || read === null || !read.ok) throw new Error(`${invalid}--allow-last-good: there is none`)
   const { number, atMs } = newest.record
   log.error({ event: 'table-refused', revision: number }, `${path} is invalid: revision ${number} stands in for it`)
   for (const problem of problems) log.error({ event: 'table-refused', ...problem }, formatProblem(problem))
-  const live = new LiveTable(read.table, newest.text, atMs, number)
+  const live = new LiveTable(read.table, newest.text, atMs, number, read.material)
   live.refuse(problems, nowMs)
-  return { live, source: new TableFile(path), history }
+  return { live, source: new TableFile(path), history, tlsFiles }
 }
 
 function readText(path: string): string {
   try {
     // Strict, as the file is read later on: what is no UTF-8 must not start and then be refused.
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(readFileSync(path === STDIN ? 0 : path))
+    return textOf(readFileWithinNow(path === STDIN ? 0 : path, MAX_FILE_BYTES))
   } catch (error) {
     throw new Error(`--table ${path}: ${(error as Error).message}`)
   }

@@ -4,7 +4,7 @@
  * An edit is a commit: validate -> change the text -> write it durably -> put it in force. routes.yaml is the one truth, so
  * what is on disk is taken in before anything is changed, and never written over where it is not understood.
  */
-import { type Problem, readTable } from '../../rules/language/text.ts'
+import { type Problem, placeFindings, readTable } from '../../rules/language/text.ts'
 import { etagOf, type LiveTable, type Revision } from '../../state/live-table.ts'
 import type { Authorship, ControlLog } from '../control-log.ts'
 import { mayEdit } from '../http/preconditions.ts'
@@ -16,11 +16,14 @@ import type { History } from './history.ts'
 import { TableReports } from './reports.ts'
 import type { RevisionRecord } from './revision-record.ts'
 import type { Reading } from './settled-text.ts'
+import type { TlsFiles } from './tls-files.ts'
 
 /** What the operations work with. */
 export interface OperationsParts {
   readonly live: LiveTable
   readonly file: TableSource
+  /** The TLS files that the table names. */
+  readonly tlsFiles: TlsFiles
   readonly history: History
   readonly log: ControlLog
   /** The data planes of other processes. Default: there are none. */
@@ -38,6 +41,7 @@ const BY_FILE: Authorship = { author: 'file', reason: null }
 export class Operations {
   readonly #live: LiveTable
   readonly #file: TableSource
+  readonly #tlsFiles: TlsFiles
   readonly #history: History
   readonly #reports: TableReports
   readonly #followers: Followers
@@ -48,6 +52,7 @@ export class Operations {
   constructor(parts: OperationsParts) {
     this.#live = parts.live
     this.#file = parts.file
+    this.#tlsFiles = parts.tlsFiles
     this.#history = parts.history
     this.#reports = new TableReports(parts.log, parts.file.name)
     this.#followers = parts.followers ?? NO_FOLLOWERS
@@ -55,14 +60,24 @@ export class Operations {
     this.#reports.history(this.#history.problem)
   }
 
-  /** Takes in every edit of the file from now on, and the one that may have been made since it was first read. */
+  /** Takes in every edit of the file and of its TLS files from now on, and those that may have been made since they were first read. */
   watch(): void {
     this.#file.watch((reading) => this.takeIn(reading))
+    this.#tlsFiles.watch(
+      () => this.#live.current.table,
+      () => this.renew(),
+    )
+  }
+
+  /** TLS files that can be used no longer, a line each; what they held before serves. */
+  get staleTlsFiles(): readonly string[] {
+    return this.#reports.staleTlsFiles
   }
 
   /** Stops watching and resolves when the running operation is over. */
   async close(): Promise<void> {
     this.#file.close()
+    this.#tlsFiles.close()
     await this.#last
   }
 
@@ -80,6 +95,41 @@ export class Operations {
         this.#reports.takeInFailed(error, this.#live.current)
       }
     })
+  }
+
+  /**
+   * Reads the TLS files of the revision in force anew, and gives what they hold to all who connect by it. Where they can be used
+   * no longer, what they held before stays, and the log says so. Never rejects.
+   * @returns false where it has to be tried again
+   */
+  renew(): Promise<boolean> {
+    return this.#alone(async () => {
+      try {
+        return await this.#renew()
+      } catch (error) {
+        this.#reports.tlsFilesFailed((error as Error).message)
+        return true
+      }
+    })
+  }
+
+  async #renew(): Promise<boolean> {
+    const { current, material: before } = this.#live
+    const { number, table, text, appliedAtMs } = current
+    const { material, findings, stale } = await this.#tlsFiles.load(table, before)
+    this.#reports.tlsFiles([...stale, ...findings.map(({ message }) => message)])
+    if (findings.length > 0 || material === before) return true
+    this.#live.prepare(table, material)
+    const refusal = await this.#followers.prepare(text, material)
+    if (refusal !== null) {
+      this.#followers.abandon()
+      this.#reports.tlsFilesFailed(refusal)
+      return false
+    }
+    await this.#followers.commit({ number, text, appliedAtMs, material })
+    this.#live.apply(table, text, appliedAtMs, { number, material })
+    this.#reports.tlsFilesInForce(current)
+    return true
   }
 
   /**
@@ -167,14 +217,16 @@ export class Operations {
   async #try(text: string): Promise<Proposal | { readonly problems: readonly Problem[] }> {
     const read = readTable(text, this.#file.name)
     if (!read.ok) return { problems: read.problems }
+    const { material, findings } = await this.#tlsFiles.load(read.table, this.#live.material)
+    if (findings.length > 0) return { problems: placeFindings(findings, text, this.#file.name) }
     try {
-      this.#live.prepare(read.table)
+      this.#live.prepare(read.table, material)
     } catch (error) {
       return { problems: [this.#problem((error as Error).message)] }
     }
-    const refusal = await this.#followers.prepare(text)
+    const refusal = await this.#followers.prepare(text, material)
     if (refusal !== null) return { problems: [this.#problem(refusal)] }
-    return { text, table: read.table, warnings: read.warnings }
+    return { text, table: read.table, material, warnings: read.warnings }
   }
 
   /** Returns null where the file's text is in force now, else why it can't be. */
@@ -198,10 +250,11 @@ export class Operations {
   async #apply(text: string, proposal: Proposal, by: Authorship): Promise<Problem[] | null> {
     const before = this.#live.current
     const nowMs = this.#now()
+    const { table, material } = proposal
     // Followers have prepared it and can't refuse any more; the table of this process then has nothing to prepare.
-    await this.#followers.commit({ number: before.number + 1, text, appliedAtMs: nowMs })
+    await this.#followers.commit({ number: before.number + 1, text, appliedAtMs: nowMs, material })
     try {
-      this.#live.apply(proposal.table, text, nowMs)
+      this.#live.apply(table, text, nowMs, { material })
     } catch (error) {
       if (this.#live.current === before) return [this.#problem((error as Error).message)]
       // Somebody who was told of the new revision failed over it. It is in force all the same.

@@ -12,6 +12,8 @@ export class TableReports {
   /** The text, or the flaw, that was refused last; null where the file is in force. */
   #refused: string | null = null
   #historyProblem: string | null = null
+  /** What is wrong with TLS files, as it was told last. */
+  #stale: readonly string[] = []
 
   /** @param file name of the table file */
   constructor(log: ControlLog, file: string) {
@@ -56,6 +58,33 @@ export class TableReports {
   history(problem: string | null): void {
     if (problem !== null && problem !== this.#historyProblem) this.#log.warn({ event: 'history' }, problem)
     this.#historyProblem = problem
+  }
+
+  /** What is wrong with TLS files that are in use, a line each: what they held before stays in force. */
+  tlsFiles(stale: readonly string[]): void {
+    for (const told of stale) {
+      if (!this.#stale.includes(told)) {
+        this.#log.error({ event: 'tls-files' }, `${told}; what it held before stays in force`)
+      }
+    }
+    if (stale.length === 0 && this.#stale.length > 0)
+      this.#log.info({ event: 'tls-files' }, 'the TLS files are good again')
+    this.#stale = stale
+  }
+
+  /** What changed TLS files hold is in force. */
+  tlsFilesInForce(revision: Revision): void {
+    this.#log.info({ event: 'tls-files', ...facts(revision) }, 'TLS files have changed, and are in force')
+  }
+
+  /** What changed TLS files hold could not be put in force. */
+  tlsFilesFailed(why: string): void {
+    this.#log.error({ event: 'tls-files' }, `changed TLS files are not in force: ${why}`)
+  }
+
+  /** TLS files that can be used no longer, where there are any. */
+  get staleTlsFiles(): readonly string[] {
+    return this.#stale
   }
 
   /** A part that is told of revisions has failed over one, which is in force all the same. */

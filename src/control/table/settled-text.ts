@@ -1,23 +1,20 @@
 /**
  * Reads a file that somebody may be writing right now: its text counts once the file has stood still.
  */
-import { type FileHandle, open, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { FileError, type FileFlaw, readFileWithin } from '../../state/read-file.ts'
 
 /** Larger than any table that a person or a generator writes, and small enough to hold in memory twice. */
-const MAX_FILE_BYTES = 16 * 1024 * 1024
+export const MAX_FILE_BYTES = 16 * 1024 * 1024
 
 /**
- * Why there is no text.
+ * Why there is no text: there is no such file as is wanted, or
  *
- * - `missing`: no file of that name
- * - `no-file`: a folder, a device, a pipe
- * - `too-large`: above 16 MiB
  * - `no-text`: not valid UTF-8
- * - `unreadable`: the system refused
  * - `unsettled`: it was changing all the time
  */
-export type ReadFlaw = 'missing' | 'no-file' | 'too-large' | 'no-text' | 'unreadable' | 'unsettled'
+export type ReadFlaw = FileFlaw | 'no-text' | 'unsettled'
 
 /** What a look at the file gave: its text with a byte order mark and all, or why there is none. */
 export type Reading =
@@ -52,23 +49,20 @@ export async function identityOf(path: string): Promise<string> {
 export async function readNow(path: string): Promise<Reading> {
   const identity = await identityOf(path)
   const flaw = (kind: ReadFlaw, message: string): Reading => ({ ok: false, flaw: kind, message, identity })
-  let handle: FileHandle | undefined
   try {
-    // Asked before the opening: a pipe that nobody writes to would never open.
-    const kind = await stat(path)
-    if (!kind.isFile()) return flaw('no-file', kind.isDirectory() ? 'is a folder' : 'is no regular file')
-    if (kind.size > MAX_FILE_BYTES) return flaw('too-large', 'is larger than 16 MiB')
-    handle = await open(path, 'r')
-    const bytes = await handle.readFile()
-    return { ok: true, text: new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes), identity }
+    return { ok: true, text: textOf(await readFileWithin(path, MAX_FILE_BYTES)), identity }
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
-    if (code === 'ENOENT' || code === 'ENOTDIR') return flaw('missing', 'there is no such file')
-    if (code === 'ERR_ENCODING_INVALID_ENCODED_DATA') return flaw('no-text', 'is not valid UTF-8')
-    return flaw('unreadable', `can't be read: ${message}`)
-  } finally {
-    await handle?.close()
+    if (error instanceof FileError) return flaw(error.flaw, error.message)
+    return flaw('no-text', 'is not valid UTF-8')
   }
+}
+
+/**
+ * The text of a table file, with a byte order mark and all.
+ * @throws {TypeError} it is not valid UTF-8
+ */
+export function textOf(bytes: Buffer): string {
+  return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
 }
 
 /**

@@ -76,6 +76,15 @@ export function readTable(text: string, fileName: string): ReadTable {
   return { ok: true, table: compileTable(document as TableDocument), warnings: problems }
 }
 
+/** Gives findings about the table of a text their places in it, in the order of the text. For a text that `readTable` accepts. */
+export function placeFindings(findings: readonly Finding[], text: string, fileName: string): Problem[] {
+  if (findings.length === 0) return []
+  const lines = new LineCounter()
+  return locateAll(findings, parse(text, lines))
+    .sort((a, b) => a.offset - b.offset)
+    .map(({ finding, offset }) => problemOf(finding, offset, fileName, lines, text))
+}
+
 /**
  * What yaml's `parseDocument` does, with an end to how deep and how long a text may be: the parser itself would follow
  * ten million brackets until memory runs out. Throws a RangeError there.

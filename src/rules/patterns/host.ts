@@ -43,6 +43,17 @@ export function parseHost(text: string): HostPattern | Flaw {
   return { text, name: suffix, wildcard, port, key: port === '' ? suffix : `${suffix}:${port}` }
 }
 
+/** What is wrong with a text as a host name (RFC 6066 section 3: no address, no dot at its end, in ASCII), or null. */
+export function flawOfHostName(text: string): Flaw | null {
+  const lower = text.toLowerCase()
+  const what = JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text)
+  if (/^[0-9.]+$|:/.test(lower)) return { message: `expected a host name, not the address ${what}` }
+  if (/[^\x00-\x7f]/.test(lower)) return { message: 'expected the ASCII form of the name', hint: 'write it as xn--...' }
+  if (lower.length > 254 || !LABELS.test(lower.replace(/\.$/, ''))) return { message: `${what} is no host name` }
+  if (!lower.endsWith('.')) return null
+  return { message: 'expected a host name without a dot at its end', hint: `write ${text.slice(0, -1)}` }
+}
+
 /** Whether a pattern takes a host, given in lower case with its port. */
 export function hostTakes(pattern: HostPattern, host: string): boolean {
   const { name, port } = splitHost(host)

@@ -2,7 +2,7 @@
  * The one schema of routes.yaml: validation, types, the editors' JSON Schema and the manual's key lists come from it.
  */
 import { z } from 'zod'
-import { parseHost } from '../patterns/host.ts'
+import { flawOfHostName, parseHost } from '../patterns/host.ts'
 import { flawOfOrigin } from '../patterns/origin.ts'
 import { PREDICATES } from '../patterns/predicates.ts'
 import { STICKY_FORMS } from '../patterns/sticky.ts'
@@ -85,10 +85,14 @@ const upstream = object({
   publicOrigin: origin.optional().describe('The origin that clients see: Location values are mapped to it.'),
   lenient: z.boolean().optional().describe('Let malformed but unambiguous answers through. Default false.'),
   tls: object({
-    ca: z.string().min(1).optional().describe('PEM file of the certificate authorities to trust.'),
+    ca: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('PEM file of the authorities to trust. Paths begin at the folder of the table.'),
     cert: z.string().min(1).optional().describe('PEM file of the client certificate.'),
     key: z.string().min(1).optional().describe('PEM file of its key.'),
-    serverName: z.string().min(1).optional().describe('Name for SNI and the certificate check.'),
+    serverName: checked(z.string(), flawOfHostName).optional().describe('Host name for SNI and the certificate check.'),
     verify: z.boolean().optional().describe('False accepts any certificate. Default true.'),
   }).optional(),
   maxIdleConnections: z

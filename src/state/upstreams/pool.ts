@@ -1,11 +1,11 @@
 /**
  * The connections to one server, as the settings of its upstream want them.
  */
-import { readFileSync } from 'node:fs'
-import type { ConnectionOptions } from 'node:tls'
-import type { Server, TlsSettings, Upstream } from '../../rules/table/table.ts'
+import type { Server, Upstream } from '../../rules/table/table.ts'
 import { ServerPool } from '../../wire/client.ts'
 import { DEFAULT_LIMITS } from '../../wire/http1.ts'
+import { digestOf, type TlsMaterial } from '../tls/material.ts'
+import { tlsOptions } from '../tls/options.ts'
 
 /**
  * An idle connection is given up after this long: Node's servers, the most common peers, close theirs after 5 s.
@@ -14,20 +14,21 @@ import { DEFAULT_LIMITS } from '../../wire/http1.ts'
 const KEEP_ALIVE_MS = 4000
 
 /** What of an upstream's settings its connections are made of: where that stays the same, the pools stay. */
-export function connectionText(upstream: Upstream): string {
+export function connectionText(upstream: Upstream, material: TlsMaterial): string {
   const { connectTimeoutMs, headersTimeoutMs, idleTimeoutMs, lenient, tls, maxIdleConnections } = upstream
-  return JSON.stringify([connectTimeoutMs, headersTimeoutMs, idleTimeoutMs, lenient, tls, maxIdleConnections])
+  const files = digestOf(tls, material)
+  return JSON.stringify([connectTimeoutMs, headersTimeoutMs, idleTimeoutMs, lenient, tls, files, maxIdleConnections])
 }
 
 /**
  * Makes a pool without a connection.
- * @throws {Error} a TLS file that can't be read, with its path
+ * @throws {Error} what node:tls can't make of the upstream's files
  */
-export function poolFor(upstream: Upstream, server: Server): ServerPool {
+export function poolFor(upstream: Upstream, server: Server, material: TlsMaterial): ServerPool {
   return new ServerPool({
     hostname: server.address ?? server.hostname,
     port: server.port,
-    tls: server.tls ? tlsOptions(upstream.tls, server.hostname) : null,
+    tls: server.tls ? tlsOptions(upstream.tls, server.hostname, material) : null,
     connectTimeoutMs: upstream.connectTimeoutMs,
     headersTimeoutMs: upstream.headersTimeoutMs,
     idleTimeoutMs: upstream.idleTimeoutMs,
@@ -36,22 +37,4 @@ export function poolFor(upstream: Upstream, server: Server): ServerPool {
     limits: DEFAULT_LIMITS,
     lenient: upstream.lenient,
   })
-}
-
-/** RFC 6066 section 3: an IP address is no name for SNI. */
-function sniName(hostname: string): string {
-  return /^[0-9.]+$|:/.test(hostname) ? '' : hostname
-}
-
-/** What connections to a server are made with. @throws {Error} a file that can't be read, with its path */
-export function tlsOptions(settings: TlsSettings, hostname: string): ConnectionOptions {
-  const options: ConnectionOptions = {
-    ALPNProtocols: ['http/1.1'],
-    rejectUnauthorized: settings.verify,
-    servername: settings.serverName ?? sniName(hostname),
-  }
-  if (settings.ca !== null) options.ca = readFileSync(settings.ca)
-  if (settings.cert !== null) options.cert = readFileSync(settings.cert)
-  if (settings.key !== null) options.key = readFileSync(settings.key)
-  return options
 }

@@ -16,6 +16,8 @@ export type Admission = 'in' | 'waits' | 'full'
 export class UpstreamState {
   readonly name: string
   settings: Upstream
+  /** What its connections are made of, as `connectionText` says it; '' before the first. */
+  connection = ''
   /** Those of the table, then those with a lease. */
   servers: readonly ServerState[] = []
   /** Set where the upstream declares `publicOrigin`. */

@@ -4,6 +4,7 @@
 import { isIdempotent } from '../../rules/failures/resilience.ts'
 import type { Route, Server, Table, Upstream } from '../../rules/table/table.ts'
 import type { ServerPool } from '../../wire/client.ts'
+import { NO_MATERIAL, type TlsMaterial } from '../tls/material.ts'
 import { Breakers } from './breakers.ts'
 import type { UpstreamFigures, UpstreamsView } from './figures.ts'
 import { EMPTY_FLEET, type Fleet, membersOf } from './fleet.ts'
@@ -25,6 +26,7 @@ export interface UpstreamsOptions {
 export class Upstreams implements UpstreamsView {
   #states = new Map<string, UpstreamState>()
   #fleet: Fleet
+  #material = NO_MATERIAL
   #version = 0
   readonly #now: () => number
   readonly #processes: number
@@ -61,24 +63,24 @@ export class Upstreams implements UpstreamsView {
 
   /**
    * Makes ready the servers of a table: a preparer for `LiveTable.onPrepare`.
-   * @throws {Error} a TLS file that can't be read, with its path
+   * @param material what the TLS files of the table hold
+   * @throws {Error} what node:tls can't make of it
    */
-  prepare(table: Table): () => void {
+  prepare(table: Table, material: TlsMaterial = NO_MATERIAL): () => void {
     const version = this.#version
-    const changes = this.#changes(table)
+    const changes = this.#changes(table, material)
     // Between the two phases of an edit the fleet may have changed.
     return () => {
-      this.#commit(version === this.#version ? changes : this.#changes(table))
+      this.#commit(version === this.#version ? changes : this.#changes(table, material))
+      this.#material = material
       this.breakers.keepOnly(table.routes)
     }
   }
 
-  /**
-   * Takes over what is known of servers now. Servers that are in it no longer, or drained, finish what they have.
-   * @throws {Error} a TLS file that a leased server needs and that can't be read; then nothing changes
-   */
+  /** Takes over what is known of servers now. Servers that are in it no longer, or drained, finish what they have. */
   setFleet(fleet: Fleet): void {
-    const changes = [...this.#states.values()].map((state) => change(state, state.settings, fleet))
+    const material = this.#material
+    const changes = [...this.#states.values()].map((state) => change(state, state.settings, { fleet, material }))
     this.#fleet = fleet
     this.#commit(changes)
   }
@@ -88,10 +90,10 @@ export class Upstreams implements UpstreamsView {
     for (const pool of this.#pools()) pool.close()
   }
 
-  #changes(table: Table): Change[] {
+  #changes(table: Table, material: TlsMaterial): Change[] {
     return [...table.upstreams.values()].map((upstream) => {
       const state = this.#states.get(upstream.name) ?? new UpstreamState(upstream, this.#now, this.#processes)
-      return change(state, upstream, this.#fleet)
+      return change(state, upstream, { fleet: this.#fleet, material })
     })
   }
 
@@ -117,8 +119,20 @@ interface Change {
   apply(): void
 }
 
-function change(state: UpstreamState, settings: Upstream, fleet: Fleet): Change {
-  const planned = plan(state, settings, membersOf(settings, fleet))
+/** What is known beyond the settings of an upstream. */
+interface Known {
+  readonly fleet: Fleet
+  readonly material: TlsMaterial
+}
+
+/** The servers that an upstream is to have: those that it has already stay the same objects, with their connections. */
+function change(state: UpstreamState, settings: Upstream, { fleet, material }: Known): Change {
+  const connection = connectionText(settings, material)
+  const same = state.connection === connection
+  const planned = membersOf(settings, fleet).map((server): [ServerState, Server] => {
+    const kept = same ? state.servers.find((one) => isSame(one.server, server)) : undefined
+    return [kept ?? new ServerState(server, poolFor(settings, server, material)), server]
+  })
   const known = Object.hasOwn(fleet, settings.name) ? fleet[settings.name] : undefined
   const drained = new Set(known?.drained)
   const unhealthy = new Set(known?.unhealthy)
@@ -134,21 +148,13 @@ function change(state: UpstreamState, settings: Upstream, fleet: Fleet): Change 
       if (isNew && before.length > 0 && !before.some((old) => isSame(old.server, server))) one.came(nowMs)
       one.told(has(drained, server), has(unhealthy, server), nowMs)
     }
+    state.connection = connection
     state.change(
       settings,
       planned.map(([one]) => one),
     )
   }
   return { state, apply }
-}
-
-/** The servers that an upstream is to have, each with how it is to be: those that it has already stay the same objects. */
-function plan(state: UpstreamState, settings: Upstream, members: readonly Server[]): [ServerState, Server][] {
-  const same = connectionText(state.settings) === connectionText(settings)
-  return members.map((server) => {
-    const kept = same ? state.servers.find((one) => isSame(one.server, server)) : undefined
-    return [kept ?? new ServerState(server, poolFor(settings, server)), server]
-  })
 }
 
 function isSame(a: Server, b: Server): boolean {

@@ -1,7 +1,8 @@
 /**
  * Named tokens, several at once, from settings and file; and those who guess are made to wait.
  */
-import { rename, writeFile } from 'node:fs/promises'
+import { execFileSync } from 'node:child_process'
+import { rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { Gate } from '../../../src/control/access/security.ts'
@@ -65,9 +66,22 @@ test('a file of tokens is read again when it changes: the old and the new are go
 })
 
 test('a file that can not be read, or holds none, is told at once', async () => {
-  expect(() => new TokenBook([], file)).toThrow('ENOENT')
+  expect(() => new TokenBook([], file)).toThrow(`${file}: there is no such file`)
   await writeFile(file, '# none yet\n')
   expect(() => new TokenBook([], file)).toThrow('holds no token')
+})
+
+test('a pipe is no file of tokens, and nobody waits for it, at the start or later', async () => {
+  execFileSync('mkfifo', [file])
+  expect(() => new TokenBook([], file)).toThrow(`${file}: is no regular file`)
+  await rm(file)
+  await writeFile(file, 'anna write 123456789012\n')
+  const faults: string[] = []
+  const book = new TokenBook([], file, (message) => faults.push(message))
+  await rm(file)
+  execFileSync('mkfifo', [file])
+  expect(book.current(10_000).map(({ name }) => name)).toEqual(['anna'])
+  expect(faults).toEqual([`the tokens stay as they were: ${file}: is no regular file`])
 })
 
 test('the fifth wrong token in a row makes its address wait, longer each time, up to a minute', () => {

@@ -7,8 +7,10 @@ import { createServer, type RequestListener, type Server } from 'node:http'
 import { createServer as createHttps } from 'node:https'
 import { type AddressInfo, createServer as createTcp, type Socket } from 'node:net'
 import { join } from 'node:path'
+import { createServer as createTls } from 'node:tls'
 import { afterEach, expect, test } from 'vitest'
 import { HealthChecks } from '../../../src/control/fleet/health-checks.ts'
+import { TlsFiles } from '../../../src/control/table/tls-files.ts'
 import { readTable } from '../../../src/rules/language/text.ts'
 import type { Table } from '../../../src/rules/table/table.ts'
 import { type LogLine, logInto } from '../rig.ts'
@@ -64,7 +66,8 @@ function checking(table: Table) {
   ended.push(() => checks.close())
   const follow = (next: Table): void => {
     const upstream = next.upstreams.get('main')!
-    checks.follow(upstream.servers.map((server) => ({ upstream, server })))
+    const members = upstream.servers.map((server) => ({ upstream, server }))
+    checks.follow(members, new TlsFiles('.').loadNow(next).material)
   }
   const server = (of = table, at = 0) => of.upstreams.get('main')!.servers[at]!
   follow(table)
@@ -167,6 +170,18 @@ test('over TLS by the settings of the upstream', async () => {
   const bare = checking(tableOf([port], '', `    tls: { ca: ${pem('ca')}, serverName: other.test }`, 'https'))
   await bare.turned()
   expect(bare.of()?.last?.detail).toMatch(/altnames|certificate/i)
+})
+
+test('a probe offers the protocols that requests offer: a server that has none of them is unhealthy', async () => {
+  const pem = (name: string): string => join(import.meta.dirname, '../../support/tls', `${name}.pem`)
+  const server = { key: readFileSync(pem('server-key')), cert: readFileSync(pem('server')) }
+  const h2 = createTls({ ...server, ALPNProtocols: ['h2'] }, (socket) => {
+    socket.end('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n')
+  })
+  const port = await listening(h2)
+  const { turned, of } = checking(tableOf([port], '', `    tls: { ca: ${pem('ca')} }`, 'https'))
+  await turned()
+  expect(of()).toMatchObject({ healthy: false, good: 0, last: { detail: expect.stringMatching(/no application protocol/) } })
 })
 
 test('an edit that does not concern a server leaves its check alone; one that goes is probed no more', async () => {

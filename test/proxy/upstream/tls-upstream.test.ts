@@ -1,11 +1,15 @@
 /**
  * TLS to upstreams: the server's certificate is checked, ours is shown, and the exchange is the same as without.
  */
-import { readFileSync } from 'node:fs'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TLSSocket } from 'node:tls'
 import { afterAll, beforeEach, expect, test } from 'vitest'
 import { startBanyan } from '../../support/banyan.ts'
+import { selfSigned } from '../../support/certificates.ts'
 import { rawClient } from '../../support/client.ts'
 import { scriptedUpstream } from '../../support/upstream.ts'
 
@@ -15,6 +19,24 @@ const [open, strict] = await Promise.all([
   scriptedUpstream(null, server),
   scriptedUpstream(null, { ...server, ca: readFileSync(pem('ca')), requestCert: true, rejectUnauthorized: true }),
 ])
+/** Its own authority, so that nothing but the name is in question. */
+async function named(name: string, commonName: string, altNames: string | null) {
+  const made = selfSigned(commonName, altNames)
+  writeFileSync(join(folder, `${name}.pem`), made.cert)
+  return scriptedUpstream((request) => request.ok(name), made)
+}
+const folder = mkdtempSync(join(tmpdir(), 'banyan-tls-'))
+const names = await Promise.all([
+  named('common', 'up.test', null),
+  named('partial', 'x.test', 'DNS:u*.up.test'),
+  named('wild', 'x.test', 'DNS:*.up.test'),
+])
+/** Hangs up as soon as it has seen the client's hello. */
+const rude = createServer((socket) => {
+  socket.on('error', () => {})
+  socket.once('data', () => socket.end())
+}).listen(0, '127.0.0.1')
+await once(rude, 'listening')
 const url = (port: number, host = '127.0.0.1'): string => `https://${host}:${port}`
 const client = `cert: ${pem('client')}, key: ${pem('client-key')}`
 const banyan = await startBanyan({
@@ -28,13 +50,23 @@ upstreams:
   misnamed: { servers: ["${url(open.port)}"], tls: { ca: ${pem('ca')}, serverName: other.test } }
   careless: { servers: ["${url(open.port)}"], tls: { verify: false } }
   plain: { servers: ["http://127.0.0.1:${open.port}"], timeouts: { headers: 1s } }
+  common: { servers: ["${url(names[0].port)}"], tls: { ca: ${folder}/common.pem, serverName: up.test } }
+  partial: { servers: ["${url(names[1].port)}"], tls: { ca: ${folder}/partial.pem, serverName: up.up.test } }
+  wild: { servers: ["${url(names[2].port)}"], tls: { ca: ${folder}/wild.pem, serverName: up.up.test } }
+  rude: { servers: ["${url((rude.address() as AddressInfo).port)}"] }
 default: trusted
 routes:
-${['mutual', 'bare', 'stranger', 'system', 'misnamed', 'careless', 'plain']
+  - { id: rude, match: { path: /rude }, to: rude, percent: 100, fallback: { methods: all } }
+  - { id: cached, match: { path: /cached }, to: trusted, percent: 100, cache: {} }
+${['mutual', 'bare', 'stranger', 'system', 'misnamed', 'careless', 'plain', 'common', 'partial', 'wild']
   .map((name) => `  - { id: ${name}, match: { path: /${name} }, to: ${name}, percent: 100 }\n`)
   .join('')}`,
 })
-afterAll(() => Promise.all([banyan.stop(), open.stop(), strict.stop()]))
+afterAll(async () => {
+  await Promise.all([banyan.stop(), open.stop(), strict.stop(), ...names.map((one) => one.stop())])
+  rude.close()
+  rmSync(folder, { recursive: true })
+})
 beforeEach(() => Promise.all([open.cut(), strict.cut()]))
 
 const get = (target: string): string => `GET ${target} HTTP/1.1\r\nHost: a\r\n\r\n`
@@ -80,6 +112,39 @@ test.each(['stranger', 'system', 'misnamed', 'bare', 'plain'])(
 let seen = 0
 beforeEach(() => {
   seen = open.requests + strict.requests
+})
+
+test.each([
+  ['common', 502, 'a name in the subject only, not among its alternative names'],
+  ['partial', 502, 'a wildcard for a part of a label'],
+  ['wild', 200, 'a wildcard for a whole label'],
+])('%s: %i, the certificate has %s', async (name, status) => {
+  const response = await (await rawClient(banyan.port)).ask(get(`/${name}`))
+  expect(response.status).toBe(status)
+})
+
+test('a server that hangs up during the handshake has got nothing: a POST falls back', async () => {
+  const client = await rawClient(banyan.port)
+  await client.send('POST /rude HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi')
+  const request = await open.request()
+  expect((await request.body()).text).toBe('hi')
+  await request.ok('from the other side')
+  expect((await client.nextResponse()).body.text).toBe('from the other side')
+})
+
+test('an answer that ends with the connection may have been cut: it is broken off, and not stored', async () => {
+  for (let n = 0; n < 2; n++) {
+    const client = await rawClient(banyan.port)
+    await client.send(get('/cached'))
+    const request = await open.request()
+    await request.send('HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nConnection: close\r\n\r\nhalf of it')
+    request.connection.finish()
+    const { text, ending } = await client.readToEnd()
+    expect(text).toContain('half of it')
+    // A last chunk, or an end of the connection where there is no other, would say that it is whole.
+    expect(text).not.toMatch(/\r\n0\r\n\r\n$/)
+    expect(text.includes('chunked') || ending !== 'end').toBe(true)
+  }
 })
 
 test('verify: false takes any certificate', async () => {

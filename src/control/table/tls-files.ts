@@ -1,0 +1,245 @@
+/**
+ * The TLS files that a table names: read and checked when the table is taken in, and again when they change.
+ */
+import { resolve } from 'node:path'
+import { setImmediate as turn } from 'node:timers/promises'
+import type { Table, TlsSettings } from '../../rules/table/table.ts'
+import type { Finding } from '../../rules/values/problem.ts'
+import type { Flaw } from '../../rules/values/units.ts'
+import { FileError, readFileWithin, readFileWithinNow } from '../../state/read-file.ts'
+import {
+  contextOf,
+  flawOfCertificates,
+  flawOfPair,
+  keysOf,
+  NO_MATERIAL,
+  partOf,
+  type TlsMaterial,
+  type TlsPart,
+} from '../../state/tls/material.ts'
+import { identityOf } from './settled-text.ts'
+
+/** Of each file: a bundle of all public authorities has 220 KiB. */
+const MAX_FILE_BYTES = 1024 * 1024
+/** Of all files together: they are held in memory, and sent to each worker. */
+const MAX_TOTAL_BYTES = 16 * 1024 * 1024
+/** Problems that are told; a table may name any number of files. */
+const MAX_FINDINGS = 100
+
+/** The files are looked at this often, and read when two looks in a row have found the same change. */
+const LOOK_MS = 300
+
+/** What the files of a table hold. */
+export interface LoadedTls {
+  readonly material: TlsMaterial
+  /** What keeps the table from being put in force. */
+  readonly findings: readonly Finding[]
+  /** What is wrong with files of which an earlier content is still good, a line each. */
+  readonly stale: readonly string[]
+}
+
+/** Asks for the content of a path and gets it, or why there is none; null asks for nothing, and lets others have their turn. */
+type Loading = Generator<string | null, LoadedTls, string | FileError>
+
+/** The files, by paths that a table has. */
+export class TlsFiles {
+  readonly #folder: string
+  #poll: NodeJS.Timeout | undefined
+  #looking = false
+  /** How the files stood at the last look, and when they were read last. */
+  #seen = ''
+  #read = ''
+
+  /** @param folder that relative paths begin at: the table's */
+  constructor(folder: string) {
+    this.#folder = folder
+  }
+
+  /**
+   * Reads the files of a table, and checks what they hold.
+   * @param known what is in force: it stays good where a file that it is from can be used no longer. The same object is
+   *   returned where nothing has changed
+   */
+  async load(table: Table, known: TlsMaterial): Promise<LoadedTls> {
+    const loading = this.#loading(table, known)
+    for (let step = loading.next(); ; ) {
+      if (step.done === true) return step.value
+      const content = step.value === null ? '' : await this.#content(step.value)
+      // To read many certificates takes milliseconds: others get their turn in between.
+      await turn()
+      step = loading.next(content)
+    }
+  }
+
+  /** As `load`, at once and with nothing known; for the start of the process. */
+  loadNow(table: Table): LoadedTls {
+    const loading = this.#loading(table, NO_MATERIAL)
+    for (let step = loading.next(); ; ) {
+      if (step.done === true) return step.value
+      const path = step.value
+      step = loading.next(path === null ? '' : orError(() => readFileWithinNow(this.#pathOf(path), MAX_FILE_BYTES)))
+    }
+  }
+
+  /**
+   * Watches the files, by looking at them: events are lost on network file systems, and where a folder is replaced.
+   * Does not keep the process alive.
+   * @param table whose files are watched now
+   * @param onChange must not reject; the change is told again where it returns false
+   */
+  watch(table: () => Table, onChange: () => Promise<boolean>): void {
+    this.#poll = setInterval(() => void this.#look(table(), onChange), LOOK_MS).unref()
+  }
+
+  /** Stops watching. */
+  close(): void {
+    clearInterval(this.#poll)
+  }
+
+  async #look(table: Table, onChange: () => Promise<boolean>): Promise<void> {
+    if (this.#looking) return
+    this.#looking = true
+    const paths = new Set(partsOf(table).flatMap(({ tls, names }) => names.map((name) => tls[name] as string)))
+    const identities: string[] = []
+    for (const path of paths) identities.push(`${path} ${await identityOf(this.#pathOf(path))}`)
+    const now = identities.join('\n')
+    const stands = now === this.#seen
+    this.#seen = now
+    if (stands && now !== this.#read) {
+      this.#read = now
+      if (!(await onChange())) this.#read = ''
+    }
+    this.#looking = false
+  }
+
+  *#loading(table: Table, known: TlsMaterial): Loading {
+    const material: Record<string, TlsPart> = {}
+    const findings: Finding[] = []
+    const stale: string[] = []
+    const seen = new Set<string>()
+    let bytes = 0
+    for (const { upstream, tls, key, names } of partsOf(table)) {
+      if (seen.has(key)) continue
+      seen.add(key)
+      const read = bytes > MAX_TOTAL_BYTES ? { name: names[0], ...TOO_MUCH } : yield* reading(tls, names, known[key])
+      const before = known[key]
+      if ('pems' in read) {
+        material[key] = read
+        for (const { length } of read.pems) bytes += length
+        continue
+      }
+      const { name, message, hint } = read
+      const told = `${this.#pathOf(tls[name] as string)}: ${message}`
+      if (before !== undefined) {
+        material[key] = before
+        stale.push(told)
+      } else if (findings.length < MAX_FINDINGS) {
+        findings.push({ path: ['upstreams', upstream, 'tls', name], message: told, hint, severity: 'error' })
+      } else break
+    }
+    if (findings.length > 0) return { material: known, findings, stale }
+    const loaded = isSame(material, known) ? known : material
+    for (const { upstream, tls } of partsOf(table)) {
+      yield null
+      const message = flawOfContext(tls, loaded)
+      if (message !== null) findings.push({ path: ['upstreams', upstream, 'tls'], message, severity: 'error' })
+    }
+    return { material: loaded, findings, stale }
+  }
+
+  async #content(path: string): Promise<string | FileError> {
+    const read = await readFileWithin(this.#pathOf(path), MAX_FILE_BYTES).catch((error: unknown) => error)
+    return orError(() => {
+      if (Buffer.isBuffer(read)) return read
+      throw read
+    })
+  }
+
+  #pathOf(path: string): string {
+    return resolve(this.#folder, path)
+  }
+}
+
+/** What is wrong with the TLS files of a table that is not in force. */
+export async function findTlsFlaws(table: Table, folder: string): Promise<readonly Finding[]> {
+  return (await new TlsFiles(folder).load(table, NO_MATERIAL)).findings
+}
+
+const TOO_MUCH: Flaw = { message: `with it the TLS files have more than ${MAX_TOTAL_BYTES / 1024 / 1024} MiB together` }
+
+/** PEM is ASCII; what else a file holds is not looked at. */
+function orError(read: () => Buffer): string | FileError {
+  try {
+    return read().toString('latin1')
+  } catch (error) {
+    if (error instanceof FileError) return error
+    throw error
+  }
+}
+
+type FileName = 'ca' | 'cert' | 'key'
+
+/** Files that belong together, as an upstream names them. */
+interface NamedPart {
+  readonly upstream: string
+  readonly tls: TlsSettings
+  /** Their key in the material. */
+  readonly key: string
+  /** The settings that have their paths. */
+  readonly names: readonly [FileName, ...FileName[]]
+}
+
+function partsOf(table: Table): NamedPart[] {
+  return [...table.upstreams.values()].flatMap(({ name: upstream, tls }) => {
+    const { ca, pair } = keysOf(tls)
+    const parts: NamedPart[] = []
+    if (ca !== null) parts.push({ upstream, tls, key: ca, names: ['ca'] })
+    if (pair !== null) parts.push({ upstream, tls, key: pair, names: ['cert', 'key'] })
+    return parts
+  })
+}
+
+interface PartFlaw extends Flaw {
+  readonly name: FileName
+}
+
+/** @param known what these files held before */
+function* reading(
+  tls: TlsSettings,
+  names: readonly FileName[],
+  known: TlsPart | undefined,
+): Generator<string, TlsPart | PartFlaw, string | FileError> {
+  const contents: string[] = []
+  for (const name of names) {
+    const content = yield tls[name] as string
+    if (typeof content !== 'string') return { name, message: content.message }
+    contents.push(content)
+  }
+  const part = partOf(contents)
+  return known?.digest === part.digest ? known : (flawOf(contents) ?? part)
+}
+
+/** @param contents of `ca`, or of `cert` and `key` */
+function flawOf([first = '', key]: readonly string[]): PartFlaw | null {
+  if (key === undefined) {
+    const flaw = flawOfCertificates(first)
+    return flaw === null ? null : { ...flaw, name: 'ca' }
+  }
+  const flaw = flawOfPair(first, key)
+  return flaw === null ? null : { ...flaw, name: flaw.at }
+}
+
+function flawOfContext(tls: TlsSettings, material: TlsMaterial): string | null {
+  try {
+    contextOf(tls, material)
+    return null
+  } catch (error) {
+    const { reason, message } = error as Error & { reason?: string }
+    return `no TLS connection can be made with these files: ${reason ?? message}`
+  }
+}
+
+function isSame(a: TlsMaterial, b: TlsMaterial): boolean {
+  const keys = Object.keys(a)
+  return keys.length === Object.keys(b).length && keys.every((key) => a[key] === b[key])
+}

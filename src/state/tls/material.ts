@@ -1,0 +1,162 @@
+/**
+ * What connections to https servers are made with: the PEM texts that a table names, read once and the same for all who use them.
+ */
+import { createHash, createPrivateKey, X509Certificate } from 'node:crypto'
+import { createSecureContext, type SecureContext } from 'node:tls'
+import type { TlsSettings } from '../../rules/table/table.ts'
+import type { Flaw } from '../../rules/values/units.ts'
+
+/** Texts that belong together: of certificate authorities, or of a client certificate and its key. */
+export interface TlsPart {
+  readonly pems: readonly string[]
+  readonly digest: string
+}
+
+/** By `keysOf` of the settings that name them. Plain data: it crosses to other processes as JSON. */
+export type TlsMaterial = Readonly<Record<string, TlsPart>>
+
+/** No file is named. */
+export const NO_MATERIAL: TlsMaterial = Object.freeze({})
+
+/** What settings name: keys of a material. Null where nothing is named. */
+export function keysOf({ ca, cert, key }: TlsSettings): { readonly ca: string | null; readonly pair: string | null } {
+  return {
+    ca: ca === null ? null : `ca ${ca}`,
+    pair: cert === null || key === null ? null : `pair ${JSON.stringify([cert, key])}`,
+  }
+}
+
+/** A part of these texts. */
+export function partOf(pems: readonly string[]): TlsPart {
+  const hash = createHash('sha256')
+  for (const pem of pems) hash.update(`${pem.length}:`).update(pem)
+  return { pems, digest: hash.digest('base64') }
+}
+
+/** What tells connections of the same settings apart when the files have changed. */
+export function digestOf(settings: TlsSettings, material: TlsMaterial): string {
+  const { ca, pair } = keysOf(settings)
+  return [ca, pair].map((key) => (key === null ? '' : (material[key]?.digest ?? ''))).join()
+}
+
+/** Made once for each combination: a context reads all of its certificates. */
+const contexts = new WeakMap<TlsMaterial, Map<string, SecureContext>>()
+
+/**
+ * The context for settings.
+ * @throws {Error} what node:tls can't make of the texts; or they are not in the material
+ */
+export function contextOf(settings: TlsSettings, material: TlsMaterial): SecureContext {
+  const known = contexts.get(material) ?? new Map<string, SecureContext>()
+  contexts.set(material, known)
+  const { ca, pair } = keysOf(settings)
+  const name = `${ca ?? ''}\0${pair ?? ''}`
+  const context = known.get(name) ?? makeContext(pemsOf(ca, material), pemsOf(pair, material))
+  known.set(name, context)
+  return context
+}
+
+function pemsOf(key: string | null, material: TlsMaterial): readonly string[] {
+  if (key === null) return []
+  const part = material[key]
+  if (part === undefined) throw new Error(`${key} was not read`)
+  return part.pems
+}
+
+function makeContext([ca]: readonly string[], [cert, key]: readonly string[]): SecureContext {
+  return createSecureContext({
+    ...(ca === undefined ? {} : { ca }),
+    ...(cert === undefined || key === undefined ? {} : { cert, key }),
+  })
+}
+
+const CERTIFICATE = /^(?:X509 |TRUSTED )?CERTIFICATE$/
+const PRIVATE_KEY = /PRIVATE KEY$/
+
+const CUT: Flaw = { message: 'has a PEM block without an end', hint: 'is it still being written?' }
+
+interface Block {
+  readonly label: string
+  readonly text: string
+}
+
+/** What keeps two texts from being a client certificate and its key, and in which of the two it lies; or null. */
+export function flawOfPair(cert: string, key: string): (Flaw & { readonly at: 'cert' | 'key' }) | null {
+  const flaw = flawOfCertificates(cert)
+  if (flaw !== null) return { ...flaw, at: 'cert' }
+  const flawOfKey = flawOfPrivateKey(key, blocksOf(cert).blocks.find(isCertificate)?.text ?? '')
+  return flawOfKey === null ? null : { ...flawOfKey, at: 'key' }
+}
+
+/** What keeps a text from being one of certificates, or null. node:tls itself passes over what it can't read. */
+export function flawOfCertificates(pem: string): Flaw | null {
+  const { blocks, cut } = blocksOf(pem)
+  const certificates = blocks.filter(isCertificate)
+  if (cut) return CUT
+  if (certificates.length === 0) return { message: `holds no certificate: ${wordsFor(pem, blocks)}` }
+  const bad = certificates.findIndex(({ text }) => !isReadable(() => new X509Certificate(text)))
+  if (bad === -1) return null
+  return { message: `its certificate ${certificates.length === 1 ? '' : `number ${bad + 1} `}can't be read` }
+}
+
+function flawOfPrivateKey(pem: string, certificate: string): Flaw | null {
+  const { blocks, cut } = blocksOf(pem)
+  const found = blocks.find(isPrivateKey)
+  if (cut) return CUT
+  if (found === undefined) return { message: `holds no private key: ${wordsFor(pem, blocks)}` }
+  if (found.label.startsWith('ENCRYPTED') || /^Proc-Type:.*ENCRYPTED/m.test(found.text)) {
+    return {
+      message: 'has a passphrase, which nobody can be asked for',
+      hint: 'openssl pkey -in KEY -out KEY takes it off',
+    }
+  }
+  if (!isReadable(() => createPrivateKey(found.text))) return { message: "its private key can't be read" }
+  if (new X509Certificate(certificate).checkPrivateKey(createPrivateKey(found.text))) return null
+  return { message: 'is not the key of the certificate' }
+}
+
+/**
+ * The PEM blocks (RFC 7468) of a text, in one pass. OpenSSL passes over whatever stands between them.
+ * @returns `cut` where one has no end
+ */
+function blocksOf(pem: string): { readonly blocks: readonly Block[]; readonly cut: boolean } {
+  const blocks: Block[] = []
+  let label: string | null = null
+  let lines: string[] = []
+  for (const line of pem.split('\n')) {
+    const [, word, named = ''] = /^-----(BEGIN|END) ([A-Z0-9 ]+)-----\s*$/.exec(line) ?? []
+    if (word === 'BEGIN') {
+      if (label !== null) return { blocks, cut: true }
+      label = named
+      lines = []
+    }
+    if (label === null) continue
+    lines.push(line.trimEnd())
+    if (word !== 'END') continue
+    if (label !== named) return { blocks, cut: true }
+    blocks.push({ label, text: `${lines.join('\n')}\n` })
+    label = null
+  }
+  return { blocks, cut: label !== null }
+}
+
+const isCertificate = ({ label }: Block): boolean => CERTIFICATE.test(label)
+const isPrivateKey = ({ label }: Block): boolean => PRIVATE_KEY.test(label)
+
+/** What a text is in the place of what it should be. */
+function wordsFor(pem: string, blocks: readonly Block[]): string {
+  if (pem.trim() === '') return 'it is empty'
+  const [first] = blocks
+  if (first !== undefined) return `it holds a ${first.label.toLowerCase()}`
+  // Binary DER begins with a SEQUENCE of some length in two bytes.
+  return pem.startsWith('0\x82') ? 'it is DER, not PEM' : 'it is not PEM'
+}
+
+function isReadable(read: () => unknown): boolean {
+  try {
+    read()
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,52 @@
+/**
+ * The options with which TLS connections to a server are made, for requests and health checks alike.
+ */
+import { X509Certificate } from 'node:crypto'
+import { isIP } from 'node:net'
+import type { ConnectionOptions, PeerCertificate } from 'node:tls'
+import type { TlsSettings } from '../../rules/table/table.ts'
+import { contextOf, type TlsMaterial } from './material.ts'
+
+/**
+ * Options for node:tls.
+ * @param hostname of the server, as its URL has it
+ * @throws {Error} what `contextOf` throws
+ */
+export function tlsOptions(settings: TlsSettings, hostname: string, material: TlsMaterial): ConnectionOptions {
+  return {
+    secureContext: contextOf(settings, material),
+    ALPNProtocols: ['http/1.1'],
+    rejectUnauthorized: settings.verify,
+    servername: settings.serverName ?? sniName(hostname),
+    checkServerIdentity,
+  }
+}
+
+/** RFC 6066 section 3: an IP address is no name for SNI, and a name has no dot at its end. */
+function sniName(hostname: string): string {
+  return isIP(hostname) === 0 ? hostname.replace(/\.$/, '') : ''
+}
+
+/** For a peer whose certificate could not be told; it counts as having none of any name. */
+const NO_CERTIFICATE = 'the server has shown no certificate'
+
+/**
+ * Whether a certificate is one for a host: by its subject alternative names only, never by the common name of its subject
+ * (RFC 9110 section 4.3.4), and with `*` as a whole first label only (RFC 9525 section 6.3).
+ * @returns why not, or undefined
+ */
+function checkServerIdentity(host: string, { raw }: PeerCertificate): Error | undefined {
+  if (raw === undefined) return identityError(NO_CERTIFICATE)
+  const certificate = new X509Certificate(raw)
+  const fits =
+    isIP(host) === 0
+      ? certificate.checkHost(host, { subject: 'never', partialWildcards: false, multiLabelWildcards: false })
+      : certificate.checkIP(host)
+  if (fits !== undefined) return undefined
+  const names = certificate.subjectAltName ?? 'none'
+  return identityError(`the certificate is not for ${host}; its subject alternative names: ${names.slice(0, 500)}`)
+}
+
+function identityError(message: string): Error {
+  return Object.assign(new Error(message), { code: 'ERR_TLS_CERT_ALTNAME_INVALID' })
+}
