@@ -15,7 +15,7 @@ export const PROTOCOL = 1
 /** What a worker can be asked and told. `WorkerPort` of a worker that is gone refuses everything. */
 export interface WorkerPort extends PlanePort {
   /** First phase of a new revision. @returns null, or why it can't be taken over */
-  prepare(text: string): string | null
+  prepare(text: string): Promise<string | null>
   /** Second phase: the text that was prepared is in force. */
   commit(number: number, appliedAtMs: number): void
   abandon(): void

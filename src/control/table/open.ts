@@ -2,7 +2,7 @@
  * The table at the start of a process: read, checked, and given the revision that it is by its history.
  */
 import { readFileSync } from 'node:fs'
-import { formatProblem, formatProblems, type Problem, readTable } from '../../rules/language/text.ts'
+import { formatProblem, formatProblems, type Problem, type Problems, readTable } from '../../rules/language/text.ts'
 import { LiveTable } from '../../state/live-table.ts'
 import type { ControlLog } from '../control-log.ts'
 import { GivenTable, TableFile, type TableSource } from './file.ts'
@@ -39,7 +39,7 @@ export function openTable(options: TableOptions, log: ControlLog, nowMs: number)
   const bounds = { ...HISTORY_BOUNDS, revisions: Math.max(2, keepRevisions) }
   const history = new History(isFile && keepRevisions > 0 ? path : null, bounds)
   const read = readTable(text, name)
-  if (!read.ok) return standIn(options, history, log, { problems: read.problems, text, nowMs })
+  if (!read.ok) return standIn(options, history, log, { problems: read, text, nowMs })
   warn(read.warnings, log)
   const { number, atMs } = history.start(text, nowMs)
   const source = isFile ? new TableFile(path) : new GivenTable(name, text)
@@ -51,19 +51,19 @@ function standIn(
   { table: path, allowLastGood }: TableOptions,
   history: History,
   log: ControlLog,
-  refused: { problems: readonly Problem[]; text: string; nowMs: number },
+  refused: { problems: Problems; text: string; nowMs: number },
 ): OpenedTable {
   const { problems, text, nowMs } = refused
-  const invalid = `${path} is invalid\n${formatProblems(problems, text)}`
+  const invalid = `${path} is invalid\n${formatProblems(problems.problems, text, problems.more)}`
   if (!allowLastGood) throw new Error(invalid)
   const newest = history.newest()
   const read = newest === null ? null : readTable(newest.text, `revision ${newest.record.number}`)
   if (newest === null || read === null || !read.ok) throw new Error(`${invalid}--allow-last-good: there is none`)
   const { number, atMs } = newest.record
   log.error({ event: 'table-refused', revision: number }, `${path} is invalid: revision ${number} stands in for it`)
-  for (const problem of problems) log.error({ event: 'table-refused', ...problem }, formatProblem(problem))
+  for (const problem of problems.problems) log.error({ event: 'table-refused', ...problem }, formatProblem(problem))
   const live = new LiveTable(read.table, newest.text, atMs, number)
-  live.refuse(problems, nowMs)
+  live.refuse(problems.problems, nowMs, problems.more)
   return { live, source: new TableFile(path), history }
 }
 

@@ -113,7 +113,8 @@ test('over HTTP: wrong tokens get 401, then 429 with Retry-After; the right one 
   const book = new TokenBook([tokenOf('anna', 'right')])
   at = await adminRig({ gate: new Gate(book, () => nowMs), now: () => nowMs })
   const bearer = (secret: string) => ({ headers: { Authorization: `Bearer ${secret}` } })
-  const statusOf = async (secret: string) => (await at.ask('GET', '/routes', bearer(secret))).status
+  const { ask } = at
+  const statusOf = async (secret: string) => (await ask('GET', '/routes', bearer(secret))).status
   for (let attempt = 0; attempt < 5; attempt++) expect(await statusOf('wrong')).toBe(401)
   expect(await at.ask('GET', '/routes', bearer('wrong'))).toMatchObject({
     status: 429,
