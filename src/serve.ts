@@ -1,11 +1,12 @@
 /**
  * Builds the proxy, one process or a primary with its workers, starts it and drains it.
  */
-import { createServer, type Server } from 'node:http'
+import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { Gate, whyNotBind } from './control/access/security.ts'
 import { readTokens, TokenBook, tokenOf } from './control/access/tokens.ts'
 import { createAdmin } from './control/admin/api.ts'
+import { adminServer } from './control/admin/server.ts'
 import type { AdminParts } from './control/context.ts'
 import { openCore, type TableCore } from './core.ts'
 import { openLogs } from './logging/log.ts'
@@ -16,10 +17,6 @@ import { Descriptors } from './proxy/descriptors.ts'
 import type { Address, Settings } from './settings.ts'
 import { StartError } from './start-error.ts'
 import { WINDOW_TICK_MS } from './state/figures/windows.ts'
-
-/** Bounds of the admin listener: what an operator never reaches, and a runaway client must not pass. */
-const ADMIN_REQUEST_MS = 30_000
-const ADMIN_CONNECTIONS = 256
 
 /** An edit that is under way at the end has so long: its disk may never answer. */
 const LAST_EDIT_MS = 5_000
@@ -49,7 +46,7 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
   const core = openCore(settings, log, primary?.followers)
   const front = primary ?? (await OneProcess.of(settings, core, logs))
   const reasons: string[] = ['starting']
-  const admin = adminServer(settings, core, front, {
+  const admin = adminOf(settings, core, front, {
     gate: new Gate(tokens, Date.now),
     isReady: () => ({
       ready: reasons.length === 0 && front.isUp,
@@ -82,7 +79,7 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
   return 0
 }
 
-function adminServer(
+function adminOf(
   settings: Settings,
   { live, operations, history, fleet }: TableCore,
   { planes }: Front,
@@ -101,9 +98,7 @@ function adminServer(
     now: Date.now,
     hostNames: [settings.admin.host.toLowerCase()],
   })
-  const server = createServer({ requestTimeout: ADMIN_REQUEST_MS }, handler)
-  server.maxConnections = ADMIN_CONNECTIONS
-  return server
+  return adminServer(handler, parts.log)
 }
 
 /** @throws {StartError} a line that is no token, a file that can't be read */

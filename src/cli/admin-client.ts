@@ -3,6 +3,7 @@
  */
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
+import { andMore } from '../rules/values/problem.ts'
 import { CommandError, EXIT, type Io, printable } from './io.ts'
 
 /** An answer of the proxy. */
@@ -118,10 +119,12 @@ function refusal({ status, json, text }: Answer): CommandError {
     detail?: string
     errors?: unknown
     problems?: unknown
+    more?: number
     hint?: string
   }
   const said = printable(problem.detail ?? problem.title ?? (text.slice(0, 200) || 'without a word'))
-  const list = [...lines(problem.errors), ...lines(problem.problems)]
+  const rest = typeof problem.more === 'number' ? [andMore(problem.more)] : []
+  const list = [...lines(problem.errors), ...lines(problem.problems), ...rest]
   // One error alone is what the detail says already.
   const more = list.length === 1 && list[0] === said ? '' : list.map((line) => `\n  ${line}`).join('')
   const hint = problem.hint === undefined ? '' : ` (${problem.hint})`

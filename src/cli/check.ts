@@ -1,7 +1,8 @@
 /**
  * `banyan check`: every error of a table with its line, a caret and a hint, as a good compiler prints them. Needs no proxy.
  */
-import { formatProblems, type Problem, placeFindings, readTable } from '../rules/language/text.ts'
+import { formatProblem, type Problems, placeFindings, readTable } from '../rules/language/text.ts'
+import { andMore, excerpt, linesOf } from '../rules/values/problem.ts'
 import { type Command, type Given, JSON_FLAG } from './command.ts'
 import { CommandError, EXIT, type ExitCode, type Io, jsonText, paint } from './io.ts'
 
@@ -23,8 +24,9 @@ async function runCheck(given: Given, io: Io): Promise<ExitCode> {
   const read = readTable(text, name)
   const findings = read.ok ? await io.tlsFindings(read.table, file) : []
   const ok = read.ok && findings.length === 0
-  const problems = read.ok ? [...read.warnings, ...placeFindings(findings, text, name)] : read.problems
-  if (given.has('json')) io.out(jsonText({ ok, problems }))
+  const found = read.ok ? [...read.warnings, ...placeFindings(findings, text, name)] : read.problems
+  const problems = { problems: found, more: read.more }
+  if (given.has('json')) io.out(jsonText({ ok, ...problems }))
   else report(problems, text, io)
   if (read.ok && ok && !given.has('json')) {
     const { routes, upstreams } = read.table
@@ -43,10 +45,12 @@ export function textOf(file: string, io: Io): string {
 }
 
 /** Prints problems to stderr, and how many there are. */
-export function report(problems: readonly Problem[], text: string, io: Io): void {
+export function report({ problems, more }: Problems, text: string, io: Io): void {
   const on = io.colours.err
+  const lines = linesOf(text)
   for (const problem of problems) {
-    const [first = '', ...source] = formatProblems([problem], text).split('\n')
+    const first = formatProblem(problem)
+    const source = excerpt(problem, lines).split('\n')
     const place = first.slice(0, first.indexOf(': ') + 1)
     const colour = problem.severity === 'error' ? 'red' : 'yellow'
     io.err(`${paint(on, 'bold', place)}${paint(on, colour, first.slice(place.length))}\n`)
@@ -55,6 +59,7 @@ export function report(problems: readonly Problem[], text: string, io: Io): void
   const errors = problems.filter(({ severity }) => severity === 'error').length
   const warnings = problems.length - errors
   const counts = [errors > 0 ? count(errors, 'error') : '', warnings > 0 ? count(warnings, 'warning') : '']
+  if (more > 0) counts.push(andMore(more))
   if (problems.length > 0) io.err(`${counts.filter((part) => part !== '').join(', ')}\n`)
 }
 

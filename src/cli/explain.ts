@@ -100,7 +100,7 @@ function askTable(file: string, description: Description, io: Io): Told | null {
   const text = textOf(file, io)
   const read = readTable(text, file)
   if (!read.ok) {
-    report(read.problems, text, io)
+    report(read, text, io)
     return null
   }
   const { clientAddress = '127.0.0.1', chance = Math.random() } = description

@@ -10,6 +10,7 @@ import type { Planes } from './figures/planes.ts'
 import type { FleetView } from './fleet/keeper.ts'
 import type { History } from './table/history.ts'
 import type { Operations } from './table/operations.ts'
+import { inTurns, jsonSteps } from './turns.ts'
 
 /** Whether requests may be sent here, and if not why. */
 export interface Readiness {
@@ -73,4 +74,10 @@ export type AdminRouter = Router<AdminState>
 export function answerJson(ctx: AdminContext, value: unknown, type = 'application/json'): void {
   ctx.body = `${JSON.stringify(value, null, 2)}\n`
   ctx.set('Content-Type', type)
+}
+
+/** As `answerJson`, for a value that grows with the table: written in turns with everything else. Its iterators are lists. */
+export async function answerLarge(ctx: AdminContext, value: object): Promise<void> {
+  ctx.body = `${await inTurns(jsonSteps(value))}\n`
+  ctx.set('Content-Type', 'application/json')
 }

@@ -8,6 +8,8 @@ import type { WorkerProcess } from './worker-process.ts'
 
 /** A worker that has not answered by then neither refuses a revision nor takes it over: it hangs. */
 const PATIENCE_MS = 5_000
+/** Of a large text so many more characters are read in a millisecond at least; on an idle machine ten times as many. */
+const CHARACTERS_PER_MS = 100
 
 /** The two phases over workers that come and go. */
 export class TwoPhase implements Followers {
@@ -71,8 +73,11 @@ export class TwoPhase implements Followers {
   /** @returns null too where the worker is gone: it has nothing against a revision any more */
   async #prepareIn(worker: WorkerProcess, text: string, material: TlsMaterial): Promise<string | null> {
     const known = worker.inForce?.material === material
-    const answer = await soon(worker.link.prepare(text, known ? null : material).catch(gone))
-    if (answer === 'late') return `a worker (process ${worker.pid}) has not answered within ${PATIENCE_MS / 1000} s`
+    const patienceMs = PATIENCE_MS + Math.ceil(text.length / CHARACTERS_PER_MS)
+    const answer = await soon(worker.link.prepare(text, known ? null : material).catch(gone), patienceMs)
+    if (answer === 'late') {
+      return `a worker (process ${worker.pid}) has not answered within ${Math.ceil(patienceMs / 1000)} s`
+    }
     if (answer === 'gone') return null
     if (answer === null) this.#prepared.add(worker)
     return answer
@@ -85,10 +90,10 @@ export class TwoPhase implements Followers {
 }
 
 /** What comes in time, or `late`. */
-async function soon<T>(answer: Promise<T>): Promise<T | 'late'> {
+async function soon<T>(answer: Promise<T>, patienceMs = PATIENCE_MS): Promise<T | 'late'> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<'late'>((resolve) => {
-    timer = setTimeout(() => resolve('late'), PATIENCE_MS)
+    timer = setTimeout(() => resolve('late'), patienceMs)
   })
   try {
     return await Promise.race([answer, late])

@@ -2,6 +2,7 @@
  * One worker: a data plane in a process of its own, which its primary feeds with connections and revisions.
  */
 import type { Socket } from 'node:net'
+import { readApart } from '../control/table/apart.ts'
 import { planeOf } from '../core.ts'
 import { exitNow } from '../exit.ts'
 import { openLogs } from '../logging/log.ts'
@@ -78,7 +79,8 @@ function begin(): Promise<WorkerStart> {
 function liveTableOf({ revision, tableName }: WorkerStart): LiveTable {
   const read = readTable(revision.text, tableName)
   // The primary has put it in force; a reader of another version may see it otherwise.
-  if (!read.ok) throw new StartError(`${tableName} is invalid\n${formatProblems(read.problems, revision.text)}`)
+  if (!read.ok)
+    throw new StartError(`${tableName} is invalid\n${formatProblems(read.problems, revision.text, read.more)}`)
   return new LiveTable(read.table, revision.text, revision.appliedAtMs, revision.number, revision.material)
 }
 
@@ -114,6 +116,8 @@ class Worker {
   readonly #listener: Listener
   readonly #tableName: string
   #prepared: Prepared | null = null
+  /** Counts what was to be prepared, and what was given up. */
+  #attempts = 0
   #fleet: Fleet
   #closed = 0
   #forgotten: string[] = []
@@ -188,6 +192,7 @@ class Worker {
       commit: (number, appliedAtMs) => this.#commit(number, appliedAtMs),
       abandon: () => {
         this.#prepared = null
+        this.#attempts++
       },
       endConnections: () => {
         engine.draining = true
@@ -199,10 +204,13 @@ class Worker {
     }
   }
 
-  #prepare(text: string, material: TlsMaterial): string | null {
+  async #prepare(text: string, material: TlsMaterial): Promise<string | null> {
     this.#prepared = null
-    const read = readTable(text, this.#tableName)
-    if (!read.ok) return formatProblems(read.problems, text)
+    const attempt = ++this.#attempts
+    const read = await readApart(text, this.#tableName)
+    // The primary has given this one up meanwhile.
+    if (attempt !== this.#attempts) return 'it was given up'
+    if (!read.ok) return formatProblems(read.problems, text, read.more)
     try {
       const { table } = read
       this.#prepared = { text, table, material, commits: this.#live.prepare(table, material), fleet: this.#fleet }

@@ -20,7 +20,7 @@ export interface WorkerPort extends PlanePort {
    * @param material what its TLS files hold; null where that is what they hold now
    * @returns null, or why it can't be taken over
    */
-  prepare(text: string, material: TlsMaterial | null): string | null
+  prepare(text: string, material: TlsMaterial | null): Promise<string | null>
   /** Second phase: the text that was prepared is in force. */
   commit(number: number, appliedAtMs: number): void
   abandon(): void

@@ -2,7 +2,7 @@
  * The revision in force: one pointer, swapped whole; the last good one stays when a text is refused.
  */
 import { createHash } from 'node:crypto'
-import type { Problem } from '../rules/language/text.ts'
+import type { Problem, Problems } from '../rules/language/text.ts'
 import type { Table } from '../rules/table/table.ts'
 import { NO_MATERIAL, type TlsMaterial } from './tls/material.ts'
 
@@ -20,8 +20,7 @@ export interface Revision {
 }
 
 /** The last text that was refused, until a good one comes. */
-export interface Refusal {
-  readonly problems: readonly Problem[]
+export interface Refusal extends Problems {
   /** Epoch milliseconds. */
   readonly atMs: number
 }
@@ -104,8 +103,8 @@ export class LiveTable {
   }
 
   /** Records a refused text. The current revision goes on serving. */
-  refuse(problems: readonly Problem[], nowMs: number): void {
-    this.#refusal = { problems, atMs: nowMs }
+  refuse(problems: readonly Problem[], nowMs: number, more = 0): void {
+    this.#refusal = { problems, more, atMs: nowMs }
   }
 
   /** The text on disk is the current revision's again: nothing is refused any more. */

@@ -2,13 +2,14 @@
  * What the control plane's tests stand on: a folder of their own, a table full of comments, and the admin API on a real port.
  */
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { createServer, type IncomingHttpHeaders, request } from 'node:http'
+import { type IncomingHttpHeaders, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Gate } from '../../src/control/access/security.ts'
 import { type AdminToken, TokenBook } from '../../src/control/access/tokens.ts'
 import { createAdmin } from '../../src/control/admin/api.ts'
+import { adminServer } from '../../src/control/admin/server.ts'
 import type { AdminParts } from '../../src/control/context.ts'
 import type { ControlLog } from '../../src/control/control-log.ts'
 import { Planes } from '../../src/control/figures/planes.ts'
@@ -184,7 +185,7 @@ export async function adminRig(options: AdminRigOptions = {}): Promise<AdminRig>
     now,
     ...parts,
   })
-  const server = createServer(handler)
+  const server = adminServer(handler, logInto(base.lines))
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
   const { port } = server.address() as AddressInfo
   const close = async () => {

@@ -2,7 +2,16 @@
  * The npm package: packed, installed in an empty folder, started, asked and stopped there; its types hold for who uses them.
  */
 import { spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -107,8 +116,27 @@ test.each([
   expect(err).toMatch(
     where === 'package'
       ? `banyan: Node ${version} is too old: banyan ${manifest.version} needs Node >= 22.13.\n`
-      : /^banyan: Node 22\.17\.1 cannot run the TypeScript sources\. .*Node >= 22\.18\.\n$/,
+      : /^banyan: Node 22\.17\.1 can't run the TypeScript sources\. .*Node >= 22\.18\.\n$/,
   )
+})
+
+test('in a checkout the Node of npm ci runs it where the one that it was started by is too old', async () => {
+  const old = join(folder, 'node')
+  try {
+    linkSync(process.execPath, old)
+  } catch {
+    // Another file system.
+    copyFileSync(process.execPath, old)
+  }
+  const bin = join(PROJECT, 'bin/banyan.js')
+  const { status, out } = runIn(shop, old, [...pretending('20.20.2'), bin, 'check', 'routes.yaml'])
+  expect([status, out]).toEqual([0, 'routes.yaml: ok, 0 routes, 1 upstream\n'])
+  expect(runIn(shop, old, [...pretending('20.20.2'), bin, 'check', 'none.yaml'])).toMatchObject({ status: 1, out: '' })
+  const banyan = start(old, ...pretending('20.20.2'), bin, 'serve', ...FREE_PORTS)
+  const line = await banyan.line((one) => one.startsWith('banyan ready'))
+  expect(await (await fetch(`${/http:\/\/[\d.:]+/.exec(line)?.[0]}/any`)).text()).toBe('legacy')
+  expect(await banyan.stop()).toBe(0)
+  expect(banyan.log.at(-1)).toContain('"event":"ended"')
 })
 
 test('the oldest Node that it names is let in', () => {

@@ -74,7 +74,7 @@ export function checkScope({ author, scope }: Sender, asked: TokenScope): void {
   throw challenge('read-only-token', `The token ${author} may only read.`, ', error="insufficient_scope"')
 }
 
-/** Asks who sends a request, and makes those wait who guess. */
+/** Asks who sends a request, and makes whoever guesses wait. */
 export class Gate {
   readonly #tokens: TokenBook
   readonly #now: () => number
@@ -96,17 +96,14 @@ export class Gate {
     if (tokens.length === 0) return ANYBODY
     const secret = /^bearer +([\x21-\x7e]+)$/i.exec(req.headers.authorization ?? '')?.[1]
     if (secret === undefined) throw challenge('unauthorized', 'Send Authorization: Bearer TOKEN.', '')
+    const token = findToken(secret, tokens)
+    // A right token is let in whatever its address has sent before: somebody with an outdated one may share it (NAT, a proxy).
+    if (token !== null) return { author: token.name, scope: token.scope }
     const address = req.socket.remoteAddress ?? ''
     const waitMs = this.#backoff.waitMs(address, nowMs)
-    // A right token is not looked at either: the answer would tell that it is one.
     if (waitMs > 0) throw tooManyAttempts(waitMs)
-    const token = findToken(secret, tokens)
-    if (token === null) {
-      this.#backoff.failed(address, nowMs)
-      throw challenge('wrong-token', 'This token is not known here.', ', error="invalid_token"')
-    }
-    this.#backoff.succeeded(address)
-    return { author: token.name, scope: token.scope }
+    this.#backoff.failed(address, nowMs)
+    throw challenge('wrong-token', 'This token is not known here.', ', error="invalid_token"')
   }
 }
 

@@ -129,10 +129,12 @@ function hashOf(secret: string): Buffer {
 /** So many wrong tokens are a slip; each one more doubles the wait. */
 const FREE_ATTEMPTS = 5
 const MAX_WAIT_MS = 60_000
+/** After this long without a wrong token from an address, its earlier ones no longer count. */
+const FORGET_MS = 3_600_000
 /** Addresses that are remembered; those that were silent longest are forgotten first. */
 const MAX_ADDRESSES = 10_000
 
-/** Back-off by address: whoever sends wrong tokens waits, longer each time. */
+/** Back-off by address: wrong tokens are answered later and later. An address that has been quiet for an hour begins anew. */
 export class Backoff {
   readonly #failures = new Map<string, { count: number; untilMs: number }>()
 
@@ -142,7 +144,8 @@ export class Backoff {
   }
 
   failed(address: string, nowMs: number): void {
-    const count = (this.#failures.get(address)?.count ?? 0) + 1
+    const before = this.#failures.get(address)
+    const count = before === undefined || nowMs - before.untilMs > FORGET_MS ? 1 : before.count + 1
     const waitMs = count < FREE_ATTEMPTS ? 0 : Math.min(MAX_WAIT_MS, 1000 * 2 ** (count - FREE_ATTEMPTS))
     // Set anew, so that the map's order is that of the last failure.
     this.#failures.delete(address)
@@ -152,9 +155,5 @@ export class Backoff {
       this.#failures.delete(oldest)
       return
     }
-  }
-
-  succeeded(address: string): void {
-    this.#failures.delete(address)
   }
 }

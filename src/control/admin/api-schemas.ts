@@ -4,6 +4,7 @@
 import { z } from 'zod'
 import { BREAKER_WORDS } from '../../rules/failures/breaker.ts'
 import { tableSchema } from '../../rules/table/schema.ts'
+import { MAX_PROBLEMS } from '../../rules/values/problem.ts'
 import { object } from '../../rules/values/schema-blocks.ts'
 import { CACHE_WORDS, REASONS } from '../../state/figures/cell.ts'
 import { SERVER_WORDS } from '../../state/upstreams/figures.ts'
@@ -157,6 +158,8 @@ const change = object({
 const changes = z.array(change)
 const diff = z.string().describe('In unified format.')
 
+const more = count.optional().describe('So many more there are than are listed.')
+
 const tableProblem = object({
   file: z.string(),
   line: z.int().min(1),
@@ -176,7 +179,8 @@ export const dryRunAnswer = object({
   changed: z.boolean(),
   changes,
   diff,
-  warnings: z.array(tableProblem),
+  warnings: z.array(tableProblem).max(MAX_PROBLEMS),
+  more,
   simulation: object({
     exchanges: count,
     since: time.nullable(),
@@ -320,7 +324,10 @@ export const readyzAnswer = object({
     appliedAt: time,
     ageSeconds: count,
     refused: z
-      .union([object({ at: time, problems: z.array(tableProblem) }), object({ at: time, problemCount: count })])
+      .union([
+        object({ at: time, problems: z.array(tableProblem).max(MAX_PROBLEMS), more: count }),
+        object({ at: time, problemCount: count }),
+      ])
       .nullable(),
   }),
   workers: z
@@ -346,9 +353,11 @@ export const problemAnswer = object({
   requestId: z.string(),
   errors: z
     .array(object({ pointer: z.string(), detail: z.string(), hint: z.string().optional() }))
+    .max(MAX_PROBLEMS)
     .optional()
     .describe('What is wrong with the body, each with a JSON Pointer.'),
-  problems: z.array(tableProblem).optional(),
+  problems: z.array(tableProblem).max(MAX_PROBLEMS).optional(),
+  more,
   hint: z.string().optional(),
   line: z.int().optional(),
   column: z.int().optional(),

@@ -37,9 +37,9 @@ function workerState({ worker, state, pid, revision, connections, starts }: Work
   return { worker, state, pid, revision, connections, starts }
 }
 
-function refusalState({ problems, atMs }: Refusal, withProblems: boolean): object {
+function refusalState({ problems, more, atMs }: Refusal, withProblems: boolean): object {
   const at = new Date(atMs).toISOString()
-  return withProblems ? { at, problems } : { at, problemCount: problems.length }
+  return withProblems ? { at, problems, more } : { at, problemCount: problems.length + more }
 }
 
 /** The problems quote the table, so they are for those who may read it. */

@@ -1,11 +1,9 @@
 /**
  * /revisions: what the table has said, who changed it and why, and how to get back there.
  */
-import { tableChanges } from '../../rules/language/changes.ts'
-import { readTable } from '../../rules/language/text.ts'
-import { diffText } from '../../rules/language/text-diff.ts'
-import { type AdminContext, type AdminParts, type AdminRouter, answerJson } from '../context.ts'
+import { type AdminContext, type AdminParts, type AdminRouter, answerJson, answerLarge } from '../context.ts'
 import { AdminProblem } from '../http/problem.ts'
+import { compareApart } from '../table/apart.ts'
 import { restoreRevision } from '../table/edits.ts'
 import type { RevisionRecord } from '../table/revision-record.ts'
 import { readNothing } from './body.ts'
@@ -14,6 +12,8 @@ import { answerDone, makeEdit, noSuchRevision } from './write.ts'
 /** Adds the resources. */
 export function addRevisions(router: AdminRouter, parts: AdminParts): void {
   const { history, live } = parts
+  /** The end of the last comparison: one after the other, so that many who ask hold no more than two texts each in turn. */
+  let comparing: Promise<void> = Promise.resolve()
 
   router.get('/revisions', (ctx) => {
     ctx.set('ETag', live.current.etag)
@@ -21,14 +21,18 @@ export function addRevisions(router: AdminRouter, parts: AdminParts): void {
   })
 
   router.get('/revisions/:number', async (ctx) => {
-    const { record, text } = await revisionOf(ctx, parts)
-    const before = await history.textOf(record.number - 1)
-    answerJson(ctx, {
-      ...stateOf(record),
-      // Null where the revision before it is not kept.
-      ...(before === null ? { changes: null, diff: null } : difference(before, text)),
-      text,
+    const work = comparing.then(async () => {
+      const { record, text } = await revisionOf(ctx, parts)
+      const before = await history.textOf(record.number - 1)
+      await answerLarge(ctx, {
+        ...stateOf(record),
+        // Null where the revision before it is not kept.
+        ...(before === null ? { changes: null, diff: null } : await compareApart(before, text)),
+        text,
+      })
     })
+    comparing = work.catch(() => {})
+    await work
   })
 
   router.get('/revisions/:number/routes.yaml', async (ctx) => {
@@ -50,18 +54,12 @@ export function addRevisions(router: AdminRouter, parts: AdminParts): void {
     await readNothing(ctx.req)
     const number = numberOf(ctx)
     const done = await makeEdit(ctx, parts, restoreRevision(number, history), `restore of revision ${number}`)
-    if (done !== null) answerDone(ctx, done)
+    if (done !== null) await answerDone(ctx, done)
   })
 }
 
 function stateOf({ number, etag, atMs, author, reason, forced }: RevisionRecord): object {
   return { revision: number, etag, at: new Date(atMs).toISOString(), author, reason, forced }
-}
-
-function difference(before: string, after: string): object {
-  const [old, now] = [readTable(before, 'routes.yaml'), readTable(after, 'routes.yaml')]
-  const changes = old.ok && now.ok ? tableChanges(old.table, now.table) : null
-  return { changes, diff: diffText(before, after) }
 }
 
 /** @throws {AdminProblem} no-such-revision */

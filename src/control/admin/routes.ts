@@ -5,7 +5,7 @@ import type { BreakerWord } from '../../rules/failures/breaker.ts'
 import type { Route, Table } from '../../rules/table/table.ts'
 import type { Revision } from '../../state/live-table.ts'
 import type { UpstreamFigures } from '../../state/upstreams/figures.ts'
-import { type AdminContext, type AdminParts, type AdminRouter, answerJson } from '../context.ts'
+import { type AdminContext, type AdminParts, type AdminRouter, answerJson, answerLarge } from '../context.ts'
 import { type LiveRoute, liveRoute } from '../figures/live.ts'
 import { isJsonObject, type JsonObject } from '../http/merge-patch.ts'
 import { existenceOf } from '../http/preconditions.ts'
@@ -29,12 +29,12 @@ export function addRoutes(router: AdminRouter, parts: AdminParts): void {
     const revision = parts.live.current
     const { table } = revision
     ctx.set('ETag', revision.etag)
-    answerJson(ctx, {
+    await answerLarge(ctx, {
       revision: revision.number,
       default: table.default,
-      routes: table.routes.map((route, index) =>
-        routeState(route, index, words, liveRoute(measurements, route, parts.now())),
-      ),
+      routes: table.routes
+        .values()
+        .map((route, index) => routeState(route, index, words, liveRoute(measurements, route, parts.now()))),
       live: { unclaimed: liveRoute(measurements, null, parts.now()) },
     })
   })

@@ -28,6 +28,6 @@ export function addTable(router: AdminRouter, parts: AdminParts): void {
   router.put('/routes.yaml', async (ctx) => {
     const text = await readText(ctx.req, YAML_TYPES)
     const done = await makeEdit(ctx, parts, replaceText(text))
-    if (done !== null) answerDone(ctx, done)
+    if (done !== null) await answerDone(ctx, done)
   })
 }

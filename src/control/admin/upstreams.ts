@@ -1,10 +1,11 @@
 /**
  * /upstreams: the upstreams as the table says them, with their servers and what is happening at each.
  */
-import type { Table, Upstream } from '../../rules/table/table.ts'
+import type { Upstream } from '../../rules/table/table.ts'
+import type { Revision } from '../../state/live-table.ts'
 import type { UpstreamFigures } from '../../state/upstreams/figures.ts'
-import { type AdminParts, type AdminRouter, answerJson } from '../context.ts'
-import { liveUpstream } from '../figures/live.ts'
+import { type AdminParts, type AdminRouter, answerJson, answerLarge } from '../context.ts'
+import { liveUpstreams } from '../figures/live.ts'
 import type { Figures } from '../figures/planes.ts'
 import { liveServer } from '../fleet/server-state.ts'
 import { noSuchUpstream } from './write.ts'
@@ -12,20 +13,26 @@ import { noSuchUpstream } from './write.ts'
 /** Adds the resources. */
 export function addUpstreams(router: AdminRouter, parts: AdminParts): void {
   router.get('/upstreams', async (ctx) => {
-    const { number, etag, table } = parts.live.current
+    const revision = parts.live.current
+    const { number, etag, table } = revision
     ctx.set('ETag', etag)
-    const figures = await parts.planes.figures()
-    const upstreams = [...table.upstreams.values()].map((upstream) => upstreamState(upstream, table, figures, parts))
-    answerJson(ctx, { revision: number, default: table.default, upstreams })
+    const stateOf = upstreamStates(revision, await parts.planes.figures(), parts)
+    await answerLarge(ctx, {
+      revision: number,
+      default: table.default,
+      upstreams: table.upstreams.values().map(stateOf),
+    })
   })
 
   router.get('/upstreams/:name', async (ctx) => {
-    const { number, etag, table } = parts.live.current
+    const revision = parts.live.current
+    const { number, etag, table } = revision
     const name = ctx.params.name as string
     const upstream = table.upstreams.get(name)
     if (upstream === undefined) throw noSuchUpstream(table, name)
     ctx.set('ETag', etag)
-    answerJson(ctx, { revision: number, ...upstreamState(upstream, table, await parts.planes.figures(), parts) })
+    const stateOf = upstreamStates(revision, await parts.planes.figures(), parts)
+    answerJson(ctx, { revision: number, ...stateOf(upstream) })
   })
 }
 
@@ -42,25 +49,27 @@ const NOTHING_KNOWN: UpstreamFigures = {
   servers: [],
 }
 
-/** As routes.yaml says it, with the routes that go there and what is happening. */
-function upstreamState(
-  upstream: Upstream,
-  table: Table,
+/** Tells of an upstream what routes.yaml says, with the routes that go there and what is happening. */
+function upstreamStates(
+  { table }: Revision,
   figures: Figures,
   { fleet, now }: Pick<AdminParts, 'fleet' | 'now'>,
-): object {
-  const { name, document } = upstream
-  const routes = table.routes.filter((route) => route.from === name || route.to === name).map((route) => route.id)
-  const known = figures.upstreams.find((one) => one.name === name) ?? NOTHING_KNOWN
-  const { name: _, servers, ...whole } = known
-  return {
-    name,
-    ...document,
-    routes,
-    live: {
-      lastMinute: liveUpstream(figures.measurements, name, now()),
-      ...whole,
-      servers: servers.map((server) => liveServer(name, server, fleet)),
-    },
+): (upstream: Upstream) => object {
+  const lastMinuteOf = liveUpstreams(figures.measurements, now())
+  const figuresOf = new Map(figures.upstreams.map((one) => [one.name, one]))
+  const routesOf = new Map<string, string[]>([...table.upstreams.keys()].map((name) => [name, []]))
+  for (const { id, from, to } of table.routes) for (const name of new Set([from, to])) routesOf.get(name)?.push(id)
+  return ({ name, document }) => {
+    const { name: _, servers, ...whole } = figuresOf.get(name) ?? NOTHING_KNOWN
+    return {
+      name,
+      ...document,
+      routes: routesOf.get(name),
+      live: {
+        lastMinute: lastMinuteOf(name),
+        ...whole,
+        servers: servers.map((server) => liveServer(name, server, fleet)),
+      },
+    }
   }
 }

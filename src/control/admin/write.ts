@@ -3,16 +3,16 @@
  */
 
 import { tableChanges } from '../../rules/language/changes.ts'
-import { readTable } from '../../rules/language/text.ts'
-import { diffText } from '../../rules/language/text-diff.ts'
 import type { Table } from '../../rules/table/table.ts'
 import { didYouMean } from '../../rules/values/problem.ts'
 import type { Revision } from '../../state/live-table.ts'
-import { type AdminContext, type AdminParts, answerJson } from '../context.ts'
+import { type AdminContext, type AdminParts, answerLarge } from '../context.ts'
 import { parseIfMatch } from '../http/preconditions.ts'
-import { AdminProblem, invalidBody } from '../http/problem.ts'
+import { AdminProblem, invalidBody, listed } from '../http/problem.ts'
+import { compareApart, diffApart } from '../table/apart.ts'
 import type { Change, EditOutcome, EditTerms } from '../table/edit-outcome.ts'
-import { simulate } from '../table/simulation.ts'
+import { simulationSteps } from '../table/simulation.ts'
+import { inTurns } from '../turns.ts'
 
 type Done = Extract<EditOutcome, { kind: 'done' }>
 type Would = Extract<EditOutcome, { kind: 'would' }>
@@ -45,9 +45,9 @@ export async function makeEdit(
 }
 
 /** What an edit of the whole table is answered with. */
-export function answerDone(ctx: AdminContext, { revision, before, changed }: Done): void {
+export function answerDone(ctx: AdminContext, { revision, before, changed }: Done): Promise<void> {
   const { number, etag } = revision
-  answerJson(ctx, { revision: number, etag, changed, changes: tableChanges(before.table, revision.table) })
+  return answerLarge(ctx, { revision: number, etag, changed, changes: tableChanges(before.table, revision.table) })
 }
 
 /** @throws {AdminProblem} malformed-field, malformed-query, if-match-needed */
@@ -114,14 +114,15 @@ function audit(ctx: AdminContext, parts: AdminParts, outcome: Done, terms: EditT
 async function answerDryRun(ctx: AdminContext, parts: AdminParts, outcome: Would): Promise<void> {
   const { before, proposal, changed } = outcome
   ctx.set('ETag', before.etag)
-  answerJson(ctx, {
+  const { problems: warnings, more } = proposal.warnings
+  await answerLarge(ctx, {
     dryRun: true,
     revision: before.number,
     changed,
     changes: tableChanges(before.table, proposal.table),
-    diff: diffText(before.text, proposal.text),
-    warnings: proposal.warnings,
-    simulation: simulate(before.table, proposal.table, await parts.planes.recent()),
+    diff: await diffApart(before.text, proposal.text),
+    ...listed({ warnings, more }),
+    simulation: await inTurns(simulationSteps(before.table, proposal.table, await parts.planes.recent())),
   })
 }
 
@@ -151,15 +152,18 @@ async function problemOf(outcome: Refused, terms: EditTerms, parts: AdminParts):
       return outdated(outcome.revision, terms, parts)
     case 'file-refused':
       return new AdminProblem('table-refused', 'What is in the file is not written over: mend it there first.', {
-        members: { problems: outcome.problems, hint: 'force=true writes over it, and keeps it in the history' },
+        members: {
+          ...listed({ problems: outcome.problems, more: outcome.more }),
+          hint: 'force=true writes over it, and keeps it in the history',
+        },
       })
     case 'file-busy':
       return new AdminProblem('table-busy', 'Somebody is writing to the table file; nothing was changed. Try again.')
     case 'invalid':
-      return invalidBody(outcome.errors)
+      return invalidBody(outcome.errors, outcome.more)
     case 'refused':
       return new AdminProblem('invalid', 'The table with this edit can not be put in force; nothing was changed.', {
-        members: { problems: outcome.problems },
+        members: listed({ problems: outcome.problems, more: outcome.more }),
       })
     case 'not-written':
       return new AdminProblem(WRITE_PROBLEMS[outcome.flaw], `${outcome.message}; nothing was changed.`)
@@ -211,15 +215,12 @@ export function noSuchRevision(number: number): AdminProblem {
 
 /** RFC 9110 section 15.5.13, with what has changed since the revision that the edit was made for. */
 async function outdated(revision: Revision, terms: EditTerms, parts: AdminParts): Promise<AdminProblem> {
-  const { number, etag, table, text } = revision
+  const { number, etag, text } = revision
   const tags = terms.ifMatch === null || terms.ifMatch === '*' ? [] : terms.ifMatch
   const yours = tags.map((tag) => parts.history.find(tag)).find((record) => record !== undefined)
   const old = yours === undefined ? null : await parts.history.textOf(yours.number)
-  const read = old === null ? null : readTable(old, 'routes.yaml')
-  const difference =
-    old === null
-      ? null
-      : { since: yours?.number, changes: read?.ok ? tableChanges(read.table, table) : [], diff: diffText(old, text) }
+  const found = old === null ? null : await compareApart(old, text)
+  const difference = found && { since: yours?.number, ...found, changes: found.changes ?? [] }
   return new AdminProblem('outdated', `Revision ${number} is in force, and If-Match names another.`, {
     members: { revision: number, etag, difference },
     fields: { ETag: etag },

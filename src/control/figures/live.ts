@@ -67,13 +67,18 @@ export function liveRoute(measurements: Measurements, route: Route | null, nowMs
   }
 }
 
-/** The figures of an upstream over all routes, in the last minute; null until the first tick. */
-export function liveUpstream(measurements: Measurements, name: string, nowMs: number): WindowFigures | null {
+/** Tells of an upstream, by its name, the figures over all routes in the last minute; null until the first tick. */
+export function liveUpstreams(measurements: Measurements, nowMs: number): (name: string) => WindowFigures | null {
   const span = measurements.windowOf(MINUTE_MS, nowMs)
-  if (span === null) return null
-  const cells = measurements.routeIds().flatMap((id) => measurements.cells(id).filter((cell) => cell.upstream === name))
-  const sums = cells.map((cell) => sumsOf(cell, span.ticksAgo))
-  return windowFigures(sums.reduce(addSums, NOTHING), span.spanMs)
+  const cells = Map.groupBy(
+    measurements.routeIds().flatMap((id) => measurements.cells(id)),
+    (cell) => cell.upstream,
+  )
+  return (name) => {
+    if (span === null) return null
+    const sums = (cells.get(name) ?? []).map((cell) => sumsOf(cell, span.ticksAgo))
+    return windowFigures(sums.reduce(addSums, NOTHING), span.spanMs)
+  }
 }
 
 function routeWindow(

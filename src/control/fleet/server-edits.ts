@@ -5,10 +5,10 @@
 import { compileServer } from '../../rules/language/compile.ts'
 import { flawOfOrigin } from '../../rules/patterns/origin.ts'
 import type { UpstreamDocument } from '../../rules/table/schema.ts'
+import { pointerOf } from '../../rules/values/problem.ts'
 import type { Revision } from '../../state/live-table.ts'
 import { isJsonObject, type JsonObject, mergePatch } from '../http/merge-patch.ts'
 import type { Change, ChangedText } from '../table/edit-outcome.ts'
-import { withDocument } from '../table/edits.ts'
 import { fitsId } from './server-body.ts'
 
 type Entry = UpstreamDocument['servers'][number]
@@ -44,7 +44,8 @@ export function patchServer(upstream: string, id: string, patch: JsonObject): Ch
     const entry = plain && (weight === undefined || weight === 1) && typeof url === 'string' ? url : { ...patched }
     const named = isJsonObject(entry) ? withId(entry, id) : entry
     if (typeof url === 'string' && flawOfOrigin(url) === null && !fitsId(id, url)) {
-      return { kind: 'invalid', errors: [{ pointer: '/url', detail: `a server at ${url} can't have the id ${id}` }] }
+      const error = { pointer: '/url', detail: `a server at ${url} can't have the id ${id}` }
+      return { kind: 'invalid', errors: [error], more: 0 }
     }
     return withServers(revision, upstream, (all) => ({
       entries: all.map((one, index) => (index === at ? (named as Entry) : one)),
@@ -101,15 +102,6 @@ function withServers(
   const document = revision.table.upstreams.get(upstream)?.document
   if (document === undefined) return { kind: 'no-such-upstream', revision, name: upstream }
   const { entries, at } = edit(document.servers)
-  return withDocument(
-    revision,
-    (table) => ({
-      ...table,
-      upstreams: {
-        ...table.upstreams,
-        [upstream]: { ...(table.upstreams[upstream] as UpstreamDocument), servers: [...entries] },
-      },
-    }),
-    `/upstreams/${upstream}/servers/${at}`,
-  )
+  const place = at === -1 ? null : pointerOf(['upstreams', upstream, 'servers', at])
+  return { kind: 'edit', edit: { kind: 'servers', upstream, servers: entries }, place }
 }

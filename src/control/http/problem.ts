@@ -1,6 +1,7 @@
 /**
  * Every error answer of the admin API: problem+json (RFC 9457), its status and its title in one table.
  */
+import { andMore } from '../../rules/values/problem.ts'
 
 const PROBLEMS = {
   'malformed-json': { status: 400, title: 'The body is not valid JSON' },
@@ -52,6 +53,14 @@ export interface FieldError {
   readonly hint?: string
 }
 
+/** What is wrong with a body. */
+export interface FieldErrors {
+  /** At most `MAX_PROBLEMS`. */
+  readonly errors: readonly FieldError[]
+  /** How many there are besides. */
+  readonly more: number
+}
+
 /** What a problem has besides its code and detail. */
 export interface ProblemExtras {
   /** Further members of the problem document. */
@@ -87,11 +96,17 @@ export class AdminProblem extends Error {
   }
 }
 
-/** The 422 for a body whose JSON is well-formed and whose values are not. Names every error, the first one in words. */
-export function invalidBody(errors: readonly FieldError[]): AdminProblem {
+/** The members of a list that may be cut; `more` only where it is. */
+export function listed<List extends { readonly more: number }>({ more, ...list }: List): Record<string, unknown> {
+  return more > 0 ? { ...list, more } : list
+}
+
+/** The 422 for a body whose JSON is well-formed and whose values are not. Lists the errors, the first one in words. */
+export function invalidBody(errors: readonly FieldError[], more = 0): AdminProblem {
   const [first] = errors as readonly [FieldError]
   const where = first.pointer === '' ? '' : `${first.pointer}: `
   const hint = first.hint === undefined ? '' : ` (${first.hint})`
-  const more = errors.length > 1 ? `, and ${errors.length - 1} more` : ''
-  return new AdminProblem('invalid', `${where}${first.detail}${hint}${more}`, { members: { errors } })
+  const others = errors.length - 1 + more
+  const rest = others > 0 ? `, ${andMore(others)}` : ''
+  return new AdminProblem('invalid', `${where}${first.detail}${hint}${rest}`, { members: listed({ errors, more }) })
 }

@@ -2,13 +2,14 @@
  * What an operation on the table may ask for, and what may become of it.
  */
 
-import type { Problem } from '../../rules/language/text.ts'
+import type { TableEdit } from '../../rules/language/edit.ts'
+import type { Problems } from '../../rules/language/text.ts'
 import type { Table } from '../../rules/table/table.ts'
 import type { Revision } from '../../state/live-table.ts'
 import type { TlsMaterial } from '../../state/tls/material.ts'
 import type { Authorship } from '../control-log.ts'
 import type { IfMatch } from '../http/preconditions.ts'
-import type { FieldError } from '../http/problem.ts'
+import type { FieldErrors } from '../http/problem.ts'
 import type { WriteFlaw } from './durable-write.ts'
 
 /** On which revision an edit may be made, who asks for it and why. */
@@ -49,10 +50,10 @@ export type EditOutcome =
   | { readonly kind: 'unmet'; readonly id: string; readonly known: boolean }
   | { readonly kind: 'no-such-revision'; readonly number: number }
   | { readonly kind: 'outdated'; readonly revision: Revision }
-  | { readonly kind: 'file-refused'; readonly problems: readonly Problem[] }
+  | ({ readonly kind: 'file-refused' } & Problems)
   | { readonly kind: 'file-busy' }
-  | { readonly kind: 'invalid'; readonly errors: readonly FieldError[] }
-  | { readonly kind: 'refused'; readonly problems: readonly Problem[] }
+  | ({ readonly kind: 'invalid' } & FieldErrors)
+  | ({ readonly kind: 'refused' } & Problems)
   | { readonly kind: 'not-written'; readonly flaw: WriteFlaw; readonly message: string }
 
 /** A text that could be put in force, and the table that it means. */
@@ -61,18 +62,19 @@ export interface Proposal {
   readonly table: Table
   /** What its TLS files hold. */
   readonly material: TlsMaterial
-  readonly warnings: readonly Problem[]
+  readonly warnings: Problems
 }
 
 /** An edit: from the revision in force to the text that is wanted, or to why there can be none. */
 export type Change = (revision: Revision) => Promise<ChangedText> | ChangedText
 
 export type ChangedText =
+  | { readonly kind: 'text'; readonly text: string }
   | {
-      readonly kind: 'text'
-      readonly text: string
-      /** What a problem with the new table means for whoever asked: an error in the body, or null where it is none of it. */
-      readonly fieldErrors?: (problems: readonly Problem[]) => readonly FieldError[] | null
+      readonly kind: 'edit'
+      readonly edit: TableEdit
+      /** JSON Pointer of what the request's body speaks of, where what is wrong is an error of the body; null where it speaks of nothing. */
+      readonly place: string | null
     }
   | Extract<
       EditOutcome,
@@ -86,6 +88,5 @@ export type ChangedText =
           | 'last-server'
           | 'no-such-revision'
           | 'invalid'
-          | 'refused'
       }
     >

@@ -1,14 +1,9 @@
 /**
  * The edits that can be asked for: a route put, patched, added or removed, the whole text, an earlier revision.
  */
-
-import { editTable } from '../../rules/language/edit.ts'
-import type { Problem } from '../../rules/language/text.ts'
-import type { RouteDocument, TableDocument } from '../../rules/table/schema.ts'
 import type { Revision } from '../../state/live-table.ts'
 import { type JsonObject, mergePatch } from '../http/merge-patch.ts'
 import type { Existence } from '../http/preconditions.ts'
-import type { FieldError } from '../http/problem.ts'
 import type { Change, ChangedText } from './edit-outcome.ts'
 import type { History } from './history.ts'
 
@@ -16,31 +11,29 @@ import type { History } from './history.ts'
 export function addRoute(said: JsonObject): Change {
   return (revision) => {
     const id = String(said.id)
-    if (has(revision, id)) return { kind: 'route-exists', revision, id }
-    return withRoutes(revision, (routes) => [...routes, said], routes(revision).length)
+    if (placeOf(revision, id) !== -1) return { kind: 'route-exists', revision, id }
+    return atRoute(routes(revision).length, said)
   }
 }
 
 /** Makes a route what the body says: replaces it where it stands, or adds it; only that one of the two that `existence` asks for. */
 export function putRoute(id: string, said: JsonObject, existence: Existence = 'either'): Change {
   return (revision) => {
-    const at = routes(revision).findIndex((route) => route.id === id)
+    const at = placeOf(revision, id)
     const known = at !== -1
     if (existence === (known ? 'new' : 'known')) return { kind: 'unmet', id, known }
-    if (!known) return withRoutes(revision, (all) => [...all, said], routes(revision).length)
-    return withRoutes(revision, (all) => all.map((route, index) => (index === at ? said : route)), at)
+    return atRoute(known ? at : routes(revision).length, said)
   }
 }
 
 /** Changes a route by a JSON Merge Patch (RFC 7396). */
 export function patchRoute(id: string, patch: JsonObject): Change {
   return (revision) => {
-    const at = routes(revision).findIndex((route) => route.id === id)
+    const at = placeOf(revision, id)
     if (at === -1) return { kind: 'no-such-route', revision, id }
     // What the file leaves out is said by its default: writing it out would change the text and nothing else.
     if (patch.percent === 0 && routes(revision)[at]?.document.percent === undefined) patch = { ...patch, percent: null }
-    const patched = mergePatch(routes(revision)[at]?.document, patch) as JsonObject
-    return withRoutes(revision, (all) => all.map((route, index) => (index === at ? patched : route)), at)
+    return atRoute(at, mergePatch(routes(revision)[at]?.document, patch) as JsonObject)
   }
 }
 
@@ -52,8 +45,8 @@ export function setPercent(id: string, percent: number): Change {
 /** Removes a route: its requests go to whatever else claims them, or to the default. */
 export function removeRoute(id: string): Change {
   return (revision) => {
-    if (!has(revision, id)) return { kind: 'no-such-route', revision, id }
-    return withRoutes(revision, (all) => all.filter((route) => route.id !== id), -1)
+    const at = placeOf(revision, id)
+    return at === -1 ? { kind: 'no-such-route', revision, id } : atRoute(at, null)
   }
 }
 
@@ -74,45 +67,11 @@ function routes(revision: Revision) {
   return revision.table.routes
 }
 
-function has(revision: Revision, id: string): boolean {
-  return routes(revision).some((route) => route.id === id)
+function placeOf(revision: Revision, id: string): number {
+  return routes(revision).findIndex((route) => route.id === id)
 }
 
-type AnyRoute = RouteDocument | JsonObject
-
-/** `at` is where in the list the route stands that the body speaks of; -1 where it speaks of none. */
-function withRoutes(revision: Revision, edit: (routes: readonly AnyRoute[]) => AnyRoute[], at: number): ChangedText {
-  const change = (document: TableDocument): TableDocument =>
-    ({ ...document, routes: edit(document.routes ?? []) }) as TableDocument
-  return withDocument(revision, change, `/routes/${at}`)
-}
-
-/**
- * The text of a revision, changed so that it says what `change` returns.
- * @param place JSON Pointer of what the request's body speaks of: what is wrong there is an error of the body
- */
-export function withDocument(
-  revision: Revision,
-  change: (document: TableDocument) => TableDocument,
-  place: string,
-): ChangedText {
-  try {
-    const text = editTable(revision.text, change)
-    return { kind: 'text', text, fieldErrors: (problems) => fieldErrors(problems, place) }
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error
-    const place = { file: 'routes.yaml', line: 1, column: 1, pointer: '', severity: 'error' } as const
-    return { kind: 'refused', problems: [{ ...place, message: error.message, hint: 'edit the table file' }] }
-  }
-}
-
-/** The problems as errors of the body, if all of them lie in it. */
-function fieldErrors(problems: readonly Problem[], prefix: string): FieldError[] | null {
-  const errors = problems.filter(({ severity }) => severity === 'error')
-  if (!errors.every(({ pointer }) => pointer === prefix || pointer.startsWith(`${prefix}/`))) return null
-  return errors.map(({ pointer, message, hint }) => ({
-    pointer: pointer.slice(prefix.length),
-    detail: message,
-    ...(hint === undefined ? {} : { hint }),
-  }))
+/** @param route null removes it */
+function atRoute(at: number, route: JsonObject | null): ChangedText {
+  return { kind: 'edit', edit: { kind: 'route', at, route }, place: route === null ? null : `/routes/${at}` }
 }

@@ -6,6 +6,7 @@ import {
   formatProblem,
   formatProblems,
   type Problem,
+  type Problems,
   placeFindings,
   type ReadTable,
   readTable,
@@ -52,7 +53,7 @@ export function openTable(options: TableOptions, log: ControlLog, nowMs: number)
   const history = new History(isFile && keepRevisions > 0 ? path : null, bounds)
   const tlsFiles = new TlsFiles(isFile ? dirname(path) : '.')
   const read = readWhole(text, name, tlsFiles)
-  if (!read.ok) return standIn(options, history, log, { problems: read.problems, text, nowMs, tlsFiles })
+  if (!read.ok) return standIn(options, history, log, { problems: read, text, nowMs, tlsFiles })
   warn(read.warnings, log)
   const { number, atMs } = history.start(text, nowMs)
   const source = isFile ? new TableFile(path) : new GivenTable(name, text)
@@ -64,7 +65,9 @@ function readWhole(text: string, name: string, tlsFiles: TlsFiles): WholeTable {
   const read = readTable(text, name)
   if (!read.ok) return read
   const { material, findings } = tlsFiles.loadNow(read.table)
-  return findings.length === 0 ? { ...read, material } : { ok: false, problems: placeFindings(findings, text, name) }
+  return findings.length === 0
+    ? { ...read, material }
+    : { ok: false, problems: placeFindings(findings, text, name), more: 0 }
 }
 
 type WholeTable =
@@ -76,19 +79,19 @@ function standIn(
   { table: path, allowLastGood }: TableOptions,
   history: History,
   log: ControlLog,
-  refused: { problems: readonly Problem[]; text: string; nowMs: number; tlsFiles: TlsFiles },
+  refused: { problems: Problems; text: string; nowMs: number; tlsFiles: TlsFiles },
 ): OpenedTable {
   const { problems, text, nowMs, tlsFiles } = refused
-  const invalid = `${path} is invalid\n${formatProblems(problems, text)}`
+  const invalid = `${path} is invalid\n${formatProblems(problems.problems, text, problems.more)}`
   if (!allowLastGood) throw new Error(invalid)
   const newest = history.newest()
   const read = newest === null ? null : readWhole(newest.text, `revision ${newest.record.number}`, tlsFiles)
   if (newest === null || read === null || !read.ok) throw new Error(`${invalid}--allow-last-good: there is none`)
   const { number, atMs } = newest.record
   log.error({ event: 'table-refused', revision: number }, `${path} is invalid: revision ${number} stands in for it`)
-  for (const problem of problems) log.error({ event: 'table-refused', ...problem }, formatProblem(problem))
+  for (const problem of problems.problems) log.error({ event: 'table-refused', ...problem }, formatProblem(problem))
   const live = new LiveTable(read.table, newest.text, atMs, number, read.material)
-  live.refuse(problems, nowMs)
+  live.refuse(problems.problems, nowMs, problems.more)
   return { live, source: new TableFile(path), history, tlsFiles }
 }
 

@@ -4,10 +4,12 @@
  * An edit is a commit: validate -> change the text -> write it durably -> put it in force. routes.yaml is the one truth, so
  * what is on disk is taken in before anything is changed, and never written over where it is not understood.
  */
-import { type Problem, placeFindings, readTable } from '../../rules/language/text.ts'
+import type { Problems, ReadTable } from '../../rules/language/text.ts'
 import { etagOf, type LiveTable, type Revision } from '../../state/live-table.ts'
 import type { Authorship, ControlLog } from '../control-log.ts'
 import { mayEdit } from '../http/preconditions.ts'
+import type { FieldErrors } from '../http/problem.ts'
+import { editApart, placeApart, readApart } from './apart.ts'
 import { WriteFailure } from './durable-write.ts'
 import type { Change, EditOutcome, EditTerms, Proposal } from './edit-outcome.ts'
 import type { TableSource } from './file.ts'
@@ -156,18 +158,23 @@ export class Operations {
     if (!reading.ok || reading.text !== this.#live.current.text) reading = await this.#file.readSettled()
     if (!reading.ok && reading.flaw === 'unsettled') return { kind: 'file-busy' }
     const problems = await this.#takeIn(reading)
-    return problems === null ? null : { kind: 'file-refused', problems }
+    return problems === null ? null : { kind: 'file-refused', ...problems }
   }
 
   async #edit(change: Change, terms: EditTerms, overInvalid: boolean): Promise<EditOutcome> {
     const before = this.#live.current
     if (terms.ifMatch !== null && !mayEdit(terms.ifMatch, before.etag)) return { kind: 'outdated', revision: before }
     const wanted = await change(before)
-    if (wanted.kind !== 'text') return wanted
-    const proposal = await this.#try(wanted.text)
+    if (wanted.kind !== 'text' && wanted.kind !== 'edit') return wanted
+    const edited =
+      wanted.kind === 'text'
+        ? { ok: true as const, text: wanted.text, read: await readApart(wanted.text, this.#file.name) }
+        : await editApart(before.text, wanted.edit, this.#file.name)
+    if (!edited.ok) return { kind: 'refused', ...this.#problem(edited.message, 'edit the table file') }
+    const proposal = await this.#try(edited.text, edited.read)
     if ('problems' in proposal) {
-      const errors = wanted.fieldErrors?.(proposal.problems) ?? null
-      return errors === null ? { kind: 'refused', ...proposal } : { kind: 'invalid', errors }
+      const errors = wanted.kind === 'edit' ? fieldErrors(proposal.problems, wanted.place) : null
+      return errors === null ? { kind: 'refused', ...proposal.problems } : { kind: 'invalid', ...errors }
     }
     // What is written over an invalid text is a revision even where it says what is in force: that text is kept with it.
     const changed = overInvalid || proposal.text !== before.text
@@ -197,7 +204,7 @@ export class Operations {
     }
     await this.#takeBack(text, held ?? before.text)
     await this.#history.abandon(record)
-    return { kind: 'refused', problems: refused }
+    return { kind: 'refused', ...refused }
   }
 
   /** Gives the file what it held before `text`. Where that fails, the file's text is met as an edit of the file, and refused. */
@@ -214,31 +221,32 @@ export class Operations {
   }
 
   /** The table that a text means, tried out as far as that goes without putting it in force. */
-  async #try(text: string): Promise<Proposal | { readonly problems: readonly Problem[] }> {
-    const read = readTable(text, this.#file.name)
-    if (!read.ok) return { problems: read.problems }
+  async #try(text: string, read: ReadTable): Promise<Proposal | { readonly problems: Problems }> {
+    if (!read.ok) return { problems: { problems: read.problems, more: read.more } }
     const { material, findings } = await this.#tlsFiles.load(read.table, this.#live.material)
-    if (findings.length > 0) return { problems: placeFindings(findings, text, this.#file.name) }
+    if (findings.length > 0) {
+      return { problems: { problems: await placeApart(findings, text, this.#file.name), more: 0 } }
+    }
     try {
       this.#live.prepare(read.table, material)
     } catch (error) {
-      return { problems: [this.#problem((error as Error).message)] }
+      return { problems: this.#problem((error as Error).message) }
     }
     const refusal = await this.#followers.prepare(text, material)
-    if (refusal !== null) return { problems: [this.#problem(refusal)] }
-    return { text, table: read.table, material, warnings: read.warnings }
+    if (refusal !== null) return { problems: this.#problem(refusal) }
+    return { text, table: read.table, material, warnings: { problems: read.warnings, more: read.more } }
   }
 
   /** Returns null where the file's text is in force now, else why it can't be. */
-  async #takeIn(reading: Reading): Promise<readonly Problem[] | null> {
-    if (!reading.ok) return this.#refuse(`${reading.flaw}: ${reading.message}`, [this.#problem(reading.message)])
+  async #takeIn(reading: Reading): Promise<Problems | null> {
+    if (!reading.ok) return this.#refuse(`${reading.flaw}: ${reading.message}`, this.#problem(reading.message))
     const { text } = reading
     if (text === this.#live.current.text) {
       this.#reports.inStep(this.#live.current)
       this.#live.accept()
       return null
     }
-    const proposal = await this.#try(text)
+    const proposal = await this.#try(text, await readApart(text, this.#file.name))
     const problems = 'problems' in proposal ? proposal.problems : await this.#apply(text, proposal, BY_FILE)
     if (problems !== null) return this.#refuse(`text: ${text}`, problems)
     await this.#history.add(this.#recordOf(this.#live.current.number, text, BY_FILE, false), text)
@@ -247,7 +255,7 @@ export class Operations {
   }
 
   /** Puts a table in force that has been tried. Returns null, or why that can't be. */
-  async #apply(text: string, proposal: Proposal, by: Authorship): Promise<Problem[] | null> {
+  async #apply(text: string, proposal: Proposal, by: Authorship): Promise<Problems | null> {
     const before = this.#live.current
     const nowMs = this.#now()
     const { table, material } = proposal
@@ -256,7 +264,7 @@ export class Operations {
     try {
       this.#live.apply(table, text, nowMs, { material })
     } catch (error) {
-      if (this.#live.current === before) return [this.#problem((error as Error).message)]
+      if (this.#live.current === before) return this.#problem((error as Error).message)
       // Somebody who was told of the new revision failed over it. It is in force all the same.
       this.#reports.listenerFailed(error, this.#live.current)
     }
@@ -265,14 +273,16 @@ export class Operations {
   }
 
   /** @param state what is refused: reported once, however often it is met */
-  #refuse(state: string, problems: readonly Problem[]): readonly Problem[] {
-    if (this.#reports.refused(state, problems, this.#live.current)) this.#live.refuse(problems, this.#now())
+  #refuse(state: string, problems: Problems): Problems {
+    if (this.#reports.refused(state, problems, this.#live.current))
+      this.#live.refuse(problems.problems, this.#now(), problems.more)
     return problems
   }
 
   /** A problem with the file as a whole. */
-  #problem(message: string): Problem {
-    return { file: this.#file.name, line: 1, column: 1, pointer: '', message, severity: 'error' }
+  #problem(message: string, hint?: string): Problems {
+    const place = { file: this.#file.name, line: 1, column: 1, pointer: '', severity: 'error' } as const
+    return { problems: [{ ...place, message, ...(hint === undefined ? {} : { hint }) }], more: 0 }
   }
 
   /** The lock: runs `work` when everything before it is over. */
@@ -281,4 +291,17 @@ export class Operations {
     this.#last = result.catch(() => {})
     return result
   }
+}
+
+/** The problems as errors of the body that speaks of this place, if all of them lie in it. */
+function fieldErrors({ problems, more }: Problems, place: string | null): FieldErrors | null {
+  const errors = problems.filter(({ severity }) => severity === 'error')
+  if (place === null || !errors.every(({ pointer }) => pointer === place || pointer.startsWith(`${place}/`)))
+    return null
+  const told = errors.map(({ pointer, message, hint }) => ({
+    pointer: pointer.slice(place.length),
+    detail: message,
+    ...(hint === undefined ? {} : { hint }),
+  }))
+  return { errors: told, more }
 }

@@ -1,7 +1,8 @@
 /**
  * What the log is told of the table: what is in force and by whom, and what is not well; each once, however often it is met.
  */
-import { formatProblem, type Problem } from '../../rules/language/text.ts'
+import { formatProblem, type Problems } from '../../rules/language/text.ts'
+import { andMore } from '../../rules/values/problem.ts'
 import type { Revision } from '../../state/live-table.ts'
 import type { Authorship, ControlLog } from '../control-log.ts'
 
@@ -22,10 +23,11 @@ export class TableReports {
   }
 
   /** A revision has taken effect. */
-  inForce(revision: Revision, { author, reason }: Authorship, warnings: readonly Problem[]): void {
+  inForce(revision: Revision, { author, reason }: Authorship, warnings: Problems): void {
     this.#refused = null
     this.#log.info({ event: 'revision', ...facts(revision), author, reason }, `revision ${revision.number} is in force`)
-    for (const warning of warnings) this.#log.warn({ event: 'table-warning', ...warning }, formatProblem(warning))
+    for (const warning of warnings.problems)
+      this.#log.warn({ event: 'table-warning', ...warning }, formatProblem(warning))
   }
 
   /** The file says what is in force: news only where it said something else before. */
@@ -41,7 +43,7 @@ export class TableReports {
    * @param state what was refused
    * @returns false where that has been told already
    */
-  refused(state: string, problems: readonly Problem[], revision: Revision): boolean {
+  refused(state: string, { problems, more }: Problems, revision: Revision): boolean {
     if (state === this.#refused) return false
     this.#refused = state
     for (const problem of problems) {
@@ -49,7 +51,8 @@ export class TableReports {
       if (problem.severity === 'error') this.#log.error(fields, formatProblem(problem))
       else this.#log.warn(fields, formatProblem(problem))
     }
-    const told = `${this.#file} was refused: revision ${revision.number} stays in force`
+    const rest = more > 0 ? ` (${andMore(more)})` : ''
+    const told = `${this.#file} was refused${rest}: revision ${revision.number} stays in force`
     this.#log.error({ event: 'table-refused' }, told)
     return true
   }

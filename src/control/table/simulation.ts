@@ -7,6 +7,7 @@ import { decide } from '../../rules/routing/decide.ts'
 import { matchRoute } from '../../rules/routing/match.ts'
 import type { Route, Table } from '../../rules/table/table.ts'
 import { type Plain, sameValue } from '../../rules/values/plain.ts'
+import type { Steps } from '../../rules/values/steps.ts'
 import type { RecentExchange } from '../../state/figures/recent-exchanges.ts'
 
 /** What would become of the exchanges of one route, or with null of what no route claims now. */
@@ -46,13 +47,14 @@ export interface Simulation {
  */
 export type CacheLoss = 'route-removed' | 'cache-changed' | 'upstream-left' | 'share-lowered'
 
-/** Replays the decisions of exchanges on two tables, with the keys and the draw that each had. */
-export function simulate(before: Table, after: Table, recent: Iterable<RecentExchange>): Simulation {
+/** Replays the decisions of exchanges on two tables, with the keys and the draw that each had; one at a time. */
+export function* simulationSteps(before: Table, after: Table, recent: Iterable<RecentExchange>): Steps<Simulation> {
   const routes = new Map<string | null, { exchanges: number; moved: number; reclaimed: number }>()
   const claimed = { before: new Set<string | null>(), after: new Set<string | null>() }
   const units = { seen: new Set<string>(), moved: new Set<string>() }
   let [exchanges, moved, oldestMs] = [0, 0, Number.POSITIVE_INFINITY]
   for (const { view, decision: was, atMs } of recent) {
+    yield
     if (was.reason === 'forced') continue
     const [old, now] = [decideOn(before, view), decideOn(after, view)]
     const isMoved = old.upstream !== now.upstream

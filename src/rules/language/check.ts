@@ -55,7 +55,7 @@ function isMap(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-function error(path: Path, message: string, hint?: string): Finding {
+function error(path: Path, message: string, hint?: Finding['hint']): Finding {
   return { path, message, hint, severity: 'error' }
 }
 
@@ -104,7 +104,7 @@ function nameFindings(document: Record<string, unknown>, routes: readonly unknow
   return names.flatMap(({ path, name }) =>
     typeof name !== 'string' || set.has(name)
       ? []
-      : [error(path, `there is no upstream ${JSON.stringify(name)}`, didYouMean(name, known))],
+      : [error(path, `there is no upstream ${JSON.stringify(name)}`, () => didYouMean(name, known))],
   )
 }
 
@@ -161,19 +161,26 @@ function cacheFindings(said: NonNullable<RouteDocument['cache']>, path: Path): F
 function stickyFindings(said: RouteDocument['sticky'], pattern: string, sticky: Path): Finding[] {
   const { params } = parsePattern(pattern) as PathPattern
   const texts = stickyTexts(said)
+  const end = texts.indexOf('request')
+  const first = firstPlaces(texts)
   return texts.flatMap((text, at) => {
     const path = typeof said === 'string' ? sticky : [...sticky, at]
     const source = parseSticky(text, params)
     if ('message' in source) return [error(path, source.message, source.hint)]
-    const end = texts.indexOf('request')
     if (end !== -1 && at > end) return [error(path, `${text} is never reached: request ends the chain`)]
-    return texts.indexOf(text) < at ? [error(path, `${text} stands twice in the chain`)] : []
+    return (first.get(text) as number) < at ? [error(path, `${text} stands twice in the chain`)] : []
   })
 }
 
 function hostFindings(texts: readonly string[], hosts: Path): Finding[] {
   const keys = texts.map((text) => (parseHost(text) as HostPattern).key)
+  const first = firstPlaces(keys)
   return keys.flatMap((key, at) =>
-    keys.indexOf(key) < at ? [error([...hosts, at], `the host ${key} stands twice`)] : [],
+    (first.get(key) as number) < at ? [error([...hosts, at], `the host ${key} stands twice`)] : [],
   )
+}
+
+/** Where in a list each of its words stands first. */
+function firstPlaces(words: readonly string[]): Map<string, number> {
+  return new Map(words.map((word, at): [string, number] => [word, at]).reverse())
 }

@@ -8,7 +8,7 @@ import { type Origin, parseOrigin } from '../patterns/origin.ts'
 import { type PathPattern, parsePattern } from '../patterns/path.ts'
 import { type Condition, PREDICATES, type PredicateName } from '../patterns/predicates.ts'
 import { parseSticky, type StickySource } from '../patterns/sticky.ts'
-import { compileMatcher } from '../routing/match.ts'
+import { matcherSteps } from '../routing/match.ts'
 import type { RouteDocument, TableDocument, UpstreamDocument } from '../table/schema.ts'
 import type {
   BreakerSettings,
@@ -23,18 +23,29 @@ import type {
   TlsSettings,
   Upstream,
 } from '../table/table.ts'
+import { allOf, type Steps } from '../values/steps.ts'
 import { parseDurationMs, parseSizeBytes } from '../values/units.ts'
 
 /** Compiles a document in which no check has found an error. */
 export function compileTable(document: TableDocument): Table {
+  return allOf(compileSteps(document))
+}
+
+/** As `compileTable`, a route or an upstream at a time: whoever serves meanwhile compiles a large table in pieces. */
+export function* compileSteps(document: TableDocument): Steps<Table> {
   const pool: Pool = new Map()
-  const routes = (document.routes ?? []).map((route) => compileRoute(route, document.default, pool))
-  return Object.freeze({
-    upstreams: new Map(Object.entries(document.upstreams).map(([name, said]) => [name, compileUpstream(name, said)])),
-    default: document.default,
-    routes: Object.freeze(routes),
-    matcher: compileMatcher(routes),
-  })
+  const upstreams = new Map<string, Upstream>()
+  for (const [name, said] of Object.entries(document.upstreams)) {
+    upstreams.set(name, compileUpstream(name, said))
+    yield
+  }
+  const routes: Route[] = []
+  for (const route of document.routes ?? []) {
+    routes.push(compileRoute(route, document.default, pool))
+    yield
+  }
+  const matcher = yield* matcherSteps(routes)
+  return Object.freeze({ upstreams, default: document.default, routes: Object.freeze(routes), matcher })
 }
 
 function compileUpstream(name: string, said: UpstreamDocument): Upstream {

@@ -53,6 +53,24 @@ export function editTable(text: string, change: (document: TableDocument) => Tab
   throw new RangeError('this cannot change by itself in this text: an anchor or an alias is in the way')
 }
 
+/** A change of what a table says, as plain data. */
+export type TableEdit =
+  /** The route at this place of the list, in the place of what stands there; behind the last one it is added, null is removed. */
+  | { readonly kind: 'route'; readonly at: number; readonly route: object | null }
+  /** All servers of an upstream. */
+  | { readonly kind: 'servers'; readonly upstream: string; readonly servers: readonly unknown[] }
+
+/** What a document says with an edit made; what the edit says is unchecked. */
+export function withEdit(document: TableDocument, edit: TableEdit): TableDocument {
+  if (edit.kind === 'route') {
+    const routes: unknown[] = [...(document.routes ?? [])]
+    routes.splice(edit.at, 1, ...(edit.route === null ? [] : [edit.route]))
+    return { ...document, routes } as TableDocument
+  }
+  const upstream = { ...document.upstreams[edit.upstream], servers: edit.servers }
+  return { ...document, upstreams: { ...document.upstreams, [edit.upstream]: upstream } } as TableDocument
+}
+
 /** What a text that `readTable` accepts says, as plain values. */
 export function documentOf(text: string): TableDocument {
   return plainOf(parse(text)) as TableDocument
@@ -94,13 +112,15 @@ class Editor {
 
   edit(node: unknown, before: Plain, wanted: Plain): string {
     this.#change(node, before, wanted, 0)
-    let text = this.#text
-    // From the end on, so that offsets stay true; at one place what goes first, then what is put in, the last of it first.
-    const order = this.#splices
-      .map((splice, at) => ({ ...splice, at }))
-      .sort((a, b) => b.start - a.start || b.end - a.end || b.at - a.at)
-    for (const { start, end, text: put } of order) text = text.slice(0, start) + put + text.slice(end)
-    return text
+    // At one place what is put in comes first, in its order, then what goes.
+    const order = this.#splices.sort((a, b) => a.start - b.start || a.end - b.end)
+    const pieces: string[] = []
+    let from = 0
+    for (const { start, end, text: put } of order) {
+      pieces.push(this.#text.slice(from, start), put)
+      from = Math.max(from, end)
+    }
+    return pieces.join('') + this.#text.slice(from)
   }
 
   #change(node: unknown, before: Plain, wanted: Plain, depth: number): void {
@@ -119,7 +139,7 @@ class Editor {
     const [from = 0] = node.range ?? []
     const end = this.#endOf(node)
     const isBlock = (isMap(node) || isSeq(node)) && node.flow !== true
-    const gap = /[ \t\r\n]*$/.exec(this.#text.slice(0, from))?.[0] ?? ''
+    const gap = this.#gapBefore(from)
     const behindKey = this.#text[from - gap.length - 1] === ':'
     const line = this.#text.slice(this.#lineStart(from), from)
     const indent = /^\uFEFF?( *)[^ :{}[\],"'-]+: *$/.exec(line)?.[1]?.length
@@ -133,24 +153,35 @@ class Editor {
     else this.#splice(from, end, `${behindKey && gap === '' ? ' ' : ''}${flowText(wanted)}`)
   }
 
+  /** The white space that ends at an offset. */
+  #gapBefore(offset: number): string {
+    let start = offset
+    while (start > 0 && ' \t\r\n'.includes(this.#text[start - 1] as string)) start--
+    return this.#text.slice(start, offset)
+  }
+
   /** Returns false where the map is better written anew. */
   #changeMap(map: YAMLMap, before: PlainMap, wanted: PlainMap, depth: number): boolean {
-    const gone = keysOf(before).filter((key) => wanted[key] === undefined)
+    const gone = new Set(keysOf(before).filter((key) => wanted[key] === undefined))
     const added = keysOf(wanted).filter((key) => before[key] === undefined)
-    const kept = map.items.filter((pair) => !gone.includes(keyOf(pair)))
-    if (kept.length === 0 || (map.flow === true && gone.length > 1)) return false
-    for (const pair of map.items) {
+    const kept = map.items.filter((pair) => !gone.has(keyOf(pair)))
+    if (kept.length === 0 || (map.flow === true && gone.size > 1)) return false
+    for (const [at, pair] of map.items.entries()) {
       const key = keyOf(pair)
-      if (gone.includes(key)) this.#removePair(map, pair)
+      if (gone.has(key)) this.#removePair(map, at)
       else if (pair.value !== null) this.#change(pair.value, before[key], wanted[key], depth + 1)
       else if (!sameValue(before[key], wanted[key])) return false
     }
-    for (const key of added.sort((a, b) => rankOf(a) - rankOf(b))) this.#addPair(map, kept, key, wanted[key])
+    const ranks = kept.map((pair) => rankOf(keyOf(pair)))
+    for (const key of added.sort((a, b) => rankOf(a) - rankOf(b))) {
+      const behind = ranks.findLastIndex((rank) => rank <= rankOf(key))
+      this.#addPair(map, (kept[behind] ?? kept.at(-1)) as Pair, key, wanted[key])
+    }
     return true
   }
 
-  #removePair(map: YAMLMap, pair: Pair): void {
-    const at = map.items.indexOf(pair)
+  #removePair(map: YAMLMap, at: number): void {
+    const pair = map.items[at] as Pair
     const start = startOf(pair.key)
     const [previous, next] = [map.items[at - 1], map.items[at + 1]]
     if (map.flow === true) {
@@ -164,10 +195,7 @@ class Editor {
     else this.#splice(start, startOf(next?.key), '')
   }
 
-  #addPair(map: YAMLMap, kept: readonly Pair[], key: string, value: Plain): void {
-    const rank = rankOf(key)
-    const before = kept.filter((pair) => rankOf(keyOf(pair)) <= rank)
-    const behind = before.at(-1) ?? (kept.at(-1) as Pair)
+  #addPair(map: YAMLMap, behind: Pair, key: string, value: Plain): void {
     const end = this.#endOf(behind)
     if (map.flow === true) this.#splice(end, end, `, ${flowText(key)}: ${flowText(value)}`)
     else {
@@ -180,22 +208,31 @@ class Editor {
   #changeList(list: YAMLSeq, before: readonly Plain[], wanted: readonly Plain[], depth: number): boolean {
     const pairs = alignLists(before, wanted)
     if (pairs === null || pairs.length === 0) return false
-    const gone = before.map((_, at) => at).filter((at) => !pairs.some(([from]) => from === at))
-    const added = wanted.map((_, at) => at).filter((at) => !pairs.some(([, to]) => to === at))
+    const [kept, known] = [new Set(pairs.map(([from]) => from)), new Map(pairs.map(([from, to]) => [to, from]))]
+    const gone = before.map((_, at) => at).filter((at) => !kept.has(at))
+    const added = wanted.map((_, at) => at).filter((at) => !known.has(at))
     if (list.flow === true && gone.length + added.length > 0) return false
     for (const [from, to] of pairs) this.#change(list.items[from], before[from], wanted[to], depth + 1)
     for (const at of gone) {
       this.#splice(this.#lineStart(dashOf(list, at)), this.#lineEnd(this.#endOf(list.items[at])), '')
     }
-    for (const at of added) this.#addItem(list, pairs.filter(([, to]) => to < at).at(-1)?.[0] ?? -1, wanted[at])
+    const ofLines = added.length > 0 && isOfLines(list)
+    let behind = -1
+    for (const [at, value] of wanted.entries()) {
+      const from = known.get(at)
+      if (from === undefined) this.#addItem(list, behind, value, ofLines)
+      else behind = from
+    }
     return true
   }
 
-  /** Adds an item behind the one at `behind`; -1 is before all. */
-  #addItem(list: YAMLSeq, behind: number, value: Plain): void {
+  /**
+   * Adds an item behind the one at `behind`; -1 is before all.
+   * @param ofLines whether each item of the list stands on one line, so that one more is to look like them
+   */
+  #addItem(list: YAMLSeq, behind: number, value: Plain, ofLines: boolean): void {
     const column = this.#columnOf(dashOf(list, 0))
-    const lines =
-      ' '.repeat(column) + (isOfLines(list) && isShort(value) ? `- ${flowText(value)}` : itemText(value, column))
+    const lines = ' '.repeat(column) + (ofLines && isShort(value) ? `- ${flowText(value)}` : itemText(value, column))
     if (behind === -1) {
       const start = this.#lineStart(dashOf(list, 0))
       this.#splice(start, start, `${lines}\n`)
@@ -267,7 +304,7 @@ function startOf(node: unknown): number {
   return (node as Node | null | undefined)?.range?.[0] ?? 0
 }
 
-/** Whether each item of a list stands on one line, so that one more is to look like them. */
+/** Whether each item of a list stands on one line. */
 function isOfLines(list: YAMLSeq): boolean {
   return list.items.every((item) => isScalar(item) || ((isMap(item) || isSeq(item)) && item.flow === true))
 }

@@ -52,12 +52,12 @@ function findingsOf(issue: Issue, parent: Path): Finding[] {
   }
 }
 
-function error(path: Path, message: string, hint?: string, at: Finding['at'] = 'value'): Finding {
+function error(path: Path, message: string, hint?: Finding['hint'], at: Finding['at'] = 'value'): Finding {
   return { path, message, hint, severity: 'error', at }
 }
 
 function unknownKey(key: string, path: Path, knownKeys: string): Finding {
-  return error([...path, key], 'unknown key', didYouMean(key, knownKeys.split(' ')), 'key')
+  return error([...path, key], 'unknown key', () => didYouMean(key, knownKeys.split(' ')), 'key')
 }
 
 /** The faults of the one alternative that takes this type of value; where none does, what all of them expect. */
@@ -111,7 +111,7 @@ function valueFinding(values: readonly z.core.util.Primitive[], input: unknown, 
   const message = `expected ${anyOf(words)}, received ${shown(input)}`
   if (typeof input !== 'string') return error(path, message)
   if (values.includes(Number(input))) return error(path, message, `write ${input}, not "${input}"`)
-  return error(path, message, didYouMean(input, words))
+  return error(path, message, () => didYouMean(input, words))
 }
 
 function rangeMessage(issue: Extract<Issue, { code: 'too_small' | 'too_big' }>): string {

@@ -20,18 +20,28 @@ import {
 } from 'yaml'
 import type { TableDocument } from '../table/schema.ts'
 import type { Table } from '../table/table.ts'
-import { type Finding, type Problem, pointerOf } from '../values/problem.ts'
+import { type Finding, MAX_PROBLEMS, type Problem, type Problems, pointerOf } from '../values/problem.ts'
 import { flawOfPercent, formatPercent } from '../values/units.ts'
 import { checkTable } from './check.ts'
 import { compileTable } from './compile.ts'
 import { schemaFindings } from './findings.ts'
 
-export { formatProblem, formatProblems, type Problem } from '../values/problem.ts'
+export { formatProblem, formatProblems, type Problem, type Problems } from '../values/problem.ts'
 
-/** What a text is: a table, perhaps with warnings, or every reason why it is none. */
+/** What a text says, or why that is no table. Plain data: it may cross to another thread. */
+export type CheckedText =
+  | {
+      readonly ok: true
+      readonly document: TableDocument
+      readonly warnings: readonly Problem[]
+      readonly more: number
+    }
+  | ({ readonly ok: false } & Problems)
+
+/** What a text is: a table, perhaps with warnings, or why it is none; `more` is how many problems there are besides the listed. */
 export type ReadTable =
-  | { readonly ok: true; readonly table: Table; readonly warnings: readonly Problem[] }
-  | { readonly ok: false; readonly problems: readonly Problem[] }
+  | { readonly ok: true; readonly table: Table; readonly warnings: readonly Problem[]; readonly more: number }
+  | Extract<CheckedText, { ok: false }>
 
 type Path = readonly (string | number)[]
 
@@ -49,31 +59,57 @@ interface Placed {
   readonly offset: number
 }
 
+/** Of a text with syntax errors, findings of the schema that are looked at for whether they are certain. */
+const MAX_DOUBTED = 1000
+
 /**
  * Reads a whole routes.yaml (YAML 1.2, core schema). Never throws. `fileName` is what problems are printed with.
  * Problems are in the order of the text; where one of them is an error the warnings are among them.
  */
 export function readTable(text: string, fileName: string): ReadTable {
+  const checked = checkText(text, fileName)
+  if (!checked.ok) return checked
+  const { document, ...rest } = checked
+  return { ...rest, table: compileTable(document) }
+}
+
+/** As `readTable`, as far as that is plain data. Never throws. */
+export function checkText(text: string, fileName: string): CheckedText {
   const lines = new LineCounter()
   let placed: Placed[]
+  let more = 0
   let document: unknown
   try {
     const parsed = parse(text, lines)
-    placed = [...syntaxFindings(parsed), ...structureFindings(parsed)]
-    if (placed.length === 0) {
+    const broken = [...syntaxFindings(parsed), ...structureFindings(parsed)]
+    if (broken.length === 0) {
       document = parsed.toJS({ maxAliasCount: MAX_ALIASES })
-      placed = locateAll(checkTable(document), parsed)
+      const findings = checkTable(document)
+      more = Math.max(0, findings.length - MAX_PROBLEMS)
+      placed = locateAll(mostImportant(findings), parsed).sort(byOffset)
     } else {
-      placed.push(...certainFindings(parsed, placed))
+      const all = [...broken, ...certainFindings(parsed, broken)].sort(byOffset)
+      more = Math.max(0, all.length - MAX_PROBLEMS)
+      placed = all.slice(0, MAX_PROBLEMS)
     }
   } catch (cause) {
     placed = [{ finding: unreadable(cause), offset: 0 }]
   }
-  const problems = placed
-    .sort((a, b) => a.offset - b.offset)
-    .map(({ finding, offset }) => problemOf(finding, offset, fileName, lines, text))
-  if (problems.some((problem) => problem.severity === 'error')) return { ok: false, problems }
-  return { ok: true, table: compileTable(document as TableDocument), warnings: problems }
+  const problems = placed.map(({ finding, offset }) => problemOf(finding, offset, fileName, lines, text))
+  if (problems.some((problem) => problem.severity === 'error')) return { ok: false, problems, more }
+  return { ok: true, document: document as TableDocument, warnings: problems, more }
+}
+
+/** As many as are reported: the errors first, as a warning must not take the place of what keeps the table out. */
+function mostImportant(findings: readonly Finding[]): readonly Finding[] {
+  if (findings.length <= MAX_PROBLEMS) return findings
+  const errors = findings.filter(({ severity }) => severity === 'error')
+  const warnings = findings.filter(({ severity }) => severity === 'warning')
+  return [...errors.slice(0, MAX_PROBLEMS), ...warnings].slice(0, MAX_PROBLEMS)
+}
+
+function byOffset(a: Placed, b: Placed): number {
+  return a.offset - b.offset
 }
 
 /** Gives findings about the table of a text their places in it, in the order of the text. For a text that `readTable` accepts. */
@@ -125,9 +161,22 @@ function unreadable(cause: unknown): Finding {
 function problemOf(finding: Finding, offset: number, file: string, lines: LineCounter, text: string): Problem {
   const { line, col } = lines.lineStarts.length === 0 ? { line: 1, col: 1 } : lines.linePos(offset)
   const column = line === 1 && text.startsWith('\uFEFF') ? Math.max(1, col - 1) : Math.max(1, col)
-  const { message, hint, severity } = finding
-  const problem = { file, line: Math.max(1, line), column, pointer: pointerOf(finding.path), message, severity }
-  return hint === undefined ? problem : { ...problem, hint }
+  const { path, severity } = finding
+  // A text may repeat a long key or value by its aliases: what is reported stays small.
+  const long = path.findIndex((key) => String(key).length > MAX_KEY_LENGTH)
+  const pointer = pointerOf(long === -1 ? path : path.slice(0, long))
+  const message = cut(finding.message)
+  const problem = { file, line: Math.max(1, line), column, pointer, message, severity }
+  const hint = typeof finding.hint === 'function' ? finding.hint() : finding.hint
+  return hint === undefined ? problem : { ...problem, hint: cut(hint) }
+}
+
+/** Longest key that a problem's pointer repeats; what is wrong with a longer one is told at the map that it stands in. */
+const MAX_KEY_LENGTH = 300
+const MAX_MESSAGE_LENGTH = 600
+
+function cut(text: string): string {
+  return text.length > MAX_MESSAGE_LENGTH ? `${text.slice(0, MAX_MESSAGE_LENGTH)}…` : text
 }
 
 /** Where the parser speaks of its own options, we say what the operator can do. */
@@ -192,7 +241,7 @@ function certainFindings(parsed: Document.Parsed, syntax: readonly Placed[]): Pl
   } catch {
     return []
   }
-  return locateAll(schemaFindings(document), parsed).filter(({ finding, offset }) => {
+  return locateAll(schemaFindings(document).slice(0, MAX_DOUBTED), parsed).filter(({ finding, offset }) => {
     const { node, pair } = nodeAt(parsed, finding.path)
     if (offset >= first || finding.at === 'parent') return false
     return finding.at === 'key' ? pair !== null : isScalar(node) && node.value !== null

@@ -69,6 +69,10 @@ export function valuePasses(test: ValueTest, value: string | undefined): boolean
 /** Whether one value can pass both tests. */
 export function canBothPass(a: ValueTest, b: ValueTest): boolean {
   if (a.is === 'absent' || b.is === 'absent') return a.is === b.is
+  if (a.is === 'anyOf' && b.is === 'anyOf') {
+    const known = new Set(b.values)
+    return a.values.some((value) => known.has(value))
+  }
   if (a.is === 'anyOf') return a.values.some((value) => valuePasses(b, value))
   if (b.is === 'anyOf') return b.values.some((value) => valuePasses(a, value))
   if (a.is === 'startsWith' && b.is === 'startsWith') return a.text.startsWith(b.text) || b.text.startsWith(a.text)

@@ -6,6 +6,7 @@ import { type PathPattern, paramsOf, patternTakes, readTarget } from '../pattern
 import { type Condition, hostOf } from '../patterns/predicates.ts'
 import { splitHost } from '../patterns/request-parts.ts'
 import type { Claim, HostTrees, Matcher, PathNode, Route, Table } from '../table/table.ts'
+import type { Steps } from '../values/steps.ts'
 
 /** What the table says to a request. */
 export interface Match {
@@ -100,13 +101,16 @@ function meetsAll(claim: Claim, view: RequestView): boolean {
   return true
 }
 
-/** Builds what finds a request's route. The order of `routes` decides nothing between routes that a table may hold together. */
-export function compileMatcher(routes: readonly Route[]): Matcher {
+/**
+ * Builds what finds a request's route, a node of a tree at a time. The order of `routes` decides nothing between routes that
+ * a table may hold together.
+ */
+export function* matcherSteps(routes: readonly Route[]): Steps<Matcher> {
   const lenient = routes.filter((route) => route.takesAmbiguousPaths)
-  return { all: plant(routes), ambiguous: lenient.length === 0 ? null : plant(lenient) }
+  return { all: yield* plant(routes), ambiguous: lenient.length === 0 ? null : yield* plant(lenient) }
 }
 
-function plant(routes: readonly Route[]): HostTrees {
+function* plant(routes: readonly Route[]): Steps<HostTrees> {
   const byHost = new Map<string, Claim[]>()
   const any: Claim[] = []
   for (const route of routes) {
@@ -114,12 +118,14 @@ function plant(routes: readonly Route[]): HostTrees {
     if (route.hosts.length === 0) any.push(claim)
     for (const { key } of route.hosts) push(byHost, key, claim)
   }
-  const trees = [...byHost].map(([key, claims]) => [key, grow(claims, 0)] as const)
-  return { byHost: new Map(trees), any: grow(any, 0), hosted: trees.length > 0 }
+  const trees = new Map<string, PathNode>()
+  for (const [key, claims] of byHost) trees.set(key, yield* grow(claims, 0))
+  return { byHost: trees, any: yield* grow(any, 0), hosted: trees.size > 0 }
 }
 
 /** The tree of these claims, whose paths are alike in the segments before `depth`. */
-function grow(claims: Claim[], depth: number): PathNode {
+function* grow(claims: Claim[], depth: number): Steps<PathNode> {
+  yield
   const only = claims[0]?.route.path
   if (only !== undefined && claims.every(({ route }) => samePath(route.path, only))) {
     return { tail: only, claims: inOrder(claims), literals: null, param: null, restClaims: [] }
@@ -134,11 +140,13 @@ function grow(claims: Claim[], depth: number): PathNode {
     else if (path.segments[depth] === null) below.push(claim)
     else push(literals, path.segments[depth] as string, claim)
   }
+  const children = new Map<string, PathNode>()
+  for (const [segment, inner] of literals) children.set(segment, yield* grow(inner, depth + 1))
   return {
     tail: null,
     claims: inOrder(here),
-    literals: new Map([...literals].map(([segment, inner]) => [segment, grow(inner, depth + 1)])),
-    param: below.length === 0 ? null : grow(below, depth + 1),
+    literals: children,
+    param: below.length === 0 ? null : yield* grow(below, depth + 1),
     restClaims: inOrder(rest),
   }
 }

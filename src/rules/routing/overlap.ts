@@ -2,8 +2,7 @@
  * Finds routes that nothing tells apart: same host, same path, as many conditions, and a request that meets both.
  */
 
-import type { Condition } from '../patterns/predicates.ts'
-import { canBothPass, sayTest } from '../patterns/value-test.ts'
+import { canBothPass, sayTest, type ValueTest } from '../patterns/value-test.ts'
 import type { Route } from '../table/table.ts'
 import type { Finding } from '../values/problem.ts'
 
@@ -26,71 +25,79 @@ export function overlapFindings(routes: readonly PlacedClaim[]): Finding[] {
   return [...findings.values()]
 }
 
+/** A claim with its tests by what they look at. */
+interface Rival {
+  readonly placed: PlacedClaim
+  readonly tests: ReadonlyMap<string, ValueTest>
+}
+
 /** The routes by host, path and number of conditions: only routes that are alike in all three can be tied. */
-function rivalsIn(routes: readonly PlacedClaim[]): Iterable<PlacedClaim[]> {
-  const groups = new Map<string, PlacedClaim[]>()
+function rivalsIn(routes: readonly PlacedClaim[]): Iterable<Rival[]> {
+  const groups = new Map<string, Rival[]>()
   for (const placed of routes) {
     const { path, hosts } = placed
+    const rival = { placed, tests: testsOf(placed) }
     const shape = path.segments.map((literal) => (literal === null ? ':' : `=${literal}`)).join('/')
-    const claim = `${shape}${path.rest ? '/*' : ''}\0${testsOf(placed).length}`
-    for (const host of hosts.length === 0 ? [''] : hosts.map((pattern) => pattern.key)) {
-      const key = `${host}\0${claim}`
-      const group = groups.get(key)
-      if (group) group.push(placed)
-      else groups.set(key, [placed])
-    }
+    const claim = `${shape}${path.rest ? '/*' : ''}\0${rival.tests.size}`
+    for (const host of hosts.length === 0 ? [''] : hosts.map((pattern) => pattern.key))
+      push(groups, `${host}\0${claim}`, rival)
   }
   return groups.values()
 }
 
-/** The pairs among rivals that one request can meet both of, the earlier route first. */
-function* overlapsAmong(rivals: readonly PlacedClaim[]): Iterable<[PlacedClaim, PlacedClaim]> {
+/** The pairs among rivals that one request can meet both of, the earlier route first; for each later one the first. */
+function* overlapsAmong(rivals: readonly Rival[]): Iterable<[PlacedClaim, PlacedClaim]> {
   if (rivals.length < 2) return
   const subject = commonSubject(rivals)
   if (subject === null) {
-    for (const [index, later] of rivals.entries()) {
-      for (const earlier of rivals.slice(0, index)) if (overlap(earlier, later)) yield [earlier, later]
-    }
+    yield* overlapsOf(rivals)
     return
   }
   // Thousands of routes that differ in one header's value are compared within each value, not each with each.
-  const byValue = new Map<string, PlacedClaim[]>()
-  for (const placed of rivals) {
-    for (const value of valuesOf(placed, subject)) {
-      const group = byValue.get(value)
-      if (group) group.push(placed)
-      else byValue.set(value, [placed])
-    }
-  }
-  for (const group of byValue.values()) {
-    for (const [index, later] of group.entries()) {
-      for (const earlier of group.slice(0, index)) if (overlap(earlier, later)) yield [earlier, later]
+  const byValue = new Map<string, Rival[]>()
+  for (const rival of rivals) for (const value of valuesOf(rival, subject)) push(byValue, value, rival)
+  for (const group of byValue.values()) yield* overlapsOf(group)
+}
+
+function* overlapsOf(rivals: readonly Rival[]): Iterable<[PlacedClaim, PlacedClaim]> {
+  for (const [index, later] of rivals.entries()) {
+    for (let at = 0; at < index; at++) {
+      const earlier = rivals[at] as Rival
+      if (!overlap(earlier, later)) continue
+      yield [earlier.placed, later.placed]
+      break
     }
   }
 }
 
 /** A subject of which every rival lists the values that it wants, or null. */
-function commonSubject(rivals: readonly PlacedClaim[]): string | null {
-  const first = rivals[0] as PlacedClaim
-  const subjects = testsOf(first).map((condition) => condition.subject)
-  return subjects.find((subject) => rivals.every((claim) => valuesOf(claim, subject).length > 0)) ?? null
+function commonSubject(rivals: readonly Rival[]): string | null {
+  const subjects = [...(rivals[0] as Rival).tests.keys()]
+  return subjects.find((subject) => rivals.every((rival) => valuesOf(rival, subject).length > 0)) ?? null
 }
 
-function valuesOf(claim: PlacedClaim, subject: string): readonly string[] {
-  const test = claim.conditions.find((condition) => condition.subject === subject)?.test
+function valuesOf({ tests }: Rival, subject: string): readonly string[] {
+  const test = tests.get(subject)
   return test?.is === 'anyOf' ? test.values : []
 }
 
-function testsOf(claim: PlacedClaim): Condition[] {
-  return claim.conditions.filter((condition) => condition.test !== null)
+function testsOf(claim: PlacedClaim): Map<string, ValueTest> {
+  return new Map(claim.conditions.flatMap(({ subject, test }) => (test === null ? [] : [[subject, test] as const])))
+}
+
+function push(groups: Map<string, Rival[]>, key: string, rival: Rival): void {
+  const group = groups.get(key)
+  if (group) group.push(rival)
+  else groups.set(key, [rival])
 }
 
 /** Whether one request can meet the tests of both. */
-function overlap(a: PlacedClaim, b: PlacedClaim): boolean {
-  return testsOf(a).every((condition) => {
-    const other = b.conditions.find((candidate) => candidate.subject === condition.subject)
-    return !condition.test || !other?.test || canBothPass(condition.test, other.test)
-  })
+function overlap(a: Rival, b: Rival): boolean {
+  for (const [subject, test] of a.tests) {
+    const other = b.tests.get(subject)
+    if (other !== undefined && !canBothPass(test, other)) return false
+  }
+  return true
 }
 
 function describe(earlier: PlacedClaim, later: PlacedClaim): Finding {
@@ -108,6 +115,6 @@ function describe(earlier: PlacedClaim, later: PlacedClaim): Finding {
 }
 
 function claimText(claim: PlacedClaim): string {
-  const tests = testsOf(claim).map(({ subject, test }) => `${subject} ${test && sayTest(test)}`)
+  const tests = [...testsOf(claim)].map(([subject, test]) => `${subject} ${sayTest(test)}`)
   return [...claim.hosts.map((host) => host.key)].sort().join(' ') + tests.sort().join('\n')
 }

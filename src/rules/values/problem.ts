@@ -20,12 +20,29 @@ export interface Problem {
   readonly severity: 'error' | 'warning'
 }
 
+/** So many problems of one text or body are reported; the rest is counted. */
+export const MAX_PROBLEMS = 100
+
+/** The problems of a text, in its order. */
+export interface Problems {
+  /** At most `MAX_PROBLEMS`; errors before warnings where there are more. */
+  readonly problems: readonly Problem[]
+  /** How many there are besides. */
+  readonly more: number
+}
+
+/** `and 3900 more`. */
+export function andMore(more: number): string {
+  return `and ${more} more`
+}
+
 /** A problem that has no place in a text yet. */
 export interface Finding {
   /** The keys and indexes that lead to the value. */
   readonly path: readonly (string | number)[]
   readonly message: string
-  readonly hint?: string | undefined
+  /** What takes a search is a function: only the hints of reported problems are asked for. */
+  readonly hint?: string | (() => string | undefined) | undefined
   readonly severity: 'error' | 'warning'
   /** What of it to point at: its value (the default), its key, or the map that lacks it. */
   readonly at?: 'value' | 'key' | 'parent'
@@ -47,16 +64,23 @@ export function anyOf(words: readonly string[]): string {
   return words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`
 }
 
-/** All problems, each with the line of `text` that it stands in and a caret below its place. Ends with a newline if not empty. */
-export function formatProblems(problems: readonly Problem[], text: string): string {
-  const lines = text.replace(/^\uFEFF/, '').split(/\r\n|\n|\r/)
-  return problems.map((problem) => `${formatProblem(problem)}\n${excerpt(problem, lines)}`).join('')
+/** The problems, each with the line of `text` that it stands in and a caret below its place. Ends with a newline if not empty. */
+export function formatProblems(problems: readonly Problem[], text: string, more = 0): string {
+  const lines = linesOf(text)
+  const told = problems.map((problem) => `${formatProblem(problem)}\n${excerpt(problem, lines)}`)
+  return `${told.join('')}${more > 0 ? `${andMore(more)}\n` : ''}`
 }
 
 /** Longest part of a source line that is shown; a line in JSON style may hold the whole table. */
 const EXCERPT_LENGTH = 160
 
-function excerpt(problem: Problem, lines: readonly string[]): string {
+/** The lines of a text that problems are told of. */
+export function linesOf(text: string): string[] {
+  return text.replace(/^\uFEFF/, '').split(/\r\n|\n|\r/)
+}
+
+/** The line that a problem stands in, with a caret below its place. */
+export function excerpt(problem: Problem, lines: readonly string[]): string {
   const line = lines[problem.line - 1]
   if (line === undefined) return ''
   const cut = Math.max(0, problem.column - 1 - EXCERPT_LENGTH / 2)
@@ -90,14 +114,23 @@ export function didYouMean(word: string, known: Iterable<string>): string | unde
   return nearest === undefined ? undefined : `did you mean \`${nearest}\`?`
 }
 
-/** The known word that differs least, within one slip in three letters; undefined where none does. */
+/** Letters that one search compares with others: enough for some thousand words. */
+const MAX_COMPARED = 500_000
+
+/**
+ * The known word that differs least, within one slip in three letters; undefined where none does. Of very many known
+ * words only the first are looked at.
+ */
 export function nearestWord(word: string, known: Iterable<string>): string | undefined {
+  let compared = 0
   const lower = word.toLowerCase().slice(0, 100)
   let best: string | undefined
   // One slip in three letters, and at least one.
   let bestDistance = Math.max(1, Math.floor(lower.length / 3)) + 1
   for (const candidate of known) {
+    if (++compared > MAX_COMPARED) break
     if (Math.abs(candidate.length - lower.length) >= bestDistance) continue
+    compared += lower.length * candidate.length
     const distance = editDistance(lower, candidate.toLowerCase())
     if (distance < bestDistance) {
       best = candidate

@@ -95,9 +95,15 @@ test('the fifth wrong token in a row makes its address wait, longer each time, u
   expect(backoff.waitMs('a', 59_000)).toBe(1000)
   expect(backoff.waitMs('a', 61_000)).toBe(0)
   expect(backoff.waitMs('b', 0)).toBe(0)
-  backoff.succeeded('a')
-  backoff.failed('a', 0)
-  expect(backoff.waitMs('a', 0)).toBe(0)
+})
+
+test('after an hour without a wrong token from it, an address begins anew', () => {
+  const backoff = new Backoff()
+  for (let failure = 0; failure < 6; failure++) backoff.failed('a', 0)
+  backoff.failed('a', 2000 + 3_600_000)
+  expect(backoff.waitMs('a', 2000 + 3_600_000)).toBe(4000)
+  backoff.failed('a', 6000 + 7_200_001)
+  expect(backoff.waitMs('a', 6000 + 7_200_001)).toBe(0)
 })
 
 test('it remembers a bounded number of addresses', () => {
@@ -116,20 +122,38 @@ test('it forgets those first that were silent longest', () => {
   expect(backoff.waitMs('busy', 0)).toBe(2000)
 })
 
-test('over HTTP: 401 with wrong tokens, then 429 with Retry-After even with the right one, then in again', async () => {
+test('over HTTP: wrong tokens get 401, then 429 with Retry-After; the right one is let in at any time', async () => {
   let nowMs = 0
   const book = new TokenBook([tokenOf('anna', 'right')])
   at = await adminRig({ gate: new Gate(book, () => nowMs), now: () => nowMs })
   const bearer = (secret: string) => ({ headers: { Authorization: `Bearer ${secret}` } })
-  for (let attempt = 0; attempt < 5; attempt++)
-    expect((await at.ask('GET', '/routes', bearer('wrong'))).status).toBe(401)
-  const refused = await at.ask('GET', '/routes', bearer('right'))
-  expect(refused).toMatchObject({ status: 429, headers: { 'retry-after': '1' } })
+  const { ask } = at
+  const statusOf = async (secret: string) => (await ask('GET', '/routes', bearer(secret))).status
+  for (let attempt = 0; attempt < 5; attempt++) expect(await statusOf('wrong')).toBe(401)
+  expect(await at.ask('GET', '/routes', bearer('wrong'))).toMatchObject({
+    status: 429,
+    headers: { 'retry-after': '1' },
+  })
   expect(at.lines.at(-1)?.fields).toMatchObject({ event: 'admin-refused', code: 'too-many-attempts' })
-  // No way round by the path that is open to everybody: it says no more than to anybody.
-  at.live.refuse([{ file: 'f', line: 1, column: 1, pointer: '', message: 'inside', severity: 'error' }], 0)
-  expect((await at.ask('GET', '/readyz', bearer('right'))).json.table.refused).toMatchObject({ problemCount: 1 })
+  expect(await statusOf('right')).toBe(200)
+  // It excuses none of the wrong ones.
+  expect(await statusOf('wrong')).toBe(429)
   expect((await at.ask('GET', '/livez')).status).toBe(200)
   nowMs = 1000
-  expect((await at.ask('GET', '/routes', bearer('right'))).status).toBe(200)
+  expect(await statusOf('wrong')).toBe(401)
+  expect(await at.ask('GET', '/routes', bearer('wrong'))).toMatchObject({
+    status: 429,
+    headers: { 'retry-after': '2' },
+  })
+})
+
+test('over an hour beside a scraper with an outdated token, the right one is never kept out', async () => {
+  let nowMs = 0
+  const book = new TokenBook([tokenOf('anna', 'right')])
+  at = await adminRig({ gate: new Gate(book, () => nowMs), now: () => nowMs })
+  const bearer = (secret: string) => ({ headers: { Authorization: `Bearer ${secret}` } })
+  for (; nowMs < 3_600_000; nowMs += 15_000) {
+    expect([401, 429]).toContain((await at.ask('GET', '/metrics', bearer('outdated'))).status)
+    expect((await at.ask('GET', '/routes', bearer('right'))).status).toBe(200)
+  }
 })

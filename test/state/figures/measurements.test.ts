@@ -2,16 +2,17 @@
  * Counting: totals, windows, shares per request and per unit, the ring of recent exchanges, and all of it as metrics.
  */
 import { expect, test } from 'vitest'
-import { liveRoute, liveUpstream } from '../../../src/control/figures/live.ts'
+import { liveRoute, liveUpstreams } from '../../../src/control/figures/live.ts'
 import { Planes } from '../../../src/control/figures/planes.ts'
 import { metricsText } from '../../../src/control/metrics/exposition.ts'
 import { History } from '../../../src/control/table/history.ts'
-import { simulate } from '../../../src/control/table/simulation.ts'
+import { simulationSteps } from '../../../src/control/table/simulation.ts'
 import type { Decision } from '../../../src/rules/http/exchange.ts'
 import { documentOf, editTable } from '../../../src/rules/language/edit.ts'
 import { readTable } from '../../../src/rules/language/text.ts'
 import { bucketOf, hashOf } from '../../../src/rules/patterns/draw.ts'
 import type { Route } from '../../../src/rules/table/table.ts'
+import { allOf } from '../../../src/rules/values/steps.ts'
 import type { ExchangeRecord } from '../../../src/state/figures/cell.ts'
 import { Measurements } from '../../../src/state/figures/measurements.ts'
 import { type RecentExchange, RecentExchanges } from '../../../src/state/figures/recent-exchanges.ts'
@@ -48,6 +49,8 @@ function record(decision: Decision, more: Partial<ExchangeRecord> = {}): Exchang
 function count(measurements: Measurements, times: number, one: ExchangeRecord): void {
   for (let at = 0; at < times; at++) measurements.count(one)
 }
+
+const simulate = (...given: Parameters<typeof simulationSteps>) => allOf(simulationSteps(...given))
 
 test('totals are by reason, upstream, class of status, cache word and failure', () => {
   const measurements = new Measurements()
@@ -105,7 +108,7 @@ test('the requested share stands beside the actual one, per request and per unit
   expect(share).toEqual({ requestedPercent: 5, actualPercent: 75, actualUnitPercent: 25, noKeyPercent: 0 })
   count(measurements, 4, record({ ...FROM, reason: 'no-key', bucket: null, sticky: null }))
   expect(liveRoute(measurements, route, 1000).lastMinute?.share).toMatchObject({ noKeyPercent: 25 })
-  expect(liveUpstream(measurements, 'gtin', 1000)).toMatchObject({ exchanges: 59 })
+  expect(liveUpstreams(measurements, 1000)('gtin')).toMatchObject({ exchanges: 59 })
 })
 
 test('a cache hit ratio leaves out what the cache was not asked for', () => {

@@ -1,0 +1,117 @@
+/**
+ * The server of the admin API: one request of a connection at a time, and no connection that keeps others out.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import type { ControlLog } from '../control-log.ts'
+
+/** Bounds of the admin server, in milliseconds and numbers. */
+export interface AdminBounds {
+  /** From the first byte of a request, or from the connection, to the end of its head. */
+  readonly headMs: number
+  /** To the end of its body. */
+  readonly requestMs: number
+  /** An answer of which nothing is taken for so long is cut. */
+  readonly sendMs: number
+  readonly connections: number
+  /** Requests that were sent before an earlier one was answered, over all connections. */
+  readonly waiting: number
+}
+
+/** What an operator never reaches, and a runaway client must not pass. */
+export const ADMIN_BOUNDS: AdminBounds = Object.freeze({
+  headMs: 5_000,
+  requestMs: 30_000,
+  sendMs: 60_000,
+  connections: 256,
+  waiting: 10_000,
+})
+
+/** How often heads and bodies that are late are looked for. */
+const CHECK_MS = 1_000
+/** So often at most the log is told that there are too many connections. */
+const TELL_MS = 60_000
+
+type Handler = (req: IncomingMessage, res: ServerResponse) => void
+
+/** What is under way on a connection. */
+interface Line {
+  busy: boolean
+  readonly waiting: (() => void)[]
+}
+
+/** Builds the server. The caller listens. */
+export function adminServer(handler: Handler, log: ControlLog, bounds: AdminBounds = ADMIN_BOUNDS): Server {
+  /** The connections, the oldest first. */
+  const lines = new Map<Socket, Line>()
+  let waiting = 0
+  let toldMs = Number.NEGATIVE_INFINITY
+
+  const server = createServer({
+    headersTimeout: bounds.headMs,
+    requestTimeout: bounds.requestMs,
+    connectionsCheckingInterval: CHECK_MS,
+  })
+  server.timeout = bounds.sendMs
+  server.on('timeout', (socket) => {
+    // Silent is also who waits for an answer that takes long to make.
+    if (socket.writableLength > 0 || lines.get(socket)?.busy !== true) socket.destroy()
+  })
+
+  server.on('connection', (socket) => {
+    lines.set(socket, { busy: false, waiting: [] })
+    socket.once('close', () => {
+      waiting -= lines.get(socket)?.waiting.length ?? 0
+      lines.delete(socket)
+    })
+    if (lines.size > bounds.connections) makeRoom(socket)
+  })
+
+  /** The oldest connection without a request gives way; where all have one, the new connection. */
+  function makeRoom(newest: Socket): void {
+    const [idle] = [...lines].find(([, { busy }]) => !busy) as [Socket, Line]
+    idle.destroy()
+    // It is gone from now on, whenever it says so.
+    lines.delete(idle)
+    const nowMs = performance.now()
+    if (nowMs - toldMs < TELL_MS) return
+    toldMs = nowMs
+    const which = idle === newest ? 'all are busy, and a new one was refused' : 'the oldest idle one was closed'
+    const told = `the admin API has more than ${bounds.connections} connections: ${which}`
+    log.warn({ event: 'admin-connections', client: idle.remoteAddress }, told)
+  }
+
+  server.on('request', (req, res) => {
+    const { socket } = req
+    const line = lines.get(socket)
+    // It has given way.
+    if (line === undefined) return
+    const begin = (): void => {
+      line.busy = true
+      // Written, and taken by the client as far as that is known; or the connection is gone.
+      res.once('close', () => next(socket, line))
+      handler(req, res)
+    }
+    if (!line.busy) {
+      begin()
+      return
+    }
+    line.waiting.push(begin)
+    socket.pause()
+    if (++waiting > bounds.waiting) socket.destroy()
+  })
+
+  function next(socket: Socket, line: Line): void {
+    line.busy = false
+    if (!lines.has(socket) || socket.destroyed) return
+    const begin = line.waiting.shift()
+    if (begin === undefined) {
+      socket.resume()
+      return
+    }
+    waiting--
+    begin()
+  }
+
+  return server
+}

@@ -1,0 +1,103 @@
+/**
+ * The work on texts of tables that takes long: each job a function from plain data to plain data, so that it can run on
+ * another thread.
+ */
+import { tableChanges } from '../../rules/language/changes.ts'
+import { compileSteps, compileTable } from '../../rules/language/compile.ts'
+import { editTable, type TableEdit, withEdit } from '../../rules/language/edit.ts'
+import { type CheckedText, checkText, type Problem, placeFindings } from '../../rules/language/text.ts'
+import { diffText } from '../../rules/language/text-diff.ts'
+import type { TableDocument } from '../../rules/table/schema.ts'
+import type { Table } from '../../rules/table/table.ts'
+import type { Finding } from '../../rules/values/problem.ts'
+import type { Steps } from '../../rules/values/steps.ts'
+
+/** A document as JSON in pieces, so that whoever compiles it may do so in pieces too. */
+export interface PackedDocument {
+  readonly default: string
+  /** Lists of `[name, upstream]`. */
+  readonly upstreams: readonly Uint8Array[]
+  /** Lists of routes. */
+  readonly routes: readonly Uint8Array[]
+}
+
+/** What a text says, or why that is no table. */
+export type Checked =
+  | (Omit<Extract<CheckedText, { ok: true }>, 'document'> & { readonly document: PackedDocument })
+  | Extract<CheckedText, { ok: false }>
+
+/** A text with an edit made, or why it can't be made in that text. */
+export type Edited =
+  | { readonly ok: true; readonly text: string; readonly checked: Checked }
+  | { readonly ok: false; readonly message: string }
+
+/** What is different between two texts; `changes` is null where one of them is no table. */
+export interface Difference {
+  readonly changes: ReturnType<typeof tableChanges> | null
+  /** In unified format. */
+  readonly diff: string
+}
+
+/** The jobs by name. */
+export const JOBS = {
+  check(text: string, fileName: string): Checked {
+    const checked = checkText(text, fileName)
+    return checked.ok ? { ...checked, document: pack(checked.document) } : checked
+  },
+
+  /** @param edit as JSON: a member of any name crosses to another thread in it */
+  edit(text: string, edit: string, fileName: string): Edited {
+    let edited: string
+    try {
+      edited = editTable(text, (document) => withEdit(document, JSON.parse(edit) as TableEdit))
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error
+      return { ok: false, message: error.message }
+    }
+    return { ok: true, text: edited, checked: JOBS.check(edited, fileName) }
+  },
+
+  compare(before: string, after: string): Difference {
+    const [old, now] = [before, after].map((text) => checkText(text, 'routes.yaml'))
+    const changes = old?.ok && now?.ok ? tableChanges(compileTable(old.document), compileTable(now.document)) : null
+    return { changes, diff: diffText(before, after) }
+  },
+
+  /** @param findings as JSON: their hints must be texts */
+  place(text: string, findings: string, fileName: string): readonly Problem[] {
+    return placeFindings(JSON.parse(findings) as Finding[], text, fileName)
+  },
+
+  diff: diffText,
+}
+
+/** Entries in a piece of a packed document. */
+const PIECE = 100
+
+function pack({ default: fallback, upstreams, routes = [] }: TableDocument): PackedDocument {
+  return { default: fallback, upstreams: pieces(Object.entries(upstreams)), routes: pieces(routes ?? []) }
+}
+
+function pieces(entries: readonly unknown[]): Uint8Array[] {
+  const packed: Uint8Array[] = []
+  for (let at = 0; at < entries.length; at += PIECE) {
+    packed.push(new TextEncoder().encode(JSON.stringify(entries.slice(at, at + PIECE))))
+  }
+  return packed
+}
+
+/** Compiles a packed document. */
+export function* tableSteps(packed: PackedDocument): Steps<Table> {
+  const upstreams = Object.fromEntries(yield* unpack<[string, TableDocument['upstreams'][string]]>(packed.upstreams))
+  const routes = yield* unpack<NonNullable<TableDocument['routes']>[number]>(packed.routes)
+  return yield* compileSteps({ version: 1, default: packed.default, upstreams, routes })
+}
+
+function* unpack<Entry>(packed: readonly Uint8Array[]): Steps<Entry[]> {
+  const entries: Entry[] = []
+  for (const piece of packed) {
+    entries.push(...(JSON.parse(new TextDecoder().decode(piece)) as Entry[]))
+    yield
+  }
+  return entries
+}

@@ -1,0 +1,184 @@
+/**
+ * Reads, edits and compares texts of tables on a thread of its own: what a parser takes for a large text is no pause of the
+ * thread that serves. Only bytes come back, and become a table in turns with everything else.
+ */
+import { Worker } from 'node:worker_threads'
+import type { TableEdit } from '../../rules/language/edit.ts'
+import type { Problem, ReadTable } from '../../rules/language/text.ts'
+import type { Finding } from '../../rules/values/problem.ts'
+import { inTurns } from '../turns.ts'
+import { type Checked, type Difference, JOBS, tableSteps } from './apart-jobs.ts'
+
+/** A job for the thread. */
+export interface Order {
+  readonly id: number
+  readonly name: keyof typeof JOBS
+  readonly args: readonly string[]
+}
+
+/** What became of it. */
+export type Answer =
+  | { readonly id: number; readonly ok: true; readonly value: unknown }
+  | { readonly id: number; readonly ok: false; readonly message: string }
+
+/** Texts that have fewer characters together take a few milliseconds: they are not worth a thread. */
+const SMALL = 4_000
+/** A thread without a job ends after this, and its memory is the system's again. */
+const IDLE_MS = 10_000
+/** A job that takes longer is given up, and what it works on refused. */
+const PATIENCE_MS = 120_000
+
+/** The text takes more time or memory than it may. */
+class TooMuch extends Error {}
+
+/**
+ * As `readTable`, without a pause for others. What takes more time or memory than a table may is refused.
+ * @throws {Error} banyan itself fails over the text
+ */
+export async function readApart(text: string, fileName: string): Promise<ReadTable> {
+  try {
+    return await readOf(await apart('check', text, fileName))
+  } catch (error) {
+    return refused(error, fileName)
+  }
+}
+
+/** A text with an edit made and read back, or why it can't be made in that text. */
+export type EditedTable =
+  | { readonly ok: true; readonly text: string; readonly read: ReadTable }
+  | { readonly ok: false; readonly message: string }
+
+/**
+ * Makes an edit in a text and reads what has become of it, without a pause for others.
+ * @throws {Error} banyan itself fails over the text
+ */
+export async function editApart(text: string, edit: TableEdit, fileName: string): Promise<EditedTable> {
+  try {
+    const edited = await apart('edit', text, JSON.stringify(edit), fileName)
+    return edited.ok ? { ok: true, text: edited.text, read: await readOf(edited.checked) } : edited
+  } catch (error) {
+    return { ok: true, text, read: refused(error, fileName) }
+  }
+}
+
+/**
+ * As `placeFindings`, without a pause for others.
+ * @throws {Error} it takes more time or memory than it may
+ */
+export function placeApart(findings: readonly Finding[], text: string, fileName: string): Promise<readonly Problem[]> {
+  return apart('place', text, JSON.stringify(findings), fileName)
+}
+
+/**
+ * What is different between two texts.
+ * @throws {Error} it takes more time or memory than it may
+ */
+export function compareApart(before: string, after: string): Promise<Difference> {
+  return apart('compare', before, after)
+}
+
+/**
+ * The difference between two texts in unified format.
+ * @throws {Error} it takes more time or memory than it may
+ */
+export function diffApart(before: string, after: string): Promise<string> {
+  return apart('diff', before, after)
+}
+
+async function readOf(checked: Checked): Promise<ReadTable> {
+  if (!checked.ok) return checked
+  const { document, ...rest } = checked
+  return { ...rest, table: await inTurns(tableSteps(document)) }
+}
+
+function refused(error: unknown, file: string): ReadTable {
+  if (!(error instanceof TooMuch)) throw error
+  const problem = { file, line: 1, column: 1, pointer: '', message: error.message, severity: 'error' } as const
+  return { ok: false, problems: [problem], more: 0 }
+}
+
+type Jobs = typeof JOBS
+
+async function apart<Name extends keyof Jobs>(
+  name: Name,
+  ...args: Parameters<Jobs[Name]>
+): Promise<ReturnType<Jobs[Name]>> {
+  const size = args.reduce((sum, arg) => sum + arg.length, 0)
+  if (size < SMALL) return (JOBS[name] as (...given: readonly string[]) => ReturnType<Jobs[Name]>)(...args)
+  return (await THREAD.run(name, args)) as ReturnType<Jobs[Name]>
+}
+
+interface Open {
+  resolve(value: unknown): void
+  reject(error: Error): void
+  readonly deadline: NodeJS.Timeout
+}
+
+/** One thread, started with the first job. It keeps no process alive. */
+class Thread {
+  #worker: Worker | null = null
+  readonly #open = new Map<number, Open>()
+  #next = 0
+  #idle: NodeJS.Timeout | undefined
+
+  /** @throws {TooMuch} the job takes more time or memory than it may @throws {Error} what the job throws */
+  run(name: Order['name'], args: readonly string[]): Promise<unknown> {
+    clearTimeout(this.#idle)
+    const worker = this.#worker ?? this.#start()
+    // Somebody waits for the answer.
+    worker.ref()
+    return new Promise((resolve, reject) => {
+      const id = this.#next++
+      const deadline = setTimeout(
+        () => this.#giveUp(worker, `takes longer than ${PATIENCE_MS / 1000} s to read`),
+        PATIENCE_MS,
+      )
+      this.#open.set(id, { resolve, reject, deadline })
+      worker.postMessage({ id, name, args } satisfies Order)
+    })
+  }
+
+  #start(): Worker {
+    // Compiled, the thread is a file of JavaScript beside this one.
+    const extension = import.meta.url.slice(import.meta.url.lastIndexOf('.'))
+    const worker = new Worker(new URL(`./apart-thread${extension}`, import.meta.url))
+    worker.on('message', (answer: Answer) => this.#answered(answer))
+    worker.on('error', (error: NodeJS.ErrnoException) => {
+      const isFull = error.code === 'ERR_WORKER_OUT_OF_MEMORY'
+      this.#giveUp(worker, isFull ? 'takes more memory to read than there is' : `can't be read: ${error.message}`)
+    })
+    this.#worker = worker
+    return worker
+  }
+
+  #answered(answer: Answer): void {
+    const open = this.#open.get(answer.id)
+    this.#open.delete(answer.id)
+    clearTimeout(open?.deadline)
+    if (this.#open.size === 0) this.#rest()
+    if (answer.ok) open?.resolve(answer.value)
+    else open?.reject(new Error(answer.message))
+  }
+
+  #rest(): void {
+    this.#worker?.unref()
+    this.#idle = setTimeout(() => {
+      void this.#worker?.terminate()
+      this.#worker = null
+    }, IDLE_MS).unref()
+  }
+
+  /** Ends the thread with all that it was asked for; the next job starts another one. */
+  #giveUp(worker: Worker, why: string): void {
+    if (this.#worker !== worker) return
+    this.#worker = null
+    void worker.terminate()
+    for (const { reject, deadline } of this.#open.values()) {
+      clearTimeout(deadline)
+      reject(new TooMuch(why))
+    }
+    this.#open.clear()
+  }
+}
+
+const THREAD = new Thread()

@@ -1,0 +1,52 @@
+/**
+ * Long work on the thread that serves: done in steps of a few milliseconds, with everything else that waits in between.
+ */
+import { setImmediate as turn } from 'node:timers/promises'
+import { allOf, type Steps } from '../rules/values/steps.ts'
+
+/** So long one piece of it may take; a step that takes longer can't be cut. */
+const PIECE_MS = 5
+
+/** Does the work, and gives way to others after each few milliseconds of it. Rejects with what a step throws. */
+export async function inTurns<Result>(steps: Steps<Result>): Promise<Result> {
+  let untilMs = performance.now() + PIECE_MS
+  for (let step = steps.next(); ; step = steps.next()) {
+    if (step.done === true) return step.value
+    if (performance.now() < untilMs) continue
+    await turn()
+    untilMs = performance.now() + PIECE_MS
+  }
+}
+
+/** Collections in a value down to this depth are written an entry at a time. */
+const DEPTH_IN_STEPS = 2
+
+/**
+ * The value as JSON that a person can read, as `JSON.stringify(value, null, 2)` writes it, an entry at a time. An iterator is a
+ * list too: its entries are made as they are written.
+ */
+export function* jsonSteps(value: unknown, indent = '', depth = 0): Steps<string> {
+  if (typeof value !== 'object' || value === null || depth >= DEPTH_IN_STEPS) {
+    return (JSON.stringify(value, null, 2) ?? 'null').replaceAll('\n', `\n${indent}`)
+  }
+  const inner = `${indent}  `
+  const isList = Symbol.iterator in value
+  const pieces: string[] = []
+  for (const [name, entry] of isList ? named(value as Iterable<unknown>) : Object.entries(value)) {
+    if (entry === undefined && !isList) continue
+    const text = yield* jsonSteps(entry, inner, depth + 1)
+    pieces.push(`${pieces.length === 0 ? '' : ','}\n${inner}${isList ? '' : `${JSON.stringify(name)}: `}${text}`)
+    yield
+  }
+  if (pieces.length === 0) return isList ? '[]' : '{}'
+  return `${isList ? '[' : '{'}${pieces.join('')}\n${indent}${isList ? ']' : '}'}`
+}
+
+function* named(entries: Iterable<unknown>): Iterable<[string, unknown]> {
+  for (const entry of entries) yield ['', entry]
+}
+
+/** As `jsonSteps`, at once. */
+export function jsonText(value: unknown): string {
+  return allOf(jsonSteps(value))
+}

@@ -1,0 +1,183 @@
+/**
+ * The server of the admin API against connections that say nothing, and clients that ask much and read nothing.
+ */
+import { once } from 'node:events'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type AddressInfo, connect, type Socket } from 'node:net'
+import { afterEach, expect, test } from 'vitest'
+import { ADMIN_BOUNDS, type AdminBounds, adminServer } from '../../../src/control/admin/server.ts'
+import { type LogLine, logInto } from '../rig.ts'
+
+let lines: LogLine[]
+let close = async (): Promise<void> => {}
+const sockets: Socket[] = []
+
+afterEach(async () => {
+  for (const socket of sockets.splice(0)) socket.destroy()
+  await close()
+})
+
+async function serve(
+  handler: (req: IncomingMessage, res: ServerResponse) => void,
+  bounds: Partial<AdminBounds> = {},
+): Promise<number> {
+  lines = []
+  const server = adminServer(handler, logInto(lines), { ...ADMIN_BOUNDS, ...bounds })
+  await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening))
+  close = async () => {
+    server.closeAllConnections()
+    await new Promise((closed) => server.close(closed))
+  }
+  return (server.address() as AddressInfo).port
+}
+
+async function open(port: number): Promise<Socket> {
+  const socket = connect({ host: '127.0.0.1', port })
+  sockets.push(socket)
+  socket.on('error', () => {})
+  await once(socket, 'connect')
+  return socket
+}
+
+const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`
+
+/** Resolves with what matches when so much of it has come. */
+function heard(socket: Socket, pattern: RegExp, count: number): Promise<string[]> {
+  return new Promise((resolve, reject) => {
+    const found: string[] = []
+    let rest = ''
+    socket.on('data', (piece) => {
+      rest += piece
+      for (const match of rest.matchAll(pattern)) found.push(match[0])
+      const last = found.at(-1)
+      const end = last === undefined || !rest.includes(last) ? 0 : rest.lastIndexOf(last) + last.length
+      rest = rest.slice(Math.max(end, rest.length - 100))
+      if (found.length >= count) resolve(found)
+    })
+    socket.once('close', () => reject(new Error(`closed after ${found.join(' ')}`)))
+  })
+}
+
+test('beyond the bound the oldest connection without a request gives way, and the log is told once', async () => {
+  const held: ServerResponse[] = []
+  const port = await serve((req, res) => (req.url === '/slow' ? held.push(res) : res.end(`it is ${req.url}`)), {
+    connections: 4,
+  })
+  const busy = await open(port)
+  busy.write(get('/slow'))
+  while (held.length === 0) await new Promise((turn) => setImmediate(turn))
+  const silent: Socket[] = []
+  for (let n = 0; n < 3; n++) silent.push(await open(port))
+  for (let n = 0; n < 3; n++) {
+    const gone = once(silent[n] as Socket, 'close')
+    const probe = await open(port)
+    probe.write(get('/livez'))
+    expect(await heard(probe, /it is .*/g, 1)).toEqual(['it is /livez'])
+    await gone
+  }
+  const answered = heard(busy, /late/g, 1)
+  held[0]?.end('late')
+  await answered
+  expect(lines.map(({ fields, message }) => [fields.event, message])).toEqual([
+    ['admin-connections', 'the admin API has more than 4 connections: the oldest idle one was closed'],
+  ])
+})
+
+test('where all connections have a request, a new one is refused', async () => {
+  const held: ServerResponse[] = []
+  const port = await serve((_req, res) => held.push(res), { connections: 2 })
+  for (let n = 0; n < 2; n++) (await open(port)).write(get('/slow'))
+  while (held.length < 2) await new Promise((turn) => setImmediate(turn))
+  const refused = connect({ host: '127.0.0.1', port })
+  sockets.push(refused)
+  refused.on('error', () => {})
+  await once(refused, 'close')
+  expect(lines[0]?.message).toContain('all are busy')
+})
+
+test('a connection that sends no head is told so and closed', async () => {
+  const port = await serve((_req, res) => res.end(), { headMs: 100 })
+  const silent = await open(port)
+  const closed = once(silent, 'close')
+  await heard(silent, /^HTTP\/1\.1 408 /g, 1)
+  await closed
+  const slow = await open(port)
+  slow.write('GET / HT')
+  await heard(slow, /^HTTP\/1\.1 408 /g, 1)
+})
+
+test('the next request of a connection is taken when the answer before is read, and each is answered in its order', async () => {
+  const body = 'x'.repeat(1_000_000)
+  let taken = 0
+  const port = await serve((req, res) => {
+    taken++
+    res.end(`${body}${req.url}!`)
+  })
+  const socket = await open(port)
+  socket.pause()
+  socket.write(Array.from({ length: 100 }, (_, n) => get(`/${n}`)).join(''))
+  // Others are served meanwhile; an answer is larger than what the system takes of it at most a few times.
+  for (let n = 0; n < 20; n++) {
+    const other = await open(port)
+    other.write(get('/other'))
+    await heard(other, /other!/g, 1)
+    other.destroy()
+  }
+  expect(taken).toBeLessThan(20 + 30)
+  const all = heard(socket, /\/\d+!/g, 100)
+  socket.resume()
+  expect(await all).toEqual(Array.from({ length: 100 }, (_, n) => `/${n}!`))
+  expect(taken).toBe(120)
+})
+
+test('a connection that sends more and more without reading is ended, and others are served', async () => {
+  const held: ServerResponse[] = []
+  const port = await serve((req, res) => (req.url === '/held' ? held.push(res) : res.end('it is well')), {
+    waiting: 50,
+  })
+  const greedy = await open(port)
+  const ended = once(greedy, 'close')
+  greedy.write(get('/held') + get('/more').repeat(100))
+  await ended
+  const other = await open(port)
+  other.write(get('/a') + get('/b') + get('/c'))
+  await heard(other, /it is well/g, 3)
+  // What has waited there takes no place any more.
+  const again = await open(port)
+  again.write(get('/d').repeat(40))
+  await heard(again, /it is well/g, 40)
+})
+
+test('an answer of which nothing is taken is cut; one that is long in coming is not', async () => {
+  const port = await serve(
+    (req, res) => {
+      if (req.url === '/late') setTimeout(() => res.end('late'), 2500)
+      else res.end(Buffer.alloc(50_000_000))
+    },
+    { sendMs: 1000 },
+  )
+  const deaf = await open(port)
+  deaf.pause()
+  deaf.write(get('/large'))
+  const patient = await open(port)
+  patient.write(get('/late'))
+  await heard(patient, /late/g, 1)
+  deaf.resume()
+  await once(deaf, 'close')
+  expect(deaf.bytesRead).toBeLessThan(50_000_000)
+})
+
+test('a body goes before the next request', async () => {
+  const port = await serve((req, res) => {
+    let text = ''
+    req.on('data', (piece) => {
+      text += piece
+    })
+    req.on('end', () => res.end(`${req.method} ${text.length};`))
+  })
+  const socket = await open(port)
+  const large = 'y'.repeat(300_000)
+  const post = `POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${large.length}\r\n\r\n${large}`
+  socket.write(post + get('/') + post + get('/'))
+  expect(await heard(socket, /[A-Z]+ \d+;/g, 4)).toEqual(['POST 300000;', 'GET 0;', 'POST 300000;', 'GET 0;'])
+})

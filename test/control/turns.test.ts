@@ -1,0 +1,45 @@
+/**
+ * Work in turns, and JSON that is written so.
+ */
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { inTurns, jsonText } from '../../src/control/turns.ts'
+import type { Steps } from '../../src/rules/values/steps.ts'
+
+test('it writes what JSON.stringify writes', () => {
+  fc.assert(
+    fc.property(fc.object({ maxDepth: 4, withNullPrototype: true }), (value) => {
+      expect(jsonText(value)).toBe(JSON.stringify(value, null, 2))
+    }),
+  )
+  expect(jsonText({ none: undefined, list: [undefined, null, []], empty: {} })).toBe(
+    JSON.stringify({ none: undefined, list: [undefined, null, []], empty: {} }, null, 2),
+  )
+})
+
+test('an iterator is a list whose entries are made as they are written', () => {
+  expect(jsonText({ routes: [1, 2].values().map((n) => ({ n })) })).toBe(
+    JSON.stringify({ routes: [{ n: 1 }, { n: 2 }] }, null, 2),
+  )
+})
+
+test('work without an end lets others have their turn', async () => {
+  let over = false
+  function* endless(): Steps<string> {
+    while (!over) yield
+    return 'over'
+  }
+  const work = inTurns(endless())
+  setTimeout(() => {
+    over = true
+  }, 1)
+  expect(await work).toBe('over')
+})
+
+test('what a step throws is what the work rejects with', async () => {
+  function* failing(): Steps<never> {
+    yield
+    throw new Error('broken')
+  }
+  await expect(inTurns(failing())).rejects.toThrow('broken')
+})
