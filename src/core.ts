@@ -1,6 +1,7 @@
 /**
  * What a process is built from: the table with its one writer, and the data plane that follows it, together or apart.
  */
+import { randomBytes } from 'node:crypto'
 import type { ControlLog } from './control/control-log.ts'
 import { FleetKeeper } from './control/fleet/keeper.ts'
 import type { Followers } from './control/table/followers.ts'
@@ -71,6 +72,11 @@ export function openCore(settings: TableOptions & NameOptions, log: ControlLog, 
   return { live, history, operations, fleet }
 }
 
+/** An id for an instance of banyan: a pseudonym in the sense of RFC 8586 section 2. */
+export function newInstanceId(): string {
+  return `banyan_${randomBytes(8).toString('hex')}`
+}
+
 /**
  * Builds the data plane that serves a table. Nothing listens yet.
  * @throws {StartError} what the settings or the table need and can't have
@@ -79,7 +85,7 @@ export function planeOf(
   settings: Omit<CoreSettings, keyof TableOptions>,
   live: LiveTable,
   log: ControlLog,
-  more: Pick<PlaneParts, 'accessLog' | 'fleet' | 'connections' | 'processes'>,
+  more: Pick<PlaneParts, 'accessLog' | 'fleet' | 'connections' | 'processes' | 'instance'>,
 ): Plane {
   const remote = openRedis(settings, log)
   try {

@@ -7,7 +7,7 @@ import type { Duplex } from 'node:stream'
 import { pathToFileURL } from 'node:url'
 import Koa, { type Middleware } from 'koa'
 import type { ControlLog } from './control/control-log.ts'
-import { type CoreSettings, openCore, planeOf } from './core.ts'
+import { type CoreSettings, newInstanceId, openCore, planeOf } from './core.ts'
 import type { Engine } from './proxy/engine.ts'
 import { type AccessLog, sinkOf } from './proxy/observe.ts'
 import { StartError } from './start-error.ts'
@@ -78,6 +78,7 @@ export function strangle(options: StrangleOptions): StrangleMiddleware {
   const plane = planeOf(settings, live, log, {
     // Options may come from JavaScript, where null is as good as nothing.
     accessLog: options.accessLog ? sinkOf(options.accessLog) : null,
+    instance: newInstanceId(),
   })
   operations.watch()
   fleet.start((known) => plane.upstreams.setFleet(known))

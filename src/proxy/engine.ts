@@ -6,8 +6,8 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import type { FailureCode } from '../rules/failures/failure.ts'
-import { type RequestFields, readRequestFields } from '../rules/http/headers.ts'
-import { authorityOf, isHost } from '../rules/patterns/target.ts'
+import { hasPassed, type RequestFields, readRequestFields } from '../rules/http/headers.ts'
+import { type AbsoluteTarget, isHost, isSameAuthority, readAbsolute } from '../rules/patterns/target.ts'
 import { Answer, endGently } from './client/answer.ts'
 import { UpgradeClient } from './client/tunnel.ts'
 import { nextRequestId, type Peer } from './exchange.ts'
@@ -28,10 +28,13 @@ export interface EngineParts {
   readonly journey: Journey
   readonly observer: Observer
   readonly limits: RequestLimits
+  /** Id of this instance: a request that names it in CDN-Loop has been here before. */
+  readonly instance: string
   /** Whether a peer's X-Forwarded-* fields are believed. */
   isTrusted(address: string): boolean
 }
 
+const SLASH = 0x2f
 const PEER = Symbol('peer')
 const IPV4_MAPPED = '::ffff:'
 
@@ -95,15 +98,17 @@ export class Engine {
     const peer = this.#peer(req.socket)
     if (peer.refused) return
     const said = readRequestFields(req.rawHeaders)
-    const refusal = this.#refusal(req, said)
+    const received = req.url as string
+    const absolute = received.charCodeAt(0) === SLASH ? null : readAbsolute(received, req.method as string)
+    const refusal = this.#refusal(req, said, absolute, peer)
     // Of a connection that offered an upgrade and got none, node:http reads no further.
     if (this.draining || (upgrade === null && said.upgrade !== null)) res.shouldKeepAlive = false
     if (refusal !== null) {
       this.#refuse(res, refusal)
       return
     }
-    const target = req.url as string
-    const authority = target.charCodeAt(0) === 47 ? null : authorityOf(target)
+    // Host names the same one, or there is none, as HTTP/1.0 allows.
+    if (absolute !== null && said.hostCount === 0) said.host = absolute.authority
     this.#parts.journey.begin({
       req,
       res,
@@ -113,8 +118,8 @@ export class Engine {
       exclusive: this.exclusive,
       view: {
         method: req.method as string,
-        target,
-        host: (authority ?? said.host).toLowerCase(),
+        target: absolute === null ? received : absolute.origin,
+        host: said.host.toLowerCase(),
         rawHeaders: req.rawHeaders,
         clientAddress: peer.trusted ? this.#client(said.forwardedFor, peer.address) : peer.address,
         chance: Math.random(),
@@ -123,8 +128,8 @@ export class Engine {
   }
 
   /** What is wrong with a request that node:http lets through, or null. RFC 9112 sections 2.3, 3.2, 6.1 and 6.3. */
-  #refusal(req: IncomingMessage, said: RequestFields): FailureCode | null {
-    const { limits } = this.#parts
+  #refusal(req: IncomingMessage, said: RequestFields, absolute: AbsoluteTarget | null, peer: Peer): FailureCode | null {
+    const { limits, instance } = this.#parts
     const target = req.url as string
     if (req.httpVersionMajor !== 1 || req.httpVersionMinor > 1) return 'http-version'
     if (req.rawHeaders.length > limits.maxFields * 2) return 'head-too-large'
@@ -137,12 +142,12 @@ export class Engine {
     if (said.contentLength !== null && !/^[0-9]{1,15}$/.test(said.contentLength)) return 'bad-request'
     if (said.hostCount !== 1 && (said.hostCount > 1 || req.httpVersionMinor === 1)) return 'bad-request'
     if (said.hostCount === 1 && !isHost(said.host)) return 'bad-request'
-    if (target.charCodeAt(0) === 47) return null
+    if (said.cdnLoop !== null && hasPassed(said.cdnLoop, instance)) return 'loop'
+    if (target.charCodeAt(0) === SLASH) return null
     if (target === '*') return req.method === 'OPTIONS' ? null : 'bad-request'
-    const authority = authorityOf(target)
     // With two names for one request, those behind could route by the other one.
-    if (authority === null || authority.toLowerCase() !== said.host.toLowerCase()) return 'bad-request'
-    return null
+    if (absolute === null || (said.hostCount === 1 && !isSameAuthority(absolute, said.host))) return 'bad-request'
+    return absolute.scheme === schemeOf(peer, said) ? null : 'misdirected'
   }
 
   #refuse(res: ServerResponse, failure: FailureCode): void {
@@ -174,4 +179,12 @@ export class Engine {
     }
     return (hops[0] as string).trim() || peerAddress
   }
+}
+
+/** The scheme that the client has used: what a proxy that is believed says of it, or the connection's own. */
+function schemeOf({ trusted, tls }: Peer, { forwardedProto }: RequestFields): string {
+  const own = tls ? 'https' : 'http'
+  if (!trusted || forwardedProto === null) return own
+  const said = (forwardedProto.split(',', 1)[0] as string).trim().toLowerCase()
+  return said === 'http' || said === 'https' ? said : own
 }

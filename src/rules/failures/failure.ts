@@ -22,6 +22,8 @@ export const FAILURES = {
   'http-version': { culprit: 'client', status: 505, detail: 'Only HTTP/1.0 and HTTP/1.1 are spoken here.' },
   'transfer-coding': { culprit: 'client', status: 501, detail: 'No transfer coding but chunked is understood.' },
   'method-connect': { culprit: 'client', status: 501, detail: 'CONNECT is not supported.' },
+  misdirected: { culprit: 'client', status: 421, detail: 'The request was sent for another scheme than it came by.' },
+  loop: { culprit: 'client', status: 508, detail: 'The request has been here before: it goes in a loop.' },
   'client-stalled': { culprit: 'client', status: 0, detail: '' },
   'client-gone': { culprit: 'client', status: 0, detail: '' },
   'request-body': { culprit: 'client', status: 400, detail: 'The request body broke off or was malformed.' },
