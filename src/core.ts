@@ -91,6 +91,7 @@ export function planeOf(
   try {
     return createPlane({
       ...more,
+      onFault: faultLog(log),
       live,
       limits: { maxFields: settings.maxHeaderFields, maxTargetLength: settings.maxTargetLength },
       trustedProxies: settings.trustedProxies,
@@ -103,6 +104,14 @@ export function planeOf(
   } catch (error) {
     void remote?.close()
     throw new StartError((error as Error).message)
+  }
+}
+
+/** What code of others throws, for the log: with its stack. */
+export function faultLog(log: ControlLog): (error: unknown) => void {
+  return (thrown) => {
+    const error = thrown instanceof Error ? thrown : new Error(`not an error: ${String(thrown)}`)
+    log.error({ event: 'fault', error: error.stack }, error.message)
   }
 }
 

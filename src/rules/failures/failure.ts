@@ -24,6 +24,7 @@ export const FAILURES = {
   'method-connect': { culprit: 'client', status: 501, detail: 'CONNECT is not supported.' },
   misdirected: { culprit: 'client', status: 421, detail: 'The request was sent for another scheme than it came by.' },
   loop: { culprit: 'client', status: 508, detail: 'The request has been here before: it goes in a loop.' },
+  'upgrade-refused': { culprit: 'banyan', status: 403, detail: 'Connections are not upgraded here.' },
   'client-stalled': { culprit: 'client', status: 0, detail: '' },
   'client-gone': { culprit: 'client', status: 0, detail: '' },
   'request-body': { culprit: 'client', status: 400, detail: 'The request body broke off or was malformed.' },
