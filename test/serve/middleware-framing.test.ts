@@ -6,7 +6,7 @@ import { tableFor } from '../support/banyan.ts'
 import { type RawClient, rawClient } from '../support/client.ts'
 import { field, type RawResponse } from '../support/message.ts'
 import { scriptedUpstream } from '../support/upstream.ts'
-import { WAYS } from './mounts.ts'
+import { startAll } from './mounts.ts'
 
 /** What the middleware does, by the word in X-Do. */
 const DOES = {
@@ -64,9 +64,7 @@ const ANSWERS: Record<string, string> = {
 
 const upstream = await scriptedUpstream()
 const table = tableFor(upstream.port)
-const mounted = await Promise.all(
-  WAYS.map(async ([name, start]) => ({ name, proxy: await start({ table, middleware }) })),
-)
+const mounted = await startAll({ table, middleware })
 afterAll(async () => {
   await Promise.all(mounted.map(({ proxy }) => proxy.stop()))
   await upstream.stop()

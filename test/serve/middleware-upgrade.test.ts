@@ -7,7 +7,7 @@ import { tableFor } from '../support/banyan.ts'
 import { rawClient } from '../support/client.ts'
 import { field } from '../support/message.ts'
 import { scriptedUpstream } from '../support/upstream.ts'
-import { closed, listening, strangleFor, WAYS } from './mounts.ts'
+import { closed, listening, startAll, strangleFor } from './mounts.ts'
 
 const middleware = `export default [
   async (ctx, next) => {
@@ -34,9 +34,7 @@ const middleware = `export default [
 `
 const upstream = await scriptedUpstream()
 const table = tableFor(upstream.port)
-const mounted = await Promise.all(
-  WAYS.map(async ([name, start]) => ({ name, proxy: await start({ table, middleware }) })),
-)
+const mounted = await startAll({ table, middleware })
 afterAll(async () => {
   await Promise.all(mounted.map(({ proxy }) => proxy.stop()))
   await upstream.stop()

@@ -67,11 +67,18 @@ async function strangled(options: MountOptions): Promise<Mounted> {
   }
 }
 
-export const WAYS: readonly (readonly [name: string, start: (options: MountOptions) => Promise<Mounted>])[] = [
+const WAYS: readonly (readonly [name: string, start: (options: MountOptions) => Promise<Mounted>])[] = [
   ['serve --middleware', (options) => served(options, '0')],
   ['serve --middleware with workers', (options) => served(options, '2')],
   ['strangle() in Koa', strangled],
 ]
+
+/** Starts each way, one after the other: together they would take each other's time on a busy machine. */
+export async function startAll(options: MountOptions): Promise<{ name: string; proxy: Mounted }[]> {
+  const started: { name: string; proxy: Mounted }[] = []
+  for (const [name, start] of WAYS) started.push({ name, proxy: await start(options) })
+  return started
+}
 
 /** `strangle()` on a table of one upstream, in a folder of its own that goes with `close`. */
 export function strangleFor(port: number, options: Omit<StrangleOptions, 'table'> = {}): ReturnType<typeof strangle> {
