@@ -1,6 +1,7 @@
 /**
  * What a process is built from: the table with its one writer, and the data plane that follows it, together or apart.
  */
+import { randomBytes } from 'node:crypto'
 import type { ControlLog } from './control/control-log.ts'
 import { FleetKeeper } from './control/fleet/keeper.ts'
 import type { Followers } from './control/table/followers.ts'
@@ -71,6 +72,11 @@ export function openCore(settings: TableOptions & NameOptions, log: ControlLog, 
   return { live, history, operations, fleet }
 }
 
+/** An id for an instance of banyan: a pseudonym in the sense of RFC 8586 section 2. */
+export function newInstanceId(): string {
+  return `banyan_${randomBytes(8).toString('hex')}`
+}
+
 /**
  * Builds the data plane that serves a table. Nothing listens yet.
  * @throws {StartError} what the settings or the table need and can't have
@@ -79,12 +85,13 @@ export function planeOf(
   settings: Omit<CoreSettings, keyof TableOptions>,
   live: LiveTable,
   log: ControlLog,
-  more: Pick<PlaneParts, 'accessLog' | 'fleet' | 'connections' | 'processes'>,
+  more: Pick<PlaneParts, 'accessLog' | 'fleet' | 'connections' | 'processes' | 'instance'>,
 ): Plane {
   const remote = openRedis(settings, log)
   try {
     return createPlane({
       ...more,
+      onFault: faultLog(log),
       live,
       limits: { maxFields: settings.maxHeaderFields, maxTargetLength: settings.maxTargetLength },
       trustedProxies: settings.trustedProxies,
@@ -97,6 +104,14 @@ export function planeOf(
   } catch (error) {
     void remote?.close()
     throw new StartError((error as Error).message)
+  }
+}
+
+/** What code of others throws, for the log: with its stack. */
+export function faultLog(log: ControlLog): (error: unknown) => void {
+  return (thrown) => {
+    const error = thrown instanceof Error ? thrown : new Error(`not an error: ${String(thrown)}`)
+    log.error({ event: 'fault', error: error.stack }, error.message)
   }
 }
 

@@ -2,6 +2,6 @@
  * What the package exports: `strangle()`, the proxy as a Koa middleware, and the types that it takes and gives.
  */
 export type { ControlLog } from './control/control-log.ts'
-export { type StrangleMiddleware, type StrangleOptions, strangle } from './mount.ts'
+export { type StrangleApplication, type StrangleMiddleware, type StrangleOptions, strangle } from './mount.ts'
 export type { AccessLog } from './proxy/observe.ts'
 export { StartError } from './start-error.ts'

@@ -168,7 +168,7 @@ const FLAGS = {
   middleware: {
     value: 'FILE',
     fallback: '',
-    help: 'a module that exports Koa middleware, run before the proxy',
+    help: 'a module that exports Koa middleware, which every request passes before the proxy (docs/middleware.md)',
     read: orNull,
   },
   'log-level': { value: 'LEVEL', fallback: 'info', help: LOG_LEVELS.join(', '), read: readLogLevel },

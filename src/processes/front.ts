@@ -3,7 +3,7 @@
  */
 import type { AddressInfo } from 'node:net'
 import { Planes } from '../control/figures/planes.ts'
-import { planeOf, type TableCore } from '../core.ts'
+import { newInstanceId, planeOf, type TableCore } from '../core.ts'
 import type { Logs } from '../logging/log.ts'
 import { handlerOf } from '../mount.ts'
 import { Descriptors } from '../proxy/descriptors.ts'
@@ -59,7 +59,7 @@ export class OneProcess implements Front {
   static async of(settings: Settings, { live }: TableCore, logs: Logs): Promise<OneProcess> {
     let listener: Listener | null = null
     const connections = (): number => listener?.connections ?? 0
-    const plane = planeOf(settings, live, logs.log, { accessLog: logs.access, connections })
+    const plane = planeOf(settings, live, logs.log, { accessLog: logs.access, connections, instance: newInstanceId() })
     plane.engine.exclusive = settings.middleware === null
     const handler = await handlerOf(settings.middleware, plane.engine, logs.log)
     listener = new Listener({ ...settings.listen, ...settings }, plane.engine, plane.observer, handler)

@@ -6,6 +6,7 @@ import { type AddressInfo, createServer, type Server } from 'node:net'
 import type { WorkerState } from '../control/context.ts'
 import { Planes } from '../control/figures/planes.ts'
 import type { RevisionText } from '../control/table/followers.ts'
+import { newInstanceId } from '../core.ts'
 import type { Logs } from '../logging/log.ts'
 import { Descriptors } from '../proxy/descriptors.ts'
 import { listenAt } from '../proxy/listen-at.ts'
@@ -37,6 +38,7 @@ export class Primary implements Front {
   /** Workers that decide exchanges, each with its number among the planes; those that are leaving too. */
   readonly #planeOf = new Map<WorkerProcess, number>()
   readonly #paused = new Set<WorkerProcess>()
+  readonly #instance = newInstanceId()
   #nextPlane = 1
 
   constructor(parts: PrimaryParts) {
@@ -58,6 +60,7 @@ export class Primary implements Front {
         revision: this.followers.inForce,
         tableName: parts.settings.table === '-' ? 'stdin' : parts.settings.table,
         fleet: this.planes.fleet,
+        instance: this.#instance,
       }),
       onReady: (worker) => this.#employ(worker),
       onLines: (worker, text) => this.#print(worker, text),

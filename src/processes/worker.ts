@@ -47,7 +47,8 @@ export async function runWorker(settings: Settings): Promise<number> {
     const live = liveTableOf(start)
     let listener: Listener | null = null
     const connections = (): number => listener?.connections ?? 0
-    const more = { accessLog: logs.access, fleet: start.fleet, connections, processes: settings.workers }
+    const { fleet, instance } = start
+    const more = { accessLog: logs.access, fleet, instance, connections, processes: settings.workers }
     const plane = planeOf(settings, live, log, more)
     plane.engine.exclusive = settings.middleware === null
     const handler = await handlerOf(settings.middleware, plane.engine, log)

@@ -48,6 +48,8 @@ export interface WorkerStart {
   /** What problems with the table are printed with. */
   readonly tableName: string
   readonly fleet: Fleet
+  /** Id of the instance, the same in all workers. */
+  readonly instance: string
 }
 
 /** From the primary to a worker. */

@@ -6,10 +6,11 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import type { FailureCode } from '../rules/failures/failure.ts'
-import { type RequestFields, readRequestFields } from '../rules/http/headers.ts'
-import { authorityOf, isHost } from '../rules/patterns/target.ts'
+import { hasPassed, type RequestFields, readRequestFields } from '../rules/http/headers.ts'
+import { type AbsoluteTarget, isHost, isSameAuthority, readAbsolute } from '../rules/patterns/target.ts'
 import { tellException } from '../wire/exceptions.ts'
 import { Answer, endGently } from './client/answer.ts'
+import { SharedAnswer } from './client/shared-answer.ts'
 import { UpgradeClient } from './client/tunnel.ts'
 import { nextRequestId, type Peer } from './exchange.ts'
 import type { Journey } from './journey.ts'
@@ -29,11 +30,36 @@ export interface EngineParts {
   readonly journey: Journey
   readonly observer: Observer
   readonly limits: RequestLimits
+  /** Id of this instance: a request that names it in CDN-Loop has been here before. */
+  readonly instance: string
   /** Whether a peer's X-Forwarded-* fields are believed. */
   isTrusted(address: string): boolean
+  /** Told of what middleware throws while its request is here. */
+  onFault(error: unknown): void
 }
 
+/** What a server of node:http does with a request. */
+export type Handler = (req: IncomingMessage, res: ServerResponse) => void
+
+const SLASH = 0x2f
 const PEER = Symbol('peer')
+
+/** Where the response to an upgrade request keeps its client's side. */
+const UPGRADE = Symbol('upgrade')
+
+type Asking = ServerResponse & { [UPGRADE]?: UpgradeClient }
+
+/** What there is of a request in an HTTP/2 session: the server of an application may speak both. */
+interface Stream {
+  readonly stream: { readonly destroyed: boolean; close(code: number): void }
+}
+
+/** The error code of RFC 9113 section 7. */
+const HTTP_1_1_REQUIRED = 0xd
+
+function isStream(res: object): res is Stream {
+  return 'stream' in res
+}
 const IPV4_MAPPED = '::ffff:'
 
 /** The data plane behind a server of node:http, banyan's own or somebody else's. */
@@ -49,23 +75,34 @@ export class Engine {
   }
 
   /** Takes a request through the proxy. It never throws and answers each request once. */
-  readonly handle = (req: IncomingMessage, res: ServerResponse): void => {
-    this.#contain(req, res, null)
+  readonly handle: Handler = (req, res) => {
+    if (req.httpVersionMajor === 2 && isStream(res)) this.#refuseStream(req, res)
+    else this.#receive(req, res)
   }
 
-  /** Takes an upgrade request ('upgrade' of http.Server) through the proxy. */
-  readonly upgrade = (req: IncomingMessage, socket: Duplex, head: Buffer): void => {
+  /**
+   * Takes an upgrade request ('upgrade' of http.Server) through a handler: an ordinary request, with a response on that socket
+   * (RFC 9110 section 7.8). Where it comes to `handle` the connection may be upgraded; any answer that is given before ends it.
+   */
+  upgrade(req: IncomingMessage, socket: Duplex, head: Buffer, handler: Handler): void {
     const res = new ServerResponse(req)
     res.assignSocket(socket as Socket)
     res.shouldKeepAlive = false
     const client = new UpgradeClient(req, socket, head)
+    ;(res as Asking)[UPGRADE] = client
     // A refused upgrade: what came behind the request can't be told from what was meant for the other protocol.
     res.once('finish', () => {
       client.take()
       endGently(socket)
     })
-    this.#contain(req, res, client)
+    handler(req, res)
   }
+
+  /** Answers an upgrade that nobody has been given to decide about: a handler for `upgrade`. */
+  readonly refuseUpgrade: Handler = (_, res) => this.#refuse(res, 'upgrade-refused')
+
+  /** Answers for middleware that has failed before anything was sent. */
+  readonly fail: Handler = (_, res) => this.#refuse(res, 'internal')
 
   /** Answers CONNECT ('connect' of http.Server): a reverse proxy opens no tunnels to where a client says. */
   readonly connect = (req: IncomingMessage, socket: Duplex): void => {
@@ -92,28 +129,40 @@ export class Engine {
     else forward.requestBroken()
   }
 
-  #contain(req: IncomingMessage, res: ServerResponse, upgrade: UpgradeClient | null): void {
+  #receive(req: IncomingMessage, res: ServerResponse): void {
     try {
-      this.#receive(req, res, upgrade)
+      this.#begin(req, res)
     } catch (error) {
       res.destroy()
       tellException(error)
     }
   }
 
-  #receive(req: IncomingMessage, res: ServerResponse, upgrade: UpgradeClient | null): void {
+  #begin(req: IncomingMessage, res: ServerResponse): void {
     const peer = this.#peer(req.socket)
     if (peer.refused) return
     const said = readRequestFields(req.rawHeaders)
-    const refusal = this.#refusal(req, said)
+    const upgrade = said.upgrade !== null && this.shouldUpgrade(req) ? ((res as Asking)[UPGRADE] ?? null) : null
+    const received = req.url as string
+    const absolute = received.charCodeAt(0) === SLASH ? null : readAbsolute(received, req.method as string)
+    const refusal = this.#refusal(req, said, absolute, peer)
     // Of a connection that offered an upgrade and got none, node:http reads no further.
     if (this.draining || (upgrade === null && said.upgrade !== null)) res.shouldKeepAlive = false
     if (refusal !== null) {
       this.#refuse(res, refusal)
       return
     }
-    const target = req.url as string
-    const authority = target.charCodeAt(0) === 47 ? null : authorityOf(target)
+    if (!this.exclusive && req.readableDidRead && hasBody(said)) {
+      this.#parts.onFault(
+        new Error(
+          `the body of ${req.method} ${received} was read before the proxy got it: what parses bodies belongs behind it`,
+        ),
+      )
+      this.#refuse(res, 'internal')
+      return
+    }
+    // Host names the same one, or there is none, as HTTP/1.0 allows.
+    if (absolute !== null && said.hostCount === 0) said.host = absolute.authority
     this.#parts.journey.begin({
       req,
       res,
@@ -121,10 +170,11 @@ export class Engine {
       said,
       upgrade,
       exclusive: this.exclusive,
+      onFault: this.#parts.onFault,
       view: {
         method: req.method as string,
-        target,
-        host: (authority ?? said.host).toLowerCase(),
+        target: absolute === null ? received : absolute.origin,
+        host: said.host.toLowerCase(),
         rawHeaders: req.rawHeaders,
         clientAddress: peer.trusted ? this.#client(said.forwardedFor, peer.address) : peer.address,
         chance: Math.random(),
@@ -133,8 +183,8 @@ export class Engine {
   }
 
   /** What is wrong with a request that node:http lets through, or null. RFC 9112 sections 2.3, 3.2, 6.1 and 6.3. */
-  #refusal(req: IncomingMessage, said: RequestFields): FailureCode | null {
-    const { limits } = this.#parts
+  #refusal(req: IncomingMessage, said: RequestFields, absolute: AbsoluteTarget | null, peer: Peer): FailureCode | null {
+    const { limits, instance } = this.#parts
     const target = req.url as string
     if (req.httpVersionMajor !== 1 || req.httpVersionMinor > 1) return 'http-version'
     if (req.rawHeaders.length > limits.maxFields * 2) return 'head-too-large'
@@ -147,20 +197,33 @@ export class Engine {
     if (said.contentLength !== null && !/^[0-9]{1,15}$/.test(said.contentLength)) return 'bad-request'
     if (said.hostCount !== 1 && (said.hostCount > 1 || req.httpVersionMinor === 1)) return 'bad-request'
     if (said.hostCount === 1 && !isHost(said.host)) return 'bad-request'
-    if (target.charCodeAt(0) === 47) return null
+    if (said.cdnLoop !== null && hasPassed(said.cdnLoop, instance)) return 'loop'
+    if (target.charCodeAt(0) === SLASH) return null
     if (target === '*') return req.method === 'OPTIONS' ? null : 'bad-request'
-    const authority = authorityOf(target)
     // With two names for one request, those behind could route by the other one.
-    if (authority === null || authority.toLowerCase() !== said.host.toLowerCase()) return 'bad-request'
-    return null
+    if (absolute === null || (said.hostCount === 1 && !isSameAuthority(absolute, said.host))) return 'bad-request'
+    return absolute.scheme === schemeOf(peer, said) ? null : 'misdirected'
   }
 
   #refuse(res: ServerResponse, failure: FailureCode): void {
     const peer = this.#peer(res.req.socket)
     const id = nextRequestId()
     peer.refused = true
+    res.shouldKeepAlive = false
     this.#parts.observer.refused({ id, client: peer.address, request: res.req, failure })
-    new Answer(res).problem(failure, id)
+    const answer = this.exclusive ? new Answer(res) : new SharedAnswer(res, this.#parts.onFault)
+    answer.problem(failure, id)
+  }
+
+  /**
+   * Refuses a request of an HTTP/2 session, and leaves the session alone: clients that speak HTTP/1.1 as well ask again by it
+   * (RFC 9113 section 7).
+   */
+  #refuseStream(request: IncomingMessage, { stream }: Stream): void {
+    if (stream.destroyed) return
+    const client = request.socket.remoteAddress ?? ''
+    this.#parts.observer.refused({ id: nextRequestId(), client, request, failure: 'http-version' })
+    stream.close(HTTP_1_1_REQUIRED)
   }
 
   #peer(socket: Socket): Peer {
@@ -184,4 +247,16 @@ export class Engine {
     }
     return (hops[0] as string).trim() || peerAddress
   }
+}
+
+function hasBody({ contentLength, transferEncoding }: RequestFields): boolean {
+  return transferEncoding !== null || (contentLength !== null && contentLength !== '0')
+}
+
+/** The scheme that the client has used: what a proxy that is believed says of it, or the connection's own. */
+function schemeOf({ trusted, tls }: Peer, { forwardedProto }: RequestFields): string {
+  const own = tls ? 'https' : 'http'
+  if (!trusted || forwardedProto === null) return own
+  const said = (forwardedProto.split(',', 1)[0] as string).trim().toLowerCase()
+  return said === 'http' || said === 'https' ? said : own
 }

@@ -9,6 +9,7 @@ import type { Match } from '../rules/routing/match.ts'
 import type { CacheWord } from '../state/figures/cell.ts'
 import type { Revision } from '../state/live-table.ts'
 import { Answer } from './client/answer.ts'
+import { SharedAnswer } from './client/shared-answer.ts'
 import type { UpgradeClient } from './client/tunnel.ts'
 
 /** Who is at the other end of a client connection. */
@@ -32,6 +33,8 @@ export interface Received {
   readonly upgrade: UpgradeClient | null
   /** Nobody but banyan sees the buffers of this exchange: they may be given back early. */
   readonly exclusive: boolean
+  /** Told of what others throw who have the response in hand as well. */
+  readonly onFault: (error: unknown) => void
 }
 
 let counter = 0
@@ -83,7 +86,9 @@ export class Exchange {
     this.view = received.view
     this.upgrade = received.upgrade
     this.exclusive = received.exclusive
-    this.answer = new Answer(received.res, received.exclusive && received.said.expect === null)
+    this.answer = received.exclusive
+      ? new Answer(received.res, received.said.expect === null)
+      : new SharedAnswer(received.res, received.onFault)
     this.revision = revision
     this.matched = matched
     this.decision = decision

@@ -94,13 +94,15 @@ export class Listener {
     this.#server.maxHeadersCount = 0
     const request = (req: IncomingMessage, res: ServerResponse): void => {
       ;(req.socket as ClientSocket)[CURRENT] = res
+      // Behind an offer that is not taken up node:http reads no further: an answer of middleware must not promise that.
+      if (!engine.exclusive && req.headers.upgrade !== undefined) res.shouldKeepAlive = false
       handler(req, res)
     }
     this.#server.on('request', request)
     // Expect is the upstream's to answer (RFC 9110 section 10.1.1).
     this.#server.on('checkContinue', request)
     this.#server.on('checkExpectation', request)
-    this.#server.on('upgrade', engine.upgrade)
+    this.#server.on('upgrade', (req, socket, head) => engine.upgrade(req, socket, head, request))
     this.#server.on('connect', engine.connect)
     this.#server.on('clientError', (error: NodeJS.ErrnoException, socket) =>
       this.#onClientError(error, socket as Socket),

@@ -17,9 +17,21 @@ export interface AccessSink {
   refusal(fields: Record<string, unknown>): void
 }
 
-/** A sink that makes fields of everything. */
-export function sinkOf(log: AccessLog): AccessSink {
-  return { exchange: (exchange, durationMs) => log(logFields(exchange, durationMs)), refusal: log }
+/**
+ * A sink that makes fields of everything.
+ * @param log may be anybody's: what it throws, at once or by a promise, concerns no exchange
+ * @param onFault told of that
+ */
+export function sinkOf(log: AccessLog, onFault: (error: unknown) => void): AccessSink {
+  const tell = (fields: Record<string, unknown>): void => {
+    try {
+      const told: unknown = log(fields)
+      if (told !== undefined) Promise.resolve(told).catch(onFault)
+    } catch (error) {
+      onFault(error)
+    }
+  }
+  return { exchange: (exchange, durationMs) => tell(logFields(exchange, durationMs)), refusal: tell }
 }
 
 /** What is known of a refused request. */

@@ -37,8 +37,12 @@ export interface PlaneParts {
   readonly fleet?: Fleet
   /** Data planes that share the upstreams: each lets in its part of `maxConcurrent`. Default 1. */
   readonly processes?: number
+  /** Id of the instance, the same in all of its processes: loops are told by it. */
+  readonly instance: string
   /** What force tokens are made with; null takes none. */
   readonly forceSecret: string | null
+  /** Told of what middleware throws while its request is here. Default: nobody. */
+  onFault?(error: unknown): void
   /** Connections of clients that stand, where that is known. */
   connections?(): number
 }
@@ -87,7 +91,8 @@ export function createPlane(parts: PlaneParts): Plane {
   const trusted = trustedList(parts.trustedProxies)
   const isTrusted = (address: string): boolean =>
     trusted !== null && isIP(address) !== 0 && trusted.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4')
-  const engine = new Engine({ journey, observer, limits: parts.limits, isTrusted })
+  const onFault = parts.onFault ?? (() => {})
+  const engine = new Engine({ journey, observer, limits: parts.limits, instance: parts.instance, isTrusted, onFault })
   // Explaining a token counts for nothing.
   const asked = forceSecret === null ? null : new Force(forceSecret, () => {})
   const port = new LocalPlane({ ...parts, measurements, upstreams, cache: control, force: asked })

@@ -11,7 +11,7 @@ const banyan = await startBanyan({ table: tableFor(upstream.port) })
 afterAll(() => Promise.all([banyan.stop(), upstream.stop()]))
 beforeEach(() => upstream.cut())
 
-const ADDED = 'X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: a\r\nVia: 1.1 banyan\r\n\r\n'
+const ADDED = 'X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: a\r\nCDN-Loop: ID\r\n\r\n'
 
 /** Sends a request, gives the head as it arrived, and lets it be answered. */
 async function arrivedHead(request: string): Promise<string> {
@@ -20,7 +20,7 @@ async function arrivedHead(request: string): Promise<string> {
   const arrived = await upstream.request()
   await arrived.ok()
   expect((await client.nextResponse(arrived.method)).status).toBe(200)
-  return arrived.head
+  return arrived.headWithoutId
 }
 
 /** Answers a GET with these bytes and gives the head as the client saw it. */
@@ -75,10 +75,31 @@ describe('request target', () => {
     expect(upstream.requests).toBe(seen)
   })
 
-  test('absolute form, and the asterisk', async () => {
-    for (const line of ['GET http://a/b?c HTTP/1.1', 'GET HTTP://A HTTP/1.1', 'OPTIONS * HTTP/1.1']) {
-      expect(await arrivedHead(`${line}\r\nHost: a\r\n\r\n`)).toBe(`${line}\r\nHost: a\r\n${ADDED}`)
-    }
+  test('the asterisk', async () => {
+    const request = 'OPTIONS * HTTP/1.1\r\nHost: a\r\n'
+    expect(await arrivedHead(`${request}\r\n`)).toBe(request + ADDED)
+  })
+
+  // RFC 9112 sections 3.2.1, 3.2.2 and 3.2.4: what an origin server is sent has the origin form.
+  test.each([
+    ['GET http://a/b?c', 'GET /b?c'],
+    ['GET http://a//b/../%2f?http://c/', 'GET //b/../%2f?http://c/'],
+    ['GET HTTP://A', 'GET /'],
+    ['GET http://a?b/c', 'GET /?b/c'],
+    ['GET http://a:80/', 'GET /'],
+    ['GET http://a:/', 'GET /'],
+    ['OPTIONS http://a', 'OPTIONS *'],
+    ['OPTIONS http://a/', 'OPTIONS /'],
+    ['OPTIONS http://a?b', 'OPTIONS /?b'],
+  ])('absolute form: %s goes on as %s', async (line, sent) => {
+    expect(await arrivedHead(`${line} HTTP/1.1\r\nHost: a\r\n\r\n`)).toBe(`${sent} HTTP/1.1\r\nHost: a\r\n${ADDED}`)
+  })
+
+  test('absolute form: Host passes as it was written, and where there is none the target has it', async () => {
+    expect(await arrivedHead('GET http://A/ HTTP/1.1\r\nhost: a:80\r\n\r\n')).toBe(
+      `GET / HTTP/1.1\r\nhost: a:80\r\n${ADDED.replace('-Host: a', '-Host: a:80')}`,
+    )
+    expect(await arrivedHead('GET http://a/b HTTP/1.0\r\n\r\n')).toBe(`GET /b HTTP/1.1\r\nHost: a\r\n${ADDED}`)
   })
 })
 

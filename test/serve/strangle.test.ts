@@ -28,8 +28,8 @@ afterEach(async () => {
 async function application(upstreamPort: number): Promise<number> {
   const table = join(folder, 'routes.yaml')
   writeFileSync(table, tableFor(upstreamPort))
-  const proxy = strangle({ table })
   const app = new Koa()
+  const proxy = strangle({ table, application: app })
   app.use(async (ctx, next) => {
     if (ctx.path === '/own') {
       ctx.body = 'own'

@@ -29,6 +29,11 @@ export class UpstreamRequest {
     this.nth = nth
   }
 
+  /** The head, with `ID` for the id of banyan's instance, which is another one in each run. */
+  get headWithoutId(): string {
+    return this.head.replace(/^(CDN-Loop: )banyan_[0-9a-f]{16}\r$/m, '$1ID\r')
+  }
+
   /** The value of a field, or undefined. */
   field(name: string): string | undefined {
     return field(this.fields, name)

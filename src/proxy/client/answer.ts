@@ -52,10 +52,28 @@ export class Answer implements Held {
   /** Body bytes given so far. */
   bodyBytes = 0
 
-  /** @param own nobody else has had the response in hand, so that its head may be written past node:http */
+  /** @param own the head may be written past node:http */
   constructor(res: ServerResponse, own = false) {
     this.#res = res
     this.#own = own
+  }
+
+  /** Somebody else has answered. */
+  get isTaken(): boolean {
+    return false
+  }
+
+  /**
+   * Fields of an answer that is not written here, with those that others have set.
+   * @param fields name, value, name, value
+   */
+  withOthers(fields: readonly string[]): readonly string[] {
+    return fields
+  }
+
+  /** The fields that the head is opened with: name, value, name, value. */
+  protected openingFields(fields: readonly string[]): readonly string[] {
+    return fields
   }
 
   /**
@@ -201,9 +219,10 @@ export class Answer implements Held {
 
   #open(): void {
     if (this.#opened) return
-    this.#opened = true
-    const fields = this.#more.length === 0 ? this.#fields : [...this.#fields, ...this.#more]
+    const given = this.#more.length === 0 ? this.#fields : [...this.#fields, ...this.#more]
+    const fields = this.openingFields(given)
     this.#res.writeHead(this.status, this.#reason, fields as never)
+    this.#opened = true
   }
 
   #release(): boolean {

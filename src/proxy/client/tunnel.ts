@@ -8,7 +8,7 @@ import { responseFields, withoutLength } from '../../rules/http/headers.ts'
 import { coarseNowMs, unwatch, type Watched, watch } from '../../wire/deadlines.ts'
 import type { ResponseHead } from '../../wire/http1.ts'
 import { onceWritten } from '../../wire/read-memory.ts'
-import { reset } from './answer.ts'
+import { type Answer, reset } from './answer.ts'
 
 /** What a client may send ahead of the answer to its upgrade; beyond it the client waits. */
 const EARLY_BYTES = 64 * 1024
@@ -67,7 +67,7 @@ interface TunnelExchange {
   readonly upgrade: UpgradeClient | null
   readonly res: { detachSocket(socket: Socket): void }
   requestBytes: number
-  readonly answer: { status: number; bodyBytes: number; begun: boolean; over: boolean }
+  readonly answer: Pick<Answer, 'status' | 'bodyBytes' | 'begun' | 'over' | 'withOthers'>
 }
 
 /** Two sockets that belong together. */
@@ -104,7 +104,7 @@ export class Tunnel implements Watched {
     answer.begun = true
     answer.over = true
     answer.status = this.#head.status
-    client.write(switchingHead(this.#head), 'latin1')
+    client.write(switchingHead(this.#head, answer), 'latin1')
     if (rest !== null) this.#toClient(rest)
     for (const bytes of early) this.#toServer(bytes)
     this.#join(client, server, (bytes) => this.#toServer(bytes))
@@ -152,8 +152,8 @@ export class Tunnel implements Watched {
   }
 }
 
-function switchingHead(head: ResponseHead): string {
-  const fields = withoutLength(responseFields(head.rawHeaders, false, head.minor, null))
+function switchingHead(head: ResponseHead, answer: Pick<Answer, 'withOthers'>): string {
+  const fields = answer.withOthers(withoutLength(responseFields(head.rawHeaders, false, head.minor, null)))
   let text = `HTTP/1.1 ${head.status} ${head.reason}\r\n`
   for (let i = 0; i < head.rawHeaders.length; i += 2) {
     const name = head.rawHeaders[i] as string

@@ -149,6 +149,11 @@ export class Forward implements AttemptOwner, Watched {
   }
 
   onUpgrade(head: ResponseHead): void {
+    if (this.#exchange.answer.isTaken) {
+      this.#attempts.abort()
+      this.#failed('internal', null)
+      return
+    }
     if (this.#body !== null && !this.#body.done) {
       // RFC 9110 section 7.8: no server may switch before it has the whole request. What is whose is unknown now.
       this.#attempts.abort()
@@ -164,6 +169,8 @@ export class Forward implements AttemptOwner, Watched {
     this.#parts.tunnels(1)
     const tunnel = new Tunnel(this.#exchange, head, idleTimeoutMs, () => {
       this.#parts.tunnels(-1)
+      // It has no connection any more that could close: whoever waits for its end is told all the same.
+      this.#exchange.res.destroy()
       this.#settle()
     })
     tunnel.open(socket, rest)

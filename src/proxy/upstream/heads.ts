@@ -25,11 +25,13 @@ export function requestHeadOf(
   const { host } = upstream.settings
   const own = host === 'preserve' ? null : host === 'upstream' ? server.authority : host.literal
   return requestHead(`${method} ${view.target} HTTP/1.1\r\n`, rawHeaders, said, {
-    host: own ?? (said.hostCount === 0 ? server.authority : null),
+    host: own ?? (said.hostCount === 0 ? said.host || server.authority : null),
     peerAddress: peer.address,
     peerTrusted: peer.trusted,
     proto: peer.tls ? 'https' : 'http',
     minor: req.httpVersionMinor,
+    via: upstream.settings.via,
+    instance: upstream.instance,
     upgrade: upgrade === null ? null : upgrade.protocol,
   })
 }

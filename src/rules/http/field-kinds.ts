@@ -22,6 +22,7 @@ export type FieldKind =
   | 'forwarded-for'
   | 'forwarded-proto'
   | 'forwarded-host'
+  | 'cdn-loop'
   | 'banyan'
   | 'location'
   | 'set-cookie'
@@ -41,14 +42,23 @@ const KINDS: ReadonlyMap<string, FieldKind> = new Map<string, FieldKind>([
   ['transfer-encoding', 'transfer-encoding'],
   ['upgrade', 'upgrade'],
   ['content-length', 'content-length'],
-  ['content_length', 'disguised'],
-  ['transfer_encoding', 'disguised'],
   ['host', 'host'],
   ['expect', 'expect'],
   ['forwarded', 'forwarded'],
+  ['x-forwarded', 'forwarded'],
   ['x-forwarded-for', 'forwarded-for'],
   ['x-forwarded-proto', 'forwarded-proto'],
   ['x-forwarded-host', 'forwarded-host'],
+  // What else says who the client is: set by proxies and CDNs for the application behind them.
+  ['x-real-ip', 'forwarded'],
+  ['x-client-ip', 'forwarded'],
+  ['client-ip', 'forwarded'],
+  ['true-client-ip', 'forwarded'],
+  ['x-cluster-client-ip', 'forwarded'],
+  ['fastly-client-ip', 'forwarded'],
+  ['cf-connecting-ip', 'forwarded'],
+  ['cf-connecting-ipv6', 'forwarded'],
+  ['cdn-loop', 'cdn-loop'],
   ['banyan-upstream', 'banyan'],
   ['banyan-force', 'banyan'],
   ['location', 'location'],
@@ -78,7 +88,36 @@ export function kindOf(name: string): FieldKind {
   const { length } = name
   if (length < 64 && (FIRST_LETTERS[length]! & letterBit(name)) === 0) return 'end-to-end'
   const lower = name.toLowerCase()
-  return KINDS.get(lower) ?? (lower.startsWith(FORWARDED_PREFIX) ? 'forwarded' : 'end-to-end')
+  const kind = KINDS.get(lower)
+  if (kind !== undefined) return kind
+  return /^[a-z0-9-]*$/.test(lower) ? prefixKind(lower) : lookalikeKind(lower.replace(/[^a-z0-9]/g, '-'))
+}
+
+function prefixKind(lower: string): FieldKind {
+  return lower.startsWith(FORWARDED_PREFIX) ? 'forwarded' : 'end-to-end'
+}
+
+/**
+ * The kind of a name in another spelling (`X_Forwarded_For`, `Content.Length`): CGI and its heirs (RFC 3875 section 4.1.18)
+ * can't tell it from the one with dashes.
+ * @param dashed the name in lower case, with a dash for whatever is no letter or digit
+ */
+function lookalikeKind(dashed: string): FieldKind {
+  const kind = KINDS.get(dashed) ?? prefixKind(dashed)
+  switch (kind) {
+    case 'content-length':
+    case 'transfer-encoding':
+      return 'disguised'
+    case 'forwarded':
+    case 'forwarded-for':
+    case 'forwarded-proto':
+    case 'forwarded-host':
+      return 'forwarded'
+    case 'banyan':
+      return 'banyan'
+    default:
+      return 'end-to-end'
+  }
 }
 
 const OF_CONNECTION: ReadonlySet<FieldKind> = new Set([

@@ -17,14 +17,19 @@ export interface RequestFields {
   /** `TE` names `trailers`. */
   acceptsTrailers: boolean
   forwardedFor: string | null
-  hasForwardedProto: boolean
+  forwardedProto: string | null
   hasForwardedHost: boolean
+  cdnLoop: string | null
   /** A field that CGI and its heirs can't tell from Content-Length or Transfer-Encoding (RFC 3875 section 4.1.18). */
   disguisedFraming: boolean
 }
 
 /** Framing and routing never leave a request because a Connection field names them (RFC 9110 section 7.6.1). */
-const NEVER_NAMED: ReadonlySet<string> = new Set(['host', 'content-length', 'transfer-encoding', 'connection', 'via'])
+const NEVER_NAMED: ReadonlySet<string> = new Set([
+  ...['host', 'content-length', 'transfer-encoding', 'connection', 'via'],
+  // A loop that can be hidden is none that is found (RFC 8586 section 3).
+  'cdn-loop',
+])
 
 /**
  * Fields that have no business in a trailer section, beside all that KINDS knows (framing, routing, the connection, what
@@ -48,8 +53,9 @@ export function readRequestFields(rawHeaders: readonly string[]): RequestFields 
     expect: null,
     acceptsTrailers: false,
     forwardedFor: null,
-    hasForwardedProto: false,
+    forwardedProto: null,
     hasForwardedHost: false,
+    cdnLoop: null,
     disguisedFraming: false,
   }
   for (let i = 0; i < rawHeaders.length; i += 2) {
@@ -87,10 +93,13 @@ function noteRequestField(said: RequestFields, kind: FieldKind, value: string): 
       said.forwardedFor = joined(said.forwardedFor, value)
       break
     case 'forwarded-proto':
-      said.hasForwardedProto = true
+      said.forwardedProto = joined(said.forwardedProto, value)
       break
     case 'forwarded-host':
       said.hasForwardedHost = true
+      break
+    case 'cdn-loop':
+      said.cdnLoop = joined(said.cdnLoop, value)
       break
     case 'disguised':
       said.disguisedFraming = true
@@ -126,14 +135,18 @@ export interface RequestRewrite {
   readonly proto: 'http' | 'https'
   /** 0 where the client spoke HTTP/1.0, else 1; for Via. */
   readonly minor: number
+  /** The upstream is told of banyan in Via (RFC 9110 section 7.6.3). */
+  readonly via: boolean
+  /** The id of this instance, for CDN-Loop (RFC 8586). */
+  readonly instance: string
   /** The protocol to upgrade to, or null. */
   readonly upgrade: string | null
 }
 
 /**
  * The head of the request for the upstream, with its empty line: fields in the order, case and number received, less the
- * hop-by-hop ones and those that Connection names, plus X-Forwarded-For, -Proto, -Host and Via. The client's Connection
- * tokens are applied before anything is added, so that they can't strip what banyan says.
+ * hop-by-hop ones and those that Connection names, plus X-Forwarded-For, -Proto, -Host, CDN-Loop and, where it is wanted, Via. The
+ * client's Connection tokens are applied before anything is added, so that they can't strip what banyan says.
  */
 export function requestHead(
   line: string,
@@ -160,25 +173,31 @@ export function requestHead(
 }
 
 /** What banyan adds for a peer whose own word is believed, with the empty line. */
-function addedFields(said: RequestFields, { peerAddress, proto, minor }: RequestRewrite): string {
+function addedFields(said: RequestFields, rewrite: RequestRewrite): string {
+  const { peerAddress, proto } = rewrite
   const before = said.forwardedFor !== null ? `${said.forwardedFor}, ` : ''
   let added = `X-Forwarded-For: ${before}${peerAddress}\r\n`
-  if (!said.hasForwardedProto) added += `X-Forwarded-Proto: ${proto}\r\n`
+  if (said.forwardedProto === null) added += `X-Forwarded-Proto: ${proto}\r\n`
   if (!said.hasForwardedHost && said.host !== '') added += `X-Forwarded-Host: ${said.host}\r\n`
-  return `${added}Via: 1.${minor} banyan\r\n\r\n`
+  return added + ownFields(rewrite)
+}
+
+/** What banyan says of itself, with the empty line. */
+function ownFields({ via, minor, instance }: RequestRewrite): string {
+  return `${via ? `Via: 1.${minor} banyan\r\n` : ''}CDN-Loop: ${instance}\r\n\r\n`
 }
 
 /** The last one made: clients send many requests in a row, and one text is cheaper to write than a dozen pieces. */
-const last = { peerAddress: '', proto: '', host: '', minor: -1, text: '' }
+const last = { peerAddress: '', proto: '', host: '', minor: -1, via: false, instance: '', text: '' }
 
 /** What banyan adds for a peer whose own word is not believed, with the empty line. */
-function addedForStranger(host: string, { peerAddress, proto, minor }: RequestRewrite): string {
-  if (last.host === host && last.peerAddress === peerAddress && last.minor === minor && last.proto === proto) {
-    return last.text
-  }
+function addedForStranger(host: string, rewrite: RequestRewrite): string {
+  const { peerAddress, proto, minor, via, instance } = rewrite
+  const isSame = last.host === host && last.peerAddress === peerAddress && last.minor === minor && last.proto === proto
+  if (isSame && last.via === via && last.instance === instance) return last.text
   const forwardedHost = host === '' ? '' : `X-Forwarded-Host: ${host}\r\n`
-  const text = `X-Forwarded-For: ${peerAddress}\r\nX-Forwarded-Proto: ${proto}\r\n${forwardedHost}Via: 1.${minor} banyan\r\n\r\n`
-  Object.assign(last, { peerAddress, proto, host, minor, text })
+  const text = `X-Forwarded-For: ${peerAddress}\r\nX-Forwarded-Proto: ${proto}\r\n${forwardedHost}${ownFields(rewrite)}`
+  Object.assign(last, { peerAddress, proto, host, minor, via, instance, text })
   return text
 }
 
@@ -200,6 +219,14 @@ function passesUpstream(kind: FieldKind, said: RequestFields, rewrite: RequestRe
     default:
       return true
   }
+}
+
+/**
+ * Whether a request has been through an instance before (RFC 8586 section 2).
+ * @param cdnLoop all lines of CDN-Loop, joined by commas
+ */
+export function hasPassed(cdnLoop: string, instance: string): boolean {
+  return cdnLoop.split(',').some((info) => (info.split(';', 1)[0] as string).trim() === instance)
 }
 
 /** Origins of an upstream and the one its clients know, for an upstream that declares `publicOrigin`. */

@@ -60,6 +60,7 @@ function compileUpstream(name: string, said: UpstreamDocument): Upstream {
     host: host === undefined || host === 'preserve' ? 'preserve' : host === 'upstream' ? host : { literal: host },
     publicOrigin: said.publicOrigin === undefined ? null : (parseOrigin(said.publicOrigin) as Origin).text,
     lenient: said.lenient ?? false,
+    via: said.via ?? false,
     tls: compileTls(tls ?? {}),
     maxIdleConnections: said.maxIdleConnections ?? 256,
     health: said.health === undefined ? null : compileHealth(said.health),

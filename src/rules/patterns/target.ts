@@ -2,15 +2,35 @@
  * Request targets and Host values as they may be written (RFC 9112 section 3.2, RFC 3986 section 3.2.2).
  */
 
-const ABSOLUTE = /^https?:\/\/([^/?#]*)/i
+/** A target in absolute form (RFC 9112 section 3.2.2), in its parts. */
+export interface AbsoluteTarget {
+  readonly scheme: 'http' | 'https'
+  readonly authority: string
+  /** The same target as an origin server must get it (RFC 9112 section 3.2.1): path and query, their bytes as received. */
+  readonly origin: string
+}
+
+const ABSOLUTE = /^(https?):\/\/([^/?#]*)(.*)$/is
 
 /**
- * The authority of a target in absolute form, or null where the target has another form.
+ * Reads a target in absolute form; null where the target has another form, or can't be an http one.
  * User information is no part of an http authority (RFC 9110 section 4.2.4): such a target gives null too.
+ * @param method OPTIONS without a path and query is for the whole server: `*` (RFC 9112 section 3.2.4)
  */
-export function authorityOf(target: string): string | null {
-  const authority = ABSOLUTE.exec(target)?.[1]
-  return authority === undefined || !isHost(authority) ? null : authority
+export function readAbsolute(target: string, method: string): AbsoluteTarget | null {
+  const [, scheme, authority = '', rest = ''] = ABSOLUTE.exec(target) ?? []
+  if (scheme === undefined || !isHost(authority)) return null
+  const origin = rest.startsWith('/') ? rest : rest === '' && method === 'OPTIONS' ? '*' : `/${rest}`
+  return { scheme: scheme.toLowerCase() as 'http' | 'https', authority, origin }
+}
+
+/** Whether an absolute target and Host name one authority: case and the scheme's default port do not count. */
+export function isSameAuthority({ scheme, authority }: AbsoluteTarget, host: string): boolean {
+  return withoutDefaultPort(authority, scheme) === withoutDefaultPort(host, scheme)
+}
+
+function withoutDefaultPort(authority: string, scheme: 'http' | 'https'): string {
+  return authority.toLowerCase().replace(scheme === 'https' ? /:(?:443)?$/ : /:(?:80)?$/, '')
 }
 
 /**

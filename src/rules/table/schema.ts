@@ -84,6 +84,7 @@ const upstream = object({
     .describe('preserve (default): as received; upstream: the name of the server; or a literal name.'),
   publicOrigin: origin.optional().describe('The origin that clients see: Location values are mapped to it.'),
   lenient: z.boolean().optional().describe('Let malformed but unambiguous answers through. Default false.'),
+  via: z.boolean().optional().describe('Requests carry Via. Default false.'),
   tls: object({
     ca: z
       .string()

@@ -77,6 +77,8 @@ export interface Upstream {
   readonly publicOrigin: string | null
   /** Lets malformed but unambiguous answers of old servers through. Default false. */
   readonly lenient: boolean
+  /** Requests tell of banyan in Via. Default false: nginx and IIS compress no answer to such a request. */
+  readonly via: boolean
   readonly tls: TlsSettings
   /** Kept-alive idle connections per server. Default 256. */
   readonly maxIdleConnections: number

@@ -15,6 +15,8 @@ export type Admission = 'in' | 'waits' | 'full'
 /** Its servers are replaced when table or fleet change them; the object stays. */
 export class UpstreamState {
   readonly name: string
+  /** Id of the instance that asks it. */
+  readonly instance: string
   settings: Upstream
   /** What its connections are made of, as `connectionText` says it; '' before the first. */
   connection = ''
@@ -44,9 +46,11 @@ export class UpstreamState {
   /**
    * @param now milliseconds on a clock that only goes on
    * @param shares processes that share the upstream: each lets in its part of `maxConcurrent`
+   * @param instance id of the instance that asks it
    */
-  constructor(settings: Upstream, now: () => number, shares: number) {
+  constructor(settings: Upstream, now: () => number, shares: number, instance: string) {
     this.name = settings.name
+    this.instance = instance
     this.settings = settings
     this.#now = now
     this.#shares = shares

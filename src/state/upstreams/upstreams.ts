@@ -18,6 +18,8 @@ export interface UpstreamsOptions {
   readonly fleet?: Fleet
   /** Processes that share the upstreams: each lets in its part of `maxConcurrent`. Default 1. */
   readonly processes?: number
+  /** Id of this instance, for the servers that are asked. Default `banyan`. */
+  readonly instance?: string
   /** Milliseconds on a clock that only goes on. Default: performance.now. */
   now?(): number
 }
@@ -30,11 +32,13 @@ export class Upstreams implements UpstreamsView {
   #version = 0
   readonly #now: () => number
   readonly #processes: number
+  readonly #instance: string
   readonly breakers = new Breakers()
 
-  constructor({ fleet, processes, now }: UpstreamsOptions = {}) {
+  constructor({ fleet, processes, instance, now }: UpstreamsOptions = {}) {
     this.#fleet = fleet ?? EMPTY_FLEET
     this.#processes = processes ?? 1
+    this.#instance = instance ?? 'banyan'
     this.#now = now ?? (() => performance.now())
   }
 
@@ -92,7 +96,8 @@ export class Upstreams implements UpstreamsView {
 
   #changes(table: Table, material: TlsMaterial): Change[] {
     return [...table.upstreams.values()].map((upstream) => {
-      const state = this.#states.get(upstream.name) ?? new UpstreamState(upstream, this.#now, this.#processes)
+      const known = this.#states.get(upstream.name)
+      const state = known ?? new UpstreamState(upstream, this.#now, this.#processes, this.#instance)
       return change(state, upstream, { fleet: this.#fleet, material })
     })
   }

@@ -332,3 +332,18 @@ describe('the request decides', () => {
     expect(rig.legacy.requests).toBe(1)
   })
 })
+
+describe('absolute form', () => {
+  test('lies where origin form lies, and is routed by its path', async () => {
+    const rig = await startRig({
+      routes: ['- { id: page, match: { hosts: [shop.test], path: /page }, to: modern, percent: 100, cache: {} }'],
+    })
+    always(rig.modern, 200, ['Cache-Control: max-age=60'])
+    const first = await rig.get('http://shop.test/page')
+    expect(first.body.text).toBe('body 1')
+    expect((await rig.get('/page')).body.text).toBe('body 1')
+    expect((await rig.get('http://SHOP.test:80/page')).body.text).toBe('body 1')
+    expect((await rig.get('/page', 'Host: shop.test:80')).body.text).toBe('body 1')
+    expect(rig.modern.requests).toBe(1)
+  })
+})

@@ -77,6 +77,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
   const first = read(options)
   const live = new LiveTable(first.table, first.text, Date.now())
   const plane = createPlane({
+    instance: 'banyan',
     live,
     limits: { maxFields: 256, maxTargetLength: 16_384 },
     trustedProxies: [],

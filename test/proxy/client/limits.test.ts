@@ -4,7 +4,7 @@
 import { afterAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { startBanyan, tableFor } from '../../support/banyan.ts'
 import { rawClient } from '../../support/client.ts'
-import { field } from '../../support/message.ts'
+import { field, type RawResponse } from '../../support/message.ts'
 import { scriptedUpstream } from '../../support/upstream.ts'
 
 const upstream = await scriptedUpstream()
@@ -89,6 +89,20 @@ describe('form', () => {
     ['HTTP/3.1', 'GET / HTTP/3.1\r\nHost: a\r\n\r\n', 505, 'http-version'],
     ['an authority that is not Host', 'GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n', 400, 'bad-request'],
     ['another port than Host', 'GET http://a:81/ HTTP/1.1\r\nHost: a\r\n\r\n', 400, 'bad-request'],
+    ['the default port of another scheme', 'GET http://a:443/ HTTP/1.1\r\nHost: a\r\n\r\n', 400, 'bad-request'],
+    ['https over a plain connection', 'GET https://a/ HTTP/1.1\r\nHost: a\r\n\r\n', 421, 'misdirected'],
+    [
+      'https with its port over a plain connection',
+      'GET https://a:443/x HTTP/1.1\r\nHost: a\r\n\r\n',
+      421,
+      'misdirected',
+    ],
+    [
+      'https, as a stranger says',
+      'GET https://a/ HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: https\r\n\r\n',
+      421,
+      'misdirected',
+    ],
     ['another scheme', 'GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n', 400, 'bad-request'],
     ['user information in the target', 'GET http://u:p@a/ HTTP/1.1\r\nHost: a\r\n\r\n', 400, 'bad-request'],
     ['the asterisk of a GET', 'GET * HTTP/1.1\r\nHost: a\r\n\r\n', 400, 'bad-request'],
@@ -121,6 +135,8 @@ describe('form', () => {
     ],
     ['two lengths', 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n', 400, 'bad-request'],
     ['a length in disguise', 'POST / HTTP/1.1\r\nHost: a\r\nContent_Length: 5\r\n\r\n', 400, 'bad-request'],
+    ['a length in another disguise', 'POST / HTTP/1.1\r\nHost: a\r\nContent.Length: 5\r\n\r\n', 400, 'bad-request'],
+    ['a coding in disguise', 'POST / HTTP/1.1\r\nHost: a\r\nTransfer+Encoding: chunked\r\n\r\n', 400, 'bad-request'],
     ['a negative length', 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n', 400, 'bad-request'],
     ['a folded field', 'GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n', 400, 'bad-request'],
     ['a space before the colon', 'GET / HTTP/1.1\r\nHost : a\r\n\r\n', 400, 'bad-request'],
@@ -131,6 +147,25 @@ describe('form', () => {
   ] as const)('%s: refused, and nothing behind it is a request', (_, bytes, status, type) =>
     refused(bytes, status, type),
   )
+
+  test('the scheme of a target is compared with what a trusted proxy says of the client', async () => {
+    const trusting = await startBanyan({ table: tableFor(upstream.port), args: ['--trusted-proxies', '127.0.0.1'] })
+    onTestFinished(async () => void (await trusting.stop()))
+    const asked = async (scheme: string, proto: string): Promise<RawResponse> => {
+      const client = await rawClient(trusting.port)
+      await client.send(`GET ${scheme}://a/x HTTP/1.1\r\nHost: a\r\n${proto}\r\n`)
+      return client.nextResponse()
+    }
+    upstream.handler = (request) => request.ok(request.target)
+    onTestFinished(() => {
+      upstream.handler = null
+    })
+    expect(await asked('https', 'X-Forwarded-Proto: https\r\n')).toMatchObject({ status: 200, body: { text: '/x' } })
+    expect(await asked('http', 'X-Forwarded-Proto: HTTP\r\n')).toMatchObject({ status: 200, body: { text: '/x' } })
+    expect(await asked('http', '')).toMatchObject({ status: 200, body: { text: '/x' } })
+    expect((await asked('http', 'X-Forwarded-Proto: https\r\n')).status).toBe(421)
+    expect((await asked('https', '')).status).toBe(421)
+  })
 
   test('the HTTP/2 preface gets no HTTP/1.1 request out of it', async () => {
     const client = await rawClient(banyan.port)

@@ -1,7 +1,7 @@
 /**
  * Hop-by-hop and forwarded fields (RFC 9110 section 7.6): what stays on one connection, and what banyan adds.
  */
-import { afterAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { startBanyan, tableFor } from '../../support/banyan.ts'
 import { rawClient } from '../../support/client.ts'
 import { field } from '../../support/message.ts'
@@ -15,11 +15,13 @@ upstreams:
   own: { servers: ["${own}"], host: upstream }
   literal: { servers: ["${own}"], host: legacy.example.test }
   mapped: { servers: ["${own}"], host: upstream, publicOrigin: "https://shop.example.test" }
+  told: { servers: ["${own}"], via: true }
 default: main
 routes:
   - { id: own, match: { path: /own/* }, to: own, percent: 100 }
   - { id: literal, match: { path: /literal/* }, to: literal, percent: 100 }
   - { id: mapped, match: { path: /mapped/* }, to: mapped, percent: 100 }
+  - { id: told, match: { path: /told }, to: told, percent: 100 }
 `
 const [banyan, trusting] = await Promise.all([
   startBanyan({ table }),
@@ -28,7 +30,7 @@ const [banyan, trusting] = await Promise.all([
 afterAll(() => Promise.all([banyan.stop(), trusting.stop(), upstream.stop()]))
 beforeEach(() => upstream.cut())
 
-const ADDED = 'X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: a\r\nVia: 1.1 banyan\r\n\r\n'
+const ADDED = 'X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: a\r\nCDN-Loop: ID\r\n\r\n'
 const KEPT = 'Via: 1.1 banyan\r\nConnection: keep-alive\r\nKeep-Alive: timeout=75\r\n\r\n'
 const DATE = 'Date: Mon, 23 Nov 2026 20:00:00 GMT\r\n'
 
@@ -64,7 +66,7 @@ const HOP_BY_HOP = [
 describe('hop-by-hop fields', () => {
   test.each([...HOP_BY_HOP, 'Connection: keep-alive', 'Upgrade: websocket'])('a request’s %s stays', async (line) => {
     const { request } = await passed({ fields: `X-Before: 1\r\n${line}\r\nX-After: 2\r\n` })
-    expect(request.head).toBe(`GET / HTTP/1.1\r\nHost: a\r\nX-Before: 1\r\nX-After: 2\r\n${ADDED}`)
+    expect(request.headWithoutId).toBe(`GET / HTTP/1.1\r\nHost: a\r\nX-Before: 1\r\nX-After: 2\r\n${ADDED}`)
   })
 
   test.each([...HOP_BY_HOP, 'Connection: keep-alive', 'Upgrade: h2c'])('a response’s %s stays', async (line) => {
@@ -75,7 +77,7 @@ describe('hop-by-hop fields', () => {
   test('what Connection names stays, both ways, in any case and over several lines', async () => {
     const named = 'X-One: 1\r\nConnection: x-ONE, keep-alive\r\nX-Two: 2\r\nconnection: , x-two ,,\r\nX-Three: 3\r\n'
     const { request, response } = await passed({ fields: named, answer: named })
-    expect(request.head).toBe(`GET / HTTP/1.1\r\nHost: a\r\nX-Three: 3\r\n${ADDED}`)
+    expect(request.headWithoutId).toBe(`GET / HTTP/1.1\r\nHost: a\r\nX-Three: 3\r\n${ADDED}`)
     expect(response.head).toBe(`HTTP/1.1 200 OK\r\n${DATE}Content-Length: 0\r\nX-Three: 3\r\n${KEPT}`)
   })
 
@@ -84,7 +86,7 @@ describe('hop-by-hop fields', () => {
     const names = 'x-forwarded-for, x-forwarded-proto, x-forwarded-host, via, host, content-length, te'
     await client.send(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nConnection: ${names}\r\n\r\nok`)
     const request = await upstream.request()
-    expect(request.head).toBe(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n${ADDED}`)
+    expect(request.headWithoutId).toBe(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n${ADDED}`)
     expect((await request.body()).text).toBe('ok')
     await request.send(`HTTP/1.1 200 OK\r\nConnection: content-length, via\r\n${DATE}Content-Length: 2\r\n\r\nok`)
     const response = await client.nextResponse()
@@ -93,7 +95,7 @@ describe('hop-by-hop fields', () => {
 
   test('TE: trailers is announced anew, other codings are not', async () => {
     const { request } = await passed({ fields: 'TE: gzip;q=0.5, trailers\r\nConnection: TE\r\n' })
-    expect(request.head).toBe(`GET / HTTP/1.1\r\nHost: a\r\nConnection: TE\r\nTE: trailers\r\n${ADDED}`)
+    expect(request.headWithoutId).toBe(`GET / HTTP/1.1\r\nHost: a\r\nConnection: TE\r\nTE: trailers\r\n${ADDED}`)
   })
 
   test('the upstream’s Connection: close closes its connection, not the client’s', async () => {
@@ -116,7 +118,7 @@ describe('forwarded fields', () => {
     const { request } = await passed({
       fields: `${CLAIMED}x-forwarded-port: 1\r\nForwarded: for=6.6.6.6\r\nX-Forwarded-Prefix: /p\r\nX-Real: 1\r\n`,
     })
-    expect(request.head).toBe(`GET / HTTP/1.1\r\nHost: a\r\nX-Real: 1\r\n${ADDED}`)
+    expect(request.headWithoutId).toBe(`GET / HTTP/1.1\r\nHost: a\r\nX-Real: 1\r\n${ADDED}`)
   })
 
   test('from a trusted proxy they are believed, and X-Forwarded-For grows', async () => {
@@ -129,18 +131,106 @@ describe('forwarded fields', () => {
 
   test('a trusted proxy that says nothing gets them added', async () => {
     const { request } = await passed({ port: trusting.port })
-    expect(request.head).toBe(`GET / HTTP/1.1\r\nHost: a\r\n${ADDED}`)
+    expect(request.headWithoutId).toBe(`GET / HTTP/1.1\r\nHost: a\r\n${ADDED}`)
   })
 
-  test('Via is added behind those of others, both ways', async () => {
-    const { request, response } = await passed({ fields: 'Via: 1.0 fred\r\n', answer: 'Via: 1.1 barney\r\n' })
-    expect(request.field('via')).toBe('1.0 fred, 1.1 banyan')
+  const LOOKALIKES = [
+    ...[
+      'X_Forwarded_For',
+      'x_forwarded-for',
+      'X.Forwarded.For',
+      'X_Forwarded.Proto',
+      'x-forwarded_host',
+      'X+Forwarded+Port',
+    ],
+    ...['X_FORWARDED_ANYTHING', 'X-Forwarded', 'X-Real-IP', 'x_real_ip', 'X.Real.IP', 'X-Client-IP', 'X_Client_IP'],
+    ...['Client-IP', 'Client_IP', 'True-Client-IP', 'true.client_ip', 'CF-Connecting-IP', 'cf_connecting_ip'],
+    ...['CF-Connecting-IPv6', 'Fastly-Client-IP', 'X-Cluster-Client-IP', 'X_Cluster_Client_IP'],
+  ]
+
+  test.each(LOOKALIKES)('%s: from anybody it is dropped, from a trusted proxy it passes', async (name) => {
+    const fields = `X-Before: 1\r\n${name}: 6.6.6.6\r\nX-After: 2\r\n`
+    const { request } = await passed({ fields })
+    expect(request.headWithoutId).toBe(`GET / HTTP/1.1\r\nHost: a\r\nX-Before: 1\r\nX-After: 2\r\n${ADDED}`)
+    const believed = await passed({ port: trusting.port, fields })
+    expect(believed.request.headWithoutId).toBe(`GET / HTTP/1.1\r\nHost: a\r\n${fields}${ADDED}`)
+  })
+
+  test.each(['X-Forwards', 'X_Real_IPs', 'Real-IP', 'X-Request-Client-IP', 'X_Y', 'Forwarded-By', 'CDN_Loop'])(
+    '%s is none of them, and passes',
+    async (name) => {
+      const { request } = await passed({ fields: `${name}: 1\r\n` })
+      expect(request.headWithoutId).toBe(`GET / HTTP/1.1\r\nHost: a\r\n${name}: 1\r\n${ADDED}`)
+    },
+  )
+
+  test('a server gets no Via of banyan’s unless the table says so; a client is told', async () => {
+    const via = { fields: 'Via: 1.0 fred\r\n', answer: 'Via: 1.1 barney\r\n' }
+    const { request, response } = await passed(via)
+    expect(request.field('via')).toBe('1.0 fred')
     expect(field(response.fields, 'via')).toBe('1.1 barney, 1.1 banyan')
+    expect((await passed({ ...via, port: trusting.port })).request.field('via')).toBe('1.0 fred')
+    expect((await passed({ ...via, target: '/told' })).request.field('via')).toBe('1.0 fred, 1.1 banyan')
+  })
+
+  test('Via says that the client spoke HTTP/1.0', async () => {
+    const client = await rawClient(banyan.port)
+    await client.send('GET /told HTTP/1.0\r\nHost: a\r\n\r\n')
+    const request = await upstream.request()
+    expect(request.field('via')).toBe('1.0 banyan')
+    await request.ok()
+    await client.nextResponse()
   })
 
   test('Banyan-Upstream and Banyan-Force never reach an upstream', async () => {
-    const { request } = await passed({ fields: 'Banyan-Upstream: main\r\nbanyan-force: x\r\nBanyan: y\r\n' })
-    expect(request.head).toBe(`GET / HTTP/1.1\r\nHost: a\r\nBanyan: y\r\n${ADDED}`)
+    const lookalikes = 'Banyan_Upstream: main\r\nbanyan.force: x\r\n'
+    const { request } = await passed({
+      fields: `Banyan-Upstream: main\r\nbanyan-force: x\r\n${lookalikes}Banyan: y\r\n`,
+    })
+    expect(request.headWithoutId).toBe(`GET / HTTP/1.1\r\nHost: a\r\nBanyan: y\r\n${ADDED}`)
+  })
+})
+
+describe('loops', () => {
+  /** Asks with these fields; gives the status, and what the upstream got in CDN-Loop where it was asked. */
+  async function looped(port: number, fields: string): Promise<number> {
+    const client = await rawClient(port)
+    return (await client.ask(`GET / HTTP/1.1\r\nHost: a\r\n${fields}\r\n`)).status
+  }
+
+  test('a request that has been here before is a 508, whatever Connection says', async () => {
+    const id = (await passed({})).request.field('cdn-loop') as string
+    expect(id).toMatch(/^banyan_[0-9a-f]{16}$/)
+    const seen = upstream.requests
+    const ways = [`CDN-Loop: ${id}`, `cdn-loop: other; x="y", ${id};a=b , third`, `CDN-Loop: other\r\nCDN-Loop:\t${id}`]
+    for (const way of ways) {
+      expect(await looped(banyan.port, `${way}\r\n`)).toBe(508)
+      expect(await looped(banyan.port, `Connection: cdn-loop\r\n${way}\r\n`)).toBe(508)
+    }
+    expect(upstream.requests).toBe(seen)
+  })
+
+  test('the words of others, and the ids of other instances, pass and are added to', async () => {
+    const id = (await passed({})).request.field('cdn-loop') as string
+    const { request } = await passed({ port: trusting.port, fields: `CDN-Loop: fred, ${id}x\r\nCDN-Loop: ${id}\r\n` })
+    const own = request.fields.filter(([name]) => name === 'CDN-Loop').map(([, value]) => value)
+    expect(own.slice(0, 2)).toEqual([`fred, ${id}x`, id])
+    expect(own[2]).toMatch(/^banyan_[0-9a-f]{16}$/)
+    expect(own[2]).not.toBe(id)
+  })
+
+  test('the client can not strip it', async () => {
+    const { request } = await passed({ fields: 'Connection: cdn-loop\r\nCDN-Loop: fred\r\n' })
+    expect(request.field('cdn-loop')).toMatch(/^fred, banyan_/)
+  })
+
+  test('the workers of one instance have one id', async () => {
+    const crowd = await startBanyan({ table: tableFor(upstream.port), args: ['--workers', '2'] })
+    onTestFinished(async () => void (await crowd.stop()))
+    const ids = new Set<string | undefined>()
+    for (let n = 0; n < 6; n++) ids.add((await passed({ port: crowd.port })).request.field('cdn-loop'))
+    expect(ids.size).toBe(1)
+    for (let n = 0; n < 6; n++) expect(await looped(crowd.port, `CDN-Loop: ${[...ids][0]}\r\n`)).toBe(508)
   })
 })
 

@@ -32,6 +32,7 @@ test('an upstream that says nothing has the defaults', () => {
     host: 'preserve',
     publicOrigin: null,
     lenient: false,
+    via: false,
     tls: { ca: null, cert: null, key: null, serverName: null, verify: true },
     maxIdleConnections: 256,
     health: null,
@@ -59,6 +60,7 @@ upstreams:
     host: gtin.internal
     publicOrigin: https://www.example.test/
     lenient: true
+    via: true
     tls: { ca: ca.pem, cert: c.pem, key: k.pem, serverName: gtin, verify: false }
     maxIdleConnections: 0
     health: { path: /check, every: 2s, timeout: 1s, up: 4, down: 5 }
@@ -88,6 +90,7 @@ default: gtin
     host: { literal: 'gtin.internal' },
     publicOrigin: 'https://www.example.test',
     lenient: true,
+    via: true,
     tls: { ca: 'ca.pem', cert: 'c.pem', key: 'k.pem', serverName: 'gtin', verify: false },
     maxIdleConnections: 0,
     health: { path: '/check', everyMs: 2_000, timeoutMs: 1_000, up: 4, down: 5 },
