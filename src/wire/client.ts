@@ -53,6 +53,12 @@ export interface PoolSettings {
 /** How far below the server's own keep-alive limit ours stays: the time a request may be on its way. */
 const KEEP_ALIVE_MARGIN_MS = 1000
 
+/** Connections made, and exchanges that found a kept-alive one. */
+export interface PoolCounts {
+  connects: number
+  reuses: number
+}
+
 /** The connections to one server. */
 export class ServerPool {
   readonly settings: PoolSettings
@@ -63,12 +69,21 @@ export class ServerPool {
   open = 0
   /** Connections with an exchange on them. */
   active = 0
-  /** Connections made so far, and exchanges that found a kept-alive one. */
-  connects = 0
-  reuses = 0
+  /** Connections made, and exchanges that found a kept-alive one. */
+  readonly #counted: PoolCounts
 
-  constructor(settings: PoolSettings) {
+  /** @param counted where connections are counted; it may live longer than the pool */
+  constructor(settings: PoolSettings, counted: PoolCounts = { connects: 0, reuses: 0 }) {
     this.settings = settings
+    this.#counted = counted
+  }
+
+  get connects(): number {
+    return this.#counted.connects
+  }
+
+  get reuses(): number {
+    return this.#counted.reuses
   }
 
   get idle(): number {
@@ -84,12 +99,12 @@ export class ServerPool {
     if (!fresh) {
       for (let connection = this.#idle.pop(); connection !== undefined; connection = this.#idle.pop()) {
         if (!connection.usable) continue
-        this.reuses++
+        this.#counted.reuses++
         connection.assign(exchange)
         return connection
       }
     }
-    this.connects++
+    this.#counted.connects++
     this.open++
     const connection = new Connection(this)
     connection.assign(exchange)

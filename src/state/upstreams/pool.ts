@@ -4,7 +4,7 @@
 import { readFileSync } from 'node:fs'
 import type { ConnectionOptions } from 'node:tls'
 import type { Server, TlsSettings, Upstream } from '../../rules/table/table.ts'
-import { ServerPool } from '../../wire/client.ts'
+import { type PoolCounts, type PoolSettings, ServerPool } from '../../wire/client.ts'
 import { DEFAULT_LIMITS } from '../../wire/http1.ts'
 
 /**
@@ -21,10 +21,11 @@ export function connectionText(upstream: Upstream): string {
 
 /**
  * Makes a pool without a connection.
+ * @param counted where its connections are counted
  * @throws {Error} a TLS file that can't be read, with its path
  */
-export function poolFor(upstream: Upstream, server: Server): ServerPool {
-  return new ServerPool({
+export function poolFor(upstream: Upstream, server: Server, counted: PoolCounts): ServerPool {
+  const settings: PoolSettings = {
     hostname: server.address ?? server.hostname,
     port: server.port,
     tls: server.tls ? tlsOptions(upstream.tls, server.hostname) : null,
@@ -35,7 +36,8 @@ export function poolFor(upstream: Upstream, server: Server): ServerPool {
     maxIdle: upstream.maxIdleConnections,
     limits: DEFAULT_LIMITS,
     lenient: upstream.lenient,
-  })
+  }
+  return new ServerPool(settings, counted)
 }
 
 /** RFC 6066 section 3: an IP address is no name for SNI. */

@@ -4,8 +4,10 @@
 import { isIdempotent } from '../../rules/failures/resilience.ts'
 import type { Route, Server, Table, Upstream } from '../../rules/table/table.ts'
 import type { ServerPool } from '../../wire/client.ts'
+import { Measurements } from '../figures/measurements.ts'
+import type { UpstreamCounts } from '../figures/upstream-counts.ts'
 import { Breakers } from './breakers.ts'
-import type { UpstreamFigures, UpstreamsView } from './figures.ts'
+import type { UpstreamStanding, UpstreamsView } from './figures.ts'
 import { EMPTY_FLEET, type Fleet, membersOf } from './fleet.ts'
 import { connectionText, poolFor } from './pool.ts'
 import { ServerState } from './server-state.ts'
@@ -19,6 +21,8 @@ export interface UpstreamsOptions {
   readonly processes?: number
   /** Milliseconds on a clock that only goes on. Default: performance.now. */
   now?(): number
+  /** Where is counted what happens at the upstreams. Default: figures of their own. */
+  readonly measurements?: Measurements
 }
 
 /** All upstreams of the table in force. */
@@ -28,9 +32,12 @@ export class Upstreams implements UpstreamsView {
   #version = 0
   readonly #now: () => number
   readonly #processes: number
-  readonly breakers = new Breakers()
+  readonly measurements: Measurements
+  readonly breakers: Breakers
 
-  constructor({ fleet, processes, now }: UpstreamsOptions = {}) {
+  constructor({ fleet, processes, now, measurements }: UpstreamsOptions = {}) {
+    this.measurements = measurements ?? new Measurements()
+    this.breakers = new Breakers(this.measurements)
     this.#fleet = fleet ?? EMPTY_FLEET
     this.#processes = processes ?? 1
     this.#now = now ?? (() => performance.now())
@@ -50,9 +57,9 @@ export class Upstreams implements UpstreamsView {
     return breaker === null || breaker.isClosed || breaker.admits(isIdempotent(method), this.#now())
   }
 
-  figures(): readonly UpstreamFigures[] {
-    const breakers = this.breakers.figures(this.#now())
-    return [...this.#states.values()].map((state) => state.figures(breakers.get(state.name) ?? []))
+  standing(): readonly UpstreamStanding[] {
+    const breakers = this.breakers.standing(this.#now())
+    return [...this.#states.values()].map((state) => state.tell(breakers.get(state.name) ?? []))
   }
 
   serverFor(upstream: string, chance: number): string | null {
@@ -78,7 +85,7 @@ export class Upstreams implements UpstreamsView {
    * @throws {Error} a TLS file that a leased server needs and that can't be read; then nothing changes
    */
   setFleet(fleet: Fleet): void {
-    const changes = [...this.#states.values()].map((state) => change(state, state.settings, fleet))
+    const changes = [...this.#states.values()].map((state) => this.#change(state, state.settings, fleet))
     this.#fleet = fleet
     this.#commit(changes)
   }
@@ -90,18 +97,39 @@ export class Upstreams implements UpstreamsView {
 
   #changes(table: Table): Change[] {
     return [...table.upstreams.values()].map((upstream) => {
-      const state = this.#states.get(upstream.name) ?? new UpstreamState(upstream, this.#now, this.#processes)
-      return change(state, upstream, this.#fleet)
+      const state = this.#states.get(upstream.name) ?? this.#newState(upstream)
+      return this.#change(state, upstream, this.#fleet)
     })
+  }
+
+  #newState(upstream: Upstream): UpstreamState {
+    return new UpstreamState(upstream, this.#now, this.#processes, this.measurements.upstream(upstream.name))
+  }
+
+  #change(state: UpstreamState, settings: Upstream, fleet: Fleet): Change {
+    return change(state, settings, fleet, this.measurements.upstream(settings.name))
   }
 
   #commit(changes: readonly Change[]): void {
     const old = this.#pools()
+    this.#touch()
     for (const { apply } of changes) apply()
     this.#states = new Map(changes.map(({ state }) => [state.name, state]))
     this.#version++
+    this.#touch()
+    this.measurements.forget(Date.now())
     const kept = this.#pools()
     for (const pool of old) if (!kept.has(pool)) pool.close()
+  }
+
+  /** The counters of these servers are in use: they are not forgotten. */
+  #touch(): void {
+    const nowMs = Date.now()
+    for (const { name, servers } of this.#states.values()) {
+      const counts = this.measurements.upstream(name)
+      for (const { server } of servers) counts.servers.of(server.id, nowMs)
+    }
+    this.breakers.touch(nowMs)
   }
 
   #pools(): Set<ServerPool> {
@@ -117,8 +145,8 @@ interface Change {
   apply(): void
 }
 
-function change(state: UpstreamState, settings: Upstream, fleet: Fleet): Change {
-  const planned = plan(state, settings, membersOf(settings, fleet))
+function change(state: UpstreamState, settings: Upstream, fleet: Fleet, counts: UpstreamCounts): Change {
+  const planned = plan(state, settings, membersOf(settings, fleet), counts)
   const known = Object.hasOwn(fleet, settings.name) ? fleet[settings.name] : undefined
   const drained = new Set(known?.drained)
   const unhealthy = new Set(known?.unhealthy)
@@ -143,11 +171,18 @@ function change(state: UpstreamState, settings: Upstream, fleet: Fleet): Change 
 }
 
 /** The servers that an upstream is to have, each with how it is to be: those that it has already stay the same objects. */
-function plan(state: UpstreamState, settings: Upstream, members: readonly Server[]): [ServerState, Server][] {
+function plan(
+  state: UpstreamState,
+  settings: Upstream,
+  members: readonly Server[],
+  { servers }: UpstreamCounts,
+): [ServerState, Server][] {
   const same = connectionText(state.settings) === connectionText(settings)
   return members.map((server) => {
     const kept = same ? state.servers.find((one) => isSame(one.server, server)) : undefined
-    return [kept ?? new ServerState(server, poolFor(settings, server)), server]
+    if (kept !== undefined) return [kept, server]
+    const counts = servers.of(server.id)
+    return [new ServerState(server, poolFor(settings, server, counts), counts), server]
   })
 }
 
