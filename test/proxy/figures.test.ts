@@ -38,8 +38,10 @@ upstreams:
   sealed: { servers: [{ id: sealed-1, url: "https://127.0.0.1:${sealed.port}" }], tls: { ca: ${pem('ca')}, serverName: other.test } }
   dead: { servers: [{ id: dead-1, url: "http://127.0.0.1:${dead}" }] }
   silent: { servers: [{ id: silent-1, url: "http://127.0.0.1:${main.port}" }], timeouts: { headers: 100ms } }
+  patient: { servers: ["http://127.0.0.1:${main.port}"] }
 default: main
 routes:
+  - { id: patient, match: { path: /patient }, to: patient, percent: 100 }
   - { id: failing, match: { path: /failing }, from: quick, to: slow, percent: 50, sticky: [header:x-key], fallback: {}, breaker: false }
   - { id: sealed, match: { path: /sealed }, from: quick, to: sealed, percent: 100, fallback: {}, breaker: false }
   - { id: stored, match: { path: /stored }, from: quick, to: sealed, percent: 100, fallback: {}, breaker: false, cache: { ttl: 1s } }
@@ -122,6 +124,21 @@ test('a side that only times out has series of its own', async () => {
   )
   expect(await sum('banyan_attempt_duration_seconds_count{', 'route="silent"', 'upstream="silent"')).toBe(1)
   expect(await lineOf('/silent')).toMatchObject({ fallbackOn: 'headers-timeout', failedServer: 'silent-1' })
+})
+
+test('an attempt takes from the end of the request: how long its client took to send it is not the server', async () => {
+  const client = await rawClient(banyan.port)
+  await client.send('POST /patient HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhe')
+  const request = await main.request()
+  const PAUSE_MS = 400
+  await new Promise((resolve) => setTimeout(resolve, PAUSE_MS))
+  await client.send('llo')
+  expect((await request.body()).text).toBe('hello')
+  await request.ok('thanks')
+  await client.nextResponse()
+  const seconds = (kind: string): Promise<number> => sum(`banyan_${kind}_duration_seconds_sum{`, 'route="patient"')
+  const outside = (await seconds('request')) - (await seconds('attempt'))
+  expect(outside).toBeGreaterThanOrEqual(PAUSE_MS / 1000 - 0.05)
 })
 
 describe('the line of an exchange that fell back names what failed there', () => {

@@ -42,7 +42,7 @@ function requestMetrics(measurements: Measurements): string[] {
   const cells = measurements.routeIds().flatMap((id) =>
     measurements.cells(id).map((cell) => {
       const { upstream, side, reason } = cell
-      return [{ route: id ?? UNCLAIMED, upstream, side: side ?? NO_SIDE, reason }, cell] as const
+      return [{ route: id ?? UNCLAIMED, upstream, reason, side: side ?? NO_SIDE }, cell] as const
     }),
   )
   const requests: Sample[] = []
