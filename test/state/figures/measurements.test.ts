@@ -105,9 +105,10 @@ test('however many routes come and go, what is kept of those that are gone is bo
   const none = { ...table, routes: [] }
   for (let at = 0; at < 2500; at++) {
     count(measurements, 1, record({ ...TO, routeId: `preview-${at}` }))
-    measurements.follow(none, at)
+    if (at % 100 === 99) measurements.follow(none, at)
   }
-  expect(measurements.routeIds().length).toBeLessThanOrEqual(2001)
+  // Those of one edit are kept or forgotten together.
+  expect(measurements.routeIds().length).toBeLessThanOrEqual(2100)
   expect(measurements.routeIds()).toContain('preview-2499')
 })
 
