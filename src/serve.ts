@@ -85,7 +85,8 @@ function adminOf(
   { planes }: Front,
   parts: Pick<AdminParts, 'gate' | 'isReady' | 'workers' | 'log'>,
 ): Server {
-  live.onApply(({ table }) => planes.keepOnly(new Set(table.routes.map((route) => route.id))))
+  planes.follow(live.current.table, Date.now())
+  live.onApply(({ table }) => planes.follow(table, Date.now()))
   const { handler } = createAdmin({
     ...parts,
     live,

@@ -122,10 +122,14 @@ export class Engine {
     return protocol !== undefined && req.httpVersionMinor === 1 && !/^h2c\b/i.test(protocol)
   }
 
-  /** The body of a request that is under way has turned out malformed: it goes no further. */
-  requestBroken(res: ServerResponse): void {
+  /**
+   * The body of a request that is under way goes no further.
+   * @param left its client has gone; else it has turned out malformed
+   */
+  requestBroken(res: ServerResponse, left: boolean): void {
     const forward = forwardOf(res)
     if (forward === undefined) res.destroy()
+    else if (left) forward.clientClosed()
     else forward.requestBroken()
   }
 

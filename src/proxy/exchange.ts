@@ -76,6 +76,9 @@ export class Exchange {
   retries = 0
   /** Why `from` answered for `to`: the failure, or the status that `to` gave; null where it did not. */
   fallbackOn: string | null = null
+  /** Id of the server of `to` that failed then, and what lay behind it; null where there was none. */
+  failedServer: string | null = null
+  failedCause: Error | null = null
   #id: string | null = null
 
   constructor(received: Received, revision: Revision, matched: Match, decision: Decision) {
@@ -92,6 +95,13 @@ export class Exchange {
     this.revision = revision
     this.matched = matched
     this.decision = decision
+  }
+
+  /** `from` is to answer, for a failure or a status of `to`. @param server of `to` that was asked, where one was */
+  fellBack(on: string, server: string | null, cause: Error | null): void {
+    this.fallbackOn = on
+    this.failedServer = server
+    this.failedCause = cause
   }
 
   /** Made when first asked for: most exchanges are not logged by it. */

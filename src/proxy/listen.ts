@@ -189,11 +189,11 @@ export class Listener {
     if (socket[REFUSED] === true || socket.writableEnded) return
     socket[REFUSED] = true
     const current = socket[CURRENT]
+    const failure = refusalOf(error, this.#settings.maxHeaderBytes)
     if (current !== undefined && !(current.writableFinished && current.req.complete)) {
-      this.#onBrokenExchange(current, socket)
+      this.#onBrokenExchange(current, socket, failure)
       return
     }
-    const failure = refusalOf(error, this.#settings.maxHeaderBytes)
     if (failure === null || !socket.writable || socket.bytesRead === 0) {
       socket.destroy()
       return
@@ -205,14 +205,18 @@ export class Listener {
   }
 
   /** What can't be read came while an exchange was under way: in its request, or behind it. */
-  #onBrokenExchange(current: ServerResponse, socket: Socket): void {
+  #onBrokenExchange(current: ServerResponse, socket: Socket, failure: FailureCode | null): void {
     sendAll()
+    if (current.req.complete && failure !== null) {
+      const client = socket.remoteAddress ?? ''
+      this.#observer.refused({ id: nextRequestId(), client, request: null, failure, answered: false })
+    }
     if (current.writableFinished) endGently(socket)
     else if (current.req.complete || current.writableEnded) {
       // Its answer goes out whole, and the connection ends with it.
       current.shouldKeepAlive = false
       current.once('finish', () => endGently(socket))
-    } else this.#engine.requestBroken(current)
+    } else this.#engine.requestBroken(current, failure === null)
   }
 }
 

@@ -2,6 +2,7 @@
  * Step 7: one record of each exchange feeds access log and measurements. Nothing else measures.
  */
 import { FAILURES, type FailureCode } from '../rules/failures/failure.ts'
+import { sideOf } from '../rules/routing/decide.ts'
 import type { ExchangeRecord } from '../state/figures/cell.ts'
 import type { Measurements } from '../state/figures/measurements.ts'
 import type { Exchange } from './exchange.ts'
@@ -42,6 +43,8 @@ export interface Refusal {
   /** Null where it could not even be parsed. */
   readonly request: { readonly method?: string | undefined; readonly url?: string | undefined } | null
   readonly failure: FailureCode
+  /** False where it came behind a request whose answer ends the connection. */
+  readonly answered?: boolean
 }
 
 /** Counts what is over, and logs it where an access log is on. */
@@ -62,8 +65,8 @@ export class Observer {
   refused(refusal: Refusal): void {
     this.#measurements.refuse(refusal.failure)
     if (this.#accessLog === null) return
-    const { id, client, request, failure } = refusal
-    const { status } = FAILURES[failure]
+    const { id, client, request, failure, answered = true } = refusal
+    const status = answered ? FAILURES[failure].status : 0
     this.#accessLog.refusal({
       id,
       method: request?.method ?? null,
@@ -80,7 +83,9 @@ export class Observer {
     const durationMs = nowMs - exchange.startedMs
     const { retries, fallbackOn } = exchange
     this.#measurements.active--
-    const record: ExchangeRecord = { decision, status: answer.status, cache, failure, durationMs, retries, fallbackOn }
+    const side = sideOf(decision, exchange.matched.route)
+    const { status } = answer
+    const record: ExchangeRecord = { decision, side, status, cache, failure, durationMs, retries, fallbackOn }
     this.#measurements.count(record)
     if (this.#measurements.recent.wants(nowMs, failure !== null)) this.#remember(exchange, record)
     this.#accessLog?.exchange(exchange, durationMs)
@@ -114,7 +119,11 @@ export function logFields(exchange: Exchange, durationMs: number): Record<string
     revision: exchange.revision.number,
   }
   if (exchange.retries > 0) fields.retries = exchange.retries
-  if (exchange.fallbackOn !== null) fields.fallbackOn = exchange.fallbackOn
+  if (exchange.fallbackOn !== null) {
+    fields.fallbackOn = exchange.fallbackOn
+    fields.failedServer = exchange.failedServer
+    if (exchange.failedCause !== null) fields.failedCause = exchange.failedCause.message
+  }
   if (exchange.failure !== null) fields.failure = exchange.failure
   if (exchange.cause !== null) fields.cause = exchange.cause.message
   return fields

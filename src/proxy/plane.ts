@@ -66,9 +66,10 @@ export interface Plane {
 export function createPlane(parts: PlaneParts): Plane {
   const { live } = parts
   const measurements = new Measurements()
-  const upstreams = new Upstreams(parts)
+  const upstreams = new Upstreams({ ...parts, measurements })
   live.onPrepare((table, material) => upstreams.prepare(table, material))
-  live.onApply((revision) => measurements.keepOnly(new Set(revision.table.routes.map((route) => route.id))))
+  measurements.follow(live.current.table, Date.now())
+  live.onApply(({ table }) => measurements.follow(table, Date.now()))
   const observer = new Observer(measurements, parts.accessLog)
   const tiers = new CacheTiers(new MemoryStore(parts.memoryCacheBytes), parts.remoteCache ?? null)
   const cache = new ResponseCache({

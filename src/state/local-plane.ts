@@ -18,7 +18,7 @@ import type { Upstreams } from './upstreams/upstreams.ts'
 export interface LocalPlaneParts {
   readonly live: LiveTable
   readonly measurements: Measurements
-  readonly upstreams: Pick<Upstreams, 'figures' | 'serverFor' | 'setFleet' | 'isAvailable'>
+  readonly upstreams: Pick<Upstreams, 'standing' | 'serverFor' | 'setFleet' | 'isAvailable'>
   readonly cache: Pick<CacheControl, 'figures' | 'purge' | 'degraded' | 'look' | 'forget'>
   /** Reads force tokens of requests that are explained; null takes none. It must not count them. */
   readonly force?: Force | null
@@ -45,7 +45,7 @@ export class LocalPlane implements PlanePort {
       active,
       tunnels,
       recentSkipped: recent.skipped,
-      upstreams: upstreams.figures(),
+      upstreams: upstreams.standing(),
       cache: cache.figures(),
       cacheDegraded: cache.degraded,
       process: processFigures(live.current.number, this.#parts.connections?.() ?? 0),

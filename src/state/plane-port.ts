@@ -8,7 +8,7 @@ import type { RequestView } from '../rules/http/exchange.ts'
 import type { CacheFigures, PurgeResult } from './caching/figures.ts'
 import type { MeasuredDelta } from './figures/measurements.ts'
 import type { RecentExchange } from './figures/recent-exchanges.ts'
-import type { UpstreamFigures } from './upstreams/figures.ts'
+import type { UpstreamStanding } from './upstreams/figures.ts'
 import type { Fleet } from './upstreams/fleet.ts'
 
 /** The process that a data plane runs in. */
@@ -34,7 +34,7 @@ export interface PlaneReport {
   readonly tunnels: number
   /** Exchanges that came too fast to be kept, since the start. */
   readonly recentSkipped: number
-  readonly upstreams: readonly UpstreamFigures[]
+  readonly upstreams: readonly UpstreamStanding[]
   readonly cache: CacheFigures
   /** Why the cache is not all it should be; null where it is. */
   readonly cacheDegraded: string | null

@@ -60,6 +60,11 @@ const KEEP_ALIVE_MARGIN_MS = 1000
  * node:tls reports such an alert and a mere FIN alike, so that none of these bodies counts as whole.
  */
 const UNVERIFIED_END = 'a body that ends with the TLS connection (no Content-Length, not chunked) may have been cut'
+/** Connections made, and exchanges that found a kept-alive one. */
+export interface PoolCounts {
+  connects: number
+  reuses: number
+}
 
 /** The connections to one server. */
 export class ServerPool {
@@ -71,12 +76,21 @@ export class ServerPool {
   open = 0
   /** Connections with an exchange on them. */
   active = 0
-  /** Connections made so far, and exchanges that found a kept-alive one. */
-  connects = 0
-  reuses = 0
+  /** Connections made, and exchanges that found a kept-alive one. */
+  readonly #counted: PoolCounts
 
-  constructor(settings: PoolSettings) {
+  /** @param counted where connections are counted; it may live longer than the pool */
+  constructor(settings: PoolSettings, counted: PoolCounts = { connects: 0, reuses: 0 }) {
     this.settings = settings
+    this.#counted = counted
+  }
+
+  get connects(): number {
+    return this.#counted.connects
+  }
+
+  get reuses(): number {
+    return this.#counted.reuses
   }
 
   get idle(): number {
@@ -92,12 +106,12 @@ export class ServerPool {
     if (!fresh) {
       for (let connection = this.#idle.pop(); connection !== undefined; connection = this.#idle.pop()) {
         if (!connection.usable) continue
-        this.reuses++
+        this.#counted.reuses++
         connection.assign(exchange)
         return connection
       }
     }
-    this.connects++
+    this.#counted.connects++
     this.open++
     const connection = new Connection(this)
     connection.assign(exchange)

@@ -20,6 +20,8 @@ export interface Surroundings {
   readonly colours?: boolean
   readonly timeoutMs?: number
   readonly now?: () => number
+  /** What waiting is. */
+  readonly sleep?: Io['sleep']
   /** What the operator's commands do. */
   readonly run?: Io['run']
   /** Files by path, besides those on disk. */
@@ -35,6 +37,7 @@ export async function banyan(
     files = {},
     timeoutMs = 5000,
     now = () => 1_000_500,
+    sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
     run = async () => 0,
   }: Surroundings = {},
 ): Promise<Ended> {
@@ -52,7 +55,7 @@ export async function banyan(
     tlsFindings: (table, file) => findTlsFlaws(table, dirname(file)),
     forceToken: makeForceToken,
     now,
-    sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+    sleep,
     run,
     timeoutMs,
   }

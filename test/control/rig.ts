@@ -155,10 +155,10 @@ export interface AdminRigOptions extends Partial<AdminParts> {
 export async function adminRig(options: AdminRigOptions = {}): Promise<AdminRig> {
   const { tokens = [], text, keeps, measurements = new Measurements(), isAvailable, ...parts } = options
   const base = await rig(text, QUICK, keeps)
-  const upstreams = new Upstreams()
+  const counted = Object.assign(new Measurements(), { recent: measurements.recent })
+  const upstreams = new Upstreams({ measurements: counted })
   base.live.onPrepare((table, material) => upstreams.prepare(table, material))
   const planes = new Planes(measurements)
-  const counted = Object.assign(new Measurements(), { recent: measurements.recent })
   const plane = { live: base.live, measurements: counted, upstreams, cache: memoryCache() }
   if (isAvailable !== undefined) Object.assign(upstreams, { isAvailable })
   planes.add(0, linkTo(new LocalPlane(plane)))

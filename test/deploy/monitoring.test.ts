@@ -140,6 +140,26 @@ test('every alert says how bad it is, after what time, and what it means', () =>
   }
 })
 
+test('an alert names a percentage as the way back only where the new side is what fails', () => {
+  const advising = rules.filter(({ annotations }) => /banyan set/.test(annotations.description ?? ''))
+  expect(advising.map((rule) => rule.alert)).toEqual(['BanyanErrors'])
+  for (const { expr } of advising) {
+    for (const [, matchers] of expr.matchAll(/banyan_requests_total\{(.*?)\}/g)) expect(matchers).toContain('side="to"')
+  }
+})
+
+test('what an alert calls by a label is not empty: only what has a route is spoken of by its route', () => {
+  for (const { alert, expr, annotations } of rules) {
+    const text = `${annotations.summary} ${annotations.description ?? ''}`
+    if (!/\{\{ \$labels\.route \}\}/.test(text)) continue
+    const selectors = [...expr.matchAll(/\{(.*?)\}/g)].map(([, matchers]) => matchers as string)
+    expect(
+      selectors.some((one) => /side="|reason=~?"(?:fallback|no-key)/.test(one)),
+      alert,
+    ).toBe(true)
+  }
+})
+
 test.each(['prometheus.yml', 'compose.yml'])('%s is what Prometheus takes, where promtool is there to ask', (file) => {
   const { rule_files } = yamlOf(`deploy/prometheus/${file}`) as { rule_files: string[] }
   for (const rules of rule_files) expect(existsSync(join(PROJECT, 'deploy/prometheus', rules))).toBe(true)

@@ -59,6 +59,8 @@ describe('the line of an exchange', () => {
     cache: fc.constantFrom('-', 'hit'),
     retries: fc.nat(2),
     fallbackOn: fc.option(text),
+    failedServer: fc.option(text),
+    failedCause: fc.option(text.map((message) => new Error(message))),
     failure: fc.option(fc.constantFrom('connect', 'deadline')),
     cause: fc.option(text.map((message) => new Error(message))),
   })

@@ -2,6 +2,8 @@
  * What all deploys share: their terms, what they look at, their lines, and how they end.
  */
 import {
+  addTallies,
+  NO_TALLY,
   type Tally,
   tallySince,
   type Verdict,
@@ -138,11 +140,15 @@ export class DeployRun {
    */
   async watch(watched: Watched, forMs: number, limitMs = forMs): Promise<Verdict> {
     const endMs = this.io.now() + forMs
-    const begun = await this.#look(watched)
+    let last = await this.#look(watched)
+    let [here, others] = [NO_TALLY, NO_TALLY]
     let verdict: Verdict = 'not-enough-data'
     await this.until(Math.max(forMs, limitMs), async () => {
       const now = await this.#look(watched)
-      const [here, others] = [tallySince(begun.here, now.here), tallySince(begun.others, now.others)]
+      // From look to look: where the proxy begins anew, what it had counted before is not forgotten.
+      here = addTallies(here, tallySince(last.here, now.here))
+      others = addTallies(others, tallySince(last.others, now.others))
+      last = now
       verdict = verdictOf(here, others, watched.terms)
       if (verdict === 'fail')
         throw new DeployFailure(`${here.failures} of ${here.exchanges} exchanges failed at ${watched.name}`)
@@ -152,15 +158,15 @@ export class DeployRun {
     return verdict
   }
 
-  async #look({ upstream, here, against }: Watched) {
+  async #look({ upstream, here, against, route }: Watched): Promise<Look> {
     const servers = await this.servers(upstream)
     const some = servers.filter(here)
-    const rest = servers.filter((server) => !here(server))
-    return {
-      servers: some,
-      here: talliesOf(some),
-      others: talliesOf(against === undefined ? rest : await this.servers(against)),
+    if (route === undefined) {
+      const rest = against === undefined ? servers.filter((server) => !here(server)) : await this.servers(against)
+      return { servers: some, here: talliesOf(some), others: talliesOf(rest) }
     }
+    const { live } = (await this.client.ask('GET', `/routes/${encodeURIComponent(route.id)}`)).json
+    return { servers: some, here: tallyOf(route.to, live.sides), others: tallyOf(route.from, live.sides) }
   }
 }
 
@@ -172,7 +178,25 @@ export interface Watched {
   readonly here: (server: DeployServer) => boolean
   /** The upstream that it is held against; the other servers of its own where none is named. */
   readonly against?: string
+  /** Its two sides are held against each other instead, by the attempts that were made there for what was drawn. */
+  readonly route?: { readonly id: string; readonly from: string; readonly to: string }
   readonly terms: VerdictTerms
+}
+
+/** How things stand at one moment. */
+interface Look {
+  readonly servers: readonly DeployServer[]
+  readonly here: ReadonlyMap<string, Tally>
+  readonly others: ReadonlyMap<string, Tally>
+}
+
+/** The attempts at one side of a route, as `GET /routes/:id` tells of them; a side that had none is not told of. */
+function tallyOf(
+  upstream: string,
+  sides: Readonly<Record<string, { readonly attempts: number; readonly failed: number }>>,
+): Map<string, Tally> {
+  const { attempts, failed } = sides[upstream] ?? { attempts: 0, failed: 0 }
+  return new Map([[upstream, { exchanges: attempts, failures: failed }]])
 }
 
 function talliesOf(servers: readonly DeployServer[]): Map<string, Tally> {

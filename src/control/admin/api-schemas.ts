@@ -47,9 +47,18 @@ const routeWindow = object({
   }).nullable(),
   sides: z.record(
     upstreamName,
-    object({ exchanges: count, errorRatio: ratio, p50Ms: ms.nullable(), p99Ms: ms.nullable() }),
+    object({
+      exchanges: count.describe('What clients got: exchanges that were drawn for this side, whoever answered.'),
+      errorRatio: ratio,
+      p50Ms: ms.nullable(),
+      p99Ms: ms.nullable(),
+      attempts: count.describe('What its servers did with these: attempts there, up to the head of the answer.'),
+      failedRatio: ratio,
+      attemptP50Ms: ms.nullable(),
+      attemptP99Ms: ms.nullable(),
+    }),
   ),
-}).nullable()
+})
 
 export const liveRoute = object({
   exchanges: count,
@@ -60,6 +69,11 @@ export const liveRoute = object({
   failures: z.record(z.string(), count),
   fallbacks: z.record(z.string(), count).describe('By the failure or the status of to that they were for.'),
   durationMsSum: ms,
+  sides: z
+    .record(upstreamName, object({ attempts: count, failed: count }))
+    .describe(
+      'The attempts at a side for what was drawn for it; those that broke there or were answered with class 5.',
+    ),
   lastMinute: routeWindow,
   lastFiveMinutes: routeWindow,
 })
@@ -134,7 +148,7 @@ const upstreamState = upstreamBody.extend({
   name: upstreamName,
   routes: z.array(z.string()).describe('The routes that go there.'),
   live: object({
-    lastMinute: object(windowShape).nullable(),
+    lastMinute: object(windowShape),
     active: count.describe('Exchanges that have a place there.'),
     queued: count.describe('Exchanges that wait for one.'),
     retries: count.describe('Attempts beyond the first.'),

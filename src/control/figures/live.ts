@@ -2,9 +2,12 @@
  * What is happening on a route or upstream: totals since the start of the process, and the last one and five minutes.
  */
 import type { Route } from '../../rules/table/table.ts'
-import { type Cell, DURATION_BOUNDS_MS, noSums } from '../../state/figures/cell.ts'
+import type { AttemptCell } from '../../state/figures/attempt-cell.ts'
+import type { Cell } from '../../state/figures/cell.ts'
+import { quantilesMs } from '../../state/figures/durations.ts'
 import type { Measurements, RouteFigures } from '../../state/figures/measurements.ts'
-import { addedSince, addSums, quantileMs, type Sums } from '../../state/figures/windows.ts'
+import { UnitCounter } from '../../state/figures/unit-counter.ts'
+import { sumWindows, type WindowSums } from '../../state/figures/windows.ts'
 
 /** The figures of a window. */
 export interface WindowFigures {
@@ -33,18 +36,36 @@ export interface ShareFigures {
   readonly noKeyPercent: number | null
 }
 
-/** One side of a route in a window. */
+/** Since the start of the process: the attempts at one side of a route for the exchanges that were decided for it. */
+export interface SideTotals {
+  readonly attempts: number
+  /** Those that broke there or were answered with class 5. */
+  readonly failed: number
+}
+
+/**
+ * One side of a route in a window, by the decision, whoever answered: what was drawn for it. Exchanges without a key and forced
+ * ones are of neither side, so that the two can be held against each other.
+ */
 export interface SideFigures {
+  /** What clients got. */
   readonly exchanges: number
   readonly errorRatio: number | null
   readonly p50Ms: number | null
   readonly p99Ms: number | null
+  /** What its servers did: durations are from the request to the head of the answer. */
+  readonly attempts: number
+  readonly failedRatio: number | null
+  readonly attemptP50Ms: number | null
+  readonly attemptP99Ms: number | null
 }
 
 /** The figures of a route, or of what no route claims. Totals count from the start of the process. */
 export interface LiveRoute extends RouteFigures {
-  readonly lastMinute: RouteWindow | null
-  readonly lastFiveMinutes: RouteWindow | null
+  /** By upstream. */
+  readonly sides: Readonly<Record<string, SideTotals>>
+  readonly lastMinute: RouteWindow
+  readonly lastFiveMinutes: RouteWindow
 }
 
 /** A window of a route; `share` is null for what no route claims. */
@@ -55,99 +76,146 @@ export interface RouteWindow extends WindowFigures {
 }
 
 const MINUTE_MS = 60_000
-const NOTHING = noSums()
 
-/** The figures of a route; with null of what no route claims. Windows are null until the first tick of the measurements. */
+/** The figures of a route; with null of what no route claims. */
 export function liveRoute(measurements: Measurements, route: Route | null, nowMs: number): LiveRoute {
-  const window = (lengthMs: number): RouteWindow | null => routeWindow(measurements, route, lengthMs, nowMs)
+  const window = (lengthMs: number): RouteWindow => routeWindow(measurements, route, lengthMs, nowMs)
+  const id = route === null ? null : route.id
+  const attempted = bySide(measurements.attempts(id), (cell) => sideName(cell, route))
+  const totals = [...attempted].map(([side, cells]) => {
+    const attempts = cells.reduce((sum, { exchanges }) => sum + exchanges, 0)
+    return [side, { attempts, failed: cells.reduce((sum, { failed }) => sum + failed, 0) }] as const
+  })
   return {
-    ...measurements.figures(route === null ? null : route.id),
+    ...measurements.figures(id),
+    sides: Object.fromEntries(totals),
     lastMinute: window(MINUTE_MS),
     lastFiveMinutes: window(5 * MINUTE_MS),
   }
 }
 
-/** Tells of an upstream, by its name, the figures over all routes in the last minute; null until the first tick. */
-export function liveUpstreams(measurements: Measurements, nowMs: number): (name: string) => WindowFigures | null {
+/** Tells of an upstream, by its name, the figures over all routes in the last minute. */
+export function liveUpstreams(measurements: Measurements, nowMs: number): (name: string) => WindowFigures {
   const span = measurements.windowOf(MINUTE_MS, nowMs)
   const cells = Map.groupBy(
     measurements.routeIds().flatMap((id) => measurements.cells(id)),
     (cell) => cell.upstream,
   )
-  return (name) => {
-    if (span === null) return null
-    const sums = (cells.get(name) ?? []).map((cell) => sumsOf(cell, span.ticksAgo))
-    return windowFigures(sums.reduce(addSums, NOTHING), span.spanMs)
-  }
+  return (name) => windowFigures(seenIn(cells.get(name) ?? [], span), span)
 }
 
-function routeWindow(
-  measurements: Measurements,
-  route: Route | null,
-  lengthMs: number,
-  nowMs: number,
-): RouteWindow | null {
+interface Span {
+  readonly ticksAgo: number
+  readonly spanMs: number
+}
+
+/** A series with what it has counted in a window. */
+interface Seen<One> {
+  readonly cell: One
+  readonly window: WindowSums
+}
+
+function seenIn<One extends Cell | AttemptCell>(cells: readonly One[], { ticksAgo }: Span): Seen<One>[] {
+  return cells.map((cell) => ({ cell, window: cell.since(ticksAgo) }))
+}
+
+function routeWindow(measurements: Measurements, route: Route | null, lengthMs: number, nowMs: number): RouteWindow {
   const span = measurements.windowOf(lengthMs, nowMs)
-  if (span === null) return null
-  const cells = measurements.cells(route === null ? null : route.id)
-  const sums = new Map(cells.map((cell) => [cell.upstream, sumsOf(cell, span.ticksAgo)]))
-  const total = [...sums.values()].reduce(addSums, NOTHING)
-  const sides = [...sums].map(([name, side]) => [name, sideFigures(side)] as const)
+  const id = route === null ? null : route.id
+  const seen = seenIn(measurements.cells(id), span)
+  const exchanges = bySide(seen, ({ cell }) => sideName(cell, route))
+  const attempts = bySide(seenIn(measurements.attempts(id), span), ({ cell }) => sideName(cell, route))
+  const names = new Set([...exchanges.keys(), ...attempts.keys()])
+  const sides = [...names].map((name) => {
+    return [name, sideFigures(exchanges.get(name) ?? [], attempts.get(name) ?? [])] as const
+  })
   return {
-    ...windowFigures(total, span.spanMs),
-    share: route === null ? null : shareFigures(route, cells, sums, total),
+    ...windowFigures(seen, span),
+    share: route === null ? null : shareFigures(route, seen),
     sides: Object.fromEntries(sides),
   }
 }
 
-function sumsOf(cell: Cell, ticksAgo: number): Sums {
-  return addedSince(cell.ring.ago(ticksAgo), cell.sums())
+/** By name of the side that they were decided for, without those that are of none. */
+function bySide<One>(all: readonly One[], nameOf: (one: One) => string | null): Map<string, One[]> {
+  const sides = new Map<string, One[]>()
+  for (const one of all) {
+    const name = nameOf(one)
+    if (name === null) continue
+    const side = sides.get(name)
+    if (side === undefined) sides.set(name, [one])
+    else side.push(one)
+  }
+  return sides
 }
 
-function windowFigures(sums: Sums, spanMs: number): WindowFigures {
-  const seconds = spanMs / 1000
+/** Exchanges that fell back were decided for `to`; the attempts at `from` that came of it were decided for neither. */
+function sideName(cell: Cell | AttemptCell, route: Route | null): string | null {
+  switch (cell.reason) {
+    case 'no-key':
+    case 'forced':
+      return null
+    case 'fallback':
+    case 'unavailable':
+      return 'side' in cell && route !== null ? route.to : null
+    default:
+      return cell.upstream
+  }
+}
+
+function windowFigures(seen: readonly Seen<Cell>[], span: Span): WindowFigures {
+  const sums = sumOf(seen)
+  const seconds = span.spanMs / 1000
+  const [p50Ms, p99Ms] = quantiles(sums)
   return {
     seconds: round(seconds),
     exchanges: sums.exchanges,
     perSecond: round(sums.exchanges / seconds),
     errorRatio: ratio(sums.errors, sums.exchanges),
-    fallbacks: sums.fallbacks,
+    fallbacks: exchangesOf(seen, 'fallback'),
     cacheHitRatio: ratio(sums.cacheHits, sums.cacheHits + sums.cacheMisses),
-    meanMs: ratio(
-      sums.durationMsSum,
-      sums.buckets.reduce((sum, count) => sum + count, 0),
-    ),
-    p50Ms: roundOrNull(quantileMs(sums.buckets, DURATION_BOUNDS_MS, 0.5)),
-    p99Ms: roundOrNull(quantileMs(sums.buckets, DURATION_BOUNDS_MS, 0.99)),
+    meanMs: sums.timed === 0 ? null : readable(sums.durationMsSum / sums.timed),
+    p50Ms,
+    p99Ms,
   }
 }
 
-function sideFigures(sums: Sums): SideFigures {
+function sideFigures(seen: readonly Seen<Cell>[], attempted: readonly Seen<AttemptCell>[]): SideFigures {
+  const [sums, attempts] = [sumOf(seen), sumOf(attempted)]
+  const [p50Ms, p99Ms] = quantiles(sums)
+  const [attemptP50Ms, attemptP99Ms] = quantiles(attempts)
   return {
     exchanges: sums.exchanges,
     errorRatio: ratio(sums.errors, sums.exchanges),
-    p50Ms: roundOrNull(quantileMs(sums.buckets, DURATION_BOUNDS_MS, 0.5)),
-    p99Ms: roundOrNull(quantileMs(sums.buckets, DURATION_BOUNDS_MS, 0.99)),
+    p50Ms,
+    p99Ms,
+    attempts: attempts.exchanges,
+    failedRatio: ratio(attempts.errors, attempts.exchanges),
+    attemptP50Ms,
+    attemptP99Ms,
   }
 }
 
-function shareFigures(
-  route: Route,
-  cells: readonly Cell[],
-  sums: ReadonlyMap<string, Sums>,
-  total: Sums,
-): ShareFigures {
-  const to = sums.get(route.to) ?? NOTHING
-  const units = cells.map((cell) => ({ isTo: cell.upstream === route.to, count: cell.units.count() }))
-  const unitsInAll = units.reduce((sum, { count }) => sum + count, 0)
-  const unitsInShare = units.filter(({ isTo }) => isTo).reduce((sum, { count }) => sum + count, 0)
-  const drawn = total.exchanges - total.forced
+function shareFigures(route: Route, seen: readonly Seen<Cell>[]): ShareFigures {
+  const drawn = seen.filter(({ cell }) => cell.reason !== 'forced')
+  const inAll = sumOf(drawn).exchanges
+  const answered = sumOf(drawn.filter(({ cell }) => cell.upstream === route.to)).exchanges
+  const units = UnitCounter.countAll(drawn.map(({ cell }) => cell.units))
+  const inShare = UnitCounter.countAll(drawn.filter(({ cell }) => cell.side === 'to').map(({ cell }) => cell.units))
   return {
     requestedPercent: route.percent,
-    actualPercent: percentOf(to.exchanges - to.forced, drawn),
-    actualUnitPercent: percentOf(unitsInShare, unitsInAll),
-    noKeyPercent: percentOf(total.noKey, drawn),
+    actualPercent: percentOf(answered, inAll),
+    actualUnitPercent: percentOf(Math.min(inShare, units), units),
+    noKeyPercent: percentOf(exchangesOf(drawn, 'no-key'), inAll),
   }
+}
+
+function exchangesOf(seen: readonly Seen<Cell>[], wanted: Cell['reason']): number {
+  return sumOf(seen.filter(({ cell }) => cell.reason === wanted)).exchanges
+}
+
+function sumOf(seen: readonly Seen<unknown>[]): WindowSums {
+  return sumWindows(seen.map(({ window }) => window))
 }
 
 function percentOf(part: number, all: number): number | null {
@@ -158,8 +226,15 @@ function ratio(part: number, all: number): number | null {
   return all <= 0 ? null : round(part / all)
 }
 
-function roundOrNull(value: number | null): number | null {
-  return value === null ? null : round(value)
+/** p50 and p99. */
+function quantiles({ fine }: WindowSums): [p50Ms: number | null, p99Ms: number | null] {
+  const [p50Ms, p99Ms] = quantilesMs(fine, [0.5, 0.99]).map((ms) => (ms === null ? null : readable(ms)))
+  return [p50Ms ?? null, p99Ms ?? null]
+}
+
+/** Three digits: a bucket says no more. */
+function readable(ms: number): number {
+  return Number(ms.toPrecision(3))
 }
 
 /** Four decimals: as many as a percent has. */

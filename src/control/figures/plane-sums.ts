@@ -1,9 +1,9 @@
 /**
- * The sums over what data planes tell of themselves.
+ * The sums over what data planes tell of how they stand.
  */
 import { type CacheFigures, newCounters } from '../../state/caching/figures.ts'
 import type { PlaneReport } from '../../state/plane-port.ts'
-import type { BreakerFigures, ServerFigures, UpstreamFigures } from '../../state/upstreams/figures.ts'
+import type { BreakerStanding, ServerStanding, UpstreamStanding } from '../../state/upstreams/figures.ts'
 
 /** What is summed of a report. */
 export type Sums = Pick<PlaneReport, 'recentSkipped' | 'upstreams' | 'cache'>
@@ -18,15 +18,15 @@ export const NOTHING_REPORTED: Sums = {
 }
 
 /** What stays of a plane that is gone: what it has counted. */
-export function countersOf({ recentSkipped, upstreams, cache }: PlaneReport): Sums {
+export function countersOf({ recentSkipped, upstreams, cache }: Sums): Sums {
   const { remote, counters } = cache
   return {
     recentSkipped,
-    upstreams: upstreams.map(({ servers, breakers, ...counters }) => ({
-      ...counters,
+    upstreams: upstreams.map(({ name, servers }) => ({
+      name,
       active: 0,
       queued: 0,
-      breakers: breakers.map((breaker) => ({ ...breaker, state: 'closed' })),
+      breakers: [],
       servers: servers.map((server) => ({ ...server, state: 'up', connections: { open: 0, active: 0, idle: 0 } })),
     })),
     cache: {
@@ -48,12 +48,14 @@ export function sumReports(reports: readonly Sums[]): Sums {
   }))
 }
 
-function sumUpstream(one: UpstreamFigures, others: readonly UpstreamFigures[]): UpstreamFigures {
+function sumUpstream(one: UpstreamStanding, others: readonly UpstreamStanding[]): UpstreamStanding {
   const other = others.find(({ name }) => name === one.name)
   if (other === undefined) return one
   const servers = new Map(other.servers.map((server) => [server.id, server]))
   return {
-    ...(added(one, { ...other, name: one.name }) as UpstreamFigures),
+    name: one.name,
+    active: one.active + other.active,
+    queued: one.queued + other.queued,
     breakers: sumBreakers(one.breakers, other.breakers),
     servers: one.servers.map((server) => {
       const known = servers.get(server.id)
@@ -63,19 +65,19 @@ function sumUpstream(one: UpstreamFigures, others: readonly UpstreamFigures[]): 
 }
 
 /** Those of both: each plane knows the routes that it has had. What one plane alone has against an upstream is told. */
-function sumBreakers(some: readonly BreakerFigures[], others: readonly BreakerFigures[]): BreakerFigures[] {
+function sumBreakers(some: readonly BreakerStanding[], others: readonly BreakerStanding[]): BreakerStanding[] {
   const sums = new Map(some.map((breaker) => [breaker.route, breaker]))
   for (const other of others) {
-    const { route, state, opened } = sums.get(other.route) ?? { ...other, state: 'closed', opened: 0 }
-    sums.set(route, { route, state: state === 'closed' ? other.state : state, opened: opened + other.opened })
+    const known = sums.get(other.route)
+    if (known === undefined || known.state === 'closed') sums.set(other.route, other)
   }
   return [...sums.values()]
 }
 
 /** The weight is a setting: all planes have the same one. What one plane alone has against a server is told. */
-function sumServer(server: ServerFigures, other: ServerFigures): ServerFigures {
-  const state = server.state === 'up' ? other.state : server.state
-  return { ...(added(server, other) as ServerFigures), weight: server.weight, state }
+function sumServer(server: ServerStanding, other: ServerStanding): ServerStanding {
+  const connections = added(server.connections, other.connections) as ServerStanding['connections']
+  return { ...server, connections, state: server.state === 'up' ? other.state : server.state }
 }
 
 function sumCache(a: CacheFigures, b: CacheFigures): CacheFigures {

@@ -4,11 +4,12 @@
  */
 import type { PurgeTarget } from '../../rules/caching/purge.ts'
 import type { RequestView } from '../../rules/http/exchange.ts'
+import type { Table } from '../../rules/table/table.ts'
 import type { CacheFigures, PurgeResult } from '../../state/caching/figures.ts'
 import { Measurements } from '../../state/figures/measurements.ts'
 import type { RecentExchange } from '../../state/figures/recent-exchanges.ts'
 import type { Explained, PlaneLink, PlaneReport, ProcessFigures } from '../../state/plane-port.ts'
-import type { UpstreamFigures } from '../../state/upstreams/figures.ts'
+import type { UpstreamFigures, UpstreamStanding } from '../../state/upstreams/figures.ts'
 import { EMPTY_FLEET, type Fleet } from '../../state/upstreams/fleet.ts'
 import { countersOf, NOTHING_REPORTED, sumReports } from './plane-sums.ts'
 
@@ -83,7 +84,7 @@ export class Planes {
     return {
       measurements: this.#measurements,
       recentSkipped,
-      upstreams,
+      upstreams: upstreams.map((one) => this.#withCounters(one)),
       cache: { ...cache, generation },
       processes: told.map(([plane, { process }]) => ({ plane, ...process })),
     }
@@ -95,9 +96,9 @@ export class Planes {
     this.#measurements.tick(nowMs)
   }
 
-  /** Forgets the figures of routes that are no longer in the table. */
-  keepOnly(routeIds: ReadonlySet<string>): void {
-    this.#measurements.keepOnly(routeIds)
+  /** This table is in force: figures are kept for what it names. @param nowMs epoch milliseconds */
+  follow(table: Pick<Table, 'routes' | 'upstreams'>, nowMs: number): void {
+    this.#measurements.follow(table, nowMs)
   }
 
   /** Why the cache is not all it should be, as last told; null where it is. */
@@ -147,8 +148,19 @@ export class Planes {
 
   #take(known: Known, report: PlaneReport): void {
     known.report = report
-    this.#measurements.add(report.measured)
+    this.#measurements.add(report.measured, Date.now())
     this.#sumGauges()
+  }
+
+  /** The counters of all planes, those that are gone too, beside how the upstream stands. */
+  #withCounters(standing: UpstreamStanding): UpstreamFigures {
+    const counts = this.#measurements.upstream(standing.name)
+    return {
+      ...standing,
+      ...counts.whole,
+      breakers: standing.breakers.map((breaker) => ({ ...breaker, ...counts.breakers.of(breaker.route) })),
+      servers: standing.servers.map((server) => ({ ...server, ...counts.servers.of(server.id) })),
+    }
   }
 
   #sumGauges(): void {

@@ -4,12 +4,13 @@
  */
 import type { CacheFigures } from '../../state/caching/figures.ts'
 import type { RemoteFigures } from '../../state/caching/remote.ts'
-import { type Cell, DURATION_BOUNDS_MS } from '../../state/figures/cell.ts'
+import { DURATION_BOUNDS_MS } from '../../state/figures/durations.ts'
 import type { Measurements } from '../../state/figures/measurements.ts'
+import type { Series } from '../../state/figures/series.ts'
 import type { AdminParts } from '../context.ts'
 import type { Figures } from '../figures/planes.ts'
 import type { FleetView } from '../fleet/keeper.ts'
-import { head, line, metric, one, type Sample } from './format.ts'
+import { head, type Labels, line, metric, one, type Sample } from './format.ts'
 import { processMetrics, workerMetrics } from './process.ts'
 import { upstreamMetrics } from './upstreams.ts'
 
@@ -21,10 +22,14 @@ export type MetricsParts = Pick<AdminParts, 'live' | 'history' | 'isReady' | 'no
 /** Route label of what no route claims. No route has an empty id. */
 const UNCLAIMED = ''
 
+/** Side label where no side of a route was decided. */
+const NO_SIDE = ''
+
 /** The whole exposition, with a line break at its end. */
 export function metricsText(parts: MetricsParts, figures: Figures): string {
   return [
     ...requestMetrics(figures.measurements),
+    ...attemptMetrics(figures.measurements),
     ...upstreamMetrics(parts, figures.upstreams),
     ...tableMetrics(parts),
     ...cacheMetrics(figures.cache),
@@ -34,19 +39,21 @@ export function metricsText(parts: MetricsParts, figures: Figures): string {
 }
 
 function requestMetrics(measurements: Measurements): string[] {
-  const cells = measurements
-    .routeIds()
-    .flatMap((id) => measurements.cells(id).map((cell) => [id ?? UNCLAIMED, cell] as const))
+  const cells = measurements.routeIds().flatMap((id) =>
+    measurements.cells(id).map((cell) => {
+      const { upstream, side, reason } = cell
+      return [{ route: id ?? UNCLAIMED, upstream, reason, side: side ?? NO_SIDE }, cell] as const
+    }),
+  )
   const requests: Sample[] = []
   const failures: Sample[] = []
   const fallbacks: Sample[] = []
-  for (const [route, cell] of cells) {
-    const { upstream } = cell
-    for (const { reason, statusClass, cache, count } of cell.counts()) {
-      const status = statusClass === 0 ? 'none' : `${statusClass}xx`
-      requests.push([{ route, upstream, reason, status, cache }, count])
+  for (const [labels, cell] of cells) {
+    for (const { statusClass, cache, count } of cell.counts()) {
+      requests.push([{ ...labels, status: statusClass === 0 ? 'none' : `${statusClass}xx`, cache }, count])
     }
-    for (const [failure, count] of Object.entries(cell.failures)) failures.push([{ route, upstream, failure }, count])
+    for (const [failure, count] of Object.entries(cell.failures)) failures.push([{ ...labels, failure }, count])
+    const { route, upstream } = labels
     for (const [on, count] of Object.entries(cell.fallbacks)) fallbacks.push([{ route, upstream, on }, count])
   }
   const refused = Object.entries(measurements.refused).map(([failure, count]): Sample => [{ failure }, count])
@@ -57,7 +64,11 @@ function requestMetrics(measurements: Measurements): string[] {
       'Exchanges that are over. An empty route: no route claimed them.',
       requests,
     ),
-    durations(cells),
+    histogram(
+      'banyan_request_duration_seconds',
+      'From the request head to the end of the answer; upgraded connections left out.',
+      cells,
+    ),
     metric('banyan_failures_total', 'counter', 'Exchanges that broke, by where.', failures),
     metric('banyan_refused_requests_total', 'counter', 'Requests that were refused before they were routed.', refused),
     metric('banyan_fallbacks_total', 'counter', 'Answers of from in the place of to, by why.', fallbacks),
@@ -72,20 +83,37 @@ function requestMetrics(measurements: Measurements): string[] {
   ]
 }
 
-function durations(cells: readonly (readonly [string, Cell])[]): string {
-  const name = 'banyan_request_duration_seconds'
-  const lines = [
-    head(name, 'histogram', 'From the request head to the end of the answer; upgraded connections left out.'),
+function attemptMetrics(measurements: Measurements): string[] {
+  const cells = measurements.routeIds().flatMap((id) =>
+    measurements.attempts(id).map((cell) => {
+      return [{ route: id ?? UNCLAIMED, upstream: cell.upstream, reason: cell.reason }, cell] as const
+    }),
+  )
+  const attempts = cells.flatMap(([labels, cell]) =>
+    [...cell.counts()].map(({ outcome, count }): Sample => [{ ...labels, outcome }, count]),
+  )
+  return [
+    metric('banyan_attempts_total', 'counter', 'Attempts at servers that are over, by how they ended.', attempts),
+    histogram(
+      'banyan_attempt_duration_seconds',
+      'From the end of the request to the head of the answer, or to where the attempt broke.',
+      cells,
+    ),
   ]
-  for (const [route, { upstream, buckets, durationMsSum }] of cells) {
+}
+
+function histogram(name: string, help: string, all: readonly (readonly [Labels, Series])[]): string {
+  const lines = [head(name, 'histogram', help)]
+  for (const [labels, { durations }] of all) {
+    if (durations.timed === 0) continue
     let count = 0
-    for (const [at, inBucket] of buckets.entries()) {
+    for (const [at, inBucket] of durations.buckets.entries()) {
       count += inBucket
       const bound = DURATION_BOUNDS_MS[at]
-      lines.push(line(`${name}_bucket`, { route, upstream, le: bound === undefined ? '+Inf' : bound / 1000 }, count))
+      lines.push(line(`${name}_bucket`, { ...labels, le: bound === undefined ? '+Inf' : bound / 1000 }, count))
     }
-    lines.push(line(`${name}_sum`, { route, upstream }, durationMsSum / 1000))
-    lines.push(line(`${name}_count`, { route, upstream }, count))
+    lines.push(line(`${name}_sum`, labels, durations.sumMs / 1000))
+    lines.push(line(`${name}_count`, labels, count))
   }
   return lines.join('')
 }

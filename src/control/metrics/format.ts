@@ -2,7 +2,7 @@
  * Prometheus' text exposition format: a metric with its help, its type and its samples.
  */
 
-type Labels = Readonly<Record<string, string | number>>
+export type Labels = Readonly<Record<string, string | number>>
 export type Sample = readonly [labels: Labels, value: number]
 
 /** A metric of plain samples. */

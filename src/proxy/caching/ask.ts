@@ -172,7 +172,8 @@ export class Ask implements FetchOwner, FillOwner {
       responseMs: this.#parts.now(),
     }
     if (head.status === 304 && this.#validating) this.#confirmed(answer)
-    else if (this.#standIn({ failed: { status: head.status }, how: head.status, cause: null })) this.#end('failed')
+    else if (this.#standIn({ failed: { status: head.status }, how: head.status, ...this.#asked(null) }))
+      this.#end('failed')
     else if (this.#visit.isHead && !this.#host.background) this.#passHead(head, answer)
     else this.#pass(head, answer)
   }
@@ -198,7 +199,10 @@ export class Ask implements FetchOwner, FillOwner {
     if (this.#fill !== null) {
       const code = failure === 'idle-timeout' && this.#fill.paused ? 'client-stalled' : failure
       for (const reader of this.#fill.breakOff()) reader.fail(code, cause)
-    } else if (!this.#standIn({ failed: { failure }, how: 'unreachable', cause }) && waiting.delete(this.#visit)) {
+    } else if (
+      !this.#standIn({ failed: { failure }, how: 'unreachable', ...this.#asked(cause) }) &&
+      waiting.delete(this.#visit)
+    ) {
       this.#visit.fail(failure, cause)
     }
     this.#finish('failed')
@@ -223,10 +227,14 @@ export class Ask implements FetchOwner, FillOwner {
     this.#host.over('uncacheable')
   }
 
+  #asked(cause: Error | null): Pick<Failed, 'server' | 'cause'> {
+    return { server: this.#fetch.server?.server.id ?? null, cause }
+  }
+
   /** The exchange tells which server answered it. */
   #note(): void {
     const { exchange } = this.#visit
-    exchange.server = this.#fetch.server?.server.id ?? null
+    exchange.server = this.#asked(null).server
     exchange.retries = this.#retriesBefore + this.#fetch.retries
   }
 

@@ -69,7 +69,7 @@ export class Fetch implements AttemptOwner, Watched {
       watch(this)
       this.deadlineMs = coarseNowMs() + totalMs
     }
-    this.#attempts.begin(upstream, guardOf(exchange), exchange.view)
+    this.#attempts.begin(upstream, guardOf(exchange), exchange)
   }
 
   /** Gives it up; nothing more is reported. */
@@ -118,7 +118,7 @@ export class Fetch implements AttemptOwner, Watched {
 
   /** Others wait for this answer already, so that it is asked for all the same: the next ones go elsewhere. */
   onUnavailable(): void {
-    this.#attempts.begin(this.#order.upstream, null, this.#order.exchange.view)
+    this.#attempts.begin(this.#order.upstream, null, this.#order.exchange)
   }
 
   onReady(): void {}

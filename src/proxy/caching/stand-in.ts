@@ -13,7 +13,8 @@ import type { Visit } from './visit.ts'
 export interface Failed {
   readonly failed: { readonly status: number } | { readonly failure: FailureCode }
   readonly how: UpstreamFailure
-  /** For the log. */
+  /** For the log: id of the server that was asked, where one was, and what lies behind the failure. */
+  readonly server: string | null
   readonly cause: Error | null
 }
 
@@ -31,7 +32,8 @@ export function standIn({ waiting, stored, counters, fallBack }: StandInTerms, w
     const { exchange, cachingRoute } = visit
     if (mayFallBack(cachingRoute, exchange.decision, exchange.view.method, what.failed, true)) {
       waiting.delete(visit)
-      exchange.fallbackOn = 'status' in what.failed ? String(what.failed.status) : what.failed.failure
+      const on = 'status' in what.failed ? String(what.failed.status) : what.failed.failure
+      exchange.fellBack(on, what.server, what.cause)
       fallBack(visit)
     } else if (stored !== null) {
       const { kind, why } = mayServeStaleOnError(visit.asked, stored.meta, what.how, nowMs)

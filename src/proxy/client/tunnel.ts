@@ -4,6 +4,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import type { FailureCode } from '../../rules/failures/failure.ts'
 import { responseFields, withoutLength } from '../../rules/http/headers.ts'
 import { coarseNowMs, unwatch, type Watched, watch } from '../../wire/deadlines.ts'
 import type { ResponseHead } from '../../wire/http1.ts'
@@ -67,6 +68,8 @@ interface TunnelExchange {
   readonly upgrade: UpgradeClient | null
   readonly res: { detachSocket(socket: Socket): void }
   requestBytes: number
+  failure: FailureCode | null
+  cause: Error | null
   readonly answer: Pick<Answer, 'status' | 'bodyBytes' | 'begun' | 'over' | 'withOthers'>
 }
 
@@ -107,14 +110,15 @@ export class Tunnel implements Watched {
     client.write(switchingHead(this.#head, answer), 'latin1')
     if (rest !== null) this.#toClient(rest)
     for (const bytes of early) this.#toServer(bytes)
-    this.#join(client, server, (bytes) => this.#toServer(bytes))
-    this.#join(server, client, (bytes) => this.#toClient(bytes))
+    this.#join(client, server, 'client-gone', (bytes) => this.#toServer(bytes))
+    this.#join(server, client, 'upgrade', (bytes) => this.#toClient(bytes))
     this.deadlineMs = coarseNowMs() + this.#idleMs
     watch(this)
     if (client.destroyed) reset(server)
   }
 
   expire(): void {
+    this.#tell('upgrade', new Error(`no byte in either direction for ${this.#idleMs} ms`))
     this.#client.destroy()
     this.#server.destroy()
   }
@@ -129,7 +133,20 @@ export class Tunnel implements Watched {
     return this.#client.write(bytes, onceWritten(bytes))
   }
 
-  #join(from: Duplex, to: Duplex, pass: (bytes: Buffer) => boolean): void {
+  /** Where one side has ended, all that is left is how the other one goes. */
+  #broke(failure: FailureCode, cause: Error | null): void {
+    if (!this.#client.readableEnded && !this.#server.readableEnded) this.#tell(failure, cause)
+  }
+
+  /** Only the first is told: what breaks one side breaks the other. */
+  #tell(failure: FailureCode, cause: Error | null): void {
+    if (this.#exchange.failure !== null) return
+    this.#exchange.failure = failure
+    this.#exchange.cause = cause
+  }
+
+  /** @param failure what it is where `from` goes without an end */
+  #join(from: Duplex, to: Duplex, failure: FailureCode, pass: (bytes: Buffer) => boolean): void {
     from.on('data', (bytes: Buffer) => {
       this.deadlineMs = coarseNowMs() + this.#idleMs
       if (!pass(bytes)) from.pause()
@@ -139,10 +156,16 @@ export class Tunnel implements Watched {
       from.resume()
     })
     from.on('end', () => to.end())
-    from.on('error', () => reset(to))
+    from.on('error', (error) => {
+      this.#broke(failure, error)
+      reset(to)
+    })
     from.on('close', () => {
       // Closed without an end: the other side must not take what it has for all there was.
-      if (!from.readableEnded) reset(to)
+      if (!from.readableEnded) {
+        this.#broke(failure, null)
+        reset(to)
+      }
       this.#closed++
       if (this.#closed < 2) return
       unwatch(this)

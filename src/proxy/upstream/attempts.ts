@@ -14,8 +14,9 @@ import {
   mayHaveArrived,
   mayRetry,
 } from '../../rules/failures/resilience.ts'
-import type { RequestView } from '../../rules/http/exchange.ts'
+import type { Reason } from '../../rules/http/exchange.ts'
 import type { Route } from '../../rules/table/table.ts'
+import { type Outcome, outcomeOf } from '../../state/figures/attempt-cell.ts'
 import type { ServerState } from '../../state/upstreams/server-state.ts'
 import type { UpstreamState } from '../../state/upstreams/upstream.ts'
 import type { Upstreams } from '../../state/upstreams/upstreams.ts'
@@ -32,6 +33,9 @@ export interface AttemptOwner extends ClientExchange {
   /** The breaker has opened since the decision. The attempts are over. */
   onUnavailable(): void
 }
+
+/** An upgraded connection is as quick as its client. */
+const SWITCHING_PROTOCOLS = 101
 
 /** May begin again for another upstream once they are over. */
 export class Attempts implements Waiter {
@@ -51,6 +55,15 @@ export class Attempts implements Waiter {
   #good: boolean | null = null
   /** The attempt that is under way was answered with a fault of the server's. */
   #faulted = false
+  /** What it is counted by. */
+  #routeId: string | null = null
+  #reason: Reason = 'default'
+  /** When the request of the attempt had been sent, or before that when the attempt began; of performance.now. */
+  #sentMs = 0
+  /** The attempt that is under way was answered so; null before. */
+  #outcome: Outcome | null = null
+  /** From then to the head of the answer; null for an upgrade. */
+  #headMs: number | null = null
   /** The upstream that is asked, or was asked last. */
   upstream: UpstreamState | null = null
   /** The server that is asked, or was asked last. */
@@ -65,9 +78,10 @@ export class Attempts implements Waiter {
   /**
    * Asks an upstream: at once, or when there is a place.
    * @param guard the route whose breaker may say no, or null
-   * @param view of the request, for its method and the one random draw
+   * @param exchange for its decision, its method and the one random draw
    */
-  begin(upstream: string, guard: Route | null, { chance, method }: RequestView): void {
+  begin(upstream: string, guard: Route | null, { decision, view }: Pick<Exchange, 'decision' | 'view'>): void {
+    const { chance, method } = view
     const state = this.#upstreams.get(upstream)
     if (state === undefined) {
       this.#owner.onRefused('no-server')
@@ -75,6 +89,8 @@ export class Attempts implements Waiter {
     }
     this.upstream = state
     this.#guard = guard
+    this.#routeId = decision.routeId
+    this.#reason = decision.reason
     this.#chance = chance
     this.#method = method
     this.#count = 0
@@ -104,7 +120,7 @@ export class Attempts implements Waiter {
 
   onWaitedLong(): void {
     this.#phase = 'over'
-    this.upstream!.queueTimeouts++
+    this.upstream!.counts.queueTimeouts++
     this.#owner.onRefused('queue-timeout')
   }
 
@@ -117,8 +133,11 @@ export class Attempts implements Waiter {
       return
     }
     this.server = server
-    server.exchanges++
+    server.counts.exchanges++
     this.#faulted = false
+    this.#outcome = null
+    this.#headMs = null
+    this.#sentMs = performance.now()
     this.#count++
     if (server.standing === 'due' || server.standing === 'overdue') {
       server.ejection.probe()
@@ -129,8 +148,15 @@ export class Attempts implements Waiter {
     this.#owner.onConnection(this.connection, server)
   }
 
+  /** All of the request has been sent. Not told where that was at once. */
+  sent(): void {
+    this.#sentMs = performance.now()
+  }
+
   /** The final head of an answer has come. */
   answered(status: number): void {
+    this.#outcome = outcomeOf(status)
+    if (status !== SWITCHING_PROTOCOLS) this.#headMs = performance.now() - this.#sentMs
     const { ejection } = this.server!
     this.#good = !isServerFault(status)
     if (!this.#good) this.#erred()
@@ -145,7 +171,7 @@ export class Attempts implements Waiter {
     const upstream = this.upstream!
     const server = this.server!
     const { ejection } = upstream.settings
-    server.failures++
+    server.counts.failures++
     this.#faulted = true
     if (ejection !== null) server.ejection.erred(ejection, upstream.now(), upstream.isLast(server))
     upstream.refresh()
@@ -162,6 +188,7 @@ export class Attempts implements Waiter {
   /** The answer has come to its end. */
   completed(): void {
     this.connection = null
+    this.#tell(this.#outcome!)
     this.server!.ejection.completed()
     this.finish()
   }
@@ -187,11 +214,12 @@ export class Attempts implements Waiter {
     }
     const stale = isStale(attempt)
     this.#blame(failure, stale)
+    this.#broken(failure, stale)
     if (!mayRetry(attempt) || !this.#withinBudget(attempt)) {
       this.finish()
       return false
     }
-    upstream.retries++
+    upstream.counts.retries++
     this.#go({ candidate: server, maySucceed: stale })
     return true
   }
@@ -200,7 +228,7 @@ export class Attempts implements Waiter {
     if (!mayHaveArrived(attempt)) return true
     const upstream = this.upstream!
     if (!isWithinRetryBudget(upstream.retrying, upstream.active)) {
-      upstream.retriesRefused++
+      upstream.counts.retriesRefused++
       return false
     }
     upstream.retrying++
@@ -210,12 +238,18 @@ export class Attempts implements Waiter {
 
   /** Ends the attempts because the time of the whole exchange is over. */
   expire(): void {
-    if (this.connection !== null) this.#blame('deadline', false)
+    if (this.connection !== null) {
+      this.#blame('deadline', false)
+      this.#broken('deadline', false)
+      this.connection.abort()
+      this.connection = null
+    }
     this.abort()
   }
 
   /** Ends the attempts; what is under way is broken off, and says nothing of the upstream. */
   abort(): void {
+    if (this.connection !== null) this.#tell(this.#outcome ?? 'aborted')
     this.connection?.abort()
     this.connection = null
     if (this.#phase === 'waiting') {
@@ -236,6 +270,20 @@ export class Attempts implements Waiter {
     upstream.leave()
   }
 
+  /** The attempt is over without a whole answer. */
+  #broken(failure: FailureCode, stale: boolean): void {
+    if (FAILURES[failure].culprit !== 'upstream') this.#tell(this.#outcome ?? 'aborted')
+    else if (stale) this.#tell('stale')
+    else {
+      this.#headMs ??= performance.now() - this.#sentMs
+      this.#tell(failure)
+    }
+  }
+
+  #tell(outcome: Outcome): void {
+    this.#upstreams.measurements.attempted(this.#routeId, this.upstream!.name, this.#reason, outcome, this.#headMs)
+  }
+
   #leaveBreaker(): void {
     this.#breaker?.leave(this.#entry, this.#good, this.upstream!.now())
     this.#breaker = null
@@ -251,7 +299,7 @@ export class Attempts implements Waiter {
   #blame(failure: FailureCode, stale: boolean): void {
     if (FAILURES[failure].culprit !== 'upstream') return
     // What was answered with a fault and then broke has failed once.
-    if (!stale && !this.#faulted) this.server!.failures++
+    if (!stale && !this.#faulted) this.server!.counts.failures++
     this.#good = false
     const upstream = this.upstream!
     const { ejection } = upstream.settings

@@ -69,7 +69,8 @@ export class Forward implements AttemptOwner, Watched {
     res.on('close', onClientClose)
     if (said.contentLength !== null || said.transferEncoding !== null) {
       const length = said.contentLength === null ? null : Number(said.contentLength)
-      this.#body = new RequestBody(exchange, replayableBytes(matched.route, decision, view.method, length))
+      const keepBytes = replayableBytes(matched.route, decision, view.method, length)
+      this.#body = new RequestBody(exchange, keepBytes, this.#attempts)
     }
     const totalMs = this.#parts.upstreams.get(decision.upstream)?.settings.totalTimeoutMs ?? null
     if (totalMs !== null) {
@@ -79,7 +80,7 @@ export class Forward implements AttemptOwner, Watched {
     // node:http counts a request without a body as destroyed from the start.
     const gone = this.#body === null ? res.destroyed : req.destroyed && !req.complete
     if (gone) this.#clientGone()
-    else this.#attempts.begin(decision.upstream, guardOf(exchange), view)
+    else this.#attempts.begin(decision.upstream, guardOf(exchange), exchange)
   }
 
   onConnection(connection: Connection, server: ServerState): void {
@@ -117,7 +118,7 @@ export class Forward implements AttemptOwner, Watched {
     this.#attempts.answered(head.status)
     if (this.#mayFallBack(head)) {
       this.#attempts.abort()
-      exchange.fallbackOn = String(head.status)
+      exchange.fellBack(String(head.status), exchange.server, null)
       this.#turnTo('fallback')
       return
     }
@@ -217,7 +218,7 @@ export class Forward implements AttemptOwner, Watched {
   #failed(failure: FailureCode, cause: Error | null): void {
     const exchange = this.#exchange
     if (this.#mayFallBack({ failure })) {
-      exchange.fallbackOn = failure
+      exchange.fellBack(failure, exchange.server, cause)
       this.#turnTo('fallback')
       return
     }
@@ -237,7 +238,7 @@ export class Forward implements AttemptOwner, Watched {
     this.#recorder?.abandon()
     const decision: Decision = { ...exchange.decision, upstream: exchange.matched.route!.from, reason }
     exchange.decision = decision
-    this.#attempts.begin(decision.upstream, null, exchange.view)
+    this.#attempts.begin(decision.upstream, null, exchange)
   }
 
   #pauseUpstream(): void {

@@ -10,6 +10,7 @@ import type { Exchange } from '../exchange.ts'
 export class RequestBody {
   readonly #exchange: Exchange
   readonly #keepBytes: number
+  readonly #attempts: { sent(): void }
   #connection: Connection | null = null
   /** What was read so far, or null where that is more than is kept. */
   #kept: Buffer[] | null
@@ -18,9 +19,13 @@ export class RequestBody {
   /** All of it has been read. */
   done = false
 
-  /** @param keepBytes up to so many bytes are kept; 0 keeps none */
-  constructor(exchange: Exchange, keepBytes: number) {
+  /**
+   * @param keepBytes up to so many bytes are kept; 0 keeps none
+   * @param attempts told when all of it has been sent
+   */
+  constructor(exchange: Exchange, keepBytes: number, attempts: { sent(): void }) {
     this.#exchange = exchange
+    this.#attempts = attempts
     this.#keepBytes = keepBytes
     this.#kept = []
   }
@@ -113,6 +118,7 @@ export class RequestBody {
   #finish(connection: Connection): void {
     const { req, said } = this.#exchange
     connection.finish(said.transferEncoding === null ? null : lastChunk(req.rawTrailers))
+    this.#attempts.sent()
   }
 }
 

@@ -22,11 +22,17 @@ export class Breaker {
   #probing = false
   #untilMs = 0
   #succeeded = 0
-  /** How often it opened. */
-  opened = 0
+  readonly #counted: { opened: number }
 
-  constructor(settings: BreakerSettings) {
+  /** @param counted where it is counted how often it opened */
+  constructor(settings: BreakerSettings, counted: { opened: number } = { opened: 0 }) {
     this.settings = settings
+    this.#counted = counted
+  }
+
+  /** How often it opened. */
+  get opened(): number {
+    return this.#counted.opened
   }
 
   get isClosed(): boolean {
@@ -92,7 +98,7 @@ export class Breaker {
     this.#open = true
     this.#untilMs = nowMs + this.settings.pauseMs
     this.#succeeded = 0
-    this.opened++
+    this.#counted.opened++
   }
 }
 

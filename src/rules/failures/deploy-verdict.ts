@@ -29,14 +29,25 @@ export function verdictOf(here: Tally, others: Tally, { maxErrors, minExchanges 
   return here.exchanges >= minExchanges ? 'pass' : 'not-enough-data'
 }
 
-/** What has been added since an earlier count; servers that were not there then began with nothing. */
+/** Nothing was asked for. */
+export const NO_TALLY: Tally = { exchanges: 0, failures: 0 }
+
+/** Both together. */
+export function addTallies(a: Tally, b: Tally): Tally {
+  return { exchanges: a.exchanges + b.exchanges, failures: a.failures + b.failures }
+}
+
+/**
+ * What has been added since an earlier count. A counter that is less than it was has begun at 0 anew: all of it is new, as
+ * Prometheus reads it. Of one that was not there before it is not known how much is new: it counts from the next look on.
+ */
 export function tallySince(before: ReadonlyMap<string, Tally>, now: ReadonlyMap<string, Tally>): Tally {
-  let [exchanges, failures] = [0, 0]
+  let sum = NO_TALLY
   for (const [id, tally] of now) {
-    const old = before.get(id) ?? { exchanges: 0, failures: 0 }
-    // Counters begin anew where the data plane does.
-    exchanges += Math.max(0, tally.exchanges - old.exchanges)
-    failures += Math.max(0, tally.failures - old.failures)
+    const old = before.get(id) ?? tally
+    const isReset = tally.exchanges < old.exchanges || tally.failures < old.failures
+    const { exchanges, failures } = isReset ? NO_TALLY : old
+    sum = addTallies(sum, { exchanges: tally.exchanges - exchanges, failures: tally.failures - failures })
   }
-  return { exchanges, failures }
+  return sum
 }

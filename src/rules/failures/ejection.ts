@@ -24,8 +24,17 @@ export class Ejection {
   #untilMs = 0
   #pauseMs = 0
   #returnedMs = Number.NEGATIVE_INFINITY
+  readonly #counted: { ejections: number }
+
+  /** @param counted where it is counted how often it was left out */
+  constructor(counted: { ejections: number } = { ejections: 0 }) {
+    this.#counted = counted
+  }
+
   /** How often it was left out. */
-  count = 0
+  get count(): number {
+    return this.#counted.ejections
+  }
 
   get isOut(): boolean {
     return this.#out
@@ -106,7 +115,7 @@ export class Ejection {
     this.#errors = 0
     this.#out = true
     this.#probing = false
-    this.count++
+    this.#counted.ejections++
     return true
   }
 }

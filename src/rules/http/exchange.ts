@@ -32,6 +32,9 @@ export interface RequestView {
  */
 export type Reason = 'default' | 'percent' | 'rest' | 'no-key' | 'forced' | 'unavailable' | 'fallback' | 'ambiguous'
 
+/** Of the two upstreams of a route. */
+export type Side = 'from' | 'to'
+
 /** What was decided for one exchange. Log line, explain and metrics print this one object. */
 export interface Decision {
   /** The route that claimed the request, or null. */

@@ -2,7 +2,7 @@
  * Match -> decision: force, percent, key, bucket, availability; with the one word that says why.
  */
 
-import type { Decision, Reason, RequestView } from '../http/exchange.ts'
+import type { Decision, Reason, RequestView, Side } from '../http/exchange.ts'
 import { bucketOf, hashOf, inShare } from '../patterns/draw.ts'
 import { keyOf, type StickySource } from '../patterns/sticky.ts'
 import type { Route, Table } from '../table/table.ts'
@@ -67,6 +67,25 @@ function toward(
   return isAvailable(route, view.method)
     ? decision(route, route.to, 'percent', bucket, sticky)
     : decision(route, route.from, 'unavailable', bucket, sticky)
+}
+
+/**
+ * The side of its route that was decided for an exchange, whoever answers: where `from` stands in for `to`, it is `to`.
+ * @returns null where there is no route, and where somebody was forced to a third upstream
+ */
+export function sideOf({ reason, upstream }: Pick<Decision, 'reason' | 'upstream'>, route: Route | null): Side | null {
+  if (route === null) return null
+  switch (reason) {
+    case 'percent':
+    case 'unavailable':
+    case 'fallback':
+      return 'to'
+    case 'rest':
+    case 'no-key':
+      return 'from'
+    default:
+      return upstream === route.to ? 'to' : upstream === route.from ? 'from' : null
+  }
 }
 
 /** The one place that makes the object, so that every decision has the same shape. */

@@ -1,19 +1,31 @@
 /**
- * What has been counted: plain counters per route and upstream. The one place that both planes read figures from.
+ * What has been counted: what clients got, what servers did, and what upstreams had. The one place that both planes read
+ * figures from, and that evidence about the two sides of a route is to be built on.
  */
 
 import type { FailureCode } from '../../rules/failures/failure.ts'
 import type { Reason } from '../../rules/http/exchange.ts'
-import { addCounts, CACHE_WORDS, type CacheWord, Cell, type CellDelta, type ExchangeRecord, REASONS } from './cell.ts'
+import type { Table } from '../../rules/table/table.ts'
+import { AttemptCell, type AttemptDelta, type Outcome } from './attempt-cell.ts'
+import { CACHE_WORDS, type CacheWord, Cell, type CellDelta, type ExchangeRecord, REASONS } from './cell.ts'
 import { RecentExchanges } from './recent-exchanges.ts'
+import { addCounts, type Series } from './series.ts'
 import { UnitCounter } from './unit-counter.ts'
-import { SumsRing, WINDOW_TICK_MS } from './windows.ts'
+import { UpstreamCounts, type UpstreamDelta } from './upstream-counts.ts'
+import { WINDOW_STEPS, WINDOW_TICK_MS } from './windows.ts'
 
 /** What has been counted since it was last told: plain data. */
 export interface MeasuredDelta {
-  readonly routes: readonly (readonly [routeId: string | null, cells: readonly CellDelta[]])[]
+  readonly routes: readonly RouteDelta[]
+  readonly upstreams: readonly UpstreamDelta[]
   readonly refused: Readonly<Partial<Record<FailureCode, number>>>
   readonly forceRefused: number
+}
+
+interface RouteDelta {
+  readonly routeId: string | null
+  readonly cells: readonly CellDelta[]
+  readonly attempts: readonly AttemptDelta[]
 }
 
 /** The figures of one route, or of what no route claims. All count from the start of the process. */
@@ -21,7 +33,7 @@ export interface RouteFigures {
   readonly exchanges: number
   /** By reason: how often each was given. */
   readonly reasons: Readonly<Record<Reason, number>>
-  /** By upstream name: exchanges that went there. */
+  /** By upstream name: exchanges that it answered. */
   readonly upstreams: Readonly<Record<string, number>>
   /** Answers by class: index 1 to 5; index 0 counts clients that were gone first. */
   readonly statusClasses: readonly number[]
@@ -32,9 +44,25 @@ export interface RouteFigures {
   readonly durationMsSum: number
 }
 
+/** The cells of one route. Few, so that a list is the quickest way to the right one. */
+interface RouteCells {
+  cells: Cell[]
+  attempts: AttemptCell[]
+}
+
+/** What the table no longer names is remembered for so long: what comes back goes on from where it was. */
+const KEEP_MS = 3_600_000
+/** And no more of it than this, the newest. */
+const MAX_GONE = 2000
+/** A window is never said to be shorter: one exchange in the first millisecond is no thousand in a second. */
+const MIN_SPAN_MS = 1000
+
 /** Counts records; hands out figures. */
 export class Measurements {
-  readonly #routes = new Map<string | null, Map<string, Cell>>()
+  readonly #routes = new Map<string | null, RouteCells>()
+  readonly #upstreams = new Map<string, UpstreamCounts>()
+  /** What the table in force names; null before that is known. */
+  #table: { readonly routes: ReadonlySet<string>; readonly upstreams: ReadonlySet<string> } | null = null
   /** Exchanges under way. */
   active = 0
   /** Upgraded connections that stand. */
@@ -45,59 +73,131 @@ export class Measurements {
   forceRefused = 0
   /** The last exchanges, for explain and simulation. */
   readonly recent = new RecentExchanges()
-  /** Epoch milliseconds of the last tick, and of the ones before it. */
-  readonly #ticks: number[] = []
+  /** Epoch milliseconds of the start and the last ticks. */
+  readonly #ticks: number[]
   #tickCount = 0
+  /** Epoch milliseconds, as last told. */
+  #nowMs: number
 
+  /** @param nowMs epoch milliseconds */
+  constructor(nowMs = Date.now()) {
+    this.#nowMs = nowMs
+    this.#ticks = [nowMs]
+  }
+
+  /** An exchange is over. */
   count(record: ExchangeRecord): void {
-    const { routeId, upstream } = record.decision
-    this.#cell(routeId, upstream).count(record)
+    const { decision, side } = record
+    const { cells } = this.#of(decision.routeId)
+    for (const cell of cells) {
+      if (cell.is(decision.upstream, side, decision.reason)) {
+        cell.count(record)
+        return
+      }
+    }
+    this.#add(cells, decision.routeId, new Cell({ upstream: decision.upstream, side, reason: decision.reason })).count(
+      record,
+    )
   }
 
-  /** What has been counted since the last time; from now on it counts from 0. Whoever sums it up has the totals. */
-  take(): MeasuredDelta {
-    const routes = [...this.#routes].map(([id, cells]) => {
-      const counted = [...cells.values()].filter((cell) => cell.exchanges > 0)
-      return [id, counted.map((cell) => cell.take())] as const
-    })
-    const delta = {
-      routes: routes.filter(([, cells]) => cells.length > 0),
-      refused: { ...this.refused },
-      forceRefused: this.forceRefused,
+  /**
+   * An attempt is over.
+   * @param durationMs until the head of the answer, or until it broke; null where neither came, and for upgrades
+   */
+  attempted(
+    routeId: string | null,
+    upstream: string,
+    reason: Reason,
+    outcome: Outcome,
+    durationMs: number | null,
+  ): void {
+    const { attempts } = this.#of(routeId)
+    for (const cell of attempts) {
+      if (cell.is(upstream, reason)) {
+        cell.count(outcome, durationMs)
+        return
+      }
     }
-    for (const name of Object.keys(this.refused) as FailureCode[]) delete this.refused[name]
-    this.forceRefused = 0
-    return delta
+    this.#add(attempts, routeId, new AttemptCell({ upstream, reason })).count(outcome, durationMs)
   }
 
-  /** Counts what others have counted. */
-  add(delta: MeasuredDelta): void {
-    for (const [id, cells] of delta.routes) for (const cell of cells) this.#cell(id, cell.upstream).add(cell)
-    addCounts(this.refused, delta.refused)
-    this.forceRefused += delta.forceRefused
-  }
-
-  #cell(routeId: string | null, upstream: string): Cell {
-    let cells = this.#routes.get(routeId)
-    if (cells === undefined) {
-      cells = new Map()
-      this.#routes.set(routeId, cells)
+  /** The counters of an upstream, its servers and breakers. */
+  upstream(name: string): UpstreamCounts {
+    let counts = this.#upstreams.get(name)
+    if (counts === undefined) {
+      counts = new UpstreamCounts()
+      this.#upstreams.set(name, counts)
     }
-    let cell = cells.get(upstream)
-    if (cell === undefined) {
-      cell = new Cell(upstream)
-      cells.set(upstream, cell)
-    }
-    return cell
+    return counts
   }
 
   refuse(failure: FailureCode): void {
     this.refused[failure] = (this.refused[failure] ?? 0) + 1
   }
 
-  /** The cells of a route, or with null of what no route claims. */
+  /** What has been counted since the last time; from now on it counts from 0. Whoever sums it up has the totals. */
+  take(): MeasuredDelta {
+    const routes: RouteDelta[] = []
+    for (const [routeId, own] of this.#routes) {
+      // What stood still is not kept here: the totals are somewhere else.
+      own.cells = own.cells.filter(hasCounted)
+      own.attempts = own.attempts.filter(hasCounted)
+      if (own.cells.length + own.attempts.length === 0) this.#routes.delete(routeId)
+      else {
+        const cells = own.cells.map((cell) => cell.take())
+        routes.push({ routeId, cells, attempts: own.attempts.map((cell) => cell.take()) })
+      }
+    }
+    const upstreams = [...this.#upstreams].map(([name, counts]) => counts.take(name)).filter((delta) => delta !== null)
+    const delta = { routes, upstreams, refused: { ...this.refused }, forceRefused: this.forceRefused }
+    for (const name of Object.keys(this.refused) as FailureCode[]) delete this.refused[name]
+    this.forceRefused = 0
+    return delta
+  }
+
+  /** Counts what others have counted. @param nowMs epoch milliseconds */
+  add(delta: MeasuredDelta, nowMs: number): void {
+    for (const { routeId, cells, attempts } of delta.routes) {
+      const own = this.#of(routeId)
+      for (const one of cells) {
+        const { upstream, side, reason } = one.labels
+        const known = own.cells.find((cell) => cell.is(upstream, side, reason))
+        ;(known ?? this.#add(own.cells, routeId, new Cell(one.labels))).add(one)
+      }
+      for (const one of attempts) {
+        const { upstream, reason } = one.labels
+        const known = own.attempts.find((cell) => cell.is(upstream, reason))
+        ;(known ?? this.#add(own.attempts, routeId, new AttemptCell(one.labels))).add(one)
+      }
+    }
+    for (const one of delta.upstreams) this.upstream(one.name).add(one, nowMs)
+    addCounts(this.refused, delta.refused)
+    this.forceRefused += delta.forceRefused
+  }
+
+  #of(routeId: string | null): RouteCells {
+    let own = this.#routes.get(routeId)
+    if (own === undefined) {
+      own = { cells: [], attempts: [] }
+      this.#routes.set(routeId, own)
+    }
+    return own
+  }
+
+  #add<One extends Series & { readonly upstream: string }>(list: One[], routeId: string | null, cell: One): One {
+    if (!this.#isNamed(routeId, cell.upstream)) cell.goneMs = this.#nowMs
+    list.push(cell)
+    return cell
+  }
+
+  /** What clients got on a route, or with null on none. */
   cells(routeId: string | null): readonly Cell[] {
-    return [...(this.#routes.get(routeId)?.values() ?? [])]
+    return this.#routes.get(routeId)?.cells ?? []
+  }
+
+  /** What servers did for a route, or with null for what no route claims. */
+  attempts(routeId: string | null): readonly AttemptCell[] {
+    return this.#routes.get(routeId)?.attempts ?? []
   }
 
   /** The routes that have counted anything; null is what no route claims. */
@@ -116,10 +216,10 @@ export class Measurements {
     let [exchanges, durationMsSum] = [0, 0]
     for (const cell of this.cells(routeId)) {
       exchanges += cell.exchanges
-      durationMsSum += cell.durationMsSum
-      upstreams[cell.upstream] = cell.exchanges
+      durationMsSum += cell.durations.sumMs
+      upstreams[cell.upstream] = (upstreams[cell.upstream] ?? 0) + cell.exchanges
+      reasons[cell.reason] += cell.exchanges
       for (const one of cell.counts()) {
-        reasons[one.reason] += one.count
         cache[one.cache] += one.count
         statusClasses[one.statusClass]! += one.count
       }
@@ -129,30 +229,79 @@ export class Measurements {
     return { exchanges, reasons, upstreams, statusClasses, cache, failures, fallbacks, durationMsSum }
   }
 
-  /** Ends a step of the windows. To be called every WINDOW_TICK_MS; without it there are no windows, only totals. */
+  /** Ends a step of the windows. To be called every WINDOW_TICK_MS; without it a window is all since the start. */
   tick(nowMs: number): void {
+    this.#nowMs = nowMs
     this.#ticks.push(nowMs)
-    if (this.#ticks.length > SumsRing.LENGTH) this.#ticks.shift()
+    if (this.#ticks.length > WINDOW_STEPS) this.#ticks.shift()
     const turns = ++this.#tickCount % (UnitCounter.SPAN_MS / WINDOW_TICK_MS) === 0
-    for (const cells of this.#routes.values()) {
-      for (const cell of cells.values()) {
-        cell.ring.push(() => cell.sums(), cell.exchanges)
+    for (const { cells, attempts } of this.#routes.values()) {
+      for (const cell of cells) {
+        cell.tick()
         if (turns) cell.units.turn()
       }
+      for (const cell of attempts) cell.tick()
+    }
+    this.forget(nowMs)
+  }
+
+  /** How many ticks ago a window of so many milliseconds began, and how long it is by now. */
+  windowOf(lengthMs: number, nowMs: number): { ticksAgo: number; spanMs: number } {
+    const ticksAgo = Math.min(this.#ticks.length, Math.round(lengthMs / WINDOW_TICK_MS))
+    return { ticksAgo, spanMs: Math.max(MIN_SPAN_MS, nowMs - (this.#ticks.at(-ticksAgo) as number)) }
+  }
+
+  /**
+   * This table is in force. The figures of what it does not name are kept for an hour, since an id that is away for a moment
+   * must not begin anew, and then forgotten.
+   * @param nowMs epoch milliseconds
+   */
+  follow({ routes, upstreams }: Pick<Table, 'routes' | 'upstreams'>, nowMs: number): void {
+    this.#nowMs = nowMs
+    this.#table = { routes: new Set(routes.map(({ id }) => id)), upstreams: new Set(upstreams.keys()) }
+    for (const [routeId, { cells, attempts }] of this.#routes) {
+      for (const cell of [...cells, ...attempts]) {
+        cell.goneMs = this.#isNamed(routeId, cell.upstream) ? null : (cell.goneMs ?? nowMs)
+      }
+    }
+    this.forget(nowMs)
+  }
+
+  #isNamed(routeId: string | null, upstream: string): boolean {
+    if (this.#table === null) return true
+    return this.#table.upstreams.has(upstream) && (routeId === null || this.#table.routes.has(routeId))
+  }
+
+  /** Forgets what nothing has named for an hour. @param nowMs epoch milliseconds */
+  forget(nowMs: number): void {
+    const gone: number[] = []
+    for (const { cells, attempts } of this.#routes.values()) {
+      for (const { goneMs } of cells) if (goneMs !== null) gone.push(goneMs)
+      for (const { goneMs } of attempts) if (goneMs !== null) gone.push(goneMs)
+    }
+    if (gone.length > 0) {
+      // Those of one edit go or stay together.
+      const oldestKept = gone.length > MAX_GONE ? (gone.sort((a, b) => b - a)[MAX_GONE] as number) : 0
+      this.#forgetCells(Math.max(nowMs - KEEP_MS, oldestKept))
+    }
+    for (const [name, counts] of this.#upstreams) {
+      counts.forget(nowMs - KEEP_MS)
+      if (counts.isIdle && this.#table?.upstreams.has(name) === false) this.#upstreams.delete(name)
     }
   }
 
-  /** How many ticks ago a window of so many milliseconds began, and how long it is by now; null where no tick has come yet. */
-  windowOf(lengthMs: number, nowMs: number): { ticksAgo: number; spanMs: number } | null {
-    const ticksAgo = Math.min(this.#ticks.length, Math.round(lengthMs / WINDOW_TICK_MS))
-    const began = this.#ticks.at(-ticksAgo)
-    return ticksAgo === 0 || began === undefined ? null : { ticksAgo, spanMs: Math.max(1, nowMs - began) }
+  #forgetCells(beforeMs: number): void {
+    const stays = ({ goneMs }: Series): boolean => goneMs === null || goneMs >= beforeMs
+    for (const [routeId, own] of this.#routes) {
+      own.cells = own.cells.filter(stays)
+      own.attempts = own.attempts.filter(stays)
+      if (own.cells.length + own.attempts.length === 0) this.#routes.delete(routeId)
+    }
   }
+}
 
-  /** Forgets the figures of routes that are no longer in the table. */
-  keepOnly(routeIds: ReadonlySet<string>): void {
-    for (const id of this.#routes.keys()) if (id !== null && !routeIds.has(id)) this.#routes.delete(id)
-  }
+function hasCounted({ exchanges }: Series): boolean {
+  return exchanges > 0
 }
 
 function zeros<Word extends string>(words: readonly Word[]): Record<Word, number> {

@@ -45,9 +45,16 @@ export class UnitCounter {
 
   /** The estimate. */
   count(): number {
+    return UnitCounter.countAll([this])
+  }
+
+  /** The estimate for several together: a unit that more than one has seen counts once. */
+  static countAll(counters: readonly UnitCounter[]): number {
     let zeros = 0
     for (let word = 0; word < BITS / 32; word++) {
-      zeros += 32 - bitsOf((this.#now?.[word] ?? 0) | (this.#before?.[word] ?? 0))
+      let bits = 0
+      for (const one of counters) bits |= (one.#now?.[word] ?? 0) | (one.#before?.[word] ?? 0)
+      zeros += 32 - bitsOf(bits)
     }
     return Math.round(-BITS * Math.log(Math.max(zeros, 1) / BITS)) || 0
   }

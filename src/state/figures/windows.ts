@@ -1,98 +1,93 @@
 /**
- * Figures of the last minutes: sums are remembered at every tick, and a window is what has been added since one of them.
+ * Figures of the last minutes: what was counted is remembered at every tick, and a window is what has been added since one of them.
  */
+import type { FineCounts } from './durations.ts'
 
 /** Between two ticks. */
 export const WINDOW_TICK_MS = 10_000
 
+/** Five minutes and the step under way. */
+export const WINDOW_STEPS = 31
+
 /** Counters that only grow. */
 export interface Sums {
-  exchanges: number
-  /** Answers of class 5. */
-  errors: number
-  /** Clients that left before an answer began. */
-  gone: number
-  fallbacks: number
-  noKey: number
-  forced: number
-  cacheHits: number
-  cacheMisses: number
-  durationMsSum: number
-  /** Exchanges by duration; see DURATION_BOUNDS_MS. */
-  buckets: Float64Array
+  readonly exchanges: number
+  /** Answers of class 5; of attempts, those that failed. */
+  readonly errors: number
+  readonly cacheHits: number
+  readonly cacheMisses: number
+  /** Of those that have a duration, and how many they are. */
+  readonly timed: number
+  readonly durationMsSum: number
 }
 
-/** The sums of one cell at the last ticks. */
-export class SumsRing {
-  /** Five minutes and the step under way. */
-  static readonly LENGTH = 31
-  readonly #sums: Sums[] = []
-  #exchanges = -1
+export const NO_SUMS: Sums = { exchanges: 0, errors: 0, cacheHits: 0, cacheMisses: 0, timed: 0, durationMsSum: 0 }
 
-  /** @param sums makes the sums of now; not called where nothing was counted since the last tick */
-  push(sums: () => Sums, exchanges: number): void {
-    const last = this.#sums.at(-1)
-    // An idle cell costs a reference for each tick.
-    this.#sums.push(last !== undefined && this.#exchanges === exchanges ? last : sums())
-    this.#exchanges = exchanges
-    if (this.#sums.length > SumsRing.LENGTH) this.#sums.shift()
+/** What was added within a window. */
+export interface WindowSums extends Sums {
+  /** The durations, as many lists as were kept. */
+  readonly fine: readonly FineCounts[]
+}
+
+interface Step {
+  /** As they stood at the tick. */
+  readonly sums: Sums
+  /** Those between the tick before and this one. */
+  readonly fine: FineCounts
+}
+
+const NONE: FineCounts = []
+
+/** What one series of figures has counted by the last ticks. */
+export class StepRing {
+  readonly #steps: Step[] = []
+
+  /**
+   * Ends a step.
+   * @param exchanges all that have been counted
+   * @param sums makes the sums of now; not called where nothing was counted in this step
+   * @param takeFine the durations of this step
+   */
+  push(exchanges: number, sums: () => Sums, takeFine: () => FineCounts): void {
+    const last = this.#steps.at(-1)
+    if (last === undefined || last.sums.exchanges !== exchanges) this.#steps.push({ sums: sums(), fine: takeFine() })
+    // Idle series cost a reference for each tick.
+    else this.#steps.push(last.fine === NONE ? last : { sums: last.sums, fine: NONE })
+    if (this.#steps.length > WINDOW_STEPS) this.#steps.shift()
   }
 
-  /** The sums of so many ticks ago, or null where nothing had been counted by then. */
-  ago(ticks: number): Sums | null {
-    return this.#sums.at(-ticks) ?? null
+  /** What stood so many ticks ago, 0 where nothing had been counted by then; and the durations of the steps since. */
+  ago(ticks: number): { readonly sums: Sums; readonly fine: FineCounts[] } {
+    const at = this.#steps.length - ticks
+    const fine = this.#steps.slice(Math.max(at + 1, 0)).flatMap((step) => (step.fine.length === 0 ? [] : [step.fine]))
+    return { sums: this.#steps[at]?.sums ?? NO_SUMS, fine }
   }
 }
 
-/** What was added between two sums; `before` may be null for nothing. */
-export function addedSince(before: Sums | null, now: Sums): Sums {
-  if (before === null) return now
+/** What was added between two sums. */
+export function addedSince(before: Sums, now: Sums): Sums {
   return {
     exchanges: now.exchanges - before.exchanges,
     errors: now.errors - before.errors,
-    gone: now.gone - before.gone,
-    fallbacks: now.fallbacks - before.fallbacks,
-    noKey: now.noKey - before.noKey,
-    forced: now.forced - before.forced,
     cacheHits: now.cacheHits - before.cacheHits,
     cacheMisses: now.cacheMisses - before.cacheMisses,
+    timed: now.timed - before.timed,
     durationMsSum: now.durationMsSum - before.durationMsSum,
-    buckets: now.buckets.map((count, at) => count - (before.buckets[at] as number)),
   }
 }
 
-/** Both together. */
-export function addSums(a: Sums, b: Sums): Sums {
-  return {
-    exchanges: a.exchanges + b.exchanges,
-    errors: a.errors + b.errors,
-    gone: a.gone + b.gone,
-    fallbacks: a.fallbacks + b.fallbacks,
-    noKey: a.noKey + b.noKey,
-    forced: a.forced + b.forced,
-    cacheHits: a.cacheHits + b.cacheHits,
-    cacheMisses: a.cacheMisses + b.cacheMisses,
-    durationMsSum: a.durationMsSum + b.durationMsSum,
-    buckets: a.buckets.map((count, at) => count + (b.buckets[at] as number)),
-  }
-}
-
-/**
- * The duration that the given part of the exchanges stayed below, milliseconds; null where there were none.
- * Exact to the bucket, and within it by a straight line.
- */
-export function quantileMs(buckets: Float64Array, boundsMs: readonly number[], part: number): number | null {
-  const total = buckets.reduce((sum, count) => sum + count, 0)
-  if (total === 0) return null
-  let rest = total * part
-  for (const [at, count] of buckets.entries()) {
-    if (rest > count || count === 0) {
-      rest -= count
-      continue
-    }
-    const low = at === 0 ? 0 : (boundsMs[at - 1] as number)
-    const high = boundsMs[at] ?? low
-    return low + (high - low) * (rest / count)
-  }
-  return boundsMs.at(-1) ?? null
+/** All of them together. */
+export function sumWindows(windows: readonly WindowSums[]): WindowSums {
+  return windows.reduce(
+    (sum, one) => ({
+      exchanges: sum.exchanges + one.exchanges,
+      errors: sum.errors + one.errors,
+      cacheHits: sum.cacheHits + one.cacheHits,
+      cacheMisses: sum.cacheMisses + one.cacheMisses,
+      timed: sum.timed + one.timed,
+      durationMsSum: sum.durationMsSum + one.durationMsSum,
+      fine: [...sum.fine, ...one.fine],
+    }),
+    { ...NO_SUMS, fine: [] },
+  )
 }

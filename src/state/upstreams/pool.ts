@@ -2,7 +2,7 @@
  * The connections to one server, as the settings of its upstream want them.
  */
 import type { Server, Upstream } from '../../rules/table/table.ts'
-import { ServerPool } from '../../wire/client.ts'
+import { type PoolCounts, type PoolSettings, ServerPool } from '../../wire/client.ts'
 import { DEFAULT_LIMITS } from '../../wire/http1.ts'
 import { digestOf, type TlsMaterial } from '../tls/material.ts'
 import { tlsOptions } from '../tls/options.ts'
@@ -22,10 +22,11 @@ export function connectionText(upstream: Upstream, material: TlsMaterial): strin
 
 /**
  * Makes a pool without a connection.
+ * @param counted where its connections are counted
  * @throws {Error} what node:tls can't make of the upstream's files
  */
-export function poolFor(upstream: Upstream, server: Server, material: TlsMaterial): ServerPool {
-  return new ServerPool({
+export function poolFor(upstream: Upstream, server: Server, material: TlsMaterial, counted: PoolCounts): ServerPool {
+  const settings: PoolSettings = {
     hostname: server.address ?? server.hostname,
     port: server.port,
     tls: server.tls ? tlsOptions(upstream.tls, server.hostname, material) : null,
@@ -36,5 +37,6 @@ export function poolFor(upstream: Upstream, server: Server, material: TlsMateria
     maxIdle: upstream.maxIdleConnections,
     limits: DEFAULT_LIMITS,
     lenient: upstream.lenient,
-  })
+  }
+  return new ServerPool(settings, counted)
 }

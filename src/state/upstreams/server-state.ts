@@ -6,7 +6,8 @@ import type { Candidate, Standing } from '../../rules/failures/pick.ts'
 import { slowStartFactor } from '../../rules/failures/slow-start.ts'
 import type { Server } from '../../rules/table/table.ts'
 import type { ServerPool } from '../../wire/client.ts'
-import type { ServerFigures, ServerWord } from './figures.ts'
+import type { ServerCounts } from '../figures/upstream-counts.ts'
+import type { ServerStanding, ServerWord } from './figures.ts'
 
 /** Lives for as long as table and fleet name the server, at the same address and with the same connection settings. */
 export class ServerState implements Candidate {
@@ -16,10 +17,9 @@ export class ServerState implements Candidate {
   readonly pool: ServerPool
   /** `host:port` for the Host field where the upstream wants its own name. */
   readonly authority: string
-  readonly ejection = new Ejection()
-  /** Attempts that were made here, and those that broke or were answered with a fault of the server's. */
-  exchanges = 0
-  failures = 0
+  readonly ejection: Ejection
+  /** Those of the server by this name: they live longer than this object. */
+  readonly counts: ServerCounts
   #drained = false
   #unhealthy = false
   /** When it came; long ago where it was there from the start. */
@@ -27,9 +27,11 @@ export class ServerState implements Candidate {
   standing: Standing = 'up'
   weight: number
 
-  constructor(server: Server, pool: ServerPool) {
+  constructor(server: Server, pool: ServerPool, counts: ServerCounts) {
     this.server = server
     this.pool = pool
+    this.counts = counts
+    this.ejection = new Ejection(counts)
     this.weight = server.weight
     this.authority = new URL(server.url).host
   }
@@ -70,7 +72,7 @@ export class ServerState implements Candidate {
     return ejection === 'in' ? 'up' : ejection
   }
 
-  figures(): ServerFigures {
+  tell(): ServerStanding {
     const { server, leased, pool } = this
     return {
       id: server.id,
@@ -79,11 +81,6 @@ export class ServerState implements Candidate {
       leased,
       state: this.#word(),
       connections: { open: pool.open, active: pool.active, idle: pool.idle },
-      connects: pool.connects,
-      reuses: pool.reuses,
-      exchanges: this.exchanges,
-      failures: this.failures,
-      ejections: this.ejection.count,
     }
   }
 

@@ -5,7 +5,8 @@
 import { type FailedBefore, pickServer } from '../../rules/failures/pick.ts'
 import type { OriginMap } from '../../rules/http/headers.ts'
 import type { Upstream } from '../../rules/table/table.ts'
-import type { BreakerFigures, UpstreamFigures } from './figures.ts'
+import type { UpstreamCounts, WholeCounts } from '../figures/upstream-counts.ts'
+import type { BreakerStanding, UpstreamStanding } from './figures.ts'
 import type { ServerState } from './server-state.ts'
 import { type Waiter, WaitingLine } from './waiting-line.ts'
 
@@ -28,12 +29,7 @@ export class UpstreamState {
   active = 0
   /** Of them those that are at a second attempt. */
   retrying = 0
-  retries = 0
-  /** Second attempts that would have gone beyond the budget. */
-  retriesRefused = 0
-  /** Exchanges that found no place, and those that waited in vain. */
-  shed = 0
-  queueTimeouts = 0
+  readonly counts: WholeCounts
   readonly #line = new WaitingLine()
   readonly #now: () => number
   readonly #shares: number
@@ -47,11 +43,13 @@ export class UpstreamState {
    * @param now milliseconds on a clock that only goes on
    * @param shares processes that share the upstream: each lets in its part of `maxConcurrent`
    * @param instance id of the instance that asks it
+   * @param counts of the upstream by this name
    */
-  constructor(settings: Upstream, now: () => number, shares: number, instance: string) {
+  constructor(settings: Upstream, now: () => number, shares: number, instance: string, counts: UpstreamCounts) {
     this.name = settings.name
     this.instance = instance
     this.settings = settings
+    this.counts = counts.whole
     this.#now = now
     this.#shares = shares
   }
@@ -77,7 +75,7 @@ export class UpstreamState {
     }
     const { size, timeoutMs } = this.settings.queue
     if (this.#line.length >= size) {
-      this.shed++
+      this.counts.shed++
       return 'full'
     }
     this.#line.join(waiter, timeoutMs)
@@ -137,11 +135,10 @@ export class UpstreamState {
     return this.#now()
   }
 
-  figures(breakers: readonly BreakerFigures[]): UpstreamFigures {
+  tell(breakers: readonly BreakerStanding[]): UpstreamStanding {
     this.refresh()
-    const { name, active, queued, retries, retriesRefused, shed, queueTimeouts } = this
-    const servers = this.servers.map((server) => server.figures())
-    return { name, active, queued, retries, retriesRefused, shed, queueTimeouts, breakers, servers }
+    const { name, active, queued } = this
+    return { name, active, queued, breakers, servers: this.servers.map((server) => server.tell()) }
   }
 
   /** Lets in whoever waits, while there is a place. One may be gone again as soon as it is in: no recursion here. */

@@ -4,9 +4,11 @@
 import { isIdempotent } from '../../rules/failures/resilience.ts'
 import type { Route, Server, Table, Upstream } from '../../rules/table/table.ts'
 import type { ServerPool } from '../../wire/client.ts'
+import { Measurements } from '../figures/measurements.ts'
+import type { UpstreamCounts } from '../figures/upstream-counts.ts'
 import { NO_MATERIAL, type TlsMaterial } from '../tls/material.ts'
 import { Breakers } from './breakers.ts'
-import type { UpstreamFigures, UpstreamsView } from './figures.ts'
+import type { UpstreamStanding, UpstreamsView } from './figures.ts'
 import { EMPTY_FLEET, type Fleet, membersOf } from './fleet.ts'
 import { connectionText, poolFor } from './pool.ts'
 import { ServerState } from './server-state.ts'
@@ -22,6 +24,8 @@ export interface UpstreamsOptions {
   readonly instance?: string
   /** Milliseconds on a clock that only goes on. Default: performance.now. */
   now?(): number
+  /** Where is counted what happens at the upstreams. Default: figures of their own. */
+  readonly measurements?: Measurements
 }
 
 /** All upstreams of the table in force. */
@@ -33,9 +37,12 @@ export class Upstreams implements UpstreamsView {
   readonly #now: () => number
   readonly #processes: number
   readonly #instance: string
-  readonly breakers = new Breakers()
+  readonly measurements: Measurements
+  readonly breakers: Breakers
 
-  constructor({ fleet, processes, instance, now }: UpstreamsOptions = {}) {
+  constructor({ fleet, processes, instance, now, measurements }: UpstreamsOptions = {}) {
+    this.measurements = measurements ?? new Measurements()
+    this.breakers = new Breakers(this.measurements)
     this.#fleet = fleet ?? EMPTY_FLEET
     this.#processes = processes ?? 1
     this.#instance = instance ?? 'banyan'
@@ -56,9 +63,9 @@ export class Upstreams implements UpstreamsView {
     return breaker === null || breaker.isClosed || breaker.admits(isIdempotent(method), this.#now())
   }
 
-  figures(): readonly UpstreamFigures[] {
-    const breakers = this.breakers.figures(this.#now())
-    return [...this.#states.values()].map((state) => state.figures(breakers.get(state.name) ?? []))
+  standing(): readonly UpstreamStanding[] {
+    const breakers = this.breakers.standing(this.#now())
+    return [...this.#states.values()].map((state) => state.tell(breakers.get(state.name) ?? []))
   }
 
   serverFor(upstream: string, chance: number): string | null {
@@ -84,7 +91,7 @@ export class Upstreams implements UpstreamsView {
   /** Takes over what is known of servers now. Servers that are in it no longer, or drained, finish what they have. */
   setFleet(fleet: Fleet): void {
     const material = this.#material
-    const changes = [...this.#states.values()].map((state) => change(state, state.settings, { fleet, material }))
+    const changes = [...this.#states.values()].map((state) => this.#change(state, state.settings, { fleet, material }))
     this.#fleet = fleet
     this.#commit(changes)
   }
@@ -96,19 +103,45 @@ export class Upstreams implements UpstreamsView {
 
   #changes(table: Table, material: TlsMaterial): Change[] {
     return [...table.upstreams.values()].map((upstream) => {
-      const known = this.#states.get(upstream.name)
-      const state = known ?? new UpstreamState(upstream, this.#now, this.#processes, this.#instance)
-      return change(state, upstream, { fleet: this.#fleet, material })
+      const state = this.#states.get(upstream.name) ?? this.#newState(upstream)
+      return this.#change(state, upstream, { fleet: this.#fleet, material })
     })
+  }
+
+  #newState(upstream: Upstream): UpstreamState {
+    return new UpstreamState(
+      upstream,
+      this.#now,
+      this.#processes,
+      this.#instance,
+      this.measurements.upstream(upstream.name),
+    )
+  }
+
+  #change(state: UpstreamState, settings: Upstream, known: Known): Change {
+    return change(state, settings, known, this.measurements.upstream(settings.name))
   }
 
   #commit(changes: readonly Change[]): void {
     const old = this.#pools()
+    this.#touch()
     for (const { apply } of changes) apply()
     this.#states = new Map(changes.map(({ state }) => [state.name, state]))
     this.#version++
+    this.#touch()
+    this.measurements.forget(Date.now())
     const kept = this.#pools()
     for (const pool of old) if (!kept.has(pool)) pool.close()
+  }
+
+  /** The counters of these servers are in use: they are not forgotten. */
+  #touch(): void {
+    const nowMs = Date.now()
+    for (const { name, servers } of this.#states.values()) {
+      const counts = this.measurements.upstream(name)
+      for (const { server } of servers) counts.servers.of(server.id, nowMs)
+    }
+    this.breakers.touch(nowMs)
   }
 
   #pools(): Set<ServerPool> {
@@ -130,14 +163,10 @@ interface Known {
   readonly material: TlsMaterial
 }
 
-/** The servers that an upstream is to have: those that it has already stay the same objects, with their connections. */
-function change(state: UpstreamState, settings: Upstream, { fleet, material }: Known): Change {
+function change(state: UpstreamState, settings: Upstream, { fleet, material }: Known, counts: UpstreamCounts): Change {
   const connection = connectionText(settings, material)
-  const same = state.connection === connection
-  const planned = membersOf(settings, fleet).map((server): [ServerState, Server] => {
-    const kept = same ? state.servers.find((one) => isSame(one.server, server)) : undefined
-    return [kept ?? new ServerState(server, poolFor(settings, server, material)), server]
-  })
+  const members = membersOf(settings, fleet)
+  const planned = plan(state, settings, members, { connection, material, counts })
   const known = Object.hasOwn(fleet, settings.name) ? fleet[settings.name] : undefined
   const drained = new Set(known?.drained)
   const unhealthy = new Set(known?.unhealthy)
@@ -160,6 +189,29 @@ function change(state: UpstreamState, settings: Upstream, { fleet, material }: K
     )
   }
   return { state, apply }
+}
+
+/** What connections are made with, and where they are counted. */
+interface Connecting {
+  readonly connection: string
+  readonly material: TlsMaterial
+  readonly counts: UpstreamCounts
+}
+
+/** The servers that an upstream is to have, each with how it is to be: those that it has already stay the same objects. */
+function plan(
+  state: UpstreamState,
+  settings: Upstream,
+  members: readonly Server[],
+  { connection, material, counts: { servers } }: Connecting,
+): [ServerState, Server][] {
+  const same = state.connection === connection
+  return members.map((server) => {
+    const kept = same ? state.servers.find((one) => isSame(one.server, server)) : undefined
+    if (kept !== undefined) return [kept, server]
+    const counts = servers.of(server.id)
+    return [new ServerState(server, poolFor(settings, server, material, counts), counts), server]
+  })
 }
 
 function isSame(a: Server, b: Server): boolean {

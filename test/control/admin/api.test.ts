@@ -5,7 +5,8 @@ import { chmod, writeFile } from 'node:fs/promises'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { type AdminRig, adminRig, type Reply, TABLE } from '../rig.ts'
 
-const LIVE = expect.objectContaining({ exchanges: 0, lastMinute: null, lastFiveMinutes: null })
+const NOTHING = expect.objectContaining({ exchanges: 0, p99Ms: null, sides: {} })
+const LIVE = expect.objectContaining({ exchanges: 0, lastMinute: NOTHING, lastFiveMinutes: NOTHING })
 
 let at: AdminRig
 let readiness = { ready: true, reasons: [] as string[] }

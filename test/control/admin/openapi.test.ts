@@ -31,13 +31,14 @@ function fill(measurements: Measurements): void {
     percent: 5,
     sticky: 'cookie:sid',
   } as const
-  const how = { cache: 'miss', failure: 'connect', durationMs: 3, retries: 1, fallbackOn: null } as const
+  const how = { cache: 'miss', failure: 'connect', durationMs: 3, retries: 1, fallbackOn: null, side: 'to' } as const
   const record: ExchangeRecord = { decision, status: 502, ...how }
   measurements.tick(0)
   for (const routeId of ['gtin-lookup', 'search', null])
     measurements.count({ ...record, decision: { ...decision, routeId } })
   measurements.tick(10_000)
   measurements.count(record)
+  measurements.attempted('gtin-lookup', 'gtin', 'percent', 'connect', 3)
   const view = {
     method: 'GET',
     target: '/stores/1/gtins/2',

@@ -8,7 +8,7 @@ import { Planes } from '../../../src/control/figures/planes.ts'
 import { metricsText } from '../../../src/control/metrics/exposition.ts'
 import { History } from '../../../src/control/table/history.ts'
 import { readTable } from '../../../src/rules/language/text.ts'
-import type { Route } from '../../../src/rules/table/table.ts'
+import type { Route, Table } from '../../../src/rules/table/table.ts'
 import { CACHE_WORDS, type ExchangeRecord, REASONS } from '../../../src/state/figures/cell.ts'
 import { Measurements } from '../../../src/state/figures/measurements.ts'
 import { LiveTable } from '../../../src/state/live-table.ts'
@@ -25,17 +25,20 @@ const live = new LiveTable(table, TABLE, 1000)
 
 interface Rig {
   readonly measurements: Measurements
+  readonly upstreams: Upstreams
+  prepare(next: Table): void
   readonly link: PlaneLink
 }
 
 /** A data plane behind a wire: what crosses is JSON. */
 function plane(): Rig {
   const measurements = new Measurements()
-  const upstreams = new Upstreams()
-  upstreams.prepare(table)()
+  const upstreams = new Upstreams({ measurements })
+  const prepare = (next: Table): void => upstreams.prepare(next)()
+  prepare(table)
   const near = linkTo(new LocalPlane({ live, measurements, upstreams, cache: memoryCache() }))
   const far = async <T>(answer: Promise<T>): Promise<T> => JSON.parse(JSON.stringify(await answer)) as T
-  return { measurements, link: { ...near, report: () => far(near.report()) } }
+  return { measurements, upstreams, prepare, link: { ...near, report: () => far(near.report()) } }
 }
 
 const record: fc.Arbitrary<ExchangeRecord> = fc.record({
@@ -47,6 +50,7 @@ const record: fc.Arbitrary<ExchangeRecord> = fc.record({
     percent: fc.constant(5),
     sticky: fc.constantFrom('cookie:sid', 'request', null),
   }),
+  side: fc.constantFrom('from' as const, 'to' as const, null),
   status: fc.constantFrom(0, 101, 200, 304, 404, 502),
   cache: fc.constantFrom(...CACHE_WORDS),
   failure: fc.constantFrom(null, 'connect' as const),
@@ -56,7 +60,17 @@ const record: fc.Arbitrary<ExchangeRecord> = fc.record({
   fallbackOn: fc.constantFrom(null, 'connect', '404'),
 })
 
+/** An attempt that is over; durations as above. */
+const attempt = fc.tuple(
+  fc.constantFrom('gtin-lookup', 'search', null),
+  fc.constantFrom('legacy', 'gtin'),
+  fc.constantFrom(...REASONS),
+  fc.constantFrom('2xx' as const, '5xx' as const, 'connect' as const, 'aborted' as const, 'stale' as const),
+  fc.option(fc.integer({ min: 0, max: 800_000 }).map((eighths) => eighths / 8)),
+)
+
 const step = fc.oneof(
+  { weight: 4, arbitrary: fc.record({ at: fc.nat(2), attempt }) },
   { weight: 8, arbitrary: fc.record({ at: fc.nat(2), record }) },
   { weight: 1, arbitrary: fc.constant('look' as const) },
   { weight: 1, arbitrary: fc.constant('replace' as const) },
@@ -66,8 +80,8 @@ const step = fc.oneof(
 test('totals, windows and units are those of one plane that has seen it all, though planes are replaced', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
-      const one = new Measurements()
-      const planes = new Planes()
+      const one = new Measurements(0)
+      const planes = new Planes(new Measurements(0))
       const rigs = [plane(), plane(), plane()]
       for (const [at, rig] of rigs.entries()) planes.add(at, rig.link)
       let [nowMs, next] = [0, 3]
@@ -84,6 +98,9 @@ test('totals, windows and units are those of one plane that has seen it all, tho
           const rig = plane()
           rigs.push(rig)
           planes.add(next++, rig.link)
+        } else if ('attempt' in step) {
+          one.attempted(...step.attempt)
+          rigs[step.at]!.measurements.attempted(...step.attempt)
         } else {
           one.count(step.record)
           rigs[step.at]!.measurements.count(step.record)

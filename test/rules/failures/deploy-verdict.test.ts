@@ -1,7 +1,7 @@
 /** The verdict of a deploy: what fails more than the rest, and what is too little to tell. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { tallySince, verdictOf } from '../../../src/rules/failures/deploy-verdict.ts'
+import { addTallies, NO_TALLY, tallySince, verdictOf } from '../../../src/rules/failures/deploy-verdict.ts'
 
 const terms = { maxErrors: 0.01, minExchanges: 100 }
 const tally = (exchanges: number, failures: number) => ({ exchanges, failures })
@@ -39,7 +39,7 @@ describe('verdict', () => {
   })
 })
 
-test('what was added since: new servers count from nothing, counters that began anew take nothing away', () => {
+test('what was added since: a reset is one, and who was not there before counts from then on', () => {
   const before = new Map([
     ['a', tally(100, 10)],
     ['b', tally(1000, 500)],
@@ -47,7 +47,26 @@ test('what was added since: new servers count from nothing, counters that began 
   const now = new Map([
     ['a', tally(150, 11)],
     ['b', tally(3, 1)],
-    ['c', tally(7, 2)],
+    ['c', tally(700, 200)],
   ])
-  expect(tallySince(before, now)).toEqual(tally(57, 3))
+  expect(tallySince(before, now)).toEqual(tally(53, 2))
+})
+
+test('whatever begins anew meanwhile, from look to look all that was counted is seen', () => {
+  const counted = fc.record({ good: fc.nat(50), failed: fc.nat(50), resets: fc.boolean() })
+  fc.assert(
+    fc.property(fc.array(counted, { maxLength: 20 }), (steps) => {
+      let [last, sum, all] = [NO_TALLY, NO_TALLY, NO_TALLY]
+      for (const { good, failed, resets } of steps) {
+        const added = tally(good + failed, failed)
+        const next = addTallies(resets ? NO_TALLY : last, added)
+        // A counter that is past where it was by the next look does not show that it began anew.
+        if (resets && next.exchanges >= last.exchanges && next.failures >= last.failures) continue
+        sum = addTallies(sum, tallySince(new Map([['a', last]]), new Map([['a', next]])))
+        all = addTallies(all, added)
+        last = next
+      }
+      expect(sum).toEqual(all)
+    }),
+  )
 })

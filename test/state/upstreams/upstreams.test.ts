@@ -28,14 +28,14 @@ function upstreams(fleet?: Fleet, said = `[http://${A}, http://${B}]`): Upstream
 }
 
 const words = (of: Upstreams): Record<string, string> =>
-  Object.fromEntries(of.figures()[0]!.servers.map(({ id, state }) => [id, state]))
+  Object.fromEntries(of.standing()[0]!.servers.map(({ id, state }) => [id, state]))
 
 const asked = (of: Upstreams): Set<string | null> => new Set([0.1, 0.4, 0.7, 0.9].map((at) => of.serverFor('shop', at)))
 
 test('a leased server joins those of the table, and leaves when its lease lapses', () => {
   const shop = upstreams()
   shop.setFleet({ shop: { ...NOTHING, leased: [LEASED] }, nobody: NOTHING })
-  expect(shop.figures()[0]!.servers.map(({ id, leased, weight }) => [id, leased, weight])).toEqual([
+  expect(shop.standing()[0]!.servers.map(({ id, leased, weight }) => [id, leased, weight])).toEqual([
     [A, false, 1],
     [B, false, 1],
     ['nine', true, 3],
@@ -46,7 +46,7 @@ test('a leased server joins those of the table, and leaves when its lease lapses
 
 test("the table's server stands above a lease with its id", () => {
   const shop = upstreams({ shop: { ...NOTHING, leased: [compileServer({ url: `http://${A}`, weight: 7 })] } })
-  expect(shop.figures()[0]!.servers.map(({ id, leased, weight }) => [id, leased, weight])).toEqual([
+  expect(shop.standing()[0]!.servers.map(({ id, leased, weight }) => [id, leased, weight])).toEqual([
     [A, false, 1],
     [B, false, 1],
   ])
@@ -77,7 +77,7 @@ test('each address of a name is a server; what is said of the name holds for all
     `[http://${A}, "http://shop.test"]`,
   )
   expect(words(shop)).toEqual({ [A]: 'up', 'shop.test:80@10.0.0.1': 'drained', 'shop.test:80@10.0.0.2': 'drained' })
-  expect(shop.figures()[0]!.servers.map(({ leased }) => leased)).toEqual([false, false, false])
+  expect(shop.standing()[0]!.servers.map(({ leased }) => leased)).toEqual([false, false, false])
   expect(shop.get('shop')!.servers[1]!.pool.settings.hostname).toBe('10.0.0.1')
   expect(shop.get('shop')!.servers[1]!.authority).toBe('shop.test')
   const second = shop.get('shop')!.servers[2]
@@ -96,7 +96,7 @@ describe('slow start', () => {
     shop.prepare(table(`[http://${A}, http://${B}]`, SLOW))()
     const at = (nowMs: number): number[] => {
       clock.nowMs = nowMs
-      shop.figures()
+      shop.standing()
       return weights(shop)
     }
     return { shop, at }
@@ -174,7 +174,7 @@ describe('places at an upstream', () => {
     state.leave()
     expect([two!.turns, three!.turns, four!.turns]).toEqual([0, 1, 0])
     state.leave()
-    expect([four!.turns, state.active, state.queued, state.shed]).toEqual([1, 1, 0, 1])
+    expect([four!.turns, state.active, state.queued, state.counts.shed]).toEqual([1, 1, 0, 1])
     state.leave()
     expect(state.active).toBe(0)
   })
@@ -235,14 +235,22 @@ routes: [{ id: r, match: { path: /r }, to: ${to}, percent: 100, fallback: {}${mo
   const again = routeOf('b', ', sticky: ip')
   expect(shop.breakers.of(again)).toBe(first)
   expect(shop.isAvailable(again, 'GET')).toBe(false)
-  expect(shop.figures().map(({ name, breakers }) => [name, breakers])).toEqual([
+  expect(shop.standing().map(({ name, breakers }) => [name, breakers])).toEqual([
     ['shop', []],
-    ['b', [{ route: 'r', state: 'open', opened: 1 }]],
+    ['b', [{ route: 'r', state: 'open' }]],
     ['c', []],
   ])
   expect(shop.isAvailable(routeOf('b', ', breaker: { pause: 1s }'), 'GET')).toBe(true)
+  // An exchange of the revision before has its own breaker: nobody is told of it, or of what is gone.
+  expect(shop.breakers.of(again)!.isClosed).toBe(true)
+  expect(shop.standing()[1]!.breakers).toEqual([{ route: 'r', state: 'closed' }])
+  const opened = shop.measurements.upstream('b').breakers.of('r')
+  expect(opened.opened).toBe(1)
   expect(shop.isAvailable(routeOf('c', ''), 'GET')).toBe(true)
   expect(shop.isAvailable(routeOf('b', ', breaker: false'), 'GET')).toBe(true)
+  shop.breakers.of(again)
+  expect(shop.standing().flatMap(({ breakers }) => breakers)).toEqual([])
+  expect(opened.opened).toBe(1)
 })
 
 test('what an edit does not concern stays as it is: objects, connections, drained or not', () => {
@@ -266,6 +274,9 @@ test('other timeouts are other connections; another address under the same id is
   shop.prepare(table(`[{ id: a, url: "http://${A}" }]`, ', timeouts: { idle: 5s }'))()
   const [second] = shop.get('shop')!.servers
   expect(second!.pool).not.toBe(first!.pool)
+  // What is counted of a server goes on under its name.
+  first!.counts.exchanges = 3
+  expect(second!.counts).toBe(first!.counts)
   shop.prepare(table(`[{ id: a, url: "http://${B}" }]`, ', timeouts: { idle: 5s }'))()
   expect(shop.get('shop')!.servers[0]!.pool).not.toBe(second!.pool)
 })
