@@ -3,6 +3,7 @@
  */
 import { afterProbe, type Health, probeIntervalMs, unprobed } from '../../rules/failures/health.ts'
 import type { HealthSettings, Server, Upstream } from '../../rules/table/table.ts'
+import { placeOf } from '../../state/upstreams/fleet.ts'
 import { tlsOptions } from '../../state/upstreams/pool.ts'
 import type { ControlLog } from '../control-log.ts'
 import { type ProbeResult, type ProbeTarget, probe } from './probe.ts'
@@ -81,7 +82,7 @@ export class HealthChecks {
 
 /** One server has one check, under whatever id it stands. */
 function keyOf(upstream: string, server: Server): string {
-  return JSON.stringify([upstream, server.url, server.address])
+  return JSON.stringify([upstream, placeOf(server)])
 }
 
 /** What a check is made of: where that stays the same, an edit of the table does not concern it. */
@@ -111,7 +112,11 @@ class Check {
     this.#member = member
     this.#settings = settings
     this.#parts = parts
-    this.state = known ?? { ...unprobed(settings, parts.now()), good: 0, failed: 0, last: null }
+    // Before a probe has told there is nothing to keep: what the settings say now counts.
+    this.state =
+      known === undefined || known.last === null
+        ? { ...unprobed(settings, parts.now()), good: 0, failed: 0, last: null }
+        : known
     const within = Math.min(FIRST_PROBE_WITHIN_MS, settings.everyMs)
     this.#timer = setTimeout(() => void this.#run(), within * parts.chance()).unref()
   }

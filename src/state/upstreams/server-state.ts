@@ -2,7 +2,7 @@
  * One server of an upstream while it runs: its connections, and what is known of how it is.
  */
 import { Ejection } from '../../rules/failures/ejection.ts'
-import type { Candidate, Standing } from '../../rules/failures/pick.ts'
+import { type Candidate, type Standing, Turn } from '../../rules/failures/pick.ts'
 import { slowStartFactor } from '../../rules/failures/slow-start.ts'
 import type { Server } from '../../rules/table/table.ts'
 import type { ServerPool } from '../../wire/client.ts'
@@ -17,6 +17,7 @@ export class ServerState implements Candidate {
   /** `host:port` for the Host field where the upstream wants its own name. */
   readonly authority: string
   readonly ejection = new Ejection()
+  readonly turn = new Turn(Math.random())
   /** Attempts that were made here, and those that broke or were answered with a fault of the server's. */
   exchanges = 0
   failures = 0
@@ -50,6 +51,7 @@ export class ServerState implements Candidate {
   /** It takes less than its share for a while. */
   came(nowMs: number): void {
     this.#cameMs = nowMs
+    this.turn.begin()
   }
 
   /**

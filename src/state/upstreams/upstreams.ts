@@ -6,7 +6,7 @@ import type { Route, Server, Table, Upstream } from '../../rules/table/table.ts'
 import type { ServerPool } from '../../wire/client.ts'
 import { Breakers } from './breakers.ts'
 import type { UpstreamFigures, UpstreamsView } from './figures.ts'
-import { EMPTY_FLEET, type Fleet, membersOf } from './fleet.ts'
+import { EMPTY_FLEET, type Fleet, isUnhealthy, membersOf } from './fleet.ts'
 import { connectionText, poolFor } from './pool.ts'
 import { ServerState } from './server-state.ts'
 import { UpstreamState } from './upstream.ts'
@@ -55,8 +55,8 @@ export class Upstreams implements UpstreamsView {
     return [...this.#states.values()].map((state) => state.figures(breakers.get(state.name) ?? []))
   }
 
-  serverFor(upstream: string, chance: number): string | null {
-    return this.#states.get(upstream)?.pick(chance, null, true)?.server.id ?? null
+  serverFor(upstream: string): string | null {
+    return this.#states.get(upstream)?.next()?.server.id ?? null
   }
 
   /**
@@ -121,7 +121,6 @@ function change(state: UpstreamState, settings: Upstream, fleet: Fleet): Change 
   const planned = plan(state, settings, membersOf(settings, fleet))
   const known = Object.hasOwn(fleet, settings.name) ? fleet[settings.name] : undefined
   const drained = new Set(known?.drained)
-  const unhealthy = new Set(known?.unhealthy)
   const inTable = new Set(settings.servers.map(({ id }) => id))
   const apply = (): void => {
     const nowMs = state.now()
@@ -132,7 +131,7 @@ function change(state: UpstreamState, settings: Upstream, fleet: Fleet): Change 
       const isNew = !before.includes(one)
       // Beside a server that was there before, one of the same name is the same one with other settings.
       if (isNew && before.length > 0 && !before.some((old) => isSame(old.server, server))) one.came(nowMs)
-      one.told(has(drained, server), has(unhealthy, server), nowMs)
+      one.told(has(drained, server), isUnhealthy(settings, server, known), nowMs)
     }
     state.change(
       settings,
