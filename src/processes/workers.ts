@@ -10,7 +10,7 @@ import type { Fleet } from '../state/upstreams/fleet.ts'
  * The version of everything here, and of what a data plane reports. A worker of another version than its primary's does not
  * start: on SIGHUP the code on disk may have become another one than the primary runs.
  */
-export const PROTOCOL = 1
+export const PROTOCOL = 2
 
 /** What a worker can be asked and told. `WorkerPort` of a worker that is gone refuses everything. */
 export interface WorkerPort extends PlanePort {

@@ -7,6 +7,7 @@ import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import type { FailureCode } from '../rules/failures/failure.ts'
 import { type RequestFields, readRequestFields } from '../rules/http/headers.ts'
+import { clientOf, readAddress } from '../rules/patterns/address.ts'
 import { authorityOf, isHost } from '../rules/patterns/target.ts'
 import { Answer, endGently } from './client/answer.ts'
 import { UpgradeClient } from './client/tunnel.ts'
@@ -28,12 +29,13 @@ export interface EngineParts {
   readonly journey: Journey
   readonly observer: Observer
   readonly limits: RequestLimits
-  /** Whether a peer's X-Forwarded-* fields are believed. */
+  /** What clients speak, whatever the connection is; null: as the connection is. */
+  readonly clientScheme: 'http' | 'https' | null
+  /** Whether the X-Forwarded-* fields of a peer, by its canonical address, are believed. */
   isTrusted(address: string): boolean
 }
 
 const PEER = Symbol('peer')
-const IPV4_MAPPED = '::ffff:'
 
 /** The data plane behind a server of node:http, banyan's own or somebody else's. */
 export class Engine {
@@ -116,7 +118,10 @@ export class Engine {
         target,
         host: (authority ?? said.host).toLowerCase(),
         rawHeaders: req.rawHeaders,
-        clientAddress: peer.trusted ? this.#client(said.forwardedFor, peer.address) : peer.address,
+        clientAddress:
+          peer.trusted && said.forwardedFor !== null
+            ? clientOf(said.forwardedFor, peer.address, this.#parts.isTrusted)
+            : peer.address,
         chance: Math.random(),
       },
     })
@@ -156,22 +161,13 @@ export class Engine {
   #peer(socket: Socket): Peer {
     const known = (socket as Socket & { [PEER]?: Peer })[PEER]
     if (known !== undefined) return known
-    const raw = socket.remoteAddress ?? ''
-    const address = raw.startsWith(IPV4_MAPPED) ? raw.slice(IPV4_MAPPED.length) : raw
-    const tls = (socket as Partial<TLSSocket>).encrypted === true
-    const peer: Peer = { address, trusted: this.#parts.isTrusted(address), tls, refused: false }
+    // A socket that is gone has no address any more.
+    const address = readAddress(socket.remoteAddress ?? '') ?? ''
+    const { clientScheme, isTrusted } = this.#parts
+    const encrypted = (socket as Partial<TLSSocket>).encrypted === true
+    const tls = clientScheme === null ? encrypted : clientScheme === 'https'
+    const peer: Peer = { address, trusted: address !== '' && isTrusted(address), tls, refused: false }
     ;(socket as Socket & { [PEER]?: Peer })[PEER] = peer
     return peer
-  }
-
-  /** The nearest address in X-Forwarded-For that is not one of our own proxies'. */
-  #client(forwardedFor: string | null, peerAddress: string): string {
-    if (forwardedFor === null) return peerAddress
-    const hops = forwardedFor.split(',')
-    for (let i = hops.length - 1; i >= 0; i--) {
-      const hop = (hops[i] as string).trim()
-      if (hop !== '' && !this.#parts.isTrusted(hop)) return hop
-    }
-    return (hops[0] as string).trim() || peerAddress
   }
 }

@@ -8,7 +8,7 @@ import { diffText } from '../../rules/language/text-diff.ts'
 import type { Table } from '../../rules/table/table.ts'
 import { didYouMean } from '../../rules/values/problem.ts'
 import type { Revision } from '../../state/live-table.ts'
-import { type AdminContext, type AdminParts, answerJson } from '../context.ts'
+import { type AdminContext, type AdminParts, answerJson, clientAddressOf } from '../context.ts'
 import { parseIfMatch } from '../http/preconditions.ts'
 import { AdminProblem, invalidBody } from '../http/problem.ts'
 import type { Change, EditOutcome, EditTerms } from '../table/edit-outcome.ts'
@@ -104,7 +104,7 @@ function audit(ctx: AdminContext, parts: AdminParts, outcome: Done, terms: EditT
   const changes = tableChanges(before.table, revision.table).slice(0, MAX_LOGGED_CHANGES)
   const { requestId } = ctx.state
   const { author, reason, force } = terms
-  const asked = { method: ctx.method, path: ctx.path, client: ctx.req.socket.remoteAddress, force }
+  const asked = { method: ctx.method, path: ctx.path, client: clientAddressOf(ctx.req), force }
   parts.log.info(
     { event: 'admin-write', requestId, author, reason, ...asked, changed, changes, revision: revision.number },
     changed ? `${author} made revision ${revision.number}` : `${author} asked for what stands already`,
