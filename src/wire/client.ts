@@ -1,7 +1,7 @@
 /**
  * An HTTP/1.1 client for one server: kept-alive connections, one exchange at a time on each, every byte streamed.
  */
-import { connect as connectTcp, type OnReadOpts, type Socket } from 'node:net'
+import { connect as connectTcp, type OnReadOpts, type Socket, type TcpSocketConnectOpts } from 'node:net'
 import { type ConnectionOptions, connect as connectTls } from 'node:tls'
 import { coarseNowMs, unwatch, type Watched, watch } from './deadlines.ts'
 import { MalformedMessage, type ReaderLimits, type ResponseHead, ResponseReader, type ResponseSink } from './http1.ts'
@@ -53,9 +53,14 @@ export interface PoolSettings {
 /** How far below the server's own keep-alive limit ours stays: the time a request may be on its way. */
 const KEEP_ALIVE_MARGIN_MS = 1000
 
+/** How a server with several addresses is reached. */
+export type Dial = Pick<TcpSocketConnectOpts, 'host' | 'lookup' | 'autoSelectFamily' | 'autoSelectFamilyAttemptTimeout'>
+
 /** The connections to one server. */
 export class ServerPool {
   readonly settings: PoolSettings
+  /** Null: at the host name of the settings. */
+  dial: Dial | null = null
   /** The one used last is taken first, so that the rest can grow old and close. */
   readonly #idle: Connection[] = []
   #closed = false
@@ -148,7 +153,8 @@ export class Connection implements Watched, Held {
     this.#pool = pool
     this.#keepAliveMs = settings.keepAliveMs
     this.#reader = new ResponseReader(settings.limits, settings.lenient)
-    const address = { host: settings.hostname, port: settings.port, allowHalfOpen: true, noDelay: true }
+    const where = pool.dial ?? { host: settings.hostname }
+    const address = { ...where, port: settings.port, allowHalfOpen: true, noDelay: true }
     if (settings.tls === null) {
       this.#socket = connectTcp({ ...address, onread: this.#reading() })
       this.#socket.on('connect', () => this.#onConnected())

@@ -4,7 +4,7 @@
 import { afterProbe, type Health, probeIntervalMs, unprobed } from '../../rules/failures/health.ts'
 import type { HealthSettings, Server, Upstream } from '../../rules/table/table.ts'
 import { placeOf } from '../../state/upstreams/fleet.ts'
-import { tlsOptions } from '../../state/upstreams/pool.ts'
+import { dialOf, tlsOptions } from '../../state/upstreams/pool.ts'
 import type { ControlLog } from '../control-log.ts'
 import { type ProbeResult, type ProbeTarget, probe } from './probe.ts'
 
@@ -87,7 +87,12 @@ function keyOf(upstream: string, server: Server): string {
 
 /** What a check is made of: where that stays the same, an edit of the table does not concern it. */
 function settingsText({ health, host, tls }: Upstream, server: Server): string {
-  return JSON.stringify([{ ...health, status: [...(health?.status ?? [])] }, host, server.tls ? tls : null])
+  return JSON.stringify([
+    { ...health, status: [...(health?.status ?? [])] },
+    host,
+    server.tls ? tls : null,
+    server.alternatives,
+  ])
 }
 
 /** The check of one server: its probes follow each other and never overlap. */
@@ -170,7 +175,7 @@ class Check {
 function targetOf({ upstream, server }: Member, settings: HealthSettings): ProbeTarget {
   const { host, tls } = upstream
   return {
-    address: server.address ?? server.hostname,
+    dial: dialOf(server) ?? { host: server.address ?? server.hostname },
     port: server.port,
     tls: server.tls ? tlsOptions(tls, server.hostname) : null,
     host: typeof host === 'object' ? host.literal : new URL(server.url).host,

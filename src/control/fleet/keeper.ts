@@ -215,8 +215,14 @@ export class FleetKeeper implements FleetView {
   #knownOf(upstream: Upstream): UpstreamFleet {
     const leased = this.#leases.of(upstream.name).map(({ server }) => server)
     const drained = [...(this.#drained.get(upstream.name) ?? [])]
-    const addresses = this.#addressesOf(upstream)
-    return { leased, drained, ...(addresses === null ? {} : { addresses }) }
+    const addresses = this.#addressesOf(upstream, (hostname) => this.#names.of(hostname))
+    const alternatives = this.#addressesOf(upstream, (hostname) => this.#names.alternatives(hostname))
+    return {
+      leased,
+      drained,
+      ...(addresses === null ? {} : { addresses }),
+      ...(alternatives === null ? {} : { alternatives }),
+    }
   }
 
   /** The servers of an upstream by all that is known now, told or not. */
@@ -238,10 +244,13 @@ export class FleetKeeper implements FleetView {
     return [...upstream.servers, ...this.#leases.of(upstream.name).map(({ server }) => server)]
   }
 
-  /** By id of server; null where no name is resolved. */
-  #addressesOf(upstream: Upstream): Record<string, readonly string[]> | null {
+  /** By id of server; null where no name has any. */
+  #addressesOf(
+    upstream: Upstream,
+    of: (hostname: string) => readonly string[],
+  ): Record<string, readonly string[]> | null {
     const known = this.#named(upstream).flatMap(({ id, hostname }): [string, readonly string[]][] => {
-      const addresses = this.#names.of(hostname)
+      const addresses = of(hostname)
       return addresses.length === 0 ? [] : [[id, addresses]]
     })
     return known.length === 0 ? null : Object.fromEntries(known)

@@ -13,6 +13,8 @@ export interface UpstreamFleet {
   readonly health?: Readonly<Record<string, boolean>>
   /** By id of a server whose URL has a host name: the addresses that it stands for. Absent: the system resolves it. */
   readonly addresses?: Readonly<Record<string, readonly string[]>>
+  /** By id: addresses of the other family, tried where a connection to one of `addresses` does not come about. */
+  readonly alternatives?: Readonly<Record<string, readonly string[]>>
 }
 
 /** By name of upstream; one of which nothing is known is left out. Plain data: it crosses to other processes as JSON. */
@@ -45,7 +47,11 @@ export function membersOf(upstream: Upstream, fleet: Fleet): readonly Server[] {
   if (known === undefined) return upstream.servers
   const ids = new Set(upstream.servers.map(({ id }) => id))
   const servers = [...upstream.servers, ...known.leased.filter(({ id }) => !ids.has(id))]
-  return servers.flatMap((server) => atAddresses(server, known.addresses?.[server.id] ?? []))
+  return servers.flatMap((server) => {
+    const alternatives = known.alternatives?.[server.id]
+    const named = alternatives === undefined ? server : { ...server, alternatives }
+    return atAddresses(named, known.addresses?.[server.id] ?? [])
+  })
 }
 
 function atAddresses(server: Server, addresses: readonly string[]): Server[] {

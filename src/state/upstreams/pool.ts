@@ -4,7 +4,7 @@
 import { readFileSync } from 'node:fs'
 import type { ConnectionOptions } from 'node:tls'
 import type { Server, TlsSettings, Upstream } from '../../rules/table/table.ts'
-import { ServerPool } from '../../wire/client.ts'
+import { type Dial, ServerPool } from '../../wire/client.ts'
 import { DEFAULT_LIMITS } from '../../wire/http1.ts'
 
 /**
@@ -36,6 +36,23 @@ export function poolFor(upstream: Upstream, server: Server): ServerPool {
     limits: DEFAULT_LIMITS,
     lenient: upstream.lenient,
   })
+}
+
+export type { Dial }
+
+/** An attempt at one address begins this long after the one before (RFC 8305 section 8). */
+const NEXT_ADDRESS_MS = 250
+
+/** How a server is reached that has addresses of both families: by whichever answers (RFC 8305); null where it has not. */
+export function dialOf({ hostname, address, alternatives = [] }: Server): Dial | null {
+  if (address === null || alternatives.length === 0) return null
+  const all = [address, ...alternatives].map((one) => ({ address: one, family: one.includes(':') ? 6 : 4 }))
+  return {
+    host: hostname,
+    lookup: (_hostname, _options, found) => found(null, all),
+    autoSelectFamily: true,
+    autoSelectFamilyAttemptTimeout: NEXT_ADDRESS_MS,
+  }
 }
 
 /** RFC 6066 section 3: an IP address is no name for SNI. */

@@ -7,7 +7,7 @@ import type { ServerPool } from '../../wire/client.ts'
 import { Breakers } from './breakers.ts'
 import type { UpstreamFigures, UpstreamsView } from './figures.ts'
 import { EMPTY_FLEET, type Fleet, isUnhealthy, membersOf } from './fleet.ts'
-import { connectionText, poolFor } from './pool.ts'
+import { connectionText, dialOf, poolFor } from './pool.ts'
 import { ServerState } from './server-state.ts'
 import { UpstreamState } from './upstream.ts'
 
@@ -127,6 +127,7 @@ function change(state: UpstreamState, settings: Upstream, fleet: Fleet): Change 
     const before = state.servers
     for (const [one, server] of planned) {
       one.server = server
+      one.pool.dial = dialOf(server)
       one.leased = !inTable.has(nameOf(server))
       const isNew = !before.includes(one)
       // Beside a server that was there before, one of the same name is the same one with other settings.
