@@ -25,6 +25,8 @@ export interface NameOptions {
 export interface CoreSettings extends TableOptions, NameOptions {
   /** Addresses and networks whose X-Forwarded-* is believed. */
   readonly trustedProxies: readonly string[]
+  /** What clients speak where a balancer in front says nothing; null: as the connection is. */
+  readonly clientScheme: 'http' | 'https' | null
   /** Header fields that a request may have. */
   readonly maxHeaderFields: number
   /** Characters that a request target may have. */
@@ -95,6 +97,7 @@ export function planeOf(
       live,
       limits: { maxFields: settings.maxHeaderFields, maxTargetLength: settings.maxTargetLength },
       trustedProxies: settings.trustedProxies,
+      clientScheme: settings.clientScheme,
       memoryCacheBytes: settings.memoryCacheBytes,
       forceSecret: settings.forceSecret,
       remoteCache: remote,

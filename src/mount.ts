@@ -87,6 +87,7 @@ function redisAt(url: string): RedisAddress {
 export function strangle(options: StrangleOptions): StrangleMiddleware {
   const settings: CoreSettings = {
     trustedProxies: [],
+    clientScheme: null,
     maxHeaderFields: 256,
     maxTargetLength: 16_384,
     memoryCacheBytes: 64 * 1024 * 1024,

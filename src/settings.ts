@@ -30,6 +30,8 @@ export interface Settings {
   /** Worker processes; 0 is everything in one. */
   readonly workers: number
   readonly trustedProxies: readonly string[]
+  /** What clients speak where a balancer in front says nothing; null: as the connection is. */
+  readonly clientScheme: 'http' | 'https' | null
   readonly adminToken: string | null
   /** Further tokens, a line each as `readTokens` reads them. */
   readonly adminTokens: string
@@ -88,6 +90,12 @@ const FLAGS = {
     fallback: '',
     help: 'addresses and networks (10.0.0.0/8,::1) whose X-Forwarded-* is believed',
     read: readList,
+  },
+  'client-scheme': {
+    value: 'http|https',
+    fallback: '',
+    help: 'what clients speak, for a balancer in front that ends TLS and sends no X-Forwarded-Proto; else as the connection is',
+    read: readScheme,
   },
   'admin-token': { value: 'TOKEN', fallback: '', help: 'bearer token of the admin API, named admin', read: orNull },
   'admin-tokens': {
@@ -240,6 +248,7 @@ export function readSettings(args: readonly string[], env: Readonly<Record<strin
     exposeCacheKey: value('expose-cache-key'),
     workers: value('workers'),
     trustedProxies: value('trusted-proxies'),
+    clientScheme: value('client-scheme'),
     adminToken: value('admin-token'),
     adminTokens: value('admin-tokens'),
     adminTokenFile: value('admin-token-file'),
@@ -336,6 +345,11 @@ function readList(text: string): readonly string[] {
     .split(',')
     .map((item) => item.trim())
     .filter((item) => item !== '')
+}
+
+function readScheme(text: string): 'http' | 'https' | null {
+  if (text === '' || text === 'http' || text === 'https') return text === '' ? null : text
+  throw new SettingsError(`'${text}' is neither http nor https`)
 }
 
 function readDnsServers(text: string): readonly string[] {

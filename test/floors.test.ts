@@ -52,6 +52,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 /** Packages, and the folders or files that own them. */
 const OWNERS: Record<string, readonly string[]> = {
   zod: ['rules/', 'control/'],
+  'ipaddr.js': ['rules/patterns/address.ts'],
   yaml: ['rules/language/text.ts', 'rules/language/edit.ts'],
   'lru-cache': ['state/caching/store.ts'],
   ioredis: ['state/redis/client.ts', 'state/redis/package.ts'],

@@ -5,6 +5,7 @@
 import { type CacheLook, type Explanation, explain as explainRequest, isUrl, viewOf } from '../rules/explain.ts'
 import type { Reason } from '../rules/http/exchange.ts'
 import { readTable } from '../rules/language/text.ts'
+import { readAddress } from '../rules/patterns/address.ts'
 import { TOKEN } from '../rules/values/schema-blocks.ts'
 import { report, textOf } from './check.ts'
 import { ADMIN_FLAG, type Command, type Given, JSON_FLAG } from './command.ts'
@@ -71,6 +72,9 @@ function describe(given: Given): Description {
   if (!TOKEN.test(method)) throw new CommandError(EXIT.usage, `'${method}' is no method`)
   if (!isUrl(url)) throw new CommandError(EXIT.usage, `'${url}' is no path and no http URL`)
   const clientAddress = given.text('client')
+  if (clientAddress !== undefined && readAddress(clientAddress) === null) {
+    throw new CommandError(EXIT.usage, `--client: '${clientAddress}' is no IP address`)
+  }
   const chance = given.text('chance')
   if (chance !== undefined && !(Number(chance) >= 0 && Number(chance) < 1 && chance.trim() !== '')) {
     throw new CommandError(EXIT.usage, `--chance: '${chance}' is not in 0 up to 1`)

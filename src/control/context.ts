@@ -1,8 +1,10 @@
 /**
  * What every part of the admin API shares: what it works with, and what is known of a request.
  */
+import type { IncomingMessage } from 'node:http'
 import type { ParameterizedContext } from 'koa'
 import type Router from 'koa-router'
+import { readAddress } from '../rules/patterns/address.ts'
 import type { LiveTable } from '../state/live-table.ts'
 import type { Gate } from './access/security.ts'
 import type { ControlLog } from './control-log.ts'
@@ -80,4 +82,9 @@ export function answerJson(ctx: AdminContext, value: unknown, type = 'applicatio
 export async function answerLarge(ctx: AdminContext, value: object): Promise<void> {
   ctx.body = `${await inTurns(jsonSteps(value))}\n`
   ctx.set('Content-Type', 'application/json')
+}
+
+/** Who asks, by its address in canonical form; empty where the connection is gone. */
+export function clientAddressOf({ socket }: IncomingMessage): string {
+  return readAddress(socket.remoteAddress ?? '') ?? ''
 }

@@ -7,6 +7,7 @@ import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import type { FailureCode } from '../rules/failures/failure.ts'
 import { hasPassed, type RequestFields, readRequestFields } from '../rules/http/headers.ts'
+import { clientOf, readAddress } from '../rules/patterns/address.ts'
 import { type AbsoluteTarget, isHost, isSameAuthority, readAbsolute } from '../rules/patterns/target.ts'
 import { tellException } from '../wire/exceptions.ts'
 import { Answer, endGently } from './client/answer.ts'
@@ -32,7 +33,9 @@ export interface EngineParts {
   readonly limits: RequestLimits
   /** Id of this instance: a request that names it in CDN-Loop has been here before. */
   readonly instance: string
-  /** Whether a peer's X-Forwarded-* fields are believed. */
+  /** What clients speak, whatever the connection is; null: as the connection is. */
+  readonly clientScheme: 'http' | 'https' | null
+  /** Whether the X-Forwarded-* fields of a peer, by its canonical address, are believed. */
   isTrusted(address: string): boolean
   /** Told of what middleware throws while its request is here. */
   onFault(error: unknown): void
@@ -60,7 +63,6 @@ const HTTP_1_1_REQUIRED = 0xd
 function isStream(res: object): res is Stream {
   return 'stream' in res
 }
-const IPV4_MAPPED = '::ffff:'
 
 /** The data plane behind a server of node:http, banyan's own or somebody else's. */
 export class Engine {
@@ -180,7 +182,10 @@ export class Engine {
         target: absolute === null ? received : absolute.origin,
         host: said.host.toLowerCase(),
         rawHeaders: req.rawHeaders,
-        clientAddress: peer.trusted ? this.#client(said.forwardedFor, peer.address) : peer.address,
+        clientAddress:
+          peer.trusted && said.forwardedFor !== null
+            ? clientOf(said.forwardedFor, peer.address, this.#parts.isTrusted)
+            : peer.address,
         chance: Math.random(),
       },
     })
@@ -233,23 +238,14 @@ export class Engine {
   #peer(socket: Socket): Peer {
     const known = (socket as Socket & { [PEER]?: Peer })[PEER]
     if (known !== undefined) return known
-    const raw = socket.remoteAddress ?? ''
-    const address = raw.startsWith(IPV4_MAPPED) ? raw.slice(IPV4_MAPPED.length) : raw
-    const tls = (socket as Partial<TLSSocket>).encrypted === true
-    const peer: Peer = { address, trusted: this.#parts.isTrusted(address), tls, refused: false }
+    // A socket that is gone has no address any more.
+    const address = readAddress(socket.remoteAddress ?? '') ?? ''
+    const { clientScheme, isTrusted } = this.#parts
+    const encrypted = (socket as Partial<TLSSocket>).encrypted === true
+    const tls = clientScheme === null ? encrypted : clientScheme === 'https'
+    const peer: Peer = { address, trusted: address !== '' && isTrusted(address), tls, refused: false }
     ;(socket as Socket & { [PEER]?: Peer })[PEER] = peer
     return peer
-  }
-
-  /** The nearest address in X-Forwarded-For that is not one of our own proxies'. */
-  #client(forwardedFor: string | null, peerAddress: string): string {
-    if (forwardedFor === null) return peerAddress
-    const hops = forwardedFor.split(',')
-    for (let i = hops.length - 1; i >= 0; i--) {
-      const hop = (hops[i] as string).trim()
-      if (hop !== '' && !this.#parts.isTrusted(hop)) return hop
-    }
-    return (hops[0] as string).trim() || peerAddress
   }
 }
 

@@ -14,10 +14,11 @@ import type { UpgradeClient } from './client/tunnel.ts'
 
 /** Who is at the other end of a client connection. */
 export interface Peer {
-  /** IP address; IPv4 also where it came as an IPv4-mapped IPv6 one. */
+  /** IP address in its canonical form; empty where the socket has none. */
   readonly address: string
   /** Its X-Forwarded-* fields are believed. */
   readonly trusted: boolean
+  /** It speaks https: over this connection, or before it, as `--client-scheme` says. */
   readonly tls: boolean
   /** A request on this connection was refused: where the next one begins can't be relied on any more. */
   refused: boolean

@@ -4,6 +4,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import { type AddressInfo, Server as NetServer, type Socket } from 'node:net'
 import { FAILURES, type FailureCode } from '../rules/failures/failure.ts'
+import { readAddress } from '../rules/patterns/address.ts'
 import { sendAll } from '../wire/turn.ts'
 import { endGently, problemText } from './client/answer.ts'
 import type { Descriptors } from './descriptors.ts'
@@ -199,7 +200,7 @@ export class Listener {
       return
     }
     const id = nextRequestId()
-    this.#observer.refused({ id, client: socket.remoteAddress ?? '', request: null, failure })
+    this.#observer.refused({ id, client: readAddress(socket.remoteAddress ?? '') ?? '', request: null, failure })
     socket.write(refusalText(failure, id))
     endGently(socket)
   }

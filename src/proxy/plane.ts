@@ -1,8 +1,9 @@
 /**
  * The data plane of one process, put together: from the table in force to an engine.
  */
-import { BlockList, isIP } from 'node:net'
+import { BlockList } from 'node:net'
 import { sidesThatLost } from '../rules/caching/purge.ts'
+import { familyOf, readNetwork } from '../rules/patterns/address.ts'
 import { CacheControl } from '../state/caching/figures.ts'
 import type { RemoteStore } from '../state/caching/remote.ts'
 import { MemoryStore } from '../state/caching/store.ts'
@@ -25,6 +26,8 @@ export interface PlaneParts {
   readonly limits: RequestLimits
   /** Addresses and networks, `10.0.0.0/8`. */
   readonly trustedProxies: readonly string[]
+  /** What clients speak, whatever the connection is; null: as the connection is. Default null. */
+  readonly clientScheme?: 'http' | 'https' | null
   readonly memoryCacheBytes: number
   /** The store that processes share; none by default. */
   readonly remoteCache?: RemoteStore | null
@@ -90,10 +93,10 @@ export function createPlane(parts: PlaneParts): Plane {
   const force = forceSecret === null ? null : new Force(forceSecret, () => measurements.forceRefused++)
   const journey = new Journey({ live, upstreams, measurements, cache, observer, force })
   const trusted = trustedList(parts.trustedProxies)
-  const isTrusted = (address: string): boolean =>
-    trusted !== null && isIP(address) !== 0 && trusted.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4')
+  const isTrusted = (address: string): boolean => trusted?.check(address, familyOf(address)) === true
   const onFault = parts.onFault ?? (() => {})
-  const engine = new Engine({ journey, observer, limits: parts.limits, instance: parts.instance, isTrusted, onFault })
+  const { limits, instance, clientScheme = null } = parts
+  const engine = new Engine({ journey, observer, limits, instance, isTrusted, clientScheme, onFault })
   // Explaining a token counts for nothing.
   const asked = forceSecret === null ? null : new Force(forceSecret, () => {})
   const port = new LocalPlane({ ...parts, measurements, upstreams, cache: control, force: asked })
@@ -105,14 +108,9 @@ function trustedList(entries: readonly string[]): BlockList | null {
   if (entries.length === 0) return null
   const list = new BlockList()
   for (const entry of entries) {
-    const [address = '', prefix] = entry.split('/')
-    const family = isIP(address)
-    const bits = family === 6 ? 128 : 32
-    const length = prefix === undefined ? bits : /^[0-9]{1,3}$/.test(prefix) ? Number(prefix) : -1
-    if (family === 0 || length < 0 || length > bits) {
-      throw new RangeError(`'${entry}' is no address and no network (as in 10.0.0.0/8, ::1)`)
-    }
-    list.addSubnet(address, length, family === 6 ? 'ipv6' : 'ipv4')
+    const network = readNetwork(entry)
+    if (network === null) throw new RangeError(`'${entry}' is no address and no network (as in 10.0.0.0/8, ::1)`)
+    list.addSubnet(network.address, network.prefix, network.family)
   }
   return list
 }

@@ -5,6 +5,7 @@ import { isLookedUp } from './caching/key.ts'
 import type { Verdict } from './caching/policy.ts'
 import type { Decision, RequestView } from './http/exchange.ts'
 import { fieldValue } from './http/exchange.ts'
+import { readAddress } from './patterns/address.ts'
 import { patternTakes, readTarget } from './patterns/path.ts'
 import { keyOf } from './patterns/sticky.ts'
 import { decide, type IsAvailable } from './routing/decide.ts'
@@ -146,7 +147,7 @@ export function viewOf({ method, url, headers, clientAddress, chance }: RequestD
   const { authority, target } = splitUrl(bytesOf(url))
   const rawHeaders = headers.map(bytesOf)
   const host = (fieldValue(rawHeaders, 'host') ?? authority).toLowerCase()
-  return { method, target, host, rawHeaders, clientAddress, chance }
+  return { method, target, host, rawHeaders, clientAddress: readAddress(clientAddress) ?? clientAddress, chance }
 }
 
 /** Whether a text can be the `url` of a description. */

@@ -69,7 +69,7 @@ export class LocalPlane implements PlanePort {
     const route = table.routes.find(({ id }) => id === decision.routeId) ?? null
     return {
       ...explanation,
-      server: upstreams.serverFor(decision.upstream, request.chance),
+      server: upstreams.serverFor(decision.upstream),
       cache: await cache.look(route, request, decision),
     }
   }

@@ -1,7 +1,7 @@
 /**
  * An HTTP/1.1 client for one server: kept-alive connections, one exchange at a time on each, every byte streamed.
  */
-import { connect as connectTcp, type OnReadOpts, Socket } from 'node:net'
+import { connect as connectTcp, type OnReadOpts, Socket, type TcpSocketConnectOpts } from 'node:net'
 import { type ConnectionOptions, connect as connectTls } from 'node:tls'
 import { coarseNowMs, unwatch, type Watched, watch } from './deadlines.ts'
 import { tellException } from './exceptions.ts'
@@ -60,15 +60,21 @@ const KEEP_ALIVE_MARGIN_MS = 1000
  * node:tls reports such an alert and a mere FIN alike, so that none of these bodies counts as whole.
  */
 const UNVERIFIED_END = 'a body that ends with the TLS connection (no Content-Length, not chunked) may have been cut'
+
 /** Connections made, and exchanges that found a kept-alive one. */
 export interface PoolCounts {
   connects: number
   reuses: number
 }
 
+/** How a server with several addresses is reached. */
+export type Dial = Pick<TcpSocketConnectOpts, 'host' | 'lookup' | 'autoSelectFamily' | 'autoSelectFamilyAttemptTimeout'>
+
 /** The connections to one server. */
 export class ServerPool {
   readonly settings: PoolSettings
+  /** Null: at the host name of the settings. */
+  dial: Dial | null = null
   /** The one used last is taken first, so that the rest can grow old and close. */
   readonly #idle: Connection[] = []
   #closed = false
@@ -189,7 +195,8 @@ export class Connection implements Watched, Held {
   }
 
   #connect({ hostname, port, tls }: PoolSettings): Socket {
-    const address = { host: hostname, port, allowHalfOpen: true, noDelay: true }
+    const where = this.#pool.dial ?? { host: hostname }
+    const address = { ...where, port, allowHalfOpen: true, noDelay: true }
     try {
       if (tls === null) return connectTcp({ ...address, onread: this.#reading() })
       return connectTls({ ...tls, ...address })

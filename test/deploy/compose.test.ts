@@ -52,7 +52,9 @@ const SECRETS = { BANYAN_ADMIN_TOKEN: 'the-admin-token-of-the-test', BANYAN_READ
 /** An environment as Compose gives it, the variables of the shell put in. */
 function given(environment: Service['environment']): Record<string, string> {
   const put = (text: string): string =>
-    text.replaceAll(/\$\{(\w+):\?[^}]*\}/g, (_, name: keyof typeof SECRETS) => SECRETS[name])
+    text
+      .replaceAll(/\$\{(\w+):\?[^}]*\}/g, (_, name: keyof typeof SECRETS) => SECRETS[name])
+      .replaceAll(/\$\{\w+:-([^}]*)\}/g, (_, fallback: string) => fallback)
   return Object.fromEntries(Object.entries(environment ?? {}).map(([name, text]) => [name, put(text)]))
 }
 
@@ -140,6 +142,10 @@ test('the proxies take their settings, publish both ports, and the admin port to
   for (const [, { environment, ports, volumes }] of built('banyan')) {
     const settings = readSettings([], given(environment))
     expect(settings.adminToken).toBe(SECRETS.BANYAN_ADMIN_TOKEN)
+    expect([settings.trustedProxies, settings.clientScheme], 'nothing is in front, unless the shell says so').toEqual([
+      [],
+      null,
+    ])
     const [reader] = readTokens(settings.adminTokens)
     expect(reader).toMatchObject({ name: 'prometheus', scope: 'read' })
     expect(settings.redis?.nodes).toEqual([{ host: 'redis', port: 6379 }])

@@ -32,6 +32,14 @@ describe.each(['blue', 'green'])('%s', (color) => {
     expect(readSettings([], { BANYAN_REDIS: 'redis://:secret@redis:6379' }).redis).not.toBeNull()
   })
 
+  test('what is in front of it is said by a ConfigMap, and nobody is trusted without one', () => {
+    expect([settings.trustedProxies, settings.clientScheme]).toEqual([[], null])
+    const variables = containerOf(banyan).env as Variable[]
+    const keyOf = (name: string) => variables.find((one) => one.name === name)?.valueFrom?.configMapKeyRef
+    expect(keyOf('BANYAN_TRUSTED_PROXIES')).toEqual({ name: 'banyan-front', key: 'trusted-proxies', optional: true })
+    expect(keyOf('BANYAN_CLIENT_SCHEME')).toEqual({ name: 'banyan-front', key: 'client-scheme', optional: true })
+  })
+
   test('its workers are said, as nothing else bounds them, and have the memory that they may use', () => {
     const { limits } = containerOf(banyan).resources
     expect(limits.cpu).toBeUndefined()

@@ -119,7 +119,8 @@ export interface Variable {
   readonly name: string
   readonly value?: string
   readonly valueFrom?: {
-    readonly secretKeyRef: { readonly name: string; readonly key: string; readonly optional?: boolean }
+    readonly secretKeyRef?: { readonly name: string; readonly key: string; readonly optional?: boolean }
+    readonly configMapKeyRef?: { readonly name: string; readonly key: string; readonly optional?: boolean }
   }
 }
 

@@ -50,6 +50,7 @@ test.each(['blue', 'green'])('banyan@%s: its settings are taken, and it has time
   expect(service(unit, 'ExecStartPre')).toContain(`check ${settings.table}`)
   expect(service(unit, 'EnvironmentFile')).toBe('/etc/banyan/%i.env')
   expect(settings.admin.host).toBe('127.0.0.1')
+  expect(settings.trustedProxies).toEqual(['127.0.0.1', '::1'])
 })
 
 test.each(['blue', 'green'])(

@@ -93,3 +93,51 @@ test('an instance that has moved is found again, however long its TTL was', asyn
   const answer = await fetch(`http://127.0.0.1:${banyan.port}/`)
   expect(await answer.text()).toBe(`127.0.0.3 gtin.banyan.test:${port}`)
 })
+
+test.each(['SERVFAIL', 'silence'] as const)(
+  'an answer about IPv6 is none about IPv4: where that fails (%s) the last addresses stay',
+  async (failure) => {
+    const { port } = await serversAt(['127.0.0.2'])
+    const names = await nameServer(1)
+    ended.push(() => names.stop())
+    names.zone = new Map([['gtin.banyan.test', ['127.0.0.2']]])
+    const banyan = await proxyFor(port, names)
+    await said(banyan, 'gtin.banyan.test is 127.0.0.2')
+    names.failing.set('A', failure)
+    // The discard prefix (RFC 6666): nobody answers there.
+    names.zone = new Map([['gtin.banyan.test', ['100::1']]])
+    await said(banyan, 'gtin.banyan.test does not resolve; its last addresses stay: 127.0.0.2')
+    const load = startLoad(banyan.port, 2, () => ({ path: '/', headers: { Connection: 'close' } }))
+    await load.more(20)
+    await load.stop()
+    expect(new Set(load.outcomes.map(({ status }) => status))).toEqual(new Set([200]))
+    names.failing.clear()
+    names.zone = new Map([['gtin.banyan.test', ['127.0.0.2']]])
+    await said(banyan, 'gtin.banyan.test resolves again')
+  },
+)
+
+test('a name server that fails for IPv6 only holds nothing up; one that knows no IPv4 address leads to the IPv6 one', async () => {
+  const { port } = await serversAt(['127.0.0.2', '::1'])
+  const names = await nameServer(1)
+  ended.push(() => names.stop())
+  names.failing.set('AAAA', 'silence')
+  names.zone = new Map([['gtin.banyan.test', ['127.0.0.2']]])
+  const banyan = await proxyFor(port, names)
+  await said(banyan, 'gtin.banyan.test is 127.0.0.2')
+  names.failing.clear()
+  names.zone = new Map([['gtin.banyan.test', ['::1']]])
+  await said(banyan, 'gtin.banyan.test is ::1')
+  expect(await (await fetch(`http://127.0.0.1:${banyan.port}/`)).text()).toBe(`::1 gtin.banyan.test:${port}`)
+})
+
+test('of a name with addresses of both families the one that answers is used, by health checks too', async () => {
+  const { port } = await serversAt(['::1'])
+  const names = await nameServer(60)
+  ended.push(() => names.stop())
+  names.zone = new Map([['gtin.banyan.test', ['127.0.0.9', '::1']]])
+  const banyan = await proxyFor(port, names, ', health: { path: /, every: 100ms, start: unhealthy, up: 1 }')
+  await said(banyan, 'is healthy')
+  const answer = await fetch(`http://127.0.0.1:${banyan.port}/`)
+  expect(await answer.text()).toBe(`::1 gtin.banyan.test:${port}`)
+})

@@ -5,7 +5,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import Koa, { type Next } from 'koa'
 import Router from 'koa-router'
 import { checkHost, checkOrigin, checkScope } from '../access/security.ts'
-import { type AdminContext, type AdminParts, type AdminState, answerJson } from '../context.ts'
+import { type AdminContext, type AdminParts, type AdminState, answerJson, clientAddressOf } from '../context.ts'
 import { AdminProblem } from '../http/problem.ts'
 import { addCache } from './cache.ts'
 import { addExplain } from './explain.ts'
@@ -84,7 +84,7 @@ function audit(problem: AdminProblem, ctx: AdminContext, parts: AdminParts): voi
   if (!isWrite && ![401, 403, 429].includes(problem.status)) return
   const { requestId, author } = ctx.state
   const { code, status } = problem
-  const asked = { method: ctx.method, path: ctx.path.slice(0, MAX_LOGGED_PATH), client: ctx.req.socket.remoteAddress }
+  const asked = { method: ctx.method, path: ctx.path.slice(0, MAX_LOGGED_PATH), client: clientAddressOf(ctx.req) }
   parts.log.warn(
     { event: 'admin-refused', requestId, author, ...asked, status, code },
     `admin request refused: ${code}`,

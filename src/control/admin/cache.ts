@@ -6,7 +6,7 @@ import type { PurgeTarget } from '../../rules/caching/purge.ts'
 import type { Table } from '../../rules/table/table.ts'
 import { didYouMean } from '../../rules/values/problem.ts'
 import { object } from '../../rules/values/schema-blocks.ts'
-import { type AdminContext, type AdminParts, type AdminRouter, answerJson } from '../context.ts'
+import { type AdminContext, type AdminParts, type AdminRouter, answerJson, clientAddressOf } from '../context.ts'
 import { parseBody } from '../http/body-schema.ts'
 import { type FieldError, invalidBody } from '../http/problem.ts'
 import { readJson } from './body.ts'
@@ -86,6 +86,6 @@ function targetOf({ route, upstream, url: address, prefix, tag }: PurgeBody): Pu
 
 function audit(ctx: AdminContext, parts: AdminParts, purge: object): void {
   const { requestId, author } = ctx.state
-  const client = ctx.req.socket.remoteAddress
+  const client = clientAddressOf(ctx.req)
   parts.log.info({ event: 'cache-purge', requestId, author, client, ...purge }, `${author} purged the cache`)
 }

@@ -5,7 +5,7 @@
 import type { RequestView } from '../../rules/http/exchange.ts'
 import type { RecentExchange } from '../../state/figures/recent-exchanges.ts'
 import type { Explained } from '../../state/plane-port.ts'
-import { type AdminParts, type AdminRouter, answerJson } from '../context.ts'
+import { type AdminParts, type AdminRouter, answerJson, clientAddressOf } from '../context.ts'
 import { readRequest } from '../explain.ts'
 import { AdminProblem } from '../http/problem.ts'
 import { readJson } from './body.ts'
@@ -20,7 +20,7 @@ export function addExplain(router: AdminRouter, parts: AdminParts): void {
   router.post('/explain', async (ctx) => {
     const body = await readJson(ctx.req, ['application/json'])
     // Without an address the request is explained as if whoever asks had sent it.
-    const clientAddress = (ctx.req.socket.remoteAddress ?? '127.0.0.1').replace(/^::ffff:(?=[0-9.]+$)/, '')
+    const clientAddress = clientAddressOf(ctx.req)
     const request = readRequest(body, { clientAddress, chance: parts.chance?.() ?? Math.random() })
     const revision = parts.live.current
     ctx.set('ETag', revision.etag)

@@ -6,7 +6,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { compileServer } from '../../rules/language/compile.ts'
 import type { Server, Upstream } from '../../rules/table/table.ts'
 import { parseDurationMs } from '../../rules/values/units.ts'
-import { type AdminContext, type AdminParts, type AdminRouter, answerJson } from '../context.ts'
+import { type AdminContext, type AdminParts, type AdminRouter, answerJson, clientAddressOf } from '../context.ts'
 import { fitsId, serverBody, serverId } from '../fleet/server-body.ts'
 import { patchServer, putServer, removeServer } from '../fleet/server-edits.ts'
 import { activeAt, figuresOf, serverState, serversOf } from '../fleet/server-state.ts'
@@ -202,7 +202,7 @@ function waitOf(ctx: AdminContext): number {
 function audit(ctx: AdminContext, parts: AdminParts, what: string, more: object): void {
   const { requestId, author } = ctx.state
   const { name: upstream, id: server } = ctx.params
-  const asked = { method: ctx.method, path: ctx.path, client: ctx.req.socket.remoteAddress }
+  const asked = { method: ctx.method, path: ctx.path, client: clientAddressOf(ctx.req) }
   parts.log.info(
     { event: 'admin-fleet', requestId, author, ...asked, upstream, server, what, ...more },
     `${author} ${what} server ${server} of ${upstream}`,

@@ -6,7 +6,7 @@ import { tableChanges } from '../../rules/language/changes.ts'
 import type { Table } from '../../rules/table/table.ts'
 import { didYouMean } from '../../rules/values/problem.ts'
 import type { Revision } from '../../state/live-table.ts'
-import { type AdminContext, type AdminParts, answerLarge } from '../context.ts'
+import { type AdminContext, type AdminParts, answerLarge, clientAddressOf } from '../context.ts'
 import { parseIfMatch } from '../http/preconditions.ts'
 import { AdminProblem, invalidBody, listed } from '../http/problem.ts'
 import { compareApart, diffApart } from '../table/apart.ts'
@@ -104,7 +104,7 @@ function audit(ctx: AdminContext, parts: AdminParts, outcome: Done, terms: EditT
   const changes = tableChanges(before.table, revision.table).slice(0, MAX_LOGGED_CHANGES)
   const { requestId } = ctx.state
   const { author, reason, force } = terms
-  const asked = { method: ctx.method, path: ctx.path, client: ctx.req.socket.remoteAddress, force }
+  const asked = { method: ctx.method, path: ctx.path, client: clientAddressOf(ctx.req), force }
   parts.log.info(
     { event: 'admin-write', requestId, author, reason, ...asked, changed, changes, revision: revision.number },
     changed ? `${author} made revision ${revision.number}` : `${author} asked for what stands already`,

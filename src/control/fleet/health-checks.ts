@@ -5,6 +5,8 @@ import { afterProbe, type Health, probeIntervalMs, unprobed } from '../../rules/
 import type { HealthSettings, Server, Upstream } from '../../rules/table/table.ts'
 import { digestOf, NO_MATERIAL, type TlsMaterial } from '../../state/tls/material.ts'
 import { tlsOptions } from '../../state/tls/options.ts'
+import { placeOf } from '../../state/upstreams/fleet.ts'
+import { dialOf } from '../../state/upstreams/pool.ts'
 import type { ControlLog } from '../control-log.ts'
 import { type ProbeResult, type ProbeTarget, probe } from './probe.ts'
 
@@ -84,13 +86,13 @@ export class HealthChecks {
 
 /** One server has one check, under whatever id it stands. */
 function keyOf(upstream: string, server: Server): string {
-  return JSON.stringify([upstream, server.url, server.address])
+  return JSON.stringify([upstream, placeOf(server)])
 }
 
 /** What a check is made of: where that stays the same, an edit of the table does not concern it. */
 function settingsText({ health, host, tls }: Upstream, server: Server, material: TlsMaterial): string {
   const secure = server.tls ? [tls, digestOf(tls, material)] : null
-  return JSON.stringify([{ ...health, status: [...(health?.status ?? [])] }, host, secure])
+  return JSON.stringify([{ ...health, status: [...(health?.status ?? [])] }, host, secure, server.alternatives])
 }
 
 /** How a server is checked. */
@@ -125,7 +127,11 @@ class Check {
     this.#settings = health
     this.#makeTarget = target
     this.#parts = parts
-    this.state = known ?? { ...unprobed(health, parts.now()), good: 0, failed: 0, last: null }
+    // Before a probe has told there is nothing to keep: what the settings say now counts.
+    this.state =
+      known === undefined || known.last === null
+        ? { ...unprobed(health, parts.now()), good: 0, failed: 0, last: null }
+        : known
     const within = Math.min(FIRST_PROBE_WITHIN_MS, health.everyMs)
     this.#timer = setTimeout(() => void this.#run(), within * parts.chance()).unref()
   }
@@ -179,7 +185,7 @@ class Check {
 function targetOf({ upstream, server }: Member, settings: HealthSettings, material: TlsMaterial): ProbeTarget {
   const { host, tls } = upstream
   return {
-    address: server.address ?? server.hostname,
+    dial: dialOf(server) ?? { host: server.address ?? server.hostname },
     port: server.port,
     tls: server.tls ? tlsOptions(tls, server.hostname, material) : null,
     host: typeof host === 'object' ? host.literal : new URL(server.url).host,

@@ -6,7 +6,7 @@
 import { compileServer } from '../../rules/language/compile.ts'
 import type { Server, Table, Upstream } from '../../rules/table/table.ts'
 import type { LiveTable } from '../../state/live-table.ts'
-import { EMPTY_FLEET, type Fleet, membersOf, type UpstreamFleet } from '../../state/upstreams/fleet.ts'
+import { EMPTY_FLEET, type Fleet, membersOf, placeOf, type UpstreamFleet } from '../../state/upstreams/fleet.ts'
 import type { ControlLog } from '../control-log.ts'
 import { FleetFile, type KeptFleet } from './file.ts'
 import { HealthChecks, type ServerHealth } from './health-checks.ts'
@@ -164,11 +164,12 @@ export class FleetKeeper implements FleetView {
     this.#forgetThoseGone(table)
     const all = [...table.upstreams.values()]
     this.#names.follow(all.flatMap((upstream) => this.#named(upstream)).map(({ hostname }) => hostname))
-    await this.#publish()
+    // What is told of a server's health is made of its checks: they follow the edit before anything of it is told.
     this.#checks.follow(
-      all.flatMap((upstream) => membersOf(upstream, this.#fleet).map((server) => ({ upstream, server }))),
+      all.flatMap((upstream) => this.#membersNow(upstream).map((server) => ({ upstream, server }))),
       this.#live.material,
     )
+    await this.#publish()
     await this.#keep()
   }
 
@@ -204,17 +205,41 @@ export class FleetKeeper implements FleetView {
   #made(table: Table): Fleet {
     const made: Record<string, UpstreamFleet> = {}
     for (const upstream of table.upstreams.values()) {
-      const { name } = upstream
-      const leased = this.#leases.of(name).map(({ server }) => server)
-      const drained = [...(this.#drained.get(name) ?? [])]
-      const addresses = this.#addressesOf(upstream)
-      const known: UpstreamFleet = { leased, drained, unhealthy: [], ...(addresses === null ? {} : { addresses }) }
-      const ill = membersOf(upstream, { [name]: known }).filter((one) => this.#checks.of(name, one)?.healthy === false)
-      const unhealthy = ill.map(({ id }) => id)
-      if (leased.length + drained.length + unhealthy.length > 0 || addresses !== null)
-        made[name] = { ...known, unhealthy }
+      const known = this.#knownOf(upstream)
+      const health = this.#healthOf(upstream)
+      if (health !== null) made[upstream.name] = { ...known, health }
+      else if (known.leased.length + known.drained.length > 0 || known.addresses !== undefined)
+        made[upstream.name] = known
     }
     return made
+  }
+
+  /** All but the health. */
+  #knownOf(upstream: Upstream): UpstreamFleet {
+    const leased = this.#leases.of(upstream.name).map(({ server }) => server)
+    const drained = [...(this.#drained.get(upstream.name) ?? [])]
+    const addresses = this.#addressesOf(upstream, (hostname) => this.#names.of(hostname))
+    const alternatives = this.#addressesOf(upstream, (hostname) => this.#names.alternatives(hostname))
+    return {
+      leased,
+      drained,
+      ...(addresses === null ? {} : { addresses }),
+      ...(alternatives === null ? {} : { alternatives }),
+    }
+  }
+
+  /** The servers of an upstream by all that is known now, told or not. */
+  #membersNow(upstream: Upstream): readonly Server[] {
+    return membersOf(upstream, { [upstream.name]: this.#knownOf(upstream) })
+  }
+
+  /** By place; null where no probe has told anything. */
+  #healthOf(upstream: Upstream): Record<string, boolean> | null {
+    const told = this.#membersNow(upstream).flatMap((server): [string, boolean][] => {
+      const health = this.#checks.of(upstream.name, server)
+      return health === null || health.last === null ? [] : [[placeOf(server), health.healthy]]
+    })
+    return told.length === 0 ? null : Object.fromEntries(told)
   }
 
   /** The servers of an upstream as the table and the leases name them, whatever their names stand for. */
@@ -222,10 +247,13 @@ export class FleetKeeper implements FleetView {
     return [...upstream.servers, ...this.#leases.of(upstream.name).map(({ server }) => server)]
   }
 
-  /** By id of server; null where no name is resolved. */
-  #addressesOf(upstream: Upstream): Record<string, readonly string[]> | null {
+  /** By id of server; null where no name has any. */
+  #addressesOf(
+    upstream: Upstream,
+    of: (hostname: string) => readonly string[],
+  ): Record<string, readonly string[]> | null {
     const known = this.#named(upstream).flatMap(({ id, hostname }): [string, readonly string[]][] => {
-      const addresses = this.#names.of(hostname)
+      const addresses = of(hostname)
       return addresses.length === 0 ? [] : [[id, addresses]]
     })
     return known.length === 0 ? null : Object.fromEntries(known)

@@ -6,11 +6,12 @@ import { request as httpsRequest } from 'node:https'
 import type { ConnectionOptions } from 'node:tls'
 import { faultOfAnswer } from '../../rules/failures/health.ts'
 import type { HealthSettings } from '../../rules/table/table.ts'
+import type { Dial } from '../../state/upstreams/pool.ts'
 
 /** What is asked, and where. */
 export interface ProbeTarget {
   /** Where the connection goes. */
-  readonly address: string
+  readonly dial: Dial
   readonly port: number
   /** Null for plain http. */
   readonly tls: ConnectionOptions | null
@@ -56,9 +57,9 @@ export async function probe(target: ProbeTarget, signal: AbortSignal): Promise<P
   }
 }
 
-function head({ address, port, tls, host, settings }: ProbeTarget, signal: AbortSignal): Promise<IncomingMessage> {
+function head({ dial, port, tls, host, settings }: ProbeTarget, signal: AbortSignal): Promise<IncomingMessage> {
   const headers = { Host: host, 'User-Agent': 'banyan-health', Accept: '*/*', Connection: 'close' }
-  const options = { host: address, port, method: 'GET', path: settings.path, headers, agent: false, signal } as const
+  const options = { ...dial, port, method: 'GET', path: settings.path, headers, agent: false, signal } as const
   return new Promise((resolve, reject) => {
     const req = tls === null ? httpRequest(options, resolve) : httpsRequest({ ...options, ...tls }, resolve)
     req.on('error', reject)

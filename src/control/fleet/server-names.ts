@@ -14,14 +14,23 @@ export interface NameParts {
   onChange(): void
 }
 
-/** What a name stands for, and for how long that may be believed, milliseconds. */
-interface Resolved {
-  readonly addresses: readonly string[]
-  readonly forMs: number
-}
+type Family = 4 | 6
+
+/**
+ * What a name stands for in one family, none included, and for how long that may be believed, milliseconds; or why that is not
+ * known: only NOERROR without records and NXDOMAIN say that there are none (RFC 2308 section 2).
+ */
+type Answer = { readonly addresses: readonly string[]; readonly forMs: number } | { readonly error: Error }
+
+/** Never rejects. */
+type Ask = (family: Family) => Promise<Answer>
+
+const SAYS_NONE: ReadonlySet<unknown> = new Set(['ENODATA', 'ENOTFOUND'])
 
 /** Where nothing says for how long: a hosts file, a name service without TTL, a name that does not resolve. */
 const WITHOUT_TTL_MS = 30_000
+/** After an error: it may be over soon. */
+const AFTER_ERROR_MS = 5_000
 /** A TTL of 0 is no order to ask without a pause; a long one, as container engines give it, none to sleep through a move. */
 const [MIN_MS, MAX_MS] = [1_000, 30_000]
 const ASK = { timeout: 2_000, tries: 2 }
@@ -45,7 +54,13 @@ export class ServerNames {
       if (isIP(hostname) !== 0 || isLocal(hostname)) continue
       gone.delete(hostname)
       if (this.#names.has(hostname)) continue
-      const name = new Name(hostname, () => this.#resolve(hostname), this.#parts)
+      const ask = (family: Family): Promise<Answer> => this.#ask(hostname, family)
+      // Name servers of our own may not be meant to know a name; where there are none the system has the first word.
+      const [first, second] =
+        this.#parts.servers.length > 0
+          ? [ask, (family: Family) => bySystem(hostname, family)]
+          : [(family: Family) => this.#bySystem(hostname, family), null]
+      const name = new Name(hostname, first, second, this.#parts)
       this.#names.set(hostname, name)
     }
     for (const hostname of gone) {
@@ -59,6 +74,11 @@ export class ServerNames {
     return this.#names.get(hostname)?.addresses ?? []
   }
 
+  /** IPv6 addresses of a name that has IPv4 ones too, sorted. */
+  alternatives(hostname: string): readonly string[] {
+    return this.#names.get(hostname)?.alternatives ?? []
+  }
+
   /** A server is ill: it may have moved, and who asks again may know where. */
   again(hostname: string): void {
     this.#names.get(hostname)?.again()
@@ -69,38 +89,39 @@ export class ServerNames {
     this.#resolver.cancel()
   }
 
-  /**
-   * What the system says counts, its hosts file too; what DNS says of the TTL tells how long. With name servers of our own
-   * these are asked first.
-   * @throws {Error} the name does not resolve
-   */
-  async #resolve(hostname: string): Promise<Resolved> {
-    if (this.#parts.servers.length > 0) {
-      const answered = await this.#ask(hostname)
-      return answered ?? { addresses: await bySystem(hostname), forMs: WITHOUT_TTL_MS }
-    }
-    const [addresses, answered] = await Promise.all([bySystem(hostname), this.#ask(hostname)])
-    return { addresses, forMs: answered?.forMs ?? WITHOUT_TTL_MS }
+  /** What the system says counts, its hosts file too; what DNS says of the TTL tells how long. */
+  async #bySystem(hostname: string, family: Family): Promise<Answer> {
+    const [found, asked] = await Promise.all([bySystem(hostname, family), this.#ask(hostname, family)])
+    return 'error' in found || 'error' in asked ? found : { ...found, forMs: asked.forMs }
   }
 
-  /** Asks DNS: for IPv4 addresses, and where there are none for IPv6. Null where it knows neither. */
-  async #ask(hostname: string): Promise<Resolved | null> {
-    for (const type of ['resolve4', 'resolve6'] as const) {
-      const records = await this.#resolver[type](hostname, { ttl: true }).catch(() => [])
-      if (records.length === 0) continue
+  async #ask(hostname: string, family: Family): Promise<Answer> {
+    try {
+      const type = family === 4 ? 'resolve4' : 'resolve6'
+      const records = await this.#resolver[type](hostname, { ttl: true })
       const ttlMs = Math.min(...records.map(({ ttl }) => ttl)) * 1000
       return { addresses: records.map(({ address }) => address), forMs: Math.min(Math.max(ttlMs, MIN_MS), MAX_MS) }
+    } catch (error) {
+      return noneOrError(error)
     }
-    return null
   }
 }
 
-/** One machine has both an IPv4 and an IPv6 address: used as two servers it would be asked twice as often. */
-async function bySystem(hostname: string): Promise<readonly string[]> {
-  const found = await lookup(hostname, { all: true })
-  const family = found.some((one) => one.family === 4) ? 4 : 6
-  return found.filter((one) => one.family === family).map(({ address }) => address)
+async function bySystem(hostname: string, family: Family): Promise<Answer> {
+  try {
+    const found = await lookup(hostname, { family, all: true })
+    return { addresses: found.map(({ address }) => address), forMs: WITHOUT_TTL_MS }
+  } catch (error) {
+    return noneOrError(error)
+  }
 }
+
+function noneOrError(error: unknown): Answer {
+  const saysNone = SAYS_NONE.has((error as NodeJS.ErrnoException).code)
+  return saysNone ? { addresses: [], forMs: WITHOUT_TTL_MS } : { error: error as Error }
+}
+
+const isNone = (answer: Answer): boolean => 'addresses' in answer && answer.addresses.length === 0
 
 /** RFC 6761 section 6.3: it is this machine, by whichever family somebody listens on. */
 function isLocal(hostname: string): boolean {
@@ -110,18 +131,30 @@ function isLocal(hostname: string): boolean {
 /** One name while it is followed. */
 class Name {
   readonly #hostname: string
-  readonly #resolve: () => Promise<Resolved>
+  readonly #ask: Ask
+  readonly #askInstead: Ask | null
   readonly #parts: NameParts
+  readonly #known: Record<Family, readonly string[]> = { 4: [], 6: [] }
   #timer: NodeJS.Timeout | undefined
   #stopped = false
   #lost = false
-  addresses: readonly string[] = []
 
-  constructor(hostname: string, resolve: () => Promise<Resolved>, parts: NameParts) {
+  /** @param askInstead where `ask` says that there is no address of either family */
+  constructor(hostname: string, ask: Ask, askInstead: Ask | null, parts: NameParts) {
     this.#hostname = hostname
-    this.#resolve = resolve
+    this.#ask = ask
+    this.#askInstead = askInstead
     this.#parts = parts
     void this.#look()
+  }
+
+  /** One machine has both an IPv4 and an IPv6 address: used as two servers it would be asked twice as often. */
+  get addresses(): readonly string[] {
+    return this.#known[4].length > 0 ? this.#known[4] : this.#known[6]
+  }
+
+  get alternatives(): readonly string[] {
+    return this.#known[4].length > 0 ? this.#known[6] : []
   }
 
   stop(): void {
@@ -138,37 +171,61 @@ class Name {
 
   async #look(): Promise<void> {
     this.#timer = undefined
-    let forMs = WITHOUT_TTL_MS
-    try {
-      const resolved = await this.#resolve()
-      forMs = resolved.forMs
-      if (!this.#stopped) this.#take([...new Set(resolved.addresses)].sort())
-    } catch (error) {
-      if (!this.#stopped) this.#lose(error as Error)
+    const asked = this.#ask(6)
+    let four = await this.#ask(4)
+    // Some name servers never answer for IPv6 (RFC 4074): whoever has IPv4 addresses does not wait for that.
+    if (!this.#stopped && 'addresses' in four && four.addresses.length > 0) this.#take(four, null)
+    let six = await asked
+    if (this.#askInstead !== null && isNone(four) && isNone(six)) {
+      ;[four, six] = await Promise.all([this.#askInstead(4), this.#askInstead(6)])
     }
-    if (!this.#stopped) this.#timer = setTimeout(() => void this.#look(), forMs).unref()
+    if (this.#stopped) return
+    this.#take(four, six)
+    const forMs = Math.min(
+      ...[four, six].map((answer) => ('error' in answer ? Number.POSITIVE_INFINITY : answer.forMs)),
+    )
+    // Where the addresses in use are known, the other family's can wait.
+    const failed = 'error' in four || (four.addresses.length === 0 && 'error' in six)
+    this.#timer = setTimeout(() => void this.#look(), Math.min(forMs, failed ? AFTER_ERROR_MS : MAX_MS)).unref()
   }
 
-  #take(addresses: readonly string[]): void {
-    const before = this.addresses
+  /** @param six null where it is still to come */
+  #take(four: Answer, six: Answer | null): void {
     const { log, onChange } = this.#parts
-    if (this.#lost) log.info({ event: 'name', name: this.#hostname }, `${this.#hostname} resolves again`)
-    this.#lost = false
-    if (addresses.join() === before.join()) return
-    this.addresses = addresses
-    log.info({ event: 'name', name: this.#hostname, addresses, before }, `${this.#hostname} is ${addresses.join(', ')}`)
-    onChange()
+    const before = [...this.addresses]
+    const alternativesBefore = this.alternatives.join()
+    const none = (answer: Answer | null): boolean =>
+      answer !== null && 'addresses' in answer && answer.addresses.length === 0
+    // What was known stays: that no address is left is no reason to take all servers out.
+    const gone = none(four) && none(six)
+    if (!gone) {
+      if ('addresses' in four) this.#known[4] = sorted(four.addresses)
+      if (six !== null && 'addresses' in six) this.#known[6] = sorted(six.addresses)
+    }
+    const { addresses } = this
+    const unknown = 'error' in four ? four.error : six !== null && 'error' in six && isNone(four) ? six.error : null
+    if (gone) this.#lose('it has no address')
+    else if (unknown !== null) this.#lose(unknown.message)
+    else if (this.#lost) {
+      this.#lost = false
+      log.info({ event: 'name', name: this.#hostname }, `${this.#hostname} resolves again`)
+    }
+    if (addresses.join() !== before.join()) {
+      const fields = { event: 'name', name: this.#hostname, addresses, before }
+      log.info(fields, `${this.#hostname} is ${addresses.join(', ')}`)
+      onChange()
+    } else if (this.alternatives.join() !== alternativesBefore) onChange()
   }
 
-  /** What was known stays: a name server that is down is no reason to take servers out. */
-  #lose({ message }: Error): void {
+  #lose(reason: string): void {
     if (this.#lost) return
     this.#lost = true
     const last =
       this.addresses.length === 0 ? 'no address is known' : `its last addresses stay: ${this.addresses.join(', ')}`
-    this.#parts.log.warn(
-      { event: 'name', name: this.#hostname, reason: message },
-      `${this.#hostname} does not resolve; ${last}`,
-    )
+    this.#parts.log.warn({ event: 'name', name: this.#hostname, reason }, `${this.#hostname} does not resolve; ${last}`)
   }
+}
+
+function sorted(addresses: readonly string[]): readonly string[] {
+  return [...new Set(addresses)].sort()
 }

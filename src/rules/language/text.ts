@@ -244,7 +244,9 @@ function certainFindings(parsed: Document.Parsed, syntax: readonly Placed[]): Pl
   return locateAll(schemaFindings(document).slice(0, MAX_DOUBTED), parsed).filter(({ finding, offset }) => {
     const { node, pair } = nodeAt(parsed, finding.path)
     if (offset >= first || finding.at === 'parent') return false
-    return finding.at === 'key' ? pair !== null : isScalar(node) && node.value !== null
+    if (finding.at === 'key') return pair !== null
+    // A quote that is never closed takes in all that follows.
+    return isScalar(node) && node.value !== null && (node.range?.[1] ?? first) < first
   })
 }
 

@@ -2,6 +2,7 @@
  * Paths: the patterns of the table, and the one normalised reading of a request target that they are matched against.
  */
 import type { Flaw } from '../values/units.ts'
+import { foreignPart, literally, ownPatterns } from './foreign.ts'
 
 /** A compiled path pattern. */
 export interface PathPattern {
@@ -25,7 +26,6 @@ export interface Target {
   readonly ambiguity: string | null
 }
 
-const PARAM_NAME = /^[A-Za-z_][A-Za-z0-9_]*$/
 const ABSOLUTE_FORM = /^[a-z][a-z0-9+.-]*:\/\/([^/?#]*)(.*)$/is
 /** The tree of the paths is as deep as the longest pattern, and is walked by recursion. */
 const MAX_SEGMENTS = 100
@@ -33,9 +33,35 @@ const NO_PATH: Target = { authority: null, segments: null, ambiguity: null }
 
 /** Reads a path pattern: literal segments, `:name` for one segment, a final `*` for the rest. */
 export function parsePattern(text: string): PathPattern | Flaw {
-  if (!text.startsWith('/')) return { message: 'expected a path that starts with /', hint: `write /${text}` }
-  const stray = /[?#\\]/.exec(text)
-  if (stray) return strayCharacter(stray[0])
+  const query = text.indexOf('?')
+  if (query !== -1 && !isOptional(text, query) && foreignPart(text.slice(0, query)) === null) {
+    return { message: 'a path has no query', hint: 'use match.query' }
+  }
+  const stray = /#|\\(?![dswDSW./()[\]{}^$|?*+-])/.exec(text)
+  if (stray) return { message: `a path with ${stray[0]} never matches: such requests are ambiguous` }
+  const foreign = foreignPart(text)
+  if (foreign !== null) {
+    const literal = text.includes(`/${foreign}`) && !/[\\/]/.test(foreign) ? ` (that is ${literally(foreign)})` : ''
+    const message = `${JSON.stringify(foreign)} is neither a literal segment${literal}, nor :name, nor a final *`
+    return { message, hint: hintFor(text) }
+  }
+  return parseOwn(text)
+}
+
+/** `:id?` in other routers. */
+function isOptional(text: string, mark: number): boolean {
+  return /\/:\w+$/.test(text.slice(0, mark)) && /^\?(?:\/|$)/.test(text.slice(mark))
+}
+
+/** How the pattern is written here. Only what would be taken is suggested. */
+function hintFor(text: string): string {
+  const own = ownPatterns(text).filter((one) => foreignPart(one) === null && !('message' in parseOwn(one)))
+  if (own.length === 0) return 'a path is made of literal segments, :name for any one, and a final * for the rest'
+  return own.length === 1 ? `write ${own[0]}` : `write a route for each: ${own.join(', ')}`
+}
+
+function parseOwn(text: string): PathPattern | Flaw {
+  if (!text.startsWith('/')) return { message: 'expected a path that starts with /', hint: hintFor(text) }
   const parts = text.slice(1).split('/')
   const rest = parts.at(-1) === '*'
   if (rest) parts.pop()
@@ -57,30 +83,12 @@ export function parsePattern(text: string): PathPattern | Flaw {
   return { text, segments, rest, params }
 }
 
-function strayCharacter(character: string): Flaw {
-  if (character === '?') return { message: 'a path has no query', hint: 'use match.query' }
-  return { message: `a path with ${character} never matches: such requests are ambiguous` }
-}
-
 function flawOfParam(part: string, earlier: readonly string[]): Flaw | null {
-  const name = part.slice(1)
-  if (!PARAM_NAME.test(name)) {
-    return {
-      message: `${part} is no name: expected : with letters, digits and _, not beginning with a digit`,
-      hint: `write %3A${name} for a literal colon`,
-    }
-  }
-  if (!earlier.includes(name)) return null
-  return { message: `:${name} stands twice in the path`, hint: 'give each :name a name of its own' }
+  if (!earlier.includes(part.slice(1))) return null
+  return { message: `${part} stands twice in the path`, hint: 'give each :name a name of its own' }
 }
 
 function parseLiteral(part: string, last: boolean): string | Flaw {
-  if (part.includes('*')) {
-    return {
-      message: '* stands only for the whole last segment',
-      hint: 'use :name for one segment, %2A for a literal star',
-    }
-  }
   const literal = decode(part)
   if (literal === null)
     return { message: `${part} is no valid percent-encoded UTF-8`, hint: 'write %25 for a literal %' }

@@ -20,6 +20,8 @@ export interface Server {
   readonly port: number
   /** Where connections go: one of the addresses that the host name stands for; null leaves that to the system. */
   readonly address: string | null
+  /** Addresses of the other family, which lead to the same servers. Absent: none are known. */
+  readonly alternatives?: readonly string[]
   /** Relative share of the upstream's exchanges; at least 1. Default 1. */
   readonly weight: number
 }

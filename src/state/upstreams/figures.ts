@@ -58,6 +58,6 @@ export interface UpstreamsView {
   standing(): readonly UpstreamStanding[]
   /** Whether a request of the share of a route may go to its `to` now. */
   isAvailable(route: Route, method: string): boolean
-  /** The server that would take an exchange now, or null where none would. @param chance in [0, 1) */
-  serverFor(upstream: string, chance: number): string | null
+  /** The server that would take an exchange now, or null where none would. */
+  serverFor(upstream: string): string | null
 }

@@ -9,14 +9,31 @@ export interface UpstreamFleet {
   readonly leased: readonly Server[]
   /** Ids of servers that take no new exchange; what runs there finishes. */
   readonly drained: readonly string[]
-  /** Ids of servers that the health checks have found unhealthy. */
-  readonly unhealthy: readonly string[]
+  /** By `placeOf` a server: whether its health checks find it healthy. Absent: none has told yet, and `health.start` says. */
+  readonly health?: Readonly<Record<string, boolean>>
   /** By id of a server whose URL has a host name: the addresses that it stands for. Absent: the system resolves it. */
   readonly addresses?: Readonly<Record<string, readonly string[]>>
+  /** By id: addresses of the other family, tried where a connection to one of `addresses` does not come about. */
+  readonly alternatives?: Readonly<Record<string, readonly string[]>>
 }
 
 /** By name of upstream; one of which nothing is known is left out. Plain data: it crosses to other processes as JSON. */
 export type Fleet = Readonly<Record<string, UpstreamFleet>>
+
+/** Where a server is, whatever its id: what the health checks know holds for the place that they have asked. */
+export function placeOf({ url, address }: Server): string {
+  return address === null ? url : `${url} ${address}`
+}
+
+/**
+ * Whether a server counts as unhealthy. The settings have the last word: what was told may be older than they are, so a server
+ * without health checks is never unhealthy, and one that nobody has asked yet is what `health.start` says.
+ */
+export function isUnhealthy({ health }: Upstream, server: Server, known: UpstreamFleet | undefined): boolean {
+  if (health === null) return false
+  const healthy = known?.health?.[placeOf(server)] ?? health.start === 'healthy'
+  return !healthy
+}
 
 /** Nothing is known but the table. */
 export const EMPTY_FLEET: Fleet = {}
@@ -30,7 +47,11 @@ export function membersOf(upstream: Upstream, fleet: Fleet): readonly Server[] {
   if (known === undefined) return upstream.servers
   const ids = new Set(upstream.servers.map(({ id }) => id))
   const servers = [...upstream.servers, ...known.leased.filter(({ id }) => !ids.has(id))]
-  return servers.flatMap((server) => atAddresses(server, known.addresses?.[server.id] ?? []))
+  return servers.flatMap((server) => {
+    const alternatives = known.alternatives?.[server.id]
+    const named = alternatives === undefined ? server : { ...server, alternatives }
+    return atAddresses(named, known.addresses?.[server.id] ?? [])
+  })
 }
 
 function atAddresses(server: Server, addresses: readonly string[]): Server[] {

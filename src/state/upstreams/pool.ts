@@ -2,7 +2,7 @@
  * The connections to one server, as the settings of its upstream want them.
  */
 import type { Server, Upstream } from '../../rules/table/table.ts'
-import { type PoolCounts, type PoolSettings, ServerPool } from '../../wire/client.ts'
+import { type Dial, type PoolCounts, type PoolSettings, ServerPool } from '../../wire/client.ts'
 import { DEFAULT_LIMITS } from '../../wire/http1.ts'
 import { digestOf, type TlsMaterial } from '../tls/material.ts'
 import { tlsOptions } from '../tls/options.ts'
@@ -39,4 +39,21 @@ export function poolFor(upstream: Upstream, server: Server, material: TlsMateria
     lenient: upstream.lenient,
   }
   return new ServerPool(settings, counted)
+}
+
+export type { Dial }
+
+/** An attempt at one address begins this long after the one before (RFC 8305 section 8). */
+const NEXT_ADDRESS_MS = 250
+
+/** How a server is reached that has addresses of both families: by whichever answers (RFC 8305); null where it has not. */
+export function dialOf({ hostname, address, alternatives = [] }: Server): Dial | null {
+  if (address === null || alternatives.length === 0) return null
+  const all = [address, ...alternatives].map((one) => ({ address: one, family: one.includes(':') ? 6 : 4 }))
+  return {
+    host: hostname,
+    lookup: (_hostname, _options, found) => found(null, all),
+    autoSelectFamily: true,
+    autoSelectFamilyAttemptTimeout: NEXT_ADDRESS_MS,
+  }
 }

@@ -2,7 +2,7 @@
  * One server of an upstream while it runs: its connections, and what is known of how it is.
  */
 import { Ejection } from '../../rules/failures/ejection.ts'
-import type { Candidate, Standing } from '../../rules/failures/pick.ts'
+import { type Candidate, type Standing, Turn } from '../../rules/failures/pick.ts'
 import { slowStartFactor } from '../../rules/failures/slow-start.ts'
 import type { Server } from '../../rules/table/table.ts'
 import type { ServerPool } from '../../wire/client.ts'
@@ -20,6 +20,7 @@ export class ServerState implements Candidate {
   readonly ejection: Ejection
   /** Those of the server by this name: they live longer than this object. */
   readonly counts: ServerCounts
+  readonly turn = new Turn(Math.random())
   #drained = false
   #unhealthy = false
   /** When it came; long ago where it was there from the start. */
@@ -52,6 +53,7 @@ export class ServerState implements Candidate {
   /** It takes less than its share for a while. */
   came(nowMs: number): void {
     this.#cameMs = nowMs
+    this.turn.begin()
   }
 
   /**

@@ -2,7 +2,7 @@
  * One upstream while it runs: its servers, and how many exchanges it has and may have.
  */
 
-import { type FailedBefore, pickServer } from '../../rules/failures/pick.ts'
+import { type FailedBefore, ServerDraw } from '../../rules/failures/pick.ts'
 import type { OriginMap } from '../../rules/http/headers.ts'
 import type { Upstream } from '../../rules/table/table.ts'
 import type { UpstreamCounts, WholeCounts } from '../figures/upstream-counts.ts'
@@ -31,6 +31,7 @@ export class UpstreamState {
   retrying = 0
   readonly counts: WholeCounts
   readonly #line = new WaitingLine()
+  readonly #draw = new ServerDraw()
   readonly #now: () => number
   readonly #shares: number
   /** The most exchanges at once. */
@@ -106,8 +107,17 @@ export class UpstreamState {
   pick(chance: number, failed: FailedBefore<ServerState> | null, repeatable: boolean): ServerState | null {
     if (this.#unsettled) this.refresh()
     const { servers } = this
-    if (servers.length !== 1) return pickServer(servers, chance, failed, repeatable)
-    const only = servers[0] as ServerState
+    return servers.length === 1 ? this.#only() : this.#draw.pick(servers, chance, failed, repeatable)
+  }
+
+  /** The server that would take an exchange now that may be made again, or null. */
+  next(): ServerState | null {
+    this.refresh()
+    return this.servers.length === 1 ? this.#only() : this.#draw.next(this.servers, null, true)
+  }
+
+  #only(): ServerState | null {
+    const only = this.servers[0] as ServerState
     return only.standing === 'drained' ? null : only
   }
 

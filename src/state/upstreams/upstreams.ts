@@ -9,8 +9,8 @@ import type { UpstreamCounts } from '../figures/upstream-counts.ts'
 import { NO_MATERIAL, type TlsMaterial } from '../tls/material.ts'
 import { Breakers } from './breakers.ts'
 import type { UpstreamStanding, UpstreamsView } from './figures.ts'
-import { EMPTY_FLEET, type Fleet, membersOf } from './fleet.ts'
-import { connectionText, poolFor } from './pool.ts'
+import { EMPTY_FLEET, type Fleet, isUnhealthy, membersOf } from './fleet.ts'
+import { connectionText, dialOf, poolFor } from './pool.ts'
 import { ServerState } from './server-state.ts'
 import { UpstreamState } from './upstream.ts'
 
@@ -68,8 +68,8 @@ export class Upstreams implements UpstreamsView {
     return [...this.#states.values()].map((state) => state.tell(breakers.get(state.name) ?? []))
   }
 
-  serverFor(upstream: string, chance: number): string | null {
-    return this.#states.get(upstream)?.pick(chance, null, true)?.server.id ?? null
+  serverFor(upstream: string): string | null {
+    return this.#states.get(upstream)?.next()?.server.id ?? null
   }
 
   /**
@@ -169,18 +169,18 @@ function change(state: UpstreamState, settings: Upstream, { fleet, material }: K
   const planned = plan(state, settings, members, { connection, material, counts })
   const known = Object.hasOwn(fleet, settings.name) ? fleet[settings.name] : undefined
   const drained = new Set(known?.drained)
-  const unhealthy = new Set(known?.unhealthy)
   const inTable = new Set(settings.servers.map(({ id }) => id))
   const apply = (): void => {
     const nowMs = state.now()
     const before = state.servers
     for (const [one, server] of planned) {
       one.server = server
+      one.pool.dial = dialOf(server)
       one.leased = !inTable.has(nameOf(server))
       const isNew = !before.includes(one)
       // Beside a server that was there before, one of the same name is the same one with other settings.
       if (isNew && before.length > 0 && !before.some((old) => isSame(old.server, server))) one.came(nowMs)
-      one.told(has(drained, server), has(unhealthy, server), nowMs)
+      one.told(has(drained, server), isUnhealthy(settings, server, known), nowMs)
     }
     state.connection = connection
     state.change(

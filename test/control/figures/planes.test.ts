@@ -165,7 +165,7 @@ test('a plane that comes later is told the fleet; one that can not be told does 
   planes.add(1, { ...plane().link, setFleet: () => Promise.reject(new Error('gone')) })
   planes.add(2, listening)
   expect(told).toEqual([])
-  const fleet: Fleet = { ...EMPTY_FLEET, gtin: { leased: [], drained: ['a'], unhealthy: [] } }
+  const fleet: Fleet = { ...EMPTY_FLEET, gtin: { leased: [], drained: ['a'] } }
   await planes.setFleet(fleet)
   planes.add(3, listening)
   expect(told).toEqual([fleet, fleet])

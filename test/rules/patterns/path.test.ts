@@ -18,7 +18,9 @@ test.each([
   ['/caf%C3%A9', ['café']],
   ['/café', ['café']],
   ['/%3Aid/%2A', [':id', '*']],
-  ['/a b', ['a b']],
+  ['/a%20b', ['a b']],
+  ['/%7Bid%7D/%24id', ['{id}', '$id']],
+  ['/Products(1)/a,b;c=d/~alice/x@y', ['Products(1)', 'a,b;c=d', '~alice', 'x@y']],
 ])('the pattern %s has the segments %j', (text, segments) => {
   expect(pattern(text)).toMatchObject({ segments, rest: false })
 })
@@ -54,6 +56,106 @@ test.each([
   `/${'a/'.repeat(200)}`,
 ])('the pattern %j is refused', (text) => {
   expect(parsePattern(text)).toHaveProperty('message')
+})
+
+test.each([
+  // OpenAPI, Spring, Go, ASP.NET
+  ['/products/{id}', 'write /products/:id'],
+  ['/products/{id:[0-9]+}/x', 'write /products/:id/x'],
+  ['/products/{id:int}', 'write /products/:id'],
+  ['/products/{id?}', 'write a route for each: /products, /products/:id'],
+  ['/files/{path...}', 'write /files/*'],
+  ['/files/{*path}', 'write /files/*'],
+  ['/v{version}/{name}.{format}', 'write /:version/:name'],
+  ['/{id}/{id}', 'write /:id/:id2'],
+  // Flask, Rocket
+  ['/products/<id>', 'write /products/:id'],
+  ['/products/<int:id>', 'write /products/:id'],
+  ['/files/<path:rest>', 'write /files/*'],
+  ['/files/<rest..>', 'write /files/*'],
+  // Express, Rails, Next.js
+  ['/products/:id(\\d+)', 'write /products/:id'],
+  ['/products/:id.json', 'write /products/:id'],
+  ['/:from-:to', 'write /:from'],
+  ['/:lang?/about', 'write a route for each: /about, /:lang/about'],
+  ['/users(/:id)', 'write a route for each: /users, /users/:id'],
+  ['/users{/:id}', 'write a route for each: /users, /users/:id'],
+  ['/files/:path*', 'write /files/*'],
+  ['/files/*path', 'write /files/*'],
+  ['/products/$id', 'write /products/:id'],
+  ['/[id]/[...slug]', 'write /:id/*'],
+  ['/:1', 'write /:id'],
+  // nginx, HAProxy, Envoy, Caddy
+  ['/products/**', 'write /products/*'],
+  ['/**/x', 'write /*'],
+  ['/*/x', 'write /:id/x'],
+  ['/api*', 'write a route for each: /api, /api/*'],
+  ['^/products/[0-9]+$', 'write /products/:id'],
+  ['~ ^/products/\\d+', 'write /products/:id'],
+  ['^~ /static/', 'write /static/*'],
+  ['= /exact', 'write /exact'],
+  ['/products/(a|b)', 'write a route for each: /products/a, /products/b'],
+  ['/products/(?P<id>[^/]+)/x', 'write /products/:id/x'],
+  ['/products/.*', 'write /products/*'],
+  ['/a\\.b', 'write /a.b'],
+  ['/a b', 'write /a%20b'],
+  ['/caf\u00e9 "x"', 'write /caf%C3%A9%20%22x%22'],
+  ['products/{id}', 'write /products/:id'],
+  ['http://shop.test/products/{id}', 'write /products/:id'],
+])('what other routers write as %s is an error that says how it is written here', (text, hint) => {
+  const flaw = parsePattern(text)
+  expect(flaw).toHaveProperty('message')
+  expect(flaw).toHaveProperty('hint', hint)
+})
+
+test('whatever is refused, what is suggested for it is taken; and what is taken has nothing that must be encoded', () => {
+  const piece = fc.constantFrom(
+    ...[
+      '/',
+      '/',
+      '/',
+      '{',
+      '}',
+      '<',
+      '>',
+      '[',
+      ']',
+      '(',
+      ')',
+      ':',
+      '$',
+      '*',
+      '**',
+      '|',
+      '^',
+      '?',
+      '+',
+      '.',
+      '..',
+      '\\',
+      '#',
+      '~ ',
+      '=',
+      '%',
+    ],
+    ...['id', 'a', '1', '\\d+', '[0-9]+', '.*', ' ', '"', 'é', '...', 'int:', 'path:', '%20', '%2F'],
+  )
+  fc.assert(
+    fc.property(
+      fc.array(piece, { maxLength: 12 }).map((pieces) => pieces.join('')),
+      fc.boolean(),
+      (text, slash) => {
+        const read = parsePattern(slash ? `/${text}` : text)
+        if (!('message' in read)) {
+          expect(read.text).toMatch(/^\/[^{}<>[\]|^?\\# "`]*$/)
+          return
+        }
+        const written = /^write (?:a route for each: )?(\/.*)$/.exec(read.hint ?? '')?.[1]
+        for (const own of written?.split(', ') ?? []) pattern(own)
+      },
+    ),
+    { numRuns: 5_000 },
+  )
 })
 
 test.each([

@@ -9,13 +9,18 @@ import type { Fleet, UpstreamFleet } from '../../../src/state/upstreams/fleet.ts
 import { Upstreams } from '../../../src/state/upstreams/upstreams.ts'
 import type { Waiter } from '../../../src/state/upstreams/waiting-line.ts'
 
-const NOTHING: UpstreamFleet = { leased: [], drained: [], unhealthy: [] }
+const NOTHING: UpstreamFleet = { leased: [], drained: [] }
 const A = '127.0.0.1:1'
 const B = '127.0.0.1:2'
 const LEASED = compileServer({ url: 'http://127.0.0.1:9', id: 'nine', weight: 3 })
 
-function table(servers: string, more = ''): Table {
-  const text = `version: 1\nupstreams:\n  shop: { servers: ${servers}${more} }\ndefault: shop\n`
+/** What is known of servers that the health checks have found unhealthy. */
+const ill = (...ids: string[]): Pick<UpstreamFleet, 'health'> => ({
+  health: Object.fromEntries(ids.map((id) => [`http://${id}`, false])),
+})
+
+function table(servers: string, more = '', health = ', health: { path: / }'): Table {
+  const text = `version: 1\nupstreams:\n  shop: { servers: ${servers}${more}${health} }\ndefault: shop\n`
   const read = readTable(text, 'routes.yaml')
   if (!read.ok) throw new Error(JSON.stringify(read.problems))
   return read.table
@@ -30,7 +35,9 @@ function upstreams(fleet?: Fleet, said = `[http://${A}, http://${B}]`): Upstream
 const words = (of: Upstreams): Record<string, string> =>
   Object.fromEntries(of.standing()[0]!.servers.map(({ id, state }) => [id, state]))
 
-const asked = (of: Upstreams): Set<string | null> => new Set([0.1, 0.4, 0.7, 0.9].map((at) => of.serverFor('shop', at)))
+/** Who takes the next exchanges. Where nobody is told that one is over, that is soon everybody. */
+const asked = (of: Upstreams): Set<string | null> =>
+  new Set(Array.from({ length: 50 }, (_, n) => of.get('shop')!.pick(n / 50, null, true)?.server.id ?? null))
 
 test('a leased server joins those of the table, and leaves when its lease lapses', () => {
   const shop = upstreams()
@@ -57,17 +64,52 @@ test('a drained server takes nothing, the last one neither; an unhealthy one is 
   shop.setFleet({ shop: { ...NOTHING, drained: [A] } })
   expect(words(shop)).toEqual({ [A]: 'drained', [B]: 'up' })
   expect(asked(shop)).toEqual(new Set([B]))
-  shop.setFleet({ shop: { ...NOTHING, unhealthy: [B] } })
+  shop.setFleet({ shop: { ...NOTHING, ...ill(B) } })
   expect(asked(shop)).toEqual(new Set([A]))
-  shop.setFleet({ shop: { ...NOTHING, drained: [A], unhealthy: [B] } })
+  shop.setFleet({ shop: { ...NOTHING, drained: [A], ...ill(B) } })
   expect(words(shop)).toEqual({ [A]: 'drained', [B]: 'unhealthy' })
   expect(asked(shop)).toEqual(new Set([B]))
-  shop.setFleet({ shop: { ...NOTHING, unhealthy: [A, B] } })
+  shop.setFleet({ shop: { ...NOTHING, ...ill(A, B) } })
   expect(asked(shop)).toEqual(new Set([A, B]))
   shop.setFleet({ shop: { ...NOTHING, drained: [A, B] } })
   expect(asked(shop)).toEqual(new Set([null]))
   const single = upstreams({ shop: { ...NOTHING, drained: [A] } }, `[http://${A}]`)
   expect(asked(single)).toEqual(new Set([null]))
+})
+
+describe('health', () => {
+  const told = (of: Upstreams, healthy: boolean) =>
+    of.setFleet({ shop: { ...NOTHING, health: { [`http://${A}`]: healthy } } })
+  const START = ', health: { path: /, start: unhealthy }'
+
+  test('who has yet to be asked is what the table says', () => {
+    const shop = upstreams()
+    shop.prepare(table(`[http://${A}, http://${B}, http://127.0.0.1:3]`, '', START))()
+    expect(new Set(Object.values(words(shop)))).toEqual(new Set(['unhealthy']))
+    told(shop, true)
+    expect(words(shop)).toEqual({ [A]: 'up', [B]: 'unhealthy', '127.0.0.1:3': 'unhealthy' })
+    shop.setFleet({ shop: { ...NOTHING, health: { [`http://${A}`]: true }, leased: [LEASED] } })
+    expect(words(shop).nine).toBe('unhealthy')
+    expect(asked(shop)).toEqual(new Set([A]))
+  })
+
+  test('what is known holds for the place, not for the id: another address of it, another URL, is another server', () => {
+    const shop = new Upstreams()
+    shop.prepare(table(`[{ url: "http://${A}", id: one }, "http://shop.test"]`, '', START))()
+    const known = { [`http://${A}`]: true, 'http://shop.test 10.0.0.1': true }
+    shop.setFleet({ shop: { ...NOTHING, health: known, addresses: { 'shop.test:80': ['10.0.0.1', '10.0.0.2'] } } })
+    expect(words(shop)).toEqual({ one: 'up', 'shop.test:80@10.0.0.1': 'up', 'shop.test:80@10.0.0.2': 'unhealthy' })
+    shop.prepare(table(`[{ url: "http://${B}", id: one }]`, '', START))()
+    expect(words(shop)).toEqual({ one: 'unhealthy' })
+  })
+
+  test('without health checks nobody is unhealthy, whatever was known', () => {
+    const shop = upstreams()
+    told(shop, false)
+    expect(words(shop)[A]).toBe('unhealthy')
+    shop.prepare(table(`[http://${A}, http://${B}]`, '', ''))()
+    expect(words(shop)[A]).toBe('up')
+  })
 })
 
 test('each address of a name is a server; what is said of the name holds for all of them', () => {
@@ -81,7 +123,7 @@ test('each address of a name is a server; what is said of the name holds for all
   expect(shop.get('shop')!.servers[1]!.pool.settings.hostname).toBe('10.0.0.1')
   expect(shop.get('shop')!.servers[1]!.authority).toBe('shop.test')
   const second = shop.get('shop')!.servers[2]
-  shop.setFleet({ shop: { ...NOTHING, addresses, unhealthy: ['shop.test:80@10.0.0.2'] } })
+  shop.setFleet({ shop: { ...NOTHING, addresses, health: { 'http://shop.test 10.0.0.2': false } } })
   expect(words(shop)).toEqual({ [A]: 'up', 'shop.test:80@10.0.0.1': 'up', 'shop.test:80@10.0.0.2': 'unhealthy' })
   expect(shop.get('shop')!.servers[2]).toBe(second)
 })
@@ -119,7 +161,7 @@ describe('slow start', () => {
 
   test('of a server that is healthy again, or comes back from drain', () => {
     const { shop, at } = slow()
-    shop.setFleet({ shop: { ...NOTHING, unhealthy: [A], drained: [B] } })
+    shop.setFleet({ shop: { ...NOTHING, ...ill(A), drained: [B] } })
     expect(at(1000)).toEqual([1, 1])
     shop.setFleet({ shop: { ...NOTHING, drained: [B] } })
     expect(at(6000)[0]).toBeCloseTo(0.5)
@@ -130,10 +172,10 @@ describe('slow start', () => {
 
   test('the weight that it has by then is what it is picked by', () => {
     const { shop, at } = slow()
-    shop.setFleet({ shop: { ...NOTHING, unhealthy: [A] } })
+    shop.setFleet({ shop: { ...NOTHING, ...ill(A) } })
     shop.setFleet({})
     at(2000)
-    const draws = Array.from({ length: 1000 }, (_, n) => shop.serverFor('shop', (n + 0.5) / 1000))
+    const draws = Array.from({ length: 2000 }, () => shop.get('shop')!.pick(Math.random(), null, true)!.server.id)
     const share = draws.filter((id) => id === A).length / draws.length
     expect(share).toBeGreaterThan(0.05)
     expect(share).toBeLessThan(0.15)
@@ -254,7 +296,7 @@ routes: [{ id: r, match: { path: /r }, to: ${to}, percent: 100, fallback: {}${mo
 })
 
 test('what an edit does not concern stays as it is: objects, connections, drained or not', () => {
-  const shop = upstreams({ shop: { leased: [LEASED], drained: [A], unhealthy: [B] } })
+  const shop = upstreams({ shop: { leased: [LEASED], drained: [A], ...ill(B) } })
   const before = shop.get('shop')!.servers.slice()
   shop.prepare(table(`[{ url: "http://${B}", weight: 9 }, http://${A}, http://127.0.0.1:3]`))()
   const after = shop.get('shop')!.servers
