@@ -79,7 +79,12 @@ describe('serve', () => {
   test.each([
     ['an unknown flag', ['--bogus'], 2, /^banyan: .*--bogus.*\n$/],
     ['an invalid address', ['--listen', 'x'], 2, /^banyan: --listen: 'x' is no HOST:PORT.*\n$/],
-    ['a table that is not there', [...free, '--table', join(folder, 'none.yaml')], 1, /^banyan: --table .*there is no such file\n$/],
+    [
+      'a table that is not there',
+      [...free, '--table', join(folder, 'none.yaml')],
+      1,
+      /^banyan: --table .*there is no such file\n$/,
+    ],
     [
       'an admin API for everybody',
       ['--listen', '127.0.0.1:0', '--admin', '0.0.0.0:0', '--table', good],

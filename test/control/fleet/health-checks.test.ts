@@ -181,7 +181,11 @@ test('a probe offers the protocols that requests offer: a server that has none o
   const port = await listening(h2)
   const { turned, of } = checking(tableOf([port], '', `    tls: { ca: ${pem('ca')} }`, 'https'))
   await turned()
-  expect(of()).toMatchObject({ healthy: false, good: 0, last: { detail: expect.stringMatching(/no application protocol/) } })
+  expect(of()).toMatchObject({
+    healthy: false,
+    good: 0,
+    last: { detail: expect.stringMatching(/no application protocol/) },
+  })
 })
 
 test('an edit that does not concern a server leaves its check alone; one that goes is probed no more', async () => {
