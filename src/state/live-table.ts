@@ -90,6 +90,23 @@ export class LiveTable {
     this.#current = revision
     this.#material = material
     this.#refusal = null
+    this.#tell(commits)
+    return revision
+  }
+
+  /**
+   * Puts what changed TLS files hold in force; the revision stays the same.
+   * @throws {Error} as `prepare`; then nothing changes
+   * @throws {AggregateError} as `apply`
+   */
+  renew(material: TlsMaterial): void {
+    const commits = this.prepare(this.#current.table, material)
+    this.#material = material
+    this.#tell(commits)
+  }
+
+  #tell(commits: readonly (() => void)[]): void {
+    const revision = this.#current
     const faults: unknown[] = []
     for (const tell of [...commits, ...this.#listeners]) {
       try {
@@ -98,8 +115,7 @@ export class LiveTable {
         faults.push(error)
       }
     }
-    if (faults.length > 0) throw new AggregateError(faults, `parts failed over revision ${number}`)
-    return revision
+    if (faults.length > 0) throw new AggregateError(faults, `parts failed over revision ${revision.number}`)
   }
 
   /** Records a refused text. The current revision goes on serving. */
@@ -118,7 +134,7 @@ export class LiveTable {
     this.#preparers.push(preparer)
   }
 
-  /** Calls `listener` after each swap with the new revision. */
+  /** Calls `listener` after each swap with the new revision, and with the same one where its TLS files have changed. */
   onApply(listener: (revision: Revision) => void): void {
     this.#listeners.push(listener)
   }

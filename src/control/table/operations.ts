@@ -129,7 +129,7 @@ export class Operations {
       return false
     }
     await this.#followers.commit({ number, text, appliedAtMs, material })
-    this.#live.apply(table, text, appliedAtMs, { number, material })
+    this.#live.renew(material)
     this.#reports.tlsFilesInForce(current)
     return true
   }

@@ -28,6 +28,8 @@ const MAX_FINDINGS = 100
 
 /** The files are looked at this often, and read when two looks in a row have found the same change. */
 const LOOK_MS = 300
+/** Of many files a look takes time: no more than this part of it all. */
+const LOOK_SHARE = 0.1
 
 /** What the files of a table hold. */
 export interface LoadedTls {
@@ -45,7 +47,7 @@ type Loading = Generator<string | null, LoadedTls, string | FileError>
 export class TlsFiles {
   readonly #folder: string
   #poll: NodeJS.Timeout | undefined
-  #looking = false
+  #closed = false
   /** How the files stood at the last look, and when they were read last. */
   #seen = ''
   #read = ''
@@ -88,28 +90,32 @@ export class TlsFiles {
    * @param onChange must not reject; the change is told again where it returns false
    */
   watch(table: () => Table, onChange: () => Promise<boolean>): void {
-    this.#poll = setInterval(() => void this.#look(table(), onChange), LOOK_MS).unref()
+    const lookAfter = (pauseMs: number): void => {
+      this.#poll = setTimeout(async () => {
+        const begunMs = performance.now()
+        await this.#look(table(), onChange)
+        if (!this.#closed) lookAfter(Math.max(LOOK_MS, (performance.now() - begunMs) / LOOK_SHARE))
+      }, pauseMs).unref()
+    }
+    lookAfter(LOOK_MS)
   }
 
   /** Stops watching. */
   close(): void {
-    clearInterval(this.#poll)
+    this.#closed = true
+    clearTimeout(this.#poll)
   }
 
   async #look(table: Table, onChange: () => Promise<boolean>): Promise<void> {
-    if (this.#looking) return
-    this.#looking = true
     const paths = new Set(partsOf(table).flatMap(({ tls, names }) => names.map((name) => tls[name] as string)))
     const identities: string[] = []
     for (const path of paths) identities.push(`${path} ${await identityOf(this.#pathOf(path))}`)
     const now = identities.join('\n')
     const stands = now === this.#seen
     this.#seen = now
-    if (stands && now !== this.#read) {
-      this.#read = now
-      if (!(await onChange())) this.#read = ''
-    }
-    this.#looking = false
+    if (!stands || now === this.#read || this.#closed) return
+    this.#read = now
+    if (!(await onChange())) this.#read = ''
   }
 
   *#loading(table: Table, known: TlsMaterial): Loading {

@@ -47,7 +47,7 @@ export function parseHost(text: string): HostPattern | Flaw {
 export function flawOfHostName(text: string): Flaw | null {
   const lower = text.toLowerCase()
   const what = JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text)
-  if (/^[0-9.]+$|:/.test(lower)) return { message: `expected a host name, not the address ${what}` }
+  if (/^[0-9.]+$|:.*:/.test(lower)) return { message: `expected a host name, not the address ${what}` }
   if (/[^\x00-\x7f]/.test(lower)) return { message: 'expected the ASCII form of the name', hint: 'write it as xn--...' }
   if (lower.length > 254 || !LABELS.test(lower.replace(/\.$/, ''))) return { message: `${what} is no host name` }
   if (!lower.endsWith('.')) return null

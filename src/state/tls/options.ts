@@ -27,24 +27,24 @@ function sniName(hostname: string): string {
   return isIP(hostname) === 0 ? hostname.replace(/\.$/, '') : ''
 }
 
-/** For a peer whose certificate could not be told; it counts as having none of any name. */
-const NO_CERTIFICATE = 'the server has shown no certificate'
-
 /**
  * Whether a certificate is one for a host: by its subject alternative names only, never by the common name of its subject
  * (RFC 9110 section 4.3.4), and with `*` as a whole first label only (RFC 9525 section 6.3).
- * @returns why not, or undefined
+ * @returns why not, or undefined. It is called where nobody would catch what it throws
  */
 function checkServerIdentity(host: string, { raw }: PeerCertificate): Error | undefined {
-  if (raw === undefined) return identityError(NO_CERTIFICATE)
-  const certificate = new X509Certificate(raw)
-  const fits =
-    isIP(host) === 0
-      ? certificate.checkHost(host, { subject: 'never', partialWildcards: false, multiLabelWildcards: false })
-      : certificate.checkIP(host)
-  if (fits !== undefined) return undefined
-  const names = certificate.subjectAltName ?? 'none'
-  return identityError(`the certificate is not for ${host}; its subject alternative names: ${names.slice(0, 500)}`)
+  try {
+    const certificate = new X509Certificate(raw)
+    const fits =
+      isIP(host) === 0
+        ? certificate.checkHost(host, { subject: 'never', partialWildcards: false, multiLabelWildcards: false })
+        : certificate.checkIP(host)
+    if (fits !== undefined) return undefined
+    const names = certificate.subjectAltName?.slice(0, 500) ?? 'none'
+    return identityError(`the certificate is not for ${host}; its subject alternative names: ${names}`)
+  } catch (error) {
+    return identityError(`the certificate can't be compared with ${host}: ${(error as Error).message}`)
+  }
 }
 
 function identityError(message: string): Error {

@@ -244,10 +244,15 @@ describe('when a file changes', () => {
       `${file('ca')}: there is no such file; what it held before stays in force`,
     ])
     expect(at.operations.staleTlsFiles).toHaveLength(1)
+    at.live.refuse([], 0)
     writeFileSync(file('ca'), server.cert)
     await at.operations.renew()
     expect(at.operations.staleTlsFiles).toEqual([])
+    writeFileSync(file('ca'), `${server.cert}${other.cert}`)
+    await at.operations.renew()
+    // Neither a revision nor an answer to an edit that was refused.
     expect(at.live.current.number).toBe(1)
+    expect(at.live.refusal).not.toBeNull()
     https.close()
     https.closeAllConnections()
     await at.close()
