@@ -71,7 +71,9 @@ test.each<Case>([
     expect((await fetch(`http://127.0.0.1:${banyan.adminPort}/livez`)).status).toBe(200)
     for (const socket of sockets) socket.destroy()
     // What is left: connections to the upstream and of the admin API.
-    await expect.poll(() => Math.max(...pids.map((pid, at) => descriptorsOf(pid) - before[at]!)), PATIENT).toBeLessThan(20)
+    await expect
+      .poll(() => Math.max(...pids.map((pid, at) => descriptorsOf(pid) - before[at]!)), PATIENT)
+      .toBeLessThan(20)
   }
   const line = JSON.parse(await banyan.program.line((one) => one.includes('"event":"descriptors"')))
   expect(line).toMatchObject({ level: 40, msg: expect.stringContaining('out of file descriptors') })
