@@ -9,7 +9,7 @@ import { StartError } from '../start-error.ts'
 import type { WorkerEnd, WorkerEvents, WorkerProcess } from './worker-process.ts'
 import type { WorkerStart } from './workers.ts'
 
-/** A worker that ends within this time of its start has not lived. */
+/** A worker that was never up, or ends within this time of it, has not lived: on a busy machine the start itself may take longer. */
 const LIFE_MS = 10_000
 /** When the last so many workers of every place have not lived, the next ones will not either. */
 const MAX_STILLBORN = 5
@@ -21,7 +21,8 @@ const MAX_PAUSE_MS = 5_000
 interface Place {
   readonly number: number
   worker: WorkerProcess | null
-  startedAtMs: number
+  /** Since when its worker has been up; null where it has yet to be. */
+  upAtMs: number | null
   /** How many in a row have not lived. */
   stillborn: number
   starts: number
@@ -124,8 +125,12 @@ export class Places {
   }
 
   #fill(place: Place, onUp: () => void = () => {}): void {
-    place.startedAtMs = performance.now()
-    place.worker = this.#create(place, onUp, (worker, end) => this.#died(place, worker, end, onUp))
+    place.upAtMs = null
+    const up = (): void => {
+      place.upAtMs = performance.now()
+      onUp()
+    }
+    place.worker = this.#create(place, up, (worker, end) => this.#died(place, worker, end, onUp))
   }
 
   #create(place: Place, onUp: () => void, onEnd: (worker: WorkerProcess, end: WorkerEnd) => void): WorkerProcess {
@@ -149,7 +154,8 @@ export class Places {
   #died(place: Place, worker: WorkerProcess, end: WorkerEnd, onUp: () => void): void {
     if (this.#closed || place.worker !== worker) return
     place.worker = null
-    place.stillborn = performance.now() - place.startedAtMs < LIFE_MS ? place.stillborn + 1 : 0
+    const hasLived = place.upAtMs !== null && performance.now() - place.upAtMs >= LIFE_MS
+    place.stillborn = hasLived ? 0 : place.stillborn + 1
     const { number, stillborn } = place
     const fields = { event: 'worker-died', worker: number, pid: worker.pid, ...end, stillborn }
     if (!this.#hasStarted && end.why !== null) {
@@ -169,7 +175,6 @@ export class Places {
   async #replaceIn(place: Place): Promise<boolean> {
     clearTimeout(place.pause)
     place.replacing = true
-    const startedAtMs = performance.now()
     const fresh = await new Promise<WorkerProcess | WorkerEnd>((resolve) => {
       const worker = this.#create(
         place,
@@ -185,14 +190,14 @@ export class Places {
       if (before === null && !this.#closed) this.#fill(place)
       return false
     }
-    Object.assign(place, { worker: fresh, startedAtMs, stillborn: 0 })
+    Object.assign(place, { worker: fresh, upAtMs: performance.now(), stillborn: 0 })
     if (before !== null) await this.#parts.letGo(before)
     return true
   }
 }
 
 function newPlace(number: number): Place {
-  const nothing = { worker: null, startedAtMs: 0, stillborn: 0, starts: 0, cpuSeconds: 0, pause: undefined }
+  const nothing = { worker: null, upAtMs: null, stillborn: 0, starts: 0, cpuSeconds: 0, pause: undefined }
   return { number, ...nothing, replacing: false }
 }
 
