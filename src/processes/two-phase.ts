@@ -8,8 +8,8 @@ import type { WorkerProcess } from './worker-process.ts'
 
 /** A worker that has not answered by then neither refuses a revision nor takes it over: it hangs. */
 const PATIENCE_MS = 5_000
-/** Of a large text so many more characters are read in a millisecond at least; on an idle machine ten times as many. */
-const CHARACTERS_PER_MS = 100
+/** So many characters of a text are read in a millisecond at least, and a hundred times as many on an idle machine. */
+const CHARACTERS_PER_MS = 10
 
 /** The two phases over workers that come and go. */
 export class TwoPhase implements Followers {

@@ -61,15 +61,16 @@ test.each([['0'], ['2']])('with --workers %s', async (workers) => {
     return await watched
   }
 
-  const put = await whileServing(ask(admin, 'PUT', '/routes.yaml', 'application/yaml', table + routes(3000)))
-  expect([put.status, JSON.parse(put.text).changes.length]).toEqual([200, 3000])
+  const put = await whileServing(ask(admin, 'PUT', '/routes.yaml', 'application/yaml', table + routes(1000)))
+  expect(put.status, put.text.slice(0, 1000)).toBe(200)
+  expect(JSON.parse(put.text).changes).toHaveLength(1000)
   const patch = ask(admin, 'PATCH', '/routes/r5', 'application/json', '{"percent": 50}')
   expect(JSON.parse((await whileServing(patch)).text)).toMatchObject({ revision: 3, percent: 50 })
-  const wrong = table + routes(3000).replaceAll('to: main', 'to: mian')
+  const wrong = table + routes(1000).replaceAll('to: main', 'to: mian')
   const refused = await whileServing(ask(admin, 'PUT', '/routes.yaml?dryRun=true', 'application/yaml', wrong))
-  expect([refused.status, JSON.parse(refused.text).more]).toEqual([422, 2900])
+  expect([refused.status, JSON.parse(refused.text).more]).toEqual([422, 900])
   const revision = await whileServing(ask(admin, 'GET', '/revisions/2'))
-  expect(JSON.parse(revision.text).changes).toHaveLength(3000)
+  expect(JSON.parse(revision.text).changes).toHaveLength(1000)
   appendFileSync(banyan.tableFile, '# edited\n')
   await whileServing(inForce(4))
 
@@ -81,7 +82,7 @@ test.each([['0'], ['2']])('with --workers %s', async (workers) => {
 })
 
 test.fails('a change of a percent waits for no parse of another text (several instances and large tables)', async () => {
-  const table = tableFor(upstream.port) + routes(2000)
+  const table = tableFor(upstream.port) + routes(1000)
   const banyan = await startBanyan({ table })
   onTestFinished(async () => void (await banyan.stop()))
   const admin = banyan.adminPort as number

@@ -52,12 +52,12 @@ const BOUNDED = 100_000
 
 test('thousands of names that lead nowhere, beside thousands that are like them', async () => {
   at = await adminRig()
-  const names = Array.from({ length: 2000 }, (_, n) => `  upstream-${n}: { servers: [http://127.0.0.1:4002] }\n`)
-  const text = tableOf(2000, 5, 'upstraem-1').replace('upstreams:\n', `upstreams:\n${names.join('')}`)
+  const names = Array.from({ length: 1000 }, (_, n) => `  upstream-${n}: { servers: [http://127.0.0.1:4002] }\n`)
+  const text = tableOf(1000, 5, 'upstraem-1').replace('upstreams:\n', `upstreams:\n${names.join('')}`)
   const { done, answered } = await others(put(text))
   expect(done.status).toBe(422)
   expect(done.json.problems).toHaveLength(100)
-  expect(done.json.more).toBe(1900)
+  expect(done.json.more).toBe(900)
   expect(done.json.problems[0].hint).toBe('did you mean `upstream-1`?')
   expect(done.text.length).toBeLessThan(BOUNDED)
   expect(answered).toBeGreaterThan(MANY)
@@ -65,41 +65,41 @@ test('thousands of names that lead nowhere, beside thousands that are like them'
 
 test('a list of things that are no sources is answered with a hundred errors, and how many more there are', async () => {
   at = await adminRig()
-  const reply = await patch('search', { sticky: Array.from({ length: 50_000 }, () => 1) })
+  const reply = await patch('search', { sticky: Array.from({ length: 20_000 }, () => 1) })
   expect(reply.status).toBe(422)
   expect(reply.json.errors).toHaveLength(100)
   expect(reply.json.errors[99].pointer).toBe('/sticky/99')
-  expect(reply.json.more).toBe(49_900)
-  expect(reply.json.detail).toMatch(/, and 49999 more$/)
+  expect(reply.json.more).toBe(19_900)
+  expect(reply.json.detail).toMatch(/, and 19999 more$/)
   expect(reply.text.length).toBeLessThan(BOUNDED)
 })
 
 test('members that there are not, of a route and of a server', async () => {
   at = await adminRig()
-  const members = Object.fromEntries(Array.from({ length: 40_000 }, (_, n) => [`percnt${n}`, 1]))
+  const members = Object.fromEntries(Array.from({ length: 10_000 }, (_, n) => [`percnt${n}`, 1]))
   const { done: route, answered } = await others(patch('search', members))
   expect(route.status).toBe(422)
   expect(route.json.errors).toHaveLength(100)
-  expect(route.json).toMatchObject({ more: 39_900 })
+  expect(route.json).toMatchObject({ more: 9_900 })
   expect(answered).toBeGreaterThan(MANY)
   const body = { url: 'http://127.0.0.1:4009', ...members }
   const server = await at.ask('PUT', '/upstreams/gtin/servers/new?dryRun=true', { body })
   expect(server.status).toBe(422)
-  expect(server.json).toMatchObject({ more: 39_900 })
+  expect(server.json).toMatchObject({ more: 9_900 })
   expect(server.text.length).toBeLessThan(BOUNDED)
 })
 
 test('a route with thousands of conditions is taken in its turn', async () => {
   at = await adminRig()
-  const headers = Object.fromEntries(Array.from({ length: 20_000 }, (_, n) => [`x-${n}`, true]))
+  const headers = Object.fromEntries(Array.from({ length: 5_000 }, (_, n) => [`x-${n}`, true]))
   const { done, answered } = await others(patch('search', { match: { path: '/search', headers } }))
   expect(done.status).toBe(200)
   expect(answered).toBeGreaterThan(MANY)
 })
 
-test('a text of nearly a million lines without a word', async () => {
+test('a text of hundreds of thousands of lines without a word', async () => {
   at = await adminRig()
-  const { done, answered } = await others(put(TABLE + '\n'.repeat(900_000)))
+  const { done, answered } = await others(put(TABLE + '\n'.repeat(300_000)))
   expect(done.status).toBe(200)
   expect(answered).toBeGreaterThan(MANY)
 })
@@ -107,32 +107,30 @@ test('a text of nearly a million lines without a word', async () => {
 test('an edit of the file, a revision and its difference', async () => {
   at = await adminRig()
   at.operations.watch()
-  await writeFile(at.path, tableOf(3000))
-  const { answered } = await others(until(() => at.live.current.table.routes.length === 3000))
+  await writeFile(at.path, tableOf(1000))
+  const { answered } = await others(until(() => at.live.current.table.routes.length === 1000))
   expect(answered).toBeGreaterThan(MANY)
   const edited = await others(patch('r7', { percent: 50 }, ''))
   expect(edited.done.json).toMatchObject({ revision: 3, percent: 50 })
   expect(edited.answered).toBeGreaterThan(MANY)
   const first = await others(at.ask('GET', '/revisions/2'))
-  expect(first.done.json.changes).toHaveLength(3004)
+  expect(first.done.json.changes).toHaveLength(1004)
   expect(first.answered).toBeGreaterThan(MANY)
   const second = await others(at.ask('GET', '/revisions/3'))
   expect(second.done.json.changes).toEqual([
     { what: 'route', name: 'r7', change: 'changed', keys: [{ key: 'percent', before: 5, after: 50 }] },
   ])
-  expect(second.done.json.diff).toMatch(/^@@ -13,7 \+13,7 @@\n/)
+  expect(second.done.json.diff).toMatch(/^@@ -11,7 \+11,7 @@\n/)
   expect(second.answered).toBeGreaterThan(MANY)
 })
 
 test('all routes and all upstreams are answered whole', async () => {
-  at = await adminRig({ text: tableOf(1000) })
+  at = await adminRig({ text: tableOf(300) })
   const { json, headers } = await at.ask('GET', '/routes')
-  expect(json.routes.map(({ order }: { order: number }) => order)).toEqual(
-    Array.from({ length: 1000 }, (_, n) => n + 1),
-  )
+  expect(json.routes.map(({ order }: { order: number }) => order)).toEqual(Array.from({ length: 300 }, (_, n) => n + 1))
   expect(headers['content-length']).toBeDefined()
   const { json: upstreams } = await at.ask('GET', '/upstreams')
-  expect(upstreams.upstreams.map(({ routes }: { routes: string[] }) => routes.length)).toEqual([1000, 1000])
+  expect(upstreams.upstreams.map(({ routes }: { routes: string[] }) => routes.length)).toEqual([300, 300])
 })
 
 async function until(done: () => boolean): Promise<void> {
