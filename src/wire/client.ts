@@ -135,6 +135,8 @@ export class Connection implements Watched, Held {
   /** The socket is somebody else's: what is read goes into its stream. */
   #detached = false
   #lastError: Error | null = null
+  /** Why nothing can be sent any more, while what the server has said before is still being read. */
+  #sendError: NodeJS.ErrnoException | null = null
   /** A head that leaves at the end of this turn, or with the body bytes that come before; '' where there is none. */
   #unsent = ''
   deadlineMs: number
@@ -148,15 +150,13 @@ export class Connection implements Watched, Held {
     this.#pool = pool
     this.#keepAliveMs = settings.keepAliveMs
     this.#reader = new ResponseReader(settings.limits, settings.lenient)
-    const address = { host: settings.hostname, port: settings.port, allowHalfOpen: true, noDelay: true }
-    if (settings.tls === null) {
-      this.#socket = connectTcp({ ...address, onread: this.#reading() })
-      this.#socket.on('connect', () => this.#onConnected())
-    } else {
-      this.#socket = connectTls({ ...settings.tls, ...address })
-      this.#socket.on('secureConnect', () => this.#onConnected())
-      this.#socket.on('data', (bytes: Buffer) => this.#onBytes(bytes))
-    }
+    const { hostname: host, port, tls } = settings
+    // Read past the stream: that one gives nothing out any more once a write has failed.
+    const address = { host, port, allowHalfOpen: true, noDelay: true, onread: this.#reading() }
+    this.#socket = tls === null ? connectTcp(address) : connectTls({ ...tls, ...address })
+    this.#socket.on(tls === null ? 'connect' : 'secureConnect', () => this.#onConnected())
+    const { destroy } = this.#socket
+    this.#socket.destroy = (error?: Error) => (this.#outlives(error) ? this.#socket : destroy.call(this.#socket, error))
     this.#socket.on('drain', () => this.#onDrained())
     this.#socket.on('end', () => this.#onPeerEnd())
     this.#socket.on('error', (error: Error) => {
@@ -218,6 +218,7 @@ export class Connection implements Watched, Held {
    */
   write(bytes: Buffer, written?: () => void): boolean {
     this.#touch()
+    if (this.#sendError !== null) return true
     if (this.#unsent === '') return this.#socket.write(bytes, written)
     this.#socket.cork()
     this.sendNow()
@@ -233,6 +234,7 @@ export class Connection implements Watched, Held {
    */
   writeChunk(bytes: Buffer, written?: () => void): boolean {
     this.#touch()
+    if (this.#sendError !== null) return true
     this.#socket.cork()
     this.sendNow()
     this.#socket.write(`${bytes.length.toString(16)}\r\n`, 'latin1')
@@ -247,7 +249,7 @@ export class Connection implements Watched, Held {
    * @param lastChunk the last chunk with its trailer section, or null where the body is not chunked
    */
   finish(lastChunk: string | null): void {
-    if (lastChunk !== null) {
+    if (lastChunk !== null && this.#sendError === null) {
       this.sendNow()
       this.#socket.write(lastChunk, 'latin1')
     }
@@ -266,6 +268,7 @@ export class Connection implements Watched, Held {
   resume(): void {
     this.#touch()
     this.#socket.resume()
+    if (this.#sendError !== null) this.#readRest(this.#sendError)
   }
 
   /** Bytes went on in one of the two directions: the idle time starts anew. */
@@ -288,7 +291,6 @@ export class Connection implements Watched, Held {
     this.#detached = true
     this.#socket.pause()
     // The other listeners stay: they do nothing once the phase is 'closed'.
-    this.#socket.removeAllListeners('data')
     this.#socket.removeAllListeners('drain')
     this.#exchange = null
     this.#gone()
@@ -400,7 +402,7 @@ export class Connection implements Watched, Held {
   /** The answer is complete: keep the connection, if both messages ended where they should. */
   #settle(): void {
     if (this.#phase === 'closed') return
-    if (!this.#keepAlive || !this.#requestDone || this.#keepAliveMs === 0) {
+    if (!this.#keepAlive || !this.#requestDone || this.#sendError !== null || this.#keepAliveMs === 0) {
       this.destroy()
       return
     }
@@ -415,6 +417,43 @@ export class Connection implements Watched, Held {
   #onDrained(): void {
     this.#touch()
     this.#exchange?.onDrain()
+  }
+
+  /**
+   * RFC 9112 section 9.5: a server that wants no more of a request may have answered before it closed, and the failure of a
+   * write can be known before that answer has been read.
+   * @returns whether the socket goes on although an error is about to destroy it
+   */
+  #outlives(error: NodeJS.ErrnoException | undefined): boolean {
+    if (error?.syscall !== 'write' || (error.code !== 'EPIPE' && error.code !== 'ECONNRESET')) return false
+    if (this.#exchange === null || !this.#connected) return false
+    // Several writes may have been under way.
+    if (this.#sendError !== null) return true
+    this.#sendError = error
+    this.#unsent = ''
+    // What is still to be sent goes nowhere, and must not hold up whoever sends it.
+    this.#exchange.onDrain()
+    // Where this was the first write on a new connection, node:net has not begun to read, and does not any more by itself.
+    if (!this.#socket.isPaused()) this.#socket.resume()
+    this.#readRest(error)
+    return true
+  }
+
+  /**
+   * Behind a reset nothing new can arrive: what has come has been read once the event loop has looked for it and found nothing.
+   * The first look may have been decided on before the reset came.
+   */
+  #readRest(error: NodeJS.ErrnoException, looks = 2): void {
+    const { bytesRead } = this.#socket
+    setImmediate(() => {
+      // One that is paused is looked at again by `resume`.
+      if (this.#phase === 'closed' || this.#socket.isPaused()) return
+      if (this.#socket.bytesRead !== bytesRead) this.#readRest(error)
+      else if (looks > 1) this.#readRest(error, looks - 1)
+      // Linux: EPIPE says that the server had ended its side properly before, ECONNRESET that it had not.
+      else if (error.code === 'EPIPE' && this.#pool.settings.tls === null) this.#onPeerEnd()
+      else this.#fail(this.#phase === 'receiving' ? 'response-body' : 'response-head', error)
+    })
   }
 
   #onPeerEnd(): void {
