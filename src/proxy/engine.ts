@@ -159,7 +159,17 @@ export class Engine {
     const raw = socket.remoteAddress ?? ''
     const address = raw.startsWith(IPV4_MAPPED) ? raw.slice(IPV4_MAPPED.length) : raw
     const tls = (socket as Partial<TLSSocket>).encrypted === true
-    const peer: Peer = { address, trusted: this.#parts.isTrusted(address), tls, refused: false }
+    const peer: Peer = {
+      address,
+      trusted: this.#parts.isTrusted(address),
+      tls,
+      refused: false,
+      privates: null,
+      whenClosed(listener) {
+        if (socket.destroyed) listener()
+        else socket.once('close', listener)
+      },
+    }
     ;(socket as Socket & { [PEER]?: Peer })[PEER] = peer
     return peer
   }

@@ -31,6 +31,14 @@ export interface ClientExchange extends ResponseSink {
   onFailure(failure: WireFailure, cause: Error | null): void
 }
 
+/** Whom a connection belongs to that is not shared. */
+export interface ConnectionOwner {
+  /** Its exchange is over, and it can take the next one. */
+  onIdle(): void
+  /** It is gone. */
+  onGone(): void
+}
+
 /** How to reach a server, and how long to wait for it. Times in milliseconds. */
 export interface PoolSettings {
   readonly hostname: string
@@ -58,6 +66,8 @@ export class ServerPool {
   readonly settings: PoolSettings
   /** The one used last is taken first, so that the rest can grow old and close. */
   readonly #idle: Connection[] = []
+  /** Those that are not shared. */
+  readonly #owned = new Set<Connection>()
   #closed = false
   /** Connections that stand or are being made. */
   open = 0
@@ -72,7 +82,9 @@ export class ServerPool {
   }
 
   get idle(): number {
-    return this.#idle.length
+    let idle = this.#idle.length
+    for (const connection of this.#owned) if (connection.usable) idle++
+    return idle
   }
 
   /**
@@ -100,6 +112,17 @@ export class ServerPool {
   close(): void {
     this.#closed = true
     for (const connection of this.#idle.splice(0)) connection.destroy()
+    for (const connection of this.#owned) if (connection.usable) connection.destroy()
+  }
+
+  /** @internal */
+  own(connection: Connection): void {
+    this.#owned.add(connection)
+  }
+
+  /** @internal */
+  get closed(): boolean {
+    return this.#closed
   }
 
   /** @internal */
@@ -111,6 +134,7 @@ export class ServerPool {
   /** @internal */
   forget(connection: Connection): void {
     this.open--
+    this.#owned.delete(connection)
     const at = this.#idle.indexOf(connection)
     if (at !== -1) this.#idle.splice(at, 1)
   }
@@ -124,6 +148,7 @@ export class Connection implements Watched, Held {
   readonly #socket: Socket
   readonly #reader: ResponseReader
   #exchange: ClientExchange | null = null
+  #owner: ConnectionOwner | null = null
   #phase: Phase = 'connecting'
   #connected = false
   #requestDone = false
@@ -175,6 +200,24 @@ export class Connection implements Watched, Held {
   /** The connection stands. */
   get ready(): boolean {
     return this.#connected
+  }
+
+  /** From now on it is never shared: behind each exchange it is its owner's. */
+  claim(owner: ConnectionOwner): void {
+    this.#owner = owner
+    this.#pool.own(this)
+  }
+
+  /** Begins another exchange on a connection that its owner has. It must be `usable`. */
+  reuse(exchange: ClientExchange): void {
+    this.#pool.active++
+    this.#pool.reuses++
+    this.assign(exchange)
+  }
+
+  /** It serves nobody behind this exchange, whose final head has come. */
+  retire(): void {
+    this.#keepAlive = false
   }
 
   /** @internal */
@@ -402,16 +445,20 @@ export class Connection implements Watched, Held {
   /** The answer is complete: keep the connection, if both messages ended where they should. */
   #settle(): void {
     if (this.#phase === 'closed') return
-    if (!this.#keepAlive || !this.#requestDone || this.#sendError !== null || this.#keepAliveMs === 0) {
+    const over = !this.#keepAlive || !this.#requestDone || this.#sendError !== null
+    const owner = this.#owner
+    if (over || (owner === null ? this.#keepAliveMs === 0 : this.#pool.closed)) {
       this.destroy()
       return
     }
     this.#phase = 'idle'
-    this.deadlineMs = coarseNowMs() + this.#keepAliveMs
+    // What belongs to a client lasts as long as client and server want: the login would be lost with it.
+    this.deadlineMs = owner === null ? coarseNowMs() + this.#keepAliveMs : Number.POSITIVE_INFINITY
     this.#pool.active--
     // The reader of this answer may have paused us; an idle connection must hear the server close.
     if (this.#socket.isPaused()) this.#socket.resume()
-    this.#pool.release(this)
+    if (owner === null) this.#pool.release(this)
+    else owner.onIdle()
   }
 
   #onDrained(): void {
@@ -482,5 +529,8 @@ export class Connection implements Watched, Held {
     this.deadlineMs = Number.POSITIVE_INFINITY
     unwatch(this)
     this.#pool.forget(this)
+    const owner = this.#owner
+    this.#owner = null
+    owner?.onGone()
   }
 }

@@ -21,6 +21,11 @@ export interface ResponseHead {
   readonly keepAlive: boolean
   /** The peer's `Keep-Alive: timeout` in milliseconds, or -1. */
   readonly keepAliveTimeoutMs: number
+  /**
+   * The peer logs in connections, not requests: it offers NTLM or Negotiate, or says `Persistent-Auth: true` (RFC 4559
+   * section 6).
+   */
+  readonly bindsConnection: boolean
   /** What a lenient reader mended in the head, or null. */
   readonly repaired: string | null
 }
@@ -406,6 +411,12 @@ function hexDigit(c: number): number {
   return lower >= 97 && lower <= 102 ? lower - 87 : -1
 }
 
+/**
+ * A scheme that logs in the connection, anywhere in a list of challenges. One that a quoted text only seems to name costs
+ * no more than a connection.
+ */
+const CONNECTION_SCHEME = /(?:^|[\s,])(?:ntlm|nego|kerberos)/i
+
 /** What the fields say about framing and persistence, gathered while they are read. */
 interface Framing {
   contentLength: number
@@ -416,6 +427,7 @@ interface Framing {
   close: boolean
   keepAlive: boolean
   keepAliveTimeoutMs: number
+  bindsConnection: boolean
 }
 
 function parseHead(text: string, maxFields: number, repaired: string | null): ResponseHead {
@@ -449,6 +461,7 @@ function parseHead(text: string, maxFields: number, repaired: string | null): Re
     contentLength: said.contentLength === -1 ? 0 : said.contentLength,
     keepAlive: !said.close && !said.unheardOf && (minor === 1 || said.keepAlive),
     keepAliveTimeoutMs: said.keepAliveTimeoutMs,
+    bindsConnection: said.bindsConnection,
     repaired,
   }
 }
@@ -483,6 +496,7 @@ function parseFields(text: string, at: number, out: string[], maxFields: number)
     close: false,
     keepAlive: false,
     keepAliveTimeoutMs: -1,
+    bindsConnection: false,
   }
   let i = at
   let fields = 0
@@ -524,6 +538,15 @@ function badName(text: string, at: number, nameStart: number): string {
 
 function noteFraming(said: Framing, name: string, value: string): void {
   switch (name.length) {
+    case 15:
+      if (name.toLowerCase() === 'persistent-auth') said.bindsConnection ||= /^true$/i.test(value)
+      break
+    case 16:
+      if (name.toLowerCase() === 'www-authenticate') said.bindsConnection ||= CONNECTION_SCHEME.test(value)
+      break
+    case 18:
+      if (name.toLowerCase() === 'proxy-authenticate') said.bindsConnection ||= CONNECTION_SCHEME.test(value)
+      break
     case 14:
       if (name.toLowerCase() === 'content-length') {
         if (said.contentLength !== -1) throw new MalformedMessage('several Content-Length fields')

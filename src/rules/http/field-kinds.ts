@@ -18,6 +18,7 @@ export type FieldKind =
   | 'disguised'
   | 'host'
   | 'expect'
+  | 'authorization'
   | 'forwarded'
   | 'forwarded-for'
   | 'forwarded-proto'
@@ -45,6 +46,7 @@ const KINDS: ReadonlyMap<string, FieldKind> = new Map<string, FieldKind>([
   ['transfer_encoding', 'disguised'],
   ['host', 'host'],
   ['expect', 'expect'],
+  ['authorization', 'authorization'],
   ['forwarded', 'forwarded'],
   ['x-forwarded-for', 'forwarded-for'],
   ['x-forwarded-proto', 'forwarded-proto'],

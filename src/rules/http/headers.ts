@@ -19,6 +19,8 @@ export interface RequestFields {
   forwardedFor: string | null
   hasForwardedProto: boolean
   hasForwardedHost: boolean
+  /** It carries NTLM or Negotiate, which log in the connection (RFC 4559 section 6). */
+  bindsConnection: boolean
   /** A field that CGI and its heirs can't tell from Content-Length or Transfer-Encoding (RFC 3875 section 4.1.18). */
   disguisedFraming: boolean
 }
@@ -50,6 +52,7 @@ export function readRequestFields(rawHeaders: readonly string[]): RequestFields 
     forwardedFor: null,
     hasForwardedProto: false,
     hasForwardedHost: false,
+    bindsConnection: false,
     disguisedFraming: false,
   }
   for (let i = 0; i < rawHeaders.length; i += 2) {
@@ -91,6 +94,9 @@ function noteRequestField(said: RequestFields, kind: FieldKind, value: string): 
       break
     case 'forwarded-host':
       said.hasForwardedHost = true
+      break
+    case 'authorization':
+      said.bindsConnection ||= /^(?:ntlm|nego|kerberos)/i.test(value)
       break
     case 'disguised':
       said.disguisedFraming = true

@@ -38,6 +38,7 @@ export const REASONS = [
   'unavailable',
   'fallback',
   'ambiguous',
+  'pinned',
 ] as const satisfies readonly Reason[]
 
 const REASON_INDEX = indexOf(REASONS)
