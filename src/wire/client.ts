@@ -76,6 +76,8 @@ export class ServerPool {
   /** Connections made so far, and exchanges that found a kept-alive one. */
   connects = 0
   reuses = 0
+  /** Answers that broke a rule of RFC 9112, and were taken all the same. */
+  repaired = 0
 
   constructor(settings: PoolSettings) {
     this.settings = settings
@@ -380,6 +382,7 @@ export class Connection implements Watched, Held {
   onEnd(rawTrailers: string[]): void {
     const exchange = this.#exchange
     this.#exchange = null
+    if (this.#reader.repaired) this.#pool.repaired++
     exchange?.onEnd(rawTrailers)
   }
 

@@ -23,6 +23,8 @@ export interface ServerFigures {
   /** Connections made, and exchanges that found a kept-alive one. */
   readonly connects: number
   readonly reuses: number
+  /** Answers that broke a rule of HTTP and were taken all the same, since they can be read in one way only. */
+  readonly repaired: number
   /** Exchanges that it was asked for, second attempts and forced ones too; and those that broke there or got a 5xx. */
   readonly exchanges: number
   readonly failures: number

@@ -81,6 +81,7 @@ export class ServerState implements Candidate {
       connections: { open: pool.open, active: pool.active, idle: pool.idle },
       connects: pool.connects,
       reuses: pool.reuses,
+      repaired: pool.repaired,
       exchanges: this.exchanges,
       failures: this.failures,
       ejections: this.ejection.count,
