@@ -82,7 +82,8 @@ const REFUSED: readonly (readonly [string, string])[] = [
   ['fields without end', `${OK}${'X: a\r\n'.repeat(1200)}\r\n`],
 ]
 
-const BROKEN: readonly (readonly [string, string])[] = [
+/** Nothing has reached the client when they turn out so. */
+const MALFORMED_BODIES: readonly (readonly [string, string])[] = [
   ['a chunk size of letters', `${CHUNKED}2\r\nok\r\nxyz\r\n${EVIL}`],
   ['a chunk longer than its size', `${CHUNKED}2\r\nokEVIL\r\n0\r\n\r\n`],
   ['0x in a chunk size', `${CHUNKED}0x2\r\nok\r\n0\r\n\r\n`],
@@ -211,7 +212,13 @@ export const RESPONSE_CASES: readonly ResponseCase[] = [
     ending: 'end',
     outcome: 'refused',
   },
-  ...BROKEN.map(([name, bytes]) => ({ name, bytes, outcome: 'broken' as const })),
+  ...MALFORMED_BODIES.map(([name, bytes]) => ({ name, bytes, outcome: 'refused' as const })),
+  // What came before has reached the client already.
+  ...MALFORMED_BODIES.map(([name, bytes]) => ({
+    name: `${name}, behind a part that has gone on`,
+    bytes: bytes.replace(CHUNKED, `${CHUNKED}14000\r\n${'a'.repeat(0x14000)}\r\n`),
+    outcome: 'broken' as const,
+  })),
   ...CUT.map(([where, bytes]) => ({
     name: `cut off ${where}`,
     bytes,

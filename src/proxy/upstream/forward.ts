@@ -251,7 +251,7 @@ export class Forward implements AttemptOwner, PrivateUser, Watched {
     const kept = this.#body === null || this.#body.isKept
     // Only the server that is logging somebody in can go on with it.
     if (this.#privately !== null && !isUnsent(failed)) return false
-    return !answer.begun && mayFallBack(matched.route, decision, view.method, failed, kept)
+    return !answer.left && mayFallBack(matched.route, decision, view.method, failed, kept)
   }
 
   #failed(failure: FailureCode, cause: Error | null): void {
@@ -276,6 +276,7 @@ export class Forward implements AttemptOwner, PrivateUser, Watched {
     const exchange = this.#exchange
     this.#body?.stop()
     this.#recorder?.abandon()
+    exchange.answer.withdraw()
     const decision: Decision = { ...exchange.decision, upstream: exchange.matched.route!.from, reason }
     exchange.decision = decision
     this.#begin()

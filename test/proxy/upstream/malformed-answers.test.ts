@@ -74,3 +74,31 @@ describe('chunked with a length', () => {
     expect(await repaired('lenient')).toBe(1)
   })
 })
+
+describe('a chunk that is malformed, and came with the head', () => {
+  const answer = `${CHUNKED}2\r\nok\r\nxyz\r\n`
+
+  test.each([
+    ['/', 'a problem'],
+    ['/cached', 'a problem from a route that caches'],
+  ])('%s: %s, since nothing has gone on yet', async (path) => {
+    const response = await get(path, answer)
+    expect([response.status, response.reason]).toEqual([502, 'Bad Gateway'])
+    expect(response.body.text).toContain('urn:banyan:problem:response-malformed')
+    expect(response.body.text).not.toContain('ok')
+  })
+
+  test('the other side answers where the route falls back', async () => {
+    expect(await get('/backed', answer)).toMatchObject({ status: 200, body: { text: 'legacy' } })
+  })
+
+  test('a broken transfer where a part has gone on', async () => {
+    const client = await rawClient(banyan.port)
+    await client.send('GET /backed HTTP/1.1\r\nHost: a\r\n\r\n')
+    const request = await upstream.request()
+    await request.send(`${CHUNKED}2\r\nok\r\n`)
+    await client.readUntil('ok')
+    await request.send('xyz\r\n')
+    expect((await client.readToEnd()).text).not.toContain('0\r\n\r\n')
+  })
+})
