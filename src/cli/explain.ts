@@ -118,6 +118,7 @@ const WHY: Readonly<Record<Reason, string>> = {
   percent: 'it lies in the share',
   rest: 'it lies outside the share',
   'no-key': 'the request has none of the sticky keys, so it stays',
+  pinned: 'its client is logged in on a connection to that side',
   forced: 'a force token names the upstream',
   unavailable: 'it lies in the share, but that upstream is unavailable',
   fallback: 'the other side failed',

@@ -243,7 +243,17 @@ export class Engine {
     const { clientScheme, isTrusted } = this.#parts
     const encrypted = (socket as Partial<TLSSocket>).encrypted === true
     const tls = clientScheme === null ? encrypted : clientScheme === 'https'
-    const peer: Peer = { address, trusted: address !== '' && isTrusted(address), tls, refused: false }
+    const peer: Peer = {
+      address,
+      trusted: address !== '' && isTrusted(address),
+      tls,
+      refused: false,
+      privates: null,
+      whenClosed(listener) {
+        if (socket.destroyed) listener()
+        else socket.once('close', listener)
+      },
+    }
     ;(socket as Socket & { [PEER]?: Peer })[PEER] = peer
     return peer
   }

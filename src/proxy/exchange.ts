@@ -8,12 +8,17 @@ import type { RequestFields } from '../rules/http/headers.ts'
 import type { Match } from '../rules/routing/match.ts'
 import type { CacheWord } from '../state/figures/cell.ts'
 import type { Revision } from '../state/live-table.ts'
+import {
+  type ClientConnection,
+  type PrivateConnection,
+  PrivateConnections,
+} from '../state/upstreams/private-connections.ts'
 import { Answer } from './client/answer.ts'
 import { SharedAnswer } from './client/shared-answer.ts'
 import type { UpgradeClient } from './client/tunnel.ts'
 
 /** Who is at the other end of a client connection. */
-export interface Peer {
+export interface Peer extends ClientConnection {
   /** IP address in its canonical form; empty where the socket has none. */
   readonly address: string
   /** Its X-Forwarded-* fields are believed. */
@@ -103,6 +108,17 @@ export class Exchange {
     this.fallbackOn = on
     this.failedServer = server
     this.failedCause = cause
+  }
+
+  /**
+   * The client's own way to the upstream that is to answer, or null. It has one once that upstream has offered NTLM or
+   * Negotiate, or the request carries them.
+   */
+  get privately(): PrivateConnection | null {
+    const { peer, said, decision } = this
+    const privates = PrivateConnections.of(peer, said.bindsConnection)
+    if (privates === null) return null
+    return said.bindsConnection ? privates.open(decision.upstream) : privates.find(decision.upstream)
   }
 
   /** Made when first asked for: most exchanges are not logged by it. */

@@ -51,7 +51,9 @@ export class Journey {
     const revision = live.current
     const matched = matchRoute(revision.table, received.view) //                                  2 match
     const forced = force === null ? null : force.upstreamFor(received.view, revision.table, Date.now())
-    const decision = decide(revision.table, matched, received.view, upstreams.isAvailable, forced) // 3 decide
+    const { view, peer } = received
+    const pinned = peer.privates === null ? null : peer.privates.sideOf(matched.route)
+    const decision = decide(revision.table, matched, view, upstreams.isAvailable, forced, pinned) // 3 decide
     const exchange = new Exchange(received, revision, matched, decision)
     observer.begun()
     const step = cache.answer(exchange) //                                                        4 cache, 5, 6

@@ -33,6 +33,14 @@ export interface ClientExchange extends ResponseSink {
   onFailure(failure: WireFailure, cause: Error | null): void
 }
 
+/** Whom a connection belongs to that is not shared. */
+export interface ConnectionOwner {
+  /** Its exchange is over, and it can take the next one. */
+  onIdle(): void
+  /** It is gone. */
+  onGone(): void
+}
+
 /** How to reach a server, and how long to wait for it. Times in milliseconds. */
 export interface PoolSettings {
   readonly hostname: string
@@ -65,6 +73,8 @@ const UNVERIFIED_END = 'a body that ends with the TLS connection (no Content-Len
 export interface PoolCounts {
   connects: number
   reuses: number
+  /** Answers that broke a rule of RFC 9112, and were taken all the same. */
+  repaired: number
 }
 
 /** How a server with several addresses is reached. */
@@ -77,6 +87,8 @@ export class ServerPool {
   dial: Dial | null = null
   /** The one used last is taken first, so that the rest can grow old and close. */
   readonly #idle: Connection[] = []
+  /** Those that are not shared. */
+  readonly #owned = new Set<Connection>()
   #closed = false
   /** Connections that stand or are being made. */
   open = 0
@@ -86,9 +98,19 @@ export class ServerPool {
   readonly #counted: PoolCounts
 
   /** @param counted where connections are counted; it may live longer than the pool */
-  constructor(settings: PoolSettings, counted: PoolCounts = { connects: 0, reuses: 0 }) {
+  constructor(settings: PoolSettings, counted: PoolCounts = { connects: 0, reuses: 0, repaired: 0 }) {
     this.settings = settings
     this.#counted = counted
+  }
+
+  /** @internal */
+  countRepaired(): void {
+    this.#counted.repaired++
+  }
+
+  /** @internal */
+  countReuse(): void {
+    this.#counted.reuses++
   }
 
   get connects(): number {
@@ -100,7 +122,9 @@ export class ServerPool {
   }
 
   get idle(): number {
-    return this.#idle.length
+    let idle = this.#idle.length
+    for (const connection of this.#owned) if (connection.usable) idle++
+    return idle
   }
 
   /**
@@ -128,6 +152,17 @@ export class ServerPool {
   close(): void {
     this.#closed = true
     for (const connection of this.#idle.splice(0)) connection.destroy()
+    for (const connection of this.#owned) if (connection.usable) connection.destroy()
+  }
+
+  /** @internal */
+  own(connection: Connection): void {
+    this.#owned.add(connection)
+  }
+
+  /** @internal */
+  get closed(): boolean {
+    return this.#closed
   }
 
   /** @internal */
@@ -139,6 +174,7 @@ export class ServerPool {
   /** @internal */
   forget(connection: Connection): void {
     this.open--
+    this.#owned.delete(connection)
     const at = this.#idle.indexOf(connection)
     if (at !== -1) this.#idle.splice(at, 1)
   }
@@ -152,6 +188,7 @@ export class Connection implements Watched, Held {
   readonly #socket: Socket
   readonly #reader: ResponseReader
   #exchange: ClientExchange | null = null
+  #owner: ConnectionOwner | null = null
   #phase: Phase = 'connecting'
   #connected = false
   #requestDone = false
@@ -163,6 +200,8 @@ export class Connection implements Watched, Held {
   /** The socket is somebody else's: what is read goes into its stream. */
   #detached = false
   #lastError: Error | null = null
+  /** Why nothing can be sent any more, while what the server has said before is still being read. */
+  #sendError: NodeJS.ErrnoException | null = null
   /** A head that leaves at the end of this turn, or with the body bytes that come before; '' where there is none. */
   #unsent = ''
   deadlineMs: number
@@ -177,11 +216,9 @@ export class Connection implements Watched, Held {
     this.#keepAliveMs = settings.keepAliveMs
     this.#reader = new ResponseReader(settings.limits, settings.lenient)
     this.#socket = this.#connect(settings)
-    if (settings.tls === null) this.#socket.on('connect', () => this.#contain(this.#onConnected))
-    else {
-      this.#socket.on('secureConnect', () => this.#contain(this.#onConnected))
-      this.#socket.on('data', (bytes: Buffer) => this.#onBytes(bytes))
-    }
+    this.#socket.on(settings.tls === null ? 'connect' : 'secureConnect', () => this.#contain(this.#onConnected))
+    const { destroy } = this.#socket
+    this.#socket.destroy = (error?: Error) => (this.#outlives(error) ? this.#socket : destroy.call(this.#socket, error))
     this.#socket.on('drain', () => this.#contain(this.#onDrained))
     this.#socket.on('end', () => this.#contain(this.#onPeerEnd))
     this.#socket.on('error', (error: Error) => {
@@ -195,10 +232,11 @@ export class Connection implements Watched, Held {
   }
 
   #connect({ hostname, port, tls }: PoolSettings): Socket {
+    // Read past the stream: that one gives nothing out any more once a write has failed.
     const where = this.#pool.dial ?? { host: hostname }
-    const address = { ...where, port, allowHalfOpen: true, noDelay: true }
+    const address = { ...where, port, allowHalfOpen: true, noDelay: true, onread: this.#reading() }
     try {
-      if (tls === null) return connectTcp({ ...address, onread: this.#reading() })
+      if (tls === null) return connectTcp(address)
       return connectTls({ ...tls, ...address })
     } catch (error) {
       // What node refuses to try is a connection that did not come about, for this one exchange.
@@ -214,6 +252,24 @@ export class Connection implements Watched, Held {
   /** The connection stands. */
   get ready(): boolean {
     return this.#connected
+  }
+
+  /** From now on it is never shared: behind each exchange it is its owner's. */
+  claim(owner: ConnectionOwner): void {
+    this.#owner = owner
+    this.#pool.own(this)
+  }
+
+  /** Begins another exchange on a connection that its owner has. It must be `usable`. */
+  reuse(exchange: ClientExchange): void {
+    this.#pool.active++
+    this.#pool.countReuse()
+    this.assign(exchange)
+  }
+
+  /** It serves nobody behind this exchange, whose final head has come. */
+  retire(): void {
+    this.#keepAlive = false
   }
 
   /** @internal */
@@ -257,6 +313,7 @@ export class Connection implements Watched, Held {
    */
   write(bytes: Buffer, written?: () => void): boolean {
     this.#touch()
+    if (this.#sendError !== null) return true
     if (this.#unsent === '') return this.#socket.write(bytes, written)
     this.#socket.cork()
     this.sendNow()
@@ -272,6 +329,7 @@ export class Connection implements Watched, Held {
    */
   writeChunk(bytes: Buffer, written?: () => void): boolean {
     this.#touch()
+    if (this.#sendError !== null) return true
     this.#socket.cork()
     this.sendNow()
     this.#socket.write(`${bytes.length.toString(16)}\r\n`, 'latin1')
@@ -286,7 +344,7 @@ export class Connection implements Watched, Held {
    * @param lastChunk the last chunk with its trailer section, or null where the body is not chunked
    */
   finish(lastChunk: string | null): void {
-    if (lastChunk !== null) {
+    if (lastChunk !== null && this.#sendError === null) {
       this.sendNow()
       this.#socket.write(lastChunk, 'latin1')
     }
@@ -305,6 +363,7 @@ export class Connection implements Watched, Held {
   resume(): void {
     this.#touch()
     this.#socket.resume()
+    if (this.#sendError !== null) this.#readRest(this.#sendError)
   }
 
   /** Bytes went on in one of the two directions: the idle time starts anew. */
@@ -327,7 +386,6 @@ export class Connection implements Watched, Held {
     this.#detached = true
     this.#socket.pause()
     // The other listeners stay: they do nothing once the phase is 'closed'.
-    this.#socket.removeAllListeners('data')
     this.#socket.removeAllListeners('drain')
     this.#exchange = null
     this.#gone()
@@ -374,6 +432,7 @@ export class Connection implements Watched, Held {
   onEnd(rawTrailers: string[]): void {
     const exchange = this.#exchange
     this.#exchange = null
+    if (this.#reader.repaired) this.#pool.countRepaired()
     exchange?.onEnd(rawTrailers)
   }
 
@@ -441,21 +500,62 @@ export class Connection implements Watched, Held {
   /** The answer is complete: keep the connection, if both messages ended where they should. */
   #settle(): void {
     if (this.#phase === 'closed') return
-    if (!this.#keepAlive || !this.#requestDone || this.#keepAliveMs === 0) {
+    const over = !this.#keepAlive || !this.#requestDone || this.#sendError !== null
+    const owner = this.#owner
+    if (over || (owner === null ? this.#keepAliveMs === 0 : this.#pool.closed)) {
       this.destroy()
       return
     }
     this.#phase = 'idle'
-    this.deadlineMs = coarseNowMs() + this.#keepAliveMs
+    // What belongs to a client lasts as long as client and server want: the login would be lost with it.
+    this.deadlineMs = owner === null ? coarseNowMs() + this.#keepAliveMs : Number.POSITIVE_INFINITY
     this.#pool.active--
     // The reader of this answer may have paused us; an idle connection must hear the server close.
     if (this.#socket.isPaused()) this.#socket.resume()
-    this.#pool.release(this)
+    if (owner === null) this.#pool.release(this)
+    else owner.onIdle()
   }
 
   #onDrained(): void {
     this.#touch()
     this.#exchange?.onDrain()
+  }
+
+  /**
+   * RFC 9112 section 9.5: a server that wants no more of a request may have answered before it closed, and the failure of a
+   * write can be known before that answer has been read.
+   * @returns whether the socket goes on although an error is about to destroy it
+   */
+  #outlives(error: NodeJS.ErrnoException | undefined): boolean {
+    if (error?.syscall !== 'write' || (error.code !== 'EPIPE' && error.code !== 'ECONNRESET')) return false
+    if (this.#exchange === null || !this.#connected) return false
+    // Several writes may have been under way.
+    if (this.#sendError !== null) return true
+    this.#sendError = error
+    this.#unsent = ''
+    // What is still to be sent goes nowhere, and must not hold up whoever sends it.
+    this.#exchange.onDrain()
+    // Where this was the first write on a new connection, node:net has not begun to read, and does not any more by itself.
+    if (!this.#socket.isPaused()) this.#socket.resume()
+    this.#readRest(error)
+    return true
+  }
+
+  /**
+   * Behind a reset nothing new can arrive: what has come has been read once the event loop has looked for it and found nothing.
+   * The first look may have been decided on before the reset came.
+   */
+  #readRest(error: NodeJS.ErrnoException, looks = 2): void {
+    const { bytesRead } = this.#socket
+    setImmediate(() => {
+      // One that is paused is looked at again by `resume`.
+      if (this.#phase === 'closed' || this.#socket.isPaused()) return
+      if (this.#socket.bytesRead !== bytesRead) this.#readRest(error)
+      else if (looks > 1) this.#readRest(error, looks - 1)
+      // Linux: EPIPE says that the server had ended its side properly before, ECONNRESET that it had not.
+      else if (error.code === 'EPIPE' && this.#pool.settings.tls === null) this.#onPeerEnd()
+      else this.#fail(this.#phase === 'receiving' ? 'response-body' : 'response-head', error)
+    })
   }
 
   #onPeerEnd(): void {
@@ -506,5 +606,8 @@ export class Connection implements Watched, Held {
     this.deadlineMs = Number.POSITIVE_INFINITY
     unwatch(this)
     this.#pool.forget(this)
+    const owner = this.#owner
+    this.#owner = null
+    owner?.onGone()
   }
 }

@@ -1,5 +1,6 @@
 /**
- * HTTP/1.1 responses as bytes (RFC 9112): a strict streaming reader. It knows no socket and never guesses.
+ * HTTP/1.1 responses as bytes (RFC 9112): a strict streaming reader. It knows no socket and never guesses; of what breaks the
+ * rules it takes what common servers send and can be read in one way only.
  */
 import { type Repaired, repairHead } from './repair.ts'
 
@@ -21,8 +22,11 @@ export interface ResponseHead {
   readonly keepAlive: boolean
   /** The peer's `Keep-Alive: timeout` in milliseconds, or -1. */
   readonly keepAliveTimeoutMs: number
-  /** What a lenient reader mended in the head, or null. */
-  readonly repaired: string | null
+  /**
+   * The peer logs in connections, not requests: it offers NTLM or Negotiate, or says `Persistent-Auth: true` (RFC 4559
+   * section 6).
+   */
+  readonly bindsConnection: boolean
 }
 
 /** Receives what the reader finds, in order: interim heads, one final head, body pieces, the end. */
@@ -45,6 +49,12 @@ export interface ReaderLimits {
 
 export const DEFAULT_LIMITS: ReaderLimits = { maxHeadBytes: 64 * 1024, maxFields: 1000 }
 
+/** Digits of one chunk size, and blanks behind it: servers pad them to a fixed width. */
+const MAX_SIZE_LENGTH = 256
+
+/** A chunk of so many bytes or more is refused: 13 digits are counted exactly. */
+const TOO_LARGE = 2 ** 52
+
 /** Bytes that chunk extensions of one message may take in all. They mean nothing to us and are dropped. */
 const MAX_EXTENSION_BYTES = 16 * 1024
 
@@ -65,6 +75,7 @@ const HTAB = 9
 const COLON = 58
 const SEMICOLON = 59
 const HEAD_END = Buffer.from('\r\n\r\n', 'latin1')
+const BARE_HEAD_END = Buffer.from('\n\n', 'latin1')
 const PREFIX = 'HTTP/1.'
 const NO_FIELDS: string[] = []
 const NOTHING = Buffer.alloc(0)
@@ -100,9 +111,10 @@ export class ResponseReader {
   #heldBytes = 0
   /** Bytes of the body or of the current chunk still to come. */
   #remaining = 0
-  #sizeDigits = 0
+  #sizeLength = 0
   #extensionBytes = 0
   #extensionOpen = false
+  #repaired = false
   /** Bytes of the interim heads so far: a server that sends them without end is cut off. */
   #interimBytes = 0
   #bodiless = false
@@ -129,6 +141,11 @@ export class ResponseReader {
     return this.#state === 'tunnel'
   }
 
+  /** The current answer, or the last one, broke a rule and was taken all the same. */
+  get repaired(): boolean {
+    return this.#repaired
+  }
+
   /** Bytes that came behind a 101 head in the same push, or null. */
   get rest(): Buffer | null {
     return this.#rest
@@ -143,6 +160,7 @@ export class ResponseReader {
     this.#sink = sink
     this.#state = 'head'
     this.#interimBytes = 0
+    this.#repaired = false
     this.#bodiless = method === 'HEAD'
     this.#upgradeAsked = upgradeAsked
   }
@@ -205,7 +223,9 @@ export class ResponseReader {
   #readHead(bytes: Buffer, at: number): number {
     const section = this.#section(bytes, at)
     if (section === null) return bytes.length
-    const head = parseHead(section.text, this.#limits.maxFields, section.repaired)
+    const head = parseHead(section, this.#limits.maxFields, this.#lenient)
+    // Only a lenient reader comes here with it.
+    this.#repaired ||= head.minor === 0 && head.framing === 'chunked'
     if (head.status < 200 && head.status !== 101) {
       if (head.framing !== 'none') throw new MalformedMessage(`${head.status} with a body`)
       this.#interimBytes += section.length
@@ -237,7 +257,7 @@ export class ResponseReader {
     } else if (framing === 'chunked') {
       this.#state = 'chunk-size'
       this.#remaining = 0
-      this.#sizeDigits = 0
+      this.#sizeLength = 0
       this.#extensionBytes = 0
     } else this.#state = 'close'
     sink.onHead(head)
@@ -255,14 +275,17 @@ export class ResponseReader {
     if (section.length > this.#limits.maxHeadBytes) throw new MalformedMessage('head too large')
     this.#held = NOTHING
     this.#heldBytes = 0
-    return { text: section.text, length: section.length, next: at + section.length - before, repaired: section.what }
+    this.#repaired ||= section.repaired
+    return { ...section, next: at + section.length - before }
   }
 
   /** @param unseen where bytes begin that were not searched before */
   #find(bytes: Buffer, start: number, unseen: number): Repaired | null {
     // Without a line end among the new bytes there is nothing to look for: a head may come a byte at a time.
     if (bytes.indexOf(LF, unseen) === -1) return null
-    return this.#lenient ? repairHead(bytes.toString('latin1', start)) : strictSection(bytes, start, unseen)
+    if (this.#lenient) return repairHead(bytes.toString('latin1', start))
+    const bare = this.#state === 'head' && endsInBareLf(bytes, start)
+    return bare ? bareSection(bytes, start, unseen) : strictSection(bytes, start, unseen)
   }
 
   #findHeld(bytes: Buffer, at: number): Repaired | null {
@@ -292,9 +315,11 @@ export class ResponseReader {
       if (!PREFIX.startsWith(begin)) throw new MalformedMessage('not an HTTP/1 answer')
     }
     if (this.#lenient) return
-    for (let i = before; i < this.#heldBytes; i++) {
-      if (this.#held[i] === LF && (i === 0 || this.#held[i - 1] !== CR)) {
-        throw new MalformedMessage('line ends in a bare LF')
+    const held = this.#held.subarray(0, this.#heldBytes)
+    if (this.#state === 'head' && endsInBareLf(held, 0)) refuseCr(held)
+    else {
+      for (let i = before; i < held.length; i++) {
+        if (held[i] === LF && (i === 0 || held[i - 1] !== CR)) throw new MalformedMessage('line ends in a bare LF')
       }
     }
   }
@@ -331,9 +356,10 @@ export class ResponseReader {
           const c = bytes[at++] as number
           const digit = hexDigit(c)
           if (digit !== -1) {
-            if (++this.#sizeDigits > 13) throw new MalformedMessage('chunk size too large')
             this.#remaining = this.#remaining * 16 + digit
-          } else if (this.#sizeDigits === 0) throw new MalformedMessage('chunk size without a digit')
+            if (this.#remaining >= TOO_LARGE) throw new MalformedMessage('chunk size too large')
+            this.#lengthenSize()
+          } else if (this.#sizeLength === 0) throw new MalformedMessage('chunk size without a digit')
           else if (c === CR) this.#state = 'size-lf'
           else if (c === SEMICOLON || c === SP || c === HTAB) {
             this.#extensionOpen = c === SEMICOLON
@@ -343,9 +369,11 @@ export class ResponseReader {
         }
         case 'extension': {
           const c = bytes[at++] as number
-          if (++this.#extensionBytes > MAX_EXTENSION_BYTES) throw new MalformedMessage('chunk extensions too large')
+          if (!this.#extensionOpen) this.#lengthenSize()
+          else if (++this.#extensionBytes > MAX_EXTENSION_BYTES)
+            throw new MalformedMessage('chunk extensions too large')
           if (c === CR) {
-            if (!this.#extensionOpen) throw new MalformedMessage('white space after the chunk size')
+            this.#repaired ||= !this.#extensionOpen
             this.#state = 'size-lf'
           } else if (c === SEMICOLON) this.#extensionOpen = true
           else if (FORBIDDEN[c] === 1) throw new MalformedMessage('control character in a chunk extension')
@@ -355,7 +383,7 @@ export class ResponseReader {
         }
         case 'size-lf':
           if (bytes[at++] !== LF) throw new MalformedMessage('CR without LF after the chunk size')
-          this.#sizeDigits = 0
+          this.#sizeLength = 0
           if (this.#remaining === 0) {
             this.#state = 'trailers'
             return at
@@ -385,24 +413,47 @@ export class ResponseReader {
     }
     return at
   }
+
+  #lengthenSize(): void {
+    if (++this.#sizeLength > MAX_SIZE_LENGTH) throw new MalformedMessage('chunk size too long')
+  }
 }
 
 /** A complete head or trailer section. */
-interface Section {
-  /** Up to its last CRLF, without the empty line. */
-  readonly text: string
-  /** Bytes that it took, with the empty line. */
-  readonly length: number
+interface Section extends Repaired {
   /** Where the pushed bytes go on behind it. */
   readonly next: number
-  readonly repaired: string | null
 }
 
 /** @param unseen where bytes begin that were not searched before */
 function strictSection(bytes: Buffer, start: number, unseen: number): Repaired | null {
   const end = bytes.indexOf(HEAD_END, Math.max(start, unseen - HEAD_END.length + 1))
   if (end === -1) return null
-  return { text: bytes.toString('latin1', start, end + 2), length: end + 4 - start, what: null }
+  return { text: bytes.toString('latin1', start, end + 2), length: end + 4 - start, repaired: false }
+}
+
+/** Whether the first line that is complete has no CR before its LF. */
+function endsInBareLf(bytes: Buffer, start: number): boolean {
+  const lf = bytes.indexOf(LF, start)
+  return lf !== -1 && (lf === start || bytes[lf - 1] !== CR)
+}
+
+/**
+ * A head whose lines all end in LF alone, as CGI programs write it (RFC 9112 section 2.2). Where only some do, an LF may be part of
+ * a value that somebody else has chosen.
+ */
+function bareSection(bytes: Buffer, start: number, unseen: number): Repaired | null {
+  const end = bytes.indexOf(BARE_HEAD_END, Math.max(start, unseen - 1))
+  if (end === -1) return null
+  const head = bytes.subarray(start, end + 1)
+  const text = head.toString('latin1')
+  if (!text.startsWith(PREFIX)) throw new MalformedMessage('not an HTTP/1 answer')
+  refuseCr(head)
+  return { text: text.replaceAll('\n', '\r\n'), length: head.length + 1, repaired: true }
+}
+
+function refuseCr(bytes: Buffer): void {
+  if (bytes.includes(CR)) throw new MalformedMessage('lines end in LF alone, and not all of them')
 }
 
 function hexDigit(c: number): number {
@@ -410,6 +461,12 @@ function hexDigit(c: number): number {
   const lower = c | 32
   return lower >= 97 && lower <= 102 ? lower - 87 : -1
 }
+
+/**
+ * A scheme that logs in the connection, anywhere in a list of challenges. One that a quoted text only seems to name costs
+ * no more than a connection.
+ */
+const CONNECTION_SCHEME = /(?:^|[\s,])(?:ntlm|nego|kerberos)/i
 
 /** What the fields say about framing and persistence, gathered while they are read. */
 interface Framing {
@@ -421,9 +478,11 @@ interface Framing {
   close: boolean
   keepAlive: boolean
   keepAliveTimeoutMs: number
+  bindsConnection: boolean
 }
 
-function parseHead(text: string, maxFields: number, repaired: string | null): ResponseHead {
+/** @param lenient what was repaired, or is below, ends the connection: its next answer may be read otherwise by others */
+function parseHead({ text, repaired }: Repaired, maxFields: number, lenient: boolean): ResponseHead {
   if (!text.startsWith(PREFIX)) throw new MalformedMessage('not an HTTP/1 answer')
   const minor = text.charCodeAt(7) - 48
   if ((minor !== 0 && minor !== 1) || text.charCodeAt(8) !== SP) throw new MalformedMessage('odd HTTP version')
@@ -443,8 +502,9 @@ function parseHead(text: string, maxFields: number, repaired: string | null): Re
     // trusted. A word that means nothing is no coding at all: such a body ends with the connection (section 6.3).
     if (said.contentLength !== -1) throw new MalformedMessage('both Content-Length and Transfer-Encoding')
     if (!said.chunked && !said.unheardOf) throw new MalformedMessage('a transfer coding other than chunked')
-    if (minor === 0) throw new MalformedMessage('Transfer-Encoding in HTTP/1.0')
+    if (minor === 0 && !lenient) throw new MalformedMessage('Transfer-Encoding in HTTP/1.0')
   }
+  const doubtful = lenient && (repaired || (minor === 0 && said.transferEncoded))
   return {
     minor,
     status,
@@ -452,9 +512,9 @@ function parseHead(text: string, maxFields: number, repaired: string | null): Re
     rawHeaders,
     framing: framingOf(status, said),
     contentLength: said.contentLength === -1 ? 0 : said.contentLength,
-    keepAlive: !said.close && !said.unheardOf && (minor === 1 || said.keepAlive),
+    keepAlive: !said.close && !said.unheardOf && !doubtful && (minor === 1 || said.keepAlive),
     keepAliveTimeoutMs: said.keepAliveTimeoutMs,
-    repaired,
+    bindsConnection: said.bindsConnection,
   }
 }
 
@@ -488,6 +548,7 @@ function parseFields(text: string, at: number, out: string[], maxFields: number)
     close: false,
     keepAlive: false,
     keepAliveTimeoutMs: -1,
+    bindsConnection: false,
   }
   let i = at
   let fields = 0
@@ -529,6 +590,15 @@ function badName(text: string, at: number, nameStart: number): string {
 
 function noteFraming(said: Framing, name: string, value: string): void {
   switch (name.length) {
+    case 15:
+      if (name.toLowerCase() === 'persistent-auth') said.bindsConnection ||= /^true$/i.test(value)
+      break
+    case 16:
+      if (name.toLowerCase() === 'www-authenticate') said.bindsConnection ||= CONNECTION_SCHEME.test(value)
+      break
+    case 18:
+      if (name.toLowerCase() === 'proxy-authenticate') said.bindsConnection ||= CONNECTION_SCHEME.test(value)
+      break
     case 14:
       if (name.toLowerCase() === 'content-length') {
         if (said.contentLength !== -1) throw new MalformedMessage('several Content-Length fields')

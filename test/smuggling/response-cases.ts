@@ -56,6 +56,8 @@ const REFUSED: readonly (readonly [string, string])[] = [
   ['a folded field', `${OK}X: a\r\n b\r\nContent-Length: 2\r\n\r\nok`],
   ['a bare LF that would split the head', `${OK}X: a\nSet-Cookie: EVIL=1\r\nContent-Length: 2\r\n\r\nok`],
   ['a bare CR that would split the head', `${OK}X: a\rSet-Cookie: EVIL=1\r\nContent-Length: 2\r\n\r\nok`],
+  ['LF alone, but for one line', 'HTTP/1.1 200 OK\nX: a\r\nSet-Cookie: EVIL=1\nContent-Length: 2\n\nok'],
+  ['LF alone, but for the last line', 'HTTP/1.1 200 OK\nX: a\nContent-Length: 2\r\n\r\nok'],
   ['two bare LFs that would split the answer', `${OK}X: a\n\nEVIL\r\nContent-Length: 2\r\n\r\nok`],
   ['NUL in a value', `${OK}X: a\0b\r\nContent-Length: 2\r\n\r\nok`],
   ['a control character in a value', `${OK}X: a\x1bb\r\nContent-Length: 2\r\n\r\nok`],
@@ -80,13 +82,14 @@ const REFUSED: readonly (readonly [string, string])[] = [
   ['fields without end', `${OK}${'X: a\r\n'.repeat(1200)}\r\n`],
 ]
 
-const BROKEN: readonly (readonly [string, string])[] = [
+/** Nothing has reached the client when they turn out so. */
+const MALFORMED_BODIES: readonly (readonly [string, string])[] = [
   ['a chunk size of letters', `${CHUNKED}2\r\nok\r\nxyz\r\n${EVIL}`],
   ['a chunk longer than its size', `${CHUNKED}2\r\nokEVIL\r\n0\r\n\r\n`],
   ['0x in a chunk size', `${CHUNKED}0x2\r\nok\r\n0\r\n\r\n`],
   ['a sign in a chunk size', `${CHUNKED}+2\r\nok\r\n0\r\n\r\n`],
   ['a chunk size that overflows', `${CHUNKED}10000000000000002\r\nok\r\n0\r\n\r\n`],
-  ['a space behind a chunk size', `${CHUNKED}2 \r\nok\r\n0\r\n\r\n`],
+  ['a word behind the blanks of a chunk size', `${CHUNKED}2 a\r\nok\r\n0\r\n\r\n`],
   ['LF alone behind a chunk size', `${CHUNKED}2\nok\r\n0\r\n\r\n`],
   ['LF in a chunk extension', `${CHUNKED}2;a\nb\r\nok\r\n0\r\n\r\n`],
   ['CR in a chunk extension', `${CHUNKED}2;a\rb\r\nok\r\n0\r\n\r\n`],
@@ -106,6 +109,16 @@ const CUT: readonly (readonly [string, string])[] = [
 ]
 
 const BEYOND: readonly ResponseCase[] = [
+  {
+    name: 'a head whose lines all end in LF alone',
+    bytes: 'HTTP/1.1 200 OK\nX: a\nContent-Length: 2\n\nok',
+    outcome: { status: 200, body: 'ok', reused: true },
+  },
+  {
+    name: 'blanks and zeros around a chunk size',
+    bytes: `${CHUNKED}000000000000000002  \r\nok\r\n0  \r\n\r\n`,
+    outcome: { status: 200, body: 'ok', reused: true },
+  },
   {
     name: 'two answers in one write',
     bytes: `${OK}Content-Length: 2\r\n\r\nok${EVIL}`,
@@ -199,7 +212,13 @@ export const RESPONSE_CASES: readonly ResponseCase[] = [
     ending: 'end',
     outcome: 'refused',
   },
-  ...BROKEN.map(([name, bytes]) => ({ name, bytes, outcome: 'broken' as const })),
+  ...MALFORMED_BODIES.map(([name, bytes]) => ({ name, bytes, outcome: 'refused' as const })),
+  // What came before has reached the client already.
+  ...MALFORMED_BODIES.map(([name, bytes]) => ({
+    name: `${name}, behind a part that has gone on`,
+    bytes: bytes.replace(CHUNKED, `${CHUNKED}14000\r\n${'a'.repeat(0x14000)}\r\n`),
+    outcome: 'broken' as const,
+  })),
   ...CUT.map(([where, bytes]) => ({
     name: `cut off ${where}`,
     bytes,

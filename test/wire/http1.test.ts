@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { ResponseReader } from '../../src/wire/http1.ts'
 import { readPieces, readText } from './reader.ts'
 
 const OK = 'HTTP/1.1 200 OK\r\n'
@@ -101,7 +102,12 @@ describe('what is refused, never guessed', () => {
     ['a folded line', `${OK}X: a\r\n b\r\nContent-Length: 0\r\n\r\n`],
     ['a line that begins with a space', `${OK} X: a\r\n\r\n`],
     ['a bare LF', `${OK}X: a\nY: b\r\n\r\n`],
-    ['LF alone as the end of the head', 'HTTP/1.1 200 OK\nContent-Length: 0\n\n'],
+    ['LF alone, but for the status line', 'HTTP/1.1 200 OK\r\nContent-Length: 0\n\n'],
+    ['LF alone, but for one field', 'HTTP/1.1 200 OK\nX: a\r\nContent-Length: 0\n\n'],
+    ['LF alone, but for the empty line', 'HTTP/1.1 200 OK\nContent-Length: 0\n\r\n'],
+    ['LF alone, and a bare CR', 'HTTP/1.1 200 OK\nX: a\rb\nContent-Length: 0\n\n'],
+    ['LF alone, and a folded line', 'HTTP/1.1 200 OK\nX: a\n b\nContent-Length: 0\n\n'],
+    ['LF alone in the trailers', `${OK}Transfer-Encoding: chunked\r\n\r\n0\r\nA: b\n\n`],
     ['a bare CR', `${OK}X: a\rY: b\r\n\r\n`],
     ['NUL in a value', `${OK}X: a\0b\r\n\r\n`],
     ['DEL in a value', `${OK}X: a\x7fb\r\n\r\n`],
@@ -124,7 +130,13 @@ describe('what is refused, never guessed', () => {
     ['0x in a chunk size', `${OK}Transfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n`],
     ['a sign in a chunk size', `${OK}Transfer-Encoding: chunked\r\n\r\n+5\r\nhello\r\n`],
     ['an underscore in a chunk size', `${OK}Transfer-Encoding: chunked\r\n\r\n1_0\r\n`],
-    ['a space behind a chunk size', `${OK}Transfer-Encoding: chunked\r\n\r\n5 \r\nhello\r\n`],
+    ['a word behind a chunk size', `${OK}Transfer-Encoding: chunked\r\n\r\n5 a\r\nhello\r\n`],
+    ['a digit behind the blanks of a chunk size', `${OK}Transfer-Encoding: chunked\r\n\r\n5 0\r\nhello\r\n`],
+    ['a vertical tab behind a chunk size', `${OK}Transfer-Encoding: chunked\r\n\r\n5\x0b\r\nhello\r\n`],
+    ['LF alone behind the blanks of a chunk size', `${OK}Transfer-Encoding: chunked\r\n\r\n5 \nhello\r\n`],
+    ['a chunk size of zeros without end', `${OK}Transfer-Encoding: chunked\r\n\r\n${'0'.repeat(300)}`],
+    ['blanks without end behind a chunk size', `${OK}Transfer-Encoding: chunked\r\n\r\n5${' '.repeat(300)}`],
+    ['2 to the 52nd as a chunk size', `${OK}Transfer-Encoding: chunked\r\n\r\n0010000000000000\r\n`],
     ['a space before a chunk size', `${OK}Transfer-Encoding: chunked\r\n\r\n 5\r\nhello\r\n`],
     ['a huge chunk size', `${OK}Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n`],
     ['a chunk longer than its size', `${OK}Transfer-Encoding: chunked\r\n\r\n3\r\nhello\r\n`],
@@ -174,23 +186,99 @@ describe('what is refused, never guessed', () => {
   })
 })
 
+describe('what breaks a rule and is taken from every upstream', () => {
+  test.each([
+    ['a head whose lines end in LF alone', 'HTTP/1.1 200 OK\nX: a b \nContent-Length: 2\n\nok', ['X', 'a b']],
+    ['the same from HTTP/1.0', 'HTTP/1.0 200 OK\nConnection: keep-alive\nContent-Length: 2\n\nok', null],
+    ['the same without a reason', 'HTTP/1.1 200\nContent-Length: 2\n\nok', null],
+    ['an interim head as well', `HTTP/1.1 103 Early Hints\nLink: </a>\n\n${OK}Content-Length: 2\r\n\r\nok`, null],
+    ['CRLF in the body behind it', 'HTTP/1.1 200 OK\nContent-Length: 8\n\nok\r\n\r\n\n\n', null],
+    ['blanks behind a chunk size', `${OK}Transfer-Encoding: chunked\r\n\r\n2  \t\r\nok\r\n0     \r\n\r\n`, null],
+    [
+      'the same in many chunks',
+      `${OK}Transfer-Encoding: chunked\r\n\r\n${'1     \r\na\r\n'.repeat(9000)}0\r\n\r\n`,
+      null,
+    ],
+  ] as const)('%s', (_, text, first) => {
+    const seen = readText(text)
+    expect(seen).toMatchObject({ status: 200, complete: true, keepAlive: true, repaired: true, problem: null })
+    expect(seen.body.toString()).toMatch(/^(ok|a+$)/)
+    if (first !== null) expect(seen.rawHeaders.slice(0, 2)).toEqual(first)
+  })
+
+  test('leading zeros of a chunk size break none', () => {
+    const text = `${OK}Transfer-Encoding: chunked\r\n\r\n${'0'.repeat(40)}2\r\nok\r\n${'0'.repeat(32)}\r\n\r\n`
+    expect(readText(text)).toMatchObject({ complete: true, repaired: false, problem: null })
+  })
+
+  test('one answer that was mended says nothing of the next', () => {
+    const reader = new ResponseReader()
+    const sink = { onInformation() {}, onHead() {}, onBody() {}, onEnd() {} }
+    reader.begin(sink, 'GET', false)
+    reader.push(Buffer.from('HTTP/1.1 204 No Content\n\n'))
+    expect(reader.repaired).toBe(true)
+    reader.begin(sink, 'GET', false)
+    reader.push(Buffer.from('HTTP/1.1 204 No Content\r\n\r\n'))
+    expect(reader.repaired).toBe(false)
+  })
+})
+
 describe('a lenient upstream (opt-in)', () => {
   test.each([
     ['bare LF line ends', 'HTTP/1.1 200 OK\nX: a\nContent-Length: 2\n\nok'],
     ['a folded line', `${OK}X: a\r\n  b\r\nContent-Length: 2\r\n\r\nok`],
     ['a space before the colon', `${OK}X : a\r\nContent-Length: 2\r\n\r\nok`],
     ['a control character in a value', `${OK}X: a\x01b\r\nContent-Length: 2\r\n\r\nok`],
+    ['line ends of both kinds', `${OK}X: a\nContent-Length: 2\n\r\nok`],
     ['the same length twice', `${OK}Content-Length: 2\r\nContent-Length: 2\r\n\r\nok`],
+    ['a list of equal lengths', `${OK}Content-Length: 2, 2\r\n\r\nok`],
+    ['equal lengths in lines and lists', `${OK}Content-Length: 2 ,2\r\ncontent-length: 2\r\n\r\nok`],
+    ['identity with a length', `${OK}Transfer-Encoding: identity\r\nContent-Length: 2\r\n\r\nok`],
   ])('lets %s through', (_, text) => {
     const seen = readText(text, { lenient: true })
-    expect(seen).toMatchObject({ status: 200, complete: true, problem: null })
+    expect(seen).toMatchObject({ status: 200, complete: true, keepAlive: false, repaired: true, problem: null })
     expect(seen.body.toString()).toBe('ok')
     expect(seen.rawHeaders.filter((name) => name === 'Content-Length')).toHaveLength(1)
+    expect(seen.rawHeaders).toContain('2')
   })
 
   test.each([
-    ['both lengths', `${OK}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n`],
+    ['chunked in two lines', `${OK}Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n`],
+    ['chunked twice in one line', `${OK}Transfer-Encoding: Chunked, chunked\r\n`],
+    ['chunked with a length', `${OK}Content-Length: 9\r\nTransfer-Encoding: chunked\r\n`],
+    ['chunked with a length behind it', `${OK}Transfer-Encoding: chunked\r\nContent-Length: 9\r\n`],
+    ['chunked in HTTP/1.0', 'HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n'],
+    ['chunked with a length in HTTP/1.0', 'HTTP/1.0 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n'],
+  ])('reads %s as chunks, and closes behind them', (_, head) => {
+    const seen = readText(`${head}\r\n2\r\nok\r\n0\r\n\r\n`, { lenient: true })
+    expect(seen).toMatchObject({ status: 200, complete: true, keepAlive: false, repaired: true, problem: null })
+    expect(seen.body.toString()).toBe('ok')
+    expect(seen.rawHeaders.join().toLowerCase()).not.toContain('content-length')
+  })
+
+  test('identity without a length: the end of the connection ends the body', () => {
+    const seen = readText(`${OK}Transfer-Encoding: identity\r\n\r\nok`, { lenient: true, closes: true })
+    expect(seen).toMatchObject({ complete: true, repaired: true, problem: null })
+    expect(seen.body.toString()).toBe('ok')
+  })
+
+  test('what breaks no rule is not mended, and its connection stays', () => {
+    const seen = readText(`${OK}Content-Length: 2\r\n\r\nok`, { lenient: true })
+    expect(seen).toMatchObject({ complete: true, keepAlive: true, repaired: false })
+  })
+
+  test.each([
     ['two different lengths', `${OK}Content-Length: 5\r\nContent-Length: 6\r\n\r\n`],
+    ['a list of different lengths', `${OK}Content-Length: 5, 6\r\n\r\n`],
+    ['a list of lengths with a hole', `${OK}Content-Length: 5,,5\r\n\r\nhello`],
+    [
+      'chunked with two different lengths',
+      `${OK}Content-Length: 5\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n`,
+    ],
+    ['chunked with a malformed length', `${OK}Content-Length: +5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`],
+    ['chunked and gzip', `${OK}Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n\r\n0\r\n\r\n`],
+    ['chunked and identity', `${OK}Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n`],
+    ['chunked twice, once in disguise', `${OK}Transfer-Encoding: \x0bchunked, chunked\r\n\r\n0\r\n\r\n`],
     ['a space before the colon of a length', `${OK}Content-Length : 5\r\n\r\nhello`],
     ['another coding', `${OK}Transfer-Encoding: gzip\r\n\r\n`],
     ['a control character in a coding', `${OK}Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n`],
@@ -212,6 +300,11 @@ describe('where the bytes are split never matters', () => {
     [`${OK}Transfer-Encoding: chunked\r\nTrailer: D\r\n\r\n5;e=f\r\nhello\r\n1\r\n!\r\n0\r\nD: z\r\n\r\n`, {}],
     [`${OK}Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n`, {}],
     ['HTTP/1.1 200 OK\nX: a\n b\nContent-Length: 2\n\nok', { lenient: true }],
+    ['HTTP/1.1 103 Early Hints\n\nHTTP/1.1 200 OK\nX: a\nContent-Length: 2\n\nok', {}],
+    ['HTTP/1.1 200 OK\nX: a\nContent-Length: 4\n\nok\r\n', {}],
+    ['HTTP/1.1 200 OK\nX: a\r\nContent-Length: 2\n\nok', {}],
+    ['HTTP/1.1 200 OK\nX: a\nContent-Length: 2\n\r\nok', {}],
+    [`${OK}Transfer-Encoding: chunked\r\n\r\n002  \r\nab\r\n0 \r\n\r\n`, {}],
     [`${OK}Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\nX`, { lenient: true }],
     [`${OK}Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nD: a\nE: b\r\n\r\n`, {}],
     [`${OK}Content-Length: 5\r\nX: a\nb\r\n\r\nhello`, {}],

@@ -11,6 +11,10 @@ export interface Seen {
   body: Buffer
   trailers: string[]
   complete: boolean
+  /** The head says that the connection stays open. */
+  keepAlive: boolean
+  /** It broke a rule and was taken all the same. */
+  repaired: boolean
   /** What the reader complained of, or null. */
   problem: string | null
 }
@@ -36,6 +40,8 @@ export function readPieces(pieces: readonly Buffer[], options: ReadOptions = {})
     body: Buffer.alloc(0),
     trailers: [],
     complete: false,
+    keepAlive: false,
+    repaired: false,
     problem: null,
   }
   const sink: ResponseSink = {
@@ -46,6 +52,7 @@ export function readPieces(pieces: readonly Buffer[], options: ReadOptions = {})
       seen.status = head.status
       seen.reason = head.reason
       seen.rawHeaders = head.rawHeaders
+      seen.keepAlive = head.keepAlive
     },
     // A copy: the piece may be a window of a buffer that is used again.
     onBody: (piece) => body.push(Buffer.from(piece)),
@@ -65,6 +72,7 @@ export function readPieces(pieces: readonly Buffer[], options: ReadOptions = {})
     seen.problem = error.message
   }
   seen.body = Buffer.concat(body)
+  seen.repaired = reader.repaired
   return seen
 }
 

@@ -52,10 +52,29 @@ const status = fc.oneof(
   { weight: 1, arbitrary: fc.constantFrom(101, 199, 299, 599, 600, 999) },
 )
 const bytes = fc.uint8Array({ maxLength: 24 }).map((array) => Buffer.from(array).toString('latin1'))
-const extension = fc.constantFrom('', '', '', '', ';a', ';a=b', ';a="b c"', ';a;b=c', ' ;a', '; a = b', ';', ';a="\\""')
+const extension = fc.constantFrom(
+  '',
+  '',
+  '',
+  '',
+  ' ',
+  '  \t',
+  ';a',
+  ';a=b',
+  ';a="b c"',
+  ';a;b=c',
+  ' ;a',
+  '; a = b',
+  ';',
+  ';a="\\""',
+)
 
 const chunk = fc
-  .record({ data: bytes.filter((text) => text.length > 0), extension, zeros: fc.constantFrom('', '', '0', '000') })
+  .record({
+    data: bytes.filter((text) => text.length > 0),
+    extension,
+    zeros: fc.constantFrom('', '', '0', '000', '0000000000000000'),
+  })
   .map(({ data, extension: ext, zeros }) => `${zeros}${data.length.toString(16)}${ext}\r\n${data}\r\n`)
 
 const chunkedBody = fc
@@ -90,12 +109,13 @@ const valid = fc
     before: fc.array(line, { maxLength: 3 }),
     framed,
     after: fc.array(fc.oneof({ weight: 8, arbitrary: line }, { weight: 1, arbitrary: stray }), { maxLength: 2 }),
+    lineEnd: fc.oneof({ weight: 9, arbitrary: fc.constant('\r\n') }, { weight: 1, arbitrary: fc.constant('\n') }),
     beyond: fc.oneof({ weight: 8, arbitrary: fc.constant('') }, { weight: 1, arbitrary: bytes }),
   })
   .map((r) => {
     const [framing, body] = r.framed
     const lines = [...r.before, ...(framing === null ? [] : [framing]), ...r.after]
-    const head = `HTTP/${r.version} ${r.status} ${r.reason}\r\n${lines.map((l) => `${l}\r\n`).join('')}\r\n`
+    const head = [`HTTP/${r.version} ${r.status} ${r.reason}`, ...lines, '', ''].join(r.lineEnd)
     return `${r.interims.join('')}${head}${body}${r.beyond}`
   })
 

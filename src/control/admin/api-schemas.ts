@@ -117,6 +117,7 @@ const liveServer = object({
   connections: object({ open: count, active: count, idle: count }),
   connects: count,
   reuses: count,
+  repaired: count.describe('Answers that broke a rule of HTTP and were taken all the same.'),
   exchanges: count.describe('That it was asked for, second attempts and forced ones too.'),
   failures: count.describe('Of these: they broke there, or got a 5xx.'),
   ejections: count.describe('Times that it was left out because it failed too often in a row.'),

@@ -83,6 +83,12 @@ function serverMetrics(figures: readonly UpstreamFigures[], fleet: Parts['fleet'
       each(({ reuses }) => reuses),
     ),
     metric(
+      'banyan_server_repaired_total',
+      'counter',
+      'Answers that broke a rule of HTTP and were taken all the same.',
+      each(({ repaired }) => repaired),
+    ),
+    metric(
       'banyan_server_exchanges_total',
       'counter',
       'Exchanges that a server was asked for, second attempts too.',

@@ -305,7 +305,9 @@ export class Ask implements FetchOwner, FillOwner {
   /** The answer passes on to those who may have it, and into the store where it may be kept. */
   #pass(head: ResponseHead, answer: AnswerHead): void {
     const { settings } = this.#visit
-    const verdict = mayStore(this.#visit.request(), answer, settings)
+    const verdict: StoreVerdict = head.bindsConnection
+      ? { kind: 'skip', why: 'authorization' }
+      : mayStore(this.#visit.request(), answer, settings)
     const { background, discarded, waiting } = this.#host
     const failedRefresh = background && answer.status >= 500
     const fits = head.contentLength <= settings.maxBodyBytes

@@ -56,7 +56,9 @@ export class ResponseCache {
     const { route } = exchange.matched
     if (route === null || route.cache === null || exchange.upgrade !== null) return 'pass'
     if (!isLookedUp(exchange.view.method)) return this.#pass(exchange, 'method')
-    if (hasBody(exchange) || exchange.decision.reason === 'forced') return this.#pass(exchange, 'bypass')
+    // Who is logged in on a connection is in no field of a request, so that nothing stored can be for them, or of them.
+    if (hasBody(exchange) || exchange.decision.reason === 'forced' || exchange.privately !== null)
+      return this.#pass(exchange, 'bypass')
     return this.#visit(new Visit(this.#parts, exchange, route))
   }
 
@@ -65,7 +67,8 @@ export class ResponseCache {
     const { view, revision, matched, decision } = exchange
     if (isSafeMethod(view.method) || !caches(revision.table)) return null
     const parts = { tiers: this.#parts.tiers, counters: this.counters, now: Date.now }
-    if (view.method !== 'POST' || matched.route?.cache == null || decision.reason === 'forced') {
+    const passes = decision.reason === 'forced' || exchange.privately !== null
+    if (view.method !== 'POST' || matched.route?.cache == null || passes) {
       return new Effects(parts, exchange, null)
     }
     const { route } = matchRoute(revision.table, { ...view, method: 'GET' })

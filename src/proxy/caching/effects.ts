@@ -67,6 +67,7 @@ export class Effects implements Recorder {
   abandon(): void {
     this.#storing = null
     this.#pieces = []
+    this.#bytes = 0
   }
 
   #invalidate(status: number, rawHeaders: readonly string[]): void {

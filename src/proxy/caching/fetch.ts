@@ -131,6 +131,8 @@ export class Fetch implements AttemptOwner, Watched {
   onHead(head: ResponseHead): void {
     this.#inTime()
     this.#attempts.answered(head.status)
+    // It is nobody's in particular, and must not become everybody's.
+    if (head.bindsConnection) this.#attempts.connection?.retire()
     this.#owner.onFetchHead(head, this.#attempts.upstream!)
   }
 

@@ -180,6 +180,21 @@ export class Answer implements Held {
     else this.#res.end(held, this.#heldSpent ? onceWritten(held) : undefined)
   }
 
+  /** Something of it has left, or may have: no other answer can take its place. */
+  get left(): boolean {
+    return this.#opened || this.over
+  }
+
+  /** Forgets what has been given, of which nothing has `left`: another answer can be begun. */
+  withdraw(): void {
+    this.begun = false
+    this.status = 0
+    this.bodyBytes = 0
+    this.#held = null
+    this.#head = null
+    this.#more = NO_FIELDS
+  }
+
   /** Breaks the transfer off, so that the client can't take it for complete. */
   break(): void {
     this.over = true
@@ -193,17 +208,19 @@ export class Answer implements Held {
   }
 
   /**
-   * An answer of banyan's own (RFC 9457); where a head is out already, the transfer is broken off instead.
+   * An answer of banyan's own (RFC 9457), in the place of what has not left yet; where a head is out already, the transfer is
+   * broken off instead.
    * @param requestId for the operator to find the exchange in the log
    * @returns the status sent, 0 where there was nobody or nothing left to answer
    */
   problem(failure: FailureCode, requestId: string): number {
     const { status, culprit } = FAILURES[failure]
     if (this.over) return this.status
-    if (this.begun || status === 0) {
+    if (this.#opened || status === 0) {
       this.break()
       return this.status
     }
+    this.withdraw()
     const body = Buffer.from(problemText(failure, requestId))
     const fields = ['Content-Type', 'application/problem+json', 'Content-Length', String(body.length)]
     fields.push('Cache-Control', 'no-store')

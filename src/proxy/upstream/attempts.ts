@@ -17,6 +17,7 @@ import {
 import type { Reason } from '../../rules/http/exchange.ts'
 import type { Route } from '../../rules/table/table.ts'
 import { type Outcome, outcomeOf } from '../../state/figures/attempt-cell.ts'
+import type { PrivateConnection } from '../../state/upstreams/private-connections.ts'
 import type { ServerState } from '../../state/upstreams/server-state.ts'
 import type { UpstreamState } from '../../state/upstreams/upstream.ts'
 import type { Upstreams } from '../../state/upstreams/upstreams.ts'
@@ -45,6 +46,7 @@ export class Attempts implements Waiter {
   #chance = 0
   #method = ''
   #guard: Route | null = null
+  #privately: PrivateConnection | null = null
   #breaker: Breaker | null = null
   #entry: BreakerEntry = 'pass'
   #count = 0
@@ -79,8 +81,14 @@ export class Attempts implements Waiter {
    * Asks an upstream: at once, or when there is a place.
    * @param guard the route whose breaker may say no, or null
    * @param exchange for its decision, its method and the one random draw
+   * @param privately the client's own way to the upstream, or null for the connections that all share
    */
-  begin(upstream: string, guard: Route | null, { decision, view }: Pick<Exchange, 'decision' | 'view'>): void {
+  begin(
+    upstream: string,
+    guard: Route | null,
+    { decision, view }: Pick<Exchange, 'decision' | 'view'>,
+    privately: PrivateConnection | null = null,
+  ): void {
     const { chance, method } = view
     const state = this.#upstreams.get(upstream)
     if (state === undefined) {
@@ -91,6 +99,7 @@ export class Attempts implements Waiter {
     this.#guard = guard
     this.#routeId = decision.routeId
     this.#reason = decision.reason
+    this.#privately = privately
     this.#chance = chance
     this.#method = method
     this.#count = 0
@@ -126,7 +135,8 @@ export class Attempts implements Waiter {
 
   #go(failed: FailedBefore<ServerState> | null): void {
     const upstream = this.upstream!
-    const server = upstream.pick(this.#chance, failed, isIdempotent(this.#method))
+    const own = this.#privately?.take(upstream) ?? null
+    const server = own?.server ?? upstream.pick(this.#chance, failed, isIdempotent(this.#method))
     if (server === null) {
       this.finish()
       this.#owner.onRefused('no-server')
@@ -144,13 +154,24 @@ export class Attempts implements Waiter {
       this.#probing = true
       upstream.refresh()
     }
-    this.connection = server.pool.take(this.#owner, this.#count > 1)
+    this.connection = this.#connectionTo(server, own?.connection ?? null)
     this.#owner.onConnection(this.connection, server)
   }
 
   /** All of the request has been sent. Not told where that was at once. */
   sent(): void {
     this.#sentMs = performance.now()
+  }
+
+  #connectionTo(server: ServerState, own: Connection | null): Connection {
+    if (own !== null) {
+      own.reuse(this.#owner)
+      return own
+    }
+    const fresh = this.#count > 1 || this.#privately !== null
+    const connection = server.pool.take(this.#owner, fresh)
+    this.#privately?.claim(connection, server)
+    return connection
   }
 
   /** The final head of an answer has come. */
@@ -211,6 +232,7 @@ export class Attempts implements Waiter {
       answered: connection?.answered ?? false,
       bodyKept,
       elsewhere: upstream.hasOther(server),
+      bound: this.#privately !== null,
     }
     const stale = isStale(attempt)
     this.#blame(failure, stale)

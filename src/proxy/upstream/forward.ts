@@ -3,9 +3,14 @@
  */
 
 import { FAILURES, type FailureCode } from '../../rules/failures/failure.ts'
-import { type Failed, mayFallBack, replayableBytes } from '../../rules/failures/resilience.ts'
+import { type Failed, isUnsent, mayFallBack, replayableBytes } from '../../rules/failures/resilience.ts'
 import type { Decision } from '../../rules/http/exchange.ts'
 import { interimFields, trailerFields } from '../../rules/http/headers.ts'
+import {
+  type PrivateConnection,
+  PrivateConnections,
+  type PrivateUser,
+} from '../../state/upstreams/private-connections.ts'
 import type { ServerState } from '../../state/upstreams/server-state.ts'
 import type { Upstreams } from '../../state/upstreams/upstreams.ts'
 import type { Connection, WireFailure } from '../../wire/client.ts'
@@ -41,13 +46,15 @@ export interface Recorder {
 }
 
 /** The forwarding of one exchange. It hears the upstream's answer and passes it on. */
-export class Forward implements AttemptOwner, Watched {
+export class Forward implements AttemptOwner, PrivateUser, Watched {
   readonly #parts: ForwardParts
   readonly #exchange: Exchange
   readonly #recorder: Recorder | null
   readonly #attempts: Attempts
   /** Null where the request has none. */
   #body: RequestBody | null = null
+  /** The client's own way to the upstream, or null for the connections that all share. */
+  #privately: PrivateConnection | null = null
   #upstreamPaused = false
   #settled = false
   /** Until when the head of an answer must have come. */
@@ -63,13 +70,13 @@ export class Forward implements AttemptOwner, Watched {
 
   start(): void {
     const exchange = this.#exchange
-    const { req, res, said, matched, decision, view } = exchange
+    const { req, res, said, matched, decision } = exchange
     const owned = res as typeof res & { [FORWARD]?: Forward }
     owned[FORWARD] = this
     res.on('close', onClientClose)
     if (said.contentLength !== null || said.transferEncoding !== null) {
       const length = said.contentLength === null ? null : Number(said.contentLength)
-      const keepBytes = replayableBytes(matched.route, decision, view.method, length)
+      const keepBytes = replayableBytes(matched.route, decision, exchange.view.method, length)
       this.#body = new RequestBody(exchange, keepBytes, this.#attempts)
     }
     const totalMs = this.#parts.upstreams.get(decision.upstream)?.settings.totalTimeoutMs ?? null
@@ -80,7 +87,24 @@ export class Forward implements AttemptOwner, Watched {
     // node:http counts a request without a body as destroyed from the start.
     const gone = this.#body === null ? res.destroyed : req.destroyed && !req.complete
     if (gone) this.#clientGone()
-    else this.#attempts.begin(decision.upstream, guardOf(exchange), exchange)
+    else this.#begin()
+  }
+
+  /** Asks the upstream of the decision, once the exchanges before it on the client's own connection there are over. */
+  #begin(): void {
+    const exchange = this.#exchange
+    this.#privately?.leave(this)
+    this.#privately = exchange.privately
+    const turn = this.#privately?.enter(this) ?? 'in'
+    if (turn === 'in') this.onPrivateTurn()
+    else if (turn === 'full') this.#failed('overloaded', null)
+  }
+
+  onPrivateTurn(): void {
+    const exchange = this.#exchange
+    const { matched, decision, peer } = exchange
+    if (this.#privately !== null) peer.privates?.stay(matched.route, decision.upstream)
+    this.#attempts.begin(decision.upstream, guardOf(exchange), exchange, this.#privately)
   }
 
   onConnection(connection: Connection, server: ServerState): void {
@@ -124,11 +148,32 @@ export class Forward implements AttemptOwner, Watched {
     }
     this.#inTime()
     this.#body?.release()
+    if (head.bindsConnection) this.#bind()
+    // With the connection the login is over, and the client must know.
+    if (this.#privately !== null && !head.keepAlive) exchange.res.shouldKeepAlive = false
     const fields = clientFields(exchange, head, this.#attempts.upstream!.origins)
     this.#recorder?.head(head, fields)
     if (exchange.cacheStatus !== null) fields.push('Cache-Status', exchange.cacheStatus)
     if (exchange.upgrade !== null) exchange.res.shouldKeepAlive = false
     exchange.answer.begin(head.status, head.reason, fields)
+  }
+
+  /** From here on the connection is this client's: it is being logged in, or has been. */
+  #bind(): void {
+    if (this.#privately !== null) return
+    const { peer, matched, decision } = this.#exchange
+    const { connection, server } = this.#attempts
+    const privates = PrivateConnections.of(peer, true)
+    if (privates.find(decision.upstream) !== null) {
+      // The client has one there already, that came about while this request was under way.
+      connection!.retire()
+      return
+    }
+    const own = privates.open(decision.upstream)
+    own.enter(this)
+    own.claim(connection!, server!)
+    privates.stay(matched.route, decision.upstream)
+    this.#privately = own
   }
 
   onBody(piece: Buffer): void {
@@ -212,7 +257,9 @@ export class Forward implements AttemptOwner, Watched {
   #mayFallBack(failed: Failed): boolean {
     const { matched, decision, view, answer } = this.#exchange
     const kept = this.#body === null || this.#body.isKept
-    return !answer.begun && mayFallBack(matched.route, decision, view.method, failed, kept)
+    // Only the server that is logging somebody in can go on with it.
+    if (this.#privately !== null && !isUnsent(failed)) return false
+    return !answer.left && mayFallBack(matched.route, decision, view.method, failed, kept)
   }
 
   #failed(failure: FailureCode, cause: Error | null): void {
@@ -225,6 +272,7 @@ export class Forward implements AttemptOwner, Watched {
     exchange.failure = failure
     exchange.cause = cause
     this.#recorder?.abandon()
+    if (this.#privately !== null) exchange.res.shouldKeepAlive = false
     exchange.answer.problem(failure, exchange.id)
     if (FAILURES[failure].status === 0) exchange.req.destroy()
     else this.#dropRest()
@@ -236,9 +284,10 @@ export class Forward implements AttemptOwner, Watched {
     const exchange = this.#exchange
     this.#body?.stop()
     this.#recorder?.abandon()
+    exchange.answer.withdraw()
     const decision: Decision = { ...exchange.decision, upstream: exchange.matched.route!.from, reason }
     exchange.decision = decision
-    this.#attempts.begin(decision.upstream, null, exchange)
+    this.#begin()
   }
 
   #pauseUpstream(): void {
@@ -295,6 +344,7 @@ export class Forward implements AttemptOwner, Watched {
     this.#settled = true
     this.#inTime()
     this.#body?.drop()
+    this.#privately?.leave(this)
     this.#parts.over(this.#exchange)
   }
 }

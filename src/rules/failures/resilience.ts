@@ -44,6 +44,8 @@ export interface BrokenAttempt {
   readonly bodyKept: boolean
   /** Another server of the upstream takes requests. */
   readonly elsewhere: boolean
+  /** It went over a connection of the client's own, on which somebody may be logged in. */
+  readonly bound: boolean
 }
 
 /**
@@ -52,6 +54,8 @@ export interface BrokenAttempt {
  * - for idempotent methods where a kept-alive connection was closed as the request was on its way (RFC 9112 section 9.3.1);
  * - for idempotent methods on another server, where one closed without an answer or gave none in time.
  *
+ * A request that belongs to its connection is made again only where that never came about.
+ *
  * The same server is not waited for twice: no connection in time is tried again elsewhere only.
  */
 export function mayRetry(attempt: BrokenAttempt): boolean {
@@ -59,7 +63,7 @@ export function mayRetry(attempt: BrokenAttempt): boolean {
   if (attempt.attempts > 1 || attempt.answered || !attempt.bodyKept) return false
   if (failure === 'connect') return true
   if (failure === 'connect-timeout') return elsewhere
-  if (!IDEMPOTENT.has(attempt.method)) return false
+  if (attempt.bound || !IDEMPOTENT.has(attempt.method)) return false
   if (failure === 'response-head') return elsewhere || isStale(attempt)
   return elsewhere && (failure === 'headers-timeout' || failure === 'idle-timeout')
 }
@@ -71,6 +75,11 @@ export function isStale({
   answered,
 }: Pick<BrokenAttempt, 'failure' | 'reused' | 'answered'>): boolean {
   return failure === 'response-head' && reused && !answered
+}
+
+/** Whether nothing of a request can have left before it failed: no connection stood, or none was tried. */
+export function isUnsent(failed: Failed): boolean {
+  return 'failure' in failed && NOTHING_SENT.has(failed.failure)
 }
 
 /** Whether a server may have worked on the request: only then does a retry add to the load of the upstream. */
@@ -112,7 +121,7 @@ export function mayFallBack(
 function fallsBackFor({ methods }: Fallback, method: string, failed: Failed): boolean {
   if (methods === 'safe') return FALLS_BACK.has(method)
   if (IDEMPOTENT.has(method)) return true
-  return methods === 'all' && 'failure' in failed && NOTHING_SENT.has(failed.failure)
+  return methods === 'all' && isUnsent(failed)
 }
 
 function fallsBackOn(fallback: Fallback, failure: FailureCode): boolean {

@@ -25,12 +25,22 @@ export interface RequestView {
  * - `percent`: its bucket lies in the share
  * - `rest`: its bucket lies outside the share
  * - `no-key`: the route is sticky and none of its keys is present: it stays on `from`
+ * - `pinned`: its client has a connection of its own to this side (NTLM, Negotiate)
  * - `forced`: a valid force token named the upstream
  * - `unavailable`: its bucket lies in the share, but the breaker of `to` is open
  * - `fallback`: `to` failed and `from` answered
  * - `ambiguous`: the path has more than one reading, so no route is asked
  */
-export type Reason = 'default' | 'percent' | 'rest' | 'no-key' | 'forced' | 'unavailable' | 'fallback' | 'ambiguous'
+export type Reason =
+  | 'default'
+  | 'percent'
+  | 'rest'
+  | 'no-key'
+  | 'pinned'
+  | 'forced'
+  | 'unavailable'
+  | 'fallback'
+  | 'ambiguous'
 
 /** Of the two upstreams of a route. */
 export type Side = 'from' | 'to'

@@ -18,6 +18,7 @@ export type FieldKind =
   | 'disguised'
   | 'host'
   | 'expect'
+  | 'authorization'
   | 'forwarded'
   | 'forwarded-for'
   | 'forwarded-proto'
@@ -44,6 +45,7 @@ const KINDS: ReadonlyMap<string, FieldKind> = new Map<string, FieldKind>([
   ['content-length', 'content-length'],
   ['host', 'host'],
   ['expect', 'expect'],
+  ['authorization', 'authorization'],
   ['forwarded', 'forwarded'],
   ['x-forwarded', 'forwarded'],
   ['x-forwarded-for', 'forwarded-for'],

@@ -20,6 +20,8 @@ export interface RequestFields {
   forwardedProto: string | null
   hasForwardedHost: boolean
   cdnLoop: string | null
+  /** It carries NTLM or Negotiate, which log in the connection (RFC 4559 section 6). */
+  bindsConnection: boolean
   /** A field that CGI and its heirs can't tell from Content-Length or Transfer-Encoding (RFC 3875 section 4.1.18). */
   disguisedFraming: boolean
 }
@@ -56,6 +58,7 @@ export function readRequestFields(rawHeaders: readonly string[]): RequestFields 
     forwardedProto: null,
     hasForwardedHost: false,
     cdnLoop: null,
+    bindsConnection: false,
     disguisedFraming: false,
   }
   for (let i = 0; i < rawHeaders.length; i += 2) {
@@ -100,6 +103,9 @@ function noteRequestField(said: RequestFields, kind: FieldKind, value: string): 
       break
     case 'cdn-loop':
       said.cdnLoop = joined(said.cdnLoop, value)
+      break
+    case 'authorization':
+      said.bindsConnection ||= /^(?:ntlm|nego|kerberos)/i.test(value)
       break
     case 'disguised':
       said.disguisedFraming = true

@@ -1,5 +1,5 @@
 /**
- * Match -> decision: force, percent, key, bucket, availability; with the one word that says why.
+ * Match -> decision: force, percent, pin, key, bucket, availability; with the one word that says why.
  */
 
 import type { Decision, Reason, RequestView, Side } from '../http/exchange.ts'
@@ -18,7 +18,8 @@ export type IsAvailable = (route: Route, method: string) => boolean
  * Decides which upstream is to answer. Pure: chance comes with the view, health through `isAvailable`.
  *
  * `isAvailable` is asked only where the request lies in the share. `forced` is the upstream that a
- * valid force token names, or null; it stands above everything else.
+ * valid force token names, or null; it stands above everything else. `pinned` is the side that the client has a connection
+ * of its own to, or null; where percent leaves nothing to draw it does not count.
  */
 export function decide(
   table: Table,
@@ -26,6 +27,7 @@ export function decide(
   view: RequestView,
   isAvailable: IsAvailable,
   forced: string | null = null,
+  pinned: string | null = null,
 ): Decision {
   const { route } = match
   if (forced !== null) return decision(route, forced, 'forced', null, null)
@@ -34,6 +36,7 @@ export function decide(
   }
   if (route.percent === 0) return decision(route, route.from, 'rest', null, null)
   if (route.percent === 100) return toward(route, view, null, null, isAvailable)
+  if (pinned !== null) return decision(route, pinned, 'pinned', null, null)
   return draw(route, match, view, isAvailable)
 }
 

@@ -83,7 +83,10 @@ const upstream = object({
     .optional()
     .describe('preserve (default): as received; upstream: the name of the server; or a literal name.'),
   publicOrigin: origin.optional().describe('The origin that clients see: Location values are mapped to it.'),
-  lenient: z.boolean().optional().describe('Let malformed but unambiguous answers through. Default false.'),
+  lenient: z
+    .boolean()
+    .optional()
+    .describe('Take more answers that break the rules of HTTP but can be read in one way only. Default false.'),
   via: z.boolean().optional().describe('Requests carry Via. Default false.'),
   tls: object({
     ca: z

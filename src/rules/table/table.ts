@@ -77,7 +77,7 @@ export interface Upstream {
   readonly host: 'preserve' | 'upstream' | { readonly literal: string }
   /** The origin that clients see; where set, Location values of the upstream's own origin are mapped to it. */
   readonly publicOrigin: string | null
-  /** Lets malformed but unambiguous answers of old servers through. Default false. */
+  /** Takes more answers that break the rules of HTTP but can be read in one way only. Default false. */
   readonly lenient: boolean
   /** Requests tell of banyan in Via. Default false: nginx and IIS compress no answer to such a request. */
   readonly via: boolean

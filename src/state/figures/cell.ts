@@ -42,6 +42,7 @@ export const REASONS = [
   'unavailable',
   'fallback',
   'ambiguous',
+  'pinned',
 ] as const satisfies readonly Reason[]
 
 /** 0 counts clients that were gone first, 1 to 5 the classes of statuses. */

@@ -13,6 +13,8 @@ export class ServerCounts {
   /** Connections made, and exchanges that found a kept-alive one. */
   connects = 0
   reuses = 0
+  /** Answers that broke a rule of HTTP and were taken all the same, since they can be read in one way only. */
+  repaired = 0
 }
 
 /** Of the breaker of one route. */

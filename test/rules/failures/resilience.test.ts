@@ -22,7 +22,7 @@ const IDEMPOTENT = METHODS.slice(0, 7)
 const BEFORE_SENDING: FailureCode[] = ['connect', 'connect-timeout', 'no-server', 'overloaded', 'queue-timeout']
 
 function broken(over: Partial<BrokenAttempt>): BrokenAttempt {
-  const first = { attempts: 1, reused: false, answered: false, bodyKept: true, elsewhere: true }
+  const first = { attempts: 1, reused: false, answered: false, bodyKept: true, elsewhere: true, bound: false }
   return { failure: 'response-head', method: 'GET', ...first, ...over }
 }
 
@@ -47,6 +47,9 @@ describe('retry', () => {
     [{ failure: 'request-timeout' }, false],
     [{ failure: 'client-stalled' }, false],
     [{ failure: 'deadline' }, false],
+    [{ failure: 'response-head', reused: true, bound: true }, false],
+    [{ failure: 'headers-timeout', bound: true }, false],
+    [{ failure: 'connect', method: 'POST', bound: true }, true],
   ])('%j: %s', (over, expected) => {
     expect(mayRetry(broken(over))).toBe(expected)
   })
@@ -59,6 +62,7 @@ describe('retry', () => {
     answered: fc.boolean(),
     bodyKept: fc.boolean(),
     elsewhere: fc.boolean(),
+    bound: fc.boolean(),
   })
 
   test('never what may have been carried out already, never after a byte of an answer, never a third time', () => {
@@ -66,6 +70,7 @@ describe('retry', () => {
       fc.property(attempt, (one) => {
         if (!mayRetry(one)) return true
         const harmless = IDEMPOTENT.includes(one.method) || BEFORE_SENDING.includes(one.failure)
+        if (one.bound && !BEFORE_SENDING.includes(one.failure)) return false
         return harmless && !one.answered && one.attempts === 1 && one.bodyKept
       }),
       { numRuns: 5000 },

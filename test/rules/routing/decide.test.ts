@@ -29,6 +29,19 @@ test('without a route the default answers', () => {
   expect(decided({}, view('/gtins//1'))).toEqual({ ...expected, reason: 'ambiguous' })
 })
 
+test('a request whose client is logged in on a connection to one side stays there, where there is something to draw', () => {
+  const pinned = (percent: number, side: string, forced: string | null = null): Decision => {
+    const table = tableOf([{ id: 'gtin-lookup', match: { path: '/gtins/:gtin' }, percent }])
+    const request = view('/gtins/1', { chance: 0 })
+    return decide(table, matchRoute(table, request), request, DOWN, forced, side)
+  }
+  expect(pinned(50, 'gtin')).toMatchObject({ upstream: 'gtin', reason: 'pinned', ...UNDRAWN })
+  expect(pinned(50, 'legacy')).toMatchObject({ upstream: 'legacy', reason: 'pinned' })
+  expect(pinned(0, 'gtin')).toMatchObject({ upstream: 'legacy', reason: 'rest' })
+  expect(pinned(100, 'legacy')).toMatchObject({ upstream: 'legacy', reason: 'unavailable' })
+  expect(pinned(50, 'gtin', 'legacy')).toMatchObject({ upstream: 'legacy', reason: 'forced' })
+})
+
 test('an absent percent is 0, and 0 moves nothing', () => {
   const expected = { routeId: 'gtin-lookup', upstream: 'legacy', reason: 'rest', percent: 0, ...UNDRAWN }
   expect(decided({}, view('/gtins/1', { chance: 0 }))).toEqual(expected)
