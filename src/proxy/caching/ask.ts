@@ -3,6 +3,7 @@
  * what is stored, or something stored stands in for it.
  */
 import type { AnswerHead, StoredMeta } from '../../rules/caching/meta.ts'
+import { aftermathOf } from '../../rules/caching/resource.ts'
 import { mayStore, type SkipReason, type StoreVerdict, storedFields } from '../../rules/caching/storing.ts'
 import { conditionalFields, identifyNotModified } from '../../rules/caching/validation.ts'
 import type { FailureCode } from '../../rules/failures/failure.ts'
@@ -26,21 +27,6 @@ import type { Visit } from './visit.ts'
 
 /** After a failed refresh a stale answer is served for so long without another one. */
 const REFRESH_PAUSE_MS = 1000
-
-/** Reasons that hold for the next request as well: nobody should wait in order to hear them again. */
-const LASTING: ReadonlySet<SkipReason | 'too-large'> = new Set([
-  ...(['must-understand', 'no-store', 'private', 'authorization', 'set-cookie'] as const),
-  ...(['vary', 'not-cacheable', 'no-use', 'too-large'] as const),
-])
-
-/** Reasons that say nothing about what is stored already. */
-const OF_REQUEST: ReadonlySet<SkipReason> = new Set([
-  'request-no-store',
-  'method',
-  'partial',
-  'status',
-  'authorization',
-])
 
 /** What an ask needs of the process. */
 export interface AskParts {
@@ -86,7 +72,7 @@ export class Ask implements FetchOwner, FillOwner {
   #fill: Fill | null = null
   /** What is being stored, without its body. */
   #storing: Storing | null = null
-  /** What is stored is untrue once this answer is whole, although this can't be stored in its place. */
+  /** What is stored is untrue, although this answer can't be stored in its place. */
   #ousts = false
   #over = false
 
@@ -187,7 +173,7 @@ export class Ask implements FetchOwner, FillOwner {
   }
 
   onFetchEnd(rawTrailers: string[]): void {
-    if (this.#ousts) this.#parts.tiers.drop(this.#visit)
+    this.#drop()
     this.#fill?.onEnd(rawTrailers.length === 0 ? rawTrailers : trailerFields(rawTrailers))
     // What was stored has said so.
     if (!this.#over) this.#finish('uncacheable')
@@ -224,6 +210,7 @@ export class Ask implements FetchOwner, FillOwner {
   onTooLarge(): void {
     this.#storing = null
     this.#skip('too-large')
+    this.#host.shut(true)
     this.#host.over('uncacheable')
   }
 
@@ -309,7 +296,7 @@ export class Ask implements FetchOwner, FillOwner {
       ? { kind: 'skip', why: 'authorization' }
       : mayStore(this.#visit.request(), answer, settings)
     const { background, discarded, waiting } = this.#host
-    const failedRefresh = background && answer.status >= 500
+    const failedRefresh = this.#stored !== null && answer.status >= 500
     const fits = head.contentLength <= settings.maxBodyBytes
     const keeps = verdict.kind === 'store' && fits && !discarded && !failedRefresh
     if (keeps) {
@@ -329,6 +316,8 @@ export class Ask implements FetchOwner, FillOwner {
     }
     this.#sendOn()
     if (keeps && (this.wanted || background)) return
+    // Nobody reads on to its end, which alone would show that it was whole.
+    if (fill.readers === 0) this.#drop()
     if (fill.readers === 0) this.#end(keeps ? 'failed' : 'uncacheable')
     else this.#host.over('uncacheable')
   }
@@ -353,21 +342,21 @@ export class Ask implements FetchOwner, FillOwner {
 
   #refuse(verdict: StoreVerdict, status: number): void {
     const why = verdict.kind === 'skip' ? verdict.why : 'too-large'
-    // A failing upstream says nothing lasting, and what is stored stays for when it is well again.
-    if (status >= 500) {
-      this.#parts.counters.skipped[why] = (this.#parts.counters.skipped[why] ?? 0) + 1
-      return
-    }
     this.#skip(why)
-    if (verdict.kind === 'skip' && !OF_REQUEST.has(verdict.why) && this.#stored !== null) {
-      this.#ousts = true
-    }
+    const refreshes = this.#stored !== null && this.#parts.now() >= this.#stored.meta.freshUntilMs
+    const { drops, marks } = aftermathOf({ request: this.#visit.request(), status, why, refreshes })
+    this.#ousts = drops && this.#stored !== null
+    this.#host.shut(marks)
+  }
+
+  #drop(): void {
+    if (this.#ousts) this.#parts.tiers.drop(this.#visit)
+    this.#ousts = false
   }
 
   #skip(why: SkipReason | 'too-large'): void {
     const { skipped } = this.#parts.counters
     skipped[why] = (skipped[why] ?? 0) + 1
-    this.#host.shut(LASTING.has(why))
   }
 
   #tellShareable(is: boolean): void {

@@ -19,8 +19,8 @@ export interface FlightHub {
   readonly parts: AskParts
   alone(visit: Visit): void
   fallBack(visit: Visit): void
-  mark(name: string): void
-  unmark(name: string): void
+  mark(visit: Visit, name: string): void
+  unmark(visit: Visit, name: string): void
   shut(flight: Flight): void
   landed(flight: Flight): void
 }
@@ -122,11 +122,11 @@ export class Flight implements AskHost, VisitHost {
 
   shut(lasting: boolean): void {
     this.#hub.shut(this)
-    if (lasting) this.#hub.mark(this.name)
+    if (lasting) this.#hub.mark(this.#visit, this.name)
   }
 
   shareable(): void {
-    this.#hub.unmark(this.name)
+    this.#hub.unmark(this.#visit, this.name)
   }
 
   /** Nothing is searched or stored any more; an answer may still be on its way to those who read it. */

@@ -3,6 +3,7 @@
  */
 import { hasKeyParts, keyParts } from '../../rules/caching/key.ts'
 import { evaluate, type Verdict } from '../../rules/caching/policy.ts'
+import { isPersonal } from '../../rules/caching/resource.ts'
 import { varyKey } from '../../rules/caching/vary.ts'
 import type { StoredAnswer } from '../../state/caching/store.ts'
 import type { AskParts } from './ask.ts'
@@ -50,7 +51,7 @@ export class Flights implements FlightHub {
     }
     const flight = this.#register.find(name)
     if (flight?.isJoinable) flight.add(visit)
-    else if (this.#isMarked(name)) {
+    else if (this.#isMarked(markOf(visit, name))) {
       this.parts.counters.hitForMiss++
       this.alone(visit)
     } else {
@@ -82,16 +83,17 @@ export class Flights implements FlightHub {
     this.#start({ visit, stored, name, open: true, background: true })
   }
 
-  /** Nobody waits for this any more, for a while. */
-  mark(name: string): void {
-    this.#marks.delete(name)
-    this.#marks.set(name, this.parts.now() + MARK_MS)
+  /** Nobody waits for what this visit asks for any more, for a while. */
+  mark(visit: Visit, name: string): void {
+    const mark = markOf(visit, name)
+    this.#marks.delete(mark)
+    this.#marks.set(mark, this.parts.now() + MARK_MS)
     if (this.#marks.size > MAX_MARKS) this.#marks.delete(this.#marks.keys().next().value as string)
   }
 
   /** It can be shared after all. */
-  unmark(name: string): void {
-    this.#marks.delete(name)
+  unmark(visit: Visit, name: string): void {
+    this.#marks.delete(markOf(visit, name))
   }
 
   /** Nobody joins a flight any more. */
@@ -136,6 +138,11 @@ export class Flights implements FlightHub {
     const variant = entry?.kind === 'variants' ? `\n${varyKey(rawHeaders, entry.vary)}` : ''
     return `${key}${parts}${variant}${asked.authorization ? '\na' : ''}`
   }
+}
+
+/** What somebody who is known gets may well be for nobody else; that says nothing about what strangers get. */
+function markOf({ rawHeaders }: Visit, name: string): string {
+  return isPersonal({ rawHeaders }) ? `${name}\np` : name
 }
 
 function hasValidator({ meta }: StoredAnswer): boolean {

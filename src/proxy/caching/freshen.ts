@@ -5,6 +5,8 @@
 import { birthOf } from '../../rules/caching/freshness.ts'
 import type { AnswerHead } from '../../rules/caching/meta.ts'
 import { asStale } from '../../rules/caching/policy.ts'
+import { aftermathOf } from '../../rules/caching/resource.ts'
+import type { SkipReason } from '../../rules/caching/storing.ts'
 import { mergeNotModified, refreshFromHead } from '../../rules/caching/validation.ts'
 import type { StoredAnswer } from '../../state/caching/store.ts'
 import type { CacheTiers } from '../../state/caching/tiers.ts'
@@ -32,8 +34,7 @@ export function confirm(
 ): Confirmed {
   const { verdict, rawHeaders, forClient } = mergeNotModified(visit.request(), stored, answer, visit.settings)
   const keeps = verdict.kind === 'store'
-  // What the client forbids to store for itself says nothing about what is there.
-  if (verdict.kind === 'skip' && verdict.why !== 'request-no-store') tiers.drop(visit)
+  if (verdict.kind === 'skip' && drops(visit, stored, verdict.why, answer.responseMs)) tiers.drop(visit)
   const meta = keeps ? verdict.meta : { ...stored.meta, ...birthOf(answer) }
   return { answer: { ...stored, meta, rawHeaders, ...origin, refreshAfterMs: 0, written: null }, keeps, forClient }
 }
@@ -51,5 +52,11 @@ export function compareHead(tiers: CacheTiers, visit: Visit, answer: AnswerHead)
   const { verdict, rawHeaders: updated } = effect.updated
   if (verdict.kind === 'store') {
     void tiers.keep(visit, { ...stored, meta: verdict.meta, rawHeaders: updated }, nowMs)
-  } else if (verdict.why !== 'request-no-store') tiers.drop(visit)
+  } else if (drops(visit, stored, verdict.why, nowMs)) tiers.drop(visit)
+}
+
+/** Whether what an answer without a body says of a stored one, and may not be kept, makes that untrue for all. */
+function drops(visit: Visit, { meta }: StoredAnswer, why: SkipReason, nowMs: number): boolean {
+  const refreshes = nowMs >= meta.freshUntilMs
+  return aftermathOf({ request: visit.request(), status: meta.status, why, refreshes }).drops
 }

@@ -5,7 +5,7 @@
 import { fieldValues } from '../http/exchange.ts'
 import { parseHttpDate } from '../http/http-date.ts'
 import { parseDeltaSeconds, type ResponseDirectives } from './directives.ts'
-import type { AnswerHead, CachePolicySettings, LifetimeSource, StoredMeta } from './meta.ts'
+import type { AnswerHead, LifetimeSource, StoredMeta } from './meta.ts'
 
 /** The age of a stored answer in milliseconds, never negative (RFC 9111 section 4.2.3). */
 export function ageMsOf(meta: StoredMeta, nowMs: number): number {
@@ -89,12 +89,8 @@ const LONGEST_GUESS_MS = 86_400_000
  * The lifetime of an answer that states none: the route's ttl, else a tenth of the time since Last-Modified, a day at most
  * (RFC 9111 section 4.2.2).
  */
-export function assumedLifetime(
-  settings: CachePolicySettings,
-  lastModifiedMs: number | null,
-  dateMs: number,
-): Lifetime {
-  if (settings.ttlMs !== null) return { ms: settings.ttlMs, source: 'ttl' }
+export function assumedLifetime(ttlMs: number | null, lastModifiedMs: number | null, dateMs: number): Lifetime {
+  if (ttlMs !== null) return { ms: ttlMs, source: 'ttl' }
   const sinceMs = lastModifiedMs === null ? 0 : Math.floor((dateMs - lastModifiedMs) / 10)
   return sinceMs > 0 ? { ms: Math.min(sinceMs, LONGEST_GUESS_MS), source: 'heuristic' } : { ms: 0, source: 'none' }
 }

@@ -145,7 +145,15 @@ export interface StoredHead {
 /** A route's settings as the policy needs them. */
 export type CachePolicySettings = Pick<
   CacheSettings,
-  'mode' | 'force' | 'setCookie' | 'ttlMs' | 'staleWhileRevalidateMs' | 'staleIfErrorMs' | 'keepMs'
+  | 'mode'
+  | 'force'
+  | 'setCookie'
+  | 'errors'
+  | 'storePost'
+  | 'ttlMs'
+  | 'staleWhileRevalidateMs'
+  | 'staleIfErrorMs'
+  | 'keepMs'
 >
 
 /** The settings of a route that says no more than `cache: {}`. */
@@ -156,5 +164,7 @@ export const DEFAULT_CACHE_POLICY: CachePolicySettings = Object.freeze({
   staleIfErrorMs: null,
   force: new Set<ForceWord>(),
   setCookie: 'refuse',
+  errors: 'safe',
+  storePost: false,
   keepMs: 3_600_000,
 })

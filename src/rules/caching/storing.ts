@@ -10,6 +10,7 @@ import type { ForceWord } from '../table/table.ts'
 import { parseCacheControl, parseRequestCacheControl, type ResponseDirectives } from './directives.ts'
 import { assumedLifetime, birthOf, explicitLifetime, type Lifetime, singleDate } from './freshness.ts'
 import type { AnswerHead, CachePolicySettings, CacheRequest, StoredMeta } from './meta.ts'
+import { isOfOneRequest, isUnsafeError } from './resource.ts'
 import { targetedDirectives } from './targeted.ts'
 import { resolveSameOrigin, targetUri } from './uri.ts'
 import { varySpec } from './vary.ts'
@@ -17,8 +18,9 @@ import { varySpec } from './vary.ts'
 /**
  * Why an answer is not stored.
  *
- * - `method`: neither GET, nor POST with an explicit lifetime and the target as its Content-Location
- * - `status`: an interim answer or a 304, or one that speaks of this request's own range or precondition
+ * - `method`: neither GET, nor (where the route says so) POST with an explicit lifetime and the target as its Content-Location
+ * - `status`: an interim answer or a 304, or one that speaks of this request only
+ * - `error`: an error other than 404, 410, 414 and 451, and the route does not say `errors: explicit`
  * - `partial`: a part of a representation (206, a Content-Range in bytes)
  * - `request-no-store`, `no-store`, `private`: a directive forbids it
  * - `must-understand`: the status is not one that this cache understands
@@ -31,6 +33,7 @@ import { varySpec } from './vary.ts'
 export type SkipReason =
   | 'method'
   | 'status'
+  | 'error'
   | 'partial'
   | 'request-no-store'
   | 'no-store'
@@ -49,6 +52,9 @@ export type StoreVerdict =
 
 /** Final statuses that may be given an assumed lifetime (RFC 9110 section 15.1). */
 const HEURISTICALLY_CACHEABLE: ReadonlySet<number> = new Set([200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501])
+
+/** Those of them to which the route's `ttl` applies: an error that one odd request brings about must not last for all. */
+const TTL_APPLIES: ReadonlySet<number> = new Set([200, 203, 300, 301, 308])
 
 /** The final statuses that RFC 9110 section 15 defines, less 206 and 304: none of them asks more of a cache. */
 const UNDERSTOOD: ReadonlySet<number> = new Set([
@@ -69,8 +75,9 @@ export function mayStore(request: CacheRequest, answer: AnswerHead, settings: Ca
   const leaveOut = [...new Set([...said.noCacheFields, ...said.privateFields])]
 
   const flaw =
-    flawOfMethod(request, answer, explicit) ??
-    flawOfStatus(request, answer) ??
+    flawOfMethod(request, answer, explicit, settings) ??
+    flawOfStatus(answer) ??
+    flawOfError(answer, settings) ??
     flawOfDirectives(request, answer, said, settings) ??
     flawOfCookies(answer, leaveOut, explicit, settings)
   if (flaw !== null) return skip(flaw)
@@ -88,29 +95,32 @@ function skip(why: SkipReason): StoreVerdict {
 }
 
 /** GET, and POST as RFC 9110 section 9.3.3 allows it for later GETs: explicit lifetime, Content-Location is the target. */
-function flawOfMethod(request: CacheRequest, answer: AnswerHead, explicit: Lifetime | null): SkipReason | null {
+function flawOfMethod(
+  request: CacheRequest,
+  answer: AnswerHead,
+  explicit: Lifetime | null,
+  { storePost }: CachePolicySettings,
+): SkipReason | null {
   if (request.method === 'GET') return null
-  if (request.method !== 'POST' || answer.status !== 200 || explicit === null) return 'method'
+  if (!storePost || request.method !== 'POST' || answer.status !== 200 || explicit === null) return 'method'
   const locations = fieldValues(answer.rawHeaders, 'content-location')
   if (locations.length !== 1) return 'method'
   return resolveSameOrigin(request, locations[0] as string) === targetUri(request).target ? null : 'method'
 }
 
-function flawOfStatus(request: CacheRequest, { status, rawHeaders }: AnswerHead): SkipReason | null {
-  if (status < 200 || status === 304) return 'status'
+function flawOfStatus({ status, rawHeaders }: AnswerHead): SkipReason | null {
+  if (status < 200 || status === 304 || isOfOneRequest(status)) return 'status'
   // With another status Content-Range means nothing (RFC 9110 section 14.4), but what clearly tells of a part is believed.
-  if (status === 206 || (status !== 416 && fieldValues(rawHeaders, 'content-range').some(isByteRange))) return 'partial'
-  // These speak of the range or the condition of the one request, and the key knows neither.
-  if (status === 416 && has(request, 'range')) return 'status'
-  if (status === 412 && CONDITIONS.some((name) => has(request, name))) return 'status'
-  return null
+  return status === 206 || fieldValues(rawHeaders, 'content-range').some(isByteRange) ? 'partial' : null
+}
+
+function flawOfError({ status }: AnswerHead, { errors }: CachePolicySettings): SkipReason | null {
+  return isUnsafeError(status) && errors === 'safe' ? 'error' : null
 }
 
 function isByteRange(contentRange: string): boolean {
   return /^bytes [0-9]+-[0-9]+\//i.test(contentRange)
 }
-
-const CONDITIONS = ['if-match', 'if-none-match', 'if-modified-since', 'if-unmodified-since', 'if-range'] as const
 
 function has(request: CacheRequest, name: string): boolean {
   return fieldValues(request.rawHeaders, name).length > 0
@@ -163,12 +173,14 @@ function lifetimeOf(
 ): Lifetime | null {
   const { settings, dateMs } = by
   const assumable = HEURISTICALLY_CACHEABLE.has(answer.status) || said.public
-  if (settings.mode === 'forced' && settings.ttlMs !== null && assumable) {
-    return { ms: settings.ttlMs, source: 'forced' }
+  const ttlMs = TTL_APPLIES.has(answer.status) || (said.public && answer.status < 400) ? settings.ttlMs : null
+  if (settings.mode === 'forced' && ttlMs !== null) {
+    return { ms: ttlMs, source: 'forced' }
   }
   if (explicit !== null) return explicit
   if (!assumable) return null
-  return assumedLifetime(settings, singleDate(answer.rawHeaders, 'last-modified', answer.responseMs), dateMs)
+  const assumed = assumedLifetime(ttlMs, singleDate(answer.rawHeaders, 'last-modified', answer.responseMs), dateMs)
+  return isUnsafeError(answer.status) && assumed.source === 'none' ? null : assumed
 }
 
 interface Known {

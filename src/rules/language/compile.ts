@@ -201,6 +201,8 @@ function compileCache(said: NonNullable<RouteDocument['cache']>): CacheSettings 
     mode: said.mode ?? 'rfc9111',
     force: new Set(said.force),
     setCookie: said.setCookie ?? 'refuse',
+    errors: said.errors ?? 'safe',
+    storePost: said.storePost ?? false,
     ttlMs: ms(said.ttl),
     staleWhileRevalidateMs: ms(said.staleWhileRevalidate),
     staleIfErrorMs: ms(said.staleIfError),

@@ -156,6 +156,16 @@ const cache = object({
     .enum(['refuse', 'store', 'strip'])
     .optional()
     .describe('Answers with Set-Cookie: not stored (default), stored with an explicit lifetime, or stored without it.'),
+  errors: z
+    .enum(['safe', 'explicit'])
+    .optional()
+    .describe(
+      'Errors: only 404, 410, 414 and 451 are stored (default), or others too with a lifetime of their own (`explicit`).',
+    ),
+  storePost: z
+    .boolean()
+    .optional()
+    .describe('Store the answer to a POST for later GETs where it says so (RFC 9110 section 9.3.3). Default false.'),
   ttl: duration.optional().describe('Freshness where the answer gives none of its own.'),
   staleWhileRevalidate: duration
     .optional()

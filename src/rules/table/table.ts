@@ -131,6 +131,13 @@ export interface CacheSettings {
    * stored without the field (`strip`).
    */
   readonly setCookie: 'refuse' | 'store' | 'strip'
+  /**
+   * Of errors only 404, 410, 414 and 451 are stored (`safe`, the default), or others too where they have a lifetime of
+   * their own (`explicit`). What speaks of one request only is never stored.
+   */
+  readonly errors: 'safe' | 'explicit'
+  /** The answer to a POST may be stored for later GETs (RFC 9110 section 9.3.3). Default false. */
+  readonly storePost: boolean
   /** Freshness in milliseconds where the answer gives none of its own, or null. */
   readonly ttlMs: number | null
   readonly staleWhileRevalidateMs: number | null

@@ -100,12 +100,19 @@ describe('invalidation', () => {
 })
 
 describe('the answer to a POST', () => {
+  test('serves no GET unless the route says so', async () => {
+    const rig = await startRig()
+    inTurn(rig.legacy, reply(200, [FRESH, 'Content-Location: /a'], 'of the post'), reply(200, [], 'of the get'))
+    await rig.ask('POST', '/a', 'Content-Length: 0')
+    expect((await rig.get('/a')).body.text).toBe('of the get')
+  })
+
   test.each([
     ['with the target as its Content-Location', [FRESH, 'Content-Location: /a'], true],
     ['with another one', [FRESH, 'Content-Location: /b'], false],
     ['without a lifetime', ['Content-Location: /a', 'ETag: "one"'], false],
   ])('%s serves a GET: %s', async (_, lines, serves) => {
-    const rig = await startRig()
+    const rig = await startRig({ cache: '{ storePost: true }' })
     inTurn(rig.legacy, reply(200, lines, 'of the post'), reply(200, [], 'of the get'))
     expect(statusOf(await rig.ask('POST', '/a', 'Content-Length: 0'))).toContain('fwd=method')
     expect((await rig.get('/a')).body.text).toBe(serves ? 'of the post' : 'of the get')

@@ -45,7 +45,7 @@ describe('a hit', () => {
   })
 
   test('of an empty body, and of statuses other than 200', async () => {
-    const rig = await startRig()
+    const rig = await startRig({ cache: '{ errors: explicit }' })
     for (const [target, status] of [
       ['/204', 204],
       ['/404', 404],

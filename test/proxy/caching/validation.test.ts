@@ -267,6 +267,53 @@ describe('in place of a failure', () => {
   })
 })
 
+describe('an answer that comes to refresh a stale one', () => {
+  const WINDOW = 'Cache-Control: max-age=0, stale-while-revalidate=60'
+
+  test.each([
+    ['404', reply(404, [], 'gone')],
+    ['410', reply(410, [], 'gone')],
+    ['403', reply(403, [], 'gone')],
+    ['301', reply(301, ['Location: /b'], 'gone')],
+    ['private', reply(200, ['Cache-Control: private'], 'gone')],
+    ['no-store', reply(200, ['Cache-Control: no-store'], 'gone')],
+    ['Set-Cookie', reply(200, ['Cache-Control: max-age=60', 'Set-Cookie: a=b'], 'gone')],
+  ])('%s ends it at once, behind the client that still got it', async (_, gone) => {
+    const rig = await startRig()
+    inTurn(rig.legacy, reply(200, [WINDOW, 'ETag: "one"'], 'page'), gone, gone)
+    await rig.get('/a')
+    expect((await rig.get('/a')).body.text).toBe('page')
+    await expect.poll(() => rig.legacy.requests).toBe(2)
+    await expect.poll(async () => (await rig.get('/a')).body.text).toBe('gone')
+  })
+
+  test.each([401, 429, 431, 400, 503])('%i leaves it', async (status) => {
+    const rig = await startRig()
+    inTurn(rig.legacy, reply(200, [WINDOW, 'ETag: "one"'], 'page'), reply(status, [], 'no'), reply(status, [], 'no'))
+    await rig.get('/a')
+    expect((await rig.get('/a')).body.text).toBe('page')
+    await expect.poll(() => rig.legacy.requests).toBe(2)
+    await expect.poll(() => rig.plane.measurements.active).toBe(0)
+    expect((await rig.get('/a')).body.text).toBe('page')
+  })
+})
+
+describe('one request leaves what everybody has alone', () => {
+  test.each([
+    ['an error of its own', reply(431, [], 'no'), []],
+    ['an error of its own that is no word on the resource', reply(400, [], 'no'), []],
+    ['a private answer to somebody who is known', reply(200, ['Cache-Control: private'], 'mine'), ['Cookie: sid=1']],
+    ['an answer to Authorization', reply(200, ['Cache-Control: max-age=60'], 'mine'), ['Authorization: Basic x']],
+  ])('%s', async (_, answer, asks) => {
+    const rig = await startRig()
+    inTurn(rig.legacy, reply(200, ['Cache-Control: max-age=60', 'ETag: "one"'], 'page'), answer, null)
+    await rig.get('/a')
+    await rig.get('/a', 'Cache-Control: no-cache', ...asks)
+    const hit = await rig.get('/a')
+    expect([hit.body.text, rig.legacy.requests]).toEqual(['page', 2])
+  })
+})
+
 test('interim answers pass ahead of what is then stored', async () => {
   const rig = await startRig()
   inTurn(

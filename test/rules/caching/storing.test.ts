@@ -38,15 +38,28 @@ describe('storability (section 3)', () => {
     ['3.3: 206', { lines: [FRESH, 'Content-Range: bytes 0-1/5'], res: { status: 206 } }, 'partial'],
     ['3.3: a part that calls itself 200', { lines: [FRESH, 'Content-Range: bytes 0-1/5'] }, 'partial'],
     ['9110 14.4: Content-Range means nothing in a 200', { lines: [FRESH, 'Content-Range: x'] }, 'max-age 60'],
-    ['3: 416 is about one request', { lines: [FRESH], asks: ['Range: bytes=9-'], res: { status: 416 } }, 'status'],
-    ['3: 412 is about one request', { lines: [FRESH], asks: ['If-Match: "x"'], res: { status: 412 } }, 'status'],
-    ...[201, 204, 299, 302, 307, 400, 403, 404, 416, 451, 499, 500, 502, 503, 504, 599].map(
-      (status): [string, Case, string] => [
-        `3: ${status} with an explicit lifetime`,
-        { lines: [FRESH], res: { status } },
+    ...[401, 407, 408, 412, 413, 416, 417, 421, 425, 426, 428, 429, 431, 511].map((status): [string, Case, string] => [
+      `${status} speaks of one request, whatever the route says`,
+      {
+        lines: ['Cache-Control: public, max-age=60'],
+        res: { status },
+        set: { ...force('no-store'), errors: 'explicit' },
+      },
+      'status',
+    ]),
+    ...[201, 204, 299, 302, 307, 404, 410, 414, 451].map((status): [string, Case, string] => [
+      `3: ${status} with an explicit lifetime`,
+      { lines: [FRESH], res: { status } },
+      'max-age 60',
+    ]),
+    ...[400, 403, 405, 406, 418, 499, 500, 501, 502, 503, 504, 599].flatMap((status): [string, Case, string][] => [
+      [`${status} by default`, { lines: [FRESH], res: { status } }, 'error'],
+      [
+        `3: ${status} with an explicit lifetime where the route says so`,
+        { lines: [FRESH], res: { status }, set: { errors: 'explicit' } },
         'max-age 60',
       ],
-    ),
+    ]),
     ['5.2.1.5: request no-store', { lines: [FRESH], asks: ['Cache-Control: no-store'] }, 'request-no-store'],
     ['5.2.2.5: no-store', { lines: ['Cache-Control: max-age=60, no-store'] }, 'no-store'],
     ['5.2.2.5: no-store in another line', { lines: [FRESH, 'cache-control: No-Store'] }, 'no-store'],
@@ -60,7 +73,11 @@ describe('storability (section 3)', () => {
     ],
     [
       '5.2.2.3: not understood',
-      { lines: ['Cache-Control: must-understand, no-store, max-age=60'], res: { status: 599 } },
+      {
+        lines: ['Cache-Control: must-understand, no-store, max-age=60'],
+        res: { status: 599 },
+        set: { errors: 'explicit' },
+      },
       'must-understand',
     ],
     [
@@ -88,7 +105,16 @@ describe('storability (section 3)', () => {
     ['4.1: * anywhere in any line', { lines: [FRESH, 'Vary: Accept', 'Vary: Foo, *'] }, 'vary'],
     ['4.1: a Vary that can not be read', { lines: [FRESH, 'Vary: a b'] }, 'vary'],
     ['15.1: a status that needs a lifetime', { lines: ['ETag: "a"'], res: { status: 302 } }, 'not-cacheable'],
-    ['15.1: 500 with a validator', { lines: ['ETag: "a"'], res: { status: 500 } }, 'not-cacheable'],
+    [
+      '15.1: 500 with a validator',
+      { lines: ['ETag: "a"'], res: { status: 500 }, set: { errors: 'explicit' } },
+      'not-cacheable',
+    ],
+    [
+      'an error with a validator alone has no lifetime of its own',
+      { lines: ['ETag: "a"'], res: { status: 501 }, set: { errors: 'explicit' } },
+      'not-cacheable',
+    ],
     ['neither lifetime nor validator', {}, 'no-use'],
     ['a validator is enough', { lines: ['ETag: "a"'] }, 'none 0'],
     ['an entity tag without quotes is none', { lines: ['ETag: a'] }, 'no-use'],
@@ -106,12 +132,16 @@ describe('storability (section 3)', () => {
 })
 
 describe('POST (RFC 9110 section 9.3.3)', () => {
-  const post = (location: string[], lines = [FRESH], status = 200) =>
+  const post = (location: string[], lines = [FRESH], status = 200, storePost = true) =>
     outcome({
       lines: [...lines, ...location.map((value) => `Content-Location: ${value}`)],
       req: { method: 'POST' },
       res: { status },
+      set: { storePost },
     })
+  test('is not stored unless the route says so', () => {
+    expect(post(['/p?q=1'], [FRESH], 200, false)).toBe('method')
+  })
   test.each([
     ['/p?q=1', 'max-age 60'],
     ['http://shop.test/p?q=1', 'max-age 60'],
@@ -187,13 +217,21 @@ describe('lifetime (section 4.2.1)', () => {
     ['4.2.2: an unreadable Last-Modified gives nothing', { lines: [D, 'Last-Modified: then'] }, 'no-use'],
     ...[203, 204, 300, 301, 308, 404, 405, 410, 414, 501].map((status): [string, Case, string] => [
       `4.2.2: heuristics for ${status}`,
-      { lines: [D, `Last-Modified: ${date(-1000)}`], res: { status } },
+      { lines: [D, `Last-Modified: ${date(-1000)}`], res: { status }, set: { errors: 'explicit' } },
       'heuristic 100',
     ]),
-    ['4.2.2: none for 403', { lines: [D, `Last-Modified: ${date(-1000)}`], res: { status: 403 } }, 'not-cacheable'],
+    [
+      '4.2.2: none for 403',
+      { lines: [D, `Last-Modified: ${date(-1000)}`], res: { status: 403 }, set: { errors: 'explicit' } },
+      'not-cacheable',
+    ],
     [
       '5.2.2.9: public makes any status heuristic',
-      { lines: [D, 'Cache-Control: public', `Last-Modified: ${date(-1000)}`], res: { status: 599 } },
+      {
+        lines: [D, 'Cache-Control: public', `Last-Modified: ${date(-1000)}`],
+        res: { status: 599 },
+        set: { errors: 'explicit' },
+      },
       'heuristic 100',
     ],
     [
@@ -293,14 +331,20 @@ describe("the route's word", () => {
     ['ttl before heuristics', { lines: [`Last-Modified: ${date(-9000)}`], set: { ttlMs: 30_000 } }, 'ttl 30'],
     ['not where the answer says something', { lines: [FRESH], set: { ttlMs: 30_000 } }, 'max-age 60'],
     ['not against Expires: 0', { lines: ['Expires: 0', 'ETag: "a"'], set: { ttlMs: 30_000 } }, 'expires 0'],
-    ['not for a 500', { set: { ttlMs: 30_000 }, res: { status: 500 } }, 'not-cacheable'],
+    ['not for a 500', { set: { ttlMs: 30_000, errors: 'explicit' }, res: { status: 500 } }, 'not-cacheable'],
+    ...[204, 404, 410, 414].map((status): [string, Case, string] => [
+      `not for a ${status}`,
+      { lines: ['ETag: "a"'], set: { ttlMs: 30_000 }, res: { status } },
+      'none 0',
+    ]),
     ['forced against max-age', { lines: [FRESH], set: force() }, 'forced 30'],
     [
       'forced against no-cache and must-revalidate',
       { lines: ['Cache-Control: no-cache, must-revalidate'], set: force() },
       'forced 30',
     ],
-    ['forced never for a 500', { set: force(), res: { status: 500 } }, 'not-cacheable'],
+    ['forced never for a 500', { set: { ...force(), errors: 'explicit' }, res: { status: 500 } }, 'not-cacheable'],
+    ['forced never for a 405', { set: { ...force(), errors: 'explicit' }, res: { status: 405 } }, 'not-cacheable'],
     ['forced does not override no-store', { lines: ['Cache-Control: no-store'], set: force() }, 'no-store'],
     ['but with its word', { lines: ['Cache-Control: no-store'], set: force('no-store') }, 'forced 30'],
     ['forced does not override private', { lines: ['Cache-Control: private'], set: force('no-store') }, 'private'],
