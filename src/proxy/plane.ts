@@ -15,6 +15,7 @@ import { LocalPlane } from '../state/local-plane.ts'
 import type { PlanePort } from '../state/plane-port.ts'
 import type { Fleet } from '../state/upstreams/fleet.ts'
 import { Upstreams } from '../state/upstreams/upstreams.ts'
+import { countException } from '../wire/exceptions.ts'
 import { ResponseCache } from './caching/cache.ts'
 import { Engine, type RequestLimits } from './engine.ts'
 import { Journey } from './journey.ts'
@@ -94,7 +95,10 @@ export function createPlane(parts: PlaneParts): Plane {
   const journey = new Journey({ live, upstreams, measurements, cache, observer, force })
   const trusted = trustedList(parts.trustedProxies)
   const isTrusted = (address: string): boolean => trusted?.check(address, familyOf(address)) === true
-  const onFault = parts.onFault ?? (() => {})
+  const onFault = (error: unknown): void => {
+    countException()
+    parts.onFault?.(error)
+  }
   const { limits, instance, clientScheme = null } = parts
   const engine = new Engine({ journey, observer, limits, instance, isTrusted, clientScheme, onFault })
   // Explaining a token counts for nothing.

@@ -10,8 +10,19 @@ let listener: ExceptionListener = (error) => {
   process.emitWarning(error instanceof Error ? error : String(error))
 }
 
-/** Exceptions since the process began. */
-export let exceptions = 0
+let counted = 0
+
+/** Exceptions since this was last asked. */
+export function takeExceptions(): number {
+  const taken = counted
+  counted = 0
+  return taken
+}
+
+/** Counts one that is told of elsewhere. */
+export function countException(): void {
+  counted++
+}
 
 /** @param heard replaces the listener before; the first one makes a warning of the process */
 export function onException(heard: ExceptionListener): void {
@@ -20,6 +31,6 @@ export function onException(heard: ExceptionListener): void {
 
 /** Tells of an exception, after what it was thrown in has been broken off. Never throws. */
 export function tellException(error: unknown): void {
-  exceptions++
+  countException()
   listener(error)
 }

@@ -55,8 +55,12 @@ describe.each(['0', '2'])('with --workers %s', (workers) => {
     const other = await rawClient(banyan.port)
     const faulty = await rawClient(banyan.port)
     await faulty.send(`POST / HTTP/1.1\r\nHost: a\r\nX-Fault: ${fault}\r\nContent-Length: 4\r\n\r\nbody`)
-    await banyan.program.line((line) => line.includes(`planted in ${fault}`) && line.includes('"event":"exception"'))
+    await banyan.program.line(
+      (line) => line.includes(`planted in ${fault}`) && /"event":"(?:exception|fault)"/.test(line),
+    )
     expect((await other.ask('GET / HTTP/1.1\r\nHost: a\r\n\r\n')).status).toBe(200)
+    const metrics = await (await fetch(`http://127.0.0.1:${banyan.adminPort}/metrics`)).text()
+    expect(Number(/^banyan_exceptions_total ([0-9]+)$/m.exec(metrics)?.[1])).toBeGreaterThan(0)
     expect(banyan.log.filter((line) => line.includes('worker-died'))).toEqual([])
   })
 })

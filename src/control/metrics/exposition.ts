@@ -78,6 +78,12 @@ function requestMetrics(measurements: Measurements): string[] {
       'Force tokens that were not valid.',
       one(measurements.forceRefused),
     ),
+    metric(
+      'banyan_exceptions_total',
+      'counter',
+      'Unexpected exceptions of callbacks and middleware; each ended one exchange or message, and is in the log.',
+      one(measurements.exceptions),
+    ),
     metric('banyan_active_exchanges', 'gauge', 'Exchanges under way.', one(measurements.active)),
     metric('banyan_tunnels', 'gauge', 'Upgraded connections that stand.', one(measurements.tunnels)),
   ]

@@ -6,6 +6,7 @@
 import type { FailureCode } from '../../rules/failures/failure.ts'
 import type { Reason } from '../../rules/http/exchange.ts'
 import type { Table } from '../../rules/table/table.ts'
+import { takeExceptions } from '../../wire/exceptions.ts'
 import { AttemptCell, type AttemptDelta, type Outcome } from './attempt-cell.ts'
 import { CACHE_WORDS, type CacheWord, Cell, type CellDelta, type ExchangeRecord, REASONS } from './cell.ts'
 import { RecentExchanges } from './recent-exchanges.ts'
@@ -20,6 +21,7 @@ export interface MeasuredDelta {
   readonly upstreams: readonly UpstreamDelta[]
   readonly refused: Readonly<Partial<Record<FailureCode, number>>>
   readonly forceRefused: number
+  readonly exceptions: number
 }
 
 interface RouteDelta {
@@ -71,6 +73,8 @@ export class Measurements {
   readonly refused: Partial<Record<FailureCode, number>> = {}
   /** Requests whose force token was not valid: they went where they would have gone without it. */
   forceRefused = 0
+  /** What callbacks and middleware have thrown: each ended one exchange or message. */
+  exceptions = 0
   /** The last exchanges, for explain and simulation. */
   readonly recent = new RecentExchanges()
   /** Epoch milliseconds of the start and the last ticks. */
@@ -149,7 +153,8 @@ export class Measurements {
       }
     }
     const upstreams = [...this.#upstreams].map(([name, counts]) => counts.take(name)).filter((delta) => delta !== null)
-    const delta = { routes, upstreams, refused: { ...this.refused }, forceRefused: this.forceRefused }
+    const { forceRefused } = this
+    const delta = { routes, upstreams, refused: { ...this.refused }, forceRefused, exceptions: takeExceptions() }
     for (const name of Object.keys(this.refused) as FailureCode[]) delete this.refused[name]
     this.forceRefused = 0
     return delta
@@ -173,6 +178,7 @@ export class Measurements {
     for (const one of delta.upstreams) this.upstream(one.name).add(one, nowMs)
     addCounts(this.refused, delta.refused)
     this.forceRefused += delta.forceRefused
+    this.exceptions += delta.exceptions
   }
 
   #of(routeId: string | null): RouteCells {
