@@ -95,7 +95,7 @@ test('check --json, of a file and of standard input', async () => {
   const { code, out } = await banyan(['check', '-', '--json'], { files: { '-': files['bad.yaml'] } })
   expect(code).toBe(1)
   expect(JSON.parse(out)).toMatchObject({ ok: false, problems: [{ file: 'stdin', line: 9 }, { line: 16 }] })
-  expect(JSON.parse((await banyan(['check', '--json'], { files })).out)).toEqual({ ok: true, problems: [] })
+  expect(JSON.parse((await banyan(['check', '--json'], { files })).out)).toEqual({ ok: true, problems: [], more: 0 })
 })
 
 test('a file that is not there is one line, exit 1', async () => {
