@@ -2,9 +2,9 @@
  * One request of a flight to the upstream, and what its answer means for those who wait: it passes on to them, it confirms
  * what is stored, or something stored stands in for it.
  */
-import type { AnswerHead, StoredMeta } from '../../rules/caching/meta.ts'
+import type { AnswerHead, SkipReason, StoredMeta } from '../../rules/caching/meta.ts'
 import { aftermathOf } from '../../rules/caching/resource.ts'
-import { mayStore, type SkipReason, type StoreVerdict, storedFields } from '../../rules/caching/storing.ts'
+import { mayStore, type StoreVerdict, storedFields } from '../../rules/caching/storing.ts'
 import { conditionalFields, identifyNotModified } from '../../rules/caching/validation.ts'
 import type { FailureCode } from '../../rules/failures/failure.ts'
 import { fieldValue } from '../../rules/http/exchange.ts'

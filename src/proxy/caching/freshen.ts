@@ -3,10 +3,9 @@
  * (RFC 9111 sections 4.3.3 to 4.3.5).
  */
 import { birthOf } from '../../rules/caching/freshness.ts'
-import type { AnswerHead } from '../../rules/caching/meta.ts'
+import type { AnswerHead, SkipReason } from '../../rules/caching/meta.ts'
 import { asStale } from '../../rules/caching/policy.ts'
 import { aftermathOf } from '../../rules/caching/resource.ts'
-import type { SkipReason } from '../../rules/caching/storing.ts'
 import { mergeNotModified, refreshFromHead } from '../../rules/caching/validation.ts'
 import type { StoredAnswer } from '../../state/caching/store.ts'
 import type { CacheTiers } from '../../state/caching/tiers.ts'

@@ -39,6 +39,36 @@ export interface AnswerHead {
 export type LifetimeSource = 's-maxage' | 'max-age' | 'expires' | 'forced' | 'ttl' | 'heuristic' | 'none'
 
 /**
+ * Why an answer is not stored.
+ *
+ * - `method`: neither GET, nor (where the route says so) POST with an explicit lifetime and the target as its Content-Location
+ * - `status`: an interim answer or a 304, or one that speaks of this request only
+ * - `error`: an error other than 404, 410, 414 and 451, and the route does not say `errors: explicit`
+ * - `partial`: a part of a representation (206, a Content-Range in bytes)
+ * - `request-no-store`, `no-store`, `private`: a directive forbids it
+ * - `must-understand`: the status is not one that this cache understands
+ * - `authorization`: the request carries Authorization, and nothing allows sharing its answer
+ * - `set-cookie`: it carries Set-Cookie, and the route does not say to store it
+ * - `vary`: no other request can match it
+ * - `not-cacheable`: a status that needs an explicit lifetime or `public`, and has neither
+ * - `no-use`: it has neither a lifetime left nor a validator, so nothing could ever be served from it
+ */
+export type SkipReason =
+  | 'method'
+  | 'status'
+  | 'error'
+  | 'partial'
+  | 'request-no-store'
+  | 'no-store'
+  | 'private'
+  | 'must-understand'
+  | 'authorization'
+  | 'set-cookie'
+  | 'vary'
+  | 'not-cacheable'
+  | 'no-use'
+
+/**
  * All that a lookup needs of a stored answer, worked out once when it was stored. Plain values: it can be written to any
  * store as it is.
  */

@@ -3,8 +3,7 @@
  * else's: it is never stored, and tells nothing about what is stored. One that speaks of the resource does.
  */
 import { fieldValues } from '../http/exchange.ts'
-import type { CacheRequest } from './meta.ts'
-import type { SkipReason } from './storing.ts'
+import type { CacheRequest, SkipReason } from './meta.ts'
 
 /**
  * Statuses about one request: RFC 9110 sections 15.5.2, 15.5.8 to 15.5.9, 15.5.13 to 15.5.14, 15.5.17 to 15.5.18, 15.5.20,

@@ -9,41 +9,11 @@ import { formatHttpDate } from '../http/http-date.ts'
 import type { ForceWord } from '../table/table.ts'
 import { parseCacheControl, parseRequestCacheControl, type ResponseDirectives } from './directives.ts'
 import { assumedLifetime, birthOf, explicitLifetime, type Lifetime, singleDate } from './freshness.ts'
-import type { AnswerHead, CachePolicySettings, CacheRequest, StoredMeta } from './meta.ts'
+import type { AnswerHead, CachePolicySettings, CacheRequest, SkipReason, StoredMeta } from './meta.ts'
 import { isOfOneRequest, isUnsafeError } from './resource.ts'
 import { targetedDirectives } from './targeted.ts'
 import { resolveSameOrigin, targetUri } from './uri.ts'
 import { varySpec } from './vary.ts'
-
-/**
- * Why an answer is not stored.
- *
- * - `method`: neither GET, nor (where the route says so) POST with an explicit lifetime and the target as its Content-Location
- * - `status`: an interim answer or a 304, or one that speaks of this request only
- * - `error`: an error other than 404, 410, 414 and 451, and the route does not say `errors: explicit`
- * - `partial`: a part of a representation (206, a Content-Range in bytes)
- * - `request-no-store`, `no-store`, `private`: a directive forbids it
- * - `must-understand`: the status is not one that this cache understands
- * - `authorization`: the request carries Authorization, and nothing allows sharing its answer
- * - `set-cookie`: it carries Set-Cookie, and the route does not say to store it
- * - `vary`: no other request can match it
- * - `not-cacheable`: a status that needs an explicit lifetime or `public`, and has neither
- * - `no-use`: it has neither a lifetime left nor a validator, so nothing could ever be served from it
- */
-export type SkipReason =
-  | 'method'
-  | 'status'
-  | 'error'
-  | 'partial'
-  | 'request-no-store'
-  | 'no-store'
-  | 'private'
-  | 'must-understand'
-  | 'authorization'
-  | 'set-cookie'
-  | 'vary'
-  | 'not-cacheable'
-  | 'no-use'
 
 /** Whether an answer is stored. `leaveOut` names fields (lower case) that are not, besides the hop-by-hop ones. */
 export type StoreVerdict =

@@ -2,8 +2,8 @@
  * What the control plane may ask of the cache, and order: figures and purges.
  */
 
+import type { SkipReason } from '../../rules/caching/meta.ts'
 import type { PurgeTarget } from '../../rules/caching/purge.ts'
-import type { SkipReason } from '../../rules/caching/storing.ts'
 import type { CacheLook } from '../../rules/explain.ts'
 import type { Decision, RequestView } from '../../rules/http/exchange.ts'
 import type { Route } from '../../rules/table/table.ts'
