@@ -15,7 +15,7 @@ BUILDER   ?= $(firstword $(foreach name,docker podman buildah,$(shell command -v
 REGISTRY  ?=
 NAMESPACE ?= default
 # podman and buildah write images without a health check unless told which format: OCI's has none.
-FORMAT    := $(if $(filter podman buildah,$(notdir $(BUILDER))),--format docker)
+FORMAT    := $(if $(filter podman buildah,$(notdir $(BUILDER))), --format docker)
 IMAGES    := banyan gtin-service legacy-mock
 KUBECTL   := kubectl --namespace $(NAMESPACE)
 
@@ -33,7 +33,7 @@ test: all
 	npm test
 
 image: builder
-	$(foreach image,$(IMAGES),$(BUILDER) build $(FORMAT) --target $(image) --tag $(REGISTRY)$(image):$(VERSION) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --build-arg CREATED=$(CREATED) . &&) true
+	$(foreach image,$(IMAGES),$(BUILDER) build$(FORMAT) --target $(image) --tag $(REGISTRY)$(image):$(VERSION) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --build-arg CREATED=$(CREATED) . &&) true
 
 release: registry all
 	npm run check

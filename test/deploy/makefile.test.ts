@@ -46,8 +46,7 @@ test.each(['podman', 'buildah'])('make image keeps the health checks where %s bu
 test('make deploy applies the images that make release has pushed', () => {
   const registry = 'REGISTRY=registry.test/team/'
   const [, rule] = /sed -E '([^']+)'/.exec(would('deploy', 'COLOR=blue', registry)) ?? []
-  const text =
-    textOf('deploy/kubernetes/overlays/blue/kustomization.yaml') && 'image: banyan:0\nimage: gtin-service:0\n'
+  const text = 'image: banyan:0\nimage: gtin-service:0\n'
   const { stdout } = spawnSync('sed', ['-E', rule as string], { input: text, encoding: 'utf8' })
   const pushed = would('release', 'BUILDER=builder', registry).match(/(?<=push )\S+/g) ?? []
   const applied = [...stdout.matchAll(/image: (\S+)/g)].map(([, name]) => name)

@@ -113,7 +113,10 @@ test('gtin-service@PORT: its flags are taken, and it has time to drain', () => {
 
 test('gtin-sync: a timer runs it once a day into the folder that the services read', () => {
   const unit = UNITS[2] as string
-  const args = service(unit, 'ExecStart').replace(/\$\{GTIN_FROM\}/, 'http://catalog:4001').split(' ').slice(3)
+  const args = service(unit, 'ExecStart')
+    .replace(/\$\{GTIN_FROM\}/, 'http://catalog:4001')
+    .split(' ')
+    .slice(3)
   const asked = readSyncCommandLine(args)
   if (asked.kind !== 'run') throw new Error(JSON.stringify(asked))
   expect(asked.settings).toMatchObject({ data: '/var/lib/gtin', everyMs: null })
