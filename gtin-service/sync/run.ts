@@ -134,7 +134,7 @@ class Run {
     if (full || path === null || facts === null) return 'all products are asked for'
     if (existsSync(join(folder, DAMAGE_NOTE))) return 'a lookup met a damaged product'
     if (Date.now() - facts.fullAtMs >= fullEveryMs) return 'the last full load is long ago'
-    const renamed = renamedCode(path, codes)
+    const renamed = ifReadable(() => renamedCode(path, codes), 'some code')
     // What the changes bring would have the new name, and all the rest the old one.
     return renamed === null ? null : `${renamed} has another name now`
   }
@@ -267,7 +267,7 @@ class Run {
       feed: this.#feed,
       merged: this.#merged,
       resolved: this.#resolved,
-      unresolved: facts === null ? [] : unresolvedIn(path as string),
+      unresolved: facts === null ? [] : ifReadable(() => unresolvedIn(path as string), []),
       products,
       bytes: path === null ? 0 : bytesOf(path),
     }
@@ -326,6 +326,16 @@ function lastProducts(folder: string): number {
 /** SQLite's words for a file that is none of its own, or damaged: SQLITE_CORRUPT and SQLITE_NOTADB. */
 function isDamage(error: unknown): boolean {
   return error instanceof DamagedStore || [11, 26].includes(((error as { errcode?: number }).errcode ?? 0) & 0xff)
+}
+
+/** What `read` finds, or where the store is damaged there `otherwise`. */
+function ifReadable<T>(read: () => T, otherwise: T): T {
+  try {
+    return read()
+  } catch (error) {
+    if (isDamage(error)) return otherwise
+    throw error
+  }
 }
 
 /**

@@ -66,7 +66,7 @@ export class Work {
 
   /** Forgets what was read. */
   static discard(folder: string): void {
-    for (const end of ['', '-journal']) rmSync(join(folder, `sync.part${end}`), { force: true })
+    for (const end of ['', '-journal', '-wal', '-shm']) rmSync(join(folder, `sync.part${end}`), { force: true })
   }
 
   private constructor(path: string, plan: Plan) {

@@ -149,6 +149,27 @@ test('pages that are damaged stop no sync: it reads all products in the same run
   expect(productsIn(data)).toEqual(sound)
 })
 
+test('pages that are damaged one by one stop no sync either', { timeout: 240_000 }, async () => {
+  const first = await loaded()
+  const sound = readFileSync(join(first, 'gtin-000001.db'))
+  const expected = productsIn(first)
+  for (let page = 4_096; page < sound.length; page += 4_096) {
+    const data = folder()
+    const bytes = Buffer.from(sound)
+    bytes.fill(0xff, page, page + 100)
+    writeFileSync(join(data, 'gtin-000001.db'), bytes)
+    offer(feed([line(4)], { asOf: '2026-01-02' }), '2026-01-01')
+    offer(feed(LINES, { asOf: '2026-01-02' }))
+    expect(await sync(ORIGIN, data), `page at ${page}`).toMatchObject({ outcome: 'done', products: 40 })
+    nock.cleanAll()
+    // What no run has touched is mended when a lookup meets it, or by the next full load.
+    offer(feed(LINES, { asOf: '2026-01-03' }))
+    expect(await sync(ORIGIN, data, { full: true })).toMatchObject({ outcome: 'done', products: 40 })
+    expect(productsIn(data)).toEqual(expected)
+    nock.cleanAll()
+  }
+})
+
 test('the guard against a loss of products holds although the data in force is damaged', async () => {
   for (const harm of [damagePages, (data: string) => truncateSync(join(data, 'gtin-000001.db'), 100)]) {
     const data = await loaded()
