@@ -28,7 +28,6 @@ COPY package-lock.json tsconfig.json tsconfig.build.json ./
 RUN npm ci --include=dev --ignore-scripts --no-audit --no-fund
 COPY src ./src
 COPY gtin-service ./gtin-service
-COPY legacy-mock ./legacy-mock
 RUN npx tsc --project tsconfig.build.json --declaration false
 RUN npx tsc --project gtin-service/tsconfig.build.json --outDir gtin
 
@@ -54,7 +53,8 @@ EXPOSE 4002
 HEALTHCHECK --interval=5s --timeout=2s --start-period=10s --retries=3 \
   CMD ["node", "/app/deploy/healthcheck.js", "http://127.0.0.1:4002/stores/health/gtins/check"]
 ENTRYPOINT ["/usr/bin/tini", "--", "node", "/app/dist/gtin-service/main.js"]
-CMD ["--listen", "0.0.0.0:4002"]
+# The data is brought by `docker run gtin-service sync --from URL --data /var/lib/gtin` on the same volume.
+CMD ["--listen", "0.0.0.0:4002", "--data", "/var/lib/gtin"]
 LABEL org.opencontainers.image.title="gtin-service" \
   org.opencontainers.image.description="Looks up products by GTIN (bar code) over HTTP." \
   org.opencontainers.image.licenses="Apache-2.0"

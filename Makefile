@@ -5,7 +5,7 @@
 #   make test                 all tests
 #   make image                the three container images
 #   make release              every check, then the images, tagged with the version and pushed to REGISTRY
-#   make deploy COLOR=blue    bring up or update the blue stack
+#   make deploy COLOR=blue    bring up or update the blue stack with the images of this version from REGISTRY, its data first
 #   make switch COLOR=blue    send the public traffic to the blue stack
 
 VERSION   := $(shell sed -n 's/^  "version": "\(.*\)",/\1/p' package.json)
@@ -14,6 +14,8 @@ CREATED   := $(shell date -u +%Y-%m-%dT%H:%M:%SZ)
 BUILDER   ?= $(firstword $(foreach name,docker podman buildah,$(shell command -v $(name))))
 REGISTRY  ?=
 NAMESPACE ?= default
+# podman and buildah write images without a health check unless told which format: OCI's has none.
+FORMAT    := $(if $(filter podman buildah,$(notdir $(BUILDER))), --format docker)
 IMAGES    := banyan gtin-service legacy-mock
 KUBECTL   := kubectl --namespace $(NAMESPACE)
 
@@ -31,7 +33,7 @@ test: all
 	npm test
 
 image: builder
-	$(foreach image,$(IMAGES),$(BUILDER) build --target $(image) --tag $(REGISTRY)$(image):$(VERSION) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --build-arg CREATED=$(CREATED) . &&) true
+	$(foreach image,$(IMAGES),$(BUILDER) build$(FORMAT) --target $(image) --tag $(REGISTRY)$(image):$(VERSION) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --build-arg CREATED=$(CREATED) . &&) true
 
 release: registry all
 	npm run check
@@ -39,7 +41,9 @@ release: registry all
 	$(foreach image,$(IMAGES),$(BUILDER) push $(REGISTRY)$(image):$(VERSION) &&) true
 
 deploy: color
-	$(KUBECTL) apply --kustomize deploy/kubernetes/overlays/$(COLOR)
+	kubectl kustomize deploy/kubernetes/overlays/$(COLOR) | sed -E 's#image: (banyan|gtin-service):.*#image: $(REGISTRY)\1:$(VERSION)#' | $(KUBECTL) apply --filename -
+	$(KUBECTL) get job/gtin-first-$(COLOR) >/dev/null 2>&1 || $(KUBECTL) create job gtin-first-$(COLOR) --from cronjob/gtin-sync-$(COLOR)
+	$(KUBECTL) wait job/gtin-first-$(COLOR) --for condition=complete --timeout 60m
 	$(KUBECTL) rollout status deployment/gtin-$(COLOR) --timeout 5m
 	$(KUBECTL) rollout status deployment/banyan-$(COLOR) --timeout 5m
 

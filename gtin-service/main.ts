@@ -1,10 +1,10 @@
 /**
- * The process: `node gtin-service/main.ts [serve | sync]`; its signals, its lines on the terminal, its exit status.
+ * The process: `banyan-gtin [serve | sync]`; its signals, its lines on the terminal, its exit status.
  */
+import { Data } from './data.ts'
 import type { Asked } from './flags.ts'
 import { startGtinService } from './service.ts'
 import { helpText, readCommandLine, type Settings } from './settings.ts'
-import { StoreSource } from './source-store.ts'
 import { runSyncProcess } from './sync/main.ts'
 import { readSyncCommandLine, syncHelpText } from './sync/settings.ts'
 
@@ -21,7 +21,7 @@ if (command === 'sync') {
   if (settings !== null) process.exit(await runSyncProcess(settings))
 } else {
   const settings = settingsOf(readCommandLine(command === 'serve' ? rest : process.argv.slice(2)), helpText)
-  if (settings !== null) await serve(settings)
+  if (settings !== null) await serve(settings).catch((error: NodeJS.ErrnoException) => fail(error, settings))
 }
 
 /** The settings to run with; null where help or mistakes have been printed instead. */
@@ -36,44 +36,27 @@ function settingsOf<S>(asked: Asked<S>, help: () => string): S | null {
 }
 
 async function serve(settings: Settings): Promise<void> {
-  try {
-    const { data, staleAfterMs, memoryBytes } = settings
-    const follow = { staleAfterMs, memoryBytes, report: reportData }
-    const source = data === null ? null : await StoreSource.open({ folder: data, ...follow })
-    const service = await startGtinService({ ...settings, ...(source !== null && { source }) })
-    let signals = 0
-    const end = () => {
-      signals++
-      if (signals > 1) return service.cut()
-      process.stdout.write(`gtin-service draining name=${service.name}\n`)
-      // The exit is by hand, so that nothing a source left open can keep the process.
-      service.close().then(
-        () => process.exit(0),
-        (error: unknown) => {
-          process.stderr.write(`gtin-service: the source did not close: ${(error as Error).message}\n`)
-          process.exit(1)
-        },
-      )
-    }
-    process.on('SIGTERM', end)
-    process.on('SIGINT', end)
-    process.stdout.write(`gtin-service ready ${service.url} name=${service.name}\n`)
-  } catch (error) {
-    fail(error, settings)
+  const report = (error: unknown): void => {
+    process.stderr.write(`gtin-service: data: ${error instanceof Error ? error.message : String(error)}\n`)
   }
+  const source = new Data({ folder: settings.data, staleAfterMs: settings.staleAfterMs, report })
+  const service = await startGtinService({ ...settings, source })
+  let isEnding = false
+  const end = (): void => {
+    if (isEnding) service.cut()
+    if (isEnding) return
+    isEnding = true
+    process.stdout.write(`gtin-service draining name=${service.name}\n`)
+    void service.close().then(() => process.exit(0))
+  }
+  process.on('SIGTERM', end)
+  process.on('SIGINT', end)
+  process.stdout.write(`gtin-service ready ${service.url} name=${service.name}\n`)
 }
 
-function reportData(error: unknown): void {
-  process.stderr.write(`gtin-service: data: ${error instanceof Error ? error.message : String(error)}\n`)
-}
-
-function fail(error: unknown, settings: Settings): void {
-  const { code, message } = error as NodeJS.ErrnoException
-  const at = `${settings.host}:${settings.port}`
-  process.stderr.write(
-    code === 'EADDRINUSE'
-      ? `gtin-service: ${at} is already in use\n`
-      : `gtin-service: can't serve on ${at}: ${message}\n`,
-  )
+function fail({ code, message }: NodeJS.ErrnoException, { host, port }: Settings): void {
+  const at = `${host}:${port}`
+  const why = code === 'EADDRINUSE' ? `${at} is already in use` : `can't serve on ${at}: ${message}`
+  process.stderr.write(`gtin-service: ${why}\n`)
   process.exitCode = CANNOT_START
 }

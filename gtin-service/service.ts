@@ -1,29 +1,32 @@
 /**
- * One running GTIN service: its listening socket, its limits, and how it ends without losing an exchange.
+ * One running GTIN service: node:http in front of a source of products. `answer` is the contract, row by row.
  */
-import { createServer, type Server } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { hostname } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Lookup } from './lookup.ts'
-import type { GtinSource } from './source.ts'
-import { demoSource } from './source-demo.ts'
+import { statusFor } from './conditions.ts'
+import type { ProductSource } from './data.ts'
+import { readGtins } from './gtin.ts'
+import { metricsText } from './metrics.ts'
+import { represent } from './product.ts'
+import { placeOf } from './target.ts'
 
-/** How to run a service; everything has a default. */
-export interface GtinServiceOptions {
+/** How to run a service; everything but the source has a default. */
+export interface ServiceOptions {
+  /** Where products come from. */
+  readonly source: ProductSource
   /** Address to listen on; 127.0.0.1 by default. */
   readonly host?: string
   /** 0, the default, takes any free port. */
   readonly port?: number
   /** The instance's name in answers; the machine's host name by default. */
   readonly name?: string
-  /** Where products come from; the demo source by default. */
-  readonly source?: GtinSource
   /** How long `close` goes on listening, with health at 503, so that those in front notice; 0 by default. */
   readonly drainDelayMs?: number
   /** How long running exchanges may then go on before they are cut; 10,000 by default. */
   readonly drainTimeoutMs?: number
-  /** Told of failed lookups; writes a line to stderr by default. */
+  /** Told of failed lookups, of the same message once a minute; writes a line to stderr by default. */
   readonly report?: (error: unknown) => void
 }
 
@@ -39,46 +42,143 @@ export interface GtinService {
   cut(): void
 }
 
+const TEXT = 'text/plain; charset=utf-8'
+const ALLOW = { Allow: 'GET, HEAD, OPTIONS' }
+const FRESHNESS = { 'Cache-Control': 'public, max-age=60' }
+const NO_STORE = { 'Cache-Control': 'no-store' }
 /** Above the idle limit of any proxy in front, so that the proxy and not this side closes an idle connection. */
 const KEEP_ALIVE_MS = 65_000
-const REQUEST_TIMEOUT_MS = 60_000
+const TELL_AGAIN_MS = 60_000
 
 /**
  * Starts a service and resolves once it listens. Rejects with node's system error where it can't (`EADDRINUSE`, ...),
  * and closes the source then too.
  */
-export async function startGtinService(options: GtinServiceOptions = {}): Promise<GtinService> {
-  const host = options.host ?? '127.0.0.1'
-  const name = options.name ?? hostname()
-  const source = options.source ?? demoSource()
-  const lookup = new Lookup({ name, source, report: options.report ?? reportToStderr })
+export async function startGtinService(options: ServiceOptions): Promise<GtinService> {
+  const { source, host = '127.0.0.1', name = hostname() } = options
+  const lookups = new Lookups(name, source, options.report ?? reportToStderr)
+  // The service checks Host itself: node's own refusal has no text.
   const server = createServer(
-    {
-      keepAliveTimeout: KEEP_ALIVE_MS,
-      requestTimeout: REQUEST_TIMEOUT_MS,
-      optimizeEmptyRequests: true,
-      // The lookup checks Host itself: node's own refusal has no text.
-      requireHostHeader: false,
-    },
-    (request, response) => lookup.handle(request, response),
+    { keepAliveTimeout: KEEP_ALIVE_MS, requestTimeout: 60_000, requireHostHeader: false },
+    (request, response) => lookups.answer(request, response),
   )
-  server.on('clientError', (error, socket) => refuse(error, socket as Socket, lookup))
-  const port = await listening(server, host, options.port ?? 0).catch(async (error: unknown) => {
-    await source.close()
+  server.on('clientError', refuse)
+  const port = await listening(server, host, options.port ?? 0).catch((error: unknown) => {
+    source.close()
     throw error
   })
-  const drain = new Drain(server, lookup, options.drainDelayMs ?? 0, options.drainTimeoutMs ?? 10_000)
+  const cut = new AbortController()
   let ending: Promise<void> | undefined
   return {
     url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
     port,
     name,
     close() {
-      ending ??= drain.run().then(() => source.close())
+      lookups.isDraining = true
+      ending ??= drain(server, options, cut.signal).then(() => source.close())
       return ending
     },
-    cut: () => drain.cut(),
+    cut: () => cut.abort(),
   }
+}
+
+/** Answers requests, and counts lookups by their outcome. */
+class Lookups {
+  readonly #name: string
+  readonly #source: ProductSource
+  readonly #report: (error: unknown) => void
+  readonly #counts = { found: 0, unknown: 0, failed: 0 }
+  readonly #told = new Map<string, number>()
+  /** Health then answers 503, and each answer ends its connection. Lookups go on. */
+  isDraining = false
+
+  constructor(name: string, source: ProductSource, report: (error: unknown) => void) {
+    this.#name = name
+    this.#source = source
+    this.#report = report
+  }
+
+  answer(request: IncomingMessage, response: ServerResponse): void {
+    const place = placeOf(request.url as string)
+    const { method } = request
+    if (this.isDraining) response.setHeader('Connection', 'close')
+    if (place.kind === 'bad-escape' || !hasOneHost(request)) send(response, 400, '400 Bad Request')
+    else if (place.kind === 'none') send(response, 404, '404 page not found')
+    else if (method === 'OPTIONS') response.writeHead(204, ALLOW).end()
+    else if ((method !== 'GET' && method !== 'HEAD') || place.kind === 'server') {
+      send(response, 405, '405 Method Not Allowed', ALLOW)
+    } else if (place.kind === 'moved') {
+      response.writeHead(301, { Location: place.location, 'Content-Length': 0 }).end()
+    } else if (place.kind === 'health') this.#health(response)
+    else if (place.kind === 'metrics') this.#metrics(response)
+    else this.#lookup(request, response, place)
+  }
+
+  #lookup(request: IncomingMessage, response: ServerResponse, { store, gtin }: { store: string; gtin: string }): void {
+    try {
+      const product = this.#find(gtin)
+      if (product === null) {
+        this.#counts.unknown++
+        send(response, 404, `[${this.#name}] GTIN not found.`)
+        return
+      }
+      const { body, tag } = represent(this.#name, product, store)
+      this.#counts.found++
+      const status = statusFor(request.headers['if-match'], request.headers['if-none-match'], tag)
+      if (status === 412) send(response, 412, '412 Precondition Failed')
+      else if (status === 304) response.writeHead(304, { ETag: tag, ...FRESHNESS }).end()
+      else send(response, 200, body, { 'Content-Type': 'application/json; charset=utf-8', ETag: tag, ...FRESHNESS })
+    } catch (error) {
+      this.#tell(error)
+      this.#counts.failed++
+      // 503 and not 500: the proxy in front may then ask the other side of its route.
+      send(response, 503, `[${this.#name}] Lookup failed.`)
+    }
+  }
+
+  /** The product that a client's text names, in the first reading that has one. */
+  #find(text: string) {
+    for (const key of readGtins(text)) {
+      const product = this.#source.find(key)
+      if (product !== null) return product
+    }
+    return null
+  }
+
+  #tell(error: unknown): void {
+    const message = String(error)
+    if (Date.now() - (this.#told.get(message) ?? 0) < TELL_AGAIN_MS) return
+    if (this.#told.size > 1_000) this.#told.clear()
+    this.#told.set(message, Date.now())
+    this.#report(error)
+  }
+
+  /** Not to be stored: the proxy's cache may claim the very path of the lookups. The body is the contract's; facts stand beside. */
+  #health(response: ServerResponse): void {
+    const facts = this.#source.facts()
+    const trouble = this.isDraining ? 'draining' : this.#source.trouble()
+    send(response, trouble === null ? 200 : 503, trouble ?? 'Healthy', {
+      ...NO_STORE,
+      ...(facts !== null && { 'Data-As-Of': facts.asOf, 'Data-Age': String(Math.floor(facts.ageMs / 1_000)) }),
+      ...(facts !== null && facts.damaged > 0 && { 'Data-Damaged': String(facts.damaged) }),
+    })
+  }
+
+  #metrics(response: ServerResponse): void {
+    const isReady = !this.isDraining && this.#source.trouble() === null
+    const type = { 'Content-Type': 'text/plain; version=0.0.4; charset=utf-8' }
+    send(response, 200, metricsText(this.#counts, isReady, this.#source.facts()), { ...type, ...NO_STORE })
+  }
+}
+
+function send(response: ServerResponse, status: number, body: string, head: Record<string, string> = {}): void {
+  response.writeHead(status, { 'Content-Type': TEXT, 'Content-Length': Buffer.byteLength(body), ...head }).end(body)
+}
+
+/** Whether there is one Host line, or in HTTP/1.0 perhaps none (RFC 9112 section 3.2). */
+function hasOneHost({ headersDistinct, httpVersion }: IncomingMessage): boolean {
+  const lines = headersDistinct.host?.length ?? 0
+  return lines === 1 || (lines === 0 && httpVersion === '1.0')
 }
 
 function reportToStderr(error: unknown): void {
@@ -96,37 +196,18 @@ function listening(server: Server, host: string, port: number): Promise<number> 
 }
 
 /** From the first word of the end to the last closed connection. */
-class Drain {
-  readonly #server: Server
-  readonly #lookup: Lookup
-  readonly #delayMs: number
-  readonly #timeoutMs: number
-  readonly #cut = new AbortController()
-
-  constructor(server: Server, lookup: Lookup, delayMs: number, timeoutMs: number) {
-    this.#server = server
-    this.#lookup = lookup
-    this.#delayMs = delayMs
-    this.#timeoutMs = timeoutMs
-  }
-
-  async run(): Promise<void> {
-    this.#lookup.drain()
-    // It rejects only when `cut` ends it early.
-    if (this.#delayMs > 0) await sleep(this.#delayMs, undefined, { signal: this.#cut.signal }).catch(() => {})
-    // This also ends the idle connections. They had the delay to ask once more; whoever did was told that it closes.
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
-    const cut = () => this.#server.closeAllConnections()
-    if (this.#cut.signal.aborted) cut()
-    else this.#cut.signal.addEventListener('abort', cut)
-    const deadline = setTimeout(cut, this.#timeoutMs)
-    await closed
-    clearTimeout(deadline)
-  }
-
-  cut(): void {
-    this.#cut.abort()
-  }
+async function drain(server: Server, options: ServiceOptions, cut: AbortSignal): Promise<void> {
+  const { drainDelayMs = 0, drainTimeoutMs = 10_000 } = options
+  // It rejects only when it is cut short.
+  if (drainDelayMs > 0) await sleep(drainDelayMs, undefined, { signal: cut }).catch(() => {})
+  // This also ends the idle connections. They had the delay to ask once more; whoever did was told that it closes.
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+  const end = (): void => server.closeAllConnections()
+  if (cut.aborted) end()
+  else cut.addEventListener('abort', end)
+  const deadline = setTimeout(end, drainTimeoutMs)
+  await closed
+  clearTimeout(deadline)
 }
 
 const REFUSALS: Record<string, string> = {
@@ -136,15 +217,11 @@ const REFUSALS: Record<string, string> = {
 }
 
 /** Answers bytes that are no HTTP request, and closes: where they end, and the next request begins, nobody can tell. */
-function refuse(error: NodeJS.ErrnoException, socket: Socket, lookup: Lookup): void {
-  if (error.code === 'ECONNRESET' || !socket.writable || lookup.isAnswering(socket)) {
-    socket.destroy()
-    return
-  }
+function refuse(error: NodeJS.ErrnoException, stream: unknown): void {
+  const socket = stream as Socket
+  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
   const line = REFUSALS[error.code ?? ''] ?? '400 Bad Request'
-  socket.write(
-    `HTTP/1.1 ${line}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: ${line.length}\r\n` +
-      `Date: ${new Date().toUTCString()}\r\nConnection: close\r\n\r\n${line}`,
-  )
+  const head = `Content-Type: ${TEXT}\r\nContent-Length: ${line.length}\r\nDate: ${new Date().toUTCString()}`
+  socket.end(`HTTP/1.1 ${line}\r\n${head}\r\nConnection: close\r\n\r\n${line}`)
   socket.destroySoon()
 }

@@ -7,6 +7,7 @@ import type { Socket } from 'node:net'
 import type { Writable } from 'node:stream'
 import type { Clock } from './clock.ts'
 import { httpDate } from './clock.ts'
+import type { Kept } from './kept.ts'
 import type { Latency } from './latency.ts'
 
 /** What every exchange of a running application shares. */
@@ -14,6 +15,9 @@ export interface Legacy {
   /** The machine's name, as answers show it. */
   readonly name: string
   readonly clock: Clock
+  readonly kept: Kept
+  /** Whether time stands still, and the same request gets the same answer always. */
+  readonly frozen: boolean
   readonly latency: Latency
   /** Whether slow streams take their time; false where latency is off. */
   readonly paced: boolean
@@ -96,9 +100,18 @@ export class Exchange {
     return this.legacy.clock.token(purpose, `${this.req.method} ${this.target}`)
   }
 
-  /** The session cookie that the application sets with an answer. */
-  sessionCookie(): Field {
-    return ['Set-Cookie', `JSESSIONID=${this.token('session').toUpperCase()}.${this.legacy.name}; Path=/; HttpOnly`]
+  /** The session that the client brings along; undefined where it brings none. */
+  get session(): string | undefined {
+    return /(?:^|;\s*)JSESSIONID=([^;\s]+)/.exec(this.req.headers.cookie ?? '')?.[1]
+  }
+
+  /** The session cookie that the application sets with an answer: none where the client has a session that is open. */
+  sessionCookie(): Field[] {
+    const { frozen, kept } = this.legacy
+    if (!frozen && this.session !== undefined && kept.isOpen(this.session)) return []
+    const session = `${this.token('session').toUpperCase()}.${this.legacy.name}`
+    if (!frozen) kept.open(session)
+    return [['Set-Cookie', `JSESSIONID=${session}; Path=/; HttpOnly`]]
   }
 
   /** Begins the answer: the application's own fields, Date, then `fields` as given. */

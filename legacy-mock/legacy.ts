@@ -13,6 +13,7 @@ import type { Legacy } from './exchange.ts'
 import { faultRoutes } from './faults.ts'
 import { feedRoutes } from './feed.ts'
 import { formRoutes } from './forms.ts'
+import { Kept } from './kept.ts'
 import { logNormal } from './latency.ts'
 import { lookupRoutes } from './lookup.ts'
 import { oddRoutes } from './odd.ts'
@@ -121,6 +122,8 @@ function createLegacy(options: LegacyOptions, closing: AbortSignal): Legacy {
   return {
     name: options.name ?? 'catalog01',
     clock,
+    kept: new Kept(),
+    frozen: freezeMs !== null,
     latency: logNormal(latencyMedianMs, seed),
     paced: latencyMedianMs > 0,
     origin: options.origin ?? null,

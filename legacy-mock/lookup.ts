@@ -18,12 +18,12 @@ function lookup(x: Exchange): void {
   const product = number === null ? null : productOf(number, x.legacy.today())
   if (product === null || product.discontinued) {
     const error = { errorCode: 'CE-1404', errorText: 'GTIN NOT ON FILE', gtin, generatedAt: stamp(x) }
-    x.json({ code: 404, reason: 'Gtin Not On File' }, error, [['Pragma', 'no-cache'], x.sessionCookie()])
+    x.json({ code: 404, reason: 'Gtin Not On File' }, error, [['Pragma', 'no-cache'], ...x.sessionCookie()])
     return
   }
   x.json(200, { host: x.legacy.name, ...answerOf(product, storeId), generatedAt: stamp(x) }, [
     ['Cache-Control', 'private, max-age=0'],
-    x.sessionCookie(),
+    ...x.sessionCookie(),
     ['X-Request-Cost', `${4 + product.stores.length}`],
   ])
 }

@@ -48,7 +48,7 @@ function home(x: Exchange): void {
   x.send(200, HTML, page('Home', body), [
     ...PRELOADS.map((link): Field => ['Link', link]),
     ['Cache-Control', 'private'],
-    x.sessionCookie(),
+    ...x.sessionCookie(),
   ])
 }
 
@@ -65,7 +65,7 @@ function search(x: Exchange): void {
   const next =
     hits.length < HITS_PER_PAGE ? '' : `<a href="/search?q=${encodeURIComponent(words)}&amp;page=${at + 1}">more</a>`
   const body = `<h1>Results for "${escapeHtml(words)}"</h1>\n<table border="1">\n${rows.join('\n')}\n</table>\n${next}`
-  x.send(200, HTML, page('Search', body), [['Cache-Control', 'no-cache'], ['Pragma', 'no-cache'], x.sessionCookie()])
+  x.send(200, HTML, page('Search', body), [['Cache-Control', 'no-cache'], ['Pragma', 'no-cache'], ...x.sessionCookie()])
 }
 
 /** A bar code or SKU finds its product; words find the lines whose names hold them all, and those lines' styles in turn. */
@@ -124,7 +124,7 @@ function store(x: Exchange): void {
   const body = `<h1>Store ${number}: ${escapeHtml(storeName(number))}</h1>
 <p>${100 + number * 7} Main Street. Open Mon-Sat 10-9, Sun 12-6.</p>
 <p>Page made at ${stamp(x)}.</p>`
-  x.send(200, HTML, page(`Store ${number}`, body), [x.sessionCookie()])
+  x.send(200, HTML, page(`Store ${number}`, body), x.sessionCookie())
 }
 
 /** The time as pages and records show it: `2026-11-23 20:09:20.123`. */

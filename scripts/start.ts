@@ -1,8 +1,14 @@
 /**
- * `npm start`: the legacy catalog, two GTIN service instances and the proxy in front of them, until Ctrl-C.
+ * `npm start`: the legacy catalog, a sync of a sample of its products, two GTIN service instances on that copy, and the proxy in
+ * front of them, until Ctrl-C. `npm start -- --all` copies all 18 million products, in some minutes.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 
@@ -13,6 +19,12 @@ interface Part {
   readonly ready: string
   readonly args: readonly string[]
 }
+
+const { all } = parseArgs({ options: { all: { type: 'boolean' } } }).values
+/** Every how many-th product is copied, the one of the first command among them. */
+const SAMPLE = all ? 1 : 900
+/** The data of the GTIN services, as long as the demo runs. */
+const DATA = mkdtempSync(join(tmpdir(), 'banyan-demo-gtin-'))
 
 const PARTS: readonly Part[] = [
   { name: 'legacy', ready: 'legacy-mock ready', args: ['legacy-mock/main.ts', '--listen', '127.0.0.1:4001'] },
@@ -41,6 +53,7 @@ const WELCOME = `
   admin     http://127.0.0.1:8081   the admin API
   legacy    http://127.0.0.1:4001   the wrapped catalog application
   gtin      http://127.0.0.1:4002, http://127.0.0.1:4003   the new GTIN service, two instances
+            on a copy of ${all ? 'all products' : '20,000 of the 18 million products (npm start -- --all copies all of them)'}
 
 Five commands to try (in another terminal, in this folder):
 
@@ -63,7 +76,20 @@ const running: ChildProcess[] = []
 let ending = false
 
 function gtinArgs(name: string, port: number): string[] {
-  return ['gtin-service/main.ts', '--listen', `127.0.0.1:${port}`, '--name', name]
+  return ['gtin-service/main.ts', '--listen', `127.0.0.1:${port}`, '--name', name, '--data', DATA]
+}
+
+/** Copies the products once; its progress goes to the terminal. Rejects where it fails. */
+async function sync(): Promise<void> {
+  const from = `http://127.0.0.1:4001/?sample=${SAMPLE}`
+  const args = ['gtin-service/main.ts', 'sync', '--from', from, '--data', DATA, '--no-gzip']
+  const child = spawn(process.execPath, args, { cwd: ROOT, stdio: ['ignore', 'inherit', 'inherit'], detached: true })
+  running.push(child)
+  const [code] = await once(child, 'exit')
+  running.splice(running.indexOf(child), 1)
+  if (code === 0 || ending) return
+  void end(1)
+  throw new Error('sync')
 }
 
 /** Starts one part and resolves when it is ready. What it prints afterwards goes on under its name. */
@@ -112,6 +138,7 @@ async function end(code: number): Promise<void> {
   const proxy = running[PARTS.length - 1]
   if (proxy !== undefined) await stop(proxy)
   await Promise.all(running.map(stop))
+  rmSync(DATA, { recursive: true, force: true })
   process.exit(code)
 }
 
@@ -135,8 +162,11 @@ setInterval(() => {
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => void end(0))
 
 try {
-  await Promise.all(PARTS.slice(0, 3).map(start))
-  await start(PARTS[3] as Part)
+  const [legacy, ...others] = PARTS as [Part, ...Part[]]
+  await start(legacy)
+  await sync()
+  await Promise.all(others.slice(0, -1).map(start))
+  await start(others.at(-1) as Part)
   process.stdout.write(WELCOME)
 } catch {
   // The part has said what is wrong, in one line; end() is on its way.

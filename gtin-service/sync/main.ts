@@ -3,27 +3,26 @@
  */
 import { getPriority, setPriority } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { readCurrent } from '../store/current.ts'
-import { nextRunMs } from './back-off.ts'
-import { SYNC_DEFAULTS } from './options.ts'
 import { ProgressLine } from './progress.ts'
 import { reportText, type SyncReport } from './report.ts'
+import { baseOf, runSync, SYNC_DEFAULTS } from './run.ts'
 import type { SyncSettings } from './settings.ts'
-import { runSync } from './sync.ts'
 
 /** Runs until it is done, or with `everyMs` until a signal ends it. Resolves with the exit status. */
 export async function runSyncProcess(settings: SyncSettings): Promise<number> {
   const stopping = new AbortController()
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stopping.abort())
-  const { everyMs, data, nice } = settings
-  standBack(nice)
+  const { everyMs, data } = settings
+  standBack(settings.nice)
   if (everyMs === null) {
     const report = await runOnce(settings, stopping.signal)
     return report.outcome === 'done' ? 0 : 1
   }
   let failed = false
   for (;;) {
-    const waitMs = nextRunMs(sinceLast(data), failed, { everyMs, chance: Math.random() })
+    const syncedAtMs = baseOf(data).facts?.syncedAtMs
+    const sinceMs = syncedAtMs === undefined ? null : Math.max(0, Date.now() - syncedAtMs)
+    const waitMs = nextRunMs(sinceMs, failed, everyMs, Math.random())
     if (waitMs > 0) process.stderr.write(`gtin-service sync: next run in ${Math.round(waitMs / 1_000)} s\n`)
     await sleep(waitMs, undefined, { signal: stopping.signal }).catch(() => {})
     if (stopping.signal.aborted) return 0
@@ -33,6 +32,21 @@ export async function runSyncProcess(settings: SyncSettings): Promise<number> {
   }
 }
 
+/** The share of an interval that a run may come early or late, so that many services don't all ask at one moment. */
+const JITTER = 0.1
+const MAX_RETRY_MS = 600_000
+
+/**
+ * Milliseconds until the next run. `sinceMs`: how long ago the last good run began; null where there was none. After a
+ * failure it comes sooner than planned: within ten minutes, or a tenth of the interval where that is less.
+ * `chance`, in [0, 1): the draw of this wait.
+ */
+export function nextRunMs(sinceMs: number | null, failed: boolean, everyMs: number, chance: number): number {
+  if (failed) return Math.round(Math.min(MAX_RETRY_MS, everyMs / 10) * (0.5 + chance / 2))
+  if (sinceMs === null) return 0
+  return Math.max(0, Math.round(everyMs * (1 - JITTER + 2 * JITTER * chance)) - sinceMs)
+}
+
 /** Lookups beside this process must not wait for it. Never ahead of what whoever started it wanted. */
 function standBack(nice: number): void {
   try {
@@ -40,17 +54,6 @@ function standBack(nice: number): void {
   } catch (error) {
     // A system that has no priorities, or refuses them, still syncs.
     process.stderr.write(`gtin-service sync: no other priority: ${(error as Error).message}\n`)
-  }
-}
-
-/** Milliseconds since the last good run began; null where there was none, or the folder can't be read. */
-function sinceLast(folder: string): number | null {
-  try {
-    const current = readCurrent(folder)
-    return current === null ? null : Math.max(0, Date.now() - current.syncedAtMs)
-  } catch {
-    // The run says what is wrong.
-    return null
   }
 }
 

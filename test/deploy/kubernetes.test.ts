@@ -7,11 +7,13 @@ import { join } from 'node:path'
 import { ServiceMonitor } from '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1'
 import { Deployment } from 'kubernetes-models/apps/v1'
 import { HorizontalPodAutoscaler } from 'kubernetes-models/autoscaling/v2'
+import { CronJob } from 'kubernetes-models/batch/v1'
 import { NetworkPolicy } from 'kubernetes-models/networking.k8s.io/v1'
 import { PodDisruptionBudget } from 'kubernetes-models/policy/v1'
-import { ConfigMap, Service } from 'kubernetes-models/v1'
+import { ConfigMap, PersistentVolumeClaim, Service } from 'kubernetes-models/v1'
 import { describe, expect, test } from 'vitest'
 import { readCommandLine } from '../../gtin-service/settings.ts'
+import { readSyncCommandLine } from '../../gtin-service/sync/settings.ts'
 import { findProgram } from '../../scripts/need-tools.ts'
 import { readTable } from '../../src/rules/language/text.ts'
 import { readSettings } from '../../src/settings.ts'
@@ -23,9 +25,11 @@ const FOLDER = 'deploy/kubernetes'
 const COLORS = ['blue', 'green'] as const
 const MODELS: Record<string, new (data: never) => { validate(): void }> = {
   ConfigMap,
+  CronJob,
   Deployment,
   HorizontalPodAutoscaler,
   NetworkPolicy,
+  PersistentVolumeClaim,
   PodDisruptionBudget,
   Service,
   ServiceMonitor,
@@ -141,6 +145,41 @@ describe.each(COLORS)('%s', (color) => {
     // It has to be seen as not ready before it closes.
     expect(drainDelayMs).toBeGreaterThan(containerOf(gtin).readinessProbe.periodSeconds * 1000)
     expect(settings.drainDelayMs).toBeGreaterThan(containerOf(banyan).readinessProbe.periodSeconds * 1000)
+  })
+
+  test('a sync of its own brings the data that its GTIN services read, on the node that has the volume', () => {
+    const { spec } = named(stack, 'CronJob', `gtin-sync-${color}`)
+    const pod = spec.jobTemplate.spec.template
+    const [container] = pod.spec.containers
+    const asked = readSyncCommandLine(container.args.slice(1))
+    if (asked.kind !== 'run') throw new Error(JSON.stringify(asked))
+    const { from, data, everyMs } = asked.settings
+    expect([container.args[0], from?.href, everyMs]).toEqual(['sync', 'http://legacy:4001/', null])
+    expect(spec.concurrencyPolicy).toBe('Forbid')
+    expect(container.image).toBe(containerOf(gtin).image)
+    const served = readCommandLine(containerOf(gtin).args)
+    if (served.kind !== 'run') throw new Error(JSON.stringify(served))
+    expect(served.settings).toMatchObject({ data, staleAfterMs: expect.any(Number) })
+    const claim = named(stack, 'PersistentVolumeClaim', `gtin-data-${color}`)
+    for (const { containers, volumes, affinity, securityContext } of [pod.spec, podOf(gtin)]) {
+      expect(volumes).toEqual([{ name: 'data', persistentVolumeClaim: { claimName: claim.metadata.name } }])
+      expect(containers[0].volumeMounts).toEqual([{ name: 'data', mountPath: data }])
+      expect(containers[0].resources.limits.memory).toBe('1Gi')
+      expect(securityContext).toMatchObject({ runAsNonRoot: true, fsGroup: securityContext.runAsGroup })
+      expect(containers[0].securityContext).toMatchObject({ readOnlyRootFilesystem: true })
+      const [near] = affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution
+      expect(near.topologyKey).toBe('kubernetes.io/hostname')
+      // By hand in a CronJob, whose selectors kustomize leaves alone.
+      const byColor = near.labelSelector.matchLabels['banyan/color'] === color
+      expect(byColor || near.matchLabelKeys[0] === 'banyan/color').toBe(true)
+    }
+    for (const { metadata } of [pod, gtin.spec.template]) {
+      expect(metadata.labels).toMatchObject({ 'gtin-data': 'mounted', 'banyan/color': color })
+    }
+    // Ready when there is data, and not restarted for having none.
+    expect(containerOf(gtin).startupProbe.tcpSocket).toBeDefined()
+    expect(containerOf(gtin).livenessProbe.tcpSocket).toBeDefined()
+    expect(containerOf(gtin).readinessProbe.httpGet.path).toBe('/stores/health/gtins/check')
   })
 
   test('a roll never has fewer pods than before, and an eviction takes one at a time', () => {

@@ -32,11 +32,26 @@ test('every npm script that it runs is there', () => {
 test('make image builds the three images with version, commit and time', () => {
   const said = would('image', 'BUILDER=builder')
   for (const image of ['banyan', 'gtin-service', 'legacy-mock']) {
-    expect(said).toContain(
+    expect(said.replaceAll(/ {2,}/g, ' ')).toContain(
       `builder build --target ${image} --tag ${image}:${JSON.parse(textOf('package.json')).version} `,
     )
   }
   expect(said).toMatch(/--build-arg REVISION=\S+ --build-arg CREATED=\d{4}-\d\d-\d\dT\S+Z \./)
+})
+
+test.each(['podman', 'buildah'])('make image keeps the health checks where %s builds', (builder) => {
+  expect(would('image', `BUILDER=/usr/bin/${builder}`).match(/build --format docker --target/g)).toHaveLength(3)
+})
+
+test('make deploy applies the images that make release has pushed', () => {
+  const registry = 'REGISTRY=registry.test/team/'
+  const [, rule] = /sed -E '([^']+)'/.exec(would('deploy', 'COLOR=blue', registry)) ?? []
+  const text = 'image: banyan:0\nimage: gtin-service:0\n'
+  const { stdout } = spawnSync('sed', ['-E', rule as string], { input: text, encoding: 'utf8' })
+  const pushed = would('release', 'BUILDER=builder', registry).match(/(?<=push )\S+/g) ?? []
+  const applied = [...stdout.matchAll(/image: (\S+)/g)].map(([, name]) => name)
+  expect(applied).toHaveLength(2)
+  for (const name of applied) expect(pushed).toContain(name)
 })
 
 test('make release checks first, and pushes last', () => {
@@ -49,7 +64,7 @@ test('make release checks first, and pushes last', () => {
 
 test.each(['blue', 'green'])('make deploy and make switch COLOR=%s name what that stack has', (color) => {
   const deploy = would('deploy', `COLOR=${color}`)
-  const folder = /--kustomize (\S+)/.exec(deploy)?.[1] as string
+  const folder = /kubectl kustomize (\S+)/.exec(deploy)?.[1] as string
   expect(existsSync(join(PROJECT, folder, 'kustomization.yaml'))).toBe(true)
   expect(deploy).toContain(`deployment/banyan-${color} `)
   expect(would('switch', `COLOR=${color}`)).toContain(`{"spec": {"selector": {"banyan/color": "${color}"}}}`)

@@ -6,8 +6,11 @@ import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { Data } from '../../gtin-service/data.ts'
+import { startGtinService } from '../../gtin-service/service.ts'
 import { findProgram } from '../../scripts/need-tools.ts'
 import { startBanyan } from '../support/banyan.ts'
+import { gtinData } from '../support/gtin-data.ts'
 import { freePort, startRedis } from '../support/redis.ts'
 import { scriptedUpstream } from '../support/upstream.ts'
 import { durationMs, PROJECT, textOf, yamlOf } from './project.ts'
@@ -84,7 +87,15 @@ routes:
     headers: { authorization: `Bearer ${TOKEN}` },
   })
   expect(answer.headers.get('content-type')).toMatch(/^text\/plain; version=0\.0\.4/)
-  scraped = metricsIn(await answer.text())
+  const { folder, remove } = gtinData()
+  const source = new Data({ folder })
+  const service = await startGtinService({ source })
+  ends.push(
+    () => service.close(),
+    async () => remove(),
+  )
+  const told = await fetch(`${service.url}/metrics`)
+  scraped = metricsIn(`${await answer.text()}\n${await told.text()}`)
 })
 
 afterAll(async () => {

@@ -14,8 +14,9 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { tableFor } from '../support/banyan.ts'
+import { gtinData } from '../support/gtin-data.ts'
 import { Program } from '../support/process.ts'
 import { type ScriptedUpstream, scriptedUpstream } from '../support/upstream.ts'
 import { type Done, environment, install, type Packed, pack, runIn } from './package.ts'
@@ -89,7 +90,9 @@ test('npx banyan serve: it starts, answers, is asked by its own commands, and Ct
 test('its programs drain on SIGTERM, the GTIN service too', async () => {
   const banyan = start('node_modules/.bin/banyan', 'serve', ...FREE_PORTS)
   await banyan.line((one) => one.startsWith('banyan ready'))
-  const options = ['--listen', '127.0.0.1:0', '--name', 'gtin-1', '--drain-delay', '0ms']
+  const { folder: data, remove } = gtinData()
+  onTestFinished(remove)
+  const options = ['--listen', '127.0.0.1:0', '--name', 'gtin-1', '--data', data, '--drain-delay', '0ms']
   const gtin = start('node_modules/.bin/banyan-gtin', ...options)
   const line = await gtin.line((one) => one.startsWith('gtin-service ready'))
   const answer = await fetch(`${/http:\/\/[\d.:]+/.exec(line)?.[0]}/stores/3/gtins/123456789012`)

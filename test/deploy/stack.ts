@@ -53,7 +53,7 @@ function addLabels(object: Manifest, pairs: Record<string, string>): void {
   object.metadata.labels = { ...object.metadata.labels, ...pairs }
   eachNode(object.spec, (node, key) => {
     if (key === 'metadata') node.labels = { ...node.labels, ...pairs }
-    else if (!SELECTORS.includes(key)) return
+    else if (!SELECTORS.includes(key) || object.kind === 'CronJob') return
     else if (node.matchLabels !== undefined) node.matchLabels = { ...node.matchLabels, ...pairs }
     else if (object.kind === 'Service') Object.assign(node, pairs)
   })
@@ -65,6 +65,8 @@ function addSuffix(objects: readonly Manifest[], suffix: string): void {
   for (const object of objects) {
     object.metadata.name += suffix
     eachNode(object.spec, (node, key) => {
+      if (key === 'persistentVolumeClaim' && own.has(`PersistentVolumeClaim ${node.claimName}`))
+        node.claimName += suffix
       const kind = key === 'configMap' ? 'ConfigMap' : key === 'scaleTargetRef' ? node.kind : null
       if (kind !== null && own.has(`${kind} ${node.name}`)) node.name += suffix
     })
@@ -72,9 +74,9 @@ function addSuffix(objects: readonly Manifest[], suffix: string): void {
 }
 
 function setTag(object: Manifest, { name, newTag }: { name: string; newTag: string }): void {
-  for (const container of object.spec?.template?.spec.containers ?? []) {
-    if (container.image === name) container.image = `${name}:${newTag}`
-  }
+  eachNode(object.spec, (node, key) => {
+    if (key === 'containers' && node.image === name) node.image = `${name}:${newTag}`
+  })
 }
 
 /** Every object within a value, with the key it stands under. */

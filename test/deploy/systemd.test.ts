@@ -7,11 +7,16 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { readCommandLine } from '../../gtin-service/settings.ts'
+import { readSyncCommandLine } from '../../gtin-service/sync/settings.ts'
 import { findProgram } from '../../scripts/need-tools.ts'
 import { readSettings } from '../../src/settings.ts'
 import { durationMs, PROJECT, textOf, unitOf } from './project.ts'
 
-const UNITS = ['deploy/systemd/banyan@.service', 'deploy/systemd/gtin-service@.service']
+const UNITS = [
+  'deploy/systemd/banyan@.service',
+  'deploy/systemd/gtin-service@.service',
+  'deploy/systemd/gtin-sync.service',
+]
 
 const socketOf = (instance: string): string => `deploy/systemd/banyan@${instance}.socket`
 
@@ -87,6 +92,9 @@ test('systemd finds nothing to say of them, where there is one to ask', () => {
     writeFileSync(join(folder, `banyan@${color}.socket`), textOf(socketOf(color)))
   }
   writeFileSync(join(folder, 'gtin-service@4002.service'), textOf(UNITS[1] as string))
+  for (const file of ['gtin-sync.service', 'gtin-sync.timer']) {
+    writeFileSync(join(folder, file), textOf(`deploy/systemd/${file}`))
+  }
   const units = readdirSync(folder).map((file) => join(folder, file))
   const { stdout, stderr, status } = spawnSync(program, ['verify', ...units], { encoding: 'utf8' })
   expect([status, stdout, stderr]).toEqual([0, '', ''])
@@ -94,10 +102,33 @@ test('systemd finds nothing to say of them, where there is one to ask', () => {
 
 test('gtin-service@PORT: its flags are taken, and it has time to drain', () => {
   const unit = UNITS[1] as string
-  const args = service(unit, 'ExecStart').replaceAll('%i', '4002').replaceAll('%H', 'host').split(' ').slice(2)
+  const args = service(unit, 'ExecStart').replaceAll('%i', '4002').replaceAll('%H', 'host').split(' ').slice(3)
   const asked = readCommandLine(args)
   if (asked.kind !== 'run') throw new Error(JSON.stringify(asked))
   const { port, name, drainDelayMs, drainTimeoutMs } = asked.settings
-  expect([port, name]).toEqual([4002, 'host-4002'])
+  expect([port, name, asked.settings.data]).toEqual([4002, 'host-4002', '/var/lib/gtin'])
+  expect(asked.settings.staleAfterMs).toBeGreaterThan(0)
+  expect(service(unit, 'StateDirectory')).toBe('gtin')
   expect(durationMs(service(unit, 'TimeoutStopSec'))).toBeGreaterThan(drainDelayMs + drainTimeoutMs)
+})
+
+test('gtin-sync: a timer runs it once a day into the folder that the services read', () => {
+  const unit = UNITS[2] as string
+  const args = service(unit, 'ExecStart')
+    .replace(/\$\{GTIN_FROM\}/, 'http://catalog:4001')
+    .split(' ')
+    .slice(3)
+  const asked = readSyncCommandLine(args)
+  if (asked.kind !== 'run') throw new Error(JSON.stringify(asked))
+  expect(asked.settings).toMatchObject({ data: '/var/lib/gtin', everyMs: null })
+  expect([service(unit, 'Type'), service(unit, 'StateDirectory'), service(unit, 'User')]).toEqual([
+    'oneshot',
+    'gtin',
+    'gtin',
+  ])
+  // The same as the process would ask for by itself, which the unit's filter does not let it.
+  expect(Number(service(unit, 'Nice'))).toBe(asked.settings.nice)
+  const timer = unitOf('deploy/systemd/gtin-sync.timer').get('Timer')
+  expect(timer?.get('Persistent')).toEqual(['yes'])
+  expect(timer?.get('OnCalendar')).toHaveLength(1)
 })

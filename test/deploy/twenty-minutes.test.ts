@@ -22,28 +22,52 @@ function exitOf({ child }: Program): Promise<number | null> {
 }
 
 test('a change goes through its tests and a rolling deploy to live, and no request fails', {
-  timeout: 120_000,
+  timeout: 240_000,
 }, async () => {
   const { code, said, complaint } = await run()
   expect(complaint).toBe('')
-  for (const step of ['before', 'change', 'tests', 'package', 'deploy 1/3', 'deploy 2/3', 'deploy 3/3', 'live']) {
+  for (const step of [
+    'before',
+    'change',
+    'types',
+    'tests',
+    'package',
+    'deploy 1/3',
+    'deploy 2/3',
+    'deploy 3/3',
+    'live',
+  ]) {
     expect(said).toMatch(new RegExp(`^${step} +\\d+\\.\\d s`, 'm'))
   }
+  expect(said).toMatch(/all 3 instances run build [0-9a-f]{12}; 30 of 30 answers are theirs/)
   expect(said).toMatch(/; 0 of \d{3,} requests failed$/)
   expect(code).toBe(0)
 })
 
-test('a change that fails its tests is not deployed', { timeout: 120_000 }, async () => {
+/** Runs the script with a change that adds files, one line each. */
+async function runWith(added: Readonly<Record<string, string>>) {
   const folder = mkdtempSync(join(tmpdir(), 'banyan-patch-'))
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
   const patch = join(folder, 'broken.patch')
-  const file = 'gtin-service/broken.ts'
-  const broken = 'test/gtin-service/conditions-broken.test.ts'
-  const added = (name: string, line: string): string => `--- /dev/null\n+++ b/${name}\n@@ -0,0 +1 @@\n+${line}\n`
-  writeFileSync(patch, added(file, 'export const broken = true') + added(broken, "import 'no-such-module'"))
-  const { code, said, complaint } = await run('--patch', patch)
+  const parts = Object.entries(added).map(([name, line]) => `--- /dev/null\n+++ b/${name}\n@@ -0,0 +1 @@\n+${line}\n`)
+  writeFileSync(patch, parts.join(''))
+  return run('--patch', patch)
+}
+
+test('a change that fails its tests is not deployed', { timeout: 240_000 }, async () => {
+  const { code, said, complaint } = await runWith({
+    'gtin-service/broken.ts': 'export const broken = true',
+    'test/gtin-service/conditions-broken.test.ts': "await import('no-such-' + 'module')",
+  })
   expect(code).toBe(1)
   expect(complaint).toMatch(/^twenty-minutes: .* ended with 1/)
   expect(complaint).toContain('no-such-module')
   expect(said).not.toContain('deploy')
+})
+
+test('a change that is no sound TypeScript is not deployed', { timeout: 240_000 }, async () => {
+  const { code, said, complaint } = await runWith({ 'gtin-service/broken.ts': "export const broken: number = 'text'" })
+  expect(code).toBe(1)
+  expect(complaint).toContain('TS2322')
+  expect(said).not.toMatch(/^(tests|package|deploy)/m)
 })

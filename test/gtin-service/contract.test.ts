@@ -3,7 +3,7 @@
  */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { represent } from '../../gtin-service/answer.ts'
+import { represent } from '../../gtin-service/product.ts'
 import { answerOf, ask, exchange, SEED, serve, sourceOf } from './raw.ts'
 
 /** The JSON as the original sends it, around the host's name. */
@@ -56,7 +56,14 @@ test.each([
   '/stores/999/gtins/123456789012',
   '/stores/No%20such%2Fstore%FF/gtins/123456789012',
   '/stores/health/gtins/123456789012',
+  '/stores//gtins/123456789012',
   'http://gtin.test:99/stores/3/gtins/123456789012',
+  '/stores/3/gtins/123456789012%0D%0A',
+  '/stores/3/gtins/%EF%BC%91%EF%BC%92%EF%BC%93456789012',
+  '/stores/3/gtins/123456789012%C2%A0',
+  '/stores/3/gtins/(01)00123456789012',
+  '/stores/3/gtins/%5DC10100123456789012%1D10ABC',
+  '/stores/3/gtins/https:%2F%2Fid.gs1.org%2F01%2F00123456789012%3F17=270101',
 ])('GET %s is the seed product', async (target) => {
   const { port } = await serve()
   const answer = await ask(port, 'GET', target)
@@ -85,7 +92,6 @@ test.each([
   '/stores',
   '/stores/3/gtins',
   '/stores/3/gtins/',
-  '/stores//gtins/123456789012',
   '/stores/3/gtins//',
   '/stores/3/gtins/123456789012//',
   '/stores/3/gtins/123456789012/x',
@@ -113,6 +119,15 @@ test.each([
   const { port } = await serve()
   const answer = await ask(port, 'GET', target)
   expect(answer).toMatchObject({ status: 400, body: '400 Bad Request', headers: { 'content-type': TEXT } })
+})
+
+test('a UPC-E finds its GTIN-12, unless a number of 8 digits is on file', async () => {
+  const wide = { ...SEED, key: 12345000065 }
+  const { port } = await serve({ source: sourceOf([wide]) })
+  const { body } = await ask(port, 'GET', '/stores/3/gtins/01234565')
+  expect(JSON.parse(body)).toMatchObject({ gtin: '012345000065' })
+  const both = await serve({ source: sourceOf([wide, { ...SEED, key: 1234565 }]) })
+  expect(JSON.parse((await ask(both.port, 'GET', '/stores/3/gtins/01234565')).body)).toMatchObject({ gtin: '01234565' })
 })
 
 test('a trailing slash moves to the path without it, and keeps the query', async () => {

@@ -1,18 +1,25 @@
 /**
  * Test helpers: feeds as the enterprise product writes them, a sync with short waits, and what a data folder holds.
  */
+import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { onTestFinished } from 'vitest'
+import { basename, join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { fileURLToPath } from 'node:url'
+import { expect, onTestFinished } from 'vitest'
 import { checkDigit } from '../../gtin-service/gtin.ts'
-import type { Product } from '../../gtin-service/source.ts'
-import { readCurrent } from '../../gtin-service/store/current.ts'
-import { Generation } from '../../gtin-service/store/generation.ts'
-import { SYNC_DEFAULTS, type SyncOptions } from '../../gtin-service/sync/options.ts'
+import type { Product } from '../../gtin-service/product.ts'
+import { type Facts, newestStore, Store } from '../../gtin-service/store.ts'
 import type { SyncReport } from '../../gtin-service/sync/report.ts'
-import { runSync } from '../../gtin-service/sync/sync.ts'
+import { runSync, SYNC_DEFAULTS, type SyncOptions } from '../../gtin-service/sync/run.ts'
+import { gtinData } from '../support/gtin-data.ts'
+
+const MAIN = fileURLToPath(new URL('../../gtin-service/main.ts', import.meta.url))
 
 /** The code tables that `productLine` uses. */
 export const CODES = {
@@ -124,15 +131,76 @@ export function sync(
 }
 
 /** Everything in force in a data folder, by key, in order; empty where there is nothing. */
-export async function productsIn(data: string): Promise<Map<number, Product>> {
+export function productsIn(data: string): Map<number, Product> {
   const products = new Map<number, Product>()
-  const current = readCurrent(data)
-  if (current === null) return products
-  const generation = await Generation.open(join(data, current.file))
-  const records = generation.records()
-  while (records.next()) {
-    products.set(records.key, generation.read(records.key, records.bytes, records.start, records.end))
+  const path = newestStore(data)
+  if (path === null) return products
+  const store = new Store(path)
+  const database = new DatabaseSync(path, { readOnly: true })
+  try {
+    for (const { gtin } of database.prepare('SELECT gtin FROM products ORDER BY gtin').all()) {
+      products.set(Number(gtin), store.find(Number(gtin)) as Product)
+    }
+    expect(database.prepare('SELECT count(*) AS count FROM checks').get()?.count).toBe(products.size)
+    expect(store.facts().products).toBe(products.size)
+  } finally {
+    database.close()
+    store.close()
   }
-  await generation.close()
   return products
+}
+
+/** What the store in force tells of itself, with its file; null where there is none. */
+export function inForce(data: string): (Facts & { readonly file: string }) | null {
+  const path = newestStore(data)
+  if (path === null) return null
+  const store = new Store(path)
+  try {
+    return { ...store.facts(), file: basename(path) }
+  } finally {
+    store.close()
+  }
+}
+
+/** A data folder that holds these products and goes with the test, made without a sync. */
+export function storeOf(products: readonly Product[]): string {
+  const { folder, remove } = gtinData(products)
+  onTestFinished(remove)
+  return folder
+}
+
+/** An enterprise product whose feed answers as told; the code tables are always well. */
+export async function enterprise(answer: (response: ServerResponse) => void): Promise<string> {
+  const server = createServer((request, response) => {
+    if (request.url?.startsWith('/export/codes')) response.end(JSON.stringify(CODES))
+    else answer(response)
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  onTestFinished(() => void server.close().closeAllConnections())
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+}
+
+/** Runs a sync as a process that can't make any file larger than so many blocks of 512 bytes. */
+export async function syncWithin(blocks: number, from: string, data: string): Promise<SyncReport> {
+  const program = [
+    process.execPath,
+    MAIN,
+    'sync',
+    '--from',
+    from,
+    '--data',
+    data,
+    '--json',
+    '--attempts',
+    '1',
+    '--nice',
+    '0',
+  ]
+  const script = `ulimit -f ${blocks}; exec "$@"`
+  const child = spawn('sh', ['-c', script, 'sh', ...program], { stdio: ['ignore', 'pipe', 'inherit'] })
+  let out = ''
+  child.stdout.on('data', (chunk) => (out += chunk))
+  await once(child, 'close')
+  return JSON.parse(out) as SyncReport
 }

@@ -3,7 +3,7 @@
  */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { checkDigit, gtinText, readGtin } from '../../gtin-service/gtin.ts'
+import { checkDigit, expandUpcE, gtinText, readGtin, readGtins } from '../../gtin-service/gtin.ts'
 
 /** A valid GTIN of one of the four lengths, as text, built with a check digit worked out in another way. */
 const gtin = fc
@@ -151,6 +151,110 @@ describe('properties', () => {
     fc.assert(
       fc.property(gtin, (text) => {
         expect(checkDigit(text.slice(0, -1))).toBe(Number(text.at(-1)))
+      }),
+    )
+  })
+})
+
+describe('what clients send beside a plain GTIN', () => {
+  const SEED = 123456789012
+  test.each([
+    ['123456789012\r', 'a scanner\u2019s suffix'],
+    ['123456789012\r\n', 'another one'],
+    ['123456789012\t', 'a third one'],
+    ['\u0002123456789012\u0003', 'between STX and ETX'],
+    ['\u00a0123456\u00a0789012\u3000', 'spaces of other kinds'],
+    ['\uff11\uff12\uff13456789012', 'full-width digits'],
+    ['(01)00123456789012', 'an element string as printed'],
+    ['(01) 00123456789012', 'with a space'],
+    ['(01)00123456789012(17)270101(10)AB-1', 'with others behind it'],
+    ['(17)270101(01)00123456789012', 'with others before it'],
+    ['0100123456789012', 'as scanned'],
+    ['010012345678901217270101', 'with others behind it'],
+    ['0100123456789012\u001d10ABC', 'behind a separator'],
+    ['10ABC\u001d0100123456789012', 'before it'],
+    [']C10100123456789012', 'GS1-128'],
+    [']e00100123456789012', 'GS1 DataBar'],
+    [']d2\u001d010012345678901210ABC\r', 'GS1 DataMatrix'],
+    [']Q30100123456789012', 'GS1 QR'],
+    [']E00123456789012', 'EAN-13 and UPC-A'],
+    [']I100123456789012', 'ITF-14'],
+    ['https://id.gs1.org/01/00123456789012', 'a Digital Link'],
+    ['https://id.gs1.org/01/00123456789012/10/ABC?17=270101#x', 'with more behind it'],
+    ['HTTP://example.com:8080/shop/de/01/123456789012?a=/b', 'on another host, below a path'],
+    ['/01/00123456789012/', 'its path alone'],
+  ])('%j is the seed: %s', (text) => {
+    expect(readGtins(text)).toEqual([SEED])
+  })
+
+  test.each([
+    ['(01)0012345678901'],
+    ['(01)001234567890123'],
+    ['(02)00123456789012'],
+    ['(01)00123456789013'],
+    ['x(01)00123456789012'],
+    ['0200123456789012'],
+    ['0100123456789013'],
+    ['0100123456789012x'],
+    ['1001001234567890120'],
+    [']C1'],
+    [']'],
+    ['https://id.gs1.org/01/0012345678901'],
+    ['https://id.gs1.org/01/00123456789012x'],
+    ['https://id.gs1.org/?q=/01/00123456789012'],
+    ['https://id.gs1.org/#/01/00123456789012'],
+    ['javascript:/01/00123456789012'],
+    ['id.gs1.org/01/00123456789012'],
+    ['12345678901'],
+    ['1234567890'],
+    ['12345678901\u0662'],
+    ['\u00b923456789012'],
+    ['123456789012/'],
+    ['%31'],
+    [''],
+  ])('%j is none', (text) => {
+    expect(readGtins(text)).toEqual([])
+  })
+
+  test('11 digits have lost their leading zero, where the check digit agrees', () => {
+    expect(readGtins('12345678905')).toEqual([12345678905])
+    expect(readGtins('1-23456-78905')).toEqual([12345678905])
+  })
+
+  test.each([
+    ['01234505', '012000003455'],
+    ['01234514', '012100003454'],
+    ['01234523', '012200003453'],
+    ['01234531', '012300000451'],
+    ['01234543', '012340000053'],
+    ['01234558', '012345000058'],
+    ['01234565', '012345000065'],
+    ['01234596', '012345000096'],
+    ['04252614', '042100005264'],
+  ])('UPC-E %s stands for %s', (printed, gtin) => {
+    expect(expandUpcE(printed)).toBe(gtin)
+    expect(readGtins(printed)).toContain(Number(gtin))
+    expect(readGtins(`${printed[0]} ${printed.slice(1, 7)} ${printed[7]}`)).toContain(Number(gtin))
+  })
+
+  test('8 digits that are also a number for use inside a company mean that first', () => {
+    expect(readGtins('01234565')).toEqual([1234565, 12345000065])
+    expect(readGtins('96385074')).toEqual([96385074])
+  })
+
+  test('whatever is a plain GTIN means that first, and all that is read is sound', () => {
+    fc.assert(
+      fc.property(gtin, (text) => {
+        expect(readGtins(text)[0]).toBe(readGtin(text))
+        for (const spelled of [`(01)${text.padStart(14, '0')}`, `/01/${text}`, `${text}\r\n`]) {
+          expect(readGtins(spelled)).toContain(readGtin(text))
+        }
+      }),
+    )
+    const alphabet = fc.constantFrom(...'0123456789()]/ :C-\u001d', 'https://', '/01/', '(01)')
+    fc.assert(
+      fc.property(fc.oneof(fc.string(), fc.string({ unit: alphabet, maxLength: 60 })), (text) => {
+        for (const key of readGtins(text)) expect(readGtin(gtinText(key))).toBe(key)
       }),
     )
   })

@@ -3,37 +3,36 @@
  */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { nextRunMs, waitMs } from '../../gtin-service/sync/back-off.ts'
+import { nextRunMs } from '../../gtin-service/sync/main.ts'
 import { ProgressLine, progressText } from '../../gtin-service/sync/progress.ts'
+import { waitMs } from '../../gtin-service/sync/reading.ts'
 
 const chance = fc.double({ min: 0, max: 0.999999, noNaN: true })
 
 test('waits grow, stay below half a minute, and are never before the server said', () => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 50 }), chance, fc.option(fc.nat(300_000)), (failures, draw, retryAfterMs) => {
-      const ms = waitMs(failures, { firstMs: 500, chance: draw, retryAfterMs })
+      const ms = waitMs(failures, 500, retryAfterMs, draw)
       expect(ms).toBeGreaterThanOrEqual(retryAfterMs ?? 0)
       expect(ms).toBeLessThanOrEqual(Math.max(retryAfterMs ?? 0, Math.min(30_000, 500 * 2 ** (failures - 1))))
     }),
   )
-  expect([1, 2, 3, 20].map((failures) => waitMs(failures, { firstMs: 500, chance: 0.5, retryAfterMs: null }))).toEqual([
-    250, 500, 1_000, 15_000,
-  ])
+  expect([1, 2, 3, 20].map((failures) => waitMs(failures, 500, null, 0.5))).toEqual([250, 500, 1_000, 15_000])
 })
 
 test('runs are a tenth early or late, at once where there was none, and soon after a failure', () => {
   const DAY = 86_400_000
   fc.assert(
     fc.property(chance, fc.nat(2 * DAY), (draw, sinceMs) => {
-      const ms = nextRunMs(sinceMs, false, { everyMs: DAY, chance: draw })
+      const ms = nextRunMs(sinceMs, false, DAY, draw)
       expect(ms).toBeGreaterThanOrEqual(0)
       if (ms > 0) expect(Math.abs(ms + sinceMs - DAY)).toBeLessThanOrEqual(DAY / 10 + 1)
-      const soon = nextRunMs(sinceMs, true, { everyMs: DAY, chance: draw })
+      const soon = nextRunMs(sinceMs, true, DAY, draw)
       expect(soon).toBeGreaterThanOrEqual(300_000)
       expect(soon).toBeLessThanOrEqual(600_000)
     }),
   )
-  expect(nextRunMs(null, false, { everyMs: DAY, chance: 0.9 })).toBe(0)
+  expect(nextRunMs(null, false, DAY, 0.9)).toBe(0)
 })
 
 test('progress in words', () => {

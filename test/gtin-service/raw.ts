@@ -3,35 +3,21 @@
  */
 import { connect, type Socket } from 'node:net'
 import { onTestFinished } from 'vitest'
-import { type GtinServiceOptions, startGtinService } from '../../gtin-service/service.ts'
-import type { GtinSource, Product } from '../../gtin-service/source.ts'
+import type { ProductSource } from '../../gtin-service/data.ts'
+import type { Product } from '../../gtin-service/product.ts'
+import { type ServiceOptions, startGtinService } from '../../gtin-service/service.ts'
+import { SEED } from '../support/gtin-data.ts'
 
-/** The product of the contract. */
-export const SEED: Product = {
-  key: 123456789012,
-  sku: '1234567890',
-  size1: 'SMALL',
-  size2: '4',
-  style: '0123456',
-  originalRetail: 14_000,
-  recommendRetail: 16_000,
-  subdivision: "WOMEN'S SWEATERS",
-  class: 'SWEATERS',
-  subclass: 'FUZZY (2-4MM)',
-  description: 'A warm fuzzy sweater.',
-  color: 'FUSCHIA SA',
-  supplier: 'iSWEATR',
-  prices: [{ store: '3', regularRetail: 12_000, specialRetail: 1_500 }],
-}
+export { SEED }
 
 /** A source that holds just these products and is always well. */
-export function sourceOf(products: readonly Product[]): GtinSource {
+export function sourceOf(products: readonly Product[]): ProductSource {
   const byKey = new Map(products.map((product) => [product.key, product]))
-  return { lookup: (key) => byKey.get(key) ?? null, trouble: () => null, close: () => {} }
+  return { find: (key) => byKey.get(key) ?? null, trouble: () => null, facts: () => null, close: () => {} }
 }
 
 /** A service named `node-1` over the seed product, closed when the test ends. */
-export async function serve(options: GtinServiceOptions = {}) {
+export async function serve(options: Partial<ServiceOptions> = {}) {
   const service = await startGtinService({ name: 'node-1', source: sourceOf([SEED]), ...options })
   onTestFinished(() => {
     const closed = service.close()

@@ -1,19 +1,17 @@
 /**
- * The store: what was written is found again, value by value; what is damaged is an error and never a wrong product.
+ * The store: what was written is found again, value by value; what is damaged is an error and never a wrong product, nor none.
  */
 import { readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import fc from 'fast-check'
 import { expect, onTestFinished, test } from 'vitest'
-import type { Product } from '../../gtin-service/source.ts'
-import { ByteWriter } from '../../gtin-service/store/bytes.ts'
-import { writeProduct } from '../../gtin-service/store/codec.ts'
-import { Dictionary } from '../../gtin-service/store/dictionary.ts'
-import { Generation } from '../../gtin-service/store/generation.ts'
-import { GenerationWriter } from '../../gtin-service/store/generation-writer.ts'
-import { DamagedGeneration } from '../../gtin-service/store/layout.ts'
-import { folder } from './feed.ts'
-import { SEED } from './raw.ts'
+import { Data } from '../../gtin-service/data.ts'
+import { checkDigit, gtinText } from '../../gtin-service/gtin.ts'
+import { type Product, productOf, recordOf } from '../../gtin-service/product.ts'
+import { Store } from '../../gtin-service/store.ts'
+import { folder, storeOf } from './feed.ts'
+import { ask, SEED, serve } from './raw.ts'
 
 const text = fc.oneof(
   fc.constantFrom('', 'SMALL', '4', 'żółw "\\', '0', '000', '0123456'),
@@ -41,23 +39,12 @@ const product = fc.record({
   prices: fc.array(fc.record({ store: text, regularRetail: cents, specialRetail: cents }), { maxLength: 5 }),
 }) satisfies fc.Arbitrary<Product>
 
-/** Writes products in order of key into a new file. */
-function write(path: string, products: readonly Product[]): void {
-  const writer = new GenerationWriter(path)
-  const dictionary = new Dictionary()
-  const out = new ByteWriter()
-  for (const one of products) {
-    out.length = 0
-    writeProduct(out, one, dictionary)
-    writer.add(one.key, out.bytes, 0, out.length)
-  }
-  writer.finish(dictionary)
-}
+const pathIn = (data: string): string => join(data, 'gtin-000001.db')
 
-async function opened(path: string, limitBytes?: number): Promise<Generation> {
-  const generation = await Generation.open(path, limitBytes)
-  onTestFinished(() => generation.close())
-  return generation
+function opened(data: string): Store {
+  const store = new Store(pathIn(data))
+  onTestFinished(() => store.close())
+  return store
 }
 
 /** As many products as asked for, with keys far and near. */
@@ -69,153 +56,182 @@ function many(count: number): Product[] {
   }))
 }
 
-test('any products are found again as they were, and no others, whatever is kept in memory', async () => {
-  const path = join(folder(), 'a')
-  await fc.assert(
-    fc.asyncProperty(
-      fc.uniqueArray(product, { selector: (one) => one.key, maxLength: 200 }),
-      fc.array(fc.nat(99_999_999_999_999), { maxLength: 20 }),
-      fc.constantFrom(0, 10_000, 1_000_000),
-      async (products, others, limitBytes) => {
-        const sorted = products.toSorted((a, b) => a.key - b.key)
-        write(path, sorted)
-        const generation = await Generation.open(path, limitBytes)
-        try {
-          expect(generation.products).toBe(products.length)
-          for (const one of products) expect(generation.find(one.key)).toEqual(one)
-          const keys = new Set(products.map(({ key }) => key))
-          for (const key of others) if (!keys.has(key)) expect(generation.find(key)).toBeNull()
-          const records = generation.records()
-          for (const one of sorted) {
-            expect(records.next()).toBe(true)
-            expect(generation.read(records.key, records.bytes, records.start, records.end)).toEqual(one)
-          }
-          expect(records.next()).toBe(false)
-        } finally {
-          await generation.close()
-        }
-      },
-    ),
-    { numRuns: 60 },
-  )
-})
-
-test('neighbours of every key are not found, over many blocks', async () => {
-  const path = join(folder(), 'a')
-  const products = many(3_000)
-  write(path, products)
-  const generation = await opened(path, 20_000)
-  for (const { key } of products) {
-    expect(generation.find(key)?.key).toBe(key)
-    expect(generation.find(key + 1)).toBeNull()
-    expect(generation.find(key - 1)).toBeNull()
-  }
-})
-
-test('a store that was read into memory as a whole answers the same, and does not need its file', async () => {
-  const path = join(folder(), 'a')
-  const products = many(30_000)
-  write(path, products)
-  const generation = await opened(path, 100_000_000)
-  generation.find(products[7_000]?.key as number)
-  await generation.fill()
-  writeFileSync(path, '')
-  for (const one of products) expect(generation.find(one.key)).toEqual(one)
-})
-
-test('filling ends at what is damaged, whose lookups fail', async () => {
-  const path = join(folder(), 'a')
-  const products = many(100)
-  write(path, products)
-  const bytes = readFileSync(path)
-  bytes[60] = (bytes[60] as number) ^ 1
-  writeFileSync(path, bytes)
-  const generation = await opened(path, 100_000_000)
-  await expect(generation.fill()).rejects.toThrow(DamagedGeneration)
-  expect(() => generation.find(products[0]?.key as number)).toThrow(DamagedGeneration)
-})
-
-test('a damaged byte anywhere is an error, or changes nothing: never another product', async () => {
-  const path = join(folder(), 'a')
-  const products = many(60)
-  write(path, products)
-  const sound = readFileSync(path)
-  const found = new Set<string>()
-  for (let at = 0; at < sound.length; at += 3) {
-    const bytes = Buffer.from(sound)
-    bytes[at] = (bytes[at] as number) ^ 0x40
-    writeFileSync(path, bytes)
-    let generation: Generation
-    try {
-      generation = await Generation.open(path)
-    } catch (error) {
-      expect(error).toBeInstanceOf(DamagedGeneration)
-      found.add('open')
-      continue
-    }
-    try {
-      for (const one of products) expect(generation.find(one.key)).toEqual(one)
-    } catch (error) {
-      expect(error).toBeInstanceOf(DamagedGeneration)
-      found.add('find')
-    } finally {
-      await generation.close()
-    }
-  }
-  expect([...found].sort()).toEqual(['find', 'open'])
-})
-
-test.each([0, 10, 100, 1_000])('a file cut to %i bytes is refused', async (length) => {
-  const path = join(folder(), 'a')
-  write(path, many(60))
-  truncateSync(path, length)
-  await expect(Generation.open(path)).rejects.toThrow(DamagedGeneration)
-})
-
-test('a store of no products finds none', async () => {
-  const path = join(folder(), 'a')
-  write(path, [])
-  const generation = await opened(path)
-  expect(generation.find(1)).toBeNull()
-  expect(generation.records().next()).toBe(false)
-})
-
-test('records must come in ascending order of key', () => {
-  const writer = new GenerationWriter(join(folder(), 'a'))
-  onTestFinished(() => writer.abort())
-  writer.add(5, Buffer.alloc(1), 0, 1)
-  expect(() => writer.add(5, Buffer.alloc(1), 0, 1)).toThrow(RangeError)
-  expect(() => writer.add(4, Buffer.alloc(1), 0, 1)).toThrow(RangeError)
-})
-
-test('equal products are equal bytes, also with a dictionary that was read again', () => {
+test('a record tells the whole product', () => {
   fc.assert(
-    fc.property(fc.array(product, { maxLength: 20 }), (products) => {
-      const dictionary = new Dictionary()
-      const first = new ByteWriter()
-      for (const one of products) writeProduct(first, one, dictionary)
-      const again = Dictionary.readLines(dictionary.linesFrom(0))
-      const second = new ByteWriter()
-      for (const one of products) writeProduct(second, one, again)
-      expect(second.bytes.subarray(0, second.length)).toEqual(first.bytes.subarray(0, first.length))
+    fc.property(product, (one) => {
+      expect(productOf(one.key, recordOf(one))).toEqual(one)
     }),
   )
 })
 
-test('a full dictionary makes records longer, not wrong', async () => {
-  const path = join(folder(), 'a')
-  const products = Array.from({ length: 66_000 }, (_, key) => ({ ...SEED, key, description: `text ${key}` }))
-  write(path, products)
-  const generation = await opened(path, 1_000_000)
-  for (let key = 0; key < 66_000; key += 331) expect(generation.find(key)).toEqual(products[key])
-  expect(generation.find(65_999)).toEqual(products[65_999])
+test('any products are found again as they were, and no others', () => {
+  fc.assert(
+    fc.property(
+      fc.uniqueArray(product, { selector: (one) => one.key, maxLength: 200 }),
+      fc.array(fc.nat(99_999_999_999_999), { maxLength: 20 }),
+      (products, others) => {
+        const data = storeOf(products)
+        const store = new Store(pathIn(data))
+        try {
+          expect(store.facts().products).toBe(products.length)
+          for (const one of products) expect(store.find(one.key)).toEqual(one)
+          const keys = new Set(products.map(({ key }) => key))
+          for (const key of others) if (!keys.has(key)) expect(store.find(key)).toBeNull()
+        } finally {
+          store.close()
+        }
+      },
+    ),
+    { numRuns: 25 },
+  )
 })
 
-test('a product that is too large, or has no price, is refused and leaves nothing behind', () => {
-  const out = new ByteWriter()
-  const prices = Array.from({ length: 20_000 }, (_, i) => ({ store: String(i), regularRetail: 1, specialRetail: 1 }))
-  expect(() => writeProduct(out, { ...SEED, prices }, new Dictionary())).toThrow(RangeError)
-  expect(() => writeProduct(out, { ...SEED, originalRetail: 1.5 }, new Dictionary())).toThrow(RangeError)
-  expect(() => writeProduct(out, { ...SEED, originalRetail: -1 }, new Dictionary())).toThrow(RangeError)
-  expect(out.length).toBe(0)
+test('neighbours of every key are not found, over many pages', () => {
+  const products = many(3_000)
+  const store = opened(storeOf(products))
+  for (const { key } of products) {
+    expect(store.find(key)?.key).toBe(key)
+    expect(store.find(key + 1)).toBeNull()
+    expect(store.find(key - 1)).toBeNull()
+  }
+})
+
+test('a damaged byte anywhere is an error, or changes nothing: never another product, and never none', {
+  timeout: 120_000,
+}, () => {
+  const products = many(60)
+  const data = storeOf(products)
+  const path = pathIn(data)
+  const sound = readFileSync(path)
+  const found = new Set<string>()
+  for (let at = 0; at < sound.length; at += 101) {
+    const bytes = Buffer.from(sound)
+    bytes[at] = (bytes[at] as number) ^ (1 << (at % 8))
+    writeFileSync(path, bytes)
+    let store: Store
+    try {
+      store = new Store(path)
+    } catch {
+      found.add('open')
+      continue
+    }
+    for (const one of products) {
+      let is: Product | null
+      try {
+        is = store.find(one.key)
+      } catch {
+        found.add('find')
+        continue
+      }
+      expect(is, `byte ${at}`).toEqual(one)
+    }
+    store.close()
+  }
+  expect([...found].sort()).toEqual(['find', 'open'])
+})
+
+test.each([0, 10, 100, 1_000])('a file cut to %i bytes is refused', (length) => {
+  const data = storeOf(many(60))
+  truncateSync(pathIn(data), length)
+  expect(() => new Store(pathIn(data))).toThrow()
+})
+
+test('a store of no products finds none', () => {
+  const store = opened(storeOf([]))
+  expect(store.find(1)).toBeNull()
+  expect(store.someKey(0.5)).toBeNull()
+})
+
+test('a store of another format is refused by name', () => {
+  const data = storeOf([SEED])
+  const database = new DatabaseSync(pathIn(data))
+  database.exec('PRAGMA user_version = 2')
+  database.close()
+  expect(() => new Store(pathIn(data))).toThrow(/format 2, this version reads 1/)
+})
+
+/** A service on a folder. */
+async function serving(data: string) {
+  const reports: string[] = []
+  const report = (error: unknown) => void reports.push((error as Error).message)
+  const source = new Data({ folder: data, pollMs: 5, report })
+  const { port } = await serve({ source, report })
+  const statusOf = async ({ key }: Product) => (await ask(port, 'GET', `/stores/3/gtins/${gtinText(key)}`)).status
+  return { port, reports, statusOf, source }
+}
+
+/** As many products with GTINs that can be asked for. */
+function askable(count: number): Product[] {
+  return Array.from({ length: count }, (_, i) => {
+    const body = String(12_345_678_901 + i)
+    return { ...SEED, key: Number(`${body}${checkDigit(body)}`) }
+  })
+}
+
+test('one damaged record: 503 for it and nobody else, told in the log, in the metrics, by health and to the sync', async () => {
+  const products = askable(50)
+  const data = storeOf(products)
+  const [victim, ...others] = products as [Product, ...Product[]]
+  const database = new DatabaseSync(pathIn(data))
+  database.prepare(`UPDATE products SET record = replace(record, 'fuzzy', 'fuzzz') WHERE gtin = ?`).run(victim.key)
+  database.close()
+  const { port, reports, statusOf } = await serving(data)
+  for (let times = 0; times < 3; times++) expect(await statusOf(victim)).toBe(503)
+  for (const one of others) expect(await statusOf(one)).toBe(200)
+  expect(reports).toEqual([`the record of ${victim.key} is damaged`])
+  const health = await ask(port, 'GET', '/stores/health/gtins/check')
+  expect(health).toMatchObject({ status: 200, body: 'Healthy', headers: { 'data-damaged': '1' } })
+  expect((await ask(port, 'GET', '/metrics')).body).toMatch(/^gtin_data_damaged_products 1$/m)
+  expect(readFileSync(join(data, 'damaged'), 'utf8')).toMatch(/is damaged/)
+})
+
+test.each(['products', 'checks'])('a product that is missing in %s alone is damaged, not unknown', async (table) => {
+  const data = storeOf([SEED])
+  const database = new DatabaseSync(pathIn(data))
+  database.exec(`DELETE FROM ${table}`)
+  database.close()
+  const { statusOf } = await serving(data)
+  expect(await statusOf(SEED)).toBe(503)
+})
+
+test.each([
+  ['to nothing', 0],
+  ['in half', 0.5],
+  ['by a page', 0.99],
+])('a data file that is cut %s under a running service: health says so', async (_, share) => {
+  const products = askable(3_000)
+  const data = storeOf(products)
+  const { port, statusOf } = await serving(data)
+  expect(await statusOf(products[0] as Product)).toBe(200)
+  truncateSync(pathIn(data), Math.floor((readFileSync(pathIn(data)).length * share) / 4_096) * 4_096)
+  expect(await ask(port, 'GET', '/stores/health/gtins/check')).toMatchObject({
+    status: 503,
+    body: expect.stringMatching(/^the data can't be read: /),
+  })
+  expect((await ask(port, 'GET', '/metrics')).body).toMatch(/^gtin_ready 0$/m)
+})
+
+test('a data file that is overwritten under a running service: health says so', async () => {
+  const products = askable(3_000)
+  const data = storeOf(products)
+  const { port } = await serving(data)
+  const { length } = readFileSync(pathIn(data))
+  writeFileSync(pathIn(data), Buffer.alloc(length, 0x5a))
+  const health = await ask(port, 'GET', '/stores/health/gtins/check')
+  expect(health).toMatchObject({ status: 503, body: expect.stringMatching(/^the data can't be read: /) })
+})
+
+test('a folder that is not there, and a file that is no store, are trouble in one line', async () => {
+  const missing = new Data({ folder: join(folder(), 'none') })
+  onTestFinished(() => missing.close())
+  expect(missing.trouble()).toBe('no data yet: run a sync')
+  expect(() => missing.find(1)).toThrow(/no data yet/)
+  const data = folder()
+  writeFileSync(pathIn(data), 'this is no database, and long enough to be looked at as if it were one'.repeat(100))
+  const reports: unknown[] = []
+  const broken = new Data({ folder: data, pollMs: 1, report: (error) => reports.push(error) })
+  onTestFinished(() => broken.close())
+  broken.look()
+  expect(broken.trouble()).toMatch(/^no data: /)
+  expect(reports).toHaveLength(1)
 })

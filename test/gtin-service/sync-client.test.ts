@@ -55,7 +55,7 @@ test('a feed of several pages, gzip or not, is one load', async () => {
     feed: { records: 40 },
     merged: { added: 40 },
   })
-  expect([...(await productsIn(data)).keys()]).toEqual(LINES.map((_, n) => keyOf(n)).sort((a, b) => a - b))
+  expect([...productsIn(data).keys()]).toEqual(LINES.map((_, n) => keyOf(n)).sort((a, b) => a - b))
 })
 
 test('an answer that breaks off goes on from its last checkpoint; what came after that is forgotten', async () => {
@@ -69,7 +69,7 @@ test('an answer that breaks off goes on from its last checkpoint; what came afte
   const report = await sync(ORIGIN, data, { events })
   expect(report).toMatchObject({ outcome: 'done', retries: 1, products: 40 })
   expect(report.feed).toEqual({ records: 40, mended: 0, rejected: {} })
-  expect((await productsIn(data)).has(keyOf(99))).toBe(false)
+  expect(productsIn(data).has(keyOf(99))).toBe(false)
   expect(events).toEqual([expect.stringMatching(/trying again/)])
 })
 
@@ -105,7 +105,7 @@ test('too many failures in a row end the run; the next one goes on, the data in 
   exported().reply(200, feed(LINES.slice(0, 30)))
   const data = folder()
   await sync(ORIGIN, data)
-  const before = await productsIn(data)
+  const before = productsIn(data)
 
   codes()
   exported()
@@ -117,7 +117,7 @@ test('too many failures in a row end the run; the next one goes on, the data in 
   const failed = await sync(ORIGIN, data, { attempts: 3, full: true, commitEvery: 1 })
   expect(failed).toMatchObject({ outcome: 'failed', products: 30, merged: null })
   expect(failed.why).toMatch(/refused/)
-  expect(await productsIn(data)).toEqual(before)
+  expect(productsIn(data)).toEqual(before)
 
   nock.cleanAll()
   codes()
@@ -157,7 +157,7 @@ describe('what came is not what was sent', () => {
     ['lines behind the closing line', `${whole}${LINES[0]}\n`, /behind the closing line/],
     ['bytes behind the closing line', `${whole}x`, /behind the closing line/],
     ['a closing line without its columns', '{"REC_TYP":"T"}\n', /without its columns/],
-    ['a line without end', 'x'.repeat(1_100_000), /a line of more than/],
+    ['a line without end', 'x'.repeat(1_100_000), /without its closing line/],
     ['a page of HTML', '<html>Sign in</html>', /without its closing line/],
   ])('%s', async (_, body, why) => {
     codes()
@@ -166,7 +166,7 @@ describe('what came is not what was sent', () => {
     const report = await sync(ORIGIN, data, { attempts: 2 })
     expect(report).toMatchObject({ outcome: 'failed', retries: 1, products: 0 })
     expect(report.why).toMatch(why)
-    expect((await productsIn(data)).size).toBe(0)
+    expect(productsIn(data).size).toBe(0)
   })
 
   test('gzip that is cut, or damaged, is tried again', async () => {
@@ -213,9 +213,9 @@ test.each([
   onTestFinished(() => void server.close().closeAllConnections())
   const events: string[] = []
   const from = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-  const report = await sync(from, folder(), { idleTimeoutMs: 200, events })
+  const report = await sync(from, folder(), { idleTimeoutMs: 2_000, events })
   expect(report).toMatchObject({ outcome: 'done', retries: 1, products: 40 })
-  expect(events).toEqual([expect.stringMatching(/nothing came for 0\.2 s/)])
+  expect(events).toEqual([expect.stringMatching(/nothing came for 2 s/)])
 })
 
 describe('redirects', () => {
@@ -286,7 +286,7 @@ describe('records', () => {
     const { malformed, duplicate, 'unknown-code': unknown } = report.feed.rejected
     expect([malformed?.count, duplicate?.count, unknown?.count]).toEqual([1, 1, 1])
     expect(malformed?.samples).toEqual(['no JSON at all'])
-    const products = await productsIn(data)
+    const products = productsIn(data)
     expect(products.get(keyOf(51))?.description).toBe('A d\u00e9cor\u00e9 sweater.')
     expect(products.get(keyOf(1))?.originalRetail).toBe(1)
   })
@@ -300,7 +300,7 @@ describe('records', () => {
     exported().reply(200, feed(LINES.map((one, n) => (n === 7 ? line(7, { SBCLS_CD: 'new' }) : one))))
     const report = await sync(ORIGIN, data, { full: true })
     expect(report).toMatchObject({ outcome: 'done', products: 40, merged: { kept: 1, unchanged: 39, removed: 0 } })
-    expect((await productsIn(data)).has(keyOf(7))).toBe(true)
+    expect(productsIn(data).has(keyOf(7))).toBe(true)
   })
 })
 

@@ -4,7 +4,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { readCodes, translate } from '../../gtin-service/sync/legacy-records.ts'
+import { readCodes, translate } from '../../gtin-service/sync/records.ts'
 import { CODES, record } from './feed.ts'
 import { SEED } from './raw.ts'
 
@@ -91,18 +91,17 @@ describe('the layer', () => {
     const knowing = readdirSync(root, { recursive: true, encoding: 'utf8' })
       .filter((path) => path.endsWith('.ts'))
       .filter((path) => names.test(readFileSync(join(root, path), 'utf8')))
-    expect(knowing.sort()).toEqual(['sync/legacy-feed.ts', 'sync/legacy-records.ts'])
+    expect(knowing.sort()).toEqual(['sync/feed.ts', 'sync/records.ts'])
   })
 
-  test('knows nothing of stores and files, and the store nothing of it', () => {
+  test('knows nothing of stores and files, and the lookup and the store nothing of it', () => {
     const root = join(import.meta.dirname, '../../gtin-service')
     const importsOf = (path: string) =>
       [...readFileSync(join(root, path), 'utf8').matchAll(/ from '([^']+)'/g)].map(([, from]) => from)
-    for (const path of ['sync/legacy-feed.ts', 'sync/legacy-records.ts', 'sync/change.ts']) {
-      for (const from of importsOf(path)) expect(from, path).not.toMatch(/store\/|node:fs/)
+    for (const path of ['sync/feed.ts', 'sync/records.ts']) {
+      for (const from of importsOf(path)) expect(from, path).not.toMatch(/store|node:(fs|sqlite)/)
     }
-    for (const path of readdirSync(join(root, 'store'))) {
-      for (const from of importsOf(`store/${path}`)) expect(from, path).not.toMatch(/sync\//)
-    }
+    const lookup = readdirSync(root).filter((name) => name.endsWith('.ts') && name !== 'main.ts')
+    for (const path of lookup) for (const from of importsOf(path)) expect(from, path).not.toMatch(/sync\//)
   })
 })

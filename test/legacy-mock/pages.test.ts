@@ -133,6 +133,30 @@ describe('forms', () => {
   })
 })
 
+describe('what is kept while the clock runs', () => {
+  test('the same order again is another one, so that a replayed POST shows', async () => {
+    const { port } = await serve({ freezeMs: null })
+    const placed = async () => field(await ask(port, post('/orders', 'gtin=123456789012&qty=2', FORM)), 'Location')
+    expect(await placed()).toBe('http://shop.test:8080/orders/123456789012-2')
+    expect(await placed()).toBe('http://shop.test:8080/orders/123456789012-2-2')
+    expect((await ask(port, get('/orders/123456789012-2-2'))).status).toBe(200)
+    expect((await ask(port, get('/orders'))).body).toContain('<tr><td>123456789012-2</td><td>2</td></tr>')
+  })
+
+  test('a client that brings its session keeps it, until it signs out; one that is not known gets another', async () => {
+    const { port } = await serve({ freezeMs: null })
+    const setBy = async (...fields: string[]) => {
+      const answer = await ask(port, get('/stores/3/gtins/123456789012', ...fields))
+      return answer.fields.filter(([name]) => name === 'Set-Cookie').map(([, value]) => value.split(';')[0] as string)
+    }
+    const [mine] = await setBy()
+    expect(await setBy(`Cookie: a=b; ${mine}`)).toEqual([])
+    expect(await setBy('Cookie: JSESSIONID=unknown')).toHaveLength(1)
+    await ask(port, get('/logout', `Cookie: ${mine}`))
+    expect(await setBy(`Cookie: ${mine}`)).toHaveLength(1)
+  })
+})
+
 describe('images', () => {
   const image = '/images/123456789012.bmp'
 

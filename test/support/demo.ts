@@ -1,6 +1,7 @@
 /**
  * Starts the programs of the demo as processes of their own: the wrapped legacy application and the GTIN service.
  */
+import { gtinData } from './gtin-data.ts'
 import { type Program, startProgram } from './process.ts'
 
 /** A program of the demo that runs. */
@@ -17,9 +18,12 @@ export function startLegacy(args: readonly string[] = []): Promise<DemoProgram> 
   return start('legacy-mock/main.ts', args)
 }
 
-/** Starts gtin-service on a free port. */
-export function startGtin(args: readonly string[] = []): Promise<DemoProgram> {
-  return start('gtin-service/main.ts', args)
+/** Starts gtin-service on a free port; without `--data`, on data of its own that holds the seed product. */
+export async function startGtin(args: readonly string[] = []): Promise<DemoProgram> {
+  if (args.includes('--data')) return start('gtin-service/main.ts', args)
+  const { folder, remove } = gtinData()
+  const running = await start('gtin-service/main.ts', ['--data', folder, ...args])
+  return { ...running, stop: () => running.stop().finally(remove) }
 }
 
 async function start(file: string, args: readonly string[]): Promise<DemoProgram> {

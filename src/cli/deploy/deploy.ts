@@ -34,7 +34,7 @@ preview UPSTREAM HOST: a route for a host that only this upstream answers.
 A step fails where a server is unhealthy or left out, or where the new version fails more often than the rest. Then it is taken back.
 Exit codes besides the usual: 6 it failed, and everything is as it was; 7 it stopped in between, the last line says where.`,
   examples: [
-    "banyan deploy rolling gtin --replace 'systemctl restart gtin@{id}' --revert 'rollback {id}'",
+    "banyan deploy rolling gtin --replace 'systemctl restart gtin-service@{id}' --revert 'rollback {id}'",
     'banyan deploy blue-green gtin-blue gtin-green --watch 1m',
     'banyan deploy canary gtin-lookup --steps 1,5,25,50,100 --hold 5m',
     'banyan deploy canary gtin gtin-4 --url http://10.0.0.7:4002 --weights 1,5,20',

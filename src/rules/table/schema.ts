@@ -70,7 +70,7 @@ const queue = object({
 })
 
 const upstream = object({
-  servers: z.array(server).min(1).describe('Origins, or {url, weight, id}.'),
+  servers: z.array(server).describe('Origins, or {url, weight, id}. Empty where instances register themselves.'),
   timeouts: object({
     connect: duration.optional().describe('Until a connection stands. Default 1s.'),
     headers: duration.optional().describe('From the last byte of the request to the head of the answer. Default 1m.'),

@@ -70,6 +70,26 @@ test('the last server drained: a route that falls back is answered by the other 
   expect(await lookup()).toBe(200)
 })
 
+test('an upstream that begins without servers: the other side answers until one has registered itself', async () => {
+  const table = (await (await stage.admin('GET', '/routes.yaml')).text()).replace(
+    /(gtin: \{ servers: \[).*\] \}/,
+    '$1] }',
+  )
+  expect(table).toContain('gtin: { servers: [] }')
+  const put = await fetch(`http://127.0.0.1:${stage.banyan.adminPort}/routes.yaml`, {
+    method: 'PUT',
+    headers: { 'content-type': 'application/yaml' },
+    body: table.replace('percent: 100', 'percent: 100, fallback: {}'),
+  })
+  expect(put.status, await put.clone().text()).toBe(200)
+  const lookup = async (): Promise<string> => (await fetch(`http://127.0.0.1:${stage.banyan.port}${LOOKUP}`)).text()
+  expect(await lookup()).not.toMatch(/^\{"host":"two-v1"/)
+  expect((await stage.admin('PUT', TWO, { url: `http://127.0.0.1:${stage.fleet.portOf('two')}` })).status).toBe(201)
+  expect(await lookup()).toMatch(/^\{"host":"two-v1"/)
+  await stage.admin('DELETE', TWO)
+  expect(await lookup()).not.toMatch(/^\{"host":"two-v1"/)
+})
+
 test('an instance registers itself, keeps its lease by heartbeats, and is gone when they stop', async () => {
   const url = `http://127.0.0.1:${stage.fleet.portOf('two')}`
   const beat = async (): Promise<number> => (await stage.admin('PUT', TWO, { url, ttl: '1s' })).status

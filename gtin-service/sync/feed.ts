@@ -5,18 +5,9 @@
  * and the closing line tell the records so far and the SHA-256 of all bytes before them, so that what came is known to be
  * whole up to there; and a cursor, from which another request goes on. A cursor also keeps the day of the data.
  */
-import { isAscii, isUtf8 } from 'node:buffer'
+import { isUtf8 } from 'node:buffer'
 import { createHash } from 'node:crypto'
-import type { Change } from './change.ts'
-import { type Codes, isRecord, type LegacyRecord, readCodes, translate } from './legacy-records.ts'
-
-/** What to ask the feed for. */
-export interface FeedWish {
-  /** First day of change that counts, `YYYY-MM-DD`; null for all products. */
-  readonly since: string | null
-  /** Where to go on; null for the beginning. */
-  readonly cursor: string | null
-}
+import { type Change, type Codes, isRecord, type LegacyRecord, readCodes, translate } from './records.ts'
 
 /** A place in the feed up to which everything has come, and is what was sent. */
 export interface Checkpoint {
@@ -28,9 +19,9 @@ export interface Checkpoint {
   readonly asOf: string | null
 }
 
-/** Who is told of the feed's lines, in their order. */
+/** Who is told of the feed's lines, in their order. What comes after the last checkpoint is not yet sure. */
 export interface FeedHandler {
-  /** One record and what it means; `line` for samples. `mended`: its bytes were no UTF-8, and were read as Latin-1. */
+  /** One record and what it means. `mended`: its bytes were no UTF-8, and were read as Latin-1. */
   record(change: Change, line: string, mended: boolean): void
   checkpoint(checkpoint: Checkpoint): void
 }
@@ -38,10 +29,13 @@ export interface FeedHandler {
 /** What came is not what was sent, or not the feed at all. Asking again from the last checkpoint may help. */
 export class BrokenFeed extends Error {}
 
+/** A longer line is no record; the beginning is kept to tell of it. */
 const MAX_LINE_BYTES = 1_048_576
+const KEPT_BYTES = 600
+const MALFORMED: Change = { kind: 'reject', reason: 'malformed', key: null }
 
-/** The URL of the feed behind the product's origin; what its query already says is kept. */
-export function feedUrl(from: URL, { since, cursor }: FeedWish): URL {
+/** What to ask for. `since`: first day of change that counts, null for all products. `cursor`: null for the beginning. */
+export function feedUrl(from: URL, since: string | null, cursor: string | null): URL {
   const url = below(from, 'export/gtins')
   if (since !== null) url.searchParams.set('since', since)
   if (cursor !== null) url.searchParams.set('cursor', cursor)
@@ -70,13 +64,21 @@ export function parseCodes(body: string): Codes {
   }
 }
 
-/** Reads one answer of the feed, piece by piece. What it tells the handler after the last checkpoint is not yet sure. */
+/** What the line of a record means. */
+export function readLine(line: string, codes: Codes): Change {
+  const record = parsed(line)
+  return record === null ? MALFORMED : translate(record, codes)
+}
+
+/** Reads one answer of the feed, piece by piece. */
 export class FeedReader {
   readonly #codes: Codes
   readonly #handler: FeedHandler
   readonly #hash = createHash('sha256')
   /** The beginning of a line whose end has not come. */
   #rest: Buffer = Buffer.alloc(0)
+  /** The beginning of a line that is longer than a record may be, and goes on. */
+  #tooLong: string | null = null
   #records = 0
   #closed = false
 
@@ -88,23 +90,23 @@ export class FeedReader {
   /** Takes the next bytes. Throws BrokenFeed where they can't be the feed's. */
   take(chunk: Buffer): void {
     const bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk])
-    // Lines of pure ASCII, almost all, are cut out of one string; a byte's place in it is the character's.
-    const text = isAscii(bytes) ? bytes.toString('latin1') : null
-    let start = 0
     let hashed = 0
-    for (;;) {
-      const end = text === null ? bytes.indexOf(0x0a, start) : text.indexOf('\n', start)
-      if (end < 0) break
-      const isControl = this.#line(text === null ? bytes.subarray(start, end) : text.slice(start, end), () => {
+    let start = 0
+    for (let end = bytes.indexOf(0x0a); end >= 0; end = bytes.indexOf(0x0a, start)) {
+      if (this.#closed) throw new BrokenFeed('lines behind the closing line')
+      this.#line(bytes.subarray(start, end), () => {
         this.#hash.update(bytes.subarray(hashed, start))
         hashed = start
       })
-      if (isControl === 'closing') this.#closed = true
       start = end + 1
     }
     this.#hash.update(bytes.subarray(hashed, start))
     this.#rest = Buffer.from(bytes.subarray(start))
-    if (this.#rest.length > MAX_LINE_BYTES) throw new BrokenFeed(`a line of more than ${MAX_LINE_BYTES} bytes`)
+    if (this.#rest.length > MAX_LINE_BYTES) {
+      this.#tooLong ??= this.#rest.toString('latin1', 0, KEPT_BYTES)
+      this.#hash.update(this.#rest)
+      this.#rest = Buffer.alloc(0)
+    }
   }
 
   /** The answer is over. Throws BrokenFeed where its closing line has not come. */
@@ -113,21 +115,19 @@ export class FeedReader {
     if (this.#rest.length > 0) throw new BrokenFeed('bytes behind the closing line')
   }
 
-  #line(raw: string | Buffer, hashUpToHere: () => void): 'record' | 'checkpoint' | 'closing' {
-    if (this.#closed) throw new BrokenFeed('lines behind the closing line')
-    const mended = typeof raw !== 'string' && !isUtf8(raw)
-    const line = typeof raw === 'string' ? raw : mended ? raw.toString('latin1') : raw.toString()
-    const record = parsed(line)
+  #line(bytes: Buffer, hashUpToHere: () => void): void {
+    const mended = !isUtf8(bytes)
+    const tooLong = this.#tooLong ?? (bytes.length > MAX_LINE_BYTES ? bytes.toString('latin1', 0, KEPT_BYTES) : null)
+    const line = tooLong ?? bytes.toString(mended ? 'latin1' : 'utf8')
+    const record = tooLong === null ? parsed(line) : null
+    this.#tooLong = null
     if (record !== null && (record.REC_TYP === 'C' || record.REC_TYP === 'T')) {
       hashUpToHere()
       this.#checkpoint(record)
-      return record.REC_TYP === 'T' ? 'closing' : 'checkpoint'
+      return
     }
     this.#records++
-    const change: Change =
-      record === null ? { kind: 'reject', reason: 'malformed', key: null } : translate(record, this.#codes)
-    this.#handler.record(change, line, mended)
-    return 'record'
+    this.#handler.record(record === null ? MALFORMED : translate(record, this.#codes), line, mended)
   }
 
   #checkpoint(record: LegacyRecord): void {
@@ -139,6 +139,7 @@ export class FeedReader {
     if (count !== this.#records) throw new BrokenFeed(`${this.#records} records came, the feed counts ${count}`)
     const digest = this.#hash.copy().digest('hex')
     if (sha256 !== digest) throw new BrokenFeed(`the checksum is ${digest}, the feed says ${sha256}`)
+    this.#closed = closing
     this.#handler.checkpoint({ cursor: cursor as string | null, closing, asOf: closing ? (asOf as string) : null })
   }
 }

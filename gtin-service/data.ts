@@ -1,0 +1,165 @@
+/**
+ * The data that lookups are answered from: the newest store of a folder, followed while syncs replace and change it.
+ */
+import { writeFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import type { GtinKey } from './gtin.ts'
+import type { Product } from './product.ts'
+import { bytesOf, type Facts, newestStore, Store } from './store.ts'
+
+/** Where products come from. The service knows nothing else about them. */
+export interface ProductSource {
+  /** The product with this key, or null where there is none. A throw means "can't tell", never "none". */
+  find(key: GtinKey): Product | null
+  /** Null while lookups can be answered, else the reason why not, in one line for the health answer. */
+  trouble(): string | null
+  /** What is known of the data; null where there is none yet, or it can't be read. */
+  facts(): DataFacts | null
+  close(): void
+}
+
+export interface DataFacts extends Facts {
+  /** The file in force; it changes with each full load. */
+  readonly generation: string
+  readonly bytes: number
+  /** How long ago the data was read from the application it comes from. */
+  readonly ageMs: number
+  /** Products whose lookup failed since this file was opened. */
+  readonly damaged: number
+}
+
+/** How to follow a data folder. */
+export interface DataOptions {
+  readonly folder: string
+  /** Older data than this is trouble; null for no limit. */
+  readonly staleAfterMs?: number | null
+  /** How often to look for new data; 1,000 by default. */
+  readonly pollMs?: number
+  /** Told once of each store that can't be opened; the one before it goes on serving. */
+  readonly report?: (error: unknown) => void
+}
+
+/** The file in the data folder that tells the next sync to replace a damaged store. */
+export const DAMAGE_NOTE = 'damaged'
+
+const PROBES = 3
+const MAX_DAMAGED = 1_000
+
+export class Data implements ProductSource {
+  readonly #options: DataOptions
+  readonly #timer: NodeJS.Timeout
+  #store: Store | null = null
+  #damaged = new Set<GtinKey>()
+  #problem: string | null = null
+
+  /** Opens the newest store, if there is one yet, and follows the folder from then on. */
+  constructor(options: DataOptions) {
+    this.#options = options
+    this.#timer = setInterval(() => this.look(), options.pollMs ?? 1_000).unref()
+    this.look()
+  }
+
+  find(key: GtinKey): Product | null {
+    if (this.#store === null) throw new Error(this.#missing())
+    try {
+      return this.#store.find(key)
+    } catch (error) {
+      this.#noteDamage(key, error as Error)
+      throw error
+    }
+  }
+
+  trouble(): string | null {
+    if (this.#store === null) return this.#missing()
+    const { staleAfterMs } = this.#options
+    const facts = this.facts()
+    if (facts !== null && staleAfterMs != null && facts.ageMs > staleAfterMs) {
+      const [age, limit] = [spoken(facts.ageMs), spoken(staleAfterMs)]
+      return `stale: data as of ${facts.asOf} was synced ${age} ago, the limit is ${limit}`
+    }
+    return this.#probe(this.#store)
+  }
+
+  facts(): DataFacts | null {
+    if (this.#store === null) return null
+    const { path } = this.#store
+    try {
+      const facts = this.#store.facts()
+      const ageMs = Math.max(0, Date.now() - facts.syncedAtMs)
+      return { ...facts, generation: basename(path), bytes: bytesOf(path), ageMs, damaged: this.#damaged.size }
+    } catch {
+      // Then nothing else can be read either, and `trouble` tells.
+      return null
+    }
+  }
+
+  close(): void {
+    clearInterval(this.#timer)
+    this.#store?.close()
+    this.#store = null
+  }
+
+  /** Looks for a newer store. Never throws. */
+  look(): void {
+    try {
+      const path = newestStore(this.#options.folder)
+      if (path !== null && path !== this.#store?.path) {
+        const next = new Store(path)
+        this.#store?.close()
+        this.#store = next
+        this.#damaged = new Set()
+      }
+      this.#problem = null
+    } catch (error) {
+      const why = messageOf(error)
+      if (this.#problem !== why) this.#options.report?.(error)
+      this.#problem = why
+    }
+  }
+
+  /** Reads some products: where none of them can be read, lookups can't be answered. */
+  #probe(store: Store): string | null {
+    let why = ''
+    for (let i = 0; i < PROBES; i++) {
+      try {
+        store.checkLength()
+        const key = store.someKey(Math.random())
+        if (key !== null) store.find(key)
+        return null
+      } catch (error) {
+        why = messageOf(error)
+      }
+    }
+    return `the data can't be read: ${why}`
+  }
+
+  /** Leaves a note for the next sync, which then replaces the store as a whole. */
+  #noteDamage(key: GtinKey, error: Error): void {
+    if (this.#damaged.has(key) || this.#damaged.size >= MAX_DAMAGED) return
+    this.#damaged.add(key)
+    try {
+      writeFileSync(join(this.#options.folder, DAMAGE_NOTE), `${error.message}\n`)
+    } catch {
+      // A folder that can't be written: the log and the metrics tell.
+    }
+  }
+
+  #missing(): string {
+    return this.#problem === null ? 'no data yet: run a sync' : `no data: ${this.#problem}`
+  }
+}
+
+function messageOf(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).replaceAll(/\s+/g, ' ')
+}
+
+/** A time in one unit: `3 days`, `25 hours`, `90 minutes`. */
+function spoken(ms: number): string {
+  const units = [
+    ['days', 86_400_000],
+    ['hours', 3_600_000],
+    ['minutes', 60_000],
+  ] as const
+  const [name, size] = units.find(([, size]) => ms >= 2 * size) ?? ['seconds', 1_000]
+  return `${Math.floor(ms / size)} ${name}`
+}
