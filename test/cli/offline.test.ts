@@ -75,7 +75,7 @@ test('check prints each error with its line, a caret and a hint, and how many th
   })
   const { code, out, err } = await banyan(['check', 'bad.yaml'], { files })
   expect([code, out]).toEqual([1, ''])
-  expect(err).toBe(`bad.yaml:9:9: routes.0.to: there is no upstream "gtni" (did you mean \`gtin\`?)
+  expect(err).toBe(`bad.yaml:9:9: routes.0.to: unknown upstream "gtni" (did you mean \`gtin\`?)
   9 |     to: gtni
               ^
 bad.yaml:16:14: routes.1.percent: expected number, received string
@@ -87,7 +87,7 @@ bad.yaml:16:14: routes.1.percent: expected number, received string
 
 test('check colours on a terminal only', async () => {
   const { err } = await banyan(['check', 'bad.yaml'], { files, colours: true })
-  expect(err).toContain('\x1b[1mbad.yaml:9:9:\x1b[0m\x1b[31m routes.0.to: there is no upstream')
+  expect(err).toContain('\x1b[1mbad.yaml:9:9:\x1b[0m\x1b[31m routes.0.to: unknown upstream')
   expect((await banyan(['check', 'bad.yaml'], { files })).err).not.toContain('\x1b')
 })
 

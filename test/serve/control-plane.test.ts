@@ -150,7 +150,7 @@ test('an invalid file is no start, unless the last good revision may stand in fo
   expect(table.refused.problems).toHaveLength(1)
   expect(await banyan(['set', 'one', '7'], second)).toMatchObject({
     code: 1,
-    err: expect.stringContaining('expected a percent from 0 to 100'),
+    err: expect.stringContaining('must be 0 to 100'),
   })
   expect((await banyan(['set', 'one', '7', '--force'], second)).code).toBe(0)
   expect(readFileSync(path, 'utf8')).toBe(TABLE.replace('percent: 5', 'percent: 7'))
