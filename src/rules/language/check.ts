@@ -115,7 +115,10 @@ function duplicateIds(routes: readonly unknown[]): Finding[] {
     if (!isMap(route) || typeof route.id !== 'string') continue
     const earlier = seen.get(route.id)
     if (earlier === undefined) seen.set(route.id, at)
-    else findings.push(error(['routes', at, 'id'], `duplicate id ${JSON.stringify(route.id)}: already used by routes.${earlier}`))
+    else
+      findings.push(
+        error(['routes', at, 'id'], `duplicate id ${JSON.stringify(route.id)}: already used by routes.${earlier}`),
+      )
   }
   return findings
 }
@@ -137,7 +140,9 @@ function routeFindings(said: Partial<RouteDocument>, path: Path, defaultUpstream
   const { fallback } = said
   if (isMap(fallback) && fallback.maxReplay !== undefined && (fallback.methods ?? 'safe') === 'safe') {
     const hint = 'write methods: idempotent'
-    findings.push(warning([...path, 'fallback', 'maxReplay'], 'has no effect with safe methods: their bodies are not kept', hint))
+    findings.push(
+      warning([...path, 'fallback', 'maxReplay'], 'has no effect with safe methods: their bodies are not kept', hint),
+    )
   }
   if (isMap(said.cache) && sound([...path, 'cache'])) findings.push(...cacheFindings(said.cache, [...path, 'cache']))
   return findings

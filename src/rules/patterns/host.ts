@@ -26,7 +26,10 @@ export function parseHost(text: string): HostPattern | Flaw {
   const lower = text.toLowerCase()
   const scheme = /^[a-z]+:\/\//.exec(lower)
   if (scheme)
-    return { message: 'a host must not include a scheme', hint: `write ${text.slice(scheme[0].length).replace(/\/.*/, '')}` }
+    return {
+      message: 'a host must not include a scheme',
+      hint: `write ${text.slice(scheme[0].length).replace(/\/.*/, '')}`,
+    }
   if (lower === '*') return { message: 'invalid host pattern *', hint: 'omit hosts to match any host' }
   const { name, port } = splitHost(lower)
   if (port !== '' && !(/^\d{1,5}$/.test(port) && Number(port) >= 1 && Number(port) <= 65_535)) {

@@ -42,7 +42,8 @@ function flawIn(text: string): Flaw {
   const url = URL.parse(text)
   if (!url || !/^https?:$/.test(url.protocol)) return { message: EXAMPLE }
   if (url.username || url.password) return { message: 'an origin must not include a user name or password' }
-  if (url.search || url.hash) return { message: 'an origin must not include a query or fragment', hint: `write ${url.origin}` }
+  if (url.search || url.hash)
+    return { message: 'an origin must not include a query or fragment', hint: `write ${url.origin}` }
   if (url.pathname !== '/') return { message: 'an origin must not include a path', hint: `write ${url.origin}` }
   return { message: EXAMPLE }
 }

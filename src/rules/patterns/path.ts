@@ -90,8 +90,7 @@ function flawOfParam(part: string, earlier: readonly string[]): Flaw | null {
 
 function parseLiteral(part: string, last: boolean): string | Flaw {
   const literal = decode(part)
-  if (literal === null)
-    return { message: `invalid percent-encoded UTF-8 ${part}`, hint: 'write %25 for a literal %' }
+  if (literal === null) return { message: `invalid percent-encoded UTF-8 ${part}`, hint: 'write %25 for a literal %' }
   const ambiguity = literal !== '' ? ambiguityOf(literal) : last ? null : EMPTY_SEGMENT
   return ambiguity ? { message: `a path with ${ambiguity} never matches: such requests are ambiguous` } : literal
 }

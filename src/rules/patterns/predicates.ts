@@ -156,7 +156,9 @@ function flawOfMethod(text: string): Flaw | null {
 }
 
 function flawOfToken(text: string): Flaw | null {
-  return TOKEN.test(text) ? null : { message: `invalid name ${JSON.stringify(text)}: must be a token (RFC 9110 section 5.6.2)` }
+  return TOKEN.test(text)
+    ? null
+    : { message: `invalid name ${JSON.stringify(text)}: must be a token (RFC 9110 section 5.6.2)` }
 }
 
 function flawOfFieldName(text: string): Flaw | null {
@@ -167,8 +169,7 @@ function flawOfFieldName(text: string): Flaw | null {
 function flawOfFieldNames(fields: Readonly<Record<string, unknown>>): Flaw | null {
   const seen = new Set<string>()
   for (const name of Object.keys(fields)) {
-    if (seen.has(name.toLowerCase()))
-      return { message: `duplicate header ${name}: header names are case-insensitive` }
+    if (seen.has(name.toLowerCase())) return { message: `duplicate header ${name}: header names are case-insensitive` }
     seen.add(name.toLowerCase())
   }
   return null

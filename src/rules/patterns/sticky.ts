@@ -99,7 +99,9 @@ export function keyOf(source: StickySource, view: RequestView, params: readonly 
 }
 
 function flawOfToken(name: string): Flaw | null {
-  return TOKEN.test(name) ? null : { message: `invalid name ${JSON.stringify(name)}: must be a token (RFC 9110 section 5.6.2)` }
+  return TOKEN.test(name)
+    ? null
+    : { message: `invalid name ${JSON.stringify(name)}: must be a token (RFC 9110 section 5.6.2)` }
 }
 
 function flawOfParam(name: string, params: readonly string[]): Flaw | null {

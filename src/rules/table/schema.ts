@@ -83,10 +83,7 @@ const upstream = object({
     .optional()
     .describe('Host header: preserve (default) as received, upstream for the name of the server, or a literal name.'),
   publicOrigin: origin.optional().describe('The public origin: Location headers are rewritten to it.'),
-  lenient: z
-    .boolean()
-    .optional()
-    .describe('Accept more invalid but unambiguous responses. Default false.'),
+  lenient: z.boolean().optional().describe('Accept more invalid but unambiguous responses. Default false.'),
   via: z.boolean().optional().describe('Add Via to requests. Default false.'),
   tls: object({
     ca: z
@@ -96,7 +93,9 @@ const upstream = object({
       .describe('PEM file of the CA certificates to trust. Paths are relative to the folder of the table.'),
     cert: z.string().min(1).optional().describe('PEM file of the client certificate.'),
     key: z.string().min(1).optional().describe('PEM file of the private key.'),
-    serverName: checked(z.string(), flawOfHostName).optional().describe('Host name for SNI and certificate verification.'),
+    serverName: checked(z.string(), flawOfHostName)
+      .optional()
+      .describe('Host name for SNI and certificate verification.'),
     verify: z.boolean().optional().describe('false accepts any certificate. Default true.'),
   }).optional(),
   maxIdleConnections: z
@@ -121,7 +120,10 @@ const fallback = object({
     .min(1)
     .optional()
     .describe('Failures and statuses that trigger it. Default: connect, timeout, 502, 503, 504.'),
-  methods: z.enum(['safe', 'idempotent', 'all']).optional().describe('Methods that may fall back. Default safe: GET, HEAD and OPTIONS.'),
+  methods: z
+    .enum(['safe', 'idempotent', 'all'])
+    .optional()
+    .describe('Methods that may fall back. Default safe: GET, HEAD and OPTIONS.'),
   maxReplay: size.optional().describe('Request bodies up to this size are buffered for the replay. Default 64KiB.'),
 })
 
@@ -155,7 +157,9 @@ const cache = object({
   setCookie: z
     .enum(['refuse', 'store', 'strip'])
     .optional()
-    .describe('Responses with Set-Cookie: not stored (refuse, default), stored if the lifetime is explicit (store), or stored without the header (strip).'),
+    .describe(
+      'Responses with Set-Cookie: not stored (refuse, default), stored if the lifetime is explicit (store), or stored without the header (strip).',
+    ),
   errors: z
     .enum(['safe', 'explicit'])
     .optional()
@@ -173,10 +177,15 @@ const cache = object({
   staleIfError: duration
     .optional()
     .describe('How long a stale response is served instead of an error, unless the response says otherwise.'),
-  keep: duration.optional().describe('How long stale responses are kept for revalidation and upstream failures. Default 1h.'),
+  keep: duration
+    .optional()
+    .describe('How long stale responses are kept for revalidation and upstream failures. Default 1h.'),
   key: cacheKey.optional(),
   maxBody: size.optional().describe('Larger response bodies are passed through and not stored. Default 1MiB.'),
-  shareAcrossUpstreams: z.boolean().optional().describe('Share cached responses between both upstreams. Default false.'),
+  shareAcrossUpstreams: z
+    .boolean()
+    .optional()
+    .describe('Share cached responses between both upstreams. Default false.'),
   tags: fieldName.optional().describe('Response header with the cache tags.'),
 })
 
@@ -216,10 +225,7 @@ const route = object({
     .optional()
     .describe('When all requests go to `from`. Default: as with breaker: {} if the route has a fallback, else none.'),
   cache: cache.optional(),
-  ambiguousPaths: z
-    .enum(['default', 'allow'])
-    .optional()
-    .describe('Whether ambiguous paths may match. Default: no.'),
+  ambiguousPaths: z.enum(['default', 'allow']).optional().describe('Whether ambiguous paths may match. Default: no.'),
 })
 
 const table = object({

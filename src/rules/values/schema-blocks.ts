@@ -29,7 +29,9 @@ export function name(what: string) {
   return checked(z.string().meta({ pattern: NAME.source }), (text) =>
     NAME.test(text)
       ? null
-      : { message: `invalid ${what}: use letters, digits, . _ and -, starting with a letter or digit, at most 128 characters` },
+      : {
+          message: `invalid ${what}: use letters, digits, . _ and -, starting with a letter or digit, at most 128 characters`,
+        },
   )
 }
 

@@ -61,7 +61,8 @@ export function formatSize(bytes: number): string {
 export function flawOfDuration(text: string): Flaw | null {
   if (parseDurationMs(text) !== null) return null
   if (/^\d+(\.\d+)?$/.test(text)) return { message: EXPECTED_DURATION, hint: `write ${text}s or ${text}ms` }
-  if (DURATION_PATTERN.test(text)) return { message: `invalid duration ${text}: must be whole milliseconds, at most 24d` }
+  if (DURATION_PATTERN.test(text))
+    return { message: `invalid duration ${text}: must be whole milliseconds, at most 24d` }
   return { message: EXPECTED_DURATION }
 }
 

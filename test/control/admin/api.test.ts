@@ -147,7 +147,11 @@ test.each([
     { to: 'gtni', sticky: 'cooki:sid' },
     [
       { pointer: '/to', detail: 'unknown upstream "gtni"', hint: 'did you mean `gtin`?' },
-      { pointer: '/sticky', detail: expect.stringContaining('unknown sticky key "cooki:sid"'), hint: expect.any(String) },
+      {
+        pointer: '/sticky',
+        detail: expect.stringContaining('unknown sticky key "cooki:sid"'),
+        hint: expect.any(String),
+      },
     ],
   ],
   [

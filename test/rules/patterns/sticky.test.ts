@@ -41,8 +41,14 @@ test.each([
   ['ip:v4', 'ip takes no name'],
   ['request:1', 'request takes no name'],
   ['param:store', "the route's path has no parameter :store"],
-  ['Cookie:sid', 'unknown sticky key "Cookie:sid": must be one of cookie:NAME, header:NAME, query:NAME, param:NAME, ip, request'],
-  ['toString:x', 'unknown sticky key "toString:x": must be one of cookie:NAME, header:NAME, query:NAME, param:NAME, ip, request'],
+  [
+    'Cookie:sid',
+    'unknown sticky key "Cookie:sid": must be one of cookie:NAME, header:NAME, query:NAME, param:NAME, ip, request',
+  ],
+  [
+    'toString:x',
+    'unknown sticky key "toString:x": must be one of cookie:NAME, header:NAME, query:NAME, param:NAME, ip, request',
+  ],
   ['', 'unknown sticky key "": must be one of cookie:NAME, header:NAME, query:NAME, param:NAME, ip, request'],
 ])('%j is refused', (text, message) => {
   expect(parseSticky(text, ['storeId', 'gtin'])).toMatchObject({ message })
