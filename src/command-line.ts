@@ -1,5 +1,5 @@
 /**
- * The command line: which command runs, what it works with, and what `banyan --help` says.
+ * The command line: selects the command, provides its environment, and prints `banyan --help`.
  */
 import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
@@ -13,10 +13,10 @@ import { StartError } from './start-error.ts'
 import { makeForceToken } from './state/force-token.ts'
 import { readFileWithinNow } from './state/read-file.ts'
 
-/** An edit waits for its turn, a settled file and a disk; what takes longer than this does not come. */
+/** Longer than an edit waits for its turn, the file and the disk. */
 const ANSWER_TIMEOUT_MS = 15_000
 
-/** As `banyan serve` takes it. */
+/** The same limit as in `banyan serve`. */
 const MAX_TABLE_BYTES = 16 * 1024 * 1024
 
 const COMMANDS = commandsWith(settingsFlags())
@@ -25,25 +25,25 @@ const HELP = `banyan: a strangler-fig reverse proxy
 
 ${commandsHelp(COMMANDS)}
 
-banyan COMMAND --help tells more, with examples. --json prints JSON, for machines. banyan --version
+Run banyan COMMAND --help for details and examples. --json prints JSON. banyan --version prints the version.
 
-Environment: BANYAN_ADMIN (HOST:PORT of the admin API, 127.0.0.1:8081) and BANYAN_TOKEN (a token of it) for the commands that
-ask a running proxy; BANYAN_* for the flags of serve; NO_COLOR for no colours on a terminal.
+Environment: BANYAN_ADMIN (HOST:PORT of the admin API, 127.0.0.1:8081) and BANYAN_TOKEN (its token) for commands that use a
+running proxy; BANYAN_* for the flags of serve; NO_COLOR disables colours.
 
-Exit codes: 0 done; 1 the table is invalid, the proxy can't start, or it refused what was asked; 2 the command line is wrong;
-3 no answer from the proxy; 4 it wants another token; 5 the table has changed since it was read;
-6 a deploy failed, and everything is as it was; 7 a deploy stopped in between.
+Exit codes: 0 success; 1 invalid table, the proxy can't start, or the proxy refused; 2 invalid command line;
+3 proxy unreachable; 4 not authorized; 5 the table has changed since it was read;
+6 deploy failed and rolled back; 7 deploy stopped halfway.
 `
 
 const SERVE_HELP = `banyan serve [flags]
 
-Runs the proxy: clients on --listen, the admin API on --admin. A flag wins over its environment variable.
+Runs the proxy: clients connect to --listen, the admin API is on --admin. Flags override environment variables.
 
 ${settingsHelp()}
 
-SIGTERM and SIGINT: readiness fails, running exchanges finish, exit 0; a second one cuts what is left.
-SIGHUP: workers are replaced one at a time by the code on disk, and no request is lost; with --workers 0 nothing is replaced.
-In both cases the access log's file is opened anew. SIGUSR1: only that. SIGUSR2: nothing.
+SIGTERM, SIGINT: readiness fails, requests in flight finish, exit 0; a second signal aborts what is left.
+SIGHUP: replaces the workers one at a time with the code on disk, without losing requests (none with --workers 0), and reopens
+the access log file. SIGUSR1: only reopens the access log file. SIGUSR2: ignored.
 
 Examples:
   banyan serve
@@ -53,17 +53,17 @@ Examples:
 `
 
 /**
- * Runs one command to its end.
- * @param args behind the program's name
+ * Runs one command.
+ * @param args after the program name
  * @returns the exit code
  */
 export async function main(args: readonly string[]): Promise<number> {
   const code = await run(args)
-  // A proxy waits for no reader; what a command prints has to arrive.
+  // A proxy does not wait for readers; the output of a command must be flushed.
   return isProxy(args) ? code : await printed(code)
 }
 
-/** Whether it is the proxy that runs, or a part of it. */
+/** Whether the command is the proxy or one of its workers. */
 function isProxy([command]: readonly string[]): boolean {
   return command === 'serve' || command === 'worker'
 }
@@ -91,12 +91,12 @@ async function run(args: readonly string[]): Promise<number> {
   }
 }
 
-/** Loaded only here: the other commands need none of the proxy, and start in half the time without it. */
+/** Imported lazily: the other commands don't need the proxy, and start in half the time without it. */
 function serve(args: readonly string[]): Promise<number> {
   return runServe(args, async (settings) => (await import('./serve.ts')).serve(settings, args))
 }
 
-/** Runs a proxy, or a worker of it, until a signal ends it. @returns the exit code */
+/** Runs a proxy or worker until a signal. @returns the exit code */
 async function runServe(args: readonly string[], run: (settings: Settings) => Promise<number>): Promise<number> {
   holdYoungGeneration()
   try {
@@ -133,7 +133,7 @@ function surroundings(): Io {
   }
 }
 
-/** Its output goes where it does not mix with what the command itself prints. */
+/** Its output goes to stderr, apart from the output of the command itself. */
 function runInShell(command: string, env: Readonly<Record<string, string>>): Promise<number | null> {
   const child = spawn('/bin/sh', ['-c', command], { stdio: ['ignore', 2, 2], env: { ...process.env, ...env } })
   return new Promise((resolve, reject) => {

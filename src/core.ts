@@ -1,5 +1,5 @@
 /**
- * What a process is built from: the table with its one writer, and the data plane that follows it, together or apart.
+ * Builds the parts of a process: the table with its writer, and the data plane that follows it.
  */
 import { randomBytes } from 'node:crypto'
 import type { ControlLog } from './control/control-log.ts'
@@ -17,30 +17,30 @@ import type { RedisAddress } from './state/redis/url.ts'
 
 /** How the host names of servers are resolved. */
 export interface NameOptions {
-  /** Name servers to ask, `ADDRESS` or `ADDRESS:PORT`; none for the system's. */
+  /** Name servers, `ADDRESS` or `ADDRESS:PORT`; empty for the system's. */
   readonly dnsServers: readonly string[]
 }
 
-/** What a proxy is built from. */
+/** The settings of a proxy. */
 export interface CoreSettings extends TableOptions, NameOptions {
-  /** Addresses and networks whose X-Forwarded-* is believed. */
+  /** Addresses and networks whose X-Forwarded-* headers are trusted. */
   readonly trustedProxies: readonly string[]
-  /** What clients speak where a balancer in front says nothing; null: as the connection is. */
+  /** The scheme of client requests without X-Forwarded-Proto; null for that of the connection. */
   readonly clientScheme: 'http' | 'https' | null
-  /** Header fields that a request may have. */
+  /** Maximum number of request headers. */
   readonly maxHeaderFields: number
-  /** Characters that a request target may have. */
+  /** Maximum length of a request target. */
   readonly maxTargetLength: number
   readonly memoryCacheBytes: number
-  /** The Redis that processes share, or null. */
+  /** The shared Redis, or null. */
   readonly redis: RedisAddress | null
   readonly redisPrefix: string
   readonly redisDeadlineMs: number
-  /** Clients are told in Cache-Status what the cache did. */
+  /** Adds Cache-Status to responses. */
   readonly exposeCacheStatus: boolean
-  /** And under which key. */
+  /** Includes the cache key in Cache-Status. */
   readonly exposeCacheKey: boolean
-  /** What force tokens are made with; null takes none. */
+  /** The secret for force tokens; null disables them. */
   readonly forceSecret: string | null
 }
 
@@ -49,14 +49,14 @@ export interface TableCore {
   readonly live: LiveTable
   readonly operations: Operations
   readonly history: History
-  /** What is known of servers beyond the table; it has yet to be started. */
+  /** Server state outside the table; not started yet. */
   readonly fleet: FleetKeeper
 }
 
 /**
  * Reads the table. Nothing is watched yet.
  * @param followers the data planes of other processes
- * @throws {StartError} the table can't be read or is invalid
+ * @throws {StartError} if the table can't be read or is invalid
  */
 export function openCore(settings: TableOptions & NameOptions, log: ControlLog, followers?: Followers): TableCore {
   const { live, source, history, tlsFiles } = open(settings, log)
@@ -81,7 +81,7 @@ export function newInstanceId(): string {
 
 /**
  * Builds the data plane that serves a table. Nothing listens yet.
- * @throws {StartError} what the settings or the table need and can't have
+ * @throws {StartError} if something that the settings or the table need is unavailable
  */
 export function planeOf(
   settings: Omit<CoreSettings, keyof TableOptions>,
@@ -110,7 +110,7 @@ export function planeOf(
   }
 }
 
-/** What code of others throws, for the log: with its stack. */
+/** Logs exceptions of foreign code with their stack. */
 export function faultLog(log: ControlLog): (error: unknown) => void {
   return (thrown) => {
     const error = thrown instanceof Error ? thrown : new Error(`not an error: ${String(thrown)}`)
@@ -131,11 +131,11 @@ function openRedis(
     chance: Math.random,
     now: () => performance.now(),
     onUnreadable: (count) => {
-      log.warn({ event: 'redis', count }, 'redis sent what can not be read: it counts as not there')
+      log.warn({ event: 'redis', count }, 'unreadable entry in Redis: treated as a miss')
     },
     onState: (up, why) => {
-      if (up) log.info({ event: 'redis', state: 'up' }, 'redis is reached')
-      else log.warn({ event: 'redis', state: 'down', why }, 'redis is lost: memory alone caches')
+      if (up) log.info({ event: 'redis', state: 'up' }, 'connected to Redis')
+      else log.warn({ event: 'redis', state: 'down', why }, 'Redis is unreachable: caching in memory only')
     },
   })
 }

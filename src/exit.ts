@@ -2,12 +2,12 @@
  * How the process ends.
  */
 
-/** What a thread of the pool may be waiting for: a name server, a disk. */
+/** Requests that may block a thread of the pool: name servers, disks. */
 const POOLED = /^(?:GetAddrInfo|GetNameInfo|FS)Req/
 
 /**
- * Ends the process at once. `process.exit` joins the threads of node's pool, and one that asks a dead name server answers after
- * many seconds only: then the process becomes another program, which ends with the same code.
+ * Ends the process at once. `process.exit` joins the threads of node's pool, and one that waits for a dead name server blocks
+ * for many seconds: in that case the process execs another program, which exits with the same code.
  */
 export function exitNow(code: number): never {
   if (process.execve !== undefined && process.getActiveResourcesInfo().some((name) => POOLED.test(name))) {

@@ -1,5 +1,5 @@
 /**
- * What the package exports: `strangle()`, the proxy as a Koa middleware, and the types that it takes and gives.
+ * The exports of the package: `strangle()`, the proxy as a Koa middleware, and its types.
  */
 export type { ControlLog } from './control/control-log.ts'
 export { type StrangleApplication, type StrangleMiddleware, type StrangleOptions, strangle } from './mount.ts'

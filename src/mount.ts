@@ -1,5 +1,5 @@
 /**
- * The proxy inside other people's programs: `strangle()`, a Koa middleware, and the operator's own middleware around it.
+ * Embedding: `strangle()`, the proxy as a Koa middleware, and the operator's own middleware (`--middleware`).
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { resolve } from 'node:path'
@@ -15,27 +15,27 @@ import { parseRedisUrl, REDIS_URL_FORMS, type RedisAddress } from './state/redis
 
 /** Settings of `strangle()`. */
 export interface StrangleOptions extends Partial<Omit<CoreSettings, 'table' | 'redis'>> {
-  /** Path of routes.yaml; edits of it apply while the application runs. */
+  /** Path of routes.yaml; changes are applied while the application runs. */
   readonly table: string
-  /** URL of the Redis that processes share, in the forms of `--redis`; memory alone caches without it. */
+  /** URL of the shared Redis, as in `--redis`; by default the cache is in memory only. */
   readonly redis?: string
-  /** Told of revisions and refused tables; nobody by default. */
+  /** Receives log messages about revisions and refused tables. Default: none. */
   readonly log?: ControlLog
-  /** Called once per exchange with the fields of an access-log line. What it throws is told to `log`. */
+  /** Called once per request with the fields of an access log line. Exceptions go to `log`. */
   readonly accessLog?: AccessLog
   /**
-   * The application that the middleware is part of, or the handler of its server: `upgrade` takes upgrade requests through it.
-   * Without it they are refused.
+   * The application that contains the middleware, or the request handler of its server: `upgrade` passes upgrade requests
+   * through it. Without it they are refused.
    */
   readonly application?: StrangleApplication
 }
 
-/** A Koa application, or what its server does with a request: an Express application, a handler for node:http. */
+/** A Koa application, or a request handler: an Express application, a handler for node:http. */
 export type StrangleApplication =
   | { callback(): (req: IncomingMessage, res: ServerResponse) => unknown }
   | ((req: IncomingMessage, res: ServerResponse) => unknown)
 
-/** What it needs of Koa's context. Spelled out, so that the package's types need none of Koa's. */
+/** The part of Koa's context that it needs, declared here so that the package's types do not depend on Koa's. */
 export interface StrangleContext {
   readonly req: IncomingMessage
   readonly res: ServerResponse
@@ -46,9 +46,9 @@ export interface StrangleContext {
 export interface StrangleMiddleware {
   (ctx: StrangleContext): Promise<void>
   /**
-   * For `server.on('upgrade', ...)` of the server that runs the application: WebSockets and the like. The request passes the whole
-   * application, with a response on that socket, before the connection is upgraded; what answers it on the way ends the
-   * upgrade with its answer. Where no `application` was given it is refused with 403.
+   * For `server.on('upgrade', ...)` of the server that runs the application: WebSockets and the like. The request passes through the
+   * whole application, with a response on that socket, before the connection is upgraded; middleware that responds ends the
+   * upgrade with its response. Without an `application` it is refused with 403.
    */
   upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void
   /** Stops watching the table and closes idle connections to upstreams. */
@@ -57,7 +57,7 @@ export interface StrangleMiddleware {
 
 const SILENT: ControlLog = { info: () => {}, warn: () => {}, error: () => {} }
 
-/** A log of somebody else's: what it throws is a warning of the process, and ends nothing. */
+/** Wraps a foreign log: its exceptions become process warnings. */
 function harmless(log: ControlLog): ControlLog {
   const call =
     (level: keyof ControlLog) =>
@@ -73,16 +73,16 @@ function harmless(log: ControlLog): ControlLog {
 
 function redisAt(url: string): RedisAddress {
   const address = parseRedisUrl(url)
-  // The text may hold a password: it is not repeated.
-  if (address === null) throw new StartError(`redis is none of ${REDIS_URL_FORMS}`)
+  // The text may contain a password, so the message omits it.
+  if (address === null) throw new StartError(`invalid redis URL: expected ${REDIS_URL_FORMS}`)
   return address
 }
 
 /**
- * The proxy as a Koa middleware: `app.use(strangle({ table: 'routes.yaml' }))`. It answers every request that reaches it,
- * so nothing behind it runs. What middleware before it has set with `ctx.set` is sent with the answer, unless the answer has
- * the field (Set-Cookie and Vary are added to), or the field is about a body or its framing.
- * @throws {StartError} the table can't be read, is invalid, or needs what can't be had
+ * The proxy as a Koa middleware: `app.use(strangle({ table: 'routes.yaml' }))`. It responds to every request that reaches it,
+ * so middleware after it does not run. Headers set before with `ctx.set` are added to the response, unless the response has
+ * the header (Set-Cookie and Vary are combined), or the header describes a body or its framing.
+ * @throws {StartError} if the table can't be read, is invalid, or needs something unavailable
  */
 export function strangle(options: StrangleOptions): StrangleMiddleware {
   const settings: CoreSettings = {
@@ -96,7 +96,7 @@ export function strangle(options: StrangleOptions): StrangleMiddleware {
     dnsServers: [],
     exposeCacheStatus: false,
     exposeCacheKey: false,
-    // An application that mounts the proxy has no admin API to look back with, and its folders are its own.
+    // An embedded proxy has no admin API to show revisions, and does not write to the application's folders.
     forceSecret: null,
     keepRevisions: 0,
     allowLastGood: false,
@@ -107,7 +107,7 @@ export function strangle(options: StrangleOptions): StrangleMiddleware {
   const onFault = faultLog(log)
   const { live, operations, fleet } = openCore(settings, log)
   const plane = planeOf(settings, live, log, {
-    // Options may come from JavaScript, where null is as good as nothing.
+    // JavaScript callers may pass null.
     accessLog: options.accessLog ? sinkOf(options.accessLog, onFault) : null,
     instance: newInstanceId(),
   })
@@ -126,33 +126,37 @@ export function strangle(options: StrangleOptions): StrangleMiddleware {
   })
 }
 
-/** A response of an HTTP/2 session: it does not say itself that it is closed. */
+/** A response of an HTTP/2 session, which does not itself report that it is closed. */
 type Streamed = ServerResponse & { readonly stream?: { readonly destroyed: boolean } }
 
-/** The engine as a Koa middleware: from here on it owns the response, errors too. It resolves when the response is closed. */
+/** The engine as a Koa middleware: it owns the response and its errors, and resolves when the response is closed. */
 function mount(engine: Engine, onFault: (error: unknown) => void): (ctx: StrangleContext) => Promise<void> {
   return async (ctx) => {
     const { req, res } = ctx
     ctx.respond = false
-    // While middleware awaited something the client has left, or has got its answer.
+    // The client disconnected, or got its response, while middleware was waiting.
     if (res.closed || res.destroyed || (res as Streamed).stream?.destroyed === true) return
     if (res.headersSent) {
-      onFault(new Error(`middleware has answered ${req.method} ${req.url} already, and then passed it on to the proxy`))
+      onFault(
+        new Error(
+          `middleware had already responded to ${req.method} ${req.url} when it passed the request to the proxy`,
+        ),
+      )
       if (!res.writableEnded) res.destroy()
       return
     }
-    // Koa presets 404; what the engine does not say itself must not come from here.
+    // Koa presets 404; the engine sets the status itself.
     res.statusCode = 200
     await new Promise<void>((done) => {
       res.once('close', () => done())
-      // Others may end a response that is being written.
+      // Other code may end a response that is being written.
       res.on('error', onFault)
       engine.handle(req, res)
     })
   }
 }
 
-/** What an upgrade request is taken through. */
+/** The handler for upgrade requests. */
 function upgradeHandlerOf(
   application: StrangleApplication | null,
   engine: Engine,
@@ -167,7 +171,7 @@ function upgradeHandlerOf(
       engine.refuseUpgrade(req, res)
     }
   }
-  // A Koa application is made before its `callback` is of use: asked for when the first request comes.
+  // Middleware may be added later: `callback` is called on the first request.
   let handler: Handler | null = null
   return (req, res) => {
     handler ??= harmlessHandler('callback' in application ? application.callback() : application, engine, onFault)
@@ -176,9 +180,9 @@ function upgradeHandlerOf(
 }
 
 const NO_APPLICATION =
-  'upgrades are refused with 403: strangle() has no `application` to take them through (strangle({ application: app }))'
+  'upgrade requests are refused with 403: strangle() needs an `application` to handle them (strangle({ application: app }))'
 
-/** A handler of somebody else's: what it throws, at once or by a promise, ends the one exchange. */
+/** Wraps a foreign handler: an exception or rejection fails only that request. */
 function harmlessHandler(
   handler: (req: IncomingMessage, res: ServerResponse) => unknown,
   engine: Engine,
@@ -200,10 +204,10 @@ function harmlessHandler(
 }
 
 /**
- * The handler of the public server: the engine itself, or a Koa application around it where the operator has middleware.
+ * The handler of the public server: the engine itself, or a Koa application around it if there is middleware.
  * @param file a module whose default export is a Koa middleware or a list of them, or null
- * @param log told of what the middleware throws
- * @throws {StartError} the module can't be loaded or exports something else
+ * @param log for exceptions of the middleware
+ * @throws {StartError} if the module can't be loaded or exports something else
  */
 export async function handlerOf(file: string | null, engine: Engine, log: ControlLog): Promise<Handler> {
   if (file === null) return engine.handle
@@ -224,7 +228,7 @@ async function loadMiddleware(file: string): Promise<Middleware[]> {
   }
   const given = module.default === undefined ? [] : [module.default].flat()
   if (given.length === 0 || !given.every((one) => typeof one === 'function')) {
-    throw new StartError(`--middleware ${file}: its default export must be a Koa middleware, or a list of them`)
+    throw new StartError(`--middleware ${file}: the default export must be a Koa middleware or a list of them`)
   }
   return given as Middleware[]
 }

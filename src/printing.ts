@@ -1,5 +1,5 @@
 /**
- * What the commands print: a write that fails interrupts no work, and whatever was printed arrives before the process ends.
+ * Output of the commands: a failed write interrupts no work, and all output is flushed before the process exits.
  */
 import { fstatSync, writeFileSync } from 'node:fs'
 
@@ -9,18 +9,18 @@ function failed(error: Error | null | undefined): void {
   if (error) failure ??= error
 }
 
-// Without a listener the error of a write ends the process: a deploy would stop half-way because its pager was closed.
+// Without a listener a write error ends the process: a deploy would stop halfway because its pager was closed.
 process.stdout.on('error', failed)
 process.stderr.on('error', () => {})
 
-/** Prints to stdout. Never throws: `printed` tells what went wrong. */
+/** Prints to stdout. Never throws: `printed` reports errors. */
 export function toStdout(text: string): void {
   if (!fstatSync(1).isFile()) {
     process.stdout.write(text, failed)
     return
   }
   try {
-    // Node's stream for files takes a part that was written, on a disk that is nearly full, for the whole.
+    // On a nearly full disk, node's stream for files takes a partial write for a complete one.
     writeFileSync(1, text)
   } catch (error) {
     failed(error as Error)
@@ -33,9 +33,9 @@ export function toStderr(text: string): void {
 }
 
 /**
- * Waits until a slow reader has taken everything that was printed.
+ * Waits until all output is flushed.
  * @param code the exit code of the command
- * @returns the exit code of the process: 1 for 0 where stdout could not be written. A reader that has gone is no failure.
+ * @returns the exit code of the process: 1 instead of 0 if stdout could not be written. A closed pipe is not a failure.
  */
 export async function printed(code: number): Promise<number> {
   await Promise.all([process.stdout, process.stderr].map((stream) => new Promise((done) => stream.write('', done))))

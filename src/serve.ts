@@ -1,5 +1,5 @@
 /**
- * Builds the proxy, one process or a primary with its workers, starts it and drains it.
+ * Builds, starts and drains the proxy: one process, or a primary with workers.
  */
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -18,25 +18,25 @@ import type { Address, Settings } from './settings.ts'
 import { StartError } from './start-error.ts'
 import { WINDOW_TICK_MS } from './state/figures/windows.ts'
 
-/** An edit that is under way at the end has so long: its disk may never answer. */
+/** Time for a pending edit at shutdown, as the disk may never respond. */
 const LAST_EDIT_MS = 5_000
 
 /**
- * Runs the proxy until a signal ends it, and prints `banyan ready ...` when it accepts requests.
- * @param args that the settings were read from, for workers to read them too
+ * Runs the proxy until a signal, and prints `banyan ready ...` when it accepts requests.
+ * @param args the arguments that the settings were read from, for the workers
  * @returns the exit code: 0 after a drain
- * @throws {StartError} the table is invalid, a port is taken, a file can't be read; workers can't be kept alive
+ * @throws {StartError} if the table is invalid, a port is in use, a file can't be read, or workers keep dying
  */
 export async function serve(settings: Settings, args: readonly string[]): Promise<number> {
   const logs = openLogs(settings)
   const { log } = logs
   logExceptions(log, () => performance.now())
   let serving: Front | null = null
-  // From the start on: what these signals do by themselves is to end the process, and to open node's debugger.
+  // From the start: by default these signals end the process or open node's debugger.
   process.on('SIGHUP', () => serving?.replace())
   process.on('SIGUSR1', () => serving?.reopenLog())
   process.on('SIGUSR2', () =>
-    log.warn({ event: 'signal' }, 'SIGUSR2 does nothing; SIGHUP takes new code, SIGTERM ends'),
+    log.warn({ event: 'signal' }, 'SIGUSR2 ignored; use SIGHUP to reload code, SIGTERM to stop'),
   )
   new Descriptors(log).checkLimit()
   const tokens = tokenBook(settings, (message) => log.error({ event: 'tokens' }, message))
@@ -64,7 +64,7 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
   core.fleet.start((known) => front.planes.setFleet(known))
   const windows = setInterval(() => void front.planes.tick(Date.now()), WINDOW_TICK_MS)
   windows.unref()
-  // Before anybody is told that they may be sent.
+  // Before the ready line, after which signals may arrive.
   serving = front
   const ended = Promise.race([signal(), front.broken])
   const { number, table } = core.live.current
@@ -74,7 +74,7 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
   await ended
   reasons.push('draining')
   await drain(settings, core, front, admin)
-  log.info({ event: 'ended' }, 'every exchange is over')
+  log.info({ event: 'ended' }, 'drained, exiting')
   await logs.close()
   return 0
 }
@@ -102,7 +102,7 @@ function adminOf(
   return adminServer(handler, parts.log)
 }
 
-/** @throws {StartError} a line that is no token, a file that can't be read */
+/** @throws {StartError} on an invalid token or an unreadable file */
 function tokenBook(settings: Settings, onFault: (message: string) => void): TokenBook {
   const { adminToken, adminTokens, adminTokenFile } = settings
   const own = adminToken === null ? [] : [tokenOf('admin', adminToken)]
@@ -114,18 +114,18 @@ function tokenBook(settings: Settings, onFault: (message: string) => void): Toke
   }
 }
 
-/** What is not well although requests are served. */
+/** Problems that do not prevent serving. */
 function degraded({ live, history, fleet, operations }: TableCore, { planes }: Front): string[] {
   const reasons: string[] = []
-  if (live.refusal !== null) reasons.push('the table file was refused: an earlier revision serves')
-  if (operations.staleTlsFiles.length > 0) reasons.push('TLS files can no longer be used: what they held before serves')
+  if (live.refusal !== null) reasons.push('the table file is invalid: serving an earlier revision')
+  if (operations.staleTlsFiles.length > 0) reasons.push('TLS files are invalid: using their previous content')
   if (history.problem !== null) reasons.push(history.problem)
   if (fleet.problem !== null) reasons.push(fleet.problem)
   if (planes.cacheDegraded !== null) reasons.push(planes.cacheDegraded)
   return reasons
 }
 
-/** Design section 10: readiness fails first, then nothing new is accepted, then what runs is over. Another signal hurries. */
+/** Readiness fails first, then the listener closes, then requests in flight finish. A second signal aborts them. */
 async function drain(settings: Settings, core: TableCore, front: Front, admin: Server): Promise<void> {
   front.endConnections()
   const hurry = signal()
@@ -155,7 +155,7 @@ function listenAt(server: Server, { host, port }: Address): Promise<AddressInfo>
     server.once('error', reject)
     server.listen({ host, port }, () => {
       server.off('error', reject)
-      // A connection that can't be accepted, for want of memory say: the next one may be.
+      // One connection can't be accepted, for lack of memory for example: the next one may be.
       server.on('error', () => {})
       resolve(server.address() as AddressInfo)
     })
@@ -168,7 +168,7 @@ async function listening(started: Promise<AddressInfo>, flag: string, asked: Add
     return { host: address, port }
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
-    const why = code === 'EADDRINUSE' ? 'the port is in use' : code === 'EACCES' ? 'not permitted' : message
+    const why = code === 'EADDRINUSE' ? 'address already in use' : code === 'EACCES' ? 'permission denied' : message
     throw new StartError(`${flag} ${asked.host === 'systemd' ? asked.host : hostPort(asked)}: ${why}`)
   }
 }

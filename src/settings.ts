@@ -8,37 +8,37 @@ import { parseArgs } from 'node:util'
 import { formatDuration, formatSize, parseDurationMs, parseSizeBytes } from './rules/values/units.ts'
 import { parseRedisUrl, REDIS_URL_FORMS, type RedisAddress } from './state/redis/url.ts'
 
-/** A host and a port; port 0 takes a free one. */
+/** A host and a port; port 0 is any free port. */
 export interface Address {
   readonly host: string
   readonly port: number
 }
 
-/** Everything that `banyan serve` can be told. */
+/** The settings of `banyan serve`. */
 export interface Settings {
   readonly table: string
-  /** `fd` where the socket is handed over by systemd: its file descriptor. */
+  /** `fd` is the file descriptor of a socket passed by systemd. */
   readonly listen: Address & { readonly fd?: number }
   readonly admin: Address
   readonly redis: RedisAddress | null
   readonly redisPrefix: string
   readonly redisDeadlineMs: number
-  /** Name servers that know the names of servers; none for the system's. */
+  /** Name servers for upstream host names; empty for the system's. */
   readonly dnsServers: readonly string[]
   readonly exposeCacheStatus: boolean
   readonly exposeCacheKey: boolean
-  /** Worker processes; 0 is everything in one. */
+  /** Worker processes; 0 for a single process. */
   readonly workers: number
   readonly trustedProxies: readonly string[]
-  /** What clients speak where a balancer in front says nothing; null: as the connection is. */
+  /** The scheme of client requests without X-Forwarded-Proto; null for that of the connection. */
   readonly clientScheme: 'http' | 'https' | null
   readonly adminToken: string | null
-  /** Further tokens, a line each as `readTokens` reads them. */
+  /** Further tokens, one per line, in the format of `readTokens`. */
   readonly adminTokens: string
-  /** A file of such lines, read again when it changes. */
+  /** A file of such lines, reloaded when it changes. */
   readonly adminTokenFile: string | null
   readonly requireIfMatch: boolean
-  /** What force tokens are made with; null takes none. */
+  /** The secret for force tokens; null disables them. */
   readonly forceSecret: string | null
   readonly keepRevisions: number
   readonly allowLastGood: boolean
@@ -55,16 +55,15 @@ export interface Settings {
   readonly logLevel: string
 }
 
-/** A setting that can't be used. The message names the flag and says what to write. */
+/** An invalid setting. The message names the flag and what to write. */
 export class SettingsError extends Error {}
 
 interface Flag<T> {
-  /** As in the help: `HOST:PORT`. */
-  /** '' for a flag that is given or not. */
+  /** As in the help: `HOST:PORT`; '' for a boolean flag. */
   readonly value: string
   readonly fallback: string
   readonly help: string
-  /** @throws {SettingsError} what is wrong with the text, without the flag's name */
+  /** @throws {SettingsError} if the text is invalid; the message omits the flag */
   read(text: string): T
 }
 
@@ -75,140 +74,150 @@ const FLAGS = {
   listen: {
     value: 'HOST:PORT|systemd',
     fallback: '0.0.0.0:8080',
-    help: 'where clients connect; systemd: at the socket that a .socket unit hands over, which stays open through a restart',
+    help: 'address for clients; systemd: the socket passed by a .socket unit, which stays open across restarts',
     read: readListen,
   },
-  admin: { value: 'HOST:PORT', fallback: '127.0.0.1:8081', help: 'where the admin API listens', read: readAddress },
+  admin: { value: 'HOST:PORT', fallback: '127.0.0.1:8081', help: 'address of the admin API', read: readAddress },
   workers: {
     value: 'N|auto',
     fallback: 'auto',
-    help: 'worker processes; auto: one for each core that may be used; 0: everything in one process',
+    help: 'worker processes; auto: one per available core; 0: a single process',
     read: readWorkers,
   },
   'trusted-proxies': {
     value: 'LIST',
     fallback: '',
-    help: 'addresses and networks (10.0.0.0/8,::1) whose X-Forwarded-* is believed',
+    help: 'addresses and networks (10.0.0.0/8,::1) whose X-Forwarded-* headers are trusted',
     read: readList,
   },
   'client-scheme': {
     value: 'http|https',
     fallback: '',
-    help: 'what clients speak, for a balancer in front that ends TLS and sends no X-Forwarded-Proto; else as the connection is',
+    help: 'scheme of client requests, for a load balancer that terminates TLS without X-Forwarded-Proto (that of the connection)',
     read: readScheme,
   },
-  'admin-token': { value: 'TOKEN', fallback: '', help: 'bearer token of the admin API, named admin', read: orNull },
+  'admin-token': {
+    value: 'TOKEN',
+    fallback: '',
+    help: 'bearer token for the admin API, with the name admin',
+    read: orNull,
+  },
   'admin-tokens': {
     value: 'LIST',
     fallback: '',
-    help: 'named tokens of the admin API: NAME:read|write:SECRET, separated by commas',
+    help: 'named tokens for the admin API: NAME:read|write:SECRET, separated by commas',
     read: readTokenLines,
   },
   'admin-token-file': {
     value: 'FILE',
     fallback: '',
-    help: 'a file of named tokens, a line each: NAME read|write SECRET; read again when it changes',
+    help: 'file of named tokens, one per line: NAME read|write SECRET; reloaded when it changes',
     read: orNull,
   },
   'require-if-match': {
     value: '',
     fallback: 'false',
-    help: 'every write by the admin API must say which revision it was made for',
+    help: 'require If-Match on all writes to the admin API',
     read: readYesNo,
   },
   'force-secret': {
     value: 'SECRET',
     fallback: '',
-    help: 'what force tokens (banyan force-token) are made with; better in the environment than in a flag',
+    help: 'secret for force tokens (banyan force-token); prefer the environment variable',
     read: readSecret,
   },
   'keep-revisions': {
     value: 'N',
     fallback: '200',
-    help: 'revisions of the table kept in .banyan/ beside it; 0 keeps them in memory only',
+    help: 'number of table revisions kept in .banyan/ beside the table; 0: in memory only',
     read: readWhole,
   },
   'allow-last-good': {
     value: '',
     fallback: 'false',
-    help: 'start with the newest kept revision where the table file is invalid',
+    help: 'start with the latest valid revision if the table file is invalid',
     read: readYesNo,
   },
   'access-log': {
     value: 'json|none|FILE',
     fallback: 'json',
-    help: 'one JSON line for each exchange',
+    help: 'access log: one JSON line per request, to stdout or a file',
     read: readAccessLog,
   },
-  'memory-cache': { value: 'SIZE', fallback: '64MiB', help: 'memory for cached answers', read: readSize },
+  'memory-cache': { value: 'SIZE', fallback: '64MiB', help: 'memory for cached responses', read: readSize },
   'max-header-size': {
     value: 'SIZE',
     fallback: '32KiB',
-    help: 'request line and header fields of a request together',
+    help: 'maximum size of request line and headers',
     read: readSize,
   },
-  'max-header-fields': { value: 'N', fallback: '256', help: 'header fields of a request', read: readCount },
+  'max-header-fields': { value: 'N', fallback: '256', help: 'maximum number of request headers', read: readCount },
   'max-target-length': {
     value: 'N',
     fallback: '16384',
-    help: 'characters of a request target; longer ones get 414',
+    help: 'maximum length of a request target; longer ones get 414',
     read: readCount,
   },
-  'header-timeout': { value: 'TIME', fallback: '30s', help: 'for a client to send a request head', read: readDuration },
+  'header-timeout': {
+    value: 'TIME',
+    fallback: '30s',
+    help: 'time for a client to send request line and headers',
+    read: readDuration,
+  },
   'keep-alive': {
     value: 'TIME',
     fallback: '75s',
-    help: 'an idle client connection is kept this long',
+    help: 'time before an idle client connection is closed',
     read: readDuration,
   },
   'drain-delay': {
     value: 'TIME',
     fallback: '0ms',
-    help: 'from SIGTERM (readiness fails) until no more connections are accepted',
+    help: 'time between SIGTERM (readiness fails) and closing the listener',
     read: readDuration,
   },
   'drain-timeout': {
     value: 'TIME',
     fallback: '30s',
-    help: 'for running exchanges to finish after SIGTERM',
+    help: 'time for requests in flight to finish after SIGTERM',
     read: readDuration,
   },
   middleware: {
     value: 'FILE',
     fallback: '',
-    help: 'a module that exports Koa middleware, which every request passes before the proxy (docs/middleware.md)',
+    help: 'module that exports Koa middleware, run before the proxy (docs/middleware.md)',
     read: orNull,
   },
-  'log-level': { value: 'LEVEL', fallback: 'info', help: LOG_LEVELS.join(', '), read: readLogLevel },
+  'log-level': { value: 'LEVEL', fallback: 'info', help: `log level: ${LOG_LEVELS.join(', ')}`, read: readLogLevel },
   redis: {
     value: 'URL',
     fallback: '',
-    help: 'the cache that processes share: redis://, rediss://, redis+sentinel://, redis+cluster:// (docs/caching.md)',
+    help: 'shared cache: redis://, rediss://, redis+sentinel://, redis+cluster:// (docs/caching.md)',
     read: readRedis,
   },
-  'redis-prefix': { value: 'TEXT', fallback: 'banyan:', help: 'begins every key in Redis', read: notEmpty },
+  'redis-prefix': { value: 'TEXT', fallback: 'banyan:', help: 'prefix of all keys in Redis', read: notEmpty },
   'redis-deadline': {
     value: 'TIME',
     fallback: '20ms',
-    help: 'for Redis to answer; then the request goes on without it',
+    help: 'timeout of Redis lookups; then the request continues without Redis',
     read: readDuration,
   },
   'dns-servers': {
     value: 'LIST',
     fallback: '',
-    help: "name servers for the host names of servers (10.0.0.2,10.0.0.3:5353) in place of the system's",
+    help: "name servers for upstream host names (10.0.0.2,10.0.0.3:5353) instead of the system's",
     read: readDnsServers,
   },
   'expose-cache-status': {
     value: '',
     fallback: 'false',
-    help: 'tell clients in Cache-Status (RFC 9211) what the cache did',
+    help: 'add Cache-Status (RFC 9211) to responses',
     read: readYesNo,
   },
   'expose-cache-key': {
     value: '',
     fallback: 'false',
-    help: 'and under which key',
+    help: 'include the cache key in Cache-Status',
     read: readYesNo,
   },
 } as const satisfies Record<string, Flag<unknown>>
@@ -217,7 +226,7 @@ type FlagName = keyof typeof FLAGS
 
 /**
  * Reads the settings; a flag wins over its environment variable (`--drain-delay`, `BANYAN_DRAIN_DELAY`).
- * @throws {SettingsError} an unknown flag or a value that can't be used
+ * @throws {SettingsError} on an unknown flag or an invalid value
  */
 export function readSettings(args: readonly string[], env: Readonly<Record<string, string | undefined>>): Settings {
   const given = readFlags(args)
@@ -280,7 +289,7 @@ export function settingsHelp(): string {
   return lines.join('\n')
 }
 
-/** The flags with what they take and do, for the shell's completion. */
+/** The flags with their values and help, for shell completion. */
 export function settingsFlags(): Record<string, { readonly value: string; readonly help: string }> {
   return FLAGS
 }
@@ -305,7 +314,7 @@ function variableOf(name: string): string {
 }
 
 function notEmpty(text: string): string {
-  if (text === '') throw new SettingsError('is empty')
+  if (text === '') throw new SettingsError('must not be empty')
   return text
 }
 
@@ -317,12 +326,14 @@ function readAddress(text: string): Address {
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:[\]]*)):([0-9]{1,5})$/.exec(text)
   const port = Number(match?.[3])
   if (match === null || port > 65535) {
-    throw new SettingsError(`'${text}' is no HOST:PORT (as in 127.0.0.1:8080, [::1]:8080; port 0 takes a free one)`)
+    throw new SettingsError(
+      `invalid address '${text}': expected HOST:PORT (such as 127.0.0.1:8080, [::1]:8080; port 0 for any free port)`,
+    )
   }
   return { host: match[1] ?? (match[2] || '0.0.0.0'), port }
 }
 
-/** The first file descriptor that systemd hands over (sd_listen_fds(3)). */
+/** The first file descriptor passed by systemd (sd_listen_fds(3)). */
 const FIRST_HANDED_FD = 3
 
 function readListen(text: string): Settings['listen'] {
@@ -331,11 +342,11 @@ function readListen(text: string): Settings['listen'] {
   return { host, port }
 }
 
-/** @throws {SettingsError} a socket is expected of systemd, and there is none, or more than one */
+/** @throws {SettingsError} if a socket is expected from systemd and there is not exactly one */
 function handedOver(listen: Settings['listen'], env: Readonly<Record<string, string | undefined>>): Settings['listen'] {
   if (listen.fd !== undefined && env.LISTEN_FDS !== '1') {
-    const what = env.LISTEN_FDS === undefined ? 'no socket is' : `${env.LISTEN_FDS} sockets are`
-    throw new SettingsError(`--listen systemd: ${what} handed over, not one; start it by its .socket unit`)
+    const what = env.LISTEN_FDS === undefined ? 'none' : env.LISTEN_FDS
+    throw new SettingsError(`--listen systemd: expected one socket, received ${what}; start it by its .socket unit`)
   }
   return listen
 }
@@ -349,7 +360,7 @@ function readList(text: string): readonly string[] {
 
 function readScheme(text: string): 'http' | 'https' | null {
   if (text === '' || text === 'http' || text === 'https') return text === '' ? null : text
-  throw new SettingsError(`'${text}' is neither http nor https`)
+  throw new SettingsError(`invalid value '${text}': must be http or https`)
 }
 
 function readDnsServers(text: string): readonly string[] {
@@ -357,7 +368,7 @@ function readDnsServers(text: string): readonly string[] {
   try {
     if (servers.length > 0) new Resolver().setServers(servers)
   } catch {
-    throw new SettingsError(`'${text}' is no list of addresses (as in 10.0.0.2,10.0.0.3:5353,[::1]:53)`)
+    throw new SettingsError(`invalid address list '${text}' (such as 10.0.0.2,10.0.0.3:5353,[::1]:53)`)
   }
   return servers
 }
@@ -365,54 +376,55 @@ function readDnsServers(text: string): readonly string[] {
 function readSize(text: string): number {
   const bytes = parseSizeBytes(text)
   if (bytes === null || bytes <= 0)
-    throw new SettingsError(`'${text}' is no size (as in 512KiB, ${formatSize(67108864)})`)
+    throw new SettingsError(`invalid size '${text}' (such as 512KiB, ${formatSize(67108864)})`)
   return bytes
 }
 
 function readDuration(text: string): number {
   const ms = parseDurationMs(text)
-  if (ms === null) throw new SettingsError(`'${text}' is no duration (as in 250ms, ${formatDuration(30_000)})`)
+  if (ms === null) throw new SettingsError(`invalid duration '${text}' (such as 250ms, ${formatDuration(30_000)})`)
   return ms
 }
 
 function readCount(text: string): number {
-  if (!/^[1-9][0-9]{0,8}$/.test(text)) throw new SettingsError(`'${text}' is no whole number above 0`)
+  if (!/^[1-9][0-9]{0,8}$/.test(text)) throw new SettingsError(`invalid number '${text}': must be an integer above 0`)
   return Number(text)
 }
 
 function readWhole(text: string): number {
-  if (!/^(?:0|[1-9][0-9]{0,5})$/.test(text)) throw new SettingsError(`'${text}' is no whole number`)
+  if (!/^(?:0|[1-9][0-9]{0,5})$/.test(text)) throw new SettingsError(`invalid number '${text}': must be an integer`)
   return Number(text)
 }
 
 function readYesNo(text: string): boolean {
   if (/^(?:true|1|yes)$/i.test(text)) return true
   if (/^(?:false|0|no|)$/i.test(text)) return false
-  throw new SettingsError(`'${text}' is neither true nor false`)
+  throw new SettingsError(`invalid value '${text}': must be true or false`)
 }
 
-/** Lines, where a list is easier to put into a flag or variable. What is wrong with one is told without its text. */
+/** Turns a list into lines. Errors omit the text, which is secret. */
 function readTokenLines(text: string): string {
   return text.replaceAll(',', '\n')
 }
 
 function readSecret(text: string): string | null {
-  if (text !== '' && text.length < 16) throw new SettingsError('is shorter than 16 characters')
+  if (text !== '' && text.length < 16) throw new SettingsError('must have at least 16 characters')
   return orNull(text)
 }
 
 function readWorkers(text: string): number {
-  // What the process may use: its CPU affinity and the limit of its control group count.
+  // The available cores: respects CPU affinity and the limit of the control group.
   if (text === 'auto') return availableParallelism()
-  if (!/^[0-9]{1,3}$/.test(text)) throw new SettingsError(`'${text}' is no number of workers, nor auto`)
+  if (!/^[0-9]{1,3}$/.test(text))
+    throw new SettingsError(`invalid value '${text}': must be a number of workers or auto`)
   return Number(text)
 }
 
 function readRedis(text: string): RedisAddress | null {
   if (text === '') return null
   const address = parseRedisUrl(text)
-  // The text may hold a password: it is not repeated.
-  if (address === null) throw new SettingsError(`is none of ${REDIS_URL_FORMS}`)
+  // The text may contain a password, so the message omits it.
+  if (address === null) throw new SettingsError(`invalid Redis URL: expected ${REDIS_URL_FORMS}`)
   return address
 }
 
@@ -422,6 +434,7 @@ function readAccessLog(text: string): Settings['accessLog'] {
 }
 
 function readLogLevel(text: string): string {
-  if (!LOG_LEVELS.includes(text)) throw new SettingsError(`'${text}' is none of ${LOG_LEVELS.join(', ')}`)
+  if (!LOG_LEVELS.includes(text))
+    throw new SettingsError(`invalid level '${text}': must be one of ${LOG_LEVELS.join(', ')}`)
   return text
 }

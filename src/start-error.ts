@@ -1,4 +1,4 @@
 /**
- * The proxy can't start, and its operator can mend it. The message is what they are told.
+ * The proxy can't start, for a reason that the operator can fix. The message is printed.
  */
 export class StartError extends Error {}

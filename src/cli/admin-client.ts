@@ -1,56 +1,59 @@
 /**
- * The command line as a client of the admin API: one request, its answer, and what went wrong in words.
+ * The admin API client of the command line: sends one request, returns the response, and turns failures into messages.
  */
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { andMore } from '../rules/values/problem.ts'
 import { CommandError, EXIT, type Io, printable } from './io.ts'
 
-/** An answer of the proxy. */
+/** A response of the admin API. */
 export interface Answer {
   readonly status: number
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
   readonly text: string
-  /** The body as JSON; null where it is none. What is asked of it is checked by whoever prints it. */
+  /** The body as JSON; null if it is not JSON. It is not validated. */
   // biome-ignore lint/suspicious/noExplicitAny: answers have the shapes that docs/admin-api.md gives them
   readonly json: any
 }
 
-/** What goes with a request. */
+/** Body and headers of a request. */
 export interface Ask {
   readonly body?: unknown
-  /** A table, in place of a body. */
+  /** A table, instead of a JSON body. */
   readonly text?: string
   readonly headers?: Readonly<Record<string, string>>
-  /** So much longer than usual the answer may take, milliseconds. */
+  /** Added to the usual timeout, in milliseconds. */
   readonly patienceMs?: number
 }
 
 const DEFAULT_ADMIN = '127.0.0.1:8081'
 
-/** A running proxy, found by `--admin` or BANYAN_ADMIN, asked with the token in BANYAN_TOKEN. */
+/** A client for the running proxy at `--admin` or BANYAN_ADMIN, with the token in BANYAN_TOKEN. */
 export class AdminClient {
   readonly #base: URL
   readonly #token: string | null
   readonly #timeoutMs: number
 
   /**
-   * @param address of the admin API, `HOST:PORT` or a URL; undefined for the environment's
-   * @throws {CommandError} it is no address
+   * @param address of the admin API, `HOST:PORT` or a URL; undefined for the one in the environment
+   * @throws {CommandError} if the address is invalid
    */
   constructor(address: string | undefined, io: Io) {
     const text = address ?? io.env.BANYAN_ADMIN ?? DEFAULT_ADMIN
     const url = URL.parse(/^[a-z]+:\/\//i.test(text) ? text : `http://${text}`)
     if (url === null || !/^https?:$/.test(url.protocol))
-      throw new CommandError(EXIT.usage, `'${text}' is no address of an admin API (as in ${DEFAULT_ADMIN})`)
+      throw new CommandError(
+        EXIT.usage,
+        `invalid admin API address '${text}' (expected HOST:PORT or a URL, such as ${DEFAULT_ADMIN})`,
+      )
     this.#base = url
     this.#token = tokenOf(io.env.BANYAN_TOKEN)
     this.#timeoutMs = io.timeoutMs
   }
 
   /**
-   * Asks, and returns what was answered with a status below 400.
-   * @throws {CommandError} no answer, or a refusal in the proxy's own words
+   * Sends a request, and returns the response if its status is below 400.
+   * @throws {CommandError} if there is no response, or an error response, with the proxy's message
    */
   async ask(method: string, path: string, ask: Ask = {}): Promise<Answer> {
     const answer = await this.#send(method, path, ask)
@@ -60,7 +63,7 @@ export class AdminClient {
 
   #send(method: string, path: string, { body, text, headers: more = {}, patienceMs = 0 }: Ask): Promise<Answer> {
     const url = new URL(path, this.#base)
-    // As bytes: node:http would write a text in one piece with the head, and the head's Latin-1 as UTF-8.
+    // As bytes: node:http would write a string together with the headers, and the headers' Latin-1 as UTF-8.
     const said = text ?? (body === undefined ? null : JSON.stringify(body))
     const bytes = said === null ? null : Buffer.from(said)
     const type = text === undefined ? 'application/json' : 'application/yaml'
@@ -73,7 +76,7 @@ export class AdminClient {
     const send = url.protocol === 'https:' ? httpsRequest : httpRequest
     return new Promise((resolve, reject) => {
       const signal = AbortSignal.timeout(this.#timeoutMs + patienceMs)
-      const fail = (error: Error): void => reject(unreachable(this.#base, signal.aborted ? 'no answer in time' : error))
+      const fail = (error: Error): void => reject(unreachable(this.#base, signal.aborted ? 'timed out' : error))
       const req = send(url, { method, headers, agent: false, signal }, (res) => void read(res).then(resolve, fail))
       req.on('error', fail)
       req.end(bytes ?? undefined)
@@ -81,12 +84,12 @@ export class AdminClient {
   }
 }
 
-/** @throws {CommandError} it has a character that no token has; without the token, which is a secret */
+/** @throws {CommandError} if it has an invalid character; the message omits the token, which is a secret */
 function tokenOf(text: string | undefined): string | null {
-  // A file that ends with a line break is a token all the same.
+  // A token read from a file may end with a line break.
   const token = text?.trim() ?? ''
   if (/^[\x21-\x7e]*$/.test(token)) return token === '' ? null : token
-  throw new CommandError(EXIT.usage, 'BANYAN_TOKEN is no token: it has a space, a line break or a letter beyond ASCII')
+  throw new CommandError(EXIT.usage, 'invalid BANYAN_TOKEN: it contains a space, a line break or a non-ASCII character')
 }
 
 async function read(res: IncomingMessage): Promise<Answer> {
@@ -107,9 +110,9 @@ function jsonOf(res: IncomingMessage, text: string): unknown {
 
 function unreachable(base: URL, why: Error | string): CommandError {
   const code = typeof why === 'string' ? null : ((why as NodeJS.ErrnoException).code ?? null)
-  const reason = typeof why === 'string' ? why : code === 'ECONNREFUSED' ? 'nobody listens there' : why.message || code
-  const hint = 'is banyan running? --admin or BANYAN_ADMIN say where'
-  return new CommandError(EXIT.unreachable, `no answer from the admin API at ${base.origin}: ${reason} (${hint})`)
+  const reason = typeof why === 'string' ? why : code === 'ECONNREFUSED' ? 'connection refused' : why.message || code
+  const hint = 'is banyan running? set its address with --admin or BANYAN_ADMIN'
+  return new CommandError(EXIT.unreachable, `cannot reach the admin API at ${base.origin}: ${reason} (${hint})`)
 }
 
 function refusal({ status, json, text }: Answer): CommandError {
@@ -122,10 +125,10 @@ function refusal({ status, json, text }: Answer): CommandError {
     more?: number
     hint?: string
   }
-  const said = printable(problem.detail ?? problem.title ?? (text.slice(0, 200) || 'without a word'))
+  const said = printable(problem.detail ?? problem.title ?? (text.slice(0, 200) || 'empty response'))
   const rest = typeof problem.more === 'number' ? [andMore(problem.more)] : []
   const list = [...lines(problem.errors), ...lines(problem.problems), ...rest]
-  // One error alone is what the detail says already.
+  // A single error is already in the detail.
   const more = list.length === 1 && list[0] === said ? '' : list.map((line) => `\n  ${line}`).join('')
   const hint = problem.hint === undefined ? '' : ` (${problem.hint})`
   return new CommandError(
@@ -136,14 +139,14 @@ function refusal({ status, json, text }: Answer): CommandError {
 }
 
 function codeOf(status: number, type: string | undefined): CommandError['code'] {
-  // No other token would help.
+  // Another token would not help.
   if (type === 'urn:banyan:problem:table-read-only') return EXIT.refused
   if (status === 401 || status === 403 || status === 429) return EXIT.notLetIn
   if (status === 412 || status === 428) return EXIT.outdated
   return EXIT.refused
 }
 
-/** Errors of a body and problems of a table, each on a line. */
+/** Errors of a body and problems of a table, one per line. */
 function lines(list: unknown): string[] {
   if (!Array.isArray(list)) return []
   return (list as Record<string, unknown>[]).map((one) => {

@@ -1,5 +1,5 @@
 /**
- * `banyan check`: every error of a table with its line, a caret and a hint, as a good compiler prints them. Needs no proxy.
+ * `banyan check`: prints all errors of a table with line, caret and hint. Works without a running proxy.
  */
 import { formatProblem, type Problems, placeFindings, readTable } from '../rules/language/text.ts'
 import { andMore, excerpt, linesOf } from '../rules/values/problem.ts'
@@ -9,8 +9,8 @@ import { CommandError, EXIT, type ExitCode, type Io, jsonText, paint } from './i
 export const check: Command = {
   name: 'check',
   usage: '[FILE]',
-  summary: 'check a table and report every error in it',
-  about: 'FILE is routes.yaml where none is given; - reads standard input. Exit 1 where the table is invalid.',
+  summary: 'check a table and report all errors',
+  about: 'FILE defaults to routes.yaml; - reads standard input. Exits with 1 if the table is invalid.',
   examples: ['banyan check', 'banyan check deploy/routes.yaml --json', 'git show main:routes.yaml | banyan check -'],
   flags: JSON_FLAG,
   counts: [0, 1],
@@ -35,7 +35,7 @@ async function runCheck(given: Given, io: Io): Promise<ExitCode> {
   return ok ? EXIT.done : EXIT.refused
 }
 
-/** The text of a table for a command that needs no proxy. */
+/** Reads the text of a table for an offline command. */
 export function textOf(file: string, io: Io): string {
   try {
     return io.readFile(file)
@@ -44,7 +44,7 @@ export function textOf(file: string, io: Io): string {
   }
 }
 
-/** Prints problems to stderr, and how many there are. */
+/** Prints problems and their number to stderr. */
 export function report({ problems, more }: Problems, text: string, io: Io): void {
   const on = io.colours.err
   const lines = linesOf(text)

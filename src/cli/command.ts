@@ -1,5 +1,5 @@
 /**
- * What a command is, and how its arguments are read: the same table makes the parser, the help and the completion.
+ * Commands and their arguments: one definition for parsing, help and completion.
  */
 import { parseArgs } from 'node:util'
 import { didYouMean } from '../rules/values/problem.ts'
@@ -8,7 +8,7 @@ import { CommandError, EXIT, type ExitCode, type Io } from './io.ts'
 
 /** A flag of a command. */
 export interface Flag {
-  /** As in the help, `TEXT`; '' for a flag that is given or not. */
+  /** As in the help, `TEXT`; '' for a boolean flag. */
   readonly value: string
   readonly help: string
   readonly short?: string
@@ -18,20 +18,20 @@ export interface Flag {
 /** One command of the command line. */
 export interface Command {
   readonly name: string
-  /** What stands behind the name: `ROUTE PERCENT`. */
+  /** The arguments: `ROUTE PERCENT`. */
   readonly usage: string
   /** One line, for the list of all commands. */
   readonly summary: string
-  /** What else there is to know. */
+  /** Further help text. */
   readonly about: string
   readonly examples: readonly string[]
   readonly flags: Readonly<Record<string, Flag>>
-  /** Fewest and most arguments that are no flags. */
+  /** Minimum and maximum number of positional arguments. */
   readonly counts: readonly [min: number, max: number]
   run(given: Given, io: Io): Promise<ExitCode> | ExitCode
 }
 
-/** What a command line says. */
+/** The parsed arguments. */
 export class Given {
   readonly args: readonly string[]
   readonly #values: Readonly<Record<string, string | boolean | (string | boolean)[] | undefined>>
@@ -59,37 +59,38 @@ export class Given {
     return Array.isArray(value) ? value.map(String) : []
   }
 
-  /** The running proxy that `--admin` or the environment names. */
+  /** A client for the running proxy at `--admin` or the address in the environment. */
   client(io: Io): AdminClient {
     return new AdminClient(this.text('admin'), io)
   }
 }
 
-/** Flags that several commands have. */
-export const JSON_FLAG = { json: { value: '', help: 'print JSON, for machines' } } as const
+/** Flags that several commands share. */
+export const JSON_FLAG = { json: { value: '', help: 'print JSON' } } as const
 export const ADMIN_FLAG = {
-  admin: { value: 'HOST:PORT', help: 'the admin API of the running proxy (BANYAN_ADMIN, 127.0.0.1:8081)' },
+  admin: { value: 'HOST:PORT', help: 'address of the admin API (BANYAN_ADMIN, 127.0.0.1:8081)' },
 } as const
 export const EDIT_FLAGS = {
-  reason: { value: 'TEXT', help: 'why; it is kept with the revision' },
-  'dry-run': { value: '', help: 'tell what would change, and change nothing' },
-  'if-match': { value: 'ETAG', help: 'only if this revision is in force; else exit 5' },
-  force: { value: '', help: 'write over a table file that is invalid; the history keeps what it holds' },
+  reason: { value: 'TEXT', help: 'the reason, stored with the revision' },
+  'dry-run': { value: '', help: 'show what would change, without changing it' },
+  'if-match': { value: 'ETAG', help: 'only if this revision is current; otherwise exit 5' },
+  force: { value: '', help: 'overwrite an invalid table file; the history keeps its content' },
 } as const
 
 /**
- * The header fields and the query of an edit.
- * @throws {CommandError} a reason or a tag that no header field can hold
+ * The headers and the query of an edit.
+ * @throws {CommandError} if the reason or the ETag is not a valid header value
  */
 export function editTerms(given: Given): { headers: Record<string, string>; query: string } {
   const headers: Record<string, string> = {}
   const reason = given.text('reason')
   const ifMatch = given.text('if-match')
-  if (reason !== undefined && /[\x00-\x1f\x7f]/.test(reason)) throw new CommandError(EXIT.usage, '--reason is one line')
+  if (reason !== undefined && /[\x00-\x1f\x7f]/.test(reason))
+    throw new CommandError(EXIT.usage, '--reason must be a single line')
   if (ifMatch !== undefined && !/^[\x21-\x7e]+$/.test(ifMatch)) {
-    throw new CommandError(EXIT.usage, `--if-match: '${ifMatch}' is no ETag (as in 12-1da041c6b52f)`)
+    throw new CommandError(EXIT.usage, `--if-match: invalid ETag '${ifMatch}' (such as 12-1da041c6b52f)`)
   }
-  // Fields go out as Latin-1: the bytes of the UTF-8 text are what is meant.
+  // Headers are sent as Latin-1: this sends the bytes of the UTF-8 text.
   if (reason !== undefined) headers['Banyan-Reason'] = Buffer.from(reason, 'utf8').toString('latin1')
   if (ifMatch !== undefined) headers['If-Match'] = ifMatch === '*' || ifMatch.includes('"') ? ifMatch : `"${ifMatch}"`
   const flags = [given.has('dry-run') ? 'dryRun=true' : '', given.has('force') ? 'force=true' : '']
@@ -98,8 +99,8 @@ export function editTerms(given: Given): { headers: Record<string, string>; quer
 }
 
 /**
- * Reads the arguments of a command.
- * @throws {CommandError} a flag that it does not have, or too few or too many arguments
+ * Parses the arguments of a command.
+ * @throws {CommandError} on an unknown flag, or too few or too many arguments
  */
 export function readArguments(command: Command, args: readonly string[]): Given {
   const options = Object.fromEntries(
@@ -127,10 +128,10 @@ function parsed(
     return parseArgs({ args: [...args], options: options ?? {}, strict: true, allowPositionals: true })
   } catch (error) {
     const message = (error as Error).message
-    const unknown = /Unknown option '--?([^']+)'/.exec(message)?.[1]
+    const unknown = /Unknown option '(-[^']+)'/.exec(message)?.[1]
     if (unknown === undefined) throw usageError(command, message.split('\n')[0] as string)
-    const hint = didYouMean(unknown, Object.keys(command.flags))
-    throw usageError(command, `there is no flag --${unknown}${hint === undefined ? '' : ` (${hint})`}`)
+    const hint = didYouMean(unknown.replace(/^-+/, ''), Object.keys(command.flags))?.replace('`', '`--')
+    throw usageError(command, `unknown flag ${unknown}${hint === undefined ? '' : ` (${hint})`}`)
   }
 }
 

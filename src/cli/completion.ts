@@ -1,17 +1,17 @@
 /**
- * `banyan completion`: the commands and their flags, for the shell. Made from the same table as the help.
+ * `banyan completion`: shell completion of commands and flags, generated from the same definitions as the help.
  */
 import type { Command, Given } from './command.ts'
 import { CommandError, EXIT, type ExitCode, type Io } from './io.ts'
 
 const SHELLS = ['bash', 'zsh', 'fish'] as const
 
-/** The command, given all others: it completes their names and flags. */
+/** The command. It completes the names and flags of `others`. */
 export function completionOf(others: () => readonly Command[]): Command {
   return {
     name: 'completion',
     usage: 'bash | zsh | fish',
-    summary: 'print the completion of commands and flags for a shell',
+    summary: 'print the shell completion script',
     about: '',
     examples: [
       'source <(banyan completion bash)',
@@ -36,7 +36,7 @@ function scriptFor(shell: string, commands: readonly Command[]): string {
     case 'fish':
       return fish(commands)
     default:
-      throw new CommandError(EXIT.usage, `'${shell}' is none of ${SHELLS.join(', ')}`)
+      throw new CommandError(EXIT.usage, `unknown shell '${shell}': must be one of ${SHELLS.join(', ')}`)
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * `banyan explain`: where a request would go and why, asked of a running proxy, or of a table alone.
+ * `banyan explain`: shows where a request would go and why, using a running proxy or a table file.
  */
 
 import { type CacheLook, type Explanation, explain as explainRequest, isUrl, viewOf } from '../rules/explain.ts'
@@ -14,10 +14,10 @@ import { CommandError, EXIT, type ExitCode, type Io, jsonText, paint, printable 
 export const explain: Command = {
   name: 'explain',
   usage: '[METHOD] URL | --id REQUEST_ID',
-  summary: 'where a request would go, and why',
+  summary: 'show where a request would go, and why',
   about: [
-    'Asks the running proxy; with --table it asks a table file, and needs no proxy. URL is a path or an http URL, taken byte',
-    'for byte. With --id it tells of one of the last exchanges, by the id in the access log or in a problem document.',
+    'Asks the running proxy, or with --table evaluates a table file offline. URL is a path or an http URL, taken byte for byte.',
+    'With --id it explains a recent request, by its id in the access log or in a problem document.',
   ].join('\n'),
   examples: [
     "banyan explain GET 'http://shop.example.test/stores/3/gtins/123456789012' -H 'cookie: sid=alice'",
@@ -26,11 +26,11 @@ export const explain: Command = {
     'banyan explain --id ktnduo-4f',
   ],
   flags: {
-    header: { value: "'NAME: VALUE'", help: 'a header field; may be given again', short: 'H', multiple: true },
+    header: { value: "'NAME: VALUE'", help: 'a request header; may be repeated', short: 'H', multiple: true },
     client: { value: 'ADDRESS', help: "the client's IP address (127.0.0.1)" },
-    chance: { value: 'N', help: 'the draw of routes without a sticky key, 0 up to 1 (at random)' },
-    table: { value: 'FILE', help: 'ask this table, not the running proxy' },
-    id: { value: 'REQUEST_ID', help: 'tell of an exchange that is over' },
+    chance: { value: 'N', help: 'random draw for routes without a sticky key, from 0 to below 1 (random)' },
+    table: { value: 'FILE', help: 'use this table instead of the running proxy' },
+    id: { value: 'REQUEST_ID', help: 'explain a recent request' },
     ...ADMIN_FLAG,
     ...JSON_FLAG,
   },
@@ -38,11 +38,11 @@ export const explain: Command = {
   run: runExplain,
 }
 
-/** The answer of the proxy, or what stands in for it where a table is asked. */
+/** The explanation from the proxy, or the equivalent from a table file. */
 interface Told extends Explanation {
   readonly revision: number | null
   readonly server: string | null
-  /** Null where the cache is not asked, or where there is none to be looked into. */
+  /** Null if the route has no cache, or with a table file. */
   readonly cache: CacheLook | null
 }
 
@@ -67,17 +67,17 @@ interface Description {
 
 function describe(given: Given): Description {
   const [first, second] = given.args
-  if (first === undefined) throw new CommandError(EXIT.usage, 'which request? usage: banyan explain [METHOD] URL')
+  if (first === undefined) throw new CommandError(EXIT.usage, 'missing URL; usage: banyan explain [METHOD] URL')
   const [method, url] = second === undefined ? ['GET', first] : [first, second]
-  if (!TOKEN.test(method)) throw new CommandError(EXIT.usage, `'${method}' is no method`)
-  if (!isUrl(url)) throw new CommandError(EXIT.usage, `'${url}' is no path and no http URL`)
+  if (!TOKEN.test(method)) throw new CommandError(EXIT.usage, `invalid method '${method}'`)
+  if (!isUrl(url)) throw new CommandError(EXIT.usage, `invalid URL '${url}': expected a path or an http URL`)
   const clientAddress = given.text('client')
   if (clientAddress !== undefined && readAddress(clientAddress) === null) {
-    throw new CommandError(EXIT.usage, `--client: '${clientAddress}' is no IP address`)
+    throw new CommandError(EXIT.usage, `--client: invalid IP address '${clientAddress}'`)
   }
   const chance = given.text('chance')
   if (chance !== undefined && !(Number(chance) >= 0 && Number(chance) < 1 && chance.trim() !== '')) {
-    throw new CommandError(EXIT.usage, `--chance: '${chance}' is not in 0 up to 1`)
+    throw new CommandError(EXIT.usage, `--chance: invalid value '${chance}': must be from 0 to below 1`)
   }
   return {
     method,
@@ -91,7 +91,7 @@ function describe(given: Given): Description {
 function readField(text: string): [string, string] {
   const colon = text.indexOf(':')
   const name = text.slice(0, Math.max(0, colon)).trim()
-  if (!TOKEN.test(name)) throw new CommandError(EXIT.usage, `-H '${text}' is not 'NAME: VALUE'`)
+  if (!TOKEN.test(name)) throw new CommandError(EXIT.usage, `-H: invalid header '${text}': expected 'NAME: VALUE'`)
   return [name, text.slice(colon + 1).trim()]
 }
 
@@ -112,17 +112,17 @@ function askTable(file: string, description: Description, io: Io): Told | null {
   return { revision: null, server: null, cache: null, ...explainRequest(read.table, view, () => true) }
 }
 
-/** In words, why a request goes where it goes. */
+/** Why a request goes where it goes. */
 const WHY: Readonly<Record<Reason, string>> = {
-  default: 'no route claims the request',
-  percent: 'it lies in the share',
-  rest: 'it lies outside the share',
-  'no-key': 'the request has none of the sticky keys, so it stays',
-  pinned: 'its client is logged in on a connection to that side',
-  forced: 'a force token names the upstream',
-  unavailable: 'it lies in the share, but that upstream is unavailable',
-  fallback: 'the other side failed',
-  ambiguous: 'the path has more than one reading, so no route is asked',
+  default: 'no route matches',
+  percent: 'within the percent of the route',
+  rest: 'outside the percent of the route',
+  'no-key': 'no sticky key in the request',
+  pinned: 'the client has an authenticated connection to it',
+  forced: 'forced by a token',
+  unavailable: 'within the percent of the route, but that upstream is unavailable',
+  fallback: 'the other upstream failed',
+  ambiguous: 'ambiguous path, so no route is tried',
 }
 
 function tell(told: Told, colour: boolean): string {
@@ -132,7 +132,7 @@ function tell(told: Told, colour: boolean): string {
     ['request', printable(`${request.method} ${request.target} ${on}from ${request.clientAddress}`)],
     ['goes to', `${paint(colour, 'bold', decision.upstream)}: ${WHY[decision.reason]} (${decision.reason})`],
   ]
-  if (server !== null) rows.push(['server', `${server}, if it were sent now`])
+  if (server !== null) rows.push(['server', `${server}, if sent now`])
   if (route !== null) rows.push(...routeRows(told, route))
   if (revision !== null) rows.push(['revision', String(revision)])
   const lines = rows.map(([name, text]) => `${paint(colour, 'dim', name.padEnd(9))} ${text}`)
@@ -145,40 +145,40 @@ function routeRows({ decision, cache }: Told, route: NonNullable<Explanation['ro
   const keys = sticky.map(
     ({ source, present, used }) => `${source} ${used ? '(used)' : present ? '(present)' : '(absent)'}`,
   )
-  rows.push(['sticky', keys.length === 0 ? 'each request is drawn by itself' : keys.join(', ')])
+  rows.push(['sticky', keys.length === 0 ? 'none: each request is drawn independently' : keys.join(', ')])
   if (decision.bucket !== null) {
     const { bucket } = decision
     rows.push(['bucket', `${bucket.toFixed(4)}, ${bucket < percent ? 'below' : 'not below'} ${percent}`])
   }
-  if (fallback) rows.push(['fallback', `${from} answers where ${to} fails`])
-  rows.push(['cache', cache !== null ? cacheText(cache) : cached ? 'is asked first' : 'is not asked'])
+  if (fallback) rows.push(['fallback', `to ${from} if ${to} fails`])
+  rows.push(['cache', cache !== null ? cacheText(cache) : cached ? 'enabled' : 'not used'])
   if (cache !== null) rows.push(['key', printable(cache.key)])
   return rows
 }
 
-/** In words, what the cache does. */
+/** What the cache does. */
 const CACHE_DOES: Readonly<Record<CacheLook['verdict'], string>> = {
-  fresh: 'answers',
-  stale: 'answers, stale',
-  'stale-while-revalidate': 'answers, stale, and is refreshed behind',
-  validate: 'asks the upstream whether what it has still holds',
-  miss: 'has no answer, and asks the upstream',
-  'only-if-cached': 'may not ask the upstream: 504',
+  fresh: 'hit',
+  stale: 'stale hit',
+  'stale-while-revalidate': 'stale hit, revalidated in the background',
+  validate: 'revalidates with the upstream',
+  miss: 'miss',
+  'only-if-cached': 'miss, and only-if-cached: 504',
 }
 
 function cacheText({ verdict, why, stored }: CacheLook): string {
   const does = `${CACHE_DOES[verdict]} (${why})`
   if (stored === null) return does
   const { where, status, ageSeconds, freshForSeconds } = stored
-  const fresh = freshForSeconds < 0 ? `stale for ${-freshForSeconds} s` : `fresh for ${freshForSeconds} s more`
-  return `${does}; ${where} has a ${status}, ${ageSeconds} s old, ${fresh}`
+  const fresh = freshForSeconds < 0 ? `stale for ${-freshForSeconds} s` : `fresh for another ${freshForSeconds} s`
+  return `${does}; stored in ${where}: status ${status}, age ${ageSeconds} s, ${fresh}`
 }
 
 function candidatesText({ candidates, otherRoutes }: Explanation, colour: boolean): string {
   if (candidates.length === 0) return 'the table has no routes\n'
   const width = Math.max(...candidates.map(({ routeId }) => routeId.length))
   const lines = candidates.flatMap(({ routeId, won, lost }) => {
-    const [first = '', ...more] = won ? [paint(colour, 'green', 'claims the request')] : lost.map(printable)
+    const [first = '', ...more] = won ? [paint(colour, 'green', 'matches')] : lost.map(printable)
     const indent = ' '.repeat(width + 4)
     return [`  ${routeId.padEnd(width)}  ${first}`, ...more.map((line) => indent + line)]
   })
@@ -193,12 +193,12 @@ async function tellExchange(id: string, given: Given, io: Io): Promise<ExitCode>
     return EXIT.done
   }
   const { at, status, durationMs, decision, server, cache, failure, revision, now } = json
-  const how = `${status === 0 ? 'the client left' : status}${failure === null ? '' : `, ${failure}`}, ${durationMs.toFixed(1)} ms`
+  const how = `${status === 0 ? 'client disconnected' : status}${failure === null ? '' : `, ${failure}`}, ${durationMs.toFixed(1)} ms`
   io.out(`${printable(`at ${at}, revision ${revision}: ${how}`)}\n`)
   io.out(
     `${printable(`went to ${decision.upstream}${server === null ? '' : ` (${server})`}: ${decision.reason}, cache ${cache}`)}\n`,
   )
-  io.out(`\nthe same request now, by revision ${now.revision}:\n`)
+  io.out(`\nthe same request now, revision ${now.revision}:\n`)
   io.out(tell({ ...now, request: json.request, server: null }, io.colours.out))
   return EXIT.done
 }

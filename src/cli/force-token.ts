@@ -1,5 +1,5 @@
 /**
- * `banyan force-token`: a token that lets a tester name the upstream that answers. Needs no proxy, only its secret.
+ * `banyan force-token`: creates a token with which a tester chooses the upstream. Works offline, with the proxy's secret.
  */
 import { formatDuration, parseDurationMs } from '../rules/values/units.ts'
 import { type Command, type Given, JSON_FLAG } from './command.ts'
@@ -10,19 +10,19 @@ const DEFAULT_FOR = '1h'
 export const forceToken: Command = {
   name: 'force-token',
   usage: '--upstream NAME [--for TIME]',
-  summary: 'make a token that sends requests to an upstream of your choice, for a while',
+  summary: 'create a temporary token that forces requests to an upstream',
   about: [
-    'The secret comes from BANYAN_FORCE_SECRET and must be that of the proxy (--force-secret). A forced exchange is marked in',
-    'the log, counts for no share, and its answer is not cached. Both fields are removed before forwarding.',
+    'The secret is read from BANYAN_FORCE_SECRET and must be that of the proxy (--force-secret). Forced requests are marked in',
+    'the log, do not count towards percentages, and are not cached. Both headers are removed before forwarding.',
   ].join('\n'),
   examples: [
     'banyan force-token --upstream gtin --for 1h',
     'curl -H "Banyan-Upstream: gtin" -H "Banyan-Force: $(banyan force-token --upstream gtin --quiet)" http://127.0.0.1:8080/',
   ],
   flags: {
-    upstream: { value: 'NAME', help: 'the upstream that it is good for' },
-    for: { value: 'TIME', help: `how long it is good (${DEFAULT_FOR})` },
-    quiet: { value: '', help: 'print the token, and nothing else', short: 'q' },
+    upstream: { value: 'NAME', help: 'the upstream to force' },
+    for: { value: 'TIME', help: `validity (${DEFAULT_FOR})` },
+    quiet: { value: '', help: 'print only the token', short: 'q' },
     ...JSON_FLAG,
   },
   counts: [0, 0],
@@ -33,9 +33,9 @@ function runForceToken(given: Given, io: Io): ExitCode {
   const upstream = given.text('upstream')
   const text = given.text('for') ?? DEFAULT_FOR
   const lifetimeMs = parseDurationMs(text)
-  if (upstream === undefined) throw new CommandError(EXIT.usage, 'which upstream? --upstream NAME')
+  if (upstream === undefined) throw new CommandError(EXIT.usage, 'missing --upstream NAME')
   if (lifetimeMs === null || lifetimeMs < 1000) {
-    throw new CommandError(EXIT.usage, `--for: '${text}' is no duration of a second or more (as in 30m, 1h)`)
+    throw new CommandError(EXIT.usage, `--for: invalid duration '${text}': must be at least 1s (such as 30m, 1h)`)
   }
   const secret = io.env.BANYAN_FORCE_SECRET
   if (secret === undefined || secret === '') {
@@ -48,7 +48,7 @@ function runForceToken(given: Given, io: Io): ExitCode {
   else if (given.has('quiet')) io.out(`${token}\n`)
   else {
     io.out(`Banyan-Upstream: ${upstream}\nBanyan-Force: ${token}\n`)
-    io.err(`good for ${formatDuration(lifetimeMs)}, until ${expiresAt}\n`)
+    io.err(`valid for ${formatDuration(lifetimeMs)}, until ${expiresAt}\n`)
   }
   return EXIT.done
 }

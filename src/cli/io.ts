@@ -1,20 +1,20 @@
 /**
- * What a command works with: where it writes, what it is told by its environment, and how it ends.
+ * The environment of a command: its output, its environment variables and its exit code.
  */
 
 import type { Table } from '../rules/table/table.ts'
 import type { Finding } from '../rules/values/problem.ts'
 
-/** The surroundings of a command; a test gives its own. */
+/** The environment of a command; tests provide their own. */
 export interface Io {
   out(text: string): void
   err(text: string): void
-  /** Whether stdout and stderr are terminals that show colours. */
+  /** Whether stdout and stderr are terminals with colours. */
   readonly colours: { readonly out: boolean; readonly err: boolean }
   readonly env: Readonly<Record<string, string | undefined>>
-  /** A file's text; `-` is standard input. Throws where it can't be read. */
+  /** A file's text; `-` is standard input. Throws if it can't be read. */
   readFile(path: string): string
-  /** What is wrong with the TLS files that a table names; relative paths begin at the folder of `file`, or here for `-`. */
+  /** Problems of the TLS files of a table; paths are relative to the folder of `file`, or to the working directory for `-`. */
   tlsFindings(table: Table, file: string): Promise<readonly Finding[]>
   /** The value of `Banyan-Force` for an upstream. */
   forceToken(secret: string, upstream: string, expiresAtMs: number): string
@@ -22,34 +22,34 @@ export interface Io {
   now(): number
   /** Resolves after so many milliseconds. */
   sleep(ms: number): Promise<void>
-  /** Runs a command of the operator's in a shell, its output on stderr. @returns its exit code, null where a signal ended it */
+  /** Runs an operator's command in a shell, with its output on stderr. @returns its exit code, or null if it was killed by a signal */
   run(command: string, env: Readonly<Record<string, string>>): Promise<number | null>
-  /** How long the proxy may take to answer, milliseconds. */
+  /** Timeout for responses of the proxy, in milliseconds. */
   readonly timeoutMs: number
 }
 
 /** The exit codes of all commands. */
 export const EXIT = {
   done: 0,
-  /** The table is invalid, or the proxy has refused what was asked for. */
+  /** The table is invalid, or the proxy refused the request. */
   refused: 1,
-  /** The command line is wrong. */
+  /** Invalid command line. */
   usage: 2,
-  /** The proxy did not answer. */
+  /** The proxy is unreachable. */
   unreachable: 3,
-  /** The proxy wants another token. */
+  /** The token is missing or insufficient. */
   notLetIn: 4,
   /** The table has changed since it was read. */
   outdated: 5,
-  /** A deploy failed, and everything is as it was. */
+  /** A deploy failed and was rolled back. */
   reverted: 6,
-  /** A deploy stopped in between. */
+  /** A deploy stopped halfway. */
   stopped: 7,
 } as const
 
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT]
 
-/** A command that can't go on. The message is one line for a person; `problem` is what the proxy has answered. */
+/** A command failed. The message is one line for the operator; `problem` is the proxy's response. */
 export class CommandError extends Error {
   readonly code: ExitCode
   readonly problem: unknown
@@ -62,12 +62,12 @@ export class CommandError extends Error {
 
 const COLOURS = { red: 31, green: 32, yellow: 33, blue: 34, bold: 1, dim: 2 } as const
 
-/** Colours a text where `on`. */
+/** Colours a text if `on`. */
 export function paint(on: boolean, colour: keyof typeof COLOURS, text: string): string {
   return on ? `\x1b[${COLOURS[colour]}m${text}\x1b[0m` : text
 }
 
-/** Rows as columns, each as wide as its widest cell; the header dim where there are colours. */
+/** Rows as columns, each as wide as its widest cell; the header is dimmed if `colour`. */
 export function columns(header: readonly string[], rows: readonly (readonly string[])[], colour: boolean): string {
   const widths = header.map((title, at) => Math.max(title.length, ...rows.map((row) => (row[at] ?? '').length)))
   const lineOf = (cells: readonly string[]): string =>
@@ -78,12 +78,12 @@ export function columns(header: readonly string[], rows: readonly (readonly stri
   return `${[paint(colour, 'dim', lineOf(header)), ...rows.map(lineOf)].join('\n')}\n`
 }
 
-/** Nothing that a terminal would obey: what comes from tables and requests is printed through this. */
+/** Replaces control characters. Everything that comes from tables and requests is printed through this. */
 export function printable(text: string): string {
   return text.replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, '?')
 }
 
-/** JSON that a person can read. */
+/** Pretty-printed JSON. */
 export function jsonText(value: unknown): string {
   return `${JSON.stringify(value, null, 2)}\n`
 }

@@ -1,5 +1,5 @@
 /**
- * `banyan purge`: takes answers out of the cache, of all processes.
+ * `banyan purge`: purges the cache of all processes.
  */
 import { ADMIN_FLAG, type Command, type Given, JSON_FLAG } from './command.ts'
 import { CommandError, EXIT, type ExitCode, type Io, jsonText } from './io.ts'
@@ -9,8 +9,9 @@ const TARGETS = ['route', 'upstream', 'url', 'prefix', 'tag'] as const
 export const purge: Command = {
   name: 'purge',
   usage: '--route ROUTE | --upstream NAME | --url URL | --prefix URL | --tag TAG | --everything',
-  summary: 'take answers out of the cache, in every process',
-  about: 'A URL without a host is that of every host. With --soft they become stale instead, and stay for failures.',
+  summary: 'purge the cache, in all processes',
+  about:
+    'A URL without a host applies to all hosts. With --soft, responses become stale instead and remain available on failures.',
   examples: [
     'banyan purge --url /stores/3/gtins/123456789012',
     'banyan purge --route gtin-lookup --upstream gtin',
@@ -18,13 +19,13 @@ export const purge: Command = {
     'banyan purge --everything',
   ],
   flags: {
-    route: { value: 'ROUTE', help: 'what a route has stored; with --upstream only that side' },
-    upstream: { value: 'NAME', help: 'what an upstream has answered' },
-    url: { value: 'URL', help: 'one URL with all its variants' },
-    prefix: { value: 'URL', help: 'all URLs that begin so' },
-    tag: { value: 'TAG', help: 'answers with this tag' },
-    everything: { value: '', help: 'all of it' },
-    soft: { value: '', help: 'make it stale, and keep it for failures' },
+    route: { value: 'ROUTE', help: 'responses of a route; with --upstream only those of one upstream' },
+    upstream: { value: 'NAME', help: 'responses of an upstream' },
+    url: { value: 'URL', help: 'one URL, all variants' },
+    prefix: { value: 'URL', help: 'all URLs with this prefix' },
+    tag: { value: 'TAG', help: 'responses with this tag' },
+    everything: { value: '', help: 'the whole cache' },
+    soft: { value: '', help: 'mark as stale instead, for use on failures' },
     ...ADMIN_FLAG,
     ...JSON_FLAG,
   },
@@ -40,10 +41,10 @@ async function runPurge(given: Given, io: Io): Promise<ExitCode> {
   }
   if (given.has('everything')) body.everything = true
   if (Object.keys(body).length === 0)
-    throw new CommandError(EXIT.usage, `purge what? usage: banyan purge ${purge.usage}`)
+    throw new CommandError(EXIT.usage, `nothing to purge; usage: banyan purge ${purge.usage}`)
   if (given.has('soft')) body.soft = true
   const { json } = await given.client(io).ask('POST', '/cache/purge', { body })
   if (given.has('json')) io.out(jsonText(json))
-  else io.out(`purged${json.shared ? '' : ' here; other processes are told when Redis is reached again'}\n`)
+  else io.out(`purged${json.shared ? '' : ' in this process; other processes follow when Redis is reachable again'}\n`)
   return EXIT.done
 }

@@ -1,5 +1,5 @@
 /**
- * `banyan revisions` and `banyan restore`: what the table has said, who changed it and why, and the way back.
+ * `banyan revisions` and `banyan restore`: the history of the table, and how to go back.
  */
 import { ADMIN_FLAG, type Command, EDIT_FLAGS, editTerms, type Given, JSON_FLAG } from './command.ts'
 import { CommandError, columns, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
@@ -8,11 +8,11 @@ import { diffInColours, dryRunText } from './routes.ts'
 export const revisions: Command = {
   name: 'revisions',
   usage: '[NUMBER]',
-  summary: 'the revisions of the table: when, by whom, and why; with a number what it changed',
+  summary: 'list the revisions of the table; with a number, show what it changed',
   about: '',
   examples: ['banyan revisions', 'banyan revisions 12', 'banyan revisions 12 --text > routes.yaml.12'],
   flags: {
-    text: { value: '', help: "print the revision's text, and nothing else" },
+    text: { value: '', help: 'print only the text of the revision' },
     ...ADMIN_FLAG,
     ...JSON_FLAG,
   },
@@ -23,7 +23,7 @@ export const revisions: Command = {
 export const restore: Command = {
   name: 'restore',
   usage: 'NUMBER',
-  summary: 'make the text of an earlier revision the table again, as a new revision',
+  summary: 'restore an earlier revision, as a new revision',
   about: '',
   examples: ['banyan restore 11 --reason "12 broke search"', 'banyan restore 11 --dry-run'],
   flags: { ...EDIT_FLAGS, ...ADMIN_FLAG, ...JSON_FLAG },
@@ -53,7 +53,7 @@ async function runRevisions(given: Given, io: Io): Promise<ExitCode> {
   else {
     const { revision, at, author, reason, diff } = json
     io.out(printable(`revision ${revision}, ${at}, by ${author}${reason === null ? '' : `: ${reason}`}\n`))
-    io.out(diff === null ? 'the revision before it is not kept\n' : `\n${diffInColours(diff, io.colours.out)}`)
+    io.out(diff === null ? 'the previous revision is no longer stored\n' : `\n${diffInColours(diff, io.colours.out)}`)
   }
   return EXIT.done
 }
@@ -74,12 +74,12 @@ async function runRestore(given: Given, io: Io): Promise<ExitCode> {
   const { json } = await given.client(io).ask('POST', `/revisions/${number}/restore${query}`, { headers })
   if (given.has('json')) io.out(jsonText(json))
   else if (given.has('dry-run')) io.out(dryRunText(json, io.colours.out))
-  else if (json.changed) io.out(`revision ${number} is in force again, as revision ${json.revision}\n`)
-  else io.out(`the table says what revision ${number} says already (revision ${json.revision})\n`)
+  else if (json.changed) io.out(`revision ${number} restored as revision ${json.revision}\n`)
+  else io.out(`no change: the table is already the same as revision ${number} (revision ${json.revision})\n`)
   return EXIT.done
 }
 
 function numberOf(text: string): number {
   if (/^[1-9][0-9]{0,14}$/.test(text)) return Number(text)
-  throw new CommandError(EXIT.usage, `'${text}' is no revision: write its number`)
+  throw new CommandError(EXIT.usage, `invalid revision '${text}': expected a number`)
 }

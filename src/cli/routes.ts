@@ -1,5 +1,5 @@
 /**
- * `banyan routes` and `banyan set`: the routes with what is happening on them, and a percentage moved.
+ * `banyan routes` and `banyan set`: lists the routes with live figures, and sets a percent.
  */
 import { flowText } from '../rules/language/yaml-print.ts'
 import { ADMIN_FLAG, type Command, EDIT_FLAGS, editTerms, type Given, JSON_FLAG } from './command.ts'
@@ -8,8 +8,8 @@ import { CommandError, columns, EXIT, type ExitCode, type Io, jsonText, paint, p
 export const routes: Command = {
   name: 'routes',
   usage: '[ROUTE]',
-  summary: 'the routes of the running proxy, with what is happening on each',
-  about: 'ACTUAL, RATE, ERRORS and P99 are of the last minute; a dash where there is nothing to tell.',
+  summary: 'list the routes of the running proxy, with live figures',
+  about: 'ACTUAL, RATE, ERRORS and P99 cover the last minute; - means no data.',
   examples: ['banyan routes', 'banyan routes gtin-lookup', 'banyan routes --json | jq .routes[].percent'],
   flags: { ...ADMIN_FLAG, ...JSON_FLAG },
   counts: [0, 1],
@@ -19,9 +19,8 @@ export const routes: Command = {
 export const set: Command = {
   name: 'set',
   usage: 'ROUTE PERCENT',
-  summary: 'set the share of a route: 0 to 100, up to 4 decimals',
-  about:
-    'The table file is edited: the number changes, and no other byte. Shows what stood before and what stands now.',
+  summary: 'set the percent of a route: 0 to 100, up to 4 decimals',
+  about: 'Edits the table file: only the number changes. Prints the old and the new value.',
   examples: [
     'banyan set gtin-lookup 25 --reason "p99 is fine"',
     'banyan set gtin-lookup 50 --dry-run',
@@ -86,7 +85,7 @@ function rowOf({ id, match, from, to, percent, live }: RouteAnswer, fallback: st
   ]
 }
 
-/** A figure, or a dash where there is none. */
+/** A figure, or a dash if there is none. */
 export function said(value: number | null | undefined, print: (value: number) => string): string {
   return value === null || value === undefined ? '-' : print(value)
 }
@@ -95,7 +94,7 @@ async function runSet(given: Given, io: Io): Promise<ExitCode> {
   const [id, text] = given.args as [string, string]
   const percent = Number(text.replace(/ ?%$/, ''))
   if (!/^[0-9.]+ ?%?$/.test(text) || !(percent >= 0 && percent <= 100)) {
-    throw new CommandError(EXIT.usage, `'${text}' is no percent: write a number from 0 to 100`)
+    throw new CommandError(EXIT.usage, `invalid percent '${text}': must be 0 to 100`)
   }
   const client = given.client(io)
   const path = `/routes/${encodeURIComponent(id)}`
@@ -111,12 +110,12 @@ async function runSet(given: Given, io: Io): Promise<ExitCode> {
 function changeText(before: RouteAnswer, after: RouteAnswer, colour: boolean): string {
   const where = `to ${after.to}`
   if (before.percent === after.percent)
-    return `${after.id}: ${after.percent} % ${where}, as before (revision ${after.revision})\n`
+    return `${after.id}: unchanged, ${after.percent} % ${where} (revision ${after.revision})\n`
   const moved = `${before.percent} % -> ${paint(colour, 'bold', `${after.percent} %`)}`
   return `${after.id}: ${moved} ${where} (revision ${after.revision})\n`
 }
 
-/** What a dry run tells, for a person. */
+/** The result of a dry run, as text. */
 export function dryRunText(
   told: {
     readonly changed: boolean
@@ -132,22 +131,22 @@ export function dryRunText(
   },
   colour: boolean,
 ): string {
-  if (!told.changed) return 'nothing would change\n'
+  if (!told.changed) return 'no changes\n'
   const { exchanges, moved, movedPercent, units, silenced, caches } = told.simulation
   const lines = [
     diffInColours(told.diff, colour).trimEnd(),
     '',
     exchanges === 0
-      ? 'no recent exchanges to try it on'
-      : `of the last ${exchanges} exchanges ${moved} would go elsewhere (${movedPercent} %), of ${units.seen} units ${units.moved}`,
-    ...silenced.map((route) => `${route} would claim none of them any more`),
-    ...caches.map(({ route, upstream, why }) => `the cache of ${route} at ${upstream} would be lost: ${why}`),
-    'nothing was changed',
+      ? 'no recent requests to simulate'
+      : `${moved} of the last ${exchanges} requests (${movedPercent} %) and ${units.moved} of ${units.seen} clients would be routed differently`,
+    ...silenced.map((route) => `${route} would no longer match any of them`),
+    ...caches.map(({ route, upstream, why }) => `cached responses of ${route} from ${upstream} would be lost: ${why}`),
+    'nothing was changed (dry run)',
   ]
   return `${lines.join('\n')}\n`
 }
 
-/** A unified diff, its added and removed lines in colours. */
+/** A unified diff with coloured lines. */
 export function diffInColours(diff: string, colour: boolean): string {
   const colourOf = { '+': 'green', '-': 'red', '@': 'blue' } as const
   return diff

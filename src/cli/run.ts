@@ -1,5 +1,5 @@
 /**
- * The commands that are clients of a running proxy, or need none: found by name, run, and ended with an exit code.
+ * Runs the commands other than `serve`: finds them by name and returns their exit code.
  */
 import { didYouMean } from '../rules/values/problem.ts'
 import { check } from './check.ts'
@@ -28,8 +28,8 @@ const COMMANDS: readonly Command[] = [
 ]
 
 /**
- * The commands that run here; `serve` is run by whoever builds the process.
- * @param serveFlags the flags of `serve`, which the completion knows too
+ * The commands except `serve`.
+ * @param serveFlags the flags of `serve`, for the completion
  */
 export function commandsWith(serveFlags: Readonly<Record<string, Flag>>): readonly Command[] {
   const commands: readonly Command[] = [...COMMANDS, completionOf(() => [...commands, serveOf(serveFlags)])]
@@ -54,7 +54,7 @@ export function commandsHelp(commands: readonly Command[]): string {
   return [serveOf({}), ...commands].map(({ name, summary }) => `  ${name.padEnd(12)} ${summary}`).join('\n')
 }
 
-/** Runs one command to its end. @returns the exit code, or null where there is no such command */
+/** Runs one command. @returns the exit code, or null if the command is unknown */
 export async function runCommand(
   commands: readonly Command[],
   name: string,
@@ -77,7 +77,7 @@ export async function runCommand(
   }
 }
 
-/** The line for a word that is no command. */
+/** The message for an unknown command. */
 export function unknownCommand(commands: readonly Command[], name: string): string {
   const hint = didYouMean(name, [...commands.map((command) => command.name), 'serve'])
   return `unknown command '${name}'${hint === undefined ? '' : `: ${hint}`} (see banyan --help)`

@@ -1,16 +1,17 @@
 /**
- * What `banyan servers` does besides telling: servers added, removed, drained, undrained and weighed.
+ * The subcommands of `banyan servers`: add, remove, drain, undrain, weight.
  */
 
 import { compileServer } from '../rules/language/compile.ts'
 import { flawOfOrigin } from '../rules/patterns/origin.ts'
 import { parseDurationMs } from '../rules/values/units.ts'
 import type { AdminClient } from './admin-client.ts'
+import { count } from './check.ts'
 import { editTerms, type Given } from './command.ts'
 import { CommandError, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
 import { dryRunText } from './routes.ts'
 
-/** A server as the admin API answers with it. */
+/** A server in a response of the admin API. */
 export interface ServerAnswer {
   readonly revision: number
   readonly upstream: string
@@ -23,7 +24,7 @@ export interface ServerAnswer {
   readonly note?: string | null
 }
 
-/** The words, each with what stands behind it. */
+/** The subcommands with their arguments. */
 export const STEPS: Readonly<Record<string, { readonly usage: string; run(step: Step): Promise<string> }>> = {
   add: { usage: 'UPSTREAM URL', run: add },
   remove: { usage: 'UPSTREAM SERVER', run: remove },
@@ -39,7 +40,7 @@ interface Step {
   readonly io: Io
 }
 
-/** Runs one of them. @throws {CommandError} too few arguments, or what the proxy refuses */
+/** Runs one of them. @throws {CommandError} if an argument is missing or the proxy refuses */
 export async function runStep(word: string, args: readonly string[], given: Given, io: Io): Promise<ExitCode> {
   const { usage, run } = STEPS[word] as (typeof STEPS)[string]
   if (args.length !== usage.split(' ').length) {
@@ -70,7 +71,7 @@ async function add({ client, given, args, io }: Step): Promise<string> {
   const { status, json } = await client.ask('PUT', serverPath(upstream, id) + query, { body, headers })
   return told(json, given, io, ({ lease, revision }) => {
     const how = lease === null ? `revision ${revision}` : `leased until ${lease.endsAt}`
-    return `${upstream}: server ${id} ${status === 201 ? 'added' : 'set'} (${how})`
+    return `${upstream}/${id}: ${status === 201 ? 'added' : 'updated'} (${how})`
   })
 }
 
@@ -78,7 +79,7 @@ async function remove({ client, given, args, io }: Step): Promise<string> {
   const [upstream, id] = args as [string, string]
   const { headers, query } = editTerms(given)
   const { json } = await client.ask('DELETE', serverPath(upstream, id) + query, { headers })
-  return told(json, given, io, ({ revision }) => `${upstream}: server ${id} removed (revision ${revision})`)
+  return told(json, given, io, ({ revision }) => `${upstream}/${id}: removed (revision ${revision})`)
 }
 
 async function drain({ client, given, args, io }: Step): Promise<string> {
@@ -89,15 +90,14 @@ async function drain({ client, given, args, io }: Step): Promise<string> {
   const query = wait === undefined ? '' : `?wait=${encodeURIComponent(wait)}`
   const { json } = await client.ask('POST', `${serverPath(upstream, id)}/drain${query}`, { patienceMs: waitMs })
   return told(json, given, io, ({ active }) => {
-    const rest = active === 0 ? 'nothing runs there' : `${active} under way there`
-    return `${upstream}: server ${id} takes nothing new, ${rest}`
+    return `${upstream}/${id}: drained, ${count(active, 'request')} in flight`
   })
 }
 
 async function undrain({ client, given, args, io }: Step): Promise<string> {
   const [upstream, id] = args as [string, string]
   const { json } = await client.ask('POST', `${serverPath(upstream, id)}/undrain`)
-  return told(json, given, io, () => `${upstream}: server ${id} takes exchanges again`)
+  return told(json, given, io, () => `${upstream}/${id}: back in use`)
 }
 
 async function weigh({ client, given, args, io }: Step): Promise<string> {
@@ -105,12 +105,7 @@ async function weigh({ client, given, args, io }: Step): Promise<string> {
   const { headers, query } = editTerms(given)
   const body = { weight: numberOf(text) }
   const { json } = await client.ask('PATCH', serverPath(upstream, id) + query, { body, headers })
-  return told(
-    json,
-    given,
-    io,
-    ({ weight, revision }) => `${upstream}: server ${id} has weight ${weight} (revision ${revision})`,
-  )
+  return told(json, given, io, ({ weight, revision }) => `${upstream}/${id}: weight ${weight} (revision ${revision})`)
 }
 
 function told(json: ServerAnswer, given: Given, io: Io, line: (answer: ServerAnswer) => string): string {
@@ -122,5 +117,5 @@ function told(json: ServerAnswer, given: Given, io: Io, line: (answer: ServerAns
 
 function numberOf(text: string): number {
   if (/^[1-9][0-9]{0,3}$/.test(text)) return Number(text)
-  throw new CommandError(EXIT.usage, `'${text}' is no weight: write a number from 1 to 1000`)
+  throw new CommandError(EXIT.usage, `invalid weight '${text}': must be 1 to 1000`)
 }

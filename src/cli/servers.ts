@@ -1,5 +1,5 @@
 /**
- * `banyan servers`: the upstreams, their servers, and what is happening at each.
+ * `banyan servers`: lists the upstreams and their servers with live figures.
  */
 import { ADMIN_FLAG, type Command, EDIT_FLAGS, type Given, JSON_FLAG } from './command.ts'
 import { CommandError, columns, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
@@ -9,10 +9,10 @@ import { runStep, STEPS } from './server-steps.ts'
 export const servers: Command = {
   name: 'servers',
   usage: '[UPSTREAM] | add UPSTREAM URL | remove|drain|undrain UPSTREAM SERVER | weight UPSTREAM SERVER N',
-  summary: 'the upstreams and their servers: what is happening at each; add, remove, drain',
-  about: `STATE is up, slow-start, ejected, unhealthy or drained; RATE and ERRORS are those of the whole upstream in the last minute.
-add, remove and weight edit the table; add --ttl registers a server beside it, until the time is over or the command comes
-again. drain gives a server nothing new and answers at once; with --wait when nothing runs there any more.`,
+  summary: 'list upstreams and servers with live figures; add, remove, drain servers',
+  about: `STATE is up, slow-start, ejected, unhealthy or drained; RATE and ERRORS cover the whole upstream in the last minute.
+add, remove and weight edit the table; add --ttl leases a server outside the table, until the time is over; run it again to
+renew the lease. drain sends a server no new requests and returns at once, or with --wait when none are in flight.`,
   examples: [
     'banyan servers',
     'banyan servers gtin --json',
@@ -21,10 +21,10 @@ again. drain gives a server nothing new and answers at once; with --wait when no
     'banyan servers drain gtin 127.0.0.1:4004 --wait 30s && banyan servers remove gtin 127.0.0.1:4004',
   ],
   flags: {
-    id: { value: 'ID', help: 'add: its name (host:port)' },
-    weight: { value: 'N', help: 'add: its share relative to the others (1)' },
-    ttl: { value: 'TIME', help: 'add: beside the table, for this time' },
-    wait: { value: 'TIME', help: 'drain: wait until nothing runs there, at most this long' },
+    id: { value: 'ID', help: 'add: id of the server (host:port)' },
+    weight: { value: 'N', help: 'add: weight relative to the other servers (1)' },
+    ttl: { value: 'TIME', help: 'add: lease time; the server is not written to the table' },
+    wait: { value: 'TIME', help: 'drain: wait at most this long until no requests are in flight' },
     ...EDIT_FLAGS,
     ...ADMIN_FLAG,
     ...JSON_FLAG,
@@ -52,7 +52,8 @@ interface UpstreamAnswer {
 async function runServers(given: Given, io: Io): Promise<ExitCode> {
   const [name, ...rest] = given.args
   if (name !== undefined && rest.length > 0 && Object.hasOwn(STEPS, name)) return runStep(name, rest, given, io)
-  if (rest.length > 0) throw new CommandError(EXIT.usage, `'${name}' is none of ${Object.keys(STEPS).join(', ')}`)
+  if (rest.length > 0)
+    throw new CommandError(EXIT.usage, `unknown subcommand '${name}': must be one of ${Object.keys(STEPS).join(', ')}`)
   const path = name === undefined ? '/upstreams' : `/upstreams/${encodeURIComponent(name)}`
   const { json } = await given.client(io).ask('GET', path)
   if (given.has('json')) {

@@ -94,7 +94,7 @@ describe('what is asked', () => {
       .patch('/routes/a%2Fb?force=true', { percent: 5 })
       .reply(200, { ...ROUTE, id: 'a/b' })
     expect((await banyan(['set', 'a/b', '5%', '--if-match', '7-abc', '--force'])).out).toBe(
-      'a/b: 5 % to gtin, as before (revision 7)\n',
+      'a/b: unchanged, 5 % to gtin (revision 7)\n',
     )
   })
 
@@ -115,10 +115,10 @@ describe('what is asked', () => {
 -a
 +b
 
-of the last 200 exchanges 41 would go elsewhere (20.5 %), of 90 units 18
-old would claim none of them any more
-the cache of old at legacy would be lost: route-removed
-nothing was changed
+41 of the last 200 requests (20.5 %) and 18 of 90 clients would be routed differently
+old would no longer match any of them
+cached responses of old from legacy would be lost: route-removed
+nothing was changed (dry run)
 `)
   })
 
@@ -155,23 +155,28 @@ nothing was changed
     )
     expect((await banyan(['revisions', '7', '--text'])).out).toBe('version: 1\n')
     nock(ADMIN).post('/revisions/6/restore').reply(200, { revision: 8, changed: true })
-    expect((await banyan(['restore', '6'])).out).toBe('revision 6 is in force again, as revision 8\n')
+    expect((await banyan(['restore', '6'])).out).toBe('revision 6 restored as revision 8\n')
     nock(ADMIN).post('/revisions/8/restore').reply(200, { revision: 8, changed: false })
-    expect((await banyan(['restore', '8'])).out).toBe('the table says what revision 8 says already (revision 8)\n')
+    expect((await banyan(['restore', '8'])).out).toBe(
+      'no change: the table is already the same as revision 8 (revision 8)\n',
+    )
   })
 
   test('purge names one target, and says how far it reached', async () => {
     nock(ADMIN).post('/cache/purge', { route: 'a', upstream: 'gtin', soft: true }).reply(200, { shared: true })
     expect((await banyan(['purge', '--route', 'a', '--upstream', 'gtin', '--soft'])).out).toBe('purged\n')
     nock(ADMIN).post('/cache/purge', { everything: true }).reply(200, { shared: false })
-    expect((await banyan(['purge', '--everything'])).out).toContain('purged here; other processes')
-    expect(await banyan(['purge', '--soft'])).toMatchObject({ code: 2, err: expect.stringContaining('purge what?') })
+    expect((await banyan(['purge', '--everything'])).out).toContain('purged in this process; other processes')
+    expect(await banyan(['purge', '--soft'])).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('nothing to purge'),
+    })
   })
 
   test.each([
     [
       { verdict: 'fresh', why: 'fresh', stored: { where: 'memory', status: 200, ageSeconds: 12, freshForSeconds: 48 } },
-      'answers (fresh); memory has a 200, 12 s old, fresh for 48 s more',
+      'hit (fresh); stored in memory: status 200, age 12 s, fresh for another 48 s',
     ],
     [
       {
@@ -179,9 +184,9 @@ nothing was changed
         why: 'expired',
         stored: { where: 'redis', status: 200, ageSeconds: 70, freshForSeconds: -10 },
       },
-      'asks the upstream whether what it has still holds (expired); redis has a 200, 70 s old, stale for 10 s',
+      'revalidates with the upstream (expired); stored in redis: status 200, age 70 s, stale for 10 s',
     ],
-    [{ verdict: 'miss', why: 'nothing-stored', stored: null }, 'has no answer, and asks the upstream (nothing-stored)'],
+    [{ verdict: 'miss', why: 'nothing-stored', stored: null }, 'miss (nothing-stored)'],
   ])('explain tells what the cache would do: %o', async (look, said) => {
     const route = { id: 'a', from: 'l', to: 'g', percent: 0, group: 'a', sticky: [], fallback: false, cached: true }
     nock(ADMIN)
@@ -219,9 +224,9 @@ nothing was changed
     expect((await banyan(['explain', '--id', 'ktnduo-1'])).out).toBe(`at then, revision 7: 502, connect, 1.3 ms
 went to legacy (s1): default, cache -
 
-the same request now, by revision 9:
+the same request now, revision 9:
 request   GET / from ::1
-goes to   legacy: no route claims the request (default)
+goes to   legacy: no route matches (default)
 revision  9
 
 the table has no routes
@@ -231,7 +236,7 @@ the table has no routes
 
 describe('what goes wrong', () => {
   test.each([
-    ['nobody listens', { code: 'ECONNREFUSED', message: '' }, 'nobody listens there'],
+    ['nobody listens', { code: 'ECONNREFUSED', message: '' }, 'connection refused'],
     ['the name is unknown', { code: 'ENOTFOUND', message: 'getaddrinfo ENOTFOUND' }, 'getaddrinfo ENOTFOUND'],
     ['the connection breaks', { code: 'ECONNRESET', message: 'socket hang up' }, 'socket hang up'],
   ])('%s: exit 3, and where it was looked for', async (_, error, why) => {
@@ -241,7 +246,7 @@ describe('what goes wrong', () => {
     const { code, out, err } = await banyan(['routes'])
     expect([code, out]).toEqual([3, ''])
     expect(err).toBe(
-      `banyan: no answer from the admin API at ${ADMIN}: ${why} (is banyan running? --admin or BANYAN_ADMIN say where)\n`,
+      `banyan: cannot reach the admin API at ${ADMIN}: ${why} (is banyan running? set its address with --admin or BANYAN_ADMIN)\n`,
     )
   })
 
@@ -249,7 +254,7 @@ describe('what goes wrong', () => {
     nock(ADMIN).get('/routes').delay(60_000).reply(200, {})
     const { code, err } = await banyan(['routes'], { timeoutMs: 30 })
     expect(code).toBe(3)
-    expect(err).toContain('no answer in time')
+    expect(err).toContain('timed out')
     nock.abortPendingRequests()
   })
 
@@ -300,7 +305,7 @@ describe('what goes wrong', () => {
 
   test('a token that is none is told of, without the token; a line break behind one does not matter', async () => {
     const ended = await banyan(['routes'], { env: { BANYAN_TOKEN: 's3cret żółw' } })
-    expect(ended).toMatchObject({ code: 2, err: expect.stringContaining('BANYAN_TOKEN is no token') })
+    expect(ended).toMatchObject({ code: 2, err: expect.stringContaining('invalid BANYAN_TOKEN') })
     expect(ended.err).not.toContain('s3cret')
     nock(ADMIN, { reqheaders: { authorization: 'Bearer s3cret' } })
       .get('/routes')
@@ -337,6 +342,6 @@ describe('what goes wrong', () => {
     const { code, err } = await banyan(['routes', '--admin', `127.0.0.1:${port}`])
     server.close()
     expect(code).toBe(3)
-    expect(err).toContain(`no answer from the admin API at http://127.0.0.1:${port}`)
+    expect(err).toContain(`cannot reach the admin API at http://127.0.0.1:${port}`)
   })
 })

@@ -78,7 +78,7 @@ describe('check', () => {
 describe('serve', () => {
   test.each([
     ['an unknown flag', ['--bogus'], 2, /^banyan: .*--bogus.*\n$/],
-    ['an invalid address', ['--listen', 'x'], 2, /^banyan: --listen: 'x' is no HOST:PORT.*\n$/],
+    ['an invalid address', ['--listen', 'x'], 2, /^banyan: --listen: invalid address 'x': expected HOST:PORT.*\n$/],
     [
       'a table that is not there',
       [...free, '--table', join(folder, 'none.yaml')],
@@ -124,7 +124,7 @@ describe('serve', () => {
     const { code, stderr } = await banyan(['serve', '--table', good, ...free, flag, `127.0.0.1:${port}`])
     other.close()
     expect(code).toBe(1)
-    expect(stderr).toBe(`banyan: ${flag} 127.0.0.1:${port}: the port is in use\n`)
+    expect(stderr).toBe(`banyan: ${flag} 127.0.0.1:${port}: address already in use\n`)
   })
 
   test('the ready line says where clients, admin API and table are', async () => {

@@ -38,28 +38,28 @@ test('a word that is no command is none', async () => {
 })
 
 test.each([
-  [['check', '--jsno'], 'there is no flag --jsno (did you mean `json`?); usage: banyan check [FILE]'],
+  [['check', '--jsno'], 'unknown flag --jsno (did you mean `--json`?); usage: banyan check [FILE]'],
   [['check', 'a', 'b'], 'wrong number of arguments; usage: banyan check [FILE]'],
   [['set', 'gtin-lookup'], 'wrong number of arguments; usage: banyan set ROUTE PERCENT'],
-  [['set', 'gtin-lookup', 'half'], "'half' is no percent: write a number from 0 to 100"],
-  [['set', 'gtin-lookup', '101'], "'101' is no percent: write a number from 0 to 100"],
-  [['restore', 'last'], "'last' is no revision: write its number"],
-  [['explain'], 'which request? usage: banyan explain [METHOD] URL'],
-  [['explain', 'stores'], "'stores' is no path and no http URL"],
-  [['explain', '/', '-H', 'no colon'], "-H 'no colon' is not 'NAME: VALUE'"],
-  [['explain', '/', '--chance', '1'], "--chance: '1' is not in 0 up to 1"],
+  [['set', 'gtin-lookup', 'half'], "invalid percent 'half': must be 0 to 100"],
+  [['set', 'gtin-lookup', '101'], "invalid percent '101': must be 0 to 100"],
+  [['restore', 'last'], "invalid revision 'last': expected a number"],
+  [['explain'], 'missing URL; usage: banyan explain [METHOD] URL'],
+  [['explain', 'stores'], "invalid URL 'stores': expected a path or an http URL"],
+  [['explain', '/', '-H', 'no colon'], "-H: invalid header 'no colon': expected 'NAME: VALUE'"],
+  [['explain', '/', '--chance', '1'], "--chance: invalid value '1': must be from 0 to below 1"],
   [['explain', '/', '--chance'], expect.stringContaining('--chance')],
-  [['force-token'], 'which upstream? --upstream NAME'],
+  [['force-token'], 'missing --upstream NAME'],
   [
     ['force-token', '--upstream', 'gtin', '--for', 'ever'],
-    "--for: 'ever' is no duration of a second or more (as in 30m, 1h)",
+    "--for: invalid duration 'ever': must be at least 1s (such as 30m, 1h)",
   ],
   [['force-token', '--upstream', 'gtin'], "set BANYAN_FORCE_SECRET to the proxy's --force-secret"],
-  [['completion', 'tcsh'], "'tcsh' is none of bash, zsh, fish"],
-  [['routes', '--admin', 'http://'], expect.stringContaining('is no address of an admin API')],
-  [['routes', '--admin', 'ftp://x'], expect.stringContaining('is no address of an admin API')],
-  [['restore', '1', '--reason', 'a\nb'], '--reason is one line'],
-  [['restore', '1', '--if-match', 'é'], "--if-match: 'é' is no ETag (as in 12-1da041c6b52f)"],
+  [['completion', 'tcsh'], "unknown shell 'tcsh': must be one of bash, zsh, fish"],
+  [['routes', '--admin', 'http://'], expect.stringContaining('invalid admin API address')],
+  [['routes', '--admin', 'ftp://x'], expect.stringContaining('invalid admin API address')],
+  [['restore', '1', '--reason', 'a\nb'], '--reason must be a single line'],
+  [['restore', '1', '--if-match', 'é'], "--if-match: invalid ETag 'é' (such as 12-1da041c6b52f)"],
 ])('%j: one line, exit 2', async (words, message) => {
   const { code, out, err } = await banyan(words)
   expect([code, out]).toEqual([2, ''])
@@ -75,7 +75,7 @@ test('check prints each error with its line, a caret and a hint, and how many th
   })
   const { code, out, err } = await banyan(['check', 'bad.yaml'], { files })
   expect([code, out]).toEqual([1, ''])
-  expect(err).toBe(`bad.yaml:9:9: routes.0.to: there is no upstream "gtni" (did you mean \`gtin\`?)
+  expect(err).toBe(`bad.yaml:9:9: routes.0.to: unknown upstream "gtni" (did you mean \`gtin\`?)
   9 |     to: gtni
               ^
 bad.yaml:16:14: routes.1.percent: expected number, received string
@@ -87,7 +87,7 @@ bad.yaml:16:14: routes.1.percent: expected number, received string
 
 test('check colours on a terminal only', async () => {
   const { err } = await banyan(['check', 'bad.yaml'], { files, colours: true })
-  expect(err).toContain('\x1b[1mbad.yaml:9:9:\x1b[0m\x1b[31m routes.0.to: there is no upstream')
+  expect(err).toContain('\x1b[1mbad.yaml:9:9:\x1b[0m\x1b[31m routes.0.to: unknown upstream')
   expect((await banyan(['check', 'bad.yaml'], { files })).err).not.toContain('\x1b')
 })
 
@@ -117,15 +117,15 @@ test('explain --table tells where a request goes, and why each other route lost'
   expect(
     (await banyan(words, { files })).out,
   ).toBe(`request   GET /stores/3/gtins/123456789012 on shop.test from 127.0.0.1
-goes to   gtin: it lies in the share (percent)
+goes to   gtin: within the percent of the route (percent)
 route     gtin-lookup: 50 % to gtin, the rest to legacy
 sticky    cookie:sid (used), param:gtin (present)
 bucket    40.3303, below 50
-fallback  legacy answers where gtin fails
-cache     is not asked
+fallback  to legacy if gtin fails
+cache     not used
 
 candidates
-  gtin-lookup  claims the request
+  gtin-lookup  matches
   stores       gtin-lookup is more specific: its path has :storeId where this one has *
 `)
 })
@@ -141,7 +141,7 @@ test('explain takes a method, an address and a draw', async () => {
     otherRoutes: 0,
   })
   expect((await banyan(['explain', '/a//b', '--table', 'routes.yaml'], { files })).out).toContain(
-    'legacy: the path has more than one reading',
+    'legacy: ambiguous path',
   )
   expect((await banyan(['explain', '/', '--table', 'bad.yaml'], { files })).code).toBe(1)
 })
@@ -156,7 +156,7 @@ test('force-token makes a token that the proxy takes, until it expires', async (
   const read = readTable(TABLE, 'routes.yaml')
   const table = read.ok ? read.table : null
   const { out, err } = await banyan(['force-token', '--upstream', 'gtin', '--for', '10m'], { env })
-  expect(err).toBe('good for 10m, until 1970-01-01T00:26:40.000Z\n')
+  expect(err).toBe('valid for 10m, until 1970-01-01T00:26:40.000Z\n')
   const rawHeaders = out
     .trimEnd()
     .split('\n')

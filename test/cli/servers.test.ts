@@ -25,25 +25,23 @@ test('a server is added to the table, weighed, drained, undrained and removed', 
     await run('add', 'gtin', 'http://127.0.0.1:4004', '--weight', '2', '--id', 'four', '--reason', 'more'),
   ).toEqual({
     code: 0,
-    out: 'gtin: server four added (revision 2)\n',
+    out: 'gtin/four: added (revision 2)\n',
     err: '',
   })
   expect(at.history.get(2)?.reason).toBe('more')
-  expect((await run('weight', 'gtin', 'four', '5')).out).toBe('gtin: server four has weight 5 (revision 3)\n')
-  expect((await run('drain', 'gtin', 'four', '--wait', '1s')).out).toBe(
-    'gtin: server four takes nothing new, nothing runs there\n',
-  )
+  expect((await run('weight', 'gtin', 'four', '5')).out).toBe('gtin/four: weight 5 (revision 3)\n')
+  expect((await run('drain', 'gtin', 'four', '--wait', '1s')).out).toBe('gtin/four: drained, 0 requests in flight\n')
   expect((await run('gtin')).out).toMatch(/^ +four +http:\/\/127\.0\.0\.1:4004 +5 +drained /m)
-  expect((await run('undrain', 'gtin', 'four')).out).toBe('gtin: server four takes exchanges again\n')
-  expect((await run('remove', 'gtin', 'four')).out).toBe('gtin: server four removed (revision 4)\n')
+  expect((await run('undrain', 'gtin', 'four')).out).toBe('gtin/four: back in use\n')
+  expect((await run('remove', 'gtin', 'four')).out).toBe('gtin/four: removed (revision 4)\n')
   expect(await at.text()).toBe(TABLE)
 })
 
 test('a server registers itself, and is shown as leased', async () => {
   expect((await run('add', 'gtin', 'http://127.0.0.1:4005', '--ttl', '30s')).out).toBe(
-    'gtin: server 127.0.0.1:4005 added (leased until 1970-01-01T00:01:31.000Z)\n',
+    'gtin/127.0.0.1:4005: added (leased until 1970-01-01T00:01:31.000Z)\n',
   )
-  expect((await run('add', 'gtin', 'http://127.0.0.1:4005', '--ttl', '30s')).out).toContain('set (leased')
+  expect((await run('add', 'gtin', 'http://127.0.0.1:4005', '--ttl', '30s')).out).toContain('updated (leased')
   expect((await run('gtin')).out).toMatch(/127\.0\.0\.1:4005 +http\S+ +1 +up, leased /)
   expect(JSON.parse((await run('remove', 'gtin', '127.0.0.1:4005', '--json')).out)).toMatchObject({
     removed: '127.0.0.1:4005',
@@ -54,7 +52,7 @@ test('a server registers itself, and is shown as leased', async () => {
 test('the last server: what that means is said', async () => {
   expect((await run('remove', 'legacy', '127.0.0.1:4001')).code).toBe(1)
   const { out } = await run('drain', 'legacy', '127.0.0.1:4001')
-  expect(out).toMatch(/nothing runs there\nno server of legacy takes new exchanges: /)
+  expect(out).toMatch(/0 requests in flight\nno server of legacy takes new exchanges: /)
   await run('undrain', 'legacy', '127.0.0.1:4001')
 })
 
@@ -63,10 +61,10 @@ test('what is wrong on the command line is said before anybody is asked', async 
   for (const [words, message] of [
     [['add', 'gtin'], 'usage: banyan servers add UPSTREAM URL'],
     [['add', 'gtin', 'four'], "'four': "],
-    [['add', 'gtin', 'http://a', '--weight', 'x'], "'x' is no weight"],
+    [['add', 'gtin', 'http://a', '--weight', 'x'], "invalid weight 'x'"],
     [['drain', 'gtin', 'a', '--wait', 'soon'], '--wait soon: expected a duration'],
-    [['weight', 'gtin', 'a', '0'], "'0' is no weight"],
-    [['drian', 'gtin', 'a'], "'drian' is none of add, remove, drain, undrain, weight"],
+    [['weight', 'gtin', 'a', '0'], "invalid weight '0'"],
+    [['drian', 'gtin', 'a'], "unknown subcommand 'drian': must be one of add, remove, drain, undrain, weight"],
   ] as const) {
     expect(await run(...words), words.join(' ')).toMatchObject({ code: 2, err: expect.stringContaining(message) })
   }

@@ -159,7 +159,7 @@ describe.each([0, 2])('--workers %i', (workers) => {
     expect(await banyan.stop()).toBe(0)
     expect(readFileSync(file, 'utf8')).toContain('"target":"/"')
     // The debugger announces itself on stderr, which `stop` has looked at.
-    expect(banyan.log.filter((line) => line.includes('SIGUSR2 does nothing'))).toHaveLength(1)
+    expect(banyan.log.filter((line) => line.includes('SIGUSR2 ignored'))).toHaveLength(1)
     expect(banyan.log.filter((line) => line.includes('worker-died'))).toEqual([])
   })
 })

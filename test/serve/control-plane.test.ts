@@ -81,7 +81,7 @@ test('an operator: set, look, dry run, back, explain; and the file says so', asy
     code: 5,
     err: expect.stringContaining('Revision 2 is in force'),
   })
-  expect((await banyan(['restore', '1'], proxy)).out).toBe('revision 1 is in force again, as revision 3\n')
+  expect((await banyan(['restore', '1'], proxy)).out).toBe('revision 1 restored as revision 3\n')
   expect(readFileSync(path, 'utf8')).toBe(TABLE)
   expect((await banyan(['routes'], proxy)).out).toMatch(/^ROUTE .*\none {2,}\{ path: \/one \}/)
   expect((await banyan(['explain', '/one', '--chance', '0.01'], proxy)).out).toContain('one: 5 % to main')
@@ -146,11 +146,11 @@ test('an invalid file is no start, unless the last good revision may stand in fo
     reasons: string[]
     table: { refused: { problems: object[] } }
   }
-  expect(reasons).toEqual(['the table file was refused: an earlier revision serves'])
+  expect(reasons).toEqual(['the table file is invalid: serving an earlier revision'])
   expect(table.refused.problems).toHaveLength(1)
   expect(await banyan(['set', 'one', '7'], second)).toMatchObject({
     code: 1,
-    err: expect.stringContaining('expected a percent from 0 to 100'),
+    err: expect.stringContaining('must be 0 to 100'),
   })
   expect((await banyan(['set', 'one', '7', '--force'], second)).code).toBe(0)
   expect(readFileSync(path, 'utf8')).toBe(TABLE.replace('percent: 5', 'percent: 7'))

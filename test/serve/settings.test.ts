@@ -31,21 +31,21 @@ test('a flag wins over its environment variable, and that over the default', () 
 })
 
 test.each([
-  [['--listen', 'nowhere'], {}, "--listen: 'nowhere' is no HOST:PORT"],
+  [['--listen', 'nowhere'], {}, "--listen: invalid address 'nowhere': expected HOST:PORT"],
   [['--listen', '127.0.0.1:70000'], {}, '--listen: '],
-  [['--listen', 'systemd'], {}, '--listen systemd: no socket is handed over'],
-  [['--listen', 'systemd'], { LISTEN_FDS: '2' }, '--listen systemd: 2 sockets are handed over, not one'],
-  [['--memory-cache', '64'], {}, "--memory-cache: '64' is no size (as in 512KiB, 64MiB)"],
-  [['--drain-delay', 'soon'], {}, "--drain-delay: 'soon' is no duration (as in 250ms, 30s)"],
-  [['--client-scheme', 'tls'], {}, "--client-scheme: 'tls' is neither http nor https"],
+  [['--listen', 'systemd'], {}, '--listen systemd: expected one socket, received none'],
+  [['--listen', 'systemd'], { LISTEN_FDS: '2' }, '--listen systemd: expected one socket, received 2'],
+  [['--memory-cache', '64'], {}, "--memory-cache: invalid size '64' (such as 512KiB, 64MiB)"],
+  [['--drain-delay', 'soon'], {}, "--drain-delay: invalid duration 'soon' (such as 250ms, 30s)"],
+  [['--client-scheme', 'tls'], {}, "--client-scheme: invalid value 'tls': must be http or https"],
   [['--workers', '-1'], {}, '--workers'],
   [['--workers', 'all'], {}, '--workers'],
   [['--max-header-fields', '0'], {}, '--max-header-fields'],
-  [['--log-level', 'loud'], {}, "--log-level: 'loud' is none of debug, info, warn, error"],
+  [['--log-level', 'loud'], {}, "--log-level: invalid level 'loud': must be one of debug, info, warn, error"],
   [['--table'], {}, '--table'],
   [['--tabel', 'x'], {}, '--tabel'],
   [['stray'], {}, 'stray'],
-  [[], { BANYAN_KEEP_ALIVE: 'x' }, "BANYAN_KEEP_ALIVE: 'x' is no duration"],
+  [[], { BANYAN_KEEP_ALIVE: 'x' }, "BANYAN_KEEP_ALIVE: invalid duration 'x'"],
 ])('%j with %j is refused, and the message names what is wrong', (args, env, message) => {
   expect(() => readSettings(args, env as Record<string, string>)).toThrow(SettingsError)
   expect(() => readSettings(args, env as Record<string, string>)).toThrow(message)

@@ -1,12 +1,12 @@
 /**
- * `banyan deploy blue-green`: everything that goes to one upstream goes to another, in one revision; and back in one.
+ * `banyan deploy blue-green`: switches everything from one upstream to another in one revision, and back in one.
  */
 import { editTable } from '../../rules/language/edit.ts'
 import type { RouteDocument, TableDocument } from '../../rules/table/schema.ts'
 import { CommandError, EXIT, type ExitCode } from '../io.ts'
 import { DeployFailure, type DeployRun, isGood } from './run.ts'
 
-/** Edits that somebody else made in between are taken in this often. */
+/** Retries after concurrent edits. */
 const ATTEMPTS = 5
 
 /** Runs it. */
@@ -18,10 +18,10 @@ export async function blueGreen(run: DeployRun, [from, to]: readonly string[]): 
   await run.client.ask('GET', `/upstreams/${encodeURIComponent(blue)}`)
   if (run.isDryRun) {
     const changed = await switchOver(run, blue, green, true)
-    return run.end('done', `nothing was changed (dry run): ${changed} would go to ${green}`)
+    return run.end('done', `nothing was changed (dry run): would switch to ${green}: ${changed}`)
   }
   const changed = await switchOver(run, blue, green, false)
-  run.say(`${changed} go to ${green}`)
+  run.say(`switched to ${green}: ${changed}`)
   try {
     const here = (): boolean => true
     await run.watch({ name: green, upstream: green, here, against: blue, terms }, run.duration('watch', '30s'))
@@ -29,30 +29,28 @@ export async function blueGreen(run: DeployRun, [from, to]: readonly string[]): 
     if (!(error instanceof DeployFailure || error instanceof CommandError)) throw error
     run.say(`failed: ${error.message}`)
     const back = await switchOver(run, green, blue, false).catch((problem: Error) => problem)
-    if (back instanceof Error) return run.end('stopped', `${green} is still in use: ${back.message}`)
-    return run.end('reverted', `${back} go to ${blue} again`)
+    if (back instanceof Error)
+      return run.end('stopped', `cannot switch back, ${green} is still in use: ${back.message}`)
+    return run.end('reverted', `switched back to ${blue}: ${back}`)
   }
-  return run.end(
-    'done',
-    `${green} answers in place of ${blue}; the way back: banyan deploy blue-green ${green} ${blue}`,
-  )
+  return run.end('done', `switched from ${blue} to ${green}; to switch back: banyan deploy blue-green ${green} ${blue}`)
 }
 
-/** @throws {CommandError} none of its servers is good: nothing has been changed yet */
+/** @throws {CommandError} if no server is healthy; nothing has been changed yet */
 export async function checkReady(run: DeployRun, upstream: string): Promise<void> {
   const servers = await run.servers(upstream)
   if (servers.some(isGood)) return
   const why = servers.flatMap(({ id, live }) => live.map(({ state }) => `${id} is ${state}`)).join(', ')
-  throw new CommandError(EXIT.refused, `${upstream} can't take over: ${why}`)
+  throw new CommandError(EXIT.refused, `${upstream} is not ready: ${why}`)
 }
 
-/** Writes one revision. @returns what it has changed, in words */
+/** Writes one revision. @returns the names of what it changed */
 async function switchOver(run: DeployRun, from: string, to: string, dryRun: boolean): Promise<string> {
   for (let attempt = 1; ; attempt++) {
     const { text, headers } = await run.client.ask('GET', '/routes.yaml')
     const changed: string[] = []
     const next = editTable(text, (document) => switched(document, from, to, changed))
-    if (changed.length === 0) throw new CommandError(EXIT.refused, `nothing goes to ${from}`)
+    if (changed.length === 0) throw new CommandError(EXIT.refused, `no route uses ${from}`)
     const reason = run.given.text('reason') ?? `blue-green: ${from} -> ${to}`
     try {
       await run.client.ask('PUT', `/routes.yaml${dryRun ? '?dryRun=true' : ''}`, {

@@ -1,6 +1,6 @@
 /**
- * `banyan deploy canary`: the new version gets a little, then more, as long as it fails no more than the rest. By percent of a route,
- * or by the weight of one server.
+ * `banyan deploy canary`: gives the new version more and more traffic while it fails no more often than the rest. By percent of a
+ * route, or by weight of one server.
  */
 import { flawOfPercent } from '../../rules/values/units.ts'
 import { CommandError, EXIT, type ExitCode } from '../io.ts'
@@ -8,16 +8,17 @@ import { serverPath } from '../server-steps.ts'
 import { checkReady } from './blue-green.ts'
 import { DeployFailure, type DeployRun, type DeployServer, type Watched } from './run.ts'
 
-/** What is moved step by step. */
+/** What is changed step by step. */
 interface Canary {
   readonly name: string
-  readonly unit: string
+  /** A value as text: `5 % to gtin`, `weight 5`. */
+  print(value: number | string): string
   readonly steps: readonly number[]
-  /** Where it stood before; null where it was not there. */
+  /** The value before; null if it did not exist. */
   readonly before: number | null
   readonly watched: Watched
   set(value: number): Promise<void>
-  /** Where it stands now, as the proxy says. */
+  /** The current value, from the proxy. */
   get(): Promise<number | null>
   remove(): Promise<void>
 }
@@ -30,18 +31,21 @@ export async function canary(run: DeployRun, args: readonly string[]): Promise<E
   const holdMs = run.duration('hold', '30s')
   const limitMs = run.duration('ready', '60s')
   const path = [moved.before ?? 'absent', ...moved.steps].join(' -> ')
-  if (run.isDryRun)
-    return run.end('done', `nothing was changed (dry run): ${moved.name} would go ${path} ${moved.unit}`)
+  if (run.isDryRun) return run.end('done', `nothing was changed (dry run): ${moved.name} would go ${moved.print(path)}`)
   let stood = moved.before
   for (const step of moved.steps) {
     const now = await moved.get()
-    if (now !== stood) return run.end('stopped', `somebody else has set ${moved.name} to ${now ?? 'nothing'}`)
+    if (now !== stood)
+      return run.end(
+        'stopped',
+        `${moved.name} was changed by someone else: ${now === null ? 'removed' : moved.print(now)}`,
+      )
     const isRise = step > (stood ?? 0)
     try {
       await moved.set(step)
       stood = step
-      run.say(`${moved.name}: ${step} ${moved.unit}`)
-      // On the way down there is nothing to find out that would be a reason to go up again.
+      run.say(`${moved.name}: ${moved.print(step)}`)
+      // When stepping down, no result would be a reason to step up again.
       if (isRise) await hold(run, moved.watched, holdMs, limitMs)
     } catch (error) {
       if (!(error instanceof DeployFailure || error instanceof CommandError)) throw error
@@ -49,17 +53,15 @@ export async function canary(run: DeployRun, args: readonly string[]): Promise<E
       return goBack(run, moved)
     }
   }
-  return run.end('done', `${moved.name}: ${path} ${moved.unit}`)
+  return run.end('done', `${moved.name}: ${moved.print(path)}`)
 }
 
-/** @throws {DeployFailure} it fails, or has too little traffic to be judged */
+/** @throws {DeployFailure} if it fails, or there is not enough traffic */
 async function hold(run: DeployRun, watched: Watched, holdMs: number, limitMs: number): Promise<void> {
   const verdict = await run.watch(watched, holdMs, holdMs + limitMs)
   if (verdict === 'pass') return
   const { minExchanges } = watched.terms
-  throw new DeployFailure(
-    `fewer than ${minExchanges} exchanges at ${watched.name}: nothing to judge by (--min-requests)`,
-  )
+  throw new DeployFailure(`not enough traffic at ${watched.name}: fewer than ${minExchanges} requests (--min-requests)`)
 }
 
 async function goBack(run: DeployRun, moved: Canary): Promise<ExitCode> {
@@ -68,9 +70,9 @@ async function goBack(run: DeployRun, moved: Canary): Promise<ExitCode> {
     else await moved.set(moved.before)
   } catch (error) {
     if (!(error instanceof CommandError)) throw error
-    return run.end('stopped', `${moved.name} could not be taken back: ${error.message}`)
+    return run.end('stopped', `cannot roll back ${moved.name}: ${error.message}`)
   }
-  const where = moved.before === null ? 'removed' : `${moved.before} ${moved.unit} again`
+  const where = moved.before === null ? 'removed' : `back to ${moved.print(moved.before)}`
   return run.end('reverted', `${moved.name}: ${where}`)
 }
 
@@ -78,14 +80,15 @@ async function byPercent(run: DeployRun, route: string): Promise<Canary> {
   const path = `/routes/${encodeURIComponent(route)}`
   const steps = stepsOf(run, 'steps')
   const wrong = steps.find((step) => flawOfPercent(step) !== null)
-  if (wrong !== undefined) throw new CommandError(EXIT.usage, `--steps: ${wrong} is no percent`)
+  if (wrong !== undefined)
+    throw new CommandError(EXIT.usage, `--steps: invalid percent ${wrong}: must be 0 to 100, with at most 4 decimals`)
   const get = async (): Promise<number> => (await run.client.ask('GET', path)).json.percent
   const { json } = await run.client.ask('GET', path)
   const from: string = json.from ?? (await run.client.ask('GET', '/routes')).json.default
   if (steps.some((step) => step > json.percent)) await checkReady(run, json.to)
   return {
     name: `route ${route}`,
-    unit: `% to ${json.to}`,
+    print: (value) => `${value} % to ${json.to}`,
     steps,
     before: json.percent,
     watched: {
@@ -105,16 +108,16 @@ async function byWeight(run: DeployRun, upstream: string, id: string): Promise<C
   const path = serverPath(upstream, id)
   const steps = stepsOf(run, 'weights')
   const wrong = steps.find((step) => !Number.isInteger(step) || step < 1 || step > 1000)
-  if (wrong !== undefined) throw new CommandError(EXIT.usage, `--weights: ${wrong} is no weight from 1 to 1000`)
+  if (wrong !== undefined) throw new CommandError(EXIT.usage, `--weights: invalid weight ${wrong}: must be 1 to 1000`)
   const url = run.given.text('url')
   const find = async (): Promise<DeployServer | undefined> => (await run.servers(upstream)).find((one) => one.id === id)
   const before = await find()
   if (before === undefined && url === undefined) {
-    throw new CommandError(EXIT.refused, `${upstream} has no server ${id}: --url adds it`)
+    throw new CommandError(EXIT.refused, `unknown server ${id} of ${upstream} (--url URL adds it)`)
   }
   return {
-    name: `server ${id} of ${upstream}`,
-    unit: 'of weight',
+    name: `${upstream}/${id}`,
+    print: (value) => `weight ${value}`,
     steps,
     before: before?.weight ?? null,
     watched: { name: `${upstream}/${id}`, upstream, here: (one) => one.id === id, terms: run.terms() },
@@ -130,11 +133,12 @@ async function byWeight(run: DeployRun, upstream: string, id: string): Promise<C
 
 function stepsOf(run: DeployRun, flag: 'steps' | 'weights'): readonly number[] {
   const text = run.given.text(flag)
-  if (text === undefined) throw new CommandError(EXIT.usage, `canary needs --${flag}, as in --${flag} 1,5,25`)
+  if (text === undefined) throw new CommandError(EXIT.usage, `missing --${flag}, such as --${flag} 1,5,25`)
   const steps = text
     .split(',')
     .map((part) => (/^\s*\d+(\.\d+)?\s*%?\s*$/.test(part) ? Number.parseFloat(part) : Number.NaN))
-  if (steps.some(Number.isNaN)) throw new CommandError(EXIT.usage, `--${flag} ${text}: expected numbers, as in 1,5,25`)
+  if (steps.some(Number.isNaN))
+    throw new CommandError(EXIT.usage, `--${flag} ${text}: expected numbers, such as 1,5,25`)
   return steps
 }
 

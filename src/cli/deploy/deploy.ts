@@ -1,5 +1,5 @@
 /**
- * `banyan deploy`: a new version brought in, step by step through the admin API; back again where it fails.
+ * `banyan deploy`: rolls out a new version step by step through the admin API, and rolls back if it fails.
  */
 import { ADMIN_FLAG, type Command, type Given, JSON_FLAG } from '../command.ts'
 import { CommandError, EXIT, type ExitCode, type Io } from '../io.ts'
@@ -25,14 +25,14 @@ const PATTERNS: Readonly<Record<string, Pattern>> = {
 export const deploy: Command = {
   name: 'deploy',
   usage: 'rolling | blue-green | canary | preview ...',
-  summary: 'bring a new version in, step by step, and back again where it fails',
-  about: `rolling UPSTREAM: each server in turn is drained, replaced by your command, found healthy, and used again.
-blue-green FROM TO: all that goes to upstream FROM goes to TO, in one revision.
-canary ROUTE: its percent in steps; canary UPSTREAM SERVER: its weight in steps; each step is held and judged.
-preview UPSTREAM HOST: a route for a host that only this upstream answers.
+  summary: 'roll out a new version step by step, with automatic rollback',
+  about: `rolling UPSTREAM: drains each server in turn, replaces it with your command, waits until it is healthy, and uses it again.
+blue-green FROM TO: switches everything from upstream FROM to TO, in one revision.
+canary ROUTE: raises its percent in steps; canary UPSTREAM SERVER: its weight; each step is held and checked.
+preview UPSTREAM HOST: adds a route that sends a host to this upstream only.
 
-A step fails where a server is unhealthy or left out, or where the new version fails more often than the rest. Then it is taken back.
-Exit codes besides the usual: 6 it failed, and everything is as it was; 7 it stopped in between, the last line says where.`,
+A step fails if a server is unhealthy or ejected, or if the new version fails more often than the rest. It is then rolled back.
+Additional exit codes: 6 failed and rolled back; 7 stopped halfway, the last line says where.`,
   examples: [
     "banyan deploy rolling gtin --replace 'systemctl restart gtin-service@{id}' --revert 'rollback {id}'",
     'banyan deploy blue-green gtin-blue gtin-green --watch 1m',
@@ -41,24 +41,24 @@ Exit codes besides the usual: 6 it failed, and everything is as it was; 7 it sto
     'banyan deploy preview gtin api-blue.example.test',
   ],
   flags: {
-    replace: { value: 'COMMAND', help: 'rolling: replaces one server; {id} and {url} stand for it' },
-    revert: { value: 'COMMAND', help: 'rolling: brings the old version of one server back' },
-    only: { value: 'SERVER', help: 'rolling: this one alone; may be repeated', multiple: true },
-    'allow-last': { value: '', help: 'rolling: even where no other server takes exchanges' },
-    wait: { value: 'TIME', help: 'rolling: for what runs at a server to finish (30s)' },
-    ready: { value: 'TIME', help: 'for a server to be healthy, or for enough exchanges to judge by (60s)' },
-    watch: { value: 'TIME', help: 'how long a server (5s) or upstream (30s) that is used again is watched' },
-    steps: { value: 'LIST', help: 'canary: percents of the route, one after the other' },
+    replace: { value: 'COMMAND', help: 'rolling: command that replaces one server; {id} and {url} are replaced' },
+    revert: { value: 'COMMAND', help: 'rolling: command that restores the old version of one server' },
+    only: { value: 'SERVER', help: 'rolling: only this server; may be repeated', multiple: true },
+    'allow-last': { value: '', help: 'rolling: even if no other server is in use' },
+    wait: { value: 'TIME', help: 'rolling: for requests in flight to finish (30s)' },
+    ready: { value: 'TIME', help: 'for a server to become healthy, or for enough requests to compare (60s)' },
+    watch: { value: 'TIME', help: 'how long to watch a server (5s) or upstream (30s) after a step' },
+    steps: { value: 'LIST', help: 'canary: percents of the route' },
     weights: { value: 'LIST', help: 'canary: weights of the server' },
-    url: { value: 'URL', help: 'canary: adds the server where the table has none of that id' },
-    hold: { value: 'TIME', help: 'canary: how long each step is held (30s)' },
-    'max-errors': { value: 'PERCENT', help: 'so much above the rest may fail (1%)' },
-    'min-requests': { value: 'N', help: 'with fewer there is nothing to judge by (100)' },
+    url: { value: 'URL', help: 'canary: adds the server if it is not in the table' },
+    hold: { value: 'TIME', help: 'canary: how long to hold each step (30s)' },
+    'max-errors': { value: 'PERCENT', help: 'tolerated error rate above that of the rest (1%)' },
+    'min-requests': { value: 'N', help: 'minimum number of requests to compare (100)' },
     path: { value: 'PATH', help: 'preview: a path pattern (/*)' },
     id: { value: 'ID', help: 'preview: id of the route (preview-UPSTREAM)' },
-    remove: { value: '', help: 'preview: end it' },
-    reason: { value: 'TEXT', help: 'why; it is kept with the revisions' },
-    'dry-run': { value: '', help: 'tell what would be done, and do nothing' },
+    remove: { value: '', help: 'preview: remove it' },
+    reason: { value: 'TEXT', help: 'the reason, stored with the revisions' },
+    'dry-run': { value: '', help: 'show what would be done, without doing it' },
     ...ADMIN_FLAG,
     ...JSON_FLAG,
   },
@@ -70,7 +70,10 @@ async function runDeploy(given: Given, io: Io): Promise<ExitCode> {
   const [name = '', ...args] = given.args
   const pattern = Object.hasOwn(PATTERNS, name) ? PATTERNS[name] : undefined
   if (pattern === undefined)
-    throw new CommandError(EXIT.usage, `'${name}' is none of ${Object.keys(PATTERNS).join(', ')}`)
+    throw new CommandError(
+      EXIT.usage,
+      `unknown subcommand '${name}': must be one of ${Object.keys(PATTERNS).join(', ')}`,
+    )
   const [min, max] = pattern.counts
   if (args.length < min || args.length > max) {
     throw new CommandError(EXIT.usage, `wrong number of arguments; usage: banyan deploy ${name} ${pattern.usage}`)

@@ -1,5 +1,5 @@
 /**
- * `banyan deploy preview`: a host that only the new version answers, for those who are to look first.
+ * `banyan deploy preview`: a host that goes to the new version only, for testers.
  */
 
 import type { ExitCode } from '../io.ts'
@@ -16,7 +16,7 @@ export async function preview(run: DeployRun, args: readonly string[]): Promise<
   if (run.given.has('remove')) {
     if (run.isDryRun) return run.end('done', `nothing was changed (dry run): route ${id} would be removed`)
     await run.client.ask('DELETE', route, { headers })
-    return run.end('done', `route ${id} is removed: ${host} is answered as before`)
+    return run.end('done', `route ${id} removed`)
   }
   await checkReady(run, upstream)
   const path = run.given.text('path') ?? '/*'
@@ -35,16 +35,16 @@ export async function preview(run: DeployRun, args: readonly string[]): Promise<
   if (isThere && isWell)
     return run.end(
       'done',
-      `only ${upstream} answers ${host}${path}; to end it: banyan deploy preview ${upstream} ${host} --remove`,
+      `${host}${path} goes to ${upstream} only; to remove it: banyan deploy preview ${upstream} ${host} --remove`,
     )
   run.say(
     isThere
       ? `failed: ${upstream} is not healthy`
-      : `failed: route ${explained.decision.routeId ?? '(default)'} claims it first`,
+      : `failed: route ${explained.decision.routeId ?? '(default)'} takes precedence`,
   )
   if (status === 201) await run.client.ask('DELETE', route, { headers })
   return run.end(
     status === 201 ? 'reverted' : 'stopped',
-    status === 201 ? `route ${id} is removed again` : `route ${id} is left`,
+    status === 201 ? `route ${id} removed` : `route ${id} remains`,
   )
 }

@@ -1,7 +1,8 @@
 /**
- * `banyan deploy rolling`: one server after the other is drained, replaced, found healthy, and used again.
+ * `banyan deploy rolling`: drains, replaces and undrains one server after the other.
  */
 
+import { count } from '../check.ts'
 import { CommandError, EXIT, type ExitCode } from '../io.ts'
 import { serverPath } from '../server-steps.ts'
 import { DeployFailure, type DeployRun, type DeployServer, isGood } from './run.ts'
@@ -11,7 +12,7 @@ interface Plan {
   readonly servers: readonly DeployServer[]
   readonly replace: string
   readonly revert: string | null
-  /** Good probes that make a server healthy. */
+  /** Successful probes until a server is healthy. */
   readonly up: number
 }
 
@@ -22,7 +23,7 @@ export async function rolling(run: DeployRun, [upstream]: readonly string[]): Pr
   if (run.isDryRun) {
     for (const { id, url } of plan.servers) {
       run.say(
-        `would drain ${id}, run ${commandFor(plan.replace, { id, url })}, wait until it is healthy, and use it again`,
+        `would drain ${id}, run ${commandFor(plan.replace, { id, url })}, wait until it is healthy, and undrain it`,
       )
     }
     return run.end('done', `nothing was changed (dry run of ${ids})`)
@@ -37,43 +38,37 @@ export async function rolling(run: DeployRun, [upstream]: readonly string[]): Pr
       return goBack(run, plan, replaced, server)
     }
   }
-  return run.end('done', `${plan.servers.length} servers of ${upstream} replaced: ${ids}`)
+  return run.end('done', `replaced ${count(plan.servers.length, 'server')} of ${upstream}: ${ids}`)
 }
 
-/** @throws {CommandError} it can't be done without failed requests */
+/** @throws {CommandError} if it can't be done without failed requests */
 async function planOf(run: DeployRun, upstream: string): Promise<Plan> {
   const { given, client } = run
   const replace = given.text('replace')
   if (replace === undefined)
-    throw new CommandError(EXIT.usage, "rolling needs --replace 'COMMAND', with {id} and {url} in it")
+    throw new CommandError(EXIT.usage, "missing --replace 'COMMAND', with {id} or {url} for the server")
   run.check()
   const { json } = await client.ask('GET', `/upstreams/${encodeURIComponent(upstream)}`)
   if (json.health === undefined) {
-    const hint = `give it health: { path: ... } in the table`
-    throw new CommandError(
-      EXIT.refused,
-      `${upstream} has no health checks: nothing would tell when a server is back (${hint})`,
-    )
+    const hint = `add health: { path: ... } to the table`
+    throw new CommandError(EXIT.refused, `${upstream} has no health checks, which a rolling deploy needs (${hint})`)
   }
   const all = await run.servers(upstream)
   const only = given.list('only')
   const missing = only.find((id) => !all.some((server) => server.id === id))
-  if (missing !== undefined) throw new CommandError(EXIT.refused, `${upstream} has no server ${missing}`)
+  if (missing !== undefined) throw new CommandError(EXIT.refused, `unknown server ${missing} of ${upstream}`)
   const chosen = all.filter(({ id, drained }) => (only.length > 0 ? only.includes(id) : !drained))
   if (chosen.length === 0) throw new CommandError(EXIT.refused, `${upstream} has no server to replace`)
   if (!given.has('allow-last') && all.filter((server) => !server.drained).length < 2) {
-    const hint = 'add another first, or --allow-last where its routes fall back'
-    throw new CommandError(
-      EXIT.refused,
-      `${upstream} has one server that takes exchanges: drained, it leaves none (${hint})`,
-    )
+    const hint = 'add another one first, or use --allow-last if its routes have a fallback'
+    throw new CommandError(EXIT.refused, `${upstream} has only one server in use (${hint})`)
   }
   return { upstream, servers: chosen, replace, revert: given.text('revert') ?? null, up: json.health.up ?? 2 }
 }
 
 /**
- * @param replaced it is among them from when its command has begun
- * @throws {DeployFailure} it did not come back as it should; then it is drained
+ * @param replaced the server is added before its command starts
+ * @throws {DeployFailure} if it did not become healthy; it is then drained
  */
 async function replace(
   run: DeployRun,
@@ -90,7 +85,8 @@ async function replace(
   const text = commandFor(command, server)
   run.say(`${id}: ${text}`)
   const code = await run.io.run(text, { BANYAN_SERVER_ID: id, BANYAN_SERVER_URL: server.url })
-  if (code !== 0) throw new DeployFailure(`${id}: the command ended with ${code ?? 'a signal'}`)
+  if (code !== 0)
+    throw new DeployFailure(`${id}: the command ${code === null ? 'was killed by a signal' : `exited with ${code}`}`)
   await waitHealthy(run, plan, id)
   await run.client.ask('POST', `${serverPath(upstream, id)}/undrain`)
   try {
@@ -101,13 +97,13 @@ async function replace(
     await run.client.ask('POST', `${serverPath(upstream, id)}/drain`)
     throw error
   }
-  run.say(`${id}: healthy, and in use`)
+  run.say(`${id}: healthy, back in use`)
 }
 
 async function checkOthers(run: DeployRun, { upstream }: Plan, id: string): Promise<void> {
   if (run.given.has('allow-last')) return
   const others = (await run.servers(upstream)).filter((server) => server.id !== id)
-  if (!others.some(isGood)) throw new DeployFailure(`no other server of ${upstream} is healthy: ${id} is left in use`)
+  if (!others.some(isGood)) throw new DeployFailure(`no other server of ${upstream} is healthy: ${id} stays in use`)
 }
 
 async function drain(run: DeployRun, { upstream }: Plan, id: string): Promise<void> {
@@ -116,25 +112,26 @@ async function drain(run: DeployRun, { upstream }: Plan, id: string): Promise<vo
   const { json } = await run.client.ask('POST', `${path}/drain?wait=${waitMs}ms`, { patienceMs: waitMs })
   if (json.active > 0) {
     await run.client.ask('POST', `${path}/undrain`)
-    throw new DeployFailure(`${id}: ${json.active} exchanges were under way after ${waitMs / 1000} s (--wait)`)
+    throw new DeployFailure(`${id}: ${count(json.active, 'request')} still in flight after ${waitMs / 1000} s (--wait)`)
   }
   run.say(`${id}: drained`)
 }
 
-/** Only probes that began after the replacement count. */
+/** Counts only probes that started after the replacement. */
 async function waitHealthy(run: DeployRun, { upstream, up }: Plan, id: string): Promise<void> {
   const limitMs = run.duration('ready', '60s')
   const look = async () => (await run.servers(upstream)).find((server) => server.id === id)?.live ?? []
   const before = new Map((await look()).map((one) => [one.id, one.health?.probes.good ?? 0]))
-  let detail = 'it is gone'
+  let detail = 'it was removed'
   const healthy = await run.until(limitMs, async () => {
     const live = await look()
-    detail = live.find(({ health }) => health?.last?.good === false)?.health?.last?.detail ?? 'too few good probes'
+    detail =
+      live.find(({ health }) => health?.last?.good === false)?.health?.last?.detail ?? 'not enough successful probes'
     return (
       live.length > 0 &&
       live.every(({ id: one, health }) => {
         const good = (health?.probes.good ?? 0) - (before.get(one) ?? 0)
-        // One may have been under way when the command ended.
+        // One may have been in flight when the command exited.
         return health?.healthy === true && health.last?.good === true && good > up
       })
     )
@@ -142,7 +139,7 @@ async function waitHealthy(run: DeployRun, { upstream, up }: Plan, id: string): 
   if (!healthy) throw new DeployFailure(`${id}: not healthy within ${limitMs / 1000} s (--ready): ${detail}`)
 }
 
-/** Takes the replaced ones back, the last one first. */
+/** Rolls back the replaced servers, last one first. */
 async function goBack(
   run: DeployRun,
   plan: Plan,
@@ -150,22 +147,22 @@ async function goBack(
   failed: DeployServer,
 ): Promise<ExitCode> {
   const { upstream, revert } = plan
-  if (replaced.length === 0) return run.end('reverted', `nothing was replaced: ${failed.id} is as it was`)
+  if (replaced.length === 0) return run.end('reverted', `nothing was replaced: ${failed.id} is unchanged`)
   if (revert === null) {
-    const left = replaced.at(-1)?.id === failed.id ? `${failed.id} is left drained` : `${failed.id} is as it was`
+    const left = replaced.at(-1)?.id === failed.id ? `${failed.id} is still drained` : `${failed.id} is unchanged`
     const rest = replaced.filter(({ id }) => id !== failed.id).map(({ id }) => id)
     const more = rest.length > 0 ? `, ${rest.join(', ')} replaced` : ''
-    return run.end('stopped', `${left}${more}; give --revert 'COMMAND' to go back by itself`)
+    return run.end('stopped', `${left}${more}; use --revert 'COMMAND' for automatic rollback`)
   }
   for (const server of [...replaced].reverse()) {
     try {
       await replace(run, plan, server, revert, [])
     } catch (error) {
       if (!(error instanceof DeployFailure || error instanceof CommandError)) throw error
-      return run.end('stopped', `${server.id} could not be taken back: ${error.message}`)
+      return run.end('stopped', `cannot roll back ${server.id}: ${error.message}`)
     }
   }
-  return run.end('reverted', `${replaced.length} servers of ${upstream} are what they were`)
+  return run.end('reverted', `rolled back ${count(replaced.length, 'server')} of ${upstream}`)
 }
 
 function commandFor(command: string, { id, url }: { readonly id: string; readonly url: string }): string {

@@ -1,5 +1,5 @@
 /**
- * What all deploys share: their terms, what they look at, their lines, and how they end.
+ * Shared by all deploys: their flags, their observations, their output and how they end.
  */
 import {
   addTallies,
@@ -40,7 +40,7 @@ export interface DeployServer {
   readonly live: readonly LiveServer[]
 }
 
-/** How a deploy ended: as asked; refused before anything was changed; back to what was; or stopped in between. */
+/** How a deploy ended: done, refused before any change, reverted, or stopped halfway. */
 export type Ending = 'done' | 'refused' | 'reverted' | 'stopped'
 
 const CODES: Readonly<Record<Ending, ExitCode>> = {
@@ -50,10 +50,10 @@ const CODES: Readonly<Record<Ending, ExitCode>> = {
   stopped: EXIT.stopped,
 }
 
-/** The deploy can't go on; whoever made the last steps takes them back. The message says why. */
+/** The deploy failed and has to be rolled back. The message says why. */
 export class DeployFailure extends Error {}
 
-/** So often the proxy is asked how things are. */
+/** Polling interval. */
 const LOOK_MS = 200
 
 /** One deploy while it runs. */
@@ -75,7 +75,7 @@ export class DeployRun {
     return this.given.has('dry-run')
   }
 
-  /** Tells of a step. */
+  /** Prints a step. */
   say(what: string): void {
     this.#steps.push({ atMs: this.io.now(), what })
     const line = `${printable(what)}\n`
@@ -83,7 +83,7 @@ export class DeployRun {
     else this.io.out(line)
   }
 
-  /** The last line, or with `--json` all of it. */
+  /** Prints the last line, or with `--json` the whole result. */
   end(ending: Ending, what: string): ExitCode {
     this.say(`${paint(this.io.colours.out, ending === 'done' ? 'green' : 'red', ending)}: ${what}`)
     if (this.given.has('json')) {
@@ -93,7 +93,7 @@ export class DeployRun {
     return CODES[ending]
   }
 
-  /** A duration of a flag, milliseconds. */
+  /** The duration of a flag, in milliseconds. */
   duration(flag: string, fallback: string): number {
     const text = this.given.text(flag) ?? fallback
     const ms = parseDurationMs(text)
@@ -101,20 +101,20 @@ export class DeployRun {
     return ms
   }
 
-  /** Reads all terms. @throws {CommandError} one that can't be read; nothing has been changed yet */
+  /** Checks all flags. @throws {CommandError} if one is invalid; nothing has been changed yet */
   check(): void {
     this.terms()
     for (const flag of ['wait', 'ready', 'watch', 'hold']) this.duration(flag, '0ms')
   }
 
-  /** What failures are taken for the new version's. */
+  /** When the new version counts as failing. */
   terms(): VerdictTerms {
     const errors = this.given.text('max-errors') ?? '1%'
     const percent = /^\d+(\.\d+)?%?$/.test(errors) ? Number.parseFloat(errors) : Number.NaN
     if (!(percent >= 0 && percent <= 100))
-      throw new CommandError(EXIT.usage, `--max-errors ${errors}: expected 0 to 100 %`)
+      throw new CommandError(EXIT.usage, `--max-errors ${errors}: invalid percent: must be 0 to 100`)
     const least = this.given.text('min-requests') ?? '100'
-    if (!/^\d{1,9}$/.test(least)) throw new CommandError(EXIT.usage, `--min-requests ${least}: expected a whole number`)
+    if (!/^\d{1,9}$/.test(least)) throw new CommandError(EXIT.usage, `--min-requests ${least}: expected an integer`)
     return { maxErrors: percent / 100, minExchanges: Number(least) }
   }
 
@@ -122,7 +122,7 @@ export class DeployRun {
     return (await this.client.ask('GET', `/upstreams/${encodeURIComponent(upstream)}/servers`)).json.servers
   }
 
-  /** Looks again and again until `done` says so. @returns false where that did not come within the time */
+  /** Polls until `done` returns true. @returns false after the time limit */
   async until(limitMs: number, done: () => Promise<boolean>): Promise<boolean> {
     const endMs = this.io.now() + limitMs
     for (;;) {
@@ -133,10 +133,10 @@ export class DeployRun {
   }
 
   /**
-   * Watches servers for a time, against others over the same time.
-   * @param limitMs goes on for so long where there has been too little to judge by
+   * Watches servers for a time, compared with others over the same time.
+   * @param limitMs watches up to this long if there is not enough traffic
    * @returns the verdict at the end
-   * @throws {DeployFailure} one of them fails its health checks, or is left out, or too much fails there
+   * @throws {DeployFailure} if one is unhealthy or ejected, or too many requests fail
    */
   async watch(watched: Watched, forMs: number, limitMs = forMs): Promise<Verdict> {
     const endMs = this.io.now() + forMs
@@ -145,13 +145,13 @@ export class DeployRun {
     let verdict: Verdict = 'not-enough-data'
     await this.until(Math.max(forMs, limitMs), async () => {
       const now = await this.#look(watched)
-      // From look to look: where the proxy begins anew, what it had counted before is not forgotten.
+      // From poll to poll: a restart of the proxy does not lose what it had counted before.
       here = addTallies(here, tallySince(last.here, now.here))
       others = addTallies(others, tallySince(last.others, now.others))
       last = now
       verdict = verdictOf(here, others, watched.terms)
       if (verdict === 'fail')
-        throw new DeployFailure(`${here.failures} of ${here.exchanges} exchanges failed at ${watched.name}`)
+        throw new DeployFailure(`${here.failures} of ${here.exchanges} requests failed at ${watched.name}`)
       for (const server of now.servers) throwIfIll(watched.name, server)
       return verdict === 'pass' && this.io.now() >= endMs
     })
@@ -172,25 +172,25 @@ export class DeployRun {
 
 /** What is watched. */
 export interface Watched {
-  /** For people. */
+  /** For messages. */
   readonly name: string
   readonly upstream: string
   readonly here: (server: DeployServer) => boolean
-  /** The upstream that it is held against; the other servers of its own where none is named. */
+  /** The upstream to compare with; default: the other servers of its own. */
   readonly against?: string
-  /** Its two sides are held against each other instead, by the attempts that were made there for what was drawn. */
+  /** Compares the two upstreams of this route instead, by the attempts for requests that were drawn to each. */
   readonly route?: { readonly id: string; readonly from: string; readonly to: string }
   readonly terms: VerdictTerms
 }
 
-/** How things stand at one moment. */
+/** One observation. */
 interface Look {
   readonly servers: readonly DeployServer[]
   readonly here: ReadonlyMap<string, Tally>
   readonly others: ReadonlyMap<string, Tally>
 }
 
-/** The attempts at one side of a route, as `GET /routes/:id` tells of them; a side that had none is not told of. */
+/** The attempts at one upstream of a route, from `GET /routes/:id`, which omits an upstream without attempts. */
 function tallyOf(
   upstream: string,
   sides: Readonly<Record<string, { readonly attempts: number; readonly failed: number }>>,
@@ -209,11 +209,11 @@ function throwIfIll(name: string, { id, live }: DeployServer): void {
   for (const { state, health } of live) {
     if (state === 'unhealthy')
       throw new DeployFailure(`${name}: server ${id} is unhealthy: ${health?.last?.detail ?? ''}`)
-    if (state === 'ejected') throw new DeployFailure(`${name}: server ${id} failed too often in a row`)
+    if (state === 'ejected') throw new DeployFailure(`${name}: server ${id} was ejected after consecutive failures`)
   }
 }
 
-/** Whether it takes exchanges and nothing is known against it. */
+/** Whether it is in use and healthy. */
 export function isGood({ live }: DeployServer): boolean {
   return live.some(({ state }) => state === 'up' || state === 'slow-start')
 }

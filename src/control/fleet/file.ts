@@ -17,7 +17,7 @@ const lease = object({
   ttlMs: z.int().min(1),
 })
 const known = object({ drained: z.array(z.string()), leased: z.array(lease) })
-const kept = object({ version: z.literal(1), upstreams: z.record(name('a name'), known) })
+const kept = object({ version: z.literal(1), upstreams: z.record(name('name'), known) })
 
 /** A server that has registered itself, as it is kept. */
 export type KeptLease = z.output<typeof lease>

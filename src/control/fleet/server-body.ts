@@ -9,7 +9,7 @@ import { flawOfDuration, parseDurationMs } from '../../rules/values/units.ts'
 
 /** Whether a server at this URL may have this id: a name of its own, or the `host:port` that the URL gives it. */
 export function fitsId(id: string, url: string): boolean {
-  return name('an id').safeParse(id).success || compileServer(url).id === id
+  return name('id').safeParse(id).success || compileServer(url).id === id
 }
 
 /** Shorter, and one late heartbeat removes a server; longer, and a dead one stays for longer than a day. */

@@ -1,5 +1,5 @@
 /**
- * What the schema cannot see: names that lead nowhere, routes that nothing tells apart, keys that do nothing where they stand.
+ * Checks beyond the schema: unknown names, ambiguous routes, keys that have no effect.
  */
 
 import { type HostPattern, parseHost } from '../patterns/host.ts'
@@ -14,8 +14,8 @@ import { schemaFindings } from './findings.ts'
 type Path = readonly (string | number)[]
 
 /**
- * Checks a document that a text was read into: the schema, then what it cannot see, in all parts that the schema accepts.
- * Returns every finding, errors and warnings; where none is an error the document is a `TableDocument`. Never throws.
+ * Checks a parsed document: against the schema, then what the schema cannot check, in all parts that the schema accepts.
+ * Returns all findings, errors and warnings; if none is an error, the document is a `TableDocument`. Never throws.
  */
 export function checkTable(document: unknown): Finding[] {
   const findings = schemaFindings(document)
@@ -40,7 +40,7 @@ export function checkTable(document: unknown): Finding[] {
   return findings
 }
 
-/** Tells whether a path has no finding at it or below. What is sound has the type that the schema gives it, or is absent. */
+/** Whether a path has no finding at or below it. A sound value has the type that the schema requires, or is absent. */
 type Sound = (path: Path) => boolean
 
 function soundness(findings: readonly Finding[]): Sound {
@@ -70,28 +70,28 @@ function upstreamFindings(said: Partial<UpstreamDocument>, path: Path, sound: So
   for (const [at, { id }] of (servers ?? []).entries()) {
     const earlier = seen.get(id)
     if (earlier === undefined) seen.set(id, at)
-    else findings.push(error([...path, 'servers', at], `the id ${id} is taken by servers.${earlier}`))
+    else findings.push(error([...path, 'servers', at], `duplicate id ${id}: already used by servers.${earlier}`))
   }
   const { tls, host } = said
   if (isMap(tls)) {
     const pair = ['cert', 'key'].filter((key) => Object.hasOwn(tls, key))
-    if (pair.length === 1) findings.push(error([...path, 'tls'], 'expected cert and key together, or neither'))
+    if (pair.length === 1) findings.push(error([...path, 'tls'], 'cert and key must be set together'))
     if (servers && !servers.some((server) => server.tls)) {
-      findings.push(warning([...path, 'tls'], 'no server of this upstream is https'))
+      findings.push(warning([...path, 'tls'], 'no server of this upstream uses https'))
     }
   }
   if (isMap(said.queue) && said.maxConcurrent === undefined) {
-    findings.push(warning([...path, 'queue'], 'nobody waits', 'write maxConcurrent too'))
+    findings.push(warning([...path, 'queue'], 'has no effect without maxConcurrent', 'set maxConcurrent too'))
   }
   const words = ['preserve', 'upstream']
   if (typeof host === 'string' && sound([...path, 'host']) && !host.includes('.') && !words.includes(host)) {
     const hint = didYouMean(host, words)
-    if (hint !== undefined) findings.push(warning([...path, 'host'], `${host} is sent as a literal name`, hint))
+    if (hint !== undefined) findings.push(warning([...path, 'host'], `${host} is sent as a literal host name`, hint))
   }
   return findings
 }
 
-/** Names of upstreams that the table does not have. */
+/** References to unknown upstreams. */
 function nameFindings(document: Record<string, unknown>, routes: readonly unknown[]): Finding[] {
   if (!isMap(document.upstreams)) return []
   const known = Object.keys(document.upstreams)
@@ -104,7 +104,7 @@ function nameFindings(document: Record<string, unknown>, routes: readonly unknow
   return names.flatMap(({ path, name }) =>
     typeof name !== 'string' || set.has(name)
       ? []
-      : [error(path, `there is no upstream ${JSON.stringify(name)}`, () => didYouMean(name, known))],
+      : [error(path, `unknown upstream ${JSON.stringify(name)}`, () => didYouMean(name, known))],
   )
 }
 
@@ -115,7 +115,10 @@ function duplicateIds(routes: readonly unknown[]): Finding[] {
     if (!isMap(route) || typeof route.id !== 'string') continue
     const earlier = seen.get(route.id)
     if (earlier === undefined) seen.set(route.id, at)
-    else findings.push(error(['routes', at, 'id'], `the id ${JSON.stringify(route.id)} is taken by routes.${earlier}`))
+    else
+      findings.push(
+        error(['routes', at, 'id'], `duplicate id ${JSON.stringify(route.id)}: already used by routes.${earlier}`),
+      )
   }
   return findings
 }
@@ -129,15 +132,17 @@ function routeFindings(said: Partial<RouteDocument>, path: Path, defaultUpstream
   }
   const { percent = 0, from = defaultUpstream, to } = said
   if (sound([...path, 'percent']) && percent > 0 && from === to && to !== undefined) {
-    findings.push(warning([...path, 'percent'], `from and to are both ${to}: percent moves nothing`))
+    findings.push(warning([...path, 'percent'], `from and to are both ${to}: percent has no effect`))
   }
   if (isMap(said.breaker) && from === to && to !== undefined) {
-    findings.push(warning([...path, 'breaker'], `from and to are both ${to}: there is nowhere else to go`))
+    findings.push(warning([...path, 'breaker'], `from and to are both ${to}: the breaker has no effect`))
   }
   const { fallback } = said
   if (isMap(fallback) && fallback.maxReplay !== undefined && (fallback.methods ?? 'safe') === 'safe') {
     const hint = 'write methods: idempotent'
-    findings.push(warning([...path, 'fallback', 'maxReplay'], 'bodies of safe methods are not kept', hint))
+    findings.push(
+      warning([...path, 'fallback', 'maxReplay'], 'has no effect with safe methods: their bodies are not kept', hint),
+    )
   }
   if (isMap(said.cache) && sound([...path, 'cache'])) findings.push(...cacheFindings(said.cache, [...path, 'cache']))
   return findings
@@ -146,10 +151,10 @@ function routeFindings(said: Partial<RouteDocument>, path: Path, defaultUpstream
 function cacheFindings(said: NonNullable<RouteDocument['cache']>, path: Path): Finding[] {
   const findings: Finding[] = []
   if (said.mode === 'forced' && said.ttl === undefined) {
-    findings.push(warning([...path, 'mode'], 'without a ttl the lifetimes stay those that the answers give'))
+    findings.push(warning([...path, 'mode'], 'without ttl, responses keep their own lifetimes'))
   }
   if (said.force !== undefined && said.mode !== 'forced') {
-    findings.push(warning([...path, 'force'], 'nothing is forced', 'write mode: forced'))
+    findings.push(warning([...path, 'force'], 'has no effect', 'write mode: forced'))
   }
   const { query } = said.key ?? {}
   if (query?.keep !== undefined && query.drop !== undefined) {
@@ -168,7 +173,7 @@ function stickyFindings(said: RouteDocument['sticky'], pattern: string, sticky: 
     const source = parseSticky(text, params)
     if ('message' in source) return [error(path, source.message, source.hint)]
     if (end !== -1 && at > end) return [error(path, `${text} is never reached: request ends the chain`)]
-    return (first.get(text) as number) < at ? [error(path, `${text} stands twice in the chain`)] : []
+    return (first.get(text) as number) < at ? [error(path, `duplicate ${text}`)] : []
   })
 }
 
@@ -176,11 +181,11 @@ function hostFindings(texts: readonly string[], hosts: Path): Finding[] {
   const keys = texts.map((text) => (parseHost(text) as HostPattern).key)
   const first = firstPlaces(keys)
   return keys.flatMap((key, at) =>
-    (first.get(key) as number) < at ? [error([...hosts, at], `the host ${key} stands twice`)] : [],
+    (first.get(key) as number) < at ? [error([...hosts, at], `duplicate host ${key}`)] : [],
   )
 }
 
-/** Where in a list each of its words stands first. */
+/** The first index of each word in a list. */
 function firstPlaces(words: readonly string[]): Map<string, number> {
   return new Map(words.map((word, at): [string, number] => [word, at]).reverse())
 }

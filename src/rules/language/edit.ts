@@ -1,5 +1,5 @@
 /**
- * Changes what a text of routes.yaml says, and nothing else in it: comments, order, quoting and spacing of the rest stay.
+ * Edits values in the text of a routes.yaml and keeps everything else: comments, order, quoting and spacing.
  */
 import {
   type Document,
@@ -16,7 +16,7 @@ import type { TableDocument } from '../table/schema.ts'
 import { alignLists, isList, isPlainMap, keysOf, type Plain, type PlainMap, sameValue } from '../values/plain.ts'
 import { blockText, flowText, isShort, itemText, pairText } from './yaml-print.ts'
 
-/** The keys of a route in the order in which they are written; a new key goes behind the last one that stands before it here. */
+/** The keys of a route in the order in which they are written; a new key goes after the last one that precedes it here. */
 const KEY_ORDER = ['id', 'match', 'from', 'to', 'percent', 'group', 'sticky', 'fallback', 'cache', 'ambiguousPaths']
 
 /** A replacement of the text from `start` to `end`. */
@@ -30,16 +30,15 @@ interface Splice {
 const MAX_ALIASES = 100
 
 /**
- * How deep a difference is looked for before the whole value is written anew: first to the last scalar, then as far as a
- * key of a route or an upstream, then as far as the route itself, and never further. The first that reads back as what was
- * meant is taken.
+ * How deep to look for a difference before the whole value is rewritten: first down to scalars, then to a key of a route
+ * or an upstream, then to the route itself. The first result that parses to the wanted document is taken.
  */
 const DEPTHS = [Number.POSITIVE_INFINITY, 3, 2]
 
 /**
- * Changes a text that `readTable` accepts so that it says what `change` returns, given what it says now. `change` may alter
- * what it is given. Returns the new text; the same one where nothing is different.
- * Throws a RangeError where the text is written so that this can't change by itself (an anchor with aliases elsewhere).
+ * Edits a text that `readTable` accepts so that it parses to what `change` returns for the current document. `change` may
+ * modify its argument. Returns the new text, or the same one if nothing differs.
+ * Throws a RangeError if the value cannot be edited alone (an anchor with aliases elsewhere).
  */
 export function editTable(text: string, change: (document: TableDocument) => TableDocument): string {
   const parsed = parse(text, true)
@@ -50,17 +49,17 @@ export function editTable(text: string, change: (document: TableDocument) => Tab
     const edited = new Editor(text, depth).edit(parsed.contents, before, wanted)
     if (says(edited, wanted)) return edited
   }
-  throw new RangeError('this cannot change by itself in this text: an anchor or an alias is in the way')
+  throw new RangeError('cannot edit this value in place: an anchor or alias is in the way')
 }
 
-/** A change of what a table says, as plain data. */
+/** A change of a table, as plain data. */
 export type TableEdit =
-  /** The route at this place of the list, in the place of what stands there; behind the last one it is added, null is removed. */
+  /** Replaces the route at this index; appends it if the index is one past the last; null removes it. */
   | { readonly kind: 'route'; readonly at: number; readonly route: object | null }
   /** All servers of an upstream. */
   | { readonly kind: 'servers'; readonly upstream: string; readonly servers: readonly unknown[] }
 
-/** What a document says with an edit made; what the edit says is unchecked. */
+/** Applies an edit to a document. The result is not checked. */
 export function withEdit(document: TableDocument, edit: TableEdit): TableDocument {
   if (edit.kind === 'route') {
     const routes: unknown[] = [...(document.routes ?? [])]
@@ -71,7 +70,7 @@ export function withEdit(document: TableDocument, edit: TableEdit): TableDocumen
   return { ...document, upstreams: { ...document.upstreams, [edit.upstream]: upstream } } as TableDocument
 }
 
-/** What a text that `readTable` accepts says, as plain values. */
+/** The document of a text that `readTable` accepts, as plain values. */
 export function documentOf(text: string): TableDocument {
   return plainOf(parse(text)) as TableDocument
 }
@@ -80,24 +79,24 @@ function plainOf(parsed: Document.Parsed): Plain {
   return parsed.toJS({ maxAliasCount: MAX_ALIASES })
 }
 
-/** @param keepSourceTokens they tell where the dashes of a list stand */
+/** @param keepSourceTokens they have the offsets of the dashes of a list */
 function parse(text: string, keepSourceTokens = false): Document.Parsed {
   return parseDocument(text, { uniqueKeys: false, stringKeys: true, logLevel: 'silent', keepSourceTokens })
 }
 
-/** An edit in a text is trusted only when reading it back gives what was meant. */
+/** An edit is accepted only if it parses to the wanted document. */
 function says(text: string, wanted: Plain): boolean {
   const parsed = parse(text)
   if (parsed.errors.length > 0) return false
   try {
     return sameValue(plainOf(parsed), wanted)
   } catch {
-    // An alias whose anchor has gone.
+    // An alias whose anchor was removed.
     return false
   }
 }
 
-/** Gathers the splices of one edit. */
+/** Collects the splices of one edit. */
 class Editor {
   readonly #text: string
   readonly #depth: number
@@ -112,7 +111,7 @@ class Editor {
 
   edit(node: unknown, before: Plain, wanted: Plain): string {
     this.#change(node, before, wanted, 0)
-    // At one place what is put in comes first, in its order, then what goes.
+    // At the same offset insertions come first, in their order, then removals.
     const order = this.#splices.sort((a, b) => a.start - b.start || a.end - b.end)
     const pieces: string[] = []
     let from = 0
@@ -134,7 +133,7 @@ class Editor {
     this.#replace(node as Node, wanted)
   }
 
-  /** Writes a whole value anew, in its place. */
+  /** Rewrites a whole value in place. */
   #replace(node: Node, wanted: Plain): void {
     const [from = 0] = node.range ?? []
     const end = this.#endOf(node)
@@ -143,7 +142,7 @@ class Editor {
     const behindKey = this.#text[from - gap.length - 1] === ':'
     const line = this.#text.slice(this.#lineStart(from), from)
     const indent = /^\uFEFF?( *)[^ :{}[\],"'-]+: *$/.exec(line)?.[1]?.length
-    // The first routes of a table stand below each other, and not on the line of the `[]` that stood for none.
+    // The first routes of a table go on lines of their own, not on the line of the `[]`.
     if (isSeq(node) && node.items.length === 0 && indent !== undefined) {
       this.#splice(from - gap.length, end, `\n${' '.repeat(indent + 2)}${blockText(wanted, indent + 2)}`)
       return
@@ -160,7 +159,7 @@ class Editor {
     return this.#text.slice(start, offset)
   }
 
-  /** Returns false where the map is better written anew. */
+  /** Returns false if the map should be rewritten. */
   #changeMap(map: YAMLMap, before: PlainMap, wanted: PlainMap, depth: number): boolean {
     const gone = new Set(keysOf(before).filter((key) => wanted[key] === undefined))
     const added = keysOf(wanted).filter((key) => before[key] === undefined)
@@ -204,7 +203,7 @@ class Editor {
     }
   }
 
-  /** Returns false where the list is better written anew. */
+  /** Returns false if the list should be rewritten. */
   #changeList(list: YAMLSeq, before: readonly Plain[], wanted: readonly Plain[], depth: number): boolean {
     const pairs = alignLists(before, wanted)
     if (pairs === null || pairs.length === 0) return false
@@ -227,8 +226,8 @@ class Editor {
   }
 
   /**
-   * Adds an item behind the one at `behind`; -1 is before all.
-   * @param ofLines whether each item of the list stands on one line, so that one more is to look like them
+   * Adds an item after the one at `behind`; -1 is before all.
+   * @param ofLines whether each item of the list is on one line, so that a new one is too
    */
   #addItem(list: YAMLSeq, behind: number, value: Plain, ofLines: boolean): void {
     const column = this.#columnOf(dashOf(list, 0))
@@ -243,12 +242,12 @@ class Editor {
     this.#addLines(this.#lineEnd(this.#endOf(item)), spaced ? `\n${lines}` : lines)
   }
 
-  /** What stands between an item and the next one's dash. */
+  /** The text between an item and the next one's dash. */
   #between(list: YAMLSeq, at: number): string {
     return this.#text.slice(this.#endOf(list.items[at]), dashOf(list, at + 1))
   }
 
-  /** Puts lines in at the beginning of a line, or at the end of a text that lacks its last line break. */
+  /** Inserts lines at the start of a line, or at the end of a text without a final line break. */
   #addLines(at: number, lines: string): void {
     const isOpen = at === this.#text.length && !this.#text.endsWith('\n')
     this.#splice(at, at, isOpen ? `\n${lines}` : `${lines}\n`)
@@ -258,7 +257,7 @@ class Editor {
     this.#splices.push({ start, end, text: text.replaceAll(/\r?\n/g, this.#newline) })
   }
 
-  /** Where the last character of a value stands, comments and white space behind it not counted. */
+  /** The end of a value, without trailing comments and white space. */
   #endOf(node: unknown): number {
     if (isMap(node) && node.flow !== true) return this.#endOf(node.items.at(-1))
     if (isSeq(node) && node.flow !== true) return this.#endOf(node.items.at(-1))
@@ -275,7 +274,7 @@ class Editor {
     return this.#text.lastIndexOf('\n', offset - 1) + 1
   }
 
-  /** Behind the line break of the line that an offset is in. */
+  /** The start of the line after the one that contains an offset. */
   #lineEnd(offset: number): number {
     const end = this.#text.indexOf('\n', offset)
     return end === -1 ? this.#text.length : end + 1
@@ -304,12 +303,12 @@ function startOf(node: unknown): number {
   return (node as Node | null | undefined)?.range?.[0] ?? 0
 }
 
-/** Whether each item of a list stands on one line. */
+/** Whether each item of a list is on one line. */
 function isOfLines(list: YAMLSeq): boolean {
   return list.items.every((item) => isScalar(item) || ((isMap(item) || isSeq(item)) && item.flow === true))
 }
 
-/** Where the dash of an item stands. */
+/** The offset of an item's dash. */
 function dashOf(list: YAMLSeq, at: number): number {
   const token = list.srcToken
   const items = token?.type === 'block-seq' ? token.items : []

@@ -1,5 +1,5 @@
 /**
- * What the schema finds wrong with a document, in the operator's words.
+ * Schema errors of a document, as messages for the operator.
  */
 import type { z } from 'zod'
 import { tableSchema } from '../table/schema.ts'
@@ -9,19 +9,18 @@ import { percentMeantBy } from '../values/units.ts'
 type Issue = z.core.$ZodIssue
 type Path = readonly (string | number)[]
 
-/** Checks a document against the schema of routes.yaml. Returns every fault, in the order of the schema; never throws. */
+/** Checks a document against the schema of routes.yaml. Returns all errors, in the order of the schema. Never throws. */
 export function schemaFindings(document: unknown): Finding[] {
   const result = tableSchema.safeParse(document, { reportInput: true })
   return result.success ? [] : result.error.issues.flatMap((issue) => findingsOf(issue, []))
 }
 
-/** The words of YAML for what the schema and JavaScript call its types. */
+/** YAML's names for the types of the schema and of JavaScript. */
 const TYPE_WORDS: Readonly<Record<string, string>> = {
   array: 'list',
   object: 'map',
   record: 'map',
-  int: 'whole number',
-  null: 'nothing',
+  int: 'integer',
 }
 
 function findingsOf(issue: Issue, parent: Path): Finding[] {
@@ -36,7 +35,7 @@ function findingsOf(issue: Issue, parent: Path): Finding[] {
     case 'invalid_union':
       return unionFindings(issue, path)
     case 'invalid_type':
-      // The schema has words of its own where a type alone says too little, as for durations.
+      // The schema has its own message where the type says too little, as for durations.
       return issue.input === undefined || issue.message.startsWith('Invalid input')
         ? [typeFinding([issue.expected], issue.input, path)]
         : [error(path, `${issue.message}, received ${shown(issue.input)}`)]
@@ -60,7 +59,7 @@ function unknownKey(key: string, path: Path, knownKeys: string): Finding {
   return error([...path, key], 'unknown key', () => didYouMean(key, knownKeys.split(' ')), 'key')
 }
 
-/** The faults of the one alternative that takes this type of value; where none does, what all of them expect. */
+/** The errors of the one alternative that accepts this type of value; if none does, what all of them expect. */
 function unionFindings(issue: Extract<Issue, { code: 'invalid_union' }>, path: Path): Finding[] {
   const ofOtherTypes: string[] = []
   const values: z.core.util.Primitive[] = []
@@ -74,9 +73,9 @@ function unionFindings(issue: Extract<Issue, { code: 'invalid_union' }>, path: P
   return [typeFinding(ofOtherTypes, issue.input, path, values.map(String))]
 }
 
-/** `words` are values that would do as well as the expected types. */
+/** `words` are values that are accepted besides the expected types. */
 function typeFinding(expected: readonly string[], input: unknown, path: Path, words: readonly string[] = []): Finding {
-  if (input === undefined) return error(path, 'this key is missing', undefined, 'parent')
+  if (input === undefined) return error(path, 'missing required key', undefined, 'parent')
   const types = new Set(expected.map((type) => TYPE_WORDS[type] ?? type))
   const received = typeof input === 'number' && !expected.includes('string') ? String(input) : typeOf(input)
   const message = `expected ${anyOf([...words, ...types])}, received ${received}`
@@ -84,7 +83,7 @@ function typeFinding(expected: readonly string[], input: unknown, path: Path, wo
 }
 
 function typeOf(input: unknown): string {
-  if (input === null) return 'nothing'
+  if (input === null) return 'null'
   if (Array.isArray(input)) return 'list'
   return TYPE_WORDS[typeof input] ?? typeof input
 }
@@ -106,7 +105,7 @@ function typeHint(expected: readonly string[], input: unknown): string | undefin
 }
 
 function valueFinding(values: readonly z.core.util.Primitive[], input: unknown, path: Path): Finding {
-  if (input === undefined) return error(path, 'this key is missing', undefined, 'parent')
+  if (input === undefined) return error(path, 'missing required key', undefined, 'parent')
   const words = values.map(String)
   const message = `expected ${anyOf(words)}, received ${shown(input)}`
   if (typeof input !== 'string') return error(path, message)
@@ -116,12 +115,12 @@ function valueFinding(values: readonly z.core.util.Primitive[], input: unknown, 
 
 function rangeMessage(issue: Extract<Issue, { code: 'too_small' | 'too_big' }>): string {
   const bound = issue.code === 'too_small' ? issue.minimum : issue.maximum
-  if (issue.origin === 'array') return 'expected at least one entry'
-  if (issue.origin === 'string') return 'expected a text, received ""'
-  return `expected ${bound} or ${issue.code === 'too_small' ? 'more' : 'less'}, received ${shown(issue.input)}`
+  if (issue.origin === 'array') return 'must not be empty'
+  if (issue.origin === 'string') return 'must not be empty'
+  return `invalid value ${shown(issue.input)}: must be at ${issue.code === 'too_small' ? 'least' : 'most'} ${bound}`
 }
 
-/** A value as it is written, cut short; of a list or a map only the word. */
+/** A value as written, truncated; only the type of a list or map. */
 function shown(input: unknown): string {
   if (typeof input === 'object') return typeOf(input)
   const text = typeof input === 'string' ? JSON.stringify(input) : String(input)

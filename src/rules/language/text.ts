@@ -1,5 +1,5 @@
 /**
- * Text <-> table: reads routes.yaml with every problem at its line and column, and changes one value with every other byte kept.
+ * Text <-> table: parses routes.yaml, reporting each problem with line and column, and edits one value, keeping all other bytes.
  */
 import {
   Composer,
@@ -28,7 +28,7 @@ import { schemaFindings } from './findings.ts'
 
 export { formatProblem, formatProblems, type Problem, type Problems } from '../values/problem.ts'
 
-/** What a text says, or why that is no table. Plain data: it may cross to another thread. */
+/** A parsed text, or why it is invalid. Plain data, so it can be passed to another thread. */
 export type CheckedText =
   | {
       readonly ok: true
@@ -38,33 +38,33 @@ export type CheckedText =
     }
   | ({ readonly ok: false } & Problems)
 
-/** What a text is: a table, perhaps with warnings, or why it is none; `more` is how many problems there are besides the listed. */
+/** A compiled table with its warnings, or why the text is invalid; `more` is the number of problems that are not listed. */
 export type ReadTable =
   | { readonly ok: true; readonly table: Table; readonly warnings: readonly Problem[]; readonly more: number }
   | Extract<CheckedText, { ok: false }>
 
 type Path = readonly (string | number)[]
 
-/** More than a hand-written table needs, and far from what makes a bomb. */
+/** More than a hand-written table needs, and far below an alias bomb. */
 const MAX_ALIASES = 100
 
-/** Collections within collections that the parser may have open; a table has fewer than twenty. */
+/** Maximum nesting of collections; a table has fewer than twenty levels. */
 const MAX_DEPTH = 500
-/** The pieces of a text that the lexer may find: ten thousand routes have about 600,000. */
+/** Maximum number of lexemes: ten thousand routes have about 600,000. */
 const MAX_LEXEMES = 2_000_000
 
-/** A finding with the offset in the text that it points to. */
+/** A finding with its offset in the text. */
 interface Placed {
   readonly finding: Finding
   readonly offset: number
 }
 
-/** Of a text with syntax errors, findings of the schema that are looked at for whether they are certain. */
+/** Maximum number of schema findings to examine in a text with syntax errors. */
 const MAX_DOUBTED = 1000
 
 /**
- * Reads a whole routes.yaml (YAML 1.2, core schema). Never throws. `fileName` is what problems are printed with.
- * Problems are in the order of the text; where one of them is an error the warnings are among them.
+ * Parses and compiles a routes.yaml (YAML 1.2, core schema). Never throws. Problems are reported for `fileName`,
+ * in the order of the text; if one of them is an error, the warnings are among them.
  */
 export function readTable(text: string, fileName: string): ReadTable {
   const checked = checkText(text, fileName)
@@ -73,7 +73,7 @@ export function readTable(text: string, fileName: string): ReadTable {
   return { ...rest, table: compileTable(document) }
 }
 
-/** As `readTable`, as far as that is plain data. Never throws. */
+/** Like `readTable`, without compiling: the result is plain data. Never throws. */
 export function checkText(text: string, fileName: string): CheckedText {
   const lines = new LineCounter()
   let placed: Placed[]
@@ -100,7 +100,7 @@ export function checkText(text: string, fileName: string): CheckedText {
   return { ok: true, document: document as TableDocument, warnings: problems, more }
 }
 
-/** As many as are reported: the errors first, as a warning must not take the place of what keeps the table out. */
+/** The findings that are reported: errors first, so that warnings do not displace them. */
 function mostImportant(findings: readonly Finding[]): readonly Finding[] {
   if (findings.length <= MAX_PROBLEMS) return findings
   const errors = findings.filter(({ severity }) => severity === 'error')
@@ -112,7 +112,7 @@ function byOffset(a: Placed, b: Placed): number {
   return a.offset - b.offset
 }
 
-/** Gives findings about the table of a text their places in it, in the order of the text. For a text that `readTable` accepts. */
+/** Locates findings in the text of a table, in the order of the text. For a text that `readTable` accepts. */
 export function placeFindings(findings: readonly Finding[], text: string, fileName: string): Problem[] {
   if (findings.length === 0) return []
   const lines = new LineCounter()
@@ -122,11 +122,11 @@ export function placeFindings(findings: readonly Finding[], text: string, fileNa
 }
 
 /**
- * What yaml's `parseDocument` does, with an end to how deep and how long a text may be: the parser itself would follow
- * ten million brackets until memory runs out. Throws a RangeError there.
+ * Like `parseDocument` of yaml, with limits on nesting and length: the parser itself would follow ten million brackets
+ * until memory runs out. Throws a RangeError above the limits.
  */
 function parse(text: string, lines = new LineCounter()): Document.Parsed {
-  // Repeated keys are found below: yaml's own search is quadratic in the size of a map.
+  // Duplicate keys are found below: yaml's own search is quadratic in the size of a map.
   const composer = new Composer({ uniqueKeys: false, stringKeys: true, logLevel: 'silent' })
   const [document, another] = composer.compose(tokensOf(text, lines), true, text.length)
   if (document === undefined) throw new Error('the composer was told to make a document, and made none')
@@ -153,8 +153,8 @@ function unreadable(cause: unknown): Finding {
     cause instanceof RangeError
       ? cause.message
       : cause instanceof ReferenceError
-        ? 'its aliases stand for too many values'
-        : 'not readable as YAML'
+        ? 'aliases expand to too many values'
+        : 'invalid YAML'
   return { path: [], message, severity: 'error' }
 }
 
@@ -162,7 +162,7 @@ function problemOf(finding: Finding, offset: number, file: string, lines: LineCo
   const { line, col } = lines.lineStarts.length === 0 ? { line: 1, col: 1 } : lines.linePos(offset)
   const column = line === 1 && text.startsWith('\uFEFF') ? Math.max(1, col - 1) : Math.max(1, col)
   const { path, severity } = finding
-  // A text may repeat a long key or value by its aliases: what is reported stays small.
+  // Aliases can repeat a long key or value: reported problems stay small.
   const long = path.findIndex((key) => String(key).length > MAX_KEY_LENGTH)
   const pointer = pointerOf(long === -1 ? path : path.slice(0, long))
   const message = cut(finding.message)
@@ -171,7 +171,7 @@ function problemOf(finding: Finding, offset: number, file: string, lines: LineCo
   return hint === undefined ? problem : { ...problem, hint: cut(hint) }
 }
 
-/** Longest key that a problem's pointer repeats; what is wrong with a longer one is told at the map that it stands in. */
+/** Longest key in a problem's pointer; a problem with a longer one is reported at the enclosing map. */
 const MAX_KEY_LENGTH = 300
 const MAX_MESSAGE_LENGTH = 600
 
@@ -179,13 +179,13 @@ function cut(text: string): string {
   return text.length > MAX_MESSAGE_LENGTH ? `${text.slice(0, MAX_MESSAGE_LENGTH)}…` : text
 }
 
-/** Where the parser speaks of its own options, we say what the operator can do. */
+/** Messages in place of those in which the parser refers to its own options. */
 const SYNTAX_MESSAGES: Readonly<Record<string, string>> = {
-  MULTIPLE_DOCS: 'expected one document, found another',
-  NON_STRING_KEY: 'expected a text as key',
+  MULTIPLE_DOCS: 'expected a single document, found another',
+  NON_STRING_KEY: 'keys must be strings',
 }
 
-/** What the YAML parser itself says. Its warnings (unknown tags) are errors here: the value is not what was meant. */
+/** The errors of the YAML parser. Its warnings (unknown tags) are errors too: the value is not what was meant. */
 function syntaxFindings(parsed: Document.Parsed): Placed[] {
   return [...parsed.errors, ...parsed.warnings].map(({ code, message, pos }) => ({
     finding: {
@@ -197,7 +197,7 @@ function syntaxFindings(parsed: Document.Parsed): Placed[] {
   }))
 }
 
-/** Keys that stand twice in a map, the one key that no map of ours can hold, and aliases of nothing. */
+/** Duplicate keys, `__proto__` as a key, and undefined aliases. */
 function structureFindings(parsed: Document.Parsed): Placed[] {
   const found: Placed[] = []
   const anchors = new Set<string>()
@@ -205,7 +205,7 @@ function structureFindings(parsed: Document.Parsed): Placed[] {
     if (isAlias(node)) {
       const finding = {
         path,
-        message: `there is no anchor &${node.source} before this alias`,
+        message: `undefined alias *${node.source}: no anchor &${node.source} before it`,
         severity: 'error',
       } as const
       if (!anchors.has(node.source)) found.push({ finding, offset: rangeStart(node) ?? 0 })
@@ -221,7 +221,7 @@ function structureFindings(parsed: Document.Parsed): Placed[] {
         if (name === null) continue
         const finding = { path: [...path, name], severity: 'error' } as const
         const offset = rangeStart(key) ?? 0
-        if (seen.has(name)) found.push({ finding: { ...finding, message: 'this key stands twice' }, offset })
+        if (seen.has(name)) found.push({ finding: { ...finding, message: 'duplicate key' }, offset })
         if (name === '__proto__') found.push({ finding: { ...finding, message: 'unknown key' }, offset })
         seen.add(name)
         walk(value, [...path, name])
@@ -232,7 +232,7 @@ function structureFindings(parsed: Document.Parsed): Placed[] {
   return found
 }
 
-/** In a text with syntax errors: the findings before the first of them that no later line can explain away. */
+/** In a text with syntax errors: the findings before the first of them that no later line can change. */
 function certainFindings(parsed: Document.Parsed, syntax: readonly Placed[]): Placed[] {
   const first = syntax.reduce((least, { offset }) => Math.min(least, offset), Number.POSITIVE_INFINITY)
   let document: unknown
@@ -245,7 +245,7 @@ function certainFindings(parsed: Document.Parsed, syntax: readonly Placed[]): Pl
     const { node, pair } = nodeAt(parsed, finding.path)
     if (offset >= first || finding.at === 'parent') return false
     if (finding.at === 'key') return pair !== null
-    // A quote that is never closed takes in all that follows.
+    // An unclosed quote swallows all that follows.
     return isScalar(node) && node.value !== null && (node.range?.[1] ?? first) < first
   })
 }
@@ -254,7 +254,7 @@ function locateAll(findings: readonly Finding[], parsed: Document.Parsed): Place
   return findings.map((finding) => ({ finding, offset: offsetOf(finding, parsed) }))
 }
 
-/** Where a finding points: at its value, at its key, or at the map that lacks it. */
+/** The offset that a finding points at: its value, its key, or the map that lacks it. */
 function offsetOf({ path, at }: Finding, parsed: Document.Parsed): number {
   const { node, pair, parent } = nodeAt(parsed, path)
   const offset = at === 'key' || node === null ? rangeStart(pair?.key) : rangeStart(node)
@@ -278,10 +278,10 @@ function nodeAt(parsed: Document.Parsed, path: Path): { node: Node | null; pair:
   return { node, pair, parent }
 }
 
-/** The pairs of a map by their key, kept for as long as the map: thousands of findings may lie in one. */
+/** The pairs of a map by key, cached with the map: one map may have thousands of findings. */
 const pairsByMap = new WeakMap<YAMLMap, Map<unknown, Pair>>()
 
-/** The pair of a key; the last one where it stands twice, as its value is the one that counts. */
+/** The pair of a key; of duplicates the last one, whose value counts. */
 function pairOf(map: YAMLMap, key: string): Pair | undefined {
   let pairs = pairsByMap.get(map)
   if (pairs === undefined) {
@@ -296,10 +296,10 @@ function rangeStart(node: unknown): number | undefined {
 }
 
 /**
- * Changes a route's percent in a text that `readTable` accepts, and nothing else: the number is replaced where it stands,
- * or the key is added behind `to`. Returns the new text. `percent` is 0 to 100 with up to 4 decimals.
- * Throws a RangeError where the percent is none, where the table has no such route, or where the text is written so that the number cannot change
- * by itself (the route, or its percent, is an alias or has one).
+ * Changes a route's percent in a text that `readTable` accepts, and nothing else: the number is replaced in place, or the
+ * key is added after `to`. Returns the new text. `percent` is 0 to 100 with up to 4 decimals.
+ * Throws a RangeError if the percent is invalid, if the table has no such route, or if the number cannot be edited alone
+ * (the route, or its percent, is an alias or has one).
  */
 export function setPercent(text: string, routeId: string, percent: number): string {
   const flaw = flawOfPercent(percent)
@@ -307,7 +307,7 @@ export function setPercent(text: string, routeId: string, percent: number): stri
   const parsed = parse(text)
   const routes = nodeAt(parsed, ['routes']).node
   const at = isSeq(routes) ? routes.items.findIndex((item) => isMap(item) && item.get('id') === routeId) : -1
-  if (at === -1) throw new RangeError(`no route ${JSON.stringify(routeId)} to edit`)
+  if (at === -1) throw new RangeError(`unknown route ${JSON.stringify(routeId)}`)
   const route = (routes as { items: unknown[] }).items[at] as YAMLMap
   const edited = replaceOrAdd(text, route, 'percent', formatPercent(percent))
   assertOnlyChange(parsed, parse(edited), at, percent)
@@ -337,16 +337,16 @@ function columnOf(text: string, offset: number): number {
   return offset - (text.lastIndexOf('\n', offset - 1) + 1)
 }
 
-/** An edit in a text is trusted only when reading it back gives the old document with the one new value. */
+/** An edit is accepted only if parsing it gives the old document with the one new value. */
 function assertOnlyChange(before: Document.Parsed, after: Document.Parsed, route: number, percent: number): void {
   const wanted = before.toJS({ maxAliasCount: MAX_ALIASES })
   wanted.routes[route] = { ...wanted.routes[route], percent }
   const got = after.errors.length === 0 ? after.toJS({ maxAliasCount: MAX_ALIASES }) : null
   if (got !== null && canonical(wanted) === canonical(got)) return
-  throw new RangeError('the percent cannot change by itself in this text: write it as a number of its own')
+  throw new RangeError('cannot edit percent in place: write it as a plain number, without anchor or alias')
 }
 
-/** JSON with the keys of every map in one order. */
+/** JSON with sorted keys. */
 function canonical(value: unknown): string {
   return JSON.stringify(value, (_key, inner) =>
     typeof inner === 'object' && inner !== null && !Array.isArray(inner)

@@ -1,11 +1,11 @@
 /**
- * Origins: `http://host:port` or `https://host`, and nothing behind it.
+ * Origins: `http://host:port` or `https://host`, and nothing after it.
  */
 import type { Flaw } from '../values/units.ts'
 
 /** The parts of an origin. */
 export interface Origin {
-  /** As written, without a final slash. */
+  /** As written, without a trailing slash. */
   readonly text: string
   readonly tls: boolean
   /** Host name or IP address in lower case, without the brackets of an IPv6 literal. */
@@ -14,35 +14,36 @@ export interface Origin {
 }
 
 const EXAMPLE = 'expected an http or https origin such as http://127.0.0.1:4001'
-// A URL parser repairs what it can (backslashes, white space, a missing slash). An operator's slip shall be told, not repaired.
+// A URL parser repairs what it can (backslashes, white space, a missing slash). A mistake in the table is reported instead.
 const STRICT = /^(https?):\/\/(\[[0-9a-f:.]+\]|[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?\.?)(?::(\d{1,5}))?\/?$/i
 
-/** Reads an origin. A single final slash is tolerated. */
+/** Parses an origin. A single trailing slash is accepted. */
 export function parseOrigin(text: string): Origin | Flaw {
   const found = STRICT.exec(text)
   if (!found) return flawIn(text)
   const tls = (found[1] as string).toLowerCase() === 'https'
   const port = found[3] === undefined ? (tls ? 443 : 80) : Number(found[3])
-  if (port < 1 || port > 65_535) return { message: `${found[3]} is no port` }
+  if (port < 1 || port > 65_535) return { message: `invalid port ${found[3]}: must be 1 to 65535` }
   const url = URL.parse(text)
-  if (!url) return { message: `${found[2]} is no host name or address` }
+  if (!url) return { message: `invalid host name or address ${found[2]}` }
   const hostname = url.hostname.startsWith('[') ? url.hostname.slice(1, -1) : url.hostname
   return { text: text.replace(/\/$/, ''), tls, hostname, port }
 }
 
-/** What is wrong with a text as an origin, or null. */
+/** Why a text is not a valid origin, or null if it is. */
 export function flawOfOrigin(text: string): Flaw | null {
   const origin = parseOrigin(text)
   return 'message' in origin ? origin : null
 }
 
-/** Says which part of a URL is in the way. */
+/** Names the part of a URL that an origin must not have. */
 function flawIn(text: string): Flaw {
   if (/^[a-z0-9.-]+(:\d+)?$/i.test(text)) return { message: EXAMPLE, hint: `write http://${text}` }
   const url = URL.parse(text)
   if (!url || !/^https?:$/.test(url.protocol)) return { message: EXAMPLE }
-  if (url.username || url.password) return { message: 'an origin has no user name or password' }
-  if (url.search || url.hash) return { message: 'an origin has no query or fragment', hint: `write ${url.origin}` }
-  if (url.pathname !== '/') return { message: 'an origin has no path', hint: `write ${url.origin}` }
+  if (url.username || url.password) return { message: 'an origin must not include a user name or password' }
+  if (url.search || url.hash)
+    return { message: 'an origin must not include a query or fragment', hint: `write ${url.origin}` }
+  if (url.pathname !== '/') return { message: 'an origin must not include a path', hint: `write ${url.origin}` }
   return { message: EXAMPLE }
 }

@@ -1,5 +1,5 @@
 /**
- * Paths: the patterns of the table, and the one normalised reading of a request target that they are matched against.
+ * Path patterns, and the normalised form of a request target that they are matched against.
  */
 import type { Flaw } from '../values/units.ts'
 import { foreignPart, literally, ownPatterns } from './foreign.ts'
@@ -8,41 +8,41 @@ import { foreignPart, literally, ownPatterns } from './foreign.ts'
 export interface PathPattern {
   /** As the table writes it. */
   readonly text: string
-  /** Segment by segment: a decoded literal, or null for a `:name`, which takes any segment that is not empty. */
+  /** Segment by segment: a decoded literal, or null for a `:name`, which matches any non-empty segment. */
   readonly segments: readonly (string | null)[]
-  /** Whether a final `*` takes the rest: at least one more segment, which may be empty. */
+  /** Whether a final `*` matches the rest: at least one more segment, which may be empty. */
   readonly rest: boolean
   /** The `:name`s in order, without their colons. */
   readonly params: readonly string[]
 }
 
-/** What a request target (RFC 9112 section 3.2) says to the matcher. */
+/** A request target (RFC 9112 section 3.2) as the matcher sees it. */
 export interface Target {
-  /** Host and port of an absolute-form target in lower case, or null. It replaces the Host field (RFC 9112 section 3.2.2). */
+  /** Host and port of an absolute-form target in lower case, or null. It replaces the Host header (RFC 9112 section 3.2.2). */
   readonly authority: string | null
   /** The decoded segments; null for the forms without a path (`*`, and the authority-form of CONNECT). */
   readonly segments: readonly string[] | null
-  /** What gives the path more than one reading, in words, or null. `segments` is then the lenient reading. */
+  /** Why the path is ambiguous, or null. If it is, `segments` is the lenient reading. */
   readonly ambiguity: string | null
 }
 
 const ABSOLUTE_FORM = /^[a-z][a-z0-9+.-]*:\/\/([^/?#]*)(.*)$/is
-/** The tree of the paths is as deep as the longest pattern, and is walked by recursion. */
+/** The path tree is as deep as the longest pattern, and is walked recursively. */
 const MAX_SEGMENTS = 100
 const NO_PATH: Target = { authority: null, segments: null, ambiguity: null }
 
-/** Reads a path pattern: literal segments, `:name` for one segment, a final `*` for the rest. */
+/** Parses a path pattern: literal segments, `:name` for one segment, a final `*` for the rest. */
 export function parsePattern(text: string): PathPattern | Flaw {
   const query = text.indexOf('?')
   if (query !== -1 && !isOptional(text, query) && foreignPart(text.slice(0, query)) === null) {
-    return { message: 'a path has no query', hint: 'use match.query' }
+    return { message: 'a path must not include a query', hint: 'use match.query' }
   }
   const stray = /#|\\(?![dswDSW./()[\]{}^$|?*+-])/.exec(text)
   if (stray) return { message: `a path with ${stray[0]} never matches: such requests are ambiguous` }
   const foreign = foreignPart(text)
   if (foreign !== null) {
-    const literal = text.includes(`/${foreign}`) && !/[\\/]/.test(foreign) ? ` (that is ${literally(foreign)})` : ''
-    const message = `${JSON.stringify(foreign)} is neither a literal segment${literal}, nor :name, nor a final *`
+    const literal = text.includes(`/${foreign}`) && !/[\\/]/.test(foreign) ? ` (${literally(foreign)})` : ''
+    const message = `unsupported path syntax ${JSON.stringify(foreign)}: a segment is literal${literal}, :name or a final *`
     return { message, hint: hintFor(text) }
   }
   return parseOwn(text)
@@ -53,19 +53,19 @@ function isOptional(text: string, mark: number): boolean {
   return /\/:\w+$/.test(text.slice(0, mark)) && /^\?(?:\/|$)/.test(text.slice(mark))
 }
 
-/** How the pattern is written here. Only what would be taken is suggested. */
+/** Suggests how to write the pattern. Only valid patterns are suggested. */
 function hintFor(text: string): string {
   const own = ownPatterns(text).filter((one) => foreignPart(one) === null && !('message' in parseOwn(one)))
-  if (own.length === 0) return 'a path is made of literal segments, :name for any one, and a final * for the rest'
-  return own.length === 1 ? `write ${own[0]}` : `write a route for each: ${own.join(', ')}`
+  if (own.length === 0) return 'use literal segments, :name for any one segment and a final * for the rest'
+  return own.length === 1 ? `write ${own[0]}` : `write one route for each: ${own.join(', ')}`
 }
 
 function parseOwn(text: string): PathPattern | Flaw {
-  if (!text.startsWith('/')) return { message: 'expected a path that starts with /', hint: hintFor(text) }
+  if (!text.startsWith('/')) return { message: 'a path must start with /', hint: hintFor(text) }
   const parts = text.slice(1).split('/')
   const rest = parts.at(-1) === '*'
   if (rest) parts.pop()
-  if (parts.length > MAX_SEGMENTS) return { message: `expected at most ${MAX_SEGMENTS} segments` }
+  if (parts.length > MAX_SEGMENTS) return { message: `too many segments: at most ${MAX_SEGMENTS}` }
   const segments: (string | null)[] = []
   const params: string[] = []
   for (const [at, part] of parts.entries()) {
@@ -85,18 +85,17 @@ function parseOwn(text: string): PathPattern | Flaw {
 
 function flawOfParam(part: string, earlier: readonly string[]): Flaw | null {
   if (!earlier.includes(part.slice(1))) return null
-  return { message: `${part} stands twice in the path`, hint: 'give each :name a name of its own' }
+  return { message: `duplicate parameter ${part}`, hint: 'give each parameter its own name' }
 }
 
 function parseLiteral(part: string, last: boolean): string | Flaw {
   const literal = decode(part)
-  if (literal === null)
-    return { message: `${part} is no valid percent-encoded UTF-8`, hint: 'write %25 for a literal %' }
+  if (literal === null) return { message: `invalid percent-encoded UTF-8 ${part}`, hint: 'write %25 for a literal %' }
   const ambiguity = literal !== '' ? ambiguityOf(literal) : last ? null : EMPTY_SEGMENT
   return ambiguity ? { message: `a path with ${ambiguity} never matches: such requests are ambiguous` } : literal
 }
 
-/** Whether a pattern takes these decoded segments, of which those before `from` are known to fit. */
+/** Whether a pattern matches these decoded segments; those before `from` are known to match. */
 export function patternTakes(pattern: PathPattern, segments: readonly string[], from = 0): boolean {
   const own = pattern.segments
   const length = own.length
@@ -110,7 +109,7 @@ export function patternTakes(pattern: PathPattern, segments: readonly string[], 
 
 const NO_PARAMS: readonly string[] = []
 
-/** The values of a pattern's `:name`s in order, from segments that it takes. */
+/** The values of a pattern's `:name`s in order, from segments that it matches. */
 export function paramsOf(pattern: PathPattern, segments: readonly string[]): readonly string[] {
   if (pattern.params.length === 0) return NO_PARAMS
   const own = pattern.segments
@@ -120,11 +119,11 @@ export function paramsOf(pattern: PathPattern, segments: readonly string[]): rea
 }
 
 /**
- * Reads a request target. Never throws.
+ * Parses a request target. Never throws.
  *
  * The path is ambiguous when it has a dot segment (`.`, `..`, `..;x`, also percent-encoded), an empty segment that is
  * not the last, an encoded slash, a backslash, NUL, an escape that is not percent-encoded UTF-8, a `#`, or a raw byte
- * that RFC 3986 does not allow; also when an absolute-form target has no host or carries user information.
+ * that RFC 3986 does not allow; also if an absolute-form target has no host or has user information.
  */
 export function readTarget(target: string): Target {
   if (target.charCodeAt(0) === SLASH) {
@@ -149,7 +148,7 @@ const HASH = 0x23
 const BACKSLASH = 0x5c
 const EMPTY_SEGMENT = 'an empty segment (//)'
 
-/** The segments of a path that needs no decoding and has one reading, or null: nearly every request ends here. */
+/** The segments of a path that needs no decoding and is not ambiguous, or null. Nearly every request ends here. */
 function splitPlain(target: string): string[] | null {
   const segments: string[] = []
   const length = target.length
@@ -157,12 +156,12 @@ function splitPlain(target: string): string[] | null {
   for (let i = 1; i < length; i++) {
     const unit = target.charCodeAt(i)
     if (unit === SLASH) {
-      // An empty segment, or one that begins with a dot, is looked at again by the slow path.
+      // An empty segment, or one that starts with a dot, is left to the slow path.
       if (i === start || target.charCodeAt(start) === DOT) return null
       segments.push(target.slice(start, i))
       start = i + 1
     } else if (unit === QUESTION_MARK) {
-      // A fragment behind the query is the slow path's to find.
+      // A fragment after the query is left to the slow path.
       if (target.charCodeAt(start) === DOT || target.indexOf('#', i) !== -1) return null
       segments.push(target.slice(start, i))
       return segments
@@ -190,7 +189,7 @@ function readPath(target: string, authority: string | null): Target {
   return { authority, segments: ambiguity === null ? segments : resolveSegments(segments), ambiguity }
 }
 
-/** Undoes percent-encoding (RFC 3986 section 2.1) of UTF-8. Null where an escape is invalid or the bytes are not UTF-8. */
+/** Decodes percent-encoded UTF-8 (RFC 3986 section 2.1). Null if an escape is invalid or the bytes are not UTF-8. */
 function decode(part: string): string | null {
   if (!part.includes('%')) return part
   try {
@@ -200,9 +199,9 @@ function decode(part: string): string | null {
   }
 }
 
-/** What gives a decoded segment more than one reading, in words, or null. */
+/** Why a decoded segment is ambiguous, or null. */
 function ambiguityOf(segment: string): string | null {
-  // Some servers cut path parameters (`;x`) off before they resolve dot segments, so `..;x` climbs there.
+  // Some servers remove path parameters (`;x`) before they resolve dot segments, so `..;x` is `..` there.
   if (/^\.\.?(;|$)/.test(segment)) return 'a dot segment'
   if (segment.includes('/')) return 'an encoded slash (%2F)'
   if (segment.includes('\\')) return 'a backslash'
@@ -210,7 +209,7 @@ function ambiguityOf(segment: string): string | null {
   return null
 }
 
-/** The lenient reading: empty segments dropped but for the last, dot segments resolved (RFC 3986 section 5.2.4). */
+/** The lenient reading: empty segments except the last dropped, dot segments resolved (RFC 3986 section 5.2.4). */
 function resolveSegments(segments: readonly string[]): string[] {
   const resolved: string[] = []
   for (const [at, segment] of segments.entries()) {

@@ -1,5 +1,5 @@
 /**
- * The match conditions: one entry per key of `match`, which owns its schema, its work and its sentence.
+ * The match conditions: one entry per key of `match`, with its schema, its test and its explanation.
  */
 import { z } from 'zod'
 import type { RequestView } from '../http/exchange.ts'
@@ -10,20 +10,20 @@ import { type PathPattern, parsePattern, patternTakes, readTarget } from './path
 import { cookieValue, headerValue, queryValue } from './request-parts.ts'
 import { parseValueTest, sayTest, sayValue, type ValueTest, valuePasses, valueTestSchema } from './value-test.ts'
 
-/** One compiled condition. A request meets a route when it meets all of the route's conditions. */
+/** One compiled condition. A request matches a route if it meets all of the route's conditions. */
 export interface Condition {
   /** The key of `match` that it comes from. */
   readonly kind: PredicateName
-  /** What it looks at: `the method`, `header x-beta`. No route has two conditions on one subject. */
+  /** What it tests: `the method`, `header x-beta`. No route has two conditions on one subject. */
   readonly subject: string
-  /** What a method, field, parameter or cookie must be; null for path and hosts, which the matcher's tree answers. */
+  /** The test of a method, header, parameter or cookie; null for path and hosts, which the matcher's tree handles. */
   readonly test: ValueTest | null
   matches(view: RequestView): boolean
-  /** What it asks and what the request has instead, as a sentence. Only for a request that does not meet it. */
+  /** What is required and what the request has instead. Only for a request that does not meet the condition. */
   shortfall(view: RequestView): string
 }
 
-/** What a key of `match` needs: the schema of its argument, and the conditions that an argument stands for. */
+/** A key of `match`: the schema of its argument, and the conditions that an argument compiles to. */
 interface Predicate<Argument extends z.ZodType> {
   readonly schema: Argument
   compile(argument: z.output<Argument>): Condition[]
@@ -45,7 +45,7 @@ export const PREDICATES = {
     schema: z
       .array(checked(z.string(), (text) => flawIn(parseHost(text))))
       .min(1)
-      .describe('Exact names or *.example.test; a port only where it must match.'),
+      .describe('Exact names or *.example.test, with a port only if it must match.'),
     compile: (texts) => [hostsCondition(texts.map((text) => parseHost(text) as HostPattern))],
   }),
   methods: predicate({
@@ -54,7 +54,7 @@ export const PREDICATES = {
   }),
   headers: predicate({
     schema: checked(z.record(checked(z.string(), flawOfFieldName), valueTestSchema), flawOfFieldNames).describe(
-      'By field name, in any case: true, false, a value, a list of values, or {startsWith} or {contains}.',
+      'By header name, case-insensitive: true, false, a value, a list of values, {startsWith} or {contains}.',
     ),
     compile: (fields) =>
       compileEach('headers', 'header', lowerCaseKeys(fields), (view, name) => headerValue(view.rawHeaders, name)),
@@ -97,12 +97,12 @@ function hostsCondition(patterns: readonly HostPattern[]): Condition {
     shortfall: (view) => {
       const wanted = patterns.map((pattern) => pattern.text).join(' or ')
       const host = hostOf(view)
-      return host === '' ? `the request has no host, and must have ${wanted}` : `the host ${host} is not ${wanted}`
+      return host === '' ? `the request has no host, must be ${wanted}` : `the host ${host} is not ${wanted}`
     },
   }
 }
 
-/** The host that a request asks for, in lower case with its port: the target's if it has one, else the Host field's. */
+/** The host of a request, in lower case with its port: from the target if it has one, else from the Host header. */
 export function hostOf(view: RequestView): string {
   return readTarget(view.target).authority ?? view.host
 }
@@ -133,7 +133,7 @@ function valueCondition(
     subject,
     test,
     matches: (view) => valuePasses(test, read(view)),
-    shortfall: (view) => `${subject} is ${sayValue(read(view))}, and must be ${sayTest(test)}`,
+    shortfall: (view) => `${subject} is ${sayValue(read(view))}, must be ${sayTest(test)}`,
   }
 }
 
@@ -148,27 +148,28 @@ function flawIn(parsed: object): Flaw | null {
 const USUAL_METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE']
 
 function flawOfMethod(text: string): Flaw | null {
-  if (!TOKEN.test(text)) return { message: `${JSON.stringify(text)} is no method name` }
+  if (!TOKEN.test(text)) return { message: `invalid method ${JSON.stringify(text)}` }
   if (text === 'CONNECT') return { message: 'CONNECT never matches: its target has no path' }
   const usual = text.toUpperCase()
   if (text === usual || !USUAL_METHODS.includes(usual)) return null
-  return { message: `methods are case-sensitive, and ${text} is not one in use`, hint: `write ${usual}` }
+  return { message: `unknown method ${text}: methods are case-sensitive`, hint: `write ${usual}` }
 }
 
 function flawOfToken(text: string): Flaw | null {
-  return TOKEN.test(text) ? null : { message: `${JSON.stringify(text)} is no name that a request can carry` }
+  return TOKEN.test(text)
+    ? null
+    : { message: `invalid name ${JSON.stringify(text)}: must be a token (RFC 9110 section 5.6.2)` }
 }
 
 function flawOfFieldName(text: string): Flaw | null {
-  if (text.toLowerCase() === 'host') return { message: 'the host is not matched here', hint: 'use match.hosts' }
+  if (text.toLowerCase() === 'host') return { message: 'Host cannot be matched as a header', hint: 'use match.hosts' }
   return flawOfToken(text)
 }
 
 function flawOfFieldNames(fields: Readonly<Record<string, unknown>>): Flaw | null {
   const seen = new Set<string>()
   for (const name of Object.keys(fields)) {
-    if (seen.has(name.toLowerCase()))
-      return { message: `${name} stands twice: the case of a field name does not count` }
+    if (seen.has(name.toLowerCase())) return { message: `duplicate header ${name}: header names are case-insensitive` }
     seen.add(name.toLowerCase())
   }
   return null

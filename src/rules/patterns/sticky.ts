@@ -1,5 +1,5 @@
 /**
- * The sources of a sticky key: one entry per kind, which owns its syntax and its work.
+ * The sources of a sticky key: one entry per kind, with its syntax and how to read it.
  */
 import type { RequestView } from '../http/exchange.ts'
 import { nearestWord } from '../values/problem.ts'
@@ -7,23 +7,23 @@ import { TOKEN } from '../values/schema-blocks.ts'
 import type { Flaw } from '../values/units.ts'
 import { cookieValue, headerValue, queryValue } from './request-parts.ts'
 
-/** A compiled source of the key that a draw is made on. */
+/** A compiled source of the sticky key. */
 export interface StickySource {
   /** As the table writes it: `cookie:sid`, `ip`. */
   readonly text: string
   readonly kind: StickyKind
   /**
-   * The key, or undefined where the request has none. `params` are the values of the path's `:name`s in order.
-   * May be the empty text: use `keyOf`.
+   * The key, or undefined if the request has none. `params` are the values of the path's `:name`s in order.
+   * May be the empty string: use `keyOf`.
    */
   read(view: RequestView, params: readonly string[]): string | undefined
 }
 
-/** One kind of source: how its name is checked (null where it takes none), and how it reads. */
+/** One kind of source: how its name is checked (null if it takes none), and how it is read. */
 interface StickyEntry {
-  /** What is wrong with the name behind the colon. `params` are the `:name`s of the route's path. */
+  /** Why the name after the colon is invalid, or null. `params` are the `:name`s of the route's path. */
   readonly flawOfName: ((name: string, params: readonly string[]) => Flaw | null) | null
-  /** Prepares the reading of one name. */
+  /** Returns the reader for one name. */
   compile(name: string, params: readonly string[]): StickySource['read']
 }
 
@@ -60,14 +60,14 @@ const ENTRIES = {
   },
 } as const satisfies Record<string, StickyEntry>
 
-/** The kinds of sticky sources. `request` is no key but the end of a chain: a draw for each request by itself. */
+/** The kinds of sticky sources. `request` is not a key but ends the chain: each request is drawn independently. */
 export type StickyKind = keyof typeof ENTRIES
 
 /** The forms that `sticky` takes, for messages. */
 export const STICKY_FORMS = Object.entries(ENTRIES).map(([kind, entry]) => (entry.flawOfName ? `${kind}:NAME` : kind))
 
 /**
- * Reads one source, such as `cookie:sid`. `params` are the `:name`s of the route's path in order.
+ * Parses one source, such as `cookie:sid`. `params` are the `:name`s of the route's path in order.
  */
 export function parseSticky(text: string, params: readonly string[]): StickySource | Flaw {
   const colon = text.indexOf(':')
@@ -86,27 +86,29 @@ export function parseSticky(text: string, params: readonly string[]): StickySour
 }
 
 function unknownKind(text: string, kind: string): Flaw {
-  const message = `${JSON.stringify(text)} is none of ${STICKY_FORMS.join(', ')}`
+  const message = `unknown sticky key ${JSON.stringify(text)}: must be one of ${STICKY_FORMS.join(', ')}`
   const nearest = nearestWord(kind, Object.keys(ENTRIES))
   return nearest === undefined
     ? { message }
     : { message, hint: `did you mean \`${nearest}${text.slice(kind.length)}\`?` }
 }
 
-/** The key that a source finds in a request, or undefined where there is none. An empty value counts as none. */
+/** The key that a source finds in a request, or undefined. An empty value counts as missing. */
 export function keyOf(source: StickySource, view: RequestView, params: readonly string[]): string | undefined {
   return source.read(view, params) || undefined
 }
 
 function flawOfToken(name: string): Flaw | null {
-  return TOKEN.test(name) ? null : { message: `${JSON.stringify(name)} is no name that a request can carry` }
+  return TOKEN.test(name)
+    ? null
+    : { message: `invalid name ${JSON.stringify(name)}: must be a token (RFC 9110 section 5.6.2)` }
 }
 
 function flawOfParam(name: string, params: readonly string[]): Flaw | null {
   if (params.includes(name)) return null
-  if (params.length === 0) return { message: `the route's path has no :${name}, nor any other :name` }
+  if (params.length === 0) return { message: `the route's path has no parameter :${name}, nor any other` }
   return {
-    message: `the route's path has no :${name}`,
+    message: `the route's path has no parameter :${name}`,
     hint: `it has ${params.map((param) => `:${param}`).join(', ')}`,
   }
 }

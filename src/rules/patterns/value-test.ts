@@ -1,5 +1,5 @@
 /**
- * What the table can ask of a single value (a method, a header, a query parameter, a cookie): present, absent, one of some texts, beginning with or containing one.
+ * Tests of a single value (a method, a header, a query parameter, a cookie): present, absent, equal to one of a list, starting with or containing a string.
  */
 import { z } from 'zod'
 import { checked, object } from '../values/schema-blocks.ts'
@@ -14,14 +14,14 @@ export type ValueTest =
 
 const text = z.string()
 const values = checked(z.array(text).min(1), (list) =>
-  new Set(list).size === list.length ? null : { message: 'the same value stands twice in the list' },
+  new Set(list).size === list.length ? null : { message: 'duplicate value' },
 )
-/** The empty text begins every value: it would be a second way to say `true`. */
+/** Every value starts with the empty string: it would be a second way to write `true`. */
 const part = checked(text, (value) =>
-  value === '' ? { message: 'expected a text', hint: 'write true for any value' } : null,
+  value === '' ? { message: 'must not be empty', hint: 'write true to match any value' } : null,
 )
 
-/** `true`: present; `false`: absent; a text: equal to it; a list: equal to one of them; or an object with one such word. */
+/** `true`: present; `false`: absent; a string: equal to it; a list: equal to one of them; or an object with one such key. */
 export const valueTestSchema = z.union([
   z.boolean(),
   text,
@@ -79,7 +79,7 @@ export function canBothPass(a: ValueTest, b: ValueTest): boolean {
   return true
 }
 
-/** A test in words, after "must be". */
+/** A test as text, after "must be". */
 export function sayTest(test: ValueTest): string {
   switch (test.is) {
     case 'present':
@@ -88,13 +88,13 @@ export function sayTest(test: ValueTest): string {
     case 'anyOf':
       return test.values.map(quote).join(' or ')
     case 'startsWith':
-      return `a text that starts with ${quote(test.text)}`
+      return `a string starting with ${quote(test.text)}`
     case 'contains':
-      return `a text that contains ${quote(test.text)}`
+      return `a string containing ${quote(test.text)}`
   }
 }
 
-/** A value in words, after "is". */
+/** A value as text, after "is". */
 export function sayValue(value: string | undefined): string {
   return value === undefined ? 'absent' : quote(value)
 }

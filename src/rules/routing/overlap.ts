@@ -106,8 +106,8 @@ function describe(earlier: PlacedClaim, later: PlacedClaim): Finding {
   return {
     path: ['routes', later.at, 'match'],
     message: same
-      ? `can never match: hidden by ${name}, which claims the same requests`
-      : `nothing tells it apart from ${name} where a request meets both`,
+      ? `can never match: shadowed by ${name}, which matches the same requests`
+      : `ambiguous: some requests match both this route and ${name}`,
     hint: 'add a condition to one of them',
     severity: 'error',
     at: 'key',

@@ -1,5 +1,5 @@
 /**
- * The one schema of routes.yaml: validation, types, the editors' JSON Schema and the manual's key lists come from it.
+ * The schema of routes.yaml: the source of validation, types, the JSON Schema for editors and the key lists of the manual.
  */
 import { z } from 'zod'
 import { flawOfHostName, parseHost } from '../patterns/host.ts'
@@ -31,87 +31,86 @@ const server = z.union([
   origin,
   object({
     url: origin,
-    weight: count(1_000).optional().describe('Relative share of the exchanges of the upstream. Default 1.'),
-    id: name('an id').optional().describe('Unique in the upstream. Default: host:port.'),
+    weight: count(1_000).optional().describe("Relative share of the upstream's requests. Default 1."),
+    id: name('id').optional().describe('Unique in the upstream. Default: host:port.'),
   }),
 ])
 
-/** A probe a millisecond is nobody's wish. */
+/** A lower limit against probe storms. */
 const positive = checked(duration, (text) =>
-  (parseDurationMs(text) ?? 0) < 10 ? { message: 'expected at least 10ms' } : null,
+  (parseDurationMs(text) ?? 0) < 10 ? { message: `invalid duration ${text}: must be at least 10ms` } : null,
 )
 const status = z.int().min(200).max(599)
 
 const health = object({
   path: checked(z.string(), flawOfProbePath),
-  every: positive.optional().describe('From one probe of a server to the next. Default 5s.'),
-  jitter: z.number().min(0).max(50).optional().describe('Percent of `every` by which that differs. Default 10.'),
-  timeout: positive.optional().describe('Until a probe counts as failed. Default 1s.'),
+  every: positive.optional().describe('Interval between probes of a server. Default 5s.'),
+  jitter: z.number().min(0).max(50).optional().describe('Random variation of `every`, in percent. Default 10.'),
+  timeout: positive.optional().describe('Probe timeout. Default 1s.'),
   status: z
     .union([status, z.array(status).min(1)])
     .optional()
-    .describe('Of a good answer: one or a list. Default: any from 200 to 299.'),
-  body: z.string().min(1).optional().describe('A text that the body of a good answer contains.'),
-  start: z.enum(['healthy', 'unhealthy']).optional().describe('Before the first probes have told. Default healthy.'),
-  up: count(100).optional().describe('Good probes in a row until healthy. Default 2.'),
-  down: count(100).optional().describe('Failed probes in a row until unhealthy. Default 3.'),
+    .describe('Expected status, or a list. Default: 200 to 299.'),
+  body: z.string().min(1).optional().describe('String that the response body must contain.'),
+  start: z.enum(['healthy', 'unhealthy']).optional().describe('State before the first probes. Default healthy.'),
+  up: count(100).optional().describe('Consecutive successful probes until healthy. Default 2.'),
+  down: count(100).optional().describe('Consecutive failed probes until unhealthy. Default 3.'),
 })
 
 const ejection = object({
-  failures: count(1_000).optional().describe('Exchanges in a row that broke. Default 5.'),
-  errors: count(10_000).optional().describe('Answers in a row of class 5, but 501 and 505. Default 20.'),
-  pause: duration.optional().describe('Until a probe; twice as long each further time in a row. Default 10s.'),
-  maxPause: duration.optional().describe('No pause is longer. Default 5m.'),
+  failures: count(1_000).optional().describe('Consecutive connection, timeout or protocol failures. Default 5.'),
+  errors: count(10_000).optional().describe('Consecutive 5xx responses, except 501 and 505. Default 20.'),
+  pause: duration.optional().describe('Time until a trial request; doubles on each consecutive ejection. Default 10s.'),
+  maxPause: duration.optional().describe('Upper limit of the pause. Default 5m.'),
 })
 
 const queue = object({
-  size: z.int().min(0).max(10_000).optional().describe('Requests that wait beyond maxConcurrent. Default 100.'),
-  timeout: duration.optional().describe('For so long; then 503. Default 1s.'),
+  size: z.int().min(0).max(10_000).optional().describe('Maximum number of queued requests. Default 100.'),
+  timeout: duration.optional().describe('Maximum wait, then 503. Default 1s.'),
 })
 
 const upstream = object({
   servers: z.array(server).describe('Origins, or {url, weight, id}. Empty where instances register themselves.'),
   timeouts: object({
-    connect: duration.optional().describe('Until a connection stands. Default 1s.'),
-    headers: duration.optional().describe('From the last byte of the request to the head of the answer. Default 1m.'),
-    idle: duration.optional().describe('No byte in either direction. Default 1m.'),
+    connect: duration.optional().describe('To establish a connection. Default 1s.'),
+    headers: duration.optional().describe('From the last byte of the request to the response headers. Default 1m.'),
+    idle: duration.optional().describe('Without a byte in either direction. Default 1m.'),
     total: duration
       .optional()
-      .describe('From the request to the head of its answer, all attempts together. Default: no limit.'),
+      .describe('From the request to the response headers, over all attempts. Default: no limit.'),
   }).optional(),
   host: checked(z.string(), flawOfHostSetting)
     .optional()
-    .describe('preserve (default): as received; upstream: the name of the server; or a literal name.'),
-  publicOrigin: origin.optional().describe('The origin that clients see: Location values are mapped to it.'),
-  lenient: z
-    .boolean()
-    .optional()
-    .describe('Take more answers that break the rules of HTTP but can be read in one way only. Default false.'),
-  via: z.boolean().optional().describe('Requests carry Via. Default false.'),
+    .describe('Host header: preserve (default) as received, upstream for the name of the server, or a literal name.'),
+  publicOrigin: origin.optional().describe('The public origin: Location headers are rewritten to it.'),
+  lenient: z.boolean().optional().describe('Accept more invalid but unambiguous responses. Default false.'),
+  via: z.boolean().optional().describe('Add Via to requests. Default false.'),
   tls: object({
     ca: z
       .string()
       .min(1)
       .optional()
-      .describe('PEM file of the authorities to trust. Paths begin at the folder of the table.'),
+      .describe('PEM file of the CA certificates to trust. Paths are relative to the folder of the table.'),
     cert: z.string().min(1).optional().describe('PEM file of the client certificate.'),
-    key: z.string().min(1).optional().describe('PEM file of its key.'),
-    serverName: checked(z.string(), flawOfHostName).optional().describe('Host name for SNI and the certificate check.'),
-    verify: z.boolean().optional().describe('False accepts any certificate. Default true.'),
+    key: z.string().min(1).optional().describe('PEM file of the private key.'),
+    serverName: checked(z.string(), flawOfHostName)
+      .optional()
+      .describe('Host name for SNI and certificate verification.'),
+    verify: z.boolean().optional().describe('false accepts any certificate. Default true.'),
   }).optional(),
   maxIdleConnections: z
     .int()
     .min(0)
     .max(65_535)
     .optional()
-    .describe('Kept-alive idle connections per server. Default 256.'),
+    .describe('Idle keep-alive connections per server. Default 256.'),
   health: health.optional(),
   ejection: z
     .union([z.literal(false), ejection])
     .optional()
-    .describe('When a server that fails is left out for a while. Default: as ejection: {} says; false: never.'),
-  slowStart: duration.optional().describe('A server that comes grows into its share over this time. Default: at once.'),
-  maxConcurrent: count(1_000_000).optional().describe('Exchanges under way at once. Default: any number.'),
+    .describe('When a failing server is ejected. Default: as with ejection: {}; false: never.'),
+  slowStart: duration.optional().describe('Time over which a new server ramps up to its full share. Default: none.'),
+  maxConcurrent: count(1_000_000).optional().describe('Maximum number of requests in flight. Default: no limit.'),
   queue: queue.optional(),
 })
 
@@ -120,64 +119,74 @@ const fallback = object({
     .array(z.union([z.enum(['connect', 'timeout']), z.int().min(400).max(599)]))
     .min(1)
     .optional()
-    .describe('Default: connect, timeout, 502, 503, 504.'),
-  methods: z.enum(['safe', 'idempotent', 'all']).optional().describe('Default safe: GET, HEAD and OPTIONS.'),
-  maxReplay: size.optional().describe('Bodies up to this size are kept for the replay. Default 64KiB.'),
+    .describe('Failures and statuses that trigger it. Default: connect, timeout, 502, 503, 504.'),
+  methods: z
+    .enum(['safe', 'idempotent', 'all'])
+    .optional()
+    .describe('Methods that may fall back. Default safe: GET, HEAD and OPTIONS.'),
+  maxReplay: size.optional().describe('Request bodies up to this size are buffered for the replay. Default 64KiB.'),
 })
 
 const breaker = object({
-  failureRatio: z.number().min(0.01).max(1).optional().describe('Failed exchanges as a share of all. Default 0.5.'),
-  minRequests: count(100_000).optional().describe('Fewer exchanges in the window say nothing. Default 20.'),
-  window: duration.optional().describe('So far back is looked. Default 10s.'),
-  pause: duration.optional().describe('It stays open this long before a probe. Default 10s.'),
-  probes: count(100).optional().describe('Probes in a row, one at a time, until it closes. Default 3.'),
+  failureRatio: z.number().min(0.01).max(1).optional().describe('Ratio of failed requests. Default 0.5.'),
+  minRequests: count(100_000).optional().describe('Minimum number of requests in the window. Default 20.'),
+  window: duration.optional().describe('Sliding window. Default 10s.'),
+  pause: duration.optional().describe('Time it stays open before a probe. Default 10s.'),
+  probes: count(100).optional().describe('Consecutive successful probes, one at a time, until it closes. Default 3.'),
 })
 
 const fieldName = checked(z.string(), flawOfFieldName)
 
 const cacheKey = object({
   query: object({
-    keep: z.array(z.string()).optional().describe('Only these parameters count.'),
-    drop: z.array(z.string()).optional().describe('All parameters count but these.'),
+    keep: z.array(z.string()).optional().describe('Only these parameters are part of the key.'),
+    drop: z.array(z.string()).optional().describe('All parameters except these are part of the key.'),
   }).optional(),
-  anyQueryOrder: z.boolean().optional().describe('Parameters may stand in any order. Default false.'),
-  headers: z.array(fieldName).optional().describe('Request fields that count.'),
-  cookies: z.array(checked(z.string(), flawOfCookieName)).optional().describe('Cookies that count.'),
+  anyQueryOrder: z.boolean().optional().describe('Ignore the order of parameters. Default false.'),
+  headers: z.array(fieldName).optional().describe('Request headers that are part of the key.'),
+  cookies: z.array(checked(z.string(), flawOfCookieName)).optional().describe('Cookies that are part of the key.'),
 })
 
 const cache = object({
-  mode: z.enum(['rfc9111', 'forced']).optional().describe('Default rfc9111: the answer is obeyed.'),
+  mode: z.enum(['rfc9111', 'forced']).optional().describe('rfc9111 (default) obeys the response.'),
   force: z
     .array(z.enum(['no-store', 'private', 'authorization']))
     .min(1)
     .optional()
-    .describe('What mode forced overrides besides lifetimes. Default: nothing.'),
+    .describe('What mode: forced overrides besides lifetimes. Default: nothing.'),
   setCookie: z
     .enum(['refuse', 'store', 'strip'])
     .optional()
-    .describe('Answers with Set-Cookie: not stored (default), stored with an explicit lifetime, or stored without it.'),
+    .describe(
+      'Responses with Set-Cookie: not stored (refuse, default), stored if the lifetime is explicit (store), or stored without the header (strip).',
+    ),
   errors: z
     .enum(['safe', 'explicit'])
     .optional()
     .describe(
-      'Errors: only 404, 410, 414 and 451 are stored (default), or others too with a lifetime of their own (`explicit`).',
+      'Error responses: only 404, 410, 414 and 451 are stored (safe, default), or also others with an explicit lifetime (explicit).',
     ),
   storePost: z
     .boolean()
     .optional()
-    .describe('Store the answer to a POST for later GETs where it says so (RFC 9110 section 9.3.3). Default false.'),
-  ttl: duration.optional().describe('Freshness where the answer gives none of its own.'),
+    .describe('Store the response to a POST for later GETs if it allows that (RFC 9110 section 9.3.3). Default false.'),
+  ttl: duration.optional().describe('Freshness lifetime if the response has none.'),
   staleWhileRevalidate: duration
     .optional()
-    .describe('A stale answer is served this long while it is refreshed, where the answer does not say.'),
+    .describe('How long a stale response is served while it is revalidated, unless the response says otherwise.'),
   staleIfError: duration
     .optional()
-    .describe('A stale answer stands in for an error this long, where the answer does not say.'),
-  keep: duration.optional().describe('Stale answers are kept this long for validation and failures. Default 1h.'),
+    .describe('How long a stale response is served instead of an error, unless the response says otherwise.'),
+  keep: duration
+    .optional()
+    .describe('How long stale responses are kept for revalidation and upstream failures. Default 1h.'),
   key: cacheKey.optional(),
-  maxBody: size.optional().describe('Bodies above this size pass and are not stored. Default 1MiB.'),
-  shareAcrossUpstreams: z.boolean().optional().describe('Let both sides answer for each other. Default false.'),
-  tags: fieldName.optional().describe('The answer field that carries tags.'),
+  maxBody: size.optional().describe('Larger response bodies are passed through and not stored. Default 1MiB.'),
+  shareAcrossUpstreams: z
+    .boolean()
+    .optional()
+    .describe('Share cached responses between both upstreams. Default false.'),
+  tags: fieldName.optional().describe('Response header with the cache tags.'),
 })
 
 const stickyText = z.string().describe(`One of ${STICKY_FORMS.join(', ')}.`)
@@ -194,45 +203,42 @@ const match = checked(
   (keys) =>
     Object.keys(keys).length > 0
       ? null
-      : { message: 'expected at least one condition', hint: 'write path: /* for every request' },
+      : { message: 'expected at least one condition', hint: 'write path: /* to match every request' },
 )
 
 const route = object({
-  id: name('an id'),
+  id: name('id'),
   match,
-  from: z.string().optional().describe("The upstream that has the rest. Default: the table's default."),
-  to: z.string().describe('The upstream that gets the share.'),
+  from: z.string().optional().describe("The upstream for the rest of the requests. Default: the table's default."),
+  to: z.string().describe('The upstream that gets `percent` of the requests.'),
   percent: checked(z.number().meta({ minimum: 0, maximum: 100 }), flawOfPercent)
     .optional()
     .describe('0 to 100, up to 4 decimals. Default 0.'),
-  group: name('a group').optional().describe('Routes of one group move the same people together.'),
+  group: name('group').optional().describe('Routes of one group send the same clients to `to`.'),
   sticky: z
     .union([stickyText, z.array(stickyText).min(1)])
     .optional()
-    .describe('The first key present is drawn on. Default request.'),
+    .describe('The first key that is present decides the side. Default request.'),
   fallback: fallback.optional(),
   breaker: z
     .union([z.literal(false), breaker])
     .optional()
-    .describe('When the share goes to from at once. Default: as breaker: {} says where the route has a fallback.'),
+    .describe('When all requests go to `from`. Default: as with breaker: {} if the route has a fallback, else none.'),
   cache: cache.optional(),
-  ambiguousPaths: z
-    .enum(['default', 'allow'])
-    .optional()
-    .describe('Whether paths with more than one reading may match. Default: no.'),
+  ambiguousPaths: z.enum(['default', 'allow']).optional().describe('Whether ambiguous paths may match. Default: no.'),
 })
 
 const table = object({
   version: z.literal(1),
-  upstreams: z.record(name('a name'), upstream),
-  default: z.string().describe('The upstream for whatever no route claims.'),
+  upstreams: z.record(name('name'), upstream),
+  default: z.string().describe('The upstream for requests that match no route.'),
   routes: z.array(route).optional(),
 })
 
 /** The schema of a whole routes.yaml. */
 export const tableSchema = table
 
-/** What routes.yaml says, once it is valid. */
+/** The content of a valid routes.yaml. */
 export type TableDocument = z.output<typeof table>
 export type UpstreamDocument = z.output<typeof upstream>
 export type RouteDocument = z.output<typeof route>
@@ -245,21 +251,21 @@ export function routesJsonSchema(): Record<string, unknown> {
 function flawOfProbePath(text: string): Flaw | null {
   return /^\/[\x21-\x7e]*$/.test(text) && !text.includes('#')
     ? null
-    : { message: 'expected a path such as /healthz, percent-encoded as it is sent' }
+    : { message: 'expected a percent-encoded path such as /healthz' }
 }
 
 function flawOfFieldName(text: string): Flaw | null {
-  return TOKEN.test(text) ? null : { message: `${JSON.stringify(text)} is no field name` }
+  return TOKEN.test(text) ? null : { message: `invalid header name ${JSON.stringify(text)}` }
 }
 
 function flawOfCookieName(text: string): Flaw | null {
-  return TOKEN.test(text) ? null : { message: `${JSON.stringify(text)} is no cookie name` }
+  return TOKEN.test(text) ? null : { message: `invalid cookie name ${JSON.stringify(text)}` }
 }
 
-/** `preserve`, `upstream` or a name; a single label that nearly spells one of the words is taken for a slip. */
+/** `preserve`, `upstream` or a literal host name. */
 function flawOfHostSetting(text: string): Flaw | null {
   if (text === 'preserve' || text === 'upstream') return null
   const host = parseHost(text)
   if ('message' in host) return host
-  return host.wildcard ? { message: 'a literal Host has no wildcard' } : null
+  return host.wildcard ? { message: 'a literal host must not include a wildcard' } : null
 }

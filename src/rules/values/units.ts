@@ -1,8 +1,8 @@
 /**
- * Durations, sizes and percents as routes.yaml writes them: read and print.
+ * Parses and prints durations, sizes and percents as written in routes.yaml.
  */
 
-/** What is wrong with a value, and how to write it instead. */
+/** Why a value is invalid, and what to write instead. */
 export interface Flaw {
   readonly message: string
   readonly hint?: string
@@ -28,7 +28,7 @@ const MAX_DURATION_MS = 2 ** 31 - 1
 
 /** The pattern of a duration, for schemas. */
 export const DURATION_PATTERN = /^\d+(\.\d+)?(ms|s|m|h|d)$/
-/** What a faulty duration or size is answered with. */
+/** The errors for an invalid duration or size. */
 export const EXPECTED_DURATION = 'expected a duration such as 250ms, 5s, 10m, 1h or 1d'
 export const EXPECTED_SIZE = 'expected a size such as 512KiB, 1MiB or 1GiB'
 /** The pattern of a size, for schemas. */
@@ -36,36 +36,37 @@ export const SIZE_PATTERN = /^\d+(\.\d+)?(B|KiB|MiB|GiB)$/
 
 /**
  * Reads `250ms`, `5s`, `1.5m`, `1h`, `1d`.
- * Returns whole milliseconds, or null where the text is no duration, is not whole in milliseconds, or is above 2^31 - 1 ms.
+ * Returns whole milliseconds, or null if the text is not a duration, not a whole number of milliseconds, or above 2^31 - 1 ms.
  */
 export function parseDurationMs(text: string): number | null {
   return DURATION_PATTERN.test(text) ? scale(text, DURATION_UNITS, MAX_DURATION_MS) : null
 }
 
-/** Prints milliseconds in the largest unit that leaves a whole number: 90000 -> `90s`, 3600000 -> `1h`. */
+/** Prints milliseconds in the largest unit that gives a whole number: 90000 -> `90s`, 3600000 -> `1h`. */
 export function formatDuration(ms: number): string {
   return ms === 0 ? '0s' : print(ms, DURATION_UNITS)
 }
 
-/** Reads `512KiB`, `1.5MiB`, `1GiB`, `100B`. Returns whole bytes, or null where the text is no size or not whole in bytes. */
+/** Reads `512KiB`, `1.5MiB`, `1GiB`, `100B`. Returns whole bytes, or null if the text is not a size or not a whole number of bytes. */
 export function parseSizeBytes(text: string): number | null {
   return SIZE_PATTERN.test(text) ? scale(text, SIZE_UNITS, Number.MAX_SAFE_INTEGER) : null
 }
 
-/** Prints bytes in the largest unit that leaves a whole number: 65536 -> `64KiB`. */
+/** Prints bytes in the largest unit that gives a whole number: 65536 -> `64KiB`. */
 export function formatSize(bytes: number): string {
   return bytes === 0 ? '0B' : print(bytes, SIZE_UNITS)
 }
 
-/** What is wrong with a text as a duration, or null. */
+/** Why a text is not a valid duration, or null if it is. */
 export function flawOfDuration(text: string): Flaw | null {
   if (parseDurationMs(text) !== null) return null
   if (/^\d+(\.\d+)?$/.test(text)) return { message: EXPECTED_DURATION, hint: `write ${text}s or ${text}ms` }
-  if (DURATION_PATTERN.test(text)) return { message: 'expected a duration of whole milliseconds, at most 24d' }
+  if (DURATION_PATTERN.test(text))
+    return { message: `invalid duration ${text}: must be whole milliseconds, at most 24d` }
   return { message: EXPECTED_DURATION }
 }
 
-/** What is wrong with a text as a size, or null. */
+/** Why a text is not a valid size, or null if it is. */
 export function flawOfSize(text: string): Flaw | null {
   if (parseSizeBytes(text) !== null) return null
   const message = EXPECTED_SIZE
@@ -73,14 +74,14 @@ export function flawOfSize(text: string): Flaw | null {
   return decimal ? { message, hint: `write ${decimal[1]}${(decimal[2] as string).toUpperCase()}iB` } : { message }
 }
 
-/** What is wrong with a number as a percent (0 to 100, up to 4 decimals), or null. */
+/** Why a number is not a valid percent (0 to 100, up to 4 decimals), or null if it is. */
 export function flawOfPercent(percent: number): Flaw | null {
-  if (!(percent >= 0 && percent <= 100)) return { message: 'expected a percent from 0 to 100' }
-  if (percentUnits(percent) / 10_000 !== percent) return { message: 'expected a percent with at most 4 decimals' }
+  if (!(percent >= 0 && percent <= 100)) return { message: `invalid percent ${percent}: must be 0 to 100` }
+  if (percentUnits(percent) / 10_000 !== percent) return { message: `invalid percent ${percent}: at most 4 decimals` }
   return null
 }
 
-/** Reads the number meant by texts such as `5%`, `5 %` or `0.5`, for hints. Returns null where there is none. */
+/** Reads the number in texts such as `5%`, `5 %` or `0.5`, for hints. Returns null if there is none. */
 export function percentMeantBy(text: string): number | null {
   const found = /^\s*(\d+(?:\.\d+)?)\s*%?\s*$/.exec(text)
   if (!found) return null
@@ -88,12 +89,12 @@ export function percentMeantBy(text: string): number | null {
   return flawOfPercent(percent) === null ? percent : null
 }
 
-/** Prints a percent as routes.yaml writes it: without exponent, without trailing zeros. */
+/** Prints a percent as routes.yaml writes it: without exponent or trailing zeros. */
 export function formatPercent(percent: number): string {
   return String(percentUnits(percent) / 10_000)
 }
 
-/** A percent as a whole number of ten-thousandths: 5 -> 50000. Decimals have no exact double; this has. */
+/** A percent as a whole number of ten-thousandths: 5 -> 50000. Unlike decimals, this is exact in a double. */
 export function percentUnits(percent: number): number {
   return Math.round(percent * 10_000)
 }

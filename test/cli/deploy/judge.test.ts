@@ -69,7 +69,7 @@ test('a bad side is taken back, whatever else fails at the other upstream', asyn
       legacy: [9000, 3600],
     },
   ])
-  expect(ended.out).toContain('failed: 100 of 500 exchanges failed at gtin\n')
+  expect(ended.out).toContain('failed: 100 of 500 requests failed at gtin\n')
   expect(ended).toMatchObject({ code: 6, percents: [50, 0] })
 })
 
@@ -88,6 +88,6 @@ test('a proxy that begins anew in between hides no failure', async () => {
     // Restarted.
     { sides: { gtin: { attempts: 300, failed: 60 }, legacy: { attempts: 300, failed: 0 } } },
   ])
-  expect(ended.out).toContain('failed: 60 of 700 exchanges failed at gtin\n')
+  expect(ended.out).toContain('failed: 60 of 700 requests failed at gtin\n')
   expect(ended).toMatchObject({ code: 6, percents: [50, 0] })
 })

@@ -60,7 +60,7 @@ test('three services are replaced one after the other, by a command in a shell, 
     ...['--admin', `127.0.0.1:${stage.banyan.adminPort}`],
   ])
   const last = await deploy.line((line) => /^(done|stopped|reverted|refused)/.test(line))
-  expect(last, deploy.log.join('\n')).toBe('done: 3 servers of gtin replaced: one, two, three')
+  expect(last, deploy.log.join('\n')).toBe('done: replaced 3 servers of gtin: one, two, three')
   await deploy.stop()
   await load.more(200)
   await load.stop()
@@ -142,8 +142,8 @@ test('without a way back it stops, and what failed is left without requests', as
   await load.more(100)
   await load.stop()
   allGood(load)
-  expect(ended).toMatchObject({ code: 7, out: expect.stringContaining('failed: two: the command ended with 3\n') })
-  expect(ended.out).toContain("stopped: two is left drained; give --revert 'COMMAND' to go back by itself\n")
+  expect(ended).toMatchObject({ code: 7, out: expect.stringContaining('failed: two: the command exited with 3\n') })
+  expect(ended.out).toContain("stopped: two is still drained; use --revert 'COMMAND' for automatic rollback\n")
   expect(await drained()).toEqual(['two'])
 })
 
@@ -152,12 +152,12 @@ test('a dry run changes nothing; what can not be done is refused before anything
   expect(dry.out).toContain(`would drain one, run run one http://127.0.0.1:${stage.fleet.portOf('one')}, wait until`)
   expect(dry.out).toMatch(/\ndone: nothing was changed \(dry run of one, two, three\)\n$/)
   for (const [words, code, message] of [
-    [['rolling', 'gtin'], 2, "rolling needs --replace 'COMMAND'"],
+    [['rolling', 'gtin'], 2, "missing --replace 'COMMAND'"],
     [['rolling', 'legacy', '--replace', 'x'], 1, 'legacy has no health checks'],
     [['rolling', 'gtni', '--replace', 'x'], 1, 'There is no upstream "gtni"'],
-    [['rolling', 'gtin', '--replace', 'x', '--only', 'four'], 1, 'gtin has no server four'],
-    [['rolling', 'gtin', '--replace', 'x', '--max-errors', 'few'], 2, '--max-errors few: expected'],
-    [['rollling', 'gtin'], 2, "'rollling' is none of rolling, blue-green, canary, preview"],
+    [['rolling', 'gtin', '--replace', 'x', '--only', 'four'], 1, 'unknown server four of gtin'],
+    [['rolling', 'gtin', '--replace', 'x', '--max-errors', 'few'], 2, '--max-errors few: invalid percent'],
+    [['rollling', 'gtin'], 2, "unknown subcommand 'rollling': must be one of rolling, blue-green, canary, preview"],
     [['rolling'], 2, 'usage: banyan deploy rolling UPSTREAM'],
   ] as const) {
     const ended = await stage.cli(['deploy', ...words], { run: () => Promise.reject(new Error('nothing is to run')) })

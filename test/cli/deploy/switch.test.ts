@@ -48,7 +48,7 @@ test('blue -> green -> blue: a revision each, the table as it was, and no reques
   const there = await stage.cli(['deploy', 'blue-green', 'blue', 'green', '--watch', '1s'])
   expect(there).toMatchObject({ code: 0, err: '' })
   expect(there.out).toBe(
-    'route gtin-lookup go to green\ndone: green answers in place of blue; the way back: banyan deploy blue-green green blue\n',
+    'switched to green: route gtin-lookup\ndone: switched from blue to green; to switch back: banyan deploy blue-green green blue\n',
   )
   expect(await table()).toBe(before.replace('to: blue ', 'to: green '))
   await load.more(100)
@@ -78,7 +78,7 @@ test('a green that fails its health checks after the switch: back to blue', asyn
   expect(ended.out).toMatch(
     /^failed: green: server green-1 is unhealthy: status 503$|^failed: \d+ of \d+ exchanges failed at green$/m,
   )
-  expect(ended.out).toContain('reverted: route gtin-lookup go to blue again\n')
+  expect(ended.out).toContain('reverted: switched back to blue: route gtin-lookup\n')
   await load.more(100)
   await load.stop()
   expect(new Set(load.outcomes.slice(-60).map(answeredBy))).toEqual(new Set([null, 'blue-v1']))
@@ -88,17 +88,17 @@ test('a green that fails its health checks after the switch: back to blue', asyn
 test('a green that is not there is refused, and a dry run tells', async () => {
   const before = await table()
   expect((await stage.cli(['deploy', 'blue-green', 'blue', 'green', '--dry-run'])).out).toBe(
-    'done: nothing was changed (dry run): route gtin-lookup would go to green\n',
+    'done: nothing was changed (dry run): would switch to green: route gtin-lookup\n',
   )
   await stage.fleet.end('green')
   while (await healthyIn('green')) await stage.admin('GET', '/livez')
   expect(await stage.cli(['deploy', 'blue-green', 'blue', 'green'])).toMatchObject({
     code: 1,
-    err: "banyan: green can't take over: green-1 is unhealthy\n",
+    err: 'banyan: green is not ready: green-1 is unhealthy\n',
   })
   expect(await stage.cli(['deploy', 'blue-green', 'green', 'blue'])).toMatchObject({
     code: 1,
-    err: 'banyan: nothing goes to green\n',
+    err: 'banyan: no route uses green\n',
   })
   expect(await stage.cli(['deploy', 'preview', 'green', 'new.example.test'])).toMatchObject({ code: 1 })
   expect([await revision(), await table()]).toEqual([1, before])
@@ -123,7 +123,7 @@ test('preview: a host that only the new version answers, until it is ended', asy
   }
   const shown = await stage.cli(['deploy', 'preview', 'green', 'new.example.test', '--path', '/stores/*'])
   expect(shown).toMatchObject({ code: 0 })
-  expect(shown.out).toContain('done: only green answers new.example.test/stores/*; to end it: ')
+  expect(shown.out).toContain('done: new.example.test/stores/* goes to green only; to remove it: ')
   expect(await get('new.example.test')).toBe('green-v1')
   expect(await get('shop.example.test')).toBe('blue-v1')
   expect((await stage.cli(['deploy', 'preview', 'green', 'new.example.test', '--remove'])).code).toBe(0)

@@ -283,12 +283,12 @@ describe('setPercent', () => {
   })
 
   test('refuses a route that is not there', () => {
-    expect(() => setPercent(EXAMPLE, 'nobody', 5)).toThrow('no route "nobody" to edit')
+    expect(() => setPercent(EXAMPLE, 'nobody', 5)).toThrow('unknown route "nobody"')
     expect(() => setPercent('', 'a', 5)).toThrow(RangeError)
   })
 
   test('refuses what is no percent, and a route without a place for it', () => {
-    expect(() => setPercent(EXAMPLE, 'gtin-lookup', 101)).toThrow('expected a percent from 0 to 100')
+    expect(() => setPercent(EXAMPLE, 'gtin-lookup', 101)).toThrow('invalid percent 101: must be 0 to 100')
     expect(() => setPercent('routes: [{ id: a }]', 'a', 5)).toThrow(RangeError)
   })
 })

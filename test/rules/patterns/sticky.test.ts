@@ -37,13 +37,19 @@ test('a param is read by its place in the path', () => {
 test.each([
   ['cookie', 'cookie needs a name'],
   ['cookie:', 'cookie needs a name'],
-  ['cookie:a b', '"a b" is no name that a request can carry'],
+  ['cookie:a b', 'invalid name "a b": must be a token (RFC 9110 section 5.6.2)'],
   ['ip:v4', 'ip takes no name'],
   ['request:1', 'request takes no name'],
-  ['param:store', "the route's path has no :store"],
-  ['Cookie:sid', '"Cookie:sid" is none of cookie:NAME, header:NAME, query:NAME, param:NAME, ip, request'],
-  ['toString:x', '"toString:x" is none of cookie:NAME, header:NAME, query:NAME, param:NAME, ip, request'],
-  ['', '"" is none of cookie:NAME, header:NAME, query:NAME, param:NAME, ip, request'],
+  ['param:store', "the route's path has no parameter :store"],
+  [
+    'Cookie:sid',
+    'unknown sticky key "Cookie:sid": must be one of cookie:NAME, header:NAME, query:NAME, param:NAME, ip, request',
+  ],
+  [
+    'toString:x',
+    'unknown sticky key "toString:x": must be one of cookie:NAME, header:NAME, query:NAME, param:NAME, ip, request',
+  ],
+  ['', 'unknown sticky key "": must be one of cookie:NAME, header:NAME, query:NAME, param:NAME, ip, request'],
 ])('%j is refused', (text, message) => {
   expect(parseSticky(text, ['storeId', 'gtin'])).toMatchObject({ message })
 })

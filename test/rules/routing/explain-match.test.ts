@@ -23,24 +23,24 @@ test.each<[Match, RequestView, string]>([
   ],
   [{ hosts: ['a.test'] }, view('/', { host: 'b.test' }), 'the host b.test is not a.test'],
   [{ hosts: ['a.test', '*.b.test'] }, view('/', { host: 'b.test' }), 'the host b.test is not a.test or *.b.test'],
-  [{ hosts: ['a.test'] }, view('/'), 'the request has no host, and must have a.test'],
-  [{ methods: ['GET', 'HEAD'] }, view('/', { method: 'POST' }), 'the method is "POST", and must be "GET" or "HEAD"'],
-  [{ headers: { 'X-Beta': '1' } }, view('/'), 'header x-beta is absent, and must be "1"'],
+  [{ hosts: ['a.test'] }, view('/'), 'the request has no host, must be a.test'],
+  [{ methods: ['GET', 'HEAD'] }, view('/', { method: 'POST' }), 'the method is "POST", must be "GET" or "HEAD"'],
+  [{ headers: { 'X-Beta': '1' } }, view('/'), 'header x-beta is absent, must be "1"'],
   [
     { headers: { 'x-beta': false } },
     view('/', { rawHeaders: ['X-Beta', 'on'] }),
-    'header x-beta is "on", and must be absent',
+    'header x-beta is "on", must be absent',
   ],
-  [{ query: { q: true } }, view('/'), 'query parameter q is absent, and must be present'],
+  [{ query: { q: true } }, view('/'), 'query parameter q is absent, must be present'],
   [
     { query: { q: { startsWith: 'a' } } },
     view('/?q=b'),
-    'query parameter q is "b", and must be a text that starts with "a"',
+    'query parameter q is "b", must be a string starting with "a"',
   ],
   [
     { cookies: { sid: { contains: 'x' } } },
     view('/', { rawHeaders: ['Cookie', `sid=${'a'.repeat(100)}`] }),
-    `cookie sid is "${'a'.repeat(80)}…", and must be a text that contains "x"`,
+    `cookie sid is "${'a'.repeat(80)}…", must be a string containing "x"`,
   ],
 ])('%j says why not', (match, request, sentence) => {
   expect(lost(match, request)).toEqual([sentence])
@@ -49,8 +49,8 @@ test.each<[Match, RequestView, string]>([
 test('all that is missing is said, in one go', () => {
   expect(lost({ path: '/a', methods: ['PUT'], query: { q: '1' } }, view('/b?q=2'))).toEqual([
     'the path /b is not /a',
-    'the method is "GET", and must be "PUT"',
-    'query parameter q is "2", and must be "1"',
+    'the method is "GET", must be "PUT"',
+    'query parameter q is "2", must be "1"',
   ])
 })
 
