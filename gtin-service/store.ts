@@ -67,6 +67,8 @@ export class Store {
     this.path = path
     this.#database = new DatabaseSync(path, { readOnly: true })
     try {
+      // Room for the upper levels of both trees of 18 million products: what is then read for a lookup is a page of each.
+      this.#database.exec('PRAGMA cache_size = -65536')
       const { user_version: format } = this.#database.prepare('PRAGMA user_version').get() ?? {}
       if (format !== FORMAT) throw new DamagedStore(`${path}: format ${format}, this version reads ${FORMAT}`)
       this.#find = this.#database.prepare(
