@@ -84,9 +84,11 @@ test('an upstream that begins without servers: the other side answers until one 
   expect(put.status, await put.clone().text()).toBe(200)
   const lookup = async (): Promise<string> => (await fetch(`http://127.0.0.1:${stage.banyan.port}${LOOKUP}`)).text()
   expect(await lookup()).not.toMatch(/^\{"host":"two-v1"/)
-  expect((await stage.admin('PUT', TWO, { url: `http://127.0.0.1:${stage.fleet.portOf('two')}` })).status).toBe(201)
+  const registered = { url: `http://127.0.0.1:${stage.fleet.portOf('two')}`, ttl: '5m' }
+  expect((await stage.admin('PUT', TWO, registered)).status).toBe(201)
   expect(await lookup()).toMatch(/^\{"host":"two-v1"/)
-  await stage.admin('DELETE', TWO)
+  const gone = await stage.admin('DELETE', TWO)
+  expect(gone.status, await gone.clone().text()).toBeLessThan(300)
   expect(await lookup()).not.toMatch(/^\{"host":"two-v1"/)
 })
 
