@@ -34,9 +34,7 @@ export interface Logs {
  * @throws {StartError} the access log's file can't be written
  */
 export function openLogs(settings: Pick<Settings, 'logLevel' | 'accessLog'>): Logs {
-  const stdout = openStdout(({ code }) =>
-    complain(`stdout can't be written (${code}): log lines are lost until it can`),
-  )
+  const stdout = openStdout(({ code }) => complain(`cannot write to stdout (${code}): dropping log lines`))
   const batch = new LineBatch((lines) => stdout.write(lines))
   const log = pino(
     { level: settings.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime },
@@ -88,7 +86,7 @@ function openFile(path: string, log: Logger): LineFile {
   try {
     // Opened at once, so that a path that can't be written is told before anything is served.
     return new LineFile(path, ({ code }) => {
-      log.error({ event: 'access-log', code }, `${path} can't be written: its lines are lost until it can`)
+      log.error({ event: 'access-log', code }, `cannot write to ${path}: dropping access log lines`)
     })
   } catch (error) {
     throw new StartError(`--access-log ${path}: ${(error as Error).message}`)

@@ -69,7 +69,7 @@ class Faults {
 }
 
 function unread(): NodeJS.ErrnoException {
-  return Object.assign(new Error('nobody reads it'), { code: 'EAGAIN' })
+  return Object.assign(new Error('no reader'), { code: 'EAGAIN' })
 }
 
 /** A pipe or a socket: node writes to it without blocking, and keeps it open whatever a write says. */

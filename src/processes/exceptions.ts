@@ -24,7 +24,7 @@ export function logExceptions(log: Pick<Logger, 'error'>, now: () => number): vo
     }
     if (lines++ >= MAX_LINES) return
     const stack = error instanceof Error ? (error.stack ?? error.message) : String(error)
-    log.error({ event: 'exception', stack }, 'an unexpected exception ended one exchange or message')
+    log.error({ event: 'exception', stack }, 'uncaught exception: one request or message failed')
   })
   process.on('uncaughtException', tellException)
   process.on('unhandledRejection', tellException)

@@ -97,7 +97,7 @@ export class OneProcess implements Front {
     this.#logs.reopen()
     this.#logs.log.warn(
       { event: 'reload' },
-      'SIGHUP: with --workers 0 there is no worker to replace; new code needs a restart. The access log is opened anew',
+      'SIGHUP: no workers to replace with --workers 0, restart to load new code; reopened the access log',
     )
   }
 }

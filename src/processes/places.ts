@@ -104,14 +104,18 @@ export class Places {
     const { log } = this.#parts
     for (; this.#asked > 0 && !this.#closed; this.#asked--) {
       this.#asked = 1
-      log.info({ event: 'replace' }, 'workers are replaced, one at a time')
+      log.info({ event: 'replace' }, 'replacing workers one at a time')
       let replaced = 0
       for (const place of this.#places) {
         if (this.#closed || !(await this.#replaceIn(place))) break
         replaced++
       }
-      if (replaced === this.#places.length) log.info({ event: 'replaced', workers: replaced }, 'workers are replaced')
-      else log.error({ event: 'replace-failed', workers: replaced }, 'workers of before serve on')
+      if (replaced === this.#places.length) log.info({ event: 'replaced', workers: replaced }, 'replaced all workers')
+      else
+        log.error(
+          { event: 'replace-failed', workers: replaced },
+          'replacing workers failed: keeping the remaining old workers',
+        )
     }
   }
 
@@ -164,7 +168,7 @@ export class Places {
     }
     this.#parts.log.error(fields, `worker ${number} ended: ${wordsOf(end)}`)
     if (this.#places.every((one) => one.stillborn >= MAX_STILLBORN)) {
-      this.#break(new StartError(`workers end as soon as they start, the last one: ${wordsOf(end)}`))
+      this.#break(new StartError(`workers exit right after starting, the last one with: ${wordsOf(end)}`))
     } else if (!place.replacing) {
       const pauseMs = stillborn === 0 ? 0 : Math.min(PAUSE_MS * 2 ** (stillborn - 1), MAX_PAUSE_MS)
       place.pause = setTimeout(() => this.#fill(place, onUp), pauseMs)
@@ -186,7 +190,7 @@ export class Places {
     const before = place.worker
     if (!('child' in fresh)) {
       const fields = { event: 'replace-failed', worker: place.number, ...fresh }
-      this.#parts.log.error(fields, `another worker ${place.number} can't start: ${wordsOf(fresh)}`)
+      this.#parts.log.error(fields, `replacement for worker ${place.number} failed to start: ${wordsOf(fresh)}`)
       if (before === null && !this.#closed) this.#fill(place)
       return false
     }

@@ -67,7 +67,7 @@ export class Primary implements Front {
       onForgotten: (worker, keys) => {
         for (const other of this.#planeOf.keys()) if (other !== worker) other.link.forget(keys).catch(ignore)
       },
-      onLost: (count) => descriptors.lost(count, 'a worker could not take them'),
+      onLost: (count) => descriptors.lost(count, 'a worker could not accept them'),
       onGone: (worker, untaken) => {
         const cpuSeconds = this.#dismiss(worker)
         for (const socket of untaken) this.#spread.give(socket)
@@ -103,7 +103,7 @@ export class Primary implements Front {
   problems(): string[] {
     const states = this.#places.states()
     const down = states.filter(({ state }) => state !== 'up').map(({ worker }) => worker)
-    return down.length === 0 ? [] : [`not up of ${states.length} workers: ${down.join(', ')}`]
+    return down.length === 0 ? [] : [`${down.length} of ${states.length} workers not up: ${down.join(', ')}`]
   }
 
   /** The workers' places in order. */

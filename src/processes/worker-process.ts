@@ -134,7 +134,7 @@ export class WorkerProcess {
     switch (message.kind) {
       case 'hello':
         if (message.protocol === PROTOCOL) this.#start(this.#events.onHello())
-        else this.#fail('the code on disk is that of another version: restart banyan to run it')
+        else this.#fail('the code on disk is a different version: restart banyan')
         return
       case 'ready':
         this.#events.onReady()

@@ -162,5 +162,5 @@ export async function answerTo(
 }
 
 function gone(): Error {
-  return new Error('the worker is gone')
+  return new Error('the worker has exited')
 }

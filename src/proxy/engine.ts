@@ -161,7 +161,7 @@ export class Engine {
     if (!this.exclusive && req.readableDidRead && hasBody(said)) {
       this.#parts.onFault(
         new Error(
-          `the body of ${req.method} ${received} was read before the proxy got it: what parses bodies belongs behind it`,
+          `the body of ${req.method} ${received} was read before it reached the proxy: move body parsers after it`,
         ),
       )
       this.#refuse(res, 'internal')

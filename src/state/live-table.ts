@@ -115,7 +115,7 @@ export class LiveTable {
         faults.push(error)
       }
     }
-    if (faults.length > 0) throw new AggregateError(faults, `parts failed over revision ${revision.number}`)
+    if (faults.length > 0) throw new AggregateError(faults, `components failed to apply revision ${revision.number}`)
   }
 
   /** Records a refused text. The current revision goes on serving. */

@@ -150,10 +150,7 @@ export class FleetKeeper implements FleetView {
   }
 
   #lapsed(upstream: string, { id, url }: Server): void {
-    this.#log.warn(
-      { event: 'lease-lapsed', upstream, server: id, url },
-      `${upstream}: the lease of server ${id} has lapsed`,
-    )
+    this.#log.warn({ event: 'lease-lapsed', upstream, server: id, url }, `${upstream}/${id}: lease expired`)
     void this.#refresh()
   }
 
@@ -198,7 +195,7 @@ export class FleetKeeper implements FleetView {
     try {
       await this.#tell(fleet)
     } catch (error) {
-      this.#log.error({ event: 'fleet', err: error }, 'the data plane could not take over what is known of the servers')
+      this.#log.error({ event: 'fleet', err: error }, 'the data plane failed to apply the server state')
     }
   }
 

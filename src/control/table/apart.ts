@@ -130,7 +130,7 @@ class Thread {
     return new Promise((resolve, reject) => {
       const id = this.#next++
       const deadline = setTimeout(
-        () => this.#giveUp(worker, `takes longer than ${PATIENCE_MS / 1000} s to read`),
+        () => this.#giveUp(worker, `parsing timed out after ${PATIENCE_MS / 1000} s`),
         PATIENCE_MS,
       )
       this.#open.set(id, { resolve, reject, deadline })
@@ -145,7 +145,7 @@ class Thread {
     worker.on('message', (answer: Answer) => this.#answered(answer))
     worker.on('error', (error: NodeJS.ErrnoException) => {
       const isFull = error.code === 'ERR_WORKER_OUT_OF_MEMORY'
-      this.#giveUp(worker, isFull ? 'takes more memory to read than there is' : `can't be read: ${error.message}`)
+      this.#giveUp(worker, isFull ? 'out of memory while parsing' : `can't be read: ${error.message}`)
     })
     this.#worker = worker
     return worker

@@ -64,7 +64,7 @@ export class GivenTable implements TableSource {
 
   /** @throws {WriteFailure} always: there is no file that an edit could survive in */
   async replace(): Promise<void> {
-    throw new WriteFailure('read-only', 'was read from standard input, and an edit would be gone with the process')
+    throw new WriteFailure('read-only', 'was read from standard input and cannot be edited')
   }
 
   watch(): void {}

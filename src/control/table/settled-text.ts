@@ -86,7 +86,7 @@ export async function readSettled(path: string, patience: Patience, signal: Abor
       return reading
     }
   }
-  return { ok: false, flaw: 'unsettled', message: 'is being written to without a pause', identity }
+  return { ok: false, flaw: 'unsettled', message: 'is being written to continuously', identity }
 }
 
 /** The reading where the file is what it was before and after it, else the identity that it has now. */

@@ -116,7 +116,7 @@ export class SharedAnswer extends Answer {
   }
 
   protected override openingFields(fields: readonly string[]): readonly string[] {
-    if (this.isTaken) throw new Error('the response has been answered already')
+    if (this.isTaken) throw new Error('the response has already been sent')
     this.#opening = true
     return takeOver(this.#res, fields)
   }

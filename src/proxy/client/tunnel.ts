@@ -118,7 +118,7 @@ export class Tunnel implements Watched {
   }
 
   expire(): void {
-    this.#tell('upgrade', new Error(`no byte in either direction for ${this.#idleMs} ms`))
+    this.#tell('upgrade', new Error(`idle for ${this.#idleMs} ms`))
     this.#client.destroy()
     this.#server.destroy()
   }
