@@ -1,5 +1,5 @@
 /**
- * The description of a request, as POST /explain takes it.
+ * The request body of POST /explain.
  */
 import { z } from 'zod'
 import { isUrl, viewOf } from '../rules/explain.ts'

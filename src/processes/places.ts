@@ -1,6 +1,5 @@
 /**
- * The places of the workers: each is filled at the start, filled anew when its worker dies, and given another worker when the
- * code on disk is to run.
+ * Supervises the workers: starts them, restarts those that die, and replaces them one by one to run new code.
  */
 import type { Socket } from 'node:net'
 import type { WorkerState } from '../control/context.ts'
@@ -50,7 +49,7 @@ export interface PlaceParts {
   letGo(worker: WorkerProcess): Promise<void>
 }
 
-/** Keeps each place filled. */
+/** Keeps a worker running in each place. */
 export class Places {
   readonly #parts: PlaceParts
   readonly #places: readonly Place[]
@@ -72,8 +71,8 @@ export class Places {
   }
 
   /**
-   * Fills the places. Resolves when each worker has been up.
-   * @throws {StartError} what one of them needs and can't have; or they end as soon as they start
+   * Starts the workers. Resolves when each has been up.
+   * @throws {StartError} if one lacks something it needs, or they exit right after starting
    */
   async fill(): Promise<void> {
     const up = this.#places.map((place) => new Promise<void>((resolve) => this.#fill(place, resolve)))
@@ -98,7 +97,7 @@ export class Places {
     }))
   }
 
-  /** Gives each place another worker, one at a time, each up before the one before it goes. Asked for meanwhile, once more. */
+  /** Replaces the workers one at a time, each new one up before the old one leaves. A request meanwhile causes another round. */
   async replace(): Promise<void> {
     if (++this.#asked > 1) return
     const { log } = this.#parts
@@ -119,7 +118,7 @@ export class Places {
     }
   }
 
-  /** Fills no place any more; workers that are not up yet are ended. */
+  /** Stops restarting workers, and ends those that are not up yet. */
   close(): void {
     this.#closed = true
     for (const { worker, pause } of this.#places) {

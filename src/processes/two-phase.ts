@@ -1,5 +1,5 @@
 /**
- * Takes a revision of the table to all workers, or to none: each makes it ready, and only when all have is it in force in any.
+ * Two-phase commit of a revision to the workers: it is applied only after all of them have prepared it.
  */
 import type { ControlLog } from '../control/control-log.ts'
 import type { Followers, RevisionText } from '../control/table/followers.ts'

@@ -1,5 +1,5 @@
 /**
- * A worker as its primary has it: the child process, what can be asked of it, and the connections on their way to it.
+ * A worker seen from the primary: the child process, its port, and the connections that are being passed to it.
  */
 import { type ChildProcess, fork, type SendHandle } from 'node:child_process'
 import type { Socket } from 'node:net'

@@ -1,5 +1,5 @@
 /**
- * One worker: a data plane in a process of its own, which its primary feeds with connections and revisions.
+ * A worker: a process with a data plane, which receives connections and revisions from the primary.
  */
 import type { Socket } from 'node:net'
 import { readApart } from '../control/table/apart.ts'
@@ -28,9 +28,9 @@ const PRIMARYS = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const
 const BUNCH_MS = 20
 
 /**
- * Runs a worker until its primary ends it, or is gone.
+ * Runs a worker until the primary ends it or exits.
  * @returns the exit code
- * @throws {StartError} there is no primary
+ * @throws {StartError} if there is no primary
  */
 export async function runWorker(settings: Settings): Promise<number> {
   if (process.send === undefined) throw new StartError('workers are started by `banyan serve --workers N` only')

@@ -1,5 +1,5 @@
 /**
- * File descriptors: clients get all but the last ones, so that the admin API, the log and the table go on when there are too many.
+ * File descriptors: some are reserved, so that the admin API, the log and the table keep working when clients use up the rest.
  */
 import { readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'

@@ -1,5 +1,5 @@
 /**
- * Step 1: a request of node:http becomes an exchange, or is refused. The engine is a plain `(req, res) => void` handler.
+ * Step 1: turns a node:http request into an exchange, or refuses it. The engine is a plain `(req, res) => void` handler.
  */
 import { type IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'

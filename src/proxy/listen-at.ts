@@ -1,5 +1,5 @@
 /**
- * Where clients connect: an address, or a socket that somebody else has opened and keeps open.
+ * Listens for clients: on an address, or on a socket passed by systemd.
  */
 import type { AddressInfo, Server } from 'node:net'
 

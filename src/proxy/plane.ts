@@ -1,5 +1,5 @@
 /**
- * The data plane of one process, put together: from the table in force to an engine.
+ * Assembles the data plane of one process, from the current table to an engine.
  */
 import { BlockList } from 'node:net'
 import { sidesThatLost } from '../rules/caching/purge.ts'

@@ -1,5 +1,5 @@
 /**
- * Reads the files that an operator names: regular ones only, up to a bound, and without waiting for anybody.
+ * Reads files named by the operator: regular files only, up to a size limit, without blocking on pipes.
  */
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from 'node:fs'
 import { open } from 'node:fs/promises'

@@ -1,5 +1,5 @@
 /**
- * What must outlive a restart of the fleet: who is drained, and who has a lease. A file beside the history, replaced as a whole.
+ * Persists drained and leased servers across restarts, in a file beside the history that is replaced atomically.
  */
 import { renameSync } from 'node:fs'
 import { mkdir, open, rename } from 'node:fs/promises'

@@ -1,6 +1,5 @@
 /**
- * What is known of servers beyond the table, kept in one place and told to the data planes whenever it changes: who is leased,
- * who is drained, who is ill.
+ * The server state outside the table, leases, drains and health, published to the data planes on every change.
  */
 
 import { compileServer } from '../../rules/language/compile.ts'

@@ -1,5 +1,5 @@
 /**
- * One active health check: one GET over a connection of its own, whose answer is held to what the table expects.
+ * One active health check: a GET on its own connection, whose response is compared with the table's expectations.
  */
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'

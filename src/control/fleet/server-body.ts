@@ -1,5 +1,5 @@
 /**
- * A server as the admin API takes it: in the table, or under a lease.
+ * The request body for a server in the admin API: in the table, or with a lease.
  */
 import { z } from 'zod'
 import { compileServer } from '../../rules/language/compile.ts'

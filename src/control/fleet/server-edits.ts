@@ -1,5 +1,5 @@
 /**
- * Edits of an upstream's `servers` in the table: one put, changed or removed, every other byte kept.
+ * Edits of an upstream's `servers` in the table: adds, changes or removes one and keeps every other byte.
  */
 
 import { compileServer } from '../../rules/language/compile.ts'

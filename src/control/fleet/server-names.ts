@@ -1,5 +1,5 @@
 /**
- * The addresses behind the host names of servers: all of them are used, and they are asked for again as their TTL says.
+ * Resolves the host names of servers: all addresses are used, and resolved again according to their TTL.
  */
 import { lookup, Resolver } from 'node:dns/promises'
 import { isIP } from 'node:net'

@@ -1,6 +1,5 @@
 /**
- * All figures as text in Prometheus' exposition format. Labels are names from the table and closed sets of words: nothing
- * that a client sends becomes one.
+ * All metrics in the Prometheus text format. Labels are names from the table and closed sets of words, never client input.
  */
 import type { CacheFigures } from '../../state/caching/figures.ts'
 import type { RemoteFigures } from '../../state/caching/remote.ts'

@@ -1,5 +1,5 @@
 /**
- * The figures of processes as metrics: of this one, and of the workers where there are any.
+ * Metrics of processes: this one, and the workers if there are any.
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { ProcessFigures } from '../../state/plane-port.ts'

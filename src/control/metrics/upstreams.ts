@@ -1,5 +1,5 @@
 /**
- * The figures of upstreams, their servers and the breakers in Prometheus' text format.
+ * Metrics of upstreams, servers and breakers.
  */
 import { BREAKER_WORDS } from '../../rules/failures/breaker.ts'
 import { SERVER_WORDS, type ServerFigures, type UpstreamFigures } from '../../state/upstreams/figures.ts'

@@ -1,6 +1,6 @@
 /**
- * Reads, edits and compares texts of tables on a thread of its own: what a parser takes for a large text is no pause of the
- * thread that serves. Only bytes come back, and become a table in turns with everything else.
+ * Parses, edits and compares table texts on a separate thread, so that large texts do not block the serving thread. Only plain
+ * data is returned; the table is compiled from it in small steps.
  */
 import { Worker } from 'node:worker_threads'
 import type { TableEdit } from '../../rules/language/edit.ts'

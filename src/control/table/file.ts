@@ -1,5 +1,5 @@
 /**
- * routes.yaml on disk: read, watch, and replace as a whole.
+ * routes.yaml on disk: reads, watches and atomically replaces it.
  */
 import { type FSWatcher, watch } from 'node:fs'
 import { readlink } from 'node:fs/promises'

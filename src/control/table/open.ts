@@ -1,5 +1,5 @@
 /**
- * The table at the start of a process: read, checked, and given the revision that it is by its history.
+ * Opens the table at startup: reads and checks it, and finds its revision in the history.
  */
 import { dirname } from 'node:path'
 import {

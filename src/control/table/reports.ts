@@ -1,5 +1,5 @@
 /**
- * What the log is told of the table: what is in force and by whom, and what is not well; each once, however often it is met.
+ * Log messages about the table: applied revisions with their authors, and problems, each logged once.
  */
 import { formatProblem, type Problems } from '../../rules/language/text.ts'
 import { andMore } from '../../rules/values/problem.ts'

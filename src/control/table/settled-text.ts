@@ -1,5 +1,5 @@
 /**
- * Reads a file that somebody may be writing right now: its text counts once the file has stood still.
+ * Reads a file that may be being written: the text is accepted once the file has stopped changing.
  */
 import { stat } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'

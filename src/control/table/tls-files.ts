@@ -1,5 +1,5 @@
 /**
- * The TLS files that a table names: read and checked when the table is taken in, and again when they change.
+ * The TLS files of a table: read and checked when the table is loaded, and again when they change.
  */
 import { resolve } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'

@@ -1,5 +1,5 @@
 /**
- * Request -> route: the most specific one wins, by host, then path, then number of conditions; the order in the file never matters.
+ * Request -> route: the most specific one wins, by host, then path, then number of conditions, regardless of their order in the file.
  */
 import type { RequestView } from '../http/exchange.ts'
 import { type PathPattern, paramsOf, patternTakes, readTarget } from '../patterns/path.ts'

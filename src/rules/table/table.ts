@@ -1,5 +1,5 @@
 /**
- * The compiled, immutable form of the routing table: what a revision of routes.yaml means.
+ * The compiled, immutable routing table of a revision.
  */
 
 import type { HostPattern } from '../patterns/host.ts'

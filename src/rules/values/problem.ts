@@ -1,5 +1,5 @@
 /**
- * What is wrong with a text: the problem with its place, how it prints, and which word was probably meant.
+ * Problems of a text: location, formatting and suggestions.
  */
 
 /** One thing that is wrong with a table, or worth knowing about it. */

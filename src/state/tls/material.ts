@@ -1,5 +1,5 @@
 /**
- * What connections to https servers are made with: the PEM texts that a table names, read once and the same for all who use them.
+ * TLS material for connections to https servers: the PEM texts of a table, read once and shared.
  */
 import { createHash, createPrivateKey, X509Certificate } from 'node:crypto'
 import { createSecureContext, type SecureContext } from 'node:tls'

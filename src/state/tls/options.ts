@@ -1,5 +1,5 @@
 /**
- * The options with which TLS connections to a server are made, for requests and health checks alike.
+ * TLS options for connections to a server, for requests and health checks.
  */
 import { X509Certificate } from 'node:crypto'
 import { isIP } from 'node:net'
