@@ -1,5 +1,5 @@
 /**
- * What every part of the admin API shares: what it works with, and what is known of a request.
+ * Shared by all parts of the admin API: its dependencies and the state of a request.
  */
 import type { IncomingMessage } from 'node:http'
 import type { ParameterizedContext } from 'koa'

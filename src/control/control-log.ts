@@ -1,5 +1,5 @@
 /**
- * What the control plane asks of a logger: pino's shape, and the words of its lines.
+ * The logger interface of the control plane, in the shape of pino.
  */
 
 /** A logger such as pino. `fields` hold no secret: no token, no header field, no query. */

@@ -1,5 +1,5 @@
 /**
- * The description of a request, as POST /explain takes it.
+ * The request body of POST /explain.
  */
 import { z } from 'zod'
 import { isUrl, viewOf } from '../rules/explain.ts'
@@ -18,7 +18,7 @@ export interface ExplainDefaults {
 const MAX_URL_LENGTH = 65_536
 const EXPECTED_FIELDS = 'expected an object, or a list of [name, value] pairs'
 const EXPECTED_URL = 'expected a path or an http URL without spaces'
-const EXPECTED_CHANCE = 'expected a number from 0 up to, not including, 1'
+const EXPECTED_CHANCE = 'expected a number from 0 to below 1'
 const EXPECTED_ADDRESS = 'expected an IP address'
 const EXPECTED_METHOD = 'expected a method such as GET'
 
@@ -36,7 +36,7 @@ export const explainBody = object({
     .string({ error: EXPECTED_URL })
     .max(MAX_URL_LENGTH, { error: EXPECTED_URL })
     .refine(isUrl, { error: EXPECTED_URL })
-    .describe('A path with its query, or an http URL. Taken byte for byte; what is behind # is dropped.'),
+    .describe('A path with query, or an http URL. Taken byte for byte; the fragment is dropped.'),
   method: z
     .string({ error: EXPECTED_METHOD })
     .refine((text) => TOKEN.test(text), { error: EXPECTED_METHOD })
@@ -47,18 +47,18 @@ export const explainBody = object({
     .superRefine(checkFields)
     .meta(FIELDS_SCHEMA)
     .optional()
-    .describe('Names to values or lists of values, or [name, value] pairs. Host wins over the host of the URL.'),
+    .describe('Names to values or lists of values, or [name, value] pairs. Host overrides the host of the URL.'),
   clientAddress: z
     .string({ error: EXPECTED_ADDRESS })
     .refine((text) => readAddress(text) !== null, { error: EXPECTED_ADDRESS })
     .optional()
-    .describe('Default: your own.'),
+    .describe('Default: the address of the caller.'),
   chance: z
     .number({ error: EXPECTED_CHANCE })
     .min(0, { error: EXPECTED_CHANCE })
     .lt(1, { error: EXPECTED_CHANCE })
     .optional()
-    .describe('The draw of routes without a sticky key, from 0 up to 1. Default: at random.'),
+    .describe('Random draw for routes without a sticky key, from 0 to below 1. Default: random.'),
 })
 
 /**
@@ -85,8 +85,8 @@ function checkFields(headers: unknown, context: z.RefinementCtx): void {
     return
   }
   for (const { path, name, text } of fieldsOf(headers)) {
-    if (typeof name !== 'string' || !TOKEN.test(name)) fail(path, 'expected a field name')
-    else if (typeof text !== 'string' || /[\0\r\n]/.test(text)) fail(path, 'expected a field value')
+    if (typeof name !== 'string' || !TOKEN.test(name)) fail(path, 'expected a header name')
+    else if (typeof text !== 'string' || /[\0\r\n]/.test(text)) fail(path, 'expected a header value')
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * Long work on the thread that serves: done in steps of a few milliseconds, with everything else that waits in between.
+ * Long work on the serving thread: runs in steps of a few milliseconds and yields in between.
  */
 import { setImmediate as turn } from 'node:timers/promises'
 import { allOf, type Steps } from '../rules/values/steps.ts'

@@ -1,5 +1,5 @@
 /**
- * Access-log lines: built by hand, since a general serialiser costs more than the rest of a line, and written in batches.
+ * Access log lines, built by hand because a general serializer costs more than the rest of a line, and written in batches.
  */
 import type { Exchange } from '../proxy/exchange.ts'
 

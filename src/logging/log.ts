@@ -1,5 +1,5 @@
 /**
- * Where log lines go: JSON lines on stdout, the access log there too or in a file of its own.
+ * The logs: JSON lines on stdout; the access log on stdout or in its own file.
  */
 import { type Logger, pino } from 'pino'
 import type { AccessSink } from '../proxy/observe.ts'
@@ -23,20 +23,18 @@ export interface Logs {
   lines(text: string): boolean
   /** Calls once what was too much is written. */
   onDrain(listener: () => void): void
-  /** Opens the access log's file anew, where there is one: the one before may have been moved away. */
+  /** Reopens the access log file, if there is one, after rotation. */
   reopen(): void
   /** Writes what has been gathered, as far as it is taken in time. */
   close(): Promise<void>
 }
 
 /**
- * Opens the logs. A log that can't be written ends nothing: its lines are lost, and that is reported on the other one, or on stderr.
- * @throws {StartError} the access log's file can't be written
+ * Opens the logs. Write errors are not fatal: lines are dropped, which is reported in the other log or on stderr.
+ * @throws {StartError} if the access log file can't be opened
  */
 export function openLogs(settings: Pick<Settings, 'logLevel' | 'accessLog'>): Logs {
-  const stdout = openStdout(({ code }) =>
-    complain(`stdout can't be written (${code}): log lines are lost until it can`),
-  )
+  const stdout = openStdout(({ code }) => complain(`cannot write to stdout (${code}): dropping log lines`))
   const batch = new LineBatch((lines) => stdout.write(lines))
   const log = pino(
     { level: settings.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime },
@@ -86,9 +84,9 @@ function sinkTo(batch: LineBatch): AccessSink {
 
 function openFile(path: string, log: Logger): LineFile {
   try {
-    // Opened at once, so that a path that can't be written is told before anything is served.
+    // Opened at once, so that a bad path is reported before serving.
     return new LineFile(path, ({ code }) => {
-      log.error({ event: 'access-log', code }, `${path} can't be written: its lines are lost until it can`)
+      log.error({ event: 'access-log', code }, `cannot write to ${path}: dropping access log lines`)
     })
   } catch (error) {
     throw new StartError(`--access-log ${path}: ${(error as Error).message}`)

@@ -1,11 +1,11 @@
 /**
- * What log lines are written to: a file, a pipe, a terminal. None of them blocks, throws, or holds more than a bound.
+ * Log outputs: a file, a pipe, a terminal. They never block or throw, and buffer a bounded amount.
  */
 import { closeSync, constants, fstatSync, openSync, writeSync } from 'node:fs'
 import { isatty } from 'node:tty'
 import { toStderr } from '../printing.ts'
 
-/** Bytes that an output holds for a reader that does not take them; whole lines beyond that are lost. */
+/** Buffer for slow readers in bytes; further lines are dropped. */
 const MAX_UNREAD_BYTES = 16 * 1024 * 1024
 
 /** A pipe or a terminal that is full is tried again after this. */
@@ -14,9 +14,9 @@ const RETRY_MS = 10
 /** Takes lines. */
 export interface LineOutput {
   /**
-   * Writes whole lines, now or as soon as the reader takes them. What can't be written is lost, which is reported once.
+   * Writes whole lines, now or when the reader is ready. What can't be written is dropped, which is reported once.
    * @param lines the caller may reuse the bytes after the call
-   * @returns false where a reader is behind: the caller should wait for `onDrain`
+   * @returns false if the reader is behind: the caller should wait for `onDrain`
    */
   write(lines: Buffer): boolean
   /** Calls once when everything is written that can be. */
@@ -69,7 +69,7 @@ class Faults {
 }
 
 function unread(): NodeJS.ErrnoException {
-  return Object.assign(new Error('nobody reads it'), { code: 'EAGAIN' })
+  return Object.assign(new Error('no reader'), { code: 'EAGAIN' })
 }
 
 /** A pipe or a socket: node writes to it without blocking, and keeps it open whatever a write says. */
@@ -116,7 +116,7 @@ export class LineFile implements LineOutput {
 
   /**
    * @param file its path, or a descriptor that is open already
-   * @throws {Error} the file can't be opened for appending; ENXIO for a pipe that nobody reads
+   * @throws {Error} if the file can't be opened for appending; ENXIO for a pipe without a reader
    */
   constructor(file: string | number, onFault: OnFault) {
     this.#path = typeof file === 'string' ? file : null

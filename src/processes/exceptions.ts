@@ -1,16 +1,16 @@
 /**
- * The last resort of a serving process: an exception that no callback has kept to itself is logged with its stack, and the
- * process goes on. One fault in one exchange must not end all others.
+ * The last resort of a serving process: uncaught exceptions are logged with their stack, and the process continues. A fault
+ * in one request must not end all others.
  */
 import type { Logger } from 'pino'
 import { onException, tellException } from '../wire/exceptions.ts'
 
-/** Lines with a stack within a minute; those beyond it are counted only. */
+/** Logged stacks per minute; further exceptions are only counted. */
 const MAX_LINES = 60
 const MINUTE_MS = 60_000
 
 /**
- * Has every exception of this process logged from now on, with its stack.
+ * Logs all uncaught exceptions of this process from now on, with their stack.
  * @param now a monotonic clock, milliseconds
  */
 export function logExceptions(log: Pick<Logger, 'error'>, now: () => number): void {
@@ -24,7 +24,7 @@ export function logExceptions(log: Pick<Logger, 'error'>, now: () => number): vo
     }
     if (lines++ >= MAX_LINES) return
     const stack = error instanceof Error ? (error.stack ?? error.message) : String(error)
-    log.error({ event: 'exception', stack }, 'an unexpected exception ended one exchange or message')
+    log.error({ event: 'exception', stack }, 'uncaught exception: one request or message failed')
   })
   process.on('uncaughtException', tellException)
   process.on('unhandledRejection', tellException)

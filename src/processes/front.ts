@@ -1,5 +1,5 @@
 /**
- * What faces the clients: one data plane in this process, or workers that have one each. The control plane beside it is the same.
+ * The client-facing part: a data plane in this process, or workers with one each. The control plane is the same for both.
  */
 import type { AddressInfo } from 'node:net'
 import { Planes } from '../control/figures/planes.ts'
@@ -12,30 +12,30 @@ import type { Plane } from '../proxy/plane.ts'
 import type { Settings } from '../settings.ts'
 import { linkTo } from '../state/local-plane.ts'
 
-/** The side of the clients. */
+/** The client-facing part. */
 export interface Front {
   readonly planes: Planes
   /**
    * Accepts connections from now on.
-   * @returns the address in use, with the port that was taken for port 0
-   * @throws what node:net says, EADDRINUSE and the like
+   * @returns the bound address, with the actual port for port 0
+   * @throws errors of node:net, such as EADDRINUSE
    */
   listen(): Promise<AddressInfo>
-  /** Whether requests are answered at all. */
+  /** Whether requests are served. */
   readonly isUp: boolean
-  /** What is not well, in words; empty where all is. */
+  /** Current problems, for readiness reasons; empty if there are none. */
   problems(): string[]
-  /** From now on each answer ends its connection. */
+  /** From now on each response closes its connection. */
   endConnections(): void
-  /** Accepts nothing new, lets what runs finish within so many milliseconds, and ends. */
+  /** Stops accepting, lets requests in flight finish within the timeout, and ends. */
   drain(timeoutMs: number): Promise<void>
-  /** Ends a drain now: what still runs is cut. */
+  /** Ends a drain now and aborts what is still in flight. */
   hurry(): void
-  /** Takes the code on disk, without losing a request, where it can. */
+  /** Switches to the code on disk without losing a request, if possible. */
   replace(): void
-  /** Opens the access log's file anew, where there is one. */
+  /** Reopens the access log file, if there is one. */
   reopenLog(): void
-  /** Rejects with a `StartError` where it can't go on. */
+  /** Rejects with a `StartError` on a fatal failure. */
   readonly broken: Promise<never>
 }
 
@@ -55,7 +55,7 @@ export class OneProcess implements Front {
     this.planes.add(0, linkTo(plane.port))
   }
 
-  /** @throws {StartError} what the settings or the table need and can't have */
+  /** @throws {StartError} if something that the settings or the table need is unavailable */
   static async of(settings: Settings, { live }: TableCore, logs: Logs): Promise<OneProcess> {
     let listener: Listener | null = null
     const connections = (): number => listener?.connections ?? 0
@@ -97,7 +97,7 @@ export class OneProcess implements Front {
     this.#logs.reopen()
     this.#logs.log.warn(
       { event: 'reload' },
-      'SIGHUP: with --workers 0 there is no worker to replace; new code needs a restart. The access log is opened anew',
+      'SIGHUP: no workers to replace with --workers 0, restart to load new code; reopened the access log',
     )
   }
 }

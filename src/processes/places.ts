@@ -1,6 +1,5 @@
 /**
- * The places of the workers: each is filled at the start, filled anew when its worker dies, and given another worker when the
- * code on disk is to run.
+ * Supervises the workers: starts them, restarts those that die, and replaces them one by one to run new code.
  */
 import type { Socket } from 'node:net'
 import type { WorkerState } from '../control/context.ts'
@@ -50,7 +49,7 @@ export interface PlaceParts {
   letGo(worker: WorkerProcess): Promise<void>
 }
 
-/** Keeps each place filled. */
+/** Keeps a worker running in each place. */
 export class Places {
   readonly #parts: PlaceParts
   readonly #places: readonly Place[]
@@ -72,8 +71,8 @@ export class Places {
   }
 
   /**
-   * Fills the places. Resolves when each worker has been up.
-   * @throws {StartError} what one of them needs and can't have; or they end as soon as they start
+   * Starts the workers. Resolves when each has been up.
+   * @throws {StartError} if one lacks something it needs, or they exit right after starting
    */
   async fill(): Promise<void> {
     const up = this.#places.map((place) => new Promise<void>((resolve) => this.#fill(place, resolve)))
@@ -98,24 +97,28 @@ export class Places {
     }))
   }
 
-  /** Gives each place another worker, one at a time, each up before the one before it goes. Asked for meanwhile, once more. */
+  /** Replaces the workers one at a time, each new one up before the old one leaves. A request meanwhile causes another round. */
   async replace(): Promise<void> {
     if (++this.#asked > 1) return
     const { log } = this.#parts
     for (; this.#asked > 0 && !this.#closed; this.#asked--) {
       this.#asked = 1
-      log.info({ event: 'replace' }, 'workers are replaced, one at a time')
+      log.info({ event: 'replace' }, 'replacing workers one at a time')
       let replaced = 0
       for (const place of this.#places) {
         if (this.#closed || !(await this.#replaceIn(place))) break
         replaced++
       }
-      if (replaced === this.#places.length) log.info({ event: 'replaced', workers: replaced }, 'workers are replaced')
-      else log.error({ event: 'replace-failed', workers: replaced }, 'workers of before serve on')
+      if (replaced === this.#places.length) log.info({ event: 'replaced', workers: replaced }, 'replaced all workers')
+      else
+        log.error(
+          { event: 'replace-failed', workers: replaced },
+          'replacing workers failed: keeping the remaining old workers',
+        )
     }
   }
 
-  /** Fills no place any more; workers that are not up yet are ended. */
+  /** Stops restarting workers, and ends those that are not up yet. */
   close(): void {
     this.#closed = true
     for (const { worker, pause } of this.#places) {
@@ -164,7 +167,7 @@ export class Places {
     }
     this.#parts.log.error(fields, `worker ${number} ended: ${wordsOf(end)}`)
     if (this.#places.every((one) => one.stillborn >= MAX_STILLBORN)) {
-      this.#break(new StartError(`workers end as soon as they start, the last one: ${wordsOf(end)}`))
+      this.#break(new StartError(`workers exit right after starting, the last one with: ${wordsOf(end)}`))
     } else if (!place.replacing) {
       const pauseMs = stillborn === 0 ? 0 : Math.min(PAUSE_MS * 2 ** (stillborn - 1), MAX_PAUSE_MS)
       place.pause = setTimeout(() => this.#fill(place, onUp), pauseMs)
@@ -186,7 +189,7 @@ export class Places {
     const before = place.worker
     if (!('child' in fresh)) {
       const fields = { event: 'replace-failed', worker: place.number, ...fresh }
-      this.#parts.log.error(fields, `another worker ${place.number} can't start: ${wordsOf(fresh)}`)
+      this.#parts.log.error(fields, `replacement for worker ${place.number} failed to start: ${wordsOf(fresh)}`)
       if (before === null && !this.#closed) this.#fill(place)
       return false
     }

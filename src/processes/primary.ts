@@ -1,6 +1,6 @@
 /**
- * The side of the clients where there are workers: the primary accepts the connections and hands them out, and asks and tells
- * the workers' data planes what the control plane wants.
+ * The primary: accepts connections and distributes them to the workers, and connects the control plane to the workers' data
+ * planes.
  */
 import { type AddressInfo, createServer, type Server } from 'node:net'
 import type { WorkerState } from '../control/context.ts'
@@ -48,7 +48,7 @@ export class Primary implements Front {
     this.#descriptors = descriptors
     this.followers = new TwoPhase(() => [...this.#planeOf.keys()], log)
     this.#server = createServer({ pauseOnConnect: true, noDelay: true, allowHalfOpen: true }, (socket) => {
-      // Whoever leaves before a worker has the connection is nobody's concern.
+      // A client may disconnect before a worker has the connection.
       socket.on('error', () => {})
       if (descriptors.mayKeep(socket)) this.#spread.give(socket)
       else socket.destroy()
@@ -67,7 +67,7 @@ export class Primary implements Front {
       onForgotten: (worker, keys) => {
         for (const other of this.#planeOf.keys()) if (other !== worker) other.link.forget(keys).catch(ignore)
       },
-      onLost: (count) => descriptors.lost(count, 'a worker could not take them'),
+      onLost: (count) => descriptors.lost(count, 'a worker could not accept them'),
       onGone: (worker, untaken) => {
         const cpuSeconds = this.#dismiss(worker)
         for (const socket of untaken) this.#spread.give(socket)
@@ -84,8 +84,8 @@ export class Primary implements Front {
 
   /**
    * Starts the workers. Resolves when all of them can serve.
-   * @param revision in force
-   * @throws {StartError} what one of them needs and can't have; or they end as soon as they start
+   * @param revision the current one
+   * @throws {StartError} if one lacks something it needs, or they exit right after starting
    */
   async start(revision: RevisionText): Promise<void> {
     this.followers.begin(revision)
@@ -103,7 +103,7 @@ export class Primary implements Front {
   problems(): string[] {
     const states = this.#places.states()
     const down = states.filter(({ state }) => state !== 'up').map(({ worker }) => worker)
-    return down.length === 0 ? [] : [`not up of ${states.length} workers: ${down.join(', ')}`]
+    return down.length === 0 ? [] : [`${down.length} of ${states.length} workers not up: ${down.join(', ')}`]
   }
 
   /** The workers' places in order. */
@@ -175,5 +175,5 @@ export class Primary implements Front {
 }
 
 function ignore(): void {
-  // A worker that is gone needs to be told nothing.
+  // A worker that has exited needs no message.
 }

@@ -1,10 +1,9 @@
 /**
- * Hands the connections that the primary accepts to the workers: each to the one that has the fewest, so that they are spread
- * evenly, and stay so when a worker comes anew beside others that are full.
+ * Distributes accepted connections to the workers by least connections, which keeps them balanced when a worker is restarted.
  */
 import type { Socket } from 'node:net'
 
-/** Whoever takes connections. */
+/** A receiver of connections. */
 export interface Taker {
   /** Connections it has, those that are on their way to it included. */
   readonly connections: number

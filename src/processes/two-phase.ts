@@ -1,5 +1,5 @@
 /**
- * Takes a revision of the table to all workers, or to none: each makes it ready, and only when all have is it in force in any.
+ * Two-phase commit of a revision to the workers: it is applied only after all of them have prepared it.
  */
 import type { ControlLog } from '../control/control-log.ts'
 import type { Followers, RevisionText } from '../control/table/followers.ts'
@@ -64,7 +64,7 @@ export class TwoPhase implements Followers {
       const done = refusal === null && (await soon(worker.link.commit(number, appliedAtMs).then(() => true, gone)))
       if (done === true) worker.inForce = revision
       else {
-        if (done !== 'gone') this.#end(worker, number, refusal ?? 'it does not answer')
+        if (done !== 'gone') this.#end(worker, number, refusal ?? 'no response')
         return
       }
     }
@@ -76,7 +76,7 @@ export class TwoPhase implements Followers {
     const patienceMs = PATIENCE_MS + Math.ceil(text.length / CHARACTERS_PER_MS)
     const answer = await soon(worker.link.prepare(text, known ? null : material).catch(gone), patienceMs)
     if (answer === 'late') {
-      return `a worker (process ${worker.pid}) has not answered within ${Math.ceil(patienceMs / 1000)} s`
+      return `worker with pid ${worker.pid} did not respond within ${Math.ceil(patienceMs / 1000)} s`
     }
     if (answer === 'gone') return null
     if (answer === null) this.#prepared.add(worker)
@@ -84,7 +84,10 @@ export class TwoPhase implements Followers {
   }
 
   #end(worker: WorkerProcess, revision: number, why: string): void {
-    this.#log.error({ event: 'worker-behind', pid: worker.pid, revision, why }, `a worker can't follow: ${why}`)
+    this.#log.error(
+      { event: 'worker-behind', pid: worker.pid, revision, why },
+      `a worker failed to apply the revision: ${why}`,
+    )
     worker.kill()
   }
 }

@@ -1,5 +1,5 @@
 /**
- * A worker as its primary has it: the child process, what can be asked of it, and the connections on their way to it.
+ * A worker seen from the primary: the child process, its port, and the connections that are being passed to it.
  */
 import { type ChildProcess, fork, type SendHandle } from 'node:child_process'
 import type { Socket } from 'node:net'
@@ -134,7 +134,7 @@ export class WorkerProcess {
     switch (message.kind) {
       case 'hello':
         if (message.protocol === PROTOCOL) this.#start(this.#events.onHello())
-        else this.#fail('the code on disk is that of another version: restart banyan to run it')
+        else this.#fail('the code on disk is a different version: restart banyan')
         return
       case 'ready':
         this.#events.onReady()

@@ -1,5 +1,5 @@
 /**
- * One worker: a data plane in a process of its own, which its primary feeds with connections and revisions.
+ * A worker: a process with a data plane, which receives connections and revisions from the primary.
  */
 import type { Socket } from 'node:net'
 import { readApart } from '../control/table/apart.ts'
@@ -28,12 +28,12 @@ const PRIMARYS = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const
 const BUNCH_MS = 20
 
 /**
- * Runs a worker until its primary ends it, or is gone.
+ * Runs a worker until the primary ends it or exits.
  * @returns the exit code
- * @throws {StartError} there is no primary
+ * @throws {StartError} if there is no primary
  */
 export async function runWorker(settings: Settings): Promise<number> {
-  if (process.send === undefined) throw new StartError('a worker is started by `banyan serve --workers N` only')
+  if (process.send === undefined) throw new StartError('workers are started by `banyan serve --workers N` only')
   // A signal that is sent to the whole group is the primary's to answer, in its order.
   for (const signal of PRIMARYS) process.on(signal, () => {})
   // Whoever accepts connections, and would start another one, is gone, perhaps while this one was loading.
@@ -210,7 +210,7 @@ class Worker {
     const attempt = ++this.#attempts
     const read = await readApart(text, this.#tableName)
     // The primary has given this one up meanwhile.
-    if (attempt !== this.#attempts) return 'it was given up'
+    if (attempt !== this.#attempts) return 'cancelled'
     if (!read.ok) return formatProblems(read.problems, text, read.more)
     try {
       const { table } = read
@@ -222,7 +222,7 @@ class Worker {
   }
 
   #commit(number: number, appliedAtMs: number): void {
-    if (this.#prepared === null) throw new Error('nothing is prepared')
+    if (this.#prepared === null) throw new Error('no revision is prepared')
     const { table, text, material, commits, fleet } = this.#prepared
     this.#prepared = null
     this.#live.apply(table, text, appliedAtMs, { commits, number, material })

@@ -1,6 +1,6 @@
 /**
- * What primary and workers say to each other: a closed set of messages, all of them plain data but for the connections, and
- * questions with answers over them.
+ * The protocol between primary and workers: a closed set of messages, plain data except for connections, and remote calls on
+ * top of them.
  */
 import type { RevisionText } from '../control/table/followers.ts'
 import type { PlanePort, PlaneReport } from '../state/plane-port.ts'
@@ -162,5 +162,5 @@ export async function answerTo(
 }
 
 function gone(): Error {
-  return new Error('the worker is gone')
+  return new Error('the worker has exited')
 }

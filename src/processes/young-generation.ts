@@ -1,6 +1,5 @@
 /**
- * Keeps V8's young generation small: by itself it grows to 64 MiB, for which a proxy, whose requests leave next to nothing
- * behind, has no use.
+ * Limits V8's young generation: by default it grows to 64 MiB, which a proxy with little garbage per request does not need.
  */
 import { PerformanceObserver } from 'node:perf_hooks'
 import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8'

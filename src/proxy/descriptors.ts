@@ -1,5 +1,5 @@
 /**
- * File descriptors: clients get all but the last ones, so that the admin API, the log and the table go on when there are too many.
+ * File descriptors: some are reserved, so that the admin API, the log and the table keep working when clients use up the rest.
  */
 import { readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
@@ -37,7 +37,7 @@ export class Descriptors {
   checkLimit(): void {
     const limit = descriptorLimit()
     if (limit === null || limit >= ENOUGH) return
-    const message = `at most ${limit} file descriptors: connections beyond are closed; raise the hard limit (ulimit -Hn, LimitNOFILE=) to ${ENOUGH} or more`
+    const message = `file descriptor limit is ${limit}: connections beyond it are closed; raise the hard limit (ulimit -Hn, LimitNOFILE=) to ${ENOUGH} or more`
     this.#log.warn({ event: 'descriptors', limit }, message)
   }
 
@@ -47,7 +47,7 @@ export class Descriptors {
     const { fd } = (socket as Socket & { _handle?: { fd?: number } | null })._handle ?? {}
     const limit = this.#limitNow()
     if (fd === undefined || limit === null || fd < limit - Math.min(RESERVE, limit >> 2)) return true
-    this.lost(1, `its limit is ${limit}`)
+    this.lost(1, `the limit is ${limit}`)
     return false
   }
 
@@ -56,7 +56,7 @@ export class Descriptors {
     this.#closed += count
     const nowMs = performance.now()
     if (nowMs - this.#toldAtMs < TELL_EVERY_MS) return
-    const message = `out of file descriptors (${why}): connections of clients are closed, ${this.#closed} since this was last told`
+    const message = `out of file descriptors (${why}): closed ${this.#closed} client connections since the last message`
     this.#log.warn({ event: 'descriptors', closed: this.#closed }, message)
     this.#toldAtMs = nowMs
     this.#closed = 0

@@ -1,5 +1,5 @@
 /**
- * Step 1: a request of node:http becomes an exchange, or is refused. The engine is a plain `(req, res) => void` handler.
+ * Step 1: turns a node:http request into an exchange, or refuses it. The engine is a plain `(req, res) => void` handler.
  */
 import { type IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
@@ -161,7 +161,7 @@ export class Engine {
     if (!this.exclusive && req.readableDidRead && hasBody(said)) {
       this.#parts.onFault(
         new Error(
-          `the body of ${req.method} ${received} was read before the proxy got it: what parses bodies belongs behind it`,
+          `the body of ${req.method} ${received} was read before it reached the proxy: move body parsers after it`,
         ),
       )
       this.#refuse(res, 'internal')

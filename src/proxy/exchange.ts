@@ -1,5 +1,5 @@
 /**
- * One exchange on its way: what came in, what was decided, and how it ended. The steps of the journey share it.
+ * One exchange: the request, the decision and the result. Shared by the steps of the journey.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { FailureCode } from '../rules/failures/failure.ts'

@@ -4,8 +4,8 @@
  *   1 listen -> 2 match -> 3 decide -> 4 cache -> 5 forward -> 6 answer -> 7 observe
  *
  * Every step is one call; every exchange ends in step 7. The decision is made once, from one revision of the table,
- * and the exchange keeps it to its end. Steps 5 to 7 go on in the callbacks of the forwarder, or of the cache where it has
- * taken the exchange: no promise, closure or timer is made for an exchange here, since that would cost more than the steps.
+ * and the exchange keeps it to its end. Steps 5 to 7 continue in callbacks of the forwarder, or of the cache if it handles the
+ * exchange: no promise, closure or timer is created per exchange here, since that would cost more than the steps.
  */
 import { decide } from '../rules/routing/decide.ts'
 import { matchRoute } from '../rules/routing/match.ts'

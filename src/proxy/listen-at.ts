@@ -1,5 +1,5 @@
 /**
- * Where clients connect: an address, or a socket that somebody else has opened and keeps open.
+ * Listens for clients: on an address, or on a socket passed by systemd.
  */
 import type { AddressInfo, Server } from 'node:net'
 
@@ -32,7 +32,7 @@ export function listenAt(
       server.off('error', reject)
       server.on('error', onFault)
       const address = server.address()
-      if (address === null || typeof address === 'string') reject(new Error('the socket is none of TCP'))
+      if (address === null || typeof address === 'string') reject(new Error('not a TCP socket'))
       else resolve(address)
     })
   })

@@ -1,5 +1,5 @@
 /**
- * Step 7: one record of each exchange feeds access log and measurements. Nothing else measures.
+ * Step 7: one record per exchange feeds the access log and the measurements. Nothing else measures.
  */
 import { FAILURES, type FailureCode } from '../rules/failures/failure.ts'
 import { sideOf } from '../rules/routing/decide.ts'

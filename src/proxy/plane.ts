@@ -1,5 +1,5 @@
 /**
- * The data plane of one process, put together: from the table in force to an engine.
+ * Assembles the data plane of one process, from the current table to an engine.
  */
 import { BlockList } from 'node:net'
 import { sidesThatLost } from '../rules/caching/purge.ts'
@@ -113,7 +113,7 @@ function trustedList(entries: readonly string[]): BlockList | null {
   const list = new BlockList()
   for (const entry of entries) {
     const network = readNetwork(entry)
-    if (network === null) throw new RangeError(`'${entry}' is no address and no network (as in 10.0.0.0/8, ::1)`)
+    if (network === null) throw new RangeError(`invalid address or network '${entry}' (such as 10.0.0.0/8, ::1)`)
     list.addSubnet(network.address, network.prefix, network.family)
   }
   return list

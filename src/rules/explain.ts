@@ -1,5 +1,5 @@
 /**
- * "How would you route this request?": the decision with everything that led to it, as one object.
+ * Explains how a request would be routed: the decision with everything that led to it, as one object.
  */
 import { isLookedUp } from './caching/key.ts'
 import type { Verdict } from './caching/policy.ts'

@@ -1,6 +1,6 @@
 /**
- * Force tokens: whoever has one may name the upstream that answers, until it expires. An HMAC over the upstream's name and
- * the time, so that no token is stored anywhere.
+ * Force tokens: the holder may choose the upstream until the token expires. An HMAC over the name of the upstream and the time,
+ * so no tokens are stored.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import { fieldValue, type RequestView } from '../rules/http/exchange.ts'

@@ -1,5 +1,5 @@
 /**
- * The revision in force: one pointer, swapped whole; the last good one stays when a text is refused.
+ * The current revision: one pointer, swapped atomically; the last valid revision stays if a text is refused.
  */
 import { createHash } from 'node:crypto'
 import type { Problem, Problems } from '../rules/language/text.ts'
@@ -115,7 +115,7 @@ export class LiveTable {
         faults.push(error)
       }
     }
-    if (faults.length > 0) throw new AggregateError(faults, `parts failed over revision ${revision.number}`)
+    if (faults.length > 0) throw new AggregateError(faults, `components failed to apply revision ${revision.number}`)
   }
 
   /** Records a refused text. The current revision goes on serving. */

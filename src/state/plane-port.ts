@@ -1,6 +1,6 @@
 /**
- * A data plane as the control plane sees it: what it may be asked and told. All of it is plain data, so that the two may
- * live in different processes; the data plane can't tell whether they do, or how many of its kind there are.
+ * The interface of a data plane for the control plane. Everything is plain data, so that they may run in different processes; the
+ * data plane does not know whether they do, or how many data planes there are.
  */
 import type { PurgeTarget } from '../rules/caching/purge.ts'
 import type { CacheLook, Explanation } from '../rules/explain.ts'

@@ -1,5 +1,5 @@
 /**
- * Reads the files that an operator names: regular ones only, up to a bound, and without waiting for anybody.
+ * Reads files named by the operator: regular files only, up to a size limit, without blocking on pipes.
  */
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from 'node:fs'
 import { open } from 'node:fs/promises'
@@ -14,7 +14,7 @@ import { open } from 'node:fs/promises'
  */
 export type FileFlaw = 'missing' | 'no-file' | 'too-large' | 'unreadable'
 
-/** A file that was not read. The message says why, without its name: `is a folder`. */
+/** A file that was not read. The message says why, without its name: `is a directory`. */
 export class FileError extends Error {
   readonly flaw: FileFlaw
   constructor(flaw: FileFlaw, message: string, cause?: unknown) {
@@ -108,8 +108,8 @@ class Pieces {
 }
 
 function sizeOf(kind: Stats, maxBytes: number): number {
-  if (kind.isDirectory()) throw new FileError('no-file', 'is a folder')
-  if (!kind.isFile()) throw new FileError('no-file', 'is no regular file')
+  if (kind.isDirectory()) throw new FileError('no-file', 'is a directory')
+  if (!kind.isFile()) throw new FileError('no-file', 'is not a regular file')
   if (kind.size > maxBytes) throw tooLarge(maxBytes)
   return kind.size
 }
@@ -124,16 +124,16 @@ const WORDS: Readonly<Record<string, string>> = {
   ELOOP: 'too many symbolic links',
   EMFILE: 'too many open files',
   ENFILE: 'too many open files',
-  ENAMETOOLONG: 'the name is too long',
+  ENAMETOOLONG: 'file name too long',
   EIO: 'input/output error',
-  ERR_INVALID_ARG_VALUE: 'the name has a null byte',
+  ERR_INVALID_ARG_VALUE: 'file name contains a null byte',
 }
 
 function refused(error: unknown): never {
   if (error instanceof FileError) throw error
   const { code = '', message } = error as NodeJS.ErrnoException
-  if (code === 'ENOENT' || code === 'ENOTDIR') throw new FileError('missing', 'there is no such file', error)
+  if (code === 'ENOENT' || code === 'ENOTDIR') throw new FileError('missing', 'no such file', error)
   // A socket, or a device without a driver.
-  if (code === 'ENXIO' || code === 'ENODEV') throw new FileError('no-file', 'is no regular file', error)
+  if (code === 'ENXIO' || code === 'ENODEV') throw new FileError('no-file', 'is not a regular file', error)
   throw new FileError('unreadable', `can't be read: ${WORDS[code] ?? message}`, error)
 }

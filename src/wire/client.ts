@@ -67,7 +67,7 @@ const KEEP_ALIVE_MARGIN_MS = 1000
  * RFC 9112 section 9.8: without a closure alert, whoever sits on the path may have cut a body that ends with the connection.
  * node:tls reports such an alert and a mere FIN alike, so that none of these bodies counts as whole.
  */
-const UNVERIFIED_END = 'a body that ends with the TLS connection (no Content-Length, not chunked) may have been cut'
+const UNVERIFIED_END = 'a body that ends with the TLS connection (no Content-Length, not chunked) may be truncated'
 
 /** Connections made, and exchanges that found a kept-alive one. */
 export interface PoolCounts {

@@ -196,7 +196,7 @@ export class ResponseReader {
           this.#rest = bytes.subarray(at)
           return
         case 'idle':
-          throw new MalformedMessage(`${bytes.length - at} bytes beyond the end of the answer`)
+          throw new MalformedMessage(`${bytes.length - at} bytes after the end of the response`)
         default:
           at = this.#readChunks(bytes, at)
       }
@@ -229,7 +229,7 @@ export class ResponseReader {
     if (head.status < 200 && head.status !== 101) {
       if (head.framing !== 'none') throw new MalformedMessage(`${head.status} with a body`)
       this.#interimBytes += section.length
-      if (this.#interimBytes > this.#limits.maxHeadBytes) throw new MalformedMessage('interim answers too large')
+      if (this.#interimBytes > this.#limits.maxHeadBytes) throw new MalformedMessage('interim responses too large')
       this.#sink!.onInformation(head)
       return section.next
     }
@@ -240,7 +240,7 @@ export class ResponseReader {
   #startBody(head: ResponseHead): void {
     const sink = this.#sink!
     if (head.status === 101) {
-      if (!this.#upgradeAsked) throw new MalformedMessage('101 without a request to upgrade')
+      if (!this.#upgradeAsked) throw new MalformedMessage('101 without an upgrade request')
       this.#state = 'tunnel'
       sink.onHead(head)
       return
@@ -272,7 +272,7 @@ export class ResponseReader {
       this.#checkHeld(before)
       return null
     }
-    if (section.length > this.#limits.maxHeadBytes) throw new MalformedMessage('head too large')
+    if (section.length > this.#limits.maxHeadBytes) throw new MalformedMessage('response headers too large')
     this.#held = NOTHING
     this.#heldBytes = 0
     this.#repaired ||= section.repaired
@@ -309,10 +309,10 @@ export class ResponseReader {
 
   /** What can never become a head is refused at once, not after a time-out. */
   #checkHeld(before: number): void {
-    if (this.#heldBytes > this.#limits.maxHeadBytes) throw new MalformedMessage('head too large')
+    if (this.#heldBytes > this.#limits.maxHeadBytes) throw new MalformedMessage('response headers too large')
     if (this.#state === 'head' && before < PREFIX.length) {
       const begin = this.#held.toString('latin1', 0, Math.min(PREFIX.length, this.#heldBytes))
-      if (!PREFIX.startsWith(begin)) throw new MalformedMessage('not an HTTP/1 answer')
+      if (!PREFIX.startsWith(begin)) throw new MalformedMessage('not an HTTP/1 response')
     }
     if (this.#lenient) return
     const held = this.#held.subarray(0, this.#heldBytes)
@@ -364,7 +364,7 @@ export class ResponseReader {
           else if (c === SEMICOLON || c === SP || c === HTAB) {
             this.#extensionOpen = c === SEMICOLON
             this.#state = 'extension'
-          } else throw new MalformedMessage('chunk size with an odd character')
+          } else throw new MalformedMessage('invalid character in chunk size')
           break
         }
         case 'extension': {
@@ -378,7 +378,7 @@ export class ResponseReader {
           } else if (c === SEMICOLON) this.#extensionOpen = true
           else if (FORBIDDEN[c] === 1) throw new MalformedMessage('control character in a chunk extension')
           else if (!this.#extensionOpen && c !== SP && c !== HTAB)
-            throw new MalformedMessage('chunk size with an odd character')
+            throw new MalformedMessage('invalid character in chunk size')
           break
         }
         case 'size-lf':
@@ -447,13 +447,13 @@ function bareSection(bytes: Buffer, start: number, unseen: number): Repaired | n
   if (end === -1) return null
   const head = bytes.subarray(start, end + 1)
   const text = head.toString('latin1')
-  if (!text.startsWith(PREFIX)) throw new MalformedMessage('not an HTTP/1 answer')
+  if (!text.startsWith(PREFIX)) throw new MalformedMessage('not an HTTP/1 response')
   refuseCr(head)
   return { text: text.replaceAll('\n', '\r\n'), length: head.length + 1, repaired: true }
 }
 
 function refuseCr(bytes: Buffer): void {
-  if (bytes.includes(CR)) throw new MalformedMessage('lines end in LF alone, and not all of them')
+  if (bytes.includes(CR)) throw new MalformedMessage('mixed line endings, LF and CRLF')
 }
 
 function hexDigit(c: number): number {
@@ -483,7 +483,7 @@ interface Framing {
 
 /** @param lenient what was repaired, or is below, ends the connection: its next answer may be read otherwise by others */
 function parseHead({ text, repaired }: Repaired, maxFields: number, lenient: boolean): ResponseHead {
-  if (!text.startsWith(PREFIX)) throw new MalformedMessage('not an HTTP/1 answer')
+  if (!text.startsWith(PREFIX)) throw new MalformedMessage('not an HTTP/1 response')
   const minor = text.charCodeAt(7) - 48
   if ((minor !== 0 && minor !== 1) || text.charCodeAt(8) !== SP) throw new MalformedMessage('odd HTTP version')
   const status = threeDigits(text, 9)

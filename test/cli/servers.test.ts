@@ -52,7 +52,7 @@ test('a server registers itself, and is shown as leased', async () => {
 test('the last server: what that means is said', async () => {
   expect((await run('remove', 'legacy', '127.0.0.1:4001')).code).toBe(1)
   const { out } = await run('drain', 'legacy', '127.0.0.1:4001')
-  expect(out).toMatch(/0 requests in flight\nno server of legacy takes new exchanges: /)
+  expect(out).toMatch(/0 requests in flight\nno server of legacy is in use: /)
   await run('undrain', 'legacy', '127.0.0.1:4001')
 })
 

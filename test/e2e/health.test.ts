@@ -66,7 +66,7 @@ test('a server that hangs is unhealthy within its thresholds, gets nothing, and 
   expect(Math.min(...(await lookups(400)))).toBeGreaterThan(0)
   gtins[0]!.program.child.kill('SIGSTOP')
   const line = JSON.parse(await turned('one', false))
-  expect(line).toMatchObject({ level: 40, upstream: 'gtin', detail: 'no answer within 3000 ms' })
+  expect(line).toMatchObject({ level: 40, upstream: 'gtin', detail: 'timed out after 3000 ms' })
   expect((await told()).map(({ id, state, health }) => [id, state, health.healthy])).toEqual([
     ['one', 'unhealthy', false],
     ['two', 'up', true],

@@ -72,7 +72,7 @@ test('all addresses are used under the one name; new ones come and old ones go b
     },
   ])
   names.zone = new Map()
-  await said(banyan, 'gtin.banyan.test does not resolve; its last addresses stay: 127.0.0.3, 127.0.0.4')
+  await said(banyan, 'gtin.banyan.test does not resolve; keeping the last addresses: 127.0.0.3, 127.0.0.4')
   await load.more(200)
   await load.stop()
   expect(seen(load, 100)).toEqual(from('127.0.0.3', '127.0.0.4'))
@@ -106,7 +106,7 @@ test.each(['SERVFAIL', 'silence'] as const)(
     names.failing.set('A', failure)
     // The discard prefix (RFC 6666): nobody answers there.
     names.zone = new Map([['gtin.banyan.test', ['100::1']]])
-    await said(banyan, 'gtin.banyan.test does not resolve; its last addresses stay: 127.0.0.2')
+    await said(banyan, 'gtin.banyan.test does not resolve; keeping the last addresses: 127.0.0.2')
     const load = startLoad(banyan.port, 2, () => ({ path: '/', headers: { Connection: 'close' } }))
     await load.more(20)
     await load.stop()

@@ -67,7 +67,7 @@ test('workers that end as soon as they start: a few tries, then one line and exi
   timeout: 240_000,
 }, async () => {
   const { code, out, err } = await serve(['--middleware', moduleOf('process.exit(7)')])
-  expect(err).toBe('banyan: workers end as soon as they start, the last one: exit code 7\n')
+  expect(err).toBe('banyan: workers exit right after starting, the last one with: exit code 7\n')
   expect(code).toBe(1)
   expect(out).not.toContain('banyan ready')
   const tries = out.split('\n').filter((line) => line.includes('"event":"worker-died"'))
@@ -81,7 +81,7 @@ setTimeout(() => process.exit(7), 500)`
   const { code: exit, out, err } = await serve(['--middleware', moduleOf(code)])
   expect(out).toContain('banyan ready')
   expect(exit).toBe(1)
-  expect(err).toBe('banyan: workers end as soon as they start, the last one: exit code 7\n')
+  expect(err).toBe('banyan: workers exit right after starting, the last one with: exit code 7\n')
 })
 
 test('what a worker needs and can not have is one line, at once', async () => {

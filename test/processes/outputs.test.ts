@@ -120,7 +120,7 @@ describe.each([0, 2])('--workers %i', (workers) => {
     for (let round = 0; round < 3; round++) await fill(port)
     child.kill('SIGTERM')
     expect(await ended()).toEqual([0, null])
-    expect(stderr()).toBe("banyan: stdout can't be written (EPIPE): log lines are lost until it can\n")
+    expect(stderr()).toBe('banyan: cannot write to stdout (EPIPE): dropping log lines\n')
   })
 
   test('stdout and stderr are one pipe that nobody reads: SIGTERM ends it', async () => {
@@ -196,7 +196,7 @@ describe.skipIf(!existsSync('/dev/full'))('stdout is a full disk', () => {
     expect(await (await fetch(`http://127.0.0.1:${server.port}/`)).text()).toBe('main')
     child.kill('SIGTERM')
     expect(await once(child, 'close')).toEqual([0, null])
-    expect(stderr).toBe("banyan: stdout can't be written (ENOSPC): log lines are lost until it can\n")
+    expect(stderr).toBe('banyan: cannot write to stdout (ENOSPC): dropping log lines\n')
   })
 
   test('a command says so and fails', async () => {

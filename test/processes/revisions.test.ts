@@ -139,7 +139,7 @@ test('a worker that hangs makes an edit refused, and nothing changes', { timeout
   const edit = await setPercent(banyan, 'all', 100)
   process.kill(first!.pid, 'SIGCONT')
   expect(edit.status).toBe(422)
-  expect(await edit.text()).toContain('has not answered')
+  expect(await edit.text()).toContain('did not respond')
   await workersBecome(banyan, (workers) => workers.every(({ revision }) => revision === 1))
   expect((await patch(banyan, 'all', { percent: 100 })).status).toBe(200)
   expect(await revisionsOf(banyan)).toEqual([2])

@@ -87,15 +87,15 @@ test.each([0, 2])('%i workers: renewed, withdrawn, spoilt and removed files', { 
   await become(banyan, 'second')
   // A renewal half way: the key is not yet that of the certificate.
   write('cert', first.cert)
-  await told(banyan, 'is not the key of the certificate; what it held before stays in force')
+  await told(banyan, 'the private key does not match the certificate; using its previous content')
   expect(await answers(banyan)).toEqual(['second'])
   write('key', first.key)
   await become(banyan, 'first')
   rmSync(file('key'))
   execFileSync('mkfifo', [file('key')])
   rmSync(file('ca'))
-  await told(banyan, 'is no regular file; what it held before stays in force')
-  await told(banyan, 'there is no such file; what it held before stays in force')
+  await told(banyan, 'is not a regular file; using its previous content')
+  await told(banyan, 'no such file; using its previous content')
   expect(await answers(banyan)).toEqual(['first'])
   expect((await api(banyan, '/readyz')).reasons.join()).toContain('TLS files')
   if (workers > 0) {

@@ -192,7 +192,7 @@ describe('an upgraded connection', () => {
     expect(await lineOf('/ws/silent')).toMatchObject({
       status: 101,
       failure: 'upgrade',
-      cause: 'no byte in either direction for 300 ms',
+      cause: 'idle for 300 ms',
     })
   })
 

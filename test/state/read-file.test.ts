@@ -47,18 +47,18 @@ test('a file of /proc, whose size says nothing, is read', async () => {
 })
 
 test.each([
-  [at('none'), 'missing', 'there is no such file'],
-  [`${at('small')}/x`, 'missing', 'there is no such file'],
-  [at('folder'), 'no-file', 'is a folder'],
-  [at('fifo'), 'no-file', 'is no regular file'],
-  [at('link-to-fifo'), 'no-file', 'is no regular file'],
-  [at('socket'), 'no-file', 'is no regular file'],
-  ['/dev/zero', 'no-file', 'is no regular file'],
-  ['/dev/tty', 'no-file', 'is no regular file'],
+  [at('none'), 'missing', 'no such file'],
+  [`${at('small')}/x`, 'missing', 'no such file'],
+  [at('folder'), 'no-file', 'is a directory'],
+  [at('fifo'), 'no-file', 'is not a regular file'],
+  [at('link-to-fifo'), 'no-file', 'is not a regular file'],
+  [at('socket'), 'no-file', 'is not a regular file'],
+  ['/dev/zero', 'no-file', 'is not a regular file'],
+  ['/dev/tty', 'no-file', 'is not a regular file'],
   [at('beyond'), 'too-large', 'is larger than 1 MiB'],
   [at('huge'), 'too-large', 'is larger than 1 MiB'],
   [at('loop-a'), 'unreadable', "can't be read: too many symbolic links"],
-  [`${at('a')}\0b`, 'unreadable', "can't be read: the name has a null byte"],
+  [`${at('a')}\0b`, 'unreadable', "can't be read: file name contains a null byte"],
 ])('%s is refused', async (path, flaw, message) => {
   await expect(readFileWithin(path, MIB)).rejects.toMatchObject({ flaw, message })
   expect(() => readFileWithinNow(path, MIB)).toThrow(expect.objectContaining({ flaw, message }))

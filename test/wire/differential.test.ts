@@ -53,7 +53,7 @@ const DIFFERENCES: readonly Difference[] = [
   },
   {
     accepts: 'node',
-    complaint: /^101 without a request to upgrade$/,
+    complaint: /^101 without an upgrade request$/,
     only: ({ upgradeAsked }) => !upgradeAsked,
     why: "RFC 9110 section 7.8; node leaves this check to whoever listens to 'upgrade'",
   },

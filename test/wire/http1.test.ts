@@ -154,15 +154,15 @@ describe('what is refused, never guessed', () => {
   test('a byte beyond the end of the answer', () => {
     expect(readText(`${OK}Content-Length: 2\r\n\r\nokX`)).toMatchObject({
       complete: true,
-      problem: '1 bytes beyond the end of the answer',
+      problem: '1 bytes after the end of the response',
     })
   })
 
   test('a head over the limit, be it in one piece or a byte at a time', () => {
     const text = `${OK}X: ${'a'.repeat(3000)}\r\n\r\n`
-    expect(readText(text, { maxHeadBytes: 2000 }).problem).toBe('head too large')
+    expect(readText(text, { maxHeadBytes: 2000 }).problem).toBe('response headers too large')
     const bytes = [...Buffer.from(text)].map((byte) => Buffer.from([byte]))
-    expect(readPieces(bytes, { maxHeadBytes: 2000 }).problem).toBe('head too large')
+    expect(readPieces(bytes, { maxHeadBytes: 2000 }).problem).toBe('response headers too large')
   })
 
   test('too many fields, in the head or in the trailers', () => {
@@ -177,7 +177,9 @@ describe('what is refused, never guessed', () => {
     const interim = 'HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n'
     const final = `${OK}Content-Length: 0\r\n\r\n`
     expect(readText(`${interim.repeat(20)}${final}`, { maxHeadBytes: 1000 })).toMatchObject({ complete: true })
-    expect(readText(`${interim.repeat(30)}${final}`, { maxHeadBytes: 1000 }).problem).toBe('interim answers too large')
+    expect(readText(`${interim.repeat(30)}${final}`, { maxHeadBytes: 1000 }).problem).toBe(
+      'interim responses too large',
+    )
   })
 
   test('endless chunk extensions', () => {

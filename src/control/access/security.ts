@@ -1,5 +1,5 @@
 /**
- * Who may ask the admin API for what: hosts against DNS rebinding, origins against forged requests, bearer tokens.
+ * Access to the admin API: host checks against DNS rebinding, origin checks against CSRF, bearer tokens.
  */
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import { isIP } from 'node:net'
@@ -12,7 +12,7 @@ import { type AdminToken, Backoff, findToken, type TokenBook, type TokenScope } 
  */
 export function whyNotBind(host: string, tokens: readonly AdminToken[]): string | null {
   if (tokens.length > 0 || isLoopback(host)) return null
-  return `the admin API would be open to everybody who reaches ${host}: set --admin-token or --admin-token-file, or listen on 127.0.0.1`
+  return `the admin API on ${host} would be open to everyone: set --admin-token or --admin-token-file, or listen on 127.0.0.1`
 }
 
 function isLoopback(host: string): boolean {
@@ -27,7 +27,7 @@ function isLoopback(host: string): boolean {
  */
 export function checkHost(host: string | undefined, names: readonly string[]): void {
   if (host !== undefined && isOwnHost(host, names)) return
-  throw new AdminProblem('wrong-host', 'Ask by IP address, as localhost, or by the name that --admin gives.')
+  throw new AdminProblem('wrong-host', 'Use an IP address, localhost, or the host name of --admin.')
 }
 
 function isOwnHost(host: string, names: readonly string[]): boolean {
@@ -53,7 +53,7 @@ export function checkOrigin(headers: IncomingHttpHeaders): void {
 }
 
 function crossSite(field: string): AdminProblem {
-  return new AdminProblem('cross-site', `Writes are taken from this origin only, and ${field} names another.`)
+  return new AdminProblem('cross-site', `Writes are accepted from the same origin only, and ${field} names another.`)
 }
 
 /** Who sends a request, and what they may do. */
@@ -71,7 +71,7 @@ const ANYBODY: Sender = Object.freeze({ author: 'anonymous', scope: 'write' })
  */
 export function checkScope({ author, scope }: Sender, asked: TokenScope): void {
   if (asked === 'read' || scope === 'write') return
-  throw challenge('read-only-token', `The token ${author} may only read.`, ', error="insufficient_scope"')
+  throw challenge('read-only-token', `The token ${author} is read-only.`, ', error="insufficient_scope"')
 }
 
 /** Asks who sends a request, and makes whoever guesses wait. */
@@ -95,7 +95,12 @@ export class Gate {
     const tokens = this.#tokens.current(nowMs)
     if (tokens.length === 0) return ANYBODY
     const secret = /^bearer +([\x21-\x7e]+)$/i.exec(req.headers.authorization ?? '')?.[1]
-    if (secret === undefined) throw challenge('unauthorized', 'Send Authorization: Bearer TOKEN.', '')
+    if (secret === undefined)
+      throw challenge(
+        'unauthorized',
+        'Set a token: Authorization: Bearer TOKEN, or BANYAN_TOKEN for the command line.',
+        '',
+      )
     const token = findToken(secret, tokens)
     // A right token is let in whatever its address has sent before: somebody with an outdated one may share it (NAT, a proxy).
     if (token !== null) return { author: token.name, scope: token.scope }
@@ -103,7 +108,7 @@ export class Gate {
     const waitMs = this.#backoff.waitMs(address, nowMs)
     if (waitMs > 0) throw tooManyAttempts(waitMs)
     this.#backoff.failed(address, nowMs)
-    throw challenge('wrong-token', 'This token is not known here.', ', error="invalid_token"')
+    throw challenge('wrong-token', 'The token is unknown.', ', error="invalid_token"')
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * The bearer tokens of the admin API: named, with a scope, several at once, from the settings or from a file that is read
- * again when it changes; and the patience with those who guess.
+ * The bearer tokens of the admin API: named, with a scope, from the settings or from a file that is reloaded when it
+ * changes; and the back-off after wrong tokens.
  */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { statSync } from 'node:fs'
@@ -37,9 +37,9 @@ export function readTokens(text: string): AdminToken[] {
   return text.split(/\r?\n/).flatMap((line, at) => {
     if (line.trim() === '' || line.trim().startsWith('#')) return []
     const [, name, scope, secret] = LINE.exec(line.trim()) ?? []
-    if (secret === undefined) throw new Error(`line ${at + 1} is not NAME read|write SECRET`)
+    if (secret === undefined) throw new Error(`line ${at + 1}: expected NAME read|write SECRET`)
     if (secret.length < MIN_SECRET_LENGTH) {
-      throw new Error(`line ${at + 1}: the secret has fewer than ${MIN_SECRET_LENGTH} characters`)
+      throw new Error(`line ${at + 1}: the secret must have at least ${MIN_SECRET_LENGTH} characters`)
     }
     return [tokenOf(name as string, secret, scope as TokenScope)]
   })
@@ -88,7 +88,7 @@ export class TokenBook {
     try {
       this.#fromFile = tokensIn(file)
     } catch (error) {
-      this.#onFault(`the tokens stay as they were: ${(error as Error).message}`)
+      this.#onFault(`keeping the previous tokens: ${(error as Error).message}`)
     }
   }
 }
@@ -98,7 +98,7 @@ function tokensIn(file: string): AdminToken[] {
   try {
     const tokens = readTokens(String(readFileWithinNow(file, MAX_FILE_BYTES)))
     // An emptied file must not open the API to everybody.
-    if (tokens.length === 0) throw new Error('holds no token')
+    if (tokens.length === 0) throw new Error('contains no token')
     return tokens
   } catch (error) {
     throw new Error(`${file}: ${(error as Error).message}`)

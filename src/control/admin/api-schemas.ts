@@ -1,5 +1,5 @@
 /**
- * What the admin API answers, as schemas: the OpenAPI document is made from them, and its test holds the real answers to it.
+ * Schemas of the admin API's responses: the OpenAPI document is generated from them, and tests validate real responses.
  */
 import { z } from 'zod'
 import { BREAKER_WORDS } from '../../rules/failures/breaker.ts'
@@ -9,9 +9,9 @@ import { object } from '../../rules/values/schema-blocks.ts'
 import { CACHE_WORDS, REASONS } from '../../state/figures/cell.ts'
 import { SERVER_WORDS } from '../../state/upstreams/figures.ts'
 
-/** A route as routes.yaml has it, by the very schema that a table is checked with. */
+/** A route, with the schema of routes.yaml. */
 export const routeBody = tableSchema.shape.routes.unwrap().element
-/** An upstream as routes.yaml has it. */
+/** An upstream, with the schema of routes.yaml. */
 const upstreamBody = tableSchema.shape.upstreams.valueType
 
 const count = z.int().min(0)
@@ -19,14 +19,14 @@ const ratio = z.number().min(0).max(1).nullable()
 const percent = z.number().min(0).max(100)
 const ms = z.number().min(0)
 const time = z.string().meta({ format: 'date-time' })
-const etag = z.string().describe('The entity tag of a revision, with its quotes.')
-const revision = z.int().min(1).describe('Number of the revision in force.')
+const etag = z.string().describe('ETag of a revision, including the quotes.')
+const revision = z.int().min(1).describe('Number of the current revision.')
 const upstreamName = z.string()
 
 const counts = (words: readonly string[]) => z.object(Object.fromEntries(words.map((word) => [word, count]))).strict()
 
 const windowShape = {
-  seconds: z.number().describe('How long the window is by now.'),
+  seconds: z.number().describe('Current length of the window.'),
   exchanges: count,
   perSecond: z.number().min(0),
   errorRatio: ratio,
@@ -48,11 +48,13 @@ const routeWindow = object({
   sides: z.record(
     upstreamName,
     object({
-      exchanges: count.describe('What clients got: exchanges that were drawn for this side, whoever answered.'),
+      exchanges: count.describe(
+        'Requests that were drawn for this upstream, whichever one responded: what clients got.',
+      ),
       errorRatio: ratio,
       p50Ms: ms.nullable(),
       p99Ms: ms.nullable(),
-      attempts: count.describe('What its servers did with these: attempts there, up to the head of the answer.'),
+      attempts: count.describe('Attempts at its servers for these requests, up to the response headers.'),
       failedRatio: ratio,
       attemptP50Ms: ms.nullable(),
       attemptP99Ms: ms.nullable(),
@@ -64,16 +66,17 @@ export const liveRoute = object({
   exchanges: count,
   reasons: counts(REASONS),
   upstreams: z.record(upstreamName, count),
-  statusClasses: z.array(count).length(6).describe('Answers by class; index 0 counts clients that were gone first.'),
+  statusClasses: z
+    .array(count)
+    .length(6)
+    .describe('Responses by status class (1xx to 5xx); index 0 counts clients that disconnected before the response.'),
   cache: counts(CACHE_WORDS),
   failures: z.record(z.string(), count),
-  fallbacks: z.record(z.string(), count).describe('By the failure or the status of to that they were for.'),
+  fallbacks: z.record(z.string(), count).describe('By the failure or status of `to` that triggered them.'),
   durationMsSum: ms,
   sides: z
     .record(upstreamName, object({ attempts: count, failed: count }))
-    .describe(
-      'The attempts at a side for what was drawn for it; those that broke there or were answered with class 5.',
-    ),
+    .describe('Attempts at an upstream for requests drawn for it, and those that failed or got a 5xx response.'),
   lastMinute: routeWindow,
   lastFiveMinutes: routeWindow,
 })
@@ -83,7 +86,7 @@ const breakerWord = z.enum(BREAKER_WORDS)
 const routeState = routeBody.extend({
   percent,
   order: z.int().min(1),
-  live: liveRoute.extend({ breaker: breakerWord.nullable().describe('null: the route has none.') }),
+  live: liveRoute.extend({ breaker: breakerWord.nullable().describe('null if the route has none.') }),
 })
 
 export const routeAnswer = routeState.extend({ revision })
@@ -96,11 +99,11 @@ export const routesAnswer = object({
 
 const serverHealth = object({
   healthy: z.boolean(),
-  since: time.describe('When it has turned last, or was first known.'),
+  since: time.describe('Time of the last change, or when it was first known.'),
   probes: object({ good: count, failed: count }),
   last: object({
     good: z.boolean(),
-    detail: z.string().describe('In a few words.'),
+    detail: z.string().describe('Result of the probe.'),
     at: time,
     durationMs: ms,
   }).nullable(),
@@ -111,16 +114,16 @@ const liveServer = object({
   id: z.string(),
   url: z.string(),
   weight: z.int().min(1),
-  leased: z.boolean().describe('Registered under a lease, beside the table.'),
+  leased: z.boolean().describe('Registered with a lease, not in the table.'),
   state: z.enum(SERVER_WORDS),
-  health: serverHealth.describe('By the active health check; null where there is none.'),
+  health: serverHealth.describe('Result of the active health checks; null if there are none.'),
   connections: object({ open: count, active: count, idle: count }),
   connects: count,
   reuses: count,
-  repaired: count.describe('Answers that broke a rule of HTTP and were taken all the same.'),
-  exchanges: count.describe('That it was asked for, second attempts and forced ones too.'),
-  failures: count.describe('Of these: they broke there, or got a 5xx.'),
-  ejections: count.describe('Times that it was left out because it failed too often in a row.'),
+  repaired: count.describe('Invalid responses that were accepted.'),
+  exchanges: count.describe('Requests sent to it, including retries and forced requests.'),
+  failures: count.describe('Failed requests: no valid response, or a 5xx response.'),
+  ejections: count.describe('Number of ejections after consecutive failures.'),
 })
 
 const serverState = object({
@@ -128,17 +131,19 @@ const serverState = object({
   id: z.string(),
   url: z.string(),
   weight: z.int().min(1),
-  drained: z.boolean().describe('It takes no new exchange.'),
+  drained: z.boolean().describe('It receives no new requests.'),
   lease: object({ ttl: z.string(), endsAt: time })
     .nullable()
-    .describe('It has registered itself, and goes when it does not again; null for a server of the table.'),
-  active: count.describe('Exchanges under way there.'),
-  live: z.array(liveServer).describe('One for each address of its name.'),
+    .describe(
+      'Lease of a registered server, which is removed unless the lease is renewed; null for a server of the table.',
+    ),
+  active: count.describe('Requests in flight.'),
+  live: z.array(liveServer).describe('One entry per resolved address.'),
 })
 const note = z
   .string()
   .nullable()
-  .describe('Where no other server of the upstream takes new exchanges: what that means.')
+  .describe('The consequence, if no other server of the upstream receives new requests.')
 
 export const serverAnswer = serverState.extend({ revision })
 export const serversAnswer = object({ revision, upstream: upstreamName, servers: z.array(serverState) })
@@ -147,16 +152,16 @@ export const serverRemovedAnswer = object({ revision, etag, removed: z.string(),
 
 const upstreamState = upstreamBody.extend({
   name: upstreamName,
-  routes: z.array(z.string()).describe('The routes that go there.'),
+  routes: z.array(z.string()).describe('Routes that use it.'),
   live: object({
     lastMinute: object(windowShape),
-    active: count.describe('Exchanges that have a place there.'),
-    queued: count.describe('Exchanges that wait for one.'),
-    retries: count.describe('Attempts beyond the first.'),
-    retriesRefused: count.describe('Retries beyond the budget.'),
-    shed: count.describe('Exchanges for which there was no place, and none to wait.'),
-    queueTimeouts: count.describe('Exchanges that waited in vain for a place.'),
-    breakers: z.array(breaker).describe('Of the routes whose to it is, once they have sent anything there.'),
+    active: count.describe('Requests in flight.'),
+    queued: count.describe('Queued requests.'),
+    retries: count.describe('Retries.'),
+    retriesRefused: count.describe('Retries denied by the retry budget.'),
+    shed: count.describe('Requests rejected because the queue was full.'),
+    queueTimeouts: count.describe('Requests that timed out in the queue.'),
+    breakers: z.array(breaker).describe('Circuit breakers of routes to this upstream that have had traffic.'),
     servers: z.array(liveServer),
   }),
 })
@@ -171,9 +176,9 @@ const change = object({
   keys: z.array(object({ key: z.string(), before: z.unknown(), after: z.unknown() })).optional(),
 })
 const changes = z.array(change)
-const diff = z.string().describe('In unified format.')
+const diff = z.string().describe('Unified diff.')
 
-const more = count.optional().describe('So many more there are than are listed.')
+const more = count.optional().describe('Number of further entries that are not listed.')
 
 const tableProblem = object({
   file: z.string(),
@@ -218,14 +223,14 @@ const revisionShape = {
   revision: z.int().min(1),
   etag,
   at: time,
-  author: z.string().describe("A token's name, anonymous, or file."),
+  author: z.string().describe('Name of the token, anonymous, or file.'),
   reason: z.string().nullable(),
-  forced: z.boolean().describe('It was written over a file that was refused.'),
+  forced: z.boolean().describe('It replaced an invalid file.'),
 }
 export const revisionsAnswer = object({
   current: revision,
   revisions: z.array(object(revisionShape)),
-  problem: z.string().nullable().describe('Why revisions are not kept on disk.'),
+  problem: z.string().nullable().describe('Why revisions are not stored on disk, or null.'),
 })
 export const revisionAnswer = object({
   ...revisionShape,
@@ -246,7 +251,7 @@ const requestView = object({
   method: z.string(),
   target: z.string(),
   host: z.string(),
-  rawHeaders: z.array(z.string()).describe('Name, value, name, value.'),
+  rawHeaders: z.array(z.string()).describe('Alternating names and values.'),
   clientAddress: z.string(),
   chance: z.number().min(0).lt(1),
 })
@@ -275,17 +280,17 @@ const explainedShape = {
       where: z.enum(['memory', 'redis']),
       status: count,
       ageSeconds: count,
-      freshForSeconds: z.int().describe('Negative once it is stale.'),
+      freshForSeconds: z.int().describe('Negative if stale.'),
     }).nullable(),
   })
     .nullable()
-    .describe('What the cache would do; null where it is not asked.'),
+    .describe('What the cache would do; null if it is not used.'),
 }
 export const explainAnswer = object({
   revision,
   request: requestView,
   ...explainedShape,
-  server: z.string().nullable().describe('The server that would be asked now.'),
+  server: z.string().nullable().describe('The server that would be chosen now.'),
 })
 
 const exchangeShape = {
@@ -326,7 +331,7 @@ export const cacheAnswer = object({
 export const purgeAnswer = object({
   purged: z.record(z.string(), z.string().nullable()),
   soft: z.boolean(),
-  shared: z.boolean().describe('False where other processes are told only when Redis is reached again.'),
+  shared: z.boolean().describe('false if other processes follow only when Redis is reachable again.'),
 })
 
 export const livezAnswer = object({ alive: z.literal(true) })
@@ -351,15 +356,15 @@ export const readyzAnswer = object({
         worker: z.int().min(1),
         state: z.enum(['starting', 'up', 'leaving', 'gone']),
         pid: z.int().nullable(),
-        revision: revision.nullable().describe('By which its new exchanges are decided.'),
+        revision: revision.nullable().describe('Revision used for new requests.'),
         connections: count,
-        starts: count.describe('Processes that have been started in this place.'),
+        starts: count.describe('Number of processes started for this worker.'),
       }),
     )
-    .describe('Empty where one process does it all.'),
+    .describe('Empty with a single process.'),
 })
 
-/** RFC 9457, with the members that the errors of this API have besides. */
+/** RFC 9457, with the additional members of this API. */
 export const problemAnswer = object({
   type: z.string().meta({ format: 'uri' }),
   title: z.string(),
@@ -370,7 +375,7 @@ export const problemAnswer = object({
     .array(object({ pointer: z.string(), detail: z.string(), hint: z.string().optional() }))
     .max(MAX_PROBLEMS)
     .optional()
-    .describe('What is wrong with the body, each with a JSON Pointer.'),
+    .describe('Errors of the body, each with a JSON Pointer.'),
   problems: z.array(tableProblem).max(MAX_PROBLEMS).optional(),
   more,
   hint: z.string().optional(),

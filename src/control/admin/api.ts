@@ -1,5 +1,5 @@
 /**
- * The admin API: a Koa application over the operations and the table in force; every error is problem+json.
+ * The admin API: a Koa application on top of the operations and the current table; all errors are problem+json.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import Koa, { type Next } from 'koa'
@@ -31,7 +31,7 @@ const QUESTIONS: ReadonlySet<string> = new Set(['/explain'])
 /** Longest part of a path that is logged. */
 const MAX_LOGGED_PATH = 200
 
-/** Builds the admin API. The caller listens: on loopback, or where `whyNotBind` allows it. */
+/** Builds the admin API. The caller listens, on loopback or where `whyNotBind` allows it. */
 export function createAdmin(parts: AdminParts): Admin {
   const router = new Router<AdminState>({ sensitive: true, strict: true })
   addHealth(router, parts)
@@ -45,7 +45,9 @@ export function createAdmin(parts: AdminParts): Admin {
   addExplain(router, parts)
   addOpenApi(router)
   const app = new Koa<AdminState>()
-  app.on('error', (error: Error) => parts.log.warn({ event: 'admin-broken', err: error }, 'an admin answer broke off'))
+  app.on('error', (error: Error) =>
+    parts.log.warn({ event: 'admin-broken', err: error }, 'an admin response was aborted'),
+  )
   app.use((ctx, next) => answerErrors(ctx, next, parts))
   app.use((ctx, next) => letIn(ctx, next, parts))
   app.use((ctx, next) => answerUnmatched(ctx, next))
@@ -55,7 +57,7 @@ export function createAdmin(parts: AdminParts): Admin {
   return { handler: (req, res) => void callback(req, res) }
 }
 
-/** Gives the request its id, and whatever is thrown below its answer and its line in the log. */
+/** Assigns the request id, and turns exceptions into responses and log lines. */
 async function answerErrors(ctx: AdminContext, next: Next, parts: AdminParts): Promise<void> {
   ctx.state = { requestId: nextRequestId(), author: null }
   ctx.set('Banyan-Request-Id', ctx.state.requestId)
@@ -75,10 +77,10 @@ async function answerErrors(ctx: AdminContext, next: Next, parts: AdminParts): P
 
 function internal(error: unknown, ctx: AdminContext, parts: AdminParts): AdminProblem {
   parts.log.error({ event: 'admin-failed', requestId: ctx.state.requestId, err: error }, 'an admin request failed')
-  return new AdminProblem('internal', 'The cause is in the log under this request id.')
+  return new AdminProblem('internal', 'See the log for this request id.')
 }
 
-/** A line for each write that was refused, and for each request that was not let in. Without query and header fields: they may hold secrets. */
+/** Logs each refused write and each rejected request. Without query and headers, which may contain secrets. */
 function audit(problem: AdminProblem, ctx: AdminContext, parts: AdminParts): void {
   const isWrite = !SAFE_METHODS.has(ctx.method) && !QUESTIONS.has(ctx.path)
   if (!isWrite && ![401, 403, 429].includes(problem.status)) return
@@ -91,30 +93,31 @@ function audit(problem: AdminProblem, ctx: AdminContext, parts: AdminParts): voi
   )
 }
 
-/** Only from this origin, only for this host, only with a token where there are tokens. */
+/** Checks host, origin and, if there are tokens, the token. */
 async function letIn(ctx: AdminContext, next: Next, parts: AdminParts): Promise<void> {
-  // A target with a host of its own (RFC 9112 section 3.2.2) would go around the check of Host.
-  if (!ctx.url.startsWith('/')) throw new AdminProblem('malformed-target', 'Ask for a path, such as /routes.')
+  // A target with its own host (RFC 9112 section 3.2.2) would bypass the check of Host.
+  if (!ctx.url.startsWith('/'))
+    throw new AdminProblem('malformed-target', 'The request target must be a path, such as /routes.')
   checkHost(ctx.req.headers.host, parts.hostNames ?? [])
   const isSafe = SAFE_METHODS.has(ctx.method)
   if (!isSafe) checkOrigin(ctx.req.headers)
   if (isSafe && OPEN_PATHS.has(ctx.path)) return next()
   const scope = isSafe || QUESTIONS.has(ctx.path) ? 'read' : 'write'
   const sender = parts.gate.senderOf(ctx.req)
-  // Known before anything is refused: the log names who asked.
+  // Set before anything is refused, so that the log names the sender.
   ctx.state.author = sender.author
   checkScope(sender, scope)
   return next()
 }
 
-/** The router leaves a bare status where no resource has answered. */
+/** The router leaves a bare status if no resource responded. */
 async function answerUnmatched(ctx: AdminContext, next: Next): Promise<void> {
   await next()
   if (ctx.body !== undefined && ctx.body !== null) return
   const allowed = ctx.response.get('Allow')
-  if (ctx.status === 404) throw new AdminProblem('not-found', 'GET /openapi.json tells the paths there are.')
-  if (ctx.status === 405) throw new AdminProblem('method-not-allowed', `Allowed here: ${allowed}.`)
-  if (ctx.status === 501) throw new AdminProblem('not-implemented', `No resource knows ${ctx.method}.`)
+  if (ctx.status === 404) throw new AdminProblem('not-found', 'See GET /openapi.json for the available paths.')
+  if (ctx.status === 405) throw new AdminProblem('method-not-allowed', `Allowed methods: ${allowed}.`)
+  if (ctx.status === 501) throw new AdminProblem('not-implemented', `Unknown method ${ctx.method}.`)
 }
 
 let counter = 0
@@ -122,7 +125,7 @@ const boot = Math.floor(Math.random() * 36 ** 6)
   .toString(36)
   .padStart(6, '0')
 
-/** Unique in this process, and told apart from the ids of the data plane's exchanges. */
+/** Unique in this process, and distinct from the ids of the data plane. */
 function nextRequestId(): string {
   counter = (counter + 1) % Number.MAX_SAFE_INTEGER
   return `admin-${boot}-${counter.toString(36)}`

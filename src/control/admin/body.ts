@@ -54,7 +54,7 @@ export async function readNothing(req: IncomingMessage): Promise<void> {
   if (length === '0' && coding === undefined) return
   const body = await readJson(req, ['application/json'])
   if (isJsonObject(body) && Object.keys(body).length === 0) return
-  throw invalidBody([{ pointer: '', detail: 'expected no body, or an empty object' }])
+  throw invalidBody([{ pointer: '', detail: 'expected no body or an empty object' }])
 }
 
 function checkMediaType(req: IncomingMessage, mediaTypes: readonly string[]): void {
@@ -63,7 +63,7 @@ function checkMediaType(req: IncomingMessage, mediaTypes: readonly string[]): vo
   const encoding = req.headers['content-encoding']
   if (mediaTypes.includes((type as string).trim()) && plain && (encoding ?? 'identity') === 'identity') return
   const fields = { [req.method === 'PATCH' ? 'Accept-Patch' : 'Accept']: mediaTypes.join(', ') }
-  throw new AdminProblem('media-type', `Send ${mediaTypes.join(' or ')} in UTF-8, without a content coding.`, {
+  throw new AdminProblem('media-type', `Expected ${mediaTypes.join(' or ')} in UTF-8, without Content-Encoding.`, {
     fields,
   })
 }
@@ -81,14 +81,14 @@ async function readBytes(req: IncomingMessage, maxBytes: number): Promise<Buffer
       if (size <= maxBytes) pieces.push(piece as Buffer)
     }
   } catch (error) {
-    throw new AdminProblem('malformed-body', `The body broke off: ${(error as Error).message}.`)
+    throw new AdminProblem('malformed-body', `The body is incomplete: ${(error as Error).message}.`)
   }
   if (size > maxBytes) throw tooLarge(maxBytes)
   return Buffer.concat(pieces)
 }
 
 function tooLarge(maxBytes: number): AdminProblem {
-  return new AdminProblem('too-large', `This body has at most ${maxBytes} bytes.`, {
+  return new AdminProblem('too-large', `The body must not exceed ${maxBytes} bytes.`, {
     fields: { Connection: 'close' },
   })
 }

@@ -1,5 +1,5 @@
 /**
- * /cache: what the cache holds and has done; and purges.
+ * /cache: cache statistics and purging.
  */
 import { z } from 'zod'
 import type { PurgeTarget } from '../../rules/caching/purge.ts'
@@ -12,7 +12,7 @@ import { type FieldError, invalidBody } from '../http/problem.ts'
 import { readJson } from './body.ts'
 
 const TARGETS = ['everything', 'route', 'upstream', 'url', 'prefix', 'tag'] as const
-const EXPECTED_URL = 'expected a path, or an http URL without spaces'
+const EXPECTED_URL = 'expected a path or an http URL without spaces'
 
 const text = (what: string) => z.string({ error: `expected ${what}` }).min(1, { error: `expected ${what}` })
 const url = text('a URL').refine((value) => /^(?:\/|https?:\/\/[^/?#])[\x21-\x7e]*$/i.test(value), {
@@ -22,12 +22,15 @@ const url = text('a URL').refine((value) => /^(?:\/|https?:\/\/[^/?#])[\x21-\x7e
 /** The schema of a purge: one target, and whether what it covers stays as stale. */
 export const purgeBody = object({
   everything: z.literal(true, { error: 'expected true' }).optional(),
-  route: text('a route').optional().describe('With upstream: only what that side has answered.'),
+  route: text('a route').optional().describe('With upstream: only responses of that upstream.'),
   upstream: text('an upstream').optional(),
-  url: url.optional().describe('All variants of one URL; a path alone is that of every host.'),
-  prefix: url.optional().describe('All URLs that begin so; a path alone is that of every host.'),
+  url: url.optional().describe('All variants of one URL; a path applies to all hosts.'),
+  prefix: url.optional().describe('All URLs with this prefix; a path applies to all hosts.'),
   tag: text('a tag').optional(),
-  soft: z.boolean({ error: 'expected true or false' }).optional().describe('Make it stale, and keep it for failures.'),
+  soft: z
+    .boolean({ error: 'expected true or false' })
+    .optional()
+    .describe('Mark as stale instead, for use on failures.'),
 }).superRefine((said, context) => {
   const named = TARGETS.filter((target) => said[target] !== undefined)
   const isSide = named.length === 2 && said.route !== undefined && said.upstream !== undefined
@@ -35,7 +38,7 @@ export const purgeBody = object({
   context.addIssue({
     code: 'custom',
     path: [],
-    message: `expected one of ${TARGETS.join(', ')}; route may have an upstream`,
+    message: `expected exactly one of ${TARGETS.join(', ')}, or route with upstream`,
   })
 })
 
@@ -65,9 +68,9 @@ function strangers({ route, upstream }: PurgeBody, table: Table): FieldError[] {
   const errors: FieldError[] = []
   const ids = table.routes.map(({ id }) => id)
   if (route !== undefined && !ids.includes(route))
-    errors.push(stranger('/route', `there is no route ${route}`, didYouMean(route, ids)))
+    errors.push(stranger('/route', `unknown route ${route}`, didYouMean(route, ids)))
   if (upstream !== undefined && !table.upstreams.has(upstream)) {
-    errors.push(stranger('/upstream', `there is no upstream ${upstream}`, didYouMean(upstream, table.upstreams.keys())))
+    errors.push(stranger('/upstream', `unknown upstream ${upstream}`, didYouMean(upstream, table.upstreams.keys())))
   }
   return errors
 }

@@ -1,5 +1,5 @@
 /**
- * /explain and /exchanges: what banyan would do with a request and why, and what it has done with the last ones.
+ * /explain and /exchanges: where a request would go and why, and recent requests.
  */
 
 import type { RequestView } from '../../rules/http/exchange.ts'
@@ -49,7 +49,7 @@ export function addExplain(router: AdminRouter, parts: AdminParts): void {
 async function explained({ planes }: AdminParts, request: RequestView): Promise<Explained> {
   const explained = await planes.explain(request)
   if (explained !== null) return explained
-  throw new AdminProblem('no-data-plane', 'No worker answers at the moment: see /readyz.')
+  throw new AdminProblem('no-data-plane', 'No worker is available at the moment, see /readyz.')
 }
 
 function stateOf(exchange: RecentExchange): object {
@@ -66,5 +66,5 @@ function masked(rawHeaders: readonly string[]): string[] {
 }
 
 function noSuchExchange(): AdminProblem {
-  return new AdminProblem('no-such-exchange', 'Only the last ones are kept; of a busy proxy, a sample of them.')
+  return new AdminProblem('no-such-exchange', 'Only recent requests are kept; under load, only a sample of them.')
 }

@@ -1,11 +1,11 @@
 /**
- * /livez and /readyz: for a load balancer that asks whether to send requests, and a person who asks why not.
+ * /livez and /readyz: liveness and readiness, with the reasons for not being ready.
  */
 import type { IncomingMessage } from 'node:http'
 import type { Refusal } from '../../state/live-table.ts'
 import { type AdminParts, type AdminRouter, answerJson, type WorkerState } from '../context.ts'
 
-/** The paths that need no token: a probe can seldom send one. What they say then names no route and no host. */
+/** Paths that need no token, as probes seldom can send one. Without a token their responses name no route and no host. */
 export const OPEN_PATHS: ReadonlySet<string> = new Set(['/livez', '/readyz'])
 
 /** Adds the resources. */
@@ -42,7 +42,7 @@ function refusalState({ problems, more, atMs }: Refusal, withProblems: boolean):
   return withProblems ? { at, problems, more } : { at, problemCount: problems.length + more }
 }
 
-/** The problems quote the table, so they are for those who may read it. */
+/** Problems quote the table, so they are shown only to those who may read it. */
 function mayReadTable(req: IncomingMessage, parts: AdminParts): boolean {
   try {
     parts.gate.senderOf(req)

@@ -1,5 +1,5 @@
 /**
- * GET /metrics: the figures in Prometheus' text format.
+ * GET /metrics: metrics in the Prometheus text format.
  */
 import type { AdminParts, AdminRouter } from '../context.ts'
 import { metricsText } from '../metrics/exposition.ts'

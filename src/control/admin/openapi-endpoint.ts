@@ -1,5 +1,5 @@
 /**
- * GET /openapi.json: what the admin API takes and answers, for tools.
+ * GET /openapi.json: the OpenAPI document of the admin API.
  */
 import { type AdminRouter, answerJson } from '../context.ts'
 import { OPENAPI } from './openapi.ts'

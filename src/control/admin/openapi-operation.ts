@@ -1,5 +1,5 @@
 /**
- * What the OpenAPI document says of one operation, and what several operations share.
+ * The description of one operation in the OpenAPI document, and shared parts.
  */
 import { z } from 'zod'
 import { dryRunAnswer } from './api-schemas.ts'

@@ -1,5 +1,5 @@
 /**
- * The servers of an upstream in the OpenAPI document.
+ * The operations on servers in the OpenAPI document.
  */
 import { z } from 'zod'
 import { serverBody } from '../fleet/server-body.ts'
@@ -13,14 +13,14 @@ export const SERVER_OPERATIONS: readonly Operation[] = [
   {
     method: 'get',
     path: '/upstreams/{name}/servers',
-    summary: 'Its servers, those with a lease too',
+    summary: 'List the servers of an upstream, including leased ones',
     answers: { 200: schemas.serversAnswer },
   },
-  { method: 'get', path: ONE, summary: 'One server', answers: { 200: schemas.serverAnswer } },
+  { method: 'get', path: ONE, summary: 'Get a server', answers: { 200: schemas.serverAnswer } },
   {
     method: 'put',
     path: ONE,
-    summary: 'Add or replace a server in the table; with ttl register it under a lease, or extend that',
+    summary: 'Add or replace a server in the table; with ttl, register it with a lease or renew the lease',
     body: { types: [JSON_TYPE], schema: serverBody },
     edits: true,
     answers: { 200: written(schemas.serverAnswer), 201: schemas.serverAnswer },
@@ -28,7 +28,7 @@ export const SERVER_OPERATIONS: readonly Operation[] = [
   {
     method: 'patch',
     path: ONE,
-    summary: 'Change a server of the table, its weight for one',
+    summary: 'Change a server of the table, such as its weight',
     body: {
       types: ['application/merge-patch+json', JSON_TYPE],
       schema: z.record(z.string(), z.unknown()).describe('A JSON Merge Patch (RFC 7396) of url and weight.'),
@@ -46,15 +46,15 @@ export const SERVER_OPERATIONS: readonly Operation[] = [
   {
     method: 'post',
     path: `${ONE}/drain`,
-    summary: 'Give a server no new exchanges; what runs there finishes',
+    summary: 'Drain a server: no new requests; requests in flight finish',
     body: nothing,
-    query: { wait: 'Answer when nothing runs there any more, or after this time: 30s, up to 10m.' },
+    query: { wait: 'Respond when no requests are in flight, or after this time: 30s, at most 10m.' },
     answers: { 200: schemas.drainAnswer },
   },
   {
     method: 'post',
     path: `${ONE}/undrain`,
-    summary: 'Give it exchanges again',
+    summary: 'Send requests to a drained server again',
     body: nothing,
     answers: { 200: schemas.serverAnswer },
   },

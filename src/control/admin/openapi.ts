@@ -1,5 +1,5 @@
 /**
- * The OpenAPI 3.1 document of the admin API, made from the schemas that check bodies and describe answers.
+ * The OpenAPI 3.1 document of the admin API, generated from the schemas of request and response bodies.
  */
 import { z } from 'zod'
 import { explainBody } from '../explain.ts'
@@ -22,7 +22,7 @@ const OPERATIONS: readonly Operation[] = [
   {
     method: 'get',
     path: '/routes',
-    summary: 'All routes, with what is happening on each',
+    summary: 'List all routes with live figures',
     answers: { 200: schemas.routesAnswer },
   },
   {
@@ -33,11 +33,11 @@ const OPERATIONS: readonly Operation[] = [
     edits: true,
     answers: { 200: schemas.dryRunAnswer, 201: schemas.routeAnswer },
   },
-  { method: 'get', path: '/routes/{id}', summary: 'One route', answers: { 200: schemas.routeAnswer } },
+  { method: 'get', path: '/routes/{id}', summary: 'Get a route', answers: { 200: schemas.routeAnswer } },
   {
     method: 'put',
     path: '/routes/{id}',
-    summary: 'Replace a route, or add it',
+    summary: 'Add or replace a route',
     body: routeBody,
     edits: true,
     answers: { 200: written(schemas.routeAnswer), 201: schemas.routeAnswer },
@@ -45,7 +45,7 @@ const OPERATIONS: readonly Operation[] = [
   {
     method: 'patch',
     path: '/routes/{id}',
-    summary: 'Change a route, its percent for one',
+    summary: 'Change a route, such as its percent',
     body: mergePatch,
     edits: true,
     answers: { 200: written(schemas.routeAnswer) },
@@ -57,11 +57,16 @@ const OPERATIONS: readonly Operation[] = [
     edits: true,
     answers: { 200: written(schemas.removedAnswer) },
   },
-  { method: 'get', path: '/routes.yaml', summary: 'The text in force', answers: { 200: YAML_TYPE, 304: '' } },
+  {
+    method: 'get',
+    path: '/routes.yaml',
+    summary: 'Get the current table as YAML',
+    answers: { 200: YAML_TYPE, 304: '' },
+  },
   {
     method: 'put',
     path: '/routes.yaml',
-    summary: 'Replace the whole text',
+    summary: 'Replace the whole table',
     body: text,
     edits: true,
     answers: { 200: written(schemas.doneAnswer) },
@@ -69,34 +74,39 @@ const OPERATIONS: readonly Operation[] = [
   {
     method: 'get',
     path: '/upstreams',
-    summary: 'All upstreams and their servers',
+    summary: 'List all upstreams with their servers',
     answers: { 200: schemas.upstreamsAnswer },
   },
-  { method: 'get', path: '/upstreams/{name}', summary: 'One upstream', answers: { 200: schemas.upstreamAnswer } },
+  { method: 'get', path: '/upstreams/{name}', summary: 'Get an upstream', answers: { 200: schemas.upstreamAnswer } },
   ...SERVER_OPERATIONS,
   {
     method: 'get',
     path: '/revisions',
-    summary: 'The revisions that are kept',
+    summary: 'List the stored revisions',
     answers: { 200: schemas.revisionsAnswer },
   },
   {
     method: 'get',
     path: '/revisions/{number}',
-    summary: 'One revision, and what it changed',
+    summary: 'Get a revision and its changes',
     answers: { 200: schemas.revisionAnswer },
   },
-  { method: 'get', path: '/revisions/{number}/routes.yaml', summary: 'Its text', answers: { 200: YAML_TYPE } },
+  {
+    method: 'get',
+    path: '/revisions/{number}/routes.yaml',
+    summary: 'Get the table of a revision as YAML',
+    answers: { 200: YAML_TYPE },
+  },
   {
     method: 'get',
     path: '/revisions/{number}/overwritten',
-    summary: 'The refused text that a forced revision was written over',
+    summary: 'Get the invalid file that a forced revision replaced',
     answers: { 200: 'application/octet-stream' },
   },
   {
     method: 'post',
     path: '/revisions/{number}/restore',
-    summary: 'Make its text the table again',
+    summary: 'Restore a revision',
     body: nothing,
     edits: true,
     answers: { 200: written(schemas.doneAnswer) },
@@ -104,70 +114,70 @@ const OPERATIONS: readonly Operation[] = [
   {
     method: 'post',
     path: '/explain',
-    summary: 'Where a request would go, and why',
+    summary: 'Explain where a request would go, and why',
     body: { types: [JSON_TYPE], schema: explainBody },
     answers: { 200: schemas.explainAnswer },
   },
-  { method: 'get', path: '/exchanges', summary: 'The last exchanges', answers: { 200: schemas.exchangesAnswer } },
+  { method: 'get', path: '/exchanges', summary: 'List recent requests', answers: { 200: schemas.exchangesAnswer } },
   {
     method: 'get',
     path: '/exchanges/{id}',
-    summary: 'One of them, by request id, explained',
+    summary: 'Explain a recent request, by request id',
     answers: { 200: schemas.exchangeAnswer },
   },
   {
     method: 'get',
     path: '/cache',
-    summary: 'What the cache holds and has done',
+    summary: 'Get cache statistics',
     answers: { 200: schemas.cacheAnswer },
   },
   {
     method: 'post',
     path: '/cache/purge',
-    summary: 'Take answers out of the cache, in every process',
+    summary: 'Purge the cache of all processes',
     body: { types: [JSON_TYPE], schema: purgeBody },
     answers: { 200: schemas.purgeAnswer },
   },
   {
     method: 'get',
     path: '/metrics',
-    summary: "All figures in Prometheus' text format",
+    summary: 'Get metrics in the Prometheus text format',
     answers: { 200: 'text/plain' },
   },
-  { method: 'get', path: '/livez', summary: 'The process lives', open: true, answers: { 200: schemas.livezAnswer } },
+  { method: 'get', path: '/livez', summary: 'Liveness', open: true, answers: { 200: schemas.livezAnswer } },
   {
     method: 'get',
     path: '/readyz',
-    summary: 'Whether requests may be sent here',
+    summary: 'Readiness',
     open: true,
     answers: { 200: schemas.readyzAnswer, 503: schemas.readyzAnswer },
   },
   {
     method: 'get',
     path: '/openapi.json',
-    summary: 'This document',
+    summary: 'Get this document',
     answers: { 200: z.record(z.string(), z.unknown()) },
   },
 ]
 
 const EDIT_PARAMETERS = [
-  queryFlag('dryRun', 'Only tell what would change.'),
-  queryFlag('force', 'Write over a table file that is refused; the history keeps what it holds.'),
+  queryFlag('dryRun', 'Return what would change, without changing it.'),
+  queryFlag('force', 'Overwrite an invalid table file; the history keeps its content.'),
   headerField(
     'If-Match',
-    'The ETag of the revision that the edit is made for; another gets 412. * asks a PUT to find the route.',
+    'The ETag of the revision that the edit is based on; 412 if it is not current. With * a PUT requires the route to exist.',
   ),
-  headerField('If-None-Match', '* with PUT of a route: only where there is none of its id yet; else 412.'),
-  headerField('Banyan-Reason', 'Why, up to 500 characters; kept with the revision.'),
+  headerField('If-None-Match', '* with PUT of a route: 412 if the route exists.'),
+  headerField('Banyan-Reason', 'The reason, at most 500 characters; stored with the revision.'),
 ]
 
-/** The document, made once. */
+/** The document. */
 export const OPENAPI: Readonly<Record<string, unknown>> = Object.freeze({
   openapi: '3.1.0',
   info: {
     title: 'banyan admin API',
     version: '1',
-    description: 'Tells what the proxy does, and edits its table: routes.yaml is the one truth.',
+    description: 'Observe the proxy and edit its table. routes.yaml is the single source of truth.',
   },
   security: [{ token: [] }, {}],
   paths: paths(),
@@ -196,7 +206,7 @@ function described({ path, summary, body, answers, edits, open, query }: Operati
     responses: {
       ...Object.fromEntries(Object.entries(answers).map(([status, answer]) => [status, answerOf(answer)])),
       default: {
-        description: 'Refused: problem+json (RFC 9457).',
+        description: 'Error: problem+json (RFC 9457).',
         content: { [PROBLEM_TYPE]: { schema: { $ref: '#/components/schemas/Problem' } } },
       },
     },
@@ -209,13 +219,13 @@ function contentOf({ types, schema }: Body): object {
 }
 
 function answerOf(answer: z.ZodType | string): object {
-  if (answer === '') return { description: 'As you have it.' }
+  if (answer === '') return { description: 'Not modified.' }
   const [type, schema] =
     typeof answer === 'string' ? [answer, { type: 'string' }] : [JSON_TYPE, schemaOf(answer, 'output')]
-  return { description: 'Done.', content: { [type]: { schema } } }
+  return { description: 'Success.', content: { [type]: { schema } } }
 }
 
-/** JSON Schema 2020-12, which OpenAPI 3.1 takes as it is. */
+/** JSON Schema 2020-12, the dialect of OpenAPI 3.1. */
 function schemaOf(schema: z.ZodType, io: 'input' | 'output'): object {
   const { $schema: _, ...rest } = z.toJSONSchema(schema, { io, target: 'draft-2020-12' })
   return rest

@@ -1,5 +1,5 @@
 /**
- * /revisions: what the table has said, who changed it and why, and how to get back there.
+ * /revisions: the history of the table, with authors and reasons, and restoring.
  */
 import { type AdminContext, type AdminParts, type AdminRouter, answerJson, answerLarge } from '../context.ts'
 import { AdminProblem } from '../http/problem.ts'
@@ -45,7 +45,8 @@ export function addRevisions(router: AdminRouter, parts: AdminParts): void {
   router.get('/revisions/:number/overwritten', async (ctx) => {
     const { record } = await revisionOf(ctx, parts)
     const bytes = await history.overwritten(record.number)
-    if (bytes === null) throw new AdminProblem('not-found', `Revision ${record.number} was not written over anything.`)
+    if (bytes === null)
+      throw new AdminProblem('not-found', `Revision ${record.number} did not overwrite an invalid file.`)
     ctx.body = bytes
     ctx.set('Content-Type', 'application/octet-stream')
   })
@@ -75,6 +76,6 @@ async function revisionOf(
 
 function numberOf(ctx: AdminContext): number {
   const text = ctx.params.number as string
-  if (!/^[1-9][0-9]{0,14}$/.test(text)) throw new AdminProblem('not-found', 'A revision is a whole number from 1 on.')
+  if (!/^[1-9][0-9]{0,14}$/.test(text)) throw new AdminProblem('not-found', 'A revision is an integer from 1.')
   return Number(text)
 }

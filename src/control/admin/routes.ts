@@ -1,5 +1,5 @@
 /**
- * /routes: the routes as the table says them, with what is happening on each; added, replaced, patched and removed one by one.
+ * /routes: lists routes with live figures; adds, replaces, patches and removes single routes.
  */
 import type { BreakerWord } from '../../rules/failures/breaker.ts'
 import type { Route, Table } from '../../rules/table/table.ts'
@@ -18,7 +18,7 @@ import { makeEdit, noSuchRoute } from './write.ts'
 const PATCH_TYPES = ['application/merge-patch+json', 'application/json']
 const JSON_TYPES = ['application/json']
 
-/** What GET adds to what the table says: whoever puts back what they have read need not take it out. */
+/** What GET adds to the table's keys; accepted and ignored in a PUT. */
 const ADDED = ['order', 'live', 'revision']
 
 /** Adds the resources. */
@@ -129,6 +129,6 @@ async function readObject(ctx: AdminContext, mediaTypes: readonly string[]): Pro
 /** @throws {AdminProblem} invalid: the body names another id than the path */
 function sameId(said: JsonObject, id: string): JsonObject {
   if (said.id === undefined || said.id === id) return said
-  const detail = `the id is ${JSON.stringify(id)}, as the path says, and can't be changed`
-  throw invalidBody([{ pointer: '/id', detail, hint: 'add the route under its new id and remove the old one' }])
+  const detail = `the id must be ${JSON.stringify(id)}, as in the path, and can't be changed`
+  throw invalidBody([{ pointer: '/id', detail, hint: 'add the route with the new id and remove the old one' }])
 }

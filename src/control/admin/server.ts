@@ -1,5 +1,5 @@
 /**
- * The server of the admin API: one request of a connection at a time, and no connection that keeps others out.
+ * The HTTP server of the admin API: one request at a time per connection, and limits so that no client blocks others.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
@@ -76,7 +76,7 @@ export function adminServer(handler: Handler, log: ControlLog, bounds: AdminBoun
     const nowMs = performance.now()
     if (nowMs - toldMs < TELL_MS) return
     toldMs = nowMs
-    const which = idle === newest ? 'all are busy, and a new one was refused' : 'the oldest idle one was closed'
+    const which = idle === newest ? 'all are busy, refused a new one' : 'closed the oldest idle one'
     const told = `the admin API has more than ${bounds.connections} connections: ${which}`
     log.warn({ event: 'admin-connections', client: idle.remoteAddress }, told)
   }

@@ -1,6 +1,6 @@
 /**
- * /upstreams/:name/servers: servers that come and go while the proxy runs. Without `ttl` they are put into the table; with it they
- * have a lease beside the table. Draining is neither: it says nothing of what there is, only of what is used.
+ * /upstreams/:name/servers: adds and removes servers at run time. Without `ttl` they are written to the table; with it they are
+ * leased, outside the table. Draining changes neither: it only controls whether a server is used.
  */
 import { setTimeout as wait } from 'node:timers/promises'
 import { compileServer } from '../../rules/language/compile.ts'
@@ -47,13 +47,13 @@ async function put(ctx: AdminContext, parts: AdminParts): Promise<void> {
   const upstream = upstreamOf(ctx, parts)
   const id = idOf(ctx)
   const said = parseBody(serverBody, await readJson(ctx.req, JSON_TYPES))
-  if (!serverId.safeParse(id).success) throw invalidBody([{ pointer: '/id', detail: 'expected an id, or host:port' }])
+  if (!serverId.safeParse(id).success) throw invalidBody([{ pointer: '/id', detail: 'expected an id or host:port' }])
   if (said.id !== undefined && said.id !== id) {
-    throw invalidBody([{ pointer: '/id', detail: `the id is ${JSON.stringify(id)}, as the path says` }])
+    throw invalidBody([{ pointer: '/id', detail: `the id must be ${JSON.stringify(id)}, as in the path` }])
   }
   if (!fitsId(id, said.url)) {
-    const hint = 'give it an id of its own, then its URL may change'
-    throw invalidBody([{ pointer: '/url', detail: `a server at ${said.url} can't have the id ${id}`, hint }])
+    const hint = 'choose an id that is not host:port'
+    throw invalidBody([{ pointer: '/url', detail: `the id ${id} does not match the URL ${said.url}`, hint }])
   }
   if (said.ttl !== undefined) return register(ctx, parts, upstream, { ...said, id, ttl: said.ttl })
   await editTable(ctx, parts, putServer(upstream.name, id, said))
@@ -67,12 +67,13 @@ async function register(
 ): Promise<void> {
   noQuery(ctx)
   if (upstream.servers.some(({ id }) => id === said.id)) {
-    throw new AdminProblem('server-in-table', `The table has a server ${said.id}: it needs no lease.`)
+    throw new AdminProblem('server-in-table', `The server ${said.id} is in the table and can't have a lease.`)
   }
   const { id, url, weight } = said
   const server = compileServer({ id, url, ...(weight === undefined ? {} : { weight }) })
   const twin = serversOf(upstream, parts.fleet).find((one) => one.url === server.url && one.id !== server.id)
-  if (twin !== undefined) throw invalidBody([{ pointer: '/url', detail: `it is the URL of server ${twin.id} already` }])
+  if (twin !== undefined)
+    throw invalidBody([{ pointer: '/url', detail: `duplicate URL: already used by server ${twin.id}` }])
   const ttlMs = parseDurationMs(said.ttl) as number
   const outcome = await parts.fleet.register(upstream.name, server, ttlMs)
   // A heartbeat every few seconds is no event.
@@ -90,7 +91,7 @@ async function patch(ctx: AdminContext, parts: AdminParts): Promise<void> {
   if (!isJsonObject(said)) throw invalidBody([{ pointer: '', detail: 'expected an object such as {"weight": 2}' }])
   if (said.id !== undefined) throw invalidBody([{ pointer: '/id', detail: "the id can't be changed" }])
   if (parts.fleet.lease(upstream.name, idOf(ctx)) !== null) {
-    throw new AdminProblem('server-leased', 'It has a lease: PUT says what it is, with its ttl.')
+    throw new AdminProblem('server-leased', 'The server has a lease: change it with PUT and ttl.')
   }
   await editTable(ctx, parts, patchServer(upstream.name, idOf(ctx), said))
 }
@@ -158,7 +159,7 @@ function noteOf(name: string, parts: AdminParts): string | null {
   if (upstream === undefined) return null
   const others = serversOf(upstream, parts.fleet).filter(({ id }) => !parts.fleet.isDrained(name, id))
   if (others.length > 0) return null
-  return `no server of ${name} takes new exchanges: routes that fall back are answered by their other side, whatever else goes there gets 503`
+  return `no server of ${name} is in use: routes with a fallback use their other upstream, all other requests get 503`
 }
 
 function upstreamOf(ctx: AdminContext, parts: AdminParts): Upstream {
@@ -185,17 +186,17 @@ function idOf(ctx: AdminContext): string {
 /** A dry run that is none would be a surprise. */
 function noQuery(ctx: AdminContext): void {
   if (ctx.querystring === '') return
-  throw new AdminProblem('malformed-query', 'dryRun and force are for edits of the table; this is none.')
+  throw new AdminProblem('malformed-query', 'dryRun and force apply only to edits of the table.')
 }
 
 function waitOf(ctx: AdminContext): number {
   const said = new URLSearchParams(ctx.querystring)
   const unknown = [...said.keys()].find((name) => name !== 'wait')
-  if (unknown !== undefined) throw new AdminProblem('malformed-query', `There is no ${JSON.stringify(unknown)} here.`)
+  if (unknown !== undefined) throw new AdminProblem('malformed-query', `Unknown parameter ${JSON.stringify(unknown)}.`)
   const text = said.get('wait')
   const ms = text === null ? 0 : parseDurationMs(text)
   if (ms === null || ms > MAX_WAIT_MS)
-    throw new AdminProblem('malformed-query', 'wait is a duration such as 30s, up to 10m.')
+    throw new AdminProblem('malformed-query', 'wait must be a duration such as 30s, at most 10m.')
   return ms
 }
 

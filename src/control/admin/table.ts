@@ -1,5 +1,5 @@
 /**
- * /routes.yaml: the text in force, and the whole of it replaced.
+ * /routes.yaml: the current table as text, and replacing it as a whole.
  */
 
 import type { AdminParts, AdminRouter } from '../context.ts'

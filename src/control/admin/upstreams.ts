@@ -1,5 +1,5 @@
 /**
- * /upstreams: the upstreams as the table says them, with their servers and what is happening at each.
+ * /upstreams: lists the upstreams and their servers with live figures.
  */
 import type { Upstream } from '../../rules/table/table.ts'
 import type { Revision } from '../../state/live-table.ts'

@@ -1,5 +1,5 @@
 /**
- * What all writes of the admin API share: on which terms they are made, their line in the log, and what refuses them.
+ * Shared by all writes of the admin API: preconditions, audit log and errors.
  */
 
 import { tableChanges } from '../../rules/language/changes.ts'
@@ -23,8 +23,8 @@ const MAX_LOGGED_CHANGES = 20
 const FLAGS = ['dryRun', 'force']
 
 /**
- * Makes an edit on the terms that the request sets. Returns null where it was a dry run, which is answered then.
- * @throws {AdminProblem} what refuses it
+ * Makes an edit with the preconditions of the request. Returns null for a dry run, which it responds to itself.
+ * @throws {AdminProblem} if the edit is refused
  */
 export async function makeEdit(
   ctx: AdminContext,
@@ -56,12 +56,12 @@ function termsOf(ctx: AdminContext, parts: AdminParts, reason: string | null): E
   const field = ctx.get('If-Match')
   const ifMatch = field === '' ? null : parseIfMatch(field)
   if (field !== '' && ifMatch === null) {
-    throw new AdminProblem('malformed-field', 'If-Match is * or a list of entity tags, each with its quotes.')
+    throw new AdminProblem('malformed-field', 'If-Match must be * or a list of quoted ETags.')
   }
   const isNew = readIfNoneMatch(ctx)
   if (ifMatch === null && !isNew && parts.requireIfMatch === true && !dryRun) {
     const { etag } = parts.live.current
-    throw new AdminProblem('if-match-needed', 'Send the ETag of what you have read as If-Match.', {
+    throw new AdminProblem('if-match-needed', 'Send the ETag of the revision that you read as If-Match.', {
       fields: { ETag: etag },
     })
   }
@@ -75,19 +75,22 @@ function readIfNoneMatch(ctx: AdminContext): boolean {
   if (field === '') return false
   const isRoute = ctx.method === 'PUT' && ctx.path.startsWith('/routes/')
   if (field === '*' && isRoute) return true
-  throw new AdminProblem('malformed-field', 'If-None-Match is *, with PUT of a route; a revision is named by If-Match.')
+  throw new AdminProblem(
+    'malformed-field',
+    'If-None-Match must be *, and only with PUT of a route; use If-Match for a revision.',
+  )
 }
 
-/** A slip in `dryRun` must not make it a real edit: what is not known is refused. */
+/** A misspelled `dryRun` must not make a real edit: unknown parameters are refused. */
 function readFlags(ctx: AdminContext): { dryRun: boolean; force: boolean } {
   const said = new URLSearchParams(ctx.querystring)
   for (const [name, value] of said) {
     if (!FLAGS.includes(name)) {
       const hint = didYouMean(name, FLAGS)
-      throw new AdminProblem('malformed-query', `There is no ${JSON.stringify(name)} here${hint ? `: ${hint}` : '.'}`)
+      throw new AdminProblem('malformed-query', `Unknown parameter ${JSON.stringify(name)}${hint ? `: ${hint}` : '.'}`)
     }
     if (value !== 'true' && value !== 'false') {
-      throw new AdminProblem('malformed-query', `Write ${name}=true or ${name}=false.`)
+      throw new AdminProblem('malformed-query', `${name} must be true or false.`)
     }
   }
   return { dryRun: said.get('dryRun') === 'true', force: said.get('force') === 'true' }
@@ -96,7 +99,7 @@ function readFlags(ctx: AdminContext): { dryRun: boolean; force: boolean } {
 function readReason(field: string): string | null {
   const reason = Buffer.from(field, 'latin1').toString('utf8').trim()
   if (reason.length <= MAX_REASON_LENGTH) return reason === '' ? null : reason
-  throw new AdminProblem('malformed-field', `Banyan-Reason has at most ${MAX_REASON_LENGTH} characters.`)
+  throw new AdminProblem('malformed-field', `Banyan-Reason must not exceed ${MAX_REASON_LENGTH} characters.`)
 }
 
 function audit(ctx: AdminContext, parts: AdminParts, outcome: Done, terms: EditTerms): void {
@@ -107,7 +110,7 @@ function audit(ctx: AdminContext, parts: AdminParts, outcome: Done, terms: EditT
   const asked = { method: ctx.method, path: ctx.path, client: clientAddressOf(ctx.req), force }
   parts.log.info(
     { event: 'admin-write', requestId, author, reason, ...asked, changed, changes, revision: revision.number },
-    changed ? `${author} made revision ${revision.number}` : `${author} asked for what stands already`,
+    changed ? `${author} made revision ${revision.number}` : `${author} made an edit without changes`,
   )
 }
 
@@ -134,7 +137,10 @@ async function problemOf(outcome: Refused, terms: EditTerms, parts: AdminParts):
     case 'no-such-route':
       return noSuchRoute(outcome.revision.table, outcome.id)
     case 'route-exists':
-      return new AdminProblem('route-exists', `There is a route ${JSON.stringify(outcome.id)}: PUT replaces it.`)
+      return new AdminProblem(
+        'route-exists',
+        `Route ${JSON.stringify(outcome.id)} already exists: use PUT to replace it.`,
+      )
     case 'no-such-upstream':
       return noSuchUpstream(outcome.revision.table, outcome.name)
     case 'no-such-server':
@@ -142,7 +148,7 @@ async function problemOf(outcome: Refused, terms: EditTerms, parts: AdminParts):
     case 'last-server':
       return new AdminProblem(
         'last-server',
-        `${outcome.id} is the only server that the table gives ${outcome.upstream}: add another first, or drain it.`,
+        `${outcome.id} is the only server of ${outcome.upstream} in the table: add another one first, or drain it.`,
       )
     case 'unmet':
       return unmet(outcome.id, outcome.known)
@@ -151,18 +157,21 @@ async function problemOf(outcome: Refused, terms: EditTerms, parts: AdminParts):
     case 'outdated':
       return outdated(outcome.revision, terms, parts)
     case 'file-refused':
-      return new AdminProblem('table-refused', 'What is in the file is not written over: mend it there first.', {
+      return new AdminProblem('table-refused', 'The file is invalid and is not overwritten: fix the file first.', {
         members: {
           ...listed({ problems: outcome.problems, more: outcome.more }),
-          hint: 'force=true writes over it, and keeps it in the history',
+          hint: 'force=true overwrites it and keeps its content in the history',
         },
       })
     case 'file-busy':
-      return new AdminProblem('table-busy', 'Somebody is writing to the table file; nothing was changed. Try again.')
+      return new AdminProblem(
+        'table-busy',
+        'Another process is writing to the table file; nothing was changed. Try again.',
+      )
     case 'invalid':
       return invalidBody(outcome.errors, outcome.more)
     case 'refused':
-      return new AdminProblem('invalid', 'The table with this edit can not be put in force; nothing was changed.', {
+      return new AdminProblem('invalid', 'The edited table is invalid; nothing was changed.', {
         members: listed({ problems: outcome.problems, more: outcome.more }),
       })
     case 'not-written':
@@ -181,13 +190,13 @@ const WRITE_PROBLEMS = {
 export function noSuchRoute(table: Table, id: string): AdminProblem {
   const known = table.routes.map((route) => route.id)
   const hint = didYouMean(id, known)
-  return new AdminProblem('no-such-route', `There is no route ${JSON.stringify(id)}${hint ? `: ${hint}` : '.'}`)
+  return new AdminProblem('no-such-route', `Unknown route ${JSON.stringify(id)}${hint ? `: ${hint}` : '.'}`)
 }
 
 /** The 404 for an upstream, with the one that was probably meant. */
 export function noSuchUpstream(table: Table, name: string): AdminProblem {
   const hint = didYouMean(name, table.upstreams.keys())
-  return new AdminProblem('no-such-upstream', `There is no upstream ${JSON.stringify(name)}${hint ? `: ${hint}` : '.'}`)
+  return new AdminProblem('no-such-upstream', `Unknown upstream ${JSON.stringify(name)}${hint ? `: ${hint}` : '.'}`)
 }
 
 /** The 404 for a server, with the one that was probably meant. */
@@ -196,21 +205,19 @@ export function noSuchServer(table: Table, upstream: string, id: string, more: r
   const hint = didYouMean(id, [...known, ...more])
   return new AdminProblem(
     'no-such-server',
-    `${upstream} has no server ${JSON.stringify(id)}${hint ? `: ${hint}` : '.'}`,
+    `Unknown server ${JSON.stringify(id)} of ${upstream}${hint ? `: ${hint}` : '.'}`,
   )
 }
 
 function unmet(id: string, known: boolean): AdminProblem {
-  const route = `route ${JSON.stringify(id)}`
-  const why = known
-    ? `There is a ${route}, and If-None-Match wants none`
-    : `There is no ${route}, and If-Match wants one`
+  const route = `Route ${JSON.stringify(id)}`
+  const why = known ? `${route} exists, and If-None-Match is *` : `${route} does not exist, and If-Match is *`
   return new AdminProblem('unmet', `${why}; nothing was changed.`)
 }
 
 /** The 404 for a revision. */
 export function noSuchRevision(number: number): AdminProblem {
-  return new AdminProblem('no-such-revision', `Revision ${number} is not kept, or never was.`)
+  return new AdminProblem('no-such-revision', `Revision ${number} does not exist or is no longer stored.`)
 }
 
 /** RFC 9110 section 15.5.13, with what has changed since the revision that the edit was made for. */
@@ -221,7 +228,7 @@ async function outdated(revision: Revision, terms: EditTerms, parts: AdminParts)
   const old = yours === undefined ? null : await parts.history.textOf(yours.number)
   const found = old === null ? null : await compareApart(old, text)
   const difference = found && { since: yours?.number, ...found, changes: found.changes ?? [] }
-  return new AdminProblem('outdated', `Revision ${number} is in force, and If-Match names another.`, {
+  return new AdminProblem('outdated', `The current revision is ${number}, and If-Match names another.`, {
     members: { revision: number, etag, difference },
     fields: { ETag: etag },
   })

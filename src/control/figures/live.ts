@@ -1,5 +1,5 @@
 /**
- * What is happening on a route or upstream: totals since the start of the process, and the last one and five minutes.
+ * Live figures of a route or upstream: totals since the start of the process, and the last one and five minutes.
  */
 import type { Route } from '../../rules/table/table.ts'
 import type { AttemptCell } from '../../state/figures/attempt-cell.ts'

@@ -1,5 +1,5 @@
 /**
- * The sums over what data planes tell of how they stand.
+ * Sums over the reports of the data planes.
  */
 import { type CacheFigures, newCounters } from '../../state/caching/figures.ts'
 import type { PlaneReport } from '../../state/plane-port.ts'

@@ -1,6 +1,6 @@
 /**
- * All data planes together, as one: their figures summed, questions put to them, orders given to each. Whether there is one in
- * this process or one in each of several workers is the business of whoever adds and removes them.
+ * All data planes as one: sums their figures and forwards queries and commands. Whether there is one in this process or one per
+ * worker is up to the code that adds and removes them.
  */
 import type { PurgeTarget } from '../../rules/caching/purge.ts'
 import type { RequestView } from '../../rules/http/exchange.ts'

@@ -1,5 +1,5 @@
 /**
- * What must outlive a restart of the fleet: who is drained, and who has a lease. A file beside the history, replaced as a whole.
+ * Persists drained and leased servers across restarts, in a file beside the history that is replaced atomically.
  */
 import { renameSync } from 'node:fs'
 import { mkdir, open, rename } from 'node:fs/promises'
@@ -58,9 +58,9 @@ export class FleetFile {
     const aside = `${this.#path}.damaged`
     try {
       renameSync(this.#path, aside)
-      onDamage(`${this.#path} is damaged, and kept as ${aside}: no server is drained or leased`)
+      onDamage(`${this.#path} is corrupt, moved to ${aside}: starting without drained and leased servers`)
     } catch (error) {
-      onDamage(`${this.#path} is damaged: no server is drained or leased (${(error as Error).message})`)
+      onDamage(`${this.#path} is corrupt: starting without drained and leased servers (${(error as Error).message})`)
     }
     return {}
   }
@@ -75,7 +75,7 @@ export class FleetFile {
         await write(path, text)
         this.problem = null
       } catch (error) {
-        this.problem = `drained and leased servers are not kept on disk: ${(error as Error).message}`
+        this.problem = `drained and leased servers are not stored on disk: ${(error as Error).message}`
       }
     })
     return this.#last

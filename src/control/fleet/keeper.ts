@@ -1,6 +1,5 @@
 /**
- * What is known of servers beyond the table, kept in one place and told to the data planes whenever it changes: who is leased,
- * who is drained, who is ill.
+ * The server state outside the table, leases, drains and health, published to the data planes on every change.
  */
 
 import { compileServer } from '../../rules/language/compile.ts'
@@ -150,10 +149,7 @@ export class FleetKeeper implements FleetView {
   }
 
   #lapsed(upstream: string, { id, url }: Server): void {
-    this.#log.warn(
-      { event: 'lease-lapsed', upstream, server: id, url },
-      `${upstream}: the lease of server ${id} has lapsed`,
-    )
+    this.#log.warn({ event: 'lease-lapsed', upstream, server: id, url }, `${upstream}/${id}: lease expired`)
     void this.#refresh()
   }
 
@@ -198,7 +194,7 @@ export class FleetKeeper implements FleetView {
     try {
       await this.#tell(fleet)
     } catch (error) {
-      this.#log.error({ event: 'fleet', err: error }, 'the data plane could not take over what is known of the servers')
+      this.#log.error({ event: 'fleet', err: error }, 'the data plane failed to apply the server state')
     }
   }
 

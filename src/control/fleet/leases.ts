@@ -1,5 +1,5 @@
 /**
- * Servers that have registered themselves: each for a time, which it extends by registering again, and then no more.
+ * Self-registered servers: each has a lease that it renews by registering again, and is removed when the lease expires.
  */
 import type { Server } from '../../rules/table/table.ts'
 

@@ -1,5 +1,5 @@
 /**
- * One active health check: one GET over a connection of its own, whose answer is held to what the table expects.
+ * One active health check: a GET on its own connection, whose response is compared with the table's expectations.
  */
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
@@ -33,10 +33,10 @@ const MAX_BODY_BYTES = 64 * 1024
 const CAUSES: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'connection refused',
   ECONNRESET: 'connection reset',
-  ENOTFOUND: 'the name does not resolve',
-  EAI_AGAIN: 'the name does not resolve now',
-  EHOSTUNREACH: 'no route to the host',
-  ENETUNREACH: 'no route to the network',
+  ENOTFOUND: 'host name not found',
+  EAI_AGAIN: 'host name lookup failed temporarily',
+  EHOSTUNREACH: 'no route to host',
+  ENETUNREACH: 'network unreachable',
 }
 
 /** Asks once. Never rejects; gives up at the timeout of the settings, and when `signal` says that nobody wants to know any more. */
@@ -51,7 +51,7 @@ export async function probe(target: ProbeTarget, signal: AbortSignal): Promise<P
     const fault = faultOfAnswer(settings, status, body)
     return { good: fault === null, detail: fault ?? `status ${status}` }
   } catch (error) {
-    if (timeout.aborted) return { good: false, detail: `no answer within ${settings.timeoutMs} ms` }
+    if (timeout.aborted) return { good: false, detail: `timed out after ${settings.timeoutMs} ms` }
     const { code = '', message } = error as NodeJS.ErrnoException
     return { good: false, detail: CAUSES[code] ?? message }
   }

@@ -1,5 +1,5 @@
 /**
- * A server as the admin API takes it: in the table, or under a lease.
+ * The request body for a server in the admin API: in the table, or with a lease.
  */
 import { z } from 'zod'
 import { compileServer } from '../../rules/language/compile.ts'
@@ -16,23 +16,23 @@ export function fitsId(id: string, url: string): boolean {
 const [MIN_TTL_MS, MAX_TTL_MS] = [1_000, 86_400_000]
 
 /** An id as the table gives it, or `host:port`. */
-export const serverId = z.string().regex(/^[A-Za-z0-9[][A-Za-z0-9._:[\]-]{0,260}$/, 'expected an id, or host:port')
+export const serverId = z.string().regex(/^[A-Za-z0-9[][A-Za-z0-9._:[\]-]{0,260}$/, 'expected an id or host:port')
 
 const ttl = checked(z.string(), (text) => {
   const flaw = flawOfDuration(text)
   if (flaw !== null) return flaw
   const ms = parseDurationMs(text) as number
-  return ms >= MIN_TTL_MS && ms <= MAX_TTL_MS ? null : { message: 'expected a duration from 1s to 1d' }
+  return ms >= MIN_TTL_MS && ms <= MAX_TTL_MS ? null : { message: `invalid duration ${text}: must be 1s to 1d` }
 })
 
 /** What PUT takes. */
 export const serverBody = object({
-  url: checked(z.string(), flawOfOrigin).describe('Its origin, as in the table.'),
-  weight: z.int().min(1).max(1_000).optional().describe('Relative share of the exchanges of the upstream. Default 1.'),
+  url: checked(z.string(), flawOfOrigin).describe('Origin of the server, as in the table.'),
+  weight: z.int().min(1).max(1_000).optional().describe("Relative share of the upstream's requests. Default 1."),
   id: serverId.optional().describe('As in the path.'),
   ttl: ttl
     .optional()
-    .describe('Registers it under a lease of that time, beside the table. Without it the table is edited.'),
+    .describe('Registers the server with a lease of this duration, outside the table. Without it the table is edited.'),
 })
 
 export type ServerBody = z.output<typeof serverBody>

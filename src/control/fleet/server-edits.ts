@@ -1,5 +1,5 @@
 /**
- * Edits of an upstream's `servers` in the table: one put, changed or removed, every other byte kept.
+ * Edits of an upstream's `servers` in the table: adds, changes or removes one and keeps every other byte.
  */
 
 import { compileServer } from '../../rules/language/compile.ts'
@@ -44,7 +44,7 @@ export function patchServer(upstream: string, id: string, patch: JsonObject): Ch
     const entry = plain && (weight === undefined || weight === 1) && typeof url === 'string' ? url : { ...patched }
     const named = isJsonObject(entry) ? withId(entry, id) : entry
     if (typeof url === 'string' && flawOfOrigin(url) === null && !fitsId(id, url)) {
-      const error = { pointer: '/url', detail: `a server at ${url} can't have the id ${id}` }
+      const error = { pointer: '/url', detail: `the id ${id} does not match the URL ${url}` }
       return { kind: 'invalid', errors: [error], more: 0 }
     }
     return withServers(revision, upstream, (all) => ({

@@ -1,5 +1,5 @@
 /**
- * The addresses behind the host names of servers: all of them are used, and they are asked for again as their TTL says.
+ * Resolves the host names of servers: all addresses are used, and resolved again according to their TTL.
  */
 import { lookup, Resolver } from 'node:dns/promises'
 import { isIP } from 'node:net'
@@ -204,7 +204,7 @@ class Name {
     }
     const { addresses } = this
     const unknown = 'error' in four ? four.error : six !== null && 'error' in six && isNone(four) ? six.error : null
-    if (gone) this.#lose('it has no address')
+    if (gone) this.#lose('no addresses')
     else if (unknown !== null) this.#lose(unknown.message)
     else if (this.#lost) {
       this.#lost = false
@@ -221,7 +221,7 @@ class Name {
     if (this.#lost) return
     this.#lost = true
     const last =
-      this.addresses.length === 0 ? 'no address is known' : `its last addresses stay: ${this.addresses.join(', ')}`
+      this.addresses.length === 0 ? 'no known addresses' : `keeping the last addresses: ${this.addresses.join(', ')}`
     this.#parts.log.warn({ event: 'name', name: this.#hostname, reason }, `${this.#hostname} does not resolve; ${last}`)
   }
 }

@@ -1,5 +1,5 @@
 /**
- * A server as the admin API shows it: what the table or its lease says, what the checks know, and what is happening at it.
+ * A server in responses of the admin API: table or lease, health and live figures.
  */
 
 import type { Server, Upstream } from '../../rules/table/table.ts'

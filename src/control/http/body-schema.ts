@@ -1,5 +1,5 @@
 /**
- * Checks a JSON body against its schema: each fault as an error at its JSON pointer, in the operator's words.
+ * Checks a JSON body against its schema; each error has a JSON Pointer.
  */
 import type { z } from 'zod'
 import { didYouMean, MAX_PROBLEMS, pointerOf } from '../../rules/values/problem.ts'

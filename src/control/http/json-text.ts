@@ -1,11 +1,11 @@
 /**
- * Reads JSON (RFC 8259) strictly, and says at which line and column it breaks; a name that stands twice is an error.
+ * A strict JSON parser (RFC 8259) that reports line and column of errors; duplicate names are errors.
  *
  * JSON.parse gives no position for short texts, and of `{"percent": 5, "percent": 50}` it silently takes the last: which
  * percent was meant is not for a parser to choose.
  */
 
-/** A text that is no JSON. `line` and `column` count from 1; the column in UTF-16 code units. */
+/** Invalid JSON. `line` and `column` count from 1; the column in UTF-16 code units. */
 export class JsonFault extends Error {
   readonly line: number
   readonly column: number
@@ -28,7 +28,7 @@ const WORDS: Readonly<Record<string, unknown>> = { true: true, false: false, nul
 
 /**
  * Reads a JSON text. Objects have no prototype, so that `__proto__` is a name like any other.
- * @throws {JsonFault} the first thing that is wrong, and where
+ * @throws {JsonFault} the first error, with its position
  */
 export function parseJson(text: string): unknown {
   const reader = new Reader(text)
@@ -61,7 +61,7 @@ class Reader {
 
   end(): void {
     this.#take(SPACE)
-    if (this.#at < this.#text.length) throw this.#fault('expected the end of the text')
+    if (this.#at < this.#text.length) throw this.#fault('expected end of input')
   }
 
   #object(depth: number): Record<string, unknown> {
@@ -73,7 +73,7 @@ class Reader {
       if (this.#text[this.#at] !== '"') throw this.#fault('expected a name in double quotes')
       const start = this.#at
       const name = this.#string()
-      if (Object.hasOwn(object, name)) throw this.#fault(`the name ${JSON.stringify(name)} stands twice`, start)
+      if (Object.hasOwn(object, name)) throw this.#fault(`duplicate name ${JSON.stringify(name)}`, start)
       if (!this.#took(':')) throw this.#fault("expected ':'")
       object[name] = this.value(depth + 1)
     } while (this.#took(','))
@@ -93,7 +93,7 @@ class Reader {
 
   #string(): string {
     const quoted = this.#take(STRING)
-    if (quoted === '') throw this.#fault('a string that does not end, or holds a bad escape or a control character')
+    if (quoted === '') throw this.#fault('unterminated string, invalid escape or control character')
     return JSON.parse(quoted) as string
   }
 
@@ -114,6 +114,6 @@ class Reader {
   }
 
   #fault(message: string, offset = this.#at): JsonFault {
-    return new JsonFault(offset < this.#text.length ? message : `${message}, found the end`, this.#text, offset)
+    return new JsonFault(offset < this.#text.length ? message : `${message}, found end of input`, this.#text, offset)
   }
 }

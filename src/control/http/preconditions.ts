@@ -1,5 +1,5 @@
 /**
- * If-Match: which revision an edit was made for (RFC 9110 section 13.1.1); and whether what is put must be new.
+ * Preconditions: If-Match and If-None-Match (RFC 9110 section 13.1).
  */
 
 /** What a PUT asks of the route itself: that there is none of its id yet, that there is one, or neither. */

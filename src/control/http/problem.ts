@@ -1,51 +1,51 @@
 /**
- * Every error answer of the admin API: problem+json (RFC 9457), its status and its title in one table.
+ * All error responses of the admin API: problem+json (RFC 9457), with status and title in one table.
  */
 import { andMore } from '../../rules/values/problem.ts'
 
 const PROBLEMS = {
   'malformed-json': { status: 400, title: 'The body is not valid JSON' },
   'malformed-body': { status: 400, title: 'The body could not be read' },
-  'malformed-field': { status: 400, title: 'A header field is malformed' },
+  'malformed-field': { status: 400, title: 'A header is malformed' },
   'malformed-query': { status: 400, title: 'The query is malformed' },
-  'malformed-target': { status: 400, title: 'The request target is no path' },
-  unauthorized: { status: 401, title: 'A token is needed' },
-  'wrong-token': { status: 401, title: 'The token is not valid' },
-  'wrong-host': { status: 403, title: 'The Host is not one of this server' },
-  'cross-site': { status: 403, title: 'The request comes from another site' },
-  'read-only-token': { status: 403, title: 'The token may only read' },
-  'table-read-only': { status: 403, title: 'The table file may not be written to' },
-  'not-found': { status: 404, title: 'There is nothing at this path' },
-  'no-such-route': { status: 404, title: 'There is no such route' },
-  'no-such-upstream': { status: 404, title: 'There is no such upstream' },
-  'no-such-server': { status: 404, title: 'There is no such server' },
-  'no-such-revision': { status: 404, title: 'There is no such revision' },
-  'no-such-exchange': { status: 404, title: 'There is no such exchange' },
-  'method-not-allowed': { status: 405, title: 'The method is not allowed here' },
-  'route-exists': { status: 409, title: 'There is such a route already' },
-  'last-server': { status: 409, title: 'It is the last server of its upstream' },
-  'server-in-table': { status: 409, title: 'The table has this server' },
+  'malformed-target': { status: 400, title: 'The request target is not a path' },
+  unauthorized: { status: 401, title: 'A token is required' },
+  'wrong-token': { status: 401, title: 'Invalid token' },
+  'wrong-host': { status: 403, title: 'Unknown Host' },
+  'cross-site': { status: 403, title: 'Cross-site request' },
+  'read-only-token': { status: 403, title: 'The token is read-only' },
+  'table-read-only': { status: 403, title: 'The table file is read-only' },
+  'not-found': { status: 404, title: 'Not found' },
+  'no-such-route': { status: 404, title: 'Unknown route' },
+  'no-such-upstream': { status: 404, title: 'Unknown upstream' },
+  'no-such-server': { status: 404, title: 'Unknown server' },
+  'no-such-revision': { status: 404, title: 'Unknown revision' },
+  'no-such-exchange': { status: 404, title: 'Unknown request' },
+  'method-not-allowed': { status: 405, title: 'Method not allowed' },
+  'route-exists': { status: 409, title: 'The route already exists' },
+  'last-server': { status: 409, title: 'It is the last server of the upstream' },
+  'server-in-table': { status: 409, title: 'The server is in the table' },
   'server-leased': { status: 409, title: 'The server has a lease' },
-  'table-refused': { status: 409, title: 'The table file is not valid' },
+  'table-refused': { status: 409, title: 'The table file is invalid' },
   'table-busy': { status: 409, title: 'The table file is being written to' },
-  unmet: { status: 412, title: 'The route is not as the request wants it' },
+  unmet: { status: 412, title: 'Precondition failed' },
   outdated: { status: 412, title: 'The table has changed' },
   'too-large': { status: 413, title: 'The body is too large' },
-  'media-type': { status: 415, title: 'The media type is not understood' },
-  invalid: { status: 422, title: 'The body is not valid' },
-  'if-match-needed': { status: 428, title: 'If-Match is needed' },
-  'too-many-attempts': { status: 429, title: 'Too many wrong tokens came from this address' },
-  internal: { status: 500, title: 'banyan failed' },
-  'not-implemented': { status: 501, title: 'The method is not known' },
-  'no-data-plane': { status: 503, title: 'There is no data plane to ask' },
+  'media-type': { status: 415, title: 'Unsupported media type' },
+  invalid: { status: 422, title: 'The body is invalid' },
+  'if-match-needed': { status: 428, title: 'If-Match is required' },
+  'too-many-attempts': { status: 429, title: 'Too many invalid tokens from this address' },
+  internal: { status: 500, title: 'Internal error' },
+  'not-implemented': { status: 501, title: 'Unknown method' },
+  'no-data-plane': { status: 503, title: 'No worker is available' },
   'table-unwritable': { status: 500, title: 'The table file could not be written' },
-  'no-space': { status: 507, title: 'There is no space left for the table file' },
+  'no-space': { status: 507, title: 'No space left for the table file' },
 } as const satisfies Record<string, { readonly status: number; readonly title: string }>
 
 /** The closed set of errors; also the last part of the problem's type URI, and the word in the audit line. */
 export type ProblemCode = keyof typeof PROBLEMS
 
-/** What is wrong with one value of a body. */
+/** An error of one value of a body. */
 export interface FieldError {
   /** JSON Pointer (RFC 6901) into the body. */
   readonly pointer: string
@@ -53,7 +53,7 @@ export interface FieldError {
   readonly hint?: string
 }
 
-/** What is wrong with a body. */
+/** The errors of a body. */
 export interface FieldErrors {
   /** At most `MAX_PROBLEMS`. */
   readonly errors: readonly FieldError[]
@@ -61,7 +61,7 @@ export interface FieldErrors {
   readonly more: number
 }
 
-/** What a problem has besides its code and detail. */
+/** Additional parts of a problem. */
 export interface ProblemExtras {
   /** Further members of the problem document. */
   readonly members?: Readonly<Record<string, unknown>>
@@ -69,7 +69,7 @@ export interface ProblemExtras {
   readonly fields?: Readonly<Record<string, string>>
 }
 
-/** An error answer. `message` is its detail: it is for whoever asked. */
+/** An error response. `message` is its detail, for the client. */
 export class AdminProblem extends Error {
   readonly code: ProblemCode
   readonly status: number

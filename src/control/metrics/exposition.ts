@@ -1,6 +1,5 @@
 /**
- * All figures as text in Prometheus' exposition format. Labels are names from the table and closed sets of words: nothing
- * that a client sends becomes one.
+ * All metrics in the Prometheus text format. Labels are names from the table and closed sets of words, never client input.
  */
 import type { CacheFigures } from '../../state/caching/figures.ts'
 import type { RemoteFigures } from '../../state/caching/remote.ts'
@@ -61,31 +60,26 @@ function requestMetrics(measurements: Measurements): string[] {
     metric(
       'banyan_requests_total',
       'counter',
-      'Exchanges that are over. An empty route: no route claimed them.',
+      'Completed requests. An empty route means that no route matched.',
       requests,
     ),
     histogram(
       'banyan_request_duration_seconds',
-      'From the request head to the end of the answer; upgraded connections left out.',
+      'Time from the request headers to the end of the response, without upgraded connections.',
       cells,
     ),
-    metric('banyan_failures_total', 'counter', 'Exchanges that broke, by where.', failures),
-    metric('banyan_refused_requests_total', 'counter', 'Requests that were refused before they were routed.', refused),
-    metric('banyan_fallbacks_total', 'counter', 'Answers of from in the place of to, by why.', fallbacks),
-    metric(
-      'banyan_force_refused_total',
-      'counter',
-      'Force tokens that were not valid.',
-      one(measurements.forceRefused),
-    ),
+    metric('banyan_failures_total', 'counter', 'Failed requests, by kind of failure.', failures),
+    metric('banyan_refused_requests_total', 'counter', 'Requests refused before routing.', refused),
+    metric('banyan_fallbacks_total', 'counter', 'Fallbacks to `from`, by cause.', fallbacks),
+    metric('banyan_force_refused_total', 'counter', 'Invalid force tokens.', one(measurements.forceRefused)),
     metric(
       'banyan_exceptions_total',
       'counter',
-      'Unexpected exceptions of callbacks and middleware; each ended one exchange or message, and is in the log.',
+      'Uncaught exceptions of callbacks and middleware; each failed one request or message, and is in the log.',
       one(measurements.exceptions),
     ),
-    metric('banyan_active_exchanges', 'gauge', 'Exchanges under way.', one(measurements.active)),
-    metric('banyan_tunnels', 'gauge', 'Upgraded connections that stand.', one(measurements.tunnels)),
+    metric('banyan_active_exchanges', 'gauge', 'Requests in flight.', one(measurements.active)),
+    metric('banyan_tunnels', 'gauge', 'Open upgraded connections.', one(measurements.tunnels)),
   ]
 }
 
@@ -99,10 +93,10 @@ function attemptMetrics(measurements: Measurements): string[] {
     [...cell.counts()].map(({ outcome, count }): Sample => [{ ...labels, outcome }, count]),
   )
   return [
-    metric('banyan_attempts_total', 'counter', 'Attempts at servers that are over, by how they ended.', attempts),
+    metric('banyan_attempts_total', 'counter', 'Completed attempts at servers, by result.', attempts),
     histogram(
       'banyan_attempt_duration_seconds',
-      'From the end of the request to the head of the answer, or to where the attempt broke.',
+      'Time from the end of the request to the response headers, or to the failure.',
       cells,
     ),
   ]
@@ -128,34 +122,34 @@ function tableMetrics({ live, history, isReady, now }: MetricsParts): string[] {
   const { number, appliedAtMs, table } = live.current
   const { refusal } = live
   return [
-    metric('banyan_table_revision', 'gauge', 'Number of the revision in force.', one(number)),
-    metric('banyan_table_applied_timestamp_seconds', 'gauge', 'When it took effect.', one(appliedAtMs / 1000)),
+    metric('banyan_table_revision', 'gauge', 'Number of the current revision.', one(number)),
     metric(
-      'banyan_table_age_seconds',
+      'banyan_table_applied_timestamp_seconds',
       'gauge',
-      'For how long it has been in force.',
-      one((now() - appliedAtMs) / 1000),
+      'Time when the current revision was applied.',
+      one(appliedAtMs / 1000),
     ),
-    metric('banyan_table_routes', 'gauge', 'Routes of the table.', one(table.routes.length)),
+    metric('banyan_table_age_seconds', 'gauge', 'Age of the current revision.', one((now() - appliedAtMs) / 1000)),
+    metric('banyan_table_routes', 'gauge', 'Number of routes in the table.', one(table.routes.length)),
     metric(
       'banyan_table_refused',
       'gauge',
-      '1 where the table file was refused and an earlier revision serves.',
+      '1 if the table file is invalid and an earlier revision is used.',
       one(refusal === null ? 0 : 1),
     ),
     metric(
       'banyan_table_refused_timestamp_seconds',
       'gauge',
-      'When it was refused; 0 where it is not.',
+      'Time when the table file was refused, or 0.',
       one((refusal?.atMs ?? 0) / 1000),
     ),
     metric(
       'banyan_history_kept',
       'gauge',
-      '0 where revisions are not kept on disk.',
+      '0 if revisions are not stored on disk.',
       one(history.problem === null ? 1 : 0),
     ),
-    metric('banyan_ready', 'gauge', '1 where requests may be sent here.', one(isReady().ready ? 1 : 0)),
+    metric('banyan_ready', 'gauge', '1 if ready for requests.', one(isReady().ready ? 1 : 0)),
   ]
 }
 
@@ -163,11 +157,16 @@ function cacheMetrics({ memory, remote, generation, counters }: CacheFigures): s
   const skipped = Object.entries(counters.skipped).map(([reason, count]): Sample => [{ reason }, count])
   const counts = Object.entries(counters).filter((entry): entry is [string, number] => typeof entry[1] === 'number')
   return [
-    metric('banyan_cache_memory_entries', 'gauge', 'Entries in the memory of this process.', one(memory.entries)),
+    metric('banyan_cache_memory_entries', 'gauge', 'Entries in the memory cache of this process.', one(memory.entries)),
     metric('banyan_cache_memory_bytes', 'gauge', 'Their bytes.', one(memory.bytes)),
-    metric('banyan_cache_memory_max_bytes', 'gauge', 'The bytes that they may have.', one(memory.maxBytes)),
-    metric('banyan_cache_generation', 'gauge', 'The last purge that all processes share.', one(generation)),
-    metric('banyan_cache_skipped_total', 'counter', 'Answers that were not stored, by reason.', skipped),
+    metric('banyan_cache_memory_max_bytes', 'gauge', 'Maximum size of the memory cache.', one(memory.maxBytes)),
+    metric(
+      'banyan_cache_generation',
+      'gauge',
+      'Number of the last purge that is shared by all processes.',
+      one(generation),
+    ),
+    metric('banyan_cache_skipped_total', 'counter', 'Responses that were not stored, by reason.', skipped),
     ...counts.map(([name, count]) =>
       metric(`banyan_cache_${snake(name)}_total`, 'counter', `Cache: ${words(name)}.`, one(count)),
     ),
@@ -178,11 +177,11 @@ function cacheMetrics({ memory, remote, generation, counters }: CacheFigures): s
 function redisMetrics(remote: RemoteFigures): string[] {
   const counts = Object.entries(remote).filter((entry): entry is [string, number] => typeof entry[1] === 'number')
   return [
-    metric('banyan_redis_up', 'gauge', '1 where Redis is reached and in step.', one(remote.state === 'up' ? 1 : 0)),
+    metric('banyan_redis_up', 'gauge', '1 if Redis is connected and in sync.', one(remote.state === 'up' ? 1 : 0)),
     metric(
       'banyan_redis_breaker_open',
       'gauge',
-      '1 where Redis is skipped for a while.',
+      '1 if Redis is temporarily bypassed.',
       one(remote.breaker === 'open' ? 1 : 0),
     ),
     ...counts.map(([name, count]) =>

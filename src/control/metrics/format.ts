@@ -1,5 +1,5 @@
 /**
- * Prometheus' text exposition format: a metric with its help, its type and its samples.
+ * The Prometheus text format: a metric with help, type and samples.
  */
 
 export type Labels = Readonly<Record<string, string | number>>

@@ -1,5 +1,5 @@
 /**
- * The figures of processes as metrics: of this one, and of the workers where there are any.
+ * Metrics of processes: this one, and the workers if there are any.
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { ProcessFigures } from '../../state/plane-port.ts'
@@ -25,31 +25,31 @@ export function workerMetrics(workers: readonly WorkerState[], { processes }: Fi
     metric(
       'banyan_worker_up',
       'gauge',
-      '1 where it serves.',
+      '1 if the worker is serving.',
       each(({ state }) => (state === 'up' ? 1 : 0)),
     ),
     metric(
       'banyan_worker_revision',
       'gauge',
-      'By which it decides; 0: none.',
+      'Revision used by the worker; 0 if none.',
       each(({ revision }) => revision ?? 0),
     ),
     metric(
       'banyan_worker_starts_total',
       'counter',
-      'Processes started in its place.',
+      'Number of processes started for the worker.',
       each(({ starts }) => starts),
     ),
     metric(
       'banyan_worker_connections',
       'gauge',
-      'Connections of clients.',
+      'Client connections of the worker.',
       each(({ connections }) => connections),
     ),
     metric(
       'banyan_worker_cpu_seconds_total',
       'counter',
-      'CPU time, with that of the processes before in its place.',
+      'CPU time of the worker, including its earlier processes.',
       each(({ cpuSecondsBefore }, known) => cpuSecondsBefore + (known?.cpuSeconds ?? 0)),
     ),
     metric(
@@ -67,7 +67,7 @@ export function workerMetrics(workers: readonly WorkerState[], { processes }: Fi
     metric(
       'banyan_worker_eventloop_delay_p99_seconds',
       'gauge',
-      'Delay of the event loop, since its start.',
+      'Event loop delay since the start of the worker.',
       each((_, known) => known?.eventLoopDelayP99Seconds ?? 0),
     ),
   ]
@@ -81,9 +81,14 @@ export function processMetrics(): string[] {
   return [
     metric('process_cpu_seconds_total', 'counter', 'CPU time.', one((user + system) / 1e6)),
     metric('process_resident_memory_bytes', 'gauge', 'Resident memory.', one(rss)),
-    metric('process_start_time_seconds', 'gauge', 'When the process began.', one(Date.now() / 1000 - process.uptime())),
+    metric(
+      'process_start_time_seconds',
+      'gauge',
+      'Start time of the process.',
+      one(Date.now() / 1000 - process.uptime()),
+    ),
     metric('nodejs_heap_used_bytes', 'gauge', 'Heap in use.', one(heapUsed)),
-    metric('nodejs_eventloop_delay_p99_seconds', 'gauge', 'Delay of the event loop, since the start.', one(p99)),
+    metric('nodejs_eventloop_delay_p99_seconds', 'gauge', 'Event loop delay since the start of the process.', one(p99)),
     metric('nodejs_version_info', 'gauge', 'The version of Node.js.', [[{ version: process.version }, 1]]),
   ]
 }

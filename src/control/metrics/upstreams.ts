@@ -1,5 +1,5 @@
 /**
- * The figures of upstreams, their servers and the breakers in Prometheus' text format.
+ * Metrics of upstreams, servers and breakers.
  */
 import { BREAKER_WORDS } from '../../rules/failures/breaker.ts'
 import { SERVER_WORDS, type ServerFigures, type UpstreamFigures } from '../../state/upstreams/figures.ts'
@@ -16,7 +16,7 @@ export function upstreamMetrics({ live, fleet }: Parts, figures: readonly Upstre
     ...wholeMetrics(figures),
     ...serverMetrics(figures, fleet),
     ...breakerMetrics(figures),
-    metric('banyan_route_percent', 'gauge', 'The share of a route that the table asks for, 0 to 100.', percents),
+    metric('banyan_route_percent', 'gauge', 'Configured percent of a route, 0 to 100.', percents),
   ]
 }
 
@@ -26,17 +26,22 @@ function wholeMetrics(figures: readonly UpstreamFigures[]): string[] {
   const whole = (name: string, type: 'counter' | 'gauge', help: string, value: (one: UpstreamFigures) => number) =>
     metric(`banyan_${name}`, type, help, each(value))
   return [
-    whole('retries_total', 'counter', 'Attempts beyond the first.', ({ retries }) => retries),
-    whole('retries_refused_total', 'counter', 'Retries beyond the budget.', ({ retriesRefused }) => retriesRefused),
-    whole('shed_total', 'counter', 'Exchanges for which there was no place, and none to wait.', ({ shed }) => shed),
+    whole('retries_total', 'counter', 'Retries.', ({ retries }) => retries),
+    whole(
+      'retries_refused_total',
+      'counter',
+      'Retries denied by the retry budget.',
+      ({ retriesRefused }) => retriesRefused,
+    ),
+    whole('shed_total', 'counter', 'Requests rejected because the queue was full.', ({ shed }) => shed),
     whole(
       'queue_timeouts_total',
       'counter',
-      'Exchanges that waited in vain for a place.',
+      'Requests that timed out in the queue.',
       ({ queueTimeouts }) => queueTimeouts,
     ),
-    whole('upstream_active', 'gauge', 'Exchanges that have a place at the upstream.', ({ active }) => active),
-    whole('upstream_queued', 'gauge', 'Exchanges that wait for one.', ({ queued }) => queued),
+    whole('upstream_active', 'gauge', 'Requests in flight at the upstream.', ({ active }) => active),
+    whole('upstream_queued', 'gauge', 'Queued requests.', ({ queued }) => queued),
   ]
 }
 
@@ -62,48 +67,48 @@ function serverMetrics(figures: readonly UpstreamFigures[], fleet: Parts['fleet'
     ]
   })
   return [
-    metric('banyan_server_state', 'gauge', '1 for the word that says how a server stands.', states),
+    metric('banyan_server_state', 'gauge', '1 for the current state of a server.', states),
     metric('banyan_upstream_connections', 'gauge', 'Connections to a server.', connections),
     metric(
       'banyan_upstream_active_exchanges',
       'gauge',
-      'Exchanges under way at a server.',
+      'Requests in flight at a server.',
       each(({ connections }) => connections.active),
     ),
     metric(
       'banyan_upstream_connects_total',
       'counter',
-      'Connections that were made to a server.',
+      'Connections established to a server.',
       each(({ connects }) => connects),
     ),
     metric(
       'banyan_upstream_reuses_total',
       'counter',
-      'Exchanges that found a kept-alive connection.',
+      'Requests sent on a reused connection.',
       each(({ reuses }) => reuses),
     ),
     metric(
       'banyan_server_repaired_total',
       'counter',
-      'Answers that broke a rule of HTTP and were taken all the same.',
+      'Invalid responses that were accepted.',
       each(({ repaired }) => repaired),
     ),
     metric(
       'banyan_server_exchanges_total',
       'counter',
-      'Exchanges that a server was asked for, second attempts too.',
+      'Requests sent to a server, including retries.',
       each(({ exchanges }) => exchanges),
     ),
     metric(
       'banyan_server_failures_total',
       'counter',
-      'Of these, those that broke there or got a 5xx.',
+      'Requests that failed at a server or got a 5xx response.',
       each(({ failures }) => failures),
     ),
     metric(
       'banyan_server_ejections_total',
       'counter',
-      'Times that a server was left out because it failed too often in a row.',
+      'Ejections of a server after consecutive failures.',
       each(({ ejections }) => ejections),
     ),
     metric('banyan_health_probes_total', 'counter', 'Active health checks of a server, by result.', probes),
@@ -117,7 +122,7 @@ function breakerMetrics(figures: readonly UpstreamFigures[]): string[] {
   )
   const opened = breakers.map(({ route, upstream, opened }): Sample => [{ route, upstream }, opened])
   return [
-    metric('banyan_breaker_state', 'gauge', '1 for the word that says how a breaker stands.', states),
-    metric('banyan_breaker_opened_total', 'counter', 'Times that a breaker opened.', opened),
+    metric('banyan_breaker_state', 'gauge', '1 for the current state of a breaker.', states),
+    metric('banyan_breaker_opened_total', 'counter', 'Number of times a breaker opened.', opened),
   ]
 }

@@ -1,6 +1,5 @@
 /**
- * The work on texts of tables that takes long: each job a function from plain data to plain data, so that it can run on
- * another thread.
+ * The expensive work on table texts: functions from plain data to plain data, so that they can run on another thread.
  */
 import { tableChanges } from '../../rules/language/changes.ts'
 import { compileSteps, compileTable } from '../../rules/language/compile.ts'

@@ -1,5 +1,5 @@
 /**
- * The thread that works on texts of tables: does the jobs that it is sent, one after the other.
+ * The thread for table texts: runs the jobs that it receives, one after the other.
  */
 import { parentPort } from 'node:worker_threads'
 import type { Answer, Order } from './apart.ts'

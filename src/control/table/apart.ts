@@ -1,6 +1,6 @@
 /**
- * Reads, edits and compares texts of tables on a thread of its own: what a parser takes for a large text is no pause of the
- * thread that serves. Only bytes come back, and become a table in turns with everything else.
+ * Parses, edits and compares table texts on a separate thread, so that large texts do not block the serving thread. Only plain
+ * data is returned; the table is compiled from it in small steps.
  */
 import { Worker } from 'node:worker_threads'
 import type { TableEdit } from '../../rules/language/edit.ts'
@@ -130,7 +130,7 @@ class Thread {
     return new Promise((resolve, reject) => {
       const id = this.#next++
       const deadline = setTimeout(
-        () => this.#giveUp(worker, `takes longer than ${PATIENCE_MS / 1000} s to read`),
+        () => this.#giveUp(worker, `parsing timed out after ${PATIENCE_MS / 1000} s`),
         PATIENCE_MS,
       )
       this.#open.set(id, { resolve, reject, deadline })
@@ -145,7 +145,7 @@ class Thread {
     worker.on('message', (answer: Answer) => this.#answered(answer))
     worker.on('error', (error: NodeJS.ErrnoException) => {
       const isFull = error.code === 'ERR_WORKER_OUT_OF_MEMORY'
-      this.#giveUp(worker, isFull ? 'takes more memory to read than there is' : `can't be read: ${error.message}`)
+      this.#giveUp(worker, isFull ? 'out of memory while parsing' : `can't be read: ${error.message}`)
     })
     this.#worker = worker
     return worker

@@ -121,7 +121,7 @@ async function writeSynced(path: string, text: string | Buffer, mode: number): P
 
 /** A rename would replace a file that its owner has made read-only, so the mode is asked, of the superuser too. */
 async function checkWritable(target: string, kind: Stats): Promise<void> {
-  if (!kind.isFile()) throw new WriteFailure('failed', kind.isDirectory() ? 'is a folder' : 'is no regular file')
+  if (!kind.isFile()) throw new WriteFailure('failed', kind.isDirectory() ? 'is a directory' : 'is not a regular file')
   if ((kind.mode & 0o222) === 0) throw new WriteFailure('read-only', 'is read-only')
   await access(target, constants.W_OK)
 }

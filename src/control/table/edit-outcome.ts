@@ -1,5 +1,5 @@
 /**
- * What an operation on the table may ask for, and what may become of it.
+ * The terms of an operation on the table, and its possible outcomes.
  */
 
 import type { TableEdit } from '../../rules/language/edit.ts'

@@ -1,5 +1,5 @@
 /**
- * The edits that can be asked for: a route put, patched, added or removed, the whole text, an earlier revision.
+ * The edits: put, patch, add or remove a route, replace the whole text, restore a revision.
  */
 import type { Revision } from '../../state/live-table.ts'
 import { type JsonObject, mergePatch } from '../http/merge-patch.ts'

@@ -1,5 +1,5 @@
 /**
- * routes.yaml on disk: read, watch, and replace as a whole.
+ * routes.yaml on disk: reads, watches and atomically replaces it.
  */
 import { type FSWatcher, watch } from 'node:fs'
 import { readlink } from 'node:fs/promises'
@@ -64,7 +64,7 @@ export class GivenTable implements TableSource {
 
   /** @throws {WriteFailure} always: there is no file that an edit could survive in */
   async replace(): Promise<void> {
-    throw new WriteFailure('read-only', 'was read from standard input, and an edit would be gone with the process')
+    throw new WriteFailure('read-only', 'was read from standard input and cannot be edited')
   }
 
   watch(): void {}

@@ -1,5 +1,5 @@
 /**
- * Data planes in other processes, which follow the table: all of them take a revision over, or none does.
+ * Data planes in other processes: all of them apply a revision, or none does.
  */
 
 import type { TlsMaterial } from '../../state/tls/material.ts'

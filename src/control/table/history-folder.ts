@@ -1,6 +1,6 @@
 /**
- * The folder beside a table file in which its history lies: a file for each revision, one for what forced ones were written
- * over, and one for the revision that is about to be.
+ * The history folder beside a table file: one file per revision, one per file that a forced revision replaced, and one for the
+ * pending revision.
  */
 import { mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises'

@@ -193,7 +193,7 @@ export class History {
   }
 
   #failed({ message }: Error): false {
-    this.problem = `revisions are not kept on disk: ${message}`
+    this.problem = `revisions are not stored on disk: ${message}`
     return false
   }
 }

@@ -1,5 +1,5 @@
 /**
- * The table at the start of a process: read, checked, and given the revision that it is by its history.
+ * Opens the table at startup: reads and checks it, and finds its revision in the history.
  */
 import { dirname } from 'node:path'
 import {
@@ -86,9 +86,10 @@ function standIn(
   if (!allowLastGood) throw new Error(invalid)
   const newest = history.newest()
   const read = newest === null ? null : readWhole(newest.text, `revision ${newest.record.number}`, tlsFiles)
-  if (newest === null || read === null || !read.ok) throw new Error(`${invalid}--allow-last-good: there is none`)
+  if (newest === null || read === null || !read.ok)
+    throw new Error(`${invalid}--allow-last-good: no valid revision is stored`)
   const { number, atMs } = newest.record
-  log.error({ event: 'table-refused', revision: number }, `${path} is invalid: revision ${number} stands in for it`)
+  log.error({ event: 'table-refused', revision: number }, `${path} is invalid: using revision ${number} instead`)
   for (const problem of problems.problems) log.error({ event: 'table-refused', ...problem }, formatProblem(problem))
   const live = new LiveTable(read.table, newest.text, atMs, number, read.material)
   live.refuse(problems.problems, nowMs, problems.more)

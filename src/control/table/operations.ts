@@ -1,8 +1,8 @@
 /**
  * The only writer of the table: every change, by the API or by an edit of the file, goes through here, one at a time.
  *
- * An edit is a commit: validate -> change the text -> write it durably -> put it in force. routes.yaml is the one truth, so
- * what is on disk is taken in before anything is changed, and never written over where it is not understood.
+ * An edit is a commit: validate -> edit the text -> write it durably -> apply it. routes.yaml is the single source of truth, so
+ * changes on disk are loaded before an edit, and an invalid file is never overwritten.
  */
 import type { Problems, ReadTable } from '../../rules/language/text.ts'
 import { etagOf, type LiveTable, type Revision } from '../../state/live-table.ts'

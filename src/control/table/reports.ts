@@ -1,5 +1,5 @@
 /**
- * What the log is told of the table: what is in force and by whom, and what is not well; each once, however often it is met.
+ * Log messages about the table: applied revisions with their authors, and problems, each logged once.
  */
 import { formatProblem, type Problems } from '../../rules/language/text.ts'
 import { andMore } from '../../rules/values/problem.ts'
@@ -25,7 +25,7 @@ export class TableReports {
   /** A revision has taken effect. */
   inForce(revision: Revision, { author, reason }: Authorship, warnings: Problems): void {
     this.#refused = null
-    this.#log.info({ event: 'revision', ...facts(revision), author, reason }, `revision ${revision.number} is in force`)
+    this.#log.info({ event: 'revision', ...facts(revision), author, reason }, `applied revision ${revision.number}`)
     for (const warning of warnings.problems)
       this.#log.warn({ event: 'table-warning', ...warning }, formatProblem(warning))
   }
@@ -33,7 +33,7 @@ export class TableReports {
   /** The file says what is in force: news only where it said something else before. */
   inStep(revision: Revision): void {
     if (this.#refused !== null) {
-      this.#log.info({ event: 'table-restored', ...facts(revision) }, 'the table file is in force again')
+      this.#log.info({ event: 'table-restored', ...facts(revision) }, 'the table file is valid again')
     }
     this.#refused = null
   }
@@ -52,7 +52,7 @@ export class TableReports {
       else this.#log.warn(fields, formatProblem(problem))
     }
     const rest = more > 0 ? ` (${andMore(more)})` : ''
-    const told = `${this.#file} was refused${rest}: revision ${revision.number} stays in force`
+    const told = `${this.#file} is invalid${rest}: keeping revision ${revision.number}`
     this.#log.error({ event: 'table-refused' }, told)
     return true
   }
@@ -67,22 +67,22 @@ export class TableReports {
   tlsFiles(stale: readonly string[]): void {
     for (const told of stale) {
       if (!this.#stale.includes(told)) {
-        this.#log.error({ event: 'tls-files' }, `${told}; what it held before stays in force`)
+        this.#log.error({ event: 'tls-files' }, `${told}; using its previous content`)
       }
     }
     if (stale.length === 0 && this.#stale.length > 0)
-      this.#log.info({ event: 'tls-files' }, 'the TLS files are good again')
+      this.#log.info({ event: 'tls-files' }, 'the TLS files are valid again')
     this.#stale = stale
   }
 
   /** What changed TLS files hold is in force. */
   tlsFilesInForce(revision: Revision): void {
-    this.#log.info({ event: 'tls-files', ...facts(revision) }, 'TLS files have changed, and are in force')
+    this.#log.info({ event: 'tls-files', ...facts(revision) }, 'reloaded changed TLS files')
   }
 
   /** What changed TLS files hold could not be put in force. */
   tlsFilesFailed(why: string): void {
-    this.#log.error({ event: 'tls-files' }, `changed TLS files are not in force: ${why}`)
+    this.#log.error({ event: 'tls-files' }, `failed to reload TLS files: ${why}`)
   }
 
   /** TLS files that can be used no longer, where there are any. */
@@ -93,18 +93,18 @@ export class TableReports {
   /** A part that is told of revisions has failed over one, which is in force all the same. */
   listenerFailed(error: unknown, revision: Revision): void {
     const fields = { event: 'revision-listener', err: error, ...facts(revision) }
-    this.#log.error(fields, 'a part failed over the new table')
+    this.#log.error(fields, 'a component failed to apply the new table')
   }
 
   /** banyan itself has failed over an edit of the file. */
   takeInFailed(error: unknown, revision: Revision): void {
-    const told = `banyan failed over an edit of ${this.#file}: revision ${revision.number} stays in force`
+    const told = `internal error while applying ${this.#file}: keeping revision ${revision.number}`
     this.#log.error({ event: 'table-failed', err: error, ...facts(revision) }, told)
   }
 
   /** The file has a text that could not be put in force, and could not be given back what it had. */
   takeBackFailed(error: Error, revision: Revision): void {
-    const told = `${this.#file} holds a table that is not in force, and ${error.message}`
+    const told = `${this.#file} contains a table that is not applied, and ${error.message}`
     this.#log.error({ event: 'table-failed', err: error, ...facts(revision) }, told)
   }
 }

@@ -1,5 +1,5 @@
 /**
- * A revision as a file: a comment line that says what is known of it, then the text as it was.
+ * A revision as a file: a comment line with its metadata, followed by the unchanged text.
  */
 import { etagOf } from '../../state/live-table.ts'
 

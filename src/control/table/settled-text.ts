@@ -1,5 +1,5 @@
 /**
- * Reads a file that somebody may be writing right now: its text counts once the file has stood still.
+ * Reads a file that may be being written: the text is accepted once the file has stopped changing.
  */
 import { stat } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -86,7 +86,7 @@ export async function readSettled(path: string, patience: Patience, signal: Abor
       return reading
     }
   }
-  return { ok: false, flaw: 'unsettled', message: 'is being written to without a pause', identity }
+  return { ok: false, flaw: 'unsettled', message: 'is being written to continuously', identity }
 }
 
 /** The reading where the file is what it was before and after it, else the identity that it has now. */

@@ -1,5 +1,5 @@
 /**
- * What a proposed table would have done with the last exchanges: how many of them would have gone elsewhere.
+ * Simulates a proposed table on recent requests: how many would have been routed differently.
  */
 
 import type { Decision, RequestView } from '../../rules/http/exchange.ts'

@@ -1,5 +1,5 @@
 /**
- * The TLS files that a table names: read and checked when the table is taken in, and again when they change.
+ * The TLS files of a table: read and checked when the table is loaded, and again when they change.
  */
 import { resolve } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
@@ -171,7 +171,7 @@ export async function findTlsFlaws(table: Table, folder: string): Promise<readon
   return (await new TlsFiles(folder).load(table, NO_MATERIAL)).findings
 }
 
-const TOO_MUCH: Flaw = { message: `with it the TLS files have more than ${MAX_TOTAL_BYTES / 1024 / 1024} MiB together` }
+const TOO_MUCH: Flaw = { message: `the TLS files exceed ${MAX_TOTAL_BYTES / 1024 / 1024} MiB in total` }
 
 /** PEM is ASCII; what else a file holds is not looked at. */
 function orError(read: () => Buffer): string | FileError {
@@ -241,7 +241,7 @@ function flawOfContext(tls: TlsSettings, material: TlsMaterial): string | null {
     return null
   } catch (error) {
     const { reason, message } = error as Error & { reason?: string }
-    return `no TLS connection can be made with these files: ${reason ?? message}`
+    return `invalid TLS files: ${reason ?? message}`
   }
 }
 

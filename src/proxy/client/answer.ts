@@ -1,5 +1,5 @@
 /**
- * Bytes to the client: the one place that knows whether a head is out. Nothing is ever written twice.
+ * Writes responses to the client: the only place that knows whether the headers are sent. Nothing is written twice.
  */
 import { type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'

@@ -1,6 +1,5 @@
 /**
- * An answer through a response that others have in hand as well: middleware has set fields on it, may have wrapped its
- * methods, and may answer by itself at any moment.
+ * A response shared with middleware, which may have set headers, wrapped methods, or may respond itself at any time.
  */
 import type { ServerResponse } from 'node:http'
 import { fieldValue } from '../../rules/http/exchange.ts'
@@ -116,7 +115,7 @@ export class SharedAnswer extends Answer {
   }
 
   protected override openingFields(fields: readonly string[]): readonly string[] {
-    if (this.isTaken) throw new Error('the response has been answered already')
+    if (this.isTaken) throw new Error('the response has already been sent')
     this.#opening = true
     return takeOver(this.#res, fields)
   }

@@ -1,5 +1,5 @@
 /**
- * Upgraded connections (RFC 9110 section 7.8): two sockets, bytes both ways, half-close passed on, torn down together.
+ * Upgraded connections (RFC 9110 section 7.8): two sockets, bytes in both directions, half-close forwarded, closed together.
  */
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
@@ -118,7 +118,7 @@ export class Tunnel implements Watched {
   }
 
   expire(): void {
-    this.#tell('upgrade', new Error(`no byte in either direction for ${this.#idleMs} ms`))
+    this.#tell('upgrade', new Error(`idle for ${this.#idleMs} ms`))
     this.#client.destroy()
     this.#server.destroy()
   }

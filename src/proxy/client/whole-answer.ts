@@ -1,6 +1,6 @@
 /**
- * An answer that is there as a whole becomes one text and one write, past the parts of node:http that check, store and
- * copy its head field by field: the head was checked when it was read.
+ * Sends a complete response as one string and one write, bypassing the parts of node:http that check, store and copy each header:
+ * the headers were checked when they were read.
  */
 import type { ServerResponse } from 'node:http'
 

@@ -1,6 +1,6 @@
 /**
- * The attempts of one exchange at one upstream: a place there, a server, once more where rules/resilience allows it; and what
- * each attempt tells of server and upstream.
+ * The attempts of one exchange at one upstream: concurrency limit, server selection, retries if rules/failures allows them; and
+ * the outcome of each attempt for server and upstream.
  */
 import type { Breaker, BreakerEntry } from '../../rules/failures/breaker.ts'
 import { isServerFault } from '../../rules/failures/ejection.ts'

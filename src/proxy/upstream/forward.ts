@@ -1,5 +1,5 @@
 /**
- * Step 5: one attempt at a server, then retry or fallback where rules/resilience allows it. Streams both ways.
+ * Step 5: one attempt at a server, then retry or fallback if rules/failures allows it. Streams in both directions.
  */
 
 import { FAILURES, type FailureCode } from '../../rules/failures/failure.ts'

@@ -1,5 +1,5 @@
 /**
- * The heads of messages on their way: a request's as a server gets it, an answer's as the client gets it.
+ * Request headers as sent to the server, and response headers as sent to the client.
  */
 import { type OriginMap, requestHead, responseFields, upgradeFields, withoutLength } from '../../rules/http/headers.ts'
 import type { ServerState } from '../../state/upstreams/server-state.ts'

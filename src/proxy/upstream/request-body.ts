@@ -1,5 +1,5 @@
 /**
- * The body of a request on its way: read as the upstream takes it, and kept where it may have to be sent again.
+ * Request bodies: read as fast as the upstream accepts them, and buffered if they may have to be replayed.
  */
 import { trailerFields } from '../../rules/http/headers.ts'
 import type { Connection } from '../../wire/client.ts'

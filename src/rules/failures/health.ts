@@ -39,5 +39,7 @@ export function faultOfAnswer(settings: HealthSettings, status: number, body: st
   const { status: wanted, body: text } = settings
   const right = wanted === null ? status >= 200 && status <= 299 : wanted.has(status)
   if (!right) return `status ${status}`
-  return text === null || body?.includes(text) === true ? null : `status ${status}, without the text of health.body`
+  return text === null || body?.includes(text) === true
+    ? null
+    : `status ${status}, but the body does not contain health.body`
 }

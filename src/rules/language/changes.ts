@@ -1,5 +1,5 @@
 /**
- * What is different between two tables, in the table's own words: which route or upstream, and which of its keys.
+ * The differences between two tables: which routes and upstreams, and which of their keys.
  */
 
 import type { Table } from '../table/table.ts'

@@ -1,5 +1,5 @@
 /**
- * A valid document -> the compiled table: defaults filled in, patterns and thresholds computed, the matcher built.
+ * Compiles a valid document to a table: fills in defaults, compiles patterns and thresholds, builds the matcher.
  */
 
 import { thresholdOf } from '../patterns/draw.ts'

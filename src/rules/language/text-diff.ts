@@ -1,5 +1,5 @@
 /**
- * The difference between two texts, line by line, as `diff -u` prints it.
+ * Line diff of two texts in the format of `diff -u`.
  */
 
 /** Unchanged lines that are shown around a change. */

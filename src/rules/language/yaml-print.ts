@@ -1,5 +1,5 @@
 /**
- * Values as YAML text, in the style that tables are written in: short collections on one line, strings quoted only where they must be.
+ * Prints values as YAML in the style of tables: short collections on one line, strings quoted only if necessary.
  */
 import { isList, type Plain } from '../values/plain.ts'
 

@@ -1,6 +1,6 @@
 /**
- * IP addresses as peers, proxies and operators write them, in one canonical form each: trusting, drawing, caching and logging
- * compare them as text.
+ * Parses IP addresses of peers, proxies and operators into one canonical form, so that trust, draws, caching and logging can
+ * compare them as strings.
  */
 import ip from 'ipaddr.js'
 

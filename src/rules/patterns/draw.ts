@@ -1,5 +1,5 @@
 /**
- * The draw: salt and key become a place in [0, 100), the same in every process; 0 and 100 per cent are exact.
+ * The draw: hashes salt and key to a position in [0, 100), the same in every process; 0 and 100 percent are exact.
  */
 import { percentUnits } from '../values/units.ts'
 

@@ -1,5 +1,5 @@
 /**
- * Path patterns as other routers write them: told from paths, and written anew as banyan's own where that can be done.
+ * Path patterns in the syntax of other routers: detects them, and suggests the equivalent in banyan's syntax.
  */
 
 /** What may stand unescaped in a path (RFC 3986 section 3.3), and characters beyond ASCII, which a table may write as they are. */

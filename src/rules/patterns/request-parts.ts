@@ -1,5 +1,5 @@
 /**
- * The parts of a request that a rule can name: a header field, a query parameter, a cookie, the host; each with one reading.
+ * The parts of a request that rules can refer to: headers, query parameters, cookies, the host.
  */
 import { fieldValues } from '../http/exchange.ts'
 

@@ -1,5 +1,5 @@
 /**
- * Request targets and Host values as they may be written (RFC 9112 section 3.2, RFC 3986 section 3.2.2).
+ * Parses request targets and Host values (RFC 9112 section 3.2, RFC 3986 section 3.2.2).
  */
 
 /** A target in absolute form (RFC 9112 section 3.2.2), in its parts. */

@@ -1,5 +1,5 @@
 /**
- * Match -> decision: force, percent, pin, key, bucket, availability; with the one word that says why.
+ * Match -> decision: force, percent, pin, key, bucket, availability; with the reason as one word.
  */
 
 import type { Decision, Reason, RequestView, Side } from '../http/exchange.ts'

@@ -1,5 +1,5 @@
 /**
- * Request -> route: the most specific one wins, by host, then path, then number of conditions; the order in the file never matters.
+ * Request -> route: the most specific one wins, by host, then path, then number of conditions, regardless of their order in the file.
  */
 import type { RequestView } from '../http/exchange.ts'
 import { type PathPattern, paramsOf, patternTakes, readTarget } from '../patterns/path.ts'
@@ -196,7 +196,7 @@ function shortfallsOf(route: Route, view: RequestView): string[] {
   const { segments, ambiguity } = readTarget(view.target)
   if (segments === null) return [`the target ${view.target} has no path`]
   if (ambiguity !== null && !route.takesAmbiguousPaths) {
-    return [`the path has ${ambiguity}, and the route does not say ambiguousPaths: allow`]
+    return [`the path has ${ambiguity}, and the route has no ambiguousPaths: allow`]
   }
   return route.conditions.filter((condition) => !condition.matches(view)).map((condition) => condition.shortfall(view))
 }
@@ -206,7 +206,7 @@ function whyBehind(route: Route, winner: Route, view: RequestView): string {
   const keys = hostKeys(hostOf(view))
   const [own, other] = [hostRank(route, keys), hostRank(winner, keys)]
   if (other < own) {
-    const taken = own === keys.length ? 'this route takes any host' : `this route names ${hostAt(route, keys, own)}`
+    const taken = own === keys.length ? 'this route matches any host' : `this route names ${hostAt(route, keys, own)}`
     return `${winner.id} is more specific: it names the host ${hostAt(winner, keys, other)}, ${taken}`
   }
   const [ownParts, otherParts] = [route.path.text.split('/'), winner.path.text.split('/')]

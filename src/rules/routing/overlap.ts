@@ -1,5 +1,5 @@
 /**
- * Finds routes that nothing tells apart: same host, same path, as many conditions, and a request that meets both.
+ * Finds ambiguous routes: same host, same path, same number of conditions, and a request that matches both.
  */
 
 import { canBothPass, sayTest, type ValueTest } from '../patterns/value-test.ts'

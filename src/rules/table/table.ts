@@ -1,5 +1,5 @@
 /**
- * The compiled, immutable form of the routing table: what a revision of routes.yaml means.
+ * The compiled, immutable routing table of a revision.
  */
 
 import type { HostPattern } from '../patterns/host.ts'
@@ -18,22 +18,22 @@ export interface Server {
   /** Host name or IP address, without the brackets of an IPv6 literal. */
   readonly hostname: string
   readonly port: number
-  /** Where connections go: one of the addresses that the host name stands for; null leaves that to the system. */
+  /** The address to connect to, one of those of the host name; null to let the system resolve it. */
   readonly address: string | null
-  /** Addresses of the other family, which lead to the same servers. Absent: none are known. */
+  /** Addresses of the other family for the same servers, if known. */
   readonly alternatives?: readonly string[]
-  /** Relative share of the upstream's exchanges; at least 1. Default 1. */
+  /** Relative share of the upstream's requests; at least 1. Default 1. */
   readonly weight: number
 }
 
 /** TLS settings of an upstream's https servers. */
 export interface TlsSettings {
-  /** Path of a PEM file with the certificate authorities to trust instead of the system's, or null. */
+  /** Path of a PEM file with CA certificates to trust instead of the system's, or null. */
   readonly ca: string | null
   /** Paths of the PEM client certificate and its key, or null. */
   readonly cert: string | null
   readonly key: string | null
-  /** Name for SNI and certificate check, or null for the server's host name. */
+  /** Name for SNI and certificate verification, or null for the server's host name. */
   readonly serverName: string | null
   /** False accepts any certificate. Default true. */
   readonly verify: boolean
@@ -41,59 +41,59 @@ export interface TlsSettings {
 
 /** The active health check of an upstream's servers. */
 export interface HealthSettings {
-  /** The request target that a probe asks for. */
+  /** The request target of a probe. */
   readonly path: string
-  /** Milliseconds from the beginning of a probe of a server to that of the next. Default 5000. */
+  /** Interval between probes of a server in milliseconds. Default 5000. */
   readonly everyMs: number
-  /** By so much of `everyMs` the time to the next probe differs at random, 0 to 0.5. Default 0.1. */
+  /** Random variation of the interval as a fraction of `everyMs`, 0 to 0.5. Default 0.1. */
   readonly jitter: number
-  /** Milliseconds until a probe counts as failed. Default 1000. */
+  /** Probe timeout in milliseconds. Default 1000. */
   readonly timeoutMs: number
-  /** Statuses of a good answer; null is any from 200 to 299. */
+  /** Expected statuses; null for 200 to 299. */
   readonly status: ReadonlySet<number> | null
-  /** A text that the body of a good answer contains, in its first 64 KiB, or null. */
+  /** A string that the first 64 KiB of the response body must contain, or null. */
   readonly body: string | null
-  /** What a server counts as before its first probes have told. Default healthy. */
+  /** The state before the first probes. Default healthy. */
   readonly start: 'healthy' | 'unhealthy'
-  /** Good probes in a row until a server counts as healthy. Default 2. */
+  /** Consecutive successful probes until a server is healthy. Default 2. */
   readonly up: number
-  /** Failed probes in a row until a server counts as unhealthy. Default 3. */
+  /** Consecutive failed probes until a server is unhealthy. Default 3. */
   readonly down: number
 }
 
-/** A named group of servers that answer alike. */
+/** A named group of equivalent servers. */
 export interface Upstream {
   readonly name: string
   readonly servers: readonly Server[]
-  /** Milliseconds until a connection must stand. Default 1000. */
+  /** Connect timeout in milliseconds. Default 1000. */
   readonly connectTimeoutMs: number
-  /** Milliseconds from the request's last byte until the answer's head must be complete. Default 60000. */
+  /** Milliseconds from the last byte of the request to the response headers. Default 60000. */
   readonly headersTimeoutMs: number
-  /** Milliseconds without a byte in either direction after which an exchange is broken off. Default 60000. */
+  /** Milliseconds without a byte in either direction until an exchange is aborted. Default 60000. */
   readonly idleTimeoutMs: number
-  /** Milliseconds from a request's arrival to the head of its answer, whatever is tried in between; null (default) for no limit. */
+  /** Milliseconds from the arrival of a request to the response headers, over all attempts; null (default) for no limit. */
   readonly totalTimeoutMs: number | null
   /** `preserve` (default) passes Host as received, `upstream` sends the server's own, `{ literal }` a fixed one. */
   readonly host: 'preserve' | 'upstream' | { readonly literal: string }
-  /** The origin that clients see; where set, Location values of the upstream's own origin are mapped to it. */
+  /** The public origin; if set, Location headers with the upstream's own origin are rewritten to it. */
   readonly publicOrigin: string | null
-  /** Takes more answers that break the rules of HTTP but can be read in one way only. Default false. */
+  /** Accepts more invalid but unambiguous responses. Default false. */
   readonly lenient: boolean
-  /** Requests tell of banyan in Via. Default false: nginx and IIS compress no answer to such a request. */
+  /** Adds Via to requests. Default false: nginx and IIS do not compress responses to requests with Via. */
   readonly via: boolean
   readonly tls: TlsSettings
-  /** Kept-alive idle connections per server. Default 256. */
+  /** Idle keep-alive connections per server. Default 256. */
   readonly maxIdleConnections: number
   readonly health: HealthSettings | null
-  /** When a server that fails is left out; null never leaves one out. */
+  /** When a failing server is ejected; null for never. */
   readonly ejection: EjectionSettings | null
-  /** Milliseconds in which a server that comes grows into its share. Default 0. */
+  /** Milliseconds over which a new server ramps up to its full share. Default 0. */
   readonly slowStartMs: number
-  /** Exchanges under way at once; null (default) for any number. */
+  /** Maximum number of requests in flight; null (default) for no limit. */
   readonly maxConcurrent: number | null
-  /** Who waits where those are reached: how many, and for how long. Default 100, and 1000 ms. */
+  /** The queue above that limit: size and timeout. Default 100, and 1000 ms. */
   readonly queue: { readonly size: number; readonly timeoutMs: number }
-  /** What routes.yaml says, as it says it. */
+  /** The entry of routes.yaml. */
   readonly document: UpstreamDocument
 }
 
@@ -101,7 +101,7 @@ export interface Upstream {
 export interface Fallback {
   readonly on: ReadonlySet<'connect' | 'timeout' | number>
   readonly methods: 'safe' | 'idempotent' | 'all'
-  /** Bodies up to this many bytes are kept for the replay. Default 65536. */
+  /** Request bodies up to this size are buffered for the replay. Default 65536. */
   readonly maxReplayBytes: number
 }
 
@@ -154,36 +154,36 @@ export interface CacheSettings {
   readonly tags: string | null
 }
 
-/** A rule that claims some requests and shares them between `from` and `to`. */
+/** A rule that matches some requests and splits them between `from` and `to`. */
 export interface Route {
   readonly id: string
-  /** The path pattern; `/*` where the table gives none. */
+  /** The path pattern; `/*` if the table gives none. */
   readonly path: PathPattern
   /** The host patterns; empty for any host. */
   readonly hosts: readonly HostPattern[]
-  /** Everything that a request must meet, path and hosts included. */
+  /** All conditions, including path and hosts. */
   readonly conditions: readonly Condition[]
-  /** Whether the route is asked about targets with more than one reading (`ambiguousPaths: allow`). */
+  /** Whether the route may match ambiguous targets (`ambiguousPaths: allow`). */
   readonly takesAmbiguousPaths: boolean
   readonly from: string
   readonly to: string
-  /** The share of this route's requests that go to `to`: 0 to 100, up to 4 decimals. */
+  /** The percent of this route's requests that go to `to`: 0 to 100, up to 4 decimals. */
   readonly percent: number
-  /** floor(percent / 100 * 2^32): a unit is in the share when its hash is below. */
+  /** floor(percent / 100 * 2^32): requests whose hash is below go to `to`. */
   readonly threshold: number
   /** The route's `group` if it has one, else its id. */
   readonly salt: string
   /** The chain of sticky sources; empty means `request`. */
   readonly sticky: readonly StickySource[]
   readonly fallback: Fallback | null
-  /** When the share is sent to `from` at once, since `to` fails; null never does. */
+  /** When all requests go to `from` because `to` fails; null for never. */
   readonly breaker: BreakerSettings | null
   readonly cache: CacheSettings | null
-  /** What routes.yaml says, as it says it. */
+  /** The entry of routes.yaml. */
   readonly document: RouteDocument
 }
 
-/** A route at its place in the tree, with the conditions that the tree has not answered yet. */
+/** A route at its place in the tree, with the conditions that remain to be tested. */
 export interface Claim {
   readonly route: Route
   readonly conditions: readonly Condition[]
@@ -200,59 +200,59 @@ export interface PathNode {
   readonly claims: readonly Claim[]
   readonly literals: ReadonlyMap<string, PathNode> | null
   readonly param: PathNode | null
-  /** Routes whose final `*` stands here. */
+  /** Routes whose final `*` is here. */
   readonly restClaims: readonly Claim[]
 }
 
-/** Path trees by host; the most specific host is asked first. */
+/** Path trees by host; the most specific host is tried first. */
 export interface HostTrees {
   /** By the `key` of the host patterns. */
   readonly byHost: ReadonlyMap<string, PathNode>
   /** The routes for any host. */
   readonly any: PathNode
-  /** Whether `byHost` has any tree. */
+  /** Whether `byHost` is not empty. */
   readonly hosted: boolean
 }
 
-/** What finds a request's route. */
+/** Finds the route of a request. */
 export interface Matcher {
   readonly all: HostTrees
-  /** The routes that take ambiguous paths, or null where there are none. */
+  /** The routes that may match ambiguous paths, or null if there are none. */
   readonly ambiguous: HostTrees | null
 }
 
 /** One compiled revision of routes.yaml. Immutable. */
 export interface Table {
   readonly upstreams: ReadonlyMap<string, Upstream>
-  /** Upstream for whatever no route claims. */
+  /** The upstream for requests that match no route. */
   readonly default: string
   /** In the order of the file. */
   readonly routes: readonly Route[]
   readonly matcher: Matcher
 }
 
-/** When it opens, and how it closes again. */
+/** Settings of a circuit breaker. */
 export interface BreakerSettings {
-  /** Failed exchanges as a share of all, 0 to 1, at which it opens. Default 0.5. */
+  /** Ratio of failed requests at which it opens, 0 to 1. Default 0.5. */
   readonly failureRatio: number
-  /** Fewer exchanges within the window say nothing. Default 20. */
+  /** Minimum number of requests in the window. Default 20. */
   readonly minRequests: number
-  /** Milliseconds that are looked back upon. Default 10000. */
+  /** The sliding window in milliseconds. Default 10000. */
   readonly windowMs: number
-  /** Milliseconds that it stays open before a probe. Default 10000. */
+  /** Milliseconds from opening to the first probe. Default 10000. */
   readonly pauseMs: number
-  /** Probes in a row that must succeed, one at a time, until it closes. Default 3. */
+  /** Consecutive successful probes, one at a time, until it closes. Default 3. */
   readonly probes: number
 }
 
-/** When a server is left out, and for how long. */
+/** When a server is ejected, and for how long. */
 export interface EjectionSettings {
-  /** Exchanges in a row that broke: no connection, no answer in time, one that broke off or was malformed. Default 5. */
+  /** Consecutive failures: no connection, a timeout, an aborted or malformed response. Default 5. */
   readonly failures: number
-  /** Answers in a row that tell of a fault of the server's (`isServerFault`). Default 20. */
+  /** Consecutive responses that indicate a server fault (`isServerFault`). Default 20. */
   readonly errors: number
-  /** The first pause in milliseconds; each further one in a row is twice as long. Default 10000. */
+  /** The first pause in milliseconds; it doubles on each consecutive ejection. Default 10000. */
   readonly pauseMs: number
-  /** No pause is longer. Default five minutes. */
+  /** The longest pause. Default five minutes. */
   readonly maxPauseMs: number
 }

@@ -1,5 +1,5 @@
 /**
- * Plain values, as YAML and JSON give them: whether two are alike, and which items of two lists are the same one.
+ * Plain values from YAML and JSON: deep equality, and aligning the items of two lists.
  */
 
 /** A value of a table: what YAML's core schema and JSON have in common. */

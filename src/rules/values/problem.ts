@@ -1,10 +1,10 @@
 /**
- * What is wrong with a text: the problem with its place, how it prints, and which word was probably meant.
+ * Problems of a text: location, formatting and suggestions.
  */
 
-/** One thing that is wrong with a table, or worth knowing about it. */
+/** An error or warning about a table. */
 export interface Problem {
-  /** The name of the file as the operator gave it. */
+  /** The file name as given by the operator. */
   readonly file: string
   /** From 1. */
   readonly line: number
@@ -12,22 +12,22 @@ export interface Problem {
   readonly column: number
   /** JSON Pointer (RFC 6901) to the value; '' is the whole document. */
   readonly pointer: string
-  /** What is wrong, in lower case, without a full stop. */
+  /** The message, in lower case, without a full stop. */
   readonly message: string
-  /** How to write it instead, where that can be said. */
+  /** What to write instead, if known. */
   readonly hint?: string
   /** An `error` keeps the table from taking effect. */
   readonly severity: 'error' | 'warning'
 }
 
-/** So many problems of one text or body are reported; the rest is counted. */
+/** Maximum number of reported problems per text or body; the rest is counted. */
 export const MAX_PROBLEMS = 100
 
 /** The problems of a text, in its order. */
 export interface Problems {
   /** At most `MAX_PROBLEMS`; errors before warnings where there are more. */
   readonly problems: readonly Problem[]
-  /** How many there are besides. */
+  /** The number of further problems. */
   readonly more: number
 }
 
@@ -36,15 +36,15 @@ export function andMore(more: number): string {
   return `and ${more} more`
 }
 
-/** A problem that has no place in a text yet. */
+/** A problem without a position in a text yet. */
 export interface Finding {
   /** The keys and indexes that lead to the value. */
   readonly path: readonly (string | number)[]
   readonly message: string
-  /** What takes a search is a function: only the hints of reported problems are asked for. */
+  /** An expensive hint is a function, called only for reported problems. */
   readonly hint?: string | (() => string | undefined) | undefined
   readonly severity: 'error' | 'warning'
-  /** What of it to point at: its value (the default), its key, or the map that lacks it. */
+  /** What to point at: the value (default), the key, or the map that lacks it. */
   readonly at?: 'value' | 'key' | 'parent'
 }
 
@@ -64,22 +64,22 @@ export function anyOf(words: readonly string[]): string {
   return words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`
 }
 
-/** The problems, each with the line of `text` that it stands in and a caret below its place. Ends with a newline if not empty. */
+/** The problems, each with its line of `text` and a caret below its column. Ends with a newline if not empty. */
 export function formatProblems(problems: readonly Problem[], text: string, more = 0): string {
   const lines = linesOf(text)
   const told = problems.map((problem) => `${formatProblem(problem)}\n${excerpt(problem, lines)}`)
   return `${told.join('')}${more > 0 ? `${andMore(more)}\n` : ''}`
 }
 
-/** Longest part of a source line that is shown; a line in JSON style may hold the whole table. */
+/** Longest part of a source line that is shown; in JSON style one line may contain the whole table. */
 const EXCERPT_LENGTH = 160
 
-/** The lines of a text that problems are told of. */
+/** The lines of a text, for excerpts. */
 export function linesOf(text: string): string[] {
   return text.replace(/^\uFEFF/, '').split(/\r\n|\n|\r/)
 }
 
-/** The line that a problem stands in, with a caret below its place. */
+/** The line of a problem, with a caret below its column. */
 export function excerpt(problem: Problem, lines: readonly string[]): string {
   const line = lines[problem.line - 1]
   if (line === undefined) return ''
@@ -89,7 +89,7 @@ export function excerpt(problem: Problem, lines: readonly string[]): string {
   return `  ${margin}${source}\n  ${' '.repeat(margin.length + Math.max(0, problem.column - 1 - cut))}^\n`
 }
 
-/** One column for each code unit, and nothing that a terminal would obey. */
+/** Replaces control characters, one column per code unit. */
 function printable(text: string): string {
   return text.replace(/[\x00-\x1f\x7f-\x9f]/g, ' ')
 }
@@ -108,24 +108,24 @@ export function pointerOf(path: readonly (string | number)[]): string {
   return path.map((key) => `/${String(key).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('')
 }
 
-/** ``did you mean `hosts`?``, or undefined where no known word is near. */
+/** ``did you mean `hosts`?``, or undefined if no known word is similar. */
 export function didYouMean(word: string, known: Iterable<string>): string | undefined {
   const nearest = nearestWord(word, known)
   return nearest === undefined ? undefined : `did you mean \`${nearest}\`?`
 }
 
-/** Letters that one search compares with others: enough for some thousand words. */
+/** Maximum number of character comparisons per search: enough for some thousand words. */
 const MAX_COMPARED = 500_000
 
 /**
- * The known word that differs least, within one slip in three letters; undefined where none does. Of very many known
- * words only the first are looked at.
+ * The known word that differs least, within one typo in three letters, or undefined. Of very many known words only
+ * the first are searched.
  */
 export function nearestWord(word: string, known: Iterable<string>): string | undefined {
   let compared = 0
   const lower = word.toLowerCase().slice(0, 100)
   let best: string | undefined
-  // One slip in three letters, and at least one.
+  // One typo in three letters, and at least one.
   let bestDistance = Math.max(1, Math.floor(lower.length / 3)) + 1
   for (const candidate of known) {
     if (++compared > MAX_COMPARED) break
@@ -140,7 +140,7 @@ export function nearestWord(word: string, known: Iterable<string>): string | und
   return best
 }
 
-/** Damerau-Levenshtein distance (optimal string alignment): insertions, deletions, replacements and swaps of neighbours. */
+/** Damerau-Levenshtein distance (optimal string alignment): insertions, deletions, replacements and transpositions. */
 export function editDistance(a: string, b: string): number {
   let beforePrevious: number[] = []
   let previous = Array.from({ length: b.length + 1 }, (_, j) => j)

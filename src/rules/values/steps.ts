@@ -1,5 +1,5 @@
 /**
- * Long work in steps, so that whoever runs it can do something else in between.
+ * Long work in steps, so that the caller can do something else in between.
  */
 
 /** Work that yields where it may be interrupted, and returns its result. */

@@ -1,5 +1,5 @@
 /**
- * What the servers of one upstream did with the attempts of one route, and the words that it is counted by.
+ * Counters of the attempts of one route at one upstream, and their labels.
  */
 import { FAILURES, type FailureCode } from '../../rules/failures/failure.ts'
 import type { Reason } from '../../rules/http/exchange.ts'

@@ -1,5 +1,5 @@
 /**
- * What clients got on one route, by the decision and by who answered; and the words that it is counted by.
+ * Counters of the responses on one route, by decision and responding upstream, and their labels.
  */
 
 import type { FailureCode } from '../../rules/failures/failure.ts'

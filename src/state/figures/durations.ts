@@ -1,5 +1,5 @@
 /**
- * How long things took: in fine buckets, which quantiles are read from, and in the coarse ones of /metrics.
+ * Duration histograms: fine buckets for quantiles, and the coarse buckets of /metrics.
  */
 
 /** The upper bounds of the coarse buckets, milliseconds; beyond the last is one more bucket. */

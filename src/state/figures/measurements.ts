@@ -1,6 +1,6 @@
 /**
- * What has been counted: what clients got, what servers did, and what upstreams had. The one place that both planes read
- * figures from, and that evidence about the two sides of a route is to be built on.
+ * All measurements: responses to clients, attempts at servers, and upstream counters. The single source of figures for both
+ * planes, and for comparing the two upstreams of a route.
  */
 
 import type { FailureCode } from '../../rules/failures/failure.ts'

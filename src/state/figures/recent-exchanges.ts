@@ -1,5 +1,5 @@
 /**
- * The last exchanges, bounded in number and bytes: what explain finds by request id, and what a proposed table is tried on.
+ * Recent exchanges, bounded in number and bytes: for explaining by request id, and for simulating a proposed table.
  */
 
 import type { FailureCode } from '../../rules/failures/failure.ts'

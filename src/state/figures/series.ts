@@ -1,5 +1,5 @@
 /**
- * What is counted under one set of labels: how often, how long it took, and both over the last minutes.
+ * One series: count and duration under one set of labels, in total and over the last minutes.
  */
 import { Durations } from './durations.ts'
 import { addedSince, StepRing, type Sums, type WindowSums } from './windows.ts'

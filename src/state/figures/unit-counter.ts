@@ -1,5 +1,5 @@
 /**
- * How many distinct units there were of late, without remembering any: linear counting in a small bitmap.
+ * Estimates the number of recent distinct units without storing them: linear counting in a small bitmap.
  */
 
 /** The bits of a span that are set, as words and where each stands: plain data. */

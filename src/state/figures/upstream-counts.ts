@@ -1,6 +1,6 @@
 /**
- * What is counted of an upstream, its servers and the breakers before it. They are counted here and not where it happens:
- * servers, pools and breakers are made anew by many an edit, and a counter must not begin anew with them.
+ * Counters of an upstream, its servers and breakers. They are kept here because edits recreate servers, pools and breakers, and
+ * counters must not be reset with them.
  */
 
 /** Of one server. Its pool and its ejection count in here. */

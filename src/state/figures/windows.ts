@@ -1,5 +1,5 @@
 /**
- * Figures of the last minutes: what was counted is remembered at every tick, and a window is what has been added since one of them.
+ * Windows over the last minutes: totals are recorded at every tick, and a window is the difference to an earlier one.
  */
 import type { FineCounts } from './durations.ts'
 

@@ -1,5 +1,5 @@
 /**
- * What connections to https servers are made with: the PEM texts that a table names, read once and the same for all who use them.
+ * TLS material for connections to https servers: the PEM texts of a table, read once and shared.
  */
 import { createHash, createPrivateKey, X509Certificate } from 'node:crypto'
 import { createSecureContext, type SecureContext } from 'node:tls'
@@ -73,7 +73,7 @@ function makeContext([ca]: readonly string[], [cert, key]: readonly string[]): S
 const CERTIFICATE = /^(?:X509 |TRUSTED )?CERTIFICATE$/
 const PRIVATE_KEY = /PRIVATE KEY$/
 
-const CUT: Flaw = { message: 'has a PEM block without an end', hint: 'is it still being written?' }
+const CUT: Flaw = { message: 'contains an incomplete PEM block', hint: 'is it still being written?' }
 
 interface Block {
   readonly label: string
@@ -93,26 +93,26 @@ export function flawOfCertificates(pem: string): Flaw | null {
   const { blocks, cut } = blocksOf(pem)
   const certificates = blocks.filter(isCertificate)
   if (cut) return CUT
-  if (certificates.length === 0) return { message: `holds no certificate: ${wordsFor(pem, blocks)}` }
+  if (certificates.length === 0) return { message: `contains no certificate: ${wordsFor(pem, blocks)}` }
   const bad = certificates.findIndex(({ text }) => !isReadable(() => new X509Certificate(text)))
   if (bad === -1) return null
-  return { message: `its certificate ${certificates.length === 1 ? '' : `number ${bad + 1} `}can't be read` }
+  return { message: `contains an invalid certificate${certificates.length === 1 ? '' : ` (number ${bad + 1})`}` }
 }
 
 function flawOfPrivateKey(pem: string, certificate: string): Flaw | null {
   const { blocks, cut } = blocksOf(pem)
   const found = blocks.find(isPrivateKey)
   if (cut) return CUT
-  if (found === undefined) return { message: `holds no private key: ${wordsFor(pem, blocks)}` }
+  if (found === undefined) return { message: `contains no private key: ${wordsFor(pem, blocks)}` }
   if (found.label.startsWith('ENCRYPTED') || /^Proc-Type:.*ENCRYPTED/m.test(found.text)) {
     return {
-      message: 'has a passphrase, which nobody can be asked for',
-      hint: 'openssl pkey -in KEY -out KEY takes it off',
+      message: 'the private key is encrypted with a passphrase',
+      hint: 'remove it with openssl pkey -in KEY -out KEY',
     }
   }
-  if (!isReadable(() => createPrivateKey(found.text))) return { message: "its private key can't be read" }
+  if (!isReadable(() => createPrivateKey(found.text))) return { message: 'contains an invalid private key' }
   if (new X509Certificate(certificate).checkPrivateKey(createPrivateKey(found.text))) return null
-  return { message: 'is not the key of the certificate' }
+  return { message: 'the private key does not match the certificate' }
 }
 
 /**
@@ -147,7 +147,7 @@ const isPrivateKey = ({ label }: Block): boolean => PRIVATE_KEY.test(label)
 function wordsFor(pem: string, blocks: readonly Block[]): string {
   if (pem.trim() === '') return 'it is empty'
   const [first] = blocks
-  if (first !== undefined) return `it holds a ${first.label.toLowerCase()}`
+  if (first !== undefined) return `it contains a ${first.label.toLowerCase()}`
   // Binary DER begins with a SEQUENCE of some length in two bytes.
   return pem.startsWith('0\x82') ? 'it is DER, not PEM' : 'it is not PEM'
 }

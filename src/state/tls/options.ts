@@ -1,5 +1,5 @@
 /**
- * The options with which TLS connections to a server are made, for requests and health checks alike.
+ * TLS options for connections to a server, for requests and health checks.
  */
 import { X509Certificate } from 'node:crypto'
 import { isIP } from 'node:net'
@@ -41,9 +41,9 @@ function checkServerIdentity(host: string, { raw }: PeerCertificate): Error | un
         : certificate.checkIP(host)
     if (fits !== undefined) return undefined
     const names = certificate.subjectAltName?.slice(0, 500) ?? 'none'
-    return identityError(`the certificate is not for ${host}; its subject alternative names: ${names}`)
+    return identityError(`the certificate is not valid for ${host}; subject alternative names: ${names}`)
   } catch (error) {
-    return identityError(`the certificate can't be compared with ${host}: ${(error as Error).message}`)
+    return identityError(`cannot verify the certificate for ${host}: ${(error as Error).message}`)
   }
 }
 

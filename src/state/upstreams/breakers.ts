@@ -1,5 +1,5 @@
 /**
- * The breakers of all routes that have one: each stays while its route keeps its settings and its `to`.
+ * The circuit breakers of all routes: each is kept while the route keeps its settings and its `to`.
  */
 import { Breaker } from '../../rules/failures/breaker.ts'
 import type { Route } from '../../rules/table/table.ts'

@@ -1,5 +1,5 @@
 /**
- * What the control plane may know of the upstreams while they run: plain data, which crosses to other processes as JSON.
+ * The runtime state of upstreams for the control plane: plain data, sent between processes as JSON.
  */
 import type { BreakerWord } from '../../rules/failures/breaker.ts'
 import type { Route } from '../../rules/table/table.ts'

@@ -1,5 +1,5 @@
 /**
- * The fleet: what is known of servers beyond the table. The control plane says it, every data plane obeys it.
+ * The fleet: server state outside the table, published by the control plane and applied by all data planes.
  */
 import type { Server, Upstream } from '../../rules/table/table.ts'
 

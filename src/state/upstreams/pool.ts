@@ -1,5 +1,5 @@
 /**
- * The connections to one server, as the settings of its upstream want them.
+ * The connections to one server, according to the settings of its upstream.
  */
 import type { Server, Upstream } from '../../rules/table/table.ts'
 import { type Dial, type PoolCounts, type PoolSettings, ServerPool } from '../../wire/client.ts'

@@ -1,6 +1,6 @@
 /**
- * Connections to servers that belong to one client connection: NTLM and Negotiate log in the connection, and every later
- * request on it is the same person's (RFC 4559 section 6).
+ * Connections to servers that belong to one client connection: NTLM and Negotiate authenticate the connection, and all later
+ * requests on it belong to the same user (RFC 4559 section 6).
  */
 import type { Route } from '../../rules/table/table.ts'
 import type { Connection, ConnectionOwner } from '../../wire/client.ts'

@@ -1,5 +1,5 @@
 /**
- * One server of an upstream while it runs: its connections, and what is known of how it is.
+ * The runtime state of one server: its connections and its health.
  */
 import { Ejection } from '../../rules/failures/ejection.ts'
 import { type Candidate, type Standing, Turn } from '../../rules/failures/pick.ts'

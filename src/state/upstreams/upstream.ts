@@ -1,5 +1,5 @@
 /**
- * One upstream while it runs: its servers, and how many exchanges it has and may have.
+ * The runtime state of one upstream: its servers, and its requests in flight with their limit.
  */
 
 import { type FailedBefore, ServerDraw } from '../../rules/failures/pick.ts'

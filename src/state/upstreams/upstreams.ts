@@ -1,5 +1,5 @@
 /**
- * Upstreams while they run: servers and their connection pools, which survive every edit that does not concern them.
+ * The runtime state of all upstreams: servers and connection pools, which survive unrelated edits.
  */
 import { isIdempotent } from '../../rules/failures/resilience.ts'
 import type { Route, Server, Table, Upstream } from '../../rules/table/table.ts'

@@ -1,5 +1,5 @@
 /**
- * Those who wait for a place at an upstream: first come, first served, each for the same time.
+ * The queue of an upstream: first in, first out, with one timeout.
  */
 import { coarseNowMs, unwatch, type Watched, watch } from '../../wire/deadlines.ts'
 

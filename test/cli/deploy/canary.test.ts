@@ -122,7 +122,7 @@ test('a server that fails while the others do not is taken out of the table agai
     '20s',
   ])
   expect(ended.code, ended.out + ended.err).toBe(6)
-  expect(ended.out).toMatch(/failed: \d+ of \d+ exchanges failed at gtin\/two\nreverted: gtin\/two: removed\n$/)
+  expect(ended.out).toMatch(/failed: \d+ of \d+ requests failed at gtin\/two\nreverted: gtin\/two: removed\n$/)
   await load.more(100)
   await load.stop()
   expect(await table()).toBe(before)
@@ -142,7 +142,7 @@ test('what is wrong is told before anything is changed', async () => {
     [['gtin-lookup'], 2, 'missing --steps'],
     [['gtin-lookup', '--steps', '1,many'], 2, '--steps 1,many: expected numbers'],
     [['gtin-lookup', '--steps', '1,200'], 2, '--steps: invalid percent 200'],
-    [['gtin-lookpu', '--steps', '1'], 1, 'There is no route "gtin-lookpu"'],
+    [['gtin-lookpu', '--steps', '1'], 1, 'Unknown route "gtin-lookpu"'],
     [['gtin', 'two', '--weights', '1'], 1, 'unknown server two of gtin (--url URL adds it)'],
     [['gtin', 'one', '--weights', '0'], 2, '--weights: invalid weight 0'],
   ] as const) {

@@ -60,7 +60,7 @@ test('drain gives a server nothing new and breaks off nothing: it waits until al
 
 test('the last server drained: a route that falls back is answered by the other side, another one gets 503', async () => {
   const drained = (await (await stage.admin('POST', '/upstreams/gtin/servers/one/drain')).json()) as { note: string }
-  expect(drained.note).toMatch(/^no server of gtin takes new exchanges: /)
+  expect(drained.note).toMatch(/^no server of gtin is in use: /)
   const lookup = async (): Promise<number> => (await fetch(`http://127.0.0.1:${stage.banyan.port}${LOOKUP}`)).status
   expect(await lookup()).toBe(503)
   await stage.admin('PATCH', '/routes/gtin-lookup', { fallback: {} })

@@ -38,11 +38,11 @@ test.each([
   'an na write secret-of-anna',
   'anna write a secret here',
 ])('the line %j is none, and what it says is not told', (line) => {
-  expect(() => readTokens(`# first\n${line}`)).toThrow(/^line 2 is not NAME read\|write SECRET$/)
+  expect(() => readTokens(`# first\n${line}`)).toThrow(/^line 2: expected NAME read\|write SECRET$/)
 })
 
 test('a short secret is refused', () => {
-  expect(() => readTokens('anna write short')).toThrow('fewer than 12 characters')
+  expect(() => readTokens('anna write short')).toThrow('at least 12 characters')
 })
 
 test('a file of tokens is read again when it changes: the old and the new are good side by side, then the new alone', async () => {
@@ -66,14 +66,14 @@ test('a file of tokens is read again when it changes: the old and the new are go
 })
 
 test('a file that can not be read, or holds none, is told at once', async () => {
-  expect(() => new TokenBook([], file)).toThrow(`${file}: there is no such file`)
+  expect(() => new TokenBook([], file)).toThrow(`${file}: no such file`)
   await writeFile(file, '# none yet\n')
-  expect(() => new TokenBook([], file)).toThrow('holds no token')
+  expect(() => new TokenBook([], file)).toThrow('contains no token')
 })
 
 test('a pipe is no file of tokens, and nobody waits for it, at the start or later', async () => {
   execFileSync('mkfifo', [file])
-  expect(() => new TokenBook([], file)).toThrow(`${file}: is no regular file`)
+  expect(() => new TokenBook([], file)).toThrow(`${file}: is not a regular file`)
   await rm(file)
   await writeFile(file, 'anna write 123456789012\n')
   const faults: string[] = []
@@ -81,7 +81,7 @@ test('a pipe is no file of tokens, and nobody waits for it, at the start or late
   await rm(file)
   execFileSync('mkfifo', [file])
   expect(book.current(10_000).map(({ name }) => name)).toEqual(['anna'])
-  expect(faults).toEqual([`the tokens stay as they were: ${file}: is no regular file`])
+  expect(faults).toEqual([`keeping the previous tokens: ${file}: is not a regular file`])
 })
 
 test('the fifth wrong token in a row makes its address wait, longer each time, up to a minute', () => {

@@ -56,7 +56,7 @@ test('GET /routes/:id gives one, or says which was meant', async () => {
   expect(reply.json).toMatchObject({ revision: 1, id: 'search', percent: 100, order: 2 })
   expect(reply.headers['accept-patch']).toContain('application/merge-patch+json')
   const missing = problem(await at.ask('GET', '/routes/gtin-lokup'), 404, 'no-such-route')
-  expect(missing.detail).toBe('There is no route "gtin-lokup": did you mean `gtin-lookup`?')
+  expect(missing.detail).toBe('Unknown route "gtin-lokup": did you mean `gtin-lookup`?')
 })
 
 test('HEAD answers as GET does, without a body', async () => {
@@ -154,10 +154,7 @@ test.each([
       },
     ],
   ],
-  [
-    { id: 'other' },
-    [{ pointer: '/id', detail: expect.stringContaining('as the path says'), hint: expect.any(String) }],
-  ],
+  [{ id: 'other' }, [{ pointer: '/id', detail: expect.stringContaining('as in the path'), hint: expect.any(String) }]],
   [[5], [{ pointer: '', detail: 'expected an object such as {"percent": 25}' }]],
 ])('PATCH %j is invalid, with each error at its pointer', async (body, errors) => {
   expect(problem(await patch('gtin-lookup', JSON.stringify(body)), 422, 'invalid').errors).toEqual(errors)

@@ -79,7 +79,7 @@ test('beyond the bound the oldest connection without a request gives way, and th
   held[0]?.end('late')
   await answered
   expect(lines.map(({ fields, message }) => [fields.event, message])).toEqual([
-    ['admin-connections', 'the admin API has more than 4 connections: the oldest idle one was closed'],
+    ['admin-connections', 'the admin API has more than 4 connections: closed the oldest idle one'],
   ])
 })
 

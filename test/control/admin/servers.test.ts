@@ -72,7 +72,7 @@ describe('in the table', () => {
     expect(await refused('PUT', '/upstreams/gtni/servers/a', { url })).toEqual([
       404,
       'no-such-upstream',
-      'There is no upstream "gtni": did you mean `gtin`?',
+      'Unknown upstream "gtni": did you mean `gtin`?',
     ])
     expect(await refused('DELETE', `${GTIN}/127.0.0.1:402`)).toEqual([404, 'no-such-server', expect.any(String)])
     expect(await refused('POST', `${GTIN}/nobody/drain`)).toEqual([404, 'no-such-server', expect.any(String)])
@@ -95,7 +95,7 @@ describe('in the table', () => {
     expect(await refused('DELETE', '/upstreams/legacy/servers/127.0.0.1:4001')).toEqual([
       409,
       'last-server',
-      '127.0.0.1:4001 is the only server that the table gives legacy: add another first, or drain it.',
+      '127.0.0.1:4001 is the only server of legacy in the table: add another one first, or drain it.',
     ])
     expect(await at.text()).toBe(TABLE)
   })
@@ -188,7 +188,7 @@ describe('drained', () => {
     await at.ask('POST', `${GTIN}/127.0.0.1:4002/drain`)
     expect(events('admin-fleet')).toHaveLength(1)
     const last = await at.ask('POST', `${GTIN}/127.0.0.1:4003/drain?wait=10s`)
-    expect(last.json.note).toMatch(/^no server of gtin takes new exchanges: /)
+    expect(last.json.note).toMatch(/^no server of gtin is in use: /)
     expect((await at.ask('POST', `${GTIN}/127.0.0.1:4002/undrain`)).json).toMatchObject({
       drained: false,
       live: [{ state: 'up' }],
@@ -263,7 +263,9 @@ describe('over a restart', () => {
       await writeFile(path, damaged)
       const { fleet, complaints } = await restarted()
       expect(fleet).toEqual(EMPTY_FLEET)
-      expect(complaints).toEqual([`${path} is damaged, and kept as ${path}.damaged: no server is drained or leased`])
+      expect(complaints).toEqual([
+        `${path} is corrupt, moved to ${path}.damaged: starting without drained and leased servers`,
+      ])
       expect(await readFile(`${path}.damaged`, 'utf8')).toBe(damaged)
     }
   })
@@ -286,6 +288,6 @@ describe('over a restart', () => {
     await keeper.setDrained('gtin', '127.0.0.1:4002', true)
     keeper.close()
     expect(fleet.gtin?.drained).toEqual(['127.0.0.1:4002'])
-    expect(keeper.problem).toMatch(/^drained and leased servers are not kept on disk: ENOTDIR/)
+    expect(keeper.problem).toMatch(/^drained and leased servers are not stored on disk: ENOTDIR/)
   })
 })

@@ -195,8 +195,8 @@ test('a dry run tells what would change, and changes nothing', async () => {
 test('a slip in the query is refused before it makes a dry run a real edit', async () => {
   for (const [query, detail] of [
     ['dryrun=true', 'did you mean `dryRun`?'],
-    ['dryRun=yes', 'Write dryRun=true or dryRun=false.'],
-    ['x', 'There is no "x" here.'],
+    ['dryRun=yes', 'dryRun must be true or false.'],
+    ['x', 'Unknown parameter "x".'],
   ] as const) {
     const { status, json } = await at.ask('PATCH', `/routes/search?${query}`, { body: { percent: 1 } })
     expect([status, json.type], query).toEqual([400, 'urn:banyan:problem:malformed-query'])

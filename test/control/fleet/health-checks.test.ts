@@ -122,7 +122,7 @@ test('each way to fail has its words', async () => {
   expect(details()).toEqual([
     'connection refused',
     undefined,
-    'status 200, without the text of health.body',
+    'status 200, but the body does not contain health.body',
     expect.stringMatching(/^Parse Error/),
     'connection reset',
   ])
@@ -142,7 +142,7 @@ test('a server that never answers is given up at the timeout, and probes never o
   }
   const { turned, of } = checking(table)
   await turned()
-  expect(of()).toMatchObject({ healthy: false, failed: 3, last: { detail: 'no answer within 60 ms' } })
+  expect(of()).toMatchObject({ healthy: false, failed: 3, last: { detail: 'timed out after 60 ms' } })
   expect(asked).toBeGreaterThanOrEqual(3)
   expect(most).toBe(1)
 })

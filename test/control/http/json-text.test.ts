@@ -6,18 +6,18 @@ import { expect, test } from 'vitest'
 import { JsonFault, parseJson } from '../../../src/control/http/json-text.ts'
 
 test.each([
-  ['', 1, 1, 'expected a value, found the end'],
-  ['{"percent": 5', 1, 14, "expected ',' or '}', found the end"],
+  ['', 1, 1, 'expected a value, found end of input'],
+  ['{"percent": 5', 1, 14, "expected ',' or '}', found end of input"],
   ['{"percent": }', 1, 13, 'expected a value'],
   ['{\n  "percent": 5,\n}', 3, 1, 'expected a name in double quotes'],
   ['{\r\n  percent: 5}', 2, 3, 'expected a name in double quotes'],
-  ['{"a": 1} x', 1, 10, 'expected the end of the text'],
-  ['{"percent": 5, "percent": 50}', 1, 16, 'the name "percent" stands twice'],
+  ['{"a": 1} x', 1, 10, 'expected end of input'],
+  ['{"percent": 5, "percent": 50}', 1, 16, 'duplicate name "percent"'],
   ['[1 2]', 1, 4, "expected ',' or ']'"],
   ['{"a" 1}', 1, 6, "expected ':'"],
-  ['"a\nb"', 1, 1, 'a string that does not end, or holds a bad escape or a control character'],
+  ['"a\nb"', 1, 1, 'unterminated string, invalid escape or control character'],
   ['\uFEFF{}', 1, 1, 'expected a value'],
-  ['05', 1, 2, 'expected the end of the text'],
+  ['05', 1, 2, 'expected end of input'],
   ['[NaN]', 1, 2, 'expected a value'],
 ])('%j breaks at %i:%i', (text, line, column, message) => {
   let fault: unknown
@@ -67,7 +67,7 @@ test('takes a mutilated text if and only if JSON.parse takes it', () => {
       const text = pieces.join('')
       const known = attempt(() => JSON.parse(text))
       const ours = attempt(() => parseJson(text))
-      if (ours instanceof JsonFault && ours.message.endsWith('stands twice')) return
+      if (ours instanceof JsonFault && ours.message.startsWith('duplicate name')) return
       expect(ours instanceof Error).toBe(known instanceof Error)
       if (!(known instanceof Error)) expect(JSON.stringify(ours)).toBe(JSON.stringify(known))
     }),

@@ -151,7 +151,7 @@ test('a full disk refuses edits, says so, and the last good revision goes on ser
   const ready = await ask(admin, 'GET', '/readyz')
   expect(ready).toMatchObject({
     status: 200,
-    json: { ready: true, reasons: [expect.stringContaining('not kept on disk')] },
+    json: { ready: true, reasons: [expect.stringContaining('not stored on disk')] },
   })
   rmSync(join(disk, 'ballast'))
   expect((await ask(admin, 'PATCH', '/routes/gtin-lookup', { percent: 7 })).json).toMatchObject({ revision: 3 })
@@ -175,7 +175,7 @@ test('a disk that has become read-only, and a folder where the file was: said, a
   expect((await edit(7)).json).toMatchObject({ percent: 7, revision: 2 })
   rmSync(path)
   mkdirSync(path)
-  const problems = [{ message: 'is a folder' }]
+  const problems = [{ message: 'is a directory' }]
   expect(await edit(8)).toMatchObject({ status: 409, json: { problems } })
   expect((await ask(admin, 'GET', '/routes/gtin-lookup')).json).toMatchObject({ percent: 7, revision: 2 })
   expect((await ask(admin, 'GET', '/readyz')).json).toMatchObject({ ready: true, table: { refused: { problems } } })

@@ -114,7 +114,7 @@ test('two tables in one folder have a history each', async () => {
 test('a folder that can not be made is said, and revisions live on in memory', async () => {
   await writeFile(join(home.path, '.banyan'), 'a file')
   const history = await made(['one\n', 'two\n'])
-  expect(history.problem).toMatch(/^revisions are not kept on disk: /)
+  expect(history.problem).toMatch(/^revisions are not stored on disk: /)
   expect(await history.textOf(1)).toBe('one\n')
   expect(await history.textOf(2)).toBe('two\n')
   await rm(join(home.path, '.banyan'))

@@ -149,7 +149,7 @@ test('a file that is gone or has become a folder is not made anew', async () => 
   expect(await readdir(at.folder)).toEqual([])
   await mkdir(at.path)
   expect(await at.operations.commit(setPercent('gtin-lookup', 6), ANYHOW)).toMatchObject({ kind: 'file-refused' })
-  expect(at.live.refusal?.problems[0]?.message).toBe('is a folder')
+  expect(at.live.refusal?.problems[0]?.message).toBe('is a directory')
   await rm(at.path, { recursive: true })
   expect(percentOf('gtin-lookup')).toBe(5)
 })
@@ -211,7 +211,10 @@ test('a file that can not be given back what it held is told of', async () => {
   })
   expect(await at.operations.commit(setPercent('gtin-lookup', 13), ANYHOW)).toMatchObject({ kind: 'refused' })
   const told = at.lines.find(({ fields }) => fields.event === 'table-failed')
-  expect(told).toMatchObject({ level: 'error', message: expect.stringContaining('holds a table that is not in force') })
+  expect(told).toMatchObject({
+    level: 'error',
+    message: expect.stringContaining('contains a table that is not applied'),
+  })
   expect(percentOf('gtin-lookup')).toBe(5)
 })
 

@@ -84,7 +84,7 @@ test('says what a path is that has no text', async () => {
   expect(await readNow(path)).toMatchObject({ flaw: 'missing' })
   expect(await readNow(join(path, 'below'))).toMatchObject({ flaw: 'missing' })
   await mkdir(path)
-  expect(await readNow(path)).toMatchObject({ flaw: 'no-file', message: 'is a folder' })
+  expect(await readNow(path)).toMatchObject({ flaw: 'no-file', message: 'is a directory' })
   const pipe = join(home.path, 'pipe')
   execFileSync('mkfifo', [pipe])
   expect(await readNow(pipe)).toMatchObject({ flaw: 'no-file' })

@@ -77,29 +77,34 @@ const pair = (cert: string, key: string): string => `cert: ${quoted(cert)}, key:
 
 /** What is wrong, in which key, and why. */
 const BAD: [string, string, string, string][] = [
-  ['no file', ca('none'), 'ca', 'there is no such file'],
-  ['a folder', ca('folder'), 'ca', 'is a folder'],
-  ['a pipe', ca('fifo'), 'ca', 'is no regular file'],
-  ['a device', ca('/dev/zero'), 'ca', 'is no regular file'],
+  ['no file', ca('none'), 'ca', 'no such file'],
+  ['a folder', ca('folder'), 'ca', 'is a directory'],
+  ['a pipe', ca('fifo'), 'ca', 'is not a regular file'],
+  ['a device', ca('/dev/zero'), 'ca', 'is not a regular file'],
   ['300 MB', ca('huge'), 'ca', 'is larger than 1 MiB'],
   ['a loop of links', ca('loop'), 'ca', 'too many symbolic links'],
-  ['an empty CA', ca('empty'), 'ca', 'holds no certificate: it is empty'],
-  ['words', ca('words'), 'ca', 'holds no certificate: it is not PEM'],
-  ['a key in the place of a CA', ca('key'), 'ca', 'holds no certificate: it holds a private key'],
-  ['half a CA', ca('half-cert'), 'ca', 'has a PEM block without an end'],
-  ['a bundle that ends half way', ca('half-bundle'), 'ca', 'has a PEM block without an end'],
-  ['a bundle with a bad certificate', ca('spoilt-bundle'), 'ca', "its certificate number 2 can't be read"],
-  ['a certificate with bytes lost', ca('cut-line'), 'ca', "its certificate can't be read"],
-  ["another certificate's key", pair('cert', 'other-key'), 'key', 'is not the key of the certificate'],
-  ['the two swapped', pair('key', 'cert'), 'cert', 'holds no certificate: it holds a private key'],
-  ['the certificate twice', pair('cert', 'cert'), 'key', 'holds no private key: it holds a certificate'],
-  ['a key with a passphrase', pair('cert', 'locked'), 'key', 'has a passphrase'],
-  ['a key with a passphrase, the old form', pair('cert', 'locked-ec'), 'key', 'has a passphrase'],
-  ['an empty certificate', pair('empty', 'key'), 'cert', 'holds no certificate: it is empty'],
-  ['an empty key', pair('cert', 'empty'), 'key', 'holds no private key: it is empty'],
-  ['half a certificate', pair('half-cert', 'key'), 'cert', 'has a PEM block without an end'],
-  ['half a key', pair('cert', 'half-key'), 'key', 'has a PEM block without an end'],
-  ['a pipe for a key', pair('cert', 'fifo'), 'key', 'is no regular file'],
+  ['an empty CA', ca('empty'), 'ca', 'contains no certificate: it is empty'],
+  ['words', ca('words'), 'ca', 'contains no certificate: it is not PEM'],
+  ['a key in the place of a CA', ca('key'), 'ca', 'contains no certificate: it contains a private key'],
+  ['half a CA', ca('half-cert'), 'ca', 'contains an incomplete PEM block'],
+  ['a bundle that ends half way', ca('half-bundle'), 'ca', 'contains an incomplete PEM block'],
+  ['a bundle with a bad certificate', ca('spoilt-bundle'), 'ca', 'contains an invalid certificate (number 2)'],
+  ['a certificate with bytes lost', ca('cut-line'), 'ca', 'contains an invalid certificate'],
+  ["another certificate's key", pair('cert', 'other-key'), 'key', 'the private key does not match the certificate'],
+  ['the two swapped', pair('key', 'cert'), 'cert', 'contains no certificate: it contains a private key'],
+  ['the certificate twice', pair('cert', 'cert'), 'key', 'contains no private key: it contains a certificate'],
+  ['a key with a passphrase', pair('cert', 'locked'), 'key', 'the private key is encrypted with a passphrase'],
+  [
+    'a key with a passphrase, the old form',
+    pair('cert', 'locked-ec'),
+    'key',
+    'the private key is encrypted with a passphrase',
+  ],
+  ['an empty certificate', pair('empty', 'key'), 'cert', 'contains no certificate: it is empty'],
+  ['an empty key', pair('cert', 'empty'), 'key', 'contains no private key: it is empty'],
+  ['half a certificate', pair('half-cert', 'key'), 'cert', 'contains an incomplete PEM block'],
+  ['half a key', pair('cert', 'half-key'), 'key', 'contains an incomplete PEM block'],
+  ['a pipe for a key', pair('cert', 'fifo'), 'key', 'is not a regular file'],
 ]
 const GOOD: [string, string][] = [
   ['a CA', ca('ca')],
@@ -161,7 +166,7 @@ describe('when a table is taken in', () => {
     expect((await put(tableWith('ca: own-ca.pem'))).status).toBe(200)
     expect((await banyan(['check', at.path])).code).toBe(0)
     const refused = await put(tableWith('ca: none.pem'))
-    expect(refused.json.problems[0].message).toBe(`${join(at.folder, 'none.pem')}: there is no such file`)
+    expect(refused.json.problems[0].message).toBe(`${join(at.folder, 'none.pem')}: no such file`)
   })
 
   test('a file that is not good any more hinders no edit that does not concern it, and no other upstream may begin with it', async () => {
@@ -197,7 +202,7 @@ test('all files together are bounded', async () => {
   const read = readTable(`version: 1\nupstreams:\n${upstreams.join('\n')}\ndefault: u0\n`, 'routes.yaml')
   if (!read.ok) throw new Error('no table')
   expect(await findTlsFlaws(read.table, pem.path)).toContainEqual(
-    expect.objectContaining({ message: expect.stringContaining('more than 16 MiB together') }),
+    expect.objectContaining({ message: expect.stringContaining('exceed 16 MiB in total') }),
   )
 })
 
@@ -238,10 +243,10 @@ describe('when a file changes', () => {
     await at.operations.renew()
     expect(await healthy()).toBe(true)
     expect(told().slice(good.length)).toEqual([
-      `${file('ca')}: holds no certificate: it is empty; what it held before stays in force`,
-      `${file('ca')}: holds no certificate: it is not PEM; what it held before stays in force`,
-      `${file('ca')}: has a PEM block without an end; what it held before stays in force`,
-      `${file('ca')}: there is no such file; what it held before stays in force`,
+      `${file('ca')}: contains no certificate: it is empty; using its previous content`,
+      `${file('ca')}: contains no certificate: it is not PEM; using its previous content`,
+      `${file('ca')}: contains an incomplete PEM block; using its previous content`,
+      `${file('ca')}: no such file; using its previous content`,
     ])
     expect(at.operations.staleTlsFiles).toHaveLength(1)
     at.live.refuse([], 0)

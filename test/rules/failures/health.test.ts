@@ -90,8 +90,8 @@ test.each([
   [{ status: new Set([204, 404]) }, 404, null, null],
   [{ status: new Set([204, 404]) }, 200, null, 'status 200'],
   [{ body: '"ok"' }, 200, '{"status":"ok"}', null],
-  [{ body: '"ok"' }, 200, '{"status":"down"}', 'status 200, without the text of health.body'],
-  [{ body: '"ok"' }, 200, null, 'status 200, without the text of health.body'],
+  [{ body: '"ok"' }, 200, '{"status":"down"}', 'status 200, but the body does not contain health.body'],
+  [{ body: '"ok"' }, 200, null, 'status 200, but the body does not contain health.body'],
 ])('%o, answer %i %s: %s', (with_, status, body, fault) => {
   expect(faultOfAnswer({ ...settings, ...with_ }, status, body)).toBe(fault)
 })

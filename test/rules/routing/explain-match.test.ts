@@ -16,11 +16,7 @@ test.each<[Match, RequestView, string]>([
   [{ path: '/a/:b' }, view('/a?x'), 'the path /a is not /a/:b'],
   [{ path: '/a' }, view('http://h.test/b'), 'the path /b is not /a'],
   [{ path: '/*' }, view('*', { method: 'OPTIONS' }), 'the target * has no path'],
-  [
-    { path: '/*' },
-    view('/a//b'),
-    'the path has an empty segment (//), and the route does not say ambiguousPaths: allow',
-  ],
+  [{ path: '/*' }, view('/a//b'), 'the path has an empty segment (//), and the route has no ambiguousPaths: allow'],
   [{ hosts: ['a.test'] }, view('/', { host: 'b.test' }), 'the host b.test is not a.test'],
   [{ hosts: ['a.test', '*.b.test'] }, view('/', { host: 'b.test' }), 'the host b.test is not a.test or *.b.test'],
   [{ hosts: ['a.test'] }, view('/'), 'the request has no host, must be a.test'],
@@ -69,7 +65,7 @@ test('routes that match and do not win say which one is more specific, and on wh
       routeId: 'any-host',
       matched: true,
       won: false,
-      lost: ['winner is more specific: it names the host shop.example.test, this route takes any host'],
+      lost: ['winner is more specific: it names the host shop.example.test, this route matches any host'],
     },
     {
       routeId: 'wild',
