@@ -45,7 +45,7 @@ LABEL org.opencontainers.image.title="legacy-mock" \
 
 FROM base AS gtin-service
 COPY --from=build /app/gtin ./dist
-# A sync writes here (docs/gtin-service.md); a new volume takes this folder's owner.
+# A sync writes here (docs/guides/gtin-service.md); a new volume takes this folder's owner.
 RUN install --directory --owner=node --group=node /var/lib/gtin
 VOLUME /var/lib/gtin
 USER node

@@ -1,4 +1,4 @@
-# Thin over npm scripts, a container builder and kubectl; docs/deploying.md tells the rest.
+# Thin over npm scripts, a container builder and kubectl; docs/guides/deploy.md tells the rest.
 #
 #   make                      install what the project needs
 #   make run                  the demo: legacy catalog, two GTIN services, the proxy

@@ -12,7 +12,7 @@
  * - Six zeros in front always mean a GTIN-8: the GS1 prefixes 0000001 to 0000099 are kept unused, so that no GTIN-12 or
  *   -13 can have that value, and 0000000 is for numbers inside one company. A GTIN-8 keeps its own zeros.
  *
- * What scanners and people send beside plain digits is read by `readGtins`: docs/gtin-service.md lists it with its sources.
+ * What scanners and people send beside plain digits is read by `readGtins`: docs/guides/gtin-service.md lists it with its sources.
  */
 
 /** The integer value of the GTIN-14, 0 to 99,999,999,999,999: exact in a double, and a compact key for a store. */

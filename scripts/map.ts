@@ -1,11 +1,11 @@
 /**
- * Writes docs/map.md: every file of src/ with the sentence it begins with. A test keeps the two alike.
+ * Writes docs/background/map.md: every file of src/ with the sentence it begins with. A test keeps the two alike.
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 const SRC = new URL('../src/', import.meta.url)
-const MAP = new URL('../docs/map.md', import.meta.url)
+const MAP = new URL('../docs/background/map.md', import.meta.url)
 
 const FLOORS: readonly (readonly [folder: string, title: string])[] = [
   ['', 'Floor 3 wires'],
@@ -30,7 +30,7 @@ function sentenceOf(text: string): string {
     .trim()
 }
 
-/** The text of docs/map.md for the files that stand. */
+/** The text of docs/background/map.md for the files that stand. */
 export function mapText(): string {
   const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.ts'))

@@ -185,14 +185,14 @@ const FLAGS = {
   middleware: {
     value: 'FILE',
     fallback: '',
-    help: 'module that exports Koa middleware, run before the proxy (docs/middleware.md)',
+    help: 'module that exports Koa middleware, run before the proxy (docs/guides/middleware.md)',
     read: orNull,
   },
   'log-level': { value: 'LEVEL', fallback: 'info', help: `log level: ${LOG_LEVELS.join(', ')}`, read: readLogLevel },
   redis: {
     value: 'URL',
     fallback: '',
-    help: 'shared cache: redis://, rediss://, redis+sentinel://, redis+cluster:// (docs/caching.md)',
+    help: 'shared cache: redis://, rediss://, redis+sentinel://, redis+cluster:// (docs/guides/cache.md)',
     read: readRedis,
   },
   'redis-prefix': { value: 'TEXT', fallback: 'banyan:', help: 'prefix of all keys in Redis', read: notEmpty },

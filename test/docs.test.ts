@@ -2,15 +2,15 @@
  * The documents say what is true: the map lists the files that stand, links lead somewhere, the numbered steps are there.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import { expect, test } from 'vitest'
 import { mapText } from '../scripts/map.ts'
 
 const ROOT = join(import.meta.dirname, '..')
 const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8')
 
-test('docs/map.md lists exactly the files of src/ (node scripts/map.ts writes it)', () => {
-  expect(read('docs/map.md')).toBe(mapText())
+test('docs/background/map.md lists exactly the files of src/ (node scripts/map.ts writes it)', () => {
+  expect(read('docs/background/map.md')).toBe(mapText())
 })
 
 const documents = [
@@ -21,11 +21,47 @@ const documents = [
     .map((file) => `docs/${file}`),
 ]
 
+/** The anchors that GitHub gives to the headings of a page. */
+function anchorsOf(text: string): string[] {
+  return [...text.replaceAll(/^```.*?^```$/gms, '').matchAll(/^#+ (.+)$/gm)].map(([, heading]) =>
+    (heading as string)
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-'),
+  )
+}
+
 test.each(documents)('the links of %s lead somewhere', (document) => {
-  for (const [, link] of read(document).matchAll(/\]\(([^)#\s]+)(?:#[^)]*)?\)/g)) {
+  for (const [, link, anchor] of read(document).matchAll(/\]\(([^)#\s]*)(?:#([^)\s]*))?\)/g)) {
     if (/^[a-z]+:/.test(link as string)) continue
-    expect(existsSync(join(ROOT, dirname(document), link as string)), `${document} -> ${link}`).toBe(true)
+    const target = link === '' ? document : join(dirname(document), link as string)
+    expect(existsSync(join(ROOT, target)), `${document} -> ${link}`).toBe(true)
+    if (anchor !== undefined) expect(anchorsOf(read(target)), `${document} -> ${link}`).toContain(anchor)
   }
+})
+
+test('pages of docs/ that other files name are there', () => {
+  const folders = ['src', 'bin', 'scripts', 'deploy', 'gtin-service', 'legacy-mock', 'test']
+  const files = [
+    ...folders.flatMap((folder) =>
+      readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true })
+        .filter((entry) => entry.isFile())
+        .map((entry) => relative(ROOT, join(entry.parentPath, entry.name))),
+    ),
+    ...['Dockerfile', 'Makefile', 'routes.yaml', 'README.md', 'package.json'],
+  ]
+  const missing = files.flatMap((file) =>
+    [...read(file).matchAll(/\bdocs\/[\w/-]+\.md\b/g)]
+      .filter(([page]) => !existsSync(join(ROOT, page)))
+      .map(([page]) => `${file}: ${page}`),
+  )
+  expect(missing).toEqual([])
+})
+
+test('docs/README.md, the index, links to every page', () => {
+  const linked = [...read('docs/README.md').matchAll(/\]\(([^)#\s]+)/g)].map(([, link]) => `docs/${link}`)
+  const pages = documents.filter((document) => document.startsWith('docs/') && document !== 'docs/README.md')
+  expect(pages.filter((page) => !linked.includes(page))).toEqual([])
 })
 
 test('the journey names its seven steps in order', () => {

@@ -1,5 +1,5 @@
 /**
- * Keeps the house as docs/map.md draws it: import direction between floors and rooms, cycles, purity of the rules, package owners.
+ * Keeps the house as docs/background/map.md draws it: import direction between floors and rooms, cycles, purity of the rules, package owners.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize, relative } from 'node:path'

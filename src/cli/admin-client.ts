@@ -12,7 +12,7 @@ export interface Answer {
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
   readonly text: string
   /** The body as JSON; null if it is not JSON. It is not validated. */
-  // biome-ignore lint/suspicious/noExplicitAny: answers have the shapes that docs/admin-api.md gives them
+  // biome-ignore lint/suspicious/noExplicitAny: answers have the shapes that docs/reference/api.md gives them
   readonly json: any
 }
 

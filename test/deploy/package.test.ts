@@ -65,7 +65,7 @@ const FREE_PORTS = ['--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0']
 
 test('it holds what was built, with its types, and no file that only development needs', () => {
   const others = packed.files.filter(
-    (path) => !/^(bin\/[\w-]+\.js|dist\/[\w/-]+(\.d\.ts|\.js)|docs\/[\w-]+\.md)$/.test(path),
+    (path) => !/^(bin\/[\w-]+\.js|dist\/[\w/-]+(\.d\.ts|\.js)|docs\/[\w/-]+\.md)$/.test(path),
   )
   expect(others.toSorted()).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json'])
   for (const path of Object.values(manifest.exports['.']) as string[]) expect(packed.files).toContain(path.slice(2))

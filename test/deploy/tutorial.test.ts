@@ -1,5 +1,5 @@
 /**
- * docs/tutorial.md: each command is run, in order, in a copy of the project, and says what the page shows.
+ * docs/start/tutorial.md: each command is run, in order, in a copy of the project, and says what the page shows.
  */
 import { cpSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -12,7 +12,7 @@ const PORTS = ['4001', '4002', '4003', '4004', '8080', '8081']
 /** Not part of what a reader has just cloned. */
 const LEFT_OUT = ['node_modules', '.git', 'bench', 'test', 'dist', 'coverage', 'my']
 
-const page = textOf('docs/tutorial.md')
+const page = textOf('docs/start/tutorial.md')
 const blocks = blocksOf(page)
 let folder: string
 let session: Session

@@ -17,7 +17,7 @@ export async function watchAll(kind: ProxyKind): Promise<string[]> {
   return seen
 }
 
-/** The table of docs/peers.md. */
+/** The table of docs/background/peers.md. */
 export function tableOf(columns: readonly { readonly name: string; readonly seen: readonly string[] }[]): string {
   const lines = [
     `| situation | ${columns.map(({ name }) => name).join(' | ')} |`,

@@ -1,5 +1,5 @@
 /**
- * Banyan and http-proxy 1.18.1 side by side: what docs/peers.md says of each is what each does.
+ * Banyan and http-proxy 1.18.1 side by side: what docs/background/peers.md says of each is what each does.
  */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -8,7 +8,7 @@ import { BEHAVIOURS } from './behaviours.ts'
 import { tableOf, watchAll } from './main.ts'
 import { PROXIES } from './proxies.ts'
 
-const PAGE = join(import.meta.dirname, '../../docs/peers.md')
+const PAGE = join(import.meta.dirname, '../../docs/background/peers.md')
 
 describe('the behaviours that tell proxies apart', () => {
   test.each(PROXIES.map((kind) => [kind.name, kind] as const))('%s', async (name, kind) => {
@@ -17,7 +17,7 @@ describe('the behaviours that tell proxies apart', () => {
     expect(list(seen)).toEqual(list(BEHAVIOURS.map(({ expected }) => expected[name])))
   })
 
-  test('docs/peers.md holds this table', () => {
+  test('docs/background/peers.md holds this table', () => {
     const columns = PROXIES.map(({ name }) => ({ name, seen: BEHAVIOURS.map(({ expected }) => expected[name]) }))
     expect(readFileSync(PAGE, 'utf8')).toContain(tableOf(columns))
   })

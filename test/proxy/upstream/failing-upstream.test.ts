@@ -1,5 +1,5 @@
 /**
- * A new service that fails in each of its ways, and what the client sees of it: the table of docs/failures.md.
+ * A new service that fails in each of its ways, and what the client sees of it: the table of docs/reference/failures.md.
  */
 import { afterAll, beforeEach, describe, expect, test } from 'vitest'
 import { startBanyan } from '../../support/banyan.ts'
