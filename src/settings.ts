@@ -290,7 +290,10 @@ export function settingsHelp(): string {
 }
 
 /** The flags with their values and help, for shell completion. */
-export function settingsFlags(): Record<string, { readonly value: string; readonly help: string }> {
+export function settingsFlags(): Record<
+  string,
+  { readonly value: string; readonly fallback: string; readonly help: string }
+> {
   return FLAGS
 }
 

@@ -36,7 +36,7 @@ test.each(documents)('the links of %s lead somewhere', (document) => {
     if (/^[a-z]+:/.test(link as string)) continue
     const target = link === '' ? document : join(dirname(document), link as string)
     expect(existsSync(join(ROOT, target)), `${document} -> ${link}`).toBe(true)
-    if (anchor !== undefined) expect(anchorsOf(read(target)), `${document} -> ${link}`).toContain(anchor)
+    if (anchor !== undefined) expect(anchorsOf(read(target)), `${document} -> ${link}#${anchor}`).toContain(anchor)
   }
 })
 
