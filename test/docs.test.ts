@@ -58,6 +58,23 @@ test('pages of docs/ that other files name are there', () => {
   expect(missing).toEqual([])
 })
 
+test.each(documents.filter((document) => document.startsWith('docs/')))(
+  'the files that %s names are there',
+  (document) => {
+    const places: Record<string, string> = { src: '', test: '', scripts: '', deploy: '', bench: '', bin: '' }
+    for (const floor of ['rules', 'wire', 'state', 'proxy', 'control', 'cli', 'processes', 'logging'])
+      places[floor] = 'src'
+    const missing = [...read(document).matchAll(/`([a-z]+)\/([\w./-]*)`/g)]
+      .map(([, folder, rest]) => [folder as string, rest as string])
+      .filter(
+        ([folder, rest]) =>
+          (folder as string) in places &&
+          !existsSync(join(ROOT, places[folder as string] as string, `${folder}/${rest}`)),
+      )
+    expect(missing.map((path) => path.join('/'))).toEqual([])
+  },
+)
+
 test('docs/README.md, the index, links to every page', () => {
   const linked = [...read('docs/README.md').matchAll(/\]\(([^)#\s]+)/g)].map(([, link]) => `docs/${link}`)
   const pages = documents.filter((document) => document.startsWith('docs/') && document !== 'docs/README.md')
