@@ -53,10 +53,10 @@ function fieldOf(text: string, name: string): string | null {
 
 const chunkedDelete: Behaviour = {
   name: 'a chunked DELETE',
-  situation: '`DELETE` with a chunked body that holds a whole request',
+  situation: '`DELETE` with a chunked body that contains a complete request',
   expected: {
     banyan: 'stays chunked: one request',
-    'http-proxy': 'Content-Length: 0 and the body behind it: two requests (CVE-2026-29057)',
+    'http-proxy': 'Content-Length: 0 followed by the body: two requests (CVE-2026-29057)',
   },
   async watch(port, upstream) {
     await upstream.become((connection) => {
@@ -77,7 +77,7 @@ const chunkedDelete: Behaviour = {
     const body = text.slice(text.indexOf('\r\n\r\n') + 4)
     const length = fieldOf(text, 'content-length')
     return length === '0' && body.includes('GET /smuggled')
-      ? 'Content-Length: 0 and the body behind it: two requests (CVE-2026-29057)'
+      ? 'Content-Length: 0 followed by the body: two requests (CVE-2026-29057)'
       : `Content-Length: ${length}, ${body.length} bytes of body`
   },
 }
@@ -95,44 +95,44 @@ function target(what: string, sent: string, ofHttpProxy: string): Behaviour {
 }
 
 const cutOff: Behaviour = {
-  name: 'an answer that is cut off',
+  name: 'an incomplete response',
   situation: 'the upstream closes after 5 of 10 bytes',
-  expected: { banyan: 'the connection to the client is broken off', 'http-proxy': 'the client waits for ever' },
+  expected: { banyan: 'the client connection is closed early', 'http-proxy': 'the client waits forever' },
   async watch(port, upstream) {
     await upstream.become(({ socket }) => socket.end('HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello'))
     const client = new RawClient(port)
     client.send(`GET /a HTTP/1.1\r\n${HOST}\r\n`)
     const broken = await withinPatience(client.closed)
     client.socket.destroy()
-    return broken ? 'the connection to the client is broken off' : 'the client waits for ever'
+    return broken ? 'the client connection is closed early' : 'the client waits forever'
   },
 }
 
 const namedRequestField: Behaviour = {
-  name: 'a request field that Connection names',
+  name: 'a request header named by Connection',
   situation: '`Connection: X-Hop` and `X-Hop: secret`',
-  expected: { banyan: 'stays here', 'http-proxy': 'passes' },
+  expected: { banyan: 'is removed', 'http-proxy': 'passes' },
   async watch(port, upstream) {
     await roundTrip(port, upstream, `GET /a HTTP/1.1\r\n${HOST}Connection: X-Hop\r\nX-Hop: secret\r\n\r\n`)
-    return fieldOf(upstream.connections[0]?.text ?? '', 'x-hop') === null ? 'stays here' : 'passes'
+    return fieldOf(upstream.connections[0]?.text ?? '', 'x-hop') === null ? 'is removed' : 'passes'
   },
 }
 
 const namedAnswerField: Behaviour = {
-  name: 'an answer field that Connection names',
-  situation: '`Connection: X-Hop` and `X-Hop: secret` in the answer',
-  expected: { banyan: 'stays here', 'http-proxy': 'passes' },
+  name: 'a response header named by Connection',
+  situation: '`Connection: X-Hop` and `X-Hop: secret` in the response',
+  expected: { banyan: 'is removed', 'http-proxy': 'passes' },
   async watch(port, upstream) {
     const answer = 'HTTP/1.1 200 OK\r\nConnection: X-Hop\r\nX-Hop: secret\r\nContent-Length: 2\r\n\r\nok'
     const { received } = await roundTrip(port, upstream, `GET /a HTTP/1.1\r\n${HOST}\r\n`, answer)
-    return fieldOf(received, 'x-hop') === null ? 'stays here' : 'passes'
+    return fieldOf(received, 'x-hop') === null ? 'is removed' : 'passes'
   },
 }
 
 const RACES = 20
 
 const keepAliveRace: Behaviour = {
-  name: 'a kept connection that has just been closed',
+  name: 'a kept-alive connection that has just been closed',
   situation: `${RACES} GETs one after the other; the upstream closes each connection as its second request arrives`,
   expected: { banyan: `${RACES} of ${RACES} answered`, 'http-proxy': `${RACES / 2} of ${RACES} answered` },
   async watch(port, upstream) {
@@ -153,38 +153,41 @@ const keepAliveRace: Behaviour = {
 }
 
 const manyRequestFields: Behaviour = {
-  name: 'a request of 1,500 fields',
-  situation: '1,500 fields, 7 KB in all, and `X-Last: 1` behind them',
-  expected: { banyan: 'refused with 431', 'http-proxy': 'refused with 431 (by node 26; older ones drop fields)' },
+  name: 'a request with 1,500 headers',
+  situation: '1,500 headers, 7 KB in all, then `X-Last: 1`',
+  expected: {
+    banyan: 'rejected with 431',
+    'http-proxy': 'rejected with 431 (by Node 26; older versions drop headers)',
+  },
   async watch(port, upstream) {
     const request = `GET /a HTTP/1.1\r\n${HOST}${'a:b\r\n'.repeat(1500)}X-Last: 1\r\n\r\n`
     const { received } = await roundTrip(port, upstream, request)
     const status = received.slice(9, 12)
     if (status === '200')
-      return fieldOf(upstream.connections[0]?.text ?? '', 'x-last') === '1' ? 'passes' : 'fields are lost'
+      return fieldOf(upstream.connections[0]?.text ?? '', 'x-last') === '1' ? 'passes' : 'headers are lost'
     const inOwnWords = received.includes('application/problem+json')
-    return `refused with ${status}${inOwnWords ? '' : ' (by node 26; older ones drop fields)'}`
+    return `rejected with ${status}${inOwnWords ? '' : ' (by Node 26; older versions drop headers)'}`
   },
 }
 
 const manyAnswerFields: Behaviour = {
-  name: 'an answer of 1,500 fields',
-  situation: '1,500 fields, 7 KB in all, and `X-Last: 1` behind them',
-  expected: { banyan: 'refused with 502', 'http-proxy': 'those beyond 1,000 are gone, without a word' },
+  name: 'a response with 1,500 headers',
+  situation: '1,500 headers, 7 KB in all, then `X-Last: 1`',
+  expected: { banyan: 'rejected with 502', 'http-proxy': 'headers beyond 1,000 are silently dropped' },
   async watch(port, upstream) {
     const answer = `HTTP/1.1 200 OK\r\nContent-Length: 2\r\n${'a:b\r\n'.repeat(1500)}X-Last: 1\r\n\r\nok`
     const { received } = await roundTrip(port, upstream, `GET /a HTTP/1.1\r\n${HOST}\r\n`, answer)
-    if (!received.startsWith('HTTP/1.1 200')) return `refused with ${received.slice(9, 12)}`
+    if (!received.startsWith('HTTP/1.1 200')) return `rejected with ${received.slice(9, 12)}`
     if (fieldOf(received, 'x-last') === '1') return 'passes'
     return (received.match(/^a: ?b\r$/gm)?.length ?? 0) < 1000
-      ? 'those beyond 1,000 are gone, without a word'
-      : 'fields are lost'
+      ? 'headers beyond 1,000 are silently dropped'
+      : 'headers are lost'
   },
 }
 
 const answerTrailers: Behaviour = {
-  name: 'trailers of an answer',
-  situation: 'a chunked answer that ends in `Digest: z`; the client says `TE: trailers`',
+  name: 'response trailers',
+  situation: 'a chunked response that ends in `Digest: z`; the client says `TE: trailers`',
   expected: { banyan: 'pass', 'http-proxy': 'are dropped' },
   async watch(port, upstream) {
     const answer =
@@ -196,7 +199,7 @@ const answerTrailers: Behaviour = {
 }
 
 const requestTrailers: Behaviour = {
-  name: 'trailers of a request',
+  name: 'request trailers',
   situation: 'a chunked POST that ends in `Digest: z`',
   expected: { banyan: 'pass', 'http-proxy': 'are dropped' },
   async watch(port, upstream) {
@@ -216,7 +219,7 @@ const requestTrailers: Behaviour = {
 function interim(status: number, head: string): Behaviour {
   return {
     name: `an interim ${status}`,
-    situation: `the upstream sends ${status} before its answer`,
+    situation: `the upstream sends ${status} before its response`,
     expected: { banyan: 'passes', 'http-proxy': 'is dropped' },
     async watch(port, upstream) {
       const { received } = await roundTrip(port, upstream, `GET /a HTTP/1.1\r\n${HOST}\r\n`, `${head}\r\n\r\n${OK}`)
@@ -226,9 +229,9 @@ function interim(status: number, head: string): Behaviour {
 }
 
 const clientAbort: Behaviour = {
-  name: 'a client that goes away',
-  situation: 'the client closes while the upstream is at work',
-  expected: { banyan: 'the upstream request is cancelled', 'http-proxy': 'the upstream works on' },
+  name: 'a client that disconnects',
+  situation: 'the client closes while the upstream is working',
+  expected: { banyan: 'the upstream request is cancelled', 'http-proxy': 'the upstream continues' },
   async watch(port, upstream) {
     await upstream.become(() => {})
     const client = new RawClient(port)
@@ -236,12 +239,12 @@ const clientAbort: Behaviour = {
     await upstream.until(() => upstream.connections.some(hasHead))
     client.socket.destroy()
     const cancelled = await withinPatience(upstream.connections[0]?.closed ?? Promise.resolve())
-    return cancelled ? 'the upstream request is cancelled' : 'the upstream works on'
+    return cancelled ? 'the upstream request is cancelled' : 'the upstream continues'
   },
 }
 
 const expectation: Behaviour = {
-  name: 'Expect: 100-continue that the upstream refuses',
+  name: 'Expect: 100-continue that the upstream rejects',
   situation: 'the upstream answers 417 at once, and never 100',
   expected: { banyan: '417, and no 100', 'http-proxy': '100 from the proxy itself, then 417' },
   async watch(port, upstream) {
@@ -262,11 +265,11 @@ const expectation: Behaviour = {
 }
 
 const upgradeRefused: Behaviour = {
-  name: 'an upgrade that the upstream refuses',
-  situation: 'the upstream answers 404 with a chunked body and keeps its connection',
+  name: 'an upgrade that the upstream rejects',
+  situation: 'the upstream answers 404 with a chunked body and keeps the connection open',
   expected: {
-    banyan: '404, whole, and the connection ends',
-    'http-proxy': '404 that says chunked over a body without chunks, and the connection ends',
+    banyan: '404, complete, and the connection is closed',
+    'http-proxy': '404 with Transfer-Encoding: chunked but no chunks, and the connection is closed',
   },
   async watch(port, upstream) {
     await upstream.become((connection) => {
@@ -280,11 +283,11 @@ const upgradeRefused: Behaviour = {
     client.socket.destroy()
     const { received } = client
     if (!received.startsWith('HTTP/1.1 404')) return received === '' ? 'nothing' : received.slice(0, 12)
-    const end = closes ? 'the connection ends' : 'the connection stays open'
+    const end = closes ? 'the connection is closed' : 'the connection stays open'
     const whole = received.endsWith('\r\n\r\n4\r\nnope\r\n0\r\n\r\n')
-    if (whole) return `404, whole, and ${end}`
+    if (whole) return `404, complete, and ${end}`
     const odd = /transfer-encoding: chunked/i.test(received) && received.endsWith('\r\n\r\nnope')
-    return odd ? `404 that says chunked over a body without chunks, and ${end}` : `404, cut, and ${end}`
+    return odd ? `404 with Transfer-Encoding: chunked but no chunks, and ${end}` : `404, incomplete, and ${end}`
   },
 }
 
