@@ -6,7 +6,7 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import type { FailureCode } from '../rules/failures/failure.ts'
-import { hasPassed, type RequestFields, readRequestFields } from '../rules/http/headers.ts'
+import { hasPassed, type RequestFields, readRequestFields, schemeOf } from '../rules/http/headers.ts'
 import { clientOf, readAddress } from '../rules/patterns/address.ts'
 import { type AbsoluteTarget, isHost, isSameAuthority, readAbsolute } from '../rules/patterns/target.ts'
 import { tellException } from '../wire/exceptions.ts'
@@ -261,12 +261,4 @@ export class Engine {
 
 function hasBody({ contentLength, transferEncoding }: RequestFields): boolean {
   return transferEncoding !== null || (contentLength !== null && contentLength !== '0')
-}
-
-/** The scheme that the client has used: what a proxy that is believed says of it, or the connection's own. */
-function schemeOf({ trusted, tls }: Peer, { forwardedProto }: RequestFields): string {
-  const own = tls ? 'https' : 'http'
-  if (!trusted || forwardedProto === null) return own
-  const said = (forwardedProto.split(',', 1)[0] as string).trim().toLowerCase()
-  return said === 'http' || said === 'https' ? said : own
 }

@@ -2,7 +2,7 @@
  * Assembles the data plane of one process, from the current table to an engine.
  */
 import { BlockList } from 'node:net'
-import { sidesThatLost } from '../rules/caching/purge.ts'
+import { purgedByEdit } from '../rules/caching/purge.ts'
 import { familyOf, readNetwork } from '../rules/patterns/address.ts'
 import { CacheControl } from '../state/caching/figures.ts'
 import type { RemoteStore } from '../state/caching/remote.ts'
@@ -86,8 +86,8 @@ export function createPlane(parts: PlaneParts): Plane {
   const control = new CacheControl(tiers, cache.counters, Date.now)
   let { table } = live.current
   live.onApply((revision) => {
-    // What a share that was taken back has answered must not outlive it.
-    for (const side of sidesThatLost(table, revision.table)) void control.purge(side, false)
+    // What a share that was taken back, or other settings, have answered must not outlive them.
+    for (const side of purgedByEdit(table, revision.table)) void control.purge(side, false)
     table = revision.table
   })
   const { forceSecret } = parts

@@ -106,7 +106,7 @@ function explainRoute(
     })),
     toIsAvailable: isAvailable(route, request.method),
     fallback: route.fallback !== null,
-    cached: route.cache !== null && isLookedUp(request.method) && decision.reason !== 'forced',
+    cached: route.cache !== null && isLookedUp(request.method) && decision.reason !== 'forced' && !match.ambiguous,
   }
 }
 

@@ -70,7 +70,7 @@ export class LocalPlane implements PlanePort {
     return {
       ...explanation,
       server: upstreams.serverFor(decision.upstream),
-      cache: await cache.look(route, request, decision),
+      cache: await cache.look(table, route, request, decision),
     }
   }
 

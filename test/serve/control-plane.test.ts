@@ -187,14 +187,14 @@ test.each([
   [
     'a line that is no token',
     ['--admin-tokens', 'anna'],
-    'banyan: --admin-tokens: line 1 is not NAME read|write SECRET\n',
+    'banyan: --admin-tokens: line 1: expected NAME read|write SECRET\n',
   ],
   [
     'a file that is not there',
     ['--admin-token-file', '/no/such/file'],
     'banyan: --admin-tokens, --admin-token-file: /no/such/file: no such file\n',
   ],
-  ['a short secret', ['--force-secret', 'short'], 'banyan: --force-secret: is shorter than 16 characters\n'],
+  ['a short secret', ['--force-secret', 'short'], 'banyan: --force-secret: must have at least 16 characters\n'],
 ])('%s is told in one line, and never with the secret', async (_, flags, message) => {
   const ended = await banyan(['serve', '--table', path, ...flags], { admin: '127.0.0.1:0' })
   expect(ended.code).not.toBe(0)

@@ -2,7 +2,10 @@
  * Stored answers and places for the tests of the stores.
  */
 import { DEFAULT_CACHE_POLICY } from '../../src/rules/caching/meta.ts'
+import { varyKey } from '../../src/rules/caching/vary.ts'
+import { fieldValues } from '../../src/rules/http/exchange.ts'
 import type { CacheSettings } from '../../src/rules/table/table.ts'
+import { Content, madeFor } from '../../src/state/caching/content.ts'
 import type { StoredAnswer } from '../../src/state/caching/store.ts'
 import type { Place } from '../../src/state/caching/tiers.ts'
 import { stored } from '../rules/caching/make.ts'
@@ -12,6 +15,7 @@ export const SETTINGS: CacheSettings = {
   maxBodyBytes: 1024 * 1024,
   shareAcrossUpstreams: false,
   key: null,
+  normalize: [],
   tags: null,
 }
 
@@ -19,7 +23,17 @@ export const SETTINGS: CacheSettings = {
 export function place(path: string, rawHeaders: readonly string[] = [], settings: Partial<CacheSettings> = {}): Place {
   const url = `http://shop.test${path}`
   const key = `r\nlegacy\nGET ${url}`
-  return { route: 'r', upstream: 'legacy', url, key, rawHeaders, settings: { ...SETTINGS, ...settings } }
+  const values = (name: string) => fieldValues(rawHeaders, name)
+  return {
+    route: 'r',
+    upstream: 'legacy',
+    url,
+    key,
+    print: 'print',
+    parts: '',
+    selecting: (vary) => varyKey(values, vary),
+    settings: { ...SETTINGS, ...settings },
+  }
 }
 
 /** A stored answer; `lines` are fields of it that matter. */
@@ -29,7 +43,7 @@ export function entry(over: Partial<StoredAnswer> = {}, lines: string[] = ['Cach
     meta: stored(lines),
     reason: 'OK',
     rawHeaders: ['Content-Type', 'text/plain', 'X-Latin', 'caf\xe9'],
-    body: Buffer.from([0, 1, 2, 253, 254, 255]),
+    content: new Content(madeFor(place('/a'), []), Buffer.from([0, 1, 2, 253, 254, 255])),
     generation: 0,
     checked: 0,
     refreshAfterMs: 0,

@@ -26,20 +26,26 @@ export interface Telling {
 export const HIT: Telling = { word: 'hit', handling: { kind: 'hit' } }
 export const STALE: Telling = { word: 'stale', handling: { kind: 'hit' } }
 
-/** Answers an exchange with a stored answer (RFC 9111 section 4). The exchange's end is the caller's to tell. */
-export function answerStored(visit: Visit, stored: StoredAnswer, telling: Telling, nowMs: number): void {
+/**
+ * Answers an exchange with a stored answer (RFC 9111 section 4). The exchange's end is the caller's to tell.
+ * @returns false where the answer was made for another request: nothing has happened then
+ */
+export function answerStored(visit: Visit, stored: StoredAnswer, telling: Telling, nowMs: number): boolean {
   const { exchange, asked } = visit
+  const body = stored.content.open(visit)
+  if (body === null) return false
   const { answer } = exchange
   exchange.cache = telling.word
   const more = moreFields(visit, stored, telling, nowMs)
   if (answerConditional(asked, stored.meta, nowMs) === 'not-modified') {
     answer.begin(304, 'Not Modified', [...notModifiedFields(stored), ...more])
-  } else if (asked.range !== null && !visit.isHead) answerRange(visit, stored, more, nowMs)
+  } else if (asked.range !== null && !visit.isHead) answerRange(visit, { ...stored, body }, more, nowMs)
   else {
     answer.beginAgain(stored.meta.status, stored.reason, stored.rawHeaders, { head: headOf(stored), more })
-    if (!visit.isHead && stored.body.length > 0) answer.body(stored.body)
+    if (!visit.isHead && body.length > 0) answer.body(body)
   }
   answer.end([])
+  return true
 }
 
 function headOf(stored: StoredAnswer): string | null {
@@ -64,7 +70,12 @@ export function moreFields(
   return fields
 }
 
-function answerRange(visit: Visit, stored: StoredAnswer, more: readonly string[], nowMs: number): void {
+function answerRange(
+  visit: Visit,
+  stored: StoredAnswer & { readonly body: Buffer },
+  more: readonly string[],
+  nowMs: number,
+): void {
   const { answer } = visit.exchange
   const { body, rawHeaders, meta } = stored
   const contentType = fieldValue(rawHeaders, 'content-type') ?? null

@@ -4,11 +4,13 @@
  */
 import type { AnswerHead, SkipReason, StoredMeta } from '../../rules/caching/meta.ts'
 import { aftermathOf } from '../../rules/caching/resource.ts'
+import { hasAliasOf, passedFields } from '../../rules/caching/sent.ts'
 import { mayStore, type StoreVerdict, storedFields } from '../../rules/caching/storing.ts'
 import { conditionalFields, identifyNotModified } from '../../rules/caching/validation.ts'
 import type { FailureCode } from '../../rules/failures/failure.ts'
 import { fieldValue } from '../../rules/http/exchange.ts'
 import { interimFields, trailerFields } from '../../rules/http/headers.ts'
+import { Content, type MadeFor, madeFor } from '../../state/caching/content.ts'
 import type { CacheCounters } from '../../state/caching/figures.ts'
 import type { FillOutcome } from '../../state/caching/remote.ts'
 import type { StoredAnswer } from '../../state/caching/store.ts'
@@ -18,7 +20,7 @@ import type { Upstreams } from '../../state/upstreams/upstreams.ts'
 import type { ResponseHead } from '../../wire/http1.ts'
 import { clientFields } from '../upstream/heads.ts'
 import { answerStored } from './answer.ts'
-import { Fetch, type FetchOwner } from './fetch.ts'
+import { CONDITIONS, Fetch, type FetchOwner, RANGES } from './fetch.ts'
 import { Fill, type FillOwner } from './fill.ts'
 import { compareHead, confirm } from './freshen.ts'
 import { isReusable, passOn, type Storing, share, streamAlong, suits } from './share.ts'
@@ -69,6 +71,10 @@ export class Ask implements FetchOwner, FillOwner {
   #requestMs = 0
   #fetch!: Fetch
   #validating = false
+  /** Our conditions are sent in the place of the client's own. */
+  #replaced = false
+  /** Fields that were known to select answers when the request was sent. */
+  #vary: readonly string[] = []
   #fill: Fill | null = null
   /** What is being stored, without its body. */
   #storing: Storing | null = null
@@ -98,7 +104,12 @@ export class Ask implements FetchOwner, FillOwner {
 
   #send(conditions: readonly string[] | null, method: 'GET' | 'HEAD'): void {
     const { exchange } = this.#visit
-    const order = { exchange, upstream: exchange.decision.upstream, method, conditions, whole: this.#host.background }
+    const { tiers } = this.#parts
+    const { target } = this.#visit
+    const terms = { target, vary: tiers.varyOf(this.#visit.key), conditions, whole: this.#host.background }
+    const order = { exchange, upstream: exchange.decision.upstream, method, ...terms }
+    this.#replaced = conditions !== null
+    this.#vary = order.vary
     this.#requestMs = this.#parts.now()
     this.#parts.counters.fetches++
     this.#fetch = new Fetch(this.#parts.upstreams, order, this)
@@ -132,7 +143,7 @@ export class Ask implements FetchOwner, FillOwner {
    */
   offer(visit: Visit): boolean {
     if (this.#fill === null || this.#storing === null) return false
-    if (this.#suits(visit, this.#storing.meta)) this.#stream(visit, this.#fill, this.#storing)
+    if (this.#suits(visit, this.#storing.madeFor, this.#storing.meta)) this.#stream(visit, this.#fill, this.#storing)
     else this.#host.alone(visit)
     return true
   }
@@ -196,7 +207,8 @@ export class Ask implements FetchOwner, FillOwner {
 
   onFilled(body: Buffer): void {
     const { tiers, counters, now } = this.#parts
-    const stored = { ...(this.#storing as Storing), body }
+    const { madeFor: made, ...storing } = this.#storing as Storing
+    const stored = { ...storing, content: new Content(made, body) }
     if (this.#host.discarded) this.#finish('failed')
     else {
       counters.stored++
@@ -251,10 +263,9 @@ export class Ask implements FetchOwner, FillOwner {
       this.#visit.done()
     }
     for (const visit of [...waiting]) {
-      if (!keeps || !this.#suits(visit, next.meta)) continue
+      if (!keeps || !this.#suits(visit, next.content.madeFor, next.meta) || !share(visit, next, nowMs)) continue
       waiting.delete(visit)
       counters.collapsed++
-      share(visit, next, nowMs)
     }
     this.#tellShareable(keeps && isReusable(next.meta, nowMs))
     this.#sendOn()
@@ -285,16 +296,20 @@ export class Ask implements FetchOwner, FillOwner {
   /** An answer to HEAD passes, and is compared with what is stored for GET. */
   #passHead(head: ResponseHead, answer: AnswerHead): void {
     compareHead(this.#parts.tiers, this.#visit, answer)
-    this.#fill = new Fill(this.#fetch, this, { storing: false, maxBytes: 0, length: -1 })
+    this.#fill = new Fill(this.#fetch, this, {
+      storing: false,
+      maxBytes: 0,
+      length: -1,
+      asker: this.#visit,
+      madeFor: null,
+    })
     this.#passOn(head, answer)
   }
 
   /** The answer passes on to those who may have it, and into the store where it may be kept. */
   #pass(head: ResponseHead, answer: AnswerHead): void {
     const { settings } = this.#visit
-    const verdict: StoreVerdict = head.bindsConnection
-      ? { kind: 'skip', why: 'authorization' }
-      : mayStore(this.#visit.request(), answer, settings)
+    const verdict = this.#verdict(head, answer)
     const { background, discarded, waiting } = this.#host
     const failedRefresh = this.#stored !== null && answer.status >= 500
     const fits = head.contentLength <= settings.maxBodyBytes
@@ -302,15 +317,18 @@ export class Ask implements FetchOwner, FillOwner {
     if (keeps) {
       const { meta, leaveOut } = verdict
       const rawHeaders = storedFields(answer, leaveOut)
-      this.#storing = { kind: 'answer', meta, reason: head.reason, rawHeaders, ...this.#origin() }
+      const made = madeFor(this.#visit, meta.vary)
+      this.#storing = { kind: 'answer', madeFor: made, meta, reason: head.reason, rawHeaders, ...this.#origin() }
       this.#tellShareable(isReusable(meta, this.#parts.now()))
     } else this.#refuse(verdict, answer.status)
     const length = head.framing === 'length' ? head.contentLength : -1
-    const fill = new Fill(this.#fetch, this, { storing: keeps, maxBytes: settings.maxBodyBytes, length })
+    const made = this.#storing?.madeFor ?? null
+    const terms = { storing: keeps, maxBytes: settings.maxBodyBytes, length, asker: this.#visit, madeFor: made }
+    const fill = new Fill(this.#fetch, this, terms)
     this.#fill = fill
     this.#passOn(head, answer)
     for (const visit of [...waiting]) {
-      if (this.#storing === null || !this.#suits(visit, this.#storing.meta)) continue
+      if (this.#storing === null || !this.#suits(visit, this.#storing.madeFor, this.#storing.meta)) continue
       waiting.delete(visit)
       this.#stream(visit, fill, this.#storing)
     }
@@ -320,6 +338,17 @@ export class Ask implements FetchOwner, FillOwner {
     if (fill.readers === 0) this.#drop()
     if (fill.readers === 0) this.#end(keeps ? 'failed' : 'uncacheable')
     else this.#host.over('uncacheable')
+  }
+
+  #verdict(head: ResponseHead, answer: AnswerHead): StoreVerdict {
+    if (head.bindsConnection) return { kind: 'skip', why: 'authorization' }
+    const verdict = mayStore(this.#visit.request(), answer, this.#visit.settings)
+    if (verdict.kind === 'skip') return verdict
+    const { vary } = verdict.meta
+    // What selected it is not what the request would be compared by.
+    const replaced = this.#replaced && vary.some((name) => CONDITIONS.has(name) || RANGES.has(name))
+    const sent = passedFields(this.#visit.fields, this.#visit.settings, this.#vary)
+    return replaced || hasAliasOf(sent, vary) ? { kind: 'skip', why: 'vary' } : verdict
   }
 
   /** The one who asked gets the answer as it came, unless it has gone. */
@@ -336,8 +365,8 @@ export class Ask implements FetchOwner, FillOwner {
     streamAlong(visit, fill, storing, this.#parts.now())
   }
 
-  #suits(visit: Visit, meta: StoredMeta): boolean {
-    return suits(visit, this.#visit, meta, this.#parts.now())
+  #suits(visit: Visit, made: MadeFor, meta: StoredMeta): boolean {
+    return suits(visit, made, meta, this.#parts.now())
   }
 
   #refuse(verdict: StoreVerdict, status: number): void {

@@ -55,6 +55,8 @@ export class ResponseCache {
   answer(exchange: Exchange): CacheStep {
     const { route } = exchange.matched
     if (route === null || route.cache === null || exchange.upgrade !== null) return 'pass'
+    // What has two readings has two answers, for all one knows.
+    if (exchange.matched.ambiguous) return this.#pass(exchange, 'bypass')
     if (!isLookedUp(exchange.view.method)) return this.#pass(exchange, 'method')
     // Who is logged in on a connection is in no field of a request, so that nothing stored can be for them, or of them.
     if (hasBody(exchange) || exchange.decision.reason === 'forced' || exchange.privately !== null)
@@ -68,12 +70,14 @@ export class ResponseCache {
     if (isSafeMethod(view.method) || !caches(revision.table)) return null
     const parts = { tiers: this.#parts.tiers, counters: this.counters, now: Date.now }
     const passes = decision.reason === 'forced' || exchange.privately !== null
-    if (view.method !== 'POST' || matched.route?.cache == null || passes) {
-      return new Effects(parts, exchange, null)
+    if (view.method !== 'POST' || matched.route?.cache == null || matched.ambiguous || passes) {
+      return new Effects(parts, exchange, () => null)
     }
     const { route } = matchRoute(revision.table, { ...view, method: 'GET' })
-    const serves = route !== null && route.cache !== null && isOfRoute(route, decision.upstream)
-    return new Effects(parts, exchange, serves ? new Visit(this.#parts, exchange, route) : null)
+    if (route === null || route.cache === null) return new Effects(parts, exchange, () => null)
+    const visitOf = () =>
+      isOfRoute(route, exchange.decision.upstream) ? new Visit(this.#parts, exchange, route) : null
+    return new Effects(parts, exchange, visitOf)
   }
 
   #visit(visit: Visit): 'answered' | 'taken' {

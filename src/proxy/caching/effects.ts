@@ -3,16 +3,18 @@
  * may serve later GETs (RFC 9110 section 9.3.3).
  */
 import { invalidatedTargets } from '../../rules/caching/invalidation.ts'
-import { cacheKey } from '../../rules/caching/key.ts'
+import { cacheKey, sentTarget } from '../../rules/caching/key.ts'
+import { hasAliasOf, passedFields } from '../../rules/caching/sent.ts'
 import { mayStore, storedFields } from '../../rules/caching/storing.ts'
 import { matchRoute } from '../../rules/routing/match.ts'
 import type { Table } from '../../rules/table/table.ts'
+import { Content, madeFor } from '../../state/caching/content.ts'
 import type { CacheCounters } from '../../state/caching/figures.ts'
-import type { StoredAnswer } from '../../state/caching/store.ts'
 import type { CacheTiers } from '../../state/caching/tiers.ts'
 import type { ResponseHead } from '../../wire/http1.ts'
 import type { Exchange } from '../exchange.ts'
 import type { Recorder } from '../upstream/forward.ts'
+import type { Storing } from './share.ts'
 import { prefixOf, requestOf, type Visit } from './visit.ts'
 
 /** What effects need of the process. */
@@ -26,22 +28,25 @@ export interface EffectParts {
 export class Effects implements Recorder {
   readonly #parts: EffectParts
   readonly #exchange: Exchange
-  readonly #visit: Visit | null
+  readonly #visitOf: () => Visit | null
+  #visit: Visit | null = null
   readonly #requestMs: number
-  #storing: Omit<StoredAnswer, 'body'> | null = null
+  #storing: Storing | null = null
   #pieces: Buffer[] = []
   #bytes = 0
 
-  /** @param visit the GET that the answer to a POST may be stored for, or null */
-  constructor(parts: EffectParts, exchange: Exchange, visit: Visit | null) {
+  /** @param visitOf the GET that the answer to a POST may be stored for, or null; asked when the answer is there */
+  constructor(parts: EffectParts, exchange: Exchange, visitOf: () => Visit | null) {
     this.#parts = parts
     this.#exchange = exchange
-    this.#visit = visit
+    this.#visitOf = visitOf
     this.#requestMs = parts.now()
   }
 
   head(head: ResponseHead, fields: readonly string[]): void {
     this.#invalidate(head.status, fields)
+    // Which side it is that answers is known only now.
+    this.#visit = this.#visitOf()
     if (this.#visit !== null) this.#consider(this.#visit, head, fields)
   }
 
@@ -56,12 +61,17 @@ export class Effects implements Recorder {
   end(): void {
     if (this.#storing === null) return
     const body = Buffer.concat(this.#pieces, this.#bytes)
-    const rawHeaders = [...this.#storing.rawHeaders]
+    const { madeFor: made, ...storing } = this.#storing
+    const rawHeaders = [...storing.rawHeaders]
     if (!rawHeaders.some((name, i) => i % 2 === 0 && name.toLowerCase() === 'content-length')) {
       rawHeaders.push('Content-Length', String(body.length))
     }
     this.#parts.counters.stored++
-    void this.#parts.tiers.keep(this.#visit as Visit, { ...this.#storing, rawHeaders, body }, this.#parts.now())
+    void this.#parts.tiers.keep(
+      this.#visit as Visit,
+      { ...storing, rawHeaders, content: new Content(made, body) },
+      this.#parts.now(),
+    )
   }
 
   abandon(): void {
@@ -81,7 +91,8 @@ export class Effects implements Recorder {
       const upstreams = route.cache.shareAcrossUpstreams ? [''] : new Set([route.from, route.to])
       for (const upstream of upstreams) {
         counters.invalidations++
-        tiers.forget(cacheKey(prefixOf(route, upstream), { ...request, target }, route.cache.key))
+        const { key } = route.cache
+        tiers.forget(cacheKey(prefixOf(route, upstream), { ...request, target: sentTarget(target, key) }, key))
       }
     }
   }
@@ -90,12 +101,17 @@ export class Effects implements Recorder {
     const { now, tiers } = this.#parts
     const { status, reason, contentLength } = head
     const answer = { status, rawHeaders: fields, requestMs: this.#requestMs, responseMs: now() }
-    const verdict = mayStore(requestOf(this.#exchange), answer, visit.settings)
-    if (verdict.kind === 'skip' || contentLength > visit.settings.maxBodyBytes) return
+    const verdict = mayStore(visit.request(), answer, visit.settings)
+    // What a GET would send differs.
+    if (visit.target !== this.#exchange.view.target || verdict.kind === 'skip') return
+    const sent = passedFields(visit.fields, this.#exchange.matched.route?.cache ?? visit.settings, [])
+    if (hasAliasOf(sent, verdict.meta.vary)) return
+    if (contentLength > visit.settings.maxBodyBytes) return
     const { generation, count: checked } = tiers.purges
     const rawHeaders = storedFields(answer, verdict.leaveOut)
     this.#storing = {
       kind: 'answer',
+      madeFor: madeFor(visit, verdict.meta.vary),
       meta: verdict.meta,
       reason,
       rawHeaders,

@@ -18,6 +18,9 @@ export interface Order {
   readonly exchange: Exchange
   readonly upstream: string
   readonly method: 'GET' | 'HEAD'
+  readonly target: string
+  /** Fields that are known to select answers, lower case. */
+  readonly vary: readonly string[]
   /** Fields in the place of the request's own If-None-Match and If-Modified-Since; null leaves those. */
   readonly conditions: readonly string[] | null
   /** The whole is asked for, whatever part the request wants. */
@@ -104,10 +107,12 @@ export class Fetch implements AttemptOwner, Watched {
   }
 
   onConnection(connection: Connection, server: ServerState): void {
-    const { exchange, method, conditions, whole } = this.#order
+    const { exchange, method, target, conditions, whole, vary } = this.#order
     const { rawHeaders } = exchange.view
     const asked = conditions === null ? rawHeaders : withConditions(rawHeaders, conditions, whole)
-    connection.send(requestHeadOf(exchange, method, asked, null, this.#attempts.upstream!, server), method, false)
+    const request = { method, target, rawHeaders: asked }
+    const head = requestHeadOf(exchange, request, null, this.#attempts.upstream!, server, vary)
+    connection.send(head, method, false)
     connection.finish(null)
   }
 
@@ -161,8 +166,9 @@ export class Fetch implements AttemptOwner, Watched {
   }
 }
 
-const CONDITIONS: ReadonlySet<string> = new Set(['if-none-match', 'if-modified-since'])
-const RANGES: ReadonlySet<string> = new Set(['range', 'if-range'])
+/** Fields that ours may take the place of. */
+export const CONDITIONS: ReadonlySet<string> = new Set(['if-none-match', 'if-modified-since'])
+export const RANGES: ReadonlySet<string> = new Set(['range', 'if-range'])
 
 function withConditions(rawHeaders: readonly string[], conditions: readonly string[], whole: boolean): string[] {
   const fields: string[] = []

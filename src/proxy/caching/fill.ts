@@ -4,6 +4,8 @@
  * While it is being stored all of it is held, so that others may still begin to read it; the upstream waits only where
  * nobody keeps up. What is not stored (any more) is held no longer than its slowest reader needs.
  */
+
+import { isMadeFor, type MadeFor } from '../../state/caching/content.ts'
 import { coarseNowMs, unwatch, type Watched, watch } from '../../wire/deadlines.ts'
 import { keep } from '../../wire/read-memory.ts'
 import type { Fetch } from './fetch.ts'
@@ -31,6 +33,10 @@ export interface FillTerms {
   readonly maxBytes: number
   /** In bytes, where it is known; else -1. */
   readonly length: number
+  /** Whose request it answers. */
+  readonly asker: Visit
+  /** What others it may answer as well; null for none. */
+  readonly madeFor: MadeFor | null
 }
 
 /** One reader and how far it has come. */
@@ -48,6 +54,8 @@ export class Fill implements Watched {
   readonly #fetch: Fetch
   readonly #owner: FillOwner
   readonly #maxBytes: number
+  readonly #asker: Visit
+  readonly #madeFor: MadeFor | null
   readonly #readers: Reader[] = []
   /** Readers so far. Who is done with a piece may still have it on its way, so that no more than one may ever have had it. */
   #attached = 0
@@ -61,11 +69,13 @@ export class Fill implements Watched {
   #trailers: string[] | null = null
   deadlineMs = Number.POSITIVE_INFINITY
 
-  constructor(fetch: Fetch, owner: FillOwner, { storing, maxBytes, length }: FillTerms) {
+  constructor(fetch: Fetch, owner: FillOwner, { storing, maxBytes, length, asker, madeFor }: FillTerms) {
     this.#fetch = fetch
     this.#owner = owner
     this.#storing = storing
     this.#maxBytes = maxBytes
+    this.#asker = asker
+    this.#madeFor = madeFor
     this.#body = storing && length > 0 && length <= maxBytes ? Buffer.allocUnsafeSlow(length) : null
   }
 
@@ -83,8 +93,14 @@ export class Fill implements Watched {
     return this.#fetch.paused
   }
 
-  /** Begins an answer with these fields, and goes on with the body as it comes. */
+  /**
+   * Begins an answer with these fields, and goes on with the body as it comes.
+   * @throws {Error} for a request that the answer was not made for: who attaches it has not asked `suits`
+   */
   attach(visit: Visit, status: number, reason: string, fields: string[]): void {
+    if (visit !== this.#asker && (this.#madeFor === null || !isMadeFor(this.#madeFor, visit))) {
+      throw new Error('an answer of the cache was about to reach a request that it was not made for')
+    }
     visit.exchange.answer.begin(status, reason, fields)
     const reader: Reader = { visit, at: this.#dropped, sentBytes: 0, full: false }
     this.#readers.push(reader)

@@ -3,6 +3,7 @@
  * the lock or wait for who has it, then ask the upstream.
  */
 import { evaluate, evaluateNothing } from '../../rules/caching/policy.ts'
+import { isMadeFor } from '../../state/caching/content.ts'
 import type { FillLock, FillOutcome } from '../../state/caching/remote.ts'
 import type { StoredAnswer } from '../../state/caching/store.ts'
 import { answerStored, HIT, STALE } from './answer.ts'
@@ -18,6 +19,8 @@ const PATIENCE_MS = 10_000
 export interface FlightHub {
   readonly parts: AskParts
   alone(visit: Visit): void
+  /** The visit waits for another variant than this flight brings. */
+  part(visit: Visit, flight: Flight): void
   fallBack(visit: Visit): void
   mark(visit: Visit, name: string): void
   unmark(visit: Visit, name: string): void
@@ -80,7 +83,8 @@ export class Flight implements AskHost, VisitHost {
   /** Asks the upstream. */
   ask(): void {
     if (this.#over) return
-    this.#ask = new Ask(this.#hub.parts, this, this.#visit, this.#stored)
+    const stored = this.#stored !== null && isMadeFor(this.#stored.content.madeFor, this.#visit) ? this.#stored : null
+    this.#ask = new Ask(this.#hub.parts, this, this.#visit, stored)
     this.#ask.start(this.#validate)
   }
 
@@ -202,12 +206,22 @@ export class Flight implements AskHost, VisitHost {
     for (const visit of [...this.waiting]) {
       const { kind } = evaluate(visit.asked, found.meta, nowMs)
       if (kind !== 'fresh' && kind !== 'stale' && kind !== 'stale-while-revalidate') continue
+      if (!answerStored(visit, found, kind === 'fresh' ? HIT : STALE, nowMs)) continue
       this.waiting.delete(visit)
       this.background ||= kind === 'stale-while-revalidate'
-      answerStored(visit, found, kind === 'fresh' ? HIT : STALE, nowMs)
       visit.done()
     }
+    this.#partFrom(found)
     return this.#refuseWithout(found)
+  }
+
+  /** It was made for some of those who wait: the others look for their own variant, which has a name by now. */
+  #partFrom(found: StoredAnswer): void {
+    for (const visit of [...this.waiting]) {
+      if (visit === this.#visit || isMadeFor(found.content.madeFor, visit)) continue
+      this.waiting.delete(visit)
+      this.#hub.part(visit, this)
+    }
   }
 
   /**
@@ -218,7 +232,10 @@ export class Flight implements AskHost, VisitHost {
     const nowMs = this.#hub.parts.now()
     for (const visit of [...this.waiting]) {
       const stored = found ?? this.#stored
-      const verdict = stored === null ? evaluateNothing(visit.asked) : evaluate(visit.asked, stored.meta, nowMs)
+      const verdict =
+        stored === null || !isMadeFor(stored.content.madeFor, visit)
+          ? evaluateNothing(visit.asked)
+          : evaluate(visit.asked, stored.meta, nowMs)
       if (verdict?.kind !== 'only-if-cached') continue
       this.waiting.delete(visit)
       visit.fail('only-if-cached', null)

@@ -1,10 +1,8 @@
 /**
  * The flights of one process: who waits for whom, and who better does not.
  */
-import { hasKeyParts, keyParts } from '../../rules/caching/key.ts'
 import { evaluate, type Verdict } from '../../rules/caching/policy.ts'
 import { isPersonal } from '../../rules/caching/resource.ts'
-import { varyKey } from '../../rules/caching/vary.ts'
 import type { StoredAnswer } from '../../state/caching/store.ts'
 import type { AskParts } from './ask.ts'
 import { Flight, type FlightHub, type FlightTerms } from './flight.ts'
@@ -71,6 +69,12 @@ export class Flights implements FlightHub {
     flight.ask()
   }
 
+  part(visit: Visit, flight: Flight): void {
+    // Where its name is the same it would come back to where it is.
+    if (this.#nameOf(visit) === flight.name) this.alone(visit)
+    else this.join(visit, null, null)
+  }
+
   fallBack(visit: Visit): void {
     this.parts.fallBack(visit)
   }
@@ -132,17 +136,18 @@ export class Flights implements FlightHub {
    * Requests with Authorization wait for each other only: what is made for one may well be for nobody else.
    */
   #nameOf(visit: Visit): string {
-    const { key, rawHeaders, settings, asked } = visit
+    const { key, print, parts, upstream, exchange, asked } = visit
     const entry = this.parts.tiers.memory.get(key)
-    const parts = hasKeyParts(settings.key) ? keyParts(rawHeaders, settings.key) : ''
-    const variant = entry?.kind === 'variants' ? `\n${varyKey(rawHeaders, entry.vary)}` : ''
-    return `${key}${parts}${variant}${asked.authorization ? '\na' : ''}`
+    const variant = entry?.kind === 'variants' ? `\n${visit.selecting(entry.vary)}` : ''
+    // Sides that share their answers fail each on its own.
+    const side = upstream === '' ? `\ns:${exchange.decision.upstream}` : ''
+    return `${key}\n${print}${side}${parts}${variant}${asked.authorization ? '\na' : ''}`
   }
 }
 
 /** What somebody who is known gets may well be for nobody else; that says nothing about what strangers get. */
-function markOf({ rawHeaders }: Visit, name: string): string {
-  return isPersonal({ rawHeaders }) ? `${name}\np` : name
+function markOf({ fields }: Visit, name: string): string {
+  return isPersonal({ rawHeaders: fields }) ? `${name}\np` : name
 }
 
 function hasValidator({ meta }: StoredAnswer): boolean {

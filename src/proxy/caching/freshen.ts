@@ -7,6 +7,7 @@ import type { AnswerHead, SkipReason } from '../../rules/caching/meta.ts'
 import { asStale } from '../../rules/caching/policy.ts'
 import { aftermathOf } from '../../rules/caching/resource.ts'
 import { mergeNotModified, refreshFromHead } from '../../rules/caching/validation.ts'
+import { madeFor } from '../../state/caching/content.ts'
 import type { StoredAnswer } from '../../state/caching/store.ts'
 import type { CacheTiers } from '../../state/caching/tiers.ts'
 import type { Visit } from './visit.ts'
@@ -35,7 +36,12 @@ export function confirm(
   const keeps = verdict.kind === 'store'
   if (verdict.kind === 'skip' && drops(visit, stored, verdict.why, answer.responseMs)) tiers.drop(visit)
   const meta = keeps ? verdict.meta : { ...stored.meta, ...birthOf(answer) }
-  return { answer: { ...stored, meta, rawHeaders, ...origin, refreshAfterMs: 0, written: null }, keeps, forClient }
+  const content = stored.content.again(madeFor(visit, meta.vary))
+  return {
+    answer: { ...stored, content, meta, rawHeaders, ...origin, refreshAfterMs: 0, written: null },
+    keeps,
+    forClient,
+  }
 }
 
 /** Lets an answer to HEAD refresh the stored GET that it agrees with, or make stale the one that it does not. */
@@ -43,8 +49,8 @@ export function compareHead(tiers: CacheTiers, visit: Visit, answer: AnswerHead)
   const nowMs = answer.responseMs
   const stored = tiers.find(visit, nowMs)
   if (stored === null) return
-  const { meta, rawHeaders, body } = stored
-  const known = { meta, rawHeaders, bodyLength: body.length }
+  const { meta, rawHeaders, content } = stored
+  const known = { meta, rawHeaders, bodyLength: content.length }
   const effect = refreshFromHead(visit.request(), known, answer, visit.settings)
   if (effect.kind === 'stale') void tiers.keep(visit, { ...stored, meta: asStale(meta, nowMs) }, nowMs)
   if (effect.kind !== 'update') return

@@ -6,25 +6,23 @@ import { ttlOf } from '../../rules/caching/freshness.ts'
 import type { AnswerHead, StoredMeta } from '../../rules/caching/meta.ts'
 import { evaluate } from '../../rules/caching/policy.ts'
 import { answerConditional, notModifiedFields } from '../../rules/caching/validation.ts'
-import { varyKey } from '../../rules/caching/vary.ts'
+import { isMadeFor, type MadeFor } from '../../state/caching/content.ts'
 import type { StoredAnswer } from '../../state/caching/store.ts'
 import { answerStored, moreFields, type Telling } from './answer.ts'
 import type { Fill } from './fill.ts'
 import type { Visit } from './visit.ts'
 
 /** A stored answer whose body is still coming. */
-export type Storing = Omit<StoredAnswer, 'body'>
+export type Storing = Omit<StoredAnswer, 'content'> & { readonly madeFor: MadeFor }
 
 /** Whether an answer may serve others right away, without asking the upstream again. */
 export function isReusable(meta: StoredMeta, nowMs: number): boolean {
   return !meta.noCache && nowMs < meta.freshUntilMs
 }
 
-/** Whether an answer to the request of `asker` is one to that of `visit` as well. */
-export function suits(visit: Visit, asker: Visit, meta: StoredMeta, nowMs: number): boolean {
-  if (evaluate(visit.asked, meta, nowMs).kind !== 'fresh') return false
-  const { vary } = meta
-  return vary.length === 0 || varyKey(visit.rawHeaders, vary) === varyKey(asker.rawHeaders, vary)
+/** Whether an answer is one to the request of `visit` as well, without asking the upstream again. */
+export function suits(visit: Visit, made: MadeFor, meta: StoredMeta, nowMs: number): boolean {
+  return isMadeFor(made, visit) && evaluate(visit.asked, meta, nowMs).kind === 'fresh'
 }
 
 /** An answer as it came. */
@@ -50,7 +48,7 @@ export function passOn(visit: Visit, fill: Fill, { answer, reason, storing, repl
   fill.attach(visit, status, reason, [...rawHeaders, ...visit.statusFields(handling, details)])
 }
 
-/** Gives one who waited the answer that is being stored, from its beginning. */
+/** Gives one who waited, and whom it suits, the answer that is being stored, from its beginning. */
 export function streamAlong(visit: Visit, fill: Fill, storing: Storing, nowMs: number): void {
   visit.exchange.cache = 'hit'
   const more = moreFields(visit, storing, collapsedFor(visit), nowMs)
@@ -58,10 +56,14 @@ export function streamAlong(visit: Visit, fill: Fill, storing: Storing, nowMs: n
   else fill.attach(visit, storing.meta.status, storing.reason, [...storing.rawHeaders, ...more])
 }
 
-/** Gives one who waited an answer that is stored by now. */
-export function share(visit: Visit, stored: StoredAnswer, nowMs: number): void {
-  answerStored(visit, stored, collapsedFor(visit), nowMs)
+/**
+ * Gives one who waited an answer that is stored by now.
+ * @returns false where it was made for another request
+ */
+export function share(visit: Visit, stored: StoredAnswer, nowMs: number): boolean {
+  if (!answerStored(visit, stored, collapsedFor(visit), nowMs)) return false
   visit.done()
+  return true
 }
 
 function isUnchanged(visit: Visit, meta: StoredMeta, nowMs: number): boolean {

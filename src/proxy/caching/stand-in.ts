@@ -38,10 +38,10 @@ export function standIn({ waiting, stored, counters, fallBack }: StandInTerms, w
     } else if (stored !== null) {
       const { kind, why } = mayServeStaleOnError(visit.asked, stored.meta, what.how, nowMs)
       if (kind === 'refuse') continue
+      exchange.cause = what.cause
+      if (!serveStale(visit, stored, { how: what.how, why }, nowMs)) continue
       waiting.delete(visit)
       counters.staleOnError++
-      exchange.cause = what.cause
-      serveStale(visit, stored, { how: what.how, why }, nowMs)
     }
   }
 }
@@ -51,9 +51,10 @@ function serveStale(
   stored: StoredAnswer,
   { how, why }: { how: UpstreamFailure; why: string },
   nowMs: number,
-): void {
+): boolean {
   const forwardStatus = how === 'unreachable' ? {} : { forwardStatus: how }
   const handling = { kind: 'forward', reason: visit.forwardReason, ...forwardStatus } as const
-  answerStored(visit, stored, { word: 'stale', handling, detail: why }, nowMs)
-  visit.done()
+  const served = answerStored(visit, stored, { word: 'stale', handling, detail: why }, nowMs)
+  if (served) visit.done()
+  return served
 }

@@ -2,13 +2,19 @@
  * One exchange as the cache sees it: what it asks, where its answer lies, and how it ends.
  */
 import { type CacheFields, readCacheFields } from '../../rules/caching/fields.ts'
-import { cacheKey, keyPrefix } from '../../rules/caching/key.ts'
+import { formParts } from '../../rules/caching/form.ts'
+import { cacheKey, keyParts, keyPrefix, sentTarget } from '../../rules/caching/key.ts'
 import type { CacheRequest } from '../../rules/caching/meta.ts'
 import { cacheStatus, type ForwardReason, type Handling, type StatusDetails } from '../../rules/caching/status.ts'
+import { varyKey } from '../../rules/caching/vary.ts'
 import type { FailureCode } from '../../rules/failures/failure.ts'
+import { schemeOf, unnamedFields } from '../../rules/http/headers.ts'
 import type { CacheSettings, Route } from '../../rules/table/table.ts'
+import { fingerprintOf } from '../../state/caching/fingerprint.ts'
 import type { Place } from '../../state/caching/tiers.ts'
+import type { Upstreams } from '../../state/upstreams/upstreams.ts'
 import type { Exchange } from '../exchange.ts'
+import { sentValuesOf } from '../upstream/heads.ts'
 
 /** Whom a visit belongs to while it waits: told when its client leaves. */
 export interface VisitHost {
@@ -17,6 +23,7 @@ export interface VisitHost {
 
 /** What the visits of one process share. */
 export interface VisitParts {
+  readonly upstreams: Upstreams
   /** Clients are told in Cache-Status what the cache did. */
   readonly exposeStatus: boolean
   /** And under which key. */
@@ -34,6 +41,14 @@ export class Visit implements Place {
   readonly asked: CacheFields
   readonly upstream: string
   readonly key: string
+  readonly print: string
+  readonly parts: string
+  /** The target that the upstream gets. */
+  readonly target: string
+  /** Of the request, less those that Connection names. */
+  readonly fields: readonly string[]
+  #vary: readonly string[] | null = null
+  #selected = ''
   /** Why the upstream is asked, where it is (RFC 9211 section 2.2). */
   forwardReason: ForwardReason = 'uri-miss'
   /** Where it waits, or null. */
@@ -49,10 +64,35 @@ export class Visit implements Place {
     this.exchange = exchange
     this.cachingRoute = route
     this.settings = route.cache as CacheSettings
-    this.asked = asked ?? readCacheFields(exchange.view.rawHeaders)
-    const { upstream } = exchange.decision
-    this.upstream = this.settings.shareAcrossUpstreams ? '' : upstream
-    this.key = cacheKey(prefixOf(route, this.upstream), requestOf(exchange), this.settings.key)
+    const { view, said, decision, revision } = exchange
+    this.fields = said.connection === null ? view.rawHeaders : unnamedFields(view.rawHeaders, said)
+    this.asked = asked ?? readCacheFields(this.fields)
+    this.upstream = this.settings.shareAcrossUpstreams ? '' : decision.upstream
+    this.print = fingerprintOf(revision.table, route, this.upstream)
+    const { key } = this.settings
+    this.target = sentTarget(view.target, key)
+    const request = requestOf(exchange)
+    this.key = cacheKey(
+      prefixOf(route, this.upstream),
+      key === null ? request : { ...request, target: this.target },
+      key,
+    )
+    const values = (name: string) => this.values(name)
+    const host = { host: said.host, lower: view.host, trusted: exchange.peer.trusted }
+    this.parts = formParts(host, values) + (key === null ? '' : keyParts(values, key))
+  }
+
+  /** The values of a field as the upstream gets them; `name` is in lower case. */
+  values(name: string): readonly string[] {
+    const { exchange, fields } = this
+    return sentValuesOf(exchange, fields, this.#parts.upstreams.get(exchange.decision.upstream), name)
+  }
+
+  selecting(vary: readonly string[]): string {
+    if (vary === this.#vary) return this.#selected
+    this.#selected = varyKey((name) => this.values(name), vary)
+    this.#vary = vary
+    return this.#selected
   }
 
   get route(): string {
@@ -61,10 +101,6 @@ export class Visit implements Place {
 
   get url(): string {
     return this.key.slice(prefixOf(this.cachingRoute, this.upstream).length)
-  }
-
-  get rawHeaders(): readonly string[] {
-    return this.exchange.view.rawHeaders
   }
 
   get isHead(): boolean {
@@ -82,7 +118,7 @@ export class Visit implements Place {
   }
 
   request(): CacheRequest {
-    return requestOf(this.exchange)
+    return { ...requestOf(this.exchange), rawHeaders: this.fields }
   }
 
   /** The fields of Cache-Status where they are shown. */
@@ -152,9 +188,9 @@ function onClientClose(this: { [VISIT]?: Visit }): void {
 }
 
 /** A request as the rules of the cache see it. */
-export function requestOf({ view, peer }: Exchange): CacheRequest {
+export function requestOf({ view, peer, said }: Exchange): CacheRequest {
   const { method, host, target, rawHeaders } = view
-  return { method, scheme: peer.tls ? 'https' : 'http', host, target, rawHeaders }
+  return { method, scheme: schemeOf(peer, said), host, target, rawHeaders }
 }
 
 /** By route of one table and upstream. */

@@ -111,7 +111,7 @@ export class Forward implements AttemptOwner, PrivateUser, Watched {
     const exchange = this.#exchange
     const { view, upgrade } = exchange
     exchange.server = server.server.id
-    const head = requestHeadOf(exchange, view.method, view.rawHeaders, upgrade, this.#attempts.upstream!, server)
+    const head = requestHeadOf(exchange, view, upgrade, this.#attempts.upstream!, server)
     connection.send(head, view.method, upgrade !== null)
     if (this.#body === null) connection.finish(null)
     else this.#body.sendOn(connection)

@@ -2,6 +2,7 @@
  * What a request's fields ask of a cache, read in one pass; a request that asks nothing costs a look at its names' lengths.
  */
 import { parseRequestCacheControl, pragmaNoCache, type RequestDirectives } from './directives.ts'
+import { trimmed } from './sent.ts'
 
 /** What a request asks of a cache. Values of several lines are joined by commas; null is "not there". */
 export interface CacheFields {
@@ -44,7 +45,10 @@ function readAll(rawHeaders: readonly string[], from: number): CacheFields {
     if (known) known.push(rawHeaders[i + 1] as string)
     else lines.set(name, [rawHeaders[i + 1] as string])
   }
-  const joined = (name: string) => lines.get(name)?.join(', ').trim() ?? null
+  const joined = (name: string) => {
+    const values = lines.get(name)
+    return values === undefined ? null : trimmed(values.join(', '))
+  }
   return {
     directives: directivesOf(lines.get('cache-control'), lines.get('pragma')),
     ifNoneMatch: joined('if-none-match'),

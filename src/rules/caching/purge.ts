@@ -4,8 +4,9 @@
 
 import { z } from 'zod'
 import { fieldValues } from '../http/exchange.ts'
-import type { CacheSettings, Table } from '../table/table.ts'
-import { cacheKey } from './key.ts'
+import type { CacheSettings, Route, Table } from '../table/table.ts'
+import { cacheKey, sentTarget } from './key.ts'
+import { settingsText } from './settings-text.ts'
 import { targetUri } from './uri.ts'
 
 /**
@@ -106,8 +107,9 @@ function matchesUrl(url: string, stored: string): boolean {
 /** A URL as the route's key rules leave it, with its scheme. */
 function asKeyed(url: string, { settings }: PurgePlace): string {
   if (settings.key === null) return url
-  if (url.startsWith('/')) return cacheKey('', { scheme: 'http', host: '', target: url }, settings.key).slice(7)
-  return cacheKey('', { scheme: 'http', host: '', target: url }, settings.key)
+  const target = sentTarget(url, settings.key)
+  const key = cacheKey('', { scheme: 'http', host: '', target }, settings.key)
+  return url.startsWith('/') ? key.slice('http://'.length) : key
 }
 
 function normalised(url: string): string {
@@ -120,17 +122,38 @@ function withoutScheme(url: string): string {
   return url.slice(url.indexOf('://') + 3)
 }
 
+/** More purges than this at once become one of everything. */
+const MAX_SIDES = 100
+
 /**
- * The sides that lost requests of a route from one table to the next: the share was lowered, and what the new side has
- * answered so far may be why. Routes that cache only.
+ * What must not be served any more after an edit, even if it is taken back later: what the sides have answered that lost
+ * requests (the share was lowered, and what the new side has answered so far may be why), and what settings of a route or
+ * upstream have made that are no longer in force. Routes that cache only.
  */
-export function sidesThatLost(before: Table, after: Table): PurgeTarget[] {
-  const old = new Map(before.routes.map((route) => [route.id, route]))
-  return after.routes.flatMap(({ id, to, percent, cache }) => {
-    const was = old.get(id)
-    if (cache === null || was === undefined || was.to !== to || percent >= was.percent) return []
-    return [{ what: 'route', route: id, upstream: to } as const]
-  })
+export function purgedByEdit(before: Table, after: Table): PurgeTarget[] {
+  const next = new Map(after.routes.map((route) => [route.id, route]))
+  const lost: PurgeTarget[] = []
+  for (const was of before.routes) {
+    if (was.cache === null) continue
+    const is = next.get(was.id)
+    for (const upstream of sidesOf(was)) {
+      const stays =
+        is !== undefined &&
+        sidesOf(is).includes(upstream) &&
+        settingsText(before, was, upstream) === settingsText(after, is, upstream)
+      const lowered = stays && is.to === was.to && is.percent < was.percent && (upstream === '' || upstream === is.to)
+      if (stays && !lowered) continue
+      const side = upstream === '' ? (lowered ? was.to : null) : upstream
+      lost.push({ what: 'route', route: was.id, upstream: side })
+    }
+  }
+  return lost.length > MAX_SIDES ? [{ what: 'everything' }] : lost
+}
+
+/** The upstreams that a route's stored answers lie under; none where it does not cache. */
+function sidesOf({ cache, from, to }: Route): readonly string[] {
+  if (cache === null) return []
+  return cache.shareAcrossUpstreams ? [''] : from === to ? [from] : [from, to]
 }
 
 /** The tags of an answer: separated by spaces (Surrogate-Key) or commas (Cache-Tag). */

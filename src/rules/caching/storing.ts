@@ -11,6 +11,7 @@ import { parseCacheControl, parseRequestCacheControl, type ResponseDirectives } 
 import { assumedLifetime, birthOf, explicitLifetime, type Lifetime, singleDate } from './freshness.ts'
 import type { AnswerHead, CachePolicySettings, CacheRequest, SkipReason, StoredMeta } from './meta.ts'
 import { isOfOneRequest, isUnsafeError } from './resource.ts'
+import { lowered, trimmed } from './sent.ts'
 import { targetedDirectives } from './targeted.ts'
 import { resolveSameOrigin, targetUri } from './uri.ts'
 import { varySpec } from './vary.ts'
@@ -193,7 +194,7 @@ function metaOf({ request, answer, settings, said, lifetime, vary, dateMs, bornM
     forAuthorized: isForAuthorized(request, said, lifetime, settings),
     etag,
     lastModified:
-      lastModifiedMs === null ? null : (fieldValues(answer.rawHeaders, 'last-modified')[0] as string).trim(),
+      lastModifiedMs === null ? null : trimmed(fieldValues(answer.rawHeaders, 'last-modified')[0] as string),
     lastModifiedMs,
     vary,
   }
@@ -206,7 +207,7 @@ function windowMs(saidSeconds: number | null, routeMs: number | null): number | 
 
 function onlyEntityTag(rawHeaders: readonly string[]): string | null {
   const lines = fieldValues(rawHeaders, 'etag')
-  const tag = lines.length === 1 ? (lines[0] as string).trim() : ''
+  const tag = lines.length === 1 ? trimmed(lines[0] as string) : ''
   return isEntityTag(tag) ? tag : null
 }
 
@@ -240,7 +241,7 @@ function isUseful(meta: StoredMeta, nowMs: number): boolean {
 export function storedFields(answer: AnswerHead, leaveOut: readonly string[]): string[] {
   const dropped = new Set(leaveOut)
   for (const token of fieldValues(answer.rawHeaders, 'connection').join(',').split(',')) {
-    dropped.add(token.trim().toLowerCase())
+    dropped.add(lowered(trimmed(token)))
   }
   const kept: string[] = []
   let hasDate = false

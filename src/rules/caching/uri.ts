@@ -2,6 +2,8 @@
  * Target URIs (RFC 9110 section 7.1) and references to them (RFC 3986 section 5), with their bytes left as they are.
  */
 
+import { trimmed } from './sent.ts'
+
 /** Where a request is for. */
 export interface RequestTarget {
   readonly scheme: 'http' | 'https'
@@ -38,7 +40,7 @@ export function targetUri(request: RequestTarget): TargetUri {
  */
 export function resolveSameOrigin(request: RequestTarget, reference: string): string | null {
   const base = targetUri(request)
-  const text = unfragmented(reference.trim())
+  const text = unfragmented(trimmed(reference))
   const scheme = schemeOf(request)
   const absolute = ABSOLUTE.exec(text.startsWith('//') ? `${scheme}:${text}` : text)
   if (absolute) {

@@ -7,6 +7,7 @@ import { fieldValues } from '../http/exchange.ts'
 import { parseHttpDate } from '../http/http-date.ts'
 import { type CacheFields, NOTHING_ASKED } from './fields.ts'
 import type { AnswerHead, CachePolicySettings, CacheRequest, StoredHead, StoredMeta } from './meta.ts'
+import { trimmed } from './sent.ts'
 import { mayStore, type StoreVerdict, storedFields } from './storing.ts'
 
 /**
@@ -49,7 +50,7 @@ function mostRecent(stored: readonly StoredMeta[], matches: (meta: StoredMeta) =
 
 function onlyValue(rawHeaders: readonly string[], name: string): string | null {
   const lines = fieldValues(rawHeaders, name)
-  return lines.length === 1 ? (lines[0] as string).trim() : null
+  return lines.length === 1 ? trimmed(lines[0] as string) : null
 }
 
 /** A stored answer updated by a 304 or a HEAD. */
@@ -139,7 +140,7 @@ export function refreshFromHead(
   if (answer.status !== 200 || stored.meta.status !== 200) return { kind: 'keep' }
   const agrees = (name: string, value: string | null) => {
     const lines = fieldValues(answer.rawHeaders, name)
-    return lines.length === 0 || (lines.length === 1 && (lines[0] as string).trim() === value)
+    return lines.length === 0 || (lines.length === 1 && trimmed(lines[0] as string) === value)
   }
   const same =
     agrees('etag', stored.meta.etag) &&

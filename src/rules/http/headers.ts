@@ -1,6 +1,7 @@
 /**
  * Header fields on their way through (RFC 9110 section 7.6): which pass, which stay, and which banyan adds.
  */
+import { fieldValues } from './exchange.ts'
 import { type FieldKind, kindOf } from './field-kinds.ts'
 
 /** What the fields of a request say about framing, routing and the connection, read in one pass. */
@@ -130,6 +131,23 @@ function namedFields(connection: string | null): Set<string> | null {
   return named
 }
 
+/** The fields of a request less those that its Connection names; the same array where it names none. */
+export function unnamedFields(rawHeaders: readonly string[], { connection }: RequestFields): readonly string[] {
+  const named = namedFields(connection)
+  return named === null ? rawHeaders : withoutNamed(rawHeaders, named)
+}
+
+/** The scheme that the client has used: what a proxy that is believed says of it, or the connection's own. */
+export function schemeOf(
+  { trusted, tls }: { readonly trusted: boolean; readonly tls: boolean },
+  { forwardedProto }: RequestFields,
+): 'http' | 'https' {
+  const own = tls ? 'https' : 'http'
+  if (!trusted || forwardedProto === null) return own
+  const said = (forwardedProto.split(',', 1)[0] as string).replace(/^[ \t]+|[ \t]+$/g, '').toLowerCase()
+  return said === 'http' || said === 'https' ? said : own
+}
+
 /** How the head of a forwarded request differs from the one received. */
 export interface RequestRewrite {
   /** The Host to send instead of the one received, or null. */
@@ -176,6 +194,51 @@ export function requestHead(
   } else if (said.acceptsTrailers) head += 'Connection: TE\r\n'
   if (said.acceptsTrailers) head += 'TE: trailers\r\n'
   return head + (rewrite.peerTrusted ? addedFields(said, rewrite) : addedForStranger(said.host, rewrite))
+}
+
+/**
+ * The values of one field in the head that `requestHead` makes of the same, in their order.
+ * @param rawHeaders less the fields that Connection names (`unnamedFields`)
+ * @param name in lower case
+ */
+export function sentValues(
+  name: string,
+  rawHeaders: readonly string[],
+  said: RequestFields,
+  rewrite: RequestRewrite,
+): readonly string[] {
+  switch (name) {
+    case 'connection': {
+      const { upgrade } = rewrite
+      if (upgrade === null) return said.acceptsTrailers ? ['TE'] : []
+      return [said.acceptsTrailers ? 'Upgrade, TE' : 'Upgrade']
+    }
+    case 'upgrade':
+      return rewrite.upgrade === null ? [] : [rewrite.upgrade]
+    case 'te':
+      return said.acceptsTrailers ? ['trailers'] : []
+    case 'host': {
+      if (rewrite.host === null) return fieldValues(rawHeaders, name)
+      return fieldValues(rawHeaders, name)
+        .map(() => rewrite.host as string)
+        .concat(said.hostCount === 0 ? rewrite.host : [])
+    }
+    case 'x-forwarded-for': {
+      const before = rewrite.peerTrusted && said.forwardedFor !== null ? `${said.forwardedFor}, ` : ''
+      return [before + rewrite.peerAddress]
+    }
+    case 'x-forwarded-proto':
+      return rewrite.peerTrusted && said.forwardedProto !== null ? fieldValues(rawHeaders, name) : [rewrite.proto]
+    case 'x-forwarded-host':
+      if (rewrite.peerTrusted && said.hasForwardedHost) return fieldValues(rawHeaders, name)
+      return said.host === '' ? [] : [said.host]
+    case 'via':
+      return [...fieldValues(rawHeaders, name), ...(rewrite.via ? [`1.${rewrite.minor} banyan`] : [])]
+    case 'cdn-loop':
+      return [...fieldValues(rawHeaders, name), rewrite.instance]
+  }
+  const kind = kindOf(name)
+  return kind === 'end-to-end' || passesUpstream(kind, said, rewrite) ? fieldValues(rawHeaders, name) : []
 }
 
 /** What banyan adds for a peer whose own word is believed, with the empty line. */

@@ -210,6 +210,7 @@ function compileCache(said: NonNullable<RouteDocument['cache']>): CacheSettings 
     maxBodyBytes: bytes(said.maxBody) ?? 1024 * 1024,
     shareAcrossUpstreams: said.shareAcrossUpstreams ?? false,
     key: said.key === undefined ? null : compileKey(said.key),
+    normalize: said.normalize ?? [],
     tags: said.tags?.toLowerCase() ?? null,
   }
 }

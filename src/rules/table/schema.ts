@@ -139,10 +139,16 @@ const fieldName = checked(z.string(), flawOfFieldName)
 
 const cacheKey = object({
   query: object({
-    keep: z.array(z.string()).optional().describe('Only these parameters are part of the key.'),
+    keep: z
+      .array(z.string())
+      .optional()
+      .describe('Only these parameters are part of the key, and are sent to the upstream.'),
     drop: z.array(z.string()).optional().describe('All parameters except these are part of the key.'),
   }).optional(),
-  anyQueryOrder: z.boolean().optional().describe('Ignore the order of parameters. Default false.'),
+  anyQueryOrder: z
+    .boolean()
+    .optional()
+    .describe('Ignore the order of parameters, and send them in one order. Default false.'),
   headers: z.array(fieldName).optional().describe('Request headers that are part of the key.'),
   cookies: z.array(checked(z.string(), flawOfCookieName)).optional().describe('Cookies that are part of the key.'),
 })
@@ -181,6 +187,10 @@ const cache = object({
     .optional()
     .describe('How long stale responses are kept for revalidation and upstream failures. Default 1h.'),
   key: cacheKey.optional(),
+  normalize: z
+    .array(z.enum(['accept-encoding', 'accept-language']))
+    .optional()
+    .describe('Request headers that are sent and compared in a normal form: order, case, weights. Default none.'),
   maxBody: size.optional().describe('Larger response bodies are passed through and not stored. Default 1MiB.'),
   shareAcrossUpstreams: z
     .boolean()

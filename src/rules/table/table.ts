@@ -108,6 +108,9 @@ export interface Fallback {
 /** What `mode: forced` may override only by its own word; Set-Cookie's word is `setCookie`. */
 export type ForceWord = 'no-store' | 'private' | 'authorization'
 
+/** Request fields that a caching route may bring into a normal form. */
+export type NormalizedField = 'accept-encoding' | 'accept-language'
+
 /** How a route's cache keys differ from the URI. */
 export interface KeyRules {
   /** Query parameters that count: all (null), all but some, or only some. Names are decoded. */
@@ -150,6 +153,8 @@ export interface CacheSettings {
   readonly shareAcrossUpstreams: boolean
   /** What counts besides the URI, or of it; null for the URI as received. */
   readonly key: KeyRules | null
+  /** Fields that are sent, and so compared, in a normal form. Default: none. */
+  readonly normalize: readonly NormalizedField[]
   /** The response field that carries tags, lower case, or null. */
   readonly tags: string | null
 }

@@ -6,7 +6,7 @@ import type { SkipReason } from '../../rules/caching/meta.ts'
 import type { PurgeTarget } from '../../rules/caching/purge.ts'
 import type { CacheLook } from '../../rules/explain.ts'
 import type { Decision, RequestView } from '../../rules/http/exchange.ts'
-import type { Route } from '../../rules/table/table.ts'
+import type { Route, Table } from '../../rules/table/table.ts'
 import { isAsked, lookFor } from './look.ts'
 import type { RemoteFigures } from './remote.ts'
 import type { CacheTiers } from './tiers.ts'
@@ -34,6 +34,8 @@ export interface CacheCounters {
   /** Keys made untrue by unsafe requests. */
   invalidations: number
   purges: number
+  /** Entries of the remote store that were made for another key than they lay under: each a miss. */
+  misplaced: number
 }
 
 /** Counters at 0. */
@@ -51,6 +53,7 @@ export function newCounters(): CacheCounters {
     waits: 0,
     invalidations: 0,
     purges: 0,
+    misplaced: 0,
   }
 }
 
@@ -92,8 +95,8 @@ export class CacheControl {
   }
 
   /** What the cache would do for a request of a route that was decided so; null where it is not asked. */
-  async look(route: Route | null, request: RequestView, decision: Decision): Promise<CacheLook | null> {
-    return isAsked(route, request, decision) ? lookFor(this.#tiers, route, request, decision, this.#now) : null
+  async look(table: Table, route: Route | null, request: RequestView, decision: Decision): Promise<CacheLook | null> {
+    return isAsked(route, request, decision) ? lookFor(this.#tiers, table, route, request, decision, this.#now) : null
   }
 
   /** Whom to tell of keys whose answers an unsafe request has made untrue. */
@@ -117,7 +120,7 @@ export class CacheControl {
       memory: { entries: memory.entries, bytes: memory.bytes, maxBytes: memory.maxBytes },
       remote: remote?.figures() ?? null,
       generation: purges.generation,
-      counters: structuredClone(this.#counters),
+      counters: { ...structuredClone(this.#counters), misplaced: this.#tiers.misplaced },
     }
   }
 

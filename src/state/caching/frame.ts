@@ -10,10 +10,11 @@
  */
 import { crc32 } from 'node:zlib'
 import { areNames, isFieldValue, isHeaderList, isStoredMeta, type StoredMeta } from '../../rules/caching/meta.ts'
+import { Content, type MadeFor } from './content.ts'
 import type { CacheEntry } from './store.ts'
 
 /** Raised with every change of the form; entries of another version are misses. */
-export const FRAME_VERSION = 1
+export const FRAME_VERSION = 2
 
 const ANSWER = 0
 const VARIANTS = 1
@@ -22,17 +23,23 @@ const CHECKSUM_AT = 1
 const KIND_AT = 5
 const HEAD_LENGTH_AT = 6
 
-type AnswerHead = readonly [meta: StoredMeta, reason: string, generation: number, rawHeaders: readonly string[]]
-type VariantsHead = readonly [vary: readonly string[], stamp: string, untilMs: number]
+type AnswerHead = readonly [
+  meta: StoredMeta,
+  reason: string,
+  generation: number,
+  rawHeaders: readonly string[],
+  madeFor: MadeFor,
+]
+type VariantsHead = readonly [key: string, vary: readonly string[], stamp: string, untilMs: number]
 
 /** An entry as bytes, the body copied once. */
 export function encodeEntry(entry: CacheEntry): Buffer {
-  return entry.kind === 'answer'
-    ? frame(ANSWER, [entry.meta, entry.reason, entry.generation, entry.rawHeaders] satisfies AnswerHead, entry.body)
-    : frame(VARIANTS, [entry.vary, entry.stamp, entry.untilMs] satisfies VariantsHead, null)
+  if (entry.kind === 'variants') return frame(VARIANTS, [entry.key, entry.vary, entry.stamp, entry.untilMs], null)
+  const { meta, reason, generation, rawHeaders, content } = entry
+  return frame(ANSWER, [meta, reason, generation, rawHeaders, content.madeFor], content)
 }
 
-function frame(kind: number, head: AnswerHead | VariantsHead, body: Buffer | null): Buffer {
+function frame(kind: number, head: AnswerHead | VariantsHead, body: Content | null): Buffer {
   const text = JSON.stringify(head)
   const headBytes = Buffer.byteLength(text)
   const bytes = Buffer.allocUnsafe(PREFIX_BYTES + headBytes + (body?.length ?? 0))
@@ -40,7 +47,7 @@ function frame(kind: number, head: AnswerHead | VariantsHead, body: Buffer | nul
   bytes[KIND_AT] = kind
   bytes.writeUInt32LE(headBytes, HEAD_LENGTH_AT)
   bytes.write(text, PREFIX_BYTES, 'utf8')
-  body?.copy(bytes, PREFIX_BYTES + headBytes)
+  body?.copyTo(bytes, PREFIX_BYTES + headBytes)
   bytes.writeUInt32LE(crc32(bytes.subarray(KIND_AT)), CHECKSUM_AT)
   return bytes
 }
@@ -64,14 +71,21 @@ export function decodeEntry(bytes: Buffer): CacheEntry | null {
   return bytes[KIND_AT] === VARIANTS ? variantsOf(head) : answerOf(head, bytes.subarray(bodyAt))
 }
 
-function variantsOf([vary, stamp, untilMs]: readonly unknown[]): CacheEntry | null {
-  if (!areNames(vary) || typeof stamp !== 'string' || !Number.isFinite(untilMs)) return null
-  return { kind: 'variants', vary, stamp, untilMs: untilMs as number }
+function variantsOf([key, vary, stamp, untilMs]: readonly unknown[]): CacheEntry | null {
+  if (typeof key !== 'string' || !areNames(vary) || typeof stamp !== 'string' || !Number.isFinite(untilMs)) return null
+  return { kind: 'variants', key, vary, stamp, untilMs: untilMs as number }
 }
 
-function answerOf([meta, reason, generation, rawHeaders]: readonly unknown[], body: Buffer): CacheEntry | null {
+function answerOf([meta, reason, generation, rawHeaders, made]: readonly unknown[], body: Buffer): CacheEntry | null {
   if (!isStoredMeta(meta) || !isFieldValue(reason) || !Number.isFinite(generation) || !isHeaderList(rawHeaders))
     return null
+  if (!isMade(made)) return null
   const known = { meta, reason, rawHeaders, generation: generation as number }
-  return { kind: 'answer', ...known, body, checked: 0, refreshAfterMs: 0, written: null }
+  return { kind: 'answer', ...known, content: new Content(made, body), checked: 0, refreshAfterMs: 0, written: null }
+}
+
+function isMade(value: unknown): value is MadeFor {
+  if (typeof value !== 'object' || value === null) return false
+  const { key, print, parts, vary, selected } = value as Record<keyof MadeFor, unknown>
+  return [key, print, parts, selected].every((text) => typeof text === 'string') && areNames(vary)
 }

@@ -2,18 +2,25 @@
  * What the cache would do for a request, told and not done: for explain.
  */
 import { type CacheFields, readCacheFields } from '../../rules/caching/fields.ts'
+import { formParts } from '../../rules/caching/form.ts'
 import { ageOf, ttlOf } from '../../rules/caching/freshness.ts'
-import { cacheKey, isLookedUp, keyPrefix } from '../../rules/caching/key.ts'
+import { cacheKey, isLookedUp, keyParts, keyPrefix, sentTarget } from '../../rules/caching/key.ts'
 import { evaluate, evaluateNothing } from '../../rules/caching/policy.ts'
+import { normalizedValues } from '../../rules/caching/sent.ts'
+import { type SentValues, varyKey } from '../../rules/caching/vary.ts'
 import type { CacheLook, StoredLook } from '../../rules/explain.ts'
 import type { Decision, RequestView } from '../../rules/http/exchange.ts'
-import type { CacheSettings, Route } from '../../rules/table/table.ts'
+import { readRequestFields, sentValues, unnamedFields } from '../../rules/http/headers.ts'
+import { readTarget } from '../../rules/patterns/path.ts'
+import type { CacheSettings, NormalizedField, Route, Table } from '../../rules/table/table.ts'
+import { fingerprintOf } from './fingerprint.ts'
 import type { StoredAnswer } from './store.ts'
 import type { CacheTiers, Place } from './tiers.ts'
 
 /** Whether the cache is asked for the answer to a request that was decided so. */
 export function isAsked(route: Route | null, request: RequestView, { reason }: Decision): route is CachingRoute {
-  return route !== null && route.cache !== null && isLookedUp(request.method) && reason !== 'forced'
+  if (route === null || route.cache === null || reason === 'forced') return false
+  return isLookedUp(request.method) && readTarget(request.target).ambiguity === null
 }
 
 type CachingRoute = Route & { readonly cache: CacheSettings }
@@ -21,12 +28,12 @@ type CachingRoute = Route & { readonly cache: CacheSettings }
 /** Looks for the answer to a request in memory, then in the remote store, as the request itself would. */
 export async function lookFor(
   tiers: CacheTiers,
+  table: Table,
   route: CachingRoute,
-  request: RequestView,
-  ...[decision, now]: [Decision, () => number]
+  ...[request, decision, now]: [RequestView, Decision, () => number]
 ): Promise<CacheLook> {
   const asked = readCacheFields(request.rawHeaders)
-  const place = placeOf(route, request, decision)
+  const place = placeOf(table, route, request, decision)
   const here = tiers.find(place, now())
   const stored = here ?? (await tiers.seek(place, now))
   const nowMs = now()
@@ -37,12 +44,46 @@ export async function lookFor(
   }
 }
 
-function placeOf(route: CachingRoute, request: RequestView, decision: Decision): Place {
+/** As of a client that is not believed, over a connection without TLS. */
+function placeOf(table: Table, route: CachingRoute, request: RequestView, decision: Decision): Place {
   const settings = route.cache
+  const { key: rules } = settings
   const upstream = settings.shareAcrossUpstreams ? '' : decision.upstream
   const prefix = keyPrefix({ route: route.id, upstream })
-  const key = cacheKey(prefix, { ...request, scheme: 'http' }, settings.key)
-  return { key, settings, rawHeaders: request.rawHeaders, route: route.id, upstream, url: key.slice(prefix.length) }
+  const target = sentTarget(request.target, rules)
+  const key = cacheKey(prefix, { ...request, target, scheme: 'http' }, rules)
+  const values = valuesOf(table, route, request, decision)
+  const [host = request.host] = values('x-forwarded-host')
+  return {
+    key,
+    print: fingerprintOf(table, route, upstream),
+    parts: formParts({ host, lower: host.toLowerCase(), trusted: false }, values) + keyParts(values, rules),
+    selecting: (vary) => varyKey(values, vary),
+    settings,
+    route: route.id,
+    upstream,
+    url: key.slice(prefix.length),
+  }
+}
+
+function valuesOf(table: Table, { cache }: CachingRoute, request: RequestView, decision: Decision): SentValues {
+  const said = readRequestFields(request.rawHeaders)
+  const fields = unnamedFields(request.rawHeaders, said)
+  const host = table.upstreams.get(decision.upstream)?.host ?? 'preserve'
+  const rewrite = {
+    host: host === 'preserve' ? null : host === 'upstream' ? decision.upstream : host.literal,
+    peerAddress: request.clientAddress,
+    peerTrusted: false,
+    proto: 'http',
+    minor: 1,
+    via: table.upstreams.get(decision.upstream)?.via ?? false,
+    instance: '',
+    upgrade: null,
+  } as const
+  return (name) => {
+    const values = sentValues(name, fields, said, rewrite)
+    return cache.normalize.includes(name as NormalizedField) ? normalizedValues(values) : values
+  }
 }
 
 function verdictOf(asked: CacheFields, stored: StoredAnswer | null, nowMs: number): Pick<CacheLook, 'verdict' | 'why'> {

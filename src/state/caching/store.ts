@@ -3,6 +3,7 @@
  */
 import { LRUCache } from 'lru-cache'
 import type { StoredMeta } from '../../rules/caching/meta.ts'
+import type { Content } from './content.ts'
 
 /** A stored answer. */
 export interface StoredAnswer {
@@ -11,7 +12,7 @@ export interface StoredAnswer {
   readonly reason: string
   /** Name, value, name, value; Content-Length and Via among them, Age not. */
   readonly rawHeaders: readonly string[]
-  readonly body: Buffer
+  readonly content: Content
   /** The last purge that all instances know, as it was known when the answer was asked for; 0 before any. */
   readonly generation: number
   /** Purges of this process that it has been compared with. */
@@ -33,6 +34,8 @@ export interface WrittenHead {
 /** What lies under a key whose answers differ by request fields (RFC 9111 section 4.1). */
 export interface Variants {
   readonly kind: 'variants'
+  /** The key that it lies under. */
+  readonly key: string
   /** The fields that tell them apart, lower case, sorted. */
   readonly vary: readonly string[]
   /** Part of the keys of the variants: without this entry none of them is found any more. */
@@ -90,5 +93,6 @@ function sizeOf(entry: CacheEntry, key: string): number {
   if (entry.kind === 'variants') return bytes
   // Once as fields, and once as the text that hits are written with.
   for (const text of entry.rawHeaders) bytes += 2 * text.length + 2
-  return bytes + entry.body.length
+  const { parts, selected } = entry.content.madeFor
+  return bytes + parts.length + selected.length + entry.content.length
 }

@@ -94,7 +94,7 @@ test('a side that fails 30 % of its requests loses its share again', async () =>
   const load = stage.load()
   const ended = await stage.cli(['deploy', 'canary', 'gtin-lookup', '--steps', '5,50,100', ...QUICK, '--hold', '20s'])
   expect(ended.code, ended.out + ended.err).toBe(6)
-  expect(ended.out).toMatch(/^route gtin-lookup: 5 % to gtin\nfailed: \d+ of \d+ exchanges failed at gtin\nreverted: /)
+  expect(ended.out).toMatch(/^route gtin-lookup: 5 % to gtin\nfailed: \d+ of \d+ requests failed at gtin\nreverted: /)
   expect(ended.out).toContain('reverted: route gtin-lookup: back to 0 % to gtin\n')
   await load.more(100)
   await load.stop()

@@ -123,7 +123,7 @@ test('a version that is healthy and fails its requests is found out and taken ba
     },
   )
   expect(ended.code, ended.out + ended.err).toBe(6)
-  expect(ended.out).toMatch(/^failed: \d+ of \d+ exchanges failed at gtin\/one$/m)
+  expect(ended.out).toMatch(/^failed: \d+ of \d+ requests failed at gtin\/one$/m)
   const failed = load.outcomes.filter(({ status }) => status !== 200)
   const before = load.outcomes.length
   await load.more(200)

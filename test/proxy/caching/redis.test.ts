@@ -81,6 +81,53 @@ describe('what one has stored', () => {
   })
 })
 
+describe('what is stored is for whom it was made for', () => {
+  test.each(['Cookie', 'Accept-Encoding', 'X-Tenant'])('two who ask at once, told apart by %s', async (name) => {
+    const a = await startRig({ remote: await remote() })
+    a.legacy.handler = (request) => request.send(reply(200, [FRESH, `Vary: ${name}`], `for ${request.field(name)}`))
+    for (const one of ['a=1', 'b=2', 'c=3']) await a.get('/a', `${name}: ${one}`)
+    await until(() => writesOf(a) === 4)
+    const b = await startRig({ upstreams: a, remote: await remote() })
+    const got = await Promise.all(['a=1', 'b=2', 'c=3', 'b=2', 'd=4'].map((one) => b.get('/a', `${name}: ${one}`)))
+    expect(got.map(({ body }) => body.text)).toEqual(['for a=1', 'for b=2', 'for c=3', 'for b=2', 'for d=4'])
+    expect(a.legacy.requests).toBe(4)
+  })
+
+  test('a cold herd in four languages over both', async () => {
+    const [a, b] = await pair({ headers: '30s' })
+    a.legacy.handler = (request) =>
+      request.send(reply(200, [FRESH, 'Vary: Accept-Language'], `in ${request.field('accept-language')}`))
+    const languages = Array.from({ length: 60 }, (_, i) => ['de', 'en', 'fr', 'it'][i % 4] as string)
+    const herd = languages.map((one, i) => (i % 3 === 0 ? a : b).get('/a', `Accept-Language: ${one}`))
+    const got = (await Promise.all(herd)).map(({ body }) => body.text)
+    expect(got).toEqual(languages.map((one) => `in ${one}`))
+  })
+
+  test('entries that have changed places are misses, and counted', async () => {
+    const [a, b] = await pair()
+    a.legacy.handler = (request) => request.send(reply(200, [FRESH], `page ${request.target}`))
+    await a.get('/a')
+    await a.get('/b')
+    await until(() => writesOf(a) === 2)
+    const [one, two] = (await redis.command('KEYS', 'banyan:e:*')).match(/banyan:e:\S+/g) as unknown as [string, string]
+    await redis.command('RENAME', one, 'banyan:other')
+    await redis.command('RENAME', two, one)
+    await redis.command('RENAME', 'banyan:other', two)
+    expect((await b.get('/a')).body.text).toBe('page /a')
+    expect((await b.get('/b')).body.text).toBe('page /b')
+    expect(b.plane.cache.figures().counters.misplaced).toBeGreaterThan(0)
+  })
+
+  test('other settings in the table of another process', async () => {
+    const a = await startRig({ cache: '{ setCookie: store }', remote: await remote() })
+    always(a.legacy, 200, [FRESH, 'Set-Cookie: sid=#'])
+    await a.get('/a')
+    await until(() => writesOf(a) === 1)
+    const b = await startRig({ upstreams: a, remote: await remote() })
+    expect(fieldIn(await b.get('/a'), 'set-cookie')).toBe('sid=2')
+  })
+})
+
 describe('a herd over both', () => {
   test('makes one request', async () => {
     const [a, b] = await pair()

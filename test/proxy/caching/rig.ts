@@ -29,6 +29,8 @@ export interface RigOptions {
   readonly upstreams?: Pick<Rig, 'legacy' | 'modern'>
   readonly exposeKey?: boolean
   readonly memoryBytes?: number
+  /** What clients say in X-Forwarded-* is believed. */
+  readonly trusted?: boolean
 }
 
 /** A proxy that caches `/*`, and its two upstreams: `legacy` (default) and `modern`. */
@@ -80,7 +82,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     instance: 'banyan',
     live,
     limits: { maxFields: 256, maxTargetLength: 16_384 },
-    trustedProxies: [],
+    trustedProxies: options.trusted ? ['127.0.0.1'] : [],
     memoryCacheBytes: options.memoryBytes ?? 16 * 1024 * 1024,
     remoteCache: options.remote ?? null,
     exposeCacheStatus: true,

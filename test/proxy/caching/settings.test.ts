@@ -78,14 +78,16 @@ describe('the key', () => {
     ]
     expect(await fetched(cache, asks)).toBe(3)
   })
-  test('has the host', async () => {
+  test('has the host as it is sent', async () => {
     expect(
       await fetched('{}', [
         ['/a', 'Host: one.test'],
         ['/a', 'Host: two.test'],
         ['/a', 'Host: ONE.test:80'],
+        ['/a', 'Host: one.test'],
+        ['/a', 'Host: ONE.test:80'],
       ]),
-    ).toBe(2)
+    ).toBe(3)
   })
 })
 
@@ -136,9 +138,9 @@ describe('Vary', () => {
       request.send(reply(200, [FRESH, 'Vary: Accept-Language'], `in ${request.field('accept-language')}`))
     for (const language of ['de', 'en', 'de', 'en', 'DE']) {
       const { body } = await rig.get('/a', `Accept-Language: ${language}`)
-      expect(body.text.toLowerCase()).toBe(`in ${language.toLowerCase()}`)
+      expect(body.text).toBe(`in ${language}`)
     }
-    expect(rig.legacy.requests).toBe(2)
+    expect(rig.legacy.requests).toBe(3)
     expect(statusOf(await rig.get('/a'))).toContain('fwd=vary-miss')
   })
 

@@ -7,6 +7,8 @@ import type { Fetch } from '../../../src/proxy/caching/fetch.ts'
 import { Fill, type FillTerms } from '../../../src/proxy/caching/fill.ts'
 import type { Visit } from '../../../src/proxy/caching/visit.ts'
 
+const MADE = { key: '/a', print: '', parts: '', vary: [], selected: '' }
+
 /** A client: what it was given, and whether that may be gone once it is written. */
 class Client {
   readonly given: [text: string, spent: boolean][] = []
@@ -26,15 +28,22 @@ class Client {
         this.ended = true
       },
     }
-    return { exchange: { answer, res: this.res, exclusive: true }, done: () => {} } as unknown as Visit
+    return { ...MADE, exchange: { answer, res: this.res, exclusive: true }, done: () => {} } as unknown as Visit
   }
 }
+
+test('a request that the answer was not made for gets none of it', () => {
+  const other = Object.assign(new Client().visit, { key: '/other' })
+  const fill = fillFor({ storing: true, maxBytes: 10 })
+  expect(() => fill.attach(other, 200, 'OK', [])).toThrow('not made for')
+})
 
 const fetch = { pause: () => {}, resume: () => {}, paused: false } as unknown as Fetch
 
 function fillFor(terms: Partial<FillTerms>): Fill {
   const owner = { onFilled: () => {}, onTooLarge: () => {} }
-  return new Fill(fetch, owner, { storing: false, maxBytes: 0, length: -1, ...terms })
+  const asker = new Client().visit
+  return new Fill(fetch, owner, { storing: false, maxBytes: 0, length: -1, asker, madeFor: MADE, ...terms })
 }
 
 test('one reader of what is not stored: each piece may go', () => {

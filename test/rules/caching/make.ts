@@ -22,7 +22,7 @@ export const date = (seconds: number) => formatHttpDate(NOW + seconds * 1000)
 export function raw(...lines: string[]): string[] {
   return lines.flatMap((line) => {
     const colon = line.indexOf(':')
-    return [line.slice(0, colon), line.slice(colon + 1).trim()]
+    return [line.slice(0, colon), line.slice(colon + 1).replace(/^[ \t]+|[ \t]+$/g, '')]
   })
 }
 

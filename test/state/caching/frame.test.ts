@@ -3,11 +3,12 @@
  */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { Content, madeFor } from '../../../src/state/caching/content.ts'
 import { decodeEntry, encodeEntry, FRAME_VERSION } from '../../../src/state/caching/frame.ts'
 import type { CacheEntry } from '../../../src/state/caching/store.ts'
-import { entry } from '../make.ts'
+import { entry, place } from '../make.ts'
 
-const VARIANTS: CacheEntry = { kind: 'variants', vary: ['accept', 'x-a'], stamp: 'abc', untilMs: 12 }
+const VARIANTS: CacheEntry = { kind: 'variants', key: 'k', vary: ['accept', 'x-a'], stamp: 'abc', untilMs: 12 }
 const value = fc
   .array(fc.integer({ min: 32, max: 255 }).filter((code) => code !== 127))
   .map((codes) => String.fromCharCode(...codes))
@@ -17,15 +18,19 @@ test('what was written is read', () => {
   expect(decodeEntry(encodeEntry(VARIANTS))).toEqual(VARIANTS)
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 5000 }), headers, fc.nat(), (body, rawHeaders, generation) => {
-      const one = entry({ body: Buffer.from(body), rawHeaders, generation })
-      expect(decodeEntry(encodeEntry(one))).toEqual(one)
+      const content = new Content(madeFor(place('/x'), []), Buffer.from(body))
+      const one = entry({ content, rawHeaders, generation })
+      const read = decodeEntry(encodeEntry(one))
+      expect(read).toEqual(one)
+      expect(read?.kind === 'answer' && read.content.open(place('/x'))).toEqual(Buffer.from(body))
+      expect(read?.kind === 'answer' && read.content.open(place('/y'))).toBeNull()
     }),
   )
 })
 
 test('the body stands as it is at the end', () => {
   const one = entry()
-  expect(encodeEntry(one).subarray(-one.body.length)).toEqual(one.body)
+  expect(encodeEntry(one).subarray(-one.content.length)).toEqual(one.content.open(place('/a')))
 })
 
 describe('anything else is nothing', () => {
@@ -77,7 +82,11 @@ describe('anything else is nothing', () => {
     for (const part of forged) {
       expect(decodeEntry(encodeEntry({ ...good, ...(part as object) })), JSON.stringify(part)).toBeNull()
     }
-    for (const part of [{ vary: null }, { vary: ['a b'] }, { stamp: 1 }, { untilMs: '5' }]) {
+    for (const made of [null, {}, { ...good.content.madeFor, key: 1 }, { ...good.content.madeFor, vary: ['a b'] }]) {
+      const content = new Content(made as never, Buffer.from('x'))
+      expect(decodeEntry(encodeEntry({ ...good, content })), JSON.stringify(made)).toBeNull()
+    }
+    for (const part of [{ key: 1 }, { vary: null }, { vary: ['a b'] }, { stamp: 1 }, { untilMs: '5' }]) {
       expect(decodeEntry(encodeEntry({ ...VARIANTS, ...part } as CacheEntry)), JSON.stringify(part)).toBeNull()
     }
   })

@@ -1,0 +1,24 @@
+/**
+ * The settings that make answers, as texts to compare: what other settings have made is not served.
+ */
+import type { Route, Table } from '../table/table.ts'
+
+/**
+ * A caching route's settings, and the servers, `host` and `publicOrigin` of an upstream.
+ * @param upstream its name, or '' where the sides of the route share their answers
+ */
+export function settingsText(table: Table, route: Route, upstream: string): string {
+  const names = upstream === '' ? [route.from, route.to] : [upstream]
+  return JSON.stringify([route.cache, names.map((name) => originOf(table, name))], plain)
+}
+
+function originOf(table: Table, name: string): unknown {
+  const upstream = table.upstreams.get(name)
+  if (upstream === undefined) return null
+  const { servers, host, publicOrigin } = upstream
+  return [name, servers.map(({ url }) => url).sort(), host, publicOrigin]
+}
+
+function plain(_: string, value: unknown): unknown {
+  return value instanceof Set ? [...value].sort() : value
+}
