@@ -30,6 +30,7 @@ const DOES = {
     "ctx.set('Connection', 'keep-alive, Upgrade'); ctx.set('Upgrade', 'h2'); ctx.set('Keep-Alive', 'timeout=1')",
   'removed fields':
     "for (const name of ['Connection', 'Transfer-Encoding', 'Content-Length']) { ctx.set(name, 'x'); ctx.remove(name) }",
+  chunks: 'ctx.res.chunkedEncoding = true',
   'strict length': 'ctx.res.strictContentLength = true; ctx.length = 3',
 }
 const middleware = `import { Readable } from 'node:stream'

@@ -37,6 +37,8 @@ type Handler = (req: IncomingMessage, res: ServerResponse) => void
 /** What is under way on a connection. */
 interface Line {
   busy: boolean
+  /** The request under way; null before the first. */
+  request: IncomingMessage | null
   readonly waiting: (() => void)[]
 }
 
@@ -59,7 +61,7 @@ export function adminServer(handler: Handler, log: ControlLog, bounds: AdminBoun
   })
 
   server.on('connection', (socket) => {
-    lines.set(socket, { busy: false, waiting: [] })
+    lines.set(socket, { busy: false, request: null, waiting: [] })
     socket.once('close', () => {
       waiting -= lines.get(socket)?.waiting.length ?? 0
       lines.delete(socket)
@@ -67,9 +69,10 @@ export function adminServer(handler: Handler, log: ControlLog, bounds: AdminBoun
     if (lines.size > bounds.connections) makeRoom(socket)
   })
 
-  /** The oldest connection without a request gives way; where all have one, the new connection. */
+  /** The oldest connection without a whole request gives way; where all have one, the new connection. */
   function makeRoom(newest: Socket): void {
-    const [idle] = [...lines].find(([, { busy }]) => !busy) as [Socket, Line]
+    const all = [...lines].slice(0, -1)
+    const [idle] = all.find(([, { busy }]) => !busy) ?? all.find(([, { request }]) => !request?.complete) ?? [newest]
     idle.destroy()
     // It is gone from now on, whenever it says so.
     lines.delete(idle)
@@ -88,6 +91,7 @@ export function adminServer(handler: Handler, log: ControlLog, bounds: AdminBoun
     if (line === undefined) return
     const begin = (): void => {
       line.busy = true
+      line.request = req
       // Written, and taken by the client as far as that is known; or the connection is gone.
       res.once('close', () => next(socket, line))
       handler(req, res)

@@ -156,6 +156,8 @@ function takeOver(res: ServerResponse, fields: readonly string[]): readonly stri
     }
   }
   const internals = res as unknown as Internals
+  // A flag that middleware may have set: chunks in a body of known length would be read as the next answer.
+  res.chunkedEncoding = false
   internals._removedContLen = false
   internals._removedTE = false
   internals._removedConnection = false

@@ -53,6 +53,9 @@ const MAX_DEPTH = 500
 /** Maximum number of lexemes: ten thousand routes have about 600,000. */
 const MAX_LEXEMES = 2_000_000
 
+/** To find what an alias stands for, the parser looks at all anchors and aliases before it: so many looks at most. */
+const MAX_ALIAS_LOOKS = 40_000_000
+
 /** A finding with its offset in the text. */
 interface Placed {
   readonly finding: Finding
@@ -136,13 +139,21 @@ function parse(text: string, lines = new LineCounter()): Document.Parsed {
   return document
 }
 
+const AMPERSAND = 0x26
+const ASTERISK = 0x2a
+
 function* tokensOf(text: string, lines: LineCounter): Generator<CST.Token> {
   lines.addNewLine(0)
   const parser = new Parser(lines.addNewLine)
   let lexemes = 0
+  let marks = 0
+  let looks = 0
   for (const lexeme of new Lexer().lex(text)) {
     if (parser.stack.length > MAX_DEPTH) throw new RangeError('nested too deeply')
     if (++lexemes > MAX_LEXEMES) throw new RangeError('too large')
+    const first = lexeme.charCodeAt(0)
+    if (first === AMPERSAND || first === ASTERISK) marks++
+    if (first === ASTERISK && (looks += marks) > MAX_ALIAS_LOOKS) throw new RangeError('too many anchors and aliases')
     yield* parser.next(lexeme)
   }
   yield* parser.end()

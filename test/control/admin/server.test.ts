@@ -181,3 +181,20 @@ test('a body goes before the next request', async () => {
   socket.write(post + get('/') + post + get('/'))
   expect(await heard(socket, /[A-Z]+ \d+;/g, 4)).toEqual(['POST 300000;', 'GET 0;', 'POST 300000;', 'GET 0;'])
 })
+
+test('requests whose bodies do not come give way to one that is whole, the oldest first', async () => {
+  const port = await serve((req, res) => void req.resume().once('end', () => res.end('answered')), { connections: 3 })
+  const slow: Socket[] = []
+  for (let i = 0; i < 3; i++) {
+    const socket = await open(port)
+    const asked = once(socket, 'data')
+    socket.write('POST / HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n{')
+    await asked
+    slow.push(socket)
+  }
+  const gone = once(slow[0] as Socket, 'close')
+  const one = await open(port)
+  one.write(get('/livez'))
+  await Promise.all([gone, heard(one, /answered/g, 1)])
+  expect(slow.map(({ closed }) => closed)).toEqual([true, false, false])
+})

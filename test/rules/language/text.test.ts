@@ -106,6 +106,10 @@ describe('texts of every kind', () => {
     ['two million line breaks', '\n'.repeat(2_000_001)],
     ['twenty thousand unknown keys', Array.from({ length: 20_000 }, (_, i) => `k${i}: 1\n`).join('')],
     ['twenty thousand aliases of nothing', `[${'*a, '.repeat(20_000)}]`],
+    [
+      'twenty thousand anchors, each with an alias',
+      Array.from({ length: 20_000 }, (_, i) => `a${i}: &a${i} 1\nb${i}: *a${i}\n`).join(''),
+    ],
     ['an alias of itself', 'version: 1\nupstreams: &a { legacy: *a }\ndefault: legacy\n'],
     ['a list that holds itself', '&a [*a]'],
     ['only a BOM', '\uFEFF'],
