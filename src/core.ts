@@ -131,7 +131,7 @@ function openRedis(
     chance: Math.random,
     now: () => performance.now(),
     onUnreadable: (count) => {
-      log.warn({ event: 'redis', count }, 'unreadable entry in Redis: treated as a miss')
+      log.warn({ event: 'redis', count }, 'unreadable reply or value from Redis: treated as a miss')
     },
     onState: (up, why) => {
       if (up) log.info({ event: 'redis', state: 'up' }, 'connected to Redis')
