@@ -41,7 +41,7 @@ const DIFFERENCES: readonly Difference[] = [
   },
   {
     accepts: 'node',
-    complaint: /^not an HTTP\/1 answer$/,
+    complaint: /^not an HTTP\/1 response$/,
     only: ({ text }) => /^[\r\n]/.test(text) || /\n\r?\n[\r\n]+HTTP\//.test(text),
     why: 'RFC 9112 section 2.2 lets servers skip empty lines before a request, not clients before an answer: what the line is a rest of is not known',
   },
@@ -66,7 +66,7 @@ const DIFFERENCES: readonly Difference[] = [
   {
     accepts: 'banyan',
     complaint: /^HPE_CLOSED_CONNECTION/,
-    only: (_, ours) => /beyond the end of the answer$/.test(ours.problem ?? ''),
+    only: (_, ours) => /beyond the end of the (?:answer|response)$/.test(ours.problem ?? ''),
     why: 'the answer is complete and the connection poisoned: the same bytes reach the client, and none of what is beyond',
   },
   {

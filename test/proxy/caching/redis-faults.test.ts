@@ -13,7 +13,7 @@ let redis: RedisServer
 afterEach(() => redis?.stop())
 
 /** A proxy over the Redis of a URL, and what it was told of its state. */
-async function proxyOver(url: string, deadlineMs = 20): Promise<{ rig: Rig; states: boolean[] }> {
+async function proxyOver(url: string, deadlineMs = 20, upstreams?: Rig): Promise<{ rig: Rig; states: boolean[] }> {
   const states: boolean[] = []
   const store = new RedisStore({
     address: parseRedisUrl(url) as RedisAddress,
@@ -25,7 +25,7 @@ async function proxyOver(url: string, deadlineMs = 20): Promise<{ rig: Rig; stat
     onState: (up) => states.push(up),
   })
   onTestFinished(() => store.close())
-  const rig = await startRig({ remote: store })
+  const rig = await startRig({ remote: store, ...(upstreams === undefined ? {} : { upstreams }) })
   rig.legacy.handler = (request) => request.send(reply(200, [FRESH], `of ${request.target}`))
   return { rig, states }
 }
@@ -56,9 +56,9 @@ async function up(rig: Rig): Promise<void> {
   expect(statusOf(await (await startRigLike(rig)).get(target))).toContain('hit')
 }
 
-/** Another proxy over the same Redis. */
+/** Another proxy over the same Redis and upstreams. */
 async function startRigLike(rig: Rig): Promise<Rig> {
-  const { rig: other } = await proxyOver(redis.url)
+  const { rig: other } = await proxyOver(redis.url, 20, rig)
   other.legacy.handler = rig.legacy.handler
   await until(() => remoteOf(other).state === 'up')
   return other

@@ -23,8 +23,8 @@ async function redisOf(...options: string[]): Promise<RedisServer> {
   return server
 }
 
-/** A proxy over the Redis of a URL. */
-async function proxyOver(url: string): Promise<Rig> {
+/** A proxy over the Redis of a URL, before upstreams of its own or those of another proxy. */
+async function proxyOver(url: string, upstreams?: Rig): Promise<Rig> {
   const store = new RedisStore({
     address: parseRedisUrl(url) as RedisAddress,
     prefix: 'banyan:',
@@ -36,7 +36,7 @@ async function proxyOver(url: string): Promise<Rig> {
     onState: () => {},
   })
   onTestFinished(() => store.close())
-  const rig = await startRig({ remote: store, headers: '30s' })
+  const rig = await startRig({ remote: store, headers: '30s', ...(upstreams === undefined ? {} : { upstreams }) })
   rig.legacy.handler = (request) => request.send(reply(200, [FRESH], `of ${request.target}`))
   return rig
 }
@@ -77,7 +77,8 @@ test('a Sentinel: its master, and the replica that takes over', { timeout: 2 * P
   await patiently(async () => (await replica.command('INFO', 'replication')).includes('master_link_status:up'))
   const port = await startSentinel(master.port)
   const url = `redis+sentinel://127.0.0.1:${port}/mymaster`
-  const [one, other] = [await proxyOver(url), await proxyOver(url)]
+  const one = await proxyOver(url)
+  const other = await proxyOver(url, one)
   await shares(one, other, targetsOf('before'))
 
   const { writes } = remoteOf(one)
@@ -140,7 +141,8 @@ test('a Cluster of three: keys lie on all of them', { timeout: 2 * PATIENCE_MS }
     return said.every((text) => text.includes('cluster_state:ok') && text.includes('cluster_slots_assigned:16384'))
   })
   const url = `redis+cluster://127.0.0.1:${nodes[0]!.port},127.0.0.1:${nodes[1]!.port}`
-  const [one, other] = [await proxyOver(url), await proxyOver(url)]
+  const one = await proxyOver(url)
+  const other = await proxyOver(url, one)
   await shares(one, other, targetsOf('spread'))
   const sizes = await Promise.all(nodes.map((node) => node.command('DBSIZE')))
   expect(sizes.every((size) => size !== ':0\r\n')).toBe(true)
