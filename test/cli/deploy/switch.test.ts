@@ -76,7 +76,7 @@ test('a green that fails its health checks after the switch: back to blue', asyn
   const ended = await deploying
   expect(ended.code, ended.out).toBe(6)
   expect(ended.out).toMatch(
-    /^failed: green: server green-1 is unhealthy: status 503$|^failed: \d+ of \d+ exchanges failed at green$/m,
+    /^failed: green: server green-1 is unhealthy: status 503$|^failed: \d+ of \d+ requests failed at green$/m,
   )
   expect(ended.out).toContain('reverted: switched back to blue: route gtin-lookup\n')
   await load.more(100)
