@@ -78,8 +78,10 @@ test('Prometheus shows the token that may read, and calls the job what the alert
     type: 'Bearer',
     credentials: { name: 'banyan-admin', key: 'read-token' },
   })
-  const job = named(stackOf(`${FOLDER}/overlays/blue`), 'Service', 'banyan-admin-blue').metadata.labels?.[spec.jobLabel]
+  const blue = stackOf(`${FOLDER}/overlays/blue`)
+  const jobOf = (monitor: string, service: string): string | undefined =>
+    named(blue, 'Service', service).metadata.labels?.[named(monitoring, 'ServiceMonitor', monitor).spec.jobLabel]
   const { groups } = yamlOf('deploy/prometheus/alerts.yml') as { groups: { rules: { expr: string }[] }[] }
   const jobs = groups.flatMap(({ rules }) => rules.flatMap(({ expr }) => /job="([^"]+)"/.exec(expr)?.[1] ?? []))
-  expect(new Set(jobs)).toEqual(new Set([job]))
+  expect(new Set(jobs)).toEqual(new Set([jobOf('banyan', 'banyan-admin-blue'), jobOf('gtin', 'gtin-blue')]))
 })
