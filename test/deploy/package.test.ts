@@ -15,6 +15,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
+import { routesJsonSchema } from '../../src/rules/table/schema.ts'
 import { tableFor } from '../support/banyan.ts'
 import { gtinData } from '../support/gtin-data.ts'
 import { Program } from '../support/process.ts'
@@ -67,7 +68,10 @@ test('it holds what was built, with its types, and no file that only development
   const others = packed.files.filter(
     (path) => !/^(bin\/[\w-]+\.js|dist\/[\w/-]+(\.d\.ts|\.js)|docs\/[\w/-]+\.md)$/.test(path),
   )
-  expect(others.toSorted()).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json'])
+  const named = ['CHANGELOG.md', 'LICENSE', 'README.md', 'dist/routes.schema.json', 'package.json']
+  expect(others.toSorted()).toEqual(named)
+  const schema = readFileSync(join(shop, 'node_modules/banyan/dist/routes.schema.json'), 'utf8')
+  expect(JSON.parse(schema)).toEqual(routesJsonSchema())
   for (const path of Object.values(manifest.exports['.']) as string[]) expect(packed.files).toContain(path.slice(2))
   for (const path of Object.values(manifest.bin) as string[]) expect(packed.files).toContain(path)
 })

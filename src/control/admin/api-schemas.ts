@@ -60,7 +60,7 @@ const routeWindow = object({
       attemptP99Ms: ms.nullable(),
     }),
   ),
-})
+}).meta({ id: 'RouteWindow' })
 
 export const liveRoute = object({
   exchanges: count,
@@ -79,23 +79,27 @@ export const liveRoute = object({
     .describe('Attempts at an upstream for requests drawn for it, and those that failed or got a 5xx response.'),
   lastMinute: routeWindow,
   lastFiveMinutes: routeWindow,
-})
+}).meta({ id: 'LiveRoute' })
 
 const breakerWord = z.enum(BREAKER_WORDS)
 
-const routeState = routeBody.extend({
-  percent,
-  order: z.int().min(1),
-  live: liveRoute.extend({ breaker: breakerWord.nullable().describe('null if the route has none.') }),
-})
+const routeState = routeBody
+  .extend({
+    percent,
+    order: z.int().min(1),
+    live: liveRoute
+      .extend({ breaker: breakerWord.nullable().describe('null if the route has none.') })
+      .meta({ id: 'RouteFigures' }),
+  })
+  .meta({ id: 'RouteState' })
 
-export const routeAnswer = routeState.extend({ revision })
+export const routeAnswer = routeState.extend({ revision }).meta({ id: 'RouteAnswer' })
 export const routesAnswer = object({
   revision,
   default: upstreamName,
   routes: z.array(routeState),
   live: object({ unclaimed: liveRoute }),
-})
+}).meta({ id: 'Routes' })
 
 const serverHealth = object({
   healthy: z.boolean(),
@@ -124,7 +128,7 @@ const liveServer = object({
   exchanges: count.describe('Requests sent to it, including retries and forced requests.'),
   failures: count.describe('Failed requests: no valid response, or a 5xx response.'),
   ejections: count.describe('Number of ejections after consecutive failures.'),
-})
+}).meta({ id: 'LiveServer' })
 
 const serverState = object({
   upstream: upstreamName,
@@ -139,42 +143,48 @@ const serverState = object({
     ),
   active: count.describe('Requests in flight.'),
   live: z.array(liveServer).describe('One entry per resolved address.'),
-})
+}).meta({ id: 'ServerState' })
 const note = z
   .string()
   .nullable()
   .describe('The consequence, if no other server of the upstream receives new requests.')
 
-export const serverAnswer = serverState.extend({ revision })
-export const serversAnswer = object({ revision, upstream: upstreamName, servers: z.array(serverState) })
-export const drainAnswer = serverAnswer.extend({ note })
-export const serverRemovedAnswer = object({ revision, etag, removed: z.string(), note })
-
-const upstreamState = upstreamBody.extend({
-  name: upstreamName,
-  routes: z.array(z.string()).describe('Routes that use it.'),
-  live: object({
-    lastMinute: object(windowShape),
-    active: count.describe('Requests in flight.'),
-    queued: count.describe('Queued requests.'),
-    retries: count.describe('Retries.'),
-    retriesRefused: count.describe('Retries denied by the retry budget.'),
-    shed: count.describe('Requests rejected because the queue was full.'),
-    queueTimeouts: count.describe('Requests that timed out in the queue.'),
-    breakers: z.array(breaker).describe('Circuit breakers of routes to this upstream that have had traffic.'),
-    servers: z.array(liveServer),
-  }),
+export const serverAnswer = serverState.extend({ revision }).meta({ id: 'ServerAnswer' })
+export const serversAnswer = object({ revision, upstream: upstreamName, servers: z.array(serverState) }).meta({
+  id: 'Servers',
 })
+export const drainAnswer = serverAnswer.extend({ note }).meta({ id: 'DrainedServer' })
+export const serverRemovedAnswer = object({ revision, etag, removed: z.string(), note }).meta({ id: 'RemovedServer' })
 
-export const upstreamAnswer = upstreamState.extend({ revision })
-export const upstreamsAnswer = object({ revision, default: upstreamName, upstreams: z.array(upstreamState) })
+const upstreamState = upstreamBody
+  .extend({
+    name: upstreamName,
+    routes: z.array(z.string()).describe('Routes that use it.'),
+    live: object({
+      lastMinute: object(windowShape),
+      active: count.describe('Requests in flight.'),
+      queued: count.describe('Queued requests.'),
+      retries: count.describe('Retries.'),
+      retriesRefused: count.describe('Retries denied by the retry budget.'),
+      shed: count.describe('Requests rejected because the queue was full.'),
+      queueTimeouts: count.describe('Requests that timed out in the queue.'),
+      breakers: z.array(breaker).describe('Circuit breakers of routes to this upstream that have had traffic.'),
+      servers: z.array(liveServer),
+    }),
+  })
+  .meta({ id: 'UpstreamState' })
+
+export const upstreamAnswer = upstreamState.extend({ revision }).meta({ id: 'UpstreamAnswer' })
+export const upstreamsAnswer = object({ revision, default: upstreamName, upstreams: z.array(upstreamState) }).meta({
+  id: 'Upstreams',
+})
 
 const change = object({
   what: z.enum(['route', 'upstream', 'default']),
   name: z.string(),
   change: z.enum(['added', 'removed', 'changed']),
   keys: z.array(object({ key: z.string(), before: z.unknown(), after: z.unknown() })).optional(),
-})
+}).meta({ id: 'Change' })
 const changes = z.array(change)
 const diff = z.string().describe('Unified diff.')
 
@@ -188,10 +198,10 @@ const tableProblem = object({
   message: z.string(),
   hint: z.string().optional(),
   severity: z.enum(['error', 'warning']),
-})
+}).meta({ id: 'TableProblem' })
 
-export const removedAnswer = object({ revision, etag, removed: z.string() })
-export const doneAnswer = object({ revision, etag, changed: z.boolean(), changes })
+export const removedAnswer = object({ revision, etag, removed: z.string() }).meta({ id: 'RemovedRoute' })
+export const doneAnswer = object({ revision, etag, changed: z.boolean(), changes }).meta({ id: 'TableEdit' })
 
 export const dryRunAnswer = object({
   dryRun: z.literal(true),
@@ -217,7 +227,7 @@ export const dryRunAnswer = object({
       }),
     ),
   }),
-})
+}).meta({ id: 'DryRun' })
 
 const revisionShape = {
   revision: z.int().min(1),
@@ -231,13 +241,13 @@ export const revisionsAnswer = object({
   current: revision,
   revisions: z.array(object(revisionShape)),
   problem: z.string().nullable().describe('Why revisions are not stored on disk, or null.'),
-})
+}).meta({ id: 'Revisions' })
 export const revisionAnswer = object({
   ...revisionShape,
   changes: changes.nullable(),
   diff: diff.nullable(),
   text: z.string(),
-})
+}).meta({ id: 'Revision' })
 
 const decision = object({
   routeId: z.string().nullable(),
@@ -246,7 +256,7 @@ const decision = object({
   bucket: z.number().min(0).lt(100).nullable(),
   percent: percent.nullable(),
   sticky: z.string().nullable(),
-})
+}).meta({ id: 'Decision' })
 const requestView = object({
   method: z.string(),
   target: z.string(),
@@ -254,7 +264,7 @@ const requestView = object({
   rawHeaders: z.array(z.string()).describe('Alternating names and values.'),
   clientAddress: z.string(),
   chance: z.number().min(0).lt(1),
-})
+}).meta({ id: 'RequestView' })
 const explainedShape = {
   decision,
   route: object({
@@ -291,7 +301,7 @@ export const explainAnswer = object({
   request: requestView,
   ...explainedShape,
   server: z.string().nullable().describe('The server that would be chosen now.'),
-})
+}).meta({ id: 'Explanation' })
 
 const exchangeShape = {
   id: z.string(),
@@ -308,12 +318,14 @@ const exchangeShape = {
   failure: z.string().nullable(),
   retries: count,
 }
-export const exchangesAnswer = object({ exchanges: z.array(object(exchangeShape)), skipped: count })
+export const exchangesAnswer = object({ exchanges: z.array(object(exchangeShape)), skipped: count }).meta({
+  id: 'Exchanges',
+})
 export const exchangeAnswer = object({
   ...exchangeShape,
   request: requestView,
   now: object({ revision, ...explainedShape }),
-})
+}).meta({ id: 'Exchange' })
 
 const remoteFigures = object({
   state: z.enum(['up', 'degraded']),
@@ -327,14 +339,14 @@ export const cacheAnswer = object({
   generation: count,
   counters: object({ skipped: z.record(z.string(), count) }).catchall(count),
   degraded: z.string().nullable(),
-})
+}).meta({ id: 'CacheStatistics' })
 export const purgeAnswer = object({
   purged: z.record(z.string(), z.string().nullable()),
   soft: z.boolean(),
   shared: z.boolean().describe('false if other processes follow only when Redis is reachable again.'),
-})
+}).meta({ id: 'Purge' })
 
-export const livezAnswer = object({ alive: z.literal(true) })
+export const livezAnswer = object({ alive: z.literal(true) }).meta({ id: 'Liveness' })
 export const readyzAnswer = object({
   ready: z.boolean(),
   reasons: z.array(z.string()),
@@ -362,7 +374,7 @@ export const readyzAnswer = object({
       }),
     )
     .describe('Empty with a single process.'),
-})
+}).meta({ id: 'Readiness' })
 
 /** RFC 9457, with the additional members of this API. */
 export const problemAnswer = object({
@@ -384,4 +396,4 @@ export const problemAnswer = object({
   revision: revision.optional(),
   etag: etag.optional(),
   difference: object({ since: z.int(), changes, diff }).nullable().optional(),
-})
+}).meta({ id: 'Problem' })

@@ -8,10 +8,10 @@ import { checkHost, checkOrigin, checkScope } from '../access/security.ts'
 import { type AdminContext, type AdminParts, type AdminState, answerJson, clientAddressOf } from '../context.ts'
 import { AdminProblem } from '../http/problem.ts'
 import { addCache } from './cache.ts'
+import { addDescriptions } from './descriptions.ts'
 import { addExplain } from './explain.ts'
 import { addHealth, OPEN_PATHS } from './health.ts'
 import { addMetrics } from './metrics.ts'
-import { addOpenApi } from './openapi-endpoint.ts'
 import { addRevisions } from './revisions.ts'
 import { addRoutes } from './routes.ts'
 import { addServers } from './servers.ts'
@@ -43,7 +43,7 @@ export function createAdmin(parts: AdminParts): Admin {
   addRevisions(router, parts)
   addCache(router, parts)
   addExplain(router, parts)
-  addOpenApi(router)
+  addDescriptions(router)
   const app = new Koa<AdminState>()
   app.on('error', (error: Error) =>
     parts.log.warn({ event: 'admin-broken', err: error }, 'an admin response was aborted'),

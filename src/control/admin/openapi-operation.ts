@@ -6,12 +6,14 @@ import { dryRunAnswer } from './api-schemas.ts'
 
 /** One operation, short of what all of them have. */
 export interface Operation {
+  /** Its name in generated clients. */
+  readonly id: string
   readonly method: 'get' | 'post' | 'put' | 'patch' | 'delete'
   readonly path: string
   readonly summary: string
   readonly body?: Body
-  /** By status; a media type stands for a text. */
-  readonly answers: Readonly<Record<number, z.ZodType | string>>
+  /** By status; a media type stands for a text, null for no body. */
+  readonly answers: Readonly<Record<number, z.ZodType | string | null>>
   /** Asks for a token with write scope, takes If-Match, dryRun and force. */
   readonly edits?: boolean
   /** Further parameters of the query, each with what it says. */
@@ -22,8 +24,7 @@ export interface Operation {
 
 export interface Body {
   readonly types: readonly string[]
-  /** Null for a text. */
-  readonly schema: z.ZodType | null
+  readonly schema: z.ZodType
   readonly optional?: boolean
 }
 

@@ -13,13 +13,15 @@ export const SERVER_OPERATIONS: readonly Operation[] = [
   {
     method: 'get',
     path: '/upstreams/{name}/servers',
+    id: 'listServers',
     summary: 'List the servers of an upstream, including leased ones',
     answers: { 200: schemas.serversAnswer },
   },
-  { method: 'get', path: ONE, summary: 'Get a server', answers: { 200: schemas.serverAnswer } },
+  { method: 'get', path: ONE, id: 'getServer', summary: 'Get a server', answers: { 200: schemas.serverAnswer } },
   {
     method: 'put',
     path: ONE,
+    id: 'putServer',
     summary: 'Add or replace a server in the table; with ttl, register it with a lease or renew the lease',
     body: { types: [JSON_TYPE], schema: serverBody },
     edits: true,
@@ -28,6 +30,7 @@ export const SERVER_OPERATIONS: readonly Operation[] = [
   {
     method: 'patch',
     path: ONE,
+    id: 'patchServer',
     summary: 'Change a server of the table, such as its weight',
     body: {
       types: ['application/merge-patch+json', JSON_TYPE],
@@ -39,6 +42,7 @@ export const SERVER_OPERATIONS: readonly Operation[] = [
   {
     method: 'delete',
     path: ONE,
+    id: 'deleteServer',
     summary: 'Remove a server, or end its lease',
     edits: true,
     answers: { 200: written(schemas.serverRemovedAnswer) },
@@ -46,6 +50,7 @@ export const SERVER_OPERATIONS: readonly Operation[] = [
   {
     method: 'post',
     path: `${ONE}/drain`,
+    id: 'drainServer',
     summary: 'Drain a server: no new requests; requests in flight finish',
     body: nothing,
     query: { wait: 'Respond when no requests are in flight, or after this time: 30s, at most 10m.' },
@@ -54,6 +59,7 @@ export const SERVER_OPERATIONS: readonly Operation[] = [
   {
     method: 'post',
     path: `${ONE}/undrain`,
+    id: 'undrainServer',
     summary: 'Send requests to a drained server again',
     body: nothing,
     answers: { 200: schemas.serverAnswer },

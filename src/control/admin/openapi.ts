@@ -16,27 +16,37 @@ const mergePatch: Body = {
   types: ['application/merge-patch+json', JSON_TYPE],
   schema: z.record(z.string(), z.unknown()).describe('A JSON Merge Patch (RFC 7396) of the route.'),
 }
-const text: Body = { types: [YAML_TYPE, 'application/x-yaml', 'text/yaml'], schema: null }
+const anyJson = z.record(z.string(), z.unknown())
+const text: Body = { types: [YAML_TYPE, 'application/x-yaml', 'text/yaml'], schema: z.string() }
 
 const OPERATIONS: readonly Operation[] = [
   {
     method: 'get',
     path: '/routes',
+    id: 'listRoutes',
     summary: 'List all routes with live figures',
     answers: { 200: schemas.routesAnswer },
   },
   {
     method: 'post',
     path: '/routes',
+    id: 'addRoute',
     summary: 'Add a route',
     body: routeBody,
     edits: true,
     answers: { 200: schemas.dryRunAnswer, 201: schemas.routeAnswer },
   },
-  { method: 'get', path: '/routes/{id}', summary: 'Get a route', answers: { 200: schemas.routeAnswer } },
+  {
+    method: 'get',
+    path: '/routes/{id}',
+    id: 'getRoute',
+    summary: 'Get a route',
+    answers: { 200: schemas.routeAnswer },
+  },
   {
     method: 'put',
     path: '/routes/{id}',
+    id: 'putRoute',
     summary: 'Add or replace a route',
     body: routeBody,
     edits: true,
@@ -45,6 +55,7 @@ const OPERATIONS: readonly Operation[] = [
   {
     method: 'patch',
     path: '/routes/{id}',
+    id: 'patchRoute',
     summary: 'Change a route, such as its percent',
     body: mergePatch,
     edits: true,
@@ -53,6 +64,7 @@ const OPERATIONS: readonly Operation[] = [
   {
     method: 'delete',
     path: '/routes/{id}',
+    id: 'deleteRoute',
     summary: 'Remove a route',
     edits: true,
     answers: { 200: written(schemas.removedAnswer) },
@@ -60,12 +72,14 @@ const OPERATIONS: readonly Operation[] = [
   {
     method: 'get',
     path: '/routes.yaml',
+    id: 'getTable',
     summary: 'Get the current table as YAML',
-    answers: { 200: YAML_TYPE, 304: '' },
+    answers: { 200: YAML_TYPE, 304: null },
   },
   {
     method: 'put',
     path: '/routes.yaml',
+    id: 'putTable',
     summary: 'Replace the whole table',
     body: text,
     edits: true,
@@ -74,38 +88,50 @@ const OPERATIONS: readonly Operation[] = [
   {
     method: 'get',
     path: '/upstreams',
+    id: 'listUpstreams',
     summary: 'List all upstreams with their servers',
     answers: { 200: schemas.upstreamsAnswer },
   },
-  { method: 'get', path: '/upstreams/{name}', summary: 'Get an upstream', answers: { 200: schemas.upstreamAnswer } },
+  {
+    method: 'get',
+    path: '/upstreams/{name}',
+    id: 'getUpstream',
+    summary: 'Get an upstream',
+    answers: { 200: schemas.upstreamAnswer },
+  },
   ...SERVER_OPERATIONS,
   {
     method: 'get',
     path: '/revisions',
+    id: 'listRevisions',
     summary: 'List the stored revisions',
     answers: { 200: schemas.revisionsAnswer },
   },
   {
     method: 'get',
     path: '/revisions/{number}',
+    id: 'getRevision',
     summary: 'Get a revision and its changes',
     answers: { 200: schemas.revisionAnswer },
   },
   {
     method: 'get',
     path: '/revisions/{number}/routes.yaml',
+    id: 'getRevisionTable',
     summary: 'Get the table of a revision as YAML',
     answers: { 200: YAML_TYPE },
   },
   {
     method: 'get',
     path: '/revisions/{number}/overwritten',
+    id: 'getOverwrittenFile',
     summary: 'Get the invalid file that a forced revision replaced',
     answers: { 200: 'application/octet-stream' },
   },
   {
     method: 'post',
     path: '/revisions/{number}/restore',
+    id: 'restoreRevision',
     summary: 'Restore a revision',
     body: nothing,
     edits: true,
@@ -114,26 +140,36 @@ const OPERATIONS: readonly Operation[] = [
   {
     method: 'post',
     path: '/explain',
+    id: 'explainRequest',
     summary: 'Explain where a request would go, and why',
     body: { types: [JSON_TYPE], schema: explainBody },
     answers: { 200: schemas.explainAnswer },
   },
-  { method: 'get', path: '/exchanges', summary: 'List recent requests', answers: { 200: schemas.exchangesAnswer } },
+  {
+    method: 'get',
+    path: '/exchanges',
+    id: 'listExchanges',
+    summary: 'List recent requests',
+    answers: { 200: schemas.exchangesAnswer },
+  },
   {
     method: 'get',
     path: '/exchanges/{id}',
+    id: 'getExchange',
     summary: 'Explain a recent request, by request id',
     answers: { 200: schemas.exchangeAnswer },
   },
   {
     method: 'get',
     path: '/cache',
+    id: 'getCache',
     summary: 'Get cache statistics',
     answers: { 200: schemas.cacheAnswer },
   },
   {
     method: 'post',
     path: '/cache/purge',
+    id: 'purgeCache',
     summary: 'Purge the cache of all processes',
     body: { types: [JSON_TYPE], schema: purgeBody },
     answers: { 200: schemas.purgeAnswer },
@@ -141,13 +177,22 @@ const OPERATIONS: readonly Operation[] = [
   {
     method: 'get',
     path: '/metrics',
+    id: 'getMetrics',
     summary: 'Get metrics in the Prometheus text format',
     answers: { 200: 'text/plain' },
   },
-  { method: 'get', path: '/livez', summary: 'Liveness', open: true, answers: { 200: schemas.livezAnswer } },
+  {
+    method: 'get',
+    path: '/livez',
+    id: 'getLiveness',
+    summary: 'Liveness',
+    open: true,
+    answers: { 200: schemas.livezAnswer },
+  },
   {
     method: 'get',
     path: '/readyz',
+    id: 'getReadiness',
     summary: 'Readiness',
     open: true,
     answers: { 200: schemas.readyzAnswer, 503: schemas.readyzAnswer },
@@ -155,95 +200,119 @@ const OPERATIONS: readonly Operation[] = [
   {
     method: 'get',
     path: '/openapi.json',
+    id: 'getOpenApi',
     summary: 'Get this document',
-    answers: { 200: z.record(z.string(), z.unknown()) },
+    answers: { 200: anyJson },
+  },
+  {
+    method: 'get',
+    path: '/routes.schema.json',
+    id: 'getTableSchema',
+    summary: 'Get the JSON Schema of routes.yaml',
+    answers: { 200: anyJson },
   },
 ]
 
-const EDIT_PARAMETERS = [
-  queryFlag('dryRun', 'Return what would change, without changing it.'),
-  queryFlag('force', 'Overwrite an invalid table file; the history keeps its content.'),
-  headerField(
+/** The components that are being collected, by id. */
+type Schemas = Record<string, object>
+
+/** What an edit takes besides its body. */
+const EDIT_PARAMETERS = {
+  dryRun: flag('dryRun', 'Return what would change, without changing it.'),
+  force: flag('force', 'Overwrite an invalid table file; the history keeps its content.'),
+  ifMatch: header(
     'If-Match',
     'The ETag of the revision that the edit is based on; 412 if it is not current. With * a PUT requires the route to exist.',
   ),
-  headerField('If-None-Match', '* with PUT of a route: 412 if the route exists.'),
-  headerField('Banyan-Reason', 'The reason, at most 500 characters; stored with the revision.'),
-]
-
-/** The document. */
-export const OPENAPI: Readonly<Record<string, unknown>> = Object.freeze({
-  openapi: '3.1.0',
-  info: {
-    title: 'banyan admin API',
-    version: '1',
-    description: 'Observe the proxy and edit its table. routes.yaml is the single source of truth.',
-  },
-  security: [{ token: [] }, {}],
-  paths: paths(),
-  components: {
-    securitySchemes: { token: { type: 'http', scheme: 'bearer' } },
-    schemas: { Problem: schemaOf(schemas.problemAnswer, 'output') },
-  },
-})
-
-function paths(): Record<string, Record<string, object>> {
-  const all: Record<string, Record<string, object>> = {}
-  for (const operation of OPERATIONS) {
-    all[operation.path] = { ...all[operation.path], [operation.method]: described(operation) }
-  }
-  return all
+  ifNoneMatch: header('If-None-Match', '* with PUT of a route: 412 if the route exists.'),
+  reason: header('Banyan-Reason', 'The reason, at most 500 characters; stored with the revision.'),
 }
 
-function described({ path, summary, body, answers, edits, open, query }: Operation): object {
-  const names = [...path.matchAll(/\{([a-z]+)\}/g)].map(([, name]) => name as string)
-  const parameters = names.map((name) => ({ name, in: 'path', required: true, schema: { type: 'string' } }))
+const PROBLEM = { $ref: '#/components/responses/Problem' }
+
+/** The document. It is always the same, and takes some milliseconds to make. */
+export function openApi(): object {
+  const components: Schemas = {}
+  const paths: Record<string, Record<string, object>> = {}
+  for (const operation of OPERATIONS) {
+    paths[operation.path] = { ...paths[operation.path], [operation.method]: described(operation, components) }
+  }
+  const problem = { [PROBLEM_TYPE]: { schema: schemaOf(schemas.problemAnswer, 'output', components) } }
   return {
-    summary,
-    ...(open === true ? { security: [] } : {}),
-    parameters: [...parameters, ...(edits === true ? EDIT_PARAMETERS : []), ...queryParameters(query ?? {})],
-    ...(body === undefined ? {} : { requestBody: { required: body.optional !== true, content: contentOf(body) } }),
-    responses: {
-      ...Object.fromEntries(Object.entries(answers).map(([status, answer]) => [status, answerOf(answer)])),
-      default: {
-        description: 'Error: problem+json (RFC 9457).',
-        content: { [PROBLEM_TYPE]: { schema: { $ref: '#/components/schemas/Problem' } } },
-      },
+    openapi: '3.1.1',
+    info: {
+      title: 'banyan admin API',
+      version: '1',
+      description: 'Observe the proxy and edit its table. routes.yaml is the single source of truth.',
+      license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+    },
+    servers: [
+      { url: '/', description: 'The proxy that this document comes from.' },
+      { url: 'http://127.0.0.1:8081', description: 'The default of --admin.' },
+    ],
+    security: [{ token: [] }, {}],
+    paths,
+    components: {
+      schemas: components,
+      parameters: EDIT_PARAMETERS,
+      responses: { Problem: { description: 'An error (RFC 9457).', content: problem } },
+      securitySchemes: { token: { type: 'http', scheme: 'bearer' } },
     },
   }
 }
 
-function contentOf({ types, schema }: Body): object {
-  const described = schema === null ? { type: 'string' } : schemaOf(schema, 'input')
+function described({ id, path, summary, body, answers, edits, open, query }: Operation, components: Schemas): object {
+  const names = [...path.matchAll(/\{([a-z]+)\}/g)].map(([, name]) => name as string)
+  const shared = edits === true ? Object.keys(EDIT_PARAMETERS) : []
+  return {
+    operationId: id,
+    summary,
+    ...(open === true ? { security: [] } : {}),
+    parameters: [
+      ...names.map((name) => ({ name, in: 'path', required: true, schema: { type: 'string' } })),
+      ...shared.map((name) => ({ $ref: `#/components/parameters/${name}` })),
+      ...Object.entries(query ?? {}).map(([name, description]) => ({
+        name,
+        in: 'query',
+        description,
+        schema: { type: 'string' },
+      })),
+    ],
+    ...(body === undefined
+      ? {}
+      : { requestBody: { required: body.optional !== true, content: contentOf(body, components) } }),
+    responses: {
+      ...Object.fromEntries(Object.entries(answers).map(([status, answer]) => [status, answerOf(answer, components)])),
+      '4XX': PROBLEM,
+      '5XX': PROBLEM,
+    },
+  }
+}
+
+function contentOf({ types, schema }: Body, components: Schemas): object {
+  const described = schemaOf(schema, 'input', components)
   return Object.fromEntries(types.map((type) => [type, { schema: described }]))
 }
 
-function answerOf(answer: z.ZodType | string): object {
-  if (answer === '') return { description: 'Not modified.' }
-  const [type, schema] =
-    typeof answer === 'string' ? [answer, { type: 'string' }] : [JSON_TYPE, schemaOf(answer, 'output')]
-  return { description: 'Success.', content: { [type]: { schema } } }
+function answerOf(answer: z.ZodType | string | null, components: Schemas): object {
+  if (answer === null) return { description: 'Not modified.' }
+  const [type, schema] = typeof answer === 'string' ? [answer, z.string()] : [JSON_TYPE, answer]
+  return { description: 'Success.', content: { [type]: { schema: schemaOf(schema, 'output', components) } } }
 }
 
-/** JSON Schema 2020-12, the dialect of OpenAPI 3.1. */
-function schemaOf(schema: z.ZodType, io: 'input' | 'output'): object {
-  const { $schema: _, ...rest } = z.toJSONSchema(schema, { io, target: 'draft-2020-12' })
-  return rest
+/** JSON Schema 2020-12, the dialect of OpenAPI 3.1. Whatever has an id becomes a component, and is referred to. */
+function schemaOf(schema: z.ZodType, io: 'input' | 'output', components: Schemas): unknown {
+  // In a tuple, since a schema itself is never one of its own definitions.
+  const text = JSON.stringify(z.toJSONSchema(z.tuple([schema]), { io, target: 'draft-2020-12' }))
+  const { $defs, prefixItems } = JSON.parse(text.replaceAll('"#/$defs/', '"#/components/schemas/'))
+  for (const [id, { id: _, ...definition }] of Object.entries<{ id: string }>($defs ?? {})) components[id] = definition
+  return prefixItems[0]
 }
 
-function queryParameters(query: Readonly<Record<string, string>>): object[] {
-  return Object.entries(query).map(([name, description]) => ({
-    name,
-    in: 'query',
-    description,
-    schema: { type: 'string' },
-  }))
-}
-
-function queryFlag(name: string, description: string): object {
+function flag(name: string, description: string): object {
   return { name, in: 'query', description, schema: { type: 'boolean', default: false } }
 }
 
-function headerField(name: string, description: string): object {
+function header(name: string, description: string): object {
   return { name, in: 'header', description, schema: { type: 'string' } }
 }

@@ -22,23 +22,25 @@ const part = checked(text, (value) =>
 )
 
 /** `true`: present; `false`: absent; a string: equal to it; a list: equal to one of them; or an object with one such key. */
-export const valueTestSchema = z.union([
-  z.boolean(),
-  text,
-  values,
-  checked(
-    object({
-      equals: text.optional(),
-      anyOf: values.optional(),
-      startsWith: part.optional(),
-      contains: part.optional(),
-    }),
-    (test) =>
-      Object.keys(test).length === 1
-        ? null
-        : { message: 'expected exactly one of equals, anyOf, startsWith, contains' },
-  ),
-])
+export const valueTestSchema = z
+  .union([
+    z.boolean(),
+    text,
+    values,
+    checked(
+      object({
+        equals: text.optional(),
+        anyOf: values.optional(),
+        startsWith: part.optional(),
+        contains: part.optional(),
+      }),
+      (test) =>
+        Object.keys(test).length === 1
+          ? null
+          : { message: 'expected exactly one of equals, anyOf, startsWith, contains' },
+    ),
+  ])
+  .meta({ id: 'ValueTest' })
 
 /** Compiles what `valueTestSchema` has accepted. */
 export function parseValueTest(argument: z.output<typeof valueTestSchema>): ValueTest {

@@ -27,14 +27,16 @@ const size = checked(z.string({ error: () => EXPECTED_SIZE }).meta({ pattern: SI
 const origin = checked(z.string(), flawOfOrigin)
 const count = (max: number) => z.int().min(1).max(max)
 
-const server = z.union([
-  origin,
-  object({
-    url: origin,
-    weight: count(1_000).optional().describe("Relative share of the upstream's requests. Default 1."),
-    id: name('id').optional().describe('Unique in the upstream. Default: host:port.'),
-  }),
-])
+const server = z
+  .union([
+    origin,
+    object({
+      url: origin,
+      weight: count(1_000).optional().describe("Relative share of the upstream's requests. Default 1."),
+      id: name('id').optional().describe('Unique in the upstream. Default: host:port.'),
+    }),
+  ])
+  .meta({ id: 'TableServer' })
 
 /** A lower limit against probe storms. */
 const positive = checked(duration, (text) =>
@@ -55,19 +57,19 @@ const health = object({
   start: z.enum(['healthy', 'unhealthy']).optional().describe('State before the first probes. Default healthy.'),
   up: count(100).optional().describe('Consecutive successful probes until healthy. Default 2.'),
   down: count(100).optional().describe('Consecutive failed probes until unhealthy. Default 3.'),
-})
+}).meta({ id: 'HealthCheck' })
 
 const ejection = object({
   failures: count(1_000).optional().describe('Consecutive connection, timeout or protocol failures. Default 5.'),
   errors: count(10_000).optional().describe('Consecutive 5xx responses, except 501 and 505. Default 20.'),
   pause: duration.optional().describe('Time until a trial request; doubles on each consecutive ejection. Default 10s.'),
   maxPause: duration.optional().describe('Upper limit of the pause. Default 5m.'),
-})
+}).meta({ id: 'Ejection' })
 
 const queue = object({
   size: z.int().min(0).max(10_000).optional().describe('Maximum number of queued requests. Default 100.'),
   timeout: duration.optional().describe('Maximum wait, then 503. Default 1s.'),
-})
+}).meta({ id: 'Queue' })
 
 const upstream = object({
   servers: z.array(server).describe('Origins, or {url, weight, id}. Empty where instances register themselves.'),
@@ -78,7 +80,9 @@ const upstream = object({
     total: duration
       .optional()
       .describe('From the request to the response headers, over all attempts. Default: no limit.'),
-  }).optional(),
+  })
+    .meta({ id: 'Timeouts' })
+    .optional(),
   host: checked(z.string(), flawOfHostSetting)
     .optional()
     .describe('Host header: preserve (default) as received, upstream for the name of the server, or a literal name.'),
@@ -97,7 +101,9 @@ const upstream = object({
       .optional()
       .describe('Host name for SNI and certificate verification.'),
     verify: z.boolean().optional().describe('false accepts any certificate. Default true.'),
-  }).optional(),
+  })
+    .meta({ id: 'UpstreamTls' })
+    .optional(),
   maxIdleConnections: z
     .int()
     .min(0)
@@ -112,7 +118,7 @@ const upstream = object({
   slowStart: duration.optional().describe('Time over which a new server ramps up to its full share. Default: none.'),
   maxConcurrent: count(1_000_000).optional().describe('Maximum number of requests in flight. Default: no limit.'),
   queue: queue.optional(),
-})
+}).meta({ id: 'Upstream' })
 
 const fallback = object({
   on: z
@@ -125,7 +131,7 @@ const fallback = object({
     .optional()
     .describe('Methods that may fall back. Default safe: GET, HEAD and OPTIONS.'),
   maxReplay: size.optional().describe('Request bodies up to this size are buffered for the replay. Default 64KiB.'),
-})
+}).meta({ id: 'Fallback' })
 
 const breaker = object({
   failureRatio: z.number().min(0.01).max(1).optional().describe('Ratio of failed requests. Default 0.5.'),
@@ -133,7 +139,7 @@ const breaker = object({
   window: duration.optional().describe('Sliding window. Default 10s.'),
   pause: duration.optional().describe('Time it stays open before a probe. Default 10s.'),
   probes: count(100).optional().describe('Consecutive successful probes, one at a time, until it closes. Default 3.'),
-})
+}).meta({ id: 'Breaker' })
 
 const fieldName = checked(z.string(), flawOfFieldName)
 
@@ -151,7 +157,7 @@ const cacheKey = object({
     .describe('Ignore the order of parameters, and send them in one order. Default false.'),
   headers: z.array(fieldName).optional().describe('Request headers that are part of the key.'),
   cookies: z.array(checked(z.string(), flawOfCookieName)).optional().describe('Cookies that are part of the key.'),
-})
+}).meta({ id: 'CacheKey' })
 
 const cache = object({
   mode: z.enum(['rfc9111', 'forced']).optional().describe('rfc9111 (default) obeys the response.'),
@@ -197,7 +203,7 @@ const cache = object({
     .optional()
     .describe('Share cached responses between both upstreams. Default false.'),
   tags: fieldName.optional().describe('Response header with the cache tags.'),
-})
+}).meta({ id: 'Cache' })
 
 const stickyText = z.string().describe(`One of ${STICKY_FORMS.join(', ')}.`)
 
@@ -214,7 +220,7 @@ const match = checked(
     Object.keys(keys).length > 0
       ? null
       : { message: 'expected at least one condition', hint: 'write path: /* to match every request' },
-)
+).meta({ id: 'Match' })
 
 const route = object({
   id: name('id'),
@@ -236,7 +242,7 @@ const route = object({
     .describe('When all requests go to `from`. Default: as with breaker: {} if the route has a fallback, else none.'),
   cache: cache.optional(),
   ambiguousPaths: z.enum(['default', 'allow']).optional().describe('Whether ambiguous paths may match. Default: no.'),
-})
+}).meta({ id: 'Route' })
 
 const table = object({
   version: z.literal(1),

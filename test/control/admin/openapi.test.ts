@@ -1,9 +1,13 @@
 /**
  * The OpenAPI document against the server: each path is there, and each real answer is what its schema says, and no more.
  */
-import { writeFile } from 'node:fs/promises'
+import { execFile } from 'node:child_process'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { z } from 'zod'
 import type { ExchangeRecord } from '../../../src/state/figures/cell.ts'
 import { Measurements } from '../../../src/state/figures/measurements.ts'
 import { type AdminRig, type Ask, adminRig, type Reply, TABLE } from '../rig.ts'
@@ -12,12 +16,14 @@ let at: AdminRig
 // biome-ignore lint/suspicious/noExplicitAny: a document of that depth
 let document: any
 const answered = new Set<string>()
+const ajv = new Ajv2020({ strict: false, validateFormats: false, allErrors: true })
 
 beforeAll(async () => {
   const measurements = new Measurements()
   at = await adminRig({ keeps: 'disk', measurements })
   fill(measurements)
   document = (await at.ask('GET', '/openapi.json')).json
+  ajv.addSchema(document, 'api')
 })
 afterAll(() => at.close())
 
@@ -50,6 +56,12 @@ function fill(measurements: Measurements): void {
   measurements.recent.add({ ...record, id: 'abc-1', atMs: 5, view, revision: 1, server: null })
 }
 
+/** The validator for what lies at these steps into the document. */
+function validator(...steps: string[]): ValidateFunction {
+  const pointer = steps.map((step) => encodeURIComponent(step.replaceAll('~', '~0').replaceAll('/', '~1'))).join('/')
+  return ajv.getSchema(`api#/${pointer}`) ?? ajv.compile({ $ref: `api#/${pointer}` })
+}
+
 /** Asks, and holds the answer to the document's schema for its path, method, status and media type. */
 async function ask(
   method: string,
@@ -62,15 +74,20 @@ async function ask(
   const operation = document.paths[template]?.[method.toLowerCase()]
   expect(operation, `${method} ${template} is described`).toBeDefined()
   answered.add(`${method} ${template}`)
-  const response = operation.responses[reply.status] ?? operation.responses.default
-  const type = (reply.headers['content-type'] ?? '').split(';')[0] as string
-  const described = response.content?.[type]?.schema
   if (reply.status === 304) return reply
+  const type = (reply.headers['content-type'] ?? '').split(';')[0] as string
+  const isProblem = reply.status >= 400 && operation.responses[reply.status] === undefined
+  if (isProblem)
+    expect(operation.responses[`${String(reply.status)[0]}XX`]).toEqual({ $ref: '#/components/responses/Problem' })
+  const response = isProblem
+    ? ['components', 'responses', 'Problem']
+    : ['paths', template, method.toLowerCase(), 'responses', String(reply.status)]
+  const described = response.reduce((part, step) => part?.[step], document)?.content?.[type]?.schema
   expect(described, `${method} ${template} ${reply.status} ${type}`).toBeDefined()
   if (reply.json === null) return reply
-  const schema = described.$ref === undefined ? described : document.components.schemas.Problem
-  const result = z.fromJSONSchema(schema).safeParse(reply.json)
-  expect(result.success ? [] : result.error.issues, `${method} ${path} ${reply.status}`).toEqual([])
+  const isValid = validator(...response, 'content', type, 'schema')
+  isValid(reply.json)
+  expect(isValid.errors ?? [], `${method} ${path} ${reply.status}`).toEqual([])
   return reply
 }
 
@@ -78,20 +95,51 @@ const yaml = (body: string): Ask => ({ body, headers: { 'Content-Type': 'applica
 const NEW = { id: 'new', match: { path: '/new' }, to: 'gtin' }
 
 test('is OpenAPI 3.1, of JSON Schema 2020-12 alone', () => {
-  expect(document.openapi).toBe('3.1.0')
+  expect(document.openapi).toMatch(/^3\.1\./)
   expect(JSON.stringify(document)).not.toContain('"nullable"')
+})
+
+test('says each schema once, as a component', () => {
+  const { paths, components } = document
+  const names = Object.keys(components.schemas)
+  expect(names).toEqual(expect.arrayContaining(['Route', 'UpstreamState', 'DryRun', 'Problem']))
+  for (const name of names) expect(JSON.stringify(document), name).toContain(`"#/components/schemas/${name}"`)
+  expect(JSON.stringify(paths)).not.toContain('"properties":{"id"')
+  // With every schema in its place it was 744 KB.
+  expect(JSON.stringify(document).length).toBeLessThan(120_000)
+})
+
+test('redocly finds nothing to say about it', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'banyan-openapi-'))
+  try {
+    const file = join(folder, 'openapi.json')
+    await writeFile(file, JSON.stringify(document))
+    const program = join(import.meta.dirname, '../../../node_modules/.bin/redocly')
+    const env = { ...process.env, REDOCLY_TELEMETRY: 'off', REDOCLY_SUPPRESS_UPDATE_NOTICE: 'true' }
+    const lint = [program, 'lint', '--extends', 'recommended', '--format', 'json', file]
+    const { stdout } = await promisify(execFile)(process.execPath, lint, { env, cwd: folder })
+    expect(JSON.parse(stdout).problems).toEqual([])
+  } finally {
+    await rm(folder, { recursive: true })
+  }
+})
+
+test('each operation has an id of its own', () => {
+  const ids = Object.values(document.paths as Record<string, Record<string, { operationId: string }>>).flatMap((path) =>
+    Object.values(path).map(({ operationId }) => operationId),
+  )
+  expect(ids.filter((id) => !/^[a-z]+[A-Z]\w+$/.test(id))).toEqual([])
+  expect(new Set(ids).size).toBe(ids.length)
 })
 
 test('its schemas refuse what they do not name', async () => {
   const { json } = await ask('GET', '/routes/{id}', { id: 'search' })
-  const schema = z.fromJSONSchema(
-    document.paths['/routes/{id}'].get.responses['200'].content['application/json'].schema,
-  )
-  expect(schema.safeParse(json).success).toBe(true)
-  expect(schema.safeParse({ ...json, more: 1 }).success).toBe(false)
-  expect(schema.safeParse({ ...json, live: { ...json.live, more: 1 } }).success).toBe(false)
-  expect(schema.safeParse({ ...json, percent: '5' }).success).toBe(false)
-  expect(schema.safeParse({ ...json, order: undefined }).success).toBe(false)
+  const isValid = validator('paths', '/routes/{id}', 'get', 'responses', '200', 'content', 'application/json', 'schema')
+  expect(isValid(json)).toBe(true)
+  expect(isValid({ ...json, more: 1 })).toBe(false)
+  expect(isValid({ ...json, live: { ...json.live, more: 1 } })).toBe(false)
+  expect(isValid({ ...json, percent: '5' })).toBe(false)
+  expect(isValid({ ...json, order: undefined })).toBe(false)
 })
 
 test('questions', async () => {
@@ -106,6 +154,7 @@ test('questions', async () => {
     '/livez',
     '/readyz',
     '/openapi.json',
+    '/routes.schema.json',
   ]) {
     expect((await ask('GET', path)).status, path).toBe(200)
   }

@@ -215,11 +215,12 @@ test('the JSON Schema for editors knows the same keys', () => {
   const schema = routesJsonSchema() as {
     required: string[]
     additionalProperties: boolean
-    properties: { routes: { items: { properties: Record<string, { properties?: object }> } } }
+    $defs: Record<'Route' | 'Match', { properties: object }>
   }
   expect(schema).toMatchObject({ required: ['version', 'upstreams', 'default'], additionalProperties: false })
-  const route = schema.properties.routes.items.properties
-  expect(Object.keys(route)).toEqual([
+  expect(schema).toMatchObject({ properties: { routes: { items: { $ref: '#/$defs/Route' } } } })
+  const { Route, Match } = schema.$defs
+  expect(Object.keys(Route.properties)).toEqual([
     'id',
     'match',
     'from',
@@ -232,13 +233,6 @@ test('the JSON Schema for editors knows the same keys', () => {
     'cache',
     'ambiguousPaths',
   ])
-  expect(Object.keys(route.match?.properties ?? {})).toEqual([
-    'path',
-    'hosts',
-    'methods',
-    'headers',
-    'query',
-    'cookies',
-  ])
-  expect(route.percent).toMatchObject({ type: 'number', minimum: 0, maximum: 100 })
+  expect(Object.keys(Match.properties)).toEqual(['path', 'hosts', 'methods', 'headers', 'query', 'cookies'])
+  expect(Route.properties).toMatchObject({ percent: { type: 'number', minimum: 0, maximum: 100 } })
 })
