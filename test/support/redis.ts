@@ -81,18 +81,23 @@ export class RedisServer {
     rmSync(this.#folder, { recursive: true, force: true })
   }
 
-  /** Runs one command, its words as they are, and returns the raw reply up to its first line's end. */
+  /**
+   * Runs one command, its words as they are, and returns the raw reply up to its first line's end.
+   * @throws where the connection ends before there is one: a server that changes its role cuts its clients off
+   */
   async command(...words: (string | Buffer)[]): Promise<string> {
     const socket = connect(this.port, '127.0.0.1')
+    const parts = words.flatMap((word) => {
+      const bytes = Buffer.from(word as string)
+      return [Buffer.from(`$${bytes.length}\r\n`), bytes, Buffer.from('\r\n')]
+    })
     try {
-      await once(socket, 'connect')
-      const parts = words.flatMap((word) => {
-        const bytes = Buffer.from(word as string)
-        return [Buffer.from(`$${bytes.length}\r\n`), bytes, Buffer.from('\r\n')]
+      return await new Promise((resolve, reject) => {
+        socket.once('connect', () => socket.write(Buffer.concat([Buffer.from(`*${words.length}\r\n`), ...parts])))
+        socket.once('data', (reply) => resolve(reply.toString('latin1')))
+        socket.once('error', reject)
+        socket.once('close', () => reject(new Error(`the connection ended before there was a reply to ${words[0]}`)))
       })
-      socket.write(Buffer.concat([Buffer.from(`*${words.length}\r\n`), ...parts]))
-      const [reply] = (await once(socket, 'data')) as [Buffer]
-      return reply.toString('latin1')
     } finally {
       socket.destroy()
     }
