@@ -19,13 +19,13 @@ import type { UpstreamState } from '../../state/upstreams/upstream.ts'
 import type { Upstreams } from '../../state/upstreams/upstreams.ts'
 import type { ResponseHead } from '../../wire/http1.ts'
 import { clientFields } from '../upstream/heads.ts'
-import { answerStored } from './answer.ts'
-import { CONDITIONS, Fetch, type FetchOwner, RANGES } from './fetch.ts'
+import { answerStored } from './deliver.ts'
 import { Fill, type FillOwner } from './fill.ts'
-import { compareHead, confirm } from './freshen.ts'
+import type { Visit } from './lookup.ts'
+import { compareHead, confirm } from './revalidate.ts'
 import { isReusable, passOn, type Storing, share, streamAlong, suits } from './share.ts'
-import { type Failed, standIn } from './stand-in.ts'
-import type { Visit } from './visit.ts'
+import { type Failed, standIn } from './stale-if-error.ts'
+import { CONDITIONS, Fetch, type FetchOwner, RANGES } from './upstream-request.ts'
 
 /** After a failed refresh a stale answer is served for so long without another one. */
 const REFRESH_PAUSE_MS = 1000

@@ -14,10 +14,10 @@ import type { CacheTiers } from '../../state/caching/tiers.ts'
 import type { Upstreams } from '../../state/upstreams/upstreams.ts'
 import type { Exchange } from '../exchange.ts'
 import type { Recorder } from '../upstream/forward.ts'
-import { answerStored, HIT, STALE } from './answer.ts'
+import { Flights } from './collapsing.ts'
+import { answerStored, HIT, STALE } from './deliver.ts'
 import { caches, Effects } from './effects.ts'
-import { Flights } from './flights.ts'
-import { Visit, type VisitParts } from './visit.ts'
+import { Visit, type VisitParts } from './lookup.ts'
 
 /** What the cache needs of the process. */
 export interface CacheParts extends VisitParts {

@@ -14,8 +14,8 @@ import type { CacheTiers } from '../../state/caching/tiers.ts'
 import type { ResponseHead } from '../../wire/http1.ts'
 import type { Exchange } from '../exchange.ts'
 import type { Recorder } from '../upstream/forward.ts'
+import { prefixOf, requestOf, type Visit } from './lookup.ts'
 import type { Storing } from './share.ts'
-import { prefixOf, requestOf, type Visit } from './visit.ts'
 
 /** What effects need of the process. */
 export interface EffectParts {

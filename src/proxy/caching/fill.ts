@@ -8,8 +8,8 @@
 import { isMadeFor, type MadeFor } from '../../state/caching/content.ts'
 import { coarseNowMs, unwatch, type Watched, watch } from '../../wire/deadlines.ts'
 import { keep } from '../../wire/read-memory.ts'
-import type { Fetch } from './fetch.ts'
-import type { Visit } from './visit.ts'
+import type { Visit } from './lookup.ts'
+import type { Fetch } from './upstream-request.ts'
 
 /** How far the fastest reader may lie behind before the upstream waits for it. */
 const AHEAD_BYTES = 256 * 1024

@@ -8,9 +8,9 @@ import { evaluate } from '../../rules/caching/policy.ts'
 import { answerConditional, notModifiedFields } from '../../rules/caching/validation.ts'
 import { isMadeFor, type MadeFor } from '../../state/caching/content.ts'
 import type { StoredAnswer } from '../../state/caching/store.ts'
-import { answerStored, moreFields, type Telling } from './answer.ts'
+import { answerStored, moreFields, type Telling } from './deliver.ts'
 import type { Fill } from './fill.ts'
-import type { Visit } from './visit.ts'
+import type { Visit } from './lookup.ts'
 
 /** A stored answer whose body is still coming. */
 export type Storing = Omit<StoredAnswer, 'content'> & { readonly madeFor: MadeFor }

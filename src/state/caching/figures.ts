@@ -7,7 +7,7 @@ import type { PurgeTarget } from '../../rules/caching/purge.ts'
 import type { CacheLook } from '../../rules/explain.ts'
 import type { Decision, RequestView } from '../../rules/http/exchange.ts'
 import type { Route, Table } from '../../rules/table/table.ts'
-import { isAsked, lookFor } from './look.ts'
+import { isAsked, lookFor } from './explain.ts'
 import type { RemoteFigures } from './remote.ts'
 import type { CacheTiers } from './tiers.ts'
 

@@ -5,9 +5,9 @@ import { evaluate, type Verdict } from '../../rules/caching/policy.ts'
 import { isPersonal } from '../../rules/caching/resource.ts'
 import type { StoredAnswer } from '../../state/caching/store.ts'
 import type { AskParts } from './ask.ts'
-import { Flight, type FlightHub, type FlightTerms } from './flight.ts'
-import { FlightRegister } from './register.ts'
-import type { Visit } from './visit.ts'
+import type { Visit } from './lookup.ts'
+import { Flight, type FlightHub, type FlightTerms } from './miss.ts'
+import { FlightRegister } from './pending-misses.ts'
 
 /** For so long nobody waits for an answer that turned out not to be shareable (hit-for-miss). */
 const MARK_MS = 120_000

@@ -5,7 +5,7 @@
  * that has got old keeps all later ones from the quick collector, with every flight and client request in them, until the
  * slow one comes round; with a Redis that was a fifth of all CPU time.
  */
-import type { Flight } from './flight.ts'
+import type { Flight } from './miss.ts'
 
 /** Where flights are found. */
 export class FlightRegister {

@@ -6,9 +6,9 @@ import { evaluate, evaluateNothing } from '../../rules/caching/policy.ts'
 import { isMadeFor } from '../../state/caching/content.ts'
 import type { FillLock, FillOutcome } from '../../state/caching/remote.ts'
 import type { StoredAnswer } from '../../state/caching/store.ts'
-import { answerStored, HIT, STALE } from './answer.ts'
 import { Ask, type AskHost, type AskParts } from './ask.ts'
-import type { Visit, VisitHost } from './visit.ts'
+import { answerStored, HIT, STALE } from './deliver.ts'
+import type { Visit, VisitHost } from './lookup.ts'
 
 /** Another process's fill is waited for so long at a time: a little longer than the lease of its lock. */
 const WAIT_MS = 6000

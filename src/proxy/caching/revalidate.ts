@@ -10,7 +10,7 @@ import { mergeNotModified, refreshFromHead } from '../../rules/caching/validatio
 import { madeFor } from '../../state/caching/content.ts'
 import type { StoredAnswer } from '../../state/caching/store.ts'
 import type { CacheTiers } from '../../state/caching/tiers.ts'
-import type { Visit } from './visit.ts'
+import type { Visit } from './lookup.ts'
 
 /** A stored answer that the upstream has confirmed. */
 export interface Confirmed {

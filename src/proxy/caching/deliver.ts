@@ -9,7 +9,7 @@ import { fieldValue } from '../../rules/http/exchange.ts'
 import type { StoredAnswer } from '../../state/caching/store.ts'
 import type { CacheWord } from '../../state/figures/cell.ts'
 import { headText } from '../client/whole-answer.ts'
-import type { Visit } from './visit.ts'
+import type { Visit } from './lookup.ts'
 
 /** How a stored answer is told of. */
 export interface Telling {

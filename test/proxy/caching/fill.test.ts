@@ -3,9 +3,9 @@
  */
 import { EventEmitter } from 'node:events'
 import { expect, test } from 'vitest'
-import type { Fetch } from '../../../src/proxy/caching/fetch.ts'
 import { Fill, type FillTerms } from '../../../src/proxy/caching/fill.ts'
-import type { Visit } from '../../../src/proxy/caching/visit.ts'
+import type { Visit } from '../../../src/proxy/caching/lookup.ts'
+import type { Fetch } from '../../../src/proxy/caching/upstream-request.ts'
 
 const MADE = { key: '/a', print: '', parts: '', vary: [], selected: '' }
 

@@ -6,8 +6,8 @@ import type { FailureCode } from '../../rules/failures/failure.ts'
 import { mayFallBack } from '../../rules/failures/resilience.ts'
 import type { CacheCounters } from '../../state/caching/figures.ts'
 import type { StoredAnswer } from '../../state/caching/store.ts'
-import { answerStored } from './answer.ts'
-import type { Visit } from './visit.ts'
+import { answerStored } from './deliver.ts'
+import type { Visit } from './lookup.ts'
 
 /** What failed, as each of the rules names it. */
 export interface Failed {
