@@ -4,7 +4,7 @@
 import { evaluate, type Verdict } from '../../rules/caching/policy.ts'
 import { isPersonal } from '../../rules/caching/resource.ts'
 import type { StoredAnswer } from '../../state/caching/store.ts'
-import type { AskParts } from './ask.ts'
+import type { AskParts } from './fetch.ts'
 import type { Visit } from './lookup.ts'
 import { Flight, type FlightHub, type FlightTerms } from './miss.ts'
 import { FlightRegister } from './pending-misses.ts'

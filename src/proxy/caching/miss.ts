@@ -6,8 +6,8 @@ import { evaluate, evaluateNothing } from '../../rules/caching/policy.ts'
 import { isMadeFor } from '../../state/caching/content.ts'
 import type { FillLock, FillOutcome } from '../../state/caching/remote.ts'
 import type { StoredAnswer } from '../../state/caching/store.ts'
-import { Ask, type AskHost, type AskParts } from './ask.ts'
 import { answerStored, HIT, STALE } from './deliver.ts'
+import { Ask, type AskHost, type AskParts } from './fetch.ts'
 import type { Visit, VisitHost } from './lookup.ts'
 
 /** Another process's fill is waited for so long at a time: a little longer than the lease of its lock. */
