@@ -2,7 +2,7 @@
  * `banyan explain`: shows where a request would go and why, using a running proxy or a table file.
  */
 
-import { type CacheLook, type Explanation, explain as explainRequest, isUrl, viewOf } from '../rules/explain.ts'
+import { type CacheExplanation, type Explanation, explain as explainRequest, isUrl, viewOf } from '../rules/explain.ts'
 import type { Reason } from '../rules/http/exchange.ts'
 import { readTable } from '../rules/language/text.ts'
 import { readAddress } from '../rules/patterns/address.ts'
@@ -43,7 +43,7 @@ interface Told extends Explanation {
   readonly revision: number | null
   readonly server: string | null
   /** Null if the route has no cache, or with a table file. */
-  readonly cache: CacheLook | null
+  readonly cache: CacheExplanation | null
 }
 
 async function runExplain(given: Given, io: Io): Promise<ExitCode> {
@@ -157,7 +157,7 @@ function routeRows({ decision, cache }: Told, route: NonNullable<Explanation['ro
 }
 
 /** What the cache does. */
-const CACHE_DOES: Readonly<Record<CacheLook['verdict'], string>> = {
+const CACHE_DOES: Readonly<Record<CacheExplanation['verdict'], string>> = {
   fresh: 'hit',
   stale: 'stale hit',
   'stale-while-revalidate': 'stale hit, revalidated in the background',
@@ -166,7 +166,7 @@ const CACHE_DOES: Readonly<Record<CacheLook['verdict'], string>> = {
   'only-if-cached': 'miss, and only-if-cached: 504',
 }
 
-function cacheText({ verdict, why, stored }: CacheLook): string {
+function cacheText({ verdict, why, stored }: CacheExplanation): string {
   const does = `${CACHE_DOES[verdict]} (${why})`
   if (stored === null) return does
   const { where, status, ageSeconds, freshForSeconds } = stored

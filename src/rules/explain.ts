@@ -45,18 +45,18 @@ export interface ExplainedRoute {
 }
 
 /** What the cache would do. */
-export interface CacheLook {
+export interface CacheExplanation {
   /** As Cache-Status tells it: route, upstream ('' where the sides share), method and URL. For a connection without TLS. */
   readonly key: string
   /** In the words of the policy; `miss` where nothing is stored. */
   readonly verdict: Verdict['kind']
   readonly why: Verdict['why']
   /** What is stored; null where nothing is. */
-  readonly stored: StoredLook | null
+  readonly stored: ExplainedAnswer | null
 }
 
 /** A stored answer. */
-export interface StoredLook {
+export interface ExplainedAnswer {
   readonly where: 'memory' | 'redis'
   readonly status: number
   readonly ageSeconds: number

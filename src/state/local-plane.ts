@@ -19,7 +19,7 @@ export interface LocalPlaneParts {
   readonly live: LiveTable
   readonly measurements: Measurements
   readonly upstreams: Pick<Upstreams, 'standing' | 'serverFor' | 'setFleet' | 'isAvailable'>
-  readonly cache: Pick<CacheControl, 'figures' | 'purge' | 'degraded' | 'look' | 'forget'>
+  readonly cache: Pick<CacheControl, 'figures' | 'purge' | 'degraded' | 'explain' | 'forget'>
   /** Reads force tokens of requests that are explained; null takes none. It must not count them. */
   readonly force?: Force | null
   /** Connections of clients that stand. Default: none are known of. */
@@ -70,7 +70,7 @@ export class LocalPlane implements PlanePort {
     return {
       ...explanation,
       server: upstreams.serverFor(decision.upstream),
-      cache: await cache.look(table, route, request, decision),
+      cache: await cache.explain(table, route, request, decision),
     }
   }
 

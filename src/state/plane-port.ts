@@ -3,7 +3,7 @@
  * data plane does not know whether they do, or how many data planes there are.
  */
 import type { PurgeTarget } from '../rules/caching/purge.ts'
-import type { CacheLook, Explanation } from '../rules/explain.ts'
+import type { CacheExplanation, Explanation } from '../rules/explain.ts'
 import type { RequestView } from '../rules/http/exchange.ts'
 import type { CacheFigures, PurgeResult } from './caching/figures.ts'
 import type { MeasuredDelta } from './figures/measurements.ts'
@@ -46,7 +46,7 @@ export interface Explained extends Explanation {
   /** The server that would be asked first; null where there is none. */
   readonly server: string | null
   /** What the cache would do; null where it is not asked. */
-  readonly cache: CacheLook | null
+  readonly cache: CacheExplanation | null
 }
 
 /** What a data plane can be asked and told. */

@@ -1,6 +1,6 @@
 /**
- * Step 4: look up, and answer from memory at once; whatever needs asking, the remote store or the upstream, is a flight's.
- * What may be stored and served is decided in rules/cache-*.
+ * Step 4: lookup in memory. A hit is answered at once, a stale hit while it is revalidated in the background; everything else is
+ * a miss, which goes through request collapsing (collapsing.ts). What may be stored and served is decided in rules/caching.
  */
 import { isSafeMethod } from '../../rules/caching/invalidation.ts'
 import { isLookedUp } from '../../rules/caching/key.ts'
@@ -14,13 +14,13 @@ import type { CacheTiers } from '../../state/caching/tiers.ts'
 import type { Upstreams } from '../../state/upstreams/upstreams.ts'
 import type { Exchange } from '../exchange.ts'
 import type { Recorder } from '../upstream/forward.ts'
-import { Flights } from './collapsing.ts'
-import { answerStored, HIT, STALE } from './deliver.ts'
+import { Collapsing } from './collapsing.ts'
+import { deliverStored, HIT, STALE } from './deliver.ts'
 import { caches, Effects } from './effects.ts'
-import { Visit, type VisitParts } from './lookup.ts'
+import { Lookup, type LookupParts } from './lookup.ts'
 
 /** What the cache needs of the process. */
-export interface CacheParts extends VisitParts {
+export interface CacheParts extends LookupParts {
   readonly tiers: CacheTiers
   readonly upstreams: Upstreams
 }
@@ -37,17 +37,17 @@ export type CacheStep = 'answered' | 'taken' | 'pass'
 /** The cache of a data plane. */
 export class ResponseCache {
   readonly #parts: CacheParts
-  readonly #flights: Flights
+  readonly #collapsing: Collapsing
   readonly counters: CacheCounters = newCounters()
 
   constructor(parts: CacheParts) {
     this.#parts = parts
-    this.#flights = new Flights({
+    this.#collapsing = new Collapsing({
       tiers: parts.tiers,
       upstreams: parts.upstreams,
       counters: this.counters,
       now: Date.now,
-      fallBack: (visit) => this.#fallBack(visit),
+      fallBack: (lookup) => this.#fallBack(lookup),
     })
   }
 
@@ -61,7 +61,7 @@ export class ResponseCache {
     // Who is logged in on a connection is in no field of a request, so that nothing stored can be for them, or of them.
     if (hasBody(exchange) || exchange.decision.reason === 'forced' || exchange.privately !== null)
       return this.#pass(exchange, 'bypass')
-    return this.#visit(new Visit(this.#parts, exchange, route))
+    return this.#answer(new Lookup(this.#parts, exchange, route))
   }
 
   /** What hears the answer to an exchange that passes the cache by, or null where nothing follows from it. */
@@ -75,36 +75,36 @@ export class ResponseCache {
     }
     const { route } = matchRoute(revision.table, { ...view, method: 'GET' })
     if (route === null || route.cache === null) return new Effects(parts, exchange, () => null)
-    const visitOf = () =>
-      isOfRoute(route, exchange.decision.upstream) ? new Visit(this.#parts, exchange, route) : null
-    return new Effects(parts, exchange, visitOf)
+    const lookupOf = () =>
+      isOfRoute(route, exchange.decision.upstream) ? new Lookup(this.#parts, exchange, route) : null
+    return new Effects(parts, exchange, lookupOf)
   }
 
-  #visit(visit: Visit): 'answered' | 'taken' {
-    const { exchange, asked } = visit
+  #answer(lookup: Lookup): 'answered' | 'taken' {
+    const { exchange, asked } = lookup
     const nowMs = Date.now()
-    const stored = this.#parts.tiers.find(visit, nowMs)
+    const stored = this.#parts.tiers.find(lookup, nowMs)
     const verdict = stored === null ? evaluateNothing(asked) : evaluate(asked, stored.meta, nowMs)
     switch (verdict?.kind) {
       case 'fresh':
-        answerStored(visit, stored as StoredAnswer, HIT, nowMs)
+        deliverStored(lookup, stored as StoredAnswer, HIT, nowMs)
         return 'answered'
       case 'stale':
-        answerStored(visit, stored as StoredAnswer, STALE, nowMs)
+        deliverStored(lookup, stored as StoredAnswer, STALE, nowMs)
         return 'answered'
       case 'stale-while-revalidate':
-        answerStored(visit, stored as StoredAnswer, STALE, nowMs)
-        this.#flights.refresh(visit, stored as StoredAnswer)
+        deliverStored(lookup, stored as StoredAnswer, STALE, nowMs)
+        this.#collapsing.revalidateInBackground(lookup, stored as StoredAnswer)
         return 'answered'
     }
     exchange.cache = 'miss'
-    visit.forwardReason = this.#reasonOf(visit, stored, verdict)
-    this.#flights.join(visit, stored, verdict)
+    lookup.forwardReason = this.#reasonOf(lookup, stored, verdict)
+    this.#collapsing.join(lookup, stored, verdict)
     return 'taken'
   }
 
-  #reasonOf(visit: Visit, stored: StoredAnswer | null, verdict: Verdict | null): ForwardReason {
-    if (stored === null) return this.#parts.tiers.knows(visit.key) ? 'vary-miss' : 'uri-miss'
+  #reasonOf(lookup: Lookup, stored: StoredAnswer | null, verdict: Verdict | null): ForwardReason {
+    if (stored === null) return this.#parts.tiers.knows(lookup.key) ? 'vary-miss' : 'uri-miss'
     return verdict?.why === 'expired' || verdict?.why === 'no-cache' ? 'stale' : 'request'
   }
 
@@ -116,13 +116,13 @@ export class ResponseCache {
     return 'pass'
   }
 
-  /** The other side may have a stored answer of its own, or a flight under way. */
-  #fallBack(visit: Visit): void {
-    const { exchange, cachingRoute, asked } = visit
-    visit.release()
+  /** Looks up again, for the fallback: that side may have a stored response of its own, or a miss in progress. */
+  #fallBack(lookup: Lookup): void {
+    const { exchange, cachingRoute, asked } = lookup
+    lookup.release()
     exchange.decision = { ...exchange.decision, upstream: cachingRoute.from, reason: 'fallback' }
-    const again = new Visit(this.#parts, exchange, cachingRoute, asked)
-    if (this.#visit(again) === 'answered') again.done()
+    const again = new Lookup(this.#parts, exchange, cachingRoute, asked)
+    if (this.#answer(again) === 'answered') again.done()
   }
 }
 

@@ -1,144 +1,128 @@
 /**
- * The flights of one process: who waits for whom, and who better does not.
+ * Request collapsing: concurrent misses for one variant share one upstream request, unless its response can't be shared.
  */
 import { evaluate, type Verdict } from '../../rules/caching/policy.ts'
 import { isPersonal } from '../../rules/caching/resource.ts'
 import type { StoredAnswer } from '../../state/caching/store.ts'
-import type { AskParts } from './fetch.ts'
-import type { Visit } from './lookup.ts'
-import { Flight, type FlightHub, type FlightTerms } from './miss.ts'
-import { FlightRegister } from './pending-misses.ts'
+import type { FetchParts } from './fetch.ts'
+import { HitForMiss } from './hit-for-miss.ts'
+import type { Lookup } from './lookup.ts'
+import { Miss, type MissHost, type MissTerms } from './miss.ts'
+import { PendingMisses } from './pending-misses.ts'
 
-/** For so long nobody waits for an answer that turned out not to be shareable (hit-for-miss). */
-const MARK_MS = 120_000
-const MAX_MARKS = 10_000
-
-/** What flights need of the process. */
-export interface FlightsParts extends AskParts {
-  /** Takes a visit's exchange through the cache once more, with its decision changed to the fallback's side. */
-  fallBack(visit: Visit): void
+/** What request collapsing needs of the process. */
+export interface CollapsingParts extends FetchParts {
+  /** Takes a lookup's exchange through the cache once more, with its decision changed to the fallback's side. */
+  fallBack(lookup: Lookup): void
 }
 
-/** All flights under way. */
-export class Flights implements FlightHub {
-  readonly parts: FlightsParts
-  readonly #register = new FlightRegister()
-  /** What can't be shared: epoch milliseconds until which nobody waits for it. */
-  readonly #marks = new Map<string, number>()
+/** All misses in progress. */
+export class Collapsing implements MissHost {
+  readonly parts: CollapsingParts
+  readonly #pending = new PendingMisses()
+  readonly #hitForMiss: HitForMiss
 
-  constructor(parts: FlightsParts) {
+  constructor(parts: CollapsingParts) {
     this.parts = parts
+    this.#hitForMiss = new HitForMiss(parts.now)
     parts.tiers.onForget((key) => this.#discard(key))
   }
 
-  /** Flights under way. */
+  /** Misses in progress. */
   get size(): number {
-    return this.#register.size
+    return this.#pending.size
   }
 
   /**
-   * Finds or fetches the answer to a visit that memory has none for.
+   * Finds or fetches the answer to a lookup that memory has none for.
    * @param stored what memory has, and what it may do
    */
-  join(visit: Visit, stored: StoredAnswer | null, verdict: Verdict | null): void {
+  join(lookup: Lookup, stored: StoredAnswer | null, verdict: Verdict | null): void {
     const validated = verdict?.kind === 'validate' ? stored : null
-    const name = this.#nameOf(visit)
-    if (!isShareable(visit)) {
-      this.#start({ visit, stored: validated, name, open: false, background: false })
+    const collapseKey = this.#collapseKeyOf(lookup)
+    if (!isCollapsible(lookup)) {
+      this.#start({ lookup, stored: validated, collapseKey, open: false, background: false })
       return
     }
-    const flight = this.#register.find(name)
-    if (flight?.isJoinable) flight.add(visit)
-    else if (this.#isMarked(markOf(visit, name))) {
+    const pending = this.#pending.find(collapseKey)
+    if (pending?.isJoinable) pending.add(lookup)
+    else if (this.#hitForMiss.isMarked(markOf(lookup, collapseKey))) {
       this.parts.counters.hitForMiss++
-      this.alone(visit)
+      this.fetchAlone(lookup)
     } else {
       // What the client's own conditions may be answered with is of use to nobody else.
-      const open = !visit.hasConditions || (validated !== null && hasValidator(validated))
-      this.#start({ visit, stored: validated, name, open, background: false })
+      const open = !lookup.hasConditions || (validated !== null && hasValidator(validated))
+      this.#start({ lookup, stored: validated, collapseKey, open, background: false })
     }
   }
 
-  alone(visit: Visit): void {
-    const nowMs = this.parts.now()
-    const found = this.parts.tiers.find(visit, nowMs)
-    const stored = found !== null && evaluate(visit.asked, found.meta, nowMs).kind === 'validate' ? found : null
-    const flight = new Flight(this, { visit, stored, name: this.#nameOf(visit), open: false, background: false })
-    if (flight.isOver) return
-    this.#register.add(flight, false)
-    flight.ask()
-  }
-
-  part(visit: Visit, flight: Flight): void {
-    // Where its name is the same it would come back to where it is.
-    if (this.#nameOf(visit) === flight.name) this.alone(visit)
-    else this.join(visit, null, null)
-  }
-
-  fallBack(visit: Visit): void {
-    this.parts.fallBack(visit)
-  }
-
-  /** Refreshes a stored answer behind the visit that it has just been served to, unless that is under way already. */
-  refresh(visit: Visit, stored: StoredAnswer): void {
-    const name = this.#nameOf(visit)
-    if (this.#register.find(name) !== null || this.parts.now() < stored.refreshAfterMs) return
+  /** Revalidates a stale response that a client has just been served, unless that is in progress already. */
+  revalidateInBackground(lookup: Lookup, stored: StoredAnswer): void {
+    const collapseKey = this.#collapseKeyOf(lookup)
+    if (this.#pending.find(collapseKey) !== null || this.parts.now() < stored.refreshAfterMs) return
     this.parts.counters.refreshes++
-    this.#start({ visit, stored, name, open: true, background: true })
+    this.#start({ lookup, stored, collapseKey, open: true, background: true })
   }
 
-  /** Nobody waits for what this visit asks for any more, for a while. */
-  mark(visit: Visit, name: string): void {
-    const mark = markOf(visit, name)
-    this.#marks.delete(mark)
-    this.#marks.set(mark, this.parts.now() + MARK_MS)
-    if (this.#marks.size > MAX_MARKS) this.#marks.delete(this.#marks.keys().next().value as string)
+  fetchAlone(lookup: Lookup): void {
+    const nowMs = this.parts.now()
+    const found = this.parts.tiers.find(lookup, nowMs)
+    const stored = found !== null && evaluate(lookup.asked, found.meta, nowMs).kind === 'validate' ? found : null
+    const collapseKey = this.#collapseKeyOf(lookup)
+    const miss = new Miss(this, { lookup, stored, collapseKey, open: false, background: false })
+    if (miss.isOver) return
+    this.#pending.add(miss, false)
+    miss.fetch()
   }
 
-  /** It can be shared after all. */
-  unmark(visit: Visit, name: string): void {
-    this.#marks.delete(markOf(visit, name))
+  joinVariant(lookup: Lookup, miss: Miss): void {
+    // With the same collapse key it would join this miss again.
+    if (this.#collapseKeyOf(lookup) === miss.collapseKey) this.fetchAlone(lookup)
+    else this.join(lookup, null, null)
   }
 
-  /** Nobody joins a flight any more. */
-  shut(flight: Flight): void {
-    this.#register.shut(flight)
+  fallBack(lookup: Lookup): void {
+    this.parts.fallBack(lookup)
   }
 
-  /** A flight is over. */
-  landed(flight: Flight): void {
-    this.#register.remove(flight)
+  mark(lookup: Lookup, collapseKey: string): void {
+    this.#hitForMiss.mark(markOf(lookup, collapseKey))
   }
 
-  #start(terms: FlightTerms): void {
-    const flight = new Flight(this, terms)
+  unmark(lookup: Lookup, collapseKey: string): void {
+    this.#hitForMiss.unmark(markOf(lookup, collapseKey))
+  }
+
+  close(miss: Miss): void {
+    this.#pending.close(miss)
+  }
+
+  over(miss: Miss): void {
+    this.#pending.remove(miss)
+  }
+
+  #start(terms: MissTerms): void {
+    const miss = new Miss(this, terms)
     // Its client may have gone already.
-    if (flight.isOver) return
-    this.#register.add(flight, terms.open)
-    flight.start()
+    if (miss.isOver) return
+    this.#pending.add(miss, terms.open)
+    miss.start()
   }
 
-  /** What lies under a key, or is about to, has become untrue. */
+  /** What is stored under a key, or about to be, was invalidated. */
   #discard(key: string): void {
-    for (const flight of this.#register.under(key)) flight.discard()
-  }
-
-  #isMarked(name: string): boolean {
-    const untilMs = this.#marks.get(name)
-    if (untilMs === undefined) return false
-    if (this.parts.now() < untilMs) return true
-    this.#marks.delete(name)
-    return false
+    for (const miss of this.#pending.under(key)) miss.discard()
   }
 
   /**
-   * What a visit waits for: key, what the route's rules take from its fields, and the variant, as far as it is known.
-   * Requests with Authorization wait for each other only: what is made for one may well be for nobody else.
+   * Equal for lookups that one response may answer: cache key, what the route's rules take from the fields, and the variant,
+   * as far as it is known. Requests with Authorization are collapsed with each other only: what is made for one may well be
+   * for nobody else.
    */
-  #nameOf(visit: Visit): string {
-    const { key, print, parts, upstream, exchange, asked } = visit
+  #collapseKeyOf(lookup: Lookup): string {
+    const { key, print, parts, upstream, exchange, asked } = lookup
     const entry = this.parts.tiers.memory.get(key)
-    const variant = entry?.kind === 'variants' ? `\n${visit.selecting(entry.vary)}` : ''
+    const variant = entry?.kind === 'variants' ? `\n${lookup.selecting(entry.vary)}` : ''
     // Sides that share their answers fail each on its own.
     const side = upstream === '' ? `\ns:${exchange.decision.upstream}` : ''
     return `${key}\n${print}${side}${parts}${variant}${asked.authorization ? '\na' : ''}`
@@ -146,18 +130,18 @@ export class Flights implements FlightHub {
 }
 
 /** What somebody who is known gets may well be for nobody else; that says nothing about what strangers get. */
-function markOf({ fields }: Visit, name: string): string {
-  return isPersonal({ rawHeaders: fields }) ? `${name}\np` : name
+function markOf({ fields }: Lookup, collapseKey: string): string {
+  return isPersonal({ rawHeaders: fields }) ? `${collapseKey}\np` : collapseKey
 }
 
 function hasValidator({ meta }: StoredAnswer): boolean {
   return meta.etag !== null || meta.lastModified !== null
 }
 
-/** Whether a visit may wait for another one's answer, and others for its own. */
-function isShareable(visit: Visit): boolean {
-  const { asked } = visit
-  if (visit.isHead || asked.range !== null || asked.originPrecondition) return false
+/** Whether a lookup may wait for another one's response, and others for its own. */
+function isCollapsible(lookup: Lookup): boolean {
+  const { asked } = lookup
+  if (lookup.isHead || asked.range !== null || asked.originPrecondition) return false
   const { directives } = asked
   return directives === null || !(directives.noCache || directives.noStore || directives.onlyIfCached)
 }

@@ -1,15 +1,21 @@
 /**
- * Writes stored answers: whole, as a 304, as ranges, to HEAD; each with its Age.
+ * Delivery to clients: stored responses (whole, as a 304, as ranges, to HEAD, each with its Age), and responses that are being
+ * fetched, as they come.
  */
 import { ageOf, ttlOf } from '../../rules/caching/freshness.ts'
+import type { AnswerHead, StoredMeta } from '../../rules/caching/meta.ts'
+import { evaluate } from '../../rules/caching/policy.ts'
 import { planRange, type RangePlan, rangeFields } from '../../rules/caching/ranges.ts'
 import type { Handling } from '../../rules/caching/status.ts'
 import { answerConditional, notModifiedFields } from '../../rules/caching/validation.ts'
 import { fieldValue } from '../../rules/http/exchange.ts'
+import { isMadeFor, type MadeFor } from '../../state/caching/content.ts'
 import type { StoredAnswer } from '../../state/caching/store.ts'
 import type { CacheWord } from '../../state/figures/cell.ts'
 import { headText } from '../client/whole-answer.ts'
-import type { Visit } from './lookup.ts'
+import type { Fill } from './fill.ts'
+import type { Lookup } from './lookup.ts'
+import type { Storing } from './store.ts'
 
 /** How a stored answer is told of. */
 export interface Telling {
@@ -30,19 +36,19 @@ export const STALE: Telling = { word: 'stale', handling: { kind: 'hit' } }
  * Answers an exchange with a stored answer (RFC 9111 section 4). The exchange's end is the caller's to tell.
  * @returns false where the answer was made for another request: nothing has happened then
  */
-export function answerStored(visit: Visit, stored: StoredAnswer, telling: Telling, nowMs: number): boolean {
-  const { exchange, asked } = visit
-  const body = stored.content.open(visit)
+export function deliverStored(lookup: Lookup, stored: StoredAnswer, telling: Telling, nowMs: number): boolean {
+  const { exchange, asked } = lookup
+  const body = stored.content.open(lookup)
   if (body === null) return false
   const { answer } = exchange
   exchange.cache = telling.word
-  const more = moreFields(visit, stored, telling, nowMs)
+  const more = moreFields(lookup, stored, telling, nowMs)
   if (answerConditional(asked, stored.meta, nowMs) === 'not-modified') {
     answer.begin(304, 'Not Modified', [...notModifiedFields(stored), ...more])
-  } else if (asked.range !== null && !visit.isHead) answerRange(visit, { ...stored, body }, more, nowMs)
+  } else if (asked.range !== null && !lookup.isHead) answerRange(lookup, { ...stored, body }, more, nowMs)
   else {
     answer.beginAgain(stored.meta.status, stored.reason, stored.rawHeaders, { head: headOf(stored), more })
-    if (!visit.isHead && body.length > 0) answer.body(body)
+    if (!lookup.isHead && body.length > 0) answer.body(body)
   }
   answer.end([])
   return true
@@ -57,29 +63,24 @@ function headOf(stored: StoredAnswer): string | null {
 }
 
 /** Age (RFC 9111 section 5.1), and what is for this client alone. */
-export function moreFields(
-  visit: Visit,
-  stored: Pick<StoredAnswer, 'meta'>,
-  telling: Telling,
-  nowMs: number,
-): string[] {
+function moreFields(lookup: Lookup, stored: Pick<StoredAnswer, 'meta'>, telling: Telling, nowMs: number): string[] {
   const fields = ['Age', String(ageOf(stored.meta, nowMs))]
   if (telling.more !== undefined) fields.push(...telling.more)
   const { handling, detail } = telling
-  fields.push(...visit.statusFields(handling, { ttl: ttlOf(stored.meta, nowMs), ...(detail && { detail }) }))
+  fields.push(...lookup.statusFields(handling, { ttl: ttlOf(stored.meta, nowMs), ...(detail && { detail }) }))
   return fields
 }
 
 function answerRange(
-  visit: Visit,
+  lookup: Lookup,
   stored: StoredAnswer & { readonly body: Buffer },
   more: readonly string[],
   nowMs: number,
 ): void {
-  const { answer } = visit.exchange
+  const { answer } = lookup.exchange
   const { body, rawHeaders, meta } = stored
   const contentType = fieldValue(rawHeaders, 'content-type') ?? null
-  const plan = planRange(visit.asked, meta, { length: body.length, contentType, boundary: newBoundary() }, nowMs)
+  const plan = planRange(lookup.asked, meta, { length: body.length, contentType, boundary: newBoundary() }, nowMs)
   if (plan.kind === 'whole') {
     answer.begin(meta.status, stored.reason, [...rawHeaders, ...more])
     if (body.length > 0) answer.body(body)
@@ -105,4 +106,69 @@ function piecesOf(plan: Extract<RangePlan, { kind: 'single' | 'several' }>, body
 /** Long enough that no content holds it by chance. */
 function newBoundary(): string {
   return `banyan${Math.random().toString(36).slice(2)}${Math.random().toString(36).slice(2)}`
+}
+
+/** Whether a response may answer others right away, without revalidation. */
+export function isReusable(meta: StoredMeta, nowMs: number): boolean {
+  return !meta.noCache && nowMs < meta.freshUntilMs
+}
+
+/** Whether a response answers the request of `lookup` as well, without revalidation. */
+export function suits(lookup: Lookup, made: MadeFor, meta: StoredMeta, nowMs: number): boolean {
+  return isMadeFor(made, lookup) && evaluate(lookup.asked, meta, nowMs).kind === 'fresh'
+}
+
+/** A response as it came. */
+export interface Fetched {
+  readonly answer: AnswerHead
+  readonly reason: string
+  /** What is stored of it, or null. */
+  readonly storing: Storing | null
+  /** Conditions of banyan's own were sent in place of the client's. */
+  readonly replaced: boolean
+}
+
+/** Delivers a response as it came to the client whose request was sent; a 304 where its own condition holds and was not sent. */
+export function deliverFetched(lookup: Lookup, fill: Fill, { answer, reason, storing, replaced }: Fetched): void {
+  const { status, rawHeaders, responseMs } = answer
+  lookup.exchange.cache = 'miss'
+  if (storing !== null && replaced && isNotModified(lookup, storing.meta, responseMs)) {
+    deliverNotModified(lookup, notModifiedFields(storing))
+    return
+  }
+  const details = storing === null ? {} : { ttl: ttlOf(storing.meta, responseMs) }
+  const handling = { kind: 'forward', reason: lookup.forwardReason, stored: storing !== null } as const
+  fill.attach(lookup, status, reason, [...rawHeaders, ...lookup.statusFields(handling, details)])
+}
+
+/** Delivers a response that is being stored, from its beginning, to a collapsed request that it suits. */
+export function deliverCollapsed(lookup: Lookup, fill: Fill, storing: Storing, nowMs: number): void {
+  lookup.exchange.cache = 'hit'
+  const more = moreFields(lookup, storing, collapsedTelling(lookup), nowMs)
+  if (isNotModified(lookup, storing.meta, nowMs)) deliverNotModified(lookup, [...notModifiedFields(storing), ...more])
+  else fill.attach(lookup, storing.meta.status, storing.reason, [...storing.rawHeaders, ...more])
+}
+
+/**
+ * Delivers a revalidated response to a collapsed request.
+ * @returns false where it was made for another request
+ */
+export function deliverRevalidated(lookup: Lookup, stored: StoredAnswer, nowMs: number): boolean {
+  if (!deliverStored(lookup, stored, collapsedTelling(lookup), nowMs)) return false
+  lookup.done()
+  return true
+}
+
+function isNotModified(lookup: Lookup, meta: StoredMeta, nowMs: number): boolean {
+  return answerConditional(lookup.asked, meta, nowMs) === 'not-modified'
+}
+
+function deliverNotModified(lookup: Lookup, fields: string[]): void {
+  lookup.exchange.answer.begin(304, 'Not Modified', fields)
+  lookup.exchange.answer.end([])
+  lookup.done()
+}
+
+function collapsedTelling(lookup: Lookup): Telling {
+  return { word: 'hit', handling: { kind: 'forward', reason: lookup.forwardReason, collapsed: true } }
 }

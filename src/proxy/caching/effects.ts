@@ -8,14 +8,14 @@ import { hasAliasOf, passedFields } from '../../rules/caching/sent.ts'
 import { mayStore, storedFields } from '../../rules/caching/storing.ts'
 import { matchRoute } from '../../rules/routing/match.ts'
 import type { Table } from '../../rules/table/table.ts'
-import { Content, madeFor } from '../../state/caching/content.ts'
+import { madeFor } from '../../state/caching/content.ts'
 import type { CacheCounters } from '../../state/caching/figures.ts'
 import type { CacheTiers } from '../../state/caching/tiers.ts'
 import type { ResponseHead } from '../../wire/http1.ts'
 import type { Exchange } from '../exchange.ts'
 import type { Recorder } from '../upstream/forward.ts'
-import { prefixOf, requestOf, type Visit } from './lookup.ts'
-import type { Storing } from './share.ts'
+import { type Lookup, prefixOf, requestOf } from './lookup.ts'
+import { completed, type Storing } from './store.ts'
 
 /** What effects need of the process. */
 export interface EffectParts {
@@ -28,50 +28,41 @@ export interface EffectParts {
 export class Effects implements Recorder {
   readonly #parts: EffectParts
   readonly #exchange: Exchange
-  readonly #visitOf: () => Visit | null
-  #visit: Visit | null = null
+  readonly #lookupOf: () => Lookup | null
+  #lookup: Lookup | null = null
   readonly #requestMs: number
   #storing: Storing | null = null
   #pieces: Buffer[] = []
   #bytes = 0
 
-  /** @param visitOf the GET that the answer to a POST may be stored for, or null; asked when the answer is there */
-  constructor(parts: EffectParts, exchange: Exchange, visitOf: () => Visit | null) {
+  /** @param lookupOf the GET that the answer to a POST may be stored for, or null; asked when the answer is there */
+  constructor(parts: EffectParts, exchange: Exchange, lookupOf: () => Lookup | null) {
     this.#parts = parts
     this.#exchange = exchange
-    this.#visitOf = visitOf
+    this.#lookupOf = lookupOf
     this.#requestMs = parts.now()
   }
 
   head(head: ResponseHead, fields: readonly string[]): void {
     this.#invalidate(head.status, fields)
     // Which side it is that answers is known only now.
-    this.#visit = this.#visitOf()
-    if (this.#visit !== null) this.#consider(this.#visit, head, fields)
+    this.#lookup = this.#lookupOf()
+    if (this.#lookup !== null) this.#consider(this.#lookup, head, fields)
   }
 
   body(piece: Buffer): void {
     if (this.#storing === null) return
     this.#bytes += piece.length
     // A piece is a window of a much larger read buffer, which must not live as long as the entry.
-    if (this.#bytes <= (this.#visit as Visit).settings.maxBodyBytes) this.#pieces.push(Buffer.from(piece))
+    if (this.#bytes <= (this.#lookup as Lookup).settings.maxBodyBytes) this.#pieces.push(Buffer.from(piece))
     else this.abandon()
   }
 
   end(): void {
     if (this.#storing === null) return
-    const body = Buffer.concat(this.#pieces, this.#bytes)
-    const { madeFor: made, ...storing } = this.#storing
-    const rawHeaders = [...storing.rawHeaders]
-    if (!rawHeaders.some((name, i) => i % 2 === 0 && name.toLowerCase() === 'content-length')) {
-      rawHeaders.push('Content-Length', String(body.length))
-    }
+    const stored = completed(this.#storing, Buffer.concat(this.#pieces, this.#bytes))
     this.#parts.counters.stored++
-    void this.#parts.tiers.keep(
-      this.#visit as Visit,
-      { ...storing, rawHeaders, content: new Content(made, body) },
-      this.#parts.now(),
-    )
+    void this.#parts.tiers.keep(this.#lookup as Lookup, stored, this.#parts.now())
   }
 
   abandon(): void {
@@ -97,21 +88,21 @@ export class Effects implements Recorder {
     }
   }
 
-  #consider(visit: Visit, head: ResponseHead, fields: readonly string[]): void {
+  #consider(lookup: Lookup, head: ResponseHead, fields: readonly string[]): void {
     const { now, tiers } = this.#parts
     const { status, reason, contentLength } = head
     const answer = { status, rawHeaders: fields, requestMs: this.#requestMs, responseMs: now() }
-    const verdict = mayStore(visit.request(), answer, visit.settings)
+    const verdict = mayStore(lookup.request(), answer, lookup.settings)
     // What a GET would send differs.
-    if (visit.target !== this.#exchange.view.target || verdict.kind === 'skip') return
-    const sent = passedFields(visit.fields, this.#exchange.matched.route?.cache ?? visit.settings, [])
+    if (lookup.target !== this.#exchange.view.target || verdict.kind === 'skip') return
+    const sent = passedFields(lookup.fields, this.#exchange.matched.route?.cache ?? lookup.settings, [])
     if (hasAliasOf(sent, verdict.meta.vary)) return
-    if (contentLength > visit.settings.maxBodyBytes) return
+    if (contentLength > lookup.settings.maxBodyBytes) return
     const { generation, count: checked } = tiers.purges
     const rawHeaders = storedFields(answer, verdict.leaveOut)
     this.#storing = {
       kind: 'answer',
-      madeFor: madeFor(visit, verdict.meta.vary),
+      madeFor: madeFor(lookup, verdict.meta.vary),
       meta: verdict.meta,
       reason,
       rawHeaders,

@@ -1,16 +1,14 @@
 /**
- * One request of a flight to the upstream, and what its answer means for those who wait: it passes on to them, it confirms
- * what is stored, or something stored stands in for it.
+ * The upstream fetch of a miss, and its response: a 304 revalidates what is stored, a failure is answered by the fallback or
+ * stale, everything else is delivered and, where it may be, stored.
  */
 import type { AnswerHead, SkipReason, StoredMeta } from '../../rules/caching/meta.ts'
 import { aftermathOf } from '../../rules/caching/resource.ts'
-import { hasAliasOf, passedFields } from '../../rules/caching/sent.ts'
-import { mayStore, type StoreVerdict, storedFields } from '../../rules/caching/storing.ts'
+import { type StoreVerdict, storedFields } from '../../rules/caching/storing.ts'
 import { conditionalFields, identifyNotModified } from '../../rules/caching/validation.ts'
 import type { FailureCode } from '../../rules/failures/failure.ts'
-import { fieldValue } from '../../rules/http/exchange.ts'
 import { interimFields, trailerFields } from '../../rules/http/headers.ts'
-import { Content, type MadeFor, madeFor } from '../../state/caching/content.ts'
+import { type MadeFor, madeFor } from '../../state/caching/content.ts'
 import type { CacheCounters } from '../../state/caching/figures.ts'
 import type { FillOutcome } from '../../state/caching/remote.ts'
 import type { StoredAnswer } from '../../state/caching/store.ts'
@@ -19,19 +17,19 @@ import type { UpstreamState } from '../../state/upstreams/upstream.ts'
 import type { Upstreams } from '../../state/upstreams/upstreams.ts'
 import type { ResponseHead } from '../../wire/http1.ts'
 import { clientFields } from '../upstream/heads.ts'
-import { answerStored } from './deliver.ts'
+import { deliverCollapsed, deliverFetched, deliverRevalidated, deliverStored, isReusable, suits } from './deliver.ts'
 import { Fill, type FillOwner } from './fill.ts'
-import type { Visit } from './lookup.ts'
-import { compareHead, confirm } from './revalidate.ts'
-import { isReusable, passOn, type Storing, share, streamAlong, suits } from './share.ts'
-import { type Failed, standIn } from './stale-if-error.ts'
-import { CONDITIONS, Fetch, type FetchOwner, RANGES } from './upstream-request.ts'
+import type { Lookup } from './lookup.ts'
+import { freshen, freshenFromHead } from './revalidate.ts'
+import { answerFailed, type Failed } from './stale-if-error.ts'
+import { completed, mayStoreFetched, type Storing } from './store.ts'
+import { UpstreamRequest, type UpstreamRequestOwner } from './upstream-request.ts'
 
-/** After a failed refresh a stale answer is served for so long without another one. */
-const REFRESH_PAUSE_MS = 1000
+/** After a failed background revalidation a stale response is served for so long without another one. */
+const REVALIDATION_PAUSE_MS = 1000
 
-/** What an ask needs of the process. */
-export interface AskParts {
+/** What a fetch needs of the process. */
+export interface FetchParts {
   readonly tiers: CacheTiers
   readonly upstreams: Upstreams
   readonly counters: CacheCounters
@@ -39,63 +37,65 @@ export interface AskParts {
   now(): number
 }
 
-/** The flight that asks. */
-export interface AskHost {
+/** The miss that a fetch is for. */
+export interface FetchHost {
   /** Those who have no answer yet; who is answered, sent on or told to wait elsewhere is taken out. */
-  readonly waiting: Set<Visit>
-  /** Nobody waits: what is stored is to be refreshed. */
+  readonly waiting: Set<Lookup>
+  /** Nobody waits: a stale response is revalidated. */
   readonly background: boolean
-  /** What comes is untrue by now, and must not be stored. */
+  /** What comes was invalidated meanwhile, and must not be stored. */
   readonly discarded: boolean
-  /** The visit goes on by itself. */
-  alone(visit: Visit): void
-  /** The visit's exchange goes to the other side of its route. */
-  fallBack(visit: Visit): void
-  /** Nobody should join, now or (with `lasting`) for a while. */
-  shut(lasting: boolean): void
-  /** What is fetched can be shared. */
+  /** The lookup gets an upstream request of its own. */
+  fetchAlone(lookup: Lookup): void
+  /** The lookup's exchange goes to the fallback. */
+  fallBack(lookup: Lookup): void
+  /** No others may join, now or (with `lasting`: hit-for-miss) for a while. */
+  close(lasting: boolean): void
+  /** The response can be shared. */
   shareable(): void
   over(outcome: FillOutcome): void
 }
 
-/** A request to the upstream on behalf of a flight. */
-export class Ask implements FetchOwner, FillOwner {
-  readonly #parts: AskParts
-  readonly #host: AskHost
+/** The fetch of one miss. */
+export class Fetch implements UpstreamRequestOwner, FillOwner {
+  readonly #parts: FetchParts
+  readonly #host: FetchHost
   /** Whose request it is; its client need not stay. */
-  readonly #visit: Visit
+  readonly #lookup: Lookup
   readonly #stored: StoredAnswer | null
   readonly #generation: number
   readonly #checked: number
   readonly #retriesBefore: number
   #requestMs = 0
-  #fetch!: Fetch
+  #request!: UpstreamRequest
   #validating = false
-  /** Our conditions are sent in the place of the client's own. */
+  /** Conditions of banyan's own are sent in place of the client's. */
   #replaced = false
-  /** Fields that were known to select answers when the request was sent. */
+  /** Fields that were known to select responses when the request was sent. */
   #vary: readonly string[] = []
   #fill: Fill | null = null
   /** What is being stored, without its body. */
   #storing: Storing | null = null
-  /** What is stored is untrue, although this answer can't be stored in its place. */
-  #ousts = false
+  /** The client whose request it is was answered without the body, which is only stored. */
+  #detached = false
+  /** What is stored is no longer true, although this response can't be stored in its place. */
+  #dropsStored = false
   #over = false
 
-  /** @param stored what may be validated, or stand in for a failure */
-  constructor(parts: AskParts, host: AskHost, visit: Visit, stored: StoredAnswer | null) {
+  /** @param stored what may be revalidated, or served if the upstream fails */
+  constructor(parts: FetchParts, host: FetchHost, lookup: Lookup, stored: StoredAnswer | null) {
     this.#parts = parts
     this.#host = host
-    this.#visit = visit
+    this.#lookup = lookup
     this.#stored = stored
     this.#generation = parts.tiers.purges.generation
     this.#checked = parts.tiers.purges.count
-    this.#retriesBefore = visit.exchange.retries
+    this.#retriesBefore = lookup.exchange.retries
   }
 
-  /** @param validate whether the upstream is asked to confirm what is stored, where that has a validator */
+  /** @param validate what is stored is to be revalidated, where it has a validator */
   start(validate: boolean): void {
-    const { isHead } = this.#visit
+    const { isHead } = this.#lookup
     const { background } = this.#host
     const conditions = validate && this.#stored !== null && !isHead ? conditionalFields([this.#stored.meta]) : []
     this.#validating = conditions.length > 0
@@ -103,64 +103,27 @@ export class Ask implements FetchOwner, FillOwner {
   }
 
   #send(conditions: readonly string[] | null, method: 'GET' | 'HEAD'): void {
-    const { exchange } = this.#visit
+    const { exchange } = this.#lookup
     const { tiers } = this.#parts
-    const { target } = this.#visit
-    const terms = { target, vary: tiers.varyOf(this.#visit.key), conditions, whole: this.#host.background }
+    const { target } = this.#lookup
+    const terms = { target, vary: tiers.varyOf(this.#lookup.key), conditions, whole: this.#host.background }
     const order = { exchange, upstream: exchange.decision.upstream, method, ...terms }
     this.#replaced = conditions !== null
     this.#vary = order.vary
     this.#requestMs = this.#parts.now()
     this.#parts.counters.fetches++
-    this.#fetch = new Fetch(this.#parts.upstreams, order, this)
-    this.#fetch.start(this.#parts.upstreams.get(order.upstream)?.settings.totalTimeoutMs ?? null)
+    this.#request = new UpstreamRequest(this.#parts.upstreams, order, this)
+    this.#request.start(this.#parts.upstreams.get(order.upstream)?.settings.totalTimeoutMs ?? null)
   }
 
-  /** Nothing more comes of it: nobody is left who wants it. */
-  abort(): void {
-    if (this.#over) return
-    this.#over = true
-    this.#fetch.abort()
-    this.#fill?.breakOff()
+  onInformation(head: ResponseHead): void {
+    if (!this.#host.waiting.has(this.#lookup)) return
+    this.#lookup.exchange.answer.information(head.status, interimFields(head.rawHeaders))
   }
 
-  /** Whether it still matters to somebody who does not wait. */
-  get wanted(): boolean {
-    return this.#fill !== null && (this.#fill.readers > 0 || this.#detached)
-  }
-
-  /** The one who asked was answered at once, and what comes is only stored. */
-  #detached = false
-
-  /** Whether what it knows so far may be joined: purges have come since it was sent otherwise. */
-  get current(): boolean {
-    return this.#checked === this.#parts.tiers.purges.count
-  }
-
-  /**
-   * Answers one who came late from what is under way.
-   * @returns false where there is nothing yet; it then waits
-   */
-  offer(visit: Visit): boolean {
-    if (this.#fill === null || this.#storing === null) return false
-    if (this.#suits(visit, this.#storing.madeFor, this.#storing.meta)) this.#stream(visit, this.#fill, this.#storing)
-    else this.#host.alone(visit)
-    return true
-  }
-
-  /** A reader's client has gone. */
-  left(visit: Visit): void {
-    this.#fill?.detach(visit)
-  }
-
-  onFetchInformation(head: ResponseHead): void {
-    if (!this.#host.waiting.has(this.#visit)) return
-    this.#visit.exchange.answer.information(head.status, interimFields(head.rawHeaders))
-  }
-
-  onFetchHead(head: ResponseHead, upstream: UpstreamState): void {
-    const { exchange } = this.#visit
-    this.#note()
+  onHead(head: ResponseHead, upstream: UpstreamState): void {
+    const { exchange } = this.#lookup
+    this.#noteServer()
     const fields = clientFields(exchange, head, upstream.origins)
     const answer = {
       status: head.status,
@@ -168,81 +131,19 @@ export class Ask implements FetchOwner, FillOwner {
       requestMs: this.#requestMs,
       responseMs: this.#parts.now(),
     }
-    if (head.status === 304 && this.#validating) this.#confirmed(answer)
-    else if (this.#standIn({ failed: { status: head.status }, how: head.status, ...this.#asked(null) }))
-      this.#end('failed')
-    else if (this.#visit.isHead && !this.#host.background) this.#passHead(head, answer)
-    else this.#pass(head, answer)
+    if (head.status === 304 && this.#validating) this.#revalidated(answer)
+    else if (this.#failed({ failed: { status: head.status }, how: head.status, ...this.#askedServer(null) }))
+      this.#abandon('failed')
+    else if (this.#lookup.isHead && !this.#host.background) this.#deliverHead(head, answer)
+    else this.#deliver(head, answer)
   }
 
-  onFetchBody(piece: Buffer): void {
-    this.#fill?.onBody(piece)
-  }
-
-  onFetchPause(): void {
-    this.#fill?.onPause()
-  }
-
-  onFetchEnd(rawTrailers: string[]): void {
-    this.#drop()
-    this.#fill?.onEnd(rawTrailers.length === 0 ? rawTrailers : trailerFields(rawTrailers))
-    // What was stored has said so.
-    if (!this.#over) this.#finish('uncacheable')
-  }
-
-  onFetchFailed(failure: FailureCode, cause: Error | null): void {
-    this.#note()
-    const { waiting } = this.#host
-    if (this.#fill !== null) {
-      const code = failure === 'idle-timeout' && this.#fill.paused ? 'client-stalled' : failure
-      for (const reader of this.#fill.breakOff()) reader.fail(code, cause)
-    } else if (
-      !this.#standIn({ failed: { failure }, how: 'unreachable', ...this.#asked(cause) }) &&
-      waiting.delete(this.#visit)
-    ) {
-      this.#visit.fail(failure, cause)
-    }
-    this.#finish('failed')
-  }
-
-  onFilled(body: Buffer): void {
-    const { tiers, counters, now } = this.#parts
-    const { madeFor: made, ...storing } = this.#storing as Storing
-    const stored = { ...storing, content: new Content(made, body) }
-    if (this.#host.discarded) this.#finish('failed')
-    else {
-      counters.stored++
-      this.#over = true
-      const kept = { ...stored, rawHeaders: withLength(stored, body.length) }
-      void tiers.keep(this.#visit, kept, now()).then(() => this.#host.over('stored'))
-      this.#host.shut(false)
-    }
-  }
-
-  onTooLarge(): void {
-    this.#storing = null
-    this.#skip('too-large')
-    this.#host.shut(true)
-    this.#host.over('uncacheable')
-  }
-
-  #asked(cause: Error | null): Pick<Failed, 'server' | 'cause'> {
-    return { server: this.#fetch.server?.server.id ?? null, cause }
-  }
-
-  /** The exchange tells which server answered it. */
-  #note(): void {
-    const { exchange } = this.#visit
-    exchange.server = this.#asked(null).server
-    exchange.retries = this.#retriesBefore + this.#fetch.retries
-  }
-
-  /** RFC 9111 section 4.3.3: the upstream says that what is stored is still true. */
-  #confirmed(answer: AnswerHead): void {
+  /** RFC 9111 section 4.3.3: the upstream confirms what is stored. */
+  #revalidated(answer: AnswerHead): void {
     const stored = this.#stored as StoredAnswer
     if (identifyNotModified([stored.meta], answer.rawHeaders).length === 0) {
-      // A 304 for something that is not stored here: ask for the thing itself.
-      this.#fetch.abort()
+      // A 304 for something that is not stored here: the request goes out again, without conditions.
+      this.#request.abort()
       this.#validating = false
       this.#send([], 'GET')
       return
@@ -250,181 +151,258 @@ export class Ask implements FetchOwner, FillOwner {
     const { tiers, counters } = this.#parts
     const { waiting, discarded } = this.#host
     const nowMs = answer.responseMs
-    const confirmed = confirm(tiers, this.#visit, stored, { ...answer, origin: this.#origin() })
-    const next = confirmed.answer
-    const keeps = confirmed.keeps && !discarded
+    const revalidated = freshen(tiers, this.#lookup, stored, { ...answer, origin: this.#origin() })
+    const next = revalidated.answer
+    const keeps = revalidated.keeps && !discarded
     counters.revalidated++
     this.#over = true
-    const kept = keeps ? tiers.keep(this.#visit, next, nowMs) : null
-    if (waiting.delete(this.#visit)) {
-      const reason = this.#visit.forwardReason
+    const kept = keeps ? tiers.keep(this.#lookup, next, nowMs) : null
+    if (waiting.delete(this.#lookup)) {
+      const reason = this.#lookup.forwardReason
       const handling = { kind: 'forward', reason, forwardStatus: 304, stored: keeps } as const
-      answerStored(this.#visit, next, { word: 'revalidated', handling, more: confirmed.forClient }, nowMs)
-      this.#visit.done()
+      deliverStored(this.#lookup, next, { word: 'revalidated', handling, more: revalidated.forClient }, nowMs)
+      this.#lookup.done()
     }
-    for (const visit of [...waiting]) {
-      if (!keeps || !this.#suits(visit, next.content.madeFor, next.meta) || !share(visit, next, nowMs)) continue
-      waiting.delete(visit)
+    for (const lookup of [...waiting]) {
+      if (!keeps || !this.#suits(lookup, next.content.madeFor, next.meta)) continue
+      if (!deliverRevalidated(lookup, next, nowMs)) continue
+      waiting.delete(lookup)
       counters.collapsed++
     }
     this.#tellShareable(keeps && isReusable(next.meta, nowMs))
-    this.#sendOn()
+    this.#fetchRestAlone()
     if (kept === null) this.#host.over('uncacheable')
     else {
-      this.#host.shut(false)
+      this.#host.close(false)
       void kept.then(() => this.#host.over('stored'))
     }
   }
 
   /**
-   * Lets others stand in for a failure.
-   * @returns whether nobody needs this answer any more
+   * The upstream has failed, or its status may count as a failure: others may answer in its place.
+   * @returns whether nobody needs this response any more
    */
-  #standIn(what: Failed): boolean {
+  #failed(what: Failed): boolean {
     const { waiting, background, fallBack } = this.#host
     const { counters, now } = this.#parts
     const stored = this.#stored
-    standIn({ waiting, stored, counters, fallBack: fallBack.bind(this.#host) }, what, now())
+    answerFailed({ waiting, stored, counters, fallBack: fallBack.bind(this.#host) }, what, now())
     if (!background) return waiting.size === 0
     if (what.how !== 'unreachable' && what.how < 500) return false
-    // A refresh that failed never takes the place of what is stored.
+    // The response to a failed background revalidation never takes the place of what is stored.
     counters.refreshFailures++
-    if (stored !== null) stored.refreshAfterMs = now() + REFRESH_PAUSE_MS
+    if (stored !== null) stored.refreshAfterMs = now() + REVALIDATION_PAUSE_MS
     return waiting.size === 0
   }
 
-  /** An answer to HEAD passes, and is compared with what is stored for GET. */
-  #passHead(head: ResponseHead, answer: AnswerHead): void {
-    compareHead(this.#parts.tiers, this.#visit, answer)
-    this.#fill = new Fill(this.#fetch, this, {
+  /** A response to HEAD is delivered, and compared with what is stored for GET. */
+  #deliverHead(head: ResponseHead, answer: AnswerHead): void {
+    freshenFromHead(this.#parts.tiers, this.#lookup, answer)
+    this.#fill = new Fill(this.#request, this, {
       storing: false,
       maxBytes: 0,
       length: -1,
-      asker: this.#visit,
+      first: this.#lookup,
       madeFor: null,
     })
-    this.#passOn(head, answer)
+    this.#deliverToFirst(head, answer)
   }
 
-  /** The answer passes on to those who may have it, and into the store where it may be kept. */
-  #pass(head: ResponseHead, answer: AnswerHead): void {
-    const { settings } = this.#visit
-    const verdict = this.#verdict(head, answer)
+  /** The response is delivered to all that it suits, and stored where it may be. */
+  #deliver(head: ResponseHead, answer: AnswerHead): void {
+    const { settings } = this.#lookup
+    const verdict = mayStoreFetched(this.#lookup, head, answer, { vary: this.#vary, replaced: this.#replaced })
     const { background, discarded, waiting } = this.#host
-    const failedRefresh = this.#stored !== null && answer.status >= 500
+    const failedRevalidation = this.#stored !== null && answer.status >= 500
     const fits = head.contentLength <= settings.maxBodyBytes
-    const keeps = verdict.kind === 'store' && fits && !discarded && !failedRefresh
+    const keeps = verdict.kind === 'store' && fits && !discarded && !failedRevalidation
     if (keeps) {
       const { meta, leaveOut } = verdict
       const rawHeaders = storedFields(answer, leaveOut)
-      const made = madeFor(this.#visit, meta.vary)
+      const made = madeFor(this.#lookup, meta.vary)
       this.#storing = { kind: 'answer', madeFor: made, meta, reason: head.reason, rawHeaders, ...this.#origin() }
       this.#tellShareable(isReusable(meta, this.#parts.now()))
-    } else this.#refuse(verdict, answer.status)
+    } else this.#notStored(verdict, answer.status)
     const length = head.framing === 'length' ? head.contentLength : -1
     const made = this.#storing?.madeFor ?? null
-    const terms = { storing: keeps, maxBytes: settings.maxBodyBytes, length, asker: this.#visit, madeFor: made }
-    const fill = new Fill(this.#fetch, this, terms)
+    const terms = { storing: keeps, maxBytes: settings.maxBodyBytes, length, first: this.#lookup, madeFor: made }
+    const fill = new Fill(this.#request, this, terms)
     this.#fill = fill
-    this.#passOn(head, answer)
-    for (const visit of [...waiting]) {
-      if (this.#storing === null || !this.#suits(visit, this.#storing.madeFor, this.#storing.meta)) continue
-      waiting.delete(visit)
-      this.#stream(visit, fill, this.#storing)
+    this.#deliverToFirst(head, answer)
+    for (const lookup of [...waiting]) {
+      if (this.#storing === null || !this.#suits(lookup, this.#storing.madeFor, this.#storing.meta)) continue
+      waiting.delete(lookup)
+      this.#collapse(lookup, fill, this.#storing)
     }
-    this.#sendOn()
+    this.#fetchRestAlone()
     if (keeps && (this.wanted || background)) return
     // Nobody reads on to its end, which alone would show that it was whole.
-    if (fill.readers === 0) this.#drop()
-    if (fill.readers === 0) this.#end(keeps ? 'failed' : 'uncacheable')
+    if (fill.readers === 0) this.#dropStored()
+    if (fill.readers === 0) this.#abandon(keeps ? 'failed' : 'uncacheable')
     else this.#host.over('uncacheable')
   }
 
-  #verdict(head: ResponseHead, answer: AnswerHead): StoreVerdict {
-    if (head.bindsConnection) return { kind: 'skip', why: 'authorization' }
-    const verdict = mayStore(this.#visit.request(), answer, this.#visit.settings)
-    if (verdict.kind === 'skip') return verdict
-    const { vary } = verdict.meta
-    // What selected it is not what the request would be compared by.
-    const replaced = this.#replaced && vary.some((name) => CONDITIONS.has(name) || RANGES.has(name))
-    const sent = passedFields(this.#visit.fields, this.#visit.settings, this.#vary)
-    return replaced || hasAliasOf(sent, vary) ? { kind: 'skip', why: 'vary' } : verdict
-  }
-
-  /** The one who asked gets the answer as it came, unless it has gone. */
-  #passOn(head: ResponseHead, answer: AnswerHead): void {
+  /** The client whose request it is gets the response as it came, unless it has left. */
+  #deliverToFirst(head: ResponseHead, answer: AnswerHead): void {
     const fill = this.#fill as Fill
-    if (!this.#host.waiting.delete(this.#visit)) return
-    const passing = { answer, reason: head.reason, storing: this.#storing, replaced: this.#validating }
-    passOn(this.#visit, fill, passing)
+    if (!this.#host.waiting.delete(this.#lookup)) return
+    const fetched = { answer, reason: head.reason, storing: this.#storing, replaced: this.#validating }
+    deliverFetched(this.#lookup, fill, fetched)
     this.#detached = this.#storing !== null && fill.readers === 0
   }
 
-  #stream(visit: Visit, fill: Fill, storing: Storing): void {
+  /**
+   * Answers a lookup that joined late from what is being fetched.
+   * @returns false where nothing has come yet; it then waits
+   */
+  join(lookup: Lookup): boolean {
+    if (this.#fill === null || this.#storing === null) return false
+    if (this.#suits(lookup, this.#storing.madeFor, this.#storing.meta))
+      this.#collapse(lookup, this.#fill, this.#storing)
+    else this.#host.fetchAlone(lookup)
+    return true
+  }
+
+  #collapse(lookup: Lookup, fill: Fill, storing: Storing): void {
     this.#parts.counters.collapsed++
-    streamAlong(visit, fill, storing, this.#parts.now())
+    deliverCollapsed(lookup, fill, storing, this.#parts.now())
   }
 
-  #suits(visit: Visit, made: MadeFor, meta: StoredMeta): boolean {
-    return suits(visit, made, meta, this.#parts.now())
+  #suits(lookup: Lookup, made: MadeFor, meta: StoredMeta): boolean {
+    return suits(lookup, made, meta, this.#parts.now())
   }
 
-  #refuse(verdict: StoreVerdict, status: number): void {
+  /** The response can't be stored: what that means for what is stored, and for requests to come. */
+  #notStored(verdict: StoreVerdict, status: number): void {
     const why = verdict.kind === 'skip' ? verdict.why : 'too-large'
-    this.#skip(why)
+    this.#countSkipped(why)
     const refreshes = this.#stored !== null && this.#parts.now() >= this.#stored.meta.freshUntilMs
-    const { drops, marks } = aftermathOf({ request: this.#visit.request(), status, why, refreshes })
-    this.#ousts = drops && this.#stored !== null
-    this.#host.shut(marks)
+    const { drops, marks } = aftermathOf({ request: this.#lookup.request(), status, why, refreshes })
+    this.#dropsStored = drops && this.#stored !== null
+    this.#host.close(marks)
   }
 
-  #drop(): void {
-    if (this.#ousts) this.#parts.tiers.drop(this.#visit)
-    this.#ousts = false
+  onBody(piece: Buffer): void {
+    this.#fill?.onBody(piece)
   }
 
-  #skip(why: SkipReason | 'too-large'): void {
+  onPause(): void {
+    this.#fill?.onPause()
+  }
+
+  onTooLarge(): void {
+    this.#storing = null
+    this.#countSkipped('too-large')
+    this.#host.close(true)
+    this.#host.over('uncacheable')
+  }
+
+  onEnd(rawTrailers: string[]): void {
+    this.#dropStored()
+    this.#fill?.onEnd(rawTrailers.length === 0 ? rawTrailers : trailerFields(rawTrailers))
+    // What was stored has said so.
+    if (!this.#over) this.#finish('uncacheable')
+  }
+
+  onFilled(body: Buffer): void {
+    const { tiers, counters, now } = this.#parts
+    if (this.#host.discarded) this.#finish('failed')
+    else {
+      counters.stored++
+      this.#over = true
+      const stored = completed(this.#storing as Storing, body)
+      void tiers.keep(this.#lookup, stored, now()).then(() => this.#host.over('stored'))
+      this.#host.close(false)
+    }
+  }
+
+  onFailed(failure: FailureCode, cause: Error | null): void {
+    this.#noteServer()
+    const { waiting } = this.#host
+    if (this.#fill !== null) {
+      const code = failure === 'idle-timeout' && this.#fill.paused ? 'client-stalled' : failure
+      for (const reader of this.#fill.breakOff()) reader.fail(code, cause)
+    } else if (
+      !this.#failed({ failed: { failure }, how: 'unreachable', ...this.#askedServer(cause) }) &&
+      waiting.delete(this.#lookup)
+    ) {
+      this.#lookup.fail(failure, cause)
+    }
+    this.#finish('failed')
+  }
+
+  /** A reader's client has left. */
+  left(lookup: Lookup): void {
+    this.#fill?.detach(lookup)
+  }
+
+  /** Whether it still matters to somebody who does not wait. */
+  get wanted(): boolean {
+    return this.#fill !== null && (this.#fill.readers > 0 || this.#detached)
+  }
+
+  /** Whether others may join: no purge has come since it was sent. */
+  get current(): boolean {
+    return this.#checked === this.#parts.tiers.purges.count
+  }
+
+  /** Nobody is left who wants it. */
+  abort(): void {
+    if (this.#over) return
+    this.#over = true
+    this.#request.abort()
+    this.#fill?.breakOff()
+  }
+
+  #dropStored(): void {
+    if (this.#dropsStored) this.#parts.tiers.drop(this.#lookup)
+    this.#dropsStored = false
+  }
+
+  #countSkipped(why: SkipReason | 'too-large'): void {
     const { skipped } = this.#parts.counters
     skipped[why] = (skipped[why] ?? 0) + 1
   }
 
   #tellShareable(is: boolean): void {
     if (is) this.#host.shareable()
-    else this.#host.shut(true)
+    else this.#host.close(true)
   }
 
-  /** What is asked for now has seen these purges. */
+  /** What is requested now has seen these purges. */
   #origin(): Pick<StoredAnswer, 'generation' | 'checked' | 'refreshAfterMs' | 'written'> {
     return { generation: this.#generation, checked: this.#checked, refreshAfterMs: 0, written: null }
   }
 
-  /** Those who still wait go on by themselves. */
-  #sendOn(): void {
-    for (const visit of [...this.#host.waiting]) {
-      this.#host.waiting.delete(visit)
-      this.#host.alone(visit)
+  #askedServer(cause: Error | null): Pick<Failed, 'server' | 'cause'> {
+    return { server: this.#request.server?.server.id ?? null, cause }
+  }
+
+  /** The log tells which server answered. */
+  #noteServer(): void {
+    const { exchange } = this.#lookup
+    exchange.server = this.#askedServer(null).server
+    exchange.retries = this.#retriesBefore + this.#request.retries
+  }
+
+  /** Those whom the response does not suit get upstream requests of their own. */
+  #fetchRestAlone(): void {
+    for (const lookup of [...this.#host.waiting]) {
+      this.#host.waiting.delete(lookup)
+      this.#host.fetchAlone(lookup)
     }
   }
 
   /** Ends what the upstream is still sending. */
-  #end(outcome: FillOutcome): void {
-    this.#fetch.abort()
+  #abandon(outcome: FillOutcome): void {
+    this.#request.abort()
     this.#finish(outcome)
   }
 
   #finish(outcome: FillOutcome): void {
     if (this.#over) return
     this.#over = true
-    this.#sendOn()
+    this.#fetchRestAlone()
     this.#host.over(outcome)
   }
-}
-
-/** A body that came chunked is whole now: its length is known, and a HEAD may be told it. */
-function withLength(
-  { meta, rawHeaders }: Pick<StoredAnswer, 'meta' | 'rawHeaders'>,
-  length: number,
-): readonly string[] {
-  if (meta.status === 204 || fieldValue(rawHeaders, 'content-length') !== undefined) return rawHeaders
-  return [...rawHeaders, 'Content-Length', String(length)]
 }

@@ -8,8 +8,8 @@
 import { isMadeFor, type MadeFor } from '../../state/caching/content.ts'
 import { coarseNowMs, unwatch, type Watched, watch } from '../../wire/deadlines.ts'
 import { keep } from '../../wire/read-memory.ts'
-import type { Visit } from './lookup.ts'
-import type { Fetch } from './upstream-request.ts'
+import type { Lookup } from './lookup.ts'
+import type { UpstreamRequest } from './upstream-request.ts'
 
 /** How far the fastest reader may lie behind before the upstream waits for it. */
 const AHEAD_BYTES = 256 * 1024
@@ -33,15 +33,15 @@ export interface FillTerms {
   readonly maxBytes: number
   /** In bytes, where it is known; else -1. */
   readonly length: number
-  /** Whose request it answers. */
-  readonly asker: Visit
+  /** The lookup whose request was sent upstream. */
+  readonly first: Lookup
   /** What others it may answer as well; null for none. */
   readonly madeFor: MadeFor | null
 }
 
 /** One reader and how far it has come. */
 interface Reader {
-  readonly visit: Visit
+  readonly lookup: Lookup
   /** Pieces given to it, counted from the beginning. */
   at: number
   sentBytes: number
@@ -51,10 +51,10 @@ interface Reader {
 
 /** The body of one answer. */
 export class Fill implements Watched {
-  readonly #fetch: Fetch
+  readonly #request: UpstreamRequest
   readonly #owner: FillOwner
   readonly #maxBytes: number
-  readonly #asker: Visit
+  readonly #first: Lookup
   readonly #madeFor: MadeFor | null
   readonly #readers: Reader[] = []
   /** Readers so far. Who is done with a piece may still have it on its way, so that no more than one may ever have had it. */
@@ -69,12 +69,12 @@ export class Fill implements Watched {
   #trailers: string[] | null = null
   deadlineMs = Number.POSITIVE_INFINITY
 
-  constructor(fetch: Fetch, owner: FillOwner, { storing, maxBytes, length, asker, madeFor }: FillTerms) {
-    this.#fetch = fetch
+  constructor(request: UpstreamRequest, owner: FillOwner, { storing, maxBytes, length, first, madeFor }: FillTerms) {
+    this.#request = request
     this.#owner = owner
     this.#storing = storing
     this.#maxBytes = maxBytes
-    this.#asker = asker
+    this.#first = first
     this.#madeFor = madeFor
     this.#body = storing && length > 0 && length <= maxBytes ? Buffer.allocUnsafeSlow(length) : null
   }
@@ -90,29 +90,29 @@ export class Fill implements Watched {
 
   /** The upstream waits for those who read. */
   get paused(): boolean {
-    return this.#fetch.paused
+    return this.#request.paused
   }
 
   /**
    * Begins an answer with these fields, and goes on with the body as it comes.
-   * @throws {Error} for a request that the answer was not made for: who attaches it has not asked `suits`
+   * @throws {Error} for a request that the answer was not made for: its caller has not checked `suits`
    */
-  attach(visit: Visit, status: number, reason: string, fields: string[]): void {
-    if (visit !== this.#asker && (this.#madeFor === null || !isMadeFor(this.#madeFor, visit))) {
+  attach(lookup: Lookup, status: number, reason: string, fields: string[]): void {
+    if (lookup !== this.#first && (this.#madeFor === null || !isMadeFor(this.#madeFor, lookup))) {
       throw new Error('an answer of the cache was about to reach a request that it was not made for')
     }
-    visit.exchange.answer.begin(status, reason, fields)
-    const reader: Reader = { visit, at: this.#dropped, sentBytes: 0, full: false }
+    lookup.exchange.answer.begin(status, reason, fields)
+    const reader: Reader = { lookup, at: this.#dropped, sentBytes: 0, full: false }
     this.#readers.push(reader)
     this.#attached++
     if (this.#dropped + this.#pieces.length === 0) return
     this.#pump(reader)
-    visit.exchange.answer.flush()
+    lookup.exchange.answer.flush()
   }
 
   /** The client of a reader is gone. */
-  detach(visit: Visit): void {
-    const at = this.#readers.findIndex((reader) => reader.visit === visit)
+  detach(lookup: Lookup): void {
+    const at = this.#readers.findIndex((reader) => reader.lookup === lookup)
     if (at !== -1) this.#readers.splice(at, 1)
     this.#settle()
   }
@@ -131,7 +131,7 @@ export class Fill implements Watched {
   /** All bytes that had arrived have been given: what was held back for a larger write goes on. */
   onPause(): void {
     for (const reader of this.#readers) {
-      if (!reader.visit.exchange.answer.flush()) this.#awaitDrain(reader)
+      if (!reader.lookup.exchange.answer.flush()) this.#awaitDrain(reader)
     }
     this.#settle()
   }
@@ -147,24 +147,24 @@ export class Fill implements Watched {
    * The answer broke off.
    * @returns those who were reading: what becomes of them is the caller's to say
    */
-  breakOff(): Visit[] {
+  breakOff(): Lookup[] {
     unwatch(this)
     this.#storing = false
     this.#pieces = []
-    return this.#readers.splice(0).map((reader) => reader.visit)
+    return this.#readers.splice(0).map((reader) => reader.lookup)
   }
 
   /** Some wait for one that does not read: it is given up for them. */
   expire(): void {
     this.deadlineMs = Number.POSITIVE_INFINITY
-    for (const reader of this.#readers.filter(({ full }) => full)) reader.visit.fail('client-stalled', null)
+    for (const reader of this.#readers.filter(({ full }) => full)) reader.lookup.fail('client-stalled', null)
     const left = this.#readers.filter(({ full }) => !full)
     this.#readers.splice(0, this.#readers.length, ...left)
     this.#settle()
   }
 
   #pump(reader: Reader): void {
-    const { answer, exclusive } = reader.visit.exchange
+    const { answer, exclusive } = reader.lookup.exchange
     while (!reader.full && reader.at < this.#dropped + this.#pieces.length) {
       const piece = this.#pieces[reader.at - this.#dropped] as Buffer
       reader.at++
@@ -175,13 +175,13 @@ export class Fill implements Watched {
     if (this.#trailers === null || reader.at < this.#dropped + this.#pieces.length) return
     this.#readers.splice(this.#readers.indexOf(reader), 1)
     answer.end(this.#trailers)
-    reader.visit.done()
+    reader.lookup.done()
   }
 
   #awaitDrain(reader: Reader): void {
     if (reader.full) return
     reader.full = true
-    reader.visit.exchange.res.once('drain', () => {
+    reader.lookup.exchange.res.once('drain', () => {
       reader.full = false
       if (!this.#readers.includes(reader)) return
       this.#pump(reader)
@@ -207,8 +207,8 @@ export class Fill implements Watched {
     const wait = this.#storing
       ? this.#readers.length > 0 && full.length === this.#readers.length && this.#allFarBehind()
       : full.length > 0
-    if (wait) this.#fetch.pause()
-    else this.#fetch.resume()
+    if (wait) this.#request.pause()
+    else this.#request.resume()
     this.#watchLaggards(wait && !this.#storing && full.length < this.#readers.length)
   }
 

@@ -1,5 +1,5 @@
 /**
- * One exchange as the cache sees it: what it asks, where its answer lies, and how it ends.
+ * The lookup of one client request: its key and variant, what it asks of the cache, and how it ends.
  */
 import { type CacheFields, readCacheFields } from '../../rules/caching/fields.ts'
 import { formParts } from '../../rules/caching/form.ts'
@@ -16,13 +16,13 @@ import type { Upstreams } from '../../state/upstreams/upstreams.ts'
 import type { Exchange } from '../exchange.ts'
 import { sentValuesOf } from '../upstream/heads.ts'
 
-/** Whom a visit belongs to while it waits: told when its client leaves. */
-export interface VisitHost {
-  left(visit: Visit): void
+/** What a lookup waits for: told when its client leaves. */
+export interface LookupHost {
+  left(lookup: Lookup): void
 }
 
-/** What the visits of one process share. */
-export interface VisitParts {
+/** What the lookups of one process share. */
+export interface LookupParts {
   readonly upstreams: Upstreams
   /** Clients are told in Cache-Status what the cache did. */
   readonly exposeStatus: boolean
@@ -32,9 +32,9 @@ export interface VisitParts {
   over(exchange: Exchange): void
 }
 
-/** An exchange of a route that caches, with a method that is looked up. */
-export class Visit implements Place {
-  readonly #parts: VisitParts
+/** A GET or HEAD of a route that caches. */
+export class Lookup implements Place {
+  readonly #parts: LookupParts
   readonly exchange: Exchange
   readonly cachingRoute: Route
   readonly settings: CacheSettings
@@ -52,14 +52,14 @@ export class Visit implements Place {
   /** Why the upstream is asked, where it is (RFC 9211 section 2.2). */
   forwardReason: ForwardReason = 'uri-miss'
   /** Where it waits, or null. */
-  host: VisitHost | null = null
+  host: LookupHost | null = null
   #ended = false
 
   /**
    * @param route that claimed the exchange, and caches
    * @param asked of its fields, where they have been read before
    */
-  constructor(parts: VisitParts, exchange: Exchange, route: Route, asked?: CacheFields) {
+  constructor(parts: LookupParts, exchange: Exchange, route: Route, asked?: CacheFields) {
     this.#parts = parts
     this.exchange = exchange
     this.cachingRoute = route
@@ -128,14 +128,14 @@ export class Visit implements Place {
     return ['Cache-Status', cacheStatus(handling, shown)]
   }
 
-  /** Watches for the client's leaving from now on; `host` is told. */
-  wait(host: VisitHost): void {
+  /** Waits for `host`, which is told if the client leaves. */
+  wait(host: LookupHost): void {
     const { res } = this.exchange
     const first = this.host === null
     this.host = host
     if (!first) return
-    const owned = res as typeof res & { [VISIT]?: Visit }
-    owned[VISIT] = this
+    const owned = res as typeof res & { [LOOKUP]?: Lookup }
+    owned[LOOKUP] = this
     res.on('close', onClientClose)
     if (res.destroyed) this.clientClosed()
   }
@@ -160,7 +160,7 @@ export class Visit implements Place {
     this.#end()
   }
 
-  /** Its exchange goes on as another visit: with this one nothing more is done. */
+  /** Its exchange goes on as another lookup: nothing more is done with this one. */
   release(): void {
     this.#ended = true
     this.host = null
@@ -180,11 +180,11 @@ export class Visit implements Place {
 
 const NO_FIELDS: string[] = []
 
-/** Where a response keeps its visit: the listener is one shared function, none is made per exchange. */
-const VISIT = Symbol('visit')
+/** Where a response keeps its lookup: the close listener is one shared function, instead of a closure per exchange. */
+const LOOKUP = Symbol('lookup')
 
-function onClientClose(this: { [VISIT]?: Visit }): void {
-  this[VISIT]!.clientClosed()
+function onClientClose(this: { [LOOKUP]?: Lookup }): void {
+  this[LOOKUP]!.clientClosed()
 }
 
 /** A request as the rules of the cache see it. */

@@ -1,167 +1,107 @@
 /**
- * One search for an answer that memory does not have, and all the exchanges that wait for it: ask the remote store, take
- * the lock or wait for who has it, then ask the upstream.
+ * A miss, from the first client that waits to the last that is answered: lookup in the remote store, cache lock, upstream
+ * fetch. Clients whose misses are collapsed join it on the way.
  */
 import { evaluate, evaluateNothing } from '../../rules/caching/policy.ts'
 import { isMadeFor } from '../../state/caching/content.ts'
 import type { FillLock, FillOutcome } from '../../state/caching/remote.ts'
 import type { StoredAnswer } from '../../state/caching/store.ts'
-import { answerStored, HIT, STALE } from './deliver.ts'
-import { Ask, type AskHost, type AskParts } from './fetch.ts'
-import type { Visit, VisitHost } from './lookup.ts'
+import { deliverStored, HIT, STALE } from './deliver.ts'
+import { Fetch, type FetchHost, type FetchParts } from './fetch.ts'
+import type { Lookup, LookupHost } from './lookup.ts'
 
 /** Another process's fill is waited for so long at a time: a little longer than the lease of its lock. */
 const WAIT_MS = 6000
 /** And for so long in all; then we go without the lock. */
 const PATIENCE_MS = 10_000
 
-/** Where flights are kept. */
-export interface FlightHub {
-  readonly parts: AskParts
-  alone(visit: Visit): void
-  /** The visit waits for another variant than this flight brings. */
-  part(visit: Visit, flight: Flight): void
-  fallBack(visit: Visit): void
-  mark(visit: Visit, name: string): void
-  unmark(visit: Visit, name: string): void
-  shut(flight: Flight): void
-  landed(flight: Flight): void
+/** The request collapsing that a miss is part of. */
+export interface MissHost {
+  readonly parts: FetchParts
+  /** The lookup gets an upstream request of its own. */
+  fetchAlone(lookup: Lookup): void
+  /** The lookup needs another variant than this miss brings. */
+  joinVariant(lookup: Lookup, miss: Miss): void
+  /** The lookup's exchange goes to the fallback. */
+  fallBack(lookup: Lookup): void
+  /** The response can't be shared: the next requests are not collapsed (hit-for-miss). */
+  mark(lookup: Lookup, collapseKey: string): void
+  /** It can be shared after all. */
+  unmark(lookup: Lookup, collapseKey: string): void
+  /** No others may join. */
+  close(miss: Miss): void
+  over(miss: Miss): void
 }
 
-/** What a flight is for. */
-export interface FlightTerms {
-  /** The first who waits, or to whom the answer that is refreshed was served. */
-  readonly visit: Visit
-  /** What may be validated, or stand in for a failure. */
+/** What a miss is for. */
+export interface MissTerms {
+  /** The first that waits, or the one that the stale response was served to. */
+  readonly lookup: Lookup
+  /** What may be revalidated, or served if the upstream fails. */
   readonly stored: StoredAnswer | null
-  /** What it fetches: equal for all who may wait for it. */
-  readonly name: string
-  /** Others may wait for it. */
+  /** Equal for all lookups that its response may answer. */
+  readonly collapseKey: string
+  /** Others may join. */
   readonly open: boolean
-  /** What is stored is refreshed; nobody waits. */
+  /** Nobody waits: a stale response is revalidated. */
   readonly background: boolean
 }
 
-/** A search, from the first who waits to the last who is answered. */
-export class Flight implements AskHost, VisitHost {
-  readonly #hub: FlightHub
+/** A miss in progress. */
+export class Miss implements FetchHost, LookupHost {
+  readonly #host: MissHost
   readonly #open: boolean
-  readonly name: string
+  readonly collapseKey: string
   readonly key: string
-  readonly waiting = new Set<Visit>()
-  /** Its place among those under way, or -1. */
+  readonly waiting = new Set<Lookup>()
+  /** Its place among those in progress, or -1. */
   slot = -1
   /** Whose request the upstream gets. */
-  #visit: Visit
+  #lookup: Lookup
   #stored: StoredAnswer | null
   #validate: boolean
-  #ask: Ask | null = null
+  #fetch: Fetch | null = null
   #lock: FillLock | null = null
   #over = false
   background: boolean
   discarded = false
 
-  constructor(hub: FlightHub, { visit, stored, name, open, background }: FlightTerms) {
-    this.#hub = hub
-    this.#visit = visit
+  constructor(host: MissHost, { lookup, stored, collapseKey, open, background }: MissTerms) {
+    this.#host = host
+    this.#lookup = lookup
     this.#stored = stored
     this.#validate = stored !== null
     this.#open = open
-    this.name = name
-    this.key = visit.key
+    this.collapseKey = collapseKey
+    this.key = lookup.key
     this.background = background
-    if (!background) this.add(visit)
+    if (!background) this.add(lookup)
   }
 
   /** Begins with the remote store, where there is one worth asking. */
   start(): void {
     if (this.#over) return
-    if (this.#hub.parts.tiers.remote?.usable) void this.#search()
-    else if (!this.#refuseWithout(null)) this.ask()
+    if (this.#host.parts.tiers.remote?.usable) void this.#lookUpRemote()
+    else if (!this.#settle(null)) this.fetch()
   }
 
-  /** Asks the upstream. */
-  ask(): void {
-    if (this.#over) return
-    const stored = this.#stored !== null && isMadeFor(this.#stored.content.madeFor, this.#visit) ? this.#stored : null
-    this.#ask = new Ask(this.#hub.parts, this, this.#visit, stored)
-    this.#ask.start(this.#validate)
+  /** Then takes the cache lock, so that one process at a time fetches it. */
+  async #lookUpRemote(): Promise<void> {
+    const { tiers, now } = this.#host.parts
+    const found = await tiers.findRemote(this.#lookup, now)
+    if (this.#over || this.#serve(found)) return
+    if (this.#open) await this.#acquireLock()
+    else this.fetch()
   }
 
-  /** Whether one more may wait for it. */
-  get isJoinable(): boolean {
-    return !this.discarded && (this.#ask === null || this.#ask.current)
-  }
-
-  /** One more who waits for it. */
-  add(visit: Visit): void {
-    if (this.#ask !== null) {
-      visit.wait(this)
-      if (visit.ended || this.#ask.offer(visit)) return
-    }
-    this.waiting.add(visit)
-    visit.wait(this)
-  }
-
-  /** What it brings is untrue by now. */
-  discard(): void {
-    this.discarded = true
-    this.shut(false)
-  }
-
-  left(visit: Visit): void {
-    if (!this.waiting.delete(visit)) this.#ask?.left(visit)
-    if (this.background || this.waiting.size > 0 || this.#ask?.wanted) return
-    this.#ask?.abort()
-    if (!this.#over) this.over('failed')
-  }
-
-  alone(visit: Visit): void {
-    this.#hub.alone(visit)
-  }
-
-  fallBack(visit: Visit): void {
-    this.#hub.fallBack(visit)
-  }
-
-  shut(lasting: boolean): void {
-    this.#hub.shut(this)
-    if (lasting) this.#hub.mark(this.#visit, this.name)
-  }
-
-  shareable(): void {
-    this.#hub.unmark(this.#visit, this.name)
-  }
-
-  /** Nothing is searched or stored any more; an answer may still be on its way to those who read it. */
-  get isOver(): boolean {
-    return this.#over
-  }
-
-  over(outcome: FillOutcome): void {
-    this.#lock?.release(outcome)
-    this.#lock = null
-    this.#over = true
-    this.#hub.landed(this)
-  }
-
-  /** Looks into the remote store, and makes sure that one process at a time asks the upstream. */
-  async #search(): Promise<void> {
-    const { tiers, now } = this.#hub.parts
-    const found = await tiers.seek(this.#visit, now)
-    if (this.#over || this.#answerFrom(found)) return
-    if (this.#open) await this.#claim()
-    else this.ask()
-  }
-
-  async #claim(): Promise<void> {
-    const { tiers, counters, now } = this.#hub.parts
+  async #acquireLock(): Promise<void> {
+    const { tiers, counters, now } = this.#host.parts
     const remote = tiers.remote!
     const untilMs = now() + PATIENCE_MS
     while (now() < untilMs) {
-      const wait = remote.awaitFill(this.name, WAIT_MS)
-      // Sent together: once we have the lock, what its last holder stored is seen by the second look.
-      const [lock, found] = await Promise.all([remote.lock(this.name), tiers.seek(this.#visit, now)])
+      const wait = remote.awaitFill(this.collapseKey, WAIT_MS)
+      // Sent together: once we have the lock, what its last holder stored is seen by the second lookup.
+      const [lock, found] = await Promise.all([remote.lock(this.collapseKey), tiers.findRemote(this.#lookup, now)])
       if (typeof lock !== 'string') this.#lock = lock
       if (this.#over) {
         wait.cancel()
@@ -169,88 +109,153 @@ export class Flight implements AskHost, VisitHost {
         this.#lock = null
         return
       }
-      if (this.#answerFrom(found) || lock !== 'held' || this.background) {
+      if (this.#serve(found) || lock !== 'held' || this.background) {
         wait.cancel()
         if (this.#over) return
         if (lock === 'held') this.over('failed')
-        else this.ask()
+        else this.fetch()
         return
       }
       counters.waits++
       const outcome = await wait.outcome
       if (this.#over) return
       if (outcome === 'uncacheable') {
-        this.#goAlone()
+        this.#endUncollapsed()
         return
       }
     }
-    this.ask()
-  }
-
-  /** Another process has learned that there is nothing to wait for. */
-  #goAlone(): void {
-    this.shut(true)
-    const visits = [...this.waiting]
-    this.waiting.clear()
-    this.over('uncacheable')
-    for (const visit of visits) this.#hub.alone(visit)
+    this.fetch()
   }
 
   /**
-   * Answers those who wait from what the remote store has.
-   * @returns whether the search is over
+   * Answers those who wait with what the remote store has.
+   * @returns whether the miss is over
    */
-  #answerFrom(found: StoredAnswer | null): boolean {
-    if (found === null) return this.#refuseWithout(null)
-    const nowMs = this.#hub.parts.now()
-    for (const visit of [...this.waiting]) {
-      const { kind } = evaluate(visit.asked, found.meta, nowMs)
+  #serve(found: StoredAnswer | null): boolean {
+    if (found === null) return this.#settle(null)
+    const nowMs = this.#host.parts.now()
+    for (const lookup of [...this.waiting]) {
+      const { kind } = evaluate(lookup.asked, found.meta, nowMs)
       if (kind !== 'fresh' && kind !== 'stale' && kind !== 'stale-while-revalidate') continue
-      if (!answerStored(visit, found, kind === 'fresh' ? HIT : STALE, nowMs)) continue
-      this.waiting.delete(visit)
+      if (!deliverStored(lookup, found, kind === 'fresh' ? HIT : STALE, nowMs)) continue
+      this.waiting.delete(lookup)
       this.background ||= kind === 'stale-while-revalidate'
-      visit.done()
+      lookup.done()
     }
-    this.#partFrom(found)
-    return this.#refuseWithout(found)
+    this.#sendOnOtherVariants(found)
+    return this.#settle(found)
   }
 
-  /** It was made for some of those who wait: the others look for their own variant, which has a name by now. */
-  #partFrom(found: StoredAnswer): void {
-    for (const visit of [...this.waiting]) {
-      if (visit === this.#visit || isMadeFor(found.content.madeFor, visit)) continue
-      this.waiting.delete(visit)
-      this.#hub.part(visit, this)
+  /** It was made for some of those who wait: the others look up their own variant, which is known by now. */
+  #sendOnOtherVariants(found: StoredAnswer): void {
+    for (const lookup of [...this.waiting]) {
+      if (lookup === this.#lookup || isMadeFor(found.content.madeFor, lookup)) continue
+      this.waiting.delete(lookup)
+      this.#host.joinVariant(lookup, this)
     }
   }
 
   /**
-   * Refuses those who take only what is stored, and settles on what is left to do.
+   * Refuses those who take stored responses only, and settles what is left to do.
    * @returns whether that is nothing
    */
-  #refuseWithout(found: StoredAnswer | null): boolean {
-    const nowMs = this.#hub.parts.now()
-    for (const visit of [...this.waiting]) {
+  #settle(found: StoredAnswer | null): boolean {
+    const nowMs = this.#host.parts.now()
+    for (const lookup of [...this.waiting]) {
       const stored = found ?? this.#stored
       const verdict =
-        stored === null || !isMadeFor(stored.content.madeFor, visit)
-          ? evaluateNothing(visit.asked)
-          : evaluate(visit.asked, stored.meta, nowMs)
+        stored === null || !isMadeFor(stored.content.madeFor, lookup)
+          ? evaluateNothing(lookup.asked)
+          : evaluate(lookup.asked, stored.meta, nowMs)
       if (verdict?.kind !== 'only-if-cached') continue
-      this.waiting.delete(visit)
-      visit.fail('only-if-cached', null)
+      this.waiting.delete(lookup)
+      lookup.fail('only-if-cached', null)
     }
     const [first] = this.waiting
     if (first === undefined && (!this.background || (found !== null && nowMs < found.meta.freshUntilMs))) {
       this.over('stored')
       return true
     }
-    if (first !== undefined) this.#visit = first
+    if (first !== undefined) this.#lookup = first
     if (found !== null) {
       const kind = first === undefined ? 'validate' : evaluate(first.asked, found.meta, nowMs).kind
       this.#validate = kind === 'validate'
       this.#stored = kind === 'validate' ? found : this.#stored
     }
     return false
+  }
+
+  /** Another process has found that the response can't be shared. */
+  #endUncollapsed(): void {
+    this.close(true)
+    const lookups = [...this.waiting]
+    this.waiting.clear()
+    this.over('uncacheable')
+    for (const lookup of lookups) this.#host.fetchAlone(lookup)
+  }
+
+  /** The upstream fetch; its response answers those who wait, or revalidates what is stored (fetch.ts). */
+  fetch(): void {
+    if (this.#over) return
+    const stored = this.#stored !== null && isMadeFor(this.#stored.content.madeFor, this.#lookup) ? this.#stored : null
+    this.#fetch = new Fetch(this.#host.parts, this, this.#lookup, stored)
+    this.#fetch.start(this.#validate)
+  }
+
+  over(outcome: FillOutcome): void {
+    this.#lock?.release(outcome)
+    this.#lock = null
+    this.#over = true
+    this.#host.over(this)
+  }
+
+  /** Nothing is looked up or stored any more; a response may still be on its way to those who read it. */
+  get isOver(): boolean {
+    return this.#over
+  }
+
+  /** Whether another lookup may join. */
+  get isJoinable(): boolean {
+    return !this.discarded && (this.#fetch === null || this.#fetch.current)
+  }
+
+  /** Another lookup waits for it. */
+  add(lookup: Lookup): void {
+    if (this.#fetch !== null) {
+      lookup.wait(this)
+      if (lookup.ended || this.#fetch.join(lookup)) return
+    }
+    this.waiting.add(lookup)
+    lookup.wait(this)
+  }
+
+  left(lookup: Lookup): void {
+    if (!this.waiting.delete(lookup)) this.#fetch?.left(lookup)
+    if (this.background || this.waiting.size > 0 || this.#fetch?.wanted) return
+    this.#fetch?.abort()
+    if (!this.#over) this.over('failed')
+  }
+
+  /** What it brings was invalidated. */
+  discard(): void {
+    this.discarded = true
+    this.close(false)
+  }
+
+  fetchAlone(lookup: Lookup): void {
+    this.#host.fetchAlone(lookup)
+  }
+
+  fallBack(lookup: Lookup): void {
+    this.#host.fallBack(lookup)
+  }
+
+  close(lasting: boolean): void {
+    this.#host.close(this)
+    if (lasting) this.#host.mark(this.#lookup, this.collapseKey)
+  }
+
+  shareable(): void {
+    this.#host.unmark(this.#lookup, this.collapseKey)
   }
 }

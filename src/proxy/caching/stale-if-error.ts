@@ -1,13 +1,13 @@
 /**
- * Who answers where the upstream has failed: the other side of the route, else a stale answer, else nobody.
+ * Stale-if-error, and before it the route's fallback: what clients get if the upstream has failed (RFC 5861 section 4).
  */
 import { mayServeStaleOnError, type UpstreamFailure } from '../../rules/caching/policy.ts'
 import type { FailureCode } from '../../rules/failures/failure.ts'
 import { mayFallBack } from '../../rules/failures/resilience.ts'
 import type { CacheCounters } from '../../state/caching/figures.ts'
 import type { StoredAnswer } from '../../state/caching/store.ts'
-import { answerStored } from './deliver.ts'
-import type { Visit } from './lookup.ts'
+import { deliverStored } from './deliver.ts'
+import type { Lookup } from './lookup.ts'
 
 /** What failed, as each of the rules names it. */
 export interface Failed {
@@ -18,43 +18,43 @@ export interface Failed {
   readonly cause: Error | null
 }
 
-/** Those who wait, and what they may have instead. */
-export interface StandInTerms {
-  readonly waiting: Set<Visit>
+/** Those who wait, and what they may get instead. */
+export interface FailureTerms {
+  readonly waiting: Set<Lookup>
   readonly stored: StoredAnswer | null
   readonly counters: CacheCounters
-  fallBack(visit: Visit): void
+  fallBack(lookup: Lookup): void
 }
 
-/** Lets the fallback or a stale answer stand in, for those who may have it; they wait no longer. */
-export function standIn({ waiting, stored, counters, fallBack }: StandInTerms, what: Failed, nowMs: number): void {
-  for (const visit of [...waiting]) {
-    const { exchange, cachingRoute } = visit
+/** Sends those who may to the fallback, and serves a stale response to others who may; they wait no longer. */
+export function answerFailed({ waiting, stored, counters, fallBack }: FailureTerms, what: Failed, nowMs: number): void {
+  for (const lookup of [...waiting]) {
+    const { exchange, cachingRoute } = lookup
     if (mayFallBack(cachingRoute, exchange.decision, exchange.view.method, what.failed, true)) {
-      waiting.delete(visit)
+      waiting.delete(lookup)
       const on = 'status' in what.failed ? String(what.failed.status) : what.failed.failure
       exchange.fellBack(on, what.server, what.cause)
-      fallBack(visit)
+      fallBack(lookup)
     } else if (stored !== null) {
-      const { kind, why } = mayServeStaleOnError(visit.asked, stored.meta, what.how, nowMs)
+      const { kind, why } = mayServeStaleOnError(lookup.asked, stored.meta, what.how, nowMs)
       if (kind === 'refuse') continue
       exchange.cause = what.cause
-      if (!serveStale(visit, stored, { how: what.how, why }, nowMs)) continue
-      waiting.delete(visit)
+      if (!serveStale(lookup, stored, { how: what.how, why }, nowMs)) continue
+      waiting.delete(lookup)
       counters.staleOnError++
     }
   }
 }
 
 function serveStale(
-  visit: Visit,
+  lookup: Lookup,
   stored: StoredAnswer,
   { how, why }: { how: UpstreamFailure; why: string },
   nowMs: number,
 ): boolean {
   const forwardStatus = how === 'unreachable' ? {} : { forwardStatus: how }
-  const handling = { kind: 'forward', reason: visit.forwardReason, ...forwardStatus } as const
-  const served = answerStored(visit, stored, { word: 'stale', handling, detail: why }, nowMs)
-  if (served) visit.done()
+  const handling = { kind: 'forward', reason: lookup.forwardReason, ...forwardStatus } as const
+  const served = deliverStored(lookup, stored, { word: 'stale', handling, detail: why }, nowMs)
+  if (served) lookup.done()
   return served
 }

@@ -1,5 +1,5 @@
 /**
- * One request of the cache to an upstream, without a body: it belongs to no client, so that any number may hear its answer.
+ * A request of the cache to an upstream, with its one retry. It belongs to no client, so that any number may read the response.
  */
 import type { FailureCode } from '../../rules/failures/failure.ts'
 import type { ServerState } from '../../state/upstreams/server-state.ts'
@@ -27,21 +27,21 @@ export interface Order {
   readonly whole: boolean
 }
 
-/** Who hears the answer. After `onFetchEnd` or `onFetchFailed` nothing more comes. */
-export interface FetchOwner {
-  onFetchInformation(head: ResponseHead): void
-  onFetchHead(head: ResponseHead, upstream: UpstreamState): void
-  onFetchBody(piece: Buffer): void
+/** Who hears the answer. After `onEnd` or `onFailed` nothing more comes. */
+export interface UpstreamRequestOwner {
+  onInformation(head: ResponseHead): void
+  onHead(head: ResponseHead, upstream: UpstreamState): void
+  onBody(piece: Buffer): void
   /** All that had arrived has been reported. */
-  onFetchPause(): void
-  onFetchEnd(rawTrailers: string[]): void
-  onFetchFailed(failure: FailureCode, cause: Error | null): void
+  onPause(): void
+  onEnd(rawTrailers: string[]): void
+  onFailed(failure: FailureCode, cause: Error | null): void
 }
 
 /** A request on its way to an upstream, with the one retry that is allowed. */
-export class Fetch implements AttemptOwner, Watched {
+export class UpstreamRequest implements AttemptOwner, Watched {
   readonly #order: Order
-  readonly #owner: FetchOwner
+  readonly #owner: UpstreamRequestOwner
   readonly #attempts: Attempts
   #paused = false
   /** Attempts made beyond the first. */
@@ -49,7 +49,7 @@ export class Fetch implements AttemptOwner, Watched {
   /** Until when the head of an answer must have come. */
   deadlineMs = Number.POSITIVE_INFINITY
 
-  constructor(upstreams: Upstreams, order: Order, owner: FetchOwner) {
+  constructor(upstreams: Upstreams, order: Order, owner: UpstreamRequestOwner) {
     this.#order = order
     this.#owner = owner
     this.#attempts = new Attempts(upstreams, this)
@@ -85,7 +85,7 @@ export class Fetch implements AttemptOwner, Watched {
   expire(): void {
     this.#inTime()
     this.#attempts.expire()
-    this.#owner.onFetchFailed('deadline', null)
+    this.#owner.onFailed('deadline', null)
   }
 
   #inTime(): void {
@@ -118,7 +118,7 @@ export class Fetch implements AttemptOwner, Watched {
 
   onRefused(failure: FailureCode): void {
     this.#inTime()
-    this.#owner.onFetchFailed(failure, null)
+    this.#owner.onFailed(failure, null)
   }
 
   /** Others wait for this answer already, so that it is asked for all the same: the next ones go elsewhere. */
@@ -130,7 +130,7 @@ export class Fetch implements AttemptOwner, Watched {
   onDrain(): void {}
 
   onInformation(head: ResponseHead): void {
-    this.#owner.onFetchInformation(head)
+    this.#owner.onInformation(head)
   }
 
   onHead(head: ResponseHead): void {
@@ -138,20 +138,20 @@ export class Fetch implements AttemptOwner, Watched {
     this.#attempts.answered(head.status)
     // It is nobody's in particular, and must not become everybody's.
     if (head.bindsConnection) this.#attempts.connection?.retire()
-    this.#owner.onFetchHead(head, this.#attempts.upstream!)
+    this.#owner.onHead(head, this.#attempts.upstream!)
   }
 
   onBody(piece: Buffer): void {
-    this.#owner.onFetchBody(piece)
+    this.#owner.onBody(piece)
   }
 
   onPause(): void {
-    this.#owner.onFetchPause()
+    this.#owner.onPause()
   }
 
   onEnd(rawTrailers: string[]): void {
     this.#attempts.completed()
-    this.#owner.onFetchEnd(rawTrailers)
+    this.#owner.onEnd(rawTrailers)
   }
 
   /** A 101 that nobody asked for is malformed, and the reader says so: this is never called. */
@@ -162,7 +162,7 @@ export class Fetch implements AttemptOwner, Watched {
     if (this.#attempts.broke(failure, true)) return
     this.retries--
     this.#inTime()
-    this.#owner.onFetchFailed(failure, cause)
+    this.#owner.onFailed(failure, cause)
   }
 }
 

@@ -16,7 +16,7 @@ export interface MadeFor {
 }
 
 /** A request as answers are compared with it: of the form in which it is sent to the upstream. */
-export interface Asker {
+export interface Requester {
   readonly key: string
   readonly print: string
   readonly parts: string
@@ -25,18 +25,18 @@ export interface Asker {
 }
 
 /** What an answer to this request is made for, where it names these fields in Vary. */
-export function madeFor(asker: Asker, vary: readonly string[]): MadeFor {
-  const { key, print, parts } = asker
-  return { key, print, parts, vary, selected: vary.length === 0 ? '' : asker.selecting(vary) }
+export function madeFor(requester: Requester, vary: readonly string[]): MadeFor {
+  const { key, print, parts } = requester
+  return { key, print, parts, vary, selected: vary.length === 0 ? '' : requester.selecting(vary) }
 }
 
 /** THE comparison: whether an answer was made for exactly such a request. Each way to a client goes through it. */
-export function isMadeFor(made: MadeFor, asker: Asker): boolean {
+export function isMadeFor(made: MadeFor, requester: Requester): boolean {
   return (
-    made.key === asker.key &&
-    made.print === asker.print &&
-    made.parts === asker.parts &&
-    (made.vary.length === 0 || made.selected === asker.selecting(made.vary))
+    made.key === requester.key &&
+    made.print === requester.print &&
+    made.parts === requester.parts &&
+    (made.vary.length === 0 || made.selected === requester.selecting(made.vary))
   )
 }
 
@@ -56,8 +56,8 @@ export class Content {
   }
 
   /** The body; null for a request that it was not made for. */
-  open(asker: Asker): Buffer | null {
-    return isMadeFor(this.madeFor, asker) ? this.#body : null
+  open(requester: Requester): Buffer | null {
+    return isMadeFor(this.madeFor, requester) ? this.#body : null
   }
 
   /** The same body, made for what the upstream has confirmed it for. */

@@ -8,7 +8,7 @@ import { cacheKey, isLookedUp, keyParts, keyPrefix, sentTarget } from '../../rul
 import { evaluate, evaluateNothing } from '../../rules/caching/policy.ts'
 import { normalizedValues } from '../../rules/caching/sent.ts'
 import { type SentValues, varyKey } from '../../rules/caching/vary.ts'
-import type { CacheLook, StoredLook } from '../../rules/explain.ts'
+import type { CacheExplanation, ExplainedAnswer } from '../../rules/explain.ts'
 import type { Decision, RequestView } from '../../rules/http/exchange.ts'
 import { readRequestFields, sentValues, unnamedFields } from '../../rules/http/headers.ts'
 import { readTarget } from '../../rules/patterns/path.ts'
@@ -18,7 +18,7 @@ import type { StoredAnswer } from './store.ts'
 import type { CacheTiers, Place } from './tiers.ts'
 
 /** Whether the cache is asked for the answer to a request that was decided so. */
-export function isAsked(route: Route | null, request: RequestView, { reason }: Decision): route is CachingRoute {
+export function asksCache(route: Route | null, request: RequestView, { reason }: Decision): route is CachingRoute {
   if (route === null || route.cache === null || reason === 'forced') return false
   return isLookedUp(request.method) && readTarget(request.target).ambiguity === null
 }
@@ -26,21 +26,21 @@ export function isAsked(route: Route | null, request: RequestView, { reason }: D
 type CachingRoute = Route & { readonly cache: CacheSettings }
 
 /** Looks for the answer to a request in memory, then in the remote store, as the request itself would. */
-export async function lookFor(
+export async function explainCache(
   tiers: CacheTiers,
   table: Table,
   route: CachingRoute,
   ...[request, decision, now]: [RequestView, Decision, () => number]
-): Promise<CacheLook> {
+): Promise<CacheExplanation> {
   const asked = readCacheFields(request.rawHeaders)
   const place = placeOf(table, route, request, decision)
   const here = tiers.find(place, now())
-  const stored = here ?? (await tiers.seek(place, now))
+  const stored = here ?? (await tiers.findRemote(place, now))
   const nowMs = now()
   return {
     key: place.key.replaceAll('\n', ' '),
     ...verdictOf(asked, stored, nowMs),
-    stored: stored === null ? null : storedLook(stored, here === null ? 'redis' : 'memory', nowMs),
+    stored: stored === null ? null : explainAnswer(stored, here === null ? 'redis' : 'memory', nowMs),
   }
 }
 
@@ -86,13 +86,17 @@ function valuesOf(table: Table, { cache }: CachingRoute, request: RequestView, d
   }
 }
 
-function verdictOf(asked: CacheFields, stored: StoredAnswer | null, nowMs: number): Pick<CacheLook, 'verdict' | 'why'> {
+function verdictOf(
+  asked: CacheFields,
+  stored: StoredAnswer | null,
+  nowMs: number,
+): Pick<CacheExplanation, 'verdict' | 'why'> {
   const { kind, why } = (stored === null ? evaluateNothing(asked) : evaluate(asked, stored.meta, nowMs)) ?? NOTHING
   return { verdict: kind, why }
 }
 
 const NOTHING = { kind: 'miss', why: 'nothing-stored' } as const
 
-function storedLook({ meta }: StoredAnswer, where: StoredLook['where'], nowMs: number): StoredLook {
+function explainAnswer({ meta }: StoredAnswer, where: ExplainedAnswer['where'], nowMs: number): ExplainedAnswer {
   return { where, status: meta.status, ageSeconds: ageOf(meta, nowMs), freshForSeconds: ttlOf(meta, nowMs) }
 }

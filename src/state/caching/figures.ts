@@ -4,10 +4,10 @@
 
 import type { SkipReason } from '../../rules/caching/meta.ts'
 import type { PurgeTarget } from '../../rules/caching/purge.ts'
-import type { CacheLook } from '../../rules/explain.ts'
+import type { CacheExplanation } from '../../rules/explain.ts'
 import type { Decision, RequestView } from '../../rules/http/exchange.ts'
 import type { Route, Table } from '../../rules/table/table.ts'
-import { isAsked, lookFor } from './explain.ts'
+import { asksCache, explainCache } from './explain.ts'
 import type { RemoteFigures } from './remote.ts'
 import type { CacheTiers } from './tiers.ts'
 
@@ -95,8 +95,15 @@ export class CacheControl {
   }
 
   /** What the cache would do for a request of a route that was decided so; null where it is not asked. */
-  async look(table: Table, route: Route | null, request: RequestView, decision: Decision): Promise<CacheLook | null> {
-    return isAsked(route, request, decision) ? lookFor(this.#tiers, table, route, request, decision, this.#now) : null
+  async explain(
+    table: Table,
+    route: Route | null,
+    request: RequestView,
+    decision: Decision,
+  ): Promise<CacheExplanation | null> {
+    return asksCache(route, request, decision)
+      ? explainCache(this.#tiers, table, route, request, decision, this.#now)
+      : null
   }
 
   /** Whom to tell of keys whose answers an unsafe request has made untrue. */

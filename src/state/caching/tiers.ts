@@ -3,13 +3,13 @@
  */
 import type { Purge, PurgePlace } from '../../rules/caching/purge.ts'
 import type { CacheSettings } from '../../rules/table/table.ts'
-import { type Asker, isMadeFor, madeFor } from './content.ts'
+import { isMadeFor, madeFor, type Requester } from './content.ts'
 import { PurgeLog } from './purges.ts'
 import type { RemoteStore } from './remote.ts'
 import type { CacheEntry, MemoryStore, StoredAnswer, Variants } from './store.ts'
 
 /** Where the answer to a request lies: its key, and the fields that choose among the variants there. */
-export interface Place extends PurgePlace, Asker {
+export interface Place extends PurgePlace, Requester {
   readonly settings: CacheSettings
 }
 
@@ -60,7 +60,7 @@ export class CacheTiers {
     const found = entry.kind === 'answer' ? entry : this.memory.get(key)
     if (found === undefined || found.kind === 'variants' || !isMadeFor(found.content.madeFor, place)) return null
     if (found.checked === this.purges.count && nowMs < found.meta.usefulUntilMs) return found
-    return this.#look(key, found, place, nowMs)
+    return this.#afterPurges(key, found, place, nowMs)
   }
 
   /** Whether memory knows the resource, if in other variants. */
@@ -75,7 +75,7 @@ export class CacheTiers {
   }
 
   /** The answer that the remote store holds for a request, now in memory too; null where there is none to be had. */
-  async seek(place: Place, nowMs: () => number): Promise<StoredAnswer | null> {
+  async findRemote(place: Place, nowMs: () => number): Promise<StoredAnswer | null> {
     const { remote } = this
     if (remote === null || !remote.usable) return null
     let entry: CacheEntry | null | undefined = this.memory.get(place.key)
@@ -179,7 +179,7 @@ export class CacheTiers {
   }
 
   /** An answer that a purge has come after, or whose time is over. */
-  #look(key: string, found: StoredAnswer, place: Place, nowMs: number): StoredAnswer | null {
+  #afterPurges(key: string, found: StoredAnswer, place: Place, nowMs: number): StoredAnswer | null {
     const remains = found.checked === this.purges.count ? found : this.purges.ofMemory(found, place)
     if (remains === null || nowMs >= remains.meta.usefulUntilMs) {
       this.memory.delete(key)

@@ -4,8 +4,8 @@
 import { EventEmitter } from 'node:events'
 import { expect, test } from 'vitest'
 import { Fill, type FillTerms } from '../../../src/proxy/caching/fill.ts'
-import type { Visit } from '../../../src/proxy/caching/lookup.ts'
-import type { Fetch } from '../../../src/proxy/caching/upstream-request.ts'
+import type { Lookup } from '../../../src/proxy/caching/lookup.ts'
+import type { UpstreamRequest } from '../../../src/proxy/caching/upstream-request.ts'
 
 const MADE = { key: '/a', print: '', parts: '', vary: [], selected: '' }
 
@@ -16,7 +16,7 @@ class Client {
   keepsUp = true
   ended = false
 
-  get visit(): Visit {
+  get lookup(): Lookup {
     const answer = {
       begin: () => {},
       flush: () => true,
@@ -28,28 +28,28 @@ class Client {
         this.ended = true
       },
     }
-    return { ...MADE, exchange: { answer, res: this.res, exclusive: true }, done: () => {} } as unknown as Visit
+    return { ...MADE, exchange: { answer, res: this.res, exclusive: true }, done: () => {} } as unknown as Lookup
   }
 }
 
 test('a request that the answer was not made for gets none of it', () => {
-  const other = Object.assign(new Client().visit, { key: '/other' })
+  const other = Object.assign(new Client().lookup, { key: '/other' })
   const fill = fillFor({ storing: true, maxBytes: 10 })
   expect(() => fill.attach(other, 200, 'OK', [])).toThrow('not made for')
 })
 
-const fetch = { pause: () => {}, resume: () => {}, paused: false } as unknown as Fetch
+const fetch = { pause: () => {}, resume: () => {}, paused: false } as unknown as UpstreamRequest
 
 function fillFor(terms: Partial<FillTerms>): Fill {
   const owner = { onFilled: () => {}, onTooLarge: () => {} }
-  const asker = new Client().visit
-  return new Fill(fetch, owner, { storing: false, maxBytes: 0, length: -1, asker, madeFor: MADE, ...terms })
+  const first = new Client().lookup
+  return new Fill(fetch, owner, { storing: false, maxBytes: 0, length: -1, first, madeFor: MADE, ...terms })
 }
 
 test('one reader of what is not stored: each piece may go', () => {
   const client = new Client()
   const fill = fillFor({})
-  fill.attach(client.visit, 200, 'OK', [])
+  fill.attach(client.lookup, 200, 'OK', [])
   fill.onBody(Buffer.from('a'))
   fill.onEnd([])
   expect(client.given).toEqual([['a', true]])
@@ -58,7 +58,7 @@ test('one reader of what is not stored: each piece may go', () => {
 test('what is stored stays', () => {
   const client = new Client()
   const fill = fillFor({ storing: true, maxBytes: 10 })
-  fill.attach(client.visit, 200, 'OK', [])
+  fill.attach(client.lookup, 200, 'OK', [])
   fill.onBody(Buffer.from('a'))
   expect(client.given).toEqual([['a', false]])
 })
@@ -66,7 +66,7 @@ test('what is stored stays', () => {
 test('of two readers the last one must not give up what the other one, though done, may still be sending', () => {
   const [quick, slow] = [new Client(), new Client()]
   const fill = fillFor({ storing: true, maxBytes: 1 })
-  for (const client of [quick, slow]) fill.attach(client.visit, 200, 'OK', [])
+  for (const client of [quick, slow]) fill.attach(client.lookup, 200, 'OK', [])
   slow.keepsUp = false
   for (const text of ['ab', 'cd', 'ef']) fill.onBody(Buffer.from(text))
   fill.onEnd([])
