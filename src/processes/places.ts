@@ -8,48 +8,48 @@ import { StartError } from '../start-error.ts'
 import type { WorkerEnd, WorkerEvents, WorkerProcess } from './worker-process.ts'
 import type { WorkerStart } from './workers.ts'
 
-/** A worker that was never up, or ends within this time of it, has not lived: on a busy machine the start itself may take longer. */
+/** A worker that never came up, or exits this soon after it did, counts as failed. The start itself may take longer on a busy machine. */
 const LIFE_MS = 10_000
-/** When the last so many workers of every place have not lived, the next ones will not either. */
+/** When this many workers in a row have failed in every place, banyan gives up. */
 const MAX_STILLBORN = 5
-/** Before a worker follows one that has not lived: doubled each time, up to the second. */
+/** Delay before a failed worker is restarted: the first one, doubled each time up to the second. */
 const PAUSE_MS = 100
 const MAX_PAUSE_MS = 5_000
 
-/** One worker's place: its number stays while processes come and go. */
+/** A worker slot: its number stays the same when its process is replaced. */
 interface Place {
   readonly number: number
   worker: WorkerProcess | null
-  /** Since when its worker has been up; null where it has yet to be. */
+  /** When its worker came up; null if it has not yet. */
   upAtMs: number | null
-  /** How many in a row have not lived. */
+  /** Consecutive failed workers. */
   stillborn: number
   starts: number
-  /** CPU time of those that are gone. */
+  /** CPU time of its earlier processes. */
   cpuSeconds: number
   pause: NodeJS.Timeout | undefined
-  /** Another one is on its way already. */
+  /** A replacement is already starting. */
   replacing: boolean
 }
 
-/** What is done with workers. */
+/** Callbacks for the life cycle of workers. */
 export interface PlaceParts {
   readonly log: ControlLog
   create(events: WorkerEvents): WorkerProcess
-  /** What a worker begins with, but for its number. */
+  /** What a worker starts with, except its number. */
   start(): Omit<WorkerStart, 'worker'>
-  /** Brings it to the revision in force, and gives it work. */
+  /** Brings it to the current revision and starts passing connections to it. */
   onReady(worker: WorkerProcess): Promise<void>
   onLines(worker: WorkerProcess, text: string): boolean
   onForgotten(worker: WorkerProcess, keys: readonly string[]): void
   onLost(count: number): void
-  /** It is gone. @returns the CPU time that it has used, as last known */
+  /** It has exited. @returns the CPU time that it used, as last reported */
   onGone(worker: WorkerProcess, untaken: readonly Socket[]): number
-  /** Lets it finish what it has. Resolves when it is gone. */
+  /** Drains it. Resolves when it has exited. */
   letGo(worker: WorkerProcess): Promise<void>
 }
 
-/** Keeps a worker running in each place. */
+/** Keeps one worker running in each slot. */
 export class Places {
   readonly #parts: PlaceParts
   readonly #places: readonly Place[]
@@ -66,7 +66,7 @@ export class Places {
     this.broken = new Promise((_, reject) => {
       this.#break = reject
     })
-    // It may break before anybody waits for it.
+    // It may reject before anything awaits it.
     this.broken.catch(() => {})
   }
 
@@ -80,7 +80,7 @@ export class Places {
     this.#hasStarted = true
   }
 
-  /** The workers in their places that are up. */
+  /** The workers that are up. */
   up(): WorkerProcess[] {
     return this.#places.flatMap(({ worker }) => (worker?.word === 'up' ? [worker] : []))
   }
@@ -97,7 +97,7 @@ export class Places {
     }))
   }
 
-  /** Replaces the workers one at a time, each new one up before the old one leaves. A request meanwhile causes another round. */
+  /** Replaces the workers one at a time: the new one is up before the old one drains. A call during a round starts another round. */
   async replace(): Promise<void> {
     if (++this.#asked > 1) return
     const { log } = this.#parts
@@ -118,7 +118,7 @@ export class Places {
     }
   }
 
-  /** Stops restarting workers, and ends those that are not up yet. */
+  /** Stops restarting workers and kills those that are not up yet. */
   close(): void {
     this.#closed = true
     for (const { worker, pause } of this.#places) {
@@ -153,7 +153,7 @@ export class Places {
     return worker
   }
 
-  /** A worker has ended that nobody has told to. */
+  /** A worker has exited on its own. */
   #died(place: Place, worker: WorkerProcess, end: WorkerEnd, onUp: () => void): void {
     if (this.#closed || place.worker !== worker) return
     place.worker = null
@@ -174,7 +174,7 @@ export class Places {
     }
   }
 
-  /** @returns false where another worker can't start: then the one before stays */
+  /** @returns false if the new worker can't start: then the old one stays */
   async #replaceIn(place: Place): Promise<boolean> {
     clearTimeout(place.pause)
     place.replacing = true

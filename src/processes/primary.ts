@@ -17,25 +17,25 @@ import { Spread } from './spread.ts'
 import { TwoPhase } from './two-phase.ts'
 import { WorkerProcess } from './worker-process.ts'
 
-/** What the primary works with. */
+/** Dependencies of the primary. */
 export interface PrimaryParts {
   readonly settings: Settings
-  /** Of `banyan serve`: a worker reads its settings by itself. */
+  /** Arguments of `banyan serve`: each worker reads the settings from them. */
   readonly args: readonly string[]
   readonly logs: Logs
 }
 
-/** The workers of one proxy. */
+/** The workers of one instance. */
 export class Primary implements Front {
   readonly planes = new Planes()
-  /** Takes revisions to the workers. */
+  /** Distributes revisions to the workers. */
   readonly followers: TwoPhase
   readonly #parts: PrimaryParts
   readonly #places: Places
   readonly #spread = new Spread()
   readonly #server: Server
   readonly #descriptors: Descriptors
-  /** Workers that decide exchanges, each with its number among the planes; those that are leaving too. */
+  /** Workers that serve requests, draining ones included, with their plane numbers. */
   readonly #planeOf = new Map<WorkerProcess, number>()
   readonly #paused = new Set<WorkerProcess>()
   readonly #instance = newInstanceId()
@@ -136,7 +136,7 @@ export class Primary implements Front {
   }
 
   async #employ(worker: WorkerProcess): Promise<void> {
-    // A revision may have come, and may be coming, while it started.
+    // There may be a new revision since it started, or one on the way.
     await this.followers.bring(worker)
     if (worker.word !== 'starting') return
     worker.word = 'up'
@@ -159,7 +159,7 @@ export class Primary implements Front {
     await worker.leave(patient, timeoutMs, (report) => this.planes.take(plane, report))
   }
 
-  /** @returns whether more may come */
+  /** @returns false to stop reading its output for now */
   #print(worker: WorkerProcess, text: string): boolean {
     const { logs } = this.#parts
     if (logs.lines(text)) return true

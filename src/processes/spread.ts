@@ -5,15 +5,15 @@ import type { Socket } from 'node:net'
 
 /** A receiver of connections. */
 export interface Taker {
-  /** Connections it has, those that are on their way to it included. */
+  /** Its open connections, including those being passed to it. */
   readonly connections: number
   take(socket: Socket): void
 }
 
-/** Connections that wait while nobody is there to take them; beyond these they are closed. */
+/** Connections that are held while there is no worker; more than these are closed. */
 const MAX_WAITING = 4096
 
-/** Spreads connections. */
+/** Distributes connections. */
 export class Spread {
   readonly #takers: Taker[] = []
   readonly #waiting: Socket[] = []
@@ -24,7 +24,7 @@ export class Spread {
     for (const socket of this.#waiting.splice(0)) this.give(socket)
   }
 
-  /** From now on it is given none. */
+  /** Gives it no more connections. */
   remove(taker: Taker): void {
     const at = this.#takers.indexOf(taker)
     if (at !== -1) this.#takers.splice(at, 1)
@@ -35,14 +35,14 @@ export class Spread {
     if (first === undefined) this.#wait(socket)
     else {
       const taker = others.reduce((best, one) => (one.connections < best.connections ? one : best), first)
-      // Among equals the next one comes first.
+      // Round robin among equals.
       this.remove(taker)
       this.#takers.push(taker)
       taker.take(socket)
     }
   }
 
-  /** Nobody comes any more: what waits is closed, and what is given still too. */
+  /** Closes the connections that are held, and all that are still passed in. */
   close(): void {
     this.#closed = true
     for (const socket of this.#waiting.splice(0)) socket.destroy()

@@ -6,31 +6,31 @@ import type { Followers, RevisionText } from '../control/table/followers.ts'
 import { NO_MATERIAL, type TlsMaterial } from '../state/tls/material.ts'
 import type { WorkerProcess } from './worker-process.ts'
 
-/** A worker that has not answered by then neither refuses a revision nor takes it over: it hangs. */
+/** A worker that has not responded by then hangs: it has neither accepted nor rejected the revision. */
 const PATIENCE_MS = 5_000
-/** So many characters of a text are read in a millisecond at least, and a hundred times as many on an idle machine. */
+/** Minimum parsing speed that is assumed; an idle machine is a hundred times faster. */
 const CHARACTERS_PER_MS = 10
 
-/** The two phases over workers that come and go. */
+/** Two-phase commit over a changing set of workers. */
 export class TwoPhase implements Followers {
   #inForce: RevisionText = { number: 0, text: '', appliedAtMs: 0, material: NO_MATERIAL }
   readonly #workers: () => readonly WorkerProcess[]
   readonly #log: ControlLog
-  /** Those that have made ready what is being prepared. */
+  /** Workers that have prepared the pending revision. */
   readonly #prepared = new Set<WorkerProcess>()
 
-  /** @param workers those that decide exchanges now */
+  /** @param workers those that serve requests now */
   constructor(workers: () => readonly WorkerProcess[], log: ControlLog) {
     this.#workers = workers
     this.#log = log
   }
 
-  /** @param revision in force at the start */
+  /** @param revision the current one at the start */
   begin(revision: RevisionText): void {
     this.#inForce = revision
   }
 
-  /** What a worker that starts begins with. */
+  /** The revision that a new worker starts with. */
   get inForce(): RevisionText {
     return this.#inForce
   }
@@ -53,8 +53,8 @@ export class TwoPhase implements Followers {
   }
 
   /**
-   * Brings a worker to the revision in force, whatever it decides by now. One that can't be brought there is ended: it
-   * must not serve by another one than the others. Never rejects.
+   * Brings a worker to the current revision. A worker that can't follow is killed: it must not serve another revision than
+   * the other workers. Never rejects.
    */
   async bring(worker: WorkerProcess): Promise<void> {
     while (worker.word !== 'gone' && worker.inForce !== this.#inForce) {
@@ -70,7 +70,7 @@ export class TwoPhase implements Followers {
     }
   }
 
-  /** @returns null too where the worker is gone: it has nothing against a revision any more */
+  /** @returns null if it is prepared or the worker is gone, which rejects nothing; otherwise the reason */
   async #prepareIn(worker: WorkerProcess, text: string, material: TlsMaterial): Promise<string | null> {
     const known = worker.inForce?.material === material
     const patienceMs = PATIENCE_MS + Math.ceil(text.length / CHARACTERS_PER_MS)
@@ -92,7 +92,7 @@ export class TwoPhase implements Followers {
   }
 }
 
-/** What comes in time, or `late`. */
+/** The answer if it comes in time, otherwise `late`. */
 async function soon<T>(answer: Promise<T>, patienceMs = PATIENCE_MS): Promise<T | 'late'> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<'late'>((resolve) => {
@@ -110,5 +110,5 @@ function gone(): 'gone' {
 }
 
 function ignore(): void {
-  // A worker that is gone has forgotten it too.
+  // A worker that is gone needs no cancellation.
 }

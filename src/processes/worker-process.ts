@@ -15,40 +15,40 @@ import {
   type WorkerStart,
 } from './workers.ts'
 
-/** Where a worker stands: it is being started, serves, finishes what it has, or is no more. */
+/** State of a worker: starting, serving, draining, or exited. */
 export type WorkerWord = 'starting' | 'up' | 'leaving' | 'gone'
 
-/** How a worker has ended. */
+/** How a worker exited. */
 export interface WorkerEnd {
   readonly code: number | null
   readonly signal: NodeJS.Signals | null
-  /** What it has said of why, or null. */
+  /** The reason that it reported, or null. */
   readonly why: string | null
 }
 
-/** What its primary hears of it. */
+/** Events of a worker for the primary. */
 export interface WorkerEvents {
-  /** It asks what to begin with. */
+  /** It has started and asks for its start message. */
   onHello(): WorkerStart
-  /** It can serve. */
+  /** It is ready to serve. */
   onReady(): void
-  /** Whole lines of its log. */
+  /** Complete lines of its log. @returns false to stop reading for now */
   onLines(text: string): boolean
-  /** What is stored under these keys is untrue, and the others must know. */
+  /** The entries under these cache keys are invalid in all workers. */
   onForgotten(keys: readonly string[]): void
-  /** So many connections did not reach it: it had no file descriptor for them. */
+  /** This many connections were lost on the way to it, for lack of file descriptors. */
   onLost(count: number): void
-  /** It is gone, with connections that it has never had in its hands. */
+  /** It has exited. `untaken` are the connections that it had not taken over. */
   onEnd(end: WorkerEnd, untaken: readonly Socket[]): void
 }
 
-/** Beyond its deadline for draining, a worker is given so long to go. */
+/** Time that a worker has to exit after its drain timeout. */
 const LAST_WORDS_MS = 5_000
 
-/** What an ended worker has written is read for so long: another process may hold the other end, or nobody takes our own lines. */
+/** How long the output of an exited worker is read: another process may hold the pipe open, or our own output may be blocked. */
 const LAST_LINES_MS = 2_000
 
-/** Connections that it has not taken by then are asked after. */
+/** After this time, connections that were not taken are checked. */
 const SETTLE_MS = 1_000
 
 /** One worker process. */
@@ -56,24 +56,24 @@ export class WorkerProcess {
   readonly child: ChildProcess
   readonly link: LinkTo<WorkerPort>
   word: WorkerWord = 'starting'
-  /** Connections it has, those that are on their way to it included. */
+  /** Its open connections, including those being passed to it. */
   connections = 0
-  /** The revision that it decides by; null before it can serve. */
+  /** The revision that it uses; null before it is ready. */
   inForce: RevisionText | null = null
-  /** Resolves when it is gone and its last line is read, as far as it can be. */
+  /** Resolves when it has exited and its output has been read as far as possible. */
   readonly closed: Promise<void>
   readonly #events: WorkerEvents
   readonly #questions: Questions
   readonly #untaken = new Map<number, Socket>()
-  /** Numbers connections and questions, in the order in which it gets them. */
+  /** Id of the next connection or request, in the order of sending. */
   #next = 0
   #settling: NodeJS.Timeout | undefined
   #why: string | null = null
 
-  /** @param args of `banyan serve`: the worker reads its settings by itself */
+  /** @param args of `banyan serve`: the worker reads its settings from them */
   constructor(args: readonly string[], events: WorkerEvents) {
     this.#events = events
-    // By the path that this program was started by, not by where that led to then: a link to another release counts.
+    // By the path that this program was started with, not resolved: a symlink may point to another release by now.
     this.child = fork(process.argv[1] as string, ['worker', ...args], { stdio: ['ignore', 'pipe', 'inherit', 'ipc'] })
     this.#questions = new Questions(
       (message) => this.#send(message),
@@ -83,7 +83,7 @@ export class WorkerProcess {
     this.child.on('message', (message) => this.#hear(message as ToPrimary))
     this.child.on('error', (error) => {
       this.#fail(error.message)
-      // It was not started at all, and has no end of its own.
+      // It could not be spawned, so there will be no 'exit' event.
       if (this.child.pid === undefined) this.#end({ code: null, signal: null, why: this.#why })
     })
     this.child.once('exit', (code, signal) => this.#end({ code, signal, why: this.#why }))
@@ -95,7 +95,7 @@ export class WorkerProcess {
     this.#readLines()
   }
 
-  /** Number of the revision that it decides by; 0 before it can serve. */
+  /** Number of the revision that it uses; 0 before it is ready. */
   get revision(): number {
     return this.inForce?.number ?? 0
   }
@@ -104,7 +104,7 @@ export class WorkerProcess {
     return this.child.pid ?? 0
   }
 
-  /** Hands a connection over. The primary keeps it too until the worker has it: one that dies before loses none. */
+  /** Passes a connection to the worker. The primary keeps it open until the worker has taken it, so a crash loses none. */
   take(socket: Socket): void {
     const id = this.#next++
     this.connections++
@@ -114,8 +114,8 @@ export class WorkerProcess {
   }
 
   /**
-   * Lets it finish what it has, and go. Resolves when it is gone. Never rejects.
-   * @param onLast told what it has counted last, unless it is cut short
+   * Drains it. Resolves when it has exited. Never rejects.
+   * @param onLast gets its last report, unless it is killed
    */
   async leave(patient: boolean, timeoutMs: number, onLast: (report: PlaneReport) => void): Promise<void> {
     this.word = 'leaving'
@@ -125,7 +125,7 @@ export class WorkerProcess {
     clearTimeout(cut)
   }
 
-  /** Ends it at once. */
+  /** Kills it. */
   kill(): void {
     this.child.kill('SIGKILL')
   }
@@ -144,7 +144,7 @@ export class WorkerProcess {
         return
       case 'taken':
         this.#dropBefore(message.id)
-        // Closed here, it goes on there.
+        // Only this copy is closed: the worker has its own descriptor.
         this.#untaken.get(message.id)?.destroy()
         this.#untaken.delete(message.id)
         return
@@ -161,7 +161,7 @@ export class WorkerProcess {
     }
   }
 
-  /** The last connections may have been lost, with none behind them that would tell. */
+  /** Checks the last connections: if one was lost, no later one reveals it. */
   #settle(): void {
     this.#settling = undefined
     if (this.#untaken.size === 0 || this.word === 'gone') return
@@ -171,7 +171,7 @@ export class WorkerProcess {
     this.link.settle().then(again, () => {})
   }
 
-  /** All arrives in its order. A descriptor that a worker has no room for is lost on the way: node does not tell. */
+  /** Messages arrive in order, so earlier connections were lost: Node drops a descriptor that a worker has no room for without an error. */
   #dropBefore(id: number): void {
     let lost = 0
     for (const [one, socket] of this.#untaken) {
@@ -196,14 +196,14 @@ export class WorkerProcess {
   }
 
   #send(message: ToWorker, handle?: SendHandle): void {
-    // One that is gone can't be told: its end is heard of in a moment, and what it was to have is given to others.
+    // A worker that is gone gets no message: its exit follows, and its connections are passed to others.
     if (this.child.connected) this.child.send(message, handle, { keepOpen: true }, () => {})
   }
 
   #end(end: WorkerEnd): void {
     this.word = 'gone'
     this.#questions.end()
-    // A worker says that it has a connection before it reads from it: of these no byte is lost.
+    // A worker acknowledges a connection before it reads from it, so nothing has been read from these.
     const untaken = [...this.#untaken.values()]
     this.#untaken.clear()
     this.#events.onEnd(end, untaken)
@@ -211,7 +211,7 @@ export class WorkerProcess {
 
   #readLines(): void {
     const out = this.child.stdout
-    // Undefined where it could not be started.
+    // Undefined if it could not be spawned.
     if (!out) return
     let rest = ''
     out.setEncoding('utf8').on('data', (text: string) => {
@@ -226,7 +226,7 @@ export class WorkerProcess {
     })
   }
 
-  /** Its log is read on after `onLines` has said false. */
+  /** Resumes reading its log after `onLines` has returned false. */
   resume(): void {
     this.child.stdout?.resume()
   }

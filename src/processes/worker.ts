@@ -21,10 +21,10 @@ import type { Fleet } from '../state/upstreams/fleet.ts'
 import { logExceptions } from './exceptions.ts'
 import { answerTo, PROTOCOL, type ToPrimary, type ToWorker, type WorkerPort, type WorkerStart } from './workers.ts'
 
-/** Signals that the primary acts on. */
+/** Signals that the primary handles. */
 const PRIMARYS = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const
 
-/** Connections that end in a bunch are told together. */
+/** Closed connections are reported in batches. */
 const BUNCH_MS = 20
 
 /**
@@ -34,9 +34,9 @@ const BUNCH_MS = 20
  */
 export async function runWorker(settings: Settings): Promise<number> {
   if (process.send === undefined) throw new StartError('workers are started by `banyan serve --workers N` only')
-  // A signal that is sent to the whole group is the primary's to answer, in its order.
+  // A signal sent to the process group is handled by the primary.
   for (const signal of PRIMARYS) process.on(signal, () => {})
-  // Whoever accepts connections, and would start another one, is gone, perhaps while this one was loading.
+  // The primary may have died while this worker was loading.
   if (!process.connected) return 1
   process.once('disconnect', () => exitNow(1))
   const start = await begin()
@@ -64,7 +64,7 @@ export async function runWorker(settings: Settings): Promise<number> {
   }
 }
 
-/** Says hello, and waits for what to begin with. */
+/** Sends `hello` and waits for the start message. */
 function begin(): Promise<WorkerStart> {
   return new Promise((resolve) => {
     const hear = (message: ToWorker): void => {
@@ -79,13 +79,13 @@ function begin(): Promise<WorkerStart> {
 
 function liveTableOf({ revision, tableName }: WorkerStart): LiveTable {
   const read = readTable(revision.text, tableName)
-  // The primary has put it in force; a reader of another version may see it otherwise.
+  // The primary accepted it, but the code on disk may be another version.
   if (!read.ok)
     throw new StartError(`${tableName} is invalid\n${formatProblems(read.problems, revision.text, read.more)}`)
   return new LiveTable(read.table, revision.text, revision.appliedAtMs, revision.number, revision.material)
 }
 
-/** @returns when the primary has it, or is gone */
+/** Resolves when the primary has it, or is gone. */
 function tell(message: ToPrimary): Promise<void> {
   return new Promise((resolve) => {
     if (process.connected) process.send?.(message, undefined, {}, () => resolve())
@@ -93,7 +93,7 @@ function tell(message: ToPrimary): Promise<void> {
   })
 }
 
-/** A text that could be put in force, by what was known of servers then. */
+/** A prepared revision, with the server state that it was prepared for. */
 interface Prepared {
   readonly text: string
   readonly table: Table
@@ -102,7 +102,7 @@ interface Prepared {
   readonly fleet: Fleet
 }
 
-/** What a worker works with. */
+/** Dependencies of a worker. */
 interface WorkerParts {
   readonly live: LiveTable
   readonly plane: Plane
@@ -110,14 +110,14 @@ interface WorkerParts {
   reopenLog(): void
 }
 
-/** Does what the primary says. */
+/** Handles the primary's messages. */
 class Worker {
   readonly #live: LiveTable
   readonly #plane: Plane
   readonly #listener: Listener
   readonly #tableName: string
   #prepared: Prepared | null = null
-  /** Counts what was to be prepared, and what was given up. */
+  /** Number of prepare and cancel calls: tells an outdated attempt. */
   #attempts = 0
   #fleet: Fleet
   #closed = 0
@@ -153,7 +153,7 @@ class Worker {
   }
 
   #take(id: number, socket: Socket | undefined): void {
-    // First of all: once a byte of it is read here, nobody else may be given it.
+    // First: once a byte has been read here, the connection must not be passed to another worker.
     void tell({ kind: 'taken', id })
     if (socket === undefined) this.#countClosed()
     else this.#listener.take(socket)
@@ -167,7 +167,7 @@ class Worker {
     }, BUNCH_MS)
   }
 
-  /** Those of one turn of the loop together: an unsafe request makes several keys untrue. */
+  /** Batches the keys of one event loop turn: an unsafe request invalidates several. */
   #forget(key: string): void {
     if (this.#forgotten.push(key) > 1) return
     setImmediate(() => {
@@ -209,7 +209,7 @@ class Worker {
     this.#prepared = null
     const attempt = ++this.#attempts
     const read = await readApart(text, this.#tableName)
-    // The primary has given this one up meanwhile.
+    // The primary has cancelled it meanwhile.
     if (attempt !== this.#attempts) return 'cancelled'
     if (!read.ok) return formatProblems(read.problems, text, read.more)
     try {

@@ -8,81 +8,81 @@ import type { TlsMaterial } from '../state/tls/material.ts'
 import type { Fleet } from '../state/upstreams/fleet.ts'
 
 /**
- * The version of everything here, and of what a data plane reports. A worker of another version than its primary's does not
- * start: on SIGHUP the code on disk may have become another one than the primary runs.
+ * Version of the messages and of the reports of data planes. A worker with another version than the primary's does not start:
+ * on SIGHUP the code on disk may be newer than the primary's.
  */
 export const PROTOCOL = 2
 
-/** What a worker can be asked and told. `WorkerPort` of a worker that is gone refuses everything. */
+/** Remote calls to a worker. Calls to a worker that is gone are rejected. */
 export interface WorkerPort extends PlanePort {
   /**
-   * First phase of a new revision, or of the one in force with other TLS files.
-   * @param material what its TLS files hold; null where that is what they hold now
-   * @returns null, or why it can't be taken over
+   * First phase of a new revision, or of the current one with changed TLS files.
+   * @param material content of its TLS files; null if unchanged
+   * @returns null, or the reason for rejecting it
    */
   prepare(text: string, material: TlsMaterial | null): Promise<string | null>
-  /** Second phase: the text that was prepared is in force. */
+  /** Second phase: activates the prepared text. */
   commit(number: number, appliedAtMs: number): void
   abandon(): void
-  /** From now on each answer ends its connection. */
+  /** From now on each response closes its connection. */
   endConnections(): void
   /**
-   * Lets what runs finish, then tells what it has counted last, and ends.
-   * @param patient whether a connection without a request is waited for until its next one
-   * @param timeoutMs after this what is left is cut
+   * Finishes requests in flight, returns its last report, and exits.
+   * @param patient whether idle connections are kept until their next request
+   * @param timeoutMs remaining connections are cut after this
    */
   drain(patient: boolean, timeoutMs: number): Promise<PlaneReport>
-  /** Cuts what is left now. */
+  /** Cuts the remaining connections now. */
   hurry(): void
-  /** Opens the access log's file anew, where there is one. */
+  /** Reopens the access log file, if there is one. */
   reopenLog(): void
-  /** Does nothing: its answer says that all that was sent before has arrived, or never will. */
+  /** Does nothing: the answer means that all earlier messages have arrived, or never will. */
   settle(): void
 }
 
-/** What a worker begins with. */
+/** The start message of a worker. */
 export interface WorkerStart {
-  /** Counts from 1; stays the same for whoever takes its place. */
+  /** Slot number, from 1; a replacement gets the same. */
   readonly worker: number
   readonly revision: RevisionText
-  /** What problems with the table are printed with. */
+  /** Name of the table in error messages. */
   readonly tableName: string
   readonly fleet: Fleet
-  /** Id of the instance, the same in all workers. */
+  /** Instance id, the same in all workers. */
   readonly instance: string
 }
 
-/** From the primary to a worker. */
+/** Messages from the primary to a worker. */
 export type ToWorker =
   | { readonly kind: 'start'; readonly start: WorkerStart }
-  /** A client's connection comes with it, unless it is gone already. */
+  /** Comes with a client connection, unless that is closed already. */
   | { readonly kind: 'connection'; readonly id: number }
   | { readonly kind: 'ask'; readonly id: number; readonly name: keyof WorkerPort; readonly args: readonly unknown[] }
 
-/** From a worker to the primary. */
+/** Messages from a worker to the primary. */
 export type ToPrimary =
   | { readonly kind: 'hello'; readonly protocol: number }
-  /** It takes connections, and decides by the revision that it was started with. */
+  /** It accepts connections and uses the revision of its start message. */
   | { readonly kind: 'ready' }
-  /** It can't start, and its operator can mend it. */
+  /** It can't start, for a reason that the operator can fix. */
   | { readonly kind: 'failed'; readonly message: string }
-  /** A connection is in its hands. */
+  /** It has taken over a connection. */
   | { readonly kind: 'taken'; readonly id: number }
-  /** So many of its connections have ended since it last said so. */
+  /** Number of connections closed since the last message. */
   | { readonly kind: 'closed'; readonly count: number }
-  /** What is stored under these keys has become untrue, in the other workers too. */
+  /** The entries under these cache keys are invalid, in the other workers too. */
   | { readonly kind: 'forgotten'; readonly keys: readonly string[] }
   | { readonly kind: 'answer'; readonly id: number; readonly value: unknown }
   | { readonly kind: 'refusal'; readonly id: number; readonly message: string }
 
-/** A port over a distance: each answer may fail to come. */
+/** A remote port: any call may be rejected. */
 export type LinkTo<Port> = {
   readonly [Name in keyof Port]: Port[Name] extends (...args: infer Args) => infer Answer
     ? (...args: Args) => Promise<Awaited<Answer>>
     : never
 }
 
-/** The names of a worker's port: what is not among them is not asked. */
+/** The methods of a worker's port; no others are called. */
 const NAMES: Readonly<Record<keyof WorkerPort, true>> = {
   report: true,
   recent: true,
@@ -101,20 +101,20 @@ const NAMES: Readonly<Record<keyof WorkerPort, true>> = {
   settle: true,
 }
 
-/** Puts questions to a worker and finds the answers. */
+/** Makes remote calls to a worker and matches the answers. */
 export class Questions {
   readonly #send: (message: ToWorker) => void
   readonly #nextId: () => number
   readonly #open = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>()
   #gone = false
 
-  /** @param nextId gives each question a number of its own */
+  /** @param nextId returns a unique id for each call */
   constructor(send: (message: ToWorker) => void, nextId: () => number) {
     this.#send = send
     this.#nextId = nextId
   }
 
-  /** The worker's port. A question to a worker that is gone, or goes before it answers, is rejected. */
+  /** The worker's port. A call is rejected if the worker is gone, or exits before it answers. */
   link(): LinkTo<WorkerPort> {
     const ask = (name: keyof WorkerPort, args: readonly unknown[]): Promise<unknown> => this.#ask(name, args)
     const entries = (Object.keys(NAMES) as (keyof WorkerPort)[]).map((name) => [
@@ -131,7 +131,7 @@ export class Questions {
     else asked?.reject(new Error(message.message))
   }
 
-  /** The worker is gone: nothing is answered any more. */
+  /** Rejects open calls: the worker is gone. */
   end(): void {
     this.#gone = true
     for (const { reject } of this.#open.values()) reject(gone())
@@ -148,7 +148,7 @@ export class Questions {
   }
 }
 
-/** Answers a question. @returns the message that tells the answer */
+/** Executes a call. @returns the message with the answer */
 export async function answerTo(
   port: WorkerPort,
   { id, name, args }: Extract<ToWorker, { kind: 'ask' }>,

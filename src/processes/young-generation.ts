@@ -4,18 +4,18 @@
 import { PerformanceObserver } from 'node:perf_hooks'
 import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8'
 
-/** It grows by doubling: up to here it may, which makes 16 MiB. */
+/** It grows by doubling while it is at most this size, so up to 16 MiB. */
 const GROWS_UP_TO_BYTES = 8 * 1024 * 1024
 
 const LOOK_EVERY_MS = 1000
 
 /**
- * Holds the young generation at 16 MiB for the rest of the process; more, where Node was started with a larger
- * `--min-semi-space-size`. V8's own limit can be given on the command line of Node only; the factor by which it grows counts
- * at any time.
+ * Limits the young generation to 16 MiB for the rest of the process, or more if Node was started with a larger
+ * `--min-semi-space-size`. V8's own limit can be set on Node's command line only, but its growth factor can be changed at
+ * any time.
  */
 export function holdYoungGeneration(): void {
-  // It grows in collections. Once it has, nobody is to be told of each: that would cost something right behind every pause.
+  // It grows during collections. The observer is disconnected once it has grown: its callback costs time after every pause.
   const observer = new PerformanceObserver(() => {
     if (mayGrow()) return
     observer.disconnect()
@@ -26,9 +26,9 @@ export function holdYoungGeneration(): void {
     observer.observe({ entryTypes: ['gc'] })
     growBy(2)
   }
-  // What is loaded at the start stays: room for garbage would be wasted on it.
+  // Objects loaded at startup survive: room for garbage would be wasted on them.
   growBy(1)
-  // V8 makes it smaller when the process is at rest.
+  // V8 shrinks it when the process is idle.
   setInterval(look, LOOK_EVERY_MS).unref()
 }
 

@@ -4,24 +4,24 @@
 import { readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
 
-/** Kept back for everything that is no client's connection, or a quarter where there are few. */
+/** Reserved for everything except client connections; a quarter of the limit if that is less. */
 const RESERVE = 64
 
-/** The limit may be raised, or lowered, while the process runs. */
+/** How often the limit is read: it can be changed while the process runs. */
 const READ_EVERY_MS = 1_000
 
-/** How often it is told that there are too many connections. */
+/** Maximum frequency of the log message about too many connections. */
 const TELL_EVERY_MS = 60_000
 
-/** Fewer than this do not last for a burst of connections with their upstreams'. */
+/** With a lower limit, a burst of connections may use up all descriptors. */
 const ENOUGH = 4096
 
-/** What a logger must have; pino has. */
+/** The logger, such as pino. */
 export interface WarningLog {
   warn(fields: object, message: string): void
 }
 
-/** The descriptors of this process. */
+/** The file descriptors of this process. */
 export class Descriptors {
   readonly #log: WarningLog
   #limit: number | null = null
@@ -33,7 +33,7 @@ export class Descriptors {
     this.#log = log
   }
 
-  /** Warns where the process may have few. Node has raised the limit as far as it is allowed to. */
+  /** Logs a warning if the limit is low. Node has already raised the soft limit to the hard limit. */
   checkLimit(): void {
     const limit = descriptorLimit()
     if (limit === null || limit >= ENOUGH) return
@@ -41,9 +41,9 @@ export class Descriptors {
     this.#log.warn({ event: 'descriptors', limit }, message)
   }
 
-  /** Whether a connection may stay: not where it has one of the last descriptors. It is to be closed then, which is counted. */
+  /** Whether a connection may stay open. If it has one of the reserved descriptors the caller must close it; it is counted. */
   mayKeep(socket: Socket): boolean {
-    // The system gives the lowest number that is free. Where there is no such thing, clients get all there is.
+    // The system assigns the lowest free number. Without a descriptor (not on Unix) there is no reserve.
     const { fd } = (socket as Socket & { _handle?: { fd?: number } | null })._handle ?? {}
     const limit = this.#limitNow()
     if (fd === undefined || limit === null || fd < limit - Math.min(RESERVE, limit >> 2)) return true
@@ -51,7 +51,7 @@ export class Descriptors {
     return false
   }
 
-  /** Counts connections that were closed or could not be accepted, and tells of them once a minute. */
+  /** Counts connections that were closed or could not be accepted, and logs them once a minute. */
   lost(count: number, why: string): void {
     this.#closed += count
     const nowMs = performance.now()
@@ -72,7 +72,7 @@ export class Descriptors {
   }
 }
 
-/** The soft limit; null where there is none, or the system does not tell. */
+/** The soft limit; null if there is none or it is unknown. */
 function descriptorLimit(): number | null {
   try {
     const [, soft] = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1')) ?? []

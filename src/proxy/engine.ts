@@ -18,41 +18,41 @@ import type { Journey } from './journey.ts'
 import type { Observer } from './observe.ts'
 import { forwardOf } from './upstream/forward.ts'
 
-/** Limits of a request beyond those that node:http keeps. */
+/** Limits of a request in addition to those of node:http. */
 export interface RequestLimits {
-  /** Header fields of one request. */
+  /** Maximum number of headers. */
   readonly maxFields: number
-  /** Characters of the request target. */
+  /** Maximum length of the request target. */
   readonly maxTargetLength: number
 }
 
-/** What the engine needs of the process. */
+/** Dependencies of the engine. */
 export interface EngineParts {
   readonly journey: Journey
   readonly observer: Observer
   readonly limits: RequestLimits
-  /** Id of this instance: a request that names it in CDN-Loop has been here before. */
+  /** Instance id: a request with it in CDN-Loop is in a loop. */
   readonly instance: string
-  /** What clients speak, whatever the connection is; null: as the connection is. */
+  /** Scheme that clients use, for a TLS-terminating proxy in front; null: that of the connection. */
   readonly clientScheme: 'http' | 'https' | null
-  /** Whether the X-Forwarded-* fields of a peer, by its canonical address, are believed. */
+  /** Whether X-Forwarded-* headers of a peer are trusted, by its canonical address. */
   isTrusted(address: string): boolean
-  /** Told of what middleware throws while its request is here. */
+  /** Called with errors that middleware throws during a request. */
   onFault(error: unknown): void
 }
 
-/** What a server of node:http does with a request. */
+/** A request listener of node:http. */
 export type Handler = (req: IncomingMessage, res: ServerResponse) => void
 
 const SLASH = 0x2f
 const PEER = Symbol('peer')
 
-/** Where the response to an upgrade request keeps its client's side. */
+/** Property of a response to an upgrade request: the client side of the upgrade. */
 const UPGRADE = Symbol('upgrade')
 
 type Asking = ServerResponse & { [UPGRADE]?: UpgradeClient }
 
-/** What there is of a request in an HTTP/2 session: the server of an application may speak both. */
+/** The stream of an HTTP/2 request: an application's server may support both versions. */
 interface Stream {
   readonly stream: { readonly destroyed: boolean; close(code: number): void }
 }
@@ -64,27 +64,27 @@ function isStream(res: object): res is Stream {
   return 'stream' in res
 }
 
-/** The data plane behind a server of node:http, banyan's own or somebody else's. */
+/** The data plane behind a node:http server, banyan's own or an application's. */
 export class Engine {
   readonly #parts: EngineParts
-  /** New answers end their connection: the process is about to go. */
+  /** New responses close their connection: the process is about to exit. */
   draining = false
-  /** No middleware of anybody else's sees the requests and responses that this engine handles. */
+  /** No foreign middleware sees the requests and responses of this engine. */
   exclusive = false
 
   constructor(parts: EngineParts) {
     this.#parts = parts
   }
 
-  /** Takes a request through the proxy. It never throws and answers each request once. */
+  /** Proxies a request. Never throws, and responds exactly once. */
   readonly handle: Handler = (req, res) => {
     if (req.httpVersionMajor === 2 && isStream(res)) this.#refuseStream(req, res)
     else this.#receive(req, res)
   }
 
   /**
-   * Takes an upgrade request ('upgrade' of http.Server) through a handler: an ordinary request, with a response on that socket
-   * (RFC 9110 section 7.8). Where it comes to `handle` the connection may be upgraded; any answer that is given before ends it.
+   * Passes an upgrade request ('upgrade' of http.Server) to a handler as an ordinary request with a response on that socket
+   * (RFC 9110 section 7.8). If it reaches `handle` the connection can be upgraded; any earlier response closes it.
    */
   upgrade(req: IncomingMessage, socket: Duplex, head: Buffer, handler: Handler): void {
     const res = new ServerResponse(req)
@@ -92,7 +92,7 @@ export class Engine {
     res.shouldKeepAlive = false
     const client = new UpgradeClient(req, socket, head)
     ;(res as Asking)[UPGRADE] = client
-    // A refused upgrade: what came behind the request can't be told from what was meant for the other protocol.
+    // Refused upgrade: the bytes after the request may belong to the other protocol.
     res.once('finish', () => {
       client.take()
       endGently(socket)
@@ -100,13 +100,13 @@ export class Engine {
     handler(req, res)
   }
 
-  /** Answers an upgrade that nobody has been given to decide about: a handler for `upgrade`. */
+  /** Refuses an upgrade: a handler for `upgrade` if nothing else handles it. */
   readonly refuseUpgrade: Handler = (_, res) => this.#refuse(res, 'upgrade-refused')
 
-  /** Answers for middleware that has failed before anything was sent. */
+  /** Responds for middleware that failed before anything was sent. */
   readonly fail: Handler = (_, res) => this.#refuse(res, 'internal')
 
-  /** Answers CONNECT ('connect' of http.Server): a reverse proxy opens no tunnels to where a client says. */
+  /** Refuses CONNECT ('connect' of http.Server): a reverse proxy opens no tunnels to hosts that clients name. */
   readonly connect = (req: IncomingMessage, socket: Duplex): void => {
     const res = new ServerResponse(req)
     res.assignSocket(socket as Socket)
@@ -116,8 +116,8 @@ export class Engine {
   }
 
   /**
-   * Whether a request that names Upgrade is taken for one (http.Server's `shouldUpgradeCallback`). HTTP/2 over cleartext
-   * is not: RFC 9113 section 3.1 has dropped it, and clients that offer it go on with HTTP/1.1.
+   * Whether a request with Upgrade is treated as an upgrade (http.Server's `shouldUpgradeCallback`). Not for h2c: it is obsolete
+   * (RFC 9113 section 3.1), and clients that offer it continue with HTTP/1.1.
    */
   readonly shouldUpgrade = (req: IncomingMessage): boolean => {
     const protocol = req.headers.upgrade
@@ -125,8 +125,8 @@ export class Engine {
   }
 
   /**
-   * The body of a request that is under way goes no further.
-   * @param left its client has gone; else it has turned out malformed
+   * The body of a request in flight has ended early.
+   * @param left the client has disconnected; otherwise the body is malformed
    */
   requestBroken(res: ServerResponse, left: boolean): void {
     const forward = forwardOf(res)
@@ -152,7 +152,7 @@ export class Engine {
     const received = req.url as string
     const absolute = received.charCodeAt(0) === SLASH ? null : readAbsolute(received, req.method as string)
     const refusal = this.#refusal(req, said, absolute, peer)
-    // Of a connection that offered an upgrade and got none, node:http reads no further.
+    // After an upgrade that was offered and not accepted, node:http does not read further from the connection.
     if (this.draining || (upgrade === null && said.upgrade !== null)) res.shouldKeepAlive = false
     if (refusal !== null) {
       this.#refuse(res, refusal)
@@ -167,7 +167,7 @@ export class Engine {
       this.#refuse(res, 'internal')
       return
     }
-    // Host names the same one, or there is none, as HTTP/1.0 allows.
+    // Host is the same, or missing, which HTTP/1.0 allows.
     if (absolute !== null && said.hostCount === 0) said.host = absolute.authority
     this.#parts.journey.begin({
       req,
@@ -191,7 +191,7 @@ export class Engine {
     })
   }
 
-  /** What is wrong with a request that node:http lets through, or null. RFC 9112 sections 2.3, 3.2, 6.1 and 6.3. */
+  /** Why a request that node:http accepts is refused, or null. RFC 9112 sections 2.3, 3.2, 6.1 and 6.3. */
   #refusal(req: IncomingMessage, said: RequestFields, absolute: AbsoluteTarget | null, peer: Peer): FailureCode | null {
     const { limits, instance } = this.#parts
     const target = req.url as string
@@ -209,7 +209,7 @@ export class Engine {
     if (said.cdnLoop !== null && hasPassed(said.cdnLoop, instance)) return 'loop'
     if (target.charCodeAt(0) === SLASH) return null
     if (target === '*') return req.method === 'OPTIONS' ? null : 'bad-request'
-    // With two names for one request, those behind could route by the other one.
+    // With two different hosts, a server behind banyan could route by the other one.
     if (absolute === null || (said.hostCount === 1 && !isSameAuthority(absolute, said.host))) return 'bad-request'
     return absolute.scheme === schemeOf(peer, said) ? null : 'misdirected'
   }
@@ -225,8 +225,8 @@ export class Engine {
   }
 
   /**
-   * Refuses a request of an HTTP/2 session, and leaves the session alone: clients that speak HTTP/1.1 as well ask again by it
-   * (RFC 9113 section 7).
+   * Refuses an HTTP/2 request and keeps the session: clients that support HTTP/1.1 repeat the request with it (RFC 9113
+   * section 7).
    */
   #refuseStream(request: IncomingMessage, { stream }: Stream): void {
     if (stream.destroyed) return
@@ -238,7 +238,7 @@ export class Engine {
   #peer(socket: Socket): Peer {
     const known = (socket as Socket & { [PEER]?: Peer })[PEER]
     if (known !== undefined) return known
-    // A socket that is gone has no address any more.
+    // A closed socket has no address.
     const address = readAddress(socket.remoteAddress ?? '') ?? ''
     const { clientScheme, isTrusted } = this.#parts
     const encrypted = (socket as Partial<TLSSocket>).encrypted === true

@@ -17,19 +17,19 @@ import { Answer } from './client/answer.ts'
 import { SharedAnswer } from './client/shared-answer.ts'
 import type { UpgradeClient } from './client/tunnel.ts'
 
-/** Who is at the other end of a client connection. */
+/** The peer of a client connection. */
 export interface Peer extends ClientConnection {
-  /** IP address in its canonical form; empty where the socket has none. */
+  /** Canonical IP address; empty if the socket has none. */
   readonly address: string
-  /** Its X-Forwarded-* fields are believed. */
+  /** Its X-Forwarded-* headers are trusted. */
   readonly trusted: boolean
-  /** It speaks https: over this connection, or before it, as `--client-scheme` says. */
+  /** The client uses https: on this connection, or according to `--client-scheme`. */
   readonly tls: boolean
-  /** A request on this connection was refused: where the next one begins can't be relied on any more. */
+  /** A request on this connection was refused, so the start of the next one is unreliable. */
   refused: boolean
 }
 
-/** What the listener has read of a request before its journey begins. */
+/** A request as read by the listener, before its journey. */
 export interface Received {
   readonly req: IncomingMessage
   readonly res: ServerResponse
@@ -37,9 +37,9 @@ export interface Received {
   readonly said: RequestFields
   readonly view: RequestView
   readonly upgrade: UpgradeClient | null
-  /** Nobody but banyan sees the buffers of this exchange: they may be given back early. */
+  /** Only banyan sees the buffers of this exchange, so they can be reused early. */
   readonly exclusive: boolean
-  /** Told of what others throw who have the response in hand as well. */
+  /** Called with errors of other code that uses the response. */
   readonly onFault: (error: unknown) => void
 }
 
@@ -48,13 +48,13 @@ const boot = Math.floor(Math.random() * 36 ** 6)
   .toString(36)
   .padStart(6, '0')
 
-/** Unique in this process, and most likely among all; short enough to read out at the telephone. */
+/** Unique in this process, and very likely among all; short enough to read aloud. */
 export function nextRequestId(): string {
   counter = (counter + 1) % Number.MAX_SAFE_INTEGER
   return `${boot}-${counter.toString(36)}`
 }
 
-/** One request and its response on their way through. */
+/** One request and its response on their way through the proxy. */
 export class Exchange {
   readonly req: IncomingMessage
   readonly res: ServerResponse
@@ -69,20 +69,20 @@ export class Exchange {
   readonly matched: Match
   decision: Decision
   cache: CacheWord = '-'
-  /** The value of Cache-Status for an answer that passes the cache by, where clients are told; else null. */
+  /** Value of Cache-Status for a response that bypasses the cache, if it is exposed to clients; otherwise null. */
   cacheStatus: string | null = null
-  /** Id of the server that answered, or was asked last; null before. */
+  /** Id of the last server that was used; null before the first. */
   server: string | null = null
   failure: FailureCode | null = null
-  /** What lies behind the failure, for the log only. */
+  /** Cause of the failure, for the log only. */
   cause: Error | null = null
   /** Body bytes received from the client. */
   requestBytes = 0
-  /** Attempts made beyond the first at an upstream. */
+  /** Attempts after the first at an upstream. */
   retries = 0
-  /** Why `from` answered for `to`: the failure, or the status that `to` gave; null where it did not. */
+  /** Cause of the fallback to `from`: a failure, or the status of the response from `to`; null without a fallback. */
   fallbackOn: string | null = null
-  /** Id of the server of `to` that failed then, and what lay behind it; null where there was none. */
+  /** Id of the server of `to` that failed in a fallback, and the cause; null without one. */
   failedServer: string | null = null
   failedCause: Error | null = null
   #id: string | null = null
@@ -103,7 +103,7 @@ export class Exchange {
     this.decision = decision
   }
 
-  /** `from` is to answer, for a failure or a status of `to`. @param server of `to` that was asked, where one was */
+  /** Falls back to `from`, for a failure or a status of `to`. @param server of `to` that was used, if any */
   fellBack(on: string, server: string | null, cause: Error | null): void {
     this.fallbackOn = on
     this.failedServer = server
@@ -111,8 +111,8 @@ export class Exchange {
   }
 
   /**
-   * The client's own way to the upstream that is to answer, or null. It has one once that upstream has offered NTLM or
-   * Negotiate, or the request carries them.
+   * The client's private connection to the upstream in use, or null. It has one once that upstream has offered NTLM or
+   * Negotiate, or if the request uses them.
    */
   get privately(): PrivateConnection | null {
     const { peer, said, decision } = this
@@ -121,7 +121,7 @@ export class Exchange {
     return said.bindsConnection ? privates.open(decision.upstream) : privates.find(decision.upstream)
   }
 
-  /** Made when first asked for: most exchanges are not logged by it. */
+  /** Created on first use: most exchanges do not need it. */
   get id(): string {
     this.#id ??= nextRequestId()
     return this.#id

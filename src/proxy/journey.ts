@@ -18,14 +18,14 @@ import { Exchange, type Received } from './exchange.ts'
 import type { Observer } from './observe.ts'
 import { Forward, type ForwardParts } from './upstream/forward.ts'
 
-/** What the journey needs of the process. */
+/** Dependencies of the journey. */
 export interface JourneyParts {
   readonly live: LiveTable
   readonly upstreams: Upstreams
   readonly measurements: Measurements
   readonly cache: ResponseCache
   readonly observer: Observer
-  /** Reads force tokens; null where none are taken. */
+  /** Checks force tokens; null if they are not enabled. */
   readonly force: Force | null
 }
 
@@ -45,7 +45,7 @@ export class Journey {
     }
   }
 
-  /** @param received what step 1, the listener, has read of the request */
+  /** @param received the request as read by step 1, the listener */
   begin(received: Received): void {
     const { live, upstreams, cache, observer, force } = this.#parts
     const revision = live.current

@@ -3,22 +3,22 @@
  */
 import type { AddressInfo, Server } from 'node:net'
 
-/** An address, or a socket. */
+/** An address or a socket. */
 export interface ListenPlace {
   readonly host: string
   readonly port: number
-  /** A socket that listens already, handed over by its file descriptor; host and port count for nothing then. */
+  /** File descriptor of a listening socket; host and port are ignored then. */
   readonly fd?: number
 }
 
-/** Connections that the system keeps until they are accepted. */
+/** Length of the accept queue. */
 const BACKLOG = 4096
 
 /**
- * Lets a server accept the connections of clients.
- * @returns the address in use, with the port that was taken for port 0
- * @param onFault told of each connection that can't be accepted later on
- * @throws what node:net says, EADDRINUSE and the like
+ * Makes a server accept client connections.
+ * @returns the bound address, with the actual port for port 0
+ * @param onFault called for each later connection that can't be accepted
+ * @throws errors of node:net, such as EADDRINUSE
  */
 export function listenAt(
   server: Server,

@@ -15,27 +15,27 @@ import type { Observer } from './observe.ts'
 
 /** Settings of the public server. Times in milliseconds. */
 export interface ListenSettings extends ListenPlace {
-  /** Bytes of a request line with all its header fields. */
+  /** Maximum size of the request line and all headers, in bytes. */
   readonly maxHeaderBytes: number
-  /** From the first byte of a request, or from the connection, to the end of its head. */
+  /** From the first byte of a request, or from the connection, to the end of the headers. */
   readonly headersTimeoutMs: number
-  /** A kept-alive connection without a request is closed after this. */
+  /** Idle connections are closed after this. */
   readonly keepAliveMs: number
 }
 
-/** How often expired heads are looked for. */
+/** How often the headers timeout is checked. */
 const CHECK_INTERVAL_MS = 1000
 
-/** How often a drain closes the connections that have become idle. */
+/** How often a drain closes idle connections. */
 const DRAIN_TICK_MS = 50
 
-/** How a drain ends. */
+/** Options of a drain. */
 export interface DrainTerms {
-  /** After this what is left is cut, milliseconds. */
+  /** Remaining connections are cut after this, milliseconds. */
   readonly timeoutMs: number
   /**
-   * A connection without a request is waited for until its next one, which is answered with `Connection: close`: to close it
-   * could meet a request that is under way. Default false.
+   * Keeps idle connections until their next request, which gets `Connection: close`: closing them could hit a request on its
+   * way. Default false.
    */
   readonly patient?: boolean
 }
@@ -43,7 +43,7 @@ export interface DrainTerms {
 const REFUSED = Symbol('refused')
 const CURRENT = Symbol('current')
 
-/** What node:http adds to its parse errors. */
+/** Properties of node:http's parse errors. */
 interface ParseError extends NodeJS.ErrnoException {
   readonly rawPacket?: Buffer
   readonly reason?: string
@@ -54,20 +54,20 @@ interface ClientSocket extends Socket {
   [CURRENT]?: ServerResponse
 }
 
-/** Banyan's own front: node:http's server, with what it is lenient or silent about closed. */
+/** banyan's own server: a node:http server that is stricter and answers what node:http drops silently. */
 export class Listener {
   readonly #server: Server
   readonly #settings: ListenSettings
   readonly #engine: Engine
   readonly #observer: Observer
   readonly #sockets = new Set<Socket>()
-  /** Told of each connection that has ended. */
+  /** Called for each closed connection. */
   onClosed: () => void = () => {}
-  /** Asked for each new connection whether it may stay; and told of those that can't be accepted. */
+  /** Decides whether a new connection may stay, and counts those that can't be accepted. */
   descriptors: Pick<Descriptors, 'mayKeep' | 'lost'> | null = null
   #hurry: () => void = () => {}
 
-  /** @param handler the engine, or what the operator has put around it */
+  /** @param handler the engine, or the operator's middleware around it */
   constructor(
     settings: ListenSettings,
     engine: Engine,
@@ -80,27 +80,27 @@ export class Listener {
     const options = {
       maxHeaderSize: settings.maxHeaderBytes,
       headersTimeout: settings.headersTimeoutMs,
-      // An upload may take as long as it moves: silence is what the forwarder watches for.
+      // An upload may take any time while data flows; the forwarder has an idle timeout.
       requestTimeout: 0,
       keepAliveTimeout: settings.keepAliveMs,
       connectionsCheckingInterval: CHECK_INTERVAL_MS,
-      // A missing Host is refused by the engine, in our own words.
+      // The engine refuses a missing Host, with its own response.
       requireHostHeader: false,
       shouldUpgradeCallback: engine.shouldUpgrade,
-      // The engine asks nothing of the stream of a body that is not there; middleware may wait for its end.
+      // The engine does not use the stream of an empty body, but middleware may wait for its end.
       optimizeEmptyRequests: engine.exclusive,
     }
     this.#server = createServer(options)
-    // node:http drops fields beyond its own count without a word: no count there, one of ours in the engine.
+    // node:http drops headers beyond its limit silently, so the limit is checked in the engine.
     this.#server.maxHeadersCount = 0
     const request = (req: IncomingMessage, res: ServerResponse): void => {
       ;(req.socket as ClientSocket)[CURRENT] = res
-      // Behind an offer that is not taken up node:http reads no further: an answer of middleware must not promise that.
+      // After an upgrade that is not accepted, node:http reads no further: middleware must not promise a persistent connection.
       if (!engine.exclusive && req.headers.upgrade !== undefined) res.shouldKeepAlive = false
       handler(req, res)
     }
     this.#server.on('request', request)
-    // Expect is the upstream's to answer (RFC 9110 section 10.1.1).
+    // The upstream responds to Expect (RFC 9110 section 10.1.1).
     this.#server.on('checkContinue', request)
     this.#server.on('checkExpectation', request)
     this.#server.on('upgrade', (req, socket, head) => engine.upgrade(req, socket, head, request))
@@ -119,36 +119,36 @@ export class Listener {
   }
 
   /**
-   * Begins to accept connections.
-   * @returns the address in use, with the port that was taken for port 0
-   * @throws what node:net says, EADDRINUSE and the like
+   * Starts accepting connections.
+   * @returns the bound address, with the actual port for port 0
+   * @throws errors of node:net, such as EADDRINUSE
    */
   async listen(): Promise<AddressInfo> {
     return await listenAt(this.#server, this.#settings, ({ message }) => this.descriptors?.lost(1, message))
   }
 
-  /** Begins to take connections that others accept; no port is listened on. */
+  /** Starts serving connections that another process accepts, without listening on a port. */
   open(): void {
-    // What the server begins with its port: to look for expired heads.
+    // On 'listening' the server starts to check the headers timeout.
     this.#server.emit('listening')
   }
 
   /** Serves a connection that another process has accepted. */
   take(socket: Socket): void {
-    // As on a connection that the server accepts itself: a client may close its side behind its request.
+    // As for connections that the server accepts itself: a client may half-close after its request.
     socket.allowHalfOpen = true
     this.#server.emit('connection', socket)
   }
 
-  /** Connections that stand. */
+  /** Open connections. */
   get connections(): number {
     return this.#sockets.size
   }
 
-  /** Accepts nothing new, lets what runs finish, and resolves when the last connection is closed. */
+  /** Stops accepting, finishes requests in flight, and resolves when the last connection is closed. */
   async drain({ timeoutMs, patient = false }: DrainTerms): Promise<void> {
     this.#engine.draining = true
-    // Not http.Server's own close: that cuts idle connections at once, on which a request may be under way.
+    // Not http.Server's close: it cuts idle connections at once, which could hit a request on its way.
     if (this.#server.listening) NetServer.prototype.close.call(this.#server)
     const tick = patient ? undefined : setInterval(() => this.#closeIdle(), DRAIN_TICK_MS)
     const cut = (): void => {
@@ -159,18 +159,18 @@ export class Listener {
     while (this.#sockets.size > 0) await this.#oneClosed()
     clearInterval(tick)
     clearTimeout(deadline)
-    // What is left of http.Server's own: its timer.
+    // The rest of http.Server's close: its timer.
     this.#server.close()
   }
 
-  /** Ends a drain now: what is left is cut. */
+  /** Ends a drain now: cuts the remaining connections. */
   hurry(): void {
     this.#hurry()
   }
 
   /**
-   * Node takes a connection for idle whose answer is ended, though its client has yet to take it. While there is such a one,
-   * none is closed: those that are idle end with their next answer.
+   * Node considers a connection idle when its response has ended, even if the client has not received it yet. While there is
+   * such a connection none is closed: idle ones close with their next response.
    */
   #closeIdle(): void {
     for (const socket of this.#sockets as Set<ClientSocket>) {
@@ -186,7 +186,7 @@ export class Listener {
   }
 
   #onClientError(error: NodeJS.ErrnoException, socket: ClientSocket): void {
-    // Garbage on a connection that is ending anyway changes nothing.
+    // The connection is closing anyway.
     if (socket[REFUSED] === true || socket.writableEnded) return
     socket[REFUSED] = true
     const current = socket[CURRENT]
@@ -205,7 +205,7 @@ export class Listener {
     endGently(socket)
   }
 
-  /** What can't be read came while an exchange was under way: in its request, or behind it. */
+  /** A parse error during an exchange: in its request, or in the bytes after it. */
   #onBrokenExchange(current: ServerResponse, socket: Socket, failure: FailureCode | null): void {
     sendAll()
     if (current.req.complete && failure !== null) {
@@ -214,25 +214,25 @@ export class Listener {
     }
     if (current.writableFinished) endGently(socket)
     else if (current.req.complete || current.writableEnded) {
-      // Its answer goes out whole, and the connection ends with it.
+      // Its response is completed, and closes the connection.
       current.shouldKeepAlive = false
       current.once('finish', () => endGently(socket))
     } else this.#engine.requestBroken(current, failure === null)
   }
 }
 
-/** Which refusal a parse error of node:http is, or null where nobody is there to be told. */
+/** The failure code for a parse error of node:http, or null if there is no one to respond to. */
 function refusalOf(error: ParseError, maxHeaderBytes: number): FailureCode | null {
   switch (error.code) {
     case 'HPE_HEADER_OVERFLOW': {
-      // A line that comes in several packets can't be told from fields: 431 is true of it as well.
+      // With a request line in several packets it is unknown whether the line or the headers are too long: 431 covers both.
       const packet = error.rawPacket?.toString('latin1') ?? ''
       const lineEnd = packet.indexOf('\r')
       const inLine = /^[!-~]+ /.test(packet) && (lineEnd === -1 || lineEnd > maxHeaderBytes)
       return inLine ? 'request-line-too-long' : 'head-too-large'
     }
     case 'HPE_INVALID_VERSION':
-      // The same code stands for a version in order with a bare LF behind it.
+      // The same code also means a valid version followed by a bare LF.
       return error.reason === 'Invalid HTTP version' ? 'http-version' : 'bad-request'
     case 'ERR_HTTP_REQUEST_TIMEOUT':
       return 'request-timeout'

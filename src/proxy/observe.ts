@@ -7,10 +7,10 @@ import type { ExchangeRecord } from '../state/figures/cell.ts'
 import type { Measurements } from '../state/figures/measurements.ts'
 import type { Exchange } from './exchange.ts'
 
-/** Writes one access-log line. */
+/** Writes a line to the access log. */
 export type AccessLog = (fields: Record<string, unknown>) => void
 
-/** Where the access log goes. */
+/** Receives the access log. */
 export interface AccessSink {
   /** @param durationMs in milliseconds */
   exchange(exchange: Exchange, durationMs: number): void
@@ -19,9 +19,9 @@ export interface AccessSink {
 }
 
 /**
- * A sink that makes fields of everything.
- * @param log may be anybody's: what it throws, at once or by a promise, concerns no exchange
- * @param onFault told of that
+ * A sink that converts everything to fields.
+ * @param log may be foreign code: errors that it throws or rejects with do not affect the exchange
+ * @param onFault called with those errors
  */
 export function sinkOf(log: AccessLog, onFault: (error: unknown) => void): AccessSink {
   const tell = (fields: Record<string, unknown>): void => {
@@ -35,19 +35,19 @@ export function sinkOf(log: AccessLog, onFault: (error: unknown) => void): Acces
   return { exchange: (exchange, durationMs) => tell(logFields(exchange, durationMs)), refusal: tell }
 }
 
-/** What is known of a refused request. */
+/** A refused request. */
 export interface Refusal {
   readonly id: string
-  /** Address of the peer. */
+  /** Peer address. */
   readonly client: string
-  /** Null where it could not even be parsed. */
+  /** Null if it could not be parsed. */
   readonly request: { readonly method?: string | undefined; readonly url?: string | undefined } | null
   readonly failure: FailureCode
-  /** False where it came behind a request whose answer ends the connection. */
+  /** False if it followed a request whose response closes the connection. */
   readonly answered?: boolean
 }
 
-/** Counts what is over, and logs it where an access log is on. */
+/** Counts finished exchanges, and logs them if there is an access log. */
 export class Observer {
   readonly #measurements: Measurements
   readonly #accessLog: AccessSink | null
@@ -61,7 +61,7 @@ export class Observer {
     this.#measurements.active++
   }
 
-  /** A request that never became an exchange: refused as it came, by what is wrong with it. */
+  /** A request that was refused before it became an exchange. */
   refused(refusal: Refusal): void {
     this.#measurements.refuse(refusal.failure)
     if (this.#accessLog === null) return
@@ -96,7 +96,7 @@ export class Observer {
   }
 }
 
-/** What the access log tells of an exchange. */
+/** The access log fields of an exchange. */
 export function logFields(exchange: Exchange, durationMs: number): Record<string, unknown> {
   const { decision, answer, view } = exchange
   const fields: Record<string, unknown> = {

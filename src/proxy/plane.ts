@@ -21,33 +21,33 @@ import { Engine, type RequestLimits } from './engine.ts'
 import { Journey } from './journey.ts'
 import { type AccessSink, Observer } from './observe.ts'
 
-/** What a data plane is made of. */
+/** Dependencies and options of a data plane. */
 export interface PlaneParts {
   readonly live: LiveTable
   readonly limits: RequestLimits
-  /** Addresses and networks, `10.0.0.0/8`. */
+  /** Addresses and networks, such as `10.0.0.0/8`. */
   readonly trustedProxies: readonly string[]
-  /** What clients speak, whatever the connection is; null: as the connection is. Default null. */
+  /** Scheme that clients use, for a TLS-terminating proxy in front; null: that of the connection. Default null. */
   readonly clientScheme?: 'http' | 'https' | null
   readonly memoryCacheBytes: number
-  /** The store that processes share; none by default. */
+  /** The shared cache store; none by default. */
   readonly remoteCache?: RemoteStore | null
-  /** Clients are told in Cache-Status (RFC 9211) what the cache did. Default false. */
+  /** Sends Cache-Status (RFC 9211) to clients. Default false. */
   readonly exposeCacheStatus?: boolean
-  /** And under which key. Default false. */
+  /** With the cache key. Default false. */
   readonly exposeCacheKey?: boolean
   readonly accessLog: AccessSink | null
-  /** What is known of servers beyond the table at the start; nothing by default. Later: `upstreams.setFleet`. */
+  /** Initial server state outside the table; empty by default. Updated by `upstreams.setFleet`. */
   readonly fleet?: Fleet
-  /** Data planes that share the upstreams: each lets in its part of `maxConcurrent`. Default 1. */
+  /** Number of data planes that share the upstreams: each gets its part of `maxConcurrent`. Default 1. */
   readonly processes?: number
-  /** Id of the instance, the same in all of its processes: loops are told by it. */
+  /** Instance id, the same in all its processes; used to detect loops. */
   readonly instance: string
-  /** What force tokens are made with; null takes none. */
+  /** Secret of force tokens; null disables them. */
   readonly forceSecret: string | null
-  /** Told of what middleware throws while its request is here. Default: nobody. */
+  /** Called with errors that middleware throws during a request. Default: none. */
   onFault?(error: unknown): void
-  /** Connections of clients that stand, where that is known. */
+  /** Number of open client connections, if known. */
   connections?(): number
 }
 
@@ -58,14 +58,14 @@ export interface Plane {
   readonly measurements: Measurements
   readonly upstreams: Upstreams
   readonly cache: CacheControl
-  /** What the control plane may ask of it and tell it. */
+  /** Its interface for the control plane. */
   readonly port: PlanePort
 }
 
 /**
  * Builds the data plane.
- * @throws {Error} what the table in force needs and can't have
- * @throws {RangeError} a trusted proxy that is no address and no network
+ * @throws {Error} if something that the table needs is unavailable
+ * @throws {RangeError} for a trusted proxy that is neither an address nor a network
  */
 export function createPlane(parts: PlaneParts): Plane {
   const { live } = parts
@@ -86,7 +86,7 @@ export function createPlane(parts: PlaneParts): Plane {
   const control = new CacheControl(tiers, cache.counters, Date.now)
   let { table } = live.current
   live.onApply((revision) => {
-    // What a share that was taken back, or other settings, have answered must not outlive them.
+    // Responses from a reduced share or with earlier settings are purged.
     for (const side of purgedByEdit(table, revision.table)) void control.purge(side, false)
     table = revision.table
   })
@@ -101,13 +101,13 @@ export function createPlane(parts: PlaneParts): Plane {
   }
   const { limits, instance, clientScheme = null } = parts
   const engine = new Engine({ journey, observer, limits, instance, isTrusted, clientScheme, onFault })
-  // Explaining a token counts for nothing.
+  // Explain does not count invalid tokens.
   const asked = forceSecret === null ? null : new Force(forceSecret, () => {})
   const port = new LocalPlane({ ...parts, measurements, upstreams, cache: control, force: asked })
   return { engine, observer, measurements, upstreams, cache: control, port }
 }
 
-/** @throws {RangeError} an entry that is no address and no network */
+/** @throws {RangeError} for an entry that is neither an address nor a network */
 function trustedList(entries: readonly string[]): BlockList | null {
   if (entries.length === 0) return null
   const list = new BlockList()

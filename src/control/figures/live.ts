@@ -11,56 +11,56 @@ import { sumWindows, type WindowSums } from '../../state/figures/windows.ts'
 
 /** The figures of a window. */
 export interface WindowFigures {
-  /** How long the window is by now: less than it says soon after the start, some seconds more later on. */
+  /** Actual length of the window: shorter soon after the start, later up to some seconds longer. */
   readonly seconds: number
   readonly exchanges: number
   readonly perSecond: number
-  /** Answers of class 5 as a share of all, 0 to 1; null where there were none. */
+  /** Share of 5xx responses, 0 to 1; null without responses. */
   readonly errorRatio: number | null
   readonly fallbacks: number
-  /** Reused answers as a share of the requests that the cache was asked for; null where it was asked for none. */
+  /** Share of cache hits in cache lookups; null without lookups. */
   readonly cacheHitRatio: number | null
   readonly meanMs: number | null
   readonly p50Ms: number | null
   readonly p99Ms: number | null
 }
 
-/** What was asked for and what has come of it, in per cent. Forced exchanges are left out. */
+/** Configured and actual percent. Forced requests are left out. */
 export interface ShareFigures {
   readonly requestedPercent: number
-  /** Exchanges that `to` answered; null where there were none. */
+  /** Requests answered by `to`; null without requests. */
   readonly actualPercent: number | null
-  /** Distinct sticky keys in the share, of the last one to two minutes, estimated; null where there were none. */
+  /** Distinct sticky keys in the share over the last one to two minutes, estimated; null without keys. */
   readonly actualUnitPercent: number | null
-  /** Exchanges that stayed on `from` because they had no sticky key, as a share of all. */
+  /** Requests that stayed on `from` because they had no sticky key, as a share of all. */
   readonly noKeyPercent: number | null
 }
 
-/** Since the start of the process: the attempts at one side of a route for the exchanges that were decided for it. */
+/** Since the start of the process: attempts at one side of a route, for requests that were decided for it. */
 export interface SideTotals {
   readonly attempts: number
-  /** Those that broke there or were answered with class 5. */
+  /** Attempts that failed or got a 5xx response. */
   readonly failed: number
 }
 
 /**
- * One side of a route in a window, by the decision, whoever answered: what was drawn for it. Exchanges without a key and forced
- * ones are of neither side, so that the two can be held against each other.
+ * One side of a route in a window, by decision, whichever upstream responded. Requests without a key and forced ones belong to
+ * neither side, so that the two sides can be compared.
  */
 export interface SideFigures {
-  /** What clients got. */
+  /** Responses to clients. */
   readonly exchanges: number
   readonly errorRatio: number | null
   readonly p50Ms: number | null
   readonly p99Ms: number | null
-  /** What its servers did: durations are from the request to the head of the answer. */
+  /** Attempts at its servers; durations are from the request to the response headers. */
   readonly attempts: number
   readonly failedRatio: number | null
   readonly attemptP50Ms: number | null
   readonly attemptP99Ms: number | null
 }
 
-/** The figures of a route, or of what no route claims. Totals count from the start of the process. */
+/** The figures of a route, or of unmatched requests. Totals count from the start of the process. */
 export interface LiveRoute extends RouteFigures {
   /** By upstream. */
   readonly sides: Readonly<Record<string, SideTotals>>
@@ -68,7 +68,7 @@ export interface LiveRoute extends RouteFigures {
   readonly lastFiveMinutes: RouteWindow
 }
 
-/** A window of a route; `share` is null for what no route claims. */
+/** A window of a route; `share` is null for unmatched requests. */
 export interface RouteWindow extends WindowFigures {
   readonly share: ShareFigures | null
   /** By upstream. */
@@ -77,7 +77,7 @@ export interface RouteWindow extends WindowFigures {
 
 const MINUTE_MS = 60_000
 
-/** The figures of a route; with null of what no route claims. */
+/** The figures of a route; null: of unmatched requests. */
 export function liveRoute(measurements: Measurements, route: Route | null, nowMs: number): LiveRoute {
   const window = (lengthMs: number): RouteWindow => routeWindow(measurements, route, lengthMs, nowMs)
   const id = route === null ? null : route.id
@@ -94,7 +94,7 @@ export function liveRoute(measurements: Measurements, route: Route | null, nowMs
   }
 }
 
-/** Tells of an upstream, by its name, the figures over all routes in the last minute. */
+/** Returns a function from an upstream's name to its figures over all routes in the last minute. */
 export function liveUpstreams(measurements: Measurements, nowMs: number): (name: string) => WindowFigures {
   const span = measurements.windowOf(MINUTE_MS, nowMs)
   const cells = Map.groupBy(
@@ -109,7 +109,7 @@ interface Span {
   readonly spanMs: number
 }
 
-/** A series with what it has counted in a window. */
+/** A series with its sums in a window. */
 interface Seen<One> {
   readonly cell: One
   readonly window: WindowSums
@@ -136,7 +136,7 @@ function routeWindow(measurements: Measurements, route: Route | null, lengthMs: 
   }
 }
 
-/** By name of the side that they were decided for, without those that are of none. */
+/** Grouped by the side that they were decided for; those of no side are left out. */
 function bySide<One>(all: readonly One[], nameOf: (one: One) => string | null): Map<string, One[]> {
   const sides = new Map<string, One[]>()
   for (const one of all) {
@@ -149,7 +149,7 @@ function bySide<One>(all: readonly One[], nameOf: (one: One) => string | null): 
   return sides
 }
 
-/** Exchanges that fell back were decided for `to`; the attempts at `from` that came of it were decided for neither. */
+/** Requests that fell back were decided for `to`; the resulting attempts at `from` belong to neither side. */
 function sideName(cell: Cell | AttemptCell, route: Route | null): string | null {
   switch (cell.reason) {
     case 'no-key':
@@ -232,12 +232,12 @@ function quantiles({ fine }: WindowSums): [p50Ms: number | null, p99Ms: number |
   return [p50Ms ?? null, p99Ms ?? null]
 }
 
-/** Three digits: a bucket says no more. */
+/** Three digits: buckets are no more precise. */
 function readable(ms: number): number {
   return Number(ms.toPrecision(3))
 }
 
-/** Four decimals: as many as a percent has. */
+/** Four decimals, as in a percent. */
 function round(value: number): number {
   return Math.round(value * 10_000) / 10_000
 }

@@ -5,19 +5,19 @@ import { type CacheFigures, newCounters } from '../../state/caching/figures.ts'
 import type { PlaneReport } from '../../state/plane-port.ts'
 import type { BreakerStanding, ServerStanding, UpstreamStanding } from '../../state/upstreams/figures.ts'
 
-/** What is summed of a report. */
+/** The parts of a report that are summed. */
 export type Sums = Pick<PlaneReport, 'recentSkipped' | 'upstreams' | 'cache'>
 
 const NO_MEMORY = { entries: 0, bytes: 0, maxBytes: 0 }
 
-/** Where no plane has told anything. */
+/** Without any report. */
 export const NOTHING_REPORTED: Sums = {
   recentSkipped: 0,
   upstreams: [],
   cache: { memory: NO_MEMORY, remote: null, generation: 0, counters: newCounters() },
 }
 
-/** What stays of a plane that is gone: what it has counted. */
+/** What is kept of a plane that is gone: its counters. */
 export function countersOf({ recentSkipped, upstreams, cache }: Sums): Sums {
   const { remote, counters } = cache
   return {
@@ -38,7 +38,7 @@ export function countersOf({ recentSkipped, upstreams, cache }: Sums): Sums {
   }
 }
 
-/** The sums. Upstreams and servers are those of the last report that has any, in its order. @param reports what is gone first */
+/** The sums. Upstreams and servers are those of the last report that has any, in its order. @param reports of ended planes first */
 export function sumReports(reports: readonly Sums[]): Sums {
   return reports.reduce((sum, more) => ({
     recentSkipped: sum.recentSkipped + more.recentSkipped,
@@ -64,7 +64,7 @@ function sumUpstream(one: UpstreamStanding, others: readonly UpstreamStanding[])
   }
 }
 
-/** Those of both: each plane knows the routes that it has had. What one plane alone has against an upstream is told. */
+/** The union: each plane knows only the routes that it has served. A breaker that is open in one plane is reported. */
 function sumBreakers(some: readonly BreakerStanding[], others: readonly BreakerStanding[]): BreakerStanding[] {
   const sums = new Map(some.map((breaker) => [breaker.route, breaker]))
   for (const other of others) {
@@ -74,7 +74,7 @@ function sumBreakers(some: readonly BreakerStanding[], others: readonly BreakerS
   return [...sums.values()]
 }
 
-/** The weight is a setting: all planes have the same one. What one plane alone has against a server is told. */
+/** The weight is a setting, the same in all planes. A server that is out in one plane is reported. */
 function sumServer(server: ServerStanding, other: ServerStanding): ServerStanding {
   const connections = added(server.connections, other.connections) as ServerStanding['connections']
   return { ...server, connections, state: server.state === 'up' ? other.state : server.state }
@@ -95,7 +95,7 @@ function sumRemote(a: CacheFigures['remote'], b: CacheFigures['remote']): CacheF
   return { ...(added(a, b) as typeof a), state, why, breaker }
 }
 
-/** Numbers are added, name by name; of all else the first is taken. */
+/** Adds numbers by name; of anything else the first one is used. */
 function added(a: unknown, b: unknown): unknown {
   if (typeof a === 'number' && typeof b === 'number') return a + b
   if (!isRecord(a) || !isRecord(b)) return a ?? b

@@ -13,18 +13,18 @@ import type { UpstreamFigures, UpstreamStanding } from '../../state/upstreams/fi
 import { EMPTY_FLEET, type Fleet } from '../../state/upstreams/fleet.ts'
 import { countersOf, NOTHING_REPORTED, sumReports } from './plane-sums.ts'
 
-/** What all data planes together have counted, and how they stand. */
+/** Counters and state of all data planes together. */
 export interface Figures {
   readonly measurements: Measurements
-  /** Exchanges that came too fast to be kept. */
+  /** Requests that were not recorded because they came too fast. */
   readonly recentSkipped: number
   readonly upstreams: readonly UpstreamFigures[]
   readonly cache: CacheFigures
-  /** By number of the plane. */
+  /** By plane number. */
   readonly processes: readonly (ProcessFigures & { readonly plane: number })[]
 }
 
-/** A plane that has not told by then is taken as it last was; what it tells later is taken in when it comes. */
+/** For a plane that has not reported by then, its last report is used; a late report is taken into account when it comes. */
 const PATIENCE_MS = 500
 
 interface Known {
@@ -32,12 +32,12 @@ interface Known {
   report: PlaneReport | null
 }
 
-/** The data planes of one proxy. */
+/** The data planes of one instance. */
 export class Planes {
-  /** The sums over all planes, those that are gone too: they never fall. */
+  /** Sums over all planes, ended ones included, so they never decrease. */
   readonly #measurements: Measurements
   readonly #planes = new Map<number, Known>()
-  /** What planes that are gone had counted. */
+  /** Counters of ended planes. */
   #ended = NOTHING_REPORTED
   #fleet: Fleet = EMPTY_FLEET
 
@@ -49,21 +49,21 @@ export class Planes {
     return this.#fleet
   }
 
-  /** From now on the plane is asked and told. */
+  /** Adds a plane. */
   add(plane: number, link: PlaneLink): void {
     this.#planes.set(plane, { link, report: null })
     if (this.#fleet !== EMPTY_FLEET) void link.setFleet(this.#fleet).catch(ignore)
   }
 
-  /** What a plane has told without being asked, as the last thing before it goes. */
+  /** Takes the last report of a plane that is about to end. */
   take(plane: number, report: PlaneReport): void {
     const known = this.#planes.get(plane)
     if (known !== undefined) this.#take(known, report)
   }
 
   /**
-   * The plane is gone. What it has counted stays.
-   * @returns its process as it was last known
+   * Removes a plane that has ended. Its counters are kept.
+   * @returns its last process figures
    */
   remove(plane: number): ProcessFigures | null {
     const known = this.#planes.get(plane)
@@ -74,12 +74,12 @@ export class Planes {
     return known.report?.process ?? null
   }
 
-  /** The figures as they are now. Never rejects. */
+  /** The current figures. Never rejects. */
   async figures(): Promise<Figures> {
     await this.#all((known) => known.link.report().then((report) => this.#take(known, report)))
     const told = this.#reports()
     const { recentSkipped, cache, upstreams } = sumReports([this.#ended, ...told.map(([, report]) => report)])
-    // Planes that are in step have the same one: where they are not, the one that knows least counts.
+    // Normally all planes have the same generation; otherwise the oldest counts.
     const generation = told.length === 0 ? 0 : Math.min(...told.map(([, report]) => report.cache.generation))
     return {
       measurements: this.#measurements,
@@ -90,23 +90,23 @@ export class Planes {
     }
   }
 
-  /** Ends a step of the windows: to be called every WINDOW_TICK_MS. Never rejects. @param nowMs epoch milliseconds */
+  /** Ends a step of the windows. Call it every WINDOW_TICK_MS. Never rejects. @param nowMs epoch milliseconds */
   async tick(nowMs: number): Promise<void> {
     await this.figures()
     this.#measurements.tick(nowMs)
   }
 
-  /** This table is in force: figures are kept for what it names. @param nowMs epoch milliseconds */
+  /** Sets the current table: figures are kept for its routes and upstreams. @param nowMs epoch milliseconds */
   follow(table: Pick<Table, 'routes' | 'upstreams'>, nowMs: number): void {
     this.#measurements.follow(table, nowMs)
   }
 
-  /** Why the cache is not all it should be, as last told; null where it is. */
+  /** Why the cache is degraded, by the last reports; null if it is not. */
   get cacheDegraded(): string | null {
     return this.#reports().find(([, report]) => report.cacheDegraded !== null)?.[1].cacheDegraded ?? null
   }
 
-  /** The last exchanges, the newest first. */
+  /** Recent requests, newest first. */
   async recent(): Promise<readonly RecentExchange[]> {
     const lists = await this.#all(({ link }) => link.recent())
     return lists.length === 1 ? (lists[0] as RecentExchange[]) : lists.flat().sort((a, b) => b.atMs - a.atMs)
@@ -117,7 +117,7 @@ export class Planes {
     return found.find((exchange) => exchange !== null) ?? null
   }
 
-  /** How a request would be treated, as the first plane finds it; null where there is none to say so. */
+  /** How a request would be handled, according to the first plane; null if there is none. */
   async explain(request: RequestView): Promise<Explained | null> {
     for (const { link } of this.#planes.values()) {
       const explained = await soon(link.explain(request))
@@ -132,13 +132,13 @@ export class Planes {
     return { shared: results.length > 0 && results.every(({ shared }) => shared) }
   }
 
-  /** What is known of servers beyond the table, told to each plane and to those that come later. Never rejects. */
+  /** Passes the server state outside the table to all planes, and to later ones. Never rejects. */
   async setFleet(fleet: Fleet): Promise<void> {
     this.#fleet = fleet
     await this.#all(({ link }) => link.setFleet(fleet))
   }
 
-  /** What the planes answer; a plane that can't answer is left out. */
+  /** The answers of the planes; a plane that fails to answer is left out. */
   async #all<T>(ask: (known: Known) => Promise<T>): Promise<T[]> {
     const answers = await Promise.all(
       [...this.#planes.values()].map((known) => soon(ask(known).then((told) => ({ told })))),
@@ -152,7 +152,7 @@ export class Planes {
     this.#sumGauges()
   }
 
-  /** The counters of all planes, those that are gone too, beside how the upstream stands. */
+  /** The state of an upstream with the counters of all planes, ended ones included. */
   #withCounters(standing: UpstreamStanding): UpstreamFigures {
     const counts = this.#measurements.upstream(standing.name)
     return {
@@ -174,7 +174,7 @@ export class Planes {
   }
 }
 
-/** What comes in time, or null. */
+/** The answer if it comes in time, otherwise null. */
 function soon<T>(answer: Promise<T>): Promise<T | null> {
   return new Promise((resolve) => {
     const timer = setTimeout(() => resolve(null), PATIENCE_MS)
@@ -192,5 +192,5 @@ function soon<T>(answer: Promise<T>): Promise<T | null> {
 }
 
 function ignore(): void {
-  // A plane that is gone needs to be told nothing.
+  // A plane that is gone needs no message.
 }

@@ -19,29 +19,29 @@ const lease = object({
 const known = object({ drained: z.array(z.string()), leased: z.array(lease) })
 const kept = object({ version: z.literal(1), upstreams: z.record(name('name'), known) })
 
-/** A server that has registered itself, as it is kept. */
+/** A self-registered server as stored. */
 export type KeptLease = z.output<typeof lease>
-/** Some 100,000 servers. */
+/** Enough for some 100,000 servers. */
 const MAX_FILE_BYTES = 16 * 1024 * 1024
 
-/** By name of upstream. */
+/** By upstream name. */
 export type KeptFleet = z.output<typeof kept>['upstreams']
 
-/** The file. It never fails an operation: `problem` says why nothing is kept on disk. */
+/** The state file. Operations never fail because of it: `problem` says why it can't be written. */
 export class FleetFile {
   readonly #path: string | null
   #last: Promise<void> = Promise.resolve()
-  /** Why what is known of servers would not outlive a restart, or null. */
+  /** Why the server state would not survive a restart, or null. */
   problem: string | null = null
 
-  /** @param folder in which the file lies; null keeps nothing */
+  /** @param folder of the file; null stores nothing */
   constructor(folder: string | null) {
     this.#path = folder === null ? null : join(folder, 'fleet.json')
   }
 
   /**
-   * What was kept; nothing where there is no file. One that is damaged is put aside.
-   * @param onDamage told of it, in one line
+   * Reads the stored state; empty if there is no file. A damaged file is renamed.
+   * @param onDamage called with a message of one line
    */
   load(onDamage: (message: string) => void): KeptFleet {
     if (this.#path === null) return {}
@@ -65,7 +65,7 @@ export class FleetFile {
     return {}
   }
 
-  /** Replaces what is kept. Resolves when it has reached the disk, or `problem` says why not. */
+  /** Replaces the stored state. Resolves when it has reached the disk, or `problem` says why not. */
   save(upstreams: KeptFleet): Promise<void> {
     const path = this.#path
     if (path === null) return Promise.resolve()
@@ -82,7 +82,7 @@ export class FleetFile {
   }
 }
 
-/** After a crash at any moment the file holds the old text or the new one. */
+/** Atomic: after a crash the file has the old text or the new one. */
 async function write(path: string, text: string): Promise<void> {
   await mkdir(dirname(path), { recursive: true })
   const temporary = `${path}.new`
@@ -95,7 +95,7 @@ async function write(path: string, text: string): Promise<void> {
   }
   await rename(temporary, path)
   const folder = await open(dirname(path), 'r')
-  // Some file systems can't sync a folder; the rename is whole all the same.
+  // Some file systems can't sync a directory; the rename is atomic nevertheless.
   await folder.sync().catch(() => {})
   await folder.close()
 }

@@ -10,7 +10,7 @@ import { dialOf } from '../../state/upstreams/pool.ts'
 import type { ControlLog } from '../control-log.ts'
 import { type ProbeResult, type ProbeTarget, probe } from './probe.ts'
 
-/** What the checks work with. */
+/** Dependencies of the checks. */
 export interface HealthParts {
   readonly log: ControlLog
   /** A server has become healthy or unhealthy. */
@@ -21,22 +21,22 @@ export interface HealthParts {
   chance(): number
 }
 
-/** What the probes of a server have told. */
+/** Results of the probes of a server. */
 export interface ServerHealth extends Health {
-  /** Good and failed probes since it is known. */
+  /** Successful and failed probes since the server was added. */
   readonly good: number
   readonly failed: number
-  /** The last probe; null before the first. */
+  /** Result of the last probe; null before the first. */
   readonly last: (ProbeResult & { readonly atMs: number; readonly durationMs: number }) | null
 }
 
-/** A server and what it belongs to. */
+/** A server and its upstream. */
 export interface Member {
   readonly upstream: Upstream
   readonly server: Server
 }
 
-/** The first probe of a server comes this soon: a server that joins is to be known before it is used for long. */
+/** A new server is probed within this time, so that its health is known early. */
 const FIRST_PROBE_WITHIN_MS = 100
 
 /** All checks of this instance. */
@@ -49,9 +49,9 @@ export class HealthChecks {
   }
 
   /**
-   * Probes these servers from now on, and no others. What is known of those that stay is kept, whatever their settings say
-   * now; a probe that runs for one that has gone is broken off.
-   * @param material what the TLS files of the table hold
+   * Probes exactly these servers from now on. The state of servers that stay is kept even if their settings have changed; a
+   * running probe of a removed server is aborted.
+   * @param material content of the table's TLS files
    */
   follow(members: Iterable<Member>, material: TlsMaterial = NO_MATERIAL): void {
     const gone = new Set(this.#checks.keys())
@@ -73,23 +73,23 @@ export class HealthChecks {
     }
   }
 
-  /** What is known of a server; null where its upstream has no health check. */
+  /** The state of a server; null if its upstream has no health check. */
   of(upstream: string, server: Server): ServerHealth | null {
     return this.#checks.get(keyOf(upstream, server))?.state ?? null
   }
 
-  /** Ends all checks. */
+  /** Stops all checks. */
   close(): void {
     this.follow([])
   }
 }
 
-/** One server has one check, under whatever id it stands. */
+/** A server has one check, whatever its id. */
 function keyOf(upstream: string, server: Server): string {
   return JSON.stringify([upstream, placeOf(server)])
 }
 
-/** What a check is made of: where that stays the same, an edit of the table does not concern it. */
+/** The settings of a check as a string: while it is the same, an edit of the table does not affect the check. */
 function settingsText({ health, host, tls }: Upstream, server: Server, material: TlsMaterial): string {
   const secure = server.tls ? [tls, digestOf(tls, material)] : null
   return JSON.stringify([{ ...health, status: [...(health?.status ?? [])] }, host, secure, server.alternatives])
@@ -98,13 +98,13 @@ function settingsText({ health, host, tls }: Upstream, server: Server, material:
 /** How a server is checked. */
 interface CheckTerms {
   readonly health: HealthSettings
-  /** Where its probes go. @throws {Error} what can't be made of its settings */
+  /** The target of its probes. @throws {Error} if the settings are unusable */
   target(): ProbeTarget
-  /** Of what it is made, as a text. */
+  /** Its settings as a string. */
   readonly text: string
 }
 
-/** The check of one server: its probes follow each other and never overlap. */
+/** The check of one server. Its probes never overlap. */
 class Check {
   readonly settingsText: string
   state: ServerHealth
@@ -127,7 +127,7 @@ class Check {
     this.#settings = health
     this.#makeTarget = target
     this.#parts = parts
-    // Before a probe has told there is nothing to keep: what the settings say now counts.
+    // Without a probe result yet, the current settings decide.
     this.state =
       known === undefined || known.last === null
         ? { ...unprobed(health, parts.now()), good: 0, failed: 0, last: null }

@@ -12,13 +12,13 @@ import { HealthChecks, type ServerHealth } from './health-checks.ts'
 import { type Lease, Leases } from './leases.ts'
 import { ServerNames } from './server-names.ts'
 
-/** What the keeper works with. */
+/** Dependencies of the keeper. */
 export interface FleetParts {
   readonly live: LiveTable
   readonly log: ControlLog
-  /** The folder in which drained and leased servers are kept over a restart; null keeps them in memory only. */
+  /** Folder where drained and leased servers are stored; null keeps them in memory only. */
   readonly folder: string | null
-  /** Name servers that know the names of servers; none for the system's. */
+  /** DNS servers for the host names of servers; empty for the system's resolver. */
   readonly dnsServers: readonly string[]
   /** Epoch milliseconds. */
   now(): number
@@ -26,23 +26,23 @@ export interface FleetParts {
   chance(): number
 }
 
-/** What the admin API asks of the fleet. */
+/** The fleet as the admin API uses it. */
 export interface FleetView {
-  /** What the health checks know of a member by its id; null where it has none. */
+  /** Health check state of a member by id; null if it has no check. */
   health(upstream: string, id: string): ServerHealth | null
   lease(upstream: string, id: string): Lease | null
-  /** The servers of an upstream with a lease, the oldest first. */
+  /** The leased servers of an upstream, oldest first. */
   leases(upstream: string): readonly Lease[]
   isDrained(upstream: string, id: string): boolean
-  /** Gives a server a lease, or extends it. Resolves when the data planes know. */
+  /** Registers a server, or renews its lease. Resolves when the data planes have it. */
   register(upstream: string, server: Server, ttlMs: number): Promise<'new' | 'changed' | 'renewed'>
-  /** Ends a lease. @returns whether there was one */
+  /** Removes a lease. @returns whether there was one */
   release(upstream: string, id: string): Promise<boolean>
-  /** Whether a server takes new exchanges. Resolves when the data planes know. @returns whether that is a change */
+  /** Drains or undrains a server. Resolves when the data planes have it. @returns whether that is a change */
   setDrained(upstream: string, id: string, drained: boolean): Promise<boolean>
 }
 
-/** Takes in what the table, the health checks and the operators say, and tells the data planes. */
+/** Combines the table, the health checks and operators' actions, and publishes the result to the data planes. */
 export class FleetKeeper implements FleetView {
   readonly #live: LiveTable
   readonly #log: ControlLog
@@ -74,8 +74,8 @@ export class FleetKeeper implements FleetView {
   }
 
   /**
-   * Begins: takes up what was kept, follows the table, probes its servers, and calls `tell` with the fleet whenever it has
-   * changed. A lease that was kept counts anew: while nobody listened, nobody could extend it.
+   * Starts: loads the stored state, follows the table, probes the servers, and calls `tell` with the fleet after each
+   * change. Stored leases start again with their full TTL, since they could not be renewed while banyan was down.
    */
   start(tell: (fleet: Fleet) => void | Promise<void>): void {
     this.#tell = tell
@@ -96,7 +96,7 @@ export class FleetKeeper implements FleetView {
     return server === undefined ? null : this.#checks.of(upstream, server)
   }
 
-  /** Why what is known would not outlive a restart, or null. */
+  /** Why the state would not survive a restart, or null. */
   get problem(): string | null {
     return this.#file.problem
   }
@@ -135,7 +135,7 @@ export class FleetKeeper implements FleetView {
     return true
   }
 
-  /** Ends health checks and leases. The data planes stay as they were told. */
+  /** Stops health checks and leases. The data planes keep the last published state. */
   close(): void {
     this.#tell = null
     this.#checks.close()
@@ -153,14 +153,14 @@ export class FleetKeeper implements FleetView {
     void this.#refresh()
   }
 
-  /** The servers may be others now. Resolves when the data planes know, and what must be kept is. */
+  /** Updates the set of servers. Resolves when the data planes have it and it is stored. */
   async #refresh(): Promise<void> {
     if (this.#tell === null) return
     const { table } = this.#live.current
     this.#forgetThoseGone(table)
     const all = [...table.upstreams.values()]
     this.#names.follow(all.flatMap((upstream) => this.#named(upstream)).map(({ hostname }) => hostname))
-    // What is told of a server's health is made of its checks: they follow the edit before anything of it is told.
+    // The published health comes from the checks, so they follow the edit before it is published.
     this.#checks.follow(
       all.flatMap((upstream) => this.#membersNow(upstream).map((server) => ({ upstream, server }))),
       this.#live.material,
@@ -169,12 +169,12 @@ export class FleetKeeper implements FleetView {
     await this.#keep()
   }
 
-  /** A server that comes back is a new one: that an earlier one was drained is no longer meant. */
+  /** Forgets removed servers: one that returns later is new, and not drained. */
   #forgetThoseGone({ upstreams }: Table): void {
     for (const name of this.#leases.upstreams()) {
       const table = upstreams.get(name)
       for (const { server } of this.#leases.of(name)) {
-        // In the table it needs no lease; without its upstream it is a server of nothing.
+        // A server in the table needs no lease, and a lease needs its upstream.
         if (table === undefined || table.servers.some(({ id }) => id === server.id))
           this.#leases.remove(name, server.id)
       }
@@ -186,7 +186,7 @@ export class FleetKeeper implements FleetView {
     }
   }
 
-  /** Tells the planes, where there is something new to tell. */
+  /** Publishes the fleet to the data planes if it has changed. */
   async #publish(): Promise<void> {
     const fleet = this.#made(this.#live.current.table)
     if (this.#tell === null || JSON.stringify(fleet) === JSON.stringify(this.#fleet)) return
@@ -210,7 +210,7 @@ export class FleetKeeper implements FleetView {
     return made
   }
 
-  /** All but the health. */
+  /** Everything except health. */
   #knownOf(upstream: Upstream): UpstreamFleet {
     const leased = this.#leases.of(upstream.name).map(({ server }) => server)
     const drained = [...(this.#drained.get(upstream.name) ?? [])]
@@ -224,12 +224,12 @@ export class FleetKeeper implements FleetView {
     }
   }
 
-  /** The servers of an upstream by all that is known now, told or not. */
+  /** The servers of an upstream by the current state, published or not. */
   #membersNow(upstream: Upstream): readonly Server[] {
     return membersOf(upstream, { [upstream.name]: this.#knownOf(upstream) })
   }
 
-  /** By place; null where no probe has told anything. */
+  /** By place; null if there are no probe results. */
   #healthOf(upstream: Upstream): Record<string, boolean> | null {
     const told = this.#membersNow(upstream).flatMap((server): [string, boolean][] => {
       const health = this.#checks.of(upstream.name, server)
@@ -238,12 +238,12 @@ export class FleetKeeper implements FleetView {
     return told.length === 0 ? null : Object.fromEntries(told)
   }
 
-  /** The servers of an upstream as the table and the leases name them, whatever their names stand for. */
+  /** The servers of an upstream in the table and with leases, before their names are resolved. */
   #named(upstream: Upstream): readonly Server[] {
     return [...upstream.servers, ...this.#leases.of(upstream.name).map(({ server }) => server)]
   }
 
-  /** By id of server; null where no name has any. */
+  /** By server id; null if no name has any. */
   #addressesOf(
     upstream: Upstream,
     of: (hostname: string) => readonly string[],
@@ -262,7 +262,7 @@ export class FleetKeeper implements FleetView {
       this.#kept = text
       this.#saved = this.#save(kept)
     }
-    // It may be on its way to the disk by another's change, and is not there yet.
+    // Another change may be writing it right now.
     await this.#saved
   }
 

@@ -7,12 +7,12 @@ import type { Server } from '../../rules/table/table.ts'
 export interface Lease {
   readonly server: Server
   readonly ttlMs: number
-  /** When it lapses: epoch milliseconds, for people. */
+  /** When it expires, epoch milliseconds; for display. */
   readonly endsMs: number
 }
 
 interface Held extends Lease {
-  /** Counts on the monotonic clock: a clock that is set lets no lease lapse, and none live longer. */
+  /** Monotonic, so setting the system clock neither expires a lease nor extends it. */
   readonly timer: NodeJS.Timeout
 }
 
@@ -21,14 +21,14 @@ export class Leases {
   readonly #held = new Map<string, Map<string, Held>>()
   readonly #onLapse: (upstream: string, server: Server) => void
 
-  /** @param onLapse told when a server has not registered again in time; it has gone by then */
+  /** @param onLapse called after a server was removed because its lease expired */
   constructor(onLapse: (upstream: string, server: Server) => void) {
     this.#onLapse = onLapse
   }
 
   /**
-   * Gives a server a lease from now, or extends the one it has.
-   * @returns what that means: a new server, another URL or weight, or the same server for longer
+   * Adds a lease that starts now, or renews it.
+   * @returns `new`, `changed` for another URL or weight, or `renewed`
    */
   put(upstream: string, server: Server, ttlMs: number, nowMs: number): 'new' | 'changed' | 'renewed' {
     const held = this.#held.get(upstream) ?? new Map<string, Held>()
@@ -45,7 +45,7 @@ export class Leases {
     return same ? 'renewed' : 'changed'
   }
 
-  /** Ends a lease. @returns whether there was one */
+  /** Removes a lease. @returns whether there was one */
   remove(upstream: string, id: string): boolean {
     const held = this.#held.get(upstream)
     clearTimeout(held?.get(id)?.timer)
@@ -56,17 +56,17 @@ export class Leases {
     return this.#held.get(upstream)?.get(id) ?? null
   }
 
-  /** The leases of an upstream, the oldest first. */
+  /** The leases of an upstream, oldest first. */
   of(upstream: string): Lease[] {
     return [...(this.#held.get(upstream)?.values() ?? [])]
   }
 
-  /** The upstreams that have or had leases. */
+  /** Upstreams that have or had leases. */
   upstreams(): string[] {
     return [...this.#held.keys()]
   }
 
-  /** Stops all clocks. */
+  /** Stops all timers. */
   close(): void {
     for (const held of this.#held.values()) for (const { timer } of held.values()) clearTimeout(timer)
     this.#held.clear()

@@ -8,26 +8,26 @@ import { faultOfAnswer } from '../../rules/failures/health.ts'
 import type { HealthSettings } from '../../rules/table/table.ts'
 import type { Dial } from '../../state/upstreams/pool.ts'
 
-/** What is asked, and where. */
+/** Target and settings of a probe. */
 export interface ProbeTarget {
-  /** Where the connection goes. */
+  /** The address to connect to. */
   readonly dial: Dial
   readonly port: number
-  /** Null for plain http. */
+  /** Null for plain HTTP. */
   readonly tls: ConnectionOptions | null
-  /** The Host field. */
+  /** The Host header. */
   readonly host: string
   readonly settings: HealthSettings
 }
 
-/** How a probe ended. */
+/** Result of a probe. */
 export interface ProbeResult {
   readonly good: boolean
-  /** In a few words: `status 200`, `connection refused`, `no answer within 1s`. */
+  /** A short text: `status 200`, `connection refused`, `no answer within 1s`. */
   readonly detail: string
 }
 
-/** So much of a body is looked at; more of it proves nothing about a server's health. */
+/** Maximum size of the body that is read. */
 const MAX_BODY_BYTES = 64 * 1024
 
 const CAUSES: Readonly<Record<string, string>> = {
@@ -39,7 +39,7 @@ const CAUSES: Readonly<Record<string, string>> = {
   ENETUNREACH: 'network unreachable',
 }
 
-/** Asks once. Never rejects; gives up at the timeout of the settings, and when `signal` says that nobody wants to know any more. */
+/** Probes once. Never rejects. Ends at the timeout of the settings, or when `signal` fires. */
 export async function probe(target: ProbeTarget, signal: AbortSignal): Promise<ProbeResult> {
   const { settings } = target
   const timeout = AbortSignal.timeout(settings.timeoutMs)

@@ -7,15 +7,15 @@ import { flawOfOrigin } from '../../rules/patterns/origin.ts'
 import { checked, name, object } from '../../rules/values/schema-blocks.ts'
 import { flawOfDuration, parseDurationMs } from '../../rules/values/units.ts'
 
-/** Whether a server at this URL may have this id: a name of its own, or the `host:port` that the URL gives it. */
+/** Whether a server with this URL may have this id: a name, or the `host:port` of the URL. */
 export function fitsId(id: string, url: string): boolean {
   return name('id').safeParse(id).success || compileServer(url).id === id
 }
 
-/** Shorter, and one late heartbeat removes a server; longer, and a dead one stays for longer than a day. */
+/** With less, one late renewal would remove a server; with more, a dead one would stay for over a day. */
 const [MIN_TTL_MS, MAX_TTL_MS] = [1_000, 86_400_000]
 
-/** An id as the table gives it, or `host:port`. */
+/** An id as in the table, or `host:port`. */
 export const serverId = z.string().regex(/^[A-Za-z0-9[][A-Za-z0-9._:[\]-]{0,260}$/, 'expected an id or host:port')
 
 const ttl = checked(z.string(), (text) => {
@@ -25,7 +25,7 @@ const ttl = checked(z.string(), (text) => {
   return ms >= MIN_TTL_MS && ms <= MAX_TTL_MS ? null : { message: `invalid duration ${text}: must be 1s to 1d` }
 })
 
-/** What PUT takes. */
+/** The body of PUT. */
 export const serverBody = object({
   url: checked(z.string(), flawOfOrigin).describe('Origin of the server, as in the table.'),
   weight: z.int().min(1).max(1_000).optional().describe("Relative share of the upstream's requests. Default 1."),

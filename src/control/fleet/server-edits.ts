@@ -13,7 +13,7 @@ import { fitsId } from './server-body.ts'
 
 type Entry = UpstreamDocument['servers'][number]
 
-/** Makes a server what is said: in its place where there is one of that id, else at the end. */
+/** Replaces the server with that id, or adds it at the end. */
 export function putServer(
   upstream: string,
   id: string,
@@ -40,7 +40,7 @@ export function patchServer(upstream: string, id: string, patch: JsonObject): Ch
     const patched = mergePatch(typeof old === 'string' ? { url: old } : old, patch) as JsonObject
     const { url, weight } = patched
     const plain = typeof old === 'string' && Object.keys(patched).every((key) => key === 'url' || key === 'weight')
-    // What the file leaves out is said by its default: writing it out would change the text and nothing else.
+    // A default that the file leaves out stays out: writing it would change nothing but the text.
     const entry = plain && (weight === undefined || weight === 1) && typeof url === 'string' ? url : { ...patched }
     const named = isJsonObject(entry) ? withId(entry, id) : entry
     if (typeof url === 'string' && flawOfOrigin(url) === null && !fitsId(id, url)) {
@@ -54,7 +54,7 @@ export function patchServer(upstream: string, id: string, patch: JsonObject): Ch
   }
 }
 
-/** Removes a server. The last one of an upstream can't go. */
+/** Removes a server. The last one of an upstream can't be removed. */
 export function removeServer(upstream: string, id: string): Change {
   return (revision) => {
     const entries = revision.table.upstreams.get(upstream)?.document.servers ?? []
@@ -74,7 +74,7 @@ function missing(revision: Revision, upstream: string, id: string): ChangedText 
   return { kind: 'no-such-server', revision, upstream, id }
 }
 
-/** In the shortest form that says it; an entry that is written as a map stays one. */
+/** The shortest notation; an entry that is a map stays a map. */
 function entryOf(
   id: string,
   { url, weight = 1 }: { url: string; weight?: number | undefined },
@@ -87,7 +87,7 @@ function entryOf(
   return Object.keys(named).length === 1 && !isMap ? url : (named as { url: string })
 }
 
-/** The id is written where `host:port` would not give it. */
+/** Adds the id, unless it is the `host:port` of the URL. */
 function withId(entry: JsonObject, id: string): JsonObject {
   const { id: _, ...rest } = entry
   const own = typeof rest.url === 'string' && URL.canParse(rest.url) ? compileServer(rest.url).id : null

@@ -5,20 +5,20 @@ import { lookup, Resolver } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import type { ControlLog } from '../control-log.ts'
 
-/** What resolving works with. */
+/** Dependencies of the resolver. */
 export interface NameParts {
   readonly log: ControlLog
-  /** Name servers to ask, `ADDRESS` or `ADDRESS:PORT`; none for the system's. */
+  /** DNS servers, `ADDRESS` or `ADDRESS:PORT`; empty for the system's resolver. */
   readonly servers: readonly string[]
-  /** The addresses of a name are others now. */
+  /** The addresses of a name have changed. */
   onChange(): void
 }
 
 type Family = 4 | 6
 
 /**
- * What a name stands for in one family, none included, and for how long that may be believed, milliseconds; or why that is not
- * known: only NOERROR without records and NXDOMAIN say that there are none (RFC 2308 section 2).
+ * The addresses of a name in one family, possibly none, and how long they are valid in milliseconds; or an error. Only NOERROR
+ * without records and NXDOMAIN mean that there are none (RFC 2308 section 2).
  */
 type Answer = { readonly addresses: readonly string[]; readonly forMs: number } | { readonly error: Error }
 
@@ -27,15 +27,15 @@ type Ask = (family: Family) => Promise<Answer>
 
 const SAYS_NONE: ReadonlySet<unknown> = new Set(['ENODATA', 'ENOTFOUND'])
 
-/** Where nothing says for how long: a hosts file, a name service without TTL, a name that does not resolve. */
+/** Validity without a TTL: from a hosts file or another name service, or if the name does not resolve. */
 const WITHOUT_TTL_MS = 30_000
-/** After an error: it may be over soon. */
+/** Delay after an error. */
 const AFTER_ERROR_MS = 5_000
-/** A TTL of 0 is no order to ask without a pause; a long one, as container engines give it, none to sleep through a move. */
+/** Bounds for TTLs: 0 must not mean a query all the time, and container engines give long ones although containers move. */
 const [MIN_MS, MAX_MS] = [1_000, 30_000]
 const ASK = { timeout: 2_000, tries: 2 }
 
-/** Follows host names. */
+/** Keeps host names resolved. */
 export class ServerNames {
   readonly #parts: NameParts
   readonly #resolver: Resolver
@@ -47,7 +47,7 @@ export class ServerNames {
     if (parts.servers.length > 0) this.#resolver.setServers([...parts.servers])
   }
 
-  /** Resolves these host names from now on, and no others. Addresses and `localhost` need no resolving. */
+  /** Resolves exactly these host names from now on. Addresses and `localhost` are not resolved. */
   follow(hostnames: Iterable<string>): void {
     const gone = new Set(this.#names.keys())
     for (const hostname of hostnames) {
@@ -55,7 +55,7 @@ export class ServerNames {
       gone.delete(hostname)
       if (this.#names.has(hostname)) continue
       const ask = (family: Family): Promise<Answer> => this.#ask(hostname, family)
-      // Name servers of our own may not be meant to know a name; where there are none the system has the first word.
+      // Configured DNS servers come first, then the system's resolver, which knows names that they may not.
       const [first, second] =
         this.#parts.servers.length > 0
           ? [ask, (family: Family) => bySystem(hostname, family)]
@@ -69,17 +69,17 @@ export class ServerNames {
     }
   }
 
-  /** The addresses of a name, sorted; empty where they are not known, and the system is to find them. */
+  /** The addresses of a name, sorted; empty if unknown, which leaves resolving to the system. */
   of(hostname: string): readonly string[] {
     return this.#names.get(hostname)?.addresses ?? []
   }
 
-  /** IPv6 addresses of a name that has IPv4 ones too, sorted. */
+  /** IPv6 addresses of a name that also has IPv4 addresses, sorted. */
   alternatives(hostname: string): readonly string[] {
     return this.#names.get(hostname)?.alternatives ?? []
   }
 
-  /** A server is ill: it may have moved, and who asks again may know where. */
+  /** Resolves a name again soon: its server fails, so it may have moved. */
   again(hostname: string): void {
     this.#names.get(hostname)?.again()
   }
@@ -89,7 +89,7 @@ export class ServerNames {
     this.#resolver.cancel()
   }
 
-  /** What the system says counts, its hosts file too; what DNS says of the TTL tells how long. */
+  /** Addresses from the system's resolver, hosts file included; the TTL from DNS. */
   async #bySystem(hostname: string, family: Family): Promise<Answer> {
     const [found, asked] = await Promise.all([bySystem(hostname, family), this.#ask(hostname, family)])
     return 'error' in found || 'error' in asked ? found : { ...found, forMs: asked.forMs }
@@ -123,12 +123,12 @@ function noneOrError(error: unknown): Answer {
 
 const isNone = (answer: Answer): boolean => 'addresses' in answer && answer.addresses.length === 0
 
-/** RFC 6761 section 6.3: it is this machine, by whichever family somebody listens on. */
+/** RFC 6761 section 6.3: this machine, by either family. */
 function isLocal(hostname: string): boolean {
   return hostname === 'localhost' || hostname.endsWith('.localhost')
 }
 
-/** One name while it is followed. */
+/** One resolved name. */
 class Name {
   readonly #hostname: string
   readonly #ask: Ask
@@ -139,7 +139,7 @@ class Name {
   #stopped = false
   #lost = false
 
-  /** @param askInstead where `ask` says that there is no address of either family */
+  /** @param askInstead is used if `ask` finds no address in either family */
   constructor(hostname: string, ask: Ask, askInstead: Ask | null, parts: NameParts) {
     this.#hostname = hostname
     this.#ask = ask
@@ -148,7 +148,7 @@ class Name {
     void this.#look()
   }
 
-  /** One machine has both an IPv4 and an IPv6 address: used as two servers it would be asked twice as often. */
+  /** One family only: a machine with an IPv4 and an IPv6 address must not count as two servers. */
   get addresses(): readonly string[] {
     return this.#known[4].length > 0 ? this.#known[4] : this.#known[6]
   }
@@ -162,7 +162,7 @@ class Name {
     clearTimeout(this.#timer)
   }
 
-  /** Asks again soon, whatever the TTL says. */
+  /** Resolves again soon, regardless of the TTL. */
   again(): void {
     if (this.#stopped || this.#timer === undefined) return
     clearTimeout(this.#timer)
@@ -173,7 +173,7 @@ class Name {
     this.#timer = undefined
     const asked = this.#ask(6)
     let four = await this.#ask(4)
-    // Some name servers never answer for IPv6 (RFC 4074): whoever has IPv4 addresses does not wait for that.
+    // Some DNS servers never answer AAAA queries (RFC 4074), so IPv4 addresses are used at once.
     if (!this.#stopped && 'addresses' in four && four.addresses.length > 0) this.#take(four, null)
     let six = await asked
     if (this.#askInstead !== null && isNone(four) && isNone(six)) {
@@ -184,19 +184,19 @@ class Name {
     const forMs = Math.min(
       ...[four, six].map((answer) => ('error' in answer ? Number.POSITIVE_INFINITY : answer.forMs)),
     )
-    // Where the addresses in use are known, the other family's can wait.
+    // If the addresses in use are known, the other family is not urgent.
     const failed = 'error' in four || (four.addresses.length === 0 && 'error' in six)
     this.#timer = setTimeout(() => void this.#look(), Math.min(forMs, failed ? AFTER_ERROR_MS : MAX_MS)).unref()
   }
 
-  /** @param six null where it is still to come */
+  /** @param six null if not known yet */
   #take(four: Answer, six: Answer | null): void {
     const { log, onChange } = this.#parts
     const before = [...this.addresses]
     const alternativesBefore = this.alternatives.join()
     const none = (answer: Answer | null): boolean =>
       answer !== null && 'addresses' in answer && answer.addresses.length === 0
-    // What was known stays: that no address is left is no reason to take all servers out.
+    // Known addresses are kept: an empty answer must not remove all servers.
     const gone = none(four) && none(six)
     if (!gone) {
       if ('addresses' in four) this.#known[4] = sorted(four.addresses)

@@ -9,14 +9,14 @@ import type { Figures } from '../figures/planes.ts'
 import type { ServerHealth } from './health-checks.ts'
 import type { FleetView } from './keeper.ts'
 
-/** The servers of an upstream by the table, then those with a lease. */
+/** The servers of an upstream in the table, then those with a lease. */
 export function serversOf(upstream: Upstream, fleet: FleetView): readonly Server[] {
   const inTable = new Set(upstream.servers.map(({ id }) => id))
   const leased = fleet.leases(upstream.name).map(({ server }) => server)
   return [...upstream.servers, ...leased.filter(({ id }) => !inTable.has(id))]
 }
 
-/** One server, however many addresses its name has. */
+/** One server, with all addresses of its name. */
 export function serverState(upstream: Upstream, server: Server, fleet: FleetView, figures: Figures): object {
   const lease = fleet.lease(upstream.name, server.id)
   const live = figuresOf(upstream.name, server.id, figures)
@@ -32,7 +32,7 @@ export function serverState(upstream: Upstream, server: Server, fleet: FleetView
   }
 }
 
-/** The figures of a server with what the health checks know of it. */
+/** The figures of a server with its health check state. */
 export function liveServer(upstream: string, figures: ServerFigures, fleet: FleetView): object {
   const health = fleet.health(upstream, figures.id)
   return { ...figures, health: health === null ? null : healthState(health) }
@@ -44,7 +44,7 @@ export function figuresOf(upstream: string, id: string, { upstreams }: Figures):
   return servers.filter((server) => server.id === id || server.id.startsWith(`${id}@`))
 }
 
-/** Exchanges under way there. */
+/** Requests in flight there. */
 export function activeAt(figures: readonly ServerFigures[]): number {
   return figures.reduce((sum, { connections }) => sum + connections.active, 0)
 }

@@ -11,7 +11,7 @@ import type { Table } from '../../rules/table/table.ts'
 import type { Finding } from '../../rules/values/problem.ts'
 import type { Steps } from '../../rules/values/steps.ts'
 
-/** A document as JSON in pieces, so that whoever compiles it may do so in pieces too. */
+/** A document as JSON in pieces, so that it can be compiled in steps. */
 export interface PackedDocument {
   readonly default: string
   /** Lists of `[name, upstream]`. */
@@ -20,17 +20,17 @@ export interface PackedDocument {
   readonly routes: readonly Uint8Array[]
 }
 
-/** What a text says, or why that is no table. */
+/** A parsed text, or its problems. */
 export type Checked =
   | (Omit<Extract<CheckedText, { ok: true }>, 'document'> & { readonly document: PackedDocument })
   | Extract<CheckedText, { ok: false }>
 
-/** A text with an edit made, or why it can't be made in that text. */
+/** An edited text, or why the edit is not possible. */
 export type Edited =
   | { readonly ok: true; readonly text: string; readonly checked: Checked }
   | { readonly ok: false; readonly message: string }
 
-/** What is different between two texts; `changes` is null where one of them is no table. */
+/** The difference between two texts; `changes` is null if one of them is invalid. */
 export interface Difference {
   readonly changes: ReturnType<typeof tableChanges> | null
   /** In unified format. */
@@ -44,7 +44,7 @@ export const JOBS = {
     return checked.ok ? { ...checked, document: pack(checked.document) } : checked
   },
 
-  /** @param edit as JSON: a member of any name crosses to another thread in it */
+  /** @param edit as JSON: as an object, members such as `__proto__` would not reach the other thread */
   edit(text: string, edit: string, fileName: string): Edited {
     let edited: string
     try {
@@ -62,7 +62,7 @@ export const JOBS = {
     return { changes, diff: diffText(before, after) }
   },
 
-  /** @param findings as JSON: their hints must be texts */
+  /** @param findings as JSON: their hints must be strings */
   place(text: string, findings: string, fileName: string): readonly Problem[] {
     return placeFindings(JSON.parse(findings) as Finding[], text, fileName)
   },

@@ -9,31 +9,31 @@ import type { Finding } from '../../rules/values/problem.ts'
 import { inTurns } from '../turns.ts'
 import { type Checked, type Difference, JOBS, tableSteps } from './apart-jobs.ts'
 
-/** A job for the thread. */
+/** A job. */
 export interface Order {
   readonly id: number
   readonly name: keyof typeof JOBS
   readonly args: readonly string[]
 }
 
-/** What became of it. */
+/** The result of a job. */
 export type Answer =
   | { readonly id: number; readonly ok: true; readonly value: unknown }
   | { readonly id: number; readonly ok: false; readonly message: string }
 
-/** Texts that have fewer characters together take a few milliseconds: they are not worth a thread. */
+/** Jobs with fewer characters take only a few milliseconds and run on the calling thread. */
 const SMALL = 4_000
-/** A thread without a job ends after this, and its memory is the system's again. */
+/** The thread ends after this time without a job, to free its memory. */
 const IDLE_MS = 10_000
-/** A job that takes longer is given up, and what it works on refused. */
+/** A job that takes longer is aborted, and its text rejected. */
 const PATIENCE_MS = 120_000
 
-/** The text takes more time or memory than it may. */
+/** A job exceeded its limit of time or memory. */
 class TooMuch extends Error {}
 
 /**
- * As `readTable`, without a pause for others. What takes more time or memory than a table may is refused.
- * @throws {Error} banyan itself fails over the text
+ * Like `readTable`, without blocking this thread. A text that takes too much time or memory is rejected.
+ * @throws {Error} on a bug in banyan
  */
 export async function readApart(text: string, fileName: string): Promise<ReadTable> {
   try {
@@ -43,14 +43,14 @@ export async function readApart(text: string, fileName: string): Promise<ReadTab
   }
 }
 
-/** A text with an edit made and read back, or why it can't be made in that text. */
+/** An edited and parsed text, or why the edit is not possible. */
 export type EditedTable =
   | { readonly ok: true; readonly text: string; readonly read: ReadTable }
   | { readonly ok: false; readonly message: string }
 
 /**
- * Makes an edit in a text and reads what has become of it, without a pause for others.
- * @throws {Error} banyan itself fails over the text
+ * Edits a text and parses the result, without blocking this thread.
+ * @throws {Error} on a bug in banyan
  */
 export async function editApart(text: string, edit: TableEdit, fileName: string): Promise<EditedTable> {
   try {
@@ -62,7 +62,7 @@ export async function editApart(text: string, edit: TableEdit, fileName: string)
 }
 
 /**
- * As `placeFindings`, without a pause for others.
+ * Like `placeFindings`, without blocking this thread.
  * @throws {Error} it takes more time or memory than it may
  */
 export function placeApart(findings: readonly Finding[], text: string, fileName: string): Promise<readonly Problem[]> {
@@ -70,8 +70,8 @@ export function placeApart(findings: readonly Finding[], text: string, fileName:
 }
 
 /**
- * What is different between two texts.
- * @throws {Error} it takes more time or memory than it may
+ * Compares two texts.
+ * @throws {Error} if it takes too much time or memory
  */
 export function compareApart(before: string, after: string): Promise<Difference> {
   return apart('compare', before, after)
@@ -79,7 +79,7 @@ export function compareApart(before: string, after: string): Promise<Difference>
 
 /**
  * The difference between two texts in unified format.
- * @throws {Error} it takes more time or memory than it may
+ * @throws {Error} if it takes too much time or memory
  */
 export function diffApart(before: string, after: string): Promise<string> {
   return apart('diff', before, after)
@@ -114,18 +114,18 @@ interface Open {
   readonly deadline: NodeJS.Timeout
 }
 
-/** One thread, started with the first job. It keeps no process alive. */
+/** One thread, started with the first job. When idle it does not keep the process alive. */
 class Thread {
   #worker: Worker | null = null
   readonly #open = new Map<number, Open>()
   #next = 0
   #idle: NodeJS.Timeout | undefined
 
-  /** @throws {TooMuch} the job takes more time or memory than it may @throws {Error} what the job throws */
+  /** @throws {TooMuch} if it takes too much time or memory @throws {Error} errors of the job */
   run(name: Order['name'], args: readonly string[]): Promise<unknown> {
     clearTimeout(this.#idle)
     const worker = this.#worker ?? this.#start()
-    // Somebody waits for the answer.
+    // Keep the process alive until the answer comes.
     worker.ref()
     return new Promise((resolve, reject) => {
       const id = this.#next++
@@ -139,7 +139,7 @@ class Thread {
   }
 
   #start(): Worker {
-    // Compiled, the thread is a file of JavaScript beside this one.
+    // In dist/ the thread's file is JavaScript.
     const extension = import.meta.url.slice(import.meta.url.lastIndexOf('.'))
     const worker = new Worker(new URL(`./apart-thread${extension}`, import.meta.url))
     worker.on('message', (answer: Answer) => this.#answered(answer))
@@ -168,7 +168,7 @@ class Thread {
     }, IDLE_MS).unref()
   }
 
-  /** Ends the thread with all that it was asked for; the next job starts another one. */
+  /** Terminates the thread and rejects all its jobs; the next job starts a new one. */
   #giveUp(worker: Worker, why: string): void {
     if (this.#worker !== worker) return
     this.#worker = null

@@ -46,19 +46,19 @@ const FLAW_BY_CODE: Readonly<Record<string, WriteFlaw>> = {
   EFBIG: 'no-space',
 }
 
-/** What an edit may write over, whatever it is: it is held in memory, and kept in the history. */
+/** Maximum size of a file that an edit overwrites: its content is held in memory and kept in the history. */
 export const MAX_OVERWRITTEN_BYTES = 64 * 1024 * 1024
 
 /** A temporary file older than this was left by a process that died in the middle of a write. */
 const ABANDONED_MS = 60_000
 
 /**
- * Replaces the text of the file that `path` means (through symbolic links, which stay), keeping its mode and, where
- * permitted, its owner. When it returns, the new text has reached the disk.
+ * Replaces the text of a file, following symbolic links, and keeps its mode and, if permitted, its owner. When it returns, the
+ * new text has reached the disk.
  *
- * `isCurrent` gets the bytes that the file holds at the last moment before they are replaced; where it says false nothing is written.
- * @throws {WriteFailure} nothing was replaced, and no temporary file is left; only where the folder itself can't be synced
- *   the new text stands already, and may be gone after a power cut
+ * `isCurrent` gets the bytes of the file right before they are replaced; if it returns false nothing is written.
+ * @throws {WriteFailure} nothing was replaced, and no temporary file is left. Exception: if the directory can't be synced, the
+ *   new text is in place but may be lost in a power failure
  */
 export async function replaceFile(
   path: string,
@@ -88,15 +88,15 @@ export async function replaceFile(
 }
 
 /**
- * Makes a file that is not there, whole and durably; the folder must be.
- * @throws {WriteFailure} there is no such file after all; `changed` where it has come into being meanwhile
+ * Creates a file atomically and durably. Its folder must exist.
+ * @throws {WriteFailure} the file was not created; `changed` if it exists by now
  */
 export async function createFile(path: string, text: string | Buffer): Promise<void> {
   try {
     const temporary = join(dirname(path), `${temporaryPrefix(path)}${process.pid}-${randomBytes(6).toString('hex')}`)
     try {
       await writeSynced(temporary, text, 0o644)
-      // A link, unlike a rename, never replaces what somebody else has made meanwhile.
+      // Unlike rename, link never replaces a file that was created meanwhile.
       await link(temporary, path)
     } finally {
       await unlink(temporary).catch(() => {})
@@ -119,7 +119,7 @@ async function writeSynced(path: string, text: string | Buffer, mode: number): P
   }
 }
 
-/** A rename would replace a file that its owner has made read-only, so the mode is asked, of the superuser too. */
+/** Checks the mode, for root too: a rename would replace a file that its owner has made read-only. */
 async function checkWritable(target: string, kind: Stats): Promise<void> {
   if (!kind.isFile()) throw new WriteFailure('failed', kind.isDirectory() ? 'is a directory' : 'is not a regular file')
   if ((kind.mode & 0o222) === 0) throw new WriteFailure('read-only', 'is read-only')
@@ -127,7 +127,7 @@ async function checkWritable(target: string, kind: Stats): Promise<void> {
 }
 
 async function writeDurably(path: string, text: string | Buffer, like: Stats): Promise<void> {
-  // Readable by nobody else until it has the mode of the file that it replaces.
+  // Private until it gets the mode of the file that it replaces.
   const handle = await open(path, 'wx', 0o600)
   try {
     await handle.writeFile(text)
@@ -142,13 +142,13 @@ async function writeDurably(path: string, text: string | Buffer, like: Stats): P
 async function ownLike(handle: FileHandle, like: Stats): Promise<void> {
   const { uid, gid } = await handle.stat()
   if (uid === like.uid && gid === like.gid) return
-  // Only the superuser may give a file away; the group alone may still be kept.
+  // Only root may change the owner; the group can perhaps be kept.
   await handle.chown(like.uid, like.gid).catch(() => handle.chown(uid, like.gid).catch(() => {}))
 }
 
 /**
- * Looks a last time, and renames. Synchronous, so that nothing of ours runs in between: what is left are the microseconds
- * between two system calls, and no portable call compares and renames in one.
+ * Compares a last time, and renames. Synchronous, so that none of our code runs in between. A gap of microseconds remains
+ * between the two system calls; there is no portable call that does both.
  */
 function replaceIfCurrent(target: string, temporary: string, isCurrent: (bytes: Buffer) => boolean): void {
   if (!isCurrent(readFileWithinNow(target, MAX_OVERWRITTEN_BYTES))) {
@@ -157,7 +157,7 @@ function replaceIfCurrent(target: string, temporary: string, isCurrent: (bytes: 
   renameSync(temporary, target)
 }
 
-/** Makes the rename itself durable. Some file systems can't sync a folder, and say so with EINVAL. */
+/** Makes the rename durable. File systems that can't sync a directory return EINVAL. */
 async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, 'r')
   try {
@@ -169,14 +169,14 @@ async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-/** The beginning of the names of a file's temporary files. A dot file, so that no `*.yaml` finds it. */
+/** Prefix of the names of a file's temporary files. Dot files, so that `*.yaml` does not match them. */
 function temporaryPrefix(target: string): string {
   return `.${basename(target)}.banyan-`
 }
 
 /**
- * Removes the temporary files of `path` that processes have left which died in the middle of a write: now those that are old enough,
- * and once more when the others are. Never rejects.
+ * Removes temporary files of `path` that crashed processes have left: now those that are old enough, and once more when the
+ * others are. Never rejects.
  */
 export async function sweepAbandoned(path: string): Promise<void> {
   const now = async (): Promise<void> =>
@@ -187,7 +187,7 @@ export async function sweepAbandoned(path: string): Promise<void> {
   await now()
 }
 
-/** Removes what processes that died in the middle of a write have left, but for a minute: another one may be writing. */
+/** Removes temporary files older than a minute: a newer one may belong to a running process. */
 async function sweep(target: string): Promise<void> {
   const folder = dirname(target)
   const prefix = temporaryPrefix(target)

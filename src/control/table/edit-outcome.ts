@@ -12,31 +12,31 @@ import type { IfMatch } from '../http/preconditions.ts'
 import type { FieldErrors } from '../http/problem.ts'
 import type { WriteFlaw } from './durable-write.ts'
 
-/** On which revision an edit may be made, who asks for it and why. */
+/** The revision that an edit is meant for, its author and its reason. */
 export interface EditTerms extends Authorship {
-  /** Null where the last writer wins. */
+  /** Null: the last writer wins. */
   readonly ifMatch: IfMatch | null
-  /** Only tells what would become of it. */
+  /** Reports the result without changing anything. */
   readonly dryRun?: boolean
-  /** Writes over a file that can't be put in force; what it holds is kept in the history. */
+  /** Overwrites an invalid file; its content is kept in the history. */
   readonly force?: boolean
 }
 
 /**
- * What became of an edit.
+ * Outcome of an edit.
  *
- * - `done`: the revision in force says what was asked for; `changed` is false where it said so before
- * - `would`: so it would be; nothing was changed
- * - `no-such-route`, `route-exists`: the revision in force has no route of that id, or has one
- * - `no-such-upstream`, `no-such-server`: nor an upstream of that name, or a server of that id
- * - `last-server`: an upstream of the table has at least one server
- * - `unmet`: `known` says whether there is such a route, and the edit was to be made only where it is the other way round
- * - `no-such-revision`: its text is not kept
- * - `outdated`: If-Match names another revision than the one in force
- * - `file-refused`: the text on disk can't be put in force, and is not written over
- * - `file-busy`: somebody is writing to the file without a pause
- * - `invalid`: values of the body are wrong, each at its pointer
- * - `refused`: the table with the edit could not be put in force; nothing was written
+ * - `done`: the edit is in effect; `changed` is false if it changed nothing
+ * - `would`: result of a dry run; nothing was changed
+ * - `no-such-route`, `route-exists`: there is no route with that id, or there is one already
+ * - `no-such-upstream`, `no-such-server`: there is no upstream with that name, or no server with that id
+ * - `last-server`: an upstream needs at least one server
+ * - `unmet`: If-Match or If-None-Match is not met; `known` says whether the route exists
+ * - `no-such-revision`: its text is not in the history
+ * - `outdated`: If-Match names another revision than the current one
+ * - `file-refused`: the file on disk is invalid, and was not overwritten
+ * - `file-busy`: the file is being written to all the time
+ * - `invalid`: the body has invalid values, each with its pointer
+ * - `refused`: the edited table would be invalid; nothing was written
  * - `not-written`: the file could not be replaced; nothing has changed
  */
 export type EditOutcome =
@@ -56,16 +56,16 @@ export type EditOutcome =
   | ({ readonly kind: 'refused' } & Problems)
   | { readonly kind: 'not-written'; readonly flaw: WriteFlaw; readonly message: string }
 
-/** A text that could be put in force, and the table that it means. */
+/** A valid text and its table. */
 export interface Proposal {
   readonly text: string
   readonly table: Table
-  /** What its TLS files hold. */
+  /** Content of its TLS files. */
   readonly material: TlsMaterial
   readonly warnings: Problems
 }
 
-/** An edit: from the revision in force to the text that is wanted, or to why there can be none. */
+/** An edit: maps the current revision to the new text, or to an outcome that explains why there is none. */
 export type Change = (revision: Revision) => Promise<ChangedText> | ChangedText
 
 export type ChangedText =
@@ -73,7 +73,7 @@ export type ChangedText =
   | {
       readonly kind: 'edit'
       readonly edit: TableEdit
-      /** JSON Pointer of what the request's body speaks of, where what is wrong is an error of the body; null where it speaks of nothing. */
+      /** JSON Pointer of the part of the table that the request body describes: problems there are errors of the body. Null if there is none. */
       readonly place: string | null
     }
   | Extract<

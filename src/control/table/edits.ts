@@ -7,7 +7,7 @@ import type { Existence } from '../http/preconditions.ts'
 import type { Change, ChangedText } from './edit-outcome.ts'
 import type { History } from './history.ts'
 
-/** Adds a route at the end of the file. `said` is what the body says; what is wrong with it is told at its pointers. */
+/** Adds a route at the end of the file. `said` is the request body; errors have pointers into it. */
 export function addRoute(said: JsonObject): Change {
   return (revision) => {
     const id = String(said.id)
@@ -16,7 +16,7 @@ export function addRoute(said: JsonObject): Change {
   }
 }
 
-/** Makes a route what the body says: replaces it where it stands, or adds it; only that one of the two that `existence` asks for. */
+/** Replaces a route in its place, or adds it; `existence` may allow only one of the two. */
 export function putRoute(id: string, said: JsonObject, existence: Existence = 'either'): Change {
   return (revision) => {
     const at = placeOf(revision, id)
@@ -31,7 +31,7 @@ export function patchRoute(id: string, patch: JsonObject): Change {
   return (revision) => {
     const at = placeOf(revision, id)
     if (at === -1) return { kind: 'no-such-route', revision, id }
-    // What the file leaves out is said by its default: writing it out would change the text and nothing else.
+    // A default that the file leaves out stays out: writing it would change nothing but the text.
     if (patch.percent === 0 && routes(revision)[at]?.document.percent === undefined) patch = { ...patch, percent: null }
     return atRoute(at, mergePatch(routes(revision)[at]?.document, patch) as JsonObject)
   }
@@ -42,7 +42,7 @@ export function setPercent(id: string, percent: number): Change {
   return patchRoute(id, { percent })
 }
 
-/** Removes a route: its requests go to whatever else claims them, or to the default. */
+/** Removes a route: its requests go to other routes that match, or to the default. */
 export function removeRoute(id: string): Change {
   return (revision) => {
     const at = placeOf(revision, id)
@@ -50,12 +50,12 @@ export function removeRoute(id: string): Change {
   }
 }
 
-/** Makes this the whole text. */
+/** Replaces the whole text. */
 export function replaceText(text: string): Change {
   return () => ({ kind: 'text', text })
 }
 
-/** Makes an earlier revision's text the text again, byte for byte. */
+/** Restores the text of an earlier revision, byte for byte. */
 export function restoreRevision(number: number, history: History): Change {
   return async () => {
     const text = await history.textOf(number)
@@ -71,7 +71,7 @@ function placeOf(revision: Revision, id: string): number {
   return routes(revision).findIndex((route) => route.id === id)
 }
 
-/** @param route null removes it */
+/** @param route null removes the route */
 function atRoute(at: number, route: JsonObject | null): ChangedText {
   return { kind: 'edit', edit: { kind: 'route', at, route }, place: route === null ? null : `/routes/${at}` }
 }

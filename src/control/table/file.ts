@@ -8,22 +8,22 @@ import { readFileWithin } from '../../state/read-file.ts'
 import { createFile, MAX_OVERWRITTEN_BYTES, replaceFile, sweepAbandoned, WriteFailure } from './durable-write.ts'
 import { identityOf, type Patience, type Reading, readNow, readSettled } from './settled-text.ts'
 
-/** How the file is watched. All in milliseconds. */
+/** Timing of the watcher, in milliseconds. */
 export interface WatchTimes extends Patience {
-  /** Between two looks that no event asked for. */
+  /** Polling interval. */
   readonly pollMs: number
 }
 
-/** Picked up within a second of its last byte, by polling alone and without a line break at the end. */
+/** A change is loaded within a second, even by polling alone and without a line break at the end. */
 export const WATCH_TIMES: WatchTimes = Object.freeze({ pollMs: 300, quietMs: 150, suspiciousMs: 500, limitMs: 5_000 })
 
-/** Events of one edit come in a bunch: the look waits for this long after the first. */
+/** An edit causes several events: the file is read this long after the first one. */
 const BUNCH_MS = 20
 
-/** Beyond this many symbolic links in a row the system gives up too (ELOOP). */
+/** Maximum number of symbolic links in a chain, as in the kernel (ELOOP). */
 const MAX_LINKS = 40
 
-/** Where the table comes from. `TableFile` and `GivenTable` say what each method does. */
+/** Source of the table. `TableFile` and `GivenTable` document the methods. */
 export interface TableSource {
   /** As the operator gave it; problems are printed with it. */
   readonly name: string
@@ -36,7 +36,7 @@ export interface TableSource {
   close(): void
 }
 
-/** A table that was read once, as from standard input: it never changes, and can't be written to. */
+/** A table that is read once, such as from standard input: it never changes and can't be written. */
 export class GivenTable implements TableSource {
   readonly name: string
   readonly #reading: Reading
@@ -62,7 +62,7 @@ export class GivenTable implements TableSource {
     return true
   }
 
-  /** @throws {WriteFailure} always: there is no file that an edit could survive in */
+  /** @throws {WriteFailure} always: there is no file to write to */
   async replace(): Promise<void> {
     throw new WriteFailure('read-only', 'was read from standard input and cannot be edited')
   }
@@ -79,8 +79,8 @@ interface WatchedFolder {
 /**
  * The table file.
  *
- * Watching is polling, and events only make it faster: events are lost on network file systems and bind mounts, when a folder
- * is replaced, and when the system has no watch left to give. So each doubt about an event costs at most `pollMs`.
+ * The file is polled, and events only speed that up: they get lost on network file systems and bind mounts, when a folder is
+ * replaced, and when the system has no watches left. A lost event costs at most `pollMs`.
  */
 export class TableFile implements TableSource {
   /** As the operator gave it; problems are printed with it. */
@@ -92,7 +92,7 @@ export class TableFile implements TableSource {
   #onReading: ((reading: Reading) => Promise<void>) | null = null
   #poll: NodeJS.Timeout | undefined
   #bunch: NodeJS.Timeout | undefined
-  /** Identity of the file when it was last handed on. */
+  /** Identity of the file when it was last reported. */
   #seen = ''
   #looking = false
   #lookAgain = false
@@ -103,31 +103,31 @@ export class TableFile implements TableSource {
     this.#times = times
   }
 
-  /** The file as it is at this moment, perhaps in the middle of an edit. Never throws. */
+  /** Reads the file as it is now, perhaps in the middle of an edit. Never throws. */
   readNow(): Promise<Reading> {
     return readNow(this.#path)
   }
 
-  /** Whether the file still is what a reading found. Never throws. */
+  /** Whether the file is unchanged since a reading. Never throws. */
   async isAsRead(reading: Reading): Promise<boolean> {
     return (await identityOf(this.#path)) === reading.identity
   }
 
   /**
-   * The file once it has stood still.
-   * @throws {AbortError} when the file is closed meanwhile
+   * Reads the file once it has stopped changing.
+   * @throws {AbortError} if watching is closed meanwhile
    */
   readSettled(): Promise<Reading> {
     return readSettled(this.#path, this.#times, this.#closed.signal)
   }
 
-  /** What the file holds, whatever it is; null where it can't be read. Never throws. */
+  /** The raw content of the file; null if it can't be read. Never throws. */
   readBytes(): Promise<Buffer | null> {
     return readFileWithin(this.#path, MAX_OVERWRITTEN_BYTES).catch(() => null)
   }
 
   /**
-   * Replaces the text, whole and durably, if it still is `expected`; null makes a file that is gone anew.
+   * Replaces the text atomically and durably, if it is still `expected`; null creates a file that is missing.
    * @throws {WriteFailure} nothing was replaced
    */
   async replace(text: string | Buffer, expected: Buffer | null): Promise<void> {
@@ -136,7 +136,7 @@ export class TableFile implements TableSource {
   }
 
   /**
-   * Hands on each settled state of the file, the present one first; one at a time, a burst of edits as one.
+   * Reports each settled state of the file, starting with the current one; one at a time, and a burst of edits as one.
    * `onReading` must not reject. Does not keep the process alive.
    */
   watch(onReading: (reading: Reading) => Promise<void>): void {
@@ -146,7 +146,7 @@ export class TableFile implements TableSource {
     this.#look()
   }
 
-  /** Stops watching. Nothing is handed on any more. */
+  /** Stops watching: nothing more is reported. */
   close(): void {
     this.#closed.abort()
     clearInterval(this.#poll)
@@ -162,7 +162,7 @@ export class TableFile implements TableSource {
     }
     this.#looking = true
     this.#handOn()
-      // The only way to fail is to be closed meanwhile.
+      // It only rejects when it was closed meanwhile.
       .catch(() => {})
       .finally(() => {
         this.#looking = false
@@ -177,13 +177,13 @@ export class TableFile implements TableSource {
     await this.#watchFolders()
     if ((await identityOf(this.#path)) === this.#seen) return
     const reading = await this.readSettled()
-    // A file that never stands still is looked at again, and what it says meanwhile is nobody's word.
+    // A file that keeps changing is read again later; its current content may be incomplete.
     if (this.#closed.signal.aborted || (!reading.ok && reading.flaw === 'unsettled')) return
     this.#seen = reading.identity
     await this.#onReading?.(reading)
   }
 
-  /** Listens to the folders that the path leads through; to a new one where one was replaced. */
+  /** Watches the folders on the path; also new ones that replace them. */
   async #watchFolders(): Promise<void> {
     const wanted = new Map<string, string>()
     for (const folder of await foldersOf(this.#path)) wanted.set(folder, await nodeOf(folder))
@@ -205,7 +205,7 @@ export class TableFile implements TableSource {
       })
       this.#folders.set(folder, { watcher, identity })
     } catch {
-      // No such folder, or no watch left (ENOSPC, EMFILE): the next look tries again, and polling needs none.
+      // No such folder, or no watches left (ENOSPC, EMFILE): the next poll tries again, and polling works without.
     }
   }
 
@@ -218,8 +218,8 @@ export class TableFile implements TableSource {
 }
 
 /**
- * The folders in which a rename can change what the path means: its own, and that of each symbolic link on the way.
- * Kubernetes swaps a table in a ConfigMap by renaming the link `..data` beside it.
+ * The folders in which a rename can change the file at the path: its own, and those of the symbolic links on the way.
+ * Kubernetes updates a ConfigMap by renaming the link `..data` beside the file.
  */
 async function foldersOf(path: string): Promise<string[]> {
   const folders: string[] = []
@@ -234,7 +234,7 @@ async function foldersOf(path: string): Promise<string[]> {
   return folders
 }
 
-/** Device and inode of a folder: a change of what is in it does not change them. */
+/** Device and inode of a folder: changes of its content do not change them. */
 async function nodeOf(folder: string): Promise<string> {
   const identity = await identityOf(folder)
   return identity.startsWith('error:') ? identity : identity.split(':', 2).join(':')

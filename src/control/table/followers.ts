@@ -4,26 +4,26 @@
 
 import type { TlsMaterial } from '../../state/tls/material.ts'
 
-/** A revision as it crosses to another process. Plain data. */
+/** A revision as sent to another process: plain data. */
 export interface RevisionText {
   readonly number: number
   readonly text: string
   /** Epoch milliseconds at which it takes effect. */
   readonly appliedAtMs: number
-  /** What its TLS files hold; the same revision may come again with another one. */
+  /** Content of its TLS files; if that changes, the same revision is sent again. */
   readonly material: TlsMaterial
 }
 
-/** The two phases. A text that is prepared is forgotten by the next one, by `commit` or by `abandon`. */
+/** Two-phase commit. A prepared text is dropped by the next `prepare`, by `commit` or by `abandon`. */
 export interface Followers {
-  /** Has each make ready what a text and its TLS files need. @returns null, or why one of them can't, for the operator */
+  /** Prepares a text and its TLS files in each process. @returns null, or the reason why one of them can't, for the operator */
   prepare(text: string, material: TlsMaterial): Promise<string | null>
-  /** Puts the prepared text in force in each. Resolves when no exchange begins by another one any more. Never rejects. */
+  /** Activates the prepared text in each process. Resolves when no new request uses another one. Never rejects. */
   commit(revision: RevisionText): Promise<void>
   abandon(): void
 }
 
-/** Where the data plane is in this process: the `LiveTable` itself tells it. */
+/** For a data plane in this process, which follows the `LiveTable` itself. */
 export const NO_FOLLOWERS: Followers = {
   prepare: async () => null,
   commit: async () => {},

@@ -11,15 +11,15 @@ import { printRevision, type RecordedRevision, readRevision } from './revision-r
 
 const FOLDER = '.banyan'
 const PENDING = 'pending.yaml'
-/** On the disk before the table is replaced, and for nobody else's eyes: the table may be for nobody else's either. */
+/** Synced before the table is replaced, and private, since the table may be private too. */
 const SAFELY = { mode: 0o600, flush: true } as const
 
-/** The folder beside a table file in which what belongs to it is kept. */
+/** The folder for files that belong to a table, beside its file. */
 export function folderOf(tableFile: string): string {
   return join(dirname(tableFile), FOLDER, basename(tableFile))
 }
 
-/** The folder. Where nothing else is said its methods throw what the system says. */
+/** The folder. Methods throw file system errors, unless stated otherwise. */
 export class HistoryFolder {
   readonly #path: string
 
@@ -27,14 +27,14 @@ export class HistoryFolder {
     this.#path = folderOf(tableFile)
   }
 
-  /** Makes it where it is not there. Returns whether it was not. */
+  /** Creates it if it does not exist. Returns whether it was created. */
   async make(): Promise<boolean> {
     const isNew = (await mkdir(this.#path, { recursive: true })) !== undefined
     this.#ignoreByGit()
     return isNew
   }
 
-  /** Numbers of the revisions that have a file, in order. */
+  /** Numbers of the stored revisions, in order. */
   numbers(): number[] {
     return this.#names()
       .flatMap((name) => /^([1-9][0-9]{0,14})\.yaml$/.exec(name)?.[1] ?? [])
@@ -42,7 +42,7 @@ export class HistoryFolder {
       .sort((a, b) => a - b)
   }
 
-  /** A revision; null where its file is gone, can't be read, or is not what was written. Never throws. */
+  /** A revision; null if its file is missing, unreadable or damaged. Never throws. */
   async read(number: number): Promise<RecordedRevision | null> {
     return readFileWithin(this.#file(number), MAX_OVERWRITTEN_BYTES).then(
       (file) => ofNumber(String(file), number),
@@ -50,18 +50,18 @@ export class HistoryFolder {
     )
   }
 
-  /** As `read`, at once; for the start of the process. */
+  /** Like `read`, synchronous, for startup. */
   readNow(number: number): RecordedRevision | null {
     const file = this.#textNow(`${number}.yaml`)
     return file === null ? null : ofNumber(file, number)
   }
 
-  /** What a forced revision was written over; null where there is none. Never throws. */
+  /** The text that a forced revision replaced; null if there is none. Never throws. */
   async readOverwritten(number: number): Promise<Buffer | null> {
     return readFileWithin(this.#overwrittenFile(number), MAX_OVERWRITTEN_BYTES).catch(noSuch)
   }
 
-  /** Its bytes; 0 where there is none. */
+  /** Its size in bytes; 0 if there is none. */
   sizeOfOverwritten(number: number): number {
     return statSync(this.#overwrittenFile(number), { throwIfNoEntry: false })?.size ?? 0
   }
@@ -72,30 +72,30 @@ export class HistoryFolder {
     await writeFile(this.#file(number), printRevision(revision), SAFELY)
   }
 
-  /** As `make` and `write`, at once; for the start of the process. */
+  /** Like `make` and `write`, synchronous, for startup. */
   writeNow(revision: RecordedRevision): void {
     mkdirSync(this.#path, { recursive: true })
     this.#ignoreByGit()
     writeFileSync(this.#file(revision.record.number), printRevision(revision), SAFELY)
   }
 
-  /** Notes what is about to be. */
+  /** Writes the pending revision. */
   async prepare(revision: RecordedRevision, overwritten: Buffer | null): Promise<void> {
     if (overwritten !== null) await writeFile(this.#overwrittenFile(revision.record.number), overwritten, SAFELY)
     await writeFile(join(this.#path, PENDING), printRevision(revision), SAFELY)
   }
 
-  /** What was noted is a revision now. */
+  /** Turns the pending revision into a stored one. */
   async commit(number: number): Promise<void> {
     await rename(join(this.#path, PENDING), this.#file(number))
   }
 
-  /** What was noted has not come about. Never throws: the next start, or the next note, does away with it. */
+  /** Removes the pending revision. Never throws: the next start or the next edit removes what is left. */
   async abandon(number: number): Promise<void> {
     for (const path of [join(this.#path, PENDING), this.#overwrittenFile(number)]) await remove(path)
   }
 
-  /** The process died between noting an edit and its end: the text of the table says whether the edit was made. */
+  /** After a crash during an edit: keeps the pending revision if the table has its text, otherwise removes it. */
   settleNow(text: string): void {
     const file = this.#textNow(PENDING)
     if (file === null) return
@@ -105,12 +105,12 @@ export class HistoryFolder {
     else renameSync(path, this.#file(pending.record.number))
   }
 
-  /** Never throws: what stays is found at the next start, and goes then. */
+  /** Never throws: what is left is removed at the next start. */
   async remove(number: number): Promise<void> {
     for (const path of [this.#file(number), this.#overwrittenFile(number)]) await remove(path)
   }
 
-  /** Empty where there is no folder yet; one that can't be read can't be written either, and writing says so. */
+  /** Empty if there is no folder, or it can't be read: writing will report that. */
   #names(): string[] {
     try {
       return readdirSync(this.#path)
@@ -127,12 +127,12 @@ export class HistoryFolder {
     }
   }
 
-  /** Tables live in repositories, and their history there is git's. */
+  /** Adds a .gitignore: in a repository, git has the history of the table. */
   #ignoreByGit(): void {
     try {
       writeFileSync(join(dirname(this.#path), '.gitignore'), '*\n', { flag: 'wx' })
     } catch {
-      // It is there already, or the next write says what is wrong.
+      // It exists already, or the next write reports the error.
     }
   }
 

@@ -1,54 +1,54 @@
 /**
  * The revisions of a table: each with its text, time, author and reason, in a folder beside the table file, bounded.
  *
- * An edit by the API is noted before the table is replaced and becomes a revision after it, so that a crash between the two
- * loses neither the edit's author nor its number: at the next start the table itself says whether it was made.
+ * An edit by the API is recorded as pending before the table is replaced, and becomes a revision after that. So a crash in
+ * between loses neither the author nor the number: at the next start the table shows whether the edit was made.
  */
 import { etagOf } from '../../state/live-table.ts'
 import { HistoryFolder } from './history-folder.ts'
 import type { RecordedRevision, RevisionRecord } from './revision-record.ts'
 
-/** How much is kept. */
+/** Limits of the history. */
 export interface HistoryBounds {
   readonly revisions: number
-  /** Of all texts together, with what forced revisions were written over. */
+  /** Total size of all texts, including those that forced revisions replaced. */
   readonly bytes: number
 }
 
 export const HISTORY_BOUNDS: HistoryBounds = Object.freeze({ revisions: 200, bytes: 64 * 1024 * 1024 })
 
-/** The newest revisions are kept however large they are, and in memory too: without them nothing can be undone. */
+/** The newest revisions are always kept, whatever their size, and in memory too: without them nothing can be undone. */
 const ALWAYS_KEPT = 2
 
 interface Kept {
   readonly record: RevisionRecord
   readonly bytes: number
   isOnDisk: boolean
-  /** Null where it is on disk only, as is what it was written over. */
+  /** Null if it is on disk only, like the text that it replaced by force. */
   text: string | null
   overwritten: Buffer | null
 }
 
-/** The revisions that are kept. It never fails an edit: what can't be written is kept in memory, and `problem` says why. */
+/** The history. Edits never fail because of it: what can't be written is kept in memory, and `problem` says why. */
 export class History {
   readonly #folder: HistoryFolder | null
   readonly #bounds: HistoryBounds
-  /** By number, the oldest first. */
+  /** By number, oldest first. */
   readonly #kept = new Map<number, Kept>()
-  /** What was noted for the revision that is about to be. */
+  /** State of the pending revision. */
   #prepared: Pick<Kept, 'isOnDisk' | 'overwritten'> = { isOnDisk: false, overwritten: null }
-  /** Why revisions are not kept on disk, or null. */
+  /** Why revisions are not stored on disk, or null. */
   problem: string | null = null
 
-  /** @param tableFile path of the table, beside which the folder lies; null keeps revisions in memory only */
+  /** @param tableFile path of the table; the folder is beside it. Null keeps revisions in memory only */
   constructor(tableFile: string | null, bounds: HistoryBounds = HISTORY_BOUNDS) {
     this.#folder = tableFile === null ? null : new HistoryFolder(tableFile)
     this.#bounds = bounds
   }
 
   /**
-   * Finds the revision that a text is: the newest one where it says the same, else the next, made by an edit of the file while
-   * nobody watched. To be called once, before the table is put in force.
+   * Returns the revision of the table's text: the newest one if it has the same text; otherwise a new one, for an edit of the
+   * file while banyan was down. Call it once, before the table is activated.
    */
   start(text: string, nowMs: number): RevisionRecord {
     this.#tryNow((folder) => folder.settleNow(text))
@@ -61,7 +61,7 @@ export class History {
     return record
   }
 
-  /** Reads what is on disk. Returns the newest revision; to be called in place of `start` where the text in force is not known. */
+  /** Reads the folder and returns the newest revision. Call it instead of `start` if there is no valid table. */
   newest(): RecordedRevision | null {
     const folder = this.#folder
     let newest: RecordedRevision | null = null
@@ -77,7 +77,7 @@ export class History {
     return newest
   }
 
-  /** The records, the newest first. */
+  /** The records, newest first. */
   list(): RevisionRecord[] {
     return [...this.#kept.values()].map(({ record }) => record).reverse()
   }
@@ -86,12 +86,12 @@ export class History {
     return this.#kept.get(number)?.record
   }
 
-  /** The record of an entity tag as `If-Match` names it. */
+  /** The record with an entity tag, as in `If-Match`. */
   find(etag: string): RevisionRecord | undefined {
     return this.list().find((record) => record.etag === etag)
   }
 
-  /** The text of a revision; null where it is not kept. One whose file has gone is kept no longer. */
+  /** The text of a revision; null if it is not in the history. A revision whose file is missing is dropped. */
   async textOf(number: number): Promise<string | null> {
     const kept = this.#kept.get(number)
     if (kept === undefined || kept.text !== null) return kept?.text ?? null
@@ -100,7 +100,7 @@ export class History {
     return found?.text ?? null
   }
 
-  /** The text that a forced revision was written over; null where there is none. */
+  /** The text that a forced revision replaced; null if there is none. */
   async overwritten(number: number): Promise<Buffer | null> {
     const kept = this.#kept.get(number)
     if (kept?.record.forced !== true) return null
@@ -108,8 +108,8 @@ export class History {
   }
 
   /**
-   * Notes what the next revision will be, before the table file is replaced.
-   * @param overwritten what a forced edit writes over
+   * Records the pending revision, before the table file is replaced.
+   * @param overwritten the text that a forced edit replaces
    */
   async prepare(record: RevisionRecord, text: string, overwritten: Buffer | null = null): Promise<void> {
     const isOnDisk = await this.#try(async (folder) => {
@@ -119,19 +119,19 @@ export class History {
     this.#prepared = { isOnDisk, overwritten }
   }
 
-  /** The prepared revision is in force. */
+  /** The pending revision is active now. */
   async commit(record: RevisionRecord, text: string): Promise<void> {
     const { isOnDisk, overwritten } = this.#prepared
     const isCommitted = isOnDisk && (await this.#try((folder) => folder.commit(record.number)))
     this.#keep({ record, text }, { isOnDisk: isCommitted, overwritten })
   }
 
-  /** The prepared revision did not come about. */
+  /** Drops the pending revision. */
   async abandon(record: RevisionRecord): Promise<void> {
     await this.#folder?.abandon(record.number)
   }
 
-  /** An edit of the file is in force. */
+  /** Adds a revision that was made by an edit of the file. */
   async add(record: RevisionRecord, text: string): Promise<void> {
     await this.prepare(record, text)
     await this.commit(record, text)
@@ -151,14 +151,14 @@ export class History {
     this.#dropTexts()
   }
 
-  /** Takes out of memory what the disk has, but for the newest. */
+  /** Frees texts that are on disk, except the newest. */
   #dropTexts(): void {
     for (const kept of [...this.#kept.values()].slice(0, -ALWAYS_KEPT)) {
       if (kept.isOnDisk) Object.assign(kept, { text: null, overwritten: null })
     }
   }
 
-  /** Gives the disk what it could not take before, and what went with its folder where somebody has removed that. */
+  /** Writes revisions that could not be written before, or that were lost with a removed folder. */
   async #makeWhole(folder: HistoryFolder): Promise<void> {
     const isNew = await folder.make()
     for (const [number, kept] of this.#kept) {

@@ -20,17 +20,17 @@ import { HISTORY_BOUNDS, History } from './history.ts'
 import { MAX_FILE_BYTES, textOf } from './settled-text.ts'
 import { TlsFiles } from './tls-files.ts'
 
-/** Where the table is and what is done where it is no good. */
+/** The path of the table, and what to do if it is invalid. */
 export interface TableOptions {
   /** Path of routes.yaml; `-` reads standard input to its end. */
   readonly table: string
-  /** How many revisions are kept beside the file; 0 keeps them in memory only. */
+  /** Number of revisions that are stored beside the file; 0 keeps them in memory only. */
   readonly keepRevisions: number
-  /** Starts with the newest revision of the history where the file is invalid. */
+  /** Starts with the newest revision of the history if the file is invalid. */
   readonly allowLastGood: boolean
 }
 
-/** A table in force, the file that it came from, and what it was before. */
+/** A loaded table, its file and its history. */
 export interface OpenedTable {
   readonly live: LiveTable
   readonly source: TableSource
@@ -42,7 +42,7 @@ const STDIN = '-'
 
 /**
  * Reads the table.
- * @throws {Error} it can't be read, or is invalid and no last good revision may stand in; the message lists every problem
+ * @throws {Error} if it can't be read, or is invalid and there is no last good revision to use; the message lists all problems
  */
 export function openTable(options: TableOptions, log: ControlLog, nowMs: number): OpenedTable {
   const { table: path, keepRevisions } = options
@@ -60,7 +60,7 @@ export function openTable(options: TableOptions, log: ControlLog, nowMs: number)
   return { live: new LiveTable(read.table, text, atMs, number, read.material), source, history, tlsFiles }
 }
 
-/** A text and the files that it names, or why they are no table that could be put in force. */
+/** Parses a text and reads its TLS files, or returns the problems. */
 function readWhole(text: string, name: string, tlsFiles: TlsFiles): WholeTable {
   const read = readTable(text, name)
   if (!read.ok) return read
@@ -74,7 +74,7 @@ type WholeTable =
   | (Extract<ReadTable, { ok: true }> & { readonly material: TlsMaterial })
   | Extract<ReadTable, { ok: false }>
 
-/** The last good revision in place of an invalid file, which stays refused until it is mended. */
+/** Uses the last good revision instead of an invalid file, which stays rejected until it is fixed. */
 function standIn(
   { table: path, allowLastGood }: TableOptions,
   history: History,
@@ -98,7 +98,7 @@ function standIn(
 
 function readText(path: string): string {
   try {
-    // Strict, as the file is read later on: what is no UTF-8 must not start and then be refused.
+    // Strict, as for later reads: a file that is not valid UTF-8 must not work at startup only.
     return textOf(readFileWithinNow(path === STDIN ? 0 : path, MAX_FILE_BYTES))
   } catch (error) {
     throw new Error(`--table ${path}: ${(error as Error).message}`)

@@ -20,21 +20,21 @@ import type { RevisionRecord } from './revision-record.ts'
 import type { Reading } from './settled-text.ts'
 import type { TlsFiles } from './tls-files.ts'
 
-/** What the operations work with. */
+/** Dependencies of the operations. */
 export interface OperationsParts {
   readonly live: LiveTable
   readonly file: TableSource
-  /** The TLS files that the table names. */
+  /** The TLS files of the table. */
   readonly tlsFiles: TlsFiles
   readonly history: History
   readonly log: ControlLog
-  /** The data planes of other processes. Default: there are none. */
+  /** Data planes in other processes. Default: none. */
   readonly followers?: Followers
   /** Epoch milliseconds. */
   now(): number
 }
 
-/** So often an edit is made anew because the file changed under it, before it is given up as `file-busy`. */
+/** How often an edit is tried while the file keeps changing, before it fails with `file-busy`. */
 const MAX_ATTEMPTS = 3
 
 const BY_FILE: Authorship = { author: 'file', reason: null }
@@ -48,7 +48,7 @@ export class Operations {
   readonly #reports: TableReports
   readonly #followers: Followers
   readonly #now: () => number
-  /** The end of the last operation: the next one waits for it. */
+  /** Settles when the last operation is over; the next one waits for it. */
   #last: Promise<unknown> = Promise.resolve()
 
   constructor(parts: OperationsParts) {
@@ -62,7 +62,7 @@ export class Operations {
     this.#reports.history(this.#history.problem)
   }
 
-  /** Takes in every edit of the file and of its TLS files from now on, and those that may have been made since they were first read. */
+  /** Applies all edits of the file and its TLS files from now on, including those since they were first read. */
   watch(): void {
     this.#file.watch((reading) => this.takeIn(reading))
     this.#tlsFiles.watch(
@@ -71,7 +71,7 @@ export class Operations {
     )
   }
 
-  /** TLS files that can be used no longer, a line each; what they held before serves. */
+  /** TLS files that have become unusable, a line each; their earlier content is used. */
   get staleTlsFiles(): readonly string[] {
     return this.#reports.staleTlsFiles
   }
@@ -84,14 +84,13 @@ export class Operations {
   }
 
   /**
-   * Puts what the file says in force, or reports why that can't be; then the last good revision goes on serving.
-   * A text that is in force already changes nothing, nor does one that the file no longer holds: another look follows, and
-   * hands on what it holds now. Never rejects: where banyan itself fails over the text, the log says so.
+   * Applies the text of the file, or reports its problems and keeps the last good revision. Ignores a text that is current
+   * already, and one that the file no longer has: another reading follows. Never rejects: bugs in banyan are logged.
    */
   takeIn(reading: Reading): Promise<void> {
     return this.#alone(async () => {
       try {
-        // While it waited here an edit by the API may have replaced the file: what it says is the past, and would undo that.
+        // Meanwhile an edit by the API may have replaced the file: an outdated reading would undo it.
         if (await this.#file.isAsRead(reading)) await this.#takeIn(reading)
       } catch (error) {
         this.#reports.takeInFailed(error, this.#live.current)
@@ -100,9 +99,9 @@ export class Operations {
   }
 
   /**
-   * Reads the TLS files of the revision in force anew, and gives what they hold to all who connect by it. Where they can be used
-   * no longer, what they held before stays, and the log says so. Never rejects.
-   * @returns false where it has to be tried again
+   * Reads the TLS files of the current revision again and applies their content. Files that have become unusable are logged,
+   * and their earlier content is kept. Never rejects.
+   * @returns false if it has to be tried again
    */
   renew(): Promise<boolean> {
     return this.#alone(async () => {
@@ -135,8 +134,8 @@ export class Operations {
   }
 
   /**
-   * Makes an edit: in the file and in force, or not at all.
-   * @throws {Error} only where banyan itself is wrong, or is being closed
+   * Makes an edit: in the file and in effect, or not at all.
+   * @throws {Error} only on a bug in banyan, or while it is being closed
    */
   commit(change: Change, terms: EditTerms): Promise<EditOutcome> {
     return this.#alone(async () => {
@@ -144,17 +143,17 @@ export class Operations {
         const obstacle = await this.#catchUp()
         if (obstacle !== null && (terms.force !== true || obstacle.kind !== 'file-refused')) return obstacle
         const outcome = await this.#edit(change, terms, obstacle !== null).finally(() => this.#followers.abandon())
-        // Somebody has edited the file within the last milliseconds: what they said is taken in first.
+        // The file was edited within the last milliseconds: that edit is applied first.
         if (outcome.kind !== 'not-written' || outcome.flaw !== 'changed') return outcome
       }
       return { kind: 'file-busy' }
     })
   }
 
-  /** Brings the revision in force to what is on disk. Returns why that can't be, or null. */
+  /** Applies the file on disk. Returns the reason if that fails, or null. */
   async #catchUp(): Promise<Extract<EditOutcome, { kind: 'file-busy' | 'file-refused' }> | null> {
     let reading = await this.#file.readNow()
-    // Another text may be half of somebody's edit: only a settled one may become a revision.
+    // A different text may be an incomplete edit: only a settled one may become a revision.
     if (!reading.ok || reading.text !== this.#live.current.text) reading = await this.#file.readSettled()
     if (!reading.ok && reading.flaw === 'unsettled') return { kind: 'file-busy' }
     const problems = await this.#takeIn(reading)
@@ -176,7 +175,7 @@ export class Operations {
       const errors = wanted.kind === 'edit' ? fieldErrors(proposal.problems, wanted.place) : null
       return errors === null ? { kind: 'refused', ...proposal.problems } : { kind: 'invalid', ...errors }
     }
-    // What is written over an invalid text is a revision even where it says what is in force: that text is kept with it.
+    // Overwriting an invalid file is a revision even if the table stays the same: the invalid text is kept with it.
     const changed = overInvalid || proposal.text !== before.text
     if (terms.dryRun === true) return { kind: 'would', before, proposal, changed }
     if (!changed) return { kind: 'done', revision: before, changed, before }
@@ -207,7 +206,7 @@ export class Operations {
     return { kind: 'refused', ...refused }
   }
 
-  /** Gives the file what it held before `text`. Where that fails, the file's text is met as an edit of the file, and refused. */
+  /** Restores the content that the file had before `text`. If that fails, the text will be treated as an edit of the file, and rejected. */
   async #takeBack(text: string, held: Buffer | string): Promise<void> {
     try {
       await this.#file.replace(held, Buffer.from(text))
@@ -220,7 +219,7 @@ export class Operations {
     return { number, etag: etagOf(number, text), atMs: this.#now(), author, reason, forced }
   }
 
-  /** The table that a text means, tried out as far as that goes without putting it in force. */
+  /** Validates a text as far as possible without activating it. */
   async #try(text: string, read: ReadTable): Promise<Proposal | { readonly problems: Problems }> {
     if (!read.ok) return { problems: { problems: read.problems, more: read.more } }
     const { material, findings } = await this.#tlsFiles.load(read.table, this.#live.material)
@@ -237,7 +236,7 @@ export class Operations {
     return { text, table: read.table, material, warnings: { problems: read.warnings, more: read.more } }
   }
 
-  /** Returns null where the file's text is in force now, else why it can't be. */
+  /** Returns null if the file's text is active now, otherwise the problems. */
   async #takeIn(reading: Reading): Promise<Problems | null> {
     if (!reading.ok) return this.#refuse(`${reading.flaw}: ${reading.message}`, this.#problem(reading.message))
     const { text } = reading
@@ -254,25 +253,25 @@ export class Operations {
     return null
   }
 
-  /** Puts a table in force that has been tried. Returns null, or why that can't be. */
+  /** Activates a validated table. Returns null, or the problems. */
   async #apply(text: string, proposal: Proposal, by: Authorship): Promise<Problems | null> {
     const before = this.#live.current
     const nowMs = this.#now()
     const { table, material } = proposal
-    // Followers have prepared it and can't refuse any more; the table of this process then has nothing to prepare.
+    // Followers have prepared it and can't reject it any more; then this process has nothing to prepare.
     await this.#followers.commit({ number: before.number + 1, text, appliedAtMs: nowMs, material })
     try {
       this.#live.apply(table, text, nowMs, { material })
     } catch (error) {
       if (this.#live.current === before) return this.#problem((error as Error).message)
-      // Somebody who was told of the new revision failed over it. It is in force all the same.
+      // A listener failed. The revision is active nevertheless.
       this.#reports.listenerFailed(error, this.#live.current)
     }
     this.#reports.inForce(this.#live.current, by, proposal.warnings)
     return null
   }
 
-  /** @param state what is refused: reported once, however often it is met */
+  /** @param state identifies what is rejected: it is reported once */
   #refuse(state: string, problems: Problems): Problems {
     if (this.#reports.refused(state, problems, this.#live.current))
       this.#live.refuse(problems.problems, this.#now(), problems.more)
@@ -285,7 +284,7 @@ export class Operations {
     return { problems: [{ ...place, message, ...(hint === undefined ? {} : { hint }) }], more: 0 }
   }
 
-  /** The lock: runs `work` when everything before it is over. */
+  /** Runs `work` after all earlier operations. */
   #alone<T>(work: () => Promise<T>): Promise<T> {
     const result = this.#last.then(work)
     this.#last = result.catch(() => {})
@@ -293,7 +292,7 @@ export class Operations {
   }
 }
 
-/** The problems as errors of the body that speaks of this place, if all of them lie in it. */
+/** The problems as errors of a request body that describes this place, if all of them are inside it. */
 function fieldErrors({ problems, more }: Problems, place: string | null): FieldErrors | null {
   const errors = problems.filter(({ severity }) => severity === 'error')
   if (place === null || !errors.every(({ pointer }) => pointer === place || pointer.startsWith(`${place}/`)))

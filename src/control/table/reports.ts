@@ -6,14 +6,14 @@ import { andMore } from '../../rules/values/problem.ts'
 import type { Revision } from '../../state/live-table.ts'
 import type { Authorship, ControlLog } from '../control-log.ts'
 
-/** The reports on one table. */
+/** Log messages of one table. */
 export class TableReports {
   readonly #log: ControlLog
   readonly #file: string
-  /** The text, or the flaw, that was refused last; null where the file is in force. */
+  /** The text or the flaw that was rejected last; null if the file is active. */
   #refused: string | null = null
   #historyProblem: string | null = null
-  /** What is wrong with TLS files, as it was told last. */
+  /** Problems of TLS files that were logged last. */
   #stale: readonly string[] = []
 
   /** @param file name of the table file */
@@ -22,7 +22,7 @@ export class TableReports {
     this.#file = file
   }
 
-  /** A revision has taken effect. */
+  /** A revision is active. */
   inForce(revision: Revision, { author, reason }: Authorship, warnings: Problems): void {
     this.#refused = null
     this.#log.info({ event: 'revision', ...facts(revision), author, reason }, `applied revision ${revision.number}`)
@@ -30,7 +30,7 @@ export class TableReports {
       this.#log.warn({ event: 'table-warning', ...warning }, formatProblem(warning))
   }
 
-  /** The file says what is in force: news only where it said something else before. */
+  /** The file has the active text: logged only if it had another one before. */
   inStep(revision: Revision): void {
     if (this.#refused !== null) {
       this.#log.info({ event: 'table-restored', ...facts(revision) }, 'the table file is valid again')
@@ -39,9 +39,9 @@ export class TableReports {
   }
 
   /**
-   * The file was refused, and `revision` stays in force.
-   * @param state what was refused
-   * @returns false where that has been told already
+   * The file was rejected, and `revision` stays active.
+   * @param state identifies what was rejected
+   * @returns false if it was logged already
    */
   refused(state: string, { problems, more }: Problems, revision: Revision): boolean {
     if (state === this.#refused) return false
@@ -57,13 +57,13 @@ export class TableReports {
     return true
   }
 
-  /** Why revisions are not kept on disk, or null. */
+  /** Logs why revisions are not stored on disk; null if they are. */
   history(problem: string | null): void {
     if (problem !== null && problem !== this.#historyProblem) this.#log.warn({ event: 'history' }, problem)
     this.#historyProblem = problem
   }
 
-  /** What is wrong with TLS files that are in use, a line each: what they held before stays in force. */
+  /** Logs problems of TLS files in use, a line each: their earlier content stays active. */
   tlsFiles(stale: readonly string[]): void {
     for (const told of stale) {
       if (!this.#stale.includes(told)) {
@@ -75,34 +75,34 @@ export class TableReports {
     this.#stale = stale
   }
 
-  /** What changed TLS files hold is in force. */
+  /** The content of changed TLS files is active. */
   tlsFilesInForce(revision: Revision): void {
     this.#log.info({ event: 'tls-files', ...facts(revision) }, 'reloaded changed TLS files')
   }
 
-  /** What changed TLS files hold could not be put in force. */
+  /** The content of changed TLS files could not be activated. */
   tlsFilesFailed(why: string): void {
     this.#log.error({ event: 'tls-files' }, `failed to reload TLS files: ${why}`)
   }
 
-  /** TLS files that can be used no longer, where there are any. */
+  /** TLS files that have become unusable. */
   get staleTlsFiles(): readonly string[] {
     return this.#stale
   }
 
-  /** A part that is told of revisions has failed over one, which is in force all the same. */
+  /** A listener failed on a revision, which is active nevertheless. */
   listenerFailed(error: unknown, revision: Revision): void {
     const fields = { event: 'revision-listener', err: error, ...facts(revision) }
     this.#log.error(fields, 'a component failed to apply the new table')
   }
 
-  /** banyan itself has failed over an edit of the file. */
+  /** A bug in banyan while applying an edit of the file. */
   takeInFailed(error: unknown, revision: Revision): void {
     const told = `internal error while applying ${this.#file}: keeping revision ${revision.number}`
     this.#log.error({ event: 'table-failed', err: error, ...facts(revision) }, told)
   }
 
-  /** The file has a text that could not be put in force, and could not be given back what it had. */
+  /** The file has a text that could not be activated, and its earlier content could not be restored. */
   takeBackFailed(error: Error, revision: Revision): void {
     const told = `${this.#file} contains a table that is not applied, and ${error.message}`
     this.#log.error({ event: 'table-failed', err: error, ...facts(revision) }, told)

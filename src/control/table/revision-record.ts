@@ -3,16 +3,16 @@
  */
 import { etagOf } from '../../state/live-table.ts'
 
-/** What is known of a revision besides its text. */
+/** Metadata of a revision. */
 export interface RevisionRecord {
   readonly number: number
   readonly etag: string
-  /** Epoch milliseconds at which it took effect. */
+  /** When it became active, epoch milliseconds. */
   readonly atMs: number
-  /** A token's name, `anonymous` where no token is asked for, or `file`. */
+  /** Name of the token, `anonymous` if tokens are not required, or `file`. */
   readonly author: string
   readonly reason: string | null
-  /** It was written over a text that could not be put in force; the history's `overwritten` has that text. */
+  /** It replaced an invalid file; the history's `overwritten` has its text. */
   readonly forced: boolean
 }
 
@@ -24,14 +24,14 @@ export interface RecordedRevision {
 
 const MARK = '# banyan '
 
-/** The file of a revision. */
+/** Formats a revision as a file. */
 export function printRevision({ record, text }: RecordedRevision): string {
   return `${MARK}${JSON.stringify(record)}\n${text}`
 }
 
 /**
- * Reads what `printRevision` has written. Null where it is anything else: half of a file that a crash or a full disk has
- * left, or a text that somebody has changed, which no revision ever said.
+ * Parses the output of `printRevision`. Null for anything else: an incomplete file after a crash or on a full disk, or one that
+ * was edited.
  */
 export function readRevision(file: string): RecordedRevision | null {
   const end = file.indexOf('\n')

@@ -5,36 +5,35 @@ import { stat } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { FileError, type FileFlaw, readFileWithin } from '../../state/read-file.ts'
 
-/** Larger than any table that a person or a generator writes, and small enough to hold in memory twice. */
+/** Larger than any real table, and small enough to hold in memory twice. */
 export const MAX_FILE_BYTES = 16 * 1024 * 1024
 
 /**
- * Why there is no text: there is no such file as is wanted, or
+ * Why there is no text: no usable file, or
  *
  * - `no-text`: not valid UTF-8
- * - `unsettled`: it was changing all the time
+ * - `unsettled`: it kept changing
  */
 export type ReadFlaw = FileFlaw | 'no-text' | 'unsettled'
 
-/** What a look at the file gave: its text with a byte order mark and all, or why there is none. */
+/** Result of reading the file: its text, byte order mark included, or why there is none. */
 export type Reading =
   | { readonly ok: true; readonly text: string; readonly identity: string }
   | { readonly ok: false; readonly flaw: ReadFlaw; readonly message: string; readonly identity: string }
 
-/** How long a file must stand still. All in milliseconds. */
+/** How long a file must be unchanged, in milliseconds. */
 export interface Patience {
-  /** Without a change, for a text that looks whole. */
+  /** For a text that looks complete. */
   readonly quietMs: number
-  /** Without a change, for what looks like the middle of an edit: no file, no bytes, or no line break at the end. */
+  /** For what looks like the middle of an edit: a missing or empty file, or no line break at the end. */
   readonly suspiciousMs: number
-  /** In all, until `unsettled`. */
+  /** Total time until `unsettled`. */
   readonly limitMs: number
 }
 
 /**
- * What tells one state of a file from the next: device, inode, size, modification and change time, in nanoseconds.
- * The change time is there for tools that copy the modification time (`cp -p`, `rsync -t`). Follows symbolic links.
- * Never throws: an error is a state too.
+ * Identifies a state of a file: device, inode, size, modification and change time in nanoseconds. The change time is needed for
+ * tools that copy the modification time (`cp -p`, `rsync -t`). Follows symbolic links. Never throws: an error is a state too.
  */
 export async function identityOf(path: string): Promise<string> {
   try {
@@ -45,7 +44,7 @@ export async function identityOf(path: string): Promise<string> {
   }
 }
 
-/** Reads the file as it is at this moment, perhaps in the middle of an edit. Never throws. */
+/** Reads the file as it is now, perhaps in the middle of an edit. Never throws. */
 export async function readNow(path: string): Promise<Reading> {
   const identity = await identityOf(path)
   const flaw = (kind: ReadFlaw, message: string): Reading => ({ ok: false, flaw: kind, message, identity })
@@ -58,18 +57,18 @@ export async function readNow(path: string): Promise<Reading> {
 }
 
 /**
- * The text of a table file, with a byte order mark and all.
- * @throws {TypeError} it is not valid UTF-8
+ * The text of a table file, byte order mark included.
+ * @throws {TypeError} if it is not valid UTF-8
  */
 export function textOf(bytes: Buffer): string {
   return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
 }
 
 /**
- * Reads the file once it has stood still.
+ * Reads the file once it has stopped changing.
  *
- * A half-written text differs from a whole one in nothing but that it goes on changing, so the file's identity must be the
- * same over a quiet time, and the same again after the reading.
+ * An incomplete text can only be recognized by further changes, so the file's identity must stay the same for a while, and must
+ * still be the same after reading.
  * @throws {AbortError} when `signal` fires
  */
 export async function readSettled(path: string, patience: Patience, signal: AbortSignal): Promise<Reading> {
@@ -89,7 +88,7 @@ export async function readSettled(path: string, patience: Patience, signal: Abor
   return { ok: false, flaw: 'unsettled', message: 'is being written to continuously', identity }
 }
 
-/** The reading where the file is what it was before and after it, else the identity that it has now. */
+/** The reading if the file did not change meanwhile, otherwise its current identity. */
 async function stillReading(path: string, identity: string): Promise<Reading | string> {
   const before = await identityOf(path)
   if (before !== identity) return before

@@ -10,44 +10,44 @@ import { type Plain, sameValue } from '../../rules/values/plain.ts'
 import type { Steps } from '../../rules/values/steps.ts'
 import type { RecentExchange } from '../../state/figures/recent-exchanges.ts'
 
-/** What would become of the exchanges of one route, or with null of what no route claims now. */
+/** Simulation for the requests of one route, or with null for unmatched ones. */
 export interface RouteSimulation {
   readonly route: string | null
   readonly exchanges: number
-  /** Exchanges that would go to another upstream. */
+  /** Requests that would go to another upstream. */
   readonly moved: number
-  /** Exchanges that another route would claim, or none. */
+  /** Requests that another route would match, or none. */
   readonly reclaimed: number
 }
 
-/** What would become of the last exchanges. */
+/** Simulation of the recent requests. */
 export interface Simulation {
-  /** Exchanges that were tried; forced ones are not. */
+  /** Simulated requests; forced ones are left out. */
   readonly exchanges: number
-  /** Epoch milliseconds of the oldest of them, or null. */
+  /** Time of the oldest of them, or null. */
   readonly since: string | null
   readonly moved: number
   readonly movedPercent: number | null
-  /** Distinct sticky keys among them, and those of which an exchange would move. */
+  /** Distinct sticky keys among them, and those with a request that would move. */
   readonly units: { readonly seen: number; readonly moved: number }
   readonly routes: readonly RouteSimulation[]
-  /** Routes that have claimed exchanges and would claim none any more. */
+  /** Routes that matched requests and would match none. */
   readonly silenced: readonly string[]
-  /** What would not be reused any more of what is cached. */
+  /** Cached responses that would not be used any more. */
   readonly caches: readonly { readonly route: string; readonly upstream: string; readonly why: CacheLoss }[]
 }
 
 /**
- * Why stored answers would be lost.
+ * Why stored responses would be lost.
  *
- * - `route-removed`: nothing looks them up any more
- * - `cache-changed`: they were stored by other settings
- * - `upstream-left`: the route does not go there any more
- * - `share-lowered`: what the side that loses requests has answered is purged
+ * - `route-removed`: there is no route to look them up
+ * - `cache-changed`: they were stored with other settings
+ * - `upstream-left`: the route does not use the upstream any more
+ * - `share-lowered`: responses of the side that loses requests are purged
  */
 export type CacheLoss = 'route-removed' | 'cache-changed' | 'upstream-left' | 'share-lowered'
 
-/** Replays the decisions of exchanges on two tables, with the keys and the draw that each had; one at a time. */
+/** Repeats the decisions of requests on two tables, with their original keys and draws, one at a time. */
 export function* simulationSteps(before: Table, after: Table, recent: Iterable<RecentExchange>): Steps<Simulation> {
   const routes = new Map<string | null, { exchanges: number; moved: number; reclaimed: number }>()
   const claimed = { before: new Set<string | null>(), after: new Set<string | null>() }
@@ -82,12 +82,12 @@ export function* simulationSteps(before: Table, after: Table, recent: Iterable<R
   }
 }
 
-/** As if every upstream were available: what is asked is what the table says, not how its servers are. */
+/** Decides as if all upstreams were available: the simulation is about the table, not the state of servers. */
 function decideOn(table: Table, view: RequestView): Decision {
   return decide(table, matchRoute(table, view), view, () => true)
 }
 
-/** A unit is known by its place in the draw, never by its key. */
+/** A unit is identified by its bucket, never by its key. */
 function countUnit(
   units: { seen: Set<string>; moved: Set<string> },
   isMoved: boolean,

@@ -19,61 +19,61 @@ import {
 } from '../../state/tls/material.ts'
 import { identityOf } from './settled-text.ts'
 
-/** Of each file: a bundle of all public authorities has 220 KiB. */
+/** Maximum size of a file; a bundle of all public CAs has 220 KiB. */
 const MAX_FILE_BYTES = 1024 * 1024
-/** Of all files together: they are held in memory, and sent to each worker. */
+/** Maximum size of all files together: they are held in memory and sent to each worker. */
 const MAX_TOTAL_BYTES = 16 * 1024 * 1024
-/** Problems that are told; a table may name any number of files. */
+/** Maximum number of reported problems: a table may have any number of files. */
 const MAX_FINDINGS = 100
 
-/** The files are looked at this often, and read when two looks in a row have found the same change. */
+/** Polling interval. Files are read when two polls in a row have found the same change. */
 const LOOK_MS = 300
-/** Of many files a look takes time: no more than this part of it all. */
+/** Maximum share of time for polling: with many files it takes a while. */
 const LOOK_SHARE = 0.1
 
-/** What the files of a table hold. */
+/** Content of the files of a table. */
 export interface LoadedTls {
   readonly material: TlsMaterial
-  /** What keeps the table from being put in force. */
+  /** Problems that make the table invalid. */
   readonly findings: readonly Finding[]
-  /** What is wrong with files of which an earlier content is still good, a line each. */
+  /** Problems of files whose earlier content is still used, a line each. */
   readonly stale: readonly string[]
 }
 
-/** Asks for the content of a path and gets it, or why there is none; null asks for nothing, and lets others have their turn. */
+/** Yields a path and gets its content or an error; yields null to let other work run. */
 type Loading = Generator<string | null, LoadedTls, string | FileError>
 
-/** The files, by paths that a table has. */
+/** Reads and watches the files of tables. */
 export class TlsFiles {
   readonly #folder: string
   #poll: NodeJS.Timeout | undefined
   #closed = false
-  /** How the files stood at the last look, and when they were read last. */
+  /** State of the files at the last poll, and at the last read. */
   #seen = ''
   #read = ''
 
-  /** @param folder that relative paths begin at: the table's */
+  /** @param folder for relative paths: the table's */
   constructor(folder: string) {
     this.#folder = folder
   }
 
   /**
-   * Reads the files of a table, and checks what they hold.
-   * @param known what is in force: it stays good where a file that it is from can be used no longer. The same object is
-   *   returned where nothing has changed
+   * Reads and checks the files of a table.
+   * @param known the active content, which is kept for files that have become unusable. If nothing has changed, the same
+   *   object is returned
    */
   async load(table: Table, known: TlsMaterial): Promise<LoadedTls> {
     const loading = this.#loading(table, known)
     for (let step = loading.next(); ; ) {
       if (step.done === true) return step.value
       const content = step.value === null ? '' : await this.#content(step.value)
-      // To read many certificates takes milliseconds: others get their turn in between.
+      // Reading many certificates takes milliseconds: yield in between.
       await turn()
       step = loading.next(content)
     }
   }
 
-  /** As `load`, at once and with nothing known; for the start of the process. */
+  /** Like `load`, synchronous and without known content, for startup. */
   loadNow(table: Table): LoadedTls {
     const loading = this.#loading(table, NO_MATERIAL)
     for (let step = loading.next(); ; ) {
@@ -84,10 +84,10 @@ export class TlsFiles {
   }
 
   /**
-   * Watches the files, by looking at them: events are lost on network file systems, and where a folder is replaced.
+   * Watches the files by polling: events get lost on network file systems and when a folder is replaced.
    * Does not keep the process alive.
-   * @param table whose files are watched now
-   * @param onChange must not reject; the change is told again where it returns false
+   * @param table returns the table whose files are watched
+   * @param onChange must not reject; called again for the same change if it returns false
    */
   watch(table: () => Table, onChange: () => Promise<boolean>): void {
     const lookAfter = (pauseMs: number): void => {
@@ -166,14 +166,14 @@ export class TlsFiles {
   }
 }
 
-/** What is wrong with the TLS files of a table that is not in force. */
+/** Problems of the TLS files of a table that is not active. */
 export async function findTlsFlaws(table: Table, folder: string): Promise<readonly Finding[]> {
   return (await new TlsFiles(folder).load(table, NO_MATERIAL)).findings
 }
 
 const TOO_MUCH: Flaw = { message: `the TLS files exceed ${MAX_TOTAL_BYTES / 1024 / 1024} MiB in total` }
 
-/** PEM is ASCII; what else a file holds is not looked at. */
+/** PEM is ASCII; other bytes in a file do not matter. */
 function orError(read: () => Buffer): string | FileError {
   try {
     return read().toString('latin1')
@@ -185,13 +185,13 @@ function orError(read: () => Buffer): string | FileError {
 
 type FileName = 'ca' | 'cert' | 'key'
 
-/** Files that belong together, as an upstream names them. */
+/** Files of an upstream that belong together. */
 interface NamedPart {
   readonly upstream: string
   readonly tls: TlsSettings
   /** Their key in the material. */
   readonly key: string
-  /** The settings that have their paths. */
+  /** The settings with their paths. */
   readonly names: readonly [FileName, ...FileName[]]
 }
 
@@ -209,7 +209,7 @@ interface PartFlaw extends Flaw {
   readonly name: FileName
 }
 
-/** @param known what these files held before */
+/** @param known earlier content of these files */
 function* reading(
   tls: TlsSettings,
   names: readonly FileName[],

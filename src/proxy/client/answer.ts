@@ -10,74 +10,74 @@ import { keep, onceWritten } from '../../wire/read-memory.ts'
 import { type Held, sendLater } from '../../wire/turn.ts'
 import { endWhole, wholeAnswer, wholeOf } from './whole-answer.ts'
 
-/** Body pieces up to this size share one write with the head, copied into one string: cheaper than two buffers. */
+/** Body chunks up to this size are copied into one string with the headers: cheaper than two buffers. */
 const SMALL_BYTES = 16 * 1024
 
-/** How long a client that is not listened to any more may go on sending before its connection is cut. */
+/** How long a client may continue sending after the final response before its connection is cut. */
 const LINGER_MS = 2000
 
 const NO_FIELDS: readonly string[] = []
 
-/** A head that is given many times. */
+/** Headers that are sent repeatedly. */
 export interface Again {
   /** Of `headText`. */
   readonly head: string | null
-  /** Fields behind those of the head: name, value, name, value. */
+  /** Additional headers: name, value, name, value. */
   readonly more: readonly string[]
 }
 
-/** The answer to one exchange. */
+/** The response of one exchange. */
 export class Answer implements Held {
   readonly #res: ServerResponse
   readonly #own: boolean
-  /** The first piece of the body, until it is known whether more comes at once; a Latin-1 string where it is small. */
+  /** The first chunk of the body, held until it is known whether more follows at once; a Latin-1 string if small. */
   #held: Buffer | string | null = null
-  /** Nobody else needs it. */
+  /** It is not used elsewhere. */
   #heldSpent = false
   #flushed = false
-  /** The head has been given to node:http. */
+  /** The headers were passed to node:http. */
   #opened = false
   #reason = ''
   #fields: readonly string[] = []
-  /** Fields behind those. */
+  /** Additional headers. */
   #more: readonly string[] = NO_FIELDS
-  /** The status line and `#fields` as a text, where that has been made before. */
+  /** The status line and `#fields` as text, if already formatted. */
   #head: string | null = null
-  /** A final head has been given: from here on no second answer can be. */
+  /** Final headers were set: there can be no second response. */
   begun = false
-  /** The answer is complete, or was broken off. */
+  /** The response is complete or was aborted. */
   over = false
-  /** Status of the final head, 0 before. */
+  /** Status of the final response, 0 before. */
   status = 0
-  /** Body bytes given so far. */
+  /** Body bytes so far. */
   bodyBytes = 0
 
-  /** @param own the head may be written past node:http */
+  /** @param own the headers may be written directly to the socket, bypassing node:http */
   constructor(res: ServerResponse, own = false) {
     this.#res = res
     this.#own = own
   }
 
-  /** Somebody else has answered. */
+  /** Other code has responded. */
   get isTaken(): boolean {
     return false
   }
 
   /**
-   * Fields of an answer that is not written here, with those that others have set.
+   * Headers of a response that is not written here, with those set by other code.
    * @param fields name, value, name, value
    */
   withOthers(fields: readonly string[]): readonly string[] {
     return fields
   }
 
-  /** The fields that the head is opened with: name, value, name, value. */
+  /** The headers to send: name, value, name, value. */
   protected openingFields(fields: readonly string[]): readonly string[] {
     return fields
   }
 
   /**
-   * Relays an interim response (RFC 9110 section 15.2). HTTP/1.0 clients know none.
+   * Relays an interim response (RFC 9110 section 15.2), not to HTTP/1.0 clients.
    * @param fields name, value, name, value
    */
   information(status: number, fields: string[]): void {
@@ -87,7 +87,7 @@ export class Answer implements Held {
   }
 
   /**
-   * The final head. It is written together with what follows, by `flush` at the latest.
+   * Sets the final status and headers. They are written together with what follows, by `flush` at the latest.
    * @param fields name, value, name, value
    */
   begin(status: number, reason: string, fields: string[]): void {
@@ -98,8 +98,8 @@ export class Answer implements Held {
   }
 
   /**
-   * As `begin`, for a head that is given many times.
-   * @param fields those of the head: name, value, name, value
+   * Like `begin`, for headers that are sent repeatedly.
+   * @param fields the headers: name, value, name, value
    */
   beginAgain(status: number, reason: string, fields: readonly string[], { head, more }: Again): void {
     if (head === null) {
@@ -115,9 +115,9 @@ export class Answer implements Held {
   }
 
   /**
-   * A piece of the body. It may be a window of memory that is filled again after the call.
-   * @param spent nobody else needs it: its memory may be gone once it has been written
-   * @returns false where the client does not keep up: wait for 'drain' of the response
+   * Adds a chunk of the body. Its memory may be reused after the call.
+   * @param spent it is not used elsewhere: its memory may be released once it has been written
+   * @returns false if the client does not keep up: wait for 'drain' of the response
    */
   body(piece: Buffer, spent = false): boolean {
     this.bodyBytes += piece.length
@@ -131,8 +131,8 @@ export class Answer implements Held {
   }
 
   /**
-   * Writes what has been given so far.
-   * @returns false where the client does not keep up
+   * Writes everything so far.
+   * @returns false if the client does not keep up
    */
   flush(): boolean {
     if (!this.begun || this.over || (this.#flushed && this.#held === null)) return true
@@ -145,7 +145,7 @@ export class Answer implements Held {
     return this.#release()
   }
 
-  /** @param trailers name, value, name, value; sent only where the answer goes on chunked */
+  /** @param trailers name, value, name, value; sent only with chunked encoding */
   end(trailers: string[]): void {
     if (this.over) return
     this.over = true
@@ -160,7 +160,7 @@ export class Answer implements Held {
   sendNow(): void {
     const { req, socket, destroyed } = this.#res
     if (destroyed) return
-    // node:http may be about to close the connection on a client that is still sending: not with an RST.
+    // node:http may close the connection while the client is still sending: avoid an RST.
     if (!req.complete && socket !== null) socket.destroySoon = () => endGently(socket)
     const held = this.#held
     this.#held = null
@@ -180,12 +180,12 @@ export class Answer implements Held {
     else this.#res.end(held, this.#heldSpent ? onceWritten(held) : undefined)
   }
 
-  /** Something of it has left, or may have: no other answer can take its place. */
+  /** Part of it was or may have been sent: it can't be replaced by another response. */
   get left(): boolean {
     return this.#opened || this.over
   }
 
-  /** Forgets what has been given, of which nothing has `left`: another answer can be begun. */
+  /** Discards the response, of which nothing has `left`, so that another one can begin. */
   withdraw(): void {
     this.begun = false
     this.status = 0
@@ -195,12 +195,12 @@ export class Answer implements Held {
     this.#more = NO_FIELDS
   }
 
-  /** Breaks the transfer off, so that the client can't take it for complete. */
+  /** Aborts the transfer, so that the client notices that it is incomplete. */
   break(): void {
     this.over = true
     this.#held = null
     const { socket } = this.#res
-    // Where the end of the body is the end of the connection, only a reset tells the client that it is not complete.
+    // If the body ends with the connection, only a reset tells the client that it is incomplete.
     const openEnded =
       this.#opened && !this.#res.chunkedEncoding && fieldValue(this.#fields, 'content-length') === undefined
     if (openEnded && socket !== null) reset(socket)
@@ -208,10 +208,10 @@ export class Answer implements Held {
   }
 
   /**
-   * An answer of banyan's own (RFC 9457), in the place of what has not left yet; where a head is out already, the transfer is
-   * broken off instead.
-   * @param requestId for the operator to find the exchange in the log
-   * @returns the status sent, 0 where there was nobody or nothing left to answer
+   * Sends a response of banyan's own (RFC 9457), replacing one of which nothing was sent. If headers were sent already, the
+   * transfer is aborted instead.
+   * @param requestId to find the exchange in the log
+   * @returns the status sent, 0 if no response was possible
    */
   problem(failure: FailureCode, requestId: string): number {
     const { status, culprit } = FAILURES[failure]
@@ -226,7 +226,7 @@ export class Answer implements Held {
     fields.push('Cache-Control', 'no-store')
     const retryAfter = retryAfterSeconds(failure)
     if (retryAfter !== null) fields.push('Retry-After', String(retryAfter))
-    // After a client's fault nothing more on this connection can be relied on.
+    // After a client error the rest of this connection is unreliable.
     if (culprit === 'client') fields.push('Connection', 'close')
     this.begin(status, STATUS_CODES[status] ?? '', fields)
     if (this.#res.req.method !== 'HEAD') this.body(body)
@@ -256,15 +256,15 @@ export class Answer implements Held {
   }
 }
 
-/** Cuts a connection so that its peer can't take what it has for all there was: an RST, where the socket knows one. */
+/** Cuts a connection so that the peer notices that data is missing: an RST, if the socket supports it. */
 export function reset(socket: Duplex): void {
   if ('resetAndDestroy' in socket) (socket as Socket).resetAndDestroy()
   else socket.destroy()
 }
 
 /**
- * Ends a connection whose client may still be sending. What comes is dropped for a moment first: closed at once, the
- * kernel would answer it with an RST, and the client might lose the answer it has not read yet (RFC 9112 section 9.6).
+ * Closes a connection whose client may still be sending. Incoming data is read and dropped for a moment first: otherwise the
+ * kernel would send an RST, and the client could lose the response (RFC 9112 section 9.6).
  */
 export function endGently(socket: Duplex): void {
   socket.end()
@@ -273,7 +273,7 @@ export function endGently(socket: Duplex): void {
   socket.once('close', () => clearTimeout(timer))
 }
 
-/** The text of a problem document (RFC 9457 section 3). It names the failure and says nothing about the inside. */
+/** The text of a problem document (RFC 9457 section 3). It names the failure and reveals no internals. */
 export function problemText(failure: FailureCode, requestId: string): string {
   const { status, detail } = FAILURES[failure]
   const title = STATUS_CODES[status] ?? 'Error'

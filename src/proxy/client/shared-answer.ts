@@ -6,8 +6,8 @@ import { fieldValue } from '../../rules/http/exchange.ts'
 import { Answer } from './answer.ts'
 
 /**
- * Fields that frame an answer, describe its body or speak of its connection. Left on a response, they are those of another
- * answer than the one that is sent (RFC 9112 section 6, RFC 9110 section 8).
+ * Headers about framing, body or connection. If middleware has set them, they belong to another response than the one that is
+ * sent (RFC 9112 section 6, RFC 9110 section 8).
  */
 const OF_ANOTHER_ANSWER: ReadonlySet<string> = new Set([
   ...['content-length', 'transfer-encoding', 'trailer', 'connection', 'keep-alive', 'upgrade'],
@@ -22,28 +22,28 @@ const OF_ANOTHER_ANSWER: ReadonlySet<string> = new Set([
   ...['content-md5', 'content-digest', 'repr-digest', 'digest', 'etag', 'last-modified', 'accept-ranges'],
 ])
 
-/** Fields that are added to those of the answer; any other field of the answer takes the place of one that was set. */
+/** Headers that are added to those of the response; any other header of the response replaces one that was set. */
 const ADDED: ReadonlySet<string> = new Set(['set-cookie', 'vary'])
 
 interface Internals {
-  /** Not among the types of `ServerResponse`. */
+  /** Missing in the types of `ServerResponse`. */
   getRawHeaderNames(): string[]
-  // What node:http remembers of fields that were removed: it would frame the answer, or end the connection, by that.
+  // node:http's flags for removed headers: they would affect framing or close the connection.
   _removedContLen?: boolean
   _removedTE?: boolean
   _removedConnection?: boolean
   strictContentLength?: boolean
 }
 
-/** Whatever others throw ends this answer, and nothing else. */
+/** An error of other code ends this response and nothing else. */
 export class SharedAnswer extends Answer {
   readonly #res: ServerResponse
   readonly #onFault: (error: unknown) => void
   #opening = false
-  /** Nothing more is written by this answer. */
+  /** This object writes nothing more. */
   #lost = false
 
-  /** @param onFault told of what others throw */
+  /** @param onFault called with errors of other code */
   constructor(res: ServerResponse, onFault: (error: unknown) => void) {
     super(res)
     this.#res = res
@@ -97,7 +97,7 @@ export class SharedAnswer extends Answer {
     }
   }
 
-  /** The answer of others is theirs to end. */
+  /** A response by other code is not ours to end. */
   override break(): void {
     if (this.isTaken) this.#leave()
     else super.break()
@@ -120,7 +120,7 @@ export class SharedAnswer extends Answer {
     return takeOver(this.#res, fields)
   }
 
-  /** @returns that there is nothing to wait for */
+  /** @returns true: there is nothing to wait for */
   #lose(error: unknown): true {
     if (this.isTaken) this.#leave()
     else {
@@ -139,9 +139,9 @@ export class SharedAnswer extends Answer {
 }
 
 /**
- * Takes off a response what belongs to another answer than the one that begins now.
+ * Removes from a response what does not belong to the one that begins now.
  * @param fields of that one: name, value, name, value
- * @returns these, with the fields in front that middleware has set and that are added to
+ * @returns these, preceded by headers that middleware has set and that are added to
  */
 function takeOver(res: ServerResponse, fields: readonly string[]): readonly string[] {
   const added: string[] = []
@@ -156,7 +156,7 @@ function takeOver(res: ServerResponse, fields: readonly string[]): readonly stri
     }
   }
   const internals = res as unknown as Internals
-  // A flag that middleware may have set: chunks in a body of known length would be read as the next answer.
+  // Middleware may have set it: chunked framing in a body of known length would be read as the next response.
   res.chunkedEncoding = false
   internals._removedContLen = false
   internals._removedTE = false

@@ -11,10 +11,10 @@ import type { ResponseHead } from '../../wire/http1.ts'
 import { onceWritten } from '../../wire/read-memory.ts'
 import { type Answer, reset } from './answer.ts'
 
-/** What a client may send ahead of the answer to its upgrade; beyond it the client waits. */
+/** Bytes that a client may send before the response to its upgrade; then reading pauses. */
 const EARLY_BYTES = 64 * 1024
 
-/** The client's side of an upgrade, until it is known whether the upstream agrees. */
+/** The client side of an upgrade until the upstream responds. */
 export class UpgradeClient {
   readonly socket: Duplex
   /** The value of Upgrade as received. */
@@ -24,8 +24,8 @@ export class UpgradeClient {
   #earlyBytes = 0
 
   /**
-   * Reads on while the answer is awaited, since only a socket that is read tells that its client has gone.
-   * @param head bytes that came right behind the request
+   * Keeps reading while waiting for the response: a disconnect is only noticed while reading.
+   * @param head bytes that came right after the request
    */
   constructor(req: IncomingMessage, socket: Duplex, head: Buffer) {
     this.socket = socket
@@ -33,12 +33,12 @@ export class UpgradeClient {
     this.#req = req
     if (head.length > 0) this.#hold(head)
     socket.on('error', ignore)
-    // Behind a body that is still to come: to read the socket would make node:http read that body, and drop it.
+    // Not before the body is complete: reading the socket would make node:http read and drop the body.
     if (req.complete) this.#listen()
     else req.once('end', this.#listen)
   }
 
-  /** Ends the waiting. @returns what the client sent ahead, in order */
+  /** Stops waiting. @returns what the client has sent meanwhile, in order */
   take(): Buffer[] {
     this.#req.off('end', this.#listen)
     this.socket.off('data', this.#hold)
@@ -63,7 +63,7 @@ export class UpgradeClient {
   }
 }
 
-/** What the tunnel needs to know of its exchange. */
+/** The exchange of a tunnel. */
 interface TunnelExchange {
   readonly upgrade: UpgradeClient | null
   readonly res: { detachSocket(socket: Socket): void }
@@ -73,7 +73,7 @@ interface TunnelExchange {
   readonly answer: Pick<Answer, 'status' | 'bodyBytes' | 'begun' | 'over' | 'withOthers'>
 }
 
-/** Two sockets that belong together. */
+/** Two connected sockets. */
 export class Tunnel implements Watched {
   readonly #exchange: TunnelExchange
   readonly #head: ResponseHead
@@ -85,7 +85,7 @@ export class Tunnel implements Watched {
   deadlineMs = Number.POSITIVE_INFINITY
 
   /**
-   * @param head the 101 answer
+   * @param head the 101 response
    * @param idleMs both sockets are closed after this long without a byte in either direction
    * @param over called once, when both are closed
    */
@@ -96,7 +96,7 @@ export class Tunnel implements Watched {
     this.#over = over
   }
 
-  /** @param rest bytes that came right behind the 101 head */
+  /** @param rest bytes that came right after the 101 response */
   open(server: Socket, rest: Buffer | null): void {
     const { upgrade, res, answer } = this.#exchange
     const client = upgrade!.socket
@@ -133,19 +133,19 @@ export class Tunnel implements Watched {
     return this.#client.write(bytes, onceWritten(bytes))
   }
 
-  /** Where one side has ended, all that is left is how the other one goes. */
+  /** Once one side has ended, errors of the other side do not matter. */
   #broke(failure: FailureCode, cause: Error | null): void {
     if (!this.#client.readableEnded && !this.#server.readableEnded) this.#tell(failure, cause)
   }
 
-  /** Only the first is told: what breaks one side breaks the other. */
+  /** Only the first failure is reported: it breaks the other side too. */
   #tell(failure: FailureCode, cause: Error | null): void {
     if (this.#exchange.failure !== null) return
     this.#exchange.failure = failure
     this.#exchange.cause = cause
   }
 
-  /** @param failure what it is where `from` goes without an end */
+  /** @param failure if `from` is closed without an end */
   #join(from: Duplex, to: Duplex, failure: FailureCode, pass: (bytes: Buffer) => boolean): void {
     from.on('data', (bytes: Buffer) => {
       this.deadlineMs = coarseNowMs() + this.#idleMs
@@ -161,7 +161,7 @@ export class Tunnel implements Watched {
       reset(to)
     })
     from.on('close', () => {
-      // Closed without an end: the other side must not take what it has for all there was.
+      // Closed without an end: the other side must notice that data is missing.
       if (!from.readableEnded) {
         this.#broke(failure, null)
         reset(to)
@@ -187,5 +187,5 @@ function switchingHead(head: ResponseHead, answer: Pick<Answer, 'withOthers'>): 
 }
 
 function ignore(): void {
-  // 'close' follows each error, and that is where it is acted on.
+  // 'close' follows each error and handles it.
 }

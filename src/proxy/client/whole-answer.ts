@@ -5,24 +5,24 @@
 import type { ServerResponse } from 'node:http'
 
 /**
- * What node:http keeps of a response between `writeHead` and `end`. These names are older than its documentation; where they
- * should be gone one day, `wholeAnswer` gives null, and every answer goes the long way.
+ * node:http's internal state of a response between `writeHead` and `end`. If a future version lacks these properties,
+ * `wholeAnswer` returns null and every response takes the normal path.
  */
 interface Internals {
-  /** Null until a head has been stored; sent by `end`, with what it holds. */
+  /** Null until headers are stored; sent by `end`. */
   _header?: string | null
-  /** The connection ends with this answer. */
+  /** This response closes the connection. */
   _last?: boolean
-  /** Milliseconds that an idle client connection is kept. */
+  /** Keep-alive timeout, milliseconds. */
   _keepAliveTimeout?: number
 }
 
 /**
- * The bytes of a complete answer, a Latin-1 string, as node:http would send them: Date and what concerns the connection
- * behind the given fields.
- * @param fields name, value, name, value; from a message that has been read, or banyan's own
+ * The bytes of a complete response, as a Latin-1 string, as node:http would send them: the given headers, then Date and the
+ * connection headers.
+ * @param fields name, value, name, value; from a parsed message, or banyan's own
  * @param body all of it, a Latin-1 string, or null for none
- * @returns null where the answer is none of the plain kind, which node:http must frame
+ * @returns null for a response that needs node:http's framing
  */
 export function wholeAnswer(
   res: ServerResponse,
@@ -41,7 +41,7 @@ export function wholeAnswer(
   for (let i = 0; i < fields.length; i += 2) {
     const name = fields[i] as string
     text += `${name}: ${fields[i + 1]}\r\n`
-    // Only fields that node:http has a view of are looked at, and few names have these lengths.
+    // Only headers that matter to node:http are checked, and few names have these lengths.
     switch (name.length) {
       case 4:
         dated ||= name.toLowerCase() === 'date'
@@ -62,8 +62,8 @@ export function wholeAnswer(
 }
 
 /**
- * The status line and the fields of an answer that will be given many times, as one text.
- * @returns null where node:http must have a look at them: no Date, no length, or something of the connection
+ * The status line and headers of a response that is sent repeatedly, as one text.
+ * @returns null if node:http has to handle them: no Date, no length, or connection headers
  */
 export function headText(status: number, reason: string, fields: readonly string[]): string | null {
   let text = `HTTP/1.1 ${status} ${reason}\r\n`
@@ -76,14 +76,14 @@ export function headText(status: number, reason: string, fields: readonly string
     framed ||= lower === 'content-length'
     text += `${fields[i]}: ${fields[i + 1]}\r\n`
   }
-  // Made of one piece, or each use would put it together anew.
+  // Flattened: otherwise each use would concatenate it again.
   return framed && dated ? Buffer.from(text, 'latin1').toString('latin1') : null
 }
 
 /**
- * The bytes of a complete answer, as `wholeAnswer` would give them.
+ * The bytes of a complete response, as from `wholeAnswer`.
  * @param head of `headText`
- * @param more fields behind those of the head
+ * @param more additional headers
  * @param body all of it, a Latin-1 string, or null for none
  */
 export function wholeOf(
@@ -100,7 +100,7 @@ export function wholeOf(
   return body === null ? text : text + body
 }
 
-/** Ends a response with what `wholeAnswer` gave. */
+/** Ends a response with the result of `wholeAnswer`. */
 export function endWhole(res: ServerResponse, text: string): void {
   const internals = res as ServerResponse & Internals
   internals._header = text
@@ -108,12 +108,12 @@ export function endWhole(res: ServerResponse, text: string): void {
   res.end()
 }
 
-/** Fields by which the connection or the framing is another than usual. */
+/** Headers that affect the connection or the framing. */
 const SPECIAL: ReadonlySet<string> = new Set(['trailer', 'connection', 'keep-alive', 'transfer-encoding'])
 
 const kept = { timeoutMs: -1, text: '' }
 
-/** What says that the connection is kept, with the empty line: one setting of the server, so nearly always the same. */
+/** The keep-alive headers with the empty line; cached, since the timeout is nearly always the same. */
 function keepAliveFields(timeoutMs: number): string {
   if (kept.timeoutMs !== timeoutMs) {
     const hint = timeoutMs > 0 ? `Keep-Alive: timeout=${Math.floor(timeoutMs / 1000)}\r\n` : ''

@@ -25,20 +25,20 @@ import type { Waiter } from '../../state/upstreams/waiting-line.ts'
 import type { ClientExchange, Connection } from '../../wire/client.ts'
 import type { Exchange } from '../exchange.ts'
 
-/** Whose attempts they are: hears the answer, and is told when to send. */
+/** The owner of attempts: receives the response, and is told when to send. */
 export interface AttemptOwner extends ClientExchange {
-  /** A connection for the next attempt, which stands or is being made: the request is to be sent on it. */
+  /** There is a connection for the next attempt, open or being opened: send the request on it. */
   onConnection(connection: Connection, server: ServerState): void
-  /** No attempt could be made. The attempts are over. */
+  /** No attempt was possible. The attempts are over. */
   onRefused(failure: 'no-server' | 'overloaded' | 'queue-timeout'): void
   /** The breaker has opened since the decision. The attempts are over. */
   onUnavailable(): void
 }
 
-/** An upgraded connection is as quick as its client. */
+/** Upgrades are not timed. */
 const SWITCHING_PROTOCOLS = 101
 
-/** May begin again for another upstream once they are over. */
+/** The attempts. They can begin again at another upstream once they are over. */
 export class Attempts implements Waiter {
   readonly #upstreams: Upstreams
   readonly #owner: AttemptOwner
@@ -51,24 +51,24 @@ export class Attempts implements Waiter {
   #entry: BreakerEntry = 'pass'
   #count = 0
   #budgeted = false
-  /** This attempt finds out how its server is. */
+  /** This attempt is a probe of its server. */
   #probing = false
-  /** What the end of the exchange will say of the upstream; null for nothing. */
+  /** Result for the breaker at the end of the exchange; null for none. */
   #good: boolean | null = null
-  /** The attempt that is under way was answered with a fault of the server's. */
+  /** The response to the current attempt counts as a server failure. */
   #faulted = false
-  /** What it is counted by. */
+  /** Route id for the counters. */
   #routeId: string | null = null
   #reason: Reason = 'default'
-  /** When the request of the attempt had been sent, or before that when the attempt began; of performance.now. */
+  /** When the request had been sent, or until then when the attempt began; performance.now(). */
   #sentMs = 0
-  /** The attempt that is under way was answered so; null before. */
+  /** Outcome of the current attempt; null before its response. */
   #outcome: Outcome | null = null
-  /** From then to the head of the answer; null for an upgrade. */
+  /** From then to the response headers; null for an upgrade. */
   #headMs: number | null = null
-  /** The upstream that is asked, or was asked last. */
+  /** The current or last upstream. */
   upstream: UpstreamState | null = null
-  /** The server that is asked, or was asked last. */
+  /** The current or last server. */
   server: ServerState | null = null
   connection: Connection | null = null
 
@@ -78,10 +78,10 @@ export class Attempts implements Waiter {
   }
 
   /**
-   * Asks an upstream: at once, or when there is a place.
-   * @param guard the route whose breaker may say no, or null
-   * @param exchange for its decision, its method and the one random draw
-   * @param privately the client's own way to the upstream, or null for the connections that all share
+   * Sends to an upstream, at once or after waiting in its queue.
+   * @param guard the route whose breaker applies, or null
+   * @param exchange for its decision, method and random draw
+   * @param privately the client's private connection, or null for the shared pool
    */
   begin(
     upstream: string,
@@ -110,7 +110,7 @@ export class Attempts implements Waiter {
     else this.#owner.onRefused('overloaded')
   }
 
-  /** There is a place at the upstream. */
+  /** It is its turn in the queue. */
   onTurn(): void {
     this.#phase = 'in'
     const breaker = this.#guard === null ? null : this.#upstreams.breakers.of(this.#guard)
@@ -158,7 +158,7 @@ export class Attempts implements Waiter {
     this.#owner.onConnection(this.connection, server)
   }
 
-  /** All of the request has been sent. Not told where that was at once. */
+  /** The request has been sent completely. Not called if that happened at once. */
   sent(): void {
     this.#sentMs = performance.now()
   }
@@ -174,7 +174,7 @@ export class Attempts implements Waiter {
     return connection
   }
 
-  /** The final head of an answer has come. */
+  /** Final response headers have arrived. */
   answered(status: number): void {
     this.#outcome = outcomeOf(status)
     if (status !== SWITCHING_PROTOCOLS) this.#headMs = performance.now() - this.#sentMs
@@ -184,7 +184,7 @@ export class Attempts implements Waiter {
     else if (ejection.isOut) this.#returned()
     else ejection.answered()
     this.#probing = false
-    // The probe has found out what it was sent for, however long the body takes.
+    // The probe has its result, however long the body takes.
     if (this.#entry === 'probe') this.#leaveBreaker()
   }
 
@@ -206,7 +206,7 @@ export class Attempts implements Waiter {
     upstream.refresh()
   }
 
-  /** The answer has come to its end. */
+  /** The response is complete. */
   completed(): void {
     this.connection = null
     this.#tell(this.#outcome!)
@@ -215,9 +215,9 @@ export class Attempts implements Waiter {
   }
 
   /**
-   * The attempt broke. Where it may be made again it is, before this returns.
-   * @param bodyKept all that was read of the request's body can be sent again
-   * @returns false where this was the last one; the attempts are over
+   * The attempt failed. If a retry is allowed, it starts before this returns.
+   * @param bodyKept everything read of the request body can be sent again
+   * @returns false if this was the last attempt; the attempts are over
    */
   broke(failure: FailureCode, bodyKept: boolean): boolean {
     const upstream = this.upstream!
@@ -258,7 +258,7 @@ export class Attempts implements Waiter {
     return true
   }
 
-  /** Ends the attempts because the time of the whole exchange is over. */
+  /** Ends the attempts: the total timeout has expired. */
   expire(): void {
     if (this.connection !== null) {
       this.#blame('deadline', false)
@@ -269,7 +269,7 @@ export class Attempts implements Waiter {
     this.abort()
   }
 
-  /** Ends the attempts; what is under way is broken off, and says nothing of the upstream. */
+  /** Aborts the attempts; the current one does not count for or against the upstream. */
   abort(): void {
     if (this.connection !== null) this.#tell(this.#outcome ?? 'aborted')
     this.connection?.abort()
@@ -280,7 +280,7 @@ export class Attempts implements Waiter {
     } else this.finish()
   }
 
-  /** The attempts are over: place, probes and budget are given back. */
+  /** The attempts are over: releases queue place, probes and retry budget. */
   finish(): void {
     if (this.#phase !== 'in') return
     this.#phase = 'over'
@@ -292,7 +292,7 @@ export class Attempts implements Waiter {
     upstream.leave()
   }
 
-  /** The attempt is over without a whole answer. */
+  /** The attempt ended without a complete response. */
   #broken(failure: FailureCode, stale: boolean): void {
     if (FAILURES[failure].culprit !== 'upstream') this.#tell(this.#outcome ?? 'aborted')
     else if (stale) this.#tell('stale')
@@ -320,7 +320,7 @@ export class Attempts implements Waiter {
 
   #blame(failure: FailureCode, stale: boolean): void {
     if (FAILURES[failure].culprit !== 'upstream') return
-    // What was answered with a fault and then broke has failed once.
+    // A failure response that also broke counts once.
     if (!stale && !this.#faulted) this.server!.counts.failures++
     this.#good = false
     const upstream = this.upstream!
@@ -334,7 +334,7 @@ export class Attempts implements Waiter {
   }
 }
 
-/** The route whose breaker guards where an exchange goes, or null. */
+/** The route whose breaker applies to an exchange, or null. */
 export function guardOf({ matched, decision }: Exchange): Route | null {
   return decision.reason === 'percent' ? matched.route : null
 }

@@ -22,45 +22,45 @@ import { type AttemptOwner, Attempts, guardOf } from './attempts.ts'
 import { clientFields, requestHeadOf } from './heads.ts'
 import { RequestBody } from './request-body.ts'
 
-/** An answer came before the request was complete: this long the rest of it is read and dropped, as nginx lingers. */
+/** After an early response the rest of the request is read and dropped for this long, like nginx's lingering close. */
 const LINGER_MS = 30_000
 
-/** What the forwarder needs of the process. */
+/** Dependencies of the forwarder. */
 export interface ForwardParts {
   readonly upstreams: Upstreams
-  /** Called once when the exchange is over, however it ended. */
+  /** Called once when the exchange has ended in any way. */
   over(exchange: Exchange): void
-  /** An upgraded connection stands (+1) or is gone (-1). */
+  /** An upgraded connection was opened (+1) or closed (-1). */
   tunnels(change: 1 | -1): void
 }
 
-/** Takes a copy of an answer as it passes. */
+/** Receives a copy of the response. */
 export interface Recorder {
-  /** @param fields of the head as the client gets them */
+  /** @param fields headers as sent to the client */
   head(head: ResponseHead, fields: readonly string[]): void
-  /** @param piece that may be filled again after the call */
+  /** @param piece its memory may be reused after the call */
   body(piece: Buffer): void
   end(): void
-  /** The answer broke off or was replaced: nothing of it is stored. */
+  /** The response was aborted or replaced: discard it. */
   abandon(): void
 }
 
-/** The forwarding of one exchange. It hears the upstream's answer and passes it on. */
+/** Forwards one exchange and relays the upstream's response. */
 export class Forward implements AttemptOwner, PrivateUser, Watched {
   readonly #parts: ForwardParts
   readonly #exchange: Exchange
   readonly #recorder: Recorder | null
   readonly #attempts: Attempts
-  /** Null where the request has none. */
+  /** Null if the request has none. */
   #body: RequestBody | null = null
-  /** The client's own way to the upstream, or null for the connections that all share. */
+  /** The client's private connection to the upstream, or null for the shared pool. */
   #privately: PrivateConnection | null = null
   #upstreamPaused = false
   #settled = false
-  /** Until when the head of an answer must have come. */
+  /** Deadline for response headers. */
   deadlineMs = Number.POSITIVE_INFINITY
 
-  /** @param recorder takes a copy of the answer for the cache, or null */
+  /** @param recorder receives a copy of the response for the cache, or null */
   constructor(parts: ForwardParts, exchange: Exchange, recorder: Recorder | null) {
     this.#parts = parts
     this.#exchange = exchange
@@ -84,13 +84,13 @@ export class Forward implements AttemptOwner, PrivateUser, Watched {
       this.deadlineMs = exchange.startedMs + totalMs
       watch(this)
     }
-    // node:http counts a request without a body as destroyed from the start.
+    // node:http marks a request without a body as destroyed from the start.
     const gone = this.#body === null ? res.destroyed : req.destroyed && !req.complete
     if (gone) this.#clientGone()
     else this.#begin()
   }
 
-  /** Asks the upstream of the decision, once the exchanges before it on the client's own connection there are over. */
+  /** Sends to the decided upstream, after earlier exchanges on the client's private connection are over. */
   #begin(): void {
     const exchange = this.#exchange
     this.#privately?.leave(this)
@@ -149,7 +149,7 @@ export class Forward implements AttemptOwner, PrivateUser, Watched {
     this.#inTime()
     this.#body?.release()
     if (head.bindsConnection) this.#bind()
-    // With the connection the login is over, and the client must know.
+    // The login ends with the connection, and the client must notice.
     if (this.#privately !== null && !head.keepAlive) exchange.res.shouldKeepAlive = false
     const fields = clientFields(exchange, head, this.#attempts.upstream!.origins)
     this.#recorder?.head(head, fields)
@@ -158,14 +158,14 @@ export class Forward implements AttemptOwner, PrivateUser, Watched {
     exchange.answer.begin(head.status, head.reason, fields)
   }
 
-  /** From here on the connection is this client's: it is being logged in, or has been. */
+  /** Makes the connection private to this client: it is being authenticated, or has been. */
   #bind(): void {
     if (this.#privately !== null) return
     const { peer, matched, decision } = this.#exchange
     const { connection, server } = this.#attempts
     const privates = PrivateConnections.of(peer, true)
     if (privates.find(decision.upstream) !== null) {
-      // The client has one there already, that came about while this request was under way.
+      // The client got one there while this request was in flight.
       connection!.retire()
       return
     }
@@ -201,7 +201,7 @@ export class Forward implements AttemptOwner, PrivateUser, Watched {
       return
     }
     if (this.#body !== null && !this.#body.done) {
-      // RFC 9110 section 7.8: no server may switch before it has the whole request. What is whose is unknown now.
+      // RFC 9110 section 7.8: a server must not switch before it has the whole request. The framing is unknown now.
       this.#attempts.abort()
       this.#failed('response-malformed', null)
       return
@@ -215,7 +215,7 @@ export class Forward implements AttemptOwner, PrivateUser, Watched {
     this.#parts.tunnels(1)
     const tunnel = new Tunnel(this.#exchange, head, idleTimeoutMs, () => {
       this.#parts.tunnels(-1)
-      // It has no connection any more that could close: whoever waits for its end is told all the same.
+      // There is no connection whose 'close' would follow, so destroy the response for its listeners.
       this.#exchange.res.destroy()
       this.#settle()
     })
@@ -227,21 +227,21 @@ export class Forward implements AttemptOwner, PrivateUser, Watched {
     const code = this.#blame(failure)
     this.#body?.stop()
     const kept = this.#body === null || this.#body.isKept
-    // The next attempt may be under way, and over, before `broke` returns.
+    // The next attempt may start, and end, before `broke` returns.
     exchange.retries++
     if (this.#attempts.broke(code, kept && !exchange.answer.begun)) return
     exchange.retries--
     this.#failed(code, cause)
   }
 
-  /** Silence is the client's doing where it is the client that is being waited for. */
+  /** A timeout while waiting for the request body is the client's fault. */
   #blame(failure: WireFailure): FailureCode {
     if (failure !== 'idle-timeout') return failure
     if (this.#upstreamPaused) return 'client-stalled'
     return this.#body?.isAwaited ? 'request-timeout' : 'idle-timeout'
   }
 
-  /** The time of the whole exchange is over, and no head has come. */
+  /** The total timeout has expired without response headers. */
   expire(): void {
     const code = this.#body?.isAwaited ? 'request-timeout' : 'deadline'
     this.#attempts.expire()
@@ -257,7 +257,7 @@ export class Forward implements AttemptOwner, PrivateUser, Watched {
   #mayFallBack(failed: Failed): boolean {
     const { matched, decision, view, answer } = this.#exchange
     const kept = this.#body === null || this.#body.isKept
-    // Only the server that is logging somebody in can go on with it.
+    // An authentication can only continue at the same server.
     if (this.#privately !== null && !isUnsent(failed)) return false
     return !answer.left && mayFallBack(matched.route, decision, view.method, failed, kept)
   }
@@ -279,7 +279,7 @@ export class Forward implements AttemptOwner, PrivateUser, Watched {
     this.#settle()
   }
 
-  /** The other side of the route is to answer. The attempts at this one are over. */
+  /** Switches to the other side of the route. The attempts at this one are over. */
   #turnTo(reason: 'fallback' | 'unavailable'): void {
     const exchange = this.#exchange
     this.#body?.stop()
@@ -301,7 +301,7 @@ export class Forward implements AttemptOwner, PrivateUser, Watched {
     })
   }
 
-  /** The request body is malformed: the upstream must not take what it has for a whole. */
+  /** The request body is malformed: the upstream must notice that it is incomplete. */
   requestBroken(): void {
     if (this.#settled) {
       this.#exchange.req.destroy()
@@ -327,7 +327,7 @@ export class Forward implements AttemptOwner, PrivateUser, Watched {
     this.#settle()
   }
 
-  /** The answer is out and the request is not complete: what still comes of it is read and dropped, for a while. */
+  /** The response is complete but the request is not: reads and drops the rest for a while. */
   #dropRest(): void {
     const { req } = this.#exchange
     if (this.#body === null || this.#body.done || req.complete || req.destroyed) return
@@ -349,10 +349,10 @@ export class Forward implements AttemptOwner, PrivateUser, Watched {
   }
 }
 
-/** Where a request or response keeps its forwarder: listeners are shared functions, none is made per exchange. */
+/** Property of a request or response with its forwarder: listeners are shared functions, not created per exchange. */
 const FORWARD = Symbol('forward')
 
-/** The forwarder of a response, while it has one. */
+/** The forwarder of a response, if it has one. */
 export function forwardOf(res: object): Forward | undefined {
   return (res as Owned)[FORWARD]
 }
@@ -366,5 +366,5 @@ function onClientClose(this: Owned): void {
 }
 
 function ignore(): void {
-  // The connection is given up anyway: 'close' follows and says what there is to do.
+  // 'close' follows and handles it.
 }

@@ -20,10 +20,10 @@ import type { UpgradeClient } from '../client/tunnel.ts'
 import type { Exchange } from '../exchange.ts'
 
 /**
- * The head of an exchange's request as a server gets it, a Latin-1 string with its empty line.
- * @param rawHeaders name, value, name, value: those of the request, or what the cache asks with in their place
- * @param upgrade the client's side of the upgrade that is asked for, or null
- * @param vary fields that are known to select answers of the cache, lower case
+ * The request line and headers for a server, a Latin-1 string with the empty line.
+ * @param rawHeaders name, value, name, value: those of the request, or those of the cache's request
+ * @param upgrade the client side of a requested upgrade, or null
+ * @param vary headers known to select cached responses, lower case
  */
 export function requestHeadOf(
   exchange: Exchange,
@@ -41,8 +41,8 @@ export function requestHeadOf(
 const NONE: readonly string[] = []
 
 /**
- * The values of one field as a server gets them from `requestHeadOf`: what the cache compares.
- * @param fields of the request, less those that Connection names
+ * The values of one header as `requestHeadOf` sends them: the cache compares these.
+ * @param fields of the request, without those named in Connection
  * @param name in lower case
  */
 export function sentValuesOf(
@@ -52,13 +52,13 @@ export function sentValuesOf(
   name: string,
 ): readonly string[] {
   const kind = kindOf(name)
-  // Most fields go on as they came, whatever the upstream is.
+  // Most headers are forwarded unchanged to any upstream.
   if (kind === 'end-to-end' && name !== 'via') {
     const values = fieldValues(fields, name)
     const normalize: readonly string[] = exchange.matched.route?.cache?.normalize ?? NONE
     return normalize.includes(name) ? normalizedValues(values) : values
   }
-  // Which server of an upstream is asked is not known yet: with its own Host, each is as good as the other.
+  // The server is not selected yet: if each gets its own Host, the upstream's name represents them all.
   const rewrite = upstream === undefined ? null : rewriteOf(exchange, upstream, upstream.name, null)
   return rewrite === null ? fieldValues(fields, name) : sentValues(name, fields, exchange.said, rewrite)
 }
@@ -83,12 +83,12 @@ function rewriteOf(
   }
 }
 
-/** The fields of an upstream's answer as the client of an exchange gets them. */
+/** The headers of an upstream's response as sent to the client. */
 export function clientFields(exchange: Exchange, head: ResponseHead, origins: OriginMap | null): string[] {
   const bodiless = head.framing === 'none' || exchange.view.method === 'HEAD'
   const chunked = head.framing === 'chunked' && !bodiless && exchange.req.httpVersionMinor === 1
   let fields = responseFields(head.rawHeaders, chunked, head.minor, origins)
-  // Clients that read it would wait for a body that a 204 never has.
+  // Some clients would wait for a body, which a 204 never has.
   if (head.status === 204 && head.contentLength > 0) fields = withoutLength(fields)
   if (head.status === 426) fields.push(...upgradeFields(head.rawHeaders, !exchange.res.shouldKeepAlive))
   return fields

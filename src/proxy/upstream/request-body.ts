@@ -6,22 +6,22 @@ import type { Connection } from '../../wire/client.ts'
 import { onceWritten } from '../../wire/read-memory.ts'
 import type { Exchange } from '../exchange.ts'
 
-/** Goes to one connection at a time. */
+/** A request body. It is sent on one connection at a time. */
 export class RequestBody {
   readonly #exchange: Exchange
   readonly #keepBytes: number
   readonly #attempts: { sent(): void }
   #connection: Connection | null = null
-  /** What was read so far, or null where that is more than is kept. */
+  /** What was read so far, or null if that exceeds the limit. */
   #kept: Buffer[] | null
   #keptBytes = 0
   #reading = false
-  /** All of it has been read. */
+  /** It has been read completely. */
   done = false
 
   /**
-   * @param keepBytes up to so many bytes are kept; 0 keeps none
-   * @param attempts told when all of it has been sent
+   * @param keepBytes maximum size to keep for retries; 0 keeps nothing
+   * @param attempts informed when it has been sent completely
    */
   constructor(exchange: Exchange, keepBytes: number, attempts: { sent(): void }) {
     this.#exchange = exchange
@@ -30,17 +30,17 @@ export class RequestBody {
     this.#kept = []
   }
 
-  /** All that was read can be sent again. */
+  /** Everything read so far can be sent again. */
   get isKept(): boolean {
     return this.#kept !== null
   }
 
-  /** It is the client that has to go on. */
+  /** Waiting for the client to send more. */
   get isAwaited(): boolean {
     return !this.done && this.#reading && !this.#exchange.req.isPaused()
   }
 
-  /** Sends it on a connection on which the head has been sent: what is kept at once, the rest as it comes. */
+  /** Sends it on a connection after the headers: kept data at once, the rest as it arrives. */
   sendOn(connection: Connection): void {
     this.#connection = connection
     for (const piece of this.#kept ?? NOTHING) this.#write(connection, piece, undefined)
@@ -48,24 +48,24 @@ export class RequestBody {
     else if (connection.ready) this.read()
   }
 
-  /** The connection is gone: the client waits until there is another one. */
+  /** The connection is gone: pauses the client until there is another one. */
   stop(): void {
     this.#connection = null
     if (this.#reading && !this.done) this.#exchange.req.pause()
   }
 
-  /** Nothing more is sent again: what is kept is let go. */
+  /** No more retries: frees kept data. */
   release(): void {
     this.#kept = null
   }
 
-  /** The answer is out, or the exchange over: what still comes is read and goes nowhere, and holds nobody up. */
+  /** The response or the exchange is over: reads and drops what still arrives. */
   drop(): void {
     this.#connection = null
     this.#kept = null
   }
 
-  /** The connection stands: the client may send. */
+  /** The connection is open: starts reading from the client. */
   read(): void {
     if (this.done) return
     const { req } = this.#exchange
@@ -80,7 +80,7 @@ export class RequestBody {
     req.on('end', onEnd)
   }
 
-  /** The server takes more. */
+  /** The server accepts more data. */
   drained(): void {
     if (this.#reading && this.#exchange.req.isPaused()) this.#exchange.req.resume()
   }
@@ -114,7 +114,7 @@ export class RequestBody {
     return chunked ? connection.writeChunk(piece, written) : connection.write(piece, written)
   }
 
-  /** Ends the request as it is framed: one without a byte of content may still have been chunked. */
+  /** Ends the request according to its framing: an empty body may still be chunked. */
   #finish(connection: Connection): void {
     const { req, said } = this.#exchange
     connection.finish(said.transferEncoding === null ? null : lastChunk(req.rawTrailers))
@@ -124,7 +124,7 @@ export class RequestBody {
 
 const NOTHING: readonly Buffer[] = []
 
-/** Where a request keeps its body: listeners are shared functions, none is made per exchange. */
+/** Property of a request with its body: listeners are shared functions, not created per exchange. */
 const BODY = Symbol('body')
 
 interface Owned {

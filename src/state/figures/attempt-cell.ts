@@ -10,10 +10,10 @@ import type { Sums } from './windows.ts'
 const CLASSES = ['1xx', '2xx', '3xx', '4xx', '5xx'] as const
 
 /**
- * How an attempt ended: the class of its answer, whole or given up by the client; or where the upstream broke it.
+ * How an attempt ended: the status class of its response, complete or aborted by the client; or the failure at the upstream.
  *
- * - `aborted`: given up before there was an answer, by the client or for its sake
- * - `stale`: the server had just closed the kept-alive connection, which says nothing about how it is
+ * - `aborted`: ended before a response, by the client or because of it
+ * - `stale`: the server had just closed the idle connection, which does not count as a failure
  */
 export type Outcome = (typeof CLASSES)[number] | 'aborted' | 'stale' | FailureCode
 
@@ -27,20 +27,20 @@ const OUTCOMES: readonly Outcome[] = [
 
 const OUTCOME_INDEX: Readonly<Partial<Record<Outcome, number>>> = indexOf(OUTCOMES)
 const ABORTED = OUTCOMES.indexOf('aborted')
-/** From here on there is somebody to blame. */
+/** Outcomes from here on are failures. */
 const FIRST_FAILURE = OUTCOMES.indexOf('stale') + 1
 const SERVER_ERROR = OUTCOMES.indexOf('5xx')
 
-/** The outcome of an attempt that was answered. @param status 100 or more */
+/** The outcome of an attempt with a response. @param status 100 or more */
 export function outcomeOf(status: number): Outcome {
   return CLASSES[Math.min(Math.floor(status / 100), CLASSES.length) - 1] as Outcome
 }
 
-/** What tells the attempts of a route apart. */
+/** Labels of the attempts of a route. */
 export interface AttemptLabels {
-  /** Whose server was asked. */
+  /** The upstream of the server. */
   readonly upstream: string
-  /** Of the decision at that time: an attempt for `fallback` is one at `from`. */
+  /** Reason of the decision at that time: an attempt with `fallback` is one at `from`. */
   readonly reason: Reason
 }
 
@@ -56,36 +56,36 @@ export class AttemptCell extends Series implements AttemptLabels {
     this.reason = reason
   }
 
-  /** Whether it is counted under these labels. */
+  /** Whether it has these labels. */
   is(upstream: string, reason: Reason): boolean {
     return this.reason === reason && this.upstream === upstream
   }
 
-  /** @param durationMs until the head of the answer, or until it broke; null where neither came, and for upgrades */
+  /** @param durationMs until the response headers or the failure; null if there was neither, and for upgrades */
   count(outcome: Outcome, durationMs: number | null): void {
     this.#counts[OUTCOME_INDEX[outcome] ?? ABORTED]!++
     this.exchanges++
     if (durationMs !== null) this.durations.count(durationMs)
   }
 
-  /** Each outcome that has occurred, with how often. */
+  /** The outcomes that have occurred, with their counts. */
   *counts(): Generator<{ outcome: Outcome; count: number }> {
     for (const [at, count] of this.#counts.entries()) if (count > 0) yield { outcome: OUTCOMES[at] as Outcome, count }
   }
 
-  /** Those that broke at the upstream or were answered with class 5. */
+  /** Attempts that failed at the upstream or got a 5xx response. */
   get failed(): number {
     return this.#counts.reduce((sum, count, at) => (at === SERVER_ERROR || at >= FIRST_FAILURE ? sum + count : sum), 0)
   }
 
-  /** What has been counted since the last time; from now on it counts from 0. */
+  /** Returns the counts since the last call and resets them. */
   take(): AttemptDelta {
     const labels = { upstream: this.upstream, reason: this.reason }
     this.exchanges = 0
     return { labels, counts: takeCounts(this.#counts), durations: this.durations.take() }
   }
 
-  /** Counts what another cell has counted. */
+  /** Adds the counts of another cell. */
   add({ counts, durations }: AttemptDelta): void {
     for (const [at, count] of counts) {
       this.#counts[at]! += count
@@ -101,7 +101,7 @@ export class AttemptCell extends Series implements AttemptLabels {
   }
 }
 
-/** What a cell has counted since it last told: plain data. */
+/** Counts of a cell since its last report: plain data. */
 export interface AttemptDelta {
   readonly labels: AttemptLabels
   readonly counts: readonly (readonly [at: number, count: number])[]

@@ -9,30 +9,30 @@ import { addCounts, indexOf, Series, takeCounts } from './series.ts'
 import { type UnitBits, UnitCounter } from './unit-counter.ts'
 import type { Sums } from './windows.ts'
 
-/** One exchange, as it is logged and counted when it is over. */
+/** A finished exchange, for the log and the counters. */
 export interface ExchangeRecord {
   readonly decision: Decision
-  /** The side of its route that was decided, whoever answered. */
+  /** The decided side of its route, whichever upstream responded. */
   readonly side: Side | null
-  /** Status sent to the client; 0 where the client was gone before one was sent. */
+  /** Status sent to the client; 0 if the client disconnected before. */
   readonly status: number
   readonly cache: CacheWord
   readonly failure: FailureCode | null
-  /** From the request's head to the answer's end, milliseconds. */
+  /** From the request headers to the end of the response, milliseconds. */
   readonly durationMs: number
-  /** Attempts beyond the first. */
+  /** Attempts after the first. */
   readonly retries: number
-  /** Why `from` answered for `to`: the failure, or the status that `to` gave; null where it did not. */
+  /** Cause of the fallback to `from`: a failure, or the status of the response from `to`; null without a fallback. */
   readonly fallbackOn: string | null
 }
 
-/** What the cache did: `-` where the route has none. */
+/** Cache results: `-` if the route has no cache. */
 export const CACHE_WORDS = ['-', 'hit', 'miss', 'bypass', 'stale', 'revalidated'] as const
 export type CacheWord = (typeof CACHE_WORDS)[number]
 
 const CACHE_INDEX = indexOf(CACHE_WORDS)
 
-/** The reasons, in the order in which they are told. */
+/** The reasons, in the order of reports. */
 export const REASONS = [
   'default',
   'percent',
@@ -45,33 +45,33 @@ export const REASONS = [
   'pinned',
 ] as const satisfies readonly Reason[]
 
-/** 0 counts clients that were gone first, 1 to 5 the classes of statuses. */
+/** 0 for clients that disconnected before a response, 1 to 5 for status classes. */
 const STATUS_CLASSES = 6
-/** From this code on, answers are of class 5. */
+/** Codes from here on are 5xx responses. */
 const FIRST_ERROR = (STATUS_CLASSES - 1) * CACHE_WORDS.length
 
-/** A tunnel lasts as long as its client wants, which says nothing about how fast an upstream answers. */
+/** Upgrades are not timed: a tunnel lasts as long as its client wants. */
 const SWITCHING_PROTOCOLS = 101
 
-/** What tells the cells of a route apart. */
+/** Labels of the cells of a route. */
 export interface CellLabels {
-  /** Who answered. */
+  /** The upstream that responded. */
   readonly upstream: string
   readonly side: Side | null
   readonly reason: Reason
 }
 
-/** The exchanges of one route that were decided, and answered, alike. */
+/** The exchanges of one route with the same decision and the same responding upstream. */
 export class Cell extends Series implements CellLabels {
   readonly upstream: string
   readonly side: Side | null
   readonly reason: Reason
-  /** By `codeOf`: class of status and cache word. */
+  /** By `codeOf`: status class and cache result. */
   readonly #counts: number[] = new Array(STATUS_CLASSES * CACHE_WORDS.length).fill(0)
   readonly failures: Partial<Record<FailureCode, number>> = {}
-  /** Fallbacks, by failure or status of the other side. */
+  /** Fallbacks by cause: failure or status of the other side. */
   readonly fallbacks: Record<string, number> = {}
-  /** Distinct sticky keys of late. */
+  /** Recent distinct sticky keys. */
   readonly units = new UnitCounter()
 
   constructor({ upstream, side, reason }: CellLabels) {
@@ -81,7 +81,7 @@ export class Cell extends Series implements CellLabels {
     this.reason = reason
   }
 
-  /** Whether it is counted under these labels. */
+  /** Whether it has these labels. */
   is(upstream: string, side: Side | null, reason: Reason): boolean {
     return this.reason === reason && this.upstream === upstream && this.side === side
   }
@@ -96,7 +96,7 @@ export class Cell extends Series implements CellLabels {
     if (status !== SWITCHING_PROTOCOLS) this.durations.count(durationMs)
   }
 
-  /** Each combination that has occurred, with how often. */
+  /** The combinations that have occurred, with their counts. */
   *counts(): Generator<{ statusClass: number; cache: CacheWord; count: number }> {
     for (const [code, count] of this.#counts.entries()) {
       if (count === 0) continue
@@ -105,7 +105,7 @@ export class Cell extends Series implements CellLabels {
     }
   }
 
-  /** What has been counted since the last time; from now on it counts from 0. */
+  /** Returns the counts since the last call and resets them. */
   take(): CellDelta {
     const delta = {
       labels: { upstream: this.upstream, side: this.side, reason: this.reason },
@@ -121,7 +121,7 @@ export class Cell extends Series implements CellLabels {
     return delta
   }
 
-  /** Counts what another cell has counted. */
+  /** Adds the counts of another cell. */
   add(delta: CellDelta): void {
     for (const [code, count] of delta.counts) {
       this.#counts[code]! += count
@@ -153,7 +153,7 @@ function codeOf(status: number, cache: number): number {
   return Math.min(Math.floor(status / 100), STATUS_CLASSES - 1) * CACHE_WORDS.length + cache
 }
 
-/** What a cell has counted since it last told: plain data. */
+/** Counts of a cell since its last report: plain data. */
 export interface CellDelta {
   readonly labels: CellLabels
   readonly counts: readonly (readonly [code: number, count: number])[]

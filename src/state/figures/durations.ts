@@ -2,24 +2,24 @@
  * Duration histograms: fine buckets for quantiles, and the coarse buckets of /metrics.
  */
 
-/** The upper bounds of the coarse buckets, milliseconds; beyond the last is one more bucket. */
+/** Upper bounds of the coarse buckets, milliseconds; there is one more bucket beyond the last. */
 export const DURATION_BOUNDS_MS = [1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000]
 
-/** Each power of two is cut into so many fine buckets of one width: none is wider than 1/32 of what lies in it. */
+/** Fine buckets per power of two, of equal width: each is at most 1/32 as wide as its values. */
 const PER_OCTAVE = 32
 const OCTAVE_BITS = 5
-/** 0.01 ms is one octave's worth of units: from there on the buckets are as fine as PER_OCTAVE says. */
+/** So that 0.01 ms is PER_OCTAVE units: from there on buckets have their full resolution. */
 const UNITS_PER_MS = 3200
-/** 671 s: what took longer counts as that. */
+/** 671 s: longer durations count as that. */
 const MAX_UNITS = 2 ** 31 - 1
 
 /** The number of fine buckets. */
 export const FINE_BUCKETS = fineBucketOf(MAX_UNITS / UNITS_PER_MS) + 1
 
-/** The fine buckets that are not empty: number, count, number, count. Plain data. */
+/** Non-empty fine buckets: number, count, number, count. Plain data. */
 export type FineCounts = readonly number[]
 
-/** What was counted since it was last told: plain data. */
+/** Counts since the last report: plain data. */
 export interface DurationsDelta {
   readonly buckets: readonly number[]
   readonly sumMs: number
@@ -34,7 +34,7 @@ export function fineBucketOf(ms: number): number {
   return (shift << OCTAVE_BITS) + (units >>> shift)
 }
 
-/** Where a fine bucket begins, milliseconds. */
+/** Lower bound of a fine bucket, milliseconds. */
 function fineBound(bucket: number): number {
   if (bucket < PER_OCTAVE) return bucket / UNITS_PER_MS
   const shift = (bucket >>> OCTAVE_BITS) - 1
@@ -42,9 +42,8 @@ function fineBound(bucket: number): number {
 }
 
 /**
- * The durations that the given parts of what was counted stayed below, milliseconds; nulls where nothing was counted.
- * Exact to the fine bucket, and within it by a straight line.
- * @param parts from 0 to 1, rising
+ * Quantiles, in milliseconds; nulls without data. Exact to the fine bucket, with linear interpolation inside it.
+ * @param parts from 0 to 1, ascending
  */
 export function quantilesMs(fine: readonly FineCounts[], parts: readonly number[]): (number | null)[] {
   const buckets = new Float64Array(FINE_BUCKETS)
@@ -61,7 +60,7 @@ export function quantilesMs(fine: readonly FineCounts[], parts: readonly number[
   })
 }
 
-/** @returns how many were added */
+/** @returns the number of added durations */
 function addFine(to: { [bucket: number]: number }, counts: FineCounts): number {
   let added = 0
   for (let at = 0; at < counts.length; at += 2) {
@@ -73,12 +72,12 @@ function addFine(to: { [bucket: number]: number }, counts: FineCounts): number {
 
 /** Durations of one kind. */
 export class Durations {
-  /** In the coarse buckets, each in its own one only; from the start. */
+  /** Coarse buckets, not cumulative, since the start. */
   readonly buckets = new Float64Array(DURATION_BOUNDS_MS.length + 1)
   sumMs = 0
-  /** How many they are. */
+  /** Number of durations. */
   timed = 0
-  /** Since they were last taken; null for none. Most of what is counted in a large table is idle. */
+  /** Fine buckets since they were last taken; null if empty, which saves memory for idle routes of large tables. */
   #fine: Uint32Array | null = null
 
   count(ms: number): void {
@@ -91,19 +90,19 @@ export class Durations {
     this.#fine[fineBucketOf(ms)]!++
   }
 
-  /** The fine ones since they were last taken. */
+  /** The fine buckets since they were last taken. */
   fine(): FineCounts {
     return sparse(this.#fine)
   }
 
-  /** The fine ones since this was last called; from now on there are none. */
+  /** Returns the fine buckets since the last call and resets them. */
   takeFine(): FineCounts {
     const taken = sparse(this.#fine)
     this.#fine = null
     return taken
   }
 
-  /** All that has been counted since the last time; from now on it counts from 0. */
+  /** Returns everything since the last call and resets it. */
   take(): DurationsDelta {
     const delta = { buckets: [...this.buckets], sumMs: this.sumMs, fine: this.takeFine() }
     this.buckets.fill(0)
@@ -112,7 +111,7 @@ export class Durations {
     return delta
   }
 
-  /** Counts what others have counted. */
+  /** Adds the counts of another one. */
   add({ buckets, sumMs, fine }: DurationsDelta): void {
     for (const [at, count] of buckets.entries()) {
       this.buckets[at]! += count

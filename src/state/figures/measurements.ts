@@ -15,7 +15,7 @@ import { UnitCounter } from './unit-counter.ts'
 import { UpstreamCounts, type UpstreamDelta } from './upstream-counts.ts'
 import { WINDOW_STEPS, WINDOW_TICK_MS } from './windows.ts'
 
-/** What has been counted since it was last told: plain data. */
+/** Counts since the last report: plain data. */
 export interface MeasuredDelta {
   readonly routes: readonly RouteDelta[]
   readonly upstreams: readonly UpstreamDelta[]
@@ -30,57 +30,57 @@ interface RouteDelta {
   readonly attempts: readonly AttemptDelta[]
 }
 
-/** The figures of one route, or of what no route claims. All count from the start of the process. */
+/** The figures of one route, or of unmatched requests, since the start of the process. */
 export interface RouteFigures {
   readonly exchanges: number
-  /** By reason: how often each was given. */
+  /** Number of decisions by reason. */
   readonly reasons: Readonly<Record<Reason, number>>
-  /** By upstream name: exchanges that it answered. */
+  /** Responses by upstream name. */
   readonly upstreams: Readonly<Record<string, number>>
-  /** Answers by class: index 1 to 5; index 0 counts clients that were gone first. */
+  /** Responses by status class: index 1 to 5; index 0 counts clients that disconnected before a response. */
   readonly statusClasses: readonly number[]
   readonly cache: Readonly<Record<CacheWord, number>>
   readonly failures: Readonly<Partial<Record<FailureCode, number>>>
-  /** Fallbacks, by the failure or the status of `to` that they were for. */
+  /** Fallbacks by cause: failure or status of `to`. */
   readonly fallbacks: Readonly<Record<string, number>>
   readonly durationMsSum: number
 }
 
-/** The cells of one route. Few, so that a list is the quickest way to the right one. */
+/** The cells of one route. There are few, so a list is fastest. */
 interface RouteCells {
   cells: Cell[]
   attempts: AttemptCell[]
 }
 
-/** What the table no longer names is remembered for so long: what comes back goes on from where it was. */
+/** How long figures of removed routes and upstreams are kept: if they return, counting continues. */
 const KEEP_MS = 3_600_000
-/** And no more of it than this, the newest. */
+/** Maximum number of removed ones, the newest. */
 const MAX_GONE = 2000
-/** A window is never said to be shorter: one exchange in the first millisecond is no thousand in a second. */
+/** Minimum reported length of a window: one request in the first millisecond must not become 1,000 per second. */
 const MIN_SPAN_MS = 1000
 
-/** Counts records; hands out figures. */
+/** Counts exchanges and provides figures. */
 export class Measurements {
   readonly #routes = new Map<string | null, RouteCells>()
   readonly #upstreams = new Map<string, UpstreamCounts>()
-  /** What the table in force names; null before that is known. */
+  /** Names in the current table; null before it is known. */
   #table: { readonly routes: ReadonlySet<string>; readonly upstreams: ReadonlySet<string> } | null = null
-  /** Exchanges under way. */
+  /** Requests in flight. */
   active = 0
-  /** Upgraded connections that stand. */
+  /** Open upgraded connections. */
   tunnels = 0
-  /** Requests that were refused before they became exchanges, by failure. */
+  /** Requests that were refused before routing, by failure. */
   readonly refused: Partial<Record<FailureCode, number>> = {}
-  /** Requests whose force token was not valid: they went where they would have gone without it. */
+  /** Requests with an invalid force token, which is ignored. */
   forceRefused = 0
-  /** What callbacks and middleware have thrown: each ended one exchange or message. */
+  /** Uncaught exceptions of callbacks and middleware: each ended one exchange or message. */
   exceptions = 0
-  /** The last exchanges, for explain and simulation. */
+  /** Recent exchanges, for explain and simulation. */
   readonly recent = new RecentExchanges()
-  /** Epoch milliseconds of the start and the last ticks. */
+  /** Times of the start and the last ticks, epoch milliseconds. */
   readonly #ticks: number[]
   #tickCount = 0
-  /** Epoch milliseconds, as last told. */
+  /** The last known time, epoch milliseconds. */
   #nowMs: number
 
   /** @param nowMs epoch milliseconds */
@@ -89,7 +89,7 @@ export class Measurements {
     this.#ticks = [nowMs]
   }
 
-  /** An exchange is over. */
+  /** Counts a finished exchange. */
   count(record: ExchangeRecord): void {
     const { decision, side } = record
     const { cells } = this.#of(decision.routeId)
@@ -105,8 +105,8 @@ export class Measurements {
   }
 
   /**
-   * An attempt is over.
-   * @param durationMs until the head of the answer, or until it broke; null where neither came, and for upgrades
+   * Counts a finished attempt.
+   * @param durationMs until the response headers or the failure; null if there was neither, and for upgrades
    */
   attempted(
     routeId: string | null,
@@ -139,11 +139,11 @@ export class Measurements {
     this.refused[failure] = (this.refused[failure] ?? 0) + 1
   }
 
-  /** What has been counted since the last time; from now on it counts from 0. Whoever sums it up has the totals. */
+  /** Returns the counts since the last call and resets them: the receiver keeps the totals. */
   take(): MeasuredDelta {
     const routes: RouteDelta[] = []
     for (const [routeId, own] of this.#routes) {
-      // What stood still is not kept here: the totals are somewhere else.
+      // Idle cells are dropped: the totals are kept by the receiver.
       own.cells = own.cells.filter(hasCounted)
       own.attempts = own.attempts.filter(hasCounted)
       if (own.cells.length + own.attempts.length === 0) this.#routes.delete(routeId)
@@ -160,7 +160,7 @@ export class Measurements {
     return delta
   }
 
-  /** Counts what others have counted. @param nowMs epoch milliseconds */
+  /** Adds reported counts. @param nowMs epoch milliseconds */
   add(delta: MeasuredDelta, nowMs: number): void {
     for (const { routeId, cells, attempts } of delta.routes) {
       const own = this.#of(routeId)
@@ -196,22 +196,22 @@ export class Measurements {
     return cell
   }
 
-  /** What clients got on a route, or with null on none. */
+  /** Responses on a route; null: for unmatched requests. */
   cells(routeId: string | null): readonly Cell[] {
     return this.#routes.get(routeId)?.cells ?? []
   }
 
-  /** What servers did for a route, or with null for what no route claims. */
+  /** Attempts for a route; null: for unmatched requests. */
   attempts(routeId: string | null): readonly AttemptCell[] {
     return this.#routes.get(routeId)?.attempts ?? []
   }
 
-  /** The routes that have counted anything; null is what no route claims. */
+  /** Routes with counts; null stands for unmatched requests. */
   routeIds(): (string | null)[] {
     return [...this.#routes.keys()]
   }
 
-  /** The figures of a route, or with null of what no route claims. */
+  /** The figures of a route; null: of unmatched requests. */
   figures(routeId: string | null): RouteFigures {
     const reasons = zeros(REASONS)
     const cache = zeros(CACHE_WORDS)
@@ -235,7 +235,7 @@ export class Measurements {
     return { exchanges, reasons, upstreams, statusClasses, cache, failures, fallbacks, durationMsSum }
   }
 
-  /** Ends a step of the windows. To be called every WINDOW_TICK_MS; without it a window is all since the start. */
+  /** Ends a step of the windows. Call it every WINDOW_TICK_MS; otherwise a window covers everything since the start. */
   tick(nowMs: number): void {
     this.#nowMs = nowMs
     this.#ticks.push(nowMs)
@@ -251,15 +251,15 @@ export class Measurements {
     this.forget(nowMs)
   }
 
-  /** How many ticks ago a window of so many milliseconds began, and how long it is by now. */
+  /** For a window of some length: how many ticks ago it began, and its actual length. */
   windowOf(lengthMs: number, nowMs: number): { ticksAgo: number; spanMs: number } {
     const ticksAgo = Math.min(this.#ticks.length, Math.round(lengthMs / WINDOW_TICK_MS))
     return { ticksAgo, spanMs: Math.max(MIN_SPAN_MS, nowMs - (this.#ticks.at(-ticksAgo) as number)) }
   }
 
   /**
-   * This table is in force. The figures of what it does not name are kept for an hour, since an id that is away for a moment
-   * must not begin anew, and then forgotten.
+   * Sets the current table. Figures of removed routes and upstreams are kept for an hour, so that an id that returns does not
+   * start at 0.
    * @param nowMs epoch milliseconds
    */
   follow({ routes, upstreams }: Pick<Table, 'routes' | 'upstreams'>, nowMs: number): void {
@@ -278,7 +278,7 @@ export class Measurements {
     return this.#table.upstreams.has(upstream) && (routeId === null || this.#table.routes.has(routeId))
   }
 
-  /** Forgets what nothing has named for an hour. @param nowMs epoch milliseconds */
+  /** Drops figures whose names were removed an hour ago. @param nowMs epoch milliseconds */
   forget(nowMs: number): void {
     const gone: number[] = []
     for (const { cells, attempts } of this.#routes.values()) {
@@ -286,7 +286,7 @@ export class Measurements {
       for (const { goneMs } of attempts) if (goneMs !== null) gone.push(goneMs)
     }
     if (gone.length > 0) {
-      // Those of one edit go or stay together.
+      // All figures removed by one edit are dropped or kept together.
       const oldestKept = gone.length > MAX_GONE ? (gone.sort((a, b) => b - a)[MAX_GONE] as number) : 0
       this.#forgetCells(Math.max(nowMs - KEEP_MS, oldestKept))
     }

@@ -5,16 +5,16 @@
 import type { FailureCode } from '../../rules/failures/failure.ts'
 import type { Decision, RequestView } from '../../rules/http/exchange.ts'
 
-/** One exchange that is over. */
+/** A finished exchange. */
 export interface RecentExchange {
-  /** As in the access log. */
+  /** Request id, as in the access log. */
   readonly id: string
-  /** Epoch milliseconds at which it was over. */
+  /** When it ended, epoch milliseconds. */
   readonly atMs: number
-  /** The request, but for the values of SECRET_FIELDS. */
+  /** The request, without the values of SECRET_FIELDS. */
   readonly view: RequestView
   readonly decision: Decision
-  /** Number of the revision that it was decided by. */
+  /** Number of the revision that decided it. */
   readonly revision: number
   readonly status: number
   readonly cache: string
@@ -24,14 +24,14 @@ export interface RecentExchange {
   readonly durationMs: number
 }
 
-/** Exchanges that are kept. */
+/** Maximum number of exchanges. */
 const MAX_EXCHANGES = 2048
-/** Of their targets and header fields together; the size of a request's head is bounded by the listener. */
+/** Maximum size of their targets and headers together. The listener limits the size of a single request. */
 const MAX_BYTES = 4 * 1024 * 1024
-/** At most one in this time is kept, and as many failed ones besides: what comes faster is a sample. */
+/** At most one exchange per interval is kept, plus one failed one: under load it is a sample. */
 const SPACING_MS = 10
 
-/** Fields whose values are never kept: no route can need them to be what they were. */
+/** Headers whose values are never kept: they are secrets. */
 const SECRET_FIELDS: ReadonlySet<string> = new Set(['authorization', 'proxy-authorization', 'banyan-force'])
 
 /** A ring of exchanges. */
@@ -42,12 +42,12 @@ export class RecentExchanges {
   #oldest = 0
   #keptMs = Number.NEGATIVE_INFINITY
   #keptFailureMs = Number.NEGATIVE_INFINITY
-  /** Exchanges that were not kept because they came too fast. */
+  /** Number of exchanges that were not kept because they came too fast. */
   skipped = 0
 
   /**
-   * Whether the exchange that is over now should be kept; asked before anything is made for it, since nearly all of a busy
-   * proxy's are not. `nowMs` is any clock that only goes forward.
+   * Whether to keep an exchange that ends now. Called before its record is created, since a busy proxy keeps very few.
+   * `nowMs` is any monotonic clock.
    */
   wants(nowMs: number, failed: boolean): boolean {
     if (nowMs - this.#keptMs >= SPACING_MS) {
@@ -70,7 +70,7 @@ export class RecentExchanges {
     while (this.#bytes > MAX_BYTES && this.#next - this.#oldest > 1) this.#forgetOldest()
   }
 
-  /** The newest first. */
+  /** Newest first. */
   *all(): Generator<RecentExchange> {
     for (let at = this.#next - 1; at >= this.#oldest; at--) yield this.#ring[at % MAX_EXCHANGES] as RecentExchange
   }

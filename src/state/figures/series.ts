@@ -4,16 +4,16 @@
 import { Durations } from './durations.ts'
 import { addedSince, StepRing, type Sums, type WindowSums } from './windows.ts'
 
-/** The figures of one set of labels. */
+/** Counts with one set of labels. */
 export abstract class Series {
   readonly durations = new Durations()
-  /** How often anything was counted. */
+  /** Number of counted events. */
   exchanges = 0
   readonly #steps = new StepRing()
-  /** Since when nothing in the table has these labels, epoch milliseconds; null where something has. */
+  /** When its labels were removed from the table, epoch milliseconds; null if they are in it. */
   goneMs: number | null = null
 
-  /** What windows are made of, as it stands now. */
+  /** Current sums for windows. */
   abstract sums(): Sums
 
   /** Ends a step of the windows. */
@@ -25,14 +25,14 @@ export abstract class Series {
     )
   }
 
-  /** What was counted in the last so many whole steps and the one under way. */
+  /** Sums over the last complete steps and the current one. */
   since(ticks: number): WindowSums {
     const before = this.#steps.ago(ticks)
     return { ...addedSince(before.sums, this.sums()), fine: [...before.fine, this.durations.fine()] }
   }
 }
 
-/** Adds counts to sums, name by name. */
+/** Adds counts to sums by name. */
 export function addCounts<Name extends string>(
   sums: Partial<Record<Name, number>>,
   more: Partial<Record<Name, number>>,
@@ -40,12 +40,12 @@ export function addCounts<Name extends string>(
   for (const [name, count] of Object.entries(more) as [Name, number][]) sums[name] = (sums[name] ?? 0) + count
 }
 
-/** The place of each word in a list. */
+/** The index of each word in a list. */
 export function indexOf<Word extends string>(words: readonly Word[]): Record<Word, number> {
   return Object.fromEntries(words.map((word, at) => [word, at])) as Record<Word, number>
 }
 
-/** The counts that are not 0, with their places; the counts themselves begin at 0 again. */
+/** Returns the non-zero counts with their indexes, and resets all counts. */
 export function takeCounts(counts: number[]): [at: number, count: number][] {
   const taken = [...counts.entries()].filter(([, count]) => count > 0)
   counts.fill(0)

@@ -2,42 +2,42 @@
  * Estimates the number of recent distinct units without storing them: linear counting in a small bitmap.
  */
 
-/** The bits of a span that are set, as words and where each stands: plain data. */
+/** The set bits of a span, as words with their indexes: plain data. */
 export type UnitBits = readonly (readonly [at: number, word: number])[]
 
 const BITS = 4096
 const TWO_32 = 2 ** 32
 
-/** Counts distinct sticky keys of the last one to two spans; within some per cent up to about 20,000. */
+/** Estimates distinct sticky keys of the last one to two spans, within some percent up to about 20,000. */
 export class UnitCounter {
   static readonly SPAN_MS = 60_000
-  /** Made when the first unit comes: most routes are not sticky, or idle. */
+  /** Created on first use: most routes are not sticky, or idle. */
   #now: Uint32Array | null = null
   #before: Uint32Array | null = null
 
-  /** @param bucket the unit's place in [0, 100), as the decision has it */
+  /** @param bucket of the unit, in [0, 100), from the decision */
   add(bucket: number): void {
     this.#now ??= new Uint32Array(BITS / 32)
-    // The low bits of the hash: the high ones are what the share is cut from, so on one side they are not even.
+    // The low bits of the hash: the share is selected by the high ones, so on one side those are not uniform.
     const bit = Math.round((bucket / 100) * TWO_32) % BITS
     this.#now[bit >>> 5]! |= 1 << (bit & 31)
   }
 
-  /** Those of the running span; from now on it has none. */
+  /** Returns the bits of the current span and clears them. */
   take(): UnitBits {
     const words = this.#now ?? []
     this.#now = null
     return [...words.entries()].filter(([, word]) => word !== 0)
   }
 
-  /** Adds units that another counter has seen. */
+  /** Adds the units of another counter. */
   merge(bits: UnitBits): void {
     if (bits.length === 0) return
     this.#now ??= new Uint32Array(BITS / 32)
     for (const [at, word] of bits) this.#now[at]! |= word
   }
 
-  /** Begins a new span. */
+  /** Starts a new span. */
   turn(): void {
     this.#before = this.#now
     this.#now = null
@@ -48,7 +48,7 @@ export class UnitCounter {
     return UnitCounter.countAll([this])
   }
 
-  /** The estimate for several together: a unit that more than one has seen counts once. */
+  /** The estimate for several counters together: a unit in more than one counts once. */
   static countAll(counters: readonly UnitCounter[]): number {
     let zeros = 0
     for (let word = 0; word < BITS / 32; word++) {

@@ -3,46 +3,46 @@
  * counters must not be reset with them.
  */
 
-/** Of one server. Its pool and its ejection count in here. */
+/** Counters of one server, updated by its pool and its ejection too. */
 export class ServerCounts {
-  /** Attempts that were made there, and those that broke or were answered with a fault of the server's. */
+  /** Attempts, and those that failed or got a response that counts as a failure. */
   exchanges = 0
   failures = 0
-  /** Times that it was left out because it failed too often in a row. */
+  /** Ejections after consecutive failures. */
   ejections = 0
-  /** Connections made, and exchanges that found a kept-alive one. */
+  /** New connections, and requests on reused connections. */
   connects = 0
   reuses = 0
-  /** Answers that broke a rule of HTTP and were taken all the same, since they can be read in one way only. */
+  /** Invalid responses that were accepted, since they are unambiguous. */
   repaired = 0
 }
 
-/** Of the breaker of one route. */
+/** Counters of the breaker of one route. */
 export class BreakerCounts {
-  /** Times that it opened. */
+  /** How often it opened. */
   opened = 0
 }
 
-/** Of an upstream as a whole. */
+/** Counters of an upstream. */
 export class WholeCounts {
-  /** Second attempts, and those that would have gone beyond the budget. */
+  /** Retries, and retries denied by the budget. */
   retries = 0
   retriesRefused = 0
-  /** Exchanges that found no place, and those that waited in vain for one. */
+  /** Requests rejected because the queue was full, and those that timed out in it. */
   shed = 0
   queueTimeouts = 0
 }
 
-/** What was counted since it was last told: plain data. */
+/** Counts since the last report: plain data. */
 export interface UpstreamDelta {
   readonly name: string
   readonly whole: Readonly<Record<keyof WholeCounts, number>>
   readonly servers: readonly (readonly [id: string, counts: Readonly<Record<keyof ServerCounts, number>>])[]
-  /** By route, for those whose `to` it is. */
+  /** By route id, for routes whose `to` it is. */
   readonly breakers: readonly (readonly [route: string, counts: Readonly<Record<keyof BreakerCounts, number>>])[]
 }
 
-/** Counters by name; those that nobody has asked for in a while are forgotten. */
+/** Counters by name; unused ones are dropped after a while. */
 class Kept<Counts extends object> {
   readonly #make: () => Counts
   readonly #entries = new Map<string, { readonly counts: Counts; usedMs: number }>()
@@ -51,7 +51,7 @@ class Kept<Counts extends object> {
     this.#make = make
   }
 
-  /** @param nowMs when they are known to be in use, epoch milliseconds */
+  /** @param nowMs time of use, epoch milliseconds */
   of(name: string, nowMs = Date.now()): Counts {
     let entry = this.#entries.get(name)
     if (entry === undefined) {
@@ -66,7 +66,7 @@ class Kept<Counts extends object> {
     return this.#entries.size
   }
 
-  /** What is not 0, as copies; the counters themselves begin at 0 again. */
+  /** Returns copies of the non-zero counters and resets them. */
   take(): [string, Counts][] {
     return [...this.#entries].flatMap(([name, { counts }]) => {
       if (!Object.values(counts).some((count) => count > 0)) return []
@@ -76,7 +76,7 @@ class Kept<Counts extends object> {
     })
   }
 
-  /** Forgets those that were last in use before then. */
+  /** Drops counters that were last used before a time. */
   forget(beforeMs: number): void {
     for (const [name, { usedMs }] of this.#entries) if (usedMs < beforeMs) this.#entries.delete(name)
   }
@@ -88,7 +88,7 @@ export class UpstreamCounts {
   readonly servers = new Kept(() => new ServerCounts())
   readonly breakers = new Kept(() => new BreakerCounts())
 
-  /** What has been counted since the last time, or null for nothing; from now on it counts from 0. */
+  /** Returns the counts since the last call, or null for none, and resets them. */
   take(name: string): UpstreamDelta | null {
     const delta = { name, whole: { ...this.whole }, servers: this.servers.take(), breakers: this.breakers.take() }
     Object.assign(this.whole, new WholeCounts())
@@ -96,19 +96,19 @@ export class UpstreamCounts {
     return isNothing && Object.values(delta.whole).every((count) => count === 0) ? null : delta
   }
 
-  /** Counts what others have counted. */
+  /** Adds reported counts. */
   add({ whole, servers, breakers }: UpstreamDelta, nowMs: number): void {
     addTo(this.whole, whole)
     for (const [id, counts] of servers) addTo(this.servers.of(id, nowMs), counts)
     for (const [route, counts] of breakers) addTo(this.breakers.of(route, nowMs), counts)
   }
 
-  /** No server has been in use of late. */
+  /** No server is in use. */
   get isIdle(): boolean {
     return this.servers.size === 0
   }
 
-  /** Forgets what was last in use before then. */
+  /** Drops counters that were last used before a time. */
   forget(beforeMs: number): void {
     this.servers.forget(beforeMs)
     this.breakers.forget(beforeMs)

@@ -3,60 +3,60 @@
  */
 import type { FineCounts } from './durations.ts'
 
-/** Between two ticks. */
+/** Interval of ticks. */
 export const WINDOW_TICK_MS = 10_000
 
-/** Five minutes and the step under way. */
+/** Five minutes and the current step. */
 export const WINDOW_STEPS = 31
 
 /** Counters that only grow. */
 export interface Sums {
   readonly exchanges: number
-  /** Answers of class 5; of attempts, those that failed. */
+  /** 5xx responses; for attempts, failures. */
   readonly errors: number
   readonly cacheHits: number
   readonly cacheMisses: number
-  /** Of those that have a duration, and how many they are. */
+  /** Number and sum of durations. */
   readonly timed: number
   readonly durationMsSum: number
 }
 
 export const NO_SUMS: Sums = { exchanges: 0, errors: 0, cacheHits: 0, cacheMisses: 0, timed: 0, durationMsSum: 0 }
 
-/** What was added within a window. */
+/** Sums within a window. */
 export interface WindowSums extends Sums {
-  /** The durations, as many lists as were kept. */
+  /** The durations, one list per step. */
   readonly fine: readonly FineCounts[]
 }
 
 interface Step {
-  /** As they stood at the tick. */
+  /** Sums at the tick. */
   readonly sums: Sums
-  /** Those between the tick before and this one. */
+  /** Durations between the previous tick and this one. */
   readonly fine: FineCounts
 }
 
 const NONE: FineCounts = []
 
-/** What one series of figures has counted by the last ticks. */
+/** The state of one series at the last ticks. */
 export class StepRing {
   readonly #steps: Step[] = []
 
   /**
    * Ends a step.
-   * @param exchanges all that have been counted
-   * @param sums makes the sums of now; not called where nothing was counted in this step
-   * @param takeFine the durations of this step
+   * @param exchanges total count
+   * @param sums returns the current sums; not called if nothing was counted in this step
+   * @param takeFine returns the durations of this step
    */
   push(exchanges: number, sums: () => Sums, takeFine: () => FineCounts): void {
     const last = this.#steps.at(-1)
     if (last === undefined || last.sums.exchanges !== exchanges) this.#steps.push({ sums: sums(), fine: takeFine() })
-    // Idle series cost a reference for each tick.
+    // An idle series costs one reference per tick.
     else this.#steps.push(last.fine === NONE ? last : { sums: last.sums, fine: NONE })
     if (this.#steps.length > WINDOW_STEPS) this.#steps.shift()
   }
 
-  /** What stood so many ticks ago, 0 where nothing had been counted by then; and the durations of the steps since. */
+  /** The sums some ticks ago, 0 before the first count, and the durations of the steps since. */
   ago(ticks: number): { readonly sums: Sums; readonly fine: FineCounts[] } {
     const at = this.#steps.length - ticks
     const fine = this.#steps.slice(Math.max(at + 1, 0)).flatMap((step) => (step.fine.length === 0 ? [] : [step.fine]))
@@ -64,7 +64,7 @@ export class StepRing {
   }
 }
 
-/** What was added between two sums. */
+/** The difference between two sums. */
 export function addedSince(before: Sums, now: Sums): Sums {
   return {
     exchanges: now.exchanges - before.exchanges,
@@ -76,7 +76,7 @@ export function addedSince(before: Sums, now: Sums): Sums {
   }
 }
 
-/** All of them together. */
+/** The sum of several windows. */
 export function sumWindows(windows: readonly WindowSums[]): WindowSums {
   return windows.reduce(
     (sum, one) => ({

@@ -6,19 +6,19 @@ import { createSecureContext, type SecureContext } from 'node:tls'
 import type { TlsSettings } from '../../rules/table/table.ts'
 import type { Flaw } from '../../rules/values/units.ts'
 
-/** Texts that belong together: of certificate authorities, or of a client certificate and its key. */
+/** PEM texts of CA certificates, or of a client certificate and its key. */
 export interface TlsPart {
   readonly pems: readonly string[]
   readonly digest: string
 }
 
-/** By `keysOf` of the settings that name them. Plain data: it crosses to other processes as JSON. */
+/** By `keysOf` of the settings. Plain data, sent to other processes as JSON. */
 export type TlsMaterial = Readonly<Record<string, TlsPart>>
 
-/** No file is named. */
+/** Without files. */
 export const NO_MATERIAL: TlsMaterial = Object.freeze({})
 
-/** What settings name: keys of a material. Null where nothing is named. */
+/** The keys of settings in a material; null if not set. */
 export function keysOf({ ca, cert, key }: TlsSettings): { readonly ca: string | null; readonly pair: string | null } {
   return {
     ca: ca === null ? null : `ca ${ca}`,
@@ -26,25 +26,25 @@ export function keysOf({ ca, cert, key }: TlsSettings): { readonly ca: string | 
   }
 }
 
-/** A part of these texts. */
+/** A part with these texts. */
 export function partOf(pems: readonly string[]): TlsPart {
   const hash = createHash('sha256')
   for (const pem of pems) hash.update(`${pem.length}:`).update(pem)
   return { pems, digest: hash.digest('base64') }
 }
 
-/** What tells connections of the same settings apart when the files have changed. */
+/** Digest that distinguishes connections with the same settings before and after a change of the files. */
 export function digestOf(settings: TlsSettings, material: TlsMaterial): string {
   const { ca, pair } = keysOf(settings)
   return [ca, pair].map((key) => (key === null ? '' : (material[key]?.digest ?? ''))).join()
 }
 
-/** Made once for each combination: a context reads all of its certificates. */
+/** Cached, since creating a context parses all its certificates. */
 const contexts = new WeakMap<TlsMaterial, Map<string, SecureContext>>()
 
 /**
- * The context for settings.
- * @throws {Error} what node:tls can't make of the texts; or they are not in the material
+ * The TLS context for settings.
+ * @throws {Error} if the texts are invalid for node:tls, or not in the material
  */
 export function contextOf(settings: TlsSettings, material: TlsMaterial): SecureContext {
   const known = contexts.get(material) ?? new Map<string, SecureContext>()
@@ -80,7 +80,7 @@ interface Block {
   readonly text: string
 }
 
-/** What keeps two texts from being a client certificate and its key, and in which of the two it lies; or null. */
+/** Why two texts are not a client certificate and its key, and which of them is wrong; or null. */
 export function flawOfPair(cert: string, key: string): (Flaw & { readonly at: 'cert' | 'key' }) | null {
   const flaw = flawOfCertificates(cert)
   if (flaw !== null) return { ...flaw, at: 'cert' }
@@ -88,7 +88,7 @@ export function flawOfPair(cert: string, key: string): (Flaw & { readonly at: 'c
   return flawOfKey === null ? null : { ...flawOfKey, at: 'key' }
 }
 
-/** What keeps a text from being one of certificates, or null. node:tls itself passes over what it can't read. */
+/** Why a text is not a list of certificates, or null. node:tls itself ignores what it can't parse. */
 export function flawOfCertificates(pem: string): Flaw | null {
   const { blocks, cut } = blocksOf(pem)
   const certificates = blocks.filter(isCertificate)
@@ -116,8 +116,8 @@ function flawOfPrivateKey(pem: string, certificate: string): Flaw | null {
 }
 
 /**
- * The PEM blocks (RFC 7468) of a text, in one pass. OpenSSL passes over whatever stands between them.
- * @returns `cut` where one has no end
+ * The PEM blocks (RFC 7468) of a text, in one pass. OpenSSL ignores everything between them.
+ * @returns `cut` if a block has no end
  */
 function blocksOf(pem: string): { readonly blocks: readonly Block[]; readonly cut: boolean } {
   const blocks: Block[] = []
@@ -143,12 +143,12 @@ function blocksOf(pem: string): { readonly blocks: readonly Block[]; readonly cu
 const isCertificate = ({ label }: Block): boolean => CERTIFICATE.test(label)
 const isPrivateKey = ({ label }: Block): boolean => PRIVATE_KEY.test(label)
 
-/** What a text is in the place of what it should be. */
+/** Describes what a text is instead. */
 function wordsFor(pem: string, blocks: readonly Block[]): string {
   if (pem.trim() === '') return 'it is empty'
   const [first] = blocks
   if (first !== undefined) return `it contains a ${first.label.toLowerCase()}`
-  // Binary DER begins with a SEQUENCE of some length in two bytes.
+  // DER begins with a SEQUENCE whose length has two bytes.
   return pem.startsWith('0\x82') ? 'it is DER, not PEM' : 'it is not PEM'
 }
 

@@ -9,8 +9,8 @@ import { contextOf, type TlsMaterial } from './material.ts'
 
 /**
  * Options for node:tls.
- * @param hostname of the server, as its URL has it
- * @throws {Error} what `contextOf` throws
+ * @param hostname of the server, as in its URL
+ * @throws {Error} from `contextOf`
  */
 export function tlsOptions(settings: TlsSettings, hostname: string, material: TlsMaterial): ConnectionOptions {
   return {
@@ -22,15 +22,15 @@ export function tlsOptions(settings: TlsSettings, hostname: string, material: Tl
   }
 }
 
-/** RFC 6066 section 3: an IP address is no name for SNI, and a name has no dot at its end. */
+/** RFC 6066 section 3: SNI allows no IP addresses and no trailing dot. */
 function sniName(hostname: string): string {
   return isIP(hostname) === 0 ? hostname.replace(/\.$/, '') : ''
 }
 
 /**
- * Whether a certificate is one for a host: by its subject alternative names only, never by the common name of its subject
- * (RFC 9110 section 4.3.4), and with `*` as a whole first label only (RFC 9525 section 6.3).
- * @returns why not, or undefined. It is called where nobody would catch what it throws
+ * Whether a certificate is valid for a host: by its subject alternative names only, never by the common name of its subject
+ * (RFC 9110 section 4.3.4), and with `*` only as the whole first label (RFC 9525 section 6.3).
+ * @returns an error, or undefined. It must not throw: node:tls would not catch it
  */
 function checkServerIdentity(host: string, { raw }: PeerCertificate): Error | undefined {
   try {

@@ -11,25 +11,25 @@ interface Entry {
   readonly breaker: Breaker
 }
 
-/** Made when a route is first asked for: of large tables most are not. */
+/** Breakers are created on first use: in large tables most routes are idle. */
 export class Breakers {
   readonly #measurements: Pick<Measurements, 'upstream'>
-  /** The routes of the table in force; null before that is known. */
+  /** The routes of the current table; null before it is known. */
   #current: ReadonlySet<Route> | null = null
   readonly #byId = new Map<string, Entry>()
   readonly #byRoute = new Map<Route, Breaker>()
 
-  /** @param measurements where it is counted how often they open */
+  /** @param measurements counts how often they open */
   constructor(measurements: Pick<Measurements, 'upstream'>) {
     this.#measurements = measurements
   }
 
-  /** The breaker of a route, or null where it has none. */
+  /** The breaker of a route, or null if it has none. */
   of(route: Route): Breaker | null {
     return route.breaker === null ? null : (this.#byRoute.get(route) ?? this.#take(route))
   }
 
-  /** Forgets the breakers of routes that are not among these. */
+  /** Drops the breakers of all other routes. */
   keepOnly(routes: readonly Route[]): void {
     this.#current = new Set(routes)
     const byId = new Map(routes.map((route) => [route.id, route]))
@@ -38,16 +38,16 @@ export class Breakers {
       if (route === undefined || !isSame(known.route, route)) this.#byId.delete(id)
       else this.#byId.set(id, { route, breaker: known.breaker })
     }
-    // Exchanges of earlier revisions may still ask: they find their breaker by its id.
+    // Exchanges of earlier revisions may still need their breaker: they find it by id.
     this.#byRoute.clear()
   }
 
-  /** The counters of these breakers are in use: they are not forgotten. */
+  /** Marks the counters of these breakers as used, so that they are kept. */
   touch(nowMs: number): void {
     for (const { route } of this.#byId.values()) this.#measurements.upstream(route.to).breakers.of(route.id, nowMs)
   }
 
-  /** By upstream: of those whose `to` it is. */
+  /** By upstream: the breakers of routes whose `to` it is. */
   standing(nowMs: number): ReadonlyMap<string, readonly BreakerStanding[]> {
     const standing = new Map<string, BreakerStanding[]>()
     for (const { route, breaker } of this.#byId.values()) {
@@ -61,7 +61,7 @@ export class Breakers {
     const known = this.#byId.get(route.id)
     const same = known !== undefined && isSame(known.route, route)
     const breaker = same ? known.breaker : this.#make(route)
-    // One that an exchange of an earlier revision has asked for is nobody's but that exchange's.
+    // A breaker created for an exchange of an earlier revision is used by that exchange only.
     if (this.#current === null || this.#current.has(route)) this.#byId.set(route.id, { route, breaker })
     this.#byRoute.set(route, breaker)
     return breaker
@@ -72,7 +72,7 @@ export class Breakers {
   }
 }
 
-/** Whether they have one breaker. */
+/** Whether two routes share a breaker. */
 function isSame(a: Route, b: Route): boolean {
   return a.to === b.to && JSON.stringify(a.breaker) === JSON.stringify(b.breaker)
 }

@@ -6,58 +6,58 @@ import type { Route } from '../../rules/table/table.ts'
 import type { BreakerCounts, ServerCounts, WholeCounts } from '../figures/upstream-counts.ts'
 
 /**
- * How a server stands, in one word: `up`; `slow-start` takes less than its share for a while; `ejected` has failed too often in
- * a row; `unhealthy` by the health checks; `drained` takes no new exchange.
+ * State of a server: `up`; `slow-start` gets less than its share for a while; `ejected` after too many consecutive failures;
+ * `unhealthy` by health checks; `drained` gets no new requests.
  */
 export const SERVER_WORDS = ['up', 'slow-start', 'ejected', 'unhealthy', 'drained'] as const
 export type ServerWord = (typeof SERVER_WORDS)[number]
 
-/** A server of an upstream as it stands. */
+/** State of a server. */
 export interface ServerStanding {
   readonly id: string
   readonly url: string
   readonly weight: number
-  /** It has registered itself under a lease, beside the table. */
+  /** Self-registered with a lease, not in the table. */
   readonly leased: boolean
   readonly state: ServerWord
   readonly connections: { readonly open: number; readonly active: number; readonly idle: number }
 }
 
-/** The breaker of a route's `to`. */
+/** State of the breaker of a route. */
 export interface BreakerStanding {
   readonly route: string
   readonly state: BreakerWord
 }
 
-/** An upstream as it stands. */
+/** State of an upstream. */
 export interface UpstreamStanding {
   readonly name: string
-  /** Exchanges that it has, and those that wait for their turn. */
+  /** Requests in flight, and queued requests. */
   readonly active: number
   readonly queued: number
-  /** Of the routes of the table whose `to` it is, once they have sent anything there. */
+  /** Breakers of the routes whose `to` it is, if they have sent requests. */
   readonly breakers: readonly BreakerStanding[]
   readonly servers: readonly ServerStanding[]
 }
 
-/** A server with its counters, from the start of the process. */
+/** State and counters of a server, since the start of the process. */
 export type ServerFigures = ServerStanding & Readonly<ServerCounts>
 
-/** A breaker with its counters. */
+/** State and counters of a breaker. */
 export type BreakerFigures = BreakerStanding & Readonly<BreakerCounts>
 
-/** An upstream with its counters, from the start of the process. */
+/** State and counters of an upstream, since the start of the process. */
 export interface UpstreamFigures extends UpstreamStanding, Readonly<WholeCounts> {
   readonly breakers: readonly BreakerFigures[]
   readonly servers: readonly ServerFigures[]
 }
 
-/** What the control plane asks of the upstreams of one data plane. */
+/** The upstreams of one data plane, for the control plane. */
 export interface UpstreamsView {
-  /** In the order of the table. */
+  /** Their states, in the order of the table. */
   standing(): readonly UpstreamStanding[]
-  /** Whether a request of the share of a route may go to its `to` now. */
+  /** Whether the breaker of a route allows a request to `to` now. */
   isAvailable(route: Route, method: string): boolean
-  /** The server that would take an exchange now, or null where none would. */
+  /** The server that would get a request now, or null if there is none. */
   serverFor(upstream: string): string | null
 }

@@ -3,31 +3,31 @@
  */
 import type { Server, Upstream } from '../../rules/table/table.ts'
 
-/** What is known of the servers of one upstream. */
+/** State of the servers of one upstream. */
 export interface UpstreamFleet {
-  /** Servers that have registered themselves under a lease; they stand beside those of the table. */
+  /** Self-registered servers, in addition to those of the table. */
   readonly leased: readonly Server[]
-  /** Ids of servers that take no new exchange; what runs there finishes. */
+  /** Ids of drained servers: they get no new requests and finish those in flight. */
   readonly drained: readonly string[]
-  /** By `placeOf` a server: whether its health checks find it healthy. Absent: none has told yet, and `health.start` says. */
+  /** Health check results by `placeOf` the server. Absent without a result: `health.start` applies. */
   readonly health?: Readonly<Record<string, boolean>>
-  /** By id of a server whose URL has a host name: the addresses that it stands for. Absent: the system resolves it. */
+  /** Addresses by id, for servers whose URL has a host name. Absent: the system resolves it. */
   readonly addresses?: Readonly<Record<string, readonly string[]>>
-  /** By id: addresses of the other family, tried where a connection to one of `addresses` does not come about. */
+  /** By id: addresses of the other family, tried if a connection to one of `addresses` fails. */
   readonly alternatives?: Readonly<Record<string, readonly string[]>>
 }
 
-/** By name of upstream; one of which nothing is known is left out. Plain data: it crosses to other processes as JSON. */
+/** By upstream name; upstreams without state are left out. Plain data, sent to other processes as JSON. */
 export type Fleet = Readonly<Record<string, UpstreamFleet>>
 
-/** Where a server is, whatever its id: what the health checks know holds for the place that they have asked. */
+/** The location of a server, regardless of its id: health check results belong to a location. */
 export function placeOf({ url, address }: Server): string {
   return address === null ? url : `${url} ${address}`
 }
 
 /**
- * Whether a server counts as unhealthy. The settings have the last word: what was told may be older than they are, so a server
- * without health checks is never unhealthy, and one that nobody has asked yet is what `health.start` says.
+ * Whether a server counts as unhealthy. The settings take precedence, since results may be older: without health checks a
+ * server is never unhealthy, and without a result `health.start` applies.
  */
 export function isUnhealthy({ health }: Upstream, server: Server, known: UpstreamFleet | undefined): boolean {
   if (health === null) return false
@@ -35,12 +35,12 @@ export function isUnhealthy({ health }: Upstream, server: Server, known: Upstrea
   return !healthy
 }
 
-/** Nothing is known but the table. */
+/** Without state outside the table. */
 export const EMPTY_FLEET: Fleet = {}
 
 /**
- * All servers of an upstream: those of the table and the leased ones, each as often as its name has addresses. One of
- * several addresses has the id `ID@ADDRESS`. A leased server whose id the table has too is left out.
+ * All servers of an upstream: those of the table and the leased ones, one entry per address of a name. With several addresses
+ * the ids are `ID@ADDRESS`. A leased server whose id is also in the table is left out.
  */
 export function membersOf(upstream: Upstream, fleet: Fleet): readonly Server[] {
   const known = Object.hasOwn(fleet, upstream.name) ? fleet[upstream.name] : undefined

@@ -8,12 +8,12 @@ import { digestOf, type TlsMaterial } from '../tls/material.ts'
 import { tlsOptions } from '../tls/options.ts'
 
 /**
- * An idle connection is given up after this long: Node's servers, the most common peers, close theirs after 5 s.
- * A longer hint of the server's own does not raise it, a shorter one lowers it.
+ * Idle connections are closed after this time: Node's servers, the most common peers, close theirs after 5 s. A Keep-Alive
+ * timeout in responses can lower it but not raise it.
  */
 const KEEP_ALIVE_MS = 4000
 
-/** What of an upstream's settings its connections are made of: where that stays the same, the pools stay. */
+/** The connection settings of an upstream as a string: pools are kept while it is the same. */
 export function connectionText(upstream: Upstream, material: TlsMaterial): string {
   const { connectTimeoutMs, headersTimeoutMs, idleTimeoutMs, lenient, tls, maxIdleConnections } = upstream
   const files = digestOf(tls, material)
@@ -21,9 +21,9 @@ export function connectionText(upstream: Upstream, material: TlsMaterial): strin
 }
 
 /**
- * Makes a pool without a connection.
- * @param counted where its connections are counted
- * @throws {Error} what node:tls can't make of the upstream's files
+ * Creates an empty pool.
+ * @param counted counters for its connections
+ * @throws {Error} if the upstream's TLS files are invalid for node:tls
  */
 export function poolFor(upstream: Upstream, server: Server, material: TlsMaterial, counted: PoolCounts): ServerPool {
   const settings: PoolSettings = {
@@ -43,10 +43,10 @@ export function poolFor(upstream: Upstream, server: Server, material: TlsMateria
 
 export type { Dial }
 
-/** An attempt at one address begins this long after the one before (RFC 8305 section 8). */
+/** Delay between connection attempts to different addresses (RFC 8305 section 8). */
 const NEXT_ADDRESS_MS = 250
 
-/** How a server is reached that has addresses of both families: by whichever answers (RFC 8305); null where it has not. */
+/** How to connect to a server with addresses of both families: to the first that responds (RFC 8305). Null for other servers. */
 export function dialOf({ hostname, address, alternatives = [] }: Server): Dial | null {
   if (address === null || alternatives.length === 0) return null
   const all = [address, ...alternatives].map((one) => ({ address: one, family: one.includes(':') ? 6 : 4 }))

@@ -7,24 +7,24 @@ import type { Connection, ConnectionOwner } from '../../wire/client.ts'
 import type { ServerState } from './server-state.ts'
 import type { UpstreamState } from './upstream.ts'
 
-/** So many requests of one client connection wait for their turn; pipelining clients send fewer. */
+/** Maximum number of queued requests per client connection; pipelining clients send fewer. */
 const MAX_WAITING = 100
 
-/** What the data plane needs to know of a client connection, whatever protocol it speaks. */
+/** A client connection, for any protocol. */
 export interface ClientConnection {
-  /** Null until it needs a connection of its own: most never do. */
+  /** Null until it needs a private connection; most never do. */
   privates: PrivateConnections | null
-  /** Calls once the connection is closed, at once where it is already. */
+  /** Calls the listener when the connection is closed; at once if it is already. */
   whenClosed(listener: () => void): void
 }
 
-/** An exchange that goes over a private connection. */
+/** An exchange on a private connection. */
 export interface PrivateUser {
-  /** It has the connection to itself, until it leaves. */
+  /** It is its turn: it has the connection until it leaves. */
   onPrivateTurn(): void
 }
 
-/** A client connection's way to one upstream: one exchange at a time. */
+/** The private connection of a client connection to one upstream, for one exchange at a time. */
 export class PrivateConnection implements ConnectionOwner {
   readonly #onEmpty: () => void
   readonly #waiting: PrivateUser[] = []
@@ -34,12 +34,12 @@ export class PrivateConnection implements ConnectionOwner {
   #busy = false
   #closed = false
 
-  /** @param onEmpty called when it has neither a connection nor an exchange any more */
+  /** @param onEmpty called when it has no connection and no exchanges any more */
   constructor(onEmpty: () => void) {
     this.#onEmpty = onEmpty
   }
 
-  /** Asks for a turn. Who is in, or waits, must `leave`. */
+  /** Requests a turn. After `in` or `waits`, the user must call `leave`. */
   enter(user: PrivateUser): 'in' | 'waits' | 'full' {
     if (this.#user === null && !this.#busy && this.#waiting.length === 0) {
       this.#user = user
@@ -60,8 +60,8 @@ export class PrivateConnection implements ConnectionOwner {
   }
 
   /**
-   * The connection for the exchange whose turn it is.
-   * @returns null where there is none, or none whose server takes exchanges
+   * The connection for the current exchange.
+   * @returns null if there is none, or its server takes no requests
    */
   take(upstream: UpstreamState): { readonly connection: Connection; readonly server: ServerState } | null {
     const connection = this.#connection
@@ -75,7 +75,7 @@ export class PrivateConnection implements ConnectionOwner {
     return { connection, server }
   }
 
-  /** Takes over a connection that has an exchange on it, the one whose turn it is. */
+  /** Takes over the connection of the current exchange. */
   claim(connection: Connection, server: ServerState): void {
     this.#connection = connection
     this.#server = server
@@ -96,7 +96,7 @@ export class PrivateConnection implements ConnectionOwner {
     this.#next()
   }
 
-  /** The client connection is closed. What is under way is its exchange's to break off. */
+  /** The client connection is closed. A current exchange aborts itself. */
   close(): void {
     this.#closed = true
     if (!this.#busy) this.#connection?.destroy()
@@ -115,11 +115,11 @@ export class PrivateConnection implements ConnectionOwner {
 /** All private connections of one client connection. */
 export class PrivateConnections {
   readonly #byUpstream = new Map<string, PrivateConnection>()
-  /** By id of a route, the upstream that its requests stay with. */
+  /** By route id: the upstream that its requests stay on. */
   readonly #sides = new Map<string, string>()
   #closed = false
 
-  /** Those of a client connection. @param create they are made where there are none */
+  /** Those of a client connection. @param create creates them if there are none */
   static of(client: ClientConnection, create: true): PrivateConnections
   static of(client: ClientConnection, create: boolean): PrivateConnections | null
   static of(client: ClientConnection, create: boolean): PrivateConnections | null {
@@ -130,12 +130,12 @@ export class PrivateConnections {
     return privates
   }
 
-  /** The way to an upstream, or null where that is the shared one. */
+  /** The private connection to an upstream, or null if there is none. */
   find(upstream: string): PrivateConnection | null {
     return this.#byUpstream.get(upstream) ?? null
   }
 
-  /** The way to an upstream, made where there is none. */
+  /** The private connection to an upstream, created if there is none. */
   open(upstream: string): PrivateConnection {
     const known = this.#byUpstream.get(upstream)
     if (known !== undefined) return known
@@ -147,12 +147,12 @@ export class PrivateConnections {
     return made
   }
 
-  /** From now on the requests of a route stay with this upstream, while there is a private connection to it. */
+  /** Requests of a route stay on this upstream from now on, while there is a private connection to it. */
   stay(route: Route | null, upstream: string): void {
     if (route !== null) this.#sides.set(route.id, upstream)
   }
 
-  /** The side of a route that its requests stay with, or null. */
+  /** The upstream that requests of a route stay on, or null. */
   sideOf(route: Route | null): string | null {
     const side = route === null ? undefined : this.#sides.get(route.id)
     if (side === undefined || !this.#byUpstream.has(side)) return null

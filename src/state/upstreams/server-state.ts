@@ -9,21 +9,21 @@ import type { ServerPool } from '../../wire/client.ts'
 import type { ServerCounts } from '../figures/upstream-counts.ts'
 import type { ServerStanding, ServerWord } from './figures.ts'
 
-/** Lives for as long as table and fleet name the server, at the same address and with the same connection settings. */
+/** Kept while table and fleet have the server, at the same address and with the same connection settings. */
 export class ServerState implements Candidate {
-  /** As the table or its lease says it now. */
+  /** Its current entry in the table or the leases. */
   server: Server
   leased = false
   readonly pool: ServerPool
-  /** `host:port` for the Host field where the upstream wants its own name. */
+  /** `host:port` for the Host header if the upstream gets its own. */
   readonly authority: string
   readonly ejection: Ejection
-  /** Those of the server by this name: they live longer than this object. */
+  /** Counters by server name: they outlive this object. */
   readonly counts: ServerCounts
   readonly turn = new Turn(Math.random())
   #drained = false
   #unhealthy = false
-  /** When it came; long ago where it was there from the start. */
+  /** When it was added; in the distant past if it was there at the start. */
   #cameMs = Number.NEGATIVE_INFINITY
   standing: Standing = 'up'
   weight: number
@@ -41,7 +41,7 @@ export class ServerState implements Candidate {
     return this.pool.active
   }
 
-  /** The fleet says how it is. Who is drained no longer, or healthy again, comes anew. */
+  /** Updates its state. A server that is no longer drained, or healthy again, starts slowly. */
   told(drained: boolean, unhealthy: boolean, nowMs: number): void {
     const healthyAgain = this.#unhealthy && !unhealthy
     if (healthyAgain) this.ejection.forget()
@@ -50,15 +50,15 @@ export class ServerState implements Candidate {
     this.#unhealthy = unhealthy
   }
 
-  /** It takes less than its share for a while. */
+  /** Starts its slow start. */
   came(nowMs: number): void {
     this.#cameMs = nowMs
     this.turn.begin()
   }
 
   /**
-   * Brings what it is picked by up to date.
-   * @returns whether that changes with time alone
+   * Updates the inputs of the server selection.
+   * @returns whether they change with time alone
    */
   refresh(nowMs: number, slowStartMs: number): boolean {
     const factor = slowStartFactor(nowMs - this.#cameMs, slowStartMs)

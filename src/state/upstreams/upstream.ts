@@ -10,41 +10,41 @@ import type { BreakerStanding, UpstreamStanding } from './figures.ts'
 import type { ServerState } from './server-state.ts'
 import { type Waiter, WaitingLine } from './waiting-line.ts'
 
-/** How an exchange was let in: at once, it waits for its turn, or there is no place for it. */
+/** Result of admission: in flight, queued, or rejected because the queue is full. */
 export type Admission = 'in' | 'waits' | 'full'
 
-/** Its servers are replaced when table or fleet change them; the object stays. */
+/** The servers are replaced when table or fleet change; the object stays. */
 export class UpstreamState {
   readonly name: string
-  /** Id of the instance that asks it. */
+  /** Id of this instance. */
   readonly instance: string
   settings: Upstream
-  /** What its connections are made of, as `connectionText` says it; '' before the first. */
+  /** Current `connectionText`; '' before the first. */
   connection = ''
-  /** Those of the table, then those with a lease. */
+  /** From the table, then leased ones. */
   servers: readonly ServerState[] = []
-  /** Set where the upstream declares `publicOrigin`. */
+  /** Set if the upstream has `publicOrigin`. */
   origins: OriginMap | null = null
-  /** Exchanges that have a place. */
+  /** Exchanges in flight. */
   active = 0
-  /** Of them those that are at a second attempt. */
+  /** Those of them that are being retried. */
   retrying = 0
   readonly counts: WholeCounts
   readonly #line = new WaitingLine()
   readonly #draw = new ServerDraw()
   readonly #now: () => number
   readonly #shares: number
-  /** The most exchanges at once. */
+  /** Maximum number of exchanges in flight. */
   #max = Number.POSITIVE_INFINITY
-  /** A server is out, or starts slowly: how it stands changes with time. */
+  /** A server is out or in slow start, so states change with time. */
   #unsettled = false
   #calling = false
 
   /**
-   * @param now milliseconds on a clock that only goes on
-   * @param shares processes that share the upstream: each lets in its part of `maxConcurrent`
-   * @param instance id of the instance that asks it
-   * @param counts of the upstream by this name
+   * @param now a monotonic clock, milliseconds
+   * @param shares number of processes that share the upstream: each gets its part of `maxConcurrent`
+   * @param instance id of this instance
+   * @param counts counters of the upstream
    */
   constructor(settings: Upstream, now: () => number, shares: number, instance: string, counts: UpstreamCounts) {
     this.name = settings.name
@@ -55,7 +55,7 @@ export class UpstreamState {
     this.#shares = shares
   }
 
-  /** Takes over new settings and servers. Whoever waits is let in where there is a place now. */
+  /** Applies new settings and servers, and admits queued exchanges if possible. */
   change(settings: Upstream, servers: readonly ServerState[]): void {
     const { maxConcurrent, publicOrigin } = settings
     this.settings = settings
@@ -68,7 +68,7 @@ export class UpstreamState {
     this.#call()
   }
 
-  /** Asks for a place. Who is in must `leave`; who waits is told, or leaves by `giveUp`. */
+  /** Requests admission. After `in`, call `leave`; a queued exchange is called back, or leaves with `giveUp`. */
   enter(waiter: Waiter): Admission {
     if (this.active < this.#max) {
       this.active++
@@ -88,7 +88,7 @@ export class UpstreamState {
     if (this.#line.length > 0) this.#call()
   }
 
-  /** Waits no longer. */
+  /** Leaves the queue. */
   giveUp(waiter: Waiter): void {
     this.#line.leave(waiter)
   }
@@ -98,11 +98,11 @@ export class UpstreamState {
   }
 
   /**
-   * The server for the next exchange, by rules/pick.
+   * Selects a server for the next exchange with rules/pick.
    * @param chance in [0, 1)
-   * @param failed a server that has just failed this exchange
-   * @param repeatable the request may be made again
-   * @returns null where none takes new exchanges
+   * @param failed a server that has just failed for this exchange
+   * @param repeatable the request can be retried
+   * @returns null if no server takes new requests
    */
   pick(chance: number, failed: FailedBefore<ServerState> | null, repeatable: boolean): ServerState | null {
     if (this.#unsettled) this.refresh()
@@ -110,7 +110,7 @@ export class UpstreamState {
     return servers.length === 1 ? this.#only() : this.#draw.pick(servers, chance, failed, repeatable)
   }
 
-  /** The server that would take an exchange now that may be made again, or null. */
+  /** The server that a retryable request would get now, or null. */
   next(): ServerState | null {
     this.refresh()
     return this.servers.length === 1 ? this.#only() : this.#draw.next(this.servers, null, true)
@@ -121,19 +121,19 @@ export class UpstreamState {
     return only.standing === 'drained' ? null : only
   }
 
-  /** Whether a server but this one takes exchanges. */
+  /** Whether another server takes requests. */
   hasOther(server: ServerState): boolean {
     if (this.#unsettled) this.refresh()
     return this.servers.some((one) => one !== server && one.standing !== 'drained')
   }
 
-  /** Whether no server but this one is up. */
+  /** Whether no other server is up. */
   isLast(server: ServerState): boolean {
     if (this.#unsettled) this.refresh()
     return !this.servers.some((one) => one !== server && one.standing === 'up')
   }
 
-  /** Something has become known of a server: brings how all of them stand up to date. */
+  /** Updates the states of all servers after a change of one. */
   refresh(): void {
     const nowMs = this.#now()
     let unsettled = false
@@ -151,7 +151,7 @@ export class UpstreamState {
     return { name, active, queued, breakers, servers: this.servers.map((server) => server.tell()) }
   }
 
-  /** Lets in whoever waits, while there is a place. One may be gone again as soon as it is in: no recursion here. */
+  /** Admits queued exchanges while there is room. A loop, since one may leave again as soon as it is admitted. */
   #call(): void {
     if (this.#calling) return
     this.#calling = true

@@ -14,21 +14,21 @@ import { connectionText, dialOf, poolFor } from './pool.ts'
 import { ServerState } from './server-state.ts'
 import { UpstreamState } from './upstream.ts'
 
-/** What upstreams may be told beyond the table. */
+/** Options besides the table. */
 export interface UpstreamsOptions {
-  /** What is known of servers at the start. Default: nothing. */
+  /** Initial server state. Default: empty. */
   readonly fleet?: Fleet
-  /** Processes that share the upstreams: each lets in its part of `maxConcurrent`. Default 1. */
+  /** Number of processes that share the upstreams: each gets its part of `maxConcurrent`. Default 1. */
   readonly processes?: number
-  /** Id of this instance, for the servers that are asked. Default `banyan`. */
+  /** Id of this instance, sent to servers. Default `banyan`. */
   readonly instance?: string
-  /** Milliseconds on a clock that only goes on. Default: performance.now. */
+  /** A monotonic clock, milliseconds. Default: performance.now. */
   now?(): number
-  /** Where is counted what happens at the upstreams. Default: figures of their own. */
+  /** Where events at the upstreams are counted. Default: its own. */
   readonly measurements?: Measurements
 }
 
-/** All upstreams of the table in force. */
+/** All upstreams of the current table. */
 export class Upstreams implements UpstreamsView {
   #states = new Map<string, UpstreamState>()
   #fleet: Fleet
@@ -57,7 +57,7 @@ export class Upstreams implements UpstreamsView {
     return this.#states.values()
   }
 
-  /** Whether a request of the share of a route may go to its `to`: its breaker lets it through now. */
+  /** Whether the breaker of a route allows a request to `to` now. */
   readonly isAvailable = (route: Route, method: string): boolean => {
     const breaker = this.breakers.of(route)
     return breaker === null || breaker.isClosed || breaker.admits(isIdempotent(method), this.#now())
@@ -73,14 +73,14 @@ export class Upstreams implements UpstreamsView {
   }
 
   /**
-   * Makes ready the servers of a table: a preparer for `LiveTable.onPrepare`.
-   * @param material what the TLS files of the table hold
-   * @throws {Error} what node:tls can't make of it
+   * Prepares the servers of a table: a preparer for `LiveTable.onPrepare`.
+   * @param material content of the table's TLS files
+   * @throws {Error} if it is invalid for node:tls
    */
   prepare(table: Table, material: TlsMaterial = NO_MATERIAL): () => void {
     const version = this.#version
     const changes = this.#changes(table, material)
-    // Between the two phases of an edit the fleet may have changed.
+    // The fleet may have changed between the two phases of an edit.
     return () => {
       this.#commit(version === this.#version ? changes : this.#changes(table, material))
       this.#material = material
@@ -88,7 +88,7 @@ export class Upstreams implements UpstreamsView {
     }
   }
 
-  /** Takes over what is known of servers now. Servers that are in it no longer, or drained, finish what they have. */
+  /** Applies a new server state. Removed and drained servers finish their requests in flight. */
   setFleet(fleet: Fleet): void {
     const material = this.#material
     const changes = [...this.#states.values()].map((state) => this.#change(state, state.settings, { fleet, material }))
@@ -96,7 +96,7 @@ export class Upstreams implements UpstreamsView {
     this.#commit(changes)
   }
 
-  /** Closes idle connections; running exchanges keep theirs to their end. */
+  /** Closes idle connections; requests in flight keep theirs. */
   close(): void {
     for (const pool of this.#pools()) pool.close()
   }
@@ -134,7 +134,7 @@ export class Upstreams implements UpstreamsView {
     for (const pool of old) if (!kept.has(pool)) pool.close()
   }
 
-  /** The counters of these servers are in use: they are not forgotten. */
+  /** Marks the counters of the servers as used, so that they are kept. */
   #touch(): void {
     const nowMs = Date.now()
     for (const { name, servers } of this.#states.values()) {
@@ -151,13 +151,13 @@ export class Upstreams implements UpstreamsView {
   }
 }
 
-/** A change of an upstream, made ready. */
+/** A prepared change of an upstream. */
 interface Change {
   readonly state: UpstreamState
   apply(): void
 }
 
-/** What is known beyond the settings of an upstream. */
+/** State besides the settings of an upstream. */
 interface Known {
   readonly fleet: Fleet
   readonly material: TlsMaterial
@@ -178,7 +178,7 @@ function change(state: UpstreamState, settings: Upstream, { fleet, material }: K
       one.pool.dial = dialOf(server)
       one.leased = !inTable.has(nameOf(server))
       const isNew = !before.includes(one)
-      // Beside a server that was there before, one of the same name is the same one with other settings.
+      // A server with the name of an earlier one is the same with new settings: it needs no slow start.
       if (isNew && before.length > 0 && !before.some((old) => isSame(old.server, server))) one.came(nowMs)
       one.told(has(drained, server), isUnhealthy(settings, server, known), nowMs)
     }
@@ -191,14 +191,14 @@ function change(state: UpstreamState, settings: Upstream, { fleet, material }: K
   return { state, apply }
 }
 
-/** What connections are made with, and where they are counted. */
+/** Material for connections, and their counters. */
 interface Connecting {
   readonly connection: string
   readonly material: TlsMaterial
   readonly counts: UpstreamCounts
 }
 
-/** The servers that an upstream is to have, each with how it is to be: those that it has already stay the same objects. */
+/** The future servers of an upstream with their states. Servers that it has already keep their objects. */
 function plan(
   state: UpstreamState,
   settings: Upstream,
@@ -218,7 +218,7 @@ function isSame(a: Server, b: Server): boolean {
   return a.id === b.id && a.url === b.url && a.address === b.address
 }
 
-/** What is said of a name holds for each of its addresses (`ID@ADDRESS`). */
+/** The state of a name applies to all its addresses (`ID@ADDRESS`). */
 function has(ids: ReadonlySet<string>, server: Server): boolean {
   return ids.size > 0 && (ids.has(server.id) || ids.has(nameOf(server)))
 }

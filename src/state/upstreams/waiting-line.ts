@@ -3,17 +3,17 @@
  */
 import { coarseNowMs, unwatch, type Watched, watch } from '../../wire/deadlines.ts'
 
-/** An exchange that waits. */
+/** A queued exchange. */
 export interface Waiter {
-  /** It has the place that it waited for. */
+  /** It is admitted. */
   onTurn(): void
-  /** It has waited for as long as it may, and waits no longer. */
+  /** Its timeout has expired, and it has left the queue. */
   onWaitedLong(): void
 }
 
-/** A line without a bound of its own: who may join is decided by whoever lets them in. */
+/** The queue. It has no size limit itself: the caller checks that. */
 export class WaitingLine implements Watched {
-  /** In the order in which they came, each with when its time is over. */
+  /** In order of arrival, with their deadlines. */
   readonly #waiters = new Map<Waiter, number>()
   deadlineMs = Number.POSITIVE_INFINITY
 
@@ -21,14 +21,14 @@ export class WaitingLine implements Watched {
     return this.#waiters.size
   }
 
-  /** @param timeoutMs for how long it may wait, at most a tick of the deadlines more */
+  /** @param timeoutMs maximum wait, at most one tick of the deadlines longer */
   join(waiter: Waiter, timeoutMs: number): void {
     if (this.#waiters.size === 0) watch(this)
     this.#waiters.set(waiter, coarseNowMs() + timeoutMs)
     this.#look()
   }
 
-  /** Takes out whoever has waited longest. @returns null where nobody waits */
+  /** Removes the first in the queue. @returns null if it is empty */
   next(): Waiter | null {
     for (const waiter of this.#waiters.keys()) {
       this.leave(waiter)
@@ -37,18 +37,18 @@ export class WaitingLine implements Watched {
     return null
   }
 
-  /** @returns whether it had waited */
+  /** @returns whether it was queued */
   leave(waiter: Waiter): boolean {
     const waited = this.#waiters.delete(waiter)
     if (waited) this.#look()
     return waited
   }
 
-  /** The time of the first is over. */
+  /** The first deadline has expired. */
   expire(): void {
     const nowMs = coarseNowMs()
     for (const [waiter, untilMs] of this.#waiters) {
-      // An edit of the table may let those who come later wait less long.
+      // After an edit of the table, later ones may have earlier deadlines.
       if (untilMs > nowMs) continue
       this.leave(waiter)
       waiter.onWaitedLong()
