@@ -10,7 +10,7 @@ import { parseArgs } from 'node:util'
 import { type Banyan, startBanyan } from '../support/banyan.ts'
 import { FakeRedis } from '../support/fake-redis.ts'
 import { startGarbage } from './garbage-upstream.ts'
-import type { Look } from './probe.ts'
+import type { Look, Seen } from './probe.ts'
 import { Random } from './random.ts'
 import { type Scene, TROUBLES } from './trouble.ts'
 
@@ -62,19 +62,35 @@ async function startProbe() {
   return { port, looks, begin, stop: () => child.kill() }
 }
 
-/** The longest that the proxy in trouble took beyond what the one at rest took about then, and how many looks it answered. */
-function worst(looks: readonly Look[]): { excessMs: number; answered: number } {
-  let excessMs = 0
+/** The longest stall of the proxy in trouble. */
+interface Stall {
+  /** Beyond what the proxy at rest took about then. */
+  readonly excessMs: number
+  readonly look: Look | null
+}
+
+/**
+ * What a proxy itself took: what its main thread computed in any case, and what else it waited for where there was a core for
+ * it. So a proxy that computes or blocks is seen, and a busy machine is not.
+ */
+function ownMs({ ms, starved, ran }: Seen): number {
+  return ms === null ? 0 : Math.max(Math.min(ran, ms), ms - starved)
+}
+
+/** The longest stall, and how many looks were answered. */
+function worst(looks: readonly Look[]): Stall & { readonly answered: number } {
+  let stall: Stall = { excessMs: 0, look: null }
   let answered = 0
-  for (const { atMs, tried, starved } of looks) {
-    if (tried === null) continue
+  for (const look of looks) {
+    const { ms } = look.tried
+    if (ms === null) continue
     answered++
-    if (tried - starved <= excessMs) continue
-    const near = looks.filter((look) => Math.abs(look.atMs - atMs) < TOGETHER_MS + tried)
-    const rest = Math.max(...near.map((look) => look.atRest ?? 0))
-    excessMs = Math.max(excessMs, tried - starved - rest)
+    if (ownMs(look.tried) <= stall.excessMs) continue
+    const near = looks.filter(({ atMs }) => Math.abs(atMs - look.atMs) < TOGETHER_MS + ms)
+    const excessMs = ownMs(look.tried) - Math.max(...near.map(({ atRest }) => ownMs(atRest)))
+    if (excessMs > stall.excessMs) stall = { excessMs, look }
   }
-  return { excessMs, answered }
+  return { ...stall, answered }
 }
 
 async function main(): Promise<number> {
@@ -89,7 +105,7 @@ async function main(): Promise<number> {
     startBanyan({ table, args: ['--redis', redis.url, '--workers', String(values.workers)], complains: true }),
     startBanyan({ table }),
   ])
-  probe.begin(banyan.port, atRest.port, banyan.pid)
+  probe.begin(banyan.port, banyan.pid, atRest.port, atRest.pid)
   const scene: Scene = {
     random,
     redis,
@@ -106,12 +122,14 @@ async function main(): Promise<number> {
       const from = probe.looks.length
       await make(scene, Math.min(Date.now() + SLICE_MS, untilMs + 1000))
       await wait(REST_MS)
-      const { excessMs, answered } = worst(probe.looks.slice(from))
+      const { excessMs, look, answered } = worst(probe.looks.slice(from))
       const row = seen[kind] as { slices: number; excessMs: number }
       row.slices++
       row.excessMs = Math.max(row.excessMs, excessMs)
       if (excessMs > stallMs)
-        faults.push(`${kind}: clients waited ${Math.round(excessMs)} ms longer than at rest, over ${stallMs}`)
+        faults.push(
+          `${kind}: clients waited ${Math.round(excessMs)} ms longer than at rest, over ${stallMs} (${JSON.stringify(look)})`,
+        )
       if (answered === 0) faults.push(`${kind}: no probe was answered`)
       const ended = endOf(banyan)
       if (ended !== null) faults.push(`${kind}: ${ended}`)

@@ -1,5 +1,6 @@
 /**
- * The HTTP server of the admin API: one request at a time per connection, and limits so that no client blocks others.
+ * The HTTP server of the admin API: one request at a time per connection, one begun per turn of the event loop, and limits so
+ * that no client blocks others.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
@@ -46,6 +47,7 @@ interface Line {
 export function adminServer(handler: Handler, log: ControlLog, bounds: AdminBounds = ADMIN_BOUNDS): Server {
   /** The connections, the oldest first. */
   const lines = new Map<Socket, Line>()
+  const turns: (() => void)[] = []
   let waiting = 0
   let toldMs = Number.NEGATIVE_INFINITY
 
@@ -94,7 +96,7 @@ export function adminServer(handler: Handler, log: ControlLog, bounds: AdminBoun
       line.request = req
       // Written, and taken by the client as far as that is known; or the connection is gone.
       res.once('close', () => next(socket, line))
-      handler(req, res)
+      inTurn(() => handler(req, res))
     }
     if (!line.busy) {
       begin()
@@ -115,6 +117,19 @@ export function adminServer(handler: Handler, log: ControlLog, bounds: AdminBoun
     }
     waiting--
     begin()
+  }
+
+  /**
+   * One per turn of the event loop: pipelined requests, or those of many connections, would otherwise be handled in one turn, in
+   * which nothing is proxied.
+   */
+  function inTurn(handle: () => void): void {
+    if (turns.push(handle) === 1) setImmediate(turn)
+  }
+
+  function turn(): void {
+    turns.shift()?.()
+    if (turns.length > 0) setImmediate(turn)
   }
 
   return server

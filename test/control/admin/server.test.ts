@@ -130,6 +130,28 @@ test('the next request of a connection is taken when the answer before is read, 
   expect(taken).toBe(120)
 })
 
+test('one request begins per turn of the event loop, however many have come', async () => {
+  let turn = 0
+  const began: number[] = []
+  const port = await serve((_req, res) => {
+    began.push(turn)
+    res.end('it is well')
+  })
+  let counting = true
+  const count = (): void => {
+    turn++
+    if (counting) setImmediate(count)
+  }
+  count()
+  const pipelining = await Promise.all([open(port), open(port), open(port)])
+  const answered = pipelining.map((socket) => heard(socket, /it is well/g, 50))
+  for (const socket of pipelining) socket.write(get('/livez').repeat(50))
+  await Promise.all(answered)
+  counting = false
+  expect(began).toHaveLength(150)
+  expect(new Set(began).size).toBe(150)
+})
+
 test('a connection that sends more and more without reading is ended, and others are served', async () => {
   const held: ServerResponse[] = []
   const port = await serve((req, res) => (req.url === '/held' ? held.push(res) : res.end('it is well')), {
