@@ -12,6 +12,7 @@ import { stored } from '../rules/caching/make.ts'
 
 export const SETTINGS: CacheSettings = {
   ...DEFAULT_CACHE_POLICY,
+  collapseWaitMs: 5000,
   maxBodyBytes: 1024 * 1024,
   shareAcrossUpstreams: false,
   key: null,

@@ -3,6 +3,8 @@
  */
 import { evaluate, type Verdict } from '../../rules/caching/policy.ts'
 import { isPersonal } from '../../rules/caching/resource.ts'
+import { isMadeFor } from '../../state/caching/content.ts'
+import type { FillOutcome } from '../../state/caching/remote.ts'
 import type { StoredAnswer } from '../../state/caching/store.ts'
 import type { FetchParts } from './fetch.ts'
 import { HitForMiss } from './hit-for-miss.ts'
@@ -40,13 +42,19 @@ export class Collapsing implements MissHost {
   join(lookup: Lookup, stored: StoredAnswer | null, verdict: Verdict | null): void {
     const validated = verdict?.kind === 'validate' ? stored : null
     const collapseKey = this.#collapseKeyOf(lookup)
-    if (!isCollapsible(lookup)) {
-      this.#start({ lookup, stored: validated, collapseKey, open: false, background: false })
-      return
-    }
+    if (isCollapsible(lookup)) this.#collapse(lookup, collapseKey, validated)
+    else this.#start({ lookup, stored: validated, collapseKey, open: false, background: false })
+  }
+
+  /** @param again it comes from a miss that brings another variant */
+  #collapse(lookup: Lookup, collapseKey: string, validated: StoredAnswer | null, again = false): void {
     const pending = this.#pending.find(collapseKey)
-    if (pending?.isJoinable) pending.add(lookup)
-    else if (this.#hitForMiss.isMarked(markOf(lookup, collapseKey))) {
+    if (pending?.isJoinable) {
+      const { madeFor } = pending
+      if (madeFor === null || isMadeFor(madeFor, lookup)) pending.add(lookup)
+      else if (again) this.fetchAlone(lookup)
+      else this.joinVariant(lookup, madeFor.vary, pending)
+    } else if (this.#hitForMiss.isMarked(markOf(lookup, collapseKey))) {
       this.parts.counters.hitForMiss++
       this.fetchAlone(lookup)
     } else {
@@ -75,10 +83,11 @@ export class Collapsing implements MissHost {
     miss.fetch()
   }
 
-  joinVariant(lookup: Lookup, miss: Miss): void {
+  joinVariant(lookup: Lookup, vary: readonly string[], miss: Miss): void {
+    const collapseKey = variantKeyOf(lookup, vary)
     // With the same collapse key it would join this miss again.
-    if (this.#collapseKeyOf(lookup) === miss.collapseKey) this.fetchAlone(lookup)
-    else this.join(lookup, null, null)
+    if (collapseKey === miss.collapseKey || !isCollapsible(lookup)) this.fetchAlone(lookup)
+    else this.#collapse(lookup, collapseKey, null, true)
   }
 
   fallBack(lookup: Lookup): void {
@@ -97,8 +106,10 @@ export class Collapsing implements MissHost {
     this.#pending.close(miss)
   }
 
-  over(miss: Miss): void {
+  over(miss: Miss, outcome: FillOutcome): void {
     this.#pending.remove(miss)
+    // Others may still wait for a response that this one has overtaken.
+    if (outcome === 'stored') this.#pending.find(miss.collapseKey)?.serveStored()
   }
 
   #start(terms: MissTerms): void {
@@ -114,19 +125,23 @@ export class Collapsing implements MissHost {
     for (const miss of this.#pending.under(key)) miss.discard()
   }
 
-  /**
-   * Equal for lookups that one response may answer: cache key, what the route's rules take from the fields, and the variant,
-   * as far as it is known. Requests with Authorization are collapsed with each other only: what is made for one may well be
-   * for nobody else.
-   */
   #collapseKeyOf(lookup: Lookup): string {
-    const { key, print, parts, upstream, exchange, asked } = lookup
-    const entry = this.parts.tiers.memory.get(key)
-    const variant = entry?.kind === 'variants' ? `\n${lookup.selecting(entry.vary)}` : ''
-    // Sides that share their answers fail each on its own.
-    const side = upstream === '' ? `\ns:${exchange.decision.upstream}` : ''
-    return `${key}\n${print}${side}${parts}${variant}${asked.authorization ? '\na' : ''}`
+    const entry = this.parts.tiers.memory.get(lookup.key)
+    return variantKeyOf(lookup, entry?.kind === 'variants' ? entry.vary : [])
   }
+}
+
+/**
+ * Equal for lookups that one response may answer: cache key, what the route's rules take from the fields, and the variant,
+ * as far as it is known. Requests with Authorization are collapsed with each other only: what is made for one may well be
+ * for nobody else.
+ */
+function variantKeyOf(lookup: Lookup, vary: readonly string[]): string {
+  const { key, print, parts, upstream, exchange, asked } = lookup
+  const variant = vary.length === 0 ? '' : `\n${lookup.selecting(vary)}`
+  // Sides that share their answers fail each on its own.
+  const side = upstream === '' ? `\ns:${exchange.decision.upstream}` : ''
+  return `${key}\n${print}${side}${parts}${variant}${asked.authorization ? '\na' : ''}`
 }
 
 /** What somebody who is known gets may well be for nobody else; that says nothing about what strangers get. */
@@ -140,7 +155,8 @@ function hasValidator({ meta }: StoredAnswer): boolean {
 
 /** Whether a lookup may wait for another one's response, and others for its own. */
 function isCollapsible(lookup: Lookup): boolean {
-  const { asked } = lookup
+  const { asked, settings } = lookup
+  if (settings.collapseWaitMs === 0) return false
   if (lookup.isHead || asked.range !== null || asked.originPrecondition) return false
   const { directives } = asked
   return directives === null || !(directives.noCache || directives.noStore || directives.onlyIfCached)

@@ -8,7 +8,7 @@ import { type StoreVerdict, storedFields } from '../../rules/caching/storing.ts'
 import { conditionalFields, identifyNotModified } from '../../rules/caching/validation.ts'
 import type { FailureCode } from '../../rules/failures/failure.ts'
 import { interimFields, trailerFields } from '../../rules/http/headers.ts'
-import { type MadeFor, madeFor } from '../../state/caching/content.ts'
+import { isMadeFor, type MadeFor, madeFor } from '../../state/caching/content.ts'
 import type { CacheCounters } from '../../state/caching/figures.ts'
 import type { FillOutcome } from '../../state/caching/remote.ts'
 import type { StoredAnswer } from '../../state/caching/store.ts'
@@ -47,6 +47,8 @@ export interface FetchHost {
   readonly discarded: boolean
   /** The lookup gets an upstream request of its own. */
   fetchAlone(lookup: Lookup): void
+  /** The lookup needs another variant; the response varies by these fields. */
+  joinVariant(lookup: Lookup, vary: readonly string[]): void
   /** The lookup's exchange goes to the fallback. */
   fallBack(lookup: Lookup): void
   /** No others may join, now or (with `lasting`: hit-for-miss) for a while. */
@@ -170,7 +172,7 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
       counters.collapsed++
     }
     this.#tellShareable(keeps && isReusable(next.meta, nowMs))
-    this.#fetchRestAlone()
+    this.#sendOnRest(keeps ? next.content.madeFor : null)
     if (kept === null) this.#host.over('uncacheable')
     else {
       this.#host.close(false)
@@ -234,7 +236,7 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
       waiting.delete(lookup)
       this.#collapse(lookup, fill, this.#storing)
     }
-    this.#fetchRestAlone()
+    this.#sendOnRest(made)
     if (keeps && (this.wanted || background)) return
     // Nobody reads on to its end, which alone would show that it was whole.
     if (fill.readers === 0) this.#dropStored()
@@ -336,6 +338,11 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
     this.#fill?.detach(lookup)
   }
 
+  /** What the response that is being stored is made for; null before its head has come, and where it is not stored. */
+  get madeFor(): MadeFor | null {
+    return this.#storing?.madeFor ?? null
+  }
+
   /** Whether it still matters to somebody who does not wait. */
   get wanted(): boolean {
     return this.#fill !== null && (this.#fill.readers > 0 || this.#detached)
@@ -385,11 +392,12 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
     exchange.retries = this.#retriesBefore + this.#request.retries
   }
 
-  /** Those whom the response does not suit get upstream requests of their own. */
-  #fetchRestAlone(): void {
+  /** Those whom the response does not suit fetch by themselves, or together with others that need the same variant. */
+  #sendOnRest(made: MadeFor | null): void {
     for (const lookup of [...this.#host.waiting]) {
       this.#host.waiting.delete(lookup)
-      this.#host.fetchAlone(lookup)
+      if (made === null || isMadeFor(made, lookup)) this.#host.fetchAlone(lookup)
+      else this.#host.joinVariant(lookup, made.vary)
     }
   }
 
@@ -402,7 +410,7 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
   #finish(outcome: FillOutcome): void {
     if (this.#over) return
     this.#over = true
-    this.#fetchRestAlone()
+    this.#sendOnRest(null)
     this.#host.over(outcome)
   }
 }

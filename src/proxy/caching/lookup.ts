@@ -51,8 +51,10 @@ export class Lookup implements Place {
   #selected = ''
   /** Why the upstream is asked, where it is (RFC 9211 section 2.2). */
   forwardReason: ForwardReason = 'uri-miss'
-  /** Where it waits, or null. */
+  /** What it waits for, or null. */
   host: LookupHost | null = null
+  /** Milliseconds of `performance.now()` at which it began to wait for an upstream response. */
+  waitingSinceMs = 0
   #ended = false
 
   /**
@@ -134,6 +136,7 @@ export class Lookup implements Place {
     const first = this.host === null
     this.host = host
     if (!first) return
+    this.waitingSinceMs = performance.now()
     const owned = res as typeof res & { [LOOKUP]?: Lookup }
     owned[LOOKUP] = this
     res.on('close', onClientClose)

@@ -3,25 +3,21 @@
  * fetch. Clients whose misses are collapsed join it on the way.
  */
 import { evaluate, evaluateNothing } from '../../rules/caching/policy.ts'
-import { isMadeFor } from '../../state/caching/content.ts'
+import { isMadeFor, type MadeFor } from '../../state/caching/content.ts'
 import type { FillLock, FillOutcome } from '../../state/caching/remote.ts'
 import type { StoredAnswer } from '../../state/caching/store.ts'
-import { deliverStored, HIT, STALE } from './deliver.ts'
+import { unwatch, type Watched, watch } from '../../wire/deadlines.ts'
+import { deliverRevalidated, deliverStored, HIT, STALE } from './deliver.ts'
 import { Fetch, type FetchHost, type FetchParts } from './fetch.ts'
 import type { Lookup, LookupHost } from './lookup.ts'
-
-/** Another process's fill is waited for so long at a time: a little longer than the lease of its lock. */
-const WAIT_MS = 6000
-/** And for so long in all; then we go without the lock. */
-const PATIENCE_MS = 10_000
 
 /** The request collapsing that a miss is part of. */
 export interface MissHost {
   readonly parts: FetchParts
   /** The lookup gets an upstream request of its own. */
   fetchAlone(lookup: Lookup): void
-  /** The lookup needs another variant than this miss brings. */
-  joinVariant(lookup: Lookup, miss: Miss): void
+  /** The lookup needs another variant than this miss brings, whose response varies by these fields. */
+  joinVariant(lookup: Lookup, vary: readonly string[], miss: Miss): void
   /** The lookup's exchange goes to the fallback. */
   fallBack(lookup: Lookup): void
   /** The response can't be shared: the next requests are not collapsed (hit-for-miss). */
@@ -30,7 +26,7 @@ export interface MissHost {
   unmark(lookup: Lookup, collapseKey: string): void
   /** No others may join. */
   close(miss: Miss): void
-  over(miss: Miss): void
+  over(miss: Miss, outcome: FillOutcome): void
 }
 
 /** What a miss is for. */
@@ -48,7 +44,7 @@ export interface MissTerms {
 }
 
 /** A miss in progress. */
-export class Miss implements FetchHost, LookupHost {
+export class Miss implements FetchHost, LookupHost, Watched {
   readonly #host: MissHost
   readonly #open: boolean
   readonly collapseKey: string
@@ -63,6 +59,12 @@ export class Miss implements FetchHost, LookupHost {
   #fetch: Fetch | null = null
   #lock: FillLock | null = null
   #over = false
+  /** How long others wait for its fetch, and then fetch by themselves. */
+  readonly #waitMs: number
+  /** Milliseconds of `performance.now()` at which its upstream request went. */
+  #fetchedMs = Number.POSITIVE_INFINITY
+  /** When the first of those who wait has waited long enough. */
+  deadlineMs = Number.POSITIVE_INFINITY
   background: boolean
   discarded = false
 
@@ -74,6 +76,7 @@ export class Miss implements FetchHost, LookupHost {
     this.#open = open
     this.collapseKey = collapseKey
     this.key = lookup.key
+    this.#waitMs = lookup.settings.collapseWaitMs
     this.background = background
     if (!background) this.add(lookup)
   }
@@ -97,9 +100,9 @@ export class Miss implements FetchHost, LookupHost {
   async #acquireLock(): Promise<void> {
     const { tiers, counters, now } = this.#host.parts
     const remote = tiers.remote!
-    const untilMs = now() + PATIENCE_MS
-    while (now() < untilMs) {
-      const wait = remote.awaitFill(this.collapseKey, WAIT_MS)
+    const untilMs = this.#lookup.waitingSinceMs + this.#waitMs
+    do {
+      const wait = remote.awaitFill(this.collapseKey, Math.max(untilMs - performance.now(), 0))
       // Sent together: once we have the lock, what its last holder stored is seen by the second lookup.
       const [lock, found] = await Promise.all([remote.lock(this.collapseKey), tiers.findRemote(this.#lookup, now)])
       if (typeof lock !== 'string') this.#lock = lock
@@ -109,7 +112,8 @@ export class Miss implements FetchHost, LookupHost {
         this.#lock = null
         return
       }
-      if (this.#serve(found) || lock !== 'held' || this.background) {
+      const nobodyWaits = this.background && this.waiting.size === 0
+      if (this.#serve(found) || lock !== 'held' || nobodyWaits) {
         wait.cancel()
         if (this.#over) return
         if (lock === 'held') this.over('failed')
@@ -123,7 +127,7 @@ export class Miss implements FetchHost, LookupHost {
         this.#endUncollapsed()
         return
       }
-    }
+    } while (performance.now() < untilMs)
     this.fetch()
   }
 
@@ -151,7 +155,7 @@ export class Miss implements FetchHost, LookupHost {
     for (const lookup of [...this.waiting]) {
       if (lookup === this.#lookup || isMadeFor(found.content.madeFor, lookup)) continue
       this.waiting.delete(lookup)
-      this.#host.joinVariant(lookup, this)
+      this.#host.joinVariant(lookup, found.content.madeFor.vary, this)
     }
   }
 
@@ -199,14 +203,45 @@ export class Miss implements FetchHost, LookupHost {
     if (this.#over) return
     const stored = this.#stored !== null && isMadeFor(this.#stored.content.madeFor, this.#lookup) ? this.#stored : null
     this.#fetch = new Fetch(this.#host.parts, this, this.#lookup, stored)
+    this.#fetchedMs = performance.now()
     this.#fetch.start(this.#validate)
+  }
+
+  /** Some have waited long enough for this fetch, or for that of another process: they fetch by themselves. */
+  expire(): void {
+    const nowMs = performance.now()
+    this.deadlineMs = Number.POSITIVE_INFINITY
+    for (const lookup of [...this.waiting]) {
+      // Its own fetch it waits for as long as the upstream's timeouts allow; the lock no longer than `#acquireLock` does.
+      if (lookup === this.#lookup) continue
+      const dueMs = lookup.waitingSinceMs + this.#waitMs
+      if (dueMs > nowMs) this.deadlineMs = Math.min(this.deadlineMs, dueMs)
+      else if (this.waiting.delete(lookup)) this.#host.fetchAlone(lookup)
+    }
+    if (this.deadlineMs === Number.POSITIVE_INFINITY) unwatch(this)
+    this.#endIfUnwanted()
+  }
+
+  /** Serves those who wait for its fetch what another one has stored meanwhile. */
+  serveStored(): void {
+    const { tiers, counters, now } = this.#host.parts
+    const nowMs = now()
+    for (const lookup of [...this.waiting]) {
+      const stored = tiers.find(lookup, nowMs)
+      if (stored === null || evaluate(lookup.asked, stored.meta, nowMs).kind !== 'fresh') continue
+      if (!deliverRevalidated(lookup, stored, nowMs)) continue
+      this.waiting.delete(lookup)
+      counters.collapsed++
+    }
+    this.#endIfUnwanted()
   }
 
   over(outcome: FillOutcome): void {
     this.#lock?.release(outcome)
     this.#lock = null
     this.#over = true
-    this.#host.over(this)
+    unwatch(this)
+    this.#host.over(this, outcome)
   }
 
   /** Nothing is looked up or stored any more; a response may still be on its way to those who read it. */
@@ -214,9 +249,16 @@ export class Miss implements FetchHost, LookupHost {
     return this.#over
   }
 
-  /** Whether another lookup may join. */
+  /** What the response that is being stored is made for; null before its head has come. */
+  get madeFor(): MadeFor | null {
+    return this.#fetch?.madeFor ?? null
+  }
+
+  /** Whether another lookup may join: an upstream that holds the request does not hold all that come after. */
   get isJoinable(): boolean {
-    return !this.discarded && (this.#fetch === null || this.#fetch.current)
+    if (this.discarded) return false
+    if (this.#fetch === null) return true
+    return this.#fetch.current && (this.madeFor !== null || performance.now() - this.#fetchedMs < this.#waitMs)
   }
 
   /** Another lookup waits for it. */
@@ -227,10 +269,17 @@ export class Miss implements FetchHost, LookupHost {
     }
     this.waiting.add(lookup)
     lookup.wait(this)
+    if (lookup === this.#lookup) return
+    if (this.deadlineMs === Number.POSITIVE_INFINITY) watch(this)
+    this.deadlineMs = Math.min(this.deadlineMs, lookup.waitingSinceMs + this.#waitMs)
   }
 
   left(lookup: Lookup): void {
     if (!this.waiting.delete(lookup)) this.#fetch?.left(lookup)
+    this.#endIfUnwanted()
+  }
+
+  #endIfUnwanted(): void {
     if (this.background || this.waiting.size > 0 || this.#fetch?.wanted) return
     this.#fetch?.abort()
     if (!this.#over) this.over('failed')
@@ -244,6 +293,10 @@ export class Miss implements FetchHost, LookupHost {
 
   fetchAlone(lookup: Lookup): void {
     this.#host.fetchAlone(lookup)
+  }
+
+  joinVariant(lookup: Lookup, vary: readonly string[]): void {
+    this.#host.joinVariant(lookup, vary, this)
   }
 
   fallBack(lookup: Lookup): void {

@@ -9,7 +9,9 @@ import type { Route, Table } from '../table/table.ts'
  */
 export function settingsText(table: Table, route: Route, upstream: string): string {
   const names = upstream === '' ? [route.from, route.to] : [upstream]
-  return JSON.stringify([route.cache, names.map((name) => originOf(table, name))], plain)
+  // How long requests wait makes no other responses.
+  const made = { ...route.cache, collapseWaitMs: null }
+  return JSON.stringify([made, names.map((name) => originOf(table, name))], plain)
 }
 
 function originOf(table: Table, name: string): unknown {

@@ -207,6 +207,7 @@ function compileCache(said: NonNullable<RouteDocument['cache']>): CacheSettings 
     staleWhileRevalidateMs: ms(said.staleWhileRevalidate),
     staleIfErrorMs: ms(said.staleIfError),
     keepMs: ms(said.keep) ?? 3_600_000,
+    collapseWaitMs: ms(said.collapse?.wait) ?? 5000,
     maxBodyBytes: bytes(said.maxBody) ?? 1024 * 1024,
     shareAcrossUpstreams: said.shareAcrossUpstreams ?? false,
     key: said.key === undefined ? null : compileKey(said.key),

@@ -197,6 +197,15 @@ const cache = object({
     .array(z.enum(['accept-encoding', 'accept-language']))
     .optional()
     .describe('Request headers that are sent and compared in a normal form: order, case, weights. Default none.'),
+  collapse: object({
+    wait: duration
+      .optional()
+      .describe(
+        'How long a request waits for the upstream request of another one, then it makes its own. 0s: requests are not collapsed. Default 5s.',
+      ),
+  })
+    .optional()
+    .describe('Request collapsing: concurrent misses share one upstream request.'),
   maxBody: size.optional().describe('Larger response bodies are passed through and not stored. Default 1MiB.'),
   shareAcrossUpstreams: z
     .boolean()

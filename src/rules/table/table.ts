@@ -147,6 +147,8 @@ export interface CacheSettings {
   readonly staleIfErrorMs: number | null
   /** How long a stale answer is kept for validation and for failures, in milliseconds. Default an hour. */
   readonly keepMs: number
+  /** How long a request waits for the upstream request of another one, in milliseconds; 0: never. Default 5000. */
+  readonly collapseWaitMs: number
   /** Bodies above this many bytes pass and are not stored. Default 1 MiB. */
   readonly maxBodyBytes: number
   /** Lets the two sides of the split answer for each other. Default false. */

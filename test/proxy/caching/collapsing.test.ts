@@ -2,6 +2,7 @@
  * One fetch for all who ask for the same: they stream along, and nobody waits for what can't be shared.
  */
 import { describe, expect, test } from 'vitest'
+import type { UpstreamRequest } from '../../support/upstream.ts'
 import { always, fieldIn, inTurn, reply, startRig, statusOf, until } from './rig.ts'
 
 const FRESH = 'Cache-Control: max-age=60'
@@ -78,16 +79,35 @@ describe('a herd', () => {
     expect(rig.legacy.requests).toBe(1)
   })
 
-  test('of other variants goes on by itself', async () => {
-    const rig = await startRig()
-    const herd = ['de', 'en', 'de'].map((language) => rig.get('/a', `Accept-Language: ${language}`))
+  test('in several variants makes one request for each', async () => {
+    const rig = await startRig({ headers: '30s' })
+    const languages = ['de', 'en', 'fr', 'nl']
+    const herd = Array.from({ length: 40 }, (_, i) => rig.get('/a', `Accept-Language: ${languages[i % 4]}`))
     const request = await rig.legacy.request()
+    await until(() => rig.plane.measurements.active === 40)
+    const answer = (to: UpstreamRequest) =>
+      to.send(reply(200, [FRESH, 'Vary: Accept-Language'], to.field('accept-language')))
+    await answer(request)
+    const others = [await rig.legacy.request(), await rig.legacy.request(), await rig.legacy.request()]
+    for (const other of others) await answer(other)
+    const got = (await Promise.all(herd)).map(({ body }) => body.text)
+    expect(got).toEqual(Array.from({ length: 40 }, (_, i) => languages[i % 4]))
+    expect(rig.legacy.requests).toBe(4)
+  })
+
+  test('that joins while a variant is being fetched waits for its own variant', async () => {
+    const rig = await startRig()
+    const german = await rig.begin('/a', 'Accept-Language: de')
+    const first = await rig.legacy.request()
+    await first.send(`HTTP/1.1 200 OK\r\n${FRESH}\r\nVary: Accept-Language\r\nContent-Length: 6\r\n\r\nguten `)
+    await german.readUntil('guten ')
+    const dutch = [rig.get('/a', 'Accept-Language: nl'), rig.get('/a', 'Accept-Language: nl')]
+    const second = await rig.legacy.request()
     await until(() => rig.plane.measurements.active === 3)
-    rig.legacy.handler = (next) =>
-      next.send(reply(200, [FRESH, 'Vary: Accept-Language'], next.field('accept-language')))
-    await request.send(reply(200, [FRESH, 'Vary: Accept-Language'], request.field('accept-language')))
-    expect((await Promise.all(herd)).map(({ body }) => body.text)).toEqual(['de', 'en', 'de'])
-    expect(rig.legacy.requests).toBeLessThanOrEqual(3)
+    await second.send(reply(200, [FRESH, 'Vary: Accept-Language'], 'goede dag'))
+    expect((await Promise.all(dutch)).map(({ body }) => body.text)).toEqual(['goede dag', 'goede dag'])
+    await first.send('')
+    expect(rig.legacy.requests).toBe(2)
   })
 
   test('with Authorization waits for its like only', async () => {
@@ -159,6 +179,46 @@ describe('what can not be shared', () => {
     for (const response of await Promise.all(herd)) expect(response.body.text).toHaveLength(102_400)
     expect(rig.legacy.requests).toBe(1)
     expect(rig.plane.cache.figures().memory.entries).toBe(0)
+  })
+})
+
+describe('collapse.wait', () => {
+  test('over, a request that waits for a response that does not come makes its own', async () => {
+    const rig = await startRig({ cache: '{ collapse: { wait: 60ms } }', headers: '30s' })
+    const held = await rig.begin('/a')
+    const holding = await rig.legacy.request()
+    const waiting = rig.get('/a')
+    await until(() => rig.plane.measurements.active === 2)
+    const own = await rig.legacy.request()
+    await own.send(reply(200, ['Cache-Control: no-store'], 'at once'))
+    expect((await waiting).body.text).toBe('at once')
+    await holding.send(reply(200, [FRESH], 'late'))
+    expect((await held.nextResponse()).body.text).toBe('late')
+  })
+
+  test('over, what one has stored serves all others that wait', async () => {
+    const rig = await startRig({ cache: '{ collapse: { wait: 500ms } }', headers: '30s' })
+    const held = await rig.begin('/a')
+    await rig.legacy.request()
+    const waiting = rig.get('/a')
+    const own = await rig.legacy.request()
+    const later = [rig.get('/a'), rig.get('/a')]
+    await until(() => rig.plane.measurements.active === 4)
+    const third = await rig.legacy.request()
+    expect(rig.legacy.requests).toBe(3)
+    await own.send(reply(200, [FRESH], 'stored'))
+    expect((await waiting).body.text).toBe('stored')
+    expect((await Promise.all(later)).map(({ body }) => body.text)).toEqual(['stored', 'stored'])
+    await third.connection.ended()
+    held.reset()
+  })
+
+  test('of 0s collapses nothing', async () => {
+    const rig = await startRig({ cache: '{ collapse: { wait: 0s } }' })
+    const both = [rig.get('/a'), rig.get('/a')]
+    const requests = [await rig.legacy.request(), await rig.legacy.request()]
+    for (const request of requests) await request.send(reply(200, [FRESH], 'own'))
+    await Promise.all(both)
   })
 })
 
