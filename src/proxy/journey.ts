@@ -56,9 +56,7 @@ export class Journey {
     const decision = decide(revision.table, matched, view, upstreams.isAvailable, forced, pinned) // 3 decide
     const exchange = new Exchange(received, revision, matched, decision)
     observer.begun()
-    const step = cache.answer(exchange) //                                                        4 cache, 5, 6
-    if (step === 'answered') observer.over(exchange) //                                           7 observe
-    if (step !== 'pass') return
+    if (cache.answer(exchange) === 'taken') return //                                             4 cache, 5, 6, 7
     new Forward(this.#forwardParts, exchange, cache.recorder(exchange)).start() //                5 forward, 6, 7
   }
 }

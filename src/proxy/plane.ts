@@ -17,9 +17,13 @@ import type { Fleet } from '../state/upstreams/fleet.ts'
 import { Upstreams } from '../state/upstreams/upstreams.ts'
 import { countException } from '../wire/exceptions.ts'
 import { ResponseCache } from './caching/cache.ts'
+import { HeldBodies } from './caching/held-bodies.ts'
 import { Engine, type RequestLimits } from './engine.ts'
 import { Journey } from './journey.ts'
 import { type AccessSink, Observer } from './observe.ts'
+
+/** What response bodies in transit may hold where the cache has less memory. */
+const MIN_HELD_BYTES = 16 * 1024 * 1024
 
 /** Dependencies and options of a data plane. */
 export interface PlaneParts {
@@ -79,6 +83,7 @@ export function createPlane(parts: PlaneParts): Plane {
   const cache = new ResponseCache({
     tiers,
     upstreams,
+    held: new HeldBodies(Math.max(parts.memoryCacheBytes, MIN_HELD_BYTES)),
     exposeStatus: parts.exposeCacheStatus ?? false,
     exposeKey: parts.exposeCacheKey ?? false,
     over: (exchange) => observer.over(exchange),

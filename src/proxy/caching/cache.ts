@@ -28,11 +28,10 @@ export interface CacheParts extends LookupParts {
 /**
  * What the cache does for an exchange.
  *
- * - `answered`: it is over
- * - `taken`: the cache answers it later, and tells when it is over
+ * - `taken`: the cache answers it, at once or later, and tells when it is over
  * - `pass`: the cache has nothing to do with it, but for what `recorder` hears
  */
-export type CacheStep = 'answered' | 'taken' | 'pass'
+export type CacheStep = 'taken' | 'pass'
 
 /** The cache of a data plane. */
 export class ResponseCache {
@@ -46,6 +45,7 @@ export class ResponseCache {
       tiers: parts.tiers,
       upstreams: parts.upstreams,
       counters: this.counters,
+      held: parts.held,
       now: Date.now,
       fallBack: (lookup) => this.#fallBack(lookup),
     })
@@ -80,7 +80,7 @@ export class ResponseCache {
     return new Effects(parts, exchange, lookupOf)
   }
 
-  #answer(lookup: Lookup): 'answered' | 'taken' {
+  #answer(lookup: Lookup): 'taken' {
     const { exchange, asked } = lookup
     const nowMs = Date.now()
     const stored = this.#parts.tiers.find(lookup, nowMs)
@@ -88,14 +88,14 @@ export class ResponseCache {
     switch (verdict?.kind) {
       case 'fresh':
         deliverStored(lookup, stored as StoredAnswer, HIT, nowMs)
-        return 'answered'
+        return 'taken'
       case 'stale':
         deliverStored(lookup, stored as StoredAnswer, STALE, nowMs)
-        return 'answered'
+        return 'taken'
       case 'stale-while-revalidate':
         deliverStored(lookup, stored as StoredAnswer, STALE, nowMs)
         this.#collapsing.revalidateInBackground(lookup, stored as StoredAnswer)
-        return 'answered'
+        return 'taken'
     }
     exchange.cache = 'miss'
     lookup.forwardReason = this.#reasonOf(lookup, stored, verdict)
@@ -121,8 +121,7 @@ export class ResponseCache {
     const { exchange, cachingRoute, asked } = lookup
     lookup.release()
     exchange.decision = { ...exchange.decision, upstream: cachingRoute.from, reason: 'fallback' }
-    const again = new Lookup(this.#parts, exchange, cachingRoute, asked)
-    if (this.#answer(again) === 'answered') again.done()
+    this.#answer(new Lookup(this.#parts, exchange, cachingRoute, asked))
   }
 }
 

@@ -14,7 +14,9 @@ import type { StoredAnswer } from '../../state/caching/store.ts'
 import type { CacheWord } from '../../state/figures/cell.ts'
 import { headText } from '../client/whole-answer.ts'
 import type { Fill } from './fill.ts'
-import type { Lookup } from './lookup.ts'
+import type { Lookup, LookupHost } from './lookup.ts'
+import { SLICE_BYTES } from './send-queue.ts'
+import { type BodySource, type Part, Sender, type SenderOwner } from './sender.ts'
 import type { Storing } from './store.ts'
 
 /** How a stored answer is told of. */
@@ -32,8 +34,11 @@ export interface Telling {
 export const HIT: Telling = { word: 'hit', handling: { kind: 'hit' } }
 export const STALE: Telling = { word: 'stale', handling: { kind: 'hit' } }
 
+/** Bodies up to this size are written at once. */
+const SMALL_BODY_BYTES = SLICE_BYTES
+
 /**
- * Answers an exchange with a stored answer (RFC 9111 section 4). The exchange's end is the caller's to tell.
+ * Answers an exchange with a stored answer (RFC 9111 section 4); its end follows at once, or when all of a large body was sent.
  * @returns false where the answer was made for another request: nothing has happened then
  */
 export function deliverStored(lookup: Lookup, stored: StoredAnswer, telling: Telling, nowMs: number): boolean {
@@ -45,13 +50,67 @@ export function deliverStored(lookup: Lookup, stored: StoredAnswer, telling: Tel
   const more = moreFields(lookup, stored, telling, nowMs)
   if (answerConditional(asked, stored.meta, nowMs) === 'not-modified') {
     answer.begin(304, 'Not Modified', [...notModifiedFields(stored), ...more])
-  } else if (asked.range !== null && !lookup.isHead) answerRange(lookup, { ...stored, body }, more, nowMs)
+  } else if (asked.range !== null && !lookup.isHead) return answerRange(lookup, { ...stored, body }, more, nowMs)
   else {
     answer.beginAgain(stored.meta.status, stored.reason, stored.rawHeaders, { head: headOf(stored), more })
-    if (!lookup.isHead && body.length > 0) answer.body(body)
+    if (!lookup.isHead) return sendStored(lookup, body)
   }
   answer.end([])
+  lookup.done()
   return true
+}
+
+/** @param parts of the body; default: all of it */
+function sendStored(lookup: Lookup, body: Buffer, parts?: readonly Part[]): true {
+  if (body.length > SMALL_BODY_BYTES) {
+    StoredBody.send(lookup, body, parts)
+    return true
+  }
+  const { answer } = lookup.exchange
+  for (const part of parts ?? [body]) {
+    const piece = Buffer.isBuffer(part) ? part : body.subarray(part.first, part.last + 1)
+    if (piece.length > 0) answer.body(piece)
+  }
+  answer.end([])
+  lookup.done()
+  return true
+}
+
+/** A stored body on its way to a client. It may be evicted meanwhile. */
+class StoredBody implements BodySource, SenderOwner, LookupHost {
+  readonly #body: Buffer
+  readonly #sender: Sender
+  readonly length: number
+  readonly trailers: readonly string[] = []
+
+  private constructor(lookup: Lookup, body: Buffer, parts: readonly Part[] | undefined) {
+    this.#body = body
+    this.length = body.length
+    this.#sender = new Sender(lookup, this, this, parts)
+  }
+
+  static send(lookup: Lookup, body: Buffer, parts: readonly Part[] | undefined): void {
+    const stored = new StoredBody(lookup, body, parts)
+    lookup.held.hold(body, stored.#sender)
+    lookup.wait(stored)
+    stored.#sender.send()
+  }
+
+  view(offset: number, max: number): Buffer {
+    return this.#body.subarray(offset, offset + max)
+  }
+
+  onProgress(): void {}
+
+  onSent(sender: Sender): void {
+    sender.lookup.held.release(this.#body, sender)
+    sender.lookup.done()
+  }
+
+  left(lookup: Lookup): void {
+    this.#sender.stop()
+    lookup.held.release(this.#body, this.#sender)
+  }
 }
 
 function headOf(stored: StoredAnswer): string | null {
@@ -76,30 +135,25 @@ function answerRange(
   stored: StoredAnswer & { readonly body: Buffer },
   more: readonly string[],
   nowMs: number,
-): void {
+): true {
   const { answer } = lookup.exchange
   const { body, rawHeaders, meta } = stored
   const contentType = fieldValue(rawHeaders, 'content-type') ?? null
   const plan = planRange(lookup.asked, meta, { length: body.length, contentType, boundary: newBoundary() }, nowMs)
   if (plan.kind === 'whole') {
     answer.begin(meta.status, stored.reason, [...rawHeaders, ...more])
-    if (body.length > 0) answer.body(body)
-    return
+    return sendStored(lookup, body)
   }
   const fields = [...rangeFields(rawHeaders, plan), ...more]
   if (plan.kind === 'unsatisfiable') answer.begin(416, 'Range Not Satisfiable', fields)
-  else {
-    answer.begin(206, 'Partial Content', fields)
-    for (const piece of piecesOf(plan, body)) answer.body(piece)
-  }
+  else answer.begin(206, 'Partial Content', fields)
+  return sendStored(lookup, body, partsOf(plan))
 }
 
-function piecesOf(plan: Extract<RangePlan, { kind: 'single' | 'several' }>, body: Buffer): Buffer[] {
-  if (plan.kind === 'single') return [body.subarray(plan.first, plan.last + 1)]
-  const parts = plan.parts.flatMap(({ head, first, last }) => [
-    Buffer.from(head, 'latin1'),
-    body.subarray(first, last + 1),
-  ])
+function partsOf(plan: Exclude<RangePlan, { kind: 'whole' }>): Part[] {
+  if (plan.kind === 'unsatisfiable') return []
+  if (plan.kind === 'single') return [{ first: plan.first, last: plan.last }]
+  const parts = plan.parts.flatMap(({ head, first, last }) => [Buffer.from(head, 'latin1'), { first, last }])
   return [...parts, Buffer.from(plan.closing, 'latin1')]
 }
 
@@ -138,7 +192,7 @@ export function deliverFetched(lookup: Lookup, fill: Fill, { answer, reason, sto
   }
   const details = storing === null ? {} : { ttl: ttlOf(storing.meta, responseMs) }
   const handling = { kind: 'forward', reason: lookup.forwardReason, stored: storing !== null } as const
-  fill.attach(lookup, status, reason, [...rawHeaders, ...lookup.statusFields(handling, details)])
+  fill.attach(lookup, { status, reason, fields: [...rawHeaders, ...lookup.statusFields(handling, details)] })
 }
 
 /** Delivers a response that is being stored, from its beginning, to a collapsed request that it suits. */
@@ -146,7 +200,10 @@ export function deliverCollapsed(lookup: Lookup, fill: Fill, storing: Storing, n
   lookup.exchange.cache = 'hit'
   const more = moreFields(lookup, storing, collapsedTelling(lookup), nowMs)
   if (isNotModified(lookup, storing.meta, nowMs)) deliverNotModified(lookup, [...notModifiedFields(storing), ...more])
-  else fill.attach(lookup, storing.meta.status, storing.reason, [...storing.rawHeaders, ...more])
+  else {
+    const { meta, reason, rawHeaders } = storing
+    fill.attach(lookup, { status: meta.status, reason, fields: [...rawHeaders, ...more] })
+  }
 }
 
 /**
@@ -154,9 +211,7 @@ export function deliverCollapsed(lookup: Lookup, fill: Fill, storing: Storing, n
  * @returns false where it was made for another request
  */
 export function deliverRevalidated(lookup: Lookup, stored: StoredAnswer, nowMs: number): boolean {
-  if (!deliverStored(lookup, stored, collapsedTelling(lookup), nowMs)) return false
-  lookup.done()
-  return true
+  return deliverStored(lookup, stored, collapsedTelling(lookup), nowMs)
 }
 
 function isNotModified(lookup: Lookup, meta: StoredMeta, nowMs: number): boolean {

@@ -4,7 +4,7 @@
  */
 import type { AnswerHead, SkipReason, StoredMeta } from '../../rules/caching/meta.ts'
 import { aftermathOf } from '../../rules/caching/resource.ts'
-import { type StoreVerdict, storedFields } from '../../rules/caching/storing.ts'
+import { storedFields } from '../../rules/caching/storing.ts'
 import { conditionalFields, identifyNotModified } from '../../rules/caching/validation.ts'
 import type { FailureCode } from '../../rules/failures/failure.ts'
 import { interimFields, trailerFields } from '../../rules/http/headers.ts'
@@ -18,7 +18,8 @@ import type { Upstreams } from '../../state/upstreams/upstreams.ts'
 import type { ResponseHead } from '../../wire/http1.ts'
 import { clientFields } from '../upstream/heads.ts'
 import { deliverCollapsed, deliverFetched, deliverRevalidated, deliverStored, isReusable, suits } from './deliver.ts'
-import { Fill, type FillOwner } from './fill.ts'
+import { Fill, type FillOwner, type Outgrown } from './fill.ts'
+import type { HeldBodies } from './held-bodies.ts'
 import type { Lookup } from './lookup.ts'
 import { freshen, freshenFromHead } from './revalidate.ts'
 import { answerFailed, type Failed } from './stale-if-error.ts'
@@ -33,6 +34,7 @@ export interface FetchParts {
   readonly tiers: CacheTiers
   readonly upstreams: Upstreams
   readonly counters: CacheCounters
+  readonly held: HeldBodies
   /** Epoch milliseconds. */
   now(): number
 }
@@ -163,7 +165,6 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
       const reason = this.#lookup.forwardReason
       const handling = { kind: 'forward', reason, forwardStatus: 304, stored: keeps } as const
       deliverStored(this.#lookup, next, { word: 'revalidated', handling, more: revalidated.forClient }, nowMs)
-      this.#lookup.done()
     }
     for (const lookup of [...waiting]) {
       if (!keeps || !this.#suits(lookup, next.content.madeFor, next.meta)) continue
@@ -200,13 +201,15 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
   /** A response to HEAD is delivered, and compared with what is stored for GET. */
   #deliverHead(head: ResponseHead, answer: AnswerHead): void {
     freshenFromHead(this.#parts.tiers, this.#lookup, answer)
-    this.#fill = new Fill(this.#request, this, {
+    const terms = {
       storing: false,
       maxBytes: 0,
       length: -1,
       first: this.#lookup,
       madeFor: null,
-    })
+      held: this.#parts.held,
+    }
+    this.#fill = new Fill(this.#request, this, terms)
     this.#deliverToFirst(head, answer)
   }
 
@@ -216,18 +219,19 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
     const verdict = mayStoreFetched(this.#lookup, head, answer, { vary: this.#vary, replaced: this.#replaced })
     const { background, discarded, waiting } = this.#host
     const failedRevalidation = this.#stored !== null && answer.status >= 500
-    const fits = head.contentLength <= settings.maxBodyBytes
-    const keeps = verdict.kind === 'store' && fits && !discarded && !failedRevalidation
+    const outgrown = this.#outgrows(head.contentLength)
+    const keeps = verdict.kind === 'store' && outgrown === null && !discarded && !failedRevalidation
     if (keeps) {
       const { meta, leaveOut } = verdict
       const rawHeaders = storedFields(answer, leaveOut)
       const made = madeFor(this.#lookup, meta.vary)
       this.#storing = { kind: 'answer', madeFor: made, meta, reason: head.reason, rawHeaders, ...this.#origin() }
       this.#tellShareable(isReusable(meta, this.#parts.now()))
-    } else this.#notStored(verdict, answer.status)
+    } else this.#notStored(verdict.kind === 'skip' ? verdict.why : outgrown, answer.status)
     const length = head.framing === 'length' ? head.contentLength : -1
     const made = this.#storing?.madeFor ?? null
-    const terms = { storing: keeps, maxBytes: settings.maxBodyBytes, length, first: this.#lookup, madeFor: made }
+    const { held } = this.#parts
+    const terms = { storing: keeps, maxBytes: settings.maxBodyBytes, length, first: this.#lookup, madeFor: made, held }
     const fill = new Fill(this.#request, this, terms)
     this.#fill = fill
     this.#deliverToFirst(head, answer)
@@ -275,8 +279,13 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
   }
 
   /** The response can't be stored: what that means for what is stored, and for requests to come. */
-  #notStored(verdict: StoreVerdict, status: number): void {
-    const why = verdict.kind === 'skip' ? verdict.why : 'too-large'
+  #notStored(why: SkipReason | Outgrown | null, status: number): void {
+    // What was invalidated meanwhile, and the response to a failed revalidation, say nothing.
+    if (why === null || why === 'memory') {
+      if (why !== null) this.#countSkipped(why)
+      this.#host.close(false)
+      return
+    }
     this.#countSkipped(why)
     const refreshes = this.#stored !== null && this.#parts.now() >= this.#stored.meta.freshUntilMs
     const { drops, marks } = aftermathOf({ request: this.#lookup.request(), status, why, refreshes })
@@ -292,10 +301,10 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
     this.#fill?.onPause()
   }
 
-  onTooLarge(): void {
+  onOutgrown(why: Outgrown): void {
     this.#storing = null
-    this.#countSkipped('too-large')
-    this.#host.close(true)
+    this.#countSkipped(why)
+    this.#host.close(why === 'too-large')
     this.#host.over('uncacheable')
   }
 
@@ -366,7 +375,13 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
     this.#dropsStored = false
   }
 
-  #countSkipped(why: SkipReason | 'too-large'): void {
+  /** Why a body of this length can't be stored, or null. */
+  #outgrows(length: number): Outgrown | null {
+    if (length > this.#lookup.settings.maxBodyBytes) return 'too-large'
+    return length > 0 && !this.#parts.held.hasRoomFor(length) ? 'memory' : null
+  }
+
+  #countSkipped(why: SkipReason | Outgrown): void {
     const { skipped } = this.#parts.counters
     skipped[why] = (skipped[why] ?? 0) + 1
   }

@@ -1,28 +1,35 @@
 /**
- * An answer on its way from the upstream to those who read it, and into the store: each reads at its own pace.
+ * A response on its way from the upstream to its clients, and into the store: each client reads at its own pace.
  *
- * While it is being stored all of it is held, so that others may still begin to read it; the upstream waits only where
- * nobody keeps up. What is not stored (any more) is held no longer than its slowest reader needs.
+ * While it is being stored all of it is held, so that others may still begin to read it; the upstream waits only if no client
+ * keeps up. What is not stored, or no longer, is held as far as its slowest client needs it, within a bound.
  */
-
 import { isMadeFor, type MadeFor } from '../../state/caching/content.ts'
 import { coarseNowMs, unwatch, type Watched, watch } from '../../wire/deadlines.ts'
-import { keep } from '../../wire/read-memory.ts'
+import { GrowingBody, LARGE_BYTES } from './body.ts'
+import type { HeldBodies } from './held-bodies.ts'
 import type { Lookup } from './lookup.ts'
+import { type BodySource, type Part, Sender, type SenderOwner } from './sender.ts'
 import type { UpstreamRequest } from './upstream-request.ts'
 
-/** How far the fastest reader may lie behind before the upstream waits for it. */
+/** How far the fastest client may lie behind before the upstream waits for it. */
 const AHEAD_BYTES = 256 * 1024
 
-/** A reader that keeps others waiting for so long, of what can't be held for it, is cut off. */
+/** How far the slowest client may lie behind the fastest in what is not stored, before the upstream waits for it. */
+const BEHIND_BYTES = 16 * 1024 * 1024
+
+/** A client that keeps others waiting for so long is cut off. */
 const LAGGARD_MS = 5000
+
+/** Why a response that was to be stored is not: its body has outgrown `maxBody`, or there is no memory for it now. */
+export type Outgrown = 'too-large' | 'memory'
 
 /** What becomes of a fill. */
 export interface FillOwner {
   /** All of the body is there; it is stored. */
   onFilled(body: Buffer): void
-  /** The body has grown beyond what is stored. */
-  onTooLarge(): void
+  /** The body is not stored. */
+  onOutgrown(why: Outgrown): void
 }
 
 /** What is done with a body. */
@@ -37,46 +44,49 @@ export interface FillTerms {
   readonly first: Lookup
   /** What others it may answer as well; null for none. */
   readonly madeFor: MadeFor | null
+  readonly held: HeldBodies
 }
 
-/** One reader and how far it has come. */
-interface Reader {
-  readonly lookup: Lookup
-  /** Pieces given to it, counted from the beginning. */
-  at: number
-  sentBytes: number
-  /** It does not keep up: nothing more until its 'drain'. */
-  full: boolean
+/** The head of a response, as one client gets it. */
+export interface ClientHead {
+  readonly status: number
+  readonly reason: string
+  readonly fields: string[]
+  /** Ranges of the body, for a client that gets no more of it. */
+  readonly parts?: readonly Part[]
 }
 
-/** The body of one answer. */
-export class Fill implements Watched {
+/** The body of one response. */
+export class Fill implements Watched, BodySource, SenderOwner {
   readonly #request: UpstreamRequest
   readonly #owner: FillOwner
   readonly #maxBytes: number
   readonly #first: Lookup
   readonly #madeFor: MadeFor | null
-  readonly #readers: Reader[] = []
-  /** Readers so far. Who is done with a piece may still have it on its way, so that no more than one may ever have had it. */
+  readonly #held: HeldBodies
+  readonly #body: GrowingBody
+  readonly #senders: Sender[] = []
+  /** Clients so far. Who is done with a piece may still have it on its way, so that no more than one may ever have had it. */
   #attached = 0
   #storing: boolean
-  #pieces: Buffer[] = []
-  /** Pieces dropped from the front. */
-  #dropped = 0
-  #bytes = 0
-  /** Where the whole body comes to lie, if its length is known beforehand and it is stored. */
-  readonly #body: Buffer | null
-  #trailers: string[] | null = null
+  /** The whole body, once it is stored. */
+  #stored: Buffer | null = null
+  /** Of the memory that all bodies may hold. */
+  #heldBytes = 0
+  trailers: string[] | null = null
   deadlineMs = Number.POSITIVE_INFINITY
 
-  constructor(request: UpstreamRequest, owner: FillOwner, { storing, maxBytes, length, first, madeFor }: FillTerms) {
+  constructor(request: UpstreamRequest, owner: FillOwner, terms: FillTerms) {
+    const { storing, maxBytes, length, first, madeFor, held } = terms
     this.#request = request
     this.#owner = owner
     this.#storing = storing
     this.#maxBytes = maxBytes
     this.#first = first
     this.#madeFor = madeFor
-    this.#body = storing && length > 0 && length <= maxBytes ? Buffer.allocUnsafeSlow(length) : null
+    this.#held = held
+    this.#body = new GrowingBody(storing && length <= maxBytes ? length : 0)
+    this.#account()
   }
 
   /** It is still kept whole: one more may read it from its beginning. */
@@ -85,7 +95,7 @@ export class Fill implements Watched {
   }
 
   get readers(): number {
-    return this.#readers.length
+    return this.#senders.length
   }
 
   /** The upstream waits for those who read. */
@@ -93,127 +103,154 @@ export class Fill implements Watched {
     return this.#request.paused
   }
 
+  get length(): number {
+    return this.#body.length
+  }
+
+  view(offset: number, max: number): Buffer {
+    return this.#body.view(offset, max)
+  }
+
   /**
-   * Begins an answer with these fields, and goes on with the body as it comes.
-   * @throws {Error} for a request that the answer was not made for: its caller has not checked `suits`
+   * Begins an answer, and goes on with the body as it comes.
+   * @throws {Error} for a request that the response was not made for: its caller has not checked `suits`
    */
-  attach(lookup: Lookup, status: number, reason: string, fields: string[]): void {
+  attach(lookup: Lookup, { status, reason, fields, parts }: ClientHead): void {
     if (lookup !== this.#first && (this.#madeFor === null || !isMadeFor(this.#madeFor, lookup))) {
       throw new Error('an answer of the cache was about to reach a request that it was not made for')
     }
-    lookup.exchange.answer.begin(status, reason, fields)
-    const reader: Reader = { lookup, at: this.#dropped, sentBytes: 0, full: false }
-    this.#readers.push(reader)
+    const { answer } = lookup.exchange
+    answer.begin(status, reason, fields)
+    const sender = new Sender(lookup, this, this, parts)
+    this.#senders.push(sender)
     this.#attached++
-    if (this.#dropped + this.#pieces.length === 0) return
-    this.#pump(reader)
-    lookup.exchange.answer.flush()
+    if (this.#body.length === 0) return
+    sender.send()
+    sender.flush()
   }
 
-  /** The client of a reader is gone. */
+  /** The client of a reader has left. */
   detach(lookup: Lookup): void {
-    const at = this.#readers.findIndex((reader) => reader.lookup === lookup)
-    if (at !== -1) this.#readers.splice(at, 1)
+    const sender = this.#senders.find((one) => one.lookup === lookup)
+    if (sender !== undefined) this.#remove(sender)
     this.#settle()
   }
 
   onBody(piece: Buffer): void {
-    this.#bytes += piece.length
-    if (this.#storing && this.#bytes > this.#maxBytes) {
-      this.#storing = false
-      this.#owner.onTooLarge()
-    }
-    this.#pieces.push(this.#storing ? this.#kept(piece) : keep(piece))
-    for (const reader of this.#readers) this.#pump(reader)
-    this.#settle()
+    if (this.#storing && this.#body.length + piece.length > this.#maxBytes) this.#stopStoring('too-large')
+    const [only] = this.#senders
+    if (!this.#storing && this.#senders.length === 1 && piece.length >= LARGE_BYTES && only!.isLevel && !only!.full) {
+      only!.spends = this.#maySpend(only!)
+      this.#body.skip(piece.length)
+      only!.passOn(piece)
+    } else this.#body.append(piece, !this.#storing)
+    if (!this.#account() && this.#storing) this.#stopStoring('memory')
   }
 
   /** All bytes that had arrived have been given: what was held back for a larger write goes on. */
   onPause(): void {
-    for (const reader of this.#readers) {
-      if (!reader.lookup.exchange.answer.flush()) this.#awaitDrain(reader)
+    for (const sender of this.#senders) {
+      sender.spends = this.#maySpend(sender)
+      sender.send()
+      sender.flush()
     }
     this.#settle()
   }
 
   onEnd(trailers: string[]): void {
-    this.#trailers = trailers
-    if (this.#storing) this.#owner.onFilled(this.#whole())
-    for (const reader of [...this.#readers]) this.#pump(reader)
+    this.trailers = trailers
+    if (this.#storing) this.#stored = this.#body.whole()
+    const stored = this.#stored
+    if (stored !== null) {
+      for (const sender of this.#senders) this.#held.hold(stored, sender)
+      this.#owner.onFilled(stored)
+    }
+    for (const sender of [...this.#senders]) {
+      sender.spends = this.#maySpend(sender)
+      sender.send()
+    }
     this.#settle()
   }
 
   /**
-   * The answer broke off.
+   * The response broke off.
    * @returns those who were reading: what becomes of them is the caller's to say
    */
   breakOff(): Lookup[] {
     unwatch(this)
     this.#storing = false
-    this.#pieces = []
-    return this.#readers.splice(0).map((reader) => reader.lookup)
+    const lookups = this.#senders.map(({ lookup }) => lookup)
+    for (const sender of [...this.#senders]) this.#remove(sender)
+    this.#body.clear()
+    this.#account()
+    return lookups
   }
 
-  /** Some wait for one that does not read: it is given up for them. */
+  /** Some wait for one that does not read, and for which no more can be held: it is given up for them. */
   expire(): void {
     this.deadlineMs = Number.POSITIVE_INFINITY
-    for (const reader of this.#readers.filter(({ full }) => full)) reader.lookup.fail('client-stalled', null)
-    const left = this.#readers.filter(({ full }) => !full)
-    this.#readers.splice(0, this.#readers.length, ...left)
+    const from = this.#slowest()
+    for (const sender of this.#senders.filter(({ full, needsFrom }) => full && needsFrom === from)) {
+      this.#remove(sender)
+      sender.cutOff()
+    }
     this.#settle()
   }
 
-  #pump(reader: Reader): void {
-    const { answer, exclusive } = reader.lookup.exchange
-    while (!reader.full && reader.at < this.#dropped + this.#pieces.length) {
-      const piece = this.#pieces[reader.at - this.#dropped] as Buffer
-      reader.at++
-      reader.sentBytes += piece.length
-      const spent = !this.#storing && exclusive && this.#attached === 1
-      if (!answer.body(piece, spent)) this.#awaitDrain(reader)
-    }
-    if (this.#trailers === null || reader.at < this.#dropped + this.#pieces.length) return
-    this.#readers.splice(this.#readers.indexOf(reader), 1)
-    answer.end(this.#trailers)
-    reader.lookup.done()
+  onProgress(): void {
+    this.#settle()
   }
 
-  #awaitDrain(reader: Reader): void {
-    if (reader.full) return
-    reader.full = true
-    reader.lookup.exchange.res.once('drain', () => {
-      reader.full = false
-      if (!this.#readers.includes(reader)) return
-      this.#pump(reader)
-      this.#settle()
-    })
+  onSent(sender: Sender): void {
+    this.#remove(sender)
+    sender.lookup.done()
+    this.#settle()
+  }
+
+  #remove(sender: Sender): void {
+    sender.stop()
+    const at = this.#senders.indexOf(sender)
+    if (at !== -1) this.#senders.splice(at, 1)
+    if (this.#stored !== null) this.#held.release(this.#stored, sender)
+  }
+
+  #stopStoring(why: Outgrown): void {
+    this.#storing = false
+    this.#owner.onOutgrown(why)
+  }
+
+  /** Whether a piece may be given up once it has been written to this client. */
+  #maySpend({ lookup }: Sender): boolean {
+    return !this.#storing && this.#stored === null && this.#attached === 1 && lookup.exchange.exclusive
   }
 
   /** After each change: drops what nobody needs, and lets the upstream go on or wait. */
   #settle(): void {
-    if (!this.#storing) {
-      let slowest = this.#dropped + this.#pieces.length
-      for (const { at } of this.#readers) slowest = Math.min(slowest, at)
-      if (slowest > this.#dropped) {
-        this.#pieces.splice(0, slowest - this.#dropped)
-        this.#dropped = slowest
-      }
-    }
-    if (this.#trailers !== null) {
+    if (!this.#storing && this.#stored === null) this.#body.dropBefore(this.#slowest())
+    const inBounds = this.#account()
+    if (this.trailers !== null) {
       unwatch(this)
       return
     }
-    const full = this.#readers.filter((reader) => reader.full)
-    const wait = this.#storing
-      ? this.#readers.length > 0 && full.length === this.#readers.length && this.#allFarBehind()
-      : full.length > 0
-    if (wait) this.#request.pause()
+    const all = this.#senders.length
+    const full = this.#senders.filter((sender) => sender.full).length
+    const behind = this.#body.length - this.#slowest()
+    const allFull = all > 0 && full === all
+    const tooFar = all > 1 && full > 0 && (behind > BEHIND_BYTES || (behind > AHEAD_BYTES && !inBounds))
+    const waits = this.#storing ? allFull && this.#allFarBehind() : allFull || tooFar
+    if (waits) this.#request.pause()
     else this.#request.resume()
-    this.#watchLaggards(wait && !this.#storing && full.length < this.#readers.length)
+    this.#watchLaggards(!this.#storing && tooFar && full < all)
+  }
+
+  #slowest(): number {
+    let slowest = this.#body.length
+    for (const { needsFrom } of this.#senders) slowest = Math.min(slowest, needsFrom)
+    return slowest
   }
 
   #allFarBehind(): boolean {
-    return this.#readers.every(({ sentBytes }) => this.#bytes - sentBytes > AHEAD_BYTES)
+    return this.#senders.every(({ needsFrom }) => this.#body.length - needsFrom > AHEAD_BYTES)
   }
 
   #watchLaggards(some: boolean): void {
@@ -227,20 +264,15 @@ export class Fill implements Watched {
     }
   }
 
-  /** A piece is a window of a much larger read buffer, which must not live as long as this: it is copied. */
-  #kept(piece: Buffer): Buffer {
-    const from = this.#bytes - piece.length
-    if (this.#body === null || this.#bytes > this.#body.length) return Buffer.from(piece)
-    piece.copy(this.#body, from)
-    return this.#body.subarray(from, this.#bytes)
-  }
-
-  /** In memory of its own, of exactly its size. */
-  #whole(): Buffer {
-    if (this.#body !== null && this.#body.length === this.#bytes) return this.#body
-    const body = Buffer.allocUnsafeSlow(this.#bytes)
-    let at = 0
-    for (const piece of this.#pieces) at += piece.copy(body, at)
-    return body
+  /** @returns whether what is held is within the bound of all bodies */
+  #account(): boolean {
+    // Once it is stored, those who still read it hold it.
+    const heldBytes = this.#stored === null ? this.#body.heldBytes : 0
+    const more = heldBytes - this.#heldBytes
+    if (more === 0) return true
+    const fits = more < 0 || this.#held.hasRoomFor(more)
+    this.#held.bytes += more
+    this.#heldBytes = heldBytes
+    return fits
   }
 }

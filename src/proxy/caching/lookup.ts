@@ -15,6 +15,7 @@ import type { Place } from '../../state/caching/tiers.ts'
 import type { Upstreams } from '../../state/upstreams/upstreams.ts'
 import type { Exchange } from '../exchange.ts'
 import { sentValuesOf } from '../upstream/heads.ts'
+import type { HeldBodies } from './held-bodies.ts'
 
 /** What a lookup waits for: told when its client leaves. */
 export interface LookupHost {
@@ -30,6 +31,7 @@ export interface LookupParts {
   readonly exposeKey: boolean
   /** Step 7, once for each exchange. */
   over(exchange: Exchange): void
+  readonly held: HeldBodies
 }
 
 /** A GET or HEAD of a route that caches. */
@@ -105,6 +107,10 @@ export class Lookup implements Place {
     return this.key.slice(prefixOf(this.cachingRoute, this.upstream).length)
   }
 
+  get held(): HeldBodies {
+    return this.#parts.held
+  }
+
   get isHead(): boolean {
     return this.exchange.view.method === 'HEAD'
   }
@@ -166,6 +172,7 @@ export class Lookup implements Place {
   /** Its exchange goes on as another lookup: nothing more is done with this one. */
   release(): void {
     this.#ended = true
+    if (this.host === null) return
     this.host = null
     this.exchange.res.off('close', onClientClose)
   }

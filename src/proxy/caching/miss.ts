@@ -144,7 +144,6 @@ export class Miss implements FetchHost, LookupHost, Watched {
       if (!deliverStored(lookup, found, kind === 'fresh' ? HIT : STALE, nowMs)) continue
       this.waiting.delete(lookup)
       this.background ||= kind === 'stale-while-revalidate'
-      lookup.done()
     }
     this.#sendOnOtherVariants(found)
     return this.#settle(found)

@@ -54,7 +54,5 @@ function serveStale(
 ): boolean {
   const forwardStatus = how === 'unreachable' ? {} : { forwardStatus: how }
   const handling = { kind: 'forward', reason: lookup.forwardReason, ...forwardStatus } as const
-  const served = deliverStored(lookup, stored, { word: 'stale', handling, detail: why }, nowMs)
-  if (served) lookup.done()
-  return served
+  return deliverStored(lookup, stored, { word: 'stale', handling, detail: why }, nowMs)
 }

@@ -20,8 +20,8 @@ export interface CacheCounters {
   /** Answers stored, and validated by a 304. */
   stored: number
   revalidated: number
-  /** Answers not stored, by reason; `too-large` is beyond the route's maxBody. */
-  readonly skipped: Partial<Record<SkipReason | 'too-large', number>>
+  /** Answers not stored, by reason; `too-large` is beyond the route's maxBody, for `memory` too much was held at the time. */
+  readonly skipped: Partial<Record<SkipReason | 'too-large' | 'memory', number>>
   /** Refreshes behind a stale answer, and those of them that failed. */
   refreshes: number
   refreshFailures: number

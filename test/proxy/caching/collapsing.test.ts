@@ -99,14 +99,15 @@ describe('a herd', () => {
     const rig = await startRig()
     const german = await rig.begin('/a', 'Accept-Language: de')
     const first = await rig.legacy.request()
-    await first.send(`HTTP/1.1 200 OK\r\n${FRESH}\r\nVary: Accept-Language\r\nContent-Length: 6\r\n\r\nguten `)
+    await first.send(`HTTP/1.1 200 OK\r\n${FRESH}\r\nVary: Accept-Language\r\nContent-Length: 9\r\n\r\nguten `)
     await german.readUntil('guten ')
     const dutch = [rig.get('/a', 'Accept-Language: nl'), rig.get('/a', 'Accept-Language: nl')]
     const second = await rig.legacy.request()
     await until(() => rig.plane.measurements.active === 3)
     await second.send(reply(200, [FRESH, 'Vary: Accept-Language'], 'goede dag'))
     expect((await Promise.all(dutch)).map(({ body }) => body.text)).toEqual(['goede dag', 'goede dag'])
-    await first.send('')
+    await first.send('Tag')
+    await german.readUntil('Tag')
     expect(rig.legacy.requests).toBe(2)
   })
 
