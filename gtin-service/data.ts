@@ -8,15 +8,7 @@ import type { Product } from './product.ts'
 import { bytesOf, type Facts, newestStore, Store } from './store.ts'
 
 /** Where products come from. The service knows nothing else about them. */
-export interface ProductSource {
-  /** The product with this key, or null where there is none. A throw means "can't tell", never "none". */
-  find(key: GtinKey): Product | null
-  /** Null while lookups can be answered, else the reason why not, in one line for the health answer. */
-  trouble(): string | null
-  /** What is known of the data; null where there is none yet, or it can't be read. */
-  facts(): DataFacts | null
-  close(): void
-}
+export type ProductSource = Pick<Data, 'find' | 'trouble' | 'facts' | 'close'>
 
 export interface DataFacts extends Facts {
   /** The file in force; it changes with each full load. */
@@ -31,7 +23,7 @@ export interface DataFacts extends Facts {
 /** How to follow a data folder. */
 export interface DataOptions {
   readonly folder: string
-  /** Older data than this is trouble; null for no limit. */
+  /** Older data than this is trouble; null, the default, for no limit. */
   readonly staleAfterMs?: number | null
   /** How often to look for new data; 1,000 by default. */
   readonly pollMs?: number
@@ -43,9 +35,10 @@ export interface DataOptions {
 export const DAMAGE_NOTE = 'damaged'
 
 const PROBES = 3
+/** So many are remembered, so that each is counted once. */
 const MAX_DAMAGED = 1_000
 
-export class Data implements ProductSource {
+export class Data {
   readonly #options: DataOptions
   readonly #timer: NodeJS.Timeout
   #store: Store | null = null
@@ -59,27 +52,39 @@ export class Data implements ProductSource {
     this.look()
   }
 
+  /** The product with this key, or null where there is none. A throw means "can't tell", never "none". */
   find(key: GtinKey): Product | null {
     if (this.#store === null) throw new Error(this.#missing())
     try {
       return this.#store.find(key)
     } catch (error) {
-      this.#noteDamage(key, error as Error)
+      this.#noteDamage(key, error)
       throw error
     }
   }
 
+  /** Null while lookups can be answered, else the reason why not, in one line for the health answer. */
   trouble(): string | null {
     if (this.#store === null) return this.#missing()
-    const { staleAfterMs } = this.#options
+    const limitMs = this.#options.staleAfterMs ?? Number.POSITIVE_INFINITY
     const facts = this.facts()
-    if (facts !== null && staleAfterMs != null && facts.ageMs > staleAfterMs) {
-      const [age, limit] = [spoken(facts.ageMs), spoken(staleAfterMs)]
-      return `stale: data as of ${facts.asOf} was synced ${age} ago, the limit is ${limit}`
+    if (facts !== null && facts.ageMs > limitMs) {
+      return `stale: data as of ${facts.asOf} was synced ${hours(facts.ageMs)} ago, the limit is ${hours(limitMs)}`
     }
-    return this.#probe(this.#store)
+    // Some products may be damaged: where not one of several can be read, lookups can't be answered.
+    let why = ''
+    for (let i = 0; i < PROBES; i++) {
+      try {
+        this.#store.probe()
+        return null
+      } catch (error) {
+        why = messageOf(error)
+      }
+    }
+    return `the data can't be read: ${why}`
   }
 
+  /** What is known of the data; null where there is none yet, or it can't be read. */
   facts(): DataFacts | null {
     if (this.#store === null) return null
     const { path } = this.#store
@@ -117,28 +122,12 @@ export class Data implements ProductSource {
     }
   }
 
-  /** Reads some products: where none of them can be read, lookups can't be answered. */
-  #probe(store: Store): string | null {
-    let why = ''
-    for (let i = 0; i < PROBES; i++) {
-      try {
-        store.checkLength()
-        const key = store.someKey(Math.random())
-        if (key !== null) store.find(key)
-        return null
-      } catch (error) {
-        why = messageOf(error)
-      }
-    }
-    return `the data can't be read: ${why}`
-  }
-
   /** Leaves a note for the next sync, which then replaces the store as a whole. */
-  #noteDamage(key: GtinKey, error: Error): void {
+  #noteDamage(key: GtinKey, error: unknown): void {
     if (this.#damaged.has(key) || this.#damaged.size >= MAX_DAMAGED) return
     this.#damaged.add(key)
     try {
-      writeFileSync(join(this.#options.folder, DAMAGE_NOTE), `${error.message}\n`)
+      writeFileSync(join(this.#options.folder, DAMAGE_NOTE), `${messageOf(error)}\n`)
     } catch {
       // A folder that can't be written: the log and the metrics tell.
     }
@@ -150,16 +139,9 @@ export class Data implements ProductSource {
 }
 
 function messageOf(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).replaceAll(/\s+/g, ' ')
+  return (error as Error).message.replaceAll(/\s+/g, ' ')
 }
 
-/** A time in one unit: `3 days`, `25 hours`, `90 minutes`. */
-function spoken(ms: number): string {
-  const units = [
-    ['days', 86_400_000],
-    ['hours', 3_600_000],
-    ['minutes', 60_000],
-  ] as const
-  const [name, size] = units.find(([, size]) => ms >= 2 * size) ?? ['seconds', 1_000]
-  return `${Math.floor(ms / size)} ${name}`
+function hours(ms: number): string {
+  return `${(ms / 3_600_000).toFixed(1)} h`
 }

@@ -44,8 +44,8 @@ export function recordOf(p: Product): string {
 
 /** The inverse of `recordOf`. */
 export function productOf(key: GtinKey, record: string): Product {
-  const [sku, size1, size2, style, originalRetail, recommendRetail, subdivision, ...more] = JSON.parse(record)
-  const [itsClass, subclass, description, color, supplier, list] = more
+  const [sku, size1, size2, style, originalRetail, recommendRetail, ...names] = JSON.parse(record)
+  const [subdivision, itsClass, subclass, description, color, supplier, list] = names
   const prices = list.map(([store, regularRetail, specialRetail]: [string, Cents, Cents]) => {
     return { store, regularRetail, specialRetail }
   })
@@ -53,11 +53,9 @@ export function productOf(key: GtinKey, record: string): Product {
   return { key, sku, size1, size2, style, originalRetail, recommendRetail, ...texts, prices }
 }
 
-/** A product as it is sent. */
+/** A product as it is sent: the JSON of the contract, and its strong entity tag with the quotes. */
 export interface Representation {
-  /** The JSON of the contract. */
   readonly body: string
-  /** The strong entity tag, with its quotes. */
   readonly tag: string
 }
 

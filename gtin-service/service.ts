@@ -1,15 +1,15 @@
 /**
  * One running GTIN service: node:http in front of a source of products. `answer` is the contract, row by row.
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { hostname } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { statusFor } from './conditions.ts'
 import type { ProductSource } from './data.ts'
 import { readGtins } from './gtin.ts'
 import { metricsText } from './metrics.ts'
-import { represent } from './product.ts'
+import { type Product, represent } from './product.ts'
 import { placeOf } from './target.ts'
 
 /** How to run a service; everything but the source has a default. */
@@ -26,7 +26,7 @@ export interface ServiceOptions {
   readonly drainDelayMs?: number
   /** How long running exchanges may then go on before they are cut; 10,000 by default. */
   readonly drainTimeoutMs?: number
-  /** Told of failed lookups, of the same message once a minute; writes a line to stderr by default. */
+  /** Told of failed lookups, of the same message once a minute. */
   readonly report?: (error: unknown) => void
 }
 
@@ -36,10 +36,8 @@ export interface GtinService {
   readonly url: string
   readonly port: number
   readonly name: string
-  /** Drains and ends; resolves when the last connection is gone. The second call gives the first one's promise. */
+  /** Drains and ends, once; resolves when the last connection is gone. */
   close(): Promise<void>
-  /** Ends a running `close` now: cuts whatever still runs. */
-  cut(): void
 }
 
 const TEXT = 'text/plain; charset=utf-8'
@@ -50,35 +48,30 @@ const NO_STORE = { 'Cache-Control': 'no-store' }
 const KEEP_ALIVE_MS = 65_000
 const TELL_AGAIN_MS = 60_000
 
-/**
- * Starts a service and resolves once it listens. Rejects with node's system error where it can't (`EADDRINUSE`, ...),
- * and closes the source then too.
- */
+/** Starts a service and resolves once it listens. Rejects with node's system error where it can't (`EADDRINUSE`, ...). */
 export async function startGtinService(options: ServiceOptions): Promise<GtinService> {
-  const { source, host = '127.0.0.1', name = hostname() } = options
-  const lookups = new Lookups(name, source, options.report ?? reportToStderr)
-  // The service checks Host itself: node's own refusal has no text.
-  const server = createServer(
-    { keepAliveTimeout: KEEP_ALIVE_MS, requestTimeout: 60_000, requireHostHeader: false },
-    (request, response) => lookups.answer(request, response),
-  )
-  server.on('clientError', refuse)
-  const port = await listening(server, host, options.port ?? 0).catch((error: unknown) => {
-    source.close()
-    throw error
+  const { source, host = '127.0.0.1', name = hostname(), drainDelayMs = 0, drainTimeoutMs = 10_000 } = options
+  const lookups = new Lookups(name, source, options.report ?? (() => {}))
+  const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS, requestTimeout: 60_000 }, (request, response) => {
+    lookups.answer(request, response)
   })
-  const cut = new AbortController()
-  let ending: Promise<void> | undefined
+  const port = await new Promise<number>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(options.port ?? 0, host, () => resolve((server.address() as AddressInfo).port))
+  })
   return {
     url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
     port,
     name,
-    close() {
+    async close() {
       lookups.isDraining = true
-      ending ??= drain(server, options, cut.signal).then(() => source.close())
-      return ending
+      if (drainDelayMs > 0) await sleep(drainDelayMs)
+      const deadline = setTimeout(() => server.closeAllConnections(), drainTimeoutMs)
+      // This also ends the idle connections. They had the delay to ask once more; whoever did was told that it closes.
+      await new Promise((resolve) => server.close(resolve))
+      clearTimeout(deadline)
+      source.close()
     },
-    cut: () => cut.abort(),
   }
 }
 
@@ -102,7 +95,7 @@ class Lookups {
     const place = placeOf(request.url as string)
     const { method } = request
     if (this.isDraining) response.setHeader('Connection', 'close')
-    if (place.kind === 'bad-escape' || !hasOneHost(request)) send(response, 400, '400 Bad Request')
+    if (place.kind === 'bad-escape' || hasTwoHosts(request)) send(response, 400, '400 Bad Request')
     else if (place.kind === 'none') send(response, 404, '404 page not found')
     else if (method === 'OPTIONS') response.writeHead(204, ALLOW).end()
     else if ((method !== 'GET' && method !== 'HEAD') || place.kind === 'server') {
@@ -111,20 +104,20 @@ class Lookups {
       response.writeHead(301, { Location: place.location, 'Content-Length': 0 }).end()
     } else if (place.kind === 'health') this.#health(response)
     else if (place.kind === 'metrics') this.#metrics(response)
-    else this.#lookup(request, response, place)
+    else if (place.kind === 'lookup') this.#lookup(request, response, place)
   }
 
-  #lookup(request: IncomingMessage, response: ServerResponse, { store, gtin }: { store: string; gtin: string }): void {
+  #lookup({ headers }: IncomingMessage, response: ServerResponse, asked: { store: string; gtin: string }): void {
     try {
-      const product = this.#find(gtin)
+      const product = this.#find(asked.gtin)
       if (product === null) {
         this.#counts.unknown++
         send(response, 404, `[${this.#name}] GTIN not found.`)
         return
       }
-      const { body, tag } = represent(this.#name, product, store)
+      const { body, tag } = represent(this.#name, product, asked.store)
       this.#counts.found++
-      const status = statusFor(request.headers['if-match'], request.headers['if-none-match'], tag)
+      const status = statusFor(headers['if-match'], headers['if-none-match'], tag)
       if (status === 412) send(response, 412, '412 Precondition Failed')
       else if (status === 304) response.writeHead(304, { ETag: tag, ...FRESHNESS }).end()
       else send(response, 200, body, { 'Content-Type': 'application/json; charset=utf-8', ETag: tag, ...FRESHNESS })
@@ -137,7 +130,7 @@ class Lookups {
   }
 
   /** The product that a client's text names, in the first reading that has one. */
-  #find(text: string) {
+  #find(text: string): Product | null {
     for (const key of readGtins(text)) {
       const product = this.#source.find(key)
       if (product !== null) return product
@@ -175,53 +168,7 @@ function send(response: ServerResponse, status: number, body: string, head: Reco
   response.writeHead(status, { 'Content-Type': TEXT, 'Content-Length': Buffer.byteLength(body), ...head }).end(body)
 }
 
-/** Whether there is one Host line, or in HTTP/1.0 perhaps none (RFC 9112 section 3.2). */
-function hasOneHost({ headersDistinct, httpVersion }: IncomingMessage): boolean {
-  const lines = headersDistinct.host?.length ?? 0
-  return lines === 1 || (lines === 0 && httpVersion === '1.0')
-}
-
-function reportToStderr(error: unknown): void {
-  process.stderr.write(`gtin-service: lookup failed: ${error instanceof Error ? error.message : String(error)}\n`)
-}
-
-function listening(server: Server, host: string, port: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(port, host, () => {
-      server.off('error', reject)
-      resolve((server.address() as AddressInfo).port)
-    })
-  })
-}
-
-/** From the first word of the end to the last closed connection. */
-async function drain(server: Server, options: ServiceOptions, cut: AbortSignal): Promise<void> {
-  const { drainDelayMs = 0, drainTimeoutMs = 10_000 } = options
-  // It rejects only when it is cut short.
-  if (drainDelayMs > 0) await sleep(drainDelayMs, undefined, { signal: cut }).catch(() => {})
-  // This also ends the idle connections. They had the delay to ask once more; whoever did was told that it closes.
-  const closed = new Promise<void>((resolve) => server.close(() => resolve()))
-  const end = (): void => server.closeAllConnections()
-  if (cut.aborted) end()
-  else cut.addEventListener('abort', end)
-  const deadline = setTimeout(end, drainTimeoutMs)
-  await closed
-  clearTimeout(deadline)
-}
-
-const REFUSALS: Record<string, string> = {
-  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
-  HPE_CHUNK_EXTENSIONS_OVERFLOW: '413 Content Too Large',
-  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
-}
-
-/** Answers bytes that are no HTTP request, and closes: where they end, and the next request begins, nobody can tell. */
-function refuse(error: NodeJS.ErrnoException, stream: unknown): void {
-  const socket = stream as Socket
-  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
-  const line = REFUSALS[error.code ?? ''] ?? '400 Bad Request'
-  const head = `Content-Type: ${TEXT}\r\nContent-Length: ${line.length}\r\nDate: ${new Date().toUTCString()}`
-  socket.end(`HTTP/1.1 ${line}\r\n${head}\r\nConnection: close\r\n\r\n${line}`)
-  socket.destroySoon()
+/** Node refuses a request without Host, and not one with several (RFC 9112 section 3.2). */
+function hasTwoHosts({ headersDistinct }: IncomingMessage): boolean {
+  return (headersDistinct.host?.length ?? 0) > 1
 }

@@ -1,49 +1,26 @@
 /**
- * The command line of the service: flags into frozen settings, or every mistake at once.
+ * The command line of the service.
  */
 import { hostname } from 'node:os'
-import { type Asked, type Flags, flagLines, readFlags, readTime } from './flags.ts'
+import { type Asked, flag, flagLines, readFlags, readFolder, readTime } from './flags.ts'
 
-/** The settings of one process. */
-export interface Settings {
-  readonly host: string
-  readonly port: number
-  readonly name: string
-  /** The data folder. */
-  readonly data: string
-  /** Data older than this makes the service unready; null for no limit. */
-  readonly staleAfterMs: number | null
-  readonly drainDelayMs: number
-  readonly drainTimeoutMs: number
-}
-
-const FLAGS: Flags<Settings> = {
-  listen: { value: 'HOST:PORT', help: 'where to listen; port 0 takes any free one (127.0.0.1:4002)', read: readListen },
-  name: {
-    value: 'NAME',
-    help: 'the instance in answers and errors (the host name)',
-    read: (name) => (/^\P{Cc}+$/u.test(name) ? { name } : 'expected at least one character, and no control characters'),
-  },
-  data: {
-    value: 'DIR',
-    help: 'the folder that syncs put the data into; it is followed (./gtin-data)',
-    read: (data) => (data === '' ? 'expected a folder' : { data }),
-  },
-  'stale-after': {
-    value: 'TIME',
-    help: 'health answers 503 when the data is older (no limit)',
-    read: (value) => readTime(value, (staleAfterMs) => ({ staleAfterMs })),
-  },
-  'drain-delay': {
-    value: 'TIME',
-    help: 'on SIGTERM, how long to go on with health at 503 before the socket closes (1s)',
-    read: (value) => readTime(value, (drainDelayMs) => ({ drainDelayMs })),
-  },
-  'drain-timeout': {
-    value: 'TIME',
-    help: 'how long running exchanges may then still take (10s)',
-    read: (value) => readTime(value, (drainTimeoutMs) => ({ drainTimeoutMs })),
-  },
+const FLAGS = {
+  listen: flag(
+    'HOST:PORT',
+    readListen,
+    readListen('127.0.0.1:4002'),
+    'where to listen; port 0: any free one (127.0.0.1:4002)',
+  ),
+  name: flag('NAME', readName, hostname(), 'the instance in answers and errors (the host name)'),
+  data: flag('DIR', readFolder, 'gtin-data', 'the folder that syncs put the data into; it is followed (./gtin-data)'),
+  'stale-after': flag<number | null>('TIME', readTime, null, 'health answers 503 when the data is older (no limit)'),
+  'drain-delay': flag(
+    'TIME',
+    readTime,
+    1_000,
+    'on SIGTERM, how long to go on with health at 503 before the socket closes (1s)',
+  ),
+  'drain-timeout': flag('TIME', readTime, 10_000, 'how long running exchanges may then still take (10s)'),
 }
 
 /** The text of `--help`, with a newline at its end. */
@@ -59,14 +36,17 @@ TIME is a number with its unit: 250ms, 5s, 24h. SIGTERM and SIGINT drain; a seco
 }
 
 /** Reads the arguments after the script's name, and after `serve`. */
-export function readCommandLine(args: readonly string[]): Asked<Settings> {
-  const place = { host: '127.0.0.1', port: 4002, name: hostname(), data: 'gtin-data', staleAfterMs: null }
-  return readFlags<Settings>(FLAGS, { ...place, drainDelayMs: 1_000, drainTimeoutMs: 10_000 }, args)
+export function readCommandLine(args: readonly string[]): Asked<typeof FLAGS> {
+  return readFlags(FLAGS, args)
 }
 
-function readListen(value: string): Partial<Settings> | string {
-  const parts = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]\s/]+)):(\d{1,5})$/.exec(value)
-  const port = Number(parts?.[3])
-  if (parts === null || port > 65_535) return `expected HOST:PORT such as 127.0.0.1:4002, got "${value}"`
-  return { host: parts[1] ?? (parts[2] as string), port }
+function readListen(text: string): { host: string; port: number } {
+  const [, ipv6, host = ipv6, port] = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]\s/]+)):(\d{1,5})$/.exec(text) ?? []
+  if (host !== undefined && Number(port) <= 65_535) return { host, port: Number(port) }
+  throw new Error(`expected HOST:PORT such as 127.0.0.1:4002, got "${text}"`)
+}
+
+function readName(text: string): string {
+  if (/^\P{Cc}+$/u.test(text)) return text
+  throw new Error('expected at least one character, and no control characters')
 }

@@ -6,14 +6,11 @@
 export type Place =
   /** The store and the GTIN as the client wrote them, percent-decoded. */
   | { readonly kind: 'lookup'; readonly store: string; readonly gtin: string }
-  | { readonly kind: 'health' }
-  | { readonly kind: 'metrics' }
+  | { readonly kind: 'health' | 'metrics' | 'bad-escape' | 'none' }
   /** A lookup or health path with one slash too many at its end; `location` is the path without it, with the query. */
   | { readonly kind: 'moved'; readonly location: string }
   /** `*` of `OPTIONS *`: the server as a whole (RFC 9112 section 3.2.4). */
   | { readonly kind: 'server' }
-  | { readonly kind: 'bad-escape' }
-  | { readonly kind: 'none' }
 
 /**
  * The place that `target` names: `/stores/:store/gtins/:gtin` or `/metrics`, in origin-form or absolute-form (RFC 9112

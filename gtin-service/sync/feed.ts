@@ -9,21 +9,21 @@ import { isUtf8 } from 'node:buffer'
 import { createHash } from 'node:crypto'
 import { type Change, type Codes, isRecord, type LegacyRecord, readCodes, translate } from './records.ts'
 
-/** A place in the feed up to which everything has come, and is what was sent. */
-export interface Checkpoint {
-  /** From where to ask for the rest; null where there is none: the feed is at its end. */
-  readonly cursor: string | null
-  /** Whether this closes the answer. */
-  readonly closing: boolean
-  /** The day that the data shows; only the closing line tells it. */
-  readonly asOf: string | null
+/** A line of the feed and what it means. */
+export interface FeedRecord {
+  readonly change: Change
+  readonly line: string
+  /** Whether its bytes were no UTF-8, and were read as Latin-1. */
+  readonly mended: boolean
 }
 
-/** Who is told of the feed's lines, in their order. What comes after the last checkpoint is not yet sure. */
-export interface FeedHandler {
-  /** One record and what it means. `mended`: its bytes were no UTF-8, and were read as Latin-1. */
-  record(change: Change, line: string, mended: boolean): void
-  checkpoint(checkpoint: Checkpoint): void
+/** What has come up to a checkpoint, and is what was sent. */
+export interface Batch {
+  readonly records: readonly FeedRecord[]
+  /** From where to ask for the rest; null where there is none: the feed is at its end. */
+  readonly cursor: string | null
+  /** The day that the data shows; null before the feed's end. */
+  readonly asOf: string | null
 }
 
 /** What came is not what was sent, or not the feed at all. Asking again from the last checkpoint may help. */
@@ -32,7 +32,8 @@ export class BrokenFeed extends Error {}
 /** A longer line is no record; the beginning is kept to tell of it. */
 const MAX_LINE_BYTES = 1_048_576
 const KEPT_BYTES = 600
-const MALFORMED: Change = { kind: 'reject', reason: 'malformed', key: null }
+/** The feed has a checkpoint every ten thousand records: without one for this long it is another feed. */
+const MAX_UNVERIFIED = 100_000
 
 /** What to ask for. `since`: first day of change that counts, null for all products. `cursor`: null for the beginning. */
 export function feedUrl(from: URL, since: string | null, cursor: string | null): URL {
@@ -66,86 +67,94 @@ export function parseCodes(body: string): Codes {
 
 /** What the line of a record means. */
 export function readLine(line: string, codes: Codes): Change {
-  const record = parsed(line)
-  return record === null ? MALFORMED : translate(record, codes)
+  return meaningOf(parsed(line), codes)
 }
 
 /** Reads one answer of the feed, piece by piece. */
 export class FeedReader {
   readonly #codes: Codes
-  readonly #handler: FeedHandler
   readonly #hash = createHash('sha256')
   /** The beginning of a line whose end has not come. */
   #rest: Buffer = Buffer.alloc(0)
   /** The beginning of a line that is longer than a record may be, and goes on. */
-  #tooLong: string | null = null
+  #tooLong: Buffer | null = null
+  #unverified: FeedRecord[] = []
   #records = 0
-  #closed = false
+  #closing: Batch | null = null
 
-  constructor(codes: Codes, handler: FeedHandler) {
+  constructor(codes: Codes) {
     this.#codes = codes
-    this.#handler = handler
   }
 
-  /** Takes the next bytes. Throws BrokenFeed where they can't be the feed's. */
-  take(chunk: Buffer): void {
+  /** Takes the next bytes; yields what checkpoints in them verify. Throws BrokenFeed where they can't be the feed's. */
+  *take(chunk: Buffer): Generator<Batch> {
     const bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk])
     let hashed = 0
     let start = 0
     for (let end = bytes.indexOf(0x0a); end >= 0; end = bytes.indexOf(0x0a, start)) {
-      if (this.#closed) throw new BrokenFeed('lines behind the closing line')
-      this.#line(bytes.subarray(start, end), () => {
+      if (this.#closing !== null) throw new BrokenFeed('lines behind the closing line')
+      const checkpoint = this.#line(bytes.subarray(start, end))
+      if (checkpoint !== null) {
         this.#hash.update(bytes.subarray(hashed, start))
         hashed = start
-      })
+        const batch = this.#verified(checkpoint)
+        if (this.#closing === null) yield batch
+      }
       start = end + 1
     }
     this.#hash.update(bytes.subarray(hashed, start))
     this.#rest = Buffer.from(bytes.subarray(start))
-    if (this.#rest.length > MAX_LINE_BYTES) {
-      this.#tooLong ??= this.#rest.toString('latin1', 0, KEPT_BYTES)
-      this.#hash.update(this.#rest)
-      this.#rest = Buffer.alloc(0)
-    }
+    if (this.#rest.length <= MAX_LINE_BYTES) return
+    this.#tooLong ??= this.#rest.subarray(0, KEPT_BYTES)
+    this.#hash.update(this.#rest)
+    this.#rest = Buffer.alloc(0)
   }
 
-  /** The answer is over. Throws BrokenFeed where its closing line has not come. */
-  end(): void {
-    if (!this.#closed) throw new BrokenFeed('the feed ended without its closing line')
+  /** What the closing line verifies, once the answer is over. Throws BrokenFeed where that line was not the last thing. */
+  end(): Batch {
+    if (this.#closing === null) throw new BrokenFeed('the feed ended without its closing line')
     if (this.#rest.length > 0) throw new BrokenFeed('bytes behind the closing line')
+    return this.#closing
   }
 
-  #line(bytes: Buffer, hashUpToHere: () => void): void {
-    const mended = !isUtf8(bytes)
-    const tooLong = this.#tooLong ?? (bytes.length > MAX_LINE_BYTES ? bytes.toString('latin1', 0, KEPT_BYTES) : null)
-    const line = tooLong ?? bytes.toString(mended ? 'latin1' : 'utf8')
-    const record = tooLong === null ? parsed(line) : null
+  /** Takes a record, or returns the columns of a checkpoint. */
+  #line(bytes: Buffer): LegacyRecord | null {
+    const tooLong = this.#tooLong ?? (bytes.length > MAX_LINE_BYTES ? bytes.subarray(0, KEPT_BYTES) : null)
     this.#tooLong = null
-    if (record !== null && (record.REC_TYP === 'C' || record.REC_TYP === 'T')) {
-      hashUpToHere()
-      this.#checkpoint(record)
-      return
-    }
+    const mended = tooLong === null && !isUtf8(bytes)
+    const line = (tooLong ?? bytes).toString(tooLong === null && !mended ? 'utf8' : 'latin1')
+    const record = tooLong === null ? parsed(line) : null
+    if (record !== null && (record.REC_TYP === 'C' || record.REC_TYP === 'T')) return record
+    if (this.#unverified.length === MAX_UNVERIFIED) throw new BrokenFeed(`no checkpoint in ${MAX_UNVERIFIED} records`)
     this.#records++
-    this.#handler.record(record === null ? MALFORMED : translate(record, this.#codes), line, mended)
+    this.#unverified.push({ change: meaningOf(record, this.#codes), line, mended })
+    return null
   }
 
-  #checkpoint(record: LegacyRecord): void {
-    const closing = record.REC_TYP === 'T'
-    const cursor = closing ? record.NXT_CURSOR : record.CURSOR
-    const { CNT: count, SHA256: sha256, AS_OF: asOf } = record
-    const isSound = (typeof cursor === 'string' && cursor !== '') || (closing && cursor === null)
-    if (!isSound || (closing && !isDay(asOf))) throw new BrokenFeed('a checkpoint without its columns')
+  #verified(checkpoint: LegacyRecord): Batch {
+    const isClosing = checkpoint.REC_TYP === 'T'
+    const cursor = isClosing ? checkpoint.NXT_CURSOR : checkpoint.CURSOR
+    const { CNT: count, SHA256: sha256, AS_OF: asOf } = checkpoint
+    const isSound = (typeof cursor === 'string' && cursor !== '') || (isClosing && cursor === null)
+    if (!isSound || (isClosing && !isDay(asOf))) throw new BrokenFeed('a checkpoint without its columns')
     if (count !== this.#records) throw new BrokenFeed(`${this.#records} records came, the feed counts ${count}`)
     const digest = this.#hash.copy().digest('hex')
     if (sha256 !== digest) throw new BrokenFeed(`the checksum is ${digest}, the feed says ${sha256}`)
-    this.#closed = closing
-    this.#handler.checkpoint({ cursor: cursor as string | null, closing, asOf: closing ? (asOf as string) : null })
+    // A closing line with a cursor closes one page of several.
+    const batch = { records: this.#unverified, cursor, asOf: cursor === null ? asOf : null } as Batch
+    this.#unverified = []
+    if (isClosing) this.#closing = batch
+    return batch
   }
 }
 
 function isDay(value: unknown): boolean {
   return typeof value === 'string' && /^\d{4}-\d{2}-\d{2}$/.test(value)
+}
+
+/** `record`: null where the line was no JSON object. */
+function meaningOf(record: LegacyRecord | null, codes: Codes): Change {
+  return record === null ? { kind: 'reject', reason: 'malformed', key: null } : translate(record, codes)
 }
 
 function parsed(line: string): LegacyRecord | null {

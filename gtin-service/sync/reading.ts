@@ -1,12 +1,10 @@
 /**
- * Reads the feed into a run's work: verified up to each checkpoint, committed from time to time, asked for again from the
- * last checkpoint whenever it breaks off.
+ * Reads the feed to its end, verified up to each checkpoint, asked for again from the last one whenever it breaks off.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type ClientOptions, failureOf, get, getText, RequestFailure } from './client.ts'
-import { BrokenFeed, codesUrl, FeedReader, feedUrl, parseCodes } from './feed.ts'
+import { type ClientOptions, get, RequestFailure } from './client.ts'
+import { type Batch, BrokenFeed, codesUrl, FeedReader, feedUrl, parseCodes } from './feed.ts'
 import type { Codes } from './records.ts'
-import type { Work } from './work.ts'
 
 /** How to read. */
 export interface ReadingOptions extends ClientOptions {
@@ -15,63 +13,76 @@ export interface ReadingOptions extends ClientOptions {
   readonly attempts: number
   /** The longest wait after the first failure, in milliseconds. */
   readonly firstWaitMs: number
-  /** Records are committed when there are this many, or ten seconds after the last commit. */
-  readonly commitEvery: number
-  /** Told of each checkpoint: records so far. */
-  readonly onRecords: (records: number) => void
   /** Told of each failure that another attempt follows. */
   readonly onRetry: (why: string, waitMs: number) => void
 }
 
-const COMMIT_MS = 10_000
-/** The feed has a checkpoint every ten thousand records: without one for this long it is another feed. */
-const MAX_UNVERIFIED = 200_000
 const MAX_WAIT_MS = 30_000
+const MAX_CODES_BYTES = 8_388_608
 
-/** The code tables. Rejects as `readFeed` does. */
-export function fetchCodes(options: ReadingOptions): Promise<Codes> {
-  const attempt = async (): Promise<Codes> => parseCodes(await getText(codesUrl(options.from), options))
-  return patiently(options, attempt, () => null)
+/** The code tables. Rejects with the last RequestFailure or BrokenFeed where too many attempts failed. */
+export async function fetchCodes(options: ReadingOptions): Promise<Codes> {
+  const url = codesUrl(options.from)
+  for (let failures = 1; ; failures++) {
+    try {
+      let body = Buffer.alloc(0)
+      for await (const chunk of get(url, options)) {
+        body = Buffer.concat([body, chunk])
+        if (body.length > MAX_CODES_BYTES) throw new BrokenFeed(`code tables of more than ${MAX_CODES_BYTES} bytes`)
+      }
+      return parseCodes(body.toString())
+    } catch (error) {
+      await pause(error, failures, options)
+    }
+  }
 }
 
 /**
- * Reads to the feed's end. Rejects with the last RequestFailure or BrokenFeed where too many attempts failed, with
- * AbortError when aborted, with SQLite's error where the disk failed; what was committed before stays.
+ * What the feed tells, from `cursor` (null for the beginning) to its end. Rejects with the last RequestFailure or
+ * BrokenFeed where too many attempts failed in a row, with AbortError when aborted.
  */
-export async function readFeed(work: Work, codes: Codes, options: ReadingOptions): Promise<void> {
-  const pages = new Repetition()
-  try {
-    while (work.state.asOf === null) {
-      await patiently(
-        options,
-        () => readAnswer(work, codes, options, pages),
-        () => work.state.cursor,
-      )
+export async function* readFeed(
+  options: ReadingOptions,
+  codes: Codes,
+  since: string | null,
+  cursor: string | null,
+): AsyncGenerator<Batch> {
+  const places = new Set([cursor])
+  for (let at = cursor, failures = 0; ; ) {
+    const before = at
+    let failure: unknown = null
+    try {
+      const reader = new FeedReader(codes)
+      for await (const chunk of get(feedUrl(options.from, since, at), options)) {
+        for (const batch of reader.take(chunk)) {
+          at = batch.cursor
+          yield batch
+        }
+      }
+      const last = reader.end()
+      yield last
+      if (last.cursor === null) return
+      at = last.cursor
+    } catch (error) {
+      failure = error
     }
-  } finally {
-    work.commit()
+    // Progress makes the next failure the first again.
+    failures = failure === null || at !== before ? 0 : failures
+    if (failure !== null) await pause(failure, ++failures, options)
+    if (failure !== null && at === before) continue
+    if (places.has(at)) throw new Error(`the feed repeats the cursor ${at}`)
+    places.add(at)
   }
 }
 
-/** Tries until it works. Progress between two failures makes the second one the first again. */
-async function patiently<T>(options: ReadingOptions, attempt: () => Promise<T>, place: () => unknown): Promise<T> {
-  let failures = 0
-  for (let before = place(); ; before = place()) {
-    try {
-      return await attempt()
-    } catch (error) {
-      options.signal.throwIfAborted()
-      const failure = failureOf(error)
-      const isRequest = failure instanceof RequestFailure
-      if (!(failure instanceof BrokenFeed || (isRequest && failure.kind === 'transient'))) throw failure
-      failures = before === place() ? failures + 1 : 1
-      if (failures >= options.attempts) throw failure
-      const retryAfterMs = isRequest ? failure.retryAfterMs : null
-      const ms = waitMs(failures, options.firstWaitMs, retryAfterMs, Math.random())
-      options.onRetry(failure.message, ms)
-      await sleep(ms, undefined, { signal: options.signal })
-    }
-  }
+/** Waits before the next attempt; throws where there should be none. `failures`: how many in a row. */
+async function pause(error: unknown, failures: number, options: ReadingOptions): Promise<void> {
+  const isTransient = error instanceof BrokenFeed || (error instanceof RequestFailure && error.kind === 'transient')
+  if (!isTransient || failures >= options.attempts) throw error
+  const retryAfterMs = error instanceof RequestFailure ? error.retryAfterMs : 0
+  const ms = waitMs(failures, options.firstWaitMs, retryAfterMs, Math.random())
+  options.onRetry(error.message, ms)
+  await sleep(ms, undefined, { signal: options.signal })
 }
 
 /**
@@ -79,57 +90,6 @@ async function patiently<T>(options: ReadingOptions, attempt: () => Promise<T>, 
  * as much each time, at most half a minute, so that clients which failed together don't come back together; never before
  * the server said.
  */
-export function waitMs(failures: number, firstMs: number, retryAfterMs: number | null, chance: number): number {
-  return Math.max(retryAfterMs ?? 0, Math.round(chance * Math.min(MAX_WAIT_MS, firstMs * 2 ** (failures - 1))))
-}
-
-/** One answer of the feed: to its end, or to where it breaks. */
-async function readAnswer(work: Work, codes: Codes, options: ReadingOptions, pages: Repetition): Promise<void> {
-  const body = await get(feedUrl(options.from, work.state.plan.since, work.state.cursor), options)
-  let unverified = 0
-  let sinceCommit = 0
-  let committedMs = performance.now()
-  const reader = new FeedReader(codes, {
-    record(change, line, mended) {
-      if (++unverified > MAX_UNVERIFIED) throw new BrokenFeed(`no checkpoint in ${MAX_UNVERIFIED} records`)
-      work.take(change, line, mended)
-    },
-    checkpoint({ cursor, closing, asOf }) {
-      // A closing line with a cursor closes one page of several.
-      work.verified(cursor, cursor === null ? asOf : null)
-      sinceCommit += unverified
-      unverified = 0
-      options.onRecords(work.state.tally.records)
-      if (closing && cursor !== null && pages.hasCome(cursor)) throw new Error(`the feed repeats the cursor ${cursor}`)
-      if (sinceCommit < options.commitEvery && performance.now() - committedMs < COMMIT_MS) return
-      work.commit()
-      sinceCommit = 0
-      committedMs = performance.now()
-    },
-  })
-  try {
-    for await (const chunk of body as AsyncIterable<Buffer>) reader.take(chunk)
-    reader.end()
-  } catch (error) {
-    work.undo()
-    throw error
-  }
-}
-
-/** Notices a sequence that goes round in a circle, and remembers one value of it (Brent's algorithm). */
-class Repetition {
-  #kept: string | null = null
-  #steps = 0
-  #limit = 1
-
-  /** Whether `value` has come before; a circle may be run through up to three times before that shows. */
-  hasCome(value: string): boolean {
-    if (value === this.#kept) return true
-    if (++this.#steps === this.#limit) {
-      this.#kept = value
-      this.#steps = 0
-      this.#limit *= 2
-    }
-    return false
-  }
+export function waitMs(failures: number, firstMs: number, retryAfterMs: number, chance: number): number {
+  return Math.max(retryAfterMs, Math.round(chance * Math.min(MAX_WAIT_MS, firstMs * 2 ** (failures - 1))))
 }

@@ -35,6 +35,7 @@ export type Change =
 /** The code columns, and what they group in our words. */
 const CODE_COLUMNS = { subdivision: 'SUBDIV_CD', class: 'CLS_CD', subclass: 'SBCLS_CD', supplier: 'SUPP_CD' } as const
 type Grouping = keyof typeof CODE_COLUMNS
+const GROUPINGS = Object.keys(CODE_COLUMNS) as Grouping[]
 
 /** The names behind the codes. */
 export type Codes = Readonly<Record<Grouping, ReadonlyMap<string, string>>>
@@ -44,22 +45,17 @@ export type LegacyRecord = Readonly<Record<string, unknown>>
 
 /** The code tables as the product tells them. Throws an Error where one is missing or is no table of names. */
 export function readCodes(document: unknown): Codes {
-  const table = (column: string): ReadonlyMap<string, string> => {
+  const tables = GROUPINGS.map((grouping) => {
+    const column = CODE_COLUMNS[grouping]
     const names: unknown = isRecord(document) ? document[column] : undefined
     if (!isRecord(names)) throw new Error(`the code tables have no ${column}`)
     const entries = Object.entries(names).map(([code, name]): [string, string] => {
       if (typeof name !== 'string') throw new Error(`${column} ${code} has no name`)
       return [code, name.trim()]
     })
-    return new Map(entries)
-  }
-  const { subdivision, class: itsClass, subclass, supplier } = CODE_COLUMNS
-  return {
-    subdivision: table(subdivision),
-    class: table(itsClass),
-    subclass: table(subclass),
-    supplier: table(supplier),
-  }
+    return [grouping, new Map(entries)]
+  })
+  return Object.fromEntries(tables) as Codes
 }
 
 /** Whether a JSON value is an object of columns. */
@@ -69,46 +65,46 @@ export function isRecord(value: unknown): value is LegacyRecord {
 
 /** What a record of a product means. Never throws; what can't be understood is a `reject` with the first reason found. */
 export function translate(record: LegacyRecord, codes: Codes): Change {
-  const kind = record.REC_TYP
+  const { REC_TYP: kind, PROD_UPC: upc, ACT_IND: active } = record
   if (kind !== 'P' && kind !== 'D') return { kind: 'reject', reason: 'unknown-record', key: null }
-  const upc = record.PROD_UPC
   if (typeof upc !== 'string') return { kind: 'reject', reason: 'missing-field', key: null }
   const key = readGtin(upc.trim())
   if (typeof key !== 'number') {
     return { kind: 'reject', reason: key === 'check-digit' ? 'check-digit' : 'bad-gtin', key: null }
   }
-  const reject = (reason: RejectReason): Change => ({ kind: 'reject', reason, key })
   // ACT_IND N is the product's older word for a deletion; both may say it.
-  if (kind === 'D' || record.ACT_IND === 'N') return { kind: 'remove', key }
-  if (record.ACT_IND !== 'Y') return reject(record.ACT_IND === undefined ? 'missing-field' : 'unknown-code')
+  if (kind === 'D' || active === 'N') return { kind: 'remove', key }
   const product = productOf(record, key, codes)
-  return typeof product === 'string' ? reject(product) : { kind: 'put', product }
+  return typeof product === 'string' ? { kind: 'reject', reason: product, key } : { kind: 'put', product }
 }
 
-const TEXT_COLUMNS = ['SKU_NBR', 'STYL_NBR', 'SZ_1_DSC', 'SZ_2_CD', 'CLR_NM', 'PROD_DSC']
-const COLUMNS = [...TEXT_COLUMNS, ...Object.values(CODE_COLUMNS), 'PRC_ORIG_CENTS', 'PRC_RCMD_CENTS', 'STR_PRC']
+const TEXT_COLUMNS = [
+  'SKU_NBR',
+  'STYL_NBR',
+  'SZ_1_DSC',
+  'SZ_2_CD',
+  'CLR_NM',
+  'PROD_DSC',
+  ...Object.values(CODE_COLUMNS),
+]
+const COLUMNS = [...TEXT_COLUMNS, 'PRC_ORIG_CENTS', 'PRC_RCMD_CENTS', 'STR_PRC', 'ACT_IND']
 
 function productOf(record: LegacyRecord, key: GtinKey, codes: Codes): Product | RejectReason {
   for (const column of COLUMNS) if (record[column] === undefined) return 'missing-field'
+  if (record.ACT_IND !== 'Y') return 'unknown-code'
   for (const column of TEXT_COLUMNS) if (!isText(record[column])) return 'bad-value'
   const textOf = (column: string): string => (record[column] as string).trim()
-  const sku = textOf('SKU_NBR')
-  if (sku === '') return 'missing-field'
-
-  const nameOf = (grouping: Grouping): string | undefined => {
-    const code = record[CODE_COLUMNS[grouping]]
-    return typeof code === 'string' ? codes[grouping].get(code.trim()) : undefined
-  }
-  const subdivision = nameOf('subdivision')
-  const itsClass = nameOf('class')
-  const subclass = nameOf('subclass')
-  const supplier = nameOf('supplier')
+  const [subdivision, itsClass, subclass, supplier] = GROUPINGS.map((grouping) => {
+    return codes[grouping].get(textOf(CODE_COLUMNS[grouping]))
+  })
   if (subdivision === undefined || itsClass === undefined || subclass === undefined || supplier === undefined) {
-    return Object.values(CODE_COLUMNS).every((column) => isText(record[column])) ? 'unknown-code' : 'bad-value'
+    return 'unknown-code'
   }
   const { PRC_ORIG_CENTS: originalRetail, PRC_RCMD_CENTS: recommendRetail, STR_PRC: list } = record
-  const prices = typeof list === 'string' ? pricesOf(list) : null
+  const prices = pricesOf(list)
   if (!isCents(originalRetail) || !isCents(recommendRetail) || prices === null) return 'bad-value'
+  const sku = textOf('SKU_NBR')
+  if (sku === '') return 'missing-field'
   return {
     key,
     sku,
@@ -140,10 +136,10 @@ function isCents(value: unknown): value is number {
 const STORE_PRICE = /^(\d{1,12}):(\d{1,12}):(\d{1,12})$/
 
 /** `0003:12000:1500;0012:...`. Null where it isn't that, or names a store twice. */
-function pricesOf(text: string): StorePrice[] | null {
+function pricesOf(list: unknown): StorePrice[] | null {
   const prices: StorePrice[] = []
-  if (text === '') return prices
-  for (const entry of text.split(';')) {
+  if (typeof list !== 'string') return null
+  for (const entry of list === '' ? [] : list.split(';')) {
     const parts = STORE_PRICE.exec(entry)
     const store = String(Number(parts?.[1]))
     if (parts === null || prices.some((price) => price.store === store)) return null

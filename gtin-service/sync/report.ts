@@ -1,9 +1,9 @@
 /**
- * What a run of the sync did, for people and for machines.
+ * What a run of the sync did, for people and for machines. Plain values, which survive a crash in the state of the run.
  */
 import type { RejectReason } from './records.ts'
 
-/** The records of a feed. Plain values, so that they survive a crash in the state of the run. */
+/** The records of a feed. */
 export interface Tally {
   /** Products and deletions, the rejected ones too. */
   records: number
@@ -35,13 +35,13 @@ export function rejectedOf({ rejected: { duplicate: _, ...wrong } }: Tally): num
 
 /** What became of the products. */
 export interface MergeCounts {
-  added: number
-  changed: number
+  readonly added: number
+  readonly changed: number
   /** Told of again, as they were. */
-  unchanged: number
-  removed: number
+  readonly unchanged: number
+  readonly removed: number
   /** Left as they were, since their record was rejected. */
-  kept: number
+  readonly kept: number
 }
 
 /** Remembered records of one reason. */
@@ -53,86 +53,63 @@ export interface Unresolved {
   readonly sample: string
 }
 
-/**
- * How a run ended:
- *
- * - `done`: the data is the feed's
- * - `stopped`: a guard refused the result, or the run was told to end; the data is as before
- * - `failed`: feed or disk failed; the data is as before, and the next run goes on where this one ended
- */
-export type Outcome = 'done' | 'stopped' | 'failed'
-
 export interface SyncReport {
-  readonly outcome: Outcome
+  /**
+   * How the run ended:
+   *
+   * - `done`: the data is the feed's
+   * - `stopped`: a guard refused the result, or the run was told to end; the data is as before
+   * - `failed`: feed or disk failed; the data is as before, and the next run goes on where this one ended
+   */
+  outcome: 'done' | 'stopped' | 'failed'
   /** Why it was stopped or failed; null when done. */
-  readonly why: string | null
+  why: string | null
   /** The feed, without a password. */
   readonly from: string
-  readonly mode: 'full' | 'incremental'
+  mode: 'full' | 'incremental'
   /** First day of change that was asked for; null for all products. */
-  readonly since: string | null
+  since: string | null
   /** The day that the data shows now; null where there is none. */
-  readonly asOf: string | null
+  asOf: string | null
   /** Whether it went on with the changes of a run before. */
-  readonly resumed: boolean
-  readonly startedAtMs: number
-  readonly seconds: number
+  resumed: boolean
+  /** When the reading began, in milliseconds since 1970. */
+  startedAtMs: number
+  seconds: number
   /** The most memory that the process held, in bytes. */
-  readonly peakBytes: number
+  peakBytes: number
   /** Failed attempts that another one followed. */
-  readonly retries: number
-  readonly feed: Tally
+  retries: number
+  feed: Tally
   /** Null where it did not come so far. */
-  readonly merged: MergeCounts | null
+  merged: MergeCounts | null
   /** Records of earlier runs that could be taken now. */
-  readonly resolved: number
+  resolved: number
   /** Records that could not be taken yet, of this run and of earlier ones. They are tried again in each run. */
-  readonly unresolved: readonly Unresolved[]
-  /** Products in force at the end of the run. */
-  readonly products: number
-  /** What they take on disk. */
-  readonly bytes: number
+  unresolved: readonly Unresolved[]
+  /** Products in force at the end of the run, and what they take on disk. */
+  products: number
+  bytes: number
 }
 
-/** The report as lines of text, with a newline at the end. */
-export function reportText(report: SyncReport): string {
-  const { outcome, why, since, asOf, seconds, feed, merged, products, bytes, resumed, retries } = report
-  const what = report.mode === 'full' ? 'full load' : `changes since ${since}`
-  const more = `${resumed ? ', resumed' : ''}${retries > 0 ? `, ${retries} retries` : ''}`
-  const lines = [`sync ${outcome}: ${what}, as of ${asOf ?? '-'}, ${seconds.toFixed(1)} s${more}`]
-  if (why !== null) lines.push(`  why: ${why}`)
-  lines.push(
-    `  feed: ${spaced(feed.records)} records${feed.mended > 0 ? `, ${spaced(feed.mended)} read as Latin-1` : ''}`,
-  )
-  if (merged !== null) {
-    const { added, changed, unchanged, removed, kept } = merged
-    const parts = [`${spaced(added)} added`, `${spaced(changed)} changed`, `${spaced(unchanged)} unchanged`]
-    parts.push(`${spaced(removed)} removed`, `${spaced(kept)} kept as they were, their record rejected`)
-    lines.push(`  products: ${parts.join(', ')}`)
-  }
-  for (const [reason, { count, samples }] of Object.entries(feed.rejected)) {
-    lines.push(`  ${reason === 'duplicate' ? 'replaced' : 'rejected'}, ${reason}: ${spaced(count)}`)
-    for (const sample of samples) lines.push(`    ${printable(sample)}`)
-  }
-  if (report.resolved > 0) lines.push(`  resolved: ${spaced(report.resolved)} records that were rejected before`)
-  for (const { reason, count, since, sample } of report.unresolved) {
-    lines.push(`  unresolved, ${reason}: ${spaced(count)} since ${since}`, `    ${printable(sample)}`)
-  }
-  lines.push(
-    `  in force: ${spaced(products)} products, ${mebibytes(bytes)}; peak memory ${mebibytes(report.peakBytes)}`,
-  )
-  return `${lines.join('\n')}\n`
+/** The report of a run that begins. */
+export function newReport(from: string): SyncReport {
+  const plan = { from, mode: 'full', since: null, resumed: false, startedAtMs: Date.now() } as const
+  const course = { retries: 0, feed: emptyTally(), merged: null, resolved: 0, seconds: 0, peakBytes: 0 }
+  return { outcome: 'done', why: null, ...plan, ...course, asOf: null, unresolved: [], products: 0, bytes: 0 }
 }
 
-function printable(text: string): string {
-  return text.replaceAll(/\p{Cc}/gu, '?')
-}
-
-function mebibytes(bytes: number): string {
-  return `${(bytes / 1_048_576).toFixed(1)} MiB`
-}
-
-/** `18,000,000`. */
-export function spaced(count: number): string {
-  return count.toLocaleString('en-US')
+/** The report in a few lines, with a newline at the end; the rest of it is in the data folder. */
+export function reportText({ outcome, why, mode, since, asOf, feed, merged, ...report }: SyncReport): string {
+  const what = mode === 'full' ? 'full load' : `changes since ${since}`
+  const lines = [
+    `sync ${outcome}: ${what}, as of ${asOf ?? '-'}, ${feed.records} records read in ${report.seconds.toFixed(1)} s`,
+    ...(why === null ? [] : [`  why: ${why}`]),
+    ...(merged === null ? [] : [`  products: ${JSON.stringify(merged)}; ${report.products} in force`]),
+    ...Object.entries(feed.rejected).map(([reason, { count, samples }]) => `  ${reason}: ${count}, ${samples[0]}`),
+    ...report.unresolved.map(({ reason, count, since: day, sample }) => {
+      return `  unresolved since ${day}, ${reason}: ${count}, ${sample}`
+    }),
+  ]
+  return lines.map((line) => `${line.replaceAll(/\p{Cc}/gu, '?')}\n`).join('')
 }

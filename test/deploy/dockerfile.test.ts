@@ -137,7 +137,7 @@ test('the three images work together: read-only, unprivileged, until SIGTERM', {
   const data = mkdtempSync(join(folder, 'gtin-'))
   giveToUser(data)
   const from = `${legacyAt}/?sample=4500`
-  const synced = await runToEnd(image('gtin-service'), ['sync', '--from', from, '--data', data, '--nice', '0'])
+  const synced = await runToEnd(image('gtin-service'), ['sync', '--from', from, '--data', data])
   expect(synced).toMatchObject({ status: 0, out: expect.stringMatching(/^sync done: full load/) })
   const gtin = runImage(image('gtin-service'), (words) => [
     ...onFreePort(words).map((word) => (word === '/var/lib/gtin' ? data : word)),

@@ -13,7 +13,7 @@ import { PodDisruptionBudget } from 'kubernetes-models/policy/v1'
 import { ConfigMap, PersistentVolumeClaim, Service } from 'kubernetes-models/v1'
 import { describe, expect, test } from 'vitest'
 import { readCommandLine } from '../../gtin-service/settings.ts'
-import { readSyncCommandLine } from '../../gtin-service/sync/settings.ts'
+import { readSyncCommandLine } from '../../gtin-service/sync/main.ts'
 import { findProgram } from '../../scripts/need-tools.ts'
 import { readTable } from '../../src/rules/language/text.ts'
 import { readSettings } from '../../src/settings.ts'
@@ -138,10 +138,10 @@ describe.each(COLORS)('%s', (color) => {
       preStopMs + settings.drainDelayMs + settings.drainTimeoutMs,
     )
     const asked = readCommandLine(containerOf(gtin).args)
-    if (asked.kind !== 'run') throw new Error(JSON.stringify(asked))
-    const { drainDelayMs, drainTimeoutMs, port } = asked.settings
+    expect(asked.mistakes).toEqual([])
+    const { listen, 'drain-delay': drainDelayMs, 'drain-timeout': drainTimeoutMs } = asked.settings
     expect(podOf(gtin).terminationGracePeriodSeconds * 1000).toBeGreaterThan(drainDelayMs + drainTimeoutMs)
-    expect(port).toBe(portOf(gtin, 'http'))
+    expect(listen.port).toBe(portOf(gtin, 'http'))
     // It has to be seen as not ready before it closes.
     expect(drainDelayMs).toBeGreaterThan(containerOf(gtin).readinessProbe.periodSeconds * 1000)
     expect(settings.drainDelayMs).toBeGreaterThan(containerOf(banyan).readinessProbe.periodSeconds * 1000)
@@ -152,14 +152,14 @@ describe.each(COLORS)('%s', (color) => {
     const pod = spec.jobTemplate.spec.template
     const [container] = pod.spec.containers
     const asked = readSyncCommandLine(container.args.slice(1))
-    if (asked.kind !== 'run') throw new Error(JSON.stringify(asked))
-    const { from, data, everyMs } = asked.settings
-    expect([container.args[0], from?.href, everyMs]).toEqual(['sync', 'http://legacy:4001/', null])
+    expect(asked.mistakes).toEqual([])
+    const { from, data, every } = asked.settings
+    expect([container.args[0], from.href, every]).toEqual(['sync', 'http://legacy:4001/', null])
     expect(spec.concurrencyPolicy).toBe('Forbid')
     expect(container.image).toBe(containerOf(gtin).image)
     const served = readCommandLine(containerOf(gtin).args)
-    if (served.kind !== 'run') throw new Error(JSON.stringify(served))
-    expect(served.settings).toMatchObject({ data, staleAfterMs: expect.any(Number) })
+    expect(served.mistakes).toEqual([])
+    expect(served.settings).toMatchObject({ data, 'stale-after': expect.any(Number) })
     const claim = named(stack, 'PersistentVolumeClaim', `gtin-data-${color}`)
     for (const { containers, volumes, affinity, securityContext } of [pod.spec, podOf(gtin)]) {
       expect(volumes).toEqual([{ name: 'data', persistentVolumeClaim: { claimName: claim.metadata.name } }])

@@ -124,7 +124,7 @@ export function sync(
     folder: data,
     firstWaitMs: 1,
     signal: new AbortController().signal,
-    onProgress: () => {},
+    onRecords: () => {},
     onEvent: (event) => events?.push(event),
     ...options,
   })
@@ -141,7 +141,8 @@ export function productsIn(data: string): Map<number, Product> {
     for (const { gtin } of database.prepare('SELECT gtin FROM products ORDER BY gtin').all()) {
       products.set(Number(gtin), store.find(Number(gtin)) as Product)
     }
-    expect(database.prepare('SELECT count(*) AS count FROM checks').get()?.count).toBe(products.size)
+    const checks = database.prepare('SELECT count(*) AS count FROM products INDEXED BY checks').get()
+    expect(checks?.count).toBe(products.size)
     expect(store.facts().products).toBe(products.size)
   } finally {
     database.close()
@@ -183,20 +184,7 @@ export async function enterprise(answer: (response: ServerResponse) => void): Pr
 
 /** Runs a sync as a process that can't make any file larger than so many blocks of 512 bytes. */
 export async function syncWithin(blocks: number, from: string, data: string): Promise<SyncReport> {
-  const program = [
-    process.execPath,
-    MAIN,
-    'sync',
-    '--from',
-    from,
-    '--data',
-    data,
-    '--json',
-    '--attempts',
-    '1',
-    '--nice',
-    '0',
-  ]
+  const program = [process.execPath, MAIN, 'sync', '--from', from, '--data', data, '--json']
   const script = `ulimit -f ${blocks}; exec "$@"`
   const child = spawn('sh', ['-c', script, 'sh', ...program], { stdio: ['ignore', 'pipe', 'inherit'] })
   let out = ''

@@ -18,12 +18,8 @@ export function sourceOf(products: readonly Product[]): ProductSource {
 
 /** A service named `node-1` over the seed product, closed when the test ends. */
 export async function serve(options: Partial<ServiceOptions> = {}) {
-  const service = await startGtinService({ name: 'node-1', source: sourceOf([SEED]), ...options })
-  onTestFinished(() => {
-    const closed = service.close()
-    service.cut()
-    return closed
-  })
+  const service = await startGtinService({ name: 'node-1', source: sourceOf([SEED]), drainTimeoutMs: 0, ...options })
+  onTestFinished(() => service.close())
   return service
 }
 

@@ -5,7 +5,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { getPriority } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -23,8 +22,6 @@ import { ask } from './raw.ts'
 vi.setConfig({ testTimeout: 120_000 })
 
 const MAIN = fileURLToPath(new URL('../../gtin-service/main.ts', import.meta.url))
-/** Beside other tests, one that stands back may wait for long. */
-const NOT_NICE = ['--nice', '0']
 const SAMPLE = 4_500
 const NUMBERS = Array.from({ length: CATALOG_SIZE / SAMPLE }, (_, i) => (SEED_NUMBER % SAMPLE) + i * SAMPLE)
 const DAYS = [BASE_DAY, BASE_DAY + 1, BASE_DAY + 400]
@@ -41,13 +38,8 @@ const fromOf = (day: number, query: string) => `http://127.0.0.1:${legacies.get(
 
 /** Starts `sync`; it is killed at the end of the test if it still runs. */
 function start(data: string, from: string, ...flags: string[]) {
-  const child: ChildProcess = spawn(
-    process.execPath,
-    [MAIN, 'sync', '--data', data, '--from', from, '--json', ...(flags.includes('--nice') ? [] : NOT_NICE), ...flags],
-    {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    },
-  )
+  const args = [MAIN, 'sync', '--data', data, '--from', from, '--json', ...flags]
+  const child: ChildProcess = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] })
   let out = ''
   let err = ''
   child.stdout?.on('data', (chunk) => (out += chunk))
@@ -111,7 +103,7 @@ test('killed at random moments and started again, ten times: the feed, product b
   const moments = Array.from({ length: 10 }, (_, i) => () => recordsIn(data) >= (i / 9) * NUMBERS.length)
   let resumed = 0
   for (const isReached of moments) {
-    const { child, ended } = start(data, from, '--commit-every', '1', '--full')
+    const { child, ended } = start(data, from, '--full')
     let isOver = false
     void ended.then(() => (isOver = true))
     await until(() => isOver || isReached())
@@ -121,7 +113,7 @@ test('killed at random moments and started again, ten times: the feed, product b
     if (out !== '') expect(JSON.parse(out)).toMatchObject({ outcome: 'done' })
     if (recordsIn(data) > 0) resumed++
   }
-  const report = await synced(data, from, '--commit-every', '1')
+  const report = await synced(data, from)
   expect(report.outcome).toBe('done')
   expect(productsIn(data)).toEqual(catalogOf(BASE_DAY))
   expect(resumed).toBeGreaterThan(0)
@@ -145,7 +137,7 @@ function recordsIn(data: string): number {
 
 test('a feed that is cut off again and again is read to its end', async () => {
   const data = folder()
-  const report = await synced(data, fromOf(BASE_DAY, '&checkpoint=256&cut=1500'), '--attempts', '3')
+  const report = await synced(data, fromOf(BASE_DAY, '&checkpoint=256&cut=1500'))
   expect(report).toMatchObject({ outcome: 'done', products: NUMBERS.length, feed: { records: NUMBERS.length } })
   expect(report.retries).toBeGreaterThanOrEqual(2)
   expect(productsIn(data)).toEqual(catalogOf(BASE_DAY))
@@ -173,20 +165,18 @@ test('bad records are rejected, counted, and nothing else is lost', async () => 
 test('SIGTERM ends a run; the next one goes on', async () => {
   const data = folder()
   const from = fromOf(BASE_DAY, '&checkpoint=128&cut=1000')
-  const { child, ended } = start(data, from, '--commit-every', '1', '--attempts', '100')
+  const { child, ended } = start(data, from)
   await until(() => recordsIn(data) > 0)
   child.kill('SIGTERM')
   const { code, out } = await ended
   if (code === 0) expect(JSON.parse(out)).toMatchObject({ outcome: 'done' })
-  else expect(JSON.parse(out)).toMatchObject({ outcome: 'stopped', why: expect.stringMatching(/goes on/) })
+  else expect(JSON.parse(out)).toMatchObject({ outcome: 'stopped', why: expect.stringMatching(/told to end/) })
   expect(await synced(data, from)).toMatchObject({ outcome: 'done', products: NUMBERS.length })
 })
 
 describe('the command line', () => {
   test('asks for what is missing, all at once', async () => {
-    const child = spawn(process.execPath, [MAIN, 'sync', '--max-drop', '5', '--every=1ms', '--full=yes'], {
-      stdio: 'pipe',
-    })
+    const child = spawn(process.execPath, [MAIN, 'sync', '--max-drop', '5', '--every=1ms'], { stdio: 'pipe' })
     let err = ''
     child.stderr.on('data', (chunk) => (err += chunk))
     const [code] = await once(child, 'close')
@@ -195,7 +185,7 @@ describe('the command line', () => {
       .trim()
       .split('\n')
       .map((one) => one.split(': ')[1])
-    expect(words).toEqual(['--max-drop', '--every', '--full', '--from'])
+    expect(words).toEqual(['--from', '--every', '--max-drop'])
   })
 
   test('the data goes to gtin-data where no folder is given', async () => {
@@ -213,24 +203,10 @@ describe('the command line', () => {
     expect(await ended).toMatchObject({ code: 0 })
   })
 
-  test('it stands back behind other processes, as far as it is told', async () => {
-    for (const [flags, nice] of [
-      [['--nice', '10'], Math.max(10, getPriority())],
-      [['--nice', '15'], Math.max(15, getPriority())],
-    ] as const) {
-      const data = folder()
-      const { child, ended } = start(data, fromOf(BASE_DAY, ''), '--every', '1h', ...flags)
-      await until(() => existsSync(join(data, 'last-sync.json')))
-      expect(getPriority(child.pid as number)).toBe(nice)
-      child.kill('SIGTERM')
-      await ended
-    }
-  })
-
   test('a feed that is not there ends with 1 and the reason', async () => {
-    const { code, out } = await start(folder(), 'http://127.0.0.1:9', '--attempts', '1').ended
+    const { code, out } = await start(folder(), fromOf(BASE_DAY, '').replace('/?', '/nowhere?')).ended
     expect(code).toBe(1)
-    expect(JSON.parse(out)).toMatchObject({ outcome: 'failed', why: expect.stringMatching(/ECONNREFUSED/) })
+    expect(JSON.parse(out)).toMatchObject({ outcome: 'failed', why: expect.stringMatching(/codes: status 404/) })
   })
 })
 

@@ -37,12 +37,8 @@ export function gtinData(products: readonly Product[] = [SEED]): GtinData {
   const folder = mkdtempSync(join(tmpdir(), 'gtin-data-'))
   const database = new DatabaseSync(join(folder, 'gtin-000001.db'))
   database.exec(`PRAGMA journal_mode = WAL; BEGIN; ${SCHEMA}`)
-  const product = database.prepare('INSERT INTO products VALUES (?, ?)')
-  const check = database.prepare('INSERT INTO checks VALUES (?, ?)')
-  for (const one of products) {
-    product.run(one.key, recordOf(one))
-    check.run(one.key, checksumOf(one.key, recordOf(one)))
-  }
+  const insert = database.prepare('INSERT INTO products VALUES (?, ?, ?)')
+  for (const one of products) insert.run(one.key, recordOf(one), checksumOf(one.key, recordOf(one)))
   const now = { syncedAtMs: Date.now(), fullAtMs: Date.now() }
   const facts: Facts = { asOf: '2026-01-01', ...now, products: products.length, unresolved: 0 }
   database.prepare(`INSERT INTO state VALUES ('facts', ?)`).run(JSON.stringify(facts))
