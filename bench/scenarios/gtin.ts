@@ -114,15 +114,18 @@ async function syncOf(rig: Rig, day: string): Promise<SyncReport> {
   }
 }
 
-function syncCommand({ sample, data }: Rig, port: number): [string, ...string[]] {
+function syncCommand({ sample, data }: Rig, port: number, before: Nice = []): [string, ...string[]] {
   const from = `http://127.0.0.1:${port}/?sample=${sample}`
-  return [process.execPath, SERVICE, 'sync', '--from', from, '--data', data, '--no-gzip', '--json']
+  return [...before, process.execPath, SERVICE, 'sync', '--from', from, '--data', data, '--no-gzip', '--json']
 }
+
+/** How far a command stands back behind others. */
+type Nice = ['nice', '-n', string] | []
 
 async function startLegacy(
   { bench: { stage } }: Rig,
   day: string,
-  before: ['nice', ...string[]] | [] = [],
+  before: Nice = [],
 ): Promise<{ port: number; running: Running }> {
   const port = await stage.freePort()
   const flags = ['--listen', `127.0.0.1:${port}`, '--latency', 'none', '--as-of', day]
@@ -143,12 +146,12 @@ async function lookups(rig: Rig): Promise<{ series: Series[]; residentMiB: numbe
   ]
   const timing = timingOf(rig.bench)
   const series = await interleave(entrants, timing, ({ label, port }, seconds) => drive(rig, label, port, seconds))
-  // The feed comes from another machine: here it gives way to the load, as the sync does by itself.
+  // The feed comes from another machine: here it gives way to the load, as the sync does wherever it is run.
   const legacy = await startLegacy(rig, THIRD_DAY, ['nice', '-n', '19'])
   let syncing = true
   const problems: string[] = []
   const sync = stage
-    .run('sync', 'load', syncCommand(rig, legacy.port))
+    .run('sync', 'load', syncCommand(rig, legacy.port, ['nice', '-n', '10']))
     .catch((error: Error) => void problems.push(`the sync beside the lookups: ${error.message}`))
     .finally(() => {
       syncing = false

@@ -207,6 +207,22 @@ test('a product that a lookup found damaged is mended by the next run', async ()
   expect(await sync(ORIGIN, data)).toMatchObject({ outcome: 'done', mode: 'incremental' })
 })
 
+test('a product that one of the two trees has lost is found by the changes that touch it', async () => {
+  const data = await loaded()
+  const sound = productsIn(data)
+  const path = join(data, 'gtin-000001.db')
+  const bytes = readFileSync(path)
+  // In the index the key is a number of six bytes; it stands there twice.
+  const key = Buffer.alloc(6)
+  key.writeUIntBE(Number(upc(3)), 0, 6)
+  bytes[bytes.indexOf(key) + 5]! ^= 1
+  writeFileSync(path, bytes)
+  offer(feed([line(3, { PRC_ORIG_CENTS: 1 })], { asOf: '2026-01-02' }), '2026-01-01')
+  offer(feed(LINES, { asOf: '2026-01-02' }))
+  expect(await sync(ORIGIN, data)).toMatchObject({ outcome: 'done', mode: 'full', products: 40 })
+  expect(productsIn(data)).toEqual(sound)
+})
+
 test('old stores go, but for the one before', async () => {
   const data = folder()
   for (let run = 0; run < 4; run++) {

@@ -5,7 +5,7 @@ import nock from 'nock'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { Product } from '../../gtin-service/product.ts'
 import { reportText } from '../../gtin-service/sync/report.ts'
-import { CODES, feed, folder, inForce, line, productsIn, sync, upc } from './feed.ts'
+import { CODES, enterprise, feed, folder, inForce, line, productsIn, sync, upc } from './feed.ts'
 
 const ORIGIN = 'http://catalog.test'
 const LINES = Array.from({ length: 40 }, (_, n) => line(n))
@@ -153,6 +153,18 @@ test('a feed that repeats its cursors fails, and does not go on for ever', async
     })
     nock.cleanAll()
   }
+})
+
+test('nor does one whose answers break off behind checkpoints that go round in a circle', async () => {
+  nock.enableNetConnect()
+  const next: Record<string, string> = { '': 'a', a: 'b', b: 'a' }
+  const from = await enterprise((response) => {
+    const asked = new URL(response.req.url as string, 'http://x').searchParams.get('cursor') ?? ''
+    const [record, checkpoint] = feed([line(0)], { every: 1 }).split('\n')
+    const told = JSON.stringify({ ...JSON.parse(checkpoint as string), CURSOR: next[asked] })
+    response.write(`${record}\n${told}\n`, () => response.destroy())
+  })
+  expect(await sync(from, folder())).toMatchObject({ outcome: 'failed', why: 'the feed repeats the cursor a' })
 })
 
 test('a line that is too long is one rejected record', async () => {

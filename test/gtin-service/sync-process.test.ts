@@ -135,6 +135,22 @@ function recordsIn(data: string): number {
   }
 }
 
+test('killed at random moments of a day of changes: the products are those of before or of after, and in the end of after', async () => {
+  const data = folder()
+  await synced(data, fromOf(BASE_DAY, ''))
+  const [before, after] = [catalogOf(BASE_DAY), catalogOf(BASE_DAY + 400)]
+  for (let kills = 0; kills < 8; kills++) {
+    const { child, ended } = start(data, fromOf(BASE_DAY + 400, ''))
+    await sleep(Math.random() * 150 * (kills + 1))
+    child.kill('SIGKILL')
+    await ended
+    const products = productsIn(data)
+    expect(products).toEqual(products.size === before.size ? before : after)
+  }
+  await synced(data, fromOf(BASE_DAY + 400, ''))
+  expect(productsIn(data)).toEqual(after)
+})
+
 test('a feed that is cut off again and again is read to its end', async () => {
   const data = folder()
   const report = await synced(data, fromOf(BASE_DAY, '&checkpoint=256&cut=1500'))
