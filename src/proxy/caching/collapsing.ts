@@ -58,9 +58,7 @@ export class Collapsing implements MissHost {
       this.parts.counters.hitForMiss++
       this.fetchAlone(lookup)
     } else {
-      // What the client's own conditions may be answered with is of use to nobody else.
-      const open = !lookup.hasConditions || (validated !== null && hasValidator(validated))
-      this.#start({ lookup, stored: validated, collapseKey, open, background: false })
+      this.#start({ lookup, stored: validated, collapseKey, open: true, background: false })
     }
   }
 
@@ -149,15 +147,11 @@ function markOf({ fields }: Lookup, collapseKey: string): string {
   return isPersonal({ rawHeaders: fields }) ? `${collapseKey}\np` : collapseKey
 }
 
-function hasValidator({ meta }: StoredAnswer): boolean {
-  return meta.etag !== null || meta.lastModified !== null
-}
-
 /** Whether a lookup may wait for another one's response, and others for its own. */
 function isCollapsible(lookup: Lookup): boolean {
   const { asked, settings } = lookup
   if (settings.collapseWaitMs === 0) return false
-  if (lookup.isHead || asked.range !== null || asked.originPrecondition) return false
+  if (lookup.isHead || asked.originPrecondition) return false
   const { directives } = asked
   return directives === null || !(directives.noCache || directives.noStore || directives.onlyIfCached)
 }

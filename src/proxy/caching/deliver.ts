@@ -138,8 +138,7 @@ function answerRange(
 ): true {
   const { answer } = lookup.exchange
   const { body, rawHeaders, meta } = stored
-  const contentType = fieldValue(rawHeaders, 'content-type') ?? null
-  const plan = planRange(lookup.asked, meta, { length: body.length, contentType, boundary: newBoundary() }, nowMs)
+  const plan = planOf(lookup, stored, body.length, nowMs)
   if (plan.kind === 'whole') {
     answer.begin(meta.status, stored.reason, [...rawHeaders, ...more])
     return sendStored(lookup, body)
@@ -148,6 +147,16 @@ function answerRange(
   if (plan.kind === 'unsatisfiable') answer.begin(416, 'Range Not Satisfiable', fields)
   else answer.begin(206, 'Partial Content', fields)
   return sendStored(lookup, body, partsOf(plan))
+}
+
+function planOf(
+  { asked }: Lookup,
+  { meta, rawHeaders }: Pick<StoredAnswer, 'meta' | 'rawHeaders'>,
+  length: number,
+  nowMs: number,
+): RangePlan {
+  const contentType = fieldValue(rawHeaders, 'content-type') ?? null
+  return planRange(asked, meta, { length, contentType, boundary: newBoundary() }, nowMs)
 }
 
 function partsOf(plan: Exclude<RangePlan, { kind: 'whole' }>): Part[] {
@@ -182,28 +191,46 @@ export interface Fetched {
   readonly replaced: boolean
 }
 
-/** Delivers a response as it came to the client whose request was sent; a 304 where its own condition holds and was not sent. */
+/** Delivers a response as it came to the client whose request was sent; by its own conditions and range where those were not sent. */
 export function deliverFetched(lookup: Lookup, fill: Fill, { answer, reason, storing, replaced }: Fetched): void {
   const { status, rawHeaders, responseMs } = answer
   lookup.exchange.cache = 'miss'
-  if (storing !== null && replaced && isNotModified(lookup, storing.meta, responseMs)) {
-    deliverNotModified(lookup, notModifiedFields(storing))
-    return
-  }
   const details = storing === null ? {} : { ttl: ttlOf(storing.meta, responseMs) }
   const handling = { kind: 'forward', reason: lookup.forwardReason, stored: storing !== null } as const
-  fill.attach(lookup, { status, reason, fields: [...rawHeaders, ...lookup.statusFields(handling, details)] })
+  const more = lookup.statusFields(handling, details)
+  if (storing !== null && replaced) deliverGrowing(lookup, fill, { ...storing, rawHeaders }, more, responseMs)
+  else fill.attach(lookup, { status, reason, fields: [...rawHeaders, ...more] })
 }
 
 /** Delivers a response that is being stored, from its beginning, to a collapsed request that it suits. */
 export function deliverCollapsed(lookup: Lookup, fill: Fill, storing: Storing, nowMs: number): void {
   lookup.exchange.cache = 'hit'
   const more = moreFields(lookup, storing, collapsedTelling(lookup), nowMs)
-  if (isNotModified(lookup, storing.meta, nowMs)) deliverNotModified(lookup, [...notModifiedFields(storing), ...more])
-  else {
-    const { meta, reason, rawHeaders } = storing
-    fill.attach(lookup, { status: meta.status, reason, fields: [...rawHeaders, ...more] })
+  deliverGrowing(lookup, fill, storing, more, nowMs)
+}
+
+/** Delivers a response whose body is still coming, by the client's conditions and range. */
+function deliverGrowing(
+  lookup: Lookup,
+  fill: Fill,
+  storing: Storing,
+  ...[more, nowMs]: [more: readonly string[], nowMs: number]
+): void {
+  const { asked } = lookup
+  const { meta, reason, rawHeaders } = storing
+  if (answerConditional(asked, meta, nowMs) === 'not-modified') {
+    deliverEmpty(lookup, 304, 'Not Modified', [...notModifiedFields(storing), ...more])
+    return
   }
+  // Where the length is not known yet there are no ranges of it, as if the upstream knew none.
+  const plan = fill.fullLength === -1 || asked.range === null ? null : planOf(lookup, storing, fill.fullLength, nowMs)
+  if (plan === null || plan.kind === 'whole') {
+    fill.attach(lookup, { status: meta.status, reason, fields: [...rawHeaders, ...more] })
+    return
+  }
+  const fields = [...rangeFields(rawHeaders, plan), ...more]
+  if (plan.kind === 'unsatisfiable') deliverEmpty(lookup, 416, 'Range Not Satisfiable', fields)
+  else fill.attach(lookup, { status: 206, reason: 'Partial Content', fields, parts: partsOf(plan) })
 }
 
 /**
@@ -214,12 +241,8 @@ export function deliverRevalidated(lookup: Lookup, stored: StoredAnswer, nowMs: 
   return deliverStored(lookup, stored, collapsedTelling(lookup), nowMs)
 }
 
-function isNotModified(lookup: Lookup, meta: StoredMeta, nowMs: number): boolean {
-  return answerConditional(lookup.asked, meta, nowMs) === 'not-modified'
-}
-
-function deliverNotModified(lookup: Lookup, fields: string[]): void {
-  lookup.exchange.answer.begin(304, 'Not Modified', fields)
+function deliverEmpty(lookup: Lookup, status: number, reason: string, fields: string[]): void {
+  lookup.exchange.answer.begin(status, reason, fields)
   lookup.exchange.answer.end([])
   lookup.done()
 }

@@ -43,6 +43,8 @@ export interface FetchParts {
 export interface FetchHost {
   /** Those who have no answer yet; who is answered, sent on or told to wait elsewhere is taken out. */
   readonly waiting: Set<Lookup>
+  /** Others may join. */
+  readonly open: boolean
   /** Nobody waits: a stale response is revalidated. */
   readonly background: boolean
   /** What comes was invalidated meanwhile, and must not be stored. */
@@ -103,14 +105,19 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
     const { background } = this.#host
     const conditions = validate && this.#stored !== null && !isHead ? conditionalFields([this.#stored.meta]) : []
     this.#validating = conditions.length > 0
-    this.#send(this.#validating || background ? conditions : null, isHead && !background ? 'HEAD' : 'GET')
+    this.#send(this.#validating || this.#fills ? conditions : null, isHead && !background ? 'HEAD' : 'GET')
+  }
+
+  /** The whole is fetched, without the client's own conditions: then it can be stored, and answer others. */
+  get #fills(): boolean {
+    return this.#host.open || this.#host.background
   }
 
   #send(conditions: readonly string[] | null, method: 'GET' | 'HEAD'): void {
     const { exchange } = this.#lookup
     const { tiers } = this.#parts
     const { target } = this.#lookup
-    const terms = { target, vary: tiers.varyOf(this.#lookup.key), conditions, whole: this.#host.background }
+    const terms = { target, vary: tiers.varyOf(this.#lookup.key), conditions, whole: this.#fills }
     const order = { exchange, upstream: exchange.decision.upstream, method, ...terms }
     this.#replaced = conditions !== null
     this.#vary = order.vary
@@ -227,7 +234,14 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
       const made = madeFor(this.#lookup, meta.vary)
       this.#storing = { kind: 'answer', madeFor: made, meta, reason: head.reason, rawHeaders, ...this.#origin() }
       this.#tellShareable(isReusable(meta, this.#parts.now()))
-    } else this.#notStored(verdict.kind === 'skip' ? verdict.why : outgrown, answer.status)
+    } else {
+      this.#notStored(verdict.kind === 'skip' ? verdict.why : outgrown, answer.status)
+      if (this.#lacksOwnFields(answer.status)) {
+        this.#dropStored()
+        this.#abandon('uncacheable')
+        return
+      }
+    }
     const length = head.framing === 'length' ? head.contentLength : -1
     const made = this.#storing?.madeFor ?? null
     const { held } = this.#parts
@@ -252,7 +266,7 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
   #deliverToFirst(head: ResponseHead, answer: AnswerHead): void {
     const fill = this.#fill as Fill
     if (!this.#host.waiting.delete(this.#lookup)) return
-    const fetched = { answer, reason: head.reason, storing: this.#storing, replaced: this.#validating }
+    const fetched = { answer, reason: head.reason, storing: this.#storing, replaced: this.#replaced }
     deliverFetched(this.#lookup, fill, fetched)
     this.#detached = this.#storing !== null && fill.readers === 0
   }
@@ -276,6 +290,13 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
 
   #suits(lookup: Lookup, made: MadeFor, meta: StoredMeta): boolean {
     return suits(lookup, made, meta, this.#parts.now())
+  }
+
+  /** The client's own condition or range would have made another response of this one, which is of use to it alone. */
+  #lacksOwnFields(status: number): boolean {
+    const { asked, hasConditions } = this.#lookup
+    if (!this.#host.open || !this.#host.waiting.has(this.#lookup) || status !== 200) return false
+    return asked.range !== null || (hasConditions && !this.#validating)
   }
 
   /** The response can't be stored: what that means for what is stored, and for requests to come. */
@@ -305,7 +326,8 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
     this.#storing = null
     this.#countSkipped(why)
     this.#host.close(why === 'too-large')
-    this.#host.over('uncacheable')
+    if (this.#fill?.readers === 0) this.#abandon('uncacheable')
+    else this.#host.over('uncacheable')
   }
 
   onEnd(rawTrailers: string[]): void {

@@ -65,6 +65,8 @@ export class Fill implements Watched, BodySource, SenderOwner {
   readonly #madeFor: MadeFor | null
   readonly #held: HeldBodies
   readonly #body: GrowingBody
+  /** Bytes that the whole body will have, or -1. */
+  readonly fullLength: number
   readonly #senders: Sender[] = []
   /** Clients so far. Who is done with a piece may still have it on its way, so that no more than one may ever have had it. */
   #attached = 0
@@ -85,6 +87,7 @@ export class Fill implements Watched, BodySource, SenderOwner {
     this.#first = first
     this.#madeFor = madeFor
     this.#held = held
+    this.fullLength = length
     this.#body = new GrowingBody(storing && length <= maxBytes ? length : 0)
     this.#account()
   }
@@ -149,7 +152,7 @@ export class Fill implements Watched, BodySource, SenderOwner {
 
   /** All bytes that had arrived have been given: what was held back for a larger write goes on. */
   onPause(): void {
-    for (const sender of this.#senders) {
+    for (const sender of [...this.#senders]) {
       sender.spends = this.#maySpend(sender)
       sender.send()
       sender.flush()

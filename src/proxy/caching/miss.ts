@@ -46,7 +46,7 @@ export interface MissTerms {
 /** A miss in progress. */
 export class Miss implements FetchHost, LookupHost, Watched {
   readonly #host: MissHost
-  readonly #open: boolean
+  readonly open: boolean
   readonly collapseKey: string
   readonly key: string
   readonly waiting = new Set<Lookup>()
@@ -73,7 +73,7 @@ export class Miss implements FetchHost, LookupHost, Watched {
     this.#lookup = lookup
     this.#stored = stored
     this.#validate = stored !== null
-    this.#open = open
+    this.open = open
     this.collapseKey = collapseKey
     this.key = lookup.key
     this.#waitMs = lookup.settings.collapseWaitMs
@@ -93,7 +93,7 @@ export class Miss implements FetchHost, LookupHost, Watched {
     const { tiers, now } = this.#host.parts
     const found = await tiers.findRemote(this.#lookup, now)
     if (this.#over || this.#serve(found)) return
-    if (this.#open) await this.#acquireLock()
+    if (this.open) await this.#acquireLock()
     else this.fetch()
   }
 

@@ -79,6 +79,63 @@ describe('a herd', () => {
     expect(rig.legacy.requests).toBe(1)
   })
 
+  test('of conditional requests makes one request, which fills', async () => {
+    const rig = await startRig()
+    const herd = Array.from({ length: 40 }, (_, i) => rig.get('/a', `If-None-Match: "${i % 2 === 0 ? 'one' : 'old'}"`))
+    const request = await rig.legacy.request()
+    await until(() => rig.plane.measurements.active === 40)
+    expect(request.field('if-none-match')).toBeUndefined()
+    await request.send(reply(200, [FRESH, 'ETag: "one"'], 'body'))
+    expect((await Promise.all(herd)).map(({ status, body }) => [status, body.text])).toEqual(
+      Array.from({ length: 40 }, (_, i) => (i % 2 === 0 ? [304, ''] : [200, 'body'])),
+    )
+    expect((await rig.get('/a', 'If-None-Match: "old"')).body.text).toBe('body')
+    expect(rig.legacy.requests).toBe(1)
+  })
+
+  test('of range requests makes one request, and each gets its part as it comes', async () => {
+    const rig = await startRig()
+    const first = await rig.begin('/a', 'Range: bytes=2-3')
+    const request = await rig.legacy.request()
+    const wanted = ['bytes=0-1', 'bytes=-2', 'bytes=7-', 'bytes=20-', 'bytes=0-0,4-5', 'bytes=0-0']
+    const others = wanted.map((range) => rig.get('/a', `Range: ${range}`, 'If-Range: "one"'))
+    const whole = rig.get('/a', 'Range: bytes=0-0', 'If-Range: "other"')
+    await until(() => rig.plane.measurements.active === 8)
+    expect([request.field('range'), request.field('if-range')]).toEqual([undefined, undefined])
+    await request.send(`HTTP/1.1 200 OK\r\n${FRESH}\r\nETag: "one"\r\nContent-Length: 10\r\n\r\n01234`)
+    // Before the rest has come.
+    expect(await first.nextResponse()).toMatchObject({ status: 206, body: { text: '23' } })
+    expect(await others[0]).toMatchObject({ status: 206, body: { text: '01' } })
+    await request.send('56789')
+    const got = await Promise.all(others)
+    expect(got.map(({ status }) => status)).toEqual([206, 206, 206, 416, 206, 206])
+    expect(got.map((one) => fieldIn(one, 'content-range'))).toEqual([
+      'bytes 0-1/10',
+      'bytes 8-9/10',
+      'bytes 7-9/10',
+      'bytes */10',
+      'bytes 0-5/10',
+      'bytes 0-0/10',
+    ])
+    expect([1, 2, 5].map((i) => got[i]!.body.text)).toEqual(['89', '789', '0'])
+    expect(await whole).toMatchObject({ status: 200, body: { text: '0123456789' } })
+    expect(rig.legacy.requests).toBe(1)
+  })
+
+  test('of range requests for a body of unknown length gets the whole', async () => {
+    const rig = await startRig()
+    const herd = [rig.get('/a', 'Range: bytes=0-1'), rig.get('/a', 'Range: bytes=2-')]
+    const request = await rig.legacy.request()
+    await until(() => rig.plane.measurements.active === 2)
+    await request.send(`HTTP/1.1 200 OK\r\n${FRESH}\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n`)
+    expect((await Promise.all(herd)).map(({ status, body }) => [status, body.text])).toEqual([
+      [200, 'abc'],
+      [200, 'abc'],
+    ])
+    expect(await rig.get('/a', 'Range: bytes=0-1')).toMatchObject({ status: 206, body: { text: 'ab' } })
+    expect(rig.legacy.requests).toBe(1)
+  })
+
   test('in several variants makes one request for each', async () => {
     const rig = await startRig({ headers: '30s' })
     const languages = ['de', 'en', 'fr', 'nl']

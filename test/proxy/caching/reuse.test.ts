@@ -161,11 +161,27 @@ describe("the client's own conditions", () => {
     expect(rig.legacy.requests).toBe(1)
   })
 
-  test('with nothing stored they go upstream as they are, and the 304 comes back', async () => {
+  test('with nothing stored the whole is fetched, stored, and answered by them', async () => {
     const rig = await startRig()
-    const seen = inTurn(rig.legacy, reply(304, ['ETag: "one"']))
+    const seen = inTurn(rig.legacy, reply(200, ['ETag: "one"', 'Cache-Control: max-age=60'], 'stored'))
     expect((await rig.get('/a', 'If-None-Match: "one"')).status).toBe(304)
-    expect(seen[0]!.field('if-none-match')).toBe('"one"')
+    expect(seen[0]!.field('if-none-match')).toBeUndefined()
+    expect(await rig.get('/a', 'If-None-Match: "two"')).toMatchObject({ status: 200, body: { text: 'stored' } })
+    expect(seen).toHaveLength(1)
+  })
+
+  test('of what can not be stored they go upstream as they are, and the 304 comes back', async () => {
+    const rig = await startRig()
+    const fields = ['ETag: "one"', 'Cache-Control: no-store']
+    rig.legacy.handler = (request) => {
+      const same = request.field('if-none-match') === '"one"'
+      void request.send(same ? reply(304, fields) : reply(200, fields, 'for one'))
+    }
+    expect((await rig.get('/a', 'If-None-Match: "one"')).status).toBe(304)
+    expect(rig.legacy.requests).toBe(2)
+    // From then on at once.
+    expect((await rig.get('/a', 'If-None-Match: "one"')).status).toBe(304)
+    expect(rig.legacy.requests).toBe(3)
   })
 
   test("If-Match is the origin's to answer", async () => {
@@ -233,18 +249,33 @@ describe('ranges', () => {
     expect((await rig.get('/a', 'Range: bytes=0-0', 'If-Range: "two"')).status).toBe(200)
   })
 
-  test('a miss passes, and a part is never stored as the whole', async () => {
+  test('on a miss the whole is fetched and stored', async () => {
     const rig = await startRig()
-    const seen = inTurn(
-      rig.legacy,
-      reply(206, ['Cache-Control: max-age=60', 'Content-Range: bytes 0-1/10'], '01'),
-      reply(200, ['Cache-Control: max-age=60'], '0123456789'),
-    )
+    const seen = inTurn(rig.legacy, reply(200, ['Cache-Control: max-age=60'], '0123456789'))
     expect(await rig.get('/a', 'Range: bytes=0-1')).toMatchObject({ status: 206, body: { text: '01' } })
-    expect(seen[0]!.field('range')).toBe('bytes=0-1')
+    expect(seen[0]!.field('range')).toBeUndefined()
     expect(await rig.get('/a')).toMatchObject({ status: 200, body: { text: '0123456789' } })
+    expect((await rig.get('/a', 'Range: bytes=10-')).status).toBe(416)
+    expect(seen).toHaveLength(1)
+  })
+
+  test.each([
+    ['is not cacheable', ['Cache-Control: no-store'], '{}'],
+    ['is too large', ['Cache-Control: max-age=60'], '{ maxBody: 9B }'],
+  ])('of what %s go upstream as they are, and a part is never stored as the whole', async (_, fields, cache) => {
+    const rig = await startRig({ cache })
+    rig.legacy.handler = (request) => {
+      const part = request.field('range') === 'bytes=0-1'
+      void request.send(
+        part ? reply(206, [...fields, 'Content-Range: bytes 0-1/10'], '01') : reply(200, fields, '0123456789'),
+      )
+    }
     expect(await rig.get('/a', 'Range: bytes=0-1')).toMatchObject({ status: 206, body: { text: '01' } })
-    expect(seen).toHaveLength(2)
+    expect(rig.legacy.requests).toBe(2)
+    // From then on at once.
+    expect(await rig.get('/a', 'Range: bytes=0-1')).toMatchObject({ status: 206, body: { text: '01' } })
+    expect(rig.legacy.requests).toBe(3)
+    expect(await rig.get('/a')).toMatchObject({ status: 200, body: { text: '0123456789' } })
   })
 })
 
