@@ -3,8 +3,8 @@
  */
 import { Data } from './data.ts'
 import { startGtinService } from './service.ts'
-import { helpText, readCommandLine } from './settings.ts'
-import { readSyncCommandLine, runSyncProcess, syncHelpText } from './sync/main.ts'
+import { HELP, readCommandLine } from './settings.ts'
+import { readSyncCommandLine, runSyncProcess, SYNC_HELP } from './sync/main.ts'
 
 const BAD_USAGE = 2
 const CANNOT_START = 1
@@ -15,31 +15,31 @@ process.stderr.on('error', () => {})
 
 const [command, ...rest] = process.argv.slice(2)
 if (command === 'sync') {
-  const settings = settingsOf(readSyncCommandLine(rest), syncHelpText)
+  const settings = settingsOf(() => readSyncCommandLine(rest), SYNC_HELP)
   if (settings !== null) process.exit(await runSyncProcess(settings))
 } else {
-  const settings = settingsOf(readCommandLine(command === 'serve' ? rest : process.argv.slice(2)), helpText)
+  const settings = settingsOf(() => readCommandLine(command === 'serve' ? rest : process.argv.slice(2)), HELP)
   if (settings !== null) await serve(settings)
 }
 
-/** The settings to run with; null where help or mistakes have been printed instead. */
-function settingsOf<S>(asked: { settings: S; mistakes: readonly string[]; wantsHelp: boolean }, help: () => string) {
-  if (asked.wantsHelp) process.stdout.write(help())
-  else if (asked.mistakes.length === 0) return asked.settings
-  else {
-    process.stderr.write(asked.mistakes.map((mistake) => `gtin-service: ${mistake}\n`).join(''))
+/** The settings to run with; null where help or a mistake has been printed instead. */
+function settingsOf<S extends { wantsHelp: boolean }>(read: () => S, help: string): S | null {
+  try {
+    const settings = read()
+    if (!settings.wantsHelp) return settings
+    process.stdout.write(help)
+  } catch (error) {
+    report(error)
     process.exitCode = BAD_USAGE
   }
   return null
 }
 
-async function serve(settings: ReturnType<typeof readCommandLine>['settings']): Promise<void> {
-  const { listen, name, data: folder } = settings
-  const report = (error: unknown): void => void process.stderr.write(`gtin-service: ${(error as Error).message}\n`)
+async function serve({ data: folder, staleAfterMs, ...settings }: ReturnType<typeof readCommandLine>): Promise<void> {
+  const { host, port, name } = settings
   try {
-    const source = new Data({ folder, staleAfterMs: settings['stale-after'], report })
-    const drain = { drainDelayMs: settings['drain-delay'], drainTimeoutMs: settings['drain-timeout'] }
-    const service = await startGtinService({ source, ...listen, name, ...drain, report })
+    const source = new Data({ folder, staleAfterMs, report })
+    const service = await startGtinService({ ...settings, source, report })
     let isEnding = false
     const end = (): void => {
       if (isEnding) process.exit(0)
@@ -52,9 +52,14 @@ async function serve(settings: ReturnType<typeof readCommandLine>['settings']): 
     process.stdout.write(`gtin-service ready ${service.url} name=${name}\n`)
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
-    const at = `${listen.host}:${listen.port}`
-    const why = code === 'EADDRINUSE' ? `${at} is already in use` : `can't serve on ${at}: ${message}`
-    process.stderr.write(`gtin-service: ${why}\n`)
+    report(
+      new Error(`${host}:${port} ${code === 'EADDRINUSE' ? 'is already in use' : `can't be served on: ${message}`}`),
+    )
     process.exitCode = CANNOT_START
   }
+}
+
+/** The first line of a message is what happened. */
+function report(error: unknown): void {
+  process.stderr.write(`gtin-service: ${(error as Error).message.split('\n')[0]}\n`)
 }

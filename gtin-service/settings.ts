@@ -1,52 +1,63 @@
 /**
- * The command line of the service.
+ * The command line of the service, and how values are written on it.
  */
 import { hostname } from 'node:os'
-import { type Asked, flag, flagLines, readFlags, readFolder, readTime } from './flags.ts'
+import { parseArgs } from 'node:util'
 
-const FLAGS = {
-  listen: flag(
-    'HOST:PORT',
-    readListen,
-    readListen('127.0.0.1:4002'),
-    'where to listen; port 0: any free one (127.0.0.1:4002)',
-  ),
-  name: flag('NAME', readName, hostname(), 'the instance in answers and errors (the host name)'),
-  data: flag('DIR', readFolder, 'gtin-data', 'the folder that syncs put the data into; it is followed (./gtin-data)'),
-  'stale-after': flag<number | null>('TIME', readTime, null, 'health answers 503 when the data is older (no limit)'),
-  'drain-delay': flag(
-    'TIME',
-    readTime,
-    1_000,
-    'on SIGTERM, how long to go on with health at 503 before the socket closes (1s)',
-  ),
-  'drain-timeout': flag('TIME', readTime, 10_000, 'how long running exchanges may then still take (10s)'),
-}
-
-/** The text of `--help`, with a newline at its end. */
-export function helpText(): string {
-  return `gtin-service: looks up products by GTIN over HTTP: GET /stores/:storeId/gtins/:gtin
+export const HELP = `gtin-service: looks up products by GTIN over HTTP: GET /stores/:storeId/gtins/:gtin
 
 banyan-gtin [serve] [flags]
 banyan-gtin sync --from URL --data DIR [flags]   (sync --help)
 
-${flagLines(FLAGS)}
+  --listen HOST:PORT    where to listen; port 0 takes any free one (127.0.0.1:4002)
+  --name NAME           the instance in answers and errors (the host name)
+  --data DIR            the folder that syncs put the data into; it is followed (./gtin-data)
+  --stale-after TIME    health answers 503 when the data is older (no limit)
+  --drain-delay TIME    on SIGTERM, how long to go on with health at 503 before the socket closes (1s)
+  --drain-timeout TIME  how long running exchanges may then still take (10s)
+  --help                this text
+
 TIME is a number with its unit: 250ms, 5s, 24h. SIGTERM and SIGINT drain; a second one ends at once.
 `
+
+/** Reads the arguments after the script's name, and after `serve`. Throws an Error that tells the first mistake. */
+export function readCommandLine(args: readonly string[]) {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      listen: { type: 'string', default: '127.0.0.1:4002' },
+      name: { type: 'string', default: hostname() },
+      data: { type: 'string', default: 'gtin-data' },
+      'stale-after': { type: 'string' },
+      'drain-delay': { type: 'string', default: '1s' },
+      'drain-timeout': { type: 'string', default: '10s' },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  })
+  const [, ipv6, host = ipv6, port] = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]\s/]+)):(\d{1,5})$/.exec(values.listen) ?? []
+  if (host === undefined || Number(port) > 65_535) {
+    throw new Error(`--listen: expected HOST:PORT such as 127.0.0.1:4002, got "${values.listen}"`)
+  }
+  if (!/^\P{Cc}+$/u.test(values.name)) throw new Error('--name: expected some text without control characters')
+  return {
+    wantsHelp: values.help,
+    host,
+    port: Number(port),
+    name: values.name,
+    data: values.data,
+    staleAfterMs: values['stale-after'] === undefined ? null : readTime('--stale-after', values['stale-after']),
+    drainDelayMs: readTime('--drain-delay', values['drain-delay']),
+    drainTimeoutMs: readTime('--drain-timeout', values['drain-timeout']),
+  }
 }
 
-/** Reads the arguments after the script's name, and after `serve`. */
-export function readCommandLine(args: readonly string[]): Asked<typeof FLAGS> {
-  return readFlags(FLAGS, args)
-}
+const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 
-function readListen(text: string): { host: string; port: number } {
-  const [, ipv6, host = ipv6, port] = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]\s/]+)):(\d{1,5})$/.exec(text) ?? []
-  if (host !== undefined && Number(port) <= 65_535) return { host, port: Number(port) }
-  throw new Error(`expected HOST:PORT such as 127.0.0.1:4002, got "${text}"`)
-}
-
-function readName(text: string): string {
-  if (/^\P{Cc}+$/u.test(text)) return text
-  throw new Error('expected at least one character, and no control characters')
+/** Reads a time such as `250ms`, `5s`, `24h` as milliseconds. Throws an Error that names the flag. */
+export function readTime(flag: string, text: string): number {
+  const [, count, unit = ''] = /^(\d{1,6})(ms|s|m|h|d)$/.exec(text) ?? []
+  const timeMs = Number(count) * (UNITS[unit] ?? Number.NaN)
+  // setTimeout takes 31 bits: what is longer would fire at once.
+  if (timeMs < 2 ** 31) return timeMs
+  throw new Error(`${flag}: expected a time such as 250ms or 5s, got "${text}"`)
 }

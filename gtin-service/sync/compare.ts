@@ -36,13 +36,17 @@ export function compareFull({ database }: Work, path: string, before: number): M
   }
 }
 
-/** What is remembered in the store in force, by reason. */
+/** What is remembered in the store in force, by reason; nothing where that can't be read. */
 export function unresolvedIn(path: string): Unresolved[] {
   const query = 'SELECT reason, count(*) AS count, min(since) AS since, min(line) AS line FROM rejected GROUP BY reason'
-  return rowsIn(path, query).map(({ reason, count, since, line }) => {
-    const sample = String(line).slice(0, 600)
-    return { reason: reason as RejectReason, count: Number(count), since: String(since), sample }
-  })
+  try {
+    return rowsIn(path, query).map(({ reason, count, since, line }) => {
+      const sample = String(line).slice(0, 600)
+      return { reason: reason as RejectReason, count: Number(count), since: String(since), sample }
+    })
+  } catch {
+    return []
+  }
 }
 
 /** A code that has another name than when the store was made; null where there is none. */

@@ -2,65 +2,86 @@
  * The process of `sync`: its command line; one run, or one after the other; its lines, its signals, its exit status.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Asked, flag, flagLines, readFlags, readFolder, readTime, toggle } from '../flags.ts'
+import { parseArgs } from 'node:util'
+import { readTime } from '../settings.ts'
+import { baseOf } from './folder.ts'
 import { ProgressLine } from './progress.ts'
 import { reportText, type SyncReport } from './report.ts'
-import { baseOf, runSync, SYNC_DEFAULTS } from './run.ts'
+import { runSync, SYNC_DEFAULTS } from './run.ts'
 
-const FLAGS = {
-  from: flag('URL', readUrl, undefined, 'where the enterprise product answers, such as http://catalog:4001'),
-  data: flag('DIR', readFolder, 'gtin-data', 'the data folder (./gtin-data)'),
-  every: flag<number | null>(
-    'TIME',
-    readInterval,
-    null,
-    'sync again and again, a tenth earlier or later each time (once)',
-  ),
-  full: toggle('read all products, not only what changed'),
-  'full-every': flag('TIME', readTime, SYNC_DEFAULTS.fullEveryMs, 'read all where that was last done longer ago (7d)'),
-  'max-drop': flag(
-    'SHARE',
-    readShare,
-    SYNC_DEFAULTS.maxDropShare,
-    'stop where more of the products would be removed (5%)',
-  ),
-  'max-reject': flag(
-    'SHARE',
-    readShare,
-    SYNC_DEFAULTS.maxRejectShare,
-    'stop where more of the records are rejected (5%)',
-  ),
-  'no-gzip': toggle('ask for the feed as it is: less CPU'),
-  json: toggle('print the report as one line of JSON'),
-}
-
-type SyncSettings = ReturnType<typeof readSyncCommandLine>['settings']
-
-/** The text of `sync --help`, with a newline at its end. */
-export function syncHelpText(): string {
-  return `banyan-gtin sync: copies the products of the enterprise catalog into the data folder of the service
+export const SYNC_HELP = `banyan-gtin sync: copies the products of the enterprise catalog into the data folder of the service
 
 banyan-gtin sync --from URL [flags]
 
-${flagLines(FLAGS)}
+  --from URL          where the enterprise product answers, such as http://catalog:4001
+  --data DIR          the data folder (./gtin-data)
+  --every TIME        sync again and again, a tenth earlier or later each time (once)
+  --full              read all products, not only what changed
+  --full-every TIME   read all products where that was last done longer ago (7d)
+  --max-drop SHARE    stop where more than this share of the products would be removed (5%)
+  --max-reject SHARE  stop where more than this share of the records is rejected (5%)
+  --no-gzip           ask for the feed as it is: less CPU
+  --json              print the report as one line of JSON
+  --help              this text
+
 The first run reads all products, later ones what changed since. TIME is 5s, 10m, 24h; SHARE is 5%.
 A run that was killed goes on where it was. Exit status: 0 done, 1 failed or stopped, 2 bad flags.
 `
+
+/** Reads the arguments after `sync`. Throws an Error that tells the first mistake. */
+export function readSyncCommandLine(args: readonly string[]) {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      from: { type: 'string', default: '' },
+      data: { type: 'string', default: 'gtin-data' },
+      every: { type: 'string' },
+      full: { type: 'boolean', default: false },
+      'full-every': { type: 'string', default: '7d' },
+      'max-drop': { type: 'string', default: '5%' },
+      'max-reject': { type: 'string', default: '5%' },
+      'no-gzip': { type: 'boolean', default: false },
+      json: { type: 'boolean', default: false },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  })
+  const from = URL.parse(values.help ? 'http://nowhere' : values.from)
+  if (from === null || !/^https?:$/.test(from.protocol)) {
+    throw new Error(`--from: expected a URL such as http://catalog:4001, got "${values.from}"`)
+  }
+  const everyMs = values.every === undefined ? null : readTime('--every', values.every)
+  if (everyMs !== null && everyMs < 1_000) throw new Error('--every: expected at least 1s')
+  return {
+    wantsHelp: values.help,
+    from,
+    folder: values.data,
+    everyMs,
+    full: values.full,
+    fullEveryMs: readTime('--full-every', values['full-every']),
+    maxDropShare: readShare('--max-drop', values['max-drop']),
+    maxRejectShare: readShare('--max-reject', values['max-reject']),
+    gzip: !values['no-gzip'],
+    json: values.json,
+  }
 }
 
-/** Reads the arguments after `sync`. */
-export function readSyncCommandLine(args: readonly string[]): Asked<typeof FLAGS> {
-  return readFlags(FLAGS, args)
+/** Reads a share such as `5%`, as 0 to 1. Throws an Error that names the flag. */
+function readShare(flag: string, text: string): number {
+  const percent = Number(/^(\d{1,3}(?:\.\d{1,4})?)%$/.exec(text)?.[1])
+  if (percent <= 100) return percent / 100
+  throw new Error(`${flag}: expected a share such as 5%, got "${text}"`)
 }
+
+type SyncSettings = ReturnType<typeof readSyncCommandLine>
 
 /** Runs until it is done, or with `--every` until a signal ends it. Resolves with the exit status. */
 export async function runSyncProcess(settings: SyncSettings): Promise<number> {
   const stopping = new AbortController()
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stopping.abort())
-  const { every: everyMs, data } = settings
+  const { everyMs, folder } = settings
   if (everyMs === null) return (await runOnce(settings, stopping.signal)).outcome === 'done' ? 0 : 1
   for (let failed = false; !stopping.signal.aborted; ) {
-    const syncedAtMs = baseOf(data).facts?.syncedAtMs
+    const syncedAtMs = baseOf(folder).facts?.syncedAtMs
     const sinceMs = syncedAtMs === undefined ? null : Math.max(0, Date.now() - syncedAtMs)
     const waitMs = nextRunMs(sinceMs, failed, everyMs, Math.random())
     if (waitMs > 0) process.stderr.write(`gtin-service sync: next run in ${Math.round(waitMs / 1_000)} s\n`)
@@ -89,13 +110,7 @@ async function runOnce(settings: SyncSettings, signal: AbortSignal): Promise<Syn
   const line = new ProgressLine(process.stderr)
   const report = await runSync({
     ...SYNC_DEFAULTS,
-    from: settings.from,
-    folder: settings.data,
-    full: settings.full,
-    fullEveryMs: settings['full-every'],
-    maxDropShare: settings['max-drop'],
-    maxRejectShare: settings['max-reject'],
-    gzip: !settings['no-gzip'],
+    ...settings,
     signal,
     onRecords: (records, expected) => line.show(records, expected),
     onEvent: (event) => line.say(`gtin-service sync: ${event}`),
@@ -103,23 +118,4 @@ async function runOnce(settings: SyncSettings, signal: AbortSignal): Promise<Syn
   line.clear()
   process.stdout.write(settings.json ? `${JSON.stringify(report)}\n` : reportText(report))
   return report
-}
-
-function readUrl(text: string): URL {
-  const url = URL.parse(text)
-  if (url !== null && /^https?:$/.test(url.protocol)) return url
-  throw new Error(`expected a URL such as http://catalog:4001, got "${text}"`)
-}
-
-function readInterval(text: string): number {
-  const timeMs = readTime(text)
-  if (timeMs >= 1_000) return timeMs
-  throw new Error('expected at least 1s')
-}
-
-/** Reads a share such as `5%`, as 0 to 1. */
-function readShare(text: string): number {
-  const percent = Number(/^(\d{1,3}(?:\.\d{1,4})?)%$/.exec(text)?.[1])
-  if (percent <= 100) return percent / 100
-  throw new Error(`expected a share such as 5%, got "${text}"`)
 }

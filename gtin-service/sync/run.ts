@@ -2,23 +2,13 @@
  * One run of the sync: plan, read, compare, check, publish. The data in force changes in the last step, as a whole, or not
  * at all.
  */
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import { DAMAGE_NOTE } from '../data.ts'
-import { bytesOf, DamagedStore, type Facts, newestStore, Store, storeFiles } from '../store.ts'
+import { bytesOf, type Facts } from '../store.ts'
 import { RequestFailure, shown } from './client.ts'
 import { compareFull, renamedCode, unresolvedIn } from './compare.ts'
+import { type Base, baseOf, FolderInUse, isDamage, keepReport, lockFolder, putInForce } from './folder.ts'
 import { fetchCodes, type ReadingOptions, readFeed } from './reading.ts'
 import type { Codes } from './records.ts'
 import { type MergeCounts, newReport, rejectedOf, type SyncReport } from './report.ts'
@@ -54,7 +44,7 @@ export const SYNC_DEFAULTS = {
   gzip: true,
 } as const satisfies Partial<SyncOptions>
 
-/** A run that must not be published, or may not begin. */
+/** A run whose result must not be published. */
 class Stopped extends Error {}
 
 /**
@@ -71,7 +61,7 @@ export async function runSync(options: SyncOptions): Promise<SyncReport> {
     unlock = lockFolder(folder)
     await new Run(options, report).go()
   } catch (error) {
-    report.outcome = error instanceof Stopped || signal.aborted ? 'stopped' : 'failed'
+    report.outcome = error instanceof Stopped || error instanceof FolderInUse || signal.aborted ? 'stopped' : 'failed'
     report.why = signal.aborted ? 'told to end; a full load goes on where it was' : (error as Error).message
     // A refused result, or damaged work, is not to be gone on with.
     if (unlock !== null && (error instanceof Stopped || isDamage(error))) Work.discard(folder)
@@ -80,10 +70,14 @@ export async function runSync(options: SyncOptions): Promise<SyncReport> {
   report.asOf = facts?.asOf ?? null
   report.products = products
   report.bytes = path === null ? 0 : bytesOf(path)
-  if (facts !== null) report.unresolved = ifReadable(() => unresolvedIn(path as string), [])
+  report.unresolved = facts === null ? [] : unresolvedIn(path as string)
   report.seconds = (performance.now() - startedMs) / 1_000
   report.peakBytes = process.resourceUsage().maxRSS * 1_024
-  if (unlock !== null) keep(report, options)
+  try {
+    if (unlock !== null) keepReport(folder, report)
+  } catch (error) {
+    options.onEvent(`the report could not be written: ${(error as Error).message}`)
+  }
   unlock?.()
   return report
 }
@@ -107,14 +101,13 @@ class Run {
     const { folder, full, onEvent } = this.#options
     const codes = await fetchCodes(this.#reading)
     const base = baseOf(folder)
-    let why = this.#whyFull(base, codes)
-    if (why === null) {
-      try {
-        return await this.#sync(base, codes, false)
-      } catch (error) {
-        if (!isDamage(error)) throw error
-        why = unreadable(error as Error)
-      }
+    let why: string | null
+    try {
+      why = this.#whyFull(base, codes)
+      if (why === null) return await this.#sync(base, codes, false)
+    } catch (error) {
+      if (!isDamage(error)) throw error
+      why = unreadable(error as Error)
     }
     if (base.path !== null && !full) onEvent(`${why}: a full load`)
     await this.#sync(base, codes, true)
@@ -127,7 +120,7 @@ class Run {
     if (facts === null) return unreadable(problem as Error)
     if (existsSync(join(folder, DAMAGE_NOTE))) return 'a lookup met a damaged product'
     if (Date.now() - facts.fullAtMs >= fullEveryMs) return 'the last full load is long ago'
-    const renamed = ifReadable(() => renamedCode(path, codes), 'some code')
+    const renamed = renamedCode(path, codes)
     // What the changes bring would have the new name, and all the rest the old one.
     return renamed === null ? null : `${renamed} has another name now`
   }
@@ -149,11 +142,7 @@ class Run {
     } finally {
       work.close()
     }
-    if (!full) return
-    renameSync(join(folder, 'sync.part'), join(folder, nextFile(folder)))
-    syncFolder(folder)
-    rmSync(join(folder, DAMAGE_NOTE), { force: true })
-    removeOldStores(folder)
+    if (full) putInForce(folder)
   }
 
   /** Reads the feed to its end; a full load from where an earlier run was. */
@@ -210,132 +199,27 @@ class Run {
 
   #guardFeed(asOf: string): void {
     const { since, feed } = this.#report
-    const share = this.#options.maxRejectShare
     const rejected = rejectedOf(feed)
-    if (rejected > feed.records * share) {
-      const allowed = `at most ${percent(share)} are allowed (--max-reject)`
-      throw new Stopped(`${rejected} of ${feed.records} records were rejected, ${allowed}`)
-    }
+    const what = `${rejected} of ${feed.records} records were rejected`
+    stopAbove(this.#options.maxRejectShare, rejected, feed.records, `${what}, at most`, '--max-reject')
     if (since !== null && asOf < since) {
       throw new Stopped(`the feed is as of ${asOf}, older than the data (${since}); a full load (--full) would take it`)
     }
   }
 
   #guardProducts(before: number, { added, removed }: MergeCounts): void {
-    const share = this.#options.maxDropShare
-    if (removed > before * share) {
-      const allowed = `at most ${percent(share)} are allowed (--max-drop)`
-      throw new Stopped(`it would remove ${removed} of ${before} products, ${allowed}`)
-    }
+    const what = `it would remove ${removed} of ${before} products`
+    stopAbove(this.#options.maxDropShare, removed, before, `${what}, at most`, '--max-drop')
     if (before === 0 && added === 0) throw new Stopped('the feed has no products')
   }
 }
 
-/** What is in force before a run. */
-interface Base {
-  /** The newest store; null where there is none. */
-  readonly path: string | null
-  /** Null where there is no store, or it can't be read. */
-  readonly facts: Facts | null
-  /** Where the store can't be read, as the last report told. */
-  readonly products: number
-  readonly problem: unknown
-}
-
-/** What is in force in a data folder. Never throws. */
-export function baseOf(folder: string): Base {
-  let path: string | null = null
-  try {
-    path = newestStore(folder)
-    if (path === null) return { path, facts: null, products: 0, problem: null }
-    const store = new Store(path)
-    try {
-      store.probe()
-      const facts = store.facts()
-      return { path, facts, products: facts.products, problem: null }
-    } finally {
-      store.close()
-    }
-  } catch (problem) {
-    return { path, facts: null, products: lastProducts(folder), problem }
-  }
-}
-
-const REPORT = 'last-sync.json'
-
-function keep(report: SyncReport, { folder, onEvent }: SyncOptions): void {
-  const path = join(folder, REPORT)
-  try {
-    writeFileSync(`${path}.part`, `${JSON.stringify(report, null, 2)}\n`)
-    renameSync(`${path}.part`, path)
-  } catch (error) {
-    onEvent(`the report could not be written: ${(error as Error).message}`)
-  }
-}
-
-function lastProducts(folder: string): number {
-  try {
-    return (JSON.parse(readFileSync(join(folder, REPORT), 'utf8')) as SyncReport).products
-  } catch {
-    return 0
-  }
-}
-
-/** SQLite's words for a file that is none of its own, or damaged: SQLITE_CORRUPT and SQLITE_NOTADB. */
-function isDamage(error: unknown): boolean {
-  return error instanceof DamagedStore || [11, 26].includes(((error as { errcode?: number }).errcode ?? 0) & 0xff)
-}
-
-/** What `read` finds, or where the store is damaged there `otherwise`. */
-function ifReadable<T>(read: () => T, otherwise: T): T {
-  try {
-    return read()
-  } catch (error) {
-    if (isDamage(error)) return otherwise
-    throw error
-  }
+/** Throws Stopped where a part is more than its share (0 to 1) of the whole. */
+function stopAbove(share: number, part: number, whole: number, what: string, flag: string): void {
+  if (part <= whole * share) return
+  throw new Stopped(`${what} ${Number((share * 100).toFixed(4))} % are allowed (${flag})`)
 }
 
 function unreadable({ message }: Error): string {
   return `the data in force can't be read (${message})`
-}
-
-/**
- * One sync at a time per data folder, by a lock of the operating system, so that no crash can leave it behind: Node has no
- * file locks of its own, but its SQLite has. The function it returns gives the lock back.
- */
-export function lockFolder(folder: string): () => void {
-  const database = new DatabaseSync(join(folder, 'sync.lock'))
-  try {
-    database.exec('BEGIN EXCLUSIVE')
-  } catch (error) {
-    database.close()
-    if (/locked/.test((error as Error).message)) throw new Stopped(`another sync is at work in ${folder}`)
-    throw error
-  }
-  return () => database.close()
-}
-
-function nextFile(folder: string): string {
-  const [newest = '0'] = storeFiles(folder)
-  const number = Number(/\d+/.exec(newest)?.[0]) + 1
-  return `gtin-${String(number).padStart(6, '0')}.db`
-}
-
-/** All but the newest two: a reader may be about to open the one before, or an operator to go back to it. */
-function removeOldStores(folder: string): void {
-  for (const file of storeFiles(folder).slice(2)) {
-    for (const end of ['', '-wal', '-shm']) rmSync(join(folder, file + end), { force: true })
-  }
-}
-
-/** Puts the names in a folder on disk. */
-function syncFolder(folder: string): void {
-  const descriptor = openSync(folder, 'r')
-  fsyncSync(descriptor)
-  closeSync(descriptor)
-}
-
-function percent(share: number): string {
-  return `${Number((share * 100).toFixed(4))} %`
 }

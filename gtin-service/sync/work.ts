@@ -11,6 +11,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { recordOf } from '../product.ts'
 import { checksumOf, DamagedStore, type Facts, SCHEMA } from '../store.ts'
 import { type Batch, type FeedRecord, readLine } from './feed.ts'
+import { PART } from './folder.ts'
 import type { Change, Codes } from './records.ts'
 import { emptyTally, reject, type Tally } from './report.ts'
 
@@ -62,7 +63,7 @@ export class Work {
 
   /** For a full load: goes on with what an earlier run has read, or begins anew. */
   static full(folder: string, state: State): Work {
-    const path = join(folder, 'sync.part')
+    const path = join(folder, PART)
     try {
       const work = new Work(path, state, true)
       const { from, base, codes } = work.state
@@ -82,7 +83,7 @@ export class Work {
 
   /** Forgets what a full load has read. */
   static discard(folder: string): void {
-    for (const end of ['', '-journal', '-wal', '-shm']) rmSync(join(folder, `sync.part${end}`), { force: true })
+    for (const end of ['', '-journal', '-wal', '-shm']) rmSync(join(folder, PART + end), { force: true })
   }
 
   private constructor(path: string, state: State, isFull: boolean) {

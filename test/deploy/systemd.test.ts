@@ -104,12 +104,11 @@ test('gtin-service@PORT: its flags are taken, and it has time to drain', () => {
   const unit = UNITS[1] as string
   const args = service(unit, 'ExecStart').replaceAll('%i', '4002').replaceAll('%H', 'host').split(' ').slice(3)
   const asked = readCommandLine(args)
-  expect(asked.mistakes).toEqual([])
-  const { listen, name, data, 'drain-delay': delayMs, 'drain-timeout': timeoutMs } = asked.settings
-  expect([listen.port, name, data]).toEqual([4002, 'host-4002', '/var/lib/gtin'])
-  expect(asked.settings['stale-after']).toBeGreaterThan(0)
+  const { port, name, data, drainDelayMs, drainTimeoutMs } = asked
+  expect([port, name, data]).toEqual([4002, 'host-4002', '/var/lib/gtin'])
+  expect(asked.staleAfterMs).toBeGreaterThan(0)
   expect(service(unit, 'StateDirectory')).toBe('gtin')
-  expect(durationMs(service(unit, 'TimeoutStopSec'))).toBeGreaterThan(delayMs + timeoutMs)
+  expect(durationMs(service(unit, 'TimeoutStopSec'))).toBeGreaterThan(drainDelayMs + drainTimeoutMs)
 })
 
 test('gtin-sync: a timer runs it once a day into the folder that the services read', () => {
@@ -119,8 +118,7 @@ test('gtin-sync: a timer runs it once a day into the folder that the services re
     .split(' ')
     .slice(3)
   const asked = readSyncCommandLine(args)
-  expect(asked.mistakes).toEqual([])
-  expect(asked.settings).toMatchObject({ data: '/var/lib/gtin', every: null })
+  expect(asked).toMatchObject({ folder: '/var/lib/gtin', everyMs: null })
   expect([service(unit, 'Type'), service(unit, 'StateDirectory'), service(unit, 'User')]).toEqual([
     'oneshot',
     'gtin',

@@ -83,18 +83,21 @@ describe('starting', () => {
     expect(ended).toEqual({ code: 1, out: '', err: `gtin-service: 127.0.0.1:${port} is already in use\n` })
   })
 
-  test('every bad value is one line, and exit status 2; so is a flag that there is not', async () => {
-    const args = ['--listen', 'nowhere', '--name=', '--drain-delay', '5', '--drain-timeout=99999m']
+  test.each([
+    ['--listen', ['--listen', 'nowhere']],
+    ['--listen', ['--listen', '127.0.0.1:65536']],
+    ['--name', ['--name=']],
+    ['--drain-delay', ['--drain-delay', '5']],
+    ['--drain-timeout', ['--drain-timeout=99999m']],
+    ['--stale-after', ['--stale-after', '']],
+    ['--port', ['--port=1']],
+    ["'x'", ['x']],
+    ['--name', ['--name']],
+  ])('a mistake is one line that names it (%s), and exit status 2', async (name, args) => {
     const { code, out, err } = await run(...args).exited
     expect({ code, out }).toEqual({ code: 2, out: '' })
-    const words = err.split('\n').map((line) => line.split(': ')[1])
-    expect(words).toEqual(['--listen', '--name', '--drain-delay', '--drain-timeout', undefined])
-    for (const wrong of [['--port=1'], ['x'], ['--name']]) {
-      expect(await run(...wrong).exited).toMatchObject({
-        code: 2,
-        err: expect.stringMatching(/^gtin-service: [^\n]+\n$/),
-      })
-    }
+    expect(err).toMatch(/^gtin-service: [^\n]+\n$/)
+    expect(err).toContain(name)
   })
 })
 

@@ -191,17 +191,19 @@ test('SIGTERM ends a run; the next one goes on', async () => {
 })
 
 describe('the command line', () => {
-  test('asks for what is missing, all at once', async () => {
-    const child = spawn(process.execPath, [MAIN, 'sync', '--max-drop', '5', '--every=1ms'], { stdio: 'pipe' })
+  test.each([
+    ['--from', []],
+    ['--from', ['--from', 'ftp://a']],
+    ['--max-drop', ['--from', 'http://a', '--max-drop', '5']],
+    ['--every', ['--from', 'http://a', '--every=1ms']],
+    ['--full', ['--from', 'http://a', '--full=yes']],
+  ])('a mistake is one line that names it (%s), and exit status 2', async (name, args) => {
+    const child = spawn(process.execPath, [MAIN, 'sync', ...args], { stdio: 'pipe' })
     let err = ''
     child.stderr.on('data', (chunk) => (err += chunk))
-    const [code] = await once(child, 'close')
-    expect(code).toBe(2)
-    const words = err
-      .trim()
-      .split('\n')
-      .map((one) => one.split(': ')[1])
-    expect(words).toEqual(['--from', '--every', '--max-drop'])
+    expect(await once(child, 'close')).toEqual([2, null])
+    expect(err).toMatch(/^gtin-service: [^\n]+\n$/)
+    expect(err).toContain(name)
   })
 
   test('the data goes to gtin-data where no folder is given', async () => {
