@@ -31,7 +31,7 @@ Environment: BANYAN_ADMIN (HOST:PORT of the admin API, 127.0.0.1:8081) and BANYA
 running proxy; BANYAN_* for the flags of serve; NO_COLOR disables colours.
 
 Exit codes: 0 success; 1 invalid table, the proxy can't start, or the proxy refused; 2 invalid command line;
-3 proxy unreachable; 4 not authorized; 5 the table has changed since it was read;
+3 proxy unreachable, or another server there; 4 not authorized; 5 the table has changed since it was read;
 6 deploy failed and rolled back; 7 deploy stopped halfway.
 `
 

@@ -6,6 +6,7 @@ import { Resolver } from 'node:dns'
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
 import { formatDuration, formatSize, parseDurationMs, parseSizeBytes } from './rules/values/units.ts'
+import { flawOfForceSecret } from './state/force-token.ts'
 import { parseRedisUrl, REDIS_URL_FORMS, type RedisAddress } from './state/redis/url.ts'
 
 /** A host and a port; port 0 is any free port. */
@@ -411,7 +412,8 @@ function readTokenLines(text: string): string {
 }
 
 function readSecret(text: string): string | null {
-  if (text !== '' && text.length < 16) throw new SettingsError('must have at least 16 characters')
+  const flaw = text === '' ? null : flawOfForceSecret(text)
+  if (flaw !== null) throw new SettingsError(flaw)
   return orNull(text)
 }
 

@@ -28,11 +28,19 @@ export interface Ask {
 
 const DEFAULT_ADMIN = '127.0.0.1:8081'
 
+/** On every response of the admin API, and on no other. */
+const MARK = 'banyan-request-id'
+
+/** Needs no token. */
+const LIVENESS = '/livez'
+
 /** A client for the running proxy at `--admin` or BANYAN_ADMIN, with the token in BANYAN_TOKEN. */
 export class AdminClient {
   readonly #base: URL
   readonly #token: string | null
   readonly #timeoutMs: number
+  /** Whether the admin API has answered before. */
+  #isKnown = false
 
   /**
    * @param address of the admin API, `HOST:PORT` or a URL; undefined for the one in the environment
@@ -40,29 +48,33 @@ export class AdminClient {
    */
   constructor(address: string | undefined, io: Io) {
     const text = address ?? io.env.BANYAN_ADMIN ?? DEFAULT_ADMIN
-    const url = URL.parse(/^[a-z]+:\/\//i.test(text) ? text : `http://${text}`)
-    if (url === null || !/^https?:$/.test(url.protocol))
-      throw new CommandError(
-        EXIT.usage,
-        `invalid admin API address '${text}' (expected HOST:PORT or a URL, such as ${DEFAULT_ADMIN})`,
-      )
-    this.#base = url
+    this.#base = baseOf(text)
     this.#token = tokenOf(io.env.BANYAN_TOKEN)
     this.#timeoutMs = io.timeoutMs
   }
 
   /**
-   * Sends a request, and returns the response if its status is below 400.
-   * @throws {CommandError} if there is no response, or an error response, with the proxy's message
+   * Sends a request, and returns the response if its status is below 400. Nothing but a GET is sent to what is not known to be
+   * the admin API of banyan.
+   * @throws {CommandError} if there is no response, one of another server, or an error response, with the proxy's message
    */
   async ask(method: string, path: string, ask: Ask = {}): Promise<Answer> {
+    if (method !== 'GET' && !this.#isKnown) this.#expectOwn(await this.#send('GET', LIVENESS, {}))
     const answer = await this.#send(method, path, ask)
+    this.#expectOwn(answer)
     if (answer.status < 400) return answer
     throw refusal(answer)
   }
 
+  #expectOwn({ status, headers }: Answer): void {
+    this.#isKnown = headers[MARK] !== undefined
+    if (this.#isKnown) return
+    const what = `${this.#base.origin} is not the admin API of banyan: it answered ${status}`
+    throw new CommandError(EXIT.unreachable, `${what} (set the address with --admin or BANYAN_ADMIN)`)
+  }
+
   #send(method: string, path: string, { body, text, headers: more = {}, patienceMs = 0 }: Ask): Promise<Answer> {
-    const url = new URL(path, this.#base)
+    const url = new URL(this.#base.pathname.replace(/\/+$/, '') + path, this.#base)
     // As bytes: node:http would write a string together with the headers, and the headers' Latin-1 as UTF-8.
     const said = text ?? (body === undefined ? null : JSON.stringify(body))
     const bytes = said === null ? null : Buffer.from(said)
@@ -82,6 +94,20 @@ export class AdminClient {
       req.end(bytes ?? undefined)
     })
   }
+}
+
+/** @throws {CommandError} if the text is neither HOST:PORT nor a URL */
+function baseOf(text: string): URL {
+  const isUrl = /^[a-z]+:\/\//i.test(text)
+  // A number alone would be read as an IPv4 address, a name alone as port 80.
+  const hasPort = /:[0-9]+$/.test(text)
+  const url = URL.parse(isUrl ? text : `http://${text}`)
+  if (url !== null && /^https?:$/.test(url.protocol) && (isUrl || hasPort)) return url
+  const meant = /^:?[0-9]{1,5}$/.test(text) ? `127.0.0.1:${text.replace(':', '')}` : DEFAULT_ADMIN
+  throw new CommandError(
+    EXIT.usage,
+    `invalid admin API address '${text}': expected HOST:PORT or a URL, such as ${meant}`,
+  )
 }
 
 /** @throws {CommandError} if it has an invalid character; the message omits the token, which is a secret */
@@ -115,6 +141,20 @@ function unreachable(base: URL, why: Error | string): CommandError {
   return new CommandError(EXIT.unreachable, `cannot reach the admin API at ${base.origin}: ${reason} (${hint})`)
 }
 
+/** What the proxy says in terms of HTTP, in terms of the command line. */
+const OWN_WORDS: Readonly<Record<string, string>> = {
+  'urn:banyan:problem:unauthorized': 'the admin API needs a token: set BANYAN_TOKEN',
+  'urn:banyan:problem:wrong-token': 'the token in BANYAN_TOKEN is not one of this proxy',
+  'urn:banyan:problem:if-match-needed':
+    'this proxy needs --if-match ETAG, the revision that you have read (banyan routes --json)',
+  'urn:banyan:problem:outdated': 'the table has changed since the revision in --if-match',
+}
+
+/** Hints that name a parameter of the API, as flags. */
+function asFlags(hint: string): string {
+  return hint.replaceAll(/\bforce=true\b/g, '--force')
+}
+
 function refusal({ status, json, text }: Answer): CommandError {
   const problem = (json ?? {}) as {
     type?: string
@@ -125,12 +165,13 @@ function refusal({ status, json, text }: Answer): CommandError {
     more?: number
     hint?: string
   }
-  const said = printable(problem.detail ?? problem.title ?? (text.slice(0, 200) || 'empty response'))
+  const own = OWN_WORDS[problem.type ?? '']
+  const said = own ?? printable(problem.detail ?? problem.title ?? (text.slice(0, 200) || 'empty response'))
   const rest = typeof problem.more === 'number' ? [andMore(problem.more)] : []
   const list = [...lines(problem.errors), ...lines(problem.problems), ...rest]
   // A single error is already in the detail.
   const more = list.length === 1 && list[0] === said ? '' : list.map((line) => `\n  ${line}`).join('')
-  const hint = problem.hint === undefined ? '' : ` (${problem.hint})`
+  const hint = problem.hint === undefined ? '' : ` (${asFlags(problem.hint)})`
   return new CommandError(
     codeOf(status, problem.type),
     `${said}${hint}${status >= 500 ? ` [${status}]` : ''}${more}`,

@@ -124,16 +124,24 @@ function parsed(
   args: readonly string[],
   options: NonNullable<Parameters<typeof parseArgs>[0]>['options'],
 ) {
+  const read = (given: readonly string[]) =>
+    parseArgs({ args: [...given], options: options ?? {}, strict: true, allowPositionals: true })
   try {
-    return parseArgs({ args: [...args], options: options ?? {}, strict: true, allowPositionals: true })
+    return read(args)
   } catch (error) {
     const message = (error as Error).message
+    // `-5` is a number, and the command says what it takes.
+    const numbers = args.filter((one) => NEGATIVE.test(one))
+    if (numbers.length > 0 && !args.includes('--') && /Unknown option '-[0-9.]'/.test(message))
+      return read([...args.filter((one) => !NEGATIVE.test(one)), '--', ...numbers])
     const unknown = /Unknown option '(-[^']+)'/.exec(message)?.[1]
     if (unknown === undefined) throw usageError(command, message.split('\n')[0] as string)
     const hint = didYouMean(unknown.replace(/^-+/, ''), Object.keys(command.flags))?.replace('`', '`--')
     throw usageError(command, `unknown flag ${unknown}${hint === undefined ? '' : ` (${hint})`}`)
   }
 }
+
+const NEGATIVE = /^-[0-9.]+%?$/
 
 function usageError(command: Command, message: string): CommandError {
   const { name, usage } = command

@@ -42,7 +42,7 @@ function runForceToken(given: Given, io: Io): ExitCode {
     throw new CommandError(EXIT.usage, "set BANYAN_FORCE_SECRET to the proxy's --force-secret")
   }
   const expiresAtMs = Math.floor((io.now() + lifetimeMs) / 1000) * 1000
-  const token = io.forceToken(secret, upstream, expiresAtMs)
+  const token = tokenOf(io, secret, upstream, expiresAtMs)
   const expiresAt = new Date(expiresAtMs).toISOString()
   if (given.has('json')) io.out(jsonText({ upstream, token, expiresAt }))
   else if (given.has('quiet')) io.out(`${token}\n`)
@@ -51,4 +51,13 @@ function runForceToken(given: Given, io: Io): ExitCode {
     io.err(`valid for ${formatDuration(lifetimeMs)}, until ${expiresAt}\n`)
   }
   return EXIT.done
+}
+
+function tokenOf(io: Io, secret: string, upstream: string, expiresAtMs: number): string {
+  try {
+    return io.forceToken(secret, upstream, expiresAtMs)
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error
+    throw new CommandError(EXIT.usage, `BANYAN_FORCE_SECRET: ${error.message}`)
+  }
 }

@@ -16,7 +16,7 @@ export interface Io {
   readFile(path: string): string
   /** Problems of the TLS files of a table; paths are relative to the folder of `file`, or to the working directory for `-`. */
   tlsFindings(table: Table, file: string): Promise<readonly Finding[]>
-  /** The value of `Banyan-Force` for an upstream. */
+  /** The value of `Banyan-Force` for an upstream. Throws a RangeError for a secret that the proxy would refuse. */
   forceToken(secret: string, upstream: string, expiresAtMs: number): string
   /** Epoch milliseconds. */
   now(): number

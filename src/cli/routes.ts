@@ -74,7 +74,7 @@ function rowOf({ id, match, from, to, percent, live }: RouteAnswer, fallback: st
   const window = live.lastMinute
   return [
     id,
-    printable(flowText(match)).slice(0, 60),
+    shortened(printable(flowText(match))),
     from ?? fallback,
     to,
     `${percent} %`,
@@ -83,6 +83,13 @@ function rowOf({ id, match, from, to, percent, live }: RouteAnswer, fallback: st
     said(window?.errorRatio, (value) => `${Math.round(value * 10_000) / 100} %`),
     said(window?.p99Ms, (value) => `${value} ms`),
   ]
+}
+
+/** Widest MATCH. */
+const MATCH_WIDTH = 60
+
+function shortened(text: string): string {
+  return text.length > MATCH_WIDTH ? `${text.slice(0, MATCH_WIDTH - 1)}…` : text
 }
 
 /** A figure, or a dash if there is none. */

@@ -10,7 +10,8 @@ export const servers: Command = {
   name: 'servers',
   usage: '[UPSTREAM] | add UPSTREAM URL | remove|drain|undrain UPSTREAM SERVER | weight UPSTREAM SERVER N',
   summary: 'list upstreams and servers with live figures; add, remove, drain servers',
-  about: `STATE is up, slow-start, ejected, unhealthy or drained; RATE and ERRORS cover the whole upstream in the last minute.
+  about: `The first row of an upstream has its RATE and ERRORS of the last minute, the others a server each: STATE is up, slow-start,
+ejected, unhealthy or drained; ACTIVE counts the requests in flight, IDLE the open connections without one.
 add, remove and weight edit the table; add --ttl leases a server outside the table, until the time is over; run it again to
 renew the lease. drain sends a server no new requests and returns at once, or with --wait when none are in flight.`,
   examples: [
@@ -61,21 +62,24 @@ async function runServers(given: Given, io: Io): Promise<ExitCode> {
     return EXIT.done
   }
   const list: UpstreamAnswer[] = name === undefined ? json.upstreams : [json]
-  const rows = list.flatMap(({ name: upstream, live }) =>
-    live.servers.map(({ id, url, weight, leased, state, health, connections }, at) => [
-      at === 0 ? upstream : '',
+  const rows = list.flatMap(({ name: upstream, live }) => [
+    [
+      upstream,
+      said(live.lastMinute?.perSecond, (value) => `${value}/s`),
+      said(live.lastMinute?.errorRatio, (value) => `${Math.round(value * 10_000) / 100} %`),
+    ],
+    ...live.servers.map(({ id, url, weight, leased, state, health, connections }) => [
+      ...['', '', ''],
       id,
       url,
       String(weight),
       leased ? `${state}, leased` : state,
-      `${connections.active} of ${connections.open}`,
-      at === 0 ? said(live.lastMinute?.perSecond, (value) => `${value}/s`) : '',
-      at === 0 ? said(live.lastMinute?.errorRatio, (value) => `${Math.round(value * 10_000) / 100} %`) : '',
+      String(connections.active),
+      String(connections.idle),
       printable(health?.healthy === false ? (health.last?.detail ?? '') : ''),
     ]),
-  )
-  io.out(
-    columns(['UPSTREAM', 'SERVER', 'URL', 'WEIGHT', 'STATE', 'BUSY', 'RATE', 'ERRORS', 'WHY'], rows, io.colours.out),
-  )
+  ])
+  const header = ['UPSTREAM', 'RATE', 'ERRORS', 'SERVER', 'URL', 'WEIGHT', 'STATE', 'ACTIVE', 'IDLE', 'WHY']
+  io.out(columns(header, rows, io.colours.out))
   return EXIT.done
 }

@@ -12,8 +12,18 @@ const TOKEN_FIELD = 'banyan-force'
 /** Seconds since the epoch, and the MAC in base64url. */
 const TOKEN = /^([0-9]{1,12})\.([A-Za-z0-9_-]{43})$/
 
-/** Makes the value of `Banyan-Force` for one upstream. `expiresAtMs` is in epoch milliseconds; whole seconds count. */
+/** Why a secret can't be used, or null: a short one could be guessed from a token. */
+export function flawOfForceSecret(secret: string): string | null {
+  return secret.length < 16 ? 'must have at least 16 characters' : null
+}
+
+/**
+ * Makes the value of `Banyan-Force` for one upstream. `expiresAtMs` is in epoch milliseconds; whole seconds count.
+ * @throws {RangeError} for a secret that the proxy would refuse
+ */
 export function makeForceToken(secret: string, upstream: string, expiresAtMs: number): string {
+  const flaw = flawOfForceSecret(secret)
+  if (flaw !== null) throw new RangeError(flaw)
   const seconds = Math.floor(expiresAtMs / 1000)
   return `${seconds}.${macOf(secret, upstream, seconds).toString('base64url')}`
 }

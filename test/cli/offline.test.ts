@@ -43,6 +43,11 @@ test.each([
   [['set', 'gtin-lookup'], 'wrong number of arguments; usage: banyan set ROUTE PERCENT'],
   [['set', 'gtin-lookup', 'half'], "invalid percent 'half': must be 0 to 100"],
   [['set', 'gtin-lookup', '101'], "invalid percent '101': must be 0 to 100"],
+  [['set', 'gtin-lookup', '-5'], "invalid percent '-5': must be 0 to 100"],
+  [['set', 'gtin-lookup', '-5%', '--dry-run'], "invalid percent '-5%': must be 0 to 100"],
+  [['servers', 'weight', 'gtin', 'one', '-1'], "invalid weight '-1': must be 1 to 1000"],
+  [['set', 'gtin-lookup', '5', '-x'], 'unknown flag -x; usage: banyan set ROUTE PERCENT'],
+  [['deploy', 'blue-green', 'gtin', 'gtin'], 'FROM and TO are both gtin: there is nothing to switch'],
   [['restore', 'last'], "invalid revision 'last': expected a number"],
   [['explain'], 'missing URL; usage: banyan explain [METHOD] URL'],
   [['explain', 'stores'], "invalid URL 'stores': expected a path or an http URL"],
@@ -57,6 +62,18 @@ test.each([
   [['force-token', '--upstream', 'gtin'], "set BANYAN_FORCE_SECRET to the proxy's --force-secret"],
   [['completion', 'tcsh'], "unknown shell 'tcsh': must be one of bash, zsh, fish"],
   [['routes', '--admin', 'http://'], expect.stringContaining('invalid admin API address')],
+  [
+    ['routes', '--admin', '23181'],
+    "invalid admin API address '23181': expected HOST:PORT or a URL, such as 127.0.0.1:23181",
+  ],
+  [
+    ['routes', '--admin', ':9081'],
+    "invalid admin API address ':9081': expected HOST:PORT or a URL, such as 127.0.0.1:9081",
+  ],
+  [
+    ['routes', '--admin', 'localhost'],
+    "invalid admin API address 'localhost': expected HOST:PORT or a URL, such as 127.0.0.1:8081",
+  ],
   [['routes', '--admin', 'ftp://x'], expect.stringContaining('invalid admin API address')],
   [['restore', '1', '--reason', 'a\nb'], '--reason must be a single line'],
   [['restore', '1', '--if-match', 'é'], "--if-match: invalid ETag 'é' (such as 12-1da041c6b52f)"],
@@ -169,6 +186,15 @@ test('force-token makes a token that the proxy takes, until it expires', async (
   expect(refused).toBe(1)
   const { token } = JSON.parse((await banyan(['force-token', '--upstream', 'gtin', '--json'], { env })).out)
   expect((await banyan(['force-token', '--upstream', 'gtin', '-q'], { env })).out).toBe(`${token}\n`)
+})
+
+test('force-token refuses a secret that the proxy would refuse', async () => {
+  const env = { BANYAN_FORCE_SECRET: 'fifteen letters' }
+  expect(await banyan(['force-token', '--upstream', 'gtin'], { env })).toEqual({
+    code: 2,
+    out: '',
+    err: 'banyan: BANYAN_FORCE_SECRET: must have at least 16 characters\n',
+  })
 })
 
 test('completion names every command and flag, and the shell takes it', async () => {

@@ -12,6 +12,7 @@ const ATTEMPTS = 5
 /** Runs it. */
 export async function blueGreen(run: DeployRun, [from, to]: readonly string[]): Promise<ExitCode> {
   const [blue, green] = [from as string, to as string]
+  if (blue === green) throw new CommandError(EXIT.usage, `FROM and TO are both ${blue}: there is nothing to switch`)
   run.check()
   const terms = run.terms()
   await checkReady(run, green)
