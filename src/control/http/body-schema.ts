@@ -2,35 +2,25 @@
  * Checks a JSON body against its schema; each error has a JSON Pointer.
  */
 import type { z } from 'zod'
-import { didYouMean, MAX_PROBLEMS, pointerOf } from '../../rules/values/problem.ts'
+import { findingsOfIssues } from '../../rules/language/findings.ts'
+import { type Finding, MAX_PROBLEMS, pointerOf } from '../../rules/values/problem.ts'
 import { type FieldError, invalidBody } from './problem.ts'
-
-type Issue = z.core.$ZodIssue
 
 /**
  * The body as its schema reads it.
  * @throws {AdminProblem} invalid: with the errors
  */
 export function parseBody<Schema extends z.ZodType>(schema: Schema, body: unknown): z.output<Schema> {
-  const result = schema.safeParse(body)
+  const result = schema.safeParse(body, { reportInput: true })
   if (result.success) return result.data
-  const errors = result.error.issues.flatMap(errorsOf)
-  throw invalidBody(
-    errors.slice(0, MAX_PROBLEMS).map((errorOf) => errorOf()),
-    Math.max(0, errors.length - MAX_PROBLEMS),
-  )
+  const findings = findingsOfIssues(result.error.issues)
+  throw invalidBody(findings.slice(0, MAX_PROBLEMS).map(errorOf), Math.max(0, findings.length - MAX_PROBLEMS))
 }
 
-/** Each as a function: only the errors that are told are worth their search for what was meant. */
-function errorsOf(issue: Issue): (() => FieldError)[] {
-  const path = issue.path as (string | number)[]
-  if (issue.code !== 'unrecognized_keys') {
-    const detail = path.length === 0 && issue.code === 'invalid_type' ? 'expected an object' : issue.message
-    return [() => ({ pointer: pointerOf(path), detail })]
-  }
-  // The message of an unknown key lists the known ones; see rules/schema.ts.
-  return issue.keys.map((key) => () => {
-    const hint = didYouMean(key, issue.message.split(' '))
-    return { pointer: pointerOf([...path, key]), detail: 'unknown member', ...(hint === undefined ? {} : { hint }) }
-  })
+/** The words of JSON. Only the errors that are told are worth the search for what was meant. */
+function errorOf({ path, message, hint }: Finding): FieldError {
+  if (path.length === 0 && /^expected map/.test(message)) return { pointer: '', detail: 'expected an object' }
+  const detail = message.replace(/^unknown key$/, 'unknown member')
+  const said = typeof hint === 'function' ? hint() : hint
+  return { pointer: pointerOf(path), detail, ...(said === undefined ? {} : { hint: said }) }
 }

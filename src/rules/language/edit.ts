@@ -3,18 +3,21 @@
  */
 import {
   type Document,
+  isAlias,
   isMap,
+  isNode,
   isScalar,
   isSeq,
   type Node,
   type Pair,
   parseDocument,
+  visit,
   type YAMLMap,
   type YAMLSeq,
 } from 'yaml'
 import type { TableDocument } from '../table/schema.ts'
 import { alignLists, isList, isPlainMap, keysOf, type Plain, type PlainMap, sameValue } from '../values/plain.ts'
-import { blockText, flowText, isShort, itemText, pairText } from './yaml-print.ts'
+import { blockText, flowText, isShort, itemText, jsonText, pairText } from './yaml-print.ts'
 
 /** The keys of a route in the order in which they are written; a new key goes after the last one that precedes it here. */
 const KEY_ORDER = ['id', 'match', 'from', 'to', 'percent', 'group', 'sticky', 'fallback', 'cache', 'ambiguousPaths']
@@ -38,16 +41,18 @@ const DEPTHS = [Number.POSITIVE_INFINITY, 3, 2]
 /**
  * Edits a text that `readTable` accepts so that it parses to what `change` returns for the current document. `change` may
  * modify its argument. Returns the new text, or the same one if nothing differs.
- * Throws a RangeError if the value cannot be edited alone (an anchor with aliases elsewhere).
+ * A JSON text stays one. An anchor on what changes or goes moves to the first of its aliases that stay.
+ * Throws a RangeError if the value cannot be edited alone.
  */
 export function editTable(text: string, change: (document: TableDocument) => TableDocument): string {
   const parsed = parse(text, true)
   const before = plainOf(parsed)
   const wanted = change(structuredClone(before) as TableDocument) as Plain
   if (sameValue(before, wanted)) return text
+  const isJson = isJsonText(text)
   for (const depth of DEPTHS) {
-    const edited = new Editor(text, depth).edit(parsed.contents, before, wanted)
-    if (says(edited, wanted)) return edited
+    const edited = new Editor(text, depth, isJson).edit(parsed, before, wanted)
+    if (says(edited, wanted) && (!isJson || isJsonText(edited))) return edited
   }
   throw new RangeError('cannot edit this value in place: an anchor or alias is in the way')
 }
@@ -96,21 +101,61 @@ function says(text: string, wanted: Plain): boolean {
   }
 }
 
+function isJsonText(text: string): boolean {
+  const first = /^\uFEFF?\s*(.)/.exec(text)?.[1]
+  if (first !== '{') return false
+  try {
+    JSON.parse(text.replace(/^\uFEFF/, ''))
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** An anchor in the text, with its value and its aliases. */
+interface Anchor {
+  /** The offset of its `&`. */
+  readonly at: number
+  readonly node: Node & { anchor: string }
+  readonly aliases: Node[]
+}
+
+/** The anchors of a document that have aliases. */
+function anchorsOf(parsed: Document.Parsed, text: string): Anchor[] {
+  const anchors: Anchor[] = []
+  const current = new Map<string, Anchor>()
+  visit(parsed, (_, node) => {
+    if (isAlias(node)) current.get(node.source)?.aliases.push(node)
+    else if (isNode(node) && 'anchor' in node && typeof node.anchor === 'string') {
+      const at = text.lastIndexOf(`&${node.anchor}`, node.range?.[0])
+      const anchor = { at, node: node as Anchor['node'], aliases: [] }
+      current.set(node.anchor, anchor)
+      anchors.push(anchor)
+    }
+  })
+  return anchors.filter(({ aliases }) => aliases.length > 0)
+}
+
 /** Collects the splices of one edit. */
 class Editor {
   readonly #text: string
   readonly #depth: number
   readonly #newline: string
+  readonly #isJson: boolean
   readonly #splices: Splice[] = []
+  #anchors: readonly Anchor[] = []
 
-  constructor(text: string, depth: number) {
+  constructor(text: string, depth: number, isJson: boolean) {
     this.#text = text
     this.#depth = depth
+    this.#isJson = isJson
     this.#newline = text.includes('\r\n') ? '\r\n' : '\n'
   }
 
-  edit(node: unknown, before: Plain, wanted: Plain): string {
-    this.#change(node, before, wanted, 0)
+  edit(parsed: Document.Parsed, before: Plain, wanted: Plain): string {
+    this.#anchors = anchorsOf(parsed, this.#text)
+    this.#change(parsed.contents, before, wanted, 0)
+    this.#moveAnchors(parsed)
     // At the same offset insertions come first, in their order, then removals.
     const order = this.#splices.sort((a, b) => a.start - b.start || a.end - b.end)
     const pieces: string[] = []
@@ -124,13 +169,49 @@ class Editor {
 
   #change(node: unknown, before: Plain, wanted: Plain, depth: number): void {
     if (sameValue(before, wanted)) return
+    const anchor = this.#anchors.find((one) => one.node === node)
+    if (anchor !== undefined) {
+      const word = /^&\S+[ \t]*/.exec(this.#text.slice(anchor.at, anchor.at + 1000))?.[0] ?? ''
+      this.#splice(anchor.at, anchor.at + word.length, '')
+    }
     if (depth < this.#depth && isMap(node) && isPlainMap(before) && isPlainMap(wanted)) {
       if (this.#changeMap(node, before, wanted, depth)) return
     }
     if (depth < this.#depth && isSeq(node) && isList(before) && isList(wanted)) {
       if (this.#changeList(node, before, wanted, depth)) return
     }
+    if (isSeq(node) && node.flow !== true && isList(before) && !isList(wanted)) {
+      if (this.#becomeItem(node, before, wanted)) return
+    }
     this.#replace(node as Node, wanted)
+  }
+
+  /** An anchor that goes is put on the first of its aliases that stay, with its value. */
+  #moveAnchors(parsed: Document.Parsed): void {
+    const gone = this.#splices.filter(({ start, end }) => end > start)
+    const isGone = (offset: number): boolean => gone.some(({ start, end }) => start <= offset && offset < end)
+    for (const { at, node, aliases } of this.#anchors) {
+      const heir = isGone(at) ? aliases.find((alias) => !isGone(startOf(alias))) : undefined
+      if (heir === undefined) continue
+      const [start = 0, end = 0] = node.range ?? []
+      const value = isScalar(node) ? this.#text.slice(start, end) : flowText(node.toJS(parsed) as Plain)
+      this.#splice(startOf(heir), this.#endOf(heir), `&${node.anchor} ${value}`)
+    }
+  }
+
+  /** A list that becomes one of its items, such as `sticky`: that item keeps its comment. Returns false if it is none of them. */
+  #becomeItem(list: YAMLSeq, before: readonly Plain[], wanted: Plain): boolean {
+    const at = before.findIndex((item) => sameValue(item, wanted))
+    const item = list.items[at]
+    if (!isScalar(item)) return false
+    const start = startOf(item)
+    const gap = this.#gapBefore(dashOf(list, 0))
+    const behindKey = dashOf(list, 0) - gap.length
+    if (this.#text[behindKey - 1] !== ':') return false
+    this.#splice(behindKey, start, ' ')
+    const last = list.items.at(-1)
+    if (last !== item) this.#splice(this.#lineEnd(this.#endOf(item)), this.#lineEnd(this.#endOf(last)), '')
+    return true
   }
 
   /** Rewrites a whole value in place. */
@@ -147,9 +228,20 @@ class Editor {
       this.#splice(from - gap.length, end, `\n${' '.repeat(indent + 2)}${blockText(wanted, indent + 2)}`)
       return
     }
-    if (isBlock && behindKey && isShort(wanted)) this.#splice(from - gap.length, end, ` ${flowText(wanted)}`)
-    else if (isBlock) this.#splice(from, end, blockText(wanted, this.#columnOf(from)))
-    else this.#splice(from, end, `${behindKey && gap === '' ? ' ' : ''}${flowText(wanted)}`)
+    if (isBlock && behindKey && isShort(wanted))
+      this.#splice(from - gap.length, this.#commentEnd(end), ` ${flowText(wanted)}`)
+    else if (isBlock) this.#splice(from, this.#commentEnd(end), blockText(wanted, this.#columnOf(from)))
+    else this.#splice(from, end, `${behindKey && gap === '' && end === from ? ' ' : ''}${this.#flowText(wanted)}`)
+  }
+
+  /** A value on one line. */
+  #flowText(value: Plain): string {
+    return this.#isJson ? jsonText(value, /": /.test(this.#text)) : flowText(value)
+  }
+
+  /** The end of a comment that follows on the line of an offset: it is about what stands there. */
+  #commentEnd(offset: number): number {
+    return offset + (/^[ \t]+#[^\r\n]*/.exec(this.#text.slice(offset, this.#lineEnd(offset)))?.[0].length ?? 0)
   }
 
   /** The white space that ends at an offset. */
@@ -172,10 +264,12 @@ class Editor {
       else if (!sameValue(before[key], wanted[key])) return false
     }
     const ranks = kept.map((pair) => rankOf(keyOf(pair)))
+    const places = new Map<Pair, string[]>()
     for (const key of added.sort((a, b) => rankOf(a) - rankOf(b))) {
-      const behind = ranks.findLastIndex((rank) => rank <= rankOf(key))
-      this.#addPair(map, (kept[behind] ?? kept.at(-1)) as Pair, key, wanted[key])
+      const behind = (kept[ranks.findLastIndex((rank) => rank <= rankOf(key))] ?? kept.at(-1)) as Pair
+      places.set(behind, [...(places.get(behind) ?? []), key])
     }
+    for (const [behind, keys] of places) this.#addPairs(map, behind, keys, wanted)
     return true
   }
 
@@ -194,13 +288,35 @@ class Editor {
     else this.#splice(start, startOf(next?.key), '')
   }
 
-  #addPair(map: YAMLMap, behind: Pair, key: string, value: Plain): void {
+  #addPairs(map: YAMLMap, behind: Pair, keys: readonly string[], wanted: PlainMap): void {
     const end = this.#endOf(behind)
-    if (map.flow === true) this.#splice(end, end, `, ${flowText(key)}: ${flowText(value)}`)
-    else {
-      const column = this.#columnOf(startOf(behind.key))
-      this.#addLines(this.#lineEnd(end), ' '.repeat(column) + pairText(key, value, column))
+    const start = startOf(behind.key)
+    if (map.flow !== true) {
+      const column = this.#columnOf(start)
+      for (const key of keys)
+        this.#addLines(this.#lineEnd(end), ' '.repeat(column) + pairText(key, wanted[key], column))
+      return
     }
+    const texts = keys.map((key) => this.#flowPair(map, key, wanted[key]))
+    if (this.#hasOwnLine(behind)) this.#addFlowLines(behind, texts, this.#commaAfter(behind) !== null)
+    else
+      this.#splice(
+        end,
+        end,
+        texts.map((text) => `,${text.startsWith('"') && !this.#isSpaced(map) ? '' : ' '}${text}`).join(''),
+      )
+  }
+
+  /** `key: value`, or as JSON where all keys of the map have double quotes. */
+  #flowPair(map: YAMLMap, key: string, value: Plain): string {
+    const isJson = map.items.every((pair) => isScalar(pair.key) && pair.key.type === 'QUOTE_DOUBLE')
+    if (!isJson) return `${flowText(key)}: ${flowText(value)}`
+    return jsonText({ [key]: value }, this.#isSpaced(map)).slice(1, -1)
+  }
+
+  /** Whether a map in JSON has spaces behind its colons. */
+  #isSpaced(map: YAMLMap): boolean {
+    return /": /.test(this.#text.slice(startOf(map), this.#endOf(map)))
   }
 
   /** Returns false if the list should be rewritten. */
@@ -210,8 +326,11 @@ class Editor {
     const [kept, known] = [new Set(pairs.map(([from]) => from)), new Map(pairs.map(([from, to]) => [to, from]))]
     const gone = before.map((_, at) => at).filter((at) => !kept.has(at))
     const added = wanted.map((_, at) => at).filter((at) => !known.has(at))
-    if (list.flow === true && gone.length + added.length > 0) return false
     for (const [from, to] of pairs) this.#change(list.items[from], before[from], wanted[to], depth + 1)
+    if (list.flow === true) {
+      this.#changeFlowList(list, wanted, kept, known)
+      return true
+    }
     for (const at of gone) {
       this.#splice(this.#lineStart(dashOf(list, at)), this.#lineEnd(this.#endOf(list.items[at])), '')
     }
@@ -223,6 +342,89 @@ class Editor {
       else behind = from
     }
     return true
+  }
+
+  /**
+   * Removes and adds items of a list in brackets, which may go over lines.
+   * @param kept the items that stay, and `known` where they stand in `wanted`
+   */
+  #changeFlowList(list: YAMLSeq, wanted: readonly Plain[], kept: Set<number>, known: Map<number, number>): void {
+    const { items } = list
+    const added = new Map<number, string[]>()
+    let behind = -1
+    for (const [at, value] of wanted.entries()) {
+      const from = known.get(at)
+      if (from !== undefined) behind = from
+      else added.set(behind, [...(added.get(behind) ?? []), this.#flowText(value)])
+    }
+    const lastKept = Math.max(...kept)
+    const hasFinalComma = this.#commaAfter(items.at(-1)) !== null
+    for (let at = 0; at < items.length; at++) {
+      if (kept.has(at)) continue
+      let end = at
+      while (end + 1 < items.length && !kept.has(end + 1)) end++
+      this.#removeFlowItems(items, at, end)
+      at = end
+    }
+    const comma = this.#commaAfter(items[lastKept])
+    const isLast = lastKept < items.length - 1 && !added.has(lastKept)
+    // Nothing follows any more what had a comma for others.
+    if (isLast && !hasFinalComma && comma !== null) this.#splice(comma, comma + 1, '')
+    for (const [after, texts] of added) {
+      this.#addFlowItems(items, after, texts, after !== lastKept || hasFinalComma)
+    }
+  }
+
+  #removeFlowItems(items: readonly unknown[], from: number, to: number): void {
+    const [first, last, before, next] = [items[from], items[to], items[from - 1], items[to + 1]]
+    const areLines = items.slice(from, to + 1).every((item) => this.#hasOwnLine(item))
+    if (areLines) this.#splice(this.#lineStart(startOf(first)), this.#lineEnd(this.#endOf(last)), '')
+    else if (before !== undefined) {
+      // A comment between the two is about the one that stays.
+      const comma = this.#commaAfter(before) as number
+      const hasComment = this.#text.slice(comma, startOf(first)).includes('#')
+      this.#splice(comma, hasComment ? comma + 1 : this.#endOf(last), '')
+      if (hasComment) this.#splice(startOf(first), this.#endOf(last), '')
+    } else this.#splice(startOf(first), startOf(next), '')
+  }
+
+  /** @param moreFollow whether a comma stands after the last of them */
+  #addFlowItems(items: readonly unknown[], behind: number, texts: readonly string[], moreFollow: boolean): void {
+    const item = items[Math.max(0, behind)]
+    const start = startOf(item)
+    const line = this.#lineStart(start)
+    if (!this.#hasOwnLine(item)) {
+      if (behind === -1) this.#splice(start, start, `${texts.join(', ')}, `)
+      else this.#splice(this.#endOf(item), this.#endOf(item), `, ${texts.join(', ')}`)
+      return
+    }
+    if (behind === -1)
+      this.#splice(line, line, texts.map((text) => `${this.#text.slice(line, start)}${text},\n`).join(''))
+    else this.#addFlowLines(item, texts, moreFollow)
+  }
+
+  /** Adds entries of a collection in brackets below one that has its own line. */
+  #addFlowLines(entry: unknown, texts: readonly string[], moreFollow: boolean): void {
+    const start = isPair(entry) ? startOf(entry.key) : startOf(entry)
+    const end = this.#endOf(entry)
+    const indent = this.#text.slice(this.#lineStart(start), start)
+    if (this.#commaAfter(entry) === null) this.#splice(end, end, ',')
+    const lines = texts.map((text) => indent + text).join(',\n')
+    this.#splice(this.#lineEnd(end), this.#lineEnd(end), `${lines}${moreFollow ? ',' : ''}\n`)
+  }
+
+  /** Whether an entry of a collection in brackets stands alone on its line, with its comma and its comment. */
+  #hasOwnLine(item: unknown): boolean {
+    const [start, end] = [isPair(item) ? startOf(item.key) : startOf(item), this.#endOf(item)]
+    const isFirst = this.#text.slice(this.#lineStart(start), start).trim() === ''
+    return isFirst && /^[ \t]*,?[ \t]*(?:#.*)?\r?\n/.test(this.#text.slice(end, this.#lineEnd(end)))
+  }
+
+  /** The offset of the comma after an entry of a collection in brackets, or null. */
+  #commaAfter(item: unknown): number | null {
+    const end = this.#endOf(item)
+    const gap = /^(?:\s|(?<=\s)#[^\n]*)*/.exec(this.#text.slice(end, end + 10_000))?.[0] ?? ''
+    return this.#text[end + gap.length] === ',' ? end + gap.length : null
   }
 
   /**

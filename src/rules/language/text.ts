@@ -1,7 +1,8 @@
 /**
- * Text <-> table: parses routes.yaml, reporting each problem with line and column, and edits one value, keeping all other bytes.
+ * Text -> table: parses routes.yaml, reporting each problem with line and column.
  */
 import {
+  type Alias,
   Composer,
   type CST,
   type Document,
@@ -18,13 +19,13 @@ import {
   type YAMLMap,
   YAMLParseError,
 } from 'yaml'
-import type { TableDocument } from '../table/schema.ts'
+import { type TableDocument, tableKeys } from '../table/schema.ts'
 import type { Table } from '../table/table.ts'
 import { type Finding, MAX_PROBLEMS, type Problem, type Problems, pointerOf } from '../values/problem.ts'
-import { flawOfPercent, formatPercent } from '../values/units.ts'
 import { checkTable } from './check.ts'
 import { compileTable } from './compile.ts'
 import { schemaFindings } from './findings.ts'
+import { firstMistake, type Lexeme, type Mistake, quotesMistake, SCALAR_MARK } from './syntax.ts'
 
 export { formatProblem, formatProblems, type Problem, type Problems } from '../values/problem.ts'
 
@@ -84,14 +85,21 @@ export function checkText(text: string, fileName: string): CheckedText {
   let document: unknown
   try {
     const parsed = parse(text, lines)
-    const broken = [...syntaxFindings(parsed), ...structureFindings(parsed)]
+    const syntax = syntaxFindings(parsed, text)
+    const first = syntax.reduce((least, { offset }) => Math.min(least, offset), Number.POSITIVE_INFINITY)
+    // Behind a syntax error the parser reads something else than what was meant.
+    const structure = structureFindings(parsed, text, lines)
+    const broken = [
+      ...syntax,
+      ...(parsed.errors.length === 0 ? structure : structure.filter(({ offset }) => offset < first)),
+    ]
     if (broken.length === 0) {
       document = parsed.toJS({ maxAliasCount: MAX_ALIASES })
       const findings = checkTable(document)
       more = Math.max(0, findings.length - MAX_PROBLEMS)
-      placed = locateAll(mostImportant(findings), parsed).sort(byOffset)
+      placed = locateAll(mostImportant(findings), parsed, text).sort(byOffset)
     } else {
-      const all = [...broken, ...certainFindings(parsed, broken)].sort(byOffset)
+      const all = [...broken, ...certainFindings(parsed, broken, text)].sort(byOffset)
       more = Math.max(0, all.length - MAX_PROBLEMS)
       placed = all.slice(0, MAX_PROBLEMS)
     }
@@ -119,7 +127,7 @@ function byOffset(a: Placed, b: Placed): number {
 export function placeFindings(findings: readonly Finding[], text: string, fileName: string): Problem[] {
   if (findings.length === 0) return []
   const lines = new LineCounter()
-  return locateAll(findings, parse(text, lines))
+  return locateAll(findings, parse(text, lines), text)
     .sort((a, b) => a.offset - b.offset)
     .map(({ finding, offset }) => problemOf(finding, offset, fileName, lines, text))
 }
@@ -190,51 +198,77 @@ function cut(text: string): string {
   return text.length > MAX_MESSAGE_LENGTH ? `${text.slice(0, MAX_MESSAGE_LENGTH)}…` : text
 }
 
-/** Messages in place of those in which the parser refers to its own options. */
-const SYNTAX_MESSAGES: Readonly<Record<string, string>> = {
-  MULTIPLE_DOCS: 'expected a single document, found another',
-  NON_STRING_KEY: 'keys must be strings',
+/**
+ * The first syntax error, as one finding; what the parser reports behind it follows from it. Unknown tags are errors too: the value
+ * is not what was meant.
+ */
+function syntaxFindings(parsed: Document.Parsed, text: string): Placed[] {
+  const [first] = parsed.errors.toSorted((a, b) => a.pos[0] - b.pos[0])
+  if (first !== undefined) {
+    const { code, message, pos } = first
+    return [placedOf(firstMistake(text, { code, message, offset: pos[0] }, lexemesOf(text), tableKeys()))]
+  }
+  return parsed.warnings.map(({ code, message, pos: [offset] }) =>
+    placedOf(code === 'TAG_RESOLVE_FAILED' && text[offset] === '!' ? quotesMistake(text, offset) : { offset, message }),
+  )
 }
 
-/** The errors of the YAML parser. Its warnings (unknown tags) are errors too: the value is not what was meant. */
-function syntaxFindings(parsed: Document.Parsed): Placed[] {
-  return [...parsed.errors, ...parsed.warnings].map(({ code, message, pos }) => ({
-    finding: {
-      path: [],
-      message: SYNTAX_MESSAGES[code] ?? message.charAt(0).toLowerCase() + message.slice(1),
-      severity: 'error',
-    },
-    offset: pos[0],
-  }))
+function placedOf({ offset, message, hint }: Mistake, path: Path = []): Placed {
+  return { finding: { path, message, hint, severity: 'error' }, offset }
 }
+
+/** The lexemes of a text, without those that stand for nothing in it but mark what follows. */
+function lexemesOf(text: string): Lexeme[] {
+  const lexemes: Lexeme[] = []
+  let offset = 0
+  let plain = false
+  for (const source of new Lexer().lex(text)) {
+    lexemes.push({ offset, source, plain })
+    // Control characters are marks of the lexer, but for those that are in the text.
+    if (plain || !MARKS.has(source)) offset += source.length
+    plain = !plain && source === SCALAR_MARK
+  }
+  return lexemes
+}
+
+/** Lexemes that take no place in the text. */
+const MARKS: ReadonlySet<string> = new Set(['\x02', '\x18', SCALAR_MARK])
 
 /** Duplicate keys, `__proto__` as a key, and undefined aliases. */
-function structureFindings(parsed: Document.Parsed): Placed[] {
+function structureFindings(parsed: Document.Parsed, text: string, lines: LineCounter): Placed[] {
   const found: Placed[] = []
+  const version = parsed.directives?.yaml.version ?? '1.2'
+  if (version !== '1.2') {
+    const message = `YAML ${version} is not supported: a table is YAML 1.2`
+    found.push(placedOf({ offset: Math.max(0, text.search(/^%YAML/m)), message, hint: 'remove this line' }))
+  }
   const anchors = new Set<string>()
-  const walk = (node: unknown, path: Path): void => {
+  const walk = (node: unknown, path: Path, isItem = false): void => {
     if (isAlias(node)) {
-      const finding = {
-        path,
-        message: `undefined alias *${node.source}: no anchor &${node.source} before it`,
-        severity: 'error',
-      } as const
-      if (!anchors.has(node.source)) found.push({ finding, offset: rangeStart(node) ?? 0 })
+      if (!anchors.has(node.source)) found.push(placedOf(undefinedAlias(node, text), path))
       return
     }
     if (isNode(node) && node.anchor !== undefined) anchors.add(node.anchor)
     if (isSeq(node)) {
-      for (const [at, item] of node.items.entries()) walk(item, [...path, at])
+      for (const [at, item] of node.items.entries()) walk(item, [...path, at], true)
     } else if (isMap(node)) {
-      const seen = new Set<string>()
+      const seen = new Map<string, number>()
+      let isFirst = true
       for (const { key, value } of node.items) {
         const name = isScalar(key) ? String(key.value) : null
         if (name === null) continue
         const finding = { path: [...path, name], severity: 'error' } as const
         const offset = rangeStart(key) ?? 0
-        if (seen.has(name)) found.push({ finding: { ...finding, message: 'duplicate key' }, offset })
+        const earlier = seen.get(name)
+        // Where the next item of a list has no dash, all of its keys are duplicates.
+        if (earlier !== undefined && (isFirst || !isItem)) {
+          const dash = isItem ? '; the next item of a list starts with -' : ''
+          const hint = `first on line ${lines.linePos(earlier).line}${dash}`
+          found.push({ finding: { ...finding, message: 'duplicate key', hint }, offset })
+          isFirst = false
+        }
         if (name === '__proto__') found.push({ finding: { ...finding, message: 'unknown key' }, offset })
-        seen.add(name)
+        if (earlier === undefined) seen.set(name, offset)
         walk(value, [...path, name])
       }
     }
@@ -243,26 +277,48 @@ function structureFindings(parsed: Document.Parsed): Placed[] {
   return found
 }
 
+/** An alias without an anchor, or more likely text such as `*.example.test` that should have quotes. */
+function undefinedAlias({ source, range }: Alias, text: string): Mistake {
+  const offset = range?.[0] ?? 0
+  if (!/^[A-Za-z_][\w-]*$/.test(source)) return quotesMistake(text, offset)
+  return { offset, message: `undefined alias *${source}: no anchor &${source} before it` }
+}
+
 /** In a text with syntax errors: the findings before the first of them that no later line can change. */
-function certainFindings(parsed: Document.Parsed, syntax: readonly Placed[]): Placed[] {
-  const first = syntax.reduce((least, { offset }) => Math.min(least, offset), Number.POSITIVE_INFINITY)
+function certainFindings(parsed: Document.Parsed, broken: readonly Placed[], text: string): Placed[] {
+  const mistake = broken.reduce((least, { offset }) => Math.min(least, offset), Number.POSITIVE_INFINITY)
+  const first = text.lastIndexOf('\n', mistake - 1) + 1
   let document: unknown
   try {
     document = parsed.toJS({ maxAliasCount: MAX_ALIASES })
   } catch {
     return []
   }
-  return locateAll(schemaFindings(document).slice(0, MAX_DOUBTED), parsed).filter(({ finding, offset }) => {
+  return locateAll(schemaFindings(document).slice(0, MAX_DOUBTED), parsed, text).filter(({ finding, offset }) => {
     const { node, pair } = nodeAt(parsed, finding.path)
     if (offset >= first || finding.at === 'parent') return false
-    if (finding.at === 'key') return pair !== null
+    // A key without its colon takes in the next one.
+    if (finding.at === 'key') return pair !== null && ((pair.key as Node).range?.[1] ?? first) < first
     // An unclosed quote swallows all that follows.
     return isScalar(node) && node.value !== null && (node.range?.[1] ?? first) < first
   })
 }
 
-function locateAll(findings: readonly Finding[], parsed: Document.Parsed): Placed[] {
-  return findings.map((finding) => ({ finding, offset: offsetOf(finding, parsed) }))
+function locateAll(findings: readonly Finding[], parsed: Document.Parsed, text: string): Placed[] {
+  return findings.map((finding) => continued(finding, parsed, text) ?? { finding, offset: offsetOf(finding, parsed) })
+}
+
+/** An error of a value without quotes that goes on on the next line: that line is meant to be something else. */
+function continued(finding: Finding, parsed: Document.Parsed, text: string): Placed | null {
+  if (finding.severity !== 'error' || finding.at === 'key' || finding.at === 'parent') return null
+  const { node } = nodeAt(parsed, finding.path)
+  if (!isScalar(node) || node.type !== 'PLAIN') return null
+  const [start, end] = node.range as [number, number, number]
+  const lineEnd = text.slice(start, end).indexOf('\n')
+  if (lineEnd === -1) return null
+  const offset = start + lineEnd + text.slice(start + lineEnd, end).search(/\S/)
+  const message = 'wrong indentation: this line is read as part of the value above it'
+  return { finding: { ...finding, message, hint: undefined }, offset }
 }
 
 /** The offset that a finding points at: its value, its key, or the map that lacks it. */
@@ -304,64 +360,4 @@ function pairOf(map: YAMLMap, key: string): Pair | undefined {
 
 function rangeStart(node: unknown): number | undefined {
   return (node as Node | null | undefined)?.range?.[0]
-}
-
-/**
- * Changes a route's percent in a text that `readTable` accepts, and nothing else: the number is replaced in place, or the
- * key is added after `to`. Returns the new text. `percent` is 0 to 100 with up to 4 decimals.
- * Throws a RangeError if the percent is invalid, if the table has no such route, or if the number cannot be edited alone
- * (the route, or its percent, is an alias or has one).
- */
-export function setPercent(text: string, routeId: string, percent: number): string {
-  const flaw = flawOfPercent(percent)
-  if (flaw) throw new RangeError(flaw.message)
-  const parsed = parse(text)
-  const routes = nodeAt(parsed, ['routes']).node
-  const at = isSeq(routes) ? routes.items.findIndex((item) => isMap(item) && item.get('id') === routeId) : -1
-  if (at === -1) throw new RangeError(`unknown route ${JSON.stringify(routeId)}`)
-  const route = (routes as { items: unknown[] }).items[at] as YAMLMap
-  const edited = replaceOrAdd(text, route, 'percent', formatPercent(percent))
-  assertOnlyChange(parsed, parse(edited), at, percent)
-  return edited
-}
-
-function replaceOrAdd(text: string, map: YAMLMap, key: string, value: string): string {
-  const pair = pairOf(map, key)
-  const range = (pair?.value as Node | null | undefined)?.range
-  if (range) return splice(text, range[0], range[1], value)
-  const behind = pairOf(map, 'to')
-  const end = (behind?.value as Node | null | undefined)?.range?.[1]
-  if (behind === undefined || end === undefined) throw new RangeError('the route has no `to` to add its percent behind')
-  const quoted = text[rangeStart(behind.key) as number] === '"' ? `"${key}"` : key
-  if (map.flow) return splice(text, end, end, `, ${quoted}: ${value}`)
-  const lineEnd = text.indexOf('\n', end)
-  const newline = text.includes('\r\n') ? '\r\n' : '\n'
-  const line = `${' '.repeat(columnOf(text, rangeStart(behind.key) as number))}${quoted}: ${value}`
-  return lineEnd === -1 ? `${text}${newline}${line}` : splice(text, lineEnd + 1, lineEnd + 1, line + newline)
-}
-
-function splice(text: string, start: number, end: number, replacement: string): string {
-  return text.slice(0, start) + replacement + text.slice(end)
-}
-
-function columnOf(text: string, offset: number): number {
-  return offset - (text.lastIndexOf('\n', offset - 1) + 1)
-}
-
-/** An edit is accepted only if parsing it gives the old document with the one new value. */
-function assertOnlyChange(before: Document.Parsed, after: Document.Parsed, route: number, percent: number): void {
-  const wanted = before.toJS({ maxAliasCount: MAX_ALIASES })
-  wanted.routes[route] = { ...wanted.routes[route], percent }
-  const got = after.errors.length === 0 ? after.toJS({ maxAliasCount: MAX_ALIASES }) : null
-  if (got !== null && canonical(wanted) === canonical(got)) return
-  throw new RangeError('cannot edit percent in place: write it as a plain number, without anchor or alias')
-}
-
-/** JSON with sorted keys. */
-function canonical(value: unknown): string {
-  return JSON.stringify(value, (_key, inner) =>
-    typeof inner === 'object' && inner !== null && !Array.isArray(inner)
-      ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : inner,
-  )
 }

@@ -21,6 +21,15 @@ export function flowText(value: Plain): string {
   return pairs.length === 0 ? '{}' : `{ ${pairs.join(', ')} }`
 }
 
+/** The value as JSON on one line, with or without spaces behind colons and commas. Keys that are undefined are left out. */
+export function jsonText(value: Plain, spaced: boolean): string {
+  const space = spaced ? ' ' : ''
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value ?? null)
+  if (isList(value)) return `[${value.map((item) => jsonText(item, spaced)).join(`,${space}`)}]`
+  const pairs = entriesOf(value).map(([key, inner]) => `${JSON.stringify(key)}:${space}${jsonText(inner, spaced)}`)
+  return `{${pairs.join(`,${space}`)}}`
+}
+
 /** `key: value`, beginning at column `indent` and without the indentation of its first line or a line break at the end. */
 export function pairText(key: string, value: Plain, indent: number): string {
   const name = flowText(key)

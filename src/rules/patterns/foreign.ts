@@ -53,7 +53,7 @@ export function ownPatterns(pattern: string): string[] {
   if (/^\s*~\*?\s+[^^/]/.test(pattern)) return []
   const bare = pattern
     .replace(/^\s*\^~\s+(.*?)\/?$/, '$1/*')
-    .replace(/^\s*(?:~\*?|=)\s+/, '')
+    .replace(/^\s*(?:~\*?|=)(?:\s+|(?=\/))/, '')
     .replace(/^\^/, '')
     .replace(/(?:\/\?)?\$$/, '')
     .replace(/^[a-z]+:\/\/[^/]*/i, '')

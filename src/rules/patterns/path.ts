@@ -33,6 +33,10 @@ const NO_PATH: Target = { authority: null, segments: null, ambiguity: null }
 
 /** Parses a path pattern: literal segments, `:name` for one segment, a final `*` for the rest. */
 export function parsePattern(text: string): PathPattern | Flaw {
+  if (/[\r\n]/.test(text)) {
+    const [line = ''] = text.trim().split(/[\r\n]/)
+    return { message: 'a path must be on one line', hint: `write ${line}` }
+  }
   const query = text.indexOf('?')
   if (query !== -1 && !isOptional(text, query) && foreignPart(text.slice(0, query)) === null) {
     return { message: 'a path must not include a query', hint: 'use match.query' }

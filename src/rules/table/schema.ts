@@ -216,6 +216,9 @@ const cache = object({
 
 const stickyText = z.string().describe(`One of ${STICKY_FORMS.join(', ')}.`)
 
+/** The error for an empty `match`. */
+export const NO_CONDITION = 'expected at least one condition'
+
 const match = checked(
   object({
     path: PREDICATES.path.schema.optional(),
@@ -226,9 +229,7 @@ const match = checked(
     cookies: PREDICATES.cookies.schema.optional(),
   }),
   (keys) =>
-    Object.keys(keys).length > 0
-      ? null
-      : { message: 'expected at least one condition', hint: 'write path: /* to match every request' },
+    Object.keys(keys).length > 0 ? null : { message: NO_CONDITION, hint: 'write path: /* to match every request' },
 ).meta({ id: 'Match' })
 
 const route = object({
@@ -267,6 +268,23 @@ export const tableSchema = table
 export type TableDocument = z.output<typeof table>
 export type UpstreamDocument = z.output<typeof upstream>
 export type RouteDocument = z.output<typeof route>
+
+let keys: ReadonlySet<string> | null = null
+
+/** All keys that a routes.yaml may have, at any place. */
+export function tableKeys(): ReadonlySet<string> {
+  if (keys !== null) return keys
+  const found = new Set<string>()
+  const collect = (schema: unknown): void => {
+    if (typeof schema !== 'object' || schema === null) return
+    const { properties, ...rest } = schema as { properties?: Record<string, unknown> }
+    for (const key of Object.keys(properties ?? {})) found.add(key)
+    for (const inner of [...Object.values(properties ?? {}), ...Object.values(rest)]) collect(inner)
+  }
+  collect(routesJsonSchema())
+  keys = found
+  return found
+}
 
 /** The JSON Schema (draft 2020-12) of routes.yaml, for editors. */
 export function routesJsonSchema(): Record<string, unknown> {

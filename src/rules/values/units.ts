@@ -1,5 +1,5 @@
 /**
- * Parses and prints durations, sizes and percents as written in routes.yaml.
+ * Parses, checks and prints durations, sizes and percents as written in routes.yaml.
  */
 
 /** Why a value is invalid, and what to write instead. */
@@ -63,7 +63,36 @@ export function flawOfDuration(text: string): Flaw | null {
   if (/^\d+(\.\d+)?$/.test(text)) return { message: EXPECTED_DURATION, hint: `write ${text}s or ${text}ms` }
   if (DURATION_PATTERN.test(text))
     return { message: `invalid duration ${text}: must be whole milliseconds, at most 24d` }
-  return { message: EXPECTED_DURATION }
+  const meant = durationMeantBy(text)
+  return meant === null ? { message: EXPECTED_DURATION } : { message: EXPECTED_DURATION, hint: `write ${meant}` }
+}
+
+/** Units as other programs write them. */
+const UNIT_WORDS: readonly (readonly [RegExp, string])[] = [
+  [/^(?:ms|msecs?|millis|milliseconds?)$/, 'ms'],
+  [/^(?:s|secs?|seconds?)$/, 's'],
+  [/^(?:m|mins?|minutes?)$/, 'm'],
+  [/^(?:h|hrs?|hours?)$/, 'h'],
+  [/^(?:d|days?)$/, 'd'],
+]
+
+/** The duration in texts such as `5 seconds`, `1h30m` or `PT5S`, for hints. Returns null if there is none. */
+function durationMeantBy(text: string): string | null {
+  const parts = [
+    ...text
+      .toLowerCase()
+      .slice(0, 40)
+      .replace(/^pt/, '')
+      .matchAll(/(\d+(?:\.\d+)?)\s*([a-z]+)\s*|./g),
+  ]
+  let ms = 0
+  for (const [, amount, word] of parts) {
+    const unit = UNIT_WORDS.find(([words]) => words.test(word ?? ''))?.[1]
+    const one = unit === undefined ? null : parseDurationMs(`${amount}${unit}`)
+    if (one === null) return null
+    ms += one
+  }
+  return parts.length === 0 || ms > MAX_DURATION_MS ? null : formatDuration(ms)
 }
 
 /** Why a text is not a valid size, or null if it is. */
@@ -81,17 +110,12 @@ export function flawOfPercent(percent: number): Flaw | null {
   return null
 }
 
-/** Reads the number in texts such as `5%`, `5 %` or `0.5`, for hints. Returns null if there is none. */
+/** Reads the number in texts such as `5%`, `5 percent`, `0.5` or `2,5`, for hints. Returns null if there is none. */
 export function percentMeantBy(text: string): number | null {
-  const found = /^\s*(\d+(?:\.\d+)?)\s*%?\s*$/.exec(text)
+  const found = /^\s*(\d+(?:[.,]\d+)?)\s*(?:%|per ?cent)?\s*$/i.exec(text)
   if (!found) return null
-  const percent = Number(found[1])
+  const percent = Number((found[1] as string).replace(',', '.'))
   return flawOfPercent(percent) === null ? percent : null
-}
-
-/** Prints a percent as routes.yaml writes it: without exponent or trailing zeros. */
-export function formatPercent(percent: number): string {
-  return String(percentUnits(percent) / 10_000)
 }
 
 /** A percent as a whole number of ten-thousandths: 5 -> 50000. Unlike decimals, this is exact in a double. */

@@ -52,6 +52,36 @@ describe('in the table', () => {
     expect(await ids()).toEqual(['127.0.0.1:4002'])
   })
 
+  test.each([
+    [{ url: 'http://a.test', weight: 0 }, [{ pointer: '/weight', detail: 'invalid value 0: must be at least 1' }]],
+    [
+      { url: 'http://a.test', weight: '2' },
+      [{ pointer: '/weight', detail: 'expected number, received string', hint: 'write 2, not "2"' }],
+    ],
+    [{ weight: 2 }, [{ pointer: '/url', detail: 'missing required key' }]],
+    [
+      { url: 'http://a.test', wieght: 2 },
+      [{ pointer: '/wieght', detail: 'unknown member', hint: 'did you mean `weight`?' }],
+    ],
+    [[2], [{ pointer: '', detail: 'expected an object' }]],
+  ])('what is wrong with the body %j is said in the words of the table', async (body, errors) => {
+    await start()
+    const { status, json } = await at.ask('PUT', `${GTIN}/blue`, { body })
+    expect([status, json.errors]).toEqual([422, errors])
+    expect(await at.text()).toBe(TABLE)
+  })
+
+  test('a list in brackets over lines gets and loses a line, with every comment', async () => {
+    const list = 'servers: [\n      http://127.0.0.1:4001, # first\n      http://127.0.0.1:4009 # second\n    ]'
+    const table = TABLE.replace('servers: [ http://127.0.0.1:4001 ]', list)
+    expect(table).not.toBe(TABLE)
+    at = await adminRig({ text: table })
+    await at.ask('PUT', '/upstreams/legacy/servers/127.0.0.1:4010', { body: { url: 'http://127.0.0.1:4010' } })
+    expect(await at.text()).toBe(table.replace(':4009 # second', ':4009, # second\n      http://127.0.0.1:4010'))
+    await at.ask('DELETE', '/upstreams/legacy/servers/127.0.0.1:4010')
+    expect(await at.text()).toBe(table)
+  })
+
   test('an id stays when the URL moves', async () => {
     await start()
     await at.ask('PUT', `${GTIN}/blue`, { body: { url: 'http://127.0.0.1:5002' } })

@@ -1,4 +1,5 @@
 /** Edits of a text: what was asked for is read back, and every other byte stays. */
+import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { documentOf, editTable } from '../../../src/rules/language/edit.ts'
@@ -55,6 +56,12 @@ const NEW_LINES = `  - id: new
     percent: 1.5
 `
 
+function setPercent(text: string, id: string, percent: number): string {
+  return editRoute(text, id, (route) => ({ ...route, percent }))
+}
+
+const DESIGN = readFileSync(new URL('../../tables/ok-design-example.yaml', import.meta.url), 'utf8')
+
 describe('one route', () => {
   test('a value changes where it stands', () => {
     expect(editRoute(TEXT, 'gtin-lookup', (route) => ({ ...route, percent: 12.5 }))).toBe(
@@ -94,11 +101,166 @@ describe('one route', () => {
   test('what says the same already keeps the text', () => {
     expect(editRoute(TEXT, 'reviews', (route) => ({ to: 'gtin', match: route.match, id: route.id }))).toBe(TEXT)
   })
+})
 
-  test('an alias is written out where it changes, and an anchor that others use is refused', () => {
-    const text = TEXT.replace('percent: 5  ', 'percent: &p 5  ').replace('percent: 100 }', 'percent: *p }')
-    expect(editRoute(text, 'search', (route) => ({ ...route, percent: 7 }))).toBe(text.replace('*p', '7'))
-    expect(() => editRoute(text, 'gtin-lookup', (route) => ({ ...route, percent: 7 }))).toThrow(RangeError)
+describe('anchors and aliases', () => {
+  const HEAD =
+    'version: 1\nupstreams: { legacy: { servers: [http://l] }, gtin: { servers: [http://g] } }\ndefault: legacy\n'
+  const wave = `${HEAD}routes:
+  - { id: a, match: { path: /a }, to: gtin, percent: &wave 5 } # first
+  - id: b
+    match: { path: /b }
+    to: gtin
+    percent: *wave # with a
+  - { id: c, match: { path: /c }, to: gtin, percent: *wave }
+`
+
+  test('an alias is written out where it changes', () => {
+    expect(setPercent(wave, 'b', 7)).toBe(wave.replace('percent: *wave # with a', 'percent: 7 # with a'))
+  })
+
+  test('an anchor moves to the first alias that stays, and the others stay as they are', () => {
+    const moved = wave.replace('&wave 5', '0').replace('percent: *wave # with a', 'percent: &wave 5 # with a')
+    expect(setPercent(wave, 'a', 0)).toBe(moved)
+    expect(setPercent(moved, 'b', 1)).toBe(
+      moved.replace('&wave 5', '1').replace('percent: *wave }', 'percent: &wave 5 }'),
+    )
+  })
+
+  test('all at once, and back', () => {
+    const all = ['a', 'b', 'c'].reduce((text, id) => setPercent(text, id, 0), wave)
+    expect(documentOf(all).routes?.map(({ percent }) => percent)).toEqual([0, 0, 0])
+  })
+
+  test('a route with an anchor can go', () => {
+    const edited = editTable(
+      wave,
+      withRoutes((routes) => routes.filter(({ id }) => id !== 'a')),
+    )
+    expect(edited).toBe(
+      wave.replace(/ {2}- \{ id: a.*\n/, '').replace('percent: *wave # with a', 'percent: &wave 5 # with a'),
+    )
+  })
+
+  test('settings that others share change for one route only', () => {
+    const text = `${HEAD}routes:
+  - id: a
+    match: { path: /a }
+    to: gtin
+    cache: &kept # why
+      ttl: 60s # a minute
+      keep: 1h
+  - { id: b, match: { path: /b }, to: gtin, cache: *kept }
+`
+    expect(editRoute(text, 'a', (route) => ({ ...route, cache: { ...route.cache, ttl: '5s' } }))).toBe(
+      text
+        .replace('&kept # why', '# why')
+        .replace('60s # a', '5s # a')
+        .replace('*kept', '&kept { ttl: 60s, keep: 1h }'),
+    )
+    expect(editRoute(text, 'b', (route) => ({ ...route, cache: { ttl: '5s' } }))).toBe(
+      text.replace('*kept', '{ ttl: 5s }'),
+    )
+  })
+})
+
+describe('a percent', () => {
+  /** How one route is written; `{percent}` marks where its percent stands, or is to be added. */
+  const LAYOUTS: readonly (readonly [string, present: string, absent: string])[] = [
+    [
+      'block',
+      '  - id: ID\n    match: { path: /ID } # why\n    to: gtin  # here\n    percent: {percent} # by hand\n',
+      '  - id: ID\n    match:\n      path: /ID\n    to: gtin  # here\n{line}    group: g\n',
+    ],
+    [
+      'block, percent first',
+      '  - percent: {percent}\n    id: ID\n    to: gtin\n    match: { path: /ID }\n',
+      '  -   to: gtin # first\n      id: ID\n      match: { path: /ID }\n{line8}',
+    ],
+    [
+      'flow',
+      '  - { id: ID, match: { path: /ID }, percent:   {percent}, to: gtin }\n',
+      '  - { id: ID, match: { path: /ID }, to: gtin{inline} } # flow\n',
+    ],
+    [
+      'flow over lines',
+      '  - {\n      id: ID, match: { path: /ID }, # c\n      to: "gtin", percent: {percent} }\n',
+      "  - {\n      id: ID, match: { path: /ID }, to: 'gtin'{inline} # c\n      , group: g }\n",
+    ],
+    [
+      'JSON',
+      '  - {"id":"ID","match":{"path":"/ID"},"to":"gtin","percent":{percent}}\n',
+      '  - {"id":"ID","match":{"path":"/ID"},"to":"gtin"{json}}\n',
+    ],
+  ]
+  const HEAD =
+    '# the table\nversion: 1\nupstreams: { legacy: { servers: [http://a] }, gtin: { servers: [http://b] } }\ndefault:   legacy\nroutes:\n\n'
+  const percent = fc.integer({ min: 0, max: 1_000_000 }).map((units) => units / 10_000)
+  const route = fc.record({
+    layout: fc.constantFrom(...LAYOUTS),
+    old: fc.option(percent),
+    comment: fc.constantFrom('', '\n', '    # percent: 99\n'),
+  })
+
+  /** The text of a route with `shown` as its percent; null leaves it out. */
+  function write(layout: (typeof LAYOUTS)[number], present: boolean, id: string, shown: string | null): string {
+    const text = (present ? layout[1] : layout[2]).replaceAll('ID', id)
+    const [line, inline, json] =
+      shown === null ? ['', '', ''] : [`percent: ${shown}\n`, `, percent: ${shown}`, `,"percent":${shown}`]
+    return text
+      .replace('{percent}', shown ?? '')
+      .replace('{line}', line && `    ${line}`)
+      .replace('{line8}', line && `      ${line}`)
+      .replace('{inline}', inline)
+      .replace('{json}', json)
+  }
+
+  test('changes the one number, or adds it behind `to`, and leaves every other byte', () => {
+    fc.assert(
+      fc.property(
+        fc.array(route, { minLength: 1, maxLength: 4 }),
+        fc.nat(3),
+        percent,
+        fc.boolean(),
+        fc.boolean(),
+        (routes, pick, next, crlf, bom) => {
+          const chosen = pick % routes.length
+          const textWith = (wanted: number | null) => {
+            const body = routes.map(({ layout, old, comment }, at) => {
+              const shown = at === chosen && wanted !== null ? wanted : old
+              return comment + write(layout, old !== null, `r${at}`, shown === null ? null : String(shown))
+            })
+            const text = HEAD + body.join('')
+            return (bom ? '\uFEFF' : '') + (crlf ? text.replaceAll('\n', '\r\n') : text)
+          }
+          const before = textWith(null)
+          expect(readTable(before, 'routes.yaml').ok).toBe(true)
+          const after = setPercent(before, `r${chosen}`, next)
+          expect(after).toBe(textWith(next))
+          const wanted = documentOf(before)
+          Object.assign(wanted.routes?.[chosen] as object, { percent: next })
+          expect(documentOf(after)).toEqual(wanted)
+        },
+      ),
+      { numRuns: 300 },
+    )
+  })
+
+  test('keeps the comments and the order of the design example', () => {
+    const edited = setPercent(DESIGN, 'gtin-lookup', 12.5)
+    expect(edited).toBe(DESIGN.replace('    percent: 5\n', '    percent: 12.5\n'))
+    expect(setPercent(edited, 'gtin-lookup', 5)).toBe(DESIGN)
+  })
+
+  test.each([
+    ['a last line without a newline', `${HEAD}  - id: a\n    match: { path: /a }\n    to: gtin`, '\n    percent: 7'],
+    [
+      'a last line with a comment and no newline',
+      `${HEAD}  - id: a\n    match: { path: /a }\n    to: gtin # x`,
+      '\n    percent: 7',
+    ],
+  ])('adds the key behind %s', (_name, text, added) => {
+    expect(setPercent(text, 'a', 7)).toBe(text + added)
   })
 })
 
@@ -167,6 +329,154 @@ test('servers of an upstream come and go', () => {
     TEXT.replace(last, `${last}      - http://127.0.0.1:5000\n`),
   )
   expect(editTable(TEXT, servers([second]))).toBe(TEXT.replace(/ {6}- http:\/\/127\.0\.0\.1:4002.*\n/, ''))
+})
+
+describe('lists in brackets over lines', () => {
+  const LIST = `version: 1
+upstreams:
+  gtin:
+    servers: [
+      http://a.test, # first
+      http://b.test # second
+    ] # all
+  old: { servers: [ http://a.test, http://b.test, http://c.test ] } # three
+default: gtin
+`
+  const serversOf = (upstream: string, list: readonly unknown[], text = LIST): string =>
+    editTable(text, (document) => {
+      const upstreams = { ...document.upstreams, [upstream]: { servers: list } }
+      return { ...document, upstreams } as unknown as TableDocument
+    })
+  const [a, b, c, d] = ['http://a.test', 'http://b.test', 'http://c.test', 'http://d.test']
+
+  test('an item comes on a line of its own, and every comment stays', () => {
+    expect(serversOf('gtin', [a, b, c])).toBe(
+      LIST.replace('http://b.test # second\n', 'http://b.test, # second\n      http://c.test\n'),
+    )
+    expect(serversOf('gtin', [c, a, b])).toBe(
+      LIST.replace('      http://a.test,', '      http://c.test,\n      http://a.test,'),
+    )
+    expect(serversOf('gtin', [a, c, b])).toBe(LIST.replace('# first\n', '# first\n      http://c.test,\n'))
+    const trailing = LIST.replace('b.test # second', 'b.test, # second')
+    expect(serversOf('gtin', [a, b, c, d], trailing)).toBe(
+      trailing.replace('# second\n', '# second\n      http://c.test,\n      http://d.test,\n'),
+    )
+  })
+
+  test('an item goes with its line', () => {
+    expect(serversOf('gtin', [a])).toBe(
+      LIST.replace('http://a.test, # first', 'http://a.test # first').replace(/ +http:\/\/b.*\n/, ''),
+    )
+    expect(serversOf('gtin', [b])).toBe(LIST.replace(/ +http:\/\/a\.test, # first\n/, ''))
+  })
+
+  test('on one line', () => {
+    expect(serversOf('old', [a, b, c, d])).toBe(LIST.replace('http://c.test ]', 'http://c.test, http://d.test ]'))
+    expect(serversOf('old', [d, a, b, c])).toBe(LIST.replace('[ http://a', '[ http://d.test, http://a'))
+    expect(serversOf('old', [b, c])).toBe(LIST.replace('[ http://a.test, ', '[ '))
+    expect(serversOf('old', [a, c])).toBe(LIST.replace(', http://b.test, http://c', ', http://c'))
+    expect(serversOf('old', [a])).toBe(LIST.replace(', http://b.test, http://c.test', ''))
+    expect(serversOf('old', [c])).toBe(LIST.replace('http://a.test, http://b.test, ', ''))
+  })
+
+  test('a comment between items on one line and the next stays', () => {
+    const text = LIST.replace('[ http://a.test, http://b', '[ http://a.test, # first\n    http://b')
+    expect(serversOf('old', [a, b], text)).toBe(text.replace(', http://c.test', ''))
+    const two = text.replace(', http://c.test', '')
+    expect(serversOf('old', [a], two)).toContain('# first')
+  })
+
+  test('routes in brackets come and go, with the comments of the others', () => {
+    const text = `${LIST}routes: [
+  # about a
+  { id: a, match: { path: /a }, to: gtin },
+  { id: b, match: { path: /b }, to: old }, # about b
+]
+`
+    const added = editTable(
+      text,
+      withRoutes((routes) => [...routes, { id: 'c', match: { path: '/c' }, to: 'old' }]),
+    )
+    expect(added).toBe(text.replace('# about b\n', '# about b\n  { id: c, match: { path: /c }, to: old },\n'))
+    const removed = editTable(
+      text,
+      withRoutes((routes) => routes.slice(1)),
+    )
+    expect(removed).toBe(text.replace(/ {2}\{ id: a.*\n/, ''))
+  })
+})
+
+describe('a list that becomes one of its items', () => {
+  const STICKY = `    sticky:
+      - cookie:sid # the session
+      - ip # else
+    percent: 5
+`
+  const withSticky = (text: string): string => `${DESIGN.slice(0, DESIGN.indexOf('routes:'))}routes:
+  - id: a
+    match: { path: /a }
+    to: gtin
+${text}`
+  const become = (text: string, sticky: string): string => editRoute(text, 'a', (route) => ({ ...route, sticky }))
+
+  test('the item keeps its comment, and the others take theirs with them', () => {
+    const text = withSticky(STICKY)
+    expect(become(text, 'cookie:sid')).toBe(withSticky('    sticky: cookie:sid # the session\n    percent: 5\n'))
+    expect(become(text, 'ip')).toBe(withSticky('    sticky: ip # else\n    percent: 5\n'))
+    expect(become(text, 'request')).toBe(withSticky('    sticky: request\n    percent: 5\n'))
+  })
+
+  test('in brackets, and back to a list', () => {
+    const text = withSticky('    sticky: [cookie:sid, ip] # one side\n')
+    const one = withSticky('    sticky: ip # one side\n')
+    expect(become(text, 'ip')).toBe(one)
+    expect(editRoute(one, 'a', (route) => ({ ...route, sticky: ['cookie:sid', 'ip'] }))).toBe(text)
+  })
+})
+
+describe('a JSON text stays one', () => {
+  const table = {
+    version: 1,
+    upstreams: { legacy: { servers: ['http://l'] }, gtin: { servers: ['http://g'] } },
+    default: 'legacy',
+    routes: [
+      { id: 'a', match: { path: '/a' }, to: 'gtin' },
+      { id: 'b', match: { path: '/b' }, to: 'gtin', percent: 5 },
+    ],
+  }
+
+  test.each([
+    ['compact', JSON.stringify(table)],
+    ['indented', JSON.stringify(table, null, 2)],
+    ['without routes', JSON.stringify({ ...table, routes: [] }, null, 2)],
+    ['with a byte order mark', `\uFEFF${JSON.stringify(table)}`],
+  ])('%s', (_, text) => {
+    const changes = [
+      withRoutes((routes) => [...routes, NEW]),
+      withRoutes((routes) => [NEW, ...routes]),
+      withRoutes((routes) => routes.slice(1)),
+      withRoutes((routes) => routes.slice(0, 1)),
+      withRoutes(() => []),
+      withRoutes((routes) => routes.map((route) => ({ ...route, percent: 12.5, sticky: ['cookie:sid', 'ip'] }))),
+      withRoutes((routes) => routes.map((route) => ({ ...route, cache: { ttl: '60s' }, fallback: {} }))),
+      (document: TableDocument) => ({
+        ...document,
+        upstreams: { ...document.upstreams, gtin: { servers: ['http://g', { url: 'http://h', weight: 2 }] } },
+      }),
+    ]
+    for (const change of changes) {
+      const wanted = change(JSON.parse(text.replace('\uFEFF', '')) as TableDocument)
+      expect(JSON.parse(editTable(text, change as never).replace('\uFEFF', ''))).toEqual(wanted)
+    }
+  })
+
+  test('in the way it is written', () => {
+    expect(setPercent(JSON.stringify(table), 'a', 5)).toContain(
+      '{"id":"a","match":{"path":"/a"},"to":"gtin","percent":5}',
+    )
+    const indented = JSON.stringify(table, null, 2)
+    expect(setPercent(indented, 'a', 5)).toBe(indented.replace('"to": "gtin"\n', '"to": "gtin",\n      "percent": 5\n'))
+  })
 })
 
 const routeArbitrary: fc.Arbitrary<object> = fc.record(

@@ -1,9 +1,8 @@
-/** Reading routes.yaml: every problem with its place (golden tables), texts of every kind, and edits that keep every other byte. */
+/** Reading routes.yaml: every problem with its place (golden tables), and texts of every kind. */
 import { readdirSync, readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { parse } from 'yaml'
-import { formatProblem, formatProblems, readTable, setPercent } from '../../../src/rules/language/text.ts'
+import { formatProblem, formatProblems, readTable } from '../../../src/rules/language/text.ts'
 import { nearestWord } from '../../../src/rules/values/problem.ts'
 
 const TABLES = new URL('../../tables/', import.meta.url)
@@ -180,122 +179,6 @@ const yamlish = fc
     { maxLength: 40 },
   )
   .map((pieces) => pieces.join(''))
-
-describe('setPercent', () => {
-  /** How one route is written; `{percent}` marks where its percent stands, or is to be added. */
-  const LAYOUTS: readonly (readonly [string, present: string, absent: string])[] = [
-    [
-      'block',
-      '  - id: ID\n    match: { path: /ID } # why\n    to: gtin  # here\n    percent: {percent} # by hand\n',
-      '  - id: ID\n    match:\n      path: /ID\n    to: gtin  # here\n{line}    group: g\n',
-    ],
-    [
-      'block, percent first',
-      '  - percent: {percent}\n    id: ID\n    to: gtin\n    match: { path: /ID }\n',
-      '  -   to: gtin # first\n{line8}      id: ID\n      match: { path: /ID }\n',
-    ],
-    [
-      'flow',
-      '  - { id: ID, match: { path: /ID }, percent:   {percent}, to: gtin }\n',
-      '  - { id: ID, match: { path: /ID }, to: gtin{inline} } # flow\n',
-    ],
-    [
-      'flow over lines',
-      '  - {\n      id: ID, match: { path: /ID }, # c\n      to: "gtin", percent: {percent} }\n',
-      "  - {\n      id: ID, match: { path: /ID }, to: 'gtin'{inline} # c\n      , group: g }\n",
-    ],
-    [
-      'JSON',
-      '  - {"id":"ID","match":{"path":"/ID"},"to":"gtin","percent":{percent}}\n',
-      '  - {"id":"ID","match":{"path":"/ID"},"to":"gtin"{json}}\n',
-    ],
-  ]
-  const HEAD =
-    '# the table\nversion: 1\nupstreams: { legacy: { servers: [http://a] }, gtin: { servers: [http://b] } }\ndefault:   legacy\nroutes:\n\n'
-  const percent = fc.integer({ min: 0, max: 1_000_000 }).map((units) => units / 10_000)
-  const route = fc.record({
-    layout: fc.constantFrom(...LAYOUTS),
-    old: fc.option(percent),
-    comment: fc.constantFrom('', '\n', '    # percent: 99\n'),
-  })
-
-  /** The text of a route with `shown` as its percent; null leaves it out. */
-  function write(layout: (typeof LAYOUTS)[number], present: boolean, id: string, shown: string | null): string {
-    const text = (present ? layout[1] : layout[2]).replaceAll('ID', id)
-    const [line, inline, json] =
-      shown === null ? ['', '', ''] : [`percent: ${shown}\n`, `, percent: ${shown}`, `, "percent": ${shown}`]
-    return text
-      .replace('{percent}', shown ?? '')
-      .replace('{line}', line && `    ${line}`)
-      .replace('{line8}', line && `      ${line}`)
-      .replace('{inline}', inline)
-      .replace('{json}', json)
-  }
-
-  test('changes the one number, or adds it behind `to`, and leaves every other byte', () => {
-    fc.assert(
-      fc.property(
-        fc.array(route, { minLength: 1, maxLength: 4 }),
-        fc.nat(3),
-        percent,
-        fc.boolean(),
-        fc.boolean(),
-        (routes, pick, next, crlf, bom) => {
-          const chosen = pick % routes.length
-          const textWith = (wanted: number | null) => {
-            const body = routes.map(({ layout, old, comment }, at) => {
-              const shown = at === chosen && wanted !== null ? wanted : old
-              return comment + write(layout, old !== null, `r${at}`, shown === null ? null : String(shown))
-            })
-            const text = HEAD + body.join('')
-            return (bom ? '\uFEFF' : '') + (crlf ? text.replaceAll('\n', '\r\n') : text)
-          }
-          const before = textWith(null)
-          expect(readTable(before, 'routes.yaml').ok).toBe(true)
-          const after = setPercent(before, `r${chosen}`, next)
-          expect(after).toBe(textWith(next))
-          const wanted = parse(before)
-          wanted.routes[chosen].percent = next
-          expect(parse(after)).toEqual(wanted)
-        },
-      ),
-      { numRuns: 300 },
-    )
-  })
-
-  test('keeps the comments and the order of the design example', () => {
-    const edited = setPercent(EXAMPLE, 'gtin-lookup', 12.5)
-    expect(edited).toBe(EXAMPLE.replace('    percent: 5\n', '    percent: 12.5\n'))
-    expect(setPercent(edited, 'gtin-lookup', 5)).toBe(EXAMPLE)
-  })
-
-  test.each([
-    ['a last line without a newline', `${HEAD}  - id: a\n    match: { path: /a }\n    to: gtin`, '\n    percent: 7'],
-    [
-      'a last line with a comment and no newline',
-      `${HEAD}  - id: a\n    match: { path: /a }\n    to: gtin # x`,
-      '\n    percent: 7',
-    ],
-  ])('adds the key behind %s', (_name, text, added) => {
-    expect(setPercent(text, 'a', 7)).toBe(text + added)
-  })
-
-  test('edits the routes that are aliases or hold anchors only where nothing else changes', () => {
-    const shared = `${HEAD}  - { id: a, match: { path: /a }, to: gtin, percent: &p 5 }\n  - { id: b, match: { path: /b }, to: gtin, percent: *p }\n`
-    expect(setPercent(shared, 'b', 7)).toBe(shared.replace('*p', '7'))
-    expect(() => setPercent(shared, 'a', 7)).toThrow(RangeError)
-  })
-
-  test('refuses a route that is not there', () => {
-    expect(() => setPercent(EXAMPLE, 'nobody', 5)).toThrow('unknown route "nobody"')
-    expect(() => setPercent('', 'a', 5)).toThrow(RangeError)
-  })
-
-  test('refuses what is no percent, and a route without a place for it', () => {
-    expect(() => setPercent(EXAMPLE, 'gtin-lookup', 101)).toThrow('invalid percent 101: must be 0 to 100')
-    expect(() => setPercent('routes: [{ id: a }]', 'a', 5)).toThrow(RangeError)
-  })
-})
 
 describe('many problems', () => {
   const upstreams = 'upstreams: { l: { servers: [http://l] } }\ndefault: l\n'

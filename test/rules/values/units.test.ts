@@ -6,7 +6,6 @@ import {
   flawOfPercent,
   flawOfSize,
   formatDuration,
-  formatPercent,
   formatSize,
   parseDurationMs,
   parseSizeBytes,
@@ -71,7 +70,6 @@ test('printing and reading a size agree', () => {
 
 test.each([0, 100, 5, 0.0001, 99.9999, 33.3333, 1.1, 29.7])('%d is a percent', (percent) => {
   expect(flawOfPercent(percent)).toBeNull()
-  expect(Number(formatPercent(percent))).toBe(percent)
 })
 
 test.each([-1, -0.0001, 100.0001, 101, 0.00001, 33.33333, Number.NaN, Number.POSITIVE_INFINITY])(
@@ -86,8 +84,7 @@ test('every percent with 4 decimals is a percent, and prints without an exponent
     fc.property(fc.integer({ min: 0, max: 1_000_000 }), (units) => {
       const percent = Number((units / 10_000).toFixed(4))
       expect(flawOfPercent(percent)).toBeNull()
-      expect(formatPercent(percent)).toMatch(/^\d+(\.\d{1,4})?$/)
-      expect(Number(formatPercent(percent))).toBe(percent)
+      expect(String(percent)).toMatch(/^\d+(\.\d{1,4})?$/)
     }),
   )
 })
