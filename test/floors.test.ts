@@ -53,6 +53,8 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 const OWNERS: Record<string, readonly string[]> = {
   zod: ['rules/', 'control/'],
   'ipaddr.js': ['rules/patterns/address.ts'],
+  'jsonc-parser': ['control/http/json-text.ts'],
+  diff: ['rules/language/text-diff.ts'],
   yaml: ['rules/language/text.ts', 'rules/language/edit.ts'],
   'lru-cache': ['state/caching/store.ts'],
   ioredis: ['state/redis/client.ts', 'state/redis/package.ts'],

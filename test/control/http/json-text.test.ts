@@ -10,15 +10,17 @@ test.each([
   ['{"percent": 5', 1, 14, "expected ',' or '}', found end of input"],
   ['{"percent": }', 1, 13, 'expected a value'],
   ['{\n  "percent": 5,\n}', 3, 1, 'expected a name in double quotes'],
-  ['{\r\n  percent: 5}', 2, 3, 'expected a name in double quotes'],
-  ['{"a": 1} x', 1, 10, 'expected end of input'],
+  ['{\r\n  percent: 5}', 2, 3, 'expected a value or a name in double quotes'],
+  ['{"a": 1} x', 1, 10, 'expected a value or a name in double quotes'],
+  ['{"a": 1} 2', 1, 10, 'expected end of input'],
+  ['[1] // one', 1, 5, 'expected a value, found a comment'],
   ['{"percent": 5, "percent": 50}', 1, 16, 'duplicate name "percent"'],
-  ['[1 2]', 1, 4, "expected ',' or ']'"],
+  ['[1 2]', 1, 4, "expected ','"],
   ['{"a" 1}', 1, 6, "expected ':'"],
   ['"a\nb"', 1, 1, 'unterminated string, invalid escape or control character'],
-  ['\uFEFF{}', 1, 1, 'expected a value'],
+  ['\uFEFF{}', 1, 1, 'expected a value or a name in double quotes'],
   ['05', 1, 2, 'expected end of input'],
-  ['[NaN]', 1, 2, 'expected a value'],
+  ['[NaN]', 1, 2, 'expected a value or a name in double quotes'],
 ])('%j breaks at %i:%i', (text, line, column, message) => {
   let fault: unknown
   try {
