@@ -1,16 +1,18 @@
 /**
  * `npm start`: the legacy catalog, a sync of a sample of its products, two GTIN service instances on that copy, and the proxy in
- * front of them, until Ctrl-C. `npm start -- --all` copies all 18 million products, in some minutes.
+ * front of them, until Ctrl-C. `npm start -- --port N` serves on N, with the admin API on N + 1 (0: any free ports);
+ * `npm start -- --all` copies all 18 million products, in some minutes.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
+const DEFAULT_PORT = 8080
 
 /** One process of the demo. */
 interface Part {
@@ -20,80 +22,92 @@ interface Part {
   readonly args: readonly string[]
 }
 
-const { all } = parseArgs({ options: { all: { type: 'boolean' } } }).values
-/** Every how many-th product is copied, the one of the first command among them. */
+const { all, port } = readFlags()
+/** Every how many-th product is copied, the one of the lookups among them. */
 const SAMPLE = all ? 1 : 900
-/** The data of the GTIN services, as long as the demo runs. */
-const DATA = mkdtempSync(join(tmpdir(), 'banyan-demo-gtin-'))
-
-const PARTS: readonly Part[] = [
-  { name: 'legacy', ready: 'legacy-mock ready', args: ['legacy-mock/main.ts', '--listen', '127.0.0.1:4001'] },
-  { name: 'gtin-1', ready: 'gtin-service ready', args: gtinArgs('gtin-1', 4002) },
-  { name: 'gtin-2', ready: 'gtin-service ready', args: gtinArgs('gtin-2', 4003) },
-  {
-    name: 'banyan',
-    ready: 'banyan ready',
-    args: [
-      'src/main.ts',
-      'serve',
-      '--listen',
-      '127.0.0.1:8080',
-      '--admin',
-      '127.0.0.1:8081',
-      '--access-log',
-      'none',
-      '--workers',
-      '0',
-    ],
-  },
-]
-
-const WELCOME = `
-  clients   http://127.0.0.1:8080   the proxy, in front of everything
-  admin     http://127.0.0.1:8081   the admin API
-  legacy    http://127.0.0.1:4001   the wrapped catalog application
-  gtin      http://127.0.0.1:4002, http://127.0.0.1:4003   the new GTIN service, two instances
-            on a copy of ${all ? 'all products' : '20,000 of the 18 million products (npm start -- --all copies all of them)'}
-
-Five commands to try (in another terminal, in this folder):
-
-  1. A lookup through the proxy:
-     curl -s http://127.0.0.1:8080/stores/3/gtins/123456789012
-  2. A page of the legacy application, through the same door:
-     curl -s http://127.0.0.1:8080/
-  3. Move the lookup to the new service by editing the table (it applies within a second):
-     sed -i 's/percent: [0-9.]*/percent: 50/' routes.yaml
-  4. The same by the API; the file is edited for you, comments and all:
-     curl -s -X PATCH http://127.0.0.1:8081/routes/gtin-lookup -H 'content-type: application/json' -d '{"percent": 100}'
-  5. Which side answers this client, and why:
-     curl -s http://127.0.0.1:8081/explain -H 'content-type: application/json' \\
-       -d '{"method":"GET","url":"http://127.0.0.1:8080/stores/3/gtins/123456789012","headers":{"cookie":"sid=alice"}}'
-
-Ctrl-C ends everything.
-`
+/** The table and the data, as long as the demo runs; git ignores it. */
+const FOLDER = join(ROOT, '.banyan', port === DEFAULT_PORT ? 'demo' : `demo-${port || process.pid}`)
+const DATA = join(FOLDER, 'gtin')
+const TABLE = join(FOLDER, 'routes.yaml')
 
 const running: ChildProcess[] = []
 let ending = false
 
-function gtinArgs(name: string, port: number): string[] {
-  return ['gtin-service/main.ts', '--listen', `127.0.0.1:${port}`, '--name', name, '--data', DATA]
+function readFlags(): { all: boolean; port: number } {
+  try {
+    const { values } = parseArgs({ options: { all: { type: 'boolean' }, port: { type: 'string' } } })
+    const port = Number(values.port ?? DEFAULT_PORT)
+    if (Number.isInteger(port) && port >= 0 && port < 65_535) return { all: values.all === true, port }
+    return usage(`--port ${values.port}: expected a port`)
+  } catch (error) {
+    return usage((error as Error).message.split('. ')[0] as string)
+  }
 }
 
-/** Copies the products once; its progress goes to the terminal. Rejects where it fails. */
-async function sync(): Promise<void> {
-  const from = `http://127.0.0.1:4001/?sample=${SAMPLE}`
-  const args = ['gtin-service/main.ts', 'sync', '--from', from, '--data', DATA, '--no-gzip']
-  const child = spawn(process.execPath, args, { cwd: ROOT, stdio: ['ignore', 'inherit', 'inherit'], detached: true })
+function usage(problem: string): never {
+  process.stderr.write(`${problem}; usage: npm start -- [--port N] [--all]\n`)
+  process.exit(2)
+}
+
+/** Exits with one line where another program has a port. */
+async function expectFree(ports: readonly number[]): Promise<void> {
+  for (const one of ports) {
+    const server = createServer().listen(one, '127.0.0.1')
+    try {
+      await once(server, 'listening')
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException
+      const why = code === 'EADDRINUSE' ? 'is in use' : `can't be used: ${message}`
+      process.stderr.write(`port ${one} ${why}: npm start -- --port N takes N and N + 1\n`)
+      process.exit(1)
+    }
+    server.close()
+    await once(server, 'close')
+  }
+}
+
+function gtinPart(name: string): Part {
+  const args = ['gtin-service/main.ts', '--listen', '127.0.0.1:0', '--name', name, '--data', DATA]
+  return { name, ready: 'gtin-service ready', args }
+}
+
+const LEGACY: Part = {
+  name: 'legacy',
+  ready: 'legacy-mock ready',
+  args: ['legacy-mock/main.ts', '--listen', '127.0.0.1:0'],
+}
+
+const PROXY: Part = {
+  name: 'banyan',
+  ready: 'banyan ready',
+  args: [
+    ...['src/main.ts', 'serve', '--table', TABLE, '--expose-cache-status', '--workers', '0'],
+    ...['--listen', `127.0.0.1:${port}`, '--admin', `127.0.0.1:${port === 0 ? 0 : port + 1}`],
+  ],
+}
+
+/** Copies the products once. What it says is shown where it takes minutes, or fails. Rejects where it fails. */
+async function sync(legacy: string): Promise<void> {
+  const args = ['gtin-service/main.ts', 'sync', '--from', `${legacy}/?sample=${SAMPLE}`, '--data', DATA, '--no-gzip']
+  const child = spawn(process.execPath, args, { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'], detached: true })
   running.push(child)
-  const [code] = await once(child, 'exit')
+  const said: string[] = []
+  for (const stream of [child.stdout, child.stderr]) {
+    eachLine(stream, (line) => {
+      if (all) process.stderr.write(`${line}\n`)
+      else said.push(line)
+    })
+  }
+  const [code] = await once(child, 'close')
   running.splice(running.indexOf(child), 1)
   if (code === 0 || ending) return
+  process.stderr.write(`${said.join('\n')}\n`)
   void end(1)
   throw new Error('sync')
 }
 
-/** Starts one part and resolves when it is ready. What it prints afterwards goes on under its name. */
-function start(part: Part): Promise<void> {
+/** Starts one part and resolves with its ready line. What it prints afterwards goes on under its name. */
+function start(part: Part): Promise<string> {
   // A group of its own: Ctrl-C reaches this process alone, which then ends the parts in order.
   const child = spawn(process.execPath, [...part.args], {
     cwd: ROOT,
@@ -103,13 +117,13 @@ function start(part: Part): Promise<void> {
   running.push(child)
   return new Promise((resolve, reject) => {
     const said: string[] = []
-    eachLine(child.stderr!, (line) => {
+    eachLine(child.stderr, (line) => {
       said.push(line)
       process.stderr.write(`${part.name}: ${line}\n`)
     })
-    eachLine(child.stdout!, (line) => {
-      if (line.startsWith(part.ready)) resolve()
-      else process.stdout.write(`${part.name}: ${line}\n`)
+    eachLine(child.stdout, (line) => {
+      if (line.startsWith(part.ready)) resolve(line)
+      else process.stdout.write(`${part === PROXY ? logLine(line) : `${part.name}: ${line}`}\n`)
     })
     child.once('error', reject)
     child.once('exit', (code, signal) => {
@@ -119,6 +133,18 @@ function start(part: Part): Promise<void> {
       void end(1)
     })
   })
+}
+
+/** A line of the proxy's log for a person: of a request which side answered, and why. */
+function logLine(text: string): string {
+  const line = JSON.parse(text)
+  if (line.event !== undefined) return `banyan: ${line.msg}`
+  const { method, target, status, upstream, server, reason, bucket, percent, cache, durationMs } = line
+  if (upstream === undefined) return `${method} ${target}: ${status}`
+  const from = cache === 'hit' ? `the cache of ${upstream}` : `${upstream} (${server ?? 'no server'})`
+  const drawn =
+    bucket === null ? reason : `${reason}: ${bucket.toFixed(2)} ${bucket < percent ? '<' : '>='} ${percent} %`
+  return `${method} ${target}: ${status} from ${from}, ${drawn}, cache ${cache}, ${durationMs.toFixed(1)} ms`
 }
 
 function eachLine(stream: NodeJS.ReadableStream, take: (line: string) => void): void {
@@ -131,14 +157,45 @@ function eachLine(stream: NodeJS.ReadableStream, take: (line: string) => void): 
   })
 }
 
+/** The address in a ready line. */
+function urlIn(line: string): string {
+  return /http:\/\/\S+/.exec(line)?.[0] as string
+}
+
+/** A copy of the table of the project, with the servers that have been started. */
+function writeTable(legacy: string, gtins: readonly string[]): void {
+  const text = readFileSync(join(ROOT, 'routes.yaml'), 'utf8')
+    .replace('http://127.0.0.1:4001', legacy)
+    .replace('http://127.0.0.1:4002', gtins[0] as string)
+    .replace('http://127.0.0.1:4003', gtins[1] as string)
+  writeFileSync(TABLE, text)
+}
+
+/** What to do next. */
+function welcome(ready: string): string {
+  const [proxy, admin] = [...ready.matchAll(/http:\/\/(\S+)/g)].map(([, address]) => address)
+  const url = `http://${proxy}/stores/3/gtins/123456789012`
+  return `banyan is ready on http://${proxy}, in front of a legacy catalog and its new GTIN service. In another terminal, in this folder:
+  banyan() { node bin/banyan.js "$@"; }; export BANYAN_ADMIN=${admin}
+  lookup() { curl -si -b sid=alice ${url} | grep -oiE '^cache-status.*|"host": ?"[^"]+"'; }
+  lookup                                          # alice is on the legacy: catalog01
+  banyan set gtin-lookup 50 --reason "no errors"  # from 5 % to 50 % of the clients
+  lookup                                          # alice has moved to the new service: gtin-1 or gtin-2
+  lookup                                          # the same again is a hit of the cache
+  banyan explain ${url} -H 'cookie: sid=alice'
+  banyan routes && banyan revisions               # and banyan restore 1 takes the edit back
+The table is ${relative(ROOT, TABLE)}: edit it too. Each request is logged below. Ctrl-C ends everything.
+`
+}
+
 /** Ends the proxy first, so that no request of its clients meets a server that is gone. */
 async function end(code: number): Promise<void> {
   if (ending) return
   ending = true
-  const proxy = running[PARTS.length - 1]
+  const proxy = running.find(({ spawnargs }) => spawnargs.includes('src/main.ts'))
   if (proxy !== undefined) await stop(proxy)
   await Promise.all(running.map(stop))
-  rmSync(DATA, { recursive: true, force: true })
+  rmSync(FOLDER, { recursive: true, force: true })
   process.exit(code)
 }
 
@@ -161,13 +218,16 @@ setInterval(() => {
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => void end(0))
 
+await expectFree(port === 0 ? [] : [port, port + 1])
+rmSync(FOLDER, { recursive: true, force: true })
+mkdirSync(FOLDER, { recursive: true })
 try {
-  const [legacy, ...others] = PARTS as [Part, ...Part[]]
-  await start(legacy)
-  await sync()
-  await Promise.all(others.slice(0, -1).map(start))
-  await start(others.at(-1) as Part)
-  process.stdout.write(WELCOME)
-} catch {
-  // The part has said what is wrong, in one line; end() is on its way.
+  const legacy = urlIn(await start(LEGACY))
+  await sync(legacy)
+  writeTable(legacy, (await Promise.all(['gtin-1', 'gtin-2'].map((name) => start(gtinPart(name))))).map(urlIn))
+  process.stdout.write(welcome(await start(PROXY)))
+} catch (error) {
+  // A part that failed has said why, in one line, and end() is on its way.
+  if (!ending) process.stderr.write(`${(error as Error).message}\n`)
+  void end(1)
 }

@@ -1,7 +1,7 @@
 /**
  * The npm package: packed, installed in an empty folder, started, asked and stopped there; its types hold for who uses them.
  */
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import {
   copyFileSync,
   linkSync,
@@ -144,6 +144,25 @@ test('in a checkout the Node of npm ci runs it where the one that it was started
   expect(await (await fetch(`${/http:\/\/[\d.:]+/.exec(line)?.[0]}/any`)).text()).toBe('legacy')
   expect(await banyan.stop()).toBe(0)
   expect(banyan.log.at(-1)).toContain('"event":"ended"')
+})
+
+test('npm ci in a checkout warns of no engine on Node 20, since it brings the Node that runs the rest', () => {
+  const checkout = join(folder, 'checkout')
+  mkdirSync(checkout)
+  for (const name of ['package.json', 'package-lock.json', '.npmrc'])
+    copyFileSync(join(PROJECT, name), join(checkout, name))
+  const old = `data:text/javascript,Object.defineProperty(process,'version',{value:'v20.20.2'})`
+  // npm tells those below it what its own .npmrc says.
+  const { npm_config_loglevel: _, ...rest } = environment()
+  const env = { ...rest, NODE_OPTIONS: `--import "${old}"` }
+  const args = ['ci', '--dry-run', '--offline', '--ignore-scripts']
+  const ci = () => spawnSync('npm', args, { cwd: checkout, env, encoding: 'utf8' })
+  expect(ci()).toMatchObject({ status: 0, stderr: '' })
+  // What is hushed is there.
+  rmSync(join(checkout, '.npmrc'))
+  expect(ci().stderr).toContain('EBADENGINE')
+  // A checkout asks for less than the package, and for no less than it needs.
+  expect(manifest.devEngines.runtime).toEqual({ name: 'node', version: '>=20' })
 })
 
 test('the oldest Node that it names is let in', () => {
