@@ -41,11 +41,15 @@ export class ServerState implements Candidate {
     return this.pool.active
   }
 
-  /** Updates its state. A server that is no longer drained, or healthy again, starts slowly. */
+  /**
+   * Updates its state. A server that is no longer drained, or healthy again, starts slowly, and nothing is held against it: who
+   * drained it may have replaced it.
+   */
   told(drained: boolean, unhealthy: boolean, nowMs: number): void {
-    const healthyAgain = this.#unhealthy && !unhealthy
-    if (healthyAgain) this.ejection.forget()
-    if (healthyAgain || (this.#drained && !drained)) this.came(nowMs)
+    if ((this.#unhealthy && !unhealthy) || (this.#drained && !drained)) {
+      this.ejection.forget()
+      this.came(nowMs)
+    }
     this.#drained = drained
     this.#unhealthy = unhealthy
   }

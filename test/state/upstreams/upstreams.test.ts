@@ -249,6 +249,17 @@ describe('places at an upstream', () => {
   })
 })
 
+test('undrain takes back a server that was left out before: who drained it may have replaced it', () => {
+  const shop = upstreams()
+  const first = shop.get('shop')!.servers.find(({ server }) => server.id === A)
+  for (let n = 0; n < 5; n++) first!.ejection.failed({ failures: 5, errors: 5, pauseMs: 1e6, maxPauseMs: 1e6 }, 0)
+  shop.setFleet({})
+  expect(words(shop)).toEqual({ [A]: 'ejected', [B]: 'up' })
+  shop.setFleet({ shop: { ...NOTHING, drained: [A] } })
+  shop.setFleet({})
+  expect(words(shop)).toEqual({ [A]: 'up', [B]: 'up' })
+})
+
 test('ejection: false takes back a server that was left out', () => {
   const shop = upstreams()
   const [first] = shop.get('shop')!.servers
