@@ -50,6 +50,7 @@ export interface Settings {
   readonly maxTargetLength: number
   readonly headersTimeoutMs: number
   readonly keepAliveMs: number
+  readonly sendTimeoutMs: number
   readonly drainDelayMs: number
   readonly drainTimeoutMs: number
   readonly middleware: string | null
@@ -171,6 +172,12 @@ const FLAGS = {
     help: 'time before an idle client connection is closed',
     read: readDuration,
   },
+  'send-timeout': {
+    value: 'TIME',
+    fallback: '60s',
+    help: 'time without a byte accepted by a client before its connection is closed',
+    read: readDuration,
+  },
   'drain-delay': {
     value: 'TIME',
     fallback: '0ms',
@@ -273,6 +280,7 @@ export function readSettings(args: readonly string[], env: Readonly<Record<strin
     maxTargetLength: value('max-target-length'),
     headersTimeoutMs: value('header-timeout'),
     keepAliveMs: value('keep-alive'),
+    sendTimeoutMs: value('send-timeout'),
     drainDelayMs: value('drain-delay'),
     drainTimeoutMs: value('drain-timeout'),
     middleware: value('middleware'),

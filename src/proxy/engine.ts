@@ -135,6 +135,11 @@ export class Engine {
     else forward.requestBroken()
   }
 
+  /** Whether a response comes from an upstream and is passed on as it comes. */
+  isPassing(res: ServerResponse): boolean {
+    return forwardOf(res) !== undefined
+  }
+
   #receive(req: IncomingMessage, res: ServerResponse): void {
     try {
       this.#begin(req, res)

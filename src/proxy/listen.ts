@@ -7,6 +7,7 @@ import { FAILURES, type FailureCode } from '../rules/failures/failure.ts'
 import { readAddress } from '../rules/patterns/address.ts'
 import { sendAll } from '../wire/turn.ts'
 import { endGently, problemText } from './client/answer.ts'
+import { SendTimeout } from './client/send-timeout.ts'
 import type { Descriptors } from './descriptors.ts'
 import type { Engine } from './engine.ts'
 import { nextRequestId } from './exchange.ts'
@@ -21,6 +22,8 @@ export interface ListenSettings extends ListenPlace {
   readonly headersTimeoutMs: number
   /** Idle connections are closed after this. */
   readonly keepAliveMs: number
+  /** A connection whose client accepts nothing of what it is sent is closed after this. Default 60 s. */
+  readonly sendTimeoutMs?: number
 }
 
 /** How often the headers timeout is checked. */
@@ -40,7 +43,10 @@ export interface DrainTerms {
   readonly patient?: boolean
 }
 
+const DEFAULT_SEND_TIMEOUT_MS = 60_000
+
 const REFUSED = Symbol('refused')
+const UPGRADED = Symbol('upgraded')
 const CURRENT = Symbol('current')
 
 /** Properties of node:http's parse errors. */
@@ -51,6 +57,7 @@ interface ParseError extends NodeJS.ErrnoException {
 
 interface ClientSocket extends Socket {
   [REFUSED]?: true
+  [UPGRADED]?: true
   [CURRENT]?: ServerResponse
 }
 
@@ -61,6 +68,7 @@ export class Listener {
   readonly #engine: Engine
   readonly #observer: Observer
   readonly #sockets = new Set<Socket>()
+  readonly #sendTimeout: SendTimeout
   /** Called for each closed connection. */
   onClosed: () => void = () => {}
   /** Decides whether a new connection may stay, and counts those that can't be accepted. */
@@ -103,7 +111,10 @@ export class Listener {
     // The upstream responds to Expect (RFC 9110 section 10.1.1).
     this.#server.on('checkContinue', request)
     this.#server.on('checkExpectation', request)
-    this.#server.on('upgrade', (req, socket, head) => engine.upgrade(req, socket, head, request))
+    this.#server.on('upgrade', (req, socket, head) => {
+      ;(socket as ClientSocket)[UPGRADED] = true
+      engine.upgrade(req, socket, head, request)
+    })
     this.#server.on('connect', engine.connect)
     this.#server.on('clientError', (error: NodeJS.ErrnoException, socket) =>
       this.#onClientError(error, socket as Socket),
@@ -116,6 +127,15 @@ export class Listener {
       })
       if (this.descriptors?.mayKeep(socket) === false) socket.destroy()
     })
+    const { sendTimeoutMs = DEFAULT_SEND_TIMEOUT_MS } = settings
+    this.#sendTimeout = new SendTimeout(sendTimeoutMs, this.#sockets, (socket) => this.#isPassing(socket))
+  }
+
+  /** Upgraded connections, and responses that are being passed on, have the idle timeout of their upstream. */
+  #isPassing(socket: ClientSocket): boolean {
+    const current = socket[CURRENT]
+    if (socket[UPGRADED] === true) return true
+    return current !== undefined && !current.writableEnded && this.#engine.isPassing(current)
   }
 
   /**
@@ -161,6 +181,7 @@ export class Listener {
     clearTimeout(deadline)
     // The rest of http.Server's close: its timer.
     this.#server.close()
+    this.#sendTimeout.close()
   }
 
   /** Ends a drain now: cuts the remaining connections. */

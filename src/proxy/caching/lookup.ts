@@ -13,6 +13,7 @@ import type { CacheSettings, Route } from '../../rules/table/table.ts'
 import { fingerprintOf } from '../../state/caching/fingerprint.ts'
 import type { Place } from '../../state/caching/tiers.ts'
 import type { Upstreams } from '../../state/upstreams/upstreams.ts'
+import { isStalled } from '../client/send-timeout.ts'
 import type { Exchange } from '../exchange.ts'
 import { sentValuesOf } from '../upstream/heads.ts'
 import type { HeldBodies } from './held-bodies.ts'
@@ -153,7 +154,7 @@ export class Lookup implements Place {
   clientClosed(): void {
     if (this.#ended) return
     const { host, exchange } = this
-    exchange.failure = 'client-gone'
+    exchange.failure = isStalled(exchange.req.socket) ? 'client-stalled' : 'client-gone'
     exchange.answer.break()
     this.#end()
     host?.left(this)

@@ -29,6 +29,8 @@ export interface RigOptions {
   readonly upstreams?: Pick<Rig, 'legacy' | 'modern'>
   readonly exposeKey?: boolean
   readonly memoryBytes?: number
+  /** What a client may take to accept a byte; a minute by default. */
+  readonly sendTimeoutMs?: number
   /** What clients say in X-Forwarded-* is believed. */
   readonly trusted?: boolean
 }
@@ -91,7 +93,14 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     forceSecret: 'a secret of the test',
   })
   plane.engine.exclusive = true
-  const settings = { host: '127.0.0.1', port: 0, maxHeaderBytes: 32_768, headersTimeoutMs: 30_000, keepAliveMs: 75_000 }
+  const settings = {
+    host: '127.0.0.1',
+    port: 0,
+    maxHeaderBytes: 32_768,
+    headersTimeoutMs: 30_000,
+    keepAliveMs: 75_000,
+    sendTimeoutMs: options.sendTimeoutMs ?? 60_000,
+  }
   const listener = new Listener(settings, plane.engine, plane.observer, plane.engine.handle)
   const { port } = await listener.listen()
   onTestFinished(async () => {
