@@ -45,6 +45,9 @@ async function runPurge(given: Given, io: Io): Promise<ExitCode> {
   if (given.has('soft')) body.soft = true
   const { json } = await given.client(io).ask('POST', '/cache/purge', { body })
   if (given.has('json')) io.out(jsonText(json))
-  else io.out(`purged${json.shared ? '' : ' in this process; other processes follow when Redis is reachable again'}\n`)
+  else
+    io.out(
+      `purged${json.shared ? '' : ` here; other instances may follow later: ${json.why ?? 'Redis is not reachable'}`}\n`,
+    )
   return EXIT.done
 }

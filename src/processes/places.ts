@@ -1,9 +1,11 @@
 /**
  * Supervises the workers: starts them, restarts those that die, and replaces them one by one to run new code.
  */
+
 import type { Socket } from 'node:net'
 import type { WorkerState } from '../control/context.ts'
 import type { ControlLog } from '../control/control-log.ts'
+import type { Purge } from '../rules/caching/purge.ts'
 import { StartError } from '../start-error.ts'
 import type { WorkerEnd, WorkerEvents, WorkerProcess } from './worker-process.ts'
 import type { WorkerStart } from './workers.ts'
@@ -41,7 +43,7 @@ export interface PlaceParts {
   /** Brings it to the current revision and starts passing connections to it. */
   onReady(worker: WorkerProcess): Promise<void>
   onLines(worker: WorkerProcess, text: string): boolean
-  onForgotten(worker: WorkerProcess, keys: readonly string[]): void
+  onInvalidated(worker: WorkerProcess, purges: readonly Purge[]): void
   onLost(count: number): void
   /** It has exited. @returns the CPU time that it used, as last reported */
   onGone(worker: WorkerProcess, untaken: readonly Socket[]): number
@@ -138,12 +140,12 @@ export class Places {
 
   #create(place: Place, onUp: () => void, onEnd: (worker: WorkerProcess, end: WorkerEnd) => void): WorkerProcess {
     place.starts++
-    const { create, start, onReady, onLines, onForgotten, onLost, onGone } = this.#parts
+    const { create, start, onReady, onLines, onInvalidated, onLost, onGone } = this.#parts
     const worker = create({
       onHello: () => ({ ...start(), worker: place.number }),
       onReady: () => void onReady(worker).then(() => worker.word === 'up' && onUp()),
       onLines: (text) => onLines(worker, text),
-      onForgotten: (keys) => onForgotten(worker, keys),
+      onInvalidated: (purges) => onInvalidated(worker, purges),
       onLost,
       onEnd: (end, untaken) => {
         place.cpuSeconds += onGone(worker, untaken)

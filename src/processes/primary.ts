@@ -64,8 +64,8 @@ export class Primary implements Front {
       }),
       onReady: (worker) => this.#employ(worker),
       onLines: (worker, text) => this.#print(worker, text),
-      onForgotten: (worker, keys) => {
-        for (const other of this.#planeOf.keys()) if (other !== worker) other.link.forget(keys).catch(ignore)
+      onInvalidated: (worker, purges) => {
+        for (const other of this.#planeOf.keys()) if (other !== worker) other.link.invalidated(purges).catch(ignore)
       },
       onLost: (count) => descriptors.lost(count, 'a worker could not accept them'),
       onGone: (worker, untaken) => {

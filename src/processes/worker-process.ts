@@ -1,9 +1,11 @@
 /**
  * A worker seen from the primary: the child process, its port, and the connections that are being passed to it.
  */
+
 import { type ChildProcess, fork, type SendHandle } from 'node:child_process'
 import type { Socket } from 'node:net'
 import type { RevisionText } from '../control/table/followers.ts'
+import type { Purge } from '../rules/caching/purge.ts'
 import type { PlaneReport } from '../state/plane-port.ts'
 import {
   type LinkTo,
@@ -34,8 +36,8 @@ export interface WorkerEvents {
   onReady(): void
   /** Complete lines of its log. @returns false to stop reading for now */
   onLines(text: string): boolean
-  /** The entries under these cache keys are invalid in all workers. */
-  onForgotten(keys: readonly string[]): void
+  /** Unsafe requests have invalidated these, in all workers. */
+  onInvalidated(purges: readonly Purge[]): void
   /** This many connections were lost on the way to it, for lack of file descriptors. */
   onLost(count: number): void
   /** It has exited. `untaken` are the connections that it had not taken over. */
@@ -151,8 +153,8 @@ export class WorkerProcess {
       case 'closed':
         this.connections -= message.count
         return
-      case 'forgotten':
-        this.#events.onForgotten(message.keys)
+      case 'invalidated':
+        this.#events.onInvalidated(message.purges)
         return
       case 'answer':
       case 'refusal':

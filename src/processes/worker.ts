@@ -1,6 +1,7 @@
 /**
  * A worker: a process with a data plane, which receives connections and revisions from the primary.
  */
+
 import type { Socket } from 'node:net'
 import { readApart } from '../control/table/apart.ts'
 import { planeOf } from '../core.ts'
@@ -10,6 +11,7 @@ import { handlerOf } from '../mount.ts'
 import { Descriptors } from '../proxy/descriptors.ts'
 import { Listener } from '../proxy/listen.ts'
 import type { Plane } from '../proxy/plane.ts'
+import type { Purge } from '../rules/caching/purge.ts'
 import { formatProblems, readTable } from '../rules/language/text.ts'
 import type { Table } from '../rules/table/table.ts'
 import type { Settings } from '../settings.ts'
@@ -121,7 +123,7 @@ class Worker {
   #attempts = 0
   #fleet: Fleet
   #closed = 0
-  #forgotten: string[] = []
+  #invalidated: Purge[] = []
   readonly #reopenLog: () => void
 
   constructor(parts: WorkerParts, { tableName, fleet }: WorkerStart) {
@@ -137,7 +139,7 @@ class Worker {
   /** Resolves when it has drained. */
   async serve(): Promise<void> {
     this.#listener.onClosed = () => this.#countClosed()
-    this.#plane.cache.onForget((key) => this.#forget(key))
+    this.#plane.cache.onInvalidated((purge) => this.#tellInvalidated(purge))
     this.#listener.open()
     await new Promise<void>((over) => {
       process.on('message', (message: ToWorker, handle?: unknown) => void this.#hear(message, handle, over))
@@ -167,12 +169,12 @@ class Worker {
     }, BUNCH_MS)
   }
 
-  /** Batches the keys of one event loop turn: an unsafe request invalidates several. */
-  #forget(key: string): void {
-    if (this.#forgotten.push(key) > 1) return
+  /** Batches those of one event loop turn: an unsafe request may invalidate several URLs. */
+  #tellInvalidated(purge: Purge): void {
+    if (this.#invalidated.push(purge) > 1) return
     setImmediate(() => {
-      void tell({ kind: 'forgotten', keys: this.#forgotten })
-      this.#forgotten = []
+      void tell({ kind: 'invalidated', purges: this.#invalidated })
+      this.#invalidated = []
     })
   }
 
@@ -183,8 +185,8 @@ class Worker {
       recent: () => port.recent(),
       findRecent: (id) => port.findRecent(id),
       explain: (request) => port.explain(request),
-      purge: (target, soft) => port.purge(target, soft),
-      forget: (keys) => port.forget(keys),
+      purge: (purge, leads) => port.purge(purge, leads),
+      invalidated: (purges) => port.invalidated(purges),
       setFleet: (fleet) => {
         this.#fleet = fleet
         port.setFleet(fleet)

@@ -2,7 +2,9 @@
  * The protocol between primary and workers: a closed set of messages, plain data except for connections, and remote calls on
  * top of them.
  */
+
 import type { RevisionText } from '../control/table/followers.ts'
+import type { Purge } from '../rules/caching/purge.ts'
 import type { PlanePort, PlaneReport } from '../state/plane-port.ts'
 import type { TlsMaterial } from '../state/tls/material.ts'
 import type { Fleet } from '../state/upstreams/fleet.ts'
@@ -11,7 +13,7 @@ import type { Fleet } from '../state/upstreams/fleet.ts'
  * Version of the messages and of the reports of data planes. A worker with another version than the primary's does not start:
  * on SIGHUP the code on disk may be newer than the primary's.
  */
-export const PROTOCOL = 2
+export const PROTOCOL = 3
 
 /** Remote calls to a worker. Calls to a worker that is gone are rejected. */
 export interface WorkerPort extends PlanePort {
@@ -70,8 +72,8 @@ export type ToPrimary =
   | { readonly kind: 'taken'; readonly id: number }
   /** Number of connections closed since the last message. */
   | { readonly kind: 'closed'; readonly count: number }
-  /** The entries under these cache keys are invalid, in the other workers too. */
-  | { readonly kind: 'forgotten'; readonly keys: readonly string[] }
+  /** Unsafe requests have invalidated these, in the other workers too. */
+  | { readonly kind: 'invalidated'; readonly purges: readonly Purge[] }
   | { readonly kind: 'answer'; readonly id: number; readonly value: unknown }
   | { readonly kind: 'refusal'; readonly id: number; readonly message: string }
 
@@ -89,7 +91,7 @@ const NAMES: Readonly<Record<keyof WorkerPort, true>> = {
   findRecent: true,
   explain: true,
   purge: true,
-  forget: true,
+  invalidated: true,
   setFleet: true,
   prepare: true,
   commit: true,

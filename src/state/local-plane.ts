@@ -2,7 +2,7 @@
  * The port of the data plane in this process.
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
-import type { PurgeTarget } from '../rules/caching/purge.ts'
+import type { Purge } from '../rules/caching/purge.ts'
 import { explain } from '../rules/explain.ts'
 import type { RequestView } from '../rules/http/exchange.ts'
 import type { CacheControl, PurgeResult } from './caching/figures.ts'
@@ -19,7 +19,7 @@ export interface LocalPlaneParts {
   readonly live: LiveTable
   readonly measurements: Measurements
   readonly upstreams: Pick<Upstreams, 'standing' | 'serverFor' | 'setFleet' | 'isAvailable'>
-  readonly cache: Pick<CacheControl, 'figures' | 'purge' | 'degraded' | 'explain' | 'forget'>
+  readonly cache: Pick<CacheControl, 'figures' | 'apply' | 'degraded' | 'explain' | 'invalidated'>
   /** Reads force tokens of requests that are explained; null takes none. It must not count them. */
   readonly force?: Force | null
   /** Connections of clients that stand. Default: none are known of. */
@@ -74,12 +74,12 @@ export class LocalPlane implements PlanePort {
     }
   }
 
-  purge(target: PurgeTarget, soft: boolean): Promise<PurgeResult> {
-    return this.#parts.cache.purge(target, soft)
+  purge(purge: Purge, leads: boolean): Promise<PurgeResult> {
+    return this.#parts.cache.apply(purge, leads)
   }
 
-  forget(keys: readonly string[]): void {
-    this.#parts.cache.forget(keys)
+  invalidated(purges: readonly Purge[]): void {
+    this.#parts.cache.invalidated(purges)
   }
 
   setFleet(fleet: Fleet): void {
@@ -94,8 +94,8 @@ export function linkTo(plane: PlanePort): PlaneLink {
     recent: async () => plane.recent(),
     findRecent: async (id) => plane.findRecent(id),
     explain: (request) => plane.explain(request),
-    purge: (target, soft) => plane.purge(target, soft),
-    forget: async (keys) => plane.forget(keys),
+    purge: (purge, leads) => plane.purge(purge, leads),
+    invalidated: async (purges) => plane.invalidated(purges),
     setFleet: async (fleet) => plane.setFleet(fleet),
   }
 }

@@ -2,7 +2,7 @@
  * The interface of a data plane for the control plane. Everything is plain data, so that they may run in different processes; the
  * data plane does not know whether they do, or how many data planes there are.
  */
-import type { PurgeTarget } from '../rules/caching/purge.ts'
+import type { Purge } from '../rules/caching/purge.ts'
 import type { CacheExplanation, Explanation } from '../rules/explain.ts'
 import type { RequestView } from '../rules/http/exchange.ts'
 import type { CacheFigures, PurgeResult } from './caching/figures.ts'
@@ -57,9 +57,10 @@ export interface PlanePort {
   findRecent(id: string): RecentExchange | null
   /** Explains a request by the revision in force here and by how this plane finds the upstreams and its cache. */
   explain(request: RequestView): Promise<Explained>
-  purge(target: PurgeTarget, soft: boolean): Promise<PurgeResult>
-  /** Drops what is stored under keys whose answers an unsafe request to another plane has made untrue. */
-  forget(keys: readonly string[]): void
+  /** @param leads whether it falls to this plane to share the purge with other instances */
+  purge(purge: Purge, leads: boolean): Promise<PurgeResult>
+  /** Takes in what unsafe requests to another plane have made untrue. */
+  invalidated(purges: readonly Purge[]): void
   /** Obeys what is known of servers beyond the table, until it is told anew. */
   setFleet(fleet: Fleet): void
 }

@@ -343,7 +343,10 @@ export const cacheAnswer = object({
 export const purgeAnswer = object({
   purged: z.record(z.string(), z.string().nullable()),
   soft: z.boolean(),
-  shared: z.boolean().describe('false if other processes follow only when Redis is reachable again.'),
+  shared: z
+    .boolean()
+    .describe('false if other processes may not know yet: they follow when Redis can be written again.'),
+  why: z.string().optional().describe('Why it is not shared yet.'),
 }).meta({ id: 'Purge' })
 
 export const livezAnswer = object({ alive: z.literal(true) }).meta({ id: 'Liveness' })

@@ -57,9 +57,9 @@ export function addCache(router: AdminRouter, parts: AdminParts): void {
     if (errors.length > 0) throw invalidBody(errors)
     const target = targetOf(said)
     const soft = said.soft ?? false
-    const { shared } = await parts.planes.purge(target, soft)
-    audit(ctx, parts, { ...target, soft, shared })
-    answerJson(ctx, { purged: target, soft, shared })
+    const result = await parts.planes.purge(target, soft)
+    audit(ctx, parts, { ...target, soft, ...result })
+    answerJson(ctx, { purged: target, soft, ...result })
   })
 }
 

@@ -2,6 +2,7 @@
  * All data planes as one: sums their figures and forwards queries and commands. Whether there is one in this process or one per
  * worker is up to the code that adds and removes them.
  */
+import { randomUUID } from 'node:crypto'
 import type { PurgeTarget } from '../../rules/caching/purge.ts'
 import type { RequestView } from '../../rules/http/exchange.ts'
 import type { Table } from '../../rules/table/table.ts'
@@ -26,6 +27,8 @@ export interface Figures {
 
 /** For a plane that has not reported by then, its last report is used; a late report is taken into account when it comes. */
 const PATIENCE_MS = 500
+/** Longer than Redis and its replicas may take to confirm a purge. */
+const PURGE_PATIENCE_MS = 4000
 
 interface Known {
   readonly link: PlaneLink
@@ -126,10 +129,14 @@ export class Planes {
     return null
   }
 
-  /** Purges in every plane. */
+  /** Purges in every plane. One of them shares it with other instances. */
   async purge(target: PurgeTarget, soft: boolean): Promise<PurgeResult> {
-    const results = await this.#all(({ link }) => link.purge(target, soft))
-    return { shared: results.length > 0 && results.every(({ shared }) => shared) }
+    const purge = { id: randomUUID(), target, soft, atMs: Date.now() }
+    const planes = [...this.#planes.values()]
+    const results = await Promise.all(planes.map(({ link }, i) => soon(link.purge(purge, i === 0), PURGE_PATIENCE_MS)))
+    if (results.length === 0) return { shared: false, why: 'no worker is there' }
+    if (results.includes(null)) return { shared: false, why: 'a worker does not answer in time' }
+    return (results as PurgeResult[]).find(({ shared }) => !shared) ?? { shared: true }
   }
 
   /** Passes the server state outside the table to all planes, and to later ones. Never rejects. */
@@ -175,9 +182,9 @@ export class Planes {
 }
 
 /** The answer if it comes in time, otherwise null. */
-function soon<T>(answer: Promise<T>): Promise<T | null> {
+function soon<T>(answer: Promise<T>, patienceMs = PATIENCE_MS): Promise<T | null> {
   return new Promise((resolve) => {
-    const timer = setTimeout(() => resolve(null), PATIENCE_MS)
+    const timer = setTimeout(() => resolve(null), patienceMs)
     answer.then(
       (value) => {
         clearTimeout(timer)

@@ -27,7 +27,6 @@ export class Collapsing implements MissHost {
   constructor(parts: CollapsingParts) {
     this.parts = parts
     this.#hitForMiss = new HitForMiss(parts.now)
-    parts.tiers.onForget((key) => this.#discard(key))
   }
 
   /** Misses in progress. */
@@ -116,11 +115,6 @@ export class Collapsing implements MissHost {
     if (miss.isOver) return
     this.#pending.add(miss, terms.open)
     miss.start()
-  }
-
-  /** What is stored under a key, or about to be, was invalidated. */
-  #discard(key: string): void {
-    for (const miss of this.#pending.under(key)) miss.discard()
   }
 
   #collapseKeyOf(lookup: Lookup): string {

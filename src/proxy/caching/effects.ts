@@ -2,19 +2,20 @@
  * What an unsafe request does to the cache: it makes stored answers untrue (RFC 9111 section 4.4), and the answer to a POST
  * may serve later GETs (RFC 9110 section 9.3.3).
  */
-import { invalidatedTargets } from '../../rules/caching/invalidation.ts'
-import { cacheKey, sentTarget } from '../../rules/caching/key.ts'
+import { randomUUID } from 'node:crypto'
+import { invalidatedUrls } from '../../rules/caching/invalidation.ts'
 import { hasAliasOf, passedFields } from '../../rules/caching/sent.ts'
 import { mayStore, storedFields } from '../../rules/caching/storing.ts'
-import { matchRoute } from '../../rules/routing/match.ts'
 import type { Table } from '../../rules/table/table.ts'
 import { madeFor } from '../../state/caching/content.ts'
 import type { CacheCounters } from '../../state/caching/figures.ts'
+import type { Position } from '../../state/caching/log-order.ts'
+import type { StoredAnswer } from '../../state/caching/store.ts'
 import type { CacheTiers } from '../../state/caching/tiers.ts'
 import type { ResponseHead } from '../../wire/http1.ts'
 import type { Exchange } from '../exchange.ts'
 import type { Recorder } from '../upstream/forward.ts'
-import { type Lookup, prefixOf, requestOf } from './lookup.ts'
+import { type Lookup, requestOf } from './lookup.ts'
 import { completed, type Storing } from './store.ts'
 
 /** What effects need of the process. */
@@ -31,6 +32,11 @@ export class Effects implements Recorder {
   readonly #lookupOf: () => Lookup | null
   #lookup: Lookup | null = null
   readonly #requestMs: number
+  /** What was known when the request went: what has become untrue since must not be stored. */
+  readonly #position: Position
+  readonly #checked: number
+  /** When all processes can know what the answer has made untrue. */
+  #told: Promise<unknown> = Promise.resolve()
   #storing: Storing | null = null
   #pieces: Buffer[] = []
   #bytes = 0
@@ -41,13 +47,16 @@ export class Effects implements Recorder {
     this.#exchange = exchange
     this.#lookupOf = lookupOf
     this.#requestMs = parts.now()
+    this.#position = parts.tiers.purges.position
+    this.#checked = parts.tiers.purges.count
   }
 
   head(head: ResponseHead, fields: readonly string[]): void {
-    this.#invalidate(head.status, fields)
     // Which side it is that answers is known only now.
     this.#lookup = this.#lookupOf()
-    if (this.#lookup !== null) this.#consider(this.#lookup, head, fields)
+    const untrue = this.#lookup !== null && this.#parts.tiers.purges.touches(this.#lookup, this.#checked)
+    this.#invalidate(head.status, fields)
+    if (this.#lookup !== null && !untrue) this.#consider(this.#lookup, head, fields)
   }
 
   body(piece: Buffer): void {
@@ -62,7 +71,18 @@ export class Effects implements Recorder {
     if (this.#storing === null) return
     const stored = completed(this.#storing, Buffer.concat(this.#pieces, this.#bytes))
     this.#parts.counters.stored++
-    void this.#parts.tiers.keep(this.#lookup as Lookup, stored, this.#parts.now())
+    this.#keep(this.#lookup as Lookup, stored)
+  }
+
+  /** Here at once; for others behind what the same answer has made untrue. */
+  #keep(lookup: Lookup, answer: StoredAnswer): void {
+    const { tiers, now } = this.#parts
+    const variants = tiers.keepHere(lookup, answer)
+    if (tiers.remote === null) return
+    void this.#told.then(() => {
+      if (tiers.purges.touches(lookup, answer.checked)) return
+      void tiers.keepThere(lookup, { ...answer, position: tiers.purges.position }, { variants, told: false }, now())
+    })
   }
 
   abandon(): void {
@@ -71,21 +91,15 @@ export class Effects implements Recorder {
     this.#bytes = 0
   }
 
+  /** By URI, over all routes (RFC 9111 section 4.4). */
   #invalidate(status: number, rawHeaders: readonly string[]): void {
-    const { tiers, counters } = this.#parts
-    const { view, revision } = this.#exchange
-    const request = requestOf(this.#exchange)
-    for (const target of invalidatedTargets(request, { status, rawHeaders })) {
-      // The answers to a GET lie under the route that claims a GET, which need not be the one of this method.
-      const { route } = matchRoute(revision.table, { ...view, method: 'GET', target })
-      if (route === null || route.cache === null) continue
-      const upstreams = route.cache.shareAcrossUpstreams ? [''] : new Set([route.from, route.to])
-      for (const upstream of upstreams) {
-        counters.invalidations++
-        const { key } = route.cache
-        tiers.forget(cacheKey(prefixOf(route, upstream), { ...request, target: sentTarget(target, key) }, key))
-      }
-    }
+    const { tiers, counters, now } = this.#parts
+    const urls = invalidatedUrls(requestOf(this.#exchange), { status, rawHeaders })
+    counters.invalidations += urls.length
+    const told = urls.map((url) =>
+      tiers.invalidate({ id: randomUUID(), target: { what: 'url', url }, soft: false, atMs: now() }),
+    )
+    this.#told = Promise.all(told)
   }
 
   #consider(lookup: Lookup, head: ResponseHead, fields: readonly string[]): void {
@@ -98,7 +112,6 @@ export class Effects implements Recorder {
     const sent = passedFields(lookup.fields, this.#exchange.matched.route?.cache ?? lookup.settings, [])
     if (hasAliasOf(sent, verdict.meta.vary)) return
     if (contentLength > lookup.settings.maxBodyBytes) return
-    const { generation, count: checked } = tiers.purges
     const rawHeaders = storedFields(answer, verdict.leaveOut)
     this.#storing = {
       kind: 'answer',
@@ -106,8 +119,9 @@ export class Effects implements Recorder {
       meta: verdict.meta,
       reason,
       rawHeaders,
-      generation,
-      checked,
+      position: this.#position,
+      // Its own is not one that has come since.
+      checked: tiers.purges.count,
       refreshAfterMs: 0,
       written: null,
     }

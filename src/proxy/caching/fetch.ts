@@ -10,6 +10,7 @@ import type { FailureCode } from '../../rules/failures/failure.ts'
 import { interimFields, trailerFields } from '../../rules/http/headers.ts'
 import { isMadeFor, type MadeFor, madeFor } from '../../state/caching/content.ts'
 import type { CacheCounters } from '../../state/caching/figures.ts'
+import type { Position } from '../../state/caching/log-order.ts'
 import type { FillOutcome } from '../../state/caching/remote.ts'
 import type { StoredAnswer } from '../../state/caching/store.ts'
 import type { CacheTiers } from '../../state/caching/tiers.ts'
@@ -47,8 +48,6 @@ export interface FetchHost {
   readonly open: boolean
   /** Nobody waits: a stale response is revalidated. */
   readonly background: boolean
-  /** What comes was invalidated meanwhile, and must not be stored. */
-  readonly discarded: boolean
   /** The lookup gets an upstream request of its own. */
   fetchAlone(lookup: Lookup): void
   /** The lookup needs another variant; the response varies by these fields. */
@@ -69,7 +68,7 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
   /** Whose request it is; its client need not stay. */
   readonly #lookup: Lookup
   readonly #stored: StoredAnswer | null
-  readonly #generation: number
+  readonly #position: Position
   readonly #checked: number
   readonly #retriesBefore: number
   #requestMs = 0
@@ -94,7 +93,7 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
     this.#host = host
     this.#lookup = lookup
     this.#stored = stored
-    this.#generation = parts.tiers.purges.generation
+    this.#position = parts.tiers.purges.position
     this.#checked = parts.tiers.purges.count
     this.#retriesBefore = lookup.exchange.retries
   }
@@ -160,11 +159,11 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
       return
     }
     const { tiers, counters } = this.#parts
-    const { waiting, discarded } = this.#host
+    const { waiting } = this.#host
     const nowMs = answer.responseMs
     const revalidated = freshen(tiers, this.#lookup, stored, { ...answer, origin: this.#origin() })
     const next = revalidated.answer
-    const keeps = revalidated.keeps && !discarded
+    const { keeps } = revalidated
     counters.revalidated++
     this.#over = true
     const kept = keeps ? tiers.keep(this.#lookup, next, nowMs) : null
@@ -224,10 +223,10 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
   #deliver(head: ResponseHead, answer: AnswerHead): void {
     const { settings } = this.#lookup
     const verdict = mayStoreFetched(this.#lookup, head, answer, { vary: this.#vary, replaced: this.#replaced })
-    const { background, discarded, waiting } = this.#host
+    const { background, waiting } = this.#host
     const failedRevalidation = this.#stored !== null && answer.status >= 500
     const outgrown = this.#outgrows(head.contentLength)
-    const keeps = verdict.kind === 'store' && outgrown === null && !discarded && !failedRevalidation
+    const keeps = verdict.kind === 'store' && outgrown === null && !failedRevalidation
     if (keeps) {
       const { meta, leaveOut } = verdict
       const rawHeaders = storedFields(answer, leaveOut)
@@ -339,14 +338,11 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
 
   onFilled(body: Buffer): void {
     const { tiers, counters, now } = this.#parts
-    if (this.#host.discarded) this.#finish('failed')
-    else {
-      counters.stored++
-      this.#over = true
-      const stored = completed(this.#storing as Storing, body)
-      void tiers.keep(this.#lookup, stored, now()).then(() => this.#host.over('stored'))
-      this.#host.close(false)
-    }
+    counters.stored++
+    this.#over = true
+    const stored = completed(this.#storing as Storing, body)
+    void tiers.keep(this.#lookup, stored, now()).then(() => this.#host.over('stored'))
+    this.#host.close(false)
   }
 
   onFailed(failure: FailureCode, cause: Error | null): void {
@@ -379,9 +375,9 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
     return this.#fill !== null && (this.#fill.readers > 0 || this.#detached)
   }
 
-  /** Whether others may join: no purge has come since it was sent. */
+  /** Whether others may join: no purge that may cover what it brings has come since it was sent. */
   get current(): boolean {
-    return this.#checked === this.#parts.tiers.purges.count
+    return !this.#parts.tiers.purges.touches(this.#lookup, this.#checked)
   }
 
   /** Nobody is left who wants it. */
@@ -414,8 +410,8 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
   }
 
   /** What is requested now has seen these purges. */
-  #origin(): Pick<StoredAnswer, 'generation' | 'checked' | 'refreshAfterMs' | 'written'> {
-    return { generation: this.#generation, checked: this.#checked, refreshAfterMs: 0, written: null }
+  #origin(): Pick<StoredAnswer, 'position' | 'checked' | 'refreshAfterMs' | 'written'> {
+    return { position: this.#position, checked: this.#checked, refreshAfterMs: 0, written: null }
   }
 
   #askedServer(cause: Error | null): Pick<Failed, 'server' | 'cause'> {

@@ -48,7 +48,6 @@ export class Miss implements FetchHost, LookupHost, Watched {
   readonly #host: MissHost
   readonly open: boolean
   readonly collapseKey: string
-  readonly key: string
   readonly waiting = new Set<Lookup>()
   /** Its place among those in progress, or -1. */
   slot = -1
@@ -66,7 +65,6 @@ export class Miss implements FetchHost, LookupHost, Watched {
   /** When the first of those who wait has waited long enough. */
   deadlineMs = Number.POSITIVE_INFINITY
   background: boolean
-  discarded = false
 
   constructor(host: MissHost, { lookup, stored, collapseKey, open, background }: MissTerms) {
     this.#host = host
@@ -75,7 +73,6 @@ export class Miss implements FetchHost, LookupHost, Watched {
     this.#validate = stored !== null
     this.open = open
     this.collapseKey = collapseKey
-    this.key = lookup.key
     this.#waitMs = lookup.settings.collapseWaitMs
     this.background = background
     if (!background) this.add(lookup)
@@ -255,7 +252,6 @@ export class Miss implements FetchHost, LookupHost, Watched {
 
   /** Whether another lookup may join: an upstream that holds the request does not hold all that come after. */
   get isJoinable(): boolean {
-    if (this.discarded) return false
     if (this.#fetch === null) return true
     return this.#fetch.current && (this.madeFor !== null || performance.now() - this.#fetchedMs < this.#waitMs)
   }
@@ -282,12 +278,6 @@ export class Miss implements FetchHost, LookupHost, Watched {
     if (this.background || this.waiting.size > 0 || this.#fetch?.wanted) return
     this.#fetch?.abort()
     if (!this.#over) this.over('failed')
-  }
-
-  /** What it brings was invalidated. */
-  discard(): void {
-    this.discarded = true
-    this.close(false)
   }
 
   fetchAlone(lookup: Lookup): void {

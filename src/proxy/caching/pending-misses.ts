@@ -46,9 +46,4 @@ export class PendingMisses {
     this.#free.push(miss.slot)
     miss.slot = -1
   }
-
-  /** Those for a cache key, in all variants. */
-  under(key: string): Miss[] {
-    return this.#slots.filter((miss) => miss !== null && miss.key === key) as Miss[]
-  }
 }

@@ -30,7 +30,7 @@ export function freshen(
   tiers: CacheTiers,
   lookup: Lookup,
   stored: StoredAnswer,
-  { origin, ...answer }: AnswerHead & { readonly origin: Pick<StoredAnswer, 'generation' | 'checked'> },
+  { origin, ...answer }: AnswerHead & { readonly origin: Pick<StoredAnswer, 'position' | 'checked'> },
 ): Revalidated {
   const { verdict, rawHeaders, forClient } = mergeNotModified(lookup.request(), stored, answer, lookup.settings)
   const keeps = verdict.kind === 'store'

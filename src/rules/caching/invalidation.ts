@@ -4,6 +4,7 @@
 
 import { fieldValues } from '../http/exchange.ts'
 import type { CacheRequest } from './meta.ts'
+import { urlForm } from './purge.ts'
 import { resolveSameOrigin, targetUri } from './uri.ts'
 
 /** Safe by RFC 9110 section 9.2.1 and by the registry of methods; every other one, known or not, may change things. */
@@ -24,21 +25,22 @@ export function isSafeMethod(method: string): boolean {
 }
 
 /**
- * Paths with query, on the request's own host, whose stored answers an answer makes untrue: the target, and what Location
- * and Content-Location refer to, where that is of the same origin. Empty for safe methods and for statuses other than 2xx
- * and 3xx.
+ * The URLs whose stored answers an answer makes untrue, in every route, as a purge names them: the request's own, and what
+ * Location and Content-Location refer to, where that is of the same origin. Empty for safe methods and for statuses other than
+ * 2xx and 3xx.
  */
-export function invalidatedTargets(
+export function invalidatedUrls(
   request: CacheRequest,
   answer: { readonly status: number; readonly rawHeaders: readonly string[] },
 ): readonly string[] {
   if (isSafeMethod(request.method) || answer.status < 200 || answer.status >= 400) return []
-  const targets = new Set([targetUri(request).target])
+  const { authority, target } = targetUri(request)
+  const targets = new Set([target])
   for (const name of ['location', 'content-location']) {
     for (const reference of fieldValues(answer.rawHeaders, name)) {
-      const target = resolveSameOrigin(request, reference)
-      if (target !== null) targets.add(target)
+      const referred = resolveSameOrigin(request, reference)
+      if (referred !== null) targets.add(referred)
     }
   }
-  return [...targets]
+  return [...targets].map((one) => `http://${urlForm(`http://${authority}${one}`)}`)
 }

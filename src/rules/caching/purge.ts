@@ -4,7 +4,7 @@
 
 import { z } from 'zod'
 import { fieldValues } from '../http/exchange.ts'
-import type { CacheSettings, Route, Table } from '../table/table.ts'
+import type { CacheSettings, KeyRules, Route, Table } from '../table/table.ts'
 import { cacheKey, sentTarget } from './key.ts'
 import { settingsText } from './settings-text.ts'
 import { targetUri } from './uri.ts'
@@ -23,6 +23,8 @@ export type PurgeTarget =
 
 /** One purge. */
 export interface Purge {
+  /** Unlike that of any other purge. Whoever hears of one again knows it by this. */
+  readonly id: string
   readonly target: PurgeTarget
   /** What it covers becomes stale, and stays for validation and failures. */
   readonly soft: boolean
@@ -32,7 +34,7 @@ export interface Purge {
 
 const text = z.string().max(16_384)
 
-const purgeSchema = z.object({
+const unnamedPurge = z.object({
   target: z.discriminatedUnion('what', [
     z.object({ what: z.literal('everything') }),
     z.object({ what: z.literal('route'), route: text, upstream: text.nullable() }),
@@ -45,14 +47,42 @@ const purgeSchema = z.object({
   atMs: z.number(),
 })
 
+const FORMAT = 1
+const id = z.string().min(1).max(100)
+const purgeRecord = unnamedPurge.extend({ format: z.literal(FORMAT), id })
+const laterRecord = z.object({ format: z.int().gt(FORMAT), id })
+
+/** A purge as other processes read it. */
+export function writePurge(purge: Purge): string {
+  return JSON.stringify({ format: FORMAT, ...purge })
+}
+
 /**
- * Reads a purge that another process has written.
+ * Reads a purge that another process has written. One in the form of a later release may cover anything, and so counts as one of
+ * everything.
  * @param json its text
  * @returns null where it is none
  */
 export function readPurge(json: string): Purge | null {
+  const value = parsed(json)
+  const record = purgeRecord.safeParse(value)
+  if (record.success) {
+    const { format: _, ...purge } = record.data
+    return purge
+  }
+  const later = laterRecord.safeParse(value)
+  return later.success ? { id: later.data.id, target: { what: 'everything' }, soft: false, atMs: 0 } : null
+}
+
+/** Reads a purge as the release before wrote it, which has no id of its own. */
+export function readEarlierPurge(json: string, ownId: string): Purge | null {
+  const purge = unnamedPurge.safeParse(parsed(json))
+  return purge.success ? { id: ownId, ...purge.data } : null
+}
+
+function parsed(json: string): unknown {
   try {
-    return purgeSchema.parse(JSON.parse(json))
+    return JSON.parse(json)
   } catch {
     return null
   }
@@ -81,14 +111,14 @@ export function isPurged(target: PurgeTarget, place: PurgePlace, rawHeaders: rea
     case 'upstream':
       return isOfUpstream(target.upstream, place)
     case 'url': {
-      const stored = withoutScheme(place.url)
-      return matchesUrl(target.url, stored) || matchesUrl(asKeyed(target.url, place), stored)
+      const stored = urlForm(place.url)
+      const { key } = place.settings
+      return [urlForm(target.url), keyedForm(target.url, key)].some(
+        (form) => form === stored || form === pathOf(stored),
+      )
     }
-    case 'prefix': {
-      const stored = withoutScheme(place.url)
-      const prefix = normalised(target.url)
-      return (prefix.startsWith('/') ? stored.slice(stored.indexOf('/')) : stored).startsWith(prefix)
-    }
+    case 'prefix':
+      return beginsWith(urlForm(place.url), target.url)
     case 'tag':
       return tagsOf(rawHeaders, place.settings.tags).includes(target.tag)
   }
@@ -99,27 +129,43 @@ function isOfUpstream(upstream: string, place: PurgePlace): boolean {
   return place.upstream === '' || place.upstream === upstream
 }
 
-function matchesUrl(url: string, stored: string): boolean {
-  const wanted = normalised(url)
-  return wanted.startsWith('/') ? stored.slice(stored.indexOf('/')) === wanted : stored === wanted
+/**
+ * The form that all spellings of a URL have in common: `host/path?query` or `/path?query`, without fragment and default port,
+ * letters of the host in lower case, escapes as RFC 3986 section 6.2.2 has them.
+ */
+export function urlForm(url: string): string {
+  const hash = url.indexOf('#')
+  const whole = hash === -1 ? url : url.slice(0, hash)
+  if (whole.startsWith('/')) return plainEscapes(whole)
+  const { authority, target } = targetUri({ scheme: 'http', host: '', target: whole })
+  return authority.replace(DEFAULT_PORT, '') + plainEscapes(target)
 }
 
-/** A URL as the route's key rules leave it, with its scheme. */
-function asKeyed(url: string, { settings }: PurgePlace): string {
-  if (settings.key === null) return url
-  const target = sentTarget(url, settings.key)
-  const key = cacheKey('', { scheme: 'http', host: '', target }, settings.key)
-  return url.startsWith('/') ? key.slice('http://'.length) : key
+/** The form of a URL as a route with these rules for its key stores it. */
+export function keyedForm(url: string, rules: KeyRules | null): string {
+  if (rules === null) return urlForm(url)
+  const key = cacheKey('', { scheme: 'http', host: '', target: sentTarget(url, rules) }, rules)
+  return urlForm(url.startsWith('/') ? key.slice('http://'.length) : key)
 }
 
-function normalised(url: string): string {
-  if (url.startsWith('/')) return url
-  const { authority, target } = targetUri({ scheme: 'http', host: '', target: url })
-  return authority + target
+/** Of a form with a host, the part that counts for every host. */
+export function pathOf(form: string): string {
+  return form.slice(form.indexOf('/'))
 }
 
-function withoutScheme(url: string): string {
-  return url.slice(url.indexOf('://') + 3)
+const DEFAULT_PORT = /:(?:80|443)?$/
+
+function plainEscapes(text: string): string {
+  if (!text.includes('%')) return text
+  return text.replace(/%[0-9a-f]{2}/gi, (encoded) => {
+    const letter = String.fromCharCode(Number.parseInt(encoded.slice(1), 16))
+    return /[A-Za-z0-9._~-]/.test(letter) ? letter : encoded.toUpperCase()
+  })
+}
+
+function beginsWith(stored: string, prefix: string): boolean {
+  const form = urlForm(prefix)
+  return (form.startsWith('/') ? pathOf(stored) : stored).startsWith(form)
 }
 
 /** More purges than this at once become one of everything. */

@@ -2,8 +2,9 @@
  * What the control plane may ask of the cache, and order: figures and purges.
  */
 
+import { randomUUID } from 'node:crypto'
 import type { SkipReason } from '../../rules/caching/meta.ts'
-import type { PurgeTarget } from '../../rules/caching/purge.ts'
+import type { Purge, PurgeTarget } from '../../rules/caching/purge.ts'
 import type { CacheExplanation } from '../../rules/explain.ts'
 import type { Decision, RequestView } from '../../rules/http/exchange.ts'
 import type { Route, Table } from '../../rules/table/table.ts'
@@ -31,7 +32,7 @@ export interface CacheCounters {
   hitForMiss: number
   /** Waits for the fill of another process. */
   waits: number
-  /** Keys made untrue by unsafe requests. */
+  /** URLs whose answers unsafe requests have made untrue. */
   invalidations: number
   purges: number
   /** Entries of the remote store that were made for another key than they lay under: each a miss. */
@@ -69,8 +70,10 @@ export interface CacheFigures {
 
 /** What a purge has reached. */
 export interface PurgeResult {
-  /** False where other processes are told only when Redis is reached again. */
+  /** False where other processes may not have learned of it. */
   readonly shared: boolean
+  /** Why not, in a few words. */
+  readonly why?: string
 }
 
 /** The cache as the control plane sees it. */
@@ -89,9 +92,15 @@ export class CacheControl {
    * Purges. From now on nothing that it covers is served here; the same holds in all processes once `shared` is told.
    * @param soft what is covered becomes stale instead, and stays for validation and failures
    */
-  async purge(target: PurgeTarget, soft: boolean): Promise<PurgeResult> {
+  purge(target: PurgeTarget, soft: boolean): Promise<PurgeResult> {
+    return this.apply({ id: randomUUID(), target, soft, atMs: this.#now() }, true)
+  }
+
+  /** Purges, as one of several processes of a proxy. @param leads whether it shares the purge with other instances */
+  async apply(purge: Purge, leads: boolean): Promise<PurgeResult> {
     this.#counters.purges++
-    return { shared: await this.#tiers.purge({ target, soft, atMs: this.#now() }) }
+    const why = await this.#tiers.purge(purge, leads)
+    return why === null ? { shared: true } : { shared: false, why }
   }
 
   /** What the cache would do for a request of a route that was decided so; null where it is not asked. */
@@ -106,14 +115,14 @@ export class CacheControl {
       : null
   }
 
-  /** Whom to tell of keys whose answers an unsafe request has made untrue. */
-  onForget(tell: (key: string) => void): void {
-    this.#tiers.tellForgotten = tell
+  /** Whom to tell of what an unsafe request has made untrue. */
+  onInvalidated(tell: (purge: Purge) => void): void {
+    this.#tiers.tellInvalidated = tell
   }
 
-  /** Drops what was stored under keys whose answers have become untrue elsewhere. */
-  forget(keys: readonly string[]): void {
-    for (const key of keys) this.#tiers.forgotten(key)
+  /** Takes in what has become untrue in another process of this proxy. */
+  invalidated(purges: readonly Purge[]): void {
+    for (const purge of purges) this.#tiers.purges.add(purge)
   }
 
   /** Ends the connections to the remote store. */

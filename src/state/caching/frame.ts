@@ -11,10 +11,11 @@
 import { crc32 } from 'node:zlib'
 import { areNames, isFieldValue, isHeaderList, isStoredMeta, type StoredMeta } from '../../rules/caching/meta.ts'
 import { Content, type MadeFor } from './content.ts'
+import type { Position } from './log-order.ts'
 import type { CacheEntry } from './store.ts'
 
 /** Raised with every change of the form; entries of another version are misses. */
-export const FRAME_VERSION = 2
+export const FRAME_VERSION = 3
 
 const ANSWER = 0
 const VARIANTS = 1
@@ -26,17 +27,17 @@ const HEAD_LENGTH_AT = 6
 type AnswerHead = readonly [
   meta: StoredMeta,
   reason: string,
-  generation: number,
+  position: Position,
   rawHeaders: readonly string[],
   madeFor: MadeFor,
 ]
-type VariantsHead = readonly [key: string, vary: readonly string[], stamp: string, untilMs: number]
+type VariantsHead = readonly [key: string, vary: readonly string[], untilMs: number]
 
 /** An entry as bytes, the body copied once. */
 export function encodeEntry(entry: CacheEntry): Buffer {
-  if (entry.kind === 'variants') return frame(VARIANTS, [entry.key, entry.vary, entry.stamp, entry.untilMs], null)
-  const { meta, reason, generation, rawHeaders, content } = entry
-  return frame(ANSWER, [meta, reason, generation, rawHeaders, content.madeFor], content)
+  if (entry.kind === 'variants') return frame(VARIANTS, [entry.key, entry.vary, entry.untilMs], null)
+  const { meta, reason, position, rawHeaders, content } = entry
+  return frame(ANSWER, [meta, reason, position, rawHeaders, content.madeFor], content)
 }
 
 function frame(kind: number, head: AnswerHead | VariantsHead, body: Content | null): Buffer {
@@ -71,16 +72,15 @@ export function decodeEntry(bytes: Buffer): CacheEntry | null {
   return bytes[KIND_AT] === VARIANTS ? variantsOf(head) : answerOf(head, bytes.subarray(bodyAt))
 }
 
-function variantsOf([key, vary, stamp, untilMs]: readonly unknown[]): CacheEntry | null {
-  if (typeof key !== 'string' || !areNames(vary) || typeof stamp !== 'string' || !Number.isFinite(untilMs)) return null
-  return { kind: 'variants', key, vary, stamp, untilMs: untilMs as number }
+function variantsOf([key, vary, untilMs]: readonly unknown[]): CacheEntry | null {
+  if (typeof key !== 'string' || !areNames(vary) || !Number.isFinite(untilMs)) return null
+  return { kind: 'variants', key, vary, untilMs: untilMs as number }
 }
 
-function answerOf([meta, reason, generation, rawHeaders, made]: readonly unknown[], body: Buffer): CacheEntry | null {
-  if (!isStoredMeta(meta) || !isFieldValue(reason) || !Number.isFinite(generation) || !isHeaderList(rawHeaders))
-    return null
-  if (!isMade(made)) return null
-  const known = { meta, reason, rawHeaders, generation: generation as number }
+function answerOf([meta, reason, position, rawHeaders, made]: readonly unknown[], body: Buffer): CacheEntry | null {
+  if (!isStoredMeta(meta) || !isFieldValue(reason) || typeof position !== 'string') return null
+  if (!isHeaderList(rawHeaders) || !isMade(made)) return null
+  const known = { meta, reason, rawHeaders, position }
   return { kind: 'answer', ...known, content: new Content(made, body), checked: 0, refreshAfterMs: 0, written: null }
 }
 

@@ -3,6 +3,7 @@
  * that can't answer answers nothing, and what it can't take is dropped.
  */
 import type { Purge } from '../../rules/caching/purge.ts'
+import type { PurgeLog } from './purges.ts'
 import type { CacheEntry } from './store.ts'
 
 /**
@@ -26,18 +27,6 @@ export interface FillWait {
   readonly outcome: Promise<FillOutcome | null>
   /** Ends the waiting; `outcome` then resolves with null. */
   cancel(): void
-}
-
-/** What other processes tell. */
-export interface RemoteListener {
-  /** @param id of the purge among all shared ones */
-  onPurge(purge: Purge, id: number): void
-  /** A key's answers have become untrue. */
-  onForget(key: string): void
-  /** Shared purges before `id` can't be learned any more. */
-  onGap(id: number): void
-  /** The shared purges begin anew behind `id`: the store was emptied or replaced. */
-  onReset(id: number): void
 }
 
 /** What a remote store has counted since the start of the process, and how it stands. */
@@ -81,15 +70,15 @@ export interface RemoteStore {
   lock(key: string): Promise<FillLock | 'held' | 'unavailable'>
   /** Waits for the fill of a key. To miss nothing, begin before asking for its lock. */
   awaitFill(key: string, patienceMs: number): FillWait
-  /** Deletes a key, and tells the other processes that their copies are untrue. */
-  forget(key: string): void
+  /** Keeps this process's purges and the shared log the same from now on. */
+  follow(purges: PurgeLog): void
+  /** Reads the shared log to its end as it is now. */
+  catchUp(): Promise<void>
   /**
-   * Shares a purge. What can't be shared now is shared when the store is reached again, before anything is read from it.
-   * @returns whether the others have been told
+   * Shares a purge, which `purges` knows already. What can't be shared now is when it can be.
+   * @returns null where all others learn of it, whatever fails from now on; else why they may not yet
    */
-  purge(purge: Purge): Promise<boolean>
-  /** Who hears what other processes tell. */
-  follow(listener: RemoteListener): void
+  share(purge: Purge): Promise<string | null>
   figures(): RemoteFigures
   close(): Promise<void>
 }

@@ -4,6 +4,7 @@
 import { LRUCache } from 'lru-cache'
 import type { StoredMeta } from '../../rules/caching/meta.ts'
 import type { Content } from './content.ts'
+import type { Position } from './log-order.ts'
 
 /** A stored answer. */
 export interface StoredAnswer {
@@ -13,8 +14,8 @@ export interface StoredAnswer {
   /** Name, value, name, value; Content-Length and Via among them, Age not. */
   readonly rawHeaders: readonly string[]
   readonly content: Content
-  /** The last purge that all instances know, as it was known when the answer was asked for; 0 before any. */
-  readonly generation: number
+  /** How far the shared log of purges had been read when the answer was asked for. */
+  readonly position: Position
   /** Purges of this process that it has been compared with. */
   checked: number
   /** Epoch milliseconds: no refresh behind it before then. It is set when one has failed. */
@@ -38,8 +39,6 @@ export interface Variants {
   readonly key: string
   /** The fields that tell them apart, lower case, sorted. */
   readonly vary: readonly string[]
-  /** Part of the keys of the variants: without this entry none of them is found any more. */
-  readonly stamp: string
   /** Epoch milliseconds until which one of them may be of use. */
   readonly untilMs: number
 }

@@ -13,43 +13,21 @@ export interface Place extends PurgePlace, Requester {
   readonly settings: CacheSettings
 }
 
-/** Told when a key's answers have become untrue: whoever is about to store one must not. */
-export type ForgetListener = (key: string) => void
-
 /** Memory over a remote store, or memory alone. */
 export class CacheTiers {
   readonly memory: MemoryStore
   readonly remote: RemoteStore | null
-  readonly purges = new PurgeLog()
+  readonly purges: PurgeLog
   /** Entries found in the remote store that were made for something else than they lay under. */
   misplaced = 0
-  #onForget: ForgetListener = () => {}
   /** Tells those who have neither this memory nor, for all one knows, the remote store. Default: there are none. */
-  tellForgotten: ForgetListener = () => {}
+  tellInvalidated: (purge: Purge) => void = () => {}
 
   constructor(memory: MemoryStore, remote: RemoteStore | null) {
     this.memory = memory
     this.remote = remote
-    remote?.follow({
-      onPurge: (purge, id) => this.#apply(purge, id),
-      onForget: (key) => {
-        this.#forgetHere(key)
-        // Whoever told may know older names only.
-        this.remote?.delete(remoteName(key))
-      },
-      onGap: (id) => {
-        this.purges.forget(id)
-        this.#apply({ target: { what: 'everything' }, soft: false, atMs: 0 }, 0)
-      },
-      onReset: (id) => {
-        this.purges.generation = id
-      },
-    })
-  }
-
-  /** @param listener replaces the one before */
-  onForget(listener: ForgetListener): void {
-    this.#onForget = listener
+    this.purges = new PurgeLog(remote !== null, () => memory.clear())
+    remote?.follow(this.purges)
   }
 
   /** The answer that memory holds for a request, or null. */
@@ -91,6 +69,8 @@ export class CacheTiers {
     if (entry.kind === 'variants' || entry.content.madeFor.key !== place.key) return this.#misplaced()
     if (!isMadeFor(entry.content.madeFor, place)) return null
     if (nowMs() >= entry.meta.usefulUntilMs) return null
+    // It was asked for by who has read on further than we have.
+    if (this.purges.isAhead(entry.position)) await remote.catchUp()
     const remains = this.purges.ofShared(entry, place)
     if (remains === null) return null
     // Memory may have learned of a newer one while we waited.
@@ -107,28 +87,50 @@ export class CacheTiers {
    * Keeps an answer for a request, beside its variants or in the place of the one before.
    * @returns when the remote store has it, or won't
    */
-  async keep(place: Place, answer: StoredAnswer, nowMs: number): Promise<void> {
-    const lastsMs = answer.meta.usefulUntilMs - nowMs
+  keep(place: Place, answer: StoredAnswer, nowMs: number): Promise<void> {
+    const before = this.memory.get(place.key)
+    const variants = this.keepHere(place, answer)
+    return this.keepThere(place, answer, { variants, told: variants === before }, nowMs)
+  }
+
+  /**
+   * Keeps it in memory only.
+   * @returns what lies under its key, if not the answer itself
+   */
+  keepHere(place: Place, answer: StoredAnswer): Variants | null {
+    const { vary, usefulUntilMs } = answer.meta
     const known = this.memory.get(place.key)
     const before = known?.kind === 'variants' ? known : null
-    const { vary } = answer.meta
-    const kept = { ...answer, content: answer.content.again(madeFor(place, vary)) }
+    const kept = ownOf(place, answer)
     if (vary.length === 0 && before === null && place.parts === '') {
       this.memory.set(place.key, kept)
-      await this.remote?.set(remoteName(place.key), kept, lastsMs)
-      return
+      return null
     }
-    const variants = variantsWith(place.key, before, vary, answer.meta.usefulUntilMs)
-    const key = variantKey(place, variants)
+    const variants = variantsWith(place.key, before, vary, usefulUntilMs)
     this.memory.set(place.key, variants)
     // What lay there alone for the usual form of the request goes on to, beside the one that came.
     if (known?.kind === 'answer' && variants.vary.length === 0) {
-      this.memory.set(variantName(place.key, variants, known.content.madeFor.parts, ''), known)
+      this.memory.set(variantName(place.key, known.content.madeFor.parts, ''), known)
     }
-    this.memory.set(key, kept)
-    const told =
-      variants === before ? null : this.remote?.set(remoteName(place.key), variants, variants.untilMs - nowMs)
-    await Promise.all([told, this.remote?.set(remoteName(key), kept, lastsMs)])
+    this.memory.set(variantKey(place, variants), kept)
+    return variants
+  }
+
+  /** Keeps it in the remote store only. @param under what `keepHere` has found under its key, and whether that lies there already */
+  async keepThere(
+    place: Place,
+    answer: StoredAnswer,
+    { variants, told }: { readonly variants: Variants | null; readonly told: boolean },
+    nowMs: number,
+  ): Promise<void> {
+    const { remote } = this
+    if (remote === null) return
+    const key = variants === null ? place.key : variantKey(place, variants)
+    const untold = variants === null || told ? null : variants
+    await Promise.all([
+      untold === null ? null : remote.set(remoteName(place.key), untold, untold.untilMs - nowMs),
+      remote.set(remoteName(key), ownOf(place, answer), answer.meta.usefulUntilMs - nowMs),
+    ])
   }
 
   /** Drops the one answer that a request would find. */
@@ -140,42 +142,30 @@ export class CacheTiers {
     this.remote?.delete(remoteName(key))
   }
 
-  /** Drops all variants under a key, here and in all processes, and what is about to be stored there. */
-  forget(key: string): void {
-    this.#forgetHere(key)
-    this.remote?.delete(remoteName(key))
-    this.remote?.forget(key)
-    this.tellForgotten(key)
-  }
-
-  /** Drops here what somebody else has forgotten. */
-  forgotten(key: string): void {
-    this.#forgetHere(key)
+  /**
+   * What lies under a URL has become untrue, in all processes; so has what is about to be stored there.
+   * @returns when the others can know
+   */
+  async invalidate(purge: Purge): Promise<void> {
+    this.purges.add(purge)
+    this.tellInvalidated(purge)
+    await this.remote?.share(purge)
+    await this.remote?.catchUp()
   }
 
   /**
    * Purges, here at once, and in all processes.
-   * @returns whether the others have been told; where not, they are when the remote store is reached again
+   * @param leads whether it falls to this process to share it, where several of one proxy are told
+   * @returns null where the others learn of it; else why they may not yet: they do when the remote store can be written again
    */
-  async purge(purge: Purge): Promise<boolean> {
-    this.#apply(purge, 0)
-    return this.remote === null || (await this.remote.purge(purge))
-  }
-
-  #apply(purge: Purge, id: number): void {
-    this.purges.add(purge, id)
-    // Only here can memory be given back at once; all else is found out when it is asked for.
-    if (purge.target.what === 'everything' && !purge.soft) this.memory.clear()
+  async purge(purge: Purge, leads: boolean): Promise<string | null> {
+    this.purges.add(purge)
+    return this.remote === null || !leads ? null : await this.remote.share(purge)
   }
 
   #misplaced(): null {
     this.misplaced++
     return null
-  }
-
-  #forgetHere(key: string): void {
-    this.memory.delete(key)
-    this.#onForget(key)
   }
 
   /** An answer that a purge has come after, or whose time is over. */
@@ -190,29 +180,30 @@ export class CacheTiers {
   }
 }
 
+/** An answer with what it was made for: the one before it may have been confirmed by another request. */
+function ownOf(place: Place, answer: StoredAnswer): StoredAnswer {
+  return { ...answer, content: answer.content.again(madeFor(place, answer.meta.vary)) }
+}
+
 /** It lasts a little longer than its variants, so that not each new one of them writes it anew. */
 const SPARE_MS = 60_000
 
 /** The fields that tell variants apart: those of the newest answer that names any (RFC 9111 section 4.1). */
 function variantsWith(key: string, before: Variants | null, vary: readonly string[], untilMs: number): Variants {
   const spared = untilMs + SPARE_MS
-  if (before === null) return { kind: 'variants', key, vary, stamp: newStamp(), untilMs: spared }
+  if (before === null) return { kind: 'variants', key, vary, untilMs: spared }
   const same = vary.length === 0 || vary.join() === before.vary.join()
   if (same && before.untilMs >= untilMs) return before
   return { ...before, vary: same ? before.vary : vary, untilMs: Math.max(spared, before.untilMs) }
 }
 
-/** Unlike that of any variants that lay under the key before. */
-function newStamp(): string {
-  return Math.floor(Math.random() * 36 ** 8).toString(36)
+function variantKey(place: Place, { vary }: Variants): string {
+  return variantName(place.key, place.parts, place.selecting(vary))
 }
 
-function variantKey(place: Place, variants: Variants): string {
-  return variantName(place.key, variants, place.parts, place.selecting(variants.vary))
-}
-
-function variantName(key: string, { stamp }: Variants, parts: string, selected: string): string {
-  return `${key}\nv:${stamp}${parts}\n${selected}`
+/** The same in all processes that know the same fields: each finds what another has stored, whoever has lost what. */
+function variantName(key: string, parts: string, selected: string): string {
+  return `${key}\nv:${parts}\n${selected}`
 }
 
 /** Unlike the names under which the release before keeps entries, so that neither reads the other's. */

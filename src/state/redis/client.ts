@@ -1,5 +1,6 @@
 /**
- * Two connections to Redis, one for commands and one for messages; each command with a deadline, behind a breaker.
+ * Three connections to Redis: for what requests wait for, each command with a deadline, behind a breaker; for the shared log,
+ * where a command may wait for replicas; and for messages.
  */
 import type { Cluster, Redis, RedisOptions } from 'ioredis'
 import { Breaker } from './breaker.ts'
@@ -26,6 +27,10 @@ const LONGEST_RETRY_MS = 2000
 
 /** After so long without any reply to what was asked, a connection is given up. */
 const SILENCE_MS = 2000
+const PING_MS = 500
+
+/** Nobody's request waits for the shared log. */
+const LOG_DEADLINE_MS = 1000
 
 /** Between two lines in the log about what can't be read. */
 const QUIET_MS = 60_000
@@ -44,24 +49,50 @@ export interface ClientFigures {
   unreadable: number
 }
 
+/** Why a command on the shared log has come to nothing. */
+export class Fault {
+  /** In a few words, without addresses. */
+  readonly message: string
+  readonly #reply: string
+
+  /** @param reply the text of an error reply, where that is what it was */
+  constructor(message: string, reply = '') {
+    this.message = message
+    this.#reply = reply
+  }
+
+  /** What lies under the key is no log. */
+  get isOtherType(): boolean {
+    return this.#reply.startsWith('WRONGTYPE')
+  }
+
+  /** The server does not know what the script's first line asks for. */
+  get isOfScript(): boolean {
+    return /compiling script|unexpected symbol|flag in shebang|Unexpected engine/i.test(this.#reply)
+  }
+}
+
 /** A Redis, a Sentinel's master or a Cluster. */
 export class RedisClient {
   readonly #settings: RedisClientSettings
   readonly #commands: Redis | Cluster
+  readonly #log: Redis | Cluster
   readonly #messages: Redis | Cluster
+  readonly #watch: NodeJS.Timeout
   readonly breaker: Breaker
   readonly figures: ClientFigures = { timeouts: 0, errors: 0, skipped: 0, dropped: 0, reconnects: 0, unreadable: 0 }
   #writingBytes = 0
   #gathering = false
-  #lastError: string | null = null
+  /** Why it can't be used, as far as something has said so; null where nothing has. */
+  #trouble: string | null = null
   #closed = false
-  /** When the first of the commands expired that have had no reply between them; null where the last one had one. */
-  #silentSinceMs: number | null = null
+  /** Connections that have been asked for a sign of life, and when. */
+  readonly #asked = new Map<Redis, number>()
   #quietUntilMs = Number.NEGATIVE_INFINITY
 
   /**
    * @param channel messages on it go to `onMessage`
-   * @param onReady both connections stand, the channel is subscribed
+   * @param onReady all connections stand, the channel is subscribed
    * @param onDown one of them is gone: messages may be missed from now on
    */
   constructor(
@@ -72,15 +103,17 @@ export class RedisClient {
     this.#settings = settings
     this.breaker = new Breaker(settings.chance)
     this.#commands = this.#connect()
+    this.#log = this.#connect()
     this.#messages = this.#connect()
     let subscribed = false
     const look = (): void => {
-      if (!subscribed || this.#commands.status !== 'ready') return
-      this.#lastError = null
+      if (!subscribed || this.#commands.status !== 'ready' || this.#log.status !== 'ready') return
+      this.#trouble = null
       this.breaker.succeeded()
       hooks.onReady()
     }
     this.#commands.on('ready', look)
+    this.#log.on('ready', look)
     this.#messages.on('ready', () => {
       this.#messages.subscribe(channel).then(
         () => {
@@ -95,14 +128,23 @@ export class RedisClient {
     this.#messages.on('message', (_channel: string, text: string) => hooks.onMessage(text))
     const down = (): void => {
       if (this.#closed) return
+      if (this.#trouble !== SILENT) this.#trouble = null
       this.figures.reconnects++
       hooks.onDown()
     }
     this.#commands.on('close', down)
+    this.#log.on('close', down)
     this.#messages.on('close', () => {
       subscribed = false
       down()
     })
+    this.#watch = setInterval(() => this.#askForLife(), PING_MS)
+    this.#watch.unref()
+  }
+
+  /** All connections stand. */
+  get connected(): boolean {
+    return [this.#commands, this.#log, this.#messages].every(({ status }) => status === 'ready')
   }
 
   /** The connection for commands stands, and the breaker lets them through. */
@@ -112,8 +154,7 @@ export class RedisClient {
 
   /** Why it is not usable, in a few words. */
   get why(): string {
-    if (this.#commands.status === 'ready') return 'redis does not answer in time'
-    return `redis is not connected${this.#lastError === null ? '' : `: ${this.#lastError}`}`
+    return this.#trouble ?? (this.#commands.status === 'ready' ? SILENT : 'redis is not connected')
   }
 
   /**
@@ -136,7 +177,7 @@ export class RedisClient {
       const expire = (): void => {
         if (!open) return
         this.figures.timeouts++
-        this.#onSilence()
+        this.#trouble = null
         this.breaker.failed(this.#settings.now())
         settle(undefined)
       }
@@ -145,14 +186,12 @@ export class RedisClient {
       const timer = setTimeout(() => setImmediate(expire), this.#settings.deadlineMs)
       command(this.#commands).then(
         (reply) => {
-          this.#silentSinceMs = null
           const value = read(reply)
           if (value === undefined) this.onUnreadable()
           this.breaker.succeeded()
           if (open) settle(value)
         },
         (error: Error) => {
-          this.#silentSinceMs = null
           this.#onError(error)
           if (open) settle(undefined)
         },
@@ -194,10 +233,40 @@ export class RedisClient {
     return names.length === 1 && values[0] === undefined ? undefined : values.map((value) => value ?? null)
   }
 
+  /**
+   * Runs a command on the shared log. No breaker is asked: no request waits for it.
+   * @param read its reply
+   * @param moreMs how long it may take by itself, milliseconds
+   */
+  log<T>(command: (redis: Redis | Cluster) => Promise<unknown>, read: ReadReply<T>, moreMs = 0): Promise<T | Fault> {
+    if (this.#log.status !== 'ready') return Promise.resolve(new Fault(this.why))
+    return new Promise((resolve) => {
+      const expire = (): void => {
+        this.figures.timeouts++
+        resolve(new Fault(SILENT))
+      }
+      const deadlineMs = Math.max(this.#settings.deadlineMs, LOG_DEADLINE_MS) + moreMs
+      const timer = setTimeout(() => setImmediate(expire), deadlineMs)
+      command(this.#log).then(
+        (reply) => {
+          clearTimeout(timer)
+          const value = read(reply)
+          if (value === undefined) this.onUnreadable()
+          resolve(value ?? new Fault('redis says what it should not'))
+        },
+        (error: Error) => {
+          clearTimeout(timer)
+          this.figures.errors++
+          resolve(new Fault(troubleOf(error), error.name === 'ReplyError' ? error.message : ''))
+        },
+      )
+    })
+  }
+
   async close(): Promise<void> {
     this.#closed = true
-    this.#commands.disconnect()
-    this.#messages.disconnect()
+    clearInterval(this.#watch)
+    for (const client of [this.#commands, this.#log, this.#messages]) client.disconnect()
   }
 
   /** Counts what is not what it should be, and says so once a minute at most. */
@@ -209,13 +278,29 @@ export class RedisClient {
     this.#settings.onUnreadable(this.figures.unreadable)
   }
 
-  /** A connection that has answered nothing for long may never answer again: another one, perhaps to another server. */
-  #onSilence(): void {
+  /**
+   * A server that stands still, or is cut off, keeps its connections for ever, while another one may have taken over: what gives
+   * no sign of life is given up.
+   */
+  #askForLife(): void {
     const nowMs = this.#settings.now()
-    this.#silentSinceMs ??= nowMs
-    if (nowMs - this.#silentSinceMs < SILENCE_MS) return
-    this.#silentSinceMs = null
-    this.#commands.disconnect(true)
+    for (const node of [this.#commands, this.#log, this.#messages].flatMap(connectionsOf)) {
+      const askedMs = this.#asked.get(node)
+      if (askedMs === undefined) {
+        if (node.status !== 'ready') continue
+        const heard = (): void => void this.#asked.delete(node)
+        this.#asked.set(node, nowMs)
+        node.ping().then(heard, heard)
+      } else if (nowMs - askedMs >= SILENCE_MS) {
+        // Where this process was what held the sign up, it lies in the socket by now.
+        setImmediate(() => {
+          if (this.#asked.get(node) !== askedMs) return
+          this.#asked.delete(node)
+          this.#trouble = SILENT
+          node.stream.destroy()
+        })
+      }
+    }
   }
 
   /** What is sent in one turn of the loop goes out in one write: the writes cost more than all else. */
@@ -236,8 +321,12 @@ export class RedisClient {
     this.figures.errors++
     const answered =
       error.name === 'ReplyError' && !/^(LOADING|MASTERDOWN|CLUSTERDOWN|NOAUTH|NOPERM)\b/.test(error.message)
-    if (answered) this.breaker.succeeded()
-    else this.breaker.failed(this.#settings.now())
+    if (answered) {
+      this.breaker.succeeded()
+      return
+    }
+    this.#trouble = troubleOf(error)
+    this.breaker.failed(this.#settings.now())
   }
 
   #connect(): Redis | Cluster {
@@ -261,7 +350,7 @@ export class RedisClient {
     const client = clientOf(address, options, (attempt) => this.#retryMs(attempt))
     if (!client.isCluster) supervise(client as Redis)
     client.on('error', (error: Error) => {
-      this.#lastError = wordOf(error)
+      this.#trouble = troubleOf(error)
     })
     return client
   }
@@ -286,6 +375,7 @@ function clientOf(address: RedisAddress, options: Options, retryMs: (attempt: nu
       sentinels: [...address.nodes],
       name: address.master,
       sentinelRetryStrategy: retryMs,
+      sentinelCommandTimeout: CONNECT_TIMEOUT_MS,
       ...(address.tls ? { enableTLSForSentinelMode: true } : {}),
     })
   }
@@ -311,14 +401,26 @@ function supervise(client: Redis): void {
   containFaults(client)
   let timer: NodeJS.Timeout | undefined
   client.on('connect', () => {
-    timer = setTimeout(() => client.disconnect(true), CONNECT_TIMEOUT_MS)
+    timer = setTimeout(() => client.stream.destroy(), CONNECT_TIMEOUT_MS)
     timer.unref()
   })
   for (const event of ['ready', 'close', 'end']) client.on(event, () => clearTimeout(timer))
 }
 
-/** The kind of an error, without addresses or credentials. */
-function wordOf(error: Error): string {
+/** Where nothing is said at all. */
+const SILENT = 'redis does not answer in time'
+
+/** What an error says, without addresses or credentials. */
+function troubleOf(error: Error): string {
   const { code } = error as NodeJS.ErrnoException
-  return code ?? /^[A-Z]{3,}/.exec(error.message)?.[0] ?? error.name
+  const word = code ?? /^[A-Z]{3,}/.exec(error.message)?.[0] ?? error.name
+  if (error.message.includes('OOM command not allowed')) return 'redis is full'
+  return error.name === 'ReplyError' && !/^(NOAUTH|WRONGPASS)/.test(word)
+    ? `redis says ${word}`
+    : `redis is not connected: ${word}`
+}
+
+/** The connections of a client: one, or one for each node that it knows. */
+function connectionsOf(client: Redis | Cluster): Redis[] {
+  return client.isCluster ? (client as Cluster).nodes() : [client as Redis]
 }

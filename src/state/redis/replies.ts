@@ -27,15 +27,24 @@ export function readValues(count: number): ReadReply<readonly (Buffer | null)[]>
       : undefined
 }
 
-/** The id of a stream entry: milliseconds and a count (XADD). */
+/** The id of a stream entry: two numbers (XADD). */
 export const readStreamId: ReadReply<string> = (reply) =>
-  typeof reply === 'string' && /^[0-9]{1,15}-[0-9]{1,15}$/.test(reply) ? reply : undefined
+  typeof reply === 'string' && /^[0-9]{1,20}-[0-9]{1,20}$/.test(reply) ? reply : undefined
+
+/** What appending to the shared log has come to: the first record, '' where the log ends elsewhere; and how many replicas follow. */
+export const readAppended: ReadReply<{ readonly first: string; readonly replicas: number }> = (reply) => {
+  if (!Array.isArray(reply) || reply.length !== 2) return undefined
+  const replicas = readInteger(reply[1])
+  const first = reply[0] === '' ? '' : readStreamId(reply[0])
+  return first === undefined || replicas === undefined ? undefined : { first, replicas }
+}
 
 /** An entry of a stream. */
 export interface StreamEntry {
   readonly id: string
   /** Of its first field; '' where it has none. */
   readonly value: string
+  readonly fields: number
 }
 
 /** Entries of a stream (XRANGE, XREVRANGE), each with its first field. */
@@ -47,7 +56,7 @@ export const readStream: ReadReply<readonly StreamEntry[]> = (reply) => {
     const id = readStreamId(item[0])
     if (id === undefined) return undefined
     const value: unknown = item[1][1]
-    entries.push({ id, value: typeof value === 'string' ? value : '' })
+    entries.push({ id, value: typeof value === 'string' ? value : '', fields: item[1].length / 2 })
   }
   return entries
 }

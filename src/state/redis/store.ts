@@ -1,19 +1,21 @@
 /**
- * The shared store over Redis: one value per variant, locks with a lease, and a channel on which processes tell each other
- * of fills, purges and what has become untrue.
+ * The shared store over Redis: one value per variant, locks with a lease, the log of purges, and a channel on which processes
+ * tell each other of fills and of what is new in the log.
  *
- * Keys, all below the prefix: `e:HASH` an entry, `l:HASH` a lock, `purges` a stream of the last purges. No others are
- * touched, and none is listed.
+ * Keys, all below the prefix: `e:HASH` an entry, `l:HASH` a lock, `{log}` a stream of the last purges, and `purges`, the same for
+ * the release before. No others are touched, and none is listed.
  */
 import { hash, randomUUID } from 'node:crypto'
-import { type Purge, readPurge } from '../../rules/caching/purge.ts'
+import type { Purge } from '../../rules/caching/purge.ts'
 import { decodeEntry, encodeEntry } from '../caching/frame.ts'
-import { MAX_PURGES } from '../caching/purges.ts'
-import type { FillLock, FillOutcome, FillWait, RemoteFigures, RemoteListener, RemoteStore } from '../caching/remote.ts'
+import type { PurgeLog } from '../caching/purges.ts'
+import type { FillLock, FillOutcome, FillWait, RemoteFigures, RemoteStore } from '../caching/remote.ts'
 import type { CacheEntry } from '../caching/store.ts'
 import { RedisClient, type RedisClientSettings } from './client.ts'
+import { EarlierLog } from './earlier-log.ts'
 import { Gatherer } from './gather.ts'
-import { readInteger, readSet, readStream, readStreamId } from './replies.ts'
+import { SharedLog } from './log.ts'
+import { readInteger, readSet } from './replies.ts'
 
 /** Settings of the store. */
 export interface RedisStoreSettings extends RedisClientSettings {
@@ -27,8 +29,10 @@ export interface RedisStoreSettings extends RedisClientSettings {
 const LEASE_MS = 5000
 const RENEW_MS = 1500
 
-/** How often the purges are looked up beside the messages: a message that was lost is late by no more. */
+/** How often the log is read beside the messages: a message that was lost is late by no more. */
 const LOOK_MS = 1000
+/** After so many looks in vain it is said that Redis is not there. */
+const VAIN_LOOKS = 3
 
 /** Deletes or extends a lock only where it is still ours. */
 const RELEASE = "if redis.call('GET',KEYS[1])==ARGV[1] then return redis.call('DEL',KEYS[1]) end return 0"
@@ -39,31 +43,34 @@ export class RedisStore implements RemoteStore {
   readonly #client: RedisClient
   readonly #values: Gatherer
   readonly #prefix: string
+  readonly #deadlineMs: number
   readonly #onState: (up: boolean, why: string | null) => void
   readonly #channel: string
-  readonly #self = randomUUID()
   readonly #waits = new Map<string, Set<(outcome: FillOutcome) => void>>()
-  readonly #unshared: Purge[] = []
   readonly #look: ReturnType<typeof setInterval>
-  #listener: RemoteListener | null = null
-  /** All purges are known, and ours are told: what lies in Redis can be judged. */
+  #log: SharedLog | null = null
+  #earlier: EarlierLog | null = null
+  /** The log has been read since the connections stand: what lies in Redis can be judged. */
   #inStep = false
-  /** The id of the last purge, as Redis writes it. */
-  #lastPurge = '0-0'
+  /** What was said last; null before anything was. */
+  #saidUp: boolean | null = null
+  #vainLooks = 0
   #hits = 0
   #misses = 0
   #writes = 0
 
   constructor(settings: RedisStoreSettings) {
     this.#prefix = settings.prefix
+    this.#deadlineMs = settings.deadlineMs
     this.#onState = (up, why) => settings.onState(up, why)
     this.#channel = `${settings.prefix}${settings.address.database}`
     this.#client = new RedisClient(settings, this.#channel, {
       onMessage: (text) => this.#onMessage(text),
       onReady: () => void this.#catchUp(true),
       onDown: () => {
-        if (this.#inStep) this.#onState(false, this.#client.why)
+        const was = this.#inStep
         this.#inStep = false
+        if (was) this.#say(false)
       },
     })
     this.#values = new Gatherer((names) => this.#client.values(names))
@@ -158,25 +165,28 @@ export class RedisStore implements RemoteStore {
     return { outcome, cancel: () => cancel() }
   }
 
-  forget(key: string): void {
-    this.delete(key)
-    this.#tell(`forget ${this.#self} ${key}`)
+  follow(purges: PurgeLog): void {
+    const client = this.#client
+    const channel = this.#channel
+    this.#log = new SharedLog({ client, channel, key: `${this.#prefix}{log}`, purges })
+    this.#earlier = new EarlierLog({ client, channel, key: `${this.#prefix}purges`, purges })
+    void this.#catchUp(true)
   }
 
-  async purge(purge: Purge): Promise<boolean> {
-    if (this.usable && (await this.#share(purge))) return true
-    this.#unshared.push(purge)
-    if (this.#inStep) this.#onState(false, this.#client.why)
-    this.#inStep = false
-    if (this.#unshared.length > MAX_PURGES) {
-      // More than anybody could tell apart later: one that covers them all.
-      this.#unshared.splice(0, this.#unshared.length, { target: { what: 'everything' }, soft: false, atMs: purge.atMs })
-    }
-    return false
+  async catchUp(): Promise<void> {
+    if (this.#log === null) return
+    let timer: NodeJS.Timeout | undefined
+    const deadline = new Promise((resolve) => {
+      timer = setTimeout(resolve, this.#deadlineMs)
+    })
+    await Promise.race([this.#log.read(), deadline])
+    clearTimeout(timer)
   }
 
-  follow(listener: RemoteListener): void {
-    this.#listener = listener
+  async share(purge: Purge): Promise<string | null> {
+    if (this.#log === null) return null
+    this.#earlier?.write(purge)
+    return await this.#log.write(purge)
   }
 
   figures(): RemoteFigures {
@@ -184,7 +194,7 @@ export class RedisStore implements RemoteStore {
     const up = this.usable
     return {
       state: up ? 'up' : 'degraded',
-      why: up ? null : why,
+      why: up ? null : this.#client.usable ? 'redis is not in step' : why,
       breaker: breaker.state,
       hits: this.#hits,
       misses: this.#misses,
@@ -212,82 +222,49 @@ export class RedisStore implements RemoteStore {
   }
 
   #onMessage(text: string): void {
+    if (text === 'read') {
+      void this.#log?.read()
+      return
+    }
     const first = text.indexOf(' ')
     const second = text.indexOf(' ', first + 1)
     const [what, word, rest] = [text.slice(0, first), text.slice(first + 1, second), text.slice(second + 1)]
     if (what === 'done') {
       if (!isOutcome(word)) this.#client.onUnreadable()
       else for (const wake of [...(this.#waits.get(rest) ?? [])]) wake(word)
-    } else if (what === 'forget') {
-      if (word !== this.#self) this.#listener?.onForget(rest)
-    } else if (what === 'purge') this.#onPurge(word, rest)
+    } else if (what === 'purge') void this.#earlier?.read()
+    else if (what === 'forget') this.#earlier?.forget(rest)
     else this.#client.onUnreadable()
   }
 
-  /** Writes a purge into the stream and tells of it. */
-  async #share(purge: Purge): Promise<boolean> {
-    const text = JSON.stringify(purge)
-    const key = `${this.#prefix}purges`
-    const id = await this.#client.run((redis) => redis.xadd(key, 'MAXLEN', MAX_PURGES, '*', 'p', text), readStreamId)
-    if (id === undefined) return false
-    this.#tell(`purge ${id} ${text}`)
-    this.#onPurge(id, text)
-    return true
-  }
-
-  #onPurge(id: string, text: string): void {
-    const isId = readStreamId(id) !== undefined
-    if (isId && numberOf(id) <= numberOf(this.#lastPurge)) return
-    if (isId) this.#lastPurge = id
-    const purge = isId ? readPurge(text) : null
-    if (purge === null) this.#client.onUnreadable()
-    else this.#listener?.onPurge(purge, numberOf(id))
-  }
-
   /**
-   * Learns the purges that came since the last one known, and shares our own that could not be shared.
+   * Reads the log, and writes into it what it lacks.
    * @param anew after a new connection, which may lead to another Redis, or one that was emptied
    */
   async #catchUp(anew: boolean): Promise<void> {
-    if (!this.#client.usable || (!anew && !this.#inStep && this.#unshared.length === 0)) return
-    const key = `${this.#prefix}purges`
-    if (anew) {
-      const newest = await this.#client.run((redis) => redis.xrevrange(key, '+', '-', 'COUNT', 1), readStream)
-      if (newest === undefined) return this.#tryAgain()
-      const id = newest[0]?.id ?? '0-0'
-      if (numberOf(id) < numberOf(this.#lastPurge)) {
-        this.#lastPurge = id
-        this.#listener?.onReset(numberOf(id))
-      }
+    if (this.#log === null || this.#earlier === null) return
+    const known = this.#client.connected && (await this.#log.read())
+    if (known) {
+      this.#vainLooks = 0
+      this.#inStep = true
+      this.#say(true)
+      if (anew) this.#earlier.begin()
+      await this.#earlier.read()
+      await this.#log.mend(anew)
+    } else if (++this.#vainLooks >= VAIN_LOOKS) {
+      this.#inStep = false
+      this.#say(false)
     }
-    const since = this.#lastPurge
-    const missed = await this.#client.run(
-      (redis) => redis.xrange(key, `(${since}`, '+', 'COUNT', MAX_PURGES),
-      readStream,
-    )
-    if (missed === undefined) return anew ? this.#tryAgain() : undefined
-    if (missed.length >= MAX_PURGES) this.#listener?.onGap(numberOf(missed[0]!.id))
-    for (const { id, value } of missed) this.#onPurge(id, value)
-    while (this.#unshared.length > 0) {
-      if (!(await this.#share(this.#unshared[0] as Purge))) return
-      this.#unshared.shift()
-    }
-    if (!this.#inStep) this.#onState(true, null)
-    this.#inStep = true
   }
 
-  /** Not in step, and nothing says when: the regular look must not be what it waits for, since that needs to be in step. */
-  #tryAgain(): void {
-    setTimeout(() => void this.#catchUp(true), LOOK_MS).unref()
+  /** Says how it stands, where that was not said. */
+  #say(up: boolean): void {
+    if (this.#saidUp === up) return
+    this.#saidUp = up
+    this.#onState(up, up ? null : this.#client.why)
   }
 }
 
 function isOutcome(word: string): word is FillOutcome {
   return word === 'stored' || word === 'uncacheable' || word === 'failed'
-}
-
-/** A stream id, milliseconds and a count, as one number that keeps their order. */
-function numberOf(id: string): number {
-  const [ms, count] = id.split('-')
-  return Number(ms) * 1024 + Math.min(Number(count ?? 0), 1023)
 }

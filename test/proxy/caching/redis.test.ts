@@ -12,7 +12,7 @@ const redis = await startRedis()
 afterAll(() => redis.stop())
 beforeEach(() => redis.command('FLUSHALL'))
 
-async function remote(): Promise<RedisStore> {
+function remote(): RedisStore {
   const store = new RedisStore({
     address: parseRedisUrl(redis.url) as RedisAddress,
     prefix: 'banyan:',
@@ -23,14 +23,20 @@ async function remote(): Promise<RedisStore> {
     onState: () => {},
   })
   onTestFinished(() => store.close())
-  await until(() => store.usable)
   return store
+}
+
+/** A proxy that has reached Redis. */
+async function startShared(options: RigOptions = {}): Promise<Rig> {
+  const rig = await startRig({ ...options, remote: remote() })
+  await until(() => rig.plane.cache.figures().remote?.state === 'up')
+  return rig
 }
 
 /** Two proxies, each with memory of its own, with one upstream between them. */
 async function pair(options: RigOptions = {}): Promise<[Rig, Rig]> {
-  const a = await startRig({ ...options, remote: await remote() })
-  const b = await startRig({ ...options, upstreams: a, remote: await remote() })
+  const a = await startShared(options)
+  const b = await startShared({ ...options, upstreams: a })
   return [a, b]
 }
 
@@ -83,11 +89,11 @@ describe('what one has stored', () => {
 
 describe('what is stored is for whom it was made for', () => {
   test.each(['Cookie', 'Accept-Encoding', 'X-Tenant'])('two who ask at once, told apart by %s', async (name) => {
-    const a = await startRig({ remote: await remote() })
+    const a = await startShared()
     a.legacy.handler = (request) => request.send(reply(200, [FRESH, `Vary: ${name}`], `for ${request.field(name)}`))
     for (const one of ['a=1', 'b=2', 'c=3']) await a.get('/a', `${name}: ${one}`)
     await until(() => writesOf(a) === 4)
-    const b = await startRig({ upstreams: a, remote: await remote() })
+    const b = await startShared({ upstreams: a })
     const got = await Promise.all(['a=1', 'b=2', 'c=3', 'b=2', 'd=4'].map((one) => b.get('/a', `${name}: ${one}`)))
     expect(got.map(({ body }) => body.text)).toEqual(['for a=1', 'for b=2', 'for c=3', 'for b=2', 'for d=4'])
     expect(a.legacy.requests).toBe(4)
@@ -119,11 +125,11 @@ describe('what is stored is for whom it was made for', () => {
   })
 
   test('other settings in the table of another process', async () => {
-    const a = await startRig({ cache: '{ setCookie: store }', remote: await remote() })
+    const a = await startShared({ cache: '{ setCookie: store }' })
     always(a.legacy, 200, [FRESH, 'Set-Cookie: sid=#'])
     await a.get('/a')
     await until(() => writesOf(a) === 1)
-    const b = await startRig({ upstreams: a, remote: await remote() })
+    const b = await startShared({ upstreams: a })
     expect(fieldIn(await b.get('/a'), 'set-cookie')).toBe('sid=2')
   })
 })
@@ -188,7 +194,7 @@ describe('what has become untrue', () => {
     await b.get('/a')
     inTurn(a.legacy, reply(204))
     await a.ask('DELETE', '/a')
-    await until(() => b.plane.cache.figures().memory.entries === 0)
+    await until(() => generationOf(b) > 0)
     always(a.legacy, 200, [FRESH], 'new')
     expect((await b.get('/a')).body.text).toBe('new')
   })

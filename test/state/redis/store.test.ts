@@ -2,20 +2,20 @@
  * The store over a real Redis: entries, locks, messages, purges; two stores stand for two processes.
  */
 import { afterAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
-import type { Purge } from '../../../src/rules/caching/purge.ts'
+import { type Purge, writePurge } from '../../../src/rules/caching/purge.ts'
 import { encodeEntry } from '../../../src/state/caching/frame.ts'
-import { MAX_PURGES } from '../../../src/state/caching/purges.ts'
+import { PurgeLog } from '../../../src/state/caching/purges.ts'
 import { RedisStore } from '../../../src/state/redis/store.ts'
 import { parseRedisUrl, type RedisAddress } from '../../../src/state/redis/url.ts'
 import { until } from '../../proxy/caching/rig.ts'
 import { startRedis } from '../../support/redis.ts'
-import { entry } from '../make.ts'
+import { entry, place } from '../make.ts'
 
 const redis = await startRedis()
 afterAll(() => redis.stop())
 beforeEach(() => redis.command('FLUSHALL'))
 
-async function store(prefix = 'banyan:', heard: unknown[] = []): Promise<RedisStore> {
+async function store(prefix = 'banyan:', purges = new PurgeLog(true)): Promise<RedisStore> {
   const one = new RedisStore({
     address: parseRedisUrl(redis.url) as RedisAddress,
     prefix,
@@ -26,17 +26,33 @@ async function store(prefix = 'banyan:', heard: unknown[] = []): Promise<RedisSt
     onState: () => {},
   })
   onTestFinished(() => one.close())
-  one.follow({
-    onPurge: (purge, id) => heard.push(['purge', purge, id]),
-    onForget: (key) => heard.push(['forget', key]),
-    onGap: (id) => heard.push(['gap', id]),
-    onReset: (id) => heard.push(['reset', id]),
-  })
+  one.follow(purges)
   await until(() => one.usable)
   return one
 }
 
-const purge = (url: string): Purge => ({ target: { what: 'url', url }, soft: false, atMs: 1 })
+const purge = (url: string): Purge => ({ id: `of ${url}`, target: { what: 'url', url }, soft: false, atMs: 1 })
+
+/** A process: what it knows of purges, and its store. */
+async function member(): Promise<{ log: PurgeLog; store: RedisStore; order(purge: Purge): Promise<string | null> }> {
+  const log = new PurgeLog(true)
+  const one = await store('banyan:', log)
+  return {
+    log,
+    store: one,
+    order: (purge) => {
+      log.add(purge)
+      return one.share(purge)
+    },
+  }
+}
+
+/** Whether purges of these URLs would be seen in what is in memory. */
+const knows = (log: PurgeLog, ...urls: string[]): boolean =>
+  urls.every((url) => log.ofMemory(entry(), place(url)) === null)
+
+/** The log as it lies in Redis: how many records. */
+const lengthOf = async (key: string): Promise<number> => Number((await redis.command('XLEN', key)).slice(1))
 
 describe('entries', () => {
   test('one process keeps what another reads', async () => {
@@ -91,8 +107,8 @@ describe('entries', () => {
     await redis.command('SET', 'mine', 'x')
     await a.set('k', entry(), 60_000)
     expect(await b.get('k')).toBeNull()
-    a.forget('k')
-    await a.purge(purge('/'))
+    a.delete('k')
+    await a.share(purge('/'))
     expect(await redis.command('GET', 'mine')).toBe('$1\r\nx\r\n')
     expect(await redis.command('KEYS', '[^a]*')).toBe('*1\r\n$4\r\nmine\r\n')
   })
@@ -146,53 +162,108 @@ describe('locks', () => {
   })
 })
 
-describe('messages', () => {
-  test('what one forgets the others forget', async () => {
-    const heard: unknown[] = []
-    const [a, b] = [await store(), await store('banyan:', heard)]
-    await a.set('k', entry(), 60_000)
-    a.forget('k')
-    await until(() => heard.length === 1)
-    expect(heard).toEqual([['forget', 'k']])
-    expect(await b.get('k')).toBeNull()
-    b.forget('k')
-    await b.get('x')
-    expect(heard).toHaveLength(1)
-  })
-
-  test('a purge reaches all, the one who says it too, with one number', async () => {
-    const [one, two]: unknown[][] = [[], []]
-    const [a] = [await store('banyan:', one), await store('banyan:', two)]
-    expect(await a.purge(purge('/a'))).toBe(true)
-    await until(() => two!.length === 1)
-    expect(one).toEqual(two)
-    expect(one).toEqual([['purge', purge('/a'), expect.any(Number)]])
+describe('the log of purges', () => {
+  test('a purge reaches all, in one order', async () => {
+    const [a, b] = [await member(), await member()]
+    expect(await a.order(purge('/a'))).toBeNull()
+    await until(() => b.log.generation === 1 && a.log.generation === 1)
+    expect(a.log.position).toBe(b.log.position)
+    expect(knows(b.log, '/a')).toBe(true)
+    expect(a.log.unshared.size + b.log.unshared.size).toBe(0)
   })
 
   test('who comes later learns of them first', async () => {
-    const heard: unknown[] = []
-    const a = await store()
-    for (const url of ['/a', '/b']) await a.purge(purge(url))
-    await store('banyan:', heard)
-    expect(heard.map((one) => (one as [string, Purge])[1])).toEqual([purge('/a'), purge('/b')])
+    const a = await member()
+    for (const url of ['/a', '/b']) await a.order(purge(url))
+    expect(knows((await member()).log, '/a', '/b')).toBe(true)
   })
 
   test('a message that is lost is made up for', async () => {
-    const heard: unknown[] = []
-    const b = await store('banyan:', heard)
+    const b = await member()
     // As another process would write it, without telling anybody.
-    await redis.command('XADD', 'banyan:purges', '*', 'p', JSON.stringify(purge('/lost')))
-    await until(() => heard.length === 1)
-    expect(b.usable).toBe(true)
+    await redis.command('XADD', 'banyan:{log}', '1-5', 'p', writePurge(purge('/lost')))
+    await until(() => knows(b.log, '/lost'))
+    expect(b.store.usable).toBe(true)
   })
 
-  test('purges that were forgotten are told as a gap', async () => {
-    const heard: unknown[] = []
-    const a = await store()
-    for (let i = 0; i <= MAX_PURGES; i++) await a.purge(purge(`/${i}`))
-    await store('banyan:', heard)
-    expect(heard[0]).toEqual(['gap', expect.any(Number)])
-    expect(heard).toHaveLength(MAX_PURGES + 1)
+  test('no message takes the place of what the log says', async () => {
+    const [a, b] = [await member(), await member()]
+    // Ordered at the same time: the one's record comes before the other's, and its message after.
+    const urls = Array.from({ length: 200 }, (_, i) => `/${i}`)
+    await Promise.all(urls.map((url, i) => (i % 2 === 0 ? a : b).order(purge(url))))
+    await until(() => a.log.generation === 200 && b.log.generation === 200)
+    expect(knows(a.log, ...urls) && knows(b.log, ...urls)).toBe(true)
+    expect(a.log.position).toBe(b.log.position)
+  })
+
+  test('records that were dropped before they were read are told as a gap', async () => {
+    const a = await member()
+    const b = await member()
+    const kept = entry({ checked: b.log.count })
+    await a.order(purge('/a'))
+    await until(() => b.log.generation === 1)
+    b.store.close()
+    for (const url of ['/b', '/c']) await a.order(purge(url))
+    await redis.command('XTRIM', 'banyan:{log}', 'MAXLEN', '1')
+    const again = await store('banyan:', b.log)
+    expect(again.usable).toBe(true)
+    expect(b.log.generation).toBe(3)
+    expect(b.log.ofMemory(kept, place('/x'))).toBeNull()
+  })
+
+  test('an emptied Redis is given again what it lacks, once, however many know it', async () => {
+    const all = [await member(), await member(), await member()]
+    const urls = Array.from({ length: 700 }, (_, i) => `/${i}`)
+    for (const url of urls.slice(0, 3)) await all[0]!.order(purge(url))
+    await Promise.all(urls.slice(3).map((url, i) => all[i % 3]!.order(purge(url))))
+    await until(() => all.every(({ log }) => log.generation === 700))
+    await redis.command('FLUSHALL')
+    expect(await all[1]!.order(purge('/new'))).toBeNull()
+    await until(() => all.every(({ log }) => log.unshared.size === 0 && log.position === all[0]!.log.position))
+    expect(await lengthOf('banyan:{log}')).toBe(701)
+    expect(knows((await member()).log, ...urls, '/new')).toBe(true)
+  })
+
+  test('in an older one, what it holds stays in use and what it lacks is written', async () => {
+    const [a, b] = [await member(), await member()]
+    for (const url of ['/a', '/b', '/c']) await a.order(purge(url))
+    await until(() => b.log.generation === 3)
+    const seen = entry({ position: b.log.position })
+    const [second] = /2-\d+/.exec(await redis.command('XRANGE', 'banyan:{log}', '2', '2')) as RegExpExecArray
+    // As a replica that had less took over, and another process was quicker.
+    await redis.command('DEL', 'banyan:{log}')
+    await redis.command('XADD', 'banyan:{log}', second as string, 'p', writePurge(purge('/b')))
+    await redis.command('XADD', 'banyan:{log}', '3-1', 'p', writePurge(purge('/other')))
+    await until(() => [a, b].every(({ log }) => log.unshared.size === 0 && log.generation >= 4))
+    expect(knows(a.log, '/other') && knows(b.log, '/other')).toBe(true)
+    expect(b.log.ofShared(seen, place('/x'))).toBeNull()
+    expect(b.log.ofShared(entry({ position: second as string }), place('/x'))).not.toBeNull()
+    for (const url of ['/other', '/c']) {
+      expect(b.log.ofShared(entry({ position: second as string }), place(url))).toBeNull()
+    }
+  })
+
+  test.each([
+    ['a record that is none', ['XADD', 'banyan:{log}', '1-5', 'p', '{"target":{"what":"url"},"soft":false,"atMs":1}']],
+    ['a record of another program', ['XADD', 'banyan:{log}', '*', 'x', 'y']],
+    ['a last number', ['XADD', 'banyan:{log}', '18446744073709551615-1', 'p', 'x']],
+    ['another type', ['SET', 'banyan:{log}', 'x']],
+  ])('%s in it is counted or taken away, and purges go on', async (_, words) => {
+    await redis.command(...words)
+    const [a, b] = [await member(), await member()]
+    await a.order(purge('/a'))
+    await until(() => knows(b.log, '/a') && a.log.unshared.size === 0)
+    await redis.command('DEL', 'banyan:{log}')
+    await redis.command(...words)
+    await a.order(purge('/b'))
+    await until(() => knows(b.log, '/b') && a.log.unshared.size === 0)
+    expect(a.store.usable && b.store.usable).toBe(true)
+  })
+
+  test('of a later form it may cover anything', async () => {
+    const a = await member()
+    await redis.command('XADD', 'banyan:{log}', '1-5', 'p', '{"format":2,"id":"x","what":"new"}')
+    await until(() => knows(a.log, '/a', '/b'))
   })
 })
 

@@ -1,0 +1,229 @@
+/**
+ * The log of purges that processes share: a stream in Redis whose records are numbered without a hole. The stream alone says
+ * what was ordered; a message is only a call to read it.
+ *
+ * A process reads on from the last record that it has read, which must be there still. Where it is not, the log is another one:
+ * Redis was emptied, restored or replaced, or a server that lacked the last records took over. Then the process looks for the last
+ * record that is in both, reads all that come after that one, and writes again what the log lacks.
+ */
+import { randomInt } from 'node:crypto'
+import { type Purge, readPurge, writePurge } from '../../rules/caching/purge.ts'
+import { BEFORE_ALL, sequenceOf } from '../caching/log-order.ts'
+import { type KnownPurge, MAX_PURGES, type PurgeLog } from '../caching/purges.ts'
+import { Fault, type RedisClient } from './client.ts'
+import { readAppended, readInteger, readStream, type StreamEntry } from './replies.ts'
+
+/** Records that are read, or written again, in one command. */
+const PAGE = 500
+
+/** A replica that has not confirmed a record by then does not count. */
+const REPLICA_WAIT_MS = 200
+
+/**
+ * Appends records, each under the next number. ARGV: the position behind which they have to come, or '' for the end; how many
+ * records are kept; the channel on which the others are told to read; then tag and text of each record.
+ *
+ * Returns the position of the first one, '' where the end is another one than asked for; and how many replicas follow. What is no
+ * log, or has come to the last number, begins anew: what was in it is known to who wrote it, and written again.
+ */
+const APPEND = `
+local key, last = KEYS[1], redis.pcall('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
+local id, number = '${BEFORE_ALL}', 0
+if last.err then redis.call('DEL', key)
+elseif last[1] then
+  id = last[1][1]
+  number = tonumber(string.match(id, '^%d+'))
+  if number > 9e14 then redis.call('DEL', key) id = '${BEFORE_ALL}' number = 0 end
+end
+if ARGV[1] ~= '' and ARGV[1] ~= id then return {'', 0} end
+local first = nil
+for i = 4, #ARGV, 2 do
+  number = number + 1
+  local added = redis.pcall('XADD', key, 'MAXLEN', ARGV[2], string.format('%.0f-%s', number, ARGV[i]), 'p', ARGV[i + 1])
+  if type(added) == 'table' and added.err then
+    if string.find(added.err, 'OOM', 1, true) then return added end
+    redis.call('DEL', key)
+    number = 1
+    added = redis.call('XADD', key, '1-' .. ARGV[i], 'p', ARGV[i + 1])
+  end
+  first = first or added
+end
+redis.pcall('PUBLISH', ARGV[3], 'read')
+local _, replicas = string.gsub(redis.call('INFO', 'replication'), 'state=online', '')
+return {first, replicas}
+`
+
+/** A purge is small, and what it takes away makes room: it may be written where memory is full (Redis 7). */
+const EVEN_IF_FULL = '#!lua flags=allow-oom'
+
+/** What a log is made of. */
+export interface SharedLogParts {
+  readonly client: RedisClient
+  /** Of the stream. */
+  readonly key: string
+  /** Whoever hears `read` on it reads. */
+  readonly channel: string
+  readonly purges: PurgeLog
+}
+
+/** The shared log, as one process reads and writes it. */
+export class SharedLog {
+  readonly #parts: SharedLogParts
+  /** How many ticks ago a purge has come that the log lacks: another worker may be about to write it. */
+  readonly #waited = new WeakMap<KnownPurge, number>()
+  /** Ids of purges that are being written. */
+  readonly #onTheirWay = new Set<string>()
+  #reading: Promise<boolean> | null = null
+  #again = false
+  #writing = false
+  #evenIfFull = true
+
+  constructor(parts: SharedLogParts) {
+    this.#parts = parts
+  }
+
+  /**
+   * Reads all that the log has at this moment.
+   * @returns whether that is known now
+   */
+  read(): Promise<boolean> {
+    this.#again = true
+    this.#reading ??= this.#readOn().finally(() => {
+      this.#reading = null
+    })
+    return this.#reading
+  }
+
+  /**
+   * Writes a purge of this process.
+   * @returns null where others learn of it whatever fails from now on; else why they may not
+   */
+  async write(purge: Purge): Promise<string | null> {
+    this.#onTheirWay.add(purge.id)
+    const appended = await this.#append('', [purge])
+    this.#onTheirWay.delete(purge.id)
+    if (appended instanceof Fault) return appended.message
+    void this.read()
+    if (appended.replicas === 0 || (await this.#isConfirmed())) return null
+    return 'no replica of redis has confirmed it'
+  }
+
+  /** Writes what the log lacks: what others were to write after a while, what was lost at once. To be called now and then. */
+  async mend(atOnce: boolean): Promise<void> {
+    if (this.#writing) return
+    this.#writing = true
+    try {
+      const { purges } = this.#parts
+      const due = [...purges.unshared].filter((known) => this.#isDue(known, atOnce))
+      for (let batch = due.slice(0, PAGE); batch.length > 0; batch = stillUnshared(due, purges).slice(0, PAGE)) {
+        // Behind what is known only: somebody else may have written the same meanwhile.
+        const appended = await this.#append(
+          purges.position,
+          batch.map(({ purge }) => purge),
+        )
+        if (appended instanceof Fault || !(await this.read())) return
+        // Neither written by somebody else nor read back: not now.
+        if (appended.first !== '' && batch.every((known) => purges.unshared.has(known))) return
+      }
+    } finally {
+      this.#writing = false
+    }
+  }
+
+  #isDue(known: KnownPurge, atOnce: boolean): boolean {
+    const ticks = (this.#waited.get(known) ?? 0) + 1
+    this.#waited.set(known, ticks)
+    return (atOnce || ticks > 2) && !this.#onTheirWay.has(known.purge.id)
+  }
+
+  async #append(
+    behind: string,
+    records: readonly Purge[],
+  ): Promise<{ readonly first: string; readonly replicas: number } | Fault> {
+    const { client, key, channel } = this.#parts
+    const texts = records.flatMap((purge) => [String(randomInt(2 ** 48 - 1)), writePurge(purge)])
+    const script = this.#evenIfFull ? EVEN_IF_FULL + APPEND : APPEND
+    const appended = await client.log(
+      (redis) => redis.eval(script, 1, key, behind, MAX_PURGES, channel, ...texts),
+      readAppended,
+    )
+    if (appended instanceof Fault && this.#evenIfFull && appended.isOfScript) {
+      this.#evenIfFull = false
+      return await this.#append(behind, records)
+    }
+    return appended
+  }
+
+  /** Whether some replica has what this connection has written. */
+  async #isConfirmed(): Promise<boolean> {
+    const { client, key } = this.#parts
+    // The key leads to the right node of a Cluster.
+    const wait = [
+      ['exists', key],
+      ['wait', '1', String(REPLICA_WAIT_MS)],
+    ]
+    const replicas = await client.log(
+      async (redis) => (await redis.pipeline(wait).exec())?.[1]?.[1],
+      readInteger,
+      REPLICA_WAIT_MS,
+    )
+    return !(replicas instanceof Fault) && replicas > 0
+  }
+
+  async #readOn(): Promise<boolean> {
+    let known = true
+    while (this.#again && known) {
+      this.#again = false
+      known = await this.#readToEnd()
+    }
+    this.#again = false
+    return known
+  }
+
+  async #readToEnd(): Promise<boolean> {
+    const { client, key, purges } = this.#parts
+    for (;;) {
+      const last = purges.position
+      const from = last === BEFORE_ALL ? '-' : last
+      const page = await client.log((redis) => redis.xrange(key, from, '+', 'COUNT', PAGE + 1), readStream)
+      if (page instanceof Fault) return page.isOtherType && (await this.#readAnew())
+      if (last !== BEFORE_ALL && page[0]?.id !== last) return await this.#readAnew()
+      for (const entry of last === BEFORE_ALL ? page : page.slice(1)) this.#take(entry)
+      if (page.length <= PAGE) return true
+    }
+  }
+
+  /** Reads backwards to the last record that is known, and forgets what was known to come after that one. */
+  async #readAnew(): Promise<boolean> {
+    const { client, key, purges } = this.#parts
+    const found: StreamEntry[] = []
+    let common: StreamEntry | undefined
+    for (let from = '+'; common === undefined; from = `(${found.at(-1)!.id}`) {
+      const page = await client.log((redis) => redis.xrevrange(key, from, '-', 'COUNT', PAGE), readStream)
+      if (page instanceof Fault && !page.isOtherType) return false
+      const entries = page instanceof Fault ? [] : page
+      common = entries.find(({ id }) => purges.has(id))
+      found.push(...(common === undefined ? entries : entries.slice(0, entries.indexOf(common))))
+      if (entries.length < PAGE) break
+    }
+    found.reverse()
+    // A log whose first records have been dropped is the one that was known, further on than this process was away for.
+    const isTrimmed = common === undefined && found.length > 0 && sequenceOf(found[0]!.id) !== 1
+    if (!isTrimmed) purges.cut(common === undefined ? 0 : sequenceOf(common.id)!)
+    for (const entry of found) this.#take(entry)
+    void this.mend(true)
+    return true
+  }
+
+  #take({ id, value }: StreamEntry): void {
+    const { client, purges } = this.#parts
+    const sequence = sequenceOf(id)
+    const purge = readPurge(value)
+    if (sequence === null || purge === null) client.onUnreadable()
+    if (sequence !== null) purges.read(id, sequence, purge)
+  }
+}
+
+function stillUnshared(due: readonly KnownPurge[], { unshared }: PurgeLog): KnownPurge[] {
+  return due.filter((known) => unshared.has(known))
+}

@@ -1,0 +1,140 @@
+/**
+ * Set-ups of Redis for tests: one server, a Sentinel over a master and its replica, a Cluster of three; and proxies over them.
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { onTestFinished } from 'vitest'
+import { findProgram } from '../../../scripts/need-tools.ts'
+import { RedisStore } from '../../../src/state/redis/store.ts'
+import { parseRedisUrl, type RedisAddress } from '../../../src/state/redis/url.ts'
+import { freePort, type RedisServer, startRedis } from '../../support/redis.ts'
+import { type Rig, type RigOptions, reply, startRig } from './rig.ts'
+
+export const FRESH = 'Cache-Control: max-age=60'
+export const PATIENCE_MS = 60_000
+
+/** A server that ends with the test. */
+export async function redisOf(...options: string[]): Promise<RedisServer> {
+  const server = await startRedis(...options)
+  onTestFinished(() => server.stop())
+  return server
+}
+
+/** A proxy over the Redis of a URL, before upstreams of its own or those of another proxy. @param deadlineMs for Redis to reply */
+export async function proxyOver(
+  url: string,
+  upstreams?: Rig,
+  { deadlineMs = 2000, ...options }: RigOptions & { readonly deadlineMs?: number } = {},
+): Promise<Rig> {
+  const store = new RedisStore({
+    address: parseRedisUrl(url) as RedisAddress,
+    prefix: 'banyan:',
+    // What is shown here is that it works, on a machine that may be busy.
+    deadlineMs,
+    chance: Math.random,
+    now: () => performance.now(),
+    onUnreadable: () => {},
+    onState: () => {},
+  })
+  onTestFinished(() => store.close())
+  const shared = upstreams === undefined ? {} : { upstreams }
+  const rig = await startRig({ remote: store, headers: '30s', ...options, ...shared })
+  if (upstreams === undefined)
+    rig.legacy.handler = (request) => request.send(reply(200, [FRESH], `of ${request.target}`))
+  return rig
+}
+
+export const remoteOf = (rig: Rig) => rig.plane.cache.figures().remote!
+
+/** Resolves when `holds` does; for what nothing tells of. */
+export async function patiently(holds: () => boolean | Promise<boolean>): Promise<void> {
+  const untilMs = Date.now() + PATIENCE_MS
+  while (!(await holds())) {
+    if (Date.now() > untilMs) throw new Error('waited in vain')
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+
+/**
+ * What a server says of its replication; '' where it cuts the connection instead: the Sentinel makes the one that it promotes
+ * kill all connections of its clients (CLIENT KILL), and that of this test may be among them.
+ */
+export async function replicationOf(server: RedisServer): Promise<string> {
+  try {
+    return await server.command('INFO', 'replication')
+  } catch {
+    return ''
+  }
+}
+
+/** A master, its replica, and a Sentinel that has both in view. */
+export interface SentinelSetup {
+  readonly url: string
+  readonly port: number
+  readonly master: RedisServer
+  readonly replica: RedisServer
+}
+
+/** Starts one. Its Sentinel takes a master for gone after half a second. */
+export async function sentinelSetup(): Promise<SentinelSetup> {
+  const master = await redisOf()
+  const replica = await redisOf('--replicaof', '127.0.0.1', String(master.port))
+  await patiently(async () => (await replicationOf(replica)).includes('master_link_status:up'))
+  const port = await startSentinel(master.port)
+  return { url: `redis+sentinel://127.0.0.1:${port}/mymaster`, port, master, replica }
+}
+
+async function startSentinel(masterPort: number): Promise<number> {
+  const port = await freePort()
+  const folder = mkdtempSync(join(tmpdir(), 'banyan-sentinel-'))
+  const file = join(folder, 'sentinel.conf')
+  const lines = [
+    `port ${port}`,
+    'bind 127.0.0.1',
+    `dir ${folder}`,
+    `sentinel monitor mymaster 127.0.0.1 ${masterPort} 1`,
+    'sentinel down-after-milliseconds mymaster 500',
+    'sentinel failover-timeout mymaster 2000',
+  ]
+  writeFileSync(file, `${lines.join('\n')}\n`)
+  const child = spawn(findProgram('redis-server') as string, [file, '--sentinel'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  onTestFinished(async () => {
+    child.kill('SIGKILL')
+    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
+    rmSync(folder, { recursive: true, force: true })
+  })
+  // It knows of the replica, without which it has nobody to take over.
+  let said = ''
+  await new Promise<void>((resolve, reject) => {
+    child.stdout.on('data', (bytes: Buffer) => {
+      said += bytes.toString()
+      if (said.includes('+slave ')) resolve()
+    })
+    child.once('exit', () => reject(new Error(`the sentinel ended: ${said}`)))
+  })
+  return port
+}
+
+/** A Cluster of three masters, with its first two nodes in the URL. */
+export async function clusterSetup(): Promise<{ readonly url: string; readonly nodes: readonly RedisServer[] }> {
+  const nodes = await Promise.all(
+    Array.from({ length: 3 }, () => redisOf('--cluster-enabled', 'yes', '--cluster-require-full-coverage', 'no')),
+  )
+  const share = Math.ceil(16384 / nodes.length)
+  for (const [i, node] of nodes.entries()) {
+    await node.command('CLUSTER', 'ADDSLOTSRANGE', String(i * share), String(Math.min(16383, (i + 1) * share - 1)))
+    await node.command('CLUSTER', 'SET-CONFIG-EPOCH', String(i + 1))
+  }
+  for (const node of nodes.slice(1)) await node.command('CLUSTER', 'MEET', '127.0.0.1', String(nodes[0]!.port))
+  await patiently(async () => {
+    const said = await Promise.all(nodes.map((node) => node.command('CLUSTER', 'INFO')))
+    return said.every((text) => text.includes('cluster_state:ok') && text.includes('cluster_slots_assigned:16384'))
+  })
+  const url = `redis+cluster://127.0.0.1:${nodes[0]!.port},127.0.0.1:${nodes[1]!.port}`
+  return { url, nodes }
+}
