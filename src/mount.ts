@@ -122,6 +122,7 @@ export function strangle(options: StrangleOptions): StrangleMiddleware {
       fleet.close()
       plane.upstreams.close()
       await plane.cache.close()
+      await plane.shadows.close()
     },
   })
 }

@@ -46,7 +46,7 @@ upstreams:
   dead: { servers: [http://127.0.0.1:${dead}] }
 default: legacy
 routes:
-  - { id: gtin-lookup, match: { path: "/gtins/:gtin" }, to: gtin, percent: 100, cache: { ttl: 60s } }
+  - { id: gtin-lookup, match: { path: "/gtins/:gtin" }, to: gtin, percent: 100, cache: { ttl: 60s }, shadow: { percent: 100, sides: both } }
   - { id: broken, match: { path: /broken }, to: dead, percent: 100 }
   - { id: falls, match: { path: /falls }, to: dead, percent: 100, fallback: {} }
 `,
@@ -61,6 +61,7 @@ routes:
       void (await (await fetch(`http://127.0.0.1:${banyan.port}${path}`, { headers })).text())
     for (const path of ['/', '/broken', '/falls', '/gtins/1', `/${'x'.repeat(20_000)}`]) await ask(path)
     await ask('/gtins/2', { 'cache-control': 'no-store' })
+    await ask('/gtins/3', { range: 'bytes=0-1' })
     scrape = await (await fetch(`http://127.0.0.1:${banyan.adminPort}/metrics`)).text()
   })
 

@@ -13,6 +13,7 @@ import { purge } from './purge.ts'
 import { restore, revisions } from './revisions.ts'
 import { routes, set } from './routes.ts'
 import { servers } from './servers.ts'
+import { shadow } from './shadow.ts'
 
 const COMMANDS: readonly Command[] = [
   check,
@@ -20,6 +21,7 @@ const COMMANDS: readonly Command[] = [
   routes,
   set,
   servers,
+  shadow,
   deploy,
   purge,
   revisions,

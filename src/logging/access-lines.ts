@@ -31,13 +31,14 @@ export function accessLine(time: string, fields: Readonly<Record<string, unknown
  * @param durationMs in milliseconds
  */
 export function exchangeLine(time: string, exchange: Exchange, durationMs: number): string {
-  const { decision, answer, view, retries, fallbackOn, failure, cause } = exchange
+  const { decision, answer, view, retries, fallbackOn, shadow, failure, cause } = exchange
   let text = `{"level":${INFO},"time":"${time}","id":"${exchange.id}","method":${quoted(view.method)},"host":${quoted(view.host)},"target":${quoted(view.target)},"client":${quoted(view.clientAddress)},"status":${answer.status},"bytes":${answer.bodyBytes},"requestBytes":${exchange.requestBytes},"durationMs":${milliseconds(durationMs)},"route":${orNull(decision.routeId)},"upstream":${quoted(decision.upstream)},"server":${orNull(exchange.server)},"bucket":${decision.bucket},"percent":${decision.percent},"reason":"${decision.reason}","cache":"${exchange.cache}","revision":${exchange.revision.number}`
   if (retries > 0) text += `,"retries":${retries}`
   if (fallbackOn !== null) {
     text += `,"fallbackOn":${quoted(fallbackOn)},"failedServer":${orNull(exchange.failedServer)}`
     if (exchange.failedCause !== null) text += `,"failedCause":${quoted(exchange.failedCause.message)}`
   }
+  if (shadow !== null) text += `,"shadow":"${shadow}"`
   if (failure !== null) text += `,"failure":"${failure}"`
   if (cause !== null) text += `,"cause":${quoted(cause.message)}`
   return `${text}}\n`

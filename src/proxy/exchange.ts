@@ -2,6 +2,7 @@
  * One exchange: the request, the decision and the result. Shared by the steps of the journey.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { ShadowWord } from '../rules/evidence/copying.ts'
 import type { FailureCode } from '../rules/failures/failure.ts'
 import type { Decision, RequestView } from '../rules/http/exchange.ts'
 import type { RequestFields } from '../rules/http/headers.ts'
@@ -85,6 +86,8 @@ export class Exchange {
   /** Id of the server of `to` that failed in a fallback, and the cause; null without one. */
   failedServer: string | null = null
   failedCause: Error | null = null
+  /** What became of its copy for the other side; null where none was drawn. */
+  shadow: ShadowWord | null = null
   #id: string | null = null
 
   constructor(received: Received, revision: Revision, matched: Match, decision: Decision) {

@@ -16,7 +16,9 @@ import type { Upstreams } from '../state/upstreams/upstreams.ts'
 import type { ResponseCache } from './caching/cache.ts'
 import { Exchange, type Received } from './exchange.ts'
 import type { Observer } from './observe.ts'
-import { Forward, type ForwardParts } from './upstream/forward.ts'
+import { BothRecorders, type Reference } from './shadow/reference.ts'
+import type { Shadows } from './shadow/shadows.ts'
+import { Forward, type ForwardParts, type Recorder } from './upstream/forward.ts'
 
 /** Dependencies of the journey. */
 export interface JourneyParts {
@@ -25,6 +27,7 @@ export interface JourneyParts {
   readonly measurements: Measurements
   readonly cache: ResponseCache
   readonly observer: Observer
+  readonly shadows: Shadows
   /** Checks force tokens; null if they are not enabled. */
   readonly force: Force | null
 }
@@ -38,7 +41,7 @@ export class Journey {
     this.#parts = parts
     this.#forwardParts = {
       upstreams: parts.upstreams,
-      over: (exchange) => parts.observer.over(exchange),
+      over: (exchange) => this.over(exchange),
       tunnels: (change) => {
         parts.measurements.tunnels += change
       },
@@ -56,7 +59,26 @@ export class Journey {
     const decision = decide(revision.table, matched, view, upstreams.isAvailable, forced, pinned) // 3 decide
     const exchange = new Exchange(received, revision, matched, decision)
     observer.begun()
+    const reference = this.#draw(exchange)
     if (cache.answer(exchange) === 'taken') return //                                             4 cache, 5, 6, 7
-    new Forward(this.#forwardParts, exchange, cache.recorder(exchange)).start() //                5 forward, 6, 7
+    const recorder = recorderOf(cache.recorder(exchange), reference)
+    new Forward(this.#forwardParts, exchange, recorder).start() //                                5 forward, 6, 7
   }
+
+  #draw(exchange: Exchange): Reference | null {
+    const { route } = exchange.matched
+    if (route === null || route.shadow === null) return null
+    return this.#parts.shadows.draw(exchange, route, route.shadow)
+  }
+
+  /** Step 7 of an exchange, which is over however it ended. */
+  over(exchange: Exchange): void {
+    if (exchange.shadow !== null) this.#parts.shadows.over(exchange)
+    this.#parts.observer.over(exchange)
+  }
+}
+
+function recorderOf(recorder: Recorder | null, reference: Reference | null): Recorder | null {
+  if (recorder === null || reference === null) return recorder ?? reference
+  return new BothRecorders(recorder, reference)
 }

@@ -124,6 +124,7 @@ export function logFields(exchange: Exchange, durationMs: number): Record<string
     fields.failedServer = exchange.failedServer
     if (exchange.failedCause !== null) fields.failedCause = exchange.failedCause.message
   }
+  if (exchange.shadow !== null) fields.shadow = exchange.shadow
   if (exchange.failure !== null) fields.failure = exchange.failure
   if (exchange.cause !== null) fields.cause = exchange.cause.message
   return fields

@@ -1,6 +1,7 @@
 /**
  * Assembles the data plane of one process, from the current table to an engine.
  */
+import { randomBytes } from 'node:crypto'
 import { BlockList } from 'node:net'
 import { purgedByEdit } from '../rules/caching/purge.ts'
 import { familyOf, readNetwork } from '../rules/patterns/address.ts'
@@ -8,6 +9,8 @@ import { CacheControl } from '../state/caching/figures.ts'
 import type { RemoteStore } from '../state/caching/remote.ts'
 import { MemoryStore } from '../state/caching/store.ts'
 import { CacheTiers } from '../state/caching/tiers.ts'
+import { Comparer } from '../state/evidence/comparer.ts'
+import { Tally } from '../state/evidence/tally.ts'
 import { Measurements } from '../state/figures/measurements.ts'
 import { Force } from '../state/force-token.ts'
 import type { LiveTable } from '../state/live-table.ts'
@@ -21,6 +24,7 @@ import { HeldBodies } from './caching/held-bodies.ts'
 import { Engine, type RequestLimits } from './engine.ts'
 import { Journey } from './journey.ts'
 import { type AccessSink, Observer } from './observe.ts'
+import { Shadows } from './shadow/shadows.ts'
 
 /** What response bodies in transit may hold where the cache has less memory. */
 const MIN_HELD_BYTES = 16 * 1024 * 1024
@@ -62,6 +66,7 @@ export interface Plane {
   readonly measurements: Measurements
   readonly upstreams: Upstreams
   readonly cache: CacheControl
+  readonly shadows: Shadows
   /** Its interface for the control plane. */
   readonly port: PlanePort
 }
@@ -86,7 +91,7 @@ export function createPlane(parts: PlaneParts): Plane {
     held: new HeldBodies(Math.max(parts.memoryCacheBytes, MIN_HELD_BYTES)),
     exposeStatus: parts.exposeCacheStatus ?? false,
     exposeKey: parts.exposeCacheKey ?? false,
-    over: (exchange) => observer.over(exchange),
+    over: (exchange) => journey.over(exchange),
   })
   const control = new CacheControl(tiers, cache.counters, Date.now)
   let { table } = live.current
@@ -97,7 +102,13 @@ export function createPlane(parts: PlaneParts): Plane {
   })
   const { forceSecret } = parts
   const force = forceSecret === null ? null : new Force(forceSecret, () => measurements.forceRefused++)
-  const journey = new Journey({ live, upstreams, measurements, cache, observer, force })
+  const tally = new Tally()
+  const shadows = new Shadows({
+    ...{ upstreams, tally, comparer: new Comparer() },
+    processes: parts.processes ?? 1,
+    key: randomBytes(32),
+  })
+  const journey = new Journey({ live, upstreams, measurements, cache, observer, shadows, force })
   const trusted = trustedList(parts.trustedProxies)
   const isTrusted = (address: string): boolean => trusted?.check(address, familyOf(address)) === true
   const onFault = (error: unknown): void => {
@@ -108,8 +119,8 @@ export function createPlane(parts: PlaneParts): Plane {
   const engine = new Engine({ journey, observer, limits, instance, isTrusted, clientScheme, onFault })
   // Explain does not count invalid tokens.
   const asked = forceSecret === null ? null : new Force(forceSecret, () => {})
-  const port = new LocalPlane({ ...parts, measurements, upstreams, cache: control, force: asked })
-  return { engine, observer, measurements, upstreams, cache: control, port }
+  const port = new LocalPlane({ ...parts, measurements, tally, upstreams, cache: control, force: asked })
+  return { engine, observer, measurements, upstreams, cache: control, shadows, port }
 }
 
 /** @throws {RangeError} for an entry that is neither an address nor a network */

@@ -6,6 +6,7 @@ import type { Purge } from '../rules/caching/purge.ts'
 import { explain } from '../rules/explain.ts'
 import type { RequestView } from '../rules/http/exchange.ts'
 import type { CacheControl, PurgeResult } from './caching/figures.ts'
+import type { Tally } from './evidence/tally.ts'
 import type { Measurements } from './figures/measurements.ts'
 import type { RecentExchange } from './figures/recent-exchanges.ts'
 import type { Force } from './force-token.ts'
@@ -18,6 +19,7 @@ import type { Upstreams } from './upstreams/upstreams.ts'
 export interface LocalPlaneParts {
   readonly live: LiveTable
   readonly measurements: Measurements
+  readonly tally: Tally
   readonly upstreams: Pick<Upstreams, 'standing' | 'serverFor' | 'setFleet' | 'isAvailable'>
   readonly cache: Pick<CacheControl, 'figures' | 'apply' | 'degraded' | 'explain' | 'invalidated'>
   /** Reads force tokens of requests that are explained; null takes none. It must not count them. */
@@ -38,10 +40,11 @@ export class LocalPlane implements PlanePort {
   }
 
   report(): PlaneReport {
-    const { measurements, upstreams, cache, live } = this.#parts
+    const { measurements, tally, upstreams, cache, live } = this.#parts
     const { active, tunnels, recent } = measurements
     return {
       measured: measurements.take(),
+      evidence: tally.take(),
       active,
       tunnels,
       recentSkipped: recent.skipped,

@@ -6,6 +6,7 @@ import type { Purge } from '../rules/caching/purge.ts'
 import type { CacheExplanation, Explanation } from '../rules/explain.ts'
 import type { RequestView } from '../rules/http/exchange.ts'
 import type { CacheFigures, PurgeResult } from './caching/figures.ts'
+import type { EvidenceDelta } from './evidence/tally.ts'
 import type { MeasuredDelta } from './figures/measurements.ts'
 import type { RecentExchange } from './figures/recent-exchanges.ts'
 import type { UpstreamStanding } from './upstreams/figures.ts'
@@ -28,6 +29,7 @@ export interface ProcessFigures {
 /** What a data plane tells of itself: what was counted since it last told, and all else as it stands. */
 export interface PlaneReport {
   readonly measured: MeasuredDelta
+  readonly evidence: EvidenceDelta
   /** Exchanges under way. */
   readonly active: number
   /** Upgraded connections that stand. */

@@ -23,6 +23,7 @@ import type { Route } from '../../src/rules/table/table.ts'
 import { CacheControl, newCounters } from '../../src/state/caching/figures.ts'
 import { MemoryStore } from '../../src/state/caching/store.ts'
 import { CacheTiers } from '../../src/state/caching/tiers.ts'
+import { Tally } from '../../src/state/evidence/tally.ts'
 import { Measurements } from '../../src/state/figures/measurements.ts'
 import { LiveTable } from '../../src/state/live-table.ts'
 import { LocalPlane, linkTo } from '../../src/state/local-plane.ts'
@@ -147,21 +148,33 @@ export interface AdminRigOptions extends Partial<AdminParts> {
   readonly keeps?: 'memory' | 'disk'
   /** The totals, as the control plane has them; the last exchanges in them are the data plane's. */
   readonly measurements?: Measurements
+  /** What the data plane has counted of comparisons. */
+  readonly tally?: Tally
   /** In the place of the breakers. */
   isAvailable?(route: Route): boolean
 }
 
 /** The admin API over a rig. */
 export async function adminRig(options: AdminRigOptions = {}): Promise<AdminRig> {
-  const { tokens = [], text, keeps, measurements = new Measurements(), isAvailable, ...parts } = options
+  const {
+    tokens = [],
+    text,
+    keeps,
+    measurements = new Measurements(),
+    tally = new Tally(),
+    isAvailable,
+    ...parts
+  } = options
   const base = await rig(text, QUICK, keeps)
   const counted = Object.assign(new Measurements(), { recent: measurements.recent })
   const upstreams = new Upstreams({ measurements: counted })
   base.live.onPrepare((table, material) => upstreams.prepare(table, material))
   const planes = new Planes(measurements)
-  const plane = { live: base.live, measurements: counted, upstreams, cache: memoryCache() }
+  const plane = { live: base.live, measurements: counted, tally, upstreams, cache: memoryCache() }
   if (isAvailable !== undefined) Object.assign(upstreams, { isAvailable })
   planes.add(0, linkTo(new LocalPlane(plane)))
+  planes.follow(base.live.current.table, 0)
+  base.live.onApply(({ table }) => planes.follow(table, 0))
   const now = parts.now ?? (() => 61_000)
   const fleet = new FleetKeeper({
     live: base.live,

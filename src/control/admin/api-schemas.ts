@@ -349,6 +349,56 @@ export const purgeAnswer = object({
   why: z.string().optional().describe('Why it is not shared yet.'),
 }).meta({ id: 'Purge' })
 
+const difference = {
+  path: z.string().describe('A JSON pointer with * for any index, status, header:NAME or cookie:NAME.'),
+  kind: z.enum(['missing', 'extra', 'type', 'value', 'order', 'length']),
+}
+const value = z.string().nullable()
+const whyCounts = z.record(z.string(), count)
+export const comparisonsAnswer = object({
+  route: z.string(),
+  from: upstreamName,
+  to: upstreamName,
+  percent,
+  shadow: object({ percent, sides: z.enum(['from', 'to', 'both']) }).nullable(),
+  storage: z.enum(['memory']).describe('Where evidence is kept: what is in memory is lost at a restart.'),
+  since: time.nullable(),
+  comparisons: count,
+  matches: count,
+  mismatches: count,
+  partial: count.describe(
+    'Comparisons without the bodies: one is too large or can not be decoded, or the statuses differ.',
+  ),
+  noiseComparisons: count.describe('Comparisons of two responses of `from` to requests picked at random.'),
+  errors: whyCounts.describe('Copies without a response, by failure.'),
+  skipped: whyCounts.describe('Requests that were drawn and not copied, by reason.'),
+  fields: z.array(
+    object({
+      ...difference,
+      verdict: z.enum(['mismatch', 'noise', 'not-enough']),
+      count,
+      rate: z.number().min(0).max(1).describe('Of the comparisons.'),
+      noiseRate: ratio.describe('Of the comparisons of `from` with itself.'),
+      first: time,
+      last: time,
+      example: object({ from: value, to: value }).describe('Type, length and keyed hash of the last values.'),
+      sample: z.string().nullable(),
+    }),
+  ),
+  moreFields: count.describe('Differences at fields beyond those that are counted one by one.'),
+  samples: z.array(object({ id: z.string(), at: time })),
+}).meta({ id: 'Comparisons' })
+export const sampleAnswer = object({
+  id: z.string(),
+  route: z.string(),
+  at: time,
+  method: z.string(),
+  target: z.string(),
+  revision,
+  note: z.string().nullable(),
+  differences: z.array(object({ ...difference, from: value, to: value })),
+}).meta({ id: 'Sample' })
+
 export const livezAnswer = object({ alive: z.literal(true) }).meta({ id: 'Liveness' })
 export const readyzAnswer = object({
   ready: z.boolean(),

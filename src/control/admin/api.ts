@@ -8,6 +8,7 @@ import { checkHost, checkOrigin, checkScope } from '../access/security.ts'
 import { type AdminContext, type AdminParts, type AdminState, answerJson, clientAddressOf } from '../context.ts'
 import { AdminProblem } from '../http/problem.ts'
 import { addCache } from './cache.ts'
+import { addComparisons } from './comparisons.ts'
 import { addDescriptions } from './descriptions.ts'
 import { addExplain } from './explain.ts'
 import { addHealth, OPEN_PATHS } from './health.ts'
@@ -28,6 +29,9 @@ const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 /** What is asked by POST only because a request does not fit into a URL. Reading is enough for these. */
 const QUESTIONS: ReadonlySet<string> = new Set(['/explain'])
 
+/** What may show what clients got is read with the write scope only. */
+const SAMPLES = '/samples/'
+
 /** Longest part of a path that is logged. */
 const MAX_LOGGED_PATH = 200
 
@@ -38,6 +42,7 @@ export function createAdmin(parts: AdminParts): Admin {
   addMetrics(router, parts)
   addTable(router, parts)
   addRoutes(router, parts)
+  addComparisons(router, parts)
   addUpstreams(router, parts)
   addServers(router, parts)
   addRevisions(router, parts)
@@ -102,7 +107,8 @@ async function letIn(ctx: AdminContext, next: Next, parts: AdminParts): Promise<
   const isSafe = SAFE_METHODS.has(ctx.method)
   if (!isSafe) checkOrigin(ctx.req.headers)
   if (isSafe && OPEN_PATHS.has(ctx.path)) return next()
-  const scope = isSafe || QUESTIONS.has(ctx.path) ? 'read' : 'write'
+  const reads = (isSafe && !ctx.path.startsWith(SAMPLES)) || QUESTIONS.has(ctx.path)
+  const scope = reads ? 'read' : 'write'
   const sender = parts.gate.senderOf(ctx.req)
   // Set before anything is refused, so that the log names the sender.
   ctx.state.author = sender.author

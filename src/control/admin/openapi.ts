@@ -70,6 +70,20 @@ const OPERATIONS: readonly Operation[] = [
     answers: { 200: written(schemas.removedAnswer) },
   },
   {
+    id: 'getComparisons',
+    method: 'get',
+    path: '/routes/{id}/comparisons',
+    summary: 'Get what comparing the two sides of a route has found',
+    answers: { 200: schemas.comparisonsAnswer },
+  },
+  {
+    id: 'getSample',
+    method: 'get',
+    path: '/samples/{id}',
+    summary: 'Get one comparison with its values; needs the write scope',
+    answers: { 200: schemas.sampleAnswer },
+  },
+  {
     method: 'get',
     path: '/routes.yaml',
     id: 'getTable',

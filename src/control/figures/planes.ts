@@ -12,11 +12,13 @@ import type { RecentExchange } from '../../state/figures/recent-exchanges.ts'
 import type { Explained, PlaneLink, PlaneReport, ProcessFigures } from '../../state/plane-port.ts'
 import type { UpstreamFigures, UpstreamStanding } from '../../state/upstreams/figures.ts'
 import { EMPTY_FLEET, type Fleet } from '../../state/upstreams/fleet.ts'
+import { Evidence } from './evidence.ts'
 import { countersOf, NOTHING_REPORTED, sumReports } from './plane-sums.ts'
 
 /** Counters and state of all data planes together. */
 export interface Figures {
   readonly measurements: Measurements
+  readonly evidence: Evidence
   /** Requests that were not recorded because they came too fast. */
   readonly recentSkipped: number
   readonly upstreams: readonly UpstreamFigures[]
@@ -39,6 +41,7 @@ interface Known {
 export class Planes {
   /** Sums over all planes, ended ones included, so they never decrease. */
   readonly #measurements: Measurements
+  readonly #evidence = new Evidence()
   readonly #planes = new Map<number, Known>()
   /** Counters of ended planes. */
   #ended = NOTHING_REPORTED
@@ -86,6 +89,7 @@ export class Planes {
     const generation = told.length === 0 ? 0 : Math.min(...told.map(([, report]) => report.cache.generation))
     return {
       measurements: this.#measurements,
+      evidence: this.#evidence,
       recentSkipped,
       upstreams: upstreams.map((one) => this.#withCounters(one)),
       cache: { ...cache, generation },
@@ -102,6 +106,7 @@ export class Planes {
   /** Sets the current table: figures are kept for its routes and upstreams. @param nowMs epoch milliseconds */
   follow(table: Pick<Table, 'routes' | 'upstreams'>, nowMs: number): void {
     this.#measurements.follow(table, nowMs)
+    this.#evidence.follow(table.routes)
   }
 
   /** Why the cache is degraded, by the last reports; null if it is not. */
@@ -156,6 +161,7 @@ export class Planes {
   #take(known: Known, report: PlaneReport): void {
     known.report = report
     this.#measurements.add(report.measured, Date.now())
+    this.#evidence.add(report.evidence)
     this.#sumGauges()
   }
 

@@ -20,6 +20,7 @@ const PROBLEMS = {
   'no-such-upstream': { status: 404, title: 'Unknown upstream' },
   'no-such-server': { status: 404, title: 'Unknown server' },
   'no-such-revision': { status: 404, title: 'Unknown revision' },
+  'no-such-sample': { status: 404, title: 'Unknown sample' },
   'no-such-exchange': { status: 404, title: 'Unknown request' },
   'method-not-allowed': { status: 405, title: 'Method not allowed' },
   'route-exists': { status: 409, title: 'The route already exists' },

@@ -7,6 +7,7 @@ import { DURATION_BOUNDS_MS } from '../../state/figures/durations.ts'
 import type { Measurements } from '../../state/figures/measurements.ts'
 import type { Series } from '../../state/figures/series.ts'
 import type { AdminParts } from '../context.ts'
+import type { Evidence } from '../figures/evidence.ts'
 import type { Figures } from '../figures/planes.ts'
 import type { FleetView } from '../fleet/keeper.ts'
 import { head, type Labels, line, metric, one, type Sample } from './format.ts'
@@ -29,6 +30,7 @@ export function metricsText(parts: MetricsParts, figures: Figures): string {
   return [
     ...requestMetrics(figures.measurements),
     ...attemptMetrics(figures.measurements),
+    ...shadowMetrics(figures.evidence),
     ...upstreamMetrics(parts, figures.upstreams),
     ...tableMetrics(parts),
     ...cacheMetrics(figures.cache),
@@ -99,6 +101,29 @@ function attemptMetrics(measurements: Measurements): string[] {
       'Time from the end of the request to the response headers, or to the failure.',
       cells,
     ),
+  ]
+}
+
+function shadowMetrics(evidence: Evidence): string[] {
+  const compared: Sample[] = []
+  const skipped: Sample[] = []
+  const noise: Sample[] = []
+  for (const { route, comparisons, matches, noiseComparisons, errors, skipped: reasons } of evidence.all()) {
+    const failed = Object.values(errors).reduce((sum, count) => sum + count, 0)
+    compared.push([{ route, result: 'match' }, matches], [{ route, result: 'mismatch' }, comparisons - matches])
+    compared.push([{ route, result: 'error' }, failed])
+    noise.push([{ route }, noiseComparisons])
+    for (const [reason, count] of Object.entries(reasons)) skipped.push([{ route, reason }, count])
+  }
+  return [
+    metric(
+      'banyan_shadow_comparisons_total',
+      'counter',
+      'Comparisons of the two sides of a route, by result. error: the copy got no response.',
+      compared,
+    ),
+    metric('banyan_shadow_noise_comparisons_total', 'counter', 'Comparisons of two responses of `from`.', noise),
+    metric('banyan_shadow_skipped_total', 'counter', 'Requests drawn for a copy that got none, by reason.', skipped),
   ]
 }
 

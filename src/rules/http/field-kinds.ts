@@ -63,6 +63,7 @@ const KINDS: ReadonlyMap<string, FieldKind> = new Map<string, FieldKind>([
   ['cdn-loop', 'cdn-loop'],
   ['banyan-upstream', 'banyan'],
   ['banyan-force', 'banyan'],
+  ['banyan-shadow', 'banyan'],
   ['location', 'location'],
   ['content-location', 'location'],
   ['set-cookie', 'set-cookie'],

@@ -137,6 +137,9 @@ function routeFindings(said: Partial<RouteDocument>, path: Path, defaultUpstream
   if (isMap(said.breaker) && from === to && to !== undefined) {
     findings.push(warning([...path, 'breaker'], `from and to are both ${to}: the breaker has no effect`))
   }
+  if (isMap(said.shadow) && from === to && to !== undefined) {
+    findings.push(warning([...path, 'shadow'], `from and to are both ${to}: there is no other side to compare with`))
+  }
   const { fallback } = said
   if (isMap(fallback) && fallback.maxReplay !== undefined && (fallback.methods ?? 'safe') === 'safe') {
     const hint = 'write methods: idempotent'

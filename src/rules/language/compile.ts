@@ -2,6 +2,7 @@
  * Compiles a valid document to a table: fills in defaults, compiles patterns and thresholds, builds the matcher.
  */
 
+import { DEFAULT_COMPARED_HEADERS } from '../evidence/difference.ts'
 import { thresholdOf } from '../patterns/draw.ts'
 import { type HostPattern, parseHost } from '../patterns/host.ts'
 import { type Origin, parseOrigin } from '../patterns/origin.ts'
@@ -19,6 +20,7 @@ import type {
   KeyRules,
   Route,
   Server,
+  ShadowSettings,
   Table,
   TlsSettings,
   Upstream,
@@ -130,6 +132,7 @@ function compileRoute(said: RouteDocument, defaultUpstream: string, pool: Pool):
     fallback: said.fallback === undefined ? null : compileFallback(said.fallback),
     breaker: compileBreaker(said, said.from ?? defaultUpstream),
     cache: said.cache === undefined ? null : compileCache(said.cache),
+    shadow: said.shadow === undefined ? null : compileShadow(said.shadow, pool),
     document: said,
   })
 }
@@ -223,6 +226,25 @@ function compileKey(said: NonNullable<NonNullable<RouteDocument['cache']>['key']
     anyQueryOrder: said.anyQueryOrder ?? false,
     headers: (said.headers ?? []).map((name) => name.toLowerCase()),
     cookies: said.cookies ?? [],
+  }
+}
+
+function compileShadow(said: NonNullable<RouteDocument['shadow']>, pool: Pool): ShadowSettings {
+  const { headers, ignore, unordered, tolerance } = said.compare ?? {}
+  return {
+    share: said.percent / 100,
+    sides: said.sides ?? 'from',
+    conditions: said.match === undefined ? [] : compileConditions(said.match, pool),
+    maxBodyBytes: bytes(said.maxBody) ?? 64 * 1024,
+    noiseShare: (said.noise ?? 10) / 100,
+    keepsValues: said.samples === 'values',
+    compare: {
+      headers: headers?.map((name) => name.toLowerCase()) ?? DEFAULT_COMPARED_HEADERS,
+      ignore: (ignore ?? []).map((path) => (path.startsWith('header:') ? path.toLowerCase() : path)),
+      unordered: unordered ?? [],
+      tolerance: tolerance ?? 0,
+      redact: said.redact ?? [],
+    },
   }
 }
 

@@ -16,6 +16,7 @@ import {
   flawOfPercent,
   flawOfSize,
   parseDurationMs,
+  parseSizeBytes,
   SIZE_PATTERN,
 } from '../values/units.ts'
 
@@ -232,6 +233,59 @@ const match = checked(
     Object.keys(keys).length > 0 ? null : { message: NO_CONDITION, hint: 'write path: /* to match every request' },
 ).meta({ id: 'Match' })
 
+/** Two of them are compared at a time, decoded. */
+const MAX_COMPARED_BYTES = 1024 * 1024
+
+const pointer = checked(z.string(), flawOfPointer)
+const bodyPointer = checked(z.string(), flawOfBodyPointer)
+
+const shadow = object({
+  percent: checked(z.number().meta({ minimum: 0, maximum: 100 }), flawOfPercent).describe(
+    'Percent of the GET and HEAD requests that are copied to the other side, up to 4 decimals.',
+  ),
+  sides: z
+    .enum(['from', 'to', 'both'])
+    .optional()
+    .describe('Which requests are copied: those answered by `from` (default), by `to`, or both.'),
+  match: match.optional().describe('Further conditions: only these requests are copied.'),
+  maxBody: checked(size, (text) =>
+    (parseSizeBytes(text) ?? 0) > MAX_COMPARED_BYTES ? { message: `invalid size ${text}: must be at most 1MiB` } : null,
+  )
+    .optional()
+    .describe('Of larger bodies only status and headers are compared. Default 64KiB, at most 1MiB.'),
+  noise: z
+    .number()
+    .min(0)
+    .max(100)
+    .optional()
+    .describe(
+      'Percent of the comparisons for which `from` is asked twice, beside the first 20 differences at a field, to learn what differs anyway. Default 10.',
+    ),
+  samples: z
+    .enum(['hashes', 'values'])
+    .optional()
+    .describe('What samples keep of values: type, length and a keyed hash (default), or the values.'),
+  redact: z.array(bodyPointer).min(1).optional().describe('JSON pointers whose values no sample shows.'),
+  compare: object({
+    headers: z
+      .array(fieldName)
+      .optional()
+      .describe('Response headers that are compared. Default: Content-Type, Location, Cache-Control.'),
+    ignore: z
+      .array(pointer)
+      .min(1)
+      .optional()
+      .describe('JSON pointers (* for any index or key), status, header:NAME or cookie:NAME that may differ.'),
+    unordered: z.array(bodyPointer).min(1).optional().describe('JSON pointers of lists whose order does not count.'),
+    tolerance: z
+      .number()
+      .min(0)
+      .max(1)
+      .optional()
+      .describe('Numbers that differ by no more than this fraction are equal. Default 0.'),
+  }).optional(),
+})
+
 const route = object({
   id: name('id'),
   match,
@@ -251,6 +305,7 @@ const route = object({
     .optional()
     .describe('When all requests go to `from`. Default: as with breaker: {} if the route has a fallback, else none.'),
   cache: cache.optional(),
+  shadow: shadow.optional(),
   ambiguousPaths: z.enum(['default', 'allow']).optional().describe('Whether ambiguous paths may match. Default: no.'),
 }).meta({ id: 'Route' })
 
@@ -303,6 +358,29 @@ function flawOfFieldName(text: string): Flaw | null {
 
 function flawOfCookieName(text: string): Flaw | null {
   return TOKEN.test(text) ? null : { message: `invalid cookie name ${JSON.stringify(text)}` }
+}
+
+/** RFC 6901, with `*` for any index or key. */
+function flawOfBodyPointer(text: string): Flaw | null {
+  return /^(?:\/(?:[^~/]|~[01])*)+$/.test(text)
+    ? null
+    : { message: `invalid JSON pointer ${JSON.stringify(text)}: expected /name or /list/*/name`, ...pointerHint(text) }
+}
+
+function flawOfPointer(text: string): Flaw | null {
+  if (text.startsWith('/')) return flawOfBodyPointer(text)
+  const [kind, name, ...more] = text.split(':')
+  const named = (kind === 'header' || kind === 'cookie') && more.length === 0 && TOKEN.test(name ?? '')
+  if (text === 'status' || named) return null
+  const message = `invalid path ${JSON.stringify(text)}: expected /name, status, header:NAME or cookie:NAME`
+  return { message, ...pointerHint(text) }
+}
+
+/** For those who write JSONPath or a plain name. */
+function pointerHint(text: string): Pick<Flaw, 'hint'> {
+  if (!/^[$.]?[\w.[\]*]+$/.test(text)) return {}
+  const steps = text.replace(/^\$/, '').split(/[.[\]]+/)
+  return { hint: `write /${steps.filter((step) => step !== '').join('/')}` }
 }
 
 /** `preserve`, `upstream` or a literal host name. */

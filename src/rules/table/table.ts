@@ -2,6 +2,7 @@
  * The compiled, immutable routing table of a revision.
  */
 
+import type { CompareSettings } from '../evidence/difference.ts'
 import type { HostPattern } from '../patterns/host.ts'
 import type { PathPattern } from '../patterns/path.ts'
 import type { Condition } from '../patterns/predicates.ts'
@@ -161,6 +162,23 @@ export interface CacheSettings {
   readonly tags: string | null
 }
 
+/** How the requests of a route are copied to its other side, and what is compared of the two responses. */
+export interface ShadowSettings {
+  /** The share of GET and HEAD requests that are copied, in [0, 1]. */
+  readonly share: number
+  /** Which requests are copied: those answered by `from` (default), by `to`, or both. */
+  readonly sides: 'from' | 'to' | 'both'
+  /** Conditions beside those of the route. */
+  readonly conditions: readonly Condition[]
+  /** Of larger bodies only status and headers are compared. Default 64 KiB. */
+  readonly maxBodyBytes: number
+  /** The share of comparisons for which `from` is asked twice, in [0, 1]. Default 0.1. */
+  readonly noiseShare: number
+  /** Samples keep values, not only their hashes. Default false. */
+  readonly keepsValues: boolean
+  readonly compare: CompareSettings
+}
+
 /** A rule that matches some requests and splits them between `from` and `to`. */
 export interface Route {
   readonly id: string
@@ -186,6 +204,8 @@ export interface Route {
   /** When all requests go to `from` because `to` fails; null for never. */
   readonly breaker: BreakerSettings | null
   readonly cache: CacheSettings | null
+  /** Null where no request is copied. */
+  readonly shadow: ShadowSettings | null
   /** The entry of routes.yaml. */
   readonly document: RouteDocument
 }

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { Tally } from '../../../src/state/evidence/tally.ts'
 import type { ExchangeRecord } from '../../../src/state/figures/cell.ts'
 import { Measurements } from '../../../src/state/figures/measurements.ts'
 import { type AdminRig, type Ask, adminRig, type Reply, TABLE } from '../rig.ts'
@@ -20,7 +21,7 @@ const ajv = new Ajv2020({ strict: false, validateFormats: false, allErrors: true
 
 beforeAll(async () => {
   const measurements = new Measurements()
-  at = await adminRig({ keeps: 'disk', measurements })
+  at = await adminRig({ keeps: 'disk', measurements, tally: compared() })
   fill(measurements)
   document = (await at.ask('GET', '/openapi.json')).json
   ajv.addSchema(document, 'api')
@@ -54,6 +55,20 @@ function fill(measurements: Measurements): void {
     chance: 0.5,
   }
   measurements.recent.add({ ...record, id: 'abc-1', atMs: 5, view, revision: 1, server: null })
+}
+
+/** Evidence, so that none is absent. */
+function compared(): Tally {
+  const tally = new Tally()
+  const differences = [{ path: '/price', kind: 'value', from: null, to: '2' }] as const
+  tally.compared('gtin-lookup', { differences, bodyCompared: true, note: null }, 'abc-1', 5)
+  const comparison = { differences, bodyCompared: true, note: null }
+  tally.askedAgain('gtin-lookup', comparison, true, comparison, 5)
+  tally.failed('gtin-lookup', 'connect', 5)
+  tally.skipped('gtin-lookup', 'busy', 5)
+  const what = { route: 'gtin-lookup', atMs: 5, method: 'GET', target: '/', revision: 1, note: null }
+  tally.keep({ id: 'abc-1', ...what, differences })
+  return tally
 }
 
 /** The validator for what lies at these steps into the document. */
@@ -164,6 +179,8 @@ test('questions', async () => {
   await ask('GET', '/upstreams/{name}', { name: 'gtni' })
   await ask('GET', '/exchanges/{id}', { id: 'abc-1' })
   await ask('GET', '/exchanges/{id}', { id: 'abc-2' })
+  for (const id of ['gtin-lookup', 'search', 'nowhere']) await ask('GET', '/routes/{id}/comparisons', { id })
+  for (const id of ['abc-1', 'abc-2']) await ask('GET', '/samples/{id}', { id })
   const { headers } = await ask('GET', '/routes.yaml')
   expect((await ask('GET', '/routes.yaml', {}, { headers: { 'If-None-Match': headers.etag as string } })).status).toBe(
     304,

@@ -231,6 +231,7 @@ test('the JSON Schema for editors knows the same keys', () => {
     'fallback',
     'breaker',
     'cache',
+    'shadow',
     'ambiguousPaths',
   ])
   expect(Object.keys(Match.properties)).toEqual(['path', 'hosts', 'methods', 'headers', 'query', 'cookies'])

@@ -15,6 +15,7 @@ import { bucketOf, hashOf } from '../../../src/rules/patterns/draw.ts'
 import { sideOf } from '../../../src/rules/routing/decide.ts'
 import type { Route } from '../../../src/rules/table/table.ts'
 import { allOf } from '../../../src/rules/values/steps.ts'
+import { Tally } from '../../../src/state/evidence/tally.ts'
 import type { ExchangeRecord } from '../../../src/state/figures/cell.ts'
 import { fineBucketOf, quantilesMs } from '../../../src/state/figures/durations.ts'
 import { Measurements } from '../../../src/state/figures/measurements.ts'
@@ -351,7 +352,7 @@ test('metrics are well-formed, name each figure once, and hold nothing that a cl
   live.onPrepare((next) => upstreams.prepare(next))
   live.refuse([], 3000)
   const planes = new Planes()
-  planes.add(0, linkTo(new LocalPlane({ live, measurements, upstreams, cache: memoryCache() })))
+  planes.add(0, linkTo(new LocalPlane({ live, measurements, tally: new Tally(), upstreams, cache: memoryCache() })))
   const isReady = () => ({ ready: true, reasons: [] })
   const text = metricsText(
     { live, history: new History(null), isReady, now: () => 4000, fleet: { health: () => null } },

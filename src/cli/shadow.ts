@@ -1,0 +1,192 @@
+/**
+ * `banyan shadow`: compares the two sides of a route: starts and stops it, shows what differs, ignores what may differ.
+ */
+import { ADMIN_FLAG, type Command, EDIT_FLAGS, editTerms, type Given, JSON_FLAG } from './command.ts'
+import { CommandError, columns, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
+import { dryRunText } from './routes.ts'
+
+/** By subcommand: what it does, and how many arguments it takes. */
+const STEPS = {
+  show: { run: runShow, count: 1, usage: 'show ROUTE' },
+  sample: { run: runSample, count: 1, usage: 'sample ID' },
+  start: { run: runStart, count: 1, usage: 'start ROUTE [--percent N]' },
+  stop: { run: runStop, count: 1, usage: 'stop ROUTE' },
+  ignore: { run: runIgnore, count: 2, usage: 'ignore ROUTE PATH' },
+} as const
+
+const DEFAULT_PERCENT = 1
+
+export const shadow: Command = {
+  name: 'shadow',
+  usage: Object.values(STEPS)
+    .map(({ usage }) => usage)
+    .join(' | '),
+  summary: 'compare the two sides of a route, and show which fields differ',
+  about: `start copies a share of the GET and HEAD requests of a route to its other side, once the client has its response, and compares the two
+responses; clients notice nothing. show lists what differs: mismatch for what differs more often than two responses of
+the old side do, noise for what differs there as well. ignore accepts a difference; PATH is a JSON pointer such as
+/items/*/price, status, header:NAME or cookie:NAME. start, stop and ignore edit the table. sample prints one comparison.`,
+  examples: [
+    'banyan shadow start gtin-lookup --percent 5',
+    'banyan shadow show gtin-lookup',
+    'banyan shadow ignore gtin-lookup /generatedAt --reason "time of the response"',
+    'banyan shadow stop gtin-lookup',
+  ],
+  flags: {
+    percent: { value: 'N', help: `start: percent of the requests that are copied (${DEFAULT_PERCENT})` },
+    ...EDIT_FLAGS,
+    ...ADMIN_FLAG,
+    ...JSON_FLAG,
+  },
+  counts: [1, 3],
+  run: runShadow,
+}
+
+interface ComparisonsAnswer {
+  readonly route: string
+  readonly from: string
+  readonly to: string
+  readonly shadow: { readonly percent: number; readonly sides: string } | null
+  readonly since: string | null
+  readonly comparisons: number
+  readonly matches: number
+  readonly mismatches: number
+  readonly partial: number
+  readonly noiseComparisons: number
+  readonly errors: Readonly<Record<string, number>>
+  readonly skipped: Readonly<Record<string, number>>
+  readonly fields: readonly {
+    readonly path: string
+    readonly kind: string
+    readonly verdict: string
+    readonly count: number
+    readonly rate: number
+    readonly noiseRate: number | null
+    readonly first: string
+    readonly example: { readonly from: string | null; readonly to: string | null }
+    readonly sample: string | null
+  }[]
+  readonly moreFields: number
+}
+
+interface ShadowDocument {
+  readonly percent?: number
+  readonly compare?: { readonly ignore?: readonly string[] }
+}
+
+function runShadow(given: Given, io: Io): Promise<ExitCode> {
+  const [name, ...rest] = given.args as [string, ...string[]]
+  if (!Object.hasOwn(STEPS, name))
+    throw new CommandError(EXIT.usage, `unknown subcommand '${name}': must be one of ${Object.keys(STEPS).join(', ')}`)
+  const step = STEPS[name as keyof typeof STEPS]
+  if (rest.length !== step.count) throw new CommandError(EXIT.usage, `usage: banyan shadow ${step.usage}`)
+  return step.run(rest as [string, string], given, io)
+}
+
+async function runShow([route]: [string, string], given: Given, io: Io): Promise<ExitCode> {
+  const { json } = await given.client(io).ask('GET', `${pathOf(route)}/comparisons`)
+  if (given.has('json')) io.out(jsonText(json))
+  else io.out(reportText(json as ComparisonsAnswer, io.colours.out))
+  return EXIT.done
+}
+
+function reportText(told: ComparisonsAnswer, colour: boolean): string {
+  const { route, from, to, shadow: on, comparisons, matches, mismatches, noiseComparisons } = told
+  const state = on === null || on.percent === 0 ? 'off' : `${on.percent} % of the requests answered by ${on.sides}`
+  const lines = [`${route}: ${from} against ${to}; shadow ${state}\n`]
+  const partial = told.partial === 0 ? '' : `, ${told.partial} without the body`
+  lines.push(
+    comparisons === 0
+      ? 'no comparisons yet\n'
+      : `${comparisons} comparisons since ${told.since}: ${matches} equal, ${mismatches} different${partial}; ${from} compared with itself ${noiseComparisons} times\n`,
+  )
+  lines.push(counted('copies without a response', told.errors), counted('not copied', told.skipped))
+  if (told.fields.length > 0) {
+    const rows = told.fields.map(({ path, kind, verdict, rate, noiseRate, first, example }) => [
+      printable(path === '' ? '(body)' : path),
+      kind,
+      verdict,
+      percentText(rate),
+      noiseRate === null ? '-' : percentText(noiseRate),
+      first.slice(0, 16).replace('T', ' '),
+      printable(`${example.from ?? 'missing'} -> ${example.to ?? 'missing'}`).slice(0, 80),
+    ])
+    lines.push(columns(['FIELD', 'KIND', 'VERDICT', 'RATE', 'NOISE', 'SINCE', 'EXAMPLE'], rows, colour))
+  }
+  if (told.moreFields > 0) lines.push(`and ${told.moreFields} differences at further fields\n`)
+  const sample = told.fields.find((field) => field.sample !== null)?.sample
+  if (sample !== undefined) lines.push(`one comparison: banyan shadow sample ${sample}\n`)
+  return lines.join('')
+}
+
+function counted(what: string, counts: Readonly<Record<string, number>>): string {
+  const all = Object.entries(counts)
+  return all.length === 0 ? '' : `${what}: ${all.map(([why, count]) => `${why} ${count}`).join(', ')}\n`
+}
+
+function percentText(rate: number): string {
+  return `${Math.round(rate * 10_000) / 100} %`
+}
+
+async function runSample([id]: [string, string], given: Given, io: Io): Promise<ExitCode> {
+  const { json } = await given.client(io).ask('GET', `/samples/${encodeURIComponent(id)}`)
+  if (given.has('json')) {
+    io.out(jsonText(json))
+    return EXIT.done
+  }
+  const { method, target, route, at, note, differences } = json
+  io.out(`${printable(`${method} ${target}`)} (${printable(route)}, ${at})\n`)
+  if (note !== null) io.out(`${printable(note)}\n`)
+  const rows = (differences as { path: string; kind: string; from: string | null; to: string | null }[]).map(
+    ({ path, kind, from, to }) =>
+      [path === '' ? '(body)' : path, kind, from ?? 'missing', to ?? 'missing'].map(printable),
+  )
+  io.out(columns(['FIELD', 'KIND', 'FROM', 'TO'], rows, io.colours.out))
+  return EXIT.done
+}
+
+async function runStart([route]: [string, string], given: Given, io: Io): Promise<ExitCode> {
+  const text = given.text('percent')
+  const before = await shadowOf(route, given, io)
+  // What was stopped goes on as it was.
+  const percent = text === undefined ? before?.percent || DEFAULT_PERCENT : Number(text)
+  if (!(percent > 0 && percent <= 100))
+    throw new CommandError(EXIT.usage, `invalid percent '${text}': must be above 0, and at most 100`)
+  return await edit(route, { percent }, given, io)
+}
+
+function runStop([route]: [string, string], given: Given, io: Io): Promise<ExitCode> {
+  return edit(route, { percent: 0 }, given, io)
+}
+
+async function runIgnore([route, path]: [string, string], given: Given, io: Io): Promise<ExitCode> {
+  const before = await shadowOf(route, given, io)
+  if (before === null)
+    throw new CommandError(EXIT.refused, `route ${route} has no shadow: run banyan shadow start ${route} first`)
+  const ignored = before.compare?.ignore ?? []
+  const ignore = ignored.includes(path) ? ignored : [...ignored, path]
+  return await edit(route, { compare: { ignore } }, given, io)
+}
+
+async function shadowOf(route: string, given: Given, io: Io): Promise<ShadowDocument | null> {
+  const { json } = await given.client(io).ask('GET', pathOf(route))
+  return json.shadow ?? null
+}
+
+async function edit(route: string, change: ShadowDocument, given: Given, io: Io): Promise<ExitCode> {
+  const { headers, query } = editTerms(given)
+  const { json } = await given.client(io).ask('PATCH', pathOf(route) + query, { body: { shadow: change }, headers })
+  if (given.has('json')) io.out(jsonText(json))
+  else if (given.has('dry-run')) io.out(dryRunText(json, io.colours.out))
+  else {
+    const { percent, compare } = json.shadow
+    const ignored = compare?.ignore === undefined ? '' : `; ignored: ${printable(compare.ignore.join(', '))}`
+    const state = percent === 0 ? 'off' : `${percent} %`
+    io.out(`${printable(route)}: shadow ${state}${ignored} (revision ${json.revision})\n`)
+  }
+  return EXIT.done
+}
+
+function pathOf(route: string): string {
+  return `/routes/${encodeURIComponent(route)}`
+}

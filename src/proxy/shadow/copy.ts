@@ -1,0 +1,125 @@
+/**
+ * One copy of a request at a server. Its response is compared and goes to no client; nothing of it counts as traffic.
+ */
+import type { ComparedAnswer } from '../../rules/evidence/compare.ts'
+import type { ServerState } from '../../state/upstreams/server-state.ts'
+import type { UpstreamState } from '../../state/upstreams/upstream.ts'
+import type { ClientExchange, Connection, ServerPool, WireFailure } from '../../wire/client.ts'
+import { coarseNowMs, unwatch, type Watched, watch } from '../../wire/deadlines.ts'
+import type { ResponseHead } from '../../wire/http1.ts'
+import type { Exchange } from '../exchange.ts'
+import { clientFields, requestHeadOf } from '../upstream/heads.ts'
+
+/** Tells applications that a request is a copy. A client's own field of this name goes no further. */
+const MARK = 'Banyan-Shadow: 1\r\n\r\n'
+
+/** How a copy ended: with a response, or without one. */
+export type CopyResult = ComparedAnswer | { readonly failure: WireFailure | 'deadline' }
+
+/** Where a copy goes. */
+export interface CopyTarget {
+  readonly upstream: UpstreamState
+  readonly server: ServerState
+  /** Connections for copies only. */
+  readonly pool: ServerPool
+}
+
+/** Sends the request of an exchange again. @param maxBytes of the body; a larger one is not read to its end @param timeoutMs for all of it */
+export function sendCopy(
+  exchange: Exchange,
+  target: CopyTarget,
+  maxBytes: number,
+  timeoutMs: number,
+): Promise<CopyResult> {
+  return new Promise((resolve) => new Copy(exchange, target, { maxBytes, timeoutMs, done: resolve }).start())
+}
+
+class Copy implements ClientExchange, Watched {
+  readonly #exchange: Exchange
+  readonly #target: CopyTarget
+  readonly #maxBytes: number
+  readonly #done: (result: CopyResult) => void
+  #connection!: Connection
+  #again = false
+  #head: { readonly status: number; readonly fields: readonly string[] } | null = null
+  #pieces: Buffer[] = []
+  #bytes = 0
+  #over = false
+  deadlineMs: number
+
+  constructor(
+    exchange: Exchange,
+    target: CopyTarget,
+    { maxBytes, timeoutMs, done }: { maxBytes: number; timeoutMs: number; done: (result: CopyResult) => void },
+  ) {
+    this.#exchange = exchange
+    this.#target = target
+    this.#maxBytes = maxBytes
+    this.#done = done
+    watch(this)
+    this.deadlineMs = coarseNowMs() + timeoutMs
+  }
+
+  start(): void {
+    const { upstream, server, pool } = this.#target
+    const { view } = this.#exchange
+    const head = requestHeadOf(this.#exchange, view, null, upstream, server)
+    this.#connection = pool.take(this, this.#again)
+    this.#connection.send(head.slice(0, -2) + MARK, view.method, false)
+    this.#connection.finish(null)
+  }
+
+  onReady(): void {}
+  onDrain(): void {}
+  onPause(): void {}
+  onUpgrade(): void {}
+  onInformation(): void {}
+
+  onHead(head: ResponseHead): void {
+    // The next copy may be another client's.
+    if (head.bindsConnection) this.#connection.retire()
+    this.#head = {
+      status: head.status,
+      fields: clientFields(this.#exchange, head, this.#target.upstream.origins),
+    }
+  }
+
+  onBody(piece: Buffer): void {
+    this.#bytes += piece.length
+    if (this.#bytes <= this.#maxBytes) this.#pieces.push(Buffer.from(piece))
+    else {
+      this.#connection.abort()
+      this.#answered(null)
+    }
+  }
+
+  onEnd(): void {
+    this.#answered(Buffer.concat(this.#pieces))
+  }
+
+  onFailure(failure: WireFailure): void {
+    // A kept-alive connection that the server was about to close says nothing of the server.
+    if (this.#connection.reused && !this.#connection.answered && !this.#again) {
+      this.#again = true
+      this.start()
+    } else this.#end({ failure })
+  }
+
+  expire(): void {
+    this.#connection.abort()
+    this.#end({ failure: 'deadline' })
+  }
+
+  #answered(body: Buffer | null): void {
+    const { status, fields } = this.#head!
+    this.#end({ status, rawHeaders: fields, body })
+  }
+
+  #end(result: CopyResult): void {
+    if (this.#over) return
+    this.#over = true
+    this.#pieces = []
+    unwatch(this)
+    this.#done(result)
+  }
+}

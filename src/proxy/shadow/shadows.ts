@@ -1,0 +1,281 @@
+/**
+ * Shadowing: copies a share of a route's requests to its other side and compares the two responses. It never delays, changes
+ * or fails an exchange: a copy is sent once the client has its response.
+ */
+import type { ComparedAnswer, Comparison } from '../../rules/evidence/compare.ts'
+import { copiesSide, hideQueryValues, type SkipReason, whyNotCopied } from '../../rules/evidence/copying.ts'
+import { fieldValue, type Side } from '../../rules/http/exchange.ts'
+import { sideOf } from '../../rules/routing/decide.ts'
+import type { Route, ShadowSettings } from '../../rules/table/table.ts'
+import { type Comparer, ComparerError } from '../../state/evidence/comparer.ts'
+import { hideValue } from '../../state/evidence/hidden.ts'
+import type { Tally } from '../../state/evidence/tally.ts'
+import type { ServerState } from '../../state/upstreams/server-state.ts'
+import type { Upstreams } from '../../state/upstreams/upstreams.ts'
+import { ServerPool } from '../../wire/client.ts'
+import { tellException } from '../../wire/exceptions.ts'
+import type { Exchange } from '../exchange.ts'
+import { type CopyResult, type CopyTarget, sendCopy } from './copy.ts'
+import { Reference } from './reference.ts'
+
+/** What responses that are under way to clients may hold for comparisons, in bytes, in all processes of an instance. */
+const MAX_HELD_BYTES = 16 * 1024 * 1024
+
+/** Differences that a sample keeps. */
+const MAX_SAMPLED = 20
+
+/** Comparisons at a time, in all processes of an instance. */
+const MAX_AT_ONCE = 8
+
+/** Time for a copy and its whole response. */
+const COPY_TIMEOUT_MS = 10_000
+
+/** So many copies in a row without a response, and an upstream gets none for a while. */
+const MAX_FAILURES = 5
+const PAUSE_MS = 30_000
+
+/** For the first differences at a path `from` is asked again each time: that tells soonest whether they are noise. */
+const MAX_REPEATS = 20
+const MAX_REPEATED_PATHS = 500
+
+/** Idle connections for copies, per server. */
+const MAX_IDLE = 2
+
+/** What shadowing needs of the process. */
+export interface ShadowParts {
+  readonly upstreams: Upstreams
+  readonly tally: Tally
+  readonly comparer: Comparing
+  /** Data planes that share the limit of copies. */
+  readonly processes: number
+  /** Key of the hashes in samples. */
+  readonly key: Uint8Array
+}
+
+/** An exchange that is to be copied when it is over. */
+interface Drawn {
+  readonly route: Route
+  readonly settings: ShadowSettings
+  readonly reference: Reference
+}
+
+/** Compares answers on a thread of its own. */
+export type Comparing = Pick<Comparer, 'compare' | 'close'>
+
+/** The copies of one data plane. */
+export class Shadows {
+  readonly #parts: ShadowParts
+  readonly #max: number
+  readonly #maxHeldBytes: number
+  /** What the responses of drawn exchanges may come to hold. */
+  #heldBytes = 0
+  readonly #drawn = new WeakMap<Exchange, Drawn>()
+  readonly #pools = new WeakMap<ServerState, ServerPool>()
+  /** By upstream: failures in a row, and until when it gets no copies; of performance.now. */
+  readonly #failures = new Map<string, { inARow: number; untilMs: number }>()
+  /** By path: how often `from` was asked again for it. An edit of the table begins anew. */
+  readonly #repeats = new WeakMap<Route, Map<string, number>>()
+  #active = 0
+
+  constructor(parts: ShadowParts) {
+    this.#parts = parts
+    this.#max = Math.max(1, Math.floor(MAX_AT_ONCE / parts.processes))
+    this.#maxHeldBytes = MAX_HELD_BYTES / parts.processes
+  }
+
+  /**
+   * Draws whether an exchange is copied, by a random number of its own.
+   * @returns what must hear its response where it comes from an upstream, or null where it is not copied
+   */
+  draw(exchange: Exchange, route: Route, settings: ShadowSettings): Reference | null {
+    if (Math.random() >= settings.share) return null
+    const { view, said, decision, upgrade } = exchange
+    const side = sideOf(decision, route)
+    if (side !== null && !copiesSide(settings.sides, side)) return null
+    if (!settings.conditions.every((condition) => condition.matches(view))) return null
+    const skipped = whyNotCopied({
+      method: view.method,
+      rawHeaders: view.rawHeaders,
+      hasBody: said.transferEncoding !== null || (said.contentLength !== null && said.contentLength !== '0'),
+      upgrades: upgrade !== null || said.upgrade !== null,
+      isPrivate: exchange.privately !== null,
+      reason: side === null ? 'forced' : decision.reason,
+    })
+    if (skipped !== null) {
+      this.#skip(exchange, route, skipped)
+      return null
+    }
+    if (this.#heldBytes > 0 && this.#heldBytes + settings.maxBodyBytes > this.#maxHeldBytes) {
+      this.#skip(exchange, route, 'busy')
+      return null
+    }
+    this.#heldBytes += settings.maxBodyBytes
+    const reference = new Reference(settings.maxBodyBytes)
+    this.#drawn.set(exchange, { route, settings, reference })
+    exchange.shadow = 'copied'
+    return reference
+  }
+
+  /** An exchange that was drawn is over: its copy is sent. Never throws. */
+  over(exchange: Exchange): void {
+    const drawn = this.#drawn.get(exchange)
+    if (drawn === undefined) return
+    this.#drawn.delete(exchange)
+    const { route, settings, reference } = drawn
+    this.#heldBytes -= settings.maxBodyBytes
+    const skipped = this.#whySkipped(exchange, drawn)
+    if (skipped !== null) {
+      this.#skip(exchange, route, skipped)
+      return
+    }
+    this.#active++
+    this.#compare(exchange, drawn, reference.answer)
+      .catch(tellException)
+      .finally(() => {
+        this.#active--
+      })
+  }
+
+  /** Ends the comparisons that are in progress. */
+  close(): Promise<void> {
+    return this.#parts.comparer.close()
+  }
+
+  #whySkipped(exchange: Exchange, { route, reference }: Drawn): SkipReason | null {
+    const { decision, failure, answer } = exchange
+    if (failure !== null || answer.status === 0 || reference.broken) return 'broken'
+    if (decision.reason === 'fallback') return 'fallback'
+    if (exchange.privately !== null) return 'private'
+    if (this.#active >= this.#max) return 'busy'
+    const other = decision.upstream === route.to ? route.from : route.to
+    const fails = other === route.to && !this.#parts.upstreams.isAvailable(route, exchange.view.method)
+    return fails || this.#targetOf(other) === null ? 'unavailable' : null
+  }
+
+  #skip(exchange: Exchange, { id }: Route, reason: SkipReason): void {
+    exchange.shadow = reason
+    this.#parts.tally.skipped(id, reason, Date.now())
+  }
+
+  /** @param heard the client's response, or null where the cache had it: a stored response is never the reference */
+  async #compare(exchange: Exchange, drawn: Drawn, heard: ComparedAnswer | null): Promise<void> {
+    const { route, settings } = drawn
+    const own: Side = exchange.decision.upstream === route.to ? 'to' : 'from'
+    const reference = heard ?? (await this.#ask(exchange, drawn, own))
+    if (reference === null || 'failure' in reference) {
+      this.#parts.tally.skipped(route.id, 'broken', Date.now())
+      return
+    }
+    const copied = await this.#ask(exchange, drawn, own === 'from' ? 'to' : 'from')
+    if (copied === null) {
+      this.#parts.tally.skipped(route.id, 'unavailable', Date.now())
+      return
+    }
+    if ('failure' in copied) {
+      this.#parts.tally.failed(route.id, copied.failure, Date.now())
+      return
+    }
+    const [from, to] = own === 'from' ? [reference, copied] : [copied, reference]
+    const comparison = await this.#compared(route, settings, from, to)
+    if (comparison === null) return
+    this.#tell(exchange, drawn, comparison)
+    const random = Math.random() < settings.noiseShare
+    // A response that sets a cookie may have begun a session: asking again would begin another one.
+    if (!(random || this.#isNews(route, comparison)) || setsCookie(from)) return
+    const again = await this.#ask(exchange, drawn, 'from')
+    if (again === null || 'failure' in again || setsCookie(again)) return
+    const noise = await this.#compared(route, settings, from, again)
+    if (noise !== null) this.#parts.tally.askedAgain(route.id, noise, random, comparison, Date.now())
+  }
+
+  /** Whether a path differs for which `from` was not asked again often enough to tell a mismatch from noise. */
+  #isNews(route: Route, { differences }: Comparison): boolean {
+    let known = this.#repeats.get(route)
+    if (known === undefined) {
+      known = new Map()
+      this.#repeats.set(route, known)
+    }
+    let isNews = false
+    for (const { path, kind } of differences) {
+      const name = `${kind} ${path}`
+      const count = known.get(name) ?? 0
+      if (count >= MAX_REPEATS || (count === 0 && known.size >= MAX_REPEATED_PATHS)) continue
+      known.set(name, count + 1)
+      isNews = true
+    }
+    return isNews
+  }
+
+  async #compared(
+    { id }: Route,
+    { compare }: ShadowSettings,
+    from: ComparedAnswer,
+    to: ComparedAnswer,
+  ): Promise<Comparison | null> {
+    try {
+      return await this.#parts.comparer.compare(from, to, compare)
+    } catch (error) {
+      const { tally } = this.#parts
+      if (error instanceof ComparerError && error.fault === 'busy') tally.skipped(id, 'busy', Date.now())
+      else tally.failed(id, 'compare', Date.now())
+      return null
+    }
+  }
+
+  #tell(exchange: Exchange, { route, settings }: Drawn, comparison: Comparison): void {
+    const { tally, key } = this.#parts
+    const nowMs = Date.now()
+    const { differences, note } = comparison
+    const hide = (value: string | null): string | null => (value === null ? null : hideValue(value, key))
+    const hidden = differences.map(({ path, kind, from, to }) => ({ path, kind, from: hide(from), to: hide(to) }))
+    tally.compared(route.id, { ...comparison, differences: hidden }, exchange.id, nowMs)
+    if (hidden.length === 0) return
+    tally.keep({
+      ...{ id: exchange.id, route: route.id, atMs: nowMs, note },
+      differences: (settings.keepsValues ? differences : hidden).slice(0, MAX_SAMPLED),
+      ...{ method: exchange.view.method, revision: exchange.revision.number },
+      target: hideQueryValues(exchange.view.target),
+    })
+  }
+
+  /** @returns null where the side has no server to ask */
+  async #ask(exchange: Exchange, { route, settings }: Drawn, side: Side): Promise<CopyResult | null> {
+    const name = side === 'from' ? route.from : route.to
+    const target = this.#targetOf(name)
+    if (target === null) return null
+    const result = await sendCopy(exchange, target, settings.maxBodyBytes, COPY_TIMEOUT_MS)
+    this.#heard(name, 'failure' in result)
+    return result
+  }
+
+  #heard(upstream: string, failed: boolean): void {
+    if (!failed) {
+      this.#failures.delete(upstream)
+      return
+    }
+    const inARow = (this.#failures.get(upstream)?.inARow ?? 0) + 1
+    // One more failure after the pause, and it begins anew.
+    this.#failures.set(upstream, { inARow, untilMs: inARow < MAX_FAILURES ? 0 : performance.now() + PAUSE_MS })
+  }
+
+  #targetOf(name: string): CopyTarget | null {
+    const upstream = this.#parts.upstreams.get(name)
+    if (upstream === undefined || (this.#failures.get(name)?.untilMs ?? 0) > performance.now()) return null
+    const server = upstream.servers.length === 0 ? null : upstream.next()
+    return server === null ? null : { upstream, server, pool: this.#poolOf(server) }
+  }
+
+  #poolOf(server: ServerState): ServerPool {
+    let pool = this.#pools.get(server)
+    if (pool === undefined) {
+      pool = new ServerPool({ ...server.pool.settings, maxIdle: MAX_IDLE })
+      this.#pools.set(server, pool)
+    }
+    pool.dial = server.pool.dial
+    return pool
+  }
+}
+
+function setsCookie({ rawHeaders }: ComparedAnswer): boolean {
+  return fieldValue(rawHeaders, 'set-cookie') !== undefined
+}

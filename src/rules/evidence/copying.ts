@@ -1,0 +1,86 @@
+/**
+ * Which requests may be copied to the other side of their route.
+ */
+import type { Reason, Side } from '../http/exchange.ts'
+
+/**
+ * Why a request that was drawn for a copy got none. A closed set: log, metrics and API use these words.
+ *
+ * - `method`: neither GET nor HEAD
+ * - `body`: it has a body
+ * - `conditional`, `range`: the other side may respond with another part, or with 304
+ * - `upgrade`: it asks for another protocol
+ * - `private`: its client has a connection of its own (NTLM, Negotiate)
+ * - `forced`: a force token chose the upstream
+ * - `broken`: its own response failed or was cut off, so that there is nothing to compare with
+ * - `fallback`: `from` responded for `to`
+ * - `unavailable`: the other side has no server, fails, or its breaker is open
+ * - `busy`: enough copies are in flight
+ */
+export type SkipReason =
+  | 'method'
+  | 'body'
+  | 'conditional'
+  | 'range'
+  | 'upgrade'
+  | 'private'
+  | 'forced'
+  | 'broken'
+  | 'fallback'
+  | 'unavailable'
+  | 'busy'
+
+/** What became of an exchange that was drawn for a copy. */
+export type ShadowWord = 'copied' | SkipReason
+
+/** What is looked at of a request. */
+export interface CopiedRequest {
+  readonly method: string
+  /** Name, value, name, value. */
+  readonly rawHeaders: readonly string[]
+  readonly hasBody: boolean
+  readonly upgrades: boolean
+  /** It goes to its upstream on a connection that belongs to its client. */
+  readonly isPrivate: boolean
+  readonly reason: Reason
+}
+
+const CONDITIONS: ReadonlySet<string> = new Set([
+  'if-match',
+  'if-none-match',
+  'if-modified-since',
+  'if-unmodified-since',
+])
+
+/** Why a request can't be copied, or null. Only GET and HEAD are, since a copy must change nothing (RFC 9110 section 9.2.1). */
+export function whyNotCopied(request: CopiedRequest): SkipReason | null {
+  if (request.method !== 'GET' && request.method !== 'HEAD') return 'method'
+  if (request.upgrades) return 'upgrade'
+  if (request.hasBody) return 'body'
+  if (request.isPrivate || request.reason === 'pinned') return 'private'
+  if (request.reason === 'forced') return 'forced'
+  if (request.reason === 'unavailable') return 'unavailable'
+  const { rawHeaders } = request
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = (rawHeaders[i] as string).toLowerCase()
+    if (CONDITIONS.has(name)) return 'conditional'
+    if (name === 'range' || name === 'if-range') return 'range'
+  }
+  return null
+}
+
+/** Whether the exchanges of a side are copied. */
+export function copiesSide(sides: Side | 'both', side: Side): boolean {
+  return sides === 'both' || sides === side
+}
+
+/** A request target without the values of its query. */
+export function hideQueryValues(target: string): string {
+  const at = target.indexOf('?')
+  if (at === -1) return target
+  const names = target
+    .slice(at + 1)
+    .split('&')
+    .map((pair) => (pair.includes('=') ? `${pair.slice(0, pair.indexOf('=') + 1)}...` : pair === '' ? '' : '...'))
+  return `${target.slice(0, at)}?${names.join('&')}`
+}

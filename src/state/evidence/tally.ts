@@ -1,0 +1,231 @@
+/**
+ * What comparisons have found, by route and by path: counts, and a few examples. In memory, within bounds.
+ */
+import type { Comparison, DifferenceKind } from '../../rules/evidence/compare.ts'
+import type { SkipReason } from '../../rules/evidence/copying.ts'
+
+/** Paths that are counted for a route; what differs beyond them is counted as `morePaths`. */
+const MAX_PATHS = 500
+
+/** Samples that are kept in all, the newest. */
+const MAX_SAMPLES = 1000
+
+/** How one path of the responses differed. */
+export interface PathCount {
+  readonly path: string
+  readonly kind: DifferenceKind
+  /** Comparisons of the two sides in which it differed. */
+  count: number
+  /** Random comparisons of `from` with itself in which it differed. */
+  noise: number
+  /** Of `count`: how often `from` was asked again then, and how often its second response differed from its first here. */
+  asked: number
+  differed: number
+  /** First and last time, epoch milliseconds. */
+  firstMs: number
+  lastMs: number
+  /** The values of the last difference between the sides, hidden; null where there is none. */
+  from: string | null
+  to: string | null
+  /** Id of the sample of it. */
+  sample: string | null
+}
+
+/** What is known of a route. */
+export interface RouteEvidence {
+  readonly route: string
+  /** Since when is counted, epoch milliseconds. */
+  sinceMs: number
+  comparisons: number
+  /** Comparisons without a difference. */
+  matches: number
+  /** Comparisons without the bodies: one was too large or could not be decoded, or the statuses differ. */
+  partial: number
+  /** Comparisons of `from` with itself, for requests picked at random. */
+  noiseComparisons: number
+  /** Copies that got no response, by failure. */
+  readonly errors: Record<string, number>
+  /** Requests drawn for a copy that got none, by reason. */
+  readonly skipped: Partial<Record<SkipReason, number>>
+  paths: PathCount[]
+  /** Differences at paths beyond those that are counted. */
+  morePaths: number
+}
+
+/** One comparison that found a difference. */
+export interface Sample {
+  readonly id: string
+  readonly route: string
+  readonly atMs: number
+  readonly method: string
+  /** The request target; values of its query are hidden. */
+  readonly target: string
+  readonly revision: number
+  readonly differences: readonly Pick<PathCount, 'path' | 'kind' | 'from' | 'to'>[]
+  readonly note: string | null
+}
+
+/** What was counted since it was last told. */
+export interface EvidenceDelta {
+  readonly routes: readonly RouteEvidence[]
+  /** The oldest first. */
+  readonly samples: readonly Sample[]
+}
+
+/** Counts of routes, and samples. */
+export class Tally {
+  readonly #routes = new Map<string, RouteEvidence>()
+  #samples: Sample[] = []
+
+  /** Two sides were compared. @param sample id of the sample that is kept of it @param nowMs epoch milliseconds */
+  compared(route: string, { differences, bodyCompared }: Comparison, sample: string, nowMs: number): void {
+    const known = this.#of(route, nowMs)
+    known.comparisons++
+    if (differences.length === 0) known.matches++
+    if (!bodyCompared) known.partial++
+    for (const { path, kind, from, to } of differences) {
+      const found = this.#path(known, path, kind, nowMs)
+      if (found === null) continue
+      found.count++
+      found.lastMs = nowMs
+      found.from = from
+      found.to = to
+      found.sample = sample
+    }
+  }
+
+  /**
+   * `from` was asked again and compared with itself.
+   * @param random the request was picked at random, not for its differences
+   * @param before how the two sides had differed for this request
+   */
+  askedAgain(route: string, { differences }: Comparison, random: boolean, before: Comparison, nowMs: number): void {
+    const known = this.#of(route, nowMs)
+    if (random) {
+      known.noiseComparisons++
+      for (const { path, kind } of differences) {
+        const found = this.#path(known, path, kind, nowMs)
+        if (found !== null) found.noise++
+      }
+    }
+    for (const { path, kind } of before.differences) {
+      const found = this.#path(known, path, kind, nowMs)
+      if (found === null) continue
+      found.asked++
+      if (differences.some((one) => one.path === path && one.kind === kind)) found.differed++
+    }
+  }
+
+  failed(route: string, failure: string, nowMs: number): void {
+    const { errors } = this.#of(route, nowMs)
+    errors[failure] = (errors[failure] ?? 0) + 1
+  }
+
+  skipped(route: string, reason: SkipReason, nowMs: number): void {
+    const { skipped } = this.#of(route, nowMs)
+    skipped[reason] = (skipped[reason] ?? 0) + 1
+  }
+
+  keep(sample: Sample): void {
+    this.#samples.push(sample)
+    if (this.#samples.length > 2 * MAX_SAMPLES) this.#samples = this.#samples.slice(-MAX_SAMPLES)
+  }
+
+  get(route: string): RouteEvidence | null {
+    return this.#routes.get(route) ?? null
+  }
+
+  all(): IterableIterator<RouteEvidence> {
+    return this.#routes.values()
+  }
+
+  /** The newest first. */
+  samplesOf(route: string): Sample[] {
+    return this.#samples.filter((sample) => sample.route === route).reverse()
+  }
+
+  sample(id: string): Sample | null {
+    return this.#samples.find((sample) => sample.id === id) ?? null
+  }
+
+  /** Forgets what it knows of all other routes. */
+  keepOnly(routes: Iterable<string>): void {
+    const kept = new Set(routes)
+    for (const route of this.#routes.keys()) if (!kept.has(route)) this.forget(route)
+  }
+
+  /** Begins anew with a route. */
+  forget(route: string): void {
+    this.#routes.delete(route)
+    this.#samples = this.#samples.filter((sample) => sample.route !== route)
+  }
+
+  /** What was counted since this was last called; it is forgotten here. */
+  take(): EvidenceDelta {
+    const taken = { routes: [...this.#routes.values()], samples: this.#samples.slice(-MAX_SAMPLES) }
+    this.#routes.clear()
+    this.#samples = []
+    return taken
+  }
+
+  /** Adds what another tally has counted. */
+  add({ routes, samples }: EvidenceDelta): void {
+    for (const more of routes) {
+      const known = this.#of(more.route, more.sinceMs)
+      known.comparisons += more.comparisons
+      known.matches += more.matches
+      known.partial += more.partial
+      known.noiseComparisons += more.noiseComparisons
+      known.morePaths += more.morePaths
+      addTo(known.errors, more.errors)
+      addTo(known.skipped, more.skipped)
+      for (const one of more.paths) this.#addPath(known, one)
+    }
+    for (const sample of samples) this.keep(sample)
+  }
+
+  #addPath(known: RouteEvidence, more: PathCount): void {
+    const found = this.#path(known, more.path, more.kind, more.firstMs)
+    if (found === null) return
+    found.count += more.count
+    found.noise += more.noise
+    found.asked += more.asked
+    found.differed += more.differed
+    found.firstMs = Math.min(found.firstMs, more.firstMs)
+    if (more.count === 0) return
+    found.lastMs = Math.max(found.lastMs, more.lastMs)
+    found.from = more.from
+    found.to = more.to
+    found.sample = more.sample
+  }
+
+  #of(route: string, nowMs: number): RouteEvidence {
+    const known = this.#routes.get(route)
+    if (known !== undefined) return known
+    const fresh: RouteEvidence = {
+      ...{ route, sinceMs: nowMs, comparisons: 0, matches: 0, partial: 0, noiseComparisons: 0 },
+      ...{ errors: {}, skipped: {}, paths: [], morePaths: 0 },
+    }
+    this.#routes.set(route, fresh)
+    return fresh
+  }
+
+  #path(known: RouteEvidence, path: string, kind: DifferenceKind, nowMs: number): PathCount | null {
+    const found = known.paths.find((one) => one.path === path && one.kind === kind)
+    if (found !== undefined) return found
+    if (known.paths.length >= MAX_PATHS) {
+      known.morePaths++
+      return null
+    }
+    const fresh: PathCount = {
+      ...{ path, kind, count: 0, noise: 0, asked: 0, differed: 0 },
+      ...{ firstMs: nowMs, lastMs: nowMs, from: null, to: null, sample: null },
+    }
+    known.paths.push(fresh)
+    return fresh
+  }
+}
+
+function addTo(sums: Record<string, number>, more: Readonly<Record<string, number | undefined>>): void {
+  for (const [name, count = 0] of Object.entries(more)) sums[name] = (sums[name] ?? 0) + count
+}

@@ -1,0 +1,85 @@
+/**
+ * `banyan shadow` against a running proxy with two workers: start, show, sample, ignore, stop.
+ */
+import { readFileSync } from 'node:fs'
+import { afterAll, expect, test, vi } from 'vitest'
+import { startBanyan } from '../support/banyan.ts'
+import { rawClient } from '../support/client.ts'
+import { scriptedUpstream, type UpstreamRequest } from '../support/upstream.ts'
+import { banyan as command, type Ended } from './rig.ts'
+
+const answering = (value: object) => (request: UpstreamRequest) => {
+  const body = JSON.stringify(value)
+  return request.send(
+    `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+  )
+}
+const [legacy, modern] = await Promise.all([
+  scriptedUpstream(answering({ price: 10, at: 'noon', gone: 1 })),
+  scriptedUpstream(answering({ price: 12, at: 'one' })),
+])
+const banyan = await startBanyan({
+  table: `version: 1
+upstreams:
+  legacy: { servers: ["http://127.0.0.1:${legacy.port}"] }
+  modern: { servers: ["http://127.0.0.1:${modern.port}"] }
+default: legacy
+routes:
+  # lookups move first
+  - { id: gtin-lookup, match: { path: /gtins/* }, to: modern, percent: 0 }
+`,
+  args: ['--workers', '2'],
+})
+afterAll(() => Promise.all([banyan.stop(), legacy.stop(), modern.stop()]))
+
+const shadow = (...words: string[]): Promise<Ended> =>
+  command(['shadow', ...words], { env: { BANYAN_ADMIN: `127.0.0.1:${banyan.adminPort}` } })
+
+test('from start to stop', async () => {
+  expect(await shadow('show', 'gtin-lookup')).toMatchObject({
+    code: 0,
+    out: 'gtin-lookup: legacy against modern; shadow off\nno comparisons yet\n',
+  })
+  expect((await shadow('start', 'gtin-lookup', '--percent', '100')).out).toBe(
+    'gtin-lookup: shadow 100 % (revision 2)\n',
+  )
+  // Connections of their own, so that both workers serve some.
+  for (let i = 0; i < 12; i++) {
+    const client = await rawClient(banyan.port)
+    await client.ask('GET /gtins/1 HTTP/1.1\r\nHost: a\r\n\r\n')
+    client.socket.destroy()
+    await vi.waitFor(async () => {
+      const { comparisons } = JSON.parse((await shadow('show', 'gtin-lookup', '--json')).out)
+      expect(comparisons).toBe(i + 1)
+    })
+  }
+  const { out } = await shadow('show', 'gtin-lookup')
+  expect(out).toMatch(/^12 comparisons since \S+: 0 equal, 12 different; legacy compared with itself \d+ times$/m)
+  expect(out).toMatch(/^\/price +value +\S+ +100 % .*number, 2 characters, \w+ -> number, 2 characters, \w+$/m)
+  expect(out).toMatch(/^\/gone +missing +\S+ +100 % .* -> missing$/m)
+  const id = /banyan shadow sample (\S+)/.exec(out)?.[1] as string
+  expect((await shadow('sample', id)).out).toMatch(/^GET \/gtins\/1 \(gtin-lookup, \S+\)$/m)
+  await vi.waitFor(() =>
+    expect(banyan.log.some((line) => line.includes('"event":"sample-read"') && line.includes(id))).toBe(true),
+  )
+
+  expect((await shadow('ignore', 'gtin-lookup', '/at', '--reason', 'time of day')).out).toMatch(/ignored: \/at \(/)
+  expect((await shadow('ignore', 'gtin-lookup', '/gone')).out).toMatch(/ignored: \/at, \/gone \(/)
+  expect((await shadow('stop', 'gtin-lookup')).out).toMatch(/^gtin-lookup: shadow off; ignored: \/at, \/gone /)
+  expect((await shadow('start', 'gtin-lookup')).out).toMatch(/^gtin-lookup: shadow 1 %; ignored: \/at, \/gone /)
+  expect(readFileSync(banyan.tableFile, 'utf8')).toContain('# lookups move first')
+})
+
+test.each<[string[], number, RegExp]>([
+  [['show', 'gtin-lookpu'], 1, /unknown route gtin-lookpu \(did you mean `gtin-lookup`\?\)|did you mean/],
+  [['shwo', 'gtin-lookup'], 2, /unknown subcommand 'shwo': must be one of show, sample, start, stop, ignore/],
+  [['show'], 2, /usage: banyan shadow show ROUTE/],
+  [['start', 'gtin-lookup', '--percent', '0'], 2, /invalid percent '0'/],
+  [['start', 'gtin-lookup', '--percent', 'x'], 2, /invalid percent 'x'/],
+  [['ignore', 'gtin-lookup', 'price'], 1, /invalid path "price": expected \/name, status, header:NAME or cookie:NAME/],
+  [['sample', 'nothing'], 1, /Samples are few/],
+])('%j exits with %d', async (words, code, message) => {
+  const ended = await shadow(...words)
+  expect(ended.err).toMatch(message)
+  expect(ended.code).toBe(code)
+})

@@ -1,0 +1,53 @@
+/**
+ * Which requests may be copied: none that could change anything, none whose response depends on what the client has.
+ */
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { type CopiedRequest, copiesSide, whyNotCopied } from '../../../src/rules/evidence/copying.ts'
+
+const plain: CopiedRequest = {
+  method: 'GET',
+  rawHeaders: ['Host', 'a', 'Cookie', 'sid=1', 'Authorization', 'Bearer x', 'Accept', '*/*'],
+  ...{ hasBody: false, upgrades: false, isPrivate: false, reason: 'rest' },
+}
+
+test('a plain GET or HEAD is copied', () => {
+  expect(whyNotCopied(plain)).toBeNull()
+  expect(whyNotCopied({ ...plain, method: 'HEAD' })).toBeNull()
+})
+
+test.each<[string, Partial<CopiedRequest>]>([
+  ['body', { hasBody: true }],
+  ['upgrade', { upgrades: true }],
+  ['private', { isPrivate: true }],
+  ['private', { reason: 'pinned' }],
+  ['forced', { reason: 'forced' }],
+  ['unavailable', { reason: 'unavailable' }],
+  ['conditional', { rawHeaders: ['IF-NONE-MATCH', '"x"'] }],
+  ['conditional', { rawHeaders: ['If-Modified-Since', 'x'] }],
+  ['conditional', { rawHeaders: ['if-match', '*'] }],
+  ['conditional', { rawHeaders: ['If-Unmodified-Since', 'x'] }],
+  ['range', { rawHeaders: ['RANGE', 'bytes=0-1'] }],
+  ['range', { rawHeaders: ['If-Range', '"x"'] }],
+])('%s: %j is not', (reason, more) => {
+  expect(whyNotCopied({ ...plain, ...more })).toBe(reason)
+})
+
+test('no method but GET and HEAD is ever copied, whatever else the request has', () => {
+  fc.assert(
+    fc.property(
+      fc.oneof(fc.constantFrom('POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS', 'get', 'Head', 'GETX', ''), fc.string()),
+      fc.boolean(),
+      fc.boolean(),
+      (method, hasBody, upgrades) => {
+        fc.pre(method !== 'GET' && method !== 'HEAD')
+        expect(whyNotCopied({ ...plain, method, hasBody, upgrades })).toBe('method')
+      },
+    ),
+  )
+})
+
+test('sides', () => {
+  const copied = (sides: 'from' | 'to' | 'both') => (['from', 'to'] as const).filter((side) => copiesSide(sides, side))
+  expect([copied('from'), copied('to'), copied('both')]).toEqual([['from'], ['to'], ['from', 'to']])
+})

@@ -1,0 +1,65 @@
+/**
+ * Counting what comparisons found: sums over planes, and bounds.
+ */
+import { expect, test } from 'vitest'
+import type { Comparison, Difference } from '../../../src/rules/evidence/compare.ts'
+import { type Sample, Tally } from '../../../src/state/evidence/tally.ts'
+
+const found = (...paths: string[]): Comparison => ({
+  differences: paths.map((path): Difference => ({ path, kind: 'value', from: 'a', to: 'b' })),
+  bodyCompared: true,
+  note: null,
+})
+const sample = (id: string, route = 'r'): Sample => ({
+  ...{ id, route, atMs: 1, method: 'GET', target: '/', revision: 1, differences: [], note: null },
+})
+
+test('what planes counted one by one is what one plane would have counted', () => {
+  const [one, two, sum, all] = [new Tally(), new Tally(), new Tally(), new Tally()]
+  const feed = (tally: Tally, round: number): void => {
+    tally.compared('r', found('/a', '/b'), `s${round}`, round)
+    tally.compared('r', found(), `t${round}`, round)
+    tally.askedAgain('r', found('/b'), round % 3 === 0, found('/a', '/b'), round)
+    tally.failed('r', 'connect', round)
+    tally.skipped('r', 'busy', round)
+    tally.keep(sample(`s${round}`))
+  }
+  for (let round = 1; round <= 6; round++) {
+    feed(round % 2 === 0 ? one : two, round)
+    feed(all, round)
+    sum.add(one.take())
+    sum.add(two.take())
+  }
+  expect(sum.get('r')).toEqual(all.get('r'))
+  expect(sum.get('r')).toMatchObject({ comparisons: 12, matches: 6, noiseComparisons: 2, errors: { connect: 6 } })
+  expect(sum.get('r')?.paths).toMatchObject([
+    { path: '/a', count: 6, noise: 0, asked: 6, differed: 0, firstMs: 1, lastMs: 6, sample: 's6' },
+    { path: '/b', count: 6, noise: 2, asked: 6, differed: 6 },
+  ])
+  expect(sum.samplesOf('r').map(({ id }) => id)).toEqual(['s6', 's5', 's4', 's3', 's2', 's1'])
+  expect(one.take()).toEqual({ routes: [], samples: [] })
+})
+
+test('paths and samples are bounded, whatever the responses hold', () => {
+  const tally = new Tally()
+  for (let i = 0; i < 5000; i++) {
+    tally.compared('r', found(`/${i}`), `s${i}`, i)
+    tally.keep(sample(`s${i}`))
+  }
+  expect(tally.get('r')?.paths).toHaveLength(500)
+  expect(tally.get('r')?.morePaths).toBe(4500)
+  expect(tally.get('r')?.comparisons).toBe(5000)
+  expect(tally.samplesOf('r').length).toBeLessThanOrEqual(2000)
+  expect(tally.samplesOf('r')[0]?.id).toBe('s4999')
+})
+
+test('what is forgotten takes its samples with it', () => {
+  const tally = new Tally()
+  for (const route of ['a', 'b']) {
+    tally.compared(route, found('/x'), route, 1)
+    tally.keep(sample(route, route))
+  }
+  tally.keepOnly(['b'])
+  expect([tally.get('a'), tally.samplesOf('a'), tally.sample('a')]).toEqual([null, [], null])
+  expect(tally.sample('b')?.route).toBe('b')
+})
