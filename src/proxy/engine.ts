@@ -6,7 +6,15 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import type { FailureCode } from '../rules/failures/failure.ts'
-import { hasPassed, type RequestFields, readRequestFields, schemeOf } from '../rules/http/headers.ts'
+import {
+  forwardsLeft,
+  hasBody,
+  hasPassed,
+  type RequestFields,
+  readRequestFields,
+  schemeOf,
+  tracedHead,
+} from '../rules/http/headers.ts'
 import { clientOf, readAddress } from '../rules/patterns/address.ts'
 import { type AbsoluteTarget, isHost, isSameAuthority, readAbsolute } from '../rules/patterns/target.ts'
 import { tellException } from '../wire/exceptions.ts'
@@ -172,6 +180,10 @@ export class Engine {
       this.#refuse(res, 'internal')
       return
     }
+    if (forwardsLeft(req.method as string, said) === 0) {
+      this.#answerLast(req, res)
+      return
+    }
     // Host is the same, or missing, which HTTP/1.0 allows.
     if (absolute !== null && said.hostCount === 0) said.host = absolute.authority
     this.#parts.journey.begin({
@@ -219,6 +231,20 @@ export class Engine {
     return absolute.scheme === schemeOf(peer, said) ? null : 'misdirected'
   }
 
+  /** Answers OPTIONS or TRACE as the last recipient: the request may pass no more proxies (RFC 9110 section 7.6.2). */
+  #answerLast(req: IncomingMessage, res: ServerResponse): void {
+    const { method = '', url = '', httpVersion, rawHeaders } = req
+    const traced = method === 'TRACE'
+    const body = Buffer.from(traced ? tracedHead(`${method} ${url} HTTP/${httpVersion}`, rawHeaders) : '', 'latin1')
+    const fields = ['Content-Length', String(body.length)]
+    if (traced) fields.push('Content-Type', 'message/http')
+    this.#parts.observer.answered({ id: nextRequestId(), client: this.#peer(req.socket).address, request: req }, 200)
+    const answer = this.exclusive ? new Answer(res) : new SharedAnswer(res, this.#parts.onFault)
+    answer.begin(200, 'OK', fields)
+    if (traced) answer.body(body)
+    answer.end([])
+  }
+
   #refuse(res: ServerResponse, failure: FailureCode): void {
     const peer = this.#peer(res.req.socket)
     const id = nextRequestId()
@@ -262,8 +288,4 @@ export class Engine {
     ;(socket as Socket & { [PEER]?: Peer })[PEER] = peer
     return peer
   }
-}
-
-function hasBody({ contentLength, transferEncoding }: RequestFields): boolean {
-  return transferEncoding !== null || (contentLength !== null && contentLength !== '0')
 }

@@ -61,6 +61,11 @@ export class Observer {
     this.#measurements.active++
   }
 
+  /** A request that was answered without being routed. */
+  answered({ id, client, request }: Pick<Refusal, 'id' | 'client' | 'request'>, status: number): void {
+    this.#accessLog?.refusal({ id, method: request?.method ?? null, target: request?.url ?? null, client, status })
+  }
+
   /** A request that was refused before it became an exchange. */
   refused(refusal: Refusal): void {
     this.#measurements.refuse(refusal.failure)

@@ -129,13 +129,18 @@ export class ServerPool {
 
   /**
    * A connection for one exchange: the idle one used last, else a new one.
-   * @param fresh never take an idle one
+   * @param mostIdleMs one that has been idle for longer is left to others; 0: never take an idle one
    */
-  take(exchange: ClientExchange, fresh: boolean): Connection {
+  take(exchange: ClientExchange, mostIdleMs: number): Connection {
     this.active++
-    if (!fresh) {
+    if (mostIdleMs > 0) {
       for (let connection = this.#idle.pop(); connection !== undefined; connection = this.#idle.pop()) {
         if (!connection.usable) continue
+        if (coarseNowMs() - connection.idleSinceMs > mostIdleMs) {
+          // All others have been idle for longer.
+          this.#idle.push(connection)
+          break
+        }
         this.#counted.reuses++
         connection.assign(exchange)
         return connection
@@ -205,6 +210,8 @@ export class Connection implements Watched, Held {
   /** A head that leaves at the end of this turn, or with the body bytes that come before; '' where there is none. */
   #unsent = ''
   deadlineMs: number
+  /** When its last exchange was over, by the coarse clock. */
+  idleSinceMs = 0
   /** The connection had served an exchange before this one. */
   reused = false
   /** A byte of the answer to the current exchange has come. */
@@ -507,6 +514,7 @@ export class Connection implements Watched, Held {
       return
     }
     this.#phase = 'idle'
+    this.idleSinceMs = coarseNowMs()
     // What belongs to a client lasts as long as client and server want: the login would be lost with it.
     this.deadlineMs = owner === null ? coarseNowMs() + this.#keepAliveMs : Number.POSITIVE_INFINITY
     this.#pool.active--

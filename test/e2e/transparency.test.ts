@@ -45,7 +45,7 @@ function endToEnd(fields: Fields): Fields {
 }
 
 /** What a proxied request carries beyond the direct one. */
-const ADDED = /"(X-Forwarded-For|X-Forwarded-Proto|X-Forwarded-Host|CDN-Loop)"/
+const ADDED = /"(Connection|X-Forwarded-For|X-Forwarded-Proto|X-Forwarded-Host|X-Forwarded-Port|CDN-Loop)"/
 
 /** An answer as it should be the same on both ways. The HTTP version is each connection's own (RFC 9110 section 2.5). */
 function comparable(response: RawResponse, path: string): object {

@@ -12,7 +12,9 @@ afterAll(() => Promise.all([banyan.stop(), upstream.stop()]))
 beforeEach(() => upstream.cut())
 
 /** What banyan adds to a request that names Host `a`. */
-const ADDED = 'X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: a\r\nCDN-Loop: ID\r\n\r\n'
+const ADDED =
+  'Connection: keep-alive\r\nX-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\n' +
+  'X-Forwarded-Host: a\r\nX-Forwarded-Port: 80\r\nCDN-Loop: ID\r\n\r\n'
 const KEPT = 'Via: 1.1 banyan\r\nConnection: keep-alive\r\nKeep-Alive: timeout=75\r\n'
 const DATE = 'Date: Mon, 23 Nov 2026 20:00:00 GMT\r\n'
 

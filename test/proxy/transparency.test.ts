@@ -11,7 +11,9 @@ const banyan = await startBanyan({ table: tableFor(upstream.port) })
 afterAll(() => Promise.all([banyan.stop(), upstream.stop()]))
 beforeEach(() => upstream.cut())
 
-const ADDED = 'X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: a\r\nCDN-Loop: ID\r\n\r\n'
+const ADDED =
+  'Connection: keep-alive\r\nX-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\n' +
+  'X-Forwarded-Host: a\r\nX-Forwarded-Port: 80\r\nCDN-Loop: ID\r\n\r\n'
 
 /** Sends a request, gives the head as it arrived, and lets it be answered. */
 async function arrivedHead(request: string): Promise<string> {

@@ -40,7 +40,7 @@ describe('bytes both ways', () => {
       }
     }
     const seen = new Recording()
-    const connection = pool.take(seen, false)
+    const connection = pool.take(seen, Number.POSITIVE_INFINITY)
     connection.send('POST / HTTP/1.1\r\nHost: x.test\r\nTransfer-Encoding: chunked\r\n\r\n', 'POST', false)
     connection.writeChunk(Buffer.from('hello world, hello'))
     connection.finish('0\r\nX: y\r\n\r\n')
@@ -56,7 +56,7 @@ describe('bytes both ways', () => {
     const { peer, pool } = await setUp()
     peer.answer = () => {}
     const seen = new Recording()
-    const connection = pool.take(seen, false)
+    const connection = pool.take(seen, Number.POSITIVE_INFINITY)
     connection.send('POST / HTTP/1.1\r\nHost: x.test\r\nContent-Length: 67108864\r\n\r\n', 'POST', false)
     await seen.ready
     const { socket } = await peer.connection(0)
@@ -100,7 +100,7 @@ describe('bytes both ways', () => {
     const side = peer.connections[0]!
     side.received = ''
     const seen = new Recording()
-    const connection = pool.take(seen, false)
+    const connection = pool.take(seen, Number.POSITIVE_INFINITY)
     peer.answer = () => {}
     const pieces: string[] = []
     side.socket.on('data', (bytes: Buffer) => pieces.push(bytes.toString('latin1')))
@@ -123,7 +123,7 @@ describe('bytes both ways', () => {
     // From a timer, so that the turn reads its sockets once more before it ends.
     await new Promise((resolve) => setTimeout(resolve))
     side.socket.write(OK)
-    const connection = pool.take(seen, false)
+    const connection = pool.take(seen, Number.POSITIVE_INFINITY)
     connection.send('GET / HTTP/1.1\r\nHost: x.test\r\n\r\n', 'GET', false)
     connection.finish(null)
     await seen.over

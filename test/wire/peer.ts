@@ -176,17 +176,17 @@ export class Recording implements ClientExchange {
 }
 
 /** Starts a request without a body. */
-export function ask(pool: ServerPool, over: { method?: string; fresh?: boolean; upgrade?: boolean } = {}): Recording {
-  const { method = 'GET', fresh = false, upgrade = false } = over
+export function ask(pool: ServerPool, over: { method?: string; mostIdleMs?: number; upgrade?: boolean } = {}): Recording {
+  const { method = 'GET', mostIdleMs = Number.POSITIVE_INFINITY, upgrade = false } = over
   const recording = new Recording()
-  recording.connection = pool.take(recording, fresh)
+  recording.connection = pool.take(recording, mostIdleMs)
   recording.connection.send(`${method} / HTTP/1.1\r\nHost: x.test\r\n\r\n`, method, upgrade)
   recording.connection.finish(null)
   return recording
 }
 
 /** The same, to its end. */
-export async function exchange(pool: ServerPool, over: { method?: string; fresh?: boolean } = {}): Promise<Recording> {
+export async function exchange(pool: ServerPool, over: { method?: string; mostIdleMs?: number } = {}): Promise<Recording> {
   const recording = ask(pool, over)
   await recording.over
   return recording

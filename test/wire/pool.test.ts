@@ -1,8 +1,10 @@
 /**
  * Connections to one server and their pool, over real sockets: reuse, limits, poison, deadlines, close.
  */
+import { setImmediate } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { PoolSettings, ServerPool } from '../../src/wire/client.ts'
+import { coarseNowMs } from '../../src/wire/deadlines.ts'
 import { ask, exchange, Peer, poolFor, Recording } from './peer.ts'
 
 const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
@@ -57,9 +59,20 @@ describe('reuse', () => {
   test('a fresh one is made where that is asked for, though another is idle', async () => {
     const { peer, pool } = await setUp()
     await exchange(pool)
-    const fresh = await exchange(pool, { fresh: true })
+    const fresh = await exchange(pool, { mostIdleMs: 0 })
     expect(fresh.connection?.reused).toBe(false)
     expect(peer.connections).toHaveLength(2)
+  })
+
+  test('one that has been idle for too long for this exchange is left to others', async () => {
+    const { peer, pool } = await setUp()
+    await exchange(pool)
+    const before = coarseNowMs()
+    while (coarseNowMs() === before) await setImmediate()
+    expect((await exchange(pool, { mostIdleMs: 1 })).connection?.reused).toBe(false)
+    expect(peer.connections).toHaveLength(2)
+    expect(pool.idle).toBe(2)
+    expect((await exchange(pool, { mostIdleMs: 10_000 })).connection?.reused).toBe(true)
   })
 
   test('no more than maxIdle are kept', async () => {
@@ -121,7 +134,7 @@ describe('what ends a connection', () => {
   test('an answer before the request is complete', async () => {
     const { peer, pool } = await setUp()
     const early = new Recording()
-    early.connection = pool.take(early, false)
+    early.connection = pool.take(early, Number.POSITIVE_INFINITY)
     early.connection.send('POST / HTTP/1.1\r\nHost: x.test\r\nContent-Length: 9\r\n\r\n', 'POST', false)
     await early.over
     expect(early).toMatchObject({ status: 200, body: 'ok', failure: null })
@@ -224,7 +237,7 @@ describe('where an attempt breaks, and when', () => {
   test('idle-timeout: the request stops', async () => {
     const { pool } = await setUp({ idleTimeoutMs: 80 })
     const seen = new Recording()
-    seen.connection = pool.take(seen, false)
+    seen.connection = pool.take(seen, Number.POSITIVE_INFINITY)
     seen.connection.send('POST / HTTP/1.1\r\nHost: x.test\r\nContent-Length: 5\r\n', 'POST', false)
     await seen.over
     expect(seen).toMatchObject({ failure: 'idle-timeout', ends: 1 })

@@ -13,8 +13,10 @@ import {
   isWithinRetryBudget,
   mayHaveArrived,
   mayRetry,
+  mostIdleMs,
 } from '../../rules/failures/resilience.ts'
 import type { Reason } from '../../rules/http/exchange.ts'
+import { hasBody } from '../../rules/http/headers.ts'
 import type { Route } from '../../rules/table/table.ts'
 import { type Outcome, outcomeOf } from '../../state/figures/attempt-cell.ts'
 import type { PrivateConnection } from '../../state/upstreams/private-connections.ts'
@@ -45,6 +47,7 @@ export class Attempts implements Waiter {
   #phase: 'over' | 'waiting' | 'in' = 'over'
   #chance = 0
   #method = ''
+  #hasBody = false
   #guard: Route | null = null
   #privately: PrivateConnection | null = null
   #breaker: Breaker | null = null
@@ -86,7 +89,7 @@ export class Attempts implements Waiter {
   begin(
     upstream: string,
     guard: Route | null,
-    { decision, view }: Pick<Exchange, 'decision' | 'view'>,
+    { decision, view, said }: Pick<Exchange, 'decision' | 'view' | 'said'>,
     privately: PrivateConnection | null = null,
   ): void {
     const { chance, method } = view
@@ -102,6 +105,7 @@ export class Attempts implements Waiter {
     this.#privately = privately
     this.#chance = chance
     this.#method = method
+    this.#hasBody = hasBody(said)
     this.#count = 0
     this.#good = null
     const admission = state.enter(this)
@@ -168,8 +172,10 @@ export class Attempts implements Waiter {
       own.reuse(this.#owner)
       return own
     }
-    const fresh = this.#count > 1 || this.#privately !== null
-    const connection = server.pool.take(this.#owner, fresh)
+    const isFresh = this.#count > 1 || this.#privately !== null
+    const { unsafeIsFresh } = this.upstream!.settings
+    const idleMs = isFresh ? 0 : mostIdleMs(this.#method, this.#hasBody, unsafeIsFresh)
+    const connection = server.pool.take(this.#owner, idleMs)
     this.#privately?.claim(connection, server)
     return connection
   }

@@ -5,6 +5,7 @@ import { normalizedValues, passedFields } from '../../rules/caching/sent.ts'
 import { fieldValues, type RequestView } from '../../rules/http/exchange.ts'
 import { kindOf } from '../../rules/http/field-kinds.ts'
 import {
+  forwardsLeft,
   type OriginMap,
   type RequestRewrite,
   requestHead,
@@ -64,12 +65,13 @@ export function sentValuesOf(
 }
 
 function rewriteOf(
-  { said, peer, req }: Exchange,
+  { said, peer, req, view }: Exchange,
   { settings, instance }: UpstreamState,
   authority: string,
   upgrade: UpgradeClient | null,
 ): RequestRewrite {
   const { host, via } = settings
+  const forwards = forwardsLeft(view.method, said)
   const own = host === 'preserve' ? null : host === 'upstream' ? authority : host.literal
   return {
     host: own ?? (said.hostCount === 0 ? said.host || authority : null),
@@ -80,6 +82,7 @@ function rewriteOf(
     via,
     instance,
     upgrade: upgrade === null ? null : upgrade.protocol,
+    maxForwards: forwards === null ? null : String(forwards - 1),
   }
 }
 

@@ -1,6 +1,7 @@
 /**
  * Where a request is sent in another form than the usual one of its URI: upstreams may answer that in another way.
  */
+import { portOf } from '../http/headers.ts'
 import { lowered, trimmed } from './sent.ts'
 import type { SentValues } from './vary.ts'
 
@@ -28,9 +29,10 @@ export function formParts({ host, lower, trusted }: SentHost, values: SentValues
   // Letters in upper case, or a port that need not be said.
   if (host !== lower || DEFAULT_PORT.test(host)) parts += `\nf:host=${host}`
   if (!trusted) return parts
+  const [scheme] = values('x-forwarded-proto')
   for (const name of OF_URI) {
     const said = values(name).map(trimmed).join(', ')
-    if (!isUsual(name, said, host)) parts += `\nf:${name}=${said}`
+    if (!isUsual(name, said, host, scheme)) parts += `\nf:${name}=${said}`
   }
   return parts + forwardedParts(values)
 }
@@ -38,8 +40,9 @@ export function formParts({ host, lower, trusted }: SentHost, values: SentValues
 const DEFAULT_PORT = /:(?:80|443)?$/
 
 /** Whether a field says no more than banyan would, or is not there. */
-function isUsual(name: string, said: string, host: string): boolean {
+function isUsual(name: string, said: string, host: string, scheme: string | undefined): boolean {
   if (name === 'x-forwarded-proto') return said === 'http' || said === 'https'
+  if (name === 'x-forwarded-port') return said === portOf(host, scheme === 'https' ? 'https' : 'http')
   return said === (name === 'x-forwarded-host' ? host : '')
 }
 

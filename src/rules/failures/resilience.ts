@@ -18,6 +18,19 @@ export function isIdempotent(method: string): boolean {
   return IDEMPOTENT.has(method)
 }
 
+/** A connection that was used so recently is not being closed by its server for being idle. */
+const RECENT_MS = 1000
+
+/**
+ * For how long, in milliseconds, a connection may have been idle for a request to go over it; 0: a new one is made. What can't be
+ * sent again, should the server close the connection on it (RFC 9112 section 9.3.1), uses one only right behind another exchange.
+ * @param unsafeIsFresh unsafe requests never use one (`keepAlive.fresh`)
+ */
+export function mostIdleMs(method: string, hasBody: boolean, unsafeIsFresh: boolean): number {
+  if (unsafeIsFresh && !SAFE.has(method)) return 0
+  return IDEMPOTENT.has(method) && !hasBody ? Number.POSITIVE_INFINITY : RECENT_MS
+}
+
 /** What falls back by default. TRACE and PROPFIND ask about the very server. */
 const FALLS_BACK: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 

@@ -23,6 +23,8 @@ export type FieldKind =
   | 'forwarded-for'
   | 'forwarded-proto'
   | 'forwarded-host'
+  | 'forwarded-port'
+  | 'max-forwards'
   | 'cdn-loop'
   | 'banyan'
   | 'location'
@@ -51,6 +53,7 @@ const KINDS: ReadonlyMap<string, FieldKind> = new Map<string, FieldKind>([
   ['x-forwarded-for', 'forwarded-for'],
   ['x-forwarded-proto', 'forwarded-proto'],
   ['x-forwarded-host', 'forwarded-host'],
+  ['x-forwarded-port', 'forwarded-port'],
   // What else says who the client is: set by proxies and CDNs for the application behind them.
   ['x-real-ip', 'forwarded'],
   ['x-client-ip', 'forwarded'],
@@ -61,6 +64,7 @@ const KINDS: ReadonlyMap<string, FieldKind> = new Map<string, FieldKind>([
   ['cf-connecting-ip', 'forwarded'],
   ['cf-connecting-ipv6', 'forwarded'],
   ['cdn-loop', 'cdn-loop'],
+  ['max-forwards', 'max-forwards'],
   ['banyan-upstream', 'banyan'],
   ['banyan-force', 'banyan'],
   ['banyan-shadow', 'banyan'],
@@ -115,6 +119,7 @@ function lookalikeKind(dashed: string): FieldKind {
     case 'forwarded-for':
     case 'forwarded-proto':
     case 'forwarded-host':
+    case 'forwarded-port':
       return 'forwarded'
     case 'banyan':
       return 'banyan'

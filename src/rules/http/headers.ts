@@ -19,7 +19,9 @@ export interface RequestFields {
   acceptsTrailers: boolean
   forwardedFor: string | null
   forwardedProto: string | null
-  hasForwardedHost: boolean
+  forwardedHost: string | null
+  hasForwardedPort: boolean
+  maxForwards: string | null
   cdnLoop: string | null
   /** It carries NTLM or Negotiate, which log in the connection (RFC 4559 section 6). */
   bindsConnection: boolean
@@ -57,7 +59,9 @@ export function readRequestFields(rawHeaders: readonly string[]): RequestFields 
     acceptsTrailers: false,
     forwardedFor: null,
     forwardedProto: null,
-    hasForwardedHost: false,
+    forwardedHost: null,
+    hasForwardedPort: false,
+    maxForwards: null,
     cdnLoop: null,
     bindsConnection: false,
     disguisedFraming: false,
@@ -100,7 +104,13 @@ function noteRequestField(said: RequestFields, kind: FieldKind, value: string): 
       said.forwardedProto = joined(said.forwardedProto, value)
       break
     case 'forwarded-host':
-      said.hasForwardedHost = true
+      said.forwardedHost = joined(said.forwardedHost, value)
+      break
+    case 'forwarded-port':
+      said.hasForwardedPort = true
+      break
+    case 'max-forwards':
+      said.maxForwards = joined(said.maxForwards, value)
       break
     case 'cdn-loop':
       said.cdnLoop = joined(said.cdnLoop, value)
@@ -144,8 +154,47 @@ export function schemeOf(
 ): 'http' | 'https' {
   const own = tls ? 'https' : 'http'
   if (!trusted || forwardedProto === null) return own
-  const said = (forwardedProto.split(',', 1)[0] as string).replace(/^[ \t]+|[ \t]+$/g, '').toLowerCase()
+  const said = firstOf(forwardedProto).toLowerCase()
   return said === 'http' || said === 'https' ? said : own
+}
+
+/** The first member of a list: that of the proxy nearest to the client. */
+function firstOf(list: string): string {
+  return (list.split(',', 1)[0] as string).replace(/^[ \t]+|[ \t]+$/g, '')
+}
+
+/** The port that a client has asked: the one that it names with the host, else the scheme's default. */
+export function portOf(host: string, scheme: 'http' | 'https'): string {
+  return /:([0-9]+)$/.exec(host)?.[1] ?? (scheme === 'https' ? '443' : '80')
+}
+
+/**
+ * How many more proxies a request may pass (RFC 9110 section 7.6.2), or null where its sender sets no limit: the field counts
+ * for OPTIONS and TRACE only, and what is no number does not count.
+ */
+export function forwardsLeft(method: string, { maxForwards }: RequestFields): number | null {
+  if (maxForwards === null || (method !== 'OPTIONS' && method !== 'TRACE')) return null
+  return /^[0-9]{1,15}$/.test(maxForwards) ? Number(maxForwards) : null
+}
+
+/** Fields that a recipient of TRACE keeps to itself (RFC 9110 section 9.3.8). */
+const NOT_TRACED: ReadonlySet<string> = new Set([
+  ...['authorization', 'proxy-authorization', 'cookie', 'cookie2', 'banyan-force'],
+])
+
+/** The head of a request as the answer to TRACE repeats it, less what may be secret. */
+export function tracedHead(line: string, rawHeaders: readonly string[]): string {
+  let head = `${line}\r\n`
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i] as string
+    if (!NOT_TRACED.has(name.toLowerCase().replaceAll('_', '-'))) head += `${name}: ${rawHeaders[i + 1]}\r\n`
+  }
+  return `${head}\r\n`
+}
+
+/** Whether a request has content, or chunks that may have some. */
+export function hasBody({ contentLength, transferEncoding }: RequestFields): boolean {
+  return transferEncoding !== null || (contentLength !== null && contentLength !== '0')
 }
 
 /** How the head of a forwarded request differs from the one received. */
@@ -165,12 +214,14 @@ export interface RequestRewrite {
   readonly instance: string
   /** The protocol to upgrade to, or null. */
   readonly upgrade: string | null
+  /** The Max-Forwards to send instead of the one received, or null. */
+  readonly maxForwards: string | null
 }
 
 /**
  * The head of the request for the upstream, with its empty line: fields in the order, case and number received, less the
- * hop-by-hop ones and those that Connection names, plus X-Forwarded-For, -Proto, -Host, CDN-Loop and, where it is wanted, Via. The
- * client's Connection tokens are applied before anything is added, so that they can't strip what banyan says.
+ * hop-by-hop ones and those that Connection names, plus X-Forwarded-For, -Proto, -Host, -Port, CDN-Loop and, where it is wanted,
+ * Via. The client's Connection tokens are applied before anything is added, so that they can't strip what banyan says.
  */
 export function requestHead(
   line: string,
@@ -185,13 +236,11 @@ export function requestHead(
     const kind = kindOf(name)
     if (kind !== 'end-to-end' && !passesUpstream(kind, said, rewrite)) continue
     if (named !== null && named.has(name.toLowerCase())) continue
-    const value = kind === 'host' && rewrite.host !== null ? rewrite.host : (rawHeaders[i + 1] as string)
-    head += `${name}: ${value}\r\n`
+    head += `${name}: ${replacementOf(kind, rewrite) ?? rawHeaders[i + 1]}\r\n`
   }
   if (said.hostCount === 0 && rewrite.host !== null) head += `Host: ${rewrite.host}\r\n`
-  if (rewrite.upgrade !== null) {
-    head += `Connection: ${said.acceptsTrailers ? 'Upgrade, TE' : 'Upgrade'}\r\nUpgrade: ${rewrite.upgrade}\r\n`
-  } else if (said.acceptsTrailers) head += 'Connection: TE\r\n'
+  head += `Connection: ${connectionOf(said, rewrite)}\r\n`
+  if (rewrite.upgrade !== null) head += `Upgrade: ${rewrite.upgrade}\r\n`
   if (said.acceptsTrailers) head += 'TE: trailers\r\n'
   return head + (rewrite.peerTrusted ? addedFields(said, rewrite) : addedForStranger(said.host, rewrite))
 }
@@ -208,11 +257,8 @@ export function sentValues(
   rewrite: RequestRewrite,
 ): readonly string[] {
   switch (name) {
-    case 'connection': {
-      const { upgrade } = rewrite
-      if (upgrade === null) return said.acceptsTrailers ? ['TE'] : []
-      return [said.acceptsTrailers ? 'Upgrade, TE' : 'Upgrade']
-    }
+    case 'connection':
+      return [connectionOf(said, rewrite)]
     case 'upgrade':
       return rewrite.upgrade === null ? [] : [rewrite.upgrade]
     case 'te':
@@ -230,8 +276,13 @@ export function sentValues(
     case 'x-forwarded-proto':
       return rewrite.peerTrusted && said.forwardedProto !== null ? fieldValues(rawHeaders, name) : [rewrite.proto]
     case 'x-forwarded-host':
-      if (rewrite.peerTrusted && said.hasForwardedHost) return fieldValues(rawHeaders, name)
+      if (rewrite.peerTrusted && said.forwardedHost !== null) return fieldValues(rawHeaders, name)
       return said.host === '' ? [] : [said.host]
+    case 'x-forwarded-port':
+      if (!rewrite.peerTrusted) return [portOf(said.host, rewrite.proto)]
+      return said.hasForwardedPort ? fieldValues(rawHeaders, name) : [toldPort(said, rewrite)]
+    case 'max-forwards':
+      return fieldValues(rawHeaders, name).map((value) => rewrite.maxForwards ?? value)
     case 'via':
       return [...fieldValues(rawHeaders, name), ...(rewrite.via ? [`1.${rewrite.minor} banyan`] : [])]
     case 'cdn-loop':
@@ -247,8 +298,15 @@ function addedFields(said: RequestFields, rewrite: RequestRewrite): string {
   const before = said.forwardedFor !== null ? `${said.forwardedFor}, ` : ''
   let added = `X-Forwarded-For: ${before}${peerAddress}\r\n`
   if (said.forwardedProto === null) added += `X-Forwarded-Proto: ${proto}\r\n`
-  if (!said.hasForwardedHost && said.host !== '') added += `X-Forwarded-Host: ${said.host}\r\n`
+  if (said.forwardedHost === null && said.host !== '') added += `X-Forwarded-Host: ${said.host}\r\n`
+  if (!said.hasForwardedPort) added += `X-Forwarded-Port: ${toldPort(said, rewrite)}\r\n`
   return added + ownFields(rewrite)
+}
+
+/** The port that a client has asked, as the proxy that is believed tells host and scheme. */
+function toldPort(said: RequestFields, { proto }: RequestRewrite): string {
+  const host = said.forwardedHost === null ? said.host : firstOf(said.forwardedHost)
+  return portOf(host, schemeOf({ trusted: true, tls: proto === 'https' }, said))
 }
 
 /** What banyan says of itself, with the empty line. */
@@ -265,9 +323,20 @@ function addedForStranger(host: string, rewrite: RequestRewrite): string {
   const isSame = last.host === host && last.peerAddress === peerAddress && last.minor === minor && last.proto === proto
   if (isSame && last.via === via && last.instance === instance) return last.text
   const forwardedHost = host === '' ? '' : `X-Forwarded-Host: ${host}\r\n`
-  const text = `X-Forwarded-For: ${peerAddress}\r\nX-Forwarded-Proto: ${proto}\r\n${forwardedHost}${ownFields(rewrite)}`
+  const forwarded = `X-Forwarded-For: ${peerAddress}\r\nX-Forwarded-Proto: ${proto}\r\n${forwardedHost}X-Forwarded-Port: ${portOf(host, proto)}\r\n`
+  const text = forwarded + ownFields(rewrite)
   Object.assign(last, { peerAddress, proto, host, minor, via, instance, text })
   return text
+}
+
+/** Servers such as Apache and Tomcat tell their keep-alive limit only where they are asked to keep the connection. */
+function connectionOf({ acceptsTrailers }: RequestFields, { upgrade }: RequestRewrite): string {
+  return `${upgrade === null ? 'keep-alive' : 'Upgrade'}${acceptsTrailers ? ', TE' : ''}`
+}
+
+/** What is sent in the place of a field's value, or null. */
+function replacementOf(kind: FieldKind, { host, maxForwards }: RequestRewrite): string | null {
+  return kind === 'host' ? host : kind === 'max-forwards' ? maxForwards : null
 }
 
 function passesUpstream(kind: FieldKind, said: RequestFields, rewrite: RequestRewrite): boolean {
@@ -284,6 +353,7 @@ function passesUpstream(kind: FieldKind, said: RequestFields, rewrite: RequestRe
     case 'forwarded':
     case 'forwarded-proto':
     case 'forwarded-host':
+    case 'forwarded-port':
       return rewrite.peerTrusted
     default:
       return true

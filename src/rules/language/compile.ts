@@ -28,6 +28,9 @@ import type {
 import { allOf, type Steps } from '../values/steps.ts'
 import { parseDurationMs, parseSizeBytes } from '../values/units.ts'
 
+/** Node.js servers, the most common ones, close idle connections after 5 s. */
+const KEEP_ALIVE_MS = 4_000
+
 /** Compiles a document in which no check has found an error. */
 export function compileTable(document: TableDocument): Table {
   return allOf(compileSteps(document))
@@ -65,6 +68,8 @@ function compileUpstream(name: string, said: UpstreamDocument): Upstream {
     via: said.via ?? false,
     tls: compileTls(tls ?? {}),
     maxIdleConnections: said.maxIdleConnections ?? 256,
+    keepAliveMs: ms(said.keepAlive?.idle) ?? KEEP_ALIVE_MS,
+    unsafeIsFresh: said.keepAlive?.fresh === 'unsafe',
     health: said.health === undefined ? null : compileHealth(said.health),
     ejection: said.ejection === false ? null : compileEjection(said.ejection ?? {}),
     slowStartMs: ms(said.slowStart) ?? 0,

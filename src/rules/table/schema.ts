@@ -111,6 +111,13 @@ const upstream = object({
     .max(65_535)
     .optional()
     .describe('Idle keep-alive connections per server. Default 256.'),
+  keepAlive: object({
+    idle: duration.optional().describe('Idle connections are closed after this. Default 4s.'),
+    fresh: z
+      .enum(['unsafe'])
+      .optional()
+      .describe('unsafe: POST, PUT, PATCH, DELETE and other unsafe requests never use an idle connection.'),
+  }).optional(),
   health: health.optional(),
   ejection: z
     .union([z.literal(false), ejection])

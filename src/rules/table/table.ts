@@ -85,6 +85,10 @@ export interface Upstream {
   readonly tls: TlsSettings
   /** Idle keep-alive connections per server. Default 256. */
   readonly maxIdleConnections: number
+  /** Milliseconds after which an idle connection is closed; a shorter hint of the server counts. Default 4000. */
+  readonly keepAliveMs: number
+  /** Unsafe requests never use an idle connection. Default false. */
+  readonly unsafeIsFresh: boolean
   readonly health: HealthSettings | null
   /** When a failing server is ejected; null for never. */
   readonly ejection: EjectionSettings | null

@@ -79,6 +79,7 @@ function valuesOf(table: Table, { cache }: CachingRoute, request: RequestView, d
     via: table.upstreams.get(decision.upstream)?.via ?? false,
     instance: '',
     upgrade: null,
+    maxForwards: null,
   } as const
   return (name) => {
     const values = sentValues(name, fields, said, rewrite)

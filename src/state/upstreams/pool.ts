@@ -7,17 +7,12 @@ import { DEFAULT_LIMITS } from '../../wire/http1.ts'
 import { digestOf, type TlsMaterial } from '../tls/material.ts'
 import { tlsOptions } from '../tls/options.ts'
 
-/**
- * Idle connections are closed after this time: Node's servers, the most common peers, close theirs after 5 s. A Keep-Alive
- * timeout in responses can lower it but not raise it.
- */
-const KEEP_ALIVE_MS = 4000
-
 /** The connection settings of an upstream as a string: pools are kept while it is the same. */
 export function connectionText(upstream: Upstream, material: TlsMaterial): string {
-  const { connectTimeoutMs, headersTimeoutMs, idleTimeoutMs, lenient, tls, maxIdleConnections } = upstream
+  const { connectTimeoutMs, headersTimeoutMs, idleTimeoutMs, lenient, tls } = upstream
+  const { maxIdleConnections, keepAliveMs } = upstream
   const files = digestOf(tls, material)
-  return JSON.stringify([connectTimeoutMs, headersTimeoutMs, idleTimeoutMs, lenient, tls, files, maxIdleConnections])
+  return JSON.stringify([connectTimeoutMs, headersTimeoutMs, idleTimeoutMs, lenient, tls, files, maxIdleConnections, keepAliveMs])
 }
 
 /**
@@ -33,7 +28,7 @@ export function poolFor(upstream: Upstream, server: Server, material: TlsMateria
     connectTimeoutMs: upstream.connectTimeoutMs,
     headersTimeoutMs: upstream.headersTimeoutMs,
     idleTimeoutMs: upstream.idleTimeoutMs,
-    keepAliveMs: KEEP_ALIVE_MS,
+    keepAliveMs: upstream.keepAliveMs,
     maxIdle: upstream.maxIdleConnections,
     limits: DEFAULT_LIMITS,
     lenient: upstream.lenient,

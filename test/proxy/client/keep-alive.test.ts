@@ -2,7 +2,7 @@
  * Kept-alive connections to upstreams: which one is reused, when not, and the race with an upstream that closes one
  * just as a request is on its way (RFC 9112 section 9.3.1).
  */
-import { afterAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { startBanyan, tableFor } from '../../support/banyan.ts'
 import { type RawClient, rawClient } from '../../support/client.ts'
 import { scriptedUpstream, type UpstreamRequest } from '../../support/upstream.ts'
@@ -130,6 +130,53 @@ describe.each([
     close(first.connection)
     expect((await client.nextResponse()).status).toBe(502)
     expect(upstream.requests).toBe(seen)
+  })
+})
+
+describe('what can’t be sent again', () => {
+  test('uses a kept connection only within a second of its last use; the rest goes on using it', async () => {
+    const [one, two] = await Promise.all([rawClient(banyan.port), rawClient(banyan.port)])
+    await one.send(GET)
+    const kept = await upstream.request()
+    await two.send(GET)
+    const other = await upstream.request()
+    // Closed two seconds after its last use, it tells when the other one has been idle for as long.
+    await other.send('HTTP/1.1 200 OK\r\nKeep-Alive: timeout=3\r\nContent-Length: 2\r\n\r\nok')
+    await kept.ok()
+    await Promise.all([one.nextResponse(), two.nextResponse()])
+    expect(await other.connection.ended()).toBe('end')
+    for (const request of [
+      'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello',
+      'PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello',
+    ]) {
+      await one.send(request)
+      const fresh = await upstream.request()
+      expect(fresh.nth).toBe(0)
+      await fresh.send('HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n')
+      await one.nextResponse()
+    }
+    await two.send(GET)
+    const again = await upstream.request()
+    expect(again.connection).toBe(kept.connection)
+    await again.ok()
+    await two.nextResponse()
+  })
+
+  test('with fresh: unsafe never uses one, and idle says when one is closed', async () => {
+    const own = await startBanyan({ table: tableFor(upstream.port, ['keepAlive: { idle: 250ms, fresh: unsafe }']) })
+    onTestFinished(async () => void (await own.stop()))
+    const client = await rawClient(own.port)
+    const seen: [string, number][] = []
+    let last: UpstreamRequest | undefined
+    for (const method of ['GET', 'POST', 'DELETE', 'LOCK']) {
+      await client.send(`${method} / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n`)
+      last = await upstream.request()
+      seen.push([method, last.nth])
+      await last.ok()
+      await client.nextResponse(method)
+    }
+    expect(seen).toEqual(['GET', 'POST', 'DELETE', 'LOCK'].map((method) => [method, 0]))
+    expect(await last?.connection.ended()).toBe('end')
   })
 })
 

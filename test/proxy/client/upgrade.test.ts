@@ -22,7 +22,9 @@ routes:
 afterAll(() => Promise.all([banyan.stop(), upstream.stop()]))
 beforeEach(() => upstream.cut())
 
-const ADDED = 'X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: a\r\nCDN-Loop: ID\r\n\r\n'
+const FORWARDED =
+  'X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: a\r\nX-Forwarded-Port: 80\r\nCDN-Loop: ID\r\n\r\n'
+const ADDED = `Connection: keep-alive\r\n${FORWARDED}`
 const ASKING = 'Host: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Key: x\r\n\r\n'
 const SWITCHING =
   'HTTP/1.1 101 Web Socket Protocol Handshake\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nX: y\r\n\r\n'
@@ -44,7 +46,7 @@ describe('accepted', () => {
   test('the handshake passes, with Connection and Upgrade announced anew', async () => {
     const { client, request } = await asked()
     expect(request.headWithoutId).toBe(
-      `GET /chat HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Key: x\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n${ADDED}`,
+      `GET /chat HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Key: x\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n${FORWARDED}`,
     )
     await request.send(SWITCHING)
     expect(await client.readUntil('\r\n\r\n')).toBe(

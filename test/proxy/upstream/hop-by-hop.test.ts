@@ -30,7 +30,9 @@ const [banyan, trusting] = await Promise.all([
 afterAll(() => Promise.all([banyan.stop(), trusting.stop(), upstream.stop()]))
 beforeEach(() => upstream.cut())
 
-const ADDED = 'X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: a\r\nCDN-Loop: ID\r\n\r\n'
+const FORWARDED =
+  'X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: a\r\nX-Forwarded-Port: 80\r\nCDN-Loop: ID\r\n\r\n'
+const ADDED = `Connection: keep-alive\r\n${FORWARDED}`
 const KEPT = 'Via: 1.1 banyan\r\nConnection: keep-alive\r\nKeep-Alive: timeout=75\r\n\r\n'
 const DATE = 'Date: Mon, 23 Nov 2026 20:00:00 GMT\r\n'
 
@@ -95,7 +97,9 @@ describe('hop-by-hop fields', () => {
 
   test('TE: trailers is announced anew, other codings are not', async () => {
     const { request } = await passed({ fields: 'TE: gzip;q=0.5, trailers\r\nConnection: TE\r\n' })
-    expect(request.headWithoutId).toBe(`GET / HTTP/1.1\r\nHost: a\r\nConnection: TE\r\nTE: trailers\r\n${ADDED}`)
+    expect(request.headWithoutId).toBe(
+      `GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, TE\r\nTE: trailers\r\n${FORWARDED}`,
+    )
   })
 
   test('the upstream’s Connection: close closes its connection, not the client’s', async () => {
@@ -127,6 +131,27 @@ describe('forwarded fields', () => {
     expect(request.field('x-forwarded-proto')).toBe('https')
     expect(request.field('x-forwarded-host')).toBe('evil.test')
     expect(request.field('forwarded')).toBe('for=6.6.6.6')
+  })
+
+  test.each([
+    ['a', '', '80'],
+    ['a:8443', '', '8443'],
+    ['a:', '', '80'],
+    ['[::1]', '', '80'],
+    ['[::1]:8443', '', '8443'],
+    // The port of a connection from a trusted proxy is that of the proxy.
+    ['a', 'X-Forwarded-Proto: https\r\n', '443'],
+    ['a', 'X-Forwarded-Proto: https, http\r\nX-Forwarded-Host: shop.test:8443, b\r\n', '8443'],
+    ['a:8080', 'X-Forwarded-Host: shop.test\r\n', '80'],
+    ['a', 'X-Forwarded-Port: 4443\r\n', '4443'],
+    ['a', 'X-Forwarded-Port: 4443\r\nx-forwarded-port: 1\r\n', '4443, 1'],
+  ])('X-Forwarded-Port: Host %s and %j of a trusted proxy make it %s', async (host, fields, port) => {
+    const client = await rawClient(trusting.port)
+    await client.send(`GET / HTTP/1.1\r\nHost: ${host}\r\n${fields}\r\n`)
+    const request = await upstream.request()
+    expect(request.field('x-forwarded-port')).toBe(port)
+    await request.ok()
+    await client.nextResponse()
   })
 
   test('a trusted proxy that says nothing gets them added', async () => {
@@ -188,6 +213,40 @@ describe('forwarded fields', () => {
       fields: `Banyan-Upstream: main\r\nbanyan-force: x\r\n${lookalikes}Banyan: y\r\n`,
     })
     expect(request.headWithoutId).toBe(`GET / HTTP/1.1\r\nHost: a\r\nBanyan: y\r\n${ADDED}`)
+  })
+})
+
+describe('Max-Forwards', () => {
+  test.each([
+    ['OPTIONS', '1', '0'],
+    ['OPTIONS', '010', '9'],
+    ['TRACE', '70', '69'],
+    // It limits these two only, and says nothing where it is no number (RFC 9110 section 7.6.2).
+    ['GET', '1', '1'],
+    ['GET', '0', '0'],
+    ['OPTIONS', '-1', '-1'],
+    ['TRACE', 'x', 'x'],
+  ])('%s with %s goes on with %s', async (method, said, sent) => {
+    const client = await rawClient(banyan.port)
+    await client.send(`${method} / HTTP/1.1\r\nHost: a\r\nMax-Forwards: ${said}\r\nX-After: 1\r\n\r\n`)
+    const request = await upstream.request()
+    expect(request.headWithoutId).toBe(`${method} / HTTP/1.1\r\nHost: a\r\nMax-Forwards: ${sent}\r\nX-After: 1\r\n${ADDED}`)
+    await request.ok()
+    expect((await client.nextResponse(method)).status).toBe(200)
+  })
+
+  test('a request that may go no further is answered here, and the connection stays', async () => {
+    const seen = upstream.requests
+    const client = await rawClient(banyan.port)
+    const options = await client.ask('OPTIONS * HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n', 'OPTIONS')
+    expect([options.status, field(options.fields, 'content-length')]).toEqual([200, '0'])
+    const secrets = 'Cookie: a=b\r\nauthorization: Basic eA==\r\nBanyan-Force: x\r\nProxy_Authorization: y\r\n'
+    const shown = 'Via: 1.1 front\r\nMax-Forwards: 0\r\nX: \xe9\r\n'
+    const head = `TRACE /a?b HTTP/1.1\r\nHost: a\r\n${secrets}${shown}\r\n`
+    const trace = await client.ask(head)
+    expect([trace.status, field(trace.fields, 'content-type')]).toEqual([200, 'message/http'])
+    expect(trace.body.text).toBe(`TRACE /a?b HTTP/1.1\r\nHost: a\r\n${shown}\r\n`)
+    expect(upstream.requests).toBe(seen)
   })
 })
 

@@ -11,6 +11,7 @@ import {
   mayFallBack,
   mayHaveArrived,
   mayRetry,
+  mostIdleMs,
   replayableBytes,
 } from '../../../src/rules/failures/resilience.ts'
 import type { Route } from '../../../src/rules/table/table.ts'
@@ -25,6 +26,23 @@ function broken(over: Partial<BrokenAttempt>): BrokenAttempt {
   const first = { attempts: 1, reused: false, answered: false, bodyKept: true, elsewhere: true, bound: false }
   return { failure: 'response-head', method: 'GET', ...first, ...over }
 }
+
+test.each<[string, boolean, boolean, number]>([
+  ['GET', false, false, Number.POSITIVE_INFINITY],
+  ['PUT', false, false, Number.POSITIVE_INFINITY],
+  // Its body is gone with the first try.
+  ['PUT', true, false, 1000],
+  ['POST', true, false, 1000],
+  ['POST', false, false, 1000],
+  ['LOCK', false, false, 1000],
+  ['GET', false, true, Number.POSITIVE_INFINITY],
+  ['PROPFIND', true, true, 1000],
+  ['PUT', false, true, 0],
+  ['POST', true, true, 0],
+  ['LOCK', false, true, 0],
+])('%s (with a body: %s, fresh: unsafe: %s) goes over connections idle for at most %s ms', (method, body, fresh, ms) => {
+  expect(mostIdleMs(method, body, fresh)).toBe(ms)
+})
 
 describe('retry', () => {
   test.each<[Partial<BrokenAttempt>, boolean]>([

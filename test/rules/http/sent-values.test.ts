@@ -17,7 +17,7 @@ test('the values of each field are those in the head', () => {
   fc.assert(
     fc.property(fields, fc.boolean(), fc.boolean(), hosts, (rawHeaders, peerTrusted, via, host) => {
       const said = readRequestFields(rawHeaders)
-      const more = { host, proto: 'http', minor: 1, instance: 'id', upgrade: null } as const
+      const more = { host, proto: 'http', minor: 1, instance: 'id', upgrade: null, maxForwards: null } as const
       const rewrite = { ...more, peerAddress: '10.0.0.1', peerTrusted, via }
       const lines = requestHead('', rawHeaders, said, rewrite).split('\r\n')
       for (const name of NAMES.map((each) => each.toLowerCase())) {

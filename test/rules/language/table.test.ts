@@ -35,6 +35,8 @@ test('an upstream that says nothing has the defaults', () => {
     via: false,
     tls: { ca: null, cert: null, key: null, serverName: null, verify: true },
     maxIdleConnections: 256,
+    keepAliveMs: 4_000,
+    unsafeIsFresh: false,
     health: null,
     ejection: { failures: 5, errors: 20, pauseMs: 10_000, maxPauseMs: 300_000 },
     slowStartMs: 0,
@@ -63,6 +65,7 @@ upstreams:
     via: true
     tls: { ca: ca.pem, cert: c.pem, key: k.pem, serverName: gtin, verify: false }
     maxIdleConnections: 0
+    keepAlive: { idle: 1.5s, fresh: unsafe }
     health: { path: /check, every: 2s, timeout: 1s, up: 4, down: 5 }
 default: gtin
 `)
@@ -93,6 +96,8 @@ default: gtin
     via: true,
     tls: { ca: 'ca.pem', cert: 'c.pem', key: 'k.pem', serverName: 'gtin', verify: false },
     maxIdleConnections: 0,
+    keepAliveMs: 1_500,
+    unsafeIsFresh: true,
     health: { path: '/check', everyMs: 2_000, timeoutMs: 1_000, up: 4, down: 5 },
   })
 })
