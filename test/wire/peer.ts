@@ -176,7 +176,10 @@ export class Recording implements ClientExchange {
 }
 
 /** Starts a request without a body. */
-export function ask(pool: ServerPool, over: { method?: string; mostIdleMs?: number; upgrade?: boolean } = {}): Recording {
+export function ask(
+  pool: ServerPool,
+  over: { method?: string; mostIdleMs?: number; upgrade?: boolean } = {},
+): Recording {
   const { method = 'GET', mostIdleMs = Number.POSITIVE_INFINITY, upgrade = false } = over
   const recording = new Recording()
   recording.connection = pool.take(recording, mostIdleMs)
@@ -186,7 +189,10 @@ export function ask(pool: ServerPool, over: { method?: string; mostIdleMs?: numb
 }
 
 /** The same, to its end. */
-export async function exchange(pool: ServerPool, over: { method?: string; mostIdleMs?: number } = {}): Promise<Recording> {
+export async function exchange(
+  pool: ServerPool,
+  over: { method?: string; mostIdleMs?: number } = {},
+): Promise<Recording> {
   const recording = ask(pool, over)
   await recording.over
   return recording

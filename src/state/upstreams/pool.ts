@@ -12,7 +12,16 @@ export function connectionText(upstream: Upstream, material: TlsMaterial): strin
   const { connectTimeoutMs, headersTimeoutMs, idleTimeoutMs, lenient, tls } = upstream
   const { maxIdleConnections, keepAliveMs } = upstream
   const files = digestOf(tls, material)
-  return JSON.stringify([connectTimeoutMs, headersTimeoutMs, idleTimeoutMs, lenient, tls, files, maxIdleConnections, keepAliveMs])
+  return JSON.stringify([
+    connectTimeoutMs,
+    headersTimeoutMs,
+    idleTimeoutMs,
+    lenient,
+    tls,
+    files,
+    maxIdleConnections,
+    keepAliveMs,
+  ])
 }
 
 /**

@@ -230,7 +230,9 @@ describe('Max-Forwards', () => {
     const client = await rawClient(banyan.port)
     await client.send(`${method} / HTTP/1.1\r\nHost: a\r\nMax-Forwards: ${said}\r\nX-After: 1\r\n\r\n`)
     const request = await upstream.request()
-    expect(request.headWithoutId).toBe(`${method} / HTTP/1.1\r\nHost: a\r\nMax-Forwards: ${sent}\r\nX-After: 1\r\n${ADDED}`)
+    expect(request.headWithoutId).toBe(
+      `${method} / HTTP/1.1\r\nHost: a\r\nMax-Forwards: ${sent}\r\nX-After: 1\r\n${ADDED}`,
+    )
     await request.ok()
     expect((await client.nextResponse(method)).status).toBe(200)
   })

@@ -40,9 +40,12 @@ test.each<[string, boolean, boolean, number]>([
   ['PUT', false, true, 0],
   ['POST', true, true, 0],
   ['LOCK', false, true, 0],
-])('%s (with a body: %s, fresh: unsafe: %s) goes over connections idle for at most %s ms', (method, body, fresh, ms) => {
-  expect(mostIdleMs(method, body, fresh)).toBe(ms)
-})
+])(
+  '%s (with a body: %s, fresh: unsafe: %s) goes over connections idle for at most %s ms',
+  (method, body, fresh, ms) => {
+    expect(mostIdleMs(method, body, fresh)).toBe(ms)
+  },
+)
 
 describe('retry', () => {
   test.each<[Partial<BrokenAttempt>, boolean]>([
