@@ -4,7 +4,7 @@
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { Gate, whyNotBind } from './control/access/security.ts'
-import { readTokens, TokenBook, tokenOf } from './control/access/tokens.ts'
+import { flawOfSecret, readTokens, TokenBook, tokenOf } from './control/access/tokens.ts'
 import { createAdmin } from './control/admin/api.ts'
 import { adminServer } from './control/admin/server.ts'
 import type { AdminParts } from './control/context.ts'
@@ -61,6 +61,7 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
   const address = await listening(front.listen(), '--listen', settings.listen)
   reasons.length = 0
   core.operations.watch()
+  front.onSuspect((hostname) => core.fleet.suspect(hostname))
   core.fleet.start((known) => front.planes.setFleet(known))
   const windows = setInterval(() => void front.planes.tick(Date.now()), WINDOW_TICK_MS)
   windows.unref()
@@ -105,7 +106,11 @@ function adminOf(
 /** @throws {StartError} on an invalid token or an unreadable file */
 function tokenBook(settings: Settings, onFault: (message: string) => void): TokenBook {
   const { adminToken, adminTokens, adminTokenFile } = settings
-  const own = adminToken === null ? [] : [tokenOf('admin', adminToken)]
+  // One read from a file, as Kubernetes secrets are made, may end with a line break.
+  const secret = adminToken?.trim() ?? null
+  const flaw = secret === null ? null : flawOfSecret(secret)
+  if (flaw !== null) throw new StartError(`--admin-token: ${flaw}`)
+  const own = secret === null ? [] : [tokenOf('admin', secret)]
   try {
     return new TokenBook([...own, ...readTokens(adminTokens)], adminTokenFile, onFault)
   } catch (error) {

@@ -35,6 +35,8 @@ export interface Front {
   replace(): void
   /** Reopens the access log file, if there is one. */
   reopenLog(): void
+  /** Told of the host name of each server that a data plane finds ill. */
+  onSuspect(listener: (hostname: string) => void): void
   /** Rejects with a `StartError` on a fatal failure. */
   readonly broken: Promise<never>
 }
@@ -65,6 +67,10 @@ export class OneProcess implements Front {
     listener = new Listener({ ...settings.listen, ...settings }, plane.engine, plane.observer, handler)
     listener.descriptors = new Descriptors(logs.log)
     return new OneProcess(plane, listener, logs)
+  }
+
+  onSuspect(listener: (hostname: string) => void): void {
+    this.#plane.upstreams.onSuspect = listener
   }
 
   listen(): Promise<AddressInfo> {

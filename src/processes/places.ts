@@ -44,6 +44,7 @@ export interface PlaceParts {
   onReady(worker: WorkerProcess): Promise<void>
   onLines(worker: WorkerProcess, text: string): boolean
   onInvalidated(worker: WorkerProcess, purges: readonly Purge[]): void
+  onSuspect(hostname: string): void
   onLost(count: number): void
   /** It has exited. @returns the CPU time that it used, as last reported */
   onGone(worker: WorkerProcess, untaken: readonly Socket[]): number
@@ -140,12 +141,13 @@ export class Places {
 
   #create(place: Place, onUp: () => void, onEnd: (worker: WorkerProcess, end: WorkerEnd) => void): WorkerProcess {
     place.starts++
-    const { create, start, onReady, onLines, onInvalidated, onLost, onGone } = this.#parts
+    const { create, start, onReady, onLines, onInvalidated, onSuspect, onLost, onGone } = this.#parts
     const worker = create({
       onHello: () => ({ ...start(), worker: place.number }),
       onReady: () => void onReady(worker).then(() => worker.word === 'up' && onUp()),
       onLines: (text) => onLines(worker, text),
       onInvalidated: (purges) => onInvalidated(worker, purges),
+      onSuspect,
       onLost,
       onEnd: (end, untaken) => {
         place.cpuSeconds += onGone(worker, untaken)

@@ -40,6 +40,7 @@ export class Primary implements Front {
   readonly #paused = new Set<WorkerProcess>()
   readonly #instance = newInstanceId()
   #nextPlane = 1
+  #onSuspect: (hostname: string) => void = () => {}
 
   constructor(parts: PrimaryParts) {
     const { log } = parts.logs
@@ -67,6 +68,7 @@ export class Primary implements Front {
       onInvalidated: (worker, purges) => {
         for (const other of this.#planeOf.keys()) if (other !== worker) other.link.invalidated(purges).catch(ignore)
       },
+      onSuspect: (hostname) => this.#onSuspect(hostname),
       onLost: (count) => descriptors.lost(count, 'a worker could not accept them'),
       onGone: (worker, untaken) => {
         const cpuSeconds = this.#dismiss(worker)
@@ -90,6 +92,10 @@ export class Primary implements Front {
   async start(revision: RevisionText): Promise<void> {
     this.followers.begin(revision)
     await this.#places.fill()
+  }
+
+  onSuspect(listener: (hostname: string) => void): void {
+    this.#onSuspect = listener
   }
 
   listen(): Promise<AddressInfo> {

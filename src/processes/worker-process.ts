@@ -38,6 +38,8 @@ export interface WorkerEvents {
   onLines(text: string): boolean
   /** Unsafe requests have invalidated these, in all workers. */
   onInvalidated(purges: readonly Purge[]): void
+  /** It can't reach a server with this host name, or has ejected it. */
+  onSuspect(hostname: string): void
   /** This many connections were lost on the way to it, for lack of file descriptors. */
   onLost(count: number): void
   /** It has exited. `untaken` are the connections that it had not taken over. */
@@ -155,6 +157,9 @@ export class WorkerProcess {
         return
       case 'invalidated':
         this.#events.onInvalidated(message.purges)
+        return
+      case 'suspect':
+        this.#events.onSuspect(message.hostname)
         return
       case 'answer':
       case 'refusal':

@@ -139,6 +139,7 @@ class Worker {
   /** Resolves when it has drained. */
   async serve(): Promise<void> {
     this.#listener.onClosed = () => this.#countClosed()
+    this.#plane.upstreams.onSuspect = (hostname) => void tell({ kind: 'suspect', hostname })
     this.#plane.cache.onInvalidated((purge) => this.#tellInvalidated(purge))
     this.#listener.open()
     await new Promise<void>((over) => {

@@ -74,6 +74,8 @@ export type ToPrimary =
   | { readonly kind: 'closed'; readonly count: number }
   /** Unsafe requests have invalidated these, in the other workers too. */
   | { readonly kind: 'invalidated'; readonly purges: readonly Purge[] }
+  /** A server with this host name can't be reached, or was ejected. */
+  | { readonly kind: 'suspect'; readonly hostname: string }
   | { readonly kind: 'answer'; readonly id: number; readonly value: unknown }
   | { readonly kind: 'refusal'; readonly id: number; readonly message: string }
 

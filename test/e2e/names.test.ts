@@ -32,14 +32,14 @@ async function serversAt(addresses: readonly string[]): Promise<{ port: number; 
   return { port, servers }
 }
 
-async function proxyFor(port: number, names: NameServer, health = ''): Promise<Banyan> {
+async function proxyFor(port: number, names: NameServer, health = '', args: readonly string[] = []): Promise<Banyan> {
   const banyan = await startBanyan({
     table: `version: 1
 upstreams:
   main: { servers: ["http://gtin.banyan.test:${port}"], host: upstream${health} }
 default: main
 `,
-    args: ['--dns-servers', names.address],
+    args: ['--dns-servers', names.address, ...args],
   })
   ended.push(() => banyan.stop())
   return banyan
@@ -93,6 +93,27 @@ test('an instance that has moved is found again, however long its TTL was', asyn
   const answer = await fetch(`http://127.0.0.1:${banyan.port}/`)
   expect(await answer.text()).toBe(`127.0.0.3 gtin.banyan.test:${port}`)
 })
+
+test.each(['0', '2'])(
+  'a dead address is asked for anew at once without health checks too (--workers %s)',
+  async (workers) => {
+    const { port, servers } = await serversAt(['127.0.0.2', '127.0.0.3'])
+    const names = await nameServer(86_400)
+    ended.push(() => names.stop())
+    names.zone = new Map([['gtin.banyan.test', ['127.0.0.2']]])
+    const banyan = await proxyFor(port, names, '', ['--workers', workers])
+    await said(banyan, 'gtin.banyan.test is 127.0.0.2')
+    names.zone = new Map([['gtin.banyan.test', ['127.0.0.3']]])
+    servers[0]!.closeAllConnections()
+    servers[0]!.close()
+    const load = startLoad(banyan.port, 1, () => ({ path: '/' }))
+    // The TTL alone would take 30 s, longer than a test waits.
+    await said(banyan, 'gtin.banyan.test is 127.0.0.3')
+    await load.more(5)
+    await load.stop()
+    expect(load.outcomes.at(-1)).toMatchObject({ status: 200, text: `127.0.0.3 gtin.banyan.test:${port}` })
+  },
+)
 
 test.each(['SERVFAIL', 'silence'] as const)(
   'an answer about IPv6 is none about IPv4: where that fails (%s) the last addresses stay',

@@ -135,6 +135,11 @@ export class FleetKeeper implements FleetView {
     return true
   }
 
+  /** Resolves a host name again: a data plane can't reach a server by this name. */
+  suspect(hostname: string): void {
+    this.#names.again(hostname)
+  }
+
   /** Stops health checks and leases. The data planes keep the last published state. */
   close(): void {
     this.#tell = null

@@ -138,6 +138,10 @@ class Name {
   #timer: NodeJS.Timeout | undefined
   #stopped = false
   #lost = false
+  /** When it was asked for last, by performance.now. */
+  #askedMs = Number.NEGATIVE_INFINITY
+  /** It is asked for sooner than the TTL says. */
+  #soon = false
 
   /** @param askInstead is used if `ask` finds no address in either family */
   constructor(hostname: string, ask: Ask, askInstead: Ask | null, parts: NameParts) {
@@ -162,15 +166,19 @@ class Name {
     clearTimeout(this.#timer)
   }
 
-  /** Resolves again soon, regardless of the TTL. */
+  /** Resolves again regardless of the TTL, but at most once a second. */
   again(): void {
-    if (this.#stopped || this.#timer === undefined) return
+    if (this.#stopped || this.#timer === undefined || this.#soon) return
+    this.#soon = true
     clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => void this.#look(), MIN_MS).unref()
+    const waitMs = Math.max(0, MIN_MS - (performance.now() - this.#askedMs))
+    this.#timer = setTimeout(() => void this.#look(), waitMs).unref()
   }
 
   async #look(): Promise<void> {
     this.#timer = undefined
+    this.#soon = false
+    this.#askedMs = performance.now()
     const asked = this.#ask(6)
     let four = await this.#ask(4)
     // Some DNS servers never answer AAAA queries (RFC 4074), so IPv4 addresses are used at once.

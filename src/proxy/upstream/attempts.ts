@@ -200,7 +200,8 @@ export class Attempts implements Waiter {
     const { ejection } = upstream.settings
     server.counts.failures++
     this.#faulted = true
-    if (ejection !== null) server.ejection.erred(ejection, upstream.now(), upstream.isLast(server))
+    if (ejection !== null && server.ejection.erred(ejection, upstream.now(), upstream.isLast(server)))
+      this.#upstreams.suspect(server)
     upstream.refresh()
   }
 
@@ -330,13 +331,16 @@ export class Attempts implements Waiter {
     if (!stale && !this.#faulted) this.server!.counts.failures++
     this.#good = false
     const upstream = this.upstream!
+    if (failure === 'connect' || failure === 'connect-timeout') this.#upstreams.suspect(this.server!)
     const { ejection } = upstream.settings
     if (stale || ejection === null || upstream.servers.length === 1) {
       if (this.#probing) this.#probeLost()
       return
     }
     this.#probing = false
-    if (this.server!.ejection.failed(ejection, upstream.now())) upstream.refresh()
+    if (!this.server!.ejection.failed(ejection, upstream.now())) return
+    upstream.refresh()
+    this.#upstreams.suspect(this.server!)
   }
 }
 

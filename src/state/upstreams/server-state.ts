@@ -9,6 +9,9 @@ import type { ServerPool } from '../../wire/client.ts'
 import type { ServerCounts } from '../figures/upstream-counts.ts'
 import type { ServerStanding, ServerWord } from './figures.ts'
 
+/** Failures of one server are reported at most this often, in milliseconds. */
+const SUSPECT_MS = 1000
+
 /** Kept while table and fleet have the server, at the same address and with the same connection settings. */
 export class ServerState implements Candidate {
   /** Its current entry in the table or the leases. */
@@ -25,6 +28,8 @@ export class ServerState implements Candidate {
   #unhealthy = false
   /** When it was added; in the distant past if it was there at the start. */
   #cameMs = Number.NEGATIVE_INFINITY
+  /** When it was last told that it may be elsewhere. */
+  #suspectedMs = Number.NEGATIVE_INFINITY
   standing: Standing = 'up'
   weight: number
 
@@ -58,6 +63,16 @@ export class ServerState implements Candidate {
   came(nowMs: number): void {
     this.#cameMs = nowMs
     this.turn.begin()
+  }
+
+  /**
+   * The server can't be reached, or was ejected.
+   * @returns whether that should be reported
+   */
+  suspect(nowMs: number): boolean {
+    if (nowMs - this.#suspectedMs < SUSPECT_MS) return false
+    this.#suspectedMs = nowMs
+    return true
   }
 
   /**

@@ -34,6 +34,8 @@ export class Upstreams implements UpstreamsView {
   #fleet: Fleet
   #material = NO_MATERIAL
   #version = 0
+  /** Told of the host name of a server that can't be reached or is ejected. */
+  onSuspect: ((hostname: string) => void) | null = null
   readonly #now: () => number
   readonly #processes: number
   readonly #instance: string
@@ -51,6 +53,11 @@ export class Upstreams implements UpstreamsView {
 
   get(name: string): UpstreamState | undefined {
     return this.#states.get(name)
+  }
+
+  /** A server can't be reached, or is ejected: its name may stand for another address by now. */
+  suspect(state: ServerState): void {
+    if (state.suspect(this.#now())) this.onSuspect?.(state.server.hostname)
   }
 
   all(): IterableIterator<UpstreamState> {
