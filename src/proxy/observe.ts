@@ -1,6 +1,7 @@
 /**
  * Step 7: one record per exchange feeds the access log and the measurements. Nothing else measures.
  */
+import { causeText } from '../rules/failures/cause.ts'
 import { FAILURES, type FailureCode } from '../rules/failures/failure.ts'
 import { sideOf } from '../rules/routing/decide.ts'
 import type { ExchangeRecord } from '../state/figures/cell.ts'
@@ -127,10 +128,10 @@ export function logFields(exchange: Exchange, durationMs: number): Record<string
   if (exchange.fallbackOn !== null) {
     fields.fallbackOn = exchange.fallbackOn
     fields.failedServer = exchange.failedServer
-    if (exchange.failedCause !== null) fields.failedCause = exchange.failedCause.message
+    if (exchange.failedCause !== null) fields.failedCause = causeText(exchange.failedCause)
   }
   if (exchange.shadow !== null) fields.shadow = exchange.shadow
   if (exchange.failure !== null) fields.failure = exchange.failure
-  if (exchange.cause !== null) fields.cause = exchange.cause.message
+  if (exchange.cause !== null) fields.cause = causeText(exchange.cause)
   return fields
 }

@@ -4,6 +4,7 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import type { ConnectionOptions } from 'node:tls'
+import { causeText } from '../../rules/failures/cause.ts'
 import { faultOfAnswer } from '../../rules/failures/health.ts'
 import type { HealthSettings } from '../../rules/table/table.ts'
 import type { Dial } from '../../state/upstreams/pool.ts'
@@ -52,8 +53,8 @@ export async function probe(target: ProbeTarget, signal: AbortSignal): Promise<P
     return { good: fault === null, detail: fault ?? `status ${status}` }
   } catch (error) {
     if (timeout.aborted) return { good: false, detail: `timed out after ${settings.timeoutMs} ms` }
-    const { code = '', message } = error as NodeJS.ErrnoException
-    return { good: false, detail: CAUSES[code] ?? message }
+    const { code = '' } = error as NodeJS.ErrnoException
+    return { good: false, detail: CAUSES[code] ?? causeText(error as Error) }
   }
 }
 

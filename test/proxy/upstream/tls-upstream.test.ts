@@ -7,7 +7,7 @@ import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TLSSocket } from 'node:tls'
-import { afterAll, beforeEach, expect, test } from 'vitest'
+import { afterAll, beforeEach, expect, onTestFinished, test } from 'vitest'
 import { startBanyan } from '../../support/banyan.ts'
 import { selfSigned } from '../../support/certificates.ts'
 import { rawClient } from '../../support/client.ts'
@@ -37,6 +37,12 @@ const rude = createServer((socket) => {
   socket.once('data', () => socket.end())
 }).listen(0, '127.0.0.1')
 await once(rude, 'listening')
+/** Speaks no TLS. */
+const plain = createServer((socket) => {
+  socket.on('error', () => {})
+  socket.end('HTTP/1.1 400 Bad Request\r\n\r\n')
+}).listen(0, '127.0.0.1')
+await once(plain, 'listening')
 const url = (port: number, host = '127.0.0.1'): string => `https://${host}:${port}`
 const client = `cert: ${pem('client')}, key: ${pem('client-key')}`
 const banyan = await startBanyan({
@@ -65,11 +71,48 @@ ${['mutual', 'bare', 'stranger', 'system', 'misnamed', 'careless', 'plain', 'com
 afterAll(async () => {
   await Promise.all([banyan.stop(), open.stop(), strict.stop(), ...names.map((one) => one.stop())])
   rude.close()
+  plain.close()
   rmSync(folder, { recursive: true })
 })
 beforeEach(() => Promise.all([open.cut(), strict.cut()]))
 
 const get = (target: string): string => `GET ${target} HTTP/1.1\r\nHost: a\r\n\r\n`
+
+test('the log tells each fault of certificate or handshake by a cause of its own, in the operator’s words', async () => {
+  const faults: Record<string, string> = {
+    stranger: `"${url(open.port)}"], tls: { ca: ${pem('other-ca')} }`,
+    selfsigned: `"${url(names[0].port)}"]`,
+    misnamed: `"${url(open.port)}"], tls: { ca: ${pem('ca')}, serverName: other.test }`,
+    bare: `"${url(strict.port)}"], tls: { ca: ${pem('ca')} }`,
+    cleartext: `"https://127.0.0.1:${(plain.address() as AddressInfo).port}"]`,
+  }
+  const told = await startBanyan({
+    table: `version: 1
+upstreams:
+${Object.entries(faults)
+  .map(([name, rest]) => `  ${name}: { servers: [${rest} }\n`)
+  .join('')}default: stranger
+routes:
+${Object.keys(faults)
+  .map((name) => `  - { id: ${name}, match: { path: /${name} }, to: ${name}, percent: 100 }\n`)
+  .join('')}`,
+    args: ['--access-log', 'json'],
+  })
+  onTestFinished(async () => void (await told.stop()))
+  const causes: Record<string, string> = {}
+  for (const name of Object.keys(faults)) {
+    const client = await rawClient(told.port)
+    expect((await client.ask(get(`/${name}`))).status).toBe(502)
+    causes[name] = JSON.parse(await told.program.line((line) => line.includes(`"route":"${name}"`))).cause
+  }
+  expect(causes).toEqual({
+    stranger: expect.stringMatching(/^the certificate is from an unknown CA: set tls\.ca/),
+    selfsigned: 'the certificate is self-signed: set tls.ca to it',
+    misnamed: expect.stringMatching(/^the certificate is not valid for other\.test/),
+    bare: expect.stringMatching(/^the server refused TLS: .*(certificate required|handshake failure) \(alert \d+\)$/),
+    cleartext: 'the server does not speak TLS on this port',
+  })
+})
 
 test('a server whose certificate the CA has signed is spoken to, and its connection kept', async () => {
   const client = await rawClient(banyan.port)
