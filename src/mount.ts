@@ -8,52 +8,11 @@ import { pathToFileURL } from 'node:url'
 import Koa, { type Middleware } from 'koa'
 import type { ControlLog } from './control/control-log.ts'
 import { type CoreSettings, faultLog, newInstanceId, openCore, planeOf } from './core.ts'
+import type { StrangleApplication, StrangleContext, StrangleMiddleware, StrangleOptions } from './embedding.ts'
 import type { Engine, Handler } from './proxy/engine.ts'
-import { type AccessLog, sinkOf } from './proxy/observe.ts'
+import { sinkOf } from './proxy/observe.ts'
 import { StartError } from './start-error.ts'
 import { parseRedisUrl, REDIS_URL_FORMS, type RedisAddress } from './state/redis/url.ts'
-
-/** Settings of `strangle()`. */
-export interface StrangleOptions extends Partial<Omit<CoreSettings, 'table' | 'redis'>> {
-  /** Path of routes.yaml; changes are applied while the application runs. */
-  readonly table: string
-  /** URL of the shared Redis, as in `--redis`; by default the cache is in memory only. */
-  readonly redis?: string
-  /** Receives log messages about revisions and refused tables. Default: none. */
-  readonly log?: ControlLog
-  /** Called once per request with the fields of an access log line. Exceptions go to `log`. */
-  readonly accessLog?: AccessLog
-  /**
-   * The application that contains the middleware, or the request handler of its server: `upgrade` passes upgrade requests
-   * through it. Without it they are refused.
-   */
-  readonly application?: StrangleApplication
-}
-
-/** A Koa application, or a request handler: an Express application, a handler for node:http. */
-export type StrangleApplication =
-  | { callback(): (req: IncomingMessage, res: ServerResponse) => unknown }
-  | ((req: IncomingMessage, res: ServerResponse) => unknown)
-
-/** The part of Koa's context that it needs, declared here so that the package's types do not depend on Koa's. */
-export interface StrangleContext {
-  readonly req: IncomingMessage
-  readonly res: ServerResponse
-  respond?: boolean
-}
-
-/** The proxy as the last middleware of a Koa application. */
-export interface StrangleMiddleware {
-  (ctx: StrangleContext): Promise<void>
-  /**
-   * For `server.on('upgrade', ...)` of the server that runs the application: WebSockets and the like. The request passes through the
-   * whole application, with a response on that socket, before the connection is upgraded; middleware that responds ends the
-   * upgrade with its response. Without an `application` it is refused with 403.
-   */
-  upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void
-  /** Stops watching the table and closes idle connections to upstreams. */
-  close(): Promise<void>
-}
 
 const SILENT: ControlLog = { info: () => {}, warn: () => {}, error: () => {} }
 
@@ -71,6 +30,12 @@ function harmless(log: ControlLog): ControlLog {
   return { info: call('info'), warn: call('warn'), error: call('error') }
 }
 
+/** What is undefined is not given. */
+function given(options: StrangleOptions): Partial<Omit<CoreSettings, 'redis'>> & Pick<CoreSettings, 'table'> {
+  const said = Object.entries(options).filter(([, value]) => value !== undefined)
+  return Object.fromEntries(said) as ReturnType<typeof given>
+}
+
 function redisAt(url: string): RedisAddress {
   const address = parseRedisUrl(url)
   // The text may contain a password, so the message omits it.
@@ -79,9 +44,7 @@ function redisAt(url: string): RedisAddress {
 }
 
 /**
- * The proxy as a Koa middleware: `app.use(strangle({ table: 'routes.yaml' }))`. It responds to every request that reaches it,
- * so middleware after it does not run. Headers set before with `ctx.set` are added to the response, unless the response has
- * the header (Set-Cookie and Vary are combined), or the header describes a body or its framing.
+ * See `Strangle`.
  * @throws {StartError} if the table can't be read, is invalid, or needs something unavailable
  */
 export function strangle(options: StrangleOptions): StrangleMiddleware {
@@ -100,7 +63,7 @@ export function strangle(options: StrangleOptions): StrangleMiddleware {
     forceSecret: null,
     keepRevisions: 0,
     allowLastGood: false,
-    ...options,
+    ...given(options),
     redis: options.redis === undefined ? null : redisAt(options.redis),
   }
   const log = options.log ? harmless(options.log) : SILENT
@@ -112,6 +75,7 @@ export function strangle(options: StrangleOptions): StrangleMiddleware {
     instance: newInstanceId(),
   })
   operations.watch()
+  plane.upstreams.onSuspect = (hostname) => fleet.suspect(hostname)
   fleet.start((known) => plane.upstreams.setFleet(known))
   const upgradeHandler = upgradeHandlerOf(options.application ?? null, plane.engine, log, onFault)
   return Object.assign(mount(plane.engine, onFault), {

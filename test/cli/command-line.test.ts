@@ -83,7 +83,7 @@ describe('serve', () => {
       'a table that is not there',
       [...free, '--table', join(folder, 'none.yaml')],
       1,
-      /^banyan: --table .*no such file\n$/,
+      /^banyan: can't read the table .*no such file\n$/,
     ],
     [
       'an admin API for everybody',

@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, posix } from 'node:path'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { routesJsonSchema } from '../../src/rules/table/schema.ts'
 import { tableFor } from '../support/banyan.ts'
@@ -66,14 +66,29 @@ const FREE_PORTS = ['--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0']
 
 test('it holds what was built, with its types, and no file that only development needs', () => {
   const others = packed.files.filter(
-    (path) => !/^(bin\/[\w-]+\.js|dist\/[\w/-]+(\.d\.ts|\.js)|docs\/[\w/-]+\.md)$/.test(path),
+    (path) => !/^(bin\/[\w-]+\.js|dist\/[\w/-]+\.js|deploy\/.+|docs\/[\w/-]+\.md)$/.test(path),
   )
-  const named = ['CHANGELOG.md', 'LICENSE', 'README.md', 'dist/routes.schema.json', 'package.json']
-  expect(others.toSorted()).toEqual(named)
+  const types = ['dist/embedding.d.ts', 'dist/index.d.ts', 'dist/start-error.d.ts']
+  const files = ['CHANGELOG.md', 'Dockerfile', 'LICENSE', 'README.md', 'gtin-service/README.md', 'package.json']
+  expect(others.toSorted()).toEqual([...files, 'routes.yaml', 'dist/routes.schema.json', ...types].toSorted())
   const schema = readFileSync(join(shop, 'node_modules/banyan/dist/routes.schema.json'), 'utf8')
   expect(JSON.parse(schema)).toEqual(routesJsonSchema())
   for (const path of Object.values(manifest.exports['.']) as string[]) expect(packed.files).toContain(path.slice(2))
   for (const path of Object.values(manifest.bin) as string[]) expect(packed.files).toContain(path)
+})
+
+test('every link of its pages leads to a file of it', () => {
+  const dead = packed.files
+    .filter((path) => path.endsWith('.md'))
+    .flatMap((path) => {
+      const text = readFileSync(join(shop, 'node_modules/banyan', path), 'utf8')
+      const links = [...text.matchAll(/\]\(([^)#\s]+)[^)]*\)/g)].map(([, link]) => link as string)
+      const local = links.filter((link) => !/^[a-z]+:/.test(link)).map((link) => posix.join(posix.dirname(path), link))
+      const lies = (link: string) =>
+        packed.files.some((file) => file === link || file.startsWith(link.replace(/\/?$/, '/')))
+      return local.filter((link) => !lies(link)).map((link) => `${path}: ${link}`)
+    })
+  expect(dead).toEqual([])
 })
 
 test('npx banyan serve: it starts, answers, is asked by its own commands, and Ctrl-C ends it', async () => {
@@ -216,6 +231,16 @@ test('its types hold for a program that has no types of Koa, and for one that ha
   symlinkSync(join(PROJECT, 'node_modules/@types'), types)
   const mounted = "import Koa from 'koa'\nimport { strangle } from 'banyan'\nnew Koa().use(strangle({ table: 'a' }))\n"
   expect(typesOf(mounted)).toEqual({ status: 0, out: '', err: '' })
+})
+
+test('its types are plain and complete in themselves: they lead to no other file, and to no package but Node’s', () => {
+  const declarations = packed.files
+    .filter((path) => path.endsWith('.d.ts'))
+    .map((path) => join(shop, 'node_modules/banyan', path))
+  const imported = declarations.flatMap((path) =>
+    [...readFileSync(path, 'utf8').matchAll(/(?:from |import\()'([^']+)'/g)].map(([, name]) => name as string),
+  )
+  expect([...new Set(imported)].toSorted()).toEqual(['./embedding.ts', './start-error.ts', 'node:http', 'node:stream'])
 })
 
 test('its types refuse what it does not take', () => {

@@ -9,7 +9,7 @@ import { environmentForNpm, PROJECT } from './project.ts'
 /** What a build reads, and what the package takes as it is. */
 const NEEDED = [
   ...['bin', 'src', 'gtin-service', 'legacy-mock', 'docs', 'tsconfig.json', 'tsconfig.build.json'],
-  ...['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md'],
+  ...['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'Dockerfile', 'routes.yaml', 'deploy'],
 ]
 
 /** An entry of package-lock.json. */

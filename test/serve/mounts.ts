@@ -9,7 +9,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import Koa, { type Middleware } from 'koa'
-import { type StrangleOptions, strangle } from '../../src/mount.ts'
+import type { StrangleOptions } from '../../src/embedding.ts'
+import { strangle } from '../../src/mount.ts'
 import { startBanyan, tableFor } from '../support/banyan.ts'
 
 /** A proxy behind middleware. */

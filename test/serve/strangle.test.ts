@@ -1,6 +1,7 @@
 /**
  * The proxy inside a Koa application of somebody else's.
  */
+import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -8,7 +9,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import Koa from 'koa'
 import { afterEach, expect, test } from 'vitest'
-import { type StrangleMiddleware, strangle } from '../../src/mount.ts'
+import type { StrangleMiddleware } from '../../src/embedding.ts'
+import { strangle } from '../../src/mount.ts'
 import { tableFor } from '../support/banyan.ts'
 import { rawClient } from '../support/client.ts'
 import { scriptedUpstream } from '../support/upstream.ts'
@@ -62,6 +64,48 @@ test('answers pass with status, reason, case and duplicates; what middleware has
   ])
   expect(response.fields.map(([name]) => name.toLowerCase())).toContain('x-own')
   expect(response.body.text).toBe('ok')
+})
+
+test('where the server has sent the 100 already, that of the upstream is not a second one', async () => {
+  const upstream = await scriptedUpstream()
+  const client = await rawClient(await application(upstream.port))
+  await client.send('POST / HTTP/1.1\r\nHost: a.test\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n')
+  const request = await upstream.request()
+  await request.send('HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n')
+  await client.send('ok')
+  await request.ok()
+  const { interim, status } = await client.nextResponse('POST')
+  expect(interim.map((head) => head.slice(9, 12))).toEqual(['100', '103'])
+  expect(status).toBe(200)
+})
+
+test('options that are undefined have their defaults', async () => {
+  const upstream = await scriptedUpstream((request) => request.ok('legacy'))
+  const table = join(folder, 'undefined.yaml')
+  writeFileSync(table, tableFor(upstream.port))
+  const options = {
+    redis: undefined,
+    maxHeaderFields: undefined,
+    trustedProxies: undefined,
+    memoryCacheBytes: undefined,
+  }
+  const proxy = strangle({ table, ...options })
+  const server = createServer((req, res) => void proxy({ req, res })).listen(0, '127.0.0.1')
+  open.push({ server, proxy })
+  await once(server, 'listening')
+  const client = await rawClient((server.address() as AddressInfo).port)
+  expect((await client.ask('GET / HTTP/1.1\r\nHost: a.test\r\n\r\n')).body.text).toBe('legacy')
+})
+
+test('what is wrong with its table is told without flags that nobody has given', () => {
+  expect(() => strangle({ table: join(folder, 'none.yaml') })).toThrow(
+    /^can't read the table .*none\.yaml: no such file$/,
+  )
+  const table = join(folder, 'invalid.yaml')
+  writeFileSync(table, 'version: 2\n')
+  for (const allowLastGood of [false, true]) {
+    expect(() => strangle({ table, allowLastGood })).toThrow(/^(?!.*--).*invalid\.yaml is invalid/s)
+  }
 })
 
 test('paths of the application itself stay its own', async () => {

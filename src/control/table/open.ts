@@ -86,8 +86,7 @@ function standIn(
   if (!allowLastGood) throw new Error(invalid)
   const newest = history.newest()
   const read = newest === null ? null : readWhole(newest.text, `revision ${newest.record.number}`, tlsFiles)
-  if (newest === null || read === null || !read.ok)
-    throw new Error(`${invalid}--allow-last-good: no valid revision is stored`)
+  if (newest === null || read === null || !read.ok) throw new Error(`${invalid}no valid revision is stored either`)
   const { number, atMs } = newest.record
   log.error({ event: 'table-refused', revision: number }, `${path} is invalid: using revision ${number} instead`)
   for (const problem of problems.problems) log.error({ event: 'table-refused', ...problem }, formatProblem(problem))
@@ -101,7 +100,7 @@ function readText(path: string): string {
     // Strict, as for later reads: a file that is not valid UTF-8 must not work at startup only.
     return textOf(readFileWithinNow(path === STDIN ? 0 : path, MAX_FILE_BYTES))
   } catch (error) {
-    throw new Error(`--table ${path}: ${(error as Error).message}`)
+    throw new Error(`can't read the table ${path}: ${(error as Error).message}`)
   }
 }
 

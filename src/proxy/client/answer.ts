@@ -76,6 +76,9 @@ export class Answer implements Held {
     return fields
   }
 
+  /** The head has been given to node:http, and nothing of it is sent yet. */
+  protected opened(_fields: readonly string[]): void {}
+
   /**
    * Relays an interim response (RFC 9110 section 15.2), not to HTTP/1.0 clients.
    * @param fields name, value, name, value
@@ -239,6 +242,7 @@ export class Answer implements Held {
     const given = this.#more.length === 0 ? this.#fields : [...this.#fields, ...this.#more]
     const fields = this.openingFields(given)
     this.#res.writeHead(this.status, this.#reason, fields as never)
+    this.opened(fields)
     this.#opened = true
   }
 

@@ -33,6 +33,14 @@ interface Internals {
   _removedTE?: boolean
   _removedConnection?: boolean
   strictContentLength?: boolean
+  /** Whether the response may have a body. */
+  _hasBody?: boolean
+  /** The head as it will be sent. */
+  _header?: string | null
+  /** The connection ends with this response. */
+  _last?: boolean
+  /** A 100 has been sent: servers send it by themselves where nobody listens to 'checkContinue'. */
+  _sent100?: boolean
 }
 
 /** An error of other code ends this response and nothing else. */
@@ -55,7 +63,7 @@ export class SharedAnswer extends Answer {
   }
 
   override information(status: number, fields: string[]): void {
-    if (this.isTaken) return
+    if (this.isTaken || (status === 100 && (this.#res as ServerResponse & Internals)._sent100 === true)) return
     try {
       super.information(status, fields)
     } catch (error) {
@@ -120,6 +128,10 @@ export class SharedAnswer extends Answer {
     return takeOver(this.#res, fields)
   }
 
+  protected override opened(fields: readonly string[]): void {
+    keepFraming(this.#res, fields)
+  }
+
   /** @returns true: there is nothing to wait for */
   #lose(error: unknown): true {
     if (this.isTaken) this.#leave()
@@ -163,6 +175,39 @@ function takeOver(res: ServerResponse, fields: readonly string[]): readonly stri
   internals._removedConnection = false
   internals.strictContentLength = false
   return added.length === 0 ? fields : [...added, ...fields]
+}
+
+const FRAMING = /\r\n(?:content-length:[ \t]*([^\r\n]*)|transfer-encoding:[^\r\n]*)/gi
+
+/**
+ * Puts the framing of an answer back into its head where middleware has set another while the head was written, as npm
+ * `on-headers` lets it: a client would read the next answer at the wrong place. A length that is gone is no harm: node:http
+ * then sends chunks, which is what middleware that compresses wants.
+ * @param fields of the answer
+ */
+function keepFraming(res: ServerResponse, fields: readonly string[]): void {
+  const internals = res as ServerResponse & Internals
+  const head = internals._header
+  if (typeof head !== 'string') return
+  const own = fieldValue(fields, 'content-length')
+  const hasBody = internals._hasBody !== false
+  // A coding has no length.
+  const said = [...head.matchAll(FRAMING)].map(([, length]) => length)
+  const isKept = said.length === 1 && (said[0] === undefined ? hasBody : said[0] === own)
+  if (said.length === 0 || isKept) return
+  const chunked = own === undefined && hasBody && res.req.httpVersionMinor === 1
+  const closes = own === undefined && hasBody && !chunked
+  let owns = 0
+  const framed = head
+    .slice(0, -2)
+    .replace(FRAMING, (line, length?: string) => (length !== undefined && length === own && owns++ === 0 ? line : ''))
+  let end = ''
+  if (chunked) end = 'Transfer-Encoding: chunked\r\n'
+  else if (closes) end = 'Connection: close\r\n'
+  else if (own !== undefined && owns === 0) end = `Content-Length: ${own}\r\n`
+  internals._header = `${closes ? framed.replace(/\r\n(?:connection|keep-alive):[^\r\n]*/gi, '') : framed}${end}\r\n`
+  internals._last ||= closes
+  res.chunkedEncoding = chunked
 }
 
 function namesOf(res: ServerResponse): string[] {
