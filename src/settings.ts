@@ -232,6 +232,10 @@ const FLAGS = {
 
 type FlagName = keyof typeof FLAGS
 
+/** What is empty here was meant to be a secret, which something has failed to fill in. */
+const SECRETS: ReadonlySet<FlagName> = new Set(['admin-token', 'admin-tokens', 'admin-token-file', 'force-secret'])
+const EMPTY_SECRET = 'must not be empty; leave it out if there is none'
+
 /**
  * Reads the settings; a flag wins over its environment variable (`--drain-delay`, `BANYAN_DRAIN_DELAY`).
  * @throws {SettingsError} on an unknown flag or an invalid value
@@ -240,14 +244,11 @@ export function readSettings(args: readonly string[], env: Readonly<Record<strin
   const given = readFlags(args)
   const value = <N extends FlagName>(name: N): ReturnType<(typeof FLAGS)[N]['read']> => {
     const variable = variableOf(name)
-    const [text, source] =
-      given[name] !== undefined
-        ? [given[name], `--${name}`]
-        : env[variable] !== undefined
-          ? [env[variable], variable]
-          : [FLAGS[name].fallback, `--${name}`]
+    const text = given[name] ?? env[variable]
+    const source = given[name] === undefined ? variable : `--${name}`
+    if (text === '' && SECRETS.has(name)) throw new SettingsError(`${source}: ${EMPTY_SECRET}`)
     try {
-      return FLAGS[name].read(text) as ReturnType<(typeof FLAGS)[N]['read']>
+      return FLAGS[name].read(text ?? FLAGS[name].fallback) as ReturnType<(typeof FLAGS)[N]['read']>
     } catch (error) {
       if (error instanceof SettingsError) throw new SettingsError(`${source}: ${error.message}`)
       throw error

@@ -35,6 +35,11 @@ variable "admin_token" {
   type        = string
   default     = null
   sensitive   = true
+
+  validation {
+    condition     = var.admin_token == null || try(length(var.admin_token) >= 16, false)
+    error_message = "Give it 16 characters or more."
+  }
 }
 
 variable "read_token" {
@@ -44,7 +49,7 @@ variable "read_token" {
   sensitive   = true
 
   validation {
-    condition     = var.read_token == null || try(length(var.read_token) >= 12, false)
-    error_message = "Give it 12 characters or more."
+    condition     = var.read_token == null || try(length(var.read_token) >= 16, false)
+    error_message = "Give it 16 characters or more."
   }
 }

@@ -127,7 +127,7 @@ const WHY: Readonly<Record<Reason, string>> = {
 
 function tell(told: Told, colour: boolean): string {
   const { request, decision, route, server, revision } = told
-  const on = request.host === '' ? '' : `on ${request.host} `
+  const on = request.host === '' ? 'without a host ' : `on ${request.host} `
   const rows: [string, string][] = [
     ['request', printable(`${request.method} ${request.target} ${on}from ${request.clientAddress}`)],
     ['goes to', `${paint(colour, 'bold', decision.upstream)}: ${WHY[decision.reason]} (${decision.reason})`],
@@ -139,7 +139,7 @@ function tell(told: Told, colour: boolean): string {
   return `${lines.join('\n')}\n\n${candidatesText(told, colour)}`
 }
 
-function routeRows({ decision, cache }: Told, route: NonNullable<Explanation['route']>): [string, string][] {
+function routeRows({ request, decision, cache }: Told, route: NonNullable<Explanation['route']>): [string, string][] {
   const { id, from, to, percent, sticky, fallback, cached } = route
   const rows: [string, string][] = [['route', `${id}: ${percent} % to ${to}, the rest to ${from}`]]
   const keys = sticky.map(
@@ -151,7 +151,7 @@ function routeRows({ decision, cache }: Told, route: NonNullable<Explanation['ro
     rows.push(['bucket', `${bucket.toFixed(4)}, ${bucket < percent ? 'below' : 'not below'} ${percent}`])
   }
   if (fallback) rows.push(['fallback', `to ${from} if ${to} fails`])
-  rows.push(['cache', cache !== null ? cacheText(cache) : cached ? 'enabled' : 'not used'])
+  rows.push(['cache', cache !== null ? cacheText(cache, request.host) : cached ? 'enabled' : 'not used'])
   if (cache !== null) rows.push(['key', printable(cache.key)])
   return rows
 }
@@ -166,9 +166,11 @@ const CACHE_DOES: Readonly<Record<CacheExplanation['verdict'], string>> = {
   'only-if-cached': 'miss, and only-if-cached: 504',
 }
 
-function cacheText({ verdict, why, stored }: CacheExplanation): string {
+function cacheText({ verdict, why, stored }: CacheExplanation, host: string): string {
   const does = `${CACHE_DOES[verdict]} (${why})`
-  if (stored === null) return does
+  // The host is part of the key: what clients have asked for is stored under theirs.
+  if (stored === null)
+    return host === '' ? `${does}; with its host, such as http://shop.test/, another is looked up` : does
   const { where, status, ageSeconds, freshForSeconds } = stored
   const fresh = freshForSeconds < 0 ? `stale for ${-freshForSeconds} s` : `fresh for another ${freshForSeconds} s`
   return `${does}; stored in ${where}: status ${status}, age ${ageSeconds} s, ${fresh}`

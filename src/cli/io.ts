@@ -4,6 +4,7 @@
 
 import type { Table } from '../rules/table/table.ts'
 import type { Finding } from '../rules/values/problem.ts'
+import { escapedJson, UNPRINTABLE } from '../rules/values/unprintable.ts'
 
 /** The environment of a command; tests provide their own. */
 export interface Io {
@@ -78,12 +79,12 @@ export function columns(header: readonly string[], rows: readonly (readonly stri
   return `${[paint(colour, 'dim', lineOf(header)), ...rows.map(lineOf)].join('\n')}\n`
 }
 
-/** Replaces control characters. Everything that comes from tables and requests is printed through this. */
+/** Replaces what a terminal would act on. Everything that comes from tables and requests is printed through this. */
 export function printable(text: string): string {
-  return text.replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, '?')
+  return text.replace(UNPRINTABLE, '?')
 }
 
-/** Pretty-printed JSON. */
+/** Pretty-printed JSON, with escapes for what a terminal would act on. */
 export function jsonText(value: unknown): string {
-  return `${JSON.stringify(value, null, 2)}\n`
+  return `${escapedJson(JSON.stringify(value, null, 2))}\n`
 }

@@ -2,6 +2,8 @@
  * Access log lines, built by hand because a general serializer costs more than the rest of a line, and written in batches.
  */
 import type { Exchange } from '../proxy/exchange.ts'
+import { causeText } from '../rules/failures/cause.ts'
+import { escapedJson } from '../rules/values/unprintable.ts'
 
 /** The level that pino gives to `info`: all lines of a log can be read by the same tools. */
 const INFO = 30
@@ -36,11 +38,11 @@ export function exchangeLine(time: string, exchange: Exchange, durationMs: numbe
   if (retries > 0) text += `,"retries":${retries}`
   if (fallbackOn !== null) {
     text += `,"fallbackOn":${quoted(fallbackOn)},"failedServer":${orNull(exchange.failedServer)}`
-    if (exchange.failedCause !== null) text += `,"failedCause":${quoted(exchange.failedCause.message)}`
+    if (exchange.failedCause !== null) text += `,"failedCause":${quoted(causeText(exchange.failedCause))}`
   }
   if (shadow !== null) text += `,"shadow":"${shadow}"`
   if (failure !== null) text += `,"failure":"${failure}"`
-  if (cause !== null) text += `,"cause":${quoted(cause.message)}`
+  if (cause !== null) text += `,"cause":${quoted(causeText(cause))}`
   return `${text}}\n`
 }
 
@@ -59,9 +61,8 @@ function milliseconds(ms: number): string {
 function quoted(text: string): string {
   for (let i = 0; i < text.length; i++) {
     const unit = text.charCodeAt(i)
-    // Controls, the quote, the backslash, and surrogates, of which one may be without its other half.
-    if (unit < 0x20 || unit === QUOTE || unit === BACKSLASH || (unit >= 0xd800 && unit < 0xe000)) {
-      return JSON.stringify(text)
+    if (unit < 0x20 || unit > 0x7e || unit === QUOTE || unit === BACKSLASH) {
+      return escapedJson(JSON.stringify(text))
     }
   }
   return `"${text}"`

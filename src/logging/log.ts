@@ -3,6 +3,7 @@
  */
 import { type Logger, pino } from 'pino'
 import type { AccessSink } from '../proxy/observe.ts'
+import { escapedJson } from '../rules/values/unprintable.ts'
 import type { Settings } from '../settings.ts'
 import { StartError } from '../start-error.ts'
 import { accessLine, exchangeLine, isoTime, LineBatch } from './access-lines.ts'
@@ -39,7 +40,7 @@ export function openLogs(settings: Pick<Settings, 'logLevel' | 'accessLog'>): Lo
   const log = pino(
     { level: settings.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime },
     {
-      write: (line: string) => batch.add(line),
+      write: (line: string) => batch.add(escapedJson(line)),
     },
   )
   const file = typeof settings.accessLog === 'string' ? null : openFile(settings.accessLog.file, log)

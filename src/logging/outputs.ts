@@ -186,8 +186,11 @@ export class LineFile implements LineOutput {
   }
 }
 
+/** Targets and addresses are not for everybody on the machine. */
+const LOG_MODE = 0o640
+
 /** Without waiting for a reader, should it be a pipe. */
 function openToAppend(path: string): number {
   const { O_WRONLY, O_APPEND, O_CREAT, O_NONBLOCK, O_NOCTTY } = constants
-  return openSync(path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY)
+  return openSync(path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY, LOG_MODE)
 }

@@ -41,6 +41,7 @@ test.each(UNITS)('%s runs an unprivileged program of this project, contained', (
   expect(service(unit, 'NoNewPrivileges')).toBe('yes')
   expect(service(unit, 'ProtectSystem')).toBe('strict')
   expect(service(unit, 'CapabilityBoundingSet')).toBe('')
+  expect(service(unit, 'LimitCORE')).toBe('0')
   expect(unitOf(unit).get('Service')?.has('MemoryDenyWriteExecute')).toBe(false)
 })
 
@@ -53,7 +54,11 @@ test.each(['blue', 'green'])('banyan@%s: its settings are taken, and it has time
   expect(durationMs(service(unit, 'TimeoutStopSec'))).toBeGreaterThan(settings.drainDelayMs + settings.drainTimeoutMs)
   expect(settings.table.startsWith(service(unit, 'ReadWritePaths'))).toBe(true)
   expect(service(unit, 'ExecStartPre')).toContain(`check ${settings.table}`)
-  expect(service(unit, 'EnvironmentFile')).toBe('/etc/banyan/%i.env')
+  const secrets = service(unit, 'EnvironmentFile').replace('%i', instance)
+  expect(secrets.startsWith(service(unit, 'ReadWritePaths'))).toBe(false)
+  expect(textOf('docs/guides/deploy.md')).toContain(
+    `\ninstall --mode=0600 --no-target-directory deploy/systemd/${instance}.env ${secrets}\n`,
+  )
   expect(settings.admin.host).toBe('127.0.0.1')
   expect(settings.trustedProxies).toEqual(['127.0.0.1', '::1'])
 })

@@ -10,6 +10,7 @@ import { accessLine, exchangeLine, LineBatch } from '../../src/logging/access-li
 import { LineFile } from '../../src/logging/outputs.ts'
 import type { Exchange } from '../../src/proxy/exchange.ts'
 import { logFields } from '../../src/proxy/observe.ts'
+import { escapedJson } from '../../src/rules/values/unprintable.ts'
 import { startBanyan } from '../support/banyan.ts'
 import { rawClient } from '../support/client.ts'
 
@@ -32,7 +33,8 @@ describe('a line', () => {
       fc.property(fc.dictionary(name, value), (fields) => {
         const line = accessLine('2026-01-02T03:04:05.678Z', fields)
         expect(line.indexOf('\n')).toBe(line.length - 1)
-        expect(line).toBe(`${JSON.stringify({ level: 30, time: '2026-01-02T03:04:05.678Z', ...fields })}\n`)
+        const said = JSON.stringify({ level: 30, time: '2026-01-02T03:04:05.678Z', ...fields })
+        expect(line).toBe(`${escapedJson(said)}\n`)
       }),
       { numRuns: 2000 },
     )

@@ -159,14 +159,14 @@ test('an invalid file is no start, unless the last good revision may stand in fo
   const ended = await banyan(['serve', '--table', none, '--allow-last-good'], { admin: '127.0.0.1:0' })
   expect(ended).toMatchObject({
     code: 1,
-    err: expect.stringContaining('--allow-last-good: no valid revision is stored'),
+    err: expect.stringContaining('no valid revision is stored either'),
   })
 })
 
 test('named tokens by environment and file, each with its scope', async () => {
   const file = join(folder, 'tokens')
   writeFileSync(file, 'grafana read secret-of-grafana\n')
-  const flags = ['--table', path, '--admin-tokens', 'anna:write:secret-of-anna', '--admin-token-file', file]
+  const flags = ['--table', path, '--admin-tokens', 'anna:write:the-secret-of-anna', '--admin-token-file', file]
   const proxy = await start(flags)
   expect(await banyan(['routes'], proxy)).toMatchObject({ code: 4 })
   expect((await banyan(['routes'], proxy, { BANYAN_TOKEN: 'secret-of-grafana' })).code).toBe(0)
@@ -174,9 +174,9 @@ test('named tokens by environment and file, each with its scope', async () => {
     code: 4,
     err: expect.stringContaining('is read-only'),
   })
-  expect((await banyan(['set', 'one', '6'], proxy, { BANYAN_TOKEN: 'secret-of-anna' })).code).toBe(0)
+  expect((await banyan(['set', 'one', '6'], proxy, { BANYAN_TOKEN: 'the-secret-of-anna' })).code).toBe(0)
   const { revisions } = JSON.parse(
-    (await banyan(['revisions', '--json'], proxy, { BANYAN_TOKEN: 'secret-of-anna' })).out,
+    (await banyan(['revisions', '--json'], proxy, { BANYAN_TOKEN: 'the-secret-of-anna' })).out,
   )
   expect(revisions[0].author).toBe('anna')
   expect(await proxy.program.stop()).toBe(0)
@@ -193,6 +193,22 @@ test.each([
     'a file that is not there',
     ['--admin-token-file', '/no/such/file'],
     'banyan: --admin-tokens, --admin-token-file: /no/such/file: no such file\n',
+  ],
+  ['a short token', ['--admin-token', 'x'], 'banyan: --admin-token: must have at least 16 characters\n'],
+  [
+    'a token that no header can carry',
+    ['--admin-token', 'a token of several words'],
+    'banyan: --admin-token: must not contain spaces, control characters or non-ASCII characters\n',
+  ],
+  [
+    'an empty token',
+    ['--admin-token', ''],
+    'banyan: --admin-token: must not be empty; leave it out if there is none\n',
+  ],
+  [
+    'one secret under two names',
+    ['--admin-token', 'the-secret-of-all', '--admin-tokens', 'anna:read:the-secret-of-all'],
+    'banyan: --admin-tokens: the tokens admin and anna have the same secret\n',
   ],
   ['a short secret', ['--force-secret', 'short'], 'banyan: --force-secret: must have at least 16 characters\n'],
 ])('%s is told in one line, and never with the secret', async (_, flags, message) => {

@@ -27,7 +27,13 @@ export function tokenOf(name: string, secret: string, scope: TokenScope = 'write
 const LINE = /^([A-Za-z0-9._@-]+)[\s:]+(read|write)[\s:]+([\x21-\x7e]+)$/
 
 /** Shorter secrets are guessed. */
-const MIN_SECRET_LENGTH = 12
+const MIN_SECRET_LENGTH = 16
+
+/** Why nobody could send a secret, or anybody could guess it; null for a good one. It never repeats the secret. */
+export function flawOfSecret(secret: string): string | null {
+  if (!/^[\x21-\x7e]*$/.test(secret)) return 'must not contain spaces, control characters or non-ASCII characters'
+  return secret.length < MIN_SECRET_LENGTH ? `must have at least ${MIN_SECRET_LENGTH} characters` : null
+}
 
 /**
  * Reads tokens.
@@ -38,11 +44,25 @@ export function readTokens(text: string): AdminToken[] {
     if (line.trim() === '' || line.trim().startsWith('#')) return []
     const [, name, scope, secret] = LINE.exec(line.trim()) ?? []
     if (secret === undefined) throw new Error(`line ${at + 1}: expected NAME read|write SECRET`)
-    if (secret.length < MIN_SECRET_LENGTH) {
-      throw new Error(`line ${at + 1}: the secret must have at least ${MIN_SECRET_LENGTH} characters`)
-    }
+    const flaw = flawOfSecret(secret)
+    if (flaw !== null) throw new Error(`line ${at + 1}: the secret ${flaw}`)
     return [tokenOf(name as string, secret, scope as TokenScope)]
   })
+}
+
+/**
+ * Tokens that may be used side by side.
+ * @throws {Error} two of them have one secret: whose request it is could not be told
+ */
+function distinct(tokens: readonly AdminToken[]): readonly AdminToken[] {
+  const names = new Map<string, string>()
+  for (const { name, hash } of tokens) {
+    const key = hash.toString('hex')
+    const other = names.get(key)
+    if (other !== undefined) throw new Error(`the tokens ${other} and ${name} have the same secret`)
+    names.set(key, name)
+  }
+  return tokens
 }
 
 /** The file is looked at again after this long. */
@@ -61,15 +81,15 @@ export class TokenBook {
 
   /**
    * @param onFault told when the file has become unusable while the process runs: then the last good tokens stay
-   * @throws {Error} the file can't be read, or holds no token
+   * @throws {Error} the file can't be read, or holds no token; two tokens have one secret
    */
   constructor(fixed: readonly AdminToken[], file: string | null = null, onFault: (message: string) => void = () => {}) {
-    this.#fixed = fixed
+    this.#fixed = distinct(fixed)
     this.#file = file
     this.#onFault = onFault
     if (file === null) return
     this.#identity = identityOf(file)
-    this.#fromFile = tokensIn(file)
+    this.#fromFile = this.#tokensIn(file)
   }
 
   /** The tokens. Empty: nobody is asked for one. */
@@ -86,22 +106,23 @@ export class TokenBook {
     if (identity === this.#identity) return
     this.#identity = identity
     try {
-      this.#fromFile = tokensIn(file)
+      this.#fromFile = this.#tokensIn(file)
     } catch (error) {
       this.#onFault(`keeping the previous tokens: ${(error as Error).message}`)
     }
   }
-}
 
-/** @throws {Error} with the name of the file */
-function tokensIn(file: string): AdminToken[] {
-  try {
-    const tokens = readTokens(String(readFileWithinNow(file, MAX_FILE_BYTES)))
-    // An emptied file must not open the API to everybody.
-    if (tokens.length === 0) throw new Error('contains no token')
-    return tokens
-  } catch (error) {
-    throw new Error(`${file}: ${(error as Error).message}`)
+  /** @throws {Error} with the name of the file */
+  #tokensIn(file: string): readonly AdminToken[] {
+    try {
+      const tokens = readTokens(String(readFileWithinNow(file, MAX_FILE_BYTES)))
+      // An emptied file must not open the API to everybody.
+      if (tokens.length === 0) throw new Error('contains no token')
+      distinct([...this.#fixed, ...tokens])
+      return tokens
+    } catch (error) {
+      throw new Error(`${file}: ${(error as Error).message}`)
+    }
   }
 }
 

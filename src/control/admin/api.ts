@@ -103,7 +103,7 @@ async function letIn(ctx: AdminContext, next: Next, parts: AdminParts): Promise<
   // A target with its own host (RFC 9112 section 3.2.2) would bypass the check of Host.
   if (!ctx.url.startsWith('/'))
     throw new AdminProblem('malformed-target', 'The request target must be a path, such as /routes.')
-  checkHost(ctx.req.headers.host, parts.hostNames ?? [])
+  checkHost(hostOf(ctx.req), parts.hostNames ?? [])
   const isSafe = SAFE_METHODS.has(ctx.method)
   if (!isSafe) checkOrigin(ctx.req.headers)
   if (isSafe && OPEN_PATHS.has(ctx.path)) return next()
@@ -114,6 +114,16 @@ async function letIn(ctx: AdminContext, next: Next, parts: AdminParts): Promise<
   ctx.state.author = sender.author
   checkScope(sender, scope)
   return next()
+}
+
+/**
+ * The value of Host; undefined where there is none.
+ * @throws {AdminProblem} malformed-field: there are several (RFC 9112 section 3.2)
+ */
+function hostOf({ headers, rawHeaders }: IncomingMessage): string | undefined {
+  const lines = rawHeaders.filter((name, at) => at % 2 === 0 && name.toLowerCase() === 'host')
+  if (lines.length > 1) throw new AdminProblem('malformed-field', 'There must be one Host header only.')
+  return headers.host
 }
 
 /** The router leaves a bare status if no resource responded. */

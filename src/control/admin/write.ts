@@ -53,9 +53,9 @@ export function answerDone(ctx: AdminContext, { revision, before, changed }: Don
 /** @throws {AdminProblem} malformed-field, malformed-query, if-match-needed */
 function termsOf(ctx: AdminContext, parts: AdminParts, reason: string | null): EditTerms {
   const { dryRun, force } = readFlags(ctx)
-  const field = ctx.get('If-Match')
-  const ifMatch = field === '' ? null : parseIfMatch(field)
-  if (field !== '' && ifMatch === null) {
+  const field = ctx.req.headers['if-match']
+  const ifMatch = field === undefined ? null : parseIfMatch(field)
+  if (field !== undefined && ifMatch === null) {
     throw new AdminProblem('malformed-field', 'If-Match must be * or a list of quoted ETags.')
   }
   const isNew = readIfNoneMatch(ctx)
@@ -71,8 +71,8 @@ function termsOf(ctx: AdminContext, parts: AdminParts, reason: string | null): E
 
 /** Whether what is put must be new. Anything else that the field may ask is refused: passed over, it would be an edit lost. */
 function readIfNoneMatch(ctx: AdminContext): boolean {
-  const field = ctx.get('If-None-Match').trim()
-  if (field === '') return false
+  const field = ctx.req.headers['if-none-match']?.trim()
+  if (field === undefined) return false
   const isRoute = ctx.method === 'PUT' && ctx.path.startsWith('/routes/')
   if (field === '*' && isRoute) return true
   throw new AdminProblem(
@@ -183,6 +183,7 @@ const WRITE_PROBLEMS = {
   changed: 'table-busy',
   'read-only': 'table-read-only',
   'no-space': 'no-space',
+  'no-file': 'table-not-a-file',
   failed: 'table-unwritable',
 } as const
 

@@ -84,7 +84,7 @@ export class FleetFile {
 
 /** Atomic: after a crash the file has the old text or the new one. */
 async function write(path: string, text: string): Promise<void> {
-  await mkdir(dirname(path), { recursive: true })
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 })
   const temporary = `${path}.new`
   const handle = await open(temporary, 'w', 0o600)
   try {

@@ -70,7 +70,11 @@ export function parseJson(text: string): unknown {
       if (Object.hasOwn(last.inside, name)) throw new JsonFault(`duplicate name ${JSON.stringify(name)}`, line, column)
       last.name = name
     },
-    onLiteralValue: put,
+    onLiteralValue: (value: unknown, _at, _length, line, column) => {
+      if (value === Number.POSITIVE_INFINITY || value === Number.NEGATIVE_INFINITY)
+        throw new JsonFault('number out of range', line, column)
+      put(value)
+    },
     onObjectEnd: end,
     onArrayEnd: end,
     onError: (code, at, _length, line, column) => {

@@ -28,6 +28,7 @@ const PROBLEMS = {
   'server-in-table': { status: 409, title: 'The server is in the table' },
   'server-leased': { status: 409, title: 'The server has a lease' },
   'table-refused': { status: 409, title: 'The table file is invalid' },
+  'table-not-a-file': { status: 409, title: 'The table path is not a usable file' },
   'table-busy': { status: 409, title: 'The table file is being written to' },
   unmet: { status: 412, title: 'Precondition failed' },
   outdated: { status: 412, title: 'The table has changed' },

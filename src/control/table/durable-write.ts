@@ -16,7 +16,7 @@ import {
   unlink,
 } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { FileError, readFileWithinNow } from '../../state/read-file.ts'
+import { FileError, type FileFlaw, readFileWithinNow } from '../../state/read-file.ts'
 
 /**
  * Why a file was not replaced.
@@ -24,9 +24,10 @@ import { FileError, readFileWithinNow } from '../../state/read-file.ts'
  * - `changed`: it no longer holds what the caller read
  * - `read-only`: the file, its folder or its file system may not be written to
  * - `no-space`: the disk or the quota is full
+ * - `no-file`: what lies at the path is no regular file, or can't be one
  * - `failed`: anything else; the message says what
  */
-export type WriteFlaw = 'changed' | 'read-only' | 'no-space' | 'failed'
+export type WriteFlaw = 'changed' | 'read-only' | 'no-space' | 'no-file' | 'failed'
 
 /** A file that was not replaced, with a message for the operator. */
 export class WriteFailure extends Error {
@@ -44,6 +45,12 @@ const FLAW_BY_CODE: Readonly<Record<string, WriteFlaw>> = {
   ENOSPC: 'no-space',
   EDQUOT: 'no-space',
   EFBIG: 'no-space',
+  ENOENT: 'no-file',
+  ENOTDIR: 'no-file',
+  EISDIR: 'no-file',
+  ELOOP: 'no-file',
+  ENAMETOOLONG: 'no-file',
+  EBUSY: 'no-file',
 }
 
 /** Maximum size of a file that an edit overwrites: its content is held in memory and kept in the history. */
@@ -89,13 +96,14 @@ export async function replaceFile(
 
 /**
  * Creates a file atomically and durably. Its folder must exist.
+ * @param like mode and, if permitted, owner of the file; null: readable by this user only
  * @throws {WriteFailure} the file was not created; `changed` if it exists by now
  */
-export async function createFile(path: string, text: string | Buffer): Promise<void> {
+export async function createFile(path: string, text: string | Buffer, like: Stats | null): Promise<void> {
   try {
     const temporary = join(dirname(path), `${temporaryPrefix(path)}${process.pid}-${randomBytes(6).toString('hex')}`)
     try {
-      await writeSynced(temporary, text, 0o644)
+      await writeDurably(temporary, text, like)
       // Unlike rename, link never replaces a file that was created meanwhile.
       await link(temporary, path)
     } finally {
@@ -109,30 +117,22 @@ export async function createFile(path: string, text: string | Buffer): Promise<v
   }
 }
 
-async function writeSynced(path: string, text: string | Buffer, mode: number): Promise<void> {
-  const handle = await open(path, 'wx', mode)
-  try {
-    await handle.writeFile(text)
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
-}
-
 /** Checks the mode, for root too: a rename would replace a file that its owner has made read-only. */
 async function checkWritable(target: string, kind: Stats): Promise<void> {
-  if (!kind.isFile()) throw new WriteFailure('failed', kind.isDirectory() ? 'is a directory' : 'is not a regular file')
+  if (!kind.isFile()) throw new WriteFailure('no-file', kind.isDirectory() ? 'is a directory' : 'is not a regular file')
   if ((kind.mode & 0o222) === 0) throw new WriteFailure('read-only', 'is read-only')
   await access(target, constants.W_OK)
 }
 
-async function writeDurably(path: string, text: string | Buffer, like: Stats): Promise<void> {
+async function writeDurably(path: string, text: string | Buffer, like: Stats | null): Promise<void> {
   // Private until it gets the mode of the file that it replaces.
   const handle = await open(path, 'wx', 0o600)
   try {
     await handle.writeFile(text)
-    await ownLike(handle, like)
-    await handle.chmod(like.mode & 0o7777)
+    if (like !== null) {
+      await ownLike(handle, like)
+      await handle.chmod(like.mode & 0o7777)
+    }
     await handle.sync()
   } finally {
     await handle.close()
@@ -199,8 +199,15 @@ async function sweep(target: string): Promise<void> {
   }
 }
 
+const FLAW_BY_FILE: Readonly<Record<FileFlaw, WriteFlaw>> = {
+  missing: 'no-file',
+  'no-file': 'no-file',
+  'too-large': 'no-file',
+  unreadable: 'failed',
+}
+
 function failureOf(error: NodeJS.ErrnoException): WriteFailure {
-  if (error instanceof FileError) return new WriteFailure('failed', error.message, error)
+  if (error instanceof FileError) return new WriteFailure(FLAW_BY_FILE[error.flaw], error.message, error)
   const flaw = FLAW_BY_CODE[error.code ?? ''] ?? 'failed'
   const message =
     error.code === 'EBUSY'

@@ -1,8 +1,8 @@
 /**
  * routes.yaml on disk: reads, watches and atomically replaces it.
  */
-import { type FSWatcher, watch } from 'node:fs'
-import { readlink } from 'node:fs/promises'
+import { type FSWatcher, type Stats, statSync, watch } from 'node:fs'
+import { readlink, stat } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { readFileWithin } from '../../state/read-file.ts'
 import { createFile, MAX_OVERWRITTEN_BYTES, replaceFile, sweepAbandoned, WriteFailure } from './durable-write.ts'
@@ -94,6 +94,8 @@ export class TableFile implements TableSource {
   #bunch: NodeJS.Timeout | undefined
   /** Identity of the file when it was last reported. */
   #seen = ''
+  /** Mode and owner of the file when it was last there. */
+  #like: Stats | null
   #looking = false
   #lookAgain = false
 
@@ -101,11 +103,14 @@ export class TableFile implements TableSource {
     this.name = name
     this.#path = resolve(name)
     this.#times = times
+    this.#like = statSync(this.#path, { throwIfNoEntry: false }) ?? null
   }
 
   /** Reads the file as it is now, perhaps in the middle of an edit. Never throws. */
-  readNow(): Promise<Reading> {
-    return readNow(this.#path)
+  async readNow(): Promise<Reading> {
+    const reading = await readNow(this.#path)
+    await this.#note(reading)
+    return reading
   }
 
   /** Whether the file is unchanged since a reading. Never throws. */
@@ -117,8 +122,14 @@ export class TableFile implements TableSource {
    * Reads the file once it has stopped changing.
    * @throws {AbortError} if watching is closed meanwhile
    */
-  readSettled(): Promise<Reading> {
-    return readSettled(this.#path, this.#times, this.#closed.signal)
+  async readSettled(): Promise<Reading> {
+    const reading = await readSettled(this.#path, this.#times, this.#closed.signal)
+    await this.#note(reading)
+    return reading
+  }
+
+  async #note({ ok }: Reading): Promise<void> {
+    if (ok) this.#like = await stat(this.#path).catch(() => this.#like)
   }
 
   /** The raw content of the file; null if it can't be read. Never throws. */
@@ -131,7 +142,8 @@ export class TableFile implements TableSource {
    * @throws {WriteFailure} nothing was replaced
    */
   async replace(text: string | Buffer, expected: Buffer | null): Promise<void> {
-    if (expected === null && (await identityOf(this.#path)) === 'error:ENOENT') await createFile(this.#path, text)
+    if (expected === null && (await identityOf(this.#path)) === 'error:ENOENT')
+      await createFile(this.#path, text, this.#like)
     else await replaceFile(this.#path, text, (current) => expected !== null && current.equals(expected))
   }
 

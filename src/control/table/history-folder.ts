@@ -14,6 +14,9 @@ const PENDING = 'pending.yaml'
 /** Synced before the table is replaced, and private, since the table may be private too. */
 const SAFELY = { mode: 0o600, flush: true } as const
 
+/** Options to create it: private, since the table may be private too. */
+export const FOLDER_OPTIONS = { recursive: true, mode: 0o700 } as const
+
 /** The folder for files that belong to a table, beside its file. */
 export function folderOf(tableFile: string): string {
   return join(dirname(tableFile), FOLDER, basename(tableFile))
@@ -29,7 +32,7 @@ export class HistoryFolder {
 
   /** Creates it if it does not exist. Returns whether it was created. */
   async make(): Promise<boolean> {
-    const isNew = (await mkdir(this.#path, { recursive: true })) !== undefined
+    const isNew = (await mkdir(this.#path, FOLDER_OPTIONS)) !== undefined
     this.#ignoreByGit()
     return isNew
   }
@@ -74,7 +77,7 @@ export class HistoryFolder {
 
   /** Like `make` and `write`, synchronous, for startup. */
   writeNow(revision: RecordedRevision): void {
-    mkdirSync(this.#path, { recursive: true })
+    mkdirSync(this.#path, FOLDER_OPTIONS)
     this.#ignoreByGit()
     writeFileSync(this.#file(revision.record.number), printRevision(revision), SAFELY)
   }

@@ -85,7 +85,8 @@ export function checkText(text: string, fileName: string): CheckedText {
   let document: unknown
   try {
     const parsed = parse(text, lines)
-    const syntax = syntaxFindings(parsed, text)
+    const characters = characterFindings(text)
+    const syntax = characters.length > 0 ? characters : syntaxFindings(parsed, text)
     const first = syntax.reduce((least, { offset }) => Math.min(least, offset), Number.POSITIVE_INFINITY)
     // Behind a syntax error the parser reads something else than what was meant.
     const structure = structureFindings(parsed, text, lines)
@@ -234,7 +235,18 @@ function lexemesOf(text: string): Lexeme[] {
 /** Lexemes that take no place in the text. */
 const MARKS: ReadonlySet<string> = new Set(['\x02', '\x18', SCALAR_MARK])
 
-/** Duplicate keys, `__proto__` as a key, and undefined aliases. */
+/** What YAML 1.2.2 section 5.1 does not allow anywhere, comments included. */
+const NO_CHARACTER = /[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/u
+
+/** The first character that no YAML text may have. */
+function characterFindings(text: string): Placed[] {
+  const offset = text.search(NO_CHARACTER)
+  if (offset === -1) return []
+  const code = text.charCodeAt(offset).toString(16).toUpperCase().padStart(4, '0')
+  return [placedOf({ offset, message: `invalid character U+${code}`, hint: undefined })]
+}
+
+/** Duplicate keys, `__proto__` as a key, undefined aliases, and strings with unpaired surrogates. */
 function structureFindings(parsed: Document.Parsed, text: string, lines: LineCounter): Placed[] {
   const found: Placed[] = []
   const version = parsed.directives?.yaml.version ?? '1.2'
@@ -249,6 +261,10 @@ function structureFindings(parsed: Document.Parsed, text: string, lines: LineCou
       return
     }
     if (isNode(node) && node.anchor !== undefined) anchors.add(node.anchor)
+    if (isScalar(node) && typeof node.value === 'string' && !node.value.isWellFormed()) {
+      const offset = rangeStart(node) ?? 0
+      found.push(placedOf({ offset, message: 'contains half of a surrogate pair', hint: undefined }, path))
+    }
     if (isSeq(node)) {
       for (const [at, item] of node.items.entries()) walk(item, [...path, at], true)
     } else if (isMap(node)) {

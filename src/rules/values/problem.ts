@@ -1,6 +1,7 @@
 /**
  * Problems of a text: location, formatting and suggestions.
  */
+import { UNPRINTABLE } from './unprintable.ts'
 
 /** An error or warning about a table. */
 export interface Problem {
@@ -56,7 +57,7 @@ export function formatProblem(problem: Problem): string {
   if (problem.pointer !== '') words.push(`${dotted(problem.pointer)}:`)
   words.push(message)
   if (hint !== undefined) words.push(`(${hint})`)
-  return words.join(' ')
+  return printable(words.join(' '))
 }
 
 /** `a`, `a or b`, `a, b or c`. */
@@ -89,9 +90,9 @@ export function excerpt(problem: Problem, lines: readonly string[]): string {
   return `  ${margin}${source}\n  ${' '.repeat(margin.length + Math.max(0, problem.column - 1 - cut))}^\n`
 }
 
-/** Replaces control characters, one column per code unit. */
+/** Replaces what a terminal would act on, one column per code unit. */
 function printable(text: string): string {
-  return text.replace(/[\x00-\x1f\x7f-\x9f]/g, ' ')
+  return text.replace(UNPRINTABLE, ' ').replace(/[\t\n]/g, ' ')
 }
 
 /** `/routes/0/match` -> `routes.0.match`. */

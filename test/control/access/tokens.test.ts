@@ -6,7 +6,7 @@ import { rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { Gate } from '../../../src/control/access/security.ts'
-import { Backoff, readTokens, TokenBook, tokenOf } from '../../../src/control/access/tokens.ts'
+import { Backoff, flawOfSecret, readTokens, TokenBook, tokenOf } from '../../../src/control/access/tokens.ts'
 import { type AdminRig, adminRig, folder } from '../rig.ts'
 
 let home: Awaited<ReturnType<typeof folder>>
@@ -24,7 +24,7 @@ afterEach(async () => {
 })
 
 test('tokens are lines of name, scope and secret', () => {
-  const tokens = readTokens('# ours\nanna write secret-of-anna\n\ngrafana:read:secret-of-grafana\r\n')
+  const tokens = readTokens('# ours\nanna write the-secret-of-anna\n\ngrafana:read:secret-of-grafana\r\n')
   expect(tokens.map(({ name, scope }) => [name, scope])).toEqual([
     ['anna', 'write'],
     ['grafana', 'read'],
@@ -42,7 +42,24 @@ test.each([
 })
 
 test('a short secret is refused', () => {
-  expect(() => readTokens('anna write short')).toThrow('at least 12 characters')
+  expect(() => readTokens('anna write fifteen-letters')).toThrow('line 1: the secret must have at least 16 characters')
+  expect(flawOfSecret('fifteen-letters')).toBe('must have at least 16 characters')
+  expect(flawOfSecret('sixteen-letters!')).toBeNull()
+})
+
+test.each(['a secret of many words', 'with-a-\ttab-in-the-middle', 'zażółć-gęślą-jaźń', 'with-an-end\nof-a-line'])(
+  'a secret that no header can carry is refused: %j',
+  (secret) => {
+    expect(flawOfSecret(secret)).toBe('must not contain spaces, control characters or non-ASCII characters')
+  },
+)
+
+test('one secret under two names is refused, also where a file and a setting have it', async () => {
+  const twice = 'anna write secret-number-one\nben read secret-number-one\n'
+  expect(() => new TokenBook(readTokens(twice))).toThrow('the tokens anna and ben have the same secret')
+  await writeFile(file, 'anna write secret-number-one\n')
+  const fixed = [tokenOf('admin', 'secret-number-one')]
+  expect(() => new TokenBook(fixed, file)).toThrow(`${file}: the tokens admin and anna have the same secret`)
 })
 
 test('a file of tokens is read again when it changes: the old and the new are good side by side, then the new alone', async () => {
@@ -75,7 +92,7 @@ test('a pipe is no file of tokens, and nobody waits for it, at the start or late
   execFileSync('mkfifo', [file])
   expect(() => new TokenBook([], file)).toThrow(`${file}: is not a regular file`)
   await rm(file)
-  await writeFile(file, 'anna write 123456789012\n')
+  await writeFile(file, 'anna write 1234567890123456\n')
   const faults: string[] = []
   const book = new TokenBook([], file, (message) => faults.push(message))
   await rm(file)

@@ -45,6 +45,14 @@ test('takes no target that names a host of its own', async () => {
   expect((await at.ask('GET', 'http://evil.test/routes')).status).toBe(400)
 })
 
+test('takes no request with several Hosts', async () => {
+  at = await adminRig()
+  const socket = connect(at.port, '127.0.0.1')
+  socket.end('GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nhost: 127.0.0.1\r\nConnection: close\r\n\r\n')
+  const [head] = (await once(socket, 'data')) as [Buffer]
+  expect(head.toString()).toMatch(/^HTTP\/1\.1 400 /)
+})
+
 test('takes no request without a Host', async () => {
   at = await adminRig()
   const socket = connect(at.port, '127.0.0.1')

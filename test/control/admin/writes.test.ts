@@ -1,7 +1,8 @@
 /**
  * Every way to change the table by the API: what lands in the file, what is refused, and what a dry run tells.
  */
-import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { execFileSync } from 'node:child_process'
+import { chmod, mkdir, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { type AdminRig, type Ask, adminRig, TABLE } from '../rig.ts'
@@ -241,12 +242,59 @@ test('force with what is in force is a revision too: nothing else would keep wha
 })
 
 test('force makes a file anew that is gone, and only force does', async () => {
-  const { rm } = await import('node:fs/promises')
+  await chmod(at.path, 0o600)
+  expect((await at.ask('PATCH', '/routes/search', { body: { percent: 99 } })).status).toBe(200)
+  await at.ask('PATCH', '/routes/search', { body: { percent: 100 } })
   await rm(at.path)
   expect(await at.ask('PATCH', '/routes/search', { body: { percent: 7 } })).toMatchObject({ status: 409 })
   expect(await readdir(at.folder)).toEqual(['.banyan'])
   expect(await at.ask('PATCH', '/routes/search?force=true', { body: { percent: 7 } })).toMatchObject({ status: 200 })
   expect(await at.text()).toBe(TABLE.replace('percent: 100', 'percent: 7'))
+  // It is for nobody else than the one before was.
+  expect((await stat(at.path)).mode & 0o777).toBe(0o600)
+})
+
+test('the folder with the history is for nobody else', async () => {
+  await at.ask('PATCH', '/routes/search', { body: { percent: 7 } })
+  for (const folder of ['.banyan', '.banyan/routes.yaml']) {
+    expect((await stat(join(at.folder, folder))).mode & 0o777).toBe(0o700)
+  }
+})
+
+test.each<[string, (path: string) => unknown, string]>([
+  ['a folder', (path) => mkdir(path), 'is a directory'],
+  ['a pipe', (path) => execFileSync('mkfifo', [path]), 'is not a regular file'],
+  ['a link to itself', (path) => symlink(path, path), 'ELOOP'],
+  ['a link into a file', (path) => symlink('/etc/hostname/x', path), 'ENOTDIR'],
+])('%s in the place of the table is a 409 that names it, with force too', async (_, make, why) => {
+  await rm(at.path)
+  await make(at.path)
+  for (const force of ['', '?force=true']) {
+    const reply = await at.ask('PATCH', `/routes/search${force}`, { body: { percent: 7 } })
+    expect(reply.status).toBe(409)
+  }
+  const { json } = await at.ask('PATCH', '/routes/search?force=true', { body: { percent: 7 } })
+  expect(json).toMatchObject({ type: 'urn:banyan:problem:table-not-a-file' })
+  expect(json.detail).toContain(at.path)
+  expect(json.detail).toContain(why)
+})
+
+test('an empty If-Match or If-None-Match is malformed: it is no list, and not the same as none', async () => {
+  for (const name of ['If-Match', 'If-None-Match']) {
+    const reply = await at.ask('PUT', '/routes/new', { body: NEW, headers: { [name]: '' } })
+    expect(reply).toMatchObject({ status: 400, json: { type: 'urn:banyan:problem:malformed-field' } })
+  }
+  expect(await at.text()).toBe(TABLE)
+})
+
+test('a number beyond all is told where it stands', async () => {
+  const headers = { 'Content-Type': 'application/json' }
+  for (const body of ['{"percent": 1e400}', '{"percent": -1e999}']) {
+    expect(await at.ask('PATCH', '/routes/search', { body: Buffer.from(body), headers })).toMatchObject({
+      status: 400,
+      json: { type: 'urn:banyan:problem:malformed-json', line: 1, column: 13 },
+    })
+  }
 })
 
 test('with requireIfMatch a write must say which revision it was made for', async () => {

@@ -64,8 +64,11 @@ test('does not write over a file that is read-only, not even as the superuser', 
 test('refuses a folder, and a file that is gone', async () => {
   const inner = join(home.path, 'inner')
   await mkdir(inner)
-  await expect(replaceFile(inner, 'new\n', always)).rejects.toMatchObject({ flaw: 'failed', message: 'is a directory' })
-  await expect(replaceFile(join(home.path, 'gone'), 'new\n', always)).rejects.toMatchObject({ flaw: 'failed' })
+  await expect(replaceFile(inner, 'new\n', always)).rejects.toMatchObject({
+    flaw: 'no-file',
+    message: 'is a directory',
+  })
+  await expect(replaceFile(join(home.path, 'gone'), 'new\n', always)).rejects.toMatchObject({ flaw: 'no-file' })
   expect((await readdir(home.path)).sort()).toEqual(['inner', 'routes.yaml'])
 })
 
