@@ -170,7 +170,7 @@ function cacheText({ verdict, why, stored }: CacheExplanation, host: string): st
   const does = `${CACHE_DOES[verdict]} (${why})`
   // The host is part of the key: what clients have asked for is stored under theirs.
   if (stored === null)
-    return host === '' ? `${does}; with its host, such as http://shop.test/, another is looked up` : does
+    return host === '' ? `${does}; responses are stored by host: give one, as in http://shop.test/` : does
   const { where, status, ageSeconds, freshForSeconds } = stored
   const fresh = freshForSeconds < 0 ? `stale for ${-freshForSeconds} s` : `fresh for another ${freshForSeconds} s`
   return `${does}; stored in ${where}: status ${status}, age ${ageSeconds} s, ${fresh}`

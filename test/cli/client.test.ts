@@ -195,13 +195,18 @@ nothing was changed (dry run)
       'revalidates with the upstream (expired); stored in redis: status 200, age 70 s, stale for 10 s',
     ],
     [{ verdict: 'miss', why: 'nothing-stored', stored: null }, 'miss (nothing-stored)'],
-  ])('explain tells what the cache would do: %o', async (look, said) => {
+    [
+      { verdict: 'miss', why: 'nothing-stored', stored: null },
+      'miss (nothing-stored); responses are stored by host: give one, as in http://shop.test/',
+      '',
+    ],
+  ])('explain tells what the cache would do: %o', async (look, said, host = 'shop.test') => {
     const route = { id: 'a', from: 'l', to: 'g', percent: 0, group: 'a', sticky: [], fallback: false, cached: true }
     admin()
       .post('/explain', { method: 'GET', url: '/a', headers: [] })
       .reply(200, {
         revision: 3,
-        request: { method: 'GET', target: '/a', host: '', rawHeaders: [], clientAddress: '::1', chance: 0 },
+        request: { method: 'GET', target: '/a', host, rawHeaders: [], clientAddress: '::1', chance: 0 },
         decision: { routeId: 'a', upstream: 'l', reason: 'rest', bucket: null, percent: 0, sticky: null },
         route,
         candidates: [{ routeId: 'a', matched: true, won: true, lost: [] }],
@@ -233,7 +238,7 @@ nothing was changed (dry run)
 went to legacy (s1): default, cache -
 
 the same request now, revision 9:
-request   GET / from ::1
+request   GET / without a host from ::1
 goes to   legacy: no route matches (default)
 revision  9
 
