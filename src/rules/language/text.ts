@@ -243,7 +243,7 @@ function characterFindings(text: string): Placed[] {
   const offset = text.search(NO_CHARACTER)
   if (offset === -1) return []
   const code = text.charCodeAt(offset).toString(16).toUpperCase().padStart(4, '0')
-  return [placedOf({ offset, message: `invalid character U+${code}`, hint: undefined })]
+  return [placedOf({ offset, message: `invalid character U+${code}` })]
 }
 
 /** Duplicate keys, `__proto__` as a key, undefined aliases, and strings with unpaired surrogates. */
@@ -263,7 +263,7 @@ function structureFindings(parsed: Document.Parsed, text: string, lines: LineCou
     if (isNode(node) && node.anchor !== undefined) anchors.add(node.anchor)
     if (isScalar(node) && typeof node.value === 'string' && !node.value.isWellFormed()) {
       const offset = rangeStart(node) ?? 0
-      found.push(placedOf({ offset, message: 'contains half of a surrogate pair', hint: undefined }, path))
+      found.push(placedOf({ offset, message: 'contains half of a surrogate pair' }, path))
     }
     if (isSeq(node)) {
       for (const [at, item] of node.items.entries()) walk(item, [...path, at], true)
