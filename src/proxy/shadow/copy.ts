@@ -64,7 +64,7 @@ class Copy implements ClientExchange, Watched {
     const { upstream, server, pool } = this.#target
     const { view } = this.#exchange
     const head = requestHeadOf(this.#exchange, view, null, upstream, server)
-    this.#connection = pool.take(this, this.#again)
+    this.#connection = pool.take(this, this.#again ? 0 : Number.POSITIVE_INFINITY)
     this.#connection.send(head.slice(0, -2) + MARK, view.method, false)
     this.#connection.finish(null)
   }
