@@ -59,9 +59,12 @@ const OWNERS: Record<string, readonly string[]> = {
   'lru-cache': ['state/caching/store.ts'],
   ioredis: ['state/redis/client.ts', 'state/redis/package.ts'],
   koa: ['control/', 'serve.ts', 'mount.ts'],
-  'koa-router': ['control/'],
+  '@koa/router': ['control/'],
   pino: ['serve.ts', 'logging/', 'processes/'],
 }
+
+/** `@koa/router`; `diff` for `diff/lib/...`. */
+const packageOf = (specifier: string): string => /^(@[^/]+\/)?[^/]+/.exec(specifier)?.[0] as string
 
 const targetOf = (source: Source, specifier: string): string =>
   relative(SRC, normalize(join(SRC, dirname(source.path), specifier)))
@@ -102,7 +105,7 @@ describe('floors', () => {
   test('packages are imported by their owners only', () => {
     for (const source of sources) {
       for (const specifier of source.imports.filter((one) => !one.startsWith('.') && !one.startsWith('node:'))) {
-        const owners = OWNERS[specifier.split('/')[0] as string] ?? []
+        const owners = OWNERS[packageOf(specifier)] ?? []
         expect(
           owners.some((owner) => source.path.startsWith(owner)),
           `${source.path} -> ${specifier}`,

@@ -13,8 +13,7 @@ import {
   statSync,
   symlinkSync,
 } from 'node:fs'
-import { basename, join, relative } from 'node:path'
-import dockerignore from '@balena/dockerignore'
+import { basename, join, matchesGlob, relative } from 'node:path'
 import type { Dockerfile, Stage, Step } from './dockerfile.ts'
 import { environmentForNpm } from './project.ts'
 
@@ -30,6 +29,21 @@ export interface Image {
   readonly ports: readonly number[]
   readonly labels: ReadonlyMap<string, string>
   readonly workFolder: string
+}
+
+/**
+ * Whether a path is sent to the builder: the last pattern of .dockerignore that matches it, or a folder that it lies in, decides
+ * (https://docs.docker.com/build/concepts/context/#syntax).
+ */
+function sentBy(dockerignore: string): (path: string) => boolean {
+  const lines = dockerignore.split('\n').map((line) => line.trim())
+  const patterns = lines.filter((line) => line !== '' && !line.startsWith('#'))
+  return (path) => {
+    const steps = path.split('/')
+    const places = steps.map((_, at) => steps.slice(0, at + 1).join('/'))
+    const last = patterns.findLast((line) => places.some((place) => matchesGlob(place, line.replace(/^!/, ''))))
+    return last === undefined || last.startsWith('!')
+  }
 }
 
 type Growing = { -readonly [K in keyof Image]: Image[K] } & {
@@ -52,10 +66,7 @@ export class Builder {
     this.#project = project
     this.#dockerfile = dockerfile
     this.#into = into
-    this.#isSent = dockerignore
-      .default()
-      .add(readFileSync(join(project, '.dockerignore'), 'utf8'))
-      .createFilter()
+    this.#isSent = sentBy(readFileSync(join(project, '.dockerignore'), 'utf8'))
   }
 
   build(name: string): Image {

@@ -259,6 +259,6 @@ test('what it needs at run time is what its manifest asks for', () => {
     ])
     .map(([, name]) => name as string)
     .filter((name) => !name.startsWith('node:'))
-    .map((name) => name.split('/')[0] as string)
+    .map((name) => /^(@[^/]+\/)?[^/]+/.exec(name)?.[0])
   expect([...new Set(imported)].toSorted()).toEqual(Object.keys(manifest.dependencies).toSorted())
 })

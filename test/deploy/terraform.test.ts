@@ -4,7 +4,7 @@
  */
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { parse } from '@cdktf/hcl2json'
+import { parse } from '@cdktn/hcl2json'
 import { expect, test } from 'vitest'
 import { PROJECT, textOf } from './project.ts'
 
