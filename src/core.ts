@@ -133,6 +133,9 @@ function openRedis(
     onUnreadable: (count) => {
       log.warn({ event: 'redis', count }, 'unreadable reply or value from Redis: treated as a miss')
     },
+    onFull: () => {
+      log.warn({ event: 'redis', state: 'full' }, 'Redis is full: it stores nothing new, and is read as before')
+    },
     onState: (up, why) => {
       if (up) log.info({ event: 'redis', state: 'up' }, 'connected to Redis')
       else log.warn({ event: 'redis', state: 'down', why }, 'Redis is unreachable: caching in memory only')

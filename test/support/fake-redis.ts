@@ -13,6 +13,7 @@ export const sayNothingStored: Say = ([name = '', ...words]) => {
   if (name === 'GET') return '$-1\r\n'
   if (name === 'MGET') return `*${words.length}\r\n${'$-1\r\n'.repeat(words.length)}`
   if (name === 'XADD') return '$3\r\n1-1\r\n'
+  if (name === 'EVAL' && words[0]?.includes('PTTL')) return `*2\r\n:0\r\n$36\r\n${words[3]}\r\n`
   if (name === 'EVAL' && words[0]?.includes('XADD')) return '*2\r\n$3\r\n1-1\r\n:0\r\n'
   if (name === 'XRANGE' || name === 'XREVRANGE') return '*0\r\n'
   return ':0\r\n'

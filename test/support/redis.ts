@@ -81,26 +81,9 @@ export class RedisServer {
     rmSync(this.#folder, { recursive: true, force: true })
   }
 
-  /**
-   * Runs one command, its words as they are, and returns the raw reply up to its first line's end.
-   * @throws where the connection ends before there is one: a server that changes its role cuts its clients off
-   */
-  async command(...words: (string | Buffer)[]): Promise<string> {
-    const socket = connect(this.port, '127.0.0.1')
-    const parts = words.flatMap((word) => {
-      const bytes = Buffer.from(word as string)
-      return [Buffer.from(`$${bytes.length}\r\n`), bytes, Buffer.from('\r\n')]
-    })
-    try {
-      return await new Promise((resolve, reject) => {
-        socket.once('connect', () => socket.write(Buffer.concat([Buffer.from(`*${words.length}\r\n`), ...parts])))
-        socket.once('data', (reply) => resolve(reply.toString('latin1')))
-        socket.once('error', reject)
-        socket.once('close', () => reject(new Error(`the connection ended before there was a reply to ${words[0]}`)))
-      })
-    } finally {
-      socket.destroy()
-    }
+  /** Runs one command (see `commandOf`). */
+  command(...words: (string | Buffer)[]): Promise<string> {
+    return commandOf(this.port, ...words)
   }
 
   async #answers(): Promise<boolean> {
@@ -109,6 +92,28 @@ export class RedisServer {
     } catch {
       return false
     }
+  }
+}
+
+/**
+ * Runs one command, its words as they are, and returns the raw reply up to its first line's end.
+ * @throws where the connection ends before there is one: a server that changes its role cuts its clients off
+ */
+export async function commandOf(port: number, ...words: (string | Buffer)[]): Promise<string> {
+  const socket = connect(port, '127.0.0.1')
+  const parts = words.flatMap((word) => {
+    const bytes = Buffer.from(word as string)
+    return [Buffer.from(`$${bytes.length}\r\n`), bytes, Buffer.from('\r\n')]
+  })
+  try {
+    return await new Promise((resolve, reject) => {
+      socket.once('connect', () => socket.write(Buffer.concat([Buffer.from(`*${words.length}\r\n`), ...parts])))
+      socket.once('data', (reply) => resolve(reply.toString('latin1')))
+      socket.once('error', reject)
+      socket.once('close', () => reject(new Error(`the connection ended before there was a reply to ${words[0]}`)))
+    })
+  } finally {
+    socket.destroy()
   }
 }
 

@@ -98,11 +98,13 @@ export class Miss implements FetchHost, LookupHost, Watched {
     const { tiers, counters, now } = this.#host.parts
     const remote = tiers.remote!
     const untilMs = this.#lookup.waitingSinceMs + this.#waitMs
+    let waited = false
     do {
-      const wait = remote.awaitFill(this.collapseKey, Math.max(untilMs - performance.now(), 0))
+      const wait = remote.awaitFill(this.collapseKey)
       // Sent together: once we have the lock, what its last holder stored is seen by the second lookup.
       const [lock, found] = await Promise.all([remote.lock(this.collapseKey), tiers.findRemote(this.#lookup, now)])
-      if (typeof lock !== 'string') this.#lock = lock
+      const held = typeof lock === 'object' && 'heldForMs' in lock ? lock : null
+      if (typeof lock === 'object' && 'release' in lock) this.#lock = lock
       if (this.#over) {
         wait.cancel()
         this.#lock?.release('failed')
@@ -110,15 +112,17 @@ export class Miss implements FetchHost, LookupHost, Watched {
         return
       }
       const nobodyWaits = this.background && this.waiting.size === 0
-      if (this.#serve(found) || lock !== 'held' || nobodyWaits) {
+      if (this.#serve(found) || held === null || nobodyWaits) {
         wait.cancel()
         if (this.#over) return
-        if (lock === 'held') this.over('failed')
+        if (held !== null) this.over('failed')
         else this.fetch()
         return
       }
-      counters.waits++
-      const outcome = await wait.outcome
+      if (!waited) counters.waits++
+      waited = true
+      // No longer than the lock lasts by itself: its holder may never tell that it is done.
+      const outcome = await wait.within(Math.max(Math.min(held.heldForMs, untilMs - performance.now()), 1))
       if (this.#over) return
       if (outcome === 'uncacheable') {
         this.#endUncollapsed()

@@ -23,10 +23,16 @@ export interface FillLock {
 
 /** Somebody else's fill that is waited for. */
 export interface FillWait {
-  /** Resolves with the outcome, or with null after `patienceMs`. */
-  readonly outcome: Promise<FillOutcome | null>
-  /** Ends the waiting; `outcome` then resolves with null. */
+  /** Resolves with the outcome, or with null after so many milliseconds. */
+  within(ms: number): Promise<FillOutcome | null>
+  /** Ends the waiting. */
   cancel(): void
+}
+
+/** Another process has the right to fill a key. */
+export interface FillHeld {
+  /** If it still fills it by then, it has said so: who waits asks again. Milliseconds. */
+  readonly heldForMs: number
 }
 
 /** What a remote store has counted since the start of the process, and how it stands. */
@@ -66,10 +72,10 @@ export interface RemoteStore {
    */
   set(key: string, entry: CacheEntry, lastsMs: number): Promise<void>
   delete(key: string): void
-  /** Takes the lock of a key. `held`: another process has it. `unavailable`: locks can't be had. */
-  lock(key: string): Promise<FillLock | 'held' | 'unavailable'>
+  /** Takes the lock of a key, or says that another process has it. `unavailable`: locks can't be had. */
+  lock(key: string): Promise<FillLock | FillHeld | 'unavailable'>
   /** Waits for the fill of a key. To miss nothing, begin before asking for its lock. */
-  awaitFill(key: string, patienceMs: number): FillWait
+  awaitFill(key: string): FillWait
   /** Keeps this process's purges and the shared log the same from now on. */
   follow(purges: PurgeLog): void
   /** Reads the shared log to its end as it is now. */

@@ -19,6 +19,8 @@ export interface RedisClientSettings {
   readonly now: () => number
   /** Told, once a minute at most, that Redis said what it should not have. @param count so far */
   onUnreadable(count: number): void
+  /** Told, once a minute at most, that Redis has no room left: it stores nothing new, and goes on answering. */
+  onFull(): void
 }
 
 const CONNECT_TIMEOUT_MS = 2000
@@ -89,6 +91,7 @@ export class RedisClient {
   /** Connections that have been asked for a sign of life, and when. */
   readonly #asked = new Map<Redis, number>()
   #quietUntilMs = Number.NEGATIVE_INFINITY
+  #quietAboutFullUntilMs = Number.NEGATIVE_INFINITY
 
   /**
    * @param channel messages on it go to `onMessage`
@@ -256,7 +259,7 @@ export class RedisClient {
         },
         (error: Error) => {
           clearTimeout(timer)
-          this.figures.errors++
+          this.#countError(error)
           resolve(new Fault(troubleOf(error), error.name === 'ReplyError' ? error.message : ''))
         },
       )
@@ -316,9 +319,17 @@ export class RedisClient {
     })
   }
 
+  #countError(error: Error): void {
+    this.figures.errors++
+    const nowMs = this.#settings.now()
+    if (troubleOf(error) !== FULL || nowMs < this.#quietAboutFullUntilMs) return
+    this.#quietAboutFullUntilMs = nowMs + QUIET_MS
+    this.#settings.onFull()
+  }
+
   /** An error reply comes from a Redis that is there; only one that can't serve anything at all opens the breaker. */
   #onError(error: Error): void {
-    this.figures.errors++
+    this.#countError(error)
     const answered =
       error.name === 'ReplyError' && !/^(LOADING|MASTERDOWN|CLUSTERDOWN|NOAUTH|NOPERM)\b/.test(error.message)
     if (answered) {
@@ -410,11 +421,13 @@ function supervise(client: Redis): void {
 /** Where nothing is said at all. */
 const SILENT = 'redis does not answer in time'
 
+const FULL = 'redis is full'
+
 /** What an error says, without addresses or credentials. */
 function troubleOf(error: Error): string {
   const { code } = error as NodeJS.ErrnoException
   const word = code ?? /^[A-Z]{3,}/.exec(error.message)?.[0] ?? error.name
-  if (error.message.includes('OOM command not allowed')) return 'redis is full'
+  if (error.message.includes('OOM command not allowed')) return FULL
   return error.name === 'ReplyError' && !/^(NOAUTH|WRONGPASS)/.test(word)
     ? `redis says ${word}`
     : `redis is not connected: ${word}`

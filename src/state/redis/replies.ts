@@ -15,6 +15,13 @@ export const readSet: ReadReply<'OK' | null> = (reply) => (reply === 'OK' || rep
 /** An integer, such as the replies to DEL, PUBLISH and PEXPIRE. */
 export const readInteger: ReadReply<number> = (reply) => (Number.isSafeInteger(reply) ? (reply as number) : undefined)
 
+/** A lock: for how many milliseconds more it lasts, 0 where it was taken just now, and the token of its holder. */
+export const readLock: ReadReply<{ readonly leftMs: number; readonly token: string }> = (reply) => {
+  if (!Array.isArray(reply) || reply.length !== 2) return undefined
+  const [leftMs, token] = reply as unknown[]
+  return typeof leftMs === 'number' && leftMs >= 0 && typeof token === 'string' ? { leftMs, token } : undefined
+}
+
 /** The reply to a GET: bytes, or null where there is none. */
 export const readValue: ReadReply<Buffer | null> = (reply) =>
   reply === null || Buffer.isBuffer(reply) ? reply : undefined

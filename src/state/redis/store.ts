@@ -9,13 +9,13 @@ import { hash, randomUUID } from 'node:crypto'
 import type { Purge } from '../../rules/caching/purge.ts'
 import { decodeEntry, encodeEntry } from '../caching/frame.ts'
 import type { PurgeLog } from '../caching/purges.ts'
-import type { FillLock, FillOutcome, FillWait, RemoteFigures, RemoteStore } from '../caching/remote.ts'
+import type { FillHeld, FillLock, FillOutcome, FillWait, RemoteFigures, RemoteStore } from '../caching/remote.ts'
 import type { CacheEntry } from '../caching/store.ts'
 import { RedisClient, type RedisClientSettings } from './client.ts'
 import { EarlierLog } from './earlier-log.ts'
 import { Gatherer } from './gather.ts'
 import { SharedLog } from './log.ts'
-import { readInteger, readSet } from './replies.ts'
+import { readInteger, readLock, readSet } from './replies.ts'
 
 /** Settings of the store. */
 export interface RedisStoreSettings extends RedisClientSettings {
@@ -25,18 +25,29 @@ export interface RedisStoreSettings extends RedisClientSettings {
   onState(up: boolean, why: string | null): void
 }
 
-/** A filler that dies holds its lock this long at most. */
-const LEASE_MS = 5000
-const RENEW_MS = 1500
+/**
+ * A lock lasts for so many deadlines unless it is renewed, within these bounds. Nobody is held longer by one whose holder has
+ * died, is cut off, or does not know that it has it.
+ */
+const LEASE_DEADLINES = 5
+const SHORTEST_LEASE_MS = 100
+const LONGEST_LEASE_MS = 5000
+
+/** Takes a lock, also from what can't be one. Returns 0 and our token, or for how long another one lasts, and its token. */
+const TAKE = `
+local value, left = redis.pcall('GET', KEYS[1]), redis.call('PTTL', KEYS[1])
+if type(value) == 'string' and #value == 36 and left > 0 and left <= ${LONGEST_LEASE_MS} then return {left, value} end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return {0, ARGV[1]}
+`
+/** Deletes or extends a lock only where it is still ours. */
+const RELEASE = "if redis.call('GET',KEYS[1])==ARGV[1] then return redis.call('DEL',KEYS[1]) end return 0"
+const RENEW = "if redis.call('GET',KEYS[1])==ARGV[1] then return redis.call('PEXPIRE',KEYS[1],ARGV[2]) end return 0"
 
 /** How often the log is read beside the messages: a message that was lost is late by no more. */
 const LOOK_MS = 1000
 /** After so many looks in vain it is said that Redis is not there. */
 const VAIN_LOOKS = 3
-
-/** Deletes or extends a lock only where it is still ours. */
-const RELEASE = "if redis.call('GET',KEYS[1])==ARGV[1] then return redis.call('DEL',KEYS[1]) end return 0"
-const RENEW = "if redis.call('GET',KEYS[1])==ARGV[1] then return redis.call('PEXPIRE',KEYS[1],ARGV[2]) end return 0"
 
 /** A Redis as a store. */
 export class RedisStore implements RemoteStore {
@@ -44,9 +55,10 @@ export class RedisStore implements RemoteStore {
   readonly #values: Gatherer
   readonly #prefix: string
   readonly #deadlineMs: number
+  readonly #leaseMs: number
   readonly #onState: (up: boolean, why: string | null) => void
   readonly #channel: string
-  readonly #waits = new Map<string, Set<(outcome: FillOutcome) => void>>()
+  readonly #waits = new Map<string, Set<(outcome: FillOutcome | null) => void>>()
   readonly #look: ReturnType<typeof setInterval>
   #log: SharedLog | null = null
   #earlier: EarlierLog | null = null
@@ -62,6 +74,8 @@ export class RedisStore implements RemoteStore {
   constructor(settings: RedisStoreSettings) {
     this.#prefix = settings.prefix
     this.#deadlineMs = settings.deadlineMs
+    const leaseMs = settings.deadlineMs * LEASE_DEADLINES
+    this.#leaseMs = Math.min(Math.max(leaseMs, SHORTEST_LEASE_MS), LONGEST_LEASE_MS)
     this.#onState = (up, why) => settings.onState(up, why)
     this.#channel = `${settings.prefix}${settings.address.database}`
     this.#client = new RedisClient(settings, this.#channel, {
@@ -108,61 +122,62 @@ export class RedisStore implements RemoteStore {
     void this.#client.run((redis) => redis.del(this.#name('e', key)), readInteger)
   }
 
-  async lock(key: string): Promise<FillLock | 'held' | 'unavailable'> {
+  async lock(key: string): Promise<FillLock | FillHeld | 'unavailable'> {
     const name = this.#name('l', key)
     const token = randomUUID()
-    let late = false
+    let sent = false
+    let renewal: NodeJS.Timeout | undefined
+    let released = false
+    const renew = (): void => {
+      void this.#client.run((redis) => redis.eval(RENEW, 1, name, token, this.#leaseMs), readInteger)
+    }
     const reply = await this.#client.run((redis) => {
-      const sent = redis.set(name, token, 'PX', LEASE_MS, 'NX')
-      // Got when nobody waits for it any more: others must not wait for its end.
-      sent.then(
-        (got) => {
-          if (late && got !== null) this.#release(name, token)
+      sent = true
+      const taken = redis.eval(TAKE, 1, name, token, this.#leaseMs)
+      // Also where it is ours when nobody waits for the reply any more: we fill it all the same.
+      taken.then(
+        (late) => {
+          if (readLock(late)?.leftMs === 0 && !released) renewal = setInterval(renew, this.#leaseMs / 3).unref()
         },
         () => {},
       )
-      return sent
-    }, readSet)
-    if (reply === undefined) {
-      late = true
-      return 'unavailable'
-    }
-    if (reply === null) return 'held'
-    const renewal = setInterval(() => {
-      void this.#client.run((redis) => redis.eval(RENEW, 1, name, token, LEASE_MS), readInteger)
-    }, RENEW_MS)
-    renewal.unref()
+      return taken
+    }, readLock)
+    if (!sent) return 'unavailable'
+    if (reply !== undefined && reply.token !== token) return { heldForMs: reply.leftMs }
     return {
       release: (outcome) => {
+        released = true
         clearInterval(renewal)
-        this.#release(name, token)
+        void this.#client.run((redis) => redis.eval(RELEASE, 1, name, token), readInteger)
         this.#tell(`done ${outcome} ${this.#hash(key)}`)
       },
     }
   }
 
-  #release(name: string, token: string): void {
-    void this.#client.run((redis) => redis.eval(RELEASE, 1, name, token), readInteger)
-  }
-
-  awaitFill(key: string, patienceMs: number): FillWait {
+  awaitFill(key: string): FillWait {
     const name = this.#hash(key)
-    let cancel = (): void => {}
+    let settle = (_: FillOutcome | null): void => {}
     const outcome = new Promise<FillOutcome | null>((resolve) => {
-      const settle = (result: FillOutcome | null): void => {
-        clearTimeout(timer)
-        const waiting = this.#waits.get(name)
-        waiting?.delete(settle)
-        if (waiting?.size === 0) this.#waits.delete(name)
-        resolve(result)
-      }
-      const timer = setTimeout(() => settle(null), patienceMs)
-      const waiting = this.#waits.get(name)
-      if (waiting === undefined) this.#waits.set(name, new Set([settle]))
-      else waiting.add(settle)
-      cancel = () => settle(null)
+      settle = resolve
     })
-    return { outcome, cancel: () => cancel() }
+    const waiting = this.#waits.get(name)
+    if (waiting === undefined) this.#waits.set(name, new Set([settle]))
+    else waiting.add(settle)
+    const cancel = (): void => {
+      const all = this.#waits.get(name)
+      all?.delete(settle)
+      if (all?.size === 0) this.#waits.delete(name)
+      settle(null)
+    }
+    const within = async (ms: number): Promise<FillOutcome | null> => {
+      const timer = setTimeout(cancel, ms)
+      const ended = await outcome
+      clearTimeout(timer)
+      cancel()
+      return ended
+    }
+    return { within, cancel }
   }
 
   follow(purges: PurgeLog): void {

@@ -22,6 +22,7 @@ async function proxyOver(url: string, deadlineMs = 20, upstreams?: Rig): Promise
     chance: Math.random,
     now: () => performance.now(),
     onUnreadable: () => {},
+    onFull: () => {},
     onState: (up) => states.push(up),
   })
   onTestFinished(() => store.close())
@@ -128,9 +129,12 @@ describe('Redis', () => {
 
   test('not there at all', async () => {
     redis = await startRedis()
-    const { rig } = await proxyOver(`redis://127.0.0.1:${await freePort()}`)
+    const { rig, states } = await proxyOver(`redis://127.0.0.1:${await freePort()}`)
     await askForNew(rig, 20)
     expect(remoteOf(rig).state).toBe('degraded')
+    // It is said once, although it never was there.
+    await until(() => states.length > 0)
+    expect(states).toEqual([false])
   })
 
   test('slow: what comes too late is not waited for', async () => {

@@ -2,10 +2,20 @@
  * Purges and invalidations that several instances order at the same time, or while Redis is away, is emptied or fails over: none
  * is lost, and no request fails. `BANYAN_ROUNDS=1000` makes as many rounds of the first tests.
  */
-import { expect, test } from 'vitest'
-import type { RedisServer } from '../../support/redis.ts'
+import { describe, expect, test } from 'vitest'
+import { commandOf, type RedisServer } from '../../support/redis.ts'
 import { type Rig, reply, statusOf } from './rig.ts'
-import { clusterSetup, FRESH, PATIENCE_MS, patiently, proxyOver, redisOf, remoteOf, sentinelSetup } from './setups.ts'
+import {
+  clusterSetup,
+  FRESH,
+  PATIENCE_MS,
+  patiently,
+  proxyOver,
+  redisOf,
+  remoteOf,
+  replicationOf,
+  sentinelSetup,
+} from './setups.ts'
 
 const ROUNDS = Number(process.env.BANYAN_ROUNDS ?? 15)
 
@@ -221,4 +231,138 @@ test.each<[string, (redis: RedisServer) => Promise<unknown>]>([
   await a.get(target, 'X-Variant: 9')
   await patiently(async () => statusOf(await b.get(target, 'X-Variant: 9'))?.includes('hit') ?? false)
   expect((await b.get(target, 'X-Variant: 9')).body.text).toBe(`${target} 9`)
+})
+
+/** Asks for something new at each, as clients do all the time, until Redis is in use by all. */
+async function allUp(rigs: readonly Rig[]): Promise<void> {
+  await patiently(async () => {
+    for (const rig of rigs) expect((await rig.get(`/new/${Math.random()}`)).status).toBe(200)
+    return rigs.every((rig) => remoteOf(rig).state === 'up')
+  })
+}
+
+/** None of some targets is served in an old edition any more, by a new instance neither. */
+async function allNew(url: string, rigs: readonly Rig[], pages: Pages, targets: readonly string[]): Promise<void> {
+  const fresh = await proxyOver(url, rigs[0])
+  await patiently(() => remoteOf(fresh).state === 'up')
+  expect(await staleAt([...rigs, fresh], pages, targets)).toEqual([])
+}
+
+describe('a Sentinel', () => {
+  test('whose master stands still: it is left, and nothing that was ordered meanwhile is lost', {
+    timeout: 3 * PATIENCE_MS,
+  }, async () => {
+    const setup = await sentinelSetup()
+    const heard: string[] = []
+    const pages = new Pages()
+    const a = await proxyOver(setup.url, undefined, { deadlineMs: 100 })
+    pages.serve(a)
+    const b = await proxyOver(setup.url, a, { deadlineMs: 100, heard })
+    await allUp([a, b])
+    const targets = ['/purged', '/posted', '/other']
+    expect(await staleAt([a, b], pages, targets)).toEqual([])
+    setup.master.pause()
+    pages.edit('/purged')
+    expect((await a.plane.cache.purge({ what: 'url', url: '/purged' }, false)).shared).toBe(false)
+    await a.ask('POST', '/posted', 'Content-Length: 0')
+    expect(await staleAt([a], pages, targets)).toEqual([])
+    await patiently(async () => (await replicationOf(setup.replica)).includes('role:master'))
+    await allUp([a, b])
+    // The one on which nothing was ordered has said so as well.
+    expect(heard[0]).toBe('up')
+    expect(heard[1]).toMatch(/^redis (does not answer in time|is not connected)/)
+    expect(heard.at(-1)).toBe('up')
+    await inStep([a, b], 2)
+    await allNew(setup.url, [a, b], pages, targets)
+    setup.master.resume()
+    await allUp([a, b])
+    await allNew(setup.url, [a, b], pages, targets)
+  })
+
+  test('whose master ends with records that its replica lacks: they are written again', {
+    timeout: 3 * PATIENCE_MS,
+  }, async () => {
+    const setup = await sentinelSetup()
+    const { rigs, pages } = await instances(setup.url, 2, 500)
+    const [a, b] = rigs as [Rig, Rig]
+    const targets = ['/purged', '/posted', '/seen']
+    expect(await staleAt(rigs, pages, targets)).toEqual([])
+    pages.edit('/seen')
+    expect(await a.plane.cache.purge({ what: 'url', url: '/seen' }, false)).toEqual({ shared: true })
+    await inStep(rigs, 1)
+    setup.replica.pause()
+    pages.edit('/purged')
+    expect(await a.plane.cache.purge({ what: 'url', url: '/purged' }, false)).toEqual({
+      shared: false,
+      why: 'no replica of redis has confirmed it',
+    })
+    await b.ask('POST', '/posted', 'Content-Length: 0')
+    await inStep(rigs, 3)
+    await setup.master.kill()
+    setup.replica.resume()
+    await patiently(async () => (await replicationOf(setup.replica)).includes('role:master'))
+    await allUp(rigs)
+    await patiently(async () => (await setup.replica.command('XLEN', 'banyan:{log}')) === ':3\r\n')
+    await allNew(setup.url, rigs, pages, targets)
+  })
+
+  test('that fails over by plan while purges are ordered', { timeout: 3 * PATIENCE_MS }, async () => {
+    const setup = await sentinelSetup()
+    const { rigs, pages } = await instances(setup.url, 3, 500)
+    const targets = Array.from({ length: 90 }, (_, i) => `/${i}`)
+    expect(await staleAt(rigs, pages, targets)).toEqual([])
+    const over = commandOf(setup.port, 'SENTINEL', 'FAILOVER', 'mymaster')
+    for (const [i, target] of targets.entries()) {
+      pages.edit(target)
+      const rig = rigs[i % rigs.length] as Rig
+      await rig.plane.cache.purge({ what: 'url', url: target }, false)
+      expect((await rig.get(target)).body.text).toBe(pages.textOf(target))
+    }
+    await over
+    await patiently(async () => (await replicationOf(setup.replica)).includes('role:master'))
+    await allUp(rigs)
+    await inStep(rigs, targets.length)
+    await allNew(setup.url, rigs, pages, targets)
+  })
+})
+
+test('a Redis that is full: purges reach all, new instances among them, and reads go on', async () => {
+  const redis = await redisOf('--maxmemory', '3mb', '--maxmemory-policy', 'noeviction')
+  const first = await proxyOver(redis.url)
+  await patiently(() => remoteOf(first).state === 'up')
+  await first.get('/kept')
+  await patiently(() => remoteOf(first).writes === 1)
+  const full = async () =>
+    (await redis.command('SET', `filler ${Math.random()}`, 'x'.repeat(50_000))).startsWith('-OOM')
+  await patiently(full)
+  const heard: string[] = []
+  const [a, b] = [await proxyOver(redis.url, first, { heard }), await proxyOver(redis.url, first)]
+  await patiently(() => [a, b].every((rig) => remoteOf(rig).state === 'up'))
+  expect(statusOf(await a.get('/kept'))).toContain('hit')
+  await a.get('/new')
+  await patiently(() => heard.includes('full'))
+  expect(await a.plane.cache.purge({ what: 'url', url: '/kept' }, false)).toEqual({ shared: true })
+  await inStep([first, a, b], 1)
+  const { requests } = first.legacy
+  expect((await b.get('/kept')).status).toBe(200)
+  expect(first.legacy.requests).toBe(requests + 1)
+  expect([a, b].map((rig) => remoteOf(rig).state)).toEqual(['up', 'up'])
+})
+
+test('a Cluster that is down says so', { timeout: 2 * PATIENCE_MS }, async () => {
+  const { url, nodes } = await clusterSetup()
+  const heard: string[] = []
+  const rig = await proxyOver(url, undefined, { heard })
+  await patiently(() => remoteOf(rig).state === 'up')
+  for (const node of nodes) {
+    await node.command('CONFIG', 'SET', 'cluster-node-timeout', '500')
+    await node.command('CONFIG', 'SET', 'cluster-require-full-coverage', 'yes')
+  }
+  await nodes[2]!.kill()
+  await patiently(async () => {
+    expect((await rig.get(`/new/${Math.random()}`)).status).toBe(200)
+    return remoteOf(rig).why === 'redis says CLUSTERDOWN'
+  })
+  await patiently(() => heard.length > 1)
+  expect(heard[0]).toBe('up')
 })

@@ -20,6 +20,7 @@ function remote(): RedisStore {
     chance: Math.random,
     now: () => performance.now(),
     onUnreadable: () => {},
+    onFull: () => {},
     onState: () => {},
   })
   onTestFinished(() => store.close())

@@ -23,11 +23,11 @@ export async function redisOf(...options: string[]): Promise<RedisServer> {
   return server
 }
 
-/** A proxy over the Redis of a URL, before upstreams of its own or those of another proxy. @param deadlineMs for Redis to reply */
+/** A proxy over the Redis of a URL, before upstreams of its own or those of another proxy. @param deadlineMs for Redis to reply; `heard` gets what is said of it */
 export async function proxyOver(
   url: string,
   upstreams?: Rig,
-  { deadlineMs = 2000, ...options }: RigOptions & { readonly deadlineMs?: number } = {},
+  { deadlineMs = 2000, heard = [], ...options }: RigOptions & { deadlineMs?: number; heard?: string[] } = {},
 ): Promise<Rig> {
   const store = new RedisStore({
     address: parseRedisUrl(url) as RedisAddress,
@@ -37,7 +37,8 @@ export async function proxyOver(
     chance: Math.random,
     now: () => performance.now(),
     onUnreadable: () => {},
-    onState: () => {},
+    onFull: () => heard.push('full'),
+    onState: (up, why) => heard.push(up ? 'up' : (why ?? 'down')),
   })
   onTestFinished(() => store.close())
   const shared = upstreams === undefined ? {} : { upstreams }

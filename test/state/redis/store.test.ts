@@ -5,6 +5,7 @@ import { afterAll, beforeEach, describe, expect, onTestFinished, test } from 'vi
 import { type Purge, writePurge } from '../../../src/rules/caching/purge.ts'
 import { encodeEntry } from '../../../src/state/caching/frame.ts'
 import { PurgeLog } from '../../../src/state/caching/purges.ts'
+import type { FillLock } from '../../../src/state/caching/remote.ts'
 import { RedisStore } from '../../../src/state/redis/store.ts'
 import { parseRedisUrl, type RedisAddress } from '../../../src/state/redis/url.ts'
 import { until } from '../../proxy/caching/rig.ts'
@@ -23,6 +24,7 @@ async function store(prefix = 'banyan:', purges = new PurgeLog(true)): Promise<R
     chance: Math.random,
     now: () => performance.now(),
     onUnreadable: () => {},
+    onFull: () => {},
     onState: () => {},
   })
   onTestFinished(() => one.close())
@@ -114,51 +116,106 @@ describe('entries', () => {
   })
 })
 
+/** The lock, where it was had. */
+async function taken(of: RedisStore): Promise<FillLock> {
+  const lock = await of.lock('k')
+  if (typeof lock === 'string' || !('release' in lock)) throw new Error(JSON.stringify(lock))
+  return lock
+}
+
+/** The Redis key of the only lock there is. */
+async function lockName(): Promise<string> {
+  return (/banyan:l:\S+/.exec(await redis.command('KEYS', 'banyan:l:*')) as RegExpExecArray)[0]
+}
+
+/** Of five deadlines. */
+const LEASE_MS = 2500
+
 describe('locks', () => {
   test('one holds, the other waits and is woken by how it ended', async () => {
     const [a, b] = [await store(), await store()]
-    const held = await a.lock('k')
-    if (typeof held === 'string') throw new Error(held)
     for (const outcome of ['stored', 'uncacheable', 'failed'] as const) {
-      const lock = outcome === 'stored' ? held : await a.lock('k')
-      if (typeof lock === 'string') throw new Error(lock)
-      const wait = b.awaitFill('k', 5000)
-      expect(await b.lock('k')).toBe('held')
+      const lock = await taken(a)
+      const wait = b.awaitFill('k')
+      expect(await b.lock('k')).toEqual({ heldForMs: expect.any(Number) })
       lock.release(outcome)
-      expect(await wait.outcome).toBe(outcome)
+      expect(await wait.within(60_000)).toBe(outcome)
     }
-    const next = await b.lock('k')
-    expect(typeof next).toBe('object')
+    await taken(b)
   })
 
   test('only its holder can give it back', async () => {
     const [a, b] = [await store(), await store()]
-    const lock = await a.lock('k')
+    const lock = await taken(a)
     await redis.command('FLUSHALL')
-    expect(typeof (await b.lock('k'))).toBe('object')
-    if (typeof lock !== 'string') lock.release('failed')
+    await taken(b)
+    lock.release('failed')
     await a.get('x')
-    expect(await a.lock('k')).toBe('held')
+    expect(await a.lock('k')).toHaveProperty('heldForMs')
   })
 
-  test('one that comes too late is given back', async () => {
+  test('it lasts no longer than a few deadlines by itself, and as long as it is held', async () => {
+    const [a, b] = [await store(), await store()]
+    const lock = await taken(a)
+    const name = await lockName()
+    const ttl = async () => Number((await redis.command('PTTL', name)).slice(1))
+    expect(await ttl()).toBeLessThanOrEqual(LEASE_MS)
+    // Nearly over: renewed by its holder, who is there.
+    await redis.command('PEXPIRE', name, '1500')
+    let left = 0
+    while (left <= 1500) left = await ttl()
+    expect(left).toBeLessThanOrEqual(LEASE_MS)
+    const held = await b.lock('k')
+    expect(held).toHaveProperty('heldForMs')
+    if (typeof held === 'object' && 'heldForMs' in held) expect(held.heldForMs).toBeLessThanOrEqual(LEASE_MS)
+    lock.release('failed')
+  })
+
+  test('one whose holder is gone can be had when it is over', async () => {
+    const [a, b] = [await store(), await store()]
+    await taken(a)
+    await a.close()
+    await redis.command('PEXPIRE', await lockName(), '1')
+    let lock = await b.lock('k')
+    while (typeof lock === 'object' && 'heldForMs' in lock) lock = await b.lock('k')
+    expect(lock).toHaveProperty('release')
+  })
+
+  test('one whose reply comes too late is held all the same, and given back with the fill', async () => {
     const [a, b] = [await store(), await store()]
     redis.pause()
-    expect(await a.lock('k')).toBe('unavailable')
+    const lock = await taken(a)
     redis.resume()
-    // Well before its lease of 5 seconds is over.
-    const untilMs = Date.now() + 3000
-    let lock = await b.lock('k')
-    while (typeof lock === 'string' && Date.now() < untilMs) lock = await b.lock('k')
-    expect(lock).toBeTypeOf('object')
+    let held = await b.lock('k')
+    while (held === 'unavailable') held = await b.lock('k')
+    expect(held).toHaveProperty('heldForMs')
+    const wait = b.awaitFill('k')
+    lock.release('stored')
+    expect(await wait.within(60_000)).toBe('stored')
+    await taken(b)
+  })
+
+  test.each([
+    ['garbage', (name: string) => redis.command('SET', name, 'x'.repeat(36))],
+    ['garbage with a time', (name: string) => redis.command('SET', name, 'x', 'PX', '4000')],
+    ['one that lasts for hours', (name: string) => redis.command('PEXPIRE', name, '9999999')],
+    ['another type', (name: string) => redis.command('LPUSH', name, 'x')],
+  ])('%s in its place is none', async (_, put) => {
+    const [a, b] = [await store(), await store()]
+    await taken(a)
+    const name = await lockName()
+    if (!_.startsWith('one')) await redis.command('DEL', name)
+    await put(name)
+    await taken(b)
   })
 
   test('a wait ends by itself, or when it is cancelled', async () => {
     const a = await store()
-    expect(await a.awaitFill('k', 1).outcome).toBeNull()
-    const wait = a.awaitFill('k', 60_000)
+    expect(await a.awaitFill('k').within(1)).toBeNull()
+    const wait = a.awaitFill('k')
+    const ended = wait.within(60_000)
     wait.cancel()
-    expect(await wait.outcome).toBeNull()
+    expect(await ended).toBeNull()
   })
 })
 
