@@ -6,7 +6,7 @@ import { once } from 'node:events'
 import type { Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { constants, createGzip, type Gzip } from 'node:zlib'
-import { CATALOG_SIZE, changedDayOf, isDiscontinued, productOf, SEED_NUMBER } from './catalog.ts'
+import { CATALOG_SIZE, changedDayOf, isDiscontinued, type Product, productOf, SEED_NUMBER } from './catalog.ts'
 import { type Exchange, type Field, Gone, Refusal } from './exchange.ts'
 import { codeTables, defectiveLine, defectOf, goneLine, productLine } from './feed-records.ts'
 import type { Route } from './router.ts'
@@ -32,6 +32,8 @@ interface Wish {
   /** A checkpoint stands behind so many records. */
   readonly checkpointEvery: number
   readonly defects: boolean
+  /** The name of a supplier whose special prices are a dollar too high; null for none. */
+  readonly wrongPrices: string | null
   /** Cut the connection after this many records; null to go to the end. */
   readonly cut: number | null
 }
@@ -103,6 +105,7 @@ function wishOf(x: Exchange): Wish {
     sample: parseCount(query.get('sample') ?? '1') || bad('SAMPLE'),
     checkpointEvery: parseCount(query.get('checkpoint') ?? String(CHECKPOINT_EVERY)) || bad('CHECKPOINT'),
     defects: query.get('defects') === 'on',
+    wrongPrices: query.get('wrong-prices'),
     cut: cut === null ? null : (parseCount(cut) ?? bad('CUT')),
   }
 }
@@ -129,11 +132,17 @@ function isDue(number: number, { sinceDay, day, sample }: Wish): boolean {
 }
 
 function linesOf(number: number, wish: Wish): { text: string; records: number } {
-  const product = productOf(number, wish.day)
+  const product = priced(productOf(number, wish.day), wish)
   if (product.discontinued) return { text: goneLine(product), records: 1 }
   const defect = wish.defects ? defectOf(number, SEED_NUMBER) : null
   if (defect === null) return { text: productLine(product), records: 1 }
   return { text: defectiveLine(product, defect), records: defect === 'duplicate' ? 2 : 1 }
+}
+
+/** A mistake that no status and no log shows: what an export in use may get wrong. */
+function priced(product: Product, { wrongPrices }: Wish): Product {
+  if (wrongPrices === null || product.supplier.name !== wrongPrices) return product
+  return { ...product, stores: product.stores.map((one) => ({ ...one, specialCents: one.specialCents + 100 })) }
 }
 
 function linkOf(x: Exchange, wish: Wish): Field[] {

@@ -1,7 +1,8 @@
 /**
  * `npm start`: the legacy catalog, a sync of a sample of its products, two GTIN service instances on that copy, and the proxy in
  * front of them, until Ctrl-C. `npm start -- --port N` serves on N, with the admin API on N + 1 (0: any free ports);
- * `npm start -- --all` copies all 18 million products, in some minutes.
+ * `npm start -- --all` copies all 18 million products, in some minutes; `npm start -- --fault` gives the new service a wrong
+ * price, for `banyan shadow` to find.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -22,7 +23,7 @@ interface Part {
   readonly args: readonly string[]
 }
 
-const { all, port } = readFlags()
+const { all, fault, port } = readFlags()
 /** Every how many-th product is copied, the one of the lookups among them. */
 const SAMPLE = all ? 1 : 900
 /** The table and the data, as long as the demo runs; git ignores it. */
@@ -33,11 +34,15 @@ const TABLE = join(FOLDER, 'routes.yaml')
 const running: ChildProcess[] = []
 let ending = false
 
-function readFlags(): { all: boolean; port: number } {
+function readFlags(): { all: boolean; fault: boolean; port: number } {
   try {
-    const { values } = parseArgs({ options: { all: { type: 'boolean' }, port: { type: 'string' } } })
+    const { values } = parseArgs({
+      options: { all: { type: 'boolean' }, fault: { type: 'boolean' }, port: { type: 'string' } },
+    })
     const port = Number(values.port ?? DEFAULT_PORT)
-    if (Number.isInteger(port) && port >= 0 && port < 65_535) return { all: values.all === true, port }
+    if (Number.isInteger(port) && port >= 0 && port < 65_535) {
+      return { all: values.all === true, fault: values.fault === true, port }
+    }
     return usage(`--port ${values.port}: expected a port`)
   } catch (error) {
     return usage((error as Error).message.split('. ')[0] as string)
@@ -45,7 +50,7 @@ function readFlags(): { all: boolean; port: number } {
 }
 
 function usage(problem: string): never {
-  process.stderr.write(`${problem}; usage: npm start -- [--port N] [--all]\n`)
+  process.stderr.write(`${problem}; usage: npm start -- [--port N] [--all] [--fault]\n`)
   process.exit(2)
 }
 
@@ -88,7 +93,8 @@ const PROXY: Part = {
 
 /** Copies the products once. What it says is shown where it takes minutes, or fails. Rejects where it fails. */
 async function sync(legacy: string): Promise<void> {
-  const args = ['gtin-service/main.ts', 'sync', '--from', `${legacy}/?sample=${SAMPLE}`, '--data', DATA, '--no-gzip']
+  const from = `${legacy}/?sample=${SAMPLE}${fault ? '&wrong-prices=iSWEATR' : ''}`
+  const args = ['gtin-service/main.ts', 'sync', '--from', from, '--data', DATA, '--no-gzip']
   const child = spawn(process.execPath, args, { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'], detached: true })
   running.push(child)
   const said: string[] = []
@@ -162,28 +168,40 @@ function urlIn(line: string): string {
   return /http:\/\/\S+/.exec(line)?.[0] as string
 }
 
-/** A copy of the table of the project, with the servers that have been started. */
+/** What the two sides differ in by design: which machine answered and when, the session of the legacy, who may store it. */
+const SHADOW = `    shadow: # a copy of each lookup goes to the other side: banyan shadow show gtin-lookup
+      percent: 100
+      samples: values
+      compare: { ignore: [/host, /generatedAt, cookie:JSESSIONID, header:cache-control] }
+`
+
+/** A copy of the table of the project, with the servers that have been started, and both sides compared. */
 function writeTable(legacy: string, gtins: readonly string[]): void {
   const text = readFileSync(join(ROOT, 'routes.yaml'), 'utf8')
     .replace('http://127.0.0.1:4001', legacy)
     .replace('http://127.0.0.1:4002', gtins[0] as string)
     .replace('http://127.0.0.1:4003', gtins[1] as string)
-  writeFileSync(TABLE, text)
+  writeFileSync(TABLE, `${text.trimEnd()}\n${SHADOW}`)
 }
 
 /** What to do next. */
 function welcome(ready: string): string {
   const [proxy, admin] = [...ready.matchAll(/http:\/\/(\S+)/g)].map(([, address]) => address)
   const url = `http://${proxy}/stores/3/gtins/123456789012`
-  return `banyan is ready on http://${proxy}, in front of a legacy catalog and its new GTIN service. In another terminal, in this folder:
-  banyan() { node bin/banyan.js "$@"; }; export BANYAN_ADMIN=${admin}
-  lookup() { curl -si -b sid=alice ${url} | grep -oiE '^cache-status.*|"host": ?"[^"]+"'; }
+  const steps = fault
+    ? `  alice() { curl -s -H 'x-client-id: alice' -b ${DATA}/jar -c ${DATA}/jar -o /dev/null ${url}; }
+  for i in $(seq 40); do alice; done              # alice is on the legacy, and gets the right price
+  banyan shadow show gtin-lookup                  # the new service has another one`
+    : `  lookup() { curl -si -b sid=alice ${url} | grep -oiE '^cache-status.*|"host": ?"[^"]+"'; }
   lookup                                          # alice is on the legacy: catalog01
   banyan set gtin-lookup 50 --reason "no errors"  # from 5 % to 50 % of the clients
-  lookup                                          # alice has moved to the new service: gtin-1 or gtin-2
-  lookup                                          # the same again is a hit of the cache
+  lookup; lookup                                  # alice has moved to the new service: gtin-1 or gtin-2; then a hit of the cache
   banyan explain ${url} -H 'cookie: sid=alice'
   banyan routes && banyan revisions               # and banyan restore 1 takes the edit back
+  banyan shadow show gtin-lookup                  # both sides compared; npm start -- --fault has a wrong price to find`
+  return `banyan is ready on http://${proxy}, in front of a legacy catalog and its new GTIN service. In another terminal, in this folder:
+  banyan() { node bin/banyan.js "$@"; }; export BANYAN_ADMIN=${admin}
+${steps}
 The table is ${relative(ROOT, TABLE)}: edit it too. Each request is logged below. Ctrl-C ends everything.
 `
 }

@@ -1,6 +1,7 @@
 /**
  * `banyan shadow`: compares the two sides of a route: starts and stops it, shows what differs, ignores what may differ.
  */
+import type { AdminClient } from './admin-client.ts'
 import { ADMIN_FLAG, type Command, EDIT_FLAGS, editTerms, type Given, JSON_FLAG } from './command.ts'
 import { CommandError, columns, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
 import { dryRunText } from './routes.ts'
@@ -15,6 +16,9 @@ const STEPS = {
 } as const
 
 const DEFAULT_PERCENT = 1
+
+/** Samples that `show` reads for its examples. */
+const MAX_SAMPLES = 20
 
 export const shadow: Command = {
   name: 'shadow',
@@ -46,7 +50,7 @@ interface ComparisonsAnswer {
   readonly route: string
   readonly from: string
   readonly to: string
-  readonly shadow: { readonly percent: number; readonly sides: string } | null
+  readonly shadow: { readonly percent: number; readonly sides: string; readonly samples: string } | null
   readonly since: string | null
   readonly comparisons: number
   readonly matches: number
@@ -69,6 +73,13 @@ interface ComparisonsAnswer {
   readonly moreFields: number
 }
 
+interface SampledDifference {
+  readonly path: string
+  readonly kind: string
+  readonly from: string | null
+  readonly to: string | null
+}
+
 interface ShadowDocument {
   readonly percent?: number
   readonly compare?: { readonly ignore?: readonly string[] }
@@ -84,13 +95,37 @@ function runShadow(given: Given, io: Io): Promise<ExitCode> {
 }
 
 async function runShow([route]: [string, string], given: Given, io: Io): Promise<ExitCode> {
-  const { json } = await given.client(io).ask('GET', `${pathOf(route)}/comparisons`)
-  if (given.has('json')) io.out(jsonText(json))
-  else io.out(reportText(json as ComparisonsAnswer, io.colours.out))
+  const client = given.client(io)
+  const { json } = await client.ask('GET', `${pathOf(route)}/comparisons`)
+  if (given.has('json')) {
+    io.out(jsonText(json))
+    return EXIT.done
+  }
+  const told = json as ComparisonsAnswer
+  const samples = new Map<string, readonly SampledDifference[]>()
+  if (told.shadow?.samples === 'values') {
+    const ids = new Set(told.fields.flatMap(({ sample }) => sample ?? []))
+    for (const id of [...ids].slice(0, MAX_SAMPLES)) samples.set(id, await sampleOf(client, id))
+  }
+  io.out(reportText(told, samples, io.colours.out))
   return EXIT.done
 }
 
-function reportText(told: ComparisonsAnswer, colour: boolean): string {
+/** The differences of a sample; none where the token may not read it, or it is gone. */
+async function sampleOf(client: AdminClient, id: string): Promise<readonly SampledDifference[]> {
+  try {
+    return (await client.ask('GET', `/samples/${encodeURIComponent(id)}`)).json.differences
+  } catch (error) {
+    if (error instanceof CommandError && error.code !== EXIT.unreachable) return []
+    throw error
+  }
+}
+
+function reportText(
+  told: ComparisonsAnswer,
+  samples: ReadonlyMap<string, readonly SampledDifference[]>,
+  colour: boolean,
+): string {
   const { route, from, to, shadow: on, comparisons, matches, mismatches, noiseComparisons } = told
   const state = on === null || on.percent === 0 ? 'off' : `${on.percent} % of the requests answered by ${on.sides}`
   const lines = [`${route}: ${from} against ${to}; shadow ${state}\n`]
@@ -98,18 +133,18 @@ function reportText(told: ComparisonsAnswer, colour: boolean): string {
   lines.push(
     comparisons === 0
       ? 'no comparisons yet\n'
-      : `${comparisons} comparisons since ${told.since}: ${matches} equal, ${mismatches} different${partial}; ${from} compared with itself ${noiseComparisons} times\n`,
+      : `${comparisons} comparison${comparisons === 1 ? '' : 's'} since ${told.since}: ${matches} equal, ${mismatches} different${partial}; ${from} compared with itself ${noiseComparisons} time${noiseComparisons === 1 ? '' : 's'}\n`,
   )
   lines.push(counted('copies without a response', told.errors), counted('not copied', told.skipped))
   if (told.fields.length > 0) {
-    const rows = told.fields.map(({ path, kind, verdict, rate, noiseRate, first, example }) => [
+    const rows = told.fields.map(({ path, kind, verdict, rate, noiseRate, first, example, sample }) => [
       printable(path === '' ? '(body)' : path),
       kind,
       verdict,
       percentText(rate),
       noiseRate === null ? '-' : percentText(noiseRate),
       first.slice(0, 16).replace('T', ' '),
-      printable(`${example.from ?? 'missing'} -> ${example.to ?? 'missing'}`).slice(0, 80),
+      exampleText(samples.get(sample ?? '')?.find((one) => one.path === path && one.kind === kind) ?? example),
     ])
     lines.push(columns(['FIELD', 'KIND', 'VERDICT', 'RATE', 'NOISE', 'SINCE', 'EXAMPLE'], rows, colour))
   }
@@ -117,6 +152,13 @@ function reportText(told: ComparisonsAnswer, colour: boolean): string {
   const sample = told.fields.find((field) => field.sample !== null)?.sample
   if (sample !== undefined) lines.push(`one comparison: banyan shadow sample ${sample}\n`)
   return lines.join('')
+}
+
+function exampleText({ from, to }: Pick<SampledDifference, 'from' | 'to'>): string {
+  // The hash tells two values apart, which it says already that they are.
+  const text = (value: string | null): string =>
+    value === null ? 'missing' : printable(value.replace(/(characters), [0-9a-f]{16}$/, '$1'))
+  return `${text(from)} -> ${text(to)}`.slice(0, 100)
 }
 
 function counted(what: string, counts: Readonly<Record<string, number>>): string {
@@ -137,9 +179,8 @@ async function runSample([id]: [string, string], given: Given, io: Io): Promise<
   const { method, target, route, at, note, differences } = json
   io.out(`${printable(`${method} ${target}`)} (${printable(route)}, ${at})\n`)
   if (note !== null) io.out(`${printable(note)}\n`)
-  const rows = (differences as { path: string; kind: string; from: string | null; to: string | null }[]).map(
-    ({ path, kind, from, to }) =>
-      [path === '' ? '(body)' : path, kind, from ?? 'missing', to ?? 'missing'].map(printable),
+  const rows = (differences as readonly SampledDifference[]).map(({ path, kind, from, to }) =>
+    [path === '' ? '(body)' : path, kind, from ?? 'missing', to ?? 'missing'].map(printable),
   )
   io.out(columns(['FIELD', 'KIND', 'FROM', 'TO'], rows, io.colours.out))
   return EXIT.done

@@ -54,8 +54,8 @@ test('from start to stop', async () => {
     })
   }
   const { out } = await shadow('show', 'gtin-lookup')
-  expect(out).toMatch(/^12 comparisons since \S+: 0 equal, 12 different; legacy compared with itself \d+ times$/m)
-  expect(out).toMatch(/^\/price +value +\S+ +100 % .*number, 2 characters, \w+ -> number, 2 characters, \w+$/m)
+  expect(out).toMatch(/^12 comparisons since \S+: 0 equal, 12 different; legacy compared with itself \d+ times?$/m)
+  expect(out).toMatch(/^\/price +value +\S+ +100 % .*number, 2 characters -> number, 2 characters$/m)
   expect(out).toMatch(/^\/gone +missing +\S+ +100 % .* -> missing$/m)
   const id = /banyan shadow sample (\S+)/.exec(out)?.[1] as string
   expect((await shadow('sample', id)).out).toMatch(/^GET \/gtins\/1 \(gtin-lookup, \S+\)$/m)

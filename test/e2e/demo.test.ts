@@ -37,6 +37,22 @@ async function freePair(): Promise<number> {
   }
 }
 
+/** What each of these lines prints in one shell. */
+async function typed(commands: readonly string[]): Promise<string[]> {
+  const script = commands.map((line) => `${line}\necho "-- end"`).join('\n')
+  const shell = spawn('bash', ['--noprofile', '--norc', '-c', script], { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] })
+  let [out, err] = ['', '']
+  shell.stdout.setEncoding('utf8').on('data', (text: string) => {
+    out += text
+  })
+  shell.stderr.setEncoding('utf8').on('data', (text: string) => {
+    err += text
+  })
+  await new Promise((resolve) => shell.once('close', resolve))
+  expect(err).toBe('')
+  return out.split('-- end\n')
+}
+
 beforeAll(async () => {
   port = await freePair()
   demo = startProgram(['scripts/start.ts', '--port', String(port)])
@@ -54,24 +70,14 @@ test('the first thing that it prints is what to do next, in ten lines or fewer',
 
 test('followed line by line, it shows a client that moves, a hit, and why', { timeout: 120_000 }, async () => {
   const commands = told.filter((line) => line.startsWith('  '))
-  const script = commands.map((line) => `${line}\necho "-- end"`).join('\n')
-  const shell = spawn('bash', ['--noprofile', '--norc', '-c', script], { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] })
-  let [out, err] = ['', '']
-  shell.stdout.setEncoding('utf8').on('data', (text: string) => {
-    out += text
-  })
-  shell.stderr.setEncoding('utf8').on('data', (text: string) => {
-    err += text
-  })
-  await new Promise((resolve) => shell.once('close', resolve))
-  const all = out.split('-- end\n')
-  expect(err).toBe('')
-  const lookups = commands.flatMap((line, at) => (/^ {2}lookup /.test(line) ? [all[at] as string] : []))
+  const all = await typed(commands)
+  const out = all.join('')
+  const lookups = commands.flatMap((line, at) => (/^ {2}lookup[; ]/.test(line) ? [all[at] as string] : []))
   expect(lookups).toEqual([
     expect.stringMatching(/fwd=[\s\S]*"host": "catalog01"/),
-    expect.stringMatching(/fwd=[\s\S]*"host":"gtin-[12]"/),
-    expect.stringMatching(/hit[\s\S]*"host":"gtin-[12]"/),
+    expect.stringMatching(/fwd=[\s\S]*"host":"gtin-[12]"[\s\S]*hit[\s\S]*"host":"gtin-[12]"/),
   ])
+  expect(out).toMatch(/^1 comparison since \S+: 1 equal, 0 different; /m)
   expect(out).toContain('gtin-lookup: 5 % -> 50 % to gtin (revision 2)')
   expect(out).toMatch(/^goes to {3}gtin: within the percent of the route \(percent\)$/m)
   expect(out).toMatch(/^2 \* .* no errors$/m)
@@ -97,13 +103,29 @@ test('a port that is taken says how to choose others', () => {
   })
   expect(again('--port', 'web')).toMatchObject({
     status: 2,
-    stderr: '--port web: expected a port; usage: npm start -- [--port N] [--all]\n',
+    stderr: '--port web: expected a port; usage: npm start -- [--port N] [--all] [--fault]\n',
   })
-  expect(again('--prot', '1').stderr).toMatch(/^Unknown option '--prot'; usage: npm start -- \[--port N\] \[--all\]\n$/)
+  expect(again('--prot', '1').stderr).toMatch(
+    /^Unknown option '--prot'; usage: npm start -- \[--port N\] \[--all\] \[--fault\]\n$/,
+  )
 })
 
 test('it ends with all that it started and wrote', async () => {
   expect(await demo.stop()).toBe(0)
   expect(existsSync(join(ROOT, '.banyan', `demo-${port}`))).toBe(false)
   for (const closed of [port, port + 1]) await expect(fetch(`http://127.0.0.1:${closed}/`)).rejects.toThrow()
+})
+
+test('with a fault planted in the new service, the comparison of both sides names the field', {
+  timeout: 180_000,
+}, async () => {
+  const faulty = startProgram(['scripts/start.ts', '--port', String(await freePair()), '--fault'])
+  try {
+    await faulty.line((line) => line.includes('Ctrl-C'))
+    const out = (await typed(faulty.log.filter((line) => line.startsWith('  ')))).join('')
+    expect(out).toMatch(/^\/storeDetail\/\*\/price\/specialRetail +value +mismatch .*"15\.00" -> "16\.00"$/m)
+    expect(out.match(/mismatch/g)).toHaveLength(1)
+  } finally {
+    await faulty.stop()
+  }
 })

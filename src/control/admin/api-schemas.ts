@@ -360,7 +360,11 @@ export const comparisonsAnswer = object({
   from: upstreamName,
   to: upstreamName,
   percent,
-  shadow: object({ percent, sides: z.enum(['from', 'to', 'both']) }).nullable(),
+  shadow: object({
+    percent,
+    sides: z.enum(['from', 'to', 'both']),
+    samples: z.enum(['hashes', 'values']),
+  }).nullable(),
   storage: z.enum(['memory']).describe('Where evidence is kept: what is in memory is lost at a restart.'),
   since: time.nullable(),
   comparisons: count,

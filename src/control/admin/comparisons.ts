@@ -38,7 +38,10 @@ function comparisonsOf({ id, from, to, percent, shadow }: Route, evidence: Evide
   return {
     route: id,
     ...{ from, to, percent },
-    shadow: shadow === null ? null : { percent: shadow.share * 100, sides: shadow.sides },
+    shadow:
+      shadow === null
+        ? null
+        : { percent: shadow.share * 100, sides: shadow.sides, samples: shadow.keepsValues ? 'values' : 'hashes' },
     // What is in memory is lost at a restart.
     storage: 'memory',
     since: known === null ? null : isoTime(known.sinceMs),
