@@ -9,7 +9,7 @@ import {
   DEFAULT_COMPARED_HEADERS,
   type DifferenceKind,
 } from '../src/rules/evidence/compare.ts'
-import { isApart, judgePath, type PathCounts, repeatKind } from '../src/rules/evidence/noise.ts'
+import { isApart, judgePath, MOST_REPEATS, type PathCounts, repeatKind } from '../src/rules/evidence/noise.ts'
 
 const RUNS = 5
 const COMPARISONS = 10_000
@@ -129,7 +129,7 @@ interface Way {
   readonly name: string
   /** Whether noise is looked for at random, as often as said; else each time. */
   readonly isSampled: boolean
-  /** Whether `from` is also asked again after differences about which there is not enough yet. */
+  /** Whether `from` is also asked again after the first differences at each path. */
   readonly repeats: boolean
   isMismatch(counts: PathCounts): boolean
 }
@@ -144,7 +144,7 @@ const WAYS: readonly Way[] = [
     isMismatch: (counts) => judgePath(counts) === 'mismatch',
   },
   {
-    name: 'banyan, and again where unsettled',
+    name: 'banyan, and after differences',
     isSampled: true,
     repeats: true,
     isMismatch: (counts) => judgePath(counts) === 'mismatch',
@@ -164,10 +164,9 @@ interface Watched {
 interface Repeats {
   asked: number
   differed: number
-  isUnsettled: boolean
 }
 
-const newRepeats = (): Repeats => ({ asked: 0, differed: 0, isUnsettled: true })
+const newRepeats = (): Repeats => ({ asked: 0, differed: 0 })
 
 const newTally = (again = newRepeats()): Tally => ({
   ...{ raw: 0, noise: 0, again, firstAt: Number.POSITIVE_INFINITY, isAfterThousand: false },
@@ -214,7 +213,7 @@ function look(watched: Watched, { raw, noise, isPicked }: Seen, comparisons: num
     return tally
   }
   const countsNoise = !way.isSampled || isPicked
-  const asks = countsNoise || (way.repeats && [...raw].some((path) => tallyOf(path).again.isUnsettled))
+  const asks = countsNoise || (way.repeats && [...raw].some((path) => tallyOf(path).again.asked < MOST_REPEATS))
   if (asks) watched.asked++
   if (countsNoise) {
     watched.noiseComparisons++
@@ -227,14 +226,12 @@ function look(watched: Watched, { raw, noise, isPicked }: Seen, comparisons: num
     again.asked++
     if (ofSecond.has(key)) again.differed++
   }
-  for (const again of repeats.values()) again.isUnsettled = false
   for (const tally of tallies.values()) {
     const { noiseComparisons } = watched
     const counts = { ...tally, comparisons, noiseComparisons }
     // What is asked at random only says little of what follows a difference.
     const { again, ...rates } = counts
     const judged = way.repeats ? counts : rates
-    tally.again.isUnsettled ||= judgePath(judged) === 'not-enough'
     const isMismatch = way.isMismatch(judged)
     if (isMismatch) tally.firstAt = Math.min(tally.firstAt, comparisons)
     if (comparisons === 1_000) tally.isAfterThousand = isMismatch

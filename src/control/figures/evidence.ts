@@ -1,7 +1,7 @@
 /**
  * The evidence of all data planes: what comparisons have found of each route. Kept in memory, from the start of the process.
  */
-import { judgePath, type PathVerdict } from '../../rules/evidence/noise.ts'
+import { judgePath, type PathVerdict, type Repeats, repeatKind } from '../../rules/evidence/noise.ts'
 import type { Route } from '../../rules/table/table.ts'
 import {
   type EvidenceDelta,
@@ -77,12 +77,21 @@ export class Evidence {
 export function pathsOf({ paths, comparisons, noiseComparisons }: RouteEvidence): PathEvidence[] {
   return paths
     .filter(({ count }) => count > 0)
-    .map(({ path, kind, count, noise, asked, differed, firstMs, lastMs, from, to, sample }) => ({
+    .map(({ path, kind, count, noise, firstMs, lastMs, from, to, sample }) => ({
       ...{ path, kind, count, firstMs, lastMs, sample },
-      verdict: judgePath({ raw: count, comparisons, noise, noiseComparisons, again: { asked, differed } }),
+      verdict: judgePath({ raw: count, comparisons, noise, noiseComparisons, again: repeatsOf(paths, path, kind) }),
       rate: count / comparisons,
       noiseRate: noiseComparisons === 0 ? null : noise / noiseComparisons,
       example: { from, to },
     }))
     .sort((a, b) => ORDER[a.verdict] - ORDER[b.verdict] || b.count - a.count)
+}
+
+/** How often `from` was asked again for a difference at a path, and differed from itself there. */
+function repeatsOf(paths: readonly PathCount[], path: string, kind: PathCount['kind']): Repeats {
+  const alike = paths.filter((one) => one.path === path && repeatKind(one.kind) === repeatKind(kind))
+  return {
+    asked: alike.reduce((sum, { asked }) => sum + asked, 0),
+    differed: alike.reduce((sum, { differed }) => sum + differed, 0),
+  }
 }

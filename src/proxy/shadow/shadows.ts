@@ -4,6 +4,7 @@
  */
 import type { ComparedAnswer, Comparison } from '../../rules/evidence/compare.ts'
 import { copiesSide, hideQueryValues, type SkipReason, whyNotCopied } from '../../rules/evidence/copying.ts'
+import { MOST_REPEATS, repeatKind } from '../../rules/evidence/noise.ts'
 import { fieldValue, type Side } from '../../rules/http/exchange.ts'
 import { sideOf } from '../../rules/routing/decide.ts'
 import type { Route, ShadowSettings } from '../../rules/table/table.ts'
@@ -34,8 +35,7 @@ const COPY_TIMEOUT_MS = 10_000
 const MAX_FAILURES = 5
 const PAUSE_MS = 30_000
 
-/** For the first differences at a path `from` is asked again each time: that tells soonest whether they are noise. */
-const MAX_REPEATS = 20
+/** Paths of a route for which `from` is asked again. */
 const MAX_REPEATED_PATHS = 500
 
 /** Idle connections for copies, per server. */
@@ -180,12 +180,15 @@ export class Shadows {
     if (comparison === null) return
     this.#tell(exchange, drawn, comparison)
     const random = Math.random() < settings.noiseShare
+    // Where `to` came first, a value that changes with time has had no longer to change in the repeat than between the sides.
+    const before = own === 'from' ? comparison : null
+    const isNews = before !== null && this.#isNews(route, before)
     // A response that sets a cookie may have begun a session: asking again would begin another one.
-    if (!(random || this.#isNews(route, comparison)) || setsCookie(from)) return
+    if (!(random || isNews) || setsCookie(from)) return
     const again = await this.#ask(exchange, drawn, 'from')
     if (again === null || 'failure' in again || setsCookie(again)) return
     const noise = await this.#compared(route, settings, from, again)
-    if (noise !== null) this.#parts.tally.askedAgain(route.id, noise, random, comparison, Date.now())
+    if (noise !== null) this.#parts.tally.askedAgain(route.id, noise, random, before, Date.now())
   }
 
   /** Whether a path differs for which `from` was not asked again often enough to tell a mismatch from noise. */
@@ -197,9 +200,9 @@ export class Shadows {
     }
     let isNews = false
     for (const { path, kind } of differences) {
-      const name = `${kind} ${path}`
+      const name = `${repeatKind(kind)} ${path}`
       const count = known.get(name) ?? 0
-      if (count >= MAX_REPEATS || (count === 0 && known.size >= MAX_REPEATED_PATHS)) continue
+      if (count >= MOST_REPEATS || (count === 0 && known.size >= MAX_REPEATED_PATHS)) continue
       known.set(name, count + 1)
       isNews = true
     }

@@ -16,9 +16,12 @@ export interface PathCounts {
   readonly thresholds?: NoiseThresholds
 }
 
+/** For so many differences at a path `from` is asked again each time: that tells soonest whether they are noise. */
+export const MOST_REPEATS = 20
+
 /**
- * Of the comparisons in which a path differed, those after which `from` was asked once more: at random, or because there was
- * not enough yet for a verdict on one of the paths that differed; and those of them in which its second answer differed from
+ * Of the comparisons in which a path differed, those after which `from` was asked once more: at random, or because the path,
+ * or another one, had differed less than `MOST_REPEATS` times; and those of them in which its second answer differed from
  * its first one at the same path. Kinds with the same `repeatKind` are counted together, and asked again for together.
  */
 export interface Repeats {
@@ -51,18 +54,18 @@ export type PathVerdict = 'mismatch' | 'noise' | 'not-enough'
 
 /**
  * What a path's counts say. It is a *mismatch* if the rates of raw differences and of noise are apart by Diffy's rule, and
- * that is no chance: in at most one of a hundred paths that are noise it is ever said, however often one looks. It is
- * *noise* if two answers of `from` differ there and the rule does not hold. Else there is not enough yet.
+ * that is no chance: in at most one of a hundred paths that are noise it is ever said, however often one looks. Else it is
+ * *noise* if two answers of `from` differ there as well, and the rule does not hold or at least half of the differences come
+ * with noise. Else there is not enough yet.
  *
  * The rule alone would call everything a mismatch that differs once before noise was looked for.
  */
 export function judgePath(counts: PathCounts): PathVerdict {
-  const { again } = counts
-  if (again !== undefined && again.differed > 0 && again.differed * 2 >= again.asked) return 'noise'
-  if (!isApart(counts)) return counts.noise > 0 ? 'noise' : 'not-enough'
-  const evidence =
-    again === undefined ? evidenceOfRates(counts) : (evidenceOfRates(counts) + evidenceOfRepeats(again)) / 2
-  return evidence >= 1 / FALSE_ALARMS ? 'mismatch' : 'not-enough'
+  const { noise, again } = counts
+  const isMore = isApart(counts)
+  if (isMore && evidenceOf(counts) >= 1 / FALSE_ALARMS) return 'mismatch'
+  const isRepeated = again !== undefined && again.differed > 0 && again.differed * 2 >= again.asked
+  return isRepeated || (noise > 0 && !isMore) ? 'noise' : 'not-enough'
 }
 
 /** Diffy's rule, on rates instead of counts: it asks `from` twice for every request. */
@@ -79,8 +82,14 @@ const FALSE_ALARMS = 0.01
 /** How often a path differs by noise, for each time it does between the sides, if it is a mismatch: what evidence is weighed for. */
 const NOISE_OF_MISMATCHES = [0.02, 0.2, 0.5]
 
+/** How many times likelier the counts are for a mismatch than for noise. */
+function evidenceOf(counts: PathCounts): number {
+  const ofRates = evidenceOfRates(counts)
+  return counts.again === undefined ? ofRates : (ofRates + evidenceOfRepeats(counts.again)) / 2
+}
+
 /**
- * How many times likelier the counts are for a mismatch than for noise. Were both rates the same, each difference counted
+ * The rates of raw differences and of noise as evidence. Were both rates the same, each difference counted
  * would be a raw one with the part that raw comparisons have of all. A likelihood ratio reaches 100 with a chance of at most
  * 1 %, at whatever time one looks (Ville's inequality).
  */

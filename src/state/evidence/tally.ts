@@ -3,6 +3,7 @@
  */
 import type { Comparison, DifferenceKind } from '../../rules/evidence/compare.ts'
 import type { SkipReason } from '../../rules/evidence/copying.ts'
+import { repeatKind } from '../../rules/evidence/noise.ts'
 
 /** Paths that are counted for a route; what differs beyond them is counted as `morePaths`. */
 const MAX_PATHS = 500
@@ -97,9 +98,15 @@ export class Tally {
   /**
    * `from` was asked again and compared with itself.
    * @param random the request was picked at random, not for its differences
-   * @param before how the two sides had differed for this request
+   * @param before how the two sides had differed for this request, or null where `from` was not asked first
    */
-  askedAgain(route: string, { differences }: Comparison, random: boolean, before: Comparison, nowMs: number): void {
+  askedAgain(
+    route: string,
+    { differences }: Comparison,
+    random: boolean,
+    before: Comparison | null,
+    nowMs: number,
+  ): void {
     const known = this.#of(route, nowMs)
     if (random) {
       known.noiseComparisons++
@@ -108,11 +115,11 @@ export class Tally {
         if (found !== null) found.noise++
       }
     }
-    for (const { path, kind } of before.differences) {
+    for (const { path, kind } of before?.differences ?? []) {
       const found = this.#path(known, path, kind, nowMs)
       if (found === null) continue
       found.asked++
-      if (differences.some((one) => one.path === path && one.kind === kind)) found.differed++
+      if (differences.some((one) => one.path === path && repeatKind(one.kind) === repeatKind(kind))) found.differed++
     }
   }
 

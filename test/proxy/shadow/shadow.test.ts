@@ -30,6 +30,7 @@ ${route('moved', `percent: 100, fallback: {}, breaker: false, ${ALL.replace('noi
 ${route('stays', `percent: 100, ${ALL}`)}
 ${route('stored', `cache: { ttl: 1h }, ${ALL}`)}
 ${route('noisy', ALL)}
+${route('asked', ALL)}
 ${route('some', 'shadow: { percent: 100, noise: 0, match: { headers: { x-copy: true } } }')}
 ${route('clear', 'shadow: { percent: 100, noise: 0, samples: values, redact: [/secret] }')}
 ${route('none', 'percent: 0')}
@@ -110,6 +111,18 @@ test('only the requests of the sides and of the match are copied; a route withou
   await get(client, '/moved/a')
   await settled('moved', ({ comparisons: count }) => expect(count).toBe(1))
   expect(sides()).toEqual(['modern', 'legacy', 'legacy', 'legacy', 'modern', 'modern', 'legacy'])
+  client.socket.destroy()
+})
+
+test('after a difference the old side is asked again, if it was asked first', async () => {
+  modern.handler = recording('modern', (request) => request.send(json({ price: 11 })))
+  const client = await rawClient(banyan.port)
+  const before = (await comparisons('moved')).comparisons
+  await get(client, '/moved/again')
+  await settled('moved', ({ comparisons: count }) => expect(count).toBe(before + 1))
+  await get(client, '/asked/again')
+  await settled('asked', ({ comparisons: count }) => expect(count).toBe(1))
+  await vi.waitFor(() => expect(sides()).toEqual(['modern', 'legacy', 'legacy', 'modern', 'legacy']))
   client.socket.destroy()
 })
 

@@ -35,7 +35,7 @@ describe('one path', () => {
     ['noise not looked for', { raw: 1_000, comparisons: 1_000, noise: 0, noiseComparisons: 0 }, 'not-enough'],
     ['asked again, never noise', counts(10, 10, 0, [10, 0]), 'mismatch'],
     ['asked again, too seldom', counts(5, 10, 0, [5, 0]), 'not-enough'],
-    ['asked again, noise half of the time', counts(100, 10_000, 0, [100, 50]), 'noise'],
+    ['asked again, noise half of the time', counts(100, 10_000, 5, [100, 50]), 'noise'],
     ['asked again, some noise', counts(1_000, 1_000, 20, [100, 20]), 'mismatch'],
     ['asked again, and both too often to say', counts(10, 10, 0, [10, 4]), 'not-enough'],
     ['more than a number can hold', counts(1e6, 1e6, 0, [1e6, 0]), 'mismatch'],

@@ -2,7 +2,7 @@
  * Counting what comparisons found: sums over planes, and bounds.
  */
 import { expect, test } from 'vitest'
-import type { Comparison, Difference } from '../../../src/rules/evidence/compare.ts'
+import type { Comparison, Difference, DifferenceKind } from '../../../src/rules/evidence/compare.ts'
 import { type Sample, Tally } from '../../../src/state/evidence/tally.ts'
 
 const found = (...paths: string[]): Comparison => ({
@@ -38,6 +38,30 @@ test('what planes counted one by one is what one plane would have counted', () =
   ])
   expect(sum.samplesOf('r').map(({ id }) => id)).toEqual(['s6', 's5', 's4', 's3', 's2', 's1'])
   expect(one.take()).toEqual({ routes: [], samples: [] })
+})
+
+test('a member that is missing and then extra was asked about once, as a member that comes and goes', () => {
+  const tally = new Tally()
+  const differs = (kind: DifferenceKind): Comparison => ({
+    ...found(),
+    differences: [{ path: '/a', kind, from: null, to: null }],
+  })
+  for (const kind of ['missing', 'extra', 'value'] as const) {
+    tally.compared('r', differs(kind), 's', 1)
+    tally.askedAgain('r', differs('extra'), false, differs(kind), 1)
+  }
+  expect(tally.get('r')?.paths).toMatchObject([
+    { kind: 'missing', asked: 1, differed: 1, noise: 0 },
+    { kind: 'extra', asked: 1, differed: 1, noise: 0 },
+    { kind: 'value', asked: 1, differed: 0, noise: 0 },
+  ])
+})
+
+test('without a comparison before, repeats tell of noise only', () => {
+  const tally = new Tally()
+  tally.compared('r', found('/a'), 's', 1)
+  tally.askedAgain('r', found('/a'), true, null, 1)
+  expect(tally.get('r')).toMatchObject({ noiseComparisons: 1, paths: [{ noise: 1, asked: 0, differed: 0 }] })
 })
 
 test('paths and samples are bounded, whatever the responses hold', () => {
