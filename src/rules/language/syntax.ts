@@ -245,10 +245,11 @@ function indentation(text: string, { offset }: SyntaxError): Mistake | null {
   const levels: Level[] = []
   let number = 0
   let start = 0
-  for (const content of text.split('\n')) {
+  for (const whole of text.split('\n')) {
+    const content = whole.replace(/\r$/, '')
     number++
     const at = start
-    start += content.length + 1
+    start += whole.length + 1
     if (content.length > MAX_EXAMINED || /^\s*(?:#.*|---.*|%.*)?$/.test(content)) continue
     const column = content.search(/\S/)
     const left: Level[] = []

@@ -64,6 +64,38 @@ describe('problems', () => {
   })
 })
 
+describe('one mistake in any line of a table is one error', () => {
+  const keyed = /^( *(?:- )?)([a-zA-Z]+): /
+  const MISTAKES: Readonly<Record<string, (line: string) => string>> = {
+    'a tab': (line) => line.replace(/^ +/, '\t'),
+    'a space too many': (line) => line.replace(/^ +\S/, ' $&'),
+    'a space too few': (line) => line.replace(/^ ( *\S)/, '$1'),
+    'no space behind the colon': (line) => line.replace(keyed, '$1$2:'),
+    'no colon': (line) => line.replace(keyed, '$1$2 '),
+    'no colon at the end': (line) => line.replace(/^( *[a-z]+):(?= *(?:#|$))/, '$1'),
+    'an equals sign': (line) => line.replace(keyed, '$1$2 = '),
+    'no closing brace': (line) => line.replace(' }', ''),
+    'no closing bracket': (line) => line.replace(']', ''),
+    'no opening brace': (line) => line.replace('{ ', ''),
+    'no opening bracket': (line) => line.replace('[', ''),
+    'a quote': (line) => line.replace(/: (?=[a-z/])/, ': "'),
+    'no dash': (line) => line.replace(/^( *)- /, '$1  '),
+  }
+
+  test.each(Object.keys(MISTAKES))('%s', (name) => {
+    for (const text of [EXAMPLE, EXAMPLE.replaceAll('\n', '\r\n')]) {
+      const lines = text.split('\n')
+      for (const [at, line] of lines.entries()) {
+        if (/^ *#/.test(line)) continue
+        const edited = lines.toSpliced(at, 1, (MISTAKES[name] as (line: string) => string)(line)).join('\n')
+        const problems = problemsOf(edited)
+        if (edited === text || readTable(edited, 'routes.yaml').ok) continue
+        expect(problems, formatProblems(problems, edited)).toHaveLength(1)
+      }
+    }
+  })
+})
+
 describe('texts of every kind', () => {
   /** @returns whether it is a table */
   function expectSane(text: string): boolean {
