@@ -2,7 +2,6 @@
  * The command line: selects the command, provides its environment, and prints `banyan --help`.
  */
 import { spawn } from 'node:child_process'
-import { readFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { Io } from './cli/io.ts'
 import { commandsHelp, commandsWith, runCommand, unknownCommand } from './cli/run.ts'
@@ -12,6 +11,7 @@ import { readSettings, type Settings, SettingsError, settingsFlags, settingsHelp
 import { StartError } from './start-error.ts'
 import { makeForceToken } from './state/force-token.ts'
 import { readFileWithinNow } from './state/read-file.ts'
+import { version } from './version.ts'
 
 /** Longer than an edit waits for its turn, the file and the disk. */
 const ANSWER_TIMEOUT_MS = 15_000
@@ -140,11 +140,6 @@ function runInShell(command: string, env: Readonly<Record<string, string>>): Pro
     child.once('error', reject)
     child.once('exit', resolve)
   })
-}
-
-function version(): string {
-  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8')
-  return (JSON.parse(text) as { version: string }).version
 }
 
 function print(text: string): number {

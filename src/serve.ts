@@ -14,9 +14,11 @@ import { logExceptions } from './processes/exceptions.ts'
 import { type Front, OneProcess } from './processes/front.ts'
 import { Primary } from './processes/primary.ts'
 import { Descriptors } from './proxy/descriptors.ts'
+import { formatDuration } from './rules/values/units.ts'
 import type { Address, Settings } from './settings.ts'
 import { StartError } from './start-error.ts'
 import { WINDOW_TICK_MS } from './state/figures/windows.ts'
+import { version } from './version.ts'
 
 /** Time for a pending edit at shutdown, as the disk may never respond. */
 const LAST_EDIT_MS = 5_000
@@ -72,9 +74,11 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
   logs.lines(
     `banyan ready http://${hostPort(address)} admin http://${hostPort(adminAddress)} table ${settings.table} revision ${number} routes ${table.routes.length}\n`,
   )
-  await ended
+  const name = await ended
   reasons.push('draining')
-  await drain(settings, core, front, admin)
+  const limit = formatDuration(settings.drainTimeoutMs)
+  log.info({ event: 'draining', signal: name }, `${name}: requests in flight have ${limit} to finish`)
+  await drain(settings, core, front, admin, log)
   log.info({ event: 'ended' }, 'drained, exiting')
   await logs.close()
   return 0
@@ -96,6 +100,7 @@ function adminOf(
     planes,
     fleet,
     requireIfMatch: settings.requireIfMatch,
+    version: version(),
     chance: Math.random,
     now: Date.now,
     hostNames: [settings.admin.host.toLowerCase()],
@@ -131,11 +136,20 @@ function degraded({ live, history, fleet, operations }: TableCore, { planes }: F
 }
 
 /** Readiness fails first, then the listener closes, then requests in flight finish. A second signal aborts them. */
-async function drain(settings: Settings, core: TableCore, front: Front, admin: Server): Promise<void> {
+async function drain(
+  settings: Settings,
+  core: TableCore,
+  front: Front,
+  admin: Server,
+  log: AdminParts['log'],
+): Promise<void> {
   front.endConnections()
   const hurry = signal()
   await Promise.race([hurry, wait(settings.drainDelayMs)])
-  void hurry.then(() => front.hurry())
+  void hurry.then((name) => {
+    log.warn({ event: 'draining', signal: name }, `${name} again: aborting what is left`)
+    front.hurry()
+  })
   await front.drain(settings.drainTimeoutMs)
   core.fleet.close()
   await Promise.race([core.operations.close(), wait(LAST_EDIT_MS)])
@@ -147,8 +161,8 @@ function wait(ms: number): Promise<void> {
   return ms === 0 ? Promise.resolve() : new Promise((resolve) => setTimeout(resolve, ms))
 }
 
-/** Resolves at the next SIGTERM or SIGINT. */
-function signal(): Promise<void> {
+/** Resolves at the next SIGTERM or SIGINT, with its name. */
+function signal(): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
     process.once('SIGTERM', resolve)
     process.once('SIGINT', resolve)

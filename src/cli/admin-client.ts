@@ -142,12 +142,19 @@ function unreachable(base: URL, why: Error | string): CommandError {
 }
 
 /** What the proxy says in terms of HTTP, in terms of the command line. */
-const OWN_WORDS: Readonly<Record<string, string>> = {
-  'urn:banyan:problem:unauthorized': 'the admin API needs a token: set BANYAN_TOKEN',
-  'urn:banyan:problem:wrong-token': 'the token in BANYAN_TOKEN is not one of this proxy',
-  'urn:banyan:problem:if-match-needed':
-    'this proxy needs --if-match ETAG, the revision that you have read (banyan routes --json)',
-  'urn:banyan:problem:outdated': 'the table has changed since the revision in --if-match',
+function ownWords({ type, revision }: { readonly type?: string; readonly revision?: unknown }): string | null {
+  switch (type) {
+    case 'urn:banyan:problem:unauthorized':
+      return 'the admin API needs a token: set BANYAN_TOKEN'
+    case 'urn:banyan:problem:wrong-token':
+      return 'the token in BANYAN_TOKEN is not one of this proxy'
+    case 'urn:banyan:problem:if-match-needed':
+      return 'this proxy needs --if-match ETAG, the revision that you have read (banyan revisions --json)'
+    case 'urn:banyan:problem:outdated':
+      return `the current revision is ${revision}, and --if-match names another`
+    default:
+      return null
+  }
 }
 
 /** Hints that name a parameter of the API, as flags. */
@@ -164,9 +171,10 @@ function refusal({ status, json, text }: Answer): CommandError {
     problems?: unknown
     more?: number
     hint?: string
+    revision?: unknown
   }
-  const own = OWN_WORDS[problem.type ?? '']
-  const said = own ?? printable(problem.detail ?? problem.title ?? (text.slice(0, 200) || 'empty response'))
+  const said =
+    ownWords(problem) ?? printable(problem.detail ?? problem.title ?? (text.slice(0, 200) || 'empty response'))
   const rest = typeof problem.more === 'number' ? [andMore(problem.more)] : []
   const list = [...lines(problem.errors), ...lines(problem.problems), ...rest]
   // A single error is already in the detail.

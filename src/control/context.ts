@@ -56,6 +56,8 @@ export interface AdminParts {
   readonly hostNames?: readonly string[]
   /** Whether each write must say which revision it was made for. Default: no. */
   readonly requireIfMatch?: boolean
+  /** Of the program. */
+  readonly version?: string
   /** A draw in [0, 1), for explain where none is given. Default: Math.random. */
   chance?(): number
   /** Epoch milliseconds. */

@@ -336,17 +336,17 @@ describe('what goes wrong', () => {
   test.each([
     [401, 'unauthorized', 4, 'the admin API needs a token: set BANYAN_TOKEN'],
     [401, 'wrong-token', 4, 'the token in BANYAN_TOKEN is not one of this proxy'],
-    [412, 'outdated', 5, 'the table has changed since the revision in --if-match'],
+    [412, 'outdated', 5, 'the current revision is 9, and --if-match names another'],
     [
       428,
       'if-match-needed',
       5,
-      'this proxy needs --if-match ETAG, the revision that you have read (banyan routes --json)',
+      'this proxy needs --if-match ETAG, the revision that you have read (banyan revisions --json)',
     ],
   ])('%d %s is told in terms of the command line', async (status, code, exit, told) => {
     admin()
       .get('/routes/gtin-lookup')
-      .reply(...problem(status, code))
+      .reply(...problem(status, code, { revision: 9 }))
     expect(await banyan(['set', 'gtin-lookup', '25'])).toEqual({ code: exit, out: '', err: `banyan: ${told}\n` })
   })
 

@@ -3,6 +3,8 @@
  */
 import { execFile, spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest'
@@ -79,7 +81,7 @@ test('an operator: set, look, dry run, back, explain; and the file says so', asy
   expect((await banyan(['set', 'one', '50', '--dry-run'], proxy)).out).toContain('nothing was changed')
   expect(await banyan(['set', 'one', '50', '--if-match', '1-abc'], proxy)).toMatchObject({
     code: 5,
-    err: expect.stringContaining('The current revision is 2'),
+    err: expect.stringContaining('the current revision is 2, and --if-match names another'),
   })
   expect((await banyan(['restore', '1'], proxy)).out).toBe('revision 1 restored as revision 3\n')
   expect(readFileSync(path, 'utf8')).toBe(TABLE)
@@ -91,6 +93,43 @@ test('an operator: set, look, dry run, back, explain; and the file says so', asy
     code: 1,
     err: expect.stringContaining('did you mean `one`?'),
   })
+})
+
+test.each([['0'], ['1']])('a signal is logged when it comes, with %s workers', async (workers) => {
+  const { program, admin } = await start(['--table', path, '--workers', workers])
+  const metrics = await (await fetch(`http://${admin}/metrics`)).text()
+  const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
+  expect(metrics).toContain(`banyan_build_info{version="${version}"} 1\n`)
+  expect(await program.stop()).toBe(0)
+  const events = program.log.filter((line) => /"(?:draining|ended)"/.test(line)).map((line) => JSON.parse(line))
+  expect(events).toMatchObject([
+    { event: 'draining', signal: 'SIGTERM', msg: 'SIGTERM: requests in flight have 30s to finish' },
+    { event: 'ended' },
+  ])
+})
+
+test('a command that changes something changes nothing at another server', async () => {
+  const asked: string[] = []
+  const other = createServer((req, res) => {
+    asked.push(`${req.method} ${req.url}`)
+    res.end('{}')
+  })
+  await new Promise<void>((done) => other.listen(0, '127.0.0.1', done))
+  onTestFinished(() => void other.close())
+  const admin = `127.0.0.1:${(other.address() as AddressInfo).port}`
+  for (const words of [
+    ['set', 'one', '0'],
+    ['restore', '1'],
+    ['purge', '--everything'],
+    ['explain', '/one'],
+  ]) {
+    const { code, err } = await banyan(words, { admin })
+    expect([words[0], code]).toEqual([words[0], 3])
+    expect(err).toBe(
+      `banyan: http://${admin} is not the admin API of banyan: it answered 200 (set the address with --admin or BANYAN_ADMIN)\n`,
+    )
+  }
+  expect(asked).toEqual(['GET /routes/one', 'GET /livez', 'GET /livez', 'GET /livez'])
 })
 
 test('numbers and tags survive a restart', async () => {

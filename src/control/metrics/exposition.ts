@@ -15,7 +15,7 @@ import { processMetrics, workerMetrics } from './process.ts'
 import { upstreamMetrics } from './upstreams.ts'
 
 /** What the text is made from. */
-export type MetricsParts = Pick<AdminParts, 'live' | 'history' | 'isReady' | 'now' | 'workers'> & {
+export type MetricsParts = Pick<AdminParts, 'live' | 'history' | 'isReady' | 'now' | 'workers' | 'version'> & {
   readonly fleet: Pick<FleetView, 'health'>
 }
 
@@ -143,7 +143,7 @@ function histogram(name: string, help: string, all: readonly (readonly [Labels, 
   return lines.join('')
 }
 
-function tableMetrics({ live, history, isReady, now }: MetricsParts): string[] {
+function tableMetrics({ live, history, isReady, now, version }: MetricsParts): string[] {
   const { number, appliedAtMs, table } = live.current
   const { refusal } = live
   return [
@@ -175,6 +175,7 @@ function tableMetrics({ live, history, isReady, now }: MetricsParts): string[] {
       one(history.problem === null ? 1 : 0),
     ),
     metric('banyan_ready', 'gauge', '1 if ready for requests.', one(isReady().ready ? 1 : 0)),
+    metric('banyan_build_info', 'gauge', 'The version of banyan.', version === undefined ? [] : [[{ version }, 1]]),
   ]
 }
 

@@ -4,6 +4,7 @@
  * An edit is a commit: validate -> edit the text -> write it durably -> apply it. routes.yaml is the single source of truth, so
  * changes on disk are loaded before an edit, and an invalid file is never overwritten.
  */
+import { tableChanges } from '../../rules/language/changes.ts'
 import type { Problems, ReadTable } from '../../rules/language/text.ts'
 import { etagOf, type LiveTable, type Revision } from '../../state/live-table.ts'
 import type { Authorship, ControlLog } from '../control-log.ts'
@@ -267,7 +268,9 @@ export class Operations {
       // A listener failed. The revision is active nevertheless.
       this.#reports.listenerFailed(error, this.#live.current)
     }
-    this.#reports.inForce(this.#live.current, by, proposal.warnings)
+    // The audit line of an edit by the API has its changes.
+    const changes = by === BY_FILE ? tableChanges(before.table, table) : null
+    this.#reports.inForce(this.#live.current, by, proposal.warnings, changes)
     return null
   }
 

@@ -1,10 +1,14 @@
 /**
  * Log messages about the table: applied revisions with their authors, and problems, each logged once.
  */
+import type { TableChange } from '../../rules/language/changes.ts'
 import { formatProblem, type Problems } from '../../rules/language/text.ts'
 import { andMore } from '../../rules/values/problem.ts'
 import type { Revision } from '../../state/live-table.ts'
 import type { Authorship, ControlLog } from '../control-log.ts'
+
+/** Maximum number of changes in one line. */
+const MAX_LOGGED_CHANGES = 20
 
 /** Log messages of one table. */
 export class TableReports {
@@ -22,10 +26,20 @@ export class TableReports {
     this.#file = file
   }
 
-  /** A revision is active. */
-  inForce(revision: Revision, { author, reason }: Authorship, warnings: Problems): void {
+  /**
+   * A revision is active.
+   * @param changes what it changes, if no other line says so
+   */
+  inForce(
+    revision: Revision,
+    { author, reason }: Authorship,
+    warnings: Problems,
+    changes: readonly TableChange[] | null,
+  ): void {
     this.#refused = null
-    this.#log.info({ event: 'revision', ...facts(revision), author, reason }, `applied revision ${revision.number}`)
+    const fields = { event: 'revision', ...facts(revision), author, reason }
+    const told = changes === null ? fields : { ...fields, changes: changes.slice(0, MAX_LOGGED_CHANGES) }
+    this.#log.info(told, `applied revision ${revision.number}`)
     for (const warning of warnings.problems)
       this.#log.warn({ event: 'table-warning', ...warning }, formatProblem(warning))
   }

@@ -72,6 +72,13 @@ function upstreamFindings(said: Partial<UpstreamDocument>, path: Path, sound: So
     if (earlier === undefined) seen.set(id, at)
     else findings.push(error([...path, 'servers', at], `duplicate id ${id}: already used by servers.${earlier}`))
   }
+  const first = firstPlaces((servers ?? []).map(({ url }) => url))
+  for (const [at, { id, url }] of (servers ?? []).entries()) {
+    const earlier = first.get(url) as number
+    if (earlier === at || servers?.[earlier]?.id === id) continue
+    const message = `same URL as servers.${earlier}: it gets both shares, and is checked and ejected twice`
+    findings.push(warning([...path, 'servers', at], message, 'write weight for a larger share'))
+  }
   const { tls, host } = said
   if (isMap(tls)) {
     const pair = ['cert', 'key'].filter((key) => Object.hasOwn(tls, key))

@@ -293,6 +293,7 @@ function parserWords(text: string, { code, message, offset }: SyntaxError): Mist
   if (/Missing ,/.test(message)) return { offset, message: 'missing comma' }
   if (/Unexpected ,/.test(message)) return { offset, message: 'unexpected comma' }
   if (/without - indicator/.test(message)) return { offset, message: 'expected a list item', hint: 'start it with - ' }
+  if (code === 'BLOCK_AS_IMPLICIT_KEY') return { offset, message: 'a key can not follow another one on its line' }
   if (code === 'MULTILINE_IMPLICIT_KEY') return { offset, message: 'expected KEY: VALUE on one line' }
   if (/followed by map values/.test(message)) return { offset, message: 'expected KEY: VALUE' }
   if (/Comments must be separated/.test(message)) return { offset, message: 'expected a space before #' }

@@ -107,6 +107,22 @@ test('an edit of the file that nobody has seen yet is taken in before an edit by
   expect(by).toEqual(['file', 'anna'])
 })
 
+test('an edit of the file that takes back one by the API is logged with what it changes', async () => {
+  await at.operations.commit(setPercent('gtin-lookup', 6), ANYHOW)
+  await writeFile(at.path, TABLE)
+  await at.operations.commit(setPercent('search', 40), ANYHOW)
+  const lines = at.lines.filter(({ fields }) => fields.event === 'revision').map(({ fields }) => fields)
+  const keys = [{ key: 'percent', before: 6, after: 5 }]
+  expect(lines).toEqual([
+    expect.not.objectContaining({ changes: expect.anything() }),
+    expect.objectContaining({
+      author: 'file',
+      changes: [{ what: 'route', name: 'gtin-lookup', change: 'changed', keys }],
+    }),
+    expect.not.objectContaining({ changes: expect.anything() }),
+  ])
+})
+
 test('an edit of the file makes the tag that an API edit was made for outdated', async () => {
   const ifMatch = [at.live.current.etag]
   const edited = TABLE.replace('percent: 100', 'percent: 40')
