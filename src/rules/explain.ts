@@ -5,12 +5,13 @@ import { isLookedUp } from './caching/key.ts'
 import type { Verdict } from './caching/policy.ts'
 import type { Decision, RequestView } from './http/exchange.ts'
 import { fieldValue } from './http/exchange.ts'
+import { hasBody, readRequestFields } from './http/headers.ts'
 import { readAddress } from './patterns/address.ts'
 import { patternTakes, readTarget } from './patterns/path.ts'
 import { keyOf } from './patterns/sticky.ts'
 import { decide, type IsAvailable } from './routing/decide.ts'
 import { type Candidate, explainMatch, type Match, matchRoute } from './routing/match.ts'
-import type { Route, Table } from './table/table.ts'
+import type { CacheSettings, Route, Table } from './table/table.ts'
 
 /** What banyan would do with a request, and why. */
 export interface Explanation {
@@ -46,7 +47,7 @@ export interface ExplainedRoute {
 
 /** What the cache would do. */
 export interface CacheExplanation {
-  /** As Cache-Status tells it: route, upstream ('' where the sides share), method and URL. For a connection without TLS. */
+  /** As Cache-Status tells it: route, upstream ('' where the sides share), method and URL. */
   readonly key: string
   /** In the words of the policy; `miss` where nothing is stored. */
   readonly verdict: Verdict['kind']
@@ -106,8 +107,21 @@ function explainRoute(
     })),
     toIsAvailable: isAvailable(route, request.method),
     fallback: route.fallback !== null,
-    cached: route.cache !== null && isLookedUp(request.method) && decision.reason !== 'forced' && !match.ambiguous,
+    cached: asksCache(route, request, decision, match.ambiguous),
   }
+}
+
+/** Whether the cache is asked for the answer to a request: not for one with a body, or that offers an upgrade. */
+export function asksCache(
+  route: Route | null,
+  request: RequestView,
+  decision: Decision,
+  ambiguous: boolean,
+): route is Route & { readonly cache: CacheSettings } {
+  if (route === null || route.cache === null || ambiguous || decision.reason === 'forced') return false
+  const said = readRequestFields(request.rawHeaders)
+  const upgrades = said.upgrade !== null && !/^h2c\b/i.test(said.upgrade)
+  return isLookedUp(request.method) && !hasBody(said) && !upgrades
 }
 
 /** The winner, then the routes whose conditions are all met, then those of the same path, then those that lack least. */
@@ -144,10 +158,11 @@ export interface RequestDescription {
  * URL is taken byte for byte, never normalised. A Host field wins over the host of the URL.
  */
 export function viewOf({ method, url, headers, clientAddress, chance }: RequestDescription): RequestView {
-  const { authority, target } = splitUrl(bytesOf(url))
+  const { authority, target, scheme } = splitUrl(bytesOf(url))
   const rawHeaders = headers.map(bytesOf)
   const host = (fieldValue(rawHeaders, 'host') ?? authority).toLowerCase()
-  return { method, target, host, rawHeaders, clientAddress: readAddress(clientAddress) ?? clientAddress, chance }
+  const view = { method, target, host, rawHeaders, clientAddress: readAddress(clientAddress) ?? clientAddress, chance }
+  return scheme === null ? view : { ...view, scheme }
 }
 
 /** Whether a text can be the `url` of a description. */
@@ -165,8 +180,9 @@ function bytesOf(text: string): string {
 }
 
 /** What a client makes of a URL: user information and fragment are never sent, and an empty path is `/`. */
-function splitUrl(url: string): { authority: string; target: string } {
+function splitUrl(url: string): { authority: string; target: string; scheme: 'https' | null } {
   const [, origin, rest] = /^(https?:\/\/[^/?#]*)?([^#]*)/i.exec(url) as unknown as [string, string | undefined, string]
   const authority = origin === undefined ? '' : origin.replace(/^https?:\/\/(?:.*@)?/i, '')
-  return { authority, target: rest.startsWith('/') ? rest : `/${rest}` }
+  const scheme = /^https:/i.test(url) ? 'https' : null
+  return { authority, target: rest.startsWith('/') ? rest : `/${rest}`, scheme }
 }

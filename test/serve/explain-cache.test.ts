@@ -26,7 +26,7 @@ routes:
   - { id: cached, match: { path: /cached/* }, to: main, percent: 100, cache: {} }
   - { id: plain, match: { path: /plain }, to: main, percent: 100 }
 `
-  one = await startBanyan({ table, args: ['--redis', redis.url] })
+  one = await startBanyan({ table, args: ['--redis', redis.url, '--trusted-proxies', '127.0.0.1'] })
   other = await startBanyan({ table, args: ['--redis', redis.url] })
 })
 afterAll(async () => {
@@ -75,6 +75,28 @@ test('nothing, then what memory has; of another process what Redis has, and then
   })
   // Nothing of this has asked the upstream.
   expect(upstream.requests).toBe(asked + 1)
+})
+
+test('an https URL has the key of a client that speaks https', async () => {
+  const url = 'https://a.test/cached/secure'
+  const key = 'cached main GET https://a.test/cached/secure'
+  expect(await look(one, url)).toMatchObject({ key, verdict: 'miss' })
+  const client = await rawClient(one.port)
+  const head = 'GET /cached/secure HTTP/1.1\r\nHost: a.test\r\nX-Forwarded-Proto: https\r\n\r\n'
+  expect((await client.ask(head)).status).toBe(200)
+  expect(await look(one, url)).toMatchObject({ key, verdict: 'fresh' })
+  expect(await look(one, 'http://a.test/cached/secure')).toMatchObject({ verdict: 'miss' })
+})
+
+test('what passes the cache is not told to be a hit', async () => {
+  const client = await rawClient(one.port)
+  expect((await client.ask('GET /cached/body HTTP/1.1\r\nHost: a.test\r\n\r\n')).status).toBe(200)
+  const url = 'http://a.test/cached/body'
+  expect(await look(one, url)).toMatchObject({ verdict: 'fresh' })
+  expect(await look(one, url, { 'content-length': '3' })).toBeNull()
+  expect(await look(one, url, { 'transfer-encoding': 'chunked' })).toBeNull()
+  expect(await look(one, url, { connection: 'upgrade', upgrade: 'websocket' })).toBeNull()
+  expect(await look(one, url, { 'content-length': '0' })).toMatchObject({ verdict: 'fresh' })
 })
 
 test('where the cache is not asked there is nothing to tell', async () => {

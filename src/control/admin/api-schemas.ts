@@ -264,6 +264,7 @@ const requestView = object({
   rawHeaders: z.array(z.string()).describe('Alternating names and values.'),
   clientAddress: z.string(),
   chance: z.number().min(0).lt(1),
+  scheme: z.enum(['http', 'https']).optional().describe('Of a described request: https if the URL says so.'),
 }).meta({ id: 'RequestView' })
 const explainedShape = {
   decision,

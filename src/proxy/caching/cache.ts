@@ -2,10 +2,12 @@
  * Step 4: lookup in memory. A hit is answered at once, a stale hit while it is revalidated in the background; everything else is
  * a miss, which goes through request collapsing (collapsing.ts). What may be stored and served is decided in rules/caching.
  */
+
 import { isSafeMethod } from '../../rules/caching/invalidation.ts'
 import { isLookedUp } from '../../rules/caching/key.ts'
 import { evaluate, evaluateNothing, type Verdict } from '../../rules/caching/policy.ts'
 import { cacheStatus, type ForwardReason } from '../../rules/caching/status.ts'
+import { hasBody } from '../../rules/http/headers.ts'
 import { matchRoute } from '../../rules/routing/match.ts'
 import type { Route } from '../../rules/table/table.ts'
 import { type CacheCounters, newCounters } from '../../state/caching/figures.ts'
@@ -59,7 +61,7 @@ export class ResponseCache {
     if (exchange.matched.ambiguous) return this.#pass(exchange, 'bypass')
     if (!isLookedUp(exchange.view.method)) return this.#pass(exchange, 'method')
     // Who is logged in on a connection is in no field of a request, so that nothing stored can be for them, or of them.
-    if (hasBody(exchange) || exchange.decision.reason === 'forced' || exchange.privately !== null)
+    if (hasBody(exchange.said) || exchange.decision.reason === 'forced' || exchange.privately !== null)
       return this.#pass(exchange, 'bypass')
     return this.#answer(new Lookup(this.#parts, exchange, route))
   }
@@ -123,10 +125,6 @@ export class ResponseCache {
     exchange.decision = { ...exchange.decision, upstream: cachingRoute.from, reason: 'fallback' }
     this.#answer(new Lookup(this.#parts, exchange, cachingRoute, asked))
   }
-}
-
-function hasBody({ said }: Exchange): boolean {
-  return said.transferEncoding !== null || (said.contentLength !== null && said.contentLength !== '0')
 }
 
 function isOfRoute(route: Route, upstream: string): boolean {

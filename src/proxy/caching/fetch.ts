@@ -6,7 +6,7 @@ import type { AnswerHead, SkipReason, StoredMeta } from '../../rules/caching/met
 import { aftermathOf } from '../../rules/caching/resource.ts'
 import { storedFields } from '../../rules/caching/storing.ts'
 import { conditionalFields, identifyNotModified } from '../../rules/caching/validation.ts'
-import type { FailureCode } from '../../rules/failures/failure.ts'
+import { FAILURES, type FailureCode } from '../../rules/failures/failure.ts'
 import { interimFields, trailerFields } from '../../rules/http/headers.ts'
 import { isMadeFor, type MadeFor, madeFor } from '../../state/caching/content.ts'
 import type { CacheCounters } from '../../state/caching/figures.ts'
@@ -58,6 +58,10 @@ export interface FetchHost {
   close(lasting: boolean): void
   /** The response can be shared. */
   shareable(): void
+  /** Its body is coming, and is stored. */
+  filling(): void
+  /** All of its body has come. */
+  filled(): void
   over(outcome: FillOutcome): void
 }
 
@@ -254,7 +258,10 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
       this.#collapse(lookup, fill, this.#storing)
     }
     this.#sendOnRest(made)
-    if (keeps && (this.wanted || background)) return
+    if (keeps && (this.wanted || background)) {
+      this.#host.filling()
+      return
+    }
     // Nobody reads on to its end, which alone would show that it was whole.
     if (fill.readers === 0) this.#dropStored()
     if (fill.readers === 0) this.#abandon(keeps ? 'failed' : 'uncacheable')
@@ -337,6 +344,7 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
   }
 
   onFilled(body: Buffer): void {
+    this.#host.filled()
     const { tiers, counters, now } = this.#parts
     counters.stored++
     this.#over = true
@@ -355,7 +363,9 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
       !this.#failed({ failed: { failure }, how: 'unreachable', ...this.#askedServer(cause) }) &&
       waiting.delete(this.#lookup)
     ) {
-      this.#lookup.fail(failure, cause)
+      // RFC 9111 section 5.2.2.2: what must be revalidated and can't be is a 504, whatever stands in the way.
+      const mustRevalidate = this.#stored?.meta.mustRevalidate === true && FAILURES[failure].culprit === 'upstream'
+      this.#lookup.fail(failure, cause, mustRevalidate ? 504 : undefined)
     }
     this.#finish('failed')
   }

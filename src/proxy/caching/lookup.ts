@@ -161,12 +161,12 @@ export class Lookup implements Place {
   }
 
   /** Ends with an answer of banyan's own, or by breaking off the one that has begun. */
-  fail(failure: FailureCode, cause: Error | null): void {
+  fail(failure: FailureCode, cause: Error | null, status?: number): void {
     if (this.#ended) return
     const { exchange } = this
     exchange.failure = failure
     exchange.cause = cause
-    exchange.answer.problem(failure, exchange.id)
+    exchange.answer.problem(failure, exchange.id, status)
     this.#end()
   }
 

@@ -11,6 +11,9 @@ import { deliverRevalidated, deliverStored, HIT, STALE } from './deliver.ts'
 import { Fetch, type FetchHost, type FetchParts } from './fetch.ts'
 import type { Lookup, LookupHost } from './lookup.ts'
 
+/** Other processes wait so long for the end of a body that has begun to come; then they fetch by themselves. */
+const STREAMING_MS = 250
+
 /** The request collapsing that a miss is part of. */
 export interface MissHost {
   readonly parts: FetchParts
@@ -57,6 +60,8 @@ export class Miss implements FetchHost, LookupHost, Watched {
   #validate: boolean
   #fetch: Fetch | null = null
   #lock: FillLock | null = null
+  /** Until the body has been coming for so long that nobody should wait for its end. */
+  #streaming: NodeJS.Timeout | undefined
   #over = false
   /** How long others wait for its fetch, and then fetch by themselves. */
   readonly #waitMs: number
@@ -128,6 +133,8 @@ export class Miss implements FetchHost, LookupHost, Watched {
         this.#endUncollapsed()
         return
       }
+      // The first byte does not wait for the last.
+      if (outcome === 'streaming') break
     } while (performance.now() < untilMs)
     this.fetch()
   }
@@ -236,7 +243,20 @@ export class Miss implements FetchHost, LookupHost, Watched {
     this.#endIfUnwanted()
   }
 
+  filling(): void {
+    if (this.#lock === null) return
+    this.#streaming = setTimeout(() => {
+      this.#lock?.release('streaming')
+      this.#lock = null
+    }, STREAMING_MS)
+  }
+
+  filled(): void {
+    clearTimeout(this.#streaming)
+  }
+
   over(outcome: FillOutcome): void {
+    clearTimeout(this.#streaming)
     this.#lock?.release(outcome)
     this.#lock = null
     this.#over = true

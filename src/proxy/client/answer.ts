@@ -214,17 +214,19 @@ export class Answer implements Held {
    * Sends a response of banyan's own (RFC 9457), replacing one of which nothing was sent. If headers were sent already, the
    * transfer is aborted instead.
    * @param requestId to find the exchange in the log
+   * @param as a status in place of the failure's own
    * @returns the status sent, 0 if no response was possible
    */
-  problem(failure: FailureCode, requestId: string): number {
-    const { status, culprit } = FAILURES[failure]
+  problem(failure: FailureCode, requestId: string, as?: number): number {
+    const { culprit } = FAILURES[failure]
+    const status = as ?? FAILURES[failure].status
     if (this.over) return this.status
     if (this.#opened || status === 0) {
       this.break()
       return this.status
     }
     this.withdraw()
-    const body = Buffer.from(problemText(failure, requestId))
+    const body = Buffer.from(problemText(failure, requestId, status))
     const fields = ['Content-Type', 'application/problem+json', 'Content-Length', String(body.length)]
     fields.push('Cache-Control', 'no-store')
     const retryAfter = retryAfterSeconds(failure)
@@ -278,8 +280,9 @@ export function endGently(socket: Duplex): void {
 }
 
 /** The text of a problem document (RFC 9457 section 3). It names the failure and reveals no internals. */
-export function problemText(failure: FailureCode, requestId: string): string {
-  const { status, detail } = FAILURES[failure]
+export function problemText(failure: FailureCode, requestId: string, as?: number): string {
+  const { detail } = FAILURES[failure]
+  const status = as ?? FAILURES[failure].status
   const title = STATUS_CODES[status] ?? 'Error'
   return `${JSON.stringify({ type: `urn:banyan:problem:${failure}`, title, status, detail, requestId })}\n`
 }

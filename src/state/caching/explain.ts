@@ -4,24 +4,17 @@
 import { type CacheFields, readCacheFields } from '../../rules/caching/fields.ts'
 import { formParts } from '../../rules/caching/form.ts'
 import { ageOf, ttlOf } from '../../rules/caching/freshness.ts'
-import { cacheKey, isLookedUp, keyParts, keyPrefix, sentTarget } from '../../rules/caching/key.ts'
+import { cacheKey, keyParts, keyPrefix, sentTarget } from '../../rules/caching/key.ts'
 import { evaluate, evaluateNothing } from '../../rules/caching/policy.ts'
 import { normalizedValues } from '../../rules/caching/sent.ts'
 import { type SentValues, varyKey } from '../../rules/caching/vary.ts'
 import type { CacheExplanation, ExplainedAnswer } from '../../rules/explain.ts'
 import type { Decision, RequestView } from '../../rules/http/exchange.ts'
 import { readRequestFields, sentValues, unnamedFields } from '../../rules/http/headers.ts'
-import { readTarget } from '../../rules/patterns/path.ts'
 import type { CacheSettings, NormalizedField, Route, Table } from '../../rules/table/table.ts'
 import { fingerprintOf } from './fingerprint.ts'
 import type { StoredAnswer } from './store.ts'
 import type { CacheTiers, Place } from './tiers.ts'
-
-/** Whether the cache is asked for the answer to a request that was decided so. */
-export function asksCache(route: Route | null, request: RequestView, { reason }: Decision): route is CachingRoute {
-  if (route === null || route.cache === null || reason === 'forced') return false
-  return isLookedUp(request.method) && readTarget(request.target).ambiguity === null
-}
 
 type CachingRoute = Route & { readonly cache: CacheSettings }
 
@@ -44,14 +37,14 @@ export async function explainCache(
   }
 }
 
-/** As of a client that is not believed, over a connection without TLS. */
+/** As of a client that is not believed. */
 function placeOf(table: Table, route: CachingRoute, request: RequestView, decision: Decision): Place {
   const settings = route.cache
   const { key: rules } = settings
   const upstream = settings.shareAcrossUpstreams ? '' : decision.upstream
   const prefix = keyPrefix({ route: route.id, upstream })
   const target = sentTarget(request.target, rules)
-  const key = cacheKey(prefix, { ...request, target, scheme: 'http' }, rules)
+  const key = cacheKey(prefix, { ...request, target, scheme: request.scheme ?? 'http' }, rules)
   const values = valuesOf(table, route, request, decision)
   const [host = request.host] = values('x-forwarded-host')
   return {
@@ -74,7 +67,7 @@ function valuesOf(table: Table, { cache }: CachingRoute, request: RequestView, d
     host: host === 'preserve' ? null : host === 'upstream' ? decision.upstream : host.literal,
     peerAddress: request.clientAddress,
     peerTrusted: false,
-    proto: 'http',
+    proto: request.scheme ?? 'http',
     minor: 1,
     via: table.upstreams.get(decision.upstream)?.via ?? false,
     instance: '',

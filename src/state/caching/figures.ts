@@ -5,10 +5,11 @@
 import { randomUUID } from 'node:crypto'
 import type { SkipReason } from '../../rules/caching/meta.ts'
 import type { Purge, PurgeTarget } from '../../rules/caching/purge.ts'
-import type { CacheExplanation } from '../../rules/explain.ts'
+import { asksCache, type CacheExplanation } from '../../rules/explain.ts'
 import type { Decision, RequestView } from '../../rules/http/exchange.ts'
+import { readTarget } from '../../rules/patterns/path.ts'
 import type { Route, Table } from '../../rules/table/table.ts'
-import { asksCache, explainCache } from './explain.ts'
+import { explainCache } from './explain.ts'
 import type { RemoteFigures } from './remote.ts'
 import type { CacheTiers } from './tiers.ts'
 
@@ -110,7 +111,7 @@ export class CacheControl {
     request: RequestView,
     decision: Decision,
   ): Promise<CacheExplanation | null> {
-    return asksCache(route, request, decision)
+    return asksCache(route, request, decision, readTarget(request.target).ambiguity !== null)
       ? explainCache(this.#tiers, table, route, request, decision, this.#now)
       : null
   }

@@ -12,8 +12,9 @@ import type { CacheEntry } from './store.ts'
  * - `stored`: its answer lies in the store
  * - `uncacheable`: it had one that can't be shared
  * - `failed`: it had none
+ * - `streaming`: it has one whose body is still coming; who waits does better to ask the upstream than to wait for its end
  */
-export type FillOutcome = 'stored' | 'uncacheable' | 'failed'
+export type FillOutcome = 'stored' | 'uncacheable' | 'failed' | 'streaming'
 
 /** The right to fill a key, against all other processes. */
 export interface FillLock {

@@ -281,5 +281,5 @@ export class RedisStore implements RemoteStore {
 }
 
 function isOutcome(word: string): word is FillOutcome {
-  return word === 'stored' || word === 'uncacheable' || word === 'failed'
+  return word === 'stored' || word === 'uncacheable' || word === 'failed' || word === 'streaming'
 }

@@ -44,6 +44,41 @@ async function pair(options: RigOptions = {}): Promise<[Rig, Rig]> {
 const generationOf = (rig: Rig): number => rig.plane.cache.figures().generation
 const writesOf = (rig: Rig): number => rig.plane.cache.figures().remote?.writes ?? 0
 
+describe('a fetch of another process', () => {
+  test('whose body takes its time: the first byte does not wait for the last', async () => {
+    const [a, b] = await pair({ headers: '30s', cache: '{ collapse: { wait: 10m } }' })
+    const first = await a.begin('/a')
+    const request = await a.legacy.request()
+    const second = await b.begin('/a')
+    await until(() => b.plane.cache.figures().counters.waits === 1)
+    const head = `HTTP/1.1 200 OK\r\n${FRESH}\r\nContent-Length: 10\r\n\r\n`
+    await request.send(`${head}01234`)
+    await first.readUntil('01234')
+    const own = await a.legacy.request()
+    // Whoever comes now waits for neither.
+    const third = b.get('/a')
+    await own.send(`${head}abcde`)
+    await second.readUntil('abcde')
+    await until(() => b.plane.measurements.active === 2)
+    await own.send('fghij')
+    expect((await third).body.text).toBe('abcdefghij')
+    await request.send('56789')
+    await first.readUntil('56789')
+    expect(a.legacy.requests).toBe(2)
+  })
+
+  test('that does not come is waited for no longer than collapse.wait', async () => {
+    const [a, b] = await pair({ headers: '30s', cache: '{ collapse: { wait: 200ms } }' })
+    const held = await a.begin('/a')
+    await a.legacy.request()
+    const waiting = b.get('/a')
+    const own = await a.legacy.request()
+    await own.send(reply(200, [FRESH], 'at once'))
+    expect((await waiting).body.text).toBe('at once')
+    held.reset()
+  })
+})
+
 describe('what one has stored', () => {
   test('the other serves, and then has in memory', async () => {
     const [a, b] = await pair()
