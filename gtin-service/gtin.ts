@@ -71,8 +71,13 @@ const WITHIN = [
  * can mean two: a number for use inside a company (RCN-8), or a UPC-E. docs/guides/gtin-service.md lists what is read.
  */
 export function readGtins(text: string): readonly GtinKey[] {
+  // Almost all of them: nothing to look for.
+  if (/^\d{12,14}$/.test(text)) return sound([text])
   const clean = text
     .replaceAll(/[\uff10-\uff19]/g, (fullWidth) => String(fullWidth.charCodeAt(0) - 0xff10))
+    .replaceAll(/[\p{Pd}\u2212]/gu, '-')
+    // Marks that can't be seen, such as those around right-to-left text, come along where text is copied.
+    .replaceAll(/\p{Cf}/gu, '')
     .replace(/^[\s\p{Cc}]+|[\s\p{Cc}]+$/gu, '')
     .replaceAll(/\s/g, ' ')
     .replace(SYMBOLOGY, '')

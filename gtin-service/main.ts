@@ -4,7 +4,6 @@
 import { Data } from './data.ts'
 import { startGtinService } from './service.ts'
 import { HELP, readCommandLine } from './settings.ts'
-import { readSyncCommandLine, runSyncProcess, SYNC_HELP } from './sync/main.ts'
 
 const BAD_USAGE = 2
 const CANNOT_START = 1
@@ -15,6 +14,8 @@ process.stderr.on('error', () => {})
 
 const [command, ...rest] = process.argv.slice(2)
 if (command === 'sync') {
+  // A program of its own: a process that serves does not load it.
+  const { readSyncCommandLine, runSyncProcess, SYNC_HELP } = await import('./sync/main.ts')
   const settings = settingsOf(() => readSyncCommandLine(rest), SYNC_HELP)
   if (settings !== null) process.exit(await runSyncProcess(settings))
 } else {

@@ -169,6 +169,6 @@ function send(response: ServerResponse, status: number, body: string, head: Reco
 }
 
 /** Node refuses a request without Host, and not one with several (RFC 9112 section 3.2). */
-function hasTwoHosts({ headersDistinct }: IncomingMessage): boolean {
-  return (headersDistinct.host?.length ?? 0) > 1
+function hasTwoHosts({ rawHeaders }: IncomingMessage): boolean {
+  return rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'host').length > 1
 }
