@@ -1,14 +1,15 @@
+import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     pool: 'forks',
-    maxWorkers: 2,
-    testTimeout: 120_000,
-    hookTimeout: 120_000,
-    // What is asked for again and again until it is so: on a busy machine a process takes its time.
-    expect: { poll: { timeout: 60_000 } },
+    maxWorkers: availableParallelism(),
+    // Limits only end a test that hangs: on a busy machine everything may take twenty times as long.
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
+    expect: { poll: { timeout: 120_000 } },
     allowOnly: false,
   },
 })

@@ -11,7 +11,8 @@ import { settingsFlags } from '../src/settings.ts'
 import { REASONS } from '../src/state/figures/cell.ts'
 import { metricsIn } from './deploy/promql.ts'
 import { startBanyan } from './support/banyan.ts'
-import { freePort, startRedis } from './support/redis.ts'
+import { freePort } from './support/free-port.ts'
+import { startRedis } from './support/redis.ts'
 import { scriptedUpstream } from './support/upstream.ts'
 
 const ROOT = join(import.meta.dirname, '..')

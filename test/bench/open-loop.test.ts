@@ -17,9 +17,7 @@ setInterval(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3
 process.on('SIGTERM', () => process.exit(0))
 `
 
-test('all who had to wait for a server that pauses are counted with their whole wait', {
-  timeout: 30_000,
-}, async () => {
+test('all who had to wait for a server that pauses are counted with their whole wait', async () => {
   const server = startProgram(['-e', PAUSING])
   try {
     const port = /\d+$/.exec(await server.line((line) => line.startsWith('listens at ')))?.[0] as string

@@ -125,12 +125,12 @@ test('the images run JavaScript: of the sources, only the legacy mock has any', 
   }
 })
 
-test('the image is the command line too', { timeout: 60_000 }, async () => {
+test('the image is the command line too', async () => {
   const version = await runToEnd(image('banyan'), ['--version'])
   expect(version).toMatchObject({ status: 0, said: '', out: expect.stringContaining(`banyan ${manifest.version} `) })
 })
 
-test('the three images work together: read-only, unprivileged, until SIGTERM', { timeout: 120_000 }, async () => {
+test('the three images work together: read-only, unprivileged, until SIGTERM', async () => {
   const legacy = runImage(image('legacy-mock'), (words) => [...onFreePort(words), '--latency', 'none'])
   const legacyAt = await addressOf(legacy, 'legacy-mock ready')
   // As on a volume: the sync and the service are two containers of one image.
@@ -181,9 +181,7 @@ test('the three images work together: read-only, unprivileged, until SIGTERM', {
   expect([banyan.stderr, gtin.stderr, legacy.stderr]).toEqual(['', '', ''])
 })
 
-test('a table that can only be read, as a ConfigMap, is served, and kept revisions are only memory', {
-  timeout: 60_000,
-}, async () => {
+test('a table that can only be read, as a ConfigMap, is served, and kept revisions are only memory', async () => {
   const table = mountTable(9, 'http://127.0.0.1:9')
   giveToRoot(table)
   const banyan = runImage(image('banyan'), (words) => words, {
@@ -204,7 +202,7 @@ test('a table that can only be read, as a ConfigMap, is served, and kept revisio
   expect(await banyan.stop()).toBe(0)
 })
 
-test('without a table the image says so in one line, and ends', { timeout: 60_000 }, async () => {
+test('without a table the image says so in one line, and ends', async () => {
   const { status, said } = await runToEnd(image('banyan'))
   expect(status).toBe(1)
   expect(said).toMatch(/^banyan: .*\/etc\/banyan\/routes\.yaml: .+\n$/)

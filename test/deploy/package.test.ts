@@ -43,7 +43,7 @@ beforeAll(async () => {
   install(packed, shop)
   upstream = await scriptedUpstream((request) => request.send('HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nlegacy'))
   writeFileSync(join(shop, 'routes.yaml'), tableFor(upstream.port))
-}, 120_000)
+})
 
 afterAll(async () => {
   await Promise.all(running.map((program) => program.stop()))

@@ -3,7 +3,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { createServer } from 'node:net'
+import { freePort } from '../support/free-port.ts'
 
 /** A block of commands, and what the page shows under it; empty where it shows nothing. */
 export interface Block {
@@ -33,6 +33,7 @@ export class Session {
   readonly #child: ChildProcess
   readonly #ports: ReadonlyMap<string, string>
   #said = ''
+  #stuck = false
   #look: () => void = () => {}
 
   /** @param ports for each port of the page the one that is used instead */
@@ -55,14 +56,19 @@ export class Session {
   /**
    * Types a block, and waits until it is done and has said what is shown, which a program in the background may do later.
    * @returns what came, in the words of the page
+   * @throws after a block that has not ended in time: what follows would be typed into its commands
    */
   async type({ commands, shown }: Block): Promise<string> {
+    if (this.#stuck) throw new Error('an earlier block has not ended')
     const end = `-- ${crypto.randomUUID()} --\n`
     const text = translate(commands, this.#ports)
     this.#said = ''
     this.#child.stdin!.write(`${text}echo '${end.trim()}'\n`)
     await new Promise<void>((resolve) => {
-      let timer = setTimeout(resolve, WITHIN_MS)
+      let timer = setTimeout(() => {
+        this.#stuck = true
+        resolve()
+      }, WITHIN_MS)
       let hasEnded = false
       this.#look = () => {
         if (!hasEnded && this.#said.includes(end)) {
@@ -96,11 +102,9 @@ function translate(text: string, words: ReadonlyMap<string, string>): string {
   return text.replace(/\d{4,5}/g, (number) => words.get(number) ?? number)
 }
 
-/** Ports of loopback that are free now: one for each of those that a page names. */
+/** Free ports of loopback: one for each of those that a page names. */
 export async function freePorts(ports: readonly string[]): Promise<Map<string, string>> {
-  const servers = ports.map(() => createServer().listen(0, '127.0.0.1'))
-  await Promise.all(servers.map((server) => once(server, 'listening')))
-  const free = servers.map((server) => String((server.address() as { port: number }).port))
-  await Promise.all(servers.map((server) => once(server.close(), 'close')))
-  return new Map(ports.map((port, i) => [port, free[i] as string]))
+  const free = new Map<string, string>()
+  for (const port of ports) free.set(port, String(await freePort()))
+  return free
 }

@@ -39,7 +39,7 @@ test('every block of the page is typed or shown under one that is', () => {
   expect(page.match(/^```\w+/gm)).toHaveLength(blocks.length + blocks.filter(({ shown }) => shown !== '').length)
 })
 
-test.each(blocks)('line $line', { timeout: 300_000 }, async (block) => {
+test.each(blocks)('line $line', async (block) => {
   expect(await session.type(block)).toBe(block.shown)
 })
 

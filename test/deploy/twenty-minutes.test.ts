@@ -21,9 +21,7 @@ function exitOf({ child }: Program): Promise<number | null> {
   return new Promise((resolve) => child.once('close', resolve))
 }
 
-test('a change goes through its tests and a rolling deploy to live, and no request fails', {
-  timeout: 240_000,
-}, async () => {
+test('a change goes through its tests and a rolling deploy to live, and no request fails', async () => {
   const { code, said, complaint } = await run()
   expect(complaint).toBe('')
   for (const step of [
@@ -54,7 +52,7 @@ async function runWith(added: Readonly<Record<string, string>>) {
   return run('--patch', patch)
 }
 
-test('a change that fails its tests is not deployed', { timeout: 240_000 }, async () => {
+test('a change that fails its tests is not deployed', async () => {
   const { code, said, complaint } = await runWith({
     'gtin-service/broken.ts': 'export const broken = true',
     'test/gtin-service/conditions-broken.test.ts': "await import('no-such-' + 'module')",
@@ -65,7 +63,7 @@ test('a change that fails its tests is not deployed', { timeout: 240_000 }, asyn
   expect(said).not.toContain('deploy')
 })
 
-test('a change that is no sound TypeScript is not deployed', { timeout: 240_000 }, async () => {
+test('a change that is no sound TypeScript is not deployed', async () => {
   const { code, said, complaint } = await runWith({ 'gtin-service/broken.ts': "export const broken: number = 'text'" })
   expect(code).toBe(1)
   expect(complaint).toContain('TS2322')

@@ -46,7 +46,7 @@ async function checked(says: Checked['says'], host = '127.0.0.1', port = 0): Pro
   return one
 }
 
-const CHECKS = 'health: { path: /hc, every: 60ms, jitter: 0, timeout: 5s, up: 1, down: 1, start: unhealthy }'
+const CHECKS = 'health: { path: /hc, every: 60ms, jitter: 0, timeout: 30s, up: 1, down: 1, start: unhealthy }'
 const tableOf = (urls: readonly string[], more: string): string => `version: 1
 upstreams:
   n:

@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import type { Product } from '../../gtin-service/product.ts'
 import type { SyncReport } from '../../gtin-service/sync/report.ts'
 import { BASE_DAY, CATALOG_SIZE, gtinOf, productOf, SEED_NUMBER } from '../../legacy-mock/catalog.ts'
@@ -19,8 +19,6 @@ import { folder, productsIn } from './feed.ts'
 import { ask } from './raw.ts'
 
 // Each starts several processes.
-vi.setConfig({ testTimeout: 120_000 })
-
 const MAIN = fileURLToPath(new URL('../../gtin-service/main.ts', import.meta.url))
 const SAMPLE = 4_500
 const NUMBERS = Array.from({ length: CATALOG_SIZE / SAMPLE }, (_, i) => (SEED_NUMBER % SAMPLE) + i * SAMPLE)
@@ -94,9 +92,7 @@ test.each([BASE_DAY + 1, BASE_DAY + 400])('changes up to day %i: the same as a f
   expect(report.merged?.removed).toBe(NUMBERS.length - expected.size)
 })
 
-test('killed at random moments and started again, ten times: the feed, product by product', {
-  timeout: 300_000,
-}, async () => {
+test('killed at random moments and started again, ten times: the feed, product by product', async () => {
   const data = folder()
   const from = fromOf(BASE_DAY, '&checkpoint=128')
   // From before its first line of code through all of its reading, where each run goes on from the one before; then in the merge.

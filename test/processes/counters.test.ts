@@ -52,9 +52,7 @@ async function edit(banyan: Banyan, change: (text: string) => string): Promise<v
   await workersBecome(banyan, (workers) => workers.every(({ revision }) => revision > before!.revision))
 }
 
-test('a worker killed, workers replaced, connection settings, servers, upstreams and routes edited: no counter falls', {
-  timeout: 180_000,
-}, async () => {
+test('a worker killed, workers replaced, connection settings, servers, upstreams and routes edited: no counter falls', async () => {
   const [legacy, modern] = [await upstreamNamed('legacy'), await upstreamNamed('modern')]
   const table = `version: 1
 upstreams:
@@ -103,7 +101,7 @@ routes:
   expect(load.failed.filter(({ status }) => status !== null)).toEqual([])
 })
 
-test('of a route that is gone there is no breaker, and what it has counted stays', { timeout: 120_000 }, async () => {
+test('of a route that is gone there is no breaker, and what it has counted stays', async () => {
   const legacy = await upstreamNamed('legacy')
   const route = (id: string): string =>
     `  - { id: ${id}, match: { path: /${id}/* }, to: dead, percent: 100, fallback: {}, breaker: { minRequests: 5 } }\n`

@@ -11,9 +11,7 @@ import { banyanWith, Load, lives, metric, upstreamNamed, workersBecome, workersO
 
 const CLIENTS = 16
 
-test('kill -9 under load: only exchanges of that worker break, it is replaced, and no counter falls', {
-  timeout: 240_000,
-}, async () => {
+test('kill -9 under load: only exchanges of that worker break, it is replaced, and no counter falls', async () => {
   const banyan = await banyanWith(2, { table: tableFor(await upstreamNamed('main')) })
   const load = new Load(banyan.port, CLIENTS)
   await load.more(400)
@@ -63,9 +61,7 @@ async function serve(args: readonly string[]): Promise<{ code: number | null; ou
   return { code, out: program.log.join('\n'), err: program.stderr }
 }
 
-test('workers that end as soon as they start: a few tries, then one line and exit 1', {
-  timeout: 240_000,
-}, async () => {
+test('workers that end as soon as they start: a few tries, then one line and exit 1', async () => {
   const { code, out, err } = await serve(['--middleware', moduleOf('process.exit(7)')])
   expect(err).toBe('banyan: workers exit right after starting, the last one with: exit code 7\n')
   expect(code).toBe(1)
@@ -75,7 +71,7 @@ test('workers that end as soon as they start: a few tries, then one line and exi
   expect(tries.length).toBeLessThanOrEqual(20)
 })
 
-test('a crash loop that begins later ends it too', { timeout: 240_000 }, async () => {
+test('a crash loop that begins later ends it too', async () => {
   const code = `export default (ctx, next) => next()
 setTimeout(() => process.exit(7), 500)`
   const { code: exit, out, err } = await serve(['--middleware', moduleOf(code)])

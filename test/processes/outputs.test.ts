@@ -8,13 +8,11 @@ import { Agent } from 'node:http'
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { startBanyan, tableFor } from '../support/banyan.ts'
 import { Pipe } from '../support/pipe.ts'
 import { startProgram } from '../support/process.ts'
 import { get, lives, upstreamNamed } from './rig.ts'
-
-vi.setConfig({ testTimeout: 180_000 })
 
 const ROOT = join(import.meta.dirname, '../..')
 /** So that few lines fill a pipe. */

@@ -27,7 +27,7 @@ function folder(): string {
   return path
 }
 
-test('under load, three times over: not one request fails', { timeout: 120_000 }, async () => {
+test('under load, three times over: not one request fails', async () => {
   const port = await upstreamNamed('main')
   const banyan = await banyanWith(2, { table: tableFor(port) })
   const before = await workersOf(banyan)
@@ -35,7 +35,7 @@ test('under load, three times over: not one request fails', { timeout: 120_000 }
   await load.more(500)
   for (let round = 1; round <= 3; round++) {
     banyan.program.child.kill('SIGHUP')
-    await expect.poll(() => banyan.log.filter(replaced).length, { timeout: 30_000 }).toBe(round)
+    await expect.poll(() => banyan.log.filter(replaced).length).toBe(round)
     await load.more(500)
   }
   await load.stop()
@@ -66,9 +66,7 @@ test('a connection that is idle is waited for, and ends with the answer to its n
   expect(await get(banyan.port, '/', agent)).toMatchObject({ status: 200, closes: false })
 })
 
-test('the code on disk runs afterwards; where it can not, the workers of before serve on', {
-  timeout: 60_000,
-}, async () => {
+test('the code on disk runs afterwards; where it can not, the workers of before serve on', async () => {
   const port = await upstreamNamed('main')
   const { file, write } = middleware(folder())
   write(release('one'))

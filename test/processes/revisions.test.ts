@@ -40,9 +40,7 @@ function kept(count: number): Agent[] {
 
 const revisionsOf = async (banyan: Banyan) => [...new Set((await workersOf(banyan)).map(({ revision }) => revision))]
 
-test('40 edits under load: none of its requests fails, and after each answer every worker decides by it', {
-  timeout: 60_000,
-}, async () => {
+test('40 edits under load: none of its requests fails, and after each answer every worker decides by it', async () => {
   const banyan = await banyanWith(2, { table: await split() })
   const agents = kept(8)
   const load = new Load(banyan.port, 8)
@@ -117,9 +115,7 @@ test('what one worker can not make ready is refused for all, with its words', as
   expect(await answersOf(banyan, kept(4))).toEqual(['modern'])
 })
 
-test('a worker that dies between the phases holds nobody up, and its successor has the new revision', {
-  timeout: 60_000,
-}, async () => {
+test('a worker that dies between the phases holds nobody up, and its successor has the new revision', async () => {
   const banyan = await banyanWith(2, { table: await split() })
   const [first] = await workersOf(banyan)
   // It neither answers nor ends, until it is killed.
@@ -132,7 +128,7 @@ test('a worker that dies between the phases holds nobody up, and its successor h
   expect(await answersOf(banyan, kept(4))).toEqual(['modern'])
 })
 
-test('a worker that hangs makes an edit refused, and nothing changes', { timeout: 60_000 }, async () => {
+test('a worker that hangs makes an edit refused, and nothing changes', async () => {
   const banyan = await banyanWith(2, { table: await split() })
   const [first] = await workersOf(banyan)
   process.kill(first!.pid, 'SIGSTOP')

@@ -8,12 +8,10 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
-import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { type Banyan, startBanyan, tableFor } from '../support/banyan.ts'
 import { rawClient } from '../support/client.ts'
 import { type ScriptedUpstream, scriptedUpstream } from '../support/upstream.ts'
-
-vi.setConfig({ testTimeout: 120_000 })
 
 const GET = 'GET / HTTP/1.1\r\nHost: a.test\r\n\r\n'
 const UPGRADE = 'GET /ws HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n'
@@ -79,7 +77,7 @@ describe.each([0, 2])('--workers %i', (workers) => {
     // The balancer has yet to notice: its connections are taken, and each answer is the last one.
     const another = await rawClient(banyan.port)
     for (const client of [kept, another]) expect((await client.ask(GET)).head).toMatch(/\r\nconnection: close\r\n/i)
-    await expect.poll(() => accepts(banyan.port), { timeout: 10_000 }).toBe(false)
+    await expect.poll(() => accepts(banyan.port)).toBe(false)
     await answer()
     expect((await running.nextResponse()).body.text).toBe('late')
     expect(await banyan.program.ended()).toBe(0)
@@ -126,7 +124,7 @@ describe.each([0, 2])('--workers %i', (workers) => {
     slow.write(GET)
     await once(slow, 'readable')
     banyan.program.child.kill('SIGTERM')
-    await expect.poll(() => accepts(banyan.port), { timeout: 30_000 }).toBe(false)
+    await expect.poll(() => accepts(banyan.port)).toBe(false)
     // Several looks of the drain for connections that are idle.
     await wait(300)
     let bytes = 0

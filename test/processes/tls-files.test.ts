@@ -72,7 +72,7 @@ async function become(banyan: Banyan, wanted: string): Promise<void> {
 const told = (banyan: Banyan, what: string): Promise<string> =>
   banyan.program.line((line) => line.includes('"event":"tls-files"') && line.includes(what))
 
-test.each([0, 2])('%i workers: renewed, withdrawn, spoilt and removed files', { timeout: 180_000 }, async (workers) => {
+test.each([0, 2])('%i workers: renewed, withdrawn, spoilt and removed files', async (workers) => {
   write('ca', up.cert)
   client(first)
   const banyan = await banyanWith(workers, { table: table() })

@@ -49,7 +49,7 @@ routes:
 `
 }
 
-test('connections are spread evenly, and a worker that comes anew is filled first', { timeout: 60_000 }, async () => {
+test('connections are spread evenly, and a worker that comes anew is filled first', async () => {
   const banyan = await banyanWith(3, { table: tableFor(await upstreamNamed('main')) })
   const spread = async () => (await workersOf(banyan)).map(({ connections }) => connections)
   const first = kept(30)
@@ -65,7 +65,7 @@ test('connections are spread evenly, and a worker that comes anew is filled firs
   await workersBecome(banyan, (workers) => workers[1]!.connections === 0 && workers[2]!.connections === 0)
 })
 
-test('figures are those of all workers, and stay when workers are replaced', { timeout: 60_000 }, async () => {
+test('figures are those of all workers, and stay when workers are replaced', async () => {
   const banyan = await banyanWith(2, { table: await cached() })
   const [a, b] = kept(2) as [Agent, Agent]
   for (let n = 0; n < 10; n++) for (const agent of [a, b]) await get(banyan.port, `/gtins/${n}`, agent)
@@ -181,12 +181,10 @@ test.each(['json', 'file'])('the access log (%s) has a whole line for each excha
   expect(new Set(logged.map(({ id }) => id?.split('-')[0])).size).toBe(2)
 })
 
-test('workers share answers through Redis, and are told of purges once they are in step', {
-  timeout: 60_000,
-}, async () => {
+test('workers share answers through Redis, and are told of purges once they are in step', async () => {
   const redis = await startRedis()
   onTestFinished(() => redis.stop())
-  const args = ['--redis', redis.url, '--redis-deadline', '1s', '--expose-cache-status']
+  const args = ['--redis', redis.url, '--redis-deadline', '20s', '--expose-cache-status']
   const banyan = await banyanWith(2, { table: await cached(), args })
   await expect.poll(() => banyan.log.filter((line) => line.includes('"state":"up"')).length).toBe(2)
   const agents = kept(2) as [Agent, Agent]

@@ -23,8 +23,8 @@ const work = async () => {
   await setImmediate()
 }
 while (most <= 4 * ${MIB}) await work()
-const startMs = performance.now()
-while (performance.now() < startMs + 2500) await work()
+const before = process.cpuUsage()
+while (process.cpuUsage(before).user < 2_500_000) await work()
 console.log(most)
 `
 
@@ -34,7 +34,7 @@ async function largest(module: string): Promise<number> {
   return Number(stdout)
 }
 
-test('it grows to 16 MiB and no further, where by itself it takes 64', { timeout: 30_000 }, async () => {
+test('it grows to 16 MiB and no further, where by itself it takes 64', async () => {
   const module = new URL('../../src/processes/young-generation.ts', import.meta.url).href
   const [held, free] = await Promise.all([largest(module), largest('none')])
   expect(held).toBeLessThanOrEqual(16 * MIB)

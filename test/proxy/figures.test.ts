@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { afterAll, beforeEach, describe, expect, test } from 'vitest'
 import { type Banyan, startBanyan } from '../support/banyan.ts'
 import { rawClient } from '../support/client.ts'
-import { freePort } from '../support/redis.ts'
+import { freePort } from '../support/free-port.ts'
 import { scriptedUpstream } from '../support/upstream.ts'
 
 const pem = (name: string): string => join(import.meta.dirname, '../support/tls', `${name}.pem`)
@@ -32,7 +32,8 @@ const portOf = (server: typeof slow): number => (server.address() as AddressInfo
 const banyan = await startBanyan({
   table: `version: 1
 upstreams:
-  main: { servers: [{ id: main-1, url: "http://127.0.0.1:${main.port}" }], timeouts: { idle: 300ms } }
+  main: { servers: [{ id: main-1, url: "http://127.0.0.1:${main.port}" }] }
+  idle: { servers: ["http://127.0.0.1:${main.port}"], timeouts: { idle: 300ms } }
   quick: { servers: ["http://127.0.0.1:${portOf(quick)}"] }
   slow: { servers: ["http://127.0.0.1:${portOf(slow)}"], ejection: false }
   sealed: { servers: [{ id: sealed-1, url: "https://127.0.0.1:${sealed.port}" }], tls: { ca: ${pem('ca')}, serverName: other.test } }
@@ -45,6 +46,7 @@ routes:
   - { id: failing, match: { path: /failing }, from: quick, to: slow, percent: 50, sticky: [header:x-key], fallback: {}, breaker: false }
   - { id: sealed, match: { path: /sealed }, from: quick, to: sealed, percent: 100, fallback: {}, breaker: false }
   - { id: stored, match: { path: /stored }, from: quick, to: sealed, percent: 100, fallback: {}, breaker: false, cache: { ttl: 1s } }
+  - { id: idle, match: { path: /idle/* }, to: idle, percent: 100 }
   - { id: silent, match: { path: /silent }, from: quick, to: silent, percent: 100, fallback: {}, breaker: false }
 `,
   args: ['--access-log', 'json'],
@@ -187,9 +189,9 @@ describe('an upgraded connection', () => {
   })
 
   test('that falls silent is one, and says so', async () => {
-    const { client, server } = await tunnel('/ws/silent')
+    const { client, server } = await tunnel('/idle/ws')
     await Promise.all([client.ended(), server.ended()])
-    expect(await lineOf('/ws/silent')).toMatchObject({
+    expect(await lineOf('/idle/ws')).toMatchObject({
       status: 101,
       failure: 'upgrade',
       cause: 'idle for 300 ms',

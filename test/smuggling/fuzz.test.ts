@@ -16,7 +16,7 @@ const BATCH = 50
 const PATIENCE_MS = 250
 
 /** A request that nothing is wrong with is answered, however busy the machine is. */
-const ANSWER_WITHIN_MS = 20_000
+const ANSWER_WITHIN_MS = 120_000
 
 const MARKER = 'GET /marker HTTP/1.1\r\nHost: front.test\r\nConnection: close\r\n\r\n'
 const SMUGGLED = 'GET /smuggled HTTP/1.1\r\nHost: evil.test\r\n\r\n'
@@ -161,7 +161,7 @@ function complaintOf({ bytes, closed }: Recorded): string | null {
 }
 
 describe(`random conversations (seed ${SEED})`, () => {
-  test(`${RUNS} of them leave every upstream message with one reading`, { timeout: 60_000 + RUNS * 20 }, async () => {
+  test(`${RUNS} of them leave every upstream message with one reading`, { timeout: 300_000 + RUNS * 20 }, async () => {
     const samples = fc.sample(conversation, { numRuns: RUNS, seed: SEED })
     for (let at = 0; at < samples.length; at += BATCH) {
       const batch = samples.slice(at, at + BATCH)

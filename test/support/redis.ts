@@ -4,13 +4,14 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { type AddressInfo, connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { findProgram } from '../../scripts/need-tools.ts'
+import { freePort } from './free-port.ts'
 
-const READY_WITHIN_MS = 10_000
+const READY_WITHIN_MS = 120_000
 
 /** A redis-server. */
 export class RedisServer {
@@ -122,14 +123,4 @@ export async function startRedis(...options: string[]): Promise<RedisServer> {
   const server = new RedisServer(await freePort(), options)
   await server.start()
   return server
-}
-
-/** A port on which nobody listens at this moment. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }

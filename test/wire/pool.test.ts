@@ -216,20 +216,20 @@ describe('where an attempt breaks, and when', () => {
   })
 
   test('an interim answer begins the time anew', async () => {
-    const { peer, pool } = await setUp({ headersTimeoutMs: 600 })
+    const { peer, pool } = await setUp({ headersTimeoutMs: 1500 })
     peer.answer = (side) => {
       let left = 6
       const work = setInterval(() => {
         if (--left > 0) side.socket.write('HTTP/1.1 102 Processing\r\n\r\n')
         else side.socket.write(OK)
         if (left === 0) clearInterval(work)
-      }, 200)
+      }, 300)
     }
     expect(await exchange(pool)).toMatchObject({ failure: null, interim: [102, 102, 102, 102, 102], status: 200 })
   })
 
   test('idle-timeout: the body stops', async () => {
-    const { peer, pool } = await setUp({ idleTimeoutMs: 80 })
+    const { peer, pool } = await setUp({ idleTimeoutMs: 500 })
     peer.answer = (side) => side.socket.write('HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe')
     expect(await exchange(pool)).toMatchObject({ status: 200, body: 'he', failure: 'idle-timeout', ends: 1 })
   })

@@ -3,26 +3,26 @@
  * outcome is known.
  */
 import { createServer, type RequestListener, type Server } from 'node:http'
-import { expect, vi } from 'vitest'
+import { expect } from 'vitest'
 import { type Banyan, startBanyan } from '../../support/banyan.ts'
 import { type DemoProgram, startGtin, startLegacy } from '../../support/demo.ts'
+import { freePort } from '../../support/free-port.ts'
 import { type Load, type Outcome, startLoad } from '../../support/load.ts'
 import { type Ended, banyan as inProcess, type Surroundings } from '../rig.ts'
 
 // Each starts half a dozen processes, and watches them.
-vi.setConfig({ testTimeout: 120_000 })
-
 export const LOOKUP = '/stores/3/gtins/123456789012'
-export const HEALTH = 'health: { path: /stores/health/gtins/check, every: 100ms, timeout: 2s, up: 2, down: 2 }'
+export const HEALTH = 'health: { path: /stores/health/gtins/check, every: 100ms, timeout: 20s, up: 2, down: 2 }'
 
 /** GTIN services by id of their server; each can be ended and come back on its port as another version. */
 export class Fleet {
   readonly #running = new Map<string, { stop(): Promise<unknown>; port: number }>()
 
-  async start(id: string, version: string, port = 0): Promise<number> {
+  /** @param port that of the version before; the next one listens on the same */
+  async start(id: string, version: string, port?: number): Promise<number> {
     const gtin: DemoProgram = await startGtin([
       ...['--name', `${id}-${version}`, '--drain-delay', '0ms'],
-      ...(port === 0 ? [] : ['--listen', `127.0.0.1:${port}`]),
+      ...['--listen', `127.0.0.1:${port ?? (await freePort())}`],
     ])
     this.#running.set(id, gtin)
     return gtin.port
@@ -85,7 +85,7 @@ export async function stageOf(
     banyan,
     fleet,
     cli: (words, with_ = {}) =>
-      inProcess(words, { now: Date.now, timeoutMs: 20_000, ...with_, env: { BANYAN_ADMIN: admin } }),
+      inProcess(words, { now: Date.now, timeoutMs: 120_000, ...with_, env: { BANYAN_ADMIN: admin } }),
     admin: (method, path, body) =>
       fetch(`http://${admin}${path}`, {
         method,

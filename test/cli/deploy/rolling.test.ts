@@ -31,7 +31,7 @@ routes:
 })
 afterEach(() => stage?.stop())
 
-const QUICK = ['--watch', '300ms', '--wait', '10s', '--ready', '20s']
+const QUICK = ['--watch', '300ms', '--wait', '2m', '--ready', '2m']
 const drained = async (): Promise<string[]> => {
   const { servers } = (await (await stage.admin('GET', '/upstreams/gtin/servers')).json()) as {
     servers: { id: string; drained: boolean }[]
@@ -76,7 +76,7 @@ test('a version that does not become healthy gets no request, and is taken back'
   const load = stage.load()
   await load.more(100)
   const ended = await stage.cli(
-    ['deploy', 'rolling', 'gtin', '--replace', 'to {id}', '--revert', 'back {id}', ...QUICK, '--ready', '1s', '--json'],
+    ['deploy', 'rolling', 'gtin', '--replace', 'to {id}', '--revert', 'back {id}', ...QUICK, '--ready', '3s', '--json'],
     {
       run: async (command) => {
         const [what, id] = command.split(' ') as [string, string]
@@ -96,7 +96,7 @@ test('a version that does not become healthy gets no request, and is taken back'
   const told = JSON.parse(ended.out)
   expect([ended.code, told.ending], ended.err).toEqual([6, 'reverted'])
   expect(told.steps.map(({ what }: { what: string }) => what)).toContain(
-    'failed: two: not healthy within 1 s (--ready): status 503',
+    'failed: two: not healthy within 3 s (--ready): status 503',
   )
   expect(await drained()).toEqual([])
   expect(new Set(load.outcomes.slice(-60).map(answeredBy))).toEqual(new Set([null, 'one-v1', 'two-v1', 'three-v1']))

@@ -126,7 +126,7 @@ test('fifty clients that each raise what they have read lose nothing', async () 
   expect(revisions.sort((a, b) => a - b)).toEqual(Array.from({ length: 50 }, (_, index) => index + 2))
   expect(await at.text()).toBe(TABLE.replace('percent: 5  ', 'percent: 55  '))
   // More than a thousand edits, nearly all of them refused.
-}, 120_000)
+})
 
 test.each([
   [

@@ -113,7 +113,7 @@ test('the table is the old or the new one, comments and all, and no answered edi
   for (const one of json.revisions.slice(0, -1))
     expect(one).toMatchObject({ author: 'anonymous', reason: 'crash test' })
   expect(await running.program.stop()).toBe(0)
-}, 120_000)
+})
 
 /**
  * A small disk of its own, with the table on it; null where that may not be mounted. A limit on file sizes and a folder
@@ -158,7 +158,7 @@ test('a full disk refuses edits, says so, and the last good revision goes on ser
   expect((await ask(admin, 'GET', '/readyz')).json.reasons).toEqual([])
   expect(readTable(readFileSync(path, 'utf8'), 'routes.yaml').ok).toBe(true)
   expect(await program.stop()).toBe(0)
-}, 60_000)
+})
 
 test('a disk that has become read-only, and a folder where the file was: said, and the last good revision goes on serving', async () => {
   const disk = smallDisk()
@@ -184,4 +184,4 @@ test('a disk that has become read-only, and a folder where the file was: said, a
   // The edit of the file is taken in before the edit by the API is made.
   expect((await edit(10)).json).toMatchObject({ percent: 10, revision: 4 })
   expect(await program.stop()).toBe(0)
-}, 60_000)
+})

@@ -34,7 +34,7 @@ routes:
 beforeAll(async () => {
   ;[redis, legacy, modern] = await Promise.all([startRedis(), scriptedUpstream(), scriptedUpstream()])
   // A deadline that a busy machine keeps: what is shown here is not how long Redis may take.
-  const args = ['--redis', redis.url, '--redis-deadline', '1s', '--expose-cache-status']
+  const args = ['--redis', redis.url, '--redis-deadline', '20s', '--expose-cache-status']
   both = await Promise.all([0, 1].map(() => startBanyan({ table: table(0), args })))
   await Promise.all(both.map((one) => one.program.line((line) => line.includes('"state":"up"'))))
 })

@@ -4,7 +4,8 @@
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
 import { RedisStore } from '../../../src/state/redis/store.ts'
 import { parseRedisUrl, type RedisAddress } from '../../../src/state/redis/url.ts'
-import { freePort, type RedisServer, startRedis } from '../../support/redis.ts'
+import { freePort } from '../../support/free-port.ts'
+import { type RedisServer, startRedis } from '../../support/redis.ts'
 import { type Rig, reply, startRig, statusOf, until } from './rig.ts'
 
 const FRESH = 'Cache-Control: max-age=60'

@@ -22,7 +22,7 @@ export interface RigOptions {
   readonly routes?: readonly string[]
   /** More keys of the upstream `legacy`, as YAML. */
   readonly legacy?: string
-  /** How long the upstreams may take for a head; 500ms by default. */
+  /** How long the upstreams may take for a head; 60s by default. */
   readonly headers?: string
   readonly remote?: RemoteStore
   /** In front of the upstreams of another one. */
@@ -52,7 +52,7 @@ export interface Rig {
 }
 
 function tableOf(options: RigOptions, legacy: number, modern: number): string {
-  const { cache = '{}', route = [], routes, legacy: more = 'host: preserve', headers = '500ms' } = options
+  const { cache = '{}', route = [], routes, legacy: more = 'host: preserve', headers = '60s' } = options
   const one = ['  - id: all', '    match: { path: /* }', '    to: modern', `    cache: ${cache}`]
   return [
     'version: 1',

@@ -125,7 +125,7 @@ const ask: fc.Arbitrary<Ask> = fc.record({
 
 let batch = 0
 
-test('each client gets the bytes that are its own', { timeout: 120_000 }, async () => {
+test('each client gets the bytes that are its own', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(ask, { minLength: 10, maxLength: 40 }), async (asks) => {
       const id = ++batch

@@ -61,7 +61,7 @@ describe.each([
     ['of 1 MiB', files.small, 12, []],
     ['of 1 MiB in chunks', files.small, 12, ['-H', 'Transfer-Encoding: chunked']],
     ['of 20 MiB', files.large, 3, []],
-  ] as const)('uploads %s get the answer, each time', { timeout: 60_000 }, async (_, file, times, more) => {
+  ] as const)('uploads %s get the answer, each time', async (_, file, times, more) => {
     const answers: string[] = []
     for (let i = 0; i < times; i++) answers.push(await upload(path, file, more))
     expect(answers).toEqual(Array.from({ length: times }, () => 'too much 413'))
@@ -81,7 +81,6 @@ describe.each([
 
 test.each(['403 Forbidden', '413 Content Too Large', '501 Not Implemented'])(
   'early answers with %s open no breaker and eject no server',
-  { timeout: 60_000 },
   async (status) => {
     plain.answer = answerOf(status)
     for (let i = 0; i < 8; i++) expect(await upload('/guarded', files.small)).toBe(`too much ${status.slice(0, 3)}`)

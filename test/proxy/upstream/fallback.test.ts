@@ -11,11 +11,13 @@ const banyan = await startBanyan({
   table: `version: 1
 upstreams:
   legacy: { servers: ["http://127.0.0.1:${legacy.port}"] }
-  modern: { servers: ["http://127.0.0.1:${modern.port}"], timeouts: { headers: 300ms } }
+  modern: { servers: ["http://127.0.0.1:${modern.port}"] }
+  hasty: { servers: ["http://127.0.0.1:${modern.port}"], timeouts: { headers: 300ms } }
   nobody: { servers: ["http://127.0.0.1:1"] }
 default: legacy
 routes:
   - { id: modern, match: { path: /modern }, to: modern, percent: 100, fallback: {} }
+  - { id: hasty, match: { path: /hasty }, to: hasty, percent: 100, fallback: {} }
   - { id: nobody, match: { path: /nobody }, to: nobody, percent: 100, fallback: {} }
 `,
 })
@@ -49,8 +51,12 @@ describe('from answers', () => {
 
   test('after silence, after an end without an answer, and where nobody listens', async () => {
     const client = await rawClient(banyan.port)
-    for (const how of ['silence', 'end', 'nobody']) {
-      await client.send(ask('HEAD', how === 'nobody' ? '/nobody' : '/modern'))
+    for (const [how, path] of [
+      ['silence', '/hasty'],
+      ['end', '/modern'],
+      ['nobody', '/nobody'],
+    ] as const) {
+      await client.send(ask('HEAD', path))
       if (how !== 'nobody') {
         const failed = await modern.request()
         if (how === 'end') failed.connection.socket.destroy()

@@ -91,7 +91,7 @@ test('a stranger gets nothing of a login, while the client stays and after it ha
   for (const stranger of strangers) expect((await stranger.ask(get('/'))).status).toBe(401)
 })
 
-test('the connection ends with the client connection, and not before', { timeout: 60_000 }, async () => {
+test('the connection ends with the client connection, and not before', async () => {
   const alice = await login('alice')
   const { connection } = told(await alice.ask(get('/')))
   iis.before = (_, res) => {
@@ -327,7 +327,7 @@ test('a server that is drained takes no more of a login', async () => {
   expect((await say('undrain')).ok).toBe(true)
 })
 
-test('a drain of the proxy ends a login, and leaves no connection', { timeout: 60_000 }, async () => {
+test('a drain of the proxy ends a login, and leaves no connection', async () => {
   const own = await startBanyan({ table: table(50), args: ['--workers', '1'] })
   try {
     const alice = await login('alice', '/', own)

@@ -3,6 +3,7 @@
  */
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { type Banyan, startBanyan } from '../../support/banyan.ts'
+import { freePort } from '../../support/free-port.ts'
 import { startLoad } from '../../support/load.ts'
 import { type Program, startProgram } from '../../support/process.ts'
 import { scriptedUpstream, type UpstreamRequest } from '../../support/upstream.ts'
@@ -15,8 +16,8 @@ interface Plain {
   program: Program
 }
 
-async function startPlain(name: string, port = 0): Promise<Plain> {
-  const program = startProgram(['test/support/plain-server.ts', String(port), name])
+async function startPlain(name: string, port?: number): Promise<Plain> {
+  const program = startProgram(['test/support/plain-server.ts', String(port ?? (await freePort())), name])
   const line = await program.line((one) => one.startsWith('plain ready '))
   return { name, port: Number(line.split(' ')[2]), program }
 }

@@ -147,7 +147,7 @@ describe('texts of every kind', () => {
     ['a NUL', '\0'],
     ['lone surrogates', 'version: \ud800'],
     ['a million spaces', ' '.repeat(1_000_000)],
-  ])('%s', { timeout: 180_000 }, (_name, text) => {
+  ])('%s', (_name, text) => {
     expect(expectSane(text)).toBe(false)
   })
 
@@ -155,7 +155,7 @@ describe('texts of every kind', () => {
     expect(readTable(`\uFEFF${EXAMPLE.replaceAll('\n', '\r\n')}`, 'routes.yaml').ok).toBe(true)
   })
 
-  test('ten thousand routes are read, and ten thousand repeated keys found', { timeout: 180_000 }, () => {
+  test('ten thousand routes are read, and ten thousand repeated keys found', () => {
     const head = 'version: 1\nupstreams:\n  legacy: { servers: [http://127.0.0.1:4001] }\ndefault: legacy\nroutes:\n'
     const route = (i: number) => `  - { id: r${i}, match: { path: /a, headers: { x-tenant: t${i} } }, to: legacy }\n`
     const read = readTable(head + Array.from({ length: 10_000 }, (_, i) => route(i)).join(''), 'routes.yaml')
