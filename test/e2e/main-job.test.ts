@@ -5,7 +5,7 @@ import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Banyan, startBanyan } from '../support/banyan.ts'
 import { type DemoProgram, startGtin, startLegacy } from '../support/demo.ts'
-import { LookupClient, lookupTable } from './lookup.ts'
+import { LookupClient, lookupTable } from '../support/lookup.ts'
 
 let legacy: DemoProgram
 let gtins: DemoProgram[]

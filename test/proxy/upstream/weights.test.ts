@@ -5,8 +5,8 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, expect, test } from 'vitest'
-import { startBanyan } from '../support/banyan.ts'
-import { startLoad } from '../support/load.ts'
+import { startBanyan } from '../../support/banyan.ts'
+import { startLoad } from '../../support/load.ts'
 
 const ended: (() => unknown)[] = []
 afterEach(async () => {

@@ -5,9 +5,9 @@ import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, expect, test } from 'vitest'
-import { type Banyan, startBanyan } from '../support/banyan.ts'
-import { type NameServer, nameServer } from '../support/dns.ts'
-import { type Load, startLoad } from '../support/load.ts'
+import { type Banyan, startBanyan } from '../../support/banyan.ts'
+import { type NameServer, nameServer } from '../../support/dns.ts'
+import { type Load, startLoad } from '../../support/load.ts'
 
 const ended: (() => unknown)[] = []
 afterEach(async () => {

@@ -7,9 +7,9 @@ import { writeFileSync } from 'node:fs'
 import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
-import { type Banyan, startBanyan } from '../support/banyan.ts'
-import { nameServer } from '../support/dns.ts'
-import { type Load, startLoad } from '../support/load.ts'
+import { type Banyan, startBanyan } from '../../support/banyan.ts'
+import { nameServer } from '../../support/dns.ts'
+import { type Load, startLoad } from '../../support/load.ts'
 
 const ended: (() => unknown)[] = []
 afterEach(async () => {

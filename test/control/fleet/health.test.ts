@@ -2,9 +2,9 @@
  * Active health checks with real processes: one that hangs is left out, seen everywhere, and used again when it is back.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { type Banyan, startBanyan } from '../support/banyan.ts'
-import { type DemoProgram, startGtin } from '../support/demo.ts'
-import { LookupClient } from './lookup.ts'
+import { type Banyan, startBanyan } from '../../support/banyan.ts'
+import { type DemoProgram, startGtin } from '../../support/demo.ts'
+import { LookupClient } from '../../support/lookup.ts'
 
 let gtins: DemoProgram[]
 let banyan: Banyan
