@@ -1,5 +1,5 @@
 /**
- * `npm run test:long`: the GTIN service's sync at full size. All 18 million products are loaded while the sync is killed again
+ * `npm run test:long -- products`: the GTIN service's sync at full size. All 18 million products are loaded while the sync is killed again
  * and again, then a day's changes are added, with as many kills; after each, every product in force is compared with the catalog.
  *
  * `node scripts/gtin-long.ts [--kills N] [--sample N]`: takes some 25 minutes and 12 GiB below the temporary folder. Exit 0 when

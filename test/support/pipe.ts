@@ -50,10 +50,11 @@ export class Pipe {
    * Reads until what came holds what is looked for; nothing tells of it, so it is looked for again and again.
    * @returns all that came
    */
-  async readUntil(wanted: string): Promise<string> {
+  async readUntil(wanted: string | ((text: string) => boolean)): Promise<string> {
+    const isThere = typeof wanted === 'string' ? (text: string) => text.includes(wanted) : wanted
     for (let text = ''; ; await wait(10)) {
       text += this.read()
-      if (text.includes(wanted)) return text
+      if (isThere(text)) return text
     }
   }
 

@@ -37,6 +37,7 @@ async function canaryOver(looks: readonly Figures[]) {
     }
     const { sides, gtin, legacy } = figures()
     const answers: Record<string, object> = {
+      '/livez': { alive: true },
       '/routes': { default: 'legacy' },
       '/routes/lookup': { id: 'lookup', to: 'gtin', percent, live: { sides } },
       '/upstreams/gtin/servers': servers('gtin-1', gtin),

@@ -167,7 +167,8 @@ describe('Redis', () => {
       shared: false,
       why: 'redis does not answer in time',
     })
-    rig.legacy.handler = (request) => request.send(reply(200, [FRESH], 'new'))
+    rig.legacy.handler = (request) =>
+      request.send(reply(200, [FRESH], request.target === '/a' ? 'new' : `of ${request.target}`))
     other.legacy.handler = rig.legacy.handler
     expect((await rig.get('/a')).body.text).toBe('new')
     redis.resume()

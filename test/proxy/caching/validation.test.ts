@@ -228,7 +228,7 @@ describe('in place of a failure', () => {
   })
 
   test('a server that is silent', async () => {
-    const rig = await startRig()
+    const rig = await startRig({ headers: '500ms' })
     inTurn(rig.legacy, reply(200, STALE, 'stored'))
     await rig.get('/a')
     rig.legacy.handler = () => {}
