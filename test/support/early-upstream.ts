@@ -10,6 +10,8 @@ export interface EarlyUpstream {
   readonly port: number
   /** The answer, all of its bytes. */
   answer: string
+  /** Closes with an RST, also where nothing of the body has arrived. */
+  resets: boolean
   /** Request heads seen so far. */
   readonly requests: number
   stop(): Promise<void>
@@ -33,7 +35,7 @@ export async function earlyUpstream(answer: string, tls: TlsOptions | null = nul
         ? 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok'
         : null
       // With bytes of the body unread, closing resets the connection.
-      socket.write(whole ?? upstream.answer, () => socket.destroy())
+      socket.write(whole ?? upstream.answer, () => (upstream.resets ? socket.resetAndDestroy() : socket.destroy()))
     })
   }
   const server = tls === null ? createServer(serve) : createTlsServer(tls, serve)
@@ -42,6 +44,7 @@ export async function earlyUpstream(answer: string, tls: TlsOptions | null = nul
   const upstream = {
     port: (server.address() as AddressInfo).port,
     answer,
+    resets: false,
     requests: 0,
     async stop(): Promise<void> {
       for (const socket of sockets) socket.destroy()

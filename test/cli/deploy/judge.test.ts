@@ -37,13 +37,13 @@ async function canaryOver(looks: readonly Figures[]) {
     }
     const { sides, gtin, legacy } = figures()
     const answers: Record<string, object> = {
-      '/livez': { alive: true },
       '/routes': { default: 'legacy' },
       '/routes/lookup': { id: 'lookup', to: 'gtin', percent, live: { sides } },
       '/upstreams/gtin/servers': servers('gtin-1', gtin),
       '/upstreams/legacy/servers': servers('legacy-1', legacy),
     }
     res.setHeader('Content-Type', 'application/json')
+    res.setHeader('Banyan-Request-Id', 'of the judge')
     res.end(JSON.stringify(answers[req.url as string]))
   })
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))

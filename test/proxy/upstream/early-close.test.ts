@@ -95,11 +95,14 @@ test.each(['403 Forbidden', '413 Content Too Large', '501 Not Implemented'])(
 // Without a length the end of the connection is the end of the body, and a reset is none.
 test('an early answer without a length: the status is delivered, and the transfer broken off where the server resets', async () => {
   plain.answer = 'HTTP/1.1 403 Forbidden\r\nConnection: close\r\n\r\nno'
+  // In any case: on a busy machine there may be nothing unread yet when it closes.
+  plain.resets = true
   const client = await rawClient(banyan.port)
   await client.send('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2000000\r\n\r\n')
   await client.send(Buffer.alloc(1_000_000))
   const { text } = await client.readToEnd()
   expect(text).toMatch(/^HTTP\/1\.1 403 Forbidden\r\n/)
   expect(text).not.toMatch(/0\r\n\r\n$/)
+  plain.resets = false
   plain.answer = answerOf('413 Content Too Large')
 })
