@@ -17,7 +17,7 @@ const JOBS: Readonly<Record<string, Job>> = {
   products: { args: ['scripts/gtin-long.ts'] },
   soak: { args: ['bench/main.ts', 'soak', '--only', 'banyan', '--minutes', '10'] },
   requests: {
-    args: [VITEST, 'run', 'test/smuggling/fuzz.test.ts'],
+    args: [VITEST, 'run', 'test/smuggling/fuzz.heavy.test.ts'],
     env: { BANYAN_FUZZ_REQUESTS: '100000' },
   },
   responses: {
