@@ -62,8 +62,10 @@ export class AdminClient {
     if (method !== 'GET' && !this.#isKnown) this.#expectOwn(await this.#send('GET', LIVENESS, {}))
     const answer = await this.#send(method, path, ask)
     this.#expectOwn(answer)
-    if (answer.status < 400) return answer
-    throw refusal(answer)
+    if (answer.status >= 400) throw refusal(answer)
+    if (isJson(answer.headers) && (typeof answer.json !== 'object' || answer.json === null))
+      throw unreachable(this.#base, 'invalid JSON in the response')
+    return answer
   }
 
   #expectOwn({ status, headers }: Answer): void {
@@ -118,15 +120,33 @@ function tokenOf(text: string | undefined): string | null {
   throw new CommandError(EXIT.usage, 'invalid BANYAN_TOKEN: it contains a space, a line break or a non-ASCII character')
 }
 
+/** Larger than any response of the admin API. */
+const MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+
+/** @throws {Error} if the response breaks off or is too large */
 async function read(res: IncomingMessage): Promise<Answer> {
+  const { statusCode: status = 0, headers } = res
   const pieces: Buffer[] = []
-  for await (const piece of res) pieces.push(piece as Buffer)
+  let size = 0
+  // What another server says is of no interest, and may never end.
+  if (headers[MARK] === undefined) res.destroy()
+  else {
+    for await (const piece of res) {
+      size += pieces[pieces.push(piece as Buffer) - 1]!.length
+      if (size > MAX_RESPONSE_BYTES)
+        throw new Error(`the response is larger than ${MAX_RESPONSE_BYTES / 1024 / 1024} MiB`)
+    }
+  }
   const text = Buffer.concat(pieces).toString('utf8')
-  return { status: res.statusCode ?? 0, headers: res.headers, text, json: jsonOf(res, text) }
+  return { status, headers, text, json: jsonOf(headers, text) }
 }
 
-function jsonOf(res: IncomingMessage, text: string): unknown {
-  if (!/\bjson\b/.test(res.headers['content-type'] ?? '')) return null
+function isJson(headers: Answer['headers']): boolean {
+  return /\bjson\b/.test(String(headers['content-type'] ?? ''))
+}
+
+function jsonOf(headers: Answer['headers'], text: string): unknown {
+  if (!isJson(headers)) return null
   try {
     return JSON.parse(text)
   } catch {

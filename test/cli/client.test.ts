@@ -1,8 +1,11 @@
 /**
  * The command line as a client of the admin API: what it asks, what it prints, and how it ends when the proxy is gone, slow or says no.
  */
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import nock from 'nock'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { banyan } from './rig.ts'
 
 const ADMIN = 'http://127.0.0.1:8081'
@@ -364,6 +367,33 @@ describe('what goes wrong', () => {
       expect(await banyan(words)).toEqual({ code: 3, out: '', err: told })
     })
 
+    test('one whose answer never ends is not read to its end', async () => {
+      const server = createServer((_, res) => {
+        res.writeHead(200, { 'Content-Type': 'application/json' })
+        const fill = (): void => {
+          while (res.write(' '.repeat(65_536)));
+        }
+        res.on('drain', fill)
+        fill()
+      }).listen(0, '127.0.0.1')
+      await once(server, 'listening')
+      onTestFinished(() => {
+        server.closeAllConnections()
+        server.close()
+      })
+      nock.enableNetConnect('127.0.0.1')
+      const at = `127.0.0.1:${(server.address() as AddressInfo).port}`
+      const { code, err } = await banyan(['routes', '--admin', at])
+      expect([code, err]).toEqual([3, told.replace(ADMIN, `http://${at}`)])
+    })
+
+    test.each(['null', '5', '{"routes":', ''])('a body of %j instead of JSON is told in one line', async (body) => {
+      admin().get('/routes').reply(200, body, { 'Content-Type': 'application/json' })
+      const { code, err } = await banyan(['routes'])
+      expect(code).toBe(3)
+      expect(err).toMatch(/^banyan: cannot reach the admin API at .*: invalid JSON in the response .*\n$/)
+    })
+
     test.each([
       [['explain', '/']],
       [['restore', '3']],
@@ -393,7 +423,9 @@ describe('what goes wrong', () => {
     nock.enableNetConnect('127.0.0.1')
     const server = createServer((socket) => {
       socket.once('data', () =>
-        socket.end('HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"rev'),
+        socket.end(
+          'HTTP/1.1 200 OK\r\nBanyan-Request-Id: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"rev',
+        ),
       )
     })
     await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
