@@ -5,7 +5,8 @@
 import { Resolver } from 'node:dns'
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
-import { formatDuration, formatSize, parseDurationMs, parseSizeBytes } from './rules/values/units.ts'
+import { flagProblem } from './cli/command.ts'
+import { flawOfDuration, flawOfSize, parseDurationMs, parseSizeBytes } from './rules/values/units.ts'
 import { flawOfForceSecret } from './state/force-token.ts'
 import { parseRedisUrl, REDIS_URL_FORMS, type RedisAddress } from './state/redis/url.ts'
 
@@ -318,7 +319,8 @@ function readFlags(args: readonly string[]): Record<string, string | undefined> 
     const { values } = parseArgs({ args: [...args], options, strict: true, allowPositionals: false })
     return Object.fromEntries(Object.entries(values).map(([name, given]) => [name, String(given)]))
   } catch (error) {
-    throw new SettingsError(`${(error as Error).message.split('\n')[0]} (see banyan serve --help)`)
+    const problem = flagProblem((error as Error).message, Object.keys(FLAGS))
+    throw new SettingsError(`${problem} (see banyan serve --help)`)
   }
 }
 
@@ -339,8 +341,9 @@ function readAddress(text: string): Address {
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:[\]]*)):([0-9]{1,5})$/.exec(text)
   const port = Number(match?.[3])
   if (match === null || port > 65535) {
+    const meant = /^[0-9]{1,5}$/.test(text) ? `127.0.0.1:${text}, 0.0.0.0:${text}` : '127.0.0.1:8080, [::1]:8080'
     throw new SettingsError(
-      `invalid address '${text}': expected HOST:PORT (such as 127.0.0.1:8080, [::1]:8080; port 0 for any free port)`,
+      `invalid address '${text}': expected HOST:PORT (such as ${meant}; port 0 for any free port)`,
     )
   }
   return { host: match[1] ?? (match[2] || '0.0.0.0'), port }
@@ -389,13 +392,14 @@ function readDnsServers(text: string): readonly string[] {
 function readSize(text: string): number {
   const bytes = parseSizeBytes(text)
   if (bytes === null || bytes <= 0)
-    throw new SettingsError(`invalid size '${text}' (such as 512KiB, ${formatSize(67108864)})`)
+    throw new SettingsError(`invalid size '${text}' (${flawOfSize(text)?.hint ?? 'such as 512KiB, 64MiB'})`)
   return bytes
 }
 
 function readDuration(text: string): number {
   const ms = parseDurationMs(text)
-  if (ms === null) throw new SettingsError(`invalid duration '${text}' (such as 250ms, ${formatDuration(30_000)})`)
+  if (ms === null)
+    throw new SettingsError(`invalid duration '${text}' (${flawOfDuration(text)?.hint ?? 'such as 250ms, 30s'})`)
   return ms
 }
 

@@ -3,6 +3,7 @@
  */
 import { parseArgs } from 'node:util'
 import { didYouMean } from '../rules/values/problem.ts'
+import { flawOfDuration, parseDurationMs } from '../rules/values/units.ts'
 import { AdminClient } from './admin-client.ts'
 import { CommandError, EXIT, type ExitCode, type Io } from './io.ts'
 
@@ -129,16 +130,42 @@ function parsed(
   try {
     return read(args)
   } catch (error) {
-    const message = (error as Error).message
+    const { message } = error as Error
     // `-5` is a number, and the command says what it takes.
     const numbers = args.filter((one) => NEGATIVE.test(one))
     if (numbers.length > 0 && !args.includes('--') && /Unknown option '-[0-9.]'/.test(message))
       return read([...args.filter((one) => !NEGATIVE.test(one)), '--', ...numbers])
-    const unknown = /Unknown option '(-[^']+)'/.exec(message)?.[1]
-    if (unknown === undefined) throw usageError(command, message.split('\n')[0] as string)
-    const hint = didYouMean(unknown.replace(/^-+/, ''), Object.keys(command.flags))?.replace('`', '`--')
-    throw usageError(command, `unknown flag ${unknown}${hint === undefined ? '' : ` (${hint})`}`)
+    throw usageError(command, flagProblem(message, Object.keys(command.flags)))
   }
+}
+
+/** What node:util's parseArgs complains about, with the flag that was probably meant. */
+export function flagProblem(message: string, flags: readonly string[]): string {
+  const unknown = /Unknown option '(-[^']+)'/.exec(message)?.[1]
+  if (unknown === undefined) return message.split('\n')[0] as string
+  const hint = didYouMean(unknown.replace(/^-+/, ''), flags)?.replace('`', '`--')
+  return `unknown flag ${unknown}${hint === undefined ? '' : ` (${hint})`}`
+}
+
+/** The error for a subcommand that does not exist, with the one that was probably meant. */
+export function unknownSubcommand(name: string | undefined, known: readonly string[]): CommandError {
+  const hint = didYouMean(name ?? '', known)
+  const message = `unknown subcommand '${name}': must be one of ${known.join(', ')}`
+  return new CommandError(EXIT.usage, hint === undefined ? message : `${message} (${hint})`)
+}
+
+/**
+ * The duration of a flag, in milliseconds.
+ * @throws {CommandError} if the text is not a duration
+ */
+export function durationOf(flag: string, text: string): number {
+  const ms = parseDurationMs(text)
+  if (ms !== null) return ms
+  const hint = flawOfDuration(text)?.hint
+  throw new CommandError(
+    EXIT.usage,
+    `--${flag} ${text}: expected a duration such as 30s${hint === undefined ? '' : ` (${hint})`}`,
+  )
 }
 
 const NEGATIVE = /^-[0-9.]+%?$/

@@ -4,10 +4,9 @@
 
 import { compileServer } from '../rules/language/compile.ts'
 import { flawOfOrigin } from '../rules/patterns/origin.ts'
-import { parseDurationMs } from '../rules/values/units.ts'
 import type { AdminClient } from './admin-client.ts'
 import { count } from './check.ts'
-import { editTerms, type Given } from './command.ts'
+import { durationOf, editTerms, type Given } from './command.ts'
 import { CommandError, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
 import { dryRunText } from './routes.ts'
 
@@ -58,7 +57,10 @@ export function serverPath(upstream: string, id: string): string {
 async function add({ client, given, args, io }: Step): Promise<string> {
   const [upstream, url] = args as [string, string]
   const flaw = flawOfOrigin(url)
-  if (flaw !== null) throw new CommandError(EXIT.usage, `'${url}': ${flaw.message}`)
+  if (flaw !== null) {
+    const hint = flaw.hint === undefined ? '' : ` (${flaw.hint})`
+    throw new CommandError(EXIT.usage, `'${url}': ${flaw.message}${hint}`)
+  }
   const id = given.text('id') ?? compileServer(url).id
   const weight = given.text('weight')
   const ttl = given.text('ttl')
@@ -85,8 +87,7 @@ async function remove({ client, given, args, io }: Step): Promise<string> {
 async function drain({ client, given, args, io }: Step): Promise<string> {
   const [upstream, id] = args as [string, string]
   const wait = given.text('wait')
-  const waitMs = wait === undefined ? 0 : parseDurationMs(wait)
-  if (waitMs === null) throw new CommandError(EXIT.usage, `--wait ${wait}: expected a duration such as 30s`)
+  const waitMs = wait === undefined ? 0 : durationOf('wait', wait)
   const query = wait === undefined ? '' : `?wait=${encodeURIComponent(wait)}`
   const { json } = await client.ask('POST', `${serverPath(upstream, id)}/drain${query}`, { patienceMs: waitMs })
   return told(json, given, io, ({ active }) => {

@@ -1,8 +1,8 @@
 /**
  * `banyan servers`: lists the upstreams and their servers with live figures.
  */
-import { ADMIN_FLAG, type Command, EDIT_FLAGS, type Given, JSON_FLAG } from './command.ts'
-import { CommandError, columns, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
+import { ADMIN_FLAG, type Command, EDIT_FLAGS, type Given, JSON_FLAG, unknownSubcommand } from './command.ts'
+import { columns, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
 import { said } from './routes.ts'
 import { runStep, STEPS } from './server-steps.ts'
 
@@ -53,8 +53,7 @@ interface UpstreamAnswer {
 async function runServers(given: Given, io: Io): Promise<ExitCode> {
   const [name, ...rest] = given.args
   if (name !== undefined && rest.length > 0 && Object.hasOwn(STEPS, name)) return runStep(name, rest, given, io)
-  if (rest.length > 0)
-    throw new CommandError(EXIT.usage, `unknown subcommand '${name}': must be one of ${Object.keys(STEPS).join(', ')}`)
+  if (rest.length > 0) throw unknownSubcommand(name, Object.keys(STEPS))
   const path = name === undefined ? '/upstreams' : `/upstreams/${encodeURIComponent(name)}`
   const { json } = await given.client(io).ask('GET', path)
   if (given.has('json')) {

@@ -2,7 +2,7 @@
  * `banyan shadow`: compares the two sides of a route: starts and stops it, shows what differs, ignores what may differ.
  */
 import type { AdminClient } from './admin-client.ts'
-import { ADMIN_FLAG, type Command, EDIT_FLAGS, editTerms, type Given, JSON_FLAG } from './command.ts'
+import { ADMIN_FLAG, type Command, EDIT_FLAGS, editTerms, type Given, JSON_FLAG, unknownSubcommand } from './command.ts'
 import { CommandError, columns, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
 import { dryRunText } from './routes.ts'
 
@@ -87,8 +87,7 @@ interface ShadowDocument {
 
 function runShadow(given: Given, io: Io): Promise<ExitCode> {
   const [name, ...rest] = given.args as [string, ...string[]]
-  if (!Object.hasOwn(STEPS, name))
-    throw new CommandError(EXIT.usage, `unknown subcommand '${name}': must be one of ${Object.keys(STEPS).join(', ')}`)
+  if (!Object.hasOwn(STEPS, name)) throw unknownSubcommand(name, Object.keys(STEPS))
   const step = STEPS[name as keyof typeof STEPS]
   if (rest.length !== step.count) throw new CommandError(EXIT.usage, `usage: banyan shadow ${step.usage}`)
   return step.run(rest as [string, string], given, io)

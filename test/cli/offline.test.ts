@@ -2,7 +2,10 @@
  * The commands that need no proxy: check, explain --table, force-token, completion, and the help of all.
  */
 import { execFileSync } from 'node:child_process'
-import { expect, test } from 'vitest'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
 import { readTable } from '../../src/rules/language/text.ts'
 import { Force } from '../../src/state/force-token.ts'
 import { banyan, TABLE } from './rig.ts'
@@ -113,6 +116,15 @@ test('check --json, of a file and of standard input', async () => {
   expect(code).toBe(1)
   expect(JSON.parse(out)).toMatchObject({ ok: false, problems: [{ file: 'stdin', line: 9 }, { line: 16 }] })
   expect(JSON.parse((await banyan(['check', '--json'], { files })).out)).toEqual({ ok: true, problems: [], more: 0 })
+})
+
+test('a file that is no text is one line, exit 1', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'banyan-check-'))
+  onTestFinished(() => rmSync(folder, { recursive: true }))
+  writeFileSync(join(folder, 'bytes'), Buffer.from([0xff, 0xfe]))
+  const readFile = (path: string): string => new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(path))
+  const { code, err } = await banyan(['check', join(folder, 'bytes')], { readFile })
+  expect([code, err]).toEqual([1, `banyan: ${join(folder, 'bytes')}: not valid UTF-8\n`])
 })
 
 test('a file that is not there is one line, exit 1', async () => {

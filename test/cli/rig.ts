@@ -24,6 +24,7 @@ export interface Surroundings {
   readonly sleep?: Io['sleep']
   /** What the operator's commands do. */
   readonly run?: Io['run']
+  readonly readFile?: Io['readFile']
   /** Files by path, besides those on disk. */
   readonly files?: Record<string, string>
 }
@@ -39,6 +40,7 @@ export async function banyan(
     now = () => 1_000_500,
     sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
     run = async () => 0,
+    readFile = (path) => readFileSync(path, 'utf8'),
   }: Surroundings = {},
 ): Promise<Ended> {
   let [out, err] = ['', '']
@@ -51,7 +53,7 @@ export async function banyan(
     },
     colours: { out: colours, err: colours },
     env,
-    readFile: (path) => files[path] ?? readFileSync(path, 'utf8'),
+    readFile: (path) => files[path] ?? readFile(path),
     tlsFindings: (table, file) => findTlsFlaws(table, dirname(file)),
     forceToken: makeForceToken,
     now,

@@ -63,8 +63,13 @@ test('what is wrong on the command line is said before anybody is asked', async 
     [['add', 'gtin', 'four'], "'four': "],
     [['add', 'gtin', 'http://a', '--weight', 'x'], "invalid weight 'x'"],
     [['drain', 'gtin', 'a', '--wait', 'soon'], '--wait soon: expected a duration'],
+    [['drain', 'gtin', 'a', '--wait', '1 min'], '--wait 1 min: expected a duration such as 30s (write 1m)'],
+    [['add', 'gtin', 'localhost:80'], '(write http://localhost:80)'],
     [['weight', 'gtin', 'a', '0'], "invalid weight '0'"],
-    [['drian', 'gtin', 'a'], "unknown subcommand 'drian': must be one of add, remove, drain, undrain, weight"],
+    [
+      ['drian', 'gtin', 'a'],
+      "unknown subcommand 'drian': must be one of add, remove, drain, undrain, weight (did you mean `drain`?)",
+    ],
   ] as const) {
     expect(await run(...words), words.join(' ')).toMatchObject({ code: 2, err: expect.stringContaining(message) })
   }

@@ -43,7 +43,15 @@ test.each([
   [['--max-header-fields', '0'], {}, '--max-header-fields'],
   [['--log-level', 'loud'], {}, "--log-level: invalid level 'loud': must be one of debug, info, warn, error"],
   [['--table'], {}, '--table'],
-  [['--tabel', 'x'], {}, '--tabel'],
+  [['--tabel', 'x'], {}, 'unknown flag --tabel (did you mean `--table`?)'],
+  [
+    ['--listen', '9080'],
+    {},
+    "--listen: invalid address '9080': expected HOST:PORT (such as 127.0.0.1:9080, 0.0.0.0:9080;",
+  ],
+  [['--memory-cache', '64mb'], {}, "--memory-cache: invalid size '64mb' (write 64MiB)"],
+  [['--drain-timeout', '5 sec'], {}, "--drain-timeout: invalid duration '5 sec' (write 5s)"],
+  [['--drain-timeout', '5'], {}, "--drain-timeout: invalid duration '5' (write 5s or 5ms)"],
   [['stray'], {}, 'stray'],
   [[], { BANYAN_KEEP_ALIVE: 'x' }, "BANYAN_KEEP_ALIVE: invalid duration 'x'"],
 ])('%j with %j is refused, and the message names what is wrong', (args, env, message) => {

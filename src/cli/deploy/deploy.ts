@@ -1,7 +1,7 @@
 /**
  * `banyan deploy`: rolls out a new version step by step through the admin API, and rolls back if it fails.
  */
-import { ADMIN_FLAG, type Command, type Given, JSON_FLAG } from '../command.ts'
+import { ADMIN_FLAG, type Command, type Given, JSON_FLAG, unknownSubcommand } from '../command.ts'
 import { CommandError, EXIT, type ExitCode, type Io } from '../io.ts'
 import { blueGreen } from './blue-green.ts'
 import { canary } from './canary.ts'
@@ -69,11 +69,7 @@ Additional exit codes: 6 failed and rolled back; 7 stopped halfway, the last lin
 async function runDeploy(given: Given, io: Io): Promise<ExitCode> {
   const [name = '', ...args] = given.args
   const pattern = Object.hasOwn(PATTERNS, name) ? PATTERNS[name] : undefined
-  if (pattern === undefined)
-    throw new CommandError(
-      EXIT.usage,
-      `unknown subcommand '${name}': must be one of ${Object.keys(PATTERNS).join(', ')}`,
-    )
+  if (pattern === undefined) throw unknownSubcommand(name, Object.keys(PATTERNS))
   const [min, max] = pattern.counts
   if (args.length < min || args.length > max) {
     throw new CommandError(EXIT.usage, `wrong number of arguments; usage: banyan deploy ${name} ${pattern.usage}`)

@@ -10,9 +10,8 @@ import {
   type VerdictTerms,
   verdictOf,
 } from '../../rules/failures/deploy-verdict.ts'
-import { parseDurationMs } from '../../rules/values/units.ts'
 import type { AdminClient } from '../admin-client.ts'
-import type { Given } from '../command.ts'
+import { durationOf, type Given } from '../command.ts'
 import { CommandError, EXIT, type ExitCode, type Io, jsonText, paint, printable } from '../io.ts'
 
 /** One entry of `live` of a server: one address of it. */
@@ -95,10 +94,7 @@ export class DeployRun {
 
   /** The duration of a flag, in milliseconds. */
   duration(flag: string, fallback: string): number {
-    const text = this.given.text(flag) ?? fallback
-    const ms = parseDurationMs(text)
-    if (ms === null) throw new CommandError(EXIT.usage, `--${flag} ${text}: expected a duration such as 30s`)
-    return ms
+    return durationOf(flag, this.given.text(flag) ?? fallback)
   }
 
   /** Checks all flags. @throws {CommandError} if one is invalid; nothing has been changed yet */
