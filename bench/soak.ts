@@ -56,7 +56,7 @@ export async function soak(stage: Stage, order: SoakOrder): Promise<Soaked> {
   const upstream = new RestartedUpstream(stage, upstreamPort)
   await upstream.start()
   const proxy = await banyan.start({
-    ...{ stage, port, upstreamPort, accessLog: null, routes: 10 },
+    ...{ stage, port, upstreamPort, accessLog: null, routes: 10, shadow: 0 },
     nodeFlags: ['--inspect=127.0.0.1:0'],
   })
   try {

@@ -13,10 +13,10 @@ export const banyan: Contestant = {
   about: 'banyan serve --workers 0',
   upgrades: true,
   fromPeers: false,
-  async start({ stage, port, upstreamPort, accessLog, routes, nodeFlags }) {
+  async start({ stage, port, upstreamPort, accessLog, routes, shadow, nodeFlags }) {
     const folder = stage.newFolder('banyan')
     const table = join(folder, 'routes.yaml')
-    writeFileSync(table, tableText(upstreamPort, routes))
+    writeFileSync(table, tableText(upstreamPort, routes, shadow))
     return await stage.start({
       name: 'banyan',
       core: 'proxy',
@@ -34,7 +34,8 @@ export const banyan: Contestant = {
  * A table whose first route claims the lookups that are measured and shares them between two upstreams, both the same
  * server; the other routes are there to be passed over: half of them beside the first, half on paths of their own.
  */
-export function tableText(upstreamPort: number, routes: number): string {
+export function tableText(upstreamPort: number, routes: number, shadow = 0): string {
+  const copies = shadow === 0 ? '' : `, shadow: { percent: ${shadow}, sides: both }`
   const lines = [
     'version: 1',
     'upstreams:',
@@ -44,7 +45,7 @@ export function tableText(upstreamPort: number, routes: number): string {
     `    servers: [http://127.0.0.1:${upstreamPort}]`,
     'default: legacy',
     'routes:',
-    '  - { id: gtin-lookup, match: { path: /stores/:storeId/gtins/:gtin, methods: [GET, HEAD] }, to: gtin, percent: 50 }',
+    `  - { id: gtin-lookup, match: { path: /stores/:storeId/gtins/:gtin, methods: [GET, HEAD] }, to: gtin, percent: 50${copies} }`,
   ]
   for (let i = 1; i < routes; i++) {
     const path = i % 2 === 0 ? `/stores/:storeId/part-${i}` : `/service-${i}/items/:item`

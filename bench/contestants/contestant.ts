@@ -15,6 +15,8 @@ export interface Setup {
   readonly accessLog: string | null
   /** How many routes its table holds. Only banyan has one. */
   readonly routes: number
+  /** Percent of the measured requests that are copied and compared. Only banyan can. */
+  readonly shadow: number
   /** Flags for the Node that runs it, such as `--cpu-prof`. Only banyan takes them. */
   readonly nodeFlags: readonly string[]
 }

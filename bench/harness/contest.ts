@@ -32,11 +32,13 @@ export interface Variant {
   /** The file it writes its access log to, or null for none. */
   readonly accessLog: string | null
   readonly routes: number
+  /** Percent of the measured requests that are copied and compared. */
+  readonly shadow: number
 }
 
 /** A contestant as it usually runs: 10 routes, no access log. */
 export function plain(contestant: Contestant): Variant {
-  return { contestant, label: contestant.name, accessLog: null, routes: 10 }
+  return { contestant, label: contestant.name, accessLog: null, routes: 10, shadow: 0 }
 }
 
 /** Those who run, with how to end them, and one line for each that could not start. */
@@ -52,12 +54,13 @@ export async function bringUp(bench: Bench, variants: readonly Variant[], upstre
   const entrants: Entrant[] = []
   const failures: string[] = []
   const stops: Array<() => Promise<void>> = []
-  for (const { contestant, label, accessLog, routes } of variants) {
+  for (const { contestant, label, accessLog, routes, shadow } of variants) {
     bench.progress(`starting ${label}`)
     const port = await bench.stage.freePort()
     const nodeFlags = contestant.name === 'banyan' ? bench.banyanFlags : []
     try {
-      const running = await contestant.start({ stage: bench.stage, port, upstreamPort, accessLog, routes, nodeFlags })
+      const { stage } = bench
+      const running = await contestant.start({ stage, port, upstreamPort, accessLog, routes, shadow, nodeFlags })
       entrants.push({ label, port, pid: running.pid })
       stops.push(() => running.stop())
     } catch (error) {

@@ -11,6 +11,7 @@ import { log } from './log.ts'
 import { memory } from './memory.ts'
 import { routes } from './routes.ts'
 import type { Scenario } from './scenario.ts'
+import { shadow } from './shadow.ts'
 import { soakScenario } from './soak.ts'
 import { upload } from './upload.ts'
 import { websocket } from './websocket.ts'
@@ -24,6 +25,7 @@ export const SCENARIOS: readonly Scenario[] = [
   routes,
   edits,
   log,
+  shadow,
   websocket,
   latency,
   workers,

@@ -57,6 +57,7 @@ interface ComparisonsAnswer {
   readonly mismatches: number
   readonly partial: number
   readonly noiseComparisons: number
+  readonly cookieSet: number
   readonly errors: Readonly<Record<string, number>>
   readonly skipped: Readonly<Record<string, number>>
   readonly fields: readonly {
@@ -135,6 +136,8 @@ function reportText(
       : `${comparisons} comparison${comparisons === 1 ? '' : 's'} since ${told.since}: ${matches} equal, ${mismatches} different${partial}; ${from} compared with itself ${noiseComparisons} time${noiseComparisons === 1 ? '' : 's'}\n`,
   )
   lines.push(counted('copies without a response', told.errors), counted('not copied', told.skipped))
+  if (told.cookieSet > 0)
+    lines.push(`${from} not asked again because its response had set a cookie: ${told.cookieSet}\n`)
   if (told.fields.length > 0) {
     const rows = told.fields.map(({ path, kind, verdict, rate, noiseRate, first, example, sample }) => [
       printable(path === '' ? '(body)' : path),

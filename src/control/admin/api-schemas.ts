@@ -375,6 +375,7 @@ export const comparisonsAnswer = object({
     'Comparisons without the bodies: one is too large or can not be decoded, or the statuses differ.',
   ),
   noiseComparisons: count.describe('Comparisons of two responses of `from` to requests picked at random.'),
+  cookieSet: count.describe('Times that `from` was not asked again because its response had set a cookie.'),
   errors: whyCounts.describe('Copies without a response, by failure.'),
   skipped: whyCounts.describe('Requests that were drawn and not copied, by reason.'),
   fields: z.array(

@@ -184,7 +184,11 @@ export class Shadows {
     const before = own === 'from' ? comparison : null
     const isNews = before !== null && this.#isNews(route, before)
     // A response that sets a cookie may have begun a session: asking again would begin another one.
-    if (!(random || isNews) || setsCookie(from)) return
+    if (!random && !isNews) return
+    if (setsCookie(from)) {
+      this.#parts.tally.notAskedAgain(route.id, Date.now())
+      return
+    }
     const again = await this.#ask(exchange, drawn, 'from')
     if (again === null || 'failure' in again || setsCookie(again)) return
     const noise = await this.#compared(route, settings, from, again)

@@ -44,6 +44,8 @@ export interface RouteEvidence {
   partial: number
   /** Comparisons of `from` with itself, for requests picked at random. */
   noiseComparisons: number
+  /** Comparisons after which `from` was not asked again, since its response had set a cookie. */
+  cookieSet: number
   /** Copies that got no response, by failure. */
   readonly errors: Record<string, number>
   /** Requests drawn for a copy that got none, by reason. */
@@ -123,6 +125,11 @@ export class Tally {
     }
   }
 
+  /** `from` would have been asked again, and was not, since its response had set a cookie. */
+  notAskedAgain(route: string, nowMs: number): void {
+    this.#of(route, nowMs).cookieSet++
+  }
+
   failed(route: string, failure: string, nowMs: number): void {
     const { errors } = this.#of(route, nowMs)
     errors[failure] = (errors[failure] ?? 0) + 1
@@ -183,6 +190,7 @@ export class Tally {
       known.matches += more.matches
       known.partial += more.partial
       known.noiseComparisons += more.noiseComparisons
+      known.cookieSet += more.cookieSet
       known.morePaths += more.morePaths
       addTo(known.errors, more.errors)
       addTo(known.skipped, more.skipped)
@@ -210,7 +218,7 @@ export class Tally {
     const known = this.#routes.get(route)
     if (known !== undefined) return known
     const fresh: RouteEvidence = {
-      ...{ route, sinceMs: nowMs, comparisons: 0, matches: 0, partial: 0, noiseComparisons: 0 },
+      ...{ route, sinceMs: nowMs, comparisons: 0, matches: 0, partial: 0, noiseComparisons: 0, cookieSet: 0 },
       ...{ errors: {}, skipped: {}, paths: [], morePaths: 0 },
     }
     this.#routes.set(route, fresh)

@@ -184,7 +184,10 @@ describe('differences', () => {
     const client = await rawClient(banyan.port)
     await get(client, '/clear/a?key=canary-5')
     await settled('clear', ({ comparisons: count }) => expect(count).toBe(1))
-    const { samples } = await comparisons('clear')
+    // Asked again, from would begin another session.
+    expect(sides()).toEqual(['legacy', 'modern'])
+    const { samples, cookieSet } = await comparisons('clear')
+    expect(cookieSet).toBe(1)
     const sample = await (await fetch(`http://127.0.0.1:${banyan.adminPort}/samples/${samples[0].id}`)).json()
     expect(sample.differences).toContainEqual({ path: '/price', kind: 'value', from: '"old"', to: '"new"' })
     expect(sample.differences.map(({ path }: { path: string }) => path)).toContain('/secret')
