@@ -76,7 +76,11 @@ test.each<[string[], number, RegExp]>([
   [['show'], 2, /usage: banyan shadow show ROUTE/],
   [['start', 'gtin-lookup', '--percent', '0'], 2, /invalid percent '0'/],
   [['start', 'gtin-lookup', '--percent', 'x'], 2, /invalid percent 'x'/],
-  [['ignore', 'gtin-lookup', 'price'], 1, /invalid path "price": expected \/name, status, header:NAME or cookie:NAME/],
+  [
+    ['ignore', 'gtin-lookup', 'price'],
+    1,
+    /invalid path "price": expected \/name, status, body, charset, header:NAME or cookie:NAME/,
+  ],
   [['sample', 'nothing'], 1, /Samples are few/],
 ])('%j exits with %d', async (words, code, message) => {
   const ended = await shadow(...words)

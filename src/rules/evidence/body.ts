@@ -17,7 +17,7 @@ export interface Body {
  * Adds the differences between two bodies. Returns what else there is to know, or null.
  */
 export function addBodyDifferences(from: Body, to: Body, settings: CompareSettings, found: Differences): string | null {
-  if (settings.ignore.includes('')) return null
+  if (isBodyIgnored(settings)) return null
   if (from.bytes.length === 0 || to.bytes.length === 0) {
     if (to.bytes.length > 0) found.add('', 'extra', () => null, rendering(to, settings))
     if (from.bytes.length > 0) found.add('', 'missing', rendering(from, settings), () => null)
@@ -25,14 +25,21 @@ export function addBodyDifferences(from: Body, to: Body, settings: CompareSettin
   }
   const pair = { from, to, settings, found }
   if (isSaidToBe(JSON_TYPE, pair) || [from, to].every(looksLikeJson)) {
-    const [old, young] = [readJsonBody(from), readJsonBody(to)]
-    if (old.ok && young.ok) return addJson(old, young, pair)
+    const texts = [textOf(from), textOf(to)] as const
+    const [old, young] = [readJson(texts[0].text), readJson(texts[1].text)]
+    if (old.ok && young.ok) {
+      const notes = [addCharset(...texts, pair), addJson(old, young, pair)].filter((note) => note !== null)
+      return notes.length === 0 ? null : notes.join('; ')
+    }
     if (isSaidToBe(JSON_TYPE, pair)) return addUnread(old, young, pair)
   }
-  if (isSaidToBe(MARKUP_TYPE, pair)) addMarkup(pair)
-  else addBytes(pair)
+  if (isSaidToBe(MARKUP_TYPE, pair)) return addMarkup(textOf(from), textOf(to), pair)
+  addBytes(pair)
   return null
 }
+
+/** The empty pointer, or its name. */
+export const isBodyIgnored = ({ ignore }: CompareSettings): boolean => ignore.includes('') || ignore.includes('body')
 
 interface Pair {
   readonly from: Body
@@ -53,33 +60,66 @@ function looksLikeJson({ bytes }: Body): boolean {
   return first === 0x7b || first === 0x5b
 }
 
-type ReadBody = JsonReading | { readonly ok: false; readonly why: 'not valid text' }
-
-interface ReadJsonBody {
+/** A body as text, by its charset; without one it is UTF-8. */
+interface Text {
+  readonly text: string
+  /** Whether it is text in its charset. If not it is read as Latin-1, where each byte is a character, so that nothing is lost. */
+  readonly isValid: boolean
+  /** Whether it begins with a byte order mark, which is no part of `text`. */
   readonly hasMark: boolean
 }
 
-function readJsonBody(body: Body): ReadBody & ReadJsonBody {
-  const text = textOf(body)
-  if (text === null) return { ok: false, why: 'not valid text', hasMark: false }
+function textOf({ bytes, contentType }: Body): Text {
+  const charset = /;\s*charset\s*=\s*"?([^\s";]+)/i.exec(contentType)?.[1] ?? 'utf-8'
+  const decoded = tryDecode(decoderOf(charset), bytes)
+  const text = decoded ?? new TextDecoder('latin1').decode(bytes)
   const hasMark = text.startsWith('\ufeff')
-  return { ...readJson(hasMark ? text.slice(1) : text), hasMark }
+  return { text: hasMark ? text.slice(1) : text, isValid: decoded !== null, hasMark }
 }
 
-type Read<Ok extends boolean> = Extract<ReadBody, { ok: Ok }> & ReadJsonBody
+function decoderOf(charset: string): TextDecoder {
+  try {
+    return new TextDecoder(charset, { fatal: true, ignoreBOM: true })
+  } catch {
+    // No client knows this charset either.
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+  }
+}
+
+function tryDecode(decoder: TextDecoder, bytes: Uint8Array): string | null {
+  try {
+    return decoder.decode(bytes)
+  } catch {
+    return null
+  }
+}
+
+/** What differs before a word is read: bytes that are no text, which some clients fail over, or a byte order mark (RFC 8259 section 8.1). */
+function addCharset(from: Text, to: Text, { settings, found }: Pair): string | null {
+  if (settings.ignore.includes('charset')) return null
+  const valid =
+    ({ isValid }: Text) =>
+    (): string =>
+      isValid ? 'text in its charset' : 'no text in its charset'
+  const mark =
+    ({ hasMark }: Text) =>
+    (): string | null =>
+      hasMark ? 'byte order mark' : null
+  if (from.isValid !== to.isValid) found.add('charset', 'type', valid(from), valid(to))
+  if (from.hasMark !== to.hasMark) found.add('charset', from.hasMark ? 'missing' : 'extra', mark(from), mark(to))
+  return from.isValid && to.isValid ? null : 'body is no text in its charset'
+}
+
+type Read<Ok extends boolean> = Extract<JsonReading, { ok: Ok }>
 
 function addJson(from: Read<true>, to: Read<true>, { settings, found }: Pair): string | null {
-  const mark = (): string => 'byte order mark'
-  // Many readers of JSON fail over the mark (RFC 8259 section 8.1).
-  if (from.hasMark && !to.hasMark) found.add('', 'missing', mark, () => null)
-  if (to.hasMark && !from.hasMark) found.add('', 'extra', () => null, mark)
   addJsonDifferences(from.value, to.value, settings, found)
   const repeated = from.repeated ?? to.repeated
   return repeated === null ? null : `duplicate key ${repeated}`
 }
 
 /** JSON that can't be read, on one side or both. */
-function addUnread(from: ReadBody, to: ReadBody, pair: Pair): string {
+function addUnread(from: JsonReading, to: JsonReading, pair: Pair): string {
   const faults = [from, to].map((read) => (read.ok ? null : read.why))
   const isInvalid = faults.map((why) => why !== null && why !== 'nested too deeply')
   if (isInvalid[0] === isInvalid[1]) addBytes(pair)
@@ -92,38 +132,19 @@ function addUnread(from: ReadBody, to: ReadBody, pair: Pair): string {
   return faults[0] !== null && faults[1] !== null ? why : `${why} (${faults[0] !== null ? 'from' : 'to'})`
 }
 
-/**
- * The text of a body by its charset; null where the bytes are none. Without a charset it is UTF-8.
- */
-function textOf({ bytes, contentType }: Body): string | null {
-  const charset = /;\s*charset\s*=\s*"?([^\s";]+)/i.exec(contentType)?.[1] ?? 'utf-8'
-  try {
-    return new TextDecoder(charset, { fatal: true, ignoreBOM: true }).decode(bytes)
-  } catch {
-    return null
-  }
-}
-
 /** Texts are compared without the white space around tags, and with any other as one space. */
 function folded(text: string): string {
   return text
-    .replace(/^\ufeff/, '')
     .replaceAll(/[ \t\r\n\f]+/g, ' ')
     .replaceAll(/ ?([<>]) ?/g, '$1')
     .trim()
 }
 
-/** The texts of two bodies. If one is none in its charset both are read as Latin-1, where every byte is a character: nothing is lost. */
-function textsOf(from: Body, to: Body): readonly [string, string] {
-  const [old, young] = [textOf(from), textOf(to)]
-  if (old !== null && young !== null) return [folded(old), folded(young)]
-  const latin1 = ({ bytes }: Body): string => folded(new TextDecoder('latin1').decode(bytes))
-  return [latin1(from), latin1(to)]
-}
-
-function addMarkup({ from, to, settings, found }: Pair): void {
-  const [old, young] = textsOf(from, to)
-  if (old === young) return
+function addMarkup(from: Text, to: Text, pair: Pair): string | null {
+  const note = addCharset(from, to, pair)
+  const { settings, found } = pair
+  const [old, young] = [folded(from.text), folded(to.text)]
+  if (old === young) return note
   let at = 0
   while (old[at] === young[at]) at++
   const excerpt = (text: string) => (): string => {
@@ -135,9 +156,10 @@ function addMarkup({ from, to, settings, found }: Pair): void {
   found.add(
     '',
     'value',
-    isShown ? excerpt(old) : rendering(from, settings),
-    isShown ? excerpt(young) : rendering(to, settings),
+    isShown ? excerpt(old) : rendering(pair.from, settings),
+    isShown ? excerpt(young) : rendering(pair.to, settings),
   )
+  return note
 }
 
 /** Characters shown before the first difference in a text, and half of those after it. */

@@ -2,7 +2,7 @@
  * Compares two answers to one request, as their client would get them: status, chosen header fields, names of cookies, body.
  */
 import { fieldValues } from '../http/exchange.ts'
-import { addBodyDifferences, areSameBytes } from './body.ts'
+import { addBodyDifferences, areSameBytes, isBodyIgnored } from './body.ts'
 import { type ComparedAnswer, type CompareSettings, type Comparison, Differences } from './difference.ts'
 import { isDataKey } from './pointers.ts'
 import { shortened } from './rendering.ts'
@@ -192,8 +192,8 @@ function decoded(answer: ComparedAnswer, coded: Uint8Array, decode: Decode): Dec
 }
 
 /** A client can read one body, and not the other. */
-function addBroken(side: Side, { ignore }: CompareSettings, found: Differences): void {
-  if (ignore.includes('')) return
+function addBroken(side: Side, settings: CompareSettings, found: Differences): void {
+  if (isBodyIgnored(settings)) return
   const shown = (one: Side) => (): string => (one === side ? 'not in its content-encoding' : 'decoded')
   found.add('', 'type', shown('from'), shown('to'))
 }

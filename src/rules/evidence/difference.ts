@@ -14,7 +14,7 @@ export interface ComparedAnswer {
 export interface CompareSettings {
   /** Lower-case names. The names of the cookies that are set are compared always. */
   readonly headers: readonly string[]
-  /** What is not compared: JSON pointers with everything below them, `status`, `header:NAME`, `cookie:NAME`. */
+  /** What is not compared: JSON pointers with everything below them, `body`, `charset`, `status`, `header:NAME`, `cookie:NAME`. */
   readonly ignore: readonly string[]
   /** JSON pointers of lists whose order does not count. */
   readonly unordered: readonly string[]
@@ -35,7 +35,7 @@ export type DifferenceKind = 'missing' | 'extra' | 'type' | 'value' | 'order' | 
 
 export interface Difference {
   /**
-   * `status`, `header:content-type`, `cookie:sid`, or a JSON pointer in which indices, and keys that are data, are `*`; the
+   * `status`, `header:content-type`, `cookie:sid`, `charset` (of the body, as it is), or a JSON pointer in which indices, and keys that are data, are `*`; the
    * empty one is the whole body.
    */
   readonly path: string

@@ -282,7 +282,9 @@ const shadow = object({
       .array(pointer)
       .min(1)
       .optional()
-      .describe('JSON pointers (* for any index or key), status, header:NAME or cookie:NAME that may differ.'),
+      .describe(
+        'JSON pointers (* for any index or key), status, body, charset, header:NAME or cookie:NAME that may differ.',
+      ),
     unordered: z.array(bodyPointer).min(1).optional().describe('JSON pointers of lists whose order does not count.'),
     tolerance: z
       .number()
@@ -378,8 +380,8 @@ function flawOfPointer(text: string): Flaw | null {
   if (text.startsWith('/')) return flawOfBodyPointer(text)
   const [kind, name, ...more] = text.split(':')
   const named = (kind === 'header' || kind === 'cookie') && more.length === 0 && TOKEN.test(name ?? '')
-  if (text === 'status' || named) return null
-  const message = `invalid path ${JSON.stringify(text)}: expected /name, status, header:NAME or cookie:NAME`
+  if (named || ['status', 'body', 'charset'].includes(text)) return null
+  const message = `invalid path ${JSON.stringify(text)}: expected /name, status, body, charset, header:NAME or cookie:NAME`
   return { message, ...pointerHint(text) }
 }
 
