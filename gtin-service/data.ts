@@ -75,6 +75,7 @@ export class Data {
     let why = ''
     for (let i = 0; i < PROBES; i++) {
       try {
+        this.#store.checkLength()
         this.#store.probe()
         return null
       } catch (error) {

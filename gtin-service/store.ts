@@ -105,12 +105,16 @@ export class Store {
     return JSON.parse(String(row.value)) as Facts
   }
 
-  /** Throws where the file has lost its end (each page is in it, or still in the log beside it), or some product can't be read. */
-  probe(): void {
+  /** Throws where the file has lost its end: each page is in it, or still in the log beside it. */
+  checkLength(): void {
     const expected = this.#number('PRAGMA page_count', 'page_count') * this.#number('PRAGMA page_size', 'page_size')
     const found = bytesOf(this.path)
     // A file that was removed is still whole for whoever has it open.
     if (found > 0 && found < expected) throw new DamagedStore(`${this.path} has ${found} of ${expected} bytes`)
+  }
+
+  /** Throws where some product, another one each time, can't be read. */
+  probe(): void {
     const some = `SELECT gtin FROM products WHERE gtin >=
       (SELECT min(gtin) FROM products) + ? * ((SELECT max(gtin) FROM products) - (SELECT min(gtin) FROM products))`
     const key = this.#database.prepare(`${some} ORDER BY gtin LIMIT 1`).get(Math.random())?.gtin

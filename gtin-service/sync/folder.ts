@@ -37,7 +37,7 @@ export interface Base {
   readonly path: string | null
   /** Null where there is no store, or it can't be read. */
   readonly facts: Facts | null
-  /** Where the store can't be read, as the last report told. */
+  /** Where the store can't be read, as the last report told, or else the store before it. */
   readonly products: number
   /** Why the store can't be read. */
   readonly problem: unknown
@@ -49,16 +49,21 @@ export function baseOf(folder: string): Base {
   try {
     path = newestStore(folder)
     if (path === null) return { path, facts: null, products: 0, problem: null }
-    const store = new Store(path)
-    try {
-      store.probe()
-      const facts = store.facts()
-      return { path, facts, products: facts.products, problem: null }
-    } finally {
-      store.close()
-    }
+    const facts = factsOf(path)
+    return { path, facts, products: facts.products, problem: null }
   } catch (problem) {
     return { path, facts: null, products: lastProducts(folder), problem }
+  }
+}
+
+/** What a store tells. Throws where it can't be read. */
+function factsOf(path: string): Facts {
+  const store = new Store(path)
+  try {
+    store.checkLength()
+    return store.facts()
+  } finally {
+    store.close()
   }
 }
 
@@ -74,11 +79,18 @@ export function keepReport(folder: string, report: SyncReport): void {
 }
 
 function lastProducts(folder: string): number {
-  try {
-    return (JSON.parse(readFileSync(join(folder, REPORT), 'utf8')) as SyncReport).products
-  } catch {
-    return 0
+  const tellers = [
+    () => (JSON.parse(readFileSync(join(folder, REPORT), 'utf8')) as SyncReport).products,
+    () => factsOf(join(folder, storeFiles(folder)[1] as string)).products,
+  ]
+  for (const tell of tellers) {
+    try {
+      return tell()
+    } catch {
+      // It can't be read either: the next one.
+    }
   }
+  return 0
 }
 
 /**

@@ -187,6 +187,19 @@ test('the guard against a loss of products holds although the data in force is d
   }
 })
 
+test('and although the report of the last run is gone too, as far as a store tells', async () => {
+  const data = await loaded()
+  offer(feed(LINES))
+  await sync(ORIGIN, data, { full: true })
+  truncateSync(join(data, 'gtin-000002.db'), 100)
+  rmSync(join(data, 'last-sync.json'))
+  offer(feed(LINES.slice(0, 30)))
+  expect(await sync(ORIGIN, data)).toMatchObject({
+    outcome: 'stopped',
+    why: 'it would remove 10 of 40 products, at most 5 % are allowed (--max-drop)',
+  })
+})
+
 test('a product that a lookup found damaged is mended by the next run', async () => {
   const data = await loaded()
   const sound = productsIn(data)
