@@ -21,6 +21,8 @@ export interface Command {
   readonly name: string
   /** The arguments: `ROUTE PERCENT`. */
   readonly usage: string
+  /** The forms of the arguments, for the completion, where the usage does not have them all. */
+  readonly forms?: readonly string[]
   /** One line, for the list of all commands. */
   readonly summary: string
   /** Further help text. */

@@ -65,7 +65,8 @@ export async function runCommand(
 ): Promise<ExitCode | null> {
   const command = commands.find((one) => one.name === name)
   if (command === undefined) return null
-  if (args.includes('--help') || args.includes('-h')) {
+  const options = args.includes('--') ? args.slice(0, args.indexOf('--')) : args
+  if (options.includes('--help') || options.includes('-h')) {
     io.out(helpOf(command))
     return EXIT.done
   }

@@ -1,7 +1,6 @@
 /**
  * The commands that need no proxy: check, explain --table, force-token, completion, and the help of all.
  */
-import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -207,17 +206,4 @@ test('force-token refuses a secret that the proxy would refuse', async () => {
     out: '',
     err: 'banyan: BANYAN_FORCE_SECRET: must have at least 16 characters\n',
   })
-})
-
-test('completion names every command and flag, and the shell takes it', async () => {
-  const { out } = await banyan(['completion', 'bash'])
-  for (const name of [...NAMES, 'serve']) expect(out).toContain(name)
-  expect(out).toContain('--if-match')
-  expect(out).toContain('--trusted-proxies')
-  const script = `${out}\nCOMP_WORDS=(banyan set --re); COMP_CWORD=2; _banyan; echo "\${COMPREPLY[@]}"\nCOMP_WORDS=(banyan rev); COMP_CWORD=1; _banyan; echo "\${COMPREPLY[@]}"`
-  expect(execFileSync('bash', ['-c', script], { encoding: 'utf8' })).toBe('--reason\nrevisions\n')
-  expect((await banyan(['completion', 'zsh'])).out).toMatch(/^#compdef banyan\n/)
-  expect((await banyan(['completion', 'fish'])).out).toContain(
-    "complete -c banyan -n '__fish_seen_subcommand_from set' -l reason -r",
-  )
 })

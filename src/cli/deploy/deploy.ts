@@ -25,6 +25,7 @@ const PATTERNS: Readonly<Record<string, Pattern>> = {
 export const deploy: Command = {
   name: 'deploy',
   usage: 'rolling | blue-green | canary | preview ...',
+  forms: Object.entries(PATTERNS).flatMap(([name, { usage }]) => usage.split(' | ').map((form) => `${name} ${form}`)),
   summary: 'roll out a new version step by step, with automatic rollback',
   about: `rolling UPSTREAM: drains each server in turn, replaces it with your command, waits until it is healthy, and uses it again.
 blue-green FROM TO: switches everything from upstream FROM to TO, in one revision.
