@@ -152,7 +152,7 @@ function routeRows({ request, decision, cache }: Told, route: NonNullable<Explan
   }
   if (fallback) rows.push(['fallback', `to ${from} if ${to} fails`])
   rows.push(['cache', cache !== null ? cacheText(cache, request.host) : cached ? 'enabled' : 'not used'])
-  if (cache !== null) rows.push(['key', printable(cache.key)])
+  if (cache !== null && cache.key !== null) rows.push(['key', printable(cache.key)])
   return rows
 }
 
@@ -164,13 +164,16 @@ const CACHE_DOES: Readonly<Record<CacheExplanation['verdict'], string>> = {
   validate: 'revalidates with the upstream',
   miss: 'miss',
   'only-if-cached': 'miss, and only-if-cached: 504',
+  pass: 'passed by',
 }
 
 function cacheText({ verdict, why, stored }: CacheExplanation, host: string): string {
   const does = `${CACHE_DOES[verdict]} (${why})`
   // The host is part of the key: what clients have asked for is stored under theirs.
   if (stored === null)
-    return host === '' ? `${does}; responses are stored by host: give one, as in http://shop.test/` : does
+    return host === '' && verdict !== 'pass'
+      ? `${does}; responses are stored by host: give one, as in http://shop.test/`
+      : does
   const { where, status, ageSeconds, freshForSeconds } = stored
   const fresh = freshForSeconds < 0 ? `stale for ${-freshForSeconds} s` : `fresh for another ${freshForSeconds} s`
   return `${does}; stored in ${where}: status ${status}, age ${ageSeconds} s, ${fresh}`

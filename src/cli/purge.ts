@@ -2,7 +2,7 @@
  * `banyan purge`: purges the cache of all processes.
  */
 import { ADMIN_FLAG, type Command, type Given, JSON_FLAG } from './command.ts'
-import { CommandError, EXIT, type ExitCode, type Io, jsonText } from './io.ts'
+import { CommandError, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
 
 const TARGETS = ['route', 'upstream', 'url', 'prefix', 'tag'] as const
 
@@ -45,9 +45,14 @@ async function runPurge(given: Given, io: Io): Promise<ExitCode> {
   if (given.has('soft')) body.soft = true
   const { json } = await given.client(io).ask('POST', '/cache/purge', { body })
   if (given.has('json')) io.out(jsonText(json))
-  else
-    io.out(
-      `purged${json.shared ? '' : ` here; other instances may follow later: ${json.why ?? 'Redis is not reachable'}`}\n`,
-    )
+  else io.out(`${purgedText(json)}\n`)
   return EXIT.done
+}
+
+function purgedText({ shared, why, entries, note }: Record<string, unknown>): string {
+  const count = typeof entries === 'number' ? `: ${entries} response${entries === 1 ? '' : 's'} in memory` : ''
+  const because = typeof note === 'string' ? ` (${printable(note)})` : ''
+  const elsewhere =
+    shared === true ? '' : `; other instances may follow later: ${printable(String(why ?? 'Redis is not reachable'))}`
+  return `purged${count}${because}${elsewhere}`
 }

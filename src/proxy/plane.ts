@@ -93,7 +93,8 @@ export function createPlane(parts: PlaneParts): Plane {
     exposeKey: parts.exposeCacheKey ?? false,
     over: (exchange) => journey.over(exchange),
   })
-  const control = new CacheControl(tiers, cache.counters, Date.now)
+  const settingsOf = (id: string) => live.current.table.routes.find((route) => route.id === id)?.cache ?? null
+  const control = new CacheControl(tiers, cache.counters, Date.now, settingsOf)
   let { table } = live.current
   live.onApply((revision) => {
     // Responses from a reduced share or with earlier settings are purged.

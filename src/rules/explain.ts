@@ -47,14 +47,17 @@ export interface ExplainedRoute {
 
 /** What the cache would do. */
 export interface CacheExplanation {
-  /** As Cache-Status tells it: route, upstream ('' where the sides share), method and URL. */
-  readonly key: string
-  /** In the words of the policy; `miss` where nothing is stored. */
-  readonly verdict: Verdict['kind']
-  readonly why: Verdict['why']
+  /** As Cache-Status tells it: route, upstream ('' where the sides share), method and URL. Null for `pass`. */
+  readonly key: string | null
+  /** In the words of the policy; `miss` where nothing is stored, `pass` where nothing is looked up. */
+  readonly verdict: Verdict['kind'] | 'pass'
+  readonly why: Verdict['why'] | PassReason
   /** What is stored; null where nothing is. */
   readonly stored: ExplainedAnswer | null
 }
+
+/** Why a request passes the cache of its route by. */
+export type PassReason = 'method' | 'body' | 'upgrade' | 'ambiguous-path' | 'forced'
 
 /** A stored answer. */
 export interface ExplainedAnswer {
@@ -118,10 +121,17 @@ export function asksCache(
   decision: Decision,
   ambiguous: boolean,
 ): route is Route & { readonly cache: CacheSettings } {
-  if (route === null || route.cache === null || ambiguous || decision.reason === 'forced') return false
+  return route !== null && route.cache !== null && passReasonOf(request, decision, ambiguous) === null
+}
+
+/** Why a request passes the cache of its route by; null where it is looked up. */
+export function passReasonOf(request: RequestView, { reason }: Decision, ambiguous: boolean): PassReason | null {
   const said = readRequestFields(request.rawHeaders)
-  const upgrades = said.upgrade !== null && !/^h2c\b/i.test(said.upgrade)
-  return isLookedUp(request.method) && !hasBody(said) && !upgrades
+  if (said.upgrade !== null && !/^h2c\b/i.test(said.upgrade)) return 'upgrade'
+  if (ambiguous) return 'ambiguous-path'
+  if (!isLookedUp(request.method)) return 'method'
+  if (hasBody(said)) return 'body'
+  return reason === 'forced' ? 'forced' : null
 }
 
 /** The winner, then the routes whose conditions are all met, then those of the same path, then those that lack least. */

@@ -177,7 +177,17 @@ nothing was changed (dry run)
     admin().post('/cache/purge', { route: 'a', upstream: 'gtin', soft: true }).reply(200, { shared: true })
     expect((await banyan(['purge', '--route', 'a', '--upstream', 'gtin', '--soft'])).out).toBe('purged\n')
     admin().post('/cache/purge', { everything: true }).reply(200, { shared: false })
-    expect((await banyan(['purge', '--everything'])).out).toContain('purged here; other instances may')
+    expect((await banyan(['purge', '--everything'])).out).toBe(
+      'purged; other instances may follow later: Redis is not reachable\n',
+    )
+    admin()
+      .post('/cache/purge', { url: '/x' })
+      .reply(200, { shared: true, entries: 0, note: 'no route that caches takes /x' })
+    expect((await banyan(['purge', '--url', '/x'])).out).toBe(
+      'purged: 0 responses in memory (no route that caches takes /x)\n',
+    )
+    admin().post('/cache/purge', { tag: 'a' }).reply(200, { shared: true, entries: 1 })
+    expect((await banyan(['purge', '--tag', 'a'])).out).toBe('purged: 1 response in memory\n')
     expect(await banyan(['purge', '--soft'])).toMatchObject({
       code: 2,
       err: expect.stringContaining('nothing to purge'),

@@ -284,8 +284,8 @@ const explainedShape = {
   ),
   otherRoutes: count,
   cache: object({
-    key: z.string(),
-    verdict: z.enum(['fresh', 'stale', 'stale-while-revalidate', 'validate', 'miss', 'only-if-cached']),
+    key: z.string().nullable(),
+    verdict: z.enum(['fresh', 'stale', 'stale-while-revalidate', 'validate', 'miss', 'only-if-cached', 'pass']),
     why: z.string(),
     stored: object({
       where: z.enum(['memory', 'redis']),
@@ -295,7 +295,7 @@ const explainedShape = {
     }).nullable(),
   })
     .nullable()
-    .describe('What the cache would do; null if it is not used.'),
+    .describe('What the cache would do; null if the route has none.'),
 }
 export const explainAnswer = object({
   revision,
@@ -348,6 +348,10 @@ export const purgeAnswer = object({
     .boolean()
     .describe('false if other processes may not know yet: they follow when Redis can be written again.'),
   why: z.string().optional().describe('Why it is not shared yet.'),
+  entries: count
+    .nullable()
+    .describe('Responses in memory that it covered, of all workers; null if purges come too fast to be counted.'),
+  note: z.string().optional().describe('Why it can have covered nothing.'),
 }).meta({ id: 'Purge' })
 
 const difference = {

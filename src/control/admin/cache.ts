@@ -2,7 +2,8 @@
  * /cache: cache statistics and purging.
  */
 import { z } from 'zod'
-import type { PurgeTarget } from '../../rules/caching/purge.ts'
+import { type PurgeTarget, pathOf, urlForm } from '../../rules/caching/purge.ts'
+import { patternTakes, readTarget } from '../../rules/patterns/path.ts'
 import type { Table } from '../../rules/table/table.ts'
 import { didYouMean } from '../../rules/values/problem.ts'
 import { object } from '../../rules/values/schema-blocks.ts'
@@ -15,9 +16,11 @@ const TARGETS = ['everything', 'route', 'upstream', 'url', 'prefix', 'tag'] as c
 const EXPECTED_URL = 'expected a path or an http URL without spaces'
 
 const text = (what: string) => z.string({ error: `expected ${what}` }).min(1, { error: `expected ${what}` })
-const url = text('a URL').refine((value) => /^(?:\/|https?:\/\/[^/?#])[\x21-\x7e]*$/i.test(value), {
-  error: EXPECTED_URL,
-})
+const url = text('a URL')
+  .refine((value) => /^(?:\/|https?:\/\/[^/?#])[\x21-\x7e]*$/i.test(value), { error: EXPECTED_URL })
+  .refine((value) => !value.startsWith('//'), {
+    error: 'begins with //, which is a host to some and a path to others: write https://HOST/PATH',
+  })
 
 /** The schema of a purge: one target, and whether what it covers stays as stale. */
 export const purgeBody = object({
@@ -58,9 +61,23 @@ export function addCache(router: AdminRouter, parts: AdminParts): void {
     const target = targetOf(said)
     const soft = said.soft ?? false
     const result = await parts.planes.purge(target, soft)
+    const note = result.entries === 0 ? noteOn(target, parts.live.current.table) : null
     audit(ctx, parts, { ...target, soft, ...result })
-    answerJson(ctx, { purged: target, soft, ...result })
+    answerJson(ctx, { purged: target, soft, ...result, ...(note === null ? {} : { note }) })
   })
+}
+
+/** Why nothing can be stored that a purge would cover; null where something might. */
+function noteOn(target: PurgeTarget, { routes }: Table): string | null {
+  const caching = routes.filter(({ cache }) => cache !== null)
+  if (caching.length === 0) return 'no route caches'
+  if (target.what === 'route' && !caching.some(({ id }) => id === target.route)) return 'the route does not cache'
+  if (target.what === 'tag' && !caching.some(({ cache }) => cache?.tags != null)) return 'no route has tags'
+  if (target.what !== 'url') return null
+  const form = urlForm(target.url)
+  const { segments } = readTarget(pathOf(form))
+  const claims = segments !== null && caching.some(({ path }) => patternTakes(path, segments, 0))
+  return claims ? null : `no route that caches takes ${pathOf(form)}`
 }
 
 /** Routes and upstreams that the table does not have: a slip would purge nothing, and say that it did. */

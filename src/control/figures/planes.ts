@@ -139,9 +139,12 @@ export class Planes {
     const purge = { id: randomUUID(), target, soft, atMs: Date.now() }
     const planes = [...this.#planes.values()]
     const results = await Promise.all(planes.map(({ link }, i) => soon(link.purge(purge, i === 0), PURGE_PATIENCE_MS)))
-    if (results.length === 0) return { shared: false, why: 'no worker is there' }
-    if (results.includes(null)) return { shared: false, why: 'a worker does not answer in time' }
-    return (results as PurgeResult[]).find(({ shared }) => !shared) ?? { shared: true }
+    if (results.length === 0) return { shared: false, why: 'no worker is there', entries: 0 }
+    const told = results.filter((result) => result !== null)
+    if (told.length < results.length) return { shared: false, why: 'a worker does not answer in time', entries: null }
+    const counts = told.map((result) => result.entries)
+    const entries = counts.includes(null) ? null : counts.reduce((sum: number, count) => sum + (count ?? 0), 0)
+    return { ...(told.find(({ shared }) => !shared) ?? { shared: true }), entries }
   }
 
   /** Passes the server state outside the table to all planes, and to later ones. Never rejects. */

@@ -118,7 +118,7 @@ export function isPurged(target: PurgeTarget, place: PurgePlace, rawHeaders: rea
       )
     }
     case 'prefix':
-      return beginsWith(urlForm(place.url), target.url)
+      return beginsWith(urlForm(place.url), target.url, place.settings.key)
     case 'tag':
       return tagsOf(rawHeaders, place.settings.tags).includes(target.tag)
   }
@@ -163,9 +163,33 @@ function plainEscapes(text: string): string {
   })
 }
 
-function beginsWith(stored: string, prefix: string): boolean {
+/** Whether a stored form begins with a prefix, as written or as the route's rules for its key leave it. */
+function beginsWith(stored: string, prefix: string, rules: KeyRules | null): boolean {
   const form = urlForm(prefix)
-  return (form.startsWith('/') ? pathOf(stored) : stored).startsWith(form)
+  const from = form.startsWith('/') ? pathOf(stored) : stored
+  if (from.startsWith(form)) return true
+  const mark = form.indexOf('?')
+  if (rules === null || mark === -1 || !from.startsWith(form.slice(0, mark))) return false
+  // Parameters may lie in another order, or not count: those that are whole have to be there, and one that begins as the last.
+  const pairs = from.slice(mark + 1).split('&')
+  const last = form
+    .slice(mark + 1)
+    .split('&')
+    .pop() as string
+  const kept = keyedForm(form.slice(0, form.length - last.length), rules)
+  const whole = kept.includes('?') ? kept.slice(kept.indexOf('?') + 1).split('&') : []
+  const counts = !last.includes('=') || keyedForm(`/?${last}`, rules).includes('?')
+  return (
+    whole.every((pair) => pair === '' || pairs.includes(pair)) &&
+    (!counts || pairs.some((pair) => pair.startsWith(last)))
+  )
+}
+
+/** What every stored URL without escapes that a purge covers contains, for a quick look; '' where that can be anything. */
+export function literalOf(target: PurgeTarget): string {
+  if (target.what !== 'url' && target.what !== 'prefix') return ''
+  const form = urlForm(target.url)
+  return /^[a-z0-9/]*/i.exec(pathOf(form))?.[0] ?? ''
 }
 
 /** More purges than this at once become one of everything. */

@@ -18,6 +18,11 @@ import type { CacheTiers, Place } from './tiers.ts'
 
 type CachingRoute = Route & { readonly cache: CacheSettings }
 
+/** Whether a route caches. */
+export function isCaching(route: Route | null): route is CachingRoute {
+  return route?.cache != null
+}
+
 /** Looks for the answer to a request in memory, then in the remote store, as the request itself would. */
 export async function explainCache(
   tiers: CacheTiers,

@@ -5,11 +5,11 @@
 import { randomUUID } from 'node:crypto'
 import type { SkipReason } from '../../rules/caching/meta.ts'
 import type { Purge, PurgeTarget } from '../../rules/caching/purge.ts'
-import { asksCache, type CacheExplanation } from '../../rules/explain.ts'
+import { type CacheExplanation, passReasonOf } from '../../rules/explain.ts'
 import type { Decision, RequestView } from '../../rules/http/exchange.ts'
 import { readTarget } from '../../rules/patterns/path.ts'
-import type { Route, Table } from '../../rules/table/table.ts'
-import { explainCache } from './explain.ts'
+import type { CacheSettings, Route, Table } from '../../rules/table/table.ts'
+import { explainCache, isCaching } from './explain.ts'
 import type { RemoteFigures } from './remote.ts'
 import type { CacheTiers } from './tiers.ts'
 
@@ -75,15 +75,32 @@ export interface PurgeResult {
   readonly shared: boolean
   /** Why not, in a few words. */
   readonly why?: string
+  /** Answers in memory that it covers; null where purges come too fast for them to be counted. */
+  readonly entries: number | null
 }
+
+/** Counting takes no more than this part of the time, but for a while at first. */
+const COUNTING_SHARE = 0.1
+const MAX_COUNTING_MS = 50
 
 /** The cache as the control plane sees it. */
 export class CacheControl {
   readonly #tiers: CacheTiers
   readonly #counters: CacheCounters
   readonly #now: () => number
+  readonly #settingsOf: (route: string) => CacheSettings | null
+  /** Time that counting has taken, less its share of the time since. */
+  #countingMs = 0
+  #countedMs = 0
 
-  constructor(tiers: CacheTiers, counters: CacheCounters, now: () => number) {
+  /** @param settingsOf the cache settings of a route in force */
+  constructor(
+    tiers: CacheTiers,
+    counters: CacheCounters,
+    now: () => number,
+    settingsOf: (route: string) => CacheSettings | null = () => null,
+  ) {
+    this.#settingsOf = settingsOf
     this.#tiers = tiers
     this.#counters = counters
     this.#now = now
@@ -100,20 +117,32 @@ export class CacheControl {
   /** Purges, as one of several processes of a proxy. @param leads whether it shares the purge with other instances */
   async apply(purge: Purge, leads: boolean): Promise<PurgeResult> {
     this.#counters.purges++
+    const entries = this.#count(purge.target)
     const why = await this.#tiers.purge(purge, leads)
-    return why === null ? { shared: true } : { shared: false, why }
+    return why === null ? { shared: true, entries } : { shared: false, why, entries }
   }
 
-  /** What the cache would do for a request of a route that was decided so; null where it is not asked. */
+  #count(target: PurgeTarget): number | null {
+    const beganMs = performance.now()
+    this.#countingMs = Math.max(0, this.#countingMs - (beganMs - this.#countedMs) * COUNTING_SHARE)
+    this.#countedMs = beganMs
+    if (this.#countingMs > MAX_COUNTING_MS) return null
+    const count = this.#tiers.countCovered(target, this.#settingsOf)
+    this.#countingMs += performance.now() - beganMs
+    return count
+  }
+
+  /** What the cache would do for a request of a route that was decided so; null where the route does not cache. */
   async explain(
     table: Table,
     route: Route | null,
     request: RequestView,
     decision: Decision,
   ): Promise<CacheExplanation | null> {
-    return asksCache(route, request, decision, readTarget(request.target).ambiguity !== null)
-      ? explainCache(this.#tiers, table, route, request, decision, this.#now)
-      : null
+    if (!isCaching(route)) return null
+    const why = passReasonOf(request, decision, readTarget(request.target).ambiguity !== null)
+    if (why !== null) return { key: null, verdict: 'pass', why, stored: null }
+    return await explainCache(this.#tiers, table, route, request, decision, this.#now)
   }
 
   /** Whom to tell of what an unsafe request has made untrue. */

@@ -78,6 +78,11 @@ export class MemoryStore {
     this.#entries.set(key, entry)
   }
 
+  /** All entries, without making use of any. */
+  all(): Iterable<CacheEntry> {
+    return this.#entries.values()
+  }
+
   delete(key: string): void {
     this.#entries.delete(key)
   }

@@ -1,7 +1,7 @@
 /**
  * The two tiers as one store: memory answers at once, the remote store when asked; what one knows the other learns.
  */
-import type { Purge, PurgePlace } from '../../rules/caching/purge.ts'
+import { isPurged, literalOf, type Purge, type PurgePlace, type PurgeTarget } from '../../rules/caching/purge.ts'
 import type { CacheSettings } from '../../rules/table/table.ts'
 import { isMadeFor, madeFor, type Requester } from './content.ts'
 import { PurgeLog } from './purges.ts'
@@ -163,6 +163,26 @@ export class CacheTiers {
     return this.remote === null || !leads ? null : await this.remote.share(purge)
   }
 
+  /**
+   * Counts the answers in memory that a purge would cover.
+   * @param settingsOf a route's settings, or null where it does not cache
+   */
+  countCovered(target: PurgeTarget, settingsOf: (route: string) => CacheSettings | null): number {
+    if (target.what === 'everything') return this.memory.entries
+    const literal = literalOf(target)
+    let count = 0
+    for (const entry of this.memory.all()) {
+      if (entry.kind !== 'answer') continue
+      const { key } = entry.content.madeFor
+      if (!key.includes(literal) && !key.includes('%')) continue
+      const [route = '', upstream = '', rest = ''] = key.split('\n')
+      const settings = settingsOf(route)
+      const place = { route, upstream, url: rest.slice('GET '.length), settings: settings ?? NO_RULES }
+      if (isPurged(target, place, entry.rawHeaders) && this.purges.ofMemory({ ...entry }, place) !== null) count++
+    }
+    return count
+  }
+
   #misplaced(): null {
     this.misplaced++
     return null
@@ -179,6 +199,8 @@ export class CacheTiers {
     return remains
   }
 }
+
+const NO_RULES = { key: null, tags: null }
 
 /** An answer with what it was made for: the one before it may have been confirmed by another request. */
 function ownOf(place: Place, answer: StoredAnswer): StoredAnswer {

@@ -1,7 +1,7 @@
 /**
  * POST /explain: the same decision as the proxy's, each candidate with why it lost, and errors at their pointers.
  */
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { type AdminRig, adminRig } from '../rig.ts'
 
 const TABLE = `version: 1
@@ -123,4 +123,51 @@ test.each([
 test('says which member was meant', async () => {
   const { errors } = (await explain({ url: '/', header: {} })).json
   expect(errors).toEqual([{ pointer: '/header', detail: 'unknown member', hint: 'did you mean `headers`?' }])
+})
+
+describe('a route that caches', () => {
+  const CACHING = `version: 1
+upstreams: { legacy: { servers: [http://127.0.0.1:4001] } }
+default: legacy
+routes:
+  - { id: pages, match: { path: /* }, to: legacy, cache: {} }
+`
+
+  test.each<[string, object, object | null]>([
+    ['a GET', { url: '/a' }, { verdict: 'miss', why: 'nothing-stored', key: expect.stringContaining('/a') }],
+    ['a GET with an empty body', { url: '/a', headers: { 'content-length': '0' } }, { verdict: 'miss' }],
+    [
+      'a GET with a body',
+      { url: '/a', headers: { 'content-length': '5' } },
+      { verdict: 'pass', why: 'body', key: null },
+    ],
+    ['a chunked one', { url: '/a', headers: { 'transfer-encoding': 'chunked' } }, { verdict: 'pass', why: 'body' }],
+    [
+      'an upgrade',
+      { url: '/a', headers: { connection: 'keep-alive, Upgrade', upgrade: 'websocket' } },
+      { verdict: 'pass', why: 'upgrade' },
+    ],
+    ['an offer of h2c', { url: '/a', headers: { connection: 'upgrade', upgrade: 'h2c' } }, { verdict: 'miss' }],
+    ['a POST', { url: '/a', method: 'POST' }, { verdict: 'pass', why: 'method' }],
+  ])('%s', async (_, body, cache) => {
+    const rig = await adminRig({ text: CACHING })
+    onTestFinished(() => rig.close())
+    const reply = await rig.ask('POST', '/explain', { body })
+    expect(reply.json.cache).toMatchObject({ stored: null, ...cache })
+  })
+
+  test('a purge tells why it can have covered nothing', async () => {
+    const rig = await adminRig({ text: CACHING.replace('/*', '/pages/*') })
+    onTestFinished(() => rig.close())
+    const purge = async (body: object) => (await rig.ask('POST', '/cache/purge', { body })).json
+    expect(await purge({ url: 'https://shop.test/other?x#y' })).toMatchObject({
+      entries: 0,
+      note: 'no route that caches takes /other?x',
+    })
+    expect(await purge({ url: '/pages/1' })).not.toHaveProperty('note')
+    expect(await purge({ tag: 'shoes' })).toMatchObject({ note: 'no route has tags' })
+    const refused = await rig.ask('POST', '/cache/purge', { body: { prefix: '//shop.test/p' } })
+    expect(refused.status).toBe(422)
+    expect(JSON.stringify(refused.json)).toContain('write https://HOST/PATH')
+  })
 })

@@ -177,6 +177,10 @@ test('with no plane there is nobody to explain, and nothing is purged', async ()
   expect(
     await planes.explain({ method: 'GET', target: '/', host: '', rawHeaders: [], clientAddress: '::1', chance: 0 }),
   ).toBeNull()
-  expect(await planes.purge({ what: 'everything' }, false)).toEqual({ shared: false, why: 'no worker is there' })
+  expect(await planes.purge({ what: 'everything' }, false)).toEqual({
+    shared: false,
+    why: 'no worker is there',
+    entries: 0,
+  })
   expect(await planes.recent()).toEqual([])
 })

@@ -17,7 +17,7 @@ async function shares(one: Rig, other: Rig, targets: readonly string[]): Promise
   expect(responses.every((response) => statusOf(response)?.includes('hit'))).toBe(true)
   expect(other.legacy.requests).toBe(before)
   const { generation } = other.plane.cache.figures()
-  expect(await one.plane.cache.purge({ what: 'prefix', url: '/' }, false)).toEqual({ shared: true })
+  expect(await one.plane.cache.purge({ what: 'prefix', url: '/' }, false)).toMatchObject({ shared: true })
   await patiently(() => other.plane.cache.figures().generation > generation)
   await other.get(targets[0] as string)
   expect(other.legacy.requests).toBe(before + 1)

@@ -216,7 +216,7 @@ describe('what has become untrue', () => {
     await a.get('/a')
     await until(() => writesOf(a) === 1)
     await b.get('/a')
-    expect(await b.plane.cache.purge({ what: 'url', url: '/a' }, false)).toEqual({ shared: true })
+    expect(await b.plane.cache.purge({ what: 'url', url: '/a' }, false)).toMatchObject({ shared: true })
     await until(() => generationOf(a) > 0 && generationOf(a) === generationOf(b))
     expect((await a.get('/a')).body.text).toBe('body 2')
     expect((await b.get('/a')).body.text).toBe('body 2')

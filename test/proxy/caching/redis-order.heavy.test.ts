@@ -91,7 +91,7 @@ test.each(SETUPS)('purges ordered at three instances at the same time: %s', { ti
     const told = await Promise.all(
       rigs.map((rig, i) => rig.plane.cache.purge({ what: 'url', url: targets[i] as string }, false)),
     )
-    expect(told).toEqual(rigs.map(() => ({ shared: true })))
+    expect(told.every(({ shared }) => shared)).toBe(true)
     await inStep(rigs, before + rigs.length)
     expect(await staleAt(rigs, pages, targets)).toEqual([])
   }
@@ -288,11 +288,11 @@ describe('a Sentinel', () => {
     const targets = ['/purged', '/posted', '/seen']
     expect(await staleAt(rigs, pages, targets)).toEqual([])
     pages.edit('/seen')
-    expect(await a.plane.cache.purge({ what: 'url', url: '/seen' }, false)).toEqual({ shared: true })
+    expect(await a.plane.cache.purge({ what: 'url', url: '/seen' }, false)).toMatchObject({ shared: true })
     await inStep(rigs, 1)
     setup.replica.pause()
     pages.edit('/purged')
-    expect(await a.plane.cache.purge({ what: 'url', url: '/purged' }, false)).toEqual({
+    expect(await a.plane.cache.purge({ what: 'url', url: '/purged' }, false)).toMatchObject({
       shared: false,
       why: 'no replica of redis has confirmed it',
     })
@@ -341,7 +341,7 @@ test('a Redis that is full: purges reach all, new instances among them, and read
   expect(statusOf(await a.get('/kept'))).toContain('hit')
   await a.get('/new')
   await patiently(() => heard.includes('full'))
-  expect(await a.plane.cache.purge({ what: 'url', url: '/kept' }, false)).toEqual({ shared: true })
+  expect(await a.plane.cache.purge({ what: 'url', url: '/kept' }, false)).toMatchObject({ shared: true })
   await inStep([first, a, b], 1)
   const { requests } = first.legacy
   expect((await b.get('/kept')).status).toBe(200)
