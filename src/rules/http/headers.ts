@@ -236,10 +236,15 @@ export function requestHead(
     const kind = kindOf(name)
     if (kind !== 'end-to-end' && !passesUpstream(kind, said, rewrite)) continue
     if (named !== null && named.has(name.toLowerCase())) continue
-    head += `${name}: ${replacementOf(kind, rewrite) ?? rawHeaders[i + 1]}\r\n`
+    const replacement = kind === 'end-to-end' ? null : replacementOf(kind, rewrite)
+    head += `${name}: ${replacement ?? rawHeaders[i + 1]}\r\n`
   }
   if (said.hostCount === 0 && rewrite.host !== null) head += `Host: ${rewrite.host}\r\n`
-  head += `Connection: ${connectionOf(said, rewrite)}\r\n`
+  // Most requests ask for nothing else: one text is cheaper to add than three.
+  head +=
+    rewrite.upgrade === null && !said.acceptsTrailers
+      ? 'Connection: keep-alive\r\n'
+      : `Connection: ${connectionOf(said, rewrite)}\r\n`
   if (rewrite.upgrade !== null) head += `Upgrade: ${rewrite.upgrade}\r\n`
   if (said.acceptsTrailers) head += 'TE: trailers\r\n'
   return head + (rewrite.peerTrusted ? addedFields(said, rewrite) : addedForStranger(said.host, rewrite))
