@@ -111,11 +111,9 @@ function adminOf(
 /** @throws {StartError} on an invalid token or an unreadable file */
 function tokenBook(settings: Settings, onFault: (message: string) => void): TokenBook {
   const { adminToken, adminTokens, adminTokenFile } = settings
-  // One read from a file, as Kubernetes secrets are made, may end with a line break.
-  const secret = adminToken?.trim() ?? null
-  const flaw = secret === null ? null : flawOfSecret(secret)
+  const flaw = adminToken === null ? null : flawOfSecret(adminToken)
   if (flaw !== null) throw new StartError(`--admin-token: ${flaw}`)
-  const own = secret === null ? [] : [tokenOf('admin', secret)]
+  const own = adminToken === null ? [] : [tokenOf('admin', adminToken)]
   try {
     return new TokenBook([...own, ...readTokens(adminTokens)], adminTokenFile, onFault)
   } catch (error) {

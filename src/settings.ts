@@ -245,7 +245,9 @@ export function readSettings(args: readonly string[], env: Readonly<Record<strin
   const given = readFlags(args)
   const value = <N extends FlagName>(name: N): ReturnType<(typeof FLAGS)[N]['read']> => {
     const variable = variableOf(name)
-    const text = given[name] ?? env[variable]
+    const said = given[name] ?? env[variable]
+    // A secret that comes from a file, as those of Kubernetes do, may end with a line break.
+    const text = SECRETS.has(name) ? said?.trim() : said
     const source = given[name] === undefined ? variable : `--${name}`
     if (text === '' && SECRETS.has(name)) throw new SettingsError(`${source}: ${EMPTY_SECRET}`)
     try {

@@ -37,7 +37,7 @@ function runForceToken(given: Given, io: Io): ExitCode {
   if (lifetimeMs === null || lifetimeMs < 1000) {
     throw new CommandError(EXIT.usage, `--for: invalid duration '${text}': must be at least 1s (such as 30m, 1h)`)
   }
-  const secret = io.env.BANYAN_FORCE_SECRET
+  const secret = io.env.BANYAN_FORCE_SECRET?.trim()
   if (secret === undefined || secret === '') {
     throw new CommandError(EXIT.usage, "set BANYAN_FORCE_SECRET to the proxy's --force-secret")
   }

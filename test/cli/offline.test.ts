@@ -181,6 +181,9 @@ test('nothing that a request holds reaches the terminal as a control sequence', 
 
 test('force-token makes a token that the proxy takes, until it expires', async () => {
   const env = { BANYAN_FORCE_SECRET: 'a secret of some length' }
+  const options = ['force-token', '--upstream', 'gtin', '--quiet']
+  const ofFile = { BANYAN_FORCE_SECRET: 'a secret of some length\n' }
+  expect((await banyan(options, { env: ofFile })).out).toBe((await banyan(options, { env })).out)
   const read = readTable(TABLE, 'routes.yaml')
   const table = read.ok ? read.table : null
   const { out, err } = await banyan(['force-token', '--upstream', 'gtin', '--for', '10m'], { env })

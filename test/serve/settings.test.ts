@@ -30,6 +30,19 @@ test('a flag wins over its environment variable, and that over the default', () 
   expect(settings.trustedProxies).toEqual(['10.0.0.0/8', '::1'])
 })
 
+test('a line break behind a secret is no part of it, and an empty secret is none', () => {
+  const env = { BANYAN_ADMIN_TOKEN: 'a-token-of-a-file\n', BANYAN_FORCE_SECRET: '\ta secret of some length\r\n' }
+  expect(readSettings([], env)).toMatchObject({
+    adminToken: 'a-token-of-a-file',
+    forceSecret: 'a secret of some length',
+  })
+  for (const name of ['ADMIN_TOKEN', 'ADMIN_TOKENS', 'ADMIN_TOKEN_FILE', 'FORCE_SECRET']) {
+    for (const text of ['', ' \n']) {
+      expect(() => readSettings([], { [`BANYAN_${name}`]: text })).toThrow(`BANYAN_${name}: must not be empty`)
+    }
+  }
+})
+
 test.each([
   [['--listen', 'nowhere'], {}, "--listen: invalid address 'nowhere': expected HOST:PORT"],
   [['--listen', '127.0.0.1:70000'], {}, '--listen: '],
