@@ -20,48 +20,52 @@ export function sequenceOf(position: string): number | null {
 }
 
 /** So many records are told apart at least; who has read no further than one before them is taken to have read nothing. */
-const MAX_KNOWN = 20_000
+const MAX_KNOWN = 100_000
 
 /** The records of the log as it now is, as far as they are known: without a hole, up to the last one read. */
 export class LogOrder {
   /** Number of the first one that is known. */
   #first = 1
-  #known: Position[] = []
+  /** The second number of each: a log is long, and numbers are small. */
+  #tags: number[] = []
 
   /** The last record read. */
   get last(): Position {
-    return this.#known.at(-1) ?? BEFORE_ALL
+    const tag = this.#tags.at(-1)
+    return tag === undefined ? BEFORE_ALL : `${this.length}-${tag}`
   }
 
   /** Its number; 0 before any. */
   get length(): number {
-    return this.#first - 1 + this.#known.length
+    return this.#first - 1 + this.#tags.length
   }
 
   /** The number of a position in this log; -1 where it is in none, in another one, or before all that is known. */
   find(position: Position): number {
     if (position === BEFORE_ALL) return this.#first === 1 ? 0 : -1
     const sequence = sequenceOf(position)
-    return sequence !== null && this.#known[sequence - this.#first] === position ? sequence : -1
+    if (sequence === null) return -1
+    const tag = this.#tags[sequence - this.#first]
+    return tag !== undefined && `${sequence}-${tag}` === position ? sequence : -1
   }
 
   /** The next record. */
   append(position: Position): void {
-    this.#known.push(position)
-    if (this.#known.length < 2 * MAX_KNOWN) return
-    this.#known.splice(0, MAX_KNOWN)
+    this.#tags.push(Number(position.slice(position.indexOf('-') + 1)))
+    if (this.#tags.length < 2 * MAX_KNOWN) return
+    this.#tags.splice(0, MAX_KNOWN)
     this.#first += MAX_KNOWN
   }
 
   /** The log ends behind `sequence`: what was known to come after it is not there. */
   cut(sequence: number): void {
-    this.#known.length = Math.max(0, sequence - this.#first + 1)
+    this.#tags.length = Math.max(0, sequence - this.#first + 1)
     if (sequence === 0) this.#first = 1
   }
 
   /** What comes before `sequence` can't be known. */
   begin(sequence: number): void {
-    this.#known = []
+    this.#tags = []
     this.#first = sequence
   }
 }

@@ -18,10 +18,11 @@ import {
   urlForm,
 } from '../../rules/caching/purge.ts'
 import type { KeyRules } from '../../rules/table/table.ts'
+import { ForgottenPurges } from './forgotten.ts'
 import { LogOrder, type Position, sequenceOf } from './log-order.ts'
 import type { StoredAnswer } from './store.ts'
 
-/** So many are kept; what is older than all of them counts as purged. */
+/** So many are kept one by one. */
 export const MAX_PURGES = 20_000
 
 /** More than this that could not be shared become one of everything. */
@@ -63,8 +64,11 @@ export class PurgeLog {
   #wideShared: KnownPurge[] = []
   readonly #unshared = new Set<KnownPurge>()
   readonly #order = new LogOrder()
-  #forgottenOrdinal = 0
-  #forgottenSequence = 0
+  /** What is older than all that is remembered, by ordinal and by sequence. */
+  readonly #forgotten = new ForgottenPurges()
+  readonly #forgottenShared = new ForgottenPurges()
+  /** Answers that have not been compared since then are of no use: what came before is not known. */
+  #lostOrdinal = 0
   /** Purges so far: the ordinal of the last one. */
   count = 0
 
@@ -160,7 +164,7 @@ export class PurgeLog {
   /** The shared log ends behind the record of that number: what was read after it, it has to be given again. */
   cut(sequence: number): void {
     this.#order.cut(sequence)
-    this.#forgottenSequence = Math.min(this.#forgottenSequence, sequence)
+    if (sequence === 0) this.#forgottenShared.clear()
     this.#wideShared = this.#wideShared.filter((known) => known.sequence <= sequence)
     for (const known of this.#known.values()) {
       if (known.sequence <= sequence || known.sequence === Number.POSITIVE_INFINITY) continue
@@ -171,14 +175,15 @@ export class PurgeLog {
 
   /** What this process's purges leave of an answer that lies in its memory. */
   ofMemory(answer: StoredAnswer, place: PurgePlace): Remains {
-    if (answer.checked < this.#forgottenOrdinal) return null
+    if (answer.checked < this.#lostOrdinal) return null
+    if (this.#forgotten.mayCover(place, answer.rawHeaders, answer.checked)) return null
     return this.#compare(answer, place, this.#wide, ({ ordinal }) => ordinal - answer.checked)
   }
 
   /** What the shared purges leave of an answer that another process may have stored. */
   ofShared(answer: StoredAnswer, place: PurgePlace): Remains {
     const seen = this.#order.find(answer.position)
-    if (seen < this.#forgottenSequence || seen === -1) return null
+    if (seen === -1 || this.#forgottenShared.mayCover(place, answer.rawHeaders, seen)) return null
     let wide = this.#wideShared
     if (this.#unshared.size > 0) {
       wide = [...wide, ...[...this.#unshared].filter(({ purge }) => isWide(purge.target))]
@@ -188,7 +193,8 @@ export class PurgeLog {
 
   /** Whether a purge that came behind the one of this ordinal may cover what is being fetched for a place. */
   touches(place: PurgePlace, ordinal: number): boolean {
-    if (ordinal < this.#forgottenOrdinal) return true
+    if (ordinal === this.count) return false
+    if (ordinal < this.#lostOrdinal || this.#forgotten.mayCover(place, [], ordinal)) return true
     const newer = this.#newer(place, [], this.#wide, (known) => known.ordinal - ordinal)
     // Its tags are not known before it comes.
     return newer.length > 0 || (place.settings.tags !== null && this.#tags.newest > ordinal)
@@ -251,10 +257,8 @@ export class PurgeLog {
     const [oldest] = this.#known as Iterable<[string, KnownPurge]>
     const [key, known] = oldest as [string, KnownPurge]
     this.#remove(key, known)
-    this.#forgottenOrdinal = Math.max(this.#forgottenOrdinal, known.ordinal)
-    if (known.sequence !== Number.POSITIVE_INFINITY) {
-      this.#forgottenSequence = Math.max(this.#forgottenSequence, known.sequence)
-    }
+    this.#forgotten.add(known.purge.target, known.ordinal)
+    if (known.sequence !== Number.POSITIVE_INFINITY) this.#forgottenShared.add(known.purge.target, known.sequence)
   }
 
   /** More than anybody could tell apart later: one that covers them all, for others. What is here has been compared with each. */
@@ -273,12 +277,12 @@ export class PurgeLog {
   /** Records before `sequence` can't be read any more: whatever they may cover counts as purged. */
   #miss(sequence: number): void {
     this.#order.begin(sequence)
-    this.#forgottenSequence = 0
+    this.#forgottenShared.clear()
     this.#wideShared = []
     // Whoever is to judge by them has nothing left that is older.
     for (const known of this.#known.values()) if (known.sequence !== Number.POSITIVE_INFINITY) known.sequence = 0
     this.count++
-    this.#forgottenOrdinal = this.count
+    this.#lostOrdinal = this.count
     this.#onEverything()
   }
 }

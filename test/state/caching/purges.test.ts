@@ -101,11 +101,29 @@ describe('in memory', () => {
     expect(log.ofMemory(old, place('/x'))).not.toBeNull()
   })
 
-  test('what is older than all that is remembered counts as purged', () => {
+  test('of those too many to be remembered one by one, it is known what they may cover', () => {
     const log = alone()
     const old = entry()
+    const tagged = ['X-Tags', 'shoes sale']
+    log.add(hard(url('http://shop.test/gone?x=1')))
+    log.add(hard({ what: 'tag', tag: 'sale' }))
+    const since = log.count
+    for (let i = 0; i <= 2 * MAX_PURGES; i++) log.add(hard(url(`/${i}`)))
+    expect(log.ofMemory(entry(), place('/gone?x=1'))).toBeNull()
+    expect(log.ofMemory(entry(), place('/17'))).toBeNull()
+    expect(log.ofMemory(entry({ rawHeaders: tagged }), place('/other', [], { tags: 'x-tags' }))).toBeNull()
+    expect(log.ofMemory(entry({ checked: since }), place('/gone?x=1'))).not.toBeNull()
+    // Nearly all others stay.
+    const others = Array.from({ length: 200 }, (_, i) => log.ofMemory({ ...old }, place(`/other/${i}`)))
+    expect(others.filter((remains) => remains === null).length).toBeLessThan(60)
+    expect(log.touches(place('/gone'), 0)).toBe(true)
+  })
+
+  test('a forgotten one of a prefix may cover anything', () => {
+    const log = alone()
+    log.add(hard({ what: 'prefix', url: '/a' }))
     for (let i = 0; i <= MAX_PURGES; i++) log.add(hard(url(`/${i}`)))
-    expect(log.ofMemory(old, place('/x'))).toBeNull()
+    expect(log.ofMemory(entry(), place('/x'))).toBeNull()
     expect(log.ofMemory(entry({ checked: 1 }), place('/x'))).not.toBeNull()
   })
 })
@@ -167,6 +185,16 @@ describe('shared', () => {
       expect(log.ofShared(entry({ position: '2-8' }), place(path))).toBeNull()
       expect(log.ofShared(entry({ position: '4-8' }), place(path))).not.toBeNull()
     }
+  })
+
+  test('also where there were more than are remembered one by one', () => {
+    const log = shared()
+    const kept = { position: BEFORE_ALL }
+    read(log, 1, [hard(url('/gone')), ...Array.from({ length: 2 * MAX_PURGES }, (_, i) => hard(url(`/${i}`)))])
+    expect(log.ofShared(entry(kept), place('/gone'))).toBeNull()
+    expect(log.ofShared(entry({ position: '1-7' }), place('/gone'))).not.toBeNull()
+    const others = Array.from({ length: 200 }, (_, i) => log.ofShared(entry(kept), place(`/other/${i}`)))
+    expect(others.filter((remains) => remains === null).length).toBeLessThan(60)
   })
 
   test('records that can not be read any more may cover anything', () => {
