@@ -4,7 +4,7 @@
 import type { z } from 'zod'
 import { NO_CONDITION, tableSchema } from '../table/schema.ts'
 import { anyOf, didYouMean, type Finding, nearestWord, pointerOf } from '../values/problem.ts'
-import { EXPECTED_DURATION, EXPECTED_SIZE, formatSize, percentMeantBy } from '../values/units.ts'
+import { EXPECTED_DURATION, EXPECTED_SIZE, flawOfDuration, formatSize, percentMeantBy } from '../values/units.ts'
 
 type Issue = z.core.$ZodIssue
 type Path = readonly (string | number)[]
@@ -95,7 +95,7 @@ function findingsOf(issue: Issue, parent: Path): SchemaFinding[] {
   const path = [...parent, ...(issue.path as Path)]
   switch (issue.code) {
     case 'unrecognized_keys':
-      return issue.keys.map((key) => unknownKey(key, path, issue.message, issue.input))
+      return keysToTell(issue).map((key) => unknownKey(key, path, issue.message, issue.input))
     case 'invalid_key':
       return issue.issues
         .flatMap((inner) => findingsOf(inner, path))
@@ -125,12 +125,14 @@ function error(path: Path, message: string, hint?: Finding['hint'], at: Finding[
 
 /** Keys that other proxies have for what banyan calls otherwise. */
 const SYNONYMS: Readonly<Record<string, string>> = {
+  address: 'url',
   backend: 'to',
   backends: 'upstreams',
   cluster: 'to',
   clusters: 'upstreams',
   endpoints: 'servers',
   fallbackOn: 'on',
+  host: 'url',
   maxSize: 'maxBody',
   name: 'id',
   params: 'query',
@@ -144,6 +146,12 @@ const SYNONYMS: Readonly<Record<string, string>> = {
   upstream: 'to',
   verbs: 'methods',
   weight: 'percent',
+}
+
+/** Of `{ host: 10.0.0.5, port: 80 }` in the place of a URL, one key is told. */
+function keysToTell({ keys, message }: Extract<Issue, { code: 'unrecognized_keys' }>): readonly string[] {
+  const isServer = message.split(' ').includes('url') && keys.some((key) => SYNONYMS[key] === 'url')
+  return isServer ? keys.filter((key) => key !== 'port') : keys
 }
 
 function unknownKey(key: string, path: Path, knownKeys: string, map: unknown): SchemaFinding {
@@ -162,6 +170,10 @@ function unknownKey(key: string, path: Path, knownKeys: string, map: unknown): S
     const hint = `write ${before}: ${value}`
     return { ...error(place, `missing space after ${before}:`, hint, 'key'), meant: () => before }
   }
+  if (key.startsWith('//')) {
+    const swallowed = (): string | undefined => known.find((word) => key.includes(word))
+    return { ...error(place, 'a comment starts with #', 'write # in place of //', 'key'), meant: swallowed }
+  }
   const isPresent = (word: string): boolean => typeof map === 'object' && map !== null && Object.hasOwn(map, word)
   const meant = (): string | undefined => {
     const synonym = Object.hasOwn(SYNONYMS, key) ? SYNONYMS[key] : undefined
@@ -170,6 +182,10 @@ function unknownKey(key: string, path: Path, knownKeys: string, map: unknown): S
   }
   const hint = (): string | undefined => {
     const word = meant()
+    if (word === 'url' && isPresent('port')) {
+      const { port, ...rest } = map as Record<string, unknown>
+      return `write url: http://${rest[key]}:${port}`
+    }
     return word === undefined ? undefined : `did you mean \`${word}\`?`
   }
   return { ...error(place, 'unknown key', hint, 'key'), meant }
@@ -193,6 +209,8 @@ function unionFindings(issue: Extract<Issue, { code: 'invalid_union' }>, path: P
 /** `words` are values that are accepted besides the expected types. */
 function typeFinding(expected: readonly string[], input: unknown, path: Path, words: readonly string[] = []): Finding {
   if (input === undefined) return error(path, 'missing required key', undefined, 'parent')
+  if (path.length === 0 && input === null)
+    return error(path, 'the table is empty', 'it needs version, upstreams and default')
   const types = new Set(expected.map((type) => TYPE_WORDS[type] ?? type))
   const received = typeof input === 'number' && !expected.includes('string') ? String(input) : typeOf(input)
   const message = `expected ${anyOf([...words, ...types])}, received ${received}`
@@ -215,6 +233,7 @@ function typeHint(expected: readonly string[], input: unknown, path: Path): stri
   const key = path.findLast((part) => typeof part === 'string')
   const takes = (type: string): boolean => expected.includes(type)
   if (takes('string')) {
+    if (path.includes('sticky') && typeof input === 'boolean') return 'write cookie:NAME'
     if (typeof input === 'number' || typeof input === 'boolean') return `write "${input}"`
     if (Array.isArray(input)) return listHint(input, key)
     if (path.includes('sticky')) return stickyHint(input)
@@ -261,11 +280,22 @@ function mapHint(input: unknown, key: string | undefined): string | undefined {
     input === true || input === null || (typeof input === 'string' && /^(yes|on|default)$/i.test(input))
   if (isEmptyMap && OPTIONAL_MAPS.includes(key ?? '')) return `write ${key}: {}`
   if ((input === false || input === 'no' || input === 'off') && key !== undefined) return `leave ${key} out`
+  const words = Array.isArray(input) ? input.map(pairText) : []
+  if (words.length > 0 && words.every((word) => word !== null)) return `write { ${words.join(', ')} }`
   if (Array.isArray(input))
     return key === 'upstreams' ? 'write NAME: { servers: [...] }' : 'write KEY: VALUE, without -'
   if (typeof input !== 'string' || input.length > 60) return undefined
+  if (key === 'timeouts' && flawOfDuration(input) === null) return `write { headers: ${input} }`
   if (key === 'match' && input.startsWith('/')) return `write { path: ${input} }`
   return /^https?:\/\//.test(input) ? `write { servers: [${input}] }` : undefined
+}
+
+/** `key: value` of a map with one short text or number, such as `- X-Beta: 1`; else null. */
+function pairText(item: unknown): string | null {
+  const entries = typeof item === 'object' && item !== null && !Array.isArray(item) ? Object.entries(item) : []
+  const [key, value] = entries[0] ?? []
+  const isShort = typeof value === 'number' || (typeof value === 'string' && value.length <= 40)
+  return entries.length === 1 && isShort ? `${key}: ${typeof value === 'number' ? `"${value}"` : value}` : null
 }
 
 /** A number without its unit. */

@@ -50,13 +50,15 @@ export function firstMistake(
 ): Mistake {
   const before = lexemes.filter(({ offset }) => offset <= error.offset)
   return (
+    carriageReturn(text) ??
     indentCharacter(text, error) ??
-    quote(text, error, before) ??
+    quote(text, error, before, lexemes) ??
     keyAndValue(text, error, keys) ??
     gluedBracket(text, before, lexemes) ??
     comma(before, lexemes, keys) ??
     bracket(text, error, lexemes) ??
     startCharacter(text, error) ??
+    flowWords(text, error) ??
     indentation(text, error) ??
     parserWords(text, error)
   )
@@ -66,6 +68,13 @@ export function firstMistake(
 export function quotesMistake(text: string, offset: number): Mistake {
   const word = /^[^\s,\]}]*/.exec(text.slice(offset, offset + 200))?.[0] ?? ''
   return { offset, message: `text that starts with ${text[offset]} needs quotes`, hint: `write "${word}"` }
+}
+
+/** A line end that YAML does not have. */
+function carriageReturn(text: string): Mistake | null {
+  const offset = text.indexOf('\r')
+  if (offset === -1 || text.includes('\n')) return null
+  return { offset, message: 'a carriage return alone is no line end', hint: 'save the file with LF or CRLF line ends' }
 }
 
 /** Tabs, and spaces that only look like spaces. */
@@ -80,12 +89,26 @@ function indentCharacter(text: string, { code, offset }: SyntaxError): Mistake |
   return { offset: line.start + found[0].length - 1, message: `${what} in the indentation`, hint: 'indent with spaces' }
 }
 
-/** A quote without its closing one, which takes in all text up to the next quote. */
-function quote(text: string, error: SyntaxError, before: readonly Lexeme[]): Mistake | null {
-  for (const { offset, source, plain } of before) {
+/** A quote without its closing one, which takes in all text up to the next quote; or one inside a text in quotes. */
+function quote(
+  text: string,
+  error: SyntaxError,
+  before: readonly Lexeme[],
+  lexemes: readonly Lexeme[],
+): Mistake | null {
+  for (const [at, { offset, source, plain }] of before.entries()) {
     const mark = source[0]
     if (plain || (mark !== '"' && mark !== "'")) continue
     const end = offset + source.length
+    const next = lexemes[at + 1]?.source === SCALAR_MARK ? lexemes[at + 2] : undefined
+    if (next?.offset === end && source.length > 1 && !source.includes('\n')) {
+      const inside = mark === '"' ? '\\"' : "''"
+      return {
+        offset: end - 1,
+        message: `text after the closing ${mark}`,
+        hint: `a quote inside quotes is written ${inside}`,
+      }
+    }
     const isOpen = source.length < 2 || !source.endsWith(mark)
     const swallows = source.includes('\n') && lineAt(text, end).start === lineAt(text, error.offset).start
     if (!isOpen && !swallows) continue
@@ -108,25 +131,29 @@ function gluedBracket(text: string, before: readonly Lexeme[], lexemes: readonly
     const next = following?.source === SCALAR_MARK ? lexemes[at + 2] : following
     const isGlued = next?.offset === offset + source.length
     if (plain) {
-      if (open.length > 0 && isGlued && !next.plain && next.source in CLOSERS) return bracketed(text, offset)
+      if (open.length > 0 && isGlued && !next.plain && next.source in CLOSERS)
+        return bracketed(wordAt(text, offset), offset)
     } else if (source in CLOSERS) {
       open.push(lexeme)
     } else if (source === '}' || source === ']') {
       const opener = open.pop()
-      if (isGlued && next.plain && opener !== undefined) return bracketed(text, opener.offset)
+      if (!isGlued || !next.plain || opener === undefined) continue
+      if (text[next.offset] === ';') return { offset: next.offset, message: 'unexpected ;', hint: 'remove it' }
+      const rest = /^[^\s,\]}]*/.exec(next.source)?.[0] ?? ''
+      return bracketed(text.slice(opener.offset, next.offset) + rest, opener.offset)
     }
   }
   return null
 }
 
 /** What is wrong with a text that has brackets and no quotes. */
-function bracketed(text: string, offset: number): Mistake {
-  const word = wordAt(text, offset)
+function bracketed(word: string, offset: number): Mistake {
   if (/^[\^~]?\//.test(word)) {
     const flaw = parsePattern(word)
     if ('message' in flaw) return { offset, message: flaw.message, hint: flaw.hint }
   }
-  return { offset, message: 'text with brackets needs quotes', hint: `write "${word}"` }
+  const hint = word.length > 80 ? undefined : `write "${word}"`
+  return { offset, message: 'text with brackets needs quotes', hint }
 }
 
 /** A word with all the brackets that are opened in it. */
@@ -212,7 +239,7 @@ function keyAndValue(text: string, { offset }: SyntaxError, keys: ReadonlySet<st
     if (glued !== undefined && !(key === 'query' && indent.includes('-'))) {
       return { offset: at + key.length + 1, message: `missing space after ${key}:`, hint: `write ${key}: ${glued}` }
     }
-    const value = /^\s*=\s*(\S.*)$|^\s+([^\s:].*)$/.exec(rest)
+    const value = /^\s*=>?\s*([^\s>].*)$|^\s+([^\s:].*)$/.exec(rest)
     if (value !== null && !/^[^{[]*:(\s|$)/.test(rest)) {
       return { offset: at, message: `expected a colon after ${key}`, hint: `write ${key}: ${value[1] ?? value[2]}` }
     }
@@ -288,10 +315,17 @@ function push(levels: Level[], content: string, line: number, start: number): vo
   }
 }
 
-/** What the parser says, where nothing is known that says it better. */
-function parserWords(text: string, { code, message, offset }: SyntaxError): Mistake {
+/** What is wrong between brackets, where indentation does not count. */
+function flowWords(text: string, { code, message, offset }: SyntaxError): Mistake | null {
   if (/Missing ,/.test(message)) return { offset, message: 'missing comma' }
   if (/Unexpected ,/.test(message)) return { offset, message: 'unexpected comma' }
+  if (code === 'NON_STRING_KEY' && /^\{?\{/.test(text.slice(offset - 1, offset + 1)))
+    return { offset, message: 'templates are not expanded in a table' }
+  return null
+}
+
+/** What the parser says, where nothing is known that says it better. */
+function parserWords(text: string, { code, message, offset }: SyntaxError): Mistake {
   if (/without - indicator/.test(message)) return { offset, message: 'expected a list item', hint: 'start it with - ' }
   if (code === 'BLOCK_AS_IMPLICIT_KEY') return { offset, message: 'a key can not follow another one on its line' }
   if (code === 'MULTILINE_IMPLICIT_KEY') return { offset, message: 'expected KEY: VALUE on one line' }

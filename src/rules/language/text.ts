@@ -57,6 +57,9 @@ const MAX_LEXEMES = 2_000_000
 /** To find what an alias stands for, the parser looks at all anchors and aliases before it: so many looks at most. */
 const MAX_ALIAS_LOOKS = 40_000_000
 
+/** Where directives are looked for. */
+const MAX_PREAMBLE = 2_000
+
 /** A finding with its offset in the text. */
 interface Placed {
   readonly finding: Finding
@@ -204,14 +207,21 @@ function cut(text: string): string {
  * is not what was meant.
  */
 function syntaxFindings(parsed: Document.Parsed, text: string): Placed[] {
-  const [first] = parsed.errors.toSorted((a, b) => a.pos[0] - b.pos[0])
+  const errors = parsed.errors.toSorted((a, b) => a.pos[0] - b.pos[0])
+  // Where a comma is missing, the entry before it is read as a key.
+  const first = errors.find(({ code }) => code !== 'NON_STRING_KEY') ?? errors[0]
   if (first !== undefined) {
     const { code, message, pos } = first
     return [placedOf(firstMistake(text, { code, message, offset: pos[0] }, lexemesOf(text), tableKeys()))]
   }
-  return parsed.warnings.map(({ code, message, pos: [offset] }) =>
-    placedOf(code === 'TAG_RESOLVE_FAILED' && text[offset] === '!' ? quotesMistake(text, offset) : { offset, message }),
-  )
+  return parsed.warnings.flatMap(({ code, message, pos: [offset] }) => {
+    // The version of a directive is told below.
+    if (/^Unsupported YAML version/.test(message)) return []
+    if (code === 'TAG_RESOLVE_FAILED' && text[offset] === '!') return [placedOf(quotesMistake(text, offset))]
+    if (code === 'BAD_DIRECTIVE')
+      return [placedOf({ offset, message: 'unexpected directive', hint: 'remove this line' })]
+    return [placedOf({ offset, message })]
+  })
 }
 
 function placedOf({ offset, message, hint }: Mistake, path: Path = []): Placed {
@@ -249,10 +259,10 @@ function characterFindings(text: string): Placed[] {
 /** Duplicate keys, `__proto__` as a key, undefined aliases, and strings with unpaired surrogates. */
 function structureFindings(parsed: Document.Parsed, text: string, lines: LineCounter): Placed[] {
   const found: Placed[] = []
-  const version = parsed.directives?.yaml.version ?? '1.2'
-  if (version !== '1.2') {
-    const message = `YAML ${version} is not supported: a table is YAML 1.2`
-    found.push(placedOf({ offset: Math.max(0, text.search(/^%YAML/m)), message, hint: 'remove this line' }))
+  const directive = /^\uFEFF?(?:(?:#.*|%.*)?\r?\n)*?%YAML +(\S+)/.exec(text.slice(0, MAX_PREAMBLE))
+  if (directive !== null && directive[1] !== '1.2') {
+    const message = `YAML ${directive[1]} is not supported: a table is YAML 1.2`
+    found.push(placedOf({ offset: directive[0].lastIndexOf('%YAML'), message, hint: 'remove this line' }))
   }
   const anchors = new Set<string>()
   const walk = (node: unknown, path: Path, isItem = false): void => {
@@ -321,7 +331,19 @@ function certainFindings(parsed: Document.Parsed, broken: readonly Placed[], tex
 }
 
 function locateAll(findings: readonly Finding[], parsed: Document.Parsed, text: string): Placed[] {
-  return findings.map((finding) => continued(finding, parsed, text) ?? { finding, offset: offsetOf(finding, parsed) })
+  return findings.map(
+    (finding) =>
+      continued(finding, parsed, text) ?? { finding: withVariable(finding, parsed), offset: offsetOf(finding, parsed) },
+  )
+}
+
+/** `${UPSTREAM}` in the place of a value. */
+function withVariable(finding: Finding, parsed: Document.Parsed): Finding {
+  if (finding.severity !== 'error' || finding.at === 'key' || finding.at === 'parent') return finding
+  const { node } = nodeAt(parsed, finding.path)
+  const isVariable =
+    isScalar(node) && typeof node.value === 'string' && /\$\{\w+|^\$[A-Z_]+$|\{\{/.test(node.value.slice(0, 200))
+  return isVariable ? { ...finding, hint: 'variables are not expanded in a table' } : finding
 }
 
 /** An error of a value without quotes that goes on on the next line: that line is meant to be something else. */

@@ -87,6 +87,8 @@ export function parseSticky(text: string, params: readonly string[]): StickySour
 
 function unknownKind(text: string, kind: string): Flaw {
   const message = `unknown sticky key ${JSON.stringify(text)}: must be one of ${STICKY_FORMS.join(', ')}`
+  const [, other = '', name] = /^([a-z]+)[=. ]+([^\s=]+)$/.exec(text) ?? []
+  if (name !== undefined && Object.hasOwn(ENTRIES, other)) return { message, hint: `write ${other}:${name}` }
   const nearest = nearestWord(kind, Object.keys(ENTRIES))
   return nearest === undefined
     ? { message }
