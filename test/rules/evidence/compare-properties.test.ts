@@ -162,6 +162,29 @@ describe('a fault planted at any place of any document', () => {
   })
 })
 
+test('what is redacted is shown nowhere, whatever it is compared with', () => {
+  const secrets: Value[] = ['canary', 700700700700, ['canary'], { price: 'canary', id: [700700700700] }]
+  const wrapped = (value: Value): Value => ({ root: value })
+  fc.assert(
+    fc.property(document, document, fc.nat(), fc.constantFrom(...secrets), (value, other, at, secret) => {
+      const root = { value: wrapped(structuredClone(value)) }
+      const places = placesOf(root.value, '', (changed) => (root.value = changed))
+      const place = places[at % places.length]!
+      place.put(secret)
+      const [hidden, plain] = [JSON.stringify(root.value), JSON.stringify(wrapped(value))]
+      const settings = { redact: [place.path] }
+      for (const one of [plain, JSON.stringify(other), '{', '']) {
+        for (const pair of [[hidden, one] as const, [one, hidden] as const]) {
+          const { differences, note } = compareJson(...pair, settings)
+          const shown = differences.map(({ from, to }) => `${from} ${to}`).join()
+          expect(`${shown} ${note}`).not.toMatch(/canary|700700700700/)
+        }
+      }
+    }),
+    { numRuns: 500 },
+  )
+})
+
 describe('hostile bodies', () => {
   const nested = (depth: number, inner: string): string => '['.repeat(depth) + inner + ']'.repeat(depth)
   const members = (count: number, value: (i: number) => unknown): string =>
