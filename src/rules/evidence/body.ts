@@ -121,7 +121,7 @@ function addJson(from: Read<true>, to: Read<true>, { settings, found }: Pair): s
 /** JSON that can't be read, on one side or both. */
 function addUnread(from: JsonReading, to: JsonReading, pair: Pair): string {
   const faults = [from, to].map((read) => (read.ok ? null : read.why))
-  const isInvalid = faults.map((why) => why !== null && why !== 'nested too deeply')
+  const isInvalid = faults.map((why) => why === 'not valid JSON')
   if (isInvalid[0] === isInvalid[1]) addBytes(pair)
   else {
     const said = (body: Body, why: string | null | undefined) => () =>

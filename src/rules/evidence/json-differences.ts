@@ -4,7 +4,7 @@
  */
 import type { CompareSettings, Differences } from './difference.ts'
 import { exactly, isWithin, type Json, JsonNumber, JsonObject, typeOf } from './json-value.ts'
-import { alignById, type Element, Numbering, without } from './list-elements.ts'
+import { type Element, Numbering, pairsById, pairsByOrder, without } from './list-elements.ts'
 import { isDataKey, Marks, pathBelow } from './pointers.ts'
 import { renderJson } from './rendering.ts'
 
@@ -82,11 +82,10 @@ class JsonComparison {
     const [fromLeft, toLeft] = [without(ofFrom, ofTo), without(ofTo, ofFrom)]
     const hasMoved = fromLeft.length < ofFrom.length
     if (isOrdered && isSameLength && hasMoved) this.#add({ path, marks, isHidden }, 'order', from, to)
-    if (!isOrdered || !isSameLength || hasMoved) alignById(fromLeft, toLeft)
+    const pairs = isOrdered && isSameLength && !hasMoved ? pairsByOrder : pairsById
     const below = { path: pathBelow(path, '*'), isHidden: isHidden || marks.has('redact') }
-    for (const [i, { index, value }] of fromLeft.entries()) {
-      const other = toLeft[i]
-      if (other !== undefined) this.values(value, other.value, { ...below, marks: marks.below(index) })
+    for (const [{ index, value }, other] of pairs(fromLeft, toLeft)) {
+      this.values(value, other.value, { ...below, marks: marks.below(index) })
     }
   }
 

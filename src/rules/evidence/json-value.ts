@@ -30,12 +30,17 @@ export function typeOf(value: Json): JsonType {
   return typeof value === 'string' ? 'string' : typeof value === 'boolean' ? 'boolean' : 'list'
 }
 
+/** Why a text is not read: it is no JSON, or beyond the bounds. */
+export type JsonFault = 'not valid JSON' | 'nested too deeply' | 'too large'
+
 export type JsonReading =
   | { readonly ok: true; readonly value: Json /** The path of the first. */; readonly repeated: string | null }
-  | { readonly ok: false; readonly why: 'not valid JSON' | 'nested too deeply' }
+  | { readonly ok: false; readonly why: JsonFault }
 
 /** Deeper texts are not read: the reader and the comparison call themselves once for each level. */
 const DEEPEST = 200
+/** Texts with more values are not read: a comparison needs memory for each. */
+const MOST_VALUES = 200_000
 
 /** Reads a text in time that grows with its length. */
 export function readJson(text: string): JsonReading {
@@ -50,9 +55,9 @@ export function readJson(text: string): JsonReading {
 }
 
 class Fault extends Error {
-  readonly why: 'not valid JSON' | 'nested too deeply'
+  readonly why: JsonFault
 
-  constructor(why: Fault['why'] = 'not valid JSON') {
+  constructor(why: JsonFault = 'not valid JSON') {
     super(why)
     this.why = why
   }
@@ -67,6 +72,7 @@ class Reader {
   readonly #text: string
   readonly #keys: string[] = []
   #at = 0
+  #values = 0
   repeated: string | null = null
 
   constructor(text: string) {
@@ -81,6 +87,7 @@ class Reader {
   }
 
   #value(): Json {
+    if (++this.#values > MOST_VALUES) throw new Fault('too large')
     this.#space()
     const first = this.#text[this.#at]
     if (first === '"') return this.#string()

@@ -24,10 +24,10 @@ export function without(elements: readonly Element[], others: readonly Element[]
 }
 
 /**
- * Reorders both lists so that elements with the same id are at the same index and come first; the rest stays as it is.
+ * Pairs the elements of two lists: those with the same id, then the rest in order, as far as both lists go.
  * An id is any number or string that a member of one element has, and of no other one on the same side.
  */
-export function alignById(from: Element[], to: Element[]): void {
+export function pairsById(from: readonly Element[], to: readonly Element[]): (readonly [Element, Element])[] {
   const ids = idsOf(to)
   const pairs = new Map<Element, Element>()
   const taken = new Set<Element>()
@@ -38,8 +38,16 @@ export function alignById(from: Element[], to: Element[]): void {
     pairs.set(element, other)
     taken.add(other)
   }
-  from.splice(0, from.length, ...pairs.keys(), ...from.filter((element) => !pairs.has(element)))
-  to.splice(0, to.length, ...pairs.values(), ...to.filter((element) => !taken.has(element)))
+  const rest = pairsByOrder(
+    from.filter((element) => !pairs.has(element)),
+    to.filter((element) => !taken.has(element)),
+  )
+  return [...pairs, ...rest]
+}
+
+/** Pairs the elements of two lists in order, as far as both go. */
+export function pairsByOrder(from: readonly Element[], to: readonly Element[]): (readonly [Element, Element])[] {
+  return from.slice(0, to.length).map((element, i) => [element, to[i] as Element])
 }
 
 /** Elements by their ids; null where several have one. */

@@ -237,6 +237,25 @@ describe('hostile bodies', () => {
     }
   })
 
+  test('as many elements as are read, and more', () => {
+    expect(
+      compareJson(
+        list(199_999, () => 1),
+        list(199_999, () => 2),
+        { unordered: [''] },
+      ),
+    ).toEqual({
+      differences: [{ path: '/*', kind: 'value', from: '1', to: '2' }],
+      bodyCompared: true,
+      note: null,
+    })
+    const more = compareJson(
+      list(200_001, () => []),
+      list(200_001, () => ({})),
+    )
+    expect([found(more), more.note]).toEqual([['value '], 'body is too large'])
+  })
+
   test('header fields', () => {
     const type = (text: string) => html('{}', `application/json${text.repeat(20_000)}`)
     for (const text of [' ', ';', '; ', '/', '+', ';charset=', '"', '\\', '=']) {

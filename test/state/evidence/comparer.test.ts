@@ -30,9 +30,11 @@ function makeComparer(options?: ComparerOptions): Comparer {
 
 const PATIENT = { patienceMs: 100_000 }
 const [one, other] = [answer('{"a":1}'), answer('{"a":2}')]
-/** Lists of so many elements that all differ. */
-const large = (count: number) =>
-  ['1', '2'].map((element) => answer(`[${`${element},`.repeat(count)}0]`)) as [typeof one, typeof one]
+/** As much as is read: it takes a while, and memory. */
+const [largeOne, largeOther] = ['1', '2'].map((value) => answer(`[${`{"a":${value}},`.repeat(90_000)}0]`)) as [
+  typeof one,
+  typeof one,
+]
 /** What the thread can't work with. */
 const broken = { ...SETTINGS, headers: null } as unknown as CompareSettings
 
@@ -92,9 +94,8 @@ test('an exception in the thread ends that comparison only', async () => {
 })
 
 test('a comparison that takes too long is given up, and the next one has a new thread', async () => {
-  const comparer = makeComparer({ patienceMs: 200 })
-  const [from, to] = large(500_000)
-  await expect(comparer.compare(from, to, SETTINGS)).rejects.toMatchObject({ fault: 'timeout' })
+  const comparer = makeComparer({ patienceMs: 100 })
+  await expect(comparer.compare(largeOne, largeOther, SETTINGS)).rejects.toMatchObject({ fault: 'timeout' })
   // On a busy machine a small one may take too long as well.
   await expect.poll(() => comparer.compare(one, other, SETTINGS).then(found, () => null)).toEqual(['value /a'])
   expect(running()).toBe(1)
@@ -102,8 +103,7 @@ test('a comparison that takes too long is given up, and the next one has a new t
 
 test('a thread that dies ends the comparison under way, and those that wait have a new one', async () => {
   const comparer = makeComparer({ ...PATIENT, memoryMb: 16 })
-  const [from, to] = large(500_000)
-  const dying = comparer.compare(from, to, SETTINGS)
+  const dying = comparer.compare(largeOne, largeOther, SETTINGS)
   const next = comparer.compare(one, other, SETTINGS)
   await expect(dying).rejects.toMatchObject({ fault: 'failed', message: expect.stringContaining('memory') })
   expect(found(await next)).toEqual(['value /a'])
