@@ -7,8 +7,9 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import Koa from 'koa'
-import { afterEach, expect, test } from 'vitest'
+import { afterEach, expect, test, vi } from 'vitest'
 import type { StrangleMiddleware } from '../../src/embedding.ts'
 import { strangle } from '../../src/mount.ts'
 import { tableFor } from '../support/banyan.ts'
@@ -95,6 +96,25 @@ test('options that are undefined have their defaults', async () => {
   await once(server, 'listening')
   const client = await rawClient((server.address() as AddressInfo).port)
   expect((await client.ask('GET / HTTP/1.1\r\nHost: a.test\r\n\r\n')).body.text).toBe('legacy')
+})
+
+test('after close nothing keeps the process alive for a Redis that was never there', async () => {
+  const table = join(folder, 'redis.yaml')
+  writeFileSync(table, tableFor(1))
+  const timers = vi.spyOn(globalThis, 'setTimeout')
+  try {
+    const down = Promise.withResolvers<void>()
+    const log = { info: () => {}, warn: () => down.resolve(), error: () => {} }
+    const proxy = strangle({ table, redis: 'redis://127.0.0.1:1', log })
+    await down.promise
+    await proxy.close()
+    await nextTurn()
+    const left = timers.mock.results.map(({ value }) => value as NodeJS.Timeout & { _destroyed: boolean })
+    const long = timers.mock.calls.map(([, ms]) => ms).filter((_, at) => left[at]!.hasRef() && !left[at]!._destroyed)
+    expect(Math.max(0, ...long.map(Number))).toBeLessThanOrEqual(100)
+  } finally {
+    timers.mockRestore()
+  }
 })
 
 test('what is wrong with its table is told without flags that nobody has given', () => {

@@ -24,6 +24,8 @@ export interface RedisClientSettings {
 }
 
 const CONNECT_TIMEOUT_MS = 2000
+/** A process that closes its connections waits this long for a Redis that may never have been there. */
+const DISCONNECT_TIMEOUT_MS = 100
 const FIRST_RETRY_MS = 50
 const LONGEST_RETRY_MS = 2000
 
@@ -344,6 +346,7 @@ export class RedisClient {
     const { address } = this.#settings
     const options: Options = {
       connectTimeout: CONNECT_TIMEOUT_MS,
+      disconnectTimeout: DISCONNECT_TIMEOUT_MS,
       // Nothing is queued, resent or retried: by then the request has long gone on without it.
       enableOfflineQueue: false,
       maxRetriesPerRequest: 0,
