@@ -29,7 +29,7 @@ export const shadow: Command = {
   about: `start copies a share of the GET and HEAD requests of a route to its other side, once the client has its response, and compares the two
 responses; clients notice nothing. show lists what differs: mismatch for what differs more often than two responses of
 the old side do, noise for what differs there as well. ignore accepts a difference; PATH is a JSON pointer such as
-/items/*/price, status, header:NAME or cookie:NAME. start, stop and ignore edit the table. sample prints one comparison.`,
+/items/*/price, status, header:NAME, cookie:NAME, charset or body. start, stop and ignore edit the table. sample prints one comparison.`,
   examples: [
     'banyan shadow start gtin-lookup --percent 5',
     'banyan shadow show gtin-lookup',
@@ -140,7 +140,7 @@ function reportText(
     lines.push(`${from} not asked again because its response had set a cookie: ${told.cookieSet}\n`)
   if (told.fields.length > 0) {
     const rows = told.fields.map(({ path, kind, verdict, rate, noiseRate, first, example, sample }) => [
-      printable(path === '' ? '(body)' : path),
+      printable(path === '' ? 'body' : path),
       kind,
       verdict,
       percentText(rate),
@@ -182,7 +182,7 @@ async function runSample([id]: [string, string], given: Given, io: Io): Promise<
   io.out(`${printable(`${method} ${target}`)} (${printable(route)}, ${at})\n`)
   if (note !== null) io.out(`${printable(note)}\n`)
   const rows = (differences as readonly SampledDifference[]).map(({ path, kind, from, to }) =>
-    [path === '' ? '(body)' : path, kind, from ?? 'missing', to ?? 'missing'].map(printable),
+    [path === '' ? 'body' : path, kind, from ?? 'missing', to ?? 'missing'].map(printable),
   )
   io.out(columns(['FIELD', 'KIND', 'FROM', 'TO'], rows, io.colours.out))
   return EXIT.done

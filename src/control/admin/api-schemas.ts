@@ -355,7 +355,11 @@ export const purgeAnswer = object({
 }).meta({ id: 'Purge' })
 
 const difference = {
-  path: z.string().describe('A JSON pointer with * for any index, status, header:NAME or cookie:NAME.'),
+  path: z
+    .string()
+    .describe(
+      'A JSON pointer with * for any index, status, header:NAME, cookie:NAME or charset; empty for the whole body.',
+    ),
   kind: z.enum(['missing', 'extra', 'type', 'value', 'order', 'length']),
 }
 const value = z.string().nullable()
