@@ -8,6 +8,7 @@ import type { Options } from './options.ts'
 import type { Budget, Column, Row } from './report.ts'
 import { type Entrant, interleave, type Round, type Series, type Timing } from './rounds.ts'
 import type { Stage } from './stage.ts'
+import { LOOKUP, startQuickUpstream } from './upstream.ts'
 import { type Load, runWrk } from './wrk.ts'
 
 /** What every scenario is given. */
@@ -47,6 +48,20 @@ export interface Field {
   readonly failures: readonly string[]
   /** Ends all entrants; the upstream goes on. */
   leave(): Promise<void>
+}
+
+/** The usual GET, over 32 connections, through each variant in rounds. What could not start or answered wrongly is among the failures. */
+export async function getInRounds(
+  bench: Bench,
+  variants: readonly Variant[],
+): Promise<{ readonly series: readonly Series[]; readonly failures: readonly string[] }> {
+  const behind = await startQuickUpstream(bench.stage)
+  const field = await bringUp(bench, variants, behind.port)
+  const load = { path: LOOKUP, method: 'GET', bodyBytes: 0, connections: 32 } as const
+  const series = await loadInRounds(bench, field.entrants, load)
+  await field.leave()
+  await behind.running.stop()
+  return { series, failures: [...field.failures, ...series.flatMap((each) => each.failures)] }
 }
 
 /** Starts variants in front of an upstream. One that cannot start is a failure of the run, and the others go on. */

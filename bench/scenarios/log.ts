@@ -3,9 +3,8 @@
  */
 import { createReadStream } from 'node:fs'
 import { join } from 'node:path'
-import { bringUp, columnsFor, cpuBudget, loadInRounds, plain, rowsOf, type Variant } from '../harness/contest.ts'
+import { columnsFor, cpuBudget, getInRounds, plain, rowsOf, type Variant } from '../harness/contest.ts'
 import { disturbances, type Series } from '../harness/rounds.ts'
-import { LOOKUP, startQuickUpstream } from '../harness/upstream.ts'
 import type { Scenario } from './scenario.ts'
 
 const LOGGERS = ['banyan', 'nginx']
@@ -25,12 +24,7 @@ export const log: Scenario = {
           accessLog: join(bench.stage.newFolder('log'), 'access.log'),
         },
       ])
-    const behind = await startQuickUpstream(bench.stage)
-    const field = await bringUp(bench, variants, behind.port)
-    const load = { path: LOOKUP, method: 'GET', bodyBytes: 0, connections: 32 } as const
-    const series = await loadInRounds(bench, field.entrants, load)
-    await field.leave()
-    await behind.running.stop()
+    const { series, failures } = await getInRounds(bench, variants)
     return {
       scenario: log.name,
       about: log.about,
@@ -38,11 +32,7 @@ export const log: Scenario = {
       rows: rowsOf(series),
       budgets: cpuBudget(series, 'banyan, log on', 'banyan', 1.25),
       notes: disturbances(series),
-      failures: [
-        ...field.failures,
-        ...series.flatMap((each) => each.failures),
-        ...(await missingLines(variants, series)),
-      ],
+      failures: [...failures, ...(await missingLines(variants, series))],
     }
   },
 }

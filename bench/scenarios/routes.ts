@@ -1,11 +1,10 @@
 /**
  * The size of the table: the same lookups through a table of 10,000 routes and through one of 10.
  */
-import { bringUp, columnsFor, cpuOf, loadInRounds, plain, rowsOf } from '../harness/contest.ts'
+import { columnsFor, cpuOf, getInRounds, plain, rowsOf } from '../harness/contest.ts'
 import { spread } from '../harness/figures.ts'
 import type { Budget } from '../harness/report.ts'
 import { disturbances, type Series } from '../harness/rounds.ts'
-import { LOOKUP, startQuickUpstream } from '../harness/upstream.ts'
 import type { Scenario } from './scenario.ts'
 
 const FEW = 'banyan, 10 routes'
@@ -22,12 +21,7 @@ export const routes: Scenario = {
         { ...plain(contestant), label: FEW, routes: 10 },
         { ...plain(contestant), label: MANY, routes: 10_000 },
       ])
-    const behind = await startQuickUpstream(bench.stage)
-    const field = await bringUp(bench, variants, behind.port)
-    const load = { path: LOOKUP, method: 'GET', bodyBytes: 0, connections: 32 } as const
-    const series = await loadInRounds(bench, field.entrants, load)
-    await field.leave()
-    await behind.running.stop()
+    const { series, failures } = await getInRounds(bench, variants)
     return {
       scenario: routes.name,
       about: routes.about,
@@ -35,7 +29,7 @@ export const routes: Scenario = {
       rows: rowsOf(series),
       budgets: added(series),
       notes: disturbances(series),
-      failures: [...field.failures, ...series.flatMap((each) => each.failures)],
+      failures,
     }
   },
 }

@@ -1,9 +1,8 @@
 /**
  * Shadowing: the same lookups with one in a hundred copied to the other side and compared, against none.
  */
-import { bringUp, columnsFor, cpuBudget, loadInRounds, plain, rowsOf } from '../harness/contest.ts'
+import { columnsFor, cpuBudget, getInRounds, plain, rowsOf } from '../harness/contest.ts'
 import { disturbances } from '../harness/rounds.ts'
-import { LOOKUP, startQuickUpstream } from '../harness/upstream.ts'
 import type { Scenario } from './scenario.ts'
 
 const SHADOWED = 'banyan, shadow 1 %'
@@ -16,12 +15,7 @@ export const shadow: Scenario = {
     const variants = bench.contestants
       .filter((contestant) => contestant.name === 'banyan')
       .flatMap((contestant) => [plain(contestant), { ...plain(contestant), label: SHADOWED, shadow: 1 }])
-    const behind = await startQuickUpstream(bench.stage)
-    const field = await bringUp(bench, variants, behind.port)
-    const load = { path: LOOKUP, method: 'GET', bodyBytes: 0, connections: 32 } as const
-    const series = await loadInRounds(bench, field.entrants, load)
-    await field.leave()
-    await behind.running.stop()
+    const { series, failures } = await getInRounds(bench, variants)
     return {
       scenario: shadow.name,
       about: shadow.about,
@@ -29,7 +23,7 @@ export const shadow: Scenario = {
       rows: rowsOf(series),
       budgets: cpuBudget(series, SHADOWED, 'banyan', 1.05),
       notes: disturbances(series),
-      failures: [...field.failures, ...series.flatMap((each) => each.failures)],
+      failures,
     }
   },
 }

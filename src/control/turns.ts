@@ -2,7 +2,7 @@
  * Long work on the serving thread: runs in steps of a few milliseconds and yields in between.
  */
 import { setImmediate as turn } from 'node:timers/promises'
-import { allOf, type Steps } from '../rules/values/steps.ts'
+import type { Steps } from '../rules/values/steps.ts'
 
 /** So long one piece of it may take; a step that takes longer can't be cut. */
 const PIECE_MS = 5
@@ -44,9 +44,4 @@ export function* jsonSteps(value: unknown, indent = '', depth = 0): Steps<string
 
 function* named(entries: Iterable<unknown>): Iterable<[string, unknown]> {
   for (const entry of entries) yield ['', entry]
-}
-
-/** As `jsonSteps`, at once. */
-export function jsonText(value: unknown): string {
-  return allOf(jsonSteps(value))
 }

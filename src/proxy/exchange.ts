@@ -9,6 +9,7 @@ import type { RequestFields } from '../rules/http/headers.ts'
 import type { Match } from '../rules/routing/match.ts'
 import type { CacheWord } from '../state/figures/cell.ts'
 import type { Revision } from '../state/live-table.ts'
+import { requestIds } from '../state/request-ids.ts'
 import {
   type ClientConnection,
   type PrivateConnection,
@@ -44,16 +45,8 @@ export interface Received {
   readonly onFault: (error: unknown) => void
 }
 
-let counter = 0
-const boot = Math.floor(Math.random() * 36 ** 6)
-  .toString(36)
-  .padStart(6, '0')
-
-/** Unique in this process, and very likely among all; short enough to read aloud. */
-export function nextRequestId(): string {
-  counter = (counter + 1) % Number.MAX_SAFE_INTEGER
-  return `${boot}-${counter.toString(36)}`
-}
+/** The id of the next exchange. */
+export const nextRequestId = requestIds()
 
 /** One request and its response on their way through the proxy. */
 export class Exchange {

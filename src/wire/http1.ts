@@ -136,11 +136,6 @@ export class ResponseReader {
     return this.#state === 'close'
   }
 
-  /** True once an upgrade was answered by 101: what follows is not HTTP. */
-  get tunnelled(): boolean {
-    return this.#state === 'tunnel'
-  }
-
   /** The current answer, or the last one, broke a rule and was taken all the same. */
   get repaired(): boolean {
     return this.#repaired

@@ -3,8 +3,10 @@
  */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { inTurns, jsonText } from '../../src/control/turns.ts'
-import type { Steps } from '../../src/rules/values/steps.ts'
+import { inTurns, jsonSteps } from '../../src/control/turns.ts'
+import { allOf, type Steps } from '../../src/rules/values/steps.ts'
+
+const jsonText = (value: unknown): string => allOf(jsonSteps(value))
 
 test('it writes what JSON.stringify writes', () => {
   fc.assert(

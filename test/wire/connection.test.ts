@@ -4,30 +4,13 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
-import { afterEach, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { PoolSettings, ServerPool } from '../../src/wire/client.ts'
 import { selfSigned } from '../support/certificates.ts'
-import { ask, exchange, Peer, poolFor, Recording } from './peer.ts'
+import { ask, exchange, type Peer, poolFor, Recording, setUpPools } from './peer.ts'
 
 const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
-const peers: Peer[] = []
-const pools: ServerPool[] = []
-
-async function setUp(over: Partial<PoolSettings> = {}): Promise<{ peer: Peer; pool: ServerPool }> {
-  const peer = new Peer()
-  const pool = poolFor(await peer.listen(), over)
-  peers.push(peer)
-  pools.push(pool)
-  return { peer, pool }
-}
-
-afterEach(async () => {
-  for (const pool of pools.splice(0)) {
-    pool.close()
-    expect(pool.active).toBe(0)
-  }
-  for (const peer of peers.splice(0)) await peer.close()
-})
+const setUp = setUpPools()
 
 describe('bytes both ways', () => {
   test('a chunked request with trailers, and a chunked answer with trailers', async () => {
@@ -156,13 +139,8 @@ describe('bytes both ways', () => {
 describe('TLS', () => {
   const { key, cert } = selfSigned('up.test', 'DNS:up.test')
 
-  async function overTls(tls: NonNullable<PoolSettings['tls']>): Promise<{ peer: Peer; pool: ServerPool }> {
-    const peer = new Peer({ key, cert, requestCert: true, ca: [cert], rejectUnauthorized: false })
-    const pool = poolFor(await peer.listen(), { tls })
-    peers.push(peer)
-    pools.push(pool)
-    return { peer, pool }
-  }
+  const overTls = (tls: NonNullable<PoolSettings['tls']>): Promise<{ peer: Peer; pool: ServerPool }> =>
+    setUp({ tls }, { key, cert, requestCert: true, ca: [cert], rejectUnauthorized: false })
 
   test('a server whose certificate is trusted is asked, and its connection kept', async () => {
     const { peer, pool } = await overTls({ ca: [cert], servername: 'up.test', key, cert })
@@ -184,10 +162,7 @@ describe('TLS', () => {
 
   test.each(['TLSv1.2', 'TLSv1.3'] as const)('%s: that a client certificate is asked for is told', async (version) => {
     const strict = { key, cert, ca: [cert], requestCert: true, rejectUnauthorized: true, maxVersion: version }
-    const peer = new Peer(strict)
-    peers.push(peer)
-    const pool = poolFor(await peer.listen(), { tls: { ca: [cert], servername: 'up.test' } })
-    pools.push(pool)
+    const { pool } = await setUp({ tls: { ca: [cert], servername: 'up.test' } }, strict)
     const seen = await exchange(pool)
     expect(seen.failure).toBe(version === 'TLSv1.2' ? 'connect' : 'response-head')
     expect(seen.cause?.message).toMatch(/handshake failure|certificate required/)

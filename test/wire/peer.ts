@@ -4,6 +4,7 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls'
+import { afterEach, expect } from 'vitest'
 import {
   type ClientExchange,
   type Connection,
@@ -76,6 +77,7 @@ export class Peer {
 
   async close(): Promise<void> {
     for (const socket of this.#sockets) socket.destroy()
+    if (!this.#server.listening) return
     this.#server.close()
     await once(this.#server, 'close')
   }
@@ -96,6 +98,32 @@ export function poolFor(port: number, over: Partial<PoolSettings> = {}): ServerP
     lenient: false,
     ...over,
   })
+}
+
+/**
+ * What a test file sets up a peer and a pool to it with, in each test. They are closed after the test, in which no exchange of a
+ * pool may have been left.
+ */
+export function setUpPools(): (
+  over?: Partial<PoolSettings>,
+  tls?: TlsOptions,
+) => Promise<{ peer: Peer; pool: ServerPool }> {
+  const peers: Peer[] = []
+  const pools: ServerPool[] = []
+  afterEach(async () => {
+    for (const pool of pools.splice(0)) {
+      pool.close()
+      expect(pool.active).toBe(0)
+    }
+    for (const peer of peers.splice(0)) await peer.close()
+  })
+  return async (over = {}, tls) => {
+    const peer = new Peer(tls)
+    const pool = poolFor(await peer.listen(), over)
+    peers.push(peer)
+    pools.push(pool)
+    return { peer, pool }
+  }
 }
 
 /** One exchange, recorded. */

@@ -2,30 +2,12 @@
  * Connections to one server and their pool, over real sockets: reuse, limits, poison, deadlines, close.
  */
 import { setImmediate } from 'node:timers/promises'
-import { afterEach, describe, expect, test } from 'vitest'
-import type { PoolSettings, ServerPool } from '../../src/wire/client.ts'
+import { describe, expect, test } from 'vitest'
 import { coarseNowMs } from '../../src/wire/deadlines.ts'
-import { ask, exchange, Peer, poolFor, Recording } from './peer.ts'
+import { ask, exchange, poolFor, Recording, setUpPools } from './peer.ts'
 
 const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
-const peers: Peer[] = []
-const pools: ServerPool[] = []
-
-async function setUp(over: Partial<PoolSettings> = {}): Promise<{ peer: Peer; pool: ServerPool }> {
-  const peer = new Peer()
-  const pool = poolFor(await peer.listen(), over)
-  peers.push(peer)
-  pools.push(pool)
-  return { peer, pool }
-}
-
-afterEach(async () => {
-  for (const pool of pools.splice(0)) {
-    pool.close()
-    expect(pool.active).toBe(0)
-  }
-  for (const peer of peers.splice(0)) await peer.close()
-})
+const setUp = setUpPools()
 
 describe('reuse', () => {
   test('one exchange after the other goes over one connection', async () => {
@@ -183,7 +165,6 @@ describe('where an attempt breaks, and when', () => {
   test('connect: nobody listens', async () => {
     const { peer, pool } = await setUp()
     await peer.close()
-    peers.pop()
     const seen = await exchange(pool)
     expect(seen).toMatchObject({ failure: 'connect', ends: 1 })
     expect((seen.cause as NodeJS.ErrnoException).code).toBe('ECONNREFUSED')

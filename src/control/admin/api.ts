@@ -4,6 +4,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import Router from '@koa/router'
 import Koa, { type Next } from 'koa'
+import { requestIds } from '../../state/request-ids.ts'
 import { checkHost, checkOrigin, checkScope } from '../access/security.ts'
 import { type AdminContext, type AdminParts, type AdminState, answerJson, clientAddressOf } from '../context.ts'
 import { AdminProblem } from '../http/problem.ts'
@@ -31,6 +32,9 @@ const QUESTIONS: ReadonlySet<string> = new Set(['/explain'])
 
 /** What may show what clients got is read with the write scope only. */
 const SAMPLES = '/samples/'
+
+/** Distinct from the ids of the data plane. */
+const nextRequestId = requestIds('admin-')
 
 /** Longest part of a path that is logged. */
 const MAX_LOGGED_PATH = 200
@@ -134,15 +138,4 @@ async function answerUnmatched(ctx: AdminContext, next: Next): Promise<void> {
   if (ctx.status === 404) throw new AdminProblem('not-found', 'See GET /openapi.json for the available paths.')
   if (ctx.status === 405) throw new AdminProblem('method-not-allowed', `Allowed methods: ${allowed}.`)
   if (ctx.status === 501) throw new AdminProblem('not-implemented', `Unknown method ${ctx.method}.`)
-}
-
-let counter = 0
-const boot = Math.floor(Math.random() * 36 ** 6)
-  .toString(36)
-  .padStart(6, '0')
-
-/** Unique in this process, and distinct from the ids of the data plane. */
-function nextRequestId(): string {
-  counter = (counter + 1) % Number.MAX_SAFE_INTEGER
-  return `admin-${boot}-${counter.toString(36)}`
 }

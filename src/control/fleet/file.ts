@@ -19,8 +19,6 @@ const lease = object({
 const known = object({ drained: z.array(z.string()), leased: z.array(lease) })
 const kept = object({ version: z.literal(1), upstreams: z.record(name('name'), known) })
 
-/** A self-registered server as stored. */
-export type KeptLease = z.output<typeof lease>
 /** Enough for some 100,000 servers. */
 const MAX_FILE_BYTES = 16 * 1024 * 1024
 

@@ -34,5 +34,3 @@ export const serverBody = object({
     .optional()
     .describe('Registers the server with a lease of this duration, outside the table. Without it the table is edited.'),
 })
-
-export type ServerBody = z.output<typeof serverBody>

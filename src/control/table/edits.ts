@@ -37,11 +37,6 @@ export function patchRoute(id: string, patch: JsonObject): Change {
   }
 }
 
-/** Sets a route's percent: 0 to 100 with up to 4 decimals. */
-export function setPercent(id: string, percent: number): Change {
-  return patchRoute(id, { percent })
-}
-
 /** Removes a route: its requests go to other routes that match, or to the default. */
 export function removeRoute(id: string): Change {
   return (revision) => {

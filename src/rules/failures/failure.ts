@@ -64,12 +64,3 @@ export type FailureCode = keyof typeof FAILURES
 export function retryAfterSeconds(failure: FailureCode): number | null {
   return failure === 'overloaded' || failure === 'queue-timeout' ? 1 : null
 }
-
-/** A failed exchange. `code` says where it broke; `cause` is for the log, never for the client. */
-export class ProxyFailure extends Error {
-  readonly code: FailureCode
-  constructor(code: FailureCode, cause?: unknown) {
-    super(cause instanceof Error ? `${code}: ${cause.message}` : code, { cause })
-    this.code = code
-  }
-}

@@ -75,11 +75,6 @@ export function withEdit(document: TableDocument, edit: TableEdit): TableDocumen
   return { ...document, upstreams: { ...document.upstreams, [edit.upstream]: upstream } } as TableDocument
 }
 
-/** The document of a text that `readTable` accepts, as plain values. */
-export function documentOf(text: string): TableDocument {
-  return plainOf(parse(text)) as TableDocument
-}
-
 function plainOf(parsed: Document.Parsed): Plain {
   return parsed.toJS({ maxAliasCount: MAX_ALIASES })
 }

@@ -6,7 +6,7 @@ import { chmod, mkdir, readdir, rename, rm, unlink, writeFile } from 'node:fs/pr
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { EditTerms } from '../../../src/control/table/edit-outcome.ts'
-import { replaceText, setPercent } from '../../../src/control/table/edits.ts'
+import { patchRoute, replaceText } from '../../../src/control/table/edits.ts'
 import { TableFile } from '../../../src/control/table/file.ts'
 import type { Revision } from '../../../src/state/live-table.ts'
 import { type Rig, rig, TABLE } from '../rig.ts'
@@ -35,7 +35,7 @@ function revision(fits: (revision: Revision) => boolean): Promise<Revision> {
 }
 
 test('an edit changes the number, and no other byte', async () => {
-  const outcome = await at.operations.commit(setPercent('gtin-lookup', 12.5), ANYHOW)
+  const outcome = await at.operations.commit(patchRoute('gtin-lookup', { percent: 12.5 }), ANYHOW)
   expect(outcome).toMatchObject({ kind: 'done', changed: true, before: { number: 1 }, revision: { number: 2 } })
   expect(await at.text()).toBe(TABLE.replace('percent: 5  ', 'percent: 12.5  '))
   expect(at.live.current.text).toBe(await at.text())
@@ -45,15 +45,15 @@ test('an edit changes the number, and no other byte', async () => {
 
 test('a look at the file from before an edit by the API never undoes that edit', async () => {
   const before = await new TableFile(at.path).readNow()
-  await at.operations.commit(setPercent('gtin-lookup', 50), ANYHOW)
+  await at.operations.commit(patchRoute('gtin-lookup', { percent: 50 }), ANYHOW)
   await at.operations.takeIn(before)
   expect(percentOf('gtin-lookup')).toBe(50)
   expect(at.live.current.number).toBe(2)
 })
 
 test('an edit of a route in one line, and of one without percent, keeps every other byte', async () => {
-  await at.operations.commit(setPercent('search', 0), ANYHOW)
-  await at.operations.commit(setPercent('reviews', 1), ANYHOW)
+  await at.operations.commit(patchRoute('search', { percent: 0 }), ANYHOW)
+  await at.operations.commit(patchRoute('reviews', { percent: 1 }), ANYHOW)
   expect(await at.text()).toBe(
     TABLE.replace('percent: 100 }', 'percent: 0 }').replace(
       'to: gtin\n# the end',
@@ -65,42 +65,55 @@ test('an edit of a route in one line, and of one without percent, keeps every ot
 test('line ends and byte order mark stay as they are', async () => {
   const text = `\uFEFF${TABLE.replaceAll('\n', '\r\n')}`
   await writeFile(at.path, text)
-  await at.operations.commit(setPercent('gtin-lookup', 6), ANYHOW)
+  await at.operations.commit(patchRoute('gtin-lookup', { percent: 6 }), ANYHOW)
   expect(await at.text()).toBe(text.replace('percent: 5  ', 'percent: 6  '))
 })
 
 test('writing what stands already changes nothing', async () => {
-  const outcome = await at.operations.commit(setPercent('gtin-lookup', 5), ANYHOW)
+  const outcome = await at.operations.commit(patchRoute('gtin-lookup', { percent: 5 }), ANYHOW)
   expect(outcome).toMatchObject({ kind: 'done', changed: false, revision: { number: 1 } })
-  expect(await at.operations.commit(setPercent('reviews', 0), ANYHOW)).toMatchObject({ kind: 'done', changed: false })
+  expect(await at.operations.commit(patchRoute('reviews', { percent: 0 }), ANYHOW)).toMatchObject({
+    kind: 'done',
+    changed: false,
+  })
   expect(await at.text()).toBe(TABLE)
 })
 
 test('If-Match of another revision is outdated; of the present one it is done', async () => {
   const { etag } = at.live.current
-  await at.operations.commit(setPercent('gtin-lookup', 6), ANYHOW)
-  expect(await at.operations.commit(setPercent('gtin-lookup', 7), { ...ANYHOW, ifMatch: [etag] })).toMatchObject({
+  await at.operations.commit(patchRoute('gtin-lookup', { percent: 6 }), ANYHOW)
+  expect(
+    await at.operations.commit(patchRoute('gtin-lookup', { percent: 7 }), { ...ANYHOW, ifMatch: [etag] }),
+  ).toMatchObject({
     kind: 'outdated',
     revision: { number: 2 },
   })
   expect(percentOf('gtin-lookup')).toBe(6)
   const now = [etag, at.live.current.etag]
-  expect(await at.operations.commit(setPercent('gtin-lookup', 7), { ...ANYHOW, ifMatch: now })).toMatchObject({
+  expect(
+    await at.operations.commit(patchRoute('gtin-lookup', { percent: 7 }), { ...ANYHOW, ifMatch: now }),
+  ).toMatchObject({
     kind: 'done',
   })
-  expect(await at.operations.commit(setPercent('gtin-lookup', 8), { ...ANYHOW, ifMatch: '*' })).toMatchObject({
+  expect(
+    await at.operations.commit(patchRoute('gtin-lookup', { percent: 8 }), { ...ANYHOW, ifMatch: '*' }),
+  ).toMatchObject({
     kind: 'done',
   })
 })
 
 test('a route that there is not is said to be none', async () => {
-  expect(await at.operations.commit(setPercent('gtin', 6), ANYHOW)).toMatchObject({ kind: 'no-such-route' })
+  expect(await at.operations.commit(patchRoute('gtin', { percent: 6 }), ANYHOW)).toMatchObject({
+    kind: 'no-such-route',
+  })
 })
 
 test('an edit of the file that nobody has seen yet is taken in before an edit by the API', async () => {
   const edited = TABLE.replace('percent: 100', 'percent: 40')
   await writeFile(at.path, edited)
-  expect(await at.operations.commit(setPercent('gtin-lookup', 6), ANYHOW)).toMatchObject({ revision: { number: 3 } })
+  expect(await at.operations.commit(patchRoute('gtin-lookup', { percent: 6 }), ANYHOW)).toMatchObject({
+    revision: { number: 3 },
+  })
   expect(await at.text()).toBe(edited.replace('percent: 5  ', 'percent: 6  '))
   expect(percentOf('search')).toBe(40)
   const by = at.lines.filter((line) => line.fields.event === 'revision').map((line) => line.fields.author)
@@ -108,9 +121,9 @@ test('an edit of the file that nobody has seen yet is taken in before an edit by
 })
 
 test('an edit of the file that takes back one by the API is logged with what it changes', async () => {
-  await at.operations.commit(setPercent('gtin-lookup', 6), ANYHOW)
+  await at.operations.commit(patchRoute('gtin-lookup', { percent: 6 }), ANYHOW)
   await writeFile(at.path, TABLE)
-  await at.operations.commit(setPercent('search', 40), ANYHOW)
+  await at.operations.commit(patchRoute('search', { percent: 40 }), ANYHOW)
   const lines = at.lines.filter(({ fields }) => fields.event === 'revision').map(({ fields }) => fields)
   const keys = [{ key: 'percent', before: 6, after: 5 }]
   expect(lines).toEqual([
@@ -127,7 +140,7 @@ test('an edit of the file makes the tag that an API edit was made for outdated',
   const ifMatch = [at.live.current.etag]
   const edited = TABLE.replace('percent: 100', 'percent: 40')
   await writeFile(at.path, edited)
-  expect(await at.operations.commit(setPercent('gtin-lookup', 6), { ...ANYHOW, ifMatch })).toMatchObject({
+  expect(await at.operations.commit(patchRoute('gtin-lookup', { percent: 6 }), { ...ANYHOW, ifMatch })).toMatchObject({
     kind: 'outdated',
   })
   expect(await at.text()).toBe(edited)
@@ -136,7 +149,7 @@ test('an edit of the file makes the tag that an API edit was made for outdated',
 test('an invalid file is not written over, and reported once with its line', async () => {
   await writeFile(at.path, INVALID)
   for (let attempt = 0; attempt < 3; attempt++) {
-    const outcome = await at.operations.commit(setPercent('gtin-lookup', 6), ANYHOW)
+    const outcome = await at.operations.commit(patchRoute('gtin-lookup', { percent: 6 }), ANYHOW)
     expect(outcome).toMatchObject({ kind: 'file-refused', problems: [{ line: INVALID_LINE }] })
   }
   expect(await at.text()).toBe(INVALID)
@@ -149,9 +162,9 @@ test('an invalid file is not written over, and reported once with its line', asy
 
 test('a file that is put right again is in force again, with the revision it was', async () => {
   await writeFile(at.path, INVALID)
-  await at.operations.commit(setPercent('gtin-lookup', 6), ANYHOW)
+  await at.operations.commit(patchRoute('gtin-lookup', { percent: 6 }), ANYHOW)
   await writeFile(at.path, TABLE)
-  expect(await at.operations.commit(setPercent('gtin-lookup', 5), ANYHOW)).toMatchObject({
+  expect(await at.operations.commit(patchRoute('gtin-lookup', { percent: 5 }), ANYHOW)).toMatchObject({
     kind: 'done',
     changed: false,
   })
@@ -161,10 +174,14 @@ test('a file that is put right again is in force again, with the revision it was
 
 test('a file that is gone or has become a folder is not made anew', async () => {
   await unlink(at.path)
-  expect(await at.operations.commit(setPercent('gtin-lookup', 6), ANYHOW)).toMatchObject({ kind: 'file-refused' })
+  expect(await at.operations.commit(patchRoute('gtin-lookup', { percent: 6 }), ANYHOW)).toMatchObject({
+    kind: 'file-refused',
+  })
   expect(await readdir(at.folder)).toEqual([])
   await mkdir(at.path)
-  expect(await at.operations.commit(setPercent('gtin-lookup', 6), ANYHOW)).toMatchObject({ kind: 'file-refused' })
+  expect(await at.operations.commit(patchRoute('gtin-lookup', { percent: 6 }), ANYHOW)).toMatchObject({
+    kind: 'file-refused',
+  })
   expect(at.live.refusal?.problems[0]?.message).toBe('is a directory')
   await rm(at.path, { recursive: true })
   expect(percentOf('gtin-lookup')).toBe(5)
@@ -172,7 +189,7 @@ test('a file that is gone or has become a folder is not made anew', async () => 
 
 test('a read-only file stays as it is, and so does what is in force', async () => {
   await chmod(at.path, 0o444)
-  const outcome = await at.operations.commit(setPercent('gtin-lookup', 6), ANYHOW)
+  const outcome = await at.operations.commit(patchRoute('gtin-lookup', { percent: 6 }), ANYHOW)
   expect(outcome).toMatchObject({ kind: 'not-written', flaw: 'read-only' })
   expect(at.live.current.number).toBe(1)
   expect(await at.text()).toBe(TABLE)
@@ -183,7 +200,7 @@ test('a table that can not be put in force is not written', async () => {
     if (table.routes.some((route) => route.percent === 13)) throw new Error('no certificate at /etc/ca.pem')
     return () => {}
   })
-  const outcome = await at.operations.commit(setPercent('gtin-lookup', 13), ANYHOW)
+  const outcome = await at.operations.commit(patchRoute('gtin-lookup', { percent: 13 }), ANYHOW)
   expect(outcome).toMatchObject({ kind: 'refused', problems: [{ message: 'no certificate at /etc/ca.pem' }] })
   expect(await at.text()).toBe(TABLE)
   expect(at.live.current.number).toBe(1)
@@ -196,7 +213,9 @@ test('a table that is refused in the last step is taken back out of the file', a
     if (++asked === 3) throw new Error('the pool is gone')
     return () => {}
   })
-  expect(await at.operations.commit(setPercent('gtin-lookup', 13), ANYHOW)).toMatchObject({ kind: 'refused' })
+  expect(await at.operations.commit(patchRoute('gtin-lookup', { percent: 13 }), ANYHOW)).toMatchObject({
+    kind: 'refused',
+  })
   expect(await at.text()).toBe(TABLE)
   expect(at.live.current.number).toBe(1)
 })
@@ -225,7 +244,9 @@ test('a file that can not be given back what it held is told of', async () => {
     mkdirSync(at.path)
     throw new Error('the pool is gone')
   })
-  expect(await at.operations.commit(setPercent('gtin-lookup', 13), ANYHOW)).toMatchObject({ kind: 'refused' })
+  expect(await at.operations.commit(patchRoute('gtin-lookup', { percent: 13 }), ANYHOW)).toMatchObject({
+    kind: 'refused',
+  })
   const told = at.lines.find(({ fields }) => fields.event === 'table-failed')
   expect(told).toMatchObject({
     level: 'error',
@@ -258,7 +279,7 @@ test('a revision is in force although a part that is told of it fails', async ()
     throw new Error('the listener is wrong')
   })
   const told = revision((next) => next.number === 2)
-  expect(await at.operations.commit(setPercent('gtin-lookup', 13), ANYHOW)).toMatchObject({
+  expect(await at.operations.commit(patchRoute('gtin-lookup', { percent: 13 }), ANYHOW)).toMatchObject({
     kind: 'done',
     changed: true,
   })
@@ -270,7 +291,9 @@ test('a revision is in force although a part that is told of it fails', async ()
 
 test('fifty edits at once are fifty revisions in a line, and the last one is in the file', async () => {
   const percents = Array.from({ length: 50 }, (_, at) => at + 6)
-  const outcomes = await Promise.all(percents.map((to) => at.operations.commit(setPercent('gtin-lookup', to), ANYHOW)))
+  const outcomes = await Promise.all(
+    percents.map((to) => at.operations.commit(patchRoute('gtin-lookup', { percent: to }), ANYHOW)),
+  )
   expect(outcomes.map((outcome) => outcome.kind === 'done' && outcome.revision.number)).toEqual(
     percents.map((_, index) => index + 2),
   )
@@ -279,7 +302,7 @@ test('fifty edits at once are fifty revisions in a line, and the last one is in 
 
 test('what the API has written is not taken for an edit of the file', async () => {
   at.operations.watch()
-  for (const percent of [6, 7, 8]) await at.operations.commit(setPercent('gtin-lookup', percent), ANYHOW)
+  for (const percent of [6, 7, 8]) await at.operations.commit(patchRoute('gtin-lookup', { percent: percent }), ANYHOW)
   const next = revision((one) => one.text.includes('# seen'))
   await writeFile(at.path, `${at.live.current.text}\n# seen\n`)
   expect((await next).number).toBe(5)
@@ -315,7 +338,7 @@ test('edits by the file and by the API at the same time end with file and table 
   at.operations.watch()
   const api = async () => {
     for (let percent = 10; percent < 20; percent++)
-      await at.operations.commit(setPercent('gtin-lookup', percent), ANYHOW)
+      await at.operations.commit(patchRoute('gtin-lookup', { percent: percent }), ANYHOW)
   }
   const hand = async () => {
     for (let edit = 0; edit < 5; edit++) {

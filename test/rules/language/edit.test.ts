@@ -2,9 +2,12 @@
 import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { documentOf, editTable } from '../../../src/rules/language/edit.ts'
+import { parse } from 'yaml'
+import { editTable } from '../../../src/rules/language/edit.ts'
 import { readTable } from '../../../src/rules/language/text.ts'
 import type { RouteDocument, TableDocument } from '../../../src/rules/table/schema.ts'
+
+const documentOf = (text: string): TableDocument => parse(text, { uniqueKeys: false }) as TableDocument
 
 const TEXT = `# The table.   Two spaces stay  two.
 version: 1
