@@ -118,6 +118,8 @@ interface Anchor {
 /** The anchors of a document that have aliases. */
 function anchorsOf(parsed: Document.Parsed, text: string): Anchor[] {
   const anchors: Anchor[] = []
+  // To visit all nodes of a large table takes longer than to look for the character.
+  if (!text.includes('&')) return anchors
   const current = new Map<string, Anchor>()
   visit(parsed, (_, node) => {
     if (isAlias(node)) current.get(node.source)?.aliases.push(node)
