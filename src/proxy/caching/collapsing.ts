@@ -7,7 +7,7 @@ import { isMadeFor } from '../../state/caching/content.ts'
 import type { FillOutcome } from '../../state/caching/remote.ts'
 import type { StoredAnswer } from '../../state/caching/store.ts'
 import type { FetchParts } from './fetch.ts'
-import { HitForMiss } from './hit-for-miss.ts'
+import { HitForMiss, type Unshareable } from './hit-for-miss.ts'
 import type { Lookup } from './lookup.ts'
 import { Miss, type MissHost, type MissTerms } from './miss.ts'
 import { PendingMisses } from './pending-misses.ts'
@@ -53,12 +53,13 @@ export class Collapsing implements MissHost {
       if (madeFor === null || isMadeFor(madeFor, lookup)) pending.add(lookup)
       else if (again) this.fetchAlone(lookup)
       else this.joinVariant(lookup, madeFor.vary, pending)
-    } else if (this.#hitForMiss.isMarked(markOf(lookup, collapseKey))) {
-      this.parts.counters.hitForMiss++
-      this.fetchAlone(lookup)
-    } else {
-      this.#start({ lookup, stored: validated, collapseKey, open: true, background: false })
+      return
     }
+    const unshareable = this.#hitForMiss.find(markOf(lookup, collapseKey))
+    if (unshareable !== null) this.parts.counters.hitForMiss++
+    // What memory has evicted, or never had, may lie in the remote store, and only needs validation.
+    if (unshareable === 'unstored' || (unshareable === 'revalidated' && validated !== null)) this.fetchAlone(lookup)
+    else this.#start({ lookup, stored: validated, collapseKey, open: unshareable === null, background: false })
   }
 
   /** Revalidates a stale response that a client has just been served, unless that is in progress already. */
@@ -91,8 +92,8 @@ export class Collapsing implements MissHost {
     this.parts.fallBack(lookup)
   }
 
-  mark(lookup: Lookup, collapseKey: string): void {
-    this.#hitForMiss.mark(markOf(lookup, collapseKey))
+  mark(lookup: Lookup, collapseKey: string, why: Unshareable): void {
+    this.#hitForMiss.mark(markOf(lookup, collapseKey), why)
   }
 
   unmark(lookup: Lookup, collapseKey: string): void {

@@ -15,6 +15,7 @@ import type { CacheTiers } from '../../state/caching/tiers.ts'
 import type { ResponseHead } from '../../wire/http1.ts'
 import type { Exchange } from '../exchange.ts'
 import type { Recorder } from '../upstream/forward.ts'
+import { GrowingBody } from './body.ts'
 import { type Lookup, requestOf } from './lookup.ts'
 import { completed, type Storing } from './store.ts'
 
@@ -38,8 +39,7 @@ export class Effects implements Recorder {
   /** When all processes can know what the answer has made untrue. */
   #told: Promise<unknown> = Promise.resolve()
   #storing: Storing | null = null
-  #pieces: Buffer[] = []
-  #bytes = 0
+  #body = new GrowingBody(0)
 
   /** @param lookupOf the GET that the answer to a POST may be stored for, or null; asked when the answer is there */
   constructor(parts: EffectParts, exchange: Exchange, lookupOf: () => Lookup | null) {
@@ -61,15 +61,14 @@ export class Effects implements Recorder {
 
   body(piece: Buffer): void {
     if (this.#storing === null) return
-    this.#bytes += piece.length
-    // A piece is a window of a much larger read buffer, which must not live as long as the entry.
-    if (this.#bytes <= (this.#lookup as Lookup).settings.maxBodyBytes) this.#pieces.push(Buffer.from(piece))
-    else this.abandon()
+    const { maxBodyBytes } = (this.#lookup as Lookup).settings
+    if (this.#body.length + piece.length > maxBodyBytes) this.abandon()
+    else this.#body.append(piece, false)
   }
 
   end(): void {
     if (this.#storing === null) return
-    const stored = completed(this.#storing, Buffer.concat(this.#pieces, this.#bytes))
+    const stored = completed(this.#storing, this.#body.whole())
     this.#parts.counters.stored++
     this.#keep(this.#lookup as Lookup, stored)
   }
@@ -87,8 +86,7 @@ export class Effects implements Recorder {
 
   abandon(): void {
     this.#storing = null
-    this.#pieces = []
-    this.#bytes = 0
+    this.#body.clear()
   }
 
   /** By URI, over all routes (RFC 9111 section 4.4). */

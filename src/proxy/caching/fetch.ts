@@ -21,6 +21,7 @@ import { clientFields } from '../upstream/heads.ts'
 import { deliverCollapsed, deliverFetched, deliverRevalidated, deliverStored, isReusable, suits } from './deliver.ts'
 import { Fill, type FillOwner, type Outgrown } from './fill.ts'
 import type { HeldBodies } from './held-bodies.ts'
+import type { Unshareable } from './hit-for-miss.ts'
 import type { Lookup } from './lookup.ts'
 import { freshen, freshenFromHead } from './revalidate.ts'
 import { answerFailed, type Failed } from './stale-if-error.ts'
@@ -54,8 +55,8 @@ export interface FetchHost {
   joinVariant(lookup: Lookup, vary: readonly string[]): void
   /** The lookup's exchange goes to the fallback. */
   fallBack(lookup: Lookup): void
-  /** No others may join, now or (with `lasting`: hit-for-miss) for a while. */
-  close(lasting: boolean): void
+  /** No others may join; where the response is unshareable, requests are not collapsed for a while (hit-for-miss). */
+  close(unshareable: Unshareable | null): void
   /** The response can be shared. */
   shareable(): void
   /** Its body is coming, and is stored. */
@@ -182,11 +183,11 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
       waiting.delete(lookup)
       counters.collapsed++
     }
-    this.#tellShareable(keeps && isReusable(next.meta, nowMs))
+    this.#tellShareable(keeps && isReusable(next.meta, nowMs), keeps ? 'revalidated' : 'unstored')
     this.#sendOnRest(keeps ? next.content.madeFor : null)
     if (kept === null) this.#host.over('uncacheable')
     else {
-      this.#host.close(false)
+      this.#host.close(null)
       void kept.then(() => this.#host.over('stored'))
     }
   }
@@ -236,7 +237,7 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
       const rawHeaders = storedFields(answer, leaveOut)
       const made = madeFor(this.#lookup, meta.vary)
       this.#storing = { kind: 'answer', madeFor: made, meta, reason: head.reason, rawHeaders, ...this.#origin() }
-      this.#tellShareable(isReusable(meta, this.#parts.now()))
+      this.#tellShareable(isReusable(meta, this.#parts.now()), 'revalidated')
     } else {
       this.#notStored(verdict.kind === 'skip' ? verdict.why : outgrown, answer.status)
       if (this.#lacksOwnFields(answer.status)) {
@@ -310,14 +311,14 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
     // What was invalidated meanwhile, and the response to a failed revalidation, say nothing.
     if (why === null || why === 'memory') {
       if (why !== null) this.#countSkipped(why)
-      this.#host.close(false)
+      this.#host.close(null)
       return
     }
     this.#countSkipped(why)
     const refreshes = this.#stored !== null && this.#parts.now() >= this.#stored.meta.freshUntilMs
     const { drops, marks } = aftermathOf({ request: this.#lookup.request(), status, why, refreshes })
     this.#dropsStored = drops && this.#stored !== null
-    this.#host.close(marks)
+    this.#host.close(marks ? 'unstored' : null)
   }
 
   onBody(piece: Buffer): void {
@@ -331,7 +332,7 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
   onOutgrown(why: Outgrown): void {
     this.#storing = null
     this.#countSkipped(why)
-    this.#host.close(why === 'too-large')
+    this.#host.close(why === 'too-large' ? 'unstored' : null)
     if (this.#fill?.readers === 0) this.#abandon('uncacheable')
     else this.#host.over('uncacheable')
   }
@@ -350,7 +351,7 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
     this.#over = true
     const stored = completed(this.#storing as Storing, body)
     void tiers.keep(this.#lookup, stored, now()).then(() => this.#host.over('stored'))
-    this.#host.close(false)
+    this.#host.close(null)
   }
 
   onFailed(failure: FailureCode, cause: Error | null): void {
@@ -414,9 +415,9 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
     skipped[why] = (skipped[why] ?? 0) + 1
   }
 
-  #tellShareable(is: boolean): void {
+  #tellShareable(is: boolean, otherwise: Unshareable): void {
     if (is) this.#host.shareable()
-    else this.#host.close(true)
+    else this.#host.close(otherwise)
   }
 
   /** What is requested now has seen these purges. */
@@ -447,6 +448,7 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
   /** Ends what the upstream is still sending. */
   #abandon(outcome: FillOutcome): void {
     this.#request.abort()
+    this.#fill?.breakOff()
     this.#finish(outcome)
   }
 

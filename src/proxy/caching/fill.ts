@@ -73,6 +73,7 @@ export class Fill implements Watched, BodySource, SenderOwner {
   #storing: boolean
   /** The whole body, once it is stored. */
   #stored: Buffer | null = null
+  #brokenOff = false
   /** Of the memory that all bodies may hold. */
   #heldBytes = 0
   trailers: string[] | null = null
@@ -141,6 +142,7 @@ export class Fill implements Watched, BodySource, SenderOwner {
 
   onBody(piece: Buffer): void {
     if (this.#storing && this.#body.length + piece.length > this.#maxBytes) this.#stopStoring('too-large')
+    if (this.#brokenOff) return
     const [only] = this.#senders
     if (!this.#storing && this.#senders.length === 1 && piece.length >= LARGE_BYTES && only!.isLevel && !only!.full) {
       only!.spends = this.#maySpend(only!)
@@ -165,6 +167,8 @@ export class Fill implements Watched, BodySource, SenderOwner {
     if (this.#storing) this.#stored = this.#body.whole()
     const stored = this.#stored
     if (stored !== null) {
+      // From now on those who still read it hold it.
+      this.#account()
       for (const sender of this.#senders) this.#held.hold(stored, sender)
       this.#owner.onFilled(stored)
     }
@@ -181,6 +185,7 @@ export class Fill implements Watched, BodySource, SenderOwner {
    */
   breakOff(): Lookup[] {
     unwatch(this)
+    this.#brokenOff = true
     this.#storing = false
     const lookups = this.#senders.map(({ lookup }) => lookup)
     for (const sender of [...this.#senders]) this.#remove(sender)
@@ -233,6 +238,9 @@ export class Fill implements Watched, BodySource, SenderOwner {
     const inBounds = this.#account()
     if (this.trailers !== null) {
       unwatch(this)
+      if (this.#senders.length > 0) return
+      this.#body.clear()
+      this.#account()
       return
     }
     const all = this.#senders.length
@@ -269,7 +277,6 @@ export class Fill implements Watched, BodySource, SenderOwner {
 
   /** @returns whether what is held is within the bound of all bodies */
   #account(): boolean {
-    // Once it is stored, those who still read it hold it.
     const heldBytes = this.#stored === null ? this.#body.heldBytes : 0
     const more = heldBytes - this.#heldBytes
     if (more === 0) return true

@@ -4,20 +4,33 @@
 const MARK_MS = 120_000
 const MAX_MARKS = 10_000
 
+/**
+ * Why requests are not collapsed.
+ *
+ * - `unstored`: the response was not stored
+ * - `revalidated`: it was, and each use needs validation
+ */
+export type Unshareable = 'unstored' | 'revalidated'
+
+interface Mark {
+  readonly why: Unshareable
+  readonly untilMs: number
+}
+
 /** The marks of one process, oldest first. */
 export class HitForMiss {
   readonly #now: () => number
-  /** By collapse key: epoch milliseconds until which requests are not collapsed. */
-  readonly #marks = new Map<string, number>()
+  /** By collapse key. */
+  readonly #marks = new Map<string, Mark>()
 
   /** @param now epoch milliseconds */
   constructor(now: () => number) {
     this.#now = now
   }
 
-  mark(collapseKey: string): void {
+  mark(collapseKey: string, why: Unshareable): void {
     this.#marks.delete(collapseKey)
-    this.#marks.set(collapseKey, this.#now() + MARK_MS)
+    this.#marks.set(collapseKey, { why, untilMs: this.#now() + MARK_MS })
     if (this.#marks.size > MAX_MARKS) this.#marks.delete(this.#marks.keys().next().value as string)
   }
 
@@ -25,11 +38,12 @@ export class HitForMiss {
     this.#marks.delete(collapseKey)
   }
 
-  isMarked(collapseKey: string): boolean {
-    const untilMs = this.#marks.get(collapseKey)
-    if (untilMs === undefined) return false
-    if (this.#now() < untilMs) return true
+  /** Why requests are not collapsed, or null where they are. */
+  find(collapseKey: string): Unshareable | null {
+    const mark = this.#marks.get(collapseKey)
+    if (mark === undefined) return null
+    if (this.#now() < mark.untilMs) return mark.why
     this.#marks.delete(collapseKey)
-    return false
+    return null
   }
 }

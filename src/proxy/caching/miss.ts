@@ -9,6 +9,7 @@ import type { StoredAnswer } from '../../state/caching/store.ts'
 import { unwatch, type Watched, watch } from '../../wire/deadlines.ts'
 import { deliverRevalidated, deliverStored, HIT, STALE } from './deliver.ts'
 import { Fetch, type FetchHost, type FetchParts } from './fetch.ts'
+import type { Unshareable } from './hit-for-miss.ts'
 import type { Lookup, LookupHost } from './lookup.ts'
 
 /** Other processes wait so long for the end of a body that has begun to come; then they fetch by themselves. */
@@ -24,7 +25,7 @@ export interface MissHost {
   /** The lookup's exchange goes to the fallback. */
   fallBack(lookup: Lookup): void
   /** The response can't be shared: the next requests are not collapsed (hit-for-miss). */
-  mark(lookup: Lookup, collapseKey: string): void
+  mark(lookup: Lookup, collapseKey: string, why: Unshareable): void
   /** It can be shared after all. */
   unmark(lookup: Lookup, collapseKey: string): void
   /** No others may join. */
@@ -198,7 +199,7 @@ export class Miss implements FetchHost, LookupHost, Watched {
 
   /** Another process has found that the response can't be shared. */
   #endUncollapsed(): void {
-    this.close(true)
+    this.close('unstored')
     const lookups = [...this.waiting]
     this.waiting.clear()
     this.over('uncacheable')
@@ -316,9 +317,9 @@ export class Miss implements FetchHost, LookupHost, Watched {
     this.#host.fallBack(lookup)
   }
 
-  close(lasting: boolean): void {
+  close(unshareable: Unshareable | null): void {
     this.#host.close(this)
-    if (lasting) this.#host.mark(this.#lookup, this.collapseKey)
+    if (unshareable !== null) this.#host.mark(this.#lookup, this.collapseKey, unshareable)
   }
 
   shareable(): void {

@@ -46,7 +46,7 @@ export interface Variants {
 export type CacheEntry = StoredAnswer | Variants
 
 /** What an entry costs beside its texts and body: objects, map slots, list links. Measured on Node 26, rounded up. */
-const ENTRY_OVERHEAD_BYTES = 1024
+const ENTRY_OVERHEAD_BYTES = 1536
 
 /** A store in this process's memory. */
 export class MemoryStore {

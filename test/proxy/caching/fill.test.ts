@@ -205,6 +205,22 @@ test('a client of pieces of one byte is written to once for each read', () => {
   expect(client.text).toBe('x'.repeat(1000))
 })
 
+test.each([true, false])('nothing is held of a body that has gone or broken off (stored: %s)', async (storing) => {
+  const held = new HeldBodies(64 * MIB)
+  const pieces = ['abc', 'd'.repeat(5000), 'e', 'f'].map((text) => Buffer.from(text))
+  for (const ending of ['whole', 'broken', 'left'] as const) {
+    const client = new Client()
+    const fill = fillFor({ storing, maxBytes: MIB, held })
+    fill.attach(client.lookup, HEAD)
+    give(fill, ...pieces)
+    if (ending === 'whole') fill.onEnd([])
+    if (ending === 'left') fill.detach(client.lookup)
+    if (ending !== 'whole') fill.breakOff()
+    await turns()
+    expect([ending, held.bytes]).toEqual([ending, 0])
+  }
+})
+
 test('without memory for it a body is not stored, and goes on to its clients', async () => {
   const client = new Client()
   const held = new HeldBodies(100 * 1024)

@@ -109,6 +109,19 @@ describe('what one has stored', () => {
     expect(a.legacy.requests).toBe(2)
   })
 
+  test('with no-cache is revalidated where memory has no room for it', async () => {
+    const a = await startShared({ memoryBytes: 1 })
+    const seen = inTurn(
+      a.legacy,
+      reply(200, ['Cache-Control: no-cache', 'ETag: "one"'], 'stored'),
+      reply(304, ['Cache-Control: no-cache', 'ETag: "one"']),
+    )
+    await a.get('/a')
+    await until(() => writesOf(a) === 1)
+    for (let i = 0; i < 2; i++) expect((await a.get('/a')).body.text).toBe('stored')
+    expect(seen.map((request) => request.field('if-none-match'))).toEqual([undefined, '"one"', '"one"'])
+  })
+
   test('and has validated, the other need not validate again', async () => {
     const [a, b] = await pair()
     inTurn(a.legacy, reply(200, [FRESH, 'ETag: "one"'], 'body'), reply(304, ['ETag: "one"', FRESH]))

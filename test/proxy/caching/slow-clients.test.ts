@@ -31,8 +31,13 @@ describe('--send-timeout', () => {
     ['a stored body', ''],
     ['a range of one', 'Range: bytes=1-'],
   ])('closes the connection of one that reads nothing of %s', async (_, line) => {
-    const rig = await startRig({ cache: '{ maxBody: 16MiB }', headers: '30s', sendTimeoutMs: 300 })
-    rig.legacy.handler = (request) => request.send(reply(200, [FRESH], 'x'.repeat(12 * MIB)))
+    const rig = await startRig({
+      cache: '{ maxBody: 32MiB }',
+      headers: '30s',
+      memoryBytes: 64 * MIB,
+      sendTimeoutMs: 300,
+    })
+    rig.legacy.handler = (request) => request.send(reply(200, [FRESH], 'x'.repeat(20 * MIB)))
     await rig.get('/a')
     const unread = await rig.begin('/a', ...(line === '' ? [] : [line]))
     unread.socket.pause()
@@ -45,14 +50,19 @@ describe('--send-timeout', () => {
   })
 
   test('closes the connection of one that reads nothing of a collapsed response', async () => {
-    const rig = await startRig({ cache: '{ maxBody: 16MiB }', headers: '30s', sendTimeoutMs: 300 })
+    const rig = await startRig({
+      cache: '{ maxBody: 32MiB }',
+      headers: '30s',
+      memoryBytes: 64 * MIB,
+      sendTimeoutMs: 300,
+    })
     const unread = await rig.begin('/a')
     unread.socket.pause()
     const request = await rig.legacy.request()
     const reading = rig.get('/a')
     await until(() => rig.plane.measurements.active === 2)
-    void request.send(reply(200, [FRESH], 'x'.repeat(12 * MIB)))
-    expect((await reading).body.text).toHaveLength(12 * MIB)
+    void request.send(reply(200, [FRESH], 'x'.repeat(20 * MIB)))
+    expect((await reading).body.text).toHaveLength(20 * MIB)
     await until(() => rig.plane.measurements.active === 0)
     unread.socket.resume()
     await unread.ended()
@@ -60,8 +70,8 @@ describe('--send-timeout', () => {
 })
 
 test('those that read nothing hold no more than is bounded: the first are cut off', { timeout: 60_000 }, async () => {
-  const rig = await startRig({ cache: '{ maxBody: 16MiB }', headers: '30s', memoryBytes: 32 * MIB })
-  rig.legacy.handler = (request) => request.send(reply(200, [FRESH], 'x'.repeat(8 * MIB)))
+  const rig = await startRig({ cache: '{ maxBody: 32MiB }', headers: '30s', memoryBytes: 100 * MIB - 1 })
+  rig.legacy.handler = (request) => request.send(reply(200, [FRESH], 'x'.repeat(20 * MIB)))
   const unread = []
   for (let i = 0; i < 4; i++) {
     await rig.get(`/${i}`)
@@ -73,7 +83,7 @@ test('those that read nothing hold no more than is bounded: the first are cut of
   }
   // What may be held is held: the next body passes, until one of them has stalled for long enough to be cut off for it.
   expect(rig.plane.cache.figures().counters.skipped.memory).toBeUndefined()
-  while (rig.plane.measurements.active > 3) expect((await rig.get('/next')).body.text).toHaveLength(8 * MIB)
+  while (rig.plane.measurements.active > 3) expect((await rig.get('/next')).body.text).toHaveLength(20 * MIB)
   while (!statusOf(await rig.get('/next'))?.includes('hit')) {}
   for (const { socket } of unread) socket.destroy()
 })
