@@ -68,8 +68,8 @@ describe('stage', () => {
 describe('the Node upstream', () => {
   test('sends and takes bodies, and can be measured', async () => {
     const { port, running } = await startNodeUpstream(stage)
-    await download(port, '/bytes/1000000', 10_000)
-    await upload(port, '/sink', 1_000_000, 10_000)
+    await download(port, '/bytes/1000000', 120_000)
+    await upload(port, '/sink', 1_000_000, 120_000)
     expect(cpuMicros(running.pid)).toBeGreaterThan(0)
     expect(residentBytes(running.pid)).toBeGreaterThan(10 * 1024 * 1024)
     const idle = openSockets(running.pid)

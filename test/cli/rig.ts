@@ -36,7 +36,7 @@ export async function banyan(
     env = {},
     colours = false,
     files = {},
-    timeoutMs = 5000,
+    timeoutMs = 120_000,
     now = () => 1_000_500,
     sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
     run = async () => 0,
