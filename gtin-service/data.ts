@@ -105,7 +105,7 @@ export class Data {
     this.#store = null
   }
 
-  /** Looks for a newer store. Never throws. */
+  /** Looks for a newer store, and for changes of the one it has. Never throws. */
   look(): void {
     try {
       const path = newestStore(this.#options.folder)
@@ -114,7 +114,7 @@ export class Data {
         this.#store?.close()
         this.#store = next
         this.#damaged = new Set()
-      }
+      } else this.#store?.refresh()
       this.#problem = null
     } catch (error) {
       const why = messageOf(error)

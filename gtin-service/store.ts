@@ -82,11 +82,18 @@ export class Store {
         `SELECT (SELECT record FROM products NOT INDEXED WHERE gtin = ?1) AS record,
            (SELECT checksum FROM products INDEXED BY checks WHERE gtin = ?1) AS checksum`,
       )
+      this.refresh()
       this.facts()
     } catch (error) {
       this.#database.close()
       throw error
     }
+  }
+
+  /** Shows the data as it is now. Between two calls it stays as it was: one transaction, where each lookup would need its own. */
+  refresh(): void {
+    if (this.#database.isTransaction) this.#database.exec('COMMIT')
+    this.#database.exec('BEGIN')
   }
 
   /** The product with this key, or null where there is none. */
