@@ -7,7 +7,7 @@ import type { AnswerHead, StoredMeta } from '../../rules/caching/meta.ts'
 import { evaluate } from '../../rules/caching/policy.ts'
 import { planRange, type RangePlan, rangeFields } from '../../rules/caching/ranges.ts'
 import type { Handling } from '../../rules/caching/status.ts'
-import { answerConditional, notModifiedFields } from '../../rules/caching/validation.ts'
+import { answerConditional, notModifiedFields, validatorsOf } from '../../rules/caching/validation.ts'
 import { fieldValue } from '../../rules/http/exchange.ts'
 import { isMadeFor, type MadeFor } from '../../state/caching/content.ts'
 import type { StoredAnswer } from '../../state/caching/store.ts'
@@ -67,10 +67,9 @@ function sendStored(lookup: Lookup, body: Buffer, parts?: readonly Part[]): true
     return true
   }
   const { answer } = lookup.exchange
-  for (const part of parts ?? [body]) {
-    const piece = Buffer.isBuffer(part) ? part : body.subarray(part.first, part.last + 1)
-    if (piece.length > 0) answer.body(piece)
-  }
+  if (parts !== undefined) {
+    for (const part of parts) answer.body(Buffer.isBuffer(part) ? part : body.subarray(part.first, part.last + 1))
+  } else if (body.length > 0) answer.body(body)
   answer.end([])
   lookup.done()
   return true
@@ -198,8 +197,14 @@ export function deliverFetched(lookup: Lookup, fill: Fill, { answer, reason, sto
   const details = storing === null ? {} : { ttl: ttlOf(storing.meta, responseMs) }
   const handling = { kind: 'forward', reason: lookup.forwardReason, stored: storing !== null } as const
   const more = lookup.statusFields(handling, details)
-  if (storing !== null && replaced) deliverGrowing(lookup, fill, { ...storing, rawHeaders }, more, responseMs)
-  else fill.attach(lookup, { status, reason, fields: [...rawHeaders, ...more] })
+  if (storing !== null && replaced) {
+    deliverGrowing(lookup, fill, { ...storing, rawHeaders }, more, responseMs)
+    return
+  }
+  const meta = validatorsOf(answer)
+  if (replaced && answerConditional(lookup.asked, meta, responseMs) === 'not-modified') {
+    deliverEmpty(lookup, 304, 'Not Modified', [...notModifiedFields({ meta, rawHeaders }), ...more])
+  } else fill.attach(lookup, { status, reason, fields: [...rawHeaders, ...more] })
 }
 
 /** Delivers a response that is being stored, from its beginning, to a collapsed request that it suits. */

@@ -31,6 +31,9 @@ import { UpstreamRequest, type UpstreamRequestOwner } from './upstream-request.t
 /** After a failed background revalidation a stale response is served for so long without another one. */
 const REVALIDATION_PAUSE_MS = 1000
 
+/** A body of this size that nobody needs is read to its end. */
+const DRAINED_BYTES = 64 * 1024
+
 /** What a fetch needs of the process. */
 export interface FetchParts {
   readonly tiers: CacheTiers
@@ -240,7 +243,7 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
       this.#tellShareable(isReusable(meta, this.#parts.now()), 'revalidated')
     } else {
       this.#notStored(verdict.kind === 'skip' ? verdict.why : outgrown, answer.status)
-      if (this.#lacksOwnFields(answer.status)) {
+      if (this.#lacksRange(answer.status)) {
         this.#dropStored()
         this.#abandon('uncacheable')
         return
@@ -252,7 +255,9 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
     const terms = { storing: keeps, maxBytes: settings.maxBodyBytes, length, first: this.#lookup, madeFor: made, held }
     const fill = new Fill(this.#request, this, terms)
     this.#fill = fill
+    const wasFirst = waiting.has(this.#lookup)
     this.#deliverToFirst(head, answer)
+    const notModified = wasFirst && !keeps && fill.readers === 0
     for (const lookup of [...waiting]) {
       if (this.#storing === null || !this.#suits(lookup, this.#storing.madeFor, this.#storing.meta)) continue
       waiting.delete(lookup)
@@ -263,10 +268,15 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
       this.#host.filling()
       return
     }
+    // A small rest that nobody reads costs less than another connection.
+    const drains = notModified && length !== -1 && length <= DRAINED_BYTES
+    if (fill.readers > 0 || drains) {
+      this.#host.over('uncacheable')
+      return
+    }
     // Nobody reads on to its end, which alone would show that it was whole.
-    if (fill.readers === 0) this.#dropStored()
-    if (fill.readers === 0) this.#abandon(keeps ? 'failed' : 'uncacheable')
-    else this.#host.over('uncacheable')
+    this.#dropStored()
+    this.#abandon(keeps ? 'failed' : 'uncacheable')
   }
 
   /** The client whose request it is gets the response as it came, unless it has left. */
@@ -299,11 +309,11 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
     return suits(lookup, made, meta, this.#parts.now())
   }
 
-  /** The client's own condition or range would have made another response of this one, which is of use to it alone. */
-  #lacksOwnFields(status: number): boolean {
-    const { asked, hasConditions } = this.#lookup
-    if (!this.#host.open || !this.#host.waiting.has(this.#lookup) || status !== 200) return false
-    return asked.range !== null || (hasConditions && !this.#validating)
+  /** The client's own range would have made a part of this response, which is of use to it alone. */
+  #lacksRange(status: number): boolean {
+    return (
+      this.#host.open && status === 200 && this.#lookup.asked.range !== null && this.#host.waiting.has(this.#lookup)
+    )
   }
 
   /** The response can't be stored: what that means for what is stored, and for requests to come. */

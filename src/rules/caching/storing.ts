@@ -205,7 +205,8 @@ function windowMs(saidSeconds: number | null, routeMs: number | null): number | 
   return saidSeconds === null ? routeMs : saidSeconds * 1000
 }
 
-function onlyEntityTag(rawHeaders: readonly string[]): string | null {
+/** The entity tag of a response; null where it has none, or no well-formed single one. */
+export function onlyEntityTag(rawHeaders: readonly string[]): string | null {
   const lines = fieldValues(rawHeaders, 'etag')
   const tag = lines.length === 1 ? trimmed(lines[0] as string) : ''
   return isEntityTag(tag) ? tag : null

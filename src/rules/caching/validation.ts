@@ -6,9 +6,10 @@ import { isEntityTag, isWeak, listMatches, matchesStrongly, matchesWeakly } from
 import { fieldValues } from '../http/exchange.ts'
 import { parseHttpDate } from '../http/http-date.ts'
 import { type CacheFields, NOTHING_ASKED } from './fields.ts'
+import { singleDate } from './freshness.ts'
 import type { AnswerHead, CachePolicySettings, CacheRequest, StoredHead, StoredMeta } from './meta.ts'
 import { trimmed } from './sent.ts'
-import { mayStore, type StoreVerdict, storedFields } from './storing.ts'
+import { mayStore, onlyEntityTag, type StoreVerdict, storedFields } from './storing.ts'
 
 /**
  * The condition fields that validate stored answers at the upstream (RFC 9111 section 4.3.1): If-None-Match with the
@@ -149,12 +150,22 @@ export function refreshFromHead(
   return same ? { kind: 'update', updated: mergeNotModified(request, stored, answer, settings) } : { kind: 'stale' }
 }
 
+/** What a client's conditions are compared with. */
+export type Validators = Pick<StoredMeta, 'status' | 'etag' | 'lastModifiedMs' | 'dateMs'>
+
+/** The validators of a response that is not stored. Without a Last-Modified no date is one. */
+export function validatorsOf({ status, rawHeaders, responseMs }: AnswerHead): Validators {
+  const etag = onlyEntityTag(rawHeaders)
+  const lastModifiedMs = singleDate(rawHeaders, 'last-modified', responseMs)
+  return { status, etag, lastModifiedMs, dateMs: Number.POSITIVE_INFINITY }
+}
+
 /**
  * Answers a client's If-None-Match or If-Modified-Since on GET or HEAD from a stored answer (RFC 9111 section 4.3.2):
  * `not-modified` is a 304 with `notModifiedFields`, `full` the stored answer itself. If-None-Match compares weakly and
  * overrules If-Modified-Since (RFC 9110 section 13.2.2); what can't be read asks nothing. Only a stored 200 is compared.
  */
-export function answerConditional(asked: CacheFields, meta: StoredMeta, nowMs: number): 'not-modified' | 'full' {
+export function answerConditional(asked: CacheFields, meta: Validators, nowMs: number): 'not-modified' | 'full' {
   if (asked === NOTHING_ASKED || meta.status !== 200) return 'full'
   if (asked.ifNoneMatch !== null) return listMatches(asked.ifNoneMatch, meta.etag) ? 'not-modified' : 'full'
   if (asked.ifModifiedSince === null) return 'full'
@@ -179,11 +190,16 @@ const REPRESENTATION_FIELDS: ReadonlySet<string> = new Set([
   'transfer-encoding',
 ])
 
+interface NotModifiedHead {
+  readonly meta: Pick<StoredMeta, 'etag'>
+  readonly rawHeaders: readonly string[]
+}
+
 /**
  * The stored fields that a 304 carries: all but those of the content, and Last-Modified only where there is no entity tag
  * (RFC 9110 section 15.4.5). Age is not among them; add it as for any hit.
  */
-export function notModifiedFields({ meta, rawHeaders }: StoredHead): string[] {
+export function notModifiedFields({ meta, rawHeaders }: NotModifiedHead): string[] {
   const fields: string[] = []
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const lower = (rawHeaders[i] as string).toLowerCase()
