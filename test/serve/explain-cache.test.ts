@@ -26,8 +26,9 @@ routes:
   - { id: cached, match: { path: /cached/* }, to: main, percent: 100, cache: {} }
   - { id: plain, match: { path: /plain }, to: main, percent: 100 }
 `
-  one = await startBanyan({ table, args: ['--redis', redis.url, '--trusted-proxies', '127.0.0.1'] })
-  other = await startBanyan({ table, args: ['--redis', redis.url] })
+  const shared = ['--redis', redis.url, '--redis-deadline', '20s']
+  one = await startBanyan({ table, args: [...shared, '--trusted-proxies', '127.0.0.1'] })
+  other = await startBanyan({ table, args: shared })
 })
 afterAll(async () => {
   await one.stop()

@@ -95,7 +95,7 @@ export class Program {
   /** Resolves when the process holds that many sockets. Nothing tells of it, so it is looked at again and again. */
   async socketsBecome(count: number): Promise<void> {
     for (let looks = 0; this.sockets() !== count; looks++) {
-      if (looks === 500) throw new Error(`${this.sockets()} sockets, not ${count}`)
+      if (looks === 12_000) throw new Error(`${this.sockets()} sockets, not ${count}`)
       await wait(10)
     }
   }

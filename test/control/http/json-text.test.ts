@@ -69,7 +69,7 @@ test('takes a mutilated text if and only if JSON.parse takes it', () => {
       const text = pieces.join('')
       const known = attempt(() => JSON.parse(text))
       const ours = attempt(() => parseJson(text))
-      if (ours instanceof JsonFault && ours.message.startsWith('duplicate name')) return
+      if (ours instanceof JsonFault && /^(duplicate name|number out of range)/.test(ours.message)) return
       expect(ours instanceof Error).toBe(known instanceof Error)
       if (!(known instanceof Error)) expect(JSON.stringify(ours)).toBe(JSON.stringify(known))
     }),

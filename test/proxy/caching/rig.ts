@@ -185,7 +185,7 @@ export const dateIn = (seconds: number): string => new Date(Date.now() + seconds
 /** Resolves when `holds` does; for what nothing tells of. */
 export async function until(holds: () => boolean): Promise<void> {
   for (let looks = 0; !holds(); looks++) {
-    if (looks === 4000) throw new Error('waited in vain')
+    if (looks === 24_000) throw new Error('waited in vain')
     await new Promise((resolve) => setTimeout(resolve, 5))
   }
 }
