@@ -159,7 +159,9 @@ export class RedisClient {
 
   /** Why it is not usable, in a few words. */
   get why(): string {
-    return this.#trouble ?? (this.#commands.status === 'ready' ? SILENT : 'redis is not connected')
+    if (this.#trouble !== null) return this.#trouble
+    if (this.usable) return 'redis is not in step'
+    return this.#commands.status === 'ready' ? SILENT : 'redis is not connected'
   }
 
   /**
@@ -255,6 +257,7 @@ export class RedisClient {
       command(this.#log).then(
         (reply) => {
           clearTimeout(timer)
+          this.#trouble = null
           const value = read(reply)
           if (value === undefined) this.onUnreadable()
           resolve(value ?? new Fault('redis says what it should not'))
@@ -262,6 +265,7 @@ export class RedisClient {
         (error: Error) => {
           clearTimeout(timer)
           this.#countError(error)
+          this.#trouble = troubleOf(error)
           resolve(new Fault(troubleOf(error), error.name === 'ReplyError' ? error.message : ''))
         },
       )
@@ -431,9 +435,8 @@ function troubleOf(error: Error): string {
   const { code } = error as NodeJS.ErrnoException
   const word = code ?? /^[A-Z]{3,}/.exec(error.message)?.[0] ?? error.name
   if (error.message.includes('OOM command not allowed')) return FULL
-  return error.name === 'ReplyError' && !/^(NOAUTH|WRONGPASS)/.test(word)
-    ? `redis says ${word}`
-    : `redis is not connected: ${word}`
+  if (error.name === 'ReplyError' && !/^(NOAUTH|WRONGPASS)/.test(word)) return `redis says ${word}`
+  return word === 'Error' ? 'redis is not connected' : `redis is not connected: ${word}`
 }
 
 /** The connections of a client: one, or one for each node that it knows. */

@@ -16,8 +16,13 @@ import { readAppended, readInteger, readStream, type StreamEntry } from './repli
 /** Records that are read, or written again, in one command. */
 const PAGE = 500
 
+/** More often than this in a row nobody is overtaken by others who write. */
+const MAX_ROUNDS = 500
+
 /** A replica that has not confirmed a record by then does not count. */
-const REPLICA_WAIT_MS = 200
+const REPLICA_WAIT_MS = 1000
+/** And then none is waited for during this. */
+const REPLICA_PAUSE_MS = 1000
 
 /**
  * Appends records, each under the next number. ARGV: the position behind which they have to come, or '' for the end; how many
@@ -73,6 +78,10 @@ export class SharedLog {
   readonly #waited = new WeakMap<KnownPurge, number>()
   /** Ids of purges that are being written. */
   readonly #onTheirWay = new Set<string>()
+  /** For a replica: the wait that goes on, or the last one; and the one behind it. */
+  #wait: Promise<boolean> = Promise.resolve(true)
+  #nextWait: Promise<boolean> | null = null
+  #waitAgainMs = Number.NEGATIVE_INFINITY
   #reading: Promise<boolean> | null = null
   #again = false
   #writing = false
@@ -115,7 +124,9 @@ export class SharedLog {
     try {
       const { purges } = this.#parts
       const due = [...purges.unshared].filter((known) => this.#isDue(known, atOnce))
-      for (let batch = due.slice(0, PAGE); batch.length > 0; batch = stillUnshared(due, purges).slice(0, PAGE)) {
+      for (let round = 0; round < MAX_ROUNDS; round++) {
+        const batch = due.filter((known) => purges.unshared.has(known)).slice(0, PAGE)
+        if (batch.length === 0) return
         // Behind what is known only: somebody else may have written the same meanwhile.
         const appended = await this.#append(
           purges.position,
@@ -154,8 +165,21 @@ export class SharedLog {
     return appended
   }
 
-  /** Whether some replica has what this connection has written. */
-  async #isConfirmed(): Promise<boolean> {
+  /**
+   * Whether some replica has what was written until now. The connection stands still while one is waited for: that is done once at a
+   * time, for all.
+   */
+  #isConfirmed(): Promise<boolean> {
+    this.#nextWait ??= this.#wait.then(() => {
+      this.#wait = this.#nextWait as Promise<boolean>
+      this.#nextWait = null
+      return this.#waitForReplica()
+    })
+    return this.#nextWait
+  }
+
+  async #waitForReplica(): Promise<boolean> {
+    if (performance.now() < this.#waitAgainMs) return false
     const { client, key } = this.#parts
     // The key leads to the right node of a Cluster.
     const wait = [
@@ -167,7 +191,9 @@ export class SharedLog {
       readInteger,
       REPLICA_WAIT_MS,
     )
-    return !(replicas instanceof Fault) && replicas > 0
+    const confirmed = !(replicas instanceof Fault) && replicas > 0
+    if (!confirmed) this.#waitAgainMs = performance.now() + REPLICA_PAUSE_MS
+    return confirmed
   }
 
   async #readOn(): Promise<boolean> {
@@ -222,8 +248,4 @@ export class SharedLog {
     if (sequence === null || purge === null) client.onUnreadable()
     if (sequence !== null) purges.read(id, sequence, purge)
   }
-}
-
-function stillUnshared(due: readonly KnownPurge[], { unshared }: PurgeLog): KnownPurge[] {
-  return due.filter((known) => unshared.has(known))
 }

@@ -82,9 +82,8 @@ export class RedisStore implements RemoteStore {
       onMessage: (text) => this.#onMessage(text),
       onReady: () => void this.#catchUp(true),
       onDown: () => {
-        const was = this.#inStep
         this.#inStep = false
-        if (was) this.#say(false)
+        if (this.#saidUp) this.#say(false)
       },
     })
     this.#values = new Gatherer((names) => this.#client.values(names))
@@ -209,7 +208,7 @@ export class RedisStore implements RemoteStore {
     const up = this.usable
     return {
       state: up ? 'up' : 'degraded',
-      why: up ? null : this.#client.usable ? 'redis is not in step' : why,
+      why: up ? null : why,
       breaker: breaker.state,
       hits: this.#hits,
       misses: this.#misses,
@@ -266,9 +265,10 @@ export class RedisStore implements RemoteStore {
       if (anew) this.#earlier.begin()
       await this.#earlier.read()
       await this.#log.mend(anew)
-    } else if (++this.#vainLooks >= VAIN_LOOKS) {
+    } else {
+      // Nobody knows what was purged since.
       this.#inStep = false
-      this.#say(false)
+      if (++this.#vainLooks >= VAIN_LOOKS) this.#say(false)
     }
   }
 

@@ -122,21 +122,71 @@ async function startSentinel(masterPort: number): Promise<number> {
   return port
 }
 
+/** Nodes that know nothing of each other yet; `meet` tells one of the first. */
+async function clusterNodes(
+  count: number,
+  ...options: string[]
+): Promise<{ readonly nodes: RedisServer[]; meet(node: RedisServer): Promise<string> }> {
+  // By itself each would take the port 10,000 above its own, which need not be free, or be one.
+  const buses = await Promise.all(Array.from({ length: count }, freePort))
+  const start = (bus: number) => redisOf('--cluster-enabled', 'yes', '--cluster-port', String(bus), ...options)
+  const nodes = await Promise.all(buses.map(start))
+  const [first] = nodes as [RedisServer]
+  return {
+    nodes,
+    meet: (node) => node.command('CLUSTER', 'MEET', '127.0.0.1', String(first.port), String(buses[0])),
+  }
+}
+
 /** A Cluster of three masters, with its first two nodes in the URL. */
 export async function clusterSetup(): Promise<{ readonly url: string; readonly nodes: readonly RedisServer[] }> {
-  const nodes = await Promise.all(
-    Array.from({ length: 3 }, () => redisOf('--cluster-enabled', 'yes', '--cluster-require-full-coverage', 'no')),
-  )
+  const { nodes, meet } = await clusterNodes(3, '--cluster-require-full-coverage', 'no')
   const share = Math.ceil(16384 / nodes.length)
   for (const [i, node] of nodes.entries()) {
     await node.command('CLUSTER', 'ADDSLOTSRANGE', String(i * share), String(Math.min(16383, (i + 1) * share - 1)))
     await node.command('CLUSTER', 'SET-CONFIG-EPOCH', String(i + 1))
   }
-  for (const node of nodes.slice(1)) await node.command('CLUSTER', 'MEET', '127.0.0.1', String(nodes[0]!.port))
+  for (const node of nodes.slice(1)) await meet(node)
   await patiently(async () => {
     const said = await Promise.all(nodes.map((node) => node.command('CLUSTER', 'INFO')))
     return said.every((text) => text.includes('cluster_state:ok') && text.includes('cluster_slots_assigned:16384'))
   })
   const url = `redis+cluster://127.0.0.1:${nodes[0]!.port},127.0.0.1:${nodes[1]!.port}`
   return { url, nodes }
+}
+
+/** A Cluster of three masters and their replicas: a master's is three places behind it. A node that is gone is taken for that after a second. */
+export async function replicatedClusterSetup(): Promise<{
+  readonly url: string
+  readonly nodes: readonly RedisServer[]
+}> {
+  const { nodes, meet } = await clusterNodes(6, '--cluster-node-timeout', '1000')
+  const masters = nodes.slice(0, 3)
+  for (const [i, node] of nodes.entries()) {
+    await node.command('CLUSTER', 'SET-CONFIG-EPOCH', String(i + 1))
+    if (i > 0) await meet(node)
+  }
+  for (const [i, master] of masters.entries()) {
+    const [first, last] = [i * SLOTS_EACH, Math.min(16_383, (i + 1) * SLOTS_EACH - 1)]
+    await master.command('CLUSTER', 'ADDSLOTSRANGE', String(first), String(last))
+  }
+  const all = async (holds: (node: RedisServer) => Promise<boolean>): Promise<boolean> =>
+    (await Promise.all(nodes.map(holds))).every(Boolean)
+  await patiently(() => all(async (node) => /known_nodes:6\r/.test(await node.command('CLUSTER', 'INFO'))))
+  for (const [i, master] of masters.entries()) {
+    const id = (await master.command('CLUSTER', 'MYID')).split('\r\n')[1] as string
+    const replica = nodes[i + masters.length] as RedisServer
+    await patiently(async () => (await replica.command('CLUSTER', 'REPLICATE', id)).startsWith('+OK'))
+    await patiently(async () => (await replicationOf(replica)).includes('master_link_status:up'))
+  }
+  await patiently(() => all(async (node) => (await node.command('CLUSTER', 'INFO')).includes('cluster_state:ok')))
+  return { url: `redis+cluster://${masters.map(({ port }) => `127.0.0.1:${port}`).join(',')}`, nodes }
+}
+
+/** Of the slots of a Cluster of three. */
+const SLOTS_EACH = Math.ceil(16_384 / 3)
+
+/** Which master of `replicatedClusterSetup` has a key. */
+export async function masterOf(nodes: readonly RedisServer[], key: string): Promise<number> {
+  return Math.floor(Number((await nodes[0]!.command('CLUSTER', 'KEYSLOT', key)).slice(1)) / SLOTS_EACH)
 }
