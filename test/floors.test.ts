@@ -59,11 +59,11 @@ const OWNERS: Record<string, readonly string[]> = {
   'lru-cache': ['state/caching/store.ts'],
   ioredis: ['state/redis/client.ts', 'state/redis/package.ts'],
   koa: ['control/', 'serve.ts', 'mount.ts'],
-  '@koa/router': ['control/'],
+  'koa-router': ['control/'],
   pino: ['serve.ts', 'logging/', 'processes/'],
 }
 
-/** `@koa/router`; `diff` for `diff/lib/...`. */
+/** `diff` for `diff/lib/...`. */
 const packageOf = (specifier: string): string => /^(@[^/]+\/)?[^/]+/.exec(specifier)?.[0] as string
 
 const targetOf = (source: Source, specifier: string): string =>

@@ -2,8 +2,8 @@
  * Shared by all parts of the admin API: its dependencies and the state of a request.
  */
 import type { IncomingMessage } from 'node:http'
-import type Router from '@koa/router'
 import type { ParameterizedContext } from 'koa'
+import type Router from 'koa-router'
 import { readAddress } from '../rules/patterns/address.ts'
 import type { LiveTable } from '../state/live-table.ts'
 import type { Gate } from './access/security.ts'

@@ -2,8 +2,8 @@
  * The admin API: a Koa application on top of the operations and the current table; all errors are problem+json.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import Router from '@koa/router'
 import Koa, { type Next } from 'koa'
+import Router from 'koa-router'
 import { requestIds } from '../../state/request-ids.ts'
 import { checkHost, checkOrigin, checkScope } from '../access/security.ts'
 import { type AdminContext, type AdminParts, type AdminState, answerJson, clientAddressOf } from '../context.ts'
