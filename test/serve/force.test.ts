@@ -91,7 +91,7 @@ async function explain(headers: Record<string, string>) {
 
 test('explain takes a token as a request would, and counts none', async () => {
   const token = makeForceToken(SECRET, 'gtin', soon)
-  const forced = { decision: { upstream: 'gtin', reason: 'forced' }, cache: null }
+  const forced = { decision: { upstream: 'gtin', reason: 'forced' }, cache: { verdict: 'pass', why: 'forced' } }
   expect(await explain({ 'Banyan-Upstream': 'gtin', 'Banyan-Force': token })).toMatchObject(forced)
   const refused = { decision: { upstream: 'legacy' }, cache: { verdict: 'fresh' } }
   expect(await explain({ 'Banyan-Upstream': 'legacy', 'Banyan-Force': token })).toMatchObject(refused)
