@@ -86,6 +86,8 @@ export class SharedLog {
   #again = false
   #writing = false
   #evenIfFull = true
+  /** The server has had replicas since the connections stand. */
+  #isReplicated = false
 
   constructor(parts: SharedLogParts) {
     this.#parts = parts
@@ -113,8 +115,15 @@ export class SharedLog {
     this.#onTheirWay.delete(purge.id)
     if (appended instanceof Fault) return appended.message
     void this.read()
-    if (appended.replicas === 0 || (await this.#isConfirmed())) return null
+    if (appended.replicas > 0) this.#isReplicated = true
+    // One that has just lost its replicas may be a primary whose place another one has taken.
+    if (!this.#isReplicated || (appended.replicas > 0 && (await this.#isConfirmed()))) return null
     return 'no replica of redis has confirmed it'
+  }
+
+  /** After a new connection, which may lead to another server. */
+  begin(): void {
+    this.#isReplicated = false
   }
 
   /** Writes what the log lacks: what others were to write after a while, what was lost at once. To be called now and then. */

@@ -80,7 +80,10 @@ export class RedisStore implements RemoteStore {
     this.#channel = `${settings.prefix}${settings.address.database}`
     this.#client = new RedisClient(settings, this.#channel, {
       onMessage: (text) => this.#onMessage(text),
-      onReady: () => void this.#catchUp(true),
+      onReady: () => {
+        this.#log?.begin()
+        void this.#catchUp(true)
+      },
       onDown: () => {
         this.#inStep = false
         if (this.#saidUp) this.#say(false)

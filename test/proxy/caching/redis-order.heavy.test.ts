@@ -244,8 +244,14 @@ async function allUp(rigs: readonly Rig[]): Promise<void> {
 }
 
 /** None of some targets is served in an old edition any more, by a new instance neither. */
-async function allNew(url: string, rigs: readonly Rig[], pages: Pages, targets: readonly string[]): Promise<void> {
-  const fresh = await proxyOver(url, rigs[0])
+async function allNew(
+  url: string,
+  rigs: readonly Rig[],
+  pages: Pages,
+  targets: readonly string[],
+  upstreams = rigs[0],
+): Promise<void> {
+  const fresh = await proxyOver(url, upstreams)
   await patiently(() => remoteOf(fresh).state === 'up')
   expect(await staleAt([...rigs, fresh], pages, targets)).toEqual([])
 }
@@ -314,16 +320,21 @@ describe('a Sentinel', () => {
     const targets = Array.from({ length: 90 }, (_, i) => `/${i}`)
     expect(await staleAt(rigs, pages, targets)).toEqual([])
     const over = commandOf(setup.port, 'SENTINEL', 'FAILOVER', 'mymaster')
+    const shared: string[] = []
     for (const [i, target] of targets.entries()) {
       pages.edit(target)
       const rig = rigs[i % rigs.length] as Rig
-      await rig.plane.cache.purge({ what: 'url', url: target }, false)
+      if ((await rig.plane.cache.purge({ what: 'url', url: target }, false)).shared) shared.push(target)
       expect((await rig.get(target)).body.text).toBe(pages.textOf(target))
     }
     await over
     await patiently(async () => (await replicationOf(setup.replica)).includes('role:master'))
+    // What was said to be known to all is, whoever has left the old master by now.
+    await allNew(setup.url, [], pages, shared, rigs[0])
+    await patiently(
+      async () => Number((await setup.replica.command('XLEN', 'banyan:{log}')).slice(1)) >= targets.length,
+    )
     await allUp(rigs)
-    await inStep(rigs, targets.length)
     await allNew(setup.url, rigs, pages, targets)
   })
 })
