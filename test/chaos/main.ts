@@ -167,4 +167,5 @@ function exceptions({ log, program }: Banyan): string[] {
   return [...lines.slice(0, 5), ...warned]
 }
 
-if (import.meta.main) process.exitCode = await main()
+// What a failed run leaves open must not keep it from ending.
+if (import.meta.main) process.exit(await main())
