@@ -83,6 +83,8 @@ function flagsOf({ flags }: Command, typed: Typed): Candidate[] {
 /** What the usage has where the word stands: kinds such as ROUTE, and words that stand for themselves. */
 function kindsOf(command: Command, { args, open }: Typed): string[] {
   if (open !== null) return [command.flags[open]?.value ?? '']
+  // A usage may have words that are no arguments, such as [flags].
+  if (args.length >= command.counts[1]) return []
   const forms = command.forms ?? command.usage.split(' | ')
   return forms.flatMap((form) => {
     const steps = form.split(' ').map((step) => step.replace(/[[\]]/g, ''))

@@ -161,9 +161,17 @@ describe('candidates', () => {
     [['set', '--dry-run', '--dry'], []],
     [['--'], ['--help', '--version']],
     [['serve', '--table', ''], [':files']],
+    [['serve', ''], []],
+    [['serve', 'fl'], []],
     [['nosuch', ''], []],
   ])('%j: %j', async (words, offered) => {
     expect((await names(...words)).toSorted()).toEqual(offered.toSorted())
+  })
+
+  test('no command offers words of its usage that it does not take', async () => {
+    for (const command of (await names('')) as string[]) {
+      for (const word of await names(command, '')) expect(word, command).not.toMatch(/^flags$|\.{3}|[[\]|]/)
+    }
   })
 
   test('of every command the flags are those of its help', async () => {

@@ -175,6 +175,6 @@ export class CacheControl {
     const { remote } = this.#tiers
     if (remote === null) return null
     const { state, why } = remote.figures()
-    return state === 'up' ? null : `cache: ${why ?? 'redis is not in step'}`
+    return state === 'up' ? null : `cache: ${why ?? 'redis is not in use'}`
   }
 }

@@ -38,7 +38,7 @@ export interface FillHeld {
 
 /** What a remote store has counted since the start of the process, and how it stands. */
 export interface RemoteFigures {
-  /** `up`; `degraded`: not reachable, not in step, or skipped by its breaker. */
+  /** `up`; `degraded`: not reachable, its log of purges not read yet, or skipped by its breaker. */
   readonly state: 'up' | 'degraded'
   /** Why it is degraded, in a few words without addresses; null where it is up. */
   readonly why: string | null

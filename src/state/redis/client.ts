@@ -133,7 +133,7 @@ export class RedisClient {
     this.#messages.on('message', (_channel: string, text: string) => hooks.onMessage(text))
     const down = (): void => {
       if (this.#closed) return
-      if (this.#trouble !== SILENT) this.#trouble = null
+      if (this.#trouble !== SILENT) this.#trouble = CLOSED
       this.figures.reconnects++
       hooks.onDown()
     }
@@ -160,8 +160,8 @@ export class RedisClient {
   /** Why it is not usable, in a few words. */
   get why(): string {
     if (this.#trouble !== null) return this.#trouble
-    if (this.usable) return 'redis is not in step'
-    return this.#commands.status === 'ready' ? SILENT : 'redis is not connected'
+    if (!this.connected) return NOT_CONNECTED
+    return this.usable ? 'redis is connected, its log of purges is being read' : SILENT
   }
 
   /**
@@ -428,6 +428,11 @@ function supervise(client: Redis): void {
 /** Where nothing is said at all. */
 const SILENT = 'redis does not answer in time'
 
+const NOT_CONNECTED = 'redis is not connected'
+
+/** It ended or was killed, or something between us has cut the connection. */
+const CLOSED = `${NOT_CONNECTED}: connection closed`
+
 const FULL = 'redis is full'
 
 /** What an error says, without addresses or credentials. */
@@ -436,7 +441,9 @@ function troubleOf(error: Error): string {
   const word = code ?? /^[A-Z]{3,}/.exec(error.message)?.[0] ?? error.name
   if (error.message.includes('OOM command not allowed')) return FULL
   if (error.name === 'ReplyError' && !/^(NOAUTH|WRONGPASS)/.test(word)) return `redis says ${word}`
-  return word === 'Error' ? 'redis is not connected' : `redis is not connected: ${word}`
+  // The words of ioredis for a command that the end of its connection has met.
+  if (word === 'Error') return /closed|writeable/.test(error.message) ? CLOSED : NOT_CONNECTED
+  return `${NOT_CONNECTED}: ${word}`
 }
 
 /** The connections of a client: one, or one for each node that it knows. */

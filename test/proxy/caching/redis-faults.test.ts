@@ -14,8 +14,13 @@ let redis: RedisServer
 afterEach(() => redis?.stop())
 
 /** A proxy over the Redis of a URL, and what it was told of its state. */
-async function proxyOver(url: string, deadlineMs = 20, upstreams?: Rig): Promise<{ rig: Rig; states: boolean[] }> {
+async function proxyOver(
+  url: string,
+  deadlineMs = 20,
+  upstreams?: Rig,
+): Promise<{ rig: Rig; states: boolean[]; whys: (string | null)[] }> {
   const states: boolean[] = []
+  const whys: (string | null)[] = []
   const store = new RedisStore({
     address: parseRedisUrl(url) as RedisAddress,
     prefix: 'banyan:',
@@ -24,12 +29,15 @@ async function proxyOver(url: string, deadlineMs = 20, upstreams?: Rig): Promise
     now: () => performance.now(),
     onUnreadable: () => {},
     onFull: () => {},
-    onState: (up) => states.push(up),
+    onState: (up, why) => {
+      states.push(up)
+      whys.push(why)
+    },
   })
   onTestFinished(() => store.close())
   const rig = await startRig({ remote: store, ...(upstreams === undefined ? {} : { upstreams }) })
   rig.legacy.handler = (request) => request.send(reply(200, [FRESH], `of ${request.target}`))
-  return { rig, states }
+  return { rig, states, whys }
 }
 
 const remoteOf = (rig: Rig) => rig.plane.cache.figures().remote!
@@ -73,7 +81,7 @@ async function startRigLike(rig: Rig): Promise<Rig> {
 describe('Redis', () => {
   test('killed under load, and started again, empty', async () => {
     redis = await startRedis()
-    const { rig, states } = await proxyOver(redis.url)
+    const { rig, states, whys } = await proxyOver(redis.url)
     await until(() => remoteOf(rig).state === 'up')
     const load = Promise.all(Array.from({ length: 10 }, () => askForNew(rig, 30)))
     await askForNew(rig, 5)
@@ -87,6 +95,9 @@ describe('Redis', () => {
     expect(rig.plane.cache.degraded).toBeNull()
     expect(states).toContain(false)
     expect(states.at(-1)).toBe(true)
+    expect(whys.some((why) => why !== null)).toBe(true)
+    for (const why of whys)
+      if (why !== null) expect(why).toMatch(/^redis is not connected: (connection closed|ECONN[A-Z]+)$/)
     expect(remoteOf(rig).reconnects).toBeGreaterThan(0)
   })
 
