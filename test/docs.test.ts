@@ -81,6 +81,16 @@ test('docs/README.md, the index, links to every page', () => {
   expect(pages.filter((page) => !linked.includes(page))).toEqual([])
 })
 
+test('gtin-service/README.md lists the files of the folder, each once', () => {
+  const [, list] = /^## Reading the code\n([\s\S]*?)^## /m.exec(read('gtin-service/README.md')) as RegExpExecArray
+  const rows = (list as string).split('\n').filter((line) => line.startsWith('|'))
+  const listed = rows.flatMap((row) =>
+    [...(row.split('|')[1] as string).matchAll(/`([^`]+)`/g)].map(([, file]) => file),
+  )
+  const files = readdirSync(join(ROOT, 'gtin-service'), { recursive: true, encoding: 'utf8' })
+  expect(listed.toSorted()).toEqual(files.filter((file) => file.endsWith('.ts')).toSorted())
+})
+
 test('the journey names its seven steps in order', () => {
   const text = read('src/proxy/journey.ts')
   const steps = ['listen', 'match', 'decide', 'cache', 'forward', 'answer', 'observe']
