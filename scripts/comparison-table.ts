@@ -58,7 +58,7 @@ const FAULTS: readonly Fault[] = [
     plant: (_, answer) => (answer.contentType = 'application/json; charset=iso-8859-1'),
   },
   {
-    name: 'value, in 10 % of the answers',
+    name: 'value, in 10 % of the responses',
     found: 'value /name',
     rate: 0.1,
     plant: (product) => (product.name = 'Nut'),

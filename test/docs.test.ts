@@ -81,6 +81,26 @@ test('docs/README.md, the index, links to every page', () => {
   expect(pages.filter((page) => !linked.includes(page))).toEqual([])
 })
 
+test('docs/guides/cache.md writes Cache-Status in the order in which banyan does', async () => {
+  const { cacheStatus } = await import('../src/rules/caching/status.ts')
+  const told = { forwardStatus: 304, stored: true, collapsed: true }
+  const all = cacheStatus({ kind: 'forward', reason: 'stale', ...told }, { ttl: 1, key: 'k', detail: 'd' })
+  const namesIn = (status: string): string[] =>
+    status
+      .split(';')
+      .slice(1)
+      .map((part) => part.replace(/=.*/, ''))
+  const examples = [...read('docs/guides/cache.md').matchAll(/\bbanyan(;[a-z-]+(=[^;`\s]+)?)+/g)].map(
+    ([status]) => status,
+  )
+  expect(examples.length).toBeGreaterThan(8)
+  for (const example of examples) {
+    const names = namesIn(example)
+    const order = ['hit', ...namesIn(all)].filter((name) => names.includes(name))
+    expect(names, example).toEqual(order)
+  }
+})
+
 test('gtin-service/README.md lists the files of the folder, each once', () => {
   const [, list] = /^## Reading the code\n([\s\S]*?)^## /m.exec(read('gtin-service/README.md')) as RegExpExecArray
   const rows = (list as string).split('\n').filter((line) => line.startsWith('|'))

@@ -57,6 +57,7 @@ interface ComparisonsAnswer {
   readonly mismatches: number
   readonly partial: number
   readonly noiseComparisons: number
+  readonly repeats: number
   readonly cookieSet: number
   readonly errors: Readonly<Record<string, number>>
   readonly skipped: Readonly<Record<string, number>>
@@ -126,14 +127,14 @@ function reportText(
   samples: ReadonlyMap<string, readonly SampledDifference[]>,
   colour: boolean,
 ): string {
-  const { route, from, to, shadow: on, comparisons, matches, mismatches, noiseComparisons } = told
-  const state = on === null || on.percent === 0 ? 'off' : `${on.percent} % of the requests answered by ${on.sides}`
+  const { route, from, to, shadow: on, comparisons, matches, mismatches } = told
+  const state = on === null || on.percent === 0 ? 'off' : `${on.percent} % of the requests${answeredBy(on.sides, told)}`
   const lines = [`${route}: ${from} against ${to}; shadow ${state}\n`]
   const partial = told.partial === 0 ? '' : `, ${told.partial} without the body`
   lines.push(
     comparisons === 0
       ? 'no comparisons yet\n'
-      : `${comparisons} comparison${comparisons === 1 ? '' : 's'} since ${told.since}: ${matches} equal, ${mismatches} different${partial}; ${from} compared with itself ${noiseComparisons} time${noiseComparisons === 1 ? '' : 's'}\n`,
+      : `${comparisons} comparison${comparisons === 1 ? '' : 's'} since ${told.since}: ${matches} equal, ${mismatches} different${partial}; ${repeatsText(told)}\n`,
   )
   lines.push(counted('copies without a response', told.errors), counted('not copied', told.skipped))
   if (told.cookieSet > 0)
@@ -154,6 +155,16 @@ function reportText(
   const sample = told.fields.find((field) => field.sample !== null)?.sample
   if (sample !== undefined) lines.push(`one comparison: banyan shadow sample ${sample}\n`)
   return lines.join('')
+}
+
+function answeredBy(sides: string, { from, to }: ComparisonsAnswer): string {
+  return sides === 'both' ? '' : ` that ${sides === 'to' ? to : from} answers`
+}
+
+/** Verdicts come from both kinds of repeats: those at random, and those after a difference. */
+function repeatsText({ from, repeats, noiseComparisons }: ComparisonsAnswer): string {
+  if (repeats === 0) return `${from} not asked again yet`
+  return `${from} asked again ${repeats} time${repeats === 1 ? '' : 's'}, ${noiseComparisons} at random`
 }
 
 function exampleText({ from, to }: Pick<SampledDifference, 'from' | 'to'>): string {

@@ -383,6 +383,7 @@ export const comparisonsAnswer = object({
     'Comparisons without the bodies: one is too large or can not be decoded, or the statuses differ.',
   ),
   noiseComparisons: count.describe('Comparisons of two responses of `from` to requests picked at random.'),
+  repeats: count.describe('Times that `from` was asked again: for requests picked at random, and after a difference.'),
   cookieSet: count.describe('Times that `from` was not asked again because its response had set a cookie.'),
   errors: whyCounts.describe('Copies without a response, by failure.'),
   skipped: whyCounts.describe('Requests that were drawn and not copied, by reason.'),

@@ -50,6 +50,7 @@ function comparisonsOf({ id, from, to, percent, shadow }: Route, evidence: Evide
     mismatches: known === null ? 0 : known.comparisons - known.matches,
     partial: known?.partial ?? 0,
     noiseComparisons: known?.noiseComparisons ?? 0,
+    repeats: known?.repeats ?? 0,
     cookieSet: known?.cookieSet ?? 0,
     errors: known?.errors ?? {},
     skipped: known?.skipped ?? {},

@@ -44,6 +44,8 @@ export interface RouteEvidence {
   partial: number
   /** Comparisons of `from` with itself, for requests picked at random. */
   noiseComparisons: number
+  /** Times that `from` was asked again and compared with itself: those picked at random, and those after a difference. */
+  repeats: number
   /** Comparisons after which `from` was not asked again, since its response had set a cookie. */
   cookieSet: number
   /** Copies that got no response, by failure. */
@@ -110,6 +112,7 @@ export class Tally {
     nowMs: number,
   ): void {
     const known = this.#of(route, nowMs)
+    known.repeats++
     if (random) {
       known.noiseComparisons++
       for (const { path, kind } of differences) {
@@ -190,6 +193,7 @@ export class Tally {
       known.matches += more.matches
       known.partial += more.partial
       known.noiseComparisons += more.noiseComparisons
+      known.repeats += more.repeats
       known.cookieSet += more.cookieSet
       known.morePaths += more.morePaths
       addTo(known.errors, more.errors)
@@ -218,8 +222,8 @@ export class Tally {
     const known = this.#routes.get(route)
     if (known !== undefined) return known
     const fresh: RouteEvidence = {
-      ...{ route, sinceMs: nowMs, comparisons: 0, matches: 0, partial: 0, noiseComparisons: 0, cookieSet: 0 },
-      ...{ errors: {}, skipped: {}, paths: [], morePaths: 0 },
+      ...{ route, sinceMs: nowMs, comparisons: 0, matches: 0, partial: 0, noiseComparisons: 0, repeats: 0 },
+      ...{ cookieSet: 0, errors: {}, skipped: {}, paths: [], morePaths: 0 },
     }
     this.#routes.set(route, fresh)
     return fresh

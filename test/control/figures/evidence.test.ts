@@ -12,7 +12,16 @@ const count = (kind: DifferenceKind, counts: Partial<PathCount>): PathCount => (
   ...counts,
 })
 const evidence = (paths: PathCount[]): RouteEvidence => ({
-  ...{ route: 'r', sinceMs: 1, comparisons: 1_000, matches: 0, partial: 0, noiseComparisons: 0, cookieSet: 0 },
+  ...{
+    route: 'r',
+    sinceMs: 1,
+    comparisons: 1_000,
+    matches: 0,
+    partial: 0,
+    noiseComparisons: 0,
+    repeats: 0,
+    cookieSet: 0,
+  },
   ...{ errors: {}, skipped: {}, paths, morePaths: 0 },
 })
 

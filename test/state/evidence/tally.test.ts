@@ -31,7 +31,13 @@ test('what planes counted one by one is what one plane would have counted', () =
     sum.add(two.take())
   }
   expect(sum.get('r')).toEqual(all.get('r'))
-  expect(sum.get('r')).toMatchObject({ comparisons: 12, matches: 6, noiseComparisons: 2, errors: { connect: 6 } })
+  expect(sum.get('r')).toMatchObject({
+    comparisons: 12,
+    matches: 6,
+    noiseComparisons: 2,
+    repeats: 6,
+    errors: { connect: 6 },
+  })
   expect(sum.get('r')?.paths).toMatchObject([
     { path: '/a', count: 6, noise: 0, asked: 6, differed: 0, firstMs: 1, lastMs: 6, sample: 's6' },
     { path: '/b', count: 6, noise: 2, asked: 6, differed: 6 },
