@@ -13,7 +13,7 @@ import { type FieldError, invalidBody } from './problem.ts'
 export function parseBody<Schema extends z.ZodType>(schema: Schema, body: unknown): z.output<Schema> {
   const result = schema.safeParse(body, { reportInput: true })
   if (result.success) return result.data
-  const findings = findingsOfIssues(result.error.issues)
+  const findings = findingsOfIssues(result.error.issues, schema)
   throw invalidBody(findings.slice(0, MAX_PROBLEMS).map(errorOf), Math.max(0, findings.length - MAX_PROBLEMS))
 }
 

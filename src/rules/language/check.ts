@@ -29,11 +29,15 @@ export function checkTable(document: unknown): Finding[] {
   const routes = Array.isArray(document.routes) ? document.routes : []
   const claims: PlacedClaim[] = []
   const pool: Pool = new Map()
+  const byId = new Map<unknown, unknown>()
   for (const [at, said] of routes.entries()) {
     if (!isMap(said)) continue
     const path = ['routes', at]
     findings.push(...routeFindings(said, path, document.default, sound))
     if (!sound([...path, 'match']) || !isMap(said.match)) continue
+    const first = byId.get(said.id)
+    if (first === undefined) byId.set(said.id, said)
+    else if (isRepeated(said, first)) continue
     claims.push({ id: String(said.id), at, ...compileMatch(said.match as RouteDocument['match'], pool) })
   }
   findings.push(...nameFindings(document, routes), ...duplicateIds(routes), ...overlapFindings(claims))
@@ -101,6 +105,8 @@ function upstreamFindings(said: Partial<UpstreamDocument>, path: Path, sound: So
 /** References to unknown upstreams. */
 function nameFindings(document: Record<string, unknown>, routes: readonly unknown[]): Finding[] {
   if (!isMap(document.upstreams)) return []
+  const said = Object.values(document.upstreams)
+  if (said.length > 0 && !said.some(isMap)) return []
   const known = Object.keys(document.upstreams)
   const names: { path: Path; name: unknown }[] = [{ path: ['default'], name: document.default }]
   for (const [at, route] of routes.entries()) {
@@ -115,6 +121,11 @@ function nameFindings(document: Record<string, unknown>, routes: readonly unknow
   )
 }
 
+/** Whether a route is written again, id and conditions: that is one mistake. */
+function isRepeated(route: Record<string, unknown>, first: unknown): boolean {
+  return isMap(first) && JSON.stringify(first.match) === JSON.stringify(route.match)
+}
+
 function duplicateIds(routes: readonly unknown[]): Finding[] {
   const seen = new Map<string, number>()
   const findings: Finding[] = []
@@ -122,10 +133,12 @@ function duplicateIds(routes: readonly unknown[]): Finding[] {
     if (!isMap(route) || typeof route.id !== 'string') continue
     const earlier = seen.get(route.id)
     if (earlier === undefined) seen.set(route.id, at)
-    else
-      findings.push(
-        error(['routes', at, 'id'], `duplicate id ${JSON.stringify(route.id)}: already used by routes.${earlier}`),
-      )
+    else {
+      // An alias of a whole route is the mistake, not the id at its anchor.
+      const path = route === routes[earlier] ? ['routes', at] : ['routes', at, 'id']
+      const hint = route === routes[earlier] ? 'an alias can stand for a part of a route' : undefined
+      findings.push(error(path, `duplicate id ${JSON.stringify(route.id)}: already used by routes.${earlier}`, hint))
+    }
   }
   return findings
 }

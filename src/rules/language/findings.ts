@@ -3,8 +3,10 @@
  */
 import type { z } from 'zod'
 import { NO_CONDITION, tableSchema } from '../table/schema.ts'
-import { anyOf, didYouMean, type Finding, nearestWord, pointerOf } from '../values/problem.ts'
-import { EXPECTED_DURATION, EXPECTED_SIZE, flawOfDuration, formatSize, percentMeantBy } from '../values/units.ts'
+import { anyOf, didYouMean, type Finding, pointerOf } from '../values/problem.ts'
+import { fractionHint, groupHint, mapHint, typeHint, unitHint } from './hints.ts'
+import { misplaced } from './misplaced.ts'
+import { type Meaning, meaningOf } from './unknown-keys.ts'
 
 type Issue = z.core.$ZodIssue
 type Path = readonly (string | number)[]
@@ -13,6 +15,8 @@ type Path = readonly (string | number)[]
 interface SchemaFinding extends Finding {
   /** The key that was meant by an unknown one. */
   readonly meant?: () => string | undefined
+  /** Other findings at its path follow from it. */
+  readonly alone?: boolean
 }
 
 /**
@@ -21,12 +25,18 @@ interface SchemaFinding extends Finding {
  */
 export function schemaFindings(document: unknown): Finding[] {
   const result = tableSchema.safeParse(document, { reportInput: true })
-  return result.success ? [] : withoutConsequences(findingsOfIssues(result.error.issues), document)
+  if (result.success) return []
+  const findings = withoutConsequences(findingsOfIssues(result.error.issues, tableSchema), document)
+  const moved = misplaced(document)
+  if (moved.length === 0) return findings
+  const told = new Set(moved.flatMap(({ instead }) => instead.map(pointerOf)))
+  const isTold = ({ path }: Finding): boolean => path.some((_, at) => told.has(pointerOf(path.slice(0, at + 1))))
+  return [...findings.filter((finding) => !isTold(finding)), ...moved.map(({ finding }) => finding)]
 }
 
 /** The errors of a value that a schema does not accept, checked with `reportInput`. */
-export function findingsOfIssues(issues: readonly Issue[]): Finding[] {
-  return issues.flatMap((issue) => findingsOf(issue, []))
+export function findingsOfIssues(issues: readonly Issue[], schema: z.core.$ZodType): Finding[] {
+  return issues.flatMap((issue) => findingsOf(issue, [], schema))
 }
 
 /**
@@ -44,7 +54,9 @@ function wordsAfter(key: string, input: unknown): string[] {
 const MAX_ASKED = 50
 
 /** A key that is misspelt is not missing too. */
-function withoutConsequences(findings: readonly SchemaFinding[], document: unknown): Finding[] {
+function withoutConsequences(all: readonly SchemaFinding[], document: unknown): Finding[] {
+  const lone = new Set(all.filter(({ alone }) => alone).map(({ path }) => pointerOf(path)))
+  const findings = lone.size === 0 ? all : all.filter(({ path, alone }) => alone || !lone.has(pointerOf(path)))
   const unknown = new Map<string, SchemaFinding[]>()
   for (const finding of findings) {
     if (finding.meant === undefined) continue
@@ -69,14 +81,23 @@ function withoutConsequences(findings: readonly SchemaFinding[], document: unkno
     spread.set(pointerOf(finding.path), { ...finding, hint: `write [${[map[key], ...words].join(', ')}]` })
     for (const word of words) unknown.set(pointerOf([...parent, word]), [])
   }
+  const meantKeys = new Map<string, string>()
+  for (const [parent, others] of unknown) {
+    for (const { path, meant } of others) {
+      const key = meant?.()
+      if (key === undefined) continue
+      const place = pointerOf([parent, key])
+      // Two keys that stand for one are one mistake.
+      if (meantKeys.has(place)) unknown.set(pointerOf(path), [])
+      else meantKeys.set(place, pointerOf(path))
+    }
+  }
+  const isMeant = (path: Path): boolean => meantKeys.has(pointerOf([pointerOf(path.slice(0, -1)), path.at(-1) ?? '']))
   const kept = findings
     .filter(({ path, at }) => at !== 'key' || !unknown.has(pointerOf(path)))
     .map((finding) => spread.get(pointerOf(finding.path)) ?? finding)
     .filter(({ path, message }) => message !== NO_CONDITION || !unknown.has(pointerOf(path)))
-  return kept.filter(
-    ({ at, path }) =>
-      at !== 'parent' || !unknown.get(pointerOf(path.slice(0, -1)))?.some(({ meant }) => meant?.() === path.at(-1)),
-  )
+  return kept.filter(({ at, path }) => !isMeant(path) || (at !== 'parent' && valueAt(document, path) !== null))
 }
 
 /** YAML's names for the types of the schema and of JavaScript. */
@@ -91,27 +112,28 @@ function valueAt(document: unknown, path: Path): unknown {
   return path.reduce<unknown>((value, key) => (value as Record<string | number, unknown>)[key], document)
 }
 
-function findingsOf(issue: Issue, parent: Path): SchemaFinding[] {
+function findingsOf(issue: Issue, parent: Path, root: z.core.$ZodType): SchemaFinding[] {
   const path = [...parent, ...(issue.path as Path)]
   switch (issue.code) {
     case 'unrecognized_keys':
-      return keysToTell(issue).map((key) => unknownKey(key, path, issue.message, issue.input))
+      return issue.keys.map((key) => unknownKey(key, path, issue.message, issue.input, root))
     case 'invalid_key':
       return issue.issues
-        .flatMap((inner) => findingsOf(inner, path))
+        .flatMap((inner) => findingsOf(inner, path, root))
         .map((finding) => ({ ...finding, path, at: 'key' }))
     case 'invalid_union':
-      return unionFindings(issue, path)
+      return unionFindings(issue, path, root)
     case 'invalid_type':
       // The schema has its own message where the type says too little, as for durations.
       return issue.input === undefined || issue.message.startsWith('Invalid input')
-        ? [typeFinding([issue.expected], issue.input, path)]
+        ? [typeFinding([issue.expected], issue.input, path, root)]
         : [error(path, `${issue.message}, received ${shown(issue.input)}`, unitHint(issue.message, issue.input))]
     case 'invalid_value':
       return [valueFinding(issue.values, issue.input, path)]
     case 'too_small':
-    case 'too_big':
       return [error(path, rangeMessage(issue))]
+    case 'too_big':
+      return [error(path, rangeMessage(issue), fractionHint(issue.input, issue.maximum))]
     case 'custom':
       return [error(path, issue.message, issue.params?.hint as string | undefined)]
     default:
@@ -123,38 +145,7 @@ function error(path: Path, message: string, hint?: Finding['hint'], at: Finding[
   return { path, message, hint, severity: 'error', at }
 }
 
-/** Keys that other proxies have for what banyan calls otherwise. */
-const SYNONYMS: Readonly<Record<string, string>> = {
-  address: 'url',
-  backend: 'to',
-  backends: 'upstreams',
-  cluster: 'to',
-  clusters: 'upstreams',
-  endpoints: 'servers',
-  fallbackOn: 'on',
-  host: 'url',
-  maxSize: 'maxBody',
-  name: 'id',
-  params: 'query',
-  prefix: 'path',
-  proxy_pass: 'to',
-  retryOn: 'on',
-  service: 'to',
-  statuses: 'status',
-  targets: 'servers',
-  uri: 'path',
-  upstream: 'to',
-  verbs: 'methods',
-  weight: 'percent',
-}
-
-/** Of `{ host: 10.0.0.5, port: 80 }` in the place of a URL, one key is told. */
-function keysToTell({ keys, message }: Extract<Issue, { code: 'unrecognized_keys' }>): readonly string[] {
-  const isServer = message.split(' ').includes('url') && keys.some((key) => SYNONYMS[key] === 'url')
-  return isServer ? keys.filter((key) => key !== 'port') : keys
-}
-
-function unknownKey(key: string, path: Path, knownKeys: string, map: unknown): SchemaFinding {
+function unknownKey(key: string, path: Path, knownKeys: string, map: unknown, root: z.core.$ZodType): SchemaFinding {
   const place = [...path, key]
   const known = knownKeys.split(' ')
   if (key === '<<') {
@@ -174,135 +165,63 @@ function unknownKey(key: string, path: Path, knownKeys: string, map: unknown): S
     const swallowed = (): string | undefined => known.find((word) => key.includes(word))
     return { ...error(place, 'a comment starts with #', 'write # in place of //', 'key'), meant: swallowed }
   }
-  const isPresent = (word: string): boolean => typeof map === 'object' && map !== null && Object.hasOwn(map, word)
-  const meant = (): string | undefined => {
-    const synonym = Object.hasOwn(SYNONYMS, key) ? SYNONYMS[key] : undefined
-    if (synonym !== undefined && known.includes(synonym) && !isPresent(synonym)) return synonym
-    return nearestWord(key, known)
+  const comma = decimalComma(key, map, path)
+  if (comma !== null) return comma
+  let meaning: Meaning | undefined
+  const mean = (): Meaning => {
+    meaning ??= meaningOf(key, { path, known, map: map as Record<string, unknown>, root })
+    return meaning
   }
-  const hint = (): string | undefined => {
-    const word = meant()
-    if (word === 'url' && isPresent('port')) {
-      const { port, ...rest } = map as Record<string, unknown>
-      return `write url: http://${rest[key]}:${port}`
-    }
-    return word === undefined ? undefined : `did you mean \`${word}\`?`
-  }
-  return { ...error(place, 'unknown key', hint, 'key'), meant }
+  return { ...error(place, 'unknown key', () => mean().hint, 'key'), meant: () => mean().key }
+}
+
+/** `{ percent: 2,5 }`: `5` is read as a key. */
+function decimalComma(key: string, map: unknown, path: Path): SchemaFinding | null {
+  if (!/^\d{1,9}(?:%|[A-Za-z]{1,3})?$/.test(key)) return null
+  const entries = Object.entries(map as Record<string, unknown>)
+  const [[name, number] = [], ...more] = entries.filter(([, value]) => Number.isSafeInteger(value))
+  if (name === undefined || more.length > 0 || !entries.some(([word, value]) => word === key && value === null))
+    return null
+  const hint = `write ${name}: ${number}.${key.replace('%', '')}`
+  return { ...error([...path, name], 'decimals are written with a point, not a comma', hint), alone: true }
 }
 
 /** The errors of the one alternative that accepts this type of value; if none does, what all of them expect. */
-function unionFindings(issue: Extract<Issue, { code: 'invalid_union' }>, path: Path): Finding[] {
+function unionFindings(issue: Extract<Issue, { code: 'invalid_union' }>, path: Path, root: z.core.$ZodType): Finding[] {
   const ofOtherTypes: string[] = []
   const values: z.core.util.Primitive[] = []
   for (const issues of issue.errors) {
     const first = issues[0]
     if (first?.path.length === 0 && first.code === 'invalid_type') ofOtherTypes.push(first.expected)
     else if (first?.path.length === 0 && first.code === 'invalid_value') values.push(...first.values)
-    else return issues.flatMap((inner) => findingsOf(inner, path))
+    else return issues.flatMap((inner) => findingsOf(inner, path, root))
   }
   if (values.length > 0 && typeof issue.input === 'string')
     return [valueFinding(values, issue.input, path, ofOtherTypes)]
-  return [typeFinding(ofOtherTypes, issue.input, path, values.map(String))]
+  return [typeFinding(ofOtherTypes, issue.input, path, root, values.map(String))]
 }
 
 /** `words` are values that are accepted besides the expected types. */
-function typeFinding(expected: readonly string[], input: unknown, path: Path, words: readonly string[] = []): Finding {
+function typeFinding(
+  expected: readonly string[],
+  input: unknown,
+  path: Path,
+  root: z.core.$ZodType,
+  words: readonly string[] = [],
+): Finding {
   if (input === undefined) return error(path, 'missing required key', undefined, 'parent')
   if (path.length === 0 && input === null)
     return error(path, 'the table is empty', 'it needs version, upstreams and default')
   const types = new Set(expected.map((type) => TYPE_WORDS[type] ?? type))
   const received = typeof input === 'number' && !expected.includes('string') ? String(input) : typeOf(input)
   const message = `expected ${anyOf([...words, ...types])}, received ${received}`
-  return error(path, message, typeHint(expected, input, path))
+  return error(path, message, typeHint(expected, input, path, root))
 }
 
 function typeOf(input: unknown): string {
   if (input === null) return 'nothing'
   if (Array.isArray(input)) return 'list'
   return TYPE_WORDS[typeof input] ?? typeof input
-}
-
-/** Maps of which every key may be left out. */
-const OPTIONAL_MAPS = ['fallback', 'cache', 'breaker', 'ejection', 'queue', 'timeouts']
-
-/** A group of statuses, as other programs write it. */
-const STATUS_GROUP = /^([1-5])(?:xx|\*\*|\?\?)$/i
-
-function typeHint(expected: readonly string[], input: unknown, path: Path): string | undefined {
-  const key = path.findLast((part) => typeof part === 'string')
-  const takes = (type: string): boolean => expected.includes(type)
-  if (takes('string')) {
-    if (path.includes('sticky') && typeof input === 'boolean') return 'write cookie:NAME'
-    if (typeof input === 'number' || typeof input === 'boolean') return `write "${input}"`
-    if (Array.isArray(input)) return listHint(input, key)
-    if (path.includes('sticky')) return stickyHint(input)
-  }
-  if (takes('object') || takes('record')) return mapHint(input, key)
-  if (takes('array') && typeof input === 'object' && input !== null && !Array.isArray(input)) {
-    return key === 'routes' ? 'start each route with - id:' : `start each item with -`
-  }
-  if (typeof input === 'string' && input.length <= 60) {
-    const group = groupHint(input, path)
-    if (group !== undefined) return group
-    if (takes('number') || takes('int')) {
-      const meant = percentMeantBy(input)
-      return meant === null ? undefined : `write ${meant}, not ${JSON.stringify(input)}`
-    }
-    if (takes('boolean') && /^(yes|on|no|off)$/i.test(input)) return `write ${/^(yes|on)$/i.test(input)}`
-    if (takes('array')) return `write [${input}]`
-  }
-  return undefined
-}
-
-function groupHint(input: string, path: Path): string | undefined {
-  const group = STATUS_GROUP.exec(input)?.[1]
-  if (group === undefined) return undefined
-  if (group === '2' && path.includes('status')) return 'leave it out: 200 to 299 are expected'
-  return `write each status: ${group === '5' ? '500, 502, 503, 504' : `${group}00, ${group}01`}`
-}
-
-/** `cookie: sid` in the place of `cookie:sid`. */
-function stickyHint(input: unknown): string | undefined {
-  const [[kind, name] = [], ...more] = typeof input === 'object' && input !== null ? Object.entries(input) : []
-  return more.length === 0 && typeof name === 'string' && name.length <= 60 ? `write ${kind}:${name}` : undefined
-}
-
-/** A list where one text is expected. */
-function listHint(list: readonly unknown[], key: string | undefined): string | undefined {
-  if (list.length === 1 && typeof list[0] === 'string' && list[0].length <= 60) return `write ${list[0]}`
-  return key === 'path' ? 'write one route for each path' : undefined
-}
-
-/** Something else where a map is expected. */
-function mapHint(input: unknown, key: string | undefined): string | undefined {
-  const isEmptyMap =
-    input === true || input === null || (typeof input === 'string' && /^(yes|on|default)$/i.test(input))
-  if (isEmptyMap && OPTIONAL_MAPS.includes(key ?? '')) return `write ${key}: {}`
-  if ((input === false || input === 'no' || input === 'off') && key !== undefined) return `leave ${key} out`
-  const words = Array.isArray(input) ? input.map(pairText) : []
-  if (words.length > 0 && words.every((word) => word !== null)) return `write { ${words.join(', ')} }`
-  if (Array.isArray(input))
-    return key === 'upstreams' ? 'write NAME: { servers: [...] }' : 'write KEY: VALUE, without -'
-  if (typeof input !== 'string' || input.length > 60) return undefined
-  if (key === 'timeouts' && flawOfDuration(input) === null) return `write { headers: ${input} }`
-  if (key === 'match' && input.startsWith('/')) return `write { path: ${input} }`
-  return /^https?:\/\//.test(input) ? `write { servers: [${input}] }` : undefined
-}
-
-/** `key: value` of a map with one short text or number, such as `- X-Beta: 1`; else null. */
-function pairText(item: unknown): string | null {
-  const entries = typeof item === 'object' && item !== null && !Array.isArray(item) ? Object.entries(item) : []
-  const [key, value] = entries[0] ?? []
-  const isShort = typeof value === 'number' || (typeof value === 'string' && value.length <= 40)
-  return entries.length === 1 && isShort ? `${key}: ${typeof value === 'number' ? `"${value}"` : value}` : null
-}
-
-/** A number without its unit. */
-function unitHint(message: string, input: unknown): string | undefined {
-  if (typeof input !== 'number' || !Number.isSafeInteger(input) || input < 0) return undefined
-  if (message === EXPECTED_DURATION) return `write ${input}s or ${input}ms`
-  return message === EXPECTED_SIZE ? `write ${formatSize(input)}` : undefined
 }
 
 /** `types` are accepted besides the values. */
@@ -317,7 +236,7 @@ function valueFinding(
   const message = `expected ${anyOf([...words, ...types.map((type) => TYPE_WORDS[type] ?? type)])}, received ${shown(input)}`
   if (typeof input !== 'string') return error(path, message)
   if (values.includes(Number(input))) return error(path, message, `write ${input}, not "${input}"`)
-  const hint = groupHint(input, path) ?? (types.includes('object') ? mapHint(input, String(path.at(-1))) : undefined)
+  const hint = groupHint(input, path) ?? (types.includes('object') ? mapHint(input, path) : undefined)
   return error(path, message, hint ?? (() => didYouMean(input, words)))
 }
 

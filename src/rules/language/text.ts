@@ -331,10 +331,16 @@ function certainFindings(parsed: Document.Parsed, broken: readonly Placed[], tex
 }
 
 function locateAll(findings: readonly Finding[], parsed: Document.Parsed, text: string): Placed[] {
-  return findings.map(
+  const placed = findings.map(
     (finding) =>
       continued(finding, parsed, text) ?? { finding: withVariable(finding, parsed), offset: offsetOf(finding, parsed) },
   )
+  // What an alias stands for is read once for each alias.
+  const told = new Set<string>()
+  return placed.filter(({ finding: { path, message }, offset }) => {
+    const mark = JSON.stringify([offset, path.at(-1), message])
+    return told.size < told.add(mark).size
+  })
 }
 
 /** `${UPSTREAM}` in the place of a value. */

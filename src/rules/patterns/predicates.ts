@@ -150,6 +150,7 @@ const USUAL_METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS
 function flawOfMethod(text: string): Flaw | null {
   if (!TOKEN.test(text)) return { message: `invalid method ${JSON.stringify(text)}` }
   if (text === 'CONNECT') return { message: 'CONNECT never matches: its target has no path' }
+  if (/^(?:\*|any|all)$/i.test(text)) return { message: `${text} is no method`, hint: 'leave methods out to match all' }
   const usual = text.toUpperCase()
   if (text === usual || !USUAL_METHODS.includes(usual)) return null
   return { message: `unknown method ${text}: methods are case-sensitive`, hint: `write ${usual}` }

@@ -111,11 +111,9 @@ export function flawOfPercent(percent: number): Flaw | null {
 }
 
 /** Reads the number in texts such as `5%`, `5 percent`, `0.5` or `2,5`, for hints. Returns null if there is none. */
-export function percentMeantBy(text: string): number | null {
-  const found = /^\s*(\d+(?:[.,]\d+)?)\s*(?:%|per ?cent)?\s*$/i.exec(text)
-  if (!found) return null
-  const percent = Number((found[1] as string).replace(',', '.'))
-  return flawOfPercent(percent) === null ? percent : null
+export function numberMeantBy(text: string): { readonly number: number; readonly isPercent: boolean } | null {
+  const [, digits, sign] = /^\s*(\d+(?:[.,]\d+)?)\s*(%|per ?cent)?\s*$/i.exec(text) ?? []
+  return digits === undefined ? null : { number: Number(digits.replace(',', '.')), isPercent: sign !== undefined }
 }
 
 /** A percent as a whole number of ten-thousandths: 5 -> 50000. Unlike decimals, this is exact in a double. */

@@ -163,7 +163,7 @@ test.each([
 })
 
 function unknownKey(pointer: string) {
-  return { pointer, detail: 'unknown key' }
+  return { pointer, detail: 'unknown key', hint: expect.stringMatching(/^known keys: id, match, from, to, percent, /) }
 }
 
 test('malformed bodies get 400 with their position', async () => {

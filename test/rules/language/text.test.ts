@@ -53,7 +53,9 @@ describe('problems', () => {
   test('a pointer escapes what a key may hold, and a message holds nothing that a terminal obeys', () => {
     const [problem] = problemsOf('"a/~\\e[2J": 1\nversion: 1\nupstreams: {l: {servers: [http://l]}}\ndefault: l\n')
     expect(problem?.pointer).toBe('/a~1~0\x1b[2J')
-    expect(problem && formatProblem(problem)).toBe('routes.yaml:1:1: a/~ [2J: unknown key')
+    expect(problem && formatProblem(problem)).toBe(
+      'routes.yaml:1:1: a/~ [2J: unknown key (known keys: version, upstreams, default, routes)',
+    )
   })
 
   test('a long line is cut around its place', () => {

@@ -7,9 +7,9 @@ import {
   flawOfSize,
   formatDuration,
   formatSize,
+  numberMeantBy,
   parseDurationMs,
   parseSizeBytes,
-  percentMeantBy,
 } from '../../../src/rules/values/units.ts'
 
 test.each([
@@ -89,6 +89,7 @@ test('every percent with 4 decimals is a percent, and prints without an exponent
   )
 })
 
-test('a percent in a text is understood for the hint', () => {
-  expect(['5%', ' 5 % ', '0.5', '200%', 'five'].map(percentMeantBy)).toEqual([5, 5, 0.5, null, null])
+test('a number in a text is understood for the hint', () => {
+  const meant = ['5%', ' 5 % ', '0.5', '2,5', '200%', 'five'].map((text) => numberMeantBy(text)?.number)
+  expect(meant).toEqual([5, 5, 0.5, 2.5, 200, undefined])
 })
