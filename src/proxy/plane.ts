@@ -10,7 +10,7 @@ import type { RemoteStore } from '../state/caching/remote.ts'
 import { MemoryStore } from '../state/caching/store.ts'
 import { CacheTiers } from '../state/caching/tiers.ts'
 import { Comparer } from '../state/evidence/comparer.ts'
-import { Tally } from '../state/evidence/tally.ts'
+import { PASSING, Tally } from '../state/evidence/tally.ts'
 import { Measurements } from '../state/figures/measurements.ts'
 import { Force } from '../state/force-token.ts'
 import type { LiveTable } from '../state/live-table.ts'
@@ -103,7 +103,7 @@ export function createPlane(parts: PlaneParts): Plane {
   })
   const { forceSecret } = parts
   const force = forceSecret === null ? null : new Force(forceSecret, () => measurements.forceRefused++)
-  const tally = new Tally()
+  const tally = new Tally(PASSING)
   const shadows = new Shadows({
     ...{ upstreams, tally, comparer: new Comparer() },
     processes: parts.processes ?? 1,

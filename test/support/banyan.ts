@@ -32,6 +32,8 @@ export interface BanyanOptions {
   readonly table: string
   /** Flags beyond those for table, ports and access log; a flag given here wins. */
   readonly args?: readonly string[]
+  /** Flags of the Node that runs it. */
+  readonly nodeFlags?: readonly string[]
   /** The test makes it complain: what it writes to stderr is no failure. */
   readonly complains?: boolean
 }
@@ -40,13 +42,18 @@ export interface BanyanOptions {
  * Starts banyan on free ports.
  * @returns when it accepts requests
  */
-export async function startBanyan({ table, args = [], complains = false }: BanyanOptions): Promise<Banyan> {
+export async function startBanyan({
+  table,
+  args = [],
+  nodeFlags = [],
+  complains = false,
+}: BanyanOptions): Promise<Banyan> {
   const folder = mkdtempSync(join(tmpdir(), 'banyan-test-'))
   const tableFile = join(folder, 'routes.yaml')
   writeFileSync(tableFile, table)
   const free = ['--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0']
   const flags = ['--table', tableFile, ...free, '--access-log', 'none', '--workers', '0']
-  const program = startProgram(['src/main.ts', 'serve', ...flags, ...args])
+  const program = startProgram([...nodeFlags, 'src/main.ts', 'serve', ...flags, ...args])
   let ready = false
   const stop = async (): Promise<number | null> => {
     const code = await program.stop()

@@ -2,7 +2,7 @@
  * Shadowing: copies a share of a route's requests to its other side and compares the two responses. It never delays, changes
  * or fails an exchange: a copy is sent once the client has its response.
  */
-import type { ComparedAnswer, Comparison } from '../../rules/evidence/compare.ts'
+import type { ComparedAnswer, Comparison, Difference } from '../../rules/evidence/compare.ts'
 import { copiesSide, hideQueryValues, type SkipReason, whyNotCopied } from '../../rules/evidence/copying.ts'
 import { MOST_REPEATS, repeatKind } from '../../rules/evidence/noise.ts'
 import { fieldValue, type Side } from '../../rules/http/exchange.ts'
@@ -11,6 +11,7 @@ import type { Route, ShadowSettings } from '../../rules/table/table.ts'
 import { type Comparer, ComparerError } from '../../state/evidence/comparer.ts'
 import { hideValue } from '../../state/evidence/hidden.ts'
 import type { Tally } from '../../state/evidence/tally.ts'
+import { ownText } from '../../state/own-texts.ts'
 import type { ServerState } from '../../state/upstreams/server-state.ts'
 import type { Upstreams } from '../../state/upstreams/upstreams.ts'
 import { ServerPool } from '../../wire/client.ts'
@@ -24,6 +25,9 @@ const MAX_HELD_BYTES = 16 * 1024 * 1024
 
 /** Differences that a sample keeps. */
 const MAX_SAMPLED = 20
+
+/** Characters of the target that a sample keeps. */
+const MAX_TARGET = 500
 
 /** Comparisons at a time, in all processes of an instance. */
 const MAX_AT_ONCE = 8
@@ -238,10 +242,10 @@ export class Shadows {
     tally.compared(route.id, { ...comparison, differences: hidden }, exchange.id, nowMs)
     if (hidden.length === 0) return
     tally.keep({
-      ...{ id: exchange.id, route: route.id, atMs: nowMs, note },
-      differences: (settings.keepsValues ? differences : hidden).slice(0, MAX_SAMPLED),
+      ...{ id: exchange.id, route: route.id, atMs: nowMs, note: note === null ? null : ownText(note) },
+      differences: (settings.keepsValues ? differences : hidden).slice(0, MAX_SAMPLED).map(ownDifference),
       ...{ method: exchange.view.method, revision: exchange.revision.number },
-      target: hideQueryValues(exchange.view.target),
+      target: ownText(hideQueryValues(exchange.view.target).slice(0, MAX_TARGET)),
     })
   }
 
@@ -285,4 +289,10 @@ export class Shadows {
 
 function setsCookie({ rawHeaders }: ComparedAnswer): boolean {
   return fieldValue(rawHeaders, 'set-cookie') !== undefined
+}
+
+/** A sample outlives the heads that it was found in. */
+function ownDifference({ path, kind, from, to }: Difference): Difference {
+  const own = (value: string | null): string | null => (value === null ? null : ownText(value))
+  return { path: ownText(path), kind, from: own(from), to: own(to) }
 }

@@ -3,6 +3,7 @@
  */
 import { isPurged, literalOf, type Purge, type PurgePlace, type PurgeTarget } from '../../rules/caching/purge.ts'
 import type { CacheSettings } from '../../rules/table/table.ts'
+import { ownTexts } from '../own-texts.ts'
 import { isMadeFor, madeFor, type Requester } from './content.ts'
 import { PurgeLog } from './purges.ts'
 import type { RemoteStore } from './remote.ts'
@@ -98,10 +99,10 @@ export class CacheTiers {
    * @returns what lies under its key, if not the answer itself
    */
   keepHere(place: Place, answer: StoredAnswer): Variants | null {
-    const { vary, usefulUntilMs } = answer.meta
+    const kept = withOwnTexts(ownOf(place, answer))
+    const { vary, usefulUntilMs } = kept.meta
     const known = this.memory.get(place.key)
     const before = known?.kind === 'variants' ? known : null
-    const kept = ownOf(place, answer)
     if (vary.length === 0 && before === null && place.parts === '') {
       this.memory.set(place.key, kept)
       return null
@@ -205,6 +206,27 @@ const NO_RULES = { key: null, tags: null }
 /** An answer with what it was made for: the one before it may have been confirmed by another request. */
 function ownOf(place: Place, answer: StoredAnswer): StoredAnswer {
   return { ...answer, content: answer.content.again(madeFor(place, answer.meta.vary)) }
+}
+
+/** What of it was cut out of a head. */
+function withOwnTexts(answer: StoredAnswer): StoredAnswer {
+  const { meta } = answer
+  const [reason, etag, lastModified, ...rest] = ownTexts([
+    ...[answer.reason, meta.etag ?? '', meta.lastModified ?? ''],
+    ...meta.vary,
+    ...answer.rawHeaders,
+  ]) as [string, string, string, ...string[]]
+  return {
+    ...answer,
+    reason,
+    rawHeaders: rest.slice(meta.vary.length),
+    meta: {
+      ...meta,
+      etag: meta.etag === null ? null : etag,
+      lastModified: meta.lastModified === null ? null : lastModified,
+      vary: rest.slice(0, meta.vary.length),
+    },
+  }
 }
 
 /** It lasts a little longer than its variants, so that not each new one of them writes it anew. */

@@ -4,12 +4,24 @@
 import type { Comparison, DifferenceKind } from '../../rules/evidence/compare.ts'
 import type { SkipReason } from '../../rules/evidence/copying.ts'
 import { repeatKind } from '../../rules/evidence/noise.ts'
+import { ownText } from '../own-texts.ts'
 
 /** Paths that are counted for a route; what differs beyond them is counted as `morePaths`. */
 const MAX_PATHS = 500
 
-/** Samples that are kept in all, the newest. */
-const MAX_SAMPLES = 1000
+/** What a tally keeps in all. */
+export interface TallyBounds {
+  /** The newest. */
+  readonly samples: number
+  /** Of all routes together; what differs beyond them is counted as `morePaths`. */
+  readonly paths: number
+}
+
+/** Where sums are kept. */
+const LASTING: TallyBounds = { samples: 1000, paths: Number.POSITIVE_INFINITY }
+
+/** Where it is told every second, in one message: a few hundred KiB at most. */
+export const PASSING: TallyBounds = { samples: 50, paths: 1000 }
 
 /** How one path of the responses differed. */
 export interface PathCount {
@@ -80,7 +92,13 @@ export interface EvidenceDelta {
 /** Counts of routes, and samples. */
 export class Tally {
   readonly #routes = new Map<string, RouteEvidence>()
+  readonly #bounds: TallyBounds
   #samples: Sample[] = []
+  #paths = 0
+
+  constructor(bounds: TallyBounds = LASTING) {
+    this.#bounds = bounds
+  }
 
   /** Two sides were compared. @param sample id of the sample that is kept of it @param nowMs epoch milliseconds */
   compared(route: string, { differences, bodyCompared }: Comparison, sample: string, nowMs: number): void {
@@ -145,7 +163,7 @@ export class Tally {
 
   keep(sample: Sample): void {
     this.#samples.push(sample)
-    if (this.#samples.length > 2 * MAX_SAMPLES) this.#samples = this.#samples.slice(-MAX_SAMPLES)
+    if (this.#samples.length > this.#bounds.samples) this.#samples.shift()
   }
 
   get(route: string): RouteEvidence | null {
@@ -173,14 +191,16 @@ export class Tally {
 
   /** Begins anew with a route. */
   forget(route: string): void {
+    this.#paths -= this.#routes.get(route)?.paths.length ?? 0
     this.#routes.delete(route)
     this.#samples = this.#samples.filter((sample) => sample.route !== route)
   }
 
   /** What was counted since this was last called; it is forgotten here. */
   take(): EvidenceDelta {
-    const taken = { routes: [...this.#routes.values()], samples: this.#samples.slice(-MAX_SAMPLES) }
+    const taken = { routes: [...this.#routes.values()], samples: this.#samples }
     this.#routes.clear()
+    this.#paths = 0
     this.#samples = []
     return taken
   }
@@ -232,15 +252,16 @@ export class Tally {
   #path(known: RouteEvidence, path: string, kind: DifferenceKind, nowMs: number): PathCount | null {
     const found = known.paths.find((one) => one.path === path && one.kind === kind)
     if (found !== undefined) return found
-    if (known.paths.length >= MAX_PATHS) {
+    if (known.paths.length >= MAX_PATHS || this.#paths >= this.#bounds.paths) {
       known.morePaths++
       return null
     }
     const fresh: PathCount = {
-      ...{ path, kind, count: 0, noise: 0, asked: 0, differed: 0 },
+      ...{ path: ownText(path), kind, count: 0, noise: 0, asked: 0, differed: 0 },
       ...{ firstMs: nowMs, lastMs: nowMs, from: null, to: null, sample: null },
     }
     known.paths.push(fresh)
+    this.#paths++
     return fresh
   }
 }

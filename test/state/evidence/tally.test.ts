@@ -3,7 +3,7 @@
  */
 import { expect, test } from 'vitest'
 import type { Comparison, Difference, DifferenceKind } from '../../../src/rules/evidence/compare.ts'
-import { type Sample, Tally } from '../../../src/state/evidence/tally.ts'
+import { PASSING, type Sample, Tally } from '../../../src/state/evidence/tally.ts'
 
 const found = (...paths: string[]): Comparison => ({
   differences: paths.map((path): Difference => ({ path, kind: 'value', from: 'a', to: 'b' })),
@@ -79,8 +79,23 @@ test('paths and samples are bounded, whatever the responses hold', () => {
   expect(tally.get('r')?.paths).toHaveLength(500)
   expect(tally.get('r')?.morePaths).toBe(4500)
   expect(tally.get('r')?.comparisons).toBe(5000)
-  expect(tally.samplesOf('r').length).toBeLessThanOrEqual(2000)
+  expect(tally.samplesOf('r')).toHaveLength(1000)
   expect(tally.samplesOf('r')[0]?.id).toBe('s4999')
+})
+
+test('what is told every second is bounded over all routes', () => {
+  const tally = new Tally(PASSING)
+  for (let i = 0; i < 5000; i++) {
+    tally.compared(`route-${i % 10}`, found(`/${i}`), `s${i}`, i)
+    tally.keep(sample(`s${i}`, `route-${i % 10}`))
+  }
+  const { routes, samples } = tally.take()
+  expect(routes.flatMap(({ paths }) => paths)).toHaveLength(1000)
+  expect(routes.reduce((sum, { morePaths }) => sum + morePaths, 0)).toBe(4000)
+  expect(samples.map(({ id }) => id).slice(-1)).toEqual(['s4999'])
+  expect(samples).toHaveLength(50)
+  tally.compared('r', found('/a'), 's', 1)
+  expect(tally.get('r')?.paths).toHaveLength(1)
 })
 
 test('what is forgotten takes its samples with it', () => {
