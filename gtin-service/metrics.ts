@@ -30,12 +30,12 @@ export function metricsText({ found, unknown, failed }: LookupCounts, ready: boo
   if (facts === null) return text
   const { generation, asOf, products, bytes, ageMs, damaged, unresolved } = facts
   gauge('gtin_data_age_seconds', 'Time since the data was read from the enterprise product.', ageMs / 1_000)
-  gauge('gtin_data_products', 'Products in force.', products)
-  gauge('gtin_data_bytes', 'Size of the data in force on disk.', bytes)
+  gauge('gtin_data_products', 'Products in the current data.', products)
+  gauge('gtin_data_bytes', 'Size of the current data on disk.', bytes)
   gauge('gtin_data_damaged_products', 'Products that could not be read; the next sync replaces all.', damaged)
   gauge('gtin_data_unresolved_records', 'Records that the sync could not take, and remembers.', unresolved)
   const data = `{generation="${generation}",as_of="${asOf}"}`
-  gauge('gtin_data_info', 'Which data is in force, and the day that it shows.', 1, data)
+  gauge('gtin_data_info', 'The current data, and the day that it shows.', 1, data)
   return text
 }
 

@@ -44,7 +44,7 @@ export async function* get(url: URL, { idleTimeoutMs, gzip, signal }: ClientOpti
   const patience = setTimeout(() => silence.abort(), idleTimeoutMs)
   // A connection of its own: a kept one might be closed by the server while we write, for nothing gained.
   const headers = { connection: 'close', 'accept-encoding': gzip ? 'gzip' : 'identity', ...basicOf(url) }
-  let what = 'no answer'
+  let what = 'no response'
   try {
     const answer = await fetch(shown(url), { headers, signal: AbortSignal.any([signal, silence.signal]) })
     if (answer.status !== 200) {
@@ -54,7 +54,7 @@ export async function* get(url: URL, { idleTimeoutMs, gzip, signal }: ClientOpti
     if (url.protocol === 'https:' && !answer.url.startsWith('https:')) {
       throw new RequestFailure(`${shown(url)}: redirected from https to http`, 'final')
     }
-    what = 'the answer broke off'
+    what = 'the response broke off'
     for await (const chunk of answer.body ?? []) {
       patience.refresh()
       yield Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
@@ -68,7 +68,8 @@ export async function* get(url: URL, { idleTimeoutMs, gzip, signal }: ClientOpti
       throw new RequestFailure(`${shown(url)}: nothing came for ${idleTimeoutMs / 1_000} s`, 'transient')
     }
     const { code, message } = ((error as Error).cause ?? error) as NodeJS.ErrnoException
-    throw new RequestFailure(`${shown(url)}: ${what}: ${message}${code === undefined ? '' : ` (${code})`}`, 'transient')
+    const told = code === undefined || message.includes(code) ? message : `${message} (${code})`
+    throw new RequestFailure(`${shown(url)}: ${what}: ${told}`, 'transient')
   } finally {
     clearTimeout(patience)
   }

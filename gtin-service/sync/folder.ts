@@ -12,7 +12,7 @@ import type { SyncReport } from './report.ts'
 export const PART = 'sync.part'
 const REPORT = 'last-sync.json'
 
-/** Another sync is at work. */
+/** Another sync is running. */
 export class FolderInUse extends Error {}
 
 /**
@@ -25,7 +25,7 @@ export function lockFolder(folder: string): () => void {
     database.exec('BEGIN EXCLUSIVE')
   } catch (error) {
     database.close()
-    if (/locked/.test((error as Error).message)) throw new FolderInUse(`another sync is at work in ${folder}`)
+    if (/locked/.test((error as Error).message)) throw new FolderInUse(`another sync is running in ${folder}`)
     throw error
   }
   return () => database.close()

@@ -17,15 +17,15 @@ banyan-gtin sync --from URL [flags]
   --data DIR          the data folder (./gtin-data)
   --every TIME        sync again and again, a tenth earlier or later each time (once)
   --full              read all products, not only what changed
-  --full-every TIME   read all products where that was last done longer ago (7d)
-  --max-drop SHARE    stop where more than this share of the products would be removed (5%)
-  --max-reject SHARE  stop where more than this share of the records is rejected (5%)
-  --no-gzip           ask for the feed as it is: less CPU
+  --full-every TIME   read all products if that was last done longer ago (7d)
+  --max-drop SHARE    stop if more than this share of the products would be removed (5%)
+  --max-reject SHARE  stop if more than this share of the records is rejected (5%)
+  --no-gzip           ask for an uncompressed feed: less CPU
   --json              print the report as one line of JSON
   --help              this text
 
 The first run reads all products, later ones what changed since. TIME is 5s, 10m, 24h; SHARE is 5%.
-A run that was killed goes on where it was. Exit status: 0 done, 1 failed or stopped, 2 bad flags.
+A full load that was interrupted is resumed by the next run. Exit status: 0 done, 1 failed or stopped, 2 bad flags.
 `
 
 /** Reads the arguments after `sync`. Throws an Error that tells the first mistake. */

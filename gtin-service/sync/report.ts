@@ -58,7 +58,7 @@ export interface SyncReport {
    * How the run ended:
    *
    * - `done`: the data is the feed's
-   * - `stopped`: a guard refused the result, or the run was told to end; the data is as before
+   * - `stopped`: a guard refused the result, or the run was interrupted; the data is as before
    * - `failed`: feed or disk failed; the data is as before, and the next run goes on where this one ended
    */
   outcome: 'done' | 'stopped' | 'failed'
@@ -66,7 +66,8 @@ export interface SyncReport {
   why: string | null
   /** The feed, without a password. */
   readonly from: string
-  mode: 'full' | 'incremental'
+  /** Null for a run that ended before it knew which it would be. */
+  mode: 'full' | 'incremental' | null
   /** First day of change that was asked for; null for all products. */
   since: string | null
   /** The day that the data shows now; null where there is none. */
@@ -87,29 +88,43 @@ export interface SyncReport {
   resolved: number
   /** Records that could not be taken yet, of this run and of earlier ones. They are tried again in each run. */
   unresolved: readonly Unresolved[]
-  /** Products in force at the end of the run, and what they take on disk. */
+  /** Products that lookups find at the end of the run, and what they take on disk. */
   products: number
   bytes: number
 }
 
 /** The report of a run that begins. */
 export function newReport(from: string): SyncReport {
-  const plan = { from, mode: 'full', since: null, resumed: false, startedAtMs: Date.now() } as const
+  const plan = { from, mode: null, since: null, resumed: false, startedAtMs: Date.now() } as const
   const course = { retries: 0, feed: emptyTally(), merged: null, resolved: 0, seconds: 0, peakBytes: 0 }
   return { outcome: 'done', why: null, ...plan, ...course, asOf: null, unresolved: [], products: 0, bytes: 0 }
 }
 
 /** The report in a few lines, with a newline at the end; the rest of it is in the data folder. */
 export function reportText({ outcome, why, mode, since, asOf, feed, merged, ...report }: SyncReport): string {
-  const what = mode === 'full' ? 'full load' : `changes since ${since}`
+  const what = mode === null ? '' : mode === 'full' ? 'full load, ' : `changes since ${since}, `
+  const read = `${numberText(feed.records)} records read in ${report.seconds.toFixed(1)} s`
   const lines = [
-    `sync ${outcome}: ${what}, as of ${asOf ?? '-'}, ${feed.records} records read in ${report.seconds.toFixed(1)} s`,
+    `sync ${outcome}: ${what}${read}; ${asOf === null ? 'no data yet' : `data as of ${asOf}`}`,
     ...(why === null ? [] : [`  why: ${why}`]),
-    ...(merged === null ? [] : [`  products: ${JSON.stringify(merged)}; ${report.products} in force`]),
-    ...Object.entries(feed.rejected).map(([reason, { count, samples }]) => `  ${reason}: ${count}, ${samples[0]}`),
+    ...(merged === null ? [] : [`  products: ${mergedText(merged)}; ${numberText(report.products)} in all`]),
+    ...Object.entries(feed.rejected).map(([reason, { count, samples }]) => {
+      return `  ${reason}: ${numberText(count)}, ${samples[0]}`
+    }),
     ...report.unresolved.map(({ reason, count, since: day, sample }) => {
-      return `  unresolved since ${day}, ${reason}: ${count}, ${sample}`
+      return `  unresolved since ${day}, ${reason}: ${numberText(count)}, ${sample}`
     }),
   ]
   return lines.map((line) => `${line.replaceAll(/\p{Cc}/gu, '?')}\n`).join('')
+}
+
+/** Such as `12 added, 3 removed`; the kinds that there are none of are left out. */
+function mergedText(merged: MergeCounts): string {
+  const kinds = ['added', 'changed', 'removed', 'unchanged', 'kept'] as const
+  const told = kinds.filter((kind) => merged[kind] > 0).map((kind) => `${numberText(merged[kind])} ${kind}`)
+  return told.length === 0 ? 'no changes' : told.join(', ')
+}
+
+function numberText(count: number): string {
+  return count.toLocaleString('en-US')
 }

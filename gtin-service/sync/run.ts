@@ -62,7 +62,7 @@ export async function runSync(options: SyncOptions): Promise<SyncReport> {
     await new Run(options, report).go()
   } catch (error) {
     report.outcome = error instanceof Stopped || error instanceof FolderInUse || signal.aborted ? 'stopped' : 'failed'
-    report.why = signal.aborted ? 'told to end; a full load goes on where it was' : (error as Error).message
+    report.why = signal.aborted ? interrupted(report) : (error as Error).message
     // A refused result, or damaged work, is not to be gone on with.
     if (unlock !== null && (error instanceof Stopped || isDamage(error))) Work.discard(folder)
   }
@@ -109,7 +109,7 @@ class Run {
       if (!isDamage(error)) throw error
       why = unreadable(error as Error)
     }
-    if (base.path !== null && !full) onEvent(`${why}: a full load`)
+    if (base.path !== null && !full) onEvent(`${why}: reading all products`)
     await this.#sync(base, codes, true)
   }
 
@@ -119,10 +119,10 @@ class Run {
     if (full || path === null) return 'all products are asked for'
     if (facts === null) return unreadable(problem as Error)
     if (existsSync(join(folder, DAMAGE_NOTE))) return 'a lookup met a damaged product'
-    if (Date.now() - facts.fullAtMs >= fullEveryMs) return 'the last full load is long ago'
+    if (Date.now() - facts.fullAtMs >= fullEveryMs) return 'the last full load is too old'
     const renamed = renamedCode(path, codes)
     // What the changes bring would have the new name, and all the rest the old one.
-    return renamed === null ? null : `${renamed} has another name now`
+    return renamed === null ? null : `${renamed} has a new name`
   }
 
   async #sync(base: Base, codes: Codes, full: boolean): Promise<void> {
@@ -168,7 +168,7 @@ class Run {
         work.close()
         const isUnderWay = state.cursor !== null
         if (!(error instanceof RequestFailure && error.kind === 'gone' && isUnderWay)) throw error
-        onEvent(`the feed no longer knows the place where it was left (${error.message}): from the beginning`)
+        onEvent(`the feed no longer knows the cursor (${error.message}): starting from the beginning`)
         Work.discard(folder)
       }
     }
@@ -221,5 +221,11 @@ function stopAbove(share: number, part: number, whole: number, what: string, fla
 }
 
 function unreadable({ message }: Error): string {
-  return `the data in force can't be read (${message})`
+  return `the current data can't be read (${message})`
+}
+
+/** What a signal means for the next run. */
+function interrupted({ mode }: SyncReport): string {
+  if (mode === null) return 'interrupted before anything was read'
+  return `interrupted; the next run ${mode === 'full' ? 'resumes the full load' : 'reads these changes again'}`
 }

@@ -127,7 +127,7 @@ test('data that is gone, cut or overwritten is replaced by a full load', async (
     const events: string[] = []
     expect(await sync(ORIGIN, data, { events })).toMatchObject({ outcome: 'done', mode: 'full', products: 40 })
     expect(events).toHaveLength(told)
-    for (const event of events) expect(event).toMatch(/^the data in force can't be read \(.*\): a full load$/)
+    for (const event of events) expect(event).toMatch(/^the current data can't be read \(.*\): reading all products$/)
     expect(productsIn(data).size).toBe(40)
   }
 })
@@ -212,7 +212,7 @@ test('a product that a lookup found damaged is mended by the next run', async ()
   offer(feed(LINES))
   const events: string[] = []
   expect(await sync(ORIGIN, data, { events })).toMatchObject({ outcome: 'done', mode: 'full', products: 40 })
-  expect(events).toEqual(['a lookup met a damaged product: a full load'])
+  expect(events).toEqual(['a lookup met a damaged product: reading all products'])
   expect(productsIn(data)).toEqual(sound)
   source.look()
   expect(source.find(Number(upc(3)))?.sku).toBe('3')

@@ -99,7 +99,7 @@ test('a code with another name reaches every product', async () => {
   offer(feed(LINES, { asOf: '2026-01-02' }), null, RENAMED)
   const events: string[] = []
   expect(await sync(ORIGIN, data, { events })).toMatchObject({ outcome: 'done', mode: 'full', merged: { changed: 40 } })
-  expect(events).toEqual(['class 1102 has another name now: a full load'])
+  expect(events).toEqual(['class 1102 has a new name: reading all products'])
   for (const product of productsIn(data).values()) expect(product.class).toBe('JERSEYS')
   offer(feed([line(1)], { asOf: '2026-01-03' }), '2026-01-02', RENAMED)
   expect(await sync(ORIGIN, data)).toMatchObject({ outcome: 'done', mode: 'incremental' })
@@ -127,7 +127,7 @@ test('all products are read again where that was last done too long ago', async 
   const events: string[] = []
   const report = await sync(ORIGIN, data, { fullEveryMs: 0, events })
   expect(report).toMatchObject({ outcome: 'done', mode: 'full', products: 39, merged: { removed: 1 } })
-  expect(events).toEqual(['the last full load is long ago: a full load'])
+  expect(events).toEqual(['the last full load is too old: reading all products'])
 })
 
 test('a feed that repeats its cursors fails, and does not go on for ever', async () => {

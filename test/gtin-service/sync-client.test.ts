@@ -12,6 +12,8 @@ import nock from 'nock'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { readGtin } from '../../gtin-service/gtin.ts'
 import { retryAfterMs } from '../../gtin-service/sync/client.ts'
+import { reportText } from '../../gtin-service/sync/report.ts'
+import { freePort } from '../support/free-port.ts'
 import { CODES, enterprise, feed, folder, line, productsIn, sync, upc } from './feed.ts'
 
 const ORIGIN = 'http://catalog.test'
@@ -224,8 +226,8 @@ describe('redirects', () => {
 
   test.each([
     ['no place', undefined, /status 302/],
-    ['a file', 'file:///etc/passwd', /no answer: URL scheme must be a HTTP/],
-    ['itself', `${ORIGIN}/export/codes`, /no answer: redirect count exceeded/],
+    ['a file', 'file:///etc/passwd', /no response: URL scheme must be a HTTP/],
+    ['itself', `${ORIGIN}/export/codes`, /no response: redirect count exceeded/],
   ])('to %s end the run', async (_, location, why) => {
     nock(ORIGIN)
       .replyContentLength()
@@ -303,3 +305,37 @@ function latin1Feed(lines: readonly string[]): string {
   const sha256 = createHash('sha256').update(text).digest('hex')
   return `${text.toString('latin1')}${JSON.stringify({ REC_TYP: 'T', CNT: lines.length, AS_OF: '2026-01-01', NXT_CURSOR: null, SHA256: sha256 })}\n`
 }
+
+test('a feed that refuses connections is told once, by a run that has not read anything yet', async () => {
+  nock.enableNetConnect()
+  const report = await sync(`http://127.0.0.1:${await freePort()}`, folder(), { attempts: 1 })
+  expect(report).toMatchObject({ outcome: 'failed', mode: null })
+  expect(reportText(report)).toMatch(
+    /^sync failed: 0 records read in [\d.]+ s; no data yet\n {2}why: \S+: no response: connect ECONNREFUSED 127\.0\.0\.1:\d+\n$/,
+  )
+})
+
+test('the report of a run is for people, and says how an interrupted one goes on', async () => {
+  codes()
+  exported().reply(200, feed(LINES))
+  const data = folder()
+  expect(reportText(await sync(ORIGIN, data))).toMatch(
+    /^sync done: full load, 40 records read in [\d.]+ s; data as of 2026-01-01\n {2}products: 40 added; 40 in all\n$/,
+  )
+  const before = await sync(ORIGIN, data, { signal: AbortSignal.abort() })
+  expect(before).toMatchObject({ outcome: 'stopped', mode: null, why: 'interrupted before anything was read' })
+  for (const [full, why] of [
+    [true, 'interrupted; the next run resumes the full load'],
+    [false, 'interrupted; the next run reads these changes again'],
+  ] as const) {
+    nock.cleanAll()
+    codes()
+    const ending = new AbortController()
+    const asked = nock(ORIGIN).get('/export/gtins').query(true)
+    asked.reply(() => {
+      ending.abort()
+      return [503, '']
+    })
+    expect(await sync(ORIGIN, data, { full, signal: ending.signal })).toMatchObject({ outcome: 'stopped', why })
+  }
+})

@@ -182,7 +182,7 @@ test('SIGTERM ends a run; the next one goes on', async () => {
   child.kill('SIGTERM')
   const { code, out } = await ended
   if (code === 0) expect(JSON.parse(out)).toMatchObject({ outcome: 'done' })
-  else expect(JSON.parse(out)).toMatchObject({ outcome: 'stopped', why: expect.stringMatching(/told to end/) })
+  else expect(JSON.parse(out)).toMatchObject({ outcome: 'stopped', why: expect.stringMatching(/^interrupted/) })
   expect(await synced(data, from)).toMatchObject({ outcome: 'done', products: NUMBERS.length })
 })
 
