@@ -23,6 +23,16 @@ interface Part {
   readonly args: readonly string[]
 }
 
+const HELP = `npm start -- [flags]: the demo, a legacy catalog and its new GTIN service behind the proxy
+
+  --port N   serve on port N, with the admin API on N + 1 (${DEFAULT_PORT}); 0: any free ports
+  --all      copy all 18 million products, which takes some minutes, instead of a sample
+  --fault    give the new service a wrong price, for banyan shadow to find
+  --help     this text
+
+Ctrl-C ends all processes and removes what they wrote.
+`
+
 const { all, fault, port } = readFlags()
 /** Every how many-th product is copied, the one of the lookups among them. */
 const SAMPLE = all ? 1 : 900
@@ -37,8 +47,15 @@ let ending = false
 function readFlags(): { all: boolean; fault: boolean; port: number } {
   try {
     const { values } = parseArgs({
-      options: { all: { type: 'boolean' }, fault: { type: 'boolean' }, port: { type: 'string' } },
+      options: {
+        ...{ all: { type: 'boolean' }, fault: { type: 'boolean' }, port: { type: 'string' } },
+        help: { type: 'boolean', short: 'h' },
+      },
     })
+    if (values.help === true) {
+      process.stdout.write(HELP)
+      process.exit(0)
+    }
     const port = Number(values.port ?? DEFAULT_PORT)
     if (Number.isInteger(port) && port >= 0 && port < 65_535) {
       return { all: values.all === true, fault: values.fault === true, port }
@@ -91,23 +108,18 @@ const PROXY: Part = {
   ],
 }
 
-/** Copies the products once. What it says is shown where it takes minutes, or fails. Rejects where it fails. */
+/** Copies the products once, and shows how far it is. Rejects where it fails. */
 async function sync(legacy: string): Promise<void> {
   const from = `${legacy}/?sample=${SAMPLE}${fault ? '&wrong-prices=iSWEATR' : ''}`
   const args = ['gtin-service/main.ts', 'sync', '--from', from, '--data', DATA, '--no-gzip']
   const child = spawn(process.execPath, args, { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'], detached: true })
   running.push(child)
-  const said: string[] = []
-  for (const stream of [child.stdout, child.stderr]) {
-    eachLine(stream, (line) => {
-      if (all) process.stderr.write(`${line}\n`)
-      else said.push(line)
-    })
-  }
+  const what = all ? 'all products' : `every ${SAMPLE}th product`
+  process.stderr.write(`sync: copying ${what} of the legacy into the data of the GTIN service\n`)
+  for (const stream of [child.stdout, child.stderr]) eachLine(stream, (line) => process.stderr.write(`${line}\n`))
   const [code] = await once(child, 'close')
   running.splice(running.indexOf(child), 1)
   if (code === 0 || ending) return
-  process.stderr.write(`${said.join('\n')}\n`)
   void end(1)
   throw new Error('sync')
 }
@@ -145,12 +157,12 @@ function start(part: Part): Promise<string> {
 function logLine(text: string): string {
   const line = JSON.parse(text)
   if (line.event !== undefined) return `banyan: ${line.msg}`
-  const { method, target, status, upstream, server, reason, bucket, percent, cache, durationMs } = line
-  if (upstream === undefined) return `${method} ${target}: ${status}`
+  const { id, method, target, status, upstream, server, reason, bucket, percent, cache, durationMs } = line
+  if (upstream === undefined) return `${method} ${target}: ${status}, id ${id}`
   const from = cache === 'hit' ? `the cache of ${upstream}` : `${upstream} (${server ?? 'no server'})`
   const drawn =
     bucket === null ? reason : `${reason}: ${bucket.toFixed(2)} ${bucket < percent ? '<' : '>='} ${percent} %`
-  return `${method} ${target}: ${status} from ${from}, ${drawn}, cache ${cache}, ${durationMs.toFixed(1)} ms`
+  return `${method} ${target}: ${status} from ${from}, ${drawn}, cache ${cache}, ${durationMs.toFixed(1)} ms, id ${id}`
 }
 
 function eachLine(stream: NodeJS.ReadableStream, take: (line: string) => void): void {
@@ -203,7 +215,7 @@ function welcome(ready: string): string {
   return `banyan is ready on http://${proxy}, in front of a legacy catalog and its new GTIN service. In another terminal, in this folder:
   banyan() { node bin/banyan.js "$@"; }; export BANYAN_ADMIN=${admin}
 ${steps}
-The table is ${relative(ROOT, TABLE)}: edit it too. Each request is logged below. Ctrl-C ends everything.
+The table is ${relative(ROOT, TABLE)}: edit it as well; this copy is removed at the end. Each request is logged below; banyan explain --id ID says why. Ctrl-C ends everything.
 `
 }
 

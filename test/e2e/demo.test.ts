@@ -65,7 +65,9 @@ afterAll(() => demo?.stop())
 test('the first thing that it prints is what to do next, in ten lines or fewer', () => {
   expect(told.length).toBeLessThanOrEqual(10)
   expect(told[0]).toMatch(new RegExp(`^banyan is ready on http://127\\.0\\.0\\.1:${port}, .*In another terminal`))
-  expect(demo.stderr).toBe('')
+  expect(demo.stderr).toMatch(
+    /^sync: copying every 900th product of .*\nsync done: full load, 20,000 records read .*\n {2}products: 20,000 added; 20,000 in all\n$/,
+  )
 })
 
 test('followed line by line, it shows a client that moves, a hit, and why', { timeout: 120_000 }, async () => {
@@ -81,13 +83,18 @@ test('followed line by line, it shows a client that moves, a hit, and why', { ti
   expect(out).toContain('gtin-lookup: 5 % -> 50 % to gtin (revision 2)')
   expect(out).toMatch(/^goes to {3}gtin: within the percent of the route \(percent\)$/m)
   expect(out).toMatch(/^2 \* .* no errors$/m)
-  await demo.line((line) => / 200 from legacy \(.*\), rest: [\d.]+ >= 5 %, cache miss/.test(line))
+  const logged = await demo.line((line) => / 200 from legacy \(.*\), rest: [\d.]+ >= 5 %, cache miss/.test(line))
+  const [setUp = ''] = commands
+  const [, why] = await typed([setUp, `banyan explain --id ${/, id (\S+)$/.exec(logged)?.[1]}`])
+  expect(why).toMatch(/^went to legacy \(.*\): rest, cache miss$/m)
   await demo.line((line) => / 200 from gtin \(.*\), percent: [\d.]+ < 50 %, cache miss/.test(line))
   await demo.line((line) => / 200 from the cache of gtin, .* cache hit/.test(line))
 })
 
 test('the table that it edits is a copy in a folder that git ignores', () => {
-  const path = /^The table is (\S+):/m.exec(told.join('\n'))?.[1] as string
+  const path = /^The table is (\S+): edit it as well; this copy is removed at the end/m.exec(
+    told.join('\n'),
+  )?.[1] as string
   expect(readFileSync(join(ROOT, path), 'utf8')).toContain('percent: 50 ')
   expect(readFileSync(join(ROOT, 'routes.yaml'), 'utf8')).toBe(table)
   expect(gitStatus()).toBe(before)
@@ -101,6 +108,7 @@ test('a port that is taken says how to choose others', () => {
     stdout: '',
     stderr: `port ${port} is in use: npm start -- --port N takes N and N + 1\n`,
   })
+  expect(again('--help')).toMatchObject({ status: 0, stderr: '', stdout: expect.stringContaining('--fault') })
   expect(again('--port', 'web')).toMatchObject({
     status: 2,
     stderr: '--port web: expected a port; usage: npm start -- [--port N] [--all] [--fault]\n',
