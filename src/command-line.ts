@@ -7,6 +7,7 @@ import type { Io } from './cli/io.ts'
 import { commandsHelp, commandsWith, runCommand, unknownCommand } from './cli/run.ts'
 import { printed, toStderr, toStdout } from './printing.ts'
 import { holdYoungGeneration } from './processes/young-generation.ts'
+import { utf8Text } from './rules/values/utf8.ts'
 import { readSettings, type Settings, SettingsError, settingsFlags, settingsHelp } from './settings.ts'
 import { StartError } from './start-error.ts'
 import { makeForceToken } from './state/force-token.ts'
@@ -117,10 +118,7 @@ function surroundings(): Io {
     err: toStderr,
     colours: { out: mayColour(process.stdout), err: mayColour(process.stderr) },
     env,
-    readFile: (path) =>
-      new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(
-        readFileWithinNow(path === '-' ? 0 : path, MAX_TABLE_BYTES),
-      ),
+    readFile: (path) => utf8Text(readFileWithinNow(path === '-' ? 0 : path, MAX_TABLE_BYTES)),
     tlsFindings: async (table, file) => {
       const { findTlsFlaws } = await import('./control/table/tls-files.ts')
       return findTlsFlaws(table, file === '-' ? '.' : dirname(file))

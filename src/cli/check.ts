@@ -40,8 +40,7 @@ export function textOf(file: string, io: Io): string {
   try {
     return io.readFile(file)
   } catch (error) {
-    const { message } = error as Error
-    throw new CommandError(EXIT.refused, `${file}: ${error instanceof TypeError ? 'not valid UTF-8' : message}`)
+    throw new CommandError(EXIT.refused, `${file}: ${(error as Error).message}`)
   }
 }
 

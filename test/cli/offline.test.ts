@@ -1,11 +1,9 @@
 /**
  * The commands that need no proxy: check, explain --table, force-token, completion, and the help of all.
  */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { readTable } from '../../src/rules/language/text.ts'
+import { utf8Text } from '../../src/rules/values/utf8.ts'
 import { Force } from '../../src/state/force-token.ts'
 import { banyan, TABLE } from './rig.ts'
 
@@ -117,13 +115,19 @@ test('check --json, of a file and of standard input', async () => {
   expect(JSON.parse((await banyan(['check', '--json'], { files })).out)).toEqual({ ok: true, problems: [], more: 0 })
 })
 
-test('a file that is no text is one line, exit 1', async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'banyan-check-'))
-  onTestFinished(() => rmSync(folder, { recursive: true }))
-  writeFileSync(join(folder, 'bytes'), Buffer.from([0xff, 0xfe]))
-  const readFile = (path: string): string => new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(path))
-  const { code, err } = await banyan(['check', join(folder, 'bytes')], { readFile })
-  expect([code, err]).toEqual([1, `banyan: ${join(folder, 'bytes')}: not valid UTF-8\n`])
+test.each([
+  ['UTF-16 with its mark', Buffer.from('\ufeffversion: 1\n', 'utf16le'), 'saved as UTF-16'],
+  ['UTF-16 without a mark', Buffer.from('version: 1\n', 'utf16le'), 'saved as UTF-16'],
+  ['UTF-16 in the other order', Buffer.from('version: 1\n', 'utf16le').swap16(), 'saved as UTF-16'],
+  ['Latin-1', Buffer.from('version: 1\n# Bü\ufffdcher', 'latin1'), 'not valid UTF-8: byte 0xFC in line 2, column 4'],
+  [
+    'half of a character',
+    Buffer.from([...Buffer.from('a: \ufffd1\r\nb: 2'), 0xe2, 0x82]),
+    'not valid UTF-8: byte 0xE2 in line 2, column 5',
+  ],
+])('a file that is no UTF-8 is one line, exit 1: %s', async (_, bytes, said) => {
+  const { code, err } = await banyan(['check', 'bytes'], { readFile: () => utf8Text(bytes) })
+  expect([code, err]).toEqual([1, `banyan: bytes: ${said} (save it as UTF-8)\n`])
 })
 
 test('a file that is not there is one line, exit 1', async () => {

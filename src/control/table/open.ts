@@ -11,13 +11,14 @@ import {
   type ReadTable,
   readTable,
 } from '../../rules/language/text.ts'
+import { utf8Text } from '../../rules/values/utf8.ts'
 import { LiveTable } from '../../state/live-table.ts'
 import { readFileWithinNow } from '../../state/read-file.ts'
 import type { TlsMaterial } from '../../state/tls/material.ts'
 import type { ControlLog } from '../control-log.ts'
 import { GivenTable, TableFile, type TableSource } from './file.ts'
 import { HISTORY_BOUNDS, History } from './history.ts'
-import { MAX_FILE_BYTES, textOf } from './settled-text.ts'
+import { MAX_FILE_BYTES } from './settled-text.ts'
 import { TlsFiles } from './tls-files.ts'
 
 /** The path of the table, and what to do if it is invalid. */
@@ -98,7 +99,7 @@ function standIn(
 function readText(path: string): string {
   try {
     // Strict, as for later reads: a file that is not valid UTF-8 must not work at startup only.
-    return textOf(readFileWithinNow(path === STDIN ? 0 : path, MAX_FILE_BYTES))
+    return utf8Text(readFileWithinNow(path === STDIN ? 0 : path, MAX_FILE_BYTES))
   } catch (error) {
     throw new Error(`can't read the table ${path}: ${(error as Error).message}`)
   }

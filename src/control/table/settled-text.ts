@@ -3,6 +3,7 @@
  */
 import { stat } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { type EncodingError, utf8Text } from '../../rules/values/utf8.ts'
 import { FileError, type FileFlaw, readFileWithin } from '../../state/read-file.ts'
 
 /** Larger than any real table, and small enough to hold in memory twice. */
@@ -49,19 +50,11 @@ export async function readNow(path: string): Promise<Reading> {
   const identity = await identityOf(path)
   const flaw = (kind: ReadFlaw, message: string): Reading => ({ ok: false, flaw: kind, message, identity })
   try {
-    return { ok: true, text: textOf(await readFileWithin(path, MAX_FILE_BYTES)), identity }
+    return { ok: true, text: utf8Text(await readFileWithin(path, MAX_FILE_BYTES)), identity }
   } catch (error) {
     if (error instanceof FileError) return flaw(error.flaw, error.message)
-    return flaw('no-text', 'is not valid UTF-8')
+    return flaw('no-text', `is ${(error as EncodingError).message}`)
   }
-}
-
-/**
- * The text of a table file, byte order mark included.
- * @throws {TypeError} if it is not valid UTF-8
- */
-export function textOf(bytes: Buffer): string {
-  return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
 }
 
 /**

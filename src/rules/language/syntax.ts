@@ -3,6 +3,7 @@
  * reports what follows from it too; one mistake is told as one error.
  */
 import { parsePattern } from '../patterns/path.ts'
+import { invisibleIn, nameOf } from './stray.ts'
 
 /** An error of the YAML parser. */
 export interface SyntaxError {
@@ -29,6 +30,9 @@ export interface Mistake {
 /** Emitted by the lexer before a text without quotes. */
 export const SCALAR_MARK = '\x1f'
 
+/** What the lexer emits for the parser alone. */
+const MARKS = /^[\x02\x18\x1f]$/
+
 /** Emitted by the lexer where a flow collection ends by its indentation. */
 const FLOW_ERROR_END = '\x18'
 
@@ -51,12 +55,16 @@ export function firstMistake(
   const before = lexemes.filter(({ offset }) => offset <= error.offset)
   return (
     carriageReturn(text) ??
-    indentCharacter(text, error) ??
+    tab(text, error) ??
+    invisible(text, error) ??
     quote(text, error, before, lexemes) ??
+    dash(text, error, keys) ??
+    listItem(text, error) ??
     keyAndValue(text, error, keys) ??
     gluedBracket(text, before, lexemes) ??
     comma(before, lexemes, keys) ??
     bracket(text, error, lexemes) ??
+    commaAfter(text, error, lexemes) ??
     startCharacter(text, error) ??
     flowWords(text, error) ??
     indentation(text, error) ??
@@ -77,16 +85,64 @@ function carriageReturn(text: string): Mistake | null {
   return { offset, message: 'a carriage return alone is no line end', hint: 'save the file with LF or CRLF line ends' }
 }
 
-/** Tabs, and spaces that only look like spaces. */
-function indentCharacter(text: string, { code, offset }: SyntaxError): Mistake | null {
+/** A tab in the indentation, or behind a dash. */
+function tab(text: string, { code, offset }: SyntaxError): Mistake | null {
   const line = lineAt(text, offset)
-  const found = /^ *([\t\u00a0\u2000-\u200a\u202f\u3000])/.exec(line.text)
-  if (found === null) return null
-  const isTab = found[1] === '\t'
+  const found = /^[ -]*\t/.exec(line.text)?.[0]
+  if (found === undefined) return null
   // In brackets a tab is white space like any other.
-  if (isTab && code !== 'TAB_AS_INDENT' && !/^ *\t+ *-?\s*[\w"']+:/.test(line.text)) return null
-  const what = isTab ? 'a tab' : 'a no-break space'
-  return { offset: line.start + found[0].length - 1, message: `${what} in the indentation`, hint: 'indent with spaces' }
+  if (code !== 'TAB_AS_INDENT' && !/^ *\t+ *-?\s*[\w"']+:/.test(line.text)) return null
+  const place = line.start + found.length - 1
+  if (found.includes('-')) return { offset: place, message: 'a tab after -', hint: 'write a space' }
+  return { offset: place, message: 'a tab in the indentation', hint: 'indent with spaces' }
+}
+
+/** In the line of the error or the one before it, outside quotes and comments. */
+function invisible(text: string, { offset }: SyntaxError): Mistake | null {
+  const line = lineAt(text, offset)
+  for (const { start, text: content } of [line, lineAt(text, line.start - 1)]) {
+    const bare = content
+      .slice(0, MAX_EXAMINED)
+      .replace(/"(?:[^"\\]|\\.)*"|'[^']*'/g, (quoted) => 'x'.repeat(quoted.length))
+      .replace(/ #.*$/, '')
+    const found = invisibleIn(bare, 0, bare.length)
+    if (found === null) continue
+    const offset = start + found.offset
+    if (bare.slice(0, found.offset).trim() !== '') return { ...found, offset }
+    const message = `a ${nameOf(text[offset] as string)} in the indentation`
+    return { offset, message, hint: 'indent with spaces' }
+  }
+  return null
+}
+
+/** `-id: a`, `-http://127.0.0.1:4001` or `-{ id: a }`: an item of a list without the space. */
+function dash(text: string, { offset }: SyntaxError, keys: ReadonlySet<string>): Mistake | null {
+  const line = lineAt(text, offset)
+  for (const { start, text: content } of [line, nextLine(text, line), lineAt(text, line.start - 1)]) {
+    if (content.length > MAX_EXAMINED) continue
+    const [, indent = '', item = ''] = /^(\s*)-([^\s-].*?)\s*(?: #.*)?$/.exec(content) ?? []
+    const key = /^[\w-]+(?=:)/.exec(item)?.[0]
+    const isItem = key === undefined ? /^(?:[{["'/*&A-Za-z])/.test(item) : keys.has(key) || /^https?$/.test(key)
+    if (!isItem) continue
+    const hint = item.length > 80 ? 'write a space behind it' : `write - ${item}`
+    return { offset: start + indent.length, message: 'missing space after -', hint }
+  }
+  return null
+}
+
+/** A text on a line of its own, below a key without a value or below an item. */
+function listItem(text: string, { code, offset }: SyntaxError): Mistake | null {
+  if (code !== 'BAD_INDENT' && code !== 'MISSING_CHAR') return null
+  const { start, text: content } = lineAt(text, offset)
+  const word = /^\s*(https?:\/\/\S+|\/\S*|[A-Z]+|[\w*-]+(?:\.[\w-]+)+)\s*(?: #.*)?$/.exec(content)?.[1]
+  const above = lineAt(text, start - 1).text
+  if (
+    word === undefined ||
+    start === 0 ||
+    !/^\s*(?:- +)?[\w-]+:\s*(?:#.*)?$|^\s*- +[^\s:]+(?::\/\/\S*)?\s*(?:#.*)?$/.test(above)
+  )
+    return null
+  return { offset: start + content.search(/\S/), message: 'expected a list item', hint: `write - ${word}` }
 }
 
 /** A quote without its closing one, which takes in all text up to the next quote; or one inside a text in quotes. */
@@ -170,17 +226,45 @@ function wordAt(text: string, offset: number): string {
   return text.slice(offset, end)
 }
 
-/** `{ path: /a methods: [GET] }` */
+/** `{ path: /a methods: [GET] }`, or in JSON a number without its comma. */
 function comma(before: readonly Lexeme[], lexemes: readonly Lexeme[], keys: ReadonlySet<string>): Mistake | null {
   for (const [at, { offset, source, plain }] of before.entries()) {
     if (!plain || lexemes[at + 1]?.source !== ':' || source.length > MAX_EXAMINED) continue
-    const key = /^\S.*\s([\w-]+)$/.exec(source)?.[1]
-    if (key === undefined || !keys.has(key)) continue
+    const [, mark = '', key] = /^[^\s-].*\s(["']?)([\w-]+)\1$/s.exec(source) ?? []
+    if (key === undefined || !keys.has(key) || (mark === '' && source.includes('\n'))) continue
+    const word = `${mark}${key}${mark}`
+    const value = source.slice(0, -word.length).trimEnd()
     return {
-      offset: offset + source.length - key.length,
+      offset: offset + source.length - word.length,
       message: `missing comma before ${key}`,
-      hint: `write ${source.slice(0, -key.length).trimEnd()}, ${key}`,
+      hint: `write ${value}, ${word}`,
     }
+  }
+  return null
+}
+
+/** In brackets: a text in quotes or a bracket, and behind it another value with no comma between. */
+function commaAfter(text: string, error: SyntaxError, lexemes: readonly Lexeme[]): Mistake | null {
+  const end = lineAt(text, error.offset)
+  let depth = 0
+  let last: Lexeme | null = null
+  for (const lexeme of lexemes) {
+    const { offset, source, plain } = lexeme
+    if (offset > end.start + end.text.length) return null
+    const isText = plain || /^["']/.test(source)
+    if (!isText && (/^\s*$/.test(source) || source.startsWith('#') || MARKS.test(source))) continue
+    const isOpener = !plain && source in CLOSERS
+    const isCloser = !plain && (source === '}' || source === ']')
+    const isBehind = last !== null && (/^[}\]]$/.test(last.source) ? isText || isOpener : isText)
+    if (depth > 0 && isBehind && last !== null) {
+      const lineEnd = text.slice(last.offset + last.source.length, offset).includes('\n')
+      const value = last.source.length > 40 ? last.source.at(-1) : last.source
+      const hint = lineEnd ? 'end the line above with a comma' : `write ${value}, ${source.split(/[\s,]/, 1)[0]}`
+      return { offset, message: 'missing comma', hint }
+    }
+    if (isOpener) depth++
+    if (isCloser) depth--
+    last = isCloser || (isText && !plain) ? lexeme : null
   }
   return null
 }

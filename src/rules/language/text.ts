@@ -25,6 +25,7 @@ import { type Finding, MAX_PROBLEMS, type Problem, type Problems, pointerOf } fr
 import { checkTable } from './check.ts'
 import { compileTable } from './compile.ts'
 import { schemaFindings } from './findings.ts'
+import { codeOf, conflictMarker, invisibleIn } from './stray.ts'
 import { firstMistake, type Lexeme, type Mistake, quotesMistake, SCALAR_MARK } from './syntax.ts'
 
 export { formatProblem, formatProblems, type Problem, type Problems } from '../values/problem.ts'
@@ -248,12 +249,13 @@ const MARKS: ReadonlySet<string> = new Set(['\x02', '\x18', SCALAR_MARK])
 /** What YAML 1.2.2 section 5.1 does not allow anywhere, comments included. */
 const NO_CHARACTER = /[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/u
 
-/** The first character that no YAML text may have. */
+/** The first character that no YAML text may have, or the first marker of a merge. */
 function characterFindings(text: string): Placed[] {
+  const marker = conflictMarker(text)
+  if (marker !== null) return [placedOf(marker)]
   const offset = text.search(NO_CHARACTER)
   if (offset === -1) return []
-  const code = text.charCodeAt(offset).toString(16).toUpperCase().padStart(4, '0')
-  return [placedOf({ offset, message: `invalid character U+${code}` })]
+  return [placedOf({ offset, message: `invalid character U+${codeOf(text[offset] as string)}` })]
 }
 
 /** Duplicate keys, `__proto__` as a key, undefined aliases, and strings with unpaired surrogates. */
@@ -333,6 +335,8 @@ function certainFindings(parsed: Document.Parsed, broken: readonly Placed[], tex
 function locateAll(findings: readonly Finding[], parsed: Document.Parsed, text: string): Placed[] {
   const placed = findings.map(
     (finding) =>
+      strayIn(finding, parsed, text) ??
+      itemOf(finding, parsed, text) ??
       continued(finding, parsed, text) ?? { finding: withVariable(finding, parsed), offset: offsetOf(finding, parsed) },
   )
   // What an alias stands for is read once for each alias.
@@ -341,6 +345,30 @@ function locateAll(findings: readonly Finding[], parsed: Document.Parsed, text: 
     const mark = JSON.stringify([offset, path.at(-1), message])
     return told.size < told.add(mark).size
   })
+}
+
+/** An error of a key or value without quotes that has an invisible character. */
+function strayIn(finding: Finding, parsed: Document.Parsed, text: string): Placed | null {
+  if (finding.severity !== 'error' || finding.at === 'parent') return null
+  const { node, pair } = nodeAt(parsed, finding.path)
+  const found = finding.at === 'key' ? pair?.key : node
+  if (!isScalar(found) || found.type !== 'PLAIN') return null
+  const [start, end] = found.range as [number, number, number]
+  const stray = invisibleIn(text, start, Math.min(end, start + MAX_KEY_LENGTH))
+  return stray === null ? null : { finding: { ...finding, ...stray }, offset: stray.offset }
+}
+
+/** Text on lines of its own where a list is expected. */
+function itemOf(finding: Finding, parsed: Document.Parsed, text: string): Placed | null {
+  if (!finding.message.startsWith('expected list, received string')) return null
+  const { node } = nodeAt(parsed, finding.path)
+  if (!isScalar(node) || node.type !== 'PLAIN') return null
+  const [offset, end] = node.range as [number, number, number]
+  if (!/\n[ \t]*$/.test(text.slice(Math.max(0, offset - MAX_KEY_LENGTH), offset))) return null
+  const [first = '', ...more] = text.slice(offset, end).split('\n')
+  const item = first.trim().replace(/^-/, '')
+  const hint = more.length > 0 ? 'start each line with - ' : `write - ${item}`
+  return { finding: { ...finding, message: 'expected a list item', hint }, offset }
 }
 
 /** `${UPSTREAM}` in the place of a value. */

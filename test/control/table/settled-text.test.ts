@@ -90,7 +90,10 @@ test('says what a path is that has no text', async () => {
   expect(await readNow(pipe)).toMatchObject({ flaw: 'no-file' })
   const latin1 = join(home.path, 'latin1')
   await writeFile(latin1, Buffer.from([0x61, 0xe9, 0x0a]))
-  expect(await readNow(latin1)).toMatchObject({ flaw: 'no-text' })
+  expect(await readNow(latin1)).toMatchObject({
+    flaw: 'no-text',
+    message: 'is not valid UTF-8: byte 0xE9 in line 1, column 2 (save it as UTF-8)',
+  })
   const huge = join(home.path, 'huge')
   const handle = await open(huge, 'w')
   await handle.truncate(16 * 1024 * 1024 + 1)
