@@ -4,7 +4,7 @@
 import type { CompareSettings, Differences } from './difference.ts'
 import { addJsonDifferences } from './json-differences.ts'
 import { type JsonReading, readJson } from './json-value.ts'
-import { isPointer } from './pointers.ts'
+import { isPointer, Marks, pathTo } from './pointers.ts'
 import { renderBytes, shortened } from './rendering.ts'
 
 /** A body without its content codings, and the Content-Type it came with. */
@@ -115,7 +115,7 @@ type Read<Ok extends boolean> = Extract<JsonReading, { ok: Ok }>
 function addJson(from: Read<true>, to: Read<true>, { settings, found }: Pair): string | null {
   addJsonDifferences(from.value, to.value, settings, found)
   const repeated = from.repeated ?? to.repeated
-  return repeated === null ? null : `duplicate key ${repeated}`
+  return repeated === null ? null : `duplicate key ${pathTo(repeated, Marks.of(settings))}`
 }
 
 /** JSON that can't be read, on one side or both. */

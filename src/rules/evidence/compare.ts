@@ -6,6 +6,7 @@ import { addBodyDifferences, areSameBytes, isBodyIgnored } from './body.ts'
 import { type ComparedAnswer, type CompareSettings, type Comparison, Differences } from './difference.ts'
 import { isDataKey } from './pointers.ts'
 import { shortened } from './rendering.ts'
+import { shownField } from './shown-fields.ts'
 
 export * from './difference.ts'
 
@@ -122,18 +123,11 @@ function normalised(name: string, value: string | null): string | null {
   ].join(';')
 }
 
-/** Values in queries and fragments are not shown: they may be sessions or tokens. */
-function shownField(name: string, value: string | null): string | null {
-  if (value === null) return null
-  return shortened(
-    name === 'location' || name === 'content-location'
-      ? value.replace(/#.*$/, '#…').replaceAll(/=[^?&;#]+/g, '=…')
-      : value,
-  )
-}
-
+/** The names of the cookies that are set (RFC 6265bis section 5.6): without `=` all is the value, and the name is empty. */
 function cookieNames({ rawHeaders }: ComparedAnswer): Set<string> {
-  return new Set(fieldValues(rawHeaders, 'set-cookie').map((line) => (line.split('=', 1)[0] as string).trim()))
+  const pairs = fieldValues(rawHeaders, 'set-cookie').map((line) => (line.split(';', 1)[0] as string).trim())
+  const named = pairs.filter((pair) => pair !== '' && pair !== '=')
+  return new Set(named.map((pair) => pair.slice(0, Math.max(0, pair.indexOf('='))).trim()))
 }
 
 /** The content codings of a body, in the order in which they were applied. */

@@ -2,6 +2,7 @@
  * Which requests may be copied to the other side of their route.
  */
 import type { Reason, Side } from '../http/exchange.ts'
+import { hideQuery } from './shown-fields.ts'
 
 /**
  * Why a request that was drawn for a copy got none. A closed set: log, metrics and API use these words.
@@ -74,13 +75,9 @@ export function copiesSide(sides: Side | 'both', side: Side): boolean {
   return sides === 'both' || sides === side
 }
 
-/** A request target without the values of its query. */
+/** A request target without the values of its query and of parameters in its path, such as `;jsessionid=`. */
 export function hideQueryValues(target: string): string {
-  const at = target.indexOf('?')
-  if (at === -1) return target
-  const names = target
-    .slice(at + 1)
-    .split('&')
-    .map((pair) => (pair.includes('=') ? `${pair.slice(0, pair.indexOf('=') + 1)}...` : pair === '' ? '' : '...'))
-  return `${target.slice(0, at)}?${names.join('&')}`
+  const [, path = '', query] = /^([^?]*)(?:\?(.*))?$/s.exec(target) ?? []
+  const shown = path.replaceAll(/(;[^=;/]*=)[^;/]*/g, '$1...')
+  return query === undefined ? shown : `${shown}?${hideQuery(query, '...')}`
 }

@@ -52,13 +52,18 @@ class JsonComparison {
   #objects(from: JsonObject, to: JsonObject, place: Place): void {
     const isMap = isDataMap(from) || isDataMap(to)
     const isHidden = place.isHidden || place.marks.has('redact')
+    const hasHiddenKeys = place.isHidden || place.marks.hidesKeys
     for (const key of new Set([...from.members.keys(), ...to.members.keys()])) {
       const [old, young] = [from.members.get(key), to.members.get(key)]
       const marks = place.marks.below(key)
       const hasOther = from.repeated.has(key) !== to.repeated.has(key)
       if (old !== undefined && young !== undefined && !hasOther && this.#areAlike(old, young, marks)) continue
       if (marks.has('ignore')) continue
-      const below = { path: pathBelow(place.path, isMap || isDataKey(key) ? '*' : key), marks, isHidden }
+      const below = {
+        path: pathBelow(place.path, hasHiddenKeys || isMap || isDataKey(key) ? '*' : key),
+        marks,
+        isHidden,
+      }
       if (old === undefined) this.#add(below, 'extra', undefined, young)
       else if (young === undefined) this.#add(below, 'missing', old, undefined)
       else this.values(old, young, below)

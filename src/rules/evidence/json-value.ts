@@ -2,8 +2,6 @@
  * Reads JSON (RFC 8259) and loses nothing of it that matters to a comparison: numbers keep their digits, and keys that come
  * twice are told.
  */
-import { isDataKey, pathBelow } from './pointers.ts'
-
 export type Json = null | boolean | string | JsonNumber | readonly Json[] | JsonObject
 
 /** A number as it was written: a double would lose digits of some, and 1e400 altogether. */
@@ -34,7 +32,12 @@ export function typeOf(value: Json): JsonType {
 export type JsonFault = 'not valid JSON' | 'nested too deeply' | 'too large'
 
 export type JsonReading =
-  | { readonly ok: true; readonly value: Json /** The path of the first. */; readonly repeated: string | null }
+  | {
+      readonly ok: true
+      readonly value: Json
+      /** The keys and indices that lead to the first key that comes twice. */
+      readonly repeated: readonly (string | number)[] | null
+    }
   | { readonly ok: false; readonly why: JsonFault }
 
 /** Deeper texts are not read: the reader and the comparison call themselves once for each level. */
@@ -70,10 +73,10 @@ const BACKSLASH = 0x5c
 
 class Reader {
   readonly #text: string
-  readonly #keys: string[] = []
+  readonly #keys: (string | number)[] = []
   #at = 0
   #values = 0
-  repeated: string | null = null
+  repeated: readonly (string | number)[] | null = null
 
   constructor(text: string) {
     this.#text = text
@@ -92,7 +95,7 @@ class Reader {
     const first = this.#text[this.#at]
     if (first === '"') return this.#string()
     if (first === '{' || first === '[') {
-      if (this.#keys.push('*') > DEEPEST) throw new Fault('nested too deeply')
+      if (this.#keys.push(0) > DEEPEST) throw new Fault('nested too deeply')
       const value = first === '{' ? this.#object() : this.#list()
       this.#keys.pop()
       return value
@@ -116,7 +119,7 @@ class Reader {
       if (!this.#next(':')) throw new Fault()
       if (object.members.has(key)) {
         object.repeated.add(key)
-        this.repeated ??= this.#keys.reduce((path, one) => pathBelow(path, isDataKey(one) ? '*' : one), '')
+        this.repeated ??= [...this.#keys]
       }
       object.members.set(key, this.#value())
     } while (this.#next(','))
@@ -128,8 +131,10 @@ class Reader {
     const list: Json[] = []
     this.#at++
     if (this.#next(']')) return list
-    do list.push(this.#value())
-    while (this.#next(','))
+    do {
+      this.#keys[this.#keys.length - 1] = list.length
+      list.push(this.#value())
+    } while (this.#next(','))
     if (!this.#next(']')) throw new Fault()
     return list
   }

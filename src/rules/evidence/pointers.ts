@@ -43,6 +43,11 @@ export class Marks {
     return this.#nodes.length > 0 && this.#nodes.some((node) => node.marks.has(mark))
   }
 
+  /** Whether the keys of its members are not shown: the place is redacted, or so is whatever is in it. */
+  get hidesKeys(): boolean {
+    return this.has('redact') || this.#nodes.some(({ children }) => children.get('*')?.marks.has('redact'))
+  }
+
   /** The marks of a member or element. */
   below(key: string | number): Marks {
     if (this.#nodes.length === 0) return this
@@ -80,4 +85,17 @@ const LONGEST_PATH = 256
 export function pathBelow(path: string, key: string): string {
   const below = `${path}/${/[~/]/.test(key) ? key.replaceAll('~', '~0').replaceAll('/', '~1') : key}`
   return below.length <= LONGEST_PATH ? below : path
+}
+
+/** The path of a place from its keys and, as numbers, indices. @param marks of the root */
+export function pathTo(keys: readonly (string | number)[], marks: Marks): string {
+  let path = ''
+  let isHidden = false
+  let place = marks
+  for (const key of keys) {
+    isHidden ||= place.hidesKeys
+    path = pathBelow(path, isHidden || typeof key === 'number' || isDataKey(key) ? '*' : key)
+    place = place.below(key)
+  }
+  return path
 }

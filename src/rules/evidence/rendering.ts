@@ -45,7 +45,7 @@ function beginningOf(value: Json, marks: Marks, isHidden: boolean, room: number)
   if (typeof value === 'string') return JSON.stringify(value.slice(0, LONGEST + 1))
   if (value instanceof JsonObject) {
     return joined('{', [...value.members.keys()], '}', room, (key, left) => {
-      const name = `${JSON.stringify(key.slice(0, LONGEST + 1))}:`
+      const name = `${JSON.stringify(marks.hidesKeys ? '*' : key.slice(0, LONGEST + 1))}:`
       return name + beginningOf(value.members.get(key) as Json, marks.below(key), false, left - name.length)
     })
   }

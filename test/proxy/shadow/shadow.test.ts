@@ -32,7 +32,7 @@ ${route('stored', `cache: { ttl: 1h }, ${ALL}`)}
 ${route('noisy', ALL)}
 ${route('asked', ALL)}
 ${route('some', 'shadow: { percent: 100, noise: 0, match: { headers: { x-copy: true } } }')}
-${route('clear', 'shadow: { percent: 100, noise: 0, samples: values, redact: [/secret] }')}
+${route('clear', 'shadow: { percent: 100, noise: 0, samples: values, redact: [/secret], compare: { headers: [location, authorization] } }')}
 ${route('none', 'percent: 0')}
 `,
 })
@@ -176,13 +176,23 @@ describe('differences', () => {
 
   test('samples: values shows them, but for what is redacted and what nobody may see', async () => {
     legacy.handler = recording('legacy', (request) =>
-      request.send(json({ price: 'old', secret: 'canary-1' }, ['Set-Cookie: sid=canary-2'])),
+      request.send(
+        json({ price: 'old', secret: { canary: 'canary-1' } }, [
+          'Set-Cookie: canary',
+          'Location: http://u:canary@h/?canary',
+        ]),
+      ),
     )
     modern.handler = recording('modern', (request) =>
-      request.send(json({ price: 'new', secret: 'canary-3' }, ['Set-Cookie: other=canary-4'])),
+      request.send(
+        json({ price: 'new', secret: { canaries: 'canary-3' } }, [
+          'Set-Cookie: other=canary-4',
+          'Authorization: canary',
+        ]),
+      ),
     )
     const client = await rawClient(banyan.port)
-    await get(client, '/clear/a?key=canary-5')
+    await get(client, '/clear/a;sid=canary?key=canary-5&canary')
     await settled('clear', ({ comparisons: count }) => expect(count).toBe(1))
     // Asked again, from would begin another session.
     expect(sides()).toEqual(['legacy', 'modern'])
@@ -190,8 +200,8 @@ describe('differences', () => {
     expect(cookieSet).toBe(1)
     const sample = await (await fetch(`http://127.0.0.1:${banyan.adminPort}/samples/${samples[0].id}`)).json()
     expect(sample.differences).toContainEqual({ path: '/price', kind: 'value', from: '"old"', to: '"new"' })
-    expect(sample.differences.map(({ path }: { path: string }) => path)).toContain('/secret')
-    expect(JSON.stringify(sample)).not.toContain('canary')
+    expect(sample.differences.map(({ path }: { path: string }) => path)).toContain('/secret/*')
+    expect(JSON.stringify([sample, await comparisons('clear')])).not.toContain('canary')
     client.socket.destroy()
   })
 

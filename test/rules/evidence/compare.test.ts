@@ -241,6 +241,37 @@ describe('settings', () => {
     const page = compare(html(`<p>${secret[0]}`), html('<p>other'), { ...SETTINGS, ...settings })
     expect(page.differences).toEqual([{ path: '', kind: 'value', from: '9 bytes', to: '8 bytes' }])
   })
+
+  test.each<[string, string, string, string[], string[]]>([
+    ['/tokens', '{"tokens":{"SecretOld":1}}', '{"tokens":{"SecretNew":1}}', ['/tokens/*'], []],
+    ['/tokens', '{"tokens":{"a":{"SecretOld":1}}}', '{"tokens":{"a":{"SecretNew":1}}}', ['/tokens/*/*'], []],
+    ['/tokens', '{"tokens":{"SecretOld":1}}', '{"tokens":{"SecretOld":2}}', ['/tokens/*'], []],
+    ['/tokens', '{"tokens":[{"SecretOld":1}]}', '{"tokens":[{"SecretOld":2}]}', ['/tokens/*/*'], []],
+    ['/tokens/*', '{"tokens":{"SecretOld":1}}', '{"tokens":{"SecretNew":1}}', ['/tokens/*'], []],
+    ['/tokens/*', '{"tokens":{"SecretOld":1}}', '{}', ['/tokens'], []],
+    ['/list/0', '{"list":[{"SecretOld":1}]}', '{"list":[{"SecretNew":1}]}', ['/list/*/*'], []],
+    [
+      '/tokens',
+      '{"tokens":{"SecretTwice":1,"SecretTwice":2}}',
+      '{"tokens":{"SecretTwice":2}}',
+      ['/tokens/*'],
+      ['/tokens/*'],
+    ],
+    [
+      '/list/1',
+      '{"list":[1,{"a":{"SecretTwice":1,"SecretTwice":2}}]}',
+      '{"list":[1,{"a":{"SecretTwice":3}}]}',
+      ['/list/*/*/*'],
+      ['/list/*/*/*'],
+    ],
+    ['/other', '{"a":{"b":1,"b":2}}', '{"a":{"b":2}}', ['/a/b'], ['/a/b']],
+  ])('no path or note tells a key below what is redacted: %s of %s', (redact, from, to, paths, repeated) => {
+    for (const shown of [compareJson(from, to, { redact: [redact] }), compareJson(to, from, { redact: [redact] })]) {
+      expect(JSON.stringify(shown)).not.toContain('Secret')
+      expect([...new Set(shown.differences.map(({ path }) => path))]).toEqual(paths)
+      expect(shown.note).toBe(repeated.length === 0 ? null : `duplicate key ${repeated[0]}`)
+    }
+  })
 })
 
 describe('status and header fields', () => {
@@ -277,6 +308,9 @@ describe('status and header fields', () => {
       ['Set-Cookie', 'SID=1'],
       ['extra cookie:SID', 'missing cookie:sid'],
     ],
+    ['a cookie without a name', ['Set-Cookie', 'canary; Path=/'], [], ['missing cookie:*']],
+    ['another value without a name', ['Set-Cookie', 'canary'], ['Set-Cookie', '=kanari; Secure'], []],
+    ['an empty cookie', ['Set-Cookie', ' ; a=b', 'Set-Cookie', '='], [], []],
     ['a cookie that is named after a visitor', ['Set-Cookie', 'visit_1234567=1'], [], ['missing cookie:*']],
   ])('%s', (_, from, to, differences) => {
     expect(found(compareBoth(json(...from), json(...to)))).toEqual(differences)
@@ -315,6 +349,46 @@ describe('status and header fields', () => {
       to: '/x;sid=…?t=…&u=…#…',
     })
     expect(JSON.stringify(differences.map(({ from, to }) => [from, to]))).not.toMatch(/canary|kanari/)
+  })
+
+  test.each([
+    ['location', '/x?SECRET', '/x?…'],
+    ['location', '/x?next=/y?SECRET', '/x?next=…'],
+    ['location', '/x?/y?SECRET=1', '/x?…'],
+    ['location', '/x?U0VDUkVU==&SECRET', '/x?…&…'],
+    ['location', '/x?a=1>SECRET', '/x?a=…'],
+    ['location', 'http://u:SECRET@h/x', 'http://…@h/x'],
+    ['location', '//SECRET@h/x#SECRET', '//…@h/x#…'],
+    ['location', 'https:\\\\u:SECRET@SECRET@h\\x', 'https:\\\\…@h\\x'],
+    ['content-location', '/x?a=1;SECRET', '/x?a=…'],
+    ['refresh', '0; url=/x;sid=SECRET?SECRET', '0; url=/x;sid=…?…'],
+    ['refresh', '5;URL="http://u:SECRET@h/?t=SECRET"', '5;URL="http://…@h/?t=…'],
+    [
+      'link',
+      '</x;sid=SECRET?t=SECRET>; rel="next", <http://u:SECRET@h/?SECRET#SECRET>; rel=up',
+      '</x;sid=…?t=…>; rel="next", <http://…@h/?…#…>; rel=up',
+    ],
+    ['x-next', 'to http://u:SECRET@h/x;sid=SECRET?t=SECRET', 'to http://…@h/x;sid=…?t=…'],
+    ['authorization', 'Bearer SECRET', '(redacted)'],
+    ['authentication-info', 'nextnonce="SECRET"', '(redacted)'],
+    ['proxy-authenticate', 'Negotiate SECRET', '(redacted)'],
+    ['proxy-authorization', 'Basic SECRET', '(redacted)'],
+    ['proxy-authentication-info', 'SECRET', '(redacted)'],
+    ['www-authenticate', 'Negotiate SECRET', '(redacted)'],
+    ['cookie', 'SECRET', '(redacted)'],
+    ['content-type', 'text/html; charset=utf-8', 'text/html; charset=utf-8'],
+    ['x-cache', 'a/b, max-age=3', 'a/b, max-age=3'],
+  ])('of %s: %s nothing is shown but %s', (name, value, shown) => {
+    const [from, to] = [value, value.replaceAll('SECRET', 'OTHER')].map((one) => answer('{}', { headers: [name, one] }))
+    const settings = { ...SETTINGS, headers: [name] }
+    const nothing = answer('{}', { headers: [] })
+    expect(compare(from as typeof nothing, nothing, settings).differences).toEqual([
+      { path: `header:${name}`, kind: 'missing', from: shown, to: null },
+    ])
+    const isSecret = value.includes('SECRET')
+    expect(found(compare(from as typeof nothing, to as typeof nothing, settings))).toEqual(
+      isSecret ? [`value header:${name}`] : [],
+    )
   })
 })
 

@@ -3,7 +3,7 @@
  */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { type CopiedRequest, copiesSide, whyNotCopied } from '../../../src/rules/evidence/copying.ts'
+import { type CopiedRequest, copiesSide, hideQueryValues, whyNotCopied } from '../../../src/rules/evidence/copying.ts'
 
 const plain: CopiedRequest = {
   method: 'GET',
@@ -50,4 +50,15 @@ test('no method but GET and HEAD is ever copied, whatever else the request has',
 test('sides', () => {
   const copied = (sides: 'from' | 'to' | 'both') => (['from', 'to'] as const).filter((side) => copiesSide(sides, side))
   expect([copied('from'), copied('to'), copied('both')]).toEqual([['from'], ['to'], ['from', 'to']])
+})
+
+test.each([
+  ['/x', '/x'],
+  ['/x?', '/x?'],
+  ['/x?a=SECRET&SECRET&&b=SECRET=', '/x?a=...&...&&b=...'],
+  ['/x?U0VDUkVU==', '/x?...'],
+  ['/x?/y?SECRET=1', '/x?...'],
+  ['/x;sid=SECRET;v=SECRET/y=1?a=1', '/x;sid=...;v=.../y=1?a=...'],
+])('of the target %s a sample keeps %s', (target, shown) => {
+  expect(hideQueryValues(target)).toBe(shown)
 })
