@@ -10,6 +10,7 @@ import {
   compare,
   isQuick,
 } from '../../rules/evidence/compare.ts'
+import { tellException } from '../../wire/exceptions.ts'
 
 /** Two answers on their way to the thread. */
 export interface Pair {
@@ -41,7 +42,7 @@ export class ComparerError extends Error {
 export interface ComparerOptions {
   /** Comparisons that may wait for the one under way. */
   readonly waiting?: number
-  /** How long one comparison may take. */
+  /** How long one comparison may take. The largest need less than a second of a processor, which may be busy with others. */
   readonly patienceMs?: number
   /** A thread without work ends after this, and its memory is the system's again. */
   readonly idleMs?: number
@@ -70,8 +71,10 @@ export class Comparer {
   #current: Job | null = null
   #timer: NodeJS.Timeout | undefined
   #isClosed = false
+  /** The failure that was told last. */
+  #told: string | null = null
 
-  constructor({ waiting = 32, patienceMs = 1_000, idleMs = 60_000, memoryMb = 256 }: ComparerOptions = {}) {
+  constructor({ waiting = 32, patienceMs = 10_000, idleMs = 60_000, memoryMb = 256 }: ComparerOptions = {}) {
     this.#most = waiting
     this.#patienceMs = patienceMs
     this.#idleMs = idleMs
@@ -144,7 +147,11 @@ export class Comparer {
       return
     }
     if (message.ok) job.resolve(message.comparison)
-    else job.reject(new ComparerError('failed', message.message))
+    else {
+      const error = new ComparerError('failed', message.message)
+      this.#tell(error)
+      job.reject(error)
+    }
     this.#next()
   }
 
@@ -152,8 +159,17 @@ export class Comparer {
   #giveUp(worker: Worker, fault: ComparerFault, why: string): void {
     if (worker !== this.#worker) return
     void this.#end()
-    this.#current?.reject(new ComparerError(fault, why))
+    const error = new ComparerError(fault, why)
+    if (fault === 'failed') this.#tell(error)
+    this.#current?.reject(error)
     this.#next()
+  }
+
+  /** Tells what is a fault of banyan's own, once: a route may have the same two answers again and again. */
+  #tell(error: ComparerError): void {
+    if (error.message === this.#told) return
+    this.#told = error.message
+    tellException(error)
   }
 
   async #end(): Promise<void> {

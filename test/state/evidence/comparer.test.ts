@@ -8,6 +8,7 @@ import { gzipSync } from 'node:zlib'
 import { afterEach, expect, test } from 'vitest'
 import type { CompareSettings } from '../../../src/rules/evidence/compare.ts'
 import { Comparer, type ComparerOptions } from '../../../src/state/evidence/comparer.ts'
+import { onException } from '../../../src/wire/exceptions.ts'
 import { answer, found, SETTINGS } from '../../rules/evidence/make.ts'
 
 const open: Comparer[] = []
@@ -16,7 +17,11 @@ const threads: Worker[] = []
 process.on('worker', (worker) => threads.push(worker))
 const running = (): number => threads.filter(({ threadId }) => threadId !== -1).length
 
+let told: unknown[] = []
+onException((error) => told.push(error))
+
 afterEach(async () => {
+  told = []
   await Promise.all(open.splice(0).map((comparer) => comparer.close()))
   expect(running()).toBe(0)
   threads.length = 0
@@ -83,14 +88,34 @@ test('an exception in the thread ends that comparison only', async () => {
   const comparer = makeComparer(PATIENT)
   const outcomes = await Promise.allSettled([
     comparer.compare(one, other, broken),
+    comparer.compare(one, other, broken),
     comparer.compare(one, other, { ...SETTINGS, headers: [(() => undefined) as unknown as string] }),
     comparer.compare(one, other, SETTINGS),
   ])
   expect(outcomes).toMatchObject([
     { status: 'rejected', reason: { fault: 'failed' } },
     { status: 'rejected', reason: { fault: 'failed' } },
+    { status: 'rejected', reason: { fault: 'failed' } },
     { status: 'fulfilled' },
   ])
+  // The same failure twice is told once.
+  expect(told.map(String)).toEqual([
+    expect.stringContaining('comparer-thread'),
+    expect.stringContaining('could not be cloned'),
+  ])
+})
+
+test.each([
+  ['objects', (value: number) => `[${'{},'.repeat(196_000)}${value}]`],
+  ['numbers', (value: number) => `[${Array.from({ length: 150_000 }, (_, i) => i + value).join()}]`],
+  [
+    'objects that all differ',
+    (value: number) => `[${Array.from({ length: 66_000 }, (_, i) => `{"a":${i + value * 1e6}}`).join()}]`,
+  ],
+])('as many %s as are read fit the memory of the thread', async (_, bodyOf) => {
+  const comparer = makeComparer(PATIENT)
+  const [from, to] = [answer(bodyOf(1)), answer(bodyOf(2))]
+  expect(await comparer.compare(from, to, SETTINGS)).toMatchObject({ bodyCompared: true, note: null })
 })
 
 test('a comparison that takes too long is given up, and the next one has a new thread', async () => {
@@ -98,7 +123,8 @@ test('a comparison that takes too long is given up, and the next one has a new t
   await expect(comparer.compare(largeOne, largeOther, SETTINGS)).rejects.toMatchObject({ fault: 'timeout' })
   // On a busy machine a small one may take too long as well.
   await expect.poll(() => comparer.compare(one, other, SETTINGS).then(found, () => null)).toEqual(['value /a'])
-  expect(running()).toBe(1)
+  // The one that was given up takes a moment to end.
+  await expect.poll(running).toBe(1)
 })
 
 test('a thread that dies ends the comparison under way, and those that wait have a new one', async () => {
