@@ -242,8 +242,10 @@ function valueFinding(
 
 function rangeMessage(issue: Extract<Issue, { code: 'too_small' | 'too_big' }>): string {
   const bound = issue.code === 'too_small' ? issue.minimum : issue.maximum
-  if (issue.origin === 'array') return 'must not be empty'
-  if (issue.origin === 'string') return 'must not be empty'
+  if (issue.origin === 'array' || issue.origin === 'string') {
+    const units = issue.origin === 'array' ? 'entries' : 'characters'
+    return issue.code === 'too_small' ? 'must not be empty' : `must have at most ${bound} ${units}`
+  }
   return `invalid value ${shown(issue.input)}: must be at ${issue.code === 'too_small' ? 'least' : 'most'} ${bound}`
 }
 

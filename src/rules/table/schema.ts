@@ -243,8 +243,14 @@ const match = checked(
 /** Two of them are compared at a time, decoded. */
 const MAX_COMPARED_BYTES = 1024 * 1024
 
-const pointer = checked(z.string(), flawOfPointer)
-const bodyPointer = checked(z.string(), flawOfBodyPointer)
+/** Headers are compared on the thread that serves, and each pointer is looked at for each response. */
+const MAX_COMPARED_HEADERS = 64
+const MAX_POINTERS = 256
+const MAX_POINTER_LENGTH = 512
+
+const pointer = checked(z.string().max(MAX_POINTER_LENGTH), flawOfPointer)
+const bodyPointer = checked(z.string().max(MAX_POINTER_LENGTH), flawOfBodyPointer)
+const bodyPointers = z.array(bodyPointer).min(1).max(MAX_POINTERS)
 
 const shadow = object({
   percent: checked(z.number().meta({ minimum: 0, maximum: 100 }), flawOfPercent).describe(
@@ -272,20 +278,24 @@ const shadow = object({
     .enum(['hashes', 'values'])
     .optional()
     .describe('What samples keep of values: type, length and a keyed hash (default), or the values.'),
-  redact: z.array(bodyPointer).min(1).optional().describe('JSON pointers whose values no sample shows.'),
+  redact: bodyPointers
+    .optional()
+    .describe('JSON pointers whose values, with the keys below them, no sample and no path shows.'),
   compare: object({
     headers: z
       .array(fieldName)
+      .max(MAX_COMPARED_HEADERS)
       .optional()
-      .describe('Response headers that are compared. Default: Content-Type, Location, Cache-Control.'),
+      .describe('Response headers that are compared, at most 64. Default: Content-Type, Location, Cache-Control.'),
     ignore: z
       .array(pointer)
       .min(1)
+      .max(MAX_POINTERS)
       .optional()
       .describe(
         'JSON pointers (* for any index or key), status, body, charset, header:NAME or cookie:NAME that may differ.',
       ),
-    unordered: z.array(bodyPointer).min(1).optional().describe('JSON pointers of lists whose order does not count.'),
+    unordered: bodyPointers.optional().describe('JSON pointers of lists whose order does not count.'),
     tolerance: z
       .number()
       .min(0)
