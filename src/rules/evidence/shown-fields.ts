@@ -33,7 +33,7 @@ export function shownField(name: string, value: string | null): string | null {
     .replaceAll(name === 'link' ? /[?#][^>]*/g : /[?#].*/gs, hideReference)
     .replaceAll(/(\bhttps?:[/\\]*|[/\\]{2,})([^/\\<>]*)/gi, hideUserinfo)
   if (URL_FIELDS.has(name)) return shortened(hidePathParameters(shown))
-  return shortened(NO_URLS.has(name) ? shown : shown.replaceAll(/<[^>]*>|\/[^\s<>"]*/g, hidePathParameters))
+  return shortened(NO_URLS.has(name) ? shown : shown.replaceAll(/<[^<>]*>|\/[^\s<>"]*/g, hidePathParameters))
 }
 
 /** A query, of which the names are left, and fragment. */

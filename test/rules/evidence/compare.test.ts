@@ -3,7 +3,13 @@
  */
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
-import { type CompareSettings, compare, type Decode, isQuick } from '../../../src/rules/evidence/compare.ts'
+import {
+  type ComparedAnswer,
+  type CompareSettings,
+  compare,
+  type Decode,
+  isQuick,
+} from '../../../src/rules/evidence/compare.ts'
 import { answer, compareJson, found, html, SETTINGS } from './make.ts'
 
 describe('JSON', () => {
@@ -349,6 +355,15 @@ describe('status and header fields', () => {
       to: '/x;sid=…?t=…&u=…#…',
     })
     expect(JSON.stringify(differences.map(({ from, to }) => [from, to]))).not.toMatch(/canary|kanari/)
+  })
+
+  // In quadratic time it would be minutes.
+  test('a long value is shown in time that grows with its length', () => {
+    for (const unit of ['<', '</', 'http:', '//', '=', '&a=', ';a=', '/x;']) {
+      const [from, nothing] = [unit.repeat(1_000_000), ''].map((value) => answer('{}', { headers: ['link', value] }))
+      const settings = { ...SETTINGS, headers: ['link'] }
+      expect(found(compare(from as ComparedAnswer, nothing as ComparedAnswer, settings))).toEqual(['value header:link'])
+    }
   })
 
   test.each([
