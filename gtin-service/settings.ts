@@ -9,15 +9,15 @@ export const HELP = `gtin-service: looks up products by GTIN over HTTP: GET /sto
 banyan-gtin [serve] [flags]
 banyan-gtin sync --from URL --data DIR [flags]   (sync --help)
 
-  --listen HOST:PORT    where to listen; port 0 takes any free one (127.0.0.1:4002)
-  --name NAME           the instance in answers and errors (the host name)
-  --data DIR            the folder that syncs put the data into; it is followed (./gtin-data)
-  --stale-after TIME    health answers 503 when the data is older (no limit)
-  --drain-delay TIME    on SIGTERM, how long to go on with health at 503 before the socket closes (1s)
-  --drain-timeout TIME  how long running exchanges may then still take (10s)
+  --listen HOST:PORT    where to listen; port 0 selects a free one (127.0.0.1:4002)
+  --name NAME           name of the instance, in responses and errors (the host name)
+  --data DIR            the data folder of the sync; new data is served at once (./gtin-data)
+  --stale-after TIME    health answers 503 if the data is older (no limit)
+  --drain-delay TIME    on SIGTERM, how long to keep serving with health at 503 before the socket closes (1s)
+  --drain-timeout TIME  how long requests in flight may then take (10s)
   --help                this text
 
-TIME is a number with its unit: 250ms, 5s, 24h. SIGTERM and SIGINT drain; a second one ends at once.
+TIME is a number with its unit: 250ms, 5s, 24h. SIGTERM and SIGINT drain; a second one exits at once.
 `
 
 /** Reads the arguments after the script's name, and after `serve`. Throws an Error that tells the first mistake. */

@@ -164,7 +164,7 @@ const CACHE_DOES: Readonly<Record<CacheExplanation['verdict'], string>> = {
   validate: 'revalidates with the upstream',
   miss: 'miss',
   'only-if-cached': 'miss, and only-if-cached: 504',
-  pass: 'passed by',
+  pass: 'bypassed',
 }
 
 function cacheText({ verdict, why, stored }: CacheExplanation, host: string): string {

@@ -3,6 +3,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { banyan as command } from '../cli/rig.ts'
 import { type Banyan, startBanyan } from '../support/banyan.ts'
 import { rawClient } from '../support/client.ts'
 import { type RedisServer, startRedis } from '../support/redis.ts'
@@ -106,4 +107,10 @@ test('where no route caches there is nothing to tell', async () => {
   expect(await look(one, 'http://a.test/cached/x?y=1', {}, 'POST')).toEqual(pass('method'))
   expect(await look(one, 'http://a.test/plain')).toBeNull()
   expect(await look(one, 'http://a.test/unclaimed')).toBeNull()
+})
+
+test('the command line says that a request bypasses the cache, and why', async () => {
+  const env = { BANYAN_ADMIN: `127.0.0.1:${one.adminPort}` }
+  const { out } = await command(['explain', 'POST', 'http://a.test/cached/x'], { env })
+  expect(out).toMatch(/^cache +bypassed \(method\)$/m)
 })
