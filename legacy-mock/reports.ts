@@ -60,7 +60,8 @@ async function writeRows(x: Exchange, gzip: ReturnType<typeof createGzip>, plan:
       text += rowOf(productOf(number, day))
     await x.write(text, gzip)
     if (plan.paceMs > 0) {
-      gzip.flush()
+      // Waited for: where it meets rows that come later, the compressed bytes would depend on how busy the machine is.
+      await new Promise<void>((done) => gzip.flush(done))
       await x.pause(plan.paceMs)
     }
   }
