@@ -45,7 +45,7 @@ export function readCommandLine(args: readonly string[]) {
     port: Number(port),
     name: values.name,
     data: values.data,
-    staleAfterMs: values['stale-after'] === undefined ? null : readTime('--stale-after', values['stale-after']),
+    staleAfterMs: values['stale-after'] === undefined ? null : readAge('--stale-after', values['stale-after']),
     drainDelayMs: readTime('--drain-delay', values['drain-delay']),
     drainTimeoutMs: readTime('--drain-timeout', values['drain-timeout']),
   }
@@ -53,11 +53,18 @@ export function readCommandLine(args: readonly string[]) {
 
 const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 
-/** Reads a time such as `250ms`, `5s`, `24h` as milliseconds. Throws an Error that names the flag. */
+/** Reads a time such as `250ms`, `5s`, `24h` that is waited for, as milliseconds. Throws an Error that names the flag. */
 export function readTime(flag: string, text: string): number {
-  const [, count, unit = ''] = /^(\d{1,6})(ms|s|m|h|d)$/.exec(text) ?? []
-  const timeMs = Number(count) * (UNITS[unit] ?? Number.NaN)
+  const timeMs = readAge(flag, text)
   // setTimeout takes 31 bits: what is longer would fire at once.
   if (timeMs < 2 ** 31) return timeMs
-  throw new Error(`${flag}: expected a time such as 250ms or 5s, got "${text}"`)
+  throw new Error(`${flag}: expected at most 24d, got "${text}"`)
+}
+
+/** Reads a time of any length, such as `90d`, as milliseconds. Throws an Error that names the flag. */
+export function readAge(flag: string, text: string): number {
+  const [, count, unit = ''] = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text) ?? []
+  const timeMs = Number(count) * (UNITS[unit] ?? Number.NaN)
+  if (timeMs >= 0) return timeMs
+  throw new Error(`${flag}: expected a time such as 250ms, 5s, 24h or 7d, got "${text}"`)
 }

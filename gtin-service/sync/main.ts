@@ -3,7 +3,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { readTime } from '../settings.ts'
+import { readAge, readTime } from '../settings.ts'
 import { baseOf } from './folder.ts'
 import { ProgressLine } from './progress.ts'
 import { reportText, type SyncReport } from './report.ts'
@@ -57,7 +57,7 @@ export function readSyncCommandLine(args: readonly string[]) {
     folder: values.data,
     everyMs,
     full: values.full,
-    fullEveryMs: readTime('--full-every', values['full-every']),
+    fullEveryMs: readAge('--full-every', values['full-every']),
     maxDropShare: readShare('--max-drop', values['max-drop']),
     maxRejectShare: readShare('--max-reject', values['max-reject']),
     gzip: !values['no-gzip'],

@@ -22,6 +22,8 @@ export interface Ask {
   /** A table, instead of a JSON body. */
   readonly text?: string
   readonly headers?: Readonly<Record<string, string>>
+  /** Whether the members of the body are flags of the command: errors name these. */
+  readonly fromFlags?: boolean
   /** Added to the usual timeout, in milliseconds. */
   readonly patienceMs?: number
 }
@@ -62,7 +64,7 @@ export class AdminClient {
     if (method !== 'GET' && !this.#isKnown) this.#expectOwn(await this.#send('GET', LIVENESS, {}))
     const answer = await this.#send(method, path, ask)
     this.#expectOwn(answer)
-    if (answer.status >= 400) throw refusal(answer)
+    if (answer.status >= 400) throw refusal(answer, ask.fromFlags === true)
     if (isJson(answer.headers) && (typeof answer.json !== 'object' || answer.json === null))
       throw unreachable(this.#base, 'invalid JSON in the response')
     return answer
@@ -182,7 +184,21 @@ function asFlags(hint: string): string {
   return hint.replaceAll(/\bforce=true\b/g, '--force')
 }
 
-function refusal({ status, json, text }: Answer): CommandError {
+/** A sentence of the API as a message of the command line. */
+function asMessage(detail: string): string {
+  return detail
+    .replace(/^[A-Z](?=[a-z]+ )/, (letter) => letter.toLowerCase())
+    .replace(/: (did you mean `[^`]+`\?)$/, ' ($1)')
+    .replace(/\.$/, '')
+}
+
+/** `/shadow/percent` as `shadow.percent: `, or `/url` as `--url: `. */
+function placeOf(pointer: string, fromFlags: boolean): string {
+  const name = pointer.slice(1).replaceAll('/', '.').replaceAll('~1', '/').replaceAll('~0', '~')
+  return name === '' ? '' : `${fromFlags ? '--' : ''}${name}: `
+}
+
+function refusal({ status, json, text }: Answer, fromFlags: boolean): CommandError {
   const problem = (json ?? {}) as {
     type?: string
     title?: string
@@ -193,10 +209,13 @@ function refusal({ status, json, text }: Answer): CommandError {
     hint?: string
     revision?: unknown
   }
-  const said =
-    ownWords(problem) ?? printable(problem.detail ?? problem.title ?? (text.slice(0, 200) || 'empty response'))
+  const detail = problem.detail ?? problem.title ?? (text.slice(0, 200) || 'empty response')
+  const first = Array.isArray(problem.errors) ? String(problem.errors[0]?.pointer ?? '') : ''
+  const isPlaced = first !== '' && detail.startsWith(`${first}: `)
+  const words = isPlaced ? placeOf(first, fromFlags) + detail.slice(first.length + 2) : asMessage(detail)
+  const said = ownWords(problem) ?? printable(words)
   const rest = typeof problem.more === 'number' ? [andMore(problem.more)] : []
-  const list = [...lines(problem.errors), ...lines(problem.problems), ...rest]
+  const list = [...lines(problem.errors, fromFlags), ...lines(problem.problems, fromFlags), ...rest]
   // A single error is already in the detail.
   const more = list.length === 1 && list[0] === said ? '' : list.map((line) => `\n  ${line}`).join('')
   const hint = problem.hint === undefined ? '' : ` (${asFlags(problem.hint)})`
@@ -216,11 +235,12 @@ function codeOf(status: number, type: string | undefined): CommandError['code'] 
 }
 
 /** Errors of a body and problems of a table, one per line. */
-function lines(list: unknown): string[] {
+function lines(list: unknown, fromFlags: boolean): string[] {
   if (!Array.isArray(list)) return []
   return (list as Record<string, unknown>[]).map((one) => {
-    const place = one.line === undefined ? String(one.pointer ?? '') : `${one.file}:${one.line}:${one.column}`
+    const isInFile = one.line !== undefined
+    const place = isInFile ? `${one.file}:${one.line}:${one.column}: ` : placeOf(String(one.pointer ?? ''), fromFlags)
     const hint = one.hint === undefined ? '' : ` (${one.hint})`
-    return printable(`${place === '' ? '' : `${place}: `}${one.detail ?? one.message}${hint}`)
+    return printable(`${place}${one.detail ?? one.message}${hint}`)
   })
 }

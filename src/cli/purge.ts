@@ -43,7 +43,7 @@ async function runPurge(given: Given, io: Io): Promise<ExitCode> {
   if (Object.keys(body).length === 0)
     throw new CommandError(EXIT.usage, `nothing to purge; usage: banyan purge ${purge.usage}`)
   if (given.has('soft')) body.soft = true
-  const { json } = await given.client(io).ask('POST', '/cache/purge', { body })
+  const { json } = await given.client(io).ask('POST', '/cache/purge', { body, fromFlags: true })
   if (given.has('json')) io.out(jsonText(json))
   else io.out(`${purgedText(json)}\n`)
   return EXIT.done

@@ -83,5 +83,5 @@ export async function runCommand(
 /** The message for an unknown command. */
 export function unknownCommand(commands: readonly Command[], name: string): string {
   const hint = didYouMean(name, [...commands.map((command) => command.name), 'serve'])
-  return `unknown command '${name}'${hint === undefined ? '' : `: ${hint}`} (see banyan --help)`
+  return `unknown command '${name}' (${hint ?? 'see banyan --help'})`
 }

@@ -301,7 +301,7 @@ describe('what goes wrong', () => {
       .reply(...problem(status, code))
     const ended = await banyan(['set', 'gtin-lookup', '25'])
     expect(ended).toMatchObject({ code: exit, out: '' })
-    expect(ended.err).toMatch(new RegExp(`^banyan: Because of ${code}\\.`))
+    expect(ended.err).toMatch(new RegExp(`^banyan: because of ${code}\\b`))
   })
 
   test('the errors of a body and the problems of a file are told, each on a line', async () => {
@@ -314,17 +314,26 @@ describe('what goes wrong', () => {
       .patch('/routes/a')
       .reply(...problem(409, 'table-refused', more))
     expect((await banyan(['set', 'a', '1'])).err).toBe(
-      'banyan: Because of table-refused. (--force overwrites it)\n  routes.yaml:3:5: unknown key (did you mean `hosts`?)\n',
+      'banyan: because of table-refused (--force overwrites it)\n  routes.yaml:3:5: unknown key (did you mean `hosts`?)\n',
     )
     admin()
       .post('/explain')
       .reply(...problem(422, 'invalid', { errors: [{ pointer: '/url', detail: 'expected a path' }] }))
-    expect((await banyan(['explain', '/'])).err).toBe('banyan: Because of invalid.\n  /url: expected a path\n')
+    expect((await banyan(['explain', '/'])).err).toBe('banyan: because of invalid\n  url: expected a path\n')
     const alone = { detail: '/url: expected a path', errors: [{ pointer: '/url', detail: 'expected a path' }] }
     admin()
       .post('/explain')
       .reply(...problem(422, 'invalid', alone))
-    expect((await banyan(['explain', '/'])).err).toBe('banyan: /url: expected a path\n')
+    expect((await banyan(['explain', '/'])).err).toBe('banyan: url: expected a path\n')
+    const route = { pointer: '/route', detail: 'unknown route nope', hint: 'must be gtin-lookup' }
+    admin()
+      .post('/cache/purge')
+      .reply(
+        ...problem(422, 'invalid', { detail: '/route: unknown route nope (must be gtin-lookup)', errors: [route] }),
+      )
+    expect((await banyan(['purge', '--route', 'nope'])).err).toBe(
+      'banyan: --route: unknown route nope (must be gtin-lookup)\n',
+    )
   })
 
   test('a token that is none is told of, without the token; a line break behind one does not matter', async () => {

@@ -175,7 +175,7 @@ describe('the rest', () => {
     expect(await banyan([])).toMatchObject({ code: 2 })
     expect(await banyan(['serv'])).toMatchObject({
       code: 2,
-      stderr: "banyan: unknown command 'serv': did you mean `serve`? (see banyan --help)\n",
+      stderr: "banyan: unknown command 'serv' (did you mean `serve`?)\n",
     })
   })
 })

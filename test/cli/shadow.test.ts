@@ -77,7 +77,7 @@ test('from start to stop', async () => {
 })
 
 test.each<[string[], number, RegExp]>([
-  [['show', 'gtin-lookpu'], 1, /unknown route gtin-lookpu \(did you mean `gtin-lookup`\?\)|did you mean/],
+  [['show', 'gtin-lookpu'], 1, /^banyan: unknown route "gtin-lookpu" \(did you mean `gtin-lookup`\?\)$/m],
   [['shwo', 'gtin-lookup'], 2, /unknown subcommand 'shwo': must be one of show, sample, start, stop, ignore/],
   [['show'], 2, /usage: banyan shadow show ROUTE/],
   [['start', 'gtin-lookup', '--percent', '0'], 2, /invalid percent '0'/],
@@ -85,9 +85,9 @@ test.each<[string[], number, RegExp]>([
   [
     ['ignore', 'gtin-lookup', 'price'],
     1,
-    /invalid path "price": expected \/name, status, body, charset, header:NAME or cookie:NAME/,
+    /^banyan: shadow\.compare\.ignore\.\d: invalid path "price": expected \/name, status, body, charset, header:NAME or cookie:NAME/,
   ],
-  [['sample', 'nothing'], 1, /Samples are few/],
+  [['sample', 'nothing'], 1, /^banyan: unknown sample "nothing": samples are few/],
 ])('%j exits with %d', async (words, code, message) => {
   const ended = await shadow(...words)
   expect(ended.err).toMatch(message)

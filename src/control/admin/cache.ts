@@ -5,7 +5,7 @@ import { z } from 'zod'
 import { type PurgeTarget, pathOf, urlForm } from '../../rules/caching/purge.ts'
 import { patternTakes, readTarget } from '../../rules/patterns/path.ts'
 import type { Table } from '../../rules/table/table.ts'
-import { didYouMean } from '../../rules/values/problem.ts'
+import { nameHint } from '../../rules/values/problem.ts'
 import { object } from '../../rules/values/schema-blocks.ts'
 import { type AdminContext, type AdminParts, type AdminRouter, answerJson, clientAddressOf } from '../context.ts'
 import { parseBody } from '../http/body-schema.ts'
@@ -85,9 +85,9 @@ function strangers({ route, upstream }: PurgeBody, table: Table): FieldError[] {
   const errors: FieldError[] = []
   const ids = table.routes.map(({ id }) => id)
   if (route !== undefined && !ids.includes(route))
-    errors.push(stranger('/route', `unknown route ${route}`, didYouMean(route, ids)))
+    errors.push(stranger('/route', `unknown route ${route}`, nameHint(route, ids)))
   if (upstream !== undefined && !table.upstreams.has(upstream)) {
-    errors.push(stranger('/upstream', `unknown upstream ${upstream}`, didYouMean(upstream, table.upstreams.keys())))
+    errors.push(stranger('/upstream', `unknown upstream ${upstream}`, nameHint(upstream, table.upstreams.keys())))
   }
   return errors
 }

@@ -25,8 +25,10 @@ export function addComparisons(router: AdminRouter, parts: AdminParts): void {
   router.get('/samples/:id', async (ctx) => {
     const { evidence } = await parts.planes.figures()
     const sample = evidence.sample(ctx.params.id as string)
-    if (sample === null)
-      throw new AdminProblem('no-such-sample', 'Samples are few, kept in memory, and lost at a restart.')
+    if (sample === null) {
+      const why = 'samples are few, kept in memory, and lost at a restart'
+      throw new AdminProblem('no-such-sample', `Unknown sample ${JSON.stringify(ctx.params.id)}: ${why}.`)
+    }
     audit(ctx, parts, sample)
     const { atMs, ...rest } = sample
     answerJson(ctx, { ...rest, at: isoTime(atMs) })

@@ -34,7 +34,7 @@ export function addExplain(router: AdminRouter, parts: AdminParts): void {
 
   router.get('/exchanges/:id', async (ctx) => {
     const exchange = await parts.planes.findRecent(ctx.params.id as string)
-    if (exchange === null) throw noSuchExchange()
+    if (exchange === null) throw noSuchExchange(ctx.params.id as string)
     const { route, candidates, otherRoutes, decision, cache } = await explained(parts, exchange.view)
     answerJson(ctx, {
       ...stateOf(exchange),
@@ -65,6 +65,7 @@ function masked(rawHeaders: readonly string[]): string[] {
   )
 }
 
-function noSuchExchange(): AdminProblem {
-  return new AdminProblem('no-such-exchange', 'Only recent requests are kept; under load, only a sample of them.')
+function noSuchExchange(id: string): AdminProblem {
+  const why = 'only recent requests are kept, and under load only a sample of them'
+  return new AdminProblem('no-such-exchange', `Unknown request ${JSON.stringify(id)}: ${why}.`)
 }

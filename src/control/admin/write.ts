@@ -4,7 +4,7 @@
 
 import { tableChanges } from '../../rules/language/changes.ts'
 import type { Table } from '../../rules/table/table.ts'
-import { didYouMean } from '../../rules/values/problem.ts'
+import { didYouMean, nameHint } from '../../rules/values/problem.ts'
 import type { Revision } from '../../state/live-table.ts'
 import { type AdminContext, type AdminParts, answerLarge, clientAddressOf } from '../context.ts'
 import { parseIfMatch } from '../http/preconditions.ts'
@@ -190,24 +190,25 @@ const WRITE_PROBLEMS = {
 /** The 404 for a route, with the one that was probably meant. */
 export function noSuchRoute(table: Table, id: string): AdminProblem {
   const known = table.routes.map((route) => route.id)
-  const hint = didYouMean(id, known)
-  return new AdminProblem('no-such-route', `Unknown route ${JSON.stringify(id)}${hint ? `: ${hint}` : '.'}`)
+  return new AdminProblem('no-such-route', unknownName(`route ${JSON.stringify(id)}`, nameHint(id, known)))
 }
 
 /** The 404 for an upstream, with the one that was probably meant. */
 export function noSuchUpstream(table: Table, name: string): AdminProblem {
-  const hint = didYouMean(name, table.upstreams.keys())
-  return new AdminProblem('no-such-upstream', `Unknown upstream ${JSON.stringify(name)}${hint ? `: ${hint}` : '.'}`)
+  const hint = nameHint(name, table.upstreams.keys())
+  return new AdminProblem('no-such-upstream', unknownName(`upstream ${JSON.stringify(name)}`, hint))
 }
 
 /** The 404 for a server, with the one that was probably meant. */
 export function noSuchServer(table: Table, upstream: string, id: string, more: readonly string[] = []): AdminProblem {
   const known = table.upstreams.get(upstream)?.servers.map((server) => server.id) ?? []
-  const hint = didYouMean(id, [...known, ...more])
-  return new AdminProblem(
-    'no-such-server',
-    `Unknown server ${JSON.stringify(id)} of ${upstream}${hint ? `: ${hint}` : '.'}`,
-  )
+  const hint = nameHint(id, [...known, ...more])
+  return new AdminProblem('no-such-server', unknownName(`server ${JSON.stringify(id)} of ${upstream}`, hint))
+}
+
+function unknownName(what: string, hint: string | undefined): string {
+  if (hint === undefined) return `Unknown ${what}.`
+  return `Unknown ${what}: ${hint}${hint.endsWith('?') ? '' : '.'}`
 }
 
 function unmet(id: string, known: boolean): AdminProblem {

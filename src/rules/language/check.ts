@@ -7,7 +7,7 @@ import { type PathPattern, parsePattern } from '../patterns/path.ts'
 import { parseSticky } from '../patterns/sticky.ts'
 import { overlapFindings, type PlacedClaim } from '../routing/overlap.ts'
 import type { RouteDocument, UpstreamDocument } from '../table/schema.ts'
-import { didYouMean, type Finding, pointerOf } from '../values/problem.ts'
+import { didYouMean, type Finding, nameHint, pointerOf } from '../values/problem.ts'
 import { compileMatch, compileServer, type Pool, stickyTexts } from './compile.ts'
 import { schemaFindings } from './findings.ts'
 
@@ -117,7 +117,7 @@ function nameFindings(document: Record<string, unknown>, routes: readonly unknow
   return names.flatMap(({ path, name }) =>
     typeof name !== 'string' || set.has(name)
       ? []
-      : [error(path, `unknown upstream ${JSON.stringify(name)}`, () => didYouMean(name, known))],
+      : [error(path, `unknown upstream ${JSON.stringify(name)}`, () => nameHint(name, known))],
   )
 }
 

@@ -14,7 +14,7 @@ type Path = readonly (string | number)[]
 /** A finding, and what one of an unknown key makes of the others. */
 interface SchemaFinding extends Finding {
   /** The key that was meant by an unknown one. */
-  readonly meant?: () => string | undefined
+  readonly meant?: () => Pick<Meaning, 'key' | 'misspelt'>
   /** Other findings at its path follow from it. */
   readonly alone?: boolean
 }
@@ -84,11 +84,11 @@ function withoutConsequences(all: readonly SchemaFinding[], document: unknown): 
   const meantKeys = new Map<string, string>()
   for (const [parent, others] of unknown) {
     for (const { path, meant } of others) {
-      const key = meant?.()
+      const { key, misspelt } = meant?.() ?? {}
       if (key === undefined) continue
       const place = pointerOf([parent, key])
       // Two keys that stand for one are one mistake.
-      if (meantKeys.has(place)) unknown.set(pointerOf(path), [])
+      if (meantKeys.has(place) && misspelt !== true) unknown.set(pointerOf(path), [])
       else meantKeys.set(place, pointerOf(path))
     }
   }
@@ -159,10 +159,10 @@ function unknownKey(key: string, path: Path, knownKeys: string, map: unknown, ro
   const [, before = '', value] = /^([A-Za-z]+):(\S.*)$/s.exec(key) ?? []
   if (known.includes(before)) {
     const hint = `write ${before}: ${value}`
-    return { ...error(place, `missing space after ${before}:`, hint, 'key'), meant: () => before }
+    return { ...error(place, `missing space after ${before}:`, hint, 'key'), meant: () => ({ key: before }) }
   }
   if (key.startsWith('//')) {
-    const swallowed = (): string | undefined => known.find((word) => key.includes(word))
+    const swallowed = () => ({ key: known.find((word) => key.includes(word)) })
     return { ...error(place, 'a comment starts with #', 'write # in place of //', 'key'), meant: swallowed }
   }
   const comma = decimalComma(key, map, path)
@@ -172,7 +172,7 @@ function unknownKey(key: string, path: Path, knownKeys: string, map: unknown, ro
     meaning ??= meaningOf(key, { path, known, map: map as Record<string, unknown>, root })
     return meaning
   }
-  return { ...error(place, 'unknown key', () => mean().hint, 'key'), meant: () => mean().key }
+  return { ...error(place, 'unknown key', () => mean().hint, 'key'), meant: mean }
 }
 
 /** `{ percent: 2,5 }`: `5` is read as a key. */

@@ -101,8 +101,10 @@ const SWITCH = /^(?:enabled?|disabled?|active|on)$/i
 /** What an unknown key stands for. */
 export interface Meaning {
   /** The key of the same map that was meant, or below which it belongs. */
-  readonly key?: string
+  readonly key?: string | undefined
   readonly hint: string
+  /** Whether the key is only misspelt: then another that means the same is a mistake of its own. */
+  readonly misspelt?: boolean
 }
 
 /** A map with a key that it can't have. */
@@ -132,7 +134,7 @@ export function meaningOf(key: string, place: Place): Meaning {
   const around = above(key, place)
   if (around !== undefined) return around
   const near = nearestWord(key, known)
-  if (near !== undefined) return { key: near, hint: `did you mean \`${near}\`?` }
+  if (near !== undefined) return { key: near, hint: `did you mean \`${near}\`?`, misspelt: true }
   const own = path.findLast((part) => typeof part === 'string')
   if (SWITCH.test(key) && typeof map[key] === 'boolean' && own !== undefined) {
     const isOn = map[key] !== /^disabled?$/i.test(key)

@@ -115,6 +115,22 @@ export function didYouMean(word: string, known: Iterable<string>): string | unde
   return nearest === undefined ? undefined : `did you mean \`${nearest}\`?`
 }
 
+/** Longest list of known names in a hint. */
+const MAX_LISTED = 8
+
+/** What a name that is not known may stand for: the nearest one, those that it is a part of, or the names that there are. */
+export function nameHint(name: string, known: Iterable<string>): string | undefined {
+  const names = [...known]
+  const near = didYouMean(name, names)
+  if (near !== undefined) return near
+  const part = name.toLowerCase()
+  const whole = names.filter((one) => part !== '' && one.toLowerCase().includes(part))
+  const [only] = whole
+  if (only !== undefined && whole.length === 1) return `did you mean \`${only}\`?`
+  const listed = whole.length > 0 ? whole : names
+  return listed.length === 0 || listed.length > MAX_LISTED ? undefined : `must be ${anyOf(listed)}`
+}
+
 /** Maximum number of character comparisons per search: enough for some thousand words. */
 const MAX_COMPARED = 500_000
 

@@ -142,7 +142,7 @@ test('what is wrong is told before anything is changed', async () => {
     [['gtin-lookup'], 2, 'missing --steps'],
     [['gtin-lookup', '--steps', '1,many'], 2, '--steps 1,many: expected numbers'],
     [['gtin-lookup', '--steps', '1,200'], 2, '--steps: invalid percent 200'],
-    [['gtin-lookpu', '--steps', '1'], 1, 'Unknown route "gtin-lookpu"'],
+    [['gtin-lookpu', '--steps', '1'], 1, 'unknown route "gtin-lookpu"'],
     [['gtin', 'two', '--weights', '1'], 1, 'unknown server two of gtin (--url URL adds it)'],
     [['gtin', 'one', '--weights', '0'], 2, '--weights: invalid weight 0'],
   ] as const) {

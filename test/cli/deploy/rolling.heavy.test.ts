@@ -154,7 +154,7 @@ test('a dry run changes nothing; what can not be done is refused before anything
   for (const [words, code, message] of [
     [['rolling', 'gtin'], 2, "missing --replace 'COMMAND'"],
     [['rolling', 'legacy', '--replace', 'x'], 1, 'legacy has no health checks'],
-    [['rolling', 'gtni', '--replace', 'x'], 1, 'Unknown upstream "gtni"'],
+    [['rolling', 'gtni', '--replace', 'x'], 1, 'unknown upstream "gtni"'],
     [['rolling', 'gtin', '--replace', 'x', '--only', 'four'], 1, 'unknown server four of gtin'],
     [['rolling', 'gtin', '--replace', 'x', '--max-errors', 'few'], 2, '--max-errors few: invalid percent'],
     [['rollling', 'gtin'], 2, "unknown subcommand 'rollling': must be one of rolling, blue-green, canary, preview"],

@@ -57,6 +57,10 @@ test('GET /routes/:id gives one, or says which was meant', async () => {
   expect(reply.headers['accept-patch']).toContain('application/merge-patch+json')
   const missing = problem(await at.ask('GET', '/routes/gtin-lokup'), 404, 'no-such-route')
   expect(missing.detail).toBe('Unknown route "gtin-lokup": did you mean `gtin-lookup`?')
+  const part = problem(await at.ask('GET', '/routes/gtin'), 404, 'no-such-route')
+  expect(part.detail).toBe('Unknown route "gtin": did you mean `gtin-lookup`?')
+  const strange = problem(await at.ask('GET', '/routes/nothing-of-it'), 404, 'no-such-route')
+  expect(strange.detail).toBe('Unknown route "nothing-of-it": must be gtin-lookup, search or reviews.')
 })
 
 test('HEAD answers as GET does, without a body', async () => {
