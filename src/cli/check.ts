@@ -2,7 +2,7 @@
  * `banyan check`: prints all errors of a table with line, caret and hint. Works without a running proxy.
  */
 import { formatProblem, type Problems, placeFindings, readTable } from '../rules/language/text.ts'
-import { andMore, excerpt, linesOf } from '../rules/values/problem.ts'
+import { countsText, excerpt, linesOf } from '../rules/values/problem.ts'
 import { type Command, type Given, JSON_FLAG } from './command.ts'
 import { CommandError, EXIT, type ExitCode, type Io, jsonText, paint } from './io.ts'
 
@@ -56,11 +56,7 @@ export function report({ problems, more }: Problems, text: string, io: Io): void
     io.err(`${paint(on, 'bold', place)}${paint(on, colour, first.slice(place.length))}\n`)
     io.err(source.map((line) => (/^ *\^$/.test(line) ? paint(on, colour, line) : line)).join('\n'))
   }
-  const errors = problems.filter(({ severity }) => severity === 'error').length
-  const warnings = problems.length - errors
-  const counts = [errors > 0 ? count(errors, 'error') : '', warnings > 0 ? count(warnings, 'warning') : '']
-  if (more > 0) counts.push(andMore(more))
-  if (problems.length > 0) io.err(`${counts.filter((part) => part !== '').join(', ')}\n`)
+  if (problems.length > 0) io.err(`${countsText({ problems, more })}\n`)
 }
 
 /** `1 route`, `2 routes`. */

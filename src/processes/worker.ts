@@ -12,7 +12,7 @@ import { Descriptors } from '../proxy/descriptors.ts'
 import { Listener } from '../proxy/listen.ts'
 import type { Plane } from '../proxy/plane.ts'
 import type { Purge } from '../rules/caching/purge.ts'
-import { formatProblems, readTable } from '../rules/language/text.ts'
+import { countsText, formatProblems, readTable } from '../rules/language/text.ts'
 import type { Table } from '../rules/table/table.ts'
 import type { Settings } from '../settings.ts'
 import { StartError } from '../start-error.ts'
@@ -82,8 +82,10 @@ function begin(): Promise<WorkerStart> {
 function liveTableOf({ revision, tableName }: WorkerStart): LiveTable {
   const read = readTable(revision.text, tableName)
   // The primary accepted it, but the code on disk may be another version.
-  if (!read.ok)
-    throw new StartError(`${tableName} is invalid\n${formatProblems(read.problems, revision.text, read.more)}`)
+  if (!read.ok) {
+    const said = `${formatProblems(read.problems, revision.text)}${countsText(read)}`
+    throw new StartError(`${tableName} is invalid\n${said}`)
+  }
   return new LiveTable(read.table, revision.text, revision.appliedAtMs, revision.number, revision.material)
 }
 

@@ -179,6 +179,7 @@ test('an invalid file is no start, unless the last good revision may stand in fo
   writeFileSync(path, TABLE.replace('percent: 5', 'percent: 500'))
   const refused = await banyan(['serve', '--table', path, '--listen', '127.0.0.1:0'], { admin: '127.0.0.1:0' })
   expect(refused).toMatchObject({ code: 1, err: expect.stringContaining(`${path} is invalid`) })
+  expect(refused.err).toMatch(/\^\n1 error\n$/)
   const second = await start(['--table', path, '--allow-last-good'])
   expect(second.ready).toContain('revision 2 routes 1')
   const { reasons, table } = (await (await fetch(`http://${second.admin}/readyz`)).json()) as {

@@ -3,6 +3,7 @@
  */
 import { dirname } from 'node:path'
 import {
+  countsText,
   formatProblem,
   formatProblems,
   type Problem,
@@ -83,11 +84,11 @@ function standIn(
   refused: { problems: Problems; text: string; nowMs: number; tlsFiles: TlsFiles },
 ): OpenedTable {
   const { problems, text, nowMs, tlsFiles } = refused
-  const invalid = `${path} is invalid\n${formatProblems(problems.problems, text, problems.more)}`
+  const invalid = `${path} is invalid\n${formatProblems(problems.problems, text)}${countsText(problems)}`
   if (!allowLastGood) throw new Error(invalid)
   const newest = history.newest()
   const read = newest === null ? null : readWhole(newest.text, `revision ${newest.record.number}`, tlsFiles)
-  if (newest === null || read === null || !read.ok) throw new Error(`${invalid}no valid revision is stored either`)
+  if (newest === null || read === null || !read.ok) throw new Error(`${invalid}\nno valid revision is stored either`)
   const { number, atMs } = newest.record
   log.error({ event: 'table-refused', revision: number }, `${path} is invalid: using revision ${number} instead`)
   for (const problem of problems.problems) log.error({ event: 'table-refused', ...problem }, formatProblem(problem))

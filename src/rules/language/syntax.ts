@@ -25,6 +25,8 @@ export interface Mistake {
   readonly offset: number
   readonly message: string
   readonly hint?: string | undefined
+  /** Whether it is a value that starts at the offset. */
+  readonly isValue?: boolean
 }
 
 /** Emitted by the lexer before a text without quotes. */
@@ -206,10 +208,10 @@ function gluedBracket(text: string, before: readonly Lexeme[], lexemes: readonly
 function bracketed(word: string, offset: number): Mistake {
   if (/^[\^~]?\//.test(word)) {
     const flaw = parsePattern(word)
-    if ('message' in flaw) return { offset, message: flaw.message, hint: flaw.hint }
+    if ('message' in flaw) return { offset, message: flaw.message, hint: flaw.hint, isValue: true }
   }
   const hint = word.length > 80 ? undefined : `write "${word}"`
-  return { offset, message: 'text with brackets needs quotes', hint }
+  return { offset, message: 'text with brackets needs quotes', hint, isValue: true }
 }
 
 /** A word with all the brackets that are opened in it. */

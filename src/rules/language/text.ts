@@ -28,7 +28,7 @@ import { schemaFindings } from './findings.ts'
 import { codeOf, conflictMarker, invisibleIn } from './stray.ts'
 import { firstMistake, type Lexeme, type Mistake, quotesMistake, SCALAR_MARK } from './syntax.ts'
 
-export { formatProblem, formatProblems, type Problem, type Problems } from '../values/problem.ts'
+export { countsText, formatProblem, formatProblems, type Problem, type Problems } from '../values/problem.ts'
 
 /** A parsed text, or why it is invalid. Plain data, so it can be passed to another thread. */
 export type CheckedText =
@@ -213,7 +213,8 @@ function syntaxFindings(parsed: Document.Parsed, text: string): Placed[] {
   const first = errors.find(({ code }) => code !== 'NON_STRING_KEY') ?? errors[0]
   if (first !== undefined) {
     const { code, message, pos } = first
-    return [placedOf(firstMistake(text, { code, message, offset: pos[0] }, lexemesOf(text), tableKeys()))]
+    const mistake = firstMistake(text, { code, message, offset: pos[0] }, lexemesOf(text), tableKeys())
+    return [placedOf(mistake, mistake.isValue === true ? pathOf(parsed.contents, mistake.offset) : [])]
   }
   return parsed.warnings.flatMap(({ code, message, pos: [offset] }) => {
     // The version of a directive is told below.
@@ -223,6 +224,21 @@ function syntaxFindings(parsed: Document.Parsed, text: string): Placed[] {
       return [placedOf({ offset, message: 'unexpected directive', hint: 'remove this line' })]
     return [placedOf({ offset, message })]
   })
+}
+
+/** The path to the text that starts at an offset; empty if there is none. */
+function pathOf(node: unknown, offset: number): Path {
+  const entries: (readonly [string | number, unknown])[] = isSeq(node)
+    ? node.items.map((item, at) => [at, item])
+    : isMap(node)
+      ? node.items.map(({ key, value }) => [String(isScalar(key) ? key.value : key), value])
+      : []
+  const entry = entries.findLast(([, value]) => (rangeStart(value) ?? Infinity) <= offset)
+  if (entry === undefined) return []
+  const [key, value] = entry
+  if (isScalar(value)) return rangeStart(value) === offset ? [key] : []
+  const rest = pathOf(value, offset)
+  return rest.length === 0 ? [] : [key, ...rest]
 }
 
 function placedOf({ offset, message, hint }: Mistake, path: Path = []): Placed {

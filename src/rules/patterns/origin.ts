@@ -38,6 +38,8 @@ export function flawOfOrigin(text: string): Flaw | null {
 
 /** Names the part of a URL that an origin must not have. */
 function flawIn(text: string): Flaw {
+  if (/^(?:https?:\/\/|http\+)?unix:|^\//i.test(text))
+    return { message: EXAMPLE, hint: 'a server is a host and port: Unix sockets are not supported' }
   if (/^[a-z0-9.-]+(:\d+)?$/i.test(text)) return { message: EXAMPLE, hint: `write http://${text}` }
   const url = URL.parse(text)
   if (!url || !/^https?:$/.test(url.protocol)) return { message: EXAMPLE }

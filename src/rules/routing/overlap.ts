@@ -101,7 +101,7 @@ function overlap(a: Rival, b: Rival): boolean {
 }
 
 function describe(earlier: PlacedClaim, later: PlacedClaim): Finding {
-  const name = `${earlier.id} (routes.${earlier.at})`
+  const name = `${JSON.stringify(earlier.id)} (routes.${earlier.at})`
   const same = claimText(earlier) === claimText(later)
   return {
     path: ['routes', later.at, 'match'],

@@ -43,6 +43,10 @@ const server = z
 const positive = checked(duration, (text) =>
   (parseDurationMs(text) ?? 0) < 10 ? { message: `invalid duration ${text}: must be at least 10ms` } : null,
 )
+/** Timers of 0 would fire before anything could come. */
+const timeout = checked(duration, (text) =>
+  parseDurationMs(text) === 0 ? { message: `invalid duration ${text}: must be at least 1ms` } : null,
+)
 const status = z.int().min(200).max(599)
 
 const health = object({
@@ -75,10 +79,10 @@ const queue = object({
 const upstream = object({
   servers: z.array(server).describe('Origins, or {url, weight, id}. Empty where instances register themselves.'),
   timeouts: object({
-    connect: duration.optional().describe('To establish a connection. Default 1s.'),
-    headers: duration.optional().describe('From the last byte of the request to the response headers. Default 1m.'),
-    idle: duration.optional().describe('Without a byte in either direction. Default 1m.'),
-    total: duration
+    connect: timeout.optional().describe('To establish a connection. Default 1s.'),
+    headers: timeout.optional().describe('From the last byte of the request to the response headers. Default 1m.'),
+    idle: timeout.optional().describe('Without a byte in either direction. Default 1m.'),
+    total: timeout
       .optional()
       .describe('From the request to the response headers, over all attempts. Default: no limit.'),
   })

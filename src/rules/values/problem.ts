@@ -72,6 +72,17 @@ export function formatProblems(problems: readonly Problem[], text: string, more 
   return `${told.join('')}${more > 0 ? `${andMore(more)}\n` : ''}`
 }
 
+/** `2 errors, 1 warning, and 3 more`; '' if there are none. */
+export function countsText({ problems, more }: Problems): string {
+  const errors = problems.filter(({ severity }) => severity === 'error').length
+  const counts: [number, string][] = [
+    [errors, 'error'],
+    [problems.length - errors, 'warning'],
+  ]
+  const words = counts.filter(([n]) => n > 0).map(([n, word]) => `${n} ${word}${n === 1 ? '' : 's'}`)
+  return [...words, ...(more > 0 ? [andMore(more)] : [])].join(', ')
+}
+
 /** Longest part of a source line that is shown; in JSON style one line may contain the whole table. */
 const EXCERPT_LENGTH = 160
 
@@ -85,7 +96,10 @@ export function excerpt(problem: Problem, lines: readonly string[]): string {
   const line = lines[problem.line - 1]
   if (line === undefined) return ''
   const cut = Math.max(0, problem.column - 1 - EXCERPT_LENGTH / 2)
-  const source = printable(line.slice(cut, cut + EXCERPT_LENGTH))
+  const end = cut + EXCERPT_LENGTH
+  // The caret is far from both ends of what is cut.
+  const shown = `${cut > 0 ? '…' : ''}${line.slice(cut > 0 ? cut + 1 : 0, end)}${end < line.length ? '…' : ''}`
+  const source = printable(shown)
   const margin = `${problem.line} | `
   return `  ${margin}${source}\n  ${' '.repeat(margin.length + Math.max(0, problem.column - 1 - cut))}^\n`
 }
