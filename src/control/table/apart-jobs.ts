@@ -4,11 +4,19 @@
 import { tableChanges } from '../../rules/language/changes.ts'
 import { compileSteps, compileTable } from '../../rules/language/compile.ts'
 import { editTable, type TableEdit, withEdit } from '../../rules/language/edit.ts'
-import { type CheckedText, checkText, type Problem, placeFindings } from '../../rules/language/text.ts'
+import { schemaFindings } from '../../rules/language/findings.ts'
+import {
+  type CheckedText,
+  checkText,
+  type Problem,
+  type Problems,
+  placeFindings,
+  unplacedProblems,
+} from '../../rules/language/text.ts'
 import { diffText } from '../../rules/language/text-diff.ts'
 import type { TableDocument } from '../../rules/table/schema.ts'
 import type { Table } from '../../rules/table/table.ts'
-import type { Finding } from '../../rules/values/problem.ts'
+import { type Finding, MAX_PROBLEMS } from '../../rules/values/problem.ts'
 import type { Steps } from '../../rules/values/steps.ts'
 
 /** A document as JSON in pieces, so that it can be compiled in steps. */
@@ -46,9 +54,12 @@ export const JOBS = {
 
   /** @param edit as JSON: as an object, members such as `__proto__` would not reach the other thread */
   edit(text: string, edit: string, fileName: string): Edited {
+    const wanted = JSON.parse(edit) as TableEdit
+    const problems = refusal(wanted, edit, fileName)
+    if (problems !== null) return { ok: true, text, checked: { ok: false, ...problems } }
     let edited: string
     try {
-      edited = editTable(text, (document) => withEdit(document, JSON.parse(edit) as TableEdit))
+      edited = editTable(text, (document) => withEdit(document, wanted))
     } catch (error) {
       if (!(error instanceof RangeError)) throw error
       return { ok: false, message: error.message }
@@ -68,6 +79,32 @@ export const JOBS = {
   },
 
   diff: diffText,
+}
+
+/** An edit with more characters than this is not put into the text if the schema does not accept it. */
+const LARGE = 50_000
+
+/**
+ * The schema's problems with what an edit puts in, if there are more than are told, or if it is large: then nobody needs the edited
+ * text, which costs far more than they do, while other edits wait. Else null: the whole text is checked, with all that the schema
+ * does not know.
+ */
+function refusal(edit: TableEdit, json: string, fileName: string): Problems | null {
+  // Half of a surrogate pair is not for the schema: YAML's check of the text tells it.
+  if (/\\ud[89a-f]/.test(json)) return null
+  const table = { version: 1, upstreams: { it: { servers: ['http://localhost'] } }, default: 'it' }
+  const findings =
+    edit.kind === 'route'
+      ? schemaFindings({ ...table, routes: edit.route === null ? [] : [edit.route] })
+      : schemaFindings({ ...table, upstreams: { [edit.upstream]: { servers: edit.servers } } })
+  if (findings.length <= (json.length > LARGE ? 0 : MAX_PROBLEMS)) return null
+  const placed =
+    edit.kind === 'servers' ? findings : findings.map((one) => ({ ...one, path: inRoute(edit.at, one.path) }))
+  return unplacedProblems(placed, fileName)
+}
+
+function inRoute(at: number, path: Finding['path']): Finding['path'] {
+  return ['routes', at, ...path.slice(2)]
 }
 
 /** Entries in a piece of a packed document. */

@@ -264,7 +264,9 @@ class Editor {
     const places = new Map<Pair, string[]>()
     for (const key of added.sort((a, b) => rankOf(a) - rankOf(b))) {
       const behind = (kept[ranks.findLastIndex((rank) => rank <= rankOf(key))] ?? kept.at(-1)) as Pair
-      places.set(behind, [...(places.get(behind) ?? []), key])
+      const keys = places.get(behind)
+      if (keys === undefined) places.set(behind, [key])
+      else keys.push(key)
     }
     for (const [behind, keys] of places) this.#addPairs(map, behind, keys, wanted)
     return true
@@ -294,21 +296,15 @@ class Editor {
         this.#addLines(this.#lineEnd(end), ' '.repeat(column) + pairText(key, wanted[key], column))
       return
     }
-    const texts = keys.map((key) => this.#flowPair(map, key, wanted[key]))
-    if (this.#hasOwnLine(behind)) this.#addFlowLines(behind, texts, this.#commaAfter(behind) !== null)
-    else
-      this.#splice(
-        end,
-        end,
-        texts.map((text) => `,${text.startsWith('"') && !this.#isSpaced(map) ? '' : ' '}${text}`).join(''),
-      )
-  }
-
-  /** `key: value`, or as JSON where all keys of the map have double quotes. */
-  #flowPair(map: YAMLMap, key: string, value: Plain): string {
+    const isSpaced = this.#isSpaced(map)
     const isJson = map.items.every((pair) => isScalar(pair.key) && pair.key.type === 'QUOTE_DOUBLE')
-    if (!isJson) return `${flowText(key)}: ${flowText(value)}`
-    return jsonText({ [key]: value }, this.#isSpaced(map)).slice(1, -1)
+    const texts = keys.map((key) => {
+      const value = wanted[key]
+      // Where all keys of the map have double quotes, so has the new one.
+      return isJson ? jsonText({ [key]: value }, isSpaced).slice(1, -1) : `${flowText(key)}: ${flowText(value)}`
+    })
+    if (this.#hasOwnLine(behind)) this.#addFlowLines(behind, texts, this.#commaAfter(behind) !== null)
+    else this.#splice(end, end, texts.map((text) => `,${text.startsWith('"') && !isSpaced ? '' : ' '}${text}`).join(''))
   }
 
   /** Whether a map in JSON has spaces behind its colons. */
@@ -352,7 +348,11 @@ class Editor {
     for (const [at, value] of wanted.entries()) {
       const from = known.get(at)
       if (from !== undefined) behind = from
-      else added.set(behind, [...(added.get(behind) ?? []), this.#flowText(value)])
+      else {
+        const texts = added.get(behind)
+        if (texts === undefined) added.set(behind, [this.#flowText(value)])
+        else texts.push(this.#flowText(value))
+      }
     }
     const lastKept = Math.max(...kept)
     const hasFinalComma = this.#commaAfter(items.at(-1)) !== null

@@ -137,6 +137,13 @@ export function placeFindings(findings: readonly Finding[], text: string, fileNa
     .map(({ finding, offset }) => problemOf(finding, offset, fileName, lines, text))
 }
 
+/** Findings of a document that has no text: the first of them, placed at its start. */
+export function unplacedProblems(findings: readonly Finding[], fileName: string): Problems {
+  const told = findings.slice(0, MAX_PROBLEMS)
+  const problems = told.map((finding) => problemOf(finding, 0, fileName, new LineCounter(), ''))
+  return { problems, more: findings.length - told.length }
+}
+
 /**
  * Like `parseDocument` of yaml, with limits on nesting and length: the parser itself would follow ten million brackets
  * until memory runs out. Throws a RangeError above the limits.

@@ -56,8 +56,23 @@ export function itemText(value: Plain, indent: number): string {
 /** Whether a value is written on one line. Lists of maps are not: a route each is what they are for. */
 export function isShort(value: Plain): boolean {
   if (typeof value !== 'object' || value === null) return true
-  if (flowText(value).length > MAX_FLOW_LENGTH) return false
+  if (roomAfter(value, MAX_FLOW_LENGTH) < 0 || flowText(value).length > MAX_FLOW_LENGTH) return false
   return !isList(value) || value.length === 0 || !value.some((item) => typeof item === 'object' && item !== null)
+}
+
+/**
+ * What at most is left of `room` after the value on one line. Looks at no more of it than has room: the whole text of each of the
+ * collections around a large one would cost its size for each level.
+ */
+function roomAfter(value: Plain, room: number): number {
+  if (typeof value === 'string') return room - value.length
+  if (typeof value !== 'object' || value === null) return room - (value === undefined ? 0 : 1)
+  let left = room
+  for (const inner of Object.values(value)) {
+    left = roomAfter(inner, left)
+    if (left < 0) break
+  }
+  return left
 }
 
 function entriesOf(value: object): [string, Plain][] {

@@ -25,7 +25,7 @@ export function foreignPart(pattern: string): string | null {
 /** Round brackets are characters like any other, but for those of an expression: around a segment or more, or with one in them. */
 function isGroup(part: string): boolean {
   const opened = part.split('(').length
-  return /^\(.*\)$|\(\?|\)[?+*]|\//.test(part) || opened !== part.split(')').length || /\([^)]*[.+*][+*?)]/.test(part)
+  return /^\(.*\)$|\(\?|\)[?+*]|\//.test(part) || opened !== part.split(')').length || /\([^()]*[.+*][+*?)]/.test(part)
 }
 
 /** The segments of a pattern; a slash within brackets separates nothing. */
@@ -46,9 +46,9 @@ const MOST = 6
 
 /**
  * The patterns that mean what another router's pattern means, or come close: a pattern has no expressions. They are well-formed
- * but for what the pattern had wrong besides; empty where there would be too many.
+ * but for what the pattern had wrong besides; empty where there would be too many, or more segments than a pattern may have.
  */
-export function ownPatterns(pattern: string): string[] {
+export function ownPatterns(pattern: string, maxSegments: number): string[] {
   // An expression that may begin anywhere.
   if (/^\s*~\*?\s+[^^/]/.test(pattern)) return []
   const bare = pattern
@@ -60,6 +60,7 @@ export function ownPatterns(pattern: string): string[] {
     .replaceAll(/\\([/.-])/g, '$1')
     .replaceAll(/[({]\/(:\w+)[)}]\??/g, '/$1?')
   const parts = split(bare)
+  if (parts.length > maxSegments) return []
   const names = new Set<string>()
   let all: string[] = ['']
   for (const [at, part] of parts.entries()) {
@@ -83,7 +84,7 @@ interface Forms {
 const NAMED = [
   /\(\?P?<([A-Za-z_]\w*)>/,
   /\{[+*]*([A-Za-z_]\w*)/,
-  /<(?:[a-z]+(?:\([^)]*\))?:)?([A-Za-z_]\w*)(?:\.\.)?>/,
+  /<(?:[a-z]+(?:\([^()]*\))?:)?([A-Za-z_]\w*)(?:\.\.)?>/,
   /^\[+(?:\.{3})?([A-Za-z_]\w*)\]+$/,
   /:([A-Za-z_]\w*)/,
   /^\$([A-Za-z_]\w*)/,

@@ -59,7 +59,9 @@ function isOptional(text: string, mark: number): boolean {
 
 /** Suggests how to write the pattern. Only valid patterns are suggested. */
 function hintFor(text: string): string {
-  const own = ownPatterns(text).filter((one) => foreignPart(one) === null && !('message' in parseOwn(one)))
+  const own = ownPatterns(text, MAX_SEGMENTS).filter(
+    (one) => foreignPart(one) === null && !('message' in parseOwn(one)),
+  )
   if (own.length === 0) return 'use literal segments, :name for any one segment and a final * for the rest'
   return own.length === 1 ? `write ${own[0]}` : `write one route for each: ${own.join(', ')}`
 }

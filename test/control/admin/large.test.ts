@@ -136,3 +136,49 @@ test('all routes and all upstreams are answered whole', async () => {
 async function until(done: () => boolean): Promise<void> {
   while (!done()) await new Promise((resolve) => setTimeout(resolve, 20))
 }
+
+test.each([
+  ['members of the route', (said: object) => said],
+  ['members of match', (said: object) => ({ match: said })],
+  ['members of shadow', (said: object) => ({ shadow: said })],
+  ['a member that is nested deeply', (said: object) => ({ cache: { key: [[[[[[[[[[[[said]]]]]]]]]]]] } })],
+])('an edit with 60,000 unknown keys is refused without the text being edited: %s', async (_, place) => {
+  at = await adminRig()
+  const said = Object.fromEntries(Array.from({ length: 60_000 }, (_, n) => [`ignor${n}`, 1]))
+  const keys = Object.keys(said)
+  const text = `${TABLE}\n    headers: { ${keys.map((key) => `${key}: 1`).join(', ')} }\n`
+  // The same keys in a whole table are the measure: both are read and checked, and nothing else is done.
+  const whole = await took(put(text))
+  const [big, small] = await Promise.all([
+    took(patch('search', place(said))),
+    took(patch('gtin-lookup', { percent: 7 })),
+  ])
+  expect([whole.reply.status, big.reply.status, small.reply.status]).toEqual([422, 422, 200])
+  expect(big.reply.json.errors[0].pointer).toMatch(/^\/(ignor0|match\/ignor0|shadow\/percent|cache\/key)$/)
+  expect(big.ms + small.ms).toBeLessThan(10 * whole.ms)
+})
+
+/** Waits for a reply, with the time that it took. */
+async function took(reply: Promise<Reply>): Promise<{ reply: Reply; ms: number }> {
+  const start = performance.now()
+  return { reply: await reply, ms: performance.now() - start }
+}
+
+test('a large edit with one error is told it, with its place in the body', async () => {
+  at = await adminRig()
+  const match = { path: '/search', headers: { 'X-Long': 'x'.repeat(60_000) } }
+  const reply = await patch('search', { match, percent: 101 })
+  expect(reply.json.errors).toEqual([{ pointer: '/percent', detail: 'invalid percent 101: must be 0 to 100' }])
+})
+
+test.each([
+  ['parameters in brackets', '/{a}'.repeat(200_000)],
+  ['groups that are not closed', `/${'('.repeat(900_000)}`],
+  ['converters that are not closed', `/${'<a('.repeat(300_000)}`],
+])('a path of another router as long as a body may be: %s', async (_, path) => {
+  at = await adminRig()
+  const reply = await patch('search', { match: { path } })
+  expect(reply.status).toBe(422)
+  expect(reply.json.errors[0].pointer).toBe('/match/path')
+  expect(reply.json.errors[0].detail).toMatch(/^unsupported path syntax/)
+})
