@@ -20,6 +20,13 @@ const MAX_REPEATED = 60
 /** Maps of which every key may be left out. */
 const OPTIONAL_MAPS = ['fallback', 'cache', 'breaker', 'ejection', 'queue', 'timeouts']
 
+/** Maps that need a key. */
+const EXAMPLES: Readonly<Record<string, string>> = {
+  match: '{ path: /* }',
+  health: '{ path: /health }',
+  shadow: '{ percent: 5 }',
+}
+
 /** A group of statuses, as other programs write it. */
 const STATUS_GROUP = /^([1-5])(?:xx|\*\*|\?\?)$/i
 
@@ -106,6 +113,10 @@ export function mapHint(input: unknown, path: Path): string | undefined {
   const isEmptyMap =
     input === true || input === null || (typeof input === 'string' && /^(yes|on|default)$/i.test(input))
   if (isEmptyMap && OPTIONAL_MAPS.includes(key)) return `write ${key}: {}`
+  if (input === null) {
+    if (path.at(-2) === 'upstreams') return 'write { servers: [http://HOST:PORT] }'
+    return Object.hasOwn(EXAMPLES, key) ? `write ${key}: ${EXAMPLES[key]}` : undefined
+  }
   const isOff = input === false || input === 'no' || input === 'off'
   if (isOff) return key === 'collapse' ? 'write { wait: 0s }' : key === '' ? undefined : `leave ${key} out`
   const form = formOf(input, key, path)

@@ -248,7 +248,7 @@ function comma(before: readonly Lexeme[], lexemes: readonly Lexeme[], keys: Read
 /** In brackets: a text in quotes or a bracket, and behind it another value with no comma between. */
 function commaAfter(text: string, error: SyntaxError, lexemes: readonly Lexeme[]): Mistake | null {
   const end = lineAt(text, error.offset)
-  let depth = 0
+  const open: { readonly isMap: boolean; hasColon: boolean }[] = []
   let last: Lexeme | null = null
   for (const lexeme of lexemes) {
     const { offset, source, plain } = lexeme
@@ -258,17 +258,31 @@ function commaAfter(text: string, error: SyntaxError, lexemes: readonly Lexeme[]
     const isOpener = !plain && source in CLOSERS
     const isCloser = !plain && (source === '}' || source === ']')
     const isBehind = last !== null && (/^[}\]]$/.test(last.source) ? isText || isOpener : isText)
-    if (depth > 0 && isBehind && last !== null) {
+    const level = open.at(-1)
+    if (level !== undefined && isBehind && last !== null) {
+      if (level.isMap && !level.hasColon)
+        return {
+          offset,
+          message: `missing colon behind ${cutText(last.source)}`,
+          hint: `write ${cutText(last.source)}: ...`,
+        }
       const lineEnd = text.slice(last.offset + last.source.length, offset).includes('\n')
-      const value = last.source.length > 40 ? last.source.at(-1) : last.source
-      const hint = lineEnd ? 'end the line above with a comma' : `write ${value}, ${source.split(/[\s,]/, 1)[0]}`
+      const hint = lineEnd
+        ? 'end the line above with a comma'
+        : `write ${cutText(last.source)}, ${source.split(/[\s,]/, 1)[0]}`
       return { offset, message: 'missing comma', hint }
     }
-    if (isOpener) depth++
-    if (isCloser) depth--
+    if (isOpener) open.push({ isMap: source === '{', hasColon: false })
+    if (isCloser) open.pop()
+    if (!plain && level !== undefined && (source === ':' || source === ',')) level.hasColon = source === ':'
     last = isCloser || (isText && !plain) ? lexeme : null
   }
   return null
+}
+
+/** A text for a hint: of a long one, its last character. */
+function cutText(text: string): string {
+  return text.length > 40 ? text.slice(-1) : text
 }
 
 /** A bracket that is not closed, or closed by another one, or closes nothing. */
