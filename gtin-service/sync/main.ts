@@ -3,7 +3,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { readAge, readTime } from '../settings.ts'
+import { readAge } from '../settings.ts'
 import { baseOf } from './folder.ts'
 import { ProgressLine } from './progress.ts'
 import { reportText, type SyncReport } from './report.ts'
@@ -49,8 +49,10 @@ export function readSyncCommandLine(args: readonly string[]) {
   if (from === null || !/^https?:$/.test(from.protocol)) {
     throw new Error(`--from: expected a URL such as http://catalog:4001, got "${values.from}"`)
   }
-  const everyMs = values.every === undefined ? null : readTime('--every', values.every)
-  if (everyMs !== null && everyMs < 1_000) throw new Error('--every: expected at least 1s')
+  const everyMs = values.every === undefined ? null : readAge('--every', values.every)
+  // A tenth later must still fit in a timer, of 24.8 days.
+  if (everyMs !== null && (everyMs < 1_000 || everyMs > 20 * 86_400_000))
+    throw new Error(`--every: expected 1s to 20d, got "${values.every}"`)
   return {
     wantsHelp: values.help,
     from,
