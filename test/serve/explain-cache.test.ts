@@ -92,6 +92,24 @@ test('an https URL has the key of a client that speaks https', async () => {
 
 const pass = (why: string) => ({ key: null, verdict: 'pass', why, stored: null })
 
+test('fields that Connection names do not count, as they do not for the cache', async () => {
+  const url = 'http://a.test/cached/named'
+  const client = await rawClient(one.port)
+  expect((await client.ask('GET /cached/named HTTP/1.1\r\nHost: a.test\r\n\r\n')).status).toBe(200)
+  const asked = upstream.requests
+  for (const [name, value] of [
+    ['Cache-Control', 'no-cache'],
+    ['Authorization', 'Basic eDp5'],
+    ['If-Match', '"x"'],
+    ['Cache-Control', 'only-if-cached, max-age=0'],
+  ] as const) {
+    const head = `GET /cached/named HTTP/1.1\r\nHost: a.test\r\n${name}: ${value}\r\nConnection: ${name}\r\n\r\n`
+    expect((await client.ask(head)).status).toBe(200)
+    expect(await look(one, url, { [name]: value, Connection: name })).toMatchObject({ verdict: 'fresh', why: 'fresh' })
+  }
+  expect(upstream.requests).toBe(asked)
+})
+
 test('what passes the cache is not told to be a hit', async () => {
   const client = await rawClient(one.port)
   expect((await client.ask('GET /cached/body HTTP/1.1\r\nHost: a.test\r\n\r\n')).status).toBe(200)

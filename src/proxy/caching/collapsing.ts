@@ -2,7 +2,7 @@
  * Request collapsing: concurrent misses for one variant share one upstream request, unless its response can't be shared.
  */
 import { evaluate, type Verdict } from '../../rules/caching/policy.ts'
-import { isPersonal } from '../../rules/caching/resource.ts'
+import { tellingFields } from '../../rules/caching/resource.ts'
 import { isMadeFor } from '../../state/caching/content.ts'
 import type { FillOutcome } from '../../state/caching/remote.ts'
 import type { StoredAnswer } from '../../state/caching/store.ts'
@@ -137,9 +137,9 @@ function variantKeyOf(lookup: Lookup, vary: readonly string[]): string {
   return `${key}\n${print}${side}${parts}${variant}${asked.authorization ? '\na' : ''}`
 }
 
-/** What somebody who is known gets may well be for nobody else; that says nothing about what strangers get. */
+/** What somebody who is known gets may well be for nobody else; that says nothing about who is known by other fields, or by none. */
 function markOf({ fields }: Lookup, collapseKey: string): string {
-  return isPersonal({ rawHeaders: fields }) ? `${collapseKey}\np` : collapseKey
+  return `${collapseKey}\nf:${tellingFields(fields)}`
 }
 
 /** Whether a lookup may wait for another one's response, and others for its own. */

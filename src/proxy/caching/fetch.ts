@@ -3,6 +3,7 @@
  * stale, everything else is delivered and, where it may be, stored.
  */
 import type { AnswerHead, SkipReason, StoredMeta } from '../../rules/caching/meta.ts'
+import { needsRefresh } from '../../rules/caching/policy.ts'
 import { aftermathOf } from '../../rules/caching/resource.ts'
 import { storedFields } from '../../rules/caching/storing.ts'
 import { conditionalFields, identifyNotModified } from '../../rules/caching/validation.ts'
@@ -28,7 +29,7 @@ import { answerFailed, type Failed } from './stale-if-error.ts'
 import { completed, mayStoreFetched, type Storing } from './store.ts'
 import { UpstreamRequest, type UpstreamRequestOwner } from './upstream-request.ts'
 
-/** After a failed background revalidation a stale response is served for so long without another one. */
+/** After a background revalidation that has changed nothing a stale response is served for so long without another one. */
 const REVALIDATION_PAUSE_MS = 1000
 
 /** A body of this size that nobody needs is read to its end. */
@@ -175,6 +176,7 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
     counters.revalidated++
     this.#over = true
     const kept = keeps ? tiers.keep(this.#lookup, next, nowMs) : null
+    if (!keeps) this.#pauseRefreshes()
     if (waiting.delete(this.#lookup)) {
       const reason = this.#lookup.forwardReason
       const handling = { kind: 'forward', reason, forwardStatus: 304, stored: keeps } as const
@@ -208,13 +210,20 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
     if (what.how !== 'unreachable' && what.how < 500) return false
     // The response to a failed background revalidation never takes the place of what is stored.
     counters.refreshFailures++
-    if (stored !== null) stored.refreshAfterMs = now() + REVALIDATION_PAUSE_MS
+    this.#pauseRefreshes()
     return waiting.size === 0
+  }
+
+  /** A background revalidation has left what is stored as it was: not each request that is served begins another one. */
+  #pauseRefreshes(): void {
+    if (this.#host.background && this.#stored !== null) {
+      this.#stored.refreshAfterMs = this.#parts.now() + REVALIDATION_PAUSE_MS
+    }
   }
 
   /** A response to HEAD is delivered, and compared with what is stored for GET. */
   #deliverHead(head: ResponseHead, answer: AnswerHead): void {
-    freshenFromHead(this.#parts.tiers, this.#lookup, answer)
+    freshenFromHead(this.#parts.tiers, this.#lookup, answer, this.#checked)
     const terms = {
       storing: false,
       maxBytes: 0,
@@ -321,13 +330,15 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
     // What was invalidated meanwhile, and the response to a failed revalidation, say nothing.
     if (why === null || why === 'memory') {
       if (why !== null) this.#countSkipped(why)
+      this.#pauseRefreshes()
       this.#host.close(null)
       return
     }
     this.#countSkipped(why)
-    const refreshes = this.#stored !== null && this.#parts.now() >= this.#stored.meta.freshUntilMs
-    const { drops, marks } = aftermathOf({ request: this.#lookup.request(), status, why, refreshes })
+    const refreshes = this.#stored !== null && needsRefresh(this.#stored.meta, this.#parts.now())
+    const { drops, marks } = aftermathOf({ status, why, refreshes })
     this.#dropsStored = drops && this.#stored !== null
+    if (!drops) this.#pauseRefreshes()
     this.#host.close(marks ? 'unstored' : null)
   }
 
@@ -341,6 +352,7 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
 
   onOutgrown(why: Outgrown): void {
     this.#storing = null
+    this.#pauseRefreshes()
     this.#countSkipped(why)
     this.#host.close(why === 'too-large' ? 'unstored' : null)
     if (this.#fill?.readers === 0) this.#abandon('uncacheable')
@@ -410,7 +422,8 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
   }
 
   #dropStored(): void {
-    if (this.#dropsStored) this.#parts.tiers.drop(this.#lookup)
+    // After a purge another answer may lie there, which this one says nothing about.
+    if (this.#dropsStored && this.current) this.#parts.tiers.drop(this.#lookup)
     this.#dropsStored = false
   }
 

@@ -4,7 +4,7 @@
  */
 import { birthOf } from '../../rules/caching/freshness.ts'
 import type { AnswerHead, SkipReason } from '../../rules/caching/meta.ts'
-import { asStale } from '../../rules/caching/policy.ts'
+import { asStale, needsRefresh } from '../../rules/caching/policy.ts'
 import { aftermathOf } from '../../rules/caching/resource.ts'
 import { mergeNotModified, refreshFromHead } from '../../rules/caching/validation.ts'
 import { madeFor } from '../../state/caching/content.ts'
@@ -34,7 +34,7 @@ export function freshen(
 ): Revalidated {
   const { verdict, rawHeaders, forClient } = mergeNotModified(lookup.request(), stored, answer, lookup.settings)
   const keeps = verdict.kind === 'store'
-  if (verdict.kind === 'skip' && drops(lookup, stored, verdict.why, answer.responseMs)) tiers.drop(lookup)
+  if (verdict.kind === 'skip' && drops(stored, verdict.why, answer.responseMs)) tiers.drop(lookup)
   const meta = keeps ? verdict.meta : { ...stored.meta, ...birthOf(answer) }
   const content = stored.content.again(madeFor(lookup, meta.vary))
   return {
@@ -44,11 +44,15 @@ export function freshen(
   }
 }
 
-/** Freshens the stored response to GET that a response to HEAD agrees with, or makes it stale. */
-export function freshenFromHead(tiers: CacheTiers, lookup: Lookup, answer: AnswerHead): void {
+/**
+ * Freshens the stored response to GET that a response to HEAD agrees with, or makes it stale. A HEAD that went before what is
+ * stored came, or before a purge, says nothing about it.
+ * @param checked the last purge that was known when the HEAD went
+ */
+export function freshenFromHead(tiers: CacheTiers, lookup: Lookup, answer: AnswerHead, checked: number): void {
   const nowMs = answer.responseMs
   const stored = tiers.find(lookup, nowMs)
-  if (stored === null) return
+  if (stored === null || stored.meta.storedMs > answer.requestMs || tiers.purges.touches(lookup, checked)) return
   const { meta, rawHeaders, content } = stored
   const known = { meta, rawHeaders, bodyLength: content.length }
   const effect = refreshFromHead(lookup.request(), known, answer, lookup.settings)
@@ -57,11 +61,11 @@ export function freshenFromHead(tiers: CacheTiers, lookup: Lookup, answer: Answe
   const { verdict, rawHeaders: updated } = effect.updated
   if (verdict.kind === 'store') {
     void tiers.keep(lookup, { ...stored, meta: verdict.meta, rawHeaders: updated }, nowMs)
-  } else if (drops(lookup, stored, verdict.why, nowMs)) tiers.drop(lookup)
+  } else if (drops(stored, verdict.why, nowMs)) tiers.drop(lookup)
 }
 
 /** Whether what an answer without a body says of a stored one, and may not be kept, makes that untrue for all. */
-function drops(lookup: Lookup, { meta }: StoredAnswer, why: SkipReason, nowMs: number): boolean {
-  const refreshes = nowMs >= meta.freshUntilMs
-  return aftermathOf({ request: lookup.request(), status: meta.status, why, refreshes }).drops
+function drops({ meta }: StoredAnswer, why: SkipReason, nowMs: number): boolean {
+  const refreshes = needsRefresh(meta, nowMs)
+  return aftermathOf({ status: meta.status, why, refreshes }).drops
 }

@@ -153,6 +153,11 @@ export function mayServeStaleOnError(
     : { kind: 'refuse', why: 'window' }
 }
 
+/** Whether an answer asks the upstream before it serves anybody: what the upstream then says refreshes it. */
+export function needsRefresh(meta: StoredMeta, nowMs: number): boolean {
+  return meta.noCache || nowMs >= meta.freshUntilMs
+}
+
 /** The same answer as stale from now on: what a soft purge leaves. Its stale windows begin now. */
 export function asStale(meta: StoredMeta, nowMs: number): StoredMeta {
   if (meta.freshUntilMs <= nowMs) return meta

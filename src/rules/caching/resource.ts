@@ -2,8 +2,7 @@
  * What an answer speaks of. One that speaks of a single request (its credentials, size, rate, condition or range) is nobody
  * else's: it is never stored, and tells nothing about what is stored. One that speaks of the resource does.
  */
-import { fieldValues } from '../http/exchange.ts'
-import type { CacheRequest, SkipReason } from './meta.ts'
+import type { SkipReason } from './meta.ts'
 
 /**
  * Statuses about one request: RFC 9110 sections 15.5.2, 15.5.8 to 15.5.9, 15.5.13 to 15.5.14, 15.5.17 to 15.5.18, 15.5.20,
@@ -28,10 +27,9 @@ export function isUnsafeError(status: number): boolean {
 
 /** An answer that is not stored, and how it came to be asked for. */
 export interface Unstored {
-  readonly request: CacheRequest
   readonly status: number
   readonly why: SkipReason | 'too-large'
-  /** What is stored was stale: the answer is the upstream's word on what to serve from now on (RFC 9111 section 4.3.3). */
+  /** What is stored had to be confirmed: the answer is the upstream's word on what to serve from now on (RFC 9111 section 4.3.3). */
   readonly refreshes: boolean
 }
 
@@ -49,17 +47,29 @@ const NOTHING: Aftermath = Object.freeze({ drops: false, marks: false })
 const OF_REQUEST: ReadonlySet<Unstored['why']> = new Set(['request-no-store', 'method', 'partial', 'status'])
 
 /** What an answer that is not stored means for what is stored, and for those who ask next. */
-export function aftermathOf({ request, status, why, refreshes }: Unstored): Aftermath {
+export function aftermathOf({ status, why, refreshes }: Unstored): Aftermath {
   // A failing upstream says nothing lasting; what is stored stands in for it.
   if (status >= 500 || isOfOneRequest(status) || OF_REQUEST.has(why)) return NOTHING
   if (why === 'authorization') return { drops: false, marks: true }
   if (status === 403) return { drops: refreshes, marks: false }
   if (isUnsafeError(status)) return NOTHING
-  // What somebody who is known gets is no word on what is there for all others, while that is fresh.
-  return { drops: refreshes || !isPersonal(request), marks: why !== 'error' }
+  // While it is fresh, what one request gets is no word on what is there for all others.
+  return { drops: refreshes, marks: why !== 'error' }
 }
 
-/** Whether a request says who is asking. Those who do and those who don't are told apart where answers can't be shared. */
-export function isPersonal({ rawHeaders }: Pick<CacheRequest, 'rawHeaders'>): boolean {
-  return fieldValues(rawHeaders, 'cookie').length > 0 || fieldValues(rawHeaders, 'authorization').length > 0
+/**
+ * Fields that clients and proxies send of themselves, whoever is asking. By any other one, such as Cookie, Authorization or
+ * X-Auth-Token, a server may tell who is.
+ */
+const OF_ANYBODY =
+  /^(?:accept(?:-.+)?|access-control-.+|cache-control|connection|content-.+|date|dnt|expect|forwarded|host|if-.+|keep-alive|max-forwards|origin|pragma|priority|range|referer|sec-.+|te|trace(?:parent|state)|trailer|transfer-encoding|upgrade|upgrade-insecure-requests|user-agent|via|x-forwarded-.+|x-real-ip|x-request-id)$/i
+
+/** The fields by which a server may tell who is asking: names in lower case, sorted, each once; '' for a stranger. */
+export function tellingFields(rawHeaders: readonly string[]): string {
+  const names = new Set<string>()
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i] as string
+    if (!OF_ANYBODY.test(name)) names.add(name.toLowerCase())
+  }
+  return [...names].sort().join()
 }

@@ -30,7 +30,8 @@ export async function explainCache(
   route: CachingRoute,
   ...[request, decision, now]: [RequestView, Decision, () => number]
 ): Promise<CacheExplanation> {
-  const asked = readCacheFields(request.rawHeaders)
+  const said = readRequestFields(request.rawHeaders)
+  const asked = readCacheFields(unnamedFields(request.rawHeaders, said))
   const place = placeOf(table, route, request, decision)
   const here = tiers.find(place, now())
   const stored = here ?? (await tiers.findRemote(place, now))

@@ -266,6 +266,8 @@ export class PurgeLog {
     const target = { what: 'everything' } as const
     const purge = { id: `${id}*`, target, soft: false, atMs }
     const known: KnownPurge = { purge, ordinal: 0, sequence: Number.POSITIVE_INFINITY }
+    // Those it stands for come before it in the log, so to speak: what comes after it is not theirs.
+    for (const one of this.#unshared) one.sequence = 0
     this.#unshared.clear()
     this.#unshared.add(known)
     const before = this.#known.get(FOR_OTHERS)

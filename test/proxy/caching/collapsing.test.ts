@@ -203,6 +203,23 @@ describe('what can not be shared', () => {
     expect(rig.plane.cache.figures().counters.hitForMiss).toBe(3)
   })
 
+  test.each([
+    ['X-Auth-Token: t', 'Accept: */*'],
+    ['Cookie: sid=1', 'Accept: */*'],
+    ['X-Auth-Token: t\r\nCookie: sid=1', 'Cookie: consent=1'],
+  ])('with somebody who sends %j is shared by those who send %j', async (token, others) => {
+    const rig = await startRig()
+    inTurn(rig.legacy, reply(200, ['Cache-Control: private'], 'mine'))
+    await rig.get('/a', token)
+    rig.legacy.handler = null
+    const herd = Promise.all(Array.from({ length: 10 }, () => rig.get('/a', others)))
+    const request = await rig.legacy.request()
+    await until(() => rig.plane.measurements.active === 10)
+    await request.send(reply(200, [FRESH], 'of all'))
+    expect((await herd).map(({ body }) => body.text)).toEqual(Array(10).fill('of all'))
+    expect(rig.legacy.requests).toBe(2)
+  })
+
   test('an answer that fails: each tries for itself', async () => {
     const rig = await startRig()
     const herd = Promise.all([rig.get('/a'), rig.get('/a'), rig.get('/a')])

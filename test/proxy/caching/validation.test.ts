@@ -3,7 +3,8 @@
  * (RFC 9111 sections 4.2.4 and 4.3, RFC 5861).
  */
 import { describe, expect, test } from 'vitest'
-import { always, dateIn, fieldIn, inTurn, reply, startRig, statusOf, until } from './rig.ts'
+import type { UpstreamRequest } from '../../support/upstream.ts'
+import { always, dateIn, fieldIn, inTurn, type Rig, reply, startRig, statusOf, until } from './rig.ts'
 
 const STALE = ['Cache-Control: max-age=0', 'ETag: "one"']
 
@@ -302,11 +303,84 @@ describe('an answer that comes to refresh a stale one', () => {
   })
 })
 
+describe('a refresh that changes nothing', () => {
+  test.each([400, 401, 423, 429, 431, 503])('with %i is not repeated by each request', async (status) => {
+    const rig = await startRig()
+    const page = reply(200, ['Cache-Control: max-age=0, stale-while-revalidate=60', 'ETag: "one"'], 'page')
+    inTurn(rig.legacy, page, reply(status, ['Retry-After: 30'], 'no'))
+    await rig.get('/a')
+    await rig.get('/a')
+    await until(() => {
+      const { refreshFailures, skipped } = rig.plane.cache.figures().counters
+      return refreshFailures > 0 || Object.values(skipped).some((count) => count > 0)
+    })
+    for (let i = 0; i < 5; i++) expect((await rig.get('/a')).body.text).toBe('page')
+    expect(rig.legacy.requests).toBe(2)
+  })
+})
+
+describe('a HEAD that went before', () => {
+  const ANSWER = (version: number, age: number) => [`Cache-Control: max-age=${age}`, `X-Version: ${version}`]
+  const headAnswer = (version: number, age: number) =>
+    `HTTP/1.1 200 OK\r\n${ANSWER(version, age).join('\r\n')}\r\nContent-Length: 5\r\n\r\n`
+
+  test.each([
+    ['an unsafe request', (rig: Rig) => rig.ask('PUT', '/a', 'Content-Length: 0')],
+    ['a purge', (rig: Rig) => rig.plane.cache.purge({ what: 'url', url: '/a' }, false)],
+    ['a soft purge', (rig: Rig) => rig.plane.cache.purge({ what: 'url', url: '/a' }, true)],
+    ['a newer answer', (rig: Rig) => rig.get('/a', 'Cache-Control: no-cache')],
+  ])('%s, and is answered after it, changes nothing', async (_, between) => {
+    const rig = await startRig()
+    let version = 1
+    let held: UpstreamRequest | null = null
+    rig.legacy.handler = (request) => {
+      if (request.method === 'HEAD') held = request
+      else if (request.method === 'PUT') void request.send(reply(204))
+      else void request.send(reply(200, ANSWER(version, version === 1 ? 300 : 60), `body${version}`))
+    }
+    await rig.get('/a')
+    const head = rig.ask('HEAD', '/a', 'Cache-Control: no-cache')
+    await until(() => held !== null)
+    // The clock counts in milliseconds: what comes in the same one may have come before.
+    const wentMs = Date.now()
+    await until(() => Date.now() > wentMs)
+    version = 2
+    await between(rig)
+    await rig.get('/a')
+    await (held as UpstreamRequest | null)?.send(headAnswer(1, 300))
+    expect(fieldIn(await head, 'x-version')).toBe('1')
+    const after = await rig.get('/a')
+    expect([after.body.text, fieldIn(after, 'x-version')]).toEqual(['body2', '2'])
+    expect(fieldIn(after, 'cache-control')).toBe('max-age=60')
+  })
+
+  test('a soft purge makes nothing fresh again that is still to be confirmed', async () => {
+    const rig = await startRig()
+    let held: UpstreamRequest | null = null
+    rig.legacy.handler = (request) => {
+      if (request.method === 'HEAD') held = request
+      else void request.send(reply(200, ANSWER(1, 300), 'body1'))
+    }
+    await rig.get('/a')
+    const head = rig.ask('HEAD', '/a', 'Cache-Control: no-cache')
+    await until(() => held !== null)
+    await rig.plane.cache.purge({ what: 'url', url: '/a' }, true)
+    await (held as UpstreamRequest | null)?.send(headAnswer(1, 300))
+    await head
+    await rig.get('/a')
+    expect(rig.legacy.requests).toBe(3)
+  })
+})
+
 describe('one request leaves what everybody has alone', () => {
+  const PRIVATE = reply(200, ['Cache-Control: private'], 'mine')
+
   test.each([
     ['an error of its own', reply(431, [], 'no'), []],
     ['an error of its own that is no word on the resource', reply(400, [], 'no'), []],
-    ['a private answer to somebody who is known', reply(200, ['Cache-Control: private'], 'mine'), ['Cookie: sid=1']],
+    ['a private answer to somebody who is known', PRIVATE, ['Cookie: sid=1']],
+    ['a private answer to somebody who is known by a field of his own', PRIVATE, ['X-Auth-Token: t']],
+    ['the same, and no-store', reply(200, ['Cache-Control: no-store'], 'mine'), ['Cookie: sid=1', 'X-Auth-Token: t']],
     ['an answer to Authorization', reply(200, ['Cache-Control: max-age=60'], 'mine'), ['Authorization: Basic x']],
   ])('%s', async (_, answer, asks) => {
     const rig = await startRig()

@@ -2,13 +2,13 @@
  * What an answer that is not stored does to what is stored, and to those who ask next.
  */
 import { describe, expect, test } from 'vitest'
-import { aftermathOf, isOfOneRequest, type Unstored } from '../../../src/rules/caching/resource.ts'
-import { request } from './make.ts'
+import { aftermathOf, isOfOneRequest, tellingFields, type Unstored } from '../../../src/rules/caching/resource.ts'
+import { raw } from './make.ts'
 
 const nothing = { drops: false, marks: false }
 
-function effect(over: Partial<Unstored>, asks: string[] = []) {
-  return aftermathOf({ request: request(asks), status: 200, why: 'private', refreshes: true, ...over })
+function effect(over: Partial<Unstored>) {
+  return aftermathOf({ status: 200, why: 'private', refreshes: true, ...over })
 }
 
 describe('an answer about one request tells nothing about the resource', () => {
@@ -34,7 +34,6 @@ describe('an answer about the resource takes the place of what was stored', () =
     '%s',
     (why) => {
       expect(effect({ why })).toEqual({ drops: true, marks: true })
-      expect(effect({ why }, ['Cookie: sid=1'])).toEqual({ drops: true, marks: true })
     },
   )
   test.each([301, 302, 404, 410])('%i that is not stored', (status) => {
@@ -46,12 +45,21 @@ describe('an answer about the resource takes the place of what was stored', () =
   })
 })
 
-describe('what somebody who is known gets leaves a fresh answer for all others alone', () => {
-  test.each([['Cookie: sid=1'], ['Authorization: Basic x']])('%s', (line) => {
-    expect(effect({ refreshes: false }, [line])).toEqual({ drops: false, marks: true })
-    expect(effect({ refreshes: false })).toEqual({ drops: true, marks: true })
+describe('what one request gets leaves a fresh answer for all others alone', () => {
+  test.each(['private', 'no-store', 'set-cookie', 'vary', 'too-large'] as const)('%s', (why) => {
+    expect(effect({ why, refreshes: false })).toEqual({ drops: false, marks: true })
   })
   test('an answer that Authorization keeps from being stored', () => {
-    expect(effect({ why: 'authorization' }, ['Authorization: x'])).toEqual({ drops: false, marks: true })
+    expect(effect({ why: 'authorization' })).toEqual({ drops: false, marks: true })
   })
+})
+
+test.each([
+  [['Host: a.test', 'User-Agent: x', 'Accept-Language: de', 'Cache-Control: no-cache', 'Sec-Fetch-Mode: cors'], ''],
+  [['X-Forwarded-For: 1.1.1.1', 'If-None-Match: "x"', 'Range: bytes=0-1', 'Referer: /'], ''],
+  [['Cookie: a=b', 'Accept: */*'], 'cookie'],
+  [['X-Auth-Token: t', 'cookie: a=b', 'Cookie: c=d'], 'cookie,x-auth-token'],
+  [['Authorization: Basic x', 'X-Api-Key: k'], 'authorization,x-api-key'],
+])('by which fields somebody may be known: %j', (lines, expected) => {
+  expect(tellingFields(raw(...lines))).toBe(expected)
 })

@@ -220,6 +220,26 @@ describe('shared', () => {
     expect(log.ofMemory(entry(), place('/0'))).toBeNull()
   })
 
+  test('once the log has that one, what is stored after it is used, under their URLs too', () => {
+    const log = shared()
+    read(log, 1, [hard(url('/x'))])
+    log.add(hard({ what: 'prefix', url: '/p' }))
+    for (let i = 0; i < MAX_PURGES / 2; i++) log.add(hard(url(`/${i}`)))
+    const [one] = [...log.unshared].map(({ purge }) => purge)
+    read(log, 2, [one!])
+    expect(log.unshared.size).toBe(0)
+    for (const path of ['/0', '/7', '/p/q', '/other']) {
+      expect(log.ofShared(entry({ position: '1-7' }), place(path))).toBeNull()
+      expect(log.ofShared(entry({ position: '2-7' }), place(path))).not.toBeNull()
+    }
+    // A log that lacks it is given it again.
+    log.cut(1)
+    expect([...log.unshared].map(({ purge }) => purge)).toEqual([one])
+    for (const path of ['/0', '/p/q', '/other']) {
+      expect(log.ofShared(entry({ position: '1-7' }), place(path))).toBeNull()
+    }
+  })
+
   test('no order of purges and entries serves what was purged after it was asked for', () => {
     const step = fc.oneof(
       fc.record({ kind: fc.constant('store' as const), path: fc.constantFrom('/a', '/b') }),
