@@ -25,7 +25,7 @@ export function isSafeMethod(method: string): boolean {
 }
 
 /**
- * The URLs whose stored answers an answer makes untrue, in every route, as a purge names them: the request's own, and what
+ * The URLs whose stored answers an answer makes untrue, in every route, as a purge names them, and as received where that differs: the request's own, and what
  * Location and Content-Location refer to, where that is of the same origin. Empty for safe methods and for statuses other than
  * 2xx and 3xx.
  */
@@ -42,5 +42,7 @@ export function invalidatedUrls(
       if (referred !== null) targets.add(referred)
     }
   }
-  return [...targets].map((one) => `http://${urlForm(`http://${authority}${one}`)}`)
+  const urls = [...targets].map((one) => `http://${authority}${one}`)
+  // As received, too: instances of the previous release compare bytes.
+  return [...new Set([...urls.map((url) => `http://${urlForm(url)}`), ...urls])]
 }

@@ -107,6 +107,11 @@ test('what is purged or invalidated here it reads in its own form, and hears of'
     { target: { what: 'route', route: 'all', upstream: null }, soft: true, atMs: expect.any(Number) },
     { target: { what: 'url', url: 'http://shop.test/posted' }, soft: false, atMs: expect.any(Number) },
   ])
+  // Which compares bytes: as received, too.
+  await rig.ask('POST', '/caf%c3%a9', 'Content-Length: 0')
+  await patiently(async () => (await redis.command('XRANGE', 'banyan:purges', '-', '+')).includes('/caf%c3%a9"'))
+  await patiently(async () => (await redis.command('XRANGE', 'banyan:purges', '-', '+')).includes('/caf%C3%A9"'))
+  await patiently(() => rig.plane.cache.figures().generation === 4)
   // Its own are not taken for those of another one.
   await rig.get('/kept')
   await patiently(() => remoteOf(rig).writes > 0)
