@@ -90,13 +90,18 @@ describe.each(['FIN', 'RST'])('by %s', (how) => {
     upstream.readsBodies = true
   })
 
-  test('with requests in the pipeline: each of their upstream requests ends', async () => {
+  test('with requests in the pipeline: the one under way ends, and the others never begin', async () => {
     const client = await rawClient(banyan.port)
     await client.send(GET.repeat(5))
-    const requests = [await upstream.request()]
-    while (requests.length < 5) requests.push(await upstream.request())
+    const request = await upstream.request()
+    const { requests } = upstream
     leave(client)
-    await Promise.all(requests.map((request) => request.connection.ended()))
+    await request.connection.ended()
+    const other = await rawClient(banyan.port)
+    await other.send(GET)
+    await (await upstream.request()).ok()
+    expect((await other.nextResponse()).status).toBe(200)
+    expect(upstream.requests).toBe(requests + 1)
   })
 })
 
