@@ -8,7 +8,8 @@ import { scriptedUpstream } from '../../support/upstream.ts'
 
 const upstream = await scriptedUpstream()
 upstream.readsBodies = false
-const banyan = await startBanyan({ table: tableFor(upstream.port) })
+// No connection is used again: one that the upstream has just cut could be taken for the next upload.
+const banyan = await startBanyan({ table: tableFor(upstream.port, ['maxIdleConnections: 0']) })
 afterAll(() => Promise.all([banyan.stop(), upstream.stop()]))
 beforeEach(() => upstream.cut())
 
