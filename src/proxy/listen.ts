@@ -48,10 +48,6 @@ const DEFAULT_SEND_TIMEOUT_MS = 60_000
 const REFUSED = Symbol('refused')
 const UPGRADED = Symbol('upgraded')
 const CURRENT = Symbol('current')
-const WAITING = Symbol('waiting')
-
-/** Pipelined requests of a connection after which it is not read until some are answered. */
-const MAX_WAITING = 64
 
 /** Properties of node:http's parse errors. */
 interface ParseError extends NodeJS.ErrnoException {
@@ -63,8 +59,6 @@ interface ClientSocket extends Socket {
   [REFUSED]?: true
   [UPGRADED]?: true
   [CURRENT]?: ServerResponse
-  /** Pipelined requests that wait for the response before them. */
-  [WAITING]?: number
 }
 
 /** banyan's own server: a node:http server that is stricter and answers what node:http drops silently. */
@@ -108,13 +102,10 @@ export class Listener {
     // node:http drops headers beyond its limit silently, so the limit is checked in the engine.
     this.#server.maxHeadersCount = 0
     const request = (req: IncomingMessage, res: ServerResponse): void => {
-      const socket = req.socket as ClientSocket
-      const before = socket[CURRENT]
-      socket[CURRENT] = res
+      ;(req.socket as ClientSocket)[CURRENT] = res
       // After an upgrade that is not accepted, node:http reads no further: middleware must not promise a persistent connection.
       if (!engine.exclusive && req.headers.upgrade !== undefined) res.shouldKeepAlive = false
-      if (before === undefined || before.closed || before.writableFinished) handler(req, res)
-      else this.#handleAfter(before, socket, () => handler(req, res))
+      handler(req, res)
     }
     this.#server.on('request', request)
     // The upstream responds to Expect (RFC 9110 section 10.1.1).
@@ -138,26 +129,6 @@ export class Listener {
     })
     const { sendTimeoutMs = DEFAULT_SEND_TIMEOUT_MS } = settings
     this.#sendTimeout = new SendTimeout(sendTimeoutMs, this.#sockets, (socket) => this.#isPassing(socket))
-  }
-
-  /**
-   * A pipelined request begins once the response before it is written: a client that sends thousands at once and reads nothing
-   * gets one response prepared at a time, and one turn of the event loop each.
-   */
-  #handleAfter(before: ServerResponse, socket: ClientSocket, handle: () => void): void {
-    const waiting = (socket[WAITING] ?? 0) + 1
-    socket[WAITING] = waiting
-    // A client that sends on is read no further. Of one with a few requests it is still noticed that it leaves.
-    if (waiting === MAX_WAITING) socket.pause()
-    before.once('close', () => {
-      setImmediate(() => {
-        if (socket.destroyed) return
-        const left = (socket[WAITING] as number) - 1
-        socket[WAITING] = left
-        if (left === MAX_WAITING - 1) socket.resume()
-        handle()
-      })
-    })
   }
 
   /** Upgraded connections, and responses that are being passed on, have the idle timeout of their upstream. */

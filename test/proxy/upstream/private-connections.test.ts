@@ -163,10 +163,11 @@ test('pipelined requests go one by one, in order, on the connection that is logg
   expect(new Set(answers.map(({ connection }) => connection)).size).toBe(1)
 })
 
-test('however many requests are pipelined, each is answered on the connection that is logged in', async () => {
+test('more pipelined requests than may wait are refused', async () => {
   const alice = await login('alice')
   await alice.send(get('/').repeat(150))
-  for (let i = 0; i < 150; i++) expect(told(await alice.nextResponse()).user).toBe('alice')
+  for (let i = 0; i < 101; i++) expect((await alice.nextResponse()).status).toBe(200)
+  expect([(await alice.nextResponse()).status, await alice.ended()]).toEqual([503, 'end'])
 })
 
 test('requests that were under way when the login was offered share nothing of it', async () => {
