@@ -38,6 +38,7 @@ class Copy implements ClientExchange, Watched {
   readonly #exchange: Exchange
   readonly #target: CopyTarget
   readonly #maxBytes: number
+  readonly #timeoutMs: number
   readonly #done: (result: CopyResult) => void
   #connection!: Connection
   #again = false
@@ -45,7 +46,7 @@ class Copy implements ClientExchange, Watched {
   #pieces: Buffer[] = []
   #bytes = 0
   #over = false
-  deadlineMs: number
+  deadlineMs = Number.POSITIVE_INFINITY
 
   constructor(
     exchange: Exchange,
@@ -56,10 +57,10 @@ class Copy implements ClientExchange, Watched {
     this.#target = target
     this.#maxBytes = maxBytes
     this.#done = done
-    watch(this)
-    this.deadlineMs = coarseNowMs() + timeoutMs
+    this.#timeoutMs = timeoutMs
   }
 
+  /** @throws what the request can't be made of; nothing is under way then */
   start(): void {
     const { upstream, server, pool } = this.#target
     const { view } = this.#exchange
@@ -67,6 +68,9 @@ class Copy implements ClientExchange, Watched {
     this.#connection = pool.take(this, this.#again ? 0 : Number.POSITIVE_INFINITY)
     this.#connection.send(head.slice(0, -2) + MARK, view.method, false)
     this.#connection.finish(null)
+    if (this.#again) return
+    watch(this)
+    this.deadlineMs = coarseNowMs() + this.#timeoutMs
   }
 
   onReady(): void {}

@@ -6,6 +6,7 @@ import type { ComparedAnswer, Comparison, Difference } from '../../rules/evidenc
 import { copiesSide, hideQueryValues, type SkipReason, whyNotCopied } from '../../rules/evidence/copying.ts'
 import { MOST_REPEATS, repeatKind } from '../../rules/evidence/noise.ts'
 import { fieldValue, type Side } from '../../rules/http/exchange.ts'
+import { hasBody } from '../../rules/http/headers.ts'
 import { sideOf } from '../../rules/routing/decide.ts'
 import type { Route, ShadowSettings } from '../../rules/table/table.ts'
 import { type Comparer, ComparerError } from '../../state/evidence/comparer.ts'
@@ -49,7 +50,8 @@ const MAX_IDLE = 2
 export interface ShadowParts {
   readonly upstreams: Upstreams
   readonly tally: Tally
-  readonly comparer: Comparing
+  /** Compares answers on a thread of its own. */
+  readonly comparer: Pick<Comparer, 'compare' | 'close'>
   /** Data planes that share the limit of copies. */
   readonly processes: number
   /** Key of the hashes in samples. */
@@ -62,9 +64,6 @@ interface Drawn {
   readonly settings: ShadowSettings
   readonly reference: Reference
 }
-
-/** Compares answers on a thread of its own. */
-export type Comparing = Pick<Comparer, 'compare' | 'close'>
 
 /** The copies of one data plane. */
 export class Shadows {
@@ -100,7 +99,7 @@ export class Shadows {
     const skipped = whyNotCopied({
       method: view.method,
       rawHeaders: view.rawHeaders,
-      hasBody: said.transferEncoding !== null || (said.contentLength !== null && said.contentLength !== '0'),
+      hasBody: hasBody(said),
       upgrades: upgrade !== null || said.upgrade !== null,
       isPrivate: exchange.privately !== null,
       reason: side === null ? 'forced' : decision.reason,
