@@ -128,8 +128,10 @@ export function adminServer(handler: Handler, log: ControlLog, bounds: AdminBoun
   }
 
   function turn(): void {
-    turns.shift()?.()
+    const handle = turns.shift()
+    // Before this one, which may throw: the others do not wait for ever.
     if (turns.length > 0) setImmediate(turn)
+    handle?.()
   }
 
   return server
