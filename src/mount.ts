@@ -9,7 +9,8 @@ import Koa, { type Middleware } from 'koa'
 import type { ControlLog } from './control/control-log.ts'
 import { type CoreSettings, faultLog, newInstanceId, openCore, planeOf } from './core.ts'
 import type { StrangleApplication, StrangleContext, StrangleMiddleware, StrangleOptions } from './embedding.ts'
-import type { Engine, Handler } from './proxy/engine.ts'
+import { type Handler, NodeHttp } from './proxy/client/node-http.ts'
+import type { Engine } from './proxy/engine.ts'
 import { sinkOf } from './proxy/observe.ts'
 import { StartError } from './start-error.ts'
 import { parseRedisUrl, REDIS_URL_FORMS, type RedisAddress } from './state/redis/url.ts'
@@ -77,10 +78,11 @@ export function strangle(options: StrangleOptions): StrangleMiddleware {
   operations.watch()
   plane.upstreams.onSuspect = (hostname) => fleet.suspect(hostname)
   fleet.start((known) => plane.upstreams.setFleet(known))
-  const upgradeHandler = upgradeHandlerOf(options.application ?? null, plane.engine, log, onFault)
-  return Object.assign(mount(plane.engine, onFault), {
+  const node = new NodeHttp(plane.engine)
+  const upgradeHandler = upgradeHandlerOf(options.application ?? null, node, log, onFault)
+  return Object.assign(mount(node, onFault), {
     upgrade: (req: IncomingMessage, socket: Duplex, head: Buffer): void =>
-      plane.engine.upgrade(req, socket, head, upgradeHandler),
+      node.upgrade(req, socket, head, upgradeHandler),
     close: async (): Promise<void> => {
       await operations.close()
       fleet.close()
@@ -95,7 +97,7 @@ export function strangle(options: StrangleOptions): StrangleMiddleware {
 type Streamed = ServerResponse & { readonly stream?: { readonly destroyed: boolean } }
 
 /** The engine as a Koa middleware: it owns the response and its errors, and resolves when the response is closed. */
-function mount(engine: Engine, onFault: (error: unknown) => void): (ctx: StrangleContext) => Promise<void> {
+function mount(node: NodeHttp, onFault: (error: unknown) => void): (ctx: StrangleContext) => Promise<void> {
   return async (ctx) => {
     const { req, res } = ctx
     ctx.respond = false
@@ -116,7 +118,7 @@ function mount(engine: Engine, onFault: (error: unknown) => void): (ctx: Strangl
       res.once('close', () => done())
       // Other code may end a response that is being written.
       res.on('error', onFault)
-      engine.handle(req, res)
+      node.handle(req, res)
     })
   }
 }
@@ -124,7 +126,7 @@ function mount(engine: Engine, onFault: (error: unknown) => void): (ctx: Strangl
 /** The handler for upgrade requests. */
 function upgradeHandlerOf(
   application: StrangleApplication | null,
-  engine: Engine,
+  node: NodeHttp,
   log: ControlLog,
   onFault: (error: unknown) => void,
 ): Handler {
@@ -133,13 +135,13 @@ function upgradeHandlerOf(
     return (req, res) => {
       if (!told) log.warn({ event: 'upgrade' }, NO_APPLICATION)
       told = true
-      engine.refuseUpgrade(req, res)
+      node.refuseUpgrade(req, res)
     }
   }
   // Middleware may be added later: `callback` is called on the first request.
   let handler: Handler | null = null
   return (req, res) => {
-    handler ??= harmlessHandler('callback' in application ? application.callback() : application, engine, onFault)
+    handler ??= harmlessHandler('callback' in application ? application.callback() : application, node, onFault)
     handler(req, res)
   }
 }
@@ -150,14 +152,14 @@ const NO_APPLICATION =
 /** Wraps a foreign handler: an exception or rejection fails only that request. */
 function harmlessHandler(
   handler: (req: IncomingMessage, res: ServerResponse) => unknown,
-  engine: Engine,
+  node: NodeHttp,
   onFault: (error: unknown) => void,
 ): Handler {
   return (req, res) => {
     const failed = (error: unknown): void => {
       onFault(error)
       if (res.headersSent) res.destroy()
-      else engine.fail(req, res)
+      else node.fail(req, res)
     }
     try {
       const handled = handler(req, res)
@@ -168,20 +170,28 @@ function harmlessHandler(
   }
 }
 
+/** What a server of node:http calls. */
+export interface NodeHandler {
+  readonly node: NodeHttp
+  /** The engine itself, or a Koa application around it if there is middleware. */
+  readonly handler: Handler
+}
+
 /**
- * The handler of the public server: the engine itself, or a Koa application around it if there is middleware.
+ * The handler of the public server.
  * @param file a module whose default export is a Koa middleware or a list of them, or null
  * @param log for exceptions of the middleware
  * @throws {StartError} if the module can't be loaded or exports something else
  */
-export async function handlerOf(file: string | null, engine: Engine, log: ControlLog): Promise<Handler> {
-  if (file === null) return engine.handle
+export async function handlerOf(file: string | null, engine: Engine, log: ControlLog): Promise<NodeHandler> {
+  const node = new NodeHttp(engine, file === null)
+  if (file === null) return { node, handler: node.handle }
   const app = new Koa()
   app.on('error', (error: Error) => log.error({ event: 'middleware', error: error.stack }, error.message))
   for (const middleware of await loadMiddleware(file)) app.use(middleware)
   const onFault = faultLog(log)
-  app.use(mount(engine, onFault))
-  return harmlessHandler(app.callback(), engine, onFault)
+  app.use(mount(node, onFault))
+  return { node, handler: harmlessHandler(app.callback(), node, onFault) }
 }
 
 async function loadMiddleware(file: string): Promise<Middleware[]> {

@@ -62,9 +62,8 @@ export class OneProcess implements Front {
     let listener: Listener | null = null
     const connections = (): number => listener?.connections ?? 0
     const plane = planeOf(settings, live, logs.log, { accessLog: logs.access, connections, instance: newInstanceId() })
-    plane.engine.exclusive = settings.middleware === null
-    const handler = await handlerOf(settings.middleware, plane.engine, logs.log)
-    listener = new Listener({ ...settings.listen, ...settings }, plane.engine, plane.observer, handler)
+    const { node, handler } = await handlerOf(settings.middleware, plane.engine, logs.log)
+    listener = new Listener({ ...settings.listen, ...settings }, plane.engine, node, handler)
     listener.descriptors = new Descriptors(logs.log)
     return new OneProcess(plane, listener, logs)
   }

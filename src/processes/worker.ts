@@ -52,9 +52,8 @@ export async function runWorker(settings: Settings): Promise<number> {
     const { fleet, instance } = start
     const more = { accessLog: logs.access, fleet, instance, connections, processes: settings.workers }
     const plane = planeOf(settings, live, log, more)
-    plane.engine.exclusive = settings.middleware === null
-    const handler = await handlerOf(settings.middleware, plane.engine, log)
-    listener = new Listener({ ...settings.listen, ...settings }, plane.engine, plane.observer, handler)
+    const { node, handler } = await handlerOf(settings.middleware, plane.engine, log)
+    listener = new Listener({ ...settings.listen, ...settings }, plane.engine, node, handler)
     listener.descriptors = new Descriptors(log)
     await new Worker({ live, plane, listener, reopenLog: logs.reopen }, start).serve()
     await logs.close()

@@ -1,7 +1,6 @@
 /**
  * One exchange: the request, the decision and the result. Shared by the steps of the journey.
  */
-import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { ShadowWord } from '../rules/evidence/copying.ts'
 import type { FailureCode } from '../rules/failures/failure.ts'
 import type { Decision, RequestView } from '../rules/http/exchange.ts'
@@ -10,39 +9,15 @@ import type { Match } from '../rules/routing/match.ts'
 import type { CacheWord } from '../state/figures/cell.ts'
 import type { Revision } from '../state/live-table.ts'
 import { requestIds } from '../state/request-ids.ts'
-import {
-  type ClientConnection,
-  type PrivateConnection,
-  PrivateConnections,
-} from '../state/upstreams/private-connections.ts'
-import { Answer } from './client/answer.ts'
-import { SharedAnswer } from './client/shared-answer.ts'
-import type { UpgradeClient } from './client/tunnel.ts'
-
-/** The peer of a client connection. */
-export interface Peer extends ClientConnection {
-  /** Canonical IP address; empty if the socket has none. */
-  readonly address: string
-  /** Its X-Forwarded-* headers are trusted. */
-  readonly trusted: boolean
-  /** The client uses https: on this connection, or according to `--client-scheme`. */
-  readonly tls: boolean
-  /** A request on this connection was refused, so the start of the next one is unreliable. */
-  refused: boolean
-}
+import { type PrivateConnection, PrivateConnections } from '../state/upstreams/private-connections.ts'
+import type { Answer } from './client/answer.ts'
+import type { ClientRequest, Peer } from './client/request.ts'
 
 /** A request as read by the listener, before its journey. */
 export interface Received {
-  readonly req: IncomingMessage
-  readonly res: ServerResponse
-  readonly peer: Peer
+  readonly request: ClientRequest
   readonly said: RequestFields
   readonly view: RequestView
-  readonly upgrade: UpgradeClient | null
-  /** Only banyan sees the buffers of this exchange, so they can be reused early. */
-  readonly exclusive: boolean
-  /** Called with errors of other code that uses the response. */
-  readonly onFault: (error: unknown) => void
 }
 
 /** The id of the next exchange. */
@@ -50,13 +25,10 @@ export const nextRequestId = requestIds()
 
 /** One request and its response on their way through the proxy. */
 export class Exchange {
-  readonly req: IncomingMessage
-  readonly res: ServerResponse
+  readonly request: ClientRequest
   readonly peer: Peer
   readonly said: RequestFields
   readonly view: RequestView
-  readonly upgrade: UpgradeClient | null
-  readonly exclusive: boolean
   readonly answer: Answer
   readonly startedMs: number = performance.now()
   readonly revision: Revision
@@ -84,16 +56,11 @@ export class Exchange {
   #id: string | null = null
 
   constructor(received: Received, revision: Revision, matched: Match, decision: Decision) {
-    this.req = received.req
-    this.res = received.res
-    this.peer = received.peer
+    this.request = received.request
+    this.peer = received.request.peer
     this.said = received.said
     this.view = received.view
-    this.upgrade = received.upgrade
-    this.exclusive = received.exclusive
-    this.answer = received.exclusive
-      ? new Answer(received.res, received.said.expect === null)
-      : new SharedAnswer(received.res, received.onFault)
+    this.answer = received.request.answer
     this.revision = revision
     this.matched = matched
     this.decision = decision

@@ -54,8 +54,8 @@ export class Journey {
     const revision = live.current
     const matched = matchRoute(revision.table, received.view) //                                  2 match
     const forced = force === null ? null : force.upstreamFor(received.view, revision.table, Date.now())
-    const { view, peer } = received
-    const pinned = peer.privates === null ? null : peer.privates.sideOf(matched.route)
+    const { view, request } = received
+    const pinned = request.peer.privates === null ? null : request.peer.privates.sideOf(matched.route)
     const decision = decide(revision.table, matched, view, upstreams.isAvailable, forced, pinned) // 3 decide
     const exchange = new Exchange(received, revision, matched, decision)
     observer.begun()

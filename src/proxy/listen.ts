@@ -4,15 +4,14 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import { type AddressInfo, Server as NetServer, type Socket } from 'node:net'
 import { FAILURES, type FailureCode } from '../rules/failures/failure.ts'
-import { readAddress } from '../rules/patterns/address.ts'
 import { sendAll } from '../wire/turn.ts'
-import { endGently, problemText } from './client/answer.ts'
+import { problemText } from './client/answer.ts'
+import type { Handler, NodeHttp } from './client/node-http.ts'
 import { SendTimeout } from './client/send-timeout.ts'
+import { endGently } from './client/sockets.ts'
 import type { Descriptors } from './descriptors.ts'
 import type { Engine } from './engine.ts'
-import { nextRequestId } from './exchange.ts'
 import { type ListenPlace, listenAt } from './listen-at.ts'
-import type { Observer } from './observe.ts'
 
 /** Settings of the public server. Times in milliseconds. */
 export interface ListenSettings extends ListenPlace {
@@ -66,7 +65,7 @@ export class Listener {
   readonly #server: Server
   readonly #settings: ListenSettings
   readonly #engine: Engine
-  readonly #observer: Observer
+  readonly #node: NodeHttp
   readonly #sockets = new Set<Socket>()
   readonly #sendTimeout: SendTimeout
   /** Called for each closed connection. */
@@ -75,16 +74,14 @@ export class Listener {
   descriptors: Pick<Descriptors, 'mayKeep' | 'lost'> | null = null
   #hurry: () => void = () => {}
 
-  /** @param handler the engine, or the operator's middleware around it */
-  constructor(
-    settings: ListenSettings,
-    engine: Engine,
-    observer: Observer,
-    handler: (req: IncomingMessage, res: ServerResponse) => void,
-  ) {
+  /**
+   * @param node the engine behind node:http
+   * @param handler that of `node`, or the operator's middleware around it
+   */
+  constructor(settings: ListenSettings, engine: Engine, node: NodeHttp, handler: Handler) {
     this.#settings = settings
     this.#engine = engine
-    this.#observer = observer
+    this.#node = node
     const options = {
       maxHeaderSize: settings.maxHeaderBytes,
       headersTimeout: settings.headersTimeoutMs,
@@ -94,9 +91,9 @@ export class Listener {
       connectionsCheckingInterval: CHECK_INTERVAL_MS,
       // The engine refuses a missing Host, with its own response.
       requireHostHeader: false,
-      shouldUpgradeCallback: engine.shouldUpgrade,
+      shouldUpgradeCallback: node.shouldUpgrade,
       // The engine does not use the stream of an empty body, but middleware may wait for its end.
-      optimizeEmptyRequests: engine.exclusive,
+      optimizeEmptyRequests: node.exclusive,
     }
     this.#server = createServer(options)
     // node:http drops headers beyond its limit silently, so the limit is checked in the engine.
@@ -104,7 +101,7 @@ export class Listener {
     const request = (req: IncomingMessage, res: ServerResponse): void => {
       ;(req.socket as ClientSocket)[CURRENT] = res
       // After an upgrade that is not accepted, node:http reads no further: middleware must not promise a persistent connection.
-      if (!engine.exclusive && req.headers.upgrade !== undefined) res.shouldKeepAlive = false
+      if (!node.exclusive && req.headers.upgrade !== undefined) res.shouldKeepAlive = false
       handler(req, res)
     }
     this.#server.on('request', request)
@@ -113,9 +110,9 @@ export class Listener {
     this.#server.on('checkExpectation', request)
     this.#server.on('upgrade', (req, socket, head) => {
       ;(socket as ClientSocket)[UPGRADED] = true
-      engine.upgrade(req, socket, head, request)
+      node.upgrade(req, socket, head, request)
     })
-    this.#server.on('connect', engine.connect)
+    this.#server.on('connect', node.connect)
     this.#server.on('clientError', (error: NodeJS.ErrnoException, socket) =>
       this.#onClientError(error, socket as Socket),
     )
@@ -135,7 +132,7 @@ export class Listener {
   #isPassing(socket: ClientSocket): boolean {
     const current = socket[CURRENT]
     if (socket[UPGRADED] === true) return true
-    return current !== undefined && !current.writableEnded && this.#engine.isPassing(current)
+    return current !== undefined && !current.writableEnded && this.#node.limitsTime(current)
   }
 
   /**
@@ -220,8 +217,7 @@ export class Listener {
       socket.destroy()
       return
     }
-    const id = nextRequestId()
-    this.#observer.refused({ id, client: readAddress(socket.remoteAddress ?? '') ?? '', request: null, failure })
+    const id = this.#engine.refused(this.#node.peerOf(socket), null, failure)
     socket.write(refusalText(failure, id))
     endGently(socket)
   }
@@ -230,15 +226,14 @@ export class Listener {
   #onBrokenExchange(current: ServerResponse, socket: Socket, failure: FailureCode | null): void {
     sendAll()
     if (current.req.complete && failure !== null) {
-      const client = socket.remoteAddress ?? ''
-      this.#observer.refused({ id: nextRequestId(), client, request: null, failure, answered: false })
+      this.#engine.refused(this.#node.peerOf(socket), null, failure, false)
     }
     if (current.writableFinished) endGently(socket)
     else if (current.req.complete || current.writableEnded) {
       // Its response is completed, and closes the connection.
       current.shouldKeepAlive = false
       current.once('finish', () => endGently(socket))
-    } else this.#engine.requestBroken(current, failure === null)
+    } else this.#node.requestBroken(current, failure === null)
   }
 }
 

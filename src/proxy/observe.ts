@@ -36,13 +36,19 @@ export function sinkOf(log: AccessLog, onFault: (error: unknown) => void): Acces
   return { exchange: (exchange, durationMs) => tell(logFields(exchange, durationMs)), refusal: tell }
 }
 
+/** What can be told of a request that was refused. */
+export interface RefusedRequest {
+  readonly method: string | null
+  readonly target: string | null
+}
+
 /** A refused request. */
 export interface Refusal {
   readonly id: string
   /** Peer address. */
   readonly client: string
   /** Null if it could not be parsed. */
-  readonly request: { readonly method?: string | undefined; readonly url?: string | undefined } | null
+  readonly request: RefusedRequest | null
   readonly failure: FailureCode
   /** False if it followed a request whose response closes the connection. */
   readonly answered?: boolean
@@ -64,7 +70,7 @@ export class Observer {
 
   /** A request that was answered without being routed. */
   answered({ id, client, request }: Pick<Refusal, 'id' | 'client' | 'request'>, status: number): void {
-    this.#accessLog?.refusal({ id, method: request?.method ?? null, target: request?.url ?? null, client, status })
+    this.#accessLog?.refusal({ id, method: request?.method ?? null, target: request?.target ?? null, client, status })
   }
 
   /** A request that was refused before it became an exchange. */
@@ -76,7 +82,7 @@ export class Observer {
     this.#accessLog.refusal({
       id,
       method: request?.method ?? null,
-      target: request?.url ?? null,
+      target: request?.target ?? null,
       client,
       status,
       failure,

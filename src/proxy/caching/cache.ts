@@ -56,7 +56,7 @@ export class ResponseCache {
   /** Answers an exchange from memory, where that may be, or takes it over to find its answer. */
   answer(exchange: Exchange): CacheStep {
     const { route } = exchange.matched
-    if (route === null || route.cache === null || exchange.upgrade !== null) return 'pass'
+    if (route === null || route.cache === null || exchange.request.upgrade !== null) return 'pass'
     // What has two readings has two answers, for all one knows.
     if (exchange.matched.ambiguous) return this.#pass(exchange, 'bypass')
     if (!isLookedUp(exchange.view.method)) return this.#pass(exchange, 'method')

@@ -229,7 +229,7 @@ export class Fill implements Watched, BodySource, SenderOwner {
 
   /** Whether a piece may be given up once it has been written to this client. */
   #maySpend({ lookup }: Sender): boolean {
-    return !this.#storing && this.#stored === null && this.#attached === 1 && lookup.exchange.exclusive
+    return !this.#storing && this.#stored === null && this.#attached === 1 && lookup.exchange.request.exclusive
   }
 
   /** After each change: drops what nobody needs, and lets the upstream go on or wait. */

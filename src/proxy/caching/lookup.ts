@@ -13,7 +13,7 @@ import type { CacheSettings, Route } from '../../rules/table/table.ts'
 import { fingerprintOf } from '../../state/caching/fingerprint.ts'
 import type { Place } from '../../state/caching/tiers.ts'
 import type { Upstreams } from '../../state/upstreams/upstreams.ts'
-import { isStalled } from '../client/send-timeout.ts'
+import type { RequestOwner } from '../client/request.ts'
 import type { Exchange } from '../exchange.ts'
 import { sentValuesOf } from '../upstream/heads.ts'
 import type { HeldBodies } from './held-bodies.ts'
@@ -36,7 +36,7 @@ export interface LookupParts {
 }
 
 /** A GET or HEAD of a route that caches. */
-export class Lookup implements Place {
+export class Lookup implements Place, RequestOwner {
   readonly #parts: LookupParts
   readonly exchange: Exchange
   readonly cachingRoute: Route
@@ -52,6 +52,7 @@ export class Lookup implements Place {
   readonly fields: readonly string[]
   #vary: readonly string[] | null = null
   #selected = ''
+  readonly limitsTime = false
   /** Why the upstream is asked, where it is (RFC 9211 section 2.2). */
   forwardReason: ForwardReason = 'uri-miss'
   /** What it waits for, or null. */
@@ -139,25 +140,27 @@ export class Lookup implements Place {
 
   /** Waits for `host`, which is told if the client leaves. */
   wait(host: LookupHost): void {
-    const { res } = this.exchange
+    const { request } = this.exchange
     const first = this.host === null
     this.host = host
     if (!first) return
     this.waitingSinceMs = performance.now()
-    const owned = res as typeof res & { [LOOKUP]?: Lookup }
-    owned[LOOKUP] = this
-    res.on('close', onClientClose)
-    if (res.destroyed) this.clientClosed()
+    request.owner = this
+    if (request.gone) this.onGone(false)
   }
 
-  /** @internal */
-  clientClosed(): void {
+  onGone(stalled: boolean): void {
     if (this.#ended) return
     const { host, exchange } = this
-    exchange.failure = isStalled(exchange.req.socket) ? 'client-stalled' : 'client-gone'
+    exchange.failure = stalled ? 'client-stalled' : 'client-gone'
     exchange.answer.break()
     this.#end()
     host?.left(this)
+  }
+
+  /** What is looked up has no body. */
+  onMalformed(): void {
+    this.onGone(false)
   }
 
   /** Ends with an answer of banyan's own, or by breaking off the one that has begun. */
@@ -175,7 +178,7 @@ export class Lookup implements Place {
     this.#ended = true
     if (this.host === null) return
     this.host = null
-    this.exchange.res.off('close', onClientClose)
+    this.exchange.request.owner = null
   }
 
   /** The answer is complete. */
@@ -190,13 +193,6 @@ export class Lookup implements Place {
 }
 
 const NO_FIELDS: string[] = []
-
-/** Where a response keeps its lookup: the close listener is one shared function, instead of a closure per exchange. */
-const LOOKUP = Symbol('lookup')
-
-function onClientClose(this: { [LOOKUP]?: Lookup }): void {
-  this[LOOKUP]!.clientClosed()
-}
 
 /** A request as the rules of the cache see it. */
 export function requestOf({ view, peer, said }: Exchange): CacheRequest {

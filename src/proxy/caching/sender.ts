@@ -125,7 +125,7 @@ export class Sender implements Sending, Holder {
   #awaitDrain(): void {
     if (this.full) return
     this.full = true
-    this.lookup.exchange.res.once('drain', () => {
+    this.lookup.exchange.answer.whenDrained(() => {
       this.full = false
       this.progressMs = performance.now()
       if (this.#over) return

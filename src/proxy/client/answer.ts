@@ -1,20 +1,13 @@
 /**
- * Writes responses to the client: the only place that knows whether the headers are sent. Nothing is written twice.
+ * Answers a client: the only place that knows whether the headers are sent. Nothing is written twice.
  */
-import { type ServerResponse, STATUS_CODES } from 'node:http'
-import type { Socket } from 'node:net'
-import type { Duplex } from 'node:stream'
+import { STATUS_CODES } from 'node:http'
 import { FAILURES, type FailureCode, retryAfterSeconds } from '../../rules/failures/failure.ts'
-import { fieldValue } from '../../rules/http/exchange.ts'
-import { keep, onceWritten } from '../../wire/read-memory.ts'
+import { keep } from '../../wire/read-memory.ts'
 import { type Held, sendLater } from '../../wire/turn.ts'
-import { endWhole, wholeAnswer, wholeOf } from './whole-answer.ts'
 
 /** Body chunks up to this size are copied into one string with the headers: cheaper than two buffers. */
 const SMALL_BYTES = 16 * 1024
-
-/** How long a client may continue sending after the final response before its connection is cut. */
-const LINGER_MS = 2000
 
 const NO_FIELDS: readonly string[] = []
 
@@ -26,23 +19,34 @@ export interface Again {
   readonly more: readonly string[]
 }
 
-/** The response of one exchange. */
-export class Answer implements Held {
-  readonly #res: ServerResponse
-  readonly #own: boolean
-  /** The first chunk of the body, held until it is known whether more follows at once; a Latin-1 string if small. */
+/** A response of which everything is known, and nothing written. */
+export interface Whole {
+  readonly status: number
+  readonly reason: string
+  /** Name, value, name, value. */
+  readonly fields: readonly string[]
+  /** The status line and `fields` as text, if already formatted. */
+  readonly head: string | null
+  /** Additional headers: name, value, name, value. */
+  readonly more: readonly string[]
+  /** All of the body: a Latin-1 string if small; null for none. */
+  readonly bodyHeld: Buffer | string | null
+}
+
+/** The response of one exchange. How it is written is up to the implementation of the client side. */
+export abstract class Answer implements Held, Whole {
+  /** The first chunk of the body, held until it is known whether more follows at once. */
   #held: Buffer | string | null = null
   /** It is not used elsewhere. */
   #heldSpent = false
   #flushed = false
-  /** The headers were passed to node:http. */
+  /** The headers were passed on to be written. */
   #opened = false
   #reason = ''
   #fields: readonly string[] = []
-  /** Additional headers. */
   #more: readonly string[] = NO_FIELDS
-  /** The status line and `#fields` as text, if already formatted. */
   #head: string | null = null
+  #trailers: readonly string[] = NO_FIELDS
   /** Final headers were set: there can be no second response. */
   begun = false
   /** The response is complete or was aborted. */
@@ -52,11 +56,51 @@ export class Answer implements Held {
   /** Body bytes so far. */
   bodyBytes = 0
 
-  /** @param own the headers may be written directly to the socket, bypassing node:http */
-  constructor(res: ServerResponse, own = false) {
-    this.#res = res
-    this.#own = own
-  }
+  /** The connection stays open behind this answer, as far as is known. */
+  abstract get persistent(): boolean
+
+  /** The connection closes behind this answer. */
+  abstract closes(): void
+
+  /** Nothing more can be sent: the connection is gone. */
+  protected abstract get dead(): boolean
+
+  /** Calls the listener once when the client accepts more, behind a `false` of `body` or `flush`. */
+  abstract whenDrained(listener: () => void): void
+
+  /** Writes an interim response. */
+  protected abstract sendInformation(status: number, fields: string[]): void
+
+  /** Formats status and headers, with the framing that the connection needs. They go out with what is written next. */
+  protected abstract open(status: number, reason: string, fields: readonly string[]): void
+
+  /** Sends what `open` has formatted. @returns false if the client does not keep up */
+  protected abstract sendHead(): boolean
+
+  /**
+   * Writes a chunk of the body. A string is Latin-1.
+   * @param spent its memory is not used elsewhere: it may be released once it has been written
+   * @returns false if the client does not keep up
+   */
+  protected abstract write(piece: Buffer | string, spent: boolean): boolean
+
+  /** Writes the last chunk, or null for none, and ends the response. @param trailers name, value; only with chunks */
+  protected abstract finish(last: Buffer | string | null, spent: boolean, trailers: readonly string[]): void
+
+  /**
+   * Writes a response of which nothing is written yet in one piece, and ends it.
+   * @returns false if that is not possible: then it is written with `open` and `finish`
+   */
+  protected abstract finishWhole(whole: Whole): boolean
+
+  /** Cuts the connection. @param opened the head has been written, or may have been */
+  protected abstract cut(opened: boolean): void
+
+  /** The method of the request is HEAD: no body is sent. */
+  protected abstract get isHead(): boolean
+
+  /** Interim responses may be sent (RFC 9110 section 15.2). */
+  protected abstract get hearsInterim(): boolean
 
   /** Other code has responded. */
   get isTaken(): boolean {
@@ -71,22 +115,34 @@ export class Answer implements Held {
     return fields
   }
 
-  /** The headers to send: name, value, name, value. */
-  protected openingFields(fields: readonly string[]): readonly string[] {
-    return fields
+  get reason(): string {
+    return this.#reason
   }
 
-  /** The head has been given to node:http, and nothing of it is sent yet. */
-  protected opened(_fields: readonly string[]): void {}
+  get fields(): readonly string[] {
+    return this.#fields
+  }
+
+  get head(): string | null {
+    return this.#head
+  }
+
+  get more(): readonly string[] {
+    return this.#more
+  }
+
+  /** What there is of the body before it is written. */
+  get bodyHeld(): Buffer | string | null {
+    return this.#held
+  }
 
   /**
    * Relays an interim response (RFC 9110 section 15.2), not to HTTP/1.0 clients.
    * @param fields name, value, name, value
    */
   information(status: number, fields: string[]): void {
-    if (this.begun || this.over || this.#res.req.httpVersionMinor === 0) return
-    if (status === 100 && fields.length === 0) this.#res.writeContinue()
-    else this.#res.writeInformation(status, fields)
+    if (this.begun || this.over || !this.hearsInterim) return
+    this.sendInformation(status, fields)
   }
 
   /**
@@ -120,7 +176,7 @@ export class Answer implements Held {
   /**
    * Adds a chunk of the body. Its memory may be reused after the call.
    * @param spent it is not used elsewhere: its memory may be released once it has been written
-   * @returns false if the client does not keep up: wait for 'drain' of the response
+   * @returns false if the client does not keep up: see `whenDrained`
    */
   body(piece: Buffer, spent = false): boolean {
     this.bodyBytes += piece.length
@@ -130,7 +186,7 @@ export class Answer implements Held {
       return true
     }
     this.#release()
-    return this.#write(keep(piece), spent)
+    return this.write(keep(piece), spent)
   }
 
   /**
@@ -142,8 +198,7 @@ export class Answer implements Held {
     if (this.#held === null) {
       this.#flushed = true
       this.#open()
-      this.#res.flushHeaders()
-      return true
+      return this.sendHead()
     }
     return this.#release()
   }
@@ -152,35 +207,18 @@ export class Answer implements Held {
   end(trailers: string[]): void {
     if (this.over) return
     this.over = true
-    if (trailers.length > 0) {
-      this.#open()
-      if (this.#res.chunkedEncoding) this.#res.addTrailers(pairs(trailers) as never)
-    }
+    this.#trailers = trailers
     sendLater(this)
   }
 
   /** @internal */
   sendNow(): void {
-    const { req, socket, destroyed } = this.#res
-    if (destroyed) return
-    // node:http may close the connection while the client is still sending: avoid an RST.
-    if (!req.complete && socket !== null) socket.destroySoon = () => endGently(socket)
+    if (this.dead) return
+    if (!this.#opened && this.#trailers.length === 0 && this.finishWhole(this)) return
     const held = this.#held
     this.#held = null
-    if (!this.#opened && this.#own && (held === null || typeof held === 'string')) {
-      const text =
-        this.#head === null
-          ? wholeAnswer(this.#res, this.status, this.#reason, this.#fields, held)
-          : wholeOf(this.#res, this.#head, this.#more, held)
-      if (text !== null) {
-        endWhole(this.#res, text)
-        return
-      }
-    }
     this.#open()
-    if (held === null) this.#res.end()
-    else if (typeof held === 'string') this.#res.end(held, 'latin1')
-    else this.#res.end(held, this.#heldSpent ? onceWritten(held) : undefined)
+    this.finish(held, this.#heldSpent, this.#trailers)
   }
 
   /** Part of it was or may have been sent: it can't be replaced by another response. */
@@ -202,12 +240,14 @@ export class Answer implements Held {
   break(): void {
     this.over = true
     this.#held = null
-    const { socket } = this.#res
-    // If the body ends with the connection, only a reset tells the client that it is incomplete.
-    const openEnded =
-      this.#opened && !this.#res.chunkedEncoding && fieldValue(this.#fields, 'content-length') === undefined
-    if (openEnded && socket !== null) reset(socket)
-    this.#res.destroy()
+    this.cut(this.#opened)
+  }
+
+  /** The connection speaks another protocol from now on. */
+  switched(status: number): void {
+    this.begun = true
+    this.over = true
+    this.status = status
   }
 
   /**
@@ -232,9 +272,9 @@ export class Answer implements Held {
     const retryAfter = retryAfterSeconds(failure)
     if (retryAfter !== null) fields.push('Retry-After', String(retryAfter))
     // After a client error the rest of this connection is unreliable.
-    if (culprit === 'client') fields.push('Connection', 'close')
+    if (culprit === 'client') this.closes()
     this.begin(status, STATUS_CODES[status] ?? '', fields)
-    if (this.#res.req.method !== 'HEAD') this.body(body)
+    if (!this.isHead) this.body(body)
     this.end([])
     return status
   }
@@ -242,9 +282,7 @@ export class Answer implements Held {
   #open(): void {
     if (this.#opened) return
     const given = this.#more.length === 0 ? this.#fields : [...this.#fields, ...this.#more]
-    const fields = this.openingFields(given)
-    this.#res.writeHead(this.status, this.#reason, fields as never)
-    this.opened(fields)
+    this.open(this.status, this.#reason, given)
     this.#opened = true
   }
 
@@ -254,29 +292,8 @@ export class Answer implements Held {
     this.#open()
     this.#held = null
     this.#flushed = true
-    return typeof held === 'string' ? this.#res.write(held, 'latin1') : this.#write(held, this.#heldSpent)
+    return this.write(held, this.#heldSpent)
   }
-
-  #write(piece: Buffer, spent: boolean): boolean {
-    return this.#res.write(piece, spent ? onceWritten(piece) : undefined)
-  }
-}
-
-/** Cuts a connection so that the peer notices that data is missing: an RST, if the socket supports it. */
-export function reset(socket: Duplex): void {
-  if ('resetAndDestroy' in socket) (socket as Socket).resetAndDestroy()
-  else socket.destroy()
-}
-
-/**
- * Closes a connection whose client may still be sending. Incoming data is read and dropped for a moment first: otherwise the
- * kernel would send an RST, and the client could lose the response (RFC 9112 section 9.6).
- */
-export function endGently(socket: Duplex): void {
-  socket.end()
-  socket.resume()
-  const timer = setTimeout(() => socket.destroy(), LINGER_MS)
-  socket.once('close', () => clearTimeout(timer))
 }
 
 /** The text of a problem document (RFC 9457 section 3). It names the failure and reveals no internals. */
@@ -285,10 +302,4 @@ export function problemText(failure: FailureCode, requestId: string, as?: number
   const status = as ?? FAILURES[failure].status
   const title = STATUS_CODES[status] ?? 'Error'
   return `${JSON.stringify({ type: `urn:banyan:problem:${failure}`, title, status, detail, requestId })}\n`
-}
-
-function pairs(flat: readonly string[]): [string, string][] {
-  const out: [string, string][] = []
-  for (let i = 0; i < flat.length; i += 2) out.push([flat[i] as string, flat[i + 1] as string])
-  return out
 }

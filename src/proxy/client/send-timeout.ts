@@ -2,7 +2,7 @@
  * Closes client connections that accept no byte of what they are sent for too long: `--send-timeout`, as nginx's `send_timeout`.
  */
 import type { Socket } from 'node:net'
-import { reset } from './answer.ts'
+import { reset } from './sockets.ts'
 
 /** How often connections are looked at. */
 const MAX_INTERVAL_MS = 5000

@@ -3,7 +3,7 @@
  */
 import type { ServerResponse } from 'node:http'
 import { fieldValue } from '../../rules/http/exchange.ts'
-import { Answer } from './answer.ts'
+import { NodeAnswer } from './node-answer.ts'
 
 /**
  * Headers about framing, body or connection. If middleware has set them, they belong to another response than the one that is
@@ -44,7 +44,7 @@ interface Internals {
 }
 
 /** An error of other code ends this response and nothing else. */
-export class SharedAnswer extends Answer {
+export class SharedAnswer extends NodeAnswer {
   readonly #res: ServerResponse
   readonly #onFault: (error: unknown) => void
   #opening = false
@@ -122,14 +122,12 @@ export class SharedAnswer extends Answer {
     return [...all, ...added]
   }
 
-  protected override openingFields(fields: readonly string[]): readonly string[] {
+  protected override open(status: number, reason: string, fields: readonly string[]): void {
     if (this.isTaken) throw new Error('the response has already been sent')
     this.#opening = true
-    return takeOver(this.#res, fields)
-  }
-
-  protected override opened(fields: readonly string[]): void {
-    keepFraming(this.#res, fields)
+    const all = takeOver(this.#res, fields)
+    super.open(status, reason, all)
+    keepFraming(this.#res, all)
   }
 
   /** @returns true: there is nothing to wait for */

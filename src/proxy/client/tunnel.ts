@@ -1,7 +1,6 @@
 /**
  * Upgraded connections (RFC 9110 section 7.8): two sockets, bytes in both directions, half-close forwarded, closed together.
  */
-import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { FailureCode } from '../../rules/failures/failure.ts'
@@ -9,68 +8,17 @@ import { responseFields, withoutLength } from '../../rules/http/headers.ts'
 import { coarseNowMs, unwatch, type Watched, watch } from '../../wire/deadlines.ts'
 import type { ResponseHead } from '../../wire/http1.ts'
 import { onceWritten } from '../../wire/read-memory.ts'
-import { type Answer, reset } from './answer.ts'
-
-/** Bytes that a client may send before the response to its upgrade; then reading pauses. */
-const EARLY_BYTES = 64 * 1024
-
-/** The client side of an upgrade until the upstream responds. */
-export class UpgradeClient {
-  readonly socket: Duplex
-  /** The value of Upgrade as received. */
-  readonly protocol: string
-  readonly #req: IncomingMessage
-  readonly #early: Buffer[] = []
-  #earlyBytes = 0
-
-  /**
-   * Keeps reading while waiting for the response: a disconnect is only noticed while reading.
-   * @param head bytes that came right after the request
-   */
-  constructor(req: IncomingMessage, socket: Duplex, head: Buffer) {
-    this.socket = socket
-    this.protocol = req.headers.upgrade ?? ''
-    this.#req = req
-    if (head.length > 0) this.#hold(head)
-    socket.on('error', ignore)
-    // Not before the body is complete: reading the socket would make node:http read and drop the body.
-    if (req.complete) this.#listen()
-    else req.once('end', this.#listen)
-  }
-
-  /** Stops waiting. @returns what the client has sent meanwhile, in order */
-  take(): Buffer[] {
-    this.#req.off('end', this.#listen)
-    this.socket.off('data', this.#hold)
-    this.socket.off('end', this.#gone)
-    this.socket.pause()
-    return this.#early
-  }
-
-  readonly #listen = (): void => {
-    this.socket.on('data', this.#hold)
-    this.socket.on('end', this.#gone)
-  }
-
-  readonly #hold = (bytes: Buffer): void => {
-    this.#early.push(bytes)
-    this.#earlyBytes += bytes.length
-    if (this.#earlyBytes >= EARLY_BYTES) this.socket.pause()
-  }
-
-  readonly #gone = (): void => {
-    this.socket.destroy()
-  }
-}
+import type { Answer } from './answer.ts'
+import type { ClientRequest } from './request.ts'
+import { reset } from './sockets.ts'
 
 /** The exchange of a tunnel. */
 interface TunnelExchange {
-  readonly upgrade: UpgradeClient | null
-  readonly res: { detachSocket(socket: Socket): void }
+  readonly request: Pick<ClientRequest, 'handOver'>
   requestBytes: number
   failure: FailureCode | null
   cause: Error | null
-  readonly answer: Pick<Answer, 'status' | 'bodyBytes' | 'begun' | 'over' | 'withOthers'>
+  readonly answer: Pick<Answer, 'bodyBytes' | 'switched' | 'withOthers'>
 }
 
 /** Two connected sockets. */
@@ -98,16 +46,11 @@ export class Tunnel implements Watched {
 
   /** @param rest bytes that came right after the 101 response */
   open(server: Socket, rest: Buffer | null): void {
-    const { upgrade, res, answer } = this.#exchange
-    const client = upgrade!.socket
+    const { request, answer } = this.#exchange
+    const { stream: client, early } = request.handOver(switchingHead(this.#head, answer))
     this.#client = client
     this.#server = server
-    const early = upgrade!.take()
-    res.detachSocket(client as Socket)
-    answer.begun = true
-    answer.over = true
-    answer.status = this.#head.status
-    client.write(switchingHead(this.#head, answer), 'latin1')
+    answer.switched(this.#head.status)
     if (rest !== null) this.#toClient(rest)
     for (const bytes of early) this.#toServer(bytes)
     this.#join(client, server, 'client-gone', (bytes) => this.#toServer(bytes))
@@ -184,8 +127,4 @@ function switchingHead(head: ResponseHead, answer: Pick<Answer, 'withOthers'>): 
   }
   for (let i = 0; i < fields.length; i += 2) text += `${fields[i]}: ${fields[i + 1]}\r\n`
   return `${text}\r\n`
-}
-
-function ignore(): void {
-  // 'close' follows each error and handles it.
 }

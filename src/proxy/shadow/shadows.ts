@@ -92,7 +92,7 @@ export class Shadows {
    */
   draw(exchange: Exchange, route: Route, settings: ShadowSettings): Reference | null {
     if (Math.random() >= settings.share) return null
-    const { view, said, decision, upgrade } = exchange
+    const { view, said, decision, request } = exchange
     const side = sideOf(decision, route)
     if (side !== null && !copiesSide(settings.sides, side)) return null
     if (!settings.conditions.every((condition) => condition.matches(view))) return null
@@ -100,7 +100,7 @@ export class Shadows {
       method: view.method,
       rawHeaders: view.rawHeaders,
       hasBody: hasBody(said),
-      upgrades: upgrade !== null || said.upgrade !== null,
+      upgrades: request.upgrade !== null || said.upgrade !== null,
       isPrivate: exchange.privately !== null,
       reason: side === null ? 'forced' : decision.reason,
     })

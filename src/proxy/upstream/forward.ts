@@ -16,6 +16,7 @@ import type { Upstreams } from '../../state/upstreams/upstreams.ts'
 import type { Connection, WireFailure } from '../../wire/client.ts'
 import { unwatch, type Watched, watch } from '../../wire/deadlines.ts'
 import type { ResponseHead } from '../../wire/http1.ts'
+import type { RequestOwner } from '../client/request.ts'
 import { Tunnel } from '../client/tunnel.ts'
 import type { Exchange } from '../exchange.ts'
 import { type AttemptOwner, Attempts, guardOf } from './attempts.ts'
@@ -46,7 +47,7 @@ export interface Recorder {
 }
 
 /** Forwards one exchange and relays the upstream's response. */
-export class Forward implements AttemptOwner, PrivateUser, Watched {
+export class Forward implements AttemptOwner, PrivateUser, RequestOwner, Watched {
   readonly #parts: ForwardParts
   readonly #exchange: Exchange
   readonly #recorder: Recorder | null
@@ -57,6 +58,8 @@ export class Forward implements AttemptOwner, PrivateUser, Watched {
   #privately: PrivateConnection | null = null
   #upstreamPaused = false
   #settled = false
+  /** Upstreams have time-outs. */
+  readonly limitsTime = true
   /** Deadline for response headers. */
   deadlineMs = Number.POSITIVE_INFINITY
 
@@ -70,10 +73,8 @@ export class Forward implements AttemptOwner, PrivateUser, Watched {
 
   start(): void {
     const exchange = this.#exchange
-    const { req, res, said, matched, decision } = exchange
-    const owned = res as typeof res & { [FORWARD]?: Forward }
-    owned[FORWARD] = this
-    res.on('close', onClientClose)
+    const { request, said, matched, decision } = exchange
+    request.owner = this
     if (said.contentLength !== null || said.transferEncoding !== null) {
       const length = said.contentLength === null ? null : Number(said.contentLength)
       const keepBytes = replayableBytes(matched.route, decision, exchange.view.method, length)
@@ -84,9 +85,7 @@ export class Forward implements AttemptOwner, PrivateUser, Watched {
       this.deadlineMs = exchange.startedMs + totalMs
       watch(this)
     }
-    // node:http marks a request without a body as destroyed from the start.
-    const gone = this.#body === null ? res.destroyed : req.destroyed && !req.complete
-    if (gone) this.#clientGone()
+    if (request.gone) this.#clientGone()
     else this.#begin()
   }
 
@@ -109,7 +108,8 @@ export class Forward implements AttemptOwner, PrivateUser, Watched {
 
   onConnection(connection: Connection, server: ServerState): void {
     const exchange = this.#exchange
-    const { view, upgrade } = exchange
+    const { view, request } = exchange
+    const { upgrade } = request
     exchange.server = server.server.id
     const head = requestHeadOf(exchange, view, upgrade, this.#attempts.upstream!, server)
     connection.send(head, view.method, upgrade !== null)
@@ -150,11 +150,11 @@ export class Forward implements AttemptOwner, PrivateUser, Watched {
     this.#body?.release()
     if (head.bindsConnection) this.#bind()
     // The login ends with the connection, and the client must notice.
-    if (this.#privately !== null && !head.keepAlive) exchange.res.shouldKeepAlive = false
+    if (this.#privately !== null && !head.keepAlive) exchange.answer.closes()
     const fields = clientFields(exchange, head, this.#attempts.upstream!.origins)
     this.#recorder?.head(head, fields)
     if (exchange.cacheStatus !== null) fields.push('Cache-Status', exchange.cacheStatus)
-    if (exchange.upgrade !== null) exchange.res.shouldKeepAlive = false
+    if (exchange.request.upgrade !== null) exchange.answer.closes()
     exchange.answer.begin(head.status, head.reason, fields)
   }
 
@@ -178,7 +178,7 @@ export class Forward implements AttemptOwner, PrivateUser, Watched {
 
   onBody(piece: Buffer): void {
     this.#recorder?.body(piece)
-    if (this.#exchange.answer.body(piece, this.#recorder === null && this.#exchange.exclusive)) return
+    if (this.#exchange.answer.body(piece, this.#recorder === null && this.#exchange.request.exclusive)) return
     this.#pauseUpstream()
   }
 
@@ -211,12 +211,9 @@ export class Forward implements AttemptOwner, PrivateUser, Watched {
     const { socket, rest } = this.#attempts.connection!.detach()
     const { idleTimeoutMs } = this.#attempts.upstream!.settings
     this.#attempts.completed()
-    this.#exchange.res.off('close', onClientClose)
     this.#parts.tunnels(1)
     const tunnel = new Tunnel(this.#exchange, head, idleTimeoutMs, () => {
       this.#parts.tunnels(-1)
-      // There is no connection whose 'close' would follow, so destroy the response for its listeners.
-      this.#exchange.res.destroy()
       this.#settle()
     })
     tunnel.open(socket, rest)
@@ -272,9 +269,9 @@ export class Forward implements AttemptOwner, PrivateUser, Watched {
     exchange.failure = failure
     exchange.cause = cause
     this.#recorder?.abandon()
-    if (this.#privately !== null) exchange.res.shouldKeepAlive = false
+    if (this.#privately !== null) exchange.answer.closes()
     exchange.answer.problem(failure, exchange.id)
-    if (FAILURES[failure].status === 0) exchange.req.destroy()
+    if (FAILURES[failure].status === 0) exchange.request.destroy()
     else this.#dropRest()
     this.#settle()
   }
@@ -295,16 +292,16 @@ export class Forward implements AttemptOwner, PrivateUser, Watched {
     if (this.#upstreamPaused || connection === null) return
     this.#upstreamPaused = true
     connection.pause()
-    this.#exchange.res.once('drain', () => {
+    this.#exchange.answer.whenDrained(() => {
       this.#upstreamPaused = false
       this.#attempts.connection?.resume()
     })
   }
 
   /** The request body is malformed: the upstream must notice that it is incomplete. */
-  requestBroken(): void {
+  onMalformed(): void {
     if (this.#settled) {
-      this.#exchange.req.destroy()
+      this.#exchange.request.destroy()
       return
     }
     this.#attempts.abort()
@@ -314,8 +311,7 @@ export class Forward implements AttemptOwner, PrivateUser, Watched {
     this.#settle()
   }
 
-  /** @internal */
-  clientClosed(): void {
+  onGone(): void {
     if (!this.#settled) this.#clientGone()
   }
 
@@ -329,14 +325,7 @@ export class Forward implements AttemptOwner, PrivateUser, Watched {
 
   /** The response is complete but the request is not: reads and drops the rest for a while. */
   #dropRest(): void {
-    const { req } = this.#exchange
-    if (this.#body === null || this.#body.done || req.complete || req.destroyed) return
-    const timer = setTimeout(() => req.destroy(), LINGER_MS)
-    timer.unref()
-    req.once('close', () => clearTimeout(timer))
-    req.once('end', () => clearTimeout(timer))
-    req.on('error', ignore)
-    req.resume()
+    if (this.#body !== null && !this.#body.done) this.#exchange.request.discard(LINGER_MS)
   }
 
   #settle(): void {
@@ -347,24 +336,4 @@ export class Forward implements AttemptOwner, PrivateUser, Watched {
     this.#privately?.leave(this)
     this.#parts.over(this.#exchange)
   }
-}
-
-/** Property of a request or response with its forwarder: listeners are shared functions, not created per exchange. */
-const FORWARD = Symbol('forward')
-
-/** The forwarder of a response, if it has one. */
-export function forwardOf(res: object): Forward | undefined {
-  return (res as Owned)[FORWARD]
-}
-
-interface Owned {
-  [FORWARD]?: Forward
-}
-
-function onClientClose(this: Owned): void {
-  this[FORWARD]!.clientClosed()
-}
-
-function ignore(): void {
-  // 'close' follows and handles it.
 }

@@ -17,19 +17,18 @@ import {
 import type { ServerState } from '../../state/upstreams/server-state.ts'
 import type { UpstreamState } from '../../state/upstreams/upstream.ts'
 import type { ResponseHead } from '../../wire/http1.ts'
-import type { UpgradeClient } from '../client/tunnel.ts'
 import type { Exchange } from '../exchange.ts'
 
 /**
  * The request line and headers for a server, a Latin-1 string with the empty line.
  * @param rawHeaders name, value, name, value: those of the request, or those of the cache's request
- * @param upgrade the client side of a requested upgrade, or null
+ * @param upgrade the protocol of a requested upgrade, or null
  * @param vary headers known to select cached responses, lower case
  */
 export function requestHeadOf(
   exchange: Exchange,
   { method, target, rawHeaders }: Pick<RequestView, 'method' | 'target' | 'rawHeaders'>,
-  upgrade: UpgradeClient | null,
+  upgrade: string | null,
   ...[upstream, server, vary = NONE]: [UpstreamState, ServerState, (readonly string[])?]
 ): string {
   const { said, matched } = exchange
@@ -65,10 +64,10 @@ export function sentValuesOf(
 }
 
 function rewriteOf(
-  { said, peer, req, view }: Exchange,
+  { said, peer, request, view }: Exchange,
   { settings, instance }: UpstreamState,
   authority: string,
-  upgrade: UpgradeClient | null,
+  upgrade: string | null,
 ): RequestRewrite {
   const { host, via } = settings
   const forwards = forwardsLeft(view.method, said)
@@ -78,10 +77,10 @@ function rewriteOf(
     peerAddress: peer.address,
     peerTrusted: peer.trusted,
     proto: peer.tls ? 'https' : 'http',
-    minor: req.httpVersionMinor,
+    minor: request.minor,
     via,
     instance,
-    upgrade: upgrade === null ? null : upgrade.protocol,
+    upgrade,
     maxForwards: forwards === null ? null : String(forwards - 1),
   }
 }
@@ -89,10 +88,10 @@ function rewriteOf(
 /** The headers of an upstream's response as sent to the client. */
 export function clientFields(exchange: Exchange, head: ResponseHead, origins: OriginMap | null): string[] {
   const bodiless = head.framing === 'none' || exchange.view.method === 'HEAD'
-  const chunked = head.framing === 'chunked' && !bodiless && exchange.req.httpVersionMinor === 1
+  const chunked = head.framing === 'chunked' && !bodiless && exchange.request.minor === 1
   let fields = responseFields(head.rawHeaders, chunked, head.minor, origins)
   // Some clients would wait for a body, which a 204 never has.
   if (head.status === 204 && head.contentLength > 0) fields = withoutLength(fields)
-  if (head.status === 426) fields.push(...upgradeFields(head.rawHeaders, !exchange.res.shouldKeepAlive))
+  if (head.status === 426) fields.push(...upgradeFields(head.rawHeaders, !exchange.answer.persistent))
   return fields
 }

@@ -3,11 +3,12 @@
  */
 import { trailerFields } from '../../rules/http/headers.ts'
 import type { Connection } from '../../wire/client.ts'
-import { onceWritten } from '../../wire/read-memory.ts'
+import { keep, onceWritten } from '../../wire/read-memory.ts'
+import type { BodyReader } from '../client/request.ts'
 import type { Exchange } from '../exchange.ts'
 
 /** A request body. It is sent on one connection at a time. */
-export class RequestBody {
+export class RequestBody implements BodyReader {
   readonly #exchange: Exchange
   readonly #keepBytes: number
   readonly #attempts: { sent(): void }
@@ -37,7 +38,7 @@ export class RequestBody {
 
   /** Waiting for the client to send more. */
   get isAwaited(): boolean {
-    return !this.done && this.#reading && !this.#exchange.req.isPaused()
+    return !this.done && this.#reading && !this.#exchange.request.paused
   }
 
   /** Sends it on a connection after the headers: kept data at once, the rest as it arrives. */
@@ -51,7 +52,7 @@ export class RequestBody {
   /** The connection is gone: pauses the client until there is another one. */
   stop(): void {
     this.#connection = null
-    if (this.#reading && !this.done) this.#exchange.req.pause()
+    if (this.#reading && !this.done) this.#exchange.request.pause()
   }
 
   /** No more retries: frees kept data. */
@@ -68,36 +69,33 @@ export class RequestBody {
   /** The connection is open: starts reading from the client. */
   read(): void {
     if (this.done) return
-    const { req } = this.#exchange
+    const { request } = this.#exchange
     if (this.#reading) {
-      req.resume()
+      request.resume()
       return
     }
     this.#reading = true
-    const owned = req as typeof req & Owned
-    owned[BODY] = this
-    req.on('data', onData)
-    req.on('end', onEnd)
+    request.read(this)
   }
 
   /** The server accepts more data. */
   drained(): void {
-    if (this.#reading && this.#exchange.req.isPaused()) this.#exchange.req.resume()
+    if (this.#reading && this.#exchange.request.paused) this.#exchange.request.resume()
   }
 
-  /** @internal */
-  data(piece: Buffer): void {
-    const { exclusive, req } = this.#exchange
-    this.#exchange.requestBytes += piece.length
-    this.#keep(piece)
+  onBody(arrived: Buffer): void {
+    const { request } = this.#exchange
+    this.#exchange.requestBytes += arrived.length
     const connection = this.#connection
+    if (this.#kept === null && connection === null) return
+    const piece = keep(arrived)
+    this.#keep(piece)
     if (connection === null) return
-    const written = exclusive && this.#kept === null ? onceWritten(piece) : undefined
-    if (!this.#write(connection, piece, written)) req.pause()
+    const written = request.exclusive && this.#kept === null ? onceWritten(piece) : undefined
+    if (!this.#write(connection, piece, written)) request.pause()
   }
 
-  /** @internal */
-  end(): void {
+  onBodyEnd(): void {
     this.done = true
     if (this.#connection !== null) this.#finish(this.#connection)
   }
@@ -116,28 +114,13 @@ export class RequestBody {
 
   /** Ends the request according to its framing: an empty body may still be chunked. */
   #finish(connection: Connection): void {
-    const { req, said } = this.#exchange
-    connection.finish(said.transferEncoding === null ? null : lastChunk(req.rawTrailers))
+    const { request, said } = this.#exchange
+    connection.finish(said.transferEncoding === null ? null : lastChunk(request.rawTrailers))
     this.#attempts.sent()
   }
 }
 
 const NOTHING: readonly Buffer[] = []
-
-/** Property of a request with its body: listeners are shared functions, not created per exchange. */
-const BODY = Symbol('body')
-
-interface Owned {
-  [BODY]?: RequestBody
-}
-
-function onData(this: Owned, piece: Buffer): void {
-  this[BODY]!.data(piece)
-}
-
-function onEnd(this: Owned): void {
-  this[BODY]!.end()
-}
 
 function lastChunk(rawTrailers: readonly string[]): string {
   if (rawTrailers.length === 0) return '0\r\n\r\n'

@@ -3,6 +3,7 @@
  */
 import { connect } from 'node:net'
 import { onTestFinished } from 'vitest'
+import { NodeHttp } from '../../../src/proxy/client/node-http.ts'
 import { Listener } from '../../../src/proxy/listen.ts'
 import { createPlane, type Plane } from '../../../src/proxy/plane.ts'
 import { readTable } from '../../../src/rules/language/text.ts'
@@ -94,7 +95,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     accessLog: null,
     forceSecret: 'a secret of the test',
   })
-  plane.engine.exclusive = true
+  const node = new NodeHttp(plane.engine, true)
   const settings = {
     host: '127.0.0.1',
     port: 0,
@@ -103,7 +104,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     keepAliveMs: 75_000,
     sendTimeoutMs: options.sendTimeoutMs ?? 60_000,
   }
-  const listener = new Listener(settings, plane.engine, plane.observer, plane.engine.handle)
+  const listener = new Listener(settings, plane.engine, node, node.handle)
   const { port } = await listener.listen()
   let stopped: Promise<void> | null = null
   const end = async (): Promise<void> => {

@@ -1,0 +1,25 @@
+/**
+ * How connections of clients are closed.
+ */
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+
+/** How long a client may continue sending after the final response before its connection is cut. */
+const LINGER_MS = 2000
+
+/** Cuts a connection so that the peer notices that data is missing: an RST, if the socket supports it. */
+export function reset(socket: Duplex): void {
+  if ('resetAndDestroy' in socket) (socket as Socket).resetAndDestroy()
+  else socket.destroy()
+}
+
+/**
+ * Closes a connection whose client may still be sending. Incoming data is read and dropped for a moment first: otherwise the
+ * kernel would send an RST, and the client could lose the response (RFC 9112 section 9.6).
+ */
+export function endGently(socket: Duplex): void {
+  socket.end()
+  socket.resume()
+  const timer = setTimeout(() => socket.destroy(), LINGER_MS)
+  socket.once('close', () => clearTimeout(timer))
+}
