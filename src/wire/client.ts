@@ -199,6 +199,9 @@ export class Connection implements Watched, Held {
   #requestDone = false
   #keepAlive = true
   #keepAliveMs: number
+  /** Of the current exchange. */
+  #headersTimeoutMs: number
+  #idleTimeoutMs: number
   #upgraded: ResponseHead | null = null
   /** The last read was one of a large body. */
   #bulk = false
@@ -221,6 +224,8 @@ export class Connection implements Watched, Held {
     const { settings } = pool
     this.#pool = pool
     this.#keepAliveMs = settings.keepAliveMs
+    this.#headersTimeoutMs = settings.headersTimeoutMs
+    this.#idleTimeoutMs = settings.idleTimeoutMs
     this.#reader = new ResponseReader(settings.limits, settings.lenient)
     this.#socket = this.#connect(settings)
     this.#socket.on(settings.tls === null ? 'connect' : 'secureConnect', () => this.#contain(this.#onConnected))
@@ -284,10 +289,18 @@ export class Connection implements Watched, Held {
     this.#exchange = exchange
     this.answered = false
     this.#requestDone = false
+    this.#headersTimeoutMs = this.#pool.settings.headersTimeoutMs
+    this.#idleTimeoutMs = this.#pool.settings.idleTimeoutMs
     if (this.#connected) {
       this.reused = true
       this.#phase = 'sending'
     }
+  }
+
+  /** Other limits than the pool's for the current exchange, in milliseconds; null leaves the pool's. Before `send`. */
+  limit(headersTimeoutMs: number | null, idleTimeoutMs: number | null): void {
+    this.#headersTimeoutMs = headersTimeoutMs ?? this.#headersTimeoutMs
+    this.#idleTimeoutMs = idleTimeoutMs ?? this.#idleTimeoutMs
   }
 
   /**
@@ -358,7 +371,7 @@ export class Connection implements Watched, Held {
     this.#requestDone = true
     if (this.#phase === 'sending') {
       this.#phase = 'awaiting'
-      this.deadlineMs = coarseNowMs() + this.#pool.settings.headersTimeoutMs
+      this.deadlineMs = coarseNowMs() + this.#headersTimeoutMs
     }
   }
 
@@ -415,7 +428,7 @@ export class Connection implements Watched, Held {
 
   onInformation(head: ResponseHead): void {
     // The server says that it is at work (102, RFC 2518 section 10.1): the time for the final head starts anew.
-    if (this.#phase === 'awaiting') this.deadlineMs = coarseNowMs() + this.#pool.settings.headersTimeoutMs
+    if (this.#phase === 'awaiting') this.deadlineMs = coarseNowMs() + this.#headersTimeoutMs
     this.#exchange?.onInformation(head)
   }
 
@@ -445,7 +458,7 @@ export class Connection implements Watched, Held {
 
   #touch(): void {
     if (this.#phase === 'sending' || this.#phase === 'receiving') {
-      this.deadlineMs = coarseNowMs() + this.#pool.settings.idleTimeoutMs
+      this.deadlineMs = coarseNowMs() + this.#idleTimeoutMs
     }
   }
 
@@ -453,8 +466,7 @@ export class Connection implements Watched, Held {
     this.#connected = true
     if (this.#phase !== 'connecting') return
     this.#phase = this.#requestDone ? 'awaiting' : 'sending'
-    const { headersTimeoutMs, idleTimeoutMs } = this.#pool.settings
-    this.deadlineMs = coarseNowMs() + (this.#requestDone ? headersTimeoutMs : idleTimeoutMs)
+    this.deadlineMs = coarseNowMs() + (this.#requestDone ? this.#headersTimeoutMs : this.#idleTimeoutMs)
     this.#exchange?.onReady()
   }
 

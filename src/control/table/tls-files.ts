@@ -145,10 +145,13 @@ export class TlsFiles {
     }
     if (findings.length > 0) return { material: known, findings, stale }
     const loaded = isSame(material, known) ? known : material
-    for (const { upstream, tls } of partsOf(table)) {
+    for (const { name, tls } of table.upstreams.values()) {
+      if (!needsContext(tls)) continue
       yield null
-      const message = flawOfContext(tls, loaded)
-      if (message !== null) findings.push({ path: ['upstreams', upstream, 'tls'], message, severity: 'error' })
+      const flaw = flawOfContext(tls, loaded)
+      if (flaw === null) continue
+      const { key, message } = flaw
+      findings.push({ path: ['upstreams', name, 'tls', ...(key === null ? [] : [key])], message, severity: 'error' })
     }
     return { material: loaded, findings, stale }
   }
@@ -235,13 +238,24 @@ function flawOf([first = '', key]: readonly string[]): PartFlaw | null {
   return flaw === null ? null : { ...flaw, name: flaw.at }
 }
 
-function flawOfContext(tls: TlsSettings, material: TlsMaterial): string | null {
+/** Whether the settings differ from those of Node.js, which need no proof. */
+function needsContext({ ca, cert, minVersion, maxVersion, ciphers }: TlsSettings): boolean {
+  return [ca, cert, minVersion, maxVersion, ciphers].some((said) => said !== null)
+}
+
+/** What node:tls has against settings, and the key that it is about, or null for all of them. */
+function flawOfContext(
+  tls: TlsSettings,
+  material: TlsMaterial,
+): { readonly key: 'ciphers' | null; readonly message: string } | null {
   try {
     contextOf(tls, material)
     return null
   } catch (error) {
     const { reason, message } = error as Error & { reason?: string }
-    return `invalid TLS files: ${reason ?? message}`
+    const isOfCiphers = /cipher/i.test(reason ?? message) && tls.ciphers !== null
+    if (isOfCiphers) return { key: 'ciphers', message: `invalid ciphers ${JSON.stringify(tls.ciphers)}` }
+    return { key: null, message: `invalid TLS files: ${reason ?? message}` }
   }
 }
 

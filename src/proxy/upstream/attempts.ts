@@ -17,7 +17,7 @@ import {
 } from '../../rules/failures/resilience.ts'
 import type { Reason } from '../../rules/http/exchange.ts'
 import { hasBody } from '../../rules/http/headers.ts'
-import type { Route } from '../../rules/table/table.ts'
+import type { Route, RouteTimeouts } from '../../rules/table/table.ts'
 import { type Outcome, outcomeOf } from '../../state/figures/attempt-cell.ts'
 import type { PrivateConnection } from '../../state/upstreams/private-connections.ts'
 import type { ServerState } from '../../state/upstreams/server-state.ts'
@@ -49,6 +49,7 @@ export class Attempts implements Waiter {
   #method = ''
   #hasBody = false
   #guard: Route | null = null
+  #timeouts: RouteTimeouts | null = null
   #privately: PrivateConnection | null = null
   #breaker: Breaker | null = null
   #entry: BreakerEntry = 'pass'
@@ -89,7 +90,7 @@ export class Attempts implements Waiter {
   begin(
     upstream: string,
     guard: Route | null,
-    { decision, view, said }: Pick<Exchange, 'decision' | 'view' | 'said'>,
+    { decision, view, said, matched }: Pick<Exchange, 'decision' | 'view' | 'said' | 'matched'>,
     privately: PrivateConnection | null = null,
   ): void {
     const { chance, method } = view
@@ -100,6 +101,7 @@ export class Attempts implements Waiter {
     }
     this.upstream = state
     this.#guard = guard
+    this.#timeouts = matched.route === null ? null : matched.route.timeouts
     this.#routeId = decision.routeId
     this.#reason = decision.reason
     this.#privately = privately
@@ -159,6 +161,7 @@ export class Attempts implements Waiter {
       upstream.refresh()
     }
     this.connection = this.#connectionTo(server, own?.connection ?? null)
+    if (this.#timeouts !== null) this.connection.limit(this.#timeouts.headersMs, this.#timeouts.idleMs)
     this.#owner.onConnection(this.connection, server)
   }
 

@@ -209,10 +209,12 @@ export class Forward implements AttemptOwner, PrivateUser, RequestOwner, Watched
     this.#attempts.answered(head.status)
     this.#inTime()
     const { socket, rest } = this.#attempts.connection!.detach()
-    const { idleTimeoutMs } = this.#attempts.upstream!.settings
+    const own = this.#exchange.matched.route?.timeouts
+    const { idleTimeoutMs, upgradedTimeoutMs } = this.#attempts.upstream!.settings
+    const idleMs = own?.upgradedMs ?? upgradedTimeoutMs ?? own?.idleMs ?? idleTimeoutMs
     this.#attempts.completed()
     this.#parts.tunnels(1)
-    const tunnel = new Tunnel(this.#exchange, head, idleTimeoutMs, () => {
+    const tunnel = new Tunnel(this.#exchange, head, idleMs, () => {
       this.#parts.tunnels(-1)
       this.#settle()
     })

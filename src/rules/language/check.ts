@@ -90,6 +90,12 @@ function upstreamFindings(said: Partial<UpstreamDocument>, path: Path, sound: So
     if (servers && !servers.some((server) => server.tls)) {
       findings.push(warning([...path, 'tls'], 'no server of this upstream uses https'))
     }
+    const { minVersion = 'TLSv1.2', maxVersion = 'TLSv1.3' } = tls
+    if (sound([...path, 'tls']) && minVersion > maxVersion) {
+      const key = tls.minVersion === undefined ? 'maxVersion' : 'minVersion'
+      const bound = key === 'minVersion' ? `above maxVersion ${maxVersion}` : `below minVersion ${minVersion}`
+      findings.push(error([...path, 'tls', key], `invalid version ${tls[key]}: it is ${bound}`))
+    }
   }
   if (isMap(said.queue) && said.maxConcurrent === undefined) {
     findings.push(warning([...path, 'queue'], 'has no effect without maxConcurrent', 'set maxConcurrent too'))

@@ -19,6 +19,7 @@ import type {
   HealthSettings,
   KeyRules,
   Route,
+  RouteTimeouts,
   Server,
   ShadowSettings,
   Table,
@@ -61,6 +62,7 @@ function compileUpstream(name: string, said: UpstreamDocument): Upstream {
     connectTimeoutMs: ms(timeouts?.connect) ?? 1_000,
     headersTimeoutMs: ms(timeouts?.headers) ?? 60_000,
     idleTimeoutMs: ms(timeouts?.idle) ?? 60_000,
+    upgradedTimeoutMs: ms(timeouts?.upgraded),
     totalTimeoutMs: ms(timeouts?.total),
     host: host === undefined || host === 'preserve' ? 'preserve' : host === 'upstream' ? host : { literal: host },
     publicOrigin: said.publicOrigin === undefined ? null : (parseOrigin(said.publicOrigin) as Origin).text,
@@ -70,6 +72,8 @@ function compileUpstream(name: string, said: UpstreamDocument): Upstream {
     maxIdleConnections: said.maxIdleConnections ?? 256,
     keepAliveMs: ms(said.keepAlive?.idle) ?? KEEP_ALIVE_MS,
     unsafeIsFresh: said.keepAlive?.fresh === 'unsafe',
+    maxHeaderBytes: bytes(said.maxHeaderSize) ?? 64 * 1024,
+    maxHeaderFields: said.maxHeaderFields ?? 1_000,
     health: said.health === undefined ? null : compileHealth(said.health),
     ejection: said.ejection === false ? null : compileEjection(said.ejection ?? {}),
     slowStartMs: ms(said.slowStart) ?? 0,
@@ -94,6 +98,9 @@ function compileTls(said: NonNullable<UpstreamDocument['tls']>): TlsSettings {
     key: said.key ?? null,
     serverName: said.serverName ?? null,
     verify: said.verify ?? true,
+    minVersion: said.minVersion ?? null,
+    maxVersion: said.maxVersion ?? null,
+    ciphers: said.ciphers ?? null,
   }
 }
 
@@ -136,6 +143,7 @@ function compileRoute(said: RouteDocument, defaultUpstream: string, pool: Pool):
     sticky: compileSticky(said.sticky, claim.path),
     fallback: said.fallback === undefined ? null : compileFallback(said.fallback),
     breaker: compileBreaker(said, said.from ?? defaultUpstream),
+    timeouts: said.timeouts === undefined ? null : compileRouteTimeouts(said.timeouts),
     cache: said.cache === undefined ? null : compileCache(said.cache),
     shadow: said.shadow === undefined ? null : compileShadow(said.shadow, pool),
     document: said,
@@ -190,6 +198,10 @@ function compileFallback(said: NonNullable<RouteDocument['fallback']>): Fallback
     methods: said.methods ?? 'safe',
     maxReplayBytes: bytes(said.maxReplay) ?? 64 * 1024,
   }
+}
+
+function compileRouteTimeouts(said: NonNullable<RouteDocument['timeouts']>): RouteTimeouts {
+  return { headersMs: ms(said.headers), idleMs: ms(said.idle), upgradedMs: ms(said.upgraded) }
 }
 
 /** Without a word about it, a breaker stands where `from` may answer for `to` anyway: where there is a fallback. */

@@ -48,6 +48,13 @@ const timeout = checked(duration, (text) =>
   parseDurationMs(text) === 0 ? { message: `invalid duration ${text}: must be at least 1ms` } : null,
 )
 const status = z.int().min(200).max(599)
+const upgraded = timeout.optional().describe('Without a byte in either direction after an upgrade. Default: `idle`.')
+
+/** In the words of node:tls. */
+const tlsVersion = z.enum(['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'])
+
+/** A head is held whole until it has been read. */
+const MAX_HEADER_BYTES = 1024 * 1024
 
 const health = object({
   path: checked(z.string(), flawOfProbePath),
@@ -82,6 +89,7 @@ const upstream = object({
     connect: timeout.optional().describe('To establish a connection. Default 1s.'),
     headers: timeout.optional().describe('From the last byte of the request to the response headers. Default 1m.'),
     idle: timeout.optional().describe('Without a byte in either direction. Default 1m.'),
+    upgraded,
     total: timeout
       .optional()
       .describe('From the request to the response headers, over all attempts. Default: no limit.'),
@@ -106,6 +114,9 @@ const upstream = object({
       .optional()
       .describe('Host name for SNI and certificate verification.'),
     verify: z.boolean().optional().describe('false accepts any certificate. Default true.'),
+    minVersion: tlsVersion.optional().describe('The lowest version of TLS. Default TLSv1.2.'),
+    maxVersion: tlsVersion.optional().describe('The highest version of TLS. Default TLSv1.3.'),
+    ciphers: z.string().min(1).optional().describe('Ciphers in the syntax of OpenSSL. Default: those of Node.js.'),
   })
     .meta({ id: 'UpstreamTls' })
     .optional(),
@@ -122,6 +133,12 @@ const upstream = object({
       .optional()
       .describe('unsafe: POST, PUT, PATCH, DELETE and other unsafe requests never use an idle connection.'),
   }).optional(),
+  maxHeaderSize: checked(size, (text) =>
+    (parseSizeBytes(text) ?? 0) > MAX_HEADER_BYTES ? { message: `invalid size ${text}: must be at most 1MiB` } : null,
+  )
+    .optional()
+    .describe('Maximum size of response headers, and of trailers. Default 64KiB, at most 1MiB.'),
+  maxHeaderFields: count(10_000).optional().describe('Maximum number of response headers. Default 1000.'),
   health: health.optional(),
   ejection: z
     .union([z.literal(false), ejection])
@@ -327,6 +344,14 @@ const route = object({
     .union([z.literal(false), breaker])
     .optional()
     .describe('When all requests go to `from`. Default: as with breaker: {} if the route has a fallback, else none.'),
+  timeouts: object({
+    headers: timeout.optional().describe('From the last byte of the request to the response headers.'),
+    idle: timeout.optional().describe('Without a byte in either direction.'),
+    upgraded,
+  })
+    .meta({ id: 'RouteTimeouts' })
+    .optional()
+    .describe("For the requests of this route, whichever side responds. Default: the upstream's."),
   cache: cache.optional(),
   shadow: shadow.optional(),
   ambiguousPaths: z.enum(['default', 'allow']).optional().describe('Whether ambiguous paths may match. Default: no.'),

@@ -38,7 +38,13 @@ export interface TlsSettings {
   readonly serverName: string | null
   /** False accepts any certificate. Default true. */
   readonly verify: boolean
+  /** Lowest and highest version, and ciphers, in the words of OpenSSL; null for the defaults of Node.js. */
+  readonly minVersion: TlsVersion | null
+  readonly maxVersion: TlsVersion | null
+  readonly ciphers: string | null
 }
+
+export type TlsVersion = 'TLSv1' | 'TLSv1.1' | 'TLSv1.2' | 'TLSv1.3'
 
 /** The active health check of an upstream's servers. */
 export interface HealthSettings {
@@ -72,6 +78,8 @@ export interface Upstream {
   readonly headersTimeoutMs: number
   /** Milliseconds without a byte in either direction until an exchange is aborted. Default 60000. */
   readonly idleTimeoutMs: number
+  /** The same after an upgrade; null for the idle timeout of route or upstream. */
+  readonly upgradedTimeoutMs: number | null
   /** Milliseconds from the arrival of a request to the response headers, over all attempts; null (default) for no limit. */
   readonly totalTimeoutMs: number | null
   /** `preserve` (default) passes Host as received, `upstream` sends the server's own, `{ literal }` a fixed one. */
@@ -89,6 +97,10 @@ export interface Upstream {
   readonly keepAliveMs: number
   /** Unsafe requests never use an idle connection. Default false. */
   readonly unsafeIsFresh: boolean
+  /** Maximum size of response headers, and of trailers, in bytes. Default 65536. */
+  readonly maxHeaderBytes: number
+  /** Maximum number of response headers, and of trailers. Default 1000. */
+  readonly maxHeaderFields: number
   readonly health: HealthSettings | null
   /** When a failing server is ejected; null for never. */
   readonly ejection: EjectionSettings | null
@@ -183,6 +195,13 @@ export interface ShadowSettings {
   readonly compare: CompareSettings
 }
 
+/** Time limits of a route's exchanges in milliseconds, on either side; null for the upstream's. */
+export interface RouteTimeouts {
+  readonly headersMs: number | null
+  readonly idleMs: number | null
+  readonly upgradedMs: number | null
+}
+
 /** A rule that matches some requests and splits them between `from` and `to`. */
 export interface Route {
   readonly id: string
@@ -207,6 +226,8 @@ export interface Route {
   readonly fallback: Fallback | null
   /** When all requests go to `from` because `to` fails; null for never. */
   readonly breaker: BreakerSettings | null
+  /** Null where the upstreams' own apply. */
+  readonly timeouts: RouteTimeouts | null
   readonly cache: CacheSettings | null
   /** Null where no request is copied. */
   readonly shadow: ShadowSettings | null

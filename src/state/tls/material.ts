@@ -50,8 +50,9 @@ export function contextOf(settings: TlsSettings, material: TlsMaterial): SecureC
   const known = contexts.get(material) ?? new Map<string, SecureContext>()
   contexts.set(material, known)
   const { ca, pair } = keysOf(settings)
-  const name = `${ca ?? ''}\0${pair ?? ''}`
-  const context = known.get(name) ?? makeContext(pemsOf(ca, material), pemsOf(pair, material))
+  const { minVersion, maxVersion, ciphers } = settings
+  const name = [ca, pair, minVersion, maxVersion, ciphers].map((part) => part ?? '').join('\0')
+  const context = known.get(name) ?? makeContext(settings, pemsOf(ca, material), pemsOf(pair, material))
   known.set(name, context)
   return context
 }
@@ -63,8 +64,15 @@ function pemsOf(key: string | null, material: TlsMaterial): readonly string[] {
   return part.pems
 }
 
-function makeContext([ca]: readonly string[], [cert, key]: readonly string[]): SecureContext {
+function makeContext(
+  { minVersion, maxVersion, ciphers }: TlsSettings,
+  [ca]: readonly string[],
+  [cert, key]: readonly string[],
+): SecureContext {
   return createSecureContext({
+    ...(minVersion === null ? {} : { minVersion }),
+    ...(maxVersion === null ? {} : { maxVersion }),
+    ...(ciphers === null ? {} : { ciphers }),
     ...(ca === undefined ? {} : { ca }),
     ...(cert === undefined || key === undefined ? {} : { cert, key }),
   })

@@ -3,14 +3,13 @@
  */
 import type { Server, Upstream } from '../../rules/table/table.ts'
 import { type Dial, type PoolCounts, type PoolSettings, ServerPool } from '../../wire/client.ts'
-import { DEFAULT_LIMITS } from '../../wire/http1.ts'
 import { digestOf, type TlsMaterial } from '../tls/material.ts'
 import { tlsOptions } from '../tls/options.ts'
 
 /** The connection settings of an upstream as a string: pools are kept while it is the same. */
 export function connectionText(upstream: Upstream, material: TlsMaterial): string {
   const { connectTimeoutMs, headersTimeoutMs, idleTimeoutMs, lenient, tls } = upstream
-  const { maxIdleConnections, keepAliveMs } = upstream
+  const { maxIdleConnections, keepAliveMs, maxHeaderBytes, maxHeaderFields } = upstream
   const files = digestOf(tls, material)
   return JSON.stringify([
     connectTimeoutMs,
@@ -21,6 +20,8 @@ export function connectionText(upstream: Upstream, material: TlsMaterial): strin
     files,
     maxIdleConnections,
     keepAliveMs,
+    maxHeaderBytes,
+    maxHeaderFields,
   ])
 }
 
@@ -39,7 +40,7 @@ export function poolFor(upstream: Upstream, server: Server, material: TlsMateria
     idleTimeoutMs: upstream.idleTimeoutMs,
     keepAliveMs: upstream.keepAliveMs,
     maxIdle: upstream.maxIdleConnections,
-    limits: DEFAULT_LIMITS,
+    limits: { maxHeadBytes: upstream.maxHeaderBytes, maxFields: upstream.maxHeaderFields },
     lenient: upstream.lenient,
   }
   return new ServerPool(settings, counted)

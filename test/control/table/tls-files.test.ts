@@ -105,8 +105,10 @@ const BAD: [string, string, string, string][] = [
   ['half a certificate', pair('half-cert', 'key'), 'cert', 'contains an incomplete PEM block'],
   ['half a key', pair('cert', 'half-key'), 'key', 'contains an incomplete PEM block'],
   ['a pipe for a key', pair('cert', 'fifo'), 'key', 'is not a regular file'],
+  ['ciphers that nobody knows', 'ciphers: "NONE-OF-THESE"', 'ciphers', 'invalid ciphers "NONE-OF-THESE"'],
 ]
 const GOOD: [string, string][] = [
+  ['versions and ciphers', 'minVersion: TLSv1.2, maxVersion: TLSv1.2, ciphers: ECDHE-RSA-AES128-GCM-SHA256'],
   ['a CA', ca('ca')],
   ['a pair', pair('cert', 'key')],
   ['all of it', `${ca('ca')}, ${pair('cert', 'key')}`],

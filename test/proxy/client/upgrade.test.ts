@@ -14,8 +14,11 @@ const banyan = await startBanyan({
 upstreams:
   main: { servers: ["${url}"] }
   hasty: { servers: ["${url}"], timeouts: { idle: 300ms, headers: 300ms } }
+  patient: { servers: ["${url}"], timeouts: { idle: 300ms, upgraded: 1h } }
 default: main
 routes:
+  - { id: patient, match: { path: /patient }, to: patient, percent: 100 }
+  - { id: own, match: { path: /own }, to: main, percent: 100, timeouts: { upgraded: 300ms } }
   - { id: hasty, match: { path: /hasty }, to: hasty, percent: 100 }
 `,
 })
@@ -115,6 +118,15 @@ describe('ends', () => {
     expect(await client.ended()).toBe('end')
     expect(await server.ended()).toBe('end')
   })
+})
+
+test('upgraded connections have an idle time of their own, of the upstream or of the route', async () => {
+  const { client, server } = await tunnel('/patient')
+  const own = await tunnel('/own')
+  expect(await own.client.ended()).toBe('end')
+  expect(await own.server.ended()).toBe('end')
+  await client.send('still')
+  expect(await server.readUntil('still')).toBe('still')
 })
 
 describe('refused', () => {

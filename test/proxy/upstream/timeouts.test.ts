@@ -25,6 +25,9 @@ routes:
   - { id: head, match: { path: /head }, to: head, percent: 100 }
   - { id: body, match: { path: /body }, to: body, percent: 100 }
   - { id: moving, match: { path: /moving }, to: moving, percent: 100 }
+  - { id: own-head, match: { path: /own/head }, to: main, percent: 0, timeouts: { headers: 300ms } }
+  - { id: own-body, match: { path: /own/body }, to: main, percent: 100, timeouts: { idle: 250ms } }
+  - { id: longer, match: { path: /own/longer }, to: head, percent: 100, timeouts: { headers: 1m } }
   - { id: nobody, match: { path: /nobody }, to: nobody, percent: 100 }
 `
 const [banyan, strict] = await Promise.all([
@@ -101,6 +104,30 @@ describe('upstreams', () => {
       }, 100)
     })
     expect((await client.nextResponse()).body.text).toBe('x'.repeat(24))
+  })
+})
+
+describe('routes', () => {
+  test('have limits of their own, on either side', async () => {
+    const client = await rawClient(banyan.port)
+    await client.send(get('/own/head'))
+    await upstream.request()
+    expect((await client.nextResponse()).body.text).toContain('urn:banyan:problem:headers-timeout')
+    await client.send(get('/own/body'))
+    await (await upstream.request()).send('HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello')
+    await expect(client.nextResponse()).rejects.toThrow()
+  })
+
+  test('may wait for longer than their upstream does, and the next request on that connection does not', async () => {
+    const client = await rawClient(banyan.port)
+    await client.send(get('/own/longer'))
+    const request = await upstream.request()
+    await new Promise((resolve) => setTimeout(resolve, 600))
+    await request.send('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n')
+    expect((await client.nextResponse()).status).toBe(200)
+    await client.send(get('/head'))
+    await upstream.request()
+    expect((await client.nextResponse()).status).toBe(504)
   })
 })
 

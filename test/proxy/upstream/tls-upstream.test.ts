@@ -54,6 +54,8 @@ upstreams:
   stranger: { servers: ["${url(open.port)}"], tls: { ca: ${pem('other-ca')} } }
   system: { servers: ["${url(open.port)}"] }
   misnamed: { servers: ["${url(open.port)}"], tls: { ca: ${pem('ca')}, serverName: other.test } }
+  older: { servers: ["${url(open.port)}"], tls: { ca: ${pem('ca')}, maxVersion: TLSv1.2, ciphers: "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES256-GCM-SHA384" } }
+  newer: { servers: ["${url(open.port)}"], tls: { ca: ${pem('ca')}, minVersion: TLSv1.3 } }
   careless: { servers: ["${url(open.port)}"], tls: { verify: false } }
   plain: { servers: ["http://127.0.0.1:${open.port}"], timeouts: { headers: 1s } }
   common: { servers: ["${url(names[0].port)}"], tls: { ca: ${folder}/common.pem, serverName: up.test } }
@@ -64,7 +66,20 @@ default: trusted
 routes:
   - { id: rude, match: { path: /rude }, to: rude, percent: 100, fallback: { methods: all } }
   - { id: cached, match: { path: /cached }, to: trusted, percent: 100, cache: {} }
-${['mutual', 'bare', 'stranger', 'system', 'misnamed', 'careless', 'plain', 'common', 'partial', 'wild']
+${[
+  'mutual',
+  'bare',
+  'stranger',
+  'system',
+  'misnamed',
+  'careless',
+  'older',
+  'newer',
+  'plain',
+  'common',
+  'partial',
+  'wild',
+]
   .map((name) => `  - { id: ${name}, match: { path: /${name} }, to: ${name}, percent: 100 }\n`)
   .join('')}`,
 })
@@ -127,6 +142,20 @@ test('a server whose certificate the CA has signed is spoken to, and its connect
     await request.ok('over TLS')
     expect((await client.nextResponse()).body.text).toBe('over TLS')
   }
+})
+
+test('versions and ciphers are those of the upstream', async () => {
+  const client = await rawClient(banyan.port)
+  const spoken = async (target: string) => {
+    await client.send(get(target))
+    const request = await open.request()
+    const socket = request.connection.socket as TLSSocket
+    await request.ok('x')
+    await client.nextResponse()
+    return [socket.getProtocol(), socket.getCipher().name]
+  }
+  expect(await spoken('/older')).toEqual(['TLSv1.2', expect.stringMatching(/AES256-GCM-SHA384$/)])
+  expect((await spoken('/newer'))[0]).toBe('TLSv1.3')
 })
 
 test('the client certificate is shown, and the name asked for by SNI', async () => {

@@ -28,15 +28,21 @@ test('an upstream that says nothing has the defaults', () => {
     connectTimeoutMs: 1_000,
     headersTimeoutMs: 60_000,
     idleTimeoutMs: 60_000,
+    upgradedTimeoutMs: null,
     totalTimeoutMs: null,
     host: 'preserve',
     publicOrigin: null,
     lenient: false,
     via: false,
-    tls: { ca: null, cert: null, key: null, serverName: null, verify: true },
+    tls: {
+      ...{ ca: null, cert: null, key: null, serverName: null, verify: true },
+      ...{ minVersion: null, maxVersion: null, ciphers: null },
+    },
     maxIdleConnections: 256,
     keepAliveMs: 4_000,
     unsafeIsFresh: false,
+    maxHeaderBytes: 65_536,
+    maxHeaderFields: 1_000,
     health: null,
     ejection: { failures: 5, errors: 20, pauseMs: 10_000, maxPauseMs: 300_000 },
     slowStartMs: 0,
@@ -54,7 +60,7 @@ upstreams:
     servers:
       - { url: "https://[::1]:8443/", weight: 2 }
       - { url: https://GTIN.example.test, id: blue }
-    timeouts: { connect: 250ms, headers: 10s, idle: 5m, total: 20s }
+    timeouts: { connect: 250ms, headers: 10s, idle: 5m, upgraded: 1h, total: 20s }
     ejection: { failures: 3, errors: 0x4, pause: 2s, maxPause: 1m }
     slowStart: 30s
     maxConcurrent: 64
@@ -63,7 +69,9 @@ upstreams:
     publicOrigin: https://www.example.test/
     lenient: true
     via: true
-    tls: { ca: ca.pem, cert: c.pem, key: k.pem, serverName: gtin, verify: false }
+    tls: { ca: ca.pem, cert: c.pem, key: k.pem, serverName: gtin, verify: false, minVersion: TLSv1.3, ciphers: HIGH }
+    maxHeaderSize: 128KiB
+    maxHeaderFields: 20
     maxIdleConnections: 0
     keepAlive: { idle: 1.5s, fresh: unsafe }
     health: { path: /check, every: 2s, timeout: 1s, up: 4, down: 5 }
@@ -85,6 +93,7 @@ default: gtin
     connectTimeoutMs: 250,
     headersTimeoutMs: 10_000,
     idleTimeoutMs: 300_000,
+    upgradedTimeoutMs: 3_600_000,
     totalTimeoutMs: 20_000,
     ejection: { failures: 3, errors: 4, pauseMs: 2_000, maxPauseMs: 60_000 },
     slowStartMs: 30_000,
@@ -94,7 +103,12 @@ default: gtin
     publicOrigin: 'https://www.example.test',
     lenient: true,
     via: true,
-    tls: { ca: 'ca.pem', cert: 'c.pem', key: 'k.pem', serverName: 'gtin', verify: false },
+    tls: {
+      ...{ ca: 'ca.pem', cert: 'c.pem', key: 'k.pem', serverName: 'gtin', verify: false },
+      ...{ minVersion: 'TLSv1.3', maxVersion: null, ciphers: 'HIGH' },
+    },
+    maxHeaderBytes: 131_072,
+    maxHeaderFields: 20,
     maxIdleConnections: 0,
     keepAliveMs: 1_500,
     unsafeIsFresh: true,
@@ -235,6 +249,7 @@ test('the JSON Schema for editors knows the same keys', () => {
     'sticky',
     'fallback',
     'breaker',
+    'timeouts',
     'cache',
     'shadow',
     'ambiguousPaths',
