@@ -11,6 +11,7 @@ import { type OpenedTable, openTable, type TableOptions } from './control/table/
 import { Operations } from './control/table/operations.ts'
 import { createPlane, type Plane, type PlaneParts } from './proxy/plane.ts'
 import { StartError } from './start-error.ts'
+import { CookieKeySource } from './state/cookie-key-source.ts'
 import type { LiveTable } from './state/live-table.ts'
 import { RedisStore } from './state/redis/store.ts'
 import type { RedisAddress } from './state/redis/url.ts'
@@ -22,7 +23,7 @@ export interface NameOptions {
 }
 
 /** The settings of a proxy. */
-export interface CoreSettings extends TableOptions, NameOptions {
+export interface CoreSettings extends TableOptions, NameOptions, CookieOptions {
   /** Addresses and networks whose X-Forwarded-* headers are trusted. */
   readonly trustedProxies: readonly string[]
   /** The scheme of client requests without X-Forwarded-Proto; null for that of the connection. */
@@ -44,6 +45,12 @@ export interface CoreSettings extends TableOptions, NameOptions {
   readonly forceSecret: string | null
 }
 
+/** Where the key of cookies comes from. */
+export interface CookieOptions {
+  /** The first one makes MACs, all of them check. Empty: a key of banyan's own, in the folder beside the table. */
+  readonly cookieSecrets: readonly string[]
+}
+
 /** A table file and the writer that owns it. */
 export interface TableCore {
   readonly live: LiveTable
@@ -51,6 +58,7 @@ export interface TableCore {
   readonly history: History
   /** Server state outside the table; not started yet. */
   readonly fleet: FleetKeeper
+  readonly cookieKeys: CookieKeySource
 }
 
 /**
@@ -58,20 +66,34 @@ export interface TableCore {
  * @param followers the data planes of other processes
  * @throws {StartError} if the table can't be read or is invalid
  */
-export function openCore(settings: TableOptions & NameOptions, log: ControlLog, followers?: Followers): TableCore {
-  const { live, source, history, tlsFiles } = open(settings, log)
-  const parts = { live, file: source, tlsFiles, history, log, now: Date.now }
+export function openCore(
+  settings: TableOptions & NameOptions & CookieOptions,
+  log: ControlLog,
+  followers?: Followers,
+): TableCore {
+  const cookieKeys = cookieKeysOf(settings)
+  const { live, source, history, tlsFiles } = open(settings, cookieKeys, log)
+  const parts = { live, file: source, tlsFiles, cookieKeys, history, log, now: Date.now }
   const operations = new Operations(followers === undefined ? parts : { ...parts, followers })
   const fleet = new FleetKeeper({
     live,
     log,
-    // An application that keeps no revisions has given no folder to write to.
-    folder: settings.table === '-' || settings.keepRevisions === 0 ? null : folderOf(settings.table),
+    folder: keptFolderOf(settings),
     dnsServers: settings.dnsServers,
     now: Date.now,
     chance: Math.random,
   })
-  return { live, history, operations, fleet }
+  return { live, history, operations, fleet, cookieKeys }
+}
+
+/** The folder beside the table, or null: an application that keeps no revisions has given no folder to write to. */
+function keptFolderOf({ table, keepRevisions }: TableOptions): string | null {
+  return table === '-' || keepRevisions === 0 ? null : folderOf(table)
+}
+
+/** The keys of cookies. Nothing is read before a table needs them. */
+export function cookieKeysOf(settings: TableOptions & CookieOptions): CookieKeySource {
+  return new CookieKeySource(settings.cookieSecrets, keptFolderOf(settings))
 }
 
 /** An id for an instance of banyan: a pseudonym in the sense of RFC 8586 section 2. */
@@ -87,7 +109,7 @@ export function planeOf(
   settings: Omit<CoreSettings, keyof TableOptions>,
   live: LiveTable,
   log: ControlLog,
-  more: Pick<PlaneParts, 'accessLog' | 'fleet' | 'connections' | 'processes' | 'instance'>,
+  more: Pick<PlaneParts, 'accessLog' | 'fleet' | 'connections' | 'processes' | 'instance' | 'cookieKeys'>,
 ): Plane {
   const remote = openRedis(settings, log)
   try {
@@ -143,9 +165,9 @@ function openRedis(
   })
 }
 
-function open(settings: TableOptions, log: ControlLog): OpenedTable {
+function open(settings: TableOptions, cookieKeys: CookieKeySource, log: ControlLog): OpenedTable {
   try {
-    return openTable(settings, log, Date.now())
+    return openTable(settings, cookieKeys, log, Date.now())
   } catch (error) {
     throw new StartError((error as Error).message)
   }

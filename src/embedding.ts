@@ -56,6 +56,11 @@ export interface StrangleOptions {
   readonly exposeCacheKey?: boolean | undefined
   /** The secret for force tokens. Default: none are valid. */
   readonly forceSecret?: string | null | undefined
+  /**
+   * The secret of banyan's own cookies, or several: the first one is used, and all are accepted. Default: a key that is made and kept
+   * with the revisions (`keepRevisions`).
+   */
+  readonly cookieSecret?: string | readonly string[] | undefined
   /** Number of table revisions kept in a folder beside the table. Default 0: in memory only. */
   readonly keepRevisions?: number | undefined
   /** Starts with the latest valid revision if the table is invalid. Default false. */

@@ -13,6 +13,7 @@ import { type Handler, NodeHttp } from './proxy/client/node-http.ts'
 import type { Engine } from './proxy/engine.ts'
 import { sinkOf } from './proxy/observe.ts'
 import { StartError } from './start-error.ts'
+import { flawOfCookieSecret } from './state/cookie-keys.ts'
 import { parseRedisUrl, REDIS_URL_FORMS, type RedisAddress } from './state/redis/url.ts'
 
 const SILENT: ControlLog = { info: () => {}, warn: () => {}, error: () => {} }
@@ -44,6 +45,15 @@ function redisAt(url: string): RedisAddress {
   return address
 }
 
+function secretsOf(given: string | readonly string[]): readonly string[] {
+  const secrets = [given].flat()
+  for (const secret of secrets) {
+    const flaw = flawOfCookieSecret(secret)
+    if (flaw !== null) throw new StartError(`cookieSecret: ${flaw}`)
+  }
+  return secrets
+}
+
 /**
  * See `Strangle`.
  * @throws {StartError} if the table can't be read, is invalid, or needs something unavailable
@@ -66,14 +76,16 @@ export function strangle(options: StrangleOptions): StrangleMiddleware {
     allowLastGood: false,
     ...given(options),
     redis: options.redis === undefined ? null : redisAt(options.redis),
+    cookieSecrets: secretsOf(options.cookieSecret ?? []),
   }
   const log = options.log ? harmless(options.log) : SILENT
   const onFault = faultLog(log)
-  const { live, operations, fleet } = openCore(settings, log)
+  const { live, operations, fleet, cookieKeys } = openCore(settings, log)
   const plane = planeOf(settings, live, log, {
     // JavaScript callers may pass null.
     accessLog: options.accessLog ? sinkOf(options.accessLog, onFault) : null,
     instance: newInstanceId(),
+    cookieKeys,
   })
   operations.watch()
   plane.upstreams.onSuspect = (hostname) => fleet.suspect(hostname)

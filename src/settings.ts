@@ -7,6 +7,7 @@ import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
 import { flagProblem } from './cli/command.ts'
 import { flawOfDuration, flawOfSize, parseDurationMs, parseSizeBytes } from './rules/values/units.ts'
+import { flawOfCookieSecret } from './state/cookie-keys.ts'
 import { flawOfForceSecret } from './state/force-token.ts'
 import { parseRedisUrl, REDIS_URL_FORMS, type RedisAddress } from './state/redis/url.ts'
 
@@ -42,6 +43,8 @@ export interface Settings {
   readonly requireIfMatch: boolean
   /** The secret for force tokens; null disables them. */
   readonly forceSecret: string | null
+  /** The first one makes the MACs of cookies, all of them check; empty for a key in the folder beside the table. */
+  readonly cookieSecrets: readonly string[]
   readonly keepRevisions: number
   readonly allowLastGood: boolean
   readonly accessLog: 'json' | 'none' | { readonly file: string }
@@ -128,6 +131,12 @@ const FLAGS = {
     fallback: '',
     help: 'secret for force tokens (banyan force-token); prefer the environment variable',
     read: readSecret,
+  },
+  'cookie-secret': {
+    value: 'SECRET',
+    fallback: '',
+    help: "secret of banyan's own cookies; further ones after a comma are accepted too (a key kept in .banyan/)",
+    read: readCookieSecrets,
   },
   'keep-revisions': {
     value: 'N',
@@ -234,7 +243,9 @@ const FLAGS = {
 type FlagName = keyof typeof FLAGS
 
 /** What is empty here was meant to be a secret, which something has failed to fill in. */
-const SECRETS: ReadonlySet<FlagName> = new Set(['admin-token', 'admin-tokens', 'admin-token-file', 'force-secret'])
+const SECRETS: ReadonlySet<FlagName> = new Set([
+  ...(['admin-token', 'admin-tokens', 'admin-token-file', 'force-secret', 'cookie-secret'] as const),
+])
 const EMPTY_SECRET = 'must not be empty; leave it out if there is none'
 
 /**
@@ -275,6 +286,7 @@ export function readSettings(args: readonly string[], env: Readonly<Record<strin
     adminTokenFile: value('admin-token-file'),
     requireIfMatch: value('require-if-match'),
     forceSecret: value('force-secret'),
+    cookieSecrets: value('cookie-secret'),
     keepRevisions: value('keep-revisions'),
     allowLastGood: value('allow-last-good'),
     accessLog: value('access-log'),
@@ -430,6 +442,15 @@ function readSecret(text: string): string | null {
   const flaw = text === '' ? null : flawOfForceSecret(text)
   if (flaw !== null) throw new SettingsError(flaw)
   return orNull(text)
+}
+
+function readCookieSecrets(text: string): readonly string[] {
+  const secrets = readList(text)
+  for (const secret of secrets) {
+    const flaw = flawOfCookieSecret(secret)
+    if (flaw !== null) throw new SettingsError(secrets.length === 1 ? flaw : `each secret ${flaw}`)
+  }
+  return secrets
 }
 
 function readWorkers(text: string): number {

@@ -143,7 +143,8 @@ function routeRows({ request, decision, cache }: Told, route: NonNullable<Explan
   const { id, from, to, percent, sticky, fallback, cached } = route
   const rows: [string, string][] = [['route', `${id}: ${percent} % to ${to}, the rest to ${from}`]]
   const keys = sticky.map(
-    ({ source, present, used }) => `${source} ${used ? '(used)' : present ? '(present)' : '(absent)'}`,
+    ({ source, present, used }) =>
+      `${source} ${used ? (present ? '(used)' : '(given, used)') : present ? '(present)' : '(absent)'}`,
   )
   rows.push(['sticky', keys.length === 0 ? 'none: each request is drawn independently' : keys.join(', ')])
   if (decision.bucket !== null) {

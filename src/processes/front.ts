@@ -58,10 +58,15 @@ export class OneProcess implements Front {
   }
 
   /** @throws {StartError} if something that the settings or the table need is unavailable */
-  static async of(settings: Settings, { live }: TableCore, logs: Logs): Promise<OneProcess> {
+  static async of(settings: Settings, { live, cookieKeys }: TableCore, logs: Logs): Promise<OneProcess> {
     let listener: Listener | null = null
     const connections = (): number => listener?.connections ?? 0
-    const plane = planeOf(settings, live, logs.log, { accessLog: logs.access, connections, instance: newInstanceId() })
+    const plane = planeOf(settings, live, logs.log, {
+      accessLog: logs.access,
+      connections,
+      instance: newInstanceId(),
+      cookieKeys,
+    })
     const { node, handler } = await handlerOf(settings.middleware, plane.engine, logs.log)
     listener = new Listener({ ...settings.listen, ...settings }, plane.engine, node, handler)
     listener.descriptors = new Descriptors(logs.log)

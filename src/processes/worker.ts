@@ -4,7 +4,7 @@
 
 import type { Socket } from 'node:net'
 import { readApart } from '../control/table/apart.ts'
-import { planeOf } from '../core.ts'
+import { cookieKeysOf, planeOf } from '../core.ts'
 import { exitNow } from '../exit.ts'
 import { openLogs } from '../logging/log.ts'
 import { handlerOf } from '../mount.ts'
@@ -50,7 +50,8 @@ export async function runWorker(settings: Settings): Promise<number> {
     let listener: Listener | null = null
     const connections = (): number => listener?.connections ?? 0
     const { fleet, instance } = start
-    const more = { accessLog: logs.access, fleet, instance, connections, processes: settings.workers }
+    const cookieKeys = cookieKeysOf(settings)
+    const more = { accessLog: logs.access, fleet, instance, connections, cookieKeys, processes: settings.workers }
     const plane = planeOf(settings, live, log, more)
     const { node, handler } = await handlerOf(settings.middleware, plane.engine, log)
     listener = new Listener({ ...settings.listen, ...settings }, plane.engine, node, handler)

@@ -4,7 +4,7 @@
 import type { ShadowWord } from '../rules/evidence/copying.ts'
 import type { FailureCode } from '../rules/failures/failure.ts'
 import type { Decision, RequestView } from '../rules/http/exchange.ts'
-import type { RequestFields } from '../rules/http/headers.ts'
+import { type RequestFields, schemeOf } from '../rules/http/headers.ts'
 import type { Match } from '../rules/routing/match.ts'
 import type { CacheWord } from '../state/figures/cell.ts'
 import type { Revision } from '../state/live-table.ts'
@@ -55,11 +55,12 @@ export class Exchange {
   shadow: ShadowWord | null = null
   #id: string | null = null
 
-  constructor(received: Received, revision: Revision, matched: Match, decision: Decision) {
+  /** @param view the request as the rules see it: as received, without banyan's own cookies */
+  constructor(received: Received, view: RequestView, revision: Revision, ...[matched, decision]: [Match, Decision]) {
     this.request = received.request
     this.peer = received.request.peer
     this.said = received.said
-    this.view = received.view
+    this.view = view
     this.answer = received.request.answer
     this.revision = revision
     this.matched = matched
@@ -82,6 +83,11 @@ export class Exchange {
     const privates = PrivateConnections.of(peer, said.bindsConnection)
     if (privates === null) return null
     return said.bindsConnection ? privates.open(decision.upstream) : privates.find(decision.upstream)
+  }
+
+  /** The client uses TLS, here or at a trusted proxy. */
+  get secure(): boolean {
+    return schemeOf(this.peer, this.said) === 'https'
   }
 
   /** Created on first use: most exchanges do not need it. */

@@ -7,13 +7,19 @@
  * and the exchange keeps it to its end. Steps 5 to 7 continue in callbacks of the forwarder, or of the cache if it handles the
  * exchange: no promise, closure or timer is created per exchange here, since that would cost more than the steps.
  */
+import type { RequestView } from '../rules/http/exchange.ts'
+import { ownValues, takeOwnCookies } from '../rules/http/own-cookies.ts'
 import { decide } from '../rules/routing/decide.ts'
 import { matchRoute } from '../rules/routing/match.ts'
+import type { Route, Table } from '../rules/table/table.ts'
+import type { CookieKeySource } from '../state/cookie-key-source.ts'
+import { newVisitorId, readVisitor } from '../state/cookie-keys.ts'
 import type { Measurements } from '../state/figures/measurements.ts'
 import type { Force } from '../state/force-token.ts'
 import type { LiveTable } from '../state/live-table.ts'
 import type { Upstreams } from '../state/upstreams/upstreams.ts'
 import type { ResponseCache } from './caching/cache.ts'
+import { ClientFields, namesVisitors } from './client/own-fields.ts'
 import { Exchange, type Received } from './exchange.ts'
 import type { Observer } from './observe.ts'
 import { BothRecorders, type Reference } from './shadow/reference.ts'
@@ -30,7 +36,11 @@ export interface JourneyParts {
   readonly shadows: Shadows
   /** Checks force tokens; null if they are not enabled. */
   readonly force: Force | null
+  /** The keys of banyan's own cookies. */
+  readonly cookieKeys: CookieKeySource
 }
+
+const NO_COOKIES: readonly string[] = []
 
 /** Takes each request through its seven steps. */
 export class Journey {
@@ -52,17 +62,35 @@ export class Journey {
   begin(received: Received): void {
     const { live, upstreams, cache, observer, force } = this.#parts
     const revision = live.current
-    const matched = matchRoute(revision.table, received.view) //                                  2 match
-    const forced = force === null ? null : force.upstreamFor(received.view, revision.table, Date.now())
-    const { view, request } = received
-    const pinned = request.peer.privates === null ? null : request.peer.privates.sideOf(matched.route)
-    const decision = decide(revision.table, matched, view, upstreams.isAvailable, forced, pinned) // 3 decide
-    const exchange = new Exchange(received, revision, matched, decision)
+    const { table } = revision
+    let { view } = received
+    let own = NO_COOKIES
+    if (received.said.ownCookies || namesVisitors(table)) {
+      const taken = takeOwnCookies(view.rawHeaders, table.visitor.name)
+      own = taken.own
+      if (own.length > 0) view = { ...view, rawHeaders: taken.rawHeaders }
+    }
+    const matched = matchRoute(table, view) //                                                    2 match
+    if (matched.route?.keysVisitors === true) view = this.#withVisitor(view, matched.route, table, own)
+    const forced = force === null ? null : force.upstreamFor(view, table, Date.now())
+    const { peer } = received.request
+    const pinned = peer.privates === null ? null : peer.privates.sideOf(matched.route)
+    const decision = decide(table, matched, view, upstreams.isAvailable, forced, pinned) //       3 decide
+    const exchange = new Exchange(received, view, revision, matched, decision)
+    if (table.addsToAnswers) exchange.answer.own = new ClientFields(exchange, this.#parts.cookieKeys.keys, own)
     observer.begun()
     const reference = this.#draw(exchange)
     if (cache.answer(exchange) === 'taken') return //                                             4 cache, 5, 6, 7
     const recorder = recorderOf(cache.recorder(exchange), reference)
     new Forward(this.#forwardParts, exchange, recorder).start() //                                5 forward, 6, 7
+  }
+
+  /** With the id of the visitor: that of the cookie, else a new one where the route draws on it. */
+  #withVisitor(view: RequestView, { percent }: Route, table: Table, own: readonly string[]): RequestView {
+    const { keys } = this.#parts.cookieKeys
+    const read = keys === null || own.length === 0 ? null : readVisitor(keys, ownValues(own, table.visitor.name))
+    if (read !== null) return { ...view, visitor: read.text }
+    return percent > 0 && percent < 100 ? { ...view, visitor: newVisitorId() } : view
   }
 
   #draw(exchange: Exchange): Reference | null {

@@ -9,6 +9,7 @@ import { CacheControl } from '../state/caching/figures.ts'
 import type { RemoteStore } from '../state/caching/remote.ts'
 import { MemoryStore } from '../state/caching/store.ts'
 import { CacheTiers } from '../state/caching/tiers.ts'
+import { CookieKeySource } from '../state/cookie-key-source.ts'
 import { Comparer } from '../state/evidence/comparer.ts'
 import { PASSING, Tally } from '../state/evidence/tally.ts'
 import { Measurements } from '../state/figures/measurements.ts'
@@ -53,6 +54,8 @@ export interface PlaneParts {
   readonly instance: string
   /** Secret of force tokens; null disables them. */
   readonly forceSecret: string | null
+  /** Keys of cookies. Default: none, so no table may need any. */
+  readonly cookieKeys?: CookieKeySource
   /** Called with errors that middleware throws during a request. Default: none. */
   onFault?(error: unknown): void
   /** Number of open client connections, if known. */
@@ -83,6 +86,11 @@ export function createPlane(parts: PlaneParts): Plane {
   live.onPrepare((table, material) => upstreams.prepare(table, material))
   measurements.follow(live.current.table, Date.now())
   live.onApply(({ table }) => measurements.follow(table, Date.now()))
+  const cookieKeys = parts.cookieKeys ?? new CookieKeySource([], null)
+  live.onPrepare((table) => {
+    cookieKeys.require(table)
+    return () => {}
+  })
   const observer = new Observer(measurements, parts.accessLog)
   const tiers = new CacheTiers(new MemoryStore(parts.memoryCacheBytes), parts.remoteCache ?? null)
   const cache = new ResponseCache({
@@ -109,7 +117,7 @@ export function createPlane(parts: PlaneParts): Plane {
     processes: parts.processes ?? 1,
     key: randomBytes(32),
   })
-  const journey = new Journey({ live, upstreams, measurements, cache, observer, shadows, force })
+  const journey = new Journey({ live, upstreams, measurements, cache, observer, shadows, force, cookieKeys })
   const trusted = trustedList(parts.trustedProxies)
   const isTrusted = (address: string): boolean => trusted?.check(address, familyOf(address)) === true
   const onFault = (error: unknown): void => {
@@ -120,7 +128,7 @@ export function createPlane(parts: PlaneParts): Plane {
   const engine = new Engine({ journey, observer, limits, instance, isTrusted, clientScheme, onFault })
   // Explain does not count invalid tokens.
   const asked = forceSecret === null ? null : new Force(forceSecret, () => {})
-  const port = new LocalPlane({ ...parts, measurements, tally, upstreams, cache: control, force: asked })
+  const port = new LocalPlane({ ...parts, measurements, tally, upstreams, cache: control, force: asked, cookieKeys })
   return { engine, observer, measurements, upstreams, cache: control, shadows, port }
 }
 

@@ -6,6 +6,7 @@ import type { Verdict } from './caching/policy.ts'
 import type { Decision, RequestView } from './http/exchange.ts'
 import { fieldValue } from './http/exchange.ts'
 import { hasBody, readRequestFields } from './http/headers.ts'
+import { ownValues, takeOwnCookies } from './http/own-cookies.ts'
 import { readAddress } from './patterns/address.ts'
 import { patternTakes, readTarget } from './patterns/path.ts'
 import { keyOf } from './patterns/sticky.ts'
@@ -71,20 +72,37 @@ export interface ExplainedAnswer {
 /** Candidates that are told: those of the request's own path and host are what one wants to know of. */
 const MAX_CANDIDATES = 20
 
-/** Decides as the proxy would. `isAvailable` says whether the breaker of a route lets its `to` be asked. */
+/** Reads the id of a visitor from the values of the visitor cookie; null if none of them is valid. */
+export type ReadVisitor = (values: readonly string[]) => string | null
+
+/** Without the key that the cookies are made with: believes them. */
+const believed: ReadVisitor = ([value]) => value?.split('.', 1)[0] || null
+
+/**
+ * Decides as the proxy would. `isAvailable` says whether the breaker of a route lets its `to` be asked.
+ * @param described banyan's own cookies among its headers are read and taken out, as the proxy does
+ */
 export function explain(
   table: Table,
-  request: RequestView,
+  described: RequestView,
   isAvailable: IsAvailable,
   forced: string | null = null,
+  readVisitor: ReadVisitor = believed,
 ): Explanation {
+  const { rawHeaders, own } = takeOwnCookies(described.rawHeaders, table.visitor.name)
+  const { visitor: known, ...rest } = described
+  const received = known ?? readVisitor(ownValues(own, table.visitor.name))
+  const shown: RequestView = { ...rest, rawHeaders }
+  // A visitor without the cookie gets a random one.
+  const request = { ...shown, visitor: received ?? `new ${described.chance}` }
   const match = matchRoute(table, request)
   const decision = decide(table, match, request, isAvailable, forced)
   const candidates = nearest(table, request, explainMatch(table, request))
+  const asked = { request, isKnownVisitor: received !== null }
   return {
-    request,
+    request: shown,
     decision,
-    route: match.route === null ? null : explainRoute(match.route, match, decision, request, isAvailable),
+    route: match.route === null ? null : explainRoute(match.route, match, decision, asked, isAvailable),
     candidates,
     otherRoutes: table.routes.length - candidates.length,
   }
@@ -94,7 +112,10 @@ function explainRoute(
   route: Route,
   match: Match,
   decision: Decision,
-  ...[request, isAvailable]: [RequestView, IsAvailable]
+  ...[{ request, isKnownVisitor }, isAvailable]: [
+    { readonly request: RequestView; readonly isKnownVisitor: boolean },
+    IsAvailable,
+  ]
 ): ExplainedRoute {
   const { id, from, to, percent, salt } = route
   return {
@@ -105,7 +126,10 @@ function explainRoute(
     group: salt,
     sticky: route.sticky.map((source) => ({
       source: source.text,
-      present: source.kind === 'request' || keyOf(source, request, match.params) !== undefined,
+      present:
+        source.kind === 'visitor'
+          ? isKnownVisitor
+          : source.kind === 'request' || keyOf(source, request, match.params) !== undefined,
       used: source.text === decision.sticky,
     })),
     toIsAvailable: isAvailable(route, request.method),

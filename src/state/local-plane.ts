@@ -5,7 +5,10 @@ import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { Purge } from '../rules/caching/purge.ts'
 import { explain } from '../rules/explain.ts'
 import type { RequestView } from '../rules/http/exchange.ts'
+import type { IsAvailable } from '../rules/routing/decide.ts'
 import type { CacheControl, PurgeResult } from './caching/figures.ts'
+import type { CookieKeySource } from './cookie-key-source.ts'
+import { readVisitor } from './cookie-keys.ts'
 import type { Tally } from './evidence/tally.ts'
 import type { Measurements } from './figures/measurements.ts'
 import type { RecentExchange } from './figures/recent-exchanges.ts'
@@ -24,6 +27,8 @@ export interface LocalPlaneParts {
   readonly cache: Pick<CacheControl, 'figures' | 'apply' | 'degraded' | 'explain' | 'invalidated'>
   /** Reads force tokens of requests that are explained; null takes none. It must not count them. */
   readonly force?: Force | null
+  /** The keys of banyan's own cookies. Default: none. */
+  readonly cookieKeys?: Pick<CookieKeySource, 'keys'>
   /** Connections of clients that stand. Default: none are known of. */
   connections?(): number
 }
@@ -67,13 +72,17 @@ export class LocalPlane implements PlanePort {
     const { live, upstreams, cache, force } = this.#parts
     const { table } = live.current
     const forced = force?.upstreamFor(request, table, Date.now()) ?? null
-    const explanation = explain(table, request, (route, method) => upstreams.isAvailable(route, method), forced)
+    const isAvailable: IsAvailable = (route, method) => upstreams.isAvailable(route, method)
+    const keys = this.#parts.cookieKeys?.keys ?? null
+    const explanation = explain(table, request, isAvailable, forced, (values) =>
+      keys === null ? null : (readVisitor(keys, values)?.text ?? null),
+    )
     const { decision } = explanation
     const route = table.routes.find(({ id }) => id === decision.routeId) ?? null
     return {
       ...explanation,
       server: upstreams.serverFor(decision.upstream),
-      cache: await cache.explain(table, route, request, decision),
+      cache: await cache.explain(table, route, explanation.request, decision),
     }
   }
 

@@ -23,6 +23,7 @@ import type { Route } from '../../src/rules/table/table.ts'
 import { CacheControl, newCounters } from '../../src/state/caching/figures.ts'
 import { MemoryStore } from '../../src/state/caching/store.ts'
 import { CacheTiers } from '../../src/state/caching/tiers.ts'
+import { CookieKeySource } from '../../src/state/cookie-key-source.ts'
 import { Tally } from '../../src/state/evidence/tally.ts'
 import { Measurements } from '../../src/state/figures/measurements.ts'
 import { LiveTable } from '../../src/state/live-table.ts'
@@ -109,7 +110,16 @@ export async function rig(text = TABLE, times: WatchTimes = QUICK, keeps: 'memor
   const live = new LiveTable(read.table, text, atMs, number, tlsFiles.loadNow(read.table).material)
   const lines: LogLine[] = []
   const file = new TableFile(path, times)
-  const operations = new Operations({ live, file, tlsFiles, history, log: logInto(lines), now: () => 2_000 })
+  const cookieKeys = new CookieKeySource([], null)
+  const operations = new Operations({
+    live,
+    file,
+    tlsFiles,
+    cookieKeys,
+    history,
+    log: logInto(lines),
+    now: () => 2_000,
+  })
   const close = async () => {
     await operations.close()
     await remove()

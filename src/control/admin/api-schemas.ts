@@ -180,7 +180,7 @@ export const upstreamsAnswer = object({ revision, default: upstreamName, upstrea
 })
 
 const change = object({
-  what: z.enum(['route', 'upstream', 'default']),
+  what: z.enum(['route', 'upstream', 'default', 'visitor']),
   name: z.string(),
   change: z.enum(['added', 'removed', 'changed']),
   keys: z.array(object({ key: z.string(), before: z.unknown(), after: z.unknown() })).optional(),

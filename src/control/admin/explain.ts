@@ -36,9 +36,10 @@ export function addExplain(router: AdminRouter, parts: AdminParts): void {
     const exchange = await parts.planes.findRecent(ctx.params.id as string)
     if (exchange === null) throw noSuchExchange(ctx.params.id as string)
     const { route, candidates, otherRoutes, decision, cache } = await explained(parts, exchange.view)
+    const { visitor: _, ...view } = exchange.view
     answerJson(ctx, {
       ...stateOf(exchange),
-      request: { ...exchange.view, rawHeaders: masked(exchange.view.rawHeaders) },
+      request: { ...view, rawHeaders: masked(view.rawHeaders) },
       // What is said of the routes is true of the revision in force, which may be a later one.
       now: { revision: parts.live.current.number, decision, route, candidates, otherRoutes, cache },
     })

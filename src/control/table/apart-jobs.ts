@@ -26,6 +26,7 @@ export interface PackedDocument {
   readonly upstreams: readonly Uint8Array[]
   /** Lists of routes. */
   readonly routes: readonly Uint8Array[]
+  readonly visitor: TableDocument['visitor']
 }
 
 /** A parsed text, or its problems. */
@@ -110,8 +111,8 @@ function inRoute(at: number, path: Finding['path']): Finding['path'] {
 /** Entries in a piece of a packed document. */
 const PIECE = 100
 
-function pack({ default: fallback, upstreams, routes = [] }: TableDocument): PackedDocument {
-  return { default: fallback, upstreams: pieces(Object.entries(upstreams)), routes: pieces(routes ?? []) }
+function pack({ default: fallback, upstreams, routes = [], visitor }: TableDocument): PackedDocument {
+  return { default: fallback, upstreams: pieces(Object.entries(upstreams)), routes: pieces(routes ?? []), visitor }
 }
 
 function pieces(entries: readonly unknown[]): Uint8Array[] {
@@ -126,7 +127,7 @@ function pieces(entries: readonly unknown[]): Uint8Array[] {
 export function* tableSteps(packed: PackedDocument): Steps<Table> {
   const upstreams = Object.fromEntries(yield* unpack<[string, TableDocument['upstreams'][string]]>(packed.upstreams))
   const routes = yield* unpack<NonNullable<TableDocument['routes']>[number]>(packed.routes)
-  return yield* compileSteps({ version: 1, default: packed.default, upstreams, routes })
+  return yield* compileSteps({ version: 1, default: packed.default, upstreams, routes, visitor: packed.visitor })
 }
 
 function* unpack<Entry>(packed: readonly Uint8Array[]): Steps<Entry[]> {

@@ -13,6 +13,7 @@ import {
   readTable,
 } from '../../rules/language/text.ts'
 import { utf8Text } from '../../rules/values/utf8.ts'
+import type { CookieKeySource } from '../../state/cookie-key-source.ts'
 import { LiveTable } from '../../state/live-table.ts'
 import { readFileWithinNow } from '../../state/read-file.ts'
 import type { TlsMaterial } from '../../state/tls/material.ts'
@@ -46,7 +47,12 @@ const STDIN = '-'
  * Reads the table.
  * @throws {Error} if it can't be read, or is invalid and there is no last good revision to use; the message lists all problems
  */
-export function openTable(options: TableOptions, log: ControlLog, nowMs: number): OpenedTable {
+export function openTable(
+  options: TableOptions,
+  cookieKeys: CookieKeySource,
+  log: ControlLog,
+  nowMs: number,
+): OpenedTable {
   const { table: path, keepRevisions } = options
   const isFile = path !== STDIN
   const name = isFile ? path : 'stdin'
@@ -54,19 +60,27 @@ export function openTable(options: TableOptions, log: ControlLog, nowMs: number)
   const bounds = { ...HISTORY_BOUNDS, revisions: Math.max(2, keepRevisions) }
   const history = new History(isFile && keepRevisions > 0 ? path : null, bounds)
   const tlsFiles = new TlsFiles(isFile ? dirname(path) : '.')
-  const read = readWhole(text, name, tlsFiles)
-  if (!read.ok) return standIn(options, history, log, { problems: read, text, nowMs, tlsFiles })
+  const needed = { tlsFiles, cookieKeys }
+  const read = readWhole(text, name, needed)
+  if (!read.ok) return standIn(options, history, log, { problems: read, text, nowMs, needed })
   warn(read.warnings, log)
   const { number, atMs } = history.start(text, nowMs)
   const source = isFile ? new TableFile(path) : new GivenTable(name, text)
   return { live: new LiveTable(read.table, text, atMs, number, read.material), source, history, tlsFiles }
 }
 
-/** Parses a text and reads its TLS files, or returns the problems. */
-function readWhole(text: string, name: string, tlsFiles: TlsFiles): WholeTable {
+/** What a table needs besides its text. */
+interface Needed {
+  readonly tlsFiles: TlsFiles
+  readonly cookieKeys: CookieKeySource
+}
+
+/** Parses a text and reads what it needs, or returns the problems. */
+function readWhole(text: string, name: string, { tlsFiles, cookieKeys }: Needed): WholeTable {
   const read = readTable(text, name)
   if (!read.ok) return read
-  const { material, findings } = tlsFiles.loadNow(read.table)
+  const { material, findings: flaws } = tlsFiles.loadNow(read.table)
+  const findings = [...flaws, ...cookieKeys.flawsOf(read.table)]
   return findings.length === 0
     ? { ...read, material }
     : { ok: false, problems: placeFindings(findings, text, name), more: 0 }
@@ -81,20 +95,20 @@ function standIn(
   { table: path, allowLastGood }: TableOptions,
   history: History,
   log: ControlLog,
-  refused: { problems: Problems; text: string; nowMs: number; tlsFiles: TlsFiles },
+  refused: { problems: Problems; text: string; nowMs: number; needed: Needed },
 ): OpenedTable {
-  const { problems, text, nowMs, tlsFiles } = refused
+  const { problems, text, nowMs, needed } = refused
   const invalid = `${path} is invalid\n${formatProblems(problems.problems, text)}${countsText(problems)}`
   if (!allowLastGood) throw new Error(invalid)
   const newest = history.newest()
-  const read = newest === null ? null : readWhole(newest.text, `revision ${newest.record.number}`, tlsFiles)
+  const read = newest === null ? null : readWhole(newest.text, `revision ${newest.record.number}`, needed)
   if (newest === null || read === null || !read.ok) throw new Error(`${invalid}\nno valid revision is stored either`)
   const { number, atMs } = newest.record
   log.error({ event: 'table-refused', revision: number }, `${path} is invalid: using revision ${number} instead`)
   for (const problem of problems.problems) log.error({ event: 'table-refused', ...problem }, formatProblem(problem))
   const live = new LiveTable(read.table, newest.text, atMs, number, read.material)
   live.refuse(problems.problems, nowMs, problems.more)
-  return { live, source: new TableFile(path), history, tlsFiles }
+  return { live, source: new TableFile(path), history, tlsFiles: needed.tlsFiles }
 }
 
 function readText(path: string): string {

@@ -6,6 +6,7 @@
  */
 import { tableChanges } from '../../rules/language/changes.ts'
 import type { Problems, ReadTable } from '../../rules/language/text.ts'
+import type { CookieKeySource } from '../../state/cookie-key-source.ts'
 import { etagOf, type LiveTable, type Revision } from '../../state/live-table.ts'
 import type { Authorship, ControlLog } from '../control-log.ts'
 import { mayEdit } from '../http/preconditions.ts'
@@ -27,6 +28,8 @@ export interface OperationsParts {
   readonly file: TableSource
   /** The TLS files of the table. */
   readonly tlsFiles: TlsFiles
+  /** The keys that its cookies need. */
+  readonly cookieKeys: CookieKeySource
   readonly history: History
   readonly log: ControlLog
   /** Data planes in other processes. Default: none. */
@@ -45,6 +48,7 @@ export class Operations {
   readonly #live: LiveTable
   readonly #file: TableSource
   readonly #tlsFiles: TlsFiles
+  readonly #cookieKeys: CookieKeySource
   readonly #history: History
   readonly #reports: TableReports
   readonly #followers: Followers
@@ -56,6 +60,7 @@ export class Operations {
     this.#live = parts.live
     this.#file = parts.file
     this.#tlsFiles = parts.tlsFiles
+    this.#cookieKeys = parts.cookieKeys
     this.#history = parts.history
     this.#reports = new TableReports(parts.log, parts.file.name)
     this.#followers = parts.followers ?? NO_FOLLOWERS
@@ -223,7 +228,8 @@ export class Operations {
   /** Validates a text as far as possible without activating it. */
   async #try(text: string, read: ReadTable): Promise<Proposal | { readonly problems: Problems }> {
     if (!read.ok) return { problems: { problems: read.problems, more: read.more } }
-    const { material, findings } = await this.#tlsFiles.load(read.table, this.#live.material)
+    const { material, findings: flaws } = await this.#tlsFiles.load(read.table, this.#live.material)
+    const findings = [...flaws, ...this.#cookieKeys.flawsOf(read.table)]
     if (findings.length > 0) {
       return { problems: { problems: await placeApart(findings, text, this.#file.name), more: 0 } }
     }

@@ -5,6 +5,7 @@ import { STATUS_CODES } from 'node:http'
 import { FAILURES, type FailureCode, retryAfterSeconds } from '../../rules/failures/failure.ts'
 import { keep } from '../../wire/read-memory.ts'
 import { type Held, sendLater } from '../../wire/turn.ts'
+import type { OwnFields } from './own-fields.ts'
 
 /** Body chunks up to this size are copied into one string with the headers: cheaper than two buffers. */
 const SMALL_BYTES = 16 * 1024
@@ -47,6 +48,8 @@ export abstract class Answer implements Held, Whole {
   #more: readonly string[] = NO_FIELDS
   #head: string | null = null
   #trailers: readonly string[] = NO_FIELDS
+  /** Adds to the final headers; null for most. */
+  own: OwnFields | null = null
   /** Final headers were set: there can be no second response. */
   begun = false
   /** The response is complete or was aborted. */
@@ -153,7 +156,7 @@ export abstract class Answer implements Held, Whole {
     this.begun = true
     this.status = status
     this.#reason = reason
-    this.#fields = fields
+    this.#fields = this.own === null ? fields : this.own.addTo(status, fields)
   }
 
   /**
@@ -161,7 +164,7 @@ export abstract class Answer implements Held, Whole {
    * @param fields the headers: name, value, name, value
    */
   beginAgain(status: number, reason: string, fields: readonly string[], { head, more }: Again): void {
-    if (head === null) {
+    if (head === null || this.own !== null) {
       this.begin(status, reason, [...fields, ...more])
       return
     }

@@ -18,7 +18,7 @@ interface TunnelExchange {
   requestBytes: number
   failure: FailureCode | null
   cause: Error | null
-  readonly answer: Pick<Answer, 'bodyBytes' | 'switched' | 'withOthers'>
+  readonly answer: Pick<Answer, 'bodyBytes' | 'switched' | 'own' | 'withOthers'>
 }
 
 /** Two connected sockets. */
@@ -118,8 +118,9 @@ export class Tunnel implements Watched {
   }
 }
 
-function switchingHead(head: ResponseHead, answer: Pick<Answer, 'withOthers'>): string {
-  const fields = answer.withOthers(withoutLength(responseFields(head.rawHeaders, false, head.minor, null)))
+function switchingHead(head: ResponseHead, answer: Pick<Answer, 'own' | 'withOthers'>): string {
+  const passed = withoutLength(responseFields(head.rawHeaders, false, head.minor, null))
+  const fields = answer.withOthers(answer.own?.addTo(head.status, passed) ?? passed)
   let text = `HTTP/1.1 ${head.status} ${head.reason}\r\n`
   for (let i = 0; i < head.rawHeaders.length; i += 2) {
     const name = head.rawHeaders[i] as string

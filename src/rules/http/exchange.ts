@@ -16,6 +16,8 @@ export interface RequestView {
   readonly clientAddress: string
   /** A random number in [0, 1), drawn once for the whole exchange. */
   readonly chance: number
+  /** The id of a visitor, received or just made, where the route may draw on it; no part of the request as forwarded. */
+  readonly visitor?: string
   /** Of a request that is only described (explain): what its client speaks. Default: http. */
   readonly scheme?: 'http' | 'https'
 }

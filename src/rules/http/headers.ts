@@ -3,6 +3,7 @@
  */
 import { fieldValues } from './exchange.ts'
 import { type FieldKind, kindOf } from './field-kinds.ts'
+import { mayHoldOwn } from './own-cookies.ts'
 
 /** What the fields of a request say about framing, routing and the connection, read in one pass. */
 export interface RequestFields {
@@ -27,6 +28,8 @@ export interface RequestFields {
   bindsConnection: boolean
   /** A field that CGI and its heirs can't tell from Content-Length or Transfer-Encoding (RFC 3875 section 4.1.18). */
   disguisedFraming: boolean
+  /** Its cookies may hold some of banyan's own. */
+  ownCookies: boolean
 }
 
 /** Framing and routing never leave a request because a Connection field names them (RFC 9110 section 7.6.1). */
@@ -65,12 +68,19 @@ export function readRequestFields(rawHeaders: readonly string[]): RequestFields 
     cdnLoop: null,
     bindsConnection: false,
     disguisedFraming: false,
+    ownCookies: false,
   }
   for (let i = 0; i < rawHeaders.length; i += 2) {
-    const kind = kindOf(rawHeaders[i] as string)
+    const name = rawHeaders[i] as string
+    const kind = kindOf(name)
     if (kind !== 'end-to-end') noteRequestField(said, kind, rawHeaders[i + 1] as string)
+    else if (name.length === 6) said.ownCookies ||= isCookie(name) && mayHoldOwn(rawHeaders[i + 1] as string)
   }
   return said
+}
+
+function isCookie(name: string): boolean {
+  return name === 'cookie' || name === 'Cookie' || name.toLowerCase() === 'cookie'
 }
 
 function noteRequestField(said: RequestFields, kind: FieldKind, value: string): void {

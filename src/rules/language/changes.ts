@@ -7,8 +7,8 @@ import { type Plain, sameValue } from '../values/plain.ts'
 
 /** One thing that is different. */
 export interface TableChange {
-  readonly what: 'route' | 'upstream' | 'default'
-  /** The route's id or the upstream's name; the name of the new one for `default`. */
+  readonly what: 'route' | 'upstream' | 'default' | 'visitor'
+  /** The route's id or the upstream's name; the name of the new one for `default`, of the cookie for `visitor`. */
   readonly name: string
   readonly change: 'added' | 'removed' | 'changed'
   /** The keys that differ, as routes.yaml says them; absent where the whole thing was added or removed. */
@@ -29,6 +29,8 @@ export function tableChanges(before: Table, after: Table): TableChange[] {
     const keys = [{ key: 'default', before: before.default, after: after.default }]
     changes.push({ what: 'default', name: after.default, change: 'changed', keys })
   }
+  const keys = keyChanges(before.visitor.document, after.visitor.document)
+  if (keys.length > 0) changes.push({ what: 'visitor', name: after.visitor.name, change: 'changed', keys })
   const upstreams = (table: Table) => new Map([...table.upstreams].map(([name, { document }]) => [name, document]))
   changes.push(...thingChanges('upstream', upstreams(before), upstreams(after)))
   const routes = (table: Table) => new Map(table.routes.map(({ id, document }) => [id, document]))

@@ -8,7 +8,7 @@ import { parseSticky } from '../patterns/sticky.ts'
 import { overlapFindings, type PlacedClaim } from '../routing/overlap.ts'
 import type { RouteDocument, UpstreamDocument } from '../table/schema.ts'
 import { didYouMean, type Finding, nameHint, pointerOf } from '../values/problem.ts'
-import { compileMatch, compileServer, type Pool, stickyTexts } from './compile.ts'
+import { compileMatch, compileServer, type Pool, stickySources } from './compile.ts'
 import { schemaFindings } from './findings.ts'
 
 type Path = readonly (string | number)[]
@@ -194,14 +194,17 @@ function cacheFindings(said: NonNullable<RouteDocument['cache']>, path: Path): F
 
 function stickyFindings(said: RouteDocument['sticky'], pattern: string, sticky: Path): Finding[] {
   const { params } = parsePattern(pattern) as PathPattern
-  const texts = stickyTexts(said)
+  const sources = stickySources(said)
+  const texts = sources.map(({ source }) => source)
   const end = texts.indexOf('request')
+  const visitor = texts.indexOf('visitor')
   const first = firstPlaces(texts)
   return texts.flatMap((text, at) => {
-    const path = typeof said === 'string' ? sticky : [...sticky, at]
+    const path = Array.isArray(said) ? [...sticky, at] : sticky
     const source = parseSticky(text, params)
     if ('message' in source) return [error(path, source.message, source.hint)]
     if (end !== -1 && at > end) return [error(path, `${text} is never reached: request ends the chain`)]
+    if (visitor !== -1 && at > visitor) return [error(path, `${text} is never reached: visitor gives everybody a key`)]
     return (first.get(text) as number) < at ? [error(path, `duplicate ${text}`)] : []
   })
 }

@@ -3,6 +3,7 @@
  */
 
 import { DEFAULT_COMPARED_HEADERS } from '../evidence/difference.ts'
+import { VISITOR_COOKIE } from '../http/own-cookies.ts'
 import { thresholdOf } from '../patterns/draw.ts'
 import { type HostPattern, parseHost } from '../patterns/host.ts'
 import { type Origin, parseOrigin } from '../patterns/origin.ts'
@@ -25,6 +26,7 @@ import type {
   Table,
   TlsSettings,
   Upstream,
+  VisitorCookie,
 } from '../table/table.ts'
 import { allOf, type Steps } from '../values/steps.ts'
 import { parseDurationMs, parseSizeBytes } from '../values/units.ts'
@@ -51,7 +53,32 @@ export function* compileSteps(document: TableDocument): Steps<Table> {
     yield
   }
   const matcher = yield* matcherSteps(routes)
-  return Object.freeze({ upstreams, default: document.default, routes: Object.freeze(routes), matcher })
+  return Object.freeze({
+    upstreams,
+    default: document.default,
+    routes: Object.freeze(routes),
+    matcher,
+    visitor: compileVisitor(document.visitor ?? {}),
+    visitorsAreDone: routes.every((route) => !route.keysVisitors || route.percent === 100),
+    addsToAnswers: routes.some((route) => route.keysVisitors),
+  })
+}
+
+const VISITOR_DAYS = 90
+
+function compileVisitor(said: NonNullable<TableDocument['visitor']>): VisitorCookie {
+  const ageMs = said.maxAge === undefined ? null : parseDurationMs(said.maxAge, Number.MAX_SAFE_INTEGER)
+  return {
+    name: said.name ?? VISITOR_COOKIE,
+    attributes: {
+      path: said.path ?? '/',
+      domain: said.domain ?? null,
+      maxAge: ageMs === null ? VISITOR_DAYS * 86_400 : ageMs / 1000,
+      sameSite: said.sameSite ?? 'lax',
+      httpOnly: said.httpOnly ?? true,
+    },
+    document: said,
+  }
 }
 
 function compileUpstream(name: string, said: UpstreamDocument): Upstream {
@@ -131,6 +158,7 @@ function compileEjection(said: Exclude<UpstreamDocument['ejection'], false | und
 function compileRoute(said: RouteDocument, defaultUpstream: string, pool: Pool): Route {
   const claim = compileMatch(said.match, pool)
   const percent = said.percent ?? 0
+  const sticky = compileSticky(said.sticky, claim.path)
   return Object.freeze({
     id: said.id,
     ...claim,
@@ -140,7 +168,8 @@ function compileRoute(said: RouteDocument, defaultUpstream: string, pool: Pool):
     percent,
     threshold: thresholdOf(percent),
     salt: said.group ?? said.id,
-    sticky: compileSticky(said.sticky, claim.path),
+    sticky,
+    keysVisitors: sticky.some(({ kind }) => kind === 'visitor'),
     fallback: said.fallback === undefined ? null : compileFallback(said.fallback),
     breaker: compileBreaker(said, said.from ?? defaultUpstream),
     timeouts: said.timeouts === undefined ? null : compileRouteTimeouts(said.timeouts),
@@ -183,13 +212,16 @@ function pooled(pool: Pool, key: string, compile: () => Condition[]): Condition[
 
 /** `sticky: request` alone is the draw per request: the empty chain. */
 function compileSticky(said: RouteDocument['sticky'], path: PathPattern): StickySource[] {
-  const chain = stickyTexts(said).map((text) => parseSticky(text, path.params) as StickySource)
+  const chain = stickySources(said).map(
+    ({ source, ignore }) => parseSticky(source, path.params, ignore) as StickySource,
+  )
   return chain[0]?.kind === 'request' ? [] : chain
 }
 
-/** The sources of `sticky`, which is one text or a list. */
-export function stickyTexts(said: RouteDocument['sticky']): readonly string[] {
-  return said === undefined ? [] : typeof said === 'string' ? [said] : said
+/** The sources of `sticky`, which is one source or a list. */
+export function stickySources(said: RouteDocument['sticky']): { source: string; ignore?: readonly string[] }[] {
+  const entries = said === undefined ? [] : Array.isArray(said) ? said : [said]
+  return entries.map((entry) => (typeof entry === 'string' ? { source: entry } : entry))
 }
 
 function compileFallback(said: NonNullable<RouteDocument['fallback']>): Fallback {

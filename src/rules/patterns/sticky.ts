@@ -5,6 +5,7 @@ import type { RequestView } from '../http/exchange.ts'
 import { nearestWord } from '../values/problem.ts'
 import { TOKEN } from '../values/schema-blocks.ts'
 import type { Flaw } from '../values/units.ts'
+import { claimOf } from './jwt.ts'
 import { cookieValue, headerValue, queryValue } from './request-parts.ts'
 
 /** A compiled source of the sticky key. */
@@ -50,9 +51,17 @@ const ENTRIES = {
       return (_view, values) => values[at]
     },
   },
+  jwt: {
+    flawOfName: () => null,
+    compile: (name) => (view) => claimOf(headerValue(view.rawHeaders, 'authorization'), name),
+  },
   ip: {
     flawOfName: null,
     compile: () => (view) => view.clientAddress,
+  },
+  visitor: {
+    flawOfName: null,
+    compile: () => (view) => view.visitor,
   },
   request: {
     flawOfName: null,
@@ -60,16 +69,22 @@ const ENTRIES = {
   },
 } as const satisfies Record<string, StickyEntry>
 
-/** The kinds of sticky sources. `request` is not a key but ends the chain: each request is drawn independently. */
+/** The kinds of sticky sources. `visitor` gives a key to each browser without one. `request` is not a key but ends the chain: each request is drawn independently. */
 export type StickyKind = keyof typeof ENTRIES
 
 /** The forms that `sticky` takes, for messages. */
 export const STICKY_FORMS = Object.entries(ENTRIES).map(([kind, entry]) => (entry.flawOfName ? `${kind}:NAME` : kind))
 
 /**
- * Parses one source, such as `cookie:sid`. `params` are the `:name`s of the route's path in order.
+ * Parses one source, such as `cookie:sid`.
+ * @param params the `:name`s of the route's path in order
+ * @param ignored values that are no key
  */
-export function parseSticky(text: string, params: readonly string[]): StickySource | Flaw {
+export function parseSticky(
+  text: string,
+  params: readonly string[],
+  ignored: readonly string[] = [],
+): StickySource | Flaw {
   const colon = text.indexOf(':')
   const kind = colon === -1 ? text : text.slice(0, colon)
   if (!Object.hasOwn(ENTRIES, kind)) return unknownKind(text, kind)
@@ -82,7 +97,15 @@ export function parseSticky(text: string, params: readonly string[]): StickySour
     const flaw = entry.flawOfName(name, params)
     if (flaw) return flaw
   }
-  return { text, kind: kind as StickyKind, read: entry.compile(name ?? '', params) }
+  const read = entry.compile(name ?? '', params)
+  return { text, kind: kind as StickyKind, read: ignored.length === 0 ? read : without(new Set(ignored), read) }
+}
+
+function without(ignored: ReadonlySet<string>, read: StickySource['read']): StickySource['read'] {
+  return (view, params) => {
+    const key = read(view, params)
+    return key === undefined || ignored.has(key) ? undefined : key
+  }
 }
 
 function unknownKind(text: string, kind: string): Flaw {

@@ -244,6 +244,11 @@ const cache = object({
 }).meta({ id: 'Cache' })
 
 const stickyText = z.string().describe(`One of ${STICKY_FORMS.join(', ')}.`)
+const stickySource = object({
+  source: stickyText,
+  ignore: z.array(z.string().max(100)).min(1).max(100).describe('Values that are no key, such as \'""\' or undefined.'),
+})
+const stickyEntry = z.union([stickyText, stickySource])
 
 /** The error for an empty `match`. */
 export const NO_CONDITION = 'expected at least one condition'
@@ -336,7 +341,7 @@ const route = object({
     .describe('0 to 100, up to 4 decimals. Default 0.'),
   group: name('group').optional().describe('Routes of one group send the same clients to `to`.'),
   sticky: z
-    .union([stickyText, z.array(stickyText).min(1)])
+    .union([stickyText, stickySource, z.array(stickyEntry).min(1)])
     .optional()
     .describe('The first key that is present decides the side. Default request.'),
   fallback: fallback.optional(),
@@ -357,10 +362,22 @@ const route = object({
   ambiguousPaths: z.enum(['default', 'allow']).optional().describe('Whether ambiguous paths may match. Default: no.'),
 }).meta({ id: 'Route' })
 
+const visitor = object({
+  name: checked(z.string(), flawOfOwnCookieName).optional().describe('Default banyan_visitor.'),
+  maxAge: checked(z.string(), flawOfAge).optional().describe('Lifetime, at most 400d. Default 90d.'),
+  path: checked(z.string(), flawOfCookiePath).optional().describe('Default /.'),
+  domain: checked(z.string(), flawOfHostName).optional().describe('Default: none, for the host of the request alone.'),
+  sameSite: z.enum(['lax', 'strict', 'none']).optional().describe('Default lax.'),
+  httpOnly: z.boolean().optional().describe('Hide the cookie from scripts. Default true.'),
+})
+  .meta({ id: 'Visitor' })
+  .describe('The cookie that `sticky: visitor` gives to browsers without a key.')
+
 const table = object({
   version: z.literal(1),
   upstreams: z.record(name('name'), upstream),
   default: z.string().describe('The upstream for requests that match no route.'),
+  visitor: visitor.optional(),
   routes: z.array(route).optional(),
 })
 
@@ -406,6 +423,27 @@ function flawOfFieldName(text: string): Flaw | null {
 
 function flawOfCookieName(text: string): Flaw | null {
   return TOKEN.test(text) ? null : { message: `invalid cookie name ${JSON.stringify(text)}` }
+}
+
+function flawOfOwnCookieName(text: string): Flaw | null {
+  if (!/^__(?:host|secure)-/i.test(text)) return flawOfCookieName(text)
+  return { message: `invalid cookie name ${JSON.stringify(text)}`, hint: '__Host- is added where it is possible' }
+}
+
+/** Browsers shorten longer lifetimes (RFC 6265bis section 5.5). */
+const MAX_AGE_MS = 400 * 86_400_000
+
+function flawOfAge(text: string): Flaw | null {
+  const ms = parseDurationMs(text, MAX_AGE_MS)
+  if (ms !== null)
+    return ms % 1000 === 0 && ms > 0 ? null : { message: `invalid lifetime ${text}: must be whole seconds` }
+  return flawOfDuration(text)?.message.startsWith('invalid duration')
+    ? { message: `invalid lifetime ${text}: must be at most 400d` }
+    : flawOfDuration(text)
+}
+
+function flawOfCookiePath(text: string): Flaw | null {
+  return /^\/[\x21-\x3a\x3c-\x7e]*$/.test(text) ? null : { message: 'expected a path such as /shop' }
 }
 
 /** RFC 6901, with `*` for any index or key. */

@@ -3,11 +3,12 @@
  */
 
 import type { CompareSettings } from '../evidence/difference.ts'
+import type { CookieAttributes } from '../http/own-cookies.ts'
 import type { HostPattern } from '../patterns/host.ts'
 import type { PathPattern } from '../patterns/path.ts'
 import type { Condition } from '../patterns/predicates.ts'
 import type { StickySource } from '../patterns/sticky.ts'
-import type { RouteDocument, UpstreamDocument } from './schema.ts'
+import type { RouteDocument, TableDocument, UpstreamDocument } from './schema.ts'
 
 /** One instance of an upstream. */
 export interface Server {
@@ -223,6 +224,8 @@ export interface Route {
   readonly salt: string
   /** The chain of sticky sources; empty means `request`. */
   readonly sticky: readonly StickySource[]
+  /** A cookie is the key of visitors without another one. */
+  readonly keysVisitors: boolean
   readonly fallback: Fallback | null
   /** When all requests go to `from` because `to` fails; null for never. */
   readonly breaker: BreakerSettings | null
@@ -273,6 +276,14 @@ export interface Matcher {
   readonly ambiguous: HostTrees | null
 }
 
+/** The cookie that is the key of visitors without another one. */
+export interface VisitorCookie {
+  readonly name: string
+  readonly attributes: CookieAttributes
+  /** The entry of routes.yaml. */
+  readonly document: NonNullable<TableDocument['visitor']>
+}
+
 /** One compiled revision of routes.yaml. Immutable. */
 export interface Table {
   readonly upstreams: ReadonlyMap<string, Upstream>
@@ -281,6 +292,11 @@ export interface Table {
   /** In the order of the file. */
   readonly routes: readonly Route[]
   readonly matcher: Matcher
+  readonly visitor: VisitorCookie
+  /** No route draws on the visitor cookie any more: all those that did have moved everybody. */
+  readonly visitorsAreDone: boolean
+  /** Answers may get cookies or headers that are for their client alone. */
+  readonly addsToAnswers: boolean
 }
 
 /** Settings of a circuit breaker. */

@@ -36,10 +36,11 @@ export const SIZE_PATTERN = /^\d+(\.\d+)?(B|KiB|MiB|GiB)$/
 
 /**
  * Reads `250ms`, `5s`, `1.5m`, `1h`, `1d`.
- * Returns whole milliseconds, or null if the text is not a duration, not a whole number of milliseconds, or above 2^31 - 1 ms.
+ * @param maxMs default 2^31 - 1
+ * @returns whole milliseconds, or null if the text is not a duration, not a whole number of milliseconds, or above `maxMs`
  */
-export function parseDurationMs(text: string): number | null {
-  return DURATION_PATTERN.test(text) ? scale(text, DURATION_UNITS, MAX_DURATION_MS) : null
+export function parseDurationMs(text: string, maxMs = MAX_DURATION_MS): number | null {
+  return DURATION_PATTERN.test(text) ? scale(text, DURATION_UNITS, maxMs) : null
 }
 
 /** Prints milliseconds in the largest unit that gives a whole number: 90000 -> `90s`, 3600000 -> `1h`. */

@@ -13,6 +13,7 @@ import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { openTable } from '../../../src/control/table/open.ts'
 import { findTlsFlaws } from '../../../src/control/table/tls-files.ts'
 import { readTable } from '../../../src/rules/language/text.ts'
+import { CookieKeySource } from '../../../src/state/cookie-key-source.ts'
 import { banyan } from '../../cli/rig.ts'
 import { selfSigned } from '../../support/certificates.ts'
 import { type AdminRig, adminRig, folder, logInto } from '../rig.ts'
@@ -143,7 +144,9 @@ describe('when a table is taken in', () => {
     expect(at.live.refusal?.problems).toMatchObject([problem])
     expect(at.live.current).toMatchObject({ number: 1, text: PLAIN })
     const options = { table: at.path, keepRevisions: 0, allowLastGood: false }
-    expect(() => openTable(options, logInto([]), 0)).toThrow(`${at.path}:7:${column}: upstreams.secure.tls.${key}: `)
+    expect(() => openTable(options, new CookieKeySource([], null), logInto([]), 0)).toThrow(
+      `${at.path}:7:${column}: upstreams.secure.tls.${key}: `,
+    )
     const checked = await banyan(['check', at.path])
     expect(checked.code).toBe(1)
     expect(checked.err).toContain(`${at.path}:7:${column}: upstreams.secure.tls.${key}: `)
@@ -160,7 +163,14 @@ describe('when a table is taken in', () => {
     expect((await put(tableWith(tls))).status).toBe(200)
     expect(at.live.current.number).toBe(2)
     expect((await banyan(['check', at.path])).code).toBe(0)
-    expect(openTable({ table: at.path, keepRevisions: 0, allowLastGood: false }, logInto([]), 0).live).toBeDefined()
+    expect(
+      openTable(
+        { table: at.path, keepRevisions: 0, allowLastGood: false },
+        new CookieKeySource([], null),
+        logInto([]),
+        0,
+      ).live,
+    ).toBeDefined()
   })
 
   test('relative paths begin at the folder of the table', async () => {

@@ -54,7 +54,7 @@ describe('problems', () => {
     const [problem] = problemsOf('"a/~\\e[2J": 1\nversion: 1\nupstreams: {l: {servers: [http://l]}}\ndefault: l\n')
     expect(problem?.pointer).toBe('/a~1~0\x1b[2J')
     expect(problem && formatProblem(problem)).toBe(
-      'routes.yaml:1:1: a/~ [2J: unknown key (known keys: version, upstreams, default, routes)',
+      'routes.yaml:1:1: a/~ [2J: unknown key (known keys: version, upstreams, default, visitor, routes)',
     )
   })
 

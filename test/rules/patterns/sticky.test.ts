@@ -43,13 +43,16 @@ test.each([
   ['param:store', "the route's path has no parameter :store"],
   [
     'Cookie:sid',
-    'unknown sticky key "Cookie:sid": must be one of cookie:NAME, header:NAME, query:NAME, param:NAME, ip, request',
+    'unknown sticky key "Cookie:sid": must be one of cookie:NAME, header:NAME, query:NAME, param:NAME, jwt:NAME, ip, visitor, request',
   ],
   [
     'toString:x',
-    'unknown sticky key "toString:x": must be one of cookie:NAME, header:NAME, query:NAME, param:NAME, ip, request',
+    'unknown sticky key "toString:x": must be one of cookie:NAME, header:NAME, query:NAME, param:NAME, jwt:NAME, ip, visitor, request',
   ],
-  ['', 'unknown sticky key "": must be one of cookie:NAME, header:NAME, query:NAME, param:NAME, ip, request'],
+  [
+    '',
+    'unknown sticky key "": must be one of cookie:NAME, header:NAME, query:NAME, param:NAME, jwt:NAME, ip, visitor, request',
+  ],
 ])('%j is refused', (text, message) => {
   expect(parseSticky(text, ['storeId', 'gtin'])).toMatchObject({ message })
 })
