@@ -5,7 +5,6 @@ import { STATUS_CODES } from 'node:http'
 import { FAILURES, type FailureCode, retryAfterSeconds } from '../../rules/failures/failure.ts'
 import { keep } from '../../wire/read-memory.ts'
 import { type Held, sendLater } from '../../wire/turn.ts'
-import type { OwnFields } from './own-fields.ts'
 
 /** Body chunks up to this size are copied into one string with the headers: cheaper than two buffers. */
 const SMALL_BYTES = 16 * 1024
@@ -32,6 +31,12 @@ export interface Whole {
   readonly more: readonly string[]
   /** All of the body: a Latin-1 string if small; null for none. */
   readonly bodyHeld: Buffer | string | null
+}
+
+/** Adds to the headers of a response when it begins. */
+export interface OwnFields {
+  /** @returns the fields to send: name, value, name, value; the given array is not changed */
+  addTo(status: number, fields: readonly string[]): readonly string[]
 }
 
 /** The response of one exchange. How it is written is up to the implementation of the client side. */

@@ -1,17 +1,12 @@
 /**
  * What banyan adds to an answer for its client alone: cookies. Added on delivery, after the cache, so that nothing of it is stored.
  */
-import { privateCopy } from '../../rules/caching/private-copy.ts'
-import { ownValues, setCookieText } from '../../rules/http/own-cookies.ts'
-import type { Table, VisitorCookie } from '../../rules/table/table.ts'
-import { type CookieKeys, readVisitor, VISITOR } from '../../state/cookie-keys.ts'
-import type { Exchange } from '../exchange.ts'
-
-/** Adds to the headers of an answer when it begins. */
-export interface OwnFields {
-  /** @returns the fields to send; the given array is not changed */
-  addTo(status: number, fields: readonly string[]): readonly string[]
-}
+import { privateCopy } from '../rules/caching/private-copy.ts'
+import { ownValues, setCookieText } from '../rules/http/own-cookies.ts'
+import type { Table, VisitorCookie } from '../rules/table/table.ts'
+import { type CookieKeys, readVisitor, VISITOR } from '../state/cookie-keys.ts'
+import type { OwnFields } from './client/answer.ts'
+import type { Exchange } from './exchange.ts'
 
 /** What an exchange adds by cookies: those received, and the visitor. */
 export class ClientFields implements OwnFields {
