@@ -6,7 +6,7 @@ import { varyKey } from '../../src/rules/caching/vary.ts'
 import { fieldValues } from '../../src/rules/http/exchange.ts'
 import type { CacheSettings } from '../../src/rules/table/table.ts'
 import { Content, madeFor } from '../../src/state/caching/content.ts'
-import { BEFORE_ALL } from '../../src/state/caching/log-order.ts'
+import { NOWHERE } from '../../src/state/caching/log-order.ts'
 import type { StoredAnswer } from '../../src/state/caching/store.ts'
 import type { Place } from '../../src/state/caching/tiers.ts'
 import { stored } from '../rules/caching/make.ts'
@@ -46,7 +46,7 @@ export function entry(over: Partial<StoredAnswer> = {}, lines: string[] = ['Cach
     reason: 'OK',
     rawHeaders: ['Content-Type', 'text/plain', 'X-Latin', 'caf\xe9'],
     content: new Content(madeFor(place('/a'), []), Buffer.from([0, 1, 2, 253, 254, 255])),
-    position: BEFORE_ALL,
+    position: NOWHERE,
     checked: 0,
     refreshAfterMs: 0,
     written: null,

@@ -4,12 +4,13 @@
 
 /**
  * Where somebody stands in a log: a number that counts up by one, and one by chance that tells its record from the record of the
- * same number in another log, or in what became of this one after some records were lost. `0-0` is before the first record.
+ * same number in another log, or in what became of this one after some records were lost. A log begins with number 0, which is no
+ * purge: by it an empty log is told from any other.
  */
 export type Position = string
 
-/** Before the first record of any log. */
-export const BEFORE_ALL: Position = '0-0'
+/** In no log. */
+export const NOWHERE: Position = '0-0'
 
 const FORM = /^([0-9]{1,15})-([0-9]{1,16})$/
 
@@ -25,24 +26,23 @@ const MAX_KNOWN = 100_000
 /** The records of the log as it now is, as far as they are known: without a hole, up to the last one read. */
 export class LogOrder {
   /** Number of the first one that is known. */
-  #first = 1
+  #first = 0
   /** The second number of each: a log is long, and numbers are small. */
   #tags: number[] = []
 
   /** The last record read. */
   get last(): Position {
     const tag = this.#tags.at(-1)
-    return tag === undefined ? BEFORE_ALL : `${this.length}-${tag}`
+    return tag === undefined ? NOWHERE : `${this.end}-${tag}`
   }
 
-  /** Its number; 0 before any. */
-  get length(): number {
+  /** Its number; -1 before any. */
+  get end(): number {
     return this.#first - 1 + this.#tags.length
   }
 
   /** The number of a position in this log; -1 where it is in none, in another one, or before all that is known. */
   find(position: Position): number {
-    if (position === BEFORE_ALL) return this.#first === 1 ? 0 : -1
     const sequence = sequenceOf(position)
     if (sequence === null) return -1
     const tag = this.#tags[sequence - this.#first]
@@ -57,13 +57,13 @@ export class LogOrder {
     this.#first += MAX_KNOWN
   }
 
-  /** The log ends behind `sequence`: what was known to come after it is not there. */
+  /** The log ends behind `sequence`, or with -1 is another one: what was known to come after it is not there. */
   cut(sequence: number): void {
     this.#tags.length = Math.max(0, sequence - this.#first + 1)
-    if (sequence === 0) this.#first = 1
+    if (sequence === -1) this.#first = 0
   }
 
-  /** What comes before `sequence` can't be known. */
+  /** What comes before `sequence` is not known. */
   begin(sequence: number): void {
     this.#tags = []
     this.#first = sequence

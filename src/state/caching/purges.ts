@@ -36,7 +36,7 @@ export interface KnownPurge {
   readonly purge: Purge
   /** Counts up from 1 in this process. */
   readonly ordinal: number
-  /** Its number in the shared log; infinite where that does not have it, so that it comes after all that can be read there. */
+  /** Its number in the shared log; infinite where that does not have it, so that it comes after all that can be read there; -1 where it counts no more. */
   sequence: number
 }
 
@@ -88,7 +88,7 @@ export class PurgeLog {
 
   /** The same as a number, for the figures. */
   get generation(): number {
-    return this.#order.length
+    return Math.max(this.#order.end, 0)
   }
 
   /** Those that the shared log does not have. */
@@ -131,7 +131,10 @@ export class PurgeLog {
    * @param purge null where it is none that can be read
    */
   read(position: Position, sequence: number, purge: Purge | null): void {
-    if (sequence !== this.#order.length + 1) this.#miss(sequence)
+    const { end } = this.#order
+    // A log that began before logs had a number 0 lacks nothing.
+    if (end === -1 && sequence === 1) this.#order.begin(1)
+    else if (sequence !== end + 1) this.#miss(sequence)
     this.#order.append(position)
     if (purge === null) return
     if (!this.#byId.has(purge.id) && !this.#overtaken.has(purge.id)) this.#hear(purge)
@@ -153,18 +156,18 @@ export class PurgeLog {
 
   /** Whether a position may come behind all that was read so far. */
   isAhead(position: Position): boolean {
-    return (sequenceOf(position) ?? 0) > this.#order.length
+    return (sequenceOf(position) ?? 0) > this.#order.end
   }
 
   /** Whether a record is where it was read. */
   has(position: Position): boolean {
-    return this.#order.find(position) > 0
+    return this.#order.find(position) !== -1
   }
 
-  /** The shared log ends behind the record of that number: what was read after it, it has to be given again. */
+  /** The shared log ends behind the record of that number, or is another one (-1): what was read after it, it has to be given again. */
   cut(sequence: number): void {
     this.#order.cut(sequence)
-    if (sequence === 0) this.#forgottenShared.clear()
+    if (sequence === -1) this.#forgottenShared.clear()
     this.#wideShared = this.#wideShared.filter((known) => known.sequence <= sequence)
     for (const known of this.#known.values()) {
       if (known.sequence <= sequence || known.sequence === Number.POSITIVE_INFINITY) continue
@@ -267,7 +270,7 @@ export class PurgeLog {
     const purge = { id: `${id}*`, target, soft: false, atMs }
     const known: KnownPurge = { purge, ordinal: 0, sequence: Number.POSITIVE_INFINITY }
     // Those it stands for come before it in the log, so to speak: what comes after it is not theirs.
-    for (const one of this.#unshared) one.sequence = 0
+    for (const one of this.#unshared) one.sequence = -1
     this.#unshared.clear()
     this.#unshared.add(known)
     const before = this.#known.get(FOR_OTHERS)
@@ -282,7 +285,7 @@ export class PurgeLog {
     this.#forgottenShared.clear()
     this.#wideShared = []
     // Whoever is to judge by them has nothing left that is older.
-    for (const known of this.#known.values()) if (known.sequence !== Number.POSITIVE_INFINITY) known.sequence = 0
+    for (const known of this.#known.values()) if (known.sequence !== Number.POSITIVE_INFINITY) known.sequence = -1
     this.count++
     this.#lostOrdinal = this.count
     this.#onEverything()

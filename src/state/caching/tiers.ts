@@ -125,7 +125,8 @@ export class CacheTiers {
     nowMs: number,
   ): Promise<void> {
     const { remote } = this
-    if (remote === null) return
+    // Nobody could tell which purges it has seen.
+    if (remote === null || !this.purges.has(answer.position)) return
     const key = variants === null ? place.key : variantKey(place, variants)
     const untold = variants === null || told ? null : variants
     await Promise.all([

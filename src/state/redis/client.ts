@@ -6,6 +6,7 @@ import type { Cluster, Redis, RedisOptions } from 'ioredis'
 import { Breaker } from './breaker.ts'
 import { containFaults, loadRedis } from './package.ts'
 import { type ReadReply, readValue, readValues } from './replies.ts'
+import { Sentinels } from './sentinels.ts'
 import type { RedisAddress } from './url.ts'
 
 /** Settings of the clients. */
@@ -26,6 +27,19 @@ export interface RedisClientSettings {
 const CONNECT_TIMEOUT_MS = 2000
 /** A process that closes its connections waits this long for a Redis that may never have been there. */
 const DISCONNECT_TIMEOUT_MS = 100
+
+/** Options of every connection. */
+const CONNECTION = {
+  connectTimeout: CONNECT_TIMEOUT_MS,
+  disconnectTimeout: DISCONNECT_TIMEOUT_MS,
+  // Nothing is queued, resent or retried: by then the request has long gone on without it.
+  enableOfflineQueue: false,
+  maxRetriesPerRequest: 0,
+  autoResendUnfulfilledCommands: false,
+  autoResubscribe: false,
+  keepAlive: 10_000,
+} as const satisfies RedisOptions
+
 const FIRST_RETRY_MS = 50
 const LONGEST_RETRY_MS = 2000
 
@@ -82,6 +96,7 @@ export class RedisClient {
   readonly #commands: Redis | Cluster
   readonly #log: Redis | Cluster
   readonly #messages: Redis | Cluster
+  readonly #sentinels: Sentinels | null
   readonly #watch: NodeJS.Timeout
   readonly breaker: Breaker
   readonly figures: ClientFigures = { timeouts: 0, errors: 0, skipped: 0, dropped: 0, reconnects: 0, unreadable: 0 }
@@ -143,6 +158,10 @@ export class RedisClient {
       subscribed = false
       down()
     })
+    const { address } = settings
+    const retryStrategy = (attempt: number) => this.#retryMs(attempt)
+    this.#sentinels =
+      address.kind === 'sentinel' ? new Sentinels(address, { ...CONNECTION, retryStrategy }, () => this.#leave()) : null
     this.#watch = setInterval(() => this.#askForLife(), PING_MS)
     this.#watch.unref()
   }
@@ -275,6 +294,7 @@ export class RedisClient {
   async close(): Promise<void> {
     this.#closed = true
     clearInterval(this.#watch)
+    this.#sentinels?.close()
     for (const client of [this.#commands, this.#log, this.#messages]) client.disconnect()
   }
 
@@ -310,6 +330,11 @@ export class RedisClient {
         })
       }
     }
+  }
+
+  /** Another master has taken over: connects anew, to that one. */
+  #leave(): void {
+    for (const node of [this.#commands, this.#log, this.#messages].flatMap(connectionsOf)) node.stream?.destroy()
   }
 
   /** What is sent in one turn of the loop goes out in one write: the writes cost more than all else. */
@@ -349,18 +374,11 @@ export class RedisClient {
   #connect(): Redis | Cluster {
     const { address } = this.#settings
     const options: Options = {
-      connectTimeout: CONNECT_TIMEOUT_MS,
-      disconnectTimeout: DISCONNECT_TIMEOUT_MS,
-      // Nothing is queued, resent or retried: by then the request has long gone on without it.
-      enableOfflineQueue: false,
-      maxRetriesPerRequest: 0,
-      autoResendUnfulfilledCommands: false,
-      autoResubscribe: false,
+      ...CONNECTION,
       retryStrategy: (attempt) => this.#retryMs(attempt),
       // A replica that was a master: look for the new one.
       reconnectOnError: (error) => error.message.startsWith('READONLY'),
       db: address.database,
-      keepAlive: 10_000,
       ...(address.username === null ? {} : { username: address.username }),
       ...(address.password === null ? {} : { password: address.password }),
       ...(address.tls ? { tls: {} } : {}),

@@ -8,7 +8,7 @@
  */
 import { randomInt } from 'node:crypto'
 import { type Purge, readPurge, writePurge } from '../../rules/caching/purge.ts'
-import { BEFORE_ALL, sequenceOf } from '../caching/log-order.ts'
+import { NOWHERE, sequenceOf } from '../caching/log-order.ts'
 import { type KnownPurge, MAX_PURGES, type PurgeLog } from '../caching/purges.ts'
 import { Fault, type RedisClient } from './client.ts'
 import { readAppended, readInteger, readStream, type StreamEntry } from './replies.ts'
@@ -25,29 +25,34 @@ const REPLICA_WAIT_MS = 1000
 const REPLICA_PAUSE_MS = 1000
 
 /**
- * Appends records, each under the next number. ARGV: the position behind which they have to come, or '' for the end; how many
- * records are kept; the channel on which the others are told to read; then tag and text of each record.
+ * Appends records, each under the next number, to a log that begins here where there is none. ARGV: the position behind which they
+ * have to come, or '' for the end; how many records are kept; the channel on which the others are told to read; the tag of a new
+ * log; then tag and text of each record.
  *
- * Returns the position of the first one, '' where the end is another one than asked for; and how many replicas follow. What is no
- * log, or has come to the last number, begins anew: what was in it is known to who wrote it, and written again.
+ * Returns the position of the first one, of the end where there are none, '' where the end is another one than asked for; and how
+ * many replicas follow. What is no log, or has come to the last number, begins anew: what was in it is known to who wrote it, and
+ * written again.
  */
 const APPEND = `
 local key, last = KEYS[1], redis.pcall('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
-local id, number = '${BEFORE_ALL}', 0
-if last.err then redis.call('DEL', key)
-elseif last[1] then
+local function begin()
+  redis.call('DEL', key)
+  return redis.call('XADD', key, '0-' .. ARGV[4], 'log', '')
+end
+local id, number = nil, 0
+if not last.err and last[1] then
   id = last[1][1]
   number = tonumber(string.match(id, '^%d+'))
-  if number > 9e14 then redis.call('DEL', key) id = '${BEFORE_ALL}' number = 0 end
 end
+if not id or number > 9e14 then id, number = begin(), 0 end
 if ARGV[1] ~= '' and ARGV[1] ~= id then return {'', 0} end
 local first = nil
-for i = 4, #ARGV, 2 do
+for i = 5, #ARGV, 2 do
   number = number + 1
   local added = redis.pcall('XADD', key, 'MAXLEN', ARGV[2], string.format('%.0f-%s', number, ARGV[i]), 'p', ARGV[i + 1])
   if type(added) == 'table' and added.err then
     if string.find(added.err, 'OOM', 1, true) then return added end
-    redis.call('DEL', key)
+    begin()
     number = 1
     added = redis.call('XADD', key, '1-' .. ARGV[i], 'p', ARGV[i + 1])
   end
@@ -55,7 +60,7 @@ for i = 4, #ARGV, 2 do
 end
 redis.pcall('PUBLISH', ARGV[3], 'read')
 local _, replicas = string.gsub(redis.call('INFO', 'replication'), 'state=online', '')
-return {first, replicas}
+return {first or id, replicas}
 `
 
 /** A purge is small, and what it takes away makes room: it may be written where memory is full (Redis 7). */
@@ -84,6 +89,7 @@ export class SharedLog {
   #waitAgainMs = Number.NEGATIVE_INFINITY
   #reading: Promise<boolean> | null = null
   #again = false
+  #hasBegun = false
   #writing = false
   #evenIfFull = true
   /** The server has had replicas since the connections stand. */
@@ -161,10 +167,10 @@ export class SharedLog {
     records: readonly Purge[],
   ): Promise<{ readonly first: string; readonly replicas: number } | Fault> {
     const { client, key, channel } = this.#parts
-    const texts = records.flatMap((purge) => [String(randomInt(2 ** 48 - 1)), writePurge(purge)])
+    const texts = records.flatMap((purge) => [newTag(), writePurge(purge)])
     const script = this.#evenIfFull ? EVEN_IF_FULL + APPEND : APPEND
     const appended = await client.log(
-      (redis) => redis.eval(script, 1, key, behind, MAX_PURGES, channel, ...texts),
+      (redis) => redis.eval(script, 1, key, behind, MAX_PURGES, channel, newTag(), ...texts),
       readAppended,
     )
     if (appended instanceof Fault && this.#evenIfFull && appended.isOfScript) {
@@ -207,6 +213,7 @@ export class SharedLog {
 
   async #readOn(): Promise<boolean> {
     let known = true
+    this.#hasBegun = false
     while (this.#again && known) {
       this.#again = false
       known = await this.#readToEnd()
@@ -219,11 +226,11 @@ export class SharedLog {
     const { client, key, purges } = this.#parts
     for (;;) {
       const last = purges.position
-      const from = last === BEFORE_ALL ? '-' : last
+      const from = last === NOWHERE ? '-' : last
       const page = await client.log((redis) => redis.xrange(key, from, '+', 'COUNT', PAGE + 1), readStream)
       if (page instanceof Fault) return page.isOtherType && (await this.#readAnew())
-      if (last !== BEFORE_ALL && page[0]?.id !== last) return await this.#readAnew()
-      for (const entry of last === BEFORE_ALL ? page : page.slice(1)) this.#take(entry)
+      if (last === NOWHERE ? page.length === 0 : page[0]?.id !== last) return await this.#readAnew()
+      for (const entry of last === NOWHERE ? page : page.slice(1)) this.#take(entry)
       if (page.length <= PAGE) return true
     }
   }
@@ -243,18 +250,32 @@ export class SharedLog {
     }
     found.reverse()
     // A log whose first records have been dropped is the one that was known, further on than this process was away for.
-    const isTrimmed = common === undefined && found.length > 0 && sequenceOf(found[0]!.id) !== 1
-    if (!isTrimmed) purges.cut(common === undefined ? 0 : sequenceOf(common.id)!)
+    const isTrimmed = common === undefined && found.length > 0 && (sequenceOf(found[0]!.id) ?? 0) > 1
+    if (!isTrimmed) purges.cut(common === undefined ? -1 : sequenceOf(common.id)!)
     for (const entry of found) this.#take(entry)
+    if (common === undefined && found.length === 0 && !(await this.#begin())) return false
     void this.mend(true)
     return true
+  }
+
+  /** There is no log: one begins, and is read next. Once in a reading: a Redis that goes on having none is looked at again later. */
+  async #begin(): Promise<boolean> {
+    if (this.#hasBegun) return false
+    this.#hasBegun = true
+    this.#again = true
+    return !((await this.#append('', [])) instanceof Fault)
   }
 
   #take({ id, value }: StreamEntry): void {
     const { client, purges } = this.#parts
     const sequence = sequenceOf(id)
-    const purge = readPurge(value)
-    if (sequence === null || purge === null) client.onUnreadable()
+    const purge = sequence === 0 ? null : readPurge(value)
+    if (sequence === null || (sequence > 0 && purge === null)) client.onUnreadable()
     if (sequence !== null) purges.read(id, sequence, purge)
   }
+}
+
+/** Tells a record from others of its number. Not 0: no stream takes 0-0. */
+function newTag(): string {
+  return String(randomInt(1, 2 ** 48 - 1))
 }

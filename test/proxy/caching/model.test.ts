@@ -188,7 +188,7 @@ function flawOf(response: RawResponse, lines: readonly string[], text: string): 
   const range = rangeOf(value('Range'), value('If-Range'), text)
   if (status === 200) return body.text === text ? null : `${body.text} in place of ${text}`
   if (range === 'none') return status === 416 ? null : `${status} in place of 416`
-  if (status !== 206 || range === null) return `status ${status}`
+  if (status !== 206 || range === null) return `status ${status}: ${body.text}, ${fieldIn(response, 'cache-status')}`
   const [first, last] = range
   const said = fieldIn(response, 'content-range')
   if (said !== `bytes ${first}-${last}/${text.length}`) return `Content-Range: ${said}`

@@ -76,7 +76,7 @@ async function staleAt(rigs: readonly Rig[], pages: Pages, targets: readonly str
 
 const SETUPS: readonly [string, () => Promise<{ readonly url: string }>][] = [
   ['one server', () => redisOf()],
-  ['a Sentinel', sentinelSetup],
+  ['a Sentinel', () => sentinelSetup()],
   ['a Cluster', clusterSetup],
 ]
 
@@ -224,7 +224,7 @@ test.each<[string, (redis: RedisServer) => Promise<unknown>]>([
   await a.plane.cache.purge({ what: 'prefix', url: '/' }, false)
   await inStep(rigs, 1)
   await empty(redis)
-  await patiently(async () => (await redis.command('XLEN', 'banyan:{log}')) === ':1\r\n')
+  await patiently(async () => (await redis.command('XLEN', 'banyan:{log}')) === ':2\r\n')
   await inStep(rigs, 1)
   await isShared(a, b, 'after')
   // In variants of what both had known before as well.
@@ -310,7 +310,7 @@ describe('a Sentinel', () => {
     setup.replica.resume()
     await patiently(async () => (await replicationOf(setup.replica)).includes('role:master'))
     await allUp(rigs)
-    await patiently(async () => (await setup.replica.command('XLEN', 'banyan:{log}')) === ':3\r\n')
+    await patiently(async () => (await setup.replica.command('XLEN', 'banyan:{log}')) === ':4\r\n')
     await allNew(setup.url, rigs, pages, targets)
   })
 
@@ -331,9 +331,38 @@ describe('a Sentinel', () => {
     await patiently(async () => (await replicationOf(setup.replica)).includes('role:master'))
     // What was said to be known to all is, whoever has left the old master by now.
     await allNew(setup.url, [], pages, shared, rigs[0])
+    await patiently(async () => Number((await setup.replica.command('XLEN', 'banyan:{log}')).slice(1)) > targets.length)
+    await allUp(rigs)
+    await allNew(setup.url, rigs, pages, targets)
+  })
+})
+
+describe('a Sentinel whose old master goes on taking writes for ever', () => {
+  // It can't be made a replica.
+  const NEVER_DEMOTED = ['--rename-command', 'SLAVEOF', '', '--rename-command', 'REPLICAOF', '']
+
+  test('is left when the Sentinel says so, and what was ordered there is known to all then', {
+    timeout: 3 * PATIENCE_MS,
+  }, async () => {
+    const setup = await sentinelSetup(...NEVER_DEMOTED)
+    const { rigs, pages } = await instances(setup.url, 2, 500)
+    const targets = Array.from({ length: 40 }, (_, i) => `/${i}`)
+    expect(await staleAt(rigs, pages, targets)).toEqual([])
+    await commandOf(setup.port, 'SENTINEL', 'FAILOVER', 'mymaster')
+    let ordered = 0
+    const order = async () => {
+      const target = targets[ordered] as string
+      pages.edit(target)
+      await rigs[ordered++ % rigs.length]!.plane.cache.purge({ what: 'url', url: target }, false)
+    }
+    // Some of them on the old master, when the replica has left it.
+    while (ordered < 39 && !(await replicationOf(setup.replica)).includes('role:master')) await order()
+    await order()
     await patiently(
-      async () => Number((await setup.replica.command('XLEN', 'banyan:{log}')).slice(1)) >= targets.length,
+      async () =>
+        Number((await setup.replica.command('XLEN', 'banyan:{log}').catch(() => ':0')).slice(1)) === ordered + 1,
     )
+    expect(await replicationOf(setup.master)).toContain('role:master')
     await allUp(rigs)
     await allNew(setup.url, rigs, pages, targets)
   })

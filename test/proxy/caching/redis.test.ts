@@ -223,6 +223,22 @@ describe('a herd over both', () => {
 })
 
 describe('what has become untrue', () => {
+  test('by a purge stays gone where the log alone is lost while no instance runs', async () => {
+    const a = await startShared()
+    always(a.legacy, 200, [FRESH])
+    await a.get('/a')
+    await until(() => writesOf(a) === 1)
+    await a.plane.cache.purge({ what: 'url', url: '/a' }, false)
+    await a.plane.cache.close()
+    await redis.command('DEL', 'banyan:{log}')
+    const b = await startShared({ upstreams: a })
+    expect((await b.get('/a')).body.text).toBe('body 2')
+    // From now on it is shared under the new log.
+    await until(() => writesOf(b) === 1)
+    const c = await startShared({ upstreams: a })
+    expect((await c.get('/a')).body.text).toBe('body 2')
+  })
+
   test('by a purge on one is gone on the other', async () => {
     const [a, b] = await pair()
     always(a.legacy, 200, [FRESH])

@@ -80,9 +80,9 @@ export interface SentinelSetup {
   readonly replica: RedisServer
 }
 
-/** Starts one. Its Sentinel takes a master for gone after half a second. */
-export async function sentinelSetup(): Promise<SentinelSetup> {
-  const master = await redisOf()
+/** Starts one. Its Sentinel takes a master for gone after half a second. @param options of the master */
+export async function sentinelSetup(...options: string[]): Promise<SentinelSetup> {
+  const master = await redisOf(...options)
   const replica = await redisOf('--replicaof', '127.0.0.1', String(master.port))
   await patiently(async () => (await replicationOf(replica)).includes('master_link_status:up'))
   const port = await startSentinel(master.port)

@@ -5,7 +5,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Purge, PurgeTarget } from '../../../src/rules/caching/purge.ts'
-import { BEFORE_ALL } from '../../../src/state/caching/log-order.ts'
+import { NOWHERE } from '../../../src/state/caching/log-order.ts'
 import { MAX_PURGES, PurgeLog } from '../../../src/state/caching/purges.ts'
 import { entry, place } from '../make.ts'
 
@@ -13,7 +13,13 @@ const url = (text: string): PurgeTarget => ({ what: 'url', url: text })
 let counter = 0
 const hard = (target: PurgeTarget): Purge => ({ id: `id ${counter++}`, target, soft: false, atMs: 0 })
 const alone = () => new PurgeLog(false)
-const shared = () => new PurgeLog(true)
+
+/** One that has read a log without purges. */
+function shared(): PurgeLog {
+  const log = new PurgeLog(true)
+  log.read('0-7', 0, null)
+  return log
+}
 
 /** Records of a log, each under its number; `lineage` tells logs apart. */
 function read(log: PurgeLog, from: number, purges: readonly (Purge | null)[], lineage = 7): void {
@@ -133,13 +139,14 @@ describe('shared', () => {
     const log = shared()
     read(log, 1, [hard(url('/a')), hard(url('/b')), null])
     expect([log.position, log.generation]).toEqual(['3-7', 3])
-    expect(log.ofShared(entry({ position: BEFORE_ALL }), place('/a'))).toBeNull()
+    expect(log.ofShared(entry({ position: '0-7' }), place('/a'))).toBeNull()
+    expect(log.ofShared(entry({ position: '0-7' }), place('/x'))).not.toBeNull()
     expect(log.ofShared(entry({ position: '1-7' }), place('/a'))).not.toBeNull()
     expect(log.ofShared(entry({ position: '1-7' }), place('/b'))).toBeNull()
     expect(log.ofShared(entry({ position: '3-7' }), place('/b'))).not.toBeNull()
   })
 
-  test.each(['4-7', '1-8', '', 'x', '-1-7', '1-7-7', '99999999999999999999-1'])(
+  test.each(['4-7', '1-8', NOWHERE, '0-8', '', 'x', '-1-7', '1-7-7', '99999999999999999999-1'])(
     'who has read something else is not believed: %j',
     (position) => {
       const log = shared()
@@ -168,6 +175,31 @@ describe('shared', () => {
     expect(log.ofShared(entry({ position: '1-7' }), place('/a'))).toBeNull()
   })
 
+  test('in another log nothing is of use that was stored under the one before, and all purges are written again', () => {
+    const log = shared()
+    const purges = [hard(url('/1')), hard({ what: 'prefix', url: '/2' })]
+    read(log, 1, purges)
+    log.cut(-1)
+    expect([...log.unshared].map(({ purge }) => purge)).toEqual(purges)
+    expect(log.generation).toBe(0)
+    for (const position of [log.position, '0-7', '1-7']) {
+      expect(log.ofShared(entry({ position }), place('/x'))).toBeNull()
+    }
+    log.read('0-8', 0, null)
+    expect(log.ofShared(entry({ position: '0-8' }), place('/x'))).not.toBeNull()
+    expect(log.ofShared(entry({ position: '0-8' }), place('/1'))).toBeNull()
+    read(log, 1, purges, 8)
+    expect(log.ofShared(entry({ position: '2-8' }), place('/1'))).not.toBeNull()
+    expect(log.ofShared(entry({ position: '0-7' }), place('/x'))).toBeNull()
+  })
+
+  test('a log that began with its first purge lacks nothing', () => {
+    const log = new PurgeLog(true, () => expect.unreachable())
+    const before = entry()
+    read(log, 1, [hard(url('/a'))])
+    expect(log.ofMemory(before, place('/x'))).not.toBeNull()
+  })
+
   test('in another log that goes on from a record that is known, what came after it is written again', () => {
     const log = shared()
     const [one, two, three] = [hard(url('/1')), hard(url('/2')), hard({ what: 'prefix', url: '/3' })]
@@ -189,7 +221,7 @@ describe('shared', () => {
 
   test('also where there were more than are remembered one by one', () => {
     const log = shared()
-    const kept = { position: BEFORE_ALL }
+    const kept = { position: '0-7' }
     read(log, 1, [hard(url('/gone')), ...Array.from({ length: 2 * MAX_PURGES }, (_, i) => hard(url(`/${i}`)))])
     expect(log.ofShared(entry(kept), place('/gone'))).toBeNull()
     expect(log.ofShared(entry({ position: '1-7' }), place('/gone'))).not.toBeNull()
@@ -205,8 +237,7 @@ describe('shared', () => {
     read(log, 3, [hard(url('/b'))])
     expect(emptied).toBe(1)
     expect(log.ofMemory(before, place('/x'))).toBeNull()
-    expect(log.ofShared(entry({ position: '1-7' }), place('/x'))).toBeNull()
-    expect(log.ofShared(entry({ position: BEFORE_ALL }), place('/x'))).toBeNull()
+    for (const position of ['0-7', '1-7']) expect(log.ofShared(entry({ position }), place('/x'))).toBeNull()
     expect(log.ofShared(entry({ position: '3-7' }), place('/x'))).not.toBeNull()
   })
 
@@ -215,7 +246,7 @@ describe('shared', () => {
     const kept = entry()
     for (let i = 0; i <= MAX_PURGES / 2; i++) log.add(hard(url(`/${i}`)))
     expect([...log.unshared].map(({ purge }) => purge.target)).toEqual([{ what: 'everything' }])
-    expect(log.ofShared(entry({ position: BEFORE_ALL }), place('/x'))).toBeNull()
+    expect(log.ofShared(entry({ position: '0-7' }), place('/x'))).toBeNull()
     expect(log.ofMemory(kept, place('/x'))).not.toBeNull()
     expect(log.ofMemory(entry(), place('/0'))).toBeNull()
   })
