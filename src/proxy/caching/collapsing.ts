@@ -2,12 +2,11 @@
  * Request collapsing: concurrent misses for one variant share one upstream request, unless its response can't be shared.
  */
 import { evaluate, type Verdict } from '../../rules/caching/policy.ts'
-import { tellingFields } from '../../rules/caching/resource.ts'
 import { isMadeFor } from '../../state/caching/content.ts'
 import type { FillOutcome } from '../../state/caching/remote.ts'
 import type { StoredAnswer } from '../../state/caching/store.ts'
 import type { FetchParts } from './fetch.ts'
-import { HitForMiss, type Unshareable } from './hit-for-miss.ts'
+import { askerOf, HitForMiss, type Unshareable } from './hit-for-miss.ts'
 import type { Lookup } from './lookup.ts'
 import { Miss, type MissHost, type MissTerms } from './miss.ts'
 import { PendingMisses } from './pending-misses.ts'
@@ -137,9 +136,8 @@ function variantKeyOf(lookup: Lookup, vary: readonly string[]): string {
   return `${key}\n${print}${side}${parts}${variant}${asked.authorization ? '\na' : ''}`
 }
 
-/** What somebody who is known gets may well be for nobody else; that says nothing about who is known by other fields, or by none. */
-function markOf({ fields }: Lookup, collapseKey: string): string {
-  return `${collapseKey}\nf:${tellingFields(fields)}`
+function markOf(lookup: Lookup, collapseKey: string): string {
+  return `${collapseKey}\nf:${askerOf(lookup)}`
 }
 
 /** Whether a lookup may wait for another one's response, and others for its own. */

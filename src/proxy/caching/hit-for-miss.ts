@@ -1,6 +1,9 @@
 /**
  * Hit-for-miss: remembers which responses could not be shared, so that requests for them are not collapsed for a while.
  */
+import { tellingFields } from '../../rules/caching/resource.ts'
+import type { Lookup } from './lookup.ts'
+
 const MARK_MS = 120_000
 const MAX_MARKS = 10_000
 
@@ -46,4 +49,12 @@ export class HitForMiss {
     this.#marks.delete(collapseKey)
     return null
   }
+}
+
+/**
+ * The fields by which an upstream may tell who is asking. What somebody who is known gets may well be for nobody else; that says
+ * nothing about who is known by other fields, or by none.
+ */
+export function askerOf({ fields }: Lookup): string {
+  return tellingFields(fields)
 }

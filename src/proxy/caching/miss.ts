@@ -9,7 +9,7 @@ import type { StoredAnswer } from '../../state/caching/store.ts'
 import { unwatch, type Watched, watch } from '../../wire/deadlines.ts'
 import { deliverRevalidated, deliverStored, HIT, STALE } from './deliver.ts'
 import { Fetch, type FetchHost, type FetchParts } from './fetch.ts'
-import type { Unshareable } from './hit-for-miss.ts'
+import { askerOf, type Unshareable } from './hit-for-miss.ts'
 import type { Lookup, LookupHost } from './lookup.ts'
 
 /** Other processes wait so long for the end of a body that has begun to come; then they fetch by themselves. */
@@ -64,6 +64,8 @@ export class Miss implements FetchHost, LookupHost, Watched {
   /** Until the body has been coming for so long that nobody should wait for its end. */
   #streaming: NodeJS.Timeout | undefined
   #over = false
+  /** Who gets what can't be shared, where that was found. */
+  #marked: string | null = null
   /** How long others wait for its fetch, and then fetch by themselves. */
   readonly #waitMs: number
   /** Milliseconds of `performance.now()` at which its upstream request went. */
@@ -106,7 +108,7 @@ export class Miss implements FetchHost, LookupHost, Watched {
     const untilMs = this.#lookup.waitingSinceMs + this.#waitMs
     let waited = false
     do {
-      const wait = remote.awaitFill(this.collapseKey)
+      const wait = remote.awaitFill(this.collapseKey, askerOf(this.#lookup))
       // Sent together: once we have the lock, what its last holder stored is seen by the second lookup.
       const [lock, found] = await Promise.all([remote.lock(this.collapseKey), tiers.findRemote(this.#lookup, now)])
       const held = typeof lock === 'object' && 'heldForMs' in lock ? lock : null
@@ -258,7 +260,9 @@ export class Miss implements FetchHost, LookupHost, Watched {
 
   over(outcome: FillOutcome): void {
     clearTimeout(this.#streaming)
-    this.#lock?.release(outcome)
+    if (outcome !== 'uncacheable' || this.#marked === null)
+      this.#lock?.release(outcome === 'uncacheable' ? 'failed' : outcome)
+    else this.#lock?.release('uncacheable', this.#marked)
     this.#lock = null
     this.#over = true
     unwatch(this)
@@ -319,7 +323,9 @@ export class Miss implements FetchHost, LookupHost, Watched {
 
   close(unshareable: Unshareable | null): void {
     this.#host.close(this)
-    if (unshareable !== null) this.#host.mark(this.#lookup, this.collapseKey, unshareable)
+    if (unshareable === null) return
+    this.#marked = askerOf(this.#lookup)
+    this.#host.mark(this.#lookup, this.collapseKey, unshareable)
   }
 
   shareable(): void {

@@ -10,16 +10,16 @@ import type { CacheEntry } from './store.ts'
  * How a fill that others wait for has ended.
  *
  * - `stored`: its answer lies in the store
- * - `uncacheable`: it had one that can't be shared
- * - `failed`: it had none
+ * - `uncacheable`: it had one that can't be shared, nor can hardly the next one of such an asker
+ * - `failed`: it had none for them, and says nothing about the next one
  * - `streaming`: it has one whose body is still coming; who waits does better to ask the upstream than to wait for its end
  */
 export type FillOutcome = 'stored' | 'uncacheable' | 'failed' | 'streaming'
 
 /** The right to fill a key, against all other processes. */
 export interface FillLock {
-  /** Gives it back and wakes those who wait. */
-  release(outcome: FillOutcome): void
+  /** Gives it back and wakes those who wait. @param asker of an uncacheable response */
+  release(outcome: FillOutcome, asker?: string): void
 }
 
 /** Somebody else's fill that is waited for. */
@@ -75,8 +75,11 @@ export interface RemoteStore {
   delete(key: string): void
   /** Takes the lock of a key, or says that another process has it. `unavailable`: locks can't be had. */
   lock(key: string): Promise<FillLock | FillHeld | 'unavailable'>
-  /** Waits for the fill of a key. To miss nothing, begin before asking for its lock. */
-  awaitFill(key: string): FillWait
+  /**
+   * Waits for the fill of a key. To miss nothing, begin before asking for its lock.
+   * @param asker equal for all to whom it matters that a response is uncacheable; for others the fill has failed
+   */
+  awaitFill(key: string, asker: string): FillWait
   /** Keeps this process's purges and the shared log the same from now on. */
   follow(purges: PurgeLog): void
   /** Reads the shared log to its end as it is now. */

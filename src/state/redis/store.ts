@@ -58,7 +58,7 @@ export class RedisStore implements RemoteStore {
   readonly #leaseMs: number
   readonly #onState: (up: boolean, why: string | null) => void
   readonly #channel: string
-  readonly #waits = new Map<string, Set<(outcome: FillOutcome | null) => void>>()
+  readonly #waits = new Map<string, Set<(outcome: FillOutcome | null, whose?: string) => void>>()
   readonly #look: ReturnType<typeof setInterval>
   #log: SharedLog | null = null
   #earlier: EarlierLog | null = null
@@ -148,20 +148,22 @@ export class RedisStore implements RemoteStore {
     if (!sent) return 'unavailable'
     if (reply !== undefined && reply.token !== token) return { heldForMs: reply.leftMs }
     return {
-      release: (outcome) => {
+      release: (outcome, asker = '') => {
         released = true
         clearInterval(renewal)
         void this.#client.run((redis) => redis.eval(RELEASE, 1, name, token), readInteger)
-        this.#tell(`done ${outcome} ${this.#hash(key)}`)
+        const whose = outcome === 'uncacheable' ? ` ${this.#hash(asker)}` : ''
+        this.#tell(`done ${outcome} ${this.#hash(key)}${whose}`)
       },
     }
   }
 
-  awaitFill(key: string): FillWait {
+  awaitFill(key: string, asker: string): FillWait {
     const name = this.#hash(key)
-    let settle = (_: FillOutcome | null): void => {}
+    let settle = (_: FillOutcome | null, _whose?: string): void => {}
     const outcome = new Promise<FillOutcome | null>((resolve) => {
-      settle = resolve
+      settle = (outcome, whose) =>
+        resolve(outcome === 'uncacheable' && whose !== this.#hash(asker) ? 'failed' : outcome)
     })
     const waiting = this.#waits.get(name)
     if (waiting === undefined) this.#waits.set(name, new Set([settle]))
@@ -247,8 +249,9 @@ export class RedisStore implements RemoteStore {
     const second = text.indexOf(' ', first + 1)
     const [what, word, rest] = [text.slice(0, first), text.slice(first + 1, second), text.slice(second + 1)]
     if (what === 'done') {
+      const [name = '', whose] = rest.split(' ')
       if (!isOutcome(word)) this.#client.onUnreadable()
-      else for (const wake of [...(this.#waits.get(rest) ?? [])]) wake(word)
+      else for (const wake of [...(this.#waits.get(name) ?? [])]) wake(word, whose)
     } else if (what === 'purge') void this.#earlier?.read()
     else if (what === 'forget') this.#earlier?.forget(rest)
     else this.#client.onUnreadable()

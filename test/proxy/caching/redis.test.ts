@@ -209,6 +209,25 @@ describe('a herd over both', () => {
     expect(b.plane.cache.figures().counters).toMatchObject({ waits: 1, hitForMiss: 1 })
   })
 
+  test.each([
+    ['what is private to somebody who is known', ['Cookie: sid=1'], reply(200, ['Cache-Control: private'], 'own')],
+    ['what speaks of one request', [], reply(431, [], 'own')],
+  ])('after %s goes on sharing', async (_, fields, answer) => {
+    const [a, b] = await pair({ headers: '30s' })
+    const one = a.get('/a', ...fields)
+    const request = await a.legacy.request()
+    const waiting = b.get('/a')
+    await until(() => b.plane.cache.figures().counters.waits === 1)
+    await request.send(answer)
+    expect((await one).body.text).toBe('own')
+    const next = await a.legacy.request()
+    const herd = Array.from({ length: 9 }, () => b.get('/a'))
+    await until(() => b.plane.measurements.active === 10)
+    await next.send(reply(200, [FRESH], 'for all'))
+    for (const response of await Promise.all([waiting, ...herd])) expect(response.body.text).toBe('for all')
+    expect([a.legacy.requests, b.plane.cache.figures().counters.hitForMiss]).toEqual([2, 0])
+  })
+
   test('whose filler fails is filled by another', async () => {
     const [a, b] = await pair()
     const one = a.get('/a')

@@ -136,10 +136,13 @@ describe('locks', () => {
     const [a, b] = [await store(), await store()]
     for (const outcome of ['stored', 'uncacheable', 'failed'] as const) {
       const lock = await taken(a)
-      const wait = b.awaitFill('k')
+      const waits = ['cookie', ''].map((asker) => b.awaitFill('k', asker))
       expect(await b.lock('k')).toEqual({ heldForMs: expect.any(Number) })
-      lock.release(outcome)
-      expect(await wait.within(60_000)).toBe(outcome)
+      lock.release(outcome, 'cookie')
+      const [like, unlike] = await Promise.all(waits.map((wait) => wait.within(60_000)))
+      expect(like).toBe(outcome)
+      // What somebody else can't share says nothing to strangers.
+      expect(unlike).toBe(outcome === 'uncacheable' ? 'failed' : outcome)
     }
     await taken(b)
   })
@@ -189,7 +192,7 @@ describe('locks', () => {
     let held = await b.lock('k')
     while (held === 'unavailable') held = await b.lock('k')
     expect(held).toHaveProperty('heldForMs')
-    const wait = b.awaitFill('k')
+    const wait = b.awaitFill('k', '')
     lock.release('stored')
     expect(await wait.within(60_000)).toBe('stored')
     await taken(b)
@@ -211,8 +214,8 @@ describe('locks', () => {
 
   test('a wait ends by itself, or when it is cancelled', async () => {
     const a = await store()
-    expect(await a.awaitFill('k').within(1)).toBeNull()
-    const wait = a.awaitFill('k')
+    expect(await a.awaitFill('k', '').within(1)).toBeNull()
+    const wait = a.awaitFill('k', '')
     const ended = wait.within(60_000)
     wait.cancel()
     expect(await ended).toBeNull()
