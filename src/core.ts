@@ -6,15 +6,16 @@ import type { ControlLog } from './control/control-log.ts'
 import { FleetKeeper } from './control/fleet/keeper.ts'
 import type { Followers } from './control/table/followers.ts'
 import type { History } from './control/table/history.ts'
-import { folderOf } from './control/table/history-folder.ts'
 import { type OpenedTable, openTable, type TableOptions } from './control/table/open.ts'
 import { Operations } from './control/table/operations.ts'
 import { createPlane, type Plane, type PlaneParts } from './proxy/plane.ts'
 import { StartError } from './start-error.ts'
 import { CookieKeySource } from './state/cookie-key-source.ts'
+import { keptKey, newKey } from './state/kept-key.ts'
 import type { LiveTable } from './state/live-table.ts'
 import { RedisStore } from './state/redis/store.ts'
 import type { RedisAddress } from './state/redis/url.ts'
+import { folderOf, StateFolder } from './state/store/state-folder.ts'
 
 /** How the host names of servers are resolved. */
 export interface NameOptions {
@@ -22,8 +23,14 @@ export interface NameOptions {
   readonly dnsServers: readonly string[]
 }
 
+/** Where what outlives the process is kept. */
+export interface StateOptions {
+  /** The folder for all tables; null for `.banyan` beside the table. */
+  readonly state: string | null
+}
+
 /** The settings of a proxy. */
-export interface CoreSettings extends TableOptions, NameOptions, CookieOptions {
+export interface CoreSettings extends TableOptions, NameOptions, CookieOptions, StateOptions {
   /** Addresses and networks whose X-Forwarded-* headers are trusted. */
   readonly trustedProxies: readonly string[]
   /** The scheme of client requests without X-Forwarded-Proto; null for that of the connection. */
@@ -59,6 +66,17 @@ export interface TableCore {
   /** Server state outside the table; not started yet. */
   readonly fleet: FleetKeeper
   readonly cookieKeys: CookieKeySource
+  /** What outlives the process; null where nothing may. */
+  readonly state: StateFolder | null
+}
+
+/**
+ * The folder of what outlives the process, or null: a table from standard input has none beside it, and where no revisions
+ * are kept, nothing else is, unless a folder is given.
+ */
+export function stateFolderOf({ table, keepRevisions, state }: TableOptions & StateOptions): string | null {
+  if (state === null && (table === '-' || keepRevisions === 0)) return null
+  return folderOf(table === '-' ? 'stdin' : table, state)
 }
 
 /**
@@ -67,33 +85,45 @@ export interface TableCore {
  * @throws {StartError} if the table can't be read or is invalid
  */
 export function openCore(
-  settings: TableOptions & NameOptions & CookieOptions,
+  settings: TableOptions & NameOptions & CookieOptions & StateOptions,
   log: ControlLog,
   followers?: Followers,
 ): TableCore {
+  const folder = stateFolderOf(settings)
   const cookieKeys = cookieKeysOf(settings)
-  const { live, source, history, tlsFiles } = open(settings, cookieKeys, log)
+  const { opened, state } = open(settings, folder, cookieKeys, log)
+  const { live, source, history, tlsFiles } = opened
   const parts = { live, file: source, tlsFiles, cookieKeys, history, log, now: Date.now }
   const operations = new Operations(followers === undefined ? parts : { ...parts, followers })
   const fleet = new FleetKeeper({
     live,
     log,
-    folder: keptFolderOf(settings),
+    folder,
     dnsServers: settings.dnsServers,
     now: Date.now,
     chance: Math.random,
   })
-  return { live, history, operations, fleet, cookieKeys }
-}
-
-/** The folder beside the table, or null: an application that keeps no revisions has given no folder to write to. */
-function keptFolderOf({ table, keepRevisions }: TableOptions): string | null {
-  return table === '-' || keepRevisions === 0 ? null : folderOf(table)
+  return { live, history, operations, fleet, cookieKeys, state }
 }
 
 /** The keys of cookies. Nothing is read before a table needs them. */
-export function cookieKeysOf(settings: TableOptions & CookieOptions): CookieKeySource {
-  return new CookieKeySource(settings.cookieSecrets, keptFolderOf(settings))
+export function cookieKeysOf(settings: TableOptions & CookieOptions & StateOptions): CookieKeySource {
+  return new CookieKeySource(settings.cookieSecrets, stateFolderOf(settings))
+}
+
+function openState(folder: string, log: ControlLog): StateFolder {
+  return new StateFolder(folder, { onDamage: (message) => log.error({ event: 'state' }, message) })
+}
+
+/** Key of the hashes in samples: that of the state folder, or one that ends with the process. */
+function sampleKeyOf(settings: TableOptions & StateOptions): string {
+  const folder = stateFolderOf(settings)
+  try {
+    if (folder !== null) return keptKey(folder, 'sample-key')
+  } catch {
+    // Evidence is in memory then, and its hashes may be.
+  }
+  return newKey()
 }
 
 /** An id for an instance of banyan: a pseudonym in the sense of RFC 8586 section 2. */
@@ -106,7 +136,7 @@ export function newInstanceId(): string {
  * @throws {StartError} if something that the settings or the table need is unavailable
  */
 export function planeOf(
-  settings: Omit<CoreSettings, keyof TableOptions>,
+  settings: CoreSettings,
   live: LiveTable,
   log: ControlLog,
   more: Pick<PlaneParts, 'accessLog' | 'fleet' | 'connections' | 'processes' | 'instance' | 'cookieKeys'>,
@@ -122,6 +152,7 @@ export function planeOf(
       clientScheme: settings.clientScheme,
       memoryCacheBytes: settings.memoryCacheBytes,
       forceSecret: settings.forceSecret,
+      sampleKey: sampleKeyOf(settings),
       remoteCache: remote,
       exposeCacheStatus: settings.exposeCacheStatus,
       exposeCacheKey: settings.exposeCacheKey,
@@ -165,10 +196,21 @@ function openRedis(
   })
 }
 
-function open(settings: TableOptions, cookieKeys: CookieKeySource, log: ControlLog): OpenedTable {
+function open(
+  settings: TableOptions,
+  folder: string | null,
+  cookieKeys: CookieKeySource,
+  log: ControlLog,
+): { readonly opened: OpenedTable; readonly state: StateFolder | null } {
+  let state: StateFolder | null = null
+  const openFolder = (): string | null => {
+    state = folder === null ? null : openState(folder, log)
+    return folder
+  }
   try {
-    return openTable(settings, cookieKeys, log, Date.now())
+    return { opened: openTable(settings, cookieKeys, openFolder, log, Date.now()), state }
   } catch (error) {
+    void (state as StateFolder | null)?.close()
     throw new StartError((error as Error).message)
   }
 }

@@ -63,6 +63,11 @@ export interface StrangleOptions {
   readonly cookieSecret?: string | readonly string[] | undefined
   /** Number of table revisions kept in a folder beside the table. Default 0: in memory only. */
   readonly keepRevisions?: number | undefined
+  /**
+   * Folder for what outlives the application: what comparisons have found (`shadow`), and revisions if `keepRevisions` is set.
+   * Default: nothing is stored, except revisions in `.banyan` beside the table.
+   */
+  readonly state?: string | null | undefined
   /** Starts with the latest valid revision if the table is invalid. Default false. */
   readonly allowLastGood?: boolean | undefined
 }
@@ -83,6 +88,11 @@ export interface StrangleMiddleware {
    * upgrade with its response. Without an `application` it is refused with 403.
    */
   upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void
+  /**
+   * What comparing the two sides of a route has found, as `GET /routes/:id/comparisons` of the admin API answers it; null for an
+   * unknown route, and without `state`.
+   */
+  comparisons(route: string): Promise<object | null>
   /** Stops watching the table and closes idle connections to upstreams. */
   close(): Promise<void>
 }

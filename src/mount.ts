@@ -6,15 +6,23 @@ import { resolve } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { pathToFileURL } from 'node:url'
 import Koa, { type Middleware } from 'koa'
+import { comparisonsOf } from './control/admin/comparisons.ts'
 import type { ControlLog } from './control/control-log.ts'
+import { Planes } from './control/figures/planes.ts'
 import { type CoreSettings, faultLog, newInstanceId, openCore, planeOf } from './core.ts'
 import type { StrangleApplication, StrangleContext, StrangleMiddleware, StrangleOptions } from './embedding.ts'
 import { type Handler, NodeHttp } from './proxy/client/node-http.ts'
 import type { Engine } from './proxy/engine.ts'
 import { sinkOf } from './proxy/observe.ts'
+import type { Plane } from './proxy/plane.ts'
+import type { Route } from './rules/table/table.ts'
 import { StartError } from './start-error.ts'
 import { flawOfCookieSecret } from './state/cookie-keys.ts'
+import { WINDOW_TICK_MS } from './state/figures/windows.ts'
+import type { LiveTable } from './state/live-table.ts'
+import { linkTo } from './state/local-plane.ts'
 import { parseRedisUrl, REDIS_URL_FORMS, type RedisAddress } from './state/redis/url.ts'
+import type { StateFolder } from './state/store/state-folder.ts'
 
 const SILENT: ControlLog = { info: () => {}, warn: () => {}, error: () => {} }
 
@@ -73,6 +81,7 @@ export function strangle(options: StrangleOptions): StrangleMiddleware {
     // An embedded proxy has no admin API to show revisions, and does not write to the application's folders.
     forceSecret: null,
     keepRevisions: 0,
+    state: null,
     allowLastGood: false,
     ...given(options),
     redis: options.redis === undefined ? null : redisAt(options.redis),
@@ -80,13 +89,14 @@ export function strangle(options: StrangleOptions): StrangleMiddleware {
   }
   const log = options.log ? harmless(options.log) : SILENT
   const onFault = faultLog(log)
-  const { live, operations, fleet, cookieKeys } = openCore(settings, log)
+  const { live, operations, fleet, cookieKeys, state } = openCore(settings, log)
   const plane = planeOf(settings, live, log, {
     // JavaScript callers may pass null.
     accessLog: options.accessLog ? sinkOf(options.accessLog, onFault) : null,
     instance: newInstanceId(),
     cookieKeys,
   })
+  const evidence = state === null || settings.state === null ? null : keptEvidence(state, plane, live, log)
   operations.watch()
   plane.upstreams.onSuspect = (hostname) => fleet.suspect(hostname)
   fleet.start((known) => plane.upstreams.setFleet(known))
@@ -101,8 +111,45 @@ export function strangle(options: StrangleOptions): StrangleMiddleware {
       plane.upstreams.close()
       await plane.cache.close()
       await plane.shadows.close()
+      await evidence?.close()
+      await state?.close()
+    },
+    comparisons: async (id: string): Promise<object | null> => {
+      const route = live.current.table.routes.find((one) => one.id === id)
+      return route === undefined || evidence === null ? null : await evidence.comparisons(route)
     },
   })
+}
+
+/** The evidence of an embedded data plane, kept in a state folder. */
+function keptEvidence(
+  state: StateFolder,
+  plane: Plane,
+  live: LiveTable,
+  log: ControlLog,
+): { comparisons(route: Route): Promise<object>; close(): Promise<void> } {
+  const planes = new Planes()
+  const { evidence } = planes
+  evidence.keepIn(state.store, (problem) => {
+    if (problem !== null) log.warn({ event: 'evidence' }, problem)
+  })
+  planes.follow(live.current.table, Date.now())
+  live.onApply(({ table }) => planes.follow(table, Date.now()))
+  planes.add(0, linkTo(plane.port))
+  const ticks = setInterval(() => void planes.tick(Date.now()), WINDOW_TICK_MS)
+  ticks.unref()
+  return {
+    comparisons: async (route) => {
+      await planes.figures()
+      await evidence.ready()
+      return comparisonsOf(route, evidence.of(route.id), evidence)
+    },
+    close: async () => {
+      clearInterval(ticks)
+      await planes.figures()
+      await evidence.tick()
+    },
+  }
 }
 
 /** A response of an HTTP/2 session, which does not itself report that it is closed. */

@@ -8,6 +8,7 @@ import { flawOfSecret, readTokens, TokenBook, tokenOf } from './control/access/t
 import { createAdmin } from './control/admin/api.ts'
 import { adminServer } from './control/admin/server.ts'
 import type { AdminParts } from './control/context.ts'
+import type { Planes } from './control/figures/planes.ts'
 import { openCore, type TableCore } from './core.ts'
 import { openLogs } from './logging/log.ts'
 import { logExceptions } from './processes/exceptions.ts'
@@ -18,9 +19,10 @@ import { formatDuration } from './rules/values/units.ts'
 import type { Address, Settings } from './settings.ts'
 import { StartError } from './start-error.ts'
 import { WINDOW_TICK_MS } from './state/figures/windows.ts'
+import type { StateFolder } from './state/store/state-folder.ts'
 import { version } from './version.ts'
 
-/** Time for a pending edit at shutdown, as the disk may never respond. */
+/** Time for a pending edit, or evidence, at shutdown, as the disk may never respond. */
 const LAST_EDIT_MS = 5_000
 
 /**
@@ -86,10 +88,11 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
 
 function adminOf(
   settings: Settings,
-  { live, operations, history, fleet }: TableCore,
+  { live, operations, history, fleet, state }: TableCore,
   { planes }: Front,
   parts: Pick<AdminParts, 'gate' | 'isReady' | 'workers' | 'log'>,
 ): Server {
+  if (state !== null) keepEvidence(state, planes, parts.log)
   planes.follow(live.current.table, Date.now())
   live.onApply(({ table }) => planes.follow(table, Date.now()))
   const { handler } = createAdmin({
@@ -106,6 +109,13 @@ function adminOf(
     hostNames: [settings.admin.host.toLowerCase()],
   })
   return adminServer(handler, parts.log)
+}
+
+function keepEvidence({ store }: StateFolder, { evidence }: Planes, log: AdminParts['log']): void {
+  evidence.keepIn(store, (problem) => {
+    if (problem === null) log.info({ event: 'evidence' }, 'evidence is stored again')
+    else log.warn({ event: 'evidence' }, problem)
+  })
 }
 
 /** @throws {StartError} on an invalid token or an unreadable file */
@@ -129,6 +139,7 @@ function degraded({ live, history, fleet, operations }: TableCore, { planes }: F
   if (operations.staleTlsFiles.length > 0) reasons.push('TLS files are invalid: using their previous content')
   if (history.problem !== null) reasons.push(history.problem)
   if (fleet.problem !== null) reasons.push(fleet.problem)
+  if (planes.evidence.problem !== null) reasons.push(planes.evidence.problem)
   if (planes.cacheDegraded !== null) reasons.push(planes.cacheDegraded)
   return reasons
 }
@@ -151,6 +162,8 @@ async function drain(
   await front.drain(settings.drainTimeoutMs)
   core.fleet.close()
   await Promise.race([core.operations.close(), wait(LAST_EDIT_MS)])
+  await Promise.race([front.planes.evidence.tick(), wait(LAST_EDIT_MS)])
+  await core.state?.close()
   admin.close()
   admin.closeAllConnections()
 }

@@ -46,6 +46,8 @@ export interface Settings {
   /** The first one makes the MACs of cookies, all of them check; empty for a key in the folder beside the table. */
   readonly cookieSecrets: readonly string[]
   readonly keepRevisions: number
+  /** The folder for what outlives the process; null for `.banyan` beside the table. */
+  readonly state: string | null
   readonly allowLastGood: boolean
   readonly accessLog: 'json' | 'none' | { readonly file: string }
   readonly memoryCacheBytes: number
@@ -141,8 +143,14 @@ const FLAGS = {
   'keep-revisions': {
     value: 'N',
     fallback: '200',
-    help: 'number of table revisions kept in .banyan/ beside the table; 0: in memory only',
+    help: 'number of table revisions kept; 0: in memory only, and without --state nothing else is stored either',
     read: readWhole,
+  },
+  state: {
+    value: 'DIR',
+    fallback: '',
+    help: 'folder for revisions, drained and leased servers, and evidence (.banyan/ beside the table)',
+    read: orNull,
   },
   'allow-last-good': {
     value: '',
@@ -288,6 +296,7 @@ export function readSettings(args: readonly string[], env: Readonly<Record<strin
     forceSecret: value('force-secret'),
     cookieSecrets: value('cookie-secret'),
     keepRevisions: value('keep-revisions'),
+    state: value('state'),
     allowLastGood: value('allow-last-good'),
     accessLog: value('access-log'),
     memoryCacheBytes: value('memory-cache'),

@@ -8,7 +8,7 @@ import { dryRunText } from './routes.ts'
 
 /** By subcommand: what it does, and how many arguments it takes. */
 const STEPS = {
-  show: { run: runShow, count: 1, usage: 'show ROUTE' },
+  show: { run: runShow, count: 1, usage: 'show ROUTE [--since TIME]' },
   sample: { run: runSample, count: 1, usage: 'sample ID' },
   start: { run: runStart, count: 1, usage: 'start ROUTE [--percent N]' },
   stop: { run: runStop, count: 1, usage: 'stop ROUTE' },
@@ -38,6 +38,7 @@ the old side do, noise for what differs there as well. ignore accepts a differen
   ],
   flags: {
     percent: { value: 'N', help: `start: percent of the requests that are copied (${DEFAULT_PERCENT})` },
+    since: { value: 'TIME', help: 'show: only what was found in this time, such as 6h; whole hours count' },
     ...EDIT_FLAGS,
     ...ADMIN_FLAG,
     ...JSON_FLAG,
@@ -51,6 +52,7 @@ interface ComparisonsAnswer {
   readonly from: string
   readonly to: string
   readonly shadow: { readonly percent: number; readonly sides: string; readonly samples: string } | null
+  readonly problem: string | null
   readonly since: string | null
   readonly comparisons: number
   readonly matches: number
@@ -97,7 +99,9 @@ function runShadow(given: Given, io: Io): Promise<ExitCode> {
 
 async function runShow([route]: [string, string], given: Given, io: Io): Promise<ExitCode> {
   const client = given.client(io)
-  const { json } = await client.ask('GET', `${pathOf(route)}/comparisons`)
+  const since = given.text('since')
+  const query = since === undefined ? '' : `?since=${encodeURIComponent(since)}`
+  const { json } = await client.ask('GET', `${pathOf(route)}/comparisons${query}`)
   if (given.has('json')) {
     io.out(jsonText(json))
     return EXIT.done
@@ -136,6 +140,7 @@ function reportText(
       ? 'no comparisons yet\n'
       : `${comparisons} comparison${comparisons === 1 ? '' : 's'} since ${told.since}: ${matches} equal, ${mismatches} different${partial}; ${repeatsText(told)}\n`,
   )
+  if (told.problem) lines.push(`${printable(told.problem)}\n`)
   lines.push(counted('copies without a response', told.errors), counted('not copied', told.skipped))
   if (told.cookieSet > 0)
     lines.push(`${from} not asked again because its response had set a cookie: ${told.cookieSet}\n`)

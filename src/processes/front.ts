@@ -91,6 +91,8 @@ export class OneProcess implements Front {
 
   async drain(timeoutMs: number): Promise<void> {
     await this.#listener.drain({ timeoutMs })
+    // What was counted since the last report.
+    await this.planes.figures()
     this.#plane.upstreams.close()
     await this.#plane.cache.close()
   }

@@ -1,7 +1,6 @@
 /**
  * Assembles the data plane of one process, from the current table to an engine.
  */
-import { randomBytes } from 'node:crypto'
 import { BlockList } from 'node:net'
 import { purgedByEdit } from '../rules/caching/purge.ts'
 import { familyOf, readNetwork } from '../rules/patterns/address.ts'
@@ -56,6 +55,8 @@ export interface PlaneParts {
   readonly forceSecret: string | null
   /** Keys of cookies. Default: none, so no table may need any. */
   readonly cookieKeys?: CookieKeySource
+  /** Key of the hashes in samples. */
+  readonly sampleKey: string
   /** Called with errors that middleware throws during a request. Default: none. */
   onFault?(error: unknown): void
   /** Number of open client connections, if known. */
@@ -115,7 +116,7 @@ export function createPlane(parts: PlaneParts): Plane {
   const shadows = new Shadows({
     ...{ upstreams, tally, comparer: new Comparer() },
     processes: parts.processes ?? 1,
-    key: randomBytes(32),
+    key: Buffer.from(parts.sampleKey),
   })
   const journey = new Journey({ live, upstreams, measurements, cache, observer, shadows, force, cookieKeys })
   const trusted = trustedList(parts.trustedProxies)

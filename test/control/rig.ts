@@ -28,6 +28,7 @@ import { Tally } from '../../src/state/evidence/tally.ts'
 import { Measurements } from '../../src/state/figures/measurements.ts'
 import { LiveTable } from '../../src/state/live-table.ts'
 import { LocalPlane, linkTo } from '../../src/state/local-plane.ts'
+import { folderOf } from '../../src/state/store/state-folder.ts'
 import { Upstreams } from '../../src/state/upstreams/upstreams.ts'
 
 /** Comments and odd spacing everywhere: whatever an edit touches beyond its number shows. */
@@ -104,7 +105,7 @@ export async function rig(text = TABLE, times: WatchTimes = QUICK, keeps: 'memor
   await writeFile(path, text)
   const read = readTable(text, path)
   if (!read.ok) throw new Error(JSON.stringify(read.problems))
-  const history = new History(keeps === 'disk' ? path : null)
+  const history = new History(keeps === 'disk' ? folderOf(path) : null)
   const { number, atMs } = history.start(text, 1_000)
   const tlsFiles = new TlsFiles(dir)
   const live = new LiveTable(read.table, text, atMs, number, tlsFiles.loadNow(read.table).material)

@@ -2,7 +2,8 @@
  * /routes/:id/comparisons: what comparing the two sides of a route has found. /samples/:id: one comparison with its values.
  */
 import type { Route } from '../../rules/table/table.ts'
-import type { Sample } from '../../state/evidence/tally.ts'
+import { parseDurationMs } from '../../rules/values/units.ts'
+import type { RouteEvidence, Sample } from '../../state/evidence/tally.ts'
 import { type AdminContext, type AdminParts, type AdminRouter, answerJson, clientAddressOf } from '../context.ts'
 import { type Evidence, type PathEvidence, pathsOf } from '../figures/evidence.ts'
 import { AdminProblem } from '../http/problem.ts'
@@ -18,15 +19,19 @@ export function addComparisons(router: AdminRouter, parts: AdminParts): void {
     const id = ctx.params.id as string
     const route = table.routes.find((one) => one.id === id)
     if (route === undefined) throw noSuchRoute(table, id)
+    const sinceMs = sinceOf(ctx, parts.now())
     const { evidence } = await parts.planes.figures()
-    answerJson(ctx, comparisonsOf(route, evidence))
+    await evidence.ready()
+    const known = sinceMs === null ? evidence.of(id) : await evidence.since(id, sinceMs)
+    answerJson(ctx, comparisonsOf(route, known, evidence))
   })
 
   router.get('/samples/:id', async (ctx) => {
     const { evidence } = await parts.planes.figures()
+    await evidence.ready()
     const sample = evidence.sample(ctx.params.id as string)
     if (sample === null) {
-      const why = 'samples are few, kept in memory, and lost at a restart'
+      const why = 'samples are few, and the oldest are dropped'
       throw new AdminProblem('no-such-sample', `Unknown sample ${JSON.stringify(ctx.params.id)}: ${why}.`)
     }
     audit(ctx, parts, sample)
@@ -35,8 +40,24 @@ export function addComparisons(router: AdminRouter, parts: AdminParts): void {
   })
 }
 
-function comparisonsOf({ id, from, to, percent, shadow }: Route, evidence: Evidence): object {
-  const known = evidence.of(id)
+/** `since=6h`. @returns epoch milliseconds, or null @throws {AdminProblem} malformed-query */
+function sinceOf(ctx: AdminContext, nowMs: number): number | null {
+  const said = new URLSearchParams(ctx.querystring)
+  const unknown = [...said.keys()].find((name) => name !== 'since')
+  if (unknown !== undefined) throw new AdminProblem('malformed-query', `Unknown parameter ${JSON.stringify(unknown)}.`)
+  const text = said.get('since')
+  const ms = text === null ? null : parseDurationMs(text)
+  if (text !== null && ms === null)
+    throw new AdminProblem('malformed-query', 'since must be a duration such as 6h or 7d.')
+  return ms === null ? null : nowMs - ms
+}
+
+/** What is known of a route's two sides, as the API answers it. */
+export function comparisonsOf(
+  { id, from, to, percent, shadow }: Route,
+  known: RouteEvidence | null,
+  evidence: Evidence,
+): object {
   return {
     route: id,
     ...{ from, to, percent },
@@ -44,8 +65,8 @@ function comparisonsOf({ id, from, to, percent, shadow }: Route, evidence: Evide
       shadow === null
         ? null
         : { percent: shadow.share * 100, sides: shadow.sides, samples: shadow.keepsValues ? 'values' : 'hashes' },
-    // What is in memory is lost at a restart.
-    storage: 'memory',
+    storage: evidence.storage,
+    problem: evidence.problem,
     since: known === null ? null : isoTime(known.sinceMs),
     comparisons: known?.comparisons ?? 0,
     matches: known?.matches ?? 0,

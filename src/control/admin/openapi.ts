@@ -74,6 +74,7 @@ const OPERATIONS: readonly Operation[] = [
     method: 'get',
     path: '/routes/{id}/comparisons',
     summary: 'Get what comparing the two sides of a route has found',
+    query: { since: 'Only what was found in this time, such as `6h`; whole hours count.' },
     answers: { 200: schemas.comparisonsAnswer },
   },
   {

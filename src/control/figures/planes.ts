@@ -41,7 +41,8 @@ interface Known {
 export class Planes {
   /** Sums over all planes, ended ones included, so they never decrease. */
   readonly #measurements: Measurements
-  readonly #evidence = new Evidence()
+  /** What comparisons have found. */
+  readonly evidence = new Evidence()
   readonly #planes = new Map<number, Known>()
   /** Counters of ended planes. */
   #ended = NOTHING_REPORTED
@@ -89,7 +90,7 @@ export class Planes {
     const generation = told.length === 0 ? 0 : Math.min(...told.map(([, report]) => report.cache.generation))
     return {
       measurements: this.#measurements,
-      evidence: this.#evidence,
+      evidence: this.evidence,
       recentSkipped,
       upstreams: upstreams.map((one) => this.#withCounters(one)),
       cache: { ...cache, generation },
@@ -101,12 +102,13 @@ export class Planes {
   async tick(nowMs: number): Promise<void> {
     await this.figures()
     this.#measurements.tick(nowMs)
+    void this.evidence.tick()
   }
 
   /** Sets the current table: figures are kept for its routes and upstreams. @param nowMs epoch milliseconds */
   follow(table: Pick<Table, 'routes' | 'upstreams'>, nowMs: number): void {
     this.#measurements.follow(table, nowMs)
-    this.#evidence.follow(table.routes)
+    this.evidence.follow(table.routes)
   }
 
   /** Why the cache is degraded, by the last reports; null if it is not. */
@@ -164,7 +166,7 @@ export class Planes {
   #take(known: Known, report: PlaneReport): void {
     known.report = report
     this.#measurements.add(report.measured, Date.now())
-    this.#evidence.add(report.evidence)
+    this.evidence.add(report.evidence)
     this.#sumGauges()
   }
 

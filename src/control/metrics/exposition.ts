@@ -108,7 +108,7 @@ function shadowMetrics(evidence: Evidence): string[] {
   const compared: Sample[] = []
   const skipped: Sample[] = []
   const noise: Sample[] = []
-  for (const { route, comparisons, matches, noiseComparisons, errors, skipped: reasons } of evidence.all()) {
+  for (const { route, comparisons, matches, noiseComparisons, errors, skipped: reasons } of evidence.counted()) {
     const failed = Object.values(errors).reduce((sum, count) => sum + count, 0)
     compared.push([{ route, result: 'match' }, matches], [{ route, result: 'mismatch' }, comparisons - matches])
     compared.push([{ route, result: 'error' }, failed])

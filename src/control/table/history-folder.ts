@@ -1,33 +1,25 @@
 /**
- * The history folder beside a table file: one file per revision, one per file that a forced revision replaced, and one for the
+ * The history in the state folder of a table: one file per revision, one per file that a forced revision replaced, and one for the
  * pending revision.
  */
 import { mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
-import { basename, dirname, join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { readFileWithin, readFileWithinNow } from '../../state/read-file.ts'
+import { FOLDER_OPTIONS } from '../../state/store/state-folder.ts'
 import { MAX_OVERWRITTEN_BYTES } from './durable-write.ts'
 import { printRevision, type RecordedRevision, readRevision } from './revision-record.ts'
 
-const FOLDER = '.banyan'
 const PENDING = 'pending.yaml'
 /** Synced before the table is replaced, and private, since the table may be private too. */
 const SAFELY = { mode: 0o600, flush: true } as const
-
-/** Options to create it: private, since the table may be private too. */
-export const FOLDER_OPTIONS = { recursive: true, mode: 0o700 } as const
-
-/** The folder for files that belong to a table, beside its file. */
-export function folderOf(tableFile: string): string {
-  return join(dirname(tableFile), FOLDER, basename(tableFile))
-}
 
 /** The folder. Methods throw file system errors, unless stated otherwise. */
 export class HistoryFolder {
   readonly #path: string
 
-  constructor(tableFile: string) {
-    this.#path = folderOf(tableFile)
+  constructor(path: string) {
+    this.#path = path
   }
 
   /** Creates it if it does not exist. Returns whether it was created. */

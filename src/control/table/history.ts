@@ -1,5 +1,5 @@
 /**
- * The revisions of a table: each with its text, time, author and reason, in a folder beside the table file, bounded.
+ * The revisions of a table: each with its text, time, author and reason, in the state folder, bounded.
  *
  * An edit by the API is recorded as pending before the table is replaced, and becomes a revision after that. So a crash in
  * between loses neither the author nor the number: at the next start the table shows whether the edit was made.
@@ -40,9 +40,9 @@ export class History {
   /** Why revisions are not stored on disk, or null. */
   problem: string | null = null
 
-  /** @param tableFile path of the table; the folder is beside it. Null keeps revisions in memory only */
-  constructor(tableFile: string | null, bounds: HistoryBounds = HISTORY_BOUNDS) {
-    this.#folder = tableFile === null ? null : new HistoryFolder(tableFile)
+  /** @param folder path of the folder; null keeps revisions in memory only */
+  constructor(folder: string | null, bounds: HistoryBounds = HISTORY_BOUNDS) {
+    this.#folder = folder === null ? null : new HistoryFolder(folder)
     this.#bounds = bounds
   }
 

@@ -27,7 +27,7 @@ import { TlsFiles } from './tls-files.ts'
 export interface TableOptions {
   /** Path of routes.yaml; `-` reads standard input to its end. */
   readonly table: string
-  /** Number of revisions that are stored beside the file; 0 keeps them in memory only. */
+  /** Number of revisions that are stored; 0 keeps them in memory only. */
   readonly keepRevisions: number
   /** Starts with the newest revision of the history if the file is invalid. */
   readonly allowLastGood: boolean
@@ -45,11 +45,13 @@ const STDIN = '-'
 
 /**
  * Reads the table.
+ * @param openFolder opens the state folder, or returns null; not called if the table can't be used
  * @throws {Error} if it can't be read, or is invalid and there is no last good revision to use; the message lists all problems
  */
 export function openTable(
   options: TableOptions,
   cookieKeys: CookieKeySource,
+  openFolder: () => string | null,
   log: ControlLog,
   nowMs: number,
 ): OpenedTable {
@@ -57,12 +59,14 @@ export function openTable(
   const isFile = path !== STDIN
   const name = isFile ? path : 'stdin'
   const text = readText(path)
-  const bounds = { ...HISTORY_BOUNDS, revisions: Math.max(2, keepRevisions) }
-  const history = new History(isFile && keepRevisions > 0 ? path : null, bounds)
   const tlsFiles = new TlsFiles(isFile ? dirname(path) : '.')
   const needed = { tlsFiles, cookieKeys }
   const read = readWhole(text, name, needed)
-  if (!read.ok) return standIn(options, history, log, { problems: read, text, nowMs, needed })
+  if (!read.ok && !options.allowLastGood) throw new Error(invalidText(path, text, read))
+  const folder = openFolder()
+  const bounds = { ...HISTORY_BOUNDS, revisions: Math.max(2, keepRevisions) }
+  const history = new History(isFile && keepRevisions > 0 ? folder : null, bounds)
+  if (!read.ok) return standIn(path, history, log, { problems: read, text, nowMs, needed })
   warn(read.warnings, log)
   const { number, atMs } = history.start(text, nowMs)
   const source = isFile ? new TableFile(path) : new GivenTable(name, text)
@@ -92,23 +96,26 @@ type WholeTable =
 
 /** Uses the last good revision instead of an invalid file, which stays rejected until it is fixed. */
 function standIn(
-  { table: path, allowLastGood }: TableOptions,
+  path: string,
   history: History,
   log: ControlLog,
   refused: { problems: Problems; text: string; nowMs: number; needed: Needed },
 ): OpenedTable {
   const { problems, text, nowMs, needed } = refused
-  const invalid = `${path} is invalid\n${formatProblems(problems.problems, text)}${countsText(problems)}`
-  if (!allowLastGood) throw new Error(invalid)
   const newest = history.newest()
   const read = newest === null ? null : readWhole(newest.text, `revision ${newest.record.number}`, needed)
-  if (newest === null || read === null || !read.ok) throw new Error(`${invalid}\nno valid revision is stored either`)
+  if (newest === null || read === null || !read.ok)
+    throw new Error(`${invalidText(path, text, problems)}\nno valid revision is stored either`)
   const { number, atMs } = newest.record
   log.error({ event: 'table-refused', revision: number }, `${path} is invalid: using revision ${number} instead`)
   for (const problem of problems.problems) log.error({ event: 'table-refused', ...problem }, formatProblem(problem))
   const live = new LiveTable(read.table, newest.text, atMs, number, read.material)
   live.refuse(problems.problems, nowMs, problems.more)
   return { live, source: new TableFile(path), history, tlsFiles: needed.tlsFiles }
+}
+
+function invalidText(path: string, text: string, problems: Problems): string {
+  return `${path} is invalid\n${formatProblems(problems.problems, text)}${countsText(problems)}`
 }
 
 function readText(path: string): string {

@@ -7,6 +7,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import { History, type HistoryBounds } from '../../../src/control/table/history.ts'
 import type { RevisionRecord } from '../../../src/control/table/revision-record.ts'
 import { etagOf } from '../../../src/state/live-table.ts'
+import { folderOf } from '../../../src/state/store/state-folder.ts'
 import { folder } from '../rig.ts'
 
 let home: Awaited<ReturnType<typeof folder>>
@@ -29,7 +30,7 @@ const recordOf = (number: number, text: string, author = 'anna'): RevisionRecord
 
 /** A history whose process has made these texts in order, by the API. */
 async function made(texts: readonly string[], bounds?: HistoryBounds): Promise<History> {
-  const history = new History(path, bounds)
+  const history = new History(folderOf(path), bounds)
   const { number } = history.start(texts[0] as string, 0)
   for (const [at, text] of texts.slice(1).entries()) await history.add(recordOf(number + 1 + at, text), text)
   return history
@@ -39,7 +40,7 @@ const files = async () => (await readdir(join(home.path, '.banyan/routes.yaml'))
 
 test('a restart on the same text is the same revision, with the same tag, author and reason', async () => {
   await made(['one\n', 'two\n'])
-  const again = new History(path)
+  const again = new History(folderOf(path))
   expect(again.start('two\n', 9000)).toEqual(recordOf(2, 'two\n'))
   expect(again.list().map(({ number }) => number)).toEqual([2, 1])
   expect(await again.textOf(1)).toBe('one\n')
@@ -48,7 +49,7 @@ test('a restart on the same text is the same revision, with the same tag, author
 
 test('an edit of the file while nobody ran is the next revision, by the file', async () => {
   await made(['one\n', 'two\n'])
-  const again = new History(path)
+  const again = new History(folderOf(path))
   expect(again.start('one\n', 9000)).toMatchObject({ number: 3, author: 'file', atMs: 9000 })
   expect(await again.textOf(3)).toBe('one\n')
 })
@@ -56,7 +57,7 @@ test('an edit of the file while nobody ran is the next revision, by the file', a
 test('an edit that died after the table was replaced keeps its number, author and reason', async () => {
   const history = await made(['one\n'])
   await history.prepare(recordOf(2, 'two\n'), 'two\n')
-  const again = new History(path)
+  const again = new History(folderOf(path))
   expect(again.start('two\n', 9000)).toEqual(recordOf(2, 'two\n'))
   expect(await files()).toEqual(['1.yaml', '2.yaml'])
 })
@@ -64,7 +65,7 @@ test('an edit that died after the table was replaced keeps its number, author an
 test('an edit that died before the table was replaced has never been', async () => {
   const history = await made(['one\n'])
   await history.prepare(recordOf(2, 'two\n'), 'two\n')
-  const again = new History(path)
+  const again = new History(folderOf(path))
   expect(again.start('one\n', 9000)).toMatchObject({ number: 1 })
   expect(await files()).toEqual(['1.yaml'])
   await again.add(recordOf(2, 'three\n'), 'three\n')
@@ -84,7 +85,7 @@ test('half a record is no record', async () => {
   ] as const) {
     await writeFile(join(dir, name), text)
   }
-  const again = new History(path)
+  const again = new History(folderOf(path))
   expect(again.start('one\n', 9000)).toMatchObject({ number: 1 })
   expect(again.list()).toHaveLength(1)
 })
@@ -94,7 +95,7 @@ test('the number of revisions is bounded, the oldest go first, on disk too', asy
   const history = await made(texts, { revisions: 3, bytes: 1_000_000 })
   expect(history.list().map(({ number }) => number)).toEqual([10, 9, 8])
   expect(await history.textOf(7)).toBeNull()
-  const next = new History(path, { revisions: 3, bytes: 1_000_000 })
+  const next = new History(folderOf(path), { revisions: 3, bytes: 1_000_000 })
   expect(next.start(texts[9] as string, 0).number).toBe(10)
 })
 
@@ -106,7 +107,7 @@ test('the bytes of all texts are bounded, but the last two always stay', async (
 
 test('two tables in one folder have a history each', async () => {
   await made(['one\n'])
-  new History(join(home.path, 'other.yaml')).start('other\n', 0)
+  new History(folderOf(join(home.path, 'other.yaml'))).start('other\n', 0)
   expect((await readdir(join(home.path, '.banyan'))).sort()).toEqual(['.gitignore', 'other.yaml', 'routes.yaml'])
   expect(await readFile(join(home.path, '.banyan/.gitignore'), 'utf8')).toBe('*\n')
 })
@@ -122,7 +123,7 @@ test('a folder that can not be made is said, and revisions live on in memory', a
   expect(history.problem).toBeNull()
   // What memory kept meanwhile is on disk now, too.
   expect(await files()).toEqual(['1.yaml', '2.yaml', '3.yaml'])
-  expect(new History(path).start('three\n', 9000)).toEqual(recordOf(3, 'three\n'))
+  expect(new History(folderOf(path)).start('three\n', 9000)).toEqual(recordOf(3, 'three\n'))
 })
 
 test('a text that can not be read any more is none, and listed no longer', async () => {
@@ -161,7 +162,7 @@ test('what a forced revision was written over is kept in memory until the disk t
   for (const number of [3, 4, 5]) await history.add(recordOf(number, `${number}\n`), `${number}\n`)
   expect(String(await history.overwritten(2))).toBe('broken')
   expect(await files()).toContain('2.overwritten')
-  const again = new History(path)
+  const again = new History(folderOf(path))
   again.start('5\n', 0)
   expect(String(await again.overwritten(2))).toBe('broken')
 })

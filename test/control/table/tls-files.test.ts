@@ -144,7 +144,7 @@ describe('when a table is taken in', () => {
     expect(at.live.refusal?.problems).toMatchObject([problem])
     expect(at.live.current).toMatchObject({ number: 1, text: PLAIN })
     const options = { table: at.path, keepRevisions: 0, allowLastGood: false }
-    expect(() => openTable(options, new CookieKeySource([], null), logInto([]), 0)).toThrow(
+    expect(() => openTable(options, new CookieKeySource([], null), () => null, logInto([]), 0)).toThrow(
       `${at.path}:7:${column}: upstreams.secure.tls.${key}: `,
     )
     const checked = await banyan(['check', at.path])
@@ -167,6 +167,7 @@ describe('when a table is taken in', () => {
       openTable(
         { table: at.path, keepRevisions: 0, allowLastGood: false },
         new CookieKeySource([], null),
+        () => null,
         logInto([]),
         0,
       ).live,

@@ -93,6 +93,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     exposeCacheStatus: true,
     exposeCacheKey: options.exposeKey ?? false,
     accessLog: null,
+    sampleKey: 'a key of the test',
     forceSecret: 'a secret of the test',
   })
   const node = new NodeHttp(plane.engine, true)

@@ -164,8 +164,8 @@ describe('differences', () => {
     await settled('from', ({ mismatches }) => expect(mismatches).toBe(before.mismatches + 1))
     const told = await comparisons('from')
     expect(told.fields).toMatchObject([
-      { path: '/items/*/price', kind: 'value', count: 1 },
       { path: '/id', kind: 'missing', count: 1 },
+      { path: '/items/*/price', kind: 'value', count: 1 },
     ])
     const sample = await (await fetch(`http://127.0.0.1:${banyan.adminPort}/samples/${told.fields[0].sample}`)).json()
     expect(sample).toMatchObject({ route: 'from', method: 'GET', target: '/from/diff?token=...' })

@@ -1,0 +1,144 @@
+/**
+ * The interface of the state that outlives a process and that several instances may share: records with compare-and-set, sums
+ * that are added to, leases with a fencing token, and broadcast. `FolderStore` keeps it in a folder.
+ */
+
+/** One version of a value. */
+export interface StateRecord {
+  /** What it belongs to, such as a route; all records and sums of a group can be forgotten at once. */
+  readonly group: string
+  readonly key: string
+  /** Counts up from 1 with each write. */
+  readonly version: number
+  /** JSON. Whoever reads it checks its shape: another release may have written it. */
+  readonly value: string
+  /** When it was written, epoch milliseconds. */
+  readonly atMs: number
+}
+
+/** A record to be written, whatever stood there before. */
+export type NewRecord = Pick<StateRecord, 'group' | 'key' | 'value'>
+
+/** Counts of one hour. */
+export interface Sum {
+  readonly group: string
+  readonly key: string
+  /** Hours since the epoch. */
+  readonly hour: number
+  readonly counts: Readonly<Record<string, number>>
+}
+
+/** What a write depends on. */
+export interface WriteTerms {
+  /** The version that the record must have; 0: there must be none. Default: any. */
+  readonly expected?: number
+  /** The lease that the writer must still hold. */
+  readonly fence?: Pick<HeldLease, 'lease' | 'token'>
+}
+
+/**
+ * - `done`: written; `version` is the new one, 0 where the record was removed
+ * - `changed`: it has another version, that of `record`
+ * - `fenced`: the lease has another holder
+ */
+export type WriteOutcome =
+  | { readonly kind: 'done'; readonly version: number }
+  | { readonly kind: 'changed'; readonly record: StateRecord | null }
+  | { readonly kind: 'fenced' }
+
+/** A lease that was given. */
+export interface HeldLease {
+  readonly lease: string
+  readonly holder: string
+  /** Greater for each later holder: what an earlier one still writes is told by it, and refused. */
+  readonly token: number
+  /** When it ends unless it is renewed, in milliseconds from now. */
+  readonly restMs: number
+}
+
+/** A message that was told to all. */
+export interface Message {
+  /** From 1, without a hole. */
+  readonly position: number
+  readonly text: string
+}
+
+/** What there is behind a position. */
+export interface Messages {
+  readonly messages: readonly Message[]
+  /** Messages in between are no longer kept: whoever follows must read the records anew. */
+  readonly isGap: boolean
+}
+
+/** Bounds of a space; what is beyond them is removed with the next addition. */
+export interface SpaceBounds {
+  /** Newest records that are kept. */
+  readonly records?: number
+  /** Age of sums and records. */
+  readonly hours?: number
+}
+
+/** The store. All methods reject with a `StateError`. Spaces tell users of the store apart. */
+export interface StateStore {
+  read(space: string, group: string, key: string): Promise<StateRecord | null>
+  /** The records of a space, in the order of their times. */
+  list(space: string): Promise<readonly StateRecord[]>
+  /** Writes one record, or removes it. @param value JSON; null removes it */
+  write(space: string, group: string, key: string, value: string | null, terms?: WriteTerms): Promise<WriteOutcome>
+  /** Adds to sums and writes records: all of it, or nothing. */
+  add(space: string, sums: readonly Sum[], records?: readonly NewRecord[], bounds?: SpaceBounds): Promise<void>
+  /** The sums of a space, or of one group of it, from an hour on; the oldest first. */
+  sums(space: string, sinceHour?: number, group?: string): Promise<readonly Sum[]>
+  /** Removes the sums and records of a group. */
+  forget(space: string, group: string): Promise<void>
+  /** Takes a lease, or renews one's own. @returns who holds it now, the holder or another one */
+  acquire(lease: string, holder: string, ttlMs: number): Promise<HeldLease>
+  /** Gives a lease back, where it is still held. */
+  release(held: Pick<HeldLease, 'lease' | 'token'>): Promise<void>
+  /** Tells a message to all that follow the topic. @returns its position */
+  publish(topic: string, text: string): Promise<number>
+  /** Position of the newest message of a topic; 0 where there is none. */
+  position(topic: string): Promise<number>
+  /** The messages behind a position. */
+  messages(topic: string, after: number): Promise<Messages>
+  /** Calls `listener` when there is a message of the topic; reading it is up to the listener. @returns what ends that */
+  onMessage(topic: string, listener: () => void): () => void
+  close(): Promise<void>
+}
+
+/**
+ * Why the store could not do it.
+ *
+ * - `not-owner`: another instance owns the folder
+ * - `locked`: another program has locked the file
+ * - `full`, `read-only`: there is no space, or nothing may be written
+ * - `corrupt`: the file is damaged
+ * - `newer`: a later release has written it
+ * - `busy`: too much is waiting
+ * - `closed`, `failed`: anything else
+ */
+export type StateFault =
+  | 'not-owner'
+  | 'locked'
+  | 'full'
+  | 'read-only'
+  | 'corrupt'
+  | 'newer'
+  | 'busy'
+  | 'closed'
+  | 'failed'
+
+/** A failure of the store; the message is for the operator. */
+export class StateError extends Error {
+  readonly fault: StateFault
+
+  constructor(fault: StateFault, message: string) {
+    super(message)
+    this.fault = fault
+  }
+}
+
+/** The hour of a time. @param ms epoch milliseconds */
+export function hourOf(ms: number): number {
+  return Math.floor(ms / 3_600_000)
+}
