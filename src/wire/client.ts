@@ -5,7 +5,8 @@ import { connect as connectTcp, type OnReadOpts, Socket, type TcpSocketConnectOp
 import { type ConnectionOptions, connect as connectTls } from 'node:tls'
 import { coarseNowMs, unwatch, type Watched, watch } from './deadlines.ts'
 import { tellException } from './exceptions.ts'
-import { MalformedMessage, type ReaderLimits, type ResponseHead, ResponseReader, type ResponseSink } from './http1.ts'
+import { MalformedMessage, type ReaderLimits } from './fields.ts'
+import { type ResponseHead, ResponseReader, type ResponseSink } from './http1.ts'
 import { isBulk, keep, lend, readBuffer, takeBack } from './read-memory.ts'
 import { type Held, sendLater } from './turn.ts'
 

@@ -2,6 +2,8 @@
  * HTTP/1.1 responses as bytes (RFC 9112): a strict streaming reader. It knows no socket and never guesses; of what breaks the
  * rules it takes what common servers send and can be read in one way only.
  */
+import { ChunkFraming } from './chunks.ts'
+import { FORBIDDEN, HeldBytes, MalformedMessage, NO_FIELDS, type ReaderLimits, readFieldLines } from './fields.ts'
 import { type Repaired, repairHead } from './repair.ts'
 
 /** The head of one response, interim (1xx) or final. */
@@ -39,63 +41,16 @@ export interface ResponseSink {
   onEnd(rawTrailers: string[]): void
 }
 
-/** Limits of one response; beyond them it counts as malformed. */
-export interface ReaderLimits {
-  /** Bytes of a head, of a trailer section, and of all interim heads of one answer together. */
-  readonly maxHeadBytes: number
-  /** Fields of a head, and of a trailer section. */
-  readonly maxFields: number
-}
-
 export const DEFAULT_LIMITS: ReaderLimits = { maxHeadBytes: 64 * 1024, maxFields: 1000 }
-
-/** Digits of one chunk size, and blanks behind it: servers pad them to a fixed width. */
-const MAX_SIZE_LENGTH = 256
-
-/** A chunk of so many bytes or more is refused: 13 digits are counted exactly. */
-const TOO_LARGE = 2 ** 52
-
-/** Bytes that chunk extensions of one message may take in all. They mean nothing to us and are dropped. */
-const MAX_EXTENSION_BYTES = 16 * 1024
-
-/** RFC 9110 section 5.6.2: the characters of a token. */
-const TOKEN = new Uint8Array(256)
-for (const c of "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
-  TOKEN[c.charCodeAt(0)] = 1
-
-/** RFC 9110 section 5.5: what a field value may not hold. HTAB, SP, VCHAR and obs-text are allowed. */
-const FORBIDDEN = new Uint8Array(256)
-for (let c = 0; c < 32; c++) if (c !== 9) FORBIDDEN[c] = 1
-FORBIDDEN[127] = 1
 
 const CR = 13
 const LF = 10
 const SP = 32
-const HTAB = 9
-const COLON = 58
-const SEMICOLON = 59
 const HEAD_END = Buffer.from('\r\n\r\n', 'latin1')
 const BARE_HEAD_END = Buffer.from('\n\n', 'latin1')
 const PREFIX = 'HTTP/1.'
-const NO_FIELDS: string[] = []
-const NOTHING = Buffer.alloc(0)
 
-/** A message that breaks RFC 9112. `message` says how, for the log; nothing of it goes to a client. */
-export class MalformedMessage extends Error {}
-
-type State =
-  | 'idle'
-  | 'head'
-  | 'length'
-  | 'chunk-size'
-  | 'extension'
-  | 'size-lf'
-  | 'chunk'
-  | 'chunk-cr'
-  | 'chunk-lf'
-  | 'trailers'
-  | 'close'
-  | 'tunnel'
+type State = 'idle' | 'head' | 'length' | 'chunked' | 'trailers' | 'close' | 'tunnel'
 
 /**
  * Reads the responses of one connection, one after the other. `begin` it once per request, `push` what arrives.
@@ -106,14 +61,11 @@ export class ResponseReader {
   readonly #lenient: boolean
   #sink: ResponseSink | null = null
   #state: State = 'idle'
-  /** A head or trailer section that is not complete yet: the first `#heldBytes` of a buffer that grows. */
-  #held = NOTHING
-  #heldBytes = 0
-  /** Bytes of the body or of the current chunk still to come. */
+  /** A head or trailer section that is not complete yet. */
+  readonly #held = new HeldBytes()
+  /** Bytes of the body still to come, where they are known. */
   #remaining = 0
-  #sizeLength = 0
-  #extensionBytes = 0
-  #extensionOpen = false
+  readonly #chunks = new ChunkFraming(true)
   #repaired = false
   /** Bytes of the interim heads so far: a server that sends them without end is cut off. */
   #interimBytes = 0
@@ -192,8 +144,8 @@ export class ResponseReader {
           return
         case 'idle':
           throw new MalformedMessage(`${bytes.length - at} bytes after the end of the response`)
-        default:
-          at = this.#readChunks(bytes, at)
+        case 'chunked':
+          at = this.#readChunked(bytes, at)
       }
     }
   }
@@ -216,8 +168,10 @@ export class ResponseReader {
   }
 
   #readHead(bytes: Buffer, at: number): number {
-    const section = this.#section(bytes, at)
+    const before = this.#held.length
+    const section = this.#section(bytes, at, before)
     if (section === null) return bytes.length
+    const next = at + section.length - before
     const head = parseHead(section, this.#limits.maxFields, this.#lenient)
     // Only a lenient reader comes here with it.
     this.#repaired ||= head.minor === 0 && head.framing === 'chunked'
@@ -226,10 +180,10 @@ export class ResponseReader {
       this.#interimBytes += section.length
       if (this.#interimBytes > this.#limits.maxHeadBytes) throw new MalformedMessage('interim responses too large')
       this.#sink!.onInformation(head)
-      return section.next
+      return next
     }
     this.#startBody(head)
-    return section.next
+    return next
   }
 
   #startBody(head: ResponseHead): void {
@@ -250,17 +204,17 @@ export class ResponseReader {
       this.#state = 'length'
       this.#remaining = head.contentLength
     } else if (framing === 'chunked') {
-      this.#state = 'chunk-size'
-      this.#remaining = 0
-      this.#sizeLength = 0
-      this.#extensionBytes = 0
+      this.#state = 'chunked'
+      this.#chunks.begin()
     } else this.#state = 'close'
     sink.onHead(head)
   }
 
-  /** The text of a head or trailer section up to its last CRLF, once held and new bytes make it complete. */
-  #section(bytes: Buffer, at: number): Section | null {
-    const before = this.#heldBytes
+  /**
+   * The text of a head or trailer section up to its last CRLF, once held and new bytes make it complete. The bytes go on behind it
+   * at its length less what was held before.
+   */
+  #section(bytes: Buffer, at: number, before: number): Repaired | null {
     const section = before === 0 ? this.#find(bytes, at, at) : this.#findHeld(bytes, at)
     if (section === null) {
       if (before === 0) this.#hold(bytes, at)
@@ -268,49 +222,42 @@ export class ResponseReader {
       return null
     }
     if (section.length > this.#limits.maxHeadBytes) throw new MalformedMessage('response headers too large')
-    this.#held = NOTHING
-    this.#heldBytes = 0
+    if (before > 0) this.#held.clear()
     this.#repaired ||= section.repaired
-    return { ...section, next: at + section.length - before }
+    return section
   }
 
   /** @param unseen where bytes begin that were not searched before */
   #find(bytes: Buffer, start: number, unseen: number): Repaired | null {
     // Without a line end among the new bytes there is nothing to look for: a head may come a byte at a time.
-    if (bytes.indexOf(LF, unseen) === -1) return null
-    if (this.#lenient) return repairHead(bytes.toString('latin1', start))
-    const bare = this.#state === 'head' && endsInBareLf(bytes, start)
+    const lf = bytes.indexOf(LF, unseen)
+    if (lf === -1) return null
+    if (this.#lenient) return hasEmptyLine(bytes, start, lf) ? repairHead(bytes.toString('latin1', start)) : null
+    const first = unseen === start ? lf : bytes.indexOf(LF, start)
+    const bare = this.#state === 'head' && isBareLf(bytes, start, first)
     return bare ? bareSection(bytes, start, unseen) : strictSection(bytes, start, unseen)
   }
 
   #findHeld(bytes: Buffer, at: number): Repaired | null {
-    const before = this.#heldBytes
+    const before = this.#held.length
     this.#hold(bytes, at)
-    return this.#find(this.#held.subarray(0, this.#heldBytes), 0, before)
+    return this.#find(this.#held.bytes, 0, before)
   }
 
-  /** Copies bytes, since they may be a window of a buffer that is filled again; no more than shows that it is too large. */
+  /** Holds no more than shows that it is too large. */
   #hold(bytes: Buffer, at: number): void {
-    const end = Math.min(bytes.length, at + this.#limits.maxHeadBytes + 1 - this.#heldBytes)
-    const total = this.#heldBytes + end - at
-    if (total > this.#held.length) {
-      const grown = Buffer.allocUnsafe(total * 2)
-      this.#held.copy(grown, 0, 0, this.#heldBytes)
-      this.#held = grown
-    }
-    bytes.copy(this.#held, this.#heldBytes, at, end)
-    this.#heldBytes = total
+    this.#held.add(bytes, at, Math.min(bytes.length, at + this.#limits.maxHeadBytes + 1 - this.#held.length))
   }
 
   /** What can never become a head is refused at once, not after a time-out. */
   #checkHeld(before: number): void {
-    if (this.#heldBytes > this.#limits.maxHeadBytes) throw new MalformedMessage('response headers too large')
+    const held = this.#held.bytes
+    if (held.length > this.#limits.maxHeadBytes) throw new MalformedMessage('response headers too large')
     if (this.#state === 'head' && before < PREFIX.length) {
-      const begin = this.#held.toString('latin1', 0, Math.min(PREFIX.length, this.#heldBytes))
+      const begin = held.toString('latin1', 0, Math.min(PREFIX.length, held.length))
       if (!PREFIX.startsWith(begin)) throw new MalformedMessage('not an HTTP/1 response')
     }
     if (this.#lenient) return
-    const held = this.#held.subarray(0, this.#heldBytes)
     if (this.#state === 'head' && endsInBareLf(held, 0)) refuseCr(held)
     else {
       for (let i = before; i < held.length; i++) {
@@ -321,103 +268,49 @@ export class ResponseReader {
 
   #readTrailers(bytes: Buffer, at: number): number {
     // The empty line alone, which is what most trailer sections are, has no CRLF CRLF to look for.
-    const first = this.#heldBytes === 0 ? bytes[at] : this.#held[0]
+    const before = this.#held.length
+    const isHeld = before > 0
+    const first = isHeld ? this.#held.bytes[0] : bytes[at]
     if (first === CR) {
-      if (this.#heldBytes === 0 && at + 1 === bytes.length) {
+      if (!isHeld && at + 1 === bytes.length) {
         this.#hold(bytes, at)
         return at + 1
       }
-      const lf = this.#heldBytes === 0 ? at + 1 : at
+      const lf = isHeld ? at : at + 1
       if (bytes[lf] !== LF) throw new MalformedMessage('CR without LF after the last chunk')
-      this.#held = NOTHING
-      this.#heldBytes = 0
+      if (isHeld) this.#held.clear()
       this.#finish(NO_FIELDS)
       return lf + 1
     }
-    const section = this.#section(bytes, at)
+    const section = this.#section(bytes, at, before)
     if (section === null) return bytes.length
     const fields: string[] = []
-    parseFields(section.text, 0, fields, this.#limits.maxFields)
+    readSection(section.text, 0, fields, this.#limits.maxFields)
     this.#finish(fields)
-    return section.next
+    return at + section.length - before
   }
 
-  /** RFC 9112 section 7.1. Longer than most: one byte machine, so that no split of the bytes can matter. */
-  #readChunks(bytes: Buffer, from: number): number {
+  #readChunked(bytes: Buffer, from: number): number {
+    const chunks = this.#chunks
     let at = from
     while (at < bytes.length) {
-      switch (this.#state) {
-        case 'chunk-size': {
-          const c = bytes[at++] as number
-          const digit = hexDigit(c)
-          if (digit !== -1) {
-            this.#remaining = this.#remaining * 16 + digit
-            if (this.#remaining >= TOO_LARGE) throw new MalformedMessage('chunk size too large')
-            this.#lengthenSize()
-          } else if (this.#sizeLength === 0) throw new MalformedMessage('chunk size without a digit')
-          else if (c === CR) this.#state = 'size-lf'
-          else if (c === SEMICOLON || c === SP || c === HTAB) {
-            this.#extensionOpen = c === SEMICOLON
-            this.#state = 'extension'
-          } else throw new MalformedMessage('invalid character in chunk size')
+      if (chunks.left > 0) {
+        const end = Math.min(bytes.length, at + chunks.left)
+        chunks.left -= end - at
+        const piece = bytes.subarray(at, end)
+        at = end
+        this.#sink!.onBody(piece)
+      } else {
+        at = chunks.read(bytes, at)
+        if (chunks.ended) {
+          this.#repaired ||= chunks.padded
+          this.#state = 'trailers'
           break
         }
-        case 'extension': {
-          const c = bytes[at++] as number
-          if (!this.#extensionOpen) this.#lengthenSize()
-          else if (++this.#extensionBytes > MAX_EXTENSION_BYTES)
-            throw new MalformedMessage('chunk extensions too large')
-          if (c === CR) {
-            this.#repaired ||= !this.#extensionOpen
-            this.#state = 'size-lf'
-          } else if (c === SEMICOLON) this.#extensionOpen = true
-          else if (FORBIDDEN[c] === 1) throw new MalformedMessage('control character in a chunk extension')
-          else if (!this.#extensionOpen && c !== SP && c !== HTAB)
-            throw new MalformedMessage('invalid character in chunk size')
-          break
-        }
-        case 'size-lf':
-          if (bytes[at++] !== LF) throw new MalformedMessage('CR without LF after the chunk size')
-          this.#sizeLength = 0
-          if (this.#remaining === 0) {
-            this.#state = 'trailers'
-            return at
-          }
-          this.#state = 'chunk'
-          break
-        case 'chunk': {
-          const end = Math.min(bytes.length, at + this.#remaining)
-          this.#remaining -= end - at
-          const piece = bytes.subarray(at, end)
-          at = end
-          if (this.#remaining === 0) this.#state = 'chunk-cr'
-          this.#sink!.onBody(piece)
-          break
-        }
-        case 'chunk-cr':
-          if (bytes[at++] !== CR) throw new MalformedMessage('chunk longer than its size')
-          this.#state = 'chunk-lf'
-          break
-        case 'chunk-lf':
-          if (bytes[at++] !== LF) throw new MalformedMessage('CR without LF after a chunk')
-          this.#state = 'chunk-size'
-          break
-        default:
-          return at
       }
     }
     return at
   }
-
-  #lengthenSize(): void {
-    if (++this.#sizeLength > MAX_SIZE_LENGTH) throw new MalformedMessage('chunk size too long')
-  }
-}
-
-/** A complete head or trailer section. */
-interface Section extends Repaired {
-  /** Where the pushed bytes go on behind it. */
-  readonly next: number
 }
 
 /** @param unseen where bytes begin that were not searched before */
@@ -427,10 +320,24 @@ function strictSection(bytes: Buffer, start: number, unseen: number): Repaired |
   return { text: bytes.toString('latin1', start, end + 2), length: end + 4 - start, repaired: false }
 }
 
+/** Whether there is no CR before an LF. */
+function isBareLf(bytes: Buffer, start: number, lf: number): boolean {
+  return lf === start || bytes[lf - 1] !== CR
+}
+
 /** Whether the first line that is complete has no CR before its LF. */
 function endsInBareLf(bytes: Buffer, start: number): boolean {
   const lf = bytes.indexOf(LF, start)
-  return lf !== -1 && (lf === start || bytes[lf - 1] !== CR)
+  return lf !== -1 && isBareLf(bytes, start, lf)
+}
+
+/** Whether one of the line ends from `lf` on is that of an empty line: for what is not worth a look at each of them. */
+function hasEmptyLine(bytes: Buffer, start: number, lf: number): boolean {
+  for (let at = lf; at !== -1; at = bytes.indexOf(LF, at + 1)) {
+    const before = at > start && bytes[at - 1] === CR ? at - 2 : at - 1
+    if (before >= start && bytes[before] === LF) return true
+  }
+  return false
 }
 
 /**
@@ -451,19 +358,13 @@ function refuseCr(bytes: Buffer): void {
   if (bytes.includes(CR)) throw new MalformedMessage('mixed line endings, LF and CRLF')
 }
 
-function hexDigit(c: number): number {
-  if (c >= 48 && c <= 57) return c - 48
-  const lower = c | 32
-  return lower >= 97 && lower <= 102 ? lower - 87 : -1
-}
-
 /**
  * A scheme that logs in the connection, anywhere in a list of challenges. One that a quoted text only seems to name costs
  * no more than a connection.
  */
 const CONNECTION_SCHEME = /(?:^|[\s,])(?:ntlm|nego|kerberos)/i
 
-/** What the fields say about framing and persistence, gathered while they are read. */
+/** What the fields say about framing and persistence. */
 interface Framing {
   contentLength: number
   chunked: boolean
@@ -491,7 +392,8 @@ function parseHead({ text, repaired }: Repaired, maxFields: number, lenient: boo
   }
   if (text.charCodeAt(lineEnd + 1) !== LF) throw new MalformedMessage('CR without LF in the status line')
   const rawHeaders: string[] = []
-  const said = parseFields(text, lineEnd + 2, rawHeaders, maxFields)
+  readSection(text, lineEnd + 2, rawHeaders, maxFields)
+  const said = framingSaid(rawHeaders)
   if (said.transferEncoded) {
     // RFC 9112 section 6.1: with both lengths, with a coding that we don't undo, or from HTTP/1.0, the framing can't be
     // trusted. A word that means nothing is no coding at all: such a body ends with the connection (section 6.3).
@@ -530,11 +432,17 @@ function threeDigits(text: string, at: number): number {
   return value
 }
 
-/**
- * Reads field lines (RFC 9112 section 5) from `at` to the end of `text` into `out`, each line with its CRLF.
- * One pass, since it runs for each answer; that is why it is long.
- */
-function parseFields(text: string, at: number, out: string[], maxFields: number): Framing {
+/** Reads field lines from `at` to the end of `text` into `out`. */
+function readSection(text: string, at: number, out: string[], maxFields: number): void {
+  const end = readFieldLines(text, at, out, maxFields)
+  if (end !== text.length) throw new MalformedMessage('a field line without a proper name')
+}
+
+/** Lengths of the names that `noteFraming` knows. */
+const NOTED_LENGTHS = new Uint8Array(32)
+for (const length of [10, 14, 15, 16, 17, 18]) NOTED_LENGTHS[length] = 1
+
+function framingSaid(rawHeaders: readonly string[]): Framing {
   const said: Framing = {
     contentLength: -1,
     chunked: false,
@@ -545,42 +453,11 @@ function parseFields(text: string, at: number, out: string[], maxFields: number)
     keepAliveTimeoutMs: -1,
     bindsConnection: false,
   }
-  let i = at
-  let fields = 0
-  while (i < text.length) {
-    const nameStart = i
-    while (TOKEN[text.charCodeAt(i)] === 1) i++
-    if (i === nameStart || text.charCodeAt(i) !== COLON) throw new MalformedMessage(badName(text, i, nameStart))
-    const name = text.slice(nameStart, i)
-    i++
-    let c = text.charCodeAt(i)
-    while (c === SP || c === HTAB) c = text.charCodeAt(++i)
-    const valueStart = i
-    while (c !== CR) {
-      if (FORBIDDEN[c] === 1) throw new MalformedMessage(`control character in field ${name}`)
-      c = text.charCodeAt(++i)
-    }
-    let valueEnd = i
-    while (valueEnd > valueStart && isBlank(text.charCodeAt(valueEnd - 1))) valueEnd--
-    if (text.charCodeAt(i + 1) !== LF) throw new MalformedMessage(`bare CR in field ${name}`)
-    i += 2
-    if (++fields > maxFields) throw new MalformedMessage('too many fields')
-    const value = text.slice(valueStart, valueEnd)
-    out.push(name, value)
-    noteFraming(said, name, value)
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i] as string
+    if (NOTED_LENGTHS[name.length] === 1) noteFraming(said, name, rawHeaders[i + 1] as string)
   }
   return said
-}
-
-function isBlank(c: number): boolean {
-  return c === SP || c === HTAB
-}
-
-function badName(text: string, at: number, nameStart: number): string {
-  const c = text.charCodeAt(at)
-  if (at === nameStart && isBlank(c)) return 'folded field line'
-  if (isBlank(c)) return 'white space before the colon of a field'
-  return 'a field line without a proper name'
 }
 
 function noteFraming(said: Framing, name: string, value: string): void {

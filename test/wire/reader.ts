@@ -1,7 +1,8 @@
 /**
  * Reads responses with the wire's own reader and tells what it found, for tests.
  */
-import { MalformedMessage, type ResponseHead, ResponseReader, type ResponseSink } from '../../src/wire/http1.ts'
+import { MalformedMessage } from '../../src/wire/fields.ts'
+import { type ResponseHead, ResponseReader, type ResponseSink } from '../../src/wire/http1.ts'
 
 export interface Seen {
   readonly interim: number[]
