@@ -1,7 +1,7 @@
 /**
  * The framing of chunked bodies (RFC 9112 section 7.1): a byte machine, so that no split of the bytes can matter.
  */
-import { FORBIDDEN, MalformedMessage, MessageTooLarge } from './fields.ts'
+import { FORBIDDEN, MalformedMessage, MessageTooLarge, TOKEN } from './fields.ts'
 
 /** Digits of one chunk size, and blanks behind it: servers pad them to a fixed width. */
 const MAX_SIZE_LENGTH = 256
@@ -17,25 +17,33 @@ const LF = 10
 const SP = 32
 const HTAB = 9
 const SEMICOLON = 59
+const EQUALS = 61
+const QUOTE = 34
+const BACKSLASH = 92
+
+/** Where in an extension: its name, its value, a quoted value, behind a backslash in one, behind one. */
+type ExtensionPart = 'name' | 'value' | 'quoted' | 'pair' | 'behind'
 
 type State = 'size' | 'extension' | 'size-lf' | 'data' | 'data-lf' | 'ended'
 
 /** Finds where the data of each chunk begin. The reader takes them: `left` bytes. */
 export class ChunkFraming {
-  readonly #mayPad: boolean
+  readonly #lax: boolean
   #state: State = 'size'
   #size = 0
   #sizeLength = 0
   #extensionBytes = 0
   #extensionOpen = false
+  #part: ExtensionPart = 'name'
+  #partLength = 0
   /** Data bytes of the current chunk still to come; whoever takes some subtracts them. */
   left = 0
   /** There were blanks behind a chunk size. */
   padded = false
 
-  /** @param mayPad blanks may stand behind a chunk size, and around what is in an extension */
-  constructor(mayPad: boolean) {
-    this.#mayPad = mayPad
+  /** @param lax blanks may stand behind a chunk size, and an extension may hold any text: it ends at the same CRLF */
+  constructor(lax: boolean) {
+    this.#lax = lax
   }
 
   /** Another body begins. */
@@ -71,14 +79,16 @@ export class ChunkFraming {
             this.#lengthenSize()
           } else if (this.#sizeLength === 0) throw new MalformedMessage('chunk size without a digit')
           else if (c === CR) this.#state = 'size-lf'
-          else if (c === SEMICOLON || (this.#mayPad && (c === SP || c === HTAB))) {
+          else if (c === SEMICOLON || (this.#lax && (c === SP || c === HTAB))) {
             this.#extensionOpen = c === SEMICOLON
+            this.#enter('name')
             this.#state = 'extension'
           } else throw new MalformedMessage('invalid character in chunk size')
           break
         }
         case 'extension':
-          this.#readExtension(c)
+          if (this.#lax) this.#skipExtension(c)
+          else this.#readExtension(c)
           break
         case 'size-lf':
           if (c !== LF) throw new MalformedMessage('CR without LF after the chunk size')
@@ -106,9 +116,9 @@ export class ChunkFraming {
     return at
   }
 
-  #readExtension(c: number): void {
+  #skipExtension(c: number): void {
     if (!this.#extensionOpen) this.#lengthenSize()
-    else if (++this.#extensionBytes > MAX_EXTENSION_BYTES) throw new MessageTooLarge('chunk extensions too large')
+    else this.#lengthenExtension()
     if (c === CR) {
       this.padded ||= !this.#extensionOpen
       this.#state = 'size-lf'
@@ -116,6 +126,35 @@ export class ChunkFraming {
     else if (FORBIDDEN[c] === 1) throw new MalformedMessage('control character in a chunk extension')
     else if (!this.#extensionOpen && c !== SP && c !== HTAB)
       throw new MalformedMessage('invalid character in chunk size')
+  }
+
+  /** RFC 9112 section 7.1.1, without blanks around what is in it. */
+  #readExtension(c: number): void {
+    this.#lengthenExtension()
+    const part = this.#part
+    if (part === 'quoted') {
+      if (c === QUOTE) this.#enter('behind')
+      else if (c === BACKSLASH) this.#enter('pair')
+      else if (FORBIDDEN[c] === 1) throw new MalformedMessage('control character in a chunk extension')
+    } else if (part === 'pair') {
+      if (FORBIDDEN[c] === 1) throw new MalformedMessage('control character in a chunk extension')
+      this.#enter('quoted')
+    } else if (part !== 'behind' && TOKEN[c] === 1) this.#partLength++
+    else if (part === 'value' && this.#partLength === 0 && c === QUOTE) this.#enter('quoted')
+    else if (part !== 'behind' && this.#partLength === 0) throw new MalformedMessage('odd chunk extension')
+    else if (c === CR) this.#state = 'size-lf'
+    else if (c === SEMICOLON) this.#enter('name')
+    else if (part === 'name' && c === EQUALS) this.#enter('value')
+    else throw new MalformedMessage('odd chunk extension')
+  }
+
+  #enter(part: ExtensionPart): void {
+    this.#part = part
+    this.#partLength = 0
+  }
+
+  #lengthenExtension(): void {
+    if (++this.#extensionBytes > MAX_EXTENSION_BYTES) throw new MessageTooLarge('chunk extensions too large')
   }
 
   #lengthenSize(): void {

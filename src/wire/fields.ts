@@ -84,6 +84,36 @@ function badName(text: string, at: number, nameStart: number): string {
   return 'a field line without a proper name'
 }
 
+/**
+ * Reads a Content-Length: digits only, few enough to be counted exactly (RFC 9110 section 8.6).
+ * @throws {MalformedMessage} it is anything else, a list too
+ */
+export function readContentLength(value: string): number {
+  if (!/^[0-9]{1,15}$/.test(value)) throw new MalformedMessage('odd Content-Length')
+  return Number(value)
+}
+
+/** What Connection says of the connection itself (RFC 9110 section 7.6.1). */
+export interface ConnectionWords {
+  close: boolean
+  keepAlive: boolean
+  upgrade: boolean
+}
+
+/** Adds what one Connection line says. */
+export function noteConnection(said: ConnectionWords, value: string): void {
+  if (value === 'keep-alive') said.keepAlive = true
+  else if (value === 'close') said.close = true
+  else {
+    for (const option of value.toLowerCase().split(',')) {
+      const word = option.trim()
+      if (word === 'close') said.close = true
+      else if (word === 'keep-alive') said.keepAlive = true
+      else if (word === 'upgrade') said.upgrade = true
+    }
+  }
+}
+
 const NOTHING = Buffer.alloc(0)
 
 /** What most lines have room in. */

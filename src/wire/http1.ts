@@ -3,7 +3,17 @@
  * rules it takes what common servers send and can be read in one way only.
  */
 import { ChunkFraming } from './chunks.ts'
-import { FORBIDDEN, HeldBytes, MalformedMessage, NO_FIELDS, type ReaderLimits, readFieldLines } from './fields.ts'
+import {
+  type ConnectionWords,
+  FORBIDDEN,
+  HeldBytes,
+  MalformedMessage,
+  NO_FIELDS,
+  noteConnection,
+  type ReaderLimits,
+  readContentLength,
+  readFieldLines,
+} from './fields.ts'
 import { type Repaired, repairHead } from './repair.ts'
 
 /** The head of one response, interim (1xx) or final. */
@@ -365,14 +375,12 @@ function refuseCr(bytes: Buffer): void {
 const CONNECTION_SCHEME = /(?:^|[\s,])(?:ntlm|nego|kerberos)/i
 
 /** What the fields say about framing and persistence. */
-interface Framing {
+interface Framing extends ConnectionWords {
   contentLength: number
   chunked: boolean
   transferEncoded: boolean
   /** The one transfer coding is a word that no RFC has given a meaning. */
   unheardOf: boolean
-  close: boolean
-  keepAlive: boolean
   keepAliveTimeoutMs: number
   bindsConnection: boolean
 }
@@ -450,6 +458,7 @@ function framingSaid(rawHeaders: readonly string[]): Framing {
     unheardOf: false,
     close: false,
     keepAlive: false,
+    upgrade: false,
     keepAliveTimeoutMs: -1,
     bindsConnection: false,
   }
@@ -474,8 +483,7 @@ function noteFraming(said: Framing, name: string, value: string): void {
     case 14:
       if (name.toLowerCase() === 'content-length') {
         if (said.contentLength !== -1) throw new MalformedMessage('several Content-Length fields')
-        if (!/^[0-9]{1,15}$/.test(value)) throw new MalformedMessage('odd Content-Length')
-        said.contentLength = Number(value)
+        said.contentLength = readContentLength(value)
       }
       break
     case 17:
@@ -504,16 +512,4 @@ function noteFraming(said: Framing, name: string, value: string): void {
  */
 function isUnheardOf(value: string): boolean {
   return /^[a-z0-9-]+$/i.test(value) && !/chunk|identity|zip|compress|deflate|zstd|^br$/i.test(value)
-}
-
-function noteConnection(said: Framing, value: string): void {
-  if (value === 'keep-alive') said.keepAlive = true
-  else if (value === 'close') said.close = true
-  else {
-    for (const token of value.toLowerCase().split(',')) {
-      const word = token.trim()
-      if (word === 'close') said.close = true
-      else if (word === 'keep-alive') said.keepAlive = true
-    }
-  }
 }
