@@ -160,12 +160,12 @@ export function passReasonOf(request: RequestView, { reason }: Decision, ambiguo
 
 /** The winner, then the routes whose conditions are all met, then those of the same path, then those that lack least. */
 function nearest(table: Table, request: RequestView, candidates: readonly Candidate[]): Candidate[] {
-  const { segments } = readTarget(request.target)
   const rankOf = (candidate: Candidate, at: number): number => {
     if (candidate.won) return 0
     if (candidate.matched) return 1
-    const { path } = table.routes[at] as Route
-    const isOfPath = segments !== null && path.text !== '/*' && patternTakes(path, segments, 0)
+    const { claims, reading } = table.routes[at] as Route
+    const { segments } = readTarget(request.target, reading)
+    const isOfPath = segments !== null && claims.some(({ path }) => path.text !== '/*' && patternTakes(path, segments))
     return (isOfPath ? 2 : 1000) + candidate.lost.length
   }
   return candidates

@@ -4,7 +4,7 @@
 import { z } from 'zod'
 import { type PurgeTarget, pathOf, urlForm } from '../../rules/caching/purge.ts'
 import { patternTakes, readTarget } from '../../rules/patterns/path.ts'
-import type { Table } from '../../rules/table/table.ts'
+import type { Route, Table } from '../../rules/table/table.ts'
 import { nameHint } from '../../rules/values/problem.ts'
 import { object } from '../../rules/values/schema-blocks.ts'
 import { type AdminContext, type AdminParts, type AdminRouter, answerJson, clientAddressOf } from '../context.ts'
@@ -75,9 +75,11 @@ function noteOn(target: PurgeTarget, { routes }: Table): string | null {
   if (target.what === 'tag' && !caching.some(({ cache }) => cache?.tags != null)) return 'no route has tags'
   if (target.what !== 'url') return null
   const form = urlForm(target.url)
-  const { segments } = readTarget(pathOf(form))
-  const claims = segments !== null && caching.some(({ path }) => patternTakes(path, segments, 0))
-  return claims ? null : `no route that caches takes ${pathOf(form)}`
+  const isTaken = ({ claims, reading }: Route): boolean => {
+    const { segments } = readTarget(pathOf(form), reading)
+    return segments !== null && claims.some(({ path }) => patternTakes(path, segments))
+  }
+  return caching.some(isTaken) ? null : `no route that caches takes ${pathOf(form)}`
 }
 
 /** Routes and upstreams that the table does not have: a slip would purge nothing, and say that it did. */

@@ -2,13 +2,13 @@
  * Checks beyond the schema: unknown names, ambiguous routes, keys that have no effect.
  */
 
-import { type HostPattern, parseHost } from '../patterns/host.ts'
 import { type PathPattern, parsePattern } from '../patterns/path.ts'
 import { parseSticky } from '../patterns/sticky.ts'
-import { overlapFindings, type PlacedClaim } from '../routing/overlap.ts'
+import { hiddenFindings, overlapFindings, type PlacedRoute } from '../routing/overlap.ts'
 import type { RouteDocument, UpstreamDocument } from '../table/schema.ts'
 import { didYouMean, type Finding, nameHint, pointerOf } from '../values/problem.ts'
-import { compileMatch, compileServer, type Pool, stickySources } from './compile.ts'
+import { hostFindings, matchFindings, readingAt, readingFindings } from './check-match.ts'
+import { compileMatch, compileServer, type Pool, pathsOf, stickySources } from './compile.ts'
 import { schemaFindings } from './findings.ts'
 
 type Path = readonly (string | number)[]
@@ -27,21 +27,40 @@ export function checkTable(document: unknown): Finding[] {
     }
   }
   const routes = Array.isArray(document.routes) ? document.routes : []
-  const claims: PlacedClaim[] = []
+  const placed: PlacedRoute[] = []
   const pool: Pool = new Map()
   const byId = new Map<unknown, unknown>()
+  const upstreams = isMap(document.upstreams) ? document.upstreams : {}
+  const reader = { upstreams, defaultUpstream: document.default, sound }
   for (const [at, said] of routes.entries()) {
     if (!isMap(said)) continue
     const path = ['routes', at]
     findings.push(...routeFindings(said, path, document.default, sound))
     if (!sound([...path, 'match']) || !isMap(said.match)) continue
+    const match = said.match as RouteDocument['match']
+    const reading = readingAt(said, path, reader)
+    const wrong = matchFindings(match, reading, [...path, 'match'])
+    findings.push(...wrong, ...readingFindings(said, targetsOf(said.to), path, reader))
+    if (sound([...path, 'shadow']) && isMap(said.shadow) && isMap(said.shadow.match)) {
+      findings.push(
+        ...matchFindings(said.shadow.match as RouteDocument['match'], reading, [...path, 'shadow', 'match']),
+      )
+    }
+    if (wrong.length > 0) continue
     const first = byId.get(said.id)
     if (first === undefined) byId.set(said.id, said)
     else if (isRepeated(said, first)) continue
-    claims.push({ id: String(said.id), at, ...compileMatch(said.match as RouteDocument['match'], pool) })
+    const priority = typeof said.priority === 'number' ? said.priority : 0
+    const takesAmbiguousPaths = said.ambiguousPaths === 'allow'
+    placed.push({ id: String(said.id), at, priority, takesAmbiguousPaths, ...compileMatch(match, reading, pool) })
   }
-  findings.push(...nameFindings(document, routes), ...duplicateIds(routes), ...overlapFindings(claims))
+  findings.push(...nameFindings(document, routes), ...duplicateIds(routes))
+  findings.push(...overlapFindings(placed), ...hiddenFindings(placed))
   return findings
+}
+
+function targetsOf(to: unknown): readonly string[] {
+  return typeof to === 'string' ? [to] : []
 }
 
 /** Whether a path has no finding at or below it. A sound value has the type that the schema requires, or is absent. */
@@ -153,8 +172,8 @@ function routeFindings(said: Partial<RouteDocument>, path: Path, defaultUpstream
   const findings: Finding[] = []
   const match = isMap(said.match) ? (said.match as RouteDocument['match']) : {}
   if (sound([...path, 'match', 'hosts'])) findings.push(...hostFindings(match.hosts ?? [], [...path, 'match', 'hosts']))
-  if (sound([...path, 'sticky']) && sound([...path, 'match', 'path'])) {
-    findings.push(...stickyFindings(said.sticky, match.path ?? '/*', [...path, 'sticky']))
+  if (sound([...path, 'sticky']) && sound([...path, 'match', 'path']) && sound([...path, 'match', 'paths'])) {
+    findings.push(...stickyFindings(said.sticky, pathsOf(match), [...path, 'sticky']))
   }
   const { percent = 0, from = defaultUpstream, to } = said
   if (sound([...path, 'percent']) && percent > 0 && from === to && to !== undefined) {
@@ -192,8 +211,10 @@ function cacheFindings(said: NonNullable<RouteDocument['cache']>, path: Path): F
   return findings
 }
 
-function stickyFindings(said: RouteDocument['sticky'], pattern: string, sticky: Path): Finding[] {
-  const { params } = parsePattern(pattern) as PathPattern
+function stickyFindings(said: RouteDocument['sticky'], paths: readonly string[], sticky: Path): Finding[] {
+  // A key must be there whichever of the paths the request has.
+  const all = paths.map((path) => (parsePattern(path) as PathPattern).params)
+  const params = all.reduce((common, names) => common.filter((name) => names.includes(name)))
   const sources = stickySources(said)
   const texts = sources.map(({ source }) => source)
   const end = texts.indexOf('request')
@@ -202,19 +223,15 @@ function stickyFindings(said: RouteDocument['sticky'], pattern: string, sticky: 
   return texts.flatMap((text, at) => {
     const path = Array.isArray(said) ? [...sticky, at] : sticky
     const source = parseSticky(text, params)
-    if ('message' in source) return [error(path, source.message, source.hint)]
+    if ('message' in source) {
+      const isOfSome = all.some((names) => names.includes(text.slice('param:'.length)))
+      const message = isOfSome ? `not every path of the route has ${text.replace('param', '')}` : source.message
+      return [error(path, message, source.hint)]
+    }
     if (end !== -1 && at > end) return [error(path, `${text} is never reached: request ends the chain`)]
     if (visitor !== -1 && at > visitor) return [error(path, `${text} is never reached: visitor gives everybody a key`)]
     return (first.get(text) as number) < at ? [error(path, `duplicate ${text}`)] : []
   })
-}
-
-function hostFindings(texts: readonly string[], hosts: Path): Finding[] {
-  const keys = texts.map((text) => (parseHost(text) as HostPattern).key)
-  const first = firstPlaces(keys)
-  return keys.flatMap((key, at) =>
-    (first.get(key) as number) < at ? [error([...hosts, at], `duplicate host ${key}`)] : [],
-  )
 }
 
 /** The first index of each word in a list. */

@@ -7,8 +7,14 @@ import { VISITOR_COOKIE } from '../http/own-cookies.ts'
 import { thresholdOf } from '../patterns/draw.ts'
 import { type HostPattern, parseHost } from '../patterns/host.ts'
 import { type Origin, parseOrigin } from '../patterns/origin.ts'
-import { type PathPattern, parsePattern } from '../patterns/path.ts'
-import { type Condition, PREDICATES, type PredicateName } from '../patterns/predicates.ts'
+import { type PathPattern, type PathReading, parsePattern, readingOf } from '../patterns/path.ts'
+import {
+  anyOfCondition,
+  type Condition,
+  type MatchBlock,
+  PREDICATES,
+  type PredicateName,
+} from '../patterns/predicates.ts'
 import { parseSticky, type StickySource } from '../patterns/sticky.ts'
 import { matcherSteps } from '../routing/match.ts'
 import type { RouteDocument, TableDocument, UpstreamDocument } from '../table/schema.ts'
@@ -49,10 +55,10 @@ export function* compileSteps(document: TableDocument): Steps<Table> {
   }
   const routes: Route[] = []
   for (const route of document.routes ?? []) {
-    routes.push(compileRoute(route, document.default, pool))
+    routes.push(compileRoute(route, document, pool))
     yield
   }
-  const matcher = yield* matcherSteps(routes)
+  const matcher = yield* matcherSteps(routes, compileReading({}, document.upstreams[document.default]))
   return Object.freeze({
     upstreams,
     default: document.default,
@@ -94,6 +100,7 @@ function compileUpstream(name: string, said: UpstreamDocument): Upstream {
     host: host === undefined || host === 'preserve' ? 'preserve' : host === 'upstream' ? host : { literal: host },
     publicOrigin: said.publicOrigin === undefined ? null : (parseOrigin(said.publicOrigin) as Origin).text,
     lenient: said.lenient ?? false,
+    reading: compileReading({}, said),
     via: said.via ?? false,
     tls: compileTls(tls ?? {}),
     maxIdleConnections: said.maxIdleConnections ?? 256,
@@ -154,16 +161,32 @@ function compileEjection(said: Exclude<UpstreamDocument['ejection'], false | und
   }
 }
 
-/** Compiles one route. `defaultUpstream` has the rest where the route names no `from`. */
-function compileRoute(said: RouteDocument, defaultUpstream: string, pool: Pool): Route {
-  const claim = compileMatch(said.match, pool)
+/** The keys of a route or an upstream that say how paths are read. */
+type ReadingKeys = Pick<UpstreamDocument, 'caseInsensitivePaths' | 'pathParameters' | 'trailingSlash'>
+
+/** How paths are read: as a route says, or else as its upstream does. */
+export function compileReading(route: ReadingKeys, upstream: ReadingKeys | undefined): PathReading {
+  return readingOf({
+    ignoresCase: route.caseInsensitivePaths ?? upstream?.caseInsensitivePaths ?? false,
+    ignoresParameters: (route.pathParameters ?? upstream?.pathParameters) === 'ignore',
+    ignoresFinalSlash: (route.trailingSlash ?? upstream?.trailingSlash) === 'ignore',
+  })
+}
+
+/** Compiles one route. The default upstream has the rest where the route names no `from`. */
+function compileRoute(said: RouteDocument, table: TableDocument, pool: Pool): Route {
+  const from = said.from ?? table.default
+  const reading = compileReading(said, table.upstreams[from])
+  const claim = compileMatch(said.match, reading, pool)
   const percent = said.percent ?? 0
-  const sticky = compileSticky(said.sticky, claim.path)
+  const sticky = compileSticky(said.sticky, claim.params)
   return Object.freeze({
     id: said.id,
+    priority: said.priority ?? 0,
+    reading,
     ...claim,
     takesAmbiguousPaths: said.ambiguousPaths === 'allow',
-    from: said.from ?? defaultUpstream,
+    from,
     to: said.to,
     percent,
     threshold: thresholdOf(percent),
@@ -171,32 +194,62 @@ function compileRoute(said: RouteDocument, defaultUpstream: string, pool: Pool):
     sticky,
     keysVisitors: sticky.some(({ kind }) => kind === 'visitor'),
     fallback: said.fallback === undefined ? null : compileFallback(said.fallback),
-    breaker: compileBreaker(said, said.from ?? defaultUpstream),
+    breaker: compileBreaker(said, from),
     timeouts: said.timeouts === undefined ? null : compileRouteTimeouts(said.timeouts),
     cache: said.cache === undefined ? null : compileCache(said.cache),
-    shadow: said.shadow === undefined ? null : compileShadow(said.shadow, pool),
+    shadow: said.shadow === undefined ? null : compileShadow(said.shadow, reading, pool),
     document: said,
   })
 }
 
-/** Compiles what a route claims. `pool` has the conditions that routes share. */
-export function compileMatch(match: RouteDocument['match'], pool: Pool): Pick<Route, 'path' | 'hosts' | 'conditions'> {
-  return {
-    path: parsePattern(match.path ?? '/*') as PathPattern,
-    hosts: (match.hosts ?? []).map((text) => parseHost(text) as HostPattern),
-    conditions: compileConditions(match, pool),
-  }
+/** Compiles what a route matches. `pool` has the conditions that routes share. */
+export function compileMatch(
+  match: RouteDocument['match'],
+  reading: PathReading,
+  pool: Pool,
+): Pick<Route, 'claims' | 'params' | 'conditions'> {
+  const written = pathsOf(match).map((text) => parsePattern(text, reading) as PathPattern)
+  const params = [...new Set(written.flatMap((path) => path.params))]
+  const paths = written.map((path) => ({ ...path, places: placesOf(path, params) }))
+  const hosts = (said: MatchBlock) => (said.hosts ?? match.hosts ?? []).map((text) => parseHost(text) as HostPattern)
+  const conditions = compileConditions(match, reading, pool)
+  const own = conditions.filter(isTested)
+  const blocks = (match.anyOf ?? [{}]).map((block) => ({
+    hosts: hosts(block),
+    conditions: [...own, ...compileConditions(block, reading, pool).filter(isTested)],
+  }))
+  const claims = paths.flatMap((path) => blocks.map((block) => ({ path, ...block })))
+  return { claims, params, conditions }
 }
 
-function compileConditions(match: RouteDocument['match'], pool: Pool): Condition[] {
-  return (Object.keys(PREDICATES) as PredicateName[]).flatMap((name) => {
+/** The paths that a route names; every path without one. */
+export function pathsOf({ path, paths }: RouteDocument['match']): readonly string[] {
+  return paths ?? [path ?? '/*']
+}
+
+/** Where the values of a path stand among those of all paths of its route; null where they are in order, and all. */
+function placesOf(path: PathPattern, params: readonly string[]): readonly number[] | null {
+  const places = path.params.map((name) => params.indexOf(name))
+  return places.length === params.length && places.every((place, at) => place === at) ? null : places
+}
+
+function isTested(condition: Condition): boolean {
+  return condition.test !== null
+}
+
+function compileConditions(match: RouteDocument['match'], reading: PathReading, pool: Pool): Condition[] {
+  const conditions = (Object.keys(PREDICATES) as PredicateName[]).flatMap((name) => {
     const argument = match[name]
     if (argument === undefined) return []
     // Each entry compiles what its own schema has accepted; the type checker sees the two only as unions.
-    const compile = () => PREDICATES[name].compile(argument as never)
+    const compile = () => PREDICATES[name].compile(argument as never, reading)
     // Each path is another; `methods: [GET, HEAD]` is the same condition wherever it stands.
-    return name === 'path' ? compile() : pooled(pool, `${name}\0${JSON.stringify(argument)}`, compile)
+    return name === 'path' || name === 'paths'
+      ? compile()
+      : pooled(pool, `${name}\0${JSON.stringify(argument)}`, compile)
   })
+  if (match.anyOf === undefined) return conditions
+  return [...conditions, anyOfCondition(match.anyOf.map((block) => compileConditions(block, reading, pool)))]
 }
 
 /** Conditions by what the table says: routes share equal ones, so that large tables stay in the processor's caches. */
@@ -211,10 +264,8 @@ function pooled(pool: Pool, key: string, compile: () => Condition[]): Condition[
 }
 
 /** `sticky: request` alone is the draw per request: the empty chain. */
-function compileSticky(said: RouteDocument['sticky'], path: PathPattern): StickySource[] {
-  const chain = stickySources(said).map(
-    ({ source, ignore }) => parseSticky(source, path.params, ignore) as StickySource,
-  )
+function compileSticky(said: RouteDocument['sticky'], params: readonly string[]): StickySource[] {
+  const chain = stickySources(said).map(({ source, ignore }) => parseSticky(source, params, ignore) as StickySource)
   return chain[0]?.kind === 'request' ? [] : chain
 }
 
@@ -278,12 +329,12 @@ function compileKey(said: NonNullable<NonNullable<RouteDocument['cache']>['key']
   }
 }
 
-function compileShadow(said: NonNullable<RouteDocument['shadow']>, pool: Pool): ShadowSettings {
+function compileShadow(said: NonNullable<RouteDocument['shadow']>, reading: PathReading, pool: Pool): ShadowSettings {
   const { headers, ignore, unordered, tolerance } = said.compare ?? {}
   return {
     share: said.percent / 100,
     sides: said.sides ?? 'from',
-    conditions: said.match === undefined ? [] : compileConditions(said.match, pool),
+    conditions: said.match === undefined ? [] : compileConditions(said.match, reading, pool),
     maxBodyBytes: bytes(said.maxBody) ?? 64 * 1024,
     noiseShare: (said.noise ?? 10) / 100,
     keepsValues: said.samples === 'values',

@@ -20,7 +20,10 @@ import { alignLists, isList, isPlainMap, keysOf, type Plain, type PlainMap, same
 import { blockText, flowText, isShort, itemText, jsonText, pairText } from './yaml-print.ts'
 
 /** The keys of a route in the order in which they are written; a new key goes after the last one that precedes it here. */
-const KEY_ORDER = ['id', 'match', 'from', 'to', 'percent', 'group', 'sticky', 'fallback', 'cache', 'ambiguousPaths']
+const KEY_ORDER = [
+  ...['id', 'match', 'priority', 'from', 'to', 'percent', 'noKey', 'group', 'sticky'],
+  ...['fallback', 'cache', 'ambiguousPaths'],
+]
 
 /** A replacement of the text from `start` to `end`. */
 interface Splice {

@@ -104,7 +104,11 @@ function stickyHint(input: unknown): string | undefined {
 /** A list where one text is expected. */
 function listHint(list: readonly unknown[], key: string | undefined): string | undefined {
   if (list.length === 1 && typeof list[0] === 'string' && list[0].length <= MAX_REPEATED) return `write ${list[0]}`
-  return key === 'path' ? 'write one route for each path' : undefined
+  if (key !== 'path') return undefined
+  const all = list.join(', ')
+  return list.every((one) => typeof one === 'string') && all.length <= MAX_REPEATED
+    ? `write paths: [${all}]`
+    : 'use paths'
 }
 
 /** The hint for something else where a map is expected. */

@@ -54,6 +54,8 @@ export function clientOf(forwardedFor: string, peer: string, isTrusted: (address
 
 /** A network, or a single address. */
 export interface Network {
+  /** As written. */
+  readonly text: string
   /** Canonical. */
   readonly address: string
   readonly family: 'ipv4' | 'ipv6'
@@ -70,7 +72,27 @@ export function readNetwork(text: string): Network | null {
   const mapped = family === 'ipv4' && written.includes(':')
   const bits = family === 'ipv4' ? 32 : 128
   const prefix = length === undefined ? bits : Number(length) - (mapped ? 96 : 0)
-  return prefix < 0 || prefix > bits ? null : { address, family, prefix }
+  return prefix < 0 || prefix > bits ? null : { text, address, family, prefix }
+}
+
+/** Whether an address lies in a network. @param address canonical; what is no address lies in none */
+export function networkHas({ address: base, family, prefix }: Network, address: string): boolean {
+  if (family === 'ipv4' && DOTTED.test(address)) {
+    return prefix === 0 || (numberOf(base) ^ numberOf(address)) >>> (32 - prefix) === 0
+  }
+  if (!address.includes(':') || family === 'ipv4' || !ip.IPv6.isValid(address)) return false
+  return ip.IPv6.parse(address).match(ip.IPv6.parse(base), prefix)
+}
+
+/** Whether every address of a network lies in another one. */
+export function isWithin(network: Network, wider: Network): boolean {
+  return network.prefix >= wider.prefix && networkHas(wider, network.address)
+}
+
+function numberOf(dotted: string): number {
+  let number = 0
+  for (const part of dotted.split('.')) number = (number << 8) | Number(part)
+  return number
 }
 
 /** @param address canonical */

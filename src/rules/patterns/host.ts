@@ -64,3 +64,12 @@ export function hostTakes(pattern: HostPattern, host: string): boolean {
   // A name that is only the suffix has no label before it.
   return pattern.wildcard ? name.length > pattern.name.length && name.endsWith(pattern.name) : name === pattern.name
 }
+
+/** Whether `wider` matches every host that `pattern` matches. */
+export function coversHost(wider: HostPattern, pattern: HostPattern): boolean {
+  if (wider.port !== '' && wider.port !== pattern.port) return false
+  if (!wider.wildcard) return !pattern.wildcard && pattern.name === wider.name
+  return pattern.wildcard
+    ? pattern.name.endsWith(wider.name)
+    : pattern.name.length > wider.name.length && pattern.name.endsWith(wider.name)
+}

@@ -3,20 +3,21 @@
  */
 import { z } from 'zod'
 import type { RequestView } from '../http/exchange.ts'
-import { checked, TOKEN } from '../values/schema-blocks.ts'
+import { checked, object, TOKEN } from '../values/schema-blocks.ts'
 import type { Flaw } from '../values/units.ts'
+import { type Network, readNetwork } from './address.ts'
 import { type HostPattern, hostTakes, parseHost } from './host.ts'
-import { type PathPattern, parsePattern, patternTakes, readTarget } from './path.ts'
+import { type PathPattern, type PathReading, parsePattern, patternTakes, readTarget } from './path.ts'
 import { cookieValue, headerValue, queryValue } from './request-parts.ts'
 import { parseValueTest, sayTest, sayValue, type ValueTest, valuePasses, valueTestSchema } from './value-test.ts'
 
 /** One compiled condition. A request matches a route if it meets all of the route's conditions. */
 export interface Condition {
   /** The key of `match` that it comes from. */
-  readonly kind: PredicateName
+  readonly kind: PredicateName | 'anyOf'
   /** What it tests: `the method`, `header x-beta`. No route has two conditions on one subject. */
   readonly subject: string
-  /** The test of a method, header, parameter or cookie; null for path and hosts, which the matcher's tree handles. */
+  /** The test of a method, header, parameter, cookie or address; null for all that a claim has apart: path, hosts, `anyOf`. */
   readonly test: ValueTest | null
   matches(view: RequestView): boolean
   /** What is required and what the request has instead. Only for a request that does not meet the condition. */
@@ -26,20 +27,30 @@ export interface Condition {
 /** A key of `match`: the schema of its argument, and the conditions that an argument compiles to. */
 interface Predicate<Argument extends z.ZodType> {
   readonly schema: Argument
-  compile(argument: z.output<Argument>): Condition[]
+  /** @param reading how the route reads paths */
+  compile(argument: z.output<Argument>, reading: PathReading): Condition[]
 }
 
 function predicate<Argument extends z.ZodType>(entry: Predicate<Argument>): Predicate<Argument> {
   return entry
 }
 
+/** More would be better as routes of their own. */
+const MAX_PATHS = 64
+const MAX_NETWORKS = 1000
+const MAX_BLOCKS = 32
+
+const path = checked(z.string(), (text) => flawIn(parsePattern(text)))
+
 /** The match conditions by their key in the table. */
 export const PREDICATES = {
   path: predicate({
-    schema: checked(z.string(), (text) => flawIn(parsePattern(text))).describe(
-      'Literal segments, :name for one segment, a final * for the rest.',
-    ),
-    compile: (text) => [pathCondition(parsePattern(text) as PathPattern)],
+    schema: path.describe('Literal segments, :name for one segment, a final * for the rest.'),
+    compile: (text, reading) => [pathCondition([parsePattern(text, reading) as PathPattern])],
+  }),
+  paths: predicate({
+    schema: z.array(path).min(1).max(MAX_PATHS).describe('Several paths, one of which must match.'),
+    compile: (texts, reading) => [pathCondition(texts.map((text) => parsePattern(text, reading) as PathPattern))],
   }),
   hosts: predicate({
     schema: z
@@ -67,21 +78,80 @@ export const PREDICATES = {
     schema: z.record(checked(z.string(), flawOfToken), valueTestSchema).describe('By cookie name, case-sensitive.'),
     compile: (fields) => compileEach('cookies', 'cookie', fields, (view, name) => cookieValue(view.rawHeaders, name)),
   }),
+  clients: predicate({
+    schema: z
+      .array(checked(z.string(), flawOfNetwork))
+      .min(1)
+      .max(MAX_NETWORKS)
+      .describe("Addresses or networks, one of which must have the client's address: 10.0.0.0/8, ::1."),
+    compile: (texts) => {
+      const networks = texts.map((text) => readNetwork(text) as Network)
+      return [valueCondition('clients', 'the client', { is: 'within', networks }, (view) => view.clientAddress)]
+    },
+  }),
 }
 
 /** The keys of `match`. */
-export type PredicateName = 'path' | 'hosts' | 'methods' | 'headers' | 'query' | 'cookies'
+export type PredicateName = 'path' | 'paths' | 'hosts' | 'methods' | 'headers' | 'query' | 'cookies' | 'clients'
 
-function pathCondition(pattern: PathPattern): Condition {
+const { hosts, methods, headers, query, cookies, clients } = PREDICATES
+
+/** One block of `anyOf`. */
+const block = checked(
+  object({
+    hosts: hosts.schema.optional(),
+    methods: methods.schema.optional(),
+    headers: headers.schema.optional(),
+    query: query.schema.optional(),
+    cookies: cookies.schema.optional(),
+    clients: clients.schema.optional(),
+  }),
+  (keys) => (Object.keys(keys).length > 0 ? null : { message: 'expected at least one condition' }),
+).meta({ id: 'MatchBlock' })
+
+/** The schema of `anyOf`: blocks of conditions, one of which must be met. */
+export const anyOfSchema = z
+  .array(block)
+  .min(1)
+  .max(MAX_BLOCKS)
+  .describe('Blocks of conditions (all but path, paths and anyOf), one of which must be met.')
+
+/** A block of `anyOf`. */
+export type MatchBlock = z.output<typeof block>
+
+/** `anyOf` as one condition, made of the conditions of its blocks. */
+export function anyOfCondition(blocks: readonly (readonly Condition[])[]): Condition {
+  const meets = (view: RequestView, conditions: readonly Condition[]): boolean =>
+    conditions.every((condition) => condition.matches(view))
   return {
-    kind: 'path',
+    kind: 'anyOf',
+    subject: 'anyOf',
+    test: null,
+    matches: (view) => blocks.some((conditions) => meets(view, conditions)),
+    shortfall: (view) => {
+      const all = blocks.map((conditions) =>
+        conditions
+          .filter((condition) => !condition.matches(view))
+          .map((condition) => condition.shortfall(view))
+          .join(', '),
+      )
+      return `no block of anyOf is met: ${all.map((one, at) => `(${at + 1}) ${one}`).join('; ')}`
+    },
+  }
+}
+
+/** @param patterns one of which must match; all read paths in one way */
+function pathCondition(patterns: readonly PathPattern[]): Condition {
+  const { reading } = patterns[0] as PathPattern
+  return {
+    kind: patterns.length === 1 ? 'path' : 'paths',
     subject: 'the path',
     test: null,
     matches: (view) => {
-      const { segments } = readTarget(view.target)
-      return segments !== null && patternTakes(pattern, segments)
+      const { segments } = readTarget(view.target, reading)
+      return segments !== null && patterns.some((pattern) => patternTakes(pattern, segments))
     },
-    shortfall: (view) => `the path ${pathOf(view.target)} is not ${pattern.text}`,
+    shortfall: (view) => `the path ${pathOf(view.target)} is not ${patterns.map(({ text }) => text).join(' or ')}`,
   }
 }
 
@@ -154,6 +224,16 @@ function flawOfMethod(text: string): Flaw | null {
   const usual = text.toUpperCase()
   if (text === usual || !USUAL_METHODS.includes(usual)) return null
   return { message: `unknown method ${text}: methods are case-sensitive`, hint: `write ${usual}` }
+}
+
+function flawOfNetwork(text: string): Flaw | null {
+  if (readNetwork(text) !== null) return null
+  const message = `invalid address or network ${JSON.stringify(text.slice(0, 60))}: expected 10.0.0.0/8, 192.0.2.1 or 2001:db8::/32`
+  const [, octets = ''] = /^((?:\d{1,3}\.){1,3})(?:\*(?:\.\*)*)?$/.exec(text) ?? []
+  if (octets === '') return { message }
+  const parts = octets.split('.').filter((part) => part !== '')
+  const network = `${[...parts, '0', '0', '0'].slice(0, 4).join('.')}/${parts.length * 8}`
+  return readNetwork(network) === null ? { message } : { message, hint: `write ${network}` }
 }
 
 function flawOfToken(text: string): Flaw | null {

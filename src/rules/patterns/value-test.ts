@@ -1,8 +1,10 @@
 /**
- * Tests of a single value (a method, a header, a query parameter, a cookie): present, absent, equal to one of a list, starting with or containing a string.
+ * Tests of a single value (a method, a header, a query parameter, a cookie, an address): present, absent, equal to one of a list,
+ * starting with or containing a string, within a network.
  */
 import { z } from 'zod'
 import { checked, object } from '../values/schema-blocks.ts'
+import { isWithin, type Network, networkHas } from './address.ts'
 
 /** A compiled test of one value. */
 export type ValueTest =
@@ -11,6 +13,8 @@ export type ValueTest =
   | { readonly is: 'anyOf'; readonly values: readonly string[] }
   | { readonly is: 'startsWith'; readonly text: string }
   | { readonly is: 'contains'; readonly text: string }
+  /** Of an address: it lies in one of them. */
+  | { readonly is: 'within'; readonly networks: readonly Network[] }
 
 const text = z.string()
 const values = checked(z.array(text).min(1), (list) =>
@@ -65,6 +69,8 @@ export function valuePasses(test: ValueTest, value: string | undefined): boolean
       return value?.startsWith(test.text) ?? false
     case 'contains':
       return value?.includes(test.text) ?? false
+    case 'within':
+      return value !== undefined && test.networks.some((network) => networkHas(network, value))
   }
 }
 
@@ -78,7 +84,26 @@ export function canBothPass(a: ValueTest, b: ValueTest): boolean {
   if (a.is === 'anyOf') return a.values.some((value) => valuePasses(b, value))
   if (b.is === 'anyOf') return b.values.some((value) => valuePasses(a, value))
   if (a.is === 'startsWith' && b.is === 'startsWith') return a.text.startsWith(b.text) || b.text.startsWith(a.text)
+  if (a.is === 'within' && b.is === 'within') {
+    return a.networks.some((one) => b.networks.some((other) => isWithin(one, other) || isWithin(other, one)))
+  }
   return true
+}
+
+/** Whether every value that passes `test` passes `wider` too. */
+export function implies(test: ValueTest, wider: ValueTest): boolean {
+  switch (wider.is) {
+    case 'present':
+      return test.is !== 'absent'
+    case 'absent':
+      return test.is === 'absent'
+    case 'within':
+      return test.is === 'within' && test.networks.every((one) => wider.networks.some((other) => isWithin(one, other)))
+  }
+  if (test.is === 'anyOf') return test.values.every((value) => valuePasses(wider, value))
+  if (wider.is === 'anyOf') return false
+  if (test.is === 'startsWith') return valuePasses(wider, test.text)
+  return test.is === 'contains' && wider.is === 'contains' && test.text.includes(wider.text)
 }
 
 /** A test as text, after "must be". */
@@ -93,6 +118,8 @@ export function sayTest(test: ValueTest): string {
       return `a string starting with ${quote(test.text)}`
     case 'contains':
       return `a string containing ${quote(test.text)}`
+    case 'within':
+      return `in ${test.networks.map(({ text }) => text).join(' or ')}`
   }
 }
 

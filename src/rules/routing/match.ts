@@ -1,46 +1,78 @@
 /**
- * Request -> route: the most specific one wins, by host, then path, then number of conditions, regardless of their order in the file.
+ * Request -> route: the one with the highest priority wins, among those the most specific, by host, then path, then number of
+ * conditions, regardless of their order in the file.
  */
 import type { RequestView } from '../http/exchange.ts'
-import { type PathPattern, paramsOf, patternTakes, readTarget } from '../patterns/path.ts'
+import {
+  type PathPattern,
+  type PathReading,
+  paramsOf,
+  patternTakes,
+  readTarget,
+  type Target,
+} from '../patterns/path.ts'
 import { type Condition, hostOf } from '../patterns/predicates.ts'
 import { splitHost } from '../patterns/request-parts.ts'
-import type { Claim, HostTrees, Matcher, PathNode, Route, Table } from '../table/table.ts'
+import type { Claim, HostTrees, Matcher, PathNode, Plane, Route, RouteClaim, Table } from '../table/table.ts'
 import type { Steps } from '../values/steps.ts'
 
 /** What the table says to a request. */
 export interface Match {
   /** The route that claims the request, or null. */
   readonly route: Route | null
-  /** The values of the `:name`s of the route's path, decoded, in the order of the path. */
+  /** The path of the route that the request has; null without a route. */
+  readonly path: PathPattern | null
+  /** The values of the `:name`s of the route, decoded, in the order of its `params`; '' for one that `path` does not have. */
   readonly params: readonly string[]
   /** Whether the path has more than one reading; then only routes with `ambiguousPaths: allow` were asked. */
   readonly ambiguous: boolean
 }
 
 const NO_PARAMS: readonly string[] = []
-const UNCLAIMED: Match = Object.freeze({ route: null, params: NO_PARAMS, ambiguous: false })
-const AMBIGUOUS: Match = Object.freeze({ route: null, params: NO_PARAMS, ambiguous: true })
+const UNCLAIMED: Match = Object.freeze({ route: null, path: null, params: NO_PARAMS, ambiguous: false })
+const AMBIGUOUS: Match = Object.freeze({ route: null, path: null, params: NO_PARAMS, ambiguous: true })
 
-/** Finds the route that claims a request. Never throws; costs the same however many paths and hosts the table has. */
+/**
+ * Finds the route that claims a request. Never throws; costs the same however many paths and hosts the table has.
+ * A table whose routes read paths in several ways is asked once for each of them.
+ */
 export function matchRoute(table: Table, view: RequestView): Match {
-  const target = readTarget(view.target)
-  if (target.segments === null) return UNCLAIMED
-  const ambiguous = target.ambiguity !== null
-  const trees = ambiguous ? table.matcher.ambiguous : table.matcher.all
-  const route = trees === null ? null : claimant(trees, target.authority ?? view.host, target.segments, view)
-  if (route === null) return ambiguous ? AMBIGUOUS : UNCLAIMED
-  return { route, params: paramsOf(route.path, target.segments), ambiguous }
+  const { planes, reading } = table.matcher
+  let best: Claim | null = null
+  let bestTarget: Target | null = null
+  let target: Target | null = null
+  let read: PathReading | null = null
+  for (let i = 0; i < planes.length; i++) {
+    const plane = planes[i] as Plane
+    if (best !== null && plane.priority < best.route.priority) break
+    if (target === null || plane.reading !== read) {
+      read = plane.reading
+      target = readTarget(view.target, read)
+    }
+    if (target.segments === null) return UNCLAIMED
+    const trees = target.ambiguity === null ? plane.all : plane.ambiguous
+    if (trees === null) continue
+    const claim = claimant(trees, target.authority ?? view.host, target.segments, view)
+    if (claim === null || (best !== null && compareClaims(claim, best, view) > 0)) continue
+    best = claim
+    bestTarget = target
+  }
+  if (best !== null && bestTarget !== null) {
+    const { route, path } = best
+    return { route, path, params: paramsOf(path, bestTarget.values ?? []), ambiguous: bestTarget.ambiguity !== null }
+  }
+  const plain = target === null || read !== reading ? readTarget(view.target, reading) : target
+  return plain.ambiguity === null ? UNCLAIMED : AMBIGUOUS
 }
 
-/** Asks the trees of the request's host, the most specific first, then the tree of the routes without hosts. */
-function claimant(trees: HostTrees, host: string, segments: readonly string[], view: RequestView): Route | null {
-  let route: Route | null = null
+/** Asks the trees of the request's host, the most specific first, then the tree of the claims on any host. */
+function claimant(trees: HostTrees, host: string, segments: readonly string[], view: RequestView): Claim | null {
+  let claim: Claim | null = null
   if (trees.hosted) {
     for (const key of hostKeys(host)) {
       const tree = trees.byHost.get(key)
-      if (tree !== undefined) route = claimantBelow(tree, segments, 0, view)
-      if (route !== null) return route
+      if (tree !== undefined) claim = claimantBelow(tree, segments, 0, view)
+      if (claim !== null) return claim
     }
   }
   return claimantBelow(trees.any, segments, 0, view)
@@ -69,31 +101,31 @@ function suffixOf(name: string): string {
 }
 
 /** Depth first, the more specific child first: visits each node at most once, so the table's size bounds the work. */
-function claimantBelow(node: PathNode, segments: readonly string[], depth: number, view: RequestView): Route | null {
+function claimantBelow(node: PathNode, segments: readonly string[], depth: number, view: RequestView): Claim | null {
   if (node.tail !== null) return patternTakes(node.tail, segments, depth) ? claimantAmong(node.claims, view) : null
   if (depth === segments.length) return claimantAmong(node.claims, view)
   const segment = segments[depth] as string
   const literal = node.literals === null ? undefined : node.literals.get(segment)
   if (literal !== undefined) {
-    const route = claimantBelow(literal, segments, depth + 1, view)
-    if (route !== null) return route
+    const claim = claimantBelow(literal, segments, depth + 1, view)
+    if (claim !== null) return claim
   }
   if (node.param !== null && segment !== '') {
-    const route = claimantBelow(node.param, segments, depth + 1, view)
-    if (route !== null) return route
+    const claim = claimantBelow(node.param, segments, depth + 1, view)
+    if (claim !== null) return claim
   }
   return claimantAmong(node.restClaims, view)
 }
 
-function claimantAmong(claims: readonly Claim[], view: RequestView): Route | null {
+function claimantAmong(claims: readonly Claim[], view: RequestView): Claim | null {
   for (let i = 0; i < claims.length; i++) {
     const claim = claims[i] as Claim
-    if (meetsAll(claim, view)) return claim.route
+    if (meetsAll(claim, view)) return claim
   }
   return null
 }
 
-function meetsAll(claim: Claim, view: RequestView): boolean {
+function meetsAll(claim: RouteClaim, view: RequestView): boolean {
   const { conditions } = claim
   for (let i = 0; i < conditions.length; i++) {
     if (!(conditions[i] as Condition).matches(view)) return false
@@ -102,32 +134,73 @@ function meetsAll(claim: Claim, view: RequestView): boolean {
 }
 
 /**
- * Builds what finds a request's route, a node of a tree at a time. The order of `routes` decides nothing between routes that
- * a table may hold together.
+ * Which of two claims that a request meets is to have it: negative for the first, 0 where a table can't hold both. The trees
+ * follow the same order.
  */
-export function* matcherSteps(routes: readonly Route[]): Steps<Matcher> {
-  const lenient = routes.filter((route) => route.takesAmbiguousPaths)
-  return { all: yield* plant(routes), ambiguous: lenient.length === 0 ? null : yield* plant(lenient) }
+function compareClaims(a: Claim, b: Claim, view: RequestView): number {
+  if (a.route.priority !== b.route.priority) return b.route.priority - a.route.priority
+  const keys = hostKeys(hostOf(view))
+  const byHost = hostRank(a, keys) - hostRank(b, keys)
+  if (byHost !== 0) return byHost
+  const at = firstDifference(a.path, b.path)
+  if (at !== -1) return kindAt(a.path, at) - kindAt(b.path, at)
+  return b.conditions.length - a.conditions.length
 }
 
-function* plant(routes: readonly Route[]): Steps<HostTrees> {
+/** What a path has at a place; the more specific is smaller. */
+const KINDS = { literal: 0, param: 1, end: 2, rest: 3 } as const
+
+function kindAt(path: PathPattern, at: number): number {
+  if (at >= path.segments.length) return path.rest ? KINDS.rest : KINDS.end
+  return path.segments[at] === null ? KINDS.param : KINDS.literal
+}
+
+/** The first place at which two paths differ in kind, or -1. */
+function firstDifference(a: PathPattern, b: PathPattern): number {
+  for (let at = 0; ; at++) {
+    const kind = kindAt(a, at)
+    if (kind !== kindAt(b, at)) return at
+    if (kind >= KINDS.end) return -1
+  }
+}
+
+/**
+ * Builds what finds a request's route, a node of a tree at a time. The order of `routes` decides nothing between routes that
+ * a table may hold together.
+ * @param reading how the default upstream reads paths
+ */
+export function* matcherSteps(routes: readonly Route[], reading: PathReading): Steps<Matcher> {
+  const planes: Plane[] = []
+  for (const [priority, ofPriority] of Map.groupBy(routes, (route) => route.priority)) {
+    for (const [of, alike] of Map.groupBy(ofPriority, (route) => route.reading)) {
+      const lenient = alike.filter((route) => route.takesAmbiguousPaths)
+      const ambiguous = lenient.length === 0 ? null : yield* plant(lenient, of)
+      planes.push({ priority, reading: of, all: yield* plant(alike, of), ambiguous })
+    }
+  }
+  return { planes: planes.sort((a, b) => b.priority - a.priority), reading }
+}
+
+function* plant(routes: readonly Route[], reading: PathReading): Steps<HostTrees> {
   const byHost = new Map<string, Claim[]>()
   const any: Claim[] = []
   for (const route of routes) {
-    const claim = { route, conditions: route.conditions.filter(isTested) }
-    if (route.hosts.length === 0) any.push(claim)
-    for (const { key } of route.hosts) push(byHost, key, claim)
+    for (const { path, hosts, conditions } of route.claims) {
+      const claim = { route, path, hosts, conditions }
+      if (hosts.length === 0) any.push(claim)
+      for (const { key } of hosts) push(byHost, key, claim)
+    }
   }
   const trees = new Map<string, PathNode>()
-  for (const [key, claims] of byHost) trees.set(key, yield* grow(claims, 0))
-  return { byHost: trees, any: yield* grow(any, 0), hosted: trees.size > 0 }
+  for (const [key, claims] of byHost) trees.set(key, yield* grow(claims, 0, reading))
+  return { byHost: trees, any: yield* grow(any, 0, reading), hosted: trees.size > 0 }
 }
 
 /** The tree of these claims, whose paths are alike in the segments before `depth`. */
-function* grow(claims: Claim[], depth: number): Steps<PathNode> {
+function* grow(claims: Claim[], depth: number, reading: PathReading): Steps<PathNode> {
   yield
-  const only = claims[0]?.route.path
-  if (only !== undefined && claims.every(({ route }) => samePath(route.path, only))) {
+  const only = claims[0]?.path
+  if (only !== undefined && claims.every(({ path }) => samePath(path, only))) {
     return { tail: only, claims: inOrder(claims), literals: null, param: null, restClaims: [] }
   }
   const literals = new Map<string, Claim[]>()
@@ -135,19 +208,20 @@ function* grow(claims: Claim[], depth: number): Steps<PathNode> {
   const here: Claim[] = []
   const rest: Claim[] = []
   for (const claim of claims) {
-    const { path } = claim.route
+    const { path } = claim
     if (depth === path.segments.length) (path.rest ? rest : here).push(claim)
     else if (path.segments[depth] === null) below.push(claim)
     else push(literals, path.segments[depth] as string, claim)
   }
   const children = new Map<string, PathNode>()
-  for (const [segment, inner] of literals) children.set(segment, yield* grow(inner, depth + 1))
+  for (const [segment, inner] of literals) children.set(segment, yield* grow(inner, depth + 1, reading))
+  const restClaims = inOrder(rest)
   return {
     tail: null,
-    claims: inOrder(here),
+    claims: reading.ignoresFinalSlash ? [...inOrder(here), ...restClaims] : inOrder(here),
     literals: children,
-    param: below.length === 0 ? null : yield* grow(below, depth + 1),
-    restClaims: inOrder(rest),
+    param: below.length === 0 ? null : yield* grow(below, depth + 1, reading),
+    restClaims,
   }
 }
 
@@ -183,17 +257,33 @@ export interface Candidate {
 /** Every route of the table, in its order, with what decided for or against it. Agrees with `matchRoute`. */
 export function explainMatch(table: Table, view: RequestView): Candidate[] {
   const winner = matchRoute(table, view).route
+  const best = winner === null ? null : claimOf(winner, view)
   return table.routes.map((route) => {
     const shortfalls = shortfallsOf(route, view)
     const matched = shortfalls.length === 0
     const won = route === winner
-    const lost = matched && winner !== null && !won ? [whyBehind(route, winner, view)] : shortfalls
+    const claim = matched && best !== null && !won ? claimOf(route, view) : null
+    const lost = claim === null || best === null ? shortfalls : [whyBehind(claim, best, view)]
     return { routeId: route.id, matched, won, lost }
   })
 }
 
+/** The most specific claim of a route that a request meets, or null. */
+function claimOf(route: Route, view: RequestView): Claim | null {
+  const { segments } = readTarget(view.target, route.reading)
+  const keys = hostKeys(hostOf(view))
+  let best: Claim | null = null
+  for (const { path, hosts, conditions } of route.claims) {
+    const claim = { route, path, hosts, conditions }
+    const isHost = hosts.length === 0 || hostRank(claim, keys) < keys.length
+    if (segments === null || !isHost || !patternTakes(path, segments) || !meetsAll(claim, view)) continue
+    if (best === null || compareClaims(claim, best, view) < 0) best = claim
+  }
+  return best
+}
+
 function shortfallsOf(route: Route, view: RequestView): string[] {
-  const { segments, ambiguity } = readTarget(view.target)
+  const { segments, ambiguity } = readTarget(view.target, route.reading)
   if (segments === null) return [`the target ${view.target} has no path`]
   if (ambiguity !== null && !route.takesAmbiguousPaths) {
     return [`the path has ${ambiguity}, and the route has no ambiguousPaths: allow`]
@@ -201,38 +291,39 @@ function shortfallsOf(route: Route, view: RequestView): string[] {
   return route.conditions.filter((condition) => !condition.matches(view)).map((condition) => condition.shortfall(view))
 }
 
-/** On what a route that matched is less specific than the winner: host first, then path, then number of conditions. */
-function whyBehind(route: Route, winner: Route, view: RequestView): string {
+/** Why a claim that the request meets stands behind the winner: priority first, then host, path, number of conditions. */
+function whyBehind(own: Claim, winner: Claim, view: RequestView): string {
+  const { id, priority } = winner.route
+  if (priority !== own.route.priority)
+    return `${id} has a higher priority: ${priority}, this route has ${own.route.priority}`
   const keys = hostKeys(hostOf(view))
-  const [own, other] = [hostRank(route, keys), hostRank(winner, keys)]
-  if (other < own) {
-    const taken = own === keys.length ? 'this route matches any host' : `this route names ${hostAt(route, keys, own)}`
-    return `${winner.id} is more specific: it names the host ${hostAt(winner, keys, other)}, ${taken}`
+  const [rank, other] = [hostRank(own, keys), hostRank(winner, keys)]
+  if (other < rank) {
+    const taken = rank === keys.length ? 'this route matches any host' : `this route names ${hostAt(own, keys, rank)}`
+    return `${id} is more specific: it names the host ${hostAt(winner, keys, other)}, ${taken}`
   }
-  const [ownParts, otherParts] = [route.path.text.split('/'), winner.path.text.split('/')]
-  const at = otherParts.findIndex((part, index) => kindOf(part) !== kindOf(ownParts[index]))
+  const at = firstDifference(own.path, winner.path)
   if (at !== -1)
-    return `${winner.id} is more specific: its path has ${otherParts[at]} where this one has ${ownParts[at]}`
-  const [ownCount, otherCount] = [route, winner].map((each) => each.conditions.filter(isTested).length)
+    return `${id} is more specific: its path has ${partAt(winner.path, at)} where this one has ${partAt(own.path, at)}`
+  const [ownCount, otherCount] = [own.conditions.length, winner.conditions.length]
   const noun = otherCount === 1 ? 'condition' : 'conditions'
-  return `${winner.id} is more specific: it has ${otherCount} ${noun} besides host and path, this route ${ownCount}`
+  return `${id} is more specific: it has ${otherCount} ${noun} besides host and path, this route ${ownCount}`
 }
 
-/** The place of a route's best host among the keys of the request's host; beyond them for a route that takes any. */
-function hostRank(route: Route, keys: readonly string[]): number {
-  const own = new Set(route.hosts.map((host) => host.key))
+/** The place of a claim's best host among the keys of the request's host; beyond them for one on any host. */
+function hostRank({ hosts }: RouteClaim, keys: readonly string[]): number {
+  if (hosts.length === 0) return keys.length
+  const own = new Set(hosts.map((host) => host.key))
   const rank = keys.findIndex((key) => own.has(key))
   return rank === -1 ? keys.length : rank
 }
 
-function hostAt(route: Route, keys: readonly string[], rank: number): string | undefined {
-  return route.hosts.find((host) => host.key === keys[rank])?.text
+function hostAt({ hosts }: RouteClaim, keys: readonly string[], rank: number): string | undefined {
+  return hosts.find((host) => host.key === keys[rank])?.text
 }
 
-function kindOf(part: string | undefined): string {
-  return part === undefined ? 'none' : part.startsWith(':') ? ':' : part === '*' ? '*' : 'literal'
-}
-
-function isTested(condition: Condition): boolean {
-  return condition.test !== null
+/** What a path has at a place, as the table writes it. */
+function partAt(path: PathPattern, at: number): string {
+  if (kindAt(path, at) === KINDS.end) return 'its end'
+  return path.text.split('/')[at + 1] as string
 }

@@ -1,25 +1,28 @@
 /**
- * Finds ambiguous routes: same host, same path, same number of conditions, and a request that matches both.
+ * Finds routes that a table can't hold together: same priority, host, path and number of conditions, and a request that matches
+ * both; and routes that never match, since another one of higher priority takes all of their requests.
  */
 
-import { canBothPass, sayTest, type ValueTest } from '../patterns/value-test.ts'
-import type { Route } from '../table/table.ts'
+import { coversHost } from '../patterns/host.ts'
+import { canBothMatch, coversPath, type PathPattern } from '../patterns/path.ts'
+import { canBothPass, implies, sayTest, type ValueTest } from '../patterns/value-test.ts'
+import type { Route, RouteClaim } from '../table/table.ts'
 import type { Finding } from '../values/problem.ts'
 
-/** What a route claims, with its index in the file. */
-export interface PlacedClaim extends Pick<Route, 'id' | 'path' | 'hosts' | 'conditions'> {
+/** What a route matches, with its index in the file. */
+export interface PlacedRoute extends Pick<Route, 'id' | 'priority' | 'takesAmbiguousPaths' | 'claims'> {
   readonly at: number
 }
 
 /**
  * Returns an error at each route that a later look cannot tell from an earlier one. Since more conditions win, a route
- * is hidden by another exactly where both make the same claim.
+ * is hidden by another of its priority exactly where both make the same claim.
  */
-export function overlapFindings(routes: readonly PlacedClaim[]): Finding[] {
+export function overlapFindings(routes: readonly PlacedRoute[]): Finding[] {
   const findings = new Map<number, Finding>()
   for (const rivals of rivalsIn(routes)) {
     for (const [earlier, later] of overlapsAmong(rivals)) {
-      if (!findings.has(later.at)) findings.set(later.at, describe(earlier, later))
+      if (!findings.has(later.placed.at)) findings.set(later.placed.at, describe(earlier, later))
     }
   }
   return [...findings.values()]
@@ -27,26 +30,35 @@ export function overlapFindings(routes: readonly PlacedClaim[]): Finding[] {
 
 /** A claim with its tests by what they look at. */
 interface Rival {
-  readonly placed: PlacedClaim
+  readonly placed: PlacedRoute
+  readonly claim: RouteClaim
   readonly tests: ReadonlyMap<string, ValueTest>
 }
 
-/** The routes by host, path and number of conditions: only routes that are alike in all three can be tied. */
-function rivalsIn(routes: readonly PlacedClaim[]): Iterable<Rival[]> {
+/** The claims by priority, host, path and number of conditions: only claims that are alike in all four can be tied. */
+function rivalsIn(routes: readonly PlacedRoute[]): Iterable<Rival[]> {
   const groups = new Map<string, Rival[]>()
-  for (const placed of routes) {
-    const { path, hosts } = placed
-    const rival = { placed, tests: testsOf(placed) }
-    const shape = path.segments.map((literal) => (literal === null ? ':' : `=${literal}`)).join('/')
-    const claim = `${shape}${path.rest ? '/*' : ''}\0${rival.tests.size}`
+  for (const rival of rivalsOf(routes)) {
+    const { path, hosts } = rival.claim
+    const kind = `${path.segments.map(coarse).join('/')}${path.rest ? '/*' : ''}`
+    const alike = `${kind}\0${rival.tests.size}\0${rival.placed.priority}`
     for (const host of hosts.length === 0 ? [''] : hosts.map((pattern) => pattern.key))
-      push(groups, `${host}\0${claim}`, rival)
+      push(groups, `${host}\0${alike}`, rival)
   }
   return groups.values()
 }
 
-/** The pairs among rivals that one request can meet both of, the earlier route first; for each later one the first. */
-function* overlapsAmong(rivals: readonly Rival[]): Iterable<[PlacedClaim, PlacedClaim]> {
+function rivalsOf(routes: readonly PlacedRoute[]): Rival[] {
+  return routes.flatMap((placed) => placed.claims.map((claim) => ({ placed, claim, tests: testsOf(claim) })))
+}
+
+/** What a literal has in common with all others that it may be read as. */
+function coarse(literal: string | null): string {
+  return literal === null ? ':' : `=${literal.toLowerCase().split(';', 1)[0]}`
+}
+
+/** The pairs among rivals that one request can meet both of, the earlier route first; for each later claim the first. */
+function* overlapsAmong(rivals: readonly Rival[]): Iterable<[Rival, Rival]> {
   if (rivals.length < 2) return
   const subject = commonSubject(rivals)
   if (subject === null) {
@@ -59,12 +71,12 @@ function* overlapsAmong(rivals: readonly Rival[]): Iterable<[PlacedClaim, Placed
   for (const group of byValue.values()) yield* overlapsOf(group)
 }
 
-function* overlapsOf(rivals: readonly Rival[]): Iterable<[PlacedClaim, PlacedClaim]> {
+function* overlapsOf(rivals: readonly Rival[]): Iterable<[Rival, Rival]> {
   for (const [index, later] of rivals.entries()) {
     for (let at = 0; at < index; at++) {
       const earlier = rivals[at] as Rival
       if (!overlap(earlier, later)) continue
-      yield [earlier.placed, later.placed]
+      yield [earlier, later]
       break
     }
   }
@@ -81,7 +93,7 @@ function valuesOf({ tests }: Rival, subject: string): readonly string[] {
   return test?.is === 'anyOf' ? test.values : []
 }
 
-function testsOf(claim: PlacedClaim): Map<string, ValueTest> {
+function testsOf(claim: RouteClaim): Map<string, ValueTest> {
   return new Map(claim.conditions.flatMap(({ subject, test }) => (test === null ? [] : [[subject, test] as const])))
 }
 
@@ -91,8 +103,9 @@ function push(groups: Map<string, Rival[]>, key: string, rival: Rival): void {
   else groups.set(key, [rival])
 }
 
-/** Whether one request can meet the tests of both. */
+/** Whether one request can meet both claims, of two routes. */
 function overlap(a: Rival, b: Rival): boolean {
+  if (a.placed === b.placed || !canBothMatch(a.claim.path, b.claim.path)) return false
   for (const [subject, test] of a.tests) {
     const other = b.tests.get(subject)
     if (other !== undefined && !canBothPass(test, other)) return false
@@ -100,21 +113,67 @@ function overlap(a: Rival, b: Rival): boolean {
   return true
 }
 
-function describe(earlier: PlacedClaim, later: PlacedClaim): Finding {
+function describe({ placed: earlier, claim }: Rival, { placed: later, claim: other }: Rival): Finding {
   const name = `${JSON.stringify(earlier.id)} (routes.${earlier.at})`
-  const same = claimText(earlier) === claimText(later)
+  const same = earlier.claims.length === 1 && later.claims.length === 1 && claimText(claim) === claimText(other)
   return {
     path: ['routes', later.at, 'match'],
     message: same
       ? `can never match: shadowed by ${name}, which matches the same requests`
       : `ambiguous: some requests match both this route and ${name}`,
-    hint: 'add a condition to one of them',
+    hint: 'add a condition or a priority to one of them',
     severity: 'error',
     at: 'key',
   }
 }
 
-function claimText(claim: PlacedClaim): string {
+function claimText(claim: RouteClaim): string {
   const tests = [...testsOf(claim)].map(([subject, test]) => `${subject} ${sayTest(test)}`)
   return [...claim.hosts.map((host) => host.key)].sort().join(' ') + tests.sort().join('\n')
+}
+
+/** Returns a warning at each route all of whose requests go to routes of a higher priority. */
+export function hiddenFindings(routes: readonly PlacedRoute[]): Finding[] {
+  if (routes.every(({ priority }) => priority === routes[0]?.priority)) return []
+  const byStart = new Map<string, Rival[]>()
+  for (const rival of rivalsOf(routes)) push(byStart, startOf(rival.claim.path), rival)
+  return routes.flatMap((placed) => {
+    const above = placed.claims.map((claim) => aboveOf({ placed, claim, tests: testsOf(claim) }, byStart))
+    const names = new Set(above.map((rival) => (rival === null ? null : rival.placed)))
+    if (names.has(null)) return []
+    const said = [...(names as Set<PlacedRoute>)].map(({ id, at }) => `${JSON.stringify(id)} (routes.${at})`)
+    const [verb, all] = said.length === 1 ? ['has', ''] : ['have', 'together ']
+    return {
+      path: ['routes', placed.at, 'match'],
+      message: `can never match: ${said.join(', ')} ${verb} a higher priority, and ${all}${said.length === 1 ? 'matches' : 'match'} all of its requests`,
+      severity: 'warning' as const,
+      at: 'key' as const,
+    }
+  })
+}
+
+/** A claim of higher priority that has all requests of a claim, or null. */
+function aboveOf(rival: Rival, byStart: ReadonlyMap<string, Rival[]>): Rival | null {
+  const starts = new Set([startOf(rival.claim.path), ANY_START])
+  return [...starts].flatMap((start) => byStart.get(start) ?? []).find((other) => hides(other, rival)) ?? null
+}
+
+const ANY_START = ':'
+
+/** The first segment, so that few claims are compared with each. */
+function startOf({ segments }: PathPattern): string {
+  return segments.length === 0 ? ANY_START : coarse(segments[0] as string | null)
+}
+
+function hides(a: Rival, b: Rival): boolean {
+  if (a.placed.priority <= b.placed.priority || !coversPath(a.claim.path, b.claim.path)) return false
+  if (b.placed.takesAmbiguousPaths && !a.placed.takesAmbiguousPaths) return false
+  const { hosts } = a.claim
+  const covered = b.claim.hosts.every((host) => hosts.some((wider) => coversHost(wider, host)))
+  if (hosts.length > 0 && (b.claim.hosts.length === 0 || !covered)) return false
+  for (const [subject, test] of a.tests) {
+    const other = b.tests.get(subject)
+    if (other === undefined || !implies(other, test)) return false
+  }
+  return true
 }

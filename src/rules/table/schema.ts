@@ -4,7 +4,7 @@
 import { z } from 'zod'
 import { flawOfHostName, parseHost } from '../patterns/host.ts'
 import { flawOfOrigin } from '../patterns/origin.ts'
-import { PREDICATES } from '../patterns/predicates.ts'
+import { anyOfSchema, PREDICATES } from '../patterns/predicates.ts'
 import { STICKY_FORMS } from '../patterns/sticky.ts'
 import { checked, name, object, TOKEN } from '../values/schema-blocks.ts'
 import {
@@ -83,6 +83,19 @@ const queue = object({
   timeout: duration.optional().describe('Maximum wait, then 503. Default 1s.'),
 }).meta({ id: 'Queue' })
 
+/** How an application reads paths. */
+const readingShape = {
+  caseInsensitivePaths: z
+    .boolean()
+    .optional()
+    .describe('Paths are compared without regard to case, as IIS does. Default false.'),
+  pathParameters: z
+    .enum(['exact', 'ignore'])
+    .optional()
+    .describe('ignore: ;name=value at the end of a segment (;jsessionid=1) does not count. Default exact.'),
+  trailingSlash: z.enum(['exact', 'ignore']).optional().describe('ignore: /a/ is /a. Default exact.'),
+}
+
 const upstream = object({
   servers: z.array(server).describe('Origins, or {url, weight, id}. Empty where instances register themselves.'),
   timeouts: object({
@@ -101,6 +114,7 @@ const upstream = object({
     .describe('Host header: preserve (default) as received, upstream for the name of the server, or a literal name.'),
   publicOrigin: origin.optional().describe('The public origin: Location headers are rewritten to it.'),
   lenient: z.boolean().optional().describe('Accept more invalid but unambiguous responses. Default false.'),
+  ...readingShape,
   via: z.boolean().optional().describe('Add Via to requests. Default false.'),
   tls: object({
     ca: z
@@ -256,11 +270,14 @@ export const NO_CONDITION = 'expected at least one condition'
 const match = checked(
   object({
     path: PREDICATES.path.schema.optional(),
+    paths: PREDICATES.paths.schema.optional(),
     hosts: PREDICATES.hosts.schema.optional(),
     methods: PREDICATES.methods.schema.optional(),
     headers: PREDICATES.headers.schema.optional(),
     query: PREDICATES.query.schema.optional(),
     cookies: PREDICATES.cookies.schema.optional(),
+    clients: PREDICATES.clients.schema.optional(),
+    anyOf: anyOfSchema.optional(),
   }),
   (keys) =>
     Object.keys(keys).length > 0 ? null : { message: NO_CONDITION, hint: 'write path: /* to match every request' },
@@ -359,6 +376,13 @@ const route = object({
     .describe("For the requests of this route, whichever side responds. Default: the upstream's."),
   cache: cache.optional(),
   shadow: shadow.optional(),
+  priority: z
+    .int()
+    .min(-1000)
+    .max(1000)
+    .optional()
+    .describe('Routes of a higher priority are asked first, before host and path count. Default 0.'),
+  ...readingShape,
   ambiguousPaths: z.enum(['default', 'allow']).optional().describe('Whether ambiguous paths may match. Default: no.'),
 }).meta({ id: 'Route' })
 

@@ -5,7 +5,7 @@
 import type { CompareSettings } from '../evidence/difference.ts'
 import type { CookieAttributes } from '../http/own-cookies.ts'
 import type { HostPattern } from '../patterns/host.ts'
-import type { PathPattern } from '../patterns/path.ts'
+import type { PathPattern, PathReading } from '../patterns/path.ts'
 import type { Condition } from '../patterns/predicates.ts'
 import type { StickySource } from '../patterns/sticky.ts'
 import type { RouteDocument, TableDocument, UpstreamDocument } from './schema.ts'
@@ -89,6 +89,8 @@ export interface Upstream {
   readonly publicOrigin: string | null
   /** Accepts more invalid but unambiguous responses. Default false. */
   readonly lenient: boolean
+  /** How its paths are read. Default: exactly. */
+  readonly reading: PathReading
   /** Adds Via to requests. Default false: nginx and IIS do not compress responses to requests with Via. */
   readonly via: boolean
   readonly tls: TlsSettings
@@ -206,11 +208,15 @@ export interface RouteTimeouts {
 /** A rule that matches some requests and splits them between `from` and `to`. */
 export interface Route {
   readonly id: string
-  /** The path pattern; `/*` if the table gives none. */
-  readonly path: PathPattern
-  /** The host patterns; empty for any host. */
-  readonly hosts: readonly HostPattern[]
-  /** All conditions, including path and hosts. */
+  /** Routes of a higher priority are asked first. Default 0. */
+  readonly priority: number
+  /** How the paths of requests are read: as the route says, or else its `from`. */
+  readonly reading: PathReading
+  /** What the route matches: one claim for each of its paths with each block of `anyOf`. */
+  readonly claims: readonly RouteClaim[]
+  /** The `:name`s of all its paths, those of the first path first. */
+  readonly params: readonly string[]
+  /** All conditions, including path, hosts and `anyOf`. */
   readonly conditions: readonly Condition[]
   /** Whether the route may match ambiguous targets (`ambiguousPaths: allow`). */
   readonly takesAmbiguousPaths: boolean
@@ -238,24 +244,33 @@ export interface Route {
   readonly document: RouteDocument
 }
 
-/** A route at its place in the tree, with the conditions that remain to be tested. */
-export interface Claim {
-  readonly route: Route
+/** Requests with this path, at one of these hosts, that meet these conditions. */
+export interface RouteClaim {
+  /** `/*` if the table gives none. */
+  readonly path: PathPattern
+  /** Empty for any host. */
+  readonly hosts: readonly HostPattern[]
+  /** Those besides path and hosts. */
   readonly conditions: readonly Condition[]
+}
+
+/** A claim at its place in a tree. */
+export interface Claim extends RouteClaim {
+  readonly route: Route
 }
 
 /**
  * A place in a path tree, some segments deep. Of its children a literal is more specific than `:name`, and that than a
- * final `*`. Where all routes below have one path the tree ends early: `tail` is that path, and `claims` its routes.
+ * final `*`. Where all claims below have one path the tree ends early: `tail` is that path, and `claims` are those.
  * Claims are in the order of their number of conditions, most first.
  */
 export interface PathNode {
   readonly tail: PathPattern | null
-  /** Routes of the tail; without a tail, routes whose path ends here. */
+  /** Claims of the tail; without a tail, those whose path ends here, and, where a final slash is ignored, those of `restClaims`. */
   readonly claims: readonly Claim[]
   readonly literals: ReadonlyMap<string, PathNode> | null
   readonly param: PathNode | null
-  /** Routes whose final `*` is here. */
+  /** Claims whose final `*` is here. */
   readonly restClaims: readonly Claim[]
 }
 
@@ -263,17 +278,27 @@ export interface PathNode {
 export interface HostTrees {
   /** By the `key` of the host patterns. */
   readonly byHost: ReadonlyMap<string, PathNode>
-  /** The routes for any host. */
+  /** The claims on any host. */
   readonly any: PathNode
   /** Whether `byHost` is not empty. */
   readonly hosted: boolean
 }
 
-/** Finds the route of a request. */
-export interface Matcher {
+/** The routes of one priority that read paths in one way. */
+export interface Plane {
+  readonly priority: number
+  readonly reading: PathReading
   readonly all: HostTrees
   /** The routes that may match ambiguous paths, or null if there are none. */
   readonly ambiguous: HostTrees | null
+}
+
+/** Finds the route of a request. */
+export interface Matcher {
+  /** The highest priority first. Nearly all tables have one. */
+  readonly planes: readonly Plane[]
+  /** How the default upstream reads paths. */
+  readonly reading: PathReading
 }
 
 /** The cookie that is the key of visitors without another one. */

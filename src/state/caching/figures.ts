@@ -7,7 +7,7 @@ import type { SkipReason } from '../../rules/caching/meta.ts'
 import type { Purge, PurgeTarget } from '../../rules/caching/purge.ts'
 import { type CacheExplanation, passReasonOf } from '../../rules/explain.ts'
 import type { Decision, RequestView } from '../../rules/http/exchange.ts'
-import { readTarget } from '../../rules/patterns/path.ts'
+import { matchRoute } from '../../rules/routing/match.ts'
 import type { CacheSettings, Route, Table } from '../../rules/table/table.ts'
 import { explainCache, isCaching } from './explain.ts'
 import type { RemoteFigures } from './remote.ts'
@@ -140,7 +140,7 @@ export class CacheControl {
     decision: Decision,
   ): Promise<CacheExplanation | null> {
     if (!isCaching(route)) return null
-    const why = passReasonOf(request, decision, readTarget(request.target).ambiguity !== null)
+    const why = passReasonOf(request, decision, matchRoute(table, request).ambiguous)
     if (why !== null) return { key: null, verdict: 'pass', why, stored: null }
     return await explainCache(this.#tiers, table, route, request, decision, this.#now)
   }

@@ -33,6 +33,7 @@ test('an upstream that says nothing has the defaults', () => {
     host: 'preserve',
     publicOrigin: null,
     lenient: false,
+    reading: { ignoresCase: false, ignoresParameters: false, ignoresFinalSlash: false },
     via: false,
     tls: {
       ...{ ca: null, cert: null, key: null, serverName: null, verify: true },
@@ -122,7 +123,8 @@ test('a route that says little has the defaults', () => {
   ).routes
   expect(route).toMatchObject({
     id: 'a',
-    hosts: [],
+    priority: 0,
+    claims: [{ path: { text: '/a' }, hosts: [], conditions: [] }],
     from: 'legacy',
     to: 'legacy',
     percent: 0,
@@ -189,8 +191,13 @@ routes:
         mode: forced, force: [private], key: { query: { drop: [utm] }, anyQueryOrder: true, headers: [X-Tenant], cookies: [Lang] } }
 `).routes
   expect(route).toMatchObject({
-    path: { text: '/a/:x', segments: ['a', null], params: ['x'] },
-    hosts: [{ key: '.example.test:8080', wildcard: true }],
+    claims: [
+      {
+        path: { text: '/a/:x', segments: ['a', null], params: ['x'] },
+        hosts: [{ key: '.example.test:8080', wildcard: true }],
+      },
+    ],
+    params: ['x'],
     percent: 12.5,
     threshold: 2 ** 29,
     salt: 'people',
@@ -252,8 +259,14 @@ test('the JSON Schema for editors knows the same keys', () => {
     'timeouts',
     'cache',
     'shadow',
+    'priority',
+    'caseInsensitivePaths',
+    'pathParameters',
+    'trailingSlash',
     'ambiguousPaths',
   ])
-  expect(Object.keys(Match.properties)).toEqual(['path', 'hosts', 'methods', 'headers', 'query', 'cookies'])
+  expect(Object.keys(Match.properties)).toEqual([
+    ...['path', 'paths', 'hosts', 'methods', 'headers', 'query', 'cookies', 'clients', 'anyOf'],
+  ])
   expect(Route.properties).toMatchObject({ percent: { type: 'number', minimum: 0, maximum: 100 } })
 })

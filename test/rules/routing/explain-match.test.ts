@@ -17,6 +17,13 @@ test.each<[Match, RequestView, string]>([
   [{ path: '/a' }, view('http://h.test/b'), 'the path /b is not /a'],
   [{ path: '/*' }, view('*', { method: 'OPTIONS' }), 'the target * has no path'],
   [{ path: '/*' }, view('/a//b'), 'the path has an empty segment (//), and the route has no ambiguousPaths: allow'],
+  [{ paths: ['/a', '/b/*'] }, view('/c'), 'the path /c is not /a or /b/*'],
+  [{ clients: ['10.0.0.0/8', '::1'] }, view('/'), 'the client is "192.0.2.1", must be in 10.0.0.0/8 or ::1'],
+  [
+    { anyOf: [{ methods: ['PUT'] }, { headers: { 'x-a': true }, cookies: { b: '1' } }] },
+    view('/', { rawHeaders: ['X-A', '1'] }),
+    'no block of anyOf is met: (1) the method is "GET", must be "PUT"; (2) cookie b is absent, must be "1"',
+  ],
   [{ hosts: ['a.test'] }, view('/', { host: 'b.test' }), 'the host b.test is not a.test'],
   [{ hosts: ['a.test', '*.b.test'] }, view('/', { host: 'b.test' }), 'the host b.test is not a.test or *.b.test'],
   [{ hosts: ['a.test'] }, view('/'), 'the request has no host, must be a.test'],
@@ -93,5 +100,21 @@ test('routes that match and do not win say which one is more specific, and on wh
     },
     { routeId: 'winner', matched: true, won: true, lost: [] },
     { routeId: 'other', matched: false, won: false, lost: ['the path /a/b is not /c'] },
+  ])
+})
+
+test('a route of lower priority says so, and one whose paths end is less specific than a literal', () => {
+  const table = tableOf([
+    { id: 'high', match: { path: '/*', methods: ['GET'] }, priority: 2 },
+    { id: 'low', match: { path: '/a/b' }, priority: -1 },
+  ])
+  expect(explainMatch(table, view('/a/b'))[1]?.lost).toEqual(['high has a higher priority: 2, this route has -1'])
+  const slashes = tableOf([
+    { id: 'open', match: { path: '/a' }, trailingSlash: 'ignore' },
+    { id: 'rest', match: { path: '/a/*' } },
+  ])
+  expect(explainMatch(slashes, view('/a/'))).toMatchObject([
+    { won: true },
+    { won: false, lost: ['open is more specific: its path has its end where this one has *'] },
   ])
 })
