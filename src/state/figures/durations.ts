@@ -1,44 +1,16 @@
 /**
  * Duration histograms: fine buckets for quantiles, and the coarse buckets of /metrics.
  */
+import { FINE_BUCKETS, type FineCounts, fineBound, fineBucketOf } from '../../rules/values/duration-buckets.ts'
 
 /** Upper bounds of the coarse buckets, milliseconds; there is one more bucket beyond the last. */
 export const DURATION_BOUNDS_MS = [1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000]
-
-/** Fine buckets per power of two, of equal width: each is at most 1/32 as wide as its values. */
-const PER_OCTAVE = 32
-const OCTAVE_BITS = 5
-/** So that 0.01 ms is PER_OCTAVE units: from there on buckets have their full resolution. */
-const UNITS_PER_MS = 3200
-/** 671 s: longer durations count as that. */
-const MAX_UNITS = 2 ** 31 - 1
-
-/** The number of fine buckets. */
-export const FINE_BUCKETS = fineBucketOf(MAX_UNITS / UNITS_PER_MS) + 1
-
-/** Non-empty fine buckets: number, count, number, count. Plain data. */
-export type FineCounts = readonly number[]
 
 /** Counts since the last report: plain data. */
 export interface DurationsDelta {
   readonly buckets: readonly number[]
   readonly sumMs: number
   readonly fine: FineCounts
-}
-
-/** The fine bucket of a duration. */
-export function fineBucketOf(ms: number): number {
-  const units = Math.min(Math.max(ms * UNITS_PER_MS, 0), MAX_UNITS) | 0
-  if (units < PER_OCTAVE) return units
-  const shift = 31 - Math.clz32(units) - OCTAVE_BITS
-  return (shift << OCTAVE_BITS) + (units >>> shift)
-}
-
-/** Lower bound of a fine bucket, milliseconds. */
-function fineBound(bucket: number): number {
-  if (bucket < PER_OCTAVE) return bucket / UNITS_PER_MS
-  const shift = (bucket >>> OCTAVE_BITS) - 1
-  return ((bucket - (shift << OCTAVE_BITS)) * 2 ** shift) / UNITS_PER_MS
 }
 
 /**

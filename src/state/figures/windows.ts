@@ -1,7 +1,7 @@
 /**
  * Windows over the last minutes: totals are recorded at every tick, and a window is the difference to an earlier one.
  */
-import type { FineCounts } from './durations.ts'
+import type { FineCounts } from '../../rules/values/duration-buckets.ts'
 
 /** Interval of ticks. */
 export const WINDOW_TICK_MS = 10_000
