@@ -6,6 +6,7 @@ import { edits } from './edits.ts'
 import { get } from './get.ts'
 import { get100k } from './get100k.ts'
 import { gtin, gtinMillion } from './gtin.ts'
+import { guard } from './guard.ts'
 import { latency } from './latency.ts'
 import { log } from './log.ts'
 import { memory } from './memory.ts'
@@ -33,4 +34,5 @@ export const SCENARIOS: readonly Scenario[] = [
   soakScenario,
   gtinMillion,
   gtin,
+  guard,
 ]

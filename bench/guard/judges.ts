@@ -1,0 +1,227 @@
+/**
+ * The judges of the simulation: banyan's guard, and the rules of its peers for the same data.
+ */
+import { verdictOf } from '../../src/rules/failures/deploy-verdict.ts'
+import { type GuardTerms, judgeRamp } from '../../src/rules/ramp/guard.ts'
+import { RampCounts } from '../../src/state/evidence/ramp-counts.ts'
+import type { Outcome, Request } from './traffic.ts'
+
+export type Side = 'to' | 'rest'
+
+/** What a judge says at a look. */
+export type Word = 'fail' | 'pass' | 'wait'
+
+/** Watches one ramp. */
+export interface Judge {
+  /** Percents in their order. */
+  readonly steps: readonly number[]
+  /** The ramp stands at this percent from now on. */
+  begin(step: number, atS: number): void
+  /** Percent moves within a step. */
+  move?(percent: number): void
+  see(side: Side, request: Request, outcome: Outcome, atS: number): void
+  compared?(isMismatch: boolean): void
+  /** Called every second. */
+  look(atS: number): Word
+}
+
+export const GUARD_DEFAULTS: GuardTerms = {
+  alpha: 0.01,
+  minKeys: 50,
+  tolerate: { ratio: 1.5, harm: 0.5, latency: 1.25, mismatch: 0.1 },
+  hardStop: { percent: 20, of: 50 },
+}
+
+const MAX_KEYS = 1_000_000
+
+/** banyan's guard, with `hold: 10m`. */
+export class Guard implements Judge {
+  readonly steps = [1, 5, 25, 50, 100, 100]
+  readonly #terms: GuardTerms
+  readonly #holdS: number
+  readonly #counts: RampCounts
+  #at = 0
+  #sinceS = 0
+  #changed = false
+  words = ''
+
+  constructor(terms: GuardTerms = GUARD_DEFAULTS, holdS = 600) {
+    this.#terms = terms
+    this.#holdS = holdS
+    this.#counts = new RampCounts(MAX_KEYS, terms.hardStop.of)
+  }
+
+  begin(step: number, atS: number): void {
+    this.#at = step
+    this.#sinceS = atS
+    this.#counts.step((this.steps[step] as number) / 100)
+  }
+
+  move(percent: number): void {
+    this.#counts.step(percent / 100)
+  }
+
+  see(side: Side, { key }: Request, { failure, latencyMs }: Outcome, atS: number): void {
+    this.#counts.count({ key, side, failure, latencyMs, nowMs: atS * 1000 })
+    this.#changed = true
+  }
+
+  compared(isMismatch: boolean): void {
+    this.#counts.compared(isMismatch)
+  }
+
+  look(atS: number): Word {
+    if (!this.#changed && atS - this.#sinceS < this.#holdS) return 'wait'
+    this.#changed = false
+    const next = this.steps[this.#at + 1] ?? null
+    const { verdict, words } = judgeRamp(this.#counts.evidence(), this.#terms, this.steps.length, next)
+    this.words = words
+    if (verdict === 'fail') return 'fail'
+    return verdict === 'pass' && atS - this.#sinceS >= this.#holdS ? 'pass' : 'wait'
+  }
+}
+
+/** Counts of one interval. */
+interface Interval {
+  requests: number
+  errors: number
+  latencies: number[]
+}
+
+const interval = (): Interval => ({ requests: 0, errors: 0, latencies: [] })
+
+function add(to: Interval, { failure, latencyMs }: Outcome): void {
+  to.requests++
+  if (failure === 'error') to.errors++
+  to.latencies.push(latencyMs)
+}
+
+/**
+ * Flagger's built-in checks with the values of its documentation (docs.flagger.app/usage/metrics and how-it-works): interval 1m,
+ * success rate at least 99 %, p99 at most 500 ms, rolled back at 10 failed checks, weight 5 % by 5 to 50 %. An interval without
+ * data halts it.
+ */
+export class Flagger implements Judge {
+  readonly steps = [5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 100]
+  #now = interval()
+  #sinceS = 0
+  #failed = 0
+  #at = 0
+
+  begin(step: number, atS: number): void {
+    this.#at = step
+    this.#sinceS = atS
+    this.#now = interval()
+  }
+
+  see(side: Side, _: Request, outcome: Outcome): void {
+    if (side === 'to') add(this.#now, outcome)
+  }
+
+  look(atS: number): Word {
+    if (atS - this.#sinceS < 60) return 'wait'
+    // Promoted: it is no longer watched.
+    if (this.#at === this.steps.length - 1) return 'pass'
+    this.#sinceS = atS
+    const { requests, errors, latencies } = this.#now
+    this.#now = interval()
+    if (requests === 0) return 'wait'
+    const p99 = latencies.sort((a, b) => a - b)[Math.floor(latencies.length * 0.99)] as number
+    if (1 - errors / requests >= 0.99 && p99 <= 500) return 'pass'
+    this.#failed++
+    return this.#failed >= 10 ? 'fail' : 'wait'
+  }
+}
+
+/**
+ * Kayenta's Mann-Whitney classifier with its defaults: error rate and mean latency by the minute, 50 points for each step,
+ * confidence 0.98, tolerance 0.25; it goes on at a score of 75 (marginal) and is passed at 95: of two metrics none may be high
+ * (MannWhitneyClassifier.scala and MannWhitney.scala of spinnaker/kayenta).
+ */
+export class Kayenta implements Judge {
+  readonly steps = [1, 5, 25, 50, 100]
+  #at = 0
+  #minuteS = 0
+  #to = interval()
+  #rest = interval()
+  #points: { to: Interval; rest: Interval }[] = []
+
+  begin(step: number, atS: number): void {
+    this.#at = step
+    this.#minuteS = atS
+    this.#points = []
+    this.#to = interval()
+    this.#rest = interval()
+  }
+
+  see(side: Side, _: Request, outcome: Outcome): void {
+    add(side === 'to' ? this.#to : this.#rest, outcome)
+  }
+
+  look(atS: number): Word {
+    if (this.#at === this.steps.length - 1) return 'pass'
+    if (atS - this.#minuteS < 60) return 'wait'
+    this.#minuteS = atS
+    this.#points.push({ to: this.#to, rest: this.#rest })
+    this.#to = interval()
+    this.#rest = interval()
+    if (this.#points.length < 50) return 'wait'
+    const isHigh = [errorRate, meanLatency].some((metric) => {
+      const values = (side: Side): number[] =>
+        this.#points.map((point) => metric(point[side])).filter((value) => !Number.isNaN(value))
+      return isShifted(values('to'), values('rest'))
+    })
+    return isHigh ? 'fail' : 'pass'
+  }
+}
+
+function errorRate({ requests, errors }: Interval): number {
+  return errors / requests
+}
+
+function meanLatency({ requests, latencies }: Interval): number {
+  return latencies.reduce((sum, one) => sum + one, 0) / requests
+}
+
+/** Quantile of the normal distribution for a two-sided confidence of 0.98. */
+const Z_98 = 2.326
+
+/**
+ * Whether the confidence interval of the shift between two samples (Hodges and Lehmann, with the normal approximation of the
+ * Mann-Whitney statistic) lies above a quarter of its estimate.
+ */
+function isShifted(one: readonly number[], other: readonly number[]): boolean {
+  if (one.length === 0 || other.length === 0) return false
+  const shifts = one.flatMap((a) => other.map((b) => a - b)).sort((a, b) => a - b)
+  const pairs = shifts.length
+  const spread = Z_98 * Math.sqrt((pairs * (one.length + other.length + 1)) / 12)
+  const low = shifts[Math.max(0, Math.floor(pairs / 2 - spread))] as number
+  const estimate = shifts[pairs >> 1] as number
+  return low > 0.25 * Math.abs(estimate)
+}
+
+/** `banyan deploy canary` with its defaults: looks every second for 30 s a step, 1 % more errors, 100 requests at least. */
+export class Today implements Judge {
+  readonly steps = [1, 5, 25, 50, 100]
+  #to = { exchanges: 0, failures: 0 }
+  #rest = { exchanges: 0, failures: 0 }
+  #sinceS = 0
+
+  begin(_: number, atS: number): void {
+    this.#sinceS = atS
+    this.#to = { exchanges: 0, failures: 0 }
+    this.#rest = { exchanges: 0, failures: 0 }
+  }
+
+  see(side: Side, _: Request, { failure }: Outcome): void {
+    const tally = side === 'to' ? this.#to : this.#rest
+    tally.exchanges++
+    if (failure === 'error') tally.failures++
+  }
+
+  look(atS: number): Word {
+    const verdict = verdictOf(this.#to, this.#rest, { maxErrors: 0.01, minExchanges: 100 })
+    if (verdict === 'fail') return 'fail'
+    return verdict === 'pass' && atS - this.#sinceS >= 30 ? 'pass' : 'wait'
+  }
+}

@@ -1,0 +1,282 @@
+/**
+ * The guard of a ramp: what the evidence about a route's two sides says, in numbers and in words.
+ *
+ * The unit is the key, not the request: under sticky keys failures come in lumps, and a judge that counts requests takes good
+ * versions back. All counts are additive over processes and instances.
+ */
+import type { FineCounts } from '../values/duration-buckets.ts'
+import { p95Bounds } from './latency-bounds.ts'
+import { excessEvidence, type Hits, lowerRate, upperRate } from './rate-bounds.ts'
+import { logMix, riskEvidence, type ShareFailures } from './relative-risk.ts'
+
+/** What a key can fail by; each is judged apart. */
+export const METRICS = ['error', 'client-error', 'redirect'] as const
+
+/** 5xx, broken exchanges and fallbacks; 4xx; 3xx. */
+export type Metric = (typeof METRICS)[number]
+
+/** Settings of a guard: `ramp.guard` of a route. */
+export interface GuardTerms {
+  /** The chance that a version as good as the other is ever taken back, 0 to 1. */
+  readonly alpha: number
+  /** A step is not passed with fewer different keys on the new side. */
+  readonly minKeys: number
+  readonly tolerate: {
+    /** How many times as often the new side may fail. */
+    readonly ratio: number
+    /** By how many percentage points the next step may make the route's requests fail more often. */
+    readonly harm: number
+    /** How many times as slow the new side's 95th percentile may be. */
+    readonly latency: number
+    /** Percent of the comparisons that may be mismatches. */
+    readonly mismatch: number
+  }
+  readonly hardStop: {
+    /** Percent of the newest keys that fail. */
+    readonly percent: number
+    /** How many of the newest keys are looked at. */
+    readonly of: number
+  }
+}
+
+/** Two numbers of keys. */
+export interface OfSides {
+  readonly to: number
+  readonly rest: number
+}
+
+/** What was counted while a ramp stood at one percent. */
+export interface StepEvidence {
+  /** Part of the keys on the new side, 0 to 1. */
+  readonly share: number
+  /** Different keys seen at this step. */
+  readonly keys: OfSides
+  /** Keys that failed for the first time in this ramp. */
+  readonly failed: Readonly<Record<Metric, OfSides>>
+  /** Latencies, at most one for each key and minute. */
+  readonly latency: { readonly to: FineCounts; readonly rest: FineCounts }
+}
+
+/** The newest keys of each side, each with its newest outcome: how many, and how many of them failed. */
+export interface RecentKeys {
+  readonly to: Hits
+  readonly rest: Hits
+}
+
+/** Everything that a guard looks at. */
+export interface RampEvidence {
+  /** Steps in their order; the last one is the current one. */
+  readonly steps: readonly StepEvidence[]
+  readonly recent: RecentKeys
+  /** Keys whose answers were compared, and those of them with a mismatch. */
+  readonly comparisons: Hits
+}
+
+/** `rate`: of mismatches; `harm`: not yet shown that the next step is harmless; `outage`: both sides fail. */
+export type Ground = Metric | 'latency' | 'mismatch' | 'hard-stop' | 'keys' | 'harm' | 'outage'
+
+export interface GuardVerdict {
+  readonly verdict: 'pass' | 'fail' | 'not-enough'
+  /** What it is for; null for a pass. */
+  readonly ground: Ground | null
+  /** The numbers, for people. */
+  readonly words: string
+}
+
+/** How the false alarms that alpha allows are shared: half of them to latency, and of the other half this to each count. */
+const WEIGHTS: Readonly<Record<Metric | 'mismatch', number>> = {
+  error: 1 / 2,
+  'client-error': 1 / 6,
+  redirect: 1 / 6,
+  mismatch: 1 / 6,
+}
+
+/**
+ * What the evidence says. A version that is not worse than tolerated is failed in at most `alpha` of all ramps, at whatever
+ * times this is called (Ville's inequality, over all counts and steps together).
+ * @param steps how many steps the ramp has
+ * @param next percent of the next step; null at the last one
+ */
+export function judgeRamp(evidence: RampEvidence, terms: GuardTerms, steps: number, next: number | null): GuardVerdict {
+  const failure = failureOf(evidence, terms, steps)
+  if (failure !== null) return { verdict: 'fail', ...failure }
+  const missing = missingFor(evidence, terms, next)
+  if (missing !== null) return { verdict: 'not-enough', ...missing }
+  return { verdict: 'pass', ground: null, words: wordsOfCounts(evidence, 'error', currentOf(evidence).share >= 1) }
+}
+
+interface Finding {
+  readonly ground: Ground
+  readonly words: string
+}
+
+function failureOf(evidence: RampEvidence, terms: GuardTerms, steps: number): Finding | null {
+  return failureOfCounts(evidence, terms) ?? failureOfLatency(evidence, terms, steps) ?? hardStop(evidence, terms)
+}
+
+/** By counts of keys: together they have half of alpha. */
+function failureOfCounts(evidence: RampEvidence, terms: GuardTerms): Finding | null {
+  const parts = evidenceOfCounts(evidence, terms)
+  const all = logMix(parts.map(({ log, what }) => [log, WEIGHTS[what]]))
+  if (all < Math.log(2 / terms.alpha)) return null
+  const strongest = parts.reduce((most, part) =>
+    WEIGHTS[part.what] * Math.exp(part.log - all) > WEIGHTS[most.what] * Math.exp(most.log - all) ? part : most,
+  )
+  return { ground: strongest.what, words: `${wordsOf(evidence, strongest.what)}, evidence ${odds(strongest.log)}` }
+}
+
+function evidenceOfCounts(evidence: RampEvidence, terms: GuardTerms): { what: Metric | 'mismatch'; log: number }[] {
+  const { ratio, mismatch } = terms.tolerate
+  const ofMetrics = METRICS.map((what) => ({
+    what,
+    log: riskEvidence(failuresOf(evidence, what), ratio) + evidenceWithoutControl(evidence, what, terms),
+  }))
+  return [...ofMetrics, { what: 'mismatch', log: excessEvidence(evidence.comparisons, mismatch / 100) }]
+}
+
+/**
+ * At the last steps nobody is left to compare with: the new side is judged against the control as it stood at the step before,
+ * widened by what is tolerated.
+ */
+function evidenceWithoutControl(evidence: RampEvidence, metric: Metric, terms: GuardTerms): number {
+  const control = frozenControl(evidence)
+  const current = currentOf(evidence)
+  if (control === null || current.share < 1) return 0
+  const usual = upperRate({ of: control.keys.rest, hits: control.failed[metric].rest }, terms.alpha / 8)
+  const allowed = Math.min(usual * terms.tolerate.ratio, 1)
+  return excessEvidence({ of: current.keys.to, hits: current.failed[metric].to }, allowed)
+}
+
+/** The last step with a control, if the current one has none. */
+function frozenControl({ steps }: RampEvidence): StepEvidence | null {
+  return steps.findLast((step) => step.share < 1 && step.keys.rest > 0) ?? null
+}
+
+/** By the 95th percentile: the other half of alpha, shared by the steps and by the two bounds. */
+function failureOfLatency(evidence: RampEvidence, terms: GuardTerms, steps: number): Finding | null {
+  const current = currentOf(evidence)
+  const control = current.share < 1 ? current : frozenControl(evidence)
+  if (control === null) return null
+  const alpha = terms.alpha / 4 / Math.max(1, steps)
+  const { lowerMs } = p95Bounds(current.latency.to, alpha)
+  if (lowerMs === null) return null
+  const { upperMs } = p95Bounds(control.latency.rest, alpha)
+  if (upperMs === null || lowerMs <= terms.tolerate.latency * upperMs) return null
+  return {
+    ground: 'latency',
+    words: `95 % of the new side take at least ${ms(lowerMs)}, of the rest at most ${ms(upperMs)}`,
+  }
+}
+
+/**
+ * Stops what has begun to fail so much that evidence of the whole ramp would come late: keys that failed before count no more
+ * there. Where every twentieth request fails anyway, a fifth of the newest keys do by chance every now and then: it must be more
+ * than that.
+ */
+function hardStop(evidence: RampEvidence, terms: GuardTerms): Finding | null {
+  const { recent } = evidence
+  const { percent, of } = terms.hardStop
+  if (recent.to.of < of || !fails(recent.to, percent / 100) || failsAlike(recent)) return null
+  if (isChance(evidence, terms)) return null
+  const words = `${recent.to.hits} of the last ${recent.to.of} keys of the new side fail, ${recent.rest.hits} of the last ${recent.rest.of} of the rest`
+  return { ground: 'hard-stop', words }
+}
+
+/**
+ * Whether one of so many runs of newest keys may have as many failures where the new side fails as often as tolerated. By
+ * Markov's inequality and a union bound over all runs: the n-th one has alpha / (8 n^2).
+ */
+function isChance({ steps, recent }: RampEvidence, { alpha, tolerate }: GuardTerms): boolean {
+  const sum = (of: (step: StepEvidence) => number): number => steps.reduce((all, step) => all + of(step), 0)
+  const control = { of: sum(({ keys }) => keys.rest), hits: sum(({ failed }) => failed.error.rest) }
+  const allowed = Math.min(upperRate(control, alpha / 8) * tolerate.ratio, 1)
+  const runs = Math.max(
+    1,
+    sum(({ keys }) => keys.to),
+  )
+  return excessEvidence(recent.to, allowed) < Math.log((8 * runs ** 2) / alpha)
+}
+
+function fails({ of, hits }: Hits, rate: number): boolean {
+  return of > 0 && hits / of >= rate
+}
+
+/** The control fails at least half as often. */
+function failsAlike({ to, rest }: RecentKeys): boolean {
+  return rest.of > 0 && rest.hits / rest.of >= to.hits / to.of / 2
+}
+
+function missingFor(evidence: RampEvidence, terms: GuardTerms, next: number | null): Finding | null {
+  const { recent } = evidence
+  const { hardStop: hard, minKeys, tolerate } = terms
+  const current = currentOf(evidence)
+  if (recent.to.of >= hard.of && fails(recent.to, hard.percent / 100) && failsAlike(recent))
+    return {
+      ground: 'outage',
+      words: `both sides fail: ${recent.to.hits} of the last ${recent.to.of} keys of the new side, ${recent.rest.hits} of ${recent.rest.of} of the rest`,
+    }
+  if (current.keys.to < minKeys)
+    return { ground: 'keys', words: `${current.keys.to} different keys of the new side, ${minKeys} are needed` }
+  if (next === null || current.share >= 1) return null
+  const harm = next * excessUpTo(current, terms.alpha)
+  if (harm <= tolerate.harm) return null
+  return {
+    ground: 'harm',
+    words: `${wordsOf(evidence, 'error')}: up to ${harm.toPrecision(2)} percentage points more failures at ${next} %, ${tolerate.harm} are tolerated`,
+  }
+}
+
+/** How much more often, per key, the new side may fail than the rest, as far as the counts of a step tell. */
+function excessUpTo({ keys, failed }: StepEvidence, alpha: number): number {
+  const to = upperRate({ of: keys.to, hits: failed.error.to }, alpha / 2)
+  const rest = lowerRate({ of: keys.rest, hits: failed.error.rest }, alpha / 2)
+  return Math.max(0, to - rest)
+}
+
+function currentOf({ steps }: RampEvidence): StepEvidence {
+  const current = steps.at(-1)
+  if (current === undefined) throw new Error('a ramp without a step has nothing to judge')
+  return current
+}
+
+function failuresOf({ steps }: RampEvidence, metric: Metric): ShareFailures[] {
+  return steps.map(({ share, failed }) => ({ share, ...failed[metric] }))
+}
+
+const FAILS: Readonly<Record<Metric, string>> = {
+  error: 'fails',
+  'client-error': 'answers 4xx to',
+  redirect: 'redirects',
+}
+
+function wordsOf(evidence: RampEvidence, what: Metric | 'mismatch'): string {
+  if (what !== 'mismatch') return wordsOfCounts(evidence, what, currentOf(evidence).share >= 1)
+  const { of, hits } = evidence.comparisons
+  return `the new side answers otherwise for ${count(hits)} of ${count(of)} keys`
+}
+
+/** "the new side fails 31 of 412 keys, the rest 18 of 7,904: 4.2 x". */
+function wordsOfCounts({ steps }: RampEvidence, metric: Metric, isWithoutControl: boolean): string {
+  const counted = isWithoutControl ? steps : steps.filter(({ share }) => share < 1)
+  const sum = (side: keyof OfSides): Hits => ({
+    of: counted.reduce((all, { keys }) => all + keys[side], 0),
+    hits: counted.reduce((all, { failed }) => all + failed[metric][side], 0),
+  })
+  const [to, rest] = [sum('to'), sum('rest')]
+  const text = `the new side ${FAILS[metric]} ${count(to.hits)} of ${count(to.of)} keys, the rest ${count(rest.hits)} of ${count(rest.of)}`
+  if (to.of === 0 || rest.hits === 0) return text
+  const times = to.hits / to.of / (rest.hits / rest.of)
+  return `${text}: ${times.toPrecision(2)} x`
+}
+
+function odds(log: number): string {
+  return log > Math.log(1e9) ? 'above 1,000,000,000 : 1' : `${count(Math.max(1, Math.round(Math.exp(log))))} : 1`
+}
+
+function count(value: number): string {
+  return String(value).replace(/\B(?=(?:\d{3})+$)/g, ',')
+}
+
+function ms(value: number): string {
+  return `${value >= 100 ? Math.round(value) : value.toPrecision(3)} ms`
+}

@@ -1,0 +1,195 @@
+/**
+ * What is counted of a ramped route's two sides, by key. In memory, within a bound.
+ */
+import { METRICS, type Metric, type RampEvidence, type StepEvidence } from '../../rules/ramp/guard.ts'
+import type { Hits } from '../../rules/ramp/rate-bounds.ts'
+import { FINE_BUCKETS, type FineCounts, fineBucketOf } from '../../rules/values/duration-buckets.ts'
+
+/** One attempt at the side that was decided by the draw. */
+export interface Judged {
+  /** Hash of the key; null where every exchange is a key of its own. */
+  readonly key: number | null
+  readonly side: 'to' | 'rest'
+  /** What it failed by, or null. */
+  readonly failure: Metric | null
+  /** From the last byte of the request to the response headers, milliseconds; null if none is counted. */
+  readonly latencyMs: number | null
+  readonly nowMs: number
+}
+
+/** A key is worth at most one latency for so long. */
+const SAMPLE_EVERY_MS = 60_000
+
+/** What is remembered of a key. */
+interface Known {
+  /** The step at which it was last seen. */
+  step: number
+  /** Bits of the metrics that it has failed by in this ramp. */
+  failed: number
+  sampledMs: number
+  /** The side of `sampledMs`: a key that has moved is sampled there at once. */
+  sampledSide: 'to' | 'rest' | null
+}
+
+/** Counts of one side at one step. */
+class SideCounts {
+  keys = 0
+  readonly failed: Record<Metric, number> = { error: 0, 'client-error': 0, redirect: 0 }
+  readonly #fine = new Uint32Array(FINE_BUCKETS)
+  #lowest = FINE_BUCKETS
+  #highest = -1
+
+  sample(ms: number): void {
+    const bucket = fineBucketOf(ms)
+    this.#fine[bucket]!++
+    if (bucket < this.#lowest) this.#lowest = bucket
+    if (bucket > this.#highest) this.#highest = bucket
+  }
+
+  get latency(): FineCounts {
+    const fine: number[] = []
+    for (let bucket = this.#lowest; bucket <= this.#highest; bucket++) {
+      const count = this.#fine[bucket] as number
+      if (count > 0) fine.push(bucket, count)
+    }
+    return fine
+  }
+}
+
+interface Step {
+  readonly share: number
+  readonly to: SideCounts
+  readonly rest: SideCounts
+  /** Of a step that is over. */
+  evidence: StepEvidence | null
+}
+
+/** Counts what a guard judges. */
+export class RampCounts {
+  readonly #maxKeys: number
+  readonly #known = new Map<number, Known>()
+  readonly #steps: Step[] = []
+  readonly #recent: { readonly to: RecentOutcomes; readonly rest: RecentOutcomes }
+  #compared = 0
+  #mismatched = 0
+  /** A key could not be remembered: nothing is counted any more. */
+  isFull = false
+
+  /**
+   * @param maxKeys how many keys are remembered
+   * @param recentKeys how many of each side's newest keys are looked at for a hard stop
+   */
+  constructor(maxKeys: number, recentKeys: number) {
+    this.#maxKeys = maxKeys
+    this.#recent = { to: new RecentOutcomes(recentKeys), rest: new RecentOutcomes(recentKeys) }
+  }
+
+  /** @param share part of the keys on the new side from now on, 0 to 1 */
+  step(share: number): void {
+    const before = this.#steps.at(-1)
+    if (before !== undefined) before.evidence = evidenceOf(before)
+    this.#steps.push({ share, to: new SideCounts(), rest: new SideCounts(), evidence: null })
+  }
+
+  count(judged: Judged): void {
+    const step = this.#steps.at(-1)
+    if (step === undefined || this.isFull) return
+    const { key, side, failure, latencyMs, nowMs } = judged
+    const counts = step[side]
+    const known = key === null ? null : this.#keyOf(key)
+    if (this.isFull) return
+    const at = this.#steps.length
+    if (known?.step !== at) counts.keys++
+    if (known !== null) known.step = at
+    this.#recent[side].add(key, failure === 'error')
+    if (failure !== null && isFirst(known, failure)) counts.failed[failure]++
+    if (latencyMs === null) return
+    if (known !== null) {
+      if (known.sampledSide === side && nowMs - known.sampledMs < SAMPLE_EVERY_MS) return
+      known.sampledMs = nowMs
+      known.sampledSide = side
+    }
+    counts.sample(latencyMs)
+  }
+
+  /** Counts a comparison of the two sides' answers. */
+  compared(isMismatch: boolean): void {
+    this.#compared++
+    if (isMismatch) this.#mismatched++
+  }
+
+  /** @throws if no step has begun */
+  evidence(): RampEvidence {
+    return {
+      steps: this.#steps.map((step) => step.evidence ?? evidenceOf(step)),
+      recent: { to: this.#recent.to.hits, rest: this.#recent.rest.hits },
+      comparisons: { of: this.#compared, hits: this.#mismatched },
+    }
+  }
+
+  #keyOf(key: number): Known | null {
+    const known = this.#known.get(key)
+    if (known !== undefined) return known
+    if (this.#known.size >= this.#maxKeys) {
+      this.isFull = true
+      return null
+    }
+    const first: Known = { step: 0, failed: 0, sampledMs: 0, sampledSide: null }
+    this.#known.set(key, first)
+    return first
+  }
+}
+
+function isFirst(known: Known | null, failure: Metric): boolean {
+  if (known === null) return true
+  const bit = 1 << METRICS.indexOf(failure)
+  if ((known.failed & bit) !== 0) return false
+  known.failed |= bit
+  return true
+}
+
+function evidenceOf({ share, to, rest }: Step): StepEvidence {
+  const failed = (metric: Metric): { to: number; rest: number } => ({
+    to: to.failed[metric],
+    rest: rest.failed[metric],
+  })
+  return {
+    share,
+    keys: { to: to.keys, rest: rest.keys },
+    failed: { error: failed('error'), 'client-error': failed('client-error'), redirect: failed('redirect') },
+    latency: { to: to.latency, rest: rest.latency },
+  }
+}
+
+/** The newest outcomes of the newest different keys. */
+class RecentOutcomes {
+  readonly #size: number
+  readonly #outcomes = new Map<number, boolean>()
+  #next = -1
+  #failed = 0
+
+  constructor(size: number) {
+    this.#size = size
+  }
+
+  get hits(): Hits {
+    return { of: this.#outcomes.size, hits: this.#failed }
+  }
+
+  /** @param key null for one that never comes again */
+  add(key: number | null, isFailed: boolean): void {
+    // Hashes are not negative.
+    const id = key ?? this.#next--
+    this.#drop(id)
+    this.#outcomes.set(id, isFailed)
+    if (isFailed) this.#failed++
+    if (this.#outcomes.size > this.#size) this.#drop(this.#outcomes.keys().next().value as number)
+  }
+
+  #drop(id: number): void {
+    const before = this.#outcomes.get(id)
+    if (before === undefined) return
+    this.#outcomes.delete(id)
+    if (before) this.#failed--
+  }
+}
