@@ -2,11 +2,11 @@
  * Assembles the data plane of one process, from the current table to an engine.
  */
 import { BlockList } from 'node:net'
-import { purgedByEdit } from '../rules/caching/purge.ts'
 import { familyOf, readNetwork } from '../rules/patterns/address.ts'
 import { CacheControl } from '../state/caching/figures.ts'
 import type { RemoteStore } from '../state/caching/remote.ts'
 import { MemoryStore } from '../state/caching/store.ts'
+import { TableEdits } from '../state/caching/table-edits.ts'
 import { CacheTiers } from '../state/caching/tiers.ts'
 import { CookieKeySource } from '../state/cookie-key-source.ts'
 import { Comparer } from '../state/evidence/comparer.ts'
@@ -93,7 +93,9 @@ export function createPlane(parts: PlaneParts): Plane {
     return () => {}
   })
   const observer = new Observer(measurements, parts.accessLog)
-  const tiers = new CacheTiers(new MemoryStore(parts.memoryCacheBytes), parts.remoteCache ?? null)
+  const edits = new TableEdits(live.current.table, (target) => void control.purge(target, false))
+  live.onApply(({ table }) => edits.apply(table))
+  const tiers = new CacheTiers(new MemoryStore(parts.memoryCacheBytes), parts.remoteCache ?? null, edits)
   const cache = new ResponseCache({
     tiers,
     upstreams,
@@ -104,12 +106,6 @@ export function createPlane(parts: PlaneParts): Plane {
   })
   const settingsOf = (id: string) => live.current.table.routes.find((route) => route.id === id)?.cache ?? null
   const control = new CacheControl(tiers, cache.counters, Date.now, settingsOf)
-  let { table } = live.current
-  live.onApply((revision) => {
-    // Responses from a reduced share or with earlier settings are purged.
-    for (const side of purgedByEdit(table, revision.table)) void control.purge(side, false)
-    table = revision.table
-  })
   const { forceSecret } = parts
   const force = forceSecret === null ? null : new Force(forceSecret, () => measurements.forceRefused++)
   const tally = new Tally(PASSING)

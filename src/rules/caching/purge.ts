@@ -4,9 +4,8 @@
 
 import { z } from 'zod'
 import { fieldValues } from '../http/exchange.ts'
-import type { CacheSettings, KeyRules, Route, Table } from '../table/table.ts'
+import type { CacheSettings, KeyRules } from '../table/table.ts'
 import { cacheKey, sentTarget } from './key.ts'
-import { settingsText } from './settings-text.ts'
 import { targetUri } from './uri.ts'
 
 /**
@@ -190,40 +189,6 @@ export function literalOf(target: PurgeTarget): string {
   if (target.what !== 'url' && target.what !== 'prefix') return ''
   const form = urlForm(target.url)
   return /^[a-z0-9/]*/i.exec(pathOf(form))?.[0] ?? ''
-}
-
-/** More purges than this at once become one of everything. */
-const MAX_SIDES = 100
-
-/**
- * What must not be served any more after an edit, even if it is taken back later: what the sides have answered that lost
- * requests (the share was lowered, and what the new side has answered so far may be why), and what settings of a route or
- * upstream have made that are no longer in force. Routes that cache only.
- */
-export function purgedByEdit(before: Table, after: Table): PurgeTarget[] {
-  const next = new Map(after.routes.map((route) => [route.id, route]))
-  const lost: PurgeTarget[] = []
-  for (const was of before.routes) {
-    if (was.cache === null) continue
-    const is = next.get(was.id)
-    for (const upstream of sidesOf(was)) {
-      const stays =
-        is !== undefined &&
-        sidesOf(is).includes(upstream) &&
-        settingsText(before, was, upstream) === settingsText(after, is, upstream)
-      const lowered = stays && is.to === was.to && is.percent < was.percent && (upstream === '' || upstream === is.to)
-      if (stays && !lowered) continue
-      const side = upstream === '' ? (lowered ? was.to : null) : upstream
-      lost.push({ what: 'route', route: was.id, upstream: side })
-    }
-  }
-  return lost.length > MAX_SIDES ? [{ what: 'everything' }] : lost
-}
-
-/** The upstreams that a route's stored answers lie under; none where it does not cache. */
-function sidesOf({ cache, from, to }: Route): readonly string[] {
-  if (cache === null) return []
-  return cache.shareAcrossUpstreams ? [''] : from === to ? [from] : [from, to]
 }
 
 /** The tags of an answer: separated by spaces (Surrogate-Key) or commas (Cache-Tag). */

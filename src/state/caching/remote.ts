@@ -61,6 +61,17 @@ export interface RemoteFigures {
   readonly opened: number
 }
 
+/** What a process leaves for the next one: of its table, what stored answers depend on. */
+export interface TableNote {
+  /** As it is now. */
+  readonly text: string
+  /**
+   * The one that was left last is another one.
+   * @param before null where it is not known. What is untrue since is known to the purges on return
+   */
+  replaces(before: string | null): void
+}
+
 /** A store outside this process. */
 export interface RemoteStore {
   /** Whether it is worth asking right now. */
@@ -80,8 +91,8 @@ export interface RemoteStore {
    * @param asker equal for all to whom it matters that a response is uncacheable; for others the fill has failed
    */
   awaitFill(key: string, asker: string): FillWait
-  /** Keeps this process's purges and the shared log the same from now on. */
-  follow(purges: PurgeLog): void
+  /** Keeps this process's purges and the shared log the same from now on, and leaves a note. */
+  follow(purges: PurgeLog, note: TableNote | null): void
   /** Reads the shared log to its end as it is now. */
   catchUp(): Promise<void>
   /**

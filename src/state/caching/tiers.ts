@@ -6,7 +6,7 @@ import type { CacheSettings } from '../../rules/table/table.ts'
 import { ownTexts } from '../own-texts.ts'
 import { isMadeFor, madeFor, type Requester } from './content.ts'
 import { PurgeLog } from './purges.ts'
-import type { RemoteStore } from './remote.ts'
+import type { RemoteStore, TableNote } from './remote.ts'
 import type { CacheEntry, MemoryStore, StoredAnswer, Variants } from './store.ts'
 
 /** Where the answer to a request lies: its key, and the fields that choose among the variants there. */
@@ -24,11 +24,12 @@ export class CacheTiers {
   /** Tells those who have neither this memory nor, for all one knows, the remote store. Default: there are none. */
   tellInvalidated: (purge: Purge) => void = () => {}
 
-  constructor(memory: MemoryStore, remote: RemoteStore | null) {
+  /** @param note left in the remote store for the next process; by default none */
+  constructor(memory: MemoryStore, remote: RemoteStore | null, note: TableNote | null = null) {
     this.memory = memory
     this.remote = remote
     this.purges = new PurgeLog(remote !== null, () => memory.clear())
-    remote?.follow(this.purges)
+    remote?.follow(this.purges, note)
   }
 
   /** The answer that memory holds for a request, or null. */

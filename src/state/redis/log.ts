@@ -10,6 +10,7 @@ import { randomInt } from 'node:crypto'
 import { type Purge, readPurge, writePurge } from '../../rules/caching/purge.ts'
 import { NOWHERE, sequenceOf } from '../caching/log-order.ts'
 import { type KnownPurge, MAX_PURGES, type PurgeLog } from '../caching/purges.ts'
+import type { TableNote } from '../caching/remote.ts'
 import { Fault, type RedisClient } from './client.ts'
 import { readAppended, readInteger, readStream, type StreamEntry } from './replies.ts'
 
@@ -26,8 +27,8 @@ const REPLICA_PAUSE_MS = 1000
 
 /**
  * Appends records, each under the next number, to a log that begins here where there is none. ARGV: the position behind which they
- * have to come, or '' for the end; how many records are kept; the channel on which the others are told to read; the tag of a new
- * log; then tag and text of each record.
+ * have to come, or '' for the end; how many records are kept; the channel on which the others are told to read; of a new log the tag,
+ * and what is left beside it (KEYS[2]), or ''; then tag and text of each record.
  *
  * Returns the position of the first one, of the end where there are none, '' where the end is another one than asked for; and how
  * many replicas follow. What is no log, or has come to the last number, begins anew: what was in it is known to who wrote it, and
@@ -37,6 +38,7 @@ const APPEND = `
 local key, last = KEYS[1], redis.pcall('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
 local function begin()
   redis.call('DEL', key)
+  if ARGV[5] ~= '' then redis.call('SET', KEYS[2], ARGV[5]) end
   return redis.call('XADD', key, '0-' .. ARGV[4], 'log', '')
 end
 local id, number = nil, 0
@@ -47,7 +49,7 @@ end
 if not id or number > 9e14 then id, number = begin(), 0 end
 if ARGV[1] ~= '' and ARGV[1] ~= id then return {'', 0} end
 local first = nil
-for i = 5, #ARGV, 2 do
+for i = 6, #ARGV, 2 do
   number = number + 1
   local added = redis.pcall('XADD', key, 'MAXLEN', ARGV[2], string.format('%.0f-%s', number, ARGV[i]), 'p', ARGV[i + 1])
   if type(added) == 'table' and added.err then
@@ -74,6 +76,8 @@ export interface SharedLogParts {
   /** Whoever hears `read` on it reads. */
   readonly channel: string
   readonly purges: PurgeLog
+  /** Left with a log that begins, in one step. */
+  readonly note: TableNote | null
 }
 
 /** The shared log, as one process reads and writes it. */
@@ -167,10 +171,12 @@ export class SharedLog {
     records: readonly Purge[],
   ): Promise<{ readonly first: string; readonly replicas: number } | Fault> {
     const { client, key, channel } = this.#parts
+    // Large, and needed only where there is no log for sure.
+    const note = records.length === 0 ? (this.#parts.note?.text ?? '') : ''
     const texts = records.flatMap((purge) => [newTag(), writePurge(purge)])
     const script = this.#evenIfFull ? EVEN_IF_FULL + APPEND : APPEND
     const appended = await client.log(
-      (redis) => redis.eval(script, 1, key, behind, MAX_PURGES, channel, newTag(), ...texts),
+      (redis) => redis.eval(script, 2, key, `${key}table`, behind, MAX_PURGES, channel, newTag(), note, ...texts),
       readAppended,
     )
     if (appended instanceof Fault && this.#evenIfFull && appended.isOfScript) {

@@ -26,6 +26,10 @@ export const readLock: ReadReply<{ readonly leftMs: number; readonly token: stri
 export const readValue: ReadReply<Buffer | null> = (reply) =>
   reply === null || Buffer.isBuffer(reply) ? reply : undefined
 
+/** The reply to a GET as text; null where there is none. */
+export const readText: ReadReply<{ readonly text: string | null }> = (reply) =>
+  reply === null || typeof reply === 'string' ? { text: reply } : undefined
+
 /** The reply to an MGET of `count` keys. */
 export function readValues(count: number): ReadReply<readonly (Buffer | null)[]> {
   return (reply) =>

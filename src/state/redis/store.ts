@@ -2,20 +2,29 @@
  * The shared store over Redis: one value per variant, locks with a lease, the log of purges, and a channel on which processes
  * tell each other of fills and of what is new in the log.
  *
- * Keys, all below the prefix: `e:HASH` an entry, `l:HASH` a lock, `{log}` a stream of the last purges, and `purges`, the same for
- * the release before. No others are touched, and none is listed.
+ * Keys, all below the prefix: `e:HASH` an entry, `l:HASH` a lock, `{log}` a stream of the last purges, `{log}table` what was in
+ * force last, and `purges`, the purges for the release before. No others are touched, and none is listed.
  */
 import { hash, randomUUID } from 'node:crypto'
 import type { Purge } from '../../rules/caching/purge.ts'
 import { decodeEntry, encodeEntry } from '../caching/frame.ts'
 import type { PurgeLog } from '../caching/purges.ts'
-import type { FillHeld, FillLock, FillOutcome, FillWait, RemoteFigures, RemoteStore } from '../caching/remote.ts'
+import type {
+  FillHeld,
+  FillLock,
+  FillOutcome,
+  FillWait,
+  RemoteFigures,
+  RemoteStore,
+  TableNote,
+} from '../caching/remote.ts'
 import type { CacheEntry } from '../caching/store.ts'
 import { RedisClient, type RedisClientSettings } from './client.ts'
 import { EarlierLog } from './earlier-log.ts'
 import { Gatherer } from './gather.ts'
 import { SharedLog } from './log.ts'
 import { readInteger, readLock, readSet } from './replies.ts'
+import { TableRecord } from './table-record.ts'
 
 /** Settings of the store. */
 export interface RedisStoreSettings extends RedisClientSettings {
@@ -62,6 +71,7 @@ export class RedisStore implements RemoteStore {
   readonly #look: ReturnType<typeof setInterval>
   #log: SharedLog | null = null
   #earlier: EarlierLog | null = null
+  #table: TableRecord | null = null
   /** The log has been read since the connections stand: what lies in Redis can be judged. */
   #inStep = false
   /** What was said last; null before anything was. */
@@ -82,6 +92,7 @@ export class RedisStore implements RemoteStore {
       onMessage: (text) => this.#onMessage(text),
       onReady: () => {
         this.#log?.begin()
+        this.#table?.begin()
         void this.#catchUp(true)
       },
       onDown: () => {
@@ -184,10 +195,13 @@ export class RedisStore implements RemoteStore {
     return { within, cancel }
   }
 
-  follow(purges: PurgeLog): void {
+  follow(purges: PurgeLog, note: TableNote | null): void {
     const client = this.#client
     const channel = this.#channel
-    this.#log = new SharedLog({ client, channel, key: `${this.#prefix}{log}`, purges })
+    const key = `${this.#prefix}{log}`
+    this.#log = new SharedLog({ client, channel, key, purges, note })
+    // In the same slot of a Cluster.
+    this.#table = note === null ? null : new TableRecord({ client, key: `${key}table`, purges, note })
     this.#earlier = new EarlierLog({ client, channel, key: `${this.#prefix}purges`, purges })
     void this.#catchUp(true)
   }
@@ -263,7 +277,8 @@ export class RedisStore implements RemoteStore {
    */
   async #catchUp(anew: boolean): Promise<void> {
     if (this.#log === null || this.#earlier === null) return
-    const known = this.#client.connected && (await this.#log.read())
+    const known =
+      this.#client.connected && (await this.#log.read()) && (this.#table === null || (await this.#table.compare()))
     if (known) {
       this.#vainLooks = 0
       this.#inStep = true
@@ -271,6 +286,7 @@ export class RedisStore implements RemoteStore {
       if (anew) this.#earlier.begin()
       await this.#earlier.read()
       await this.#log.mend(anew)
+      await this.#table?.write()
     } else {
       // Nobody knows what was purged since.
       this.#inStep = false

@@ -13,9 +13,9 @@ const redis = await startRedis()
 afterAll(() => redis.stop())
 beforeEach(() => redis.command('FLUSHALL'))
 
-/** An instance of this release that has reached Redis, and whose upstream answers with `text`. */
-async function instance(text: () => string): Promise<Rig> {
-  const rig = await proxyOver(redis.url)
+/** An instance of this release that has reached Redis, and whose upstream answers with `text`. @param like it has the table of that one */
+async function instance(text: () => string, like?: Rig): Promise<Rig> {
+  const rig = await proxyOver(redis.url, like)
   rig.legacy.handler = (request) => request.send(request.method === 'GET' ? reply(200, [FRESH], text()) : reply(204))
   await patiently(() => remoteOf(rig).state === 'up')
   return rig
@@ -70,9 +70,10 @@ test('what it has stored is not used', async () => {
 test('purges that it has left are taken in once, however many instances come', async () => {
   for (const url of ['/a', '/b']) await redis.command('XADD', 'banyan:purges', '*', 'p', earlierPurge(url))
   await redis.command('XADD', 'banyan:purges', '*', 'p', '{"target":{"what":"url"},"soft":false,"atMs":1}')
-  const rigs = [await instance(() => ''), await instance(() => '')]
+  const first = await instance(() => '')
+  const rigs = [first, await instance(() => '', first)]
   await patiently(() => rigs.every((rig) => rig.plane.cache.figures().generation === 2))
-  const late = await instance(() => '')
+  const late = await instance(() => '', first)
   await patiently(() => late.plane.cache.figures().generation === 2)
   // One more, which the log begins with.
   expect(await redis.command('XLEN', 'banyan:{log}')).toBe(':3\r\n')

@@ -301,3 +301,50 @@ describe('what has become untrue', () => {
     expect((await b.get('/a')).body.text).toBe('modern 2')
   })
 })
+
+describe('what was in force before a start', () => {
+  const split = (percent: number): RigOptions => ({
+    routes: ['- id: split', '  match: { path: /* }', '  to: modern', `  percent: ${percent}`, '  cache: {}'],
+  })
+  const noteOf = () => redis.command('GET', 'banyan:{log}table')
+
+  /** Starts with each table, one after the other, until it is left for the next start; gets /a from the first and the last. */
+  async function runs(tables: readonly RigOptions[], between = async () => {}): Promise<[first: string, last: string]> {
+    const bodies: string[] = []
+    let upstreams: Rig | undefined
+    for (const [i, table] of tables.entries()) {
+      const before = await noteOf()
+      const changes = i > 0 && table !== tables[i - 1]
+      const rig = await startShared({ ...table, ...(upstreams === undefined ? {} : { upstreams }) })
+      if (upstreams === undefined) {
+        always(rig.legacy, 200, [FRESH])
+        always(rig.modern, 200, [FRESH])
+      }
+      upstreams ??= rig
+      if (i === 0 || i === tables.length - 1) bodies.push((await rig.get('/a')).body.text)
+      if (i === 0) await until(() => writesOf(rig) === 1)
+      if (changes) while ((await noteOf()) === before) await new Promise((resolve) => setTimeout(resolve, 20))
+      await rig.plane.cache.close()
+      await between()
+    }
+    return bodies as [string, string]
+  }
+
+  const plain: RigOptions = { cache: '{}' }
+  test('is compared with the table: what has not changed stays', async () => {
+    expect(await runs([plain, plain])).toEqual(['body 1', 'body 1'])
+  })
+
+  test.each([
+    ['settings that have changed meanwhile', [plain, { cache: '{ ttl: 1m }' }, plain]],
+    ['a route that was away', [plain, { routes: ['- id: other', '  match: { path: /* }', '  to: modern'] }, plain]],
+    ['a share that was lower', [split(100), split(50), split(100)]],
+  ])('%s take their answers with them, even where they are back', async (_, tables) => {
+    expect(await runs(tables)).toEqual(['body 1', 'body 2'])
+  })
+
+  test('and where that is lost, nothing is used that was stored before', async () => {
+    const lose = async () => void (await redis.command('DEL', 'banyan:{log}table'))
+    expect(await runs([plain, plain], lose)).toEqual(['body 1', 'body 2'])
+  })
+})

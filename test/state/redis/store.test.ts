@@ -28,7 +28,7 @@ async function store(prefix = 'banyan:', purges = new PurgeLog(true)): Promise<R
     onState: () => {},
   })
   onTestFinished(() => one.close())
-  one.follow(purges)
+  one.follow(purges, null)
   await until(() => one.usable)
   return one
 }

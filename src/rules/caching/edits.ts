@@ -1,0 +1,99 @@
+/**
+ * What a table says of its stored answers, and what must not be served any more where another one takes its place: by an edit,
+ * or between two runs.
+ */
+import { z } from 'zod'
+import type { Route, Table } from '../table/table.ts'
+import type { PurgeTarget } from './purge.ts'
+
+/** Of each route that caches, what its stored answers depend on. */
+export interface CachingSummary {
+  /** Sorted by id. */
+  readonly routes: readonly RouteSummary[]
+}
+
+interface RouteSummary {
+  readonly id: string
+  readonly to: string
+  readonly percent: number
+  /** The upstreams that its stored answers lie under ('' where the sides share them), each with a print of what makes them. */
+  readonly sides: readonly (readonly [upstream: string, print: string])[]
+}
+
+const FORMAT = 1
+const summaryRecord = z.object({
+  format: z.literal(FORMAT),
+  routes: z.array(
+    z.object({
+      id: z.string(),
+      to: z.string(),
+      percent: z.number(),
+      sides: z.array(z.tuple([z.string(), z.string()])),
+    }),
+  ),
+})
+
+/** @param printOf equal where the settings of a route and upstream are */
+export function summaryOf(
+  table: Table,
+  printOf: (table: Table, route: Route, upstream: string) => string,
+): CachingSummary {
+  const routes = table.routes.filter((route) => route.cache !== null)
+  routes.sort((a, b) => (a.id < b.id ? -1 : 1))
+  return {
+    routes: routes.map((route) => {
+      const { id, to, percent } = route
+      return { id, to, percent, sides: sidesOf(route).map((upstream) => [upstream, printOf(table, route, upstream)]) }
+    }),
+  }
+}
+
+/** A summary as the next process reads it. */
+export function writeSummary(summary: CachingSummary): string {
+  return JSON.stringify({ format: FORMAT, ...summary })
+}
+
+/** @returns null where the text is none of this form */
+export function readSummary(json: string): CachingSummary | null {
+  let value: unknown
+  try {
+    value = JSON.parse(json)
+  } catch {
+    return null
+  }
+  const record = summaryRecord.safeParse(value)
+  return record.success ? { routes: record.data.routes } : null
+}
+
+/** More purges than this at once become one of everything. */
+const MAX_SIDES = 100
+
+/**
+ * What must not be served any more after an edit, even if it is taken back later: what the sides have answered that lost
+ * requests (the share was lowered, and what the new side has answered so far may be why), and what settings of a route or
+ * upstream have made that are no longer in force. Routes that cache only.
+ * @param before null where it is not known
+ */
+export function purgedByEdit(before: CachingSummary | null, after: CachingSummary): PurgeTarget[] {
+  if (before === null) return [{ what: 'everything' }]
+  const next = new Map(after.routes.map((route) => [route.id, route]))
+  const lost: PurgeTarget[] = []
+  for (const was of before.routes) {
+    const is = next.get(was.id)
+    const prints = new Map(is?.sides)
+    for (const [upstream, print] of was.sides) {
+      const stays = is !== undefined && prints.get(upstream) === print
+      const lowered = stays && is.to === was.to && is.percent < was.percent && (upstream === '' || upstream === is.to)
+      if (stays && !lowered) continue
+      const side = upstream === '' ? (lowered ? was.to : null) : upstream
+      lost.push({ what: 'route', route: was.id, upstream: side })
+    }
+  }
+  return lost.length > MAX_SIDES ? [{ what: 'everything' }] : lost
+}
+
+/** The upstreams that a caching route's stored answers lie under. */
+function sidesOf({ cache, from, to }: Route): readonly string[] {
+  if (cache?.shareAcrossUpstreams) return ['']
+  return from === to ? [from] : [from, to]
+}
