@@ -29,6 +29,8 @@ export class Exchange {
   readonly peer: Peer
   readonly said: RequestFields
   readonly view: RequestView
+  /** Banyan's own cookies in the request: name, value, name, value. */
+  readonly own: readonly string[]
   readonly answer: Answer
   readonly startedMs: number = performance.now()
   readonly revision: Revision
@@ -55,12 +57,21 @@ export class Exchange {
   shadow: ShadowWord | null = null
   #id: string | null = null
 
-  /** @param view the request as the rules see it: as received, without banyan's own cookies */
-  constructor(received: Received, view: RequestView, revision: Revision, ...[matched, decision]: [Match, Decision]) {
+  /**
+   * @param view the request as the rules see it: as received, without banyan's own cookies
+   * @param own those cookies: name, value, name, value
+   */
+  constructor(
+    received: Received,
+    [view, own]: readonly [RequestView, readonly string[]],
+    revision: Revision,
+    ...[matched, decision]: [Match, Decision]
+  ) {
     this.request = received.request
     this.peer = received.request.peer
     this.said = received.said
     this.view = view
+    this.own = own
     this.answer = received.request.answer
     this.revision = revision
     this.matched = matched

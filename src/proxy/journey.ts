@@ -76,8 +76,8 @@ export class Journey {
     const { peer } = received.request
     const pinned = peer.privates === null ? null : peer.privates.sideOf(matched.route)
     const decision = decide(table, matched, view, upstreams.isAvailable, forced, pinned) //       3 decide
-    const exchange = new Exchange(received, view, revision, matched, decision)
-    if (table.addsToAnswers) exchange.answer.own = new ClientFields(exchange, this.#parts.cookieKeys.keys, own)
+    const exchange = new Exchange(received, [view, own], revision, matched, decision)
+    if (table.addsToAnswers) exchange.answer.own = new ClientFields(exchange, upstreams, this.#parts.cookieKeys.keys)
     observer.begun()
     const reference = this.#draw(exchange)
     if (cache.answer(exchange) === 'taken') return //                                             4 cache, 5, 6, 7

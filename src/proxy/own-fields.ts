@@ -2,44 +2,75 @@
  * What banyan adds to an answer for its client alone: cookies. Added on delivery, after the cache, so that nothing of it is stored.
  */
 import { privateCopy } from '../rules/caching/private-copy.ts'
-import { ownValues, setCookieText } from '../rules/http/own-cookies.ts'
+import { fieldValues } from '../rules/http/exchange.ts'
+import { nameOfSetCookie, ownValues, serverCookie, setCookieLike, setCookieText } from '../rules/http/own-cookies.ts'
 import type { Table, VisitorCookie } from '../rules/table/table.ts'
 import { type CookieKeys, readVisitor, VISITOR } from '../state/cookie-keys.ts'
+import { isUsable } from '../state/upstreams/affinity.ts'
+import type { Upstreams } from '../state/upstreams/upstreams.ts'
 import type { OwnFields } from './client/answer.ts'
 import type { Exchange } from './exchange.ts'
 
 /** What an exchange adds by cookies: those received, and the visitor. */
 export class ClientFields implements OwnFields {
   readonly #exchange: Exchange
+  readonly #upstreams: Upstreams
   readonly #keys: CookieKeys | null
-  readonly #received: readonly string[]
 
-  /** @param received banyan's own cookies in the request: name, value, name, value */
-  constructor(exchange: Exchange, keys: CookieKeys | null, received: readonly string[]) {
+  constructor(exchange: Exchange, upstreams: Upstreams, keys: CookieKeys | null) {
     this.#exchange = exchange
+    this.#upstreams = upstreams
     this.#keys = keys
-    this.#received = received
   }
 
   addTo(status: number, fields: readonly string[]): readonly string[] {
-    const added = this.#visitorCookie()
+    const added = [...this.#visitorCookie(), ...this.#serverCookie(fields)]
     return added.length === 0 ? fields : [...privateCopy(status, fields), ...added]
   }
 
   /** The visitor cookie, where the request was drawn on a new one; its removal, where no route draws on it any more. */
   #visitorCookie(): string[] {
-    const { decision, matched, view, revision, secure } = this.#exchange
+    const { decision, matched, view, own, revision, secure } = this.#exchange
     const keys = this.#keys
     const { visitor, visitorsAreDone } = revision.table
     if (keys === null || matched.route?.keysVisitors !== true) return []
-    const received = ownValues(this.#received, visitor.name)
+    const received = ownValues(own, visitor.name)
     if (visitorsAreDone)
       return received.length === 0 ? [] : setCookie(visitor, '', { ...visitor.attributes, maxAge: 0 }, secure)
     if (decision.sticky !== 'visitor' || view.visitor === undefined) return []
     if (readVisitor(keys, received)?.isCurrent === true) return []
     return setCookie(visitor, keys.sign(VISITOR, view.visitor), visitor.attributes, secure)
   }
+
+  /**
+   * The cookie that names the server of this response: for a client that has none, or whose server is gone or ill; where it goes
+   * with a session, when that begins.
+   */
+  #serverCookie(fields: readonly string[]): string[] {
+    const { decision, cache, failure, server: id, own, secure } = this.#exchange
+    const upstream = this.#upstreams.get(decision.upstream)
+    const settings = upstream?.settings.affinity
+    if (upstream === undefined || settings?.kind !== 'cookie') return []
+    // No server has made this response.
+    if (failure !== null || cache === 'hit' || cache === 'stale') return []
+    const { servers, affinity } = upstream
+    const server = servers.find(({ name }) => name === id)
+    if (server === undefined) return []
+    const name = serverCookie(upstream.name)
+    const value = affinity.valueOf(server)
+    if (settings.session !== null) {
+      const begun = fieldValues(fields, 'set-cookie').filter((text) => nameOfSetCookie(text) === settings.session)
+      return begun.flatMap((text) => ['Set-Cookie', setCookieLike(text, name, value, secure)])
+    }
+    const named = affinity.named(servers, own)
+    if (named?.isCurrent === true && (named.server === server || isUsable(servers, named.server, true))) return []
+    const kept = named !== null && isUsable(servers, named.server, true) ? affinity.valueOf(named.server) : value
+    return ['Set-Cookie', setCookieText(name, kept, OF_SESSION, secure)]
+  }
 }
+
+/** With the session of the browser. */
+const OF_SESSION = { path: '/', domain: null, maxAge: null, sameSite: 'lax', httpOnly: true } as const
 
 function setCookie(
   { name }: VisitorCookie,

@@ -83,15 +83,15 @@ export interface Plane {
 export function createPlane(parts: PlaneParts): Plane {
   const { live } = parts
   const measurements = new Measurements()
-  const upstreams = new Upstreams({ ...parts, measurements })
-  live.onPrepare((table, material) => upstreams.prepare(table, material))
-  measurements.follow(live.current.table, Date.now())
-  live.onApply(({ table }) => measurements.follow(table, Date.now()))
   const cookieKeys = parts.cookieKeys ?? new CookieKeySource([], null)
   live.onPrepare((table) => {
     cookieKeys.require(table)
     return () => {}
   })
+  const upstreams = new Upstreams({ ...parts, cookieKeys, measurements })
+  live.onPrepare((table, material) => upstreams.prepare(table, material))
+  measurements.follow(live.current.table, Date.now())
+  live.onApply(({ table }) => measurements.follow(table, Date.now()))
   const observer = new Observer(measurements, parts.accessLog)
   const edits = new TableEdits(live.current.table, (target) => void control.purge(target, false))
   live.onApply(({ table }) => edits.apply(table))

@@ -57,5 +57,9 @@ export class CookieKeySource {
 
 /** The places of a table that need a key. */
 function placesOf(table: Table): (string | number)[][] {
-  return table.routes.flatMap((route, at) => (route.keysVisitors ? [['routes', at, 'sticky']] : []))
+  const upstreams = [...table.upstreams.values()].filter(({ affinity }) => affinity?.kind === 'cookie')
+  return [
+    ...upstreams.map(({ name }) => ['upstreams', name, 'affinity']),
+    ...table.routes.flatMap((route, at) => (route.keysVisitors ? [['routes', at, 'sticky']] : [])),
+  ]
 }

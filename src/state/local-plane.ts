@@ -5,6 +5,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { Purge } from '../rules/caching/purge.ts'
 import { explain } from '../rules/explain.ts'
 import type { RequestView } from '../rules/http/exchange.ts'
+import { takeOwnCookies } from '../rules/http/own-cookies.ts'
 import type { IsAvailable } from '../rules/routing/decide.ts'
 import type { CacheControl, PurgeResult } from './caching/figures.ts'
 import type { CookieKeySource } from './cookie-key-source.ts'
@@ -78,10 +79,11 @@ export class LocalPlane implements PlanePort {
       keys === null ? null : (readVisitor(keys, values)?.text ?? null),
     )
     const { decision } = explanation
+    const { own } = takeOwnCookies(request.rawHeaders)
     const route = table.routes.find(({ id }) => id === decision.routeId) ?? null
     return {
       ...explanation,
-      server: upstreams.serverFor(decision.upstream),
+      server: upstreams.serverFor(decision.upstream, { clientAddress: request.clientAddress, own }),
       cache: await cache.explain(table, route, explanation.request, decision),
     }
   }

@@ -152,7 +152,7 @@ export class Shadows {
     if (this.#active >= this.#max) return 'busy'
     const other = decision.upstream === route.to ? route.from : route.to
     const fails = other === route.to && !this.#parts.upstreams.isAvailable(route, exchange.view.method)
-    return fails || this.#targetOf(other) === null ? 'unavailable' : null
+    return fails || this.#targetOf(other, exchange) === null ? 'unavailable' : null
   }
 
   #skip(exchange: Exchange, { id }: Route, reason: SkipReason): void {
@@ -251,7 +251,7 @@ export class Shadows {
   /** @returns null where the side has no server to ask */
   async #ask(exchange: Exchange, { route, settings }: Drawn, side: Side): Promise<CopyResult | null> {
     const name = side === 'from' ? route.from : route.to
-    const target = this.#targetOf(name)
+    const target = this.#targetOf(name, exchange)
     if (target === null) return null
     const result = await sendCopy(exchange, target, settings.maxBodyBytes, COPY_TIMEOUT_MS)
     this.#heard(name, 'failure' in result)
@@ -268,10 +268,11 @@ export class Shadows {
     this.#failures.set(upstream, { inARow, untilMs: inARow < MAX_FAILURES ? 0 : performance.now() + PAUSE_MS })
   }
 
-  #targetOf(name: string): CopyTarget | null {
+  /** As the client's own request would go: to the server that it stays with, if it does. */
+  #targetOf(name: string, { view, own }: Exchange): CopyTarget | null {
     const upstream = this.#parts.upstreams.get(name)
     if (upstream === undefined || (this.#failures.get(name)?.untilMs ?? 0) > performance.now()) return null
-    const server = upstream.servers.length === 0 ? null : upstream.next()
+    const server = upstream.servers.length === 0 ? null : upstream.next({ clientAddress: view.clientAddress, own })
     return server === null ? null : { upstream, server, pool: this.#poolOf(server) }
   }
 

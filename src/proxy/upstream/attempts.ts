@@ -19,6 +19,7 @@ import type { Reason } from '../../rules/http/exchange.ts'
 import { hasBody } from '../../rules/http/headers.ts'
 import type { Route, RouteTimeouts } from '../../rules/table/table.ts'
 import { type Outcome, outcomeOf } from '../../state/figures/attempt-cell.ts'
+import type { AffineClient } from '../../state/upstreams/affinity.ts'
 import type { PrivateConnection } from '../../state/upstreams/private-connections.ts'
 import type { ServerState } from '../../state/upstreams/server-state.ts'
 import type { UpstreamState } from '../../state/upstreams/upstream.ts'
@@ -46,6 +47,8 @@ export class Attempts implements Waiter {
   readonly #owner: AttemptOwner
   #phase: 'over' | 'waiting' | 'in' = 'over'
   #chance = 0
+  /** Null where the upstream has no affinity. */
+  #client: AffineClient | null = null
   #method = ''
   #hasBody = false
   #guard: Route | null = null
@@ -90,7 +93,7 @@ export class Attempts implements Waiter {
   begin(
     upstream: string,
     guard: Route | null,
-    { decision, view, said, matched }: Pick<Exchange, 'decision' | 'view' | 'said' | 'matched'>,
+    { decision, view, said, matched, own }: Pick<Exchange, 'decision' | 'view' | 'said' | 'matched' | 'own'>,
     privately: PrivateConnection | null = null,
   ): void {
     const { chance, method } = view
@@ -106,6 +109,7 @@ export class Attempts implements Waiter {
     this.#reason = decision.reason
     this.#privately = privately
     this.#chance = chance
+    this.#client = state.settings.affinity === null ? null : { clientAddress: view.clientAddress, own }
     this.#method = method
     this.#hasBody = hasBody(said)
     this.#count = 0
@@ -142,7 +146,7 @@ export class Attempts implements Waiter {
   #go(failed: FailedBefore<ServerState> | null): void {
     const upstream = this.upstream!
     const own = this.#privately?.take(upstream) ?? null
-    const server = own?.server ?? upstream.pick(this.#chance, failed, isIdempotent(this.#method))
+    const server = own?.server ?? upstream.pick(this.#chance, failed, isIdempotent(this.#method), this.#client)
     if (server === null) {
       this.finish()
       this.#owner.onRefused('no-server')

@@ -19,6 +19,7 @@ import { parseSticky, type StickySource } from '../patterns/sticky.ts'
 import { matcherSteps } from '../routing/match.ts'
 import type { RouteDocument, TableDocument, UpstreamDocument } from '../table/schema.ts'
 import type {
+  AffinitySettings,
   BreakerSettings,
   CacheSettings,
   EjectionSettings,
@@ -66,7 +67,9 @@ export function* compileSteps(document: TableDocument): Steps<Table> {
     matcher,
     visitor: compileVisitor(document.visitor ?? {}),
     visitorsAreDone: routes.every((route) => !route.keysVisitors || route.percent === 100),
-    addsToAnswers: routes.some((route) => route.keysVisitors),
+    addsToAnswers:
+      routes.some((route) => route.keysVisitors) ||
+      [...upstreams.values()].some(({ affinity }) => affinity?.kind === 'cookie'),
   })
 }
 
@@ -113,8 +116,13 @@ function compileUpstream(name: string, said: UpstreamDocument): Upstream {
     slowStartMs: ms(said.slowStart) ?? 0,
     maxConcurrent: said.maxConcurrent ?? null,
     queue: { size: said.queue?.size ?? 100, timeoutMs: ms(said.queue?.timeout) ?? 1_000 },
+    affinity: said.affinity === undefined ? null : compileAffinity(said.affinity),
     document: said,
   })
+}
+
+function compileAffinity(said: string): AffinitySettings {
+  return said === 'ip' ? { kind: 'ip' } : { kind: 'cookie', session: said.slice('cookie:'.length) || null }
 }
 
 /** Compiles one entry of an upstream's `servers`. */

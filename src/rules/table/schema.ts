@@ -134,6 +134,9 @@ const upstream = object({
   })
     .meta({ id: 'UpstreamTls' })
     .optional(),
+  affinity: checked(z.string(), flawOfAffinity)
+    .optional()
+    .describe('Keep a client on one server: cookie, cookie:NAME (with the session that NAME begins), or ip.'),
   maxIdleConnections: z
     .int()
     .min(0)
@@ -464,6 +467,14 @@ function flawOfAge(text: string): Flaw | null {
   return flawOfDuration(text)?.message.startsWith('invalid duration')
     ? { message: `invalid lifetime ${text}: must be at most 400d` }
     : flawOfDuration(text)
+}
+
+function flawOfAffinity(text: string): Flaw | null {
+  if (text === 'ip' || text === 'cookie') return null
+  const [kind, name = ''] = text.split(/:(.*)/s)
+  if (kind === 'cookie')
+    return name === '' ? { message: 'cookie: needs a name', hint: 'write cookie' } : flawOfCookieName(name)
+  return { message: `invalid affinity ${JSON.stringify(text)}: must be cookie, cookie:NAME or ip` }
 }
 
 function flawOfCookiePath(text: string): Flaw | null {

@@ -113,9 +113,17 @@ export interface Upstream {
   readonly maxConcurrent: number | null
   /** The queue above that limit: size and timeout. Default 100, and 1000 ms. */
   readonly queue: { readonly size: number; readonly timeoutMs: number }
+  /** How a client stays with one server; null if it does not. */
+  readonly affinity: AffinitySettings | null
   /** The entry of routes.yaml. */
   readonly document: UpstreamDocument
 }
+
+/**
+ * How a client stays with one server: by the hash of its address, or by a cookie of banyan's own, which is set with the first
+ * response, or with each that sets the cookie `session`.
+ */
+export type AffinitySettings = { readonly kind: 'ip' } | { readonly kind: 'cookie'; readonly session: string | null }
 
 /** The fallback of a route: the same request answered by `from` because `to` failed. */
 export interface Fallback {

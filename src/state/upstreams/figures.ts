@@ -4,6 +4,7 @@
 import type { BreakerWord } from '../../rules/failures/breaker.ts'
 import type { Route } from '../../rules/table/table.ts'
 import type { BreakerCounts, ServerCounts, WholeCounts } from '../figures/upstream-counts.ts'
+import type { AffineClient } from './affinity.ts'
 
 /**
  * State of a server: `up`; `slow-start` gets less than its share for a while; `ejected` after too many consecutive failures;
@@ -59,5 +60,5 @@ export interface UpstreamsView {
   /** Whether the breaker of a route allows a request to `to` now. */
   isAvailable(route: Route, method: string): boolean
   /** The server that would get a request now, or null if there is none. */
-  serverFor(upstream: string): string | null
+  serverFor(upstream: string, client: AffineClient): string | null
 }

@@ -42,6 +42,10 @@ export class ServerState implements Candidate {
     this.authority = new URL(server.url).host
   }
 
+  get name(): string {
+    return this.server.id
+  }
+
   get active(): number {
     return this.pool.active
   }

@@ -6,6 +6,7 @@ import { type FailedBefore, ServerDraw } from '../../rules/failures/pick.ts'
 import type { OriginMap } from '../../rules/http/headers.ts'
 import type { Upstream } from '../../rules/table/table.ts'
 import type { UpstreamCounts, WholeCounts } from '../figures/upstream-counts.ts'
+import { type AffineClient, Affinity, type KeysSource } from './affinity.ts'
 import type { BreakerStanding, UpstreamStanding } from './figures.ts'
 import type { ServerState } from './server-state.ts'
 import { type Waiter, WaitingLine } from './waiting-line.ts'
@@ -30,6 +31,7 @@ export class UpstreamState {
   /** Those of them that are being retried. */
   retrying = 0
   readonly counts: WholeCounts
+  readonly affinity: Affinity
   readonly #line = new WaitingLine()
   readonly #draw = new ServerDraw()
   readonly #now: () => number
@@ -45,12 +47,19 @@ export class UpstreamState {
    * @param shares number of processes that share the upstream: each gets its part of `maxConcurrent`
    * @param instance id of this instance
    * @param counts counters of the upstream
+   * @param keys of the cookies that name servers
    */
-  constructor(settings: Upstream, now: () => number, shares: number, instance: string, counts: UpstreamCounts) {
+  constructor(
+    settings: Upstream,
+    now: () => number,
+    shares: number,
+    ...[instance, counts, keys]: [string, UpstreamCounts, KeysSource]
+  ) {
     this.name = settings.name
     this.instance = instance
     this.settings = settings
     this.counts = counts.whole
+    this.affinity = new Affinity(settings.name, keys)
     this.#now = now
     this.#shares = shares
   }
@@ -102,18 +111,30 @@ export class UpstreamState {
    * @param chance in [0, 1)
    * @param failed a server that has just failed for this exchange
    * @param repeatable the request can be retried
+   * @param client whose server is preferred, if the upstream has an affinity; null for none
    * @returns null if no server takes new requests
    */
-  pick(chance: number, failed: FailedBefore<ServerState> | null, repeatable: boolean): ServerState | null {
+  pick(
+    chance: number,
+    failed: FailedBefore<ServerState> | null,
+    ...[repeatable, client = null]: [boolean, (AffineClient | null)?]
+  ): ServerState | null {
     if (this.#unsettled) this.refresh()
     const { servers } = this
-    return servers.length === 1 ? this.#only() : this.#draw.pick(servers, chance, failed, repeatable)
+    if (servers.length === 1) return this.#only()
+    return this.#own(client, failed, repeatable) ?? this.#draw.pick(servers, chance, failed, repeatable)
   }
 
   /** The server that a retryable request would get now, or null. */
-  next(): ServerState | null {
+  next(client: AffineClient | null): ServerState | null {
     this.refresh()
-    return this.servers.length === 1 ? this.#only() : this.#draw.next(this.servers, null, true)
+    if (this.servers.length === 1) return this.#only()
+    return this.#own(client, null, true) ?? this.#draw.next(this.servers, null, true)
+  }
+
+  #own(client: AffineClient | null, failed: FailedBefore<ServerState> | null, repeatable: boolean): ServerState | null {
+    if (client === null || this.settings.affinity === null) return null
+    return this.affinity.serverFor(this.settings, this.servers, client, failed, repeatable)
   }
 
   #only(): ServerState | null {

@@ -7,6 +7,7 @@ import type { ServerPool } from '../../wire/client.ts'
 import { Measurements } from '../figures/measurements.ts'
 import type { UpstreamCounts } from '../figures/upstream-counts.ts'
 import { NO_MATERIAL, type TlsMaterial } from '../tls/material.ts'
+import type { AffineClient, KeysSource } from './affinity.ts'
 import { Breakers } from './breakers.ts'
 import type { UpstreamStanding, UpstreamsView } from './figures.ts'
 import { EMPTY_FLEET, type Fleet, isUnhealthy, membersOf } from './fleet.ts'
@@ -24,6 +25,8 @@ export interface UpstreamsOptions {
   readonly instance?: string
   /** A monotonic clock, milliseconds. Default: performance.now. */
   now?(): number
+  /** Keys of the cookies that name servers. Default: none, so no table may need any. */
+  readonly cookieKeys?: KeysSource | undefined
   /** Where events at the upstreams are counted. Default: its own. */
   readonly measurements?: Measurements
 }
@@ -39,10 +42,12 @@ export class Upstreams implements UpstreamsView {
   readonly #now: () => number
   readonly #processes: number
   readonly #instance: string
+  readonly #cookieKeys: KeysSource
   readonly measurements: Measurements
   readonly breakers: Breakers
 
-  constructor({ fleet, processes, instance, now, measurements }: UpstreamsOptions = {}) {
+  constructor({ fleet, processes, instance, now, measurements, cookieKeys }: UpstreamsOptions = {}) {
+    this.#cookieKeys = cookieKeys ?? { keys: null }
     this.measurements = measurements ?? new Measurements()
     this.breakers = new Breakers(this.measurements)
     this.#fleet = fleet ?? EMPTY_FLEET
@@ -75,8 +80,8 @@ export class Upstreams implements UpstreamsView {
     return [...this.#states.values()].map((state) => state.tell(breakers.get(state.name) ?? []))
   }
 
-  serverFor(upstream: string): string | null {
-    return this.#states.get(upstream)?.next()?.server.id ?? null
+  serverFor(upstream: string, client: AffineClient): string | null {
+    return this.#states.get(upstream)?.next(client)?.server.id ?? null
   }
 
   /**
@@ -122,6 +127,7 @@ export class Upstreams implements UpstreamsView {
       this.#processes,
       this.#instance,
       this.measurements.upstream(upstream.name),
+      this.#cookieKeys,
     )
   }
 
