@@ -137,7 +137,7 @@ const FLAGS = {
   'cookie-secret': {
     value: 'SECRET',
     fallback: '',
-    help: "secret of banyan's own cookies; further ones after a comma are accepted too (a key kept in .banyan/)",
+    help: "secret of banyan's own cookies; further ones after a comma are accepted too (a key kept with the revisions)",
     read: readCookieSecrets,
   },
   'keep-revisions': {

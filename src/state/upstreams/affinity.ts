@@ -6,14 +6,8 @@ import { serverOfKey } from '../../rules/failures/rendezvous.ts'
 import { ownValues, serverCookie } from '../../rules/http/own-cookies.ts'
 import type { Upstream } from '../../rules/table/table.ts'
 import type { CookieKeys } from '../cookie-keys.ts'
+import type { AffineClient } from './figures.ts'
 import type { ServerState } from './server-state.ts'
-
-/** What is known of a client. */
-export interface AffineClient {
-  readonly clientAddress: string
-  /** Banyan's own cookies in its request: name, value, name, value. */
-  readonly own: readonly string[]
-}
 
 /** The keys of cookies, which come when a table needs them. */
 export interface KeysSource {

@@ -4,7 +4,13 @@
 import type { BreakerWord } from '../../rules/failures/breaker.ts'
 import type { Route } from '../../rules/table/table.ts'
 import type { BreakerCounts, ServerCounts, WholeCounts } from '../figures/upstream-counts.ts'
-import type { AffineClient } from './affinity.ts'
+
+/** What of a client decides which server it stays with. */
+export interface AffineClient {
+  readonly clientAddress: string
+  /** Banyan's own cookies in its request: name, value, name, value. */
+  readonly own: readonly string[]
+}
 
 /**
  * State of a server: `up`; `slow-start` gets less than its share for a while; `ejected` after too many consecutive failures;
