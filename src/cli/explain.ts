@@ -117,7 +117,7 @@ const WHY: Readonly<Record<Reason, string>> = {
   default: 'no route matches',
   percent: 'within the percent of the route',
   rest: 'outside the percent of the route',
-  'no-key': 'no sticky key in the request',
+  'no-key': 'no sticky key in the request, and noKey says so',
   pinned: 'the client has an authenticated connection to it',
   forced: 'forced by a token',
   unavailable: 'within the percent of the route, but that upstream is unavailable',

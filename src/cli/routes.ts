@@ -45,6 +45,8 @@ interface RouteAnswer {
   readonly to: string
   readonly percent: number
   readonly revision?: number
+  readonly noKey?: string
+  readonly withoutKey?: { readonly exchanges: number; readonly withoutKey: number; readonly moved: number }
   readonly live: { readonly exchanges: number; readonly lastMinute: RouteWindow | null }
 }
 
@@ -119,7 +121,15 @@ function changeText(before: RouteAnswer, after: RouteAnswer, colour: boolean): s
   if (before.percent === after.percent)
     return `${after.id}: unchanged, ${after.percent} % ${where} (revision ${after.revision})\n`
   const moved = `${before.percent} % -> ${paint(colour, 'bold', `${after.percent} %`)}`
-  return `${after.id}: ${moved} ${where} (revision ${after.revision})\n`
+  return `${after.id}: ${moved} ${where} (revision ${after.revision})\n${keylessText(after)}`
+}
+
+/** What has become of the requests without a key: below 100 they stay behind, so that they move all at once. */
+function keylessText({ withoutKey, percent }: RouteAnswer): string {
+  if (withoutKey === undefined || withoutKey.moved === 0) return ''
+  const { exchanges, moved } = withoutKey
+  const how = percent === 100 ? '; noKey: from keeps them' : ''
+  return `${moved} of its last ${exchanges} requests have no sticky key: such requests move all at once${how}\n`
 }
 
 /** The result of a dry run, as text. */
@@ -132,6 +142,7 @@ export function dryRunText(
       readonly moved: number
       readonly movedPercent: number | null
       readonly units: { readonly seen: number; readonly moved: number }
+      readonly withoutKey?: { readonly seen: number; readonly moved: number }
       readonly silenced: readonly string[]
       readonly caches: readonly { readonly route: string; readonly upstream: string; readonly why: string }[]
     }
@@ -139,13 +150,16 @@ export function dryRunText(
   colour: boolean,
 ): string {
   if (!told.changed) return 'no changes\n'
-  const { exchanges, moved, movedPercent, units, silenced, caches } = told.simulation
+  const { exchanges, moved, movedPercent, units, withoutKey, silenced, caches } = told.simulation
   const lines = [
     diffInColours(told.diff, colour).trimEnd(),
     '',
     exchanges === 0
       ? 'no recent requests to simulate'
       : `${moved} of the last ${exchanges} requests (${movedPercent} %) and ${units.moved} of ${units.seen} clients would be routed differently`,
+    ...((withoutKey?.moved ?? 0) === 0
+      ? []
+      : [`${withoutKey?.moved} of them have no sticky key: such requests would move all at once`]),
     ...silenced.map((route) => `${route} would no longer match any of them`),
     ...caches.map(({ route, upstream, why }) => `cached responses of ${route} from ${upstream} would be lost: ${why}`),
     'nothing was changed (dry run)',

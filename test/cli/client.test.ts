@@ -109,6 +109,18 @@ describe('what is asked', () => {
     )
   })
 
+  test('set says how many requests have no key and move at once', async () => {
+    admin().get('/routes/gtin-lookup').reply(200, ROUTE)
+    admin()
+      .patch('/routes/gtin-lookup', { percent: 100 })
+      .reply(200, { ...ROUTE, percent: 100, withoutKey: { exchanges: 50, withoutKey: 30, moved: 30 } })
+    expect((await banyan(['set', 'gtin-lookup', '100'])).out).toBe(
+      `gtin-lookup: 5 % -> 100 % to gtin (revision 7)
+30 of its last 50 requests have no sticky key: such requests move all at once; noKey: from keeps them
+`,
+    )
+  })
+
   test('set --dry-run prints the difference and what it would do', async () => {
     admin().get('/routes/gtin-lookup').reply(200, ROUTE)
     const simulation = {
@@ -116,6 +128,7 @@ describe('what is asked', () => {
       moved: 41,
       movedPercent: 20.5,
       units: { seen: 90, moved: 18 },
+      withoutKey: { seen: 20, moved: 11 },
       silenced: ['old'],
       caches: [{ route: 'old', upstream: 'legacy', why: 'route-removed' }],
     }
@@ -127,6 +140,7 @@ describe('what is asked', () => {
 +b
 
 41 of the last 200 requests (20.5 %) and 18 of 90 clients would be routed differently
+11 of them have no sticky key: such requests would move all at once
 old would no longer match any of them
 cached responses of old from legacy would be lost: route-removed
 nothing was changed (dry run)

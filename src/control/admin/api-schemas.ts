@@ -93,7 +93,16 @@ const routeState = routeBody
   })
   .meta({ id: 'RouteState' })
 
-export const routeAnswer = routeState.extend({ revision }).meta({ id: 'RouteAnswer' })
+export const routeAnswer = routeState
+  .extend({
+    revision,
+    withoutKey: object({ exchanges: count, withoutKey: count, moved: count })
+      .optional()
+      .describe(
+        'After an edit of a route with sticky keys: recent requests of the route, those without a key, and those of them that the edit has moved.',
+      ),
+  })
+  .meta({ id: 'RouteAnswer' })
 export const routesAnswer = object({
   revision,
   default: upstreamName,
@@ -217,6 +226,9 @@ export const dryRunAnswer = object({
     moved: count,
     movedPercent: percent.nullable(),
     units: object({ seen: count, moved: count }),
+    withoutKey: object({ seen: count, moved: count }).describe(
+      'Requests without a sticky key, and those of them that would move: all at once.',
+    ),
     routes: z.array(object({ route: z.string().nullable(), exchanges: count, moved: count, reclaimed: count })),
     silenced: z.array(z.string()),
     caches: z.array(

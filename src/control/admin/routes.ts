@@ -12,6 +12,8 @@ import { existenceOf } from '../http/preconditions.ts'
 import { invalidBody } from '../http/problem.ts'
 import type { Change } from '../table/edit-outcome.ts'
 import { addRoute, patchRoute, putRoute, removeRoute } from '../table/edits.ts'
+import { type KeylessSample, keylessSteps } from '../table/simulation.ts'
+import { inTurns } from '../turns.ts'
 import { readJson } from './body.ts'
 import { makeEdit, noSuchRoute } from './write.ts'
 
@@ -19,7 +21,7 @@ const PATCH_TYPES = ['application/merge-patch+json', 'application/json']
 const JSON_TYPES = ['application/json']
 
 /** What GET adds to the table's keys; accepted and ignored in a PUT. */
-const ADDED = ['order', 'live', 'revision']
+const ADDED = ['order', 'live', 'revision', 'withoutKey']
 
 /** Adds the resources. */
 export function addRoutes(router: AdminRouter, parts: AdminParts): void {
@@ -76,16 +78,37 @@ async function writeRoute(ctx: AdminContext, parts: AdminParts, id: string, chan
     ctx.status = 201
     ctx.set('Location', `/routes/${id}`)
   }
-  await answerRoute(ctx, revision, routeOf(revision.table, id), parts)
+  const route = routeOf(revision.table, id)
+  const withoutKey = await keylessSample(before.table, revision.table, route, parts)
+  await answerRoute(ctx, revision, route, parts, withoutKey)
 }
 
-async function answerRoute(ctx: AdminContext, revision: Revision, route: Route, parts: AdminParts): Promise<void> {
+/** The requests without a key, where an edit may have moved them; null where each has one, or none matters. */
+async function keylessSample(
+  before: Table,
+  after: Table,
+  route: Route,
+  parts: AdminParts,
+): Promise<KeylessSample | null> {
+  const was = before.routes.find(({ id }) => id === route.id)
+  if (was === undefined || was === route || route.sticky.length === 0) return null
+  return inTurns(keylessSteps({ before, after }, route.id, await parts.planes.recent()))
+}
+
+async function answerRoute(
+  ctx: AdminContext,
+  revision: Revision,
+  route: Route,
+  parts: AdminParts,
+  withoutKey: KeylessSample | null = null,
+): Promise<void> {
   const { measurements, upstreams } = await parts.planes.figures()
   const live = liveRoute(measurements, route, parts.now())
   const index = revision.table.routes.indexOf(route)
   ctx.set('ETag', revision.etag)
   ctx.set('Accept-Patch', PATCH_TYPES.join(', '))
-  answerJson(ctx, { revision: revision.number, ...routeState(route, index, breakerWords(upstreams), live) })
+  const state = routeState(route, index, breakerWords(upstreams), live)
+  answerJson(ctx, { revision: revision.number, ...state, ...(withoutKey === null ? {} : { withoutKey }) })
 }
 
 /** As routes.yaml says it, the percent written out, with its place in the file from 1 and what is happening on it. */

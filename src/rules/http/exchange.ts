@@ -28,7 +28,7 @@ export interface RequestView {
  * - `default`: no route claims the request
  * - `percent`: its bucket lies in the share
  * - `rest`: its bucket lies outside the share
- * - `no-key`: the route is sticky and none of its keys is present: it stays on `from`
+ * - `no-key`: the route is sticky and none of its keys is present: it goes where the route's `noKey` says
  * - `pinned`: its client has a connection of its own to this side (NTLM, Negotiate)
  * - `forced`: a valid force token named the upstream
  * - `unavailable`: its bucket lies in the share, but the breaker of `to` is open
@@ -56,7 +56,7 @@ export interface Decision {
   /** The name of the upstream that is to answer. */
   readonly upstream: string
   readonly reason: Reason
-  /** The unit's place in [0, 100), or null where nothing was drawn (no route, 0 or 100 per cent, no key). */
+  /** The unit's place in [0, 100), or null where nothing was drawn (no route, 0 per cent, all of them, no key). */
   readonly bucket: number | null
   /** The route's percent at the time, or null where no route claimed the request. */
   readonly percent: number | null

@@ -175,6 +175,15 @@ function routeFindings(said: Partial<RouteDocument>, path: Path, defaultUpstream
   if (sound([...path, 'sticky']) && sound([...path, 'match', 'path']) && sound([...path, 'match', 'paths'])) {
     findings.push(...stickyFindings(said.sticky, pathsOf(match), [...path, 'sticky']))
   }
+  if (sound([...path, 'noKey']) && said.noKey !== undefined && sound([...path, 'sticky'])) {
+    const all = stickySources(said.sticky).map(({ source }) => source)
+    const end = all.at(-1)
+    if (end === undefined || end === 'request' || end === 'ip' || end === 'visitor') {
+      const why =
+        end === undefined || end === 'request' ? 'each request is drawn by itself' : `${end} gives everybody a key`
+      findings.push(warning([...path, 'noKey'], `has no effect: without another key ${why}`))
+    }
+  }
   const { percent = 0, from = defaultUpstream, to } = said
   if (sound([...path, 'percent']) && percent > 0 && from === to && to !== undefined) {
     findings.push(warning([...path, 'percent'], `from and to are both ${to}: percent has no effect`))

@@ -66,7 +66,7 @@ export function* compileSteps(document: TableDocument): Steps<Table> {
     routes: Object.freeze(routes),
     matcher,
     visitor: compileVisitor(document.visitor ?? {}),
-    visitorsAreDone: routes.every((route) => !route.keysVisitors || route.percent === 100),
+    visitorsAreDone: routes.every((route) => !route.keysVisitors || route.movesAll),
     addsToAnswers:
       routes.some((route) => route.keysVisitors) ||
       [...upstreams.values()].some(({ affinity }) => affinity?.kind === 'cookie'),
@@ -199,6 +199,8 @@ function compileRoute(said: RouteDocument, table: TableDocument, pool: Pool): Ro
     percent,
     threshold: thresholdOf(percent),
     salt: said.group ?? said.id,
+    noKey: said.noKey ?? 'from',
+    movesAll: percent === 100 && said.noKey !== 'from',
     sticky,
     keysVisitors: sticky.some(({ kind }) => kind === 'visitor'),
     fallback: said.fallback === undefined ? null : compileFallback(said.fallback),

@@ -35,12 +35,12 @@ export function decide(
     return decision(null, table.default, match.ambiguous ? 'ambiguous' : 'default', null, null)
   }
   if (route.percent === 0) return decision(route, route.from, 'rest', null, null)
-  if (route.percent === 100) return toward(route, view, null, null, isAvailable)
+  if (route.movesAll) return toward(route, view, null, null, isAvailable)
   if (pinned !== null) return decision(route, pinned, 'pinned', null, null)
   return draw(route, match, view, isAvailable)
 }
 
-/** The draw of a route between 0 and 100 per cent, on the first key present. */
+/** The draw of a route on the first key present. Requests without a key go where `noKey` says. */
 function draw(route: Route, match: Match, view: RequestView, isAvailable: IsAvailable): Decision {
   const { sticky } = route
   if (sticky.length === 0) return drawOn(view.chance * TWO_32, REQUEST, route, view, isAvailable)
@@ -50,7 +50,16 @@ function draw(route: Route, match: Match, view: RequestView, isAvailable: IsAvai
     const key = keyOf(source, view, match.params)
     if (key !== undefined) return drawOn(hashOf(route.salt, key), source.text, route, view, isAvailable)
   }
-  return decision(route, route.from, 'no-key', null, null)
+  switch (route.noKey) {
+    case 'from':
+      return decision(route, route.from, 'no-key', null, null)
+    case 'random':
+      return drawOn(view.chance * TWO_32, REQUEST, route, view, isAvailable)
+    case 'to':
+      return isAvailable(route, view.method)
+        ? decision(route, route.to, 'no-key', null, null)
+        : decision(route, route.from, 'unavailable', null, null)
+  }
 }
 
 function drawOn(hash: number, sticky: string, route: Route, view: RequestView, isAvailable: IsAvailable): Decision {
@@ -84,7 +93,6 @@ export function sideOf({ reason, upstream }: Pick<Decision, 'reason' | 'upstream
     case 'fallback':
       return 'to'
     case 'rest':
-    case 'no-key':
       return 'from'
     default:
       return upstream === route.to ? 'to' : upstream === route.from ? 'from' : null

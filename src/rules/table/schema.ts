@@ -359,6 +359,12 @@ const route = object({
   percent: checked(z.number().meta({ minimum: 0, maximum: 100 }), flawOfPercent)
     .optional()
     .describe('0 to 100, up to 4 decimals. Default 0.'),
+  noKey: z
+    .enum(['from', 'random', 'to'])
+    .optional()
+    .describe(
+      'Where requests without a sticky key go: from (default), random (each is drawn by itself) or to. At 100 all go to `to`, unless noKey: from is written.',
+    ),
   group: name('group').optional().describe('Routes of one group send the same clients to `to`.'),
   sticky: z
     .union([stickyText, stickySource, z.array(stickyEntry).min(1)])

@@ -236,6 +236,10 @@ export interface Route {
   readonly threshold: number
   /** The route's `group` if it has one, else its id. */
   readonly salt: string
+  /** Where requests without a key go below 100 per cent, and at 100 where the route says `from`. Default: `from`. */
+  readonly noKey: 'from' | 'random' | 'to'
+  /** All requests go to `to`, with a key or without: 100 per cent, unless `noKey: from` is said. */
+  readonly movesAll: boolean
   /** The chain of sticky sources; empty means `request`. */
   readonly sticky: readonly StickySource[]
   /** A cookie is the key of visitors without another one. */

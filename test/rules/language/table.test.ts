@@ -252,6 +252,7 @@ test('the JSON Schema for editors knows the same keys', () => {
     'from',
     'to',
     'percent',
+    'noKey',
     'group',
     'sticky',
     'fallback',

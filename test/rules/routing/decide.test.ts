@@ -1,9 +1,9 @@
 /** Decisions and their reasons. */
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { Decision, RequestView } from '../../../src/rules/http/exchange.ts'
 import { bucketOf, hashOf } from '../../../src/rules/patterns/draw.ts'
-import { decide, type IsAvailable } from '../../../src/rules/routing/decide.ts'
+import { decide, type IsAvailable, sideOf } from '../../../src/rules/routing/decide.ts'
 import { matchRoute } from '../../../src/rules/routing/match.ts'
 import type { RouteDocument } from '../../../src/rules/table/schema.ts'
 import { tableOf, view } from '../make.ts'
@@ -128,6 +128,49 @@ test('request at the end of a chain draws at random where no key is present', ()
   const route = { percent: 50, sticky: ['cookie:sid', 'request'] }
   expect(decided(route, view('/gtins/1', { chance: 0.4 }))).toMatchObject({ upstream: 'gtin', sticky: 'request' })
   expect(decided(route, view('/gtins/1', { chance: 0.6 }))).toMatchObject({ upstream: 'legacy', sticky: 'request' })
+})
+
+describe('noKey', () => {
+  const keyless = view('/gtins/1', { chance: 0.5 })
+  const keyed = view('/gtins/1', { rawHeaders: ['Cookie', 'sid=alice'] })
+  const on = (percent: number, noKey?: 'from' | 'random' | 'to') => ({
+    percent,
+    sticky: 'cookie:sid',
+    ...(noKey === undefined ? {} : { noKey }),
+  })
+
+  test.each<[number, 'from' | 'random' | 'to' | undefined, string, string]>([
+    [0, undefined, 'legacy', 'rest'],
+    [0, 'to', 'legacy', 'rest'],
+    [0, 'random', 'legacy', 'rest'],
+    [40, undefined, 'legacy', 'no-key'],
+    [40, 'from', 'legacy', 'no-key'],
+    [40, 'random', 'legacy', 'rest'],
+    [60, 'random', 'gtin', 'percent'],
+    [0.0001, 'to', 'gtin', 'no-key'],
+    [99.9999, 'from', 'legacy', 'no-key'],
+    [100, undefined, 'gtin', 'percent'],
+    [100, 'from', 'legacy', 'no-key'],
+    [100, 'random', 'gtin', 'percent'],
+    [100, 'to', 'gtin', 'percent'],
+  ])('a request without a key at %d %% with noKey: %s goes to %s: %s', (percent, noKey, upstream, reason) => {
+    expect(decided(on(percent, noKey), keyless)).toMatchObject({ upstream, reason })
+  })
+
+  test('who has a key is drawn on it whatever noKey says, and at 100 all are in the share', () => {
+    for (const noKey of ['from', 'random', 'to'] as const) {
+      expect(decided(on(40, noKey), keyed)).toMatchObject({ upstream: 'legacy', reason: 'rest', sticky: 'cookie:sid' })
+      expect(decided(on(41, noKey), keyed)).toMatchObject({ upstream: 'gtin', reason: 'percent', sticky: 'cookie:sid' })
+      expect(decided(on(100, noKey), keyed)).toMatchObject({ upstream: 'gtin', reason: 'percent' })
+    }
+  })
+
+  test('to is asked only where it is available, and a request stays on its side', () => {
+    expect(decided(on(1, 'to'), keyless, DOWN)).toMatchObject({ upstream: 'legacy', reason: 'unavailable' })
+    const [route] = tableOf([{ id: 'a', match: { path: '/a' } }]).routes
+    expect(sideOf({ reason: 'no-key', upstream: 'gtin' }, route!)).toBe('to')
+    expect(sideOf({ reason: 'no-key', upstream: 'legacy' }, route!)).toBe('from')
+  })
 })
 
 test('a share whose upstream is unavailable stays on from', () => {

@@ -1,0 +1,81 @@
+/**
+ * Where the requests of a route go: those without a key, and those of a share that is split among several upstreams. Real processes.
+ */
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { banyan as command } from '../cli/rig.ts'
+import { type Banyan, startBanyan } from '../support/banyan.ts'
+
+const NAMES = ['legacy', 'gtin', 'next'] as const
+const servers = new Map<string, Server>()
+let proxy: Banyan | null = null
+
+beforeAll(async () => {
+  for (const name of NAMES) {
+    const server = createServer((_req, res) => res.end(name))
+    servers.set(name, server)
+    await new Promise<void>((resolve) => {
+      server.listen(0, '127.0.0.1', resolve)
+    })
+  }
+})
+afterEach(async () => {
+  await proxy?.stop()
+  proxy = null
+})
+afterAll(() => {
+  for (const server of servers.values()) {
+    server.closeAllConnections()
+    server.close()
+  }
+})
+
+function table(route: string): string {
+  const upstreams = NAMES.map((name) => `  ${name}: { servers: [http://127.0.0.1:${portOf(name)}] }\n`).join('')
+  return `version: 1\nupstreams:\n${upstreams}default: legacy\nroutes:\n  - { id: a, match: { path: /a }, ${route} }\n`
+}
+
+function portOf(name: string): number {
+  return (servers.get(name)!.address() as AddressInfo).port
+}
+
+async function get(sid: string | null = null): Promise<string> {
+  const headers = sid === null ? {} : { cookie: `sid=${sid}` }
+  return (await fetch(`http://127.0.0.1:${proxy?.port}/a`, { headers })).text()
+}
+
+/** Runs a command against the proxy. */
+async function told(...words: string[]): Promise<string> {
+  const { out, err, code } = await command([...words, '--admin', `127.0.0.1:${proxy?.adminPort}`])
+  expect([code, err]).toEqual([0, ''])
+  return out
+}
+
+test('requests without a key stay until the percent is 100, and set says that they move at once; noKey: from keeps them', async () => {
+  proxy = await startBanyan({ table: table('to: gtin, percent: 99.9999, sticky: cookie:sid') })
+  expect(await get()).toBe('legacy')
+  expect(await get()).toBe('legacy')
+  expect(await get('alice')).toBe('gtin')
+  const wouldMove = /(\d+) of them have no sticky key: such requests would move all at once/
+  await expect.poll(() => told('set', 'a', '100', '--dry-run')).toMatch(wouldMove)
+  const all = await told('set', 'a', '100')
+  expect(all).toMatch(
+    /^\d+ of its last \d+ requests have no sticky key: such requests move all at once; noKey: from keeps them$/m,
+  )
+  expect(await get()).toBe('gtin')
+  expect(await told('set', 'a', '0')).toMatch(
+    /of its last \d+ requests have no sticky key: such requests move all at once$/m,
+  )
+  const patch = { method: 'PATCH', body: JSON.stringify({ percent: 100, noKey: 'from' }) }
+  const init = { ...patch, headers: { 'content-type': 'application/json' } }
+  const answer = await fetch(`http://127.0.0.1:${proxy.adminPort}/routes/a`, init)
+  expect(await answer.json()).toMatchObject({ percent: 100, noKey: 'from', withoutKey: { moved: 0 } })
+  expect([await get(), await get('alice')]).toEqual(['legacy', 'gtin'])
+  expect(await told('explain', '/a')).toContain('legacy: no sticky key in the request, and noKey says so (no-key)')
+})
+
+test('noKey: to moves them first', async () => {
+  proxy = await startBanyan({ table: table('to: gtin, percent: 0.0001, sticky: cookie:sid, noKey: to') })
+  expect([await get(), await get('alice')]).toEqual(['gtin', 'legacy'])
+})
