@@ -51,6 +51,8 @@ export interface CoreSettings extends TableOptions, NameOptions, CookieOptions, 
   readonly exposeCacheKey: boolean
   /** The secret for force tokens; null disables them. */
   readonly forceSecret: string | null
+  /** Whether links with force tokens are answered. */
+  readonly forceByLink: boolean
 }
 
 /** Where the key of cookies comes from. */
@@ -174,6 +176,7 @@ export function planeOf(
       clientScheme: settings.clientScheme,
       memoryCacheBytes: settings.memoryCacheBytes,
       forceSecret: settings.forceSecret,
+      forceByLink: settings.forceByLink,
       sampleKey: sampleKeyOf(settings),
       remoteCache: remote,
       exposeCacheStatus: settings.exposeCacheStatus,

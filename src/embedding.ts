@@ -56,6 +56,8 @@ export interface StrangleOptions {
   readonly exposeCacheKey?: boolean | undefined
   /** The secret for force tokens. Default: none are valid. */
   readonly forceSecret?: string | null | undefined
+  /** Answers links with force tokens, and takes their cookies. Default false. */
+  readonly forceByLink?: boolean | undefined
   /**
    * The secret of banyan's own cookies, or several: the first one is used, and all are accepted. Default: a key that is made and kept
    * with the revisions (`keepRevisions`).

@@ -80,6 +80,7 @@ export function strangle(options: StrangleOptions): StrangleMiddleware {
     exposeCacheKey: false,
     // An embedded proxy has no admin API to show revisions, and does not write to the application's folders.
     forceSecret: null,
+    forceByLink: false,
     keepRevisions: 0,
     state: null,
     allowLastGood: false,
@@ -87,6 +88,7 @@ export function strangle(options: StrangleOptions): StrangleMiddleware {
     redis: options.redis === undefined ? null : redisAt(options.redis),
     cookieSecrets: secretsOf(options.cookieSecret ?? []),
   }
+  if (settings.forceByLink && settings.forceSecret === null) throw new StartError('forceByLink needs a forceSecret')
   const log = options.log ? harmless(options.log) : SILENT
   const onFault = faultLog(log)
   const { live, operations, fleet, cookieKeys, state } = openCore(settings, log)

@@ -43,6 +43,8 @@ export interface Settings {
   readonly requireIfMatch: boolean
   /** The secret for force tokens; null disables them. */
   readonly forceSecret: string | null
+  /** Whether links with force tokens are answered. */
+  readonly forceByLink: boolean
   /** The first one makes the MACs of cookies, all of them check; empty for a key in the folder beside the table. */
   readonly cookieSecrets: readonly string[]
   readonly keepRevisions: number
@@ -133,6 +135,12 @@ const FLAGS = {
     fallback: '',
     help: 'secret for force tokens (banyan force-token); prefer the environment variable',
     read: readSecret,
+  },
+  'force-by-link': {
+    value: '',
+    fallback: 'false',
+    help: 'answer links with force tokens, which set a cookie: GET /.well-known/banyan/force',
+    read: readYesNo,
   },
   'cookie-secret': {
     value: 'SECRET',
@@ -276,6 +284,9 @@ export function readSettings(args: readonly string[], env: Readonly<Record<strin
       throw error
     }
   }
+  if (value('force-by-link') && value('force-secret') === null) {
+    throw new SettingsError('--force-by-link: needs --force-secret')
+  }
   return Object.freeze({
     table: value('table'),
     listen: handedOver(value('listen'), env),
@@ -294,6 +305,7 @@ export function readSettings(args: readonly string[], env: Readonly<Record<strin
     adminTokenFile: value('admin-token-file'),
     requireIfMatch: value('require-if-match'),
     forceSecret: value('force-secret'),
+    forceByLink: value('force-by-link'),
     cookieSecrets: value('cookie-secret'),
     keepRevisions: value('keep-revisions'),
     state: value('state'),

@@ -9,11 +9,12 @@ const DEFAULT_FOR = '1h'
 
 export const forceToken: Command = {
   name: 'force-token',
-  usage: '--upstream NAME [--for TIME]',
+  usage: '--upstream NAME [--for TIME] [--link URL]',
   summary: 'create a temporary token that forces requests to an upstream',
   about: [
     'The secret is read from BANYAN_FORCE_SECRET and must be that of the proxy (--force-secret). Forced requests are marked in',
     'the log, do not count towards percentages, and are not cached. Both headers are removed before forwarding.',
+    'With --link it prints a link for a browser, which works while the proxy runs with --force-by-link.',
   ].join('\n'),
   examples: [
     'banyan force-token --upstream gtin --for 1h',
@@ -21,6 +22,7 @@ export const forceToken: Command = {
   ],
   flags: {
     upstream: { value: 'NAME', help: 'the upstream to force' },
+    link: { value: 'URL', help: 'print a link that forces it in a browser, and goes on to this URL' },
     for: { value: 'TIME', help: `validity (${DEFAULT_FOR})` },
     quiet: { value: '', help: 'print only the token', short: 'q' },
     ...JSON_FLAG,
@@ -44,13 +46,25 @@ function runForceToken(given: Given, io: Io): ExitCode {
   const expiresAtMs = Math.floor((io.now() + lifetimeMs) / 1000) * 1000
   const token = tokenOf(io, secret, upstream, expiresAtMs)
   const expiresAt = new Date(expiresAtMs).toISOString()
-  if (given.has('json')) io.out(jsonText({ upstream, token, expiresAt }))
+  const link = linkOf(given.text('link'), upstream, token)
+  if (given.has('json')) io.out(jsonText({ upstream, token, expiresAt, ...(link !== null && { link }) }))
+  else if (link !== null) io.out(`${link}\n`)
   else if (given.has('quiet')) io.out(`${token}\n`)
   else {
     io.out(`Banyan-Upstream: ${upstream}\nBanyan-Force: ${token}\n`)
     io.err(`valid for ${formatDuration(lifetimeMs)}, until ${expiresAt}\n`)
   }
   return EXIT.done
+}
+
+function linkOf(text: string | undefined, upstream: string, token: string): string | null {
+  if (text === undefined) return null
+  const url = URL.canParse(text) ? new URL(text) : null
+  if (url === null || !/^https?:$/.test(url.protocol)) {
+    throw new CommandError(EXIT.usage, `--link: invalid URL '${text}': expected http://HOST/PATH or https://HOST/PATH`)
+  }
+  const query = new URLSearchParams({ upstream, token, to: url.pathname + url.search })
+  return `${url.origin}/.well-known/banyan/force?${query}`
 }
 
 function tokenOf(io: Io, secret: string, upstream: string, expiresAtMs: number): string {

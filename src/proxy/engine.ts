@@ -16,6 +16,7 @@ import { type AbsoluteTarget, isHost, isSameAuthority, readAbsolute } from '../r
 import { tellException } from '../wire/exceptions.ts'
 import type { Arrival, ClientRequest, Peer, RequestHandler } from './client/request.ts'
 import { nextRequestId } from './exchange.ts'
+import { type ForceLink, withoutToken } from './force-link.ts'
 import type { Journey } from './journey.ts'
 import type { Observer, RefusedRequest } from './observe.ts'
 
@@ -34,6 +35,8 @@ export interface EngineParts {
   readonly limits: RequestLimits
   /** Instance id: a request with it in CDN-Loop is in a loop. */
   readonly instance: string
+  /** Answers links with force tokens; null if they are off. */
+  readonly forceLink: ForceLink | null
   /** Scheme that clients use, for a TLS-terminating proxy in front; null: that of the connection. */
   readonly clientScheme: 'http' | 'https' | null
   /** Whether X-Forwarded-* headers of a peer are trusted, by its canonical address. */
@@ -43,6 +46,8 @@ export interface EngineParts {
 }
 
 const SLASH = 0x2f
+
+const NOT_READ = { fields: ['Allow', 'GET, HEAD', 'Content-Length', '0'] }
 
 /** The data plane behind the implementations of the client side. */
 export class Engine implements RequestHandler {
@@ -86,7 +91,7 @@ export class Engine implements RequestHandler {
 
   refused({ address }: Peer, request: RefusedRequest | null, failure: FailureCode, answered = true): string {
     const id = nextRequestId()
-    this.#parts.observer.refused({ id, client: address, request, failure, answered })
+    this.#parts.observer.refused({ id, client: address, request: this.#loggable(request), failure, answered })
     return id
   }
 
@@ -116,6 +121,11 @@ export class Engine implements RequestHandler {
       this.#answerLast(request)
       return
     }
+    const target = absolute === null ? received : absolute.origin
+    if (this.#parts.forceLink?.takes(target) === true) {
+      this.#answerLink(request, said, target)
+      return
+    }
     // Host is the same, or missing, which HTTP/1.0 allows.
     if (absolute !== null && said.hostCount === 0) said.host = absolute.authority
     this.#parts.journey.begin({
@@ -123,7 +133,7 @@ export class Engine implements RequestHandler {
       said,
       view: {
         method,
-        target: absolute === null ? received : absolute.origin,
+        target,
         host: said.host.toLowerCase(),
         rawHeaders: request.rawHeaders,
         clientAddress:
@@ -133,6 +143,31 @@ export class Engine implements RequestHandler {
         chance: Math.random(),
       },
     })
+  }
+
+  /** Answers a link with a force token: it never reaches an application. */
+  #answerLink(request: ClientRequest, said: RequestFields, target: string): void {
+    const { peer, method, answer } = request
+    const isRead = method === 'GET' || method === 'HEAD'
+    const secure = schemeOf(peer, said) === 'https'
+    const told = isRead ? this.#parts.forceLink!.answer(target, secure, Date.now()) : NOT_READ
+    if ('failure' in told) {
+      this.refuse(request, told.failure)
+      return
+    }
+    // Nobody reads the body.
+    if (hasBody(said)) answer.closes()
+    const status = isRead ? 303 : 405
+    const logged = { id: nextRequestId(), client: peer.address, request: this.#loggable(request) }
+    this.#parts.observer.answered(logged, status)
+    answer.begin(status, isRead ? 'See Other' : 'Method Not Allowed', [...told.fields])
+    answer.end([])
+  }
+
+  /** Without the token of a link. */
+  #loggable(request: RefusedRequest | null): RefusedRequest | null {
+    if (request?.target == null || this.#parts.forceLink === null) return request
+    return { method: request.method, target: withoutToken(request.target) }
   }
 
   /** Why a request that can be read is refused, or null. RFC 9112 sections 2.3, 3.2, 6.1 and 6.3. */

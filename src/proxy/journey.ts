@@ -36,6 +36,8 @@ export interface JourneyParts {
   readonly shadows: Shadows
   /** Checks force tokens; null if they are not enabled. */
   readonly force: Force | null
+  /** Cookies of links may force, too. */
+  readonly forceByLink: boolean
   /** The keys of banyan's own cookies. */
   readonly cookieKeys: CookieKeySource
 }
@@ -72,17 +74,24 @@ export class Journey {
     }
     const matched = matchRoute(table, view) //                                                    2 match
     if (matched.route?.keysVisitors === true) view = this.#withVisitor(view, matched.route, table, own)
-    const forced = force === null ? null : force.upstreamFor(view, table, Date.now())
+    const forced = force === null ? null : this.#forced(force, view, own, table)
     const { peer } = received.request
     const pinned = peer.privates === null ? null : peer.privates.sideOf(matched.route)
     const decision = decide(table, matched, view, upstreams.isAvailable, forced, pinned) //       3 decide
     const exchange = new Exchange(received, [view, own], revision, matched, decision)
-    if (table.addsToAnswers) exchange.answer.own = new ClientFields(exchange, upstreams, this.#parts.cookieKeys.keys)
+    if (table.addsToAnswers || forced !== null)
+      exchange.answer.own = new ClientFields(exchange, upstreams, this.#parts.cookieKeys.keys)
     observer.begun()
     const reference = this.#draw(exchange)
     if (cache.answer(exchange) === 'taken') return //                                             4 cache, 5, 6, 7
     const recorder = recorderOf(cache.recorder(exchange), reference)
     new Forward(this.#forwardParts, exchange, recorder).start() //                                5 forward, 6, 7
+  }
+
+  #forced(force: Force, view: RequestView, own: readonly string[], table: Table): string | null {
+    const nowMs = Date.now()
+    const named = force.upstreamFor(view, table, nowMs)
+    return named ?? (this.#parts.forceByLink && own.length > 0 ? force.cookieUpstream(own, table, nowMs) : null)
   }
 
   /** With the id of the visitor: that of the cookie, else a new one where the route draws on it. */

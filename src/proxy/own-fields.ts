@@ -2,9 +2,17 @@
  * What banyan adds to an answer for its client alone: cookies. Added on delivery, after the cache, so that nothing of it is stored.
  */
 import { privateCopy } from '../rules/caching/private-copy.ts'
-import { fieldValues } from '../rules/http/exchange.ts'
-import { nameOfSetCookie, ownValues, serverCookie, setCookieLike, setCookieText } from '../rules/http/own-cookies.ts'
-import type { Table, VisitorCookie } from '../rules/table/table.ts'
+import { fieldValues, type Side } from '../rules/http/exchange.ts'
+import {
+  nameOfSetCookie,
+  ownValues,
+  serverCookie,
+  setCookieLike,
+  setCookieText,
+  sideCookie,
+} from '../rules/http/own-cookies.ts'
+import { answeringSide } from '../rules/routing/decide.ts'
+import type { Route, Table, VisitorCookie } from '../rules/table/table.ts'
 import { type CookieKeys, readVisitor, VISITOR } from '../state/cookie-keys.ts'
 import { isUsable } from '../state/upstreams/affinity.ts'
 import type { Upstreams } from '../state/upstreams/upstreams.ts'
@@ -24,8 +32,26 @@ export class ClientFields implements OwnFields {
   }
 
   addTo(status: number, fields: readonly string[]): readonly string[] {
-    const added = [...this.#visitorCookie(), ...this.#serverCookie(fields)]
-    return added.length === 0 ? fields : [...privateCopy(status, fields), ...added]
+    const { route } = this.#exchange.matched
+    const cookies = [...this.#visitorCookie(), ...this.#serverCookie(fields)]
+    const side = route === null || route.tellSide === null ? null : this.#side(route)
+    if (side !== null && route!.tellSide === 'cookie') cookies.push(...this.#sideCookie(route!, side))
+    // What somebody was forced to is nobody else's.
+    const isPrivate = cookies.length > 0 || this.#exchange.decision.reason === 'forced'
+    const own = isPrivate ? [...privateCopy(status, fields), ...cookies] : fields
+    return side === null || route!.tellSide !== 'header' ? own : [...without(own, SIDE), 'Banyan-Side', side]
+  }
+
+  /** The side that has made the response; null if none has. */
+  #side(route: Route): Side | null {
+    const { decision, failure } = this.#exchange
+    return failure === null ? answeringSide(decision, route) : null
+  }
+
+  #sideCookie({ id }: Route, side: Side): string[] {
+    const { own, secure } = this.#exchange
+    const name = sideCookie(id)
+    return ownValues(own, name)[0] === side ? [] : ['Set-Cookie', setCookieText(name, side, FOR_SCRIPTS, secure)]
   }
 
   /** The visitor cookie, where the request was drawn on a new one; its removal, where no route draws on it any more. */
@@ -69,8 +95,15 @@ export class ClientFields implements OwnFields {
   }
 }
 
+const SIDE = 'banyan-side'
+
+function without(fields: readonly string[], name: string): readonly string[] {
+  return fields.filter((_, at) => (fields[at - (at % 2)] as string).toLowerCase() !== name)
+}
+
 /** With the session of the browser. */
 const OF_SESSION = { path: '/', domain: null, maxAge: null, sameSite: 'lax', httpOnly: true } as const
+const FOR_SCRIPTS = { ...OF_SESSION, httpOnly: false } as const
 
 function setCookie(
   { name }: VisitorCookie,

@@ -22,6 +22,7 @@ import { countException } from '../wire/exceptions.ts'
 import { ResponseCache } from './caching/cache.ts'
 import { HeldBodies } from './caching/held-bodies.ts'
 import { Engine, type RequestLimits } from './engine.ts'
+import { ForceLink } from './force-link.ts'
 import { Journey } from './journey.ts'
 import { type AccessSink, Observer } from './observe.ts'
 import { Shadows } from './shadow/shadows.ts'
@@ -53,6 +54,8 @@ export interface PlaneParts {
   readonly instance: string
   /** Secret of force tokens; null disables them. */
   readonly forceSecret: string | null
+  /** Links with force tokens are answered, and their cookies count. Default false. */
+  readonly forceByLink?: boolean
   /** Keys of cookies. Default: none, so no table may need any. */
   readonly cookieKeys?: CookieKeySource
   /** Key of the hashes in samples. */
@@ -106,7 +109,7 @@ export function createPlane(parts: PlaneParts): Plane {
   })
   const settingsOf = (id: string) => live.current.table.routes.find((route) => route.id === id)?.cache ?? null
   const control = new CacheControl(tiers, cache.counters, Date.now, settingsOf)
-  const { forceSecret } = parts
+  const { forceSecret, forceByLink: byLink = false } = parts
   const force = forceSecret === null ? null : new Force(forceSecret, () => measurements.forceRefused++)
   const tally = new Tally(PASSING)
   const shadows = new Shadows({
@@ -114,7 +117,17 @@ export function createPlane(parts: PlaneParts): Plane {
     processes: parts.processes ?? 1,
     key: Buffer.from(parts.sampleKey),
   })
-  const journey = new Journey({ live, upstreams, measurements, cache, observer, shadows, force, cookieKeys })
+  const journey = new Journey({
+    live,
+    upstreams,
+    measurements,
+    cache,
+    observer,
+    shadows,
+    force,
+    forceByLink: byLink,
+    cookieKeys,
+  })
   const trusted = trustedList(parts.trustedProxies)
   const isTrusted = (address: string): boolean => trusted?.check(address, familyOf(address)) === true
   const onFault = (error: unknown): void => {
@@ -122,10 +135,20 @@ export function createPlane(parts: PlaneParts): Plane {
     parts.onFault?.(error)
   }
   const { limits, instance, clientScheme = null } = parts
-  const engine = new Engine({ journey, observer, limits, instance, isTrusted, clientScheme, onFault })
+  const forceLink = force === null || !byLink ? null : new ForceLink(force, () => live.current.table)
+  const engine = new Engine({ forceLink, journey, observer, limits, instance, isTrusted, clientScheme, onFault })
   // Explain does not count invalid tokens.
   const asked = forceSecret === null ? null : new Force(forceSecret, () => {})
-  const port = new LocalPlane({ ...parts, measurements, tally, upstreams, cache: control, force: asked, cookieKeys })
+  const port = new LocalPlane({
+    ...parts,
+    measurements,
+    tally,
+    upstreams,
+    cache: control,
+    force: asked,
+    forceByLink: byLink,
+    cookieKeys,
+  })
   return { engine, observer, measurements, upstreams, cache: control, shadows, port }
 }
 

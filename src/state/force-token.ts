@@ -4,6 +4,7 @@
  */
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import { fieldValue, type RequestView } from '../rules/http/exchange.ts'
+import { FORCE_COOKIE, ownValues } from '../rules/http/own-cookies.ts'
 import type { Table } from '../rules/table/table.ts'
 
 const UPSTREAM_FIELD = 'banyan-upstream'
@@ -28,7 +29,12 @@ export function makeForceToken(secret: string, upstream: string, expiresAtMs: nu
   return `${seconds}.${macOf(secret, upstream, seconds).toString('base64url')}`
 }
 
-/** Reads the two fields of requests. */
+/** The value of the cookie that forces an upstream: names of upstreams have no colon. */
+export function forceCookieValue(upstream: string, token: string): string {
+  return `${upstream}:${token}`
+}
+
+/** Reads the two fields of requests, and the cookie of links. */
 export class Force {
   readonly #secret: string
   readonly #onRefused: () => void
@@ -47,17 +53,31 @@ export class Force {
     const token = fieldValue(view.rawHeaders, TOKEN_FIELD)
     if (token === undefined) return null
     const upstream = fieldValue(view.rawHeaders, UPSTREAM_FIELD) ?? ''
-    if (table.upstreams.has(upstream) && this.#isValid(token, upstream, nowMs)) return upstream
+    if (this.expiryOf(token, upstream, table, nowMs) !== null) return upstream
     this.#onRefused()
     return null
   }
 
-  #isValid(token: string, upstream: string, nowMs: number): boolean {
+  /**
+   * The upstream that a cookie names, or null. One that has expired, or whose upstream is gone, is no refusal: browsers keep sending it.
+   * @param own banyan's own cookies: name, value, name, value
+   */
+  cookieUpstream(own: readonly string[], table: Table, nowMs: number): string | null {
+    for (const value of ownValues(own, FORCE_COOKIE)) {
+      const [upstream = '', token = ''] = value.split(':')
+      if (this.expiryOf(token, upstream, table, nowMs) !== null) return upstream
+    }
+    return null
+  }
+
+  /** When a token that is valid for an upstream of the table expires, in epoch seconds; null if it is not valid. */
+  expiryOf(token: string, upstream: string, table: Table, nowMs: number): number | null {
     const [, seconds, mac] = TOKEN.exec(token) ?? []
-    if (seconds === undefined || mac === undefined || Number(seconds) * 1000 <= nowMs) return false
+    if (seconds === undefined || mac === undefined || Number(seconds) * 1000 <= nowMs) return null
     const given = Buffer.from(mac, 'base64url')
     const right = macOf(this.#secret, upstream, Number(seconds))
-    return given.length === right.length && timingSafeEqual(given, right)
+    const isValid = given.length === right.length && timingSafeEqual(given, right) && table.upstreams.has(upstream)
+    return isValid ? Number(seconds) : null
   }
 }
 

@@ -28,6 +28,8 @@ export interface LocalPlaneParts {
   readonly cache: Pick<CacheControl, 'figures' | 'apply' | 'degraded' | 'explain' | 'invalidated'>
   /** Reads force tokens of requests that are explained; null takes none. It must not count them. */
   readonly force?: Force | null
+  /** Cookies of links may force, too. Default false. */
+  readonly forceByLink?: boolean
   /** The keys of banyan's own cookies. Default: none. */
   readonly cookieKeys?: Pick<CookieKeySource, 'keys'>
   /** Connections of clients that stand. Default: none are known of. */
@@ -70,16 +72,19 @@ export class LocalPlane implements PlanePort {
   }
 
   async explain(request: RequestView): Promise<Explained> {
-    const { live, upstreams, cache, force } = this.#parts
+    const { live, upstreams, cache, force, forceByLink } = this.#parts
     const { table } = live.current
-    const forced = force?.upstreamFor(request, table, Date.now()) ?? null
+    const { own } = takeOwnCookies(request.rawHeaders)
+    const nowMs = Date.now()
+    const forced =
+      force?.upstreamFor(request, table, nowMs) ??
+      (forceByLink === true ? (force?.cookieUpstream(own, table, nowMs) ?? null) : null)
     const isAvailable: IsAvailable = (route, method) => upstreams.isAvailable(route, method)
     const keys = this.#parts.cookieKeys?.keys ?? null
     const explanation = explain(table, request, isAvailable, forced, (values) =>
       keys === null ? null : (readVisitor(keys, values)?.text ?? null),
     )
     const { decision } = explanation
-    const { own } = takeOwnCookies(request.rawHeaders)
     const route = table.routes.find(({ id }) => id === decision.routeId) ?? null
     return {
       ...explanation,

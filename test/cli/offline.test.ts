@@ -183,6 +183,17 @@ test('nothing that a request holds reaches the terminal as a control sequence', 
   expect(out).not.toMatch(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/)
 })
 
+test('force-token --link makes a link with a token, and the page to go on to', async () => {
+  const env = { BANYAN_FORCE_SECRET: 'a secret of some length' }
+  const options = ['force-token', '--upstream', 'gtin', '--link']
+  const { out } = await banyan([...options, 'https://shop.test:8443/stores/3?a=1&b'], { env })
+  const url = new URL(out.trim())
+  expect(url.origin + url.pathname).toBe('https://shop.test:8443/.well-known/banyan/force')
+  expect([url.searchParams.get('upstream'), url.searchParams.get('to')]).toEqual(['gtin', '/stores/3?a=1&b'])
+  expect(url.searchParams.get('token')).toMatch(/^\d+\.[\w-]{43}$/)
+  expect((await banyan([...options, 'shop.test/a'], { env })).err).toContain("--link: invalid URL 'shop.test/a'")
+})
+
 test('force-token makes a token that the proxy takes, until it expires', async () => {
   const env = { BANYAN_FORCE_SECRET: 'a secret of some length' }
   const options = ['force-token', '--upstream', 'gtin', '--quiet']

@@ -25,6 +25,7 @@ export const FAILURES = {
   misdirected: { culprit: 'client', status: 421, detail: 'The scheme of the request does not match the connection.' },
   loop: { culprit: 'client', status: 508, detail: 'Request loop detected.' },
   'upgrade-refused': { culprit: 'banyan', status: 403, detail: 'Upgrades are not supported here.' },
+  'force-refused': { culprit: 'client', status: 403, detail: 'The link is not valid, or has expired.' },
   'client-stalled': { culprit: 'client', status: 0, detail: '' },
   'client-gone': { culprit: 'client', status: 0, detail: '' },
   'request-body': { culprit: 'client', status: 400, detail: 'The request body is incomplete or malformed.' },

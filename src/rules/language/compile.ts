@@ -68,7 +68,7 @@ export function* compileSteps(document: TableDocument): Steps<Table> {
     visitor: compileVisitor(document.visitor ?? {}),
     visitorsAreDone: routes.every((route) => !route.keysVisitors || route.movesAll),
     addsToAnswers:
-      routes.some((route) => route.keysVisitors) ||
+      routes.some((route) => route.keysVisitors || route.tellSide !== null) ||
       [...upstreams.values()].some(({ affinity }) => affinity?.kind === 'cookie'),
   })
 }
@@ -202,6 +202,7 @@ function compileRoute(said: RouteDocument, table: TableDocument, pool: Pool): Ro
     noKey: said.noKey ?? 'from',
     movesAll: percent === 100 && said.noKey !== 'from',
     sticky,
+    tellSide: said.tellSide ?? null,
     keysVisitors: sticky.some(({ kind }) => kind === 'visitor'),
     fallback: said.fallback === undefined ? null : compileFallback(said.fallback),
     breaker: compileBreaker(said, from),

@@ -99,6 +99,11 @@ export function sideOf({ reason, upstream }: Pick<Decision, 'reason' | 'upstream
   }
 }
 
+/** The side of its route that answers an exchange; null as for `sideOf`. */
+export function answeringSide(decision: Pick<Decision, 'reason' | 'upstream'>, route: Route | null): Side | null {
+  return decision.reason === 'fallback' || decision.reason === 'unavailable' ? 'from' : sideOf(decision, route)
+}
+
 /** The one place that makes the object, so that every decision has the same shape. */
 function decision(
   route: Route | null,

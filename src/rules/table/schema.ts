@@ -370,6 +370,10 @@ const route = object({
     .union([stickyText, stickySource, z.array(stickyEntry).min(1)])
     .optional()
     .describe('The first key that is present decides the side. Default request.'),
+  tellSide: z
+    .enum(['header', 'cookie'])
+    .optional()
+    .describe('Tell clients which side has responded: in a header, or in a cookie that scripts can read.'),
   fallback: fallback.optional(),
   breaker: z
     .union([z.literal(false), breaker])

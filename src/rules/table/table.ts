@@ -242,6 +242,8 @@ export interface Route {
   readonly movesAll: boolean
   /** The chain of sticky sources; empty means `request`. */
   readonly sticky: readonly StickySource[]
+  /** How clients are told which side has responded; null if they are not. */
+  readonly tellSide: 'header' | 'cookie' | null
   /** A cookie is the key of visitors without another one. */
   readonly keysVisitors: boolean
   readonly fallback: Fallback | null
