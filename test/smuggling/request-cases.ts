@@ -370,6 +370,7 @@ function lineCases(): RequestCase[] {
     ['absolute form without an authority', 'GET http:///case HTTP/1.1'],
     ['absolute form with another scheme', 'GET ftp://front.test/case HTTP/1.1'],
     ['absolute form with a backslash', 'GET http://front.test\\@evil.test/case HTTP/1.1'],
+    ['absolute form with a fragment behind the authority', 'GET http://front.test#x HTTP/1.1'],
     ['absolute form with one slash', 'GET http:/front.test/case HTTP/1.1'],
   ]
   return [

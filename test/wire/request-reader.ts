@@ -17,6 +17,8 @@ export interface SeenRequest {
   readonly rawHeaders: string[]
   readonly keepAlive: boolean
   readonly offersUpgrade: boolean
+  /** Where its bytes begin, with empty lines before it. */
+  readonly from: number
   /** Latin-1 text. */
   body: string
   trailers: string[]
@@ -43,16 +45,19 @@ export function readRequests(pieces: readonly Buffer[], limits: Partial<RequestR
   const seen: SeenRequests = { requests: [], fault: null, problem: null, taken: 0 }
   let body: string[] = []
   let isLast = false
+  let hasEnded = false
+  let from = 0
   const sink: RequestSink = {
     onHead({ method, target, minor, rawHeaders, keepAlive, offersUpgrade }: RequestHead) {
       body = []
       isLast = !keepAlive || offersUpgrade || method === 'CONNECT'
-      const request = { method, target, minor, rawHeaders, keepAlive, offersUpgrade }
+      const request = { method, target, minor, rawHeaders, keepAlive, offersUpgrade, from }
       seen.requests.push({ ...request, body: '', trailers: [], complete: false })
     },
     // A copy: the piece may be a window of a buffer that is used again.
     onBody: (piece) => body.push(piece.toString('latin1')),
     onEnd(rawTrailers) {
+      hasEnded = true
       Object.assign(seen.requests.at(-1) as SeenRequest, { body: body.join(''), trailers: rawTrailers, complete: true })
     },
   }
@@ -66,6 +71,8 @@ export function readRequests(pieces: readonly Buffer[], limits: Partial<RequestR
         const next = reader.push(bytes, at)
         seen.taken += next - at
         at = next
+        if (hasEnded) from = seen.taken
+        hasEnded = false
       }
       bytes.fill('!')
     }

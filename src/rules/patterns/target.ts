@@ -10,7 +10,7 @@ export interface AbsoluteTarget {
   readonly origin: string
 }
 
-const ABSOLUTE = /^(https?):\/\/([^/?#]*)(.*)$/is
+const ABSOLUTE = /^(https?):\/\/([^/?#]*)([/?].*)?$/is
 
 /**
  * Reads a target in absolute form; null where the target has another form, or can't be an http one.
