@@ -48,6 +48,11 @@ export interface StrangleOptions {
   readonly maxHeaderFields?: number | undefined
   /** Maximum length of a request target. Default 16384. */
   readonly maxTargetLength?: number | undefined
+  /**
+   * A connection whose client accepts no byte of a stored, collapsed or own response for this long is closed, in milliseconds.
+   * Default 60,000.
+   */
+  readonly sendTimeoutMs?: number | undefined
   /** Name servers for upstream host names, `ADDRESS` or `ADDRESS:PORT`. Default: the system's. */
   readonly dnsServers?: readonly string[] | undefined
   /** Adds Cache-Status (RFC 9211) to responses. Default false. */

@@ -9,8 +9,9 @@ import Koa, { type Middleware } from 'koa'
 import { comparisonsOf } from './control/admin/comparisons.ts'
 import type { ControlLog } from './control/control-log.ts'
 import { Planes } from './control/figures/planes.ts'
-import { awaitOwnership, type CoreSettings, faultLog, newInstanceId, openCore, planeOf } from './core.ts'
+import { type CoreSettings, faultLog, newInstanceId, openCore, planeOf } from './core.ts'
 import type { StrangleApplication, StrangleContext, StrangleMiddleware, StrangleOptions } from './embedding.ts'
+import { MountedSends } from './proxy/client/mounted-sends.ts'
 import { type Handler, NodeHttp } from './proxy/client/node-http.ts'
 import type { Engine } from './proxy/engine.ts'
 import { sinkOf } from './proxy/observe.ts'
@@ -102,13 +103,14 @@ export function strangle(options: StrangleOptions): StrangleMiddleware {
   operations.watch()
   plane.upstreams.onSuspect = (hostname) => fleet.suspect(hostname)
   fleet.start((known) => plane.upstreams.setFleet(known))
-  awaitOwnership({ state, operations, fleet }, log)
   const node = new NodeHttp(plane.engine)
+  const sends = new MountedSends(node, options.sendTimeoutMs)
   const upgradeHandler = upgradeHandlerOf(options.application ?? null, node, log, onFault)
-  return Object.assign(mount(node, onFault), {
+  return Object.assign(mount(node, onFault, sends), {
     upgrade: (req: IncomingMessage, socket: Duplex, head: Buffer): void =>
       node.upgrade(req, socket, head, upgradeHandler),
     close: async (): Promise<void> => {
+      sends.close()
       await operations.close()
       fleet.close()
       plane.upstreams.close()
@@ -159,7 +161,11 @@ function keptEvidence(
 type Streamed = ServerResponse & { readonly stream?: { readonly destroyed: boolean } }
 
 /** The engine as a Koa middleware: it owns the response and its errors, and resolves when the response is closed. */
-function mount(node: NodeHttp, onFault: (error: unknown) => void): (ctx: StrangleContext) => Promise<void> {
+function mount(
+  node: NodeHttp,
+  onFault: (error: unknown) => void,
+  sends: MountedSends | null = null,
+): (ctx: StrangleContext) => Promise<void> {
   return async (ctx) => {
     const { req, res } = ctx
     ctx.respond = false
@@ -180,6 +186,7 @@ function mount(node: NodeHttp, onFault: (error: unknown) => void): (ctx: Strangl
       res.once('close', () => done())
       // Other code may end a response that is being written.
       res.on('error', onFault)
+      sends?.watch(res)
       node.handle(req, res)
     })
   }
