@@ -1,6 +1,7 @@
 /**
  * All scenarios, in the order they run.
  */
+import { accepting } from './accepting.ts'
 import { cache } from './cache.ts'
 import { edits } from './edits.ts'
 import { get } from './get.ts'
@@ -30,6 +31,7 @@ export const SCENARIOS: readonly Scenario[] = [
   websocket,
   latency,
   workers,
+  accepting,
   memory,
   soakScenario,
   gtinMillion,

@@ -5,7 +5,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { tableText } from '../contestants/banyan.ts'
-import { type Bench, columnsFor, DIRECT, loadInRounds, rowsOf } from '../harness/contest.ts'
+import { type Bench, columnsFor, cpuBudget, DIRECT, loadInRounds, rowsOf } from '../harness/contest.ts'
 import { ratio } from '../harness/figures.ts'
 import type { Budget } from '../harness/report.ts'
 import type { Entrant, Series } from '../harness/rounds.ts'
@@ -22,6 +22,9 @@ const LOADS: ReadonlyArray<readonly [label: string, load: Load]> = [
   ['a connection each', { ...GET, closes: true }],
 ]
 
+/** CPU time of all processes with two workers against that of one process. */
+const CPU_LIMIT = 1.2
+
 export const workers: Scenario = {
   name: 'workers',
   about: 'the same GET with 0, 1 and 2 workers, which share both cores with load and upstream',
@@ -35,7 +38,8 @@ export const workers: Scenario = {
     const budgets: Budget[] = []
     for (const [name, load] of LOADS) {
       const measured = await loadInRounds(bench, [direct, ...entrants], load)
-      budgets.push(...gain(measured, name))
+      const cpu = cpuBudget(measured, '--workers 2', '--workers 0', CPU_LIMIT)
+      budgets.push(...cpu.map((budget) => ({ ...budget, what: `${budget.what}, ${name}` })), ...gain(measured, name))
       series.push(...measured.map((each) => ({ ...each, label: `${each.label}, ${name}` })))
     }
     await Promise.all([...started.map(({ running }) => running.stop()), behind.running.stop()])

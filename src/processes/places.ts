@@ -2,13 +2,12 @@
  * Supervises the workers: starts them, restarts those that die, and replaces them one by one to run new code.
  */
 
-import type { Socket } from 'node:net'
 import type { WorkerState } from '../control/context.ts'
 import type { ControlLog } from '../control/control-log.ts'
 import type { Purge } from '../rules/caching/purge.ts'
 import { StartError } from '../start-error.ts'
 import type { WorkerEnd, WorkerEvents, WorkerProcess } from './worker-process.ts'
-import type { WorkerStart } from './workers.ts'
+import type { ListenFault, WorkerStart } from './workers.ts'
 
 /** A worker that never came up, or exits this soon after it did, counts as failed. The start itself may take longer on a busy machine. */
 const LIFE_MS = 10_000
@@ -38,16 +37,17 @@ interface Place {
 export interface PlaceParts {
   readonly log: ControlLog
   create(events: WorkerEvents): WorkerProcess
-  /** What a worker starts with, except its number. */
-  start(): Omit<WorkerStart, 'worker'>
-  /** Brings it to the current revision and starts passing connections to it. */
+  /** What a worker starts with, except its number and record. */
+  start(): Omit<WorkerStart, 'worker' | 'record'>
+  /** Brings it to the current revision and has it accept connections. */
   onReady(worker: WorkerProcess): Promise<void>
   onLines(worker: WorkerProcess, text: string): boolean
   onInvalidated(worker: WorkerProcess, purges: readonly Purge[]): void
   onSuspect(hostname: string): void
-  onLost(count: number): void
+  onListening(fault: ListenFault | null): void
+  onDue(): void
   /** It has exited. @returns the CPU time that it used, as last reported */
-  onGone(worker: WorkerProcess, untaken: readonly Socket[]): number
+  onGone(worker: WorkerProcess): number
   /** Drains it. Resolves when it has exited. */
   letGo(worker: WorkerProcess): Promise<void>
 }
@@ -141,16 +141,17 @@ export class Places {
 
   #create(place: Place, onUp: () => void, onEnd: (worker: WorkerProcess, end: WorkerEnd) => void): WorkerProcess {
     place.starts++
-    const { create, start, onReady, onLines, onInvalidated, onSuspect, onLost, onGone } = this.#parts
+    const { create, start, onReady, onLines, onInvalidated, onSuspect, onListening, onDue, onGone } = this.#parts
     const worker = create({
-      onHello: () => ({ ...start(), worker: place.number }),
+      onHello: () => ({ ...start(), worker: place.number, record: worker.record }),
       onReady: () => void onReady(worker).then(() => worker.word === 'up' && onUp()),
       onLines: (text) => onLines(worker, text),
       onInvalidated: (purges) => onInvalidated(worker, purges),
       onSuspect,
-      onLost,
-      onEnd: (end, untaken) => {
-        place.cpuSeconds += onGone(worker, untaken)
+      onListening,
+      onDue,
+      onEnd: (end) => {
+        place.cpuSeconds += onGone(worker)
         onEnd(worker, end)
       },
     })

@@ -1,19 +1,18 @@
 /**
- * The primary: accepts connections and distributes them to the workers, and connects the control plane to the workers' data
+ * The primary: holds the listening socket that the workers accept from, and connects the control plane to the workers' data
  * planes.
  */
-import { type AddressInfo, createServer, type Server } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import type { WorkerState } from '../control/context.ts'
 import { Planes } from '../control/figures/planes.ts'
 import type { RevisionText } from '../control/table/followers.ts'
 import { newInstanceId } from '../core.ts'
 import type { Logs } from '../logging/log.ts'
-import { Descriptors } from '../proxy/descriptors.ts'
-import { listenAt } from '../proxy/listen-at.ts'
 import type { Settings } from '../settings.ts'
+import { Balance } from './balance.ts'
 import type { Front } from './front.ts'
 import { Places } from './places.ts'
-import { Spread } from './spread.ts'
+import { Shares } from './shares.ts'
 import { TwoPhase } from './two-phase.ts'
 import { WorkerProcess } from './worker-process.ts'
 
@@ -32,9 +31,7 @@ export class Primary implements Front {
   readonly followers: TwoPhase
   readonly #parts: PrimaryParts
   readonly #places: Places
-  readonly #spread = new Spread()
-  readonly #server: Server
-  readonly #descriptors: Descriptors
+  readonly #balance: Balance
   /** Workers that serve requests, draining ones included, with their plane numbers. */
   readonly #planeOf = new Map<WorkerProcess, number>()
   readonly #paused = new Set<WorkerProcess>()
@@ -45,18 +42,12 @@ export class Primary implements Front {
   constructor(parts: PrimaryParts) {
     const { log } = parts.logs
     this.#parts = parts
-    const descriptors = new Descriptors(log)
-    this.#descriptors = descriptors
+    const shares = Shares.create(parts.settings.workers)
+    this.#balance = new Balance(shares)
     this.followers = new TwoPhase(() => [...this.#planeOf.keys()], log)
-    this.#server = createServer({ pauseOnConnect: true, noDelay: true, allowHalfOpen: true }, (socket) => {
-      // A client may disconnect before a worker has the connection.
-      socket.on('error', () => {})
-      if (descriptors.mayKeep(socket)) this.#spread.give(socket)
-      else socket.destroy()
-    })
     this.#places = new Places(parts.settings.workers, {
       log,
-      create: (events) => new WorkerProcess(parts.args, events),
+      create: (events) => new WorkerProcess(parts.args, shares, events),
       start: () => ({
         revision: this.followers.inForce,
         tableName: parts.settings.table === '-' ? 'stdin' : parts.settings.table,
@@ -69,12 +60,9 @@ export class Primary implements Front {
         for (const other of this.#planeOf.keys()) if (other !== worker) other.link.invalidated(purges).catch(ignore)
       },
       onSuspect: (hostname) => this.#onSuspect(hostname),
-      onLost: (count) => descriptors.lost(count, 'a worker could not accept them'),
-      onGone: (worker, untaken) => {
-        const cpuSeconds = this.#dismiss(worker)
-        for (const socket of untaken) this.#spread.give(socket)
-        return cpuSeconds
-      },
+      onListening: (fault) => this.#balance.onListening(fault),
+      onDue: () => this.#balance.arrange(),
+      onGone: (worker) => this.#dismiss(worker),
       letGo: (worker) => this.#letGo(worker, true, parts.settings.drainTimeoutMs),
     })
   }
@@ -99,7 +87,7 @@ export class Primary implements Front {
   }
 
   listen(): Promise<AddressInfo> {
-    return listenAt(this.#server, this.#parts.settings.listen, ({ message }) => this.#descriptors.lost(1, message))
+    return this.#balance.listen(this.#parts.settings.listen)
   }
 
   get isUp(): boolean {
@@ -114,6 +102,7 @@ export class Primary implements Front {
 
   /** The workers' places in order. */
   states(): WorkerState[] {
+    this.#balance.refresh()
     const planes = new Map([...this.#planeOf].map(([worker, plane]) => [worker.pid, plane]))
     return this.#places.states().map((state) => ({ ...state, plane: planes.get(state.pid ?? 0) ?? null }))
   }
@@ -124,9 +113,9 @@ export class Primary implements Front {
 
   async drain(timeoutMs: number): Promise<void> {
     this.#places.close()
-    this.#server.close()
+    // Once the workers have closed it too, connections are refused.
+    this.#balance.close()
     await Promise.all([...this.#planeOf.keys()].map((worker) => this.#letGo(worker, false, timeoutMs)))
-    this.#spread.close()
   }
 
   hurry(): void {
@@ -149,18 +138,18 @@ export class Primary implements Front {
     const plane = this.#nextPlane++
     this.#planeOf.set(worker, plane)
     this.planes.add(plane, worker.link)
-    this.#spread.add(worker)
+    this.#balance.add(worker)
   }
 
   #dismiss(worker: WorkerProcess): number {
-    this.#spread.remove(worker)
+    this.#balance.remove(worker)
     const plane = this.#planeOf.get(worker)
     this.#planeOf.delete(worker)
     return plane === undefined ? 0 : (this.planes.remove(plane)?.cpuSeconds ?? 0)
   }
 
   async #letGo(worker: WorkerProcess, patient: boolean, timeoutMs: number): Promise<void> {
-    this.#spread.remove(worker)
+    this.#balance.remove(worker)
     const plane = this.#planeOf.get(worker) ?? 0
     await worker.leave(patient, timeoutMs, (report) => this.planes.take(plane, report))
   }

@@ -1,14 +1,16 @@
 /**
- * A worker seen from the primary: the child process, its port, and the connections that are being passed to it.
+ * A worker seen from the primary: the child process and its port.
  */
 
 import { type ChildProcess, fork, type SendHandle } from 'node:child_process'
-import type { Socket } from 'node:net'
 import type { RevisionText } from '../control/table/followers.ts'
 import type { Purge } from '../rules/caching/purge.ts'
 import type { PlaneReport } from '../state/plane-port.ts'
+import type { ListeningHandle } from './acceptor.ts'
+import type { Shares } from './shares.ts'
 import {
   type LinkTo,
+  type ListenFault,
   PROTOCOL,
   Questions,
   type ToPrimary,
@@ -40,10 +42,12 @@ export interface WorkerEvents {
   onInvalidated(purges: readonly Purge[]): void
   /** It can't reach a server with this host name, or has ejected it. */
   onSuspect(hostname: string): void
-  /** This many connections were lost on the way to it, for lack of file descriptors. */
-  onLost(count: number): void
-  /** It has exited. `untaken` are the connections that it had not taken over. */
-  onEnd(end: WorkerEnd, untaken: readonly Socket[]): void
+  /** It accepts connections, or can't. */
+  onListening(fault: ListenFault | null): void
+  /** A worker that is paused is to accept connections again. */
+  onDue(): void
+  /** It has exited. */
+  onEnd(end: WorkerEnd): void
 }
 
 /** Time that a worker has to exit after its drain timeout. */
@@ -52,33 +56,34 @@ const LAST_WORDS_MS = 5_000
 /** How long the output of an exited worker is read: another process may hold the pipe open, or our own output may be blocked. */
 const LAST_LINES_MS = 2_000
 
-/** After this time, connections that were not taken are checked. */
-const SETTLE_MS = 1_000
-
 /** One worker process. */
 export class WorkerProcess {
   readonly child: ChildProcess
   readonly link: LinkTo<WorkerPort>
   word: WorkerWord = 'starting'
-  /** Its open connections, including those being passed to it. */
-  connections = 0
+  /** Its record in the shared file. */
+  readonly record: number
+  /** When it was asked whether it responds, and has not yet; null if it has. */
+  askedAtMs: number | null = null
   /** The revision that it uses; null before it is ready. */
   inForce: RevisionText | null = null
   /** Resolves when it has exited and its output has been read as far as possible. */
   readonly closed: Promise<void>
   readonly #events: WorkerEvents
   readonly #questions: Questions
-  readonly #untaken = new Map<number, Socket>()
-  /** Id of the next connection or request, in the order of sending. */
+  readonly #shares: Shares
   #next = 0
-  #settling: NodeJS.Timeout | undefined
   #why: string | null = null
 
   /** @param args of `banyan serve`: the worker reads its settings from them */
-  constructor(args: readonly string[], events: WorkerEvents) {
+  constructor(args: readonly string[], shares: Shares, events: WorkerEvents) {
     this.#events = events
+    this.#shares = shares
+    this.record = shares.take()
     // By the path that this program was started with, not resolved: a symlink may point to another release by now.
-    this.child = fork(process.argv[1] as string, ['worker', ...args], { stdio: ['ignore', 'pipe', 'inherit', 'ipc'] })
+    this.child = fork(process.argv[1] as string, ['worker', ...args], {
+      stdio: ['ignore', 'pipe', 'inherit', 'ipc', shares.fd],
+    })
     this.#questions = new Questions(
       (message) => this.#send(message),
       () => this.#next++,
@@ -108,13 +113,14 @@ export class WorkerProcess {
     return this.child.pid ?? 0
   }
 
-  /** Passes a connection to the worker. The primary keeps it open until the worker has taken it, so a crash loses none. */
-  take(socket: Socket): void {
-    const id = this.#next++
-    this.connections++
-    this.#untaken.set(id, socket)
-    this.#send({ kind: 'connection', id }, socket)
-    this.#settling ??= setTimeout(() => this.#settle(), SETTLE_MS).unref()
+  /** Its open connections, as last read from the shared file. */
+  get connections(): number {
+    return this.word === 'gone' ? 0 : this.#shares.connections(this.record)
+  }
+
+  /** Has it accept connections from the listening socket, which the primary keeps open. */
+  listen(handle: ListeningHandle): void {
+    this.#send({ kind: 'listen' }, handle as unknown as SendHandle)
   }
 
   /**
@@ -146,14 +152,11 @@ export class WorkerProcess {
       case 'failed':
         this.#why = message.message
         return
-      case 'taken':
-        this.#dropBefore(message.id)
-        // Only this copy is closed: the worker has its own descriptor.
-        this.#untaken.get(message.id)?.destroy()
-        this.#untaken.delete(message.id)
+      case 'listening':
+        this.#events.onListening(message.fault)
         return
-      case 'closed':
-        this.connections -= message.count
+      case 'due':
+        this.#events.onDue()
         return
       case 'invalidated':
         this.#events.onInvalidated(message.purges)
@@ -163,33 +166,8 @@ export class WorkerProcess {
         return
       case 'answer':
       case 'refusal':
-        this.#dropBefore(message.id)
         this.#questions.onAnswer(message)
     }
-  }
-
-  /** Checks the last connections: if one was lost, no later one reveals it. */
-  #settle(): void {
-    this.#settling = undefined
-    if (this.#untaken.size === 0 || this.word === 'gone') return
-    const again = (): void => {
-      this.#settling ??= setTimeout(() => this.#settle(), SETTLE_MS).unref()
-    }
-    this.link.settle().then(again, () => {})
-  }
-
-  /** Messages arrive in order, so earlier connections were lost: Node drops a descriptor that a worker has no room for without an error. */
-  #dropBefore(id: number): void {
-    let lost = 0
-    for (const [one, socket] of this.#untaken) {
-      if (one >= id) break
-      socket.destroy()
-      this.#untaken.delete(one)
-      lost++
-    }
-    if (lost === 0) return
-    this.connections -= lost
-    this.#events.onLost(lost)
   }
 
   #start(start: WorkerStart): void {
@@ -203,17 +181,15 @@ export class WorkerProcess {
   }
 
   #send(message: ToWorker, handle?: SendHandle): void {
-    // A worker that is gone gets no message: its exit follows, and its connections are passed to others.
-    if (this.child.connected) this.child.send(message, handle, { keepOpen: true }, () => {})
+    // A worker that is gone gets no message: its exit follows.
+    if (this.child.connected) this.child.send(message, handle, {}, () => {})
   }
 
   #end(end: WorkerEnd): void {
     this.word = 'gone'
+    this.#shares.free(this.record)
     this.#questions.end()
-    // A worker acknowledges a connection before it reads from it, so nothing has been read from these.
-    const untaken = [...this.#untaken.values()]
-    this.#untaken.clear()
-    this.#events.onEnd(end, untaken)
+    this.#events.onEnd(end)
   }
 
   #readLines(): void {

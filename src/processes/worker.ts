@@ -1,8 +1,7 @@
 /**
- * A worker: a process with a data plane, which receives connections and revisions from the primary.
+ * A worker: a process with a data plane, which accepts connections, and receives revisions from the primary.
  */
 
-import type { Socket } from 'node:net'
 import { readApart } from '../control/table/apart.ts'
 import { cookieKeysOf, planeOf } from '../core.ts'
 import { exitNow } from '../exit.ts'
@@ -10,6 +9,7 @@ import { openLogs } from '../logging/log.ts'
 import { handlerOf } from '../mount.ts'
 import { Descriptors } from '../proxy/descriptors.ts'
 import { Listener } from '../proxy/listen.ts'
+import { BACKLOG } from '../proxy/listen-at.ts'
 import type { Plane } from '../proxy/plane.ts'
 import type { Purge } from '../rules/caching/purge.ts'
 import { countsText, formatProblems, readTable } from '../rules/language/text.ts'
@@ -20,14 +20,16 @@ import { LiveTable } from '../state/live-table.ts'
 import type { PlaneReport } from '../state/plane-port.ts'
 import type { TlsMaterial } from '../state/tls/material.ts'
 import type { Fleet } from '../state/upstreams/fleet.ts'
+import { Acceptor, type ListeningHandle } from './acceptor.ts'
 import { logExceptions } from './exceptions.ts'
+import { Shares } from './shares.ts'
 import { answerTo, PROTOCOL, type ToPrimary, type ToWorker, type WorkerPort, type WorkerStart } from './workers.ts'
 
 /** Signals that the primary handles. */
 const PRIMARYS = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const
 
-/** Closed connections are reported in batches. */
-const BUNCH_MS = 20
+/** The descriptor that a worker inherits, after standard input, output and error and the channel to the primary. */
+const SHARES_FD = 4
 
 /**
  * Runs a worker until the primary ends it or exits.
@@ -40,7 +42,8 @@ export async function runWorker(settings: Settings): Promise<number> {
   for (const signal of PRIMARYS) process.on(signal, () => {})
   // The primary may have died while this worker was loading.
   if (!process.connected) return 1
-  process.once('disconnect', () => exitNow(1))
+  const end = (): never => exitNow(1)
+  process.once('disconnect', end)
   const start = await begin()
   const logs = openLogs(settings)
   try {
@@ -55,8 +58,28 @@ export async function runWorker(settings: Settings): Promise<number> {
     const plane = planeOf(settings, live, log, more)
     const { node, handler } = await handlerOf(settings.middleware, plane.engine, log)
     listener = new Listener({ ...settings.listen, ...settings }, plane.engine, node, handler)
-    listener.descriptors = new Descriptors(log)
-    await new Worker({ live, plane, listener, reopenLog: logs.reopen }, start).serve()
+    const descriptors = new Descriptors(log)
+    const shares = new Shares(SHARES_FD, settings.workers)
+    const acceptor = new Acceptor({
+      shares,
+      record: start.record,
+      server: listener,
+      backlog: BACKLOG,
+      onDue: () => void tell({ kind: 'due' }),
+      onFault: ({ message }) => descriptors.lost(1, message),
+    })
+    listener.descriptors = {
+      mayKeep: (socket) => {
+        const may = descriptors.mayKeep(socket)
+        if (!may) acceptor.setFull()
+        return may
+      },
+      lost: (count, why) => descriptors.lost(count, why),
+    }
+    const worker = new Worker({ live, plane, listener, acceptor, reopenLog: logs.reopen }, start)
+    process.off('disconnect', end)
+    process.once('disconnect', () => void worker.endAlone(settings.drainTimeoutMs).finally(() => exitNow(1)))
+    await worker.serve()
     await logs.close()
     return 0
   } catch (error) {
@@ -111,6 +134,7 @@ interface WorkerParts {
   readonly live: LiveTable
   readonly plane: Plane
   readonly listener: Listener
+  readonly acceptor: Acceptor
   reopenLog(): void
 }
 
@@ -119,28 +143,30 @@ class Worker {
   readonly #live: LiveTable
   readonly #plane: Plane
   readonly #listener: Listener
+  readonly #acceptor: Acceptor
   readonly #tableName: string
   #prepared: Prepared | null = null
   /** Number of prepare and cancel calls: tells an outdated attempt. */
   #attempts = 0
   #fleet: Fleet
-  #closed = 0
+  #hurries = false
   #invalidated: Purge[] = []
   readonly #reopenLog: () => void
 
   constructor(parts: WorkerParts, { tableName, fleet }: WorkerStart) {
-    const { live, plane, listener, reopenLog } = parts
+    const { live, plane, listener, acceptor, reopenLog } = parts
     this.#reopenLog = reopenLog
     this.#live = live
     this.#plane = plane
     this.#listener = listener
+    this.#acceptor = acceptor
     this.#tableName = tableName
     this.#fleet = fleet
   }
 
   /** Resolves when it has drained. */
   async serve(): Promise<void> {
-    this.#listener.onClosed = () => this.#countClosed()
+    this.#listener.onClosed = () => this.#acceptor.closed()
     this.#plane.upstreams.onSuspect = (hostname) => void tell({ kind: 'suspect', hostname })
     this.#plane.cache.onInvalidated((purge) => this.#tellInvalidated(purge))
     this.#listener.open()
@@ -151,25 +177,25 @@ class Worker {
   }
 
   async #hear(message: ToWorker, handle: unknown, over: () => void): Promise<void> {
-    if (message.kind === 'connection') this.#take(message.id, handle as Socket | undefined)
+    if (message.kind === 'listen') await this.#listen(handle as ListeningHandle)
     if (message.kind !== 'ask') return
     await tell(await answerTo(this.#port(), message))
     if (message.name === 'drain') over()
   }
 
-  #take(id: number, socket: Socket | undefined): void {
-    // First: once a byte has been read here, the connection must not be passed to another worker.
-    void tell({ kind: 'taken', id })
-    if (socket === undefined) this.#countClosed()
-    else this.#listener.take(socket)
+  async #listen(handle: ListeningHandle): Promise<void> {
+    const fault = await this.#acceptor.listen(handle).then(
+      () => null,
+      ({ code, message }: NodeJS.ErrnoException) => ({ code: code ?? null, message }),
+    )
+    await tell({ kind: 'listening', fault })
   }
 
-  #countClosed(): void {
-    if (this.#closed++ > 0) return
-    setTimeout(() => {
-      void tell({ kind: 'closed', count: this.#closed })
-      this.#closed = 0
-    }, BUNCH_MS)
+  /** The primary is gone: frees the address for its successor, and finishes requests in flight. */
+  async endAlone(timeoutMs: number): Promise<void> {
+    this.#plane.engine.draining = true
+    await this.#acceptor.close(false)
+    await this.#listener.drain({ timeoutMs })
   }
 
   /** Batches those of one event loop turn: an unsafe request may invalidate several URLs. */
@@ -204,9 +230,12 @@ class Worker {
         engine.draining = true
       },
       drain: (patient, timeoutMs) => this.#drain(patient, timeoutMs),
-      hurry: () => this.#listener.hurry(),
+      hurry: () => {
+        this.#hurries = true
+        this.#listener.hurry()
+      },
       reopenLog: this.#reopenLog,
-      settle: () => {},
+      look: () => this.#acceptor.look(),
     }
   }
 
@@ -235,7 +264,12 @@ class Worker {
   }
 
   async #drain(patient: boolean, timeoutMs: number): Promise<PlaneReport> {
-    await this.#listener.drain({ patient, timeoutMs })
+    this.#plane.engine.draining = true
+    // A replacement accepts what is in the queue.
+    await this.#acceptor.close(!patient)
+    const drained = this.#listener.drain({ patient, timeoutMs })
+    if (this.#hurries) this.#listener.hurry()
+    await drained
     this.#plane.upstreams.close()
     await this.#plane.cache.close()
     return this.#plane.port.report()

@@ -1,6 +1,6 @@
 /**
- * The protocol between primary and workers: a closed set of messages, plain data except for connections, and remote calls on
- * top of them.
+ * The protocol between primary and workers: a closed set of messages, plain data except for the listening socket, and remote
+ * calls on top of them.
  */
 
 import type { RevisionText } from '../control/table/followers.ts'
@@ -13,7 +13,7 @@ import type { Fleet } from '../state/upstreams/fleet.ts'
  * Version of the messages and of the reports of data planes. A worker with another version than the primary's does not start:
  * on SIGHUP the code on disk may be newer than the primary's.
  */
-export const PROTOCOL = 3
+export const PROTOCOL = 4
 
 /** Remote calls to a worker. Calls to a worker that is gone are rejected. */
 export interface WorkerPort extends PlanePort {
@@ -38,8 +38,8 @@ export interface WorkerPort extends PlanePort {
   hurry(): void
   /** Reopens the access log file, if there is one. */
   reopenLog(): void
-  /** Does nothing: the answer means that all earlier messages have arrived, or never will. */
-  settle(): void
+  /** Compares its connections with those of the others now. The answer shows that it still responds. */
+  look(): void
 }
 
 /** The start message of a worker. */
@@ -52,13 +52,21 @@ export interface WorkerStart {
   readonly fleet: Fleet
   /** Instance id, the same in all workers. */
   readonly instance: string
+  /** Its record in the shared file. */
+  readonly record: number
+}
+
+/** An error of listen(2). */
+export interface ListenFault {
+  readonly code: string | null
+  readonly message: string
 }
 
 /** Messages from the primary to a worker. */
 export type ToWorker =
   | { readonly kind: 'start'; readonly start: WorkerStart }
-  /** Comes with a client connection, unless that is closed already. */
-  | { readonly kind: 'connection'; readonly id: number }
+  /** Comes with the listening socket: it is to accept connections. */
+  | { readonly kind: 'listen' }
   | { readonly kind: 'ask'; readonly id: number; readonly name: keyof WorkerPort; readonly args: readonly unknown[] }
 
 /** Messages from a worker to the primary. */
@@ -68,10 +76,10 @@ export type ToPrimary =
   | { readonly kind: 'ready' }
   /** It can't start, for a reason that the operator can fix. */
   | { readonly kind: 'failed'; readonly message: string }
-  /** It has taken over a connection. */
-  | { readonly kind: 'taken'; readonly id: number }
-  /** Number of connections closed since the last message. */
-  | { readonly kind: 'closed'; readonly count: number }
+  /** It accepts connections; or it can't. */
+  | { readonly kind: 'listening'; readonly fault: ListenFault | null }
+  /** A worker that is paused is to accept connections again. */
+  | { readonly kind: 'due' }
   /** Unsafe requests have invalidated these, in the other workers too. */
   | { readonly kind: 'invalidated'; readonly purges: readonly Purge[] }
   /** A server with this host name can't be reached, or was ejected. */
@@ -102,7 +110,7 @@ const NAMES: Readonly<Record<keyof WorkerPort, true>> = {
   drain: true,
   hurry: true,
   reopenLog: true,
-  settle: true,
+  look: true,
 }
 
 /** Makes remote calls to a worker and matches the answers. */

@@ -12,7 +12,7 @@ export interface ListenPlace {
 }
 
 /** Length of the accept queue. */
-const BACKLOG = 4096
+export const BACKLOG = 4096
 
 /**
  * Makes a server accept client connections.

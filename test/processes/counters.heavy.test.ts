@@ -111,7 +111,7 @@ default: legacy
 routes:
 `
   const banyan = await banyanWith(2, { table: `${table}${route('one')}${route('two')}` })
-  const loads = ['one', 'two'].map((id) => new Load(banyan.port, 2, `/${id}/x`))
+  const loads = ['one', 'two'].map((id) => new Load(banyan.port, 2, { path: `/${id}/x` }))
   await Promise.all(loads.map((load) => load.more(100)))
   const names = async (): Promise<string> => (await fetch(`http://127.0.0.1:${banyan.adminPort}/metrics`)).text()
   expect(await names()).toMatch(/banyan_breaker_state\{route="one",upstream="dead",state="open"\} 1/)

@@ -68,6 +68,13 @@ export function get(port: number, path: string, agent: Agent, headers: Record<st
   })
 }
 
+/** What kind of clients a load has. */
+export interface LoadOptions {
+  readonly path?: string
+  /** Each request has a connection of its own. */
+  readonly closes?: boolean
+}
+
 /** Clients that ask without a pause, each on a kept-alive connection of its own; a new one where the last was ended. */
 export class Load {
   /** Requests that are over. */
@@ -82,8 +89,8 @@ export class Load {
   readonly #over: Promise<unknown>
   #waiting: (() => void)[] = []
 
-  constructor(port: number, clients: number, path = '/') {
-    this.#over = Promise.all(Array.from({ length: clients }, () => this.#client(port, path)))
+  constructor(port: number, clients: number, { path = '/', closes = false }: LoadOptions = {}) {
+    this.#over = Promise.all(Array.from({ length: clients }, () => this.#client(port, path, !closes)))
   }
 
   /** Resolves when so many more requests are over. */
@@ -98,8 +105,8 @@ export class Load {
     await this.#over
   }
 
-  async #client(port: number, path: string): Promise<void> {
-    const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+  async #client(port: number, path: string, keepAlive: boolean): Promise<void> {
+    const agent = new Agent({ keepAlive, maxSockets: 1 })
     while (this.#going) {
       const outcome = await get(port, path, agent)
       this.requests++

@@ -168,7 +168,7 @@ test.each(['json', 'file'])('the access log (%s) has a whole line for each excha
   const args = ['--access-log', where === 'json' ? 'json' : file]
   const banyan = await banyanWith(2, { table: tableFor(await upstreamNamed('main')), args })
   // Long lines, some with more bytes than a pipe takes at once.
-  const load = new Load(banyan.port, 8, `/${'x'.repeat(6000)}`)
+  const load = new Load(banyan.port, 8, { path: `/${'x'.repeat(6000)}` })
   await load.more(500)
   await load.stop()
   expect(await banyan.stop()).toBe(0)

@@ -1,0 +1,192 @@
+/**
+ * Accepts connections in a worker, from the listening socket that it shares with the other workers. While it has more
+ * connections than another one it pauses: whoever has the fewest is left to accept.
+ *
+ * A paused worker has closed its descriptor of the socket, as node has no other way to stop; the primary sends it another one.
+ */
+import { createServer, type Server, type Socket } from 'node:net'
+import type { Listener } from '../proxy/listen.ts'
+import { FIRST_TURN, type Shares } from './shares.ts'
+
+/**
+ * A pause costs as much as some ten connections, so pauses are limited: this many at once, and this many more per second. Each
+ * connection that closes takes some away: where connections are short, the numbers even out by themselves.
+ */
+const MAX_PAUSES = 64
+const PAUSES_PER_SECOND = 10
+const PAUSES_PER_CLOSE = 2
+
+/** Without any left, a pause needs this many more connections than the other, and this share of the other's, at most so often. */
+const CLEARLY_AHEAD = 8
+const CLEARLY_AHEAD_SHARE = 1 / 8
+const CLEARLY_AHEAD_MS = 100
+
+/** Without a pause left there is no hurry to compare. */
+const LAZY_MS = 5
+
+/** At most this many turns of the event loop are waited for the end of the accept queue. */
+const MAX_LAST_TURNS = 200
+
+/** The listening socket: a handle of node:net. */
+export interface ListeningHandle {
+  close(): void
+}
+
+/** Dependencies of an acceptor. */
+export interface AcceptorParts {
+  readonly shares: Shares
+  /** The record of this worker. */
+  readonly record: number
+  readonly server: Pick<Listener, 'take' | 'connections'>
+  /** Length of the accept queue. */
+  readonly backlog: number
+  /** Some worker, maybe this one, is to accept again: the primary sends it the socket. */
+  onDue(): void
+  /** A connection can't be accepted. */
+  onFault(error: Error): void
+}
+
+/** The accepting part of a worker. */
+export class Acceptor {
+  readonly #parts: AcceptorParts
+  #listening: Server | null = null
+  #turn = FIRST_TURN
+  #closed = false
+  #isLookDue = false
+  /** It is out of descriptors while it has this many connections. */
+  #fullAt = Number.POSITIVE_INFINITY
+  #pauses = MAX_PAUSES
+  #countedAtMs = 0
+  #pausedAtMs = Number.NEGATIVE_INFINITY
+  #accepted = 0
+
+  constructor(parts: AcceptorParts) {
+    this.#parts = parts
+  }
+
+  /**
+   * Accepts connections from now on, or until it pauses.
+   * @param handle the listening socket, which is closed with the pause
+   * @throws errors of listen(2), such as EADDRINUSE
+   */
+  async listen(handle: ListeningHandle): Promise<void> {
+    if (this.#closed || this.#listening !== null) {
+      handle.close()
+      return
+    }
+    const { server, backlog, onFault } = this.#parts
+    // As node:http's: a client may half-close after its request.
+    const listening = createServer({ allowHalfOpen: true, noDelay: true }, (socket: Socket) => {
+      this.#accepted++
+      server.take(socket)
+      this.#changed()
+    })
+    this.#listening = listening
+    this.#turn++
+    await new Promise<void>((resolve, reject) => {
+      listening.once('error', reject)
+      listening.listen({ _handle: handle } as object, backlog, () => {
+        listening.off('error', reject)
+        listening.on('error', (error) => {
+          this.#fullAt = Math.min(this.#fullAt, server.connections)
+          onFault(error)
+          this.#changed()
+        })
+        resolve()
+      })
+    })
+    this.look()
+  }
+
+  /** A connection was closed for lack of descriptors. */
+  setFull(): void {
+    // It is among those that are counted.
+    this.#fullAt = Math.min(this.#fullAt, this.#parts.server.connections - 1)
+  }
+
+  /** A connection has closed. */
+  closed(): void {
+    this.#pauses = Math.max(0, this.#pauses - PAUSES_PER_CLOSE)
+    this.#changed()
+  }
+
+  #changed(): void {
+    if (this.#isLookDue || this.#closed) return
+    this.#isLookDue = true
+    const look = (): void => {
+      this.#isLookDue = false
+      this.look()
+    }
+    // libuv accepts one connection per turn: an immediate is before the next one.
+    if (this.#pausesLeft(performance.now()) >= 1) setImmediate(look)
+    else setTimeout(look, LAZY_MS)
+  }
+
+  /** Tells the others how many connections there are, and compares. */
+  look(): void {
+    if (this.#closed) return
+    const { shares, record } = this.#parts
+    this.#tell()
+    shares.read()
+    const load = shares.load(record)
+    if (this.#listening !== null && load > shares.lowest && this.#mayPause(load, shares.lowest)) {
+      this.#stop()
+      // Another one may have looked before that: then this is the one to see that nobody accepts.
+      this.#tell()
+      shares.read()
+    }
+    if (shares.due().length > 0) this.#parts.onDue()
+  }
+
+  /**
+   * Accepts no more connections.
+   * @param isLast no other worker will accept those in the queue: they are accepted before
+   */
+  async close(isLast: boolean): Promise<void> {
+    for (let turn = 0; isLast && this.#listening !== null && turn < MAX_LAST_TURNS; turn++) {
+      const before = this.#accepted
+      await aTurn()
+      // Not the first one: it began before.
+      if (turn > 0 && this.#accepted === before) break
+    }
+    this.#stop()
+    this.#closed = true
+  }
+
+  #stop(): void {
+    if (this.#listening === null) return
+    this.#listening.close()
+    this.#listening = null
+    this.#turn++
+  }
+
+  #tell(): void {
+    const { shares, record, server } = this.#parts
+    const { connections } = server
+    if (connections < this.#fullAt) this.#fullAt = Number.POSITIVE_INFINITY
+    // Without any connection it can only try.
+    shares.write(record, connections, connections > 0 && connections >= this.#fullAt, this.#turn)
+  }
+
+  #mayPause(load: number, lowest: number): boolean {
+    const nowMs = performance.now()
+    if (this.#pausesLeft(nowMs) >= 1) this.#pauses--
+    else {
+      const isAhead = load - lowest >= Math.max(CLEARLY_AHEAD, lowest * CLEARLY_AHEAD_SHARE)
+      if (!isAhead || nowMs - this.#pausedAtMs < CLEARLY_AHEAD_MS) return false
+    }
+    this.#pausedAtMs = nowMs
+    return true
+  }
+
+  #pausesLeft(nowMs: number): number {
+    const gained = ((nowMs - this.#countedAtMs) / 1000) * PAUSES_PER_SECOND
+    this.#pauses = Math.min(this.#pauses + gained, MAX_PAUSES)
+    this.#countedAtMs = nowMs
+    return this.#pauses
+  }
+}
+
+function aTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
+}
