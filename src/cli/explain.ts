@@ -134,6 +134,7 @@ function tell(told: Told, colour: boolean): string {
   ]
   if (server !== null) rows.push(['server', `${server}, if sent now`])
   if (route !== null) rows.push(...routeRows(told, route))
+  rows.push(...sentRows(told))
   if (revision !== null) rows.push(['revision', String(revision)])
   const lines = rows.map(([name, text]) => `${paint(colour, 'dim', name.padEnd(9))} ${text}`)
   return `${lines.join('\n')}\n\n${candidatesText(told, colour)}`
@@ -155,6 +156,22 @@ function routeRows({ request, decision, cache }: Told, route: NonNullable<Explan
   rows.push(['cache', cache !== null ? cacheText(cache, request.host) : cached ? 'enabled' : 'not used'])
   if (cache !== null && cache.key !== null) rows.push(['key', printable(cache.key)])
   return rows
+}
+
+/** What each side would get, where they would get different requests: the fields that the other one does not get. */
+function sentRows({ sent = [] }: Told): [string, string][] {
+  const lines = sent.map(({ headers }) => headers.map((field) => field.join(': ')))
+  const requests = sent.map(({ target }, at) => JSON.stringify([target, lines[at]]))
+  if (new Set(requests).size < 2) return []
+  return sent.flatMap(({ upstream, method, target }, at): [string, string][] => {
+    if (target === null) return [['sent', `${upstream}: refused, a part of the path has more than one reading (400)`]]
+    const others = new Set(lines[at === 0 ? 1 : 0])
+    const own = (lines[at] ?? []).filter((line) => !others.has(line))
+    return [
+      ['sent', printable(`${upstream}: ${method} ${target}`)],
+      ...own.map((line): [string, string] => ['', printable(`  ${line}`)]),
+    ]
+  })
 }
 
 /** What the cache does. */

@@ -1,5 +1,5 @@
 /**
- * What banyan adds to an answer for its client alone: cookies. Added on delivery, after the cache, so that nothing of it is stored.
+ * What banyan changes in an answer for its client alone, on delivery, after the cache, so that nothing of it is stored.
  */
 import { privateCopy } from '../rules/caching/private-copy.ts'
 import { fieldValues, type Side } from '../rules/http/exchange.ts'
@@ -12,6 +12,7 @@ import {
   sideCookie,
 } from '../rules/http/own-cookies.ts'
 import { answeringSide } from '../rules/routing/decide.ts'
+import { answerFields } from '../rules/sending/sent.ts'
 import type { Route, Table, VisitorCookie } from '../rules/table/table.ts'
 import { type CookieKeys, readVisitor, VISITOR } from '../state/cookie-keys.ts'
 import { isUsable } from '../state/upstreams/affinity.ts'
@@ -19,7 +20,7 @@ import type { Upstreams } from '../state/upstreams/upstreams.ts'
 import type { OwnFields } from './client/answer.ts'
 import type { Exchange } from './exchange.ts'
 
-/** What an exchange adds by cookies: those received, and the visitor. */
+/** What an exchange changes: the fields that the table sets and removes, and the visitor cookie. */
 export class ClientFields implements OwnFields {
   readonly #exchange: Exchange
   readonly #upstreams: Upstreams
@@ -38,7 +39,8 @@ export class ClientFields implements OwnFields {
     if (side !== null && route!.tellSide === 'cookie') cookies.push(...this.#sideCookie(route!, side))
     // What somebody was forced to is nobody else's.
     const isPrivate = cookies.length > 0 || this.#exchange.decision.reason === 'forced'
-    const own = isPrivate ? [...privateCopy(status, fields), ...cookies] : fields
+    const edited = this.#edited(fields)
+    const own = isPrivate ? [...privateCopy(status, edited), ...cookies] : edited
     return side === null || route!.tellSide !== 'header' ? own : [...without(own, SIDE), 'Banyan-Side', side]
   }
 
@@ -46,6 +48,12 @@ export class ClientFields implements OwnFields {
   #side(route: Route): Side | null {
     const { decision, failure } = this.#exchange
     return failure === null ? answeringSide(decision, route) : null
+  }
+
+  /** As the table sets and removes fields in the answers of `to`; answers of banyan's own are not that side's. */
+  #edited(fields: readonly string[]): readonly string[] {
+    const { matched } = this.#exchange
+    return matched.route === null ? fields : answerFields(fields, this.#exchange, this.#side(matched.route))
   }
 
   #sideCookie({ id }: Route, side: Side): string[] {

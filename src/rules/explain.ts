@@ -3,6 +3,7 @@
  */
 import { isLookedUp } from './caching/key.ts'
 import type { Verdict } from './caching/policy.ts'
+import { type ExplainedSide, explainSent } from './explain-sent.ts'
 import type { Decision, RequestView } from './http/exchange.ts'
 import { fieldValue } from './http/exchange.ts'
 import { hasBody, readRequestFields } from './http/headers.ts'
@@ -26,6 +27,8 @@ export interface Explanation {
   readonly candidates: readonly Candidate[]
   /** Routes of the table that are not among the candidates. */
   readonly otherRoutes: number
+  /** The request as each side of the route would get it. */
+  readonly sent: readonly ExplainedSide[]
 }
 
 /** What of a route bears on the decision. */
@@ -105,6 +108,7 @@ export function explain(
     route: match.route === null ? null : explainRoute(match.route, match, decision, asked, isAvailable),
     candidates,
     otherRoutes: table.routes.length - candidates.length,
+    sent: explainSent(table, request, match, asksCache(match.route, request, decision, match.ambiguous)),
   }
 }
 

@@ -295,6 +295,17 @@ const explainedShape = {
     object({ routeId: z.string(), matched: z.boolean(), won: z.boolean(), lost: z.array(z.string()) }),
   ),
   otherRoutes: count,
+  sent: z
+    .array(
+      object({
+        side: z.enum(['from', 'to']).nullable().describe('Null if no route matches.'),
+        upstream: upstreamName,
+        method: z.string(),
+        target: z.string().nullable().describe('Null if the path could be misread: such a request gets 400.'),
+        headers: z.array(z.tuple([z.string(), z.string()])),
+      }),
+    )
+    .describe('The request as each side of the route would get it.'),
   cache: object({
     key: z.string().nullable(),
     verdict: z.enum(['fresh', 'stale', 'stale-while-revalidate', 'validate', 'miss', 'only-if-cached', 'pass']),

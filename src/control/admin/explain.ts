@@ -2,6 +2,7 @@
  * /explain and /exchanges: where a request would go and why, and recent requests.
  */
 
+import type { ExplainedSide } from '../../rules/explain-sent.ts'
 import type { RequestView } from '../../rules/http/exchange.ts'
 import type { RecentExchange } from '../../state/figures/recent-exchanges.ts'
 import type { Explained } from '../../state/plane-port.ts'
@@ -35,13 +36,21 @@ export function addExplain(router: AdminRouter, parts: AdminParts): void {
   router.get('/exchanges/:id', async (ctx) => {
     const exchange = await parts.planes.findRecent(ctx.params.id as string)
     if (exchange === null) throw noSuchExchange(ctx.params.id as string)
-    const { route, candidates, otherRoutes, decision, cache } = await explained(parts, exchange.view)
+    const { route, candidates, otherRoutes, sent, decision, cache } = await explained(parts, exchange.view)
     const { visitor: _, ...view } = exchange.view
     answerJson(ctx, {
       ...stateOf(exchange),
       request: { ...view, rawHeaders: masked(view.rawHeaders) },
       // What is said of the routes is true of the revision in force, which may be a later one.
-      now: { revision: parts.live.current.number, decision, route, candidates, otherRoutes, cache },
+      now: {
+        revision: parts.live.current.number,
+        decision,
+        route,
+        candidates,
+        otherRoutes,
+        cache,
+        sent: sent.map(withoutSecrets),
+      },
     })
   })
 }
@@ -64,6 +73,14 @@ function masked(rawHeaders: readonly string[]): string[] {
   return rawHeaders.map((text, at) =>
     at % 2 === 1 && PRIVATE_FIELDS.has((rawHeaders[at - 1] as string).toLowerCase()) ? '…' : text,
   )
+}
+
+function withoutSecrets(side: ExplainedSide): ExplainedSide {
+  const headers = side.headers.map(([name, value]): [string, string] => [
+    name,
+    PRIVATE_FIELDS.has(name.toLowerCase()) ? '…' : value,
+  ])
+  return { ...side, headers }
 }
 
 function noSuchExchange(id: string): AdminProblem {

@@ -126,7 +126,7 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
     const { tiers } = this.#parts
     const { target } = this.#lookup
     const terms = { target, vary: tiers.varyOf(this.#lookup.key), conditions, whole: this.#fills }
-    const order = { exchange, upstream: exchange.decision.upstream, method, ...terms }
+    const order = { exchange, upstream: exchange.decision.upstream, side: this.#lookup.side, method, ...terms }
     this.#replaced = conditions !== null
     this.#vary = order.vary
     this.#requestMs = this.#parts.now()
@@ -143,7 +143,7 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
   onHead(head: ResponseHead, upstream: UpstreamState): void {
     const { exchange } = this.#lookup
     this.#noteServer()
-    const fields = clientFields(exchange, head, upstream.origins)
+    const fields = clientFields(exchange, head, upstream, this.#lookup.side)
     const answer = {
       status: head.status,
       rawHeaders: fields,

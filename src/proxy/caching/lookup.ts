@@ -3,12 +3,15 @@
  */
 import { type CacheFields, readCacheFields } from '../../rules/caching/fields.ts'
 import { formParts } from '../../rules/caching/form.ts'
-import { cacheKey, keyParts, keyPrefix, sentTarget } from '../../rules/caching/key.ts'
+import { cacheKey, keyedTarget, keyParts, keyPrefix, sentTarget, targetPart } from '../../rules/caching/key.ts'
 import type { CacheRequest } from '../../rules/caching/meta.ts'
 import { cacheStatus, type ForwardReason, type Handling, type StatusDetails } from '../../rules/caching/status.ts'
 import { varyKey } from '../../rules/caching/vary.ts'
 import type { FailureCode } from '../../rules/failures/failure.ts'
+import type { Side } from '../../rules/http/exchange.ts'
 import { schemeOf, unnamedFields } from '../../rules/http/headers.ts'
+import { rewrites } from '../../rules/rewriting/sent.ts'
+import { answeringSide } from '../../rules/routing/decide.ts'
 import type { CacheSettings, Route } from '../../rules/table/table.ts'
 import { fingerprintOf } from '../../state/caching/fingerprint.ts'
 import type { Place } from '../../state/caching/tiers.ts'
@@ -43,10 +46,12 @@ export class Lookup implements Place, RequestOwner {
   readonly settings: CacheSettings
   readonly asked: CacheFields
   readonly upstream: string
+  /** Of the route, as was decided for it. */
+  readonly side: Side | null
   readonly key: string
   readonly print: string
   readonly parts: string
-  /** The target that the upstream gets. */
+  /** The target that the upstream gets, but for what the route rewrites. */
   readonly target: string
   /** Of the request, less those that Connection names. */
   readonly fields: readonly string[]
@@ -73,6 +78,7 @@ export class Lookup implements Place, RequestOwner {
     const { view, said, decision, revision } = exchange
     this.fields = said.connection === null ? view.rawHeaders : unnamedFields(view.rawHeaders, said)
     this.asked = asked ?? readCacheFields(this.fields)
+    this.side = answeringSide(decision, route)
     this.upstream = this.settings.shareAcrossUpstreams ? '' : decision.upstream
     this.print = fingerprintOf(revision.table, route, this.upstream)
     const { key } = this.settings
@@ -85,13 +91,17 @@ export class Lookup implements Place, RequestOwner {
     )
     const values = (name: string) => this.values(name)
     const host = { host: said.host, lower: view.host, trusted: exchange.peer.trusted }
-    this.parts = formParts(host, values) + (key === null ? '' : keyParts(values, key))
+    const rewritten = rewrites(route, this.side)
+      ? targetPart(route.rewrite, keyedTarget(this.target, key), exchange)
+      : ''
+    this.parts = rewritten + formParts(host, values) + (key === null ? '' : keyParts(values, key))
   }
 
   /** The values of a field as the upstream gets them; `name` is in lower case. */
   values(name: string): readonly string[] {
-    const { exchange, fields } = this
-    return sentValuesOf(exchange, fields, this.#parts.upstreams.get(exchange.decision.upstream), name)
+    const { exchange, fields, side } = this
+    const upstream = this.#parts.upstreams.get(exchange.decision.upstream)
+    return sentValuesOf(exchange, fields, { upstream, side }, name)
   }
 
   selecting(vary: readonly string[]): string {

@@ -2,6 +2,7 @@
  * A request of the cache to an upstream, with its one retry. It belongs to no client, so that any number may read the response.
  */
 import type { FailureCode } from '../../rules/failures/failure.ts'
+import type { Side } from '../../rules/http/exchange.ts'
 import type { ServerState } from '../../state/upstreams/server-state.ts'
 import type { UpstreamState } from '../../state/upstreams/upstream.ts'
 import type { Upstreams } from '../../state/upstreams/upstreams.ts'
@@ -17,6 +18,8 @@ export interface Order {
   /** The exchange that it is asked for; it need not live on. */
   readonly exchange: Exchange
   readonly upstream: string
+  /** Of the route, or null. */
+  readonly side: Side | null
   readonly method: 'GET' | 'HEAD'
   readonly target: string
   /** Fields that are known to select answers, lower case. */
@@ -107,10 +110,10 @@ export class UpstreamRequest implements AttemptOwner, Watched {
   }
 
   onConnection(connection: Connection, server: ServerState): void {
-    const { exchange, method, target, conditions, whole, vary } = this.#order
+    const { exchange, side, method, target, conditions, whole, vary } = this.#order
     const { rawHeaders } = exchange.view
     const asked = conditions === null ? rawHeaders : withConditions(rawHeaders, conditions, whole)
-    const request = { method, target, rawHeaders: asked }
+    const request = { method, target, rawHeaders: asked, side }
     const head = requestHeadOf(exchange, request, null, this.#attempts.upstream!, server, vary)
     connection.send(head, method, false)
     connection.finish(null)

@@ -119,7 +119,7 @@ export class Tunnel implements Watched {
 }
 
 function switchingHead(head: ResponseHead, answer: Pick<Answer, 'own' | 'withOthers'>): string {
-  const passed = withoutLength(responseFields(head.rawHeaders, false, head.minor, null))
+  const passed = withoutLength(responseFields(head.rawHeaders, false, head.minor))
   const fields = answer.withOthers(answer.own?.addTo(head.status, passed) ?? passed)
   let text = `HTTP/1.1 ${head.status} ${head.reason}\r\n`
   for (let i = 0; i < head.rawHeaders.length; i += 2) {

@@ -2,6 +2,7 @@
  * One copy of a request at a server. Its response is compared and goes to no client; nothing of it counts as traffic.
  */
 import type { ComparedAnswer } from '../../rules/evidence/compare.ts'
+import type { Side } from '../../rules/http/exchange.ts'
 import type { ServerState } from '../../state/upstreams/server-state.ts'
 import type { UpstreamState } from '../../state/upstreams/upstream.ts'
 import type { ClientExchange, Connection, ServerPool, WireFailure } from '../../wire/client.ts'
@@ -20,6 +21,8 @@ export type CopyResult = ComparedAnswer | { readonly failure: WireFailure | 'dea
 export interface CopyTarget {
   readonly upstream: UpstreamState
   readonly server: ServerState
+  /** Of the route, for what it rewrites. */
+  readonly side: Side
   /** Connections for copies only. */
   readonly pool: ServerPool
 }
@@ -62,9 +65,9 @@ class Copy implements ClientExchange, Watched {
 
   /** @throws what the request can't be made of; nothing is under way then */
   start(): void {
-    const { upstream, server, pool } = this.#target
+    const { upstream, server, pool, side } = this.#target
     const { view } = this.#exchange
-    const head = requestHeadOf(this.#exchange, view, null, upstream, server)
+    const head = requestHeadOf(this.#exchange, { ...view, side }, null, upstream, server)
     this.#connection = pool.take(this, this.#again ? 0 : Number.POSITIVE_INFINITY)
     this.#connection.send(head.slice(0, -2) + MARK, view.method, false)
     this.#connection.finish(null)
@@ -84,7 +87,7 @@ class Copy implements ClientExchange, Watched {
     if (head.bindsConnection) this.#connection.retire()
     this.#head = {
       status: head.status,
-      fields: clientFields(this.#exchange, head, this.#target.upstream.origins),
+      fields: clientFields(this.#exchange, head, this.#target.upstream, this.#target.side),
     }
   }
 

@@ -7,6 +7,7 @@ import { copiesSide, hideQueryValues, type SkipReason, whyNotCopied } from '../.
 import { MOST_REPEATS, repeatKind } from '../../rules/evidence/noise.ts'
 import { fieldValue, type Side } from '../../rules/http/exchange.ts'
 import { hasBody } from '../../rules/http/headers.ts'
+import { answerFields } from '../../rules/rewriting/sent.ts'
 import { sideOf } from '../../rules/routing/decide.ts'
 import type { Route, ShadowSettings } from '../../rules/table/table.ts'
 import { type Comparer, ComparerError } from '../../state/evidence/comparer.ts'
@@ -18,6 +19,7 @@ import type { Upstreams } from '../../state/upstreams/upstreams.ts'
 import { ServerPool } from '../../wire/client.ts'
 import { tellException } from '../../wire/exceptions.ts'
 import type { Exchange } from '../exchange.ts'
+import { isUnsafe } from '../upstream/heads.ts'
 import { type CopyResult, type CopyTarget, sendCopy } from './copy.ts'
 import { Reference } from './reference.ts'
 
@@ -149,8 +151,9 @@ export class Shadows {
     if (failure !== null || answer.status === 0 || reference.broken) return 'broken'
     if (decision.reason === 'fallback') return 'fallback'
     if (exchange.privately !== null) return 'private'
-    if (this.#active >= this.#max) return 'busy'
     const other = decision.upstream === route.to ? route.from : route.to
+    if (isUnsafe(exchange, other === route.to ? 'to' : 'from')) return 'path'
+    if (this.#active >= this.#max) return 'busy'
     const fails = other === route.to && !this.#parts.upstreams.isAvailable(route, exchange.view.method)
     return fails || this.#targetOf(other, exchange) === null ? 'unavailable' : null
   }
@@ -178,7 +181,8 @@ export class Shadows {
       this.#parts.tally.failed(route.id, copied.failure, Date.now())
       return
     }
-    const [from, to] = own === 'from' ? [reference, copied] : [copied, reference]
+    const [from, received] = own === 'from' ? [reference, copied] : [copied, reference]
+    const to = { ...received, rawHeaders: answerFields(received.rawHeaders, exchange, 'to') }
     const comparison = await this.#compared(route, settings, from, to)
     if (comparison === null) return
     this.#tell(exchange, drawn, comparison)
@@ -253,7 +257,7 @@ export class Shadows {
     const name = side === 'from' ? route.from : route.to
     const target = this.#targetOf(name, exchange)
     if (target === null) return null
-    const result = await sendCopy(exchange, target, settings.maxBodyBytes, COPY_TIMEOUT_MS)
+    const result = await sendCopy(exchange, { ...target, side }, settings.maxBodyBytes, COPY_TIMEOUT_MS)
     this.#heard(name, 'failure' in result)
     return result
   }
@@ -269,7 +273,7 @@ export class Shadows {
   }
 
   /** As the client's own request would go: to the server that it stays with, if it does. */
-  #targetOf(name: string, { view, own }: Exchange): CopyTarget | null {
+  #targetOf(name: string, { view, own }: Exchange): Omit<CopyTarget, 'side'> | null {
     const upstream = this.#parts.upstreams.get(name)
     if (upstream === undefined || (this.#failures.get(name)?.untilMs ?? 0) > performance.now()) return null
     const server = upstream.servers.length === 0 ? null : upstream.next({ clientAddress: view.clientAddress, own })

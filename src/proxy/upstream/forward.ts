@@ -5,7 +5,8 @@
 import { FAILURES, type FailureCode } from '../../rules/failures/failure.ts'
 import { type Failed, isUnsent, mayFallBack, replayableBytes } from '../../rules/failures/resilience.ts'
 import type { Decision } from '../../rules/http/exchange.ts'
-import { interimFields, trailerFields } from '../../rules/http/headers.ts'
+import { trailerFields } from '../../rules/http/headers.ts'
+import { answeringSide } from '../../rules/routing/decide.ts'
 import {
   type PrivateConnection,
   PrivateConnections,
@@ -20,7 +21,7 @@ import type { RequestOwner } from '../client/request.ts'
 import { Tunnel } from '../client/tunnel.ts'
 import type { Exchange } from '../exchange.ts'
 import { type AttemptOwner, Attempts, guardOf } from './attempts.ts'
-import { clientFields, requestHeadOf } from './heads.ts'
+import { clientFields, clientInterimFields, isUnsafe, requestHeadOf } from './heads.ts'
 import { RequestBody } from './request-body.ts'
 
 /** After an early response the rest of the request is read and dropped for this long, like nginx's lingering close. */
@@ -86,6 +87,8 @@ export class Forward implements AttemptOwner, PrivateUser, RequestOwner, Watched
       watch(this)
     }
     if (request.gone) this.#clientGone()
+    else if (matched.ambiguous && isUnsafe(exchange, answeringSide(decision, matched.route)))
+      this.#failed('unsafe-path', null)
     else this.#begin()
   }
 
@@ -134,7 +137,8 @@ export class Forward implements AttemptOwner, PrivateUser, RequestOwner, Watched
   }
 
   onInformation(head: ResponseHead): void {
-    this.#exchange.answer.information(head.status, interimFields(head.rawHeaders))
+    const exchange = this.#exchange
+    exchange.answer.information(head.status, clientInterimFields(exchange, head, this.#attempts.upstream!))
   }
 
   onHead(head: ResponseHead): void {
@@ -151,7 +155,7 @@ export class Forward implements AttemptOwner, PrivateUser, RequestOwner, Watched
     if (head.bindsConnection) this.#bind()
     // The login ends with the connection, and the client must notice.
     if (this.#privately !== null && !head.keepAlive) exchange.answer.closes()
-    const fields = clientFields(exchange, head, this.#attempts.upstream!.origins)
+    const fields = clientFields(exchange, head, this.#attempts.upstream!)
     this.#recorder?.head(head, fields)
     if (exchange.cacheStatus !== null) fields.push('Cache-Status', exchange.cacheStatus)
     if (exchange.request.upgrade !== null) exchange.answer.closes()

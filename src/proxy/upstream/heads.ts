@@ -2,11 +2,12 @@
  * Request headers as sent to the server, and response headers as sent to the client.
  */
 import { normalizedValues, passedFields } from '../../rules/caching/sent.ts'
-import { fieldValues, type RequestView } from '../../rules/http/exchange.ts'
+import { fieldValue, fieldValues, type RequestView, type Side } from '../../rules/http/exchange.ts'
+import { type DoneEdits, dashedName } from '../../rules/http/field-edits.ts'
 import { kindOf } from '../../rules/http/field-kinds.ts'
 import {
   forwardsLeft,
-  type OriginMap,
+  interimFields,
   type RequestRewrite,
   requestHead,
   responseFields,
@@ -14,28 +15,55 @@ import {
   upgradeFields,
   withoutLength,
 } from '../../rules/http/headers.ts'
+import { type MapBack, mappedFields } from '../../rules/rewriting/map-back.ts'
+import { rewrites, rewrittenPath, rewrittenTarget, sentEdits } from '../../rules/rewriting/sent.ts'
+import { answeringSide } from '../../rules/routing/decide.ts'
 import type { ServerState } from '../../state/upstreams/server-state.ts'
 import type { UpstreamState } from '../../state/upstreams/upstream.ts'
 import type { ResponseHead } from '../../wire/http1.ts'
 import type { Exchange } from '../exchange.ts'
 
+/** A request to be sent: that of an exchange, or the cache's. */
+export interface Asked extends Pick<RequestView, 'method' | 'target' | 'rawHeaders'> {
+  /** Of its route; undefined for the side that the exchange goes to now. */
+  readonly side?: Side | null
+}
+
 /**
  * The request line and headers for a server, a Latin-1 string with the empty line.
- * @param rawHeaders name, value, name, value: those of the request, or those of the cache's request
+ * @param asked with the target as it came, and header lines as name, value, name, value
  * @param upgrade the protocol of a requested upgrade, or null
  * @param vary headers known to select cached responses, lower case
+ * @throws {Error} for a path that can't be rewritten: whoever sends it has not asked `isUnsafe`
  */
 export function requestHeadOf(
   exchange: Exchange,
-  { method, target, rawHeaders }: Pick<RequestView, 'method' | 'target' | 'rawHeaders'>,
+  { method, target, rawHeaders, side = sideNow(exchange) }: Asked,
   upgrade: string | null,
   ...[upstream, server, vary = NONE]: [UpstreamState, ServerState, (readonly string[])?]
 ): string {
   const { said, matched } = exchange
-  const cache = matched.route?.cache ?? null
+  const { route } = matched
+  const cache = route?.cache ?? null
   const fields = cache === null ? rawHeaders : passedFields(rawHeaders, cache, vary)
-  const rewrite = rewriteOf(exchange, upstream, server.authority, upgrade)
-  return requestHead(`${method} ${target} HTTP/1.1\r\n`, fields, said, rewrite)
+  const sent = rewrites(route, side) ? rewrittenTarget(route.rewrite, target, exchange) : null
+  if (sent === null && rewrites(route, side)) throw new Error(`the path of ${target} can't be rewritten`)
+  const edits = editsOf(exchange, upstream, side, sent === null ? null : sent.prefix)
+  const rewrite = rewriteOf(exchange, upstream, server.authority, upgrade, edits)
+  return requestHead(`${method} ${sent?.target ?? target} HTTP/1.1\r\n`, fields, said, rewrite)
+}
+
+/** The side that an exchange asks now; null where nothing depends on it. */
+function sideNow({ decision, matched }: Exchange): Side | null {
+  return answeringSide(decision, matched.route)
+}
+
+/** Whether the path of a request has a value that its new side could read as another path. */
+export function isUnsafe(exchange: Exchange, side: Side | null): boolean {
+  const { matched, view } = exchange
+  const { route } = matched
+  // What has one reading is safe.
+  return matched.ambiguous && rewrites(route, side) && rewrittenTarget(route.rewrite, view.target, exchange) === null
 }
 
 const NONE: readonly string[] = []
@@ -48,19 +76,39 @@ const NONE: readonly string[] = []
 export function sentValuesOf(
   exchange: Exchange,
   fields: readonly string[],
-  upstream: UpstreamState | undefined,
+  { upstream, side }: { readonly upstream: UpstreamState | undefined; readonly side: Side | null },
   name: string,
 ): readonly string[] {
   const kind = kindOf(name)
+  // The server is not selected yet: if each gets its own Host, the upstream's name represents them all.
+  const edits = upstream === undefined ? null : editsOf(exchange, upstream, side, prefixOf(exchange, side))
+  const isEdited = edits !== null && edits.drops.has(dashedName(name))
   // Most headers are forwarded unchanged to any upstream.
-  if (kind === 'end-to-end' && name !== 'via') {
+  if (!isEdited && kind === 'end-to-end' && name !== 'via') {
     const values = fieldValues(fields, name)
     const normalize: readonly string[] = exchange.matched.route?.cache?.normalize ?? NONE
     return normalize.includes(name) ? normalizedValues(values) : values
   }
   // The server is not selected yet: if each gets its own Host, the upstream's name represents them all.
-  const rewrite = upstream === undefined ? null : rewriteOf(exchange, upstream, upstream.name, null)
-  return rewrite === null ? fieldValues(fields, name) : sentValues(name, fields, exchange.said, rewrite)
+  if (upstream === undefined) return fieldValues(fields, name)
+  return sentValues(name, fields, exchange.said, rewriteOf(exchange, upstream, upstream.name, null, edits))
+}
+
+function prefixOf(exchange: Exchange, side: Side | null): string | null {
+  const { route } = exchange.matched
+  return rewrites(route, side) ? (rewrittenTarget(route.rewrite, exchange.view.target, exchange)?.prefix ?? null) : null
+}
+
+/** @param prefix the beginning of the path that was left out, or null */
+function editsOf(
+  exchange: Exchange,
+  { settings }: UpstreamState,
+  side: Side | null,
+  prefix: string | null,
+): DoneEdits | null {
+  if (settings.headers === null && prefix === null && !rewrites(exchange.matched.route, side)) return null
+  const said = prefix === null ? null : forwardedPrefix(exchange, prefix)
+  return sentEdits(settings, exchange, side, { prefix: said, tellsId: false })
 }
 
 function rewriteOf(
@@ -68,6 +116,7 @@ function rewriteOf(
   { settings, instance }: UpstreamState,
   authority: string,
   upgrade: string | null,
+  edits: DoneEdits | null,
 ): RequestRewrite {
   const { host, via } = settings
   const forwards = forwardsLeft(view.method, said)
@@ -82,16 +131,52 @@ function rewriteOf(
     instance,
     upgrade,
     maxForwards: forwards === null ? null : String(forwards - 1),
+    edits,
   }
 }
 
-/** The headers of an upstream's response as sent to the client. */
-export function clientFields(exchange: Exchange, head: ResponseHead, origins: OriginMap | null): string[] {
+/** Behind what a proxy that is believed has left out before. */
+function forwardedPrefix({ peer, view }: Exchange, prefix: string): string {
+  const before = peer.trusted ? (fieldValue(view.rawHeaders, 'x-forwarded-prefix') ?? '') : ''
+  return before.replace(/\/$/, '') + prefix
+}
+
+/** The headers of an upstream's response as sent to the client. @param side of the route that has answered */
+export function clientFields(
+  exchange: Exchange,
+  head: ResponseHead,
+  upstream: UpstreamState,
+  side: Side | null = sideNow(exchange),
+): string[] {
   const bodiless = head.framing === 'none' || exchange.view.method === 'HEAD'
   const chunked = head.framing === 'chunked' && !bodiless && exchange.request.minor === 1
-  let fields = responseFields(head.rawHeaders, chunked, head.minor, origins)
+  let fields = responseFields(head.rawHeaders, chunked, head.minor)
+  const map = mapBackOf(exchange, upstream, side)
+  if (map !== null) fields = mappedFields(fields, map)
   // Some clients would wait for a body, which a 204 never has.
   if (head.status === 204 && head.contentLength > 0) fields = withoutLength(fields)
   if (head.status === 426) fields.push(...upgradeFields(head.rawHeaders, !exchange.answer.persistent))
   return fields
+}
+
+/** The headers of an interim response as sent to the client. */
+export function clientInterimFields(
+  exchange: Exchange,
+  head: ResponseHead,
+  upstream: UpstreamState,
+  side: Side | null = sideNow(exchange),
+): string[] {
+  const fields = interimFields(head.rawHeaders)
+  const map = mapBackOf(exchange, upstream, side)
+  return map === null ? fields : mappedFields(fields, map)
+}
+
+/** Null where nothing is to be mapped. */
+function mapBackOf(exchange: Exchange, { origins, settings }: UpstreamState, side: Side | null): MapBack | null {
+  const { matched, said } = exchange
+  const { cookies } = settings
+  const rewritten = rewrites(matched.route, side) && matched.route.rewrite.paths !== null ? matched.route : null
+  if (origins === null && cookies === null && rewritten === null) return null
+  const path = rewritten === null ? null : rewrittenPath(rewritten.rewrite, exchange, said.host.toLowerCase())
+  return { origins, cookies, path }
 }

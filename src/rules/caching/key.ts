@@ -1,7 +1,9 @@
 /**
  * Cache keys (RFC 9111 section 2): method class and URI as they are sent, and what a route adds or leaves out.
  */
-import type { KeyRules } from '../table/table.ts'
+import { bytesOfEscapes, parameterName } from '../patterns/request-parts.ts'
+import { rewrittenTarget, type Sending } from '../rewriting/sent.ts'
+import type { KeyRules, RouteRewrite } from '../table/table.ts'
 import { trimmed } from './sent.ts'
 import { type RequestTarget, targetUri } from './uri.ts'
 import type { SentValues } from './vary.ts'
@@ -95,17 +97,24 @@ export function sentTarget(target: string, rules: KeyRules | null): string {
   const keeps = rules.query?.kind === 'keep' ? rules.query.names : null
   if (keeps === null && !rules.anyQueryOrder) return target
   return withPairs(target, (pairs) => {
-    const kept = keeps === null ? pairs : pairs.filter((pair) => keeps.has(nameOf(pair)))
+    const kept = keeps === null ? pairs : pairs.filter((pair) => keeps.has(parameterName(pair)))
     // The sort is stable: the order of two parameters of one name goes on to matter.
     return rules.anyQueryOrder ? sorted(kept) : kept
   })
 }
 
 /** A sent target without the parameters that do not count. */
-function keyedTarget(target: string, rules: KeyRules | null): string {
+export function keyedTarget(target: string, rules: KeyRules | null): string {
   if (rules?.query?.kind !== 'drop') return target
   const { names } = rules.query
-  return withPairs(target, (pairs) => pairs.filter((pair) => !names.has(nameOf(pair)) || SEVERAL_READINGS.test(pair)))
+  return withPairs(target, (pairs) =>
+    pairs.filter((pair) => !names.has(parameterName(pair)) || SEVERAL_READINGS.test(pair)),
+  )
+}
+
+/** What a key says of a target that a route rewrites: the whole of what is sent, but for parameters that do not count. */
+export function targetPart(rewrite: RouteRewrite, keyed: string, sending: Sending): string {
+  return `\nf:target=${rewrittenTarget(rewrite, keyed, sending)?.target ?? ''}`
 }
 
 /** Some applications take `;` for a separator as well, and some decode before they split. */
@@ -121,19 +130,7 @@ function withPairs(target: string, change: (pairs: string[]) => string[]): strin
 
 function sorted(pairs: readonly string[]): string[] {
   return pairs
-    .map((pair) => ({ pair, name: nameOf(pair) }))
+    .map((pair) => ({ pair, name: parameterName(pair) }))
     .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
     .map(({ pair }) => pair)
-}
-
-/** The decoded name: an escaped letter in a name must not smuggle a parameter past the key that the application will see. */
-function nameOf(pair: string): string {
-  const equals = pair.indexOf('=')
-  const name = (equals === -1 ? pair : pair.slice(0, equals)).replaceAll('+', ' ')
-  return Buffer.from(bytesOfEscapes(name), 'latin1').toString('utf8')
-}
-
-function bytesOfEscapes(text: string): string {
-  if (!text.includes('%')) return text
-  return text.replace(/%([0-9A-Fa-f]{2})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 16)))
 }

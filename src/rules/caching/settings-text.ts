@@ -4,21 +4,25 @@
 import type { Route, Table } from '../table/table.ts'
 
 /**
- * A caching route's settings, and the servers, `host` and `publicOrigin` of an upstream.
+ * A caching route's settings with its `rewrite`, and the servers, `host`, `publicOrigin`, `headers` and `cookies` of an upstream.
  * @param upstream its name, or '' where the sides of the route share their answers
  */
 export function settingsText(table: Table, route: Route, upstream: string): string {
   const names = upstream === '' ? [route.from, route.to] : [upstream]
   // How long requests wait makes no other responses.
   const made = { ...route.cache, collapseWaitMs: null }
-  return JSON.stringify([made, names.map((name) => originOf(table, name))], plain)
+  const { rewrite } = route.document
+  const rewritten = rewrite === undefined ? [] : [rewrite]
+  return JSON.stringify([made, names.map((name) => originOf(table, name)), ...rewritten], plain)
 }
 
 function originOf(table: Table, name: string): unknown {
   const upstream = table.upstreams.get(name)
   if (upstream === undefined) return null
-  const { servers, host, publicOrigin } = upstream
-  return [name, servers.map(({ url }) => url).sort(), host, publicOrigin]
+  const { servers, host, publicOrigin, document } = upstream
+  const { headers, cookies } = document
+  const more = headers === undefined && cookies === undefined ? [] : [headers ?? null, cookies ?? null]
+  return [name, servers.map(({ url }) => url).sort(), host, publicOrigin, ...more]
 }
 
 function plain(_: string, value: unknown): unknown {

@@ -79,7 +79,7 @@ function authorityOf(authority: string, scheme: string): string {
 }
 
 /** RFC 3986 section 5.2.4, for a path that begins with a slash; the query stays. */
-function withoutDots(pathAndQuery: string): string {
+export function withoutDots(pathAndQuery: string): string {
   const mark = pathAndQuery.indexOf('?')
   const path = mark === -1 ? pathAndQuery : pathAndQuery.slice(0, mark)
   if (!path.includes('/.')) return pathAndQuery

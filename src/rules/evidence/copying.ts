@@ -16,6 +16,7 @@ import { hideQuery } from './shown-fields.ts'
  * - `broken`: its own response failed or was cut off, so that there is nothing to compare with
  * - `fallback`: `from` responded for `to`
  * - `unavailable`: the other side has no server, fails, or its breaker is open
+ * - `path`: its path has a value that the other side could read as another path
  * - `busy`: enough copies are in flight
  */
 export type SkipReason =
@@ -29,6 +30,7 @@ export type SkipReason =
   | 'broken'
   | 'fallback'
   | 'unavailable'
+  | 'path'
   | 'busy'
 
 /** What became of an exchange that was drawn for a copy. */

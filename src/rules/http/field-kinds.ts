@@ -27,8 +27,6 @@ export type FieldKind =
   | 'max-forwards'
   | 'cdn-loop'
   | 'banyan'
-  | 'location'
-  | 'set-cookie'
 
 const KINDS: ReadonlyMap<string, FieldKind> = new Map<string, FieldKind>([
   ['connection', 'connection'],
@@ -68,9 +66,6 @@ const KINDS: ReadonlyMap<string, FieldKind> = new Map<string, FieldKind>([
   ['banyan-upstream', 'banyan'],
   ['banyan-force', 'banyan'],
   ['banyan-shadow', 'banyan'],
-  ['location', 'location'],
-  ['content-location', 'location'],
-  ['set-cookie', 'set-cookie'],
 ])
 
 const FORWARDED_PREFIX = 'x-forwarded-'

@@ -2,6 +2,7 @@
  * Header fields on their way through (RFC 9110 section 7.6): which pass, which stay, and which banyan adds.
  */
 import { fieldValues } from './exchange.ts'
+import { type DoneEdits, dashedName } from './field-edits.ts'
 import { type FieldKind, kindOf } from './field-kinds.ts'
 import { mayHoldOwn } from './own-cookies.ts'
 
@@ -46,7 +47,17 @@ const NEVER_NAMED: ReadonlySet<string> = new Set([
 const NO_TRAILER: ReadonlySet<string> = new Set([
   ...['content-encoding', 'content-type', 'content-range', 'via', 'max-forwards', 'range', 'if-match', 'if-none-match'],
   ...['if-modified-since', 'if-unmodified-since', 'if-range', 'cache-control', 'pragma', 'authorization', 'cookie'],
-  ...['www-authenticate', 'age', 'date', 'expires', 'retry-after', 'vary'],
+  ...[
+    'www-authenticate',
+    'age',
+    'date',
+    'expires',
+    'retry-after',
+    'vary',
+    'location',
+    'content-location',
+    'set-cookie',
+  ],
 ])
 
 /** Reads what a request's fields say about framing, routing and the connection. */
@@ -226,6 +237,8 @@ export interface RequestRewrite {
   readonly upgrade: string | null
   /** The Max-Forwards to send instead of the one received, or null. */
   readonly maxForwards: string | null
+  /** Fields that the table drops or adds, also of those that banyan adds by itself; null where it says nothing. */
+  readonly edits: DoneEdits | null
 }
 
 /**
@@ -240,12 +253,14 @@ export function requestHead(
   rewrite: RequestRewrite,
 ): string {
   const named = namedFields(said.connection)
+  const { edits } = rewrite
   let head = line
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i] as string
     const kind = kindOf(name)
     if (kind !== 'end-to-end' && !passesUpstream(kind, said, rewrite)) continue
     if (named !== null && named.has(name.toLowerCase())) continue
+    if (edits !== null && edits.drops.has(dashedName(name))) continue
     const replacement = kind === 'end-to-end' ? null : replacementOf(kind, rewrite)
     head += `${name}: ${replacement ?? rawHeaders[i + 1]}\r\n`
   }
@@ -257,7 +272,18 @@ export function requestHead(
       : `Connection: ${connectionOf(said, rewrite)}\r\n`
   if (rewrite.upgrade !== null) head += `Upgrade: ${rewrite.upgrade}\r\n`
   if (said.acceptsTrailers) head += 'TE: trailers\r\n'
-  return head + (rewrite.peerTrusted ? addedFields(said, rewrite) : addedForStranger(said.host, rewrite))
+  const added = rewrite.peerTrusted ? addedFields(said, rewrite) : addedForStranger(said.host, rewrite)
+  return head + (edits === null ? added : edited(added, edits))
+}
+
+/** What banyan adds, with its empty line, less what the table drops, and then what the table adds. */
+function edited(lines: string, { drops, added }: DoneEdits): string {
+  let text = ''
+  for (const line of lines.split('\r\n')) {
+    if (line !== '' && !drops.has(dashedName(line.slice(0, line.indexOf(':'))))) text += `${line}\r\n`
+  }
+  for (let i = 0; i < added.length; i += 2) text += `${added[i]}: ${added[i + 1]}\r\n`
+  return `${text}\r\n`
 }
 
 /**
@@ -271,6 +297,8 @@ export function sentValues(
   said: RequestFields,
   rewrite: RequestRewrite,
 ): readonly string[] {
+  const { edits } = rewrite
+  if (edits !== null && edits.drops.has(dashedName(name))) return fieldValues(edits.added, name)
   switch (name) {
     case 'connection':
       return [connectionOf(said, rewrite)]
@@ -383,25 +411,13 @@ export function hasPassed(cdnLoop: string, instance: string): boolean {
   return cdnLoop.split(',').some((info) => (info.split(';', 1)[0] as string).trim() === instance)
 }
 
-/** Origins of an upstream and the one its clients know, for an upstream that declares `publicOrigin`. */
-export interface OriginMap {
-  /** Origins of the upstream's own servers: `http://10.0.0.7:8080`. */
-  readonly own: readonly string[]
-  readonly publicOrigin: string
-}
-
 /**
  * The fields of an answer for the client: order, case and number as received, less the hop-by-hop ones and those that
  * Connection names, plus Via.
  * @param keepTrailer the answer goes on chunked, so that Trailer may announce its trailer fields again
  * @param minor of the upstream's HTTP version, for Via
  */
-export function responseFields(
-  rawHeaders: readonly string[],
-  keepTrailer: boolean,
-  minor: number,
-  origins: OriginMap | null,
-): string[] {
+export function responseFields(rawHeaders: readonly string[], keepTrailer: boolean, minor: number): string[] {
   const fields: string[] = []
   let connection: string | null = null
   for (let i = 0; i < rawHeaders.length; i += 2) {
@@ -420,12 +436,6 @@ export function responseFields(
       case 'trailer':
         if (!keepTrailer) continue
         break
-      case 'location':
-        fields.push(name, origins === null ? value : toPublicOrigin(value, origins))
-        continue
-      case 'set-cookie':
-        fields.push(name, origins === null ? value : toPublicDomain(value, origins))
-        continue
     }
     fields.push(name, value)
   }
@@ -442,31 +452,6 @@ function withoutNamed(fields: readonly string[], named: ReadonlySet<string>): st
     if (!named.has(name.toLowerCase())) kept.push(name, fields[i + 1] as string)
   }
   return kept
-}
-
-function toPublicOrigin(location: string, origins: OriginMap): string {
-  for (const own of origins.own) {
-    if (location.length >= own.length && location.slice(0, own.length).toLowerCase() === own) {
-      const next = location.charAt(own.length)
-      if (next === '' || next === '/' || next === '?' || next === '#') {
-        return origins.publicOrigin + location.slice(own.length)
-      }
-    }
-  }
-  return location
-}
-
-function toPublicDomain(cookie: string, origins: OriginMap): string {
-  return cookie.replace(/(;[ \t]*domain[ \t]*=[ \t]*)\.?([^;\s]+)/i, (whole, attribute: string, domain: string) =>
-    origins.own.some((own) => hostOf(own) === domain.toLowerCase())
-      ? `${attribute}${hostOf(origins.publicOrigin)}`
-      : whole,
-  )
-}
-
-function hostOf(origin: string): string {
-  const authority = origin.slice(origin.indexOf('//') + 2)
-  return authority.replace(/:[0-9]+$/, '')
 }
 
 /**
@@ -491,9 +476,7 @@ export function interimFields(rawHeaders: readonly string[]): string[] {
     const kind = kindOf(rawHeaders[i] as string)
     const value = rawHeaders[i + 1] as string
     if (kind === 'connection') connection = joined(connection, value)
-    else if (kind === 'end-to-end' || kind === 'location' || kind === 'set-cookie') {
-      fields.push(rawHeaders[i] as string, value)
-    }
+    else if (kind === 'end-to-end') fields.push(rawHeaders[i] as string, value)
   }
   const named = namedFields(connection)
   return named === null ? fields : withoutNamed(fields, named)

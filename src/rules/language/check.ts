@@ -8,6 +8,7 @@ import { hiddenFindings, overlapFindings, type PlacedRoute } from '../routing/ov
 import type { RouteDocument, UpstreamDocument } from '../table/schema.ts'
 import { didYouMean, type Finding, nameHint, pointerOf } from '../values/problem.ts'
 import { hostFindings, matchFindings, readingAt, readingFindings } from './check-match.ts'
+import { fieldEditFindings, rewriteFindings } from './check-rewrite.ts'
 import { compileMatch, compileServer, type Pool, pathsOf, stickySources } from './compile.ts'
 import { schemaFindings } from './findings.ts'
 
@@ -116,6 +117,7 @@ function upstreamFindings(said: Partial<UpstreamDocument>, path: Path, sound: So
       findings.push(error([...path, 'tls', key], `invalid version ${tls[key]}: it is ${bound}`))
     }
   }
+  if (isMap(said.headers)) findings.push(...fieldEditFindings(said.headers, [...path, 'headers'], null, sound))
   if (isMap(said.queue) && said.maxConcurrent === undefined) {
     findings.push(warning([...path, 'queue'], 'has no effect without maxConcurrent', 'set maxConcurrent too'))
   }
@@ -184,8 +186,13 @@ function routeFindings(said: Partial<RouteDocument>, path: Path, defaultUpstream
       findings.push(warning([...path, 'noKey'], `has no effect: without another key ${why}`))
     }
   }
+  const sides = ['rewrite', 'answer'].filter((key) => isMap(said[key as keyof typeof said]))
+  if (sides.length > 0 && sound([...path, 'match', 'path']) && sound([...path, 'match', 'paths'])) {
+    const paths = pathsOf(match).map((text) => parsePattern(text) as PathPattern)
+    findings.push(...rewriteFindings(said, path, paths, sound))
+  }
   const { percent = 0, from = defaultUpstream, to } = said
-  if (sound([...path, 'percent']) && percent > 0 && from === to && to !== undefined) {
+  if (sound([...path, 'percent']) && percent > 0 && from === to && to !== undefined && sides.length === 0) {
     findings.push(warning([...path, 'percent'], `from and to are both ${to}: percent has no effect`))
   }
   if (isMap(said.breaker) && from === to && to !== undefined) {

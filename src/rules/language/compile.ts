@@ -16,6 +16,10 @@ import {
   type PredicateName,
 } from '../patterns/predicates.ts'
 import { parseSticky, type StickySource } from '../patterns/sticky.ts'
+import { compileFieldEdits } from '../rewriting/field-edits.ts'
+import type { CookieChanges } from '../rewriting/map-back.ts'
+import { planOf } from '../rewriting/path.ts'
+import { compileQueryEdits } from '../rewriting/query.ts'
 import { matcherSteps } from '../routing/match.ts'
 import type { RouteDocument, TableDocument, UpstreamDocument } from '../table/schema.ts'
 import type {
@@ -27,6 +31,7 @@ import type {
   HealthSettings,
   KeyRules,
   Route,
+  RouteRewrite,
   RouteTimeouts,
   Server,
   ShadowSettings,
@@ -105,6 +110,8 @@ function compileUpstream(name: string, said: UpstreamDocument): Upstream {
     lenient: said.lenient ?? false,
     reading: compileReading({}, said),
     via: said.via ?? false,
+    headers: said.headers === undefined ? null : compileFieldEdits(said.headers, null),
+    cookies: said.cookies === undefined ? null : compileCookies(said.cookies),
     tls: compileTls(tls ?? {}),
     maxIdleConnections: said.maxIdleConnections ?? 256,
     keepAliveMs: ms(said.keepAlive?.idle) ?? KEEP_ALIVE_MS,
@@ -132,6 +139,17 @@ export function compileServer(said: UpstreamDocument['servers'][number]): Server
   const address = hostname.includes(':') ? `[${hostname}]` : hostname
   return { id: id ?? `${address}:${port}`, url: text, tls, hostname, port, address: null, weight: weight ?? 1 }
 }
+
+function compileCookies({ domain, path, secure, sameSite }: NonNullable<UpstreamDocument['cookies']>): CookieChanges {
+  return {
+    domain: domain === undefined ? null : domain === 'none' ? '' : domain,
+    path: path ?? null,
+    secure: secure ?? null,
+    sameSite: sameSite === undefined ? null : SAME_SITE[sameSite],
+  }
+}
+
+const SAME_SITE = { strict: 'Strict', lax: 'Lax', none: 'None' } as const
 
 function compileTls(said: NonNullable<UpstreamDocument['tls']>): TlsSettings {
   return {
@@ -206,6 +224,8 @@ function compileRoute(said: RouteDocument, table: TableDocument, pool: Pool): Ro
     keysVisitors: sticky.some(({ kind }) => kind === 'visitor'),
     fallback: said.fallback === undefined ? null : compileFallback(said.fallback),
     breaker: compileBreaker(said, from),
+    rewrite: said.rewrite === undefined ? null : compileRewrite(said.rewrite, claim),
+    answer: said.answer?.headers === undefined ? null : compileFieldEdits(said.answer.headers, claim.params),
     timeouts: said.timeouts === undefined ? null : compileRouteTimeouts(said.timeouts),
     cache: said.cache === undefined ? null : compileCache(said.cache),
     shadow: said.shadow === undefined ? null : compileShadow(said.shadow, reading, pool),
@@ -291,6 +311,18 @@ function compileFallback(said: NonNullable<RouteDocument['fallback']>): Fallback
     on: new Set(said.on ?? ['connect', 'timeout', 502, 503, 504]),
     methods: said.methods ?? 'safe',
     maxReplayBytes: bytes(said.maxReplay) ?? 64 * 1024,
+  }
+}
+
+function compileRewrite(
+  said: NonNullable<RouteDocument['rewrite']>,
+  { claims, params }: Pick<Route, 'claims' | 'params'>,
+): RouteRewrite {
+  const to = said.path === undefined ? null : (parsePattern(said.path) as PathPattern)
+  return {
+    paths: to === null ? null : new Map(claims.map(({ path }) => [path.text, planOf(path, to)])),
+    query: said.query === undefined ? null : compileQueryEdits(said.query, params),
+    headers: said.headers === undefined ? null : compileFieldEdits(said.headers, params),
   }
 }
 

@@ -171,6 +171,8 @@ function formOf(input: unknown, key: string, path: Path): string | undefined {
     }
     case 'compare':
       return all(/^(?:\/|status$|body$|charset$|header:|cookie:)/) ? `write { ignore: [${text}] }` : undefined
+    case 'rewrite':
+      return texts.length === 1 && text.startsWith('/') ? `write { path: ${text} }` : undefined
     case 'tls':
       if (input === true) return 'leave tls out: servers with https:// use TLS'
       return all(/\.(?:pem|crt|cer)$/) && texts.length === 1 ? `write { ca: ${text} }` : undefined

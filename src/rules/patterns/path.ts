@@ -90,6 +90,12 @@ export function parsePattern(text: string, reading: PathReading = EXACT): PathPa
   return parseOwn(text, reading)
 }
 
+/** Why a text is not a path pattern, or null. */
+export function flawOfPattern(text: string): Flaw | null {
+  const pattern = parsePattern(text)
+  return 'message' in pattern ? pattern : null
+}
+
 /** `:id?` in other routers. */
 function isOptional(text: string, mark: number): boolean {
   return /\/:\w+$/.test(text.slice(0, mark)) && /^\?(?:\/|$)/.test(text.slice(mark))
@@ -145,9 +151,9 @@ function flawOfParam(part: string, earlier: readonly string[]): Flaw | null {
 }
 
 function parseLiteral(part: string, last: boolean): string | Flaw {
-  const literal = decode(part)
+  const literal = decodePart(part)
   if (literal === null) return { message: `invalid percent-encoded UTF-8 ${part}`, hint: 'write %25 for a literal %' }
-  const ambiguity = literal !== '' ? ambiguityOf(literal) : last ? null : EMPTY_SEGMENT
+  const ambiguity = literal !== '' ? whyAmbiguous(literal) : last ? null : EMPTY_SEGMENT
   return ambiguity ? { message: `a path with ${ambiguity} never matches: such requests are ambiguous` } : literal
 }
 
@@ -301,28 +307,41 @@ function readPath(target: string, authority: string | null, reading: PathReading
   const path = target.split(/[?#]/, 1)[0] as string
   if (/[^\x21-\x7e]/.test(path)) ambiguity ??= 'a byte that must be percent-encoded'
   const parts = path.slice(1).split('/')
-  const whole = parts.map((part) => decode(part) ?? part)
+  const whole = parts.map((part) => decodePart(part) ?? part)
   for (const [at, segment] of whole.entries()) {
     if (ambiguity !== null) break
     if (segment === '' && at < whole.length - 1) ambiguity = EMPTY_SEGMENT
-    else if (decode(parts[at] as string) === null) ambiguity = 'an invalid escape'
-    else ambiguity = ambiguityOf(segment)
+    else if (decodePart(parts[at] as string) === null) ambiguity = 'an invalid escape'
+    else ambiguity = whyAmbiguous(segment)
   }
   const segments = reading.ignoresParameters ? parts.map(withoutParameters) : whole
   if (segments.some((segment, at) => segment === '' && at < segments.length - 1)) ambiguity ??= PARAMETERS_ALONE
-  const values = ambiguity === null ? segments : resolveSegments(segments)
+  const values = ambiguity === null ? segments : resolveSegments(segments, segments)
   if (reading.ignoresFinalSlash) dropFinalSlash(values)
   return { authority, segments: compared(values, reading), values, ambiguity }
+}
+
+/**
+ * The segments of a path with their bytes, one for each of those that `readTarget` gives, and a final slash that the reading
+ * ignores.
+ * @param path without query and fragment
+ * @param ambiguous in the lenient reading
+ */
+export function rawSegmentsOf(path: string, ambiguous: boolean, reading: PathReading): readonly string[] {
+  const parts = path.slice(1).split('/')
+  if (!ambiguous) return parts
+  const read = reading.ignoresParameters ? withoutParameters : (part: string) => decodePart(part) ?? part
+  return resolveSegments(parts.map(read), parts)
 }
 
 /** A raw segment without its path parameters, decoded. */
 function withoutParameters(part: string): string {
   const bare = part.split(';', 1)[0] as string
-  return decode(bare) ?? bare
+  return decodePart(bare) ?? bare
 }
 
 /** Decodes percent-encoded UTF-8 (RFC 3986 section 2.1). Null if an escape is invalid or the bytes are not UTF-8. */
-function decode(part: string): string | null {
+export function decodePart(part: string): string | null {
   if (!part.includes('%')) return part
   try {
     return decodeURIComponent(part)
@@ -332,7 +351,7 @@ function decode(part: string): string | null {
 }
 
 /** Why a decoded segment is ambiguous, or null. */
-function ambiguityOf(segment: string): string | null {
+export function whyAmbiguous(segment: string): string | null {
   // Some servers remove path parameters (`;x`) before they resolve dot segments, so `..;x` is `..` there.
   if (/^\.\.?(;|$)/.test(segment)) return 'a dot segment'
   if (segment.includes('/')) return 'an encoded slash (%2F)'
@@ -341,13 +360,16 @@ function ambiguityOf(segment: string): string | null {
   return null
 }
 
-/** The lenient reading: empty segments except the last dropped, dot segments resolved (RFC 3986 section 5.2.4). */
-function resolveSegments(segments: readonly string[]): string[] {
+/**
+ * The lenient reading: empty segments except the last dropped, dot segments resolved (RFC 3986 section 5.2.4).
+ * @param bytes of each segment: those of the segments that stay are returned
+ */
+function resolveSegments(segments: readonly string[], bytes: readonly string[]): string[] {
   const resolved: string[] = []
   for (const [at, segment] of segments.entries()) {
     const last = at === segments.length - 1
     if (segment === '..') resolved.pop()
-    else if (segment !== '.' && (segment !== '' || last)) resolved.push(segment)
+    else if (segment !== '.' && (segment !== '' || last)) resolved.push(bytes[at] as string)
     if (last && (segment === '.' || segment === '..')) resolved.push('')
   }
   return resolved

@@ -92,3 +92,19 @@ function formText(text: string): string {
     return spaced
   }
 }
+
+/**
+ * The decoded name of a raw `name=value`: an escaped letter must not smuggle a parameter past a rule that the application
+ * would apply to it.
+ */
+export function parameterName(pair: string): string {
+  const equals = pair.indexOf('=')
+  const name = (equals === -1 ? pair : pair.slice(0, equals)).replaceAll('+', ' ')
+  return Buffer.from(bytesOfEscapes(name), 'latin1').toString('utf8')
+}
+
+/** A text with its percent-encoded bytes as Latin-1 characters; what is no escape stays. */
+export function bytesOfEscapes(text: string): string {
+  if (!text.includes('%')) return text
+  return text.replace(/%([0-9A-Fa-f]{2})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 16)))
+}

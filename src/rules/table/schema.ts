@@ -2,8 +2,10 @@
  * The schema of routes.yaml: the source of validation, types, the JSON Schema for editors and the key lists of the manual.
  */
 import { z } from 'zod'
+import { flawOfEdited } from '../http/field-edits.ts'
 import { flawOfHostName, parseHost } from '../patterns/host.ts'
 import { flawOfOrigin } from '../patterns/origin.ts'
+import { flawOfPattern } from '../patterns/path.ts'
 import { anyOfSchema, PREDICATES } from '../patterns/predicates.ts'
 import { STICKY_FORMS } from '../patterns/sticky.ts'
 import { checked, name, object, TOKEN } from '../values/schema-blocks.ts'
@@ -96,6 +98,28 @@ const readingShape = {
   trailingSlash: z.enum(['exact', 'ignore']).optional().describe('ignore: /a/ is /a. Default exact.'),
 }
 
+/** Header fields that are set or removed. */
+const fieldEdits = (of: 'request' | 'response') => {
+  const named = (isSet: boolean) =>
+    checked(z.string(), (text) => flawOfFieldName(text) ?? flawOfEdited(text, of, isSet))
+  return object({
+    set: z
+      .record(named(true), z.string())
+      .optional()
+      .describe('Headers by name, with placeholders such as {client.ip}. Lines of that name that came are removed.'),
+    remove: z.array(named(false)).optional().describe('Names of headers that are removed.'),
+  })
+}
+
+const cookieAttributes = object({
+  domain: checked(z.string(), (text) => (text === 'none' ? null : flawOfHostName(text)))
+    .optional()
+    .describe('Their Domain; none removes it.'),
+  path: checked(z.string(), flawOfCookiePath).optional().describe('Their Path.'),
+  secure: z.boolean().optional().describe('true adds Secure, false removes it.'),
+  sameSite: z.enum(['strict', 'lax', 'none']).optional().describe('Their SameSite.'),
+}).meta({ id: 'UpstreamCookies' })
+
 const upstream = object({
   servers: z.array(server).describe('Origins, or {url, weight, id}. Empty where instances register themselves.'),
   timeouts: object({
@@ -112,7 +136,11 @@ const upstream = object({
   host: checked(z.string(), flawOfHostSetting)
     .optional()
     .describe('Host header: preserve (default) as received, upstream for the name of the server, or a literal name.'),
-  publicOrigin: origin.optional().describe('The public origin: Location headers are rewritten to it.'),
+  publicOrigin: origin
+    .optional()
+    .describe("The public origin: the upstream's own origins in response headers are mapped to it."),
+  headers: fieldEdits('request').optional().describe('Request headers that are set or removed.'),
+  cookies: cookieAttributes.optional().describe('Attributes of the cookies that the upstream sets.'),
   lenient: z.boolean().optional().describe('Accept more invalid but unambiguous responses. Default false.'),
   ...readingShape,
   via: z.boolean().optional().describe('Add Via to requests. Default false.'),
@@ -387,6 +415,22 @@ const route = object({
     .meta({ id: 'RouteTimeouts' })
     .optional()
     .describe("For the requests of this route, whichever side responds. Default: the upstream's."),
+  rewrite: object({
+    path: checked(z.string(), flawOfPattern)
+      .optional()
+      .describe('The path for `to`, with the :name parameters of match.path, and * for its rest.'),
+    query: object({
+      set: z.record(z.string().min(1), z.string()).optional().describe('Parameters by name, with placeholders.'),
+      remove: z.array(z.string().min(1)).optional().describe('Names of parameters that are removed.'),
+    }).optional(),
+    headers: fieldEdits('request').optional(),
+  })
+    .meta({ id: 'Rewrite' })
+    .optional()
+    .describe('What `to` gets; `from`, and so the fallback, gets the request as it came.'),
+  answer: object({ headers: fieldEdits('response').optional() })
+    .optional()
+    .describe('What clients get of the responses of `to`.'),
   cache: cache.optional(),
   shadow: shadow.optional(),
   priority: z

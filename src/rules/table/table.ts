@@ -8,6 +8,10 @@ import type { HostPattern } from '../patterns/host.ts'
 import type { PathPattern, PathReading } from '../patterns/path.ts'
 import type { Condition } from '../patterns/predicates.ts'
 import type { StickySource } from '../patterns/sticky.ts'
+import type { FieldEdits } from '../rewriting/field-edits.ts'
+import type { CookieChanges } from '../rewriting/map-back.ts'
+import type { PathPlan } from '../rewriting/path.ts'
+import type { QueryEdits } from '../rewriting/query.ts'
 import type { RouteDocument, TableDocument, UpstreamDocument } from './schema.ts'
 
 /** One instance of an upstream. */
@@ -85,7 +89,7 @@ export interface Upstream {
   readonly totalTimeoutMs: number | null
   /** `preserve` (default) passes Host as received, `upstream` sends the server's own, `{ literal }` a fixed one. */
   readonly host: 'preserve' | 'upstream' | { readonly literal: string }
-  /** The public origin; if set, Location headers with the upstream's own origin are rewritten to it. */
+  /** The public origin; if set, the upstream's own origins in answers are mapped to it. */
   readonly publicOrigin: string | null
   /** Accepts more invalid but unambiguous responses. Default false. */
   readonly lenient: boolean
@@ -93,6 +97,10 @@ export interface Upstream {
   readonly reading: PathReading
   /** Adds Via to requests. Default false: nginx and IIS do not compress responses to requests with Via. */
   readonly via: boolean
+  /** Request fields that are set or removed, or null. */
+  readonly headers: FieldEdits | null
+  /** Attributes of the cookies that it sets, or null to leave them. */
+  readonly cookies: CookieChanges | null
   readonly tls: TlsSettings
   /** Idle keep-alive connections per server. Default 256. */
   readonly maxIdleConnections: number
@@ -213,6 +221,14 @@ export interface RouteTimeouts {
   readonly upgradedMs: number | null
 }
 
+/** How the requests that go to a route's `to` differ from those that came. */
+export interface RouteRewrite {
+  /** By path of the route, as the table writes it; null where the path stays. */
+  readonly paths: ReadonlyMap<string, PathPlan> | null
+  readonly query: QueryEdits | null
+  readonly headers: FieldEdits | null
+}
+
 /** A rule that matches some requests and splits them between `from` and `to`. */
 export interface Route {
   readonly id: string
@@ -249,6 +265,10 @@ export interface Route {
   readonly fallback: Fallback | null
   /** When all requests go to `from` because `to` fails; null for never. */
   readonly breaker: BreakerSettings | null
+  /** Null where `to` gets what came. */
+  readonly rewrite: RouteRewrite | null
+  /** Fields that are set or removed in the answers of `to`, or null. */
+  readonly answer: FieldEdits | null
   /** Null where the upstreams' own apply. */
   readonly timeouts: RouteTimeouts | null
   readonly cache: CacheSettings | null

@@ -4,13 +4,17 @@
 import { type CacheFields, readCacheFields } from '../../rules/caching/fields.ts'
 import { formParts } from '../../rules/caching/form.ts'
 import { ageOf, ttlOf } from '../../rules/caching/freshness.ts'
-import { cacheKey, keyParts, keyPrefix, sentTarget } from '../../rules/caching/key.ts'
+import { cacheKey, keyedTarget, keyParts, keyPrefix, sentTarget, targetPart } from '../../rules/caching/key.ts'
 import { evaluate, evaluateNothing } from '../../rules/caching/policy.ts'
 import { normalizedValues } from '../../rules/caching/sent.ts'
 import { type SentValues, varyKey } from '../../rules/caching/vary.ts'
 import type { CacheExplanation, ExplainedAnswer } from '../../rules/explain.ts'
-import type { Decision, RequestView } from '../../rules/http/exchange.ts'
+import { describedRewrite } from '../../rules/explain-sent.ts'
+import type { Decision, RequestView, Side } from '../../rules/http/exchange.ts'
 import { readRequestFields, sentValues, unnamedFields } from '../../rules/http/headers.ts'
+import { rewrites, rewrittenTarget, type Sending, sentEdits } from '../../rules/rewriting/sent.ts'
+import { answeringSide } from '../../rules/routing/decide.ts'
+import { matchRoute } from '../../rules/routing/match.ts'
 import type { CacheSettings, NormalizedField, Route, Table } from '../../rules/table/table.ts'
 import { fingerprintOf } from './fingerprint.ts'
 import type { StoredAnswer } from './store.ts'
@@ -51,12 +55,16 @@ function placeOf(table: Table, route: CachingRoute, request: RequestView, decisi
   const prefix = keyPrefix({ route: route.id, upstream })
   const target = sentTarget(request.target, rules)
   const key = cacheKey(prefix, { ...request, target, scheme: request.scheme ?? 'http' }, rules)
-  const values = valuesOf(table, route, request, decision)
+  const sending = { view: request, matched: matchRoute(table, request), id: '' }
+  const side = answeringSide(decision, route)
+  const sent = rewrites(route, side) ? rewrittenTarget(route.rewrite, target, sending) : null
+  const values = valuesOf(table, route, sending, decision, side, sent?.prefix ?? null)
+  const rewritten = rewrites(route, side) ? targetPart(route.rewrite, keyedTarget(target, rules), sending) : ''
   const [host = request.host] = values('x-forwarded-host')
   return {
     key,
     print: fingerprintOf(table, route, upstream),
-    parts: formParts({ host, lower: host.toLowerCase(), trusted: false }, values) + keyParts(values, rules),
+    parts: rewritten + formParts({ host, lower: host.toLowerCase(), trusted: false }, values) + keyParts(values, rules),
     selecting: (vary) => varyKey(values, vary),
     settings,
     route: route.id,
@@ -65,21 +73,20 @@ function placeOf(table: Table, route: CachingRoute, request: RequestView, decisi
   }
 }
 
-function valuesOf(table: Table, { cache }: CachingRoute, request: RequestView, decision: Decision): SentValues {
+const NO_UPSTREAM = { host: 'preserve', via: false, headers: null } as const
+
+function valuesOf(
+  table: Table,
+  { cache }: CachingRoute,
+  sending: Sending,
+  ...[decision, side, prefix]: [Decision, Side | null, string | null]
+): SentValues {
+  const { view: request } = sending
   const said = readRequestFields(request.rawHeaders)
   const fields = unnamedFields(request.rawHeaders, said)
-  const host = table.upstreams.get(decision.upstream)?.host ?? 'preserve'
-  const rewrite = {
-    host: host === 'preserve' ? null : host === 'upstream' ? decision.upstream : host.literal,
-    peerAddress: request.clientAddress,
-    peerTrusted: false,
-    proto: request.scheme ?? 'http',
-    minor: 1,
-    via: table.upstreams.get(decision.upstream)?.via ?? false,
-    instance: '',
-    upgrade: null,
-    maxForwards: null,
-  } as const
+  const upstream = table.upstreams.get(decision.upstream) ?? NO_UPSTREAM
+  const edits = sentEdits(upstream, sending, side, { prefix, tellsId: false })
+  const rewrite = { ...describedRewrite(request, upstream, decision.upstream), edits }
   return (name) => {
     const values = sentValues(name, fields, said, rewrite)
     return cache.normalize.includes(name as NormalizedField) ? normalizedValues(values) : values

@@ -3,7 +3,8 @@
  */
 
 import { type FailedBefore, ServerDraw } from '../../rules/failures/pick.ts'
-import type { OriginMap } from '../../rules/http/headers.ts'
+import { splitHost } from '../../rules/patterns/request-parts.ts'
+import type { OriginMap, OwnOrigin } from '../../rules/rewriting/map-back.ts'
 import type { Upstream } from '../../rules/table/table.ts'
 import type { UpstreamCounts, WholeCounts } from '../figures/upstream-counts.ts'
 import { Affinity, type KeysSource } from './affinity.ts'
@@ -69,8 +70,7 @@ export class UpstreamState {
     const { maxConcurrent, publicOrigin } = settings
     this.settings = settings
     this.servers = servers
-    this.origins =
-      publicOrigin === null ? null : { own: servers.map(({ server }) => server.url.toLowerCase()), publicOrigin }
+    this.origins = publicOrigin === null ? null : { own: ownOrigins(settings, servers), publicOrigin }
     this.#max = maxConcurrent === null ? Number.POSITIVE_INFINITY : Math.max(1, Math.ceil(maxConcurrent / this.#shares))
     if (settings.ejection === null) for (const { ejection } of servers) ejection.forget()
     this.refresh()
@@ -184,4 +184,16 @@ export class UpstreamState {
     }
     this.#calling = false
   }
+}
+
+/** Where an application may say that it is: at its servers, and at the host that it is told. */
+function ownOrigins({ host }: Upstream, servers: readonly ServerState[]): OwnOrigin[] {
+  const own = servers.map(({ server: { hostname, port } }) => ({
+    hostname: (hostname.includes(':') ? `[${hostname}]` : hostname).toLowerCase(),
+    port,
+  }))
+  if (typeof host === 'string') return own
+  const { name, port } = splitHost(host.literal.toLowerCase())
+  const ports = port === '' ? [80, ...own.map((one) => one.port)] : [Number(port)]
+  return [...own, ...ports.map((one) => ({ hostname: name, port: one }))]
 }

@@ -3,6 +3,7 @@
  */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { dashedName } from '../../../src/rules/http/field-edits.ts'
 import { readRequestFields, requestHead, sentValues, unnamedFields } from '../../../src/rules/http/headers.ts'
 
 const NAMES = [
@@ -10,15 +11,30 @@ const NAMES = [
   ...['X-Forwarded-Host', 'X-Forwarded-Port', 'Forwarded', 'X-Real-IP', 'Keep-Alive', 'Authorization', 'Banyan-Force'],
 ]
 const value = fc.constantFrom('a', 'trailers', 'x-tenant', 'cookie, x-forwarded-proto', 'https', 'shop.test', 'te')
+const EDITED = [
+  'X-Tenant',
+  'Via',
+  'X-Forwarded-For',
+  'X-Forwarded-Port',
+  'X-Forwarded-Prefix',
+  'X-Real-IP',
+  'Authorization',
+]
+const edits = fc.option(
+  fc.record({ removed: fc.subarray(EDITED), set: fc.subarray(EDITED) }).map(({ removed, set }) => ({
+    drops: new Set([...removed, ...set].map(dashedName)),
+    added: set.flatMap((name) => [name, 'set']),
+  })),
+)
 const fields = fc.array(fc.tuple(fc.constantFrom(...NAMES), value), { maxLength: 8 }).map((all) => all.flat())
 
 test('the values of each field are those in the head', () => {
   const hosts = fc.constantFrom(null, 'own.test')
   fc.assert(
-    fc.property(fields, fc.boolean(), fc.boolean(), hosts, (rawHeaders, peerTrusted, via, host) => {
+    fc.property(fields, fc.boolean(), fc.boolean(), hosts, edits, (rawHeaders, peerTrusted, via, host, edits) => {
       const said = readRequestFields(rawHeaders)
       const more = { host, proto: 'http', minor: 1, instance: 'id', upgrade: null, maxForwards: null } as const
-      const rewrite = { ...more, peerAddress: '10.0.0.1', peerTrusted, via }
+      const rewrite = { ...more, peerAddress: '10.0.0.1', peerTrusted, via, edits }
       const lines = requestHead('', rawHeaders, said, rewrite).split('\r\n')
       for (const name of NAMES.map((each) => each.toLowerCase())) {
         const inHead = lines.filter((line) => line.toLowerCase().startsWith(`${name}: `))

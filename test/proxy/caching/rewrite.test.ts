@@ -1,0 +1,84 @@
+/**
+ * The cache of a route that rewrites: keyed by what the client asks and what is sent, and each client gets its own fields.
+ */
+import { expect, test } from 'vitest'
+import { startRig } from './rig.ts'
+
+const route = (more: string, cache = '{}'): string[] => [
+  '- id: lookup',
+  '  match: { path: "/stores/:storeId/gtins/:gtin" }',
+  '  to: modern',
+  '  percent: 100',
+  `  cache: ${cache}`,
+  ...more.split('\n').map((line) => `  ${line}`),
+]
+const FRESH = 'HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 2\r\n'
+
+test('two clients’ paths that become one are stored apart, since answers speak of the client’s', async () => {
+  const rig = await startRig({ routes: route('rewrite: { path: "/v2/:gtin" }') })
+  for (const store of ['1', '2']) {
+    const answer = rig.get(`/stores/${store}/gtins/7`)
+    const request = await rig.modern.request()
+    expect(request.head).toContain('GET /v2/7 HTTP/1.1')
+    await request.send(`${FRESH}Link: </v2/8>; rel=next\r\n\r\nok`)
+    expect((await answer).head).toContain(`Link: </stores/${store}/gtins/8>; rel=next`)
+  }
+  for (const store of ['1', '2']) {
+    const hit = await rig.get(`/stores/${store}/gtins/7`)
+    expect(hit.head).toContain(`Link: </stores/${store}/gtins/8>; rel=next`)
+    expect(hit.head).toContain(';hit')
+  }
+})
+
+test('what a placeholder brings into the query is part of the key', async () => {
+  const rig = await startRig({ routes: route('rewrite: { query: { set: { host: "{host}" } } }') })
+  const ask = async (host: string) => {
+    const answer = rig.get('/stores/1/gtins/7', `Host: ${host}`)
+    const request = await rig.modern.request()
+    await request.send(`${FRESH}\r\nok`)
+    await answer
+    return request.head.split(' ')[1]
+  }
+  expect(await ask('a.test')).toBe('/stores/1/gtins/7?host=a.test')
+  expect(await ask('b.test')).toBe('/stores/1/gtins/7?host=b.test')
+  expect((await rig.get('/stores/1/gtins/7', 'Host: a.test')).head).toContain(';hit')
+})
+
+test('what is set in answers is each client’s own, on hits too, and decides nothing about storing', async () => {
+  const rig = await startRig({
+    routes: route('answer: { headers: { set: { cache-control: no-store, x-host: "{host}" }, remove: [x-inner] } }'),
+  })
+  const answer = rig.get('/stores/1/gtins/7', 'Host: shop.test')
+  await (await rig.modern.request()).send(`${FRESH}X-Inner: 1\r\n\r\nok`)
+  expect((await answer).head).toContain('cache-control: no-store\r\nx-host: shop.test\r\n')
+  const again = await rig.get('/stores/1/gtins/7', 'Host: shop.test')
+  expect(again.head).toContain(';hit')
+  expect(again.head).toContain('cache-control: no-store\r\nx-host: shop.test\r\n')
+  expect(again.head).not.toMatch(/max-age|x-inner/i)
+})
+
+test('Vary and key headers see what is sent', async () => {
+  const more = 'rewrite: { headers: { set: { x-tenant: "{param.storeId}" }, remove: [accept-language] } }'
+  const rig = await startRig({ routes: route(more, '{ key: { headers: [x-tenant] } }') })
+  const answer = rig.get('/stores/1/gtins/7', 'X-Tenant: evil', 'Accept-Language: de')
+  const request = await rig.modern.request()
+  expect(request.field('x-tenant')).toBe('1')
+  expect(request.field('accept-language')).toBeUndefined()
+  await request.send(`${FRESH}Vary: Accept-Language, X-Tenant\r\n\r\nok`)
+  await answer
+  expect((await rig.get('/stores/1/gtins/7', 'X-Tenant: other', 'Accept-Language: fr')).head).toContain(';hit')
+})
+
+test('an edit of the rewrite, or of the upstream’s headers, discards what was stored', async () => {
+  const more = (path: string) => ({ routes: route(`rewrite: { path: "${path}" }`) })
+  const rig = await startRig(more('/v2/:gtin'))
+  const answer = rig.get('/stores/1/gtins/7')
+  await (await rig.modern.request()).send(`${FRESH}\r\nok`)
+  await answer
+  rig.apply(more('/v3/:gtin'))
+  const next = rig.get('/stores/1/gtins/7')
+  const request = await rig.modern.request()
+  expect(request.head).toContain('GET /v3/7 HTTP/1.1')
+  await request.send(`${FRESH}\r\nok`)
+  expect((await next).head).not.toContain(';hit')
+})
