@@ -5,8 +5,8 @@ import { sentTarget } from './caching/key.ts'
 import { passedFields } from './caching/sent.ts'
 import { fieldValue, type RequestView, type Side } from './http/exchange.ts'
 import { forwardsLeft, type RequestRewrite, readRequestFields, requestHead } from './http/headers.ts'
-import { rewrites, rewrittenTarget, sentEdits } from './rewriting/sent.ts'
 import type { Match } from './routing/match.ts'
+import { rewrites, rewrittenTarget, sentEdits } from './sending/sent.ts'
 import type { Table, Upstream } from './table/table.ts'
 
 /** The request that a side would get. */

@@ -16,8 +16,8 @@ import {
   withoutLength,
 } from '../../rules/http/headers.ts'
 import { type MapBack, mappedFields } from '../../rules/rewriting/map-back.ts'
-import { rewrites, rewrittenPath, rewrittenTarget, sentEdits } from '../../rules/rewriting/sent.ts'
 import { answeringSide } from '../../rules/routing/decide.ts'
+import { rewrites, rewrittenPath, rewrittenTarget, sentEdits } from '../../rules/sending/sent.ts'
 import type { ServerState } from '../../state/upstreams/server-state.ts'
 import type { UpstreamState } from '../../state/upstreams/upstream.ts'
 import type { ResponseHead } from '../../wire/http1.ts'

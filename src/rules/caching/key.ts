@@ -2,7 +2,7 @@
  * Cache keys (RFC 9111 section 2): method class and URI as they are sent, and what a route adds or leaves out.
  */
 import { bytesOfEscapes, parameterName } from '../patterns/request-parts.ts'
-import { rewrittenTarget, type Sending } from '../rewriting/sent.ts'
+import { rewrittenTarget, type Sending } from '../sending/sent.ts'
 import type { KeyRules, RouteRewrite } from '../table/table.ts'
 import { trimmed } from './sent.ts'
 import { type RequestTarget, targetUri } from './uri.ts'

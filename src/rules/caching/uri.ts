@@ -2,6 +2,7 @@
  * Target URIs (RFC 9110 section 7.1) and references to them (RFC 3986 section 5), with their bytes left as they are.
  */
 
+import { withoutDots } from '../patterns/target.ts'
 import { trimmed } from './sent.ts'
 
 /** Where a request is for. */
@@ -76,20 +77,4 @@ function authorityOf(authority: string, scheme: string): string {
   const port = scheme === 'https' ? ':443' : ':80'
   if (host.endsWith(port)) return host.slice(0, -port.length)
   return host.endsWith(':') ? host.slice(0, -1) : host
-}
-
-/** RFC 3986 section 5.2.4, for a path that begins with a slash; the query stays. */
-export function withoutDots(pathAndQuery: string): string {
-  const mark = pathAndQuery.indexOf('?')
-  const path = mark === -1 ? pathAndQuery : pathAndQuery.slice(0, mark)
-  if (!path.includes('/.')) return pathAndQuery
-  const kept: string[] = []
-  const segments = path.split('/').slice(1)
-  segments.forEach((segment, index) => {
-    const last = index === segments.length - 1
-    if (segment === '..') kept.pop()
-    if (segment !== '.' && segment !== '..') kept.push(segment)
-    else if (last) kept.push('')
-  })
-  return `/${kept.join('/')}${mark === -1 ? '' : pathAndQuery.slice(mark)}`
 }

@@ -43,3 +43,19 @@ const HOST = /^(?:\[[0-9a-f:.]+\]|[a-z0-9._~%!$&'()*+;=-]+)(?::[0-9]*)?$/i
 export function isHost(text: string): boolean {
   return HOST.test(text)
 }
+
+/** RFC 3986 section 5.2.4, for a path that begins with a slash; the query stays. */
+export function withoutDots(pathAndQuery: string): string {
+  const mark = pathAndQuery.indexOf('?')
+  const path = mark === -1 ? pathAndQuery : pathAndQuery.slice(0, mark)
+  if (!path.includes('/.')) return pathAndQuery
+  const kept: string[] = []
+  const segments = path.split('/').slice(1)
+  segments.forEach((segment, index) => {
+    const last = index === segments.length - 1
+    if (segment === '..') kept.pop()
+    if (segment !== '.' && segment !== '..') kept.push(segment)
+    else if (last) kept.push('')
+  })
+  return `/${kept.join('/')}${mark === -1 ? '' : pathAndQuery.slice(mark)}`
+}

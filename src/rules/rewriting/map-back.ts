@@ -2,8 +2,7 @@
  * What an upstream's answer says of its own places, in the words of clients: origins by `publicOrigin`, paths by the rewrite
  * of the route, attributes of cookies by the settings of the upstream.
  */
-import { trimmed } from '../caching/sent.ts'
-import { withoutDots } from '../caching/uri.ts'
+import { withoutDots } from '../patterns/target.ts'
 import { clientCookiePath, clientPath, type PathPlan } from './path.ts'
 
 /** An origin without its scheme. */
@@ -198,7 +197,7 @@ function mappedCookie(cookie: string, { origins, cookies, path }: MapBack): stri
   for (const attribute of attributes) {
     const [, before = '', name = '', equals = '', value = ''] =
       /^([ \t]*)([^=\s]*)([ \t]*=?[ \t]*)(.*)$/s.exec(attribute) ?? []
-    const said = trimmed(value)
+    const said = value.trimEnd()
     switch (name.toLowerCase()) {
       case 'domain':
         if (domain === null)

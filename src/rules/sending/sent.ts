@@ -4,12 +4,12 @@
 import type { RequestView, Side } from '../http/exchange.ts'
 import { type DoneEdits, dashedName, editedFields } from '../http/field-edits.ts'
 import { rawSegmentsOf } from '../patterns/path.ts'
+import { editsFor, type FieldEdits, mergedEdits } from '../rewriting/field-edits.ts'
+import type { RewrittenPath } from '../rewriting/map-back.ts'
+import { type PathPlan, rewritePath, type SentPath } from '../rewriting/path.ts'
+import { rewriteQuery } from '../rewriting/query.ts'
 import type { Match } from '../routing/match.ts'
 import type { Route, RouteRewrite, Upstream } from '../table/table.ts'
-import { editsFor, type FieldEdits, mergedEdits } from './field-edits.ts'
-import type { RewrittenPath } from './map-back.ts'
-import { type PathPlan, rewritePath, type SentPath } from './path.ts'
-import { rewriteQuery } from './query.ts'
 
 /** A request that is sent, or described. */
 export interface Sending {
