@@ -296,6 +296,8 @@ export class ResponseReader {
     if (section === null) return bytes.length
     const fields: string[] = []
     readSection(section.text, 0, fields, this.#limits.maxFields)
+    // What contradicts itself is refused here too; what frames nothing any more is dropped later.
+    framingSaid(fields)
     this.#finish(fields)
     return at + section.length - before
   }

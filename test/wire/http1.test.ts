@@ -143,6 +143,10 @@ describe('what is refused, never guessed', () => {
     ['LF alone behind a chunk size', `${OK}Transfer-Encoding: chunked\r\n\r\n5\nhello\r\n`],
     ['CR alone behind a chunk', `${OK}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\rx`],
     ['LF in a chunk extension', `${OK}Transfer-Encoding: chunked\r\n\r\n5;a\n\r\nhello\r\n`],
+    [
+      'two lengths among the trailers',
+      `${OK}Transfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n`,
+    ],
     ['a folded trailer', `${OK}Transfer-Encoding: chunked\r\n\r\n0\r\nA: b\r\n c\r\n\r\n`],
     ['a trailer without a colon', `${OK}Transfer-Encoding: chunked\r\n\r\n0\r\nA\r\n\r\n`],
   ])('%s', (_, text) => {
