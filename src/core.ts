@@ -4,9 +4,10 @@
 import { randomBytes } from 'node:crypto'
 import type { ControlLog } from './control/control-log.ts'
 import { FleetKeeper } from './control/fleet/keeper.ts'
+import { SOLE_OWNER } from './control/ownership.ts'
 import type { Followers } from './control/table/followers.ts'
 import type { History } from './control/table/history.ts'
-import { type OpenedTable, openTable, type TableOptions } from './control/table/open.ts'
+import { type HistoryPlace, type OpenedTable, openTable, type TableOptions } from './control/table/open.ts'
 import { Operations } from './control/table/operations.ts'
 import { createPlane, type Plane, type PlaneParts } from './proxy/plane.ts'
 import { StartError } from './start-error.ts'
@@ -95,12 +96,14 @@ export function openCore(
   const cookieKeys = cookieKeysOf(settings)
   const { opened, state } = open(settings, folder, cookieKeys, log)
   const { live, source, history, tlsFiles } = opened
-  const parts = { live, file: source, tlsFiles, cookieKeys, history, log, now: Date.now }
+  const ownership = state ?? SOLE_OWNER
+  const parts = { live, file: source, tlsFiles, cookieKeys, history, ownership, log, now: Date.now }
   const operations = new Operations(followers === undefined ? parts : { ...parts, followers })
   const fleet = new FleetKeeper({
     live,
     log,
     folder,
+    ownership,
     dnsServers: settings.dnsServers,
     now: Date.now,
     chance: Math.random,
@@ -114,7 +117,26 @@ export function cookieKeysOf(settings: TableOptions & CookieOptions & StateOptio
 }
 
 function openState(folder: string, log: ControlLog): StateFolder {
-  return new StateFolder(folder, { onDamage: (message) => log.error({ event: 'state' }, message) })
+  const state = new StateFolder(folder, { onDamage: (message) => log.error({ event: 'state' }, message) })
+  if (!state.isOwner) {
+    const told = `${folder} is owned by ${state.owner}: following its table and servers, and changing nothing`
+    log.warn({ event: 'state' }, told)
+  }
+  return state
+}
+
+/** Waits for the state folder where another instance has it, and takes over what it left. */
+export function awaitOwnership(
+  { state, operations, fleet }: Pick<TableCore, 'state' | 'operations' | 'fleet'>,
+  log: ControlLog,
+): void {
+  if (state === null) return
+  state.onOwned(() => {
+    log.info({ event: 'state' }, `${state.path} is this instance's own now: it makes changes`)
+    void operations.takeOver()
+    void fleet.takeOver()
+  })
+  state.awaitOwnership()
 }
 
 /** Key of the hashes in samples: that of the state folder, or one that ends with the process. */
@@ -206,9 +228,9 @@ function open(
   log: ControlLog,
 ): { readonly opened: OpenedTable; readonly state: StateFolder | null } {
   let state: StateFolder | null = null
-  const openFolder = (): string | null => {
+  const openFolder = (): HistoryPlace => {
     state = folder === null ? null : openState(folder, log)
-    return folder
+    return { folder, ownership: state ?? SOLE_OWNER }
   }
   try {
     return { opened: openTable(settings, cookieKeys, openFolder, log, Date.now()), state }

@@ -9,7 +9,7 @@ import Koa, { type Middleware } from 'koa'
 import { comparisonsOf } from './control/admin/comparisons.ts'
 import type { ControlLog } from './control/control-log.ts'
 import { Planes } from './control/figures/planes.ts'
-import { type CoreSettings, faultLog, newInstanceId, openCore, planeOf } from './core.ts'
+import { awaitOwnership, type CoreSettings, faultLog, newInstanceId, openCore, planeOf } from './core.ts'
 import type { StrangleApplication, StrangleContext, StrangleMiddleware, StrangleOptions } from './embedding.ts'
 import { MountedSends } from './proxy/client/mounted-sends.ts'
 import { type Handler, NodeHttp } from './proxy/client/node-http.ts'
@@ -103,6 +103,7 @@ export function strangle(options: StrangleOptions): StrangleMiddleware {
   operations.watch()
   plane.upstreams.onSuspect = (hostname) => fleet.suspect(hostname)
   fleet.start((known) => plane.upstreams.setFleet(known))
+  awaitOwnership({ state, operations, fleet }, log)
   const node = new NodeHttp(plane.engine)
   const sends = new MountedSends(node, options.sendTimeoutMs)
   const upgradeHandler = upgradeHandlerOf(options.application ?? null, node, log, onFault)

@@ -9,7 +9,7 @@ import { createAdmin } from './control/admin/api.ts'
 import { adminServer } from './control/admin/server.ts'
 import type { AdminParts } from './control/context.ts'
 import type { Planes } from './control/figures/planes.ts'
-import { openCore, type TableCore } from './core.ts'
+import { awaitOwnership, openCore, type TableCore } from './core.ts'
 import { openLogs } from './logging/log.ts'
 import { logExceptions } from './processes/exceptions.ts'
 import { type Front, OneProcess } from './processes/front.ts'
@@ -71,6 +71,8 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
   windows.unref()
   // Before the ready line, after which signals may arrive.
   serving = front
+  core.state?.announce(hostPort(adminAddress))
+  awaitOwnership(core, log)
   const ended = Promise.race([signal(), front.broken])
   const { number, table } = core.live.current
   logs.lines(
@@ -102,6 +104,7 @@ function adminOf(
     history,
     planes,
     fleet,
+    ...(state !== null && { ownership: state }),
     requireIfMatch: settings.requireIfMatch,
     version: version(),
     chance: Math.random,
@@ -111,7 +114,12 @@ function adminOf(
   return adminServer(handler, parts.log)
 }
 
-function keepEvidence({ store }: StateFolder, { evidence }: Planes, log: AdminParts['log']): void {
+function keepEvidence(state: StateFolder, { evidence }: Planes, log: AdminParts['log']): void {
+  const { store } = state
+  state.onOwned(() => {
+    evidence.reload()
+    void evidence.tick()
+  })
   evidence.keepIn(store, (problem) => {
     if (problem === null) log.info({ event: 'evidence' }, 'evidence is stored again')
     else log.warn({ event: 'evidence' }, problem)
@@ -133,11 +141,12 @@ function tokenBook(settings: Settings, onFault: (message: string) => void): Toke
 }
 
 /** Problems that do not prevent serving. */
-function degraded({ live, history, fleet, operations }: TableCore, { planes }: Front): string[] {
+function degraded({ live, history, fleet, operations, state }: TableCore, { planes }: Front): string[] {
   const reasons: string[] = []
   if (live.refusal !== null) reasons.push('the table file is invalid: serving an earlier revision')
   if (operations.staleTlsFiles.length > 0) reasons.push('TLS files are invalid: using their previous content')
   if (history.problem !== null) reasons.push(history.problem)
+  if (state?.isOwner === false) reasons.push(`changing nothing: the state folder is owned by ${state.owner}`)
   if (fleet.problem !== null) reasons.push(fleet.problem)
   if (planes.evidence.problem !== null) reasons.push(planes.evidence.problem)
   if (planes.cacheDegraded !== null) reasons.push(planes.cacheDegraded)

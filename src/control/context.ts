@@ -10,6 +10,7 @@ import type { Gate } from './access/security.ts'
 import type { ControlLog } from './control-log.ts'
 import type { Planes } from './figures/planes.ts'
 import type { FleetView } from './fleet/keeper.ts'
+import type { Ownership } from './ownership.ts'
 import type { History } from './table/history.ts'
 import type { Operations } from './table/operations.ts'
 import { inTurns, jsonSteps } from './turns.ts'
@@ -54,6 +55,8 @@ export interface AdminParts {
   readonly log: ControlLog
   /** Names, in lower case and without port, that Host may have besides addresses and localhost. */
   readonly hostNames?: readonly string[]
+  /** Who makes changes. Default: this instance. */
+  readonly ownership?: Ownership
   /** Whether each write must say which revision it was made for. Default: no. */
   readonly requireIfMatch?: boolean
   /** Of the program. */

@@ -173,6 +173,9 @@ test('the proxies take their settings, publish both ports, and the admin port to
     expect(ports?.[1]).toMatch(/^127\.0\.0\.1:/)
     expect(volumes).toEqual(['./compose:/etc/banyan'])
   }
+  const states = built('banyan').map(([, { environment }]) => readSettings([], given(environment)).state)
+  expect(new Set(states).size, 'a folder has one owner, and both make changes').toBe(states.length)
+  for (const state of states) expect(state).toMatch(/^\/etc\/banyan\//)
   for (const secret of Object.keys(SECRETS)) expect(textOf('deploy/compose.yaml')).toContain(`${secret}:?`)
 })
 

@@ -53,6 +53,8 @@ test.each(['blue', 'green'])('banyan@%s: its settings are taken, and it has time
   const settings = readSettings(args, { ...env, ...environmentOf(`deploy/systemd/${instance}.env`), LISTEN_FDS: '1' })
   expect(durationMs(service(unit, 'TimeoutStopSec'))).toBeGreaterThan(settings.drainDelayMs + settings.drainTimeoutMs)
   expect(settings.table.startsWith(service(unit, 'ReadWritePaths'))).toBe(true)
+  // A folder has one owner, and each instance makes changes.
+  expect([settings.state, service(unit, 'StateDirectory')]).toEqual(['%S/banyan/%i', 'banyan/%i'])
   expect(service(unit, 'ExecStartPre')).toContain(`check ${settings.table}`)
   const secrets = service(unit, 'EnvironmentFile').replace('%i', instance)
   expect(secrets.startsWith(service(unit, 'ReadWritePaths'))).toBe(false)

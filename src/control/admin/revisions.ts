@@ -15,7 +15,8 @@ export function addRevisions(router: AdminRouter, parts: AdminParts): void {
   /** The end of the last comparison: one after the other, so that many who ask hold no more than two texts each in turn. */
   let comparing: Promise<void> = Promise.resolve()
 
-  router.get('/revisions', (ctx) => {
+  router.get('/revisions', async (ctx) => {
+    if (parts.ownership?.isOwner === false) await history.refresh()
     ctx.set('ETag', live.current.etag)
     answerJson(ctx, { current: live.current.number, revisions: history.list().map(stateOf), problem: history.problem })
   })

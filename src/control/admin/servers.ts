@@ -15,7 +15,7 @@ import { isJsonObject } from '../http/merge-patch.ts'
 import { AdminProblem, invalidBody } from '../http/problem.ts'
 import type { Change } from '../table/edit-outcome.ts'
 import { readJson, readNothing } from './body.ts'
-import { makeEdit, noSuchServer, noSuchUpstream } from './write.ts'
+import { makeEdit, mustOwn, noSuchServer, noSuchUpstream } from './write.ts'
 
 const JSON_TYPES = ['application/json']
 const PATCH_TYPES = ['application/merge-patch+json', 'application/json']
@@ -75,6 +75,7 @@ async function register(
   if (twin !== undefined)
     throw invalidBody([{ pointer: '/url', detail: `duplicate URL: already used by server ${twin.id}` }])
   const ttlMs = parseDurationMs(said.ttl) as number
+  mustOwn(parts)
   const outcome = await parts.fleet.register(upstream.name, server, ttlMs)
   // A heartbeat every few seconds is no event.
   if (outcome !== 'renewed') audit(ctx, parts, `${outcome === 'new' ? 'registered' : 'changed'}`, { url: server.url })
@@ -114,6 +115,7 @@ async function remove(ctx: AdminContext, parts: AdminParts): Promise<void> {
   const { number, etag } = parts.live.current
   if (parts.fleet.lease(upstream.name, id) !== null) {
     noQuery(ctx)
+    mustOwn(parts)
     await parts.fleet.release(upstream.name, id)
     audit(ctx, parts, 'released', {})
     answerJson(ctx, { revision: number, etag, removed: id, note: noteOf(upstream.name, parts) })
@@ -130,6 +132,7 @@ async function drain(ctx: AdminContext, parts: AdminParts): Promise<void> {
   const { upstream, server } = serverOf(ctx, parts)
   const waitMs = waitOf(ctx)
   await readNothing(ctx.req)
+  mustOwn(parts)
   if (await parts.fleet.setDrained(upstream.name, server.id, true)) audit(ctx, parts, 'drained', {})
   const untilMs = parts.now() + waitMs
   const active = async () => activeAt(figuresOf(upstream.name, server.id, await parts.planes.figures()))
@@ -141,6 +144,7 @@ async function undrain(ctx: AdminContext, parts: AdminParts): Promise<void> {
   const { upstream, server } = serverOf(ctx, parts)
   noQuery(ctx)
   await readNothing(ctx.req)
+  mustOwn(parts)
   if (await parts.fleet.setDrained(upstream.name, server.id, false)) audit(ctx, parts, 'undrained', {})
   await answerServer(ctx, parts)
 }

@@ -9,6 +9,7 @@ import type { Revision } from '../../state/live-table.ts'
 import { type AdminContext, type AdminParts, answerLarge, clientAddressOf } from '../context.ts'
 import { parseIfMatch } from '../http/preconditions.ts'
 import { AdminProblem, invalidBody, listed } from '../http/problem.ts'
+import { SOLE_OWNER } from '../ownership.ts'
 import { compareApart, diffApart } from '../table/apart.ts'
 import type { Change, EditOutcome, EditTerms } from '../table/edit-outcome.ts'
 import { simulationSteps } from '../table/simulation.ts'
@@ -134,6 +135,8 @@ type Refused = Exclude<EditOutcome, { kind: 'done' | 'would' }>
 /** What an edit that was not made is answered with. */
 async function problemOf(outcome: Refused, terms: EditTerms, parts: AdminParts): Promise<AdminProblem> {
   switch (outcome.kind) {
+    case 'not-owner':
+      return notOwner(parts)
     case 'no-such-route':
       return noSuchRoute(outcome.revision.table, outcome.id)
     case 'route-exists':
@@ -186,6 +189,19 @@ const WRITE_PROBLEMS = {
   'no-file': 'table-not-a-file',
   failed: 'table-unwritable',
 } as const
+
+/** Of several instances on one state folder, its owner makes all changes. @throws {AdminProblem} not-owner, by another one */
+export function mustOwn(parts: AdminParts): void {
+  if (parts.ownership?.isOwner === false) throw notOwner(parts)
+}
+
+function notOwner({ ownership }: AdminParts): AdminProblem {
+  const { owner } = ownership ?? SOLE_OWNER
+  return new AdminProblem(
+    'not-owner',
+    `Nothing was changed: the state folder is owned by ${owner}. Make changes there.`,
+  )
+}
 
 /** The 404 for a route, with the one that was probably meant. */
 export function noSuchRoute(table: Table, id: string): AdminProblem {

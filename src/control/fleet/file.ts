@@ -2,12 +2,12 @@
  * Persists drained and leased servers across restarts, in a file beside the history that is replaced atomically.
  */
 import { renameSync } from 'node:fs'
-import { mkdir, open, rename } from 'node:fs/promises'
+import { mkdir, open, rename, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { z } from 'zod'
 import { flawOfOrigin } from '../../rules/patterns/origin.ts'
 import { checked, name, object } from '../../rules/values/schema-blocks.ts'
-import { FileError, readFileWithinNow } from '../../state/read-file.ts'
+import { FileError, readFileWithin, readFileWithinNow } from '../../state/read-file.ts'
 import { serverId } from './server-body.ts'
 
 const lease = object({
@@ -61,6 +61,26 @@ export class FleetFile {
       onDamage(`${this.#path} is corrupt: starting without drained and leased servers (${(error as Error).message})`)
     }
     return {}
+  }
+
+  /** Reads the stored state as another instance has written it; null if it can't be read. Never throws. */
+  async read(): Promise<KeptFleet | null> {
+    if (this.#path === null) return null
+    try {
+      const text = (await readFileWithin(this.#path, MAX_FILE_BYTES)).toString('utf8')
+      return kept.safeParse(jsonOf(text)).data?.upstreams ?? null
+    } catch (error) {
+      return error instanceof FileError && error.flaw === 'missing' ? {} : null
+    }
+  }
+
+  /** What tells one state of the file from another. Never throws. */
+  async identity(): Promise<string> {
+    if (this.#path === null) return ''
+    return stat(this.#path).then(
+      ({ ino, size, mtimeMs }) => `${ino}:${size}:${mtimeMs}`,
+      () => '',
+    )
   }
 
   /** Replaces the stored state. Resolves when it has reached the disk, or `problem` says why not. */

@@ -7,10 +7,14 @@ import type { Server, Table, Upstream } from '../../rules/table/table.ts'
 import type { LiveTable } from '../../state/live-table.ts'
 import { EMPTY_FLEET, type Fleet, membersOf, placeOf, type UpstreamFleet } from '../../state/upstreams/fleet.ts'
 import type { ControlLog } from '../control-log.ts'
+import { type Ownership, SOLE_OWNER } from '../ownership.ts'
 import { FleetFile, type KeptFleet } from './file.ts'
 import { HealthChecks, type ServerHealth } from './health-checks.ts'
 import { type Lease, Leases } from './leases.ts'
 import { ServerNames } from './server-names.ts'
+
+/** How often the file of another instance is looked at. */
+const FOLLOW_POLL_MS = 300
 
 /** Dependencies of the keeper. */
 export interface FleetParts {
@@ -18,6 +22,8 @@ export interface FleetParts {
   readonly log: ControlLog
   /** Folder where drained and leased servers are stored; null keeps them in memory only. */
   readonly folder: string | null
+  /** Who stores them. Default: this instance. */
+  readonly ownership?: Ownership
   /** DNS servers for the host names of servers; empty for the system's resolver. */
   readonly dnsServers: readonly string[]
   /** Epoch milliseconds. */
@@ -52,6 +58,10 @@ export class FleetKeeper implements FleetView {
   readonly #names: ServerNames
   readonly #drained = new Map<string, Set<string>>()
   readonly #file: FleetFile
+  readonly #ownership: Ownership
+  /** Looks for what another instance has stored. */
+  #following: NodeJS.Timeout | undefined
+  #followed: string | null = null
   #fleet: Fleet = EMPTY_FLEET
   #tell: ((fleet: Fleet) => void | Promise<void>) | null = null
   #kept = ''
@@ -71,6 +81,7 @@ export class FleetKeeper implements FleetView {
     this.#leases = new Leases((upstream, server) => this.#lapsed(upstream, server))
     this.#names = new ServerNames({ log: parts.log, servers: parts.dnsServers, onChange: () => void this.#refresh() })
     this.#file = new FleetFile(parts.folder)
+    this.#ownership = parts.ownership ?? SOLE_OWNER
   }
 
   /**
@@ -79,16 +90,55 @@ export class FleetKeeper implements FleetView {
    */
   start(tell: (fleet: Fleet) => void | Promise<void>): void {
     this.#tell = tell
-    const kept = this.#file.load((message) => this.#log.error({ event: 'fleet' }, message))
+    this.#live.onApply(() => void this.#refresh())
+    if (this.#ownership.isOwner) {
+      this.#take(this.#file.load((message) => this.#log.error({ event: 'fleet' }, message)))
+      void this.#refresh()
+    } else this.#follow()
+  }
+
+  /** The file has become this instance's own. Leases start again, as at a start. */
+  async takeOver(): Promise<void> {
+    clearTimeout(this.#following)
+    this.#following = undefined
+    const kept = await this.#file.read()
+    if (kept !== null) this.#take(kept)
+    await this.#refresh()
+  }
+
+  /** Takes in what another instance stores, now and whenever it changes. */
+  #follow(): void {
+    const look = async (): Promise<void> => {
+      const identity = await this.#file.identity()
+      if (identity !== this.#followed) {
+        const kept = await this.#file.read()
+        if (this.#tell === null || this.#ownership.isOwner) return
+        if (kept !== null) {
+          this.#followed = identity
+          this.#take(kept)
+          await this.#refresh()
+        }
+      }
+      if (this.#tell === null || this.#ownership.isOwner) return
+      this.#following = setTimeout(() => void look(), FOLLOW_POLL_MS).unref()
+    }
+    void look()
+  }
+
+  /** Sets what is drained and leased. */
+  #take(kept: KeptFleet): void {
+    this.#drained.clear()
+    for (const upstream of this.#leases.upstreams()) {
+      for (const { server } of this.#leases.of(upstream)) this.#leases.remove(upstream, server.id)
+    }
     for (const [upstream, { drained, leased }] of Object.entries(kept)) {
       this.#drained.set(upstream, new Set(drained))
       for (const { id, url, weight, ttlMs } of leased) {
-        this.#leases.put(upstream, compileServer({ id, url, weight }), ttlMs, this.#now())
+        const server = compileServer({ id, url, weight })
+        this.#leases.put(upstream, server, ttlMs, this.#now(), this.#ownership.isOwner)
       }
     }
     this.#kept = JSON.stringify(this.#keepable())
-    this.#live.onApply(() => void this.#refresh())
-    void this.#refresh()
   }
 
   health(upstream: string, id: string): ServerHealth | null {
@@ -143,6 +193,7 @@ export class FleetKeeper implements FleetView {
   /** Stops health checks and leases. The data planes keep the last published state. */
   close(): void {
     this.#tell = null
+    clearTimeout(this.#following)
     this.#checks.close()
     this.#leases.close()
     this.#names.close()
@@ -261,6 +312,7 @@ export class FleetKeeper implements FleetView {
   }
 
   async #keep(): Promise<void> {
+    if (!this.#ownership.isOwner) return
     const kept = this.#keepable()
     const text = JSON.stringify(kept)
     if (text !== this.#kept) {

@@ -13,7 +13,7 @@ export interface Lease {
 
 interface Held extends Lease {
   /** Monotonic, so setting the system clock neither expires a lease nor extends it. */
-  readonly timer: NodeJS.Timeout
+  readonly timer: NodeJS.Timeout | undefined
 }
 
 /** The leases of all upstreams. */
@@ -28,17 +28,19 @@ export class Leases {
 
   /**
    * Adds a lease that starts now, or renews it.
+   * @param lapses false for one that another instance ends
    * @returns `new`, `changed` for another URL or weight, or `renewed`
    */
-  put(upstream: string, server: Server, ttlMs: number, nowMs: number): 'new' | 'changed' | 'renewed' {
+  put(upstream: string, server: Server, ttlMs: number, nowMs: number, lapses = true): 'new' | 'changed' | 'renewed' {
     const held = this.#held.get(upstream) ?? new Map<string, Held>()
     this.#held.set(upstream, held)
     const before = held.get(server.id)
     clearTimeout(before?.timer)
-    const timer = setTimeout(() => {
+    const lapse = (): void => {
       this.remove(upstream, server.id)
       this.#onLapse(upstream, server)
-    }, ttlMs).unref()
+    }
+    const timer = lapses ? setTimeout(lapse, ttlMs).unref() : undefined
     held.set(server.id, { server, ttlMs, endsMs: nowMs + ttlMs, timer })
     if (before === undefined) return 'new'
     const same = before.server.url === server.url && before.server.weight === server.weight && before.ttlMs === ttlMs

@@ -23,6 +23,7 @@ const PROBLEMS = {
   'no-such-sample': { status: 404, title: 'Unknown sample' },
   'no-such-exchange': { status: 404, title: 'Unknown request' },
   'method-not-allowed': { status: 405, title: 'Method not allowed' },
+  'not-owner': { status: 409, title: 'Another instance makes all changes' },
   'route-exists': { status: 409, title: 'The route already exists' },
   'last-server': { status: 409, title: 'It is the last server of the upstream' },
   'server-in-table': { status: 409, title: 'The server is in the table' },

@@ -25,6 +25,7 @@ export interface EditTerms extends Authorship {
 /**
  * Outcome of an edit.
  *
+ * - `not-owner`: another instance owns the state folder, and makes all edits
  * - `done`: the edit is in effect; `changed` is false if it changed nothing
  * - `would`: result of a dry run; nothing was changed
  * - `no-such-route`, `route-exists`: there is no route with that id, or there is one already
@@ -40,6 +41,7 @@ export interface EditTerms extends Authorship {
  * - `not-written`: the file could not be replaced; nothing has changed
  */
 export type EditOutcome =
+  | { readonly kind: 'not-owner' }
   | { readonly kind: 'done'; readonly revision: Revision; readonly changed: boolean; readonly before: Revision }
   | { readonly kind: 'would'; readonly before: Revision; readonly proposal: Proposal; readonly changed: boolean }
   | { readonly kind: 'no-such-route'; readonly revision: Revision; readonly id: string }

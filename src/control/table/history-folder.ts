@@ -3,7 +3,7 @@
  * pending revision.
  */
 import { mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { readFileWithin, readFileWithinNow } from '../../state/read-file.ts'
 import { FOLDER_OPTIONS } from '../../state/store/state-folder.ts'
@@ -29,12 +29,14 @@ export class HistoryFolder {
     return isNew
   }
 
-  /** Numbers of the stored revisions, in order. */
-  numbers(): number[] {
-    return this.#names()
-      .flatMap((name) => /^([1-9][0-9]{0,14})\.yaml$/.exec(name)?.[1] ?? [])
-      .map(Number)
-      .sort((a, b) => a - b)
+  /** Numbers of the stored revisions, in order. Synchronous, for startup. */
+  numbersNow(): number[] {
+    return numbersOf(this.#names())
+  }
+
+  /** The same while requests are served. Empty if the folder can't be read. */
+  async numbers(): Promise<number[]> {
+    return numbersOf(await readdir(this.#path).catch(() => []))
   }
 
   /** A revision; null if its file is missing, unreadable or damaged. Never throws. */
@@ -49,6 +51,18 @@ export class HistoryFolder {
   readNow(number: number): RecordedRevision | null {
     const file = this.#textNow(`${number}.yaml`)
     return file === null ? null : ofNumber(file, number)
+  }
+
+  /** The pending revision; null if there is none. Never throws. */
+  async readPending(): Promise<RecordedRevision | null> {
+    const file = await readFileWithin(join(this.#path, PENDING), MAX_OVERWRITTEN_BYTES).catch(noSuch)
+    return file === null ? null : readRevision(String(file))
+  }
+
+  /** Like `readPending`, synchronous, for startup. */
+  readPendingNow(): RecordedRevision | null {
+    const file = this.#textNow(PENDING)
+    return file === null ? null : readRevision(file)
   }
 
   /** The text that a forced revision replaced; null if there is none. Never throws. */
@@ -96,8 +110,16 @@ export class HistoryFolder {
     if (file === null) return
     const pending = readRevision(file)
     const path = join(this.#path, PENDING)
-    if (pending === null || pending.text !== text || this.numbers().includes(pending.record.number)) rmSync(path)
+    if (pending === null || pending.text !== text || this.numbersNow().includes(pending.record.number)) rmSync(path)
     else renameSync(path, this.#file(pending.record.number))
+  }
+
+  /** Like `settleNow`, after the crash of another instance. */
+  async settle(text: string): Promise<void> {
+    const pending = await this.readPending()
+    if (pending?.text !== text || (await this.numbers()).includes(pending.record.number))
+      await remove(join(this.#path, PENDING))
+    else await this.commit(pending.record.number)
   }
 
   /** Never throws: what is left is removed at the next start. */
@@ -138,6 +160,13 @@ export class HistoryFolder {
   #overwrittenFile(number: number): string {
     return join(this.#path, `${number}.overwritten`)
   }
+}
+
+function numbersOf(names: readonly string[]): number[] {
+  return names
+    .flatMap((name) => /^([1-9][0-9]{0,14})\.yaml$/.exec(name)?.[1] ?? [])
+    .map(Number)
+    .sort((a, b) => a - b)
 }
 
 function ofNumber(file: string, number: number): RecordedRevision | null {

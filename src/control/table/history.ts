@@ -5,6 +5,7 @@
  * between loses neither the author nor the number: at the next start the table shows whether the edit was made.
  */
 import { etagOf } from '../../state/live-table.ts'
+import { type Ownership, SOLE_OWNER } from '../ownership.ts'
 import { HistoryFolder } from './history-folder.ts'
 import type { RecordedRevision, RevisionRecord } from './revision-record.ts'
 
@@ -16,6 +17,10 @@ export interface HistoryBounds {
 }
 
 export const HISTORY_BOUNDS: HistoryBounds = Object.freeze({ revisions: 200, bytes: 64 * 1024 * 1024 })
+
+/** A revision of another instance is waited for so long: it is recorded right after the table is replaced. */
+const RECORD_PATIENCE_MS = 1_000
+const RECORD_POLL_MS = 50
 
 /** The newest revisions are always kept, whatever their size, and in memory too: without them nothing can be undone. */
 const ALWAYS_KEPT = 2
@@ -33,6 +38,7 @@ interface Kept {
 export class History {
   readonly #folder: HistoryFolder | null
   readonly #bounds: HistoryBounds
+  readonly #ownership: Pick<Ownership, 'isOwner'>
   /** By number, oldest first. */
   readonly #kept = new Map<number, Kept>()
   /** State of the pending revision. */
@@ -40,8 +46,16 @@ export class History {
   /** Why revisions are not stored on disk, or null. */
   problem: string | null = null
 
-  /** @param folder path of the folder; null keeps revisions in memory only */
-  constructor(folder: string | null, bounds: HistoryBounds = HISTORY_BOUNDS) {
+  /**
+   * @param folder path of the folder; null keeps revisions in memory only
+   * @param ownership who writes it: where that is another instance, the folder is only read
+   */
+  constructor(
+    folder: string | null,
+    bounds: HistoryBounds = HISTORY_BOUNDS,
+    ownership: Pick<Ownership, 'isOwner'> = SOLE_OWNER,
+  ) {
+    this.#ownership = ownership
     this.#folder = folder === null ? null : new HistoryFolder(folder)
     this.#bounds = bounds
   }
@@ -54,6 +68,11 @@ export class History {
     this.#tryNow((folder) => folder.settleNow(text))
     const newest = this.newest()
     if (newest !== null && newest.text === text) return newest.record
+    const pending = this.#ownership.isOwner ? null : (this.#folder?.readPendingNow() ?? null)
+    if (pending?.text === text) {
+      this.#keep(pending, { isOnDisk: false, overwritten: null })
+      return pending.record
+    }
     const number = (newest?.record.number ?? 0) + 1
     const record = { number, etag: etagOf(number, text), atMs: nowMs, author: 'file', reason: null, forced: false }
     const isOnDisk = this.#tryNow((folder) => folder.writeNow({ record, text }))
@@ -65,7 +84,7 @@ export class History {
   newest(): RecordedRevision | null {
     const folder = this.#folder
     let newest: RecordedRevision | null = null
-    for (const number of folder?.numbers() ?? []) {
+    for (const number of folder?.numbersNow() ?? []) {
       const found = folder?.readNow(number) ?? null
       if (folder === null || found === null) continue
       const { record, text } = found
@@ -137,6 +156,55 @@ export class History {
     await this.commit(record, text)
   }
 
+  /** Reads what another instance has recorded since. */
+  async refresh(): Promise<void> {
+    const folder = this.#folder
+    if (folder === null) return
+    const numbers = await folder.numbers()
+    for (const [number, { isOnDisk }] of this.#kept)
+      if (isOnDisk && !numbers.includes(number)) this.#kept.delete(number)
+    for (const number of numbers) {
+      if (this.#kept.get(number)?.isOnDisk === true) continue
+      const found = await folder.read(number)
+      if (found === null) continue
+      const bytes = Buffer.byteLength(found.text)
+      this.#kept.set(number, { record: found.record, bytes, isOnDisk: true, text: found.text, overwritten: null })
+    }
+    const inOrder = [...this.#kept].sort(([a], [b]) => a - b)
+    this.#kept.clear()
+    for (const [number, kept] of inOrder) this.#kept.set(number, kept)
+    this.#dropTexts()
+  }
+
+  /**
+   * The revision that another instance has made of a text, after a number.
+   * @returns null if it has recorded none within a second
+   */
+  async recordOf(text: string, after: number): Promise<RevisionRecord | null> {
+    const deadlineMs = performance.now() + RECORD_PATIENCE_MS
+    for (;;) {
+      await this.refresh()
+      const pending = (await this.#folder?.readPending()) ?? null
+      const known = [...this.list(), ...(pending === null ? [] : [pending.record])]
+      const found = known.find(({ number, etag }) => number > after && etag === etagOf(number, text))
+      if (found !== undefined) return found
+      if (performance.now() >= deadlineMs) return null
+      await new Promise((done) => setTimeout(done, RECORD_POLL_MS))
+    }
+  }
+
+  /** The folder has become this instance's own. @returns the record of the table's text */
+  async takeOver(text: string, nowMs: number): Promise<RevisionRecord> {
+    await this.#try((folder) => folder.settle(text))
+    await this.refresh()
+    const newest = this.list()[0]
+    if (newest !== undefined && newest.etag === etagOf(newest.number, text)) return newest
+    const number = (newest?.number ?? 0) + 1
+    const record = { number, etag: etagOf(number, text), atMs: nowMs, author: 'file', reason: null, forced: false }
+    await this.add(record, text)
+    return record
+  }
+
   #keep({ record, text }: RecordedRevision, where: Pick<Kept, 'isOnDisk' | 'overwritten'>): void {
     const size = Buffer.byteLength(text) + (where.overwritten?.length ?? 0)
     this.#kept.set(record.number, { record, bytes: size, text, ...where })
@@ -146,7 +214,7 @@ export class History {
       if (!tooMuch || this.#kept.size <= ALWAYS_KEPT) break
       this.#kept.delete(number)
       bytes -= kept.bytes
-      if (kept.isOnDisk) void this.#folder?.remove(number)
+      if (kept.isOnDisk && this.#ownership.isOwner) void this.#folder?.remove(number)
     }
     this.#dropTexts()
   }
@@ -172,7 +240,7 @@ export class History {
   }
 
   async #try(work: (folder: HistoryFolder) => Promise<void>): Promise<boolean> {
-    if (this.#folder === null) return false
+    if (this.#folder === null || !this.#ownership.isOwner) return false
     try {
       await work(this.#folder)
       this.problem = null
@@ -183,7 +251,7 @@ export class History {
   }
 
   #tryNow(work: (folder: HistoryFolder) => void): boolean {
-    if (this.#folder === null) return false
+    if (this.#folder === null || !this.#ownership.isOwner) return false
     try {
       work(this.#folder)
       return true

@@ -18,6 +18,7 @@ import { LiveTable } from '../../state/live-table.ts'
 import { readFileWithinNow } from '../../state/read-file.ts'
 import type { TlsMaterial } from '../../state/tls/material.ts'
 import type { ControlLog } from '../control-log.ts'
+import type { Ownership } from '../ownership.ts'
 import { GivenTable, TableFile, type TableSource } from './file.ts'
 import { HISTORY_BOUNDS, History } from './history.ts'
 import { MAX_FILE_BYTES } from './settled-text.ts'
@@ -33,6 +34,12 @@ export interface TableOptions {
   readonly allowLastGood: boolean
 }
 
+/** The folder of the history, or null, and who writes it. */
+export interface HistoryPlace {
+  readonly folder: string | null
+  readonly ownership: Ownership
+}
+
 /** A loaded table, its file and its history. */
 export interface OpenedTable {
   readonly live: LiveTable
@@ -45,13 +52,13 @@ const STDIN = '-'
 
 /**
  * Reads the table.
- * @param openFolder opens the state folder, or returns null; not called if the table can't be used
+ * @param openFolder opens the state folder; not called if the table can't be used
  * @throws {Error} if it can't be read, or is invalid and there is no last good revision to use; the message lists all problems
  */
 export function openTable(
   options: TableOptions,
   cookieKeys: CookieKeySource,
-  openFolder: () => string | null,
+  openFolder: () => HistoryPlace,
   log: ControlLog,
   nowMs: number,
 ): OpenedTable {
@@ -63,9 +70,9 @@ export function openTable(
   const needed = { tlsFiles, cookieKeys }
   const read = readWhole(text, name, needed)
   if (!read.ok && !options.allowLastGood) throw new Error(invalidText(path, text, read))
-  const folder = openFolder()
+  const { folder, ownership } = openFolder()
   const bounds = { ...HISTORY_BOUNDS, revisions: Math.max(2, keepRevisions) }
-  const history = new History(isFile && keepRevisions > 0 ? folder : null, bounds)
+  const history = new History(isFile && keepRevisions > 0 ? folder : null, bounds, ownership)
   if (!read.ok) return standIn(path, history, log, { problems: read, text, nowMs, needed })
   warn(read.warnings, log)
   const { number, atMs } = history.start(text, nowMs)

@@ -11,6 +11,7 @@ import { etagOf, type LiveTable, type Revision } from '../../state/live-table.ts
 import type { Authorship, ControlLog } from '../control-log.ts'
 import { mayEdit } from '../http/preconditions.ts'
 import type { FieldErrors } from '../http/problem.ts'
+import { type Ownership, SOLE_OWNER } from '../ownership.ts'
 import { editApart, placeApart, readApart } from './apart.ts'
 import { WriteFailure } from './durable-write.ts'
 import type { Change, EditOutcome, EditTerms, Proposal } from './edit-outcome.ts'
@@ -34,6 +35,8 @@ export interface OperationsParts {
   readonly log: ControlLog
   /** Data planes in other processes. Default: none. */
   readonly followers?: Followers
+  /** Who makes edits. Default: this instance. */
+  readonly ownership?: Ownership
   /** Epoch milliseconds. */
   now(): number
 }
@@ -52,6 +55,7 @@ export class Operations {
   readonly #history: History
   readonly #reports: TableReports
   readonly #followers: Followers
+  readonly #ownership: Ownership
   readonly #now: () => number
   /** Settles when the last operation is over; the next one waits for it. */
   #last: Promise<unknown> = Promise.resolve()
@@ -64,6 +68,7 @@ export class Operations {
     this.#history = parts.history
     this.#reports = new TableReports(parts.log, parts.file.name)
     this.#followers = parts.followers ?? NO_FOLLOWERS
+    this.#ownership = parts.ownership ?? SOLE_OWNER
     this.#now = () => parts.now()
     this.#reports.history(this.#history.problem)
   }
@@ -120,6 +125,32 @@ export class Operations {
     })
   }
 
+  /** The state folder has become this instance's own: what the former owner left is settled. Never rejects. */
+  takeOver(): Promise<void> {
+    return this.#alone(async () => {
+      try {
+        const { text } = this.#live.current
+        const { number } = await this.#history.takeOver(text, this.#now())
+        if (number !== this.#live.current.number) await this.#renumber(number)
+        this.#reports.history(this.#history.problem)
+      } catch (error) {
+        this.#reports.takeInFailed(error, this.#live.current)
+      }
+    })
+  }
+
+  /** Gives the current revision the number that it has in the history. */
+  async #renumber(number: number): Promise<void> {
+    const { current, material } = this.#live
+    const { table, text, appliedAtMs } = current
+    if ((await this.#followers.prepare(text, material)) !== null) {
+      this.#followers.abandon()
+      return
+    }
+    await this.#followers.commit({ number, text, appliedAtMs, material })
+    this.#live.apply(table, text, appliedAtMs, { number, material })
+  }
+
   async #renew(): Promise<boolean> {
     const { current, material: before } = this.#live
     const { number, table, text, appliedAtMs } = current
@@ -145,6 +176,7 @@ export class Operations {
    */
   commit(change: Change, terms: EditTerms): Promise<EditOutcome> {
     return this.#alone(async () => {
+      if (!this.#ownership.isOwner && terms.dryRun !== true) return { kind: 'not-owner' }
       for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
         const obstacle = await this.#catchUp()
         if (obstacle !== null && (terms.force !== true || obstacle.kind !== 'file-refused')) return obstacle
@@ -253,29 +285,38 @@ export class Operations {
       return null
     }
     const proposal = await this.#try(text, await readApart(text, this.#file.name))
-    const problems = 'problems' in proposal ? proposal.problems : await this.#apply(text, proposal, BY_FILE)
+    if ('problems' in proposal) return this.#refuse(`text: ${text}`, proposal.problems)
+    const before = this.#live.current.number
+    // Another instance that owns the folder has made it, or reads the same file and is about to record it.
+    const made = this.#ownership.isOwner ? null : await this.#history.recordOf(text, before)
+    const problems = await this.#apply(text, proposal, made ?? BY_FILE, made?.number ?? before + 1)
     if (problems !== null) return this.#refuse(`text: ${text}`, problems)
+    if (made !== null) return null
     await this.#history.add(this.#recordOf(this.#live.current.number, text, BY_FILE, false), text)
     this.#reports.history(this.#history.problem)
     return null
   }
 
-  /** Activates a validated table. Returns null, or the problems. */
-  async #apply(text: string, proposal: Proposal, by: Authorship): Promise<Problems | null> {
+  /**
+   * Activates a validated table. Returns null, or the problems.
+   * @param read the number of the revision, if it was read from the file
+   */
+  async #apply(text: string, proposal: Proposal, by: Authorship, read: number | null = null): Promise<Problems | null> {
     const before = this.#live.current
+    const number = read ?? before.number + 1
     const nowMs = this.#now()
     const { table, material } = proposal
     // Followers have prepared it and can't reject it any more; then this process has nothing to prepare.
-    await this.#followers.commit({ number: before.number + 1, text, appliedAtMs: nowMs, material })
+    await this.#followers.commit({ number, text, appliedAtMs: nowMs, material })
     try {
-      this.#live.apply(table, text, nowMs, { material })
+      this.#live.apply(table, text, nowMs, { number, material })
     } catch (error) {
       if (this.#live.current === before) return this.#problem((error as Error).message)
       // A listener failed. The revision is active nevertheless.
       this.#reports.listenerFailed(error, this.#live.current)
     }
     // The audit line of an edit by the API has its changes.
-    const changes = by === BY_FILE ? tableChanges(before.table, table) : null
+    const changes = read !== null ? tableChanges(before.table, table) : null
     this.#reports.inForce(this.#live.current, by, proposal.warnings, changes)
     return null
   }

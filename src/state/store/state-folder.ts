@@ -18,6 +18,9 @@ export const FOLDER_OPTIONS = { recursive: true, mode: 0o700 } as const
 
 const MAX_OWNER_BYTES = 4096
 
+/** The file that names the owner is not read more often. */
+const OWNER_MS = 1_000
+
 /** The folder for files that belong to a table. @param state the folder for all tables; null for the one beside the table */
 export function folderOf(tableFile: string, state: string | null = null): string {
   return join(state ?? join(dirname(tableFile), FOLDER), basename(tableFile))
@@ -31,6 +34,8 @@ export class StateFolder {
   #isOwner = true
   readonly #listeners: (() => void)[] = []
   #admin: string | null = null
+  #told = ''
+  #toldMs = Number.NEGATIVE_INFINITY
   /** Why it can't be locked, or null: then there is nothing that could be written either. */
   readonly problem: string | null = null
 
@@ -59,6 +64,15 @@ export class StateFolder {
 
   /** Who owns it, for a message: `another banyan (pid 17 on web-1, admin API 127.0.0.1:8081)`. */
   get owner(): string {
+    const nowMs = performance.now()
+    if (nowMs - this.#toldMs > OWNER_MS) {
+      this.#told = this.#ownerText()
+      this.#toldMs = nowMs
+    }
+    return this.#told
+  }
+
+  #ownerText(): string {
     const { pid, host, admin } = this.#readOwner()
     const facts = [
       pid === undefined ? '' : `pid ${pid}${host === undefined ? '' : ` on ${host}`}`,

@@ -10,6 +10,7 @@ import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { SOLE_OWNER } from '../../../src/control/ownership.ts'
 import { openTable } from '../../../src/control/table/open.ts'
 import { findTlsFlaws } from '../../../src/control/table/tls-files.ts'
 import { readTable } from '../../../src/rules/language/text.ts'
@@ -117,6 +118,8 @@ const GOOD: [string, string][] = [
   ['certificate and key in one file', pair('combined', 'combined')],
 ]
 
+const NOWHERE = { folder: null, ownership: SOLE_OWNER }
+
 describe('when a table is taken in', () => {
   let at: AdminRig
   beforeEach(async () => {
@@ -144,7 +147,7 @@ describe('when a table is taken in', () => {
     expect(at.live.refusal?.problems).toMatchObject([problem])
     expect(at.live.current).toMatchObject({ number: 1, text: PLAIN })
     const options = { table: at.path, keepRevisions: 0, allowLastGood: false }
-    expect(() => openTable(options, new CookieKeySource([], null), () => null, logInto([]), 0)).toThrow(
+    expect(() => openTable(options, new CookieKeySource([], null), () => NOWHERE, logInto([]), 0)).toThrow(
       `${at.path}:7:${column}: upstreams.secure.tls.${key}: `,
     )
     const checked = await banyan(['check', at.path])
@@ -167,7 +170,7 @@ describe('when a table is taken in', () => {
       openTable(
         { table: at.path, keepRevisions: 0, allowLastGood: false },
         new CookieKeySource([], null),
-        () => null,
+        () => NOWHERE,
         logInto([]),
         0,
       ).live,
