@@ -12,6 +12,7 @@ import { requestIds } from '../state/request-ids.ts'
 import { type PrivateConnection, PrivateConnections } from '../state/upstreams/private-connections.ts'
 import type { Answer } from './client/answer.ts'
 import type { ClientRequest, Peer } from './client/request.ts'
+import type { Recorder } from './recorder.ts'
 
 /** A request as read by the listener, before its journey. */
 export interface Received {
@@ -53,6 +54,8 @@ export class Exchange {
   /** Id of the server of `to` that failed in a fallback, and the cause; null without one. */
   failedServer: string | null = null
   failedCause: Error | null = null
+  /** Hears the response of the upstream for a comparison; null where it is not copied. */
+  recorder: Recorder | null = null
   /** What became of its copy for the other side; null where none was drawn. */
   shadow: ShadowWord | null = null
   #id: string | null = null

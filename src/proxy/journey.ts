@@ -22,9 +22,10 @@ import type { ResponseCache } from './caching/cache.ts'
 import { Exchange, type Received } from './exchange.ts'
 import type { Observer } from './observe.ts'
 import { ClientFields, namesVisitors } from './own-fields.ts'
-import { BothRecorders, type Reference } from './shadow/reference.ts'
+import type { Recorder } from './recorder.ts'
+import { BothRecorders } from './shadow/reference.ts'
 import type { Shadows } from './shadow/shadows.ts'
-import { Forward, type ForwardParts, type Recorder } from './upstream/forward.ts'
+import { Forward, type ForwardParts } from './upstream/forward.ts'
 
 /** Dependencies of the journey. */
 export interface JourneyParts {
@@ -82,9 +83,9 @@ export class Journey {
     if (table.addsToAnswers || forced !== null || (matched.route !== null && matched.route.answer !== null))
       exchange.answer.own = new ClientFields(exchange, upstreams, this.#parts.cookieKeys.keys)
     observer.begun()
-    const reference = this.#draw(exchange)
+    exchange.recorder = this.#draw(exchange)
     if (cache.answer(exchange) === 'taken') return //                                             4 cache, 5, 6, 7
-    const recorder = recorderOf(cache.recorder(exchange), reference)
+    const recorder = recorderOf(cache.recorder(exchange), exchange.recorder)
     new Forward(this.#forwardParts, exchange, recorder).start() //                                5 forward, 6, 7
   }
 
@@ -102,7 +103,8 @@ export class Journey {
     return percent > 0 && percent < 100 ? { ...view, visitor: newVisitorId() } : view
   }
 
-  #draw(exchange: Exchange): Reference | null {
+  /** What hears the response of an exchange that is copied to its other side. */
+  #draw(exchange: Exchange): Recorder | null {
     const { route } = exchange.matched
     if (route === null || route.shadow === null) return null
     return this.#parts.shadows.draw(exchange, route, route.shadow)
@@ -115,7 +117,7 @@ export class Journey {
   }
 }
 
-function recorderOf(recorder: Recorder | null, reference: Reference | null): Recorder | null {
+function recorderOf(recorder: Recorder | null, reference: Recorder | null): Recorder | null {
   if (recorder === null || reference === null) return recorder ?? reference
   return new BothRecorders(recorder, reference)
 }

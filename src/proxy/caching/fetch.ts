@@ -18,6 +18,7 @@ import type { CacheTiers } from '../../state/caching/tiers.ts'
 import type { UpstreamState } from '../../state/upstreams/upstream.ts'
 import type { Upstreams } from '../../state/upstreams/upstreams.ts'
 import type { ResponseHead } from '../../wire/http1.ts'
+import type { Recorder } from '../recorder.ts'
 import { clientFields } from '../upstream/heads.ts'
 import { deliverCollapsed, deliverFetched, deliverRevalidated, deliverStored, isReusable, suits } from './deliver.ts'
 import { Fill, type FillOwner, type Outgrown } from './fill.ts'
@@ -90,6 +91,8 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
   #fill: Fill | null = null
   /** What is being stored, without its body. */
   #storing: Storing | null = null
+  /** Hears the response of this fetch, as the client whose request it is gets it. */
+  #recorder: Recorder | null = null
   /** The client whose request it is was answered without the body, which is only stored. */
   #detached = false
   /** What is stored is no longer true, although this response can't be stored in its place. */
@@ -292,6 +295,12 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
   #deliverToFirst(head: ResponseHead, answer: AnswerHead): void {
     const fill = this.#fill as Fill
     if (!this.#host.waiting.delete(this.#lookup)) return
+    const { recorder, view } = this.#lookup.exchange
+    // A copy has the client's own target.
+    if (recorder !== null && this.#lookup.target === view.target) {
+      recorder.head(head, answer.rawHeaders)
+      this.#recorder = recorder
+    }
     const fetched = { answer, reason: head.reason, storing: this.#storing, replaced: this.#replaced }
     deliverFetched(this.#lookup, fill, fetched)
     this.#detached = this.#storing !== null && fill.readers === 0
@@ -343,6 +352,7 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
   }
 
   onBody(piece: Buffer): void {
+    this.#recorder?.body(piece)
     this.#fill?.onBody(piece)
   }
 
@@ -361,6 +371,7 @@ export class Fetch implements UpstreamRequestOwner, FillOwner {
 
   onEnd(rawTrailers: string[]): void {
     this.#dropStored()
+    this.#recorder?.end()
     this.#fill?.onEnd(rawTrailers.length === 0 ? rawTrailers : trailerFields(rawTrailers))
     // What was stored has said so.
     if (!this.#over) this.#finish('uncacheable')

@@ -3,7 +3,7 @@
  */
 import type { ComparedAnswer } from '../../rules/evidence/compare.ts'
 import type { ResponseHead } from '../../wire/http1.ts'
-import type { Recorder } from '../upstream/forward.ts'
+import type { Recorder } from '../recorder.ts'
 
 /** Collects the response of an exchange, its body up to a limit. */
 export class Reference implements Recorder {

@@ -163,7 +163,7 @@ export class Shadows {
     this.#parts.tally.skipped(id, reason, Date.now())
   }
 
-  /** @param heard the client's response, or null where the cache had it: a stored response is never the reference */
+  /** @param heard the client's response as the upstream sent it, or null where it was stored, or another client's: such a one is never the reference */
   async #compare(exchange: Exchange, drawn: Drawn, heard: ComparedAnswer | null): Promise<void> {
     const { route, settings } = drawn
     const own: Side = exchange.decision.upstream === route.to ? 'to' : 'from'

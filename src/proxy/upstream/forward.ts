@@ -20,6 +20,7 @@ import type { ResponseHead } from '../../wire/http1.ts'
 import type { RequestOwner } from '../client/request.ts'
 import { Tunnel } from '../client/tunnel.ts'
 import type { Exchange } from '../exchange.ts'
+import type { Recorder } from '../recorder.ts'
 import { type AttemptOwner, Attempts, guardOf } from './attempts.ts'
 import { clientFields, clientInterimFields, isUnsafe, requestHeadOf } from './heads.ts'
 import { RequestBody } from './request-body.ts'
@@ -34,17 +35,6 @@ export interface ForwardParts {
   over(exchange: Exchange): void
   /** An upgraded connection was opened (+1) or closed (-1). */
   tunnels(change: 1 | -1): void
-}
-
-/** Receives a copy of the response. */
-export interface Recorder {
-  /** @param fields headers as sent to the client */
-  head(head: ResponseHead, fields: readonly string[]): void
-  /** @param piece its memory may be reused after the call */
-  body(piece: Buffer): void
-  end(): void
-  /** The response was aborted or replaced: discard it. */
-  abandon(): void
 }
 
 /** Forwards one exchange and relays the upstream's response. */

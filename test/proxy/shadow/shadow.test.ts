@@ -139,15 +139,40 @@ test('a request that fell back is not copied', async () => {
 test('where the cache had the response, from is asked anew: a stored response is never the reference', async () => {
   let price = 10
   legacy.handler = recording('legacy', (request) => request.send(json({ price })))
-  modern.handler = recording('modern', (request) => request.send(json({ price: 11 })))
+  modern.handler = recording('modern', (request) => request.send(json({ price })))
   const client = await rawClient(banyan.port)
   await get(client, '/stored/a')
-  await settled('stored', ({ comparisons: count }) => expect(count).toBe(1))
+  await settled('stored', ({ comparisons: count, matches }) => expect([count, matches]).toEqual([1, 1]))
+  // The response to a miss is that of the upstream.
+  expect(sides()).toEqual(['legacy', 'modern'])
   price = 11
   // The client still gets the stored 10; both sides say 11.
   expect((await get(client, '/stored/a')).body.text).toBe('{"price":10}')
-  await settled('stored', ({ comparisons: count, matches }) => expect([count, matches]).toEqual([2, 1]))
+  await settled('stored', ({ comparisons: count, matches }) => expect([count, matches]).toEqual([2, 2]))
+  expect(sides()).toEqual(['legacy', 'modern', 'legacy', 'modern'])
   client.socket.destroy()
+})
+
+test('of requests that share one response, those that did not fetch it ask from anew', async () => {
+  let release = (): void => {}
+  const released = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  legacy.handler = recording('legacy', async (request) => {
+    if (sides().length === 1) await released
+    await same(request)
+  })
+  const clients = await Promise.all([rawClient(banyan.port), rawClient(banyan.port)])
+  const before = (await comparisons('stored')).comparisons
+  const answers = clients.map((client) => get(client, '/stored/shared'))
+  await vi.waitFor(() => expect(sides()).toEqual(['legacy']))
+  release()
+  expect((await Promise.all(answers)).map(({ body }) => body.text)).toEqual(['{"price":10}', '{"price":10}'])
+  await settled('stored', ({ comparisons: count, matches }) =>
+    expect([count, matches]).toEqual([before + 2, before + 2]),
+  )
+  expect(sides().toSorted()).toEqual(['legacy', 'legacy', 'modern', 'modern'])
+  for (const client of clients) client.socket.destroy()
 })
 
 describe('differences', () => {
