@@ -36,6 +36,8 @@ export interface CoreSettings extends TableOptions, NameOptions, CookieOptions, 
   readonly trustedProxies: readonly string[]
   /** The scheme of client requests without X-Forwarded-Proto; null for that of the connection. */
   readonly clientScheme: 'http' | 'https' | null
+  /** X-Request-Id is sent to upstreams and clients. */
+  readonly requestIds: boolean
   /** Maximum number of request headers. */
   readonly maxHeaderFields: number
   /** Maximum length of a request target. */
@@ -179,6 +181,7 @@ export function planeOf(
       forceByLink: settings.forceByLink,
       sampleKey: sampleKeyOf(settings),
       remoteCache: remote,
+      requestIds: settings.requestIds,
       exposeCacheStatus: settings.exposeCacheStatus,
       exposeCacheKey: settings.exposeCacheKey,
     })

@@ -44,6 +44,8 @@ export interface StrangleOptions {
   readonly trustedProxies?: readonly string[] | undefined
   /** The scheme of client requests without X-Forwarded-Proto. Default: that of the connection. */
   readonly clientScheme?: 'http' | 'https' | null | undefined
+  /** X-Request-Id is sent to upstreams and clients; that of trusted proxies is kept. Default false. */
+  readonly requestIds?: boolean | undefined
   /** Maximum number of request headers. Default 256. */
   readonly maxHeaderFields?: number | undefined
   /** Maximum length of a request target. Default 16384. */

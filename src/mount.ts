@@ -71,6 +71,7 @@ export function strangle(options: StrangleOptions): StrangleMiddleware {
   const settings: CoreSettings = {
     trustedProxies: [],
     clientScheme: null,
+    requestIds: false,
     maxHeaderFields: 256,
     maxTargetLength: 16_384,
     memoryCacheBytes: 64 * 1024 * 1024,

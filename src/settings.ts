@@ -35,6 +35,8 @@ export interface Settings {
   readonly trustedProxies: readonly string[]
   /** The scheme of client requests without X-Forwarded-Proto; null for that of the connection. */
   readonly clientScheme: 'http' | 'https' | null
+  /** X-Request-Id is sent to upstreams and clients. */
+  readonly requestIds: boolean
   readonly adminToken: string | null
   /** Further tokens, one per line, in the format of `readTokens`. */
   readonly adminTokens: string
@@ -105,6 +107,12 @@ const FLAGS = {
     fallback: '',
     help: 'scheme of client requests, for a load balancer that terminates TLS without X-Forwarded-Proto (that of the connection)',
     read: readScheme,
+  },
+  'request-ids': {
+    value: '',
+    fallback: 'false',
+    help: 'send X-Request-Id to servers and clients; that of trusted proxies is kept',
+    read: readYesNo,
   },
   'admin-token': {
     value: 'TOKEN',
@@ -300,6 +308,7 @@ export function readSettings(args: readonly string[], env: Readonly<Record<strin
     workers: value('workers'),
     trustedProxies: value('trusted-proxies'),
     clientScheme: value('client-scheme'),
+    requestIds: value('request-ids'),
     adminToken: value('admin-token'),
     adminTokens: value('admin-tokens'),
     adminTokenFile: value('admin-token-file'),

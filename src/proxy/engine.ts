@@ -8,6 +8,7 @@ import {
   hasPassed,
   type RequestFields,
   readRequestFields,
+  saidRequestId,
   schemeOf,
   tracedHead,
 } from '../rules/http/headers.ts'
@@ -39,6 +40,8 @@ export interface EngineParts {
   readonly forceLink: ForceLink | null
   /** Scheme that clients use, for a TLS-terminating proxy in front; null: that of the connection. */
   readonly clientScheme: 'http' | 'https' | null
+  /** X-Request-Id is sent to upstreams and clients. */
+  readonly requestIds: boolean
   /** Whether X-Forwarded-* headers of a peer are trusted, by its canonical address. */
   isTrusted(address: string): boolean
   /** Called with errors that middleware throws during a request. */
@@ -128,9 +131,12 @@ export class Engine implements RequestHandler {
     }
     // Host is the same, or missing, which HTTP/1.0 allows.
     if (absolute !== null && said.hostCount === 0) said.host = absolute.authority
+    const { requestIds } = this.#parts
     this.#parts.journey.begin({
       request,
       said,
+      id: requestIds && peer.trusted ? saidRequestId(request.rawHeaders) : null,
+      tellsId: requestIds,
       view: {
         method,
         target,

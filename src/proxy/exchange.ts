@@ -19,6 +19,10 @@ export interface Received {
   readonly request: ClientRequest
   readonly said: RequestFields
   readonly view: RequestView
+  /** What a trusted peer calls the request, or null. */
+  readonly id: string | null
+  /** The id is sent on, and to the client. */
+  readonly tellsId: boolean
 }
 
 /** The id of the next exchange. */
@@ -58,7 +62,8 @@ export class Exchange {
   recorder: Recorder | null = null
   /** What became of its copy for the other side; null where none was drawn. */
   shadow: ShadowWord | null = null
-  #id: string | null = null
+  readonly tellsId: boolean
+  #id: string | null
 
   /**
    * @param view the request as the rules see it: as received, without banyan's own cookies
@@ -73,6 +78,8 @@ export class Exchange {
     this.request = received.request
     this.peer = received.request.peer
     this.said = received.said
+    this.tellsId = received.tellsId
+    this.#id = received.id
     this.view = view
     this.own = own
     this.answer = received.request.answer

@@ -80,7 +80,12 @@ export class Journey {
     const pinned = peer.privates === null ? null : peer.privates.sideOf(matched.route)
     const decision = decide(table, matched, view, upstreams.isAvailable, forced, pinned) //       3 decide
     const exchange = new Exchange(received, [view, own], revision, matched, decision)
-    if (table.addsToAnswers || forced !== null || (matched.route !== null && matched.route.answer !== null))
+    if (
+      table.addsToAnswers ||
+      received.tellsId ||
+      forced !== null ||
+      (matched.route !== null && matched.route.answer !== null)
+    )
       exchange.answer.own = new ClientFields(exchange, upstreams, this.#parts.cookieKeys.keys)
     observer.begun()
     exchange.recorder = this.#draw(exchange)

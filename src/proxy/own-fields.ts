@@ -50,10 +50,11 @@ export class ClientFields implements OwnFields {
     return failure === null ? answeringSide(decision, route) : null
   }
 
-  /** As the table sets and removes fields in the answers of `to`; answers of banyan's own are not that side's. */
+  /** As the table sets and removes fields in the answers of `to`; answers of banyan's own are not that side's. With the id, where it is told. */
   #edited(fields: readonly string[]): readonly string[] {
-    const { matched } = this.#exchange
-    return matched.route === null ? fields : answerFields(fields, this.#exchange, this.#side(matched.route))
+    const { matched, tellsId } = this.#exchange
+    const side = matched.route === null ? null : this.#side(matched.route)
+    return answerFields(fields, this.#exchange, side, tellsId)
   }
 
   #sideCookie({ id }: Route, side: Side): string[] {

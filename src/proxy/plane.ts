@@ -38,6 +38,8 @@ export interface PlaneParts {
   readonly trustedProxies: readonly string[]
   /** Scheme that clients use, for a TLS-terminating proxy in front; null: that of the connection. Default null. */
   readonly clientScheme?: 'http' | 'https' | null
+  /** X-Request-Id is sent to upstreams and clients; that of trusted peers is kept. Default false. */
+  readonly requestIds?: boolean
   readonly memoryCacheBytes: number
   /** The shared cache store; none by default. */
   readonly remoteCache?: RemoteStore | null
@@ -134,9 +136,19 @@ export function createPlane(parts: PlaneParts): Plane {
     countException()
     parts.onFault?.(error)
   }
-  const { limits, instance, clientScheme = null } = parts
+  const { limits, instance, clientScheme = null, requestIds = false } = parts
   const forceLink = force === null || !byLink ? null : new ForceLink(force, () => live.current.table)
-  const engine = new Engine({ forceLink, journey, observer, limits, instance, isTrusted, clientScheme, onFault })
+  const engine = new Engine({
+    forceLink,
+    journey,
+    observer,
+    limits,
+    instance,
+    isTrusted,
+    clientScheme,
+    requestIds,
+    onFault,
+  })
   // Explain does not count invalid tokens.
   const asked = forceSecret === null ? null : new Force(forceSecret, () => {})
   const port = new LocalPlane({

@@ -4,6 +4,7 @@
 import { sentTarget } from './caching/key.ts'
 import { passedFields } from './caching/sent.ts'
 import { fieldValue, type RequestView, type Side } from './http/exchange.ts'
+import { dashedName } from './http/field-edits.ts'
 import { forwardsLeft, type RequestRewrite, readRequestFields, requestHead } from './http/headers.ts'
 import type { Match } from './routing/match.ts'
 import { rewrites, rewrittenTarget, sentEdits } from './sending/sent.ts'
@@ -83,6 +84,7 @@ export function describedRewrite(
     instance: 'banyan',
     upgrade: said.upgrade,
     maxForwards: forwards === null ? null : String(forwards - 1),
+    bodyLength: null,
   }
 }
 
@@ -104,4 +106,10 @@ function fieldsOf(head: string): [string, string][] {
       const colon = line.indexOf(': ')
       return [line.slice(0, colon), line.slice(colon + 2)]
     })
+}
+
+/** With the id of the request, where that is sent. */
+export function withRequestId(side: ExplainedSide): ExplainedSide {
+  const others = side.headers.filter(([name]) => dashedName(name) !== 'x-request-id')
+  return { ...side, headers: [...others, ['X-Request-Id', ID]] }
 }

@@ -4,6 +4,7 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { Purge } from '../rules/caching/purge.ts'
 import { explain } from '../rules/explain.ts'
+import { withRequestId } from '../rules/explain-sent.ts'
 import type { RequestView } from '../rules/http/exchange.ts'
 import { takeOwnCookies } from '../rules/http/own-cookies.ts'
 import type { IsAvailable } from '../rules/routing/decide.ts'
@@ -32,6 +33,8 @@ export interface LocalPlaneParts {
   readonly forceByLink?: boolean
   /** The keys of banyan's own cookies. Default: none. */
   readonly cookieKeys?: Pick<CookieKeySource, 'keys'>
+  /** X-Request-Id is sent. Default false. */
+  readonly requestIds?: boolean
   /** Connections of clients that stand. Default: none are known of. */
   connections?(): number
 }
@@ -88,6 +91,7 @@ export class LocalPlane implements PlanePort {
     const route = table.routes.find(({ id }) => id === decision.routeId) ?? null
     return {
       ...explanation,
+      sent: this.#parts.requestIds ? explanation.sent.map(withRequestId) : explanation.sent,
       server: upstreams.serverFor(decision.upstream, { clientAddress: request.clientAddress, own }),
       cache: await cache.explain(table, route, explanation.request, decision),
     }

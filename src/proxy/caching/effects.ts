@@ -105,7 +105,10 @@ export class Effects implements Recorder {
     const { status, reason, contentLength } = head
     const answer = { status, rawHeaders: fields, requestMs: this.#requestMs, responseMs: now() }
     const verdict = mayStore(lookup.request(), answer, lookup.settings)
+    const { route } = this.#exchange.matched
+    const isRewritten = (route?.rewrite ?? null) !== null || lookup.cachingRoute.rewrite !== null
     // What a GET would send differs.
+    if (isRewritten && route !== lookup.cachingRoute) return
     if (lookup.target !== this.#exchange.view.target || verdict.kind === 'skip') return
     const sent = passedFields(lookup.fields, this.#exchange.matched.route?.cache ?? lookup.settings, [])
     if (hasAliasOf(sent, verdict.meta.vary)) return

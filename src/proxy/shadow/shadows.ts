@@ -182,7 +182,7 @@ export class Shadows {
       return
     }
     const [from, received] = own === 'from' ? [reference, copied] : [copied, reference]
-    const to = { ...received, rawHeaders: answerFields(received.rawHeaders, exchange, 'to') }
+    const to = { ...received, rawHeaders: answerFields(received.rawHeaders, exchange, 'to', false) }
     const comparison = await this.#compared(route, settings, from, to)
     if (comparison === null) return
     this.#tell(exchange, drawn, comparison)

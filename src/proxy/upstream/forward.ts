@@ -23,7 +23,7 @@ import type { Exchange } from '../exchange.ts'
 import type { Recorder } from '../recorder.ts'
 import { type AttemptOwner, Attempts, guardOf } from './attempts.ts'
 import { clientFields, clientInterimFields, isUnsafe, requestHeadOf } from './heads.ts'
-import { RequestBody } from './request-body.ts'
+import { type BodyOwner, RequestBody } from './request-body.ts'
 
 /** After an early response the rest of the request is read and dropped for this long, like nginx's lingering close. */
 const LINGER_MS = 30_000
@@ -38,7 +38,7 @@ export interface ForwardParts {
 }
 
 /** Forwards one exchange and relays the upstream's response. */
-export class Forward implements AttemptOwner, PrivateUser, RequestOwner, Watched {
+export class Forward implements AttemptOwner, BodyOwner, PrivateUser, RequestOwner, Watched {
   readonly #parts: ForwardParts
   readonly #exchange: Exchange
   readonly #recorder: Recorder | null
@@ -85,11 +85,32 @@ export class Forward implements AttemptOwner, PrivateUser, RequestOwner, Watched
   /** Sends to the decided upstream, after earlier exchanges on the client's private connection are over. */
   #begin(): void {
     const exchange = this.#exchange
+    if (this.#body !== null && this.#gathers(this.#body)) return
     this.#privately?.leave(this)
     this.#privately = exchange.privately
     const turn = this.#privately?.enter(this) ?? 'in'
     if (turn === 'in') this.onPrivateTurn()
     else if (turn === 'full') this.#failed('overloaded', null)
+  }
+
+  /** Reads a chunked body before it is sent, where the upstream must know its length. @returns whether that is under way */
+  #gathers(body: RequestBody): boolean {
+    const { said, decision, matched, answer } = this.#exchange
+    const settings = this.#parts.upstreams.get(decision.upstream)?.settings
+    const most = settings?.bufferRequestBytes ?? null
+    body.sized = most !== null && said.transferEncoding !== null
+    if (settings === undefined || most === null || !body.sized || body.done) return false
+    if (said.expect !== null) answer.information(100, [])
+    body.gather(most, matched.route?.timeouts?.idleMs ?? settings.idleTimeoutMs, this)
+    return true
+  }
+
+  onGathered(): void {
+    this.#begin()
+  }
+
+  onNotGathered(failure: FailureCode): void {
+    this.#failed(failure, null)
   }
 
   onPrivateTurn(): void {
@@ -104,7 +125,9 @@ export class Forward implements AttemptOwner, PrivateUser, RequestOwner, Watched
     const { view, request } = exchange
     const { upgrade } = request
     exchange.server = server.server.id
-    const head = requestHeadOf(exchange, view, upgrade, this.#attempts.upstream!, server)
+    const body = this.#body
+    const asked = body?.sized ? { ...view, bodyLength: body.length } : view
+    const head = requestHeadOf(exchange, asked, upgrade, this.#attempts.upstream!, server)
     connection.send(head, view.method, upgrade !== null)
     if (this.#body === null) connection.finish(null)
     else this.#body.sendOn(connection)

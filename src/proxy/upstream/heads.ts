@@ -27,6 +27,8 @@ import type { Exchange } from '../exchange.ts'
 export interface Asked extends Pick<RequestView, 'method' | 'target' | 'rawHeaders'> {
   /** Of its route; undefined for the side that the exchange goes to now. */
   readonly side?: Side | null
+  /** Of a chunked body that is sent with Content-Length; undefined where it is sent as it comes. */
+  readonly bodyLength?: number
 }
 
 /**
@@ -38,7 +40,7 @@ export interface Asked extends Pick<RequestView, 'method' | 'target' | 'rawHeade
  */
 export function requestHeadOf(
   exchange: Exchange,
-  { method, target, rawHeaders, side = sideNow(exchange) }: Asked,
+  { method, target, rawHeaders, side = sideNow(exchange), bodyLength }: Asked,
   upgrade: string | null,
   ...[upstream, server, vary = NONE]: [UpstreamState, ServerState, (readonly string[])?]
 ): string {
@@ -49,7 +51,8 @@ export function requestHeadOf(
   const sent = rewrites(route, side) ? rewrittenTarget(route.rewrite, target, exchange) : null
   if (sent === null && rewrites(route, side)) throw new Error(`the path of ${target} can't be rewritten`)
   const edits = editsOf(exchange, upstream, side, sent === null ? null : sent.prefix)
-  const rewrite = rewriteOf(exchange, upstream, server.authority, upgrade, edits)
+  const as = rewriteOf(exchange, upstream, server.authority, upgrade, edits)
+  const rewrite = bodyLength === undefined ? as : { ...as, bodyLength }
   return requestHead(`${method} ${sent?.target ?? target} HTTP/1.1\r\n`, fields, said, rewrite)
 }
 
@@ -81,7 +84,7 @@ export function sentValuesOf(
 ): readonly string[] {
   const kind = kindOf(name)
   // The server is not selected yet: if each gets its own Host, the upstream's name represents them all.
-  const edits = upstream === undefined ? null : editsOf(exchange, upstream, side, prefixOf(exchange, side))
+  const edits = upstream === undefined ? null : editsFor(exchange, upstream, side, name)
   const isEdited = edits !== null && edits.drops.has(dashedName(name))
   // Most headers are forwarded unchanged to any upstream.
   if (!isEdited && kind === 'end-to-end' && name !== 'via') {
@@ -99,6 +102,14 @@ function prefixOf(exchange: Exchange, side: Side | null): string | null {
   return rewrites(route, side) ? (rewrittenTarget(route.rewrite, exchange.view.target, exchange)?.prefix ?? null) : null
 }
 
+/** Null where the field is not among those that are edited. */
+function editsFor(exchange: Exchange, upstream: UpstreamState, side: Side | null, name: string): DoneEdits | null {
+  const { route } = exchange.matched
+  const isOfTable = upstream.settings.headers !== null || rewrites(route, side)
+  if (!isOfTable && !(exchange.tellsId && dashedName(name) === 'x-request-id')) return null
+  return editsOf(exchange, upstream, side, prefixOf(exchange, side))
+}
+
 /** @param prefix the beginning of the path that was left out, or null */
 function editsOf(
   exchange: Exchange,
@@ -106,9 +117,10 @@ function editsOf(
   side: Side | null,
   prefix: string | null,
 ): DoneEdits | null {
-  if (settings.headers === null && prefix === null && !rewrites(exchange.matched.route, side)) return null
+  const { tellsId, matched } = exchange
+  if (settings.headers === null && prefix === null && !tellsId && !rewrites(matched.route, side)) return null
   const said = prefix === null ? null : forwardedPrefix(exchange, prefix)
-  return sentEdits(settings, exchange, side, { prefix: said, tellsId: false })
+  return sentEdits(settings, exchange, side, { prefix: said, tellsId })
 }
 
 function rewriteOf(
@@ -132,6 +144,7 @@ function rewriteOf(
     upgrade,
     maxForwards: forwards === null ? null : String(forwards - 1),
     edits,
+    bodyLength: null,
   }
 }
 

@@ -1,14 +1,29 @@
 /**
  * Request bodies: read as fast as the upstream accepts them, and buffered if they may have to be replayed.
  */
+import type { FailureCode } from '../../rules/failures/failure.ts'
 import { trailerFields } from '../../rules/http/headers.ts'
 import type { Connection } from '../../wire/client.ts'
+import { coarseNowMs, unwatch, type Watched, watch } from '../../wire/deadlines.ts'
 import { keep, onceWritten } from '../../wire/read-memory.ts'
 import type { BodyReader } from '../client/request.ts'
 import type { Exchange } from '../exchange.ts'
 
+/** Hears of a body that is read before it is sent. */
+export interface BodyOwner {
+  /** All of it has been read. */
+  onGathered(): void
+  /** It is not read further. */
+  onNotGathered(failure: FailureCode): void
+}
+
+/** What all bodies that are read before they are sent may hold, in one process. */
+const MAX_GATHERED_BYTES = 64 * 1024 * 1024
+
+let gatheredBytes = 0
+
 /** A request body. It is sent on one connection at a time. */
-export class RequestBody implements BodyReader {
+export class RequestBody implements BodyReader, Watched {
   readonly #exchange: Exchange
   readonly #keepBytes: number
   readonly #attempts: { sent(): void }
@@ -17,6 +32,14 @@ export class RequestBody implements BodyReader {
   #kept: Buffer[] | null
   #keptBytes = 0
   #reading = false
+  /** It is being read before it is sent. */
+  #gathering: { readonly owner: BodyOwner; readonly most: number; readonly idleMs: number } | null = null
+  /** Of the bytes of all that are. */
+  #gatheredBytes = 0
+  /** Until when more must come while it is being read. */
+  deadlineMs = Number.POSITIVE_INFINITY
+  /** A chunked body is sent with its length. */
+  sized = false
   /** It has been read completely. */
   done = false
 
@@ -41,6 +64,62 @@ export class RequestBody implements BodyReader {
     return !this.done && this.#reading && !this.#exchange.request.paused
   }
 
+  /** What has been read of it. */
+  get length(): number {
+    return this.#keptBytes
+  }
+
+  /**
+   * Reads all of it before it is sent. What was read so far must be kept.
+   * @param most bytes that it may have
+   * @param idleMs without a byte until it is given up
+   */
+  gather(most: number, idleMs: number, owner: BodyOwner): void {
+    this.#gathering = { owner, most, idleMs }
+    this.#gatheredBytes = this.#keptBytes
+    gatheredBytes += this.#keptBytes
+    this.deadlineMs = coarseNowMs() + idleMs
+    watch(this)
+    if (this.#keptBytes > most) this.#giveUp('body-too-large')
+    else this.read()
+  }
+
+  /** No byte has come for too long. */
+  expire(): void {
+    this.#giveUp('request-timeout')
+  }
+
+  #gather(arrived: Buffer): void {
+    const { most, idleMs } = this.#gathering!
+    if (this.#keptBytes + arrived.length > most) this.#giveUp('body-too-large')
+    else if (gatheredBytes + arrived.length > MAX_GATHERED_BYTES) this.#giveUp('overloaded')
+    else {
+      this.#kept!.push(keep(arrived))
+      this.#keptBytes += arrived.length
+      this.#gatheredBytes += arrived.length
+      gatheredBytes += arrived.length
+      this.deadlineMs = coarseNowMs() + idleMs
+    }
+  }
+
+  #giveUp(failure: FailureCode): void {
+    const { owner } = this.#gathering!
+    this.drop()
+    owner.onNotGathered(failure)
+  }
+
+  #endGathering(): void {
+    this.#gathering = null
+    this.deadlineMs = Number.POSITIVE_INFINITY
+    unwatch(this)
+  }
+
+  #free(): void {
+    gatheredBytes -= this.#gatheredBytes
+    this.#gatheredBytes = 0
+    this.#kept = null
+  }
+
   /** Sends it on a connection after the headers: kept data at once, the rest as it arrives. */
   sendOn(connection: Connection): void {
     this.#connection = connection
@@ -57,13 +136,14 @@ export class RequestBody implements BodyReader {
 
   /** No more retries: frees kept data. */
   release(): void {
-    this.#kept = null
+    this.#free()
   }
 
   /** The response or the exchange is over: reads and drops what still arrives. */
   drop(): void {
     this.#connection = null
-    this.#kept = null
+    if (this.#gathering !== null) this.#endGathering()
+    this.#free()
   }
 
   /** The connection is open: starts reading from the client. */
@@ -86,6 +166,10 @@ export class RequestBody implements BodyReader {
   onBody(arrived: Buffer): void {
     const { request } = this.#exchange
     this.#exchange.requestBytes += arrived.length
+    if (this.#gathering !== null) {
+      this.#gather(arrived)
+      return
+    }
     const connection = this.#connection
     if (this.#kept === null && connection === null) return
     const piece = keep(arrived)
@@ -97,25 +181,29 @@ export class RequestBody implements BodyReader {
 
   onBodyEnd(): void {
     this.done = true
-    if (this.#connection !== null) this.#finish(this.#connection)
+    const gathering = this.#gathering
+    if (gathering !== null) {
+      this.#endGathering()
+      gathering.owner.onGathered()
+    } else if (this.#connection !== null) this.#finish(this.#connection)
   }
 
   #keep(piece: Buffer): void {
     if (this.#kept === null) return
     this.#keptBytes += piece.length
-    if (this.#keptBytes > this.#keepBytes) this.#kept = null
+    if (this.#keptBytes > this.#keepBytes) this.#free()
     else this.#kept.push(piece)
   }
 
   #write(connection: Connection, piece: Buffer, written: (() => void) | undefined): boolean {
-    const chunked = this.#exchange.said.transferEncoding !== null
+    const chunked = this.#exchange.said.transferEncoding !== null && !this.sized
     return chunked ? connection.writeChunk(piece, written) : connection.write(piece, written)
   }
 
   /** Ends the request according to its framing: an empty body may still be chunked. */
   #finish(connection: Connection): void {
     const { request, said } = this.#exchange
-    connection.finish(said.transferEncoding === null ? null : lastChunk(request.rawTrailers))
+    connection.finish(said.transferEncoding === null || this.sized ? null : lastChunk(request.rawTrailers))
     this.#attempts.sent()
   }
 }

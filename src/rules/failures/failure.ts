@@ -23,6 +23,7 @@ export const FAILURES = {
   'transfer-coding': { culprit: 'client', status: 501, detail: 'Only the chunked transfer coding is supported.' },
   'method-connect': { culprit: 'client', status: 501, detail: 'CONNECT is not supported.' },
   misdirected: { culprit: 'client', status: 421, detail: 'The scheme of the request does not match the connection.' },
+  'body-too-large': { culprit: 'client', status: 413, detail: 'The request body is too large.' },
   'unsafe-path': { culprit: 'client', status: 400, detail: 'A part of the path has more than one reading.' },
   loop: { culprit: 'client', status: 508, detail: 'Request loop detected.' },
   'upgrade-refused': { culprit: 'banyan', status: 403, detail: 'Upgrades are not supported here.' },

@@ -179,6 +179,14 @@ export function schemeOf(
   return said === 'http' || said === 'https' ? said : own
 }
 
+const REQUEST_ID = /^[A-Za-z0-9._:-]{1,128}$/
+
+/** The X-Request-Id of a proxy that is believed, or null where it has none that can be one. */
+export function saidRequestId(rawHeaders: readonly string[]): string | null {
+  const [id, ...more] = fieldValues(rawHeaders, 'x-request-id')
+  return id !== undefined && more.length === 0 && REQUEST_ID.test(id) ? id : null
+}
+
 /** The first member of a list: that of the proxy nearest to the client. */
 function firstOf(list: string): string {
   return (list.split(',', 1)[0] as string).replace(/^[ \t]+|[ \t]+$/g, '')
@@ -237,6 +245,8 @@ export interface RequestRewrite {
   readonly upgrade: string | null
   /** The Max-Forwards to send instead of the one received, or null. */
   readonly maxForwards: string | null
+  /** The length of a chunked body that is sent with Content-Length in its place, or null. */
+  readonly bodyLength: number | null
   /** Fields that the table drops or adds, also of those that banyan adds by itself; null where it says nothing. */
   readonly edits: DoneEdits | null
 }
@@ -253,7 +263,7 @@ export function requestHead(
   rewrite: RequestRewrite,
 ): string {
   const named = namedFields(said.connection)
-  const { edits } = rewrite
+  const { edits, bodyLength } = rewrite
   let head = line
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i] as string
@@ -261,6 +271,10 @@ export function requestHead(
     if (kind !== 'end-to-end' && !passesUpstream(kind, said, rewrite)) continue
     if (named !== null && named.has(name.toLowerCase())) continue
     if (edits !== null && edits.drops.has(dashedName(name))) continue
+    if (bodyLength !== null && ofChunks(kind)) {
+      if (kind === 'transfer-encoding') head += `Content-Length: ${bodyLength}\r\n`
+      continue
+    }
     const replacement = kind === 'end-to-end' ? null : replacementOf(kind, rewrite)
     head += `${name}: ${replacement ?? rawHeaders[i + 1]}\r\n`
   }
@@ -274,6 +288,11 @@ export function requestHead(
   if (said.acceptsTrailers) head += 'TE: trailers\r\n'
   const added = rewrite.peerTrusted ? addedFields(said, rewrite) : addedForStranger(said.host, rewrite)
   return head + (edits === null ? added : edited(added, edits))
+}
+
+/** Fields that make no sense with a body that is there already: it has been read, without its trailers. */
+function ofChunks(kind: FieldKind): boolean {
+  return kind === 'transfer-encoding' || kind === 'trailer' || kind === 'expect'
 }
 
 /** What banyan adds, with its empty line, less what the table drops, and then what the table adds. */

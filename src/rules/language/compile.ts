@@ -116,6 +116,7 @@ function compileUpstream(name: string, said: UpstreamDocument): Upstream {
     maxIdleConnections: said.maxIdleConnections ?? 256,
     keepAliveMs: ms(said.keepAlive?.idle) ?? KEEP_ALIVE_MS,
     unsafeIsFresh: said.keepAlive?.fresh === 'unsafe',
+    bufferRequestBytes: bytes(said.bufferRequests),
     maxHeaderBytes: bytes(said.maxHeaderSize) ?? 64 * 1024,
     maxHeaderFields: said.maxHeaderFields ?? 1_000,
     health: said.health === undefined ? null : compileHealth(said.health),

@@ -101,8 +101,15 @@ export function rewrittenPath(rewrite: RouteRewrite, sending: Sending, clientHos
   return { plan, requested, clientTarget: view.target, sentTarget: sent.target, host: clientHost }
 }
 
-/** The fields of an answer of a side, with what the route sets and removes in those of `to`. */
-export function answerFields(fields: readonly string[], sending: Sending, side: Side | null): readonly string[] {
+/** The fields of an answer of a side, with what the route sets and removes in those of `to`, and with the id where it is told. */
+export function answerFields(
+  fields: readonly string[],
+  sending: Sending,
+  side: Side | null,
+  tellsId: boolean,
+): readonly string[] {
   const edits = side === 'to' ? (sending.matched.route?.answer ?? null) : null
-  return edits === null ? fields : editedFields(fields, editsFor(edits, sending, side))
+  let done = edits === null ? null : editsFor(edits, sending, side)
+  if (tellsId) done = withOwn(done, 'X-Request-Id', sending.id)
+  return done === null ? fields : editedFields(fields, done)
 }

@@ -55,6 +55,9 @@ const upgraded = timeout.optional().describe('Without a byte in either direction
 /** In the words of node:tls. */
 const tlsVersion = z.enum(['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'])
 
+/** A request body is held whole until its response has come. */
+const MAX_BUFFERED_BYTES = 16 * 1024 * 1024
+
 /** A head is held whole until it has been read. */
 const MAX_HEADER_BYTES = 1024 * 1024
 
@@ -178,6 +181,15 @@ const upstream = object({
       .optional()
       .describe('unsafe: POST, PUT, PATCH, DELETE and other unsafe requests never use an idle connection.'),
   }).optional(),
+  bufferRequests: checked(size, (text) =>
+    (parseSizeBytes(text) ?? 0) > MAX_BUFFERED_BYTES
+      ? { message: `invalid size ${text}: must be at most 16MiB` }
+      : null,
+  )
+    .optional()
+    .describe(
+      'Chunked request bodies are read whole and sent with Content-Length; larger ones get 413. At most 16MiB. Default: sent as they come.',
+    ),
   maxHeaderSize: checked(size, (text) =>
     (parseSizeBytes(text) ?? 0) > MAX_HEADER_BYTES ? { message: `invalid size ${text}: must be at most 1MiB` } : null,
   )

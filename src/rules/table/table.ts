@@ -108,6 +108,8 @@ export interface Upstream {
   readonly keepAliveMs: number
   /** Unsafe requests never use an idle connection. Default false. */
   readonly unsafeIsFresh: boolean
+  /** Chunked request bodies up to this size are sent with Content-Length; null: as they come. */
+  readonly bufferRequestBytes: number | null
   /** Maximum size of response headers, and of trailers, in bytes. Default 65536. */
   readonly maxHeaderBytes: number
   /** Maximum number of response headers, and of trailers. Default 1000. */

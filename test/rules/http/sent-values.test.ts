@@ -34,7 +34,7 @@ test('the values of each field are those in the head', () => {
     fc.property(fields, fc.boolean(), fc.boolean(), hosts, edits, (rawHeaders, peerTrusted, via, host, edits) => {
       const said = readRequestFields(rawHeaders)
       const more = { host, proto: 'http', minor: 1, instance: 'id', upgrade: null, maxForwards: null } as const
-      const rewrite = { ...more, peerAddress: '10.0.0.1', peerTrusted, via, edits }
+      const rewrite = { ...more, peerAddress: '10.0.0.1', peerTrusted, via, edits, bodyLength: null }
       const lines = requestHead('', rawHeaders, said, rewrite).split('\r\n')
       for (const name of NAMES.map((each) => each.toLowerCase())) {
         const inHead = lines.filter((line) => line.toLowerCase().startsWith(`${name}: `))

@@ -45,6 +45,7 @@ test('an upstream that says nothing has the defaults', () => {
     maxIdleConnections: 256,
     keepAliveMs: 4_000,
     unsafeIsFresh: false,
+    bufferRequestBytes: null,
     maxHeaderBytes: 65_536,
     maxHeaderFields: 1_000,
     health: null,
@@ -75,6 +76,7 @@ upstreams:
     via: true
     tls: { ca: ca.pem, cert: c.pem, key: k.pem, serverName: gtin, verify: false, minVersion: TLSv1.3, ciphers: HIGH }
     maxHeaderSize: 128KiB
+    bufferRequests: 1MiB
     maxHeaderFields: 20
     maxIdleConnections: 0
     keepAlive: { idle: 1.5s, fresh: unsafe }
@@ -111,6 +113,7 @@ default: gtin
       ...{ ca: 'ca.pem', cert: 'c.pem', key: 'k.pem', serverName: 'gtin', verify: false },
       ...{ minVersion: 'TLSv1.3', maxVersion: null, ciphers: 'HIGH' },
     },
+    bufferRequestBytes: 1_048_576,
     maxHeaderBytes: 131_072,
     maxHeaderFields: 20,
     maxIdleConnections: 0,
