@@ -1,6 +1,7 @@
 /**
  * What can stand at the end of a command line: the words that a shell offers when it completes one.
  */
+import { targetsText } from '../rules/routing/targets.ts'
 import { AdminClient } from './admin-client.ts'
 import type { Command } from './command.ts'
 import type { Io } from './io.ts'
@@ -109,10 +110,14 @@ async function named(kind: string, { args, flags }: Typed, io: Io): Promise<Cand
   }
   switch (kind) {
     case 'ROUTE':
-      return list<{ id: string; percent: number; to: string }>('/routes', 'routes', ({ id, percent, to }) => ({
-        word: id,
-        about: `${percent} % to ${to}`,
-      }))
+      return list<{ id: string; percent: number; to: Parameters<typeof targetsText>[0] }>(
+        '/routes',
+        'routes',
+        ({ id, percent, to }) => ({
+          word: id,
+          about: `${percent} % to ${targetsText(to)}`,
+        }),
+      )
     case 'UPSTREAM':
     case 'NAME':
     case 'FROM':

@@ -141,8 +141,10 @@ function tell(told: Told, colour: boolean): string {
 }
 
 function routeRows({ request, decision, cache }: Told, route: NonNullable<Explanation['route']>): [string, string][] {
-  const { id, from, to, percent, sticky, fallback, cached } = route
-  const rows: [string, string][] = [['route', `${id}: ${percent} % to ${to}, the rest to ${from}`]]
+  const { id, from, to, targets = [], percent, sticky, fallback, cached } = route
+  const all = targets.map(({ upstream, weight }) => `${upstream} ${weight}`).join(', ')
+  const where = targets.length > 1 ? `${all} (this request: ${to})` : to
+  const rows: [string, string][] = [['route', `${id}: ${percent} % to ${where}, the rest to ${from}`]]
   const keys = sticky.map(
     ({ source, present, used }) =>
       `${source} ${used ? (present ? '(used)' : '(given, used)') : present ? '(present)' : '(absent)'}`,

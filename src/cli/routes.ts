@@ -1,7 +1,9 @@
 /**
  * `banyan routes` and `banyan set`: lists the routes with live figures, and sets a percent.
  */
+
 import { flowText } from '../rules/language/yaml-print.ts'
+import { targetsText } from '../rules/routing/targets.ts'
 import { ADMIN_FLAG, type Command, EDIT_FLAGS, editTerms, type Given, JSON_FLAG } from './command.ts'
 import { CommandError, columns, EXIT, type ExitCode, type Io, jsonText, paint, printable } from './io.ts'
 
@@ -18,16 +20,22 @@ export const routes: Command = {
 
 export const set: Command = {
   name: 'set',
-  usage: 'ROUTE PERCENT',
+  usage: 'ROUTE [PERCENT]',
   summary: 'set the percent of a route: 0 to 100, up to 4 decimals',
-  about: 'Edits the table file: only the number changes. Prints the old and the new value.',
+  about: 'Edits the table file: only the numbers change. Prints the old and the new value.',
   examples: [
     'banyan set gtin-lookup 25 --reason "p99 is fine"',
     'banyan set gtin-lookup 50 --dry-run',
     'banyan set gtin-lookup 0',
+    'banyan set gtin-lookup --to gtin=50,gtin-next=50',
   ],
-  flags: { ...EDIT_FLAGS, ...ADMIN_FLAG, ...JSON_FLAG },
-  counts: [2, 2],
+  flags: {
+    to: { value: 'NAME=WEIGHT,...', help: 'weights of the upstreams that the percent is shared among' },
+    ...EDIT_FLAGS,
+    ...ADMIN_FLAG,
+    ...JSON_FLAG,
+  },
+  counts: [1, 2],
   run: runSet,
 }
 
@@ -42,7 +50,7 @@ interface RouteAnswer {
   readonly id: string
   readonly match: Parameters<typeof flowText>[0]
   readonly from?: string
-  readonly to: string
+  readonly to: string | Readonly<Record<string, number>>
   readonly percent: number
   readonly revision?: number
   readonly noKey?: string
@@ -78,7 +86,7 @@ function rowOf({ id, match, from, to, percent, live }: RouteAnswer, fallback: st
     id,
     shortened(printable(flowText(match))),
     from ?? fallback,
-    to,
+    targetsText(to),
     `${percent} %`,
     said(window?.share?.actualPercent, (value) => `${value} %`),
     said(window?.perSecond, (value) => `${value}/s`),
@@ -100,24 +108,50 @@ export function said(value: number | null | undefined, print: (value: number) =>
 }
 
 async function runSet(given: Given, io: Io): Promise<ExitCode> {
-  const [id, text] = given.args as [string, string]
-  const percent = Number(text.replace(/ ?%$/, ''))
-  if (!/^[0-9.]+ ?%?$/.test(text) || !(percent >= 0 && percent <= 100)) {
-    throw new CommandError(EXIT.usage, `invalid percent '${text}': must be 0 to 100`)
+  const [id, text] = given.args as [string, string | undefined]
+  const weights = given.text('to')
+  if (text === undefined && weights === undefined)
+    throw new CommandError(EXIT.usage, 'missing PERCENT; usage: banyan set ROUTE [PERCENT]')
+  const patch = {
+    ...(text === undefined ? {} : { percent: percentIn(text) }),
+    ...(weights === undefined ? {} : { to: weightsIn(weights) }),
   }
   const client = given.client(io)
   const path = `/routes/${encodeURIComponent(id)}`
   const { headers, query } = editTerms(given)
   const before = (await client.ask('GET', path)).json as RouteAnswer
-  const { json } = await client.ask('PATCH', path + query, { body: { percent }, headers })
+  const { json } = await client.ask('PATCH', path + query, { body: patch, headers })
   if (given.has('json')) io.out(jsonText({ before: before.percent, ...json }))
   else if (given.has('dry-run')) io.out(dryRunText(json, io.colours.out))
   else io.out(changeText(before, json as RouteAnswer, io.colours.out))
   return EXIT.done
 }
 
+function percentIn(text: string): number {
+  const percent = Number(text.replace(/ ?%$/, ''))
+  if (/^[0-9.]+ ?%?$/.test(text) && percent >= 0 && percent <= 100) return percent
+  throw new CommandError(EXIT.usage, `invalid percent '${text}': must be 0 to 100`)
+}
+
+/** `gtin=50,gtin-next=50`. Those that are not named keep their weight. */
+function weightsIn(text: string): Record<string, number> {
+  const pairs = text.split(',').map((pair) => /^\s*([^=\s]+)\s*=\s*(\d{1,4})\s*$/.exec(pair))
+  if (pairs.every((pair) => pair !== null && Number(pair[2]) <= 1000)) {
+    return Object.fromEntries(pairs.map((pair) => [pair?.[1], Number(pair?.[2])]))
+  }
+  throw new CommandError(
+    EXIT.usage,
+    `--to: invalid weights '${text}': expected such as gtin=60,gtin-next=40, 0 to 1000`,
+  )
+}
+
 function changeText(before: RouteAnswer, after: RouteAnswer, colour: boolean): string {
-  const where = `to ${after.to}`
+  const where = `to ${targetsText(after.to)}`
+  const targets = targetsText(before.to)
+  if (targets !== targetsText(after.to)) {
+    const split = `${before.percent} % to ${targets} -> ${paint(colour, 'bold', `${after.percent} % ${where}`)}`
+    return `${after.id}: ${split} (revision ${after.revision})\n${keylessText(after)}`
+  }
   if (before.percent === after.percent)
     return `${after.id}: unchanged, ${after.percent} % ${where} (revision ${after.revision})\n`
   const moved = `${before.percent} % -> ${paint(colour, 'bold', `${after.percent} %`)}`

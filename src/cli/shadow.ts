@@ -1,6 +1,7 @@
 /**
  * `banyan shadow`: compares the two sides of a route: starts and stops it, shows what differs, ignores what may differ.
  */
+import { targetNames, targetsText } from '../rules/routing/targets.ts'
 import type { AdminClient } from './admin-client.ts'
 import { ADMIN_FLAG, type Command, EDIT_FLAGS, editTerms, type Given, JSON_FLAG, unknownSubcommand } from './command.ts'
 import { CommandError, columns, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
@@ -50,7 +51,7 @@ the old side do, noise for what differs there as well. ignore accepts a differen
 interface ComparisonsAnswer {
   readonly route: string
   readonly from: string
-  readonly to: string
+  readonly to: string | Readonly<Record<string, number>>
   readonly shadow: { readonly percent: number; readonly sides: string; readonly samples: string } | null
   readonly problem: string | null
   readonly since: string | null
@@ -133,7 +134,7 @@ function reportText(
 ): string {
   const { route, from, to, shadow: on, comparisons, matches, mismatches } = told
   const state = on === null || on.percent === 0 ? 'off' : `${on.percent} % of the requests${answeredBy(on.sides, told)}`
-  const lines = [`${route}: ${from} against ${to}; shadow ${state}\n`]
+  const lines = [`${route}: ${from} against ${targetsText(to)}; shadow ${state}\n`]
   const partial = told.partial === 0 ? '' : `, ${told.partial} without the body`
   lines.push(
     comparisons === 0
@@ -163,7 +164,7 @@ function reportText(
 }
 
 function answeredBy(sides: string, { from, to }: ComparisonsAnswer): string {
-  return sides === 'both' ? '' : ` that ${sides === 'to' ? to : from} answers`
+  return sides === 'both' ? '' : ` that ${sides === 'to' ? targetNames(to).join(' or ') : from} answers`
 }
 
 /** Verdicts come from both kinds of repeats: those at random, and those after a difference. */

@@ -7,6 +7,7 @@ import { fieldValue, type RequestView, type Side } from './http/exchange.ts'
 import { dashedName } from './http/field-edits.ts'
 import { forwardsLeft, type RequestRewrite, readRequestFields, requestHead } from './http/headers.ts'
 import type { Match } from './routing/match.ts'
+import { targetOf } from './routing/targets.ts'
 import { rewrites, rewrittenTarget, sentEdits } from './sending/sent.ts'
 import type { Table, Upstream } from './table/table.ts'
 
@@ -36,7 +37,7 @@ export function explainSent(table: Table, request: RequestView, matched: Match, 
       ? [[null, table.default]]
       : [
           ['from', route.from],
-          ['to', route.to],
+          ['to', targetOf(route, matched.params, request)],
         ]
   return sides.flatMap(([side, name]) => {
     const upstream = table.upstreams.get(name)

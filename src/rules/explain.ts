@@ -13,6 +13,7 @@ import { patternTakes, readTarget } from './patterns/path.ts'
 import { keyOf } from './patterns/sticky.ts'
 import { decide, type IsAvailable } from './routing/decide.ts'
 import { type Candidate, explainMatch, type Match, matchRoute } from './routing/match.ts'
+import { targetOf } from './routing/targets.ts'
 import type { CacheSettings, Route, Table } from './table/table.ts'
 
 /** What banyan would do with a request, and why. */
@@ -35,7 +36,10 @@ export interface Explanation {
 export interface ExplainedRoute {
   readonly id: string
   readonly from: string
+  /** The one that this request goes to if it is in the share. */
   readonly to: string
+  /** The upstreams of `to`, with their weights. */
+  readonly targets: readonly { readonly upstream: string; readonly weight: number }[]
   readonly percent: number
   /** Routes of one group move the same keys together. */
   readonly group: string
@@ -121,11 +125,13 @@ function explainRoute(
     IsAvailable,
   ]
 ): ExplainedRoute {
-  const { id, from, to, percent, salt } = route
+  const { id, from, percent, salt, targets } = route
+  const to = targetOf(route, match.params, request)
   return {
     id,
     from,
     to,
+    targets: targets.map(({ upstream, weight }) => ({ upstream, weight })),
     percent,
     group: salt,
     sticky: route.sticky.map((source) => ({
@@ -136,7 +142,7 @@ function explainRoute(
           : source.kind === 'request' || keyOf(source, request, match.params) !== undefined,
       used: source.text === decision.sticky,
     })),
-    toIsAvailable: isAvailable(route, request.method),
+    toIsAvailable: isAvailable(route, request.method, to),
     fallback: route.fallback !== null,
     cached: asksCache(route, request, decision, match.ambiguous),
   }

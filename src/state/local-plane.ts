@@ -82,7 +82,7 @@ export class LocalPlane implements PlanePort {
     const forced =
       force?.upstreamFor(request, table, nowMs) ??
       (forceByLink === true ? (force?.cookieUpstream(own, table, nowMs) ?? null) : null)
-    const isAvailable: IsAvailable = (route, method) => upstreams.isAvailable(route, method)
+    const isAvailable: IsAvailable = (...asked) => upstreams.isAvailable(...asked)
     const keys = this.#parts.cookieKeys?.keys ?? null
     const explanation = explain(table, request, isAvailable, forced, (values) =>
       keys === null ? null : (readVisitor(keys, values)?.text ?? null),

@@ -19,7 +19,7 @@ import { History } from '../../src/control/table/history.ts'
 import { Operations } from '../../src/control/table/operations.ts'
 import { TlsFiles } from '../../src/control/table/tls-files.ts'
 import { readTable } from '../../src/rules/language/text.ts'
-import type { Route } from '../../src/rules/table/table.ts'
+import type { IsAvailable } from '../../src/rules/routing/decide.ts'
 import { CacheControl, newCounters } from '../../src/state/caching/figures.ts'
 import { MemoryStore } from '../../src/state/caching/store.ts'
 import { CacheTiers } from '../../src/state/caching/tiers.ts'
@@ -162,7 +162,7 @@ export interface AdminRigOptions extends Partial<AdminParts> {
   /** What the data plane has counted of comparisons. */
   readonly tally?: Tally
   /** In the place of the breakers. */
-  isAvailable?(route: Route): boolean
+  isAvailable?: IsAvailable
 }
 
 /** The admin API over a rig. */

@@ -79,3 +79,57 @@ test('noKey: to moves them first', async () => {
   proxy = await startBanyan({ table: table('to: gtin, percent: 0.0001, sticky: cookie:sid, noKey: to') })
   expect([await get(), await get('alice')]).toEqual(['gtin', 'legacy'])
 })
+
+test('a share is split among several upstreams; weights and percent are edited one without the other', async () => {
+  const text = table('to: { gtin: 50, next: 50 }, percent: 50, sticky: cookie:sid, fallback: {}')
+  proxy = await startBanyan({ table: text })
+  const clients = Array.from({ length: 60 }, (_, n) => `client${n}`)
+  const all = (): Promise<string[]> => Promise.all(clients.map((sid) => get(sid)))
+  const half = await all()
+  expect(new Set(half)).toEqual(new Set(['legacy', 'gtin', 'next']))
+  expect(await all()).toEqual(half)
+  expect(await told('set', 'a', '100')).toContain('a: 50 % -> 100 % to gtin 50, next 50')
+  const whole = await all()
+  expect(new Set(whole)).toEqual(new Set(['gtin', 'next']))
+  expect(half.filter((name, n) => name !== 'legacy' && name !== whole[n])).toEqual([])
+  expect(await told('set', 'a', '--to', 'next=0')).toContain('100 % to gtin 50, next 50 -> 100 % to gtin 50, next 0')
+  expect(new Set(await all())).toEqual(new Set(['gtin']))
+  expect(await told('set', 'a', '10', '--to', 'gtin=1,next=3')).toContain('-> 10 % to gtin 1, next 3')
+  expect(await (await fetch(`http://127.0.0.1:${proxy.adminPort}/routes.yaml`)).text()).toBe(
+    text.replace('gtin: 50, next: 50', 'gtin: 1, next: 3').replace('percent: 50', 'percent: 10'),
+  )
+  const live = (await (await fetch(`http://127.0.0.1:${proxy.adminPort}/routes/a`)).json()).live
+  expect(Object.keys(live.lastMinute.sides).sort()).toEqual(['gtin', 'legacy', 'next'])
+  expect(live.lastMinute.share.actualPercent).toBeGreaterThan(50)
+  const metrics = await (await fetch(`http://127.0.0.1:${proxy.adminPort}/metrics`)).text()
+  expect(metrics).toContain('banyan_route_percent{route="a",to="gtin"} 2.5')
+  expect(metrics).toContain('banyan_route_percent{route="a",to="next"} 7.5')
+  expect(await told('explain', '/a', '-H', 'cookie: sid=client1')).toMatch(
+    /a: 10 % to gtin 1, next 3 \(this request: (gtin|next)\), the rest to legacy/,
+  )
+  expect(await told('routes')).toContain('gtin 1, next 3')
+})
+
+test('a target that fails is answered for by from; its breaker is its own', async () => {
+  const breaker = 'breaker: { minRequests: 5, pause: 1h }'
+  const route = `to: { gtin: 50, gone: 50 }, percent: 100, sticky: cookie:sid, fallback: {}, ${breaker}`
+  const gone = createServer()
+  await new Promise<void>((resolve) => {
+    gone.listen(0, '127.0.0.1', resolve)
+  })
+  const { port } = gone.address() as AddressInfo
+  await new Promise((resolve) => {
+    gone.close(resolve)
+  })
+  const text = table(route).replace('default:', `  gone: { servers: [http://127.0.0.1:${port}] }\ndefault:`)
+  proxy = await startBanyan({ table: text })
+  const answers: string[] = []
+  for (let n = 0; n < 60; n++) answers.push(await get(`client${n}`))
+  expect(new Set(answers)).toEqual(new Set(['gtin', 'legacy']))
+  const { upstreams } = await (await fetch(`http://127.0.0.1:${proxy.adminPort}/upstreams`)).json()
+  const states = upstreams.flatMap((one: { name: string; live: { breakers: { state: string }[] } }) =>
+    one.live.breakers.map(({ state }) => `${one.name} ${state}`),
+  )
+  expect(states.sort()).toEqual(['gone open', 'gtin closed'])
+  expect((await (await fetch(`http://127.0.0.1:${proxy.adminPort}/routes/a`)).json()).live.breaker).toBe('open')
+})

@@ -2,6 +2,7 @@
  * `banyan deploy blue-green`: switches everything from one upstream to another in one revision, and back in one.
  */
 import { editTable } from '../../rules/language/edit.ts'
+import { targetNames } from '../../rules/routing/targets.ts'
 import type { RouteDocument, TableDocument } from '../../rules/table/schema.ts'
 import { CommandError, EXIT, type ExitCode } from '../io.ts'
 import { DeployFailure, type DeployRun, isGood } from './run.ts'
@@ -25,7 +26,7 @@ export async function blueGreen(run: DeployRun, [from, to]: readonly string[]): 
   run.say(`switched to ${green}: ${changed}`)
   try {
     const here = (): boolean => true
-    await run.watch({ name: green, upstream: green, here, against: blue, terms }, run.duration('watch', '30s'))
+    await run.watch({ name: green, upstreams: [green], here, against: blue, terms }, run.duration('watch', '30s'))
   } catch (error) {
     if (!(error instanceof DeployFailure || error instanceof CommandError)) throw error
     run.say(`failed: ${error.message}`)
@@ -68,7 +69,7 @@ async function switchOver(run: DeployRun, from: string, to: string, dryRun: bool
 
 function switched(document: TableDocument, from: string, to: string, changed: string[]): TableDocument {
   const routes = document.routes?.map((route): RouteDocument => {
-    const other = route.to === from ? { ...route, to } : route
+    const other = targetNames(route.to).includes(from) ? { ...route, to: renamed(route.to, from, to) } : route
     const both = other.from === from ? { ...other, from: to } : other
     if (both !== route) changed.push(`route ${route.id}`)
     return both
@@ -76,4 +77,15 @@ function switched(document: TableDocument, from: string, to: string, changed: st
   const isDefault = document.default === from
   if (isDefault) changed.push('the default')
   return { ...document, ...(isDefault ? { default: to } : {}), ...(routes === undefined ? {} : { routes }) }
+}
+
+/** Of several targets, one under another name; what has that name already gets its weight too. */
+function renamed(targets: RouteDocument['to'], from: string, to: string): RouteDocument['to'] {
+  if (typeof targets === 'string') return to
+  const weights: Record<string, number> = {}
+  for (const [name, weight] of Object.entries(targets)) {
+    const now = name === from ? to : name
+    weights[now] = Math.min(1000, (weights[now] ?? 0) + weight)
+  }
+  return weights
 }

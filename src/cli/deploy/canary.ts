@@ -2,6 +2,7 @@
  * `banyan deploy canary`: gives the new version more and more traffic while it fails no more often than the rest. By percent of a
  * route, or by weight of one server.
  */
+import { targetNames, targetsText } from '../../rules/routing/targets.ts'
 import { flawOfPercent } from '../../rules/values/units.ts'
 import { CommandError, EXIT, type ExitCode } from '../io.ts'
 import { serverPath } from '../server-steps.ts'
@@ -85,17 +86,19 @@ async function byPercent(run: DeployRun, route: string): Promise<Canary> {
   const get = async (): Promise<number> => (await run.client.ask('GET', path)).json.percent
   const { json } = await run.client.ask('GET', path)
   const from: string = json.from ?? (await run.client.ask('GET', '/routes')).json.default
-  if (steps.some((step) => step > json.percent)) await checkReady(run, json.to)
+  const targets = targetNames(json.to)
+  const name = targetsText(json.to)
+  if (steps.some((step) => step > json.percent)) for (const target of targets) await checkReady(run, target)
   return {
     name: `route ${route}`,
-    print: (value) => `${value} % to ${json.to}`,
+    print: (value) => `${value} % to ${name}`,
     steps,
     before: json.percent,
     watched: {
-      name: json.to,
-      upstream: json.to,
+      name,
+      upstreams: targets,
       here: () => true,
-      route: { id: route, from, to: json.to },
+      route: { id: route, from, to: targets },
       terms: run.terms(),
     },
     get,
@@ -120,7 +123,7 @@ async function byWeight(run: DeployRun, upstream: string, id: string): Promise<C
     print: (value) => `weight ${value}`,
     steps,
     before: before?.weight ?? null,
-    watched: { name: `${upstream}/${id}`, upstream, here: (one) => one.id === id, terms: run.terms() },
+    watched: { name: `${upstream}/${id}`, upstreams: [upstream], here: (one) => one.id === id, terms: run.terms() },
     get: async () => (await find())?.weight ?? null,
     set: async (weight) => {
       const isThere = (await find()) !== undefined

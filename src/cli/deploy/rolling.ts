@@ -92,7 +92,7 @@ async function replace(
   try {
     const terms = run.terms()
     const here = (one: DeployServer): boolean => one.id === id
-    await run.watch({ name: `${upstream}/${id}`, upstream, here, terms }, run.duration('watch', '5s'))
+    await run.watch({ name: `${upstream}/${id}`, upstreams: [upstream], here, terms }, run.duration('watch', '5s'))
   } catch (error) {
     await run.client.ask('POST', `${serverPath(upstream, id)}/drain`)
     throw error

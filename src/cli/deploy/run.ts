@@ -154,15 +154,15 @@ export class DeployRun {
     return verdict
   }
 
-  async #look({ upstream, here, against, route }: Watched): Promise<Look> {
-    const servers = await this.servers(upstream)
+  async #look({ upstreams, here, against, route }: Watched): Promise<Look> {
+    const servers = (await Promise.all(upstreams.map((name) => this.servers(name)))).flat()
     const some = servers.filter(here)
     if (route === undefined) {
       const rest = against === undefined ? servers.filter((server) => !here(server)) : await this.servers(against)
       return { servers: some, here: talliesOf(some), others: talliesOf(rest) }
     }
     const { live } = (await this.client.ask('GET', `/routes/${encodeURIComponent(route.id)}`)).json
-    return { servers: some, here: tallyOf(route.to, live.sides), others: tallyOf(route.from, live.sides) }
+    return { servers: some, here: tallyOf(route.to, live.sides), others: tallyOf([route.from], live.sides) }
   }
 }
 
@@ -170,12 +170,12 @@ export class DeployRun {
 export interface Watched {
   /** For messages. */
   readonly name: string
-  readonly upstream: string
+  readonly upstreams: readonly string[]
   readonly here: (server: DeployServer) => boolean
   /** The upstream to compare with; default: the other servers of its own. */
   readonly against?: string
   /** Compares the two upstreams of this route instead, by the attempts for requests that were drawn to each. */
-  readonly route?: { readonly id: string; readonly from: string; readonly to: string }
+  readonly route?: { readonly id: string; readonly from: string; readonly to: readonly string[] }
   readonly terms: VerdictTerms
 }
 
@@ -186,13 +186,17 @@ interface Look {
   readonly others: ReadonlyMap<string, Tally>
 }
 
-/** The attempts at one upstream of a route, from `GET /routes/:id`, which omits an upstream without attempts. */
+/** The attempts at upstreams of a route, from `GET /routes/:id`, which omits an upstream without attempts. */
 function tallyOf(
-  upstream: string,
+  upstreams: readonly string[],
   sides: Readonly<Record<string, { readonly attempts: number; readonly failed: number }>>,
 ): Map<string, Tally> {
-  const { attempts, failed } = sides[upstream] ?? { attempts: 0, failed: 0 }
-  return new Map([[upstream, { exchanges: attempts, failures: failed }]])
+  return new Map(
+    upstreams.map((upstream) => {
+      const { attempts, failed } = sides[upstream] ?? { attempts: 0, failed: 0 }
+      return [upstream, { exchanges: attempts, failures: failed }]
+    }),
+  )
 }
 
 function talliesOf(servers: readonly DeployServer[]): Map<string, Tally> {

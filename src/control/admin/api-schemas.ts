@@ -284,6 +284,7 @@ const explainedShape = {
     id: z.string(),
     from: upstreamName,
     to: upstreamName,
+    targets: z.array(object({ upstream: upstreamName, weight: count })).describe('The upstreams of `to`.'),
     percent,
     group: z.string(),
     sticky: z.array(object({ source: z.string(), present: z.boolean(), used: z.boolean() })),
@@ -390,7 +391,7 @@ const whyCounts = z.record(z.string(), count)
 export const comparisonsAnswer = object({
   route: z.string(),
   from: upstreamName,
-  to: upstreamName,
+  to: routeBody.shape.to,
   percent,
   shadow: object({
     percent,

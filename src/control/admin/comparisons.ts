@@ -54,7 +54,7 @@ function sinceOf(ctx: AdminContext, nowMs: number): number | null {
 
 /** What is known of a route's two sides, as the API answers it. */
 export function comparisonsOf(
-  { id, from, to, percent, shadow }: Route,
+  { id, from, percent, shadow, document: { to } }: Route,
   known: RouteEvidence | null,
   evidence: Evidence,
 ): object {

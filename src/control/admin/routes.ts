@@ -124,7 +124,12 @@ function routeState(route: Route, index: number, words: ReadonlyMap<string, Brea
 
 /** By id of route, for those whose breaker has been asked. */
 function breakerWords(upstreams: readonly UpstreamFigures[]): ReadonlyMap<string, BreakerWord> {
-  return new Map(upstreams.flatMap(({ breakers }) => breakers.map(({ route, state }) => [route, state])))
+  const words = new Map<string, BreakerWord>()
+  for (const { breakers } of upstreams) {
+    // Of a route with several targets, one that is not closed.
+    for (const { route, state } of breakers) if ((words.get(route) ?? 'closed') === 'closed') words.set(route, state)
+  }
+  return words
 }
 
 function idOf(ctx: AdminContext): string {

@@ -58,7 +58,9 @@ function upstreamStates(
   const lastMinuteOf = liveUpstreams(figures.measurements, now())
   const figuresOf = new Map(figures.upstreams.map((one) => [one.name, one]))
   const routesOf = new Map<string, string[]>([...table.upstreams.keys()].map((name) => [name, []]))
-  for (const { id, from, to } of table.routes) for (const name of new Set([from, to])) routesOf.get(name)?.push(id)
+  for (const { id, from, targets } of table.routes) {
+    for (const name of new Set([from, ...targets.map(({ upstream }) => upstream)])) routesOf.get(name)?.push(id)
+  }
   return ({ name, document }) => {
     const { name: _, servers, ...whole } = figuresOf.get(name) ?? NOTHING_KNOWN
     return {

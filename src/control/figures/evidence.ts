@@ -97,7 +97,9 @@ export class Evidence {
   follow(routes: readonly Route[]): void {
     const before = new Map(this.#sides)
     this.#sides.clear()
-    for (const { id, from, to } of routes) this.#sides.set(id, `${from}\n${to}`)
+    for (const { id, from, targets } of routes) {
+      this.#sides.set(id, [from, ...targets.map(({ upstream }) => upstream)].join('\n'))
+    }
     for (const [id, sides] of before) if (this.#sides.get(id) !== sides) this.#forget(id)
   }
 

@@ -1,6 +1,7 @@
 /**
  * Live figures of a route or upstream: totals since the start of the process, and the last one and five minutes.
  */
+import { isTarget } from '../../rules/routing/targets.ts'
 import type { Route } from '../../rules/table/table.ts'
 import type { AttemptCell } from '../../state/figures/attempt-cell.ts'
 import type { Cell } from '../../state/figures/cell.ts'
@@ -157,10 +158,15 @@ function sideName(cell: Cell | AttemptCell, route: Route | null): string | null 
       return null
     case 'fallback':
     case 'unavailable':
-      return 'side' in cell && route !== null ? route.to : null
+      return 'side' in cell && route !== null ? targetsName(route) : null
     default:
       return cell.upstream
   }
+}
+
+/** Of several targets the one that failed is not known any more: they have what fell back together. */
+function targetsName({ targets }: Route): string {
+  return targets.map(({ upstream }) => upstream).join(', ')
 }
 
 function windowFigures(seen: readonly Seen<Cell>[], span: Span): WindowFigures {
@@ -199,7 +205,7 @@ function sideFigures(seen: readonly Seen<Cell>[], attempted: readonly Seen<Attem
 function shareFigures(route: Route, seen: readonly Seen<Cell>[]): ShareFigures {
   const drawn = seen.filter(({ cell }) => cell.reason !== 'forced')
   const inAll = sumOf(drawn).exchanges
-  const answered = sumOf(drawn.filter(({ cell }) => cell.upstream === route.to)).exchanges
+  const answered = sumOf(drawn.filter(({ cell }) => isTarget(route, cell.upstream))).exchanges
   const units = UnitCounter.countAll(drawn.map(({ cell }) => cell.units))
   const inShare = UnitCounter.countAll(drawn.filter(({ cell }) => cell.side === 'to').map(({ cell }) => cell.units))
   return {

@@ -2,6 +2,7 @@
  * Metrics of upstreams, servers and breakers.
  */
 import { BREAKER_WORDS } from '../../rules/failures/breaker.ts'
+import { shareOf } from '../../rules/routing/targets.ts'
 import { SERVER_WORDS, type ServerFigures, type UpstreamFigures } from '../../state/upstreams/figures.ts'
 import type { AdminParts } from '../context.ts'
 import type { FleetView } from '../fleet/keeper.ts'
@@ -11,7 +12,9 @@ type Parts = Pick<AdminParts, 'live'> & { readonly fleet: Pick<FleetView, 'healt
 
 /** One text for each metric. */
 export function upstreamMetrics({ live, fleet }: Parts, figures: readonly UpstreamFigures[]): string[] {
-  const percents = live.current.table.routes.map(({ id, to, percent }): Sample => [{ route: id, to }, percent])
+  const percents = live.current.table.routes.flatMap((route) =>
+    route.targets.map(({ upstream }): Sample => [{ route: route.id, to: upstream }, shareOf(route, upstream) ?? 0]),
+  )
   return [
     ...wholeMetrics(figures),
     ...serverMetrics(figures, fleet),

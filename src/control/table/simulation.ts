@@ -6,6 +6,7 @@ import { type Decision, fieldValue, type RequestView } from '../../rules/http/ex
 import { keyOf } from '../../rules/patterns/sticky.ts'
 import { decide } from '../../rules/routing/decide.ts'
 import { type Match, matchRoute } from '../../rules/routing/match.ts'
+import { isTarget, shareOf } from '../../rules/routing/targets.ts'
 import type { Route, Table } from '../../rules/table/table.ts'
 import { type Plain, sameValue } from '../../rules/values/plain.ts'
 import type { Steps } from '../../rules/values/steps.ts'
@@ -155,7 +156,7 @@ function cacheLosses(before: Table, after: Table): Simulation['caches'] {
   return before.routes.flatMap((old) => {
     if (old.cache === null) return []
     const now = routes.get(old.id)
-    return [...new Set([old.from, old.to])].flatMap((upstream) => {
+    return [...new Set([old.from, ...old.targets.map(({ upstream }) => upstream)])].flatMap((upstream) => {
       const why = whyLost(old, now, upstream)
       return why === null ? [] : [{ route: old.id, upstream, why }]
     })
@@ -164,7 +165,8 @@ function cacheLosses(before: Table, after: Table): Simulation['caches'] {
 
 function whyLost(old: Route, now: Route | undefined, upstream: string): CacheLoss | null {
   if (now === undefined) return 'route-removed'
-  if (now.from !== upstream && now.to !== upstream) return 'upstream-left'
+  if (now.from !== upstream && !isTarget(now, upstream)) return 'upstream-left'
   if (!sameValue(old.document.cache as Plain, now.document.cache as Plain)) return 'cache-changed'
-  return now.to === upstream && now.to === old.to && now.percent < old.percent ? 'share-lowered' : null
+  const [was, is] = [shareOf(old, upstream), shareOf(now, upstream)]
+  return was !== null && is !== null && is < was ? 'share-lowered' : null
 }

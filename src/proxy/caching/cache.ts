@@ -9,6 +9,7 @@ import { evaluate, evaluateNothing, type Verdict } from '../../rules/caching/pol
 import { cacheStatus, type ForwardReason } from '../../rules/caching/status.ts'
 import { hasBody } from '../../rules/http/headers.ts'
 import { matchRoute } from '../../rules/routing/match.ts'
+import { isTarget } from '../../rules/routing/targets.ts'
 import type { Route } from '../../rules/table/table.ts'
 import { type CacheCounters, newCounters } from '../../state/caching/figures.ts'
 import type { StoredAnswer } from '../../state/caching/store.ts'
@@ -128,5 +129,5 @@ export class ResponseCache {
 }
 
 function isOfRoute(route: Route, upstream: string): boolean {
-  return upstream === route.from || upstream === route.to
+  return upstream === route.from || isTarget(route, upstream)
 }

@@ -8,6 +8,7 @@ import { MOST_REPEATS, repeatKind } from '../../rules/evidence/noise.ts'
 import { fieldValue, type Side } from '../../rules/http/exchange.ts'
 import { hasBody } from '../../rules/http/headers.ts'
 import { sideOf } from '../../rules/routing/decide.ts'
+import { isTarget, targetOf } from '../../rules/routing/targets.ts'
 import { answerFields } from '../../rules/sending/sent.ts'
 import type { Route, ShadowSettings } from '../../rules/table/table.ts'
 import { type Comparer, ComparerError } from '../../state/evidence/comparer.ts'
@@ -151,10 +152,11 @@ export class Shadows {
     if (failure !== null || answer.status === 0 || reference.broken) return 'broken'
     if (decision.reason === 'fallback') return 'fallback'
     if (exchange.privately !== null) return 'private'
-    const other = decision.upstream === route.to ? route.from : route.to
-    if (isUnsafe(exchange, other === route.to ? 'to' : 'from')) return 'path'
+    const isOfTarget = isTarget(route, decision.upstream)
+    const other = this.#nameOf(exchange, route, isOfTarget ? 'from' : 'to')
+    if (isUnsafe(exchange, isOfTarget ? 'from' : 'to')) return 'path'
     if (this.#active >= this.#max) return 'busy'
-    const fails = other === route.to && !this.#parts.upstreams.isAvailable(route, exchange.view.method)
+    const fails = !isOfTarget && !this.#parts.upstreams.isAvailable(route, exchange.view.method, other)
     return fails || this.#targetOf(other, exchange) === null ? 'unavailable' : null
   }
 
@@ -166,7 +168,7 @@ export class Shadows {
   /** @param heard the client's response as the upstream sent it, or null where it was stored, or another client's: such a one is never the reference */
   async #compare(exchange: Exchange, drawn: Drawn, heard: ComparedAnswer | null): Promise<void> {
     const { route, settings } = drawn
-    const own: Side = exchange.decision.upstream === route.to ? 'to' : 'from'
+    const own: Side = isTarget(route, exchange.decision.upstream) ? 'to' : 'from'
     const reference = heard ?? (await this.#ask(exchange, drawn, own))
     if (reference === null || 'failure' in reference) {
       this.#parts.tally.skipped(route.id, 'broken', Date.now())
@@ -254,12 +256,18 @@ export class Shadows {
 
   /** @returns null where the side has no server to ask */
   async #ask(exchange: Exchange, { route, settings }: Drawn, side: Side): Promise<CopyResult | null> {
-    const name = side === 'from' ? route.from : route.to
+    const name = this.#nameOf(exchange, route, side)
     const target = this.#targetOf(name, exchange)
     if (target === null) return null
     const result = await sendCopy(exchange, { ...target, side }, settings.maxBodyBytes, COPY_TIMEOUT_MS)
     this.#heard(name, 'failure' in result)
     return result
+  }
+
+  /** The upstream of a side: of several targets the one that has the request's key, whichever side answered it. */
+  #nameOf({ decision, matched, view }: Exchange, route: Route, side: Side): string {
+    if (side === 'from') return route.from
+    return isTarget(route, decision.upstream) ? decision.upstream : targetOf(route, matched.params, view)
   }
 
   #heard(upstream: string, failed: boolean): void {

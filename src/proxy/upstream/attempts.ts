@@ -17,6 +17,7 @@ import {
 } from '../../rules/failures/resilience.ts'
 import type { Reason } from '../../rules/http/exchange.ts'
 import { hasBody } from '../../rules/http/headers.ts'
+import { isTarget } from '../../rules/routing/targets.ts'
 import type { Route, RouteTimeouts } from '../../rules/table/table.ts'
 import { type Outcome, outcomeOf } from '../../state/figures/attempt-cell.ts'
 import type { AffineClient } from '../../state/upstreams/figures.ts'
@@ -123,7 +124,7 @@ export class Attempts implements Waiter {
   /** It is its turn in the queue. */
   onTurn(): void {
     this.#phase = 'in'
-    const breaker = this.#guard === null ? null : this.#upstreams.breakers.of(this.#guard)
+    const breaker = this.#guard === null ? null : this.#upstreams.breakers.of(this.#guard, this.upstream!.name)
     if (breaker !== null) {
       const entry = breaker.isClosed ? 'pass' : breaker.enter(isIdempotent(this.#method), this.upstream!.now())
       if (entry === 'refuse') {
@@ -353,5 +354,7 @@ export class Attempts implements Waiter {
 
 /** The route whose breaker applies to an exchange, or null. */
 export function guardOf({ matched, decision }: Exchange): Route | null {
-  return decision.reason === 'percent' ? matched.route : null
+  const { route } = matched
+  const { reason, upstream } = decision
+  return route !== null && (reason === 'percent' || reason === 'no-key') && isTarget(route, upstream) ? route : null
 }

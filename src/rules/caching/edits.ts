@@ -3,7 +3,8 @@
  * or between two runs.
  */
 import { z } from 'zod'
-import type { Route, Table } from '../table/table.ts'
+import { shareOf } from '../routing/targets.ts'
+import type { Route, Table, Target } from '../table/table.ts'
 import type { PurgeTarget } from './purge.ts'
 
 /** Of each route that caches, what its stored answers depend on. */
@@ -16,6 +17,8 @@ interface RouteSummary {
   readonly id: string
   readonly to: string
   readonly percent: number
+  /** Where there are several targets: the percent of each. */
+  readonly shares?: readonly (readonly [upstream: string, percent: number])[] | undefined
   /** The upstreams that its stored answers lie under ('' where the sides share them), each with a print of what makes them. */
   readonly sides: readonly (readonly [upstream: string, print: string])[]
 }
@@ -28,6 +31,8 @@ const summaryRecord = z.object({
       id: z.string(),
       to: z.string(),
       percent: z.number(),
+      /** Where there are several targets: the percent of each. */
+      shares: z.array(z.tuple([z.string(), z.number()])).optional(),
       sides: z.array(z.tuple([z.string(), z.string()])),
     }),
   ),
@@ -42,8 +47,11 @@ export function summaryOf(
   routes.sort((a, b) => (a.id < b.id ? -1 : 1))
   return {
     routes: routes.map((route) => {
-      const { id, to, percent } = route
-      return { id, to, percent, sides: sidesOf(route).map((upstream) => [upstream, printOf(table, route, upstream)]) }
+      const { id, percent, targets } = route
+      const sides = sidesOf(route).map((upstream): [string, string] => [upstream, printOf(table, route, upstream)])
+      const shares = targets.map(({ upstream }): [string, number] => [upstream, shareOf(route, upstream) ?? 0])
+      const { upstream: to } = targets[0] as Target
+      return { id, to, percent, sides, ...(targets.length === 1 ? {} : { shares }) }
     }),
   }
 }
@@ -83,17 +91,24 @@ export function purgedByEdit(before: CachingSummary | null, after: CachingSummar
     const prints = new Map(is?.sides)
     for (const [upstream, print] of was.sides) {
       const stays = is !== undefined && prints.get(upstream) === print
-      const lowered = stays && is.to === was.to && is.percent < was.percent && (upstream === '' || upstream === is.to)
-      if (stays && !lowered) continue
-      const side = upstream === '' ? (lowered ? was.to : null) : upstream
+      const lowered = stays && losers(was, is).find((name) => upstream === '' || upstream === name)
+      if (stays && lowered === undefined) continue
+      const side = upstream === '' ? (was.shares === undefined && lowered) || null : upstream
       lost.push({ what: 'route', route: was.id, upstream: side })
     }
   }
   return lost.length > MAX_SIDES ? [{ what: 'everything' }] : lost
 }
 
+/** The targets that a route had and has, and that get less of its requests now. */
+function losers(was: RouteSummary, is: RouteSummary): string[] {
+  const sharesOf = ({ to, percent, shares }: RouteSummary) => shares ?? [[to, percent] as const]
+  const now = new Map<string, number>(sharesOf(is))
+  return sharesOf(was).flatMap(([name, share]) => ((now.get(name) ?? share) < share ? [name] : []))
+}
+
 /** The upstreams that a caching route's stored answers lie under. */
-function sidesOf({ cache, from, to }: Route): readonly string[] {
+function sidesOf({ cache, from, targets }: Route): readonly string[] {
   if (cache?.shareAcrossUpstreams) return ['']
-  return from === to ? [from] : [from, to]
+  return [...new Set([from, ...targets.map(({ upstream }) => upstream)])]
 }

@@ -8,7 +8,7 @@ import type { Route, Table } from '../table/table.ts'
  * @param upstream its name, or '' where the sides of the route share their answers
  */
 export function settingsText(table: Table, route: Route, upstream: string): string {
-  const names = upstream === '' ? [route.from, route.to] : [upstream]
+  const names = upstream === '' ? [route.from, ...route.targets.map((target) => target.upstream)] : [upstream]
   // How long requests wait makes no other responses.
   const made = { ...route.cache, collapseWaitMs: null }
   const { rewrite } = route.document

@@ -4,6 +4,7 @@
  * The rule above all others: a request that is not idempotent, and that may have reached a server, is never sent again.
  */
 import type { Decision } from '../http/exchange.ts'
+import { isTarget } from '../routing/targets.ts'
 import type { Fallback, Route } from '../table/table.ts'
 import type { FailureCode } from './failure.ts'
 
@@ -126,7 +127,8 @@ export function mayFallBack(
   bodyKept: boolean,
 ): boolean {
   if (route === null || route.fallback === null || !bodyKept) return false
-  if (decision.upstream !== route.to || route.to === route.from || decision.reason === 'forced') return false
+  const { upstream, reason } = decision
+  if (!isTarget(route, upstream) || upstream === route.from || reason === 'forced') return false
   if (!fallsBackFor(route.fallback, method, failed)) return false
   return 'status' in failed ? route.fallback.on.has(failed.status) : fallsBackOn(route.fallback, failed.failure)
 }
@@ -170,6 +172,6 @@ export function replayableBytes(
 ): number {
   const fallback = route?.fallback ?? null
   if (fallback === null || fallback.methods === 'safe' || !IDEMPOTENT.has(method)) return 0
-  if (decision.upstream !== route?.to || decision.reason === 'forced') return 0
+  if (route === null || !isTarget(route, decision.upstream) || decision.reason === 'forced') return 0
   return length !== null && length > fallback.maxReplayBytes ? 0 : fallback.maxReplayBytes
 }

@@ -52,13 +52,14 @@ const UNLIKE: Readonly<Record<keyof PathReading, string>> = {
   ignoresFinalSlash: 'ignores a final slash, but NAME does not (write trailingSlash: ignore there if it does)',
 }
 
-/** A warning for each way in which `to` reads paths otherwise than the route does: it gets them as received. */
+/** A warning for each way in which `to` reads paths otherwise than the route does: it gets them as received, unless they are rewritten. */
 export function readingFindings(
   said: Partial<RouteDocument>,
   targets: readonly string[],
   path: Path,
   place: ReadingPlace,
 ): Finding[] {
+  if (said.rewrite?.path !== undefined) return []
   const from = said.from ?? place.defaultUpstream
   const reading = readingAt(said, path, place)
   return targets

@@ -60,8 +60,9 @@ export function checkTable(document: unknown): Finding[] {
   return findings
 }
 
+/** The upstreams that `to` names, which may be unsound. */
 function targetsOf(to: unknown): readonly string[] {
-  return typeof to === 'string' ? [to] : []
+  return typeof to === 'string' ? [to] : isMap(to) ? Object.keys(to) : []
 }
 
 /** Whether a path has no finding at or below it. A sound value has the type that the schema requires, or is absent. */
@@ -135,16 +136,25 @@ function nameFindings(document: Record<string, unknown>, routes: readonly unknow
   const said = Object.values(document.upstreams)
   if (said.length > 0 && !said.some(isMap)) return []
   const known = Object.keys(document.upstreams)
-  const names: { path: Path; name: unknown }[] = [{ path: ['default'], name: document.default }]
+  const names: { path: Path; name: unknown; at?: 'key' }[] = [{ path: ['default'], name: document.default }]
   for (const [at, route] of routes.entries()) {
     if (!isMap(route)) continue
-    names.push({ path: ['routes', at, 'from'], name: route.from }, { path: ['routes', at, 'to'], name: route.to })
+    names.push({ path: ['routes', at, 'from'], name: route.from })
+    const to = ['routes', at, 'to']
+    if (typeof route.to === 'string') names.push({ path: to, name: route.to })
+    for (const name of isMap(route.to) ? Object.keys(route.to) : [])
+      names.push({ path: [...to, name], name, at: 'key' })
   }
   const set = new Set(known)
-  return names.flatMap(({ path, name }) =>
+  return names.flatMap(({ path, name, at }) =>
     typeof name !== 'string' || set.has(name)
       ? []
-      : [error(path, `unknown upstream ${JSON.stringify(name)}`, () => nameHint(name, known))],
+      : [
+          {
+            ...error(path, `unknown upstream ${JSON.stringify(name)}`, () => nameHint(name, known)),
+            ...(at && { at }),
+          },
+        ],
   )
 }
 
@@ -201,6 +211,7 @@ function routeFindings(said: Partial<RouteDocument>, path: Path, defaultUpstream
   if (isMap(said.shadow) && from === to && to !== undefined) {
     findings.push(warning([...path, 'shadow'], `from and to are both ${to}: there is no other side to compare with`))
   }
+  if (sound([...path, 'to']) && isMap(to)) findings.push(...splitFindings(to, from, [...path, 'to']))
   const { fallback } = said
   if (isMap(fallback) && fallback.maxReplay !== undefined && (fallback.methods ?? 'safe') === 'safe') {
     const hint = 'write methods: idempotent'
@@ -210,6 +221,15 @@ function routeFindings(said: Partial<RouteDocument>, path: Path, defaultUpstream
   }
   if (isMap(said.cache) && sound([...path, 'cache'])) findings.push(...cacheFindings(said.cache, [...path, 'cache']))
   return findings
+}
+
+/** What is wrong with the weights of several targets. */
+function splitFindings(to: Readonly<Record<string, number>>, from: unknown, path: Path): Finding[] {
+  if (!Object.values(to).some((weight) => weight > 0))
+    return [error(path, 'expected an upstream with a weight above 0')]
+  if (typeof from !== 'string' || !Object.hasOwn(to, from)) return []
+  const hint = 'it has the rest already; lower the percent'
+  return [{ ...error([...path, from], `${from} is the upstream in from: it can't be in to as well`, hint), at: 'key' }]
 }
 
 function cacheFindings(said: NonNullable<RouteDocument['cache']>, path: Path): Finding[] {

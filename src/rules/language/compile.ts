@@ -21,6 +21,7 @@ import type { CookieChanges } from '../rewriting/map-back.ts'
 import { planOf } from '../rewriting/path.ts'
 import { compileQueryEdits } from '../rewriting/query.ts'
 import { matcherSteps } from '../routing/match.ts'
+import { compileTargets } from '../routing/targets.ts'
 import type { RouteDocument, TableDocument, UpstreamDocument } from '../table/schema.ts'
 import type {
   AffinitySettings,
@@ -214,7 +215,7 @@ function compileRoute(said: RouteDocument, table: TableDocument, pool: Pool): Ro
     ...claim,
     takesAmbiguousPaths: said.ambiguousPaths === 'allow',
     from,
-    to: said.to,
+    targets: Object.freeze(compileTargets(said.to)),
     percent,
     threshold: thresholdOf(percent),
     salt: said.group ?? said.id,

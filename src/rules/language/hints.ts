@@ -104,6 +104,8 @@ function stickyHint(input: unknown): string | undefined {
 /** A list where one text is expected. */
 function listHint(list: readonly unknown[], key: string | undefined): string | undefined {
   if (list.length === 1 && typeof list[0] === 'string' && list[0].length <= MAX_REPEATED) return `write ${list[0]}`
+  if (key === 'to' && list.length < 10 && list.every((one) => typeof one === 'string' && /^[\w.-]+$/.test(one)))
+    return `write { ${list.map((one) => `${one}: 1`).join(', ')} }`
   if (key !== 'path') return undefined
   const all = list.join(', ')
   return list.every((one) => typeof one === 'string') && all.length <= MAX_REPEATED

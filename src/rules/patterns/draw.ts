@@ -4,7 +4,8 @@
 import { percentUnits } from '../values/units.ts'
 
 const TWO_32 = 2 ** 32
-const SEPARATOR = '\x1f'
+/** Between what is hashed together. */
+export const SEPARATOR = '\x1f'
 const utf8 = new TextEncoder()
 
 /** The 32-bit hash that a unit is drawn on: murmur3 of salt, the unit separator and key. A whole number in [0, 2^32). */

@@ -7,12 +7,13 @@ import { bucketOf, hashOf, inShare } from '../patterns/draw.ts'
 import { keyOf, type StickySource } from '../patterns/sticky.ts'
 import type { Route, Table } from '../table/table.ts'
 import type { Match } from './match.ts'
+import { firstKey, isTarget, targetFor } from './targets.ts'
 
 const REQUEST = 'request'
 const TWO_32 = 2 ** 32
 
-/** Whether the `to` of a route may be asked with such a method: its breaker does not stand in the way. */
-export type IsAvailable = (route: Route, method: string) => boolean
+/** Whether a target of a route may be asked with such a method: its breaker does not stand in the way. */
+export type IsAvailable = (route: Route, method: string, target: string) => boolean
 
 /**
  * Decides which upstream is to answer. Pure: chance comes with the view, health through `isAvailable`.
@@ -35,7 +36,10 @@ export function decide(
     return decision(null, table.default, match.ambiguous ? 'ambiguous' : 'default', null, null)
   }
   if (route.percent === 0) return decision(route, route.from, 'rest', null, null)
-  if (route.movesAll) return toward(route, view, null, null, isAvailable)
+  if (route.movesAll) {
+    const key = route.targets.length === 1 ? null : firstKey(route, match.params, view)
+    return toward(route, view, key, null, null, isAvailable)
+  }
   if (pinned !== null) return decision(route, pinned, 'pinned', null, null)
   return draw(route, match, view, isAvailable)
 }
@@ -43,41 +47,53 @@ export function decide(
 /** The draw of a route on the first key present. Requests without a key go where `noKey` says. */
 function draw(route: Route, match: Match, view: RequestView, isAvailable: IsAvailable): Decision {
   const { sticky } = route
-  if (sticky.length === 0) return drawOn(view.chance * TWO_32, REQUEST, route, view, isAvailable)
+  if (sticky.length === 0) return drawOn(view.chance * TWO_32, null, REQUEST, route, view, isAvailable)
   for (let i = 0; i < sticky.length; i++) {
     const source = sticky[i] as StickySource
-    if (source.kind === REQUEST) return drawOn(view.chance * TWO_32, source.text, route, view, isAvailable)
+    if (source.kind === REQUEST) return drawOn(view.chance * TWO_32, null, source.text, route, view, isAvailable)
     const key = keyOf(source, view, match.params)
-    if (key !== undefined) return drawOn(hashOf(route.salt, key), source.text, route, view, isAvailable)
+    if (key !== undefined) return drawOn(hashOf(route.salt, key), key, source.text, route, view, isAvailable)
   }
   switch (route.noKey) {
     case 'from':
       return decision(route, route.from, 'no-key', null, null)
     case 'random':
-      return drawOn(view.chance * TWO_32, REQUEST, route, view, isAvailable)
-    case 'to':
-      return isAvailable(route, view.method)
-        ? decision(route, route.to, 'no-key', null, null)
+      return drawOn(view.chance * TWO_32, null, REQUEST, route, view, isAvailable)
+    case 'to': {
+      const target = targetFor(route, null, view.chance)
+      return isAvailable(route, view.method, target)
+        ? decision(route, target, 'no-key', null, null)
         : decision(route, route.from, 'unavailable', null, null)
+    }
   }
 }
 
-function drawOn(hash: number, sticky: string, route: Route, view: RequestView, isAvailable: IsAvailable): Decision {
+/** @param key null where each request is drawn by itself */
+function drawOn(
+  hash: number,
+  key: string | null,
+  sticky: string,
+  route: Route,
+  view: RequestView,
+  isAvailable: IsAvailable,
+): Decision {
   const bucket = bucketOf(hash)
   return inShare(hash, route.threshold)
-    ? toward(route, view, bucket, sticky, isAvailable)
+    ? toward(route, view, key, bucket, sticky, isAvailable)
     : decision(route, route.from, 'rest', bucket, sticky)
 }
 
 function toward(
   route: Route,
   view: RequestView,
+  key: string | null,
   bucket: number | null,
   sticky: string | null,
   isAvailable: IsAvailable,
 ): Decision {
-  return isAvailable(route, view.method)
-    ? decision(route, route.to, 'percent', bucket, sticky)
+  const target = targetFor(route, key, view.chance)
+  return isAvailable(route, view.method, target)
+    ? decision(route, target, 'percent', bucket, sticky)
     : decision(route, route.from, 'unavailable', bucket, sticky)
 }
 
@@ -95,7 +111,7 @@ export function sideOf({ reason, upstream }: Pick<Decision, 'reason' | 'upstream
     case 'rest':
       return 'from'
     default:
-      return upstream === route.to ? 'to' : upstream === route.from ? 'from' : null
+      return isTarget(route, upstream) ? 'to' : upstream === route.from ? 'from' : null
   }
 }
 

@@ -395,7 +395,11 @@ const route = object({
   id: name('id'),
   match,
   from: z.string().optional().describe("The upstream for the rest of the requests. Default: the table's default."),
-  to: z.string().describe('The upstream that gets `percent` of the requests.'),
+  to: z
+    .union([z.string(), z.record(z.string(), z.int().min(0).max(1000))])
+    .describe(
+      'The upstream that gets `percent` of the requests; or several with their weights: { gtin: 60, gtin-next: 40 }.',
+    ),
   percent: checked(z.number().meta({ minimum: 0, maximum: 100 }), flawOfPercent)
     .optional()
     .describe('0 to 100, up to 4 decimals. Default 0.'),

@@ -231,6 +231,15 @@ export interface RouteRewrite {
   readonly headers: FieldEdits | null
 }
 
+/** An upstream that a route's share, or a part of it, goes to. */
+export interface Target {
+  readonly upstream: string
+  /** Relative to the others. */
+  readonly weight: number
+  /** Keys whose second hash is below it, and not below that of the target before, go here. */
+  readonly below: number
+}
+
 /** A rule that matches some requests and splits them between `from` and `to`. */
 export interface Route {
   readonly id: string
@@ -247,7 +256,8 @@ export interface Route {
   /** Whether the route may match ambiguous targets (`ambiguousPaths: allow`). */
   readonly takesAmbiguousPaths: boolean
   readonly from: string
-  readonly to: string
+  /** The upstreams of its `to`: at least one. */
+  readonly targets: readonly Target[]
   /** The percent of this route's requests that go to `to`: 0 to 100, up to 4 decimals. */
   readonly percent: number
   /** floor(percent / 100 * 2^32): requests whose hash is below go to `to`. */

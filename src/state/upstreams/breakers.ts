@@ -1,13 +1,15 @@
 /**
- * The circuit breakers of all routes: each is kept while the route keeps its settings and its `to`.
+ * The circuit breakers of all routes, one for each target: each is kept while the route keeps its settings and that target.
  */
 import { Breaker } from '../../rules/failures/breaker.ts'
-import type { Route } from '../../rules/table/table.ts'
+import { isTarget } from '../../rules/routing/targets.ts'
+import type { Route, Target } from '../../rules/table/table.ts'
 import type { Measurements } from '../figures/measurements.ts'
 import type { BreakerStanding } from './figures.ts'
 
 interface Entry {
   readonly route: Route
+  readonly target: string
   readonly breaker: Breaker
 }
 
@@ -16,27 +18,36 @@ export class Breakers {
   readonly #measurements: Pick<Measurements, 'upstream'>
   /** The routes of the current table; null before it is known. */
   #current: ReadonlySet<Route> | null = null
+  /** By id and target. */
   readonly #byId = new Map<string, Entry>()
-  readonly #byRoute = new Map<Route, Breaker>()
+  /** The breakers of the routes in use, in the order of their targets. */
+  readonly #byRoute = new Map<Route, (Breaker | null)[]>()
 
   /** @param measurements counts how often they open */
   constructor(measurements: Pick<Measurements, 'upstream'>) {
     this.#measurements = measurements
   }
 
-  /** The breaker of a route, or null if it has none. */
-  of(route: Route): Breaker | null {
-    return route.breaker === null ? null : (this.#byRoute.get(route) ?? this.#take(route))
+  /** The breaker of a route for one of its targets, or null if it has none. */
+  of(route: Route, target: string): Breaker | null {
+    if (route.breaker === null) return null
+    const { targets } = route
+    for (let at = 0; at < targets.length; at++) {
+      if ((targets[at] as Target).upstream === target) {
+        return this.#byRoute.get(route)?.[at] ?? this.#take(route, at)
+      }
+    }
+    return null
   }
 
   /** Drops the breakers of all other routes. */
   keepOnly(routes: readonly Route[]): void {
     this.#current = new Set(routes)
     const byId = new Map(routes.map((route) => [route.id, route]))
-    for (const [id, known] of this.#byId) {
-      const route = byId.get(id)
-      if (route === undefined || !isSame(known.route, route)) this.#byId.delete(id)
-      else this.#byId.set(id, { route, breaker: known.breaker })
+    for (const [key, known] of this.#byId) {
+      const route = byId.get(known.route.id)
+      if (route === undefined || !isTarget(route, known.target) || !isSame(known.route, route)) this.#byId.delete(key)
+      else this.#byId.set(key, { ...known, route })
     }
     // Exchanges of earlier revisions may still need their breaker: they find it by id.
     this.#byRoute.clear()
@@ -44,35 +55,39 @@ export class Breakers {
 
   /** Marks the counters of these breakers as used, so that they are kept. */
   touch(nowMs: number): void {
-    for (const { route } of this.#byId.values()) this.#measurements.upstream(route.to).breakers.of(route.id, nowMs)
+    for (const { route, target } of this.#byId.values())
+      this.#measurements.upstream(target).breakers.of(route.id, nowMs)
   }
 
-  /** By upstream: the breakers of routes whose `to` it is. */
+  /** By upstream: the breakers of routes that have it as a target. */
   standing(nowMs: number): ReadonlyMap<string, readonly BreakerStanding[]> {
     const standing = new Map<string, BreakerStanding[]>()
-    for (const { route, breaker } of this.#byId.values()) {
-      const { id, to } = route
-      standing.set(to, [...(standing.get(to) ?? []), { route: id, state: breaker.word(nowMs) }])
+    for (const { route, target, breaker } of this.#byId.values()) {
+      standing.set(target, [...(standing.get(target) ?? []), { route: route.id, state: breaker.word(nowMs) }])
     }
     return standing
   }
 
-  #take(route: Route): Breaker {
-    const known = this.#byId.get(route.id)
+  #take(route: Route, at: number): Breaker {
+    const target = (route.targets[at] as Target).upstream
+    const key = `${route.id}\0${target}`
+    const known = this.#byId.get(key)
     const same = known !== undefined && isSame(known.route, route)
-    const breaker = same ? known.breaker : this.#make(route)
+    const breaker = same ? known.breaker : this.#make(route, target)
     // A breaker created for an exchange of an earlier revision is used by that exchange only.
-    if (this.#current === null || this.#current.has(route)) this.#byId.set(route.id, { route, breaker })
-    this.#byRoute.set(route, breaker)
+    if (this.#current === null || this.#current.has(route)) this.#byId.set(key, { route, target, breaker })
+    const breakers = this.#byRoute.get(route) ?? route.targets.map(() => null)
+    breakers[at] = breaker
+    this.#byRoute.set(route, breakers)
     return breaker
   }
 
-  #make({ id, to, breaker }: Route): Breaker {
-    return new Breaker(breaker!, this.#measurements.upstream(to).breakers.of(id))
+  #make({ id, breaker }: Route, target: string): Breaker {
+    return new Breaker(breaker!, this.#measurements.upstream(target).breakers.of(id))
   }
 }
 
-/** Whether two routes share a breaker. */
+/** Whether two routes have the same settings for their breakers. */
 function isSame(a: Route, b: Route): boolean {
-  return a.to === b.to && JSON.stringify(a.breaker) === JSON.stringify(b.breaker)
+  return JSON.stringify(a.breaker) === JSON.stringify(b.breaker)
 }

@@ -63,8 +63,8 @@ export interface UpstreamFigures extends UpstreamStanding, Readonly<WholeCounts>
 export interface UpstreamsView {
   /** Their states, in the order of the table. */
   standing(): readonly UpstreamStanding[]
-  /** Whether the breaker of a route allows a request to `to` now. */
-  isAvailable(route: Route, method: string): boolean
+  /** Whether the breaker of a route allows a request to a target now. */
+  isAvailable(route: Route, method: string, target: string): boolean
   /** The server that would get a request now, or null if there is none. */
   serverFor(upstream: string, client: AffineClient): string | null
 }

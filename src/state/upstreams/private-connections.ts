@@ -2,6 +2,7 @@
  * Connections to servers that belong to one client connection: NTLM and Negotiate authenticate the connection, and all later
  * requests on it belong to the same user (RFC 4559 section 6).
  */
+import { isTarget } from '../../rules/routing/targets.ts'
 import type { Route } from '../../rules/table/table.ts'
 import type { Connection, ConnectionOwner } from '../../wire/client.ts'
 import type { ServerState } from './server-state.ts'
@@ -156,7 +157,7 @@ export class PrivateConnections {
   sideOf(route: Route | null): string | null {
     const side = route === null ? undefined : this.#sides.get(route.id)
     if (side === undefined || !this.#byUpstream.has(side)) return null
-    return side === route!.from || side === route!.to ? side : null
+    return side === route!.from || isTarget(route!, side) ? side : null
   }
 
   #close(): void {

@@ -69,9 +69,9 @@ export class Upstreams implements UpstreamsView {
     return this.#states.values()
   }
 
-  /** Whether the breaker of a route allows a request to `to` now. */
-  readonly isAvailable = (route: Route, method: string): boolean => {
-    const breaker = this.breakers.of(route)
+  /** Whether the breaker of a route allows a request to a target now. */
+  readonly isAvailable = (route: Route, method: string, target: string): boolean => {
+    const breaker = this.breakers.of(route, target)
     return breaker === null || breaker.isClosed || breaker.admits(isIdempotent(method), this.#now())
   }
 

@@ -30,7 +30,7 @@ let at: AdminRig
 let open = true
 
 beforeAll(async () => {
-  at = await adminRig({ isAvailable: ({ to }) => to !== 'gtin' || open, text: TABLE })
+  at = await adminRig({ isAvailable: (_route, _method, target) => target !== 'gtin' || open, text: TABLE })
 })
 afterAll(() => at.close())
 

@@ -132,7 +132,7 @@ test('a route that says little has the defaults', () => {
     priority: 0,
     claims: [{ path: { text: '/a' }, hosts: [], conditions: [] }],
     from: 'legacy',
-    to: 'legacy',
+    targets: [{ upstream: 'legacy', weight: 1 }],
     percent: 0,
     threshold: 0,
     salt: 'a',

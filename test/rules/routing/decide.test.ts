@@ -181,7 +181,7 @@ test('a share whose upstream is unavailable stays on from', () => {
 
 test('availability is asked of `to` alone, and only within the share', () => {
   const asked: string[] = []
-  const record: IsAvailable = ({ to }) => asked.push(to) > 0
+  const record: IsAvailable = (_route, _method, target) => asked.push(target) > 0
   decided({ percent: 0 }, view('/gtins/1', { chance: 0 }), record)
   decided({ percent: 5 }, view('/gtins/1', { chance: 0.9 }), record)
   decided({}, view('/other'), record)

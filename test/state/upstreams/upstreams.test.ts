@@ -283,25 +283,25 @@ routes: [{ id: r, match: { path: /r }, to: ${to}, percent: 100, fallback: {}${mo
     shop.prepare(read.table)()
     return read.table.routes[0]!
   }
-  const first = shop.breakers.of(routeOf('b', ''))!
+  const first = shop.breakers.of(routeOf('b', ''), 'b')!
   for (let n = 0; n < 20; n++) first.leave(first.enter(true, 0), false, shop.get('shop')!.now())
   const again = routeOf('b', ', sticky: ip')
-  expect(shop.breakers.of(again)).toBe(first)
-  expect(shop.isAvailable(again, 'GET')).toBe(false)
+  expect(shop.breakers.of(again, 'b')).toBe(first)
+  expect(shop.isAvailable(again, 'GET', 'b')).toBe(false)
   expect(shop.standing().map(({ name, breakers }) => [name, breakers])).toEqual([
     ['shop', []],
     ['b', [{ route: 'r', state: 'open' }]],
     ['c', []],
   ])
-  expect(shop.isAvailable(routeOf('b', ', breaker: { pause: 1s }'), 'GET')).toBe(true)
+  expect(shop.isAvailable(routeOf('b', ', breaker: { pause: 1s }'), 'GET', 'b')).toBe(true)
   // An exchange of the revision before has its own breaker: nobody is told of it, or of what is gone.
-  expect(shop.breakers.of(again)!.isClosed).toBe(true)
+  expect(shop.breakers.of(again, 'b')!.isClosed).toBe(true)
   expect(shop.standing()[1]!.breakers).toEqual([{ route: 'r', state: 'closed' }])
   const opened = shop.measurements.upstream('b').breakers.of('r')
   expect(opened.opened).toBe(1)
-  expect(shop.isAvailable(routeOf('c', ''), 'GET')).toBe(true)
-  expect(shop.isAvailable(routeOf('b', ', breaker: false'), 'GET')).toBe(true)
-  shop.breakers.of(again)
+  expect(shop.isAvailable(routeOf('c', ''), 'GET', 'c')).toBe(true)
+  expect(shop.isAvailable(routeOf('b', ', breaker: false'), 'GET', 'b')).toBe(true)
+  shop.breakers.of(again, 'b')
   expect(shop.standing().flatMap(({ breakers }) => breakers)).toEqual([])
   expect(opened.opened).toBe(1)
 })
