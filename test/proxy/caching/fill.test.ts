@@ -1,7 +1,6 @@
 /**
  * A body on its way to its clients: whose memory may be given up, what is held for the slow ones, and what is held at all.
  */
-import { EventEmitter } from 'node:events'
 import { expect, test } from 'vitest'
 import { Fill, type FillTerms } from '../../../src/proxy/caching/fill.ts'
 import { HeldBodies } from '../../../src/proxy/caching/held-bodies.ts'
@@ -15,7 +14,7 @@ const MIB = 1024 * 1024
 /** A client: what it was given, and whether that may be gone once it is written. */
 class Client {
   readonly given: [text: string, spent: boolean][] = []
-  readonly res = new EventEmitter()
+  #drained: (() => void)[] = []
   keepsUp = true
   ended = false
   failed = ''
@@ -32,11 +31,12 @@ class Client {
       end: () => {
         this.ended = true
       },
+      whenDrained: (listener: () => void) => void this.#drained.push(listener),
     }
     const fail = (failure: string): void => {
       this.failed = failure
     }
-    const exchange = { answer, res: this.res, exclusive: true }
+    const exchange = { answer, request: { exclusive: true } }
     this.lookup = { ...MADE, exchange, done: () => {}, fail } as unknown as Lookup
   }
 
@@ -47,7 +47,7 @@ class Client {
   /** It has taken all, and goes on to. */
   drain(): void {
     this.keepsUp = true
-    this.res.emit('drain')
+    for (const tell of this.#drained.splice(0)) tell()
   }
 }
 
