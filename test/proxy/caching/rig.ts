@@ -23,6 +23,8 @@ export interface RigOptions {
   readonly routes?: readonly string[]
   /** More keys of the upstream `legacy`, as YAML. */
   readonly legacy?: string
+  /** More keys of both upstreams, as YAML. */
+  readonly both?: string
   /** How long the upstreams may take for a head; 60s by default. */
   readonly headers?: string
   readonly remote?: RemoteStore
@@ -56,12 +58,13 @@ export interface Rig {
 
 function tableOf(options: RigOptions, legacy: number, modern: number): string {
   const { cache = '{}', route = [], routes, legacy: more = 'host: preserve', headers = '60s' } = options
+  const both = `timeouts: { headers: ${headers} }${options.both === undefined ? '' : `, ${options.both}`}`
   const one = ['  - id: all', '    match: { path: /* }', '    to: modern', `    cache: ${cache}`]
   return [
     'version: 1',
     'upstreams:',
-    `  legacy: { servers: ["http://127.0.0.1:${legacy}"], timeouts: { headers: ${headers} }, ${more} }`,
-    `  modern: { servers: ["http://127.0.0.1:${modern}"], timeouts: { headers: ${headers} } }`,
+    `  legacy: { servers: ["http://127.0.0.1:${legacy}"], ${both}, ${more} }`,
+    `  modern: { servers: ["http://127.0.0.1:${modern}"], ${both} }`,
     'default: legacy',
     'routes:',
     ...(routes === undefined ? [...one, ...route.map((line) => `    ${line}`)] : routes.map((line) => `  ${line}`)),
