@@ -5,25 +5,19 @@ import { evaluate, type Verdict } from '../../rules/caching/policy.ts'
 import { isMadeFor } from '../../state/caching/content.ts'
 import type { FillOutcome } from '../../state/caching/remote.ts'
 import type { StoredAnswer } from '../../state/caching/store.ts'
-import type { FetchParts } from './fetch.ts'
 import { askerOf, HitForMiss, type Unshareable } from './hit-for-miss.ts'
 import type { Lookup } from './lookup.ts'
 import { Miss, type MissHost, type MissTerms } from './miss.ts'
 import { PendingMisses } from './pending-misses.ts'
-
-/** What request collapsing needs of the process. */
-export interface CollapsingParts extends FetchParts {
-  /** Takes a lookup's exchange through the cache once more, with its decision changed to the fallback's side. */
-  fallBack(lookup: Lookup): void
-}
+import type { FetchParts } from './response.ts'
 
 /** All misses in progress. */
 export class Collapsing implements MissHost {
-  readonly parts: CollapsingParts
+  readonly parts: FetchParts
   readonly #pending = new PendingMisses()
   readonly #hitForMiss: HitForMiss
 
-  constructor(parts: CollapsingParts) {
+  constructor(parts: FetchParts) {
     this.parts = parts
     this.#hitForMiss = new HitForMiss(parts.now)
   }
@@ -85,10 +79,6 @@ export class Collapsing implements MissHost {
     // With the same collapse key it would join this miss again.
     if (collapseKey === miss.collapseKey || !isCollapsible(lookup)) this.fetchAlone(lookup)
     else this.#collapse(lookup, collapseKey, null, true)
-  }
-
-  fallBack(lookup: Lookup): void {
-    this.parts.fallBack(lookup)
   }
 
   mark(lookup: Lookup, collapseKey: string, why: Unshareable): void {

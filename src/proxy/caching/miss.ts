@@ -8,9 +8,10 @@ import type { FillLock, FillOutcome } from '../../state/caching/remote.ts'
 import type { StoredAnswer } from '../../state/caching/store.ts'
 import { unwatch, type Watched, watch } from '../../wire/deadlines.ts'
 import { deliverRevalidated, deliverStored, HIT, STALE } from './deliver.ts'
-import { Fetch, type FetchHost, type FetchParts } from './fetch.ts'
+import { Fetch } from './fetch.ts'
 import { askerOf, type Unshareable } from './hit-for-miss.ts'
 import type { Lookup, LookupHost } from './lookup.ts'
+import type { FetchHost, FetchParts } from './response.ts'
 
 /** Other processes wait so long for the end of a body that has begun to come; then they fetch by themselves. */
 const STREAMING_MS = 250
@@ -22,8 +23,6 @@ export interface MissHost {
   fetchAlone(lookup: Lookup): void
   /** The lookup needs another variant than this miss brings, whose response varies by these fields. */
   joinVariant(lookup: Lookup, vary: readonly string[], miss: Miss): void
-  /** The lookup's exchange goes to the fallback. */
-  fallBack(lookup: Lookup): void
   /** The response can't be shared: the next requests are not collapsed (hit-for-miss). */
   mark(lookup: Lookup, collapseKey: string, why: Unshareable): void
   /** It can be shared after all. */
@@ -156,17 +155,13 @@ export class Miss implements FetchHost, LookupHost, Watched {
       this.waiting.delete(lookup)
       this.background ||= kind === 'stale-while-revalidate'
     }
-    this.#sendOnOtherVariants(found)
-    return this.#settle(found)
-  }
-
-  /** It was made for some of those who wait: the others look up their own variant, which is known by now. */
-  #sendOnOtherVariants(found: StoredAnswer): void {
+    // It was made for some of those who wait: the others look up their own variant, which is known by now.
     for (const lookup of [...this.waiting]) {
       if (lookup === this.#lookup || isMadeFor(found.content.madeFor, lookup)) continue
       this.waiting.delete(lookup)
       this.#host.joinVariant(lookup, found.content.madeFor.vary, this)
     }
+    return this.#settle(found)
   }
 
   /**
@@ -289,7 +284,10 @@ export class Miss implements FetchHost, LookupHost, Watched {
   add(lookup: Lookup): void {
     if (this.#fetch !== null) {
       lookup.wait(this)
-      if (lookup.ended || this.#fetch.join(lookup)) return
+      if (lookup.ended) return
+      const answered = this.#fetch.offer(lookup)
+      if (answered === false) this.#host.fetchAlone(lookup)
+      if (answered !== null) return
     }
     this.waiting.add(lookup)
     lookup.wait(this)
@@ -309,16 +307,12 @@ export class Miss implements FetchHost, LookupHost, Watched {
     if (!this.#over) this.over('failed')
   }
 
-  fetchAlone(lookup: Lookup): void {
-    this.#host.fetchAlone(lookup)
-  }
-
-  joinVariant(lookup: Lookup, vary: readonly string[]): void {
-    this.#host.joinVariant(lookup, vary, this)
-  }
-
-  fallBack(lookup: Lookup): void {
-    this.#host.fallBack(lookup)
+  sendOn(made: MadeFor | null): void {
+    for (const lookup of [...this.waiting]) {
+      this.waiting.delete(lookup)
+      if (made === null || isMadeFor(made, lookup)) this.#host.fetchAlone(lookup)
+      else this.#host.joinVariant(lookup, made.vary, this)
+    }
   }
 
   close(unshareable: Unshareable | null): void {

@@ -30,15 +30,20 @@ export interface Order {
   readonly whole: boolean
 }
 
-/** Who hears the answer. After `onEnd` or `onFailed` nothing more comes. */
+/** Who hears the head of the answer, or that there is none. */
 export interface UpstreamRequestOwner {
   onInformation(head: ResponseHead): void
   onHead(head: ResponseHead, upstream: UpstreamState): void
+  onFailed(failure: FailureCode, cause: Error | null): void
+}
+
+/** Who hears what comes behind the head. After `onEnd` or `onBroken` nothing more comes. */
+export interface ResponseReader {
   onBody(piece: Buffer): void
   /** All that had arrived has been reported. */
   onPause(): void
   onEnd(rawTrailers: string[]): void
-  onFailed(failure: FailureCode, cause: Error | null): void
+  onBroken(failure: FailureCode, cause: Error | null): void
 }
 
 /** A request on its way to an upstream, with the one retry that is allowed. */
@@ -47,6 +52,8 @@ export class UpstreamRequest implements AttemptOwner, Watched {
   readonly #owner: UpstreamRequestOwner
   readonly #attempts: Attempts
   #paused = false
+  /** Set when the head is there. */
+  reader: ResponseReader | null = null
   /** Attempts made beyond the first. */
   retries = 0
   /** Until when the head of an answer must have come. */
@@ -145,16 +152,16 @@ export class UpstreamRequest implements AttemptOwner, Watched {
   }
 
   onBody(piece: Buffer): void {
-    this.#owner.onBody(piece)
+    this.reader?.onBody(piece)
   }
 
   onPause(): void {
-    this.#owner.onPause()
+    this.reader?.onPause()
   }
 
   onEnd(rawTrailers: string[]): void {
     this.#attempts.completed()
-    this.#owner.onEnd(rawTrailers)
+    this.reader?.onEnd(rawTrailers)
   }
 
   /** A 101 that nobody asked for is malformed, and the reader says so: this is never called. */
@@ -165,7 +172,8 @@ export class UpstreamRequest implements AttemptOwner, Watched {
     if (this.#attempts.broke(failure, true)) return
     this.retries--
     this.#inTime()
-    this.#owner.onFailed(failure, cause)
+    if (this.reader === null) this.#owner.onFailed(failure, cause)
+    else this.reader.onBroken(failure, cause)
   }
 }
 
