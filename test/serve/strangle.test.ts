@@ -2,19 +2,19 @@
  * The proxy inside a Koa application of somebody else's.
  */
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import Koa from 'koa'
-import { afterEach, expect, test, vi } from 'vitest'
+import { afterEach, expect, onTestFinished, test, vi } from 'vitest'
 import type { StrangleMiddleware } from '../../src/embedding.ts'
 import { strangle } from '../../src/mount.ts'
 import { tableFor } from '../support/banyan.ts'
 import { rawClient } from '../support/client.ts'
-import { scriptedUpstream } from '../support/upstream.ts'
+import { scriptedUpstream, type UpstreamRequest } from '../support/upstream.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'banyan-strangle-'))
 const open: { server: Server; proxy: StrangleMiddleware }[] = []
@@ -162,4 +162,43 @@ test('a table that can not be used is told at once', () => {
   writeFileSync(table, 'version: 2\n')
   expect(() => strangle({ table })).toThrow(`${table} is invalid`)
   rmSync(folder, { recursive: true })
+})
+
+test('with state, what comparisons have found is kept, and without it nothing is written', async () => {
+  const body = (text: string) => (request: UpstreamRequest) =>
+    request.send(`HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n${text}`)
+  const [one, two] = await Promise.all([scriptedUpstream(body('old')), scriptedUpstream(body('new'))])
+  const folder = mkdtempSync(join(tmpdir(), 'banyan-strangle-'))
+  onTestFinished(async () => {
+    await Promise.all([one.stop(), two.stop()])
+    rmSync(folder, { recursive: true })
+  })
+  const table = join(folder, 'routes.yaml')
+  const upstreams = `{ legacy: { servers: ["http://127.0.0.1:${one.port}"] }, modern: { servers: ["http://127.0.0.1:${two.port}"] } }`
+  writeFileSync(
+    table,
+    `version: 1\nupstreams: ${upstreams}\ndefault: legacy\nroutes: [{ id: a, match: { path: /a }, to: modern, shadow: { percent: 100 } }]\n`,
+  )
+  const asked = async (state: string | undefined, count: number): Promise<object | null> => {
+    const proxy = strangle({ table, state })
+    const server = createServer(new Koa().use(proxy).callback())
+    await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
+    const { port } = server.address() as AddressInfo
+    for (let i = 0; i < count; i++) expect(await (await fetch(`http://127.0.0.1:${port}/a`)).text()).toBe('old')
+    if (state !== undefined) {
+      await vi.waitFor(async () => expect(await proxy.comparisons('a')).toMatchObject({ comparisons: 2 }), {
+        timeout: 30_000,
+      })
+    }
+    const told = await proxy.comparisons('a')
+    await proxy.close()
+    server.closeAllConnections()
+    await new Promise((done) => server.close(done))
+    return told
+  }
+  expect(await asked(undefined, 2)).toBeNull()
+  expect(readdirSync(folder)).toEqual(['routes.yaml'])
+  expect(await asked(join(folder, 'state'), 2)).toMatchObject({ storage: 'folder', comparisons: 2, mismatches: 2 })
+  expect(await asked(join(folder, 'state'), 0)).toMatchObject({ storage: 'folder', comparisons: 2, mismatches: 2 })
+  expect(readdirSync(folder).toSorted()).toEqual(['routes.yaml', 'state'])
 })

@@ -17,6 +17,13 @@ const same = (request: UpstreamRequest): Promise<void> => request.send(json({ pr
 const [legacy, modern] = await Promise.all([scriptedUpstream(same), scriptedUpstream(same)])
 
 const route = (id: string, more: string): string => `  - { id: ${id}, match: { path: /${id}/* }, to: modern, ${more} }`
+const rewritten = (id: string, ...more: string[]): string => `  - id: ${id}
+    match: { path: /${id}/:thing }
+    ambiguousPaths: allow
+    to: modern
+    rewrite: { path: /v2/things/:thing, query: { set: { store: "7" } }, headers: { set: { x-new: "1" }, remove: [x-old] } }
+    answer: { headers: { set: { cache-control: no-cache } } }
+    ${more.join('\n    ')}`
 const ALL = 'shadow: { percent: 100, noise: 0 }'
 const banyan = await startBanyan({
   table: `version: 1
@@ -34,6 +41,9 @@ ${route('asked', ALL)}
 ${route('some', 'shadow: { percent: 100, noise: 0, match: { headers: { x-copy: true } } }')}
 ${route('clear', 'shadow: { percent: 100, noise: 0, samples: values, redact: [/secret], compare: { headers: [location, authorization] } }')}
 ${route('none', 'percent: 0')}
+${rewritten('rewritten', ALL)}
+${rewritten('returned', 'percent: 100', 'shadow: { percent: 100, noise: 0, sides: to }')}
+${rewritten('kept', 'cache: { ttl: 1h }', ALL)}
 `,
 })
 afterAll(() => Promise.all([banyan.stop(), legacy.stop(), modern.stop()]))
@@ -98,6 +108,40 @@ test('what is never copied is counted by its reason', async () => {
     }),
   )
   expect(sides().filter((side) => side === 'modern')).toEqual([])
+  client.socket.destroy()
+})
+
+test.each(['rewritten', 'returned', 'kept'])(
+  'each side gets the request as its own, and is compared as the client would get it: %s',
+  async (id) => {
+    const [mine, theirs] = ['Cache-Control: no-cache', 'Cache-Control: max-age=5']
+    legacy.handler = recording('legacy', (request) =>
+      request.send(json({ price: 10 }, [`Location: /${id}/9?a=1`, mine])),
+    )
+    modern.handler = recording('modern', (request) =>
+      request.send(json({ price: 10 }, [`Location: /v2/things/9?a=1`, theirs])),
+    )
+    const client = await rawClient(banyan.port)
+    const response = await get(client, `/${id}/1?b=c`, 'X-Old: 1\r\n')
+    expect(response.status).toBe(200)
+    await settled(id, ({ comparisons: count }) => expect(count).toBe(1))
+    expect((await comparisons(id)).fields).toEqual([])
+    const of = (side: string) => seen.find((one) => one.side === side) as (typeof seen)[0]
+    expect(sides().toSorted()).toEqual(['legacy', 'modern'])
+    expect([of('legacy').target, of('modern').target]).toEqual([`/${id}/1?b=c`, '/v2/things/1?b=c&store=7'])
+    expect(of('legacy').head).toMatch(/^x-old: 1\r$/im)
+    expect(of('legacy').head).not.toMatch(/^x-new:/im)
+    expect(of('modern').head).toMatch(/^x-new: 1\r$/im)
+    expect(of('modern').head).not.toMatch(/^x-old:/im)
+    client.socket.destroy()
+  },
+)
+
+test('a path that the other side can not be sent is not copied', async () => {
+  const client = await rawClient(banyan.port)
+  expect((await get(client, '/rewritten/a%2Fb')).status).toBe(200)
+  await settled('rewritten', ({ skipped }) => expect(skipped).toEqual({ path: 1 }))
+  expect(sides()).toEqual(['legacy'])
   client.socket.destroy()
 })
 
