@@ -118,7 +118,7 @@ const WHY: Readonly<Record<Reason, string>> = {
   percent: 'within the percent of the route',
   rest: 'outside the percent of the route',
   'no-key': 'no sticky key in the request, and noKey says so',
-  pinned: 'the client has an authenticated connection to it',
+  pinned: 'the client has an authenticated connection to it, or has just written there',
   forced: 'forced by a token',
   unavailable: 'within the percent of the route, but that upstream is unavailable',
   fallback: 'the other upstream failed',

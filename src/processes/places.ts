@@ -6,6 +6,7 @@ import type { WorkerState } from '../control/context.ts'
 import type { ControlLog } from '../control/control-log.ts'
 import type { Purge } from '../rules/caching/purge.ts'
 import { StartError } from '../start-error.ts'
+import type { Pin } from '../state/pins.ts'
 import type { WorkerEnd, WorkerEvents, WorkerProcess } from './worker-process.ts'
 import type { ListenFault, WorkerStart } from './workers.ts'
 
@@ -43,6 +44,7 @@ export interface PlaceParts {
   onReady(worker: WorkerProcess): Promise<void>
   onLines(worker: WorkerProcess, text: string): boolean
   onInvalidated(worker: WorkerProcess, purges: readonly Purge[]): void
+  onPinned(worker: WorkerProcess, pins: readonly Pin[]): void
   onSuspect(hostname: string): void
   onListening(fault: ListenFault | null): void
   onDue(): void
@@ -141,12 +143,14 @@ export class Places {
 
   #create(place: Place, onUp: () => void, onEnd: (worker: WorkerProcess, end: WorkerEnd) => void): WorkerProcess {
     place.starts++
-    const { create, start, onReady, onLines, onInvalidated, onSuspect, onListening, onDue, onGone } = this.#parts
+    const { create, start, onReady, onLines, onInvalidated, onPinned, onSuspect, onListening, onDue, onGone } =
+      this.#parts
     const worker = create({
       onHello: () => ({ ...start(), worker: place.number, record: worker.record }),
       onReady: () => void onReady(worker).then(() => worker.word === 'up' && onUp()),
       onLines: (text) => onLines(worker, text),
       onInvalidated: (purges) => onInvalidated(worker, purges),
+      onPinned: (pins) => onPinned(worker, pins),
       onSuspect,
       onListening,
       onDue,

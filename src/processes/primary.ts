@@ -59,6 +59,9 @@ export class Primary implements Front {
       onInvalidated: (worker, purges) => {
         for (const other of this.#planeOf.keys()) if (other !== worker) other.link.invalidated(purges).catch(ignore)
       },
+      onPinned: (worker, pins) => {
+        for (const other of this.#planeOf.keys()) if (other !== worker) other.link.pinned(pins).catch(ignore)
+      },
       onSuspect: (hostname) => this.#onSuspect(hostname),
       onListening: (fault) => this.#balance.onListening(fault),
       onDue: () => this.#balance.arrange(),

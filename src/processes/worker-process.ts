@@ -5,6 +5,7 @@
 import { type ChildProcess, fork, type SendHandle } from 'node:child_process'
 import type { RevisionText } from '../control/table/followers.ts'
 import type { Purge } from '../rules/caching/purge.ts'
+import type { Pin } from '../state/pins.ts'
 import type { PlaneReport } from '../state/plane-port.ts'
 import type { ListeningHandle } from './acceptor.ts'
 import type { Shares } from './shares.ts'
@@ -40,6 +41,8 @@ export interface WorkerEvents {
   onLines(text: string): boolean
   /** Unsafe requests have invalidated these, in all workers. */
   onInvalidated(purges: readonly Purge[]): void
+  /** Writes have pinned the reads of these keys, in all workers. */
+  onPinned(pins: readonly Pin[]): void
   /** It can't reach a server with this host name, or has ejected it. */
   onSuspect(hostname: string): void
   /** It accepts connections, or can't. */
@@ -160,6 +163,9 @@ export class WorkerProcess {
         return
       case 'invalidated':
         this.#events.onInvalidated(message.purges)
+        return
+      case 'pinned':
+        this.#events.onPinned(message.pins)
         return
       case 'suspect':
         this.#events.onSuspect(message.hostname)

@@ -17,6 +17,7 @@ import type { Table } from '../rules/table/table.ts'
 import type { Settings } from '../settings.ts'
 import { StartError } from '../start-error.ts'
 import { LiveTable } from '../state/live-table.ts'
+import type { Pin } from '../state/pins.ts'
 import type { PlaneReport } from '../state/plane-port.ts'
 import type { TlsMaterial } from '../state/tls/material.ts'
 import type { Fleet } from '../state/upstreams/fleet.ts'
@@ -168,6 +169,7 @@ class Worker {
   async serve(): Promise<void> {
     this.#listener.onClosed = () => this.#acceptor.closed()
     this.#plane.upstreams.onSuspect = (hostname) => void tell({ kind: 'suspect', hostname })
+    this.#plane.pins.onPinned = (pin) => this.#tellPinned(pin)
     this.#plane.cache.onInvalidated((purge) => this.#tellInvalidated(purge))
     this.#listener.open()
     await new Promise<void>((over) => {
@@ -207,6 +209,11 @@ class Worker {
     })
   }
 
+  /** At once: the reads that follow may reach another worker. */
+  #tellPinned(pin: Pin): void {
+    void tell({ kind: 'pinned', pins: [pin] })
+  }
+
   #port(): WorkerPort {
     const { port, engine } = this.#plane
     return {
@@ -216,6 +223,7 @@ class Worker {
       explain: (request) => port.explain(request),
       purge: (purge, leads) => port.purge(purge, leads),
       invalidated: (purges) => port.invalidated(purges),
+      pinned: (pins) => port.pinned(pins),
       setFleet: (fleet) => {
         this.#fleet = fleet
         port.setFleet(fleet)

@@ -5,6 +5,7 @@
 
 import type { RevisionText } from '../control/table/followers.ts'
 import type { Purge } from '../rules/caching/purge.ts'
+import type { Pin } from '../state/pins.ts'
 import type { PlanePort, PlaneReport } from '../state/plane-port.ts'
 import type { TlsMaterial } from '../state/tls/material.ts'
 import type { Fleet } from '../state/upstreams/fleet.ts'
@@ -82,6 +83,8 @@ export type ToPrimary =
   | { readonly kind: 'due' }
   /** Unsafe requests have invalidated these, in the other workers too. */
   | { readonly kind: 'invalidated'; readonly purges: readonly Purge[] }
+  /** Writes have pinned the reads of these keys, in the other workers too. */
+  | { readonly kind: 'pinned'; readonly pins: readonly Pin[] }
   /** A server with this host name can't be reached, or was ejected. */
   | { readonly kind: 'suspect'; readonly hostname: string }
   | { readonly kind: 'answer'; readonly id: number; readonly value: unknown }
@@ -102,6 +105,7 @@ const NAMES: Readonly<Record<keyof WorkerPort, true>> = {
   explain: true,
   purge: true,
   invalidated: true,
+  pinned: true,
   setFleet: true,
   prepare: true,
   commit: true,

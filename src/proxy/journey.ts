@@ -7,6 +7,7 @@
  * and the exchange keeps it to its end. Steps 5 to 7 continue in callbacks of the forwarder, or of the cache if it handles the
  * exchange: no promise, closure or timer is created per exchange here, since that would cost more than the steps.
  */
+import { isSafeMethod } from '../rules/caching/invalidation.ts'
 import type { RequestView } from '../rules/http/exchange.ts'
 import { ownValues, takeOwnCookies } from '../rules/http/own-cookies.ts'
 import { decide } from '../rules/routing/decide.ts'
@@ -17,6 +18,7 @@ import { newVisitorId, readVisitor } from '../state/cookie-keys.ts'
 import type { Measurements } from '../state/figures/measurements.ts'
 import type { Force } from '../state/force-token.ts'
 import type { LiveTable } from '../state/live-table.ts'
+import type { Pins } from '../state/pins.ts'
 import type { Upstreams } from '../state/upstreams/upstreams.ts'
 import type { ResponseCache } from './caching/cache.ts'
 import { Exchange, type Received } from './exchange.ts'
@@ -26,6 +28,7 @@ import type { Recorder } from './recorder.ts'
 import { BothRecorders } from './shadow/reference.ts'
 import type { Shadows } from './shadow/shadows.ts'
 import { Forward, type ForwardParts } from './upstream/forward.ts'
+import { PinRecorder } from './upstream/pin-recorder.ts'
 
 /** Dependencies of the journey. */
 export interface JourneyParts {
@@ -39,6 +42,7 @@ export interface JourneyParts {
   readonly force: Force | null
   /** Cookies of links may force, too. */
   readonly forceByLink: boolean
+  readonly pins: Pins
   /** The keys of banyan's own cookies. */
   readonly cookieKeys: CookieKeySource
 }
@@ -63,7 +67,7 @@ export class Journey {
 
   /** @param received the request as read by step 1, the listener */
   begin(received: Received): void {
-    const { live, upstreams, cache, observer, force } = this.#parts
+    const { live, upstreams, cache, observer, force, pins } = this.#parts
     const revision = live.current
     const { table } = revision
     let { view } = received
@@ -78,7 +82,8 @@ export class Journey {
     const forced = force === null ? null : this.#forced(force, view, own, table)
     const { peer } = received.request
     const pinned = peer.privates === null ? null : peer.privates.sideOf(matched.route)
-    const decision = decide(table, matched, view, upstreams.isAvailable, forced, pinned) //       3 decide
+    const written = pins.sideFor(matched, view)
+    const decision = decide(table, matched, view, upstreams.isAvailable, forced, pinned, written) // 3 decide
     const exchange = new Exchange(received, [view, own], revision, matched, decision)
     if (
       table.addsToAnswers ||
@@ -90,8 +95,15 @@ export class Journey {
     observer.begun()
     exchange.recorder = this.#draw(exchange)
     if (cache.answer(exchange) === 'taken') return //                                             4 cache, 5, 6, 7
-    const recorder = recorderOf(cache.recorder(exchange), exchange.recorder)
+    const heard = recorderOf(cache.recorder(exchange), exchange.recorder)
+    const recorder = recorderOf(heard, this.#pinRecorder(exchange))
     new Forward(this.#forwardParts, exchange, recorder).start() //                                5 forward, 6, 7
+  }
+
+  #pinRecorder(exchange: Exchange): Recorder | null {
+    const { route } = exchange.matched
+    if (route === null || route.pinAfterWriteMs === null || isSafeMethod(exchange.view.method)) return null
+    return new PinRecorder(this.#parts.pins, exchange, route, route.pinAfterWriteMs)
   }
 
   #forced(force: Force, view: RequestView, own: readonly string[], table: Table): string | null {
@@ -101,11 +113,11 @@ export class Journey {
   }
 
   /** With the id of the visitor: that of the cookie, else a new one where the route draws on it. */
-  #withVisitor(view: RequestView, { percent }: Route, table: Table, own: readonly string[]): RequestView {
+  #withVisitor(view: RequestView, { percent, movesAll }: Route, table: Table, own: readonly string[]): RequestView {
     const { keys } = this.#parts.cookieKeys
     const read = keys === null || own.length === 0 ? null : readVisitor(keys, ownValues(own, table.visitor.name))
     if (read !== null) return { ...view, visitor: read.text }
-    return percent > 0 && percent < 100 ? { ...view, visitor: newVisitorId() } : view
+    return percent > 0 && !movesAll ? { ...view, visitor: newVisitorId() } : view
   }
 
   /** What hears the response of an exchange that is copied to its other side. */
@@ -122,7 +134,6 @@ export class Journey {
   }
 }
 
-function recorderOf(recorder: Recorder | null, reference: Recorder | null): Recorder | null {
-  if (recorder === null || reference === null) return recorder ?? reference
-  return new BothRecorders(recorder, reference)
+function recorderOf(one: Recorder | null, other: Recorder | null): Recorder | null {
+  return one === null || other === null ? (one ?? other) : new BothRecorders(one, other)
 }

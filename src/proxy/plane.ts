@@ -15,6 +15,7 @@ import { Measurements } from '../state/figures/measurements.ts'
 import { Force } from '../state/force-token.ts'
 import type { LiveTable } from '../state/live-table.ts'
 import { LocalPlane } from '../state/local-plane.ts'
+import { Pins } from '../state/pins.ts'
 import type { PlanePort } from '../state/plane-port.ts'
 import type { Fleet } from '../state/upstreams/fleet.ts'
 import { Upstreams } from '../state/upstreams/upstreams.ts'
@@ -76,6 +77,8 @@ export interface Plane {
   readonly upstreams: Upstreams
   readonly cache: CacheControl
   readonly shadows: Shadows
+  /** Pins after writes, shared with other processes. */
+  readonly pins: Pins
   /** Its interface for the control plane. */
   readonly port: PlanePort
 }
@@ -113,6 +116,12 @@ export function createPlane(parts: PlaneParts): Plane {
   const control = new CacheControl(tiers, cache.counters, Date.now, settingsOf)
   const { forceSecret, forceByLink: byLink = false } = parts
   const force = forceSecret === null ? null : new Force(forceSecret, () => measurements.forceRefused++)
+  const pins = new Pins()
+  let { table } = live.current
+  live.onApply((revision) => {
+    pins.edited(table, revision.table)
+    table = revision.table
+  })
   const tally = new Tally(PASSING)
   const shadows = new Shadows({
     ...{ upstreams, tally, comparer: new Comparer() },
@@ -128,6 +137,7 @@ export function createPlane(parts: PlaneParts): Plane {
     shadows,
     force,
     forceByLink: byLink,
+    pins,
     cookieKeys,
   })
   const trusted = trustedList(parts.trustedProxies)
@@ -159,9 +169,10 @@ export function createPlane(parts: PlaneParts): Plane {
     cache: control,
     force: asked,
     forceByLink: byLink,
+    pins,
     cookieKeys,
   })
-  return { engine, observer, measurements, upstreams, cache: control, shadows, port }
+  return { engine, observer, measurements, upstreams, cache: control, shadows, pins, port }
 }
 
 /** @throws {RangeError} for an entry that is neither an address nor a network */

@@ -4,7 +4,7 @@
 import { isLookedUp } from './caching/key.ts'
 import type { Verdict } from './caching/policy.ts'
 import { type ExplainedSide, explainSent } from './explain-sent.ts'
-import type { Decision, RequestView } from './http/exchange.ts'
+import type { Decision, RequestView, Side } from './http/exchange.ts'
 import { fieldValue } from './http/exchange.ts'
 import { hasBody, readRequestFields } from './http/headers.ts'
 import { ownValues, takeOwnCookies } from './http/own-cookies.ts'
@@ -82,6 +82,9 @@ const MAX_CANDIDATES = 20
 /** Reads the id of a visitor from the values of the visitor cookie; null if none of them is valid. */
 export type ReadVisitor = (values: readonly string[]) => string | null
 
+/** The side that took the last write of the key of a read, or null. */
+export type WrittenSide = (match: Match, view: RequestView) => Side | null
+
 /** Without the key that the cookies are made with: believes them. */
 const believed: ReadVisitor = ([value]) => value?.split('.', 1)[0] || null
 
@@ -95,6 +98,7 @@ export function explain(
   isAvailable: IsAvailable,
   forced: string | null = null,
   readVisitor: ReadVisitor = believed,
+  writtenSide: WrittenSide = () => null,
 ): Explanation {
   const { rawHeaders, own } = takeOwnCookies(described.rawHeaders, table.visitor.name)
   const { visitor: known, ...rest } = described
@@ -103,7 +107,7 @@ export function explain(
   // A visitor without the cookie gets a random one.
   const request = { ...shown, visitor: received ?? `new ${described.chance}` }
   const match = matchRoute(table, request)
-  const decision = decide(table, match, request, isAvailable, forced)
+  const decision = decide(table, match, request, isAvailable, forced, null, writtenSide(match, request))
   const candidates = nearest(table, request, explainMatch(table, request))
   const asked = { request, isKnownVisitor: received !== null }
   return {

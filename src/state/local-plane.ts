@@ -3,7 +3,7 @@
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { Purge } from '../rules/caching/purge.ts'
-import { explain } from '../rules/explain.ts'
+import { explain, type ReadVisitor, type WrittenSide } from '../rules/explain.ts'
 import { withRequestId } from '../rules/explain-sent.ts'
 import type { RequestView } from '../rules/http/exchange.ts'
 import { takeOwnCookies } from '../rules/http/own-cookies.ts'
@@ -16,6 +16,7 @@ import type { Measurements } from './figures/measurements.ts'
 import type { RecentExchange } from './figures/recent-exchanges.ts'
 import type { Force } from './force-token.ts'
 import type { LiveTable } from './live-table.ts'
+import type { Pin, Pins } from './pins.ts'
 import type { Explained, PlaneLink, PlanePort, PlaneReport, ProcessFigures } from './plane-port.ts'
 import type { Fleet } from './upstreams/fleet.ts'
 import type { Upstreams } from './upstreams/upstreams.ts'
@@ -31,6 +32,8 @@ export interface LocalPlaneParts {
   readonly force?: Force | null
   /** Cookies of links may force, too. Default false. */
   readonly forceByLink?: boolean
+  /** Pins after writes. Default: none. */
+  readonly pins?: Pins
   /** The keys of banyan's own cookies. Default: none. */
   readonly cookieKeys?: Pick<CookieKeySource, 'keys'>
   /** X-Request-Id is sent. Default false. */
@@ -84,9 +87,9 @@ export class LocalPlane implements PlanePort {
       (forceByLink === true ? (force?.cookieUpstream(own, table, nowMs) ?? null) : null)
     const isAvailable: IsAvailable = (...asked) => upstreams.isAvailable(...asked)
     const keys = this.#parts.cookieKeys?.keys ?? null
-    const explanation = explain(table, request, isAvailable, forced, (values) =>
-      keys === null ? null : (readVisitor(keys, values)?.text ?? null),
-    )
+    const readId: ReadVisitor = (values) => (keys === null ? null : (readVisitor(keys, values)?.text ?? null))
+    const written: WrittenSide = (match, view) => this.#parts.pins?.sideFor(match, view) ?? null
+    const explanation = explain(table, request, isAvailable, forced, readId, written)
     const { decision } = explanation
     const route = table.routes.find(({ id }) => id === decision.routeId) ?? null
     return {
@@ -105,6 +108,10 @@ export class LocalPlane implements PlanePort {
     this.#parts.cache.invalidated(purges)
   }
 
+  pinned(pins: readonly Pin[]): void {
+    for (const pin of pins) this.#parts.pins?.take(pin)
+  }
+
   setFleet(fleet: Fleet): void {
     this.#parts.upstreams.setFleet(fleet)
   }
@@ -119,6 +126,7 @@ export function linkTo(plane: PlanePort): PlaneLink {
     explain: (request) => plane.explain(request),
     purge: (purge, leads) => plane.purge(purge, leads),
     invalidated: async (purges) => plane.invalidated(purges),
+    pinned: async (pins) => plane.pinned(pins),
     setFleet: async (fleet) => plane.setFleet(fleet),
   }
 }

@@ -9,6 +9,7 @@ import type { CacheFigures, PurgeResult } from './caching/figures.ts'
 import type { EvidenceDelta } from './evidence/tally.ts'
 import type { MeasuredDelta } from './figures/measurements.ts'
 import type { RecentExchange } from './figures/recent-exchanges.ts'
+import type { Pin } from './pins.ts'
 import type { UpstreamStanding } from './upstreams/figures.ts'
 import type { Fleet } from './upstreams/fleet.ts'
 
@@ -63,6 +64,8 @@ export interface PlanePort {
   purge(purge: Purge, leads: boolean): Promise<PurgeResult>
   /** Takes in what unsafe requests to another plane have made untrue. */
   invalidated(purges: readonly Purge[]): void
+  /** Writes in another process have pinned these. */
+  pinned(pins: readonly Pin[]): void
   /** Obeys what is known of servers beyond the table, until it is told anew. */
   setFleet(fleet: Fleet): void
 }

@@ -29,7 +29,7 @@ export interface RequestView {
  * - `percent`: its bucket lies in the share
  * - `rest`: its bucket lies outside the share
  * - `no-key`: the route is sticky and none of its keys is present: it goes where the route's `noKey` says
- * - `pinned`: its client has a connection of its own to this side (NTLM, Negotiate)
+ * - `pinned`: its client has a connection of its own to this side (NTLM, Negotiate), or has just written there
  * - `forced`: a valid force token named the upstream
  * - `unavailable`: its bucket lies in the share, but the breaker of `to` is open
  * - `fallback`: `to` failed and `from` answered

@@ -212,6 +212,12 @@ function routeFindings(said: Partial<RouteDocument>, path: Path, defaultUpstream
     findings.push(warning([...path, 'shadow'], `from and to are both ${to}: there is no other side to compare with`))
   }
   if (sound([...path, 'to']) && isMap(to)) findings.push(...splitFindings(to, from, [...path, 'to']))
+  if (said.pinAfterWrite !== undefined && sound([...path, 'sticky'])) {
+    const hasKey = stickySources(said.sticky).some(({ source }) => source !== 'request')
+    const hint = 'add sticky: [cookie:NAME]'
+    if (!hasKey)
+      findings.push(error([...path, 'pinAfterWrite'], 'needs a sticky key: requests are drawn one by one', hint))
+  }
   const { fallback } = said
   if (isMap(fallback) && fallback.maxReplay !== undefined && (fallback.methods ?? 'safe') === 'safe') {
     const hint = 'write methods: idempotent'

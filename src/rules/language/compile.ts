@@ -223,6 +223,7 @@ function compileRoute(said: RouteDocument, table: TableDocument, pool: Pool): Ro
     movesAll: percent === 100 && said.noKey !== 'from',
     sticky,
     tellSide: said.tellSide ?? null,
+    pinAfterWriteMs: ms(said.pinAfterWrite),
     keysVisitors: sticky.some(({ kind }) => kind === 'visitor'),
     fallback: said.fallback === undefined ? null : compileFallback(said.fallback),
     breaker: compileBreaker(said, from),

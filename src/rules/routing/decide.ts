@@ -20,7 +20,8 @@ export type IsAvailable = (route: Route, method: string, target: string) => bool
  *
  * `isAvailable` is asked only where the request lies in the share. `forced` is the upstream that a
  * valid force token names, or null; it stands above everything else. `pinned` is the side that the client has a connection
- * of its own to, or null; where percent leaves nothing to draw it does not count.
+ * of its own to, or null; where percent leaves nothing to draw it does not count. `written` is the side that took the key's last write,
+ * for a read that stays there, or null.
  */
 export function decide(
   table: Table,
@@ -29,6 +30,7 @@ export function decide(
   isAvailable: IsAvailable,
   forced: string | null = null,
   pinned: string | null = null,
+  written: Side | null = null,
 ): Decision {
   const { route } = match
   if (forced !== null) return decision(route, forced, 'forced', null, null)
@@ -36,11 +38,13 @@ export function decide(
     return decision(null, table.default, match.ambiguous ? 'ambiguous' : 'default', null, null)
   }
   if (route.percent === 0) return decision(route, route.from, 'rest', null, null)
-  if (route.movesAll) {
+  if (pinned !== null && !route.movesAll) return decision(route, pinned, 'pinned', null, null)
+  if (written === 'from') return decision(route, route.from, 'pinned', null, null)
+  if (written === 'to' || route.movesAll) {
     const key = route.targets.length === 1 ? null : firstKey(route, match.params, view)
-    return toward(route, view, key, null, null, isAvailable)
+    const there = toward(route, view, key, null, null, isAvailable)
+    return written === 'to' && there.reason === 'percent' ? { ...there, reason: 'pinned' } : there
   }
-  if (pinned !== null) return decision(route, pinned, 'pinned', null, null)
   return draw(route, match, view, isAvailable)
 }
 

@@ -418,6 +418,11 @@ const route = object({
     .enum(['header', 'cookie'])
     .optional()
     .describe('Tell clients which side has responded: in a header, or in a cookie that scripts can read.'),
+  pinAfterWrite: checked(duration, flawOfPin)
+    .optional()
+    .describe(
+      'How long reads of a key stay on the side that took its last write, in all routes of the group. At most 1h.',
+    ),
   fallback: fallback.optional(),
   breaker: z
     .union([z.literal(false), breaker])
@@ -527,6 +532,8 @@ function flawOfOwnCookieName(text: string): Flaw | null {
   return { message: `invalid cookie name ${JSON.stringify(text)}`, hint: '__Host- is added where it is possible' }
 }
 
+const MAX_PIN_MS = 3_600_000
+
 /** Browsers shorten longer lifetimes (RFC 6265bis section 5.5). */
 const MAX_AGE_MS = 400 * 86_400_000
 
@@ -545,6 +552,11 @@ function flawOfAffinity(text: string): Flaw | null {
   if (kind === 'cookie')
     return name === '' ? { message: 'cookie: needs a name', hint: 'write cookie' } : flawOfCookieName(name)
   return { message: `invalid affinity ${JSON.stringify(text)}: must be cookie, cookie:NAME or ip` }
+}
+
+function flawOfPin(text: string): Flaw | null {
+  const ms = parseDurationMs(text) ?? 0
+  return ms > 0 && ms <= MAX_PIN_MS ? null : { message: `invalid duration ${text}: must be above 0 and at most 1h` }
 }
 
 function flawOfCookiePath(text: string): Flaw | null {

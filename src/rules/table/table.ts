@@ -272,6 +272,8 @@ export interface Route {
   readonly sticky: readonly StickySource[]
   /** How clients are told which side has responded; null if they are not. */
   readonly tellSide: 'header' | 'cookie' | null
+  /** How long reads of a key stay on the side that took its last write, in milliseconds; null for not at all. */
+  readonly pinAfterWriteMs: number | null
   /** A cookie is the key of visitors without another one. */
   readonly keysVisitors: boolean
   readonly fallback: Fallback | null

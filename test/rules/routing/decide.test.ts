@@ -1,7 +1,7 @@
 /** Decisions and their reasons. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { Decision, RequestView } from '../../../src/rules/http/exchange.ts'
+import type { Decision, RequestView, Side } from '../../../src/rules/http/exchange.ts'
 import { bucketOf, hashOf } from '../../../src/rules/patterns/draw.ts'
 import { decide, type IsAvailable, sideOf } from '../../../src/rules/routing/decide.ts'
 import { matchRoute } from '../../../src/rules/routing/match.ts'
@@ -40,6 +40,21 @@ test('a request whose client is logged in on a connection to one side stays ther
   expect(pinned(0, 'gtin')).toMatchObject({ upstream: 'legacy', reason: 'rest' })
   expect(pinned(100, 'legacy')).toMatchObject({ upstream: 'legacy', reason: 'unavailable' })
   expect(pinned(50, 'gtin', 'legacy')).toMatchObject({ upstream: 'legacy', reason: 'forced' })
+})
+
+test('a read whose key has written stays on that side, unless nothing goes there or it may not be asked', () => {
+  const written = (percent: number, side: Side, isAvailable = UP, pinned: string | null = null): Decision => {
+    const table = tableOf([{ id: 'gtin-lookup', match: { path: '/gtins/:gtin' }, percent, sticky: 'param:gtin' }])
+    const request = view('/gtins/1')
+    return decide(table, matchRoute(table, request), request, isAvailable, null, pinned, side)
+  }
+  for (const percent of [0.0001, 99.9999, 100]) {
+    expect(written(percent, 'from')).toMatchObject({ upstream: 'legacy', reason: 'pinned', ...UNDRAWN })
+    expect(written(percent, 'to')).toMatchObject({ upstream: 'gtin', reason: 'pinned', ...UNDRAWN })
+    expect(written(percent, 'to', DOWN)).toMatchObject({ upstream: 'legacy', reason: 'unavailable' })
+  }
+  expect(written(0, 'to')).toMatchObject({ upstream: 'legacy', reason: 'rest' })
+  expect(written(50, 'to', UP, 'legacy')).toMatchObject({ upstream: 'legacy', reason: 'pinned' })
 })
 
 test('an absent percent is 0, and 0 moves nothing', () => {
