@@ -113,8 +113,14 @@ function choose(options: Options): { scenarios: readonly Scenario[]; contestants
     scenarios: SCENARIOS.filter((scenario) =>
       options.scenarios.length === 0 ? scenario.standard : options.scenarios.includes(scenario.name),
     ),
-    contestants: CONTESTANTS.filter((contestant) => options.only?.has(contestant.name) ?? true),
+    contestants: CONTESTANTS.filter((contestant) => options.only?.has(contestant.name) ?? true).filter(isThere),
   }
+}
+
+function isThere({ name, whyNot }: Contestant): boolean {
+  const why = whyNot?.() ?? null
+  if (why !== null) console.error(`banyan: ${name} is skipped: ${why}`)
+  return why === null
 }
 
 function usage(): string {

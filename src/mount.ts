@@ -11,8 +11,11 @@ import type { ControlLog } from './control/control-log.ts'
 import { Planes } from './control/figures/planes.ts'
 import { awaitOwnership, type CoreSettings, faultLog, newInstanceId, openCore, planeOf } from './core.ts'
 import type { StrangleApplication, StrangleContext, StrangleMiddleware, StrangleOptions } from './embedding.ts'
+import { Http1Server } from './proxy/client/http1/server.ts'
+import type { ListenSettings, PublicServer } from './proxy/client/listener.ts'
 import { MountedSends } from './proxy/client/mounted-sends.ts'
 import { type Handler, NodeHttp } from './proxy/client/node-http.ts'
+import { NodeServer } from './proxy/client/node-server.ts'
 import type { Engine } from './proxy/engine.ts'
 import { sinkOf } from './proxy/observe.ts'
 import type { Plane } from './proxy/plane.ts'
@@ -241,30 +244,27 @@ function harmlessHandler(
   }
 }
 
-/** What a server of node:http calls. */
-export interface NodeHandler {
-  readonly node: NodeHttp
-  /** The engine itself, or a Koa application around it if there is middleware. */
-  readonly handler: Handler
-}
-
 /**
- * The handler of the public server.
- * @param file a module whose default export is a Koa middleware or a list of them, or null
+ * The public server: banyan's own, or node:http's where middleware is to see its requests and responses.
  * @param log for exceptions of the middleware
- * @throws {StartError} if the module can't be loaded or exports something else
+ * @throws {StartError} if the module of the middleware can't be loaded or exports something else
  */
-export async function handlerOf(file: string | null, engine: Engine, log: ControlLog): Promise<NodeHandler> {
-  const node = new NodeHttp(engine, file === null)
-  if (file === null) return { node, handler: node.handle }
+export async function publicServerOf(
+  settings: ListenSettings & { readonly middleware: string | null },
+  engine: Engine,
+  log: ControlLog,
+): Promise<PublicServer> {
+  if (settings.middleware === null) return new Http1Server(settings, engine)
+  const node = new NodeHttp(engine)
   const app = new Koa()
   app.on('error', (error: Error) => log.error({ event: 'middleware', error: error.stack }, error.message))
-  for (const middleware of await loadMiddleware(file)) app.use(middleware)
+  for (const middleware of await loadMiddleware(settings.middleware)) app.use(middleware)
   const onFault = faultLog(log)
   app.use(mount(node, onFault))
-  return { node, handler: harmlessHandler(app.callback(), node, onFault) }
+  return new NodeServer(settings, engine, node, harmlessHandler(app.callback(), node, onFault))
 }
 
+/** @param file a module whose default export is a Koa middleware or a list of them */
 async function loadMiddleware(file: string): Promise<Middleware[]> {
   let module: { default?: unknown }
   try {

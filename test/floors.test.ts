@@ -134,6 +134,17 @@ describe('floors', () => {
     }
   })
 
+  test('of the data plane, only what speaks with clients knows sockets and servers', () => {
+    const sockets = ['node:net', 'node:tls', 'node:http', 'node:https', 'node:http2']
+    for (const { path, imports } of sources.filter((source) => source.path.startsWith('proxy/'))) {
+      if (path.startsWith('proxy/client/')) continue
+      expect(
+        imports.filter((one) => sockets.includes(one)),
+        path,
+      ).toEqual([])
+    }
+  })
+
   test('nobody imports the command line', () => {
     for (const source of sources) {
       for (const specifier of source.imports) expect(specifier, source.path).not.toMatch(/(^|\/)main\.ts$/)

@@ -1,7 +1,7 @@
 /**
  * All contestants, in the order of the tables.
  */
-import { banyan } from './banyan.ts'
+import { banyan, earlierBanyan } from './banyan.ts'
 import type { Contestant } from './contestant.ts'
 import { fastProxy } from './fast-proxy.ts'
 import { fastifyHttpProxy } from './fastify-http-proxy.ts'
@@ -13,6 +13,7 @@ import { nginx } from './nginx.ts'
 
 export const CONTESTANTS: readonly Contestant[] = [
   banyan,
+  earlierBanyan,
   nginx,
   haproxy,
   fastProxy,

@@ -4,7 +4,9 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { Contestant } from './contestant.ts'
+import { EARLIER, earlierProgram, hasEarlier } from '../harness/earlier.ts'
+import type { Running } from '../harness/stage.ts'
+import type { Contestant, Setup } from './contestant.ts'
 
 const PROGRAM = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
 
@@ -13,21 +15,34 @@ export const banyan: Contestant = {
   about: 'banyan serve --workers 0',
   upgrades: true,
   fromPeers: false,
-  async start({ stage, port, upstreamPort, accessLog, routes, shadow, nodeFlags }) {
-    const folder = stage.newFolder('banyan')
-    const table = join(folder, 'routes.yaml')
-    writeFileSync(table, tableText(upstreamPort, routes, shadow))
-    return await stage.start({
-      name: 'banyan',
-      core: 'proxy',
-      command: [
-        ...[process.execPath, ...nodeFlags, PROGRAM, 'serve', '--table', table],
-        ...['--listen', `127.0.0.1:${port}`, '--admin', `127.0.0.1:${await stage.freePort()}`],
-        ...['--workers', '0', '--access-log', accessLog ?? 'none'],
-      ] as [string, ...string[]],
-      ready: { line: 'banyan ready' },
-    })
-  },
+  start: (setup) => startBanyan('banyan', PROGRAM, setup),
+}
+
+/** banyan as it was: the ratio to trust on a busy machine, since both spend their time alike. */
+export const earlierBanyan: Contestant = {
+  name: `banyan-${EARLIER}`,
+  about: `the same at commit ${EARLIER}, out of git`,
+  upgrades: true,
+  fromPeers: false,
+  whyNot: () => (hasEarlier() ? null : `this clone has no commit ${EARLIER}`),
+  start: (setup) => startBanyan(`banyan-${EARLIER}`, earlierProgram(), setup),
+}
+
+async function startBanyan(name: string, program: string, setup: Setup): Promise<Running> {
+  const { stage, port, upstreamPort, accessLog, routes, shadow, nodeFlags } = setup
+  const folder = stage.newFolder(name)
+  const table = join(folder, 'routes.yaml')
+  writeFileSync(table, tableText(upstreamPort, routes, shadow))
+  return await stage.start({
+    name,
+    core: 'proxy',
+    command: [
+      ...[process.execPath, ...nodeFlags, program, 'serve', '--table', table],
+      ...['--listen', `127.0.0.1:${port}`, '--admin', `127.0.0.1:${await stage.freePort()}`],
+      ...['--workers', '0', '--access-log', accessLog ?? 'none'],
+    ] as [string, ...string[]],
+    ready: { line: 'banyan ready' },
+  })
 }
 
 /**

@@ -31,6 +31,8 @@ export interface Contestant {
   readonly upgrades: boolean
   /** Whether its packages are those of bench/package.json. */
   readonly fromPeers: boolean
+  /** Why it can't be measured here, or null; default: it always can. */
+  whyNot?(): string | null
   /** Starts it on the proxy's core; resolves when it answers, throws where it cannot. */
   start(setup: Setup): Promise<Running>
 }

@@ -5,7 +5,7 @@
  * A paused worker has closed its descriptor of the socket, as node has no other way to stop; the primary sends it another one.
  */
 import { createServer, type Server, type Socket } from 'node:net'
-import type { Listener } from '../proxy/listen.ts'
+import type { PublicServer } from '../proxy/client/listener.ts'
 import { FIRST_TURN, type Shares } from './shares.ts'
 
 /**
@@ -37,7 +37,7 @@ export interface AcceptorParts {
   readonly shares: Shares
   /** The record of this worker. */
   readonly record: number
-  readonly server: Pick<Listener, 'take' | 'connections'>
+  readonly server: Pick<PublicServer, 'take' | 'connections'>
   /** Length of the accept queue. */
   readonly backlog: number
   /** Some worker, maybe this one, is to accept again: the primary sends it the socket. */

@@ -3,7 +3,7 @@
  * leaves those that don't respond out of the comparison. It never touches a connection.
  */
 import type { AddressInfo } from 'node:net'
-import type { ListenPlace } from '../proxy/listen-at.ts'
+import type { ListenPlace } from '../proxy/client/listen-at.ts'
 import { ListeningSocket } from './listening-socket.ts'
 import type { Shares } from './shares.ts'
 import type { WorkerProcess } from './worker-process.ts'

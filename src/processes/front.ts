@@ -5,9 +5,9 @@ import type { AddressInfo } from 'node:net'
 import { Planes } from '../control/figures/planes.ts'
 import { newInstanceId, planeOf, type TableCore } from '../core.ts'
 import type { Logs } from '../logging/log.ts'
-import { handlerOf } from '../mount.ts'
-import { Descriptors } from '../proxy/descriptors.ts'
-import { Listener } from '../proxy/listen.ts'
+import { publicServerOf } from '../mount.ts'
+import { Descriptors } from '../proxy/client/descriptors.ts'
+import type { PublicServer } from '../proxy/client/listener.ts'
 import type { Plane } from '../proxy/plane.ts'
 import type { Settings } from '../settings.ts'
 import { linkTo } from '../state/local-plane.ts'
@@ -47,10 +47,10 @@ export class OneProcess implements Front {
   readonly isUp = true
   readonly broken = new Promise<never>(() => {})
   readonly #plane: Plane
-  readonly #listener: Listener
+  readonly #listener: PublicServer
   readonly #logs: Logs
 
-  private constructor(plane: Plane, listener: Listener, logs: Logs) {
+  private constructor(plane: Plane, listener: PublicServer, logs: Logs) {
     this.#plane = plane
     this.#listener = listener
     this.#logs = logs
@@ -59,7 +59,7 @@ export class OneProcess implements Front {
 
   /** @throws {StartError} if something that the settings or the table need is unavailable */
   static async of(settings: Settings, { live, cookieKeys }: TableCore, logs: Logs): Promise<OneProcess> {
-    let listener: Listener | null = null
+    let listener: PublicServer | null = null
     const connections = (): number => listener?.connections ?? 0
     const plane = planeOf(settings, live, logs.log, {
       accessLog: logs.access,
@@ -67,8 +67,7 @@ export class OneProcess implements Front {
       instance: newInstanceId(),
       cookieKeys,
     })
-    const { node, handler } = await handlerOf(settings.middleware, plane.engine, logs.log)
-    listener = new Listener({ ...settings.listen, ...settings }, plane.engine, node, handler)
+    listener = await publicServerOf({ ...settings.listen, ...settings }, plane.engine, logs.log)
     listener.descriptors = new Descriptors(logs.log)
     return new OneProcess(plane, listener, logs)
   }

@@ -7,7 +7,7 @@
 import { lookup } from 'node:dns/promises'
 import net, { type AddressInfo } from 'node:net'
 import { getSystemErrorMap } from 'node:util'
-import type { ListenPlace } from '../proxy/listen-at.ts'
+import type { ListenPlace } from '../proxy/client/listen-at.ts'
 import type { ListeningHandle } from './acceptor.ts'
 
 interface BoundHandle extends ListeningHandle {

@@ -6,10 +6,10 @@ import { readApart } from '../control/table/apart.ts'
 import { cookieKeysOf, planeOf } from '../core.ts'
 import { exitNow } from '../exit.ts'
 import { openLogs } from '../logging/log.ts'
-import { handlerOf } from '../mount.ts'
-import { Descriptors } from '../proxy/descriptors.ts'
-import { Listener } from '../proxy/listen.ts'
-import { BACKLOG } from '../proxy/listen-at.ts'
+import { publicServerOf } from '../mount.ts'
+import { Descriptors } from '../proxy/client/descriptors.ts'
+import { BACKLOG } from '../proxy/client/listen-at.ts'
+import type { PublicServer } from '../proxy/client/listener.ts'
 import type { Plane } from '../proxy/plane.ts'
 import type { Purge } from '../rules/caching/purge.ts'
 import { countsText, formatProblems, readTable } from '../rules/language/text.ts'
@@ -51,14 +51,13 @@ export async function runWorker(settings: Settings): Promise<number> {
     const log = logs.log.child({ worker: start.worker })
     logExceptions(log, () => performance.now())
     const live = liveTableOf(start)
-    let listener: Listener | null = null
+    let listener: PublicServer | null = null
     const connections = (): number => listener?.connections ?? 0
     const { fleet, instance } = start
     const cookieKeys = cookieKeysOf(settings)
     const more = { accessLog: logs.access, fleet, instance, connections, cookieKeys, processes: settings.workers }
     const plane = planeOf(settings, live, log, more)
-    const { node, handler } = await handlerOf(settings.middleware, plane.engine, log)
-    listener = new Listener({ ...settings.listen, ...settings }, plane.engine, node, handler)
+    listener = await publicServerOf({ ...settings.listen, ...settings }, plane.engine, log)
     const descriptors = new Descriptors(log)
     const shares = new Shares(SHARES_FD, settings.workers)
     const acceptor = new Acceptor({
@@ -134,7 +133,7 @@ interface Prepared {
 interface WorkerParts {
   readonly live: LiveTable
   readonly plane: Plane
-  readonly listener: Listener
+  readonly listener: PublicServer
   readonly acceptor: Acceptor
   reopenLog(): void
 }
@@ -143,7 +142,7 @@ interface WorkerParts {
 class Worker {
   readonly #live: LiveTable
   readonly #plane: Plane
-  readonly #listener: Listener
+  readonly #listener: PublicServer
   readonly #acceptor: Acceptor
   readonly #tableName: string
   #prepared: Prepared | null = null

@@ -62,7 +62,8 @@ export class Engine implements RequestHandler {
     this.#parts = parts
   }
 
-  peerOf({ remoteAddress, encrypted, whenClosed }: Arrival): Peer {
+  peerOf(arrival: Arrival): Peer {
+    const { remoteAddress, encrypted } = arrival
     const { clientScheme, isTrusted } = this.#parts
     // A closed socket has no address.
     const address = readAddress(remoteAddress ?? '') ?? ''
@@ -72,7 +73,7 @@ export class Engine implements RequestHandler {
       tls: clientScheme === null ? encrypted : clientScheme === 'https',
       refused: false,
       privates: null,
-      whenClosed,
+      whenClosed: (listener) => arrival.whenClosed(listener),
     }
   }
 
@@ -187,7 +188,9 @@ export class Engine implements RequestHandler {
     if (said.disguisedFraming) return 'bad-request'
     if (said.transferEncoding !== null) {
       if (said.contentLength !== null || minor === 0) return 'bad-request'
-      if (said.transferEncoding.toLowerCase() !== 'chunked') return 'transfer-coding'
+      const coding = said.transferEncoding.toLowerCase()
+      // Chunked more than once is an error of its own (RFC 9112 section 6.1).
+      if (coding !== 'chunked') return /chunked.*chunked/.test(coding) ? 'bad-request' : 'transfer-coding'
     }
     if (said.contentLength !== null && !/^[0-9]{1,15}$/.test(said.contentLength)) return 'bad-request'
     if (said.hostCount !== 1 && (said.hostCount > 1 || minor === 1)) return 'bad-request'

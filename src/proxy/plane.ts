@@ -1,8 +1,6 @@
 /**
  * Assembles the data plane of one process, from the current table to an engine.
  */
-import { BlockList } from 'node:net'
-import { familyOf, readNetwork } from '../rules/patterns/address.ts'
 import { CacheControl } from '../state/caching/figures.ts'
 import type { RemoteStore } from '../state/caching/remote.ts'
 import { MemoryStore } from '../state/caching/store.ts'
@@ -22,6 +20,7 @@ import { Upstreams } from '../state/upstreams/upstreams.ts'
 import { countException } from '../wire/exceptions.ts'
 import { ResponseCache } from './caching/cache.ts'
 import { HeldBodies } from './caching/held-bodies.ts'
+import { trustedAddresses } from './client/trusted.ts'
 import { Engine, type RequestLimits } from './engine.ts'
 import { ForceLink } from './force-link.ts'
 import { Journey } from './journey.ts'
@@ -140,8 +139,7 @@ export function createPlane(parts: PlaneParts): Plane {
     pins,
     cookieKeys,
   })
-  const trusted = trustedList(parts.trustedProxies)
-  const isTrusted = (address: string): boolean => trusted?.check(address, familyOf(address)) === true
+  const isTrusted = trustedAddresses(parts.trustedProxies)
   const onFault = (error: unknown): void => {
     countException()
     parts.onFault?.(error)
@@ -173,16 +171,4 @@ export function createPlane(parts: PlaneParts): Plane {
     cookieKeys,
   })
   return { engine, observer, measurements, upstreams, cache: control, shadows, pins, port }
-}
-
-/** @throws {RangeError} for an entry that is neither an address nor a network */
-function trustedList(entries: readonly string[]): BlockList | null {
-  if (entries.length === 0) return null
-  const list = new BlockList()
-  for (const entry of entries) {
-    const network = readNetwork(entry)
-    if (network === null) throw new RangeError(`invalid address or network '${entry}' (such as 10.0.0.0/8, ::1)`)
-    list.addSubnet(network.address, network.prefix, network.family)
-  }
-  return list
 }

@@ -58,6 +58,8 @@ describe('request target', () => {
     '/@user',
     '/%00%0d%0a',
     '/?q=a+b%20c;d|e',
+    // UTF-8 as it is, not percent-encoded: what curl sends of such an argument.
+    '/żółw?q=ü',
   ])('%s', async (target) => {
     const bytes = Buffer.from(target).toString('latin1')
     const request = `GET ${bytes} HTTP/1.1\r\nHost: a\r\n`
@@ -67,14 +69,6 @@ describe('request target', () => {
   test('8,000 characters', async () => {
     const request = `GET /${'a'.repeat(8000)} HTTP/1.1\r\nHost: a\r\n`
     expect(await arrivedHead(`${request}\r\n`)).toBe(request + ADDED)
-  })
-
-  test('UTF-8 as it is, not percent-encoded, is more than the parser of node:http takes: 400', async () => {
-    const client = await rawClient(banyan.port)
-    const seen = upstream.requests
-    await client.send(Buffer.from('GET /żółw HTTP/1.1\r\nHost: a\r\n\r\n'))
-    expect((await client.nextResponse()).status).toBe(400)
-    expect(upstream.requests).toBe(seen)
   })
 
   test('the asterisk', async () => {

@@ -24,12 +24,12 @@ export class RawClient extends Wire {
   }
 }
 
-/** Connects. The connection is cut at the end of the test. */
+/** Connects. The connection is reset at the end of the test: behind a FIN alone the client might still wait for its response. */
 export async function rawClient(port: number): Promise<RawClient> {
   const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true, noDelay: true })
   const client = new RawClient(socket)
   onTestFinished(() => {
-    socket.destroy()
+    socket.resetAndDestroy()
   })
   await once(socket, 'connect')
   return client

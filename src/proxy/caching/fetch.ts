@@ -83,7 +83,7 @@ export class Fetch implements UpstreamRequestOwner {
 
   onInformation(head: ResponseHead): void {
     if (!this.#host.waiting.has(this.#lookup)) return
-    this.#lookup.exchange.answer.information(head.status, interimFields(head.rawHeaders))
+    this.#lookup.exchange.answer.information(head.status, head.reason, interimFields(head.rawHeaders))
   }
 
   onHead(head: ResponseHead, upstream: UpstreamState): void {

@@ -77,7 +77,7 @@ export abstract class Answer implements Held, Whole {
   abstract whenDrained(listener: () => void): void
 
   /** Writes an interim response. */
-  protected abstract sendInformation(status: number, fields: string[]): void
+  protected abstract sendInformation(status: number, reason: string, fields: readonly string[]): void
 
   /** Formats status and headers, with the framing that the connection needs. They go out with what is written next. */
   protected abstract open(status: number, reason: string, fields: readonly string[]): void
@@ -148,9 +148,9 @@ export abstract class Answer implements Held, Whole {
    * Relays an interim response (RFC 9110 section 15.2), not to HTTP/1.0 clients.
    * @param fields name, value, name, value
    */
-  information(status: number, fields: string[]): void {
+  information(status: number, reason: string, fields: string[]): void {
     if (this.begun || this.over || !this.hearsInterim) return
-    this.sendInformation(status, fields)
+    this.sendInformation(status, reason, fields)
   }
 
   /**

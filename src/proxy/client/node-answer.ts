@@ -4,21 +4,17 @@
 import type { ServerResponse } from 'node:http'
 import { fieldValue } from '../../rules/http/exchange.ts'
 import { onceWritten } from '../../wire/read-memory.ts'
-import { Answer, type Whole } from './answer.ts'
+import { Answer } from './answer.ts'
 import { endGently, reset } from './sockets.ts'
-import { endWhole, wholeAnswer, wholeOf } from './whole-answer.ts'
 
 /** A response of node:http. */
 export class NodeAnswer extends Answer {
   readonly #res: ServerResponse
-  readonly #own: boolean
   #fields: readonly string[] = []
 
-  /** @param own the headers may be written directly to the socket, bypassing node:http */
-  constructor(res: ServerResponse, own = false) {
+  constructor(res: ServerResponse) {
     super()
     this.#res = res
-    this.#own = own
   }
 
   get persistent(): boolean {
@@ -45,9 +41,10 @@ export class NodeAnswer extends Answer {
     return this.#res.req.httpVersionMinor !== 0
   }
 
-  protected sendInformation(status: number, fields: string[]): void {
+  /** The reason is node:http's own. */
+  protected sendInformation(status: number, _reason: string, fields: readonly string[]): void {
     if (status === 100 && fields.length === 0) this.#res.writeContinue()
-    else this.#res.writeInformation(status, fields)
+    else this.#res.writeInformation(status, [...fields])
   }
 
   protected open(status: number, reason: string, fields: readonly string[]): void {
@@ -72,15 +69,8 @@ export class NodeAnswer extends Answer {
     super.sendNow()
   }
 
-  protected finishWhole({ status, reason, fields, head, more, bodyHeld }: Whole): boolean {
-    if (!this.#own || Buffer.isBuffer(bodyHeld)) return false
-    const text =
-      head === null
-        ? wholeAnswer(this.#res, status, reason, fields, bodyHeld)
-        : wholeOf(this.#res, head, more, bodyHeld)
-    if (text === null) return false
-    endWhole(this.#res, text)
-    return true
+  protected finishWhole(): boolean {
+    return false
   }
 
   protected finish(last: Buffer | string | null, spent: boolean, trailers: readonly string[]): void {

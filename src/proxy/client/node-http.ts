@@ -39,16 +39,9 @@ function isStream(res: object): res is Stream {
 /** An engine behind node:http servers. */
 export class NodeHttp {
   readonly #engine: RequestHandler
-  readonly #exclusive: boolean
 
-  /** @param exclusive no other code sees the requests and responses */
-  constructor(engine: RequestHandler, exclusive = false) {
+  constructor(engine: RequestHandler) {
     this.#engine = engine
-    this.#exclusive = exclusive
-  }
-
-  get exclusive(): boolean {
-    return this.#exclusive
   }
 
   /** Proxies a request. Never throws, and responds exactly once. */
@@ -147,7 +140,7 @@ export class NodeHttp {
   #requestOf(req: IncomingMessage, res: ServerResponse): NodeRequest {
     const client = (res as Asking)[UPGRADE]
     const upgrade = client !== undefined && this.shouldUpgrade(req) ? client : null
-    const onFault = this.#exclusive ? null : (error: unknown) => this.#engine.fault(error)
+    const onFault = (error: unknown): void => this.#engine.fault(error)
     const request = new NodeRequest(req, res, { peer: this.peerOf(req.socket), upgrade, onFault })
     ;(res as Asking)[REQUEST] = request
     res.on('close', onClose)

@@ -4,10 +4,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Answer } from './answer.ts'
-import { NodeAnswer } from './node-answer.ts'
 import type { BodyReader, ClientRequest, HandedOver, Peer, RequestOwner } from './request.ts'
 import { isStalled } from './send-timeout.ts'
 import { SharedAnswer } from './shared-answer.ts'
+import { whenEnding } from './sockets.ts'
 import type { UpgradeClient } from './upgrade-client.ts'
 
 /** What is known of a request besides node:http's objects. */
@@ -15,8 +15,8 @@ export interface NodeRequestParts {
   readonly peer: Peer
   /** The client side of an upgrade, or null. */
   readonly upgrade: UpgradeClient | null
-  /** Told of errors of other code that uses the response; null where there is no other code. */
-  readonly onFault: ((error: unknown) => void) | null
+  /** Told of errors of other code that uses the response. */
+  readonly onFault: (error: unknown) => void
 }
 
 /** A request with its response. */
@@ -26,7 +26,7 @@ export class NodeRequest implements ClientRequest {
   readonly #upgrade: UpgradeClient | null
   readonly peer: Peer
   readonly answer: Answer
-  readonly exclusive: boolean
+  readonly exclusive = false
   owner: RequestOwner | null = null
 
   constructor(req: IncomingMessage, res: ServerResponse, { peer, upgrade, onFault }: NodeRequestParts) {
@@ -34,8 +34,7 @@ export class NodeRequest implements ClientRequest {
     this.#res = res
     this.#upgrade = upgrade
     this.peer = peer
-    this.exclusive = onFault === null
-    this.answer = onFault === null ? new NodeAnswer(res, true) : new SharedAnswer(res, onFault)
+    this.answer = new SharedAnswer(res, onFault)
   }
 
   get method(): string {
@@ -63,7 +62,7 @@ export class NodeRequest implements ClientRequest {
   }
 
   get bodyTaken(): boolean {
-    return !this.exclusive && this.#req.readableDidRead
+    return this.#req.readableDidRead
   }
 
   get complete(): boolean {
@@ -120,7 +119,7 @@ export class NodeRequest implements ClientRequest {
     if (stream.destroyed) res.destroy()
     else stream.once('close', () => res.destroy())
     stream.write(head, 'latin1')
-    return { stream, early }
+    return { stream, early, whenEnding: (listener) => whenEnding(stream, listener) }
   }
 
   /** The response is closed. */

@@ -67,6 +67,8 @@ export interface HandedOver {
   readonly stream: Duplex
   /** What the client has sent behind its request. */
   readonly early: readonly Buffer[]
+  /** Has a listener called when the connection is to end because the process does. */
+  whenEnding(listener: () => void): void
 }
 
 /** Reads the body of a request. */

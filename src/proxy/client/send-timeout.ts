@@ -31,7 +31,7 @@ export function isStalled(socket: Socket): boolean {
 /** Watches the connections of one server. */
 export class SendTimeout {
   readonly #timeoutMs: number
-  readonly #sockets: ReadonlySet<Socket>
+  readonly #sockets: Iterable<Socket>
   readonly #isExempt: (socket: Socket) => boolean
   readonly #progress = new WeakMap<Socket, Progress>()
   readonly #timer: ReturnType<typeof setInterval>
@@ -41,7 +41,7 @@ export class SendTimeout {
    * @param sockets the connections that stand
    * @param isExempt those that other timeouts apply to
    */
-  constructor(timeoutMs: number, sockets: ReadonlySet<Socket>, isExempt: (socket: Socket) => boolean) {
+  constructor(timeoutMs: number, sockets: Iterable<Socket>, isExempt: (socket: Socket) => boolean) {
     this.#timeoutMs = timeoutMs
     this.#sockets = sockets
     this.#isExempt = isExempt

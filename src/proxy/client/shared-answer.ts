@@ -62,10 +62,10 @@ export class SharedAnswer extends NodeAnswer {
     return !this.#opening && this.#res.headersSent
   }
 
-  override information(status: number, fields: string[]): void {
+  override information(status: number, reason: string, fields: string[]): void {
     if (this.isTaken || (status === 100 && (this.#res as ServerResponse & Internals)._sent100 === true)) return
     try {
-      super.information(status, fields)
+      super.information(status, reason, fields)
     } catch (error) {
       this.#lose(error)
     }

@@ -23,3 +23,17 @@ export function endGently(socket: Duplex): void {
   const timer = setTimeout(() => socket.destroy(), LINGER_MS)
   socket.once('close', () => clearTimeout(timer))
 }
+
+const ENDING = Symbol('ending')
+
+type Ending = Duplex & { [ENDING]?: () => void }
+
+/** Has a listener called by `endOther`, for a connection that speaks another protocol. */
+export function whenEnding(stream: Duplex, listener: () => void): void {
+  ;(stream as Ending)[ENDING] = listener
+}
+
+/** Ends a connection that speaks another protocol, as the process ends. */
+export function endOther(stream: Duplex): void {
+  ;(stream as Ending)[ENDING]?.()
+}

@@ -4,13 +4,18 @@
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { FailureCode } from '../../rules/failures/failure.ts'
+import { fieldValue } from '../../rules/http/exchange.ts'
 import { responseFields, withoutLength } from '../../rules/http/headers.ts'
 import { coarseNowMs, unwatch, type Watched, watch } from '../../wire/deadlines.ts'
 import type { ResponseHead } from '../../wire/http1.ts'
 import { onceWritten } from '../../wire/read-memory.ts'
 import type { Answer } from './answer.ts'
+import { Frames, GOING_AWAY } from './frames.ts'
 import type { ClientRequest } from './request.ts'
 import { reset } from './sockets.ts'
+
+/** How long both sides of a WebSocket may take to close once the client was told to. */
+const LAST_WORDS_MS = 5000
 
 /** The exchange of a tunnel. */
 interface TunnelExchange {
@@ -30,6 +35,10 @@ export class Tunnel implements Watched {
   #client!: Duplex
   #server!: Socket
   #closed = 0
+  /** Follows what the server sends, of a WebSocket. */
+  readonly #frames: Frames | null
+  /** The client is to be told that the connection ends, or has been. */
+  #ending: 'no' | 'soon' | 'told' = 'no'
   deadlineMs = Number.POSITIVE_INFINITY
 
   /**
@@ -42,12 +51,14 @@ export class Tunnel implements Watched {
     this.#head = head
     this.#idleMs = idleMs
     this.#over = over
+    const protocol = fieldValue(head.rawHeaders, 'upgrade')
+    this.#frames = protocol !== undefined && /^websocket$/i.test(protocol) ? new Frames() : null
   }
 
   /** @param rest bytes that came right after the 101 response */
   open(server: Socket, rest: Buffer | null): void {
     const { request, answer } = this.#exchange
-    const { stream: client, early } = request.handOver(switchingHead(this.#head, answer))
+    const { stream: client, early, whenEnding } = request.handOver(switchingHead(this.#head, answer))
     this.#client = client
     this.#server = server
     answer.switched(this.#head.status)
@@ -58,12 +69,33 @@ export class Tunnel implements Watched {
     this.deadlineMs = coarseNowMs() + this.#idleMs
     watch(this)
     if (client.destroyed) reset(server)
+    whenEnding(() => this.#end())
+  }
+
+  /**
+   * The process ends. A client of WebSocket is told so at the end of a frame, as its server would; its own close frame then goes to
+   * the server, which closes (RFC 6455 section 7.1.1). Of another protocol nothing is known, and both sides are closed.
+   */
+  #end(): void {
+    if (this.#frames === null) this.#close()
+    else if (this.#frames.atBoundary) this.#goAway()
+    else this.#ending = 'soon'
+  }
+
+  #goAway(): void {
+    this.#ending = 'told'
+    this.#client.write(GOING_AWAY)
+    this.deadlineMs = coarseNowMs() + LAST_WORDS_MS
+  }
+
+  #close(): void {
+    this.#client.destroy()
+    this.#server.destroy()
   }
 
   expire(): void {
-    this.#tell('upgrade', new Error(`idle for ${this.#idleMs} ms`))
-    this.#client.destroy()
-    this.#server.destroy()
+    if (this.#ending !== 'told') this.#tell('upgrade', new Error(`idle for ${this.#idleMs} ms`))
+    this.#close()
   }
 
   #toServer(bytes: Buffer): boolean {
@@ -72,8 +104,14 @@ export class Tunnel implements Watched {
   }
 
   #toClient(bytes: Buffer): boolean {
-    this.#exchange.answer.bodyBytes += bytes.length
-    return this.#client.write(bytes, onceWritten(bytes))
+    // Behind a close frame nothing may follow (RFC 6455 section 5.5.1).
+    if (this.#ending === 'told') return true
+    const end = this.#frames?.read(bytes, this.#ending === 'soon') ?? bytes.length
+    const passed = end === bytes.length ? bytes : bytes.subarray(0, end)
+    this.#exchange.answer.bodyBytes += end
+    const keepsUp = this.#client.write(passed, onceWritten(passed))
+    if (this.#ending === 'soon' && this.#frames!.atBoundary) this.#goAway()
+    return keepsUp
   }
 
   /** Once one side has ended, errors of the other side do not matter. */
@@ -88,14 +126,18 @@ export class Tunnel implements Watched {
     this.#exchange.cause = cause
   }
 
+  #touch(): void {
+    if (this.#ending !== 'told') this.deadlineMs = coarseNowMs() + this.#idleMs
+  }
+
   /** @param failure if `from` is closed without an end */
   #join(from: Duplex, to: Duplex, failure: FailureCode, pass: (bytes: Buffer) => boolean): void {
     from.on('data', (bytes: Buffer) => {
-      this.deadlineMs = coarseNowMs() + this.#idleMs
+      this.#touch()
       if (!pass(bytes)) from.pause()
     })
     to.on('drain', () => {
-      this.deadlineMs = coarseNowMs() + this.#idleMs
+      this.#touch()
       from.resume()
     })
     from.on('end', () => to.end())

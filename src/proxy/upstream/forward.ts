@@ -100,7 +100,7 @@ export class Forward implements AttemptOwner, BodyOwner, PrivateUser, RequestOwn
     const most = settings?.bufferRequestBytes ?? null
     body.sized = most !== null && said.transferEncoding !== null
     if (settings === undefined || most === null || !body.sized || body.done) return false
-    if (said.expect !== null) answer.information(100, [])
+    if (said.expect !== null) answer.information(100, 'Continue', [])
     body.gather(most, matched.route?.timeouts?.idleMs ?? settings.idleTimeoutMs, this)
     return true
   }
@@ -151,7 +151,8 @@ export class Forward implements AttemptOwner, BodyOwner, PrivateUser, RequestOwn
 
   onInformation(head: ResponseHead): void {
     const exchange = this.#exchange
-    exchange.answer.information(head.status, clientInterimFields(exchange, head, this.#attempts.upstream!))
+    const fields = clientInterimFields(exchange, head, this.#attempts.upstream!)
+    exchange.answer.information(head.status, head.reason, fields)
   }
 
   onHead(head: ResponseHead): void {

@@ -3,8 +3,7 @@
  */
 import { connect } from 'node:net'
 import { onTestFinished } from 'vitest'
-import { NodeHttp } from '../../../src/proxy/client/node-http.ts'
-import { Listener } from '../../../src/proxy/listen.ts'
+import { Http1Server } from '../../../src/proxy/client/http1/server.ts'
 import { createPlane, type Plane } from '../../../src/proxy/plane.ts'
 import { readTable } from '../../../src/rules/language/text.ts'
 import type { RemoteStore } from '../../../src/state/caching/remote.ts'
@@ -99,7 +98,6 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     sampleKey: 'a key of the test',
     forceSecret: 'a secret of the test',
   })
-  const node = new NodeHttp(plane.engine, true)
   const settings = {
     host: '127.0.0.1',
     port: 0,
@@ -108,7 +106,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     keepAliveMs: 75_000,
     sendTimeoutMs: options.sendTimeoutMs ?? 60_000,
   }
-  const listener = new Listener(settings, plane.engine, node, node.handle)
+  const listener = new Http1Server(settings, plane.engine)
   const { port } = await listener.listen()
   let stopped: Promise<void> | null = null
   const end = async (): Promise<void> => {

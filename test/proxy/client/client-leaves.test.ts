@@ -4,7 +4,7 @@
 import { afterAll, beforeEach, describe, expect, test } from 'vitest'
 import { startBanyan } from '../../support/banyan.ts'
 import { startBlackhole } from '../../support/blackhole.ts'
-import { rawClient } from '../../support/client.ts'
+import { type RawClient, rawClient } from '../../support/client.ts'
 import { scriptedUpstream } from '../../support/upstream.ts'
 
 const [upstream, blackhole] = await Promise.all([scriptedUpstream(), startBlackhole()])
@@ -31,7 +31,7 @@ const idle = (): Promise<void> => banyan.program.socketsBecome(IDLE_SOCKETS)
 const GET = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'
 
 describe.each(['FIN', 'RST'])('by %s', (how) => {
-  const leave = (client: { finish(): void; reset(): void }): void => (how === 'FIN' ? client.finish() : client.reset())
+  const leave = ({ socket }: RawClient): void => void (how === 'FIN' ? socket.destroy() : socket.resetAndDestroy())
 
   test('while it waits for the head', async () => {
     const client = await rawClient(banyan.port)
@@ -90,13 +90,18 @@ describe.each(['FIN', 'RST'])('by %s', (how) => {
     upstream.readsBodies = true
   })
 
-  test('with requests in the pipeline: each of their upstream requests ends', async () => {
+  test('with requests in the pipeline: the one that is upstream ends, and no other follows', async () => {
     const client = await rawClient(banyan.port)
     await client.send(GET.repeat(5))
-    const requests = [await upstream.request()]
-    while (requests.length < 5) requests.push(await upstream.request())
+    const request = await upstream.request()
+    const seen = upstream.requests
     leave(client)
-    await Promise.all(requests.map((request) => request.connection.ended()))
+    await request.connection.ended()
+    const other = await rawClient(banyan.port)
+    await other.send(GET)
+    await (await upstream.request()).ok()
+    expect((await other.nextResponse()).status).toBe(200)
+    expect(upstream.requests).toBe(seen + 1)
   })
 })
 
@@ -105,7 +110,7 @@ test('while the connection to the upstream is being made', async () => {
   const clients = await Promise.all(Array.from({ length: 5 }, () => rawClient(banyan.port)))
   await Promise.all(clients.map((client) => client.send('GET /hole HTTP/1.1\r\nHost: a\r\n\r\n')))
   await banyan.program.socketsBecome(IDLE_SOCKETS + 10)
-  for (const client of clients) client.finish()
+  for (const client of clients) client.socket.destroy()
   await idle()
 })
 
@@ -128,8 +133,7 @@ test('a thousand that leave in all phases leave no socket behind', async () => {
         if (uploads) await client.send('de')
       } else await client.readUntil('\r\n\r\n')
       if (i % 2 === 0) client.reset()
-      else client.finish()
-      await client.ended()
+      else client.socket.destroy()
     })
     await Promise.all(wave)
   }
@@ -139,4 +143,51 @@ test('a thousand that leave in all phases leave no socket behind', async () => {
   await client.send(GET)
   await (await upstream.request()).ok()
   expect((await client.nextResponse()).status).toBe(200)
+})
+
+describe('a client that half-closes behind its request', () => {
+  test.each([
+    ['before the answer', ''],
+    ['behind an interim answer', 'HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n'],
+    ['in mid-answer', 'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello'],
+  ])('%s, gets the rest of it, to the byte', async (_, begun) => {
+    const client = await rawClient(banyan.port)
+    await client.send(GET)
+    const request = await upstream.request()
+    const whole = begun.startsWith('HTTP/1.1 200')
+    if (begun !== '') {
+      await request.send(begun)
+      await client.readUntil(whole ? 'hello' : '\r\n\r\n')
+    }
+    client.finish()
+    await request.send(whole ? 'hello' : 'HTTP/1.1 200 OK\r\nX: y\r\nDate: now\r\nContent-Length: 5\r\n\r\nhello')
+    const rest = await client.readToEnd()
+    expect(rest.ending).toBe('end')
+    if (whole) expect(rest.text).toBe('hello')
+    else expect(rest.text).toMatch(/^HTTP\/1\.1 200 OK\r\nX: y\r\nDate: now\r\n(.*\r\n)+\r\nhello$/)
+  })
+
+  test('gets the answers to all that it has sent', async () => {
+    const client = await rawClient(banyan.port)
+    await client.send(`${GET}POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello`)
+    client.finish()
+    await (await upstream.request()).ok('one')
+    const second = await upstream.request()
+    expect((await second.body()).text).toBe('hello')
+    await second.ok('two')
+    expect((await client.nextResponse()).body.text).toBe('one')
+    expect((await client.nextResponse()).body.text).toBe('two')
+    expect(await client.ended()).toBe('end')
+  })
+
+  test('and leaves later, is noticed', async () => {
+    const client = await rawClient(banyan.port)
+    await client.send(GET)
+    const request = await upstream.request()
+    client.finish()
+    // The first byte of the answer has come: it was seen to be there.
+    await client.readUntil('H')
+    client.reset()
+    await request.connection.ended()
+  })
 })

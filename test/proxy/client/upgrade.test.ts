@@ -202,9 +202,15 @@ describe('no upgrade at all', () => {
     await request.ok()
     const response = await client.nextResponse()
     expect(response.body.text).toBe('ok')
-    // node:http reads nothing behind such a request, so the client must not be told that more may come.
-    expect(field(response.fields, 'connection')).toBe('close')
-    expect(await client.ended()).toBe('end')
+    expect(field(response.fields, 'connection')).toBe(version === '1.1' ? 'keep-alive' : 'close')
+    if (version === '1.0') {
+      expect(await client.ended()).toBe('end')
+      return
+    }
+    // The offer has not cost the connection.
+    await client.send('GET /again HTTP/1.1\r\nHost: a\r\n\r\n')
+    await (await upstream.request()).ok('again')
+    expect((await client.nextResponse()).body.text).toBe('again')
   })
 })
 

@@ -127,7 +127,7 @@ test('a malformed chunk behind an early answer gets no second answer', async () 
   expect(await client.readToEnd()).toEqual({ text: '', ending: 'end' })
 })
 
-test('garbage behind a request: its answer comes whole, then the connection ends', async () => {
+test('garbage behind a request: its answer comes whole, then that to the garbage, and the connection ends', async () => {
   const client = await rawClient(banyan.port)
   await client.send('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
   const request = await upstream.request()
@@ -135,5 +135,7 @@ test('garbage behind a request: its answer comes whole, then the connection ends
   await request.send('HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello')
   await client.readUntil('hello')
   await request.send('world')
-  expect(await client.readToEnd()).toEqual({ text: 'world', ending: 'end' })
+  expect(await client.readUntil('world')).toBe('world')
+  expect((await client.nextResponse()).status).toBe(400)
+  expect(await client.readToEnd()).toEqual({ text: '', ending: 'end' })
 })

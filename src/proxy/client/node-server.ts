@@ -1,48 +1,28 @@
 /**
- * The public server: sockets, limits against slow and broken clients, and drain.
+ * The public server behind middleware: node:http's, with limits against slow and broken clients, and drain.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import { type AddressInfo, Server as NetServer, type Socket } from 'node:net'
-import { FAILURES, type FailureCode } from '../rules/failures/failure.ts'
-import { sendAll } from '../wire/turn.ts'
-import { problemText } from './client/answer.ts'
-import type { Handler, NodeHttp } from './client/node-http.ts'
-import { SendTimeout } from './client/send-timeout.ts'
-import { endGently } from './client/sockets.ts'
+import { FAILURES, type FailureCode } from '../../rules/failures/failure.ts'
+import { sendAll } from '../../wire/turn.ts'
+import { problemText } from './answer.ts'
 import type { Descriptors } from './descriptors.ts'
-import type { Engine } from './engine.ts'
-import { type ListenPlace, listenAt } from './listen-at.ts'
-
-/** Settings of the public server. Times in milliseconds. */
-export interface ListenSettings extends ListenPlace {
-  /** Maximum size of the request line and all headers, in bytes. */
-  readonly maxHeaderBytes: number
-  /** From the first byte of a request, or from the connection, to the end of the headers. */
-  readonly headersTimeoutMs: number
-  /** Idle connections are closed after this. */
-  readonly keepAliveMs: number
-  /** A connection whose client accepts nothing of what it is sent is closed after this. Default 60 s. */
-  readonly sendTimeoutMs?: number
-}
+import { listenAt } from './listen-at.ts'
+import {
+  DEFAULT_SEND_TIMEOUT_MS,
+  DRAIN_TICK_MS,
+  type DrainTerms,
+  endSpread,
+  type ListenSettings,
+  type PublicServer,
+} from './listener.ts'
+import type { Handler, NodeHttp } from './node-http.ts'
+import type { RequestHandler } from './request.ts'
+import { SendTimeout } from './send-timeout.ts'
+import { endGently, endOther } from './sockets.ts'
 
 /** How often the headers timeout is checked. */
 const CHECK_INTERVAL_MS = 1000
-
-/** How often a drain closes idle connections. */
-const DRAIN_TICK_MS = 50
-
-/** Options of a drain. */
-export interface DrainTerms {
-  /** Remaining connections are cut after this, milliseconds. */
-  readonly timeoutMs: number
-  /**
-   * Keeps idle connections until their next request, which gets `Connection: close`: closing them could hit a request on its
-   * way. Default false.
-   */
-  readonly patient?: boolean
-}
-
-const DEFAULT_SEND_TIMEOUT_MS = 60_000
 
 const REFUSED = Symbol('refused')
 const UPGRADED = Symbol('upgraded')
@@ -60,17 +40,15 @@ interface ClientSocket extends Socket {
   [CURRENT]?: ServerResponse
 }
 
-/** banyan's own server: a node:http server that is stricter and answers what node:http drops silently. */
-export class Listener {
+/** A node:http server that is stricter and answers what node:http drops silently. */
+export class NodeServer implements PublicServer {
   readonly #server: Server
   readonly #settings: ListenSettings
-  readonly #engine: Engine
+  readonly #engine: RequestHandler & { draining: boolean }
   readonly #node: NodeHttp
   readonly #sockets = new Set<Socket>()
   readonly #sendTimeout: SendTimeout
-  /** Called for each closed connection. */
   onClosed: () => void = () => {}
-  /** Decides whether a new connection may stay, and counts those that can't be accepted. */
   descriptors: Pick<Descriptors, 'mayKeep' | 'lost'> | null = null
   #hurry: () => void = () => {}
 
@@ -78,7 +56,12 @@ export class Listener {
    * @param node the engine behind node:http
    * @param handler that of `node`, or the operator's middleware around it
    */
-  constructor(settings: ListenSettings, engine: Engine, node: NodeHttp, handler: Handler) {
+  constructor(
+    settings: ListenSettings,
+    engine: RequestHandler & { draining: boolean },
+    node: NodeHttp,
+    handler: Handler,
+  ) {
     this.#settings = settings
     this.#engine = engine
     this.#node = node
@@ -92,8 +75,6 @@ export class Listener {
       // The engine refuses a missing Host, with its own response.
       requireHostHeader: false,
       shouldUpgradeCallback: node.shouldUpgrade,
-      // The engine does not use the stream of an empty body, but middleware may wait for its end.
-      optimizeEmptyRequests: node.exclusive,
     }
     this.#server = createServer(options)
     // node:http drops headers beyond its limit silently, so the limit is checked in the engine.
@@ -101,7 +82,7 @@ export class Listener {
     const request = (req: IncomingMessage, res: ServerResponse): void => {
       ;(req.socket as ClientSocket)[CURRENT] = res
       // After an upgrade that is not accepted, node:http reads no further: middleware must not promise a persistent connection.
-      if (!node.exclusive && req.headers.upgrade !== undefined) res.shouldKeepAlive = false
+      if (req.headers.upgrade !== undefined) res.shouldKeepAlive = false
       handler(req, res)
     }
     this.#server.on('request', request)
@@ -135,34 +116,25 @@ export class Listener {
     return current !== undefined && !current.writableEnded && this.#node.limitsTime(current)
   }
 
-  /**
-   * Starts accepting connections.
-   * @returns the bound address, with the actual port for port 0
-   * @throws errors of node:net, such as EADDRINUSE
-   */
   async listen(): Promise<AddressInfo> {
     return await listenAt(this.#server, this.#settings, ({ message }) => this.descriptors?.lost(1, message))
   }
 
-  /** Starts serving connections that another process accepts, without listening on a port. */
   open(): void {
     // On 'listening' the server starts to check the headers timeout.
     this.#server.emit('listening')
   }
 
-  /** Serves a connection that another process has accepted. */
   take(socket: Socket): void {
     // As for connections that the server accepts itself: a client may half-close after its request.
     socket.allowHalfOpen = true
     this.#server.emit('connection', socket)
   }
 
-  /** Open connections. */
   get connections(): number {
     return this.#sockets.size
   }
 
-  /** Stops accepting, finishes requests in flight, and resolves when the last connection is closed. */
   async drain({ timeoutMs, patient = false }: DrainTerms): Promise<void> {
     this.#engine.draining = true
     // Not http.Server's close: it cuts idle connections at once, which could hit a request on its way.
@@ -173,15 +145,20 @@ export class Listener {
     }
     this.#hurry = cut
     const deadline = setTimeout(cut, timeoutMs)
+    const upgraded = [...(this.#sockets as Set<ClientSocket>)].filter((socket) => socket[UPGRADED] === true)
+    const stopEnding = endSpread(
+      upgraded.map((socket) => () => endOther(socket)),
+      timeoutMs,
+    )
     while (this.#sockets.size > 0) await this.#oneClosed()
     clearInterval(tick)
+    stopEnding()
     clearTimeout(deadline)
     // The rest of http.Server's close: its timer.
     this.#server.close()
     this.#sendTimeout.close()
   }
 
-  /** Ends a drain now: cuts the remaining connections. */
   hurry(): void {
     this.#hurry()
   }

@@ -1,0 +1,214 @@
+/**
+ * Answers in HTTP/1.1 (RFC 9112): status line, fields and framing as text, and as few writes as possible.
+ */
+import { onceWritten } from '../../../wire/read-memory.ts'
+import { Answer, type Whole } from '../answer.ts'
+
+/** The connection that an answer is written on. */
+export interface AnswerHost {
+  /** It stays open behind the answer, as far as is known. */
+  persistent: boolean
+  /** What Connection and Keep-Alive say of a persistent connection. */
+  readonly keepAliveText: string
+  readonly dead: boolean
+  /**
+   * Writes bytes; a string is Latin-1.
+   * @param done called once they are on their way, or undefined
+   * @returns false if the client does not keep up
+   */
+  write(bytes: Buffer | string, done?: () => void): boolean
+  /** What is written until `uncork` goes out together. */
+  cork(): void
+  uncork(): void
+  /** The client was told to send the body. */
+  continued(): void
+  /** The head of an answer without what was already sent of it, to see whether a client that half-closed is still there. */
+  withoutProbe(head: string): string
+  whenDrained(listener: () => void): void
+  /** The answer has been written. */
+  answered(): void
+  /** @param silently a client could not tell it from the end of the answer: the connection is reset */
+  cut(silently: boolean): void
+}
+
+const CLOSE = 'Connection: close\r\n'
+
+/** An answer on a connection of HTTP/1.1 or 1.0. */
+export class Http1Answer extends Answer {
+  readonly #host: AnswerHost
+  readonly #minor: 0 | 1
+  protected readonly isHead: boolean
+  /** Status line and fields that wait for what follows them; '' where there are none. */
+  #unsent = ''
+  #chunked = false
+  /** It has no body, whatever is given (RFC 9112 section 6.3). */
+  #bodiless = false
+  /** It has a body, which ends with the connection. */
+  #openEnded = false
+  /** All of it is written: what the connection does now is no concern of it. */
+  #written = false
+
+  constructor(host: AnswerHost, minor: 0 | 1, isHead: boolean) {
+    super()
+    this.#host = host
+    this.#minor = minor
+    this.isHead = isHead
+  }
+
+  get persistent(): boolean {
+    return this.#host.persistent
+  }
+
+  closes(): void {
+    this.#host.persistent = false
+  }
+
+  whenDrained(listener: () => void): void {
+    this.#host.whenDrained(listener)
+  }
+
+  protected get dead(): boolean {
+    return this.#host.dead
+  }
+
+  protected get hearsInterim(): boolean {
+    return this.#minor === 1
+  }
+
+  protected sendInformation(status: number, reason: string, fields: readonly string[]): void {
+    let text = `HTTP/1.1 ${status} ${reason}\r\n`
+    for (let i = 0; i < fields.length; i += 2) text += `${fields[i]}: ${fields[i + 1]}\r\n`
+    if (status === 100) this.#host.continued()
+    this.#host.write(this.#host.withoutProbe(`${text}\r\n`))
+  }
+
+  protected open(status: number, reason: string, fields: readonly string[]): void {
+    this.#unsent = this.#format(status, reason, fields)
+  }
+
+  protected sendHead(): boolean {
+    const head = this.#unsent
+    this.#unsent = ''
+    return head === '' || this.#host.write(head)
+  }
+
+  protected write(piece: Buffer | string, spent: boolean): boolean {
+    if (this.#bodiless || piece.length === 0) return true
+    const host = this.#host
+    const head = this.#unsent
+    this.#unsent = ''
+    if (typeof piece === 'string') {
+      const text = head + this.#framed(piece)
+      return text === '' || host.write(text)
+    }
+    const done = spent ? onceWritten(piece) : undefined
+    if (!this.#chunked && head === '') return host.write(piece, done)
+    host.cork()
+    if (this.#chunked) {
+      host.write(`${head}${piece.length.toString(16)}\r\n`)
+      host.write(piece, done)
+      const keepsUp = host.write('\r\n')
+      host.uncork()
+      return keepsUp
+    }
+    host.write(head)
+    const keepsUp = host.write(piece, done)
+    host.uncork()
+    return keepsUp
+  }
+
+  protected finish(last: Buffer | string | null, spent: boolean, trailers: readonly string[]): void {
+    const host = this.#host
+    const end = this.#chunked ? lastChunk(trailers) : ''
+    if (Buffer.isBuffer(last) && !this.#bodiless) {
+      host.cork()
+      this.write(last, spent)
+      if (end !== '') host.write(end)
+      host.uncork()
+    } else {
+      let text = this.#unsent
+      this.#unsent = ''
+      if (typeof last === 'string' && !this.#bodiless) text += this.#framed(last)
+      text += end
+      if (text !== '') host.write(text)
+    }
+    this.#written = true
+    host.answered()
+  }
+
+  protected finishWhole({ head, more, bodyHeld }: Whole): boolean {
+    if (head === null || this.#minor === 0) return false
+    let text = head
+    for (let i = 0; i < more.length; i += 2) text += `${more[i]}: ${more[i + 1]}\r\n`
+    const host = this.#host
+    this.#unsent = host.withoutProbe(`${text}${host.persistent ? host.keepAliveText : CLOSE}\r\n`)
+    this.finish(bodyHeld, false, NO_FIELDS)
+    return true
+  }
+
+  protected cut(opened: boolean): void {
+    if (!this.#written) this.#host.cut(opened && this.#openEnded)
+  }
+
+  /** An empty chunk would be the last one. */
+  #framed(piece: string): string {
+    return this.#chunked && piece !== '' ? `${piece.length.toString(16)}\r\n${piece}\r\n` : piece
+  }
+
+  /** The given fields, then Date, what the connection does, and the framing (RFC 9112 section 6). */
+  #format(status: number, reason: string, fields: readonly string[]): string {
+    const host = this.#host
+    let text = `HTTP/1.1 ${status} ${reason}\r\n`
+    let dated = false
+    let hasLength = false
+    let connection = ''
+    for (let i = 0; i < fields.length; i += 2) {
+      const name = fields[i] as string
+      // Only these fields matter here, and few names are as long as they are.
+      switch (name.length) {
+        case 4:
+          dated ||= name.toLowerCase() === 'date'
+          break
+        case 10:
+          if (name.toLowerCase() === 'connection') connection = fields[i + 1] as string
+          break
+        case 14:
+          hasLength ||= name.toLowerCase() === 'content-length'
+      }
+      text += `${name}: ${fields[i + 1]}\r\n`
+    }
+    const hasBody = !this.isHead && status !== 204 && status !== 304
+    this.#bodiless = !hasBody
+    this.#chunked = hasBody && !hasLength && this.#minor === 1
+    this.#openEnded = hasBody && !hasLength && this.#minor === 0
+    // Of HTTP/1.0 nothing but a length tells where the answer ends.
+    if (this.#minor === 0 && !hasLength) host.persistent = false
+    if (connection !== '' && /(?:^|,)[ \t]*close[ \t]*(?:,|$)/i.test(connection)) host.persistent = false
+    const { persistent } = host
+    // What the client is told holds.
+    host.persistent = persistent
+    if (!dated) text += dateField(Date.now())
+    if (connection === '') text += persistent ? host.keepAliveText : CLOSE
+    return host.withoutProbe(`${text}${this.#chunked ? 'Transfer-Encoding: chunked\r\n\r\n' : '\r\n'}`)
+  }
+}
+
+const NO_FIELDS: readonly string[] = []
+
+function lastChunk(trailers: readonly string[]): string {
+  if (trailers.length === 0) return '0\r\n\r\n'
+  let text = '0\r\n'
+  for (let i = 0; i < trailers.length; i += 2) text += `${trailers[i]}: ${trailers[i + 1]}\r\n`
+  return `${text}\r\n`
+}
+
+const dates = { second: -1, text: '' }
+
+function dateField(nowMs: number): string {
+  const second = Math.floor(nowMs / 1000)
+  if (dates.second !== second) {
+    dates.second = second
+    dates.text = `Date: ${new Date(nowMs).toUTCString()}\r\n`
+  }
+  return dates.text
+}

@@ -1,0 +1,531 @@
+/**
+ * A client's connection in HTTP/1.1 or 1.0 (RFC 9112): requests one after the other, each with its answer.
+ */
+import type { OnReadOpts, Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
+import type { FailureCode } from '../../../rules/failures/failure.ts'
+import { fieldValue, fieldValues } from '../../../rules/http/exchange.ts'
+import { coarseNowMs, unwatch, type Watched, watch } from '../../../wire/deadlines.ts'
+import { tellException } from '../../../wire/exceptions.ts'
+import { isBulk, keep, lend, readBuffer, takeBack } from '../../../wire/read-memory.ts'
+import { RefusedRequest, type RequestHead, RequestReader, type RequestSink } from '../../../wire/requests.ts'
+import { sendAll } from '../../../wire/turn.ts'
+import type { Arrival, HandedOver, Peer, RequestHandler } from '../request.ts'
+import { isStalled } from '../send-timeout.ts'
+import { whenEnding } from '../sockets.ts'
+import { type AnswerHost, Http1Answer } from './answer.ts'
+import { Http1Request, type RequestHost } from './request.ts'
+
+/** What the connections of one server share. Times in milliseconds. */
+export interface ConnectionTerms {
+  readonly engine: RequestHandler
+  /** Of a request line and its fields, in bytes. */
+  readonly maxHeaderBytes: number
+  readonly headersTimeoutMs: number
+  readonly keepAliveMs: number
+  /** What Connection and Keep-Alive say of a persistent connection. */
+  readonly keepAliveText: string
+  /** The connection is gone. */
+  onClosed(connection: Http1Connection): void
+}
+
+/** Bytes that are read while they can't be used: of a body before its upstream is there, of requests in the pipeline. */
+const AHEAD_BYTES = 64 * 1024
+
+/** How long a client may continue sending after the final response before its connection is cut. */
+const LINGER_MS = 2000
+
+/** How long the rest of a request is read and dropped whose answer came early and leaves the connection open. */
+const REST_MS = 30_000
+
+/** The beginning of each answer: what can be sent of it before anything is known. */
+const PROBE = 'HTTP/1.1 '
+
+/**
+ * When a client that has half-closed is sent the next byte of `PROBE`: one that has left answers with a reset, which the write behind
+ * it finds. The second one is there for networks that are near.
+ */
+const PROBE_AFTER_MS = [0, 2, 50, 100, 500, 1000, 2000, 5000, 10_000]
+
+/** How long a client that has half-closed counts as there while nothing more of its answer comes. */
+const SILENT_MS = 1000
+
+/**
+ * - idle: nothing of a request has come
+ * - head: some of its head has
+ * - exchange: a request has been given to the engine, and its answer is not written or its body not read
+ * - refused: what came is no request; its answer is on its way
+ * - lingering: the answer that closes the connection is written; what still arrives is dropped
+ * - other: another protocol is spoken
+ */
+type Phase = 'idle' | 'head' | 'exchange' | 'refused' | 'lingering' | 'other' | 'closed'
+
+/** One connection. */
+export class Http1Connection implements Arrival, AnswerHost, RequestHost, RequestSink, Watched {
+  readonly #terms: ConnectionTerms
+  readonly #socket: Socket
+  readonly #reader: RequestReader
+  readonly peer: Peer
+  readonly encrypted: boolean
+  #phase: Phase = 'idle'
+  #request: Http1Request | null = null
+  /** The answer to it has been written. */
+  #answered = false
+  /** The body of the request is malformed. */
+  #broken = false
+  /** Some of the body has come, or the client was told to send it. */
+  #bodyBegun = false
+  /** What has been read and can't be used yet. */
+  #ahead: Buffer[] = []
+  #aheadBytes = 0
+  /** Bytes are being given to the reader. */
+  #taking = false
+  /** The client has ended its side. */
+  #ended = false
+  /** The last read was one of a large body. */
+  #bulk = false
+  /** Bytes of `PROBE` that were sent. */
+  #probed = 0
+  /** What had been written when it was last looked at, of a client that has half-closed; -1 before. */
+  #bytesWritten = -1
+  #whenDrained: (() => void) | null = null
+  #closeListeners: (() => void)[] = []
+  #persistent = true
+  deadlineMs: number
+
+  /**
+   * @param socket nothing was read from it
+   * @param wrap makes the socket that reads by these options; null where it can't, and is read as a stream
+   */
+  constructor(socket: Socket, terms: ConnectionTerms, wrap: ((reading: OnReadOpts) => Socket) | null) {
+    this.#terms = terms
+    this.#reader = new RequestReader(this, { maxHeadBytes: terms.maxHeaderBytes, maxFields: ANY, maxTargetLength: ANY })
+    this.#socket = wrap === null ? socket : wrap(this.#reading())
+    this.encrypted = (socket as Partial<TLSSocket>).encrypted === true
+    this.peer = terms.engine.peerOf(this)
+    const contained = this.#socket
+    if (wrap === null) contained.on('data', this.#onData)
+    contained.on('drain', () => this.#contain(this.#onDrain))
+    contained.on('end', () => this.#contain(this.#onEnd))
+    contained.on('finish', () => this.#contain(this.#onFinish))
+    contained.on('error', ignore)
+    contained.on('close', () => this.#contain(this.#onClosed))
+    watch(this)
+    this.deadlineMs = coarseNowMs() + terms.headersTimeoutMs
+    contained.resume()
+  }
+
+  get socket(): Socket {
+    return this.#socket
+  }
+
+  /** Not where a body may or may not come: what follows the answer is the client's choice (RFC 9110 section 10.1.1). */
+  get persistent(): boolean {
+    return this.#persistent && !this.#mayLackBody
+  }
+
+  set persistent(is: boolean) {
+    this.#persistent = is
+  }
+
+  /** The client waits for a 100 before it sends the body, and has got none. */
+  get #mayLackBody(): boolean {
+    const request = this.#request
+    if (request === null || request.complete || this.#bodyBegun) return false
+    return fieldValue(request.rawHeaders, 'expect') !== undefined
+  }
+
+  get remoteAddress(): string | undefined {
+    return this.#socket.remoteAddress
+  }
+
+  get keepAliveText(): string {
+    return this.#terms.keepAliveText
+  }
+
+  get dead(): boolean {
+    return this.#socket.destroyed
+  }
+
+  /** The time-outs of an upstream apply to what is sent, or those of another protocol. */
+  get limitsTime(): boolean {
+    return this.#phase === 'other' || (!this.#answered && this.#request?.owner?.limitsTime === true)
+  }
+
+  /** No request is under way, and all answers have been taken. */
+  get isIdle(): boolean {
+    return this.#phase === 'idle' && this.#socket.writableLength === 0
+  }
+
+  whenClosed(listener: () => void): void {
+    if (this.dead) listener()
+    else this.#closeListeners.push(listener)
+  }
+
+  /** The process ends: the answer that is under way closes the connection. */
+  endSoon(): void {
+    this.persistent = false
+  }
+
+  /** Closes a connection that is idle. */
+  closeIdle(): void {
+    if (this.isIdle) this.destroy()
+  }
+
+  /** Another protocol is spoken. */
+  get isOther(): boolean {
+    return this.#phase === 'other'
+  }
+
+  destroy(): void {
+    this.#socket.destroy()
+  }
+
+  // The head, the body and the end of a request, as the reader finds them.
+
+  onHead(head: RequestHead): void {
+    const { method, minor, rawHeaders, offersUpgrade } = head
+    this.#phase = 'exchange'
+    this.deadlineMs = Number.POSITIVE_INFINITY
+    this.persistent = head.keepAlive
+    this.#answered = false
+    this.#bodyBegun = false
+    this.#bytesWritten = -1
+    // h2c is obsolete (RFC 9113 section 3.1); clients that offer it go on with HTTP/1.1.
+    const offered = offersUpgrade && method !== 'CONNECT' ? fieldValues(rawHeaders, 'upgrade').join(', ') : null
+    const upgrade = offered === null || /^h2c\b/i.test(offered) ? null : offered
+    const request = new Http1Request(this, head, upgrade, new Http1Answer(this, minor, method === 'HEAD'))
+    this.#request = request
+    if (head.framing === 'none') request.complete = true
+    this.#terms.engine.handle(request)
+    // What becomes of the body is up to the request.
+    this.#reader.stop()
+  }
+
+  onBody(piece: Buffer): void {
+    this.#bodyBegun = true
+    this.#request!.onBody(piece)
+  }
+
+  onEnd(rawTrailers: readonly string[]): void {
+    const request = this.#request!
+    if (!request.complete) request.onEnd(rawTrailers)
+    if (this.#answered) this.#over()
+  }
+
+  // What a request asks of its connection.
+
+  readOn(): void {
+    if (this.#taking) return
+    this.#takeAhead()
+  }
+
+  pauseReading(): void {
+    this.#socket.pause()
+  }
+
+  limitBody(limitMs: number): void {
+    this.deadlineMs = coarseNowMs() + limitMs
+  }
+
+  handOver(head: string): HandedOver {
+    const stream = this.#socket
+    this.#phase = 'other'
+    this.#request = null
+    this.deadlineMs = Number.POSITIVE_INFINITY
+    unwatch(this)
+    stream.pause()
+    stream.removeListener('data', this.#onData)
+    stream.removeAllListeners('drain')
+    stream.write(this.withoutProbe(head), 'latin1')
+    const early = this.#ahead
+    this.#ahead = []
+    this.#aheadBytes = 0
+    return { stream, early, whenEnding: (listener) => whenEnding(stream, listener) }
+  }
+
+  // What an answer asks of its connection.
+
+  continued(): void {
+    this.#bodyBegun = true
+  }
+
+  write(bytes: Buffer | string, done?: () => void): boolean {
+    return typeof bytes === 'string' ? this.#socket.write(bytes, 'latin1', done) : this.#socket.write(bytes, done)
+  }
+
+  cork(): void {
+    this.#socket.cork()
+  }
+
+  uncork(): void {
+    this.#socket.uncork()
+  }
+
+  withoutProbe(head: string): string {
+    if (this.#probed === 0) return head
+    const rest = head.slice(this.#probed)
+    this.#probed = 0
+    return rest
+  }
+
+  whenDrained(listener: () => void): void {
+    this.#whenDrained = listener
+  }
+
+  answered(): void {
+    this.#answered = true
+    const request = this.#request
+    if (request === null || !this.persistent) this.#linger()
+    else if (request.complete) this.#over()
+    else if (!request.wanted) request.discard(REST_MS)
+  }
+
+  cut(silently: boolean): void {
+    if (silently) this.#socket.resetAndDestroy()
+    else this.#socket.destroy()
+  }
+
+  expire(): void {
+    if (this.#phase === 'head') this.#refuse('request-timeout', null)
+    else if (this.#phase === 'exchange' && this.#ended) this.#seeWhetherThere()
+    else this.destroy()
+  }
+
+  /** How node:net reads: into which memory, and who gets what was read. */
+  #reading(): OnReadOpts {
+    return {
+      buffer: () => readBuffer(this.#bulk && (this.#phase === 'other' || this.#request?.wanted === true)),
+      callback: (count, buffer) => this.#onRead(count, buffer as Buffer),
+    }
+  }
+
+  /** @returns false where no more is to be read for now */
+  #onRead(count: number, buffer: Buffer): boolean {
+    const bytes = lend(buffer, count)
+    this.#bulk = isBulk(count)
+    let more = true
+    if (this.#phase === 'other') more = this.#socket.push(keep(bytes))
+    else this.#arrived(bytes)
+    takeBack()
+    return more
+  }
+
+  readonly #onData = (bytes: Buffer): void => this.#arrived(bytes)
+
+  #arrived(bytes: Buffer): void {
+    try {
+      if (this.#phase === 'refused' || this.#phase === 'lingering' || this.#broken) return
+      if (this.#aheadBytes > 0) this.#hold(bytes)
+      else this.#take(bytes)
+    } catch (error) {
+      this.#broke(error)
+    }
+  }
+
+  /** More of a request can be used now. */
+  get #accepts(): boolean {
+    switch (this.#phase) {
+      case 'idle':
+      case 'head':
+        return !this.#socket.writableNeedDrain
+      case 'exchange':
+        return !this.#broken && !this.#request!.complete && this.#request!.wanted
+      default:
+        return false
+    }
+  }
+
+  #take(bytes: Buffer): void {
+    let at = 0
+    this.#taking = true
+    try {
+      while (at < bytes.length && this.#accepts) {
+        if (this.#phase === 'idle') {
+          this.#phase = 'head'
+          this.deadlineMs = coarseNowMs() + this.#terms.headersTimeoutMs
+        }
+        at = this.#reader.push(bytes, at)
+      }
+    } catch (error) {
+      if (!(error instanceof RefusedRequest)) throw error
+      this.#malformed(error)
+      return
+    } finally {
+      this.#taking = false
+    }
+    if (at < bytes.length) this.#hold(at === 0 ? bytes : bytes.subarray(at))
+  }
+
+  /** Keeps bytes for later, and reads no more where they are many. */
+  #hold(bytes: Buffer): void {
+    if (this.#phase === 'refused' || this.#phase === 'lingering' || this.#phase === 'closed') return
+    this.#ahead.push(keep(bytes))
+    this.#aheadBytes += bytes.length
+    if (this.#aheadBytes >= AHEAD_BYTES) this.#socket.pause()
+  }
+
+  /** Goes on with what was held back, then with what comes. */
+  #takeAhead(): void {
+    while (this.#aheadBytes > 0 && this.#accepts) {
+      const bytes = this.#ahead.shift() as Buffer
+      const later = this.#ahead
+      this.#aheadBytes -= bytes.length
+      this.#ahead = []
+      const before = this.#aheadBytes
+      this.#aheadBytes = 0
+      this.#take(bytes)
+      this.#ahead.push(...later)
+      this.#aheadBytes += before
+    }
+    if (this.#phase === 'closed' || this.#aheadBytes >= AHEAD_BYTES) return
+    if (this.#ended) this.#endOfInput()
+    else if (!this.#request?.paused && this.#socket.isPaused()) this.#socket.resume()
+  }
+
+  #malformed({ fault, method, target }: RefusedRequest): void {
+    const request = this.#request
+    if (request === null || this.#phase !== 'exchange') {
+      this.#refuse(fault, method === '' ? null : { method, target })
+      return
+    }
+    this.#broken = true
+    this.persistent = false
+    if (this.#answered) this.#linger()
+    // An answer that is complete goes out, and closes the connection; else the client learns what is wrong.
+    else if (request.answer.over) sendAll()
+    else if (request.owner === null) this.destroy()
+    else request.owner.onMalformed()
+  }
+
+  /** Answers what is no request. */
+  #refuse(failure: FailureCode, line: { readonly method: string; readonly target: string } | null): void {
+    this.#phase = 'refused'
+    this.#request = null
+    this.deadlineMs = Number.POSITIVE_INFINITY
+    const id = this.#terms.engine.refused(this.peer, line, failure)
+    const answer = new Http1Answer(this, 1, false)
+    answer.closes()
+    answer.problem(failure, id)
+  }
+
+  /** The request and its answer are over. */
+  #over(): void {
+    this.#request = null
+    if (!this.persistent) {
+      this.#linger()
+      return
+    }
+    this.#phase = 'idle'
+    this.deadlineMs = coarseNowMs() + this.#terms.keepAliveMs
+    if (this.#taking) return
+    if (this.#aheadBytes > 0 || this.#ended || this.#socket.isPaused()) this.#takeAhead()
+  }
+
+  /** Ends our side, and reads on for a moment: else the kernel would send an RST, and the client could lose the answer. */
+  #linger(): void {
+    if (this.#phase === 'closed' || this.#phase === 'lingering') return
+    this.#phase = 'lingering'
+    this.#ahead = []
+    this.#aheadBytes = 0
+    // Begins once all is written.
+    this.deadlineMs = Number.POSITIVE_INFINITY
+    this.#socket.end()
+    this.#socket.resume()
+  }
+
+  #onFinish(): void {
+    if (this.#phase === 'lingering') this.deadlineMs = coarseNowMs() + LINGER_MS
+  }
+
+  #onDrain(): void {
+    const listener = this.#whenDrained
+    this.#whenDrained = null
+    listener?.()
+    if (this.#phase === 'idle') this.#takeAhead()
+  }
+
+  /** The client has ended its side. */
+  #onEnd(): void {
+    this.#ended = true
+    this.#endOfInput()
+  }
+
+  /** Nothing comes behind what has been read. */
+  #endOfInput(): void {
+    switch (this.#phase) {
+      case 'idle':
+        if (this.#aheadBytes === 0) this.#linger()
+        break
+      case 'head':
+        if (this.#aheadBytes === 0) this.destroy()
+        break
+      case 'exchange':
+        // A client that waits for another protocol has nothing to wait for without a side of its own.
+        if (this.#request!.complete && this.#request!.upgrade === null) this.#seeWhetherThere()
+        else if (this.#request!.complete || (this.#aheadBytes === 0 && !this.#answered)) this.destroy()
+        else if (this.#aheadBytes === 0) this.#linger()
+    }
+  }
+
+  /**
+   * A client that has left, and one that has only half-closed behind its request, look alike until something is sent to them.
+   * The beginning of an answer is known before the rest.
+   */
+  #seeWhetherThere(): void {
+    const { answer } = this.#request!
+    if (answer.left) {
+      const { bytesWritten, writableLength } = this.#socket
+      const moves = writableLength > 0 || bytesWritten !== this.#bytesWritten
+      this.#bytesWritten = bytesWritten
+      if (moves) this.deadlineMs = coarseNowMs() + SILENT_MS
+      else this.destroy()
+      return
+    }
+    if (this.#probed < PROBE.length) this.#socket.write(PROBE.charAt(this.#probed++), 'latin1')
+    const afterMs = PROBE_AFTER_MS[this.#probed] ?? SILENT_MS
+    this.deadlineMs = coarseNowMs() + afterMs
+    // Sooner than deadlines are looked at.
+    if (this.#probed === 1) setTimeout(() => this.#contain(this.#seeAgain), afterMs)
+  }
+
+  #seeAgain(): void {
+    if (this.#phase === 'exchange' && this.#probed === 1) this.#seeWhetherThere()
+  }
+
+  #onClosed(): void {
+    const request = this.#request
+    const answered = this.#answered
+    this.#phase = 'closed'
+    this.#request = null
+    this.#ahead = []
+    this.#aheadBytes = 0
+    unwatch(this)
+    this.#terms.onClosed(this)
+    if (request !== null && !answered) request.owner?.onGone(isStalled(this.#socket))
+    const listeners = this.#closeListeners
+    this.#closeListeners = []
+    for (const listener of listeners) listener()
+  }
+
+  /** Runs what is done with an event of the socket: what it throws breaks this connection, and no other. */
+  #contain(act: () => void): void {
+    try {
+      act.call(this)
+    } catch (error) {
+      this.#broke(error)
+    }
+  }
+
+  #broke(error: unknown): void {
+    this.destroy()
+    tellException(error)
+  }
+}
+
+/** Fields and characters of the target are counted by the engine, which refuses the request with all that is known of it. */
+const ANY = Number.MAX_SAFE_INTEGER
+
+function ignore(): void {
+  // 'close' follows and handles it.
+}

@@ -1,0 +1,79 @@
+/**
+ * What a public server is to the process that runs it.
+ */
+import type { AddressInfo, Socket } from 'node:net'
+import type { Descriptors } from './descriptors.ts'
+import type { ListenPlace } from './listen-at.ts'
+
+/** Settings of the public server. Times in milliseconds. */
+export interface ListenSettings extends ListenPlace {
+  /** Maximum size of the request line and all headers, in bytes. */
+  readonly maxHeaderBytes: number
+  /** From the first byte of a request, or from the connection, to the end of the headers. */
+  readonly headersTimeoutMs: number
+  /** Idle connections are closed after this. */
+  readonly keepAliveMs: number
+  /** A connection whose client accepts nothing of what it is sent is closed after this. Default 60 s. */
+  readonly sendTimeoutMs?: number
+}
+
+export const DEFAULT_SEND_TIMEOUT_MS = 60_000
+
+/** How often a drain closes idle connections. */
+export const DRAIN_TICK_MS = 50
+
+/** Options of a drain. */
+export interface DrainTerms {
+  /** Remaining connections are cut after this, milliseconds. */
+  readonly timeoutMs: number
+  /**
+   * Keeps idle connections until their next request, which gets `Connection: close`: closing them could hit a request on its
+   * way. Default false.
+   */
+  readonly patient?: boolean
+}
+
+/** Accepts clients, and serves them until it is drained. */
+export interface PublicServer {
+  /** Called for each closed connection. */
+  onClosed: () => void
+  /** Decides whether a new connection may stay, and counts those that can't be accepted. */
+  descriptors: Pick<Descriptors, 'mayKeep' | 'lost'> | null
+  /** Open connections. */
+  readonly connections: number
+  /**
+   * Starts accepting connections.
+   * @returns the bound address, with the actual port for port 0
+   * @throws errors of node:net, such as EADDRINUSE
+   */
+  listen(): Promise<AddressInfo>
+  /** Starts serving connections that another process accepts, without listening on a port. */
+  open(): void
+  /** Serves a connection that another process has accepted. */
+  take(socket: Socket): void
+  /** Stops accepting, finishes requests in flight, and resolves when the last connection is closed. */
+  drain(terms: DrainTerms): Promise<void>
+  /** Ends a drain now: cuts the remaining connections. */
+  hurry(): void
+}
+
+/** Part of a drain in which upgraded connections are ended; the rest is for their last words. */
+const ENDING_SHARE = 0.8
+
+/**
+ * Ends upgraded connections one after the other, so that their clients do not all come back at once.
+ * @param ends one for each
+ * @param timeoutMs of the drain
+ * @returns stops it
+ */
+export function endSpread(ends: readonly (() => void)[], timeoutMs: number): () => void {
+  const spanMs = timeoutMs * ENDING_SHARE
+  const startMs = performance.now()
+  let ended = 0
+  const timer = setInterval(() => {
+    const share = Math.min((performance.now() - startMs) / spanMs, 1)
+    while (ended < Math.ceil(ends.length * share)) ends[ended++]!()
+    if (ended === ends.length) clearInterval(timer)
+  }, DRAIN_TICK_MS)
+  return () => clearInterval(timer)
+}
