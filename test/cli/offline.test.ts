@@ -162,6 +162,25 @@ candidates
 `)
 })
 
+test('explain shows the request that each side would get, where they are not the same', async () => {
+  const table = `version: 1
+upstreams: { legacy: { servers: [http://127.0.0.1:1] }, gtin: { servers: [http://127.0.0.1:2] } }
+default: legacy
+routes:
+  - id: a
+    match: { path: /stores/:store/gtins/:gtin }
+    to: gtin
+    rewrite: { path: /v2/:gtin, query: { set: { store: "{param.store}" } }, headers: { set: { x-side: "{side}" } } }
+`
+  const { out } = await banyan(['explain', '/stores/3/gtins/1?a', '--table', 'rewrite.yaml'], {
+    files: { 'rewrite.yaml': table },
+  })
+  expect(out).toContain(`sent      legacy: GET /stores/3/gtins/1?a
+sent      gtin: GET /v2/1?a&store=3
+            x-side: to
+`)
+})
+
 test('explain takes a method, an address and a draw', async () => {
   const { out } = await banyan(
     ['explain', 'POST', '/stores/3', '--client', '10.1.2.3', '--chance', '0.05', '--table', 'routes.yaml', '--json'],

@@ -22,7 +22,7 @@ import { Tunnel } from '../client/tunnel.ts'
 import type { Exchange } from '../exchange.ts'
 import type { Recorder } from '../recorder.ts'
 import { type AttemptOwner, Attempts, guardOf } from './attempts.ts'
-import { clientFields, clientInterimFields, isUnsafe, requestHeadOf } from './heads.ts'
+import { clientFields, clientInterimFields, isUnsafe, mappedHead, requestHeadOf } from './heads.ts'
 import { type BodyOwner, RequestBody } from './request-body.ts'
 
 /** After an early response the rest of the request is read and dropped for this long, like nginx's lingering close. */
@@ -230,9 +230,10 @@ export class Forward implements AttemptOwner, BodyOwner, PrivateUser, RequestOwn
     const own = this.#exchange.matched.route?.timeouts
     const { idleTimeoutMs, upgradedTimeoutMs } = this.#attempts.upstream!.settings
     const idleMs = own?.upgradedMs ?? upgradedTimeoutMs ?? own?.idleMs ?? idleTimeoutMs
+    const mapped = mappedHead(this.#exchange, head, this.#attempts.upstream!)
     this.#attempts.completed()
     this.#parts.tunnels(1)
-    const tunnel = new Tunnel(this.#exchange, head, idleMs, () => {
+    const tunnel = new Tunnel(this.#exchange, mapped, idleMs, () => {
       this.#parts.tunnels(-1)
       this.#settle()
     })

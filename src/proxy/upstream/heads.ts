@@ -184,6 +184,12 @@ export function clientInterimFields(
   return map === null ? fields : mappedFields(fields, map)
 }
 
+/** The head of an upgrade, mapped for the client. */
+export function mappedHead(exchange: Exchange, head: ResponseHead, upstream: UpstreamState): ResponseHead {
+  const map = mapBackOf(exchange, upstream, sideNow(exchange))
+  return map === null ? head : { ...head, rawHeaders: mappedFields(head.rawHeaders, map) }
+}
+
 /** Null where nothing is to be mapped. */
 function mapBackOf(exchange: Exchange, { origins, settings }: UpstreamState, side: Side | null): MapBack | null {
   const { matched, said } = exchange

@@ -17,6 +17,24 @@ function finding(path: Path, { message, hint }: Flaw, severity: Finding['severit
   return { path, message, hint, severity }
 }
 
+/** Variables of nginx, and what they are here. */
+const VARIABLES: Readonly<Record<string, string>> = {
+  remote_addr: '{client.ip}',
+  realip_remote_addr: '{client.ip}',
+  proxy_add_x_forwarded_for: '{client.ip}',
+  host: '{host}',
+  http_host: '{host}',
+  request_id: '{request.id}',
+}
+
+/** A text that another proxy would fill in (`$remote_addr`, `%[src]`): here it is sent as it is. */
+function foreignFindings(text: string, at: Path): Finding[] {
+  const [variable, name = ''] = /\$([a-z][a-z_]+)|%\[[a-z]/.exec(text) ?? []
+  if (variable === undefined) return []
+  const hint = Object.hasOwn(VARIABLES, name) ? `write ${VARIABLES[name]}` : 'placeholders are written {client.ip}'
+  return [finding(at, { message: `${variable} is sent as it is`, hint }, 'warning')]
+}
+
 /** Whether a path has no finding at or below it. */
 type Sound = (path: Path) => boolean
 
@@ -58,6 +76,7 @@ export function fieldEditFindings(
     note(name, at, 'key')
     const flaw = flawOfFieldText(text, params)
     if (flaw !== null) findings.push(finding(at, flaw))
+    else findings.push(...foreignFindings(text, at))
   }
   for (const { name, at } of namesOf(said?.remove, [...path, 'remove'], sound)) note(name, at, 'value')
   return findings
@@ -89,7 +108,8 @@ export function rewriteFindings(
   for (const { text, at: place } of set) {
     const template = parseTemplate(text, params)
     if ('message' in template) findings.push(finding(place, template))
-    else if (cache !== undefined && text.includes('{request.id}')) {
+    else findings.push(...foreignFindings(text, place))
+    if (!('message' in template) && cache !== undefined && text.includes('{request.id}')) {
       const message = 'each request is another one for the cache: nothing is reused'
       findings.push(finding(place, { message }, 'warning'))
     }

@@ -22,7 +22,7 @@ import { blockText, flowText, isShort, itemText, jsonText, pairText } from './ya
 /** The keys of a route in the order in which they are written; a new key goes after the last one that precedes it here. */
 const KEY_ORDER = [
   ...['id', 'match', 'priority', 'from', 'to', 'percent', 'noKey', 'group', 'sticky'],
-  ...['fallback', 'cache', 'ambiguousPaths'],
+  ...['fallback', 'rewrite', 'answer', 'timeouts', 'cache', 'ambiguousPaths'],
 ]
 
 /** A replacement of the text from `start` to `end`. */

@@ -82,3 +82,23 @@ test('an edit of the rewrite, or of the upstream’s headers, discards what was 
   await request.send(`${FRESH}\r\nok`)
   expect((await next).head).not.toContain(';hit')
 })
+
+test('explain finds what is stored, and tells what would be sent', async () => {
+  const more = 'rewrite: { path: "/v2/:gtin", query: { set: { store: "{param.storeId}" } } }'
+  const rig = await startRig({ routes: route(more) })
+  const answer = rig.get('/stores/1/gtins/7')
+  await (await rig.modern.request()).send(`${FRESH}\r\nok`)
+  await answer
+  const asked = {
+    method: 'GET',
+    host: 'shop.test',
+    rawHeaders: ['Host', 'shop.test'],
+    clientAddress: '127.0.0.1',
+    chance: 0,
+  }
+  const told = await rig.plane.port.explain({ ...asked, target: '/stores/1/gtins/7' })
+  expect(told.cache).toMatchObject({ verdict: 'fresh', stored: { where: 'memory' } })
+  expect(told.sent.map(({ target }) => target)).toEqual(['/stores/1/gtins/7', '/v2/7?store=1'])
+  const other = await rig.plane.port.explain({ ...asked, target: '/stores/2/gtins/7' })
+  expect(other.cache).toMatchObject({ verdict: 'miss' })
+})

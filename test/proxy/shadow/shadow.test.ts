@@ -44,6 +44,7 @@ ${route('none', 'percent: 0')}
 ${rewritten('rewritten', ALL)}
 ${rewritten('returned', 'percent: 100', 'shadow: { percent: 100, noise: 0, sides: to }')}
 ${rewritten('kept', 'cache: { ttl: 1h }', ALL)}
+${route('reads', `rewrite: { path: "/v2/*", query: { remove: [cb] }, headers: { set: { x-a: "{side}" } } }, answer: { headers: { remove: [x-inner] } }, shadow: { percent: 100, noise: 0, compare: { headers: [location, link, x-inner] } }`)}
 `,
 })
 afterAll(() => Promise.all([banyan.stop(), legacy.stop(), modern.stop()]))
@@ -369,3 +370,15 @@ routes:
 ${route('from', ALL)}
 `
 }
+
+test('a copy is rewritten as `to` gets it, and compared as its client would get it', async () => {
+  legacy.handler = recording('legacy', (request) => request.send(json({ price: 10 }, ['Link: </reads/2>; rel=next'])))
+  modern.handler = recording('modern', (request) =>
+    request.send(json({ price: 10 }, ['Link: </v2/2>; rel=next', 'X-Inner: 1'])),
+  )
+  const client = await rawClient(banyan.port)
+  await client.ask('GET /reads/1?cb=f&b HTTP/1.1\r\nHost: a\r\nX-A: 1\r\n\r\n')
+  await settled('reads', (told) => expect(told).toMatchObject({ comparisons: 1, matches: 1 }))
+  expect(seen.map(({ target }) => target)).toEqual(['/reads/1?cb=f&b', '/v2/1?b'])
+  expect(seen.map(({ head }) => head.match(/^x-a: .*$/gim))).toEqual([['X-A: 1'], ['x-a: to']])
+})

@@ -15,12 +15,16 @@ upstreams:
   own: { servers: ["${own}"], host: upstream }
   literal: { servers: ["${own}"], host: legacy.example.test }
   mapped: { servers: ["${own}"], host: upstream, publicOrigin: "https://shop.example.test" }
+  cookies: { servers: ["${own}"], cookies: { secure: true, sameSite: none, path: /, domain: shop.example.test } }
+  named: { servers: ["${own}"], host: Legacy.example.test, publicOrigin: "https://shop.example.test" }
   told: { servers: ["${own}"], via: true }
 default: main
 routes:
   - { id: own, match: { path: /own/* }, to: own, percent: 100 }
   - { id: literal, match: { path: /literal/* }, to: literal, percent: 100 }
   - { id: mapped, match: { path: /mapped/* }, to: mapped, percent: 100 }
+  - { id: cookies, match: { path: /cookies }, to: cookies, percent: 100 }
+  - { id: named, match: { path: /named }, to: named, percent: 100 }
   - { id: told, match: { path: /told }, to: told, percent: 100 }
 `
 const [banyan, trusting] = await Promise.all([
@@ -316,12 +320,32 @@ describe('Host and origin', () => {
     [`Location: ${own}.evil.test/a`, `Location: ${own}.evil.test/a`],
     ['Location: https://elsewhere.test/a', 'Location: https://elsewhere.test/a'],
     ['Location: /relative', 'Location: /relative'],
+    [`Location: ${own.replace('http', 'https')}/a`, 'Location: https://shop.example.test/a'],
+    [`Location: ${own.replace('http:', '')}/a`, 'Location: //shop.example.test/a'],
+    [`Link: <${own}/a>; rel=next`, 'Link: <https://shop.example.test/a>; rel=next'],
+    [`Refresh: 5;url=${own}/a`, 'Refresh: 5;url=https://shop.example.test/a'],
     ['Set-Cookie: a=b; Domain=127.0.0.1; Path=/', 'Set-Cookie: a=b; Domain=shop.example.test; Path=/'],
     ['Set-Cookie: a=b; domain=other.test', 'Set-Cookie: a=b; domain=other.test'],
     ['Set-Cookie: a=domain=127.0.0.1; Path=/', 'Set-Cookie: a=domain=127.0.0.1; Path=/'],
   ])('with publicOrigin %s becomes %s', async (said, seen) => {
     const { response } = await passed({ target: '/mapped/x', answer: `${said}\r\n` })
     expect(response.head).toContain(`\r\n${seen}\r\n`)
+  })
+
+  test('the host that the application is told is its own', async () => {
+    const lines = 'Location: https://legacy.example.test/a\r\nSet-Cookie: a=b; Domain=.legacy.example.test\r\n'
+    const { response } = await passed({ target: '/named', answer: lines })
+    expect(response.head).toContain('\r\nLocation: https://shop.example.test/a\r\n')
+    expect(response.head).toContain('\r\nSet-Cookie: a=b; Domain=shop.example.test\r\n')
+  })
+
+  test('cookies get the attributes that the upstream sets', async () => {
+    const lines = 'Set-Cookie: a=b; Path=/x; HttpOnly\r\nSet-Cookie: __Host-c=d; Path=/; Secure\r\n'
+    const { response } = await passed({ target: '/cookies', answer: lines })
+    expect(response.head).toContain(
+      '\r\nSet-Cookie: a=b; HttpOnly; Domain=shop.example.test; Path=/; Secure; SameSite=None\r\n',
+    )
+    expect(response.head).toContain('\r\nSet-Cookie: __Host-c=d; Path=/; Secure; SameSite=None\r\n')
   })
 
   test('without publicOrigin nothing is mapped', async () => {
