@@ -9,6 +9,7 @@ import { createAdmin } from './control/admin/api.ts'
 import { adminServer } from './control/admin/server.ts'
 import type { AdminParts } from './control/context.ts'
 import type { Planes } from './control/figures/planes.ts'
+import { Ramps } from './control/ramps/ramps.ts'
 import { awaitOwnership, openCore, type TableCore } from './core.ts'
 import { openLogs } from './logging/log.ts'
 import { logExceptions } from './processes/exceptions.ts'
@@ -50,7 +51,9 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
   const core = openCore(settings, log, primary?.followers)
   const front = primary ?? (await OneProcess.of(settings, core, logs))
   const reasons: string[] = ['starting']
+  const ramps = rampsOf(core, front, log)
   const admin = adminOf(settings, core, front, {
+    ramps,
     gate: new Gate(tokens, Date.now),
     isReady: () => ({
       ready: reasons.length === 0 && front.isUp,
@@ -65,6 +68,7 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
   const address = await listening(front.listen(), '--listen', settings.listen)
   reasons.length = 0
   core.operations.watch()
+  await ramps.start()
   front.onSuspect((hostname) => core.fleet.suspect(hostname))
   core.fleet.start((known) => front.planes.setFleet(known))
   const windows = setInterval(() => void front.planes.tick(Date.now()), WINDOW_TICK_MS)
@@ -82,7 +86,7 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
   reasons.push('draining')
   const limit = formatDuration(settings.drainTimeoutMs)
   log.info({ event: 'draining', signal: name }, `${name}: requests in flight have ${limit} to finish`)
-  await drain(settings, core, front, admin, log)
+  await drain(settings, core, front, admin, ramps, log)
   log.info({ event: 'ended' }, 'drained, exiting')
   await logs.close()
   return 0
@@ -92,7 +96,7 @@ function adminOf(
   settings: Settings,
   { live, operations, history, fleet, state }: TableCore,
   { planes }: Front,
-  parts: Pick<AdminParts, 'gate' | 'isReady' | 'workers' | 'log'>,
+  parts: Pick<AdminParts, 'ramps' | 'gate' | 'isReady' | 'workers' | 'log'>,
 ): Server {
   if (state !== null) keepEvidence(state, planes, parts.log)
   planes.follow(live.current.table, Date.now())
@@ -112,6 +116,12 @@ function adminOf(
     hostNames: [settings.admin.host.toLowerCase()],
   })
   return adminServer(handler, parts.log)
+}
+
+function rampsOf({ live, operations, history, state }: TableCore, { planes }: Front, log: AdminParts['log']): Ramps {
+  const store = state?.store ?? null
+  const monotonic = (): number => performance.now()
+  return new Ramps({ live, operations, history, planes, store, log, now: Date.now, monotonic })
 }
 
 function keepEvidence(state: StateFolder, { evidence }: Planes, log: AdminParts['log']): void {
@@ -159,6 +169,7 @@ async function drain(
   core: TableCore,
   front: Front,
   admin: Server,
+  ramps: Ramps,
   log: AdminParts['log'],
 ): Promise<void> {
   front.endConnections()
@@ -172,6 +183,7 @@ async function drain(
   core.fleet.close()
   await Promise.race([core.operations.close(), wait(LAST_EDIT_MS)])
   await Promise.race([front.planes.evidence.tick(), wait(LAST_EDIT_MS)])
+  await Promise.race([ramps.close(), wait(LAST_EDIT_MS)])
   await core.state?.close()
   admin.close()
   admin.closeAllConnections()

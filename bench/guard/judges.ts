@@ -3,6 +3,7 @@
  */
 import { verdictOf } from '../../src/rules/failures/deploy-verdict.ts'
 import { type GuardTerms, judgeRamp } from '../../src/rules/ramp/guard.ts'
+import { DEFAULT_GUARD } from '../../src/rules/ramp/plan.ts'
 import { RampCounts } from '../../src/state/evidence/ramp-counts.ts'
 import type { Outcome, Request } from './traffic.ts'
 
@@ -25,13 +26,6 @@ export interface Judge {
   look(atS: number): Word
 }
 
-export const GUARD_DEFAULTS: GuardTerms = {
-  alpha: 0.01,
-  minKeys: 50,
-  tolerate: { ratio: 1.5, harm: 0.5, latency: 1.25, mismatch: 0.1 },
-  hardStop: { percent: 20, of: 50 },
-}
-
 const MAX_KEYS = 1_000_000
 
 /** banyan's guard, with `hold: 10m`. */
@@ -45,7 +39,7 @@ export class Guard implements Judge {
   #changed = false
   words = ''
 
-  constructor(terms: GuardTerms = GUARD_DEFAULTS, holdS = 600) {
+  constructor(terms: GuardTerms = DEFAULT_GUARD, holdS = 600) {
     this.#terms = terms
     this.#holdS = holdS
     this.#counts = new RampCounts(MAX_KEYS, terms.hardStop.of)

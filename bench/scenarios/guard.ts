@@ -1,7 +1,8 @@
 /**
  * Guard: whole simulated ramps of good and bad versions, judged by banyan's guard, by its peers' rules and by `deploy canary`.
  */
-import { Flagger, GUARD_DEFAULTS, Guard, type Judge, Kayenta, Today } from '../guard/judges.ts'
+import { DEFAULT_GUARD } from '../../src/rules/ramp/plan.ts'
+import { Flagger, Guard, type Judge, Kayenta, Today } from '../guard/judges.ts'
 import { type RampEnd, runRamp } from '../guard/ramp.ts'
 import type { Version, World } from '../guard/traffic.ts'
 import type { Bench } from '../harness/contest.ts'
@@ -82,7 +83,7 @@ function simulate({ options, progress }: Bench): Report {
     return rowOf(`bad: ${world.name}`, byJudge, wrong, ({ toRequests }) => toRequests, 'requests')
   })
   const found = BAD.map((world) => ({ world, requests: requestsAt5(ends(world, () => new Guard(), 5)) }))
-  const strict = { ...GUARD_DEFAULTS, tolerate: { ...GUARD_DEFAULTS.tolerate, ratio: 1 } }
+  const strict = { ...DEFAULT_GUARD, tolerate: { ...DEFAULT_GUARD.tolerate, ratio: 1 } }
   const foundStrictly = requestsAt5(ends(BAD[0] as World, () => new Guard(strict), 5))
   const budgets: Budget[] = [
     ...good.map(({ row }) => falseAlarms(row)),

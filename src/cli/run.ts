@@ -10,6 +10,7 @@ import { explain } from './explain.ts'
 import { forceToken } from './force-token.ts'
 import { CommandError, EXIT, type ExitCode, type Io, jsonText } from './io.ts'
 import { purge } from './purge.ts'
+import { ramp } from './ramp.ts'
 import { restore, revisions } from './revisions.ts'
 import { routes, set } from './routes.ts'
 import { servers } from './servers.ts'
@@ -22,6 +23,7 @@ const COMMANDS: readonly Command[] = [
   set,
   servers,
   shadow,
+  ramp,
   deploy,
   purge,
   revisions,

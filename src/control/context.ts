@@ -11,6 +11,7 @@ import type { ControlLog } from './control-log.ts'
 import type { Planes } from './figures/planes.ts'
 import type { FleetView } from './fleet/keeper.ts'
 import type { Ownership } from './ownership.ts'
+import type { Ramps } from './ramps/ramps.ts'
 import type { History } from './table/history.ts'
 import type { Operations } from './table/operations.ts'
 import { inTurns, jsonSteps } from './turns.ts'
@@ -46,6 +47,7 @@ export interface AdminParts {
   readonly history: History
   /** The data planes, wherever they are. */
   readonly planes: Planes
+  readonly ramps: Ramps
   /** What is known of servers beyond the table. */
   readonly fleet: FleetView
   readonly gate: Gate

@@ -4,9 +4,11 @@
 import { causeText } from '../rules/failures/cause.ts'
 import { FAILURES, type FailureCode } from '../rules/failures/failure.ts'
 import { sideOf } from '../rules/routing/decide.ts'
+import type { RampTally } from '../state/evidence/ramp-tally.ts'
 import type { ExchangeRecord } from '../state/figures/cell.ts'
 import type { Measurements } from '../state/figures/measurements.ts'
 import type { Exchange } from './exchange.ts'
+import { countForRamp } from './judged.ts'
 
 /** Writes a line to the access log. */
 export type AccessLog = (fields: Record<string, unknown>) => void
@@ -57,10 +59,12 @@ export interface Refusal {
 /** Counts finished exchanges, and logs them if there is an access log. */
 export class Observer {
   readonly #measurements: Measurements
+  readonly #ramps: RampTally
   readonly #accessLog: AccessSink | null
 
-  constructor(measurements: Measurements, accessLog: AccessSink | null) {
+  constructor(measurements: Measurements, ramps: RampTally, accessLog: AccessSink | null) {
     this.#measurements = measurements
+    this.#ramps = ramps
     this.#accessLog = accessLog
   }
 
@@ -99,6 +103,8 @@ export class Observer {
     const { status } = answer
     const record: ExchangeRecord = { decision, side, status, cache, failure, durationMs, retries, fallbackOn }
     this.#measurements.count(record)
+    const { route } = exchange.matched
+    if (route !== null && route.ramp !== null) countForRamp(this.#ramps, exchange, route)
     if (this.#measurements.recent.wants(nowMs, failure !== null)) this.#remember(exchange, record)
     this.#accessLog?.exchange(exchange, durationMs)
   }

@@ -8,6 +8,7 @@ import { TableEdits } from '../state/caching/table-edits.ts'
 import { CacheTiers } from '../state/caching/tiers.ts'
 import { CookieKeySource } from '../state/cookie-key-source.ts'
 import { Comparer } from '../state/evidence/comparer.ts'
+import { RampTally } from '../state/evidence/ramp-tally.ts'
 import { PASSING, Tally } from '../state/evidence/tally.ts'
 import { Measurements } from '../state/figures/measurements.ts'
 import { Force } from '../state/force-token.ts'
@@ -99,7 +100,8 @@ export function createPlane(parts: PlaneParts): Plane {
   live.onPrepare((table, material) => upstreams.prepare(table, material))
   measurements.follow(live.current.table, Date.now())
   live.onApply(({ table }) => measurements.follow(table, Date.now()))
-  const observer = new Observer(measurements, parts.accessLog)
+  const ramps = new RampTally()
+  const observer = new Observer(measurements, ramps, parts.accessLog)
   const edits = new TableEdits(live.current.table, (target) => void control.purge(target, false))
   live.onApply(({ table }) => edits.apply(table))
   const tiers = new CacheTiers(new MemoryStore(parts.memoryCacheBytes), parts.remoteCache ?? null, edits)
@@ -163,6 +165,7 @@ export function createPlane(parts: PlaneParts): Plane {
     ...parts,
     measurements,
     tally,
+    ramps,
     upstreams,
     cache: control,
     force: asked,

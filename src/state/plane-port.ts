@@ -6,6 +6,7 @@ import type { Purge } from '../rules/caching/purge.ts'
 import type { CacheExplanation, Explanation } from '../rules/explain.ts'
 import type { RequestView } from '../rules/http/exchange.ts'
 import type { CacheFigures, PurgeResult } from './caching/figures.ts'
+import type { RampDelta } from './evidence/ramp-tally.ts'
 import type { EvidenceDelta } from './evidence/tally.ts'
 import type { MeasuredDelta } from './figures/measurements.ts'
 import type { RecentExchange } from './figures/recent-exchanges.ts'
@@ -31,6 +32,8 @@ export interface ProcessFigures {
 export interface PlaneReport {
   readonly measured: MeasuredDelta
   readonly evidence: EvidenceDelta
+  /** Exchanges of routes with a ramp. */
+  readonly ramps: readonly RampDelta[]
   /** Exchanges under way. */
   readonly active: number
   /** Upgraded connections that stand. */

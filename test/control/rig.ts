@@ -14,6 +14,7 @@ import type { AdminParts } from '../../src/control/context.ts'
 import type { ControlLog } from '../../src/control/control-log.ts'
 import { Planes } from '../../src/control/figures/planes.ts'
 import { FleetKeeper } from '../../src/control/fleet/keeper.ts'
+import { Ramps } from '../../src/control/ramps/ramps.ts'
 import { TableFile, type WatchTimes } from '../../src/control/table/file.ts'
 import { History } from '../../src/control/table/history.ts'
 import { Operations } from '../../src/control/table/operations.ts'
@@ -24,6 +25,7 @@ import { CacheControl, newCounters } from '../../src/state/caching/figures.ts'
 import { MemoryStore } from '../../src/state/caching/store.ts'
 import { CacheTiers } from '../../src/state/caching/tiers.ts'
 import { CookieKeySource } from '../../src/state/cookie-key-source.ts'
+import { RampTally } from '../../src/state/evidence/ramp-tally.ts'
 import { Tally } from '../../src/state/evidence/tally.ts'
 import { Measurements } from '../../src/state/figures/measurements.ts'
 import { LiveTable } from '../../src/state/live-table.ts'
@@ -181,7 +183,14 @@ export async function adminRig(options: AdminRigOptions = {}): Promise<AdminRig>
   const upstreams = new Upstreams({ measurements: counted })
   base.live.onPrepare((table, material) => upstreams.prepare(table, material))
   const planes = new Planes(measurements)
-  const plane = { live: base.live, measurements: counted, tally, upstreams, cache: memoryCache() }
+  const plane = {
+    live: base.live,
+    measurements: counted,
+    tally,
+    ramps: new RampTally(),
+    upstreams,
+    cache: memoryCache(),
+  }
   if (isAvailable !== undefined) Object.assign(upstreams, { isAvailable })
   planes.add(0, linkTo(new LocalPlane(plane)))
   planes.follow(base.live.current.table, 0)
@@ -202,6 +211,7 @@ export async function adminRig(options: AdminRigOptions = {}): Promise<AdminRig>
     history: base.history,
     isReady: () => ({ ready: true, reasons: [] }),
     planes,
+    ramps: new Ramps({ ...base, planes, store: null, log: logInto(base.lines), now, monotonic: now }),
     fleet,
     log: logInto(base.lines),
     gate: new Gate(new TokenBook(tokens), now),

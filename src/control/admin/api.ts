@@ -14,6 +14,7 @@ import { addDescriptions } from './descriptions.ts'
 import { addExplain } from './explain.ts'
 import { addHealth, OPEN_PATHS } from './health.ts'
 import { addMetrics } from './metrics.ts'
+import { addRamps } from './ramps.ts'
 import { addRevisions } from './revisions.ts'
 import { addRoutes } from './routes.ts'
 import { addServers } from './servers.ts'
@@ -47,6 +48,7 @@ export function createAdmin(parts: AdminParts): Admin {
   addTable(router, parts)
   addRoutes(router, parts)
   addComparisons(router, parts)
+  addRamps(router, parts)
   addUpstreams(router, parts)
   addServers(router, parts)
   addRevisions(router, parts)

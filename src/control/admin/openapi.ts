@@ -6,6 +6,7 @@ import { explainBody } from '../explain.ts'
 import * as schemas from './api-schemas.ts'
 import { purgeBody } from './cache.ts'
 import { type Body, JSON_TYPE, nothing, type Operation, written } from './openapi-operation.ts'
+import { RAMP_OPERATIONS } from './openapi-ramps.ts'
 import { SERVER_OPERATIONS } from './openapi-servers.ts'
 
 const PROBLEM_TYPE = 'application/problem+json'
@@ -115,6 +116,7 @@ const OPERATIONS: readonly Operation[] = [
     answers: { 200: schemas.upstreamAnswer },
   },
   ...SERVER_OPERATIONS,
+  ...RAMP_OPERATIONS,
   {
     method: 'get',
     path: '/revisions',

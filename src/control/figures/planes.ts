@@ -7,6 +7,7 @@ import type { PurgeTarget } from '../../rules/caching/purge.ts'
 import type { RequestView } from '../../rules/http/exchange.ts'
 import type { Table } from '../../rules/table/table.ts'
 import type { CacheFigures, PurgeResult } from '../../state/caching/figures.ts'
+import type { RampDelta } from '../../state/evidence/ramp-tally.ts'
 import { Measurements } from '../../state/figures/measurements.ts'
 import type { RecentExchange } from '../../state/figures/recent-exchanges.ts'
 import type { Explained, PlaneLink, PlaneReport, ProcessFigures } from '../../state/plane-port.ts'
@@ -43,6 +44,8 @@ export class Planes {
   readonly #measurements: Measurements
   /** What comparisons have found. */
   readonly evidence = new Evidence()
+  /** Called with what was counted of a route with a ramp. */
+  onRamp: (delta: RampDelta) => void = () => {}
   readonly #planes = new Map<number, Known>()
   /** Counters of ended planes. */
   #ended = NOTHING_REPORTED
@@ -167,6 +170,7 @@ export class Planes {
     known.report = report
     this.#measurements.add(report.measured, Date.now())
     this.evidence.add(report.evidence)
+    for (const delta of report.ramps) this.onRamp(delta)
     this.#sumGauges()
   }
 

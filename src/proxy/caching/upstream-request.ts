@@ -146,6 +146,7 @@ export class UpstreamRequest implements AttemptOwner, Watched {
   onHead(head: ResponseHead): void {
     this.#inTime()
     this.#attempts.answered(head.status)
+    this.#order.exchange.latencyMs ??= this.#attempts.headMs
     // It is nobody's in particular, and must not become everybody's.
     if (head.bindsConnection) this.#attempts.connection?.retire()
     this.#owner.onHead(head, this.#attempts.upstream!)

@@ -188,6 +188,11 @@ export class Attempts implements Waiter {
     return connection
   }
 
+  /** From the last byte of the request to the response headers of the current attempt, milliseconds; null before, and for an upgrade. */
+  get headMs(): number | null {
+    return this.#headMs
+  }
+
   /** Final response headers have arrived. */
   answered(status: number): void {
     this.#outcome = outcomeOf(status)

@@ -158,6 +158,7 @@ export class Forward implements AttemptOwner, BodyOwner, PrivateUser, RequestOwn
   onHead(head: ResponseHead): void {
     const exchange = this.#exchange
     this.#attempts.answered(head.status)
+    exchange.latencyMs ??= this.#attempts.headMs
     if (this.#mayFallBack(head)) {
       this.#attempts.abort()
       exchange.fellBack(String(head.status), exchange.server, null)

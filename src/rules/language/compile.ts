@@ -20,6 +20,7 @@ import { compileFieldEdits } from '../rewriting/field-edits.ts'
 import type { CookieChanges } from '../rewriting/map-back.ts'
 import { planOf } from '../rewriting/path.ts'
 import { compileQueryEdits } from '../rewriting/query.ts'
+import { DEFAULT_GUARD, DEFAULT_HOLD_MS, DEFAULT_STEPS, type RampPlan } from '../ramp/plan.ts'
 import { matcherSteps } from '../routing/match.ts'
 import { compileTargets } from '../routing/targets.ts'
 import type { RouteDocument, TableDocument, UpstreamDocument } from '../table/schema.ts'
@@ -232,6 +233,7 @@ function compileRoute(said: RouteDocument, table: TableDocument, pool: Pool): Ro
     timeouts: said.timeouts === undefined ? null : compileRouteTimeouts(said.timeouts),
     cache: said.cache === undefined ? null : compileCache(said.cache),
     shadow: said.shadow === undefined ? null : compileShadow(said.shadow, reading, pool),
+    ramp: said.ramp === undefined ? null : compileRamp(said.ramp),
     document: said,
   })
 }
@@ -390,6 +392,26 @@ function compileShadow(said: NonNullable<RouteDocument['shadow']>, reading: Path
       unordered: unordered ?? [],
       tolerance: tolerance ?? 0,
       redact: said.redact ?? [],
+    },
+  }
+}
+
+function compileRamp({ steps, hold, approve, guard = {} }: NonNullable<RouteDocument['ramp']>): RampPlan {
+  const { tolerate, hardStop } = DEFAULT_GUARD
+  return {
+    steps: steps ?? DEFAULT_STEPS,
+    holdMs: ms(hold) ?? DEFAULT_HOLD_MS,
+    approve: approve ?? [],
+    guard: {
+      alpha: guard.alpha ?? DEFAULT_GUARD.alpha,
+      minKeys: guard.minKeys ?? DEFAULT_GUARD.minKeys,
+      tolerate: {
+        ratio: guard.tolerate?.ratio ?? tolerate.ratio,
+        harm: guard.tolerate?.harm ?? tolerate.harm,
+        latency: guard.tolerate?.latency ?? tolerate.latency,
+        mismatch: guard.tolerate?.mismatch ?? tolerate.mismatch,
+      },
+      hardStop: { percent: guard.hardStop?.percent ?? hardStop.percent, of: guard.hardStop?.of ?? hardStop.of },
     },
   }
 }

@@ -62,6 +62,8 @@ const SYNONYMS: Readonly<Record<string, readonly string[]>> = {
   method: ['methods'],
   minprotocol: ['minVersion'],
   mirror: ['shadow'],
+  canary: ['ramp'],
+  rollout: ['ramp'],
   missingkey: ['noKey'],
   name: ['id'],
   nodes: ['servers'],

@@ -72,6 +72,20 @@ function draw(route: Route, match: Match, view: RequestView, isAvailable: IsAvai
   }
 }
 
+/**
+ * The hash that a request of a route is drawn on, at whatever percent.
+ * @returns null where each request is drawn by itself, undefined where it has no key
+ */
+export function stickyHashOf(route: Route, match: Match, view: RequestView): number | null | undefined {
+  if (route.sticky.length === 0) return null
+  for (const source of route.sticky) {
+    if (source.kind === REQUEST) return null
+    const key = keyOf(source, view, match.params)
+    if (key !== undefined) return hashOf(route.salt, key)
+  }
+  return undefined
+}
+
 /** @param key null where each request is drawn by itself */
 function drawOn(
   hash: number,

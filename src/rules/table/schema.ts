@@ -8,6 +8,7 @@ import { flawOfOrigin } from '../patterns/origin.ts'
 import { flawOfPattern } from '../patterns/path.ts'
 import { anyOfSchema, PREDICATES } from '../patterns/predicates.ts'
 import { STICKY_FORMS } from '../patterns/sticky.ts'
+import { flawOfPlan } from '../ramp/plan.ts'
 import { checked, name, object, TOKEN } from '../values/schema-blocks.ts'
 import {
   DURATION_PATTERN,
@@ -391,6 +392,72 @@ const shadow = object({
   }).optional(),
 })
 
+const rampStep = z.union([
+  checked(z.number().meta({ exclusiveMinimum: 0, maximum: 100 }), (percent) =>
+    percent > 0 ? flawOfPercent(percent) : { message: `invalid step ${percent}: must be above 0` },
+  ),
+  z.literal('all'),
+])
+
+const guard = object({
+  alpha: z
+    .number()
+    .min(0.0001)
+    .max(0.2)
+    .optional()
+    .describe('Chance that a version as good as the old one is ever taken back. Default 0.01.'),
+  minKeys: count(1_000_000)
+    .optional()
+    .describe('Different keys of the new side without which no step is passed. Default 50.'),
+  tolerate: object({
+    ratio: z.number().min(1).max(100).optional().describe('How many times as often `to` may fail. Default 1.5.'),
+    harm: z
+      .number()
+      .min(0.01)
+      .max(100)
+      .optional()
+      .describe('Percentage points by which the next step may make requests fail more often. Default 0.5.'),
+    latency: z
+      .number()
+      .min(1)
+      .max(100)
+      .optional()
+      .describe('How many times as slow the 95th percentile of `to` may be. Default 1.25.'),
+    mismatch: z
+      .number()
+      .min(0.001)
+      .max(99)
+      .optional()
+      .describe('Percent of the comparisons that may be mismatches. Default 0.1.'),
+  }).optional(),
+  hardStop: object({
+    percent: z
+      .number()
+      .min(1)
+      .max(100)
+      .optional()
+      .describe('Percent of the newest keys of `to` that fail. Default 20.'),
+    of: count(1000).optional().describe('How many of the newest keys are looked at. Default 50.'),
+  }).optional(),
+})
+
+const ramp = checked(
+  object({
+    steps: z
+      .array(rampStep)
+      .min(1)
+      .max(100)
+      .optional()
+      .describe('Percents in ascending order; `all` comes last. Default 1, 5, 25, 50, 100, all.'),
+    hold: duration.optional().describe('How long each step is held at least. Default 10m.'),
+    approve: z.array(rampStep).min(1).max(100).optional().describe('Steps that wait for `banyan ramp approve`.'),
+    guard: guard.optional(),
+  }),
+  flawOfPlan,
+)
+  .meta({ id: 'Ramp' })
+  .describe('A plan that raises percent step by step while the evidence allows it. `banyan ramp start` starts it.')
+
 const route = object({
   id: name('id'),
   match,
@@ -454,6 +521,7 @@ const route = object({
     .describe('What clients get of the responses of `to`.'),
   cache: cache.optional(),
   shadow: shadow.optional(),
+  ramp: ramp.optional(),
   priority: z
     .int()
     .min(-1000)

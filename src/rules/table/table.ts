@@ -12,6 +12,7 @@ import type { FieldEdits } from '../rewriting/field-edits.ts'
 import type { CookieChanges } from '../rewriting/map-back.ts'
 import type { PathPlan } from '../rewriting/path.ts'
 import type { QueryEdits } from '../rewriting/query.ts'
+import type { RampPlan } from '../ramp/plan.ts'
 import type { RouteDocument, TableDocument, UpstreamDocument } from './schema.ts'
 
 /** One instance of an upstream. */
@@ -288,6 +289,8 @@ export interface Route {
   readonly cache: CacheSettings | null
   /** Null where no request is copied. */
   readonly shadow: ShadowSettings | null
+  /** Null where there is no plan. */
+  readonly ramp: RampPlan | null
   /** The entry of routes.yaml. */
   readonly document: RouteDocument
 }

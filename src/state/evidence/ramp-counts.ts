@@ -40,8 +40,11 @@ class SideCounts {
   #highest = -1
 
   sample(ms: number): void {
-    const bucket = fineBucketOf(ms)
-    this.#fine[bucket]!++
+    this.add(fineBucketOf(ms), 1)
+  }
+
+  add(bucket: number, count: number): void {
+    this.#fine[bucket]! += count
     if (bucket < this.#lowest) this.#lowest = bucket
     if (bucket > this.#highest) this.#highest = bucket
   }
@@ -82,6 +85,15 @@ export class RampCounts {
   constructor(maxKeys: number, recentKeys: number) {
     this.#maxKeys = maxKeys
     this.#recent = { to: new RecentOutcomes(recentKeys), rest: new RecentOutcomes(recentKeys) }
+  }
+
+  /** Goes on with what was counted before; keys that failed then may count once more. */
+  restore(steps: readonly StepEvidence[]): void {
+    for (const before of steps) {
+      this.step(before.share)
+      const step = this.#steps.at(-1) as Step
+      for (const side of ['to', 'rest'] as const) restoreSide(step[side], before, side)
+    }
   }
 
   /** @param share part of the keys on the new side from now on, 0 to 1 */
@@ -146,6 +158,16 @@ function isFirst(known: Known | null, failure: Metric): boolean {
   if ((known.failed & bit) !== 0) return false
   known.failed |= bit
   return true
+}
+
+function restoreSide(counts: SideCounts, before: StepEvidence, side: 'to' | 'rest'): void {
+  counts.keys = before.keys[side]
+  for (const metric of METRICS) counts.failed[metric] = before.failed[metric][side]
+  const fine = before.latency[side]
+  for (let at = 0; at + 1 < fine.length; at += 2) {
+    const bucket = fine[at] as number
+    if (bucket >= 0 && bucket < FINE_BUCKETS) counts.add(bucket, fine[at + 1] as number)
+  }
 }
 
 function evidenceOf({ share, to, rest }: Step): StepEvidence {

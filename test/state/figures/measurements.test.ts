@@ -17,6 +17,7 @@ import { sideOf } from '../../../src/rules/routing/decide.ts'
 import type { Route } from '../../../src/rules/table/table.ts'
 import { fineBucketOf } from '../../../src/rules/values/duration-buckets.ts'
 import { allOf } from '../../../src/rules/values/steps.ts'
+import { RampTally } from '../../../src/state/evidence/ramp-tally.ts'
 import { Tally } from '../../../src/state/evidence/tally.ts'
 import type { ExchangeRecord } from '../../../src/state/figures/cell.ts'
 import { quantilesMs } from '../../../src/state/figures/durations.ts'
@@ -354,7 +355,19 @@ test('metrics are well-formed, name each figure once, and hold nothing that a cl
   live.onPrepare((next) => upstreams.prepare(next))
   live.refuse([], 3000)
   const planes = new Planes()
-  planes.add(0, linkTo(new LocalPlane({ live, measurements, tally: new Tally(), upstreams, cache: memoryCache() })))
+  planes.add(
+    0,
+    linkTo(
+      new LocalPlane({
+        live,
+        measurements,
+        tally: new Tally(),
+        ramps: new RampTally(),
+        upstreams,
+        cache: memoryCache(),
+      }),
+    ),
+  )
   const isReady = () => ({ ready: true, reasons: [] })
   const text = metricsText(
     { live, history: new History(null), isReady, now: () => 4000, fleet: { health: () => null } },

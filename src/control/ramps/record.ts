@@ -1,0 +1,56 @@
+/**
+ * A ramp as the state store keeps it.
+ */
+import { z } from 'zod'
+import { RAMP_STATUSES } from '../../rules/ramp/plan.ts'
+
+/** Of this module. A record of a later release has a greater one, and is left alone. */
+export const RAMP_FORMAT = 1
+
+const sides = z.object({ to: z.number().min(0), rest: z.number().min(0) })
+const fine = z.array(z.number().min(0)).max(4000)
+const stepEvidence = z.object({
+  share: z.number().min(0).max(1),
+  keys: sides,
+  failed: z.object({ error: sides, 'client-error': sides, redirect: sides }),
+  latency: z.object({ to: fine, rest: fine }),
+})
+
+/** What people and the ramp itself did, the oldest first. */
+const rampEvent = z.object({ atMs: z.number(), by: z.string(), what: z.string() })
+export type RampEvent = z.output<typeof rampEvent>
+
+const rampRecord = z.object({
+  format: z.literal(RAMP_FORMAT),
+  route: z.string(),
+  status: z.enum(RAMP_STATUSES),
+  /** Index of the current step. */
+  step: z.int().min(0),
+  /** Percent of the route while it is there. */
+  percent: z.number(),
+  /** How long it has been there, milliseconds. */
+  heldMs: z.number().min(0),
+  isApproved: z.boolean(),
+  startedAtMs: z.number(),
+  startedBy: z.string(),
+  /** The edit that is being made: the index of a step, or the way back. It tells after a crash who made it. */
+  intent: z.union([z.int().min(0), z.literal('back')]).nullable(),
+  /** What a take-back restores. */
+  before: z.object({ percent: z.number() }),
+  /** Comparisons, and those with a mismatch, before the start. */
+  compared: z.object({ of: z.number(), hits: z.number() }),
+  /** Why it has its status, for people. */
+  why: z.string(),
+  events: z.array(rampEvent).max(200),
+  evidence: z.array(stepEvidence).max(200),
+})
+export type RampRecord = z.output<typeof rampRecord>
+
+/** @returns null for what this release did not write */
+export function readRampRecord(json: string): RampRecord | null {
+  try {
+    return rampRecord.safeParse(JSON.parse(json)).data ?? null
+  } catch {
+    return null
+  }
+}
