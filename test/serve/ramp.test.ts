@@ -138,6 +138,17 @@ describe('a good version', () => {
     },
   )
 
+  test('moves those without a key only at the step `all`', async () => {
+    const proxy = await start(`steps: [50, 100, all], approve: [all], ${QUICK}`)
+    await proxy.run('ramp', 'start', 'moving')
+    await proxy.until('waiting')
+    expect(proxy.text).toMatch(/percent: 100\b.*noKey: from/)
+    await proxy.run('ramp', 'approve', 'moving')
+    await proxy.until('done')
+    expect(proxy.text).toContain('percent: 100')
+    expect(proxy.text).not.toContain('noKey')
+  })
+
   test('is not taken back where both sides fail alike', async () => {
     const failing: Answer = (request, response) => {
       response.statusCode = Number(String(request.headers['x-user']).slice(5)) % 20 === 0 ? 500 : 200

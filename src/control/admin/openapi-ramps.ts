@@ -29,7 +29,9 @@ export const rampAnswer = object({
   isApproved: z.boolean().describe('The next step has been approved.'),
   startedAt: time.nullable(),
   startedBy: z.string().nullable(),
-  before: object({ percent: z.number() }).nullable().describe('What a take-back restores.'),
+  before: object({ percent: z.number(), noKey: z.enum(['from', 'random', 'to']).nullable() })
+    .nullable()
+    .describe('What a take-back restores.'),
   verdict: object({
     verdict: z.enum(['pass', 'fail', 'not-enough']),
     ground: z.string().nullable(),

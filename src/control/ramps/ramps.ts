@@ -140,7 +140,7 @@ export class Ramps {
   /** Begins with the first step above the current percent. @throws {RampRefusal} */
   begin(route: string, by: string): Promise<void> {
     return this.#alone(async () => {
-      const { plan, percent } = this.#planned(route)
+      const { plan, percent, document } = this.#planned(route)
       const known = this.#runs.get(route)
       if (known !== undefined && isUnderWay(known.record.status))
         throw new RampRefusal(`the ramp of ${route} is ${known.record.status} already`)
@@ -150,7 +150,7 @@ export class Ramps {
       const record: RampRecord = {
         ...{ format: RAMP_FORMAT, route, status: 'running', step, percent, heldMs: 0, isApproved: false },
         ...{ startedAtMs: nowMs, startedBy: by, why: '', events: [], evidence: [] },
-        before: { percent },
+        before: { percent, noKey: document.noKey ?? null },
         compared: this.#comparedOf(route),
         intent: null,
       }
@@ -212,7 +212,7 @@ export class Ramps {
   /** Ends it. @param isBack percent goes back to what it was before the start @throws {RampRefusal} */
   abort(route: string, by: string, isBack: boolean): Promise<void> {
     return this.#change(route, async (run) => {
-      if (isBack) await this.#edit(run, 'back', run.record.before.percent, by, `ramp aborted by ${by}`)
+      if (isBack) await this.#edit(run, 'back', run.record.before, by, `ramp aborted by ${by}`)
       const where = isBack ? `back to ${run.record.before.percent} %` : `percent stays at ${run.record.percent}`
       await this.#set(run, 'aborted', by, `aborted by ${by}, ${where}`)
     })
@@ -300,14 +300,15 @@ export class Ramps {
   }
 
   async #takeBack(run: Run, words: string): Promise<void> {
-    await this.#edit(run, 'back', run.record.before.percent, AUTHOR, `taken back: ${words}`)
+    await this.#edit(run, 'back', run.record.before, AUTHOR, `taken back: ${words}`)
     await this.#set(run, 'rolled-back', AUTHOR, words)
   }
 
   async #goTo(run: Run, plan: RampPlan, step: number, by: string, words: string): Promise<void> {
     const to = plan.steps[step] as RampStep
     const percent = percentOf(to)
-    await this.#edit(run, step, percent, by, `ramp to ${printStep(to)}: ${words}`)
+    const noKey = to === 100 ? 'from' : run.record.before.noKey
+    await this.#edit(run, step, { percent, noKey }, by, `ramp to ${printStep(to)}: ${words}`)
     run.record = { ...run.record, step, percent, heldMs: 0, isApproved: false }
     run.counts.step(percent / 100)
     run.verdict = null
@@ -318,10 +319,16 @@ export class Ramps {
    * Sets percent. What it is for is stored first: after a crash in between the table tells whether it was done.
    * @throws {RampRefusal} if the table can't be changed
    */
-  async #edit(run: Run, intent: number | 'back', percent: number, author: string, reason: string): Promise<void> {
+  async #edit(
+    run: Run,
+    intent: number | 'back',
+    to: RampRecord['before'],
+    author: string,
+    reason: string,
+  ): Promise<void> {
     run.record = { ...run.record, intent }
     await this.#save(run)
-    const change = patchRoute(run.record.route, { percent })
+    const change = patchRoute(run.record.route, to)
     const outcome = await this.#parts.operations.commit(change, { ifMatch: null, author, reason: reason.slice(0, 500) })
     run.record = { ...run.record, intent: null }
     if (outcome.kind !== 'done') throw new RampRefusal(`the table can't be changed: ${whyNot(outcome)}`)

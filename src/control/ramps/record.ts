@@ -35,8 +35,8 @@ const rampRecord = z.object({
   startedBy: z.string(),
   /** The edit that is being made: the index of a step, or the way back. It tells after a crash who made it. */
   intent: z.union([z.int().min(0), z.literal('back')]).nullable(),
-  /** What a take-back restores. */
-  before: z.object({ percent: z.number() }),
+  /** What a take-back restores; null where noKey was not written. */
+  before: z.object({ percent: z.number(), noKey: z.enum(['from', 'random', 'to']).nullable() }),
   /** Comparisons, and those with a mismatch, before the start. */
   compared: z.object({ of: z.number(), hits: z.number() }),
   /** Why it has its status, for people. */

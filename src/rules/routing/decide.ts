@@ -83,7 +83,7 @@ export function stickyHashOf(route: Route, match: Match, view: RequestView): num
     const key = keyOf(source, view, match.params)
     if (key !== undefined) return hashOf(route.salt, key)
   }
-  return undefined
+  return route.noKey === 'random' ? null : undefined
 }
 
 /** @param key null where each request is drawn by itself */
