@@ -9,6 +9,7 @@ import { createAdmin } from './control/admin/api.ts'
 import { adminServer } from './control/admin/server.ts'
 import type { AdminParts } from './control/context.ts'
 import type { Planes } from './control/figures/planes.ts'
+import { SOLE_OWNER } from './control/ownership.ts'
 import { Ramps } from './control/ramps/ramps.ts'
 import { awaitOwnership, openCore, type TableCore } from './core.ts'
 import { openLogs } from './logging/log.ts'
@@ -121,7 +122,10 @@ function adminOf(
 function rampsOf({ live, operations, history, state }: TableCore, { planes }: Front, log: AdminParts['log']): Ramps {
   const store = state?.store ?? null
   const monotonic = (): number => performance.now()
-  return new Ramps({ live, operations, history, planes, store, log, now: Date.now, monotonic })
+  const ownership = state ?? SOLE_OWNER
+  const ramps = new Ramps({ live, operations, history, planes, store, ownership, log, now: Date.now, monotonic })
+  state?.onOwned(() => void ramps.takeOver())
+  return ramps
 }
 
 function keepEvidence(state: StateFolder, { evidence }: Planes, log: AdminParts['log']): void {

@@ -14,6 +14,7 @@ import type { AdminParts } from '../../src/control/context.ts'
 import type { ControlLog } from '../../src/control/control-log.ts'
 import { Planes } from '../../src/control/figures/planes.ts'
 import { FleetKeeper } from '../../src/control/fleet/keeper.ts'
+import { SOLE_OWNER } from '../../src/control/ownership.ts'
 import { Ramps } from '../../src/control/ramps/ramps.ts'
 import { TableFile, type WatchTimes } from '../../src/control/table/file.ts'
 import { History } from '../../src/control/table/history.ts'
@@ -211,7 +212,15 @@ export async function adminRig(options: AdminRigOptions = {}): Promise<AdminRig>
     history: base.history,
     isReady: () => ({ ready: true, reasons: [] }),
     planes,
-    ramps: new Ramps({ ...base, planes, store: null, log: logInto(base.lines), now, monotonic: now }),
+    ramps: new Ramps({
+      ...base,
+      planes,
+      store: null,
+      ownership: SOLE_OWNER,
+      log: logInto(base.lines),
+      now,
+      monotonic: now,
+    }),
     fleet,
     log: logInto(base.lines),
     gate: new Gate(new TokenBook(tokens), now),

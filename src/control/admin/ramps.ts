@@ -9,7 +9,7 @@ import { parseBody } from '../http/body-schema.ts'
 import { AdminProblem } from '../http/problem.ts'
 import { RampRefusal, type Ramps, type RampView } from '../ramps/ramps.ts'
 import { readJson, readNothing } from './body.ts'
-import { noSuchRoute } from './write.ts'
+import { mustOwn, noSuchRoute } from './write.ts'
 
 /** Longest reason of a step. */
 const MAX_REASON_LENGTH = 400
@@ -32,6 +32,7 @@ export function addRamps(router: AdminRouter, parts: AdminParts): void {
   const act = (name: string, action: (ctx: AdminContext, id: string, by: string) => Promise<void>): void => {
     router.post(`/routes/:id/ramp/${name}`, async (ctx) => {
       const id = ctx.params.id as string
+      mustOwn(parts)
       viewOf(id, parts)
       try {
         await action(ctx, id, ctx.state.author ?? 'anonymous')

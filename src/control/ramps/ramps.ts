@@ -13,6 +13,7 @@ import type { StateStore } from '../../state/store/store.ts'
 import type { ControlLog } from '../control-log.ts'
 import { pathsOf } from '../figures/evidence.ts'
 import type { Planes } from '../figures/planes.ts'
+import type { Ownership } from '../ownership.ts'
 import type { EditOutcome } from '../table/edit-outcome.ts'
 import { patchRoute } from '../table/edits.ts'
 import type { History } from '../table/history.ts'
@@ -47,6 +48,8 @@ export interface RampParts {
   readonly planes: Planes
   /** Null keeps them in memory. */
   readonly store: StateStore | null
+  /** Of several instances on one state folder, its owner runs the ramps. */
+  readonly ownership: Pick<Ownership, 'isOwner'>
   readonly log: ControlLog
   /** Epoch milliseconds. */
   now(): number
@@ -99,14 +102,23 @@ export class Ramps {
 
   /** Goes on with the ramps that are stored, and looks at them from now on. */
   async start(): Promise<void> {
-    await this.#load()
+    if (this.#parts.ownership.isOwner) await this.#load()
     this.#timer = setInterval(() => this.#tick(), RAMP_TICK_MS)
     this.#timer.unref()
+  }
+
+  /** Takes over from the instance that has owned the state folder before. */
+  takeOver(): Promise<void> {
+    return this.#alone(async () => {
+      this.#runs.clear()
+      await this.#load()
+    })
   }
 
   /** Stops looking, and stores what was counted. */
   async close(): Promise<void> {
     clearInterval(this.#timer)
+    if (!this.#parts.ownership.isOwner) return
     await this.#alone(async () => {
       for (const run of this.#runs.values()) if (isUnderWay(run.record.status)) await this.#save(run)
     })
@@ -231,7 +243,7 @@ export class Ramps {
     const runs = [...this.#runs.values()].filter(({ record }) => isUnderWay(record.status))
     // A look that takes longer than a tick counts for all of them.
     for (const run of runs) run.record = { ...run.record, heldMs: run.record.heldMs + passedMs }
-    if (runs.length === 0 || this.#isLooking) return
+    if (runs.length === 0 || this.#isLooking || !this.#parts.ownership.isOwner) return
     this.#isLooking = true
     void this.#alone(async () => {
       await this.#parts.planes.figures()

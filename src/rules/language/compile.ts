@@ -16,11 +16,11 @@ import {
   type PredicateName,
 } from '../patterns/predicates.ts'
 import { parseSticky, type StickySource } from '../patterns/sticky.ts'
+import { DEFAULT_GUARD, DEFAULT_HOLD_MS, DEFAULT_STEPS, type RampPlan } from '../ramp/plan.ts'
 import { compileFieldEdits } from '../rewriting/field-edits.ts'
 import type { CookieChanges } from '../rewriting/map-back.ts'
 import { planOf } from '../rewriting/path.ts'
 import { compileQueryEdits } from '../rewriting/query.ts'
-import { DEFAULT_GUARD, DEFAULT_HOLD_MS, DEFAULT_STEPS, type RampPlan } from '../ramp/plan.ts'
 import { matcherSteps } from '../routing/match.ts'
 import { compileTargets } from '../routing/targets.ts'
 import type { RouteDocument, TableDocument, UpstreamDocument } from '../table/schema.ts'

@@ -8,11 +8,11 @@ import type { HostPattern } from '../patterns/host.ts'
 import type { PathPattern, PathReading } from '../patterns/path.ts'
 import type { Condition } from '../patterns/predicates.ts'
 import type { StickySource } from '../patterns/sticky.ts'
+import type { RampPlan } from '../ramp/plan.ts'
 import type { FieldEdits } from '../rewriting/field-edits.ts'
 import type { CookieChanges } from '../rewriting/map-back.ts'
 import type { PathPlan } from '../rewriting/path.ts'
 import type { QueryEdits } from '../rewriting/query.ts'
-import type { RampPlan } from '../ramp/plan.ts'
 import type { RouteDocument, TableDocument, UpstreamDocument } from './schema.ts'
 
 /** One instance of an upstream. */

@@ -281,3 +281,24 @@ test('a kill loses no step and takes none twice', async () => {
     'ramp to 10 %',
   ])
 })
+
+test('of two instances on one state folder the owner runs the ramp, and the other one goes on when it has ended', async () => {
+  const table = tableOf(`steps: [10, 100], hold: 5m, ${QUICK.slice('hold: 1s, '.length)}`)
+  const owner = await startBanyan({ table })
+  const flags = ['--table', owner.tableFile, '--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0', '--workers', '0']
+  const program = startProgram(['src/main.ts', 'serve', ...flags, '--access-log', 'none'])
+  ends.push(() => program.stop())
+  const line = await program.line((one) => one.startsWith('banyan ready '))
+  const ready = [...line.matchAll(/http:\/\/[^ ]*:(\d+)/g)].map(([, port]) => Number(port))
+  const other = new Running({ ...owner, port: ready[0]!, adminPort: ready[1]! })
+  expect(await other.run('ramp', 'start', 'moving')).toMatchObject({
+    code: 1,
+    err: expect.stringContaining('is owned by'),
+  })
+  await new Running(owner).run('ramp', 'start', 'moving')
+  expect(await other.ramp()).toMatchObject({ status: 'not-started' })
+  await owner.program.stop()
+  expect(await other.until('running')).toMatchObject({ step: 10, percent: 10, storage: 'folder' })
+  expect((await other.run('ramp', 'abort', 'moving', '--back')).code).toBe(0)
+  await vi.waitUntil(() => other.text.includes('percent: 0'), { timeout: 60_000 })
+})

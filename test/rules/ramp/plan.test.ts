@@ -1,0 +1,72 @@
+/**
+ * What is next in a ramp.
+ */
+import { describe, expect, test } from 'vitest'
+import {
+  DEFAULT_GUARD,
+  flawOfPlan,
+  nextAction,
+  percentOf,
+  printStep,
+  type RampPlan,
+  type RampPosition,
+} from '../../../src/rules/ramp/plan.ts'
+import { judgedOf, RampTally } from '../../../src/state/evidence/ramp-tally.ts'
+
+const PLAN: RampPlan = { steps: [5, 50, 'all'], holdMs: 1000, approve: ['all'], guard: DEFAULT_GUARD }
+const at = (more: Partial<RampPosition> = {}): RampPosition => ({
+  ...{ status: 'running', step: 0, heldMs: 1000, isApproved: false },
+  ...more,
+})
+const says = (verdict: 'pass' | 'fail' | 'not-enough') => ({ verdict, ground: null, words: '' })
+
+describe('what is next', () => {
+  test.each<[string, RampPosition, 'pass' | 'fail' | 'not-enough', object]>([
+    ['a step, once it was held', at(), 'pass', { kind: 'step', to: 1 }],
+    ['nothing before', at({ heldMs: 999 }), 'pass', { kind: 'stay', status: 'running' }],
+    ['nothing without evidence', at(), 'not-enough', { kind: 'stay', status: 'holding' }],
+    ['a step after holding', at({ status: 'holding' }), 'pass', { kind: 'step', to: 1 }],
+    ['waiting for approval', at({ step: 1 }), 'pass', { kind: 'stay', status: 'waiting' }],
+    ['a step that is approved', at({ step: 1, isApproved: true }), 'pass', { kind: 'step', to: 2 }],
+    ['the end', at({ step: 2 }), 'pass', { kind: 'finish' }],
+    ['the way back, held or not', at({ heldMs: 0 }), 'fail', { kind: 'take-back' }],
+    ['the way back of a paused one', at({ status: 'paused' }), 'fail', { kind: 'take-back' }],
+    ['nothing else of a paused one', at({ status: 'paused' }), 'pass', { kind: 'stay', status: 'paused' }],
+    ['nothing of one that is over', at({ status: 'done' }), 'fail', { kind: 'stay', status: 'done' }],
+  ])('%s', (_, position, verdict, action) => {
+    expect(nextAction(PLAN, position, says(verdict))).toEqual(action)
+  })
+})
+
+test.each<[object, string | null]>([
+  [{ steps: [1, 5, 100, 'all'] }, null],
+  [{ steps: [5, 1] }, 'invalid steps: 1 after 5: each must be above the one before, and all comes last'],
+  [{ steps: [5, 5] }, 'invalid steps: 5 after 5: each must be above the one before, and all comes last'],
+  [{ steps: ['all', 5] }, 'invalid steps: 5 after all: each must be above the one before, and all comes last'],
+  [{ approve: [25, 'all'] }, null],
+  [{ steps: [5, 50], approve: [25] }, 'invalid approve: 25 is no step'],
+])('%j', (plan, message) => {
+  expect(flawOfPlan(plan)?.message ?? null).toBe(message)
+})
+
+test('steps as percents and as text', () => {
+  expect([percentOf(2.5), percentOf('all'), printStep(2.5), printStep('all')]).toEqual([2.5, 100, '2.5 %', 'all'])
+})
+
+test('what a data plane tells is what was counted, within a bound', () => {
+  const tally = new RampTally()
+  const judged = { key: 4_000_000_000, side: 'rest', failure: 'redirect', latencyMs: 2.5 } as const
+  tally.count('a', 5, judged)
+  tally.count('a', 5, { key: null, side: 'to', failure: null, latencyMs: null })
+  tally.count('a', 25, judged)
+  const [first, second] = tally.take()
+  expect(first).toMatchObject({ route: 'a', percent: 5, left: 0 })
+  expect([...judgedOf(first!, 7)]).toEqual([
+    { ...judged, nowMs: 7 },
+    { key: null, side: 'to', failure: null, latencyMs: null, nowMs: 7 },
+  ])
+  expect(second).toMatchObject({ route: 'a', percent: 25 })
+  expect(tally.take()).toEqual([])
+  for (let n = 0; n < 10_001; n++) tally.count('a', 5, judged)
+  expect(tally.take()[0]).toMatchObject({ left: 1 })
+})
