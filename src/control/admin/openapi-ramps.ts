@@ -51,7 +51,7 @@ export const rampAnswer = object({
     }),
   ),
   events: z.array(object({ at: time, by: z.string(), what: z.string() })),
-}).meta({ id: 'Ramp' })
+}).meta({ id: 'RampState' })
 
 /** The operations. */
 export const RAMP_OPERATIONS: readonly Operation[] = [

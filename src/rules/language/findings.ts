@@ -1,7 +1,9 @@
 /**
  * Schema errors of a document, as messages for the operator.
  */
+
 import type { z } from 'zod'
+import { STICKY_FORMS } from '../patterns/sticky.ts'
 import { NO_CONDITION, tableSchema } from '../table/schema.ts'
 import { anyOf, didYouMean, type Finding, pointerOf } from '../values/problem.ts'
 import { fractionHint, groupHint, mapHint, typeHint, unitHint } from './hints.ts'
@@ -192,6 +194,9 @@ function unionFindings(issue: Extract<Issue, { code: 'invalid_union' }>, path: P
   const values: z.core.util.Primitive[] = []
   for (const issues of issue.errors) {
     const first = issues[0]
+    // A map such as `cookie: sid` is meant to be the text `cookie:sid`.
+    if (ofOtherTypes.includes('string') && isAllUnknown(issues, issue.input) && isStickyForm(issue.input, path))
+      continue
     if (first?.path.length === 0 && first.code === 'invalid_type') ofOtherTypes.push(first.expected)
     else if (first?.path.length === 0 && first.code === 'invalid_value') values.push(...first.values)
     else return issues.flatMap((inner) => findingsOf(inner, path, root))
@@ -199,6 +204,17 @@ function unionFindings(issue: Extract<Issue, { code: 'invalid_union' }>, path: P
   if (values.length > 0 && typeof issue.input === 'string')
     return [valueFinding(values, issue.input, path, ofOtherTypes)]
   return [typeFinding(ofOtherTypes, issue.input, path, root, values.map(String))]
+}
+
+/** None of the keys of a map is known. */
+function isAllUnknown(issues: readonly Issue[], input: unknown): boolean {
+  const unknown = issues.find(({ code, path }) => code === 'unrecognized_keys' && path.length === 0)
+  return unknown?.code === 'unrecognized_keys' && unknown.keys.length === Object.keys(input as object).length
+}
+
+function isStickyForm(input: unknown, path: Path): boolean {
+  const [kind = ''] = Object.keys(input as object)
+  return path.includes('sticky') && STICKY_FORMS.some((form) => form.startsWith(`${kind}:`))
 }
 
 /** `words` are values that are accepted besides the expected types. */

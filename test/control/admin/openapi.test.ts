@@ -285,6 +285,28 @@ test('edits, their dry runs, and what refuses them', async () => {
   )
 })
 
+test('ramps', async () => {
+  const ramp = { steps: [1, 50], approve: [50] }
+  await writeFile(at.path, at.live.current.text)
+  expect((await ask('PATCH', '/routes/{id}', { id: 'search' }, { body: { percent: 0, ramp } })).status).toBe(200)
+  await ask('GET', '/ramps')
+  const id = 'search'
+  expect((await ask('GET', '/routes/{id}/ramp', { id })).json).toMatchObject({ status: 'not-started', next: 1 })
+  expect((await ask('GET', '/routes/{id}/ramp', { id: 'gtin-lookup' })).status).toBe(404)
+  const act = async (name: string, body?: object): Promise<number> =>
+    (await ask('POST', `/routes/{id}/ramp/${name}`, { id }, body === undefined ? {} : { body })).status
+  expect(await act('pause')).toBe(409)
+  expect(await act('start')).toBe(200)
+  expect(await act('pause')).toBe(200)
+  expect(await act('resume')).toBe(200)
+  expect(await act('approve')).toBe(200)
+  expect(await act('step', { reason: '' })).toBe(422)
+  expect(await act('step', { reason: 'by hand' })).toBe(200)
+  expect(await act('abort', { back: 'yes' })).toBe(422)
+  expect(await act('abort', { back: true })).toBe(200)
+  await ask('GET', '/ramps')
+})
+
 test('every described operation was asked above', () => {
   const described = Object.entries(document.paths as Record<string, object>).flatMap(([path, methods]) =>
     Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
