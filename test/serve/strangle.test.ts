@@ -49,6 +49,29 @@ async function application(upstreamPort: number): Promise<number> {
   return (server.address() as AddressInfo).port
 }
 
+test('visitors get a cookie beside those of middleware; without a secret the table is refused at its line', async () => {
+  const upstream = await scriptedUpstream((request) => request.ok())
+  onTestFinished(() => upstream.stop())
+  const table = join(folder, 'visitors.yaml')
+  const routes = 'routes:\n  - { id: r, match: { path: /* }, to: main, percent: 50, sticky: visitor }\n'
+  writeFileSync(table, tableFor(upstream.port) + routes)
+  expect(() => strangle({ table })).toThrow(/visitors\.yaml:7:\d+: routes\.0\.sticky: needs a key for its cookie/)
+  expect(() => strangle({ table, cookieSecret: 'short' })).toThrow('cookieSecret: must have at least 16 characters')
+  const proxy = strangle({ table, cookieSecret: ['a secret of some length'] })
+  const app = new Koa()
+  app.use((ctx, next) => {
+    ctx.set('Set-Cookie', 'own=1')
+    return next()
+  })
+  app.use(proxy)
+  const server = createServer(app.callback())
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  open.push({ server, proxy })
+  const response = await fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`)
+  expect(response.headers.getSetCookie()).toEqual(['own=1', expect.stringMatching(/^banyan_visitor=/)])
+  expect(response.headers.get('cache-control')).toBe('private')
+})
+
 test('answers pass with status, reason, case and duplicates; what middleware has set is sent too', async () => {
   const upstream = await scriptedUpstream((request) =>
     request.send(

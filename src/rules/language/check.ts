@@ -55,6 +55,9 @@ export function checkTable(document: unknown): Finding[] {
     const takesAmbiguousPaths = said.ambiguousPaths === 'allow'
     placed.push({ id: String(said.id), at, priority, takesAmbiguousPaths, ...compileMatch(match, reading, pool) })
   }
+  if (document.visitor !== undefined && !routes.some(keysVisitors)) {
+    findings.push(warning(['visitor'], 'has no effect: no route has visitor in its sticky keys'))
+  }
   findings.push(...nameFindings(document, routes), ...duplicateIds(routes))
   findings.push(...overlapFindings(placed), ...hiddenFindings(placed))
   return findings
@@ -63,6 +66,11 @@ export function checkTable(document: unknown): Finding[] {
 /** The upstreams that `to` names, which may be unsound. */
 function targetsOf(to: unknown): readonly string[] {
   return typeof to === 'string' ? [to] : isMap(to) ? Object.keys(to) : []
+}
+
+function keysVisitors(route: unknown): boolean {
+  if (!isMap(route)) return false
+  return [route.sticky].flat().some((entry) => (isMap(entry) ? entry.source : entry) === 'visitor')
 }
 
 /** Whether a path has no finding at or below it. A sound value has the type that the schema requires, or is absent. */
