@@ -255,9 +255,9 @@ export class Miss implements FetchHost, LookupHost, Watched {
 
   over(outcome: FillOutcome): void {
     clearTimeout(this.#streaming)
-    if (outcome !== 'uncacheable' || this.#marked === null)
-      this.#lock?.release(outcome === 'uncacheable' ? 'failed' : outcome)
-    else this.#lock?.release('uncacheable', this.#marked)
+    // Without a mark it says nothing about the next one.
+    const told = outcome === 'uncacheable' && this.#marked === null ? 'failed' : outcome
+    this.#lock?.release(told, this.#marked ?? '')
     this.#lock = null
     this.#over = true
     unwatch(this)

@@ -312,12 +312,20 @@ class Run {
         resolve()
       }
     })
-    const early = this.#ask(at % this.#scenario.requests.length)
+    const i = at % this.#scenario.requests.length
+    const early = this.#ask(i)
     await Promise.race([asked, early])
     await happen()
+    // Whoever asks now must not get what was asked for before.
+    let answered = false
+    const late = this.#ask(i).finally(() => {
+      answered = true
+    })
+    const active = () => this.#world.rigs.reduce((sum, { plane }) => sum + plane.measurements.active, 0)
+    if (held.length > 0) await until(() => answered || active() > 1)
     pages.hold = null
     for (const release of held) release()
-    await early
+    await Promise.all([early, late])
   }
 
   /** Asks, and looks at what comes. */
