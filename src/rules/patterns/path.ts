@@ -234,8 +234,9 @@ function placed(values: readonly string[], places: readonly number[]): string[] 
 export function readTarget(target: string, reading: PathReading = EXACT): Target {
   if (target.charCodeAt(0) === SLASH) {
     const segments = splitPlain(target)
-    if (segments === null || !(reading === EXACT || dropIgnored(segments, reading)))
-      return readPath(target, null, reading)
+    if (segments === null) return readPath(target, null, reading)
+    if (reading === EXACT) return { authority: null, segments, values: segments, ambiguity: null }
+    if (!dropIgnored(segments, reading)) return readPath(target, null, reading)
     return { authority: null, segments: compared(segments, reading), values: segments, ambiguity: null }
   }
   const absolute = ABSOLUTE_FORM.exec(target)

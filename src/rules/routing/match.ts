@@ -38,6 +38,8 @@ const AMBIGUOUS: Match = Object.freeze({ route: null, path: null, params: NO_PAR
  */
 export function matchRoute(table: Table, view: RequestView): Match {
   const { planes, reading } = table.matcher
+  const only = planes[0]
+  if (only !== undefined && planes.length === 1 && only.reading === reading) return matchInOne(only, view)
   let best: Claim | null = null
   let bestTarget: Target | null = null
   let target: Target | null = null
@@ -63,6 +65,18 @@ export function matchRoute(table: Table, view: RequestView): Match {
   }
   const plain = target === null || read !== reading ? readTarget(view.target, reading) : target
   return plain.ambiguity === null ? UNCLAIMED : AMBIGUOUS
+}
+
+/** As `matchRoute`, for nearly all tables: one plane, which reads paths as the default upstream does. */
+function matchInOne(plane: Plane, view: RequestView): Match {
+  const target = readTarget(view.target, plane.reading)
+  if (target.segments === null) return UNCLAIMED
+  const ambiguous = target.ambiguity !== null
+  const trees = ambiguous ? plane.ambiguous : plane.all
+  const claim = trees === null ? null : claimant(trees, target.authority ?? view.host, target.segments, view)
+  if (claim === null) return ambiguous ? AMBIGUOUS : UNCLAIMED
+  const { route, path } = claim
+  return { route, path, params: paramsOf(path, target.values as readonly string[]), ambiguous }
 }
 
 /** Asks the trees of the request's host, the most specific first, then the tree of the claims on any host. */
