@@ -90,7 +90,9 @@ export class Engine implements RequestHandler {
     const { peer, answer } = request
     peer.refused = true
     answer.closes()
-    answer.problem(failure, this.refused(peer, request, failure))
+    const id = this.refused(peer, request, failure)
+    if (this.#parts.requestIds) answer.own = { addTo: (_, fields) => [...fields, 'X-Request-Id', id] }
+    answer.problem(failure, id)
   }
 
   refused({ address }: Peer, request: RefusedRequest | null, failure: FailureCode, answered = true): string {

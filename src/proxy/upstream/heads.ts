@@ -6,6 +6,7 @@ import { fieldValue, fieldValues, type RequestView, type Side } from '../../rule
 import { type DoneEdits, dashedName } from '../../rules/http/field-edits.ts'
 import { kindOf } from '../../rules/http/field-kinds.ts'
 import {
+  firstOf,
   forwardsLeft,
   interimFields,
   type RequestRewrite,
@@ -184,6 +185,11 @@ export function clientInterimFields(
   return map === null ? fields : mappedFields(fields, map)
 }
 
+function clientHosts({ said, peer, view }: Exchange): readonly string[] {
+  const { forwardedHost } = said
+  return peer.trusted && forwardedHost !== null ? [view.host, firstOf(forwardedHost).toLowerCase()] : [view.host]
+}
+
 /** The head of an upgrade, mapped for the client. */
 export function mappedHead(exchange: Exchange, head: ResponseHead, upstream: UpstreamState): ResponseHead {
   const map = mapBackOf(exchange, upstream, sideNow(exchange))
@@ -192,10 +198,10 @@ export function mappedHead(exchange: Exchange, head: ResponseHead, upstream: Ups
 
 /** Null where nothing is to be mapped. */
 function mapBackOf(exchange: Exchange, { origins, settings }: UpstreamState, side: Side | null): MapBack | null {
-  const { matched, said } = exchange
+  const { matched } = exchange
   const { cookies } = settings
   const rewritten = rewrites(matched.route, side) && matched.route.rewrite.paths !== null ? matched.route : null
   if (origins === null && cookies === null && rewritten === null) return null
-  const path = rewritten === null ? null : rewrittenPath(rewritten.rewrite, exchange, said.host.toLowerCase())
+  const path = rewritten === null ? null : rewrittenPath(rewritten.rewrite, exchange, clientHosts(exchange))
   return { origins, cookies, path }
 }

@@ -188,7 +188,7 @@ export function saidRequestId(rawHeaders: readonly string[]): string | null {
 }
 
 /** The first member of a list: that of the proxy nearest to the client. */
-function firstOf(list: string): string {
+export function firstOf(list: string): string {
   return (list.split(',', 1)[0] as string).replace(/^[ \t]+|[ \t]+$/g, '')
 }
 

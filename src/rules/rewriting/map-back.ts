@@ -37,8 +37,8 @@ export interface RewrittenPath {
   /** The client's target, and the one that was sent. */
   readonly clientTarget: string
   readonly sentTarget: string
-  /** The client's Host, in lower case. */
-  readonly host: string
+  /** The hosts that the client has asked, as Host and a proxy that is believed say, in lower case. */
+  readonly hosts: readonly string[]
 }
 
 /** All that is mapped of one answer. */
@@ -104,8 +104,12 @@ function mappedOrigin(scheme: string | undefined, authority: string, { origins, 
       return publicOrigin
   }
   if (path === null) return null
-  const client = originOf(path.host)
-  return client !== null && isOrigin({ hostname: client.hostname, port: client.port ?? 80 }, asked) ? '' : null
+  return path.hosts.some((host) => isHost(host, asked)) ? '' : null
+}
+
+function isHost(host: string, asked: Authority): boolean {
+  const own = originOf(host)
+  return own !== null && isOrigin({ hostname: own.hostname, port: own.port ?? 80 }, asked)
 }
 
 interface Authority {

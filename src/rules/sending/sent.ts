@@ -91,14 +91,14 @@ function withOwn(done: DoneEdits | null, name: string, value: string): DoneEdits
 }
 
 /** How the path of a request was rewritten, for its answer; null where it was not. */
-export function rewrittenPath(rewrite: RouteRewrite, sending: Sending, clientHost: string): RewrittenPath | null {
+export function rewrittenPath(rewrite: RouteRewrite, sending: Sending, hosts: readonly string[]): RewrittenPath | null {
   const { view, matched } = sending
   const plan = planFor(rewrite, matched)
   const sent = plan === null ? null : rewritePath(plan, view.target, matched.ambiguous)
   if (plan === null || sent === null) return null
   const path = view.target.split(/[?#]/, 1)[0] as string
   const requested = rawSegmentsOf(path, matched.ambiguous, plan.from.reading)
-  return { plan, requested, clientTarget: view.target, sentTarget: sent.target, host: clientHost }
+  return { plan, requested, clientTarget: view.target, sentTarget: sent.target, hosts }
 }
 
 /** The fields of an answer of a side, with what the route sets and removes in those of `to`, and with the id where it is told. */

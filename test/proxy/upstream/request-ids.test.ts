@@ -93,6 +93,15 @@ test('a hit has an id of its own', async () => {
   expect(field(hit.fields, 'x-request-id')).not.toBe(first)
 })
 
+test('a refusal tells the id that the log has', async () => {
+  const client = await rawClient(strict.port)
+  await client.send('GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n')
+  const { status, fields, body } = await client.nextResponse()
+  expect(status).toBe(400)
+  expect(field(fields, 'x-request-id')).toMatch(OWN)
+  expect(JSON.parse(body.text).requestId).toBe(field(fields, 'x-request-id'))
+})
+
 test('without the flag the field is one like any other', async () => {
   const { sent, told } = await ids(off, 'X-Request-Id: mine')
   expect(sent).toEqual(['X-Request-Id: mine'])

@@ -22,6 +22,7 @@ upstreams:
     servers: ["http://127.0.0.1:${legacy.port}"]
     headers: { set: { X-Real-IP: "{client.ip}", X-Side: "{side}" }, remove: [x-legacy-debug] }
   gtin: { servers: ["http://127.0.0.1:${modern.port}"], headers: { set: { X-Side: never, X-From: "{host} é" } } }
+  other: { servers: ["http://127.0.0.1:${modern.port}"], headers: { set: { X-From: other } } }
 default: legacy
 routes:
   - id: lookup
@@ -31,6 +32,7 @@ routes:
   - id: still
     percent: 0
     ${lookup.replace('/stores/', '/still/')}
+  - { id: split, match: { path: "/split/*" }, to: { gtin: 1, other: 1 }, percent: 100, rewrite: { path: "/s/*" } }
   - { id: shop, match: { path: "/shop/*" }, to: gtin, percent: 100, rewrite: { path: "/*" } }
   - { id: files, match: { path: "/files/:name" }, ambiguousPaths: allow, to: gtin, percent: 100, rewrite: { path: "/f/:name" } }
 `,
@@ -97,6 +99,20 @@ describe('the request', () => {
     const answer = await client.nextResponse()
     expect(answer.head).toContain('Location: /v2/gtins/1\r\n')
     expect(answer.head).not.toContain('X-Answer')
+  })
+
+  test('is the same for each of several upstreams, with their own headers', async () => {
+    const client = await rawClient(banyan.port)
+    const from = new Set<string | undefined>()
+    for (let n = 0; n < 200 && from.size < 2; n++) {
+      await client.send('GET /split/x HTTP/1.1\r\nHost: a\r\n\r\n')
+      const request = await modern.request()
+      expect(request.target).toBe('/s/x')
+      from.add(request.field('x-from'))
+      await request.send(`${OK}Location: /s/y\r\n\r\n`)
+      expect((await client.nextResponse()).head).toContain('\r\nLocation: /split/y\r\n')
+    }
+    expect(from.size).toBe(2)
   })
 
   test('tells the prefix that went, behind that of a proxy that is believed', async () => {

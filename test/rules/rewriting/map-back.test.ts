@@ -19,7 +19,13 @@ const origins = {
 function pathOf(from: string, to: string, clientTarget: string): MapBack['path'] {
   const plan = planOf(parsePattern(from) as PathPattern, parsePattern(to) as PathPattern)
   const sentTarget = rewritePath(plan, clientTarget, false)?.target as string
-  return { plan, requested: rawSegmentsOf(clientTarget, false, EXACT), clientTarget, sentTarget, host: 'shop.test' }
+  return {
+    plan,
+    requested: rawSegmentsOf(clientTarget, false, EXACT),
+    clientTarget,
+    sentTarget,
+    hosts: ['shop.test', 'www.test:8443'],
+  }
 }
 
 const mapped = (name: string, value: string, map: Partial<MapBack>) =>
@@ -94,6 +100,8 @@ describe('paths', () => {
     [lookup, 'http://shop.test/v2/gtins/2', 'http://shop.test/stores/3/gtins/2'],
     [lookup, 'https://shop.test:443/v2/gtins/2', 'https://shop.test:443/stores/3/gtins/2'],
     [lookup, '//shop.test/v2/gtins/2', '//shop.test/stores/3/gtins/2'],
+    [lookup, 'https://www.test:8443/v2/gtins/2', 'https://www.test:8443/stores/3/gtins/2'],
+    [lookup, 'https://www.test/v2/gtins/2', 'https://www.test/v2/gtins/2'],
     [lookup, 'https://other.test/v2/gtins/2', 'https://other.test/v2/gtins/2'],
     // Relative ones lead to the same place, or are mapped.
     [lookup, '2', '2'],
