@@ -14,7 +14,7 @@ import { FIRST_TURN, type Shares } from './shares.ts'
  */
 const MAX_PAUSES = 64
 const PAUSES_PER_SECOND = 10
-const PAUSES_PER_CLOSE = 2
+const PAUSES_PER_CLOSE = 8
 
 /** Without any left, a pause needs this many more connections than the other, and this share of the other's, at most so often. */
 const CLEARLY_AHEAD = 8
@@ -22,7 +22,7 @@ const CLEARLY_AHEAD_SHARE = 1 / 8
 const CLEARLY_AHEAD_MS = 100
 
 /** Without a pause left there is no hurry to compare. */
-const LAZY_MS = 5
+const LAZY_MS = 10
 
 /** At most this many turns of the event loop are waited for the end of the accept queue. */
 const MAX_LAST_TURNS = 200
