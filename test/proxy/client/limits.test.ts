@@ -212,3 +212,27 @@ test('a request in the pipeline goes upstream when the one before it is answered
   await first.ok()
   expect((await upstream.request()).target).toBe('/second')
 })
+
+test('what is read ahead of a response comes byte by byte, and is bounded', async () => {
+  const client = await rawClient(banyan.port)
+  await client.send('GET /first HTTP/1.1\r\nHost: a\r\n\r\n')
+  const first = await upstream.request()
+  const second = 'GET /second HTTP/1.1\r\nHost: a\r\n\r\n'
+  for (const byte of second) {
+    await client.send(byte)
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  // More than is read ahead: the rest waits in the kernel.
+  const many = 'GET /more HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(4000)
+  const sent = client.send(many)
+  await first.ok('one')
+  expect((await client.nextResponse()).body.text).toBe('one')
+  const next = await upstream.request()
+  expect(next.target).toBe('/second')
+  await next.ok('two')
+  expect((await client.nextResponse()).body.text).toBe('two')
+  upstream.handler = (request) => request.ok(request.target)
+  for (let n = 0; n < 4000; n++) expect((await client.nextResponse()).body.text).toBe('/more')
+  await sent
+  upstream.handler = null
+})

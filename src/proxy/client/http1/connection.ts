@@ -7,6 +7,7 @@ import type { FailureCode } from '../../../rules/failures/failure.ts'
 import { fieldValue, fieldValues } from '../../../rules/http/exchange.ts'
 import { coarseNowMs, unwatch, type Watched, watch } from '../../../wire/deadlines.ts'
 import { tellException } from '../../../wire/exceptions.ts'
+import { HeldBytes } from '../../../wire/fields.ts'
 import { isBulk, keep, lend, readBuffer, takeBack } from '../../../wire/read-memory.ts'
 import { RefusedRequest, type RequestHead, RequestReader, type RequestSink } from '../../../wire/requests.ts'
 import { sendAll } from '../../../wire/turn.ts'
@@ -75,9 +76,10 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
   #broken = false
   /** Some of the body has come, or the client was told to send it. */
   #bodyBegun = false
-  /** What has been read and can't be used yet. */
-  #ahead: Buffer[] = []
-  #aheadBytes = 0
+  /** What has been read and can't be used yet; null for nothing. */
+  #ahead: Buffer | null = null
+  /** What has been read behind that: one buffer, however many pieces come. */
+  #behind: HeldBytes | null = null
   /** Bytes are being given to the reader. */
   #taking = false
   /** The client has ended its side. */
@@ -238,9 +240,8 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
     stream.removeListener('data', this.#onData)
     stream.removeAllListeners('drain')
     stream.write(this.withoutProbe(head), 'latin1')
-    const early = this.#ahead
-    this.#ahead = []
-    this.#aheadBytes = 0
+    const early = [this.#ahead, this.#behind?.bytes ?? null].filter((bytes) => bytes !== null)
+    this.#dropAhead()
     return { stream, early, whenEnding: (listener) => whenEnding(stream, listener) }
   }
 
@@ -316,7 +317,7 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
   #arrived(bytes: Buffer): void {
     try {
       if (this.#phase === 'refused' || this.#phase === 'lingering' || this.#broken) return
-      if (this.#aheadBytes > 0) this.#hold(bytes)
+      if (this.#ahead !== null) this.#hold(bytes)
       else this.#take(bytes)
     } catch (error) {
       this.#broke(error)
@@ -360,23 +361,33 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
   /** Keeps bytes for later, and reads no more where they are many. */
   #hold(bytes: Buffer): void {
     if (this.#phase === 'refused' || this.#phase === 'lingering' || this.#phase === 'closed') return
-    this.#ahead.push(keep(bytes))
-    this.#aheadBytes += bytes.length
+    if (this.#ahead === null) this.#ahead = keep(bytes)
+    else {
+      this.#behind ??= new HeldBytes()
+      this.#behind.add(bytes, 0, bytes.length)
+    }
     if (this.#aheadBytes >= AHEAD_BYTES) this.#socket.pause()
+  }
+
+  get #aheadBytes(): number {
+    return (this.#ahead?.length ?? 0) + (this.#behind?.length ?? 0)
+  }
+
+  #dropAhead(): void {
+    this.#ahead = null
+    this.#behind = null
   }
 
   /** Goes on with what was held back, then with what comes. */
   #takeAhead(): void {
-    while (this.#aheadBytes > 0 && this.#accepts) {
-      const bytes = this.#ahead.shift() as Buffer
-      const later = this.#ahead
-      this.#aheadBytes -= bytes.length
-      this.#ahead = []
-      const before = this.#aheadBytes
-      this.#aheadBytes = 0
+    while (this.#ahead !== null && this.#accepts) {
+      const bytes = this.#ahead
+      this.#ahead = null
       this.#take(bytes)
-      this.#ahead.push(...later)
-      this.#aheadBytes += before
+      if (this.#ahead === null && this.#behind !== null) {
+        this.#ahead = this.#behind.bytes
+        this.#behind = null
+      }
     }
     if (this.#phase === 'closed' || this.#aheadBytes >= AHEAD_BYTES) return
     if (this.#ended) this.#endOfInput()
@@ -419,15 +430,14 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
     this.#phase = 'idle'
     this.deadlineMs = coarseNowMs() + this.#terms.keepAliveMs
     if (this.#taking) return
-    if (this.#aheadBytes > 0 || this.#ended || this.#socket.isPaused()) this.#takeAhead()
+    if (this.#ahead !== null || this.#ended || this.#socket.isPaused()) this.#takeAhead()
   }
 
   /** Ends our side, and reads on for a moment: else the kernel would send an RST, and the client could lose the answer. */
   #linger(): void {
     if (this.#phase === 'closed' || this.#phase === 'lingering') return
     this.#phase = 'lingering'
-    this.#ahead = []
-    this.#aheadBytes = 0
+    this.#dropAhead()
     // Begins once all is written.
     this.deadlineMs = Number.POSITIVE_INFINITY
     this.#socket.end()
@@ -455,16 +465,16 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
   #endOfInput(): void {
     switch (this.#phase) {
       case 'idle':
-        if (this.#aheadBytes === 0) this.#linger()
+        if (this.#ahead === null) this.#linger()
         break
       case 'head':
-        if (this.#aheadBytes === 0) this.destroy()
+        if (this.#ahead === null) this.destroy()
         break
       case 'exchange':
         // A client that waits for another protocol has nothing to wait for without a side of its own.
         if (this.#request!.complete && this.#request!.upgrade === null) this.#seeWhetherThere()
-        else if (this.#request!.complete || (this.#aheadBytes === 0 && !this.#answered)) this.destroy()
-        else if (this.#aheadBytes === 0) this.#linger()
+        else if (this.#request!.complete || (this.#ahead === null && !this.#answered)) this.destroy()
+        else if (this.#ahead === null) this.#linger()
     }
   }
 
@@ -498,8 +508,7 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
     const answered = this.#answered
     this.#phase = 'closed'
     this.#request = null
-    this.#ahead = []
-    this.#aheadBytes = 0
+    this.#dropAhead()
     unwatch(this)
     this.#terms.onClosed(this)
     if (request !== null && !answered) request.owner?.onGone(isStalled(this.#socket))
