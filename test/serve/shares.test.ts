@@ -9,11 +9,17 @@ import { type Banyan, startBanyan } from '../support/banyan.ts'
 
 const NAMES = ['legacy', 'gtin', 'next'] as const
 const servers = new Map<string, Server>()
+/** By the cookie of the request: the upstream that a copy went to. */
+const copies = new Map<string, string>()
 let proxy: Banyan | null = null
 
 beforeAll(async () => {
   for (const name of NAMES) {
-    const server = createServer((_req, res) => res.end(name))
+    const server = createServer((req, res) => {
+      // `from` is asked again where the sides differ.
+      if (req.headers['banyan-shadow'] !== undefined && name !== 'legacy') copies.set(req.headers.cookie ?? '', name)
+      res.end(name)
+    })
     servers.set(name, server)
     await new Promise<void>((resolve) => {
       server.listen(0, '127.0.0.1', resolve)
@@ -132,4 +138,18 @@ test('a target that fails is answered for by from; its breaker is its own', asyn
   )
   expect(states.sort()).toEqual(['gone open', 'gtin closed'])
   expect((await (await fetch(`http://127.0.0.1:${proxy.adminPort}/routes/a`)).json()).live.breaker).toBe('open')
+})
+
+test('a copy for comparison goes to the upstream that would have the key', async () => {
+  copies.clear()
+  const route = 'to: { gtin: 50, next: 50 }, percent: 0, sticky: cookie:sid, shadow: { percent: 100, noise: 0 }'
+  proxy = await startBanyan({ table: table(route) })
+  const clients = Array.from({ length: 12 }, (_, n) => `client${n}`)
+  for (const sid of clients) {
+    expect(await get(sid)).toBe('legacy')
+    await expect.poll(() => copies.has(`sid=${sid}`), { timeout: 20_000 }).toBe(true)
+  }
+  expect(new Set(copies.values())).toEqual(new Set(['gtin', 'next']))
+  await told('set', 'a', '100')
+  for (const sid of clients) expect(await get(sid)).toBe(copies.get(`sid=${sid}`))
 })
