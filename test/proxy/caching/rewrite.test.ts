@@ -31,17 +31,17 @@ test('two clients’ paths that become one are stored apart, since answers speak
 })
 
 test('what a placeholder brings into the query is part of the key', async () => {
-  const rig = await startRig({ routes: route('rewrite: { query: { set: { host: "{host}" } } }') })
-  const ask = async (host: string) => {
-    const answer = rig.get('/stores/1/gtins/7', `Host: ${host}`)
+  const rig = await startRig({ trusted: true, routes: route('rewrite: { query: { set: { ip: "{client.ip}" } } }') })
+  const ask = async (address: string) => {
+    const answer = rig.get('/stores/1/gtins/7', `X-Forwarded-For: ${address}`)
     const request = await rig.modern.request()
     await request.send(`${FRESH}\r\nok`)
     await answer
     return request.head.split(' ')[1]
   }
-  expect(await ask('a.test')).toBe('/stores/1/gtins/7?host=a.test')
-  expect(await ask('b.test')).toBe('/stores/1/gtins/7?host=b.test')
-  expect((await rig.get('/stores/1/gtins/7', 'Host: a.test')).head).toContain(';hit')
+  expect(await ask('192.0.2.1')).toBe('/stores/1/gtins/7?ip=192.0.2.1')
+  expect(await ask('192.0.2.2')).toBe('/stores/1/gtins/7?ip=192.0.2.2')
+  expect((await rig.get('/stores/1/gtins/7', 'X-Forwarded-For: 192.0.2.1')).head).toContain(';hit')
 })
 
 test('what is set in answers is each client’s own, on hits too, and decides nothing about storing', async () => {
