@@ -44,7 +44,14 @@ export async function startNodeServer(): Promise<NodeServer> {
   const seenOf = new WeakMap<Duplex, NodeSeen>()
   const of = (socket: Duplex): NodeSeen => seenOf.get(socket) as NodeSeen
 
-  const server = createServer({ requireHostHeader: false, connectionsCheckingInterval: 1_000_000_000 })
+  // On a busy machine any time-out could come between two requests of a connection.
+  const never = {
+    keepAliveTimeout: 0,
+    headersTimeout: 0,
+    requestTimeout: 0,
+    connectionsCheckingInterval: 1_000_000_000,
+  }
+  const server = createServer({ ...never, requireHostHeader: false })
   server.maxHeadersCount = 0
   server.on('connection', (socket) => seenOf.set(socket, expected.shift() as NodeSeen))
   const onRequest = (req: IncomingMessage, res: ServerResponse): void => {
