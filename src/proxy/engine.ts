@@ -55,6 +55,8 @@ const NOT_READ = { fields: ['Allow', 'GET, HEAD', 'Content-Length', '0'] }
 /** The data plane behind the implementations of the client side. */
 export class Engine implements RequestHandler {
   readonly #parts: EngineParts
+  /** The last valid Host: the next one is nearly always the same. */
+  #host = ''
   /** New responses close their connection: the process is about to exit. */
   draining = false
 
@@ -196,7 +198,10 @@ export class Engine implements RequestHandler {
     }
     if (said.contentLength !== null && !/^[0-9]{1,15}$/.test(said.contentLength)) return 'bad-request'
     if (said.hostCount !== 1 && (said.hostCount > 1 || minor === 1)) return 'bad-request'
-    if (said.hostCount === 1 && !isHost(said.host)) return 'bad-request'
+    if (said.hostCount === 1 && said.host !== this.#host) {
+      if (!isHost(said.host)) return 'bad-request'
+      this.#host = said.host
+    }
     if (said.cdnLoop !== null && hasPassed(said.cdnLoop, instance)) return 'loop'
     if (target.charCodeAt(0) === SLASH) return null
     if (target === '*') return method === 'OPTIONS' ? null : 'bad-request'
