@@ -84,6 +84,16 @@ export class Fault {
     return this.#reply.startsWith('WRONGTYPE')
   }
 
+  /** There is no room left. */
+  get isFull(): boolean {
+    return this.#reply.startsWith('OOM')
+  }
+
+  /** The server is a replica. */
+  get isReadOnly(): boolean {
+    return this.#reply.startsWith('READONLY')
+  }
+
   /** The server does not know what the script's first line asks for. */
   get isOfScript(): boolean {
     return /compiling script|unexpected symbol|flag in shebang|Unexpected engine/i.test(this.#reply)

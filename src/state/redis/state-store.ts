@@ -1,0 +1,414 @@
+/**
+ * The state in Redis, for instances that are one. All keys have the tag of the cluster in braces, so that one server of a Redis
+ * Cluster has them all, and each change is one script.
+ */
+import { randomUUID } from 'node:crypto'
+import { EventEmitter } from 'node:events'
+import { setTimeout as wait } from 'node:timers/promises'
+import {
+  type HeldLease,
+  type Message,
+  type Messages,
+  type NewRecord,
+  type SpaceBounds,
+  StateError,
+  type StateRecord,
+  type StateStore,
+  type Sum,
+  type WriteOutcome,
+  type WriteTerms,
+} from '../store/store.ts'
+import { Fault, RedisClient, type RedisClientSettings } from './client.ts'
+import { type ReadReply, readInteger, readStream } from './replies.ts'
+
+/** Messages that are kept of a topic. */
+const MAX_MESSAGES = 1000
+
+/** An addition whose reply is lost is sent again; the same one counts once within this time, seconds. */
+const REPEAT_S = 600
+const ATTEMPTS = 5
+const PAUSE_MS = 500
+
+/** Milliseconds of the server's clock: instances may have different ones. */
+const NOW = `local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+`
+
+/** Version, time, value and place in the order of writes of a record; KEYS[1] the records, KEYS[2] the order, KEYS[3] its counter. */
+const PUT = `${NOW}
+local function version_of(field)
+  local old = redis.call('HGET', KEYS[1], field)
+  if not old then return 0, '' end
+  local ok, row = pcall(cjson.decode, old)
+  if not ok or type(row) ~= 'table' or type(row[1]) ~= 'number' then return -1, '' end
+  return row[1], old
+end
+local function put(field, value)
+  local version = math.max(version_of(field), 0) + 1
+  local order = redis.call('INCR', KEYS[3])
+  redis.call('HSET', KEYS[1], field, cjson.encode({version, now, value, order}))
+  redis.call('ZADD', KEYS[2], order, field)
+  return version
+end
+`
+
+/** KEYS[4]: a lease. ARGV: field, expected version or '', `put` or `remove`, the value, the token of the lease or ''. */
+const WRITE = `${PUT}
+if ARGV[5] ~= '' and redis.call('HGET', KEYS[4], 'token') ~= ARGV[5] then return {'fenced', 0, ''} end
+local version, old = version_of(ARGV[1])
+if ARGV[2] ~= '' and tonumber(ARGV[2]) ~= version then return {'changed', 0, old} end
+if ARGV[3] == 'put' then return {'done', put(ARGV[1], ARGV[4]), ''} end
+redis.call('HDEL', KEYS[1], ARGV[1])
+redis.call('ZREM', KEYS[2], ARGV[1])
+return {'done', 0, ''}
+`
+
+/**
+ * KEYS[4]: the hours; KEYS[5]: the id of the addition; KEYS[6] on: the sums of an hour. ARGV: what is added, as JSON; seconds for
+ * which the id is known; records that are kept, or -1; the first hour that is kept, or -1; hours that sums live, or -1.
+ */
+const ADD = `${PUT}
+if not redis.call('SET', KEYS[5], '1', 'NX', 'EX', ARGV[2]) then return 0 end
+local added = cjson.decode(ARGV[1])
+for _, sum in ipairs(added.sums) do redis.call('HINCRBYFLOAT', KEYS[sum[1]], sum[2], sum[3]) end
+for at, hour in ipairs(added.hours) do
+  redis.call('ZADD', KEYS[4], hour, hour)
+  if ARGV[5] ~= '-1' then redis.call('EXPIREAT', KEYS[5 + at], (hour + ARGV[5] + 1) * 3600) end
+end
+for _, record in ipairs(added.records) do put(record[1], record[2]) end
+local function drop(fields)
+  for _, field in ipairs(fields) do
+    redis.call('HDEL', KEYS[1], field)
+    redis.call('ZREM', KEYS[2], field)
+  end
+end
+if ARGV[4] ~= '-1' then
+  redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', '(' .. ARGV[4])
+  while true do
+    local oldest = redis.call('ZRANGE', KEYS[2], 0, 0)
+    if not oldest[1] then break end
+    local ok, row = pcall(cjson.decode, redis.call('HGET', KEYS[1], oldest[1]) or '')
+    if ok and type(row) == 'table' and type(row[2]) == 'number' and row[2] >= ARGV[4] * 3600000 then break end
+    drop(oldest)
+  end
+end
+if ARGV[3] ~= '-1' then
+  local more = redis.call('ZCARD', KEYS[2]) - ARGV[3]
+  if more > 0 then drop(redis.call('ZRANGE', KEYS[2], 0, more - 1)) end
+end
+return 1
+`
+
+/** KEYS[1]: the records; KEYS[2]: their order; the others: sums of an hour. ARGV: how the fields of the group begin. */
+const FORGET = `
+for at, key in ipairs(KEYS) do
+  if at ~= 2 then
+    for _, field in ipairs(redis.call('HKEYS', key)) do
+      if string.sub(field, 1, #ARGV[1]) == ARGV[1] then
+        redis.call('HDEL', key, field)
+        if at == 1 then redis.call('ZREM', KEYS[2], field) end
+      end
+    end
+  end
+end
+return 0
+`
+
+/** KEYS[1]: the lease. ARGV: who wants it, for how many milliseconds. Returns holder, token and what is left of its time. */
+const ACQUIRE = `${NOW}
+local known = redis.call('HMGET', KEYS[1], 'token', 'holder', 'ends')
+local token, ends = tonumber(known[1] or 0), tonumber(known[3] or 0)
+if ends > now and known[2] ~= ARGV[1] then return {known[2], token, ends - now} end
+if ends <= now then token = token + 1 end
+redis.call('HSET', KEYS[1], 'token', token, 'holder', ARGV[1], 'ends', now + ARGV[2])
+return {ARGV[1], token, tonumber(ARGV[2])}
+`
+
+const RELEASE = `
+if redis.call('HGET', KEYS[1], 'token') == ARGV[1] then redis.call('HSET', KEYS[1], 'ends', 0) end
+return 0
+`
+
+/** KEYS[1]: the stream. ARGV: the text, messages that are kept, the channel, the topic. Positions are without a hole. */
+const PUBLISH = `
+local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
+local position = last[1] and tonumber(string.match(last[1][1], '^%d+')) + 1 or 1
+redis.call('XADD', KEYS[1], 'MAXLEN', ARGV[2], string.format('%.0f-0', position), 'm', ARGV[1])
+redis.call('PUBLISH', ARGV[3], ARGV[4])
+return position
+`
+
+export interface RedisStateOptions extends RedisClientSettings {
+  /** Messages that are kept of a topic. */
+  readonly messages?: number
+  /** Called when all connections stand. */
+  onReady?(): void
+}
+
+/** The store of one cluster. */
+export class RedisStateStore implements StateStore {
+  readonly #client: RedisClient
+  readonly #prefix: string
+  readonly #messages: number
+  readonly #topics = new EventEmitter().setMaxListeners(0)
+  #isClosed = false
+
+  /** @param cluster its name: two in one Redis never meet */
+  constructor(cluster: string, options: RedisStateOptions) {
+    this.#prefix = `banyan:{${cluster}}:`
+    this.#messages = options.messages ?? MAX_MESSAGES
+    this.#client = new RedisClient(options, this.#key('messages'), {
+      onMessage: (topic) => this.#topics.emit(topic),
+      onReady: () => {
+        // Messages may have been missed meanwhile.
+        for (const topic of this.#topics.eventNames()) this.#topics.emit(topic)
+        options.onReady?.()
+      },
+      onDown: () => {},
+    })
+  }
+
+  async read(space: string, group: string, key: string): Promise<StateRecord | null> {
+    const field = fieldOf(group, key)
+    const row = await this.#run((redis) => redis.hget(this.#records(space), field), readRow)
+    return row.text === null ? null : recordOf(field, row.text)
+  }
+
+  async list(space: string): Promise<readonly StateRecord[]> {
+    const rows = await this.#run((redis) => redis.hgetall(this.#records(space)), readHash)
+    return Object.entries(rows)
+      .flatMap(([field, text]) => {
+        const record = recordOf(field, text)
+        return record === null ? [] : [{ record, order: orderOf(text) }]
+      })
+      .sort((a, b) => a.order - b.order)
+      .map(({ record }) => record)
+  }
+
+  async write(
+    space: string,
+    group: string,
+    key: string,
+    value: string | null,
+    { expected, fence }: WriteTerms = {},
+  ): Promise<WriteOutcome> {
+    const field = fieldOf(group, key)
+    const keys = [...this.#recordKeys(space), this.#lease(fence?.lease ?? '')]
+    const does = value === null ? 'remove' : 'put'
+    const args = [field, expected === undefined ? '' : String(expected), does, value ?? '', String(fence?.token ?? '')]
+    const [kind, version, old] = await this.#script(WRITE, keys, args, readWritten)
+    if (kind === 'done') return { kind, version }
+    return kind === 'fenced' ? { kind } : { kind, record: old === '' ? null : recordOf(field, old) }
+  }
+
+  async add(
+    space: string,
+    sums: readonly Sum[],
+    records: readonly NewRecord[] = [],
+    { records: most = -1, hours: age }: SpaceBounds = {},
+  ): Promise<void> {
+    const hours = [...new Set(sums.map(({ hour }) => hour))]
+    // KEYS of a script count from 1.
+    const at = (hour: number): number => hours.indexOf(hour) + FIRST_HOUR
+    const added = {
+      sums: sums.flatMap(({ group, key, hour, counts }) =>
+        Object.entries(counts).map(([name, count]) => [at(hour), fieldOf(group, key, name), count]),
+      ),
+      hours,
+      records: records.map(({ group, key, value }) => [fieldOf(group, key), value]),
+    }
+    const keys = [
+      ...this.#recordKeys(space),
+      ...[this.#key(`hours:${space}`), this.#key(`added:${randomUUID()}`)],
+      ...hours.map((hour) => this.#sums(space, hour)),
+    ]
+    const first = age === undefined ? -1 : Math.floor(Date.now() / 3_600_000) - age
+    const args = [JSON.stringify(added), REPEAT_S, most, first, age ?? -1].map(String)
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await this.#script(ADD, keys, args, readInteger)
+        return
+      } catch (error) {
+        // It may have been done, which the id tells.
+        if (attempt >= ATTEMPTS || this.#isClosed) throw error
+        await wait(PAUSE_MS)
+      }
+    }
+  }
+
+  async sums(space: string, sinceHour = 0, group?: string): Promise<readonly Sum[]> {
+    const sums: Sum[] = []
+    for (const hour of await this.#hours(space, sinceHour)) {
+      const counts = await this.#run((redis) => redis.hgetall(this.#sums(space, hour)), readHash)
+      const found = new Map<string, { group: string; key: string; hour: number; counts: Record<string, number> }>()
+      for (const [field, text] of Object.entries(counts)) {
+        const [own, key, name] = partsOf(field)
+        if (own === undefined || key === undefined || name === undefined || !(own === (group ?? own))) continue
+        const place = fieldOf(own, key)
+        const sum = found.get(place) ?? { group: own, key, hour, counts: {} }
+        if (Number.isFinite(Number(text))) sum.counts[name] = Number(text)
+        found.set(place, sum)
+      }
+      sums.push(...found.values())
+    }
+    return sums
+  }
+
+  async forget(space: string, group: string): Promise<void> {
+    const [records, order] = this.#recordKeys(space)
+    const hours = await this.#hours(space, 0)
+    const keys = [records, order, ...hours.map((hour) => this.#sums(space, hour))]
+    await this.#script(FORGET, keys, [fieldOf(group)], readInteger)
+  }
+
+  async acquire(lease: string, holder: string, ttlMs: number): Promise<HeldLease> {
+    return { lease, ...(await this.#script(ACQUIRE, [this.#lease(lease)], [holder, String(ttlMs)], readLease)) }
+  }
+
+  async release({ lease, token }: Pick<HeldLease, 'lease' | 'token'>): Promise<void> {
+    await this.#script(RELEASE, [this.#lease(lease)], [String(token)], readInteger)
+  }
+
+  publish(topic: string, text: string): Promise<number> {
+    const args = [text, String(this.#messages), this.#key('messages'), topic]
+    return this.#script(PUBLISH, [this.#topic(topic)], args, readInteger)
+  }
+
+  async position(topic: string): Promise<number> {
+    const last = await this.#run((redis) => redis.xrevrange(this.#topic(topic), '+', '-', 'COUNT', 1), readStream)
+    return last[0] === undefined ? 0 : positionOf(last[0].id)
+  }
+
+  async messages(topic: string, after: number): Promise<Messages> {
+    const last = await this.position(topic)
+    const entries = await this.#run((redis) => redis.xrange(this.#topic(topic), `${after + 1}`, '+'), readStream)
+    const messages = entries.map(({ id, value }): Message => ({ position: positionOf(id), text: value }))
+    const first = messages[0]?.position ?? last + 1
+    // A position that is not reached yet is of another Redis, or one that was emptied.
+    return { messages, isGap: first > after + 1 || after > last }
+  }
+
+  onMessage(topic: string, listener: () => void): () => void {
+    this.#topics.on(topic, listener)
+    return () => this.#topics.off(topic, listener)
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    await this.#client.close()
+  }
+
+  #hours(space: string, since: number): Promise<readonly number[]> {
+    return this.#run((redis) => redis.zrangebyscore(this.#key(`hours:${space}`), since, '+inf'), readNumbers)
+  }
+
+  #script<T>(text: string, keys: readonly string[], args: readonly string[], read: ReadReply<T>): Promise<T> {
+    return this.#run((redis) => redis.eval(text, keys.length, ...keys, ...args), read)
+  }
+
+  async #run<T>(command: Parameters<RedisClient['log']>[0], read: ReadReply<T>): Promise<T> {
+    if (this.#isClosed) throw new StateError('closed', 'the state is closed')
+    const reply = await this.#client.log(command, read)
+    if (!(reply instanceof Fault)) return reply
+    const fault = reply.isFull ? 'full' : reply.isReadOnly ? 'read-only' : 'failed'
+    throw new StateError(fault, `redis: ${reply.message}`)
+  }
+
+  #key(name: string): string {
+    return `${this.#prefix}${name}`
+  }
+
+  #records(space: string): string {
+    return this.#key(`records:${space}`)
+  }
+
+  /** The records of a space, the order in which they were written, and its counter. */
+  #recordKeys(space: string): [string, string, string] {
+    return [this.#records(space), this.#key(`order:${space}`), this.#key(`orders:${space}`)]
+  }
+
+  #sums(space: string, hour: number): string {
+    return this.#key(`sums:${space}:${hour}`)
+  }
+
+  #lease(lease: string): string {
+    return this.#key(`lease:${lease}`)
+  }
+
+  #topic(topic: string): string {
+    return this.#key(`topic:${topic}`)
+  }
+}
+
+/** The place of the first hour among the keys of `ADD`. */
+const FIRST_HOUR = 6
+
+/** Names as one field: each with its length before it, so that no name can be read as two. */
+function fieldOf(...names: string[]): string {
+  return names.map((name) => `${name.length}:${name}`).join('')
+}
+
+function partsOf(field: string): string[] {
+  const names: string[] = []
+  for (let at = 0; at < field.length; ) {
+    const colon = field.indexOf(':', at)
+    const length = Number(field.slice(at, colon))
+    if (colon === -1 || !Number.isSafeInteger(length)) return []
+    names.push(field.slice(colon + 1, colon + 1 + length))
+    at = colon + 1 + length
+  }
+  return names
+}
+
+/** A record as it is stored; null for what has another shape. */
+function recordOf(field: string, text: string): StateRecord | null {
+  const [group, key] = partsOf(field)
+  const [version, atMs, value] = rowOf(text)
+  const fits = typeof version === 'number' && typeof atMs === 'number' && typeof value === 'string'
+  return fits && group !== undefined && key !== undefined ? { group, key, version, value, atMs } : null
+}
+
+function orderOf(text: string): number {
+  const order = rowOf(text)[3]
+  return typeof order === 'number' ? order : 0
+}
+
+function rowOf(text: string): readonly unknown[] {
+  try {
+    const row: unknown = JSON.parse(text)
+    return Array.isArray(row) ? row : []
+  } catch {
+    return []
+  }
+}
+
+function positionOf(id: string): number {
+  return Number(id.split('-', 1)[0])
+}
+
+const readRow: ReadReply<{ readonly text: string | null }> = (reply) =>
+  reply === null || typeof reply === 'string' ? { text: reply } : undefined
+
+const readHash: ReadReply<Readonly<Record<string, string>>> = (reply) => {
+  if (typeof reply !== 'object' || reply === null || Array.isArray(reply)) return undefined
+  return Object.values(reply).every((value) => typeof value === 'string')
+    ? (reply as Readonly<Record<string, string>>)
+    : undefined
+}
+
+const readNumbers: ReadReply<readonly number[]> = (reply) =>
+  Array.isArray(reply) && reply.every((one) => Number.isSafeInteger(Number(one))) ? reply.map(Number) : undefined
+
+const readWritten: ReadReply<readonly ['done' | 'changed' | 'fenced', number, string]> = (reply) => {
+  if (!Array.isArray(reply)) return undefined
+  const [kind, version, old] = reply as unknown[]
+  const isKind = kind === 'done' || kind === 'changed' || kind === 'fenced'
+  return isKind && typeof version === 'number' && typeof old === 'string' ? [kind, version, old] : undefined
+}
+
+const readLease: ReadReply<Omit<HeldLease, 'lease'>> = (reply) => {
+  if (!Array.isArray(reply)) return undefined
+  const [holder, token, restMs] = reply as unknown[]
+  const fits = typeof holder === 'string' && typeof token === 'number' && typeof restMs === 'number'
+  return fits ? { holder, token, restMs } : undefined
+}

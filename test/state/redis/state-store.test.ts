@@ -1,0 +1,112 @@
+/**
+ * The state in a real Redis, of two instances.
+ */
+import { afterAll, expect, test } from 'vitest'
+import { RedisStateStore } from '../../../src/state/redis/state-store.ts'
+import { parseRedisUrl, type RedisAddress } from '../../../src/state/redis/url.ts'
+import type { StateError } from '../../../src/state/store/store.ts'
+import { commandOf, startRedis } from '../../support/redis.ts'
+import { describesStateStore, KEPT_MESSAGES } from '../store/contract.ts'
+
+const redis = await startRedis()
+afterAll(() => redis.stop())
+
+/** A store that is connected. */
+async function opened(cluster: string): Promise<RedisStateStore> {
+  let store!: RedisStateStore
+  await new Promise<void>((ready) => {
+    store = new RedisStateStore(cluster, {
+      address: parseRedisUrl(redis.url) as RedisAddress,
+      deadlineMs: 5_000,
+      chance: Math.random,
+      now: () => performance.now(),
+      onUnreadable: () => {},
+      onFull: () => {},
+      messages: KEPT_MESSAGES,
+      onReady: ready,
+    })
+  })
+  return store
+}
+
+let clusters = 0
+describesStateStore(async () => {
+  const name = `c${clusters++}`
+  const [store, other] = await Promise.all([opened(name), opened(name)])
+  return { store, other, close: async () => void (await Promise.all([store.close(), other.close()])) }
+})
+
+test('two clusters in one Redis never meet', async () => {
+  const [one, two] = await Promise.all([opened('one'), opened('two')])
+  let heard = 0
+  two.onMessage('t', () => heard++)
+  await one.write('a', 'g', 'k', '1')
+  await one.add('s', [{ group: 'g', key: '', hour: 1, counts: { n: 1 } }])
+  await one.acquire('lease', 'one', 60_000)
+  await one.publish('t', 'x')
+  expect(await two.list('a')).toEqual([])
+  expect(await two.sums('s')).toEqual([])
+  expect(await two.acquire('lease', 'two', 60_000)).toMatchObject({ holder: 'two', token: 1 })
+  expect(await two.position('t')).toBe(0)
+  await two.publish('t', 'y')
+  await expect.poll(() => heard).toBe(1)
+  await Promise.all([one.close(), two.close()])
+})
+
+test('a Redis that is away is an error, and what it has is there when it is back', async () => {
+  const store = await opened('away')
+  await store.write('a', 'g', 'k', '1')
+  redis.pause()
+  const failed = store.write('a', 'g', 'k', '2').then(
+    () => 'none',
+    (error: StateError) => error.fault,
+  )
+  expect(await failed).toBe('failed')
+  redis.resume()
+  await expect
+    .poll(
+      () =>
+        store.read('a', 'g', 'k').then(
+          (record) => record?.group,
+          () => null,
+        ),
+      { timeout: 30_000 },
+    )
+    .toBe('g')
+  await store.close()
+  expect(await store.read('a', 'g', 'k').catch(({ fault }: StateError) => fault)).toBe('closed')
+})
+
+test('an addition whose reply is lost counts once', async () => {
+  const store = await opened('once')
+  const sum = { group: 'g', key: '', hour: 1, counts: { n: 1 } }
+  redis.pause()
+  const adding = store.add('s', [sum], [{ group: 'g', key: 'k', value: '1' }]).catch(() => {})
+  // Two attempts are on their way: none was answered in time.
+  await new Promise((done) => setTimeout(done, 6_000))
+  redis.resume()
+  await adding
+  await expect.poll(() => store.sums('s').catch(() => null), { timeout: 30_000 }).toEqual([sum])
+  expect(await store.list('s')).toMatchObject([{ key: 'k', version: 1 }])
+  await store.close()
+})
+
+test('what others have written there is not read as a record', async () => {
+  const store = await opened('garbage')
+  await store.write('a', 'g', 'k', '1')
+  for (const [field, value] of [
+    ['x', 'y'],
+    ['1:g1:z', '[]'],
+    ['1:g1:y', '{"a":1}'],
+    ['9:g', '[1,2,"3",4]'],
+  ] as const) {
+    await commandOf(redis.port, 'HSET', 'banyan:{garbage}:records:a', field, value)
+  }
+  await commandOf(redis.port, 'HSET', 'banyan:{garbage}:sums:s:7', 'x', 'y', '1:g0:1:n', 'NaN')
+  await commandOf(redis.port, 'ZADD', 'banyan:{garbage}:hours:s', '7', '7')
+  expect(await store.list('a')).toMatchObject([{ group: 'g', key: 'k', version: 1, value: '1' }])
+  expect(await store.write('a', 'g', 'z', '2', { expected: 0 })).toMatchObject({ kind: 'changed', record: null })
+  expect(await store.write('a', 'g', 'z', '2')).toEqual({ kind: 'done', version: 1 })
+  expect((await store.sums('s')).flatMap(({ counts }) => Object.keys(counts))).toEqual([])
+  await store.close()
+})
