@@ -24,6 +24,8 @@ const MAX_ROUNDS = 500
 const REPLICA_WAIT_MS = 1000
 /** And then none is waited for during this. */
 const REPLICA_PAUSE_MS = 1000
+/** A primary whose place another one has taken is made a replica by then. */
+const DEMOTED_MS = 15_000
 
 /**
  * Appends records, each under the next number, to a log that begins here where there is none. ARGV: the position behind which they
@@ -98,6 +100,8 @@ export class SharedLog {
   #evenIfFull = true
   /** The server has had replicas since the connections stand. */
   #isReplicated = false
+  /** Until then it counts as one that had, since the one before had. */
+  #replicatedUntilMs = Number.NEGATIVE_INFINITY
 
   constructor(parts: SharedLogParts) {
     this.#parts = parts
@@ -127,12 +131,14 @@ export class SharedLog {
     void this.read()
     if (appended.replicas > 0) this.#isReplicated = true
     // One that has just lost its replicas may be a primary whose place another one has taken.
-    if (!this.#isReplicated || (appended.replicas > 0 && (await this.#isConfirmed()))) return null
+    const replicated = this.#isReplicated || performance.now() < this.#replicatedUntilMs
+    if (!replicated || (appended.replicas > 0 && (await this.#isConfirmed()))) return null
     return 'no replica of redis has confirmed it'
   }
 
-  /** After a new connection, which may lead to another server. */
+  /** After a new connection, which may lead to another server, or to the old primary again. */
   begin(): void {
+    if (this.#isReplicated) this.#replicatedUntilMs = performance.now() + DEMOTED_MS
     this.#isReplicated = false
   }
 

@@ -337,6 +337,24 @@ describe('a Sentinel', () => {
   })
 })
 
+test('a server that has lost its replicas shares nothing for sure, also on a connection anew', {
+  timeout: 2 * PATIENCE_MS,
+}, async () => {
+  const master = await redisOf()
+  const replica = await redisOf('--replicaof', '127.0.0.1', String(master.port))
+  await patiently(async () => (await replicationOf(replica)).includes('master_link_status:up'))
+  const rig = await proxyOver(master.url)
+  await patiently(() => remoteOf(rig).state === 'up')
+  const purge = async (url: string) => (await rig.plane.cache.purge({ what: 'url', url }, false)).shared
+  expect(await purge('/a')).toBe(true)
+  await replica.command('REPLICAOF', 'NO', 'ONE')
+  await patiently(async () => (await replicationOf(master)).includes('connected_slaves:0'))
+  const { reconnects } = remoteOf(rig)
+  await master.command('CLIENT', 'KILL', 'TYPE', 'pubsub')
+  await patiently(() => remoteOf(rig).reconnects > reconnects && remoteOf(rig).state === 'up')
+  expect(await purge('/b')).toBe(false)
+})
+
 describe('a Sentinel whose old master goes on taking writes for ever', () => {
   // It can't be made a replica.
   const NEVER_DEMOTED = ['--rename-command', 'SLAVEOF', '', '--rename-command', 'REPLICAOF', '']
