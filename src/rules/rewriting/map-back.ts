@@ -86,7 +86,16 @@ function mappedReference(reference: string, map: MapBack): string {
     return (origin === '' ? reference.slice(0, reference.length - rest.length) : origin) + mappedRest(rest, map)
   }
   if (map.path === null || reference === '' || WITH_SCHEME.test(reference)) return reference
-  return reference.startsWith('/') ? mappedRest(reference, map) : mappedRelative(reference, map.path)
+  const mapped = reference.startsWith('/') ? mappedRest(reference, map) : mappedRelative(reference, map.path)
+  return mapped === reference ? reference : onSameHost(mapped)
+}
+
+/**
+ * A path that no client takes for another host (`//evil.test`): behind a dot segment, which it leaves out (RFC 3986 section 4.2).
+ * Browsers read `\` as `/`, and skip tabs (WHATWG URL section 4.4).
+ */
+function onSameHost(path: string): string {
+  return /^\/\t*[/\\]/.test(path) ? `/.${path}` : path
 }
 
 /** The origin in the place of one of the upstream's own; '' for the one that the client has asked; null for others. */

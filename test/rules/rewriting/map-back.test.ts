@@ -116,6 +116,21 @@ describe('paths', () => {
     expect(mapped('Location', said, { path })).toBe(seen)
   })
 
+  const whole = pathOf('/*', '/app/*', '/x')
+
+  test.each([
+    [whole, '/app//evil.test/x?y', '/.//evil.test/x?y'],
+    [whole, '/app/\\evil.test', '/./\\evil.test'],
+    [whole, '/app/\t/evil.test', '/./\t/evil.test'],
+    [whole, '../app//evil.test', '/.//evil.test'],
+    [pathOf('/:store/*', '/v2/:store/*', '/3/x'), '/v2/\\evil.test/x', '/./\\evil.test/x'],
+    [whole, 'http://shop.test/app//evil.test', 'http://shop.test//evil.test'],
+    [whole, '/\\evil.test', '/\\evil.test'],
+  ])('%#: Location: %j stays on its host: %j', (path, said, seen) => {
+    expect(mapped('Location', said, { path })).toBe(seen)
+    expect(new URL(seen, 'http://shop.test').host).toBe(said === seen ? 'evil.test' : 'shop.test')
+  })
+
   test('origin and path at once', () => {
     expect(mapped('Location', 'http://10.0.0.5:8080/v2/gtins/2', { origins, path: lookup })).toBe(
       'https://shop.test/stores/3/gtins/2',
