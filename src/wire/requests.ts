@@ -265,8 +265,11 @@ export class RequestReader {
     }
     at = readFieldLines(text, at, this.#fields, this.#limits.maxFields)
     this.#sectionBytes += at
-    if (at === text.length) return at
-    if (this.#state === 'fields') this.#finishHead(this.#fields)
+    if (at === text.length) {
+      refuseTab(text)
+      return at
+    }
+    if (this.#state === 'fields') this.#finishHead(this.#fields, text.slice(0, at))
     else this.#finishTrailers(this.#fields)
     return at + 2
   }
@@ -298,10 +301,12 @@ export class RequestReader {
     return i + 10
   }
 
-  #finishHead(rawHeaders: string[]): void {
+  /** @param text of the last lines of the head, which were not looked at by `refuseTab` */
+  #finishHead(rawHeaders: string[], text: string): void {
     const minor = this.#minor
     const said = framingSaid(rawHeaders)
     if (said.coding !== null) {
+      refuseTab(text)
       if (said.contentLength !== -1) throw new MalformedMessage('both Content-Length and Transfer-Encoding')
       if (minor === 0) throw new MalformedMessage('Transfer-Encoding in HTTP/1.0')
       if (said.coding !== 'chunked') throw this.#codingRefusal(said.coding)
@@ -359,7 +364,15 @@ export class RequestReader {
   }
 }
 
+/** White space by RFC 9110 section 5.6.3, but some servers take it for a part of the coding, and llhttp refuses it. */
+const TAB_BEHIND_CODING = /^transfer-encoding:[^\r]*\t\r/im
+
 const FRAMES = /^(?:content-length|transfer-encoding)$/i
+
+/** Refuses a head of which `text` is a part, where a tab stands behind a transfer coding. */
+function refuseTab(text: string): void {
+  if (TAB_BEHIND_CODING.test(text)) throw new MalformedMessage('a tab behind a transfer coding')
+}
 
 function isDigit(value: number): boolean {
   return value >= 0 && value <= 9

@@ -157,6 +157,7 @@ function codingCases(): RequestCase[] {
     ['identity and chunked in two lines', 'Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n', [400, 501]],
     ['Transfer_Encoding', 'Transfer_Encoding: chunked\r\n', [400]],
     ['TE: x and Transfer_Encoding', 'TE: x\r\nTransfer_Encoding: chunked\r\n', [400]],
+    ['a tab behind chunked', 'Transfer-Encoding: chunked\t\r\n', [400]],
     ['a vertical tab before chunked', 'Transfer-Encoding: \x0bchunked\r\n', [400]],
     ['a form feed behind chunked', 'Transfer-Encoding: chunked\x0c\r\n', [400]],
     ['a NUL in chunked', 'Transfer-Encoding: chun\0ked\r\n', [400]],

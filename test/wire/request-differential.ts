@@ -58,6 +58,11 @@ export const STRICTER: readonly Difference<((text: string) => boolean) | null>[]
     only: null,
     why: 'RFC 9112 section 2.2 lets a server skip empty lines, which end in CRLF',
   },
+  {
+    complaint: /^a tab behind a transfer coding$/,
+    only: (text) => /transfer-encoding:.*\t\r/i.test(text),
+    why: 'node refuses it too, but has told of the head before',
+  },
 ]
 
 /** What we take and node refuses. */
@@ -173,7 +178,8 @@ function difference(text: string, ours: SeenRequests, theirs: NodeSeen): string 
     if (mine.complete && a !== b) return `trailers: ${a} here, ${b} at node's`
   }
   if (ours.requests.length < theirs.requests.length) return `stricter: ${ours.problem}`
-  if (theirs.rest !== null && theirs.rest !== text.slice(ours.taken)) return 'bytes behind an upgrade'
+  const hasEnded = ours.requests.at(-1)?.complete === true
+  if (theirs.rest !== null && hasEnded && theirs.rest !== text.slice(ours.taken)) return 'bytes behind an upgrade'
   return null
 }
 

@@ -57,6 +57,11 @@ describe('what is read', () => {
     expect(seen.requests[0]?.trailers).toEqual(['Digest', 'z', 'B', 'c'])
   })
 
+  test('white space around values', () => {
+    const text = 'POST / HTTP/1.1\r\nX:\t a\t\r\nTransfer-Encoding:\t chunked \r\n\r\n2\r\n\t\r\r\n0\r\n\r\n'
+    expect(read(text)).toMatchObject({ fault: null, requests: [{ body: '\t\r', complete: true }] })
+  })
+
   test('pipelined requests, with bodies and empty lines between them', () => {
     const text = `\r\n${GET}${chunked('2\r\nok\r\n0\r\n\r\n')}\r\n\r\nPUT /b HTTP/1.1\r\n${HOST}content-length: 02\r\n\r\nhi${GET}`
     const seen = read(text)
@@ -180,6 +185,11 @@ describe('what is refused, never guessed', () => {
     ['another coding behind chunked', `GET / HTTP/1.1\r\nTransfer-Encoding: chunked, gzip\r\n\r\n`, 'bad-request'],
     ['another coding before chunked', `GET / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n`, 'transfer-coding'],
     ['another coding', `GET / HTTP/1.1\r\nTransfer-Encoding: xchunked\r\n\r\n`, 'transfer-coding'],
+    [
+      'a tab behind chunked',
+      `GET / HTTP/1.1\r\nX: a\t\r\nTransfer-Encoding: chunked\t\r\n\r\n0\r\n\r\n`,
+      'bad-request',
+    ],
     ['blanks behind a chunk size', chunked('1 \r\na\r\n'), 'request-body'],
     ['no chunk size', chunked('\r\n'), 'request-body'],
     ['a chunk size with a sign', chunked('+1\r\n'), 'request-body'],
