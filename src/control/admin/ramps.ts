@@ -2,7 +2,7 @@
  * /ramps and /routes/:id/ramp: where the ramps stand, what their guards say, and what a person does with them.
  */
 import { z } from 'zod'
-import { percentOf, type RampPlan } from '../../rules/ramp/plan.ts'
+import { percentOf, type RampPlan, stepAfter } from '../../rules/ramp/plan.ts'
 import { formatDuration } from '../../rules/values/units.ts'
 import { type AdminContext, type AdminParts, type AdminRouter, answerJson } from '../context.ts'
 import { parseBody } from '../http/body-schema.ts'
@@ -87,9 +87,9 @@ export function rampState(
     storage,
     status: record?.status ?? 'not-started',
     why: record?.why ?? null,
-    step: record === null ? null : (plan.steps[record.step] ?? null),
+    step: record?.step ?? null,
     percent: record?.percent ?? null,
-    next: record === null ? (plan.steps[0] ?? null) : (plan.steps[record.step + 1] ?? null),
+    next: record === null ? (plan.steps[0] ?? null) : stepAfter(plan, record),
     heldSeconds: record === null ? null : Math.floor(record.heldMs / 1000),
     isApproved: record?.isApproved ?? false,
     startedAt: record === null ? null : new Date(record.startedAtMs).toISOString(),
@@ -98,7 +98,11 @@ export function rampState(
     verdict,
     isFull,
     problem,
-    evidence: evidence.map(({ share, keys, failed }) => ({ percent: share * 100, keys, failed })),
+    evidence: evidence.map(({ share, keys, failed }) => ({
+      percent: Number((share * 100).toPrecision(12)),
+      keys,
+      failed,
+    })),
     events: (record?.events ?? []).map(({ atMs, by, what }) => ({ at: new Date(atMs).toISOString(), by, what })),
   }
 }

@@ -2,8 +2,18 @@
  * Ramps: each raises the percent of its route step by step while the guard's verdict allows it, and takes it back when it fails.
  * They survive restarts: where each stands lies in the state store.
  */
-import { type GuardVerdict, judgeRamp, type StepEvidence } from '../../rules/ramp/guard.ts'
-import { isUnderWay, nextAction, percentOf, printStep, type RampPlan, type RampStep } from '../../rules/ramp/plan.ts'
+import { type GuardTerms, type GuardVerdict, judgeRamp, type StepEvidence } from '../../rules/ramp/guard.ts'
+import {
+  DEFAULT_GUARD,
+  isUnderWay,
+  nextAction,
+  percentOf,
+  printStep,
+  type RampPlan,
+  type RampStep,
+  stepAfter,
+  stepReached,
+} from '../../rules/ramp/plan.ts'
 import type { Hits } from '../../rules/ramp/rate-bounds.ts'
 import type { Route } from '../../rules/table/table.ts'
 import { RampCounts } from '../../state/evidence/ramp-counts.ts'
@@ -13,6 +23,7 @@ import type { StateStore } from '../../state/store/store.ts'
 import type { ControlLog } from '../control-log.ts'
 import { pathsOf } from '../figures/evidence.ts'
 import type { Planes } from '../figures/planes.ts'
+import type { IfMatch } from '../http/preconditions.ts'
 import type { Ownership } from '../ownership.ts'
 import type { EditOutcome } from '../table/edit-outcome.ts'
 import { patchRoute } from '../table/edits.ts'
@@ -152,12 +163,12 @@ export class Ramps {
   /** Begins with the first step above the current percent. @throws {RampRefusal} */
   begin(route: string, by: string): Promise<void> {
     return this.#alone(async () => {
-      const { plan, percent, document } = this.#planned(route)
+      const { plan, percent, movesAll, document } = this.#planned(route)
       const known = this.#runs.get(route)
       if (known !== undefined && isUnderWay(known.record.status))
         throw new RampRefusal(`the ramp of ${route} is ${known.record.status} already`)
-      const step = plan.steps.findIndex((one) => percentOf(one) > percent)
-      if (step === -1) throw new RampRefusal(`${route} is at ${percent} % already: no step of its ramp is above that`)
+      const step = stepAfter(plan, { step: movesAll ? 'all' : percent, percent })
+      if (step === null) throw new RampRefusal(`${route} is at ${percent} % already: no step of its ramp is above that`)
       const nowMs = this.#parts.now()
       const record: RampRecord = {
         ...{ format: RAMP_FORMAT, route, status: 'running', step, percent, heldMs: 0, isApproved: false },
@@ -173,7 +184,12 @@ export class Ramps {
         savedMs: 0,
         problem: null,
       }
-      await this.#goTo(run, plan, step, by, `started by ${by}`)
+      try {
+        await this.#goTo(run, step, by, `started by ${by}`)
+      } catch (error) {
+        await this.#forget(route, known)
+        throw error
+      }
       this.#runs.set(route, run)
     })
   }
@@ -188,10 +204,10 @@ export class Ramps {
     return this.#change(route, (run, plan) => {
       const { record } = run
       if (record.status !== 'paused') throw new RampRefusal(`the ramp of ${route} is ${record.status}, not paused`)
-      const percent = this.#routeOf(route)?.percent ?? 0
+      const { percent, movesAll } = this.#planned(route)
       if (percent !== record.percent) {
-        const reached = plan.steps.findLastIndex((step) => percentOf(step) <= percent)
-        if (reached === -1)
+        const reached = stepReached(plan, { percent, movesAll })
+        if (reached === null)
           throw new RampRefusal(`${route} is at ${percent} %, below the first step: start the ramp again`)
         run.record = { ...record, step: reached, percent, heldMs: 0, isApproved: false }
         run.counts.step(percent / 100)
@@ -203,8 +219,8 @@ export class Ramps {
   /** Lets the next step be taken, as soon as the evidence allows it. @throws {RampRefusal} */
   approve(route: string, by: string): Promise<void> {
     return this.#change(route, async (run, plan) => {
-      const next = plan.steps[run.record.step + 1]
-      if (next === undefined || !plan.approve.includes(next) || run.record.isApproved)
+      const next = stepAfter(plan, run.record)
+      if (next === null || !plan.approve.includes(next) || run.record.isApproved)
         throw new RampRefusal(`the ramp of ${route} waits for no approval of its next step`)
       run.record = { ...run.record, isApproved: true }
       await this.#note(run, by, `step ${printStep(next)} approved by ${by}`)
@@ -214,10 +230,13 @@ export class Ramps {
   /** Takes the next step on a person's word; the guard goes on. @throws {RampRefusal} */
   step(route: string, by: string, reason: string): Promise<void> {
     return this.#change(route, async (run, plan) => {
-      const next = run.record.step + 1
+      const { percent } = this.#planned(route)
+      const next = stepAfter(plan, run.record)
       if (run.record.status === 'paused') throw new RampRefusal(`the ramp of ${route} is paused: resume it first`)
-      if (plan.steps[next] === undefined) throw new RampRefusal(`the ramp of ${route} is at its last step`)
-      await this.#goTo(run, plan, next, by, `step taken by ${by}, not by evidence: ${reason}`)
+      if (next === null) throw new RampRefusal(`the ramp of ${route} is at its last step`)
+      if (percent !== run.record.percent)
+        throw new RampRefusal(`${route} is at ${percent} %, not where its ramp has left it: resume it first`)
+      await this.#goTo(run, next, by, `step taken by ${by}, not by evidence: ${reason}`)
     })
   }
 
@@ -281,21 +300,21 @@ export class Ramps {
       await this.#othersChanged(run, route)
       return
     }
-    const next = plan.steps[record.step + 1]
+    const next = stepAfter(plan, record)
     const evidence = { ...run.counts.evidence(), comparisons: this.#comparedSince(record) }
-    run.verdict = judgeRamp(evidence, plan.guard, plan.steps.length, next === undefined ? null : percentOf(next))
+    run.verdict = judgeRamp(evidence, plan.guard, plan.steps.length, next === null ? null : percentOf(next))
     const action = nextAction(plan, record, run.verdict)
     const { words } = run.verdict
     switch (action.kind) {
       case 'take-back':
         return await this.#takeBack(run, words)
       case 'step':
-        return await this.#goTo(run, plan, action.to, AUTHOR, words)
+        return await this.#goTo(run, action.to, AUTHOR, words)
       case 'finish':
         return await this.#set(run, 'done', AUTHOR, words)
       case 'stay':
         if (action.status !== record.status) await this.#set(run, action.status, AUTHOR, words)
-        else if (this.#parts.now() - run.savedMs >= SAVE_EVERY_MS) await this.#save(run)
+        else if (this.#parts.monotonic() - run.savedMs >= SAVE_EVERY_MS) await this.#save(run)
     }
   }
 
@@ -312,38 +331,44 @@ export class Ramps {
   }
 
   async #takeBack(run: Run, words: string): Promise<void> {
-    await this.#edit(run, 'back', run.record.before, AUTHOR, `taken back: ${words}`)
+    const { etag } = this.#parts.live.current
+    await this.#edit(run, 'back', run.record.before, AUTHOR, `taken back: ${words}`, [etag])
     await this.#set(run, 'rolled-back', AUTHOR, words)
   }
 
-  async #goTo(run: Run, plan: RampPlan, step: number, by: string, words: string): Promise<void> {
-    const to = plan.steps[step] as RampStep
-    const percent = percentOf(to)
-    const noKey = to === 100 ? 'from' : run.record.before.noKey
-    await this.#edit(run, step, { percent, noKey }, by, `ramp to ${printStep(to)}: ${words}`)
+  async #goTo(run: Run, step: RampStep, by: string, words: string): Promise<void> {
+    const target = targetOf(step, run.record.before)
+    const { percent } = target
+    const { etag } = this.#parts.live.current
+    await this.#edit(run, step, target, by, `ramp to ${printStep(step)}: ${words}`, [etag])
     run.record = { ...run.record, step, percent, heldMs: 0, isApproved: false }
     run.counts.step(percent / 100)
     run.verdict = null
-    await this.#set(run, 'running', by, `${printStep(to)}: ${words}`)
+    await this.#set(run, 'running', by, `${printStep(step)}: ${words}`)
   }
 
   /**
    * Sets percent. What it is for is stored first: after a crash in between the table tells whether it was done.
+   * @param ifMatch the revision that it was decided by: what a person has set meanwhile is not overwritten
    * @throws {RampRefusal} if the table can't be changed
    */
   async #edit(
     run: Run,
-    intent: number | 'back',
+    intent: RampStep | 'back',
     to: RampRecord['before'],
     author: string,
     reason: string,
+    ifMatch: IfMatch | null = null,
   ): Promise<void> {
     run.record = { ...run.record, intent }
     await this.#save(run)
     const change = patchRoute(run.record.route, to)
-    const outcome = await this.#parts.operations.commit(change, { ifMatch: null, author, reason: reason.slice(0, 500) })
+    const outcome = await this.#parts.operations.commit(change, { ifMatch, author, reason: reason.slice(0, 500) })
     run.record = { ...run.record, intent: null }
-    if (outcome.kind !== 'done') throw new RampRefusal(`the table can't be changed: ${whyNot(outcome)}`)
+    if (outcome.kind === 'done') return
+    // After a restart, the same edit by somebody else must not pass for this one.
+    await this.#save(run)
+    throw new RampRefusal(`the table can't be changed: ${whyNot(outcome)}`)
   }
 
   async #set(run: Run, status: RampRecord['status'], by: string, why: string): Promise<void> {
@@ -361,14 +386,23 @@ export class Ramps {
     await this.#save(run)
   }
 
-  /** Never rejects: without a store that can be written, ramps go on in memory. */
   async #save(run: Run): Promise<void> {
-    const { store, log, now } = this.#parts
-    run.savedMs = now()
+    run.savedMs = this.#parts.monotonic()
+    await this.#write(run.record.route, { ...run.record, evidence: run.counts.evidence().steps })
+  }
+
+  /** Of a start that came to nothing: what was stored before stays, if there was anything. */
+  async #forget(route: string, before: Run | undefined): Promise<void> {
+    if (before !== undefined) return await this.#save(before)
+    await this.#write(route, null)
+  }
+
+  /** Never rejects: without a store that can be written, ramps go on in memory. */
+  async #write(route: string, record: object | null): Promise<void> {
+    const { store, log } = this.#parts
     if (store === null) return
-    const record = { ...run.record, evidence: run.counts.evidence().steps }
     try {
-      await store.write(SPACE, record.route, KEY, JSON.stringify(record))
+      await store.write(SPACE, route, KEY, record === null ? null : JSON.stringify(record))
       this.problem = null
     } catch (error) {
       if (this.problem === null)
@@ -386,8 +420,10 @@ export class Ramps {
         const plan = this.#routeOf(group)?.ramp ?? null
         if (record === null)
           log.warn({ event: 'ramp', route: group }, `the stored ramp of ${group} is unreadable: it is not continued`)
-        if (record === null || plan === null || this.#runs.has(group)) continue
-        this.#continue(record, plan)
+        if (record === null || this.#runs.has(group)) continue
+        // One that is under way and has lost its plan meanwhile is aborted at the first look.
+        if (plan === null && !isUnderWay(record.status)) continue
+        await this.#continue(record, plan?.guard ?? DEFAULT_GUARD)
       }
     } catch (error) {
       this.problem = `ramps are kept in memory only: ${(error as Error).message}`
@@ -396,18 +432,21 @@ export class Ramps {
   }
 
   /** After a restart. An edit that was being made is found in the table, or was not made. */
-  #continue(stored: RampRecord, plan: RampPlan): void {
+  async #continue(stored: RampRecord, { hardStop }: GuardTerms): Promise<void> {
     const { route, intent, before, evidence } = stored
-    const counts = new RampCounts(MAX_KEYS, plan.guard.hardStop.of)
+    const counts = new RampCounts(MAX_KEYS, hardStop.of)
     counts.restore(evidence)
-    const percent = this.#routeOf(route)?.percent
+    const found = this.#routeOf(route)
+    const isAt = ({ percent, noKey }: RampRecord['before']): boolean =>
+      found?.percent === percent && (found.document.noKey ?? null) === noKey
     let record: RampRecord = { ...stored, intent: null }
-    if (intent === 'back' && percent === before.percent) {
+    if (intent === 'back' && isAt(before)) {
       record = { ...record, status: 'rolled-back', why: 'taken back before a restart' }
-    } else if (typeof intent === 'number' && percent === percentOf(plan.steps[intent] ?? 'all')) {
+    } else if (intent !== null && intent !== 'back' && isAt(targetOf(intent, before))) {
+      const percent = percentOf(intent)
       record = { ...record, step: intent, percent, heldMs: 0, isApproved: false, status: 'running' }
       counts.step(percent / 100)
-    } else if (evidence.length === 0) return
+    } else if (evidence.length === 0) return await this.#forget(route, undefined)
     this.#runs.set(route, { record, counts, verdict: null, savedMs: 0, problem: null })
   }
 
@@ -454,7 +493,14 @@ export class Ramps {
   }
 }
 
+/** What a step writes: at 100, requests without a key stay where they were before the start; at `all` nothing may keep them. */
+function targetOf(step: RampStep, { noKey }: RampRecord['before']): RampRecord['before'] {
+  if (step === 'all') return { percent: 100, noKey: noKey === 'from' ? null : noKey }
+  return { percent: step, noKey: step === 100 ? (noKey ?? 'from') : noKey }
+}
+
 function whyNot(outcome: Exclude<EditOutcome, { kind: 'done' }>): string {
   if ('message' in outcome) return outcome.message
+  if (outcome.kind === 'outdated') return 'it was changed at the same time; try again'
   return outcome.kind
 }

@@ -5,8 +5,10 @@ import { z } from 'zod'
 import { RAMP_STATUSES } from '../../rules/ramp/plan.ts'
 
 /** Of this module. A record of a later release has a greater one, and is left alone. */
-export const RAMP_FORMAT = 1
+export const RAMP_FORMAT = 2
 
+const rampStep = z.union([z.number().min(0).max(100), z.literal('all')])
+const noKey = z.enum(['from', 'random', 'to']).nullable()
 const sides = z.object({ to: z.number().min(0), rest: z.number().min(0) })
 const fine = z.array(z.number().min(0)).max(4000)
 const stepEvidence = z.object({
@@ -24,8 +26,8 @@ const rampRecord = z.object({
   format: z.literal(RAMP_FORMAT),
   route: z.string(),
   status: z.enum(RAMP_STATUSES),
-  /** Index of the current step. */
-  step: z.int().min(0),
+  /** The current step. The plan may have been edited since it was taken. */
+  step: rampStep,
   /** Percent of the route while it is there. */
   percent: z.number(),
   /** How long it has been there, milliseconds. */
@@ -33,10 +35,10 @@ const rampRecord = z.object({
   isApproved: z.boolean(),
   startedAtMs: z.number(),
   startedBy: z.string(),
-  /** The edit that is being made: the index of a step, or the way back. It tells after a crash who made it. */
-  intent: z.union([z.int().min(0), z.literal('back')]).nullable(),
+  /** The edit that is being made: a step, or the way back. It tells after a crash who made it. */
+  intent: z.union([rampStep, z.literal('back')]).nullable(),
   /** What a take-back restores; null where noKey was not written. */
-  before: z.object({ percent: z.number(), noKey: z.enum(['from', 'random', 'to']).nullable() }),
+  before: z.object({ percent: z.number(), noKey }),
   /** Comparisons, and those with a mismatch, before the start. */
   compared: z.object({ of: z.number(), hits: z.number() }),
   /** Why it has its status, for people. */

@@ -75,8 +75,10 @@ export function isUnderWay(status: RampStatus): boolean {
 /** Where a ramp stands. */
 export interface RampPosition {
   readonly status: RampStatus
-  /** Index of the current step. */
-  readonly step: number
+  /** The current step. */
+  readonly step: RampStep
+  /** Of the route: the one of the step, or above it where a person has set it. */
+  readonly percent: number
   /** For how long it has been there. */
   readonly heldMs: number
   /** The next step has been approved. */
@@ -85,7 +87,7 @@ export interface RampPosition {
 
 export type RampAction =
   | { readonly kind: 'stay'; readonly status: RampStatus }
-  | { readonly kind: 'step'; readonly to: number }
+  | { readonly kind: 'step'; readonly to: RampStep }
   | { readonly kind: 'finish' }
   | { readonly kind: 'take-back' }
 
@@ -93,14 +95,30 @@ export type RampAction =
  * What is next. A failed ramp is taken back in whatever status it is: the guard goes on while it is paused.
  */
 export function nextAction(plan: RampPlan, position: RampPosition, { verdict }: GuardVerdict): RampAction {
-  const { status, step, heldMs, isApproved } = position
+  const { status, heldMs, isApproved } = position
   if (!isUnderWay(status)) return { kind: 'stay', status }
   if (verdict === 'fail') return { kind: 'take-back' }
   if (status === 'paused') return { kind: 'stay', status }
   if (heldMs < plan.holdMs) return { kind: 'stay', status: 'running' }
   if (verdict === 'not-enough') return { kind: 'stay', status: 'holding' }
-  const next = plan.steps[step + 1]
-  if (next === undefined) return { kind: 'finish' }
+  const next = stepAfter(plan, position)
+  if (next === null) return { kind: 'finish' }
   if (plan.approve.includes(next) && !isApproved) return { kind: 'stay', status: 'waiting' }
-  return { kind: 'step', to: step + 1 }
+  return { kind: 'step', to: next }
+}
+
+/**
+ * The first step of a plan above a position, or null. It depends on the percent, not on how many steps were taken: the plan may
+ * be edited while a ramp runs.
+ */
+export function stepAfter(plan: Pick<RampPlan, 'steps'>, at: Pick<RampPosition, 'step' | 'percent'>): RampStep | null {
+  return plan.steps.find((step) => isAbove(step, at.step === 'all' ? 'all' : at.percent)) ?? null
+}
+
+/** The last step of a plan that a route has reached, or null. @param movesAll requests without a key go to `to` as well */
+export function stepReached(
+  plan: Pick<RampPlan, 'steps'>,
+  { percent, movesAll }: { readonly percent: number; readonly movesAll: boolean },
+): RampStep | null {
+  return plan.steps.findLast((step) => !isAbove(step, movesAll ? 'all' : percent)) ?? null
 }

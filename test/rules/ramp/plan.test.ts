@@ -10,25 +10,29 @@ import {
   printStep,
   type RampPlan,
   type RampPosition,
+  stepReached,
 } from '../../../src/rules/ramp/plan.ts'
 import { judgedOf, RampTally } from '../../../src/state/evidence/ramp-tally.ts'
 
 const PLAN: RampPlan = { steps: [5, 50, 'all'], holdMs: 1000, approve: ['all'], guard: DEFAULT_GUARD }
 const at = (more: Partial<RampPosition> = {}): RampPosition => ({
-  ...{ status: 'running', step: 0, heldMs: 1000, isApproved: false },
+  ...{ status: 'running', step: 5, percent: 5, heldMs: 1000, isApproved: false },
   ...more,
 })
 const says = (verdict: 'pass' | 'fail' | 'not-enough') => ({ verdict, ground: null, words: '' })
 
 describe('what is next', () => {
   test.each<[string, RampPosition, 'pass' | 'fail' | 'not-enough', object]>([
-    ['a step, once it was held', at(), 'pass', { kind: 'step', to: 1 }],
+    ['a step, once it was held', at(), 'pass', { kind: 'step', to: 50 }],
     ['nothing before', at({ heldMs: 999 }), 'pass', { kind: 'stay', status: 'running' }],
     ['nothing without evidence', at(), 'not-enough', { kind: 'stay', status: 'holding' }],
-    ['a step after holding', at({ status: 'holding' }), 'pass', { kind: 'step', to: 1 }],
-    ['waiting for approval', at({ step: 1 }), 'pass', { kind: 'stay', status: 'waiting' }],
-    ['a step that is approved', at({ step: 1, isApproved: true }), 'pass', { kind: 'step', to: 2 }],
-    ['the end', at({ step: 2 }), 'pass', { kind: 'finish' }],
+    ['a step after holding', at({ status: 'holding' }), 'pass', { kind: 'step', to: 50 }],
+    ['waiting for approval', at({ step: 50, percent: 50 }), 'pass', { kind: 'stay', status: 'waiting' }],
+    ['a step that is approved', at({ step: 50, percent: 50, isApproved: true }), 'pass', { kind: 'step', to: 'all' }],
+    ['the end', at({ step: 'all', percent: 100 }), 'pass', { kind: 'finish' }],
+    ['the step above, where the plan was edited', at({ step: 25, percent: 25 }), 'pass', { kind: 'step', to: 50 }],
+    ['the step above, where a person has set more', at({ percent: 60 }), 'pass', { kind: 'stay', status: 'waiting' }],
+    ['all after 100 %', at({ step: 100, percent: 100, isApproved: true }), 'pass', { kind: 'step', to: 'all' }],
     ['the way back, held or not', at({ heldMs: 0 }), 'fail', { kind: 'take-back' }],
     ['the way back of a paused one', at({ status: 'paused' }), 'fail', { kind: 'take-back' }],
     ['nothing else of a paused one', at({ status: 'paused' }), 'pass', { kind: 'stay', status: 'paused' }],
@@ -47,6 +51,16 @@ test.each<[object, string | null]>([
   [{ steps: [5, 50], approve: [25] }, 'invalid approve: 25 is no step'],
 ])('%j', (plan, message) => {
   expect(flawOfPlan(plan)?.message ?? null).toBe(message)
+})
+
+test.each<[number, boolean, string, number | 'all' | null]>([
+  [4, false, '[5, 50]', null],
+  [60, false, '[5, 50]', 50],
+  [100, false, '[5, 100, "all"]', 100],
+  [100, true, '[5, 100, "all"]', 'all'],
+  [100, true, '[5, 100]', 100],
+])('%s %% (all: %s) has reached a step of %s: %s', (percent, movesAll, steps, reached) => {
+  expect(stepReached({ steps: JSON.parse(steps) }, { percent, movesAll })).toBe(reached)
 })
 
 test('steps as percents and as text', () => {

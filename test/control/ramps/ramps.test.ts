@@ -1,0 +1,211 @@
+/**
+ * Ramps on a table that is edited, and on a store that a process has left at any moment.
+ */
+import { writeFile } from 'node:fs/promises'
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import { Planes } from '../../../src/control/figures/planes.ts'
+import { SOLE_OWNER } from '../../../src/control/ownership.ts'
+import { type RampParts, Ramps } from '../../../src/control/ramps/ramps.ts'
+import { patchRoute } from '../../../src/control/table/edits.ts'
+import type { StateRecord, StateStore } from '../../../src/state/store/store.ts'
+import { logInto, type Rig, rig } from '../rig.ts'
+
+const ends: (() => unknown)[] = []
+afterEach(async () => {
+  for (const end of ends.splice(0).reverse()) await end()
+})
+
+const PLAN = '{ steps: [1, 5, 25, 50, 100, all], hold: 1h }'
+
+const tableOf = (ramp = PLAN, more = 'percent: 0'): string => `version: 1
+upstreams:
+  legacy: { servers: ["http://127.0.0.1:4001"] }
+  modern: { servers: ["http://127.0.0.1:4002"] }
+default: legacy
+routes:
+  - { id: moving, match: { path: /* }, to: modern, ${more}, sticky: "header:x-user", ramp: ${ramp} }
+`
+
+/** Keeps its records in memory, and every value that was ever written. */
+class Store {
+  readonly written: (string | null)[] = []
+
+  /** What a process finds that starts after the n-th write. */
+  at(n: number): Store {
+    const store = new Store()
+    store.written.push(...this.written.slice(0, n))
+    return store
+  }
+
+  async list(): Promise<readonly StateRecord[]> {
+    const value = this.written.at(-1) ?? null
+    return value === null ? [] : [{ group: 'moving', key: 'ramp', version: 1, value, atMs: 0 }]
+  }
+
+  async write(_space: string, _group: string, _key: string, value: string | null) {
+    this.written.push(value)
+    return { kind: 'done', version: 1 }
+  }
+}
+
+async function table(text = tableOf()): Promise<Rig> {
+  const base = await rig(text)
+  ends.push(() => base.close())
+  return base
+}
+
+async function startRamps(base: Rig, store = new Store(), more: Partial<RampParts> = {}): Promise<Ramps> {
+  const ramps = new Ramps({
+    ...base,
+    planes: new Planes(),
+    store: store as unknown as StateStore,
+    ownership: SOLE_OWNER,
+    log: logInto(base.lines),
+    now: Date.now,
+    monotonic: () => performance.now(),
+    ...more,
+  })
+  await ramps.start()
+  ends.push(() => ramps.close())
+  return ramps
+}
+
+const percentOf = ({ live }: Rig) => live.current.table.routes[0]?.percent
+
+const byHand = { ifMatch: null, author: 'anna', reason: null }
+
+const set = (base: Rig, patch: Record<string, number | string | null>) =>
+  base.operations.commit(patchRoute('moving', patch), byHand)
+
+async function replace(base: Rig, text: string): Promise<void> {
+  expect((await base.operations.commit(() => ({ kind: 'text', text }), byHand)).kind).toBe('done')
+}
+
+/** Takes steps on a person's word. */
+async function walk(ramps: Ramps, steps: number): Promise<void> {
+  await ramps.begin('moving', 'anna')
+  for (let step = 1; step < steps; step++) await ramps.step('moving', 'anna', 'test')
+}
+
+describe('the plan is edited while it runs', () => {
+  test('the next step is the first one above the percent, however many were taken out before', async () => {
+    const base = await table()
+    const ramps = await startRamps(base)
+    await walk(ramps, 3)
+    expect(percentOf(base)).toBe(25)
+    await replace(base, tableOf('{ steps: [25, 50, 100], hold: 1h }', 'percent: 25'))
+    await ramps.step('moving', 'anna', 'test')
+    expect(percentOf(base)).toBe(50)
+    await replace(base, tableOf('{ steps: [1, 2, 5, 25, 50, 60, 100], hold: 1h }', 'percent: 50'))
+    await ramps.step('moving', 'anna', 'test')
+    expect(percentOf(base)).toBe(60)
+  })
+
+  test('away: it is over, also where that was done while nothing ran', async () => {
+    const base = await table()
+    const store = new Store()
+    const first = await startRamps(base, store)
+    await walk(first, 2)
+    const stored = store.at(store.written.length)
+    await first.close()
+    const text = base.live.current.text
+    await replace(base, tableOf(PLAN, 'percent: 5').replace(/, ramp: .*}/, ' }'))
+    const second = await startRamps(base, stored)
+    await vi.waitUntil(() => stored.written.at(-1)?.includes('"aborted"'), { timeout: 20_000 })
+    await second.close()
+    await replace(base, text)
+    expect((await startRamps(base, stored)).view('moving')?.record?.status ?? 'aborted').toBe('aborted')
+  })
+})
+
+describe('a process that ends', () => {
+  test.each([100, 'all'] as const)('before or after its edit to %s is told by the table', async (step) => {
+    const base = await table()
+    const store = new Store()
+    const ramps = await startRamps(base, store)
+    await walk(ramps, step === 'all' ? 5 : 4)
+    const before = base.live.current.text
+    const known = store.written.length
+    await ramps.step('moving', 'anna', 'test')
+    const after = base.live.current.text
+    await ramps.close()
+    const intended = known + 1
+    expect(JSON.parse(store.written[intended - 1] ?? '')).toMatchObject({ intent: step })
+    expect((await startRamps(base, store.at(intended))).view('moving')?.record).toMatchObject({
+      step,
+      status: 'running',
+    })
+    expect(after).not.toBe(before)
+    await replace(base, before)
+    const earlier = step === 'all' ? 100 : 50
+    expect((await startRamps(base, store.at(intended))).view('moving')?.record?.step).toBe(earlier)
+  })
+
+  test('in a start leaves nothing that goes on later, nor does a start that failed', async () => {
+    const base = await table()
+    const store = new Store()
+    const ramps = await startRamps(base, store)
+    const { text } = base.live.current
+    await writeFile(base.path, 'version: 1\nroutes: [}\n')
+    await expect(ramps.begin('moving', 'anna')).rejects.toThrow("the table can't be changed")
+    await writeFile(base.path, text)
+    const killed = await startRamps(base, store.at(1))
+    expect(killed.view('moving')?.record).toBeNull()
+    await set(base, { percent: 1 })
+    expect((await startRamps(base, store)).view('moving')?.record).toBeNull()
+  })
+})
+
+test('what a person sets while a step is being taken is not overwritten', async () => {
+  const base = await table()
+  let meanwhile: (() => Promise<unknown>) | null = null
+  const ramps = await startRamps(base, new Store(), {
+    operations: {
+      async commit(change, terms) {
+        const edit = meanwhile
+        meanwhile = null
+        await edit?.()
+        return await base.operations.commit(change, terms)
+      },
+    },
+  })
+  await walk(ramps, 2)
+  meanwhile = () => set(base, { percent: 0 })
+  await expect(ramps.step('moving', 'anna', 'test')).rejects.toThrow('it was changed at the same time; try again')
+  expect(percentOf(base)).toBe(0)
+  await expect(ramps.step('moving', 'anna', 'test')).rejects.toThrow('moving is at 0 %, not where its ramp has left it')
+})
+
+test.each([
+  ['from', true],
+  ['to', true],
+  ['random', true],
+])('requests without a key: at `all` even those go that noKey: %s has kept', async (noKey, movesAll) => {
+  const base = await table(tableOf('{ steps: [50, 100, all], hold: 1h }', `percent: 0, noKey: ${noKey}`))
+  const ramps = await startRamps(base)
+  await walk(ramps, 2)
+  expect(base.live.current.table.routes[0]).toMatchObject({ percent: 100, noKey })
+  await ramps.step('moving', 'anna', 'test')
+  expect(base.live.current.table.routes[0]).toMatchObject({ percent: 100, movesAll })
+  await ramps.abort('moving', 'anna', true)
+  expect(base.live.current.table.routes[0]).toMatchObject({ percent: 0, noKey })
+})
+
+test('a route at 100 that keeps those without a key can ramp to `all`', async () => {
+  const base = await table(tableOf(PLAN, 'percent: 100, noKey: from'))
+  const ramps = await startRamps(base)
+  await ramps.begin('moving', 'anna')
+  expect(base.live.current.table.routes[0]).toMatchObject({ percent: 100, movesAll: true })
+  await ramps.abort('moving', 'anna', true)
+  expect(base.live.current.table.routes[0]).toMatchObject({ percent: 100, movesAll: false })
+})
+
+test('after a person has set 100, resume goes on at `all`: nobody is left to move', async () => {
+  const base = await table()
+  const ramps = await startRamps(base)
+  await walk(ramps, 2)
+  await set(base, { percent: 100 })
+  await vi.waitUntil(() => ramps.view('moving')?.record?.status === 'paused', { timeout: 20_000 })
+  await ramps.resume('moving', 'anna')
+  expect(ramps.view('moving')?.record).toMatchObject({ step: 'all', percent: 100, status: 'running' })
+})
