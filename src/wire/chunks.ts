@@ -1,7 +1,7 @@
 /**
  * The framing of chunked bodies (RFC 9112 section 7.1): a byte machine, so that no split of the bytes can matter.
  */
-import { FORBIDDEN, MalformedMessage, MessageTooLarge, TOKEN } from './fields.ts'
+import { FORBIDDEN, HeldBytes, MalformedMessage, MessageTooLarge, TOKEN } from './fields.ts'
 
 /** Digits of one chunk size, and blanks behind it: servers pad them to a fixed width. */
 const MAX_SIZE_LENGTH = 256
@@ -11,6 +11,9 @@ const TOO_LARGE = 2 ** 52
 
 /** Bytes that chunk extensions of one message may take in all. They mean nothing to us and are dropped. */
 const MAX_EXTENSION_BYTES = 16 * 1024
+
+/** Pieces below this that are read together are joined: whoever passes them on pays for each, however small it is. */
+const SMALL_BYTES = 1024
 
 const CR = 13
 const LF = 10
@@ -26,7 +29,7 @@ type ExtensionPart = 'name' | 'value' | 'quoted' | 'pair' | 'behind'
 
 type State = 'size' | 'extension' | 'size-lf' | 'data' | 'data-lf' | 'ended'
 
-/** Finds where the data of each chunk begin. The reader takes them: `left` bytes. */
+/** Takes the framing off a body. */
 export class ChunkFraming {
   readonly #lax: boolean
   #state: State = 'size'
@@ -36,8 +39,8 @@ export class ChunkFraming {
   #extensionOpen = false
   #part: ExtensionPart = 'name'
   #partLength = 0
-  /** Data bytes of the current chunk still to come; whoever takes some subtracts them. */
-  left = 0
+  /** Data bytes of the current chunk still to come. */
+  #left = 0
   /** There were blanks behind a chunk size. */
   padded = false
 
@@ -52,7 +55,7 @@ export class ChunkFraming {
     this.#size = 0
     this.#sizeLength = 0
     this.#extensionBytes = 0
-    this.left = 0
+    this.#left = 0
     this.padded = false
   }
 
@@ -62,11 +65,53 @@ export class ChunkFraming {
   }
 
   /**
-   * Reads on while no data are to come.
-   * @returns where the bytes go on: with data, with the trailer section, or at their end
-   * @throws {MalformedMessage} it is no proper framing
+   * Reads on, and reports the data.
+   * @param sink gets a window of `bytes`, or a copy of several small pieces of them
+   * @returns where the bytes go on with the trailer section, or their end
+   * @throws {MalformedMessage} it is no proper framing; the data before are reported
    */
-  read(bytes: Buffer, from: number): number {
+  read(bytes: Buffer, from: number, sink: { onBody(piece: Buffer): void }): number {
+    let at = from
+    // A small piece that the next one may be joined to.
+    let smallFrom = 0
+    let smallTo = 0
+    let joined: HeldBytes | null = null
+    const report = (): void => {
+      const piece = joined === null ? bytes.subarray(smallFrom, smallTo) : joined.bytes
+      smallTo = smallFrom
+      joined = null
+      if (piece.length > 0) sink.onBody(piece)
+    }
+    try {
+      while (at < bytes.length && !this.ended) {
+        if (this.#left === 0) {
+          at = this.#readFraming(bytes, at)
+          continue
+        }
+        const start = at
+        at = Math.min(bytes.length, at + this.#left)
+        this.#left -= at - start
+        if (at - start >= SMALL_BYTES) {
+          report()
+          sink.onBody(bytes.subarray(start, at))
+        } else if (smallTo === smallFrom) {
+          smallFrom = start
+          smallTo = at
+        } else {
+          if (joined === null) {
+            joined = new HeldBytes()
+            joined.add(bytes, smallFrom, smallTo)
+          }
+          joined.add(bytes, start, at)
+        }
+      }
+    } finally {
+      report()
+    }
+    return at
+  }
+
+  #readFraming(bytes: Buffer, from: number): number {
     let at = from
     while (at < bytes.length) {
       const c = bytes[at++] as number
@@ -96,7 +141,7 @@ export class ChunkFraming {
             this.#state = 'ended'
             return at
           }
-          this.left = this.#size
+          this.#left = this.#size
           this.#size = 0
           this.#sizeLength = 0
           this.#state = 'data'
@@ -109,8 +154,6 @@ export class ChunkFraming {
           if (c !== LF) throw new MalformedMessage('CR without LF after a chunk')
           this.#state = 'size'
           break
-        case 'ended':
-          return at - 1
       }
     }
     return at

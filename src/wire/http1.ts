@@ -45,7 +45,7 @@ export interface ResponseHead {
 export interface ResponseSink {
   onInformation(head: ResponseHead): void
   onHead(head: ResponseHead): void
-  /** A piece of the body. It is a window of the bytes that were pushed, and may be filled again once they have been taken. */
+  /** A piece of the body. It may be a window of the bytes that were pushed, and is filled again once they have been taken. */
   onBody(piece: Buffer): void
   /** The body is complete. Trailer fields as name, value, ...; empty where there were none. */
   onEnd(rawTrailers: string[]): void
@@ -304,22 +304,10 @@ export class ResponseReader {
 
   #readChunked(bytes: Buffer, from: number): number {
     const chunks = this.#chunks
-    let at = from
-    while (at < bytes.length) {
-      if (chunks.left > 0) {
-        const end = Math.min(bytes.length, at + chunks.left)
-        chunks.left -= end - at
-        const piece = bytes.subarray(at, end)
-        at = end
-        this.#sink!.onBody(piece)
-      } else {
-        at = chunks.read(bytes, at)
-        if (chunks.ended) {
-          this.#repaired ||= chunks.padded
-          this.#state = 'trailers'
-          break
-        }
-      }
+    const at = chunks.read(bytes, from, this.#sink!)
+    if (chunks.ended) {
+      this.#repaired ||= chunks.padded
+      this.#state = 'trailers'
     }
     return at
   }

@@ -39,7 +39,7 @@ export interface RequestHead {
 /** Receives what the reader finds, in order: a head, body pieces, the end; then the next head. */
 export interface RequestSink {
   onHead(head: RequestHead): void
-  /** A piece of the body. It is a window of the bytes that were pushed, and may be filled again once they have been taken. */
+  /** A piece of the body. It may be a window of the bytes that were pushed, and is filled again once they have been taken. */
   onBody(piece: Buffer): void
   /** The request is complete. Trailer fields as name, value, ...; empty where there were none. */
   onEnd(rawTrailers: string[]): void
@@ -133,7 +133,7 @@ export class RequestReader {
     }
   }
 
-  /** Ends the `push` under way as soon as the sink returns; the next one goes on. */
+  /** Ends the `push` under way as soon as the sink returns, or has the data of all chunks in it; the next one goes on. */
   stop(): void {
     this.#stopped = true
   }
@@ -203,13 +203,7 @@ export class RequestReader {
   }
 
   #readChunked(bytes: Buffer, from: number, chunks: ChunkFraming): number {
-    if (chunks.left > 0) {
-      const end = Math.min(bytes.length, from + chunks.left)
-      chunks.left -= end - from
-      this.#sink.onBody(bytes.subarray(from, end))
-      return end
-    }
-    const at = chunks.read(bytes, from)
+    const at = chunks.read(bytes, from, this.#sink)
     if (chunks.ended) {
       this.#state = 'trailers'
       this.#sectionBytes = 0

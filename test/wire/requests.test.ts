@@ -106,7 +106,7 @@ describe('what is read', () => {
     expect(ends).toHaveLength(2)
   })
 
-  test('it can be stopped behind a head, and behind each piece of the body', () => {
+  test('it can be stopped behind a head, and behind a piece of the body', () => {
     const seen: string[] = []
     const sink: RequestSink = {
       onHead({ method }: RequestHead) {
@@ -126,7 +126,17 @@ describe('what is read', () => {
       at = reader.push(bytes, at)
       steps.push(seen.splice(0).join())
     }
-    expect(steps).toEqual(['POST', 'a', 'bc', 'end'])
+    expect(steps).toEqual(['POST', 'abc', 'end'])
+  })
+
+  test('data of small chunks that are read together are reported together, those of large ones by themselves', () => {
+    const pieces: number[] = []
+    const sink = { onHead: () => reader.stop(), onBody: (piece: Buffer) => pieces.push(piece.length), onEnd() {} }
+    const reader: RequestReader = new RequestReader(sink, LIMITS)
+    const large = `800\r\n${'d'.repeat(2048)}\r\n`
+    const bytes = Buffer.from(chunked(`${'1\r\na\r\n'.repeat(5000)}${large}1\r\nb\r\n0\r\n\r\n`))
+    reader.push(bytes, reader.push(bytes))
+    expect(pieces).toEqual([5000, 2048, 1])
   })
 
   test('where it is', () => {

@@ -236,3 +236,29 @@ test('what is read ahead of a response comes byte by byte, and is bounded', asyn
   await sent
   upstream.handler = null
 })
+
+test('a client that is still being sent answers is not idle, however short the keep-alive', async () => {
+  const route = ['routes:', '  - { id: r, match: { path: /r }, to: main, cache: {} }', '']
+  const table = tableFor(upstream.port) + route.join('\n')
+  const hasty = await startBanyan({ table, args: ['--keep-alive', '300ms'] })
+  const [get, count, text] = ['GET /r HTTP/1.1\r\nHost: a\r\n\r\n', 1500, 'x'.repeat(10_000)]
+  try {
+    const client = await rawClient(hasty.port)
+    await client.send(get)
+    const stored = `Cache-Control: max-age=1000\r\nContent-Length: ${text.length}\r\n\r\n${text}`
+    await (await upstream.request()).send(`HTTP/1.1 200 OK\r\n${stored}`)
+    expect((await client.nextResponse()).body.text).toBe(text)
+    client.socket.pause()
+    await client.send(get.repeat(count))
+    // As long as idle connections are kept, some times over: the answers have come to a stop meanwhile.
+    for (let i = 0; i < 4; i++) {
+      const idle = await rawClient(hasty.port)
+      await idle.ask(get)
+      await idle.ended()
+    }
+    client.socket.resume()
+    await client.count(count * text.length)
+  } finally {
+    await hasty.stop()
+  }
+})

@@ -290,7 +290,16 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
   expire(): void {
     if (this.#phase === 'head') this.#refuse('request-timeout', null)
     else if (this.#phase === 'exchange' && this.#ended) this.#seeWhetherThere()
+    else if (this.#phase === 'idle' && this.#socket.writableLength > 0) this.#idleOnceWritten()
     else this.destroy()
+  }
+
+  /** A client that is still being sent an answer is not idle. Whether it takes it is up to the send time-out. */
+  #idleOnceWritten(): void {
+    this.deadlineMs = Number.POSITIVE_INFINITY
+    this.#socket.write('', () => {
+      if (this.#phase === 'idle') this.deadlineMs = coarseNowMs() + this.#terms.keepAliveMs
+    })
   }
 
   /** How node:net reads: into which memory, and who gets what was read. */
