@@ -10,13 +10,16 @@ import type { AdminParts } from '../context.ts'
 import type { Evidence } from '../figures/evidence.ts'
 import type { Figures } from '../figures/planes.ts'
 import type { FleetView } from '../fleet/keeper.ts'
+import type { Ramps } from '../ramps/ramps.ts'
 import { head, type Labels, line, metric, one, type Sample } from './format.ts'
 import { processMetrics, workerMetrics } from './process.ts'
+import { rampMetrics } from './ramps.ts'
 import { upstreamMetrics } from './upstreams.ts'
 
 /** What the text is made from. */
 export type MetricsParts = Pick<AdminParts, 'live' | 'history' | 'isReady' | 'now' | 'workers' | 'version'> & {
   readonly fleet: Pick<FleetView, 'health'>
+  readonly ramps: Pick<Ramps, 'figures'>
 }
 
 /** Route label of what no route claims. No route has an empty id. */
@@ -32,6 +35,7 @@ export function metricsText(parts: MetricsParts, figures: Figures): string {
     ...attemptMetrics(figures.measurements),
     ...shadowMetrics(figures.evidence),
     ...upstreamMetrics(parts, figures.upstreams),
+    ...rampMetrics(parts.ramps.figures()),
     ...tableMetrics(parts),
     ...cacheMetrics(figures.cache),
     ...workerMetrics(parts.workers?.() ?? [], figures),

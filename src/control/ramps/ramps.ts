@@ -10,9 +10,11 @@ import {
   percentOf,
   printStep,
   type RampPlan,
+  type RampStatus,
   type RampStep,
   stepAfter,
   stepReached,
+  stepsUpTo,
 } from '../../rules/ramp/plan.ts'
 import type { Hits } from '../../rules/ramp/rate-bounds.ts'
 import type { Route } from '../../rules/table/table.ts'
@@ -94,10 +96,27 @@ export interface RampView {
   readonly problem: string | null
 }
 
+/** One ramp, for the metrics. */
+export interface RampFigures {
+  readonly route: string
+  readonly status: RampStatus | 'not-started'
+  /** What the ramp has set; null where it was never started. */
+  readonly percent: number | null
+  /** Which step of the plan it has reached, from 1 on; 0 before the first. */
+  readonly step: number
+  /** It can't do what it should. */
+  readonly hasProblem: boolean
+  /** Since this process began. */
+  readonly steps: number
+  readonly takeBacks: number
+}
+
 /** All ramps of an instance. Everything that changes one happens one after the other. */
 export class Ramps {
   readonly #parts: RampParts
   readonly #runs = new Map<string, Run>()
+  /** Steps and take-backs of each route since this process began. */
+  readonly #done = new Map<string, { steps: number; takeBacks: number }>()
   #last: Promise<unknown> = Promise.resolve()
   #lookedMs: number
   #timer: NodeJS.Timeout | undefined
@@ -153,6 +172,21 @@ export class Ramps {
   /** All routes with a plan. */
   views(): RampView[] {
     return this.#parts.live.current.table.routes.flatMap(({ id }) => this.view(id) ?? [])
+  }
+
+  /** All routes with a plan, in the order of the table. */
+  figures(): RampFigures[] {
+    return this.#parts.live.current.table.routes.flatMap(({ id, ramp }) => {
+      if (ramp === null) return []
+      const run = this.#runs.get(id)
+      const { status = 'not-started', percent = null, step = null } = run?.record ?? {}
+      return {
+        ...{ route: id, status, percent },
+        step: step === null ? 0 : stepsUpTo(ramp, step),
+        hasProblem: run !== undefined && isUnderWay(run.record.status) && (run.problem !== null || run.counts.isFull),
+        ...{ steps: 0, takeBacks: 0, ...this.#done.get(id) },
+      }
+    })
   }
 
   /** Where they are kept. */
@@ -333,7 +367,14 @@ export class Ramps {
   async #takeBack(run: Run, words: string): Promise<void> {
     const { etag } = this.#parts.live.current
     await this.#edit(run, 'back', run.record.before, AUTHOR, `taken back: ${words}`, [etag])
+    this.#doneOf(run).takeBacks++
     await this.#set(run, 'rolled-back', AUTHOR, words)
+  }
+
+  #doneOf({ record: { route } }: Run): { steps: number; takeBacks: number } {
+    const done = this.#done.get(route) ?? { steps: 0, takeBacks: 0 }
+    this.#done.set(route, done)
+    return done
   }
 
   async #goTo(run: Run, step: RampStep, by: string, words: string): Promise<void> {
@@ -344,6 +385,7 @@ export class Ramps {
     run.record = { ...run.record, step, percent, heldMs: 0, isApproved: false }
     run.counts.step(percent / 100)
     run.verdict = null
+    this.#doneOf(run).steps++
     await this.#set(run, 'running', by, `${printStep(step)}: ${words}`)
   }
 

@@ -115,6 +115,11 @@ export function stepAfter(plan: Pick<RampPlan, 'steps'>, at: Pick<RampPosition, 
   return plan.steps.find((step) => isAbove(step, at.step === 'all' ? 'all' : at.percent)) ?? null
 }
 
+/** How many steps of a plan are not above one. */
+export function stepsUpTo({ steps }: Pick<RampPlan, 'steps'>, step: RampStep): number {
+  return steps.filter((one) => !isAbove(one, step)).length
+}
+
 /** The last step of a plan that a route has reached, or null. @param movesAll requests without a key go to `to` as well */
 export function stepReached(
   plan: Pick<RampPlan, 'steps'>,

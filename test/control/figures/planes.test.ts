@@ -148,7 +148,14 @@ test('of a plane that is gone the counters stay in the metrics, and what stood t
   const isReady = () => ({ ready: true, reasons: [] })
   const text = async () =>
     metricsText(
-      { live, history: new History(null), isReady, now: () => 4000, fleet: { health: () => null } },
+      {
+        live,
+        history: new History(null),
+        isReady,
+        now: () => 4000,
+        fleet: { health: () => null },
+        ramps: { figures: () => [] },
+      },
       await planes.figures(),
     )
   const before = await text()

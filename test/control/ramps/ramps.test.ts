@@ -4,6 +4,7 @@
 import { writeFile } from 'node:fs/promises'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { Planes } from '../../../src/control/figures/planes.ts'
+import { rampMetrics } from '../../../src/control/metrics/ramps.ts'
 import { SOLE_OWNER } from '../../../src/control/ownership.ts'
 import { type RampParts, Ramps } from '../../../src/control/ramps/ramps.ts'
 import { patchRoute } from '../../../src/control/table/edits.ts'
@@ -198,6 +199,38 @@ test('a route at 100 that keeps those without a key can ramp to `all`', async ()
   expect(base.live.current.table.routes[0]).toMatchObject({ percent: 100, movesAll: true })
   await ramps.abort('moving', 'anna', true)
   expect(base.live.current.table.routes[0]).toMatchObject({ percent: 100, movesAll: false })
+})
+
+test('the metrics tell where a ramp stands and what it has done', async () => {
+  const base = await table()
+  const planes = new Planes()
+  const ramps = await startRamps(base, new Store(), { planes })
+  const lines = () => rampMetrics(ramps.figures()).join('').split('\n')
+  expect(lines()).toContain('banyan_ramp_status{route="moving",status="not-started"} 1')
+  expect(lines()).toContain('banyan_ramp_step{route="moving"} 0')
+  await walk(ramps, 3)
+  expect(lines()).toEqual(
+    expect.arrayContaining([
+      'banyan_ramp_status{route="moving",status="running"} 1',
+      'banyan_ramp_status{route="moving",status="not-started"} 0',
+      'banyan_ramp_step{route="moving"} 3',
+      'banyan_ramp_percent{route="moving"} 25',
+      'banyan_ramp_steps_total{route="moving"} 3',
+      'banyan_ramp_take_backs_total{route="moving"} 0',
+    ]),
+  )
+  await writeFile(base.path, 'version: 1\nroutes: [}\n')
+  // A quarter of the keys is on the new side, and fails.
+  const judged = Array.from({ length: 400 }, (_, key) => [key, key % 4 === 0 ? 2 : 1, 1])
+  planes.onRamp({ route: 'moving', percent: 25, judged: judged.flat(), left: 0 })
+  await vi.waitUntil(() => lines().includes('banyan_ramp_problem{route="moving"} 1'), { timeout: 20_000 })
+  await writeFile(base.path, base.live.current.text)
+  await vi.waitUntil(() => lines().includes('banyan_ramp_status{route="moving",status="rolled-back"} 1'), {
+    timeout: 20_000,
+  })
+  expect(percentOf(base)).toBe(0)
+  expect(lines()).toContain('banyan_ramp_take_backs_total{route="moving"} 1')
+  expect(lines()).toContain('banyan_ramp_problem{route="moving"} 0')
 })
 
 test('after a person has set 100, resume goes on at `all`: nobody is left to move', async () => {

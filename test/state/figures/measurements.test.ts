@@ -370,7 +370,14 @@ test('metrics are well-formed, name each figure once, and hold nothing that a cl
   )
   const isReady = () => ({ ready: true, reasons: [] })
   const text = metricsText(
-    { live, history: new History(null), isReady, now: () => 4000, fleet: { health: () => null } },
+    {
+      live,
+      history: new History(null),
+      isReady,
+      now: () => 4000,
+      fleet: { health: () => null },
+      ramps: { figures: () => [] },
+    },
     await planes.figures(),
   )
   expect(text).not.toContain('s3cret')
