@@ -50,6 +50,7 @@ routes:
   - { id: gtin-lookup, match: { path: "/gtins/:gtin" }, to: gtin, percent: 100, cache: { ttl: 60s }, shadow: { percent: 100, sides: both } }
   - { id: broken, match: { path: /broken }, to: dead, percent: 100 }
   - { id: falls, match: { path: /falls }, to: dead, percent: 100, fallback: {} }
+  - { id: ramped, match: { path: /ramped }, to: gtin, ramp: {} }
 `,
       args: ['--workers', '1', '--redis', redis.url],
     })
@@ -63,6 +64,7 @@ routes:
     for (const path of ['/', '/broken', '/falls', '/gtins/1', `/${'x'.repeat(20_000)}`]) await ask(path)
     await ask('/gtins/2', { 'cache-control': 'no-store' })
     await ask('/gtins/3', { range: 'bytes=0-1' })
+    await fetch(`http://127.0.0.1:${banyan.adminPort}/routes/ramped/ramp/start`, { method: 'POST' })
     scrape = await (await fetch(`http://127.0.0.1:${banyan.adminPort}/metrics`)).text()
   })
 
