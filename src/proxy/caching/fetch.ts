@@ -5,12 +5,11 @@
 import type { AnswerHead } from '../../rules/caching/meta.ts'
 import { conditionalFields, identifyNotModified } from '../../rules/caching/validation.ts'
 import { FAILURES, type FailureCode } from '../../rules/failures/failure.ts'
-import { interimFields } from '../../rules/http/headers.ts'
 import type { MadeFor } from '../../state/caching/content.ts'
 import type { StoredAnswer } from '../../state/caching/store.ts'
 import type { UpstreamState } from '../../state/upstreams/upstream.ts'
 import type { ResponseHead } from '../../wire/http1.ts'
-import { clientFields } from '../upstream/heads.ts'
+import { clientFields, clientInterimFields } from '../upstream/heads.ts'
 import { deliverRevalidated, deliverStored, isReusable, suits } from './deliver.ts'
 import type { Lookup } from './lookup.ts'
 import {
@@ -81,9 +80,10 @@ export class Fetch implements UpstreamRequestOwner {
     this.#request.start(upstreams.get(upstream)?.settings.totalTimeoutMs ?? null)
   }
 
-  onInformation(head: ResponseHead): void {
+  onInformation(head: ResponseHead, upstream: UpstreamState): void {
+    const { exchange, side } = this.#lookup
     if (!this.#host.waiting.has(this.#lookup)) return
-    this.#lookup.exchange.answer.information(head.status, head.reason, interimFields(head.rawHeaders))
+    exchange.answer.information(head.status, head.reason, clientInterimFields(exchange, head, upstream, side))
   }
 
   onHead(head: ResponseHead, upstream: UpstreamState): void {

@@ -32,7 +32,7 @@ export interface Order {
 
 /** Who hears the head of the answer, or that there is none. */
 export interface UpstreamRequestOwner {
-  onInformation(head: ResponseHead): void
+  onInformation(head: ResponseHead, upstream: UpstreamState): void
   onHead(head: ResponseHead, upstream: UpstreamState): void
   onFailed(failure: FailureCode, cause: Error | null): void
 }
@@ -140,7 +140,7 @@ export class UpstreamRequest implements AttemptOwner, Watched {
   onDrain(): void {}
 
   onInformation(head: ResponseHead): void {
-    this.#owner.onInformation(head)
+    this.#owner.onInformation(head, this.#attempts.upstream!)
   }
 
   onHead(head: ResponseHead): void {

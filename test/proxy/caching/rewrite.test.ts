@@ -30,6 +30,14 @@ test('two clients’ paths that become one are stored apart, since answers speak
   }
 })
 
+test('interim answers speak of the client’s paths', async () => {
+  const rig = await startRig({ routes: route('rewrite: { path: "/v2/:gtin" }') })
+  const answer = rig.get('/stores/1/gtins/7')
+  const hint = 'HTTP/1.1 103 Early Hints\r\nLink: </v2/8>; rel=preload\r\n\r\n'
+  await (await rig.modern.request()).send(`${hint}${FRESH}\r\nok`)
+  expect((await answer).interim[0]).toContain('Link: </stores/1/gtins/8>; rel=preload')
+})
+
 test('what a placeholder brings into the query is part of the key', async () => {
   const rig = await startRig({ trusted: true, routes: route('rewrite: { query: { set: { ip: "{client.ip}" } } }') })
   const ask = async (address: string) => {
