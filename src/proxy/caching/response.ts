@@ -251,12 +251,15 @@ export class FetchedResponse implements ResponseReader, FillOwner {
   }
 
   onOutgrown(why: Outgrown): void {
+    const { status } = (this.#storing as Storing).meta
     this.#storing = null
-    pauseRefreshes(this.#host, this.#sent.stored, this.#parts.now())
-    this.#countSkipped(why)
-    this.#host.close(why === 'too-large' ? 'unstored' : null)
-    if (this.#fill?.readers === 0) this.#abandon('uncacheable')
-    else this.#host.over('uncacheable')
+    this.#notStored(why, status)
+    if (this.#fill?.readers !== 0) {
+      this.#host.over('uncacheable')
+      return
+    }
+    this.#dropStored()
+    this.#abandon('uncacheable')
   }
 
   onEnd(rawTrailers: string[]): void {

@@ -22,7 +22,7 @@ export interface SentTerms {
   readonly replaced: boolean
 }
 
-/** Whether the response to a fetch may be stored. */
+/** Whether the response to a fetch may be stored. It is a GET, even where the request of a HEAD has begun a background revalidation. */
 export function mayStoreFetched(
   lookup: Lookup,
   head: ResponseHead,
@@ -30,7 +30,7 @@ export function mayStoreFetched(
   { vary: known, replaced }: SentTerms,
 ): StoreVerdict {
   if (head.bindsConnection) return { kind: 'skip', why: 'authorization' }
-  const verdict = mayStore(lookup.request(), answer, lookup.settings)
+  const verdict = mayStore({ ...lookup.request(), method: 'GET' }, answer, lookup.settings)
   if (verdict.kind === 'skip') return verdict
   const { vary } = verdict.meta
   // What selected it is not what the request would be compared by.

@@ -292,6 +292,28 @@ describe('an answer that comes to refresh a stale one', () => {
     await expect.poll(async () => (await rig.get('/a')).body.text).toBe('gone')
   })
 
+  test('a body beyond maxBody ends it, also where its length comes late', async () => {
+    const large = 'x'.repeat(2000)
+    const chunks = `Transfer-Encoding: chunked\r\n\r\n${large.length.toString(16)}\r\n${large}\r\n0\r\n\r\n`
+    for (const gone of [reply(200, ['Cache-Control: max-age=60'], large), `HTTP/1.1 200 OK\r\n${chunks}`]) {
+      const rig = await startRig({ cache: '{ ttl: 60s, maxBody: 1KiB }' })
+      inTurn(rig.legacy, reply(200, [WINDOW, 'ETag: "one"'], 'page'), gone, gone)
+      await rig.get('/a')
+      expect((await rig.get('/a')).body.text).toBe('page')
+      await expect.poll(() => rig.legacy.requests).toBe(2)
+      await expect.poll(async () => (await rig.get('/a')).body.text).toBe(large)
+    }
+  })
+
+  test('one that a HEAD has asked for is stored', async () => {
+    const rig = await startRig()
+    inTurn(rig.legacy, reply(200, [WINDOW], 'page'), reply(200, ['Cache-Control: max-age=60'], 'new page'))
+    await rig.get('/a')
+    expect(statusOf(await rig.ask('HEAD', '/a'))).toContain(';hit')
+    await expect.poll(async () => (await rig.get('/a')).body.text).toBe('new page')
+    expect(rig.legacy.requests).toBe(2)
+  })
+
   test.each([401, 429, 431, 400, 503])('%i leaves it', async (status) => {
     const rig = await startRig()
     inTurn(rig.legacy, reply(200, [WINDOW, 'ETag: "one"'], 'page'), reply(status, [], 'no'), reply(status, [], 'no'))
