@@ -93,7 +93,8 @@ export class Engine implements RequestHandler {
     peer.refused = true
     answer.closes()
     const id = this.refused(peer, request, failure)
-    if (this.#parts.requestIds) answer.own = { addTo: (_, fields) => [...fields, 'X-Request-Id', id] }
+    if (this.#parts.requestIds)
+      answer.own = { addTo: (_, fields) => [...fields, 'X-Request-Id', id], trailers: (fields) => fields }
     answer.problem(failure, id)
   }
 

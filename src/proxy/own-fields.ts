@@ -12,7 +12,7 @@ import {
   sideCookie,
 } from '../rules/http/own-cookies.ts'
 import { answeringSide } from '../rules/routing/decide.ts'
-import { answerFields } from '../rules/sending/sent.ts'
+import { answerFields, answerTrailers } from '../rules/sending/sent.ts'
 import type { Route, Table, VisitorCookie } from '../rules/table/table.ts'
 import { type CookieKeys, readVisitor, VISITOR } from '../state/cookie-keys.ts'
 import { isUsable } from '../state/upstreams/affinity.ts'
@@ -42,6 +42,12 @@ export class ClientFields implements OwnFields {
     const edited = this.#edited(fields)
     const own = isPrivate ? [...privateCopy(status, edited), ...cookies] : edited
     return side === null || route!.tellSide !== 'header' ? own : [...without(own, SIDE), 'Banyan-Side', side]
+  }
+
+  trailers(fields: readonly string[]): readonly string[] {
+    const { matched, tellsId } = this.#exchange
+    const side = matched.route === null ? null : this.#side(matched.route)
+    return answerTrailers(fields, this.#exchange, side, tellsId)
   }
 
   /** The side that has made the response; null if none has. */

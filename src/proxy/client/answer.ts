@@ -33,10 +33,12 @@ export interface Whole {
   readonly bodyHeld: Buffer | string | null
 }
 
-/** Adds to the headers of a response when it begins. */
+/** Changes the headers of a response when it begins, and its trailers at the end. */
 export interface OwnFields {
   /** @returns the fields to send: name, value, name, value; the given array is not changed */
   addTo(status: number, fields: readonly string[]): readonly string[]
+  /** @returns the trailer fields to send: name, value, name, value; the given array is not changed */
+  trailers(fields: readonly string[]): readonly string[]
 }
 
 /** The response of one exchange. How it is written is up to the implementation of the client side. */
@@ -215,7 +217,7 @@ export abstract class Answer implements Held, Whole {
   end(trailers: string[]): void {
     if (this.over) return
     this.over = true
-    this.#trailers = trailers
+    this.#trailers = this.own === null || trailers.length === 0 ? trailers : this.own.trailers(trailers)
     sendLater(this)
   }
 

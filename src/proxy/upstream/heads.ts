@@ -18,7 +18,7 @@ import {
 } from '../../rules/http/headers.ts'
 import { type MapBack, mappedFields } from '../../rules/rewriting/map-back.ts'
 import { answeringSide } from '../../rules/routing/decide.ts'
-import { rewrites, rewrittenPath, rewrittenTarget, sentEdits } from '../../rules/sending/sent.ts'
+import { rewrites, rewrittenPath, rewrittenTarget, sentEdits, sentTrailers } from '../../rules/sending/sent.ts'
 import type { ServerState } from '../../state/upstreams/server-state.ts'
 import type { UpstreamState } from '../../state/upstreams/upstream.ts'
 import type { ResponseHead } from '../../wire/http1.ts'
@@ -55,6 +55,12 @@ export function requestHeadOf(
   const as = rewriteOf(exchange, upstream, server.authority, upgrade, edits)
   const rewrite = bodyLength === undefined ? as : { ...as, bodyLength }
   return requestHead(`${method} ${sent?.target ?? target} HTTP/1.1\r\n`, fields, said, rewrite)
+}
+
+/** The trailer fields of a request that its server gets. @param fields that may be trailers */
+export function trailersFor(exchange: Exchange, fields: readonly string[], upstream: UpstreamState): readonly string[] {
+  const words = { prefix: null, tellsId: exchange.tellsId }
+  return sentTrailers(fields, upstream.settings, exchange, sideNow(exchange), words)
 }
 
 /** The side that an exchange asks now; null where nothing depends on it. */

@@ -8,6 +8,8 @@ import { coarseNowMs, unwatch, type Watched, watch } from '../../wire/deadlines.
 import { keep, onceWritten } from '../../wire/read-memory.ts'
 import type { BodyReader } from '../client/request.ts'
 import type { Exchange } from '../exchange.ts'
+import type { Attempts } from './attempts.ts'
+import { trailersFor } from './heads.ts'
 
 /** Hears of a body that is read before it is sent. */
 export interface BodyOwner {
@@ -26,7 +28,7 @@ let gatheredBytes = 0
 export class RequestBody implements BodyReader, Watched {
   readonly #exchange: Exchange
   readonly #keepBytes: number
-  readonly #attempts: { sent(): void }
+  readonly #attempts: Pick<Attempts, 'sent' | 'upstream'>
   #connection: Connection | null = null
   /** What was read so far, or null if that exceeds the limit. */
   #kept: Buffer[] | null
@@ -47,7 +49,7 @@ export class RequestBody implements BodyReader, Watched {
    * @param keepBytes maximum size to keep for retries; 0 keeps nothing
    * @param attempts informed when it has been sent completely
    */
-  constructor(exchange: Exchange, keepBytes: number, attempts: { sent(): void }) {
+  constructor(exchange: Exchange, keepBytes: number, attempts: Pick<Attempts, 'sent' | 'upstream'>) {
     this.#exchange = exchange
     this.#attempts = attempts
     this.#keepBytes = keepBytes
@@ -202,18 +204,19 @@ export class RequestBody implements BodyReader, Watched {
 
   /** Ends the request according to its framing: an empty body may still be chunked. */
   #finish(connection: Connection): void {
-    const { request, said } = this.#exchange
-    connection.finish(said.transferEncoding === null || this.sized ? null : lastChunk(request.rawTrailers))
+    const chunked = this.#exchange.said.transferEncoding !== null && !this.sized
+    connection.finish(chunked ? this.#lastChunk() : null)
     this.#attempts.sent()
+  }
+
+  #lastChunk(): string {
+    const { rawTrailers } = this.#exchange.request
+    if (rawTrailers.length === 0) return '0\r\n\r\n'
+    let text = '0\r\n'
+    const fields = trailersFor(this.#exchange, trailerFields(rawTrailers), this.#attempts.upstream!)
+    for (let i = 0; i < fields.length; i += 2) text += `${fields[i]}: ${fields[i + 1]}\r\n`
+    return `${text}\r\n`
   }
 }
 
 const NOTHING: readonly Buffer[] = []
-
-function lastChunk(rawTrailers: readonly string[]): string {
-  if (rawTrailers.length === 0) return '0\r\n\r\n'
-  let text = '0\r\n'
-  const fields = trailerFields(rawTrailers)
-  for (let i = 0; i < fields.length; i += 2) text += `${fields[i]}: ${fields[i + 1]}\r\n`
-  return `${text}\r\n`
-}

@@ -81,6 +81,16 @@ export function sentEdits(
   return done
 }
 
+/** The trailer fields of a request that may go on: what the table says of a header holds for a trailer of that name (RFC 9110 section 6.5.1). */
+export function sentTrailers(fields: readonly string[], ...args: Parameters<typeof sentEdits>): readonly string[] {
+  return withoutEdited(fields, sentEdits(...args))
+}
+
+/** No server and no client is to take a field for one that was set or removed, if it merges trailers into headers. */
+function withoutEdited(fields: readonly string[], edits: DoneEdits | null): readonly string[] {
+  return edits === null ? fields : editedFields(fields, { drops: edits.drops, added: [] })
+}
+
 const NOTHING: DoneEdits = { drops: new Set(), added: [] }
 
 /** What the table says of a field counts. */
@@ -104,12 +114,22 @@ export function rewrittenPath(rewrite: RouteRewrite, sending: Sending, hosts: re
 /** The fields of an answer of a side, with what the route sets and removes in those of `to`, and with the id where it is told. */
 export function answerFields(
   fields: readonly string[],
-  sending: Sending,
-  side: Side | null,
-  tellsId: boolean,
+  ...[sending, side, tellsId]: [Sending, Side | null, boolean]
 ): readonly string[] {
-  const edits = side === 'to' ? (sending.matched.route?.answer ?? null) : null
-  let done = edits === null ? null : editsFor(edits, sending, side)
-  if (tellsId) done = withOwn(done, 'X-Request-Id', sending.id)
+  const done = answerEdits(sending, side, tellsId)
   return done === null ? fields : editedFields(fields, done)
+}
+
+/** The trailer fields of an answer, as `answerFields`: nothing is set there. */
+export function answerTrailers(
+  fields: readonly string[],
+  ...[sending, side, tellsId]: [Sending, Side | null, boolean]
+): readonly string[] {
+  return withoutEdited(fields, answerEdits(sending, side, tellsId))
+}
+
+function answerEdits(sending: Sending, side: Side | null, tellsId: boolean): DoneEdits | null {
+  const edits = side === 'to' ? (sending.matched.route?.answer ?? null) : null
+  const done = edits === null ? null : editsFor(edits, sending, side)
+  return tellsId ? withOwn(done, 'X-Request-Id', sending.id) : done
 }

@@ -67,6 +67,21 @@ describe('the request', () => {
     expect(head).not.toContain('Server')
   })
 
+  test('has no trailer that could be taken for a header that is set or removed, nor has the response', async () => {
+    const chunked = 'Transfer-Encoding: chunked'
+    const client = await asked(`POST /stores/3/gtins/12 HTTP/1.1\r\nHost: a\r\n${chunked}`)
+    await client.send('1\r\nx\r\n0\r\nX_Store: evil\r\nX-Old-Token: t\r\nX-From: evil\r\nX-Answer: 1\r\n\r\n')
+    const request = await modern.request()
+    expect((await request.body()).raw).toBe('1\r\nx\r\n0\r\nX-Answer: 1\r\n\r\n')
+    await request.send(`HTTP/1.1 200 OK\r\n${chunked}\r\n\r\n0\r\nX-Answer: own\r\nServer: x\r\nX-Store: 1\r\n\r\n`)
+    expect((await client.nextResponse()).body.raw).toBe('0\r\nX-Store: 1\r\n\r\n')
+
+    const other = await asked(`POST /still/3/gtins/12 HTTP/1.1\r\nHost: a\r\n${chunked}`)
+    await other.send('0\r\nX-Store: 1\r\nX-Real-Ip: 6.6.6.6\r\nX-Legacy-Debug: 1\r\n\r\n')
+    const sent = await legacy.request()
+    expect((await sent.body()).raw).toBe('0\r\nX-Store: 1\r\n\r\n')
+  })
+
   test.each(['/still/3/gtins/12?callback=f', '/elsewhere?callback=f'])(
     'stays as it came for the old side: %s',
     async (target) => {
