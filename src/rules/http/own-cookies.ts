@@ -2,6 +2,7 @@
  * Cookies of banyan's own: taken out of what clients send before anything else looks at it, and set on delivery. The application
  * and the cache never see them.
  */
+import { withoutBlanks } from '../values/blanks.ts'
 
 /** How a cookie is set (RFC 6265bis section 4.1). */
 export interface CookieAttributes {
@@ -75,9 +76,9 @@ function withoutOwn(line: string, visitor: string, own: string[]): string {
   const before = own.length
   for (const pair of line.split(';')) {
     const equals = pair.indexOf('=')
-    const name = equals === -1 ? '' : pair.slice(0, equals).trim()
+    const name = equals === -1 ? '' : withoutBlanks(pair.slice(0, equals))
     const bare = name.startsWith(HOST_PREFIX) ? name.slice(HOST_PREFIX.length) : name
-    if (bare === visitor || OWN.test(bare)) own.push(name, pair.slice(equals + 1).trim())
+    if (bare === visitor || OWN.test(bare)) own.push(name, withoutBlanks(pair.slice(equals + 1)))
     else kept.push(pair)
   }
   if (own.length === before) return line
@@ -112,7 +113,7 @@ export function setCookieText(name: string, value: string, attributes: CookieAtt
 
 /** The value of a Set-Cookie field that sets the cookie as another one is set: same path, domain, lifetime and SameSite. */
 export function setCookieLike(other: string, name: string, value: string, secure: boolean): string {
-  const [, ...attributes] = other.split(';').map((part) => part.trim())
+  const [, ...attributes] = other.split(';').map(withoutBlanks)
   const named = (attribute: string) =>
     attributes.find((one) => one.split('=', 1)[0]?.trim().toLowerCase() === attribute)
   const path = named('path')
@@ -130,5 +131,5 @@ export function setCookieLike(other: string, name: string, value: string, secure
 export function nameOfSetCookie(value: string): string | null {
   const pair = value.split(';', 1)[0] as string
   const equals = pair.indexOf('=')
-  return equals === -1 ? null : pair.slice(0, equals).trim()
+  return equals === -1 ? null : withoutBlanks(pair.slice(0, equals))
 }

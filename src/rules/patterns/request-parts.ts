@@ -2,6 +2,7 @@
  * The parts of a request that rules can refer to: headers, query parameters, cookies, the host.
  */
 import { fieldValues } from '../http/exchange.ts'
+import { withoutBlanks } from '../values/blanks.ts'
 
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
@@ -18,7 +19,7 @@ export function headerValue(rawHeaders: readonly string[], name: string): string
     const line = rawHeaders[i + 1] as string
     value = value === undefined ? line : `${value}, ${line}`
   }
-  return value === undefined ? undefined : textOf(value.trim())
+  return value === undefined ? undefined : textOf(withoutBlanks(value))
 }
 
 /**
@@ -50,8 +51,8 @@ export function cookieValue(rawHeaders: readonly string[], name: string): string
       const semicolon = line.indexOf(';', start)
       const end = semicolon === -1 ? line.length : semicolon
       const equals = line.indexOf('=', start)
-      if (equals !== -1 && equals < end && line.slice(start, equals).trim() === name) {
-        return textOf(line.slice(equals + 1, end).trim())
+      if (equals !== -1 && equals < end && withoutBlanks(line.slice(start, equals)) === name) {
+        return textOf(withoutBlanks(line.slice(equals + 1, end)))
       }
       start = end + 1
     }

@@ -3,6 +3,7 @@
  * of the route, attributes of cookies by the settings of the upstream.
  */
 import { withoutDots } from '../patterns/target.ts'
+import { withoutBlanks } from '../values/blanks.ts'
 import { clientCookiePath, clientPath, type PathPlan } from './path.ts'
 
 /** An origin without its scheme. */
@@ -210,7 +211,7 @@ function mappedCookie(cookie: string, { origins, cookies, path }: MapBack): stri
   for (const attribute of attributes) {
     const [, before = '', name = '', equals = '', value = ''] =
       /^([ \t]*)([^=\s]*)([ \t]*=?[ \t]*)(.*)$/s.exec(attribute) ?? []
-    const said = value.trimEnd()
+    const said = withoutBlanks(value)
     switch (name.toLowerCase()) {
       case 'domain':
         if (domain === null)

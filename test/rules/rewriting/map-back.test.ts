@@ -151,6 +151,7 @@ describe('cookies', () => {
     ['a=domain=10.0.0.5; Path=/', { origins }, 'a=domain=10.0.0.5; Path=/'],
     ['a=b; Path=/; HttpOnly', shop, 'a=b; Path=/shop/; HttpOnly'],
     ['a=b; Path=/cart', shop, 'a=b; Path=/shop/cart'],
+    ['a=b; Path=/l\xc3\xa0 ', shop, 'a=b; Path=/shop/l\xc3\xa0'],
     ['a=b', shop, 'a=b'],
     ['__Host-a=b; Path=/; Secure', shop, '__Host-a=b; Path=/; Secure'],
     ['a=b; Max-Age=5; Secure', set({ secure: false }), 'a=b; Max-Age=5'],
