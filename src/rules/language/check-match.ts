@@ -52,21 +52,27 @@ const UNLIKE: Readonly<Record<keyof PathReading, string>> = {
   ignoresFinalSlash: 'ignores a final slash, but NAME does not (write trailingSlash: ignore there if it does)',
 }
 
-/** A warning for each way in which `to` reads paths otherwise than the route does: it gets them as received, unless they are rewritten. */
+/** Whether the spelling of a path goes on: a rewrite has one for all but what `*` stands for, and a final slash. */
+function keepsSpelling(rewritten: string | undefined, of: keyof PathReading): boolean {
+  return rewritten === undefined || rewritten.endsWith('/*') || of === 'ignoresFinalSlash'
+}
+
+/** A warning for each way in which `to` reads paths otherwise than the route does, where it gets them as they came. */
 export function readingFindings(
   said: Partial<RouteDocument>,
   targets: readonly string[],
   path: Path,
   place: ReadingPlace,
 ): Finding[] {
-  if (said.rewrite?.path !== undefined) return []
   const from = said.from ?? place.defaultUpstream
   const reading = readingAt(said, path, place)
   return targets
     .filter((name) => name !== from && Object.hasOwn(place.upstreams, name))
     .flatMap((name) => {
       const other = compileReading({}, upstreamKeys(name, place))
-      const unlike = (Object.keys(UNLIKE) as (keyof PathReading)[]).filter((key) => reading[key] && !other[key])
+      const unlike = (Object.keys(UNLIKE) as (keyof PathReading)[]).filter(
+        (key) => reading[key] && !other[key] && keepsSpelling(said.rewrite?.path, key),
+      )
       return unlike.map((key) => {
         const [, message = '', hint] = /^(.*) \((.*)\)$/.exec(UNLIKE[key].replace('NAME', name)) ?? []
         return { path: [...path, 'to'], message: `this route ${message}`, hint, severity: 'warning' as const }

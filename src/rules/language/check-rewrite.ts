@@ -82,6 +82,12 @@ export function fieldEditFindings(
   return findings
 }
 
+/** The parameters that every path has: a request has no others for sure. */
+function knownParams(paths: readonly PathPattern[]): readonly string[] {
+  const [first, ...others] = paths
+  return first?.params.filter((name) => others.every(({ params }) => params.includes(name))) ?? []
+}
+
 /**
  * Findings of `rewrite` and `answer` of a route: of all of it that is sound.
  * @param paths of the route
@@ -92,7 +98,7 @@ export function rewriteFindings(
   paths: readonly PathPattern[],
   sound: Sound,
 ): Finding[] {
-  const params = paths.flatMap((path) => path.params)
+  const params = knownParams(paths)
   const at = [...route, 'rewrite']
   const findings = [
     ...fieldEditFindings(rewrite?.headers, [...at, 'headers'], params, sound),

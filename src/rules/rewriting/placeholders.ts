@@ -72,7 +72,7 @@ function sourceOf(name: string, written: string, params: readonly string[] | nul
     if (params === null) return { message: `${written} is known in routes only`, hint: 'set it in a route' }
     if (params.includes(param)) return { param }
     const known = params.map((one) => `{${PARAM}${one}}`)
-    const hint = known.length === 0 ? 'the path has no parameters' : `the path has ${known.join(', ')}`
+    const hint = known.length === 0 ? 'known: none' : `known: ${known.join(', ')}`
     return { message: `unknown parameter ${written}`, hint }
   }
   const words = [...Object.keys(SOURCES), ...(params ?? []).map((one) => PARAM + one)]

@@ -61,7 +61,7 @@ describe('headers', () => {
   test.each([
     ['{client_ip}', 'unknown placeholder {client_ip}', 'write {client.ip}'],
     ['{gtin}', 'unknown placeholder {gtin}', 'write {param.gtin}'],
-    ['{param.gtn}', 'unknown parameter {param.gtn}', 'the path has {param.gtin}'],
+    ['{param.gtn}', 'unknown parameter {param.gtn}', 'known: {param.gtin}'],
     ['a { b', 'a brace is not closed', 'write {{ for a literal {'],
     ['a\r\nb', 'a header must not include control characters', undefined],
     [' a', 'a header must not begin or end with white space', undefined],
