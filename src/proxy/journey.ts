@@ -12,6 +12,7 @@ import type { RequestView } from '../rules/http/exchange.ts'
 import { ownValues, takeOwnCookies } from '../rules/http/own-cookies.ts'
 import { decide } from '../rules/routing/decide.ts'
 import { matchRoute } from '../rules/routing/match.ts'
+import { drawsKeys } from '../rules/routing/targets.ts'
 import type { Route, Table } from '../rules/table/table.ts'
 import type { CookieKeySource } from '../state/cookie-key-source.ts'
 import { newVisitorId, readVisitor } from '../state/cookie-keys.ts'
@@ -113,11 +114,11 @@ export class Journey {
   }
 
   /** With the id of the visitor: that of the cookie, else a new one where the route draws on it. */
-  #withVisitor(view: RequestView, { percent, movesAll }: Route, table: Table, own: readonly string[]): RequestView {
+  #withVisitor(view: RequestView, route: Route, table: Table, own: readonly string[]): RequestView {
     const { keys } = this.#parts.cookieKeys
     const read = keys === null || own.length === 0 ? null : readVisitor(keys, ownValues(own, table.visitor.name))
     if (read !== null) return { ...view, visitor: read.text }
-    return percent > 0 && !movesAll ? { ...view, visitor: newVisitorId() } : view
+    return drawsKeys(route) ? { ...view, visitor: newVisitorId() } : view
   }
 
   /** What hears the response of an exchange that is copied to its other side. */

@@ -12,6 +12,7 @@ import {
   sideCookie,
 } from '../rules/http/own-cookies.ts'
 import { answeringSide } from '../rules/routing/decide.ts'
+import { drawsKeys, firstKey } from '../rules/routing/targets.ts'
 import { answerFields, answerTrailers } from '../rules/sending/sent.ts'
 import type { Route, Table, VisitorCookie } from '../rules/table/table.ts'
 import { type CookieKeys, readVisitor, VISITOR } from '../state/cookie-keys.ts'
@@ -71,14 +72,14 @@ export class ClientFields implements OwnFields {
 
   /** The visitor cookie, where the request was drawn on a new one; its removal, where no route draws on it any more. */
   #visitorCookie(): string[] {
-    const { decision, matched, view, own, revision, secure } = this.#exchange
+    const { matched, view, own, revision, secure } = this.#exchange
     const keys = this.#keys
     const { visitor, visitorsAreDone } = revision.table
     if (keys === null || matched.route?.keysVisitors !== true) return []
     const received = ownValues(own, visitor.name)
     if (visitorsAreDone)
       return received.length === 0 ? [] : setCookie(visitor, '', { ...visitor.attributes, maxAge: 0 }, secure)
-    if (decision.sticky !== 'visitor' || view.visitor === undefined) return []
+    if (view.visitor === undefined || !isDrawnOnVisitor(this.#exchange, matched.route)) return []
     if (readVisitor(keys, received)?.isCurrent === true) return []
     return setCookie(visitor, keys.sign(VISITOR, view.visitor), visitor.attributes, secure)
   }
@@ -119,6 +120,12 @@ function without(fields: readonly string[], name: string): readonly string[] {
 /** With the session of the browser. */
 const OF_SESSION = { path: '/', domain: null, maxAge: null, sameSite: 'lax', httpOnly: true } as const
 const FOR_SCRIPTS = { ...OF_SESSION, httpOnly: false } as const
+
+/** Whether the visitor cookie has decided: the side, or which of several targets where everybody has moved. */
+function isDrawnOnVisitor({ decision, matched, view }: Exchange, route: Route): boolean {
+  if (decision.sticky !== null || !route.movesAll) return decision.sticky === 'visitor'
+  return drawsKeys(route) && firstKey(route, matched.params, view) === view.visitor
+}
 
 function setCookie(
   { name }: VisitorCookie,

@@ -243,6 +243,26 @@ test('the cookie is removed when its route has moved everybody, and kept while i
   await banyan.stop()
 })
 
+test('several targets keep their visitors, also when everybody has moved', async () => {
+  const other = await answering('other')
+  const upstream = `  other: { servers: [http://127.0.0.1:${other.port}] }\ndefault: legacy`
+  const route = '  - { id: shop, match: { path: /* }, to: { shop: 50, other: 50 }, percent: 50, sticky: visitor }'
+  const banyan = await startBanyan({ table: tableOf(route).replace('default: legacy', upstream) })
+  await fetch(`http://127.0.0.1:${banyan.adminPort}/routes/shop`, {
+    method: 'PATCH',
+    headers: { 'content-type': 'application/merge-patch+json' },
+    body: JSON.stringify({ percent: 100 }),
+  })
+  const first = await get(banyan, '/')
+  const cookie = pairOf(first)
+  for (let i = 0; i < 20; i++) {
+    const { side, cookies } = await get(banyan, '/', cookie)
+    expect([side, cookies]).toEqual([first.side, []])
+  }
+  await banyan.stop()
+  await other.stop()
+})
+
 describe.each(['memory', 'redis'])('a route with a cache in %s', (kind) => {
   let banyan: Banyan
   let redis: RedisServer | null = null

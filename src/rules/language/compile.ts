@@ -22,7 +22,7 @@ import type { CookieChanges } from '../rewriting/map-back.ts'
 import { planOf } from '../rewriting/path.ts'
 import { compileQueryEdits } from '../rewriting/query.ts'
 import { matcherSteps } from '../routing/match.ts'
-import { compileTargets } from '../routing/targets.ts'
+import { compileTargets, drawsKeys } from '../routing/targets.ts'
 import type { RouteDocument, TableDocument, UpstreamDocument } from '../table/schema.ts'
 import type {
   AffinitySettings,
@@ -73,7 +73,7 @@ export function* compileSteps(document: TableDocument): Steps<Table> {
     routes: Object.freeze(routes),
     matcher,
     visitor: compileVisitor(document.visitor ?? {}),
-    visitorsAreDone: routes.every((route) => !route.keysVisitors || route.movesAll),
+    visitorsAreDone: routes.every((route) => !route.keysVisitors || (route.movesAll && !drawsKeys(route))),
     addsToAnswers:
       routes.some((route) => route.keysVisitors || route.tellSide !== null) ||
       [...upstreams.values()].some(({ affinity }) => affinity?.kind === 'cookie'),

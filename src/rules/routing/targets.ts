@@ -64,6 +64,11 @@ export function firstKey({ sticky }: Route, params: readonly string[], view: Req
   return null
 }
 
+/** Whether a key decides anything: which side it goes to, or which of several targets. */
+export function drawsKeys({ percent, movesAll, targets }: Pick<Route, 'percent' | 'movesAll' | 'targets'>): boolean {
+  return percent > 0 && (!movesAll || targets.filter(({ weight }) => weight > 0).length > 1)
+}
+
 /** The share of a route's requests that an upstream gets as a target, in percent; null for one that is none. */
 export function shareOf({ targets, percent }: Route, upstream: string): number | null {
   const total = targets.reduce((sum, { weight }) => sum + weight, 0)

@@ -369,7 +369,7 @@ export interface Table {
   readonly routes: readonly Route[]
   readonly matcher: Matcher
   readonly visitor: VisitorCookie
-  /** No route draws on the visitor cookie any more: all those that did have moved everybody. */
+  /** No route draws on the visitor cookie any more: all those that did have moved everybody, to one upstream. */
   readonly visitorsAreDone: boolean
   /** Answers may get cookies or headers that are for their client alone. */
   readonly addsToAnswers: boolean
