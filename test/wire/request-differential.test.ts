@@ -59,6 +59,18 @@ describe('each named difference is real', () => {
     const { requests, fault } = readRequestText(text)
     expect(fault).toBeNull()
     expect(only(text, requests.at(-1)!)).toBe(true)
-    expect((await node.read(text)).problem).toMatch(complaint)
+    expect((await node.read(text)).problem ?? 'nothing').toMatch(complaint)
+  })
+
+  test('an upgrade in HTTP/1.0 is one to node, and none here', async () => {
+    const text = 'GET / HTTP/1.0\r\nConnection: keep-alive, Upgrade\r\nUpgrade: x\r\n\r\nGET / HTTP/1.1\r\n\r\n'
+    expect(readRequestText(text).requests).toHaveLength(2)
+    expect((await node.read(text)).rest).toBe('GET / HTTP/1.1\r\n\r\n')
+  })
+
+  test('close and keep-alive in HTTP/1.0 keep the connection at node, and end it here', async () => {
+    const text = 'GET / HTTP/1.0\r\nConnection: close\r\nConnection: keep-alive\r\n\r\nGET / HTTP/1.1\r\n\r\n'
+    expect(readRequestText(text).requests).toHaveLength(1)
+    expect((await node.read(text)).requests).toHaveLength(2)
   })
 })

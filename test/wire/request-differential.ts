@@ -13,6 +13,9 @@ const BATCH = 100
 /** Differences without a name after which the comparison ends. */
 const MOST_TOLD = 10
 
+/** Who reads on, or no further, without a complaint. */
+const NO_COMPLAINT = 'nothing'
+
 /** A verdict that differs on purpose: how the one who refuses complains, and why that is right for a proxy. */
 interface Difference<Only> {
   readonly complaint: RegExp
@@ -63,6 +66,11 @@ export const STRICTER: readonly Difference<((text: string) => boolean) | null>[]
     only: (text) => /transfer-encoding:.*\t\r/i.test(text),
     why: 'node refuses it too, but has told of the head before',
   },
+  {
+    complaint: /^nothing$/,
+    only: (text) => /^connection:.*close/im.test(text) && /HTTP\/1\.0\r\n/.test(text),
+    why: 'RFC 9112 section 9.3: close ends the connection, whatever another Connection line says; to node, not in HTTP/1.0',
+  },
 ]
 
 /** What we take and node refuses. */
@@ -86,6 +94,11 @@ export const LAXER: readonly Difference<(text: string, request: SeenRequest) => 
     complaint: /^HPE_CLOSED_CONNECTION/,
     only: (text) => /proxy-connection|\r\n0+[^\r\n]*\r\n(?:[^\r\n]+\r\n)*connection:/i.test(text),
     why: 'Proxy-Connection (RFC 9112 appendix C.2.2) and Connection among the trailers (RFC 9110 section 6.5.1) mean nothing; node takes both for Connection. No framing depends on them',
+  },
+  {
+    complaint: /^nothing$/,
+    only: (text) => /HTTP\/1\.0\r\n/.test(text) && /^upgrade:/im.test(text),
+    why: 'RFC 9110 section 7.8: Upgrade is ignored in HTTP/1.0; to node the next request is the other protocol',
   },
 ]
 
@@ -145,13 +158,14 @@ export async function compare(server: NodeServer, sample: RequestSample, tally: 
   }
   const said = `${problem}\n${JSON.stringify(text)}`
   if (problem.startsWith('stricter: ')) {
-    if (!STRICTER.some((one) => one.complaint.test(ours.problem ?? '') && (one.only?.(text) ?? true))) return said
+    if (!STRICTER.some((one) => one.complaint.test(ours.problem ?? NO_COMPLAINT) && (one.only?.(text) ?? true)))
+      return said
     tally.stricter++
     return null
   }
   const beyond = ours.requests[theirs.requests.length]
   if (!problem.startsWith('laxer: ') || beyond === undefined) return said
-  if (!LAXER.some((one) => one.complaint.test(theirs.problem ?? '') && one.only(text, beyond))) return said
+  if (!LAXER.some((one) => one.complaint.test(theirs.problem ?? NO_COMPLAINT) && one.only(text, beyond))) return said
   tally.laxer++
   // With a method and targets that node takes, it must read the rest as we do.
   const plain = plainText(text, ours)
