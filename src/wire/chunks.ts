@@ -13,7 +13,7 @@ const TOO_LARGE = 2 ** 52
 const MAX_EXTENSION_BYTES = 16 * 1024
 
 /** Pieces below this that are read together are joined: whoever passes them on pays for each, however small it is. */
-const SMALL_BYTES = 1024
+export const SMALL_BYTES = 1024
 
 const CR = 13
 const LF = 10

@@ -3,6 +3,8 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import { SMALL_BYTES } from '../../wire/chunks.ts'
+import { type Held, sendLater } from '../../wire/turn.ts'
 import type { Answer } from './answer.ts'
 import type { BodyReader, ClientRequest, HandedOver, Peer, RequestOwner } from './request.ts'
 import { isStalled } from './send-timeout.ts'
@@ -131,15 +133,51 @@ export class NodeRequest implements ClientRequest {
 /** Property of a request with the reader of its body: listeners are shared functions, not created per exchange. */
 const READER = Symbol('reader')
 
+/** Property of a request with small pieces of its body that wait for the end of the turn. */
+const SMALL = Symbol('small')
+
 interface Owned {
   [READER]?: BodyReader
+  [SMALL]?: SmallPieces | null
+}
+
+/** Small pieces of a body: node:http reports each chunk by itself, and each would cost the upstream's connection a write. */
+class SmallPieces implements Held {
+  readonly #owned: Owned
+  readonly #pieces: Buffer[]
+
+  constructor(owned: Owned, first: Buffer) {
+    this.#owned = owned
+    this.#pieces = [first]
+    owned[SMALL] = this
+    sendLater(this)
+  }
+
+  add(piece: Buffer): void {
+    this.#pieces.push(piece)
+  }
+
+  /** Reports them, once. */
+  sendNow(): void {
+    const owned = this.#owned
+    if (owned[SMALL] !== this) return
+    owned[SMALL] = null
+    const pieces = this.#pieces
+    owned[READER]!.onBody(pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces))
+  }
 }
 
 function onData(this: Owned, piece: Buffer): void {
-  this[READER]!.onBody(piece)
+  const small = this[SMALL] ?? null
+  if (piece.length >= SMALL_BYTES) {
+    small?.sendNow()
+    this[READER]!.onBody(piece)
+  } else if (small !== null) small.add(piece)
+  else new SmallPieces(this, piece)
 }
 
 function onEnd(this: Owned): void {
+  this[SMALL]?.sendNow()
   this[READER]!.onBodyEnd()
 }
 

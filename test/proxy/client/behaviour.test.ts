@@ -184,6 +184,19 @@ describe.each([
     await request.connection.ended()
   })
 
+  test('small chunks that are read together go on together', async () => {
+    const [many, large] = ['1\r\na\r\n'.repeat(2000), `800\r\n${'b'.repeat(2048)}\r\n`]
+    const client = await asked(
+      `POST / HTTP/1.1\r\n${HOST}Transfer-Encoding: chunked\r\n\r\n${many}${large}1\r\nc\r\n0\r\n\r\n`,
+    )
+    const request = await upstream.request()
+    const { text, raw } = await request.body()
+    expect(text).toBe(`${'a'.repeat(2000)}${'b'.repeat(2048)}c`)
+    expect(raw.split('\r\n').length).toBeLessThan(100)
+    await request.ok()
+    expect((await client.nextResponse()).status).toBe(200)
+  })
+
   test(`a method that node:http does not know ${isOwn ? 'passes' : 'is refused'}`, async () => {
     const client = await asked(`VERSION-CONTROL / HTTP/1.1\r\n${HOST}\r\n`)
     if (isOwn) await (await upstream.request()).ok()
