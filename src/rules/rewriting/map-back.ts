@@ -183,7 +183,9 @@ function mappedLinks(value: string, map: MapBack): string {
     else if (char === '<') {
       const end = value.indexOf('>', i)
       if (end === -1) break
-      mapped += `${value.slice(start, i + 1)}${mappedReference(value.slice(i + 1, end), map)}`
+      // Of the client's path: the target must not end early.
+      const target = mappedReference(value.slice(i + 1, end), map).replaceAll('>', '%3E')
+      mapped += value.slice(start, i + 1) + target
       start = end
       i = end
     }
@@ -222,7 +224,7 @@ function mappedCookie(cookie: string, { origins, cookies, path }: MapBack): stri
         if (isOfHost || (ownPath === null && path === null)) kept.push(attribute)
         else if (ownPath === null) {
           const mapped = clientCookiePath(path!.plan, said, path!.requested)
-          kept.push(mapped === null ? attribute : `${before}${name}${equals}${mapped}`)
+          kept.push(mapped === null ? attribute : `${before}${name}${equals}${asAttribute(mapped)}`)
         }
         continue
       case 'secure':
@@ -239,6 +241,12 @@ function mappedCookie(cookie: string, { origins, cookies, path }: MapBack): stri
   if (secure === true) kept.push(' Secure')
   if (sameSite !== null) kept.push(` SameSite=${sameSite}`)
   return [pair, ...kept].join(';')
+}
+
+/** A path up to the segment with `;`, which would end the attribute: the client's request must not add another one. */
+function asAttribute(path: string): string {
+  const end = path.indexOf(';')
+  return end === -1 ? path : path.slice(0, Math.max(1, path.lastIndexOf('/', end)))
 }
 
 function mappedDomain(domain: string, { own, publicOrigin }: OriginMap): string {

@@ -170,6 +170,14 @@ describe('cookies', () => {
   })
 })
 
+test.each([
+  ['Set-Cookie', 'a=b; Path=/n', 'a=b; Path=/x'],
+  ['Set-Cookie', 'a=b; Path=/n/c;Secure', 'a=b; Path=/x;Secure'],
+  ['Link', '</n/c>; rel=next', '</x/y;Domain=evil.test%3E;z/c>; rel=next'],
+])('the path of a request adds nothing to %s: %s', (name, said, seen) => {
+  expect(mapped(name, said, { path: pathOf('/x/:id/*', '/n/*', '/x/y;Domain=evil.test>;z/c') })).toBe(seen)
+})
+
 test('what has nothing to map keeps every byte', () => {
   const bytes = fc.string({ unit: fc.integer({ min: 32, max: 255 }).map((code) => String.fromCharCode(code)) })
   const map = { origins, cookies: null, path: pathOf('/a/*', '/zzz/*', '/a/x') }
