@@ -100,9 +100,9 @@ export class Fetch implements UpstreamRequestOwner {
       this.#revalidated(answer)
       return
     }
-    if (this.#failed({ failed: { status: head.status }, how: head.status, ...this.#askedServer(null) })) {
+    if (this.#answerFailed({ failed: { status: head.status }, how: head.status, ...this.#askedServer(null) })) {
       this.#request.abort()
-      this.#fail()
+      this.#finish()
       return
     }
     this.#response = new FetchedResponse(this.#parts, this.#host, this.#sent, this.#request)
@@ -155,7 +155,7 @@ export class Fetch implements UpstreamRequestOwner {
    * The upstream has failed, or its status may count as a failure: others may answer in its place.
    * @returns whether nobody needs this response any more
    */
-  #failed(what: Failed): boolean {
+  #answerFailed(what: Failed): boolean {
     const { waiting, background } = this.#host
     const { counters, now, fallBack } = this.#parts
     const stored = this.#stored
@@ -171,13 +171,13 @@ export class Fetch implements UpstreamRequestOwner {
   /** No response has come. */
   onFailed(failure: FailureCode, cause: Error | null): void {
     this.#noteServer()
-    const answered = this.#failed({ failed: { failure }, how: 'unreachable', ...this.#askedServer(cause) })
+    const answered = this.#answerFailed({ failed: { failure }, how: 'unreachable', ...this.#askedServer(cause) })
     if (!answered && this.#host.waiting.delete(this.#lookup)) {
       // RFC 9111 section 5.2.2.2: what must be revalidated and can't be is a 504, whatever stands in the way.
       const mustRevalidate = this.#stored?.meta.mustRevalidate === true && FAILURES[failure].culprit === 'upstream'
       this.#lookup.fail(failure, cause, mustRevalidate ? 504 : undefined)
     }
-    this.#fail()
+    this.#finish()
   }
 
   /** @see FetchedResponse.offer */
@@ -225,7 +225,7 @@ export class Fetch implements UpstreamRequestOwner {
     exchange.retries = this.#retriesBefore + this.#request.retries
   }
 
-  #fail(): void {
+  #finish(): void {
     if (this.#over) return
     this.#over = true
     this.#host.sendOn(null)
