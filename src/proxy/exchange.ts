@@ -60,6 +60,8 @@ export class Exchange {
   failedCause: Error | null = null
   /** Hears the response of the upstream for a comparison; null where it is not copied. */
   recorder: Recorder | null = null
+  /** A stale response was sent since the upstream has failed. */
+  staleOnError = false
   /** From the last byte of the request to the first response headers of the decided side, milliseconds; null before. */
   latencyMs: number | null = null
   /** What became of its copy for the other side; null where none was drawn. */

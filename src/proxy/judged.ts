@@ -24,7 +24,9 @@ function drawnSide({ decision: { reason } }: Exchange): 'to' | 'rest' | null {
   return reason === 'percent' || reason === 'unavailable' || reason === 'fallback' ? 'to' : null
 }
 
-function isFromCache({ cache }: Exchange): boolean {
+/** Nothing of a side is in it; of a stale response in the place of a failure there is. */
+function isFromCache({ cache, staleOnError }: Exchange): boolean {
+  if (staleOnError) return false
   return cache === 'hit' || cache === 'stale' || cache === 'revalidated'
 }
 
@@ -33,8 +35,9 @@ function isOfClient({ failure, fallbackOn }: Exchange): boolean {
   return fallbackOn === null && failure !== null && FAILURES[failure].culprit === 'client'
 }
 
-function failureOf({ decision, failure, fallbackOn, answer: { status } }: Exchange): Metric | null {
-  if (fallbackOn !== null || failure !== null || decision.reason === 'unavailable' || status >= 500) return 'error'
+function failureOf({ decision, failure, fallbackOn, staleOnError, answer: { status } }: Exchange): Metric | null {
+  if (staleOnError || fallbackOn !== null || failure !== null || decision.reason === 'unavailable' || status >= 500)
+    return 'error'
   if (status >= 400) return 'client-error'
   return status >= 300 && status !== 304 ? 'redirect' : null
 }

@@ -182,6 +182,22 @@ describe('a bad version is taken back, percent and all', () => {
     await proxy.banyan.program.line((line) => line.includes('ramp of moving: rolled-back'))
   })
 
+  test('errors that clients do not see, since they get what is stored', async () => {
+    const table = tableOf('steps: [50, 100], hold: 5m').replace(
+      'percent: 0',
+      'percent: 0, cache: { ttl: 1s, staleIfError: 10m }',
+    )
+    const banyan = await startBanyan({ table })
+    ends.push(() => banyan.stop())
+    const proxy = new Running(banyan)
+    proxy.load()
+    await proxy.run('ramp', 'start', 'moving')
+    await proxy.traffic!.next(({ headers }) => Number(headers.age) > 0)
+    modern.answer = (_, response) => void response.writeHead(500).end()
+    expect((await proxy.until('rolled-back')).verdict.ground).toBe('error')
+    expect(proxy.traffic!.outcomes.every(({ status }) => status === 200)).toBe(true)
+  })
+
   test('with 200 clients that come again and again', async () => {
     modern.answer = (_, response) => void response.writeHead(503).end()
     const proxy = await start('steps: [25, 100], hold: 5m', { load: false })

@@ -31,7 +31,7 @@ import type { EditOutcome } from '../table/edit-outcome.ts'
 import { patchRoute } from '../table/edits.ts'
 import type { History } from '../table/history.ts'
 import type { Operations } from '../table/operations.ts'
-import { RAMP_FORMAT, type RampRecord, readRampRecord } from './record.ts'
+import { MAX_FAILED_KEYS, RAMP_FORMAT, type RampRecord, readRampRecord } from './record.ts'
 
 /** The author of its revisions. */
 const AUTHOR = 'ramp'
@@ -206,7 +206,7 @@ export class Ramps {
       const nowMs = this.#parts.now()
       const record: RampRecord = {
         ...{ format: RAMP_FORMAT, route, status: 'running', step, percent, heldMs: 0, isApproved: false },
-        ...{ startedAtMs: nowMs, startedBy: by, why: '', events: [], evidence: [] },
+        ...{ startedAtMs: nowMs, startedBy: by, why: '', events: [], evidence: [], failedKeys: [], controlHeldMs: 0 },
         before: { percent, noKey: document.noKey ?? null },
         compared: this.#comparedOf(route),
         intent: null,
@@ -286,7 +286,18 @@ export class Ramps {
   #count(delta: RampDelta): void {
     const run = this.#runs.get(delta.route)
     if (run === undefined || !isUnderWay(run.record.status) || delta.percent !== run.record.percent) return
+    if (this.#isLongEnough(run)) return
     for (const judged of judgedOf(delta, this.#parts.now())) run.counts.count(judged)
+  }
+
+  /**
+   * With time ever more of the same clients have failed at least once. At 100 % they are compared with what was seen of the other
+   * side while it was there, so that no more is counted after as long as that.
+   */
+  #isLongEnough({ record, counts }: Run): boolean {
+    const plan = this.#routeOf(record.route)?.ramp
+    if (record.percent < 100 || record.heldMs <= record.controlHeldMs || plan == null) return false
+    return counts.keysAtStep.to >= plan.guard.minKeys
   }
 
   #tick(): void {
@@ -295,7 +306,10 @@ export class Ramps {
     this.#lookedMs = nowMs
     const runs = [...this.#runs.values()].filter(({ record }) => isUnderWay(record.status))
     // A look that takes longer than a tick counts for all of them.
-    for (const run of runs) run.record = { ...run.record, heldMs: run.record.heldMs + passedMs }
+    for (const run of runs) {
+      const { status, heldMs } = run.record
+      if (status !== 'paused') run.record = { ...run.record, heldMs: heldMs + passedMs }
+    }
     if (runs.length === 0 || this.#isLooking || !this.#parts.ownership.isOwner) return
     this.#isLooking = true
     void this.#alone(async () => {
@@ -382,7 +396,8 @@ export class Ramps {
     const { percent } = target
     const { etag } = this.#parts.live.current
     await this.#edit(run, step, target, by, `ramp to ${printStep(step)}: ${words}`, [etag])
-    run.record = { ...run.record, step, percent, heldMs: 0, isApproved: false }
+    const controlHeldMs = run.record.percent < 100 ? run.record.heldMs : run.record.controlHeldMs
+    run.record = { ...run.record, step, percent, controlHeldMs, heldMs: 0, isApproved: false }
     run.counts.step(percent / 100)
     run.verdict = null
     this.#doneOf(run).steps++
@@ -430,7 +445,8 @@ export class Ramps {
 
   async #save(run: Run): Promise<void> {
     run.savedMs = this.#parts.monotonic()
-    await this.#write(run.record.route, { ...run.record, evidence: run.counts.evidence().steps })
+    const failedKeys = run.counts.failedKeys(MAX_FAILED_KEYS)
+    await this.#write(run.record.route, { ...run.record, evidence: run.counts.evidence().steps, failedKeys })
   }
 
   /** Of a start that came to nothing: what was stored before stays, if there was anything. */
@@ -477,7 +493,7 @@ export class Ramps {
   async #continue(stored: RampRecord, { hardStop }: GuardTerms): Promise<void> {
     const { route, intent, before, evidence } = stored
     const counts = new RampCounts(MAX_KEYS, hardStop.of)
-    counts.restore(evidence)
+    counts.restore(evidence, stored.failedKeys)
     const found = this.#routeOf(route)
     const isAt = ({ percent, noKey }: RampRecord['before']): boolean =>
       found?.percent === percent && (found.document.noKey ?? null) === noKey

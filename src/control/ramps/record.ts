@@ -5,7 +5,10 @@ import { z } from 'zod'
 import { RAMP_STATUSES } from '../../rules/ramp/plan.ts'
 
 /** Of this module. A record of a later release has a greater one, and is left alone. */
-export const RAMP_FORMAT = 2
+export const RAMP_FORMAT = 3
+
+/** Those beyond are forgotten, and count once more after a restart. */
+export const MAX_FAILED_KEYS = 10_000
 
 const rampStep = z.union([z.number().min(0).max(100), z.literal('all')])
 const noKey = z.enum(['from', 'random', 'to']).nullable()
@@ -32,6 +35,8 @@ const rampRecord = z.object({
   percent: z.number(),
   /** How long it has been there, milliseconds. */
   heldMs: z.number().min(0),
+  /** How long the last step below 100 % was held: what it tells of the other side is of so long. */
+  controlHeldMs: z.number().min(0),
   isApproved: z.boolean(),
   startedAtMs: z.number(),
   startedBy: z.string(),
@@ -45,6 +50,8 @@ const rampRecord = z.object({
   why: z.string(),
   events: z.array(rampEvent).max(200),
   evidence: z.array(stepEvidence).max(200),
+  /** Keys that have failed: each counts once. */
+  failedKeys: z.array(z.tuple([z.number(), z.number()])).max(MAX_FAILED_KEYS),
 })
 export type RampRecord = z.output<typeof rampRecord>
 

@@ -39,7 +39,12 @@ export function answerFailed({ waiting, stored, counters, fallBack }: FailureTer
       const { kind, why } = mayServeStaleOnError(lookup.asked, stored.meta, what.how, nowMs)
       if (kind === 'refuse') continue
       exchange.cause = what.cause
-      if (!serveStale(lookup, stored, { how: what.how, why }, nowMs)) continue
+      // Before it is delivered: an exchange may be over then.
+      exchange.staleOnError = true
+      if (!serveStale(lookup, stored, { how: what.how, why }, nowMs)) {
+        exchange.staleOnError = false
+        continue
+      }
       waiting.delete(lookup)
       counters.staleOnError++
     }

@@ -252,7 +252,7 @@ const FAILS: Readonly<Record<Metric, string>> = {
 function wordsOf(evidence: RampEvidence, what: Metric | 'mismatch'): string {
   if (what !== 'mismatch') return wordsOfCounts(evidence, what, currentOf(evidence).share >= 1)
   const { of, hits } = evidence.comparisons
-  return `the new side answers otherwise for ${count(hits)} of ${count(of)} keys`
+  return `the new side answers otherwise in ${count(hits)} of ${count(of)} comparisons`
 }
 
 /** "the new side fails 31 of 412 keys, the rest 18 of 7,904: 4.2 x". */

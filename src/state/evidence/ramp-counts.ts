@@ -67,6 +67,9 @@ interface Step {
   evidence: StepEvidence | null
 }
 
+/** Hashes of keys, each with bits of the metrics that it has failed by. */
+export type FailedKeys = readonly (readonly [key: number, bits: number])[]
+
 /** Counts what a guard judges. */
 export class RampCounts {
   readonly #maxKeys: number
@@ -87,8 +90,19 @@ export class RampCounts {
     this.#recent = { to: new RecentOutcomes(recentKeys), rest: new RecentOutcomes(recentKeys) }
   }
 
-  /** Goes on with what was counted before; keys that failed then may count once more. */
-  restore(steps: readonly StepEvidence[]): void {
+  /** Keys that have failed, each with a number that tells by what: the last ones, up to so many. For `restore`. */
+  failedKeys(most: number): FailedKeys {
+    const failed: [number, number][] = []
+    for (const [key, known] of this.#known) if (known.failed > 0) failed.push([key, known.failed])
+    return most === 0 ? [] : failed.slice(-most)
+  }
+
+  /** Goes on with what was counted before. Keys that are not among the failed ones may count once more. */
+  restore(steps: readonly StepEvidence[], failed: FailedKeys): void {
+    for (const [key, bits] of failed) {
+      const known = this.#keyOf(key)
+      if (known !== null) known.failed = bits
+    }
     for (const before of steps) {
       this.step(before.share)
       const step = this.#steps.at(-1) as Step
@@ -128,6 +142,12 @@ export class RampCounts {
   compared(isMismatch: boolean): void {
     this.#compared++
     if (isMismatch) this.#mismatched++
+  }
+
+  /** Different keys of both sides at the current step. @throws if no step has begun */
+  get keysAtStep(): { readonly to: number; readonly rest: number } {
+    const { to, rest } = this.#steps.at(-1) as Step
+    return { to: to.keys, rest: rest.keys }
   }
 
   /** @throws if no step has begun */

@@ -102,7 +102,7 @@ describe('a ramp is failed', () => {
   test('by mismatches', () => {
     const verdict = judge(evidence([step()], { comparisons: { of: 500, hits: 12 } }))
     expect(verdict).toMatchObject({ verdict: 'fail', ground: 'mismatch' })
-    expect(verdict.words).toMatch(/^the new side answers otherwise for 12 of 500 keys, evidence /)
+    expect(verdict.words).toMatch(/^the new side answers otherwise in 12 of 500 comparisons, evidence /)
   })
 
   test('by latency', () => {

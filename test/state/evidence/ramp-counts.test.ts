@@ -81,6 +81,17 @@ test('the newest keys are told with their newest outcome', () => {
   expect(counts.evidence().recent.to).toEqual({ of: 3, hits: 0 })
 })
 
+test('what was counted goes on after a restart, and keys that have failed count no more', () => {
+  const before = counted([seen({ key: 1, failure: 'error', latencyMs: 20 }), seen({ key: 2, side: 'rest' })])
+  const after = new RampCounts(100, 3)
+  after.restore(before.evidence().steps, before.failedKeys(10))
+  expect(after.evidence().steps).toEqual(before.evidence().steps)
+  after.count(seen({ key: 1, failure: 'error' }))
+  after.count(seen({ key: 3, failure: 'error' }))
+  expect(after.evidence().steps[0]!.failed.error).toEqual({ to: 2, rest: 0 })
+  expect(before.failedKeys(0)).toHaveLength(0)
+})
+
 test('memory is bounded: what can not be remembered ends the counting', () => {
   const counts = counted([seen({ key: 1 }), seen({ key: 2 }), seen({ key: 3 })], 2)
   expect(counts.isFull).toBe(true)
