@@ -9,5 +9,5 @@ export const get100k = httpContest({
   about: 'GET of a 100 KiB answer, 32 kept-alive connections',
   load: { path: REPORT, method: 'GET', bodyBytes: 0, connections: 32 },
   upstream: startQuickUpstream,
-  limits: [],
+  limits: [['nginx', 1]],
 })

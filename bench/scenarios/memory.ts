@@ -135,15 +135,22 @@ async function atRest(pid: number): Promise<void> {
   }
 }
 
+function added(before: Spread, after: Spread): Spread {
+  return spread([after.median - before.median])
+}
+
 function budgetsOf(rows: readonly Row[]): Budget[] {
   const figures = rows.find((row) => row.label === 'banyan')?.figures
   if (figures === undefined) return []
+  const { start, idle } = figures
   const budget = (what: string, key: string, limit: number): Budget[] => {
     const found = figures[key]
     return found === undefined ? [] : [{ what, limit, unit: ' MiB', digits: 1, found }]
   }
   return [
-    ...budget('resident with 1,000 idle connections', 'idle', 150),
+    ...(start === undefined || idle === undefined
+      ? []
+      : [{ what: 'added by 1,000 idle connections', limit: 110, unit: ' MiB', digits: 1, found: added(start, idle) }]),
     ...budget('added by 1 GiB down', 'download', 4),
     ...budget('added by 1 GiB up', 'upload', 4),
     ...budget('added by a stalled reader', 'stalledReader', 4),

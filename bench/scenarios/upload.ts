@@ -9,5 +9,5 @@ export const upload = httpContest({
   about: 'POST of 1 MiB that the upstream reads whole, 32 kept-alive connections',
   load: { path: '/sink', method: 'POST', bodyBytes: 1024 * 1024, connections: 32 },
   upstream: (stage) => startNodeUpstream(stage),
-  limits: [],
+  limits: [['nginx', 1.1]],
 })

@@ -2,7 +2,7 @@
  * WebSocket echo: what a message costs that passes through a tunnel, there and back.
  */
 import { fileURLToPath } from 'node:url'
-import { type Bench, bringUp, columnsFor, DIRECT, plain, rowsOf, timingOf } from '../harness/contest.ts'
+import { type Bench, bringUp, columnsFor, cpuBudget, DIRECT, plain, rowsOf, timingOf } from '../harness/contest.ts'
 import { disturbances, interleave, type Measured } from '../harness/rounds.ts'
 import { startNodeUpstream } from '../harness/upstream.ts'
 import type { Scenario } from './scenario.ts'
@@ -29,7 +29,7 @@ export const websocket: Scenario = {
       about: websocket.about,
       columns: columnsFor('message'),
       rows: rowsOf(series),
-      budgets: [],
+      budgets: cpuBudget(series, 'banyan', 'nginx', 1.2),
       notes: ['A message is one there and back: the proxy passes it twice.', ...disturbances(series)],
       failures: [...field.failures, ...series.flatMap((each) => each.failures)],
     }
