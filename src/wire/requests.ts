@@ -279,9 +279,11 @@ export class RequestReader {
     while (inTarget[text.charCodeAt(i)] === 1) i++
     const target = text.slice(start, i)
     if (target === '') throw new MalformedMessage('a request line without a target')
-    this.#method = method
-    this.#target = target
-    if (text.charCodeAt(i) === CR && text.charCodeAt(i + 1) === LF) throw this.#refusal('http-version', 'HTTP/0.9')
+    if (text.charCodeAt(i) === CR && text.charCodeAt(i + 1) === LF) {
+      this.#method = method
+      this.#target = target
+      throw this.#refusal('http-version', 'HTTP/0.9')
+    }
     if (text.charCodeAt(i) !== SP) throw new MalformedMessage('control character in the request line')
     while (text.charCodeAt(i) === SP) i++
     const [major, minor] = [text.charCodeAt(i + 5) - 48, text.charCodeAt(i + 7) - 48]
@@ -289,6 +291,8 @@ export class RequestReader {
     if (!isVersion || text.charCodeAt(i + 8) !== CR || text.charCodeAt(i + 9) !== LF) {
       throw new MalformedMessage('a request line that ends oddly')
     }
+    this.#method = method
+    this.#target = target
     if (major !== 1 || minor > 1) throw this.#refusal('http-version', `HTTP/${major}.${minor}`)
     if (target.length > this.#limits.maxTargetLength) throw new MessageTooLarge('target too long')
     this.#minor = minor as 0 | 1

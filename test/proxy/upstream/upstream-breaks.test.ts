@@ -102,12 +102,22 @@ test.each([
   await arrived.connection.ended()
 })
 
+const LYING_CHUNK = '3\r\nmore than three\r\n0\r\n\r\n'
+
 test('a chunk that lies about its size breaks the transfer', async () => {
   const client = await rawClient(banyan.port)
   await client.send(request('1.1'))
   const arrived = await upstream.request()
-  await arrived.send(
-    'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n3\r\nmore than three\r\n0\r\n\r\n',
-  )
-  await expect(client.nextResponse()).rejects.toThrow('broken off')
+  await arrived.send('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n')
+  await client.readUntil('hello')
+  await arrived.send(LYING_CHUNK)
+  expect((await client.readToEnd()).text).not.toContain('0\r\n\r\n')
+})
+
+test('a chunk that lies about its size before anything of the body has gone on is a 502', async () => {
+  const client = await rawClient(banyan.port)
+  await client.send(request('1.1'))
+  const arrived = await upstream.request()
+  await arrived.send(`HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n${LYING_CHUNK}`)
+  expect((await client.nextResponse()).status).toBe(502)
 })
