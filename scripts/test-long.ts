@@ -28,7 +28,7 @@ const JOBS: Readonly<Record<string, Job>> = {
     args: [VITEST, 'run', 'test/wire/request-differential.heavy.test.ts'],
     env: { BANYAN_FUZZ_RUNS: '1000000' },
   },
-  model: { args: [VITEST, 'run', 'test/proxy/caching/model.test.ts'], env: { BANYAN_MODEL_SECONDS: '600' } },
+  model: { args: [VITEST, 'run', 'test/proxy/caching/model.heavy.test.ts'], env: { BANYAN_MODEL_SECONDS: '600' } },
   chaos: { args: ['test/chaos/main.ts', '--seconds', '600'] },
 }
 
