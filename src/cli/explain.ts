@@ -141,7 +141,7 @@ function tell(told: Told, colour: boolean): string {
 }
 
 function routeRows({ request, decision, cache }: Told, route: NonNullable<Explanation['route']>): [string, string][] {
-  const { id, from, to, targets = [], percent, sticky, fallback, cached } = route
+  const { id, from, to, targets = [], percent, sticky, fallback, cached, tellSide = null } = route
   const all = targets.map(({ upstream, weight }) => `${upstream} ${weight}`).join(', ')
   const where = targets.length > 1 ? `${all} (this request: ${to})` : to
   const rows: [string, string][] = [['route', `${id}: ${percent} % to ${where}, the rest to ${from}`]]
@@ -154,6 +154,7 @@ function routeRows({ request, decision, cache }: Told, route: NonNullable<Explan
     const { bucket } = decision
     rows.push(['bucket', `${bucket.toFixed(4)}, ${bucket < percent ? 'below' : 'not below'} ${percent}`])
   }
+  if (tellSide !== null) rows.push(['tells', `clients the side by ${tellSide}`])
   if (fallback) rows.push(['fallback', `to ${from} if ${to} fails`])
   rows.push(['cache', cache !== null ? cacheText(cache, request.host) : cached ? 'enabled' : 'not used'])
   if (cache !== null && cache.key !== null) rows.push(['key', printable(cache.key)])

@@ -51,6 +51,8 @@ export interface ExplainedRoute {
   readonly fallback: boolean
   /** Whether the cache is asked for this request's answer. */
   readonly cached: boolean
+  /** How clients are told which side has responded; null where they are not. */
+  readonly tellSide: 'header' | 'cookie' | null
 }
 
 /** What the cache would do. */
@@ -149,6 +151,7 @@ function explainRoute(
     toIsAvailable: isAvailable(route, request.method, to),
     fallback: route.fallback !== null,
     cached: asksCache(route, request, decision, match.ambiguous),
+    tellSide: route.tellSide,
   }
 }
 

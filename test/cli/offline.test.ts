@@ -181,6 +181,16 @@ sent      gtin: GET /v2/1?a&store=3
 `)
 })
 
+test('explain says how clients are told the side', async () => {
+  const table = `version: 1
+upstreams: { legacy: { servers: [http://127.0.0.1:1] }, gtin: { servers: [http://127.0.0.1:2] } }
+default: legacy
+routes: [{ id: a, match: { path: /a }, to: gtin, tellSide: cookie }]
+`
+  const { out } = await banyan(['explain', '/a', '--table', 'tells.yaml'], { files: { 'tells.yaml': table } })
+  expect(out).toContain('tells     clients the side by cookie\n')
+})
+
 test('explain takes a method, an address and a draw', async () => {
   const { out } = await banyan(
     ['explain', 'POST', '/stores/3', '--client', '10.1.2.3', '--chance', '0.05', '--table', 'routes.yaml', '--json'],

@@ -291,6 +291,7 @@ const explainedShape = {
     toIsAvailable: z.boolean(),
     fallback: z.boolean(),
     cached: z.boolean(),
+    tellSide: z.enum(['header', 'cookie']).nullable(),
   }).nullable(),
   candidates: z.array(
     object({ routeId: z.string(), matched: z.boolean(), won: z.boolean(), lost: z.array(z.string()) }),

@@ -15,9 +15,11 @@ upstreams:
   main: { servers: ["http://127.0.0.1:${upstream.port}"], ejection: false }
   lenient: { servers: ["http://127.0.0.1:${upstream.port}"], lenient: true }
   legacy: { servers: ["http://127.0.0.1:${legacy.port}"] }
+  narrow: { servers: ["http://127.0.0.1:${upstream.port}"], maxHeaderSize: 1KiB, maxHeaderFields: 5 }
 default: main
 routes:
   - { id: lenient, match: { path: /lenient }, to: lenient, percent: 100 }
+  - { id: narrow, match: { path: /narrow }, to: narrow, percent: 100 }
   - { id: backed, match: { path: /backed }, from: legacy, to: main, percent: 100, fallback: {}, breaker: false }
   - { id: cached, match: { path: /cached }, from: legacy, to: main, percent: 100, cache: {} }
 `,
@@ -36,6 +38,21 @@ async function repaired(name: string): Promise<number> {
   const text = await (await fetch(`http://127.0.0.1:${banyan.adminPort}/metrics`)).text()
   return Number(new RegExp(`^banyan_server_repaired_total\\{upstream="${name}".*\\} (.*)$`, 'm').exec(text)?.[1])
 }
+
+const headOf = (fields: string): string => `HTTP/1.1 200 OK\r\n${fields}Content-Length: 2\r\n\r\nok`
+
+test('an upstream may have limits of its own for heads', async () => {
+  const long = headOf(`X-Long: ${'x'.repeat(1500)}\r\n`)
+  const many = headOf('X-A: 1\r\n'.repeat(6))
+  expect((await get('/wide', long)).status).toBe(200)
+  expect((await get('/wide', many)).status).toBe(200)
+  expect((await get('/narrow', headOf('X-A: 1\r\n'))).status).toBe(200)
+  for (const answer of [long, many])
+    expect(await get('/narrow', answer)).toMatchObject({
+      status: 502,
+      body: { text: expect.stringContaining('response-malformed') },
+    })
+})
 
 const CHUNKED = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n'
 
