@@ -66,10 +66,10 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
   const adminAddress = await listening(listenAt(admin, settings.admin), '--admin', settings.admin)
   const { number: atStart, text, appliedAtMs } = core.live.current
   await primary?.start({ number: atStart, text, appliedAtMs, material: core.live.material })
+  await ramps.start()
   const address = await listening(front.listen(), '--listen', settings.listen)
   reasons.length = 0
   core.operations.watch()
-  await ramps.start()
   front.onSuspect((hostname) => core.fleet.suspect(hostname))
   core.fleet.start((known) => front.planes.setFleet(known))
   const windows = setInterval(() => void front.planes.tick(Date.now()), WINDOW_TICK_MS)

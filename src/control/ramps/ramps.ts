@@ -53,6 +53,9 @@ const MAX_KEYS = 1_000_000
 
 const MAX_EVENTS = 100
 
+/** The start waits so long for what is stored. */
+const LOAD_PATIENCE_MS = 2000
+
 /** What the ramps work with. */
 export interface RampParts {
   readonly live: LiveTable
@@ -130,9 +133,17 @@ export class Ramps {
     parts.planes.onRamp = (delta) => this.#count(delta)
   }
 
-  /** Goes on with the ramps that are stored, and looks at them from now on. */
+  /**
+   * Goes on with the ramps that are stored, and looks at them from now on. Resolves when they are known, or after a while: a disk
+   * may never answer.
+   */
   async start(): Promise<void> {
-    if (this.#parts.ownership.isOwner) await this.#load()
+    const loaded = this.#alone(async () => {
+      if (this.#parts.ownership.isOwner) await this.#load()
+    })
+    let patience: NodeJS.Timeout | undefined
+    await Promise.race([loaded, new Promise((done) => (patience = setTimeout(done, LOAD_PATIENCE_MS)))])
+    clearTimeout(patience)
     this.#timer = setInterval(() => this.#tick(), RAMP_TICK_MS)
     this.#timer.unref()
   }
