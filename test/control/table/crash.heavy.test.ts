@@ -30,9 +30,9 @@ interface Running {
   readonly admin: number
 }
 
-async function start(): Promise<Running> {
+async function start(...more: readonly string[]): Promise<Running> {
   const flags = ['--table', path, '--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0', '--workers', '0']
-  const program = startProgram(['src/main.ts', 'serve', ...flags])
+  const program = startProgram(['src/main.ts', 'serve', ...flags, ...more])
   onTestFinished(() => program.kill())
   const line = await program.line((one) => one.startsWith('banyan ready '))
   return { program, admin: Number(/\badmin http:\/\/[^ ]*:(\d+)/.exec(line)?.[1]) }
@@ -164,7 +164,8 @@ test('a disk that has become read-only, and a folder where the file was: said, a
   const disk = smallDisk()
   if (disk === null) return
   const remount = (how: string) => execFileSync('mount', ['-o', `remount,${how}`, disk])
-  const { program, admin } = await start()
+  // A disk with files that are open for writing can't be made read-only by hand.
+  const { program, admin } = await start('--state', join(folder, 'state'))
   const edit = (percent: number) => ask(admin, 'PATCH', '/routes/gtin-lookup', { percent })
   remount('ro')
   const refused = await edit(7)
