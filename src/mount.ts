@@ -16,6 +16,7 @@ import type { ListenSettings, PublicServer } from './proxy/client/listener.ts'
 import { MountedSends } from './proxy/client/mounted-sends.ts'
 import { type Handler, NodeHttp } from './proxy/client/node-http.ts'
 import { NodeServer } from './proxy/client/node-server.ts'
+import { ProxiedConnections } from './proxy/client/proxied.ts'
 import type { Engine } from './proxy/engine.ts'
 import { sinkOf } from './proxy/observe.ts'
 import type { Plane } from './proxy/plane.ts'
@@ -250,11 +251,18 @@ function harmlessHandler(
  * @throws {StartError} if the module of the middleware can't be loaded or exports something else
  */
 export async function publicServerOf(
-  settings: ListenSettings & { readonly middleware: string | null },
+  settings: ListenSettings & { readonly middleware: string | null; readonly proxyProtocol: readonly string[] },
   engine: Engine,
   log: ControlLog,
 ): Promise<PublicServer> {
-  if (settings.middleware === null) return new Http1Server(settings, engine)
+  if (settings.middleware === null) {
+    const { proxyProtocol } = settings
+    return new Http1Server(
+      settings,
+      engine,
+      proxyProtocol.length === 0 ? null : new ProxiedConnections(proxyProtocol, log),
+    )
+  }
   const node = new NodeHttp(engine)
   const app = new Koa()
   app.on('error', (error: Error) => log.error({ event: 'middleware', error: error.stack }, error.message))

@@ -63,11 +63,14 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
     workers: () => primary?.states() ?? [],
     log,
   })
-  const adminAddress = await listening(listenAt(admin, settings.admin), '--admin', settings.admin)
+  const adminAddress = hostPort(await listening(listenAt(admin, settings.admin), '--admin', hostPort(settings.admin)))
   const { number: atStart, text, appliedAtMs } = core.live.current
   await primary?.start({ number: atStart, text, appliedAtMs, material: core.live.material })
   await ramps.start()
-  const address = await listening(front.listen(), '--listen', settings.listen)
+  const { fd, path } = settings.listen
+  const asked = fd === undefined && path === undefined ? hostPort(settings.listen) : settings.listen.host
+  const bound = await listening(front.listen(), '--listen', asked)
+  const address = 'path' in bound ? `unix:${bound.path}` : `http://${hostPort(bound)}`
   reasons.length = 0
   core.operations.watch()
   front.onSuspect((hostname) => core.fleet.suspect(hostname))
@@ -76,12 +79,12 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
   windows.unref()
   // Before the ready line, after which signals may arrive.
   serving = front
-  core.state?.announce(hostPort(adminAddress))
+  core.state?.announce(adminAddress)
   awaitOwnership(core, log)
   const ended = Promise.race([signal(), front.broken])
   const { number, table } = core.live.current
   logs.lines(
-    `banyan ready http://${hostPort(address)} admin http://${hostPort(adminAddress)} table ${settings.table} revision ${number} routes ${table.routes.length}\n`,
+    `banyan ready ${address} admin http://${adminAddress} table ${settings.table} revision ${number} routes ${table.routes.length}\n`,
   )
   const name = await ended
   reasons.push('draining')
@@ -205,26 +208,27 @@ function signal(): Promise<NodeJS.Signals> {
   })
 }
 
-function listenAt(server: Server, { host, port }: Address): Promise<AddressInfo> {
+function listenAt(server: Server, { host, port }: Address): Promise<Address> {
   return new Promise((resolve, reject) => {
     server.once('error', reject)
     server.listen({ host, port }, () => {
       server.off('error', reject)
       // One connection can't be accepted, for lack of memory for example: the next one may be.
       server.on('error', () => {})
-      resolve(server.address() as AddressInfo)
+      const bound = server.address() as AddressInfo
+      resolve({ host: bound.address, port: bound.port })
     })
   })
 }
 
-async function listening(started: Promise<AddressInfo>, flag: string, asked: Address): Promise<Address> {
+/** @param asked as the flag says it */
+async function listening<T>(started: Promise<T>, flag: string, asked: string): Promise<T> {
   try {
-    const { address, port } = await started
-    return { host: address, port }
+    return await started
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
     const why = code === 'EADDRINUSE' ? 'address already in use' : code === 'EACCES' ? 'permission denied' : message
-    throw new StartError(`${flag} ${asked.host === 'systemd' ? asked.host : hostPort(asked)}: ${why}`)
+    throw new StartError(`${flag} ${asked}: ${why}`)
   }
 }
 

@@ -6,6 +6,8 @@ import { Resolver } from 'node:dns'
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
 import { flagProblem } from './cli/command.ts'
+import { readNetwork, UNIX_PEER } from './rules/patterns/address.ts'
+import { flawOfSocketPath } from './rules/patterns/origin.ts'
 import { flawOfDuration, flawOfSize, parseDurationMs, parseSizeBytes } from './rules/values/units.ts'
 import { flawOfCookieSecret } from './state/cookie-keys.ts'
 import { flawOfForceSecret } from './state/force-token.ts'
@@ -20,8 +22,10 @@ export interface Address {
 /** The settings of `banyan serve`. */
 export interface Settings {
   readonly table: string
-  /** `fd` is the file descriptor of a socket passed by systemd. */
-  readonly listen: Address & { readonly fd?: number }
+  /** `fd` is the file descriptor of a socket passed by systemd, `path` that of a Unix socket. */
+  readonly listen: Address & { readonly fd?: number; readonly path?: string }
+  /** Permission bits of the file of a Unix socket. */
+  readonly listenMode: number
   readonly admin: Address
   readonly redis: RedisAddress | null
   readonly redisPrefix: string
@@ -33,6 +37,8 @@ export interface Settings {
   /** Worker processes; 0 for a single process. */
   readonly workers: number
   readonly trustedProxies: readonly string[]
+  /** The peers whose connections begin with a header of the PROXY protocol. */
+  readonly proxyProtocol: readonly string[]
   /** The scheme of client requests without X-Forwarded-Proto; null for that of the connection. */
   readonly clientScheme: 'http' | 'https' | null
   /** X-Request-Id is sent to upstreams and clients. */
@@ -84,10 +90,22 @@ const LOG_LEVELS = ['debug', 'info', 'warn', 'error']
 const FLAGS = {
   table: { value: 'FILE', fallback: 'routes.yaml', help: 'the routing table; - reads stdin', read: notEmpty },
   listen: {
-    value: 'HOST:PORT|systemd',
+    value: 'HOST:PORT|unix:PATH|systemd',
     fallback: '0.0.0.0:8080',
-    help: 'address for clients; systemd: the socket passed by a .socket unit, which stays open across restarts',
+    help: 'address or Unix socket for clients; systemd: the socket passed by a .socket unit, which stays open across restarts',
     read: readListen,
+  },
+  'listen-mode': {
+    value: 'MODE',
+    fallback: '0660',
+    help: 'permissions of the file of --listen unix:PATH: whoever may write to it may connect',
+    read: readMode,
+  },
+  'proxy-protocol': {
+    value: 'LIST',
+    fallback: '',
+    help: 'peers (addresses, networks, unix) that send a PROXY protocol header (v1, v2), which names the client; required from them, never read from others',
+    read: readPeers,
   },
   admin: { value: 'HOST:PORT', fallback: '127.0.0.1:8081', help: 'address of the admin API', read: readAddress },
   workers: {
@@ -99,7 +117,7 @@ const FLAGS = {
   'trusted-proxies': {
     value: 'LIST',
     fallback: '',
-    help: 'addresses and networks (10.0.0.0/8,::1) whose X-Forwarded-* headers are trusted',
+    help: 'addresses and networks (10.0.0.0/8,::1), or unix, whose X-Forwarded-* headers are trusted',
     read: readList,
   },
   'client-scheme': {
@@ -295,9 +313,13 @@ export function readSettings(args: readonly string[], env: Readonly<Record<strin
   if (value('force-by-link') && value('force-secret') === null) {
     throw new SettingsError('--force-by-link: needs --force-secret')
   }
+  if (value('middleware') !== null && value('proxy-protocol').length > 0) {
+    throw new SettingsError('--proxy-protocol: not with --middleware, which needs the HTTP server of Node')
+  }
   return Object.freeze({
     table: value('table'),
     listen: handedOver(value('listen'), env),
+    listenMode: value('listen-mode'),
     admin: value('admin'),
     redis: value('redis'),
     redisPrefix: value('redis-prefix'),
@@ -307,6 +329,7 @@ export function readSettings(args: readonly string[], env: Readonly<Record<strin
     exposeCacheKey: value('expose-cache-key'),
     workers: value('workers'),
     trustedProxies: value('trusted-proxies'),
+    proxyProtocol: value('proxy-protocol'),
     clientScheme: value('client-scheme'),
     requestIds: value('request-ids'),
     adminToken: value('admin-token'),
@@ -332,6 +355,11 @@ export function readSettings(args: readonly string[], env: Readonly<Record<strin
     middleware: value('middleware'),
     logLevel: value('log-level'),
   })
+}
+
+/** Where clients are accepted. */
+export function placeOf({ listen, listenMode }: Settings): Settings['listen'] & { readonly mode: number } {
+  return { ...listen, mode: listenMode }
 }
 
 /** The flags as `banyan serve --help` prints them. */
@@ -398,8 +426,29 @@ const FIRST_HANDED_FD = 3
 
 function readListen(text: string): Settings['listen'] {
   if (text === 'systemd') return { host: text, port: 0, fd: FIRST_HANDED_FD }
+  if (text.startsWith('unix:')) return { host: text, port: 0, path: readSocketPath(text.slice('unix:'.length)) }
   const { host, port } = readAddress(text)
   return { host, port }
+}
+
+function readSocketPath(path: string): string {
+  const flaw = flawOfSocketPath(path)
+  if (flaw !== null) throw new SettingsError(`${flaw.message}${flaw.hint === undefined ? '' : ` (${flaw.hint})`}`)
+  return path
+}
+
+function readMode(text: string): number {
+  if (!/^0?[0-7]{3}$/.test(text)) throw new SettingsError(`invalid mode '${text}': must be octal, such as 0660`)
+  return Number.parseInt(text, 8)
+}
+
+function readPeers(text: string): readonly string[] {
+  const peers = readList(text)
+  const wrong = peers.find((peer) => peer !== UNIX_PEER && readNetwork(peer) === null)
+  if (wrong !== undefined) {
+    throw new SettingsError(`invalid address or network '${wrong}' (such as 10.0.0.0/8, ::1, unix)`)
+  }
+  return peers
 }
 
 /** @throws {SettingsError} if a socket is expected from systemd and there is not exactly one */

@@ -5,7 +5,7 @@
 import { type CacheExplanation, type Explanation, explain as explainRequest, isUrl, viewOf } from '../rules/explain.ts'
 import type { Reason } from '../rules/http/exchange.ts'
 import { readTable } from '../rules/language/text.ts'
-import { readAddress } from '../rules/patterns/address.ts'
+import { readPeer } from '../rules/patterns/address.ts'
 import { TOKEN } from '../rules/values/schema-blocks.ts'
 import { report, textOf } from './check.ts'
 import { ADMIN_FLAG, type Command, type Given, JSON_FLAG } from './command.ts'
@@ -27,7 +27,7 @@ export const explain: Command = {
   ],
   flags: {
     header: { value: "'NAME: VALUE'", help: 'a request header; may be repeated', short: 'H', multiple: true },
-    client: { value: 'ADDRESS', help: "the client's IP address (127.0.0.1)" },
+    client: { value: 'ADDRESS', help: "the client's IP address, or unix (127.0.0.1)" },
     chance: { value: 'N', help: 'random draw for routes without a sticky key, from 0 to below 1 (random)' },
     table: { value: 'FILE', help: 'use this table instead of the running proxy' },
     id: { value: 'REQUEST_ID', help: 'explain a recent request' },
@@ -72,7 +72,7 @@ function describe(given: Given): Description {
   if (!TOKEN.test(method)) throw new CommandError(EXIT.usage, `invalid method '${method}'`)
   if (!isUrl(url)) throw new CommandError(EXIT.usage, `invalid URL '${url}': expected a path or an http URL`)
   const clientAddress = given.text('client')
-  if (clientAddress !== undefined && readAddress(clientAddress) === null) {
+  if (clientAddress !== undefined && readPeer(clientAddress) === null) {
     throw new CommandError(EXIT.usage, `--client: invalid IP address '${clientAddress}'`)
   }
   const chance = given.text('chance')

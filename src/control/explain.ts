@@ -4,7 +4,7 @@
 import { z } from 'zod'
 import { isUrl, viewOf } from '../rules/explain.ts'
 import type { RequestView } from '../rules/http/exchange.ts'
-import { readAddress } from '../rules/patterns/address.ts'
+import { readPeer } from '../rules/patterns/address.ts'
 import { object, TOKEN } from '../rules/values/schema-blocks.ts'
 import { parseBody } from './http/body-schema.ts'
 
@@ -50,7 +50,7 @@ export const explainBody = object({
     .describe('Names to values or lists of values, or [name, value] pairs. Host overrides the host of the URL.'),
   clientAddress: z
     .string({ error: EXPECTED_ADDRESS })
-    .refine((text) => readAddress(text) !== null, { error: EXPECTED_ADDRESS })
+    .refine((text) => readPeer(text) !== null, { error: EXPECTED_ADDRESS })
     .optional()
     .describe('Default: the address of the caller.'),
   chance: z

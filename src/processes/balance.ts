@@ -2,8 +2,7 @@
  * The primary's part in sharing connections: it holds the listening socket, sends it to workers that are to accept again, and
  * leaves those that don't respond out of the comparison. It never touches a connection.
  */
-import type { AddressInfo } from 'node:net'
-import type { ListenPlace } from '../proxy/client/listen-at.ts'
+import type { Bound, ListenPlace } from '../proxy/client/listen-at.ts'
 import { ListeningSocket } from './listening-socket.ts'
 import type { Shares } from './shares.ts'
 import type { WorkerProcess } from './worker-process.ts'
@@ -34,7 +33,7 @@ export class Balance {
    * @returns the bound address
    * @throws errors of bind(2) and listen(2), with a `code`
    */
-  async listen(place: ListenPlace): Promise<AddressInfo> {
+  async listen(place: ListenPlace): Promise<Bound> {
     this.#socket = await ListeningSocket.open(place)
     const first = new Promise<ListenFault | null>((resolve) => {
       this.#onFirst = resolve

@@ -1,15 +1,15 @@
 /**
  * The client-facing part: a data plane in this process, or workers with one each. The control plane is the same for both.
  */
-import type { AddressInfo } from 'node:net'
 import { Planes } from '../control/figures/planes.ts'
 import { newInstanceId, planeOf, type TableCore } from '../core.ts'
 import type { Logs } from '../logging/log.ts'
 import { publicServerOf } from '../mount.ts'
 import { Descriptors } from '../proxy/client/descriptors.ts'
+import type { Bound } from '../proxy/client/listen-at.ts'
 import type { PublicServer } from '../proxy/client/listener.ts'
 import type { Plane } from '../proxy/plane.ts'
-import type { Settings } from '../settings.ts'
+import { placeOf, type Settings } from '../settings.ts'
 import { linkTo } from '../state/local-plane.ts'
 
 /** The client-facing part. */
@@ -20,7 +20,7 @@ export interface Front {
    * @returns the bound address, with the actual port for port 0
    * @throws errors of node:net, such as EADDRINUSE
    */
-  listen(): Promise<AddressInfo>
+  listen(): Promise<Bound>
   /** Whether requests are served. */
   readonly isUp: boolean
   /** Current problems, for readiness reasons; empty if there are none. */
@@ -67,7 +67,7 @@ export class OneProcess implements Front {
       instance: newInstanceId(),
       cookieKeys,
     })
-    listener = await publicServerOf({ ...settings.listen, ...settings }, plane.engine, logs.log)
+    listener = await publicServerOf({ ...settings, ...placeOf(settings) }, plane.engine, logs.log)
     listener.descriptors = new Descriptors(logs.log)
     return new OneProcess(plane, listener, logs)
   }
@@ -76,7 +76,7 @@ export class OneProcess implements Front {
     this.#plane.upstreams.onSuspect = listener
   }
 
-  listen(): Promise<AddressInfo> {
+  listen(): Promise<Bound> {
     return this.#listener.listen()
   }
 

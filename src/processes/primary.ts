@@ -2,13 +2,13 @@
  * The primary: holds the listening socket that the workers accept from, and connects the control plane to the workers' data
  * planes.
  */
-import type { AddressInfo } from 'node:net'
 import type { WorkerState } from '../control/context.ts'
 import { Planes } from '../control/figures/planes.ts'
 import type { RevisionText } from '../control/table/followers.ts'
 import { newInstanceId } from '../core.ts'
 import type { Logs } from '../logging/log.ts'
-import type { Settings } from '../settings.ts'
+import type { Bound } from '../proxy/client/listen-at.ts'
+import { placeOf, type Settings } from '../settings.ts'
 import { Balance } from './balance.ts'
 import type { Front } from './front.ts'
 import { Places } from './places.ts'
@@ -89,8 +89,8 @@ export class Primary implements Front {
     this.#onSuspect = listener
   }
 
-  listen(): Promise<AddressInfo> {
-    return this.#balance.listen(this.#parts.settings.listen)
+  listen(): Promise<Bound> {
+    return this.#balance.listen(placeOf(this.#parts.settings))
   }
 
   get isUp(): boolean {

@@ -14,7 +14,7 @@ import type { Plane } from '../proxy/plane.ts'
 import type { Purge } from '../rules/caching/purge.ts'
 import { countsText, formatProblems, readTable } from '../rules/language/text.ts'
 import type { Table } from '../rules/table/table.ts'
-import type { Settings } from '../settings.ts'
+import { placeOf, type Settings } from '../settings.ts'
 import { StartError } from '../start-error.ts'
 import { LiveTable } from '../state/live-table.ts'
 import type { Pin } from '../state/pins.ts'
@@ -57,7 +57,7 @@ export async function runWorker(settings: Settings): Promise<number> {
     const cookieKeys = cookieKeysOf(settings)
     const more = { accessLog: logs.access, fleet, instance, connections, cookieKeys, processes: settings.workers }
     const plane = planeOf(settings, live, log, more)
-    listener = await publicServerOf({ ...settings.listen, ...settings }, plane.engine, log)
+    listener = await publicServerOf({ ...settings, ...placeOf(settings) }, plane.engine, log)
     const descriptors = new Descriptors(log)
     const shares = new Shares(SHARES_FD, settings.workers)
     const acceptor = new Acceptor({

@@ -12,7 +12,7 @@ import {
   schemeOf,
   tracedHead,
 } from '../rules/http/headers.ts'
-import { clientOf, readAddress } from '../rules/patterns/address.ts'
+import { clientOf, readPeer } from '../rules/patterns/address.ts'
 import { type AbsoluteTarget, isHost, isSameAuthority, readAbsolute } from '../rules/patterns/target.ts'
 import { tellException } from '../wire/exceptions.ts'
 import type { Arrival, ClientRequest, Peer, RequestHandler } from './client/request.ts'
@@ -68,7 +68,7 @@ export class Engine implements RequestHandler {
     const { remoteAddress, encrypted } = arrival
     const { clientScheme, isTrusted } = this.#parts
     // A closed socket has no address.
-    const address = readAddress(remoteAddress ?? '') ?? ''
+    const address = readPeer(remoteAddress ?? '') ?? ''
     return {
       address,
       trusted: address !== '' && isTrusted(address),

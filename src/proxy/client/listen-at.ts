@@ -1,15 +1,26 @@
 /**
- * Listens for clients: on an address, or on a socket passed by systemd.
+ * Listens for clients: on an address, at a Unix socket, or on a socket passed by systemd.
  */
-import type { AddressInfo, Server } from 'node:net'
+import type { Server } from 'node:net'
+import { bindAt } from './unix-socket.ts'
 
-/** An address or a socket. */
+/** An address, a Unix socket, or a socket that is open already. */
 export interface ListenPlace {
   readonly host: string
   readonly port: number
   /** File descriptor of a listening socket; host and port are ignored then. */
   readonly fd?: number
+  /** A Unix socket; host and port are ignored then. */
+  readonly path?: string
+  /** Permission bits of the file of that socket. */
+  readonly mode?: number
 }
+
+/** Where clients are accepted, with the actual port. */
+export type Bound = { readonly host: string; readonly port: number } | { readonly path: string }
+
+/** What the place of a Unix socket is called that systemd has opened: node does not tell its path. */
+export const HANDED_UNIX = { path: 'systemd' }
 
 /** Length of the accept queue. */
 export const BACKLOG = 4096
@@ -20,20 +31,25 @@ export const BACKLOG = 4096
  * @param onFault called for each later connection that can't be accepted
  * @throws errors of node:net, such as EADDRINUSE
  */
-export function listenAt(
+export async function listenAt(
   server: Server,
   where: ListenPlace,
   onFault: (error: Error) => void = () => {},
-): Promise<AddressInfo> {
-  const { host, port, fd } = where
-  return new Promise((resolve, reject) => {
+): Promise<Bound> {
+  const { host, port, fd, path, mode } = where
+  await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
-    server.listen(fd === undefined ? { host, port, backlog: BACKLOG } : { fd, backlog: BACKLOG }, () => {
+    const listening = (): void => {
       server.off('error', reject)
       server.on('error', onFault)
-      const address = server.address()
-      if (address === null || typeof address === 'string') reject(new Error('not a TCP socket'))
-      else resolve(address)
-    })
+      resolve()
+    }
+    if (path !== undefined) {
+      bindAt(path, mode, () => server.listen({ path, backlog: BACKLOG }, listening)).catch(reject)
+    } else server.listen(fd === undefined ? { host, port, backlog: BACKLOG } : { fd, backlog: BACKLOG }, listening)
   })
+  const address = server.address()
+  if (path !== undefined) return { path }
+  if (address === null || typeof address === 'string') return HANDED_UNIX
+  return { host: address.address, port: address.port }
 }

@@ -1,9 +1,9 @@
 /**
  * What a public server is to the process that runs it.
  */
-import type { AddressInfo, Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import type { Descriptors } from './descriptors.ts'
-import type { ListenPlace } from './listen-at.ts'
+import type { Bound, ListenPlace } from './listen-at.ts'
 
 /** Settings of the public server. Times in milliseconds. */
 export interface ListenSettings extends ListenPlace {
@@ -46,7 +46,7 @@ export interface PublicServer {
    * @returns the bound address, with the actual port for port 0
    * @throws errors of node:net, such as EADDRINUSE
    */
-  listen(): Promise<AddressInfo>
+  listen(): Promise<Bound>
   /** Starts serving connections that another process accepts, without listening on a port. */
   open(): void
   /** Serves a connection that another process has accepted. */

@@ -8,7 +8,7 @@ import type { TLSSocket } from 'node:tls'
 import { tellException } from '../../wire/exceptions.ts'
 import { NodeRequest } from './node-request.ts'
 import type { Peer, RequestHandler } from './request.ts'
-import { endGently } from './sockets.ts'
+import { addressOf, endGently } from './sockets.ts'
 import { UpgradeClient } from './upgrade-client.ts'
 
 /** A request listener of node:http. */
@@ -112,7 +112,7 @@ export class NodeHttp {
     const known = (socket as Socket & { [PEER]?: Peer })[PEER]
     if (known !== undefined) return known
     const peer = this.#engine.peerOf({
-      remoteAddress: socket.remoteAddress,
+      remoteAddress: addressOf(socket),
       encrypted: (socket as Partial<TLSSocket>).encrypted === true,
       whenClosed(listener) {
         if (socket.destroyed) listener()

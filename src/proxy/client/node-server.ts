@@ -2,12 +2,12 @@
  * The public server behind middleware: node:http's, with limits against slow and broken clients, and drain.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
-import { type AddressInfo, Server as NetServer, type Socket } from 'node:net'
+import { Server as NetServer, type Socket } from 'node:net'
 import { FAILURES, type FailureCode } from '../../rules/failures/failure.ts'
 import { sendAll } from '../../wire/turn.ts'
 import { problemText } from './answer.ts'
 import type { Descriptors } from './descriptors.ts'
-import { listenAt } from './listen-at.ts'
+import { type Bound, listenAt } from './listen-at.ts'
 import {
   DEFAULT_SEND_TIMEOUT_MS,
   DRAIN_TICK_MS,
@@ -116,7 +116,7 @@ export class NodeServer implements PublicServer {
     return current !== undefined && !current.writableEnded && this.#node.limitsTime(current)
   }
 
-  async listen(): Promise<AddressInfo> {
+  async listen(): Promise<Bound> {
     return await listenAt(this.#server, this.#settings, ({ message }) => this.descriptors?.lost(1, message))
   }
 

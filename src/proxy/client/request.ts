@@ -9,7 +9,7 @@ import type { Answer } from './answer.ts'
 
 /** The peer of a client connection. */
 export interface Peer extends ClientConnection {
-  /** Canonical IP address; empty if the connection has none. */
+  /** Canonical IP address, or `unix`; empty if the connection has none. */
   readonly address: string
   /** Its X-Forwarded-* headers are trusted. */
   readonly trusted: boolean
@@ -94,7 +94,7 @@ export interface RequestOwner {
 
 /** A connection on which a client has arrived. */
 export interface Arrival {
-  /** As the socket tells it; undefined where it tells none. */
+  /** As the socket tells it, or the balancer in front; `unix` for a Unix socket; undefined where it tells none. */
   readonly remoteAddress: string | undefined
   readonly encrypted: boolean
   /** Calls the listener when the connection is closed; at once if it is already. */

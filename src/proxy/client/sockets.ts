@@ -3,14 +3,31 @@
  */
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { UNIX_PEER } from '../../rules/patterns/address.ts'
 
 /** How long a client may continue sending after the final response before its connection is cut. */
 const LINGER_MS = 2000
 
-/** Cuts a connection so that the peer notices that data is missing: an RST, if the socket supports it. */
+/** Cuts a connection so that the peer notices that data is missing: an RST, if the socket supports it. Those of TCP do. */
 export function reset(socket: Duplex): void {
-  if ('resetAndDestroy' in socket) (socket as Socket).resetAndDestroy()
-  else socket.destroy()
+  try {
+    if ('resetAndDestroy' in socket) (socket as Socket).resetAndDestroy()
+    else socket.destroy()
+  } catch {
+    // A Unix socket.
+    socket.destroy()
+  }
+}
+
+type Handled = Socket & { readonly _handle?: { readonly getpeername?: unknown } | null }
+
+/** The address of a socket's peer: `unix` for that of a Unix socket, undefined where the socket is closed. */
+export function addressOf(socket: Socket): string | undefined {
+  const { remoteAddress } = socket
+  if (remoteAddress !== undefined) return remoteAddress
+  const { _handle: handle } = socket as Handled
+  // Only the handles of TCP know of addresses.
+  return handle != null && handle.getpeername === undefined ? UNIX_PEER : undefined
 }
 
 /**

@@ -1,6 +1,7 @@
 /**
  * Header fields on their way through (RFC 9110 section 7.6): which pass, which stay, and which banyan adds.
  */
+import { UNIX_PEER } from '../patterns/address.ts'
 import { fieldValues } from './exchange.ts'
 import { type DoneEdits, dashedName } from './field-edits.ts'
 import { type FieldKind, kindOf } from './field-kinds.ts'
@@ -230,7 +231,7 @@ export function hasBody({ contentLength, transferEncoding }: RequestFields): boo
 export interface RequestRewrite {
   /** The Host to send instead of the one received, or null. */
   readonly host: string | null
-  /** The peer of the client connection, an IP address. */
+  /** The peer of the client connection: an IP address, or `unix`, which has none to tell. */
   readonly peerAddress: string
   /** What the peer says in X-Forwarded-* and Forwarded is believed and added to, not replaced. */
   readonly peerTrusted: boolean
@@ -332,8 +333,8 @@ export function sentValues(
         .concat(said.hostCount === 0 ? rewrite.host : [])
     }
     case 'x-forwarded-for': {
-      const before = rewrite.peerTrusted && said.forwardedFor !== null ? `${said.forwardedFor}, ` : ''
-      return [before + rewrite.peerAddress]
+      const chain = forwardedFor(rewrite.peerTrusted ? said.forwardedFor : null, rewrite.peerAddress)
+      return chain === null ? [] : [chain]
     }
     case 'x-forwarded-proto':
       return rewrite.peerTrusted && said.forwardedProto !== null ? fieldValues(rawHeaders, name) : [rewrite.proto]
@@ -357,12 +358,22 @@ export function sentValues(
 /** What banyan adds for a peer whose own word is believed, with the empty line. */
 function addedFields(said: RequestFields, rewrite: RequestRewrite): string {
   const { peerAddress, proto } = rewrite
-  const before = said.forwardedFor !== null ? `${said.forwardedFor}, ` : ''
-  let added = `X-Forwarded-For: ${before}${peerAddress}\r\n`
+  let added = forwardedForLine(said.forwardedFor, peerAddress)
   if (said.forwardedProto === null) added += `X-Forwarded-Proto: ${proto}\r\n`
   if (said.forwardedHost === null && said.host !== '') added += `X-Forwarded-Host: ${said.host}\r\n`
   if (!said.hasForwardedPort) added += `X-Forwarded-Port: ${toldPort(said, rewrite)}\r\n`
   return added + ownFields(rewrite)
+}
+
+/** The chain of X-Forwarded-For: a peer without an address adds nothing to it. Null where there is none. */
+function forwardedFor(before: string | null, peerAddress: string): string | null {
+  if (peerAddress === UNIX_PEER) return before
+  return before === null ? peerAddress : `${before}, ${peerAddress}`
+}
+
+function forwardedForLine(before: string | null, peerAddress: string): string {
+  const chain = forwardedFor(before, peerAddress)
+  return chain === null ? '' : `X-Forwarded-For: ${chain}\r\n`
 }
 
 /** The port that a client has asked, as the proxy that is believed tells host and scheme. */
@@ -385,7 +396,7 @@ function addedForStranger(host: string, rewrite: RequestRewrite): string {
   const isSame = last.host === host && last.peerAddress === peerAddress && last.minor === minor && last.proto === proto
   if (isSame && last.via === via && last.instance === instance) return last.text
   const forwardedHost = host === '' ? '' : `X-Forwarded-Host: ${host}\r\n`
-  const forwarded = `X-Forwarded-For: ${peerAddress}\r\nX-Forwarded-Proto: ${proto}\r\n${forwardedHost}X-Forwarded-Port: ${portOf(host, proto)}\r\n`
+  const forwarded = `${forwardedForLine(null, peerAddress)}X-Forwarded-Proto: ${proto}\r\n${forwardedHost}X-Forwarded-Port: ${portOf(host, proto)}\r\n`
   const text = forwarded + ownFields(rewrite)
   Object.assign(last, { peerAddress, proto, host, minor, via, instance, text })
   return text

@@ -4,6 +4,9 @@
  */
 import ip from 'ipaddr.js'
 
+/** What a peer that came through a Unix socket is called where others have an address. */
+export const UNIX_PEER = 'unix'
+
 /** Dotted decimals in full, without leading zeros: canonical as they are. Nearly all addresses are such. */
 const DOTTED = /^(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!$)|$)){4}$/
 
@@ -18,6 +21,11 @@ export function readAddress(text: string): string | null {
   if (address.isIPv4MappedAddress()) return address.toIPv4Address().toString()
   delete address.zoneId
   return address.toString()
+}
+
+/** The peer of a connection: an address in its canonical form, or `unix`. Null where the text is neither. */
+export function readPeer(text: string): string | null {
+  return text === UNIX_PEER ? text : readAddress(text)
 }
 
 /** `[2001:db8::1]:443`, `[2001:db8::1]`; `203.0.113.7:443`, `::ffff:203.0.113.7:443`. */

@@ -2,6 +2,7 @@
  * Origins: `http://host:port` or `https://host`, and nothing after it.
  */
 import type { Flaw } from '../values/units.ts'
+import { UNPRINTABLE } from '../values/unprintable.ts'
 
 /** The parts of an origin. */
 export interface Origin {
@@ -16,6 +17,22 @@ export interface Origin {
 const EXAMPLE = 'expected an http or https origin such as http://127.0.0.1:4001'
 // A URL parser repairs what it can (backslashes, white space, a missing slash). A mistake in the table is reported instead.
 const STRICT = /^(https?):\/\/(\[[0-9a-f:.]+\]|[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?\.?)(?::(\d{1,5}))?\/?$/i
+
+/** unix(7): the longest path of a Unix socket on Linux, in bytes. */
+const MAX_SOCKET_PATH = 107
+
+/** Why a text is not the path of a Unix socket, or null if it is. */
+export function flawOfSocketPath(path: string): Flaw | null {
+  if (!path.startsWith('/'))
+    return { message: `invalid path '${path}': must be absolute`, hint: 'such as unix:/run/app.sock' }
+  if (path.search(UNPRINTABLE) !== -1 || /[\t\n]/.test(path))
+    return { message: 'a path must not contain control characters' }
+  if (path.endsWith('/')) return { message: `invalid path ${path}: is a folder` }
+  const bytes = Buffer.byteLength(path)
+  return bytes <= MAX_SOCKET_PATH
+    ? null
+    : { message: `invalid path: ${bytes} bytes, at most ${MAX_SOCKET_PATH} are possible` }
+}
 
 /** Parses an origin. A single trailing slash is accepted. */
 export function parseOrigin(text: string): Origin | Flaw {

@@ -5,6 +5,7 @@ import type { RequestView } from '../http/exchange.ts'
 import { nearestWord } from '../values/problem.ts'
 import { TOKEN } from '../values/schema-blocks.ts'
 import type { Flaw } from '../values/units.ts'
+import { UNIX_PEER } from './address.ts'
 import { claimOf } from './jwt.ts'
 import { cookieValue, headerValue, queryValue } from './request-parts.ts'
 
@@ -57,7 +58,8 @@ const ENTRIES = {
   },
   ip: {
     flawOfName: null,
-    compile: () => (view) => view.clientAddress,
+    // Whoever comes through a Unix socket has no address.
+    compile: () => (view) => (view.clientAddress === UNIX_PEER ? undefined : view.clientAddress),
   },
   visitor: {
     flawOfName: null,

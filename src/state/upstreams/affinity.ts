@@ -4,6 +4,7 @@
 import type { FailedBefore } from '../../rules/failures/pick.ts'
 import { serverOfKey } from '../../rules/failures/rendezvous.ts'
 import { ownValues, serverCookie } from '../../rules/http/own-cookies.ts'
+import { UNIX_PEER } from '../../rules/patterns/address.ts'
 import type { Upstream } from '../../rules/table/table.ts'
 import type { CookieKeys } from '../cookie-keys.ts'
 import type { AffineClient } from './figures.ts'
@@ -68,7 +69,10 @@ export class Affinity {
   ): ServerState | null {
     const takes = (server: ServerState) =>
       (failed?.candidate !== server || failed.maySucceed) && isUsable(servers, server, repeatable)
-    if (affinity?.kind === 'ip') return serverOfKey(servers.filter(takes), client.clientAddress)
+    if (affinity?.kind === 'ip') {
+      const { clientAddress } = client
+      return clientAddress === UNIX_PEER ? null : serverOfKey(servers.filter(takes), clientAddress)
+    }
     const server = this.named(servers, client.own)?.server
     return server !== undefined && takes(server) ? server : null
   }

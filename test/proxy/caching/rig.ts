@@ -107,7 +107,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     sendTimeoutMs: options.sendTimeoutMs ?? 60_000,
   }
   const listener = new Http1Server(settings, plane.engine)
-  const { port } = await listener.listen()
+  const { port } = (await listener.listen()) as { port: number }
   let stopped: Promise<void> | null = null
   const end = async (): Promise<void> => {
     if (options.upstreams === undefined) await Promise.all([legacy.stop(), modern.stop()])

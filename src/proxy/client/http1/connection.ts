@@ -13,7 +13,7 @@ import { RefusedRequest, type RequestHead, RequestReader, type RequestSink } fro
 import { sendAll } from '../../../wire/turn.ts'
 import type { Arrival, HandedOver, Peer, RequestHandler } from '../request.ts'
 import { isStalled } from '../send-timeout.ts'
-import { whenEnding } from '../sockets.ts'
+import { reset, whenEnding } from '../sockets.ts'
 import { type AnswerHost, Http1Answer } from './answer.ts'
 import { Http1Request, type RequestHost } from './request.ts'
 
@@ -66,6 +66,10 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
   readonly #terms: ConnectionTerms
   readonly #socket: Socket
   readonly #reader: RequestReader
+  /** As the socket or the balancer in front has told it. */
+  readonly remoteAddress: string | undefined
+  /** What was read before and put back. */
+  #early: Buffer | null
   readonly peer: Peer
   readonly encrypted: boolean
   #phase: Phase = 'idle'
@@ -96,11 +100,18 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
   deadlineMs: number
 
   /**
-   * @param socket nothing was read from it
+   * @param socket what was read from it has been put back
    * @param wrap makes the socket that reads by these options; null where it can't, and is read as a stream
    */
-  constructor(socket: Socket, terms: ConnectionTerms, wrap: ((reading: OnReadOpts) => Socket) | null) {
+  constructor(
+    socket: Socket,
+    terms: ConnectionTerms,
+    wrap: ((reading: OnReadOpts) => Socket) | null,
+    remoteAddress: string | undefined,
+  ) {
     this.#terms = terms
+    this.remoteAddress = remoteAddress
+    this.#early = wrap === null || socket.readableLength === 0 ? null : (socket.read() as Buffer | null)
     this.#reader = new RequestReader(this, { maxHeadBytes: terms.maxHeaderBytes, maxFields: ANY, maxTargetLength: ANY })
     this.#socket = wrap === null ? socket : wrap(this.#reading())
     this.encrypted = (socket as Partial<TLSSocket>).encrypted === true
@@ -114,7 +125,14 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
     contained.on('close', () => this.#contain(this.#onClosed))
     watch(this)
     this.deadlineMs = coarseNowMs() + terms.headersTimeoutMs
-    contained.resume()
+  }
+
+  /** Begins to read. */
+  begin(): void {
+    const early = this.#early
+    this.#early = null
+    if (early !== null) this.#arrived(early)
+    if (!this.dead) this.#socket.resume()
   }
 
   get socket(): Socket {
@@ -135,10 +153,6 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
     const request = this.#request
     if (request === null || request.complete || this.#bodyBegun) return false
     return fieldValue(request.rawHeaders, 'expect') !== undefined
-  }
-
-  get remoteAddress(): string | undefined {
-    return this.#socket.remoteAddress
   }
 
   get keepAliveText(): string {
@@ -283,7 +297,7 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
   }
 
   cut(silently: boolean): void {
-    if (silently) this.#socket.resetAndDestroy()
+    if (silently) reset(this.#socket)
     else this.#socket.destroy()
   }
 

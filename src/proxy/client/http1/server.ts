@@ -1,16 +1,9 @@
 /**
  * The public server in HTTP/1.1: its connections, their limits, and drain.
  */
-import {
-  type AddressInfo,
-  createServer,
-  type OnReadOpts,
-  type Server,
-  Socket,
-  type SocketConstructorOpts,
-} from 'node:net'
+import { createServer, type OnReadOpts, type Server, Socket, type SocketConstructorOpts } from 'node:net'
 import type { Descriptors } from '../descriptors.ts'
-import { listenAt } from '../listen-at.ts'
+import { type Bound, listenAt } from '../listen-at.ts'
 import {
   DEFAULT_SEND_TIMEOUT_MS,
   DRAIN_TICK_MS,
@@ -19,9 +12,10 @@ import {
   type ListenSettings,
   type PublicServer,
 } from '../listener.ts'
+import type { ProxiedConnections } from '../proxied.ts'
 import type { RequestHandler } from '../request.ts'
 import { SendTimeout } from '../send-timeout.ts'
-import { endOther } from '../sockets.ts'
+import { addressOf, endOther } from '../sockets.ts'
 import { type ConnectionTerms, Http1Connection } from './connection.ts'
 
 /** A server of banyan's own. */
@@ -32,12 +26,19 @@ export class Http1Server implements PublicServer {
   readonly #terms: ConnectionTerms
   readonly #connections = new Map<Socket, Http1Connection>()
   readonly #sendTimeout: SendTimeout
+  readonly #proxied: ProxiedConnections | null
   onClosed: () => void = () => {}
   descriptors: Pick<Descriptors, 'mayKeep' | 'lost'> | null = null
   #hurry: () => void = () => {}
   #oneClosed: () => void = () => {}
 
-  constructor(settings: ListenSettings, engine: RequestHandler & { draining: boolean }) {
+  /** @param proxied the peers that speak the PROXY protocol; null if there are none */
+  constructor(
+    settings: ListenSettings,
+    engine: RequestHandler & { draining: boolean },
+    proxied: ProxiedConnections | null = null,
+  ) {
+    this.#proxied = proxied
     this.#settings = settings
     this.#engine = engine
     const { maxHeaderBytes, headersTimeoutMs, keepAliveMs } = settings
@@ -55,7 +56,7 @@ export class Http1Server implements PublicServer {
     this.#sendTimeout = new SendTimeout(sendTimeoutMs, { [Symbol.iterator]: () => this.#connections.keys() }, isExempt)
   }
 
-  async listen(): Promise<AddressInfo> {
+  async listen(): Promise<Bound> {
     return await listenAt(this.#server, this.#settings, ({ message }) => this.descriptors?.lost(1, message))
   }
 
@@ -67,12 +68,25 @@ export class Http1Server implements PublicServer {
       this.onClosed()
       return
     }
-    const connection = new Http1Connection(socket, this.#terms, wrapper(socket))
+    if (this.#proxied === null) this.#serve(socket, addressOf(socket))
+    else {
+      const lost = (): void => {
+        this.onClosed()
+        this.#oneClosed()
+      }
+      this.#proxied.open(socket, (opened, address) => this.#serve(opened, address), lost)
+    }
+  }
+
+  #serve(socket: Socket, address: string | undefined): void {
+    const connection = new Http1Connection(socket, this.#terms, wrapper(socket), address)
     this.#connections.set(connection.socket, connection)
+    if (this.#engine.draining) connection.endSoon()
+    connection.begin()
   }
 
   get connections(): number {
-    return this.#connections.size
+    return this.#connections.size + (this.#proxied?.waiting ?? 0)
   }
 
   async drain({ timeoutMs, patient = false }: DrainTerms): Promise<void> {
@@ -85,6 +99,7 @@ export class Http1Server implements PublicServer {
     }
     const tick = patient ? undefined : setInterval(closeIdle, DRAIN_TICK_MS)
     const cut = (): void => {
+      this.#proxied?.cut()
       for (const connection of connections.values()) connection.destroy()
     }
     this.#hurry = cut
@@ -98,7 +113,7 @@ export class Http1Server implements PublicServer {
       ),
       timeoutMs,
     )
-    while (connections.size > 0) {
+    while (this.connections > 0) {
       await new Promise<void>((resolve) => {
         this.#oneClosed = resolve
       })
