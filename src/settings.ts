@@ -6,7 +6,8 @@ import { Resolver } from 'node:dns'
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
 import { flagProblem } from './cli/command.ts'
-import { readNetwork, UNIX_PEER } from './rules/patterns/address.ts'
+import { UNIX_PEER } from './rules/http/exchange.ts'
+import { readNetwork } from './rules/patterns/address.ts'
 import { flawOfSocketPath } from './rules/patterns/origin.ts'
 import { flawOfDuration, flawOfSize, parseDurationMs, parseSizeBytes } from './rules/values/units.ts'
 import { flawOfCookieSecret } from './state/cookie-keys.ts'
@@ -101,18 +102,18 @@ const FLAGS = {
     help: 'permissions of the file of --listen unix:PATH: whoever may write to it may connect',
     read: readMode,
   },
-  'proxy-protocol': {
-    value: 'LIST',
-    fallback: '',
-    help: 'peers (addresses, networks, unix) that send a PROXY protocol header (v1, v2), which names the client; required from them, never read from others',
-    read: readPeers,
-  },
   admin: { value: 'HOST:PORT', fallback: '127.0.0.1:8081', help: 'address of the admin API', read: readAddress },
   workers: {
     value: 'N|auto',
     fallback: 'auto',
     help: 'worker processes; auto: one per available core; 0: a single process',
     read: readWorkers,
+  },
+  'proxy-protocol': {
+    value: 'LIST',
+    fallback: '',
+    help: 'peers (addresses, networks, unix) that send a PROXY protocol header (v1, v2), which names the client; required from them, never read from others',
+    read: readPeers,
   },
   'trusted-proxies': {
     value: 'LIST',

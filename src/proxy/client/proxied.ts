@@ -3,7 +3,8 @@
  * anything else, so that the client is known when the first byte of a request or a TLS handshake is looked at.
  */
 import type { Socket } from 'node:net'
-import { readPeer, UNIX_PEER } from '../../rules/patterns/address.ts'
+import { UNIX_PEER } from '../../rules/http/exchange.ts'
+import { readPeer } from '../../rules/patterns/address.ts'
 import { coarseNowMs, unwatch, type Watched, watch } from '../../wire/deadlines.ts'
 import { tellException } from '../../wire/exceptions.ts'
 import { MalformedProxyHeader, ProxyHeaderReader } from '../../wire/proxy-protocol.ts'

@@ -3,7 +3,7 @@
  */
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { UNIX_PEER } from '../../rules/patterns/address.ts'
+import { UNIX_PEER } from '../../rules/http/exchange.ts'
 
 /** How long a client may continue sending after the final response before its connection is cut. */
 const LINGER_MS = 2000

@@ -2,7 +2,8 @@
  * The proxies in front whose X-Forwarded-* headers are trusted.
  */
 import { BlockList } from 'node:net'
-import { familyOf, readNetwork, UNIX_PEER } from '../../rules/patterns/address.ts'
+import { UNIX_PEER } from '../../rules/http/exchange.ts'
+import { familyOf, readNetwork } from '../../rules/patterns/address.ts'
 
 /**
  * Whether an address is one of a list of addresses and networks.

@@ -2,6 +2,9 @@
  * The words of one exchange: what the rules see of a request, and what they decide for it.
  */
 
+/** What a peer that came through a Unix socket is called where others have an address. */
+export const UNIX_PEER = 'unix'
+
 /** A request as the rules see it: the bytes as received, who sent it, and the one random draw of this exchange. */
 export interface RequestView {
   /** The method as received: case-sensitive (RFC 9110 section 9.1). */

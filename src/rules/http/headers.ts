@@ -1,8 +1,7 @@
 /**
  * Header fields on their way through (RFC 9110 section 7.6): which pass, which stay, and which banyan adds.
  */
-import { UNIX_PEER } from '../patterns/address.ts'
-import { fieldValues } from './exchange.ts'
+import { fieldValues, UNIX_PEER } from './exchange.ts'
 import { type DoneEdits, dashedName } from './field-edits.ts'
 import { type FieldKind, kindOf } from './field-kinds.ts'
 import { mayHoldOwn } from './own-cookies.ts'

@@ -3,9 +3,7 @@
  * compare them as strings.
  */
 import ip from 'ipaddr.js'
-
-/** What a peer that came through a Unix socket is called where others have an address. */
-export const UNIX_PEER = 'unix'
+import { UNIX_PEER } from '../http/exchange.ts'
 
 /** Dotted decimals in full, without leading zeros: canonical as they are. Nearly all addresses are such. */
 const DOTTED = /^(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!$)|$)){4}$/

@@ -1,11 +1,10 @@
 /**
  * The sources of a sticky key: one entry per kind, with its syntax and how to read it.
  */
-import type { RequestView } from '../http/exchange.ts'
+import { type RequestView, UNIX_PEER } from '../http/exchange.ts'
 import { nearestWord } from '../values/problem.ts'
 import { TOKEN } from '../values/schema-blocks.ts'
 import type { Flaw } from '../values/units.ts'
-import { UNIX_PEER } from './address.ts'
 import { claimOf } from './jwt.ts'
 import { cookieValue, headerValue, queryValue } from './request-parts.ts'
 

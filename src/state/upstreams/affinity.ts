@@ -3,8 +3,8 @@
  */
 import type { FailedBefore } from '../../rules/failures/pick.ts'
 import { serverOfKey } from '../../rules/failures/rendezvous.ts'
+import { UNIX_PEER } from '../../rules/http/exchange.ts'
 import { ownValues, serverCookie } from '../../rules/http/own-cookies.ts'
-import { UNIX_PEER } from '../../rules/patterns/address.ts'
 import type { Upstream } from '../../rules/table/table.ts'
 import type { CookieKeys } from '../cookie-keys.ts'
 import type { AffineClient } from './figures.ts'
