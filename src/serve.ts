@@ -102,7 +102,7 @@ function adminOf(
   { planes }: Front,
   parts: Pick<AdminParts, 'ramps' | 'gate' | 'isReady' | 'workers' | 'log'>,
 ): Server {
-  if (state !== null) keepEvidence(state, planes, parts.log)
+  if (state !== null) keepFigures(state, planes, parts.log)
   planes.follow(live.current.table, Date.now())
   live.onApply(({ table }) => planes.follow(table, Date.now()))
   const { handler } = createAdmin({
@@ -131,16 +131,21 @@ function rampsOf({ live, operations, history, state }: TableCore, { planes }: Fr
   return ramps
 }
 
-function keepEvidence(state: StateFolder, { evidence }: Planes, log: AdminParts['log']): void {
+function keepFigures(state: StateFolder, { evidence, discovery }: Planes, log: AdminParts['log']): void {
   const { store } = state
-  state.onOwned(() => {
-    evidence.reload()
-    void evidence.tick()
-  })
-  evidence.keepIn(store, (problem) => {
-    if (problem === null) log.info({ event: 'evidence' }, 'evidence is stored again')
-    else log.warn({ event: 'evidence' }, problem)
-  })
+  for (const [what, kept] of [
+    ['evidence', evidence],
+    ['discovered endpoints', discovery],
+  ] as const) {
+    state.onOwned(() => {
+      kept.reload()
+      void kept.tick()
+    })
+    kept.keepIn(store, (problem) => {
+      if (problem === null) log.info({ event: 'evidence' }, `${what}: stored again`)
+      else log.warn({ event: 'evidence' }, problem)
+    })
+  }
 }
 
 /** @throws {StartError} on an invalid token or an unreadable file */
@@ -165,7 +170,8 @@ function degraded({ live, history, fleet, operations, state }: TableCore, { plan
   if (history.problem !== null) reasons.push(history.problem)
   if (state?.isOwner === false) reasons.push(`changing nothing: the state folder is owned by ${state.owner}`)
   if (fleet.problem !== null) reasons.push(fleet.problem)
-  if (planes.evidence.problem !== null) reasons.push(planes.evidence.problem)
+  const problem = planes.evidence.problem ?? planes.discovery.problem
+  if (problem !== null) reasons.push(problem)
   if (planes.cacheDegraded !== null) reasons.push(planes.cacheDegraded)
   return reasons
 }
@@ -189,7 +195,8 @@ async function drain(
   await front.drain(settings.drainTimeoutMs)
   core.fleet.close()
   await Promise.race([core.operations.close(), wait(LAST_EDIT_MS)])
-  await Promise.race([front.planes.evidence.tick(), wait(LAST_EDIT_MS)])
+  const { evidence, discovery } = front.planes
+  await Promise.race([Promise.all([evidence.tick(), discovery.save()]), wait(LAST_EDIT_MS)])
   await Promise.race([ramps.close(), wait(LAST_EDIT_MS)])
   await core.state?.close()
   admin.close()

@@ -144,6 +144,11 @@ async function named(kind: string, { args, flags }: Typed, io: Io): Promise<Cand
         'exchanges',
         ({ id, method, target }) => ({ word: id, about: `${method} ${target}` }),
       )
+    case 'ENDPOINT':
+      return list<{ id: string; method: string; path: string }>('/discovered', 'endpoints', ({ id, method, path }) => ({
+        word: id,
+        about: `${method} ${path}`,
+      }))
     case 'METHOD':
       return METHODS.map((word) => ({ word, about: '' }))
     default:

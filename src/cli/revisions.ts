@@ -2,8 +2,8 @@
  * `banyan revisions` and `banyan restore`: the history of the table, and how to go back.
  */
 import { ADMIN_FLAG, type Command, EDIT_FLAGS, editTerms, type Given, JSON_FLAG } from './command.ts'
+import { diffInColours, dryRunText } from './dry-run.ts'
 import { CommandError, columns, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
-import { diffInColours, dryRunText } from './routes.ts'
 
 export const revisions: Command = {
   name: 'revisions',

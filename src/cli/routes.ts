@@ -4,16 +4,31 @@
 
 import { flowText } from '../rules/language/yaml-print.ts'
 import { targetsText } from '../rules/routing/targets.ts'
+import { addRoute } from './add-route.ts'
 import { ADMIN_FLAG, type Command, EDIT_FLAGS, editTerms, type Given, JSON_FLAG } from './command.ts'
+import { dryRunText } from './dry-run.ts'
 import { CommandError, columns, EXIT, type ExitCode, type Io, jsonText, paint, printable } from './io.ts'
 
 export const routes: Command = {
   name: 'routes',
-  usage: '[ROUTE]',
+  usage: '[ROUTE] | add --endpoint ENDPOINT',
   summary: 'list the routes of the running proxy, with live figures',
-  about: 'ACTUAL, RATE, ERRORS and P99 cover the last minute; - means no data.',
-  examples: ['banyan routes', 'banyan routes gtin-lookup', 'banyan routes --json | jq .routes[].percent'],
-  flags: { ...ADMIN_FLAG, ...JSON_FLAG },
+  about: `ACTUAL, RATE, ERRORS and P99 cover the last minute; - means no data. add makes a route at 0 percent for an endpoint that
+banyan discover lists.`,
+  examples: [
+    'banyan routes',
+    'banyan routes gtin-lookup',
+    'banyan routes --json | jq .routes[].percent',
+    'banyan routes add --endpoint 3fa10c --to stores',
+  ],
+  flags: {
+    endpoint: { value: 'ENDPOINT', help: 'add: id of the endpoint, as banyan discover lists it' },
+    to: { value: 'UPSTREAM', help: 'add: where it is to move; not needed if there is one other upstream' },
+    id: { value: 'NAME', help: 'add: id of the route (made from its path)' },
+    ...EDIT_FLAGS,
+    ...ADMIN_FLAG,
+    ...JSON_FLAG,
+  },
   counts: [0, 1],
   run: runRoutes,
 }
@@ -60,6 +75,13 @@ interface RouteAnswer {
 
 async function runRoutes(given: Given, io: Io): Promise<ExitCode> {
   const [id] = given.args
+  const endpoint = given.text('endpoint')
+  if (endpoint !== undefined) {
+    if (id !== 'add') throw new CommandError(EXIT.usage, 'usage: banyan routes add --endpoint ENDPOINT')
+    return addRoute(endpoint, given, io)
+  }
+  if (id === 'add' && given.text('to') !== undefined)
+    throw new CommandError(EXIT.usage, 'missing --endpoint: banyan discover lists them')
   const client = given.client(io)
   const { json } = await client.ask('GET', id === undefined ? '/routes' : `/routes/${encodeURIComponent(id)}`)
   if (given.has('json')) {
@@ -164,51 +186,4 @@ function keylessText({ withoutKey, percent }: RouteAnswer): string {
   const { exchanges, moved } = withoutKey
   const how = percent === 100 ? '; noKey: from keeps them' : ''
   return `${moved} of its last ${exchanges} requests have no sticky key: such requests move all at once${how}\n`
-}
-
-/** The result of a dry run, as text. */
-export function dryRunText(
-  told: {
-    readonly changed: boolean
-    readonly diff: string
-    readonly simulation: {
-      readonly exchanges: number
-      readonly moved: number
-      readonly movedPercent: number | null
-      readonly units: { readonly seen: number; readonly moved: number }
-      readonly withoutKey?: { readonly seen: number; readonly moved: number }
-      readonly silenced: readonly string[]
-      readonly caches: readonly { readonly route: string; readonly upstream: string; readonly why: string }[]
-    }
-  },
-  colour: boolean,
-): string {
-  if (!told.changed) return 'no changes\n'
-  const { exchanges, moved, movedPercent, units, withoutKey, silenced, caches } = told.simulation
-  const lines = [
-    diffInColours(told.diff, colour).trimEnd(),
-    '',
-    exchanges === 0
-      ? 'no recent requests to simulate'
-      : `${moved} of the last ${exchanges} requests (${movedPercent} %) and ${units.moved} of ${units.seen} clients would be routed differently`,
-    ...((withoutKey?.moved ?? 0) === 0
-      ? []
-      : [`${withoutKey?.moved} of them have no sticky key: such requests would move all at once`]),
-    ...silenced.map((route) => `${route} would no longer match any of them`),
-    ...caches.map(({ route, upstream, why }) => `cached responses of ${route} from ${upstream} would be lost: ${why}`),
-    'nothing was changed (dry run)',
-  ]
-  return `${lines.join('\n')}\n`
-}
-
-/** A unified diff with coloured lines. */
-export function diffInColours(diff: string, colour: boolean): string {
-  const colourOf = { '+': 'green', '-': 'red', '@': 'blue' } as const
-  return diff
-    .split('\n')
-    .map((line) => {
-      const found = colourOf[line[0] as keyof typeof colourOf]
-      return found === undefined ? printable(line) : paint(colour, found, printable(line))
-    })
-    .join('\n')
 }

@@ -6,6 +6,7 @@ import { check } from './check.ts'
 import { type Command, type Flag, helpOf, readArguments } from './command.ts'
 import { completionOf } from './completion.ts'
 import { deploy } from './deploy/deploy.ts'
+import { discover } from './discover.ts'
 import { explain } from './explain.ts'
 import { forceToken } from './force-token.ts'
 import { CommandError, EXIT, type ExitCode, type Io, jsonText } from './io.ts'
@@ -21,6 +22,7 @@ const COMMANDS: readonly Command[] = [
   explain,
   routes,
   set,
+  discover,
   servers,
   shadow,
   ramp,

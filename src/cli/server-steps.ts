@@ -7,8 +7,8 @@ import { flawOfOrigin } from '../rules/patterns/origin.ts'
 import type { AdminClient } from './admin-client.ts'
 import { count } from './check.ts'
 import { durationOf, editTerms, type Given } from './command.ts'
+import { dryRunText } from './dry-run.ts'
 import { CommandError, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
-import { dryRunText } from './routes.ts'
 
 /** A server in a response of the admin API. */
 export interface ServerAnswer {

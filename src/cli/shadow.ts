@@ -4,8 +4,8 @@
 import { targetNames, targetsText } from '../rules/routing/targets.ts'
 import type { AdminClient } from './admin-client.ts'
 import { ADMIN_FLAG, type Command, EDIT_FLAGS, editTerms, type Given, JSON_FLAG, unknownSubcommand } from './command.ts'
+import { dryRunText } from './dry-run.ts'
 import { CommandError, columns, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
-import { dryRunText } from './routes.ts'
 
 /** By subcommand: what it does, and how many arguments it takes. */
 const STEPS = {

@@ -14,7 +14,7 @@ import type { Fleet } from '../state/upstreams/fleet.ts'
  * Version of the messages and of the reports of data planes. A worker with another version than the primary's does not start:
  * on SIGHUP the code on disk may be newer than the primary's.
  */
-export const PROTOCOL = 4
+export const PROTOCOL = 5
 
 /** Remote calls to a worker. Calls to a worker that is gone are rejected. */
 export interface WorkerPort extends PlanePort {

@@ -4,11 +4,13 @@
 import { causeText } from '../rules/failures/cause.ts'
 import { FAILURES, type FailureCode } from '../rules/failures/failure.ts'
 import { sideOf } from '../rules/routing/decide.ts'
+import type { UsageTally } from '../state/discovery/usage-tally.ts'
 import type { RampTally } from '../state/evidence/ramp-tally.ts'
 import type { ExchangeRecord } from '../state/figures/cell.ts'
 import type { Measurements } from '../state/figures/measurements.ts'
 import type { Exchange } from './exchange.ts'
 import { countForRamp } from './judged.ts'
+import { countUsage } from './usage.ts'
 
 /** Writes a line to the access log. */
 export type AccessLog = (fields: Record<string, unknown>) => void
@@ -60,11 +62,13 @@ export interface Refusal {
 export class Observer {
   readonly #measurements: Measurements
   readonly #ramps: RampTally
+  readonly #usage: UsageTally
   readonly #accessLog: AccessSink | null
 
-  constructor(measurements: Measurements, ramps: RampTally, accessLog: AccessSink | null) {
+  constructor(measurements: Measurements, ramps: RampTally, usage: UsageTally, accessLog: AccessSink | null) {
     this.#measurements = measurements
     this.#ramps = ramps
+    this.#usage = usage
     this.#accessLog = accessLog
   }
 
@@ -105,6 +109,7 @@ export class Observer {
     this.#measurements.count(record)
     const { route } = exchange.matched
     if (route !== null && route.ramp !== null) countForRamp(this.#ramps, exchange, route)
+    countUsage(this.#usage, exchange, durationMs)
     if (this.#measurements.recent.wants(nowMs, failure !== null)) this.#remember(exchange, record)
     this.#accessLog?.exchange(exchange, durationMs)
   }

@@ -7,6 +7,7 @@ import { MemoryStore } from '../state/caching/store.ts'
 import { TableEdits } from '../state/caching/table-edits.ts'
 import { CacheTiers } from '../state/caching/tiers.ts'
 import { CookieKeySource } from '../state/cookie-key-source.ts'
+import { UsageTally } from '../state/discovery/usage-tally.ts'
 import { Comparer } from '../state/evidence/comparer.ts'
 import { RampTally } from '../state/evidence/ramp-tally.ts'
 import { PASSING, Tally } from '../state/evidence/tally.ts'
@@ -101,7 +102,8 @@ export function createPlane(parts: PlaneParts): Plane {
   measurements.follow(live.current.table, Date.now())
   live.onApply(({ table }) => measurements.follow(table, Date.now()))
   const ramps = new RampTally()
-  const observer = new Observer(measurements, ramps, parts.accessLog)
+  const usage = new UsageTally()
+  const observer = new Observer(measurements, ramps, usage, parts.accessLog)
   const edits = new TableEdits(live.current.table, (target) => void control.purge(target, false))
   live.onApply(({ table }) => edits.apply(table))
   const tiers = new CacheTiers(new MemoryStore(parts.memoryCacheBytes), parts.remoteCache ?? null, edits)
@@ -166,6 +168,7 @@ export function createPlane(parts: PlaneParts): Plane {
     measurements,
     tally,
     ramps,
+    usage,
     upstreams,
     cache: control,
     force: asked,

@@ -11,6 +11,7 @@ import type { IsAvailable } from '../rules/routing/decide.ts'
 import type { CacheControl, PurgeResult } from './caching/figures.ts'
 import type { CookieKeySource } from './cookie-key-source.ts'
 import { readVisitor } from './cookie-keys.ts'
+import type { UsageTally } from './discovery/usage-tally.ts'
 import type { RampTally } from './evidence/ramp-tally.ts'
 import type { Tally } from './evidence/tally.ts'
 import type { Measurements } from './figures/measurements.ts'
@@ -28,6 +29,7 @@ export interface LocalPlaneParts {
   readonly measurements: Measurements
   readonly tally: Tally
   readonly ramps: RampTally
+  readonly usage: UsageTally
   readonly upstreams: Pick<Upstreams, 'standing' | 'serverFor' | 'setFleet' | 'isAvailable'>
   readonly cache: Pick<CacheControl, 'figures' | 'apply' | 'degraded' | 'explain' | 'invalidated'>
   /** Reads force tokens of requests that are explained; null takes none. It must not count them. */
@@ -56,12 +58,13 @@ export class LocalPlane implements PlanePort {
   }
 
   report(): PlaneReport {
-    const { measurements, tally, ramps, upstreams, cache, live } = this.#parts
+    const { measurements, tally, ramps, usage, upstreams, cache, live } = this.#parts
     const { active, tunnels, recent } = measurements
     return {
       measured: measurements.take(),
       evidence: tally.take(),
       ramps: ramps.take(),
+      usage: usage.take(),
       active,
       tunnels,
       recentSkipped: recent.skipped,

@@ -6,6 +6,7 @@ import type { Purge } from '../rules/caching/purge.ts'
 import type { CacheExplanation, Explanation } from '../rules/explain.ts'
 import type { RequestView } from '../rules/http/exchange.ts'
 import type { CacheFigures, PurgeResult } from './caching/figures.ts'
+import type { UsageDelta } from './discovery/usage-tally.ts'
 import type { RampDelta } from './evidence/ramp-tally.ts'
 import type { EvidenceDelta } from './evidence/tally.ts'
 import type { MeasuredDelta } from './figures/measurements.ts'
@@ -34,6 +35,8 @@ export interface PlaneReport {
   readonly evidence: EvidenceDelta
   /** Exchanges of routes with a ramp. */
   readonly ramps: readonly RampDelta[]
+  /** What is left of the old application. */
+  readonly usage: UsageDelta
   /** Exchanges under way. */
   readonly active: number
   /** Upgraded connections that stand. */

@@ -26,6 +26,7 @@ import { CacheControl, newCounters } from '../../src/state/caching/figures.ts'
 import { MemoryStore } from '../../src/state/caching/store.ts'
 import { CacheTiers } from '../../src/state/caching/tiers.ts'
 import { CookieKeySource } from '../../src/state/cookie-key-source.ts'
+import { UsageTally } from '../../src/state/discovery/usage-tally.ts'
 import { RampTally } from '../../src/state/evidence/ramp-tally.ts'
 import { Tally } from '../../src/state/evidence/tally.ts'
 import { Measurements } from '../../src/state/figures/measurements.ts'
@@ -164,6 +165,8 @@ export interface AdminRigOptions extends Partial<AdminParts> {
   readonly measurements?: Measurements
   /** What the data plane has counted of comparisons. */
   readonly tally?: Tally
+  /** What it has counted of requests without a route. */
+  readonly usage?: UsageTally
   /** In the place of the breakers. */
   isAvailable?: IsAvailable
 }
@@ -176,6 +179,7 @@ export async function adminRig(options: AdminRigOptions = {}): Promise<AdminRig>
     keeps,
     measurements = new Measurements(),
     tally = new Tally(),
+    usage = new UsageTally(),
     isAvailable,
     ...parts
   } = options
@@ -189,6 +193,7 @@ export async function adminRig(options: AdminRigOptions = {}): Promise<AdminRig>
     measurements: counted,
     tally,
     ramps: new RampTally(),
+    usage,
     upstreams,
     cache: memoryCache(),
   }

@@ -11,6 +11,7 @@ import { AdminProblem } from '../http/problem.ts'
 import { addCache } from './cache.ts'
 import { addComparisons } from './comparisons.ts'
 import { addDescriptions } from './descriptions.ts'
+import { addDiscovered } from './discovered.ts'
 import { addExplain } from './explain.ts'
 import { addHealth, OPEN_PATHS } from './health.ts'
 import { addMetrics } from './metrics.ts'
@@ -48,6 +49,7 @@ export function createAdmin(parts: AdminParts): Admin {
   addTable(router, parts)
   addRoutes(router, parts)
   addComparisons(router, parts)
+  addDiscovered(router, parts)
   addRamps(router, parts)
   addUpstreams(router, parts)
   addServers(router, parts)

@@ -2,11 +2,11 @@
  * /routes/:id/comparisons: what comparing the two sides of a route has found. /samples/:id: one comparison with its values.
  */
 import type { Route } from '../../rules/table/table.ts'
-import { parseDurationMs } from '../../rules/values/units.ts'
 import type { RouteEvidence, Sample } from '../../state/evidence/tally.ts'
 import { type AdminContext, type AdminParts, type AdminRouter, answerJson, clientAddressOf } from '../context.ts'
 import { type Evidence, type PathEvidence, pathsOf } from '../figures/evidence.ts'
 import { AdminProblem } from '../http/problem.ts'
+import { sinceOf } from './since.ts'
 import { noSuchRoute } from './write.ts'
 
 /** Samples whose ids are listed. */
@@ -38,18 +38,6 @@ export function addComparisons(router: AdminRouter, parts: AdminParts): void {
     const { atMs, ...rest } = sample
     answerJson(ctx, { ...rest, at: isoTime(atMs) })
   })
-}
-
-/** `since=6h`. @returns epoch milliseconds, or null @throws {AdminProblem} malformed-query */
-function sinceOf(ctx: AdminContext, nowMs: number): number | null {
-  const said = new URLSearchParams(ctx.querystring)
-  const unknown = [...said.keys()].find((name) => name !== 'since')
-  if (unknown !== undefined) throw new AdminProblem('malformed-query', `Unknown parameter ${JSON.stringify(unknown)}.`)
-  const text = said.get('since')
-  const ms = text === null ? null : parseDurationMs(text)
-  if (text !== null && ms === null)
-    throw new AdminProblem('malformed-query', 'since must be a duration such as 6h or 7d.')
-  return ms === null ? null : nowMs - ms
 }
 
 /** What is known of a route's two sides, as the API answers it. */

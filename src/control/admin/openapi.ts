@@ -6,6 +6,7 @@ import { explainBody } from '../explain.ts'
 import * as schemas from './api-schemas.ts'
 import { purgeBody } from './cache.ts'
 import { type Body, JSON_TYPE, nothing, type Operation, written } from './openapi-operation.ts'
+import { PROGRESS_OPERATIONS } from './openapi-progress.ts'
 import { RAMP_OPERATIONS } from './openapi-ramps.ts'
 import { SERVER_OPERATIONS } from './openapi-servers.ts'
 
@@ -117,6 +118,7 @@ const OPERATIONS: readonly Operation[] = [
   },
   ...SERVER_OPERATIONS,
   ...RAMP_OPERATIONS,
+  ...PROGRESS_OPERATIONS,
   {
     method: 'get',
     path: '/revisions',

@@ -13,6 +13,7 @@ import type { RecentExchange } from '../../state/figures/recent-exchanges.ts'
 import type { Explained, PlaneLink, PlaneReport, ProcessFigures } from '../../state/plane-port.ts'
 import type { UpstreamFigures, UpstreamStanding } from '../../state/upstreams/figures.ts'
 import { EMPTY_FLEET, type Fleet } from '../../state/upstreams/fleet.ts'
+import { Discovery } from './discovery.ts'
 import { Evidence } from './evidence.ts'
 import { countersOf, NOTHING_REPORTED, sumReports } from './plane-sums.ts'
 
@@ -20,6 +21,7 @@ import { countersOf, NOTHING_REPORTED, sumReports } from './plane-sums.ts'
 export interface Figures {
   readonly measurements: Measurements
   readonly evidence: Evidence
+  readonly discovery: Discovery
   /** Requests that were not recorded because they came too fast. */
   readonly recentSkipped: number
   readonly upstreams: readonly UpstreamFigures[]
@@ -44,6 +46,8 @@ export class Planes {
   readonly #measurements: Measurements
   /** What comparisons have found. */
   readonly evidence = new Evidence()
+  /** Endpoints that no route claims. */
+  readonly discovery = new Discovery()
   /** Called with what was counted of a route with a ramp. */
   onRamp: (delta: RampDelta) => void = () => {}
   readonly #planes = new Map<number, Known>()
@@ -94,6 +98,7 @@ export class Planes {
     return {
       measurements: this.#measurements,
       evidence: this.evidence,
+      discovery: this.discovery,
       recentSkipped,
       upstreams: upstreams.map((one) => this.#withCounters(one)),
       cache: { ...cache, generation },
@@ -106,6 +111,7 @@ export class Planes {
     await this.figures()
     this.#measurements.tick(nowMs)
     void this.evidence.tick()
+    void this.discovery.tick()
   }
 
   /** Sets the current table: figures are kept for its routes and upstreams. @param nowMs epoch milliseconds */
@@ -170,6 +176,7 @@ export class Planes {
     known.report = report
     this.#measurements.add(report.measured, Date.now())
     this.evidence.add(report.evidence)
+    this.discovery.add(report.usage)
     for (const delta of report.ramps) this.onRamp(delta)
     this.#sumGauges()
   }

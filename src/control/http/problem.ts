@@ -22,6 +22,7 @@ const PROBLEMS = {
   'no-such-revision': { status: 404, title: 'Unknown revision' },
   'no-such-sample': { status: 404, title: 'Unknown sample' },
   'no-ramp': { status: 404, title: 'The route has no ramp' },
+  'no-such-endpoint': { status: 404, title: 'Unknown endpoint' },
   'no-such-exchange': { status: 404, title: 'Unknown request' },
   'method-not-allowed': { status: 405, title: 'Method not allowed' },
   'not-owner': { status: 409, title: 'Another instance makes all changes' },

@@ -13,6 +13,7 @@ import type { FleetView } from '../fleet/keeper.ts'
 import type { Ramps } from '../ramps/ramps.ts'
 import { head, type Labels, line, metric, one, type Sample } from './format.ts'
 import { processMetrics, workerMetrics } from './process.ts'
+import { progressMetrics } from './progress.ts'
 import { rampMetrics } from './ramps.ts'
 import { upstreamMetrics } from './upstreams.ts'
 
@@ -36,6 +37,7 @@ export function metricsText(parts: MetricsParts, figures: Figures): string {
     ...shadowMetrics(figures.evidence),
     ...upstreamMetrics(parts, figures.upstreams),
     ...rampMetrics(parts.ramps.figures()),
+    ...progressMetrics(figures),
     ...tableMetrics(parts),
     ...cacheMetrics(figures.cache),
     ...workerMetrics(parts.workers?.() ?? [], figures),

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { UsageTally } from '../../../src/state/discovery/usage-tally.ts'
 import { Tally } from '../../../src/state/evidence/tally.ts'
 import type { ExchangeRecord } from '../../../src/state/figures/cell.ts'
 import { Measurements } from '../../../src/state/figures/measurements.ts'
@@ -21,12 +22,21 @@ const ajv = new Ajv2020({ strict: false, validateFormats: false, allErrors: true
 
 beforeAll(async () => {
   const measurements = new Measurements()
-  at = await adminRig({ keeps: 'disk', measurements, tally: compared() })
+  at = await adminRig({ keeps: 'disk', measurements, tally: compared(), usage: used() })
   fill(measurements)
   document = (await at.ask('GET', '/openapi.json')).json
   ajv.addSchema(document, 'api')
 })
 afterAll(() => at.close())
+
+function used(): UsageTally {
+  const usage = new UsageTally()
+  const caller = () => ({ agent: 'job', network: '10.0.0.0/24' })
+  const seen = { method: 'GET', target: '/stores/1', status: 200, isAnswered: true, isAmbiguous: false, durationMs: 2 }
+  usage.unclaimed({ ...seen, ignoresCase: false, caller }, 61_000)
+  usage.late('search', caller(), 61_000)
+  return usage
+}
 
 /** Some traffic, so that no figure is absent. */
 function fill(measurements: Measurements): void {
@@ -168,6 +178,7 @@ test('questions', async () => {
     '/metrics',
     '/livez',
     '/readyz',
+    '/discovered',
     '/openapi.json',
     '/routes.schema.json',
   ]) {
@@ -181,6 +192,9 @@ test('questions', async () => {
   await ask('GET', '/exchanges/{id}', { id: 'abc-2' })
   for (const id of ['gtin-lookup', 'search', 'nowhere']) await ask('GET', '/routes/{id}/comparisons', { id })
   for (const id of ['abc-1', 'abc-2']) await ask('GET', '/samples/{id}', { id })
+  const { endpoints } = (await ask('GET', '/discovered', {}, { query: '?since=1d' })).json
+  await ask('GET', '/discovered/{id}', { id: endpoints[0].id })
+  await ask('GET', '/discovered/{id}', { id: 'nothing' })
   const { headers } = await ask('GET', '/routes.yaml')
   expect((await ask('GET', '/routes.yaml', {}, { headers: { 'If-None-Match': headers.etag as string } })).status).toBe(
     304,

@@ -9,6 +9,7 @@ import { metricsText } from '../../../src/control/metrics/exposition.ts'
 import { History } from '../../../src/control/table/history.ts'
 import { readTable } from '../../../src/rules/language/text.ts'
 import type { Route, Table } from '../../../src/rules/table/table.ts'
+import { UsageTally } from '../../../src/state/discovery/usage-tally.ts'
 import { RampTally } from '../../../src/state/evidence/ramp-tally.ts'
 import { Tally } from '../../../src/state/evidence/tally.ts'
 import { CACHE_WORDS, type ExchangeRecord, REASONS } from '../../../src/state/figures/cell.ts'
@@ -39,7 +40,15 @@ function plane(): Rig {
   const prepare = (next: Table): void => upstreams.prepare(next)()
   prepare(table)
   const near = linkTo(
-    new LocalPlane({ live, measurements, tally: new Tally(), ramps: new RampTally(), upstreams, cache: memoryCache() }),
+    new LocalPlane({
+      live,
+      measurements,
+      tally: new Tally(),
+      ramps: new RampTally(),
+      usage: new UsageTally(),
+      upstreams,
+      cache: memoryCache(),
+    }),
   )
   const far = async <T>(answer: Promise<T>): Promise<T> => JSON.parse(JSON.stringify(await answer)) as T
   return { measurements, upstreams, prepare, link: { ...near, report: () => far(near.report()) } }

@@ -17,6 +17,7 @@ import { sideOf } from '../../../src/rules/routing/decide.ts'
 import type { Route } from '../../../src/rules/table/table.ts'
 import { fineBucketOf } from '../../../src/rules/values/duration-buckets.ts'
 import { allOf } from '../../../src/rules/values/steps.ts'
+import { UsageTally } from '../../../src/state/discovery/usage-tally.ts'
 import { RampTally } from '../../../src/state/evidence/ramp-tally.ts'
 import { Tally } from '../../../src/state/evidence/tally.ts'
 import type { ExchangeRecord } from '../../../src/state/figures/cell.ts'
@@ -363,6 +364,7 @@ test('metrics are well-formed, name each figure once, and hold nothing that a cl
         measurements,
         tally: new Tally(),
         ramps: new RampTally(),
+        usage: new UsageTally(),
         upstreams,
         cache: memoryCache(),
       }),
