@@ -88,6 +88,7 @@ function beWorker(): void {
         server.emit('connection', socket)
       },
     },
+    hasDescriptors: () => true,
     onDue: () => process.send?.('due'),
     onFault: (error) => {
       throw error

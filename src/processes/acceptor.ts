@@ -24,6 +24,9 @@ const CLEARLY_AHEAD_MS = 100
 /** Without a pause left there is no hurry to compare. */
 const LAZY_MS = 10
 
+/** A worker that was out of descriptors looks this often whether there are some: others than its connections use them, and the limit changes. */
+const FULL_LOOK_MS = 1000
+
 /** At most this many turns of the event loop are waited for the end of the accept queue. */
 const MAX_LAST_TURNS = 200
 
@@ -40,6 +43,8 @@ export interface AcceptorParts {
   readonly server: Pick<PublicServer, 'take' | 'connections'>
   /** Length of the accept queue. */
   readonly backlog: number
+  /** Whether there is a file descriptor for another connection. */
+  hasDescriptors(): boolean
   /** Some worker, maybe this one, is to accept again: the primary sends it the socket. */
   onDue(): void
   /** A connection can't be accepted. */
@@ -55,6 +60,7 @@ export class Acceptor {
   #isLookDue = false
   /** It is out of descriptors while it has this many connections. */
   #fullAt = Number.POSITIVE_INFINITY
+  #fullLookAtMs = 0
   #pauses = MAX_PAUSES
   #countedAtMs = 0
   #pausedAtMs = Number.NEGATIVE_INFINITY
@@ -88,7 +94,7 @@ export class Acceptor {
       listening.listen({ _handle: handle } as object, backlog, () => {
         listening.off('error', reject)
         listening.on('error', (error) => {
-          this.#fullAt = Math.min(this.#fullAt, server.connections)
+          this.#setFull(server.connections)
           onFault(error)
           this.#changed()
         })
@@ -101,7 +107,12 @@ export class Acceptor {
   /** A connection was closed for lack of descriptors. */
   setFull(): void {
     // It is among those that are counted.
-    this.#fullAt = Math.min(this.#fullAt, this.#parts.server.connections - 1)
+    this.#setFull(this.#parts.server.connections - 1)
+  }
+
+  #setFull(connections: number): void {
+    this.#fullAt = Math.min(this.#fullAt, connections)
+    this.#fullLookAtMs = performance.now()
   }
 
   /** A connection has closed. */
@@ -163,9 +174,16 @@ export class Acceptor {
   #tell(): void {
     const { shares, record, server } = this.#parts
     const { connections } = server
-    if (connections < this.#fullAt) this.#fullAt = Number.POSITIVE_INFINITY
+    if (connections < this.#fullAt || this.#hasDescriptorsAgain()) this.#fullAt = Number.POSITIVE_INFINITY
     // Without any connection it can only try.
     shares.write(record, connections, connections > 0 && connections >= this.#fullAt, this.#turn)
+  }
+
+  #hasDescriptorsAgain(): boolean {
+    const nowMs = performance.now()
+    if (this.#fullAt === Number.POSITIVE_INFINITY || nowMs - this.#fullLookAtMs < FULL_LOOK_MS) return false
+    this.#fullLookAtMs = nowMs
+    return this.#parts.hasDescriptors()
   }
 
   #mayPause(load: number, lowest: number): boolean {

@@ -65,6 +65,7 @@ export async function runWorker(settings: Settings): Promise<number> {
       record: start.record,
       server: listener,
       backlog: BACKLOG,
+      hasDescriptors: () => descriptors.hasRoom(),
       onDue: () => void tell({ kind: 'due' }),
       onFault: ({ message }) => descriptors.lost(1, message),
     })

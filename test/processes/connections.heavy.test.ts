@@ -214,12 +214,16 @@ test('a worker without file descriptors leaves connections to the other, and tak
   expect(outcomes.filter((one) => !one).length).toBeLessThan(count / 10)
   expect((await spread(banyan))[1]).toBeGreaterThan(count / 2)
   execFileSync('prlimit', ['--pid', String(full!.pid), '--nofile=4096:4096'])
-  for (const socket of sockets) socket.destroy()
-  await workersBecome(banyan, (workers) => workers.every(({ connections }) => connections === 0))
+  // None of its own has closed: it must notice by itself, long before idle ones are closed.
+  let left = 60
   await expect
-    .poll(async () => {
-      await kept(banyan.port, 10)
-      return (await spread(banyan))[0]
-    })
-    .toBeGreaterThan(20)
+    .poll(
+      async () => {
+        if (left-- > 0) await kept(banyan.port, 10)
+        return (await spread(banyan))[0]
+      },
+      { interval: 250 },
+    )
+    .toBeGreaterThan(count / 4)
+  expect(left).toBeGreaterThan(0)
 })

@@ -1,8 +1,9 @@
 /**
  * File descriptors: some are reserved, so that the admin API, the log and the table keep working when clients use up the rest.
  */
-import { readFileSync } from 'node:fs'
+import { closeSync, openSync, readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
+import { devNull } from 'node:os'
 
 /** Reserved for everything except client connections; a quarter of the limit if that is less. */
 const RESERVE = 64
@@ -45,10 +46,20 @@ export class Descriptors {
   mayKeep(socket: Socket): boolean {
     // The system assigns the lowest free number. Without a descriptor (not on Unix) there is no reserve.
     const { fd } = (socket as Socket & { _handle?: { fd?: number } | null })._handle ?? {}
-    const limit = this.#limitNow()
-    if (fd === undefined || limit === null || fd < limit - Math.min(RESERVE, limit >> 2)) return true
-    this.lost(1, `the limit is ${limit}`)
+    if (fd === undefined || this.#isBelowReserve(fd)) return true
+    this.lost(1, `the limit is ${this.#limit}`)
     return false
+  }
+
+  /** Whether the next connection would get a descriptor that is not reserved. Costs three system calls. */
+  hasRoom(): boolean {
+    try {
+      const fd = openSync(devNull, 'r')
+      closeSync(fd)
+      return this.#isBelowReserve(fd)
+    } catch {
+      return false
+    }
   }
 
   /** Counts connections that were closed or could not be accepted, and logs them once a minute. */
@@ -60,6 +71,11 @@ export class Descriptors {
     this.#log.warn({ event: 'descriptors', closed: this.#closed }, message)
     this.#toldAtMs = nowMs
     this.#closed = 0
+  }
+
+  #isBelowReserve(fd: number): boolean {
+    const limit = this.#limitNow()
+    return limit === null || fd < limit - Math.min(RESERVE, limit >> 2)
   }
 
   #limitNow(): number | null {
