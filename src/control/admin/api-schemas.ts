@@ -241,6 +241,18 @@ export const dryRunAnswer = object({
   }),
 }).meta({ id: 'DryRun' })
 
+const summary = object({
+  changes: z.array(
+    change.omit({ keys: true }).extend({
+      keys: z.array(object({ key: z.string(), before: z.string().nullable(), after: z.string().nullable() })),
+    }),
+  ),
+  more: count.describe('Number of further changes that are not listed.'),
+})
+  .nullable()
+  .describe('What it changed, values as short text; null where that is not known.')
+  .meta({ id: 'ChangeSummary' })
+
 const revisionShape = {
   revision: z.int().min(1),
   etag,
@@ -248,18 +260,51 @@ const revisionShape = {
   author: z.string().describe('Name of the token, anonymous, or file.'),
   reason: z.string().nullable(),
   forced: z.boolean().describe('It replaced an invalid file.'),
+  summary,
+  run: z
+    .int()
+    .min(1)
+    .describe(
+      'The first revision of its run: edits of one route or upstream by one author, within an hour of each other.',
+    ),
+  kept: object({ by: z.string(), at: time, reason: z.string().nullable() })
+    .nullable()
+    .describe('Who marked it to be kept; null if nobody did.'),
 }
+export const keptAnswer = object(revisionShape).meta({ id: 'RevisionState' })
 export const revisionsAnswer = object({
   current: revision,
-  revisions: z.array(object(revisionShape)),
+  revisions: z.array(keptAnswer),
   problem: z.string().nullable().describe('Why revisions are not stored on disk, or null.'),
 }).meta({ id: 'Revisions' })
 export const revisionAnswer = object({
   ...revisionShape,
   changes: changes.nullable(),
   diff: diff.nullable(),
+  since: revision.nullable().describe('The revision that it is compared with; null if that is no longer stored.'),
   text: z.string(),
 }).meta({ id: 'Revision' })
+
+const undoes = z
+  .array(
+    object({
+      revision: z.int().min(1),
+      at: time,
+      author: z.string(),
+      yours: z.boolean().describe('You made it: the token has its name.'),
+      reason: z.string().nullable(),
+      summary,
+    }),
+  )
+  .describe('The revisions that it takes back, newest first.')
+export const restoredAnswer = doneAnswer.extend({ undoes }).meta({ id: 'RestoredRevision' })
+export const restoreDryRunAnswer = dryRunAnswer.extend({ undoes }).meta({ id: 'RestoreDryRun' })
+
+const reverted = object({ first: z.int().min(1), last: z.int().min(1) }).describe(
+  'The revisions that were undone: more than one where inner ones of a run are no longer stored.',
+)
+export const revertedAnswer = doneAnswer.extend({ reverted }).meta({ id: 'RevertedRevision' })
+export const revertDryRunAnswer = dryRunAnswer.extend({ reverted }).meta({ id: 'RevertDryRun' })
 
 const decision = object({
   routeId: z.string().nullable(),
@@ -490,4 +535,18 @@ export const problemAnswer = object({
   revision: revision.optional(),
   etag: etag.optional(),
   difference: object({ since: z.int(), changes, diff }).nullable().optional(),
+  conflicts: z
+    .array(
+      object({
+        place: z.string().describe('Such as `routes.search.percent`.'),
+        path: z.array(z.string()),
+        before: z.string().nullable().describe('What it was before the revision.'),
+        made: z.string().nullable().describe('What the revision made of it.'),
+        now: z.string().nullable().describe('What it is now.'),
+        since: object({ revision: z.int(), author: z.string() })
+          .nullable()
+          .describe('Who has changed it since; null if that is no longer known.'),
+      }),
+    )
+    .optional(),
 }).meta({ id: 'Problem' })

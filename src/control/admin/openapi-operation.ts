@@ -29,6 +29,7 @@ export interface Body {
 }
 
 export const JSON_TYPE = 'application/json'
+export const YAML_TYPE = 'application/yaml'
 
 /** For writes that need no body. */
 export const nothing: Body = { types: [JSON_TYPE], schema: z.strictObject({}), optional: true }

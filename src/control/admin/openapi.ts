@@ -5,13 +5,13 @@ import { z } from 'zod'
 import { explainBody } from '../explain.ts'
 import * as schemas from './api-schemas.ts'
 import { purgeBody } from './cache.ts'
-import { type Body, JSON_TYPE, nothing, type Operation, written } from './openapi-operation.ts'
+import { type Body, JSON_TYPE, type Operation, written, YAML_TYPE } from './openapi-operation.ts'
 import { PROGRESS_OPERATIONS } from './openapi-progress.ts'
 import { RAMP_OPERATIONS } from './openapi-ramps.ts'
+import { REVISION_OPERATIONS } from './openapi-revisions.ts'
 import { SERVER_OPERATIONS } from './openapi-servers.ts'
 
 const PROBLEM_TYPE = 'application/problem+json'
-const YAML_TYPE = 'application/yaml'
 
 const routeBody: Body = { types: [JSON_TYPE], schema: schemas.routeBody }
 const mergePatch: Body = {
@@ -119,43 +119,7 @@ const OPERATIONS: readonly Operation[] = [
   ...SERVER_OPERATIONS,
   ...RAMP_OPERATIONS,
   ...PROGRESS_OPERATIONS,
-  {
-    method: 'get',
-    path: '/revisions',
-    id: 'listRevisions',
-    summary: 'List the stored revisions',
-    answers: { 200: schemas.revisionsAnswer },
-  },
-  {
-    method: 'get',
-    path: '/revisions/{number}',
-    id: 'getRevision',
-    summary: 'Get a revision and its changes',
-    answers: { 200: schemas.revisionAnswer },
-  },
-  {
-    method: 'get',
-    path: '/revisions/{number}/routes.yaml',
-    id: 'getRevisionTable',
-    summary: 'Get the table of a revision as YAML',
-    answers: { 200: YAML_TYPE },
-  },
-  {
-    method: 'get',
-    path: '/revisions/{number}/overwritten',
-    id: 'getOverwrittenFile',
-    summary: 'Get the invalid file that a forced revision replaced',
-    answers: { 200: 'application/octet-stream' },
-  },
-  {
-    method: 'post',
-    path: '/revisions/{number}/restore',
-    id: 'restoreRevision',
-    summary: 'Restore a revision',
-    body: nothing,
-    edits: true,
-    answers: { 200: written(schemas.doneAnswer) },
-  },
+  ...REVISION_OPERATIONS,
   {
     method: 'post',
     path: '/explain',

@@ -1,13 +1,21 @@
 /**
- * /revisions: the history of the table, with authors and reasons, and restoring.
+ * /revisions: the history of the table, with authors and reasons; restoring, reverting and keeping a revision.
  */
-import { type AdminContext, type AdminParts, type AdminRouter, answerJson, answerLarge } from '../context.ts'
+import { parseDurationMs } from '../../rules/values/units.ts'
+import {
+  type AdminContext,
+  type AdminParts,
+  type AdminRouter,
+  answerJson,
+  answerLarge,
+  clientAddressOf,
+} from '../context.ts'
 import { AdminProblem } from '../http/problem.ts'
 import { compareApart } from '../table/apart.ts'
-import { restoreRevision } from '../table/edits.ts'
-import type { RevisionRecord } from '../table/revision-record.ts'
+import { restoreRevision, revertRevision } from '../table/edits.ts'
+import type { KeepMark, RevisionRecord } from '../table/revision-record.ts'
 import { readNothing } from './body.ts'
-import { answerDone, makeEdit, noSuchRevision } from './write.ts'
+import { answerDone, makeEdit, mustOwn, noPredecessor, noSuchRevision, reasonOf } from './write.ts'
 
 /** Adds the resources. */
 export function addRevisions(router: AdminRouter, parts: AdminParts): void {
@@ -16,19 +24,25 @@ export function addRevisions(router: AdminRouter, parts: AdminParts): void {
   let comparing: Promise<void> = Promise.resolve()
 
   router.get('/revisions', async (ctx) => {
+    const wanted = filterOf(ctx, parts.now())
     if (parts.ownership?.isOwner === false) await history.refresh()
     ctx.set('ETag', live.current.etag)
-    answerJson(ctx, { current: live.current.number, revisions: history.list().map(stateOf), problem: history.problem })
+    const revisions = history.list().filter(wanted).map(stateIn(parts))
+    answerJson(ctx, { current: live.current.number, revisions, problem: history.problem })
   })
 
   router.get('/revisions/:number', async (ctx) => {
+    const against = againstOf(ctx)
     const work = comparing.then(async () => {
       const { record, text } = await revisionOf(ctx, parts)
-      const before = await history.textOf(record.number - 1)
+      const since = against ?? history.numberBefore(record.number)
+      const before = since === null ? null : await history.textOf(since)
+      if (against !== null && before === null) throw noSuchRevision(against)
       await answerLarge(ctx, {
-        ...stateOf(record),
+        ...stateIn(parts)(record),
         // Null where the revision before it is not kept.
         ...(before === null ? { changes: null, diff: null } : await compareApart(before, text)),
+        since: before === null ? null : since,
         text,
       })
     })
@@ -55,13 +69,117 @@ export function addRevisions(router: AdminRouter, parts: AdminParts): void {
   router.post('/revisions/:number/restore', async (ctx) => {
     await readNothing(ctx.req)
     const number = numberOf(ctx)
-    const done = await makeEdit(ctx, parts, restoreRevision(number, history), `restore of revision ${number}`)
-    if (done !== null) await answerDone(ctx, done)
+    const undoes = (): object => ({ undoes: undoneBy(number, ctx, parts) })
+    // As it is before the restore, which is a revision of its own.
+    const before = undoes()
+    const done = await makeEdit(ctx, parts, restoreRevision(number, history), `restore of revision ${number}`, undoes)
+    if (done !== null) await answerDone(ctx, done, before)
+  })
+
+  router.post('/revisions/:number/revert', async (ctx) => {
+    await readNothing(ctx.req)
+    const number = numberOf(ctx)
+    const record = history.get(number)
+    if (record === undefined) throw noSuchRevision(number)
+    const since = history.numberBefore(number)
+    if (since === null) throw noPredecessor(number)
+    const what = since === number - 1 ? `revision ${number}` : `revisions ${since + 1} to ${number}`
+    const more = { reverted: { first: since + 1, last: number } }
+    const done = await makeEdit(ctx, parts, revertRevision(number, history), `revert of ${what}`, () => more)
+    if (done !== null) await answerDone(ctx, done, more)
+  })
+
+  router.put('/revisions/:number/keep', async (ctx) => {
+    await readNothing(ctx.req)
+    await mark(ctx, { by: ctx.state.author ?? 'anonymous', atMs: parts.now(), reason: reasonOf(ctx) })
+  })
+
+  router.delete('/revisions/:number/keep', async (ctx) => {
+    await readNothing(ctx.req)
+    await mark(ctx, null)
+  })
+
+  async function mark(ctx: AdminContext, to: KeepMark | null): Promise<void> {
+    mustOwn(parts)
+    if (ctx.querystring !== '')
+      throw new AdminProblem('malformed-query', 'dryRun and force apply only to edits of the table.')
+    const number = numberOf(ctx)
+    const refusal = await history.mark(number, to)
+    if (refusal === 'no-such-revision') throw noSuchRevision(number)
+    if (refusal !== null) {
+      const why = 'at most 100 are kept, with half of the room of the history'
+      throw new AdminProblem('too-many-kept', `Revision ${number} can't be marked: ${why}. Unmark others first.`)
+    }
+    const { requestId, author } = ctx.state
+    const asked = { method: ctx.method, path: ctx.path, client: clientAddressOf(ctx.req) }
+    const what = to === null ? 'no longer keeps' : 'keeps'
+    parts.log.info(
+      { event: 'admin-keep', requestId, author, ...asked, revision: number },
+      `${author} ${what} revision ${number}`,
+    )
+    answerJson(ctx, stateIn(parts)(history.get(number) as RevisionRecord))
+  }
+}
+
+/** The revisions that restoring an earlier one takes back, newest first. */
+function undoneBy(number: number, ctx: AdminContext, { history }: AdminParts): object[] {
+  const { author: you } = ctx.state
+  const later = history.list().filter((record) => record.number > number)
+  return later.map(({ number, atMs, author, reason, summary }) => {
+    const yours = author === you && author !== 'anonymous'
+    return { revision: number, at: new Date(atMs).toISOString(), author, yours, reason, summary }
   })
 }
 
-function stateOf({ number, etag, atMs, author, reason, forced }: RevisionRecord): object {
-  return { revision: number, etag, at: new Date(atMs).toISOString(), author, reason, forced }
+/** What the query asks of the list. @throws {AdminProblem} malformed-query */
+function filterOf(ctx: AdminContext, nowMs: number): (record: RevisionRecord) => boolean {
+  const said = new URLSearchParams(ctx.querystring)
+  const unknown = [...said.keys()].find((name) => !FILTERS.includes(name))
+  if (unknown !== undefined) throw new AdminProblem('malformed-query', `Unknown parameter ${JSON.stringify(unknown)}.`)
+  const [since, author, route] = FILTERS.map((name) => said.get(name))
+  const sinceMs = typeof since === 'string' ? timeOf(since, nowMs) : null
+  return (record) => {
+    const isOfRoute = record.summary?.changes.some(({ what, name }) => what === 'route' && name === route)
+    return (
+      (sinceMs === null || record.atMs >= sinceMs) &&
+      (typeof author !== 'string' || record.author === author) &&
+      // What is not known may be about it.
+      (typeof route !== 'string' || isOfRoute !== false || (record.summary?.more ?? 0) > 0)
+    )
+  }
+}
+
+const FILTERS = ['since', 'author', 'route']
+
+/** A duration back from now, or a time. @throws {AdminProblem} malformed-query */
+function timeOf(text: string, nowMs: number): number {
+  const ms = parseDurationMs(text)
+  if (ms !== null) return nowMs - ms
+  const atMs = /^\d{4}-\d{2}-\d{2}/.test(text) ? Date.parse(text) : Number.NaN
+  if (!Number.isNaN(atMs)) return atMs
+  throw new AdminProblem(
+    'malformed-query',
+    'since must be a duration such as 24h, or a time such as 2026-11-29T00:00:00Z.',
+  )
+}
+
+/** The revision that one is compared with, or null for the one before it. @throws {AdminProblem} malformed-query */
+function againstOf(ctx: AdminContext): number | null {
+  const said = new URLSearchParams(ctx.querystring)
+  const unknown = [...said.keys()].find((name) => name !== 'against')
+  if (unknown !== undefined) throw new AdminProblem('malformed-query', `Unknown parameter ${JSON.stringify(unknown)}.`)
+  const text = said.get('against')
+  if (text === null) return null
+  if (/^[1-9][0-9]{0,14}$/.test(text)) return Number(text)
+  throw new AdminProblem('malformed-query', 'against must be the number of a revision.')
+}
+
+function stateIn({ history }: AdminParts): (record: RevisionRecord) => object {
+  return ({ number, etag, atMs, author, reason, forced, summary, run }) => {
+    const mark = history.markOf(number)
+    const kept = mark === null ? null : { by: mark.by, at: new Date(mark.atMs).toISOString(), reason: mark.reason }
+    return { revision: number, etag, at: new Date(atMs).toISOString(), author, reason, forced, summary, run, kept }
+  }
 }
 
 /** @throws {AdminProblem} no-such-revision */

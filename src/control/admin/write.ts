@@ -4,7 +4,7 @@
 
 import { tableChanges } from '../../rules/language/changes.ts'
 import type { Table } from '../../rules/table/table.ts'
-import { didYouMean, nameHint } from '../../rules/values/problem.ts'
+import { andMore, didYouMean, nameHint } from '../../rules/values/problem.ts'
 import type { Revision } from '../../state/live-table.ts'
 import { type AdminContext, type AdminParts, answerLarge, clientAddressOf } from '../context.ts'
 import { parseIfMatch } from '../http/preconditions.ts'
@@ -25,6 +25,7 @@ const FLAGS = ['dryRun', 'force']
 
 /**
  * Makes an edit with the preconditions of the request. Returns null for a dry run, which it responds to itself.
+ * @param more further members of that response
  * @throws {AdminProblem} if the edit is refused
  */
 export async function makeEdit(
@@ -32,11 +33,12 @@ export async function makeEdit(
   parts: AdminParts,
   change: Change,
   reason: string | null = null,
+  more: () => object = () => ({}),
 ): Promise<Done | null> {
   const terms = termsOf(ctx, parts, reason)
   const outcome = await parts.operations.commit(change, terms)
   if (outcome.kind === 'would') {
-    await answerDryRun(ctx, parts, outcome)
+    await answerDryRun(ctx, parts, outcome, more())
     return null
   }
   if (outcome.kind !== 'done') throw await problemOf(outcome, terms, parts)
@@ -46,9 +48,9 @@ export async function makeEdit(
 }
 
 /** What an edit of the whole table is answered with. */
-export function answerDone(ctx: AdminContext, { revision, before, changed }: Done): Promise<void> {
-  const { number, etag } = revision
-  return answerLarge(ctx, { revision: number, etag, changed, changes: tableChanges(before.table, revision.table) })
+export function answerDone(ctx: AdminContext, done: Done, more: object = {}): Promise<void> {
+  const { revision, changed, changes } = done
+  return answerLarge(ctx, { revision: revision.number, etag: revision.etag, changed, changes, ...more })
 }
 
 /** @throws {AdminProblem} malformed-field, malformed-query, if-match-needed */
@@ -97,6 +99,11 @@ function readFlags(ctx: AdminContext): { dryRun: boolean; force: boolean } {
   return { dryRun: said.get('dryRun') === 'true', force: said.get('force') === 'true' }
 }
 
+/** The reason of a write that is no edit of the table. @throws {AdminProblem} malformed-field */
+export function reasonOf(ctx: AdminContext): string | null {
+  return readReason(ctx.get('Banyan-Reason'))
+}
+
 function readReason(field: string): string | null {
   const reason = Buffer.from(field, 'latin1').toString('utf8').trim()
   if (reason.length <= MAX_REASON_LENGTH) return reason === '' ? null : reason
@@ -104,8 +111,8 @@ function readReason(field: string): string | null {
 }
 
 function audit(ctx: AdminContext, parts: AdminParts, outcome: Done, terms: EditTerms): void {
-  const { revision, before, changed } = outcome
-  const changes = tableChanges(before.table, revision.table).slice(0, MAX_LOGGED_CHANGES)
+  const { revision, changed } = outcome
+  const changes = outcome.changes.slice(0, MAX_LOGGED_CHANGES)
   const { requestId } = ctx.state
   const { author, reason, force } = terms
   const asked = { method: ctx.method, path: ctx.path, client: clientAddressOf(ctx.req), force }
@@ -115,17 +122,18 @@ function audit(ctx: AdminContext, parts: AdminParts, outcome: Done, terms: EditT
   )
 }
 
-async function answerDryRun(ctx: AdminContext, parts: AdminParts, outcome: Would): Promise<void> {
+async function answerDryRun(ctx: AdminContext, parts: AdminParts, outcome: Would, more: object): Promise<void> {
   const { before, proposal, changed } = outcome
   ctx.set('ETag', before.etag)
-  const { problems: warnings, more } = proposal.warnings
+  const { problems: warnings, more: unlisted } = proposal.warnings
   await answerLarge(ctx, {
     dryRun: true,
     revision: before.number,
     changed,
     changes: tableChanges(before.table, proposal.table),
     diff: await diffApart(before.text, proposal.text),
-    ...listed({ warnings, more }),
+    ...listed({ warnings, more: unlisted }),
+    ...more,
     simulation: await inTurns(simulationSteps(before.table, proposal.table, await parts.planes.recent())),
   })
 }
@@ -157,6 +165,12 @@ async function problemOf(outcome: Refused, terms: EditTerms, parts: AdminParts):
       return unmet(outcome.id, outcome.known)
     case 'no-such-revision':
       return noSuchRevision(outcome.number)
+    case 'no-predecessor':
+      return noPredecessor(outcome.number)
+    case 'conflict':
+      return conflictOf(outcome, parts)
+    case 'not-revertible':
+      return new AdminProblem('revert-conflict', `Revision ${outcome.number} can't be undone: ${outcome.message}.`)
     case 'outdated':
       return outdated(outcome.revision, terms, parts)
     case 'file-refused':
@@ -236,6 +250,48 @@ function unmet(id: string, known: boolean): AdminProblem {
 /** The 404 for a revision. */
 export function noSuchRevision(number: number): AdminProblem {
   return new AdminProblem('no-such-revision', `Revision ${number} does not exist or is no longer stored.`)
+}
+
+/** The 409 for a revision whose changes can't be told. */
+export function noPredecessor(number: number): AdminProblem {
+  const why = number === 1 ? 'it is the first one' : 'the revision before it is no longer stored'
+  return new AdminProblem('no-predecessor', `What revision ${number} changed is not known: ${why}.`)
+}
+
+/** The 409 for a revert, with both sides of each conflict, and who made the other one. */
+function conflictOf({ number, conflicts }: Extract<Refused, { kind: 'conflict' }>, parts: AdminParts): AdminProblem {
+  const told = conflicts.map((conflict) => ({ ...conflict, since: changedSince(conflict.path, number, parts) }))
+  const [first] = told
+  if (first === undefined) {
+    const lines = `Revision ${number} changed no values, and its lines have changed since`
+    return new AdminProblem('revert-conflict', `${lines}: edit the file instead.`, { members: { conflicts: [] } })
+  }
+  const { place, before, made, now, since } = first
+  const who = since === null ? 'since' : `by ${since.author} in revision ${since.revision}`
+  const others = told.length === 1 ? '' : `, ${andMore(told.length - 1)}`
+  const detail = `Revision ${number} made ${place} ${made ?? 'none'} (before: ${before ?? 'none'}), and it was made ${now ?? 'none'} ${who}${others}; nothing was changed.`
+  return new AdminProblem('revert-conflict', detail, { members: { conflicts: told } })
+}
+
+/** The newest revision after a number that changed a place, as far as the summaries tell. */
+function changedSince(
+  [kind, name, key]: readonly string[],
+  number: number,
+  { history }: AdminParts,
+): { revision: number; author: string } | null {
+  const what = { routes: 'route', upstreams: 'upstream' }[kind ?? ''] ?? kind
+  const found = history.list().find((record) => {
+    if (record.number <= number) return false
+    return record.summary?.changes.some((change) => {
+      if (change.what !== what) return false
+      if (what !== 'route' && what !== 'upstream') return true
+      return (
+        change.name === name &&
+        (change.change !== 'changed' || key === undefined || change.keys.some((one) => one.key === key))
+      )
+    })
+  })
+  return found === undefined ? null : { revision: found.number, author: found.author }
 }
 
 /** RFC 9110 section 15.5.13, with what has changed since the revision that the edit was made for. */

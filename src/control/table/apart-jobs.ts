@@ -5,6 +5,7 @@ import { tableChanges } from '../../rules/language/changes.ts'
 import { compileSteps, compileTable } from '../../rules/language/compile.ts'
 import { editTable, type TableEdit, withEdit } from '../../rules/language/edit.ts'
 import { schemaFindings } from '../../rules/language/findings.ts'
+import { type RevertedText, revertText } from '../../rules/language/revert.ts'
 import {
   type CheckedText,
   checkText,
@@ -80,6 +81,16 @@ export const JOBS = {
   },
 
   diff: diffText,
+
+  /** `message`: why the values can't be edited alone. */
+  revert(before: string, after: string, current: string): RevertedText | { readonly message: string } {
+    try {
+      return revertText(before, after, current)
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error
+      return { message: error.message }
+    }
+  },
 }
 
 /** An edit with more characters than this is not put into the text if the schema does not accept it. */

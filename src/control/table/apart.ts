@@ -85,6 +85,23 @@ export function diffApart(before: string, after: string): Promise<string> {
   return apart('diff', before, after)
 }
 
+/**
+ * Undoes in a text what was changed between two others.
+ * @throws {Error} on a bug in banyan
+ */
+export async function revertApart(
+  before: string,
+  after: string,
+  current: string,
+): Promise<ReturnType<typeof JOBS.revert>> {
+  try {
+    return await apart('revert', before, after, current)
+  } catch (error) {
+    if (error instanceof TooMuch) return { message: error.message }
+    throw error
+  }
+}
+
 async function readOf(checked: Checked): Promise<ReadTable> {
   if (!checked.ok) return checked
   const { document, ...rest } = checked

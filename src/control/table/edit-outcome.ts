@@ -1,8 +1,9 @@
 /**
  * The terms of an operation on the table, and its possible outcomes.
  */
-
+import type { TableChange } from '../../rules/language/changes.ts'
 import type { TableEdit } from '../../rules/language/edit.ts'
+import type { RevertConflict } from '../../rules/language/revert.ts'
 import type { Problems } from '../../rules/language/text.ts'
 import type { Table } from '../../rules/table/table.ts'
 import type { Revision } from '../../state/live-table.ts'
@@ -33,6 +34,9 @@ export interface EditTerms extends Authorship {
  * - `last-server`: an upstream needs at least one server
  * - `unmet`: If-Match or If-None-Match is not met; `known` says whether the route exists
  * - `no-such-revision`: its text is not in the history
+ * - `no-predecessor`: the text before it is not in the history
+ * - `conflict`: what a revision changed has been changed since; without conflicts only lines are in the way
+ * - `not-revertible`: the values can't be edited alone
  * - `outdated`: If-Match names another revision than the current one
  * - `file-refused`: the file on disk is invalid, and was not overwritten
  * - `file-busy`: the file is being written to all the time
@@ -42,7 +46,13 @@ export interface EditTerms extends Authorship {
  */
 export type EditOutcome =
   | { readonly kind: 'not-owner' }
-  | { readonly kind: 'done'; readonly revision: Revision; readonly changed: boolean; readonly before: Revision }
+  | {
+      readonly kind: 'done'
+      readonly revision: Revision
+      readonly changed: boolean
+      readonly before: Revision
+      readonly changes: readonly TableChange[]
+    }
   | { readonly kind: 'would'; readonly before: Revision; readonly proposal: Proposal; readonly changed: boolean }
   | { readonly kind: 'no-such-route'; readonly revision: Revision; readonly id: string }
   | { readonly kind: 'route-exists'; readonly revision: Revision; readonly id: string }
@@ -51,6 +61,9 @@ export type EditOutcome =
   | { readonly kind: 'last-server'; readonly upstream: string; readonly id: string }
   | { readonly kind: 'unmet'; readonly id: string; readonly known: boolean }
   | { readonly kind: 'no-such-revision'; readonly number: number }
+  | { readonly kind: 'no-predecessor'; readonly number: number }
+  | { readonly kind: 'conflict'; readonly number: number; readonly conflicts: readonly RevertConflict[] }
+  | { readonly kind: 'not-revertible'; readonly number: number; readonly message: string }
   | { readonly kind: 'outdated'; readonly revision: Revision }
   | ({ readonly kind: 'file-refused' } & Problems)
   | { readonly kind: 'file-busy' }
@@ -89,6 +102,9 @@ export type ChangedText =
           | 'no-such-server'
           | 'last-server'
           | 'no-such-revision'
+          | 'no-predecessor'
+          | 'conflict'
+          | 'not-revertible'
           | 'invalid'
       }
     >

@@ -1,9 +1,10 @@
 /**
- * The edits: put, patch, add or remove a route, replace the whole text, restore a revision.
+ * The edits: put, patch, add or remove a route, replace the whole text, restore or revert a revision.
  */
 import type { Revision } from '../../state/live-table.ts'
 import { type JsonObject, mergePatch } from '../http/merge-patch.ts'
 import type { Existence } from '../http/preconditions.ts'
+import { revertApart } from './apart.ts'
 import type { Change, ChangedText } from './edit-outcome.ts'
 import type { History } from './history.ts'
 
@@ -55,6 +56,20 @@ export function restoreRevision(number: number, history: History): Change {
   return async () => {
     const text = await history.textOf(number)
     return text === null ? { kind: 'no-such-revision', number } : { kind: 'text', text }
+  }
+}
+
+/** Undoes what one revision changed, and nothing of what others changed since. */
+export function revertRevision(number: number, history: History): Change {
+  return async ({ text: current }) => {
+    const made = await history.textOf(number)
+    if (made === null) return { kind: 'no-such-revision', number }
+    const before = await history.textBefore(number)
+    if (before === null) return { kind: 'no-predecessor', number }
+    const reverted = await revertApart(before, made, current)
+    if ('message' in reverted) return { kind: 'not-revertible', number, message: reverted.message }
+    if (!reverted.ok) return { kind: 'conflict', number, conflicts: reverted.conflicts }
+    return { kind: 'text', text: reverted.text }
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * The history in the state folder of a table: one file per revision, one per file that a forced revision replaced, and one for the
- * pending revision.
+ * The history in the state folder of a table: one file per revision, one per file that a forced revision replaced, one per mark of
+ * a revision to be kept, and one for the pending revision.
  */
 import { mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises'
@@ -8,9 +8,11 @@ import { dirname, join } from 'node:path'
 import { readFileWithin, readFileWithinNow } from '../../state/read-file.ts'
 import { FOLDER_OPTIONS } from '../../state/store/state-folder.ts'
 import { MAX_OVERWRITTEN_BYTES } from './durable-write.ts'
-import { printRevision, type RecordedRevision, readRevision } from './revision-record.ts'
+import { type KeepMark, printRevision, type RecordedRevision, readMark, readRevision } from './revision-record.ts'
 
 const PENDING = 'pending.yaml'
+/** More than a mark has. */
+const MAX_MARK_BYTES = 64 * 1024
 /** Synced before the table is replaced, and private, since the table may be private too. */
 const SAFELY = { mode: 0o600, flush: true } as const
 
@@ -75,6 +77,35 @@ export class HistoryFolder {
     return statSync(this.#overwrittenFile(number), { throwIfNoEntry: false })?.size ?? 0
   }
 
+  /** The marks of revisions to be kept. Synchronous, for startup. */
+  marksNow(): Map<number, KeepMark> {
+    const marks = numbersOf(this.#names(), 'kept').map((number) => [
+      number,
+      readMark(this.#textNow(`${number}.kept`) ?? ''),
+    ])
+    return new Map(marks.filter(([, mark]) => mark !== null) as [number, KeepMark][])
+  }
+
+  /** The same while requests are served. Never throws. */
+  async marks(): Promise<Map<number, KeepMark>> {
+    const marks = new Map<number, KeepMark>()
+    for (const number of numbersOf(await readdir(this.#path).catch(() => []), 'kept')) {
+      const file = await readFileWithin(this.#markFile(number), MAX_MARK_BYTES).catch(noSuch)
+      const mark = readMark(String(file ?? ''))
+      if (mark !== null) marks.set(number, mark)
+    }
+    return marks
+  }
+
+  /** Marks a revision, or takes its mark away. */
+  async mark(number: number, mark: KeepMark | null): Promise<void> {
+    const path = this.#markFile(number)
+    if (mark === null) return rm(path, { force: true })
+    // A mark that is half written must be none, and not one that is lost at the next start.
+    await writeFile(`${path}.new`, JSON.stringify(mark), SAFELY)
+    await rename(`${path}.new`, path)
+  }
+
   async write(revision: RecordedRevision, overwritten: Buffer | null): Promise<void> {
     const { number } = revision.record
     if (overwritten !== null) await writeFile(this.#overwrittenFile(number), overwritten, SAFELY)
@@ -124,7 +155,7 @@ export class HistoryFolder {
 
   /** Never throws: what is left is removed at the next start. */
   async remove(number: number): Promise<void> {
-    for (const path of [this.#file(number), this.#overwrittenFile(number)]) await remove(path)
+    for (const path of [this.#file(number), this.#overwrittenFile(number), this.#markFile(number)]) await remove(path)
   }
 
   /** Empty if there is no folder, or it can't be read: writing will report that. */
@@ -157,14 +188,18 @@ export class HistoryFolder {
     return join(this.#path, `${number}.yaml`)
   }
 
+  #markFile(number: number): string {
+    return join(this.#path, `${number}.kept`)
+  }
+
   #overwrittenFile(number: number): string {
     return join(this.#path, `${number}.overwritten`)
   }
 }
 
-function numbersOf(names: readonly string[]): number[] {
+function numbersOf(names: readonly string[], kind: 'yaml' | 'kept' = 'yaml'): number[] {
   return names
-    .flatMap((name) => /^([1-9][0-9]{0,14})\.yaml$/.exec(name)?.[1] ?? [])
+    .flatMap((name) => /^([1-9][0-9]{0,14})\.(?:yaml|kept)$/.exec(name.endsWith(kind) ? name : '')?.[1] ?? [])
     .map(Number)
     .sort((a, b) => a - b)
 }

@@ -3,11 +3,14 @@
  *
  * An edit by the API is recorded as pending before the table is replaced, and becomes a revision after that. So a crash in
  * between loses neither the author nor the number: at the next start the table shows whether the edit was made.
+ *
+ * Where it is full, the inner revisions of runs go first: of hundreds of steps that one author made of one route, the last one
+ * tells what became of it. Then go the oldest. Those that a person has marked stay.
  */
 import { etagOf } from '../../state/live-table.ts'
 import { type Ownership, SOLE_OWNER } from '../ownership.ts'
 import { HistoryFolder } from './history-folder.ts'
-import type { RecordedRevision, RevisionRecord } from './revision-record.ts'
+import { type KeepMark, type RecordedRevision, type RevisionRecord, runOf } from './revision-record.ts'
 
 /** Limits of the history. */
 export interface HistoryBounds {
@@ -22,6 +25,9 @@ export const HISTORY_BOUNDS: HistoryBounds = Object.freeze({ revisions: 200, byt
 const RECORD_PATIENCE_MS = 1_000
 const RECORD_POLL_MS = 50
 
+/** Marks of revisions to be kept. Their texts may have half of the room. */
+const MAX_MARKS = 100
+
 /** The newest revisions are always kept, whatever their size, and in memory too: without them nothing can be undone. */
 const ALWAYS_KEPT = 2
 
@@ -32,7 +38,13 @@ interface Kept {
   /** Null if it is on disk only, like the text that it replaced by force. */
   text: string | null
   overwritten: Buffer | null
+  /** That it is to be kept, and whether that is on disk. */
+  mark: KeepMark | null
+  isMarkOnDisk: boolean
 }
+
+/** Why a revision could not be marked. */
+export type MarkRefusal = 'no-such-revision' | 'too-many-kept'
 
 /** The history. Edits never fail because of it: what can't be written is kept in memory, and `problem` says why. */
 export class History {
@@ -74,7 +86,7 @@ export class History {
       return pending.record
     }
     const number = (newest?.record.number ?? 0) + 1
-    const record = { number, etag: etagOf(number, text), atMs: nowMs, author: 'file', reason: null, forced: false }
+    const record = byFile(number, text, nowMs)
     const isOnDisk = this.#tryNow((folder) => folder.writeNow({ record, text }))
     this.#keep({ record, text }, { isOnDisk, overwritten: null })
     return record
@@ -84,12 +96,13 @@ export class History {
   newest(): RecordedRevision | null {
     const folder = this.#folder
     let newest: RecordedRevision | null = null
+    const marks = folder?.marksNow()
     for (const number of folder?.numbersNow() ?? []) {
       const found = folder?.readNow(number) ?? null
       if (folder === null || found === null) continue
       const { record, text } = found
       const bytes = Buffer.byteLength(text) + (record.forced ? folder.sizeOfOverwritten(number) : 0)
-      this.#kept.set(number, { record, bytes, isOnDisk: true, text, overwritten: null })
+      this.#kept.set(number, { record, bytes, isOnDisk: true, text, overwritten: null, ...markOf(marks?.get(number)) })
       this.#dropTexts()
       newest = found
     }
@@ -117,6 +130,42 @@ export class History {
     const found = (await this.#folder?.read(number)) ?? null
     if (found === null) this.#kept.delete(number)
     return found?.text ?? null
+  }
+
+  /**
+   * The text that a revision was made of; null if it is not in the history. Where inner revisions of its run are not kept any
+   * more, it is that before the run, or before what is left of it.
+   */
+  async textBefore(number: number): Promise<string | null> {
+    const before = this.numberBefore(number)
+    return before === null ? null : this.textOf(before)
+  }
+
+  /** Its number. */
+  numberBefore(number: number): number | null {
+    const run = this.#kept.get(number)?.record.run ?? number
+    const before = [...this.#kept.keys()].findLast((one) => one < number) ?? 0
+    return before > 0 && before >= Math.min(run, number) - 1 ? before : null
+  }
+
+  /** The mark of a revision; null if it has none. */
+  markOf(number: number): KeepMark | null {
+    return this.#kept.get(number)?.mark ?? null
+  }
+
+  /** Marks a revision to be kept, or with null no more. @returns null, or why not */
+  async mark(number: number, mark: KeepMark | null): Promise<MarkRefusal | null> {
+    const kept = this.#kept.get(number)
+    if (kept === undefined) return 'no-such-revision'
+    const marked = [...this.#kept.values()].filter((one) => one !== kept && one.mark !== null)
+    const bytes = marked.reduce((sum, one) => sum + one.bytes, kept.bytes)
+    if (mark !== null && (marked.length >= MAX_MARKS || bytes > this.#bounds.bytes / 2)) return 'too-many-kept'
+    Object.assign(kept, { mark, isMarkOnDisk: false })
+    kept.isMarkOnDisk = await this.#try(async (folder) => {
+      await this.#makeWhole(folder)
+      await folder.mark(number, mark)
+    })
+    return null
   }
 
   /** The text that a forced revision replaced; null if there is none. */
@@ -160,15 +209,20 @@ export class History {
   async refresh(): Promise<void> {
     const folder = this.#folder
     if (folder === null) return
-    const numbers = await folder.numbers()
+    const [numbers, marks] = [await folder.numbers(), await folder.marks()]
     for (const [number, { isOnDisk }] of this.#kept)
       if (isOnDisk && !numbers.includes(number)) this.#kept.delete(number)
     for (const number of numbers) {
-      if (this.#kept.get(number)?.isOnDisk === true) continue
+      const known = this.#kept.get(number)
+      if (known?.isOnDisk === true) {
+        Object.assign(known, markOf(marks.get(number)))
+        continue
+      }
       const found = await folder.read(number)
       if (found === null) continue
       const bytes = Buffer.byteLength(found.text)
-      this.#kept.set(number, { record: found.record, bytes, isOnDisk: true, text: found.text, overwritten: null })
+      const mark = markOf(marks.get(number))
+      this.#kept.set(number, { ...found, bytes, isOnDisk: true, overwritten: null, ...mark })
     }
     const inOrder = [...this.#kept].sort(([a], [b]) => a - b)
     this.#kept.clear()
@@ -200,23 +254,37 @@ export class History {
     const newest = this.list()[0]
     if (newest !== undefined && newest.etag === etagOf(newest.number, text)) return newest
     const number = (newest?.number ?? 0) + 1
-    const record = { number, etag: etagOf(number, text), atMs: nowMs, author: 'file', reason: null, forced: false }
+    const record = byFile(number, text, nowMs)
     await this.add(record, text)
     return record
   }
 
   #keep({ record, text }: RecordedRevision, where: Pick<Kept, 'isOnDisk' | 'overwritten'>): void {
     const size = Buffer.byteLength(text) + (where.overwritten?.length ?? 0)
-    this.#kept.set(record.number, { record, bytes: size, text, ...where })
+    this.#kept.set(record.number, { record, bytes: size, text, ...where, ...markOf(undefined) })
     let bytes = [...this.#kept.values()].reduce((sum, kept) => sum + kept.bytes, 0)
-    for (const [number, kept] of this.#kept) {
-      const tooMuch = this.#kept.size > this.#bounds.revisions || bytes > this.#bounds.bytes
-      if (!tooMuch || this.#kept.size <= ALWAYS_KEPT) break
+    while (this.#kept.size > this.#bounds.revisions || bytes > this.#bounds.bytes) {
+      const kept = this.#mostDispensable()
+      if (kept === null) break
+      const { number } = kept.record
       this.#kept.delete(number)
       bytes -= kept.bytes
       if (kept.isOnDisk && this.#ownership.isOwner) void this.#folder?.remove(number)
     }
     this.#dropTexts()
+  }
+
+  /** The oldest one inside of a run, else the oldest one; null where all of them stay. */
+  #mostDispensable(): Kept | null {
+    const all = [...this.#kept.values()]
+    const mayGo = (one: Kept, at: number): boolean => one.mark === null && at < all.length - ALWAYS_KEPT
+    const isInner = ({ record }: Kept, at: number): boolean => (all[at + 1] as Kept).record.run <= record.number
+    return all.find((one, at) => mayGo(one, at) && isInner(one, at)) ?? all.find(mayGo) ?? null
+  }
+
+  /** What goes into the record of a revision that follows the newest one. */
+  runOf(record: Omit<RevisionRecord, 'run' | 'etag'>): number {
+    return runOf(record, this.#kept.get(record.number - 1)?.record)
   }
 
   /** Frees texts that are on disk, except the newest. */
@@ -230,13 +298,19 @@ export class History {
   async #makeWhole(folder: HistoryFolder): Promise<void> {
     const isNew = await folder.make()
     for (const [number, kept] of this.#kept) {
-      if (isNew) kept.isOnDisk = false
-      if (kept.isOnDisk) continue
-      const { record, text, overwritten } = kept
-      if (text === null) this.#kept.delete(number)
-      else await folder.write({ record, text }, overwritten)
-      kept.isOnDisk = true
+      if (isNew) Object.assign(kept, { isOnDisk: false, isMarkOnDisk: false })
+      if (!kept.isOnDisk) await this.#writeAgain(folder, number, kept)
+      if (kept.isMarkOnDisk || !this.#kept.has(number)) continue
+      await folder.mark(number, kept.mark)
+      kept.isMarkOnDisk = true
     }
+  }
+
+  async #writeAgain(folder: HistoryFolder, number: number, kept: Kept): Promise<void> {
+    const { record, text, overwritten } = kept
+    if (text === null) this.#kept.delete(number)
+    else await folder.write({ record, text }, overwritten)
+    kept.isOnDisk = true
   }
 
   async #try(work: (folder: HistoryFolder) => Promise<void>): Promise<boolean> {
@@ -264,4 +338,15 @@ export class History {
     this.problem = `revisions are not stored on disk: ${message}`
     return false
   }
+}
+
+/** @param mark as on disk */
+function markOf(mark: KeepMark | undefined): Pick<Kept, 'mark' | 'isMarkOnDisk'> {
+  return { mark: mark ?? null, isMarkOnDisk: true }
+}
+
+/** An edit of the file that nobody saw being made. */
+function byFile(number: number, text: string, atMs: number): RevisionRecord {
+  const told = { author: 'file', reason: null, forced: false, summary: null, run: number }
+  return { number, etag: etagOf(number, text), atMs, ...told }
 }

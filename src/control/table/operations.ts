@@ -4,7 +4,7 @@
  * An edit is a commit: validate -> edit the text -> write it durably -> apply it. routes.yaml is the single source of truth, so
  * changes on disk are loaded before an edit, and an invalid file is never overwritten.
  */
-import { tableChanges } from '../../rules/language/changes.ts'
+import { briefly, type TableChange, tableChanges } from '../../rules/language/changes.ts'
 import type { Problems, ReadTable } from '../../rules/language/text.ts'
 import type { CookieKeySource } from '../../state/cookie-key-source.ts'
 import { etagOf, type LiveTable, type Revision } from '../../state/live-table.ts'
@@ -43,6 +43,10 @@ export interface OperationsParts {
 
 /** How often an edit is tried while the file keeps changing, before it fails with `file-busy`. */
 const MAX_ATTEMPTS = 3
+
+type Applied =
+  | { readonly ok: true; readonly changes: readonly TableChange[] }
+  | { readonly ok: false; readonly problems: Problems }
 
 const BY_FILE: Authorship = { author: 'file', reason: null }
 
@@ -216,13 +220,14 @@ export class Operations {
     // Overwriting an invalid file is a revision even if the table stays the same: the invalid text is kept with it.
     const changed = overInvalid || proposal.text !== before.text
     if (terms.dryRun === true) return { kind: 'would', before, proposal, changed }
-    if (!changed) return { kind: 'done', revision: before, changed, before }
+    if (!changed) return { kind: 'done', revision: before, changed, before, changes: [] }
     return this.#write(before, proposal, terms, overInvalid)
   }
 
   async #write(before: Revision, proposal: Proposal, terms: EditTerms, overInvalid: boolean): Promise<EditOutcome> {
     const { text } = proposal
-    const record = this.#recordOf(before.number + 1, text, terms, overInvalid)
+    const changes = tableChanges(before.table, proposal.table)
+    const record = this.#recordOf(before.number + 1, text, terms, changes, overInvalid)
     const overwritten = overInvalid ? await this.#file.readBytes() : null
     const held = overInvalid ? overwritten : Buffer.from(before.text)
     await this.#history.prepare(record, text, overwritten)
@@ -233,15 +238,15 @@ export class Operations {
       if (!(error instanceof WriteFailure)) throw error
       return { kind: 'not-written', flaw: error.flaw, message: `${this.#file.name} ${error.message}` }
     }
-    const refused = await this.#apply(text, proposal, terms)
-    if (refused === null) {
+    const applied = await this.#apply(text, proposal, terms)
+    if (applied.ok) {
       await this.#history.commit(record, text)
       this.#reports.history(this.#history.problem)
-      return { kind: 'done', revision: this.#live.current, changed: true, before }
+      return { kind: 'done', revision: this.#live.current, changed: true, before, changes }
     }
     await this.#takeBack(text, held ?? before.text)
     await this.#history.abandon(record)
-    return { kind: 'refused', ...refused }
+    return { kind: 'refused', ...applied.problems }
   }
 
   /** Restores the content that the file had before `text`. If that fails, the text will be treated as an edit of the file, and rejected. */
@@ -253,8 +258,15 @@ export class Operations {
     }
   }
 
-  #recordOf(number: number, text: string, { author, reason }: Authorship, forced: boolean): RevisionRecord {
-    return { number, etag: etagOf(number, text), atMs: this.#now(), author, reason, forced }
+  #recordOf(
+    number: number,
+    text: string,
+    { author, reason }: Authorship,
+    changes: readonly TableChange[],
+    forced: boolean,
+  ): RevisionRecord {
+    const record = { number, atMs: this.#now(), author, reason, forced, summary: briefly(changes) }
+    return { ...record, etag: etagOf(number, text), run: this.#history.runOf(record) }
   }
 
   /** Validates a text as far as possible without activating it. */
@@ -289,19 +301,19 @@ export class Operations {
     const before = this.#live.current.number
     // Another instance that owns the folder has made it, or reads the same file and is about to record it.
     const made = this.#ownership.isOwner ? null : await this.#history.recordOf(text, before)
-    const problems = await this.#apply(text, proposal, made ?? BY_FILE, made?.number ?? before + 1)
-    if (problems !== null) return this.#refuse(`text: ${text}`, problems)
+    const applied = await this.#apply(text, proposal, made ?? BY_FILE, made?.number ?? before + 1)
+    if (!applied.ok) return this.#refuse(`text: ${text}`, applied.problems)
     if (made !== null) return null
-    await this.#history.add(this.#recordOf(this.#live.current.number, text, BY_FILE, false), text)
+    await this.#history.add(this.#recordOf(this.#live.current.number, text, BY_FILE, applied.changes, false), text)
     this.#reports.history(this.#history.problem)
     return null
   }
 
   /**
-   * Activates a validated table. Returns null, or the problems.
+   * Activates a validated table. Returns its changes if it was read from the file, or the problems.
    * @param read the number of the revision, if it was read from the file
    */
-  async #apply(text: string, proposal: Proposal, by: Authorship, read: number | null = null): Promise<Problems | null> {
+  async #apply(text: string, proposal: Proposal, by: Authorship, read: number | null = null): Promise<Applied> {
     const before = this.#live.current
     const number = read ?? before.number + 1
     const nowMs = this.#now()
@@ -311,14 +323,14 @@ export class Operations {
     try {
       this.#live.apply(table, text, nowMs, { number, material })
     } catch (error) {
-      if (this.#live.current === before) return this.#problem((error as Error).message)
+      if (this.#live.current === before) return { ok: false, problems: this.#problem((error as Error).message) }
       // A listener failed. The revision is active nevertheless.
       this.#reports.listenerFailed(error, this.#live.current)
     }
     // The audit line of an edit by the API has its changes.
     const changes = read !== null ? tableChanges(before.table, table) : null
     this.#reports.inForce(this.#live.current, by, proposal.warnings, changes)
-    return null
+    return { ok: true, changes: changes ?? [] }
   }
 
   /** @param state identifies what is rejected: it is reported once */

@@ -1,6 +1,7 @@
 /**
  * A revision as a file: a comment line with its metadata, followed by the unchanged text.
  */
+import type { ChangeSummary } from '../../rules/language/changes.ts'
 import { etagOf } from '../../state/live-table.ts'
 
 /** Metadata of a revision. */
@@ -14,6 +15,45 @@ export interface RevisionRecord {
   readonly reason: string | null
   /** It replaced an invalid file; the history's `overwritten` has its text. */
   readonly forced: boolean
+  /** What it changed; null where that is not known: in records of earlier releases, or an edit of the file while banyan was down. */
+  readonly summary: ChangeSummary | null
+  /** The first revision of its run: of the edits, one after the other, that one author made of one route or upstream. */
+  readonly run: number
+}
+
+/** That a person wants a revision kept. */
+export interface KeepMark {
+  readonly by: string
+  readonly atMs: number
+  readonly reason: string | null
+}
+
+/** Edits of one run are no further apart. */
+const RUN_GAP_MS = 3_600_000
+
+/** The `run` of a revision that follows another one. */
+export function runOf(record: Omit<RevisionRecord, 'run' | 'etag'>, previous: RevisionRecord | undefined): number {
+  const isNext = previous?.number === record.number - 1 && record.atMs - previous.atMs <= RUN_GAP_MS
+  const isSame = previous?.author === record.author && subjectOf(previous) === subjectOf(record)
+  const isOne = subjectOf(record) !== null && !record.forced && previous?.forced === false
+  return isNext && isSame && isOne ? previous.run : record.number
+}
+
+/** The one thing that a revision changed; null where it changed several, or it is not known what. */
+function subjectOf({ summary }: Pick<RevisionRecord, 'summary'>): string | null {
+  const [only, ...others] = summary?.changes ?? []
+  return only === undefined || others.length > 0 ? null : `${only.what} ${only.name}`
+}
+
+/** Parses a mark; null for anything else. */
+export function readMark(json: string): KeepMark | null {
+  try {
+    const { by, atMs, reason } = JSON.parse(json) as Partial<KeepMark>
+    if (typeof by !== 'string' || typeof atMs !== 'number') return null
+    return { by, atMs, reason: typeof reason === 'string' ? reason : null }
+  } catch {
+    return null
+  }
 }
 
 /** A revision with its text. */
@@ -48,7 +88,33 @@ function recordOf(json: string): RevisionRecord | null {
   } catch {
     return null
   }
-  const { number, etag, atMs, author, reason = null, forced = false } = said ?? {}
+  const { number, etag, atMs, author, reason = null, forced = false, summary = null, run = number } = said ?? {}
   if (typeof number !== 'number' || typeof etag !== 'string' || typeof atMs !== 'number') return null
-  return { number, etag, atMs, author: String(author), reason: reason === null ? null : String(reason), forced }
+  return {
+    number,
+    etag,
+    atMs,
+    author: String(author),
+    reason: reason === null ? null : String(reason),
+    forced,
+    summary: isSummary(summary) ? summary : null,
+    run: typeof run === 'number' && run <= number ? run : number,
+  }
+}
+
+/** A file that somebody has edited must not end the process. */
+function isSummary(said: unknown): said is ChangeSummary {
+  const { changes, more } = (said ?? {}) as Partial<ChangeSummary>
+  if (!Array.isArray(changes) || typeof more !== 'number') return false
+  const isText = (one: unknown): boolean => typeof one === 'string'
+  const isValue = (one: unknown): boolean => one === null || typeof one === 'string'
+  return changes.every((one) => {
+    const isChange = [one?.what, one?.name, one?.change].every(isText) && Array.isArray(one.keys)
+    return (
+      isChange &&
+      one.keys.every(
+        (key: Record<string, unknown> | null) => isText(key?.key) && isValue(key?.before) && isValue(key?.after),
+      )
+    )
+  })
 }

@@ -4,6 +4,7 @@
 
 import type { Table } from '../table/table.ts'
 import { type Plain, sameValue } from '../values/plain.ts'
+import { flowText } from './yaml-print.ts'
 
 /** One thing that is different. */
 export interface TableChange {
@@ -20,6 +21,42 @@ export interface KeyChange {
   readonly key: string
   readonly before: unknown
   readonly after: unknown
+}
+
+/** What is different, short enough for a list of revisions: values as one line of routes.yaml. */
+export interface ChangeSummary {
+  readonly changes: readonly BriefChange[]
+  /** Changes that are not listed. */
+  readonly more: number
+}
+
+/** A change with its values as text. */
+export interface BriefChange extends Omit<TableChange, 'keys'> {
+  /** Empty where the whole thing was added or removed. */
+  readonly keys: readonly { readonly key: string; readonly before: string | null; readonly after: string | null }[]
+}
+
+const MAX_BRIEF_CHANGES = 10
+const MAX_BRIEF_KEYS = 10
+const MAX_BRIEF_VALUE = 80
+
+/** The changes in brief. */
+export function briefly(changes: readonly TableChange[]): ChangeSummary {
+  const value = (one: unknown): string | null => {
+    if (one === null || one === undefined) return null
+    const text = flowText(one as Plain)
+    return text.length > MAX_BRIEF_VALUE ? `${text.slice(0, MAX_BRIEF_VALUE - 1)}…` : text
+  }
+  const brief = changes.slice(0, MAX_BRIEF_CHANGES).map(({ what, name, change, keys = [] }) => {
+    const told = keys.slice(0, MAX_BRIEF_KEYS)
+    return {
+      what,
+      name,
+      change,
+      keys: told.map(({ key, before, after }) => ({ key, before: value(before), after: value(after) })),
+    }
+  })
+  return { changes: brief, more: changes.length - brief.length }
 }
 
 /** What is different in `after`, in the order of the two tables; empty where only comments, order or spacing differ. */

@@ -78,6 +78,14 @@ export function withEdit(document: TableDocument, edit: TableEdit): TableDocumen
   return { ...document, upstreams: { ...document.upstreams, [edit.upstream]: upstream } } as TableDocument
 }
 
+/** The values of a text that `readTable` accepts. @throws {Error} for some that it does not accept */
+export function plainTable(text: string): Plain {
+  const parsed = parse(text)
+  const [error] = parsed.errors
+  if (error !== undefined) throw error
+  return plainOf(parsed)
+}
+
 function plainOf(parsed: Document.Parsed): Plain {
   return parsed.toJS({ maxAliasCount: MAX_ALIASES })
 }

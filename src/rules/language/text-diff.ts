@@ -2,6 +2,7 @@
  * Line diff of two texts in the format of `diff -u`.
  */
 import type { StructuredPatch } from 'diff'
+import { applyPatch } from 'diff/lib/patch/apply.js'
 import { formatPatch, OMIT_HEADERS, structuredPatch } from 'diff/lib/patch/create.js'
 
 /** Unchanged lines that are shown around a change. */
@@ -15,6 +16,14 @@ export function diffText(before: string, after: string): string {
   const options = { context: CONTEXT, maxEditLength: MAX_CHANGED_LINES }
   const patch = structuredPatch('', '', before, after, '', '', options)
   return patch === undefined ? replaced(before, after) : formatted(patch.hunks)
+}
+
+/** Makes in `text` the change of lines from `before` to `after`; null where the lines are not there, or too many change. */
+export function movedLines(before: string, after: string, text: string): string | null {
+  const options = { context: CONTEXT, maxEditLength: MAX_CHANGED_LINES }
+  const patch = structuredPatch('', '', before, after, '', '', options)
+  const moved = patch === undefined ? false : applyPatch(text, patch, { autoConvertLineEndings: false })
+  return moved === false ? null : moved
 }
 
 function replaced(before: string, after: string): string {

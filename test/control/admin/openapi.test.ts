@@ -270,7 +270,7 @@ test('edits, their dry runs, and what refuses them', async () => {
   ).toBe(201)
   expect((await ask('PUT', '/routes/{id}', { id: 'new' }, { body: NEW })).status).toBe(200)
   expect((await ask('PUT', '/routes/{id}', { id: 'new' }, { body: { ...NEW, to: 1 } })).status).toBe(422)
-  const { headers } = await ask('PATCH', '/routes/{id}', { id: 'new' }, { body: { percent: 5 } })
+  const { headers, json: patched } = await ask('PATCH', '/routes/{id}', { id: 'new' }, { body: { percent: 5 } })
   await ask('PATCH', '/routes/{id}', { id: 'new' }, { body: { percent: 6 }, query })
   await ask('PATCH', '/routes/{id}', { id: 'new' }, { body: { percent: 6 } })
   const outdated = { body: { percent: 7 }, headers: { 'If-Match': headers.etag as string } }
@@ -289,7 +289,21 @@ test('edits, their dry runs, and what refuses them', async () => {
   await ask('GET', '/revisions/{number}', { number: '2' })
   await ask('GET', '/revisions/{number}', { number: '1' })
   await ask('GET', '/revisions/{number}/routes.yaml', { number: '1' })
-  expect((await ask('POST', '/revisions/{number}/restore', { number: '1' })).status).toBe(200)
+  const revision = async (method: string, what: string, number: number, how: Ask & { query?: string } = {}) =>
+    (await ask(method, `/revisions/{number}/${what}`, { number: String(number) }, how)).status
+  expect(await revision('PUT', 'keep', 2, { headers: { 'Banyan-Reason': 'before the move' } })).toBe(200)
+  expect((await ask('GET', '/revisions', {}, { query: '?since=1d&author=anonymous&route=new' })).status).toBe(200)
+  expect((await ask('GET', '/revisions', {}, { query: '?sinec=1d' })).status).toBe(400)
+  expect((await ask('GET', '/revisions/{number}', { number: '4' }, { query: '?against=1' })).status).toBe(200)
+  expect(await revision('DELETE', 'keep', 2)).toBe(200)
+  expect(await revision('DELETE', 'keep', 99)).toBe(404)
+  expect(await revision('POST', 'revert', patched.revision, { query })).toBe(409)
+  expect(await revision('POST', 'revert', 1)).toBe(409)
+  const last = at.live.current.number
+  expect(await revision('POST', 'revert', last, { query })).toBe(200)
+  expect(await revision('POST', 'revert', last)).toBe(200)
+  expect(await revision('POST', 'restore', 1, { query })).toBe(200)
+  expect(await revision('POST', 'restore', 1)).toBe(200)
   await writeFile(at.path, 'version: 2\n')
   expect((await ask('PATCH', '/routes/{id}', { id: 'search' }, { body: { percent: 5 } })).status).toBe(409)
   await ask('GET', '/readyz')

@@ -4,7 +4,7 @@
 import { execFileSync } from 'node:child_process'
 import { chmod, mkdir, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type AdminRig, type Ask, adminRig, TABLE } from '../rig.ts'
 
 let at: AdminRig
@@ -341,6 +341,118 @@ test('revisions: who, when, why, what; and any of them can be had back', async (
     json: { type: 'urn:banyan:problem:no-such-revision' },
   })
   expect(await at.ask('POST', '/revisions/1/restore', { body: { a: 1 } })).toMatchObject({ status: 422 })
+})
+
+describe('one revision among later ones', () => {
+  const set = (id: string, percent: number, reason = '') =>
+    at.ask('PATCH', `/routes/${id}`, { body: { percent }, headers: { 'Banyan-Reason': reason } })
+
+  test('is undone, and the others stay', async () => {
+    await set('gtin-lookup', 50)
+    await set('search', 7)
+    await set('reviews', 9)
+    const dry = await at.ask('POST', '/revisions/3/revert?dryRun=true')
+    expect(dry.json).toMatchObject({ dryRun: true, reverted: { first: 3, last: 3 } })
+    const { status, json } = await at.ask('POST', '/revisions/3/revert')
+    expect([status, json]).toMatchObject([200, { revision: 5, changed: true, reverted: { first: 3, last: 3 } }])
+    expect(json.changes).toEqual([
+      { what: 'route', name: 'search', change: 'changed', keys: [{ key: 'percent', before: 7, after: 100 }] },
+    ])
+    const only = TABLE.replace('percent: 5 ', 'percent: 50 ').replace(
+      'to: gtin\n# the end',
+      'to: gtin\n    percent: 9\n# the end',
+    )
+    expect(await at.text()).toBe(only)
+    expect((await at.ask('GET', '/revisions/5')).json.reason).toBe('revert of revision 3')
+    expect((await at.ask('POST', '/revisions/3/revert')).json).toMatchObject({ revision: 5, changed: false })
+  })
+
+  test('is a conflict where somebody has changed the same since, with both sides and who it was', async () => {
+    await set('search', 7)
+    await set('search', 8)
+    await set('reviews', 9)
+    const reply = await at.ask('POST', '/revisions/2/revert')
+    expect(reply).toMatchObject({ status: 409, json: { type: 'urn:banyan:problem:revert-conflict' } })
+    expect(reply.json.conflicts).toMatchObject([
+      {
+        place: 'routes.search.percent',
+        before: '100',
+        made: '7',
+        now: '8',
+        since: { revision: 3, author: 'anonymous' },
+      },
+    ])
+    expect(reply.json.detail).toBe(
+      'Revision 2 made routes.search.percent 7 (before: 100), and it was made 8 by anonymous in revision 3; nothing was changed.',
+    )
+    expect(at.live.current.number).toBe(4)
+  })
+
+  test('is refused where the result would be no valid table', async () => {
+    await at.ask('PUT', '/routes.yaml', {
+      body: TABLE.replace('default: legacy', '  third: { servers: [http://127.0.0.1:4009] }\ndefault: legacy'),
+      headers: { 'Content-Type': 'application/yaml' },
+    })
+    await at.ask('PATCH', '/routes/search', { body: { to: 'third' } })
+    const { status, json } = await at.ask('POST', '/revisions/2/revert')
+    expect([status, json.problems?.[0]?.message]).toEqual([422, 'unknown upstream "third"'])
+  })
+
+  test('is listed with what it changed; by author, route and time', async () => {
+    await set('search', 7, 'slow')
+    await set('reviews', 9)
+    const list = async (query: string) =>
+      (await at.ask('GET', `/revisions?${query}`)).json.revisions.map((one: { revision: number }) => one.revision)
+    const [, second] = (await at.ask('GET', '/revisions')).json.revisions
+    expect(second).toMatchObject({
+      revision: 2,
+      run: 2,
+      kept: null,
+      summary: {
+        changes: [
+          { what: 'route', name: 'search', change: 'changed', keys: [{ key: 'percent', before: '100', after: '7' }] },
+        ],
+        more: 0,
+      },
+    })
+    expect(await list('author=anonymous')).toEqual([3, 2])
+    expect(await list('route=search')).toEqual([2, 1])
+    expect(await list('since=1970-01-01T00:00:02Z')).toEqual([3, 2])
+    expect(await list('since=59s')).toEqual([3, 2])
+    expect(await list('since=1s')).toEqual([])
+    for (const query of ['since=yesterday', 'since=5', 'author=a&autor=b'])
+      expect((await at.ask('GET', `/revisions?${query}`)).status, query).toBe(400)
+    expect((await at.ask('GET', '/revisions/3?against=1')).json.changes).toHaveLength(2)
+    expect((await at.ask('GET', '/revisions/3?against=9')).status).toBe(404)
+    expect((await at.ask('GET', '/revisions/3?against=x')).status).toBe(400)
+  })
+
+  test('restoring an earlier one names what it takes back', async () => {
+    await set('search', 7, 'slow')
+    await set('reviews', 9)
+    const dry = (await at.ask('POST', '/revisions/1/restore?dryRun=true')).json
+    const { json } = await at.ask('POST', '/revisions/1/restore')
+    for (const one of [dry, json]) {
+      expect(one.undoes).toMatchObject([
+        { revision: 3, author: 'anonymous', yours: false, reason: null },
+        { revision: 2, reason: 'slow', summary: { changes: [{ name: 'search' }] } },
+      ])
+    }
+  })
+
+  test('is kept when marked; that is logged with who did it', async () => {
+    await set('search', 7)
+    const headers = { 'Banyan-Reason': 'before the season' }
+    const { status, json } = await at.ask('PUT', '/revisions/2/keep', { headers })
+    expect([status, json]).toMatchObject([
+      200,
+      { revision: 2, kept: { by: 'anonymous', reason: 'before the season', at: '1970-01-01T00:01:01.000Z' } },
+    ])
+    expect(at.lines.at(-1)).toMatchObject({ fields: { event: 'admin-keep', author: 'anonymous', revision: 2 } })
+    expect((await at.ask('DELETE', '/revisions/2/keep')).json.kept).toBeNull()
+    expect((await at.ask('PUT', '/revisions/8/keep')).status).toBe(404)
+    expect((await at.ask('PUT', '/revisions/2/keep?dryRun=true')).status).toBe(400)
+  })
 })
 
 test('without If-Match the last writer wins, and the history shows both', async () => {

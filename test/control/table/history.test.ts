@@ -5,7 +5,7 @@ import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { History, type HistoryBounds } from '../../../src/control/table/history.ts'
-import type { RevisionRecord } from '../../../src/control/table/revision-record.ts'
+import { type RevisionRecord, runOf } from '../../../src/control/table/revision-record.ts'
 import { etagOf } from '../../../src/state/live-table.ts'
 import { folderOf } from '../../../src/state/store/state-folder.ts'
 import { folder } from '../rig.ts'
@@ -26,6 +26,8 @@ const recordOf = (number: number, text: string, author = 'anna'): RevisionRecord
   author,
   reason: `reason ${number}`,
   forced: false,
+  summary: null,
+  run: number,
 })
 
 /** A history whose process has made these texts in order, by the API. */
@@ -184,4 +186,129 @@ test('without a file it keeps all in memory', async () => {
   expect(await history.textOf(2)).toBe('two\n')
   expect(history.problem).toBeNull()
   expect(await readdir(home.path)).toEqual([])
+})
+
+/** A step of an author on a route. */
+function step(number: number, route: string, author: string, previous?: RevisionRecord): RevisionRecord {
+  const keys = [{ key: 'percent', before: `${number - 1}`, after: `${number}` }]
+  const summary = { changes: [{ what: 'route' as const, name: route, change: 'changed' as const, keys }], more: 0 }
+  const record = { ...recordOf(number, `text ${number}\n`, author), summary }
+  return { ...record, run: runOf(record, previous) }
+}
+
+/** A history of the file's first revision and steps by these authors, of these routes. */
+async function stepped(steps: readonly (readonly [author: string, route: string])[], bounds: HistoryBounds) {
+  const history = new History(folderOf(path), bounds)
+  history.start('text 1\n', 0)
+  for (const [at, [author, route]] of steps.entries()) {
+    const number = at + 2
+    await history.add(step(number, route, author, history.get(number - 1)), `text ${number}\n`)
+  }
+  return history
+}
+
+test('a ramp of 260 steps pushes nothing but its own steps out of the history', async () => {
+  const ramp = Array.from({ length: 260 }, () => ['ramp', 'gtin'] as const)
+  const steps = [['anna', 'gtin'], ['bob', 'search'], ...ramp, ['anna', 'search']] as const
+  const bounds = { revisions: 20, bytes: 1_000_000 }
+  const history = await stepped(steps, bounds)
+  const numbers = history.list().map(({ number }) => number)
+  expect(numbers).toHaveLength(20)
+  expect(numbers.slice(-3)).toEqual([3, 2, 1])
+  expect(numbers.slice(0, 3)).toEqual([264, 263, 262])
+  // What the first of its steps that is left was made of is the revision before the ramp.
+  const first = numbers.at(-4) as number
+  expect(history.get(first)?.run).toBe(4)
+  expect(history.numberBefore(first)).toBe(3)
+  expect(await history.textBefore(first)).toBe('text 3\n')
+  expect(history.numberBefore(264)).toBe(263)
+  const again = new History(folderOf(path), bounds)
+  again.start('text 264\n', 0)
+  expect(again.list()).toEqual(history.list())
+  expect(again.numberBefore(first)).toBe(3)
+})
+
+test('a run ends with another author, another route, an hour, or an edit of several things', () => {
+  const first = step(2, 'gtin', 'anna')
+  expect(step(3, 'gtin', 'anna', first).run).toBe(2)
+  expect(step(3, 'search', 'anna', first).run).toBe(3)
+  expect(step(3, 'gtin', 'bob', first).run).toBe(3)
+  const later = { ...step(3, 'gtin', 'anna'), atMs: first.atMs + 3_600_001 }
+  expect(runOf(later, first)).toBe(3)
+  const [change] = first.summary?.changes ?? []
+  const two = { ...later, atMs: first.atMs, summary: { changes: [change!, change!], more: 0 } }
+  expect(runOf(two, first)).toBe(3)
+  expect(runOf({ ...later, atMs: first.atMs, summary: null }, { ...first, summary: null })).toBe(3)
+})
+
+test('where nothing is inside of a run the oldest go, and what they were made of is not known', async () => {
+  const steps = Array.from({ length: 9 }, (_, at) => [at % 2 === 0 ? 'anna' : 'bob', 'gtin'] as const)
+  const history = await stepped(steps, { revisions: 4, bytes: 1_000_000 })
+  expect(history.list().map(({ number }) => number)).toEqual([10, 9, 8, 7])
+  expect(await history.textBefore(7)).toBeNull()
+})
+
+const MARK = { by: 'anna', atMs: 5, reason: 'before the season' }
+
+test('a revision that is marked stays, over restarts, until it is unmarked', async () => {
+  const bounds = { revisions: 3, bytes: 1_000_000 }
+  const history = await made(['1\n', '2\n', '3\n'], bounds)
+  expect(await history.mark(2, MARK)).toBeNull()
+  expect(await history.mark(9, MARK)).toBe('no-such-revision')
+  for (const number of [4, 5]) await history.add(recordOf(number, `${number}\n`), `${number}\n`)
+  expect(history.list().map(({ number }) => number)).toEqual([5, 4, 2])
+  const again = new History(folderOf(path), bounds)
+  again.start('5\n', 0)
+  expect(again.markOf(2)).toEqual(MARK)
+  expect(again.markOf(4)).toBeNull()
+  await again.add(recordOf(6, '6\n'), '6\n')
+  expect(again.list().map(({ number }) => number)).toEqual([6, 5, 2])
+  // Between them there were others: what 5 was made of is not known.
+  expect(again.numberBefore(5)).toBeNull()
+  expect(await again.mark(2, null)).toBeNull()
+  expect(await files()).toEqual(['2.yaml', '5.yaml', '6.yaml'])
+  await again.add(recordOf(7, '7\n'), '7\n')
+  expect(again.list().map(({ number }) => number)).toEqual([7, 6, 5])
+})
+
+test('marks are bounded in number and in bytes, so that there is room for what comes', async () => {
+  const history = await made(
+    ['a', 'b', 'c', 'd'].map((letter) => letter.repeat(1000)),
+    { revisions: 9, bytes: 5000 },
+  )
+  expect(await history.mark(1, MARK)).toBeNull()
+  expect(await history.mark(2, MARK)).toBeNull()
+  expect(await history.mark(3, MARK)).toBe('too-many-kept')
+  expect(await history.mark(2, MARK)).toBeNull()
+})
+
+test('an instance that follows sees the marks of the owner', async () => {
+  const history = await made(['1\n', '2\n'])
+  const other = new History(folderOf(path), undefined, { isOwner: false })
+  other.start('2\n', 0)
+  await history.mark(1, MARK)
+  await other.refresh()
+  expect(other.markOf(1)).toEqual(MARK)
+  await history.mark(1, null)
+  await other.refresh()
+  expect(other.markOf(1)).toBeNull()
+})
+
+test('records of earlier releases and damaged marks and summaries are read', async () => {
+  await made(['one\n'])
+  const dir = join(home.path, '.banyan/routes.yaml')
+  const { summary, run, ...old } = recordOf(2, 'two\n')
+  await writeFile(join(dir, '2.yaml'), `# banyan ${JSON.stringify(old)}\ntwo\n`)
+  const odd = { ...recordOf(3, 'three\n'), summary: { changes: [{ what: 'route', keys: [null] }], more: 0 }, run: 99 }
+  await writeFile(join(dir, '3.yaml'), `# banyan ${JSON.stringify(odd)}\nthree\n`)
+  for (const [name, text] of [
+    ['1.kept', '{'],
+    ['2.kept', '7'],
+    ['9.kept', '{"by":"a","atMs":1}'],
+  ] as const)
+    await writeFile(join(dir, name), text)
+  const again = new History(folderOf(path))
+  again.start('three\n', 0)
+  expect(again.list()).toEqual([recordOf(3, 'three\n'), recordOf(2, 'two\n'), again.get(1)])
+  expect([1, 2, 3, 9].map((number) => again.markOf(number))).toEqual([null, null, null, null])
 })
