@@ -3,7 +3,7 @@
  */
 
 import { compileServer } from '../rules/language/compile.ts'
-import { flawOfOrigin } from '../rules/patterns/origin.ts'
+import { flawOfServerUrl } from '../rules/patterns/origin.ts'
 import type { AdminClient } from './admin-client.ts'
 import { count } from './check.ts'
 import { durationOf, editTerms, type Given } from './command.ts'
@@ -56,7 +56,7 @@ export function serverPath(upstream: string, id: string): string {
 
 async function add({ client, given, args, io }: Step): Promise<string> {
   const [upstream, url] = args as [string, string]
-  const flaw = flawOfOrigin(url)
+  const flaw = flawOfServerUrl(url)
   if (flaw !== null) {
     const hint = flaw.hint === undefined ? '' : ` (${flaw.hint})`
     throw new CommandError(EXIT.usage, `'${url}': ${flaw.message}${hint}`)

@@ -1,7 +1,7 @@
 /**
  * An HTTP/1.1 client for one server: kept-alive connections, one exchange at a time on each, every byte streamed.
  */
-import { connect as connectTcp, type OnReadOpts, Socket, type TcpSocketConnectOpts } from 'node:net'
+import { connect as connectPlain, type OnReadOpts, Socket, type TcpSocketConnectOpts } from 'node:net'
 import { type ConnectionOptions, connect as connectTls } from 'node:tls'
 import { coarseNowMs, unwatch, type Watched, watch } from './deadlines.ts'
 import { tellException } from './exceptions.ts'
@@ -46,6 +46,8 @@ export interface ConnectionOwner {
 export interface PoolSettings {
   readonly hostname: string
   readonly port: number
+  /** The path of its Unix socket, which is connected to then; null for none. */
+  readonly socketPath: string | null
   /** Options for node:tls, or null for plain TCP. */
   readonly tls: ConnectionOptions | null
   readonly connectTimeoutMs: number
@@ -244,12 +246,13 @@ export class Connection implements Watched, Held {
     this.deadlineMs = coarseNowMs() + settings.connectTimeoutMs
   }
 
-  #connect({ hostname, port, tls }: PoolSettings): Socket {
+  #connect({ hostname, port, socketPath, tls }: PoolSettings): Socket {
     // Read past the stream: that one gives nothing out any more once a write has failed.
-    const where = this.#pool.dial ?? { host: hostname }
-    const address = { ...where, port, allowHalfOpen: true, noDelay: true, onread: this.#reading() }
+    const reading = { allowHalfOpen: true, noDelay: true, onread: this.#reading() }
+    const address = { ...(this.#pool.dial ?? { host: hostname }), port, ...reading }
     try {
-      if (tls === null) return connectTcp(address)
+      if (socketPath !== null) return connectPlain({ path: socketPath, ...reading })
+      if (tls === null) return connectPlain(address)
       return connectTls({ ...tls, ...address })
     } catch (error) {
       // What node refuses to try is a connection that did not come about, for this one exchange.

@@ -88,6 +88,7 @@ export function poolFor(port: number, over: Partial<PoolSettings> = {}): ServerP
   return new ServerPool({
     hostname: '127.0.0.1',
     port,
+    socketPath: null,
     tls: null,
     connectTimeoutMs: 120_000,
     headersTimeoutMs: 120_000,

@@ -5,14 +5,14 @@ import { renameSync } from 'node:fs'
 import { mkdir, open, rename, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { z } from 'zod'
-import { flawOfOrigin } from '../../rules/patterns/origin.ts'
+import { flawOfServerUrl } from '../../rules/patterns/origin.ts'
 import { checked, name, object } from '../../rules/values/schema-blocks.ts'
 import { FileError, readFileWithin, readFileWithinNow } from '../../state/read-file.ts'
 import { serverId } from './server-body.ts'
 
 const lease = object({
   id: serverId,
-  url: checked(z.string(), flawOfOrigin),
+  url: checked(z.string(), flawOfServerUrl),
   weight: z.int().min(1).max(1000),
   ttlMs: z.int().min(1),
 })

@@ -6,7 +6,7 @@ import type { HealthSettings, Server, Upstream } from '../../rules/table/table.t
 import { digestOf, NO_MATERIAL, type TlsMaterial } from '../../state/tls/material.ts'
 import { tlsOptions } from '../../state/tls/options.ts'
 import { placeOf } from '../../state/upstreams/fleet.ts'
-import { dialOf } from '../../state/upstreams/pool.ts'
+import { authorityOf, dialOf } from '../../state/upstreams/pool.ts'
 import type { ControlLog } from '../control-log.ts'
 import { type ProbeResult, type ProbeTarget, probe } from './probe.ts'
 
@@ -186,9 +186,10 @@ function targetOf({ upstream, server }: Member, settings: HealthSettings, materi
   const { host, tls } = upstream
   return {
     dial: dialOf(server) ?? { host: server.address ?? server.hostname },
+    socketPath: server.socketPath,
     port: server.port,
     tls: server.tls ? tlsOptions(tls, server.hostname, material) : null,
-    host: typeof host === 'object' ? host.literal : new URL(server.url).host,
+    host: typeof host === 'object' ? host.literal : authorityOf(server),
     settings,
   }
 }

@@ -14,6 +14,8 @@ export interface ProbeTarget {
   /** The address to connect to. */
   readonly dial: Dial
   readonly port: number
+  /** Of a Unix socket, in the place of host and port; null for none. */
+  readonly socketPath: string | null
   /** Null for plain HTTP. */
   readonly tls: ConnectionOptions | null
   /** The Host header. */
@@ -34,6 +36,8 @@ const MAX_BODY_BYTES = 64 * 1024
 const CAUSES: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'connection refused',
   ECONNRESET: 'connection reset',
+  ENOENT: 'no such socket',
+  EACCES: 'permission denied',
   ENOTFOUND: 'host name not found',
   EAI_AGAIN: 'host name lookup failed temporarily',
   EHOSTUNREACH: 'no route to host',
@@ -58,9 +62,13 @@ export async function probe(target: ProbeTarget, signal: AbortSignal): Promise<P
   }
 }
 
-function head({ dial, port, tls, host, settings }: ProbeTarget, signal: AbortSignal): Promise<IncomingMessage> {
+function head(
+  { dial, port, socketPath, tls, host, settings }: ProbeTarget,
+  signal: AbortSignal,
+): Promise<IncomingMessage> {
   const headers = { Host: host, 'User-Agent': 'banyan-health', Accept: '*/*', Connection: 'close' }
-  const options = { ...dial, port, method: 'GET', path: settings.path, headers, agent: false, signal } as const
+  const where = socketPath === null ? { ...dial, port } : { socketPath }
+  const options = { ...where, method: 'GET', path: settings.path, headers, agent: false, signal } as const
   return new Promise((resolve, reject) => {
     const req = tls === null ? httpRequest(options, resolve) : httpsRequest({ ...options, ...tls }, resolve)
     req.on('error', reject)

@@ -3,7 +3,7 @@
  */
 
 import { compileServer } from '../../rules/language/compile.ts'
-import { flawOfOrigin } from '../../rules/patterns/origin.ts'
+import { flawOfServerUrl } from '../../rules/patterns/origin.ts'
 import type { UpstreamDocument } from '../../rules/table/schema.ts'
 import { pointerOf } from '../../rules/values/problem.ts'
 import type { Revision } from '../../state/live-table.ts'
@@ -43,7 +43,7 @@ export function patchServer(upstream: string, id: string, patch: JsonObject): Ch
     // A default that the file leaves out stays out: writing it would change nothing but the text.
     const entry = plain && (weight === undefined || weight === 1) && typeof url === 'string' ? url : { ...patched }
     const named = isJsonObject(entry) ? withId(entry, id) : entry
-    if (typeof url === 'string' && flawOfOrigin(url) === null && !fitsId(id, url)) {
+    if (typeof url === 'string' && flawOfServerUrl(url) === null && !fitsId(id, url)) {
       const error = { pointer: '/url', detail: `the id ${id} does not match the URL ${url}` }
       return { kind: 'invalid', errors: [error], more: 0 }
     }
@@ -90,7 +90,7 @@ function entryOf(
 /** Adds the id, unless it is the `host:port` of the URL. */
 function withId(entry: JsonObject, id: string): JsonObject {
   const { id: _, ...rest } = entry
-  const own = typeof rest.url === 'string' && URL.canParse(rest.url) ? compileServer(rest.url).id : null
+  const own = typeof rest.url === 'string' && flawOfServerUrl(rest.url) === null ? compileServer(rest.url).id : null
   return own === id ? rest : { ...rest, id }
 }
 

@@ -6,7 +6,7 @@ import { DEFAULT_COMPARED_HEADERS } from '../evidence/difference.ts'
 import { VISITOR_COOKIE } from '../http/own-cookies.ts'
 import { thresholdOf } from '../patterns/draw.ts'
 import { type HostPattern, parseHost } from '../patterns/host.ts'
-import { type Origin, parseOrigin } from '../patterns/origin.ts'
+import { type Origin, parseOrigin, parseServerUrl, type ServerPlace } from '../patterns/origin.ts'
 import { type PathPattern, type PathReading, parsePattern, readingOf } from '../patterns/path.ts'
 import {
   anyOfCondition,
@@ -138,9 +138,10 @@ function compileAffinity(said: string): AffinitySettings {
 /** Compiles one entry of an upstream's `servers`. */
 export function compileServer(said: UpstreamDocument['servers'][number]): Server {
   const { url, weight, id } = typeof said === 'string' ? ({ url: said } as const) : said
-  const { text, tls, hostname, port } = parseOrigin(url) as Origin
+  const { text, tls, hostname, port, socketPath } = parseServerUrl(url) as ServerPlace
   const address = hostname.includes(':') ? `[${hostname}]` : hostname
-  return { id: id ?? `${address}:${port}`, url: text, tls, hostname, port, address: null, weight: weight ?? 1 }
+  const own = socketPath === null ? `${address}:${port}` : text
+  return { id: id ?? own, url: text, tls, hostname, port, socketPath, address: null, weight: weight ?? 1 }
 }
 
 function compileCookies({ domain, path, secure, sameSite }: NonNullable<UpstreamDocument['cookies']>): CookieChanges {

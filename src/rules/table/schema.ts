@@ -4,7 +4,7 @@
 import { z } from 'zod'
 import { flawOfEdited } from '../http/field-edits.ts'
 import { flawOfHostName, parseHost } from '../patterns/host.ts'
-import { flawOfOrigin } from '../patterns/origin.ts'
+import { flawOfOrigin, flawOfServerUrl } from '../patterns/origin.ts'
 import { flawOfPattern } from '../patterns/path.ts'
 import { anyOfSchema, PREDICATES } from '../patterns/predicates.ts'
 import { STICKY_FORMS } from '../patterns/sticky.ts'
@@ -29,15 +29,16 @@ const duration = checked(
 )
 const size = checked(z.string({ error: () => EXPECTED_SIZE }).meta({ pattern: SIZE_PATTERN.source }), flawOfSize)
 const origin = checked(z.string(), flawOfOrigin)
+const serverUrl = checked(z.string(), flawOfServerUrl)
 const count = (max: number) => z.int().min(1).max(max)
 
 const server = z
   .union([
-    origin,
+    serverUrl,
     object({
-      url: origin,
+      url: serverUrl,
       weight: count(1_000).optional().describe("Relative share of the upstream's requests. Default 1."),
-      id: name('id').optional().describe('Unique in the upstream. Default: host:port.'),
+      id: name('id').optional().describe('Unique in the upstream. Default: host:port, or unix:/path.'),
     }),
   ])
   .meta({ id: 'TableServer' })
@@ -125,7 +126,9 @@ const cookieAttributes = object({
 }).meta({ id: 'UpstreamCookies' })
 
 const upstream = object({
-  servers: z.array(server).describe('Origins, or {url, weight, id}. Empty where instances register themselves.'),
+  servers: z
+    .array(server)
+    .describe('Origins or unix:/path, or {url, weight, id}. Empty where instances register themselves.'),
   timeouts: object({
     connect: timeout.optional().describe('To establish a connection. Default 1s.'),
     headers: timeout.optional().describe('From the last byte of the request to the response headers. Default 1m.'),

@@ -17,14 +17,16 @@ import type { RouteDocument, TableDocument, UpstreamDocument } from './schema.ts
 
 /** One instance of an upstream. */
 export interface Server {
-  /** Unique in its upstream: `host:port` unless the table gives an `id`. */
+  /** Unique in its upstream: `host:port` or `unix:/path` unless the table gives an `id`. */
   readonly id: string
-  /** The origin as written, e.g. `http://127.0.0.1:4001`. */
+  /** As written, e.g. `http://127.0.0.1:4001`. */
   readonly url: string
   readonly tls: boolean
   /** Host name or IP address, without the brackets of an IPv6 literal. */
   readonly hostname: string
   readonly port: number
+  /** The path of its Unix socket; null for one at a host and port. */
+  readonly socketPath: string | null
   /** The address to connect to, one of those of the host name; null to let the system resolve it. */
   readonly address: string | null
   /** Addresses of the other family for the same servers, if known. */

@@ -34,6 +34,7 @@ export function poolFor(upstream: Upstream, server: Server, material: TlsMateria
   const settings: PoolSettings = {
     hostname: server.address ?? server.hostname,
     port: server.port,
+    socketPath: server.socketPath,
     tls: server.tls ? tlsOptions(upstream.tls, server.hostname, material) : null,
     connectTimeoutMs: upstream.connectTimeoutMs,
     headersTimeoutMs: upstream.headersTimeoutMs,
@@ -50,6 +51,11 @@ export type { Dial }
 
 /** Delay between connection attempts to different addresses (RFC 8305 section 8). */
 const NEXT_ADDRESS_MS = 250
+
+/** Its host as the Host header has it, if the upstream is told its own: a server at a Unix socket is `localhost`. */
+export function authorityOf({ url, hostname, socketPath }: Server): string {
+  return socketPath === null ? new URL(url).host : hostname
+}
 
 /** How to connect to a server with addresses of both families: to the first that responds (RFC 8305). Null for other servers. */
 export function dialOf({ hostname, address, alternatives = [] }: Server): Dial | null {

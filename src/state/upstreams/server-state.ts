@@ -8,6 +8,7 @@ import type { Server } from '../../rules/table/table.ts'
 import type { ServerPool } from '../../wire/client.ts'
 import type { ServerCounts } from '../figures/upstream-counts.ts'
 import type { ServerStanding, ServerWord } from './figures.ts'
+import { authorityOf } from './pool.ts'
 
 /** Failures of one server are reported at most this often, in milliseconds. */
 const SUSPECT_MS = 1000
@@ -39,7 +40,7 @@ export class ServerState implements Candidate {
     this.counts = counts
     this.ejection = new Ejection(counts)
     this.weight = server.weight
-    this.authority = new URL(server.url).host
+    this.authority = authorityOf(server)
   }
 
   get name(): string {

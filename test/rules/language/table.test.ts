@@ -21,6 +21,7 @@ test('an upstream that says nothing has the defaults', () => {
         tls: false,
         hostname: '127.0.0.1',
         port: 4001,
+        socketPath: null,
         address: null,
         weight: 1,
       },
@@ -85,13 +86,23 @@ default: gtin
 `)
   expect(table.upstreams.get('gtin')).toMatchObject({
     servers: [
-      { id: '[::1]:8443', url: 'https://[::1]:8443', tls: true, hostname: '::1', port: 8443, address: null, weight: 2 },
+      {
+        id: '[::1]:8443',
+        url: 'https://[::1]:8443',
+        tls: true,
+        hostname: '::1',
+        port: 8443,
+        socketPath: null,
+        address: null,
+        weight: 2,
+      },
       {
         id: 'blue',
         url: 'https://GTIN.example.test',
         tls: true,
         hostname: 'gtin.example.test',
         port: 443,
+        socketPath: null,
         address: null,
         weight: 1,
       },
