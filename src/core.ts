@@ -2,21 +2,36 @@
  * Builds the parts of a process: the table with its writer, and the data plane that follows it.
  */
 import { randomBytes } from 'node:crypto'
+import { Cluster } from './control/cluster/cluster.ts'
+import { ClusterTable } from './control/cluster/cluster-table.ts'
 import type { ControlLog } from './control/control-log.ts'
 import { FleetKeeper } from './control/fleet/keeper.ts'
 import { SOLE_OWNER } from './control/ownership.ts'
 import type { Followers } from './control/table/followers.ts'
-import type { History } from './control/table/history.ts'
-import { type HistoryPlace, type OpenedTable, openTable, type TableOptions } from './control/table/open.ts'
+import { HISTORY_BOUNDS, type History } from './control/table/history.ts'
+import {
+  type HistoryPlace,
+  type OpenedClusterTable,
+  type OpenedTable,
+  openClusterTable,
+  openTable,
+  type TableOptions,
+} from './control/table/open.ts'
 import { Operations } from './control/table/operations.ts'
 import { createPlane, type Plane, type PlaneParts } from './proxy/plane.ts'
+import type { ClusterSettings } from './settings.ts'
 import { StartError } from './start-error.ts'
 import { CookieKeySource } from './state/cookie-key-source.ts'
 import { keptKey, newKey } from './state/kept-key.ts'
 import type { LiveTable } from './state/live-table.ts'
+import { ClusterLog } from './state/redis/cluster-log.ts'
+import { ClusterLink } from './state/redis/link.ts'
 import { RedisStore } from './state/redis/store.ts'
 import type { RedisAddress } from './state/redis/url.ts'
 import { folderOf, StateFolder } from './state/store/state-folder.ts'
+
+/** No command to the cluster's Redis is waited for longer. */
+const CLUSTER_DEADLINE_MS = 1_000
 
 /** How the host names of servers are resolved. */
 export interface NameOptions {
@@ -73,6 +88,14 @@ export interface TableCore {
   readonly cookieKeys: CookieKeySource
   /** What outlives the process; null where nothing may. */
   readonly state: StateFolder | null
+  /** The cluster that this instance is one of, not joined yet; or null. */
+  readonly cluster: Cluster | null
+}
+
+/** What a member of a cluster needs to know. */
+export interface Clustered extends ClusterSettings {
+  readonly workers: number
+  readonly version: string
 }
 
 /**
@@ -87,19 +110,23 @@ export function stateFolderOf({ table, keepRevisions, state }: TableOptions & St
 /**
  * Reads the table. Nothing is watched yet.
  * @param followers the data planes of other processes
+ * @param clustered the cluster whose table it is; null for a table of this instance's own
  * @throws {StartError} if the table can't be read or is invalid
  */
 export function openCore(
   settings: TableOptions & NameOptions & CookieOptions & StateOptions,
   log: ControlLog,
   followers?: Followers,
+  clustered: Clustered | null = null,
 ): TableCore {
   const folder = stateFolderOf(settings)
   const cookieKeys = cookieKeysOf(settings)
-  const { opened, state } = open(settings, folder, cookieKeys, log)
+  const { opened, state, cluster } = open(settings, folder, cookieKeys, log, clustered)
   const { live, source, history, tlsFiles } = opened
   const ownership = state ?? SOLE_OWNER
-  const parts = { live, file: source, tlsFiles, cookieKeys, history, ownership, log, now: Date.now }
+  // In a cluster, who may change its table is up to the cluster.
+  const writer = cluster === null ? ownership : SOLE_OWNER
+  const parts = { live, file: source, tlsFiles, cookieKeys, history, ownership: writer, log, now: Date.now }
   const operations = new Operations(followers === undefined ? parts : { ...parts, followers })
   const fleet = new FleetKeeper({
     live,
@@ -110,7 +137,7 @@ export function openCore(
     now: Date.now,
     chance: Math.random,
   })
-  return { live, history, operations, fleet, cookieKeys, state }
+  return { live, history, operations, fleet, cookieKeys, state, cluster }
 }
 
 /** The keys of cookies. Nothing is read before a table needs them. */
@@ -224,21 +251,52 @@ function openRedis(
   })
 }
 
+interface Opened {
+  readonly opened: OpenedTable
+  readonly state: StateFolder | null
+  readonly cluster: Cluster | null
+}
+
 function open(
   settings: TableOptions,
   folder: string | null,
   cookieKeys: CookieKeySource,
   log: ControlLog,
-): { readonly opened: OpenedTable; readonly state: StateFolder | null } {
+  clustered: Clustered | null,
+): Opened {
   let state: StateFolder | null = null
   const openFolder = (): HistoryPlace => {
     state = folder === null ? null : openState(folder, log)
     return { folder, ownership: state ?? SOLE_OWNER }
   }
   try {
-    return { opened: openTable(settings, cookieKeys, openFolder, log, Date.now()), state }
+    if (clustered === null)
+      return { opened: openTable(settings, cookieKeys, openFolder, log, Date.now()), state, cluster: null }
+    const opened = openClusterTable(settings, clustered.name, cookieKeys, openFolder, log, Date.now())
+    const { table, cluster } = openCluster(clustered, settings, opened, log)
+    return { opened: { ...opened, source: table }, state, cluster }
   } catch (error) {
     void (state as StateFolder | null)?.close()
     throw new StartError((error as Error).message)
   }
+}
+
+function openCluster(
+  { name, redis, secrets, replicas, workers, version }: Clustered,
+  { keepRevisions }: TableOptions,
+  { live, history, earlier }: OpenedClusterTable,
+  log: ControlLog,
+): { readonly table: ClusterTable; readonly cluster: Cluster } {
+  const instance = randomBytes(8).toString('hex')
+  const link = new ClusterLink(name, {
+    ...{ address: redis, secrets, deadlineMs: CLUSTER_DEADLINE_MS, chance: Math.random },
+    now: () => performance.now(),
+    onUnreadable: (count) => log.warn({ event: 'cluster', count }, `unreadable reply from the Redis of cluster ${name}`),
+    onFull: () => log.error({ event: 'cluster' }, `the Redis of cluster ${name} is full: nothing can be changed`),
+    onReady: () => void table.look(),
+  })
+  const shared = new ClusterLog(link, { ...HISTORY_BOUNDS, revisions: Math.max(2, keepRevisions) })
+  const table = new ClusterTable({ cluster: name, instance, shared, live, history, earlier, replicas, log })
+  const cluster = new Cluster({ name, instance, shared, table, live, version, workers, log, now: Date.now })
+  return { table, cluster }
 }

@@ -49,7 +49,9 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
   const refusal = whyNotBind(settings.admin.host, tokens.current(Date.now()))
   if (refusal !== null) throw new StartError(refusal)
   const primary = settings.workers === 0 ? null : new Primary({ settings, args, logs })
-  const core = openCore(settings, log, primary?.followers)
+  const clustered = settings.cluster && { ...settings.cluster, workers: settings.workers, version: version() }
+  const core = openCore(settings, log, primary?.followers, clustered)
+  await joined(core)
   const front = primary ?? (await OneProcess.of(settings, core, logs))
   const reasons: string[] = ['starting']
   const ramps = rampsOf(core, front, log)
@@ -80,6 +82,7 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
   // Before the ready line, after which signals may arrive.
   serving = front
   core.state?.announce(adminAddress)
+  core.cluster?.start(adminAddress)
   awaitOwnership(core, log)
   const ended = Promise.race([signal(), front.broken])
   const { number, table } = core.live.current
@@ -96,9 +99,18 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
   return 0
 }
 
+/** Takes in the table of the cluster, before anything is served. @throws {StartError} if it must not be joined */
+async function joined({ cluster, operations }: TableCore): Promise<void> {
+  try {
+    await cluster?.join((reading) => operations.takeIn(reading))
+  } catch (error) {
+    throw new StartError((error as Error).message)
+  }
+}
+
 function adminOf(
   settings: Settings,
-  { live, operations, history, fleet, state }: TableCore,
+  { live, operations, history, fleet, state, cluster }: TableCore,
   { planes }: Front,
   parts: Pick<AdminParts, 'ramps' | 'gate' | 'isReady' | 'workers' | 'log'>,
 ): Server {
@@ -112,7 +124,7 @@ function adminOf(
     history,
     planes,
     fleet,
-    ...(state !== null && { ownership: state }),
+    ...(cluster !== null ? { cluster } : state !== null && { ownership: state }),
     requireIfMatch: settings.requireIfMatch,
     version: version(),
     chance: Math.random,
@@ -163,12 +175,14 @@ function tokenBook(settings: Settings, onFault: (message: string) => void): Toke
 }
 
 /** Problems that do not prevent serving. */
-function degraded({ live, history, fleet, operations, state }: TableCore, { planes }: Front): string[] {
+function degraded({ live, history, fleet, operations, state, cluster }: TableCore, { planes }: Front): string[] {
   const reasons: string[] = []
   if (live.refusal !== null) reasons.push('the table file is invalid: serving an earlier revision')
   if (operations.staleTlsFiles.length > 0) reasons.push('TLS files are invalid: using their previous content')
   if (history.problem !== null) reasons.push(history.problem)
-  if (state?.isOwner === false) reasons.push(`changing nothing: the state folder is owned by ${state.owner}`)
+  if (cluster !== null && cluster.problem !== null)
+    reasons.push(`cluster ${cluster.name}: ${cluster.problem}; changing nothing`)
+  if (cluster === null && state?.isOwner === false) reasons.push(`changing nothing: the state folder is owned by ${state.owner}`)
   if (fleet.problem !== null) reasons.push(fleet.problem)
   const problem = planes.evidence.problem ?? planes.discovery.problem
   if (problem !== null) reasons.push(problem)
@@ -199,6 +213,7 @@ async function drain(
   await Promise.race([Promise.all([evidence.tick(), discovery.save()]), wait(LAST_EDIT_MS)])
   await Promise.race([ramps.close(), wait(LAST_EDIT_MS)])
   await core.state?.close()
+  await Promise.race([core.cluster?.close(), wait(LAST_EDIT_MS)])
   admin.close()
   admin.closeAllConnections()
 }

@@ -60,6 +60,8 @@ export interface Settings {
   /** The folder for what outlives the process; null for `.banyan` beside the table. */
   readonly state: string | null
   readonly allowLastGood: boolean
+  /** The cluster that this instance is one of, or null. */
+  readonly cluster: ClusterSettings | null
   readonly accessLog: 'json' | 'none' | { readonly file: string }
   readonly memoryCacheBytes: number
   readonly maxHeaderBytes: number
@@ -72,6 +74,16 @@ export interface Settings {
   readonly drainTimeoutMs: number
   readonly middleware: string | null
   readonly logLevel: string
+}
+
+/** Several instances that are one. */
+export interface ClusterSettings {
+  readonly name: string
+  readonly redis: RedisAddress
+  /** The first one seals what is stored there, all of them open; empty: nothing is sealed. */
+  readonly secrets: readonly string[]
+  /** Replicas of Redis that must have an edit before it is answered. */
+  readonly replicas: number
 }
 
 /** An invalid setting. The message names the flag and what to write. */
@@ -193,6 +205,30 @@ const FLAGS = {
     help: 'start with the latest valid revision if the table file is invalid',
     read: readYesNo,
   },
+  cluster: {
+    value: 'NAME',
+    fallback: '',
+    help: 'this instance is one of a cluster: table, revisions, servers, evidence and ramps are shared through Redis (docs/guides/instances.md)',
+    read: readClusterName,
+  },
+  'cluster-redis': {
+    value: 'URL',
+    fallback: '',
+    help: 'Redis of the cluster, which must not evict keys (that of --redis)',
+    read: readRedis,
+  },
+  'cluster-secret': {
+    value: 'SECRET',
+    fallback: '',
+    help: 'secret that seals what is stored there; further ones after a comma are accepted too',
+    read: readCookieSecrets,
+  },
+  'cluster-replicas': {
+    value: 'N',
+    fallback: '0',
+    help: 'replicas of that Redis that must have an edit before it is answered',
+    read: readReplicas,
+  },
   'access-log': {
     value: 'json|none|FILE',
     fallback: 'json',
@@ -287,7 +323,7 @@ type FlagName = keyof typeof FLAGS
 
 /** What is empty here was meant to be a secret, which something has failed to fill in. */
 const SECRETS: ReadonlySet<FlagName> = new Set([
-  ...(['admin-token', 'admin-tokens', 'admin-token-file', 'force-secret', 'cookie-secret'] as const),
+  ...(['admin-token', 'admin-tokens', 'admin-token-file', 'force-secret', 'cookie-secret', 'cluster-secret'] as const),
 ])
 const EMPTY_SECRET = 'must not be empty; leave it out if there is none'
 
@@ -317,6 +353,10 @@ export function readSettings(args: readonly string[], env: Readonly<Record<strin
   if (value('middleware') !== null && value('proxy-protocol').length > 0) {
     throw new SettingsError('--proxy-protocol: not with --middleware, which needs the HTTP server of Node')
   }
+  const clusterName = value('cluster')
+  const clusterRedis = value('cluster-redis') ?? value('redis')
+  if (clusterName !== null && clusterRedis === null)
+    throw new SettingsError('--cluster: needs --cluster-redis or --redis')
   return Object.freeze({
     table: value('table'),
     listen: handedOver(value('listen'), env),
@@ -343,6 +383,13 @@ export function readSettings(args: readonly string[], env: Readonly<Record<strin
     keepRevisions: value('keep-revisions'),
     state: value('state'),
     allowLastGood: value('allow-last-good'),
+    cluster:
+      clusterName === null || clusterRedis === null
+        ? null
+        : {
+            ...{ name: clusterName, redis: clusterRedis },
+            ...{ secrets: value('cluster-secret'), replicas: value('cluster-replicas') },
+          },
     accessLog: value('access-log'),
     memoryCacheBytes: value('memory-cache'),
     maxHeaderBytes: value('max-header-size'),
@@ -547,6 +594,16 @@ function readRedis(text: string): RedisAddress | null {
   // The text may contain a password, so the message omits it.
   if (address === null) throw new SettingsError(`invalid Redis URL: expected ${REDIS_URL_FORMS}`)
   return address
+}
+
+function readClusterName(text: string): string | null {
+  if (text === '' || /^[A-Za-z0-9][\w.-]{0,63}$/.test(text)) return orNull(text)
+  throw new SettingsError(`invalid name '${text}': letters, digits, '.', '_' and '-', at most 64`)
+}
+
+function readReplicas(text: string): number {
+  if (/^[0-9]$/.test(text)) return Number(text)
+  throw new SettingsError(`invalid number '${text}': must be 0 to 9`)
 }
 
 function readAccessLog(text: string): Settings['accessLog'] {

@@ -7,6 +7,7 @@ import type Router from 'koa-router'
 import { readAddress } from '../rules/patterns/address.ts'
 import type { LiveTable } from '../state/live-table.ts'
 import type { Gate } from './access/security.ts'
+import type { Cluster } from './cluster/cluster.ts'
 import type { ControlLog } from './control-log.ts'
 import type { Planes } from './figures/planes.ts'
 import type { FleetView } from './fleet/keeper.ts'
@@ -59,6 +60,8 @@ export interface AdminParts {
   readonly hostNames?: readonly string[]
   /** Who makes changes. Default: this instance. */
   readonly ownership?: Ownership
+  /** The cluster that this instance is one of. Default: none. */
+  readonly cluster?: Cluster
   /** Whether each write must say which revision it was made for. Default: no. */
   readonly requireIfMatch?: boolean
   /** Of the program. */

@@ -6,6 +6,7 @@ import { tableChanges } from '../../rules/language/changes.ts'
 import type { Table } from '../../rules/table/table.ts'
 import { andMore, didYouMean, nameHint } from '../../rules/values/problem.ts'
 import type { Revision } from '../../state/live-table.ts'
+import type { InForce } from '../cluster/members.ts'
 import { type AdminContext, type AdminParts, answerLarge, clientAddressOf } from '../context.ts'
 import { parseIfMatch } from '../http/preconditions.ts'
 import { AdminProblem, invalidBody, listed } from '../http/problem.ts'
@@ -44,7 +45,13 @@ export async function makeEdit(
   if (outcome.kind !== 'done') throw await problemOf(outcome, terms, parts)
   audit(ctx, parts, outcome, terms)
   ctx.set('ETag', outcome.revision.etag)
+  if (parts.cluster !== undefined) tellInForce(ctx, await parts.cluster.whereInForce())
   return outcome
+}
+
+/** How many instances of the cluster have it in force. */
+export function tellInForce(ctx: AdminContext, { inForce, instances }: InForce): void {
+  ctx.set('Banyan-Instances', `${inForce}/${instances}`)
 }
 
 /** What an edit of the whole table is answered with. */
@@ -192,7 +199,12 @@ async function problemOf(outcome: Refused, terms: EditTerms, parts: AdminParts):
         members: listed({ problems: outcome.problems, more: outcome.more }),
       })
     case 'not-written':
-      return new AdminProblem(WRITE_PROBLEMS[outcome.flaw], `${outcome.message}; nothing was changed.`)
+      return new AdminProblem(
+        WRITE_PROBLEMS[outcome.flaw],
+        outcome.flaw === 'unknown'
+          ? `${outcome.message}: the edit may come into force. See banyan revisions.`
+          : `${outcome.message}; nothing was changed.`,
+      )
   }
 }
 
@@ -201,6 +213,8 @@ const WRITE_PROBLEMS = {
   'read-only': 'table-read-only',
   'no-space': 'no-space',
   'no-file': 'table-not-a-file',
+  cluster: 'cluster-unavailable',
+  unknown: 'cluster-unknown',
   failed: 'table-unwritable',
 } as const
 

@@ -46,6 +46,8 @@ const PROBLEMS = {
   'too-many-attempts': { status: 429, title: 'Too many invalid tokens from this address' },
   internal: { status: 500, title: 'Internal error' },
   'not-implemented': { status: 501, title: 'Unknown method' },
+  'cluster-unavailable': { status: 503, title: 'The cluster can not be written to' },
+  'cluster-unknown': { status: 503, title: 'The cluster has not answered' },
   'no-data-plane': { status: 503, title: 'No worker is available' },
   'table-unwritable': { status: 500, title: 'The table file could not be written' },
   'no-space': { status: 507, title: 'No space left for the table file' },

@@ -25,9 +25,11 @@ import { FileError, type FileFlaw, readFileWithinNow } from '../../state/read-fi
  * - `read-only`: the file, its folder or its file system may not be written to
  * - `no-space`: the disk or the quota is full
  * - `no-file`: what lies at the path is no regular file, or can't be one
+ * - `cluster`: the cluster's Redis can't be written to
+ * - `unknown`: it may have been written: the cluster's Redis has not answered
  * - `failed`: anything else; the message says what
  */
-export type WriteFlaw = 'changed' | 'read-only' | 'no-space' | 'no-file' | 'failed'
+export type WriteFlaw = 'changed' | 'read-only' | 'no-space' | 'no-file' | 'cluster' | 'unknown' | 'failed'
 
 /** A file that was not replaced, with a message for the operator. */
 export class WriteFailure extends Error {

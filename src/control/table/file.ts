@@ -6,6 +6,7 @@ import { readlink, stat } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { readFileWithin } from '../../state/read-file.ts'
 import { createFile, MAX_OVERWRITTEN_BYTES, replaceFile, sweepAbandoned, WriteFailure } from './durable-write.ts'
+import type { RevisionRecord } from './revision-record.ts'
 import { identityOf, type Patience, type Reading, readNow, readSettled } from './settled-text.ts'
 
 /** Timing of the watcher, in milliseconds. */
@@ -31,7 +32,12 @@ export interface TableSource {
   readSettled(): Promise<Reading>
   readBytes(): Promise<Buffer | null>
   isAsRead(reading: Reading): Promise<boolean>
-  replace(text: string | Buffer, expected: Buffer | null): Promise<void>
+  /** @param record of the revision that the text becomes; null where it is none */
+  replace(text: string | Buffer, expected: Buffer | null, record: RevisionRecord | null): Promise<void>
+  /** The record as this source keeps it. */
+  marked?(record: RevisionRecord): RevisionRecord
+  /** How often an edit is tried while others change the text. Default: 3. */
+  readonly attempts?: number
   watch(onReading: (reading: Reading) => Promise<void>): void
   close(): void
 }

@@ -153,6 +153,11 @@ export class HistoryFolder {
     else await this.commit(pending.record.number)
   }
 
+  /** Keeps the file of a revision that is none any more. Never throws. */
+  async putAside(number: number): Promise<void> {
+    await rename(this.#file(number), join(this.#path, `${number}.lost-${Date.now()}`)).catch(noSuch)
+  }
+
   /** Never throws: what is left is removed at the next start. */
   async remove(number: number): Promise<void> {
     for (const path of [this.#file(number), this.#overwrittenFile(number), this.#markFile(number)]) await remove(path)

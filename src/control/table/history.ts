@@ -92,6 +92,11 @@ export class History {
     return record
   }
 
+  /** Begins with a revision of another history, in memory only. Call it instead of `start`. */
+  remember(record: RevisionRecord, text: string): void {
+    this.#keep({ record, text }, { isOnDisk: false, overwritten: null })
+  }
+
   /** Reads the folder and returns the newest revision. Call it instead of `start` if there is no valid table. */
   newest(): RecordedRevision | null {
     const folder = this.#folder
@@ -168,6 +173,11 @@ export class History {
     return null
   }
 
+  /** Like `textOf`, synchronous, for startup. */
+  textNow(number: number): string | null {
+    return this.#kept.get(number)?.text ?? this.#folder?.readNow(number)?.text ?? null
+  }
+
   /** The text that a forced revision replaced; null if there is none. */
   async overwritten(number: number): Promise<Buffer | null> {
     const kept = this.#kept.get(number)
@@ -205,6 +215,48 @@ export class History {
     await this.commit(record, text)
   }
 
+  /**
+   * Adds the newest revision, as others have made it. What is here under a later number, or under the same one with another text,
+   * is no part of the history: its file is kept under another name.
+   */
+  async follow(record: RevisionRecord, text: string): Promise<void> {
+    this.#dropForeign()
+    for (const { number, etag } of this.list()) {
+      if (number < record.number || (number === record.number && etag === record.etag)) continue
+      const kept = this.#kept.get(number)
+      this.#kept.delete(number)
+      if (kept?.isOnDisk === true && this.#ownership.isOwner) await this.#folder?.putAside(number)
+    }
+    await this.add(record, text)
+  }
+
+  /** Adds earlier revisions that others have made, and takes the place of what is here under the same numbers. */
+  async learn(revisions: readonly RecordedRevision[]): Promise<void> {
+    this.#dropForeign()
+    for (const { record, text } of revisions) {
+      const bytes = Buffer.byteLength(text)
+      const before = this.#kept.get(record.number)
+      const isOnDisk = await this.#try(async (folder) => {
+        await this.#makeWhole(folder)
+        if (before?.isOnDisk === true && before.record.etag !== record.etag) await folder.putAside(record.number)
+        await folder.write({ record, text }, null)
+      })
+      const { mark, isMarkOnDisk } = before ?? markOf(undefined)
+      this.#kept.set(record.number, { record, bytes, isOnDisk, text, overwritten: null, mark, isMarkOnDisk })
+    }
+    this.#sort()
+  }
+
+  /** What was begun with is of another history, and its numbers are. */
+  #dropForeign(): void {
+    for (const [number, { record }] of this.#kept) if (record.cluster === undefined) this.#kept.delete(number)
+  }
+
+  /** Writes what is in memory only: the folder has become this instance's own. */
+  async save(): Promise<void> {
+    await this.#try((folder) => this.#makeWhole(folder))
+  }
+
   /** Reads what another instance has recorded since. */
   async refresh(): Promise<void> {
     const folder = this.#folder
@@ -224,6 +276,10 @@ export class History {
       const mark = markOf(marks.get(number))
       this.#kept.set(number, { ...found, bytes, isOnDisk: true, overwritten: null, ...mark })
     }
+    this.#sort()
+  }
+
+  #sort(): void {
     const inOrder = [...this.#kept].sort(([a], [b]) => a - b)
     this.#kept.clear()
     for (const [number, kept] of inOrder) this.#kept.set(number, kept)
@@ -345,8 +401,8 @@ function markOf(mark: KeepMark | undefined): Pick<Kept, 'mark' | 'isMarkOnDisk'>
   return { mark: mark ?? null, isMarkOnDisk: true }
 }
 
-/** An edit of the file that nobody saw being made. */
-function byFile(number: number, text: string, atMs: number): RevisionRecord {
+/** An edit of the file that nobody saw being made. @param atMs epoch milliseconds */
+export function byFile(number: number, text: string, atMs: number): RevisionRecord {
   const told = { author: 'file', reason: null, forced: false, summary: null, run: number }
   return { number, etag: etagOf(number, text), atMs, ...told }
 }

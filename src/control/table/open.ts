@@ -1,7 +1,7 @@
 /**
  * Opens the table at startup: reads and checks it, and finds its revision in the history.
  */
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import {
   countsText,
   formatProblem,
@@ -20,7 +20,7 @@ import type { TlsMaterial } from '../../state/tls/material.ts'
 import type { ControlLog } from '../control-log.ts'
 import type { Ownership } from '../ownership.ts'
 import { GivenTable, TableFile, type TableSource } from './file.ts'
-import { HISTORY_BOUNDS, History } from './history.ts'
+import { byFile, HISTORY_BOUNDS, History } from './history.ts'
 import { MAX_FILE_BYTES } from './settled-text.ts'
 import { TlsFiles } from './tls-files.ts'
 
@@ -46,6 +46,12 @@ export interface OpenedTable {
   readonly source: TableSource
   readonly history: History
   readonly tlsFiles: TlsFiles
+}
+
+/** A table of a cluster. */
+export interface OpenedClusterTable extends Omit<OpenedTable, 'source'> {
+  /** The history before the instance joined a cluster. */
+  readonly earlier: History | null
 }
 
 const STDIN = '-'
@@ -79,6 +85,49 @@ export function openTable(
   const source = isFile ? new TableFile(path) : new GivenTable(name, text)
   return { live: new LiveTable(read.table, text, atMs, number, read.material), source, history, tlsFiles }
 }
+
+/**
+ * Opens the table of a cluster: as this instance has had it last, or where it never was a member, as the file has it.
+ * @param cluster its name
+ * @param openFolder opens the state folder
+ * @throws {Error} if it was never a member and the file can't be used; the message lists all problems
+ */
+export function openClusterTable(
+  { table: path, keepRevisions }: TableOptions,
+  cluster: string,
+  cookieKeys: CookieKeySource,
+  openFolder: () => HistoryPlace,
+  log: ControlLog,
+  nowMs: number,
+): OpenedClusterTable {
+  const tlsFiles = new TlsFiles(path === STDIN ? '.' : dirname(path))
+  const needed = { tlsFiles, cookieKeys }
+  const { folder, ownership } = openFolder()
+  const isKept = folder !== null && keepRevisions > 0
+  const bounds = { ...HISTORY_BOUNDS, revisions: Math.max(2, keepRevisions) }
+  const history = new History(isKept ? join(folder, `cluster-${cluster}`) : null, bounds, ownership)
+  history.newest()
+  for (const { number, atMs } of history.list()) {
+    const text = history.textNow(number)
+    const read = text === null ? null : readWhole(text, `revision ${number}`, needed)
+    if (text === null || read?.ok !== true) continue
+    return { live: new LiveTable(read.table, text, atMs, number, read.material), history, tlsFiles, earlier: null }
+  }
+  const name = path === STDIN ? 'stdin' : path
+  const text = readText(path)
+  const read = readWhole(text, name, needed)
+  if (!read.ok) throw new Error(invalidText(path, text, read))
+  warn(read.warnings, log)
+  const earlier = isKept && path !== STDIN ? new History(folder, bounds, READ_ONLY) : null
+  const newest = earlier?.newest() ?? null
+  const number = newest?.text === text ? newest.record.number : (newest?.record.number ?? 0) + 1
+  const record = newest?.text === text ? newest.record : byFile(number, text, nowMs)
+  history.remember(record, text)
+  return { live: new LiveTable(read.table, text, record.atMs, number, read.material), history, tlsFiles, earlier }
+}
+
+/** Of the history of an instance that is no member of a cluster yet. */
+const READ_ONLY = { isOwner: false }
 
 /** What a table needs besides its text. */
 interface Needed {

@@ -134,6 +134,8 @@ export class Operations {
     return this.#alone(async () => {
       try {
         const { text } = this.#live.current
+        // The revisions of a cluster have their numbers from there.
+        if (this.#file.marked !== undefined) return await this.#history.save()
         const { number } = await this.#history.takeOver(text, this.#now())
         if (number !== this.#live.current.number) await this.#renumber(number)
         this.#reports.history(this.#history.problem)
@@ -181,7 +183,7 @@ export class Operations {
   commit(change: Change, terms: EditTerms): Promise<EditOutcome> {
     return this.#alone(async () => {
       if (!this.#ownership.isOwner && terms.dryRun !== true) return { kind: 'not-owner' }
-      for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
+      for (let attempt = 1; attempt <= (this.#file.attempts ?? MAX_ATTEMPTS); attempt++) {
         const obstacle = await this.#catchUp()
         if (obstacle !== null && (terms.force !== true || obstacle.kind !== 'file-refused')) return obstacle
         const outcome = await this.#edit(change, terms, obstacle !== null).finally(() => this.#followers.abandon())
@@ -227,12 +229,13 @@ export class Operations {
   async #write(before: Revision, proposal: Proposal, terms: EditTerms, overInvalid: boolean): Promise<EditOutcome> {
     const { text } = proposal
     const changes = tableChanges(before.table, proposal.table)
-    const record = this.#recordOf(before.number + 1, text, terms, changes, overInvalid)
+    const made = this.#recordOf(before.number + 1, text, terms, changes, overInvalid)
+    const record = this.#file.marked?.(made) ?? made
     const overwritten = overInvalid ? await this.#file.readBytes() : null
     const held = overInvalid ? overwritten : Buffer.from(before.text)
     await this.#history.prepare(record, text, overwritten)
     try {
-      await this.#file.replace(text, held)
+      await this.#file.replace(text, held, record)
     } catch (error) {
       await this.#history.abandon(record)
       if (!(error instanceof WriteFailure)) throw error
@@ -252,7 +255,7 @@ export class Operations {
   /** Restores the content that the file had before `text`. If that fails, the text will be treated as an edit of the file, and rejected. */
   async #takeBack(text: string, held: Buffer | string): Promise<void> {
     try {
-      await this.#file.replace(held, Buffer.from(text))
+      await this.#file.replace(held, Buffer.from(text), null)
     } catch (error) {
       this.#reports.takeBackFailed(error as Error, this.#live.current)
     }
@@ -291,6 +294,7 @@ export class Operations {
   async #takeIn(reading: Reading): Promise<Problems | null> {
     if (!reading.ok) return this.#refuse(`${reading.flaw}: ${reading.message}`, this.#problem(reading.message))
     const { text } = reading
+    if (reading.made !== undefined) return this.#takeInMade(text, reading.made)
     if (text === this.#live.current.text) {
       this.#reports.inStep(this.#live.current)
       this.#live.accept()
@@ -305,6 +309,24 @@ export class Operations {
     if (!applied.ok) return this.#refuse(`text: ${text}`, applied.problems)
     if (made !== null) return null
     await this.#history.add(this.#recordOf(this.#live.current.number, text, BY_FILE, applied.changes, false), text)
+    this.#reports.history(this.#history.problem)
+    return null
+  }
+
+  /** As `#takeIn`, of a revision that another instance of the cluster has made. */
+  async #takeInMade(text: string, made: RevisionRecord): Promise<Problems | null> {
+    const { current } = this.#live
+    if (text !== current.text) {
+      const proposal = await this.#try(text, await readApart(text, this.#file.name))
+      if ('problems' in proposal) return this.#refuse(`text: ${text}`, proposal.problems)
+      const applied = await this.#apply(text, proposal, made, made.number)
+      if (!applied.ok) return this.#refuse(`text: ${text}`, applied.problems)
+    } else {
+      if (made.number !== current.number) await this.#renumber(made.number)
+      this.#reports.inStep(this.#live.current)
+      this.#live.accept()
+    }
+    if (this.#history.get(made.number)?.cluster?.nonce !== made.cluster?.nonce) await this.#history.follow(made, text)
     this.#reports.history(this.#history.problem)
     return null
   }

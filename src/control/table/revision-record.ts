@@ -19,6 +19,8 @@ export interface RevisionRecord {
   readonly summary: ChangeSummary | null
   /** The first revision of its run: of the edits, one after the other, that one author made of one route or upstream. */
   readonly run: number
+  /** Of a cluster's revision. */
+  readonly cluster?: ClusterMark
 }
 
 /** That a person wants a revision kept. */
@@ -56,6 +58,21 @@ export function readMark(json: string): KeepMark | null {
   }
 }
 
+/** Of this module. What a later release has written has a greater one, and is refused. */
+export const CLUSTER_FORMAT = 1
+
+/** What places a revision in the history of a cluster. */
+export interface ClusterMark {
+  readonly format: number
+  /** Of the cluster. */
+  readonly id: string
+  readonly epoch: number
+  /** Tells two revisions of one number apart. */
+  readonly nonce: string
+  /** Of one that has filled a Redis again: the epoch that it was made in. */
+  readonly refillOf?: number
+}
+
 /** A revision with its text. */
 export interface RecordedRevision {
   readonly record: RevisionRecord
@@ -88,9 +105,9 @@ function recordOf(json: string): RevisionRecord | null {
   } catch {
     return null
   }
-  const { number, etag, atMs, author, reason = null, forced = false, summary = null, run = number } = said ?? {}
+  const { number, etag, atMs, author, reason = null, forced = false, summary = null, run = number, cluster } = said ?? {}
   if (typeof number !== 'number' || typeof etag !== 'string' || typeof atMs !== 'number') return null
-  return {
+  const record = {
     number,
     etag,
     atMs,
@@ -100,6 +117,8 @@ function recordOf(json: string): RevisionRecord | null {
     summary: isSummary(summary) ? summary : null,
     run: typeof run === 'number' && run <= number ? run : number,
   }
+  if (cluster === undefined) return record
+  return typeof cluster === 'object' && cluster !== null && isMark(cluster) ? { ...record, cluster } : null
 }
 
 /** A file that somebody has edited must not end the process. */
@@ -117,4 +136,9 @@ function isSummary(said: unknown): said is ChangeSummary {
       )
     )
   })
+}
+
+function isMark({ format, id, epoch, nonce, refillOf = 0 }: Partial<ClusterMark>): boolean {
+  const fits = format === CLUSTER_FORMAT && Number.isSafeInteger(epoch) && Number.isSafeInteger(refillOf)
+  return fits && [id, nonce].every((name) => typeof name === 'string' && /^[\w-]{1,64}$/.test(name))
 }

@@ -5,6 +5,7 @@ import { stat } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type EncodingError, utf8Text } from '../../rules/values/utf8.ts'
 import { FileError, type FileFlaw, readFileWithin } from '../../state/read-file.ts'
+import type { RevisionRecord } from './revision-record.ts'
 
 /** Larger than any real table, and small enough to hold in memory twice. */
 export const MAX_FILE_BYTES = 16 * 1024 * 1024
@@ -19,7 +20,13 @@ export type ReadFlaw = FileFlaw | 'no-text' | 'unsettled'
 
 /** Result of reading the file: its text, byte order mark included, or why there is none. */
 export type Reading =
-  | { readonly ok: true; readonly text: string; readonly identity: string }
+  | {
+      readonly ok: true
+      readonly text: string
+      readonly identity: string
+      /** The revision that it is, where another instance has made it. */
+      readonly made?: RevisionRecord
+    }
   | { readonly ok: false; readonly flaw: ReadFlaw; readonly message: string; readonly identity: string }
 
 /** How long a file must be unchanged, in milliseconds. */

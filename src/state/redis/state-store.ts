@@ -3,7 +3,6 @@
  * Cluster has them all, and each change is one script.
  */
 import { randomUUID } from 'node:crypto'
-import { EventEmitter } from 'node:events'
 import { setTimeout as wait } from 'node:timers/promises'
 import {
   type HeldLease,
@@ -11,14 +10,13 @@ import {
   type Messages,
   type NewRecord,
   type SpaceBounds,
-  StateError,
   type StateRecord,
   type StateStore,
   type Sum,
   type WriteOutcome,
   type WriteTerms,
 } from '../store/store.ts'
-import { Fault, RedisClient, type RedisClientSettings } from './client.ts'
+import type { ClusterLink } from './link.ts'
 import { type ReadReply, readInteger, readStream } from './replies.ts'
 
 /** Messages that are kept of a topic. */
@@ -138,47 +136,28 @@ redis.call('PUBLISH', ARGV[3], ARGV[4])
 return position
 `
 
-export interface RedisStateOptions extends RedisClientSettings {
-  /** Messages that are kept of a topic. */
-  readonly messages?: number
-  /** Called when all connections stand. */
-  onReady?(): void
-}
-
 /** The store of one cluster. */
 export class RedisStateStore implements StateStore {
-  readonly #client: RedisClient
-  readonly #prefix: string
+  readonly #link: ClusterLink
   readonly #messages: number
-  readonly #topics = new EventEmitter().setMaxListeners(0)
-  #isClosed = false
 
-  /** @param cluster its name: two in one Redis never meet */
-  constructor(cluster: string, options: RedisStateOptions) {
-    this.#prefix = `banyan:{${cluster}}:`
-    this.#messages = options.messages ?? MAX_MESSAGES
-    this.#client = new RedisClient(options, this.#key('messages'), {
-      onMessage: (topic) => this.#topics.emit(topic),
-      onReady: () => {
-        // Messages may have been missed meanwhile.
-        for (const topic of this.#topics.eventNames()) this.#topics.emit(topic)
-        options.onReady?.()
-      },
-      onDown: () => {},
-    })
+  /** @param messages that are kept of a topic */
+  constructor(link: ClusterLink, messages = MAX_MESSAGES) {
+    this.#link = link
+    this.#messages = messages
   }
 
   async read(space: string, group: string, key: string): Promise<StateRecord | null> {
     const field = fieldOf(group, key)
-    const row = await this.#run((redis) => redis.hget(this.#records(space), field), readRow)
-    return row.text === null ? null : recordOf(field, row.text)
+    const row = await this.#link.run((redis) => redis.hget(this.#records(space), field), readRow)
+    return row.text === null ? null : this.#recordOf(space, field, row.text)
   }
 
   async list(space: string): Promise<readonly StateRecord[]> {
-    const rows = await this.#run((redis) => redis.hgetall(this.#records(space)), readHash)
+    const rows = await this.#link.run((redis) => redis.hgetall(this.#records(space)), readHash)
     return Object.entries(rows)
       .flatMap(([field, text]) => {
-        const record = recordOf(field, text)
+        const record = this.#recordOf(space, field, text)
         return record === null ? [] : [{ record, order: orderOf(text) }]
       })
       .sort((a, b) => a.order - b.order)
@@ -195,10 +174,11 @@ export class RedisStateStore implements StateStore {
     const field = fieldOf(group, key)
     const keys = [...this.#recordKeys(space), this.#lease(fence?.lease ?? '')]
     const does = value === null ? 'remove' : 'put'
-    const args = [field, expected === undefined ? '' : String(expected), does, value ?? '', String(fence?.token ?? '')]
-    const [kind, version, old] = await this.#script(WRITE, keys, args, readWritten)
+    const sealed = value === null ? '' : this.#sealed(space, field, value)
+    const args = [field, expected === undefined ? '' : String(expected), does, sealed, String(fence?.token ?? '')]
+    const [kind, version, old] = await this.#link.script(WRITE, keys, args, readWritten)
     if (kind === 'done') return { kind, version }
-    return kind === 'fenced' ? { kind } : { kind, record: old === '' ? null : recordOf(field, old) }
+    return kind === 'fenced' ? { kind } : { kind, record: old === '' ? null : this.#recordOf(space, field, old) }
   }
 
   async add(
@@ -215,7 +195,10 @@ export class RedisStateStore implements StateStore {
         Object.entries(counts).map(([name, count]) => [at(hour), fieldOf(group, key, name), count]),
       ),
       hours,
-      records: records.map(({ group, key, value }) => [fieldOf(group, key), value]),
+      records: records.map(({ group, key, value }) => {
+        const field = fieldOf(group, key)
+        return [field, this.#sealed(space, field, value)]
+      }),
     }
     const keys = [
       ...this.#recordKeys(space),
@@ -226,11 +209,11 @@ export class RedisStateStore implements StateStore {
     const args = [JSON.stringify(added), REPEAT_S, most, first, age ?? -1].map(String)
     for (let attempt = 1; ; attempt++) {
       try {
-        await this.#script(ADD, keys, args, readInteger)
+        await this.#link.script(ADD, keys, args, readInteger)
         return
       } catch (error) {
         // It may have been done, which the id tells.
-        if (attempt >= ATTEMPTS || this.#isClosed) throw error
+        if (attempt >= ATTEMPTS || this.#link.isClosed) throw error
         await wait(PAUSE_MS)
       }
     }
@@ -239,7 +222,7 @@ export class RedisStateStore implements StateStore {
   async sums(space: string, sinceHour = 0, group?: string): Promise<readonly Sum[]> {
     const sums: Sum[] = []
     for (const hour of await this.#hours(space, sinceHour)) {
-      const counts = await this.#run((redis) => redis.hgetall(this.#sums(space, hour)), readHash)
+      const counts = await this.#link.run((redis) => redis.hgetall(this.#sums(space, hour)), readHash)
       const found = new Map<string, { group: string; key: string; hour: number; counts: Record<string, number> }>()
       for (const [field, text] of Object.entries(counts)) {
         const [own, key, name] = partsOf(field)
@@ -258,30 +241,30 @@ export class RedisStateStore implements StateStore {
     const [records, order] = this.#recordKeys(space)
     const hours = await this.#hours(space, 0)
     const keys = [records, order, ...hours.map((hour) => this.#sums(space, hour))]
-    await this.#script(FORGET, keys, [fieldOf(group)], readInteger)
+    await this.#link.script(FORGET, keys, [fieldOf(group)], readInteger)
   }
 
   async acquire(lease: string, holder: string, ttlMs: number): Promise<HeldLease> {
-    return { lease, ...(await this.#script(ACQUIRE, [this.#lease(lease)], [holder, String(ttlMs)], readLease)) }
+    return { lease, ...(await this.#link.script(ACQUIRE, [this.#lease(lease)], [holder, String(ttlMs)], readLease)) }
   }
 
   async release({ lease, token }: Pick<HeldLease, 'lease' | 'token'>): Promise<void> {
-    await this.#script(RELEASE, [this.#lease(lease)], [String(token)], readInteger)
+    await this.#link.script(RELEASE, [this.#lease(lease)], [String(token)], readInteger)
   }
 
   publish(topic: string, text: string): Promise<number> {
-    const args = [text, String(this.#messages), this.#key('messages'), topic]
-    return this.#script(PUBLISH, [this.#topic(topic)], args, readInteger)
+    const args = [text, String(this.#messages), this.#link.channel, topic]
+    return this.#link.script(PUBLISH, [this.#topic(topic)], args, readInteger)
   }
 
   async position(topic: string): Promise<number> {
-    const last = await this.#run((redis) => redis.xrevrange(this.#topic(topic), '+', '-', 'COUNT', 1), readStream)
+    const last = await this.#link.run((redis) => redis.xrevrange(this.#topic(topic), '+', '-', 'COUNT', 1), readStream)
     return last[0] === undefined ? 0 : positionOf(last[0].id)
   }
 
   async messages(topic: string, after: number): Promise<Messages> {
     const last = await this.position(topic)
-    const entries = await this.#run((redis) => redis.xrange(this.#topic(topic), `${after + 1}`, '+'), readStream)
+    const entries = await this.#link.run((redis) => redis.xrange(this.#topic(topic), `${after + 1}`, '+'), readStream)
     const messages = entries.map(({ id, value }): Message => ({ position: positionOf(id), text: value }))
     const first = messages[0]?.position ?? last + 1
     // A position that is not reached yet is of another Redis, or one that was emptied.
@@ -289,33 +272,33 @@ export class RedisStateStore implements StateStore {
   }
 
   onMessage(topic: string, listener: () => void): () => void {
-    this.#topics.on(topic, listener)
-    return () => this.#topics.off(topic, listener)
+    return this.#link.onMessage(topic, listener)
   }
 
-  async close(): Promise<void> {
-    this.#isClosed = true
-    await this.#client.close()
+  /** Closes the link, too. */
+  close(): Promise<void> {
+    return this.#link.close()
   }
 
   #hours(space: string, since: number): Promise<readonly number[]> {
-    return this.#run((redis) => redis.zrangebyscore(this.#key(`hours:${space}`), since, '+inf'), readNumbers)
-  }
-
-  #script<T>(text: string, keys: readonly string[], args: readonly string[], read: ReadReply<T>): Promise<T> {
-    return this.#run((redis) => redis.eval(text, keys.length, ...keys, ...args), read)
-  }
-
-  async #run<T>(command: Parameters<RedisClient['log']>[0], read: ReadReply<T>): Promise<T> {
-    if (this.#isClosed) throw new StateError('closed', 'the state is closed')
-    const reply = await this.#client.log(command, read)
-    if (!(reply instanceof Fault)) return reply
-    const fault = reply.isFull ? 'full' : reply.isReadOnly ? 'read-only' : 'failed'
-    throw new StateError(fault, `redis: ${reply.message}`)
+    return this.#link.run((redis) => redis.zrangebyscore(this.#key(`hours:${space}`), since, '+inf'), readNumbers)
   }
 
   #key(name: string): string {
-    return `${this.#prefix}${name}`
+    return this.#link.key(name)
+  }
+
+  #sealed(space: string, field: string, value: string): string {
+    return this.#link.seal.close(`${space} ${field}`, value)
+  }
+
+  /** A record as it is stored; null for what has another shape, or another seal. */
+  #recordOf(space: string, field: string, text: string): StateRecord | null {
+    const [group, key] = partsOf(field)
+    const [version, atMs, sealed] = rowOf(text)
+    if (typeof version !== 'number' || typeof atMs !== 'number' || typeof sealed !== 'string') return null
+    const value = this.#link.seal.open(`${space} ${field}`, sealed)
+    return value !== null && group !== undefined && key !== undefined ? { group, key, version, value, atMs } : null
   }
 
   #records(space: string): string {
@@ -358,14 +341,6 @@ function partsOf(field: string): string[] {
     at = colon + 1 + length
   }
   return names
-}
-
-/** A record as it is stored; null for what has another shape. */
-function recordOf(field: string, text: string): StateRecord | null {
-  const [group, key] = partsOf(field)
-  const [version, atMs, value] = rowOf(text)
-  const fits = typeof version === 'number' && typeof atMs === 'number' && typeof value === 'string'
-  return fits && group !== undefined && key !== undefined ? { group, key, version, value, atMs } : null
 }
 
 function orderOf(text: string): number {

@@ -2,6 +2,7 @@
  * The state in a real Redis, of two instances.
  */
 import { afterAll, expect, test } from 'vitest'
+import { ClusterLink } from '../../../src/state/redis/link.ts'
 import { RedisStateStore } from '../../../src/state/redis/state-store.ts'
 import { parseRedisUrl, type RedisAddress } from '../../../src/state/redis/url.ts'
 import type { StateError } from '../../../src/state/store/store.ts'
@@ -12,21 +13,21 @@ const redis = await startRedis()
 afterAll(() => redis.stop())
 
 /** A store that is connected. */
-async function opened(cluster: string): Promise<RedisStateStore> {
-  let store!: RedisStateStore
+async function opened(cluster: string, ...secrets: string[]): Promise<RedisStateStore> {
+  let link!: ClusterLink
   await new Promise<void>((ready) => {
-    store = new RedisStateStore(cluster, {
+    link = new ClusterLink(cluster, {
       address: parseRedisUrl(redis.url) as RedisAddress,
       deadlineMs: 5_000,
       chance: Math.random,
       now: () => performance.now(),
       onUnreadable: () => {},
       onFull: () => {},
-      messages: KEPT_MESSAGES,
+      secrets,
       onReady: ready,
     })
   })
-  return store
+  return new RedisStateStore(link, KEPT_MESSAGES)
 }
 
 let clusters = 0
@@ -109,4 +110,23 @@ test('what others have written there is not read as a record', async () => {
   expect(await store.write('a', 'g', 'z', '2')).toEqual({ kind: 'done', version: 1 })
   expect((await store.sums('s')).flatMap(({ counts }) => Object.keys(counts))).toEqual([])
   await store.close()
+})
+
+test('a record that is not sealed with the secret, or lies under another key, is none', async () => {
+  const [sealed, rotated, other, bare] = await Promise.all([
+    opened('sealed', 'a secret of the test'),
+    opened('sealed', 'the next secret of the test', 'a secret of the test'),
+    opened('sealed', 'another secret of the test'),
+    opened('sealed'),
+  ])
+  await sealed.write('a', 'g', 'k', '1')
+  expect(await sealed.read('a', 'g', 'k')).toMatchObject({ value: '1' })
+  expect(await rotated.read('a', 'g', 'k')).toMatchObject({ value: '1' })
+  expect([await other.read('a', 'g', 'k'), await bare.read('a', 'g', 'k')]).toEqual([null, null])
+  await bare.write('a', 'g', 'forged', '2')
+  const record = (await commandOf(redis.port, 'HGET', 'banyan:{sealed}:records:a', '1:g1:k')).split('\r\n')[1] as string
+  expect(record).toContain('1')
+  await commandOf(redis.port, 'HSET', 'banyan:{sealed}:records:a', '1:g1:x', record)
+  expect((await sealed.list('a')).map(({ key }) => key)).toEqual(['k'])
+  await Promise.all([sealed, rotated, other, bare].map((store) => store.close()))
 })

@@ -1,0 +1,89 @@
+/**
+ * This instance as one of a cluster.
+ */
+import { hostname } from 'node:os'
+import type { LiveTable } from '../../state/live-table.ts'
+import type { ClusterLog } from '../../state/redis/cluster-log.ts'
+import type { ControlLog } from '../control-log.ts'
+import type { Reading } from '../table/settled-text.ts'
+import type { ClusterTable } from './cluster-table.ts'
+import { type InForce, type Member, Members } from './members.ts'
+
+/** The start waits so long for the cluster; then what is on disk is served, or the file. */
+const JOIN_MS = 4_000
+
+/** What it is made of. */
+export interface ClusterParts {
+  readonly name: string
+  /** Of this process. */
+  readonly instance: string
+  readonly shared: ClusterLog
+  readonly table: ClusterTable
+  readonly live: LiveTable
+  readonly version: string
+  readonly workers: number
+  readonly log: ControlLog
+  /** Epoch milliseconds. */
+  now(): number
+}
+
+/** The cluster, for status and edits. */
+export class Cluster {
+  readonly name: string
+  readonly instance: string
+  readonly members: Members
+  readonly #parts: ClusterParts
+  readonly #startedAtMs: number
+  #admin = ''
+  /** Version of drained and leased servers in force here. */
+  serversVersion = 0
+
+  constructor(parts: ClusterParts) {
+    this.name = parts.name
+    this.instance = parts.instance
+    this.#parts = parts
+    this.#startedAtMs = parts.now()
+    this.members = new Members(parts.shared, parts.instance, () => ({
+      ...{ host: hostname(), pid: process.pid, admin: this.#admin, version: parts.version },
+      ...{ startedAtMs: this.#startedAtMs, workers: parts.workers, servers: this.serversVersion },
+      epoch: parts.table.position?.epoch ?? 0,
+      revision: parts.live.current.number,
+      problem: this.problem,
+    }))
+  }
+
+  /** Why this instance does not follow the cluster, or null. */
+  get problem(): string | null {
+    const { table, live } = this.#parts
+    if (table.problem !== null) return table.problem
+    return live.refusal === null ? null : 'the newest revision can not be applied here'
+  }
+
+  /**
+   * Joins, or goes on without after a while.
+   * @throws {Error} if it must not join, with a message for the operator
+   */
+  join(onReading: (reading: Reading) => Promise<void>): Promise<void> {
+    return this.#parts.table.join(JOIN_MS, onReading)
+  }
+
+  /** Tells the others of this instance from now on. @param admin address of its admin API */
+  start(admin: string): void {
+    this.#admin = admin
+    this.members.start()
+    this.#parts.live.onApply(() => void this.members.tell())
+  }
+
+  /** Waits until the others have the current revision in force, as long as one can wait. */
+  whereInForce(): Promise<InForce> {
+    const at = this.#parts.table.position
+    const { number } = this.#parts.live.current
+    const has = ({ epoch, revision }: Member): boolean => epoch > (at?.epoch ?? 0) || revision >= number
+    return this.members.whereInForce(has)
+  }
+
+  async close(): Promise<void> {
+    await this.members.close()
+    await this.#parts.shared.link.close()
+  }
+}

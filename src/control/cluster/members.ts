@@ -1,0 +1,182 @@
+/**
+ * The instances of a cluster: what each tells of itself, so that anyone can see which revision is in force where.
+ */
+import { setTimeout as wait } from 'node:timers/promises'
+import { z } from 'zod'
+import { type ClusterLog, MEMBERS_TOPIC, type MemberRow } from '../../state/redis/cluster-log.ts'
+
+/** How often an instance tells that it is there. */
+const TELL_MS = 1_000
+
+/** One that has told nothing for so long is not waited for. */
+export const SILENT_MS = 5_000
+
+/** An edit is answered when all have it in force, or after this where another one has; and after the second where none has. */
+const ALL_MS = 1_000
+const ANY_MS = 3_000
+
+/** Of this module. One of a later release is shown as far as it is understood. */
+const FORMAT = 1
+
+const member = z.object({
+  format: z.number(),
+  host: z.string().max(300),
+  pid: z.number(),
+  admin: z.string().max(300),
+  version: z.string().max(100),
+  startedAtMs: z.number(),
+  epoch: z.number(),
+  revision: z.number(),
+  /** Why it does not follow, or null. */
+  problem: z.string().max(500).nullable(),
+  /** Version of the drained and leased servers that it has in force. */
+  servers: z.number(),
+  workers: z.number(),
+})
+
+/** What an instance tells of itself. */
+export type MemberState = Omit<z.output<typeof member>, 'format'>
+
+/** An instance, as this one knows it. */
+export interface Member extends MemberState {
+  readonly instance: string
+  /** How long ago it has told, milliseconds. */
+  readonly ageMs: number
+  /** It has told nothing for a while, or has left without a word. */
+  readonly isSilent: boolean
+  readonly isSelf: boolean
+}
+
+/** How many instances have something in force. */
+export interface InForce {
+  readonly inForce: number
+  /** Those that are there. */
+  readonly instances: number
+}
+
+/** The instances of a cluster. */
+export class Members {
+  readonly #shared: ClusterLog
+  readonly #instance: string
+  readonly #tell: () => MemberState
+  #timer: NodeJS.Timeout | undefined
+  #unlisten: () => void = () => {}
+  #known: readonly Member[] = []
+  #knownMs = Number.NEGATIVE_INFINITY
+  #told = ''
+  #waiting = new Set<() => void>()
+  #telling: Promise<void> | null = null
+  #isNews = false
+
+  /** @param tell what this instance tells of itself */
+  constructor(shared: ClusterLog, instance: string, tell: () => MemberState) {
+    this.#shared = shared
+    this.#instance = instance
+    this.#tell = tell
+  }
+
+  start(): void {
+    this.#unlisten = this.#shared.link.onMessage(MEMBERS_TOPIC, () => {
+      for (const look of this.#waiting) look()
+    })
+    this.#timer = setInterval(() => void this.tell(), TELL_MS)
+    this.#timer.unref()
+    void this.tell()
+  }
+
+  /** As known last, this instance included; those that are there first. @param isFresh asks Redis first */
+  async list(isFresh = false): Promise<readonly Member[]> {
+    if (isFresh) await this.tell()
+    const { revision } = this.#tell()
+    const self: Member = { ...this.#tell(), instance: this.#instance, ageMs: 0, isSilent: false, isSelf: true, revision }
+    const passedMs = performance.now() - this.#knownMs
+    const others = this.#known
+      .filter(({ isSelf }) => !isSelf)
+      .map((one) => ({ ...one, ageMs: one.ageMs + passedMs, isSilent: one.ageMs + passedMs > SILENT_MS }))
+    return [self, ...others].sort((a, b) => Number(a.isSilent) - Number(b.isSilent) || a.startedAtMs - b.startedAtMs)
+  }
+
+  /** Tells of this instance, and reads what others tell. Never rejects. */
+  async tell(): Promise<void> {
+    this.#isNews = true
+    this.#telling ??= this.#tellOn().finally(() => {
+      this.#telling = null
+    })
+    await this.#telling
+  }
+
+  async #tellOn(): Promise<void> {
+    while (this.#isNews) {
+      this.#isNews = false
+      const text = JSON.stringify({ format: FORMAT, ...this.#tell() })
+      const sealed = this.#shared.link.seal.close(`member ${this.#instance}`, text)
+      try {
+        this.#take(await this.#shared.members(this.#instance, sealed, text !== this.#told))
+        this.#told = text
+      } catch {
+        // It is told again soon; that Redis is away is said by others.
+      }
+    }
+  }
+
+  /**
+   * Waits until all instances have something in force, or as many as can be waited for.
+   * @param has whether an instance has it
+   */
+  async whereInForce(has: (member: Member) => boolean): Promise<InForce> {
+    const startedMs = performance.now()
+    await this.tell()
+    for (;;) {
+      const there = (await this.list()).filter(({ isSilent }) => !isSilent)
+      const having = there.filter((one) => one.isSelf || has(one)).length
+      const passedMs = performance.now() - startedMs
+      const isPatient = having > 1 ? passedMs < ALL_MS : passedMs < ANY_MS
+      const canFollow = there.some((one) => !one.isSelf && !has(one) && one.problem === null)
+      if (!canFollow || !isPatient) return { inForce: having, instances: there.length }
+      await this.#news(100)
+      try {
+        this.#take(await this.#shared.members(this.#instance, null, false))
+      } catch {
+        // Whoever waits has its time.
+      }
+    }
+  }
+
+  /** Says that this instance leaves. */
+  async close(): Promise<void> {
+    clearInterval(this.#timer)
+    this.#unlisten()
+    await this.#telling
+    await this.#shared.leave(this.#instance).catch(() => {})
+  }
+
+  #news(ms: number): Promise<void> {
+    return new Promise((done) => {
+      const look = (): void => {
+        this.#waiting.delete(look)
+        done()
+      }
+      this.#waiting.add(look)
+      void wait(ms).then(look)
+    })
+  }
+
+  #take(rows: readonly MemberRow[]): void {
+    this.#knownMs = performance.now()
+    this.#known = rows.flatMap(({ instance, ageMs, text }) => {
+      const opened = this.#shared.link.seal.open(`member ${instance}`, text)
+      const read = opened === null ? null : member.safeParse(jsonOf(opened))
+      if (read?.success !== true) return []
+      const { format: _, ...state } = read.data
+      return { ...state, instance, ageMs, isSilent: ageMs > SILENT_MS, isSelf: instance === this.#instance }
+    })
+  }
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return null
+  }
+}

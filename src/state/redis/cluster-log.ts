@@ -1,0 +1,253 @@
+/**
+ * The revisions of a cluster's table in Redis, and what its instances tell of themselves there. What a revision says is for
+ * others to read: here it is a sealed text under a number.
+ */
+import type { ClusterLink } from './link.ts'
+import { type ReadReply, readInteger } from './replies.ts'
+
+/** Where the table of a cluster stands. */
+export interface Position {
+  /** Of the cluster, random: the table of one with another id is another table. */
+  readonly id: string
+  /** Counts up each time an empty or older Redis is refilled. */
+  readonly epoch: number
+  /** Of the revision. */
+  readonly number: number
+  /** Of the revision: tells two of the same number apart. */
+  readonly nonce: string
+}
+
+/** The newest revision that Redis has. */
+export interface Head {
+  readonly position: Position
+  readonly sealed: string
+}
+
+/** What an instance tells of itself. */
+export interface MemberRow {
+  readonly instance: string
+  /** How long ago it was told, by the clock of Redis, milliseconds. */
+  readonly ageMs: number
+  readonly text: string
+}
+
+/** Bounds of what is kept. */
+export interface LogBounds {
+  readonly revisions: number
+  readonly bytes: number
+}
+
+/** Those who have left are forgotten after this. */
+const FORGOTTEN_MS = 600_000
+/** How long it is known which revision an instance could fill an empty Redis with. */
+const OFFER_MS = 10_000
+
+/** KEYS: table, revisions. ARGV: the position that is known, or ''. Returns the newest one, with its revision where it is another. */
+const HEAD = `
+local at = redis.call('HGET', KEYS[1], 'at') or ''
+if at == ARGV[1] or at == '' then return {at, ''} end
+local number = string.match(at, '^%S+ %d+ (%d+) %S+$')
+return {at, number and redis.call('HGET', KEYS[2], number) or ''}
+`
+
+/**
+ * KEYS: table, revisions. ARGV: the position behind which it comes; the new one; its number; the revision; how many are kept, and
+ * bytes of them; the channel; \`refill\` where those before are to go. The same call may come twice: its reply may have been lost.
+ */
+const APPEND = `
+local at = redis.call('HGET', KEYS[1], 'at') or ''
+if at == ARGV[2] or redis.call('HGET', KEYS[2], ARGV[3]) == ARGV[4] then return 1 end
+if at ~= ARGV[1] then return 0 end
+local number, keep, most = tonumber(ARGV[3]), tonumber(ARGV[5]), tonumber(ARGV[6])
+if ARGV[8] == 'refill' then redis.call('DEL', KEYS[1], KEYS[2]) end
+redis.call('HSET', KEYS[2], ARGV[3], ARGV[4])
+local bytes = redis.call('HINCRBY', KEYS[1], 'bytes', #ARGV[4])
+local first = tonumber(redis.call('HGET', KEYS[1], 'first')) or number
+while first < number - 1 and (number - first >= keep or bytes > most) do
+  bytes = redis.call('HINCRBY', KEYS[1], 'bytes', -redis.call('HSTRLEN', KEYS[2], first))
+  redis.call('HDEL', KEYS[2], first)
+  first = first + 1
+end
+redis.call('HSET', KEYS[1], 'format', 1, 'at', ARGV[2], 'first', first)
+redis.call('PUBLISH', ARGV[7], 'table')
+return 1
+`
+
+/**
+ * Adds a revision before the first one. KEYS: table, revisions. ARGV: its number, the revision, the id of the cluster and its epoch,
+ * bytes that are kept. Returns 0 where there is no place for it.
+ */
+const FILL = `
+local number = tonumber(ARGV[1])
+local first = tonumber(redis.call('HGET', KEYS[1], 'first'))
+local head = ARGV[3] .. ' ' .. ARGV[4] .. ' '
+local at = redis.call('HGET', KEYS[1], 'at') or ''
+if not first or number >= first or string.sub(at, 1, #head) ~= head then return 0 end
+if tonumber(redis.call('HGET', KEYS[1], 'bytes')) + #ARGV[2] > tonumber(ARGV[5]) then return 0 end
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
+redis.call('HINCRBY', KEYS[1], 'bytes', #ARGV[2])
+redis.call('HSET', KEYS[1], 'first', number)
+return 1
+`
+
+const OFFER = `
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return redis.call('HVALS', KEYS[1])
+`
+
+/** KEYS: members. ARGV: instance, what it tells or '', after how long one is forgotten, the channel, whether others are to look. */
+const MEMBERS = `
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f ', now) .. ARGV[2]) end
+local rows, told = redis.call('HGETALL', KEYS[1]), {}
+for at = 1, #rows, 2 do
+  local seen = tonumber(string.match(rows[at + 1], '^%d+') or 0)
+  if now - seen > tonumber(ARGV[3]) then redis.call('HDEL', KEYS[1], rows[at])
+  else told[#told + 1] = {rows[at], string.format('%.0f', now - seen), string.gsub(rows[at + 1], '^%d* ', '', 1)} end
+end
+if ARGV[5] == '1' then redis.call('PUBLISH', ARGV[4], 'members') end
+return told
+`
+
+/** The memory of the server that has the cluster's keys. */
+const MEMORY = `redis.call('EXISTS', KEYS[1])
+return redis.call('INFO', 'memory')`
+
+/** Topics of messages. */
+export const TABLE_TOPIC = 'table'
+export const MEMBERS_TOPIC = 'members'
+
+/** The revisions of one cluster. All methods reject with a `StateError`. */
+export class ClusterLog {
+  readonly link: ClusterLink
+  readonly #bounds: LogBounds
+
+  constructor(link: ClusterLink, bounds: LogBounds) {
+    this.link = link
+    this.#bounds = bounds
+  }
+
+  /**
+   * The newest revision.
+   * @param known null where none is; where it is the newest one, `same` is the answer
+   * @returns null where there is none at all; `other` for what is no position
+   */
+  async head(known: Position | null): Promise<Head | 'same' | 'other' | null> {
+    const asked = known === null ? '' : printPosition(known)
+    const [at, sealed] = await this.link.script(HEAD, this.#keys(), [asked], readPair)
+    if (at === '') return null
+    if (at === asked) return 'same'
+    const position = readPosition(at)
+    return position === null ? 'other' : { position, sealed }
+  }
+
+  /** A revision; null where it is not kept. */
+  async revision(number: number): Promise<string | null> {
+    const key = this.link.key('revisions')
+    return (await this.link.run((redis) => redis.hget(key, String(number)), readTextOrNone)).text
+  }
+
+  /** Number of the oldest revision that is kept; 0 where there is none. */
+  async first(): Promise<number> {
+    const key = this.link.key('table')
+    const { text } = await this.link.run((redis) => redis.hget(key, 'first'), readTextOrNone)
+    return Number(text ?? 0) || 0
+  }
+
+  /**
+   * Adds a revision behind a position.
+   * @param behind null where there must be none
+   * @param isRefill what there is goes, since it is older
+   * @returns whether it is there now; false: the newest is another one than `behind`
+   */
+  async append(behind: Position | null, position: Position, sealed: string, isRefill = false): Promise<boolean> {
+    const { revisions, bytes } = this.#bounds
+    const [before, at] = [behind === null ? '' : printPosition(behind), printPosition(position)]
+    const args = [before, at, position.number, sealed, revisions, bytes, this.link.channel, isRefill ? 'refill' : '']
+    return (await this.link.script(APPEND, this.#keys(), args.map(String), readInteger)) === 1
+  }
+
+  /** Adds a revision before the oldest one of this epoch. @returns whether there was a place for it */
+  async fill({ id, epoch }: Position, number: number, sealed: string): Promise<boolean> {
+    const args = [number, sealed, id, epoch, this.#bounds.bytes].map(String)
+    return (await this.link.script(FILL, this.#keys(), args, readInteger)) === 1
+  }
+
+  /** Waits until this many replicas have what was written. @returns whether they have */
+  async replicated(replicas: number, timeoutMs: number): Promise<boolean> {
+    // The key leads to the right node of a Cluster.
+    const wait = [
+      ['exists', this.link.key('table')],
+      ['wait', String(replicas), String(timeoutMs)],
+    ]
+    const command = async (redis: Parameters<Parameters<ClusterLink['run']>[0]>[0]) =>
+      (await redis.pipeline(wait).exec())?.[1]?.[1]
+    return (await this.link.run(command, readInteger, timeoutMs)) >= replicas
+  }
+
+  /** Says what this instance could fill an empty or older Redis with. @returns what all can that have said so */
+  async offer(instance: string, text: string): Promise<readonly string[]> {
+    return await this.link.script(OFFER, [this.link.key('offers')], [instance, text, String(OFFER_MS)], readTexts)
+  }
+
+  /**
+   * The instances.
+   * @param text what this one tells of itself; null for nothing
+   * @param isNews others are told to look
+   */
+  async members(instance: string, text: string | null, isNews: boolean): Promise<readonly MemberRow[]> {
+    const args = [instance, text ?? '', FORGOTTEN_MS, this.link.channel, isNews ? 1 : 0].map(String)
+    return await this.link.script(MEMBERS, [this.link.key('members')], args, readMembers)
+  }
+
+  /** This instance is no member any more. */
+  async leave(instance: string): Promise<void> {
+    await this.link.run((redis) => redis.hdel(this.link.key('members'), instance), readInteger)
+  }
+
+  /** How Redis makes room when its memory is full, such as `noeviction`; '' where it does not say. */
+  async evictionPolicy(): Promise<string> {
+    const { text } = await this.link.script(MEMORY, [this.link.key('table')], [], readTextOrNone)
+    return /^maxmemory_policy:(\S+)/m.exec(text ?? '')?.[1] ?? ''
+  }
+
+  #keys(): string[] {
+    return [this.link.key('table'), this.link.key('revisions')]
+  }
+}
+
+function printPosition({ id, epoch, number, nonce }: Position): string {
+  return `${id} ${epoch} ${number} ${nonce}`
+}
+
+function readPosition(text: string): Position | null {
+  const [, id, epoch, number, nonce] = /^([\w-]{1,64}) (\d{1,15}) (\d{1,15}) ([\w-]{1,64})$/.exec(text) ?? []
+  if (id === undefined || nonce === undefined) return null
+  return { id, epoch: Number(epoch), number: Number(number), nonce }
+}
+
+const readPair: ReadReply<readonly [string, string]> = (reply) => {
+  if (!Array.isArray(reply) || reply.length !== 2) return undefined
+  const [at, sealed] = reply as unknown[]
+  return typeof at === 'string' && typeof sealed === 'string' ? [at, sealed] : undefined
+}
+
+const readTextOrNone: ReadReply<{ readonly text: string | null }> = (reply) =>
+  reply === null || typeof reply === 'string' ? { text: reply } : undefined
+
+const readTexts: ReadReply<readonly string[]> = (reply) =>
+  Array.isArray(reply) && reply.every((one) => typeof one === 'string') ? reply : undefined
+
+const readMembers: ReadReply<readonly MemberRow[]> = (reply) => {
+  if (!Array.isArray(reply)) return undefined
+  const rows: MemberRow[] = []
+  for (const row of reply as unknown[]) {
+    if (!Array.isArray(row)) return undefined
+    const [instance, age, text] = row as unknown[]
+    if (typeof instance !== 'string' || typeof text !== 'string') return undefined
+    rows.push({ instance, ageMs: Number(age), text })
+  }
+  return rows
+}

@@ -1,0 +1,100 @@
+/**
+ * Instances of one cluster, for tests: each with a table file and a state folder of its own.
+ */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { vi } from 'vitest'
+import { type Banyan, startBanyan } from '../support/banyan.ts'
+import { scriptedUpstream, type UpstreamRequest } from '../support/upstream.ts'
+
+const answering = (text: string) => (request: UpstreamRequest) =>
+  request.send(`HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: ${text.length}\r\n\r\n${text}`)
+
+/** What a test has to undo, the last first. */
+export const left: (() => unknown)[] = []
+
+export async function undo(): Promise<void> {
+  for (const one of left.splice(0).reverse()) await one()
+}
+
+/** A table with routes a to c between two upstreams. */
+export async function clusterTable(): Promise<string> {
+  const [legacy, modern] = await Promise.all([scriptedUpstream(answering('old')), scriptedUpstream(answering('new'))])
+  left.push(() => Promise.all([legacy.stop(), modern.stop()]))
+  return `version: 1
+upstreams:
+  legacy: { servers: ["http://127.0.0.1:${legacy.port}", "http://localhost:${legacy.port}"] }
+  modern: { servers: ["http://127.0.0.1:${modern.port}"] }
+default: legacy
+routes:
+  - { id: a, match: { path: /a }, to: modern, percent: 0 }
+  - { id: b, match: { path: /b }, to: modern, percent: 0 }
+  - { id: c, match: { path: /c }, to: modern, percent: 0 }
+`
+}
+
+/** A folder that goes with the test. */
+export function folder(): string {
+  const path = mkdtempSync(join(tmpdir(), 'banyan-cluster-'))
+  left.push(() => rmSync(path, { recursive: true, force: true }))
+  return path
+}
+
+/** Starts an instance. @param state folder; another one each time by default */
+export async function member(table: string, redis: string, args: string[] = [], state = folder()): Promise<Banyan> {
+  const flags = ['--cluster', 'shop', '--cluster-redis', redis, '--state', state, ...args]
+  const banyan = await startBanyan({ table, args: flags, complains: true })
+  left.push(() => banyan.stop())
+  return banyan
+}
+
+export interface Said {
+  readonly status: number
+  /** How many instances have it in force: `2/3`. */
+  readonly instances: string | null
+  // biome-ignore lint/suspicious/noExplicitAny: answers of every shape
+  readonly json: any
+}
+
+/** Asks the admin API of an instance. */
+export async function ask(
+  { adminPort }: Banyan,
+  method: string,
+  path: string,
+  body?: object,
+  reason = 'why',
+): Promise<Said> {
+  const response = await fetch(`http://127.0.0.1:${adminPort}${path}`, {
+    method,
+    ...(body && {
+      body: JSON.stringify(body),
+      headers: { 'Content-Type': 'application/json', 'Banyan-Reason': reason },
+    }),
+  })
+  return { status: response.status, instances: response.headers.get('Banyan-Instances'), json: await response.json() }
+}
+
+/** Sets the percent of a route. */
+export function setPercent(banyan: Banyan, route: string, percent: number, reason?: string): Promise<Said> {
+  return ask(banyan, 'PATCH', `/routes/${route}`, { percent }, reason)
+}
+
+/** The history of an instance: the newest revision, and all, by number, etag, author and reason. */
+export async function historyOf(banyan: Banyan): Promise<{ current: number; list: string[] }> {
+  const { json } = await ask(banyan, 'GET', '/revisions')
+  const list = (json.revisions as Record<string, unknown>[]).map(({ revision, etag, author, reason }) =>
+    [revision, etag, author, reason].join(' '),
+  )
+  return { current: json.current, list }
+}
+
+/** The percents of the routes. */
+export async function percents(banyan: Banyan): Promise<number[]> {
+  const { json } = await ask(banyan, 'GET', '/routes')
+  return json.routes.map(({ percent }: { percent: number }) => percent)
+}
+
+/** Waits until a check holds. */
+export const soon = (check: () => Promise<void>): Promise<void> =>
+  vi.waitFor(check, { timeout: 30_000, interval: 50 })
