@@ -291,9 +291,10 @@ function openCluster(
   const link = new ClusterLink(name, {
     ...{ address: redis, secrets, deadlineMs: CLUSTER_DEADLINE_MS, chance: Math.random },
     now: () => performance.now(),
-    onUnreadable: (count) => log.warn({ event: 'cluster', count }, `unreadable reply from the Redis of cluster ${name}`),
+    onUnreadable: (count) =>
+      log.warn({ event: 'cluster', count }, `unreadable reply from the Redis of cluster ${name}`),
     onFull: () => log.error({ event: 'cluster' }, `the Redis of cluster ${name} is full: nothing can be changed`),
-    onReady: () => void table.look(),
+    onReady: () => table.reconnected(),
   })
   const shared = new ClusterLog(link, { ...HISTORY_BOUNDS, revisions: Math.max(2, keepRevisions) })
   const table = new ClusterTable({ cluster: name, instance, shared, live, history, earlier, replicas, log })

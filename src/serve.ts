@@ -182,7 +182,8 @@ function degraded({ live, history, fleet, operations, state, cluster }: TableCor
   if (history.problem !== null) reasons.push(history.problem)
   if (cluster !== null && cluster.problem !== null)
     reasons.push(`cluster ${cluster.name}: ${cluster.problem}; changing nothing`)
-  if (cluster === null && state?.isOwner === false) reasons.push(`changing nothing: the state folder is owned by ${state.owner}`)
+  if (cluster === null && state?.isOwner === false)
+    reasons.push(`changing nothing: the state folder is owned by ${state.owner}`)
   if (fleet.problem !== null) reasons.push(fleet.problem)
   const problem = planes.evidence.problem ?? planes.discovery.problem
   if (problem !== null) reasons.push(problem)

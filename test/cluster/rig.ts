@@ -1,7 +1,9 @@
 /**
  * Instances of one cluster, for tests: each with a table file and a state folder of its own.
  */
+import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { vi } from 'vitest'
@@ -49,8 +51,56 @@ export async function member(table: string, redis: string, args: string[] = [], 
   return banyan
 }
 
+/** A way to a port that can be cut, and healed. */
+export class Gate {
+  readonly #sockets = new Set<Socket>()
+  readonly #server: Server
+  #isOpen = true
+
+  constructor(port: number) {
+    this.#server = createServer((near) => {
+      const far = connect(port, '127.0.0.1')
+      for (const [one, other] of [
+        [near, far],
+        [far, near],
+      ] as const) {
+        this.#sockets.add(one)
+        one
+          .on('error', () => {})
+          .on('close', () => {
+            this.#sockets.delete(one)
+            other.destroy()
+          })
+        one.pipe(other)
+      }
+      if (!this.#isOpen) this.cut()
+    })
+  }
+
+  /** @returns its URL */
+  async open(): Promise<string> {
+    this.#server.listen(0, '127.0.0.1')
+    await once(this.#server, 'listening')
+    left.push(() => {
+      this.cut()
+      this.#server.close()
+    })
+    return `redis://127.0.0.1:${(this.#server.address() as AddressInfo).port}`
+  }
+
+  cut(): void {
+    this.#isOpen = false
+    for (const socket of this.#sockets) socket.destroy()
+  }
+
+  heal(): void {
+    this.#isOpen = true
+  }
+}
+
 export interface Said {
   readonly status: number
+  readonly etag: string | null
   /** How many instances have it in force: `2/3`. */
   readonly instances: string | null
   // biome-ignore lint/suspicious/noExplicitAny: answers of every shape
@@ -72,7 +122,8 @@ export async function ask(
       headers: { 'Content-Type': 'application/json', 'Banyan-Reason': reason },
     }),
   })
-  return { status: response.status, instances: response.headers.get('Banyan-Instances'), json: await response.json() }
+  const { status, headers } = response
+  return { status, etag: headers.get('ETag'), instances: headers.get('Banyan-Instances'), json: await response.json() }
 }
 
 /** Sets the percent of a route. */
@@ -96,5 +147,4 @@ export async function percents(banyan: Banyan): Promise<number[]> {
 }
 
 /** Waits until a check holds. */
-export const soon = (check: () => Promise<void>): Promise<void> =>
-  vi.waitFor(check, { timeout: 30_000, interval: 50 })
+export const soon = (check: () => Promise<void>): Promise<void> => vi.waitFor(check, { timeout: 30_000, interval: 50 })

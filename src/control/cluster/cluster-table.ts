@@ -117,10 +117,11 @@ export class ClusterTable implements TableSource {
     this.#onReading = onReading
     const untilMs = performance.now() + patienceMs
     while (!this.#isClosed) {
+      const isThere = this.#parts.shared.link.isConnected
       await this.look()
       const isEvicting = this.#problem?.includes('maxmemory-policy') === true
       if (isEvicting) throw new Error(`--cluster ${this.#parts.cluster}: ${this.#problem}`)
-      if (this.problem === null || performance.now() >= untilMs) return
+      if (isThere || performance.now() >= untilMs) return
       await wait(50)
     }
   }
@@ -186,6 +187,12 @@ export class ClusterTable implements TableSource {
     this.#isClosed = true
     this.#unlisten()
     clearInterval(this.#timer)
+  }
+
+  /** The connections stand again, maybe to another Redis. */
+  reconnected(): void {
+    this.#policyMs = Number.NEGATIVE_INFINITY
+    void this.look()
   }
 
   /** Takes in what Redis has, or fills it. Never rejects. */
@@ -373,7 +380,8 @@ export class ClusterTable implements TableSource {
         if (fault === 'full' || fault === 'read-only')
           throw new WriteFailure('cluster', `${this.#what} can't be written to: ${message}`, error)
         // It may have been done, which is the same when it is done again.
-        if (attempt > ASKED_AGAIN) throw new WriteFailure('unknown', `${this.#what} has not answered (${message})`, error)
+        if (attempt > ASKED_AGAIN)
+          throw new WriteFailure('unknown', `${this.#what} has not answered (${message})`, error)
         await wait(ASK_AGAIN_MS)
       }
     }

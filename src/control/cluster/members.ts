@@ -88,7 +88,14 @@ export class Members {
   async list(isFresh = false): Promise<readonly Member[]> {
     if (isFresh) await this.tell()
     const { revision } = this.#tell()
-    const self: Member = { ...this.#tell(), instance: this.#instance, ageMs: 0, isSilent: false, isSelf: true, revision }
+    const self: Member = {
+      ...this.#tell(),
+      instance: this.#instance,
+      ageMs: 0,
+      isSilent: false,
+      isSelf: true,
+      revision,
+    }
     const passedMs = performance.now() - this.#knownMs
     const others = this.#known
       .filter(({ isSelf }) => !isSelf)

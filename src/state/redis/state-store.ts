@@ -4,17 +4,17 @@
  */
 import { randomUUID } from 'node:crypto'
 import { setTimeout as wait } from 'node:timers/promises'
-import {
-  type HeldLease,
-  type Message,
-  type Messages,
-  type NewRecord,
-  type SpaceBounds,
-  type StateRecord,
-  type StateStore,
-  type Sum,
-  type WriteOutcome,
-  type WriteTerms,
+import type {
+  HeldLease,
+  Message,
+  Messages,
+  NewRecord,
+  SpaceBounds,
+  StateRecord,
+  StateStore,
+  Sum,
+  WriteOutcome,
+  WriteTerms,
 } from '../store/store.ts'
 import type { ClusterLink } from './link.ts'
 import { type ReadReply, readInteger, readStream } from './replies.ts'
