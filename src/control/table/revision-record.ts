@@ -105,7 +105,17 @@ function recordOf(json: string): RevisionRecord | null {
   } catch {
     return null
   }
-  const { number, etag, atMs, author, reason = null, forced = false, summary = null, run = number, cluster } = said ?? {}
+  const {
+    number,
+    etag,
+    atMs,
+    author,
+    reason = null,
+    forced = false,
+    summary = null,
+    run = number,
+    cluster,
+  } = said ?? {}
   if (typeof number !== 'number' || typeof etag !== 'string' || typeof atMs !== 'number') return null
   const record = {
     number,
