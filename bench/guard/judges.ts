@@ -37,6 +37,8 @@ export class Guard implements Judge {
   #at = 0
   #sinceS = 0
   #changed = false
+  #compared = 0
+  #mismatched = 0
   words = ''
 
   constructor(terms: GuardTerms = DEFAULT_GUARD, holdS = 600) {
@@ -61,14 +63,17 @@ export class Guard implements Judge {
   }
 
   compared(isMismatch: boolean): void {
-    this.#counts.compared(isMismatch)
+    this.#compared++
+    if (isMismatch) this.#mismatched++
   }
 
   look(atS: number): Word {
     if (!this.#changed && atS - this.#sinceS < this.#holdS) return 'wait'
     this.#changed = false
     const next = this.steps[this.#at + 1] ?? null
-    const { verdict, words } = judgeRamp(this.#counts.evidence(), this.#terms, this.steps.length, next)
+    const compared = { field: '', rank: 1, of: this.#compared, hits: this.#mismatched }
+    const evidence = { ...this.#counts.evidence(), mismatches: [compared] }
+    const { verdict, words } = judgeRamp(evidence, this.#terms, this.steps.length, next)
     this.words = words
     if (verdict === 'fail') return 'fail'
     return verdict === 'pass' && atS - this.#sinceS >= this.#holdS ? 'pass' : 'wait'

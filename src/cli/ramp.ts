@@ -6,7 +6,7 @@ import { CommandError, columns, EXIT, type ExitCode, type Io, jsonText, printabl
 
 /** By subcommand: what it does, and its usage. */
 const STEPS = {
-  start: { run: act('start'), usage: 'start ROUTE' },
+  start: { run: runStart, usage: 'start ROUTE' },
   status: { run: runStatus, usage: 'status [ROUTE]' },
   pause: { run: act('pause'), usage: 'pause ROUTE' },
   resume: { run: act('resume'), usage: 'resume ROUTE' },
@@ -21,7 +21,7 @@ export const ramp: Command = {
     .map(({ usage }) => usage)
     .join(' | '),
   summary: 'raise the percent of a route step by step while the evidence allows it',
-  about: `start begins the plan that the route has as "ramp:". Each step is held for a while; then the next one is taken if the new side is
+  about: `start begins the plan that the route has as "ramp:"; routes of a group ramp together. Each step is held for a while; then the next one is taken if the new side is
 not shown to be worse, and the evidence suffices. If it is worse, percent goes back to what it was before the start. status shows
 where it stands and why. step takes the next step on your word; the guard goes on. abort leaves percent as it is, or with --back
 as it was. The proxy does the work: this command can be closed.`,
@@ -44,8 +44,12 @@ as it was. The proxy does the work: this command can be closed.`,
 
 interface RampAnswer {
   readonly route: string
+  readonly routes: readonly string[]
   readonly steps: readonly (number | string)[]
   readonly hold: string
+  readonly approve: readonly (number | string)[]
+  readonly window: string | null
+  readonly requires: readonly string[]
   readonly storage: string
   readonly status: string
   readonly why: string | null
@@ -73,6 +77,27 @@ function runRamp(given: Given, io: Io): Promise<ExitCode> {
 
 function act(name: string) {
   return (route: string, given: Given, io: Io): Promise<ExitCode> => post(name, route, {}, given, io)
+}
+
+async function runStart(route: string, given: Given, io: Io): Promise<ExitCode> {
+  const { json } = await given.client(io).ask('POST', `${pathOf(route)}/start`)
+  if (given.has('json')) io.out(jsonText(json))
+  else io.out(`${lineOf(json)}\n${keylessText(json.withoutKey)}`)
+  return EXIT.done
+}
+
+/** What becomes of the requests without a key. */
+export function keylessText({ exchanges, withoutKey, moveAt }: Keyless): string {
+  if (withoutKey === 0) return ''
+  const what =
+    moveAt === null ? 'no step moves these at once' : `these move all at once at the step ${stepText(moveAt)}`
+  return `${withoutKey} of the last ${exchanges} requests have no sticky key: ${what}\n`
+}
+
+interface Keyless {
+  readonly exchanges: number
+  readonly withoutKey: number
+  readonly moveAt: number | string | null
 }
 
 function runStep(route: string, given: Given, io: Io): Promise<ExitCode> {
@@ -114,7 +139,12 @@ function listText(ramps: readonly RampAnswer[], io: Io): string {
 function statusText(ramp: RampAnswer): string {
   const lines = [lineOf(ramp)]
   lines.push(`steps   ${ramp.steps.map(stepText).join(', ')}, each held for ${ramp.hold} at least`)
-  if (ramp.heldSeconds !== null) lines.push(`held    ${ramp.heldSeconds} s at ${stepText(ramp.step)}`)
+  if (ramp.routes.length > 1) lines.push(`routes  ${ramp.routes.join(', ')}, which move together`)
+  if (ramp.approve.length > 0) lines.push(`approve ${ramp.approve.map(stepText).join(', ')}`)
+  if (ramp.window !== null) lines.push(`window  ${ramp.window}`)
+  if (ramp.requires.length > 0) lines.push(`needs   ${ramp.requires.join(', ')}`)
+  if (ramp.heldSeconds !== null && ramp.step !== null)
+    lines.push(`held    ${ramp.heldSeconds} s at ${stepText(ramp.step)}`)
   if (ramp.verdict !== null) lines.push(`guard   ${ramp.verdict.verdict}: ${printable(ramp.verdict.words)}`)
   if (ramp.problem !== null) lines.push(`problem ${printable(ramp.problem)}`)
   if (ramp.isFull) lines.push('guard   too many keys: nothing is counted any more')

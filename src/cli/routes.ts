@@ -35,16 +35,18 @@ banyan discover lists.`,
 
 export const set: Command = {
   name: 'set',
-  usage: 'ROUTE [PERCENT]',
-  summary: 'set the percent of a route: 0 to 100, up to 4 decimals',
+  usage: 'ROUTE [PERCENT] | GROUP PERCENT --group',
+  summary: 'set the percent of a route, or of all routes of a group: 0 to 100, up to 4 decimals',
   about: 'Edits the table file: only the numbers change. Prints the old and the new value.',
   examples: [
     'banyan set gtin-lookup 25 --reason "p99 is fine"',
     'banyan set gtin-lookup 50 --dry-run',
     'banyan set gtin-lookup 0',
     'banyan set gtin-lookup --to gtin=50,gtin-next=50',
+    'banyan set checkout 10 --group',
   ],
   flags: {
+    group: { value: '', help: 'set all routes of this group, in one revision' },
     to: { value: 'NAME=WEIGHT,...', help: 'weights of the upstreams that the percent is shared among' },
     ...EDIT_FLAGS,
     ...ADMIN_FLAG,
@@ -130,6 +132,7 @@ export function said(value: number | null | undefined, print: (value: number) =>
 }
 
 async function runSet(given: Given, io: Io): Promise<ExitCode> {
+  if (given.has('group')) return await setGroup(given, io)
   const [id, text] = given.args as [string, string | undefined]
   const weights = given.text('to')
   if (text === undefined && weights === undefined)
@@ -147,6 +150,36 @@ async function runSet(given: Given, io: Io): Promise<ExitCode> {
   else if (given.has('dry-run')) io.out(dryRunText(json, io.colours.out))
   else io.out(changeText(before, json as RouteAnswer, io.colours.out))
   return EXIT.done
+}
+
+async function setGroup(given: Given, io: Io): Promise<ExitCode> {
+  const [group, text] = given.args as [string, string | undefined]
+  if (text === undefined || given.text('to') !== undefined)
+    throw new CommandError(EXIT.usage, 'usage: banyan set GROUP PERCENT --group')
+  const { headers, query } = editTerms(given)
+  const body = { percent: percentIn(text) }
+  const path = `/groups/${encodeURIComponent(group)}`
+  const { json } = await given.client(io).ask('PATCH', path + query, { body, headers })
+  if (given.has('json')) io.out(jsonText(json))
+  else if (given.has('dry-run')) io.out(dryRunText(json, io.colours.out))
+  else io.out(groupText(json, io.colours.out))
+  return EXIT.done
+}
+
+interface GroupAnswer {
+  readonly percent: number
+  readonly revision: number
+  readonly routes: readonly { readonly id: string; readonly before: number | null }[]
+  readonly withoutKey: NonNullable<RouteAnswer['withoutKey']>
+}
+
+function groupText({ percent, revision, routes, withoutKey }: GroupAnswer, colour: boolean): string {
+  const lines = routes.map(({ id, before }) =>
+    before === percent
+      ? `${printable(id)}: unchanged, ${percent} %`
+      : `${printable(id)}: ${before} % -> ${paint(colour, 'bold', `${percent} %`)}`,
+  )
+  return `${lines.join('\n')} (revision ${revision})\n${keylessText({ withoutKey, percent })}`
 }
 
 function percentIn(text: string): number {
@@ -181,7 +214,7 @@ function changeText(before: RouteAnswer, after: RouteAnswer, colour: boolean): s
 }
 
 /** What has become of the requests without a key: below 100 they stay behind, so that they move all at once. */
-function keylessText({ withoutKey, percent }: RouteAnswer): string {
+function keylessText({ withoutKey, percent }: Pick<RouteAnswer, 'withoutKey' | 'percent'>): string {
   if (withoutKey === undefined || withoutKey.moved === 0) return ''
   const { exchanges, moved } = withoutKey
   const how = percent === 100 ? '; noKey: from keeps them' : ''

@@ -224,6 +224,7 @@ class Worker {
       purge: (purge, leads) => port.purge(purge, leads),
       invalidated: (purges) => port.invalidated(purges),
       pinned: (pins) => port.pinned(pins),
+      setJudged: (routes) => port.setJudged(routes),
       setFleet: (fleet) => {
         this.#fleet = fleet
         port.setFleet(fleet)

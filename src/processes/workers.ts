@@ -106,6 +106,7 @@ const NAMES: Readonly<Record<keyof WorkerPort, true>> = {
   purge: true,
   invalidated: true,
   pinned: true,
+  setJudged: true,
   setFleet: true,
   prepare: true,
   commit: true,

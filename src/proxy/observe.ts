@@ -108,7 +108,8 @@ export class Observer {
     const record: ExchangeRecord = { decision, side, status, cache, failure, durationMs, retries, fallbackOn }
     this.#measurements.count(record)
     const { route } = exchange.matched
-    if (route !== null && route.ramp !== null) countForRamp(this.#ramps, exchange, route)
+    if (route !== null && (route.ramp !== null || this.#ramps.judged.has(route.id)))
+      countForRamp(this.#ramps, exchange, route)
     countUsage(this.#usage, exchange, durationMs)
     if (this.#measurements.recent.wants(nowMs, failure !== null)) this.#remember(exchange, record)
     this.#accessLog?.exchange(exchange, durationMs)

@@ -118,6 +118,10 @@ export class LocalPlane implements PlanePort {
     for (const pin of pins) this.#parts.pins?.take(pin)
   }
 
+  setJudged(routes: readonly string[]): void {
+    this.#parts.ramps.judged = new Set(routes)
+  }
+
   setFleet(fleet: Fleet): void {
     this.#parts.upstreams.setFleet(fleet)
   }
@@ -133,6 +137,7 @@ export function linkTo(plane: PlanePort): PlaneLink {
     purge: (purge, leads) => plane.purge(purge, leads),
     invalidated: async (purges) => plane.invalidated(purges),
     pinned: async (pins) => plane.pinned(pins),
+    setJudged: async (routes) => plane.setJudged(routes),
     setFleet: async (fleet) => plane.setFleet(fleet),
   }
 }

@@ -72,6 +72,8 @@ export interface PlanePort {
   invalidated(purges: readonly Purge[]): void
   /** Writes in another process have pinned these. */
   pinned(pins: readonly Pin[]): void
+  /** These routes are judged, besides those with a ramp in the table. */
+  setJudged(routes: readonly string[]): void
   /** Obeys what is known of servers beyond the table, until it is told anew. */
   setFleet(fleet: Fleet): void
 }

@@ -103,6 +103,15 @@ export const routeAnswer = routeState
       ),
   })
   .meta({ id: 'RouteAnswer' })
+export const groupAnswer = object({
+  revision,
+  etag,
+  changed: z.boolean(),
+  group: z.string(),
+  percent,
+  routes: z.array(object({ id: z.string(), before: percent.nullable() })),
+  withoutKey: object({ exchanges: count, withoutKey: count, moved: count }),
+}).meta({ id: 'GroupAnswer' })
 export const routesAnswer = object({
   revision,
   default: upstreamName,

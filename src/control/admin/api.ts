@@ -13,6 +13,7 @@ import { addComparisons } from './comparisons.ts'
 import { addDescriptions } from './descriptions.ts'
 import { addDiscovered } from './discovered.ts'
 import { addExplain } from './explain.ts'
+import { addGroups } from './groups.ts'
 import { addHealth, OPEN_PATHS } from './health.ts'
 import { addMetrics } from './metrics.ts'
 import { addRamps } from './ramps.ts'
@@ -48,6 +49,7 @@ export function createAdmin(parts: AdminParts): Admin {
   addMetrics(router, parts)
   addTable(router, parts)
   addRoutes(router, parts)
+  addGroups(router, parts)
   addComparisons(router, parts)
   addDiscovered(router, parts)
   addRamps(router, parts)

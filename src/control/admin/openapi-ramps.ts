@@ -5,7 +5,7 @@ import { z } from 'zod'
 import { RAMP_STATUSES } from '../../rules/ramp/plan.ts'
 import { object } from '../../rules/values/schema-blocks.ts'
 import { JSON_TYPE, nothing, type Operation } from './openapi-operation.ts'
-import { abortBody, stepBody } from './ramps.ts'
+import { abortBody, startBody, stepBody } from './ramps.ts'
 
 const count = z.int().min(0)
 const time = z.string().meta({ format: 'date-time' })
@@ -15,9 +15,12 @@ const ofSides = object({ to: count, rest: count })
 /** A ramp, as `rampState` writes it. */
 export const rampAnswer = object({
   route: z.string(),
+  routes: z.array(z.string()).describe('All routes that move together: those of its group.'),
   steps: z.array(step),
   hold: z.string(),
   approve: z.array(step),
+  window: z.string().nullable().describe('When steps are taken; null for always.'),
+  requires: z.array(z.string()),
   target: z.number().describe('Percent of the last step.'),
   storage: z.enum(['folder', 'memory']).describe('Where it is kept: what is in memory is lost at a restart.'),
   status: z.enum(['not-started', ...RAMP_STATUSES]),
@@ -53,6 +56,16 @@ export const rampAnswer = object({
   events: z.array(object({ at: time, by: z.string(), what: z.string() })),
 }).meta({ id: 'RampState' })
 
+const startAnswer = rampAnswer
+  .extend({
+    withoutKey: object({
+      exchanges: count.describe('Recent requests of the routes that have sticky keys.'),
+      withoutKey: count.describe('Those of them without a key.'),
+      moveAt: step.nullable().describe('The step at which these move all at once; null if they do not.'),
+    }),
+  })
+  .meta({ id: 'RampStarted' })
+
 /** The operations. */
 export const RAMP_OPERATIONS: readonly Operation[] = [
   {
@@ -63,7 +76,11 @@ export const RAMP_OPERATIONS: readonly Operation[] = [
     answers: { 200: object({ ramps: z.array(rampAnswer) }) },
   },
   { method: 'get', path: '/routes/{id}/ramp', id: 'getRamp', summary: 'Get a ramp', answers: { 200: rampAnswer } },
-  act('start', 'startRamp', 'Start a ramp at its first step above the current percent'),
+  {
+    ...act('start', 'startRamp', 'Start a ramp at its first step above the current percent'),
+    body: { types: [JSON_TYPE], schema: startBody, optional: true },
+    answers: { 200: startAnswer },
+  },
   act('pause', 'pauseRamp', 'Pause a ramp; its guard goes on'),
   act('resume', 'resumeRamp', 'Resume a paused ramp'),
   act('approve', 'approveRamp', 'Approve the next step'),

@@ -5,6 +5,7 @@ import { z } from 'zod'
 import { explainBody } from '../explain.ts'
 import * as schemas from './api-schemas.ts'
 import { purgeBody } from './cache.ts'
+import { groupPatch } from './groups.ts'
 import { type Body, JSON_TYPE, type Operation, written, YAML_TYPE } from './openapi-operation.ts'
 import { PROGRESS_OPERATIONS } from './openapi-progress.ts'
 import { RAMP_OPERATIONS } from './openapi-ramps.ts'
@@ -70,6 +71,15 @@ const OPERATIONS: readonly Operation[] = [
     summary: 'Remove a route',
     edits: true,
     answers: { 200: written(schemas.removedAnswer) },
+  },
+  {
+    method: 'patch',
+    path: '/groups/{group}',
+    id: 'patchGroup',
+    summary: 'Set the percent of all routes of a group',
+    body: { types: ['application/merge-patch+json', 'application/json'], schema: groupPatch },
+    edits: true,
+    answers: { 200: written(schemas.groupAnswer) },
   },
   {
     id: 'getComparisons',

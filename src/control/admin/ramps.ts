@@ -2,18 +2,29 @@
  * /ramps and /routes/:id/ramp: where the ramps stand, what their guards say, and what a person does with them.
  */
 import { z } from 'zod'
-import { percentOf, type RampPlan, stepAfter } from '../../rules/ramp/plan.ts'
+import { percentOf, type RampPlan, type RampStep, stepAfter } from '../../rules/ramp/plan.ts'
+import { printRequirement } from '../../rules/ramp/requirement.ts'
+import { rampPlan } from '../../rules/table/schema.ts'
+import type { Route } from '../../rules/table/table.ts'
 import { formatDuration } from '../../rules/values/units.ts'
 import { type AdminContext, type AdminParts, type AdminRouter, answerJson } from '../context.ts'
 import { parseBody } from '../http/body-schema.ts'
 import { AdminProblem } from '../http/problem.ts'
-import { RampRefusal, type Ramps, type RampView } from '../ramps/ramps.ts'
+import type { Ramps } from '../ramps/ramps.ts'
+import { RampRefusal } from '../ramps/steps.ts'
+import type { RampView } from '../ramps/views.ts'
+import { keylessSteps } from '../table/simulation.ts'
+import { inTurns } from '../turns.ts'
 import { readJson, readNothing } from './body.ts'
 import { mustOwn, noSuchRoute } from './write.ts'
 
 /** Longest reason of a step. */
 const MAX_REASON_LENGTH = 400
 
+/** Body of `start`. */
+export const startBody = z.strictObject({
+  plan: rampPlan.optional().describe('A plan in the place of that of the table.'),
+})
 /** Body of `step`. */
 export const stepBody = z.strictObject({
   reason: z.string().trim().min(1).max(MAX_REASON_LENGTH).describe('Why, for the revision.'),
@@ -33,18 +44,18 @@ export function addRamps(router: AdminRouter, parts: AdminParts): void {
     router.post(`/routes/:id/ramp/${name}`, async (ctx) => {
       const id = ctx.params.id as string
       mustOwn(parts)
-      viewOf(id, parts)
+      routeOf(id, parts)
       try {
         await action(ctx, id, ctx.state.author ?? 'anonymous')
       } catch (error) {
         if (error instanceof RampRefusal) throw new AdminProblem('ramp-refused', `${error.message}.`)
         throw error
       }
-      answerRamp(ctx, parts)
+      const withoutKey = name === 'start' ? { withoutKey: await keylessOf(viewOf(id, parts), parts) } : {}
+      answerJson(ctx, { ...rampState(viewOf(id, parts), ramps), ...withoutKey })
     })
   }
   for (const [name, action] of Object.entries({
-    start: (id: string, by: string) => ramps.begin(id, by),
     pause: (id: string, by: string) => ramps.pause(id, by),
     resume: (id: string, by: string) => ramps.resume(id, by),
     approve: (id: string, by: string) => ramps.approve(id, by),
@@ -54,6 +65,11 @@ export function addRamps(router: AdminRouter, parts: AdminParts): void {
       await action(id, by)
     })
   }
+  act('start', async (ctx, id, by) => {
+    const { plan = null } = parseBody(startBody, await bodyOf(ctx))
+    if (plan === null) viewOf(id, parts)
+    await ramps.begin(id, by, plan)
+  })
   act('step', async (ctx, id, by) => ramps.step(id, by, parseBody(stepBody, await bodyOf(ctx)).reason))
   act('abort', async (ctx, id, by) => ramps.abort(id, by, parseBody(abortBody, await bodyOf(ctx)).back === true))
 }
@@ -67,22 +83,52 @@ function answerRamp(ctx: AdminContext, parts: AdminParts): void {
   answerJson(ctx, rampState(viewOf(ctx.params.id as string, parts), parts.ramps))
 }
 
-/** @throws {AdminProblem} no-such-route, no-ramp */
-function viewOf(id: string, { live, ramps }: AdminParts): RampView {
+/** @throws {AdminProblem} no-such-route */
+function routeOf(id: string, { live }: AdminParts): Route {
   const { table } = live.current
-  if (!table.routes.some((route) => route.id === id)) throw noSuchRoute(table, id)
-  const view = ramps.view(id)
+  const route = table.routes.find((one) => one.id === id)
+  if (route === undefined) throw noSuchRoute(table, id)
+  return route
+}
+
+/**
+ * The requests without a key in a sample of the recent ones, and the step at which they move all at once; null where they move
+ * with the others, or never.
+ */
+async function keylessOf({ routes, plan, record }: RampView, { live, planes }: AdminParts): Promise<object> {
+  const { table } = live.current
+  let [exchanges, withoutKey] = [0, 0]
+  let moveAt: RampStep | null = null
+  const recent = await planes.recent()
+  for (const id of routes) {
+    const route = table.routes.find((one) => one.id === id)
+    if (route === undefined || route.sticky.length === 0) continue
+    const sample = await inTurns(keylessSteps({ before: table, after: table }, id, recent))
+    exchanges += sample.exchanges
+    withoutKey += sample.withoutKey
+    const { noKey = null, percent = 0 } = record?.routes.find((one) => one.route === id)?.before ?? {}
+    if (noKey === 'to' && percent === 0) moveAt = plan.steps[0] ?? null
+    else if (noKey !== 'random' && noKey !== 'to' && plan.steps.includes('all')) moveAt ??= 'all'
+  }
+  return { exchanges, withoutKey, moveAt }
+}
+
+/** @throws {AdminProblem} no-such-route, no-ramp */
+function viewOf(id: string, parts: AdminParts): RampView {
+  routeOf(id, parts)
+  const view = parts.ramps.view(id)
   if (view === null) throw new AdminProblem('no-ramp', `Route ${JSON.stringify(id)} has no ramp: add "ramp: {}" to it.`)
   return view
 }
 
 /** A ramp as the API answers it. */
 export function rampState(
-  { route, plan, record, verdict, evidence, isFull, problem }: RampView,
+  { route, routes, plan, record, before, verdict, evidence, isFull, problem }: RampView,
   { storage }: Pick<Ramps, 'storage'>,
 ): object {
   return {
     route,
+    routes,
     ...planOf(plan),
     storage,
     status: record?.status ?? 'not-started',
@@ -94,7 +140,7 @@ export function rampState(
     isApproved: record?.isApproved ?? false,
     startedAt: record === null ? null : new Date(record.startedAtMs).toISOString(),
     startedBy: record?.startedBy ?? null,
-    before: record?.before ?? null,
+    before,
     verdict,
     isFull,
     problem,
@@ -107,11 +153,13 @@ export function rampState(
   }
 }
 
-function planOf({ steps, holdMs, approve }: RampPlan): object {
+function planOf({ steps, holdMs, approve, window, requires }: RampPlan): object {
   return {
     steps: [...steps],
     hold: formatDuration(holdMs),
     approve: [...approve],
+    window: window?.text ?? null,
+    requires: requires.map(printRequirement),
     target: percentOf(steps.at(-1) ?? 'all'),
   }
 }

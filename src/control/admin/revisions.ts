@@ -73,7 +73,9 @@ export function addRevisions(router: AdminRouter, parts: AdminParts): void {
     // As it is before the restore, which is a revision of its own.
     const before = undoes()
     const done = await makeEdit(ctx, parts, restoreRevision(number, history), `restore of revision ${number}`, undoes)
-    if (done !== null) await answerDone(ctx, done, before)
+    if (done === null) return
+    await parts.ramps.restored(done.before.table, done.revision.table, number, ctx.state.author ?? 'anonymous')
+    await answerDone(ctx, done, before)
   })
 
   router.post('/revisions/:number/revert', async (ctx) => {

@@ -54,6 +54,7 @@ export class Planes {
   /** Counters of ended planes. */
   #ended = NOTHING_REPORTED
   #fleet: Fleet = EMPTY_FLEET
+  #judged: readonly string[] = []
 
   constructor(measurements = new Measurements()) {
     this.#measurements = measurements
@@ -67,6 +68,7 @@ export class Planes {
   add(plane: number, link: PlaneLink): void {
     this.#planes.set(plane, { link, report: null })
     if (this.#fleet !== EMPTY_FLEET) void link.setFleet(this.#fleet).catch(ignore)
+    if (this.#judged.length > 0) void link.setJudged(this.#judged).catch(ignore)
   }
 
   /** Takes the last report of a plane that is about to end. */
@@ -156,6 +158,13 @@ export class Planes {
     const counts = told.map((result) => result.entries)
     const entries = counts.includes(null) ? null : counts.reduce((sum: number, count) => sum + (count ?? 0), 0)
     return { ...(told.find(({ shared }) => !shared) ?? { shared: true }), entries }
+  }
+
+  /** Tells all planes, and later ones, which routes are judged besides those with a ramp in the table. Never rejects. */
+  async setJudged(routes: readonly string[]): Promise<void> {
+    if (routes.join('\n') === this.#judged.join('\n')) return
+    this.#judged = routes
+    await this.#all(({ link }) => link.setJudged(routes))
   }
 
   /** Passes the server state outside the table to all planes, and to later ones. Never rejects. */

@@ -21,6 +21,7 @@ const PROBLEMS = {
   'no-such-server': { status: 404, title: 'Unknown server' },
   'no-such-revision': { status: 404, title: 'Unknown revision' },
   'no-such-sample': { status: 404, title: 'Unknown sample' },
+  'no-such-group': { status: 404, title: 'Unknown group' },
   'no-ramp': { status: 404, title: 'The route has no ramp' },
   'no-such-endpoint': { status: 404, title: 'Unknown endpoint' },
   'no-such-exchange': { status: 404, title: 'Unknown request' },

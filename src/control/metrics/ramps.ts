@@ -2,7 +2,7 @@
  * Metrics of the routes with a ramp.
  */
 import { RAMP_STATUSES } from '../../rules/ramp/plan.ts'
-import type { RampFigures } from '../ramps/ramps.ts'
+import type { RampFigures } from '../ramps/views.ts'
 import { metric, type Sample } from './format.ts'
 
 const STATUSES = ['not-started', ...RAMP_STATUSES] as const

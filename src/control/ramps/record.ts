@@ -3,12 +3,16 @@
  */
 import { z } from 'zod'
 import { RAMP_STATUSES } from '../../rules/ramp/plan.ts'
+import { rampPlan } from '../../rules/table/schema.ts'
 
 /** Of this module. A record of a later release has a greater one, and is left alone. */
-export const RAMP_FORMAT = 3
+export const RAMP_FORMAT = 4
 
 /** Those beyond are forgotten, and count once more after a restart. */
 export const MAX_FAILED_KEYS = 10_000
+
+/** Fields with mismatches that are remembered of a route. */
+export const MAX_FIELDS = 500
 
 const rampStep = z.union([z.number().min(0).max(100), z.literal('all')])
 const noKey = z.enum(['from', 'random', 'to']).nullable()
@@ -25,13 +29,33 @@ const stepEvidence = z.object({
 const rampEvent = z.object({ atMs: z.number(), by: z.string(), what: z.string() })
 export type RampEvent = z.output<typeof rampEvent>
 
+/** Comparisons of a route, and those that differed at a field, when that was first seen. */
+const fieldSeen = z.object({ field: z.string(), of: z.number().min(0), hits: z.number().min(0) })
+
+const rampedRoute = z.object({
+  route: z.string(),
+  /** What a take-back restores; null where noKey was not written. */
+  before: z.object({ percent: z.number(), noKey }),
+  /** In the order in which they were first seen: what is counted beyond these is judged. */
+  fields: z.array(fieldSeen).max(MAX_FIELDS),
+  evidence: z.array(stepEvidence).max(200),
+  /** Keys that have failed: each counts once. */
+  failedKeys: z.array(z.tuple([z.number(), z.number()])).max(MAX_FAILED_KEYS),
+})
+export type RampedRoute = z.output<typeof rampedRoute>
+
 const rampRecord = z.object({
   format: z.literal(RAMP_FORMAT),
-  route: z.string(),
+  /** The name of the group, or the id of a route without one. */
+  name: z.string(),
+  /** The routes of the group, which move together. */
+  routes: z.array(rampedRoute).min(1).max(1000),
+  /** The plan that it was started with; null for that of the table. */
+  plan: rampPlan.nullable(),
   status: z.enum(RAMP_STATUSES),
-  /** The current step. The plan may have been edited since it was taken. */
-  step: rampStep,
-  /** Percent of the route while it is there. */
+  /** The current step, null before the first one. The plan may have been edited since it was taken. */
+  step: rampStep.nullable(),
+  /** Percent of the routes while it is there. */
   percent: z.number(),
   /** How long it has been there, milliseconds. */
   heldMs: z.number().min(0),
@@ -40,18 +64,11 @@ const rampRecord = z.object({
   isApproved: z.boolean(),
   startedAtMs: z.number(),
   startedBy: z.string(),
-  /** The edit that is being made: a step, or the way back. It tells after a crash who made it. */
-  intent: z.union([rampStep, z.literal('back')]).nullable(),
-  /** What a take-back restores; null where noKey was not written. */
-  before: z.object({ percent: z.number(), noKey }),
-  /** Comparisons, and those with a mismatch, before the start. */
-  compared: z.object({ of: z.number(), hits: z.number() }),
+  /** The edit that is being made: a step, or the way back by the guard or a person. It tells after a crash who made it. */
+  intent: z.union([rampStep, z.literal('back'), z.literal('abort')]).nullable(),
   /** Why it has its status, for people. */
   why: z.string(),
   events: z.array(rampEvent).max(200),
-  evidence: z.array(stepEvidence).max(200),
-  /** Keys that have failed: each counts once. */
-  failedKeys: z.array(z.tuple([z.number(), z.number()])).max(MAX_FAILED_KEYS),
 })
 export type RampRecord = z.output<typeof rampRecord>
 
@@ -62,4 +79,9 @@ export function readRampRecord(json: string): RampRecord | null {
   } catch {
     return null
   }
+}
+
+/** What it is called in messages. */
+export function nameOf({ name, routes }: Pick<RampRecord, 'name' | 'routes'>): string {
+  return routes.length === 1 ? (routes[0] as RampedRoute).route : `group ${name}`
 }

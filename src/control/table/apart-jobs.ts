@@ -105,18 +105,24 @@ function refusal(edit: TableEdit, json: string, fileName: string): Problems | nu
   // Half of a surrogate pair is not for the schema: YAML's check of the text tells it.
   if (/\\ud[89a-f]/.test(json)) return null
   const table = { version: 1, upstreams: { it: { servers: ['http://localhost'] } }, default: 'it' }
+  const routes = routesIn(edit)
   const findings =
-    edit.kind === 'route'
-      ? schemaFindings({ ...table, routes: edit.route === null ? [] : [edit.route] })
-      : schemaFindings({ ...table, upstreams: { [edit.upstream]: { servers: edit.servers } } })
+    edit.kind === 'servers'
+      ? schemaFindings({ ...table, upstreams: { [edit.upstream]: { servers: edit.servers } } })
+      : schemaFindings({ ...table, routes: routes.map(({ route }) => route) })
   if (findings.length <= (json.length > LARGE ? 0 : MAX_PROBLEMS)) return null
   const placed =
-    edit.kind === 'servers' ? findings : findings.map((one) => ({ ...one, path: inRoute(edit.at, one.path) }))
+    edit.kind === 'servers' ? findings : findings.map((one) => ({ ...one, path: inTable(routes, one.path) }))
   return unplacedProblems(placed, fileName)
 }
 
-function inRoute(at: number, path: Finding['path']): Finding['path'] {
-  return ['routes', at, ...path.slice(2)]
+function routesIn(edit: TableEdit): readonly { readonly at: number; readonly route: object }[] {
+  if (edit.kind === 'routes') return edit.routes
+  return edit.kind === 'route' && edit.route !== null ? [{ at: edit.at, route: edit.route }] : []
+}
+
+function inTable(routes: readonly { readonly at: number }[], [, nth, ...rest]: Finding['path']): Finding['path'] {
+  return ['routes', routes[nth as number]?.at ?? 0, ...rest]
 }
 
 /** Entries in a piece of a packed document. */

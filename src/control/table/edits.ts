@@ -38,6 +38,19 @@ export function patchRoute(id: string, patch: JsonObject): Change {
   }
 }
 
+/** Changes several routes at once, each as `patchRoute` does. */
+export function patchRoutes(patches: readonly { readonly id: string; readonly patch: JsonObject }[]): Change {
+  return async (revision) => {
+    const changed: { at: number; route: JsonObject }[] = []
+    for (const { id, patch } of patches) {
+      const one = await patchRoute(id, patch)(revision)
+      if (one.kind !== 'edit' || one.edit.kind !== 'route') return one
+      changed.push({ at: one.edit.at, route: one.edit.route as JsonObject })
+    }
+    return { kind: 'edit', edit: { kind: 'routes', routes: changed }, place: null }
+  }
+}
+
 /** Removes a route: its requests go to other routes that match, or to the default. */
 export function removeRoute(id: string): Change {
   return (revision) => {

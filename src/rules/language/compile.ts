@@ -16,7 +16,9 @@ import {
   type PredicateName,
 } from '../patterns/predicates.ts'
 import { parseSticky, type StickySource } from '../patterns/sticky.ts'
-import { DEFAULT_GUARD, DEFAULT_HOLD_MS, DEFAULT_STEPS, type RampPlan } from '../ramp/plan.ts'
+import { DEFAULT_GUARD, DEFAULT_HOLD_MS, DEFAULT_STEPS, type RampPlan, withHoldback } from '../ramp/plan.ts'
+import { parseRequirement } from '../ramp/requirement.ts'
+import { parseWindow } from '../ramp/window.ts'
 import { compileFieldEdits } from '../rewriting/field-edits.ts'
 import type { CookieChanges } from '../rewriting/map-back.ts'
 import { planOf } from '../rewriting/path.ts'
@@ -397,12 +399,15 @@ function compileShadow(said: NonNullable<RouteDocument['shadow']>, reading: Path
   }
 }
 
-function compileRamp({ steps, hold, approve, guard = {} }: NonNullable<RouteDocument['ramp']>): RampPlan {
+/** Compiles `ramp` of a route. */
+export function compileRamp(said: NonNullable<RouteDocument['ramp']>): RampPlan {
+  const { steps = DEFAULT_STEPS, hold, approve = [], window, requires = [], holdback = 0, guard = {} } = said
   const { tolerate, hardStop } = DEFAULT_GUARD
   return {
-    steps: steps ?? DEFAULT_STEPS,
+    ...withHoldback({ steps, approve }, holdback),
     holdMs: ms(hold) ?? DEFAULT_HOLD_MS,
-    approve: approve ?? [],
+    window: window === undefined ? null : parseWindow(window),
+    requires: requires.map(parseRequirement),
     guard: {
       alpha: guard.alpha ?? DEFAULT_GUARD.alpha,
       minKeys: guard.minKeys ?? DEFAULT_GUARD.minKeys,

@@ -64,6 +64,8 @@ export function editTable(text: string, change: (document: TableDocument) => Tab
 export type TableEdit =
   /** Replaces the route at this index; appends it if the index is one past the last; null removes it. */
   | { readonly kind: 'route'; readonly at: number; readonly route: object | null }
+  /** Replaces the routes at these indexes. */
+  | { readonly kind: 'routes'; readonly routes: readonly { readonly at: number; readonly route: object }[] }
   /** All servers of an upstream. */
   | { readonly kind: 'servers'; readonly upstream: string; readonly servers: readonly unknown[] }
 
@@ -72,6 +74,11 @@ export function withEdit(document: TableDocument, edit: TableEdit): TableDocumen
   if (edit.kind === 'route') {
     const routes: unknown[] = [...(document.routes ?? [])]
     routes.splice(edit.at, 1, ...(edit.route === null ? [] : [edit.route]))
+    return { ...document, routes } as TableDocument
+  }
+  if (edit.kind === 'routes') {
+    const routes: unknown[] = [...(document.routes ?? [])]
+    for (const { at, route } of edit.routes) routes[at] = route
     return { ...document, routes } as TableDocument
   }
   const upstream = { ...document.upstreams[edit.upstream], servers: edit.servers }

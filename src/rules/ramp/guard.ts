@@ -63,16 +63,23 @@ export interface RecentKeys {
   readonly rest: Hits
 }
 
+/** Comparisons since a field was first seen to differ, and those of them in which it differed. */
+export interface FieldMismatches extends Hits {
+  readonly field: string
+  /** From 1: fields in the order in which they were first seen. */
+  readonly rank: number
+}
+
 /** Everything that a guard looks at. */
 export interface RampEvidence {
   /** Steps in their order; the last one is the current one. */
   readonly steps: readonly StepEvidence[]
   readonly recent: RecentKeys
-  /** Keys whose answers were compared, and those of them with a mismatch. */
-  readonly comparisons: Hits
+  /** Those fields that are no noise. */
+  readonly mismatches: readonly FieldMismatches[]
 }
 
-/** `rate`: of mismatches; `harm`: not yet shown that the next step is harmless; `outage`: both sides fail. */
+/** `harm`: not yet shown that the next step is harmless; `outage`: both sides fail. */
 export type Ground = Metric | 'latency' | 'mismatch' | 'hard-stop' | 'keys' | 'harm' | 'outage'
 
 export interface GuardVerdict {
@@ -131,7 +138,22 @@ function evidenceOfCounts(evidence: RampEvidence, terms: GuardTerms): { what: Me
     what,
     log: riskEvidence(failuresOf(evidence, what), ratio) + evidenceWithoutControl(evidence, what, terms),
   }))
-  return [...ofMetrics, { what: 'mismatch', log: excessEvidence(evidence.comparisons, mismatch / 100) }]
+  return [...ofMetrics, { what: 'mismatch', log: evidenceOfMismatches(evidence.mismatches, mismatch / 100) }]
+}
+
+/**
+ * Any number of fields may differ, and which ones is known only when they do. A weighted mean of their evidence is evidence again,
+ * if the weights are fixed before: those of the first, second, third field that is seen are 1/2, 1/6, 1/12, which sum up to 1, and
+ * what made a field known does not count (Vovk and Wang, "E-values: calibration, combination and applications", arXiv 1912.06116).
+ */
+function evidenceOfMismatches(fields: readonly FieldMismatches[], tolerated: number): number {
+  const parts = fields.map((field) => [excessEvidence(field, tolerated), weightOf(field)] as const)
+  const rest = 1 - parts.reduce((sum, [, weight]) => sum + weight, 0)
+  return logMix([...parts, [0, Math.max(rest, 0)]])
+}
+
+function weightOf({ rank }: FieldMismatches): number {
+  return 1 / (rank * (rank + 1))
 }
 
 /**
@@ -251,8 +273,10 @@ const FAILS: Readonly<Record<Metric, string>> = {
 
 function wordsOf(evidence: RampEvidence, what: Metric | 'mismatch'): string {
   if (what !== 'mismatch') return wordsOfCounts(evidence, what, currentOf(evidence).share >= 1)
-  const { of, hits } = evidence.comparisons
-  return `the new side answers otherwise in ${count(hits)} of ${count(of)} comparisons`
+  const worst = evidence.mismatches.toSorted((a, b) => b.hits / b.of - a.hits / a.of)[0]
+  if (worst === undefined) return 'the new side answers otherwise'
+  const { of, hits, field } = worst
+  return `the new side answers otherwise in ${count(hits)} of ${count(of)} comparisons${field === '' ? '' : `, at ${field}`}`
 }
 
 /** "the new side fails 31 of 412 keys, the rest 18 of 7,904: 4.2 x". */

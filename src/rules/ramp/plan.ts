@@ -3,6 +3,8 @@
  */
 import type { Flaw } from '../values/units.ts'
 import type { GuardTerms, GuardVerdict } from './guard.ts'
+import { flawOfRequirement, type Requirement } from './requirement.ts'
+import { flawOfWindow, type StepWindow } from './window.ts'
 
 /** A percent of the requests with a key, or all requests, with a key or without. */
 export type RampStep = number | 'all'
@@ -15,6 +17,10 @@ export interface RampPlan {
   readonly holdMs: number
   /** Steps that wait for a person. */
   readonly approve: readonly RampStep[]
+  /** When steps may be taken; null for always. */
+  readonly window: StepWindow | null
+  /** What must be met before a step is taken. */
+  readonly requires: readonly Requirement[]
   readonly guard: GuardTerms
 }
 
@@ -36,11 +42,16 @@ export function printStep(step: RampStep): string {
   return step === 'all' ? 'all' : `${step} %`
 }
 
-/** Why steps are no plan, or null. */
-export function flawOfPlan(given: {
+/** What a plan is written with. */
+interface WrittenPlan {
   readonly steps?: readonly RampStep[] | undefined
   readonly approve?: readonly RampStep[] | undefined
-}): Flaw | null {
+  readonly window?: string | undefined
+  readonly requires?: readonly string[] | undefined
+}
+
+/** Why this is no plan, or null. */
+export function flawOfPlan(given: WrittenPlan): Flaw | null {
   const steps = given.steps ?? DEFAULT_STEPS
   const wrong = steps.findIndex((step, at) => at > 0 && !isAbove(step, steps[at - 1] as RampStep))
   if (wrong > 0) {
@@ -48,8 +59,30 @@ export function flawOfPlan(given: {
     return { message: `invalid steps: ${step} after ${before}: each must be above the one before, and all comes last` }
   }
   const unknown = given.approve?.find((step) => !steps.includes(step))
-  if (unknown === undefined) return null
-  return { message: `invalid approve: ${unknown} is no step`, hint: `steps are ${steps.join(', ')}` }
+  if (unknown !== undefined)
+    return { message: `invalid approve: ${unknown} is no step`, hint: `steps are ${steps.join(', ')}` }
+  const ofRequires = given.requires?.map(flawOfRequirement).find((flaw) => flaw !== null)
+  return (given.window === undefined ? null : flawOfWindow(given.window)) ?? ofRequires ?? null
+}
+
+/**
+ * The steps of a plan that keeps a part of the keys on `from`: one more at which it stays until a person lets it go on.
+ * @param holdback percent that is kept; 0 for none
+ */
+export function withHoldback(
+  plan: Pick<RampPlan, 'steps' | 'approve'>,
+  holdback: number,
+): Pick<RampPlan, 'steps' | 'approve'> {
+  if (holdback === 0) return plan
+  const kept = Math.round((100 - holdback) * 10_000) / 10_000
+  const below = plan.steps.filter((step) => isAbove(kept, step))
+  const above = plan.steps.filter((step) => isAbove(step, kept))
+  const [first] = above
+  if (first === undefined) return plan
+  return {
+    steps: [...below, kept, ...above],
+    approve: plan.approve.includes(first) ? plan.approve : [...plan.approve, first],
+  }
 }
 
 function isAbove(step: RampStep, before: RampStep): boolean {
@@ -59,8 +92,8 @@ function isAbove(step: RampStep, before: RampStep): boolean {
 
 /**
  * - `running`: within `hold`
- * - `waiting`: for a person's approval of the next step
- * - `holding`: there is not enough evidence for the next step yet
+ * - `waiting`: for a person's approval of the next step, or for the hours in which steps are taken
+ * - `holding`: there is not enough evidence for the next step yet, or what the plan requires is not met
  * - `paused`: by a person, or since somebody else changed percent
  * - `done`, `rolled-back`, `aborted`: over
  */
@@ -75,8 +108,8 @@ export function isUnderWay(status: RampStatus): boolean {
 /** Where a ramp stands. */
 export interface RampPosition {
   readonly status: RampStatus
-  /** The current step. */
-  readonly step: RampStep
+  /** The current step; null before the first one. */
+  readonly step: RampStep | null
   /** Of the route: the one of the step, or above it where a person has set it. */
   readonly percent: number
   /** For how long it has been there. */
@@ -85,25 +118,44 @@ export interface RampPosition {
   readonly isApproved: boolean
 }
 
+/** What stands in the way of a step besides the guard. */
+export interface RampGates {
+  /** Steps may be taken at this time. */
+  readonly isOpen: boolean
+  /** What the plan requires and does not have, for people; null where all is met. */
+  readonly unmet: string | null
+}
+
 export type RampAction =
-  | { readonly kind: 'stay'; readonly status: RampStatus }
+  /** `why` is null where the guard says it. */
+  | { readonly kind: 'stay'; readonly status: RampStatus; readonly why: string | null }
   | { readonly kind: 'step'; readonly to: RampStep }
   | { readonly kind: 'finish' }
   | { readonly kind: 'take-back' }
 
 /**
  * What is next. A failed ramp is taken back in whatever status it is: the guard goes on while it is paused.
+ * @param verdict null before the first step, where there is nothing to judge
  */
-export function nextAction(plan: RampPlan, position: RampPosition, { verdict }: GuardVerdict): RampAction {
+export function nextAction(
+  plan: RampPlan,
+  position: RampPosition,
+  verdict: GuardVerdict['verdict'] | null,
+  gates: RampGates,
+): RampAction {
   const { status, heldMs, isApproved } = position
-  if (!isUnderWay(status)) return { kind: 'stay', status }
+  const stay = (now: RampStatus, why: string | null = null): RampAction => ({ kind: 'stay', status: now, why })
+  if (!isUnderWay(status)) return stay(status)
   if (verdict === 'fail') return { kind: 'take-back' }
-  if (status === 'paused') return { kind: 'stay', status }
-  if (heldMs < plan.holdMs) return { kind: 'stay', status: 'running' }
-  if (verdict === 'not-enough') return { kind: 'stay', status: 'holding' }
+  if (status === 'paused') return stay(status)
+  if (verdict !== null && heldMs < plan.holdMs) return stay('running')
+  if (verdict === 'not-enough') return stay('holding')
   const next = stepAfter(plan, position)
   if (next === null) return { kind: 'finish' }
-  if (plan.approve.includes(next) && !isApproved) return { kind: 'stay', status: 'waiting' }
+  if (gates.unmet !== null) return stay('holding', gates.unmet)
+  if (plan.approve.includes(next) && !isApproved)
+    return stay('waiting', `for approval of the step to ${printStep(next)}`)
+  if (!gates.isOpen) return stay('waiting', `for ${plan.window?.text}, when steps are taken`)
   return { kind: 'step', to: next }
 }
 

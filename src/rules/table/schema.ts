@@ -444,7 +444,8 @@ const guard = object({
   }).optional(),
 })
 
-const ramp = checked(
+/** `ramp` of a route, and the plan that a ramp can be started with. */
+export const rampPlan = checked(
   object({
     steps: z
       .array(rampStep)
@@ -454,6 +455,22 @@ const ramp = checked(
       .describe('Percents in ascending order; `all` comes last. Default 1, 5, 25, 50, 100, all.'),
     hold: duration.optional().describe('How long each step is held at least. Default 10m.'),
     approve: z.array(rampStep).min(1).max(100).optional().describe('Steps that wait for `banyan ramp approve`.'),
+    window: z
+      .string()
+      .max(200)
+      .optional()
+      .describe('When steps may be taken: `Mon-Fri 09:00-17:00 Europe/Berlin`. Default: always.'),
+    requires: z
+      .array(z.string().max(400))
+      .min(1)
+      .max(20)
+      .optional()
+      .describe('What must be met before a step: `comparisons 1000`, or `ROUTE at PERCENT`.'),
+    holdback: checked(z.number().meta({ minimum: 0, exclusiveMaximum: 100 }), (percent) =>
+      percent < 100 ? flawOfPercent(percent) : { message: `invalid holdback ${percent}: must be below 100` },
+    )
+      .optional()
+      .describe('Percent that stays on `from` before the last steps until they are approved. Default 0.'),
     guard: guard.optional(),
   }),
   flawOfPlan,
@@ -524,7 +541,7 @@ const route = object({
     .describe('What clients get of the responses of `to`.'),
   cache: cache.optional(),
   shadow: shadow.optional(),
-  ramp: ramp.optional(),
+  ramp: rampPlan.optional(),
   priority: z
     .int()
     .min(-1000)

@@ -76,8 +76,6 @@ export class RampCounts {
   readonly #known = new Map<number, Known>()
   readonly #steps: Step[] = []
   readonly #recent: { readonly to: RecentOutcomes; readonly rest: RecentOutcomes }
-  #compared = 0
-  #mismatched = 0
   /** A key could not be remembered: nothing is counted any more. */
   isFull = false
 
@@ -138,24 +136,17 @@ export class RampCounts {
     counts.sample(latencyMs)
   }
 
-  /** Counts a comparison of the two sides' answers. */
-  compared(isMismatch: boolean): void {
-    this.#compared++
-    if (isMismatch) this.#mismatched++
-  }
-
   /** Different keys of both sides at the current step. @throws if no step has begun */
   get keysAtStep(): { readonly to: number; readonly rest: number } {
     const { to, rest } = this.#steps.at(-1) as Step
     return { to: to.keys, rest: rest.keys }
   }
 
-  /** @throws if no step has begun */
-  evidence(): RampEvidence {
+  /** What was counted by keys. */
+  evidence(): Omit<RampEvidence, 'mismatches'> {
     return {
       steps: this.#steps.map((step) => step.evidence ?? evidenceOf(step)),
       recent: { to: this.#recent.to.hits, rest: this.#recent.rest.hits },
-      comparisons: { of: this.#compared, hits: this.#mismatched },
     }
   }
 

@@ -31,6 +31,8 @@ interface Counted {
 /** The exchanges of one data plane. */
 export class RampTally {
   #counted: Counted[] = []
+  /** Routes that are judged without a plan in the table. */
+  judged: ReadonlySet<string> = new Set()
 
   /** @param percent of the route when the exchange was decided */
   count(route: string, percent: number, { key, side, failure, latencyMs }: Omit<Judged, 'nowMs'>): void {

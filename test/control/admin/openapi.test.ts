@@ -335,6 +335,21 @@ test('ramps', async () => {
   await ask('GET', '/ramps')
 })
 
+test('groups', async () => {
+  const edit = { body: { group: 'shoppers' } }
+  for (const id of ['search', 'reviews']) expect((await ask('PATCH', '/routes/{id}', { id }, edit)).status).toBe(200)
+  const patch = (group: string, percent: number) => ask('PATCH', '/groups/{group}', { group }, { body: { percent } })
+  const before = at.live.current.number
+  expect((await patch('shoppers', 7)).json).toMatchObject({
+    ...{ revision: before + 1, group: 'shoppers', percent: 7 },
+    routes: [{ id: 'search' }, { id: 'reviews', before: 0 }],
+  })
+  expect(at.live.current.table.routes.map(({ percent }) => percent).slice(1)).toEqual([7, 7])
+  expect((await patch('shoppers', 101)).status).toBe(422)
+  expect((await patch('shoppers', 1.23456)).status).toBe(422)
+  expect((await patch('others', 7)).json).toMatchObject({ type: 'urn:banyan:problem:no-such-group' })
+})
+
 test('every described operation was asked above', () => {
   const described = Object.entries(document.paths as Record<string, object>).flatMap(([path, methods]) =>
     Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),

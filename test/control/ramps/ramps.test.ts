@@ -5,11 +5,9 @@ import { writeFile } from 'node:fs/promises'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { Planes } from '../../../src/control/figures/planes.ts'
 import { rampMetrics } from '../../../src/control/metrics/ramps.ts'
-import { SOLE_OWNER } from '../../../src/control/ownership.ts'
-import { type RampParts, Ramps } from '../../../src/control/ramps/ramps.ts'
-import { patchRoute } from '../../../src/control/table/edits.ts'
-import type { StateRecord, StateStore } from '../../../src/state/store/store.ts'
-import { logInto, type Rig, rig } from '../rig.ts'
+import type { RampParts, Ramps } from '../../../src/control/ramps/ramps.ts'
+import type { Rig } from '../rig.ts'
+import { rampsOn, replaceTable, Store, setRoute, tableRig } from './rig.ts'
 
 const ends: (() => unknown)[] = []
 afterEach(async () => {
@@ -27,60 +25,12 @@ routes:
   - { id: moving, match: { path: /* }, to: modern, ${more}, sticky: "header:x-user", ramp: ${ramp} }
 `
 
-/** Keeps its records in memory, and every value that was ever written. */
-class Store {
-  readonly written: (string | null)[] = []
-
-  /** What a process finds that starts after the n-th write. */
-  at(n: number): Store {
-    const store = new Store()
-    store.written.push(...this.written.slice(0, n))
-    return store
-  }
-
-  async list(): Promise<readonly StateRecord[]> {
-    const value = this.written.at(-1) ?? null
-    return value === null ? [] : [{ group: 'moving', key: 'ramp', version: 1, value, atMs: 0 }]
-  }
-
-  async write(_space: string, _group: string, _key: string, value: string | null) {
-    this.written.push(value)
-    return { kind: 'done', version: 1 }
-  }
-}
-
-async function table(text = tableOf()): Promise<Rig> {
-  const base = await rig(text)
-  ends.push(() => base.close())
-  return base
-}
-
-async function startRamps(base: Rig, store = new Store(), more: Partial<RampParts> = {}): Promise<Ramps> {
-  const ramps = new Ramps({
-    ...base,
-    planes: new Planes(),
-    store: store as unknown as StateStore,
-    ownership: SOLE_OWNER,
-    log: logInto(base.lines),
-    now: Date.now,
-    monotonic: () => performance.now(),
-    ...more,
-  })
-  await ramps.start()
-  ends.push(() => ramps.close())
-  return ramps
-}
+const table = (text = tableOf()): Promise<Rig> => tableRig(text, ends)
+const startRamps = (base: Rig, store = new Store(), more: Partial<RampParts> = {}) => rampsOn(base, ends, store, more)
 
 const percentOf = ({ live }: Rig) => live.current.table.routes[0]?.percent
 
-const byHand = { ifMatch: null, author: 'anna', reason: null }
-
-const set = (base: Rig, patch: Record<string, number | string | null>) =>
-  base.operations.commit(patchRoute('moving', patch), byHand)
-
-async function replace(base: Rig, text: string): Promise<void> {
-  expect((await base.operations.commit(() => ({ kind: 'text', text }), byHand)).kind).toBe('done')
-}
+const set = (base: Rig, patch: Record<string, number | string | null>) => setRoute(base, 'moving', patch)
 
 /** Takes steps on a person's word. */
 async function walk(ramps: Ramps, steps: number): Promise<void> {
@@ -94,10 +44,10 @@ describe('the plan is edited while it runs', () => {
     const ramps = await startRamps(base)
     await walk(ramps, 3)
     expect(percentOf(base)).toBe(25)
-    await replace(base, tableOf('{ steps: [25, 50, 100], hold: 1h }', 'percent: 25'))
+    await replaceTable(base, tableOf('{ steps: [25, 50, 100], hold: 1h }', 'percent: 25'))
     await ramps.step('moving', 'anna', 'test')
     expect(percentOf(base)).toBe(50)
-    await replace(base, tableOf('{ steps: [1, 2, 5, 25, 50, 60, 100], hold: 1h }', 'percent: 50'))
+    await replaceTable(base, tableOf('{ steps: [1, 2, 5, 25, 50, 60, 100], hold: 1h }', 'percent: 50'))
     await ramps.step('moving', 'anna', 'test')
     expect(percentOf(base)).toBe(60)
   })
@@ -110,11 +60,11 @@ describe('the plan is edited while it runs', () => {
     const stored = store.at(store.written.length)
     await first.close()
     const text = base.live.current.text
-    await replace(base, tableOf(PLAN, 'percent: 5').replace(/, ramp: .*}/, ' }'))
+    await replaceTable(base, tableOf(PLAN, 'percent: 5').replace(/, ramp: .*}/, ' }'))
     const second = await startRamps(base, stored)
     await vi.waitUntil(() => stored.written.at(-1)?.includes('"aborted"'), { timeout: 20_000 })
     await second.close()
-    await replace(base, text)
+    await replaceTable(base, text)
     expect((await startRamps(base, stored)).view('moving')?.record?.status ?? 'aborted').toBe('aborted')
   })
 })
@@ -137,7 +87,7 @@ describe('a process that ends', () => {
       status: 'running',
     })
     expect(after).not.toBe(before)
-    await replace(base, before)
+    await replaceTable(base, before)
     const earlier = step === 'all' ? 100 : 50
     expect((await startRamps(base, store.at(intended))).view('moving')?.record?.step).toBe(earlier)
   })
@@ -155,6 +105,23 @@ describe('a process that ends', () => {
     await set(base, { percent: 1 })
     expect((await startRamps(base, store)).view('moving')?.record).toBeNull()
   })
+})
+
+test('a way back by a person that is killed midway reads as theirs, or as not done', async () => {
+  const base = await table()
+  const store = new Store()
+  const ramps = await startRamps(base, store)
+  await walk(ramps, 2)
+  const before = base.live.current.text
+  const known = store.written.length
+  await ramps.abort('moving', 'anna', true)
+  expect(JSON.parse(store.written[known] ?? '')).toMatchObject({ intent: 'abort' })
+  expect((await startRamps(base, store.at(known + 1))).view('moving')?.record).toMatchObject({
+    status: 'aborted',
+    why: 'aborted before a restart, back to 0 %',
+  })
+  await replaceTable(base, before)
+  expect((await startRamps(base, store.at(known + 1))).view('moving')?.record).toMatchObject({ step: 5, percent: 5 })
 })
 
 test('what a person sets while a step is being taken is not overwritten', async () => {

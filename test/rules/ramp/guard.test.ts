@@ -37,7 +37,7 @@ const step = ({ share = 0.05, keys = { to: 400, rest: 7600 }, failed = {}, laten
 const evidence = (steps: readonly StepEvidence[], more: Partial<RampEvidence> = {}): RampEvidence => ({
   steps,
   recent: { to: { of: 50, hits: 0 }, rest: { of: 50, hits: 0 } },
-  comparisons: { of: 0, hits: 0 },
+  mismatches: [],
   ...more,
 })
 
@@ -100,9 +100,9 @@ describe('a ramp is failed', () => {
   })
 
   test('by mismatches', () => {
-    const verdict = judge(evidence([step()], { comparisons: { of: 500, hits: 12 } }))
+    const verdict = judge(evidence([step()], { mismatches: [{ field: '/price', rank: 2, of: 500, hits: 12 }] }))
     expect(verdict).toMatchObject({ verdict: 'fail', ground: 'mismatch' })
-    expect(verdict.words).toMatch(/^the new side answers otherwise in 12 of 500 comparisons, evidence /)
+    expect(verdict.words).toMatch(/^the new side answers otherwise in 12 of 500 comparisons, at \/price, evidence /)
   })
 
   test('by latency', () => {

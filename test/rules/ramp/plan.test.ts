@@ -14,12 +14,19 @@ import {
 } from '../../../src/rules/ramp/plan.ts'
 import { judgedOf, RampTally } from '../../../src/state/evidence/ramp-tally.ts'
 
-const PLAN: RampPlan = { steps: [5, 50, 'all'], holdMs: 1000, approve: ['all'], guard: DEFAULT_GUARD }
+const PLAN: RampPlan = {
+  steps: [5, 50, 'all'],
+  holdMs: 1000,
+  approve: ['all'],
+  window: null,
+  requires: [],
+  guard: DEFAULT_GUARD,
+}
 const at = (more: Partial<RampPosition> = {}): RampPosition => ({
   ...{ status: 'running', step: 5, percent: 5, heldMs: 1000, isApproved: false },
   ...more,
 })
-const says = (verdict: 'pass' | 'fail' | 'not-enough') => ({ verdict, ground: null, words: '' })
+const OPEN = { isOpen: true, unmet: null }
 
 describe('what is next', () => {
   test.each<[string, RampPosition, 'pass' | 'fail' | 'not-enough', object]>([
@@ -38,7 +45,7 @@ describe('what is next', () => {
     ['nothing else of a paused one', at({ status: 'paused' }), 'pass', { kind: 'stay', status: 'paused' }],
     ['nothing of one that is over', at({ status: 'done' }), 'fail', { kind: 'stay', status: 'done' }],
   ])('%s', (_, position, verdict, action) => {
-    expect(nextAction(PLAN, position, says(verdict))).toEqual(action)
+    expect(nextAction(PLAN, position, verdict, OPEN)).toMatchObject(action)
   })
 })
 
