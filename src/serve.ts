@@ -11,14 +11,17 @@ import type { AdminParts } from './control/context.ts'
 import type { Planes } from './control/figures/planes.ts'
 import { SOLE_OWNER } from './control/ownership.ts'
 import { Ramps } from './control/ramps/ramps.ts'
+import { CertificateError, CertificateFiles } from './control/tls/certificate-files.ts'
+import { Certificates } from './control/tls/certificates.ts'
 import { awaitOwnership, openCore, type TableCore } from './core.ts'
 import { openLogs } from './logging/log.ts'
 import { logExceptions } from './processes/exceptions.ts'
 import { type Front, OneProcess } from './processes/front.ts'
 import { Primary } from './processes/primary.ts'
 import { Descriptors } from './proxy/client/descriptors.ts'
+import type { ListenPlace } from './proxy/client/listen-at.ts'
 import { formatDuration } from './rules/values/units.ts'
-import type { Address, Settings } from './settings.ts'
+import { type Address, placesOf, type Settings } from './settings.ts'
 import { StartError } from './start-error.ts'
 import { WINDOW_TICK_MS } from './state/figures/windows.ts'
 import type { StateFolder } from './state/store/state-folder.ts'
@@ -60,21 +63,21 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
     gate: new Gate(tokens, Date.now),
     isReady: () => ({
       ready: reasons.length === 0 && front.isUp,
-      reasons: [...reasons, ...front.problems(), ...degraded(core, front)],
+      reasons: [...reasons, ...front.problems(), ...degraded(core, front), ...certificates.problems],
     }),
     workers: () => primary?.states() ?? [],
     log,
   })
+  const certificates = await certificatesOf(settings, log)
   const adminAddress = hostPort(await listening(listenAt(admin, settings.admin), '--admin', hostPort(settings.admin)))
   const { number: atStart, text, appliedAtMs } = core.live.current
+  await front.setTls(certificates.current)
   await primary?.start({ number: atStart, text, appliedAtMs, material: core.live.material })
   await ramps.start()
-  const { fd, path } = settings.listen
-  const asked = fd === undefined && path === undefined ? hostPort(settings.listen) : settings.listen.host
-  const bound = await listening(front.listen(), '--listen', asked)
-  const address = 'path' in bound ? `unix:${bound.path}` : `http://${hostPort(bound)}`
+  const addresses = (await listeningAt(settings, front)).join(' ')
   reasons.length = 0
   core.operations.watch()
+  certificates.start((tls) => front.setTls(tls))
   front.onSuspect((hostname) => core.fleet.suspect(hostname))
   core.fleet.start((known) => front.planes.setFleet(known))
   const windows = setInterval(() => void front.planes.tick(Date.now()), WINDOW_TICK_MS)
@@ -87,13 +90,14 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
   const ended = Promise.race([signal(), front.broken])
   const { number, table } = core.live.current
   logs.lines(
-    `banyan ready ${address} admin http://${adminAddress} table ${settings.table} revision ${number} routes ${table.routes.length}\n`,
+    `banyan ready ${addresses} admin http://${adminAddress} table ${settings.table} revision ${number} routes ${table.routes.length}\n`,
   )
   const name = await ended
   reasons.push('draining')
   const limit = formatDuration(settings.drainTimeoutMs)
   log.info({ event: 'draining', signal: name }, `${name}: requests in flight have ${limit} to finish`)
   await drain(settings, core, front, admin, ramps, log)
+  certificates.close()
   log.info({ event: 'ended' }, 'drained, exiting')
   await logs.close()
   return 0
@@ -106,6 +110,40 @@ async function joined({ cluster, operations }: TableCore): Promise<void> {
   } catch (error) {
     throw new StartError((error as Error).message)
   }
+}
+
+/** Listens for clients. @returns the addresses, as the ready line has them */
+async function listeningAt(settings: Settings, front: Front): Promise<string[]> {
+  const places = placesOf(settings)
+  const told = ({ fd, path, host, port }: ListenPlace): string =>
+    fd === undefined && path === undefined ? hostPort({ host, port }) : host
+  const plain = settings.tls === null ? '--listen' : '--listen and --tls'
+  const bound = await listening(front.listen(), plain, places.map(told).join(' and '))
+  return bound.map((at, n) => {
+    const scheme = places[n]?.tls === true ? 'https' : 'http'
+    if ('path' in at) return scheme === 'https' ? `https+unix:${at.path}` : `unix:${at.path}`
+    return `${scheme}://${hostPort(at)}`
+  })
+}
+
+/**
+ * Certificates from wherever the settings say.
+ * @throws {StartError} if a file can't be used
+ */
+async function certificatesOf(settings: Settings, log: AdminParts['log']): Promise<Certificates> {
+  const certificates = new Certificates(log, Date.now)
+  if (settings.tls === null) return certificates
+  const { tlsCert: certs, tlsKey: keys, tlsClientCa: clientCa } = settings
+  const files = new CertificateFiles({ certs, keys, clientCa }, log, Date.now)
+  try {
+    await files.load()
+  } catch (error) {
+    if (error instanceof CertificateError) throw new StartError(`--tls: ${error.message}`)
+    throw error
+  }
+  certificates.add(files)
+  files.watch(() => certificates.changed())
+  return certificates
 }
 
 function adminOf(

@@ -4,11 +4,14 @@
 
 import { Resolver } from 'node:dns'
 import { availableParallelism } from 'node:os'
+import { createSecureContext } from 'node:tls'
 import { parseArgs } from 'node:util'
 import { flagProblem } from './cli/command.ts'
+import type { ListenPlace } from './proxy/client/listen-at.ts'
 import { UNIX_PEER } from './rules/http/exchange.ts'
 import { readNetwork } from './rules/patterns/address.ts'
 import { flawOfSocketPath } from './rules/patterns/origin.ts'
+import { TOKEN } from './rules/values/schema-blocks.ts'
 import { flawOfDuration, flawOfSize, parseDurationMs, parseSizeBytes } from './rules/values/units.ts'
 import { flawOfCookieSecret } from './state/cookie-keys.ts'
 import { flawOfForceSecret } from './state/force-token.ts'
@@ -25,6 +28,21 @@ export interface Settings {
   readonly table: string
   /** `fd` is the file descriptor of a socket passed by systemd, `path` that of a Unix socket. */
   readonly listen: Address & { readonly fd?: number; readonly path?: string }
+  /** Where clients speak TLS; null for nowhere. */
+  readonly tls: Settings['listen'] | null
+  /** Files or folders of certificates, and files of their keys, in the same order; empty where the certificates are in folders. */
+  readonly tlsCert: readonly string[]
+  readonly tlsKey: readonly string[]
+  /** Authorities of client certificates; null where clients are asked for none. */
+  readonly tlsClientCa: string | null
+  readonly tlsClientVerify: 'required' | 'optional'
+  /** Header in which upstreams get the subject of a client's certificate; null for none. */
+  readonly tlsClientField: string | null
+  readonly tlsMinVersion: 'TLSv1.2' | 'TLSv1.3'
+  readonly tlsCiphers: string
+  readonly tlsHandshakeTimeoutMs: number
+  /** Requests without TLS are redirected. */
+  readonly redirectHttps: boolean
   /** Permission bits of the file of a Unix socket. */
   readonly listenMode: number
   readonly admin: Address
@@ -107,6 +125,66 @@ const FLAGS = {
     fallback: '0.0.0.0:8080',
     help: 'address or Unix socket for clients; systemd: the socket passed by a .socket unit, which stays open across restarts',
     read: readListen,
+  },
+  tls: {
+    value: 'HOST:PORT|unix:PATH|systemd',
+    fallback: '',
+    help: 'address for clients that speak TLS, beside --listen; systemd: the second socket that is passed, behind that of --listen systemd',
+    read: (text: string): Settings['listen'] | null => (text === '' ? null : readListen(text)),
+  },
+  'tls-cert': {
+    value: 'LIST',
+    fallback: '',
+    help: 'files of certificates with their chains (PEM), chosen by the name that a client asks for; or folders of certificates and keys',
+    read: readList,
+  },
+  'tls-key': {
+    value: 'LIST',
+    fallback: '',
+    help: 'files of the keys of --tls-cert, in the same order; not needed for folders and for files that hold both',
+    read: readList,
+  },
+  'tls-client-ca': {
+    value: 'FILE',
+    fallback: '',
+    help: 'authorities of client certificates (PEM): clients of --tls need one',
+    read: orNull,
+  },
+  'tls-client-verify': {
+    value: 'required|optional',
+    fallback: 'required',
+    help: 'whether clients may come without a certificate, with --tls-client-ca',
+    read: readVerify,
+  },
+  'tls-client-field': {
+    value: 'NAME',
+    fallback: '',
+    help: "header that tells upstreams the subject of a client's certificate; that of clients is removed",
+    read: readFieldName,
+  },
+  'tls-min-version': {
+    value: '1.2|1.3',
+    fallback: '1.2',
+    help: 'lowest version of TLS',
+    read: readTlsVersion,
+  },
+  'tls-ciphers': {
+    value: 'LIST',
+    fallback: '',
+    help: "ciphers in OpenSSL's format (those that Mozilla recommends as intermediate)",
+    read: readCiphers,
+  },
+  'tls-handshake-timeout': {
+    value: 'TIME',
+    fallback: '10s',
+    help: 'time for a TLS handshake, from the connection on',
+    read: readDuration,
+  },
+  'redirect-https': {
+    value: '',
+    fallback: 'false',
+    help: 'redirect requests without TLS to https (308)',
+    read: readYesNo,
   },
   'listen-mode': {
     value: 'MODE',
@@ -333,7 +411,7 @@ const EMPTY_SECRET = 'must not be empty; leave it out if there is none'
  */
 export function readSettings(args: readonly string[], env: Readonly<Record<string, string | undefined>>): Settings {
   const given = readFlags(args)
-  const value = <N extends FlagName>(name: N): ReturnType<(typeof FLAGS)[N]['read']> => {
+  const value: Value = <N extends FlagName>(name: N): ReturnType<(typeof FLAGS)[N]['read']> => {
     const variable = variableOf(name)
     const said = given[name] ?? env[variable]
     // A secret that comes from a file, as those of Kubernetes do, may end with a line break.
@@ -359,7 +437,8 @@ export function readSettings(args: readonly string[], env: Readonly<Record<strin
     throw new SettingsError('--cluster: needs --cluster-redis or --redis')
   return Object.freeze({
     table: value('table'),
-    listen: handedOver(value('listen'), env),
+    ...handedOver(value('listen'), value('tls'), env),
+    ...tlsSettings(value),
     listenMode: value('listen-mode'),
     admin: value('admin'),
     redis: value('redis'),
@@ -405,9 +484,53 @@ export function readSettings(args: readonly string[], env: Readonly<Record<strin
   })
 }
 
+type Value = <N extends FlagName>(name: N) => ReturnType<(typeof FLAGS)[N]['read']>
+
+/** The settings of TLS, which need each other. */
+function tlsSettings(
+  value: Value,
+): Pick<
+  Settings,
+  | 'tlsCert'
+  | 'tlsKey'
+  | 'tlsClientCa'
+  | 'tlsClientVerify'
+  | 'tlsClientField'
+  | 'tlsMinVersion'
+  | 'tlsCiphers'
+  | 'tlsHandshakeTimeoutMs'
+  | 'redirectHttps'
+> {
+  const settings = {
+    tlsCert: value('tls-cert'),
+    tlsKey: value('tls-key'),
+    tlsClientCa: value('tls-client-ca'),
+    tlsClientVerify: value('tls-client-verify'),
+    tlsClientField: value('tls-client-field'),
+    tlsMinVersion: value('tls-min-version'),
+    tlsCiphers: value('tls-ciphers'),
+    tlsHandshakeTimeoutMs: value('tls-handshake-timeout'),
+    redirectHttps: value('redirect-https'),
+  }
+  const needs = (flag: string, other: string): never => {
+    throw new SettingsError(`${flag}: needs ${other}`)
+  }
+  if (value('tls') === null) {
+    if (settings.tlsCert.length > 0) needs('--tls-cert', '--tls')
+    if (settings.tlsClientCa !== null) needs('--tls-client-ca', '--tls')
+    if (settings.redirectHttps) needs('--redirect-https', '--tls')
+  } else if (settings.tlsCert.length === 0) needs('--tls', '--tls-cert')
+  if (settings.tlsKey.length > settings.tlsCert.length) {
+    throw new SettingsError(`--tls-key: ${settings.tlsKey.length} keys for ${settings.tlsCert.length} of --tls-cert`)
+  }
+  if (settings.tlsClientField !== null && settings.tlsClientCa === null) needs('--tls-client-field', '--tls-client-ca')
+  return settings
+}
+
 /** Where clients are accepted. */
-export function placeOf({ listen, listenMode }: Settings): Settings['listen'] & { readonly mode: number } {
-  return { ...listen, mode: listenMode }
+export function placesOf({ listen, tls, listenMode }: Settings): readonly ListenPlace[] {
+  const plain = { ...listen, mode: listenMode, tls: false }
+  return tls === null ? [plain] : [plain, { ...tls, mode: listenMode, tls: true }]
 }
 
 /** The flags as `banyan serve --help` prints them. */
@@ -499,13 +622,57 @@ function readPeers(text: string): readonly string[] {
   return peers
 }
 
-/** @throws {SettingsError} if a socket is expected from systemd and there is not exactly one */
-function handedOver(listen: Settings['listen'], env: Readonly<Record<string, string | undefined>>): Settings['listen'] {
-  if (listen.fd !== undefined && env.LISTEN_FDS !== '1') {
+/**
+ * Takes the sockets that systemd has passed: the first one is that of --listen, where it takes one.
+ * @throws {SettingsError} if there are not as many as are expected
+ */
+function handedOver(
+  listen: Settings['listen'],
+  tls: Settings['tls'],
+  env: Readonly<Record<string, string | undefined>>,
+): Pick<Settings, 'listen' | 'tls'> {
+  const takers = [listen, tls].filter((place) => place?.fd !== undefined)
+  if (takers.length === 0) return { listen, tls }
+  if (env.LISTEN_FDS !== String(takers.length)) {
     const what = env.LISTEN_FDS === undefined ? 'none' : env.LISTEN_FDS
-    throw new SettingsError(`--listen systemd: expected one socket, received ${what}; start it by its .socket unit`)
+    const expected = takers.length === 1 ? 'one socket' : 'two sockets'
+    const flag = listen.fd === undefined ? '--tls' : '--listen'
+    throw new SettingsError(`${flag} systemd: expected ${expected}, received ${what}; start it by its .socket unit`)
   }
-  return listen
+  return { listen, tls: tls?.fd === undefined ? tls : { ...tls, fd: FIRST_HANDED_FD + takers.length - 1 } }
+}
+
+function readVerify(text: string): 'required' | 'optional' {
+  if (text === 'required' || text === 'optional') return text
+  throw new SettingsError(`invalid value '${text}': must be required or optional`)
+}
+
+function readTlsVersion(text: string): 'TLSv1.2' | 'TLSv1.3' {
+  if (text === '1.2' || text === '1.3') return `TLSv${text}`
+  throw new SettingsError(`invalid version '${text}': must be 1.2 or 1.3`)
+}
+
+function readFieldName(text: string): string | null {
+  if (text !== '' && !TOKEN.test(text))
+    throw new SettingsError(`invalid header name '${text}' (such as X-Client-Subject)`)
+  return orNull(text)
+}
+
+/** Mozilla's intermediate configuration (version 5.7): forward secrecy and authenticated encryption, for all clients since 2015. */
+const CIPHERS = [
+  ...['TLS_AES_128_GCM_SHA256', 'TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256'],
+  ...['ECDHE-ECDSA-AES128-GCM-SHA256', 'ECDHE-RSA-AES128-GCM-SHA256', 'ECDHE-ECDSA-AES256-GCM-SHA384'],
+  ...['ECDHE-RSA-AES256-GCM-SHA384', 'ECDHE-ECDSA-CHACHA20-POLY1305', 'ECDHE-RSA-CHACHA20-POLY1305'],
+].join(':')
+
+function readCiphers(text: string): string {
+  if (text === '') return CIPHERS
+  try {
+    createSecureContext({ ciphers: text, ca: [] })
+    return text
+  } catch {
+    throw new SettingsError(`invalid ciphers '${text}' (such as ECDHE-RSA-AES128-GCM-SHA256:TLS_AES_128_GCM_SHA256)`)
+  }
 }
 
 function readList(text: string): readonly string[] {

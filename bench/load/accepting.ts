@@ -59,7 +59,7 @@ async function bePrimary(): Promise<void> {
     child.on('message', () => balance.arrange())
     balance.add(worker as unknown as WorkerProcess)
   }
-  const listening = balance.listen({ host: HOST, port })
+  const listening = balance.listen([{ host: HOST, port }])
   balance.onListening(null)
   await listening
 }
@@ -75,6 +75,7 @@ function beWorker(): void {
     shares: new Shares(SHARES_FD, WORKERS),
     record: Number(process.argv[4]),
     backlog: BACKLOG,
+    places: [{ host: HOST, port: 0 }],
     server: {
       get connections() {
         return connections
@@ -94,5 +95,5 @@ function beWorker(): void {
       throw error
     },
   })
-  process.on('message', (_message, handle) => void acceptor.listen(handle as ListeningHandle))
+  process.on('message', (_message, handle) => void acceptor.listen(handle as ListeningHandle, 0))
 }

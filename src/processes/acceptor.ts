@@ -1,10 +1,11 @@
 /**
- * Accepts connections in a worker, from the listening socket that it shares with the other workers. While it has more
+ * Accepts connections in a worker, from the listening sockets that it shares with the other workers. While it has more
  * connections than another one it pauses: whoever has the fewest is left to accept.
  *
- * A paused worker has closed its descriptor of the socket, as node has no other way to stop; the primary sends it another one.
+ * A paused worker has closed its descriptors of the sockets, as node has no other way to stop; the primary sends it others.
  */
 import { createServer, type Server, type Socket } from 'node:net'
+import type { ListenPlace } from '../proxy/client/listen-at.ts'
 import type { PublicServer } from '../proxy/client/listener.ts'
 import { FIRST_TURN, type Shares } from './shares.ts'
 
@@ -41,6 +42,8 @@ export interface AcceptorParts {
   /** The record of this worker. */
   readonly record: number
   readonly server: Pick<PublicServer, 'take' | 'connections'>
+  /** Where clients are accepted: a listening socket for each. */
+  readonly places: readonly ListenPlace[]
   /** Length of the accept queue. */
   readonly backlog: number
   /** Whether there is a file descriptor for another connection. */
@@ -54,7 +57,10 @@ export interface AcceptorParts {
 /** The accepting part of a worker. */
 export class Acceptor {
   readonly #parts: AcceptorParts
-  #listening: Server | null = null
+  /** A server for each place; none while it is paused. */
+  #listening: readonly Server[] = []
+  /** Sockets that have come, by place: it accepts from all or from none. */
+  #arrived: ListeningHandle[] = []
   #turn = FIRST_TURN
   #closed = false
   #isLookDue = false
@@ -71,24 +77,42 @@ export class Acceptor {
   }
 
   /**
-   * Accepts connections from now on, or until it pauses.
-   * @param handle the listening socket, which is closed with the pause
+   * Accepts connections once the sockets of all places are there, or until it pauses.
+   * @param handle the listening socket of a place, which is closed with the pause
+   * @returns whether all are there
    * @throws errors of listen(2), such as EADDRINUSE
    */
-  async listen(handle: ListeningHandle): Promise<void> {
-    if (this.#closed || this.#listening !== null) {
+  async listen(handle: ListeningHandle, place: number): Promise<boolean> {
+    if (this.#closed || this.#listening.length > 0) {
       handle.close()
-      return
+      return false
     }
-    const { server, backlog, onFault } = this.#parts
+    // Sent again where another one has not arrived.
+    this.#arrived[place]?.close()
+    this.#arrived[place] = handle
+    const { places } = this.#parts
+    const handles = places.map((_, at) => this.#arrived[at]).filter((one) => one !== undefined)
+    if (handles.length < places.length) return false
+    this.#arrived = []
+    const servers = places.map((at) => this.#serverAt(at))
+    this.#listening = servers
+    this.#turn++
+    await Promise.all(servers.map((listening, at) => this.#begin(listening, handles[at] as ListeningHandle)))
+    this.look()
+    return true
+  }
+
+  #serverAt(place: ListenPlace): Server {
     // As node:http's: a client may half-close after its request.
-    const listening = createServer({ allowHalfOpen: true, noDelay: true }, (socket: Socket) => {
+    return createServer({ allowHalfOpen: true, noDelay: true }, (socket: Socket) => {
       this.#accepted++
-      server.take(socket)
+      this.#parts.server.take(socket, place)
       this.#changed()
     })
-    this.#listening = listening
-    this.#turn++
+  }
+
+  async #begin(listening: Server, handle: ListeningHandle): Promise<void> {
+    const { server, backlog, onFault } = this.#parts
     await new Promise<void>((resolve, reject) => {
       listening.once('error', reject)
       listening.listen({ _handle: handle } as object, backlog, () => {
@@ -101,7 +125,6 @@ export class Acceptor {
         resolve()
       })
     })
-    this.look()
   }
 
   /** A connection was closed for lack of descriptors. */
@@ -140,7 +163,7 @@ export class Acceptor {
     this.#tell()
     shares.read()
     const load = shares.load(record)
-    if (this.#listening !== null && load > shares.lowest && this.#mayPause(load, shares.lowest)) {
+    if (this.#listening.length > 0 && load > shares.lowest && this.#mayPause(load, shares.lowest)) {
       this.#stop()
       // Another one may have looked before that: then this is the one to see that nobody accepts.
       this.#tell()
@@ -154,7 +177,7 @@ export class Acceptor {
    * @param isLast no other worker will accept those in the queue: they are accepted before
    */
   async close(isLast: boolean): Promise<void> {
-    for (let turn = 0; isLast && this.#listening !== null && turn < MAX_LAST_TURNS; turn++) {
+    for (let turn = 0; isLast && this.#listening.length > 0 && turn < MAX_LAST_TURNS; turn++) {
       const before = this.#accepted
       await aTurn()
       // Not the first one: it began before.
@@ -162,12 +185,14 @@ export class Acceptor {
     }
     this.#stop()
     this.#closed = true
+    for (const handle of this.#arrived) handle?.close()
+    this.#arrived = []
   }
 
   #stop(): void {
-    if (this.#listening === null) return
-    this.#listening.close()
-    this.#listening = null
+    if (this.#listening.length === 0) return
+    for (const listening of this.#listening) listening.close()
+    this.#listening = []
     this.#turn++
   }
 

@@ -1,5 +1,5 @@
 /**
- * The primary's part in sharing connections: it holds the listening socket, sends it to workers that are to accept again, and
+ * The primary's part in sharing connections: it holds the listening sockets, sends them to workers that are to accept again, and
  * leaves those that don't respond out of the comparison. It never touches a connection.
  */
 import type { Bound, ListenPlace } from '../proxy/client/listen-at.ts'
@@ -18,7 +18,7 @@ const PATIENCE_MS = 3000
 export class Balance {
   readonly #shares: Shares
   readonly #workers = new Set<WorkerProcess>()
-  #socket: ListeningSocket | null = null
+  #sockets: readonly ListeningSocket[] = []
   #watch: NodeJS.Timeout | undefined
   #onFirst: ((fault: ListenFault | null) => void) | null = null
   /** Workers that the socket was sent to before the last look. */
@@ -30,11 +30,11 @@ export class Balance {
 
   /**
    * Has all workers accept connections.
-   * @returns the bound address
-   * @throws errors of bind(2) and listen(2), with a `code`
+   * @returns the bound address of each place
+   * @throws errors of bind(2) and listen(2), with a `code`, and the `place` where that is known
    */
-  async listen(place: ListenPlace): Promise<Bound> {
-    this.#socket = await ListeningSocket.open(place)
+  async listen(places: readonly ListenPlace[]): Promise<Bound[]> {
+    this.#sockets = await openAll(places)
     const first = new Promise<ListenFault | null>((resolve) => {
       this.#onFirst = resolve
     })
@@ -43,10 +43,10 @@ export class Balance {
     this.#watch.unref()
     const fault = await first
     if (fault !== null) throw Object.assign(new Error(fault.message), { code: fault.code })
-    return this.#socket.address
+    return this.#sockets.map(({ address }) => address)
   }
 
-  /** A worker has the socket, or can't listen on it. */
+  /** A worker has the sockets, or can't listen on it. */
   onListening(fault: ListenFault | null): void {
     this.#onFirst?.(fault)
     this.#onFirst = null
@@ -68,15 +68,15 @@ export class Balance {
     this.arrange()
   }
 
-  /** Sends the socket to those that are due. */
+  /** Sends the sockets to those that are due. */
   arrange(): void {
-    if (this.#socket === null) return
+    if (this.#sockets.length === 0) return
     this.#shares.read()
     const due = new Set(this.#shares.due())
     for (const worker of this.#workers) {
       if (!due.has(worker.record)) continue
       this.#shares.setSent(worker.record, true)
-      worker.listen(this.#socket.handle)
+      for (const [place, { handle }] of this.#sockets.entries()) worker.listen(handle, place)
     }
   }
 
@@ -85,11 +85,11 @@ export class Balance {
     this.#shares.read()
   }
 
-  /** Closes the socket. Workers that accept go on. */
+  /** Closes the sockets. Workers that accept go on. */
   close(): void {
     clearInterval(this.#watch)
-    this.#socket?.close()
-    this.#socket = null
+    for (const socket of this.#sockets) socket.close()
+    this.#sockets = []
   }
 
   #lookAfter(): void {
@@ -115,6 +115,18 @@ export class Balance {
       }
       worker.link.look().then(answered, ignore)
     } else if (nowMs - worker.askedAtMs >= PATIENCE_MS) this.#shares.setCounts(worker.record, false)
+  }
+}
+
+/** All of them, or none. */
+async function openAll(places: readonly ListenPlace[]): Promise<ListeningSocket[]> {
+  const sockets: ListeningSocket[] = []
+  try {
+    for (const place of places) sockets.push(await ListeningSocket.open(place))
+    return sockets
+  } catch (error) {
+    for (const socket of sockets) socket.close()
+    throw Object.assign(error as Error, { place: places[sockets.length] })
   }
 }
 

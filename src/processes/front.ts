@@ -9,18 +9,22 @@ import { Descriptors } from '../proxy/client/descriptors.ts'
 import type { Bound } from '../proxy/client/listen-at.ts'
 import type { PublicServer } from '../proxy/client/listener.ts'
 import type { Plane } from '../proxy/plane.ts'
-import { placeOf, type Settings } from '../settings.ts'
+import { placesOf, type Settings } from '../settings.ts'
 import { linkTo } from '../state/local-plane.ts'
+import type { ServerTls } from '../state/tls/server-tls.ts'
+import { Secure } from './secure.ts'
 
 /** The client-facing part. */
 export interface Front {
   readonly planes: Planes
   /**
    * Accepts connections from now on.
-   * @returns the bound address, with the actual port for port 0
+   * @returns the bound address of each place, with the actual port for port 0
    * @throws errors of node:net, such as EADDRINUSE
    */
-  listen(): Promise<Bound>
+  listen(): Promise<Bound[]>
+  /** Uses other certificates for new connections. Resolves when all processes do. */
+  setTls(tls: ServerTls): Promise<void>
   /** Whether requests are served. */
   readonly isUp: boolean
   /** Current problems, for readiness reasons; empty if there are none. */
@@ -48,11 +52,13 @@ export class OneProcess implements Front {
   readonly broken = new Promise<never>(() => {})
   readonly #plane: Plane
   readonly #listener: PublicServer
+  readonly #secure: Secure
   readonly #logs: Logs
 
-  private constructor(plane: Plane, listener: PublicServer, logs: Logs) {
+  private constructor(plane: Plane, listener: PublicServer, secure: Secure, logs: Logs) {
     this.#plane = plane
     this.#listener = listener
+    this.#secure = secure
     this.#logs = logs
     this.planes.add(0, linkTo(plane.port))
   }
@@ -67,17 +73,23 @@ export class OneProcess implements Front {
       instance: newInstanceId(),
       cookieKeys,
     })
-    listener = await publicServerOf({ ...settings, ...placeOf(settings) }, plane.engine, logs.log)
+    const places = placesOf(settings)
+    const secure = new Secure(settings, plane.measurements, logs.log)
+    listener = await publicServerOf({ ...settings, places, tls: secure.terms }, plane.engine, logs.log)
     listener.descriptors = new Descriptors(logs.log)
-    return new OneProcess(plane, listener, logs)
+    return new OneProcess(plane, listener, secure, logs)
   }
 
   onSuspect(listener: (hostname: string) => void): void {
     this.#plane.upstreams.onSuspect = listener
   }
 
-  listen(): Promise<Bound> {
+  listen(): Promise<Bound[]> {
     return this.#listener.listen()
+  }
+
+  async setTls(tls: ServerTls): Promise<void> {
+    this.#secure.set(tls)
   }
 
   problems(): string[] {

@@ -8,7 +8,8 @@ import type { RevisionText } from '../control/table/followers.ts'
 import { newInstanceId } from '../core.ts'
 import type { Logs } from '../logging/log.ts'
 import type { Bound } from '../proxy/client/listen-at.ts'
-import { placeOf, type Settings } from '../settings.ts'
+import { placesOf, type Settings } from '../settings.ts'
+import { NO_SERVER_TLS, type ServerTls } from '../state/tls/server-tls.ts'
 import { Balance } from './balance.ts'
 import type { Front } from './front.ts'
 import { Places } from './places.ts'
@@ -37,6 +38,7 @@ export class Primary implements Front {
   readonly #paused = new Set<WorkerProcess>()
   readonly #instance = newInstanceId()
   #nextPlane = 1
+  #tls = NO_SERVER_TLS
   #onSuspect: (hostname: string) => void = () => {}
 
   constructor(parts: PrimaryParts) {
@@ -53,6 +55,7 @@ export class Primary implements Front {
         tableName: parts.settings.table === '-' ? 'stdin' : parts.settings.table,
         fleet: this.planes.fleet,
         instance: this.#instance,
+        tls: this.#tls,
       }),
       onReady: (worker) => this.#employ(worker),
       onLines: (worker, text) => this.#print(worker, text),
@@ -89,8 +92,13 @@ export class Primary implements Front {
     this.#onSuspect = listener
   }
 
-  listen(): Promise<Bound> {
-    return this.#balance.listen(placeOf(this.#parts.settings))
+  listen(): Promise<Bound[]> {
+    return this.#balance.listen(placesOf(this.#parts.settings))
+  }
+
+  async setTls(tls: ServerTls): Promise<void> {
+    this.#tls = tls
+    await Promise.all([...this.#planeOf.keys()].map((worker) => worker.link.setTls(tls).catch(ignore)))
   }
 
   get isUp(): boolean {
@@ -136,6 +144,7 @@ export class Primary implements Front {
   async #employ(worker: WorkerProcess): Promise<void> {
     // There may be a new revision since it started, or one on the way.
     await this.followers.bring(worker)
+    await worker.link.setTls(this.#tls).catch(ignore)
     if (worker.word !== 'starting') return
     worker.word = 'up'
     const plane = this.#nextPlane++

@@ -121,9 +121,9 @@ export class WorkerProcess {
     return this.word === 'gone' ? 0 : this.#shares.connections(this.record)
   }
 
-  /** Has it accept connections from the listening socket, which the primary keeps open. */
-  listen(handle: ListeningHandle): void {
-    this.#send({ kind: 'listen' }, handle as unknown as SendHandle)
+  /** Has it accept connections from the listening socket of a place, which the primary keeps open. */
+  listen(handle: ListeningHandle, place: number): void {
+    this.#send({ kind: 'listen', place }, handle as unknown as SendHandle)
   }
 
   /**

@@ -14,7 +14,7 @@ import type { Plane } from '../proxy/plane.ts'
 import type { Purge } from '../rules/caching/purge.ts'
 import { countsText, formatProblems, readTable } from '../rules/language/text.ts'
 import type { Table } from '../rules/table/table.ts'
-import { placeOf, type Settings } from '../settings.ts'
+import { placesOf, type Settings } from '../settings.ts'
 import { StartError } from '../start-error.ts'
 import { LiveTable } from '../state/live-table.ts'
 import type { Pin } from '../state/pins.ts'
@@ -23,6 +23,7 @@ import type { TlsMaterial } from '../state/tls/material.ts'
 import type { Fleet } from '../state/upstreams/fleet.ts'
 import { Acceptor, type ListeningHandle } from './acceptor.ts'
 import { logExceptions } from './exceptions.ts'
+import { Secure } from './secure.ts'
 import { Shares } from './shares.ts'
 import { answerTo, PROTOCOL, type ToPrimary, type ToWorker, type WorkerPort, type WorkerStart } from './workers.ts'
 
@@ -57,13 +58,17 @@ export async function runWorker(settings: Settings): Promise<number> {
     const cookieKeys = cookieKeysOf(settings)
     const more = { accessLog: logs.access, fleet, instance, connections, cookieKeys, processes: settings.workers }
     const plane = planeOf(settings, live, log, more)
-    listener = await publicServerOf({ ...settings, ...placeOf(settings) }, plane.engine, log)
+    const places = placesOf(settings)
+    const secure = new Secure(settings, plane.measurements, log)
+    secure.set(start.tls)
+    listener = await publicServerOf({ ...settings, places, tls: secure.terms }, plane.engine, log)
     const descriptors = new Descriptors(log)
     const shares = new Shares(SHARES_FD, settings.workers)
     const acceptor = new Acceptor({
       shares,
       record: start.record,
       server: listener,
+      places,
       backlog: BACKLOG,
       hasDescriptors: () => descriptors.hasRoom(),
       onDue: () => void tell({ kind: 'due' }),
@@ -77,7 +82,7 @@ export async function runWorker(settings: Settings): Promise<number> {
       },
       lost: (count, why) => descriptors.lost(count, why),
     }
-    const worker = new Worker({ live, plane, listener, acceptor, reopenLog: logs.reopen }, start)
+    const worker = new Worker({ live, plane, listener, secure, acceptor, reopenLog: logs.reopen }, start)
     process.off('disconnect', end)
     process.once('disconnect', () => void worker.endAlone(settings.drainTimeoutMs).finally(() => exitNow(1)))
     await worker.serve()
@@ -135,6 +140,7 @@ interface WorkerParts {
   readonly live: LiveTable
   readonly plane: Plane
   readonly listener: PublicServer
+  readonly secure: Secure
   readonly acceptor: Acceptor
   reopenLog(): void
 }
@@ -144,6 +150,7 @@ class Worker {
   readonly #live: LiveTable
   readonly #plane: Plane
   readonly #listener: PublicServer
+  readonly #secure: Secure
   readonly #acceptor: Acceptor
   readonly #tableName: string
   #prepared: Prepared | null = null
@@ -155,11 +162,12 @@ class Worker {
   readonly #reopenLog: () => void
 
   constructor(parts: WorkerParts, { tableName, fleet }: WorkerStart) {
-    const { live, plane, listener, acceptor, reopenLog } = parts
+    const { live, plane, listener, secure, acceptor, reopenLog } = parts
     this.#reopenLog = reopenLog
     this.#live = live
     this.#plane = plane
     this.#listener = listener
+    this.#secure = secure
     this.#acceptor = acceptor
     this.#tableName = tableName
     this.#fleet = fleet
@@ -179,18 +187,19 @@ class Worker {
   }
 
   async #hear(message: ToWorker, handle: unknown, over: () => void): Promise<void> {
-    if (message.kind === 'listen') await this.#listen(handle as ListeningHandle)
+    if (message.kind === 'listen') await this.#listen(handle as ListeningHandle, message.place)
     if (message.kind !== 'ask') return
     await tell(await answerTo(this.#port(), message))
     if (message.name === 'drain') over()
   }
 
-  async #listen(handle: ListeningHandle): Promise<void> {
-    const fault = await this.#acceptor.listen(handle).then(
-      () => null,
-      ({ code, message }: NodeJS.ErrnoException) => ({ code: code ?? null, message }),
-    )
-    await tell({ kind: 'listening', fault })
+  async #listen(handle: ListeningHandle, place: number): Promise<void> {
+    try {
+      if (await this.#acceptor.listen(handle, place)) await tell({ kind: 'listening', fault: null })
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException
+      await tell({ kind: 'listening', fault: { code: code ?? null, message } })
+    }
   }
 
   /** The primary is gone: frees the address for its successor, and finishes requests in flight. */
@@ -244,6 +253,7 @@ class Worker {
         this.#listener.hurry()
       },
       reopenLog: this.#reopenLog,
+      setTls: (tls) => this.#secure.set(tls),
       look: () => this.#acceptor.look(),
     }
   }

@@ -1,5 +1,5 @@
 /**
- * The protocol between primary and workers: a closed set of messages, plain data except for the listening socket, and remote
+ * The protocol between primary and workers: a closed set of messages, plain data except for the listening sockets, and remote
  * calls on top of them.
  */
 
@@ -8,6 +8,7 @@ import type { Purge } from '../rules/caching/purge.ts'
 import type { Pin } from '../state/pins.ts'
 import type { PlanePort, PlaneReport } from '../state/plane-port.ts'
 import type { TlsMaterial } from '../state/tls/material.ts'
+import type { ServerTls } from '../state/tls/server-tls.ts'
 import type { Fleet } from '../state/upstreams/fleet.ts'
 
 /**
@@ -39,6 +40,8 @@ export interface WorkerPort extends PlanePort {
   hurry(): void
   /** Reopens the access log file, if there is one. */
   reopenLog(): void
+  /** Uses other certificates for new connections. */
+  setTls(tls: ServerTls): void
   /** Compares its connections with those of the others now. The answer shows that it still responds. */
   look(): void
 }
@@ -55,6 +58,7 @@ export interface WorkerStart {
   readonly instance: string
   /** Its record in the shared file. */
   readonly record: number
+  readonly tls: ServerTls
 }
 
 /** An error of listen(2). */
@@ -66,8 +70,8 @@ export interface ListenFault {
 /** Messages from the primary to a worker. */
 export type ToWorker =
   | { readonly kind: 'start'; readonly start: WorkerStart }
-  /** Comes with the listening socket: it is to accept connections. */
-  | { readonly kind: 'listen' }
+  /** Comes with the listening socket of a place: once it has all of them, it is to accept connections. */
+  | { readonly kind: 'listen'; readonly place: number }
   | { readonly kind: 'ask'; readonly id: number; readonly name: keyof WorkerPort; readonly args: readonly unknown[] }
 
 /** Messages from a worker to the primary. */
@@ -115,6 +119,7 @@ const NAMES: Readonly<Record<keyof WorkerPort, true>> = {
   drain: true,
   hurry: true,
   reopenLog: true,
+  setTls: true,
   look: true,
 }
 

@@ -65,14 +65,16 @@ export class Engine implements RequestHandler {
   }
 
   peerOf(arrival: Arrival): Peer {
-    const { remoteAddress, encrypted } = arrival
+    const { remoteAddress, subject, encrypted } = arrival
     const { clientScheme, isTrusted } = this.#parts
     // A closed socket has no address.
     const address = readPeer(remoteAddress ?? '') ?? ''
     return {
       address,
       trusted: address !== '' && isTrusted(address),
-      tls: clientScheme === null ? encrypted : clientScheme === 'https',
+      // What a balancer may have done does not matter where the connection itself is secure.
+      tls: encrypted || clientScheme === 'https',
+      subject,
       refused: false,
       privates: null,
       whenClosed: (listener) => arrival.whenClosed(listener),

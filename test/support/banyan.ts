@@ -10,6 +10,8 @@ import { type Program, startProgram } from './process.ts'
 export interface Banyan {
   /** The public port, on 127.0.0.1. */
   readonly port: number
+  /** The port for clients that speak TLS, or null where there is none. */
+  readonly tlsPort: number | null
   /** The admin port, or null where the ready line names none. */
   readonly adminPort: number | null
   readonly pid: number
@@ -67,8 +69,10 @@ export async function startBanyan({
     ready = true
     const port = Number(/^banyan ready http:\/\/[^ ]*:(\d+)/.exec(line)?.[1])
     const admin = /\badmin http:\/\/[^ ]*:(\d+)/.exec(line)?.[1]
+    const tls = /^banyan ready .*?\bhttps:\/\/[^ ]*:(\d+)/.exec(line)?.[1]
     return {
       port,
+      tlsPort: tls === undefined ? null : Number(tls),
       adminPort: admin === undefined ? null : Number(admin),
       pid: program.pid,
       tableFile,

@@ -14,6 +14,8 @@ export interface ListenPlace {
   readonly path?: string
   /** Permission bits of the file of that socket. */
   readonly mode?: number
+  /** Clients speak TLS there. Default false. */
+  readonly tls?: boolean
 }
 
 /** Where clients are accepted, with the actual port. */

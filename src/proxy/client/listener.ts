@@ -4,9 +4,14 @@
 import type { Socket } from 'node:net'
 import type { Descriptors } from './descriptors.ts'
 import type { Bound, ListenPlace } from './listen-at.ts'
+import type { HandshakeTerms } from './tls/handshakes.ts'
 
 /** Settings of the public server. Times in milliseconds. */
-export interface ListenSettings extends ListenPlace {
+export interface ListenSettings {
+  /** Where clients are accepted. */
+  readonly places: readonly ListenPlace[]
+  /** For places with TLS; null without any. */
+  readonly tls: HandshakeTerms | null
   /** Maximum size of the request line and all headers, in bytes. */
   readonly maxHeaderBytes: number
   /** From the first byte of a request, or from the connection, to the end of the headers. */
@@ -43,14 +48,14 @@ export interface PublicServer {
   readonly connections: number
   /**
    * Starts accepting connections.
-   * @returns the bound address, with the actual port for port 0
+   * @returns the bound address of each place, with the actual port for port 0
    * @throws errors of node:net, such as EADDRINUSE
    */
-  listen(): Promise<Bound>
+  listen(): Promise<Bound[]>
   /** Starts serving connections that another process accepts, without listening on a port. */
   open(): void
-  /** Serves a connection that another process has accepted. */
-  take(socket: Socket): void
+  /** Serves a connection that was accepted at a place, by another part of this process. */
+  take(socket: Socket, place: Pick<ListenPlace, 'tls'>): void
   /** Stops accepting, finishes requests in flight, and resolves when the last connection is closed. */
   drain(terms: DrainTerms): Promise<void>
   /** Ends a drain now: cuts the remaining connections. */

@@ -39,6 +39,7 @@ function isStream(res: object): res is Stream {
 /** An engine behind node:http servers. */
 export class NodeHttp {
   readonly #engine: RequestHandler
+  readonly #subjects = new WeakMap<Socket, string>()
 
   constructor(engine: RequestHandler) {
     this.#engine = engine
@@ -108,11 +109,17 @@ export class NodeHttp {
     return (res as Asking)[REQUEST]?.owner?.limitsTime === true
   }
 
+  /** Tells the subject of a client's certificate, which was verified. */
+  setSubject(socket: Socket, subject: string): void {
+    this.#subjects.set(socket, subject)
+  }
+
   peerOf(socket: Socket): Peer {
     const known = (socket as Socket & { [PEER]?: Peer })[PEER]
     if (known !== undefined) return known
     const peer = this.#engine.peerOf({
       remoteAddress: addressOf(socket),
+      subject: this.#subjects.get(socket) ?? null,
       encrypted: (socket as Partial<TLSSocket>).encrypted === true,
       whenClosed(listener) {
         if (socket.destroyed) listener()
@@ -154,7 +161,7 @@ export class NodeHttp {
   #refuseStream({ method, url, socket }: IncomingMessage, { stream }: Stream): void {
     if (stream.destroyed) return
     const { remoteAddress } = socket
-    const peer = this.#engine.peerOf({ remoteAddress, encrypted: true, whenClosed: () => {} })
+    const peer = this.#engine.peerOf({ remoteAddress, subject: null, encrypted: true, whenClosed: () => {} })
     this.#engine.refused(peer, { method: method ?? null, target: url ?? null }, 'http-version')
     stream.close(HTTP_1_1_REQUIRED)
   }

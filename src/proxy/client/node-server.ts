@@ -2,12 +2,12 @@
  * The public server behind middleware: node:http's, with limits against slow and broken clients, and drain.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
-import { Server as NetServer, type Socket } from 'node:net'
+import { createServer as createNetServer, type Server as NetServer, type Socket } from 'node:net'
 import { FAILURES, type FailureCode } from '../../rules/failures/failure.ts'
 import { sendAll } from '../../wire/turn.ts'
 import { problemText } from './answer.ts'
 import type { Descriptors } from './descriptors.ts'
-import { type Bound, listenAt } from './listen-at.ts'
+import { type Bound, type ListenPlace, listenAt } from './listen-at.ts'
 import {
   DEFAULT_SEND_TIMEOUT_MS,
   DRAIN_TICK_MS,
@@ -19,10 +19,14 @@ import {
 import type { Handler, NodeHttp } from './node-http.ts'
 import type { RequestHandler } from './request.ts'
 import { SendTimeout } from './send-timeout.ts'
-import { endGently, endOther } from './sockets.ts'
+import { addressOf, endGently, endOther } from './sockets.ts'
+import { Handshakes } from './tls/handshakes.ts'
 
 /** How often the headers timeout is checked. */
 const CHECK_INTERVAL_MS = 1000
+
+/** What is offered by ALPN (RFC 7301). */
+const PROTOCOLS = ['http/1.1']
 
 const REFUSED = Symbol('refused')
 const UPGRADED = Symbol('upgraded')
@@ -43,6 +47,8 @@ interface ClientSocket extends Socket {
 /** A node:http server that is stricter and answers what node:http drops silently. */
 export class NodeServer implements PublicServer {
   readonly #server: Server
+  readonly #listening: NetServer[] = []
+  readonly #handshakes: Handshakes | null
   readonly #settings: ListenSettings
   readonly #engine: RequestHandler & { draining: boolean }
   readonly #node: NodeHttp
@@ -51,6 +57,7 @@ export class NodeServer implements PublicServer {
   onClosed: () => void = () => {}
   descriptors: Pick<Descriptors, 'mayKeep' | 'lost'> | null = null
   #hurry: () => void = () => {}
+  #oneClosed: () => void = () => {}
 
   /**
    * @param node the engine behind node:http
@@ -101,10 +108,10 @@ export class NodeServer implements PublicServer {
       this.#sockets.add(socket)
       socket.once('close', () => {
         this.#sockets.delete(socket)
-        this.onClosed()
+        this.#lost()
       })
-      if (this.descriptors?.mayKeep(socket) === false) socket.destroy()
     })
+    this.#handshakes = settings.tls === null ? null : new Handshakes(settings.tls, PROTOCOLS)
     const { sendTimeoutMs = DEFAULT_SEND_TIMEOUT_MS } = settings
     this.#sendTimeout = new SendTimeout(sendTimeoutMs, this.#sockets, (socket) => this.#isPassing(socket))
   }
@@ -116,8 +123,17 @@ export class NodeServer implements PublicServer {
     return current !== undefined && !current.writableEnded && this.#node.limitsTime(current)
   }
 
-  async listen(): Promise<Bound> {
-    return await listenAt(this.#server, this.#settings, ({ message }) => this.descriptors?.lost(1, message))
+  async listen(): Promise<Bound[]> {
+    const bound: Bound[] = []
+    for (const place of this.#settings.places) {
+      const server = createNetServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) =>
+        this.take(socket, place),
+      )
+      bound.push(await listenAt(server, place, ({ message }) => this.descriptors?.lost(1, message)))
+      this.#listening.push(server)
+    }
+    this.open()
+    return bound
   }
 
   open(): void {
@@ -125,22 +141,39 @@ export class NodeServer implements PublicServer {
     this.#server.emit('listening')
   }
 
-  take(socket: Socket): void {
-    // As for connections that the server accepts itself: a client may half-close after its request.
+  take(socket: Socket, { tls = false }: Pick<ListenPlace, 'tls'>): void {
+    if (socket.destroyed || this.descriptors?.mayKeep(socket) === false) {
+      socket.destroy()
+      this.#lost()
+    } else if (tls) this.#secure(socket)
+    else this.#serve(socket)
+  }
+
+  #secure(socket: Socket): void {
+    const serve = (secured: Socket, subject: string | null): void => {
+      if (subject !== null) this.#node.setSubject(secured, subject)
+      this.#serve(secured)
+    }
+    this.#handshakes!.begin(socket, addressOf(socket), serve, () => this.#lost())
+  }
+
+  #serve(socket: Socket): void {
+    // A client may half-close after its request.
     socket.allowHalfOpen = true
     this.#server.emit('connection', socket)
+    socket.resume()
   }
 
   get connections(): number {
-    return this.#sockets.size
+    return this.#sockets.size + (this.#handshakes?.count ?? 0)
   }
 
   async drain({ timeoutMs, patient = false }: DrainTerms): Promise<void> {
     this.#engine.draining = true
-    // Not http.Server's close: it cuts idle connections at once, which could hit a request on its way.
-    if (this.#server.listening) NetServer.prototype.close.call(this.#server)
+    for (const server of this.#listening) server.close()
     const tick = patient ? undefined : setInterval(() => this.#closeIdle(), DRAIN_TICK_MS)
     const cut = (): void => {
+      this.#handshakes?.cut()
       for (const socket of this.#sockets) socket.destroy()
     }
     this.#hurry = cut
@@ -150,7 +183,11 @@ export class NodeServer implements PublicServer {
       upgraded.map((socket) => () => endOther(socket)),
       timeoutMs,
     )
-    while (this.#sockets.size > 0) await this.#oneClosed()
+    while (this.connections > 0) {
+      await new Promise<void>((resolve) => {
+        this.#oneClosed = resolve
+      })
+    }
     clearInterval(tick)
     stopEnding()
     clearTimeout(deadline)
@@ -168,6 +205,7 @@ export class NodeServer implements PublicServer {
    * such a connection none is closed: idle ones close with their next response.
    */
   #closeIdle(): void {
+    this.#handshakes?.closeIdle()
     for (const socket of this.#sockets as Set<ClientSocket>) {
       const current = socket[CURRENT]
       if (current?.writableEnded === true && !current.writableFinished && !current.destroyed) return
@@ -175,9 +213,10 @@ export class NodeServer implements PublicServer {
     this.#server.closeIdleConnections()
   }
 
-  #oneClosed(): Promise<void> {
-    const [socket] = this.#sockets
-    return new Promise((resolve) => socket!.once('close', () => resolve()))
+  /** A connection is closed. */
+  #lost(): void {
+    this.onClosed()
+    this.#oneClosed()
   }
 
   #onClientError(error: NodeJS.ErrnoException, socket: ClientSocket): void {

@@ -15,6 +15,8 @@ export interface Peer extends ClientConnection {
   readonly trusted: boolean
   /** The client uses https: on this connection, or according to `--client-scheme`. */
   readonly tls: boolean
+  /** The subject of its certificate; null without one. */
+  readonly subject: string | null
   /** A request on this connection was refused, so the start of the next one is unreliable. */
   refused: boolean
 }
@@ -92,10 +94,16 @@ export interface RequestOwner {
   onMalformed(): void
 }
 
-/** A connection on which a client has arrived. */
-export interface Arrival {
+/** Who has connected, as far as that is known before the first request. */
+export interface Client {
   /** As the socket tells it, or the balancer in front; `unix` for a Unix socket; undefined where it tells none. */
   readonly remoteAddress: string | undefined
+  /** The subject of the client's certificate, which was verified, in the form of RFC 4514; null without one. */
+  readonly subject: string | null
+}
+
+/** A connection on which a client has arrived. */
+export interface Arrival extends Client {
   readonly encrypted: boolean
   /** Calls the listener when the connection is closed; at once if it is already. */
   whenClosed(listener: () => void): void

@@ -7,6 +7,7 @@ import type { FailureCode } from '../../rules/failures/failure.ts'
 import type { Reason } from '../../rules/http/exchange.ts'
 import type { Table } from '../../rules/table/table.ts'
 import { takeExceptions } from '../../wire/exceptions.ts'
+import type { HandshakeOutcome } from '../tls/server-tls.ts'
 import { AttemptCell, type AttemptDelta, type Outcome } from './attempt-cell.ts'
 import { CACHE_WORDS, type CacheWord, Cell, type CellDelta, type ExchangeRecord, REASONS } from './cell.ts'
 import { RecentExchanges } from './recent-exchanges.ts'
@@ -21,6 +22,8 @@ export interface MeasuredDelta {
   readonly upstreams: readonly UpstreamDelta[]
   readonly refused: Readonly<Partial<Record<FailureCode, number>>>
   readonly forceRefused: number
+  /** TLS handshakes of clients, by how they ended. */
+  readonly handshakes: Readonly<Partial<Record<HandshakeOutcome, number>>>
   readonly exceptions: number
 }
 
@@ -73,6 +76,8 @@ export class Measurements {
   readonly refused: Partial<Record<FailureCode, number>> = {}
   /** Requests with an invalid force token, which is ignored. */
   forceRefused = 0
+  /** TLS handshakes of clients, by how they ended. */
+  handshakes: Partial<Record<HandshakeOutcome, number>> = {}
   /** Uncaught exceptions of callbacks and middleware: each ended one exchange or message. */
   exceptions = 0
   /** Recent exchanges, for explain and simulation. */
@@ -135,6 +140,11 @@ export class Measurements {
     return counts
   }
 
+  /** Counts TLS handshakes of clients. */
+  shook(outcome: HandshakeOutcome, count = 1): void {
+    this.handshakes[outcome] = (this.handshakes[outcome] ?? 0) + count
+  }
+
   refuse(failure: FailureCode): void {
     this.refused[failure] = (this.refused[failure] ?? 0) + 1
   }
@@ -153,10 +163,12 @@ export class Measurements {
       }
     }
     const upstreams = [...this.#upstreams].map(([name, counts]) => counts.take(name)).filter((delta) => delta !== null)
-    const { forceRefused } = this
-    const delta = { routes, upstreams, refused: { ...this.refused }, forceRefused, exceptions: takeExceptions() }
+    const { forceRefused, handshakes } = this
+    const exceptions = takeExceptions()
+    const delta = { routes, upstreams, refused: { ...this.refused }, forceRefused, handshakes, exceptions }
     for (const name of Object.keys(this.refused) as FailureCode[]) delete this.refused[name]
     this.forceRefused = 0
+    this.handshakes = {}
     return delta
   }
 
@@ -178,6 +190,7 @@ export class Measurements {
     for (const one of delta.upstreams) this.upstream(one.name).add(one, nowMs)
     addCounts(this.refused, delta.refused)
     this.forceRefused += delta.forceRefused
+    for (const [outcome, count] of Object.entries(delta.handshakes)) this.shook(outcome as HandshakeOutcome, count)
     this.exceptions += delta.exceptions
   }
 

@@ -99,15 +99,15 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     forceSecret: 'a secret of the test',
   })
   const settings = {
-    host: '127.0.0.1',
-    port: 0,
+    places: [{ host: '127.0.0.1', port: 0 }],
+    tls: null,
     maxHeaderBytes: 32_768,
     headersTimeoutMs: 30_000,
     keepAliveMs: 75_000,
     sendTimeoutMs: options.sendTimeoutMs ?? 60_000,
   }
   const listener = new Http1Server(settings, plane.engine)
-  const { port } = (await listener.listen()) as { port: number }
+  const [{ port }] = (await listener.listen()) as unknown as [{ port: number }]
   let stopped: Promise<void> | null = null
   const end = async (): Promise<void> => {
     if (options.upstreams === undefined) await Promise.all([legacy.stop(), modern.stop()])

@@ -12,10 +12,10 @@ import { startRig } from '../caching/rig.ts'
 
 async function secure() {
   const rig = await startRig()
-  const settings = { host: '127.0.0.1', port: 0, maxHeaderBytes: 32_768, headersTimeoutMs: 30_000, keepAliveMs: 75_000 }
+  const settings = { places: [], tls: null, maxHeaderBytes: 32_768, headersTimeoutMs: 30_000, keepAliveMs: 75_000 }
   const http1 = new Http1Server(settings, rig.plane.engine)
   const { key, cert } = selfSigned('localhost', 'DNS:localhost')
-  const server = createServer({ key, cert, allowHalfOpen: true }, (socket) => http1.take(socket))
+  const server = createServer({ key, cert, allowHalfOpen: true }, (socket) => http1.take(socket, {}))
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   onTestFinished(async () => {

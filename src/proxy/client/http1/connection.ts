@@ -11,7 +11,7 @@ import { HeldBytes } from '../../../wire/fields.ts'
 import { isBulk, keep, lend, readBuffer, takeBack } from '../../../wire/read-memory.ts'
 import { RefusedRequest, type RequestHead, RequestReader, type RequestSink } from '../../../wire/requests.ts'
 import { sendAll } from '../../../wire/turn.ts'
-import type { Arrival, HandedOver, Peer, RequestHandler } from '../request.ts'
+import type { Arrival, Client, HandedOver, Peer, RequestHandler } from '../request.ts'
 import { isStalled } from '../send-timeout.ts'
 import { reset, whenEnding } from '../sockets.ts'
 import { type AnswerHost, Http1Answer } from './answer.ts'
@@ -66,8 +66,8 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
   readonly #terms: ConnectionTerms
   readonly #socket: Socket
   readonly #reader: RequestReader
-  /** As the socket or the balancer in front has told it. */
   readonly remoteAddress: string | undefined
+  readonly subject: string | null
   /** What was read before and put back. */
   #early: Buffer | null
   readonly peer: Peer
@@ -107,10 +107,11 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
     socket: Socket,
     terms: ConnectionTerms,
     wrap: ((reading: OnReadOpts) => Socket) | null,
-    remoteAddress: string | undefined,
+    { remoteAddress, subject }: Client,
   ) {
     this.#terms = terms
     this.remoteAddress = remoteAddress
+    this.subject = subject
     this.#early = wrap === null || socket.readableLength === 0 ? null : (socket.read() as Buffer | null)
     this.#reader = new RequestReader(this, { maxHeadBytes: terms.maxHeaderBytes, maxFields: ANY, maxTargetLength: ANY })
     this.#socket = wrap === null ? socket : wrap(this.#reading())

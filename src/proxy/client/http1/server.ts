@@ -1,9 +1,11 @@
 /**
- * The public server in HTTP/1.1: its connections, their limits, and drain.
+ * The public server: its connections, their limits, and drain. A connection is accepted, tells its client (PROXY protocol), is secured (TLS),
+ * and is given to the protocol that is spoken on it.
  */
 import { createServer, type OnReadOpts, type Server, Socket, type SocketConstructorOpts } from 'node:net'
+import type { TLSSocket } from 'node:tls'
 import type { Descriptors } from '../descriptors.ts'
-import { type Bound, listenAt } from '../listen-at.ts'
+import { type Bound, type ListenPlace, listenAt } from '../listen-at.ts'
 import {
   DEFAULT_SEND_TIMEOUT_MS,
   DRAIN_TICK_MS,
@@ -16,17 +18,19 @@ import type { ProxiedConnections } from '../proxied.ts'
 import type { RequestHandler } from '../request.ts'
 import { SendTimeout } from '../send-timeout.ts'
 import { addressOf, endOther } from '../sockets.ts'
+import { Handshakes } from '../tls/handshakes.ts'
 import { type ConnectionTerms, Http1Connection } from './connection.ts'
 
 /** A server of banyan's own. */
 export class Http1Server implements PublicServer {
-  readonly #server: Server
+  readonly #servers: Server[] = []
   readonly #settings: ListenSettings
   readonly #engine: RequestHandler & { draining: boolean }
   readonly #terms: ConnectionTerms
   readonly #connections = new Map<Socket, Http1Connection>()
   readonly #sendTimeout: SendTimeout
   readonly #proxied: ProxiedConnections | null
+  readonly #handshakes: Handshakes | null
   onClosed: () => void = () => {}
   descriptors: Pick<Descriptors, 'mayKeep' | 'lost'> | null = null
   #hurry: () => void = () => {}
@@ -48,58 +52,74 @@ export class Http1Server implements PublicServer {
       keepAliveText: `Connection: keep-alive\r\n${hint}`,
       onClosed: (connection) => this.#forget(connection),
     }
-    this.#server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) =>
-      this.take(socket),
-    )
+    this.#handshakes = settings.tls === null ? null : new Handshakes(settings.tls, PROTOCOLS)
     const { sendTimeoutMs = DEFAULT_SEND_TIMEOUT_MS } = settings
     const isExempt = (socket: Socket): boolean => this.#connections.get(socket)?.limitsTime === true
     this.#sendTimeout = new SendTimeout(sendTimeoutMs, { [Symbol.iterator]: () => this.#connections.keys() }, isExempt)
   }
 
-  async listen(): Promise<Bound> {
-    return await listenAt(this.#server, this.#settings, ({ message }) => this.descriptors?.lost(1, message))
+  async listen(): Promise<Bound[]> {
+    const bound: Bound[] = []
+    for (const place of this.#settings.places) {
+      const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) =>
+        this.take(socket, place),
+      )
+      bound.push(await listenAt(server, place, ({ message }) => this.descriptors?.lost(1, message)))
+      this.#servers.push(server)
+    }
+    return bound
   }
 
   open(): void {}
 
-  take(socket: Socket): void {
+  take(socket: Socket, { tls = false }: Pick<ListenPlace, 'tls'>): void {
     if (socket.destroyed || this.descriptors?.mayKeep(socket) === false) {
       socket.destroy()
       this.onClosed()
       return
     }
-    if (this.#proxied === null) this.#serve(socket, addressOf(socket))
-    else {
-      const lost = (): void => {
-        this.onClosed()
-        this.#oneClosed()
-      }
-      this.#proxied.open(socket, (opened, address) => this.#serve(opened, address), lost)
-    }
+    const serve = tls ? this.#secure : this.#serve
+    if (this.#proxied === null) serve(socket, addressOf(socket))
+    else this.#proxied.open(socket, serve, this.#lost)
   }
 
-  #serve(socket: Socket, address: string | undefined): void {
-    const connection = new Http1Connection(socket, this.#terms, wrapper(socket), address)
+  /** Does the TLS handshake, then serves the connection in the protocol that the client has chosen by ALPN. */
+  readonly #secure = (socket: Socket, address: string | undefined): void => {
+    const serve = (secured: TLSSocket, subject: string | null): void => {
+      switch (secured.alpnProtocol) {
+        // The place for `h2`.
+        default:
+          this.#serve(secured, address, subject)
+      }
+    }
+    this.#handshakes!.begin(socket, address, serve, this.#lost)
+  }
+
+  /** @param subject of the client's certificate, null without one */
+  readonly #serve = (socket: Socket, remoteAddress: string | undefined, subject: string | null = null): void => {
+    const connection = new Http1Connection(socket, this.#terms, wrapper(socket), { remoteAddress, subject })
     this.#connections.set(connection.socket, connection)
     if (this.#engine.draining) connection.endSoon()
     connection.begin()
   }
 
   get connections(): number {
-    return this.#connections.size + (this.#proxied?.waiting ?? 0)
+    return this.#connections.size + (this.#proxied?.waiting ?? 0) + (this.#handshakes?.count ?? 0)
   }
 
   async drain({ timeoutMs, patient = false }: DrainTerms): Promise<void> {
     this.#engine.draining = true
-    if (this.#server.listening) this.#server.close()
+    for (const server of this.#servers) server.close()
     const connections = this.#connections
     for (const connection of connections.values()) connection.endSoon()
     const closeIdle = (): void => {
+      this.#handshakes?.closeIdle()
       for (const connection of connections.values()) connection.closeIdle()
     }
     const tick = patient ? undefined : setInterval(closeIdle, DRAIN_TICK_MS)
     const cut = (): void => {
       this.#proxied?.cut()
+      this.#handshakes?.cut()
       for (const connection of connections.values()) connection.destroy()
     }
     this.#hurry = cut
@@ -130,10 +150,18 @@ export class Http1Server implements PublicServer {
 
   #forget(connection: Http1Connection): void {
     this.#connections.delete(connection.socket)
+    this.#lost()
+  }
+
+  /** A connection is closed. */
+  readonly #lost = (): void => {
     this.onClosed()
     this.#oneClosed()
   }
 }
+
+/** What is offered by ALPN (RFC 7301), by preference. */
+const PROTOCOLS = ['http/1.1']
 
 /**
  * Gives a plain connection to a socket that reads into memory of ours: only one that is made by hand can (`onread`). `_handle` and

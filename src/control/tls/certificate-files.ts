@@ -1,0 +1,330 @@
+/**
+ * Certificates from files and folders, read at the start and again when they change. What can't be used leaves what was there before.
+ */
+import { createPrivateKey, createPublicKey, X509Certificate } from 'node:crypto'
+import { readdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setImmediate as turn } from 'node:timers/promises'
+import { FileError, readFileWithin } from '../../state/read-file.ts'
+import { flawOfCertificates } from '../../state/tls/material.ts'
+import { serverPairOf } from '../../state/tls/server-pair.ts'
+import type { ServerPair } from '../../state/tls/server-tls.ts'
+import type { ControlLog } from '../control-log.ts'
+import { identityOf } from '../table/settled-text.ts'
+import type { CertificateSource } from './certificates.ts'
+
+/** Maximum size of a file, and of all of them: they are held in memory and sent to each worker. */
+const MAX_FILE_BYTES = 1024 * 1024
+const MAX_TOTAL_BYTES = 16 * 1024 * 1024
+
+/** Maximum number of files in a folder. */
+const MAX_FILES = 10_000
+
+/** How often files are looked at. They are read when two looks in a row have found the same. */
+const LOOK_MS = 500
+/** Maximum share of time for that: with many files it takes a while. */
+const LOOK_SHARE = 0.1
+
+/** Files in a folder that are certificates or keys, by their names. */
+const NAMED = /\.(?:pem|crt|cer|key)$/i
+
+/** The files as the operator names them. */
+export interface CertificatePaths {
+  /** Files or folders of certificates. */
+  readonly certs: readonly string[]
+  /** Keys for the files among them, in the same order; a file without one holds its key, too. */
+  readonly keys: readonly string[]
+  /** Authorities of client certificates; null for none. */
+  readonly clientCa: string | null
+}
+
+/** A file can't be used. The message names it. */
+export class CertificateError extends Error {}
+
+/** What was read: pairs by what the operator knows them by, and what is wrong. */
+interface Read {
+  readonly pairs: Map<string, ServerPair>
+  readonly flaws: Map<string, string>
+  clientCa: string | null
+}
+
+/** Certificates from files. */
+export class CertificateFiles implements CertificateSource {
+  readonly #paths: CertificatePaths
+  readonly #log: ControlLog
+  readonly #now: () => number
+  #pairs = new Map<string, ServerPair>()
+  #clientCa: string | null = null
+  #problems: readonly string[] = []
+  #poll: NodeJS.Timeout | undefined
+  #closed = false
+  #seen = ''
+  #read = ''
+
+  /** @param now epoch milliseconds */
+  constructor(paths: CertificatePaths, log: ControlLog, now: () => number) {
+    this.#paths = paths
+    this.#log = log
+    this.#now = now
+  }
+
+  get pairs(): readonly ServerPair[] {
+    return [...this.#pairs.values()]
+  }
+
+  get clientCa(): string | null {
+    return this.#clientCa
+  }
+
+  get problems(): readonly string[] {
+    return this.#problems
+  }
+
+  /**
+   * Reads all of them for the first time.
+   * @throws {CertificateError} if one of them can't be used
+   */
+  async load(): Promise<void> {
+    this.#read = await this.#identities()
+    const read = await this.#readAll()
+    const [flaw] = read.flaws.values()
+    if (flaw !== undefined) throw new CertificateError(flaw)
+    this.#pairs = read.pairs
+    this.#clientCa = read.clientCa
+  }
+
+  /**
+   * Reads them again when they change, by polling: events get lost on network file systems and when a folder is replaced. Does not keep
+   * the process alive.
+   */
+  watch(onChange: () => Promise<void> | void): void {
+    const lookAfter = (pauseMs: number): void => {
+      this.#poll = setTimeout(async () => {
+        const begunMs = performance.now()
+        await this.#look(onChange).catch((error: Error) => this.#log.error({ event: 'certificate' }, error.message))
+        if (!this.#closed) lookAfter(Math.max(LOOK_MS, (performance.now() - begunMs) / LOOK_SHARE))
+      }, pauseMs).unref()
+    }
+    lookAfter(LOOK_MS)
+  }
+
+  close(): void {
+    this.#closed = true
+    clearTimeout(this.#poll)
+  }
+
+  async #look(onChange: () => Promise<void> | void): Promise<void> {
+    const now = await this.#identities()
+    const stands = now === this.#seen
+    this.#seen = now
+    if (!stands || now === this.#read || this.#closed) return
+    this.#read = now
+    const read = await this.#readAll()
+    // It has changed while it was read: what was read may be half of each.
+    if ((await this.#identities()) !== now) {
+      this.#read = ''
+      return
+    }
+    if (this.#takeIn(read)) await onChange()
+  }
+
+  /** @returns whether anything is used that was not used before */
+  #takeIn({ pairs, flaws, clientCa }: Read): boolean {
+    const nowMs = this.#now()
+    const used = new Map(pairs)
+    for (const [label, before] of this.#pairs) {
+      const next = pairs.get(label)
+      const isKept = next === undefined ? this.#isMissed(before, pairs) : isOver(next, nowMs) && !isOver(before, nowMs)
+      if (!isKept) continue
+      used.set(label, before)
+      if (next !== undefined) flaws.set(label, `${label}: has expired`)
+      else if (!flaws.has(label)) flaws.set(label, `${label}: was removed`)
+    }
+    const problems = [...flaws.values()]
+    for (const problem of problems.filter((one) => !this.#problems.includes(one))) {
+      this.#log.error({ event: 'certificate', problem }, `${problem}; the certificate from before stays in use`)
+    }
+    this.#problems = problems
+    const before = this.#state()
+    // In the order of the settings, as the first one serves clients that name no host.
+    this.#pairs = new Map([...used].sort(([a], [b]) => this.#rank(a) - this.#rank(b)))
+    this.#clientCa = clientCa ?? this.#clientCa
+    if (this.#state() === before) return false
+    const count = this.#pairs.size
+    this.#log.info({ event: 'certificate', certificates: count }, `certificates reloaded: ${count} in use`)
+    return true
+  }
+
+  /** Whether names would be left without a certificate that had one before. */
+  #isMissed({ names }: ServerPair, pairs: ReadonlyMap<string, ServerPair>): boolean {
+    const others = new Set([...pairs.values()].flatMap((pair) => pair.names))
+    return names.length === 0 || names.some((name) => !others.has(name))
+  }
+
+  #rank(label: string): number {
+    const { certs } = this.#paths
+    const at = certs.findIndex((path) => label === path || label.startsWith(join(path, '/')))
+    return at === -1 ? certs.length : at
+  }
+
+  #state(): string {
+    return JSON.stringify([[...this.#pairs.values()].map(({ digest }) => digest), this.#clientCa])
+  }
+
+  async #readAll(): Promise<Read> {
+    const { certs, keys, clientCa } = this.#paths
+    const read: Read = { pairs: new Map(), flaws: new Map(), clientCa: null }
+    const reader = new BoundedReader()
+    const ownKeys = [...keys]
+    for (const path of certs) {
+      if (await isFolder(path)) await readFolder(path, reader, read)
+      else await readPair(path, ownKeys.shift() ?? path, reader, read)
+    }
+    if (ownKeys.length > 0) {
+      read.flaws.set(ownKeys[0] as string, `${ownKeys[0]}: --tls-key has more entries than --tls-cert has files`)
+    }
+    if (clientCa !== null) {
+      const text = await reader.text(clientCa)
+      const flaw = text instanceof CertificateError ? text.message : flawOfText(text)
+      if (flaw === null) read.clientCa = text as string
+      else read.flaws.set(clientCa, `${clientCa}: ${flaw}`)
+    }
+    return read
+  }
+
+  async #identities(): Promise<string> {
+    const { certs, keys, clientCa } = this.#paths
+    const files: string[] = [...keys, ...(clientCa === null ? [] : [clientCa])]
+    for (const path of certs) files.push(...((await isFolder(path)) ? await filesIn(path).catch(() => [path]) : [path]))
+    const identities: string[] = []
+    for (const file of files) identities.push(`${file} ${await identityOf(file)}`)
+    return identities.join('\n')
+  }
+}
+
+/** Reads files up to a total. */
+class BoundedReader {
+  #left = MAX_TOTAL_BYTES
+
+  /** @returns the error instead, whose message omits the path */
+  async text(path: string): Promise<string | CertificateError> {
+    try {
+      const bytes = await readFileWithin(path, Math.min(MAX_FILE_BYTES, this.#left))
+      this.#left -= bytes.length
+      return bytes.toString('latin1')
+    } catch (error) {
+      if (!(error instanceof FileError)) throw error
+      const isTotal = error.flaw === 'too-large' && this.#left < MAX_FILE_BYTES
+      return new CertificateError(
+        isTotal ? `all certificates together exceed ${MAX_TOTAL_BYTES / 1024 / 1024} MiB` : error.message,
+      )
+    }
+  }
+}
+
+async function readPair(path: string, keyPath: string, reader: BoundedReader, read: Read): Promise<void> {
+  const cert = await reader.text(path)
+  const key = keyPath === path ? cert : await reader.text(keyPath)
+  if (cert instanceof CertificateError) read.flaws.set(path, `${path}: ${cert.message}`)
+  else if (key instanceof CertificateError) read.flaws.set(path, `${keyPath}: ${key.message}`)
+  else {
+    const pair = serverPairOf(cert, key, path)
+    if ('digest' in pair) read.pairs.set(path, pair)
+    else read.flaws.set(path, `${pair.at === 'cert' ? path : keyPath}: ${withHint(pair)}`)
+  }
+}
+
+/** Reads a folder and those in it: certificates and keys find each other by their content, whatever their names are. */
+async function readFolder(folder: string, reader: BoundedReader, read: Read): Promise<void> {
+  let paths: string[]
+  try {
+    paths = await filesIn(folder)
+  } catch (error) {
+    read.flaws.set(folder, `${folder}: ${(error as Error).message}`)
+    return
+  }
+  const keys = new Map<string, { readonly path: string; readonly text: string }>()
+  const certs: { readonly path: string; readonly text: string; readonly certificate: X509Certificate }[] = []
+  for (const path of paths) {
+    const text = await reader.text(path)
+    // Keys and certificates take a part of a millisecond each.
+    await turn()
+    if (text instanceof CertificateError) {
+      read.flaws.set(path, `${path}: ${text.message}`)
+      continue
+    }
+    const key = publicPartOf(text)
+    if (key !== null) keys.set(key, { path, text })
+    if (!text.includes('CERTIFICATE-----')) continue
+    const flaw = flawOfText(text)
+    if (flaw !== null) read.flaws.set(path, `${path}: ${flaw}`)
+    else certs.push({ path, text, certificate: new X509Certificate(text) })
+  }
+  // Of the same certificate with and without its chain, as certbot writes both.
+  const whole = certs.filter(
+    (one) => !certs.some((other) => isMore(other.text, one.text) && other.certificate.raw.equals(one.certificate.raw)),
+  )
+  for (const { path, text, certificate } of whole) {
+    const key = keys.get(spkiOf(certificate.publicKey))
+    // The certificates of authorities lie beside those that they have signed.
+    if (key === undefined && certificate.ca) continue
+    await turn()
+    const pair = key === undefined ? null : serverPairOf(text, key.text, path)
+    if (pair === null) read.flaws.set(path, `${path}: no file in ${folder} holds its key`)
+    else if ('digest' in pair) read.pairs.set(path, pair)
+    else read.flaws.set(path, `${pair.at === 'cert' ? path : key?.path}: ${withHint(pair)}`)
+  }
+  if (whole.length === 0) read.flaws.set(folder, `${folder}: contains no certificate (*.pem, *.crt, *.cer)`)
+}
+
+/** The files of a folder and of those in it that may be certificates or keys, in order. Hidden ones are somebody else's. */
+async function filesIn(folder: string): Promise<string[]> {
+  const found: string[] = []
+  for (const name of (await readdir(folder)).sort()) {
+    if (name.startsWith('.')) continue
+    const path = join(folder, name)
+    if (NAMED.test(name)) found.push(path)
+    else if (await isFolder(path)) {
+      const inner = (await readdir(path)).sort().filter((one) => NAMED.test(one) && !one.startsWith('.'))
+      found.push(...inner.map((one) => join(path, one)))
+    }
+    if (found.length > MAX_FILES) throw new CertificateError(`contains more than ${MAX_FILES} files`)
+  }
+  return found
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return await stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  )
+}
+
+/** The public part of the first private key in a text; null without one that can be read. */
+function publicPartOf(text: string): string | null {
+  if (!text.includes('PRIVATE KEY-----')) return null
+  try {
+    return spkiOf(createPublicKey(createPrivateKey(text)))
+  } catch {
+    return null
+  }
+}
+
+function spkiOf(key: ReturnType<typeof createPublicKey>): string {
+  return key.export({ type: 'spki', format: 'der' }).toString('base64')
+}
+
+const isMore = (a: string, b: string): boolean => a.length > b.length
+
+function flawOfText(text: string): string | null {
+  const flaw = flawOfCertificates(text)
+  return flaw === null ? null : withHint(flaw)
+}
+
+function withHint({ message, hint }: { readonly message: string; readonly hint?: string }): string {
+  return hint === undefined ? message : `${message} (${hint})`
+}
+
+function isOver({ notAfterMs }: ServerPair, nowMs: number): boolean {
+  return notAfterMs <= nowMs
+}

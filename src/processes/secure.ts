@@ -1,0 +1,55 @@
+/**
+ * TLS of the public side in one process: its contexts, and what becomes of handshakes.
+ */
+import type { ControlLog } from '../control/control-log.ts'
+import { ServerContexts } from '../proxy/client/tls/contexts.ts'
+import type { HandshakeTerms } from '../proxy/client/tls/handshakes.ts'
+import type { Settings } from '../settings.ts'
+import type { Measurements } from '../state/figures/measurements.ts'
+import type { ServerTls } from '../state/tls/server-tls.ts'
+
+/** Maximum frequency of the log message about handshakes that failed. */
+const TELL_EVERY_MS = 60_000
+
+/** TLS in one process. */
+export class Secure {
+  readonly terms: HandshakeTerms
+  readonly #contexts: ServerContexts
+  readonly #log: ControlLog
+  #toldAtMs = Number.NEGATIVE_INFINITY
+  #failed = 0
+
+  constructor(settings: Settings, measurements: Pick<Measurements, 'shook'>, log: ControlLog) {
+    const { tlsMinVersion: minVersion, tlsCiphers: ciphers, tlsClientCa, tlsClientVerify } = settings
+    const clientCertificates = tlsClientCa === null ? 'none' : tlsClientVerify
+    this.#contexts = new ServerContexts({ minVersion, ciphers, clientCertificates })
+    this.#log = log
+    this.terms = {
+      contexts: this.#contexts,
+      timeoutMs: settings.tlsHandshakeTimeoutMs,
+      onEnd: (outcome, client, why) => {
+        measurements.shook(outcome)
+        if (why !== null) this.#tell(client, why)
+      },
+    }
+  }
+
+  /** Uses other certificates for new connections. What can't be used leaves those from before. */
+  set(tls: ServerTls): void {
+    try {
+      this.#contexts.set(tls)
+    } catch (error) {
+      this.#log.error({ event: 'certificate' }, `certificates stay as they were: ${(error as Error).message}`)
+    }
+  }
+
+  #tell(client: string | undefined, why: string): void {
+    this.#failed++
+    const nowMs = performance.now()
+    if (nowMs - this.#toldAtMs < TELL_EVERY_MS) return
+    const message = `TLS handshake with ${client ?? 'a client'} failed (${why}); failed since the last message: ${this.#failed}`
+    this.#log.warn({ event: 'handshake', client: client ?? null, failed: this.#failed }, message)
+    this.#toldAtMs = nowMs
+    this.#failed = 0
+  }
+}
