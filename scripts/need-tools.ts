@@ -16,6 +16,9 @@ interface Tool {
   readonly package: string
 }
 
+/** A module of nginx, which is no program. */
+const NGINX_STREAM = '/usr/lib/nginx/modules/ngx_stream_module.so'
+
 const TOOLS = {
   test: [
     { program: 'make', package: 'make' },
@@ -24,6 +27,10 @@ const TOOLS = {
     { program: 'setpriv', package: 'util-linux' },
     { program: 'taskset', package: 'util-linux' },
     { program: 'redis-server', package: 'redis-server' },
+    { program: 'pebble', package: 'pebble' },
+    { program: 'haproxy', package: 'haproxy' },
+    { program: 'nginx', package: 'nginx' },
+    { program: NGINX_STREAM, package: 'libnginx-mod-stream' },
   ],
   bench: [
     { program: 'nginx', package: 'nginx' },
@@ -80,7 +87,7 @@ export function needTools(purpose: Purpose): string | null {
 
 function missingTools(purpose: Purpose): readonly Tool[] {
   const tools: readonly Tool[] = TOOLS[purpose]
-  return tools.filter((tool) => findProgram(tool.program) === null)
+  return tools.filter(({ program }) => (program.startsWith('/') ? !existsSync(program) : findProgram(program) === null))
 }
 
 /** Installs Debian packages without starting or enabling their services. Returns null, or why it failed. */

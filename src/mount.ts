@@ -269,7 +269,11 @@ export async function publicServerOf(
   for (const middleware of await loadMiddleware(settings.middleware)) app.use(middleware)
   const onFault = faultLog(log)
   app.use(mount(node, onFault))
-  return new NodeServer(settings, engine, node, harmlessHandler(app.callback(), node, onFault))
+  const handler = harmlessHandler(app.callback(), node, onFault)
+  return new NodeServer(settings, engine, node, (req, res) => {
+    if (engine.isForAuthority(req.method ?? '', req.url ?? '')) node.handle(req, res)
+    else handler(req, res)
+  })
 }
 
 /** @param file a module whose default export is a Koa middleware or a list of them */

@@ -3,8 +3,10 @@
  */
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import { Gate, whyNotBind } from './control/access/security.ts'
 import { flawOfSecret, readTokens, TokenBook, tokenOf } from './control/access/tokens.ts'
+import { Acme } from './control/acme/acme.ts'
 import { createAdmin } from './control/admin/api.ts'
 import { adminServer } from './control/admin/server.ts'
 import type { AdminParts } from './control/context.ts'
@@ -13,7 +15,7 @@ import { SOLE_OWNER } from './control/ownership.ts'
 import { Ramps } from './control/ramps/ramps.ts'
 import { CertificateError, CertificateFiles } from './control/tls/certificate-files.ts'
 import { Certificates } from './control/tls/certificates.ts'
-import { awaitOwnership, openCore, type TableCore } from './core.ts'
+import { awaitOwnership, openCore, stateFolderOf, type TableCore } from './core.ts'
 import { openLogs } from './logging/log.ts'
 import { logExceptions } from './processes/exceptions.ts'
 import { type Front, OneProcess } from './processes/front.ts'
@@ -66,6 +68,7 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
       reasons: [...reasons, ...front.problems(), ...degraded(core, front), ...certificates.problems],
     }),
     workers: () => primary?.states() ?? [],
+    acmeFailures: () => certificates.failures,
     log,
   })
   const certificates = await certificatesOf(settings, log)
@@ -143,14 +146,36 @@ async function certificatesOf(settings: Settings, log: AdminParts['log']): Promi
   }
   certificates.add(files)
   files.watch(() => certificates.changed())
+  if (settings.acme.length > 0) certificates.add(await acmeOf(settings, log))
   return certificates
+}
+
+/** @throws {StartError} if there is no folder for certificates */
+async function acmeOf(settings: Settings, log: AdminParts['log']): Promise<Acme> {
+  const { acme: names, acmeDirectory: directory, acmeEmail: email, acmeEab: eab, acmeChallenges: challenges } = settings
+  const state = stateFolderOf(settings)
+  const folder = settings.acmeState ?? (state === null ? null : join(state, 'acme'))
+  if (folder === null)
+    throw new StartError('--acme: needs a folder for account and certificates: --acme-state or --state')
+  const acme = new Acme({
+    settings: { names, directory, email, eab, challenges, folder },
+    log,
+    now: Date.now,
+    chance: Math.random,
+  })
+  try {
+    await acme.load()
+  } catch (error) {
+    throw new StartError(`--acme: ${folder} can't be used: ${(error as Error).message}`)
+  }
+  return acme
 }
 
 function adminOf(
   settings: Settings,
   { live, operations, history, fleet, state, cluster }: TableCore,
   { planes }: Front,
-  parts: Pick<AdminParts, 'ramps' | 'gate' | 'isReady' | 'workers' | 'log'>,
+  parts: Pick<AdminParts, 'ramps' | 'gate' | 'isReady' | 'workers' | 'acmeFailures' | 'log'>,
 ): Server {
   if (state !== null) keepFigures(state, planes, parts.log)
   planes.follow(live.current.table, Date.now())

@@ -5,9 +5,12 @@
 import { Resolver } from 'node:dns'
 import { availableParallelism } from 'node:os'
 import { createSecureContext } from 'node:tls'
+import { domainToASCII } from 'node:url'
 import { parseArgs } from 'node:util'
 import { flagProblem } from './cli/command.ts'
 import type { ListenPlace } from './proxy/client/listen-at.ts'
+import type { ChallengeKind } from './rules/acme/names.ts'
+import { flawOfAcmeName } from './rules/acme/names.ts'
 import { UNIX_PEER } from './rules/http/exchange.ts'
 import { readNetwork } from './rules/patterns/address.ts'
 import { flawOfSocketPath } from './rules/patterns/origin.ts'
@@ -41,6 +44,16 @@ export interface Settings {
   readonly tlsMinVersion: 'TLSv1.2' | 'TLSv1.3'
   readonly tlsCiphers: string
   readonly tlsHandshakeTimeoutMs: number
+  /** Names that certificates are ordered for. */
+  readonly acme: readonly string[]
+  /** The directory of the authority. */
+  readonly acmeDirectory: string
+  readonly acmeEmail: string | null
+  /** The account's key at the authority's customers' side, by its id; null for none. */
+  readonly acmeEab: { readonly kid: string; readonly key: string } | null
+  readonly acmeChallenges: readonly ChallengeKind[]
+  /** The folder of account and certificates; null for one in the state folder. */
+  readonly acmeState: string | null
   /** Requests without TLS are redirected. */
   readonly redirectHttps: boolean
   /** Permission bits of the file of a Unix socket. */
@@ -179,6 +192,48 @@ const FLAGS = {
     fallback: '10s',
     help: 'time for a TLS handshake, from the connection on',
     read: readDuration,
+  },
+  acme: {
+    value: 'LIST',
+    fallback: '',
+    help: 'names to order certificates for by ACME (docs/guides/tls.md), for --tls; agrees to the terms of the authority',
+    read: readAcmeNames,
+  },
+  'acme-email': {
+    value: 'ADDRESS',
+    fallback: '',
+    help: 'contact of the ACME account',
+    read: readEmail,
+  },
+  'acme-directory': {
+    value: 'URL',
+    fallback: 'https://acme-v02.api.letsencrypt.org/directory',
+    help: 'directory of the authority',
+    read: readDirectory,
+  },
+  'acme-eab-kid': {
+    value: 'ID',
+    fallback: '',
+    help: 'id of the external account binding, for authorities that know their customers',
+    read: orNull,
+  },
+  'acme-eab-key': {
+    value: 'KEY',
+    fallback: '',
+    help: 'its HMAC key in Base64url; prefer the environment variable',
+    read: orNull,
+  },
+  'acme-challenge': {
+    value: 'LIST',
+    fallback: 'tls-alpn-01,http-01',
+    help: 'ways to show the authority that names lead here, the preferred one first',
+    read: readChallenges,
+  },
+  'acme-state': {
+    value: 'DIR',
+    fallback: '',
+    help: 'folder for the account, keys and certificates (acme/ in the state folder)',
+    read: orNull,
   },
   'redirect-https': {
     value: '',
@@ -401,7 +456,8 @@ type FlagName = keyof typeof FLAGS
 
 /** What is empty here was meant to be a secret, which something has failed to fill in. */
 const SECRETS: ReadonlySet<FlagName> = new Set([
-  ...(['admin-token', 'admin-tokens', 'admin-token-file', 'force-secret', 'cookie-secret', 'cluster-secret'] as const),
+  ...(['admin-token', 'admin-tokens', 'admin-token-file', 'force-secret', 'cookie-secret'] as const),
+  ...(['cluster-secret', 'acme-eab-key'] as const),
 ])
 const EMPTY_SECRET = 'must not be empty; leave it out if there is none'
 
@@ -499,6 +555,12 @@ function tlsSettings(
   | 'tlsMinVersion'
   | 'tlsCiphers'
   | 'tlsHandshakeTimeoutMs'
+  | 'acme'
+  | 'acmeDirectory'
+  | 'acmeEmail'
+  | 'acmeEab'
+  | 'acmeChallenges'
+  | 'acmeState'
   | 'redirectHttps'
 > {
   const settings = {
@@ -511,6 +573,12 @@ function tlsSettings(
     tlsCiphers: value('tls-ciphers'),
     tlsHandshakeTimeoutMs: value('tls-handshake-timeout'),
     redirectHttps: value('redirect-https'),
+    acme: value('acme'),
+    acmeDirectory: value('acme-directory'),
+    acmeEmail: value('acme-email'),
+    acmeEab: eabOf(value('acme-eab-kid'), value('acme-eab-key')),
+    acmeChallenges: value('acme-challenge'),
+    acmeState: value('acme-state'),
   }
   const needs = (flag: string, other: string): never => {
     throw new SettingsError(`${flag}: needs ${other}`)
@@ -519,7 +587,8 @@ function tlsSettings(
     if (settings.tlsCert.length > 0) needs('--tls-cert', '--tls')
     if (settings.tlsClientCa !== null) needs('--tls-client-ca', '--tls')
     if (settings.redirectHttps) needs('--redirect-https', '--tls')
-  } else if (settings.tlsCert.length === 0) needs('--tls', '--tls-cert')
+    if (settings.acme.length > 0) needs('--acme', '--tls')
+  } else if (settings.tlsCert.length === 0 && settings.acme.length === 0) needs('--tls', '--tls-cert or --acme')
   if (settings.tlsKey.length > settings.tlsCert.length) {
     throw new SettingsError(`--tls-key: ${settings.tlsKey.length} keys for ${settings.tlsCert.length} of --tls-cert`)
   }
@@ -640,6 +709,58 @@ function handedOver(
     throw new SettingsError(`${flag} systemd: expected ${expected}, received ${what}; start it by its .socket unit`)
   }
   return { listen, tls: tls?.fd === undefined ? tls : { ...tls, fd: FIRST_HANDED_FD + takers.length - 1 } }
+}
+
+/** More than an authority renews for one account without special terms. */
+const MAX_ACME_NAMES = 1000
+
+function readAcmeNames(text: string): readonly string[] {
+  const names = readList(text).map((name) => domainToASCII(name.replace(/\.$/, '')) || name)
+  for (const name of names) {
+    const flaw = flawOfAcmeName(name)
+    if (flaw !== null) throw new SettingsError(flaw)
+  }
+  if (names.length > MAX_ACME_NAMES)
+    throw new SettingsError(`${names.length} names: at most ${MAX_ACME_NAMES} are possible`)
+  return [...new Set(names)]
+}
+
+function readEmail(text: string): string | null {
+  // It becomes a mailto: URL.
+  if (text !== '' && !/^[^\s@?,:<>"]+@[^\s@?,:<>"]+$/.test(text))
+    throw new SettingsError(`invalid address '${text}' (such as ops@example.com)`)
+  return orNull(text)
+}
+
+function readDirectory(text: string): string {
+  const url = URL.parse(text)
+  const isLocal =
+    url !== null && url.protocol === 'http:' && /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(url.hostname)
+  if (url?.protocol !== 'https:' && !isLocal) {
+    throw new SettingsError(
+      `invalid URL '${text}': must be https (such as https://acme-staging-v02.api.letsencrypt.org/directory)`,
+    )
+  }
+  return text
+}
+
+function readChallenges(text: string): readonly ChallengeKind[] {
+  const kinds = readList(text)
+  const known: readonly string[] = ['http-01', 'tls-alpn-01']
+  if (kinds.length === 0 || !kinds.every((kind) => known.includes(kind))) {
+    throw new SettingsError(`invalid list '${text}': must be tls-alpn-01, http-01 or both`)
+  }
+  return [...new Set(kinds)] as ChallengeKind[]
+}
+
+/** @throws {SettingsError} for one without the other */
+function eabOf(kid: string | null, key: string | null): Settings['acmeEab'] {
+  if (kid === null && key === null) return null
+  if (kid === null) throw new SettingsError('--acme-eab-key: needs --acme-eab-kid')
+  if (key === null) throw new SettingsError('--acme-eab-kid: needs --acme-eab-key')
+  // The message omits the text, which is secret.
+  if (!/^[A-Za-z0-9_+/-]{16,}={0,2}$/.test(key)) throw new SettingsError('--acme-eab-key: must be Base64url')
+  return { kid, key }
 }
 
 function readVerify(text: string): 'required' | 'optional' {

@@ -57,6 +57,7 @@ const OWNERS: Record<string, readonly string[]> = {
   diff: ['rules/language/text-diff.ts'],
   yaml: ['rules/language/text.ts', 'rules/language/edit.ts'],
   'lru-cache': ['state/caching/store.ts'],
+  'acme-client': ['control/acme/order-thread.ts'],
   ioredis: ['state/redis/client.ts', 'state/redis/package.ts', 'state/redis/sentinels.ts'],
   koa: ['control/', 'serve.ts', 'mount.ts'],
   'koa-router': ['control/'],

@@ -52,7 +52,18 @@ routes:
   - { id: falls, match: { path: /falls }, to: dead, percent: 100, fallback: {} }
   - { id: ramped, match: { path: /ramped }, to: gtin, ramp: {} }
 `,
-      args: ['--workers', '1', '--redis', redis.url],
+      args: [
+        '--workers',
+        '1',
+        '--redis',
+        redis.url,
+        '--tls',
+        '127.0.0.1:0',
+        '--acme',
+        'shop.test',
+        '--acme-directory',
+        `http://127.0.0.1:${dead}/`,
+      ],
     })
     ends.push(
       () => banyan.stop(),

@@ -53,6 +53,8 @@ export interface AdminParts {
   readonly fleet: FleetView
   readonly gate: Gate
   isReady(): Readiness
+  /** Failed orders in a row of each name of --acme. Default: none. */
+  acmeFailures?(): ReadonlyMap<string, number>
   /** The workers, where there are any. Default: this process does it all. */
   workers?(): readonly WorkerState[]
   readonly log: ControlLog

@@ -74,7 +74,7 @@ export class OneProcess implements Front {
       cookieKeys,
     })
     const places = placesOf(settings)
-    const secure = new Secure(settings, plane.measurements, logs.log)
+    const secure = new Secure(settings, plane, logs.log)
     listener = await publicServerOf({ ...settings, places, tls: secure.terms }, plane.engine, logs.log)
     listener.descriptors = new Descriptors(logs.log)
     return new OneProcess(plane, listener, secure, logs)

@@ -144,11 +144,13 @@ export class Primary implements Front {
   async #employ(worker: WorkerProcess): Promise<void> {
     // There may be a new revision since it started, or one on the way.
     await this.followers.bring(worker)
-    await worker.link.setTls(this.#tls).catch(ignore)
+    const tls = this.#tls
+    await worker.link.setTls(tls).catch(ignore)
     if (worker.word !== 'starting') return
     worker.word = 'up'
     const plane = this.#nextPlane++
     this.#planeOf.set(worker, plane)
+    if (this.#tls !== tls) worker.link.setTls(this.#tls).catch(ignore)
     this.planes.add(plane, worker.link)
     this.#balance.add(worker)
   }

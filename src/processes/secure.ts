@@ -4,8 +4,9 @@
 import type { ControlLog } from '../control/control-log.ts'
 import { ServerContexts } from '../proxy/client/tls/contexts.ts'
 import type { HandshakeTerms } from '../proxy/client/tls/handshakes.ts'
+import type { Engine } from '../proxy/engine.ts'
+import type { Plane } from '../proxy/plane.ts'
 import type { Settings } from '../settings.ts'
-import type { Measurements } from '../state/figures/measurements.ts'
 import type { ServerTls } from '../state/tls/server-tls.ts'
 
 /** Maximum frequency of the log message about handshakes that failed. */
@@ -15,11 +16,13 @@ const TELL_EVERY_MS = 60_000
 export class Secure {
   readonly terms: HandshakeTerms
   readonly #contexts: ServerContexts
+  readonly #engine: Pick<Engine, 'acmeAnswers'>
   readonly #log: ControlLog
   #toldAtMs = Number.NEGATIVE_INFINITY
   #failed = 0
 
-  constructor(settings: Settings, measurements: Pick<Measurements, 'shook'>, log: ControlLog) {
+  constructor(settings: Settings, { measurements, engine }: Pick<Plane, 'measurements' | 'engine'>, log: ControlLog) {
+    this.#engine = engine
     const { tlsMinVersion: minVersion, tlsCiphers: ciphers, tlsClientCa, tlsClientVerify } = settings
     const clientCertificates = tlsClientCa === null ? 'none' : tlsClientVerify
     this.#contexts = new ServerContexts({ minVersion, ciphers, clientCertificates })
@@ -36,6 +39,7 @@ export class Secure {
 
   /** Uses other certificates for new connections. What can't be used leaves those from before. */
   set(tls: ServerTls): void {
+    this.#engine.acmeAnswers = new Map(Object.entries(tls.answers))
     try {
       this.#contexts.set(tls)
     } catch (error) {

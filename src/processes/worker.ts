@@ -59,7 +59,7 @@ export async function runWorker(settings: Settings): Promise<number> {
     const more = { accessLog: logs.access, fleet, instance, connections, cookieKeys, processes: settings.workers }
     const plane = planeOf(settings, live, log, more)
     const places = placesOf(settings)
-    const secure = new Secure(settings, plane.measurements, log)
+    const secure = new Secure(settings, plane, log)
     secure.set(start.tls)
     listener = await publicServerOf({ ...settings, places, tls: secure.terms }, plane.engine, log)
     const descriptors = new Descriptors(log)

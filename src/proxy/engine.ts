@@ -15,6 +15,7 @@ import {
 import { clientOf, readPeer } from '../rules/patterns/address.ts'
 import { type AbsoluteTarget, isHost, isSameAuthority, readAbsolute } from '../rules/patterns/target.ts'
 import { tellException } from '../wire/exceptions.ts'
+import { acmeAnswerTo } from './acme-answers.ts'
 import type { Arrival, ClientRequest, Peer, RequestHandler } from './client/request.ts'
 import { nextRequestId } from './exchange.ts'
 import { type ForceLink, withoutToken } from './force-link.ts'
@@ -57,6 +58,8 @@ export class Engine implements RequestHandler {
   readonly #parts: EngineParts
   /** The last valid Host: the next one is nearly always the same. */
   #host = ''
+  /** Answers to http-01 by their tokens, while orders of certificates are open. */
+  acmeAnswers: ReadonlyMap<string, string> = new Map()
   /** New responses close their connection: the process is about to exit. */
   draining = false
 
@@ -133,6 +136,11 @@ export class Engine implements RequestHandler {
       return
     }
     const target = absolute === null ? received : absolute.origin
+    const acmeAnswer = acmeAnswerTo(this.acmeAnswers, method, target)
+    if (acmeAnswer !== undefined) {
+      this.#answerAuthority(request, said, acmeAnswer)
+      return
+    }
     if (this.#parts.forceLink?.takes(target) === true) {
       this.#answerLink(request, said, target)
       return
@@ -157,6 +165,21 @@ export class Engine implements RequestHandler {
         chance: Math.random(),
       },
     })
+  }
+
+  /** Whether a request is for banyan itself, whatever middleware there is: it is given to `handle` at once then. */
+  isForAuthority(method: string, target: string): boolean {
+    return acmeAnswerTo(this.acmeAnswers, method, target) !== undefined
+  }
+
+  #answerAuthority({ peer, method, target, answer }: ClientRequest, said: RequestFields, text: string): void {
+    // Nobody reads the body.
+    if (hasBody(said)) answer.closes()
+    this.#parts.observer.answered({ id: nextRequestId(), client: peer.address, request: { method, target } }, 200)
+    const fields = ['Content-Type', 'application/octet-stream', 'Content-Length', String(text.length)]
+    answer.begin(200, 'OK', [...fields, 'Cache-Control', 'no-store'])
+    if (method === 'GET') answer.body(Buffer.from(text, 'latin1'))
+    answer.end([])
   }
 
   /** Answers a link with a force token: it never reaches an application. */

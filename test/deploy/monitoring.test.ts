@@ -73,7 +73,10 @@ routes:
   - { id: gtin-lookup, match: { path: "/gtins/:gtin" }, to: gtin, percent: 100, cache: { ttl: 60s }, ramp: {} }
   - { id: broken, match: { path: /broken }, to: dead, percent: 100 }
 `,
-    args: ['--workers', '1', '--redis', redis.url, '--admin-tokens', `prometheus:read:${TOKEN}`],
+    args: [
+      ...['--workers', '1', '--redis', redis.url, '--admin-tokens', `prometheus:read:${TOKEN}`],
+      ...['--tls', '127.0.0.1:0', '--acme', 'shop.test', '--acme-directory', `http://127.0.0.1:${dead}/`],
+    ],
   })
   ends.push(
     () => banyan.stop(),

@@ -34,6 +34,8 @@ export interface BanyanOptions {
   readonly table: string
   /** Flags beyond those for table, ports and access log; a flag given here wins. */
   readonly args?: readonly string[]
+  /** Variables of its environment. */
+  readonly env?: Readonly<Record<string, string>>
   /** Flags of the Node that runs it. */
   readonly nodeFlags?: readonly string[]
   /** The test makes it complain: what it writes to stderr is no failure. */
@@ -47,6 +49,7 @@ export interface BanyanOptions {
 export async function startBanyan({
   table,
   args = [],
+  env = {},
   nodeFlags = [],
   complains = false,
 }: BanyanOptions): Promise<Banyan> {
@@ -55,7 +58,7 @@ export async function startBanyan({
   writeFileSync(tableFile, table)
   const free = ['--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0']
   const flags = ['--table', tableFile, ...free, '--access-log', 'none', '--workers', '0']
-  const program = startProgram([...nodeFlags, 'src/main.ts', 'serve', ...flags, ...args])
+  const program = startProgram([...nodeFlags, 'src/main.ts', 'serve', ...flags, ...args], env)
   let ready = false
   const stop = async (): Promise<number | null> => {
     const code = await program.stop()

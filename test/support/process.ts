@@ -106,13 +106,17 @@ export class Program {
   }
 }
 
-/** Starts a program of this repository under the node that runs the tests, its file first in `args`. */
-export function startProgram(args: readonly string[]): Program {
+/**
+ * Starts a program of this repository under the node that runs the tests, its file first in `args`.
+ * @param more variables of its environment
+ */
+export function startProgram(args: readonly string[], more: Readonly<Record<string, string>> = {}): Program {
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('BANYAN_')))
   // Options of the test runner's own node are not for its children.
   delete env.NODE_OPTIONS
   // What was stripped and compiled once need not be again by the next of many processes.
   env.NODE_COMPILE_CACHE = `${ROOT}node_modules/.cache/compile`
+  Object.assign(env, more)
   return new Program(spawn(process.execPath, [...args], { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'] }))
 }
 

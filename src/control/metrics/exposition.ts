@@ -18,7 +18,10 @@ import { rampMetrics } from './ramps.ts'
 import { upstreamMetrics } from './upstreams.ts'
 
 /** What the text is made from. */
-export type MetricsParts = Pick<AdminParts, 'live' | 'history' | 'isReady' | 'now' | 'workers' | 'version'> & {
+export type MetricsParts = Pick<
+  AdminParts,
+  'live' | 'history' | 'isReady' | 'now' | 'workers' | 'acmeFailures' | 'version'
+> & {
   readonly fleet: Pick<FleetView, 'health'>
   readonly ramps: Pick<Ramps, 'figures'>
 }
@@ -41,8 +44,15 @@ export function metricsText(parts: MetricsParts, figures: Figures): string {
     ...tableMetrics(parts),
     ...cacheMetrics(figures.cache),
     ...workerMetrics(parts.workers?.() ?? [], figures),
+    ...acmeMetrics(parts),
     ...processMetrics(),
   ].join('')
+}
+
+function acmeMetrics({ acmeFailures }: MetricsParts): string[] {
+  const failures = [...(acmeFailures?.() ?? [])].map(([name, count]): Sample => [{ name }, count])
+  const help = 'Orders of a certificate that have failed in a row, by the name of --acme.'
+  return [metric('banyan_acme_failures', 'gauge', help, failures)]
 }
 
 function requestMetrics(measurements: Measurements): string[] {

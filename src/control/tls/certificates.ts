@@ -11,10 +11,17 @@ export interface CertificateSource {
   readonly pairs: readonly ServerPair[]
   /** Answers to challenges of an authority, by the names in them. Default: none. */
   readonly challenges?: readonly ServerPair[]
+  /** Answers to http-01 by their tokens. Default: none. */
+  readonly answers?: Readonly<Record<string, string>>
   /** Authorities of client certificates, in PEM. Default: none. */
   readonly clientCa?: string | null
   /** Why what is in use is not what was to be, a line each. */
   readonly problems: readonly string[]
+  /** Failed orders in a row, by the name that is ordered for. Default: none. */
+  readonly failures?: ReadonlyMap<string, number>
+  /** Begins to look after them. @param onChange resolves when all processes have what has changed */
+  start?(onChange: () => Promise<void>): void
+  close?(): void
 }
 
 /** How often certificates are looked at that expire. */
@@ -53,6 +60,7 @@ export class Certificates {
     return {
       pairs: this.pairs,
       challenges: this.#sources.flatMap(({ challenges }) => challenges ?? []),
+      answers: Object.assign({}, ...this.#sources.map(({ answers }) => answers ?? {})) as Record<string, string>,
       clientCa: this.#sources.map(({ clientCa }) => clientCa ?? null).find((ca) => ca !== null) ?? null,
       ticketKeys: this.#keys.current,
     }
@@ -60,6 +68,11 @@ export class Certificates {
 
   get pairs(): readonly ServerPair[] {
     return this.#sources.flatMap(({ pairs }) => pairs)
+  }
+
+  /** Failed orders in a row, by the name that is ordered for. */
+  get failures(): ReadonlyMap<string, number> {
+    return new Map(this.#sources.flatMap(({ failures }) => [...(failures ?? [])]))
   }
 
   /** Why certificates are not what they should be, a line each. */
@@ -74,6 +87,7 @@ export class Certificates {
   start(publish: (tls: ServerTls) => Promise<void> | void): void {
     this.#publish = publish
     this.#keys.start(() => void this.changed())
+    for (const source of this.#sources) source.start?.(() => this.changed())
     this.tellExpiring()
     this.#look = setInterval(() => this.tellExpiring(), LOOK_MS).unref()
   }
@@ -102,6 +116,7 @@ export class Certificates {
 
   close(): void {
     clearInterval(this.#look)
+    for (const source of this.#sources) source.close?.()
     this.#keys.close()
   }
 

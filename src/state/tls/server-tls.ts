@@ -45,6 +45,8 @@ export interface ServerTls {
   readonly pairs: readonly ServerPair[]
   /** Certificates for clients that offer `acme-tls/1` (RFC 8737), chosen by name, never by default. */
   readonly challenges: readonly ServerPair[]
+  /** Answers to http-01 by their tokens (RFC 8555 section 8.3). */
+  readonly answers: Readonly<Record<string, string>>
   /** PEM text of the authorities of client certificates; null where clients are asked for none. */
   readonly clientCa: string | null
   /** Keys of session tickets, 48 bytes each in Base64: the first one makes tickets, all of them open tickets. */
@@ -55,4 +57,7 @@ export interface ServerTls {
 export const ACME_TLS = 'acme-tls/1'
 
 /** Without any certificate: all handshakes fail. */
-export const NO_SERVER_TLS: ServerTls = Object.freeze({ pairs: [], challenges: [], clientCa: null, ticketKeys: [] })
+export const NO_SERVER_TLS: ServerTls = Object.freeze({
+  ...{ pairs: [], challenges: [], answers: {} },
+  ...{ clientCa: null, ticketKeys: [] },
+})

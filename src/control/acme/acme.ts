@@ -1,0 +1,394 @@
+/**
+ * Certificates from an authority (RFC 8555): ordered for each name of the settings, kept in a folder, renewed in time. An authority that
+ * fails, a folder that can't be written and a process that is killed leave what is in use in use, and are told.
+ */
+import { createHash, X509Certificate } from 'node:crypto'
+import type { ChallengeKind } from '../../rules/acme/names.ts'
+import {
+  type AcmeFailureKind,
+  dueAtMs,
+  isClockWrong,
+  mayOrderAtMs,
+  pauseMs,
+  recentOrders,
+  renewAtMs,
+} from '../../rules/acme/schedule.ts'
+import { serverPairOf } from '../../state/tls/server-pair.ts'
+import type { ServerPair } from '../../state/tls/server-tls.ts'
+import type { ControlLog } from '../control-log.ts'
+import type { CertificateSource } from '../tls/certificates.ts'
+import { AcmeFolder, type Attempts, type Tried } from './folder.ts'
+import { type Challenge, type OrderFailure, orderCertificate } from './order.ts'
+
+/** What the operator has chosen. */
+export interface AcmeSettings {
+  /** In lower case. */
+  readonly names: readonly string[]
+  readonly directory: string
+  readonly email: string | null
+  readonly eab: { readonly kid: string; readonly key: string } | null
+  /** Ways to show that a name is ours, the preferred one first. */
+  readonly challenges: readonly ChallengeKind[]
+  readonly folder: string
+}
+
+/** Dependencies. */
+export interface AcmeParts {
+  readonly settings: AcmeSettings
+  readonly log: ControlLog
+  /** Epoch milliseconds. */
+  now(): number
+  chance(): number
+  readonly order?: typeof orderCertificate
+}
+
+/** Certificates are looked at this often: the clock may be set, and a folder may become free. */
+const LOOK_MS = 10_000
+const MIN_LOOK_MS = 1_000
+
+/** The folder is tried again after this. */
+const FOLDER_PAUSE_MS = 60_000
+
+/** For all processes to take in a change. */
+const PATIENCE_MS = 10_000
+
+const NOTHING_TRIED: Attempts = { failures: 0, atMs: 0, nextAtMs: 0, error: null, challenge: null }
+
+/** The certificates of one authority. */
+export class Acme implements CertificateSource {
+  readonly #parts: AcmeParts
+  readonly #folder: AcmeFolder
+  readonly #order: typeof orderCertificate
+  #pairs = new Map<string, ServerPair>()
+  /** What the files of the folder had in them. */
+  #texts = new Map<string, string>()
+  /** Certificates that could not be written. */
+  readonly #unkept = new Set<string>()
+  #tried: Tried = { names: {}, orderedAtMs: [] }
+  #challenge: Challenge | null = null
+  #folderProblem: string | null = null
+  #folderDueMs = 0
+  #isClockWrong = false
+  #onChange: () => Promise<void> | void = () => {}
+  #timer: NodeJS.Timeout | undefined
+  readonly #closing = new AbortController()
+
+  constructor(parts: AcmeParts) {
+    this.#parts = parts
+    this.#order = parts.order ?? orderCertificate
+    const onDamage = (message: string): void => parts.log.error({ event: 'acme' }, message)
+    this.#folder = new AcmeFolder(parts.settings.folder, onDamage)
+  }
+
+  get pairs(): readonly ServerPair[] {
+    return this.#parts.settings.names.flatMap((name) => this.#pairs.get(name) ?? [])
+  }
+
+  get challenges(): readonly ServerPair[] {
+    if (this.#challenge?.kind !== 'tls-alpn-01') return []
+    const pair = serverPairOf(this.#challenge.cert, this.#challenge.key, 'a challenge')
+    return 'digest' in pair ? [pair] : []
+  }
+
+  /** Answers to http-01 by their tokens (RFC 8555 section 8.3). */
+  get answers(): Readonly<Record<string, string>> {
+    return this.#challenge?.kind === 'http-01' ? { [this.#challenge.token]: this.#challenge.answer } : {}
+  }
+
+  get problems(): readonly string[] {
+    const problems = this.#parts.settings.names.flatMap((name) => this.#problemOf(name) ?? [])
+    if (this.#folderProblem !== null) problems.push(this.#folderProblem)
+    if (this.#isClockWrong) problems.push('the clock is wrong: no certificates are ordered')
+    return problems
+  }
+
+  /** Failures in a row of each name that has any or has a certificate. */
+  get failures(): ReadonlyMap<string, number> {
+    return new Map(this.#parts.settings.names.map((name) => [name, this.#failuresOf(name)]))
+  }
+
+  /**
+   * Reads what is there. Nothing is ordered yet.
+   * @throws {Error} the folder can't be made or read
+   */
+  async load(): Promise<void> {
+    const refused = await this.#folder.take().then(
+      () => null,
+      (error: Error) => error,
+    )
+    await this.#reread()
+    if (refused !== null) {
+      // Certificates that are there can be served from a folder that can't be written.
+      if (this.#pairs.size === 0) throw refused
+      this.#tellFolder(refused)
+      return
+    }
+    if (this.#folder.isOwner) this.#tried = await this.#folder.tried()
+    else this.#parts.log.info({ event: 'acme' }, `${this.#folder.path} is in use by another process, which orders`)
+  }
+
+  /** Orders what is missing or due, from now on. @param onChange resolves when all processes have what has changed */
+  start(onChange: () => Promise<void> | void): void {
+    this.#onChange = onChange
+    const lookAgain = (): void => {
+      if (this.#closing.signal.aborted) return
+      this.#timer = setTimeout(() => void this.#look().finally(lookAgain), this.#pauseMs()).unref()
+    }
+    void this.#look().finally(lookAgain)
+  }
+
+  /** Gives up what is under way. */
+  close(): void {
+    this.#closing.abort()
+    clearTimeout(this.#timer)
+    this.#folder.close()
+  }
+
+  /** How long nothing is due, as far as that is known. */
+  #pauseMs(): number {
+    const nowMs = this.#parts.now()
+    const due = this.#parts.settings.names.map((name) => {
+      const pair = this.#pairs.get(name)
+      return Math.max(pair === undefined ? nowMs : renewAtMs(pair, spreadOf(pair)), this.#triedOf(name).nextAtMs)
+    })
+    return Math.max(MIN_LOOK_MS, Math.min(LOOK_MS, ...due.map((atMs) => atMs - nowMs)))
+  }
+
+  async #look(): Promise<void> {
+    try {
+      if (!this.#folder.isOwner) await this.#follow()
+      if (!this.#folder.isOwner) return
+      await this.#keepUnkept()
+      for (let name = this.#due(); name !== null && !this.#closing.signal.aborted; name = this.#due()) {
+        if (!(await this.#attempt(name))) return
+      }
+    } catch (error) {
+      this.#tellFolder(error)
+    }
+  }
+
+  /** Resolves when all processes have what has changed. One that hangs is not waited for. */
+  async #told(): Promise<void> {
+    const late = new Promise<void>((resolve) => setTimeout(resolve, PATIENCE_MS).unref())
+    await Promise.race([this.#onChange(), late])
+  }
+
+  /** Another process orders: its certificates are used, and its place is taken when it ends. */
+  async #follow(): Promise<void> {
+    await this.#folder.take()
+    if (await this.#reread()) await this.#told()
+    if (!this.#folder.isOwner) return
+    this.#tried = await this.#folder.tried()
+    this.#parts.log.info({ event: 'acme' }, `${this.#folder.path} is free: this process orders from now on`)
+  }
+
+  /** @returns whether there are other certificates than before */
+  async #reread(): Promise<boolean> {
+    const { names } = this.#parts.settings
+    let isChanged = false
+    for (const name of names) {
+      const text = await this.#folder.pair(name)
+      if (text === null || text === this.#texts.get(name)) continue
+      this.#texts.set(name, text)
+      const pair = pairIn(text, name)
+      if (typeof pair === 'string') {
+        const told = `${this.#folder.path}/${name}.pem ${pair}`
+        this.#parts.log.error({ event: 'acme', name }, `${told}: it counts as none, and is kept as ${name}.pem.damaged`)
+        if (this.#folder.isOwner) await this.#folder.setAside(name)
+      } else {
+        this.#pairs.set(name, pair)
+        isChanged = true
+      }
+    }
+    return isChanged
+  }
+
+  /** The name that a certificate is to be ordered for now; null for none. Those without one come first. */
+  #due(): string | null {
+    const nowMs = this.#parts.now()
+    const wasWrong = this.#isClockWrong
+    this.#isClockWrong = [...this.#pairs.values()].some((pair) => isClockWrong(pair, nowMs))
+    if (this.#isClockWrong) {
+      const told = `the clock is wrong: it is before the beginning of certificates in use; none are ordered until it is set`
+      if (!wasWrong) this.#parts.log.error({ event: 'acme' }, told)
+      return null
+    }
+    if (nowMs < this.#folderDueMs || mayOrderAtMs(this.#tried.orderedAtMs, nowMs) > nowMs) return null
+    const due = this.#parts.settings.names.filter((name) => {
+      const pair = this.#pairs.get(name)
+      const isWanted = pair === undefined || renewAtMs(pair, spreadOf(pair)) <= nowMs
+      return isWanted && dueAtMs(this.#triedOf(name).nextAtMs, nowMs) <= nowMs
+    })
+    const endOf = (name: string): number => this.#pairs.get(name)?.notAfterMs ?? 0
+    return due.sort((a, b) => endOf(a) - endOf(b))[0] ?? null
+  }
+
+  /** @returns false where nothing can be ordered for any name now */
+  async #attempt(name: string): Promise<boolean> {
+    const { now, chance, settings } = this.#parts
+    const nowMs = now()
+    const before = this.#triedOf(name)
+    const failures = before.failures + 1
+    // Noted before it begins, as a failure: a process that is killed over and over does not order over and over.
+    const nextAtMs = nowMs + pauseMs('unreachable', failures, null, chance())
+    const orderedAtMs = [...recentOrders(this.#tried.orderedAtMs, nowMs), nowMs]
+    try {
+      await this.#note(name, { ...before, failures, atMs: nowMs, nextAtMs, error: null }, orderedAtMs)
+    } catch (error) {
+      this.#tried = { names: { ...this.#tried.names, [name]: before }, orderedAtMs: this.#tried.orderedAtMs }
+      this.#tellFolder(error)
+      return false
+    }
+    let used: ChallengeKind | null = null
+    const account = await this.#folder.account(settings.directory)
+    const challenges = [...settings.challenges].sort(
+      (a, b) => Number(b === before.challenge) - Number(a === before.challenge),
+    )
+    const request = { name, ...settings, account, challenges }
+    const result = await this.#order(
+      { name, directory: request.directory, email: request.email, eab: request.eab, account, challenges },
+      {
+        onAccount: (made) => this.#folder.keepAccount(settings.directory, made),
+        onChallenge: async (challenge) => {
+          used = challenge.kind
+          this.#challenge = challenge
+          await this.#told()
+        },
+      },
+      this.#closing.signal,
+    )
+    if (this.#closing.signal.aborted) return false
+    this.#challenge = null
+    const pair = 'failure' in result ? result : this.#judged(name, result)
+    if ('failure' in pair) {
+      await this.#failed(name, pair.failure, failures, used)
+      await this.#told()
+    } else await this.#issued(name, pair, used)
+    return true
+  }
+
+  /** What an authority has sent is used only where it is what was ordered. */
+  #judged(name: string, { cert, key }: { cert: string; key: string }): ServerPair | { failure: OrderFailure } {
+    const pair = pairIn(`${cert.trim()}\n${key}`, name)
+    const flaw =
+      typeof pair === 'string'
+        ? `the certificate from the authority ${pair}`
+        : pair.notAfterMs <= this.#parts.now()
+          ? 'the certificate from the authority has expired by the clock of this machine, which may be wrong'
+          : null
+    if (flaw === null) return pair as ServerPair
+    return { failure: { kind: 'refused', message: flaw, retryAfterMs: null } }
+  }
+
+  async #issued(name: string, pair: ServerPair, used: ChallengeKind | null): Promise<void> {
+    const { log } = this.#parts
+    this.#pairs.set(name, pair)
+    this.#unkept.add(name)
+    await this.#keepUnkept()
+    const challenge = used ?? this.#triedOf(name).challenge
+    await this.#note(name, { ...NOTHING_TRIED, atMs: this.#parts.now(), challenge }).catch((error) =>
+      this.#tellFolder(error),
+    )
+    await this.#told()
+    const fields = { event: 'acme', name, notAfter: dateOf(pair.notAfterMs), digest: digestOf(pair) }
+    log.info(fields, `certificate for ${name}: valid until ${dateOf(pair.notAfterMs)}`)
+  }
+
+  async #failed(
+    name: string,
+    { kind, message, retryAfterMs }: OrderFailure,
+    failures: number,
+    used: ChallengeKind | null,
+  ): Promise<void> {
+    const { now, chance, log } = this.#parts
+    const nextAtMs = now() + pauseMs(kind, failures, retryAfterMs, chance())
+    const challenge = this.#nextChallenge(name, kind, used)
+    this.#tried.names[name] = { ...this.#triedOf(name), failures, nextAtMs, error: message, challenge }
+    const next = `next attempt at ${dateOf(nextAtMs)}`
+    const fields = { event: 'acme', name, failures, nextAt: dateOf(nextAtMs), error: message }
+    log.error(fields, `${this.#problemOf(name)}; ${next}`)
+    await this.#note(name, this.#triedOf(name)).catch((error) => this.#tellFolder(error))
+  }
+
+  /** What an authority has refused in one way is tried in the next one. */
+  #nextChallenge(name: string, kind: AcmeFailureKind, used: ChallengeKind | null): ChallengeKind | null {
+    const { challenges } = this.#parts.settings
+    if (kind === 'unreachable' || used === null) return this.#triedOf(name).challenge
+    return challenges[(challenges.indexOf(used) + 1) % challenges.length] ?? null
+  }
+
+  /** Writes certificates that are in use and not in the folder. */
+  async #keepUnkept(): Promise<void> {
+    for (const name of this.#unkept) {
+      const pair = this.#pairs.get(name)
+      try {
+        if (pair !== undefined) await this.#folder.keepPair(name, textOf(pair))
+        this.#unkept.delete(name)
+        this.#folderProblem = null
+      } catch (error) {
+        this.#tellFolder(error)
+        return
+      }
+    }
+  }
+
+  async #note(name: string, attempts: Attempts, orderedAtMs = this.#tried.orderedAtMs): Promise<void> {
+    this.#tried = { names: { ...this.#tried.names, [name]: attempts }, orderedAtMs: [...orderedAtMs] }
+    await this.#folder.keepTried(this.#tried)
+    this.#folderProblem = null
+  }
+
+  #tellFolder(error: unknown): void {
+    const { code, message } = error as NodeJS.ErrnoException
+    const problem = `${this.#folder.path} can't be written (${code ?? message}): no certificates are ordered, which would be lost`
+    this.#folderDueMs = this.#parts.now() + FOLDER_PAUSE_MS
+    if (problem !== this.#folderProblem) this.#parts.log.error({ event: 'acme', code }, problem)
+    this.#folderProblem = problem
+  }
+
+  #triedOf(name: string): Attempts {
+    return this.#tried.names[name] ?? NOTHING_TRIED
+  }
+
+  #failuresOf(name: string): number {
+    const { failures, error } = this.#triedOf(name)
+    // One that is under way is no failure yet.
+    return error === null ? Math.max(failures - 1, 0) : failures
+  }
+
+  #problemOf(name: string): string | null {
+    const pair = this.#pairs.get(name)
+    const { error } = this.#triedOf(name)
+    if (error === null) return pair === undefined ? `no certificate for ${name} yet` : null
+    const times = `${this.#failuresOf(name)} in a row`
+    if (pair === undefined) return `no certificate for ${name}: ${error} (${times})`
+    return `the certificate for ${name} can't be renewed: ${error} (${times}); that in use is valid until ${dateOf(pair.notAfterMs)}`
+  }
+}
+
+/** A pair in a text with certificate, chain and key; or what is wrong with it. */
+function pairIn(text: string, name: string): ServerPair | string {
+  const at = text.search(/-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----/)
+  if (at === -1) return 'has no key'
+  const pair = serverPairOf(text.slice(0, at), text.slice(at), name)
+  if (!('digest' in pair)) return pair.message
+  const covers = new X509Certificate(pair.cert).checkHost(name, { subject: 'never' }) !== undefined
+  return covers ? pair : `is for ${pair.names.join(', ')}, not for ${name}`
+}
+
+function textOf({ cert, key }: ServerPair): string {
+  return `${cert.trim()}\n${key.trim()}\n`
+}
+
+/** In [0, 1), the same for a certificate whenever it is asked. */
+function spreadOf({ digest }: ServerPair): number {
+  return createHash('sha256').update(digest).digest().readUInt32BE(0) / 2 ** 32
+}
+
+function digestOf({ cert }: ServerPair): string {
+  return new X509Certificate(cert).fingerprint256
+}
+
+function dateOf(ms: number): string {
+  return new Date(ms).toISOString()
+}

@@ -1,0 +1,21 @@
+/**
+ * Names that certificates are ordered for, and how they are shown to be ours.
+ */
+
+/** Ways to show an authority that a name leads here: a text at a path, or a certificate for a protocol. */
+export type ChallengeKind = 'http-01' | 'tls-alpn-01'
+
+/** A label of a DNS name (RFC 1035 section 2.3.1, RFC 1123 section 2.1), in lower case; names of other scripts in their ASCII form. */
+const LABEL = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/
+const MAX_NAME = 253
+
+/** Why no certificate can be ordered for a name, or null if one can. */
+export function flawOfAcmeName(name: string): string | null {
+  if (name.startsWith('*.')) return `'${name}': a wildcard needs dns-01, which banyan does not do`
+  const labels = name.split('.')
+  if (/^[0-9.]+$/.test(name) || name.includes(':')) return `'${name}': an authority certifies names, not addresses`
+  if (name.length > MAX_NAME || labels.length < 2 || !labels.every((label) => LABEL.test(label))) {
+    return `'${name}' is no full domain name, such as shop.example.com`
+  }
+  return null
+}
