@@ -40,11 +40,13 @@ export interface AcmeParts {
   now(): number
   chance(): number
   readonly order?: typeof orderCertificate
+  /** Certificates are looked at this often, milliseconds. Default: 10 s. */
+  readonly lookMs?: number
 }
 
-/** Certificates are looked at this often: the clock may be set, and a folder may become free. */
+/** The clock may be set, and a folder may become free; what is due is looked at sooner, but not all the time. */
 const LOOK_MS = 10_000
-const MIN_LOOK_MS = 1_000
+const MIN_LOOK_SHARE = 0.1
 
 /** The folder is tried again after this. */
 const FOLDER_PAUSE_MS = 60_000
@@ -151,7 +153,8 @@ export class Acme implements CertificateSource {
       const pair = this.#pairs.get(name)
       return Math.max(pair === undefined ? nowMs : renewAtMs(pair, spreadOf(pair)), this.#triedOf(name).nextAtMs)
     })
-    return Math.max(MIN_LOOK_MS, Math.min(LOOK_MS, ...due.map((atMs) => atMs - nowMs)))
+    const { lookMs = LOOK_MS } = this.#parts
+    return Math.max(lookMs * MIN_LOOK_SHARE, Math.min(lookMs, ...due.map((atMs) => atMs - nowMs)))
   }
 
   async #look(): Promise<void> {

@@ -6,6 +6,7 @@ import { createRequire } from 'node:module'
 import { parentPort, workerData } from 'node:worker_threads'
 import type { Client, Order } from 'acme-client'
 import type { ChallengeKind } from '../../rules/acme/names.ts'
+import { UNPRINTABLE } from '../../rules/values/unprintable.ts'
 import type { AcmeAccount, Challenge, FromOrder, OrderFailure, OrderRequest } from './order.ts'
 import { AcmeTransport, type AuthorityAnswer } from './transport.ts'
 
@@ -164,5 +165,5 @@ function isRefusal(last: AuthorityAnswer | null): boolean {
 
 /** An authority's words go into the log. */
 function printable(message: string): string {
-  return message.replace(/\s+/g, ' ').slice(0, 500) || 'no reason given'
+  return message.replace(/\s+/g, ' ').replace(UNPRINTABLE, '').slice(0, 500) || 'no reason given'
 }

@@ -24,7 +24,7 @@ export interface Life {
  * @returns epoch milliseconds
  */
 export function renewAtMs({ notBeforeMs, notAfterMs }: Life, spread: number): number {
-  return notBeforeMs + (notAfterMs - notBeforeMs) * (RENEW_AFTER + (spread - 0.5) * SPREAD)
+  return Math.round(notBeforeMs + (notAfterMs - notBeforeMs) * (RENEW_AFTER + (spread - 0.5) * SPREAD))
 }
 
 /** Whether the clock of this machine is wrong, by a certificate that is in use: it would be valid in the future only. */
