@@ -76,6 +76,7 @@ export async function startPebble(options: PebbleOptions): Promise<Pebble> {
   })
   const running = new Program(child)
   await running.line((line) => line.includes('ACME directory available'))
+  let isStopped = false
   return {
     port,
     directory: `https://127.0.0.1:${port}/dir`,
@@ -83,6 +84,8 @@ export async function startPebble(options: PebbleOptions): Promise<Pebble> {
     program: running,
     root: () => textOf(`https://127.0.0.1:${managementPort}/roots/0`),
     stop: async () => {
+      if (isStopped) return
+      isStopped = true
       await running.kill()
       dns.stop()
       rmSync(folder, { recursive: true, force: true })
