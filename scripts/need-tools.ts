@@ -31,6 +31,7 @@ const TOOLS = {
     { program: 'haproxy', package: 'haproxy' },
     { program: 'nginx', package: 'nginx' },
     { program: NGINX_STREAM, package: 'libnginx-mod-stream' },
+    { program: 'chromium', package: 'chromium' },
   ],
   bench: [
     { program: 'nginx', package: 'nginx' },

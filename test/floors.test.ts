@@ -46,11 +46,15 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   proxy: ['proxy', 'state', 'rules', 'wire'],
   control: ['control', 'state', 'rules'],
   cli: ['cli', 'rules'],
+  page: ['page'],
   top: ['top', 'cli', 'proxy', 'control', 'state', 'rules', 'wire'],
 }
 
 /** Packages, and the folders or files that own them. */
 const OWNERS: Record<string, readonly string[]> = {
+  preact: ['page/'],
+  htm: ['page/'],
+  uplot: ['page/'],
   zod: ['rules/', 'control/'],
   'ipaddr.js': ['rules/patterns/address.ts'],
   'jsonc-parser': ['control/http/json-text.ts'],

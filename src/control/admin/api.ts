@@ -15,7 +15,9 @@ import { addDiscovered } from './discovered.ts'
 import { addExplain } from './explain.ts'
 import { addGroups } from './groups.ts'
 import { addHealth, OPEN_PATHS } from './health.ts'
+import { addLive } from './live.ts'
 import { addMetrics } from './metrics.ts'
+import { addPage, isOfPage } from './page.ts'
 import { addRamps } from './ramps.ts'
 import { addRevisions } from './revisions.ts'
 import { addRoutes } from './routes.ts'
@@ -59,6 +61,8 @@ export function createAdmin(parts: AdminParts): Admin {
   addCache(router, parts)
   addExplain(router, parts)
   addDescriptions(router)
+  addLive(router, parts)
+  addPage(router)
   const app = new Koa<AdminState>()
   app.on('error', (error: Error) =>
     parts.log.warn({ event: 'admin-broken', err: error }, 'an admin response was aborted'),
@@ -116,7 +120,7 @@ async function letIn(ctx: AdminContext, next: Next, parts: AdminParts): Promise<
   checkHost(hostOf(ctx.req), parts.hostNames ?? [])
   const isSafe = SAFE_METHODS.has(ctx.method)
   if (!isSafe) checkOrigin(ctx.req.headers)
-  if (isSafe && OPEN_PATHS.has(ctx.path)) return next()
+  if (isSafe && (OPEN_PATHS.has(ctx.path) || isOfPage(ctx.path))) return next()
   const reads = (isSafe && !ctx.path.startsWith(SAMPLES)) || QUESTIONS.has(ctx.path)
   const scope = reads ? 'read' : 'write'
   const sender = parts.gate.senderOf(ctx.req)

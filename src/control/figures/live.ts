@@ -23,6 +23,7 @@ export interface WindowFigures {
   readonly cacheHitRatio: number | null
   readonly meanMs: number | null
   readonly p50Ms: number | null
+  readonly p95Ms: number | null
   readonly p99Ms: number | null
 }
 
@@ -53,11 +54,13 @@ export interface SideFigures {
   readonly exchanges: number
   readonly errorRatio: number | null
   readonly p50Ms: number | null
+  readonly p95Ms: number | null
   readonly p99Ms: number | null
   /** Attempts at its servers; durations are from the request to the response headers. */
   readonly attempts: number
   readonly failedRatio: number | null
   readonly attemptP50Ms: number | null
+  readonly attemptP95Ms: number | null
   readonly attemptP99Ms: number | null
 }
 
@@ -93,6 +96,11 @@ export function liveRoute(measurements: Measurements, route: Route | null, nowMs
     lastMinute: window(MINUTE_MS),
     lastFiveMinutes: window(5 * MINUTE_MS),
   }
+}
+
+/** The figures of the last minute of a route; null: of unmatched requests. */
+export function lastMinute(measurements: Measurements, route: Route | null, nowMs: number): RouteWindow {
+  return routeWindow(measurements, route, MINUTE_MS, nowMs)
 }
 
 /** Returns a function from an upstream's name to its figures over all routes in the last minute. */
@@ -172,7 +180,7 @@ function targetsName({ targets }: Route): string {
 function windowFigures(seen: readonly Seen<Cell>[], span: Span): WindowFigures {
   const sums = sumOf(seen)
   const seconds = span.spanMs / 1000
-  const [p50Ms, p99Ms] = quantiles(sums)
+  const [p50Ms, p95Ms, p99Ms] = quantiles(sums)
   return {
     seconds: round(seconds),
     exchanges: sums.exchanges,
@@ -182,22 +190,25 @@ function windowFigures(seen: readonly Seen<Cell>[], span: Span): WindowFigures {
     cacheHitRatio: ratio(sums.cacheHits, sums.cacheHits + sums.cacheMisses),
     meanMs: sums.timed === 0 ? null : readable(sums.durationMsSum / sums.timed),
     p50Ms,
+    p95Ms,
     p99Ms,
   }
 }
 
 function sideFigures(seen: readonly Seen<Cell>[], attempted: readonly Seen<AttemptCell>[]): SideFigures {
   const [sums, attempts] = [sumOf(seen), sumOf(attempted)]
-  const [p50Ms, p99Ms] = quantiles(sums)
-  const [attemptP50Ms, attemptP99Ms] = quantiles(attempts)
+  const [p50Ms, p95Ms, p99Ms] = quantiles(sums)
+  const [attemptP50Ms, attemptP95Ms, attemptP99Ms] = quantiles(attempts)
   return {
     exchanges: sums.exchanges,
     errorRatio: ratio(sums.errors, sums.exchanges),
     p50Ms,
+    p95Ms,
     p99Ms,
     attempts: attempts.exchanges,
     failedRatio: ratio(attempts.errors, attempts.exchanges),
     attemptP50Ms,
+    attemptP95Ms,
     attemptP99Ms,
   }
 }
@@ -232,10 +243,10 @@ function ratio(part: number, all: number): number | null {
   return all <= 0 ? null : round(part / all)
 }
 
-/** p50 and p99. */
-function quantiles({ fine }: WindowSums): [p50Ms: number | null, p99Ms: number | null] {
-  const [p50Ms, p99Ms] = quantilesMs(fine, [0.5, 0.99]).map((ms) => (ms === null ? null : readable(ms)))
-  return [p50Ms ?? null, p99Ms ?? null]
+/** p50, p95 and p99; null without durations. */
+function quantiles({ fine }: WindowSums): readonly [number | null, number | null, number | null] {
+  const found = quantilesMs(fine, [0.5, 0.95, 0.99]).map((ms) => (ms === null ? null : readable(ms)))
+  return found as [number | null, number | null, number | null]
 }
 
 /** Three digits: buckets are no more precise. */

@@ -1,0 +1,34 @@
+/**
+ * GET /live: the routes and their figures as they change, a line of JSON a second.
+ */
+import type { AdminParts, AdminRouter } from '../context.ts'
+import { Feed, MAX_WATCHERS } from '../figures/feed.ts'
+import { AdminProblem } from '../http/problem.ts'
+
+/** Adds the resource. */
+export function addLive(router: AdminRouter, { live, planes, ramps, now }: AdminParts): void {
+  const feed = new Feed({
+    live,
+    planes,
+    rampOf: (route) => {
+      const view = ramps.view(route)
+      if (view === null) return null
+      const { record, plan } = view
+      return {
+        status: record?.status ?? 'not-started',
+        step: record?.step ?? null,
+        steps: plan.steps,
+        why: record?.why ?? null,
+      }
+    },
+    now,
+  })
+  router.get('/live', (ctx) => {
+    const stream = feed.watch()
+    if (stream === null) {
+      throw new AdminProblem('too-many-watchers', `${MAX_WATCHERS} clients read /live already. Try again later.`)
+    }
+    ctx.set('Content-Type', 'application/x-ndjson')
+    ctx.body = stream
+  })
+}

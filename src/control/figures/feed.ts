@@ -1,0 +1,174 @@
+/**
+ * What moves, once a second, for whoever watches: the routes at the first line and after each revision, and their figures as they
+ * change. All watchers share one look at the figures.
+ */
+import { Readable } from 'node:stream'
+import type { Route } from '../../rules/table/table.ts'
+import type { Steps } from '../../rules/values/steps.ts'
+import type { Measurements } from '../../state/figures/measurements.ts'
+import type { LiveTable, Revision } from '../../state/live-table.ts'
+import { inTurns } from '../turns.ts'
+import { lastMinute, type RouteWindow } from './live.ts'
+import type { Planes } from './planes.ts'
+
+/** What the feed reads. */
+export interface FeedParts {
+  readonly live: LiveTable
+  readonly planes: Planes
+  /** The state of a route's ramp, or null. Anything that is plain data. */
+  rampOf(route: string): object | null
+  /** Epoch milliseconds. */
+  now(): number
+}
+
+/** How often there is a line. */
+const EVERY_MS = 1_000
+/** Each of them costs memory for what it has not taken yet. */
+export const MAX_WATCHERS = 32
+
+/** A reader of the feed. */
+class Watcher extends Readable {
+  /** The revision that it has the routes of. */
+  revision = 0
+  /** It has taken all that was pushed. */
+  #isReady = true
+  /** What it has of each route, as JSON. */
+  readonly has = new Map<string, string>()
+
+  get isReady(): boolean {
+    return this.#isReady && !this.destroyed
+  }
+
+  override _read(): void {
+    this.#isReady = true
+  }
+
+  tell(line: string): void {
+    this.#isReady = this.push(line)
+  }
+}
+
+/** Watchers, and the look that they share. */
+export class Feed {
+  readonly #parts: FeedParts
+  readonly #watchers = new Set<Watcher>()
+  #timer: NodeJS.Timeout | undefined
+  #isLooking = false
+
+  constructor(parts: FeedParts) {
+    this.#parts = parts
+  }
+
+  /**
+   * A stream of JSON objects, one per line (application/x-ndjson), until it is destroyed. A reader that is slower than the lines gets
+   * fewer of them, and misses nothing: each line has all that has changed since its last one.
+   * @returns null if there are too many already
+   */
+  watch(): Readable | null {
+    if (this.#watchers.size >= MAX_WATCHERS) return null
+    const watcher = new Watcher()
+    this.#watchers.add(watcher)
+    watcher.once('close', () => {
+      this.#watchers.delete(watcher)
+      if (this.#watchers.size > 0) return
+      clearInterval(this.#timer)
+      this.#timer = undefined
+    })
+    this.#timer ??= setInterval(() => void this.#look(), EVERY_MS).unref()
+    void this.#look()
+    return watcher
+  }
+
+  /** Never rejects: without figures there is no line. */
+  async #look(): Promise<void> {
+    if (this.#isLooking) return
+    this.#isLooking = true
+    try {
+      const { measurements } = await this.#parts.planes.figures()
+      const revision = this.#parts.live.current
+      const all = await inTurns(this.#figures(measurements, revision))
+      for (const watcher of this.#watchers) {
+        if (watcher.isReady) watcher.tell(await inTurns(this.#lineFor(watcher, revision, all)))
+      }
+    } catch {
+      // No worker is there for the moment; the page sees that lines stay away.
+    } finally {
+      this.#isLooking = false
+    }
+  }
+
+  *#figures(measurements: Measurements, { table }: Revision): Steps<ReadonlyMap<string | null, string>> {
+    const nowMs = this.#parts.now()
+    const all = new Map<string | null, string>()
+    all.set(null, JSON.stringify(shortOf(lastMinute(measurements, null, nowMs))))
+    for (const route of table.routes) {
+      const short = shortOf(lastMinute(measurements, route, nowMs))
+      const ramp = route.ramp === null ? null : this.#parts.rampOf(route.id)
+      all.set(route.id, JSON.stringify(ramp === null ? short : { ...short, ramp }))
+      yield
+    }
+    return all
+  }
+
+  *#lineFor(watcher: Watcher, revision: Revision, all: ReadonlyMap<string | null, string>): Steps<string> {
+    const { number, table } = revision
+    const isNew = watcher.revision !== number
+    if (isNew) watcher.has.clear()
+    watcher.revision = number
+    const routes: string[] = []
+    for (const [id, text] of all) {
+      if (id === null || watcher.has.get(id) === text) continue
+      watcher.has.set(id, text)
+      routes.push(`${JSON.stringify(id)}:${text}`)
+      yield
+    }
+    const head: string[] = []
+    if (isNew) {
+      for (const route of table.routes) {
+        head.push(JSON.stringify(rowOf(route)))
+        yield
+      }
+    }
+    const at = JSON.stringify(new Date(this.#parts.now()).toISOString())
+    const rows = isNew ? `"table":[${head.join(',')}],` : ''
+    const known = `"at":${at},"revision":${number},"default":${JSON.stringify(table.default)}`
+    return `{${known},${rows}"unclaimed":${all.get(null)},"routes":{${routes.join(',')}}}\n`
+  }
+}
+
+/** What a page needs of a route to draw it. */
+function rowOf({ id, from, targets, percent, noKey, ramp, shadow, cache, document }: Route): object {
+  const { path, paths, methods, hosts } = document.match
+  return {
+    id,
+    from,
+    to: targets.map(({ upstream }) => upstream),
+    percent,
+    noKey,
+    paths: paths ?? [path ?? '/*'],
+    ...(methods === undefined ? {} : { methods }),
+    ...(hosts === undefined ? {} : { hosts }),
+    ...(document.group === undefined ? {} : { group: document.group }),
+    ramps: ramp !== null,
+    shadows: shadow !== null,
+    caches: cache !== null,
+  }
+}
+
+function shortOf({ exchanges, perSecond, errorRatio, fallbacks, cacheHitRatio, share, sides }: RouteWindow): object {
+  return {
+    exchanges,
+    perSecond,
+    errorRatio,
+    fallbacks,
+    cacheHitRatio,
+    actualPercent: share?.actualPercent ?? null,
+    noKeyPercent: share?.noKeyPercent ?? null,
+    sides: Object.fromEntries(
+      Object.entries(sides).map(([name, { exchanges, errorRatio, p50Ms, p95Ms }]) => [
+        name,
+        { exchanges, errorRatio, p50Ms, p95Ms },
+      ]),
+    ),
+  }
+}

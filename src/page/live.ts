@@ -1,0 +1,181 @@
+/** What moves: the routes and their figures, as the stream of the API tells them. */
+import { ApiError, readLines } from './api.ts'
+
+/** A route, as far as the overview shows it. */
+export interface Row {
+  readonly id: string
+  readonly from: string
+  readonly to: readonly string[]
+  readonly percent: number
+  readonly noKey: string
+  readonly paths: readonly string[]
+  readonly methods?: readonly string[]
+  readonly hosts?: readonly string[]
+  readonly group?: string
+  readonly ramps: boolean
+  readonly shadows: boolean
+  readonly caches: boolean
+}
+
+/** A side of a route in the last minute. */
+export interface Side {
+  readonly exchanges: number
+  readonly errorRatio: number | null
+  readonly p50Ms: number | null
+  readonly p95Ms: number | null
+}
+
+/** Figures of the last minute. */
+export interface Figures {
+  readonly exchanges: number
+  readonly perSecond: number
+  readonly errorRatio: number | null
+  readonly fallbacks: number
+  readonly cacheHitRatio: number | null
+  readonly actualPercent: number | null
+  readonly noKeyPercent: number | null
+  readonly sides: Readonly<Record<string, Side>>
+  readonly ramp?: RampShort
+}
+
+export interface RampShort {
+  readonly status: string
+  readonly step: number | 'all' | null
+  readonly steps: readonly (number | 'all')[]
+  readonly why: string | null
+}
+
+/** A look at a route, for curves. */
+export interface Point {
+  readonly atMs: number
+  readonly percent: number
+  readonly figures: Figures
+}
+
+interface Line {
+  readonly at: string
+  readonly revision: number
+  readonly default: string
+  readonly table?: readonly Row[]
+  readonly unclaimed: Figures
+  readonly routes: Readonly<Record<string, Figures>>
+}
+
+/** Points that are kept of a route that is looked at: a quarter of an hour. */
+const MAX_POINTS = 900
+/** Without a line for so long the connection is taken for dead. */
+const SILENCE_MS = 10_000
+const RETRY_MS = 1_000
+
+export type Connection = 'connecting' | 'live' | 'lost' | 'token'
+
+/** The state of the page that is live. One, for all views. */
+export class Live {
+  connection: Connection = 'connecting'
+  problem = ''
+  revision = 0
+  default = ''
+  rows: readonly Row[] = []
+  unclaimed: Figures | null = null
+  readonly figures = new Map<string, Figures>()
+  /** The route that curves are drawn of. */
+  watched: string | null = null
+  points: Point[] = []
+  readonly #listeners = new Set<() => void>()
+  #controller: AbortController | null = null
+
+  /** @returns what ends it */
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** Curves are drawn of this route from now on. */
+  watch(route: string | null): void {
+    if (this.watched === route) return
+    this.watched = route
+    this.points = []
+  }
+
+  /** Reads until the tab is closed; begins anew after each fault. */
+  async run(): Promise<never> {
+    for (;;) {
+      try {
+        await this.#read()
+        this.#lose('banyan has ended the stream')
+      } catch (error) {
+        if (error instanceof ApiError && error.wantsToken)
+          this.#set('token', error.code === 'wrong-token' ? error.message : '')
+        else this.#lose((error as Error).message)
+      }
+      // With another token it goes on at once.
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+        if (this.connection !== 'token') setTimeout(resolve, RETRY_MS)
+      })
+    }
+  }
+
+  #wake: () => void = () => {}
+
+  /** Connects anew, such as with another token. */
+  restart(): void {
+    this.#controller?.abort()
+    this.#wake()
+  }
+
+  async #read(): Promise<void> {
+    const controller = new AbortController()
+    this.#controller = controller
+    let silence = setTimeout(() => controller.abort(), SILENCE_MS)
+    try {
+      await readLines('/live', controller.signal, (line: Line) => {
+        clearTimeout(silence)
+        silence = setTimeout(() => controller.abort(), SILENCE_MS)
+        this.#take(line)
+      })
+    } finally {
+      clearTimeout(silence)
+    }
+  }
+
+  #take({ at, revision, default: fallback, table, unclaimed, routes }: Line): void {
+    if (table !== undefined) {
+      this.rows = table
+      this.figures.clear()
+    }
+    for (const [id, figures] of Object.entries(routes)) this.figures.set(id, figures)
+    this.revision = revision
+    this.default = fallback
+    this.unclaimed = unclaimed
+    const row = this.rows.find(({ id }) => id === this.watched)
+    const figures = this.watched === null ? undefined : this.figures.get(this.watched)
+    if (row !== undefined && figures !== undefined) {
+      this.points = [...this.points.slice(1 - MAX_POINTS), { atMs: Date.parse(at), percent: row.percent, figures }]
+    }
+    this.#set('live', '')
+  }
+
+  #lose(problem: string): void {
+    this.#set('lost', problem === '' || problem.includes('abort') ? 'banyan does not answer' : problem)
+  }
+
+  #set(connection: Connection, problem: string): void {
+    this.connection = connection
+    this.problem = problem
+    for (const listener of this.#listeners) listener()
+  }
+}
+
+export const live = new Live()
+
+/** The share of all requests of the last minute that new services answered, and how many there were. */
+export function whole(state: Live): { readonly newPercent: number | null; readonly perSecond: number } {
+  let perSecond = state.unclaimed?.perSecond ?? 0
+  let moved = 0
+  for (const figures of state.figures.values()) {
+    perSecond += figures.perSecond
+    moved += (figures.perSecond * (figures.actualPercent ?? 0)) / 100
+  }
+  return { newPercent: perSecond === 0 ? null : (moved / perSecond) * 100, perSecond }
+}

@@ -1,0 +1,114 @@
+/**
+ * A change, before it is made: what it would do where the API can say so, a reason, and the answer of the API where it refuses.
+ */
+import { useEffect, useRef, useState } from 'preact/hooks'
+import { type Act, ApiError, act } from '../api.ts'
+import { html } from '../html.ts'
+import { live } from '../live.ts'
+
+/** Asks a person about a change. */
+export type Ask = (plan: Plan) => void
+
+/** What a person is about to do. */
+export interface Plan {
+  readonly title: string
+  /** What the button says. */
+  readonly verb: string
+  readonly act: Act
+  /** The API can be asked what it would do (`?dryRun=true`). */
+  readonly dryRun?: boolean
+  /** Takes something away from clients or people. */
+  readonly isGrave?: boolean
+  /** Puts the reason into the body too, for those that want it there. */
+  readonly reasonInBody?: boolean
+  readonly note?: string
+  onDone?(answer: unknown): void
+}
+
+interface DryRun {
+  readonly revision: number
+  readonly changed: boolean
+  readonly diff?: string
+  readonly warnings?: readonly { readonly message: string }[]
+  readonly simulation?: {
+    readonly exchanges: number
+    readonly moved: number
+    readonly movedPercent: number | null
+    readonly units: { readonly seen: number; readonly moved: number }
+    readonly withoutKey: { readonly seen: number; readonly moved: number }
+  } | null
+}
+
+/** @param props.plan what is asked about; `onClose` is called when it is done or not wanted */
+export function ActDialog({ plan, onClose }: { plan: Plan; onClose: () => void }) {
+  const dialog = useRef<HTMLDialogElement>(null)
+  const [reason, setReason] = useState('')
+  const [problem, setProblem] = useState<string | null>(null)
+  const [preview, setPreview] = useState<DryRun | null>(null)
+  const [isBusy, setBusy] = useState(false)
+
+  useEffect(() => dialog.current?.showModal(), [])
+  useEffect(() => {
+    if (plan.dryRun !== true) return
+    act<DryRun>({ ...plan.act, path: `${plan.act.path}?dryRun=true` }).then(setPreview, (error: Error) =>
+      setProblem(error.message),
+    )
+  }, [plan])
+
+  const submit = async (event: Event): Promise<void> => {
+    event.preventDefault()
+    setBusy(true)
+    setProblem(null)
+    try {
+      const body = plan.reasonInBody === true ? { ...(plan.act.body as object), reason } : plan.act.body
+      plan.onDone?.(await act({ ...plan.act, ...(body === undefined ? {} : { body }), reason }))
+      onClose()
+    } catch (error) {
+      if (error instanceof ApiError && error.wantsToken) live.restart()
+      setProblem((error as Error).message)
+      setBusy(false)
+    }
+  }
+
+  return html`
+    <dialog ref=${dialog} onClose=${onClose} aria-labelledby="dialog-title">
+      <form onSubmit=${submit}>
+        <h2 id="dialog-title">${plan.title}</h2>
+        ${plan.note && html`<p>${plan.note}</p>`}
+        ${plan.dryRun === true && html`<${Preview} preview=${preview} />`}
+        <label class="stacked">Reason <input name="reason" value=${reason} maxLength="400" required autocomplete="off" autofocus
+          onInput=${(event: Event) => setReason((event.target as HTMLInputElement).value)} /></label>
+        <p role="alert" class="problem">${problem}</p>
+        <footer>
+          <button type="button" onClick=${() => dialog.current?.close()}>Cancel</button>
+          <button class=${plan.isGrave === true ? 'grave' : 'primary'} disabled=${isBusy}>${plan.verb}</button>
+        </footer>
+      </form>
+    </dialog>`
+}
+
+function Preview({ preview }: { preview: DryRun | null }) {
+  if (preview === null) return html`<p class="dim" aria-live="polite">Asking what it would do…</p>`
+  const { simulation, diff, warnings = [], changed } = preview
+  return html`
+    <section aria-live="polite">
+      ${!changed && html`<p>This changes nothing.</p>`}
+      ${
+        simulation &&
+        html`<p>Of the last ${simulation.exchanges} requests ${simulation.moved} would go elsewhere${
+          simulation.units.seen > 0 && `: ${simulation.units.moved} of ${simulation.units.seen} clients`
+        }.${simulation.withoutKey.moved > 0 && ` ${simulation.withoutKey.moved} of them have no key.`}</p>`
+      }
+      ${warnings.map(({ message }) => html`<p class="warning">${message}</p>`)}
+      ${diff && html`<${Diff} text=${diff} />`}
+    </section>`
+}
+
+/** A difference in unified format. */
+export function Diff({ text }: { text: string }) {
+  const lines = text.split('\n').map((line) => {
+    const kind = line.startsWith('+') ? 'added' : line.startsWith('-') ? 'removed' : line.startsWith('@') ? 'dim' : ''
+    return html`<span class=${kind}>${line}${'\n'}</span>`
+  })
+  return html`<pre class="diff" tabindex="0">${lines}</pre>`
+}

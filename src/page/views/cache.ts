@@ -1,0 +1,57 @@
+/** The cache: memory, Redis, counters, and purging. */
+import { useState } from 'preact/hooks'
+import { bytesText, countText } from '../format.ts'
+import { useResource } from '../hooks.ts'
+import { html } from '../html.ts'
+import type { Ask } from '../parts/dialog.ts'
+
+interface CacheState {
+  readonly memory: { readonly entries: number; readonly bytes: number; readonly maxBytes: number }
+  readonly remote: ({ readonly state?: string } & Readonly<Record<string, unknown>>) | null
+  readonly counters: Readonly<Record<string, number | Readonly<Record<string, number>>>>
+  readonly degraded: string | null
+}
+
+const EVERY_MS = 2_000
+const KINDS = ['url', 'prefix', 'tag', 'upstream', 'route'] as const
+
+export function Cache({ ask }: { ask: Ask }) {
+  const { body, error, again } = useResource<CacheState>('/cache', EVERY_MS)
+  const [kind, setKind] = useState<string>('url')
+  const [value, setValue] = useState('')
+  const purge = (what: object, words: string): void =>
+    ask({
+      title: `Purge ${words}`,
+      verb: 'Purge',
+      isGrave: true,
+      act: { method: 'POST', path: '/cache/purge', body: what },
+      onDone: again,
+    })
+  return html`
+    <main id="main" tabindex="-1">
+      <h1>Cache</h1>
+      ${body === null && html`<p>${error ?? 'Loading…'}</p>`}
+      ${
+        body !== null &&
+        html`
+        ${body.degraded !== null && html`<p class="problem">${body.degraded}</p>`}
+        <section class="card" aria-label="Storage"><dl>
+          <dt>Memory</dt><dd>${countText(body.memory.entries)} responses, ${bytesText(body.memory.bytes)} of ${bytesText(body.memory.maxBytes)}</dd>
+          <dt>Redis</dt><dd>${body.remote === null ? 'none' : (body.remote.state ?? 'yes')}</dd>
+        </dl></section>
+        <section class="card" aria-label="Purge"><h2>Purge</h2>
+          <form class="tools" onSubmit=${(event: Event) => {
+            event.preventDefault()
+            purge({ [kind]: value }, `${kind} ${value}`)
+          }}>
+            <label>By <select value=${kind} onChange=${(event: Event) => setKind((event.target as HTMLSelectElement).value)}>${KINDS.map((one) => html`<option>${one}</option>`)}</select></label>
+            <label>Value <input required value=${value} onInput=${(event: Event) => setValue((event.target as HTMLInputElement).value)} /></label>
+            <button class="grave">Purge…</button>
+            <button type="button" class="grave" onClick=${() => purge({ everything: true }, 'everything')}>Everything…</button>
+          </form></section>
+        <section class="card" aria-label="Counters"><h2>Counters</h2><dl>${Object.entries(body.counters)
+          .filter(([, count]) => typeof count === 'number')
+          .map(([name, count]) => html`<dt>${name}</dt><dd>${countText(count as number)}</dd>`)}</dl></section>`
+      }
+    </main>`
+}

@@ -1,0 +1,102 @@
+/** Endpoints that no route claims, with one click to a route at 0 %. */
+import { useState } from 'preact/hooks'
+import { countText, msText, ratioText, timeText } from '../format.ts'
+import { useLive, useResource } from '../hooks.ts'
+import { html } from '../html.ts'
+import type { Ask } from '../parts/dialog.ts'
+
+interface Discovered {
+  readonly since: string
+  readonly problem: string | null
+  readonly endpoints: readonly Endpoint[]
+}
+
+interface Endpoint {
+  readonly id: string
+  readonly method: string
+  readonly path: string
+  readonly route: string | null
+  readonly requests: number
+  readonly share: number
+  readonly statuses: Readonly<Record<string, number>>
+  readonly meanMs: number | null
+  readonly last: string
+  readonly callers: readonly { readonly agent: string; readonly network: string; readonly requests: number }[]
+}
+
+const EVERY_MS = 10_000
+const SHOWN = 200
+
+export function Endpoints({ ask }: { ask: Ask }) {
+  const { rows, default: fallback } = useLive()
+  const { body, error, again } = useResource<Discovered>('/discovered', EVERY_MS)
+  const { body: known } = useResource<{ upstreams: readonly { name: string }[] }>('/upstreams')
+  const names = (known?.upstreams ?? []).map(({ name }) => name).filter((name) => name !== fallback)
+  const [to, setTo] = useState<string | null>(null)
+  const target = to ?? names[0] ?? null
+  const add = ({ method, path }: Endpoint): void => {
+    const route = {
+      id: idFor(
+        path,
+        rows.map(({ id }) => id),
+      ),
+      match: { path, methods: methodsOf(method) },
+      to: target,
+      percent: 0,
+    }
+    ask({
+      title: `Add a route for ${method} ${path} at 0 %`,
+      note: `Requests still go to ${fallback}; the route ${route.id} can then be compared and moved to ${target}.`,
+      verb: 'Add the route',
+      act: { method: 'POST', path: '/routes', body: route },
+      dryRun: true,
+      onDone: again,
+    })
+  }
+  return html`
+    <main id="main" tabindex="-1">
+      <h1>Endpoints that no route claims</h1>
+      ${body === null && html`<p>${error ?? 'Loading…'}</p>`}
+      ${body?.problem != null && html`<p class="problem">${body.problem}</p>`}
+      ${
+        body !== null &&
+        html`<div class="tools">
+          <label>New routes go to <select onChange=${(event: Event) => setTo((event.target as HTMLSelectElement).value)}>
+            ${names.map((name) => html`<option value=${name} selected=${name === target}>${name}</option>`)}
+          </select></label>
+          <span class="dim">since ${timeText(body.since)}</span>
+        </div>
+        ${body.endpoints.length === 0 && html`<p class="dim">None was asked for yet.</p>`}
+        <div class="wide" tabindex="0" role="group" aria-label="Endpoints"><table>
+          <thead><tr><th scope="col">Endpoint</th><th scope="col">Requests</th><th scope="col">Share</th><th scope="col">5xx</th><th scope="col">Mean</th><th scope="col">Last</th><th scope="col">Callers</th><th scope="col"><span class="hidden">Acts</span></th></tr></thead>
+          <tbody>${body.endpoints.slice(0, SHOWN).map(
+            (one) => html`<tr key=${one.id}>
+              <th scope="row"><code>${one.method} ${one.path}</code></th>
+              <td>${countText(one.requests)}</td><td>${ratioText(one.share)}</td><td>${countText(one.statuses['5xx'] ?? 0)}</td><td>${msText(one.meanMs)}</td><td>${timeText(one.last)}</td>
+              <td>${one.callers
+                .slice(0, 3)
+                .map(({ agent, network }) => `${agent} (${network})`)
+                .join(', ')}</td>
+              <td>${one.route === null ? html`<button type="button" disabled=${target === null} onClick=${() => add(one)}>Add route…<span class="hidden"> ${one.path}</span></button>` : one.route}</td>
+            </tr>`,
+          )}</tbody>
+        </table></div>
+        ${body.endpoints.length > SHOWN && html`<p class="dim">and ${countText(body.endpoints.length - SHOWN)} more: banyan discover lists all</p>`}`
+      }
+    </main>`
+}
+
+/** HEAD goes where GET goes. */
+function methodsOf(method: string): readonly string[] {
+  return method === 'GET' ? ['GET', 'HEAD'] : [method]
+}
+
+/** An id of the words of the path that is not taken yet. */
+function idFor(path: string, taken: readonly string[]): string {
+  const words = path.split('/').filter((word) => /^[a-z0-9-]+$/i.test(word))
+  const id = words.slice(-2).join('-').toLowerCase() || 'root'
+  for (let n = 1; ; n++) {
+    const wanted = n === 1 ? id : `${id}-${n}`
+    if (!taken.includes(wanted)) return wanted
+  }
+}

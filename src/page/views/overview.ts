@@ -1,0 +1,123 @@
+/** What moves where: the whole, each route as a bar, and what nobody claims. */
+import { useState } from 'preact/hooks'
+import { at } from '../api.ts'
+import { countText, msText, percentText, rateText, ratioText } from '../format.ts'
+import { useLive } from '../hooks.ts'
+import { html } from '../html.ts'
+import { type Figures, type Row, whole } from '../live.ts'
+import { ShareBar } from '../parts/bar.ts'
+import { VirtualRows } from '../parts/rows.ts'
+
+/** In pixels, as in page.css: of a row, and of one on a narrow screen. */
+const [ROW, NARROW_ROW] = [64, 136]
+const isNarrow = matchMedia('(max-width: 56rem)')
+
+const ORDERS = {
+  table: 'as in the table',
+  traffic: 'by traffic',
+  errors: 'by errors',
+  percent: 'by percent',
+} as const
+type Order = keyof typeof ORDERS
+
+export function Overview() {
+  const state = useLive()
+  const [wanted, setWanted] = useState('')
+  const [order, setOrder] = useState<Order>('table')
+  const { newPercent, perSecond } = whole(state)
+  const atAll = state.rows.filter(({ percent }) => percent === 100).length
+  const rows = sorted(
+    state.rows.filter((row) => mentions(row, wanted.toLowerCase())),
+    order,
+    state.figures,
+  )
+  return html`
+    <main id="main" tabindex="-1">
+      <h1>Routes</h1>
+      <section class="whole" aria-label="The whole">
+        <${ShareBar} asked=${newPercent ?? 0} seen=${null} label="Requests on new services" />
+        <p><strong>${percentText(newPercent)}</strong> of ${rateText(perSecond)} on new services,
+          ${' '}<strong>${atAll}</strong> of ${countText(state.rows.length)} routes at 100 %</p>
+      </section>
+      <div class="tools">
+        <label>Filter <input type="search" value=${wanted} placeholder="id, path, upstream, group"
+          onInput=${(event: Event) => setWanted((event.target as HTMLInputElement).value)} /></label>
+        <label>Order <select value=${order} onChange=${(event: Event) => setOrder((event.target as HTMLSelectElement).value as Order)}>
+          ${Object.entries(ORDERS).map(([value, text]) => html`<option value=${value}>${text}</option>`)}
+        </select></label>
+        <span class="dim" aria-live="polite">${wanted !== '' && `${countText(rows.length)} found`}</span>
+      </div>
+      <div role="table" aria-label="Routes" class="routes">
+        <div role="row" class="head">
+          <span role="columnheader">Route</span><span role="columnheader">From → to</span>
+          <span role="columnheader">Traffic</span><span role="columnheader">Errors</span>
+          <span role="columnheader">p95</span><span role="columnheader">Cache, fallback</span>
+        </div>
+        <${VirtualRows} items=${rows} height=${isNarrow.matches ? NARROW_ROW : ROW} label="Routes"
+          draw=${(row: Row) => html`<${RouteRow} key=${row.id} row=${row} figures=${state.figures.get(row.id)} />`} />
+        ${state.rows.length === 0 && html`<p class="dim">No routes yet: everything goes to ${state.default}. <a href="#/endpoints">Endpoints</a> lists what it gets.</p>`}
+        <${Unclaimed} figures=${state.unclaimed} fallback=${state.default} />
+      </div>
+    </main>`
+}
+
+function RouteRow({ row, figures }: { row: Row; figures: Figures | undefined }) {
+  const to = row.to.join(', ')
+  const [old, now] = [figures?.sides[row.from], figures?.sides[to]]
+  return html`
+    <div role="row" class="route">
+      <span role="cell" class="name"><a href=${`#${at`/routes/${row.id}`}`}>${row.id}</a>
+        ${figures?.ramp !== undefined && html`<${RampMark} ramp=${figures.ramp} />`}
+        <small class="dim">${[row.methods?.join(' '), row.hosts?.join(' '), row.paths.join(' ')].filter(Boolean).join(' ')}</small></span>
+      <span role="cell" class="sides"><span class="names"><span>${row.from}</span><span>${percentText(row.percent)}${
+        figures?.actualPercent != null && html` <small class="dim">(${percentText(figures.actualPercent)})</small>`
+      } ${to}</span></span>
+        <${ShareBar} asked=${row.percent} seen=${figures?.actualPercent ?? null} label=${row.id} /></span>
+      <span role="cell" data-name="Traffic">${rateText(figures?.perSecond)}</span>
+      <${TwoSides} name="Errors" old=${ratioText(old?.errorRatio)} now=${ratioText(now?.errorRatio)} isBad=${(now?.errorRatio ?? 0) > 0.01} />
+      <${TwoSides} name="p95" old=${msText(old?.p95Ms)} now=${msText(now?.p95Ms)} />
+      <span role="cell" data-name="Cache, fallback">${row.caches ? `${ratioText(figures?.cacheHitRatio)} hits` : '–'}${
+        (figures?.fallbacks ?? 0) > 0 && html`, <b class="bad">${figures?.fallbacks} fallbacks</b>`
+      }</span>
+    </div>`
+}
+
+function TwoSides({ name, old, now, isBad = false }: { name: string; old: string; now: string; isBad?: boolean }) {
+  return html`<span role="cell" class="two" data-name=${name}><span class="old">${old}</span><span class=${isBad ? 'new bad' : 'new'}>${now}</span></span>`
+}
+
+/** Where its ramp stands, in a word. */
+export function RampMark({ ramp }: { ramp: NonNullable<Figures['ramp']> }) {
+  const { status, step, why } = ramp
+  if (status === 'not-started') return null
+  const text = step === null ? status : `${status} at ${step === 'all' ? 'all' : `${step} %`}`
+  return html`<span class=${`mark ${status}`} title=${why ?? ''}>${text}</span>`
+}
+
+function Unclaimed({ figures, fallback }: { figures: Figures | null; fallback: string }) {
+  const side = figures?.sides[fallback]
+  return html`
+    <div role="row" class="route unclaimed">
+      <span role="cell" class="name"><a href="#/endpoints">no route</a><small class="dim">what nobody claims</small></span>
+      <span role="cell" class="sides"><span class="names"><span>${fallback}</span><span></span></span>
+        <${ShareBar} asked=${0} seen=${null} label="no route" /></span>
+      <span role="cell" data-name="Traffic">${rateText(figures?.perSecond)}</span>
+      <${TwoSides} name="Errors" old=${ratioText(figures?.errorRatio)} now="" />
+      <${TwoSides} name="p95" old=${msText(side?.p95Ms)} now="" />
+      <span role="cell" data-name="Cache, fallback">–</span>
+    </div>`
+}
+
+function mentions({ id, from, to, paths, group = '' }: Row, wanted: string): boolean {
+  return wanted === '' || [id, from, group, ...to, ...paths].some((text) => text.toLowerCase().includes(wanted))
+}
+
+function sorted(rows: readonly Row[], order: Order, figures: ReadonlyMap<string, Figures>): readonly Row[] {
+  if (order === 'table') return rows
+  const rank = ({ id, percent }: Row): number => {
+    if (order === 'percent') return percent
+    const known = figures.get(id)
+    return (order === 'traffic' ? known?.perSecond : known?.errorRatio) ?? -1
+  }
+  return rows.toSorted((one, other) => rank(other) - rank(one))
+}

@@ -1,0 +1,113 @@
+/** The ramp of a route: its steps, what its guard says, and what a person can do with it. */
+import { at } from '../api.ts'
+import { countText, durationText, percentText, timeText } from '../format.ts'
+import { useResource } from '../hooks.ts'
+import { html } from '../html.ts'
+import type { Ask, Plan } from '../parts/dialog.ts'
+
+interface RampState {
+  readonly steps: readonly (number | 'all')[]
+  readonly hold: string
+  readonly approve: readonly (number | 'all')[]
+  readonly status: string
+  readonly why: string | null
+  readonly step: number | 'all' | null
+  readonly next: number | 'all' | null
+  readonly heldSeconds: number | null
+  readonly startedAt: string | null
+  readonly startedBy: string | null
+  readonly verdict: { readonly verdict: string; readonly words: string } | null
+  readonly problem: string | null
+  readonly evidence: readonly {
+    readonly percent: number
+    readonly keys: Sides
+    readonly failed: Readonly<Record<string, Sides>>
+  }[]
+  readonly events: readonly { readonly at: string; readonly by: string; readonly what: string }[]
+}
+
+interface Sides {
+  readonly to: number
+  readonly rest: number
+}
+
+const EVERY_MS = 1_000
+
+/** What a person may do where a ramp stands. The API has the last word. */
+const ACTS: Readonly<Record<string, readonly string[]>> = {
+  'not-started': ['start'],
+  running: ['pause', 'step', 'abort'],
+  waiting: ['approve', 'pause', 'step', 'abort'],
+  holding: ['step', 'pause', 'abort'],
+  paused: ['resume', 'abort'],
+  'rolled-back': ['resume', 'start'],
+  aborted: ['start'],
+  done: ['start'],
+}
+
+export function Ramp({ id, ask }: { id: string; ask: Ask }) {
+  const { body, error, again } = useResource<RampState>(at`/routes/${id}/ramp`, EVERY_MS)
+  if (body === null)
+    return html`<section class="card" aria-label="Ramp"><h2>Ramp</h2><p>${error ?? 'Loading…'}</p></section>`
+  const plan = (name: string): Plan => ({
+    title: `${name === 'step' ? 'Take the next step of' : capital(name)} ${name === 'step' ? '' : 'the ramp of '}${id}`,
+    verb: capital(name),
+    isGrave: name === 'abort',
+    act: {
+      method: 'POST',
+      path: at`/routes/${id}/ramp/${name}`,
+      ...(name === 'abort' ? { body: { back: true } } : name === 'step' ? { body: {} } : {}),
+    },
+    ...(name === 'step' ? { reasonInBody: true } : {}),
+    ...(name === 'abort' ? { note: 'The percent goes back to what it was before the start.' } : {}),
+    onDone: again,
+  })
+  const words = body.verdict === null || body.verdict.words === body.why ? null : body.verdict.words
+  const passed = body.step === null ? -1 : body.steps.indexOf(body.step)
+  return html`
+    <section class="card" aria-label="Ramp">
+      <h2>Ramp</h2>
+      <ol class="steps">${body.steps.map((step, n) => {
+        const kind = n < passed ? 'passed' : n === passed ? 'here' : ''
+        return html`<li class=${kind} aria-current=${n === passed ? 'step' : undefined}>${step === 'all' ? 'all' : `${step} %`}${
+          body.approve.includes(step) && html` <small>needs approval</small>`
+        }</li>`
+      })}</ol>
+      <p aria-live="polite"><strong>${body.status}</strong>${body.why !== null && body.why !== '' && `: ${body.why}`}${
+        body.heldSeconds !== null &&
+        html` <span class="dim">held ${durationText(body.heldSeconds)} of ${body.hold}</span>`
+      }</p>
+      ${words !== null && html`<p>${words}</p>`}
+      ${body.problem !== null && html`<p class="problem">${body.problem}</p>`}
+      <p class="tools">${(ACTS[body.status] ?? []).map(
+        (name) =>
+          html`<button type="button" class=${name === 'abort' ? 'grave' : ''} onClick=${() => ask(plan(name))}>${capital(name)}…</button>`,
+      )}</p>
+      ${
+        body.evidence.length > 0 &&
+        html`<table>
+          <thead><tr><th scope="col">At</th><th scope="col">Clients of new, rest</th><th scope="col">Failed: 5xx or broken</th><th scope="col">4xx</th><th scope="col">3xx</th></tr></thead>
+          <tbody>${body.evidence.map(
+            ({ percent, keys, failed }) =>
+              html`<tr><th scope="row">${percentText(percent)}</th><td>${sidesText(keys)}</td><td>${sidesText(failed.error)}</td><td>${sidesText(failed['client-error'])}</td><td>${sidesText(failed.redirect)}</td></tr>`,
+          )}</tbody>
+        </table>`
+      }
+      ${
+        body.events.length > 0 &&
+        html`<details><summary>Events</summary><ul class="plain">${body.events
+          .toReversed()
+          .map(
+            ({ at: when, by, what }) => html`<li><span class="dim">${timeText(when)} ${by}</span> ${what}</li>`,
+          )}</ul></details>`
+      }
+    </section>`
+}
+
+function sidesText(sides: Sides | undefined): string {
+  return sides === undefined ? '–' : `${countText(sides.to)}, ${countText(sides.rest)}`
+}
+
+function capital(word: string): string {
+  return word.charAt(0).toUpperCase() + word.slice(1)
+}

@@ -1,0 +1,103 @@
+/** Revisions: who changed what, when and why; restore and revert. */
+import { useState } from 'preact/hooks'
+import { at } from '../api.ts'
+import { timeText } from '../format.ts'
+import { useLive, useResource } from '../hooks.ts'
+import { html } from '../html.ts'
+import { type Ask, Diff } from '../parts/dialog.ts'
+
+interface Listed {
+  readonly current: number
+  readonly revisions: readonly Revision[]
+  readonly problem: string | null
+}
+
+interface Revision {
+  readonly revision: number
+  readonly at: string
+  readonly author: string
+  readonly reason: string | null
+  readonly forced: boolean
+  /** Null where the revision before it is not stored. */
+  readonly summary: Summary | null
+  readonly kept?: { readonly by: string; readonly reason: string | null } | null
+}
+
+interface Summary {
+  readonly changes: readonly Change[]
+  readonly more: number
+}
+
+interface Change {
+  readonly what: string
+  readonly name: string
+  readonly change: string
+  readonly keys: readonly { readonly key: string; readonly before: string | null; readonly after: string | null }[]
+}
+
+export function Revisions({ ask }: { ask: Ask }) {
+  return html`<main id="main" tabindex="-1"><h1>Revisions</h1><${RevisionList} ask=${ask} /></main>`
+}
+
+/** @param props.route only those that changed this route; all without it */
+export function RevisionList({ route, ask }: { route?: string; ask: Ask }) {
+  const { revision } = useLive()
+  const { body, error, again } = useResource<Listed>('/revisions', 5_000)
+  const [open, setOpen] = useState<number | null>(null)
+  if (body === null) return html`<p>${error ?? 'Loading…'}</p>`
+  const shown =
+    route === undefined ? body.revisions : body.revisions.filter(({ summary }) => summary?.changes.some(isOf(route)))
+  return html`
+    ${body.problem !== null && html`<p class="problem">${body.problem}</p>`}
+    <div class="wide" tabindex="0" role="group" aria-label="Revisions"><table>
+      <thead><tr><th scope="col">Revision</th><th scope="col">When</th><th scope="col">Who</th><th scope="col">What and why</th><th scope="col"><span class="hidden">Acts</span></th></tr></thead>
+      <tbody>${shown.map((one) => {
+        const isOpen = open === one.revision
+        return html`
+          <tr key=${one.revision}>
+            <th scope="row">${one.revision}${one.revision === revision && html` <span class="mark">in force</span>`}${one.kept != null && html` <span class="mark" title=${one.kept.reason ?? ''}>kept</span>`}</th>
+            <td>${timeText(one.at)}</td><td>${one.author}</td>
+            <td>${linesOf(one.summary).map((line) => html`<div>${line}</div>`)}<span class="dim">${one.reason}${one.forced && ' (over an invalid file)'}</span></td>
+            <td class="tools"><button type="button" aria-expanded=${isOpen} onClick=${() => setOpen(isOpen ? null : one.revision)}>Show<span class="hidden"> ${one.revision}</span></button></td>
+          </tr>
+          ${isOpen && html`<tr><td colspan="5"><${Details} one=${one} isInForce=${one.revision === revision} ask=${ask} onDone=${again} /></td></tr>`}`
+      })}</tbody>
+    </table></div>`
+}
+
+function Details({ one, isInForce, ask, onDone }: { one: Revision; isInForce: boolean; ask: Ask; onDone: () => void }) {
+  const { body, error } = useResource<{ diff: string | null }>(at`/revisions/${one.revision}`)
+  const plan = (name: 'restore' | 'revert') => (): void =>
+    ask({
+      title: name === 'restore' ? `Restore revision ${one.revision}` : `Revert revision ${one.revision}`,
+      note:
+        name === 'restore'
+          ? 'The text of that revision becomes the newest one.'
+          : 'What it changed is undone; later changes stay.',
+      verb: name === 'restore' ? 'Restore' : 'Revert',
+      isGrave: true,
+      dryRun: true,
+      act: { method: 'POST', path: at`/revisions/${one.revision}/${name}` },
+      onDone,
+    })
+  return html`
+    ${body === null ? html`<p>${error ?? 'Loading…'}</p>` : body.diff === null ? html`<p class="dim">The first one that is stored.</p>` : html`<${Diff} text=${body.diff} />`}
+    <p class="tools">
+      ${!isInForce && html`<button type="button" class="grave" onClick=${plan('restore')}>Restore…</button>`}
+      <button type="button" class="grave" onClick=${plan('revert')}>Revert…</button>
+    </p>`
+}
+
+function isOf(route: string): (change: Change) => boolean {
+  return ({ what, name }) => what === 'route' && name === route
+}
+
+/** What a revision changed, a line each. */
+function linesOf(summary: Summary | null): readonly string[] {
+  if (summary === null) return []
+  const lines = summary.changes.map(({ what, name, change, keys }) => {
+    const said = keys.map(({ key, before, after }) => `${key} ${before ?? 'unset'} → ${after ?? 'unset'}`).join(', ')
+    return `${what} ${name}: ${said === '' ? change : said}`
+  })
+  return summary.more > 0 ? [...lines, `and ${summary.more} more`] : lines
+}

@@ -1,0 +1,84 @@
+/** Upstreams and their servers: health, drains, leases, connections. */
+import { at } from '../api.ts'
+import { countText, msText, rateText, ratioText } from '../format.ts'
+import { useResource } from '../hooks.ts'
+import { html } from '../html.ts'
+import type { Ask } from '../parts/dialog.ts'
+
+interface Upstreams {
+  readonly upstreams: readonly Upstream[]
+}
+
+interface Upstream {
+  readonly name: string
+  readonly live: {
+    readonly lastMinute: {
+      readonly perSecond: number
+      readonly errorRatio: number | null
+      readonly p99Ms: number | null
+    }
+    readonly queued: number
+    readonly breakers: readonly { readonly route: string; readonly state: string }[]
+    readonly servers: readonly Server[]
+  }
+}
+
+interface Server {
+  readonly id: string
+  readonly url: string
+  readonly weight: number
+  readonly leased: boolean
+  readonly drained?: boolean
+  readonly state: string
+  readonly connections: { readonly open: number; readonly active: number }
+  readonly exchanges: number
+  readonly failures: number
+  readonly health: { readonly healthy: boolean; readonly last?: { readonly detail?: string | null } | null } | null
+}
+
+const EVERY_MS = 2_000
+
+export function Servers({ ask }: { ask: Ask }) {
+  const { body, error, again } = useResource<Upstreams>('/upstreams', EVERY_MS)
+  const drain = (upstream: string, server: Server): void => {
+    const verb = isDrained(server) ? 'undrain' : 'drain'
+    ask({
+      title: `${verb === 'drain' ? 'Drain' : 'Undrain'} ${server.id} of ${upstream}`,
+      note: verb === 'drain' ? 'It gets no new requests; those in flight finish.' : 'It gets requests again.',
+      verb: verb === 'drain' ? 'Drain' : 'Undrain',
+      isGrave: verb === 'drain',
+      act: { method: 'POST', path: at`/upstreams/${upstream}/servers/${server.id}/${verb}` },
+      onDone: again,
+    })
+  }
+  return html`
+    <main id="main" tabindex="-1">
+      <h1>Servers</h1>
+      ${body === null && html`<p>${error ?? 'Loading…'}</p>`}
+      ${body?.upstreams.map(
+        ({ name, live }) => html`
+          <section class="card" key=${name} aria-label=${name}>
+            <h2>${name}</h2>
+            <p class="dim">${rateText(live.lastMinute.perSecond)}, errors ${ratioText(live.lastMinute.errorRatio)}, p99 ${msText(live.lastMinute.p99Ms)}${live.queued > 0 && `, ${live.queued} waiting`}</p>
+            ${live.breakers
+              .filter(({ state }) => state !== 'closed')
+              .map(({ route, state }) => html`<p class="bad">The breaker of route ${route} is ${state}.</p>`)}
+            <div class="wide" tabindex="0" role="group" aria-label=${`Servers of ${name}`}><table>
+              <thead><tr><th scope="col">Server</th><th scope="col">State</th><th scope="col">Weight</th><th scope="col">In flight</th><th scope="col">Requests</th><th scope="col">Failures</th><th scope="col"><span class="hidden">Acts</span></th></tr></thead>
+              <tbody>${live.servers.map(
+                (server) => html`<tr key=${`${server.id} ${server.url}`}>
+                  <th scope="row">${server.id}${server.leased && html` <span class="mark">lease</span>`}</th>
+                  <td class=${server.state === 'up' ? 'good' : 'bad'}>${server.state}${server.health?.healthy === false && html` <small>${server.health.last?.detail}</small>`}</td>
+                  <td>${server.weight}</td><td>${server.connections.active}</td><td>${countText(server.exchanges)}</td><td>${countText(server.failures)}</td>
+                  <td><button type="button" onClick=${() => drain(name, server)}>${isDrained(server) ? 'Undrain' : 'Drain'}…<span class="hidden"> ${server.id}</span></button></td>
+                </tr>`,
+              )}</tbody>
+            </table></div>
+          </section>`,
+      )}
+    </main>`
+}
+
+function isDrained({ drained, state }: Server): boolean {
+  return drained ?? state.startsWith('drain')
+}

@@ -1,0 +1,241 @@
+/**
+ * The page in a real browser, against a real proxy with traffic.
+ */
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
+import { findProgram } from '../../../scripts/need-tools.ts'
+import { type Banyan, startBanyan, tableFor } from '../../support/banyan.ts'
+import { scriptedUpstream } from '../../support/upstream.ts'
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+const FLAGS = [
+  ...['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'],
+  ...['--disable-component-update', '--disable-sync'],
+]
+const TOKEN = 'the-secret-of-the-page'
+/** Of what waits for something on the page. A machine with neighbours may take long. */
+const PATIENCE = { timeout: 120_000 }
+
+const upstream = await scriptedUpstream((asked) => asked.send('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'))
+let browser: Browser
+beforeAll(async () => {
+  const executablePath = findProgram('chromium')
+  if (executablePath === null) throw new Error('chromium is missing: apt-get install chromium')
+  browser = await chromium.launch({ executablePath, args: FLAGS })
+})
+afterAll(async () => {
+  await browser.close()
+  await upstream.stop()
+})
+
+const ROUTES = `routes:
+  - { id: lookup, match: { path: '/lookup/:n' }, to: new, percent: 10, sticky: [cookie:sid], cache: {} }
+  - { id: list, match: { path: /list }, to: new, percent: 0, ramp: { steps: [10, 100], hold: 1h } }
+`
+
+function tableWith(routes: string): string {
+  const both = `  new:\n    servers: [http://127.0.0.1:${upstream.port}]\ndefault:`
+  return tableFor(upstream.port).replace('default:', both) + routes
+}
+
+async function started(routes = ROUTES, args: readonly string[] = []): Promise<Banyan> {
+  const banyan = await startBanyan({ table: tableWith(routes), args })
+  onTestFinished(async () => void (await banyan.stop()))
+  return banyan
+}
+
+/** Opens the page. Whatever a script throws, or the browser refuses by the page's policy, fails the test. */
+async function opened({ adminPort }: Banyan, place = '/', options: BrowserContextOptions = {}): Promise<Page> {
+  const context = await browser.newContext(options)
+  const page = await context.newPage()
+  const faults: string[] = []
+  page.on('pageerror', (error) => faults.push(error.message))
+  page.on('console', (message) => {
+    // What the browser tells of answers of 4xx is what the test is about.
+    if (message.type() === 'error' && !message.text().startsWith('Failed to load resource')) faults.push(message.text())
+  })
+  onTestFinished(async () => {
+    await context.close()
+    expect(faults).toEqual([])
+  })
+  await page.goto(`http://127.0.0.1:${adminPort}/#${place}`)
+  return page
+}
+
+async function asks({ port }: Banyan, path: string, count: number): Promise<void> {
+  for (let n = 0; n < count; n++) await fetch(`http://127.0.0.1:${port}${path}`, { headers: { Cookie: `sid=${n}` } })
+}
+
+test('the overview shows what the API says, as it moves', async () => {
+  const banyan = await started()
+  const page = await opened(banyan)
+  const row = page.getByRole('row').filter({ hasText: '/lookup/:n' })
+  await row.getByText('10 %').waitFor(PATIENCE)
+  await asks(banyan, '/lookup/1', 20)
+  await row.locator('.share .seen').waitFor({ ...PATIENCE, state: 'attached' })
+  await fetch(`http://127.0.0.1:${banyan.adminPort}/routes/lookup`, {
+    method: 'PATCH',
+    headers: { 'Content-Type': 'application/json' },
+    body: '{"percent": 35}',
+  })
+  await row.getByText('35 %').waitFor(PATIENCE)
+  await asks(banyan, '/elsewhere', 3)
+  await page.goto(page.url().replace(/#.*/, '#/endpoints'))
+  await page.getByText('GET /elsewhere').waitFor(PATIENCE)
+})
+
+test('a percent that is moved on the page is in routes.yaml, with its reason in the history', async () => {
+  const banyan = await started()
+  const page = await opened(banyan, '/routes/lookup')
+  await page.getByRole('button', { name: '25 %' }).click(PATIENCE)
+  const dialog = page.getByRole('dialog')
+  await dialog.getByText('+  - { id: lookup').waitFor(PATIENCE)
+  await dialog.getByLabel('Reason').fill('no errors, größer')
+  await dialog.getByRole('button', { name: 'Set 25 %' }).click()
+  await page.getByText('25 % asked for').first().waitFor(PATIENCE)
+  expect(readFileSync(banyan.tableFile, 'utf8')).toContain('percent: 25')
+  const history = page.getByRole('region', { name: 'History' })
+  await history.getByText('percent 10 → 25').waitFor(PATIENCE)
+  await history.getByText('no errors, größer').waitFor(PATIENCE)
+
+  await history.getByRole('button', { name: 'Show 2' }).click()
+  await history.getByRole('button', { name: 'Revert' }).click(PATIENCE)
+  await dialog.getByLabel('Reason').fill('a mistake')
+  await dialog.getByRole('button', { name: 'Revert' }).click()
+  await page.getByText('10 % asked for').first().waitFor(PATIENCE)
+  expect(readFileSync(banyan.tableFile, 'utf8')).toContain('percent: 10')
+})
+
+test('what the API refuses is told in the dialog, and nothing is lost', async () => {
+  const banyan = await started()
+  const page = await opened(banyan, '/routes/list')
+  await page.getByRole('region', { name: 'Ramp' }).getByRole('button', { name: 'Start' }).click(PATIENCE)
+  const dialog = page.getByRole('dialog')
+  await dialog.getByLabel('Reason').fill('begin')
+  await fetch(`http://127.0.0.1:${banyan.adminPort}/routes/list`, { method: 'DELETE' })
+  await dialog.getByRole('button', { name: 'Start' }).click()
+  await dialog.getByRole('alert').filter({ hasText: 'Unknown route' }).waitFor(PATIENCE)
+  expect(await dialog.getByLabel('Reason').inputValue()).toBe('begin')
+})
+
+test('a token is asked for, kept for the tab, and in no URL', async () => {
+  const banyan = await started(ROUTES, ['--admin-tokens', `page:read:${TOKEN}`])
+  const page = await opened(banyan)
+  const urls: string[] = []
+  page.on('request', (request) => urls.push(request.url()))
+  await page.getByLabel('Token').fill('a-wrong-token-of-the-page', PATIENCE)
+  await page.getByRole('button', { name: 'Sign in' }).click()
+  await page.getByRole('alert').filter({ hasText: 'Invalid token' }).waitFor(PATIENCE)
+  await page.getByLabel('Token').fill(TOKEN)
+  await page.getByRole('button', { name: 'Sign in' }).click()
+  await page.getByRole('link', { name: 'lookup' }).waitFor(PATIENCE)
+  await page.reload()
+  await page.getByRole('link', { name: 'lookup' }).click(PATIENCE)
+  // A read-only token moves nothing.
+  await page.getByRole('button', { name: '50 %' }).click(PATIENCE)
+  await page.getByRole('dialog').getByRole('alert').filter({ hasText: 'read-only' }).waitFor(PATIENCE)
+  await page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click()
+  await page.getByRole('button', { name: 'Sign out' }).click()
+  await page.getByLabel('Token').waitFor(PATIENCE)
+  expect(urls.filter((url) => url.includes(TOKEN))).toEqual([])
+  expect(await page.context().cookies()).toEqual([])
+})
+
+test('markup in paths, user agents, reasons and authors is text', async () => {
+  const markup = '<img src=x onerror=alert(1)>'
+  const routes = `routes:\n  - { id: odd, match: { path: '/odd/${markup.replaceAll(' ', '%20')}' }, to: new, percent: 5 }\n`
+  const banyan = await started(routes)
+  const admin = `http://127.0.0.1:${banyan.adminPort}`
+  await fetch(`${admin}/routes/odd`, {
+    method: 'PATCH',
+    headers: { 'Content-Type': 'application/json', 'Banyan-Reason': markup },
+    body: '{"percent": 6}',
+  })
+  await fetch(`http://127.0.0.1:${banyan.port}/found/%3Cimg%20src=x%3E`, { headers: { 'User-Agent': markup } })
+  for (const place of [
+    '/',
+    '/routes/odd',
+    '/revisions',
+    '/endpoints',
+    '/servers',
+    '/cache',
+    `/${markup}`,
+    `/routes/${markup}`,
+  ]) {
+    const page = await opened(banyan, place)
+    page.on('dialog', () => expect.unreachable('a script of the data ran'))
+    await page.locator('#main').waitFor(PATIENCE)
+    await page.getByRole('status').filter({ hasText: 'revision' }).waitFor(PATIENCE)
+    expect(await page.locator('img:not(.logo img)').count()).toBe(0)
+  }
+  const page = await opened(banyan, '/revisions')
+  await page.getByText(markup).waitFor(PATIENCE)
+})
+
+test('five thousand routes: only those in sight are drawn, and one is found', async () => {
+  const routes = Array.from({ length: 5000 }, (_, n) => `  - { id: r${n}, match: { path: /p${n} }, to: new }\n`).join(
+    '',
+  )
+  const banyan = await started(`routes:\n${routes}`)
+  const page = await opened(banyan)
+  await page.getByRole('link', { name: 'r0', exact: true }).waitFor(PATIENCE)
+  expect(await page.getByRole('row').count()).toBeLessThan(150)
+  await page.evaluate('scrollTo(0, document.body.scrollHeight)')
+  await page.getByRole('link', { name: 'r4999', exact: true }).waitFor(PATIENCE)
+  expect(await page.getByRole('row').count()).toBeLessThan(150)
+  await page.getByLabel('Filter').fill('r2345')
+  await page.getByRole('link', { name: 'r2345', exact: true }).waitFor(PATIENCE)
+  expect(await page.getByRole('row').count()).toBe(3)
+})
+
+test('a proxy that goes away is missed, and seen again when it is back', async () => {
+  const banyan = await started()
+  const page = await opened(banyan)
+  await page.getByRole('status').filter({ hasText: 'revision 1' }).waitFor(PATIENCE)
+  const { adminPort, port } = banyan
+  await banyan.stop()
+  await page.getByRole('status').filter({ hasText: 'not live' }).waitFor(PATIENCE)
+  const again = await startBanyan({
+    table: tableWith(ROUTES.replace('percent: 10', 'percent: 20')),
+    args: ['--admin', `127.0.0.1:${adminPort}`, '--listen', `127.0.0.1:${port}`],
+  })
+  onTestFinished(async () => void (await again.stop()))
+  await page.getByText('20 %').waitFor(PATIENCE)
+})
+
+test.each(['light', 'dark'] as const)('axe finds nothing in any view: %s', async (colorScheme) => {
+  const banyan = await started()
+  await asks(banyan, '/lookup/1', 10)
+  await asks(banyan, '/elsewhere', 3)
+  // Its own style sheets are what the policy of the page is there to refuse.
+  const page = await opened(banyan, '/', { colorScheme, bypassCSP: true })
+  for (const place of ['/', '/routes/lookup', '/routes/list', '/servers', '/revisions', '/endpoints', '/cache']) {
+    await page.goto(page.url().replace(/#.*/, `#${place}`))
+    await page.locator('#main h1').waitFor(PATIENCE)
+    await page
+      .getByText('Loading…')
+      .first()
+      .waitFor({ ...PATIENCE, state: 'detached' })
+    const { violations } = (await page.evaluate(`${AXE};axe.run()`)) as {
+      violations: { id: string; nodes: { html: string }[] }[]
+    }
+    expect(violations.map(({ id, nodes }) => [place, id, nodes[0]?.html])).toEqual([])
+  }
+})
+
+test('by keyboard: to a route, to its dialog, and out again', async () => {
+  const banyan = await started()
+  const page = await opened(banyan)
+  await page.getByRole('link', { name: 'lookup' }).focus(PATIENCE)
+  await page.keyboard.press('Enter')
+  await page.getByRole('heading', { name: 'lookup' }).waitFor(PATIENCE)
+  await page.getByRole('button', { name: '5 %', exact: true }).focus(PATIENCE)
+  await page.keyboard.press('Enter')
+  const reason = page.getByLabel('Reason')
+  await reason.waitFor(PATIENCE)
+  await expect.poll(() => reason.evaluate((element) => element === element.ownerDocument.activeElement)).toBe(true)
+  await page.keyboard.press('Escape')
+  await reason.waitFor({ ...PATIENCE, state: 'detached' })
+})
