@@ -34,6 +34,7 @@ const windowShape = {
   cacheHitRatio: ratio,
   meanMs: ms.nullable(),
   p50Ms: ms.nullable(),
+  p95Ms: ms.nullable(),
   p99Ms: ms.nullable(),
 }
 
@@ -53,10 +54,12 @@ const routeWindow = object({
       ),
       errorRatio: ratio,
       p50Ms: ms.nullable(),
+      p95Ms: ms.nullable(),
       p99Ms: ms.nullable(),
       attempts: count.describe('Attempts at its servers for these requests, up to the response headers.'),
       failedRatio: ratio,
       attemptP50Ms: ms.nullable(),
+      attemptP95Ms: ms.nullable(),
       attemptP99Ms: ms.nullable(),
     }),
   ),
