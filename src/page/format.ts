@@ -1,4 +1,6 @@
-/** Numbers and times for people. */
+/**
+ * Numbers and times for people.
+ */
 
 /** A share in percent, such as `0.04 %`. @param percent 0 to 100, or null where nothing is known */
 export function percentText(percent: number | null | undefined): string {

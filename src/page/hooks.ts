@@ -1,4 +1,6 @@
-/** Hooks that all views use. */
+/**
+ * Hooks that all views use.
+ */
 import { useEffect, useState } from 'preact/hooks'
 import { ApiError, read } from './api.ts'
 import { live } from './live.ts'

@@ -1,4 +1,6 @@
-/** Markup in template literals. What is put into it is always text: nothing here makes markup of a string. */
+/**
+ * Markup in template literals. What is put into it is always text: nothing here makes markup of a string.
+ */
 import htm from 'htm'
 import { h, type VNode } from 'preact'
 

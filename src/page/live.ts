@@ -1,4 +1,6 @@
-/** What moves: the routes and their figures, as the stream of the API tells them. */
+/**
+ * What moves: the routes and their figures, as the stream of the API tells them.
+ */
 import { ApiError, readLines } from './api.ts'
 
 /** A route, as far as the overview shows it. */

@@ -1,4 +1,6 @@
-/** The page: a bar to go by, and the view that the URL names. */
+/**
+ * The page: a bar to go by, and the view that the URL names.
+ */
 import { render, type VNode } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { hasToken, setToken } from './api.ts'

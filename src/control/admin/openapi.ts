@@ -178,7 +178,8 @@ const OPERATIONS: readonly Operation[] = [
     method: 'get',
     path: '/live',
     id: 'watchLive',
-    summary: 'Watch routes and their figures: a JSON object per line, at most one a second, until the connection is closed',
+    summary:
+      'Watch routes and their figures: a JSON object per line, at most one a second, until the connection is closed',
     answers: { 200: 'application/x-ndjson' },
   },
   {

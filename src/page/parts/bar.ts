@@ -1,4 +1,6 @@
-/** How much of something is on the new side: what was asked for, and what is seen. */
+/**
+ * How much of something is on the new side: what was asked for, and what is seen.
+ */
 import { percentText } from '../format.ts'
 import { html } from '../html.ts'
 

@@ -1,4 +1,6 @@
-/** Curves over time. The library comes only when there is something to draw. */
+/**
+ * Curves over time. The library comes only when there is something to draw.
+ */
 import { useEffect, useRef } from 'preact/hooks'
 import type { AlignedData, Options } from 'uplot'
 import { html } from '../html.ts'

@@ -1,4 +1,6 @@
-/** A long list: only what is in sight is drawn. */
+/**
+ * A long list: only what is in sight is drawn.
+ */
 import type { VNode } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { html } from '../html.ts'

@@ -1,4 +1,6 @@
-/** Asks for the token. A form that a password manager knows; it is never sent anywhere but in a header. */
+/**
+ * Asks for the token. A form that a password manager knows; it is never sent anywhere but in a header.
+ */
 import { useState } from 'preact/hooks'
 import { setToken } from '../api.ts'
 import { html } from '../html.ts'

@@ -1,4 +1,6 @@
-/** The cache: memory, Redis, counters, and purging. */
+/**
+ * The cache: memory, Redis, counters, and purging.
+ */
 import { useState } from 'preact/hooks'
 import { bytesText, countText } from '../format.ts'
 import { useResource } from '../hooks.ts'

@@ -1,4 +1,6 @@
-/** What comparing the two sides of a route has found, by field, with an example of each side by side. */
+/**
+ * What comparing the two sides of a route has found, by field, with an example of each side by side.
+ */
 import { useState } from 'preact/hooks'
 import { at, read } from '../api.ts'
 import { countText, ratioText, timeText } from '../format.ts'

@@ -1,4 +1,6 @@
-/** Endpoints that no route claims, with one click to a route at 0 %. */
+/**
+ * Endpoints that no route claims, with one click to a route at 0 %.
+ */
 import { useState } from 'preact/hooks'
 import { countText, msText, ratioText, timeText } from '../format.ts'
 import { useLive, useResource } from '../hooks.ts'

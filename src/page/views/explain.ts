@@ -1,4 +1,6 @@
-/** Why a request goes where it goes, by a form. */
+/**
+ * Why a request goes where it goes, by a form.
+ */
 import { useState } from 'preact/hooks'
 import { act } from '../api.ts'
 import { html } from '../html.ts'

@@ -1,4 +1,6 @@
-/** What moves where: the whole, each route as a bar, and what nobody claims. */
+/**
+ * What moves where: the whole, each route as a bar, and what nobody claims.
+ */
 import { useState } from 'preact/hooks'
 import { at } from '../api.ts'
 import { countText, msText, percentText, rateText, ratioText } from '../format.ts'

@@ -1,4 +1,6 @@
-/** The ramp of a route: its steps, what its guard says, and what a person can do with it. */
+/**
+ * The ramp of a route: its steps, what its guard says, and what a person can do with it.
+ */
 import { at } from '../api.ts'
 import { countText, durationText, percentText, timeText } from '../format.ts'
 import { useResource } from '../hooks.ts'

@@ -1,4 +1,6 @@
-/** Revisions: who changed what, when and why; restore and revert. */
+/**
+ * Revisions: who changed what, when and why; restore and revert.
+ */
 import { useState } from 'preact/hooks'
 import { at } from '../api.ts'
 import { timeText } from '../format.ts'

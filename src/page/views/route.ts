@@ -1,4 +1,6 @@
-/** One route: where its share stands and has stood, both sides, its ramp, what comparing has found, and why a request goes where. */
+/**
+ * One route: where its share stands and has stood, both sides, its ramp, what comparing has found, and why a request goes where.
+ */
 import { useEffect, useState } from 'preact/hooks'
 import { at } from '../api.ts'
 import { msText, percentText, rateText, ratioText } from '../format.ts'

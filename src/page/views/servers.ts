@@ -1,4 +1,6 @@
-/** Upstreams and their servers: health, drains, leases, connections. */
+/**
+ * Upstreams and their servers: health, drains, leases, connections.
+ */
 import { at } from '../api.ts'
 import { countText, msText, rateText, ratioText } from '../format.ts'
 import { useResource } from '../hooks.ts'
