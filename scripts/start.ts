@@ -212,7 +212,7 @@ function welcome(ready: string): string {
   banyan explain ${url} -H 'cookie: sid=alice'
   banyan routes && banyan revisions               # and banyan restore 1 takes the edit back
   banyan shadow show gtin-lookup                  # both sides compared; npm start -- --fault has a wrong price to find`
-  return `banyan is ready on http://${proxy}, in front of a legacy catalog and its new GTIN service. In another terminal, in this folder:
+  return `banyan is ready on http://${proxy}, in front of a legacy catalog and its new GTIN service; its page is http://${admin}/. In another terminal, in this folder:
   banyan() { node bin/banyan.js "$@"; }; export BANYAN_ADMIN=${admin}
 ${steps}
 The table is ${relative(ROOT, TABLE)}: edit it as well; this copy is removed at the end. Each request is logged below; banyan explain --id ID says why. Ctrl-C ends everything.
