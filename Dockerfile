@@ -70,7 +70,8 @@ USER node
 ENV BANYAN_TABLE=/etc/banyan/routes.yaml \
   BANYAN_LISTEN=0.0.0.0:8080 \
   BANYAN_ADMIN=127.0.0.1:8081
-EXPOSE 8080 8081
+# 8443 where BANYAN_TLS=0.0.0.0:8443 is set, with BANYAN_TLS_CERT and BANYAN_TLS_KEY.
+EXPOSE 8080 8081 8443
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=5s --timeout=2s --start-period=10s --retries=3 \
   CMD ["node", "/app/deploy/healthcheck.js", "http://127.0.0.1:8081/readyz"]

@@ -51,6 +51,10 @@ export interface CoreSettings extends TableOptions, NameOptions, CookieOptions, 
   readonly trustedProxies: readonly string[]
   /** The scheme of client requests without X-Forwarded-Proto; null for that of the connection. */
   readonly clientScheme: 'http' | 'https' | null
+  /** Header that tells upstreams the subject of a client's certificate; null for none. */
+  readonly tlsClientField?: string | null
+  /** The port that requests without TLS are redirected to; null where they are served. */
+  readonly redirectPort?: number | null
   /** X-Request-Id is sent to upstreams and clients. */
   readonly requestIds: boolean
   /** Maximum number of request headers. */
@@ -203,6 +207,8 @@ export function planeOf(
       limits: { maxFields: settings.maxHeaderFields, maxTargetLength: settings.maxTargetLength },
       trustedProxies: settings.trustedProxies,
       clientScheme: settings.clientScheme,
+      clientField: settings.tlsClientField ?? null,
+      redirectPort: settings.redirectPort ?? null,
       memoryCacheBytes: settings.memoryCacheBytes,
       forceSecret: settings.forceSecret,
       forceByLink: settings.forceByLink,

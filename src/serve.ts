@@ -69,6 +69,7 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
     }),
     workers: () => primary?.states() ?? [],
     acmeFailures: () => certificates.failures,
+    certificates: () => certificates.pairs,
     log,
   })
   const certificates = await certificatesOf(settings, log)
@@ -175,7 +176,10 @@ function adminOf(
   settings: Settings,
   { live, operations, history, fleet, state, cluster }: TableCore,
   { planes }: Front,
-  parts: Pick<AdminParts, 'ramps' | 'gate' | 'isReady' | 'workers' | 'acmeFailures' | 'log'>,
+  parts: Pick<
+    AdminParts,
+    'ramps' | 'gate' | 'isReady' | 'workers' | 'acmeFailures' | 'certificates' | 'log'
+  >,
 ): Server {
   if (state !== null) keepFigures(state, planes, parts.log)
   planes.follow(live.current.table, Date.now())

@@ -12,6 +12,8 @@ import type { ListenPlace } from './proxy/client/listen-at.ts'
 import type { ChallengeKind } from './rules/acme/names.ts'
 import { flawOfAcmeName } from './rules/acme/names.ts'
 import { UNIX_PEER } from './rules/http/exchange.ts'
+import { flawOfEdited } from './rules/http/field-edits.ts'
+import { kindOf } from './rules/http/field-kinds.ts'
 import { readNetwork } from './rules/patterns/address.ts'
 import { flawOfSocketPath } from './rules/patterns/origin.ts'
 import { TOKEN } from './rules/values/schema-blocks.ts'
@@ -54,8 +56,8 @@ export interface Settings {
   readonly acmeChallenges: readonly ChallengeKind[]
   /** The folder of account and certificates; null for one in the state folder. */
   readonly acmeState: string | null
-  /** Requests without TLS are redirected. */
-  readonly redirectHttps: boolean
+  /** The port of https that requests without TLS are redirected to; null where they are served. */
+  readonly redirectPort: number | null
   /** Permission bits of the file of a Unix socket. */
   readonly listenMode: number
   readonly admin: Address
@@ -561,7 +563,7 @@ function tlsSettings(
   | 'acmeEab'
   | 'acmeChallenges'
   | 'acmeState'
-  | 'redirectHttps'
+  | 'redirectPort'
 > {
   const settings = {
     tlsCert: value('tls-cert'),
@@ -572,13 +574,14 @@ function tlsSettings(
     tlsMinVersion: value('tls-min-version'),
     tlsCiphers: value('tls-ciphers'),
     tlsHandshakeTimeoutMs: value('tls-handshake-timeout'),
-    redirectHttps: value('redirect-https'),
     acme: value('acme'),
     acmeDirectory: value('acme-directory'),
     acmeEmail: value('acme-email'),
     acmeEab: eabOf(value('acme-eab-kid'), value('acme-eab-key')),
     acmeChallenges: value('acme-challenge'),
     acmeState: value('acme-state'),
+    // One that is not known, behind a Unix socket, is the one of https.
+    redirectPort: value('redirect-https') ? value('tls')?.port || 443 : null,
   }
   const needs = (flag: string, other: string): never => {
     throw new SettingsError(`${flag}: needs ${other}`)
@@ -586,7 +589,7 @@ function tlsSettings(
   if (value('tls') === null) {
     if (settings.tlsCert.length > 0) needs('--tls-cert', '--tls')
     if (settings.tlsClientCa !== null) needs('--tls-client-ca', '--tls')
-    if (settings.redirectHttps) needs('--redirect-https', '--tls')
+    if (value('redirect-https')) needs('--redirect-https', '--tls')
     if (settings.acme.length > 0) needs('--acme', '--tls')
   } else if (settings.tlsCert.length === 0 && settings.acme.length === 0) needs('--tls', '--tls-cert or --acme')
   if (settings.tlsKey.length > settings.tlsCert.length) {
@@ -773,10 +776,19 @@ function readTlsVersion(text: string): 'TLSv1.2' | 'TLSv1.3' {
   throw new SettingsError(`invalid version '${text}': must be 1.2 or 1.3`)
 }
 
+/** What clients say there is theirs to say. */
+const NEVER_CLIENT: ReadonlySet<string> = new Set(['authorization', 'cookie', 'user-agent', 'accept', 'content-type'])
+
 function readFieldName(text: string): string | null {
-  if (text !== '' && !TOKEN.test(text))
-    throw new SettingsError(`invalid header name '${text}' (such as X-Client-Subject)`)
-  return orNull(text)
+  if (text === '') return null
+  if (!TOKEN.test(text)) throw new SettingsError(`invalid header name '${text}' (such as X-Client-Subject)`)
+  const isOwn =
+    kindOf(text) !== 'end-to-end' ||
+    flawOfEdited(text, 'request', true) !== null ||
+    NEVER_CLIENT.has(text.toLowerCase())
+  if (isOwn)
+    throw new SettingsError(`'${text}' has another meaning: choose a header of your own (such as X-Client-Subject)`)
+  return text
 }
 
 /** Mozilla's intermediate configuration (version 5.7): forward secrecy and authenticated encryption, for all clients since 2015. */

@@ -11,6 +11,7 @@ import { settingsFlags } from '../src/settings.ts'
 import { REASONS } from '../src/state/figures/cell.ts'
 import { metricsIn } from './deploy/promql.ts'
 import { startBanyan } from './support/banyan.ts'
+import { tlsFlags } from './support/certificates.ts'
 import { freePort } from './support/free-port.ts'
 import { startRedis } from './support/redis.ts'
 import { scriptedUpstream } from './support/upstream.ts'
@@ -39,6 +40,7 @@ describe('metrics.md', () => {
     const redis = await startRedis()
     const upstream = await scriptedUpstream((request) => request.send('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'))
     const dead = await freePort()
+    const tls = tlsFlags()
     const banyan = await startBanyan({
       table: `version: 1
 upstreams:
@@ -57,8 +59,7 @@ routes:
         '1',
         '--redis',
         redis.url,
-        '--tls',
-        '127.0.0.1:0',
+        ...tls.flags,
         '--acme',
         'shop.test',
         '--acme-directory',
@@ -69,9 +70,12 @@ routes:
       () => banyan.stop(),
       () => redis.stop(),
       () => upstream.stop(),
+      async () => tls.remove(),
     )
     const ask = async (path: string, headers: Record<string, string> = {}): Promise<void> =>
       void (await (await fetch(`http://127.0.0.1:${banyan.port}${path}`, { headers })).text())
+    // It speaks no TLS, which is counted.
+    await fetch(`http://127.0.0.1:${banyan.tlsPort}/`)
     for (const path of ['/', '/broken', '/falls', '/gtins/1', `/${'x'.repeat(20_000)}`]) await ask(path)
     await ask('/gtins/2', { 'cache-control': 'no-store' })
     await ask('/gtins/3', { range: 'bytes=0-1' })

@@ -16,11 +16,13 @@ export interface Load {
   readonly connections: number
   /** Each request has a connection of its own. Default false. */
   readonly closes?: boolean
+  /** By https. Default false. */
+  readonly tls?: boolean
 }
 
 /** Drives a port of 127.0.0.1 for some seconds. Throws where wrk cannot run. */
 export async function runWrk(stage: Stage, port: number, load: Load, seconds: number): Promise<Measured> {
-  const url = `http://127.0.0.1:${port}${load.path}`
+  const url = `${load.tls === true ? 'https' : 'http'}://127.0.0.1:${port}${load.path}`
   const printed = await stage.run('wrk', 'load', [
     ...(['wrk', '-t1', `-c${load.connections}`, `-d${seconds}s`, '--timeout', '5s', '-s', SCRIPT, url] as const),
     ...['--', load.method, String(load.bodyBytes), load.closes === true ? 'close' : 'keep'],

@@ -15,6 +15,7 @@ import { routes } from './routes.ts'
 import type { Scenario } from './scenario.ts'
 import { shadow } from './shadow.ts'
 import { soakScenario } from './soak.ts'
+import { handshakes, tls } from './tls.ts'
 import { upload } from './upload.ts'
 import { websocket } from './websocket.ts'
 import { workers } from './workers.ts'
@@ -28,6 +29,8 @@ export const SCENARIOS: readonly Scenario[] = [
   edits,
   log,
   shadow,
+  tls,
+  handshakes,
   websocket,
   latency,
   workers,

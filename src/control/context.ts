@@ -55,6 +55,8 @@ export interface AdminParts {
   isReady(): Readiness
   /** Failed orders in a row of each name of --acme. Default: none. */
   acmeFailures?(): ReadonlyMap<string, number>
+  /** Certificates of the public side. Default: none. */
+  certificates?(): readonly CertificateFigures[]
   /** The workers, where there are any. Default: this process does it all. */
   workers?(): readonly WorkerState[]
   readonly log: ControlLog
@@ -72,6 +74,12 @@ export interface AdminParts {
   chance?(): number
   /** Epoch milliseconds. */
   now(): number
+}
+
+/** A certificate, for metrics. */
+export interface CertificateFigures {
+  readonly label: string
+  readonly notAfterMs: number
 }
 
 /** What is known of an admin request once it is let in. */

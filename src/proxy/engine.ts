@@ -2,6 +2,7 @@
  * Step 1: turns a client's request into an exchange, or refuses it.
  */
 import type { FailureCode } from '../rules/failures/failure.ts'
+import { type ClientField, connectionWithout, withSubject } from '../rules/http/client-field.ts'
 import {
   forwardsLeft,
   hasBody,
@@ -12,6 +13,7 @@ import {
   schemeOf,
   tracedHead,
 } from '../rules/http/headers.ts'
+import type { HttpsRedirect } from '../rules/http/https-redirect.ts'
 import { clientOf, readPeer } from '../rules/patterns/address.ts'
 import { type AbsoluteTarget, isHost, isSameAuthority, readAbsolute } from '../rules/patterns/target.ts'
 import { tellException } from '../wire/exceptions.ts'
@@ -41,6 +43,10 @@ export interface EngineParts {
   readonly forceLink: ForceLink | null
   /** Scheme that clients use, for a TLS-terminating proxy in front; null: that of the connection. */
   readonly clientScheme: 'http' | 'https' | null
+  /** The header that tells upstreams the subject of a client's certificate; null for none. */
+  readonly clientField: ClientField | null
+  /** Where requests without TLS are redirected; null where they are served. */
+  readonly redirect: HttpsRedirect | null
   /** X-Request-Id is sent to upstreams and clients. */
   readonly requestIds: boolean
   /** Whether X-Forwarded-* headers of a peer are trusted, by its canonical address. */
@@ -141,23 +147,34 @@ export class Engine implements RequestHandler {
       this.#answerAuthority(request, said, acmeAnswer)
       return
     }
+    const { redirect, clientField } = this.#parts
+    if (redirect !== null && schemeOf(peer, said) === 'http') {
+      this.#redirect(request, said, redirect.locationOf(absolute?.authority ?? said.host, target))
+      return
+    }
     if (this.#parts.forceLink?.takes(target) === true) {
       this.#answerLink(request, said, target)
       return
     }
     // Host is the same, or missing, which HTTP/1.0 allows.
     if (absolute !== null && said.hostCount === 0) said.host = absolute.authority
+    let { rawHeaders } = request
+    if (clientField !== null) {
+      rawHeaders = withSubject(rawHeaders, clientField, peer.subject)
+      said.connection = connectionWithout(said.connection, clientField.dashed)
+    }
     const { requestIds } = this.#parts
     this.#parts.journey.begin({
       request,
       said,
       id: requestIds && peer.trusted ? saidRequestId(request.rawHeaders) : null,
       tellsId: requestIds,
+      clientField,
       view: {
         method,
         target,
         host: said.host.toLowerCase(),
-        rawHeaders: request.rawHeaders,
+        rawHeaders,
         clientAddress:
           peer.trusted && said.forwardedFor !== null
             ? clientOf(said.forwardedFor, peer.address, this.#parts.isTrusted)
@@ -198,6 +215,21 @@ export class Engine implements RequestHandler {
     const logged = { id: nextRequestId(), client: peer.address, request: this.#loggable(request) }
     this.#parts.observer.answered(logged, status)
     answer.begin(status, isRead ? 'See Other' : 'Method Not Allowed', [...told.fields])
+    answer.end([])
+  }
+
+  /** Sends a client to the same URL with https. */
+  #redirect(request: ClientRequest, said: RequestFields, location: string | null): void {
+    if (location === null) {
+      this.refuse(request, 'bad-request')
+      return
+    }
+    const { peer, answer } = request
+    // Nobody reads the body.
+    if (hasBody(said)) answer.closes()
+    this.#parts.observer.answered({ id: nextRequestId(), client: peer.address, request: this.#loggable(request) }, 308)
+    // Not for long: whoever turns TLS off again would lose those who have learnt it.
+    answer.begin(308, 'Permanent Redirect', ['Location', location, 'Cache-Control', 'no-store', 'Content-Length', '0'])
     answer.end([])
   }
 

@@ -3,6 +3,7 @@
  */
 import type { ShadowWord } from '../rules/evidence/copying.ts'
 import type { FailureCode } from '../rules/failures/failure.ts'
+import type { ClientField } from '../rules/http/client-field.ts'
 import type { Decision, RequestView } from '../rules/http/exchange.ts'
 import { type RequestFields, schemeOf } from '../rules/http/headers.ts'
 import type { Match } from '../rules/routing/match.ts'
@@ -23,6 +24,8 @@ export interface Received {
   readonly id: string | null
   /** The id is sent on, and to the client. */
   readonly tellsId: boolean
+  /** The header with the subject of the client's certificate, which is in the view; null where it is not told. */
+  readonly clientField: ClientField | null
 }
 
 /** The id of the next exchange. */
@@ -67,6 +70,7 @@ export class Exchange {
   /** What became of its copy for the other side; null where none was drawn. */
   shadow: ShadowWord | null = null
   readonly tellsId: boolean
+  readonly clientField: ClientField | null
   #id: string | null
 
   /**
@@ -83,6 +87,7 @@ export class Exchange {
     this.peer = received.request.peer
     this.said = received.said
     this.tellsId = received.tellsId
+    this.clientField = received.clientField
     this.#id = received.id
     this.view = view
     this.own = own

@@ -1,6 +1,8 @@
 /**
  * Assembles the data plane of one process, from the current table to an engine.
  */
+import { clientFieldOf } from '../rules/http/client-field.ts'
+import { HttpsRedirect } from '../rules/http/https-redirect.ts'
 import { CacheControl } from '../state/caching/figures.ts'
 import type { RemoteStore } from '../state/caching/remote.ts'
 import { MemoryStore } from '../state/caching/store.ts'
@@ -40,6 +42,10 @@ export interface PlaneParts {
   readonly trustedProxies: readonly string[]
   /** Scheme that clients use, for a TLS-terminating proxy in front; null: that of the connection. Default null. */
   readonly clientScheme?: 'http' | 'https' | null
+  /** Header that tells upstreams the subject of a client's certificate; that of clients is removed. Default: none. */
+  readonly clientField?: string | null
+  /** The port that requests without TLS are redirected to; null where they are served. Default null. */
+  readonly redirectPort?: number | null
   /** X-Request-Id is sent to upstreams and clients; that of trusted peers is kept. Default false. */
   readonly requestIds?: boolean
   readonly memoryCacheBytes: number
@@ -149,6 +155,7 @@ export function createPlane(parts: PlaneParts): Plane {
     parts.onFault?.(error)
   }
   const { limits, instance, clientScheme = null, requestIds = false } = parts
+  const { clientField = null, redirectPort = null } = parts
   const forceLink = force === null || !byLink ? null : new ForceLink(force, () => live.current.table)
   const engine = new Engine({
     forceLink,
@@ -158,6 +165,8 @@ export function createPlane(parts: PlaneParts): Plane {
     instance,
     isTrusted,
     clientScheme,
+    clientField: clientField === null ? null : clientFieldOf(clientField),
+    redirect: redirectPort === null ? null : new HttpsRedirect(redirectPort),
     requestIds,
     onFault,
   })

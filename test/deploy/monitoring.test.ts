@@ -10,6 +10,7 @@ import { Data } from '../../gtin-service/data.ts'
 import { startGtinService } from '../../gtin-service/service.ts'
 import { findProgram } from '../../scripts/need-tools.ts'
 import { startBanyan } from '../support/banyan.ts'
+import { tlsFlags } from '../support/certificates.ts'
 import { freePort } from '../support/free-port.ts'
 import { gtinData } from '../support/gtin-data.ts'
 import { startRedis } from '../support/redis.ts'
@@ -60,6 +61,7 @@ beforeAll(async () => {
   const redis = await startRedis()
   const upstream = await scriptedUpstream((request) => request.send('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'))
   const dead = await freePort()
+  const tls = tlsFlags()
   const banyan = await startBanyan({
     table: `version: 1
 upstreams:
@@ -75,16 +77,19 @@ routes:
 `,
     args: [
       ...['--workers', '1', '--redis', redis.url, '--admin-tokens', `prometheus:read:${TOKEN}`],
-      ...['--tls', '127.0.0.1:0', '--acme', 'shop.test', '--acme-directory', `http://127.0.0.1:${dead}/`],
+      ...[...tls.flags, '--acme', 'shop.test', '--acme-directory', `http://127.0.0.1:${dead}/`],
     ],
   })
   ends.push(
     () => banyan.stop(),
     () => redis.stop(),
     () => upstream.stop(),
+    async () => tls.remove(),
   )
   const ask = async (path: string): Promise<void> =>
     void (await (await fetch(`http://127.0.0.1:${banyan.port}${path}`)).text())
+  // It speaks no TLS, which is counted.
+  await fetch(`http://127.0.0.1:${banyan.tlsPort}/`)
   // Every other server is tried first: of two exchanges one meets the dead server, and is made again at the other.
   for (const path of ['/', '/broken', '/gtins/1', '/gtins/2', '/gtins/3', '/gtins/1']) await ask(path)
   const answer = await fetch(`http://127.0.0.1:${banyan.adminPort}/metrics`, {

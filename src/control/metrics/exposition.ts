@@ -20,7 +20,7 @@ import { upstreamMetrics } from './upstreams.ts'
 /** What the text is made from. */
 export type MetricsParts = Pick<
   AdminParts,
-  'live' | 'history' | 'isReady' | 'now' | 'workers' | 'acmeFailures' | 'version'
+  'live' | 'history' | 'isReady' | 'now' | 'workers' | 'acmeFailures' | 'certificates' | 'version'
 > & {
   readonly fleet: Pick<FleetView, 'health'>
   readonly ramps: Pick<Ramps, 'figures'>
@@ -45,6 +45,7 @@ export function metricsText(parts: MetricsParts, figures: Figures): string {
     ...cacheMetrics(figures.cache),
     ...workerMetrics(parts.workers?.() ?? [], figures),
     ...acmeMetrics(parts),
+    ...tlsMetrics(parts, figures.measurements),
     ...processMetrics(),
   ].join('')
 }
@@ -53,6 +54,21 @@ function acmeMetrics({ acmeFailures }: MetricsParts): string[] {
   const failures = [...(acmeFailures?.() ?? [])].map(([name, count]): Sample => [{ name }, count])
   const help = 'Orders of a certificate that have failed in a row, by the name of --acme.'
   return [metric('banyan_acme_failures', 'gauge', help, failures)]
+}
+
+function tlsMetrics({ certificates }: MetricsParts, { handshakes }: Measurements): string[] {
+  const ends =
+    certificates?.().map(({ label, notAfterMs }): Sample => [{ certificate: label }, notAfterMs / 1000]) ?? []
+  const ended = Object.entries(handshakes).map(([outcome, count]): Sample => [{ outcome }, count])
+  return [
+    metric('banyan_tls_handshakes_total', 'counter', 'TLS handshakes of clients, by how they ended.', ended),
+    metric(
+      'banyan_tls_certificate_not_after_timestamp_seconds',
+      'gauge',
+      'When a certificate of --tls ends, in seconds since 1970.',
+      ends,
+    ),
+  ]
 }
 
 function requestMetrics(measurements: Measurements): string[] {

@@ -78,6 +78,9 @@ export class Lookup implements Place, RequestOwner {
     const { view, said, decision, revision } = exchange
     this.fields = said.connection === null ? view.rawHeaders : unnamedFields(view.rawHeaders, said)
     this.asked = asked ?? readCacheFields(this.fields)
+    // Who is known by a certificate is known as by Authorization (RFC 9111 section 3.5).
+    if (exchange.clientField !== null && exchange.peer.subject !== null)
+      this.asked = { ...this.asked, authorization: true }
     this.side = answeringSide(decision, route)
     this.upstream = this.settings.shareAcrossUpstreams ? '' : decision.upstream
     this.print = fingerprintOf(revision.table, route, this.upstream)

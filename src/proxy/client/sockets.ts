@@ -10,6 +10,9 @@ const LINGER_MS = 2000
 
 /** Cuts a connection so that the peer notices that data is missing: an RST, if the socket supports it. Those of TCP do. */
 export function reset(socket: Duplex): void {
+  // With TLS it is the connection below that can be reset: of a secure one, the peer could take the mere end for that of the data.
+  const { _parent: below } = socket as Duplex & { readonly _parent?: Socket | null }
+  if (below != null) below.resetAndDestroy()
   try {
     if ('resetAndDestroy' in socket) (socket as Socket).resetAndDestroy()
     else socket.destroy()

@@ -2,6 +2,7 @@
  * Request headers as sent to the server, and response headers as sent to the client.
  */
 import { normalizedValues, passedFields } from '../../rules/caching/sent.ts'
+import { withoutClientField } from '../../rules/http/client-field.ts'
 import { fieldValue, fieldValues, type RequestView, type Side } from '../../rules/http/exchange.ts'
 import { type DoneEdits, dashedName } from '../../rules/http/field-edits.ts'
 import { kindOf } from '../../rules/http/field-kinds.ts'
@@ -60,7 +61,9 @@ export function requestHeadOf(
 /** The trailer fields of a request that its server gets. @param fields that may be trailers */
 export function trailersFor(exchange: Exchange, fields: readonly string[], upstream: UpstreamState): readonly string[] {
   const words = { prefix: null, tellsId: exchange.tellsId }
-  return sentTrailers(fields, upstream.settings, exchange, sideNow(exchange), words)
+  const { clientField } = exchange
+  const said = clientField === null ? fields : withoutClientField(fields, clientField.dashed)
+  return sentTrailers(said, upstream.settings, exchange, sideNow(exchange), words)
 }
 
 /** The side that an exchange asks now; null where nothing depends on it. */

@@ -8,11 +8,18 @@ import { expect, onTestFinished, test } from 'vitest'
 import { Http1Server } from '../../../src/proxy/client/http1/server.ts'
 import { selfSigned } from '../../support/certificates.ts'
 import { RawClient } from '../../support/client.ts'
-import { startRig } from '../caching/rig.ts'
+import { reply, startRig } from '../caching/rig.ts'
 
-async function secure() {
-  const rig = await startRig()
-  const settings = { places: [], tls: null, maxHeaderBytes: 32_768, headersTimeoutMs: 30_000, keepAliveMs: 75_000 }
+async function secure(sendTimeoutMs = 60_000) {
+  const rig = await startRig({ cache: '{ maxBody: 32MiB }', headers: '30s', memoryBytes: 64 * 1024 * 1024 })
+  const settings = {
+    places: [],
+    tls: null,
+    maxHeaderBytes: 32_768,
+    headersTimeoutMs: 30_000,
+    keepAliveMs: 75_000,
+    sendTimeoutMs,
+  }
   const http1 = new Http1Server(settings, rig.plane.engine)
   const { key, cert } = selfSigned('localhost', 'DNS:localhost')
   const server = createServer({ key, cert, allowHalfOpen: true }, (socket) => http1.take(socket, {}))
@@ -30,7 +37,7 @@ async function secure() {
   })
   await once(socket, 'secureConnect')
   onTestFinished(() => void socket.destroy())
-  return { rig, client: new RawClient(socket) }
+  return { rig, http1, client: new RawClient(socket) }
 }
 
 test('requests one after the other, with bodies, and what the upstream learns of the scheme', async () => {
@@ -66,4 +73,33 @@ test('a large body, an upgrade with bytes behind both heads, and a refusal', asy
   await other.client.send('GET / HTTP/1.1\r\n\r\n')
   expect((await other.client.nextResponse()).status).toBe(400)
   expect(await other.client.ended()).toBe('end')
+})
+
+test('a client that ends its side behind its request gets the response', async () => {
+  const { rig, client } = await secure()
+  await client.send('GET /x HTTP/1.1\r\nHost: a\r\n\r\n')
+  client.finish()
+  await (await rig.legacy.request()).ok('one')
+  expect((await client.nextResponse()).body.text).toBe('one')
+})
+
+test('a response that ends with the connection and is cut off is no whole one', async () => {
+  const { rig, client } = await secure()
+  await client.send('GET /x HTTP/1.0\r\nHost: a\r\n\r\n')
+  const request = await rig.legacy.request()
+  await request.send('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n')
+  await client.readUntil('half')
+  request.connection.socket.resetAndDestroy()
+  // A mere end could be taken for that of the response.
+  expect(await client.ended()).toBe('reset')
+})
+
+test('a client that takes nothing of a stored response is cut off', async () => {
+  const { rig, client, http1 } = await secure(300)
+  rig.legacy.handler = (request) =>
+    request.send(reply(200, ['Cache-Control: max-age=600'], 'z'.repeat(20 * 1024 * 1024)))
+  await rig.get('/large')
+  await client.send('GET /large HTTP/1.1\r\nHost: a\r\n\r\n')
+  client.socket.pause()
+  await expect.poll(() => http1.connections, { timeout: 20_000 }).toBe(0)
 })

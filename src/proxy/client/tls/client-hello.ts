@@ -1,67 +1,101 @@
 /**
- * The first message of a TLS client (RFC 8446 section 4.1.2), read for what has to be known before the handshake is done.
+ * The first message of a TLS client (RFC 8446 section 4.1.2), read for what the certificate depends on.
  */
 
 /** What it says. */
 export interface ClientHello {
-  /** The protocols that the client offers (ALPN, RFC 7301). */
+  /** The name that the client asks for (SNI, RFC 6066 section 3); '' for none. */
+  readonly serverName: string
+  /** The protocols that it offers (ALPN, RFC 7301). */
   readonly protocols: readonly string[]
 }
 
-/** Content type of a record. */
+/** Content type of a record, and type of a message. */
 const HANDSHAKE = 22
 const CLIENT_HELLO = 1
+
+/** Extensions. */
+const SERVER_NAME = 0
 const ALPN = 16
 
-/** A record has at most so many bytes (section 5.1), behind a head of 5. */
-const MAX_RECORD = 2 ** 14
-const HEAD = 5
+const RECORD_HEAD = 5
+const MESSAGE_HEAD = 4
+/** A record has at most so many bytes (section 5.1). No client has so many in its first message. */
+const MAX_BYTES = 2 ** 14
+/** No client splits it into more records. */
+const MAX_RECORDS = 16
 
 /** Whether the first byte of a connection is that of a TLS record. */
 export function isTls(first: number): boolean {
   return first === HANDSHAKE
 }
 
-/** Says nothing: it is none, or it is split in a way that no client has. OpenSSL has the last word on it. */
-const NOTHING: ClientHello = { protocols: [] }
+/** Says nothing. What can't be read here, OpenSSL has the last word on. */
+const NOTHING: ClientHello = { serverName: '', protocols: [] }
 
 /**
  * Reads it from the first bytes of a connection.
- * @returns null while its record is not complete
+ * @returns null while it is not complete
  */
 export function readClientHello(bytes: Buffer): ClientHello | null {
-  if (bytes.length < HEAD) return null
-  const length = bytes.readUInt16BE(3)
-  if (bytes[0] !== HANDSHAKE || length > MAX_RECORD) return NOTHING
-  if (bytes.length < HEAD + length) return null
   try {
-    return { protocols: protocolsOf(bytes.subarray(HEAD, HEAD + length)) }
+    const message = messageIn(bytes)
+    return message === null ? null : helloIn(message)
   } catch (error) {
     if (error instanceof RangeError) return NOTHING
     throw error
   }
 }
 
+/**
+ * The first message, out of the records that it comes in.
+ * @throws {RangeError} for what is none
+ */
+function messageIn(bytes: Buffer): Buffer | null {
+  const pieces: Buffer[] = []
+  let length = 0
+  for (let at = 0; at + RECORD_HEAD <= bytes.length; ) {
+    const size = bytes.readUInt16BE(at + 3)
+    if (bytes[at] !== HANDSHAKE || size === 0) throw new RangeError('no record of a handshake')
+    const piece = bytes.subarray(at + RECORD_HEAD, at + RECORD_HEAD + size)
+    if (pieces.push(piece) > MAX_RECORDS) throw new RangeError('too many records')
+    length += piece.length
+    at += RECORD_HEAD + size
+    if (length < MESSAGE_HEAD) continue
+    const message = pieces.length === 1 ? piece : Buffer.concat(pieces)
+    const whole = MESSAGE_HEAD + message.readUIntBE(1, 3)
+    if (whole > MAX_BYTES) throw new RangeError('too long')
+    if (length >= whole) return message.subarray(0, whole)
+  }
+  return null
+}
+
 /** @throws {RangeError} where something is cut off */
-function protocolsOf(message: Buffer): string[] {
-  if (message.readUInt8(0) !== CLIENT_HELLO) return []
-  // Type and length, version, random.
-  let at = 4 + 2 + 32
+function helloIn(message: Buffer): ClientHello {
+  if (message[0] !== CLIENT_HELLO) return NOTHING
+  // Version, random; then session, cipher suites, compression methods, each behind its length.
+  let at = MESSAGE_HEAD + 2 + 32
   at += 1 + message.readUInt8(at)
   at += 2 + message.readUInt16BE(at)
   at += 1 + message.readUInt8(at)
+  if (at === message.length) return NOTHING
   const end = at + 2 + message.readUInt16BE(at)
   at += 2
+  let serverName = ''
+  let protocols: readonly string[] = []
   while (at < end) {
     const type = message.readUInt16BE(at)
-    const length = message.readUInt16BE(at + 2)
-    at += 4
-    if (type === ALPN) return namesIn(message.subarray(at + 2, at + length))
-    at += length
+    const size = message.readUInt16BE(at + 2)
+    const content = message.subarray(at + 4, at + 4 + size)
+    if (type === SERVER_NAME && size > 5 && content[2] === 0) {
+      serverName = content.toString('latin1', 5, 5 + content.readUInt16BE(3))
+    } else if (type === ALPN) protocols = namesIn(content.subarray(2))
+    at += 4 + size
   }
-  return []
+  return { serverName, protocols }
 }
 
+/** @throws {RangeError} where one is cut off */
 function namesIn(list: Buffer): string[] {
   const names: string[] = []
   for (let at = 0; at < list.length; ) {

@@ -3,10 +3,10 @@
  * this thread up to a millisecond.
  */
 import type { Socket } from 'node:net'
-import { createServer, type Server, type TLSSocket } from 'node:tls'
-import { ACME_TLS, type HandshakeOutcome } from '../../../state/tls/server-tls.ts'
+import { createServer, type SecureContext, type Server, type TLSSocket } from 'node:tls'
+import { ACME_TLS, type HandshakeOutcome, type ServerPair } from '../../../state/tls/server-tls.ts'
 import { coarseNowMs, unwatch, type Watched, watch } from '../../../wire/deadlines.ts'
-import { isTls, readClientHello } from './client-hello.ts'
+import { type ClientHello, isTls, readClientHello } from './client-hello.ts'
 import type { ServerContexts } from './contexts.ts'
 import { subjectOf } from './subject.ts'
 
@@ -35,7 +35,9 @@ type Inner = TLSSocket & { readonly _parent?: Socket | null }
 /** The handshakes of one server that are not over. */
 export class Handshakes {
   readonly #terms: HandshakeTerms
-  readonly #server: Server
+  readonly #protocols: readonly string[]
+  /** By the certificates that they use: those of node:tls can choose among several only where they have them from the start. */
+  readonly #servers = new Map<string, Server>()
   /** The oldest one first. */
   readonly #open = new Map<Socket, Handshake>()
   readonly #queue: Handshake[] = []
@@ -44,31 +46,9 @@ export class Handshakes {
   /** @param protocols that are offered by ALPN, by preference */
   constructor(terms: HandshakeTerms, protocols: readonly string[]) {
     this.#terms = terms
-    const { contexts } = terms
-    const { clientCertificates } = contexts.policy
-    const handshakeOf = (socket: unknown): Handshake | undefined => this.#open.get((socket as Inner)._parent as Socket)
-    this.#server = createServer({
-      ...contexts.defaults,
-      requestCert: clientCertificates !== 'none',
-      rejectUnauthorized: clientCertificates === 'required',
-      pauseOnConnect: true,
-      SNICallback(this: unknown, name: string, done: (error: Error | null, context?: undefined) => void) {
-        try {
-          const offered = handshakeOf(this)?.protocols ?? []
-          done(null, (contexts.contextFor(name, offered) ?? undefined) as undefined)
-        } catch (error) {
-          done(error as Error)
-        }
-      },
-      ALPNCallback: ({ protocols: offered }) =>
-        offered.includes(ACME_TLS) && contexts.hasChallenges
-          ? ACME_TLS
-          : protocols.find((one) => offered.includes(one)),
-    })
-    this.#server.on('secureConnection', (socket: TLSSocket) => handshakeOf(socket)?.onSecure(socket))
-    this.#server.on('tlsClientError', (error: Error, socket: TLSSocket) => handshakeOf(socket)?.onError(error, socket))
-    contexts.onChange = () => this.#refresh()
-    this.#refresh()
+    this.#protocols = protocols
+    // Handshakes that have begun are finished with what they began with.
+    terms.contexts.onChange = () => this.#servers.clear()
   }
 
   /** Connections whose handshake is not over. */
@@ -106,13 +86,36 @@ export class Handshakes {
     for (const handshake of [...this.#open.values()]) handshake.cut()
   }
 
-  #refresh(): void {
+  /** The server of node:tls for the certificates of a client. It never listens. */
+  #serverFor({ serverName, protocols }: ClientHello): Server {
+    const pairs = this.#terms.contexts.pairsFor(serverName, protocols)
+    const digest = pairs.map((pair) => pair.digest).join()
+    const known = this.#servers.get(digest)
+    if (known !== undefined) return known
+    const server = this.#makeServer(pairs)
+    this.#servers.set(digest, server)
+    return server
+  }
+
+  #makeServer(pairs: readonly ServerPair[]): Server {
     const { contexts } = this.#terms
-    this.#server.setSecureContext(contexts.defaults)
-    const { _sharedCreds: shared } = this.#server as unknown as {
-      _sharedCreds?: Parameters<typeof contexts.prepare>[0]
-    }
-    if (shared !== undefined) contexts.prepare(shared)
+    const { clientCertificates } = contexts.policy
+    const server = createServer({
+      ...contexts.optionsOf(pairs),
+      requestCert: clientCertificates !== 'none',
+      rejectUnauthorized: clientCertificates === 'required',
+      pauseOnConnect: true,
+      ALPNCallback: ({ servername, protocols }) =>
+        protocols.includes(ACME_TLS) && contexts.hasChallenge(servername ?? '')
+          ? ACME_TLS
+          : this.#protocols.find((one) => protocols.includes(one)),
+    })
+    const { _sharedCreds: context } = server as Server & { readonly _sharedCreds?: SecureContext }
+    if (context !== undefined) contexts.prepare(context)
+    const handshakeOf = (socket: Inner): Handshake | undefined => this.#open.get(socket._parent as Socket)
+    server.on('secureConnection', (socket: TLSSocket) => handshakeOf(socket)?.onSecure(socket))
+    server.on('tlsClientError', (error: Error, socket: TLSSocket) => handshakeOf(socket)?.onError(error, socket))
+    return server
   }
 
   #enqueue(handshake: Handshake): void {
@@ -123,7 +126,7 @@ export class Handshakes {
   }
 
   readonly #turn = (): void => {
-    for (const handshake of this.#queue.splice(0, PER_TURN)) handshake.shake(this.#server)
+    for (const handshake of this.#queue.splice(0, PER_TURN)) handshake.shake((hello) => this.#serverFor(hello))
     this.#turnIsDue = this.#queue.length > 0
     if (this.#turnIsDue) setImmediate(this.#turn)
   }
@@ -144,10 +147,10 @@ class Handshake implements Watched {
   readonly #raw: Socket
   readonly #client: string | undefined
   readonly #parts: HandshakeParts
-  /** Those that the client offers, where that was read. */
-  protocols: readonly string[] = []
+  #hello: ClientHello | null = null
   #secured: TLSSocket | null = null
-  #begun = false
+  /** The beginning of what the client has sent; null before. */
+  #held: Buffer | null = null
   #over = false
   deadlineMs = Number.POSITIVE_INFINITY
 
@@ -165,7 +168,7 @@ class Handshake implements Watched {
 
   expire(): void {
     // Who has sent nothing at all wanted nothing: browsers open connections in advance.
-    this.#fail('timeout', this.#begun ? `not complete after ${this.#parts.terms.timeoutMs / 1000} s` : null)
+    this.#fail('timeout', this.#held !== null ? `not complete after ${this.#parts.terms.timeoutMs / 1000} s` : null)
   }
 
   giveWay(): void {
@@ -173,7 +176,7 @@ class Handshake implements Watched {
   }
 
   closeIdle(): void {
-    if (!this.#begun && this.#raw.readableLength === 0) this.cut()
+    if (this.#held === null && this.#raw.readableLength === 0) this.cut()
   }
 
   cut(): void {
@@ -181,15 +184,20 @@ class Handshake implements Watched {
   }
 
   /** Begins with what the client has sent. */
-  shake(server: Server): void {
+  shake(serverFor: (hello: ClientHello) => Server): void {
     if (this.#over) return
-    if (this.#raw.destroyed) this.#onClose()
-    else server.emit('connection', this.#raw)
+    try {
+      serverFor(this.#hello as ClientHello).emit('connection', this.#raw)
+    } catch (error) {
+      // A certificate that was good when it was read.
+      this.#fail('failed', (error as Error).message)
+    }
   }
 
   onSecure(socket: TLSSocket): void {
     if (this.#over) return
     this.#secured = socket
+    socket.allowHalfOpen = true
     const { clientCertificates } = this.#parts.terms.contexts.policy
     const certificate = clientCertificates === 'none' ? undefined : socket.getPeerX509Certificate()
     if (certificate !== undefined) {
@@ -205,7 +213,11 @@ class Handshake implements Watched {
       this.#leave()
       this.#parts.terms.onEnd('challenge', this.#client, null)
       socket.on('error', ignore)
-      socket.on('close', () => this.#parts.onLost())
+      const timer = setTimeout(() => socket.destroy(), LINGER_MS)
+      socket.on('close', () => {
+        clearTimeout(timer)
+        this.#parts.onLost()
+      })
       socket.end()
       socket.resume()
       return
@@ -227,21 +239,22 @@ class Handshake implements Watched {
   }
 
   readonly #onReadable = (): void => {
-    const bytes = this.#raw.read() as Buffer | null
-    if (bytes === null) return
-    this.#begun = true
-    this.#raw.unshift(bytes)
+    const arrived = this.#raw.read() as Buffer | null
+    if (arrived === null) return
+    const bytes = this.#held === null ? arrived : Buffer.concat([this.#held, arrived])
+    this.#held = bytes
     if (!isTls(bytes[0] as number)) {
       this.#answerInClear(bytes)
       return
     }
-    if (this.#parts.terms.contexts.hasChallenges) {
-      const hello = readClientHello(bytes)
-      if (hello === null) return
-      this.protocols = hello.protocols
-    }
+    this.#hello = readClientHello(bytes)
+    if (this.#hello === null) return
     this.#raw.off('readable', this.#onReadable)
     this.#raw.off('end', this.#onEnd)
+    // Who ends his side in a handshake has left. Behind it he may go on listening.
+    this.#raw.allowHalfOpen = false
+    // OpenSSL begins with what has been read.
+    this.#raw.unshift(bytes)
     this.#parts.onReady()
   }
 

@@ -1,0 +1,133 @@
+/**
+ * Certificates from files: what is taken, what is refused by name, and what stays when they change.
+ */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
+import { CertificateFiles, type CertificatePaths } from '../../../src/control/tls/certificate-files.ts'
+import { Certificates } from '../../../src/control/tls/certificates.ts'
+import { authority, expired, type Made, selfSigned } from '../../support/certificates.ts'
+
+const DAY_MS = 24 * 60 * 60 * 1000
+
+let folder: string
+const lines: string[] = []
+const log = {
+  info: (_: object, message: string) => void lines.push(message),
+  warn: (_: object, message: string) => void lines.push(message),
+  error: (_: object, message: string) => void lines.push(message),
+}
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'banyan-files-'))
+})
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+function put(name: string, text: string): string {
+  const path = join(folder, name)
+  mkdirSync(join(path, '..'), { recursive: true })
+  writeFileSync(path, text)
+  return path
+}
+
+function filesOf(paths: Partial<CertificatePaths>, now = Date.now): CertificateFiles {
+  const files = new CertificateFiles({ certs: [], keys: [], clientCa: null, ...paths }, log, now)
+  onTestFinished(() => files.close())
+  return files
+}
+
+test('at the start each file that can not be used is named', async () => {
+  const [one, two] = [selfSigned('one', 'DNS:one.test'), selfSigned('two', 'DNS:two.test')]
+  const cert = put('one.pem', one.cert)
+  const key = put('one.key', one.key)
+  const wrong: [Partial<CertificatePaths>, RegExp][] = [
+    [{ certs: [cert], keys: [put('two.key', two.key)] }, /two\.key: the private key does not match the certificate/],
+    [{ certs: [join(folder, 'none.pem')] }, /none\.pem: no such file/],
+    [{ certs: [cert] }, /one\.pem: contains no private key/],
+    [{ certs: [put('empty.pem', '')], keys: [key] }, /empty\.pem: contains no certificate: it is empty/],
+    [{ certs: [put('half.pem', one.cert.slice(0, 300))], keys: [key] }, /half\.pem: contains an incomplete PEM block/],
+    [{ certs: [put('large.pem', 'x'.repeat(2 ** 20 + 1))], keys: [key] }, /large\.pem: .*1 MiB/],
+    [{ certs: [mkdtempSync(join(folder, 'empty-'))] }, /contains no certificate/],
+    [{ certs: ['/dev/zero'], keys: [key] }, /\/dev\/zero: is not a (?:regular )?file|device/],
+    [{ certs: [cert], keys: [key], clientCa: key }, /one\.key: contains no certificate/],
+    [{ certs: [cert], keys: [key, key] }, /one\.key: --tls-key has more entries than --tls-cert has files/],
+  ]
+  for (const [paths, message] of wrong) await expect(filesOf(paths).load(), String(message)).rejects.toThrow(message)
+})
+
+test('a folder: by content, with the longest chain, without certificates of authorities, one error for each that has no key', async () => {
+  const [one, two] = [selfSigned('one', 'DNS:one.test,DNS:*.one.test,IP:10.0.0.1'), selfSigned('two', 'DNS:two.test')]
+  const ca = authority('an authority')
+  const place = mkdtempSync(join(folder, 'place-'))
+  const at = (name: string): string => join(place.slice(folder.length + 1), name)
+  put(at('live/cert.pem'), one.cert)
+  put(at('live/chain.pem'), ca.cert)
+  put(at('live/fullchain.pem'), one.cert + ca.cert)
+  put(at('live/privkey.pem'), one.key)
+  put(at('.hidden.pem'), 'nonsense')
+  put(at('notes.txt'), 'nonsense')
+  const files = filesOf({ certs: [place] })
+  await files.load()
+  expect(files.pairs.map(({ label, names }) => [label.slice(place.length), names])).toEqual([
+    ['/live/fullchain.pem', ['one.test', '*.one.test', '10.0.0.1']],
+  ])
+  expect(files.pairs[0]?.cert).toContain(ca.cert.trim().slice(0, 200))
+  const leaf = ca.sign('/CN=two')
+  put(at('orphan.pem'), leaf.cert)
+  put(at('other.key'), two.key)
+  await expect(filesOf({ certs: [place] }).load()).rejects.toThrow(/orphan\.pem: no file in .* holds its key/)
+})
+
+/** Changes a file, and waits until that is told. */
+async function changed(change: () => void): Promise<void> {
+  const told = lines.length
+  change()
+  await expect.poll(() => lines.length, { timeout: 20_000 }).toBeGreaterThan(told)
+}
+
+test('what stays: the certificate before an expired one, and one that is removed, unless another one has its names', async () => {
+  const write = (name: string, { cert, key }: Made): string => put(name, cert + key)
+  const [a, b] = [selfSigned('a', 'DNS:one.test'), selfSigned('b', 'DNS:one.test')]
+  const place = mkdtempSync(join(folder, 'stays-'))
+  const at = (name: string): string => join(place.slice(folder.length + 1), name)
+  write(at('a.pem'), a)
+  const files = filesOf({ certs: [place] })
+  await files.load()
+  let changes = 0
+  files.watch(() => void changes++)
+  const certs = (): string[] => files.pairs.map(({ cert }) => cert)
+  await changed(() => write(at('a.pem'), expired('a', 'DNS:one.test')))
+  expect(certs()).toEqual([a.cert + a.key])
+  expect(files.problems).toEqual([`${place}/a.pem: has expired`])
+  await changed(() => rmSync(join(place, 'a.pem')))
+  expect(certs()).toEqual([a.cert + a.key])
+  await changed(() => write(at('b.pem'), b))
+  expect(certs()).toEqual([b.cert + b.key])
+  expect(files.problems).toEqual([])
+  expect(changes).toBe(1)
+})
+
+test('a certificate that ends soon is told once a day, and listed', async () => {
+  const one = selfSigned('one', 'DNS:one.test')
+  const path = put('soon.pem', one.cert + one.key)
+  let nowMs = Date.now()
+  const files = filesOf({ certs: [path] }, () => nowMs)
+  await files.load()
+  const certificates = new Certificates(log, () => nowMs)
+  certificates.add(files)
+  onTestFinished(() => certificates.close())
+  const told = (): string[] => lines.filter((line) => line.includes('soon.pem'))
+  certificates.start(() => {})
+  expect(told()).toEqual([])
+  expect(certificates.problems).toEqual([])
+  nowMs += 1.9 * DAY_MS
+  certificates.tellExpiring()
+  certificates.tellExpiring()
+  expect(told()).toEqual([expect.stringMatching(/^the certificate .*soon\.pem expires on 20/)])
+  nowMs += DAY_MS
+  certificates.tellExpiring()
+  expect(told()).toHaveLength(2)
+  expect(certificates.problems).toEqual([expect.stringMatching(/soon\.pem has expired/)])
+})
