@@ -176,10 +176,7 @@ function adminOf(
   settings: Settings,
   { live, operations, history, fleet, state, cluster }: TableCore,
   { planes }: Front,
-  parts: Pick<
-    AdminParts,
-    'ramps' | 'gate' | 'isReady' | 'workers' | 'acmeFailures' | 'certificates' | 'log'
-  >,
+  parts: Pick<AdminParts, 'ramps' | 'gate' | 'isReady' | 'workers' | 'acmeFailures' | 'certificates' | 'log'>,
 ): Server {
   if (state !== null) keepFigures(state, planes, parts.log)
   planes.follow(live.current.table, Date.now())
