@@ -29,9 +29,9 @@ ${commandsHelp(COMMANDS)}
 Run banyan COMMAND --help for details and examples. --json prints JSON. banyan --version prints the version.
 
 Environment: BANYAN_ADMIN (HOST:PORT of the admin API, 127.0.0.1:8081) and BANYAN_TOKEN (its token) for commands that use a
-running proxy; BANYAN_* for the flags of serve; NO_COLOR disables colours.
+running proxy, or BANYAN_CONTEXT (see banyan context); BANYAN_* for the flags of serve; NO_COLOR disables colours.
 
-Exit codes: 0 success; 1 invalid table, the proxy can't start, or the proxy refused; 2 invalid command line;
+Exit codes: 0 success; 1 invalid table, the proxy can't start, or the proxy refused (diff: differences); 2 invalid command line;
 3 proxy unreachable, or another server there; 4 not authorized; 5 the table has changed since it was read;
 6 deploy failed and rolled back; 7 deploy stopped halfway.
 `
@@ -111,12 +111,16 @@ async function runServe(args: readonly string[], run: (settings: Settings) => Pr
 
 function surroundings(): Io {
   const { env } = process
+  const isTerminal = process.stdout.isTTY === true && env.TERM !== 'dumb'
   const mayColour = (stream: NodeJS.WriteStream): boolean =>
     stream.isTTY === true && (env.NO_COLOR ?? '') === '' && env.TERM !== 'dumb'
   return {
     out: toStdout,
     err: toStderr,
     colours: { out: mayColour(process.stdout), err: mayColour(process.stderr) },
+    terminal: () => (isTerminal ? { columns: process.stdout.columns || 80, rows: process.stdout.rows || 24 } : null),
+    ask: askPerson,
+    untilEnded: endedByPerson,
     env,
     readFile: (path) => utf8Text(readFileWithinNow(path === '-' ? 0 : path, MAX_TABLE_BYTES)),
     tlsFindings: async (table, file) => {
@@ -129,6 +133,36 @@ function surroundings(): Io {
     run: runInShell,
     timeoutMs: ANSWER_TIMEOUT_MS,
   }
+}
+
+/** On stderr, so that a question is seen where stdout goes to a file. */
+async function askPerson(question: string): Promise<string | null> {
+  if (process.stdin.isTTY !== true || process.stderr.isTTY !== true) return null
+  const { createInterface } = await import('node:readline/promises')
+  const lines = createInterface({ input: process.stdin, output: process.stderr })
+  try {
+    return await Promise.race([
+      lines.question(question),
+      new Promise<''>((done) => lines.once('close', () => done(''))),
+    ])
+  } finally {
+    lines.close()
+  }
+}
+
+function endedByPerson(): AbortSignal {
+  const ended = new AbortController()
+  const end = (): void => {
+    if (process.stdin.isTTY === true) process.stdin.setRawMode(false).pause()
+    ended.abort()
+  }
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, end)
+  if (process.stdin.isTTY !== true || process.stdout.isTTY !== true) return ended.signal
+  // In raw mode Ctrl-C is a key like others.
+  process.stdin.setRawMode(true).on('data', (keys: Buffer) => {
+    if (/[q\x03\x04]/.test(keys.toString('latin1'))) end()
+  })
+  return ended.signal
 }
 
 /** Its output goes to stderr, apart from the output of the command itself. */

@@ -4,6 +4,7 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { andMore } from '../rules/values/problem.ts'
+import type { Target } from './contexts.ts'
 import { CommandError, EXIT, type Io, printable } from './io.ts'
 
 /** A response of the admin API. */
@@ -28,7 +29,8 @@ export interface Ask {
   readonly patienceMs?: number
 }
 
-const DEFAULT_ADMIN = '127.0.0.1:8081'
+/** For messages. */
+const SUCH_AS = '127.0.0.1:8081'
 
 /** On every response of the admin API, and on no other. */
 const MARK = 'banyan-request-id'
@@ -36,23 +38,33 @@ const MARK = 'banyan-request-id'
 /** Needs no token. */
 const LIVENESS = '/livez'
 
-/** A client for the running proxy at `--admin` or BANYAN_ADMIN, with the token in BANYAN_TOKEN. */
+/** A client for the running proxy. */
 export class AdminClient {
   readonly #base: URL
+  readonly #target: Target
   readonly #token: string | null
   readonly #timeoutMs: number
   /** Whether the admin API has answered before. */
   #isKnown = false
 
   /**
-   * @param address of the admin API, `HOST:PORT` or a URL; undefined for the one in the environment
-   * @throws {CommandError} if the address is invalid
+   * @throws {CommandError} if the address or the token is invalid
    */
-  constructor(address: string | undefined, io: Io) {
-    const text = address ?? io.env.BANYAN_ADMIN ?? DEFAULT_ADMIN
-    this.#base = baseOf(text)
-    this.#token = tokenOf(io.env.BANYAN_TOKEN)
-    this.#timeoutMs = io.timeoutMs
+  constructor(target: Target, { timeoutMs }: Pick<Io, 'timeoutMs'>) {
+    this.#base = addressOf(target.admin)
+    this.#target = target
+    this.#token = tokenOf(target.token ?? '', target.tokenFrom)
+    this.#timeoutMs = timeoutMs
+  }
+
+  /** The address, for people: without user and password. */
+  get address(): string {
+    return this.#base.host
+  }
+
+  /** The name of the context; null where there is none. */
+  get context(): string | null {
+    return this.#target.context
   }
 
   /**
@@ -64,9 +76,9 @@ export class AdminClient {
     if (method !== 'GET' && !this.#isKnown) this.#expectOwn(await this.#send('GET', LIVENESS, {}))
     const answer = await this.#send(method, path, ask)
     this.#expectOwn(answer)
-    if (answer.status >= 400) throw refusal(answer, ask.fromFlags === true)
+    if (answer.status >= 400) throw refusal(answer, ask.fromFlags === true, this.#target)
     if (isJson(answer.headers) && (typeof answer.json !== 'object' || answer.json === null))
-      throw unreachable(this.#base, 'invalid JSON in the response')
+      throw unreachable(this.#base, this.#target, 'invalid JSON in the response')
     return answer
   }
 
@@ -74,7 +86,7 @@ export class AdminClient {
     this.#isKnown = headers[MARK] !== undefined
     if (this.#isKnown) return
     const what = `${this.#base.origin} is not the admin API of banyan: it answered ${status}`
-    throw new CommandError(EXIT.unreachable, `${what} (set the address with --admin or BANYAN_ADMIN)`)
+    throw new CommandError(EXIT.unreachable, `${what} (${addressHint(this.#target, 'the')})`)
   }
 
   #send(method: string, path: string, { body, text, headers: more = {}, patienceMs = 0 }: Ask): Promise<Answer> {
@@ -92,7 +104,8 @@ export class AdminClient {
     const send = url.protocol === 'https:' ? httpsRequest : httpRequest
     return new Promise((resolve, reject) => {
       const signal = AbortSignal.timeout(this.#timeoutMs + patienceMs)
-      const fail = (error: Error): void => reject(unreachable(this.#base, signal.aborted ? 'timed out' : error))
+      const fail = (error: Error): void =>
+        reject(unreachable(this.#base, this.#target, signal.aborted ? 'timed out' : error))
       const req = send(url, { method, headers, agent: false, signal }, (res) => void read(res).then(resolve, fail))
       req.on('error', fail)
       req.end(bytes ?? undefined)
@@ -100,26 +113,32 @@ export class AdminClient {
   }
 }
 
-/** @throws {CommandError} if the text is neither HOST:PORT nor a URL */
-function baseOf(text: string): URL {
+/** The address of an admin API. @throws {CommandError} if the text is neither HOST:PORT nor a URL */
+export function addressOf(text: string): URL {
   const isUrl = /^[a-z]+:\/\//i.test(text)
   // A number alone would be read as an IPv4 address, a name alone as port 80.
   const hasPort = /:[0-9]+$/.test(text)
   const url = URL.parse(isUrl ? text : `http://${text}`)
   if (url !== null && /^https?:$/.test(url.protocol) && (isUrl || hasPort)) return url
-  const meant = /^:?[0-9]{1,5}$/.test(text) ? `127.0.0.1:${text.replace(':', '')}` : DEFAULT_ADMIN
+  const meant = /^:?[0-9]{1,5}$/.test(text) ? `127.0.0.1:${text.replace(':', '')}` : SUCH_AS
   throw new CommandError(
     EXIT.usage,
     `invalid admin API address '${text}': expected HOST:PORT or a URL, such as ${meant}`,
   )
 }
 
-/** @throws {CommandError} if it has an invalid character; the message omits the token, which is a secret */
-function tokenOf(text: string | undefined): string | null {
-  // A token read from a file may end with a line break.
-  const token = text?.trim() ?? ''
+/**
+ * A token without white space around it; null if it is empty.
+ * @param from where it comes from
+ * @throws {CommandError} if it has an invalid character; the message omits the token, which is a secret
+ */
+export function tokenOf(text: string, from: string): string | null {
+  const token = text.trim()
   if (/^[\x21-\x7e]*$/.test(token)) return token === '' ? null : token
-  throw new CommandError(EXIT.usage, 'invalid BANYAN_TOKEN: it contains a space, a line break or a non-ASCII character')
+  throw new CommandError(
+    EXIT.usage,
+    `invalid ${from === 'BANYAN_TOKEN' ? from : `token in ${from}`}: it contains a space, a line break or a non-ASCII character`,
+  )
 }
 
 /** Larger than any response of the admin API. */
@@ -156,20 +175,29 @@ function jsonOf(headers: Answer['headers'], text: string): unknown {
   }
 }
 
-function unreachable(base: URL, why: Error | string): CommandError {
+function unreachable(base: URL, target: Target, why: Error | string): CommandError {
   const code = typeof why === 'string' ? null : ((why as NodeJS.ErrnoException).code ?? null)
   const reason = typeof why === 'string' ? why : code === 'ECONNREFUSED' ? 'connection refused' : why.message || code
-  const hint = 'is banyan running? set its address with --admin or BANYAN_ADMIN'
+  const hint = `is banyan running? ${addressHint(target)}`
   return new CommandError(EXIT.unreachable, `cannot reach the admin API at ${base.origin}: ${reason} (${hint})`)
 }
 
+function addressHint({ context }: Target, its = 'its'): string {
+  return context === null
+    ? `set ${its} address with --admin or BANYAN_ADMIN`
+    : `${its} address is that of the context ${context}`
+}
+
 /** What the proxy says in terms of HTTP, in terms of the command line. */
-function ownWords({ type, revision }: { readonly type?: string; readonly revision?: unknown }): string | null {
+function ownWords(
+  { type, revision }: { readonly type?: string; readonly revision?: unknown },
+  { context, tokenFrom }: Target,
+): string | null {
   switch (type) {
     case 'urn:banyan:problem:unauthorized':
-      return 'the admin API needs a token: set BANYAN_TOKEN'
+      return `the admin API needs a token: ${context === null ? 'set BANYAN_TOKEN' : `the context ${context} has none (banyan context add --token-file)`}`
     case 'urn:banyan:problem:wrong-token':
-      return 'the token in BANYAN_TOKEN is not one of this proxy'
+      return `the token in ${tokenFrom} is not one of this proxy`
     case 'urn:banyan:problem:if-match-needed':
       return 'this proxy needs --if-match ETAG, the revision that you have read (banyan revisions --json)'
     case 'urn:banyan:problem:outdated':
@@ -198,7 +226,7 @@ function placeOf(pointer: string, fromFlags: boolean): string {
   return name === '' ? '' : `${fromFlags ? '--' : ''}${name}: `
 }
 
-function refusal({ status, json, text }: Answer, fromFlags: boolean): CommandError {
+function refusal({ status, json, text }: Answer, fromFlags: boolean, target: Target): CommandError {
   const problem = (json ?? {}) as {
     type?: string
     title?: string
@@ -208,14 +236,20 @@ function refusal({ status, json, text }: Answer, fromFlags: boolean): CommandErr
     more?: number
     hint?: string
     revision?: unknown
+    conflicts?: unknown
   }
   const detail = problem.detail ?? problem.title ?? (text.slice(0, 200) || 'empty response')
   const first = Array.isArray(problem.errors) ? String(problem.errors[0]?.pointer ?? '') : ''
   const isPlaced = first !== '' && detail.startsWith(`${first}: `)
   const words = isPlaced ? placeOf(first, fromFlags) + detail.slice(first.length + 2) : asMessage(detail)
-  const said = ownWords(problem) ?? printable(words)
+  const said = ownWords(problem, target) ?? printable(words)
   const rest = typeof problem.more === 'number' ? [andMore(problem.more)] : []
-  const list = [...lines(problem.errors, fromFlags), ...lines(problem.problems, fromFlags), ...rest]
+  const list = [
+    ...lines(problem.errors, fromFlags),
+    ...lines(problem.problems, fromFlags),
+    ...conflictLines(problem.conflicts),
+    ...rest,
+  ]
   // A single error is already in the detail.
   const more = list.length === 1 && list[0] === said ? '' : list.map((line) => `\n  ${line}`).join('')
   const hint = problem.hint === undefined ? '' : ` (${asFlags(problem.hint)})`
@@ -242,5 +276,22 @@ function lines(list: unknown, fromFlags: boolean): string[] {
     const place = isInFile ? `${one.file}:${one.line}:${one.column}: ` : placeOf(String(one.pointer ?? ''), fromFlags)
     const hint = one.hint === undefined ? '' : ` (${one.hint})`
     return printable(`${place}${one.detail ?? one.message}${hint}`)
+  })
+}
+
+/** Both sides of each conflict of a revert, where there are several. */
+function conflictLines(conflicts: unknown): string[] {
+  if (!Array.isArray(conflicts) || conflicts.length < 2) return []
+  return (
+    conflicts as {
+      place: string
+      before: string
+      made: string
+      now: string
+      since: { revision: number; author: string } | null
+    }[]
+  ).map(({ place, before, made, now, since }) => {
+    const who = since === null ? '' : `, by ${since.author} in revision ${since.revision}`
+    return printable(`${place}: ${before ?? 'none'} -> ${made ?? 'none'}, now ${now ?? 'none'}${who}`)
   })
 }

@@ -4,6 +4,7 @@
 import { targetsText } from '../rules/routing/targets.ts'
 import { AdminClient } from './admin-client.ts'
 import type { Command } from './command.ts'
+import { readContexts, targetOf } from './contexts.ts'
 import type { Io } from './io.ts'
 
 /** A word that can stand there, and what it is. */
@@ -50,7 +51,8 @@ export async function candidatesFor(
   const typed = read(command, words.slice(1, -1))
   const [, flag] = /^--([^=]+)=/.exec(last) ?? []
   if (typed.open === null && flag === undefined && last.startsWith('-')) return starting(flagsOf(command, typed))
-  const kinds = flag === undefined ? new Set(kindsOf(command, typed)) : new Set([command.flags[flag]?.value ?? ''])
+  const kinds =
+    flag === undefined ? new Set(kindsOf(command, typed)) : new Set((command.flags[flag]?.value ?? '').split('|'))
   if (kinds.has('FILE')) return FILES
   const found = (await Promise.all([...kinds].map((kind) => named(kind, typed, io)))).flat()
   return starting(flag === undefined ? found : found.map((one) => ({ ...one, word: `--${flag}=${one.word}` })))
@@ -83,7 +85,7 @@ function flagsOf({ flags }: Command, typed: Typed): Candidate[] {
 
 /** What the usage has where the word stands: kinds such as ROUTE, and words that stand for themselves. */
 function kindsOf(command: Command, { args, open }: Typed): string[] {
-  if (open !== null) return [command.flags[open]?.value ?? '']
+  if (open !== null) return (command.flags[open]?.value ?? '').split('|')
   // A usage may have words that are no arguments, such as [flags].
   if (args.length >= command.counts[1]) return []
   const forms = command.forms ?? command.usage.split(' | ')
@@ -101,7 +103,8 @@ const isKind = (step: string): boolean => /^[A-Z_]+$/.test(step)
 async function named(kind: string, { args, flags }: Typed, io: Io): Promise<Candidate[]> {
   const list = async <Entry>(path: string, key: string, each: (entry: Entry) => Candidate): Promise<Candidate[]> => {
     try {
-      const { json } = await new AdminClient(flags.get('admin'), { ...io, timeoutMs: PATIENCE_MS }).ask('GET', path)
+      const target = targetOf({ admin: flags.get('admin'), context: flags.get('context') }, io)
+      const { json } = await new AdminClient(target, { timeoutMs: PATIENCE_MS }).ask('GET', path)
       return (json[key] as Entry[]).map(each)
     } catch {
       // A shell that completes a word has no place for an error: there is nothing to offer.
@@ -149,9 +152,19 @@ async function named(kind: string, { args, flags }: Typed, io: Io): Promise<Cand
         word: id,
         about: `${method} ${path}`,
       }))
+    case 'CONTEXT':
+      return contextsOf(io)
     case 'METHOD':
       return METHODS.map((word) => ({ word, about: '' }))
     default:
-      return isKind(kind) || !/^[a-z-]+$/.test(kind) ? [] : [{ word: kind, about: '' }]
+      return isKind(kind) || !/^[a-z][a-z0-9-]*$/.test(kind) ? [] : [{ word: kind, about: '' }]
+  }
+}
+
+function contextsOf(io: Io): Candidate[] {
+  try {
+    return Object.entries(readContexts(io).contexts).map(([word, { admin }]) => ({ word, about: admin }))
+  } catch {
+    return []
   }
 }

@@ -5,7 +5,9 @@ import { parseArgs } from 'node:util'
 import { didYouMean } from '../rules/values/problem.ts'
 import { flawOfDuration, parseDurationMs } from '../rules/values/units.ts'
 import { AdminClient } from './admin-client.ts'
-import { CommandError, EXIT, type ExitCode, type Io } from './io.ts'
+import type { Layout } from './columns.ts'
+import { targetOf } from './contexts.ts'
+import { CommandError, EXIT, type ExitCode, type Io, paint, printable } from './io.ts'
 
 /** A flag of a command. */
 export interface Flag {
@@ -29,6 +31,8 @@ export interface Command {
   readonly about: string
   readonly examples: readonly string[]
   readonly flags: Readonly<Record<string, Flag>>
+  /** Whether this call only lists something, so that --watch may repeat it. Absent: the command does nothing else. */
+  lists?(given: Given): boolean
   /** Minimum and maximum number of positional arguments. */
   readonly counts: readonly [min: number, max: number]
   run(given: Given, io: Io): Promise<ExitCode> | ExitCode
@@ -38,6 +42,8 @@ export interface Command {
 export class Given {
   readonly args: readonly string[]
   readonly #values: Readonly<Record<string, string | boolean | (string | boolean)[] | undefined>>
+  /** Whether the person has been told which context is used. */
+  #isTold = false
 
   constructor(args: readonly string[], values: Given['values']) {
     this.args = args
@@ -49,7 +55,12 @@ export class Given {
   }
 
   has(flag: string): boolean {
-    return this.#values[flag] === true
+    return this.#values[flag] === true || (flag === 'json' && this.#values.output === 'json')
+  }
+
+  /** How a list is printed. */
+  layout(io: Io): Layout {
+    return { colour: io.colours.out, width: io.terminal()?.columns ?? null, wide: this.text('output') === 'wide' }
   }
 
   text(flag: string): string | undefined {
@@ -62,16 +73,28 @@ export class Given {
     return Array.isArray(value) ? value.map(String) : []
   }
 
-  /** A client for the running proxy at `--admin` or the address in the environment. */
+  /** A client for the running proxy at `--admin`, of the context, or at the address in the environment. */
   client(io: Io): AdminClient {
-    return new AdminClient(this.text('admin'), io)
+    const target = targetOf({ admin: this.text('admin'), context: this.text('context') }, io)
+    // On stderr: the output itself stays the same for scripts.
+    if (target.context !== null && !this.has('json') && !this.#isTold)
+      io.err(`${paint(io.colours.err, 'dim', `context ${target.context} (${printable(target.admin)})`)}\n`)
+    this.#isTold = true
+    return new AdminClient(target, io)
   }
 }
 
 /** Flags that several commands share. */
 export const JSON_FLAG = { json: { value: '', help: 'print JSON' } } as const
+/** For what is listed. */
+export const LIST_FLAGS = {
+  ...JSON_FLAG,
+  output: { value: 'wide|json', short: 'o', help: 'wide: all columns, nothing cut; json: as --json' },
+  watch: { value: '', short: 'w', help: 'print it again whenever it changes, every 2 s, until Ctrl-C' },
+} as const
 export const ADMIN_FLAG = {
   admin: { value: 'HOST:PORT', help: 'address of the admin API (BANYAN_ADMIN, 127.0.0.1:8081)' },
+  context: { value: 'CONTEXT', help: 'name of the admin API instead (banyan context list)' },
 } as const
 export const EDIT_FLAGS = {
   reason: { value: 'TEXT', help: 'the reason, stored with the revision' },
@@ -119,7 +142,14 @@ export function readArguments(command: Command, args: readonly string[]): Given 
   const { values, positionals } = parsed(command, args, options)
   const [min, max] = command.counts
   if (positionals.length < min || positionals.length > max) throw usageError(command, 'wrong number of arguments')
-  return new Given(positionals, values)
+  const { output } = values
+  if (typeof output === 'string' && !['wide', 'json'].includes(output))
+    throw usageError(command, `--output ${output}: must be wide or json`)
+  const given = new Given(positionals, values)
+  const isForLists = values.watch === true || output === 'wide'
+  if (isForLists && Object.hasOwn(command.flags, 'output') && command.lists?.(given) === false)
+    throw usageError(command, `--${values.watch === true ? 'watch' : 'output wide'} is for what is listed`)
+  return given
 }
 
 function parsed(

@@ -1,8 +1,9 @@
 /**
  * `banyan discover`: the endpoints that no route claims, and a route for one of them.
  */
-import { ADMIN_FLAG, type Command, type Given, JSON_FLAG } from './command.ts'
-import { CommandError, columns, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
+import { columns } from './columns.ts'
+import { ADMIN_FLAG, type Command, type Given, LIST_FLAGS } from './command.ts'
+import { CommandError, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
 
 /** Lines of the list. */
 const SHOWN = 20
@@ -23,7 +24,7 @@ of an endpoint: its responses and who calls it. banyan routes add --endpoint ID 
     since: { value: 'TIME', help: 'only what was seen in this time, such as 7d; whole days count' },
     all: { value: '', help: `all of them, also those that a route claims by now (${SHOWN})` },
     ...ADMIN_FLAG,
-    ...JSON_FLAG,
+    ...LIST_FLAGS,
   },
   counts: [0, 1],
   run: runDiscover,

@@ -12,6 +12,12 @@ export interface Io {
   err(text: string): void
   /** Whether stdout and stderr are terminals with colours. */
   readonly colours: { readonly out: boolean; readonly err: boolean }
+  /** Size of the terminal that stdout is; null if it is none. Asked again for each output, since it may be resized. */
+  terminal(): { readonly columns: number; readonly rows: number } | null
+  /** Asks the person at the terminal. @returns the answer, or null if nobody is there to ask */
+  ask(question: string): Promise<string | null>
+  /** Aborts when the person ends a command that runs until then: Ctrl-C, or q at a terminal. From then on only that ends it. */
+  untilEnded(): AbortSignal
   readonly env: Readonly<Record<string, string | undefined>>
   /** A file's text; `-` is standard input. Throws if it can't be read. */
   readFile(path: string): string
@@ -32,6 +38,8 @@ export interface Io {
 /** The exit codes of all commands. */
 export const EXIT = {
   done: 0,
+  /** `diff`: the table differs, as `diff` and `kubectl diff` end. */
+  differs: 1,
   /** The table is invalid, or the proxy refused the request. */
   refused: 1,
   /** Invalid command line. */
@@ -66,17 +74,6 @@ const COLOURS = { red: 31, green: 32, yellow: 33, blue: 34, bold: 1, dim: 2 } as
 /** Colours a text if `on`. */
 export function paint(on: boolean, colour: keyof typeof COLOURS, text: string): string {
   return on ? `\x1b[${COLOURS[colour]}m${text}\x1b[0m` : text
-}
-
-/** Rows as columns, each as wide as its widest cell; the header is dimmed if `colour`. */
-export function columns(header: readonly string[], rows: readonly (readonly string[])[], colour: boolean): string {
-  const widths = header.map((title, at) => Math.max(title.length, ...rows.map((row) => (row[at] ?? '').length)))
-  const lineOf = (cells: readonly string[]): string =>
-    cells
-      .map((cell, at) => cell.padEnd(widths[at] as number))
-      .join('  ')
-      .trimEnd()
-  return `${[paint(colour, 'dim', lineOf(header)), ...rows.map(lineOf)].join('\n')}\n`
 }
 
 /** Replaces what a terminal would act on. Everything that comes from tables and requests is printed through this. */

@@ -1,8 +1,9 @@
 /**
  * `banyan ramp`: raises percent step by step while the evidence allows it.
  */
-import { ADMIN_FLAG, type Command, type Given, JSON_FLAG, unknownSubcommand } from './command.ts'
-import { CommandError, columns, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
+import { columns } from './columns.ts'
+import { ADMIN_FLAG, type Command, type Given, LIST_FLAGS, unknownSubcommand } from './command.ts'
+import { CommandError, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
 
 /** By subcommand: what it does, and its usage. */
 const STEPS = {
@@ -36,9 +37,10 @@ as it was. The proxy does the work: this command can be closed.`,
     reason: { value: 'TEXT', help: 'step: the reason, stored with the revision' },
     back: { value: '', help: 'abort: set percent back to what it was before the start' },
     ...ADMIN_FLAG,
-    ...JSON_FLAG,
+    ...LIST_FLAGS,
   },
   counts: [1, 2],
+  lists: ({ args: [name] }) => name === 'status',
   run: runRamp,
 }
 
@@ -121,18 +123,18 @@ async function post(name: string, route: string, body: object, given: Given, io:
 async function runStatus(route: string | undefined, given: Given, io: Io): Promise<ExitCode> {
   const { json } = await given.client(io).ask('GET', route === undefined ? '/ramps' : pathOf(route))
   if (given.has('json')) io.out(jsonText(json))
-  else if (route === undefined) io.out(listText(json.ramps, io))
+  else if (route === undefined) io.out(listText(json.ramps, given, io))
   else io.out(statusText(json))
   return EXIT.done
 }
 
-function listText(ramps: readonly RampAnswer[], io: Io): string {
+function listText(ramps: readonly RampAnswer[], given: Given, io: Io): string {
   if (ramps.length === 0) return 'no route has a ramp: add "ramp: {}" to one\n'
   const rows = ramps.map((one) => [one.route, one.status, stepText(one.step), stepText(one.next), one.why ?? '-'])
   return columns(
-    ['ROUTE', 'STATUS', 'STEP', 'NEXT', 'WHY'],
+    [{ title: 'ROUTE', least: 12 }, 'STATUS', 'STEP', 'NEXT', { title: 'WHY', least: 20 }],
     rows.map((row) => row.map(printable)),
-    io.colours.out,
+    given.layout(io),
   )
 }
 

@@ -5,19 +5,22 @@
 import { flowText } from '../rules/language/yaml-print.ts'
 import { targetsText } from '../rules/routing/targets.ts'
 import { addRoute } from './add-route.ts'
-import { ADMIN_FLAG, type Command, EDIT_FLAGS, editTerms, type Given, JSON_FLAG } from './command.ts'
+import { columns } from './columns.ts'
+import { ADMIN_FLAG, type Command, EDIT_FLAGS, editTerms, type Given, JSON_FLAG, LIST_FLAGS } from './command.ts'
 import { dryRunText } from './dry-run.ts'
-import { CommandError, columns, EXIT, type ExitCode, type Io, jsonText, paint, printable } from './io.ts'
+import { CommandError, EXIT, type ExitCode, type Io, jsonText, paint, printable } from './io.ts'
 
 export const routes: Command = {
   name: 'routes',
   usage: '[ROUTE] | add --endpoint ENDPOINT',
   summary: 'list the routes of the running proxy, with live figures',
-  about: `ACTUAL, RATE, ERRORS and P99 cover the last minute; - means no data. add makes a route at 0 percent for an endpoint that
+  about: `ACTUAL, RATE, ERRORS and P95 cover the last minute; - means no data. banyan top has the two sides of each route. add makes a route at 0 percent for an endpoint that
 banyan discover lists.`,
   examples: [
     'banyan routes',
     'banyan routes gtin-lookup',
+    'banyan routes -o wide',
+    'banyan routes --watch',
     'banyan routes --json | jq .routes[].percent',
     'banyan routes add --endpoint 3fa10c --to stores',
   ],
@@ -27,9 +30,10 @@ banyan discover lists.`,
     id: { value: 'NAME', help: 'add: id of the route (made from its path)' },
     ...EDIT_FLAGS,
     ...ADMIN_FLAG,
-    ...JSON_FLAG,
+    ...LIST_FLAGS,
   },
   counts: [0, 1],
+  lists: (given) => given.args[0] !== 'add',
   run: runRoutes,
 }
 
@@ -59,6 +63,8 @@ export const set: Command = {
 interface RouteWindow {
   readonly perSecond: number
   readonly errorRatio: number | null
+  readonly p50Ms: number | null
+  readonly p95Ms: number | null
   readonly p99Ms: number | null
   readonly share: { readonly actualPercent: number | null } | null
 }
@@ -92,38 +98,53 @@ async function runRoutes(given: Given, io: Io): Promise<ExitCode> {
   }
   const list: RouteAnswer[] = id === undefined ? json.routes : [json]
   const fallback: string = json.default ?? 'the default'
-  const header = ['ROUTE', 'MATCH', 'FROM', 'TO', 'PERCENT', 'ACTUAL', 'RATE', 'ERRORS', 'P99']
   io.out(
     columns(
-      header,
+      COLUMNS,
       list.map((route) => rowOf(route, fallback)),
-      io.colours.out,
+      given.layout(io),
     ),
   )
   if (list.length === 0) io.out(`no routes: every request goes to ${printable(fallback)}\n`)
   return EXIT.done
 }
 
+const COLUMNS = [
+  { title: 'ROUTE', least: 12 },
+  { title: 'FROM', wide: true },
+  { title: 'TO', least: 8 },
+  { title: 'PERCENT', right: true },
+  { title: 'ACTUAL', right: true },
+  { title: 'RATE', right: true },
+  { title: 'ERRORS', right: true },
+  { title: 'P50', right: true, wide: true },
+  { title: 'P95', right: true },
+  { title: 'P99', right: true, wide: true },
+  { title: 'MATCH', least: 12 },
+] as const
+
 function rowOf({ id, match, from, to, percent, live }: RouteAnswer, fallback: string): string[] {
   const window = live.lastMinute
+  const ms = (value: number | null | undefined): string => said(value, (ms) => `${ms} ms`)
   return [
     id,
-    shortened(printable(flowText(match))),
     from ?? fallback,
     targetsText(to),
     `${percent} %`,
-    said(window?.share?.actualPercent, (value) => `${value} %`),
-    said(window?.perSecond, (value) => `${value}/s`),
+    said(window?.share?.actualPercent, (value) => `${Math.round(value * 100) / 100} %`),
+    said(window?.perSecond, (value) => `${Number(value.toPrecision(3))}/s`),
     said(window?.errorRatio, (value) => `${Math.round(value * 10_000) / 100} %`),
-    said(window?.p99Ms, (value) => `${value} ms`),
+    ms(window?.p50Ms),
+    ms(window?.p95Ms),
+    ms(window?.p99Ms),
+    printable(matchText(match)),
   ]
 }
 
-/** Widest MATCH. */
-const MATCH_WIDTH = 60
-
-function shortened(text: string): string {
-  return text.length > MATCH_WIDTH ? `${text.slice(0, MATCH_WIDTH - 1)}…` : text
+/** A path alone as it is, more as in routes.yaml. */
+function matchText(match: RouteAnswer['match']): string {
+  const { path, ...rest } = match as { path?: unknown }
+  return typeof path === 'string' && Object.keys(rest).length === 0 ? path : flowText(match)
 }
 
 /** A figure, or a dash if there is none. */

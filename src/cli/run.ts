@@ -2,9 +2,11 @@
  * Runs the commands other than `serve`: finds them by name and returns their exit code.
  */
 import { didYouMean } from '../rules/values/problem.ts'
+import { apply, diff } from './apply.ts'
 import { check } from './check.ts'
 import { type Command, type Flag, helpOf, readArguments } from './command.ts'
 import { completionOf } from './completion.ts'
+import { context } from './context.ts'
 import { deploy } from './deploy/deploy.ts'
 import { discover } from './discover.ts'
 import { explain } from './explain.ts'
@@ -12,16 +14,22 @@ import { forceToken } from './force-token.ts'
 import { CommandError, EXIT, type ExitCode, type Io, jsonText } from './io.ts'
 import { purge } from './purge.ts'
 import { ramp } from './ramp.ts'
-import { restore, revisions } from './revisions.ts'
+import { revisions } from './revisions.ts'
 import { routes, set } from './routes.ts'
 import { servers } from './servers.ts'
 import { shadow } from './shadow.ts'
+import { top } from './top.ts'
+import { keep, restore, revert } from './undo.ts'
+import { watched } from './watch.ts'
 
 const COMMANDS: readonly Command[] = [
   check,
+  diff,
+  apply,
   explain,
   routes,
   set,
+  top,
   discover,
   servers,
   shadow,
@@ -29,7 +37,10 @@ const COMMANDS: readonly Command[] = [
   deploy,
   purge,
   revisions,
+  revert,
   restore,
+  keep,
+  context,
   forceToken,
 ]
 
@@ -75,7 +86,9 @@ export async function runCommand(
     return EXIT.done
   }
   try {
-    return await command.run(readArguments(command, args), io)
+    const given = readArguments(command, args)
+    const isWatched = given.has('watch') && Object.hasOwn(command.flags, 'output')
+    return isWatched ? await watched(command, given, io) : await command.run(given, io)
   } catch (error) {
     if (!(error instanceof CommandError)) throw error
     if (args.includes('--json') && error.problem !== null) io.out(jsonText(error.problem))

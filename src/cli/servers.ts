@@ -1,8 +1,9 @@
 /**
  * `banyan servers`: lists the upstreams and their servers with live figures.
  */
-import { ADMIN_FLAG, type Command, EDIT_FLAGS, type Given, JSON_FLAG, unknownSubcommand } from './command.ts'
-import { columns, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
+import { columns } from './columns.ts'
+import { ADMIN_FLAG, type Command, EDIT_FLAGS, type Given, LIST_FLAGS, unknownSubcommand } from './command.ts'
+import { EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
 import { said } from './routes.ts'
 import { runStep, STEPS } from './server-steps.ts'
 
@@ -10,8 +11,8 @@ export const servers: Command = {
   name: 'servers',
   usage: '[UPSTREAM] | add UPSTREAM URL | remove|drain|undrain UPSTREAM SERVER | weight UPSTREAM SERVER N',
   summary: 'list upstreams and servers with live figures; add, remove, drain servers',
-  about: `The first row of an upstream has its RATE and ERRORS of the last minute, the others a server each: STATE is up, slow-start,
-ejected, unhealthy or drained; ACTIVE counts the requests in flight, IDLE the open connections without one.
+  about: `The row of an upstream has its RATE and ERRORS of the last minute; below it each server has its STATE: up, slow-start, ejected,
+unhealthy or drained. IN FLIGHT counts the requests, IDLE the open connections without one.
 add, remove and weight edit the table; add --ttl leases a server outside the table, until the time is over; run it again to
 renew the lease. drain sends a server no new requests and returns at once, or with --wait when none are in flight.`,
   examples: [
@@ -28,9 +29,10 @@ renew the lease. drain sends a server no new requests and returns at once, or wi
     wait: { value: 'TIME', help: 'drain: wait at most this long until no requests are in flight' },
     ...EDIT_FLAGS,
     ...ADMIN_FLAG,
-    ...JSON_FLAG,
+    ...LIST_FLAGS,
   },
   counts: [0, 4],
+  lists: ({ args: [name = ''] }) => !Object.hasOwn(STEPS, name),
   run: runServers,
 }
 
@@ -63,22 +65,34 @@ async function runServers(given: Given, io: Io): Promise<ExitCode> {
   const list: UpstreamAnswer[] = name === undefined ? json.upstreams : [json]
   const rows = list.flatMap(({ name: upstream, live }) => [
     [
-      upstream,
-      said(live.lastMinute?.perSecond, (value) => `${value}/s`),
+      printable(upstream),
+      ...['', '', '', '', ''],
+      said(live.lastMinute?.perSecond, (value) => `${Number(value.toPrecision(3))}/s`),
       said(live.lastMinute?.errorRatio, (value) => `${Math.round(value * 10_000) / 100} %`),
     ],
     ...live.servers.map(({ id, url, weight, leased, state, health, connections }) => [
-      ...['', '', ''],
-      id,
+      `  ${id}`,
       url,
-      String(weight),
       leased ? `${state}, leased` : state,
+      String(weight),
       String(connections.active),
       String(connections.idle),
+      ...['', ''],
       printable(health?.healthy === false ? (health.last?.detail ?? '') : ''),
     ]),
   ])
-  const header = ['UPSTREAM', 'RATE', 'ERRORS', 'SERVER', 'URL', 'WEIGHT', 'STATE', 'ACTIVE', 'IDLE', 'WHY']
-  io.out(columns(header, rows, io.colours.out))
+  io.out(columns(COLUMNS, rows, given.layout(io)))
   return EXIT.done
 }
+
+const COLUMNS = [
+  { title: 'SERVER', least: 16 },
+  { title: 'URL', wide: true },
+  { title: 'STATE' },
+  { title: 'WEIGHT', right: true },
+  { title: 'IN FLIGHT', right: true },
+  { title: 'IDLE', right: true },
+  { title: 'RATE', right: true },
+  { title: 'ERRORS', right: true },
+  { title: 'WHY', least: 10 },
+] as const

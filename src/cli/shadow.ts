@@ -3,9 +3,18 @@
  */
 import { targetNames, targetsText } from '../rules/routing/targets.ts'
 import type { AdminClient } from './admin-client.ts'
-import { ADMIN_FLAG, type Command, EDIT_FLAGS, editTerms, type Given, JSON_FLAG, unknownSubcommand } from './command.ts'
+import { columns } from './columns.ts'
+import {
+  ADMIN_FLAG,
+  type Command,
+  EDIT_FLAGS,
+  editTerms,
+  type Given,
+  LIST_FLAGS,
+  unknownSubcommand,
+} from './command.ts'
 import { dryRunText } from './dry-run.ts'
-import { CommandError, columns, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
+import { CommandError, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
 
 /** By subcommand: what it does, and how many arguments it takes. */
 const STEPS = {
@@ -42,9 +51,10 @@ the old side do, noise for what differs there as well. ignore accepts a differen
     since: { value: 'TIME', help: 'show: only what was found in this time, such as 6h; whole hours count' },
     ...EDIT_FLAGS,
     ...ADMIN_FLAG,
-    ...JSON_FLAG,
+    ...LIST_FLAGS,
   },
   counts: [1, 3],
+  lists: ({ args: [name] }) => name === 'show',
   run: runShadow,
 }
 

@@ -67,14 +67,21 @@ describe('what is asked', () => {
   })
 
   test('routes prints a row each, with dashes where there is nothing to tell', async () => {
-    const window = { perSecond: 12.5, errorRatio: 0.0125, p99Ms: 48, share: { actualPercent: 4.9 } }
+    const window = {
+      perSecond: 12.5,
+      errorRatio: 0.0125,
+      p50Ms: 3,
+      p95Ms: 40,
+      p99Ms: 48,
+      share: { actualPercent: 4.9 },
+    }
     const routes = [ROUTE, { ...ROUTE, id: 'busy', from: 'old', live: { exchanges: 9, lastMinute: window } }]
     admin().get('/routes').reply(200, { revision: 7, default: 'legacy', routes })
     expect((await banyan(['routes'])).out).toBe(
       [
-        'ROUTE        MATCH                  FROM    TO    PERCENT  ACTUAL  RATE    ERRORS  P99',
-        'gtin-lookup  { path: /stores/:id }  legacy  gtin  5 %      -       -       -       -',
-        'busy         { path: /stores/:id }  old     gtin  5 %      4.9 %   12.5/s  1.25 %  48 ms',
+        'ROUTE        TO    PERCENT  ACTUAL    RATE  ERRORS    P95  MATCH',
+        'gtin-lookup  gtin      5 %       -       -       -      -  /stores/:id',
+        'busy         gtin      5 %   4.9 %  12.5/s  1.25 %  40 ms  /stores/:id',
         '',
       ].join('\n'),
     )
@@ -161,15 +168,30 @@ nothing was changed (dry run)
     admin()
       .get('/upstreams')
       .reply(200, { upstreams: [{ name: 'gtin', live: { lastMinute: null, servers: [server] } }] })
-    expect((await banyan(['servers'])).out).toContain(
-      'gtin      -     -\n                        s1      http://127.0.0.1:4002  2       ejected  1       2\n',
+    expect((await banyan(['servers'])).out).toBe(
+      [
+        'SERVER  STATE    WEIGHT  IN FLIGHT  IDLE  RATE  ERRORS  WHY',
+        'gtin                                         -       -',
+        '  s1    ejected       2          1     2',
+        '',
+      ].join('\n'),
     )
-    const one = { revision: 7, at: '2026-01-01T00:00:00.000Z', author: 'anna', reason: 'why', forced: false }
+    const one = {
+      revision: 7,
+      at: '2026-01-01T00:00:00.000Z',
+      author: 'anna',
+      reason: 'why',
+      forced: false,
+      summary: null,
+      run: 7,
+      kept: null,
+    }
+    const now = () => Date.parse('2026-01-01T05:10:00.000Z')
     admin()
       .get('/revisions')
-      .reply(200, { current: 7, revisions: [one, { ...one, revision: 6, reason: null, forced: true }] })
-    expect((await banyan(['revisions'])).out).toBe(
-      'REVISION  AT                        BY    REASON\n7 *       2026-01-01T00:00:00.000Z  anna  why\n6         2026-01-01T00:00:00.000Z  anna   (forced)\n',
+      .reply(200, { current: 7, revisions: [one, { ...one, revision: 6, run: 6, reason: null, forced: true }] })
+    expect((await banyan(['revisions'], { now })).out).toBe(
+      'REVISION   AGE  BY    CHANGED  REASON\n7 *         5h  anna  -        why\n6           5h  anna  -         (forced)\n',
     )
     admin()
       .get('/revisions/7')
@@ -179,8 +201,17 @@ nothing was changed (dry run)
       'revision 7, 2026-01-01T00:00:00.000Z, by anna: why\n\n-a\n+b\n',
     )
     expect((await banyan(['revisions', '7', '--text'])).out).toBe('version: 1\n')
-    admin().post('/revisions/6/restore').reply(200, { revision: 8, changed: true })
-    expect((await banyan(['restore', '6'])).out).toBe('revision 6 restored as revision 8\n')
+    const newest = { revision: 7, author: 'bob', yours: false, reason: null, summary: null }
+    admin()
+      .post('/revisions/6/restore?dryRun=true')
+      .reply(200, { undoes: [newest] }, { ETag: '"7-a"' })
+    admin(ADMIN, { reqheaders: { 'if-match': '"7-a"' } })
+      .post('/revisions/6/restore')
+      .reply(200, { revision: 8, changed: true, undoes: [newest] })
+    expect((await banyan(['restore', '6'])).out).toBe(
+      'revision 6 restored as revision 8\ntook back 1 revision:\n  7 by bob: -\n',
+    )
+    admin().post('/revisions/8/restore?dryRun=true').reply(200, { undoes: [] })
     admin().post('/revisions/8/restore').reply(200, { revision: 8, changed: false })
     expect((await banyan(['restore', '8'])).out).toBe(
       'no change: the table is already the same as revision 8 (revision 8)\n',

@@ -25,6 +25,12 @@ export interface Surroundings {
   /** What the operator's commands do. */
   readonly run?: Io['run']
   readonly readFile?: Io['readFile']
+  /** The size of the terminal; default: there is none. */
+  readonly terminal?: Io['terminal']
+  /** Who is asked; default: nobody is there. */
+  readonly ask?: Io['ask']
+  /** When the person ends it; default: never. */
+  readonly ended?: AbortSignal
   /** Files by path, besides those on disk. */
   readonly files?: Record<string, string>
 }
@@ -40,6 +46,9 @@ export async function banyan(
     now = () => 1_000_500,
     sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
     run = async () => 0,
+    terminal = () => null,
+    ask = async () => null,
+    ended = new AbortController().signal,
     readFile = (path) => readFileSync(path, 'utf8'),
   }: Surroundings = {},
 ): Promise<Ended> {
@@ -52,6 +61,9 @@ export async function banyan(
       err += text
     },
     colours: { out: colours, err: colours },
+    terminal,
+    ask,
+    untilEnded: () => ended,
     env,
     readFile: (path) => files[path] ?? readFile(path),
     tlsFindings: (table, file) => findTlsFlaws(table, dirname(file)),

@@ -31,7 +31,7 @@ test('a server is added to the table, weighed, drained, undrained and removed', 
   expect(at.history.get(2)?.reason).toBe('more')
   expect((await run('weight', 'gtin', 'four', '5')).out).toBe('gtin/four: weight 5 (revision 3)\n')
   expect((await run('drain', 'gtin', 'four', '--wait', '1s')).out).toBe('gtin/four: drained, 0 requests in flight\n')
-  expect((await run('gtin')).out).toMatch(/^ +four +http:\/\/127\.0\.0\.1:4004 +5 +drained /m)
+  expect((await run('gtin')).out).toMatch(/^ +four +drained +5 /m)
   expect((await run('undrain', 'gtin', 'four')).out).toBe('gtin/four: back in use\n')
   expect((await run('remove', 'gtin', 'four')).out).toBe('gtin/four: removed (revision 4)\n')
   expect(await at.text()).toBe(TABLE)
@@ -42,7 +42,7 @@ test('a server registers itself, and is shown as leased', async () => {
     'gtin/127.0.0.1:4005: added (leased until 1970-01-01T00:01:31.000Z)\n',
   )
   expect((await run('add', 'gtin', 'http://127.0.0.1:4005', '--ttl', '30s')).out).toContain('updated (leased')
-  expect((await run('gtin')).out).toMatch(/127\.0\.0\.1:4005 +http\S+ +1 +up, leased /)
+  expect((await run('gtin')).out).toMatch(/127\.0\.0\.1:4005 +up, leased +1 /)
   expect(JSON.parse((await run('remove', 'gtin', '127.0.0.1:4005', '--json')).out)).toMatchObject({
     removed: '127.0.0.1:4005',
   })

@@ -3,7 +3,8 @@
  */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { columns, jsonText, printable } from '../../../src/cli/io.ts'
+import { columns } from '../../../src/cli/columns.ts'
+import { jsonText, printable } from '../../../src/cli/io.ts'
 import { formatProblem } from '../../../src/rules/values/problem.ts'
 import { escapedJson, UNPRINTABLE } from '../../../src/rules/values/unprintable.ts'
 

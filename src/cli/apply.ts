@@ -1,0 +1,167 @@
+/**
+ * `banyan diff` and `banyan apply`: a table file against what is live, and put in its place.
+ */
+import { editTable, plainTable } from '../rules/language/edit.ts'
+import { readTable } from '../rules/language/text.ts'
+import { diffText } from '../rules/language/text-diff.ts'
+import { flowText } from '../rules/language/yaml-print.ts'
+import type { TableDocument } from '../rules/table/schema.ts'
+import type { Plain } from '../rules/values/plain.ts'
+import type { AdminClient } from './admin-client.ts'
+import { report, textOf } from './check.ts'
+import { ADMIN_FLAG, type Command, EDIT_FLAGS, editTerms, type Given, JSON_FLAG } from './command.ts'
+import { diffInColours, dryRunText } from './dry-run.ts'
+import { CommandError, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
+
+const PERCENT_FLAG = {
+  'take-percent': { value: '', help: 'take the percents of the file, instead of keeping those that are live' },
+} as const
+
+const ABOUT_PERCENT = `The percent of a route that is live stays as it is: it is moved by banyan set and ramps, and a file from a repository does not know
+how far they are. What stays is told on stderr; --take-percent takes the file's.`
+
+export const diff: Command = {
+  name: 'diff',
+  usage: 'FILE',
+  summary: 'compare a table file with what is live: what banyan apply would change',
+  about: `${ABOUT_PERCENT}
+FILE - reads standard input. Exits as kubectl diff: 0 without differences, 1 with differences, more on errors (2: the file is invalid or can't be read).`,
+  examples: [
+    'banyan diff routes.yaml',
+    'git show main:routes.yaml | banyan diff -',
+    'banyan diff routes.yaml --take-percent',
+  ],
+  flags: { ...PERCENT_FLAG, ...ADMIN_FLAG, ...JSON_FLAG },
+  counts: [1, 1],
+  run: runDiff,
+}
+
+export const apply: Command = {
+  name: 'apply',
+  usage: 'FILE',
+  summary: 'make a table file live, if nobody has changed the table meanwhile',
+  about: `${ABOUT_PERCENT}
+FILE - reads standard input. It is compare-and-set: if the table changes between reading and writing, nothing is written and the exit is
+5; --if-match ETAG names the revision that the file was made from. --dry-run shows the difference and how many of the recent requests would move.`,
+  examples: [
+    'banyan apply routes.yaml --reason "release 41"',
+    'banyan apply routes.yaml --dry-run',
+    'banyan apply routes.yaml --if-match 12-1da041c6b52f',
+  ],
+  flags: { ...PERCENT_FLAG, ...EDIT_FLAGS, ...ADMIN_FLAG, ...JSON_FLAG },
+  counts: [1, 1],
+  run: runApply,
+}
+
+/** A file beside what is live. */
+interface Compared {
+  readonly live: string
+  readonly etag: string
+  /** The text of the file, with what stays as it is live. */
+  readonly wanted: string
+  readonly kept: readonly KeptPercent[]
+}
+
+interface KeptPercent {
+  readonly route: string
+  readonly live: number
+  readonly file: number
+}
+
+async function runDiff(given: Given, io: Io): Promise<ExitCode> {
+  try {
+    const { live, wanted, kept } = await compared(given, given.client(io), io)
+    const told = diffText(live, wanted)
+    if (given.has('json')) io.out(jsonText({ changed: told !== '', diff: told, kept }))
+    else {
+      sayKept(kept, io)
+      io.out(diffInColours(told, io.colours.out))
+    }
+    return told === '' ? EXIT.done : EXIT.differs
+  } catch (error) {
+    // 1 says that there are differences.
+    if (!(error instanceof CommandError) || error.code !== EXIT.refused) throw error
+    throw new CommandError(EXIT.usage, error.message, error.problem)
+  }
+}
+
+async function runApply(given: Given, io: Io): Promise<ExitCode> {
+  const client = given.client(io)
+  const { etag, wanted, kept } = await compared(given, client, io)
+  const { headers, query } = editTerms(given)
+  const terms = { 'If-Match': etag, ...headers }
+  const { json } = await client.ask('PUT', `/routes.yaml${query}`, { text: wanted, headers: terms })
+  if (given.has('json')) {
+    io.out(jsonText({ ...json, kept }))
+    return EXIT.done
+  }
+  sayKept(kept, io)
+  if (given.has('dry-run')) io.out(dryRunText(json, io.colours.out))
+  else if (!json.changed) io.out(`no changes (revision ${json.revision})\n`)
+  else io.out(`applied as revision ${json.revision}\n${tableDiffText(json.changes)}`)
+  return EXIT.done
+}
+
+/** @throws {CommandError} if the file can't be read or is invalid */
+async function compared(given: Given, client: AdminClient, io: Io): Promise<Compared> {
+  const file = given.args[0] as string
+  const text = textOf(file, io)
+  const name = file === '-' ? 'stdin' : file
+  const read = readTable(text, name)
+  if (!read.ok) {
+    report(read, text, io)
+    throw new CommandError(EXIT.refused, `${name} is invalid`, { problems: read.problems })
+  }
+  const answer = await client.ask('GET', '/routes.yaml')
+  const [live, etag] = [answer.text, String(answer.headers.etag ?? '')]
+  if (given.has('take-percent')) return { live, etag, wanted: text, kept: [] }
+  return { live, etag, ...withLivePercents(text, live) }
+}
+
+/** The file with the percents of the routes that are live under the same id. */
+export function withLivePercents(text: string, live: string): { wanted: string; kept: readonly KeptPercent[] } {
+  const now = new Map(routesOf(live).map((route) => [route.id, route]))
+  const kept: KeptPercent[] = []
+  const wanted = editTable(text, (document) => {
+    const routes = (document.routes ?? []).map((route) => {
+      const running = now.get(route.id)
+      if (running === undefined) return route
+      const [file, is] = [route.percent ?? 0, running.percent ?? 0]
+      // At its step 100 a ramp keeps those without a key behind: both or none.
+      const isRamped = running.ramp !== undefined && route.ramp !== undefined
+      const more = isRamped && running.noKey !== route.noKey ? { noKey: running.noKey } : {}
+      if (file === is && Object.keys(more).length === 0) return route
+      kept.push({ route: route.id, live: is, file })
+      return { ...route, ...more, percent: is }
+    })
+    return document.routes === undefined ? document : ({ ...document, routes } as TableDocument)
+  })
+  return { wanted, kept }
+}
+
+function routesOf(text: string): NonNullable<TableDocument['routes']> {
+  return (plainTable(text) as unknown as TableDocument).routes ?? []
+}
+
+function sayKept(kept: readonly KeptPercent[], io: Io): void {
+  for (const { route, live, file } of kept)
+    io.err(printable(`${route}: percent stays ${live} (the file says ${file}; --take-percent takes it)\n`))
+}
+
+interface Change {
+  readonly what: string
+  readonly name: string
+  readonly change: string
+  readonly keys?: readonly { readonly key: string; readonly before: unknown; readonly after: unknown }[]
+}
+
+/** Changes of a table, a line each. */
+export function tableDiffText(changes: readonly Change[] = []): string {
+  const lines = changes.map(({ what, name, change, keys = [] }) => {
+    const subject = what === 'route' ? name : `${what} ${name}`
+    if (change !== 'changed') return `  ${subject}: ${change}`
+    const value = (one: unknown): string => (one === null || one === undefined ? 'none' : flowText(one as Plain))
+    return `  ${subject}: ${keys.map(({ key, before, after }) => `${key} ${value(before)} -> ${value(after)}`).join(', ')}`
+  })
+  return lines.map((line) => `${printable(line)}\n`).join('')
+}

@@ -1,0 +1,81 @@
+/**
+ * Rows as columns: as wide as they are, or as wide as the terminal is.
+ */
+import { paint } from './io.ts'
+
+/** A column. */
+export interface Column {
+  readonly title: string
+  /** The width that it may be cut to where the terminal is too narrow; absent: it is never cut. */
+  readonly least?: number
+  /** Only with `-o wide`. */
+  readonly wide?: true
+  /** Numbers end at the same place. */
+  readonly right?: true
+}
+
+/** How columns are printed. */
+export interface Layout {
+  readonly colour: boolean
+  /** Of the terminal; null where the output is none: then nothing is cut. */
+  readonly width?: number | null
+  /** `-o wide`: all columns, and nothing is cut. */
+  readonly wide?: boolean
+}
+
+const GAP = 2
+
+/** Rows as columns, each as wide as its widest cell; the header is dimmed if `colour`. Columns may be given by their title alone. */
+export function columns(
+  header: readonly (string | Column)[],
+  rows: readonly (readonly string[])[],
+  layout: boolean | Layout,
+): string {
+  const { colour, width = null, wide = false } = typeof layout === 'boolean' ? { colour: layout } : layout
+  const all = header.map((one) => (typeof one === 'string' ? { title: one } : one) as Column)
+  const shown = all.map((column, at) => ({ column, at })).filter(({ column }) => wide || column.wide !== true)
+  const widths = shown.map(({ column, at }) =>
+    rows.reduce((most, row) => Math.max(most, lengthOf(row[at] ?? '')), lengthOf(column.title)),
+  )
+  if (width !== null && !wide)
+    squeeze(
+      widths,
+      shown.map(({ column }) => column.least),
+      width,
+    )
+  const lineOf = (cells: readonly string[]): string =>
+    shown
+      .map(({ column, at }, place) => {
+        const text = cut(cells[at] ?? '', widths[place] as number)
+        const room = ' '.repeat(Math.max(0, (widths[place] as number) - lengthOf(text)))
+        return column.right === true ? room + text : text + room
+      })
+      .join(' '.repeat(GAP))
+      .trimEnd()
+  const head = paint(colour, 'dim', lineOf(all.map(({ title }) => title)))
+  return `${[head, ...rows.map(lineOf)].join('\n')}\n`
+}
+
+/** Takes from the widest of those that may be cut, until the line fits or all are as narrow as they may be. */
+function squeeze(widths: number[], leasts: readonly (number | undefined)[], room: number): void {
+  let over = widths.reduce((sum, one) => sum + one + GAP, -GAP) - room
+  while (over > 0) {
+    const spare = widths.map((one, at) => (leasts[at] === undefined ? 0 : one - (leasts[at] as number)))
+    const widest = widths.reduce((best, one, at) => {
+      return (spare[at] as number) > 0 && (best === -1 || one > (widths[best] as number)) ? at : best
+    }, -1)
+    if (widest === -1) return
+    widths[widest] = (widths[widest] as number) - 1
+    over--
+  }
+}
+
+/** Characters, not UTF-16 units. */
+function lengthOf(text: string): number {
+  return /^[\x20-\x7e]*$/.test(text) ? text.length : [...text].length
+}
+
+/** Cut with a mark. */
+export function cut(text: string, width: number): string {
+  return lengthOf(text) <= width ? text : `${[...text].slice(0, width - 1).join('')}…`
+}
