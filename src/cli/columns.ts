@@ -8,6 +8,8 @@ export interface Column {
   readonly title: string
   /** The width that it may be cut to where the terminal is too narrow; absent: it is never cut. */
   readonly least?: number
+  /** It is cut in its middle: its end tells most. */
+  readonly keepsEnd?: true
   /** Only with `-o wide`. */
   readonly wide?: true
   /** Numbers end at the same place. */
@@ -46,7 +48,7 @@ export function columns(
   const lineOf = (cells: readonly string[]): string =>
     shown
       .map(({ column, at }, place) => {
-        const text = cut(cells[at] ?? '', widths[place] as number)
+        const text = (column.keepsEnd === true ? cutInside : cut)(cells[at] ?? '', widths[place] as number)
         const room = ' '.repeat(Math.max(0, (widths[place] as number) - lengthOf(text)))
         return column.right === true ? room + text : text + room
       })
@@ -78,4 +80,12 @@ function lengthOf(text: string): number {
 /** Cut with a mark. */
 export function cut(text: string, width: number): string {
   return lengthOf(text) <= width ? text : `${[...text].slice(0, width - 1).join('')}…`
+}
+
+/** Cut with a mark behind its first third. */
+function cutInside(text: string, width: number): string {
+  const letters = [...text]
+  if (letters.length <= width) return text
+  const head = Math.ceil((width - 1) / 3)
+  return `${letters.slice(0, head).join('')}…${letters.slice(letters.length - (width - 1 - head)).join('')}`
 }

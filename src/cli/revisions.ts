@@ -98,7 +98,7 @@ const COLUMNS = [
   { title: ' AGE', right: true },
   { title: 'AT', wide: true },
   { title: 'BY', least: 8 },
-  { title: 'CHANGED', least: 16 },
+  { title: 'CHANGED', least: 24, keepsEnd: true },
   { title: 'REASON', least: 12 },
   { title: 'KEPT BY', wide: true },
 ] as const

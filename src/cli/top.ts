@@ -188,11 +188,14 @@ async function look(client: AdminClient, { sort, route }: Wanted, before: Counte
   return [{ revision: json.revision, routes: sorted.flat(), servers }, now]
 }
 
-function rowsOf({ id, percent, live }: RouteAnswer): Row[] {
+/** The route, then its old side, then the new ones. */
+function rowsOf({ id, to, percent, live }: RouteAnswer): Row[] {
   const window = live.lastMinute
   if (window === null)
     return [{ route: id, side: null, percent, perSecond: 0, errorRatio: null, p50Ms: null, p95Ms: null }]
-  const sides = Object.entries(window.sides).map(([side, figures]) => {
+  const isNew = ([side]: readonly [string, unknown]): number => (targetNames(to).includes(side) ? 1 : 0)
+  const inOrder = Object.entries(window.sides).sort((a, b) => isNew(a) - isNew(b))
+  const sides = inOrder.map(([side, figures]) => {
     const { attempts, failedRatio, attemptP50Ms, attemptP95Ms } = figures
     const perSecond = Math.round((attempts / Math.max(1, window.seconds)) * 10_000) / 10_000
     return {
@@ -277,9 +280,10 @@ function lookText({ routes, servers }: Look, io: Io): string {
   return `${columns(ROUTE_COLUMNS, rows, layout)}\n${columns(SERVER_COLUMNS, serverLines, layout)}`
 }
 
-/** `12.5/s`; three digits. */
+/** `12.5/s`: as many digits as tell something. */
 export function rateText(perSecond: number): string {
-  return `${perSecond >= 100 ? Math.round(perSecond) : Number(perSecond.toPrecision(3))}/s`
+  if (perSecond >= 100) return `${Math.round(perSecond)}/s`
+  return `${perSecond >= 1 ? Math.round(perSecond * 10) / 10 : Number(perSecond.toPrecision(2))}/s`
 }
 
 /** `1.25 %`. */

@@ -60,7 +60,7 @@ const ROUTES = {
           errorRatio: 0.0125,
           p50Ms: 12,
           p95Ms: 480,
-          sides: { legacy: side(1140, 0, 11, 21.5), gtin: side(60, 0.25, 300, 1520) },
+          sides: { gtin: side(60, 0.25, 300, 1520), legacy: side(1140, 0, 11, 21.5) },
         },
       },
     },

@@ -1,0 +1,112 @@
+/**
+ * docs/guides/day.md: each command is typed against a shop with traffic, and says what the page shows, but for figures and ids.
+ */
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { type Banyan, startBanyan } from '../support/banyan.ts'
+import { type ScriptedUpstream, scriptedUpstream } from '../support/upstream.ts'
+import { PROJECT, textOf } from './project.ts'
+import { blocksOf, Session } from './session.ts'
+
+const page = textOf('docs/guides/day.md')
+const blocks = blocksOf(page)
+const TOKENS = { anna: 'the-secret-of-anna', bob: 'the-secret-of-bob' } as const
+const SLOW_MS = 400
+
+let folder: string
+let banyan: Banyan
+let upstreams: ScriptedUpstream[]
+let session: Session
+let traffic: NodeJS.Timeout
+
+function answeringAfter(ms: (target: string) => number): Promise<ScriptedUpstream> {
+  return scriptedUpstream((request) => {
+    setTimeout(() => request.send('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'), ms(request.target))
+  })
+}
+
+const TABLE = (legacy: number, gtin: number): string => `version: 1
+upstreams:
+  legacy: { servers: [http://127.0.0.1:${legacy}] }
+  gtin: { servers: [http://127.0.0.1:${gtin}] }
+default: legacy
+routes:
+  - { id: reviews, match: { path: /reviews }, to: gtin, percent: 0, sticky: request }
+  - { id: search, match: { path: /search }, to: gtin, percent: 0, sticky: request }
+  - { id: gtin-lookup, match: { path: "/gtins/:gtin" }, to: gtin, percent: 5, sticky: request }
+`
+
+/** Percents of the day, as somebody sets them. */
+async function set(who: keyof typeof TOKENS, route: string, percent: number, reason: string): Promise<void> {
+  const headers = {
+    Authorization: `Bearer ${TOKENS[who]}`,
+    'Content-Type': 'application/json',
+    'Banyan-Reason': reason,
+  }
+  const init = { method: 'PATCH', headers, body: JSON.stringify({ percent }) }
+  const { status } = await fetch(`http://127.0.0.1:${banyan.adminPort}/routes/${route}`, init)
+  expect(status).toBe(200)
+}
+
+async function ask(path: string): Promise<void> {
+  await fetch(`http://127.0.0.1:${banyan.port}${path}`).then((response) => response.text())
+}
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'banyan-day-'))
+  upstreams = [await answeringAfter(() => 1), await answeringAfter((target) => (target === '/search' ? SLOW_MS : 1))]
+  const table = TABLE(...(upstreams.map(({ port }) => port) as [number, number]))
+  const tokens = Object.entries(TOKENS).map(([name, secret]) => `${name}:write:${secret}`)
+  const args = ['--access-log', join(folder, 'access.log'), '--admin-tokens', tokens.join()]
+  banyan = await startBanyan({ table, args })
+  writeFileSync(join(folder, 'routes.yaml'), table)
+  writeFileSync(join(folder, 'anna.token'), `${TOKENS.anna}\n`)
+  writeFileSync(join(folder, 'banyan'), `#!/bin/sh\nexec '${process.execPath}' '${PROJECT}/src/main.ts' "$@"\n`)
+  chmodSync(join(folder, 'banyan'), 0o755)
+  await set('anna', 'reviews', 10, 'the first clients')
+  await set('bob', 'search', 50, 'search is next')
+  await set('bob', 'gtin-lookup', 30, 'no mismatches')
+  const all = (): Promise<unknown> => Promise.all(['/search', '/reviews', '/gtins/1', '/other'].map(ask))
+  // As many searches as make it sure that both sides have some.
+  for (let round = 0; round < 12; round++) await all()
+  traffic = setInterval(() => void all().catch(() => {}), 250)
+  const { PATH = '' } = process.env
+  const env = { PATH: `${folder}:${PATH}`, HOME: folder, LC_ALL: 'C.UTF-8', TZ: 'UTC' }
+  session = new Session(folder, env, new Map([['8081', String(banyan.adminPort)]]))
+})
+
+afterAll(async () => {
+  clearInterval(traffic)
+  await session?.close()
+  await banyan?.stop()
+  await Promise.all((upstreams ?? []).map((one) => one.stop()))
+  rmSync(folder, { recursive: true, force: true })
+})
+
+/** Without what is different each time: figures, ages, ids, ports, and the room that they take. */
+function plain(text: string): string {
+  const times = /\d{4}-\d{2}-\d{2}T[\d:.]+Z/g
+  const figures = /\b\d+(?:\.\d+)?(?:\/s| ms| s|[smh]\b)/g
+  return text
+    .replaceAll(times, 'TIME')
+    .replaceAll(/127\.0\.0\.1:\d+/g, 'ADDRESS')
+    .replaceAll(figures, 'N')
+    .replaceAll(/ +/g, ' ')
+}
+
+test.each(blocks)('line $line', async (block) => {
+  // What comes may be shorter than what is shown: only its end is waited for.
+  expect(plain(await session.type({ ...block, shown: '' }))).toBe(plain(block.shown))
+})
+
+test('the slow side is the one that the page names', async () => {
+  const { status, text } = await fetch(`http://127.0.0.1:${banyan.adminPort}/routes/search`, {
+    headers: { Authorization: `Bearer ${TOKENS.anna}` },
+  }).then(async (response) => ({ status: response.status, text: await response.text() }))
+  expect(status).toBe(200)
+  const { sides } = JSON.parse(text).live.lastFiveMinutes
+  expect(sides.gtin.attemptP95Ms).toBeGreaterThanOrEqual(SLOW_MS * 0.95)
+  expect(sides.legacy.attemptP95Ms).toBeLessThan(sides.gtin.attemptP95Ms)
+})
