@@ -83,7 +83,9 @@ test('an operator: set, look, dry run, back, explain; and the file says so', asy
     code: 5,
     err: expect.stringContaining('the current revision is 2, and --if-match names another'),
   })
-  expect((await banyan(['restore', '1'], proxy)).out).toBe('revision 1 restored as revision 3\n')
+  expect((await banyan(['restore', '1'], proxy)).out).toBe(
+    'revision 1 restored as revision 3\ntook back 1 revision:\n  2 by anonymous: one percent 5 -> 25 (p99 fine żółw)\n',
+  )
   expect(readFileSync(path, 'utf8')).toBe(TABLE)
   expect((await banyan(['routes'], proxy)).out).toMatch(/^ROUTE .*\none {2,}.* \/one$/m)
   expect((await banyan(['explain', '/one', '--chance', '0.01'], proxy)).out).toContain('one: 5 % to main')

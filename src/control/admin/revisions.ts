@@ -28,7 +28,7 @@ export function addRevisions(router: AdminRouter, parts: AdminParts): void {
     if (parts.ownership?.isOwner === false) await history.refresh()
     ctx.set('ETag', live.current.etag)
     const revisions = history.list().filter(wanted).map(stateIn(parts))
-    answerJson(ctx, { current: live.current.number, revisions, problem: history.problem })
+    await answerLarge(ctx, { current: live.current.number, revisions, problem: history.problem })
   })
 
   router.get('/revisions/:number', async (ctx) => {
