@@ -10,6 +10,7 @@ import { context } from './context.ts'
 import { deploy } from './deploy/deploy.ts'
 import { discover } from './discover.ts'
 import { explain } from './explain.ts'
+import { exportCommand } from './export.ts'
 import { forceToken } from './force-token.ts'
 import { CommandError, EXIT, type ExitCode, type Io, jsonText } from './io.ts'
 import { purge } from './purge.ts'
@@ -27,6 +28,7 @@ const COMMANDS: readonly Command[] = [
   diff,
   apply,
   explain,
+  exportCommand,
   routes,
   set,
   top,

@@ -17,6 +17,8 @@ export interface Condition {
   readonly kind: PredicateName | 'anyOf'
   /** What it tests: `the method`, `header x-beta`. No route has two conditions on one subject. */
   readonly subject: string
+  /** The name of the header (in lower case), parameter or cookie; null for what has none. */
+  readonly name: string | null
   /** The test of a method, header, parameter, cookie or address; null for all that a claim has apart: path, hosts, `anyOf`. */
   readonly test: ValueTest | null
   matches(view: RequestView): boolean
@@ -61,22 +63,22 @@ export const PREDICATES = {
   }),
   methods: predicate({
     schema: z.array(checked(z.string(), flawOfMethod)).min(1).describe('Case-sensitive; GET does not imply HEAD.'),
-    compile: (methods) => [valueCondition('methods', 'the method', { is: 'anyOf', values: methods }, (v) => v.method)],
+    compile: (methods) => [valueCondition('methods', null, { is: 'anyOf', values: methods }, (v) => v.method)],
   }),
   headers: predicate({
     schema: checked(z.record(checked(z.string(), flawOfFieldName), valueTestSchema), flawOfFieldNames).describe(
       'By header name, case-insensitive: true, false, a value, a list of values, {startsWith} or {contains}.',
     ),
     compile: (fields) =>
-      compileEach('headers', 'header', lowerCaseKeys(fields), (view, name) => headerValue(view.rawHeaders, name)),
+      compileEach('headers', lowerCaseKeys(fields), (view, name) => headerValue(view.rawHeaders, name)),
   }),
   query: predicate({
     schema: z.record(z.string(), valueTestSchema).describe('By decoded parameter name, case-sensitive.'),
-    compile: (fields) => compileEach('query', 'query parameter', fields, (view, name) => queryValue(view.target, name)),
+    compile: (fields) => compileEach('query', fields, (view, name) => queryValue(view.target, name)),
   }),
   cookies: predicate({
     schema: z.record(checked(z.string(), flawOfToken), valueTestSchema).describe('By cookie name, case-sensitive.'),
-    compile: (fields) => compileEach('cookies', 'cookie', fields, (view, name) => cookieValue(view.rawHeaders, name)),
+    compile: (fields) => compileEach('cookies', fields, (view, name) => cookieValue(view.rawHeaders, name)),
   }),
   clients: predicate({
     schema: z
@@ -86,7 +88,7 @@ export const PREDICATES = {
       .describe("Addresses or networks, one of which must have the client's address: 10.0.0.0/8, ::1."),
     compile: (texts) => {
       const networks = texts.map((text) => readNetwork(text) as Network)
-      return [valueCondition('clients', 'the client', { is: 'within', networks }, (view) => view.clientAddress)]
+      return [valueCondition('clients', null, { is: 'within', networks }, (view) => view.clientAddress)]
     },
   }),
 }
@@ -126,6 +128,7 @@ export function anyOfCondition(blocks: readonly (readonly Condition[])[]): Condi
   return {
     kind: 'anyOf',
     subject: 'anyOf',
+    name: null,
     test: null,
     matches: (view) => blocks.some((conditions) => meets(view, conditions)),
     shortfall: (view) => {
@@ -146,6 +149,7 @@ function pathCondition(patterns: readonly PathPattern[]): Condition {
   return {
     kind: patterns.length === 1 ? 'path' : 'paths',
     subject: 'the path',
+    name: null,
     test: null,
     matches: (view) => {
       const { segments } = readTarget(view.target, reading)
@@ -159,6 +163,7 @@ function hostsCondition(patterns: readonly HostPattern[]): Condition {
   return {
     kind: 'hosts',
     subject: 'the host',
+    name: null,
     test: null,
     matches: (view) => {
       const host = hostOf(view)
@@ -182,25 +187,37 @@ function pathOf(target: string): string {
 }
 
 function compileEach(
-  kind: PredicateName,
-  noun: string,
+  kind: TestedName,
   fields: Readonly<Record<string, z.output<typeof valueTestSchema>>>,
   read: (view: RequestView, name: string) => string | undefined,
 ): Condition[] {
   return Object.entries(fields).map(([name, argument]) =>
-    valueCondition(kind, `${noun} ${name}`, parseValueTest(argument), (view) => read(view, name)),
+    valueCondition(kind, name, parseValueTest(argument), (view) => read(view, name)),
   )
 }
 
+/** The keys of `match` whose conditions test one value, and what that value is called. */
+const NOUNS = {
+  methods: 'the method',
+  clients: 'the client',
+  headers: 'header',
+  query: 'query parameter',
+  cookies: 'cookie',
+} as const
+
+type TestedName = keyof typeof NOUNS
+
 function valueCondition(
-  kind: PredicateName,
-  subject: string,
+  kind: TestedName,
+  name: string | null,
   test: ValueTest,
   read: (view: RequestView) => string | undefined,
 ): Condition {
+  const subject = name === null ? NOUNS[kind] : `${NOUNS[kind]} ${name}`
   return {
     kind,
     subject,
+    name,
     test,
     matches: (view) => valuePasses(test, read(view)),
     shortfall: (view) => `${subject} is ${sayValue(read(view))}, must be ${sayTest(test)}`,

@@ -13,6 +13,8 @@ export interface StickySource {
   /** As the table writes it: `cookie:sid`, `ip`. */
   readonly text: string
   readonly kind: StickyKind
+  /** Values that are no key, besides the empty one. */
+  readonly ignored: readonly string[]
   /**
    * The key, or undefined if the request has none. `params` are the values of the path's `:name`s in order.
    * May be the empty string: use `keyOf`.
@@ -99,7 +101,8 @@ export function parseSticky(
     if (flaw) return flaw
   }
   const read = entry.compile(name ?? '', params)
-  return { text, kind: kind as StickyKind, read: ignored.length === 0 ? read : without(new Set(ignored), read) }
+  const reading = ignored.length === 0 ? read : without(new Set(ignored), read)
+  return { text, kind: kind as StickyKind, ignored, read: reading }
 }
 
 function without(ignored: ReadonlySet<string>, read: StickySource['read']): StickySource['read'] {
