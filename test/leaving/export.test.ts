@@ -135,7 +135,7 @@ function hostile(text: string): string {
     version: 1,
     upstreams: {
       'a.b_c-1': {
-        servers: ['http://127.0.0.1:4001'],
+        servers: ['http://127.0.0.1:4001', 'unix:/tmp/a-b_c.d@e~f=g,h+i'],
         headers: { set: { 'x-set': field, "x-!#$%&'*+.^_`|~": field }, remove: ["x-r!#$%&'*+.^_`|~"] },
         health: { path: `/h?${encodeURIComponent(text)}'"`, body: text },
       },

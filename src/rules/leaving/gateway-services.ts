@@ -15,7 +15,8 @@ export interface BackendService {
 }
 
 /** The Services of an upstream: one, or one a server where their weights or kinds of address differ. */
-export function servicesOf({ servers, name }: Upstream, names: Names): BackendService[] {
+export function servicesOf({ servers: all, name }: Upstream, names: Names): BackendService[] {
+  const servers = all.filter(({ socketPath }) => socketPath === null)
   const [first] = servers
   const alike = servers.every(
     (one) =>
@@ -67,8 +68,10 @@ export function noteGatewayUpstream(upstream: Upstream, notes: Notes): void {
   const { name, servers, host, document } = upstream
   const at = ['upstreams', name]
   if (servers.length === 0) notes.add([...at, 'servers'], 'no server is known: give the Service a selector')
+  if (servers.some(({ socketPath }) => socketPath !== null))
+    notes.add([...at, 'servers'], 'a Unix socket is no endpoint: these servers are left out')
   if (servers.some(({ tls }) => tls)) notes.add([...at, 'servers'], 'TLS to servers needs a BackendTLSPolicy')
-  if (servers.some((server) => !isAddress(server)))
+  if (servers.some((server) => server.socketPath === null && !isAddress(server)))
     notes.add([...at, 'servers'], 'a host name is a Service of type ExternalName, which not every implementation takes')
   if (host === 'upstream') notes.add([...at, 'host'], 'Host is sent as received')
   for (const key of ['headers', 'total'] as const) {

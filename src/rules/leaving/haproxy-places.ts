@@ -91,8 +91,9 @@ function healthLines({ path, timeoutMs, status, body }: HealthSettings): string[
 function serverLine(server: Server, at: number, upstream: Upstream): string {
   const { tls, health, servers, slowStartMs, affinity } = upstream
   const host = server.address ?? server.hostname
+  const port = `${host.includes(':') ? `[${host}]` : host}:${server.port}`
   const words = [
-    `server s${at + 1} ${host.includes(':') ? `[${host}]` : host}:${server.port}`,
+    `server s${at + 1} ${server.socketPath === null ? port : quoted(`unix@${server.socketPath}`)}`,
     `weight ${Math.max(1, Math.round(weightOf(server.weight, servers)))}`,
     'init-addr last,libc,none',
   ]

@@ -76,7 +76,8 @@ function noteUpstream(upstream: Upstream, notes: Notes): void {
     notes.add([...at, 'timeouts'], 'headers and idle are one time-out, the longer one')
 }
 
-function addressOf({ hostname, port, address }: Server): string {
+function addressOf({ hostname, port, address, socketPath }: Server): string {
+  if (socketPath !== null) return quoted(`unix:${socketPath}`)
   const host = address ?? hostname
   return `${host.includes(':') ? `[${host}]` : host}:${port}`
 }
