@@ -196,7 +196,7 @@ export function planeOf(
   settings: CoreSettings,
   live: LiveTable,
   log: ControlLog,
-  more: Pick<PlaneParts, 'accessLog' | 'fleet' | 'connections' | 'processes' | 'instance' | 'cookieKeys'>,
+  more: Pick<PlaneParts, 'accessLog' | 'tracer' | 'fleet' | 'connections' | 'processes' | 'instance' | 'cookieKeys'>,
 ): Plane {
   const remote = openRedis(settings, log)
   try {

@@ -8,6 +8,7 @@ import { createSecureContext } from 'node:tls'
 import { domainToASCII } from 'node:url'
 import { parseArgs } from 'node:util'
 import { flagProblem } from './cli/command.ts'
+import { fromEnvironment, OtlpError, type OtlpSettings, readCollector, readShare } from './otlp-settings.ts'
 import type { ListenPlace } from './proxy/client/listen-at.ts'
 import type { ChallengeKind } from './rules/acme/names.ts'
 import { flawOfAcmeName } from './rules/acme/names.ts'
@@ -77,6 +78,8 @@ export interface Settings {
   readonly clientScheme: 'http' | 'https' | null
   /** X-Request-Id is sent to upstreams and clients. */
   readonly requestIds: boolean
+  /** Where spans of exchanges are sent; null for nowhere. */
+  readonly otlp: OtlpSettings | null
   readonly adminToken: string | null
   /** Further tokens, one per line, in the format of `readTokens`. */
   readonly adminTokens: string
@@ -279,6 +282,18 @@ const FLAGS = {
     fallback: 'false',
     help: 'send X-Request-Id to servers and clients; that of trusted proxies is kept',
     read: readYesNo,
+  },
+  otlp: {
+    value: 'URL',
+    fallback: '',
+    help: 'OpenTelemetry collector for spans of exchanges, over HTTP: http://127.0.0.1:4318',
+    read: (text: string) => told(() => readCollector(text)),
+  },
+  'otlp-sample': {
+    value: 'PERCENT',
+    fallback: '100',
+    help: 'exchanges that are traced; where a trusted proxy sends traceparent, it decides',
+    read: (text: string) => told(() => readShare(text)),
   },
   'admin-token': {
     value: 'TOKEN',
@@ -510,6 +525,7 @@ export function readSettings(args: readonly string[], env: Readonly<Record<strin
     proxyProtocol: value('proxy-protocol'),
     clientScheme: value('client-scheme'),
     requestIds: value('request-ids'),
+    otlp: otlpSettings(value('otlp'), value('otlp-sample'), env),
     adminToken: value('admin-token'),
     adminTokens: value('admin-tokens'),
     adminTokenFile: value('admin-token-file'),
@@ -540,6 +556,25 @@ export function readSettings(args: readonly string[], env: Readonly<Record<strin
     middleware: value('middleware'),
     logLevel: value('log-level'),
   })
+}
+
+/** @throws {SettingsError} for a value that can't be used */
+function told<Value>(read: () => Value): Value {
+  try {
+    return read()
+  } catch (error) {
+    throw error instanceof OtlpError ? new SettingsError(error.message) : error
+  }
+}
+
+/** @throws {SettingsError} for a variable of OpenTelemetry that can't be used */
+function otlpSettings(
+  url: string | null,
+  share: number,
+  env: Parameters<typeof fromEnvironment>[0],
+): OtlpSettings | null {
+  if (url === null) return null
+  return told(() => ({ url, share, ...fromEnvironment(env) }))
 }
 
 type Value = <N extends FlagName>(name: N) => ReturnType<(typeof FLAGS)[N]['read']>

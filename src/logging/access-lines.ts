@@ -40,6 +40,7 @@ export function exchangeLine(time: string, exchange: Exchange, durationMs: numbe
     text += `,"fallbackOn":${quoted(fallbackOn)},"failedServer":${orNull(exchange.failedServer)}`
     if (exchange.failedCause !== null) text += `,"failedCause":${quoted(causeText(exchange.failedCause))}`
   }
+  if (exchange.trace !== null) text += `,"traceId":"${exchange.trace.traceId}"`
   if (shadow !== null) text += `,"shadow":"${shadow}"`
   if (failure !== null) text += `,"failure":"${failure}"`
   if (cause !== null) text += `,"cause":${quoted(causeText(cause))}`

@@ -4,6 +4,8 @@
 import { Planes } from '../control/figures/planes.ts'
 import { newInstanceId, planeOf, type TableCore } from '../core.ts'
 import type { Logs } from '../logging/log.ts'
+import type { Tracing } from '../logging/spans.ts'
+import { tracingOf } from '../logging/tracing.ts'
 import { publicServerOf } from '../mount.ts'
 import { Descriptors } from '../proxy/client/descriptors.ts'
 import type { Bound } from '../proxy/client/listen-at.ts'
@@ -54,12 +56,19 @@ export class OneProcess implements Front {
   readonly #listener: PublicServer
   readonly #secure: Secure
   readonly #logs: Logs
+  readonly #tracing: Tracing | null
 
-  private constructor(plane: Plane, listener: PublicServer, secure: Secure, logs: Logs) {
+  private constructor(
+    plane: Plane,
+    listener: PublicServer,
+    secure: Secure,
+    ...[logs, tracing]: [Logs, Tracing | null]
+  ) {
     this.#plane = plane
     this.#listener = listener
     this.#secure = secure
     this.#logs = logs
+    this.#tracing = tracing
     this.planes.add(0, linkTo(plane.port))
   }
 
@@ -67,7 +76,9 @@ export class OneProcess implements Front {
   static async of(settings: Settings, { live, cookieKeys }: TableCore, logs: Logs): Promise<OneProcess> {
     let listener: PublicServer | null = null
     const connections = (): number => listener?.connections ?? 0
+    const tracing = await tracingOf(settings, logs.log)
     const plane = planeOf(settings, live, logs.log, {
+      tracer: tracing?.tracer ?? null,
       accessLog: logs.access,
       connections,
       instance: newInstanceId(),
@@ -77,7 +88,7 @@ export class OneProcess implements Front {
     const secure = new Secure(settings, plane, logs.log)
     listener = await publicServerOf({ ...settings, places, tls: secure.terms }, plane.engine, logs.log)
     listener.descriptors = new Descriptors(logs.log)
-    return new OneProcess(plane, listener, secure, logs)
+    return new OneProcess(plane, listener, secure, logs, tracing)
   }
 
   onSuspect(listener: (hostname: string) => void): void {
@@ -105,7 +116,7 @@ export class OneProcess implements Front {
     // What was counted since the last report.
     await this.planes.figures()
     this.#plane.upstreams.close()
-    await this.#plane.cache.close()
+    await Promise.all([this.#plane.cache.close(), this.#tracing?.close()])
   }
 
   hurry(): void {

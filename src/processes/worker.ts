@@ -6,6 +6,7 @@ import { readApart } from '../control/table/apart.ts'
 import { cookieKeysOf, planeOf } from '../core.ts'
 import { exitNow } from '../exit.ts'
 import { openLogs } from '../logging/log.ts'
+import { tracingOf } from '../logging/tracing.ts'
 import { publicServerOf } from '../mount.ts'
 import { Descriptors } from '../proxy/client/descriptors.ts'
 import { BACKLOG } from '../proxy/client/listen-at.ts'
@@ -56,7 +57,17 @@ export async function runWorker(settings: Settings): Promise<number> {
     const connections = (): number => listener?.connections ?? 0
     const { fleet, instance } = start
     const cookieKeys = cookieKeysOf(settings)
-    const more = { accessLog: logs.access, fleet, instance, connections, cookieKeys, processes: settings.workers }
+    const tracing = await tracingOf(settings, log)
+    const tracer = tracing?.tracer ?? null
+    const more = {
+      accessLog: logs.access,
+      tracer,
+      fleet,
+      instance,
+      connections,
+      cookieKeys,
+      processes: settings.workers,
+    }
     const plane = planeOf(settings, live, log, more)
     const places = placesOf(settings)
     const secure = new Secure(settings, plane, log)
@@ -86,6 +97,7 @@ export async function runWorker(settings: Settings): Promise<number> {
     process.off('disconnect', end)
     process.once('disconnect', () => void worker.endAlone(settings.drainTimeoutMs).finally(() => exitNow(1)))
     await worker.serve()
+    await tracing?.close()
     await logs.close()
     return 0
   } catch (error) {

@@ -14,6 +14,7 @@ import { type PrivateConnection, PrivateConnections } from '../state/upstreams/p
 import type { Answer } from './client/answer.ts'
 import type { ClientRequest, Peer } from './client/request.ts'
 import type { Recorder } from './recorder.ts'
+import type { Trace } from './tracing/trace.ts'
 
 /** A request as read by the listener, before its journey. */
 export interface Received {
@@ -69,6 +70,8 @@ export class Exchange {
   latencyMs: number | null = null
   /** What became of its copy for the other side; null where none was drawn. */
   shadow: ShadowWord | null = null
+  /** Its spans; null where tracing is off. */
+  trace: Trace | null = null
   readonly tellsId: boolean
   readonly clientField: ClientField | null
   #id: string | null

@@ -28,6 +28,7 @@ import { ClientFields, namesVisitors } from './own-fields.ts'
 import type { Recorder } from './recorder.ts'
 import { BothRecorders } from './shadow/reference.ts'
 import type { Shadows } from './shadow/shadows.ts'
+import type { Tracer } from './tracing/trace.ts'
 import { Forward, type ForwardParts } from './upstream/forward.ts'
 import { PinRecorder } from './upstream/pin-recorder.ts'
 
@@ -39,6 +40,8 @@ export interface JourneyParts {
   readonly cache: ResponseCache
   readonly observer: Observer
   readonly shadows: Shadows
+  /** Null where tracing is off. */
+  readonly tracer: Tracer | null
   /** Checks force tokens; null if they are not enabled. */
   readonly force: Force | null
   /** Cookies of links may force, too. */
@@ -68,7 +71,7 @@ export class Journey {
 
   /** @param received the request as read by step 1, the listener */
   begin(received: Received): void {
-    const { live, upstreams, cache, observer, force, pins } = this.#parts
+    const { live, upstreams, cache, observer, force, pins, tracer } = this.#parts
     const revision = live.current
     const { table } = revision
     let { view } = received
@@ -93,6 +96,7 @@ export class Journey {
       (matched.route !== null && matched.route.answer !== null)
     )
       exchange.answer.own = new ClientFields(exchange, upstreams, this.#parts.cookieKeys.keys)
+    if (tracer !== null) exchange.trace = tracer.begin(exchange)
     observer.begun()
     exchange.recorder = this.#draw(exchange)
     if (cache.answer(exchange) === 'taken') return //                                             4 cache, 5, 6, 7
@@ -132,6 +136,7 @@ export class Journey {
   over(exchange: Exchange): void {
     if (exchange.shadow !== null) this.#parts.shadows.over(exchange)
     this.#parts.observer.over(exchange)
+    if (exchange.trace !== null) exchange.trace.end()
   }
 }
 

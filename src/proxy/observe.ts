@@ -148,6 +148,7 @@ export function logFields(exchange: Exchange, durationMs: number): Record<string
     fields.failedServer = exchange.failedServer
     if (exchange.failedCause !== null) fields.failedCause = causeText(exchange.failedCause)
   }
+  if (exchange.trace !== null) fields.traceId = exchange.trace.traceId
   if (exchange.shadow !== null) fields.shadow = exchange.shadow
   if (exchange.failure !== null) fields.failure = exchange.failure
   if (exchange.cause !== null) fields.cause = causeText(exchange.cause)

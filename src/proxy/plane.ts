@@ -30,6 +30,7 @@ import { ForceLink } from './force-link.ts'
 import { Journey } from './journey.ts'
 import { type AccessSink, Observer } from './observe.ts'
 import { Shadows } from './shadow/shadows.ts'
+import type { Tracer } from './tracing/trace.ts'
 
 /** What response bodies in transit may hold where the cache has less memory. */
 const MIN_HELD_BYTES = 16 * 1024 * 1024
@@ -56,6 +57,8 @@ export interface PlaneParts {
   /** With the cache key. Default false. */
   readonly exposeCacheKey?: boolean
   readonly accessLog: AccessSink | null
+  /** Makes spans; none by default. */
+  readonly tracer?: Tracer | null
   /** Initial server state outside the table; empty by default. Updated by `upstreams.setFleet`. */
   readonly fleet?: Fleet
   /** Number of data planes that share the upstreams: each gets its part of `maxConcurrent`. Default 1. */
@@ -148,6 +151,7 @@ export function createPlane(parts: PlaneParts): Plane {
     forceByLink: byLink,
     pins,
     cookieKeys,
+    tracer: parts.tracer ?? null,
   })
   const isTrusted = trustedAddresses(parts.trustedProxies)
   const onFault = (error: unknown): void => {

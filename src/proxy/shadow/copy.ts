@@ -3,12 +3,14 @@
  */
 import type { ComparedAnswer } from '../../rules/evidence/compare.ts'
 import type { Side } from '../../rules/http/exchange.ts'
+import { outcomeOf } from '../../state/figures/attempt-cell.ts'
 import type { ServerState } from '../../state/upstreams/server-state.ts'
 import type { UpstreamState } from '../../state/upstreams/upstream.ts'
 import type { ClientExchange, Connection, ServerPool, WireFailure } from '../../wire/client.ts'
 import { coarseNowMs, unwatch, type Watched, watch } from '../../wire/deadlines.ts'
 import type { ResponseHead } from '../../wire/http1.ts'
 import type { Exchange } from '../exchange.ts'
+import type { AttemptSpan } from '../tracing/trace.ts'
 import { clientFields, requestHeadOf } from '../upstream/heads.ts'
 
 /** Tells applications that a request is a copy. A client's own field of this name goes no further. */
@@ -45,6 +47,7 @@ class Copy implements ClientExchange, Watched {
   readonly #done: (result: CopyResult) => void
   #connection!: Connection
   #again = false
+  #span: AttemptSpan | null = null
   #head: { readonly status: number; readonly fields: readonly string[] } | null = null
   #pieces: Buffer[] = []
   #bytes = 0
@@ -66,7 +69,8 @@ class Copy implements ClientExchange, Watched {
   /** @throws what the request can't be made of; nothing is under way then */
   start(): void {
     const { upstream, server, pool, side } = this.#target
-    const { view } = this.#exchange
+    const { view, trace } = this.#exchange
+    if (trace !== null) this.#span = trace.copy(server, upstream.name, side)
     const head = requestHeadOf(this.#exchange, { ...view, side }, null, upstream, server)
     this.#connection = pool.take(this, this.#again ? 0 : Number.POSITIVE_INFINITY)
     this.#connection.send(head.slice(0, -2) + MARK, view.method, false)
@@ -85,6 +89,7 @@ class Copy implements ClientExchange, Watched {
   onHead(head: ResponseHead): void {
     // The next copy may be another client's.
     if (head.bindsConnection) this.#connection.retire()
+    this.#span?.answered(head.status)
     this.#head = {
       status: head.status,
       fields: clientFields(this.#exchange, head, this.#target.upstream, this.#target.side),
@@ -108,6 +113,7 @@ class Copy implements ClientExchange, Watched {
     // A kept-alive connection that the server was about to close says nothing of the server.
     if (this.#connection.reused && !this.#connection.answered && !this.#again) {
       this.#again = true
+      this.#span?.end('stale')
       this.start()
     } else this.#end({ failure })
   }
@@ -127,6 +133,7 @@ class Copy implements ClientExchange, Watched {
     this.#over = true
     this.#pieces = []
     unwatch(this)
+    this.#span?.end('failure' in result ? result.failure : outcomeOf(result.status))
     this.#done(result)
   }
 }

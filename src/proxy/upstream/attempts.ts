@@ -28,6 +28,7 @@ import type { Upstreams } from '../../state/upstreams/upstreams.ts'
 import type { Waiter } from '../../state/upstreams/waiting-line.ts'
 import type { ClientExchange, Connection } from '../../wire/client.ts'
 import type { Exchange } from '../exchange.ts'
+import type { AttemptSpan, Trace } from '../tracing/trace.ts'
 
 /** The owner of attempts: receives the response, and is told when to send. */
 export interface AttemptOwner extends ClientExchange {
@@ -74,6 +75,10 @@ export class Attempts implements Waiter {
   #outcome: Outcome | null = null
   /** From then to the response headers; null for an upgrade. */
   #headMs: number | null = null
+  /** Of the exchange; null where tracing is off. */
+  #trace: Trace | null = null
+  /** Of the current attempt; null where it is not traced. */
+  #span: AttemptSpan | null = null
   /** The current or last upstream. */
   upstream: UpstreamState | null = null
   /** The current or last server. */
@@ -94,9 +99,10 @@ export class Attempts implements Waiter {
   begin(
     upstream: string,
     guard: Route | null,
-    { decision, view, said, matched, own }: Pick<Exchange, 'decision' | 'view' | 'said' | 'matched' | 'own'>,
+    exchange: Pick<Exchange, 'decision' | 'view' | 'said' | 'matched' | 'own' | 'trace'>,
     privately: PrivateConnection | null = null,
   ): void {
+    const { decision, view, said, matched, own } = exchange
     const { chance, method } = view
     const state = this.#upstreams.get(upstream)
     if (state === undefined) {
@@ -109,6 +115,7 @@ export class Attempts implements Waiter {
     this.#routeId = decision.routeId
     this.#reason = decision.reason
     this.#privately = privately
+    this.#trace = exchange.trace
     this.#chance = chance
     this.#client = state.settings.affinity === null ? null : { clientAddress: view.clientAddress, own }
     this.#method = method
@@ -159,6 +166,7 @@ export class Attempts implements Waiter {
     this.#outcome = null
     this.#headMs = null
     this.#sentMs = performance.now()
+    if (this.#trace !== null) this.#span = this.#trace.attempt(server, upstream.name, this.#count)
     this.#count++
     if (server.standing === 'due' || server.standing === 'overdue') {
       server.ejection.probe()
@@ -196,6 +204,7 @@ export class Attempts implements Waiter {
   /** Final response headers have arrived. */
   answered(status: number): void {
     this.#outcome = outcomeOf(status)
+    if (this.#span !== null) this.#span.answered(status)
     if (status !== SWITCHING_PROTOCOLS) this.#headMs = performance.now() - this.#sentMs
     const { ejection } = this.server!
     this.#good = !isServerFault(status)
@@ -323,6 +332,10 @@ export class Attempts implements Waiter {
   }
 
   #tell(outcome: Outcome): void {
+    if (this.#span !== null) {
+      this.#span.end(outcome)
+      this.#span = null
+    }
     this.#upstreams.measurements.attempted(this.#routeId, this.upstream!.name, this.#reason, outcome, this.#headMs)
   }
 

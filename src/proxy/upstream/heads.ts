@@ -20,6 +20,7 @@ import {
 import { type MapBack, mappedFields } from '../../rules/rewriting/map-back.ts'
 import { answeringSide } from '../../rules/routing/decide.ts'
 import { rewrites, rewrittenPath, rewrittenTarget, sentEdits, sentTrailers } from '../../rules/sending/sent.ts'
+import { withoutContext } from '../../rules/tracing/context.ts'
 import type { ServerState } from '../../state/upstreams/server-state.ts'
 import type { UpstreamState } from '../../state/upstreams/upstream.ts'
 import type { ResponseHead } from '../../wire/http1.ts'
@@ -46,16 +47,20 @@ export function requestHeadOf(
   upgrade: string | null,
   ...[upstream, server, vary = NONE]: [UpstreamState, ServerState, (readonly string[])?]
 ): string {
-  const { said, matched } = exchange
+  const { said, matched, trace } = exchange
   const { route } = matched
   const cache = route?.cache ?? null
-  const fields = cache === null ? rawHeaders : passedFields(rawHeaders, cache, vary)
+  const passed = cache === null ? rawHeaders : passedFields(rawHeaders, cache, vary)
   const sent = rewrites(route, side) ? rewrittenTarget(route.rewrite, target, exchange) : null
   if (sent === null && rewrites(route, side)) throw new Error(`the path of ${target} can't be rewritten`)
   const edits = editsOf(exchange, upstream, side, sent === null ? null : sent.prefix)
+  // The word of the table counts more.
+  const traces = trace !== null && edits?.drops.has('traceparent') !== true
+  const fields = traces ? withoutContext(passed, trace.hasParent) : passed
   const as = rewriteOf(exchange, upstream, server.authority, upgrade, edits)
   const rewrite = bodyLength === undefined ? as : { ...as, bodyLength }
-  return requestHead(`${method} ${sent?.target ?? target} HTTP/1.1\r\n`, fields, said, rewrite)
+  const head = requestHead(`${method} ${sent?.target ?? target} HTTP/1.1\r\n`, fields, said, rewrite)
+  return traces ? `${head.slice(0, -2)}traceparent: ${trace.header}\r\n\r\n` : head
 }
 
 /** The trailer fields of a request that its server gets. @param fields that may be trailers */
