@@ -123,6 +123,7 @@ describe('logs.md', () => {
       retries: 1,
       fallbackOn: 'connect',
       failedCause: new Error('refused'),
+      trace: { traceId: '1' },
       failure: 'connect',
       cause: new Error('refused'),
     } as unknown as Exchange

@@ -1,15 +1,32 @@
 /**
  * The spans of one exchange: one for the exchange, one for each attempt at a server, one for its copy.
  */
-import type { Side } from '../../rules/http/exchange.ts'
+import type { Decision, RequestView, Side } from '../../rules/http/exchange.ts'
 import { schemeOf } from '../../rules/http/headers.ts'
 import { answeringSide } from '../../rules/routing/decide.ts'
+import type { Match } from '../../rules/routing/match.ts'
 import type { ParentSpan } from '../../rules/tracing/context.ts'
 import { readParent, traceparent } from '../../rules/tracing/context.ts'
 import type { AttributeValue, SpanData } from '../../rules/tracing/otlp.ts'
 import type { Outcome } from '../../state/figures/attempt-cell.ts'
 import type { ServerState } from '../../state/upstreams/server-state.ts'
-import type { Exchange } from '../exchange.ts'
+
+/** What spans say of an exchange. */
+export interface TracedExchange {
+  readonly view: RequestView
+  readonly peer: { readonly trusted: boolean; readonly tls: boolean }
+  readonly said: Parameters<typeof schemeOf>[1]
+  readonly matched: Match
+  readonly decision: Decision
+  readonly answer: { readonly status: number }
+  readonly cache: string
+  readonly failure: string | null
+  readonly fallbackOn: string | null
+  readonly server: string | null
+  readonly startedMs: number
+  readonly revision: { readonly number: number }
+  readonly id: string
+}
 
 /** Where ended spans go. Never throws, and never waits. */
 export interface SpanSink {
@@ -37,7 +54,7 @@ export class Tracer {
    * Continues the trace that the request names, or begins one. Whether it is sampled is the word of a trusted peer; a client could
    * have everything sampled by a flag, so for others chance decides.
    */
-  begin(exchange: Exchange): Trace {
+  begin(exchange: TracedExchange): Trace {
     const { view, peer } = exchange
     const parent = readParent(view.rawHeaders)
     // A number of its own: `chance` draws the side too, and only some sides would be seen.
@@ -49,7 +66,7 @@ export class Tracer {
 /** The trace of one exchange. */
 export class Trace {
   readonly #parts: TracerParts
-  readonly #exchange: Exchange
+  readonly #exchange: TracedExchange
   readonly #parentId: string
   readonly #spanId: string
   readonly traceId: string
@@ -59,7 +76,7 @@ export class Trace {
   /** The value of `traceparent` for the request that is sent next. */
   header: string
 
-  constructor(parts: TracerParts, exchange: Exchange, parent: ParentSpan | null, sampled: boolean) {
+  constructor(parts: TracerParts, exchange: TracedExchange, parent: ParentSpan | null, sampled: boolean) {
     this.#parts = parts
     this.#exchange = exchange
     this.hasParent = parent !== null
@@ -185,7 +202,7 @@ export class AttemptSpan {
 }
 
 function attemptAttributes(
-  { view, decision }: Exchange,
+  { view, decision }: TracedExchange,
   { name, server }: ServerState,
   upstream: string,
   side: Side | null,
@@ -197,6 +214,6 @@ function attemptAttributes(
 }
 
 /** The method, and the path of the route: few names, whatever clients ask for. */
-function nameOf({ view, matched }: Exchange): string {
+function nameOf({ view, matched }: TracedExchange): string {
   return matched.path === null ? view.method : `${view.method} ${matched.path.text}`
 }
