@@ -63,6 +63,7 @@ describe('the line of an exchange', () => {
     fallbackOn: fc.option(text),
     failedServer: fc.option(text),
     failedCause: fc.option(text.map((message) => new Error(message))),
+    trace: fc.option(fc.constant({ traceId: 'a'.repeat(32) })),
     shadow: fc.option(fc.constantFrom('match', 'mismatch')),
     failure: fc.option(fc.constantFrom('connect', 'deadline')),
     cause: fc.option(text.map((message) => new Error(message))),
