@@ -207,12 +207,14 @@ function rampsOf({ live, operations, history, state }: TableCore, { planes }: Fr
   return ramps
 }
 
-function keepFigures(state: StateFolder, { evidence, discovery }: Planes, log: AdminParts['log']): void {
+function keepFigures(state: StateFolder, { evidence, discovery, progress }: Planes, log: AdminParts['log']): void {
   const { store } = state
-  for (const [what, kept] of [
+  const all = [
     ['evidence', evidence],
     ['discovered endpoints', discovery],
-  ] as const) {
+    ['figures of the progress', progress],
+  ] as const
+  for (const [what, kept] of all) {
     state.onOwned(() => {
       kept.reload()
       void kept.tick()
@@ -249,7 +251,7 @@ function degraded({ live, history, fleet, operations, state, cluster }: TableCor
   if (cluster === null && state?.isOwner === false)
     reasons.push(`changing nothing: the state folder is owned by ${state.owner}`)
   if (fleet.problem !== null) reasons.push(fleet.problem)
-  const problem = planes.evidence.problem ?? planes.discovery.problem
+  const problem = planes.evidence.problem ?? planes.discovery.problem ?? planes.progress.problem
   if (problem !== null) reasons.push(problem)
   if (planes.cacheDegraded !== null) reasons.push(planes.cacheDegraded)
   return reasons
@@ -274,8 +276,8 @@ async function drain(
   await front.drain(settings.drainTimeoutMs)
   core.fleet.close()
   await Promise.race([core.operations.close(), wait(LAST_EDIT_MS)])
-  const { evidence, discovery } = front.planes
-  await Promise.race([Promise.all([evidence.tick(), discovery.save()]), wait(LAST_EDIT_MS)])
+  const { evidence, discovery, progress } = front.planes
+  await Promise.race([Promise.all([evidence.tick(), discovery.save(), progress.save()]), wait(LAST_EDIT_MS)])
   await Promise.race([ramps.close(), wait(LAST_EDIT_MS)])
   await core.state?.close()
   await Promise.race([core.cluster?.close(), wait(LAST_EDIT_MS)])

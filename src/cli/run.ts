@@ -13,6 +13,7 @@ import { explain } from './explain.ts'
 import { exportCommand } from './export.ts'
 import { forceToken } from './force-token.ts'
 import { CommandError, EXIT, type ExitCode, type Io, jsonText } from './io.ts'
+import { progress } from './progress.ts'
 import { purge } from './purge.ts'
 import { ramp } from './ramp.ts'
 import { revisions } from './revisions.ts'
@@ -33,6 +34,7 @@ const COMMANDS: readonly Command[] = [
   set,
   top,
   discover,
+  progress,
   servers,
   shadow,
   ramp,

@@ -18,6 +18,7 @@ import { addHealth, OPEN_PATHS } from './health.ts'
 import { addLive } from './live.ts'
 import { addMetrics } from './metrics.ts'
 import { addPage, isOfPage } from './page.ts'
+import { addProgress } from './progress.ts'
 import { addRamps } from './ramps.ts'
 import { addRevisions } from './revisions.ts'
 import { addRoutes } from './routes.ts'
@@ -54,6 +55,7 @@ export function createAdmin(parts: AdminParts): Admin {
   addGroups(router, parts)
   addComparisons(router, parts)
   addDiscovered(router, parts)
+  addProgress(router, parts)
   addRamps(router, parts)
   addUpstreams(router, parts)
   addServers(router, parts)

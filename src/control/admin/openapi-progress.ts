@@ -51,8 +51,63 @@ const discoveredAnswer = object({
   endpoints: z.array(endpointAnswer).describe('The most requests first.'),
 }).meta({ id: 'Discovered' })
 
+const answered = {
+  to: count.describe('Answered by new services.'),
+  from: count.describe('Answered by the old application, also without a route and as a fallback.'),
+  fallback: count.describe('Of `from`: because `to` had failed.'),
+  forced: count.describe('Forced to `from`; not in the others.'),
+  ended: count.describe('Answered by banyan, since the endpoint has ended.'),
+  share: share.nullable().describe('`to` of `to` and `from`.'),
+}
+
+const endpointCount = {
+  moved: count.describe('Paths of routes with everybody on `to`.'),
+  moving: count,
+  waiting: count.describe('Paths of routes at 0 percent.'),
+  ended: count,
+  unclaimed: count.describe('Endpoints without a route.'),
+}
+
+const progressAnswer = object({
+  storage,
+  problem,
+  days: count.describe('Days that the requests below are of, today included; the history has more.'),
+  requests: object(answered),
+  endpoints: object({ ...endpointCount, share: share.nullable().describe('Moved and ended, of all.') }),
+  routes: z.array(
+    object({
+      id: z.string(),
+      stage: z.enum(['moved', 'moving', 'waiting', 'ended']),
+      percent: z.number(),
+      since: time.nullable().describe('Since when it is there, as far as that is known.'),
+      ...answered,
+    }),
+  ),
+  unclaimed: object(answered).describe('Requests without a route.'),
+  next: z.array(
+    object({
+      kind: z.enum(['retire', 'raise', 'begin', 'route']),
+      what: z.string(),
+      why: z.string(),
+      command: z.string(),
+    }),
+  ),
+  by: z.enum(['hour', 'day', 'week']),
+  history: z
+    .array(object({ at: time, ...answered, endpoints: object(endpointCount).nullable() }))
+    .describe('The oldest first. Days and weeks (from Monday on) are of UTC.'),
+}).meta({ id: 'Progress' })
+
 /** The operations. */
 export const PROGRESS_OPERATIONS: readonly Operation[] = [
+  {
+    method: 'get',
+    path: '/progress',
+    id: 'getProgress',
+    summary: 'Get how far the migration is',
+    query: { by: 'Steps of the history: `hour` (8 weeks), `day` or `week` (26 weeks; default).' },
+    answers: { 200: progressAnswer },
+  },
   {
     method: 'get',
     path: '/discovered',

@@ -81,6 +81,7 @@ export class Discovery extends Stored {
   #known: Known = nothing()
   #fresh: OtherRequests = noOthers()
   readonly #sinceMs: number
+  #open = 0
   /** Keys that were stored today. */
   #stored = { day: 0, keys: new Set<string>() }
 
@@ -97,9 +98,9 @@ export class Discovery extends Stored {
     addOthers(this.#fresh, others)
   }
 
-  /** Endpoints that are known. */
-  get size(): number {
-    return this.#known.tree.size
+  /** Endpoints without a route, when that was last looked at. */
+  get open(): number {
+    return this.#open
   }
 
   /**
@@ -112,6 +113,7 @@ export class Discovery extends Stored {
     const store = this.stored
     const known = day === null || store === null ? this.#known : await this.#since(store, day)
     const endpoints = await inTurns(discoveredSteps(known.tree, table))
+    if (known === this.#known) this.#open = endpoints.filter(({ route }) => route === null).length
     const firstMs = endpoints.reduce((first, one) => Math.min(first, one.firstMs), this.#sinceMs)
     return { endpoints, others: { ...known.others }, sinceMs: day === null ? firstMs : Math.max(day * DAY_MS, firstMs) }
   }

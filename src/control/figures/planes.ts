@@ -14,14 +14,17 @@ import type { Explained, PlaneLink, PlaneReport, ProcessFigures } from '../../st
 import type { UpstreamFigures, UpstreamStanding } from '../../state/upstreams/figures.ts'
 import { EMPTY_FLEET, type Fleet } from '../../state/upstreams/fleet.ts'
 import { Discovery } from './discovery.ts'
+import { countEndpoints } from './endpoint-count.ts'
 import { Evidence } from './evidence.ts'
 import { countersOf, NOTHING_REPORTED, sumReports } from './plane-sums.ts'
+import { Progress } from './progress.ts'
 
 /** Counters and state of all data planes together. */
 export interface Figures {
   readonly measurements: Measurements
   readonly evidence: Evidence
   readonly discovery: Discovery
+  readonly progress: Progress
   /** Requests that were not recorded because they came too fast. */
   readonly recentSkipped: number
   readonly upstreams: readonly UpstreamFigures[]
@@ -48,6 +51,8 @@ export class Planes {
   readonly evidence = new Evidence()
   /** Endpoints that no route claims. */
   readonly discovery = new Discovery()
+  /** How far the migration is. */
+  readonly progress = new Progress(() => countEndpoints(this.#table, this.discovery.open))
   /** Called with what was counted of a route with a ramp. */
   onRamp: (delta: RampDelta) => void = () => {}
   readonly #planes = new Map<number, Known>()
@@ -55,6 +60,7 @@ export class Planes {
   #ended = NOTHING_REPORTED
   #fleet: Fleet = EMPTY_FLEET
   #judged: readonly string[] = []
+  #table: Table | null = null
 
   constructor(measurements = new Measurements()) {
     this.#measurements = measurements
@@ -101,6 +107,7 @@ export class Planes {
       measurements: this.#measurements,
       evidence: this.evidence,
       discovery: this.discovery,
+      progress: this.progress,
       recentSkipped,
       upstreams: upstreams.map((one) => this.#withCounters(one)),
       cache: { ...cache, generation },
@@ -113,13 +120,21 @@ export class Planes {
     await this.figures()
     this.#measurements.tick(nowMs)
     void this.evidence.tick()
-    void this.discovery.tick()
+    void this.#tickProgress()
+  }
+
+  async #tickProgress(): Promise<void> {
+    await this.discovery.tick()
+    if (this.#table !== null) await this.discovery.found(this.#table)
+    await this.progress.tick()
   }
 
   /** Sets the current table: figures are kept for its routes and upstreams. @param nowMs epoch milliseconds */
-  follow(table: Pick<Table, 'routes' | 'upstreams'>, nowMs: number): void {
+  follow(table: Table, nowMs: number): void {
     this.#measurements.follow(table, nowMs)
     this.evidence.follow(table.routes)
+    this.progress.follow(table.routes)
+    this.#table = table
   }
 
   /** Why the cache is degraded, by the last reports; null if it is not. */
@@ -186,6 +201,7 @@ export class Planes {
     this.#measurements.add(report.measured, Date.now())
     this.evidence.add(report.evidence)
     this.discovery.add(report.usage)
+    this.progress.add(report.measured, report.usage.routes)
     for (const delta of report.ramps) this.onRamp(delta)
     this.#sumGauges()
   }

@@ -89,6 +89,11 @@ export abstract class Stored {
     this.#loadedDay = null
   }
 
+  /** What is stored is known. */
+  protected get isLoaded(): boolean {
+    return this.#loadedDay !== null
+  }
+
   /** The store, where it can be read. */
   protected get stored(): StateStore | null {
     return this.#problem === null ? this.#store : null

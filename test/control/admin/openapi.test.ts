@@ -179,6 +179,7 @@ test('questions', async () => {
     '/livez',
     '/readyz',
     '/discovered',
+    '/progress',
     '/openapi.json',
     '/routes.schema.json',
   ]) {
