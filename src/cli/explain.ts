@@ -123,6 +123,7 @@ const WHY: Readonly<Record<Reason, string>> = {
   unavailable: 'within the percent of the route, but that upstream is unavailable',
   fallback: 'the other upstream failed',
   ambiguous: 'ambiguous path, so no route is tried',
+  retired: 'the endpoint has ended, or a brownout refuses it',
 }
 
 function tell(told: Told, colour: boolean): string {
@@ -130,7 +131,10 @@ function tell(told: Told, colour: boolean): string {
   const on = request.host === '' ? 'without a host ' : `on ${request.host} `
   const rows: [string, string][] = [
     ['request', printable(`${request.method} ${request.target} ${on}from ${request.clientAddress}`)],
-    ['goes to', `${paint(colour, 'bold', decision.upstream)}: ${WHY[decision.reason]} (${decision.reason})`],
+    [
+      'goes to',
+      `${paint(colour, 'bold', decision.upstream || 'nowhere')}: ${WHY[decision.reason]} (${decision.reason})`,
+    ],
   ]
   if (server !== null) rows.push(['server', `${server}, if sent now`])
   if (route !== null) rows.push(...routeRows(told, route))
@@ -222,7 +226,7 @@ async function tellExchange(id: string, given: Given, io: Io): Promise<ExitCode>
   const how = `${status === 0 ? 'client disconnected' : status}${failure === null ? '' : `, ${failure}`}, ${durationMs.toFixed(1)} ms`
   io.out(`${printable(`at ${at}, revision ${revision}: ${how}`)}\n`)
   io.out(
-    `${printable(`went to ${decision.upstream}${server === null ? '' : ` (${server})`}: ${decision.reason}, cache ${cache}`)}\n`,
+    `${printable(`went to ${decision.upstream || 'nowhere'}${server === null ? '' : ` (${server})`}: ${decision.reason}, cache ${cache}`)}\n`,
   )
   io.out(`\nthe same request now, revision ${now.revision}:\n`)
   io.out(tell({ ...now, request: json.request, server: null }, io.colours.out))

@@ -97,7 +97,7 @@ async function runRoutes(given: Given, io: Io): Promise<ExitCode> {
     return EXIT.done
   }
   const list: RouteAnswer[] = id === undefined ? json.routes : [json]
-  const fallback: string = json.default ?? 'the default'
+  const fallback: string = json.default ?? (json.defaultStatus == null ? 'the default' : `none (${json.defaultStatus})`)
   io.out(
     columns(
       COLUMNS,

@@ -34,7 +34,7 @@ export function accessLine(time: string, fields: Readonly<Record<string, unknown
  */
 export function exchangeLine(time: string, exchange: Exchange, durationMs: number): string {
   const { decision, answer, view, retries, fallbackOn, shadow, failure, cause } = exchange
-  let text = `{"level":${INFO},"time":"${time}","id":"${exchange.id}","method":${quoted(view.method)},"host":${quoted(view.host)},"target":${quoted(view.target)},"client":${quoted(view.clientAddress)},"status":${answer.status},"bytes":${answer.bodyBytes},"requestBytes":${exchange.requestBytes},"durationMs":${milliseconds(durationMs)},"route":${orNull(decision.routeId)},"upstream":${quoted(decision.upstream)},"server":${orNull(exchange.server)},"bucket":${decision.bucket},"percent":${decision.percent},"reason":"${decision.reason}","cache":"${exchange.cache}","revision":${exchange.revision.number}`
+  let text = `{"level":${INFO},"time":"${time}","id":"${exchange.id}","method":${quoted(view.method)},"host":${quoted(view.host)},"target":${quoted(view.target)},"client":${quoted(view.clientAddress)},"status":${answer.status},"bytes":${answer.bodyBytes},"requestBytes":${exchange.requestBytes},"durationMs":${milliseconds(durationMs)},"route":${orNull(decision.routeId)},"upstream":${orNull(decision.upstream || null)},"server":${orNull(exchange.server)},"bucket":${decision.bucket},"percent":${decision.percent},"reason":"${decision.reason}","cache":"${exchange.cache}","revision":${exchange.revision.number}`
   if (retries > 0) text += `,"retries":${retries}`
   if (fallbackOn !== null) {
     text += `,"fallbackOn":${quoted(fallbackOn)},"failedServer":${orNull(exchange.failedServer)}`

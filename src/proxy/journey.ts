@@ -10,10 +10,11 @@
 import { isSafeMethod } from '../rules/caching/invalidation.ts'
 import type { RequestView } from '../rules/http/exchange.ts'
 import { ownValues, takeOwnCookies } from '../rules/http/own-cookies.ts'
+import { refusedNow } from '../rules/retirement/retirement.ts'
 import { decide } from '../rules/routing/decide.ts'
 import { matchRoute } from '../rules/routing/match.ts'
 import { drawsKeys } from '../rules/routing/targets.ts'
-import type { Route, Table } from '../rules/table/table.ts'
+import { NO_UPSTREAM, type Route, type Table } from '../rules/table/table.ts'
 import type { CookieKeySource } from '../state/cookie-key-source.ts'
 import { newVisitorId, readVisitor } from '../state/cookie-keys.ts'
 import type { Measurements } from '../state/figures/measurements.ts'
@@ -24,6 +25,7 @@ import type { Upstreams } from '../state/upstreams/upstreams.ts'
 import type { ResponseCache } from './caching/cache.ts'
 import { Exchange, type Received } from './exchange.ts'
 import type { Observer } from './observe.ts'
+import { answerOwn } from './own-answer.ts'
 import { ClientFields, namesVisitors } from './own-fields.ts'
 import type { Recorder } from './recorder.ts'
 import { BothRecorders } from './shadow/reference.ts'
@@ -87,17 +89,26 @@ export class Journey {
     const { peer } = received.request
     const pinned = peer.privates === null ? null : peer.privates.sideOf(matched.route)
     const written = pins.sideFor(matched, view)
-    const decision = decide(table, matched, view, upstreams.isAvailable, forced, pinned, written) // 3 decide
+    const retire = matched.route === null ? null : matched.route.retire
+    const nowMs = retire === null ? 0 : Date.now()
+    const refused = retire === null ? null : refusedNow(retire, nowMs, view.chance)
+    const isRefused = refused !== null
+    const decision = decide(table, matched, view, upstreams.isAvailable, forced, pinned, written, isRefused) // 3 decide
     const exchange = new Exchange(received, [view, own], revision, matched, decision)
     if (
       table.addsToAnswers ||
       received.tellsId ||
       forced !== null ||
-      (matched.route !== null && matched.route.answer !== null)
+      (matched.route !== null && (matched.route.answer !== null || retire !== null))
     )
       exchange.answer.own = new ClientFields(exchange, upstreams, this.#parts.cookieKeys.keys)
     if (tracer !== null) exchange.trace = tracer.begin(exchange)
     observer.begun()
+    if (decision.upstream === NO_UPSTREAM) {
+      answerOwn(exchange, refused, nowMs) //                                                      no 4, 5
+      this.over(exchange) //                                                                      7
+      return
+    }
     exchange.recorder = this.#draw(exchange)
     if (cache.answer(exchange) === 'taken') return //                                             4 cache, 5, 6, 7
     const heard = recorderOf(cache.recorder(exchange), exchange.recorder)

@@ -134,7 +134,7 @@ export function logFields(exchange: Exchange, durationMs: number): Record<string
     requestBytes: exchange.requestBytes,
     durationMs: Math.round(durationMs * 1000) / 1000,
     route: decision.routeId,
-    upstream: decision.upstream,
+    upstream: decision.upstream || null,
     server: exchange.server,
     bucket: decision.bucket,
     percent: decision.percent,

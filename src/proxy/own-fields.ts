@@ -11,6 +11,7 @@ import {
   setCookieText,
   sideCookie,
 } from '../rules/http/own-cookies.ts'
+import { announced } from '../rules/retirement/retirement.ts'
 import { answeringSide } from '../rules/routing/decide.ts'
 import { drawsKeys, firstKey } from '../rules/routing/targets.ts'
 import { answerFields, answerTrailers } from '../rules/sending/sent.ts'
@@ -21,7 +22,7 @@ import type { Upstreams } from '../state/upstreams/upstreams.ts'
 import type { OwnFields } from './client/answer.ts'
 import type { Exchange } from './exchange.ts'
 
-/** What an exchange changes: the fields that the table sets and removes, and the visitor cookie. */
+/** What an exchange changes: the fields that the table sets and removes, what announces an end, and the visitor cookie. */
 export class ClientFields implements OwnFields {
   readonly #exchange: Exchange
   readonly #upstreams: Upstreams
@@ -42,7 +43,8 @@ export class ClientFields implements OwnFields {
     const isPrivate = cookies.length > 0 || this.#exchange.decision.reason === 'forced'
     const edited = this.#edited(fields)
     const own = isPrivate ? [...privateCopy(status, edited), ...cookies] : edited
-    return side === null || route!.tellSide !== 'header' ? own : [...without(own, SIDE), 'Banyan-Side', side]
+    const told = side === null || route!.tellSide !== 'header' ? own : [...without(own, SIDE), 'Banyan-Side', side]
+    return route === null || route.retire === null ? told : announced(told, route.retire)
   }
 
   trailers(fields: readonly string[]): readonly string[] {

@@ -12,8 +12,8 @@ export function countUsage(tally: UsageTally, exchange: Exchange, durationMs: nu
   const { matched, view, decision } = exchange
   const { route } = matched
   if (route !== null) {
-    if (route.percent === 100 && answeringSide(decision, route) === 'from')
-      tally.late(route.id, callerOf(view), Date.now())
+    const isLate = route.percent === 100 && answeringSide(decision, route) === 'from'
+    if (isLate || decision.reason === 'retired') tally.late(route.id, callerOf(view), Date.now())
     return
   }
   // Somebody with a force token tries something out.

@@ -11,6 +11,7 @@ import { ownValues, takeOwnCookies } from './http/own-cookies.ts'
 import { readAddress } from './patterns/address.ts'
 import { patternTakes, readTarget } from './patterns/path.ts'
 import { keyOf } from './patterns/sticky.ts'
+import { refusedNow } from './retirement/retirement.ts'
 import { decide, type IsAvailable } from './routing/decide.ts'
 import { type Candidate, explainMatch, type Match, matchRoute } from './routing/match.ts'
 import { targetOf } from './routing/targets.ts'
@@ -92,6 +93,7 @@ const believed: ReadVisitor = ([value]) => value?.split('.', 1)[0] || null
 
 /**
  * Decides as the proxy would. `isAvailable` says whether the breaker of a route lets its `to` be asked.
+ * @param nowMs epoch milliseconds, for endpoints that end
  * @param described banyan's own cookies among its headers are read and taken out, as the proxy does
  */
 export function explain(
@@ -101,6 +103,7 @@ export function explain(
   forced: string | null = null,
   readVisitor: ReadVisitor = believed,
   writtenSide: WrittenSide = () => null,
+  nowMs = 0,
 ): Explanation {
   const { rawHeaders, own } = takeOwnCookies(described.rawHeaders, table.visitor.name)
   const { visitor: known, ...rest } = described
@@ -109,7 +112,10 @@ export function explain(
   // A visitor without the cookie gets a random one.
   const request = { ...shown, visitor: received ?? `new ${described.chance}` }
   const match = matchRoute(table, request)
-  const decision = decide(table, match, request, isAvailable, forced, null, writtenSide(match, request))
+  const retire = match.route?.retire ?? null
+  const isRefused = retire !== null && refusedNow(retire, nowMs, request.chance) !== null
+  const written = writtenSide(match, request)
+  const decision = decide(table, match, request, isAvailable, forced, null, written, isRefused)
   const candidates = nearest(table, request, explainMatch(table, request))
   const asked = { request, isKnownVisitor: received !== null }
   return {

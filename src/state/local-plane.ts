@@ -95,7 +95,7 @@ export class LocalPlane implements PlanePort {
     const keys = this.#parts.cookieKeys?.keys ?? null
     const readId: ReadVisitor = (values) => (keys === null ? null : (readVisitor(keys, values)?.text ?? null))
     const written: WrittenSide = (match, view) => this.#parts.pins?.sideFor(match, view) ?? null
-    const explanation = explain(table, request, isAvailable, forced, readId, written)
+    const explanation = explain(table, request, isAvailable, forced, readId, written, nowMs)
     const { decision } = explanation
     const route = table.routes.find(({ id }) => id === decision.routeId) ?? null
     return {

@@ -23,6 +23,12 @@ const etag = z.string().describe('ETag of a revision, including the quotes.')
 const revision = z.int().min(1).describe('Number of the current revision.')
 const upstreamName = z.string()
 
+/** Where requests without a route go: the one or the other. */
+const defaultShape = {
+  default: upstreamName.nullable(),
+  defaultStatus: z.int().nullable().describe('Of the responses, where there is no upstream.'),
+}
+
 const counts = (words: readonly string[]) => z.object(Object.fromEntries(words.map((word) => [word, count]))).strict()
 
 const windowShape = {
@@ -117,7 +123,7 @@ export const groupAnswer = object({
 }).meta({ id: 'GroupAnswer' })
 export const routesAnswer = object({
   revision,
-  default: upstreamName,
+  ...defaultShape,
   routes: z.array(routeState),
   live: object({ unclaimed: liveRoute }),
 }).meta({ id: 'Routes' })
@@ -196,7 +202,7 @@ const upstreamState = upstreamBody
   .meta({ id: 'UpstreamState' })
 
 export const upstreamAnswer = upstreamState.extend({ revision }).meta({ id: 'UpstreamAnswer' })
-export const upstreamsAnswer = object({ revision, default: upstreamName, upstreams: z.array(upstreamState) }).meta({
+export const upstreamsAnswer = object({ revision, ...defaultShape, upstreams: z.array(upstreamState) }).meta({
   id: 'Upstreams',
 })
 

@@ -31,7 +31,7 @@ export function addProgress(router: AdminRouter, parts: AdminParts): void {
         const standing = progress.standing(route.id)
         return {
           id: route.id,
-          stage: stageOf(route),
+          stage: stageOf(route, parts.now()),
           percent: route.percent,
           since: standing === null ? null : isoTime(standing.sinceMs),
           ...requestsState(recent.get(route.id) ?? noneAnswered()),

@@ -15,6 +15,7 @@ import { addRoute, patchRoute, putRoute, removeRoute } from '../table/edits.ts'
 import { type KeylessSample, keylessSteps } from '../table/simulation.ts'
 import { inTurns } from '../turns.ts'
 import { readJson } from './body.ts'
+import { defaultState } from './default-state.ts'
 import { makeEdit, noSuchRoute } from './write.ts'
 
 const PATCH_TYPES = ['application/merge-patch+json', 'application/json']
@@ -33,7 +34,7 @@ export function addRoutes(router: AdminRouter, parts: AdminParts): void {
     ctx.set('ETag', revision.etag)
     await answerLarge(ctx, {
       revision: revision.number,
-      default: table.default,
+      ...defaultState(table),
       routes: table.routes
         .values()
         .map((route, index) => routeState(route, index, words, liveRoute(measurements, route, parts.now()))),

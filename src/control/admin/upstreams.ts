@@ -8,6 +8,7 @@ import { type AdminParts, type AdminRouter, answerJson, answerLarge } from '../c
 import { liveUpstreams } from '../figures/live.ts'
 import type { Figures } from '../figures/planes.ts'
 import { liveServer } from '../fleet/server-state.ts'
+import { defaultState } from './default-state.ts'
 import { noSuchUpstream } from './write.ts'
 
 /** Adds the resources. */
@@ -19,7 +20,7 @@ export function addUpstreams(router: AdminRouter, parts: AdminParts): void {
     const stateOf = upstreamStates(revision, await parts.planes.figures(), parts)
     await answerLarge(ctx, {
       revision: number,
-      default: table.default,
+      ...defaultState(table),
       upstreams: table.upstreams.values().map(stateOf),
     })
   })

@@ -2,7 +2,7 @@
  * Live figures of a route or upstream: totals since the start of the process, and the last one and five minutes.
  */
 import { isTarget } from '../../rules/routing/targets.ts'
-import type { Route } from '../../rules/table/table.ts'
+import { NO_UPSTREAM, type Route } from '../../rules/table/table.ts'
 import type { AttemptCell } from '../../state/figures/attempt-cell.ts'
 import type { Cell } from '../../state/figures/cell.ts'
 import { quantilesMs } from '../../state/figures/durations.ts'
@@ -163,12 +163,13 @@ function sideName(cell: Cell | AttemptCell, route: Route | null): string | null 
   switch (cell.reason) {
     case 'no-key':
     case 'forced':
+    case 'retired':
       return null
     case 'fallback':
     case 'unavailable':
       return 'side' in cell && route !== null ? targetsName(route) : null
     default:
-      return cell.upstream
+      return cell.upstream === NO_UPSTREAM ? null : cell.upstream
   }
 }
 

@@ -52,7 +52,7 @@ export class Planes {
   /** Endpoints that no route claims. */
   readonly discovery = new Discovery()
   /** How far the migration is. */
-  readonly progress = new Progress(() => countEndpoints(this.#table, this.discovery.open))
+  readonly progress = new Progress(() => countEndpoints(this.#table, this.discovery.open, Date.now()))
   /** Called with what was counted of a route with a ramp. */
   onRamp: (delta: RampDelta) => void = () => {}
   readonly #planes = new Map<number, Known>()

@@ -3,7 +3,7 @@
  */
 import type { Route, Table } from '../../rules/table/table.ts'
 import type { Discovered } from './discovery.ts'
-import { stageOf } from './endpoint-count.ts'
+import { type Stage, stageOf } from './endpoint-count.ts'
 import type { EndpointCount, Progress } from './progress.ts'
 import { type Answered, addAnswered, noneAnswered, shareOf } from './route-days.ts'
 import { DAY_MS } from './stored.ts'
@@ -52,8 +52,8 @@ export function nextSteps(
   nowMs: number,
 ): NextStep[] {
   const days = (route: Route): number => Math.floor((nowMs - (progress.standing(route.id)?.sinceMs ?? nowMs)) / DAY_MS)
-  const of = (stage: ReturnType<typeof stageOf>): Route[] =>
-    routes.filter((route) => stageOf(route) === stage).sort((a, b) => days(b) - days(a))
+  const of = (stage: Stage): Route[] =>
+    routes.filter((route) => stageOf(route, nowMs) === stage).sort((a, b) => days(b) - days(a))
   const quiet = of('moved').filter((route) => days(route) >= QUIET_DAYS)
   const open = endpoints.filter(({ route }) => route === null)
   return [

@@ -1,6 +1,7 @@
 /**
  * Requests by the side that has answered them, by day and route. In memory, within bounds.
  */
+import { NO_UPSTREAM } from '../../rules/table/table.ts'
 import type { MeasuredDelta } from '../../state/figures/measurements.ts'
 
 /** Requests by who has answered them. Forced ones are no part of the others. */
@@ -49,7 +50,7 @@ export function answeredIn({ routes }: Pick<MeasuredDelta, 'routes'>): Map<strin
 type Labels = MeasuredDelta['routes'][number]['cells'][number]['labels']
 
 function whoAnswered(routeId: string | null, { reason, side, upstream }: Labels): readonly (keyof Answered)[] {
-  if (upstream === '') return ['ended']
+  if (upstream === NO_UPSTREAM) return ['ended']
   if (reason === 'forced') return side === 'from' ? ['forced'] : []
   if (routeId === null) return ['from']
   if (reason === 'fallback' || reason === 'unavailable') return ['from', 'fallback']

@@ -22,7 +22,7 @@ import type { Steps } from '../../rules/values/steps.ts'
 
 /** A document as JSON in pieces, so that it can be compiled in steps. */
 export interface PackedDocument {
-  readonly default: string
+  readonly default: TableDocument['default']
   /** Lists of `[name, upstream]`. */
   readonly upstreams: readonly Uint8Array[]
   /** Lists of routes. */

@@ -37,6 +37,7 @@ export interface RequestView {
  * - `unavailable`: its bucket lies in the share, but the breaker of `to` is open
  * - `fallback`: `to` failed and `from` answered
  * - `ambiguous`: the path has more than one reading, so no route is asked
+ * - `retired`: the endpoint has ended, or a brownout refuses it: no upstream is asked
  */
 export type Reason =
   | 'default'
@@ -48,6 +49,7 @@ export type Reason =
   | 'unavailable'
   | 'fallback'
   | 'ambiguous'
+  | 'retired'
 
 /** Of the two upstreams of a route. */
 export type Side = 'from' | 'to'
@@ -56,7 +58,7 @@ export type Side = 'from' | 'to'
 export interface Decision {
   /** The route that claimed the request, or null. */
   readonly routeId: string | null
-  /** The name of the upstream that is to answer. */
+  /** The name of the upstream that is to answer; empty where none is. */
   readonly upstream: string
   readonly reason: Reason
   /** The unit's place in [0, 100), or null where nothing was drawn (no route, 0 per cent, all of them, no key). */

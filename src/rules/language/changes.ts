@@ -2,7 +2,7 @@
  * The differences between two tables: which routes and upstreams, and which of their keys.
  */
 
-import type { Table } from '../table/table.ts'
+import { NO_UPSTREAM, type Table } from '../table/table.ts'
 import { type Plain, sameValue } from '../values/plain.ts'
 import { flowText } from './yaml-print.ts'
 
@@ -62,8 +62,9 @@ export function briefly(changes: readonly TableChange[]): ChangeSummary {
 /** What is different in `after`, in the order of the two tables; empty where only comments, order or spacing differ. */
 export function tableChanges(before: Table, after: Table): TableChange[] {
   const changes: TableChange[] = []
-  if (before.default !== after.default) {
-    const keys = [{ key: 'default', before: before.default, after: after.default }]
+  const [was, is] = [defaultOf(before), defaultOf(after)]
+  if (!sameValue(was, is)) {
+    const keys = [{ key: 'default', before: was, after: is }]
     changes.push({ what: 'default', name: after.default, change: 'changed', keys })
   }
   const keys = keyChanges(before.visitor.document, after.visitor.document)
@@ -73,6 +74,11 @@ export function tableChanges(before: Table, after: Table): TableChange[] {
   const routes = (table: Table) => new Map(table.routes.map(({ id, document }) => [id, document]))
   changes.push(...thingChanges('route', routes(before), routes(after)))
   return changes
+}
+
+/** What the table says for requests without a route. */
+function defaultOf({ default: upstream, defaultStatus }: Table): Plain {
+  return upstream === NO_UPSTREAM ? { status: defaultStatus } : upstream
 }
 
 function thingChanges(

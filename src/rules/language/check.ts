@@ -8,6 +8,7 @@ import { hiddenFindings, overlapFindings, type PlacedRoute } from '../routing/ov
 import type { RouteDocument, UpstreamDocument } from '../table/schema.ts'
 import { didYouMean, type Finding, nameHint, pointerOf } from '../values/problem.ts'
 import { hostFindings, matchFindings, readingAt, readingFindings } from './check-match.ts'
+import { hasDefault, sidelessFindings } from './check-retirement.ts'
 import { fieldEditFindings, rewriteFindings } from './check-rewrite.ts'
 import { compileMatch, compileServer, type Pool, pathsOf, stickySources } from './compile.ts'
 import { schemaFindings } from './findings.ts'
@@ -37,6 +38,7 @@ export function checkTable(document: unknown): Finding[] {
     if (!isMap(said)) continue
     const path = ['routes', at]
     findings.push(...routeFindings(said, path, document.default, sound))
+    if (!hasDefault(document.default)) findings.push(...sidelessFindings(said, path, (key) => sound([...path, key])))
     if (!sound([...path, 'match']) || !isMap(said.match)) continue
     const match = said.match as RouteDocument['match']
     const reading = readingAt(said, path, reader)

@@ -19,6 +19,7 @@ import { parseSticky, type StickySource } from '../patterns/sticky.ts'
 import { DEFAULT_GUARD, DEFAULT_HOLD_MS, DEFAULT_STEPS, type RampPlan, withHoldback } from '../ramp/plan.ts'
 import { parseRequirement } from '../ramp/requirement.ts'
 import { parseWindow } from '../ramp/window.ts'
+import { compileRetirement } from '../retirement/retirement.ts'
 import { compileFieldEdits } from '../rewriting/field-edits.ts'
 import type { CookieChanges } from '../rewriting/map-back.ts'
 import { planOf } from '../rewriting/path.ts'
@@ -26,23 +27,24 @@ import { compileQueryEdits } from '../rewriting/query.ts'
 import { matcherSteps } from '../routing/match.ts'
 import { compileTargets, drawsKeys } from '../routing/targets.ts'
 import type { RouteDocument, TableDocument, UpstreamDocument } from '../table/schema.ts'
-import type {
-  AffinitySettings,
-  BreakerSettings,
-  CacheSettings,
-  EjectionSettings,
-  Fallback,
-  HealthSettings,
-  KeyRules,
-  Route,
-  RouteRewrite,
-  RouteTimeouts,
-  Server,
-  ShadowSettings,
-  Table,
-  TlsSettings,
-  Upstream,
-  VisitorCookie,
+import {
+  type AffinitySettings,
+  type BreakerSettings,
+  type CacheSettings,
+  type EjectionSettings,
+  type Fallback,
+  type HealthSettings,
+  type KeyRules,
+  NO_UPSTREAM,
+  type Route,
+  type RouteRewrite,
+  type RouteTimeouts,
+  type Server,
+  type ShadowSettings,
+  type Table,
+  type TlsSettings,
+  type Upstream,
+  type VisitorCookie,
 } from '../table/table.ts'
 import { allOf, type Steps } from '../values/steps.ts'
 import { parseDurationMs, parseSizeBytes } from '../values/units.ts'
@@ -68,10 +70,11 @@ export function* compileSteps(document: TableDocument): Steps<Table> {
     routes.push(compileRoute(route, document, pool))
     yield
   }
-  const matcher = yield* matcherSteps(routes, compileReading({}, document.upstreams[document.default]))
+  const matcher = yield* matcherSteps(routes, compileReading({}, document.upstreams[defaultOf(document)]))
   return Object.freeze({
     upstreams,
-    default: document.default,
+    default: defaultOf(document),
+    defaultStatus: typeof document.default === 'string' ? 404 : document.default.status,
     routes: Object.freeze(routes),
     matcher,
     visitor: compileVisitor(document.visitor ?? {}),
@@ -80,6 +83,10 @@ export function* compileSteps(document: TableDocument): Steps<Table> {
       routes.some((route) => route.keysVisitors || route.tellSide !== null) ||
       [...upstreams.values()].some(({ affinity }) => affinity?.kind === 'cookie'),
   })
+}
+
+function defaultOf({ default: said }: Pick<TableDocument, 'default'>): string {
+  return typeof said === 'string' ? said : NO_UPSTREAM
 }
 
 const VISITOR_DAYS = 90
@@ -207,7 +214,7 @@ export function compileReading(route: ReadingKeys, upstream: ReadingKeys | undef
 
 /** Compiles one route. The default upstream has the rest where the route names no `from`. */
 function compileRoute(said: RouteDocument, table: TableDocument, pool: Pool): Route {
-  const from = said.from ?? table.default
+  const from = said.from ?? defaultOf(table)
   const reading = compileReading(said, table.upstreams[from])
   const claim = compileMatch(said.match, reading, pool)
   const percent = said.percent ?? 0
@@ -237,6 +244,7 @@ function compileRoute(said: RouteDocument, table: TableDocument, pool: Pool): Ro
     cache: said.cache === undefined ? null : compileCache(said.cache),
     shadow: said.shadow === undefined ? null : compileShadow(said.shadow, reading, pool),
     ramp: said.ramp === undefined ? null : compileRamp(said.ramp),
+    retire: said.retire === undefined ? null : compileRetirement(said.retire),
     document: said,
   })
 }

@@ -5,7 +5,7 @@
 import type { Decision, Reason, RequestView, Side } from '../http/exchange.ts'
 import { bucketOf, hashOf, inShare } from '../patterns/draw.ts'
 import { keyOf, type StickySource } from '../patterns/sticky.ts'
-import type { Route, Table } from '../table/table.ts'
+import { NO_UPSTREAM, type Route, type Table } from '../table/table.ts'
 import type { Match } from './match.ts'
 import { firstKey, isTarget, targetFor } from './targets.ts'
 
@@ -21,7 +21,7 @@ export type IsAvailable = (route: Route, method: string, target: string) => bool
  * `isAvailable` is asked only where the request lies in the share. `forced` is the upstream that a
  * valid force token names, or null; it stands above everything else. `pinned` is the side that the client has a connection
  * of its own to, or null; where percent leaves nothing to draw it does not count. `written` is the side that took the key's last write,
- * for a read that stays there, or null.
+ * for a read that stays there, or null. `isRefused`: the endpoint of the route has ended, or there is a brownout.
  */
 export function decide(
   table: Table,
@@ -31,21 +31,27 @@ export function decide(
   forced: string | null = null,
   pinned: string | null = null,
   written: Side | null = null,
+  isRefused: boolean = endedAlready(match.route),
 ): Decision {
   const { route } = match
   if (forced !== null) return decision(route, forced, 'forced', null, null)
+  if (isRefused) return decision(route, NO_UPSTREAM, 'retired', null, null)
   if (route === null) {
     return decision(null, table.default, match.ambiguous ? 'ambiguous' : 'default', null, null)
   }
   if (route.percent === 0) return decision(route, route.from, 'rest', null, null)
   if (pinned !== null && !route.movesAll) return decision(route, pinned, 'pinned', null, null)
-  if (written === 'from') return decision(route, route.from, 'pinned', null, null)
+  if (written === 'from' && route.from !== NO_UPSTREAM) return decision(route, route.from, 'pinned', null, null)
   if (written === 'to' || route.movesAll) {
     const key = route.targets.length === 1 ? null : firstKey(route, match.params, view)
     const there = toward(route, view, key, null, null, isAvailable)
     return written === 'to' && there.reason === 'percent' ? { ...there, reason: 'pinned' } : there
   }
   return draw(route, match, view, isAvailable)
+}
+
+function endedAlready(route: Route | null): boolean {
+  return route !== null && route.retire !== null && route.retire.endsMs === Number.NEGATIVE_INFINITY
 }
 
 /** The draw of a route on the first key present. Requests without a key go where `noKey` says. */
@@ -128,6 +134,8 @@ export function sideOf({ reason, upstream }: Pick<Decision, 'reason' | 'upstream
       return 'to'
     case 'rest':
       return 'from'
+    case 'retired':
+      return null
     default:
       return isTarget(route, upstream) ? 'to' : upstream === route.from ? 'from' : null
   }

@@ -9,6 +9,7 @@ import { flawOfPattern } from '../patterns/path.ts'
 import { anyOfSchema, PREDICATES } from '../patterns/predicates.ts'
 import { STICKY_FORMS } from '../patterns/sticky.ts'
 import { flawOfPlan } from '../ramp/plan.ts'
+import { flawOfLink, flawOfRetirement, flawOfTime } from '../retirement/retirement.ts'
 import { checked, name, object, TOKEN } from '../values/schema-blocks.ts'
 import {
   DURATION_PATTERN,
@@ -478,6 +479,50 @@ export const rampPlan = checked(
   .meta({ id: 'Ramp' })
   .describe('A plan that raises percent step by step while the evidence allows it. `banyan ramp start` starts it.')
 
+const time = checked(z.string(), flawOfTime)
+
+/** Each is looked at for each request. */
+const MAX_BROWNOUTS = 50
+
+const brownout = object({
+  at: time.describe('When it begins: 2027-03-01T09:00:00Z.'),
+  for: timeout.describe('How long it lasts.'),
+  percent: checked(z.number().meta({ exclusiveMinimum: 0, maximum: 100 }), (percent) =>
+    percent > 0 ? flawOfPercent(percent) : { message: `invalid percent ${percent}: must be above 0` },
+  )
+    .optional()
+    .describe('Percent of the requests that are refused. Default 100.'),
+  status: z
+    .union([z.literal(410), z.literal(503)])
+    .optional()
+    .describe('Of the responses, with Retry-After. Default 503.'),
+})
+
+const retire = checked(
+  object({
+    status: z
+      .int()
+      .min(400)
+      .max(599)
+      .optional()
+      .describe('Of the responses once the endpoint has ended: from `sunset` on, or at once without it. Default 410.'),
+    deprecated: time
+      .optional()
+      .describe('Since when it should not be used any more: the Deprecation header (RFC 9745).'),
+    sunset: time.optional().describe('When it ends: the Sunset header (RFC 8594).'),
+    link: checked(z.string(), flawOfLink).optional().describe('Where that is explained: the Link header.'),
+    brownouts: z
+      .array(brownout)
+      .min(1)
+      .max(MAX_BROWNOUTS)
+      .optional()
+      .describe('Times in which requests are refused already, so that whoever still calls notices.'),
+  }),
+  flawOfRetirement,
+)
+  .meta({ id: 'Retirement' })
+  .describe('The endpoint ends.')
+
 const route = object({
   id: name('id'),
   match,
@@ -542,6 +587,7 @@ const route = object({
   cache: cache.optional(),
   shadow: shadow.optional(),
   ramp: rampPlan.optional(),
+  retire: retire.optional(),
   priority: z
     .int()
     .min(-1000)
@@ -566,7 +612,12 @@ const visitor = object({
 const table = object({
   version: z.literal(1),
   upstreams: z.record(name('name'), upstream),
-  default: z.string().describe('The upstream for requests that match no route.'),
+  default: z
+    .union([
+      z.string(),
+      object({ status: z.int().min(400).max(599).describe('Of the responses to requests that match no route.') }),
+    ])
+    .describe('The upstream for requests that match no route, or { status: 404 } without one.'),
   visitor: visitor.optional(),
   routes: z.array(route).optional(),
 })

@@ -9,6 +9,7 @@ import type { PathPattern, PathReading } from '../patterns/path.ts'
 import type { Condition } from '../patterns/predicates.ts'
 import type { StickySource } from '../patterns/sticky.ts'
 import type { RampPlan } from '../ramp/plan.ts'
+import type { Retirement } from '../retirement/retirement.ts'
 import type { FieldEdits } from '../rewriting/field-edits.ts'
 import type { CookieChanges } from '../rewriting/map-back.ts'
 import type { PathPlan } from '../rewriting/path.ts'
@@ -75,6 +76,9 @@ export interface HealthSettings {
   /** Consecutive failed probes until a server is unhealthy. Default 3. */
   readonly down: number
 }
+
+/** Stands for an upstream where there is none. No upstream has an empty name. */
+export const NO_UPSTREAM = ''
 
 /** A named group of equivalent servers. */
 export interface Upstream {
@@ -258,6 +262,7 @@ export interface Route {
   readonly conditions: readonly Condition[]
   /** Whether the route may match ambiguous targets (`ambiguousPaths: allow`). */
   readonly takesAmbiguousPaths: boolean
+  /** `NO_UPSTREAM` where there is no old application any more. */
   readonly from: string
   /** The upstreams of its `to`: at least one. */
   readonly targets: readonly Target[]
@@ -293,6 +298,8 @@ export interface Route {
   readonly shadow: ShadowSettings | null
   /** Null where there is no plan. */
   readonly ramp: RampPlan | null
+  /** Null where its endpoint does not end. */
+  readonly retire: Retirement | null
   /** The entry of routes.yaml. */
   readonly document: RouteDocument
 }
@@ -365,8 +372,9 @@ export interface VisitorCookie {
 /** One compiled revision of routes.yaml. Immutable. */
 export interface Table {
   readonly upstreams: ReadonlyMap<string, Upstream>
-  /** The upstream for requests that match no route. */
+  /** The upstream for requests that match no route; `NO_UPSTREAM` where they are answered with `defaultStatus`. */
   readonly default: string
+  readonly defaultStatus: number
   /** In the order of the file. */
   readonly routes: readonly Route[]
   readonly matcher: Matcher

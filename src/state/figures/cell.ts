@@ -43,6 +43,7 @@ export const REASONS = [
   'fallback',
   'ambiguous',
   'pinned',
+  'retired',
 ] as const satisfies readonly Reason[]
 
 /** 0 for clients that disconnected before a response, 1 to 5 for status classes. */

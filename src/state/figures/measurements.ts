@@ -5,7 +5,7 @@
 
 import type { FailureCode } from '../../rules/failures/failure.ts'
 import type { Reason } from '../../rules/http/exchange.ts'
-import type { Table } from '../../rules/table/table.ts'
+import { NO_UPSTREAM, type Table } from '../../rules/table/table.ts'
 import { takeExceptions } from '../../wire/exceptions.ts'
 import type { HandshakeOutcome } from '../tls/server-tls.ts'
 import { AttemptCell, type AttemptDelta, type Outcome } from './attempt-cell.ts'
@@ -236,7 +236,7 @@ export class Measurements {
     for (const cell of this.cells(routeId)) {
       exchanges += cell.exchanges
       durationMsSum += cell.durations.sumMs
-      upstreams[cell.upstream] = (upstreams[cell.upstream] ?? 0) + cell.exchanges
+      if (cell.upstream !== NO_UPSTREAM) upstreams[cell.upstream] = (upstreams[cell.upstream] ?? 0) + cell.exchanges
       reasons[cell.reason] += cell.exchanges
       for (const one of cell.counts()) {
         cache[one.cache] += one.count
@@ -288,7 +288,8 @@ export class Measurements {
 
   #isNamed(routeId: string | null, upstream: string): boolean {
     if (this.#table === null) return true
-    return this.#table.upstreams.has(upstream) && (routeId === null || this.#table.routes.has(routeId))
+    const isKnown = upstream === NO_UPSTREAM || this.#table.upstreams.has(upstream)
+    return isKnown && (routeId === null || this.#table.routes.has(routeId))
   }
 
   /** Drops figures whose names were removed an hour ago. @param nowMs epoch milliseconds */

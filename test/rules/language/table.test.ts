@@ -282,6 +282,7 @@ test('the JSON Schema for editors knows the same keys', () => {
     'cache',
     'shadow',
     'ramp',
+    'retire',
     'priority',
     'caseInsensitivePaths',
     'pathParameters',

@@ -399,7 +399,10 @@ function naiveWinner(
   }
   const ranked = routes.flatMap((route) => {
     const { id, match, priority = 0 } = route
-    const { caseInsensitivePaths, pathParameters, trailingSlash } = { ...upstreams[route.from ?? whole], ...route }
+    const { caseInsensitivePaths, pathParameters, trailingSlash } = {
+      ...upstreams[route.from ?? String(whole)],
+      ...route,
+    }
     const path = naivePath(raw, pathParameters === 'ignore', route.ambiguousPaths === 'allow')
     if (path === null) return []
     const isOpen = trailingSlash === 'ignore'
