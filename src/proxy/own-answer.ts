@@ -1,7 +1,6 @@
 /**
  * Answers that banyan gives where no upstream is asked: the endpoint has ended, or there is no old application any more.
  */
-import { STATUS_CODES } from 'node:http'
 import { hasBody } from '../rules/http/headers.ts'
 import type { Refused } from '../rules/retirement/retirement.ts'
 import type { Exchange } from './exchange.ts'
@@ -17,19 +16,12 @@ const DETAILS = {
 
 /** Answers an exchange. @param refused why no upstream is asked; null where there is none @param nowMs epoch milliseconds */
 export function answerOwn(exchange: Exchange, refused: Refused | null, nowMs: number): void {
-  const { answer, request, said, view, matched, revision } = exchange
+  const { answer, request, said, matched, revision } = exchange
   const kind = refused?.kind ?? 'no-route'
   // A route without an old side sends everything to the new one, unless an edit has just changed it.
   const status = refused?.status ?? (matched.route === null ? revision.table.defaultStatus : 503)
-  const title = STATUS_CODES[status] ?? 'Error'
-  const problem = { type: `urn:banyan:problem:${kind}`, title, status, detail: DETAILS[kind], requestId: exchange.id }
-  const body = Buffer.from(`${JSON.stringify(problem)}\n`)
-  const fields = ['Content-Type', 'application/problem+json', 'Content-Length', String(body.length)]
-  fields.push('Cache-Control', 'no-store')
-  if (refused !== null && refused.againMs !== null)
-    fields.push('Retry-After', String(Math.max(1, Math.ceil((refused.againMs - nowMs) / 1000))))
-  answer.begin(status, STATUS_CODES[status] ?? '', fields)
-  if (view.method !== 'HEAD') answer.body(body)
-  answer.end([])
+  const againMs = refused?.againMs ?? null
+  const again = againMs === null ? [] : ['Retry-After', String(Math.max(1, Math.ceil((againMs - nowMs) / 1000)))]
+  answer.document(status, kind, DETAILS[kind], exchange.id, again)
   if (hasBody(said)) request.discard(LINGER_MS)
 }

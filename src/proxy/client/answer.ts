@@ -289,6 +289,21 @@ export abstract class Answer implements Held, Whole {
     return status
   }
 
+  /**
+   * Sends a response of banyan's own where no upstream is asked (RFC 9457).
+   * @param kind the last part of the problem's type
+   * @param more fields besides those of the document: name, value, name, value
+   */
+  document(status: number, kind: string, detail: string, requestId: string, more: readonly string[]): void {
+    const title = STATUS_CODES[status] ?? 'Error'
+    const document = { type: `urn:banyan:problem:${kind}`, title, status, detail, requestId }
+    const body = Buffer.from(`${JSON.stringify(document)}\n`)
+    const fields = ['Content-Type', 'application/problem+json', 'Content-Length', String(body.length)]
+    this.begin(status, STATUS_CODES[status] ?? '', [...fields, 'Cache-Control', 'no-store', ...more])
+    if (!this.isHead) this.body(body)
+    this.end([])
+  }
+
   #open(): void {
     if (this.#opened) return
     const given = this.#more.length === 0 ? this.#fields : [...this.#fields, ...this.#more]

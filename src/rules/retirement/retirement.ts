@@ -115,10 +115,8 @@ export function parseTime(text: string): number | null {
     ...[number, number, number, number, number, number],
   ]
   const ms = Date.UTC(year, month - 1, day, hour, minute, second)
-  const back = new Date(ms)
-  const isReal =
-    back.getUTCMonth() === month - 1 && back.getUTCDate() === day && hour < 24 && minute < 60 && second < 60
-  if (!isReal || year < 2000) return null
+  const isDay = month >= 1 && month <= 12 && day >= 1 && Date.UTC(year, month - 1, day) < Date.UTC(year, month, 1)
+  if (!isDay || hour > 23 || minute > 59 || second > 59 || year < 2000) return null
   const [sign, hours, minutes] = [found[7] === '-' ? 1 : -1, Number(found[8] ?? 0), Number(found[9] ?? 0)]
   return hours > 23 || minutes > 59 ? null : ms + sign * (hours * 60 + minutes) * 60_000
 }
