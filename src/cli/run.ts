@@ -17,6 +17,8 @@ import { progress } from './progress.ts'
 import { purge } from './purge.ts'
 import { ramp } from './ramp.ts'
 import { revisions } from './revisions.ts'
+import { retire } from './retire.ts'
+import { restore, revisions } from './revisions.ts'
 import { routes, set } from './routes.ts'
 import { servers } from './servers.ts'
 import { shadow } from './shadow.ts'
@@ -35,6 +37,7 @@ const COMMANDS: readonly Command[] = [
   top,
   discover,
   progress,
+  retire,
   servers,
   shadow,
   ramp,

@@ -20,6 +20,7 @@ import { addMetrics } from './metrics.ts'
 import { addPage, isOfPage } from './page.ts'
 import { addProgress } from './progress.ts'
 import { addRamps } from './ramps.ts'
+import { addRetirement } from './retirement.ts'
 import { addRevisions } from './revisions.ts'
 import { addRoutes } from './routes.ts'
 import { addServers } from './servers.ts'
@@ -56,6 +57,7 @@ export function createAdmin(parts: AdminParts): Admin {
   addComparisons(router, parts)
   addDiscovered(router, parts)
   addProgress(router, parts)
+  addRetirement(router, parts)
   addRamps(router, parts)
   addUpstreams(router, parts)
   addServers(router, parts)

@@ -2,6 +2,7 @@
  * The operations on what is left of the old application in the OpenAPI document.
  */
 import { z } from 'zod'
+import { OBSTACLES } from '../../rules/retirement/obstacles.ts'
 import { object } from '../../rules/values/schema-blocks.ts'
 import type { Operation } from './openapi-operation.ts'
 
@@ -98,6 +99,25 @@ const progressAnswer = object({
     .describe('The oldest first. Days and weeks (from Monday on) are of UTC.'),
 }).meta({ id: 'Progress' })
 
+const retirementAnswer = object({
+  route: z.string().nullable(),
+  from: z.string().nullable().describe('The old side; null where there is none.'),
+  ended: z.boolean().optional().describe('The endpoint has ended: nobody is asked any more.'),
+  days: count.describe('It has to be quiet for so many days.'),
+  ready: z.boolean().describe('Nothing stands in the way.'),
+  obstacles: z.array(
+    object({
+      kind: z.enum(OBSTACLES),
+      why: z.string(),
+      blocks: z.boolean().describe('False for what is only to be known.'),
+      command: z.string().nullable(),
+    }),
+  ),
+  ...callerShape,
+}).meta({ id: 'RetirementCheck' })
+
+const DAYS = 'Days that it has to be quiet, 1 to 35. Default 30.'
+
 /** The operations. */
 export const PROGRESS_OPERATIONS: readonly Operation[] = [
   {
@@ -107,6 +127,22 @@ export const PROGRESS_OPERATIONS: readonly Operation[] = [
     summary: 'Get how far the migration is',
     query: { by: 'Steps of the history: `hour` (8 weeks), `day` or `week` (26 weeks; default).' },
     answers: { 200: progressAnswer },
+  },
+  {
+    method: 'get',
+    path: '/retirement',
+    id: 'checkRetirement',
+    summary: 'Get what stands in the way of switching the old application off',
+    query: { days: DAYS },
+    answers: { 200: retirementAnswer },
+  },
+  {
+    method: 'get',
+    path: '/routes/{id}/retirement',
+    id: 'checkRouteRetirement',
+    summary: 'Get what stands in the way of switching the old side of a route off',
+    query: { days: DAYS },
+    answers: { 200: retirementAnswer },
   },
   {
     method: 'get',

@@ -180,6 +180,7 @@ test('questions', async () => {
     '/readyz',
     '/discovered',
     '/progress',
+    '/retirement',
     '/openapi.json',
     '/routes.schema.json',
   ]) {
@@ -196,6 +197,7 @@ test('questions', async () => {
   const { endpoints } = (await ask('GET', '/discovered', {}, { query: '?since=1d' })).json
   await ask('GET', '/discovered/{id}', { id: endpoints[0].id })
   await ask('GET', '/discovered/{id}', { id: 'nothing' })
+  for (const id of ['gtin-lookup', 'search', 'nowhere']) await ask('GET', '/routes/{id}/retirement', { id })
   const { headers } = await ask('GET', '/routes.yaml')
   expect((await ask('GET', '/routes.yaml', {}, { headers: { 'If-None-Match': headers.etag as string } })).status).toBe(
     304,
