@@ -1,8 +1,12 @@
 /**
  * `banyan shadow` against a running proxy with two workers: start, show, sample, ignore, stop.
  */
-import { readFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterAll, expect, test, vi } from 'vitest'
+import { FolderStore } from '../../src/state/store/folder-store.ts'
+import { hourOf } from '../../src/state/store/store.ts'
 import { startBanyan } from '../support/banyan.ts'
 import { rawClient } from '../support/client.ts'
 import { scriptedUpstream, type UpstreamRequest } from '../support/upstream.ts'
@@ -18,6 +22,17 @@ const [legacy, modern] = await Promise.all([
   scriptedUpstream(answering({ price: 10, at: 'noon', gone: 1 })),
   scriptedUpstream(answering({ price: 12, at: 'one' })),
 ])
+const folder = mkdtempSync(join(tmpdir(), 'banyan-shadow-'))
+// Ten hours ago another instance has compared seven times.
+mkdirSync(join(folder, 'routes.yaml'))
+const store = new FolderStore(join(folder, 'routes.yaml'), () => null)
+const hour = hourOf(Date.now()) - 10
+await store.add(
+  'evidence',
+  [{ group: 'kept', key: '', hour, counts: { comparisons: 7, matches: 7 } }],
+  [{ group: 'kept', key: '', value: JSON.stringify({ sides: 'legacy\nmodern', sinceMs: hour * 3_600_000 }) }],
+)
+await store.close()
 const banyan = await startBanyan({
   table: `version: 1
 upstreams:
@@ -27,10 +42,14 @@ default: legacy
 routes:
   # lookups move first
   - { id: gtin-lookup, match: { path: /gtins/* }, to: modern, percent: 0 }
+  - { id: kept, match: { path: /kept/* }, to: modern, percent: 0 }
 `,
-  args: ['--workers', '2'],
+  args: ['--workers', '2', '--state', folder],
 })
-afterAll(() => Promise.all([banyan.stop(), legacy.stop(), modern.stop()]))
+afterAll(async () => {
+  await Promise.all([banyan.stop(), legacy.stop(), modern.stop()])
+  rmSync(folder, { recursive: true })
+})
 
 const shadow = (...words: string[]): Promise<Ended> =>
   command(['shadow', ...words], { env: { BANYAN_ADMIN: `127.0.0.1:${banyan.adminPort}` } })
@@ -51,7 +70,7 @@ test('from start to stop', async () => {
     await vi.waitFor(async () => {
       const { comparisons } = JSON.parse((await shadow('show', 'gtin-lookup', '--json')).out)
       expect(comparisons).toBe(i + 1)
-    })
+    }, 30_000)
   }
   const { out } = await shadow('show', 'gtin-lookup')
   expect(out).toMatch(/^gtin-lookup: legacy against modern; shadow 100 % of the requests that legacy answers$/m)
@@ -74,6 +93,26 @@ test('from start to stop', async () => {
   expect((await shadow('stop', 'gtin-lookup')).out).toMatch(/^gtin-lookup: shadow off; ignored: \/at, \/gone /)
   expect((await shadow('start', 'gtin-lookup')).out).toMatch(/^gtin-lookup: shadow 1 %; ignored: \/at, \/gone /)
   expect(readFileSync(banyan.tableFile, 'utf8')).toContain('# lookups move first')
+})
+
+test('show --since has what was found in that time, and show all of it', async () => {
+  const counted = async (...words: string[]): Promise<string | undefined> =>
+    (await shadow('show', 'kept', ...words)).out.split('\n')[1]
+  expect(await counted()).toMatch(/^7 comparisons since \S+: 7 equal, 0 different/)
+  expect(await counted('--since', '6h')).toBe('no comparisons yet')
+  expect((await shadow('start', 'kept', '--percent', '100')).code).toBe(0)
+  const client = await rawClient(banyan.port)
+  await client.ask('GET /kept/1 HTTP/1.1\r\nHost: a\r\n\r\n')
+  client.socket.destroy()
+  await vi.waitFor(async () => expect(await counted()).toMatch(/^8 comparisons since \S+: 7 equal, 1 different/), 30_000)
+  expect(await counted('--since', '6h')).toMatch(/^1 comparison since \S+: 0 equal, 1 different/)
+  expect((await shadow('show', 'kept', '--since', '6h')).out).toMatch(/^\/price +value +\S+ +100 % /m)
+  expect(await counted('--since', '12h')).toMatch(/^8 comparisons since /)
+  const { comparisons } = JSON.parse((await shadow('show', 'kept', '--since', '2d', '--json')).out)
+  expect(comparisons).toBe(8)
+  expect(await shadow('show', 'kept', '--since', 'noon')).toMatchObject({
+    ...{ code: 1, err: 'banyan: since must be a duration such as 6h or 7d\n' },
+  })
 })
 
 test.each<[string[], number, RegExp]>([
