@@ -104,7 +104,10 @@ test('show --since has what was found in that time, and show all of it', async (
   const client = await rawClient(banyan.port)
   await client.ask('GET /kept/1 HTTP/1.1\r\nHost: a\r\n\r\n')
   client.socket.destroy()
-  await vi.waitFor(async () => expect(await counted()).toMatch(/^8 comparisons since \S+: 7 equal, 1 different/), 30_000)
+  await vi.waitFor(
+    async () => expect(await counted()).toMatch(/^8 comparisons since \S+: 7 equal, 1 different/),
+    30_000,
+  )
   expect(await counted('--since', '6h')).toMatch(/^1 comparison since \S+: 0 equal, 1 different/)
   expect((await shadow('show', 'kept', '--since', '6h')).out).toMatch(/^\/price +value +\S+ +100 % /m)
   expect(await counted('--since', '12h')).toMatch(/^8 comparisons since /)
