@@ -2,7 +2,7 @@
  * The operations on what is left of the old application in the OpenAPI document.
  */
 import { z } from 'zod'
-import { OBSTACLES } from '../../rules/retirement/obstacles.ts'
+import { OBSTACLES } from '../../rules/progress/obstacles.ts'
 import { object } from '../../rules/values/schema-blocks.ts'
 import type { Operation } from './openapi-operation.ts'
 

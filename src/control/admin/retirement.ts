@@ -1,14 +1,15 @@
 /**
  * /retirement and /routes/:id/retirement: what stands in the way of switching the old application off.
  */
-import { isUnderWay } from '../../rules/ramp/plan.ts'
+
 import {
   type Obstacle,
   type OpenEndpoint,
   routeObstacles,
   shapeOf,
   tableObstacles,
-} from '../../rules/retirement/obstacles.ts'
+} from '../../rules/progress/obstacles.ts'
+import { isUnderWay } from '../../rules/ramp/plan.ts'
 import { hasEnded } from '../../rules/retirement/retirement.ts'
 import { NO_UPSTREAM, type Route, type Table } from '../../rules/table/table.ts'
 import { type AdminContext, type AdminParts, type AdminRouter, answerJson } from '../context.ts'

@@ -2,9 +2,9 @@
  * What stands in the way of switching the old side of a route off. Pure: what was seen comes as an argument.
  */
 import { EXACT } from '../patterns/path.ts'
+import { hasEnded } from '../retirement/retirement.ts'
 import { targetsText } from '../routing/targets.ts'
 import { NO_UPSTREAM, type Route, type Table } from '../table/table.ts'
-import { hasEnded } from './retirement.ts'
 
 /** What an obstacle is about. */
 export const OBSTACLES = [

@@ -8,7 +8,7 @@ import {
   type RouteSeen,
   routeObstacles,
   tableObstacles,
-} from '../../../src/rules/retirement/obstacles.ts'
+} from '../../../src/rules/progress/obstacles.ts'
 import type { Table } from '../../../src/rules/table/table.ts'
 
 const DAY_MS = 86_400_000
