@@ -148,7 +148,8 @@ test('nothing is lost or counted twice while the store fails at any point', asyn
   expect(progress.problem).toBe('figures of the progress are kept in memory only: locked by another program')
   expect((await progress.history('day'))[0]?.answered.to).toBe(5)
   let calls = 0
-  for (let good = 1; good < 6; good++) {
+  // The first call of a save fails, the second, the second of those that are left, and so on.
+  for (const good of [0, 1, 1, 2, 3, 4]) {
     calls = 0
     failing = () => ++calls > good
     await progress.save()
