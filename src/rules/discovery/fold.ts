@@ -66,6 +66,7 @@ const DIGITS = /\d{3}/
  * where there are many.
  */
 export function kindOf(segment: string): Kind | null {
+  if (isNumber(segment)) return isGtin(segment) ? 'gtin' : 'id'
   if (segment.length > MAX_LITERAL)
     return UUID.test(segment) ? 'uuid' : segment.length > 4096 ? 'token' : longKind(segment)
   if (DATE.test(segment)) return 'date'
@@ -73,6 +74,17 @@ export function kindOf(segment: string): Kind | null {
   const [, base] = EXTENSION.exec(segment) ?? []
   if (base !== undefined) return base.split('.').every((part) => valueKind(part) === null) ? null : 'file'
   return valueKind(segment)
+}
+
+/** Digits alone: the most frequent value, and the cheapest to tell. */
+function isNumber(segment: string): boolean {
+  const { length } = segment
+  if (length === 0 || length > MAX_LITERAL) return false
+  for (let at = 0; at < length; at++) {
+    const unit = segment.charCodeAt(at)
+    if (unit < 0x30 || unit > 0x39) return false
+  }
+  return true
 }
 
 function longKind(segment: string): Kind {

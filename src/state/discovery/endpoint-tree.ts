@@ -316,3 +316,12 @@ export function addCounts(sum: EndpointCounts, more: EndpointCounts): void {
   sum.durationMs += more.durationMs
   for (const [at, count] of more.statuses.entries()) sum.statuses[at]! += count
 }
+
+/** Counts one response. */
+export function countOne(sum: EndpointCounts, status: number, durationMs: number, nowMs: number): void {
+  if (sum.requests === 0) sum.firstMs = nowMs
+  sum.lastMs = nowMs
+  sum.requests++
+  sum.durationMs += durationMs
+  sum.statuses[Math.min(Math.floor(status / 100), 5) - 1]!++
+}

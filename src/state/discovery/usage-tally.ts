@@ -5,7 +5,7 @@
 import type { Caller } from '../../rules/discovery/caller.ts'
 import { foldMethod, pathOf } from '../../rules/discovery/fold.ts'
 import { Callers, type CallersDelta } from './callers.ts'
-import { addCounts, type Endpoint, type EndpointDelta, EndpointTree, noCounts } from './endpoint-tree.ts'
+import { addCounts, countOne, type Endpoint, type EndpointDelta, EndpointTree, noCounts } from './endpoint-tree.ts'
 
 /** Endpoints of a data plane, and of all together. */
 export const MAX_ENDPOINTS = 2000
@@ -60,13 +60,9 @@ export function countUnclaimed(
   const { ignoresCase } = unclaimed
   const endpoint = tree.at(foldMethod(unclaimed.method), path, { makes: shows, ignoresCase })
   if (endpoint === null) return shows ? 'more' : 'refused'
-  const statuses = [0, 0, 0, 0, 0]
-  statuses[Math.min(Math.floor(status / 100), 5) - 1] = 1
-  const counts = { requests: 1, statuses, durationMs: unclaimed.durationMs, firstMs: nowMs, lastMs: nowMs }
-  const caller = unclaimed.caller()
-  addCounts(endpoint.counts, counts)
-  addCounts(endpoint.fresh, counts)
-  endpoint.freshCallers.count(caller, nowMs)
+  countOne(endpoint.counts, status, unclaimed.durationMs, nowMs)
+  countOne(endpoint.fresh, status, unclaimed.durationMs, nowMs)
+  endpoint.freshCallers.count(unclaimed.caller(), nowMs)
   return 'counted'
 }
 
