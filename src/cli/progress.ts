@@ -1,9 +1,10 @@
 /**
  * `banyan progress`: how far the migration is.
  */
+import { columns } from './columns.ts'
 import { ADMIN_FLAG, type Command, type Given, JSON_FLAG } from './command.ts'
 import { countText, dayText, percentText } from './discover.ts'
-import { columns, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
+import { EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
 
 /** Steps of the history that are shown. */
 const SHOWN = 12
