@@ -749,8 +749,8 @@ function handedOver(
   return { listen, tls: tls?.fd === undefined ? tls : { ...tls, fd: FIRST_HANDED_FD + takers.length - 1 } }
 }
 
-/** More than an authority renews for one account without special terms. */
-const MAX_ACME_NAMES = 1000
+/** All certificates are sent to each worker with each challenge: more would hold up requests there. */
+const MAX_ACME_NAMES = 100
 
 function readAcmeNames(text: string): readonly string[] {
   const names = readList(text).map((name) => domainToASCII(name.replace(/\.$/, '')) || name)
