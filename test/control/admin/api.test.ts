@@ -236,7 +236,7 @@ test('/livez lives; /readyz gives its reasons', async () => {
 })
 
 test('paths that are none get 404, methods that are none 405 with those that are, or 501', async () => {
-  for (const path of ['/', '/route', '/routes/', '/Routes', '/routes/a/b', '//routes', '/routes/%ff']) {
+  for (const path of ['/page/nothing.js', '/route', '/routes/', '/Routes', '/routes/a/b', '//routes', '/routes/%ff']) {
     expect((await at.ask('GET', path)).status, path).toBe(404)
   }
   problem(await at.ask('GET', '/nowhere'), 404, 'not-found')
