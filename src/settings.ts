@@ -71,6 +71,8 @@ export interface Settings {
   readonly exposeCacheKey: boolean
   /** Worker processes; 0 for a single process. */
   readonly workers: number
+  /** Clients may speak HTTP/2 without TLS. */
+  readonly h2c: boolean
   readonly trustedProxies: readonly string[]
   /** The peers whose connections begin with a header of the PROXY protocol. */
   readonly proxyProtocol: readonly string[]
@@ -264,6 +266,12 @@ const FLAGS = {
     fallback: '',
     help: 'peers (addresses, networks, unix) that send a PROXY protocol header (v1, v2), which names the client; required from them, never read from others',
     read: readPeers,
+  },
+  h2c: {
+    value: '',
+    fallback: 'false',
+    help: 'accept HTTP/2 without TLS from clients that begin with it (prior knowledge), such as proxies and gRPC clients',
+    read: readYesNo,
   },
   'trusted-proxies': {
     value: 'LIST',
@@ -508,6 +516,9 @@ export function readSettings(args: readonly string[], env: Readonly<Record<strin
   const clusterRedis = value('cluster-redis') ?? value('redis')
   if (clusterName !== null && clusterRedis === null)
     throw new SettingsError('--cluster: needs --cluster-redis or --redis')
+  if (value('h2c') && value('middleware') !== null) {
+    throw new SettingsError('--h2c: not with --middleware, which sees requests of node:http only')
+  }
   return Object.freeze({
     table: value('table'),
     ...handedOver(value('listen'), value('tls'), env),
@@ -521,6 +532,7 @@ export function readSettings(args: readonly string[], env: Readonly<Record<strin
     exposeCacheStatus: value('expose-cache-status'),
     exposeCacheKey: value('expose-cache-key'),
     workers: value('workers'),
+    h2c: value('h2c'),
     trustedProxies: value('trusted-proxies'),
     proxyProtocol: value('proxy-protocol'),
     clientScheme: value('client-scheme'),

@@ -10,10 +10,14 @@ import type { HandshakeTerms } from './tls/handshakes.ts'
 export interface ListenSettings {
   /** Where clients are accepted. */
   readonly places: readonly ListenPlace[]
+  /** Clients may speak HTTP/2 without TLS. Default false. */
+  readonly h2c?: boolean
   /** For places with TLS; null without any. */
   readonly tls: HandshakeTerms | null
   /** Maximum size of the request line and all headers, in bytes. */
   readonly maxHeaderBytes: number
+  /** Maximum number of headers; the engine answers those beyond it. Default 256. */
+  readonly maxHeaderFields?: number
   /** From the first byte of a request, or from the connection, to the end of the headers. */
   readonly headersTimeoutMs: number
   /** Idle connections are closed after this. */

@@ -6,7 +6,15 @@ import type { Socket } from 'node:net'
 import { SMALL_BYTES } from '../../wire/chunks.ts'
 import { type Held, sendLater } from '../../wire/turn.ts'
 import type { Answer } from './answer.ts'
-import type { BodyReader, ClientRequest, HandedOver, Peer, RequestOwner } from './request.ts'
+import {
+  type BodyReader,
+  type ClientRequest,
+  type HandedOver,
+  type Peer,
+  type RequestOwner,
+  type SwitchingHead,
+  switchingText,
+} from './request.ts'
 import { isStalled } from './send-timeout.ts'
 import { SharedAnswer } from './shared-answer.ts'
 import { whenEnding } from './sockets.ts'
@@ -29,6 +37,7 @@ export class NodeRequest implements ClientRequest {
   readonly peer: Peer
   readonly answer: Answer
   readonly exclusive = false
+  readonly askForHttp1 = null
   owner: RequestOwner | null = null
 
   constructor(req: IncomingMessage, res: ServerResponse, { peer, upgrade, onFault }: NodeRequestParts) {
@@ -111,7 +120,7 @@ export class NodeRequest implements ClientRequest {
     this.#res.destroy()
   }
 
-  handOver(head: string): HandedOver {
+  handOver(head: SwitchingHead): HandedOver {
     const { socket: stream } = this.#upgrade as UpgradeClient
     const early = (this.#upgrade as UpgradeClient).take()
     const res = this.#res
@@ -120,8 +129,8 @@ export class NodeRequest implements ClientRequest {
     // There is no connection whose 'close' would follow: destroy the response for its listeners.
     if (stream.destroyed) res.destroy()
     else stream.once('close', () => res.destroy())
-    stream.write(head, 'latin1')
-    return { stream, early, whenEnding: (listener) => whenEnding(stream, listener) }
+    stream.write(switchingText(head), 'latin1')
+    return { stream, early, exclusive: true, whenEnding: (listener) => whenEnding(stream, listener) }
   }
 
   /** The response is closed. */

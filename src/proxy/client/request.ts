@@ -57,11 +57,28 @@ export interface ClientRequest {
   discard(limitMs: number): void
   /** Breaks the connection off. */
   destroy(): void
+  /** Hands the connection over to another protocol (RFC 9110 section 7.8). The answer is over then. */
+  handOver(head: SwitchingHead): HandedOver
   /**
-   * Hands the connection over to another protocol (RFC 9110 section 7.8). The answer is over then.
-   * @param head of the 101 response, with its empty line; a Latin-1 string
+   * Has the client ask again with HTTP/1.1 once the answer is broken off. Null where its connection can be bound to one of an
+   * upstream, as NTLM asks for: it has one request at a time.
    */
-  handOver(head: string): HandedOver
+  readonly askForHttp1: (() => void) | null
+}
+
+/** The head of a 101 response. */
+export interface SwitchingHead {
+  readonly status: number
+  readonly reason: string
+  /** Name, value, name, value, with Connection and Upgrade. */
+  readonly fields: readonly string[]
+}
+
+/** A 101 response in HTTP/1.1, with its empty line; a Latin-1 string. */
+export function switchingText({ status, reason, fields }: SwitchingHead): string {
+  let text = `HTTP/1.1 ${status} ${reason}\r\n`
+  for (let i = 0; i < fields.length; i += 2) text += `${fields[i]}: ${fields[i + 1]}\r\n`
+  return `${text}\r\n`
 }
 
 /** A connection that speaks another protocol now. */
@@ -69,6 +86,8 @@ export interface HandedOver {
   readonly stream: Duplex
   /** What the client has sent behind its request. */
   readonly early: readonly Buffer[]
+  /** The memory of what is read and written there can be used again early. */
+  readonly exclusive: boolean
   /** Has a listener called when the connection is to end because the process does. */
   whenEnding(listener: () => void): void
 }

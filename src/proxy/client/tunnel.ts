@@ -11,7 +11,7 @@ import type { ResponseHead } from '../../wire/http1.ts'
 import { onceWritten } from '../../wire/read-memory.ts'
 import type { Answer } from './answer.ts'
 import { Frames, GOING_AWAY } from './frames.ts'
-import type { ClientRequest } from './request.ts'
+import type { ClientRequest, SwitchingHead } from './request.ts'
 import { reset } from './sockets.ts'
 
 /** How long both sides of a WebSocket may take to close once the client was told to. */
@@ -34,6 +34,7 @@ export class Tunnel implements Watched {
   readonly #over: () => void
   #client!: Duplex
   #server!: Socket
+  #exclusive = false
   #closed = 0
   /** Follows what the server sends, of a WebSocket. */
   readonly #frames: Frames | null
@@ -58,8 +59,9 @@ export class Tunnel implements Watched {
   /** @param rest bytes that came right after the 101 response */
   open(server: Socket, rest: Buffer | null): void {
     const { request, answer } = this.#exchange
-    const { stream: client, early, whenEnding } = request.handOver(switchingHead(this.#head, answer))
+    const { stream: client, early, exclusive, whenEnding } = request.handOver(switchingHead(this.#head, answer))
     this.#client = client
+    this.#exclusive = exclusive
     this.#server = server
     answer.switched(this.#head.status)
     if (rest !== null) this.#toClient(rest)
@@ -100,7 +102,7 @@ export class Tunnel implements Watched {
 
   #toServer(bytes: Buffer): boolean {
     this.#exchange.requestBytes += bytes.length
-    return this.#server.write(bytes, onceWritten(bytes))
+    return this.#server.write(bytes, this.#exclusive ? onceWritten(bytes) : undefined)
   }
 
   #toClient(bytes: Buffer): boolean {
@@ -109,7 +111,7 @@ export class Tunnel implements Watched {
     const end = this.#frames?.read(bytes, this.#ending === 'soon') ?? bytes.length
     const passed = end === bytes.length ? bytes : bytes.subarray(0, end)
     this.#exchange.answer.bodyBytes += end
-    const keepsUp = this.#client.write(passed, onceWritten(passed))
+    const keepsUp = this.#client.write(passed, this.#exclusive ? onceWritten(passed) : undefined)
     if (this.#ending === 'soon' && this.#frames!.atBoundary) this.#goAway()
     return keepsUp
   }
@@ -160,14 +162,13 @@ export class Tunnel implements Watched {
   }
 }
 
-function switchingHead(head: ResponseHead, answer: Pick<Answer, 'own' | 'withOthers'>): string {
+function switchingHead(head: ResponseHead, answer: Pick<Answer, 'own' | 'withOthers'>): SwitchingHead {
   const passed = withoutLength(responseFields(head.rawHeaders, false, head.minor))
-  const fields = answer.withOthers(answer.own?.addTo(head.status, passed) ?? passed)
-  let text = `HTTP/1.1 ${head.status} ${head.reason}\r\n`
+  const fields: string[] = []
   for (let i = 0; i < head.rawHeaders.length; i += 2) {
     const name = head.rawHeaders[i] as string
-    if (name.toLowerCase() === 'upgrade') text += `Connection: Upgrade\r\n${name}: ${head.rawHeaders[i + 1]}\r\n`
+    if (name.toLowerCase() === 'upgrade') fields.push('Connection', 'Upgrade', name, head.rawHeaders[i + 1] as string)
   }
-  for (let i = 0; i < fields.length; i += 2) text += `${fields[i]}: ${fields[i + 1]}\r\n`
-  return `${text}\r\n`
+  fields.push(...answer.withOthers(answer.own?.addTo(head.status, passed) ?? passed))
+  return { status: head.status, reason: head.reason, fields }
 }

@@ -77,6 +77,7 @@ export class Forward implements AttemptOwner, BodyOwner, PrivateUser, RequestOwn
       watch(this)
     }
     if (request.gone) this.#clientGone()
+    else if (said.bindsConnection && request.askForHttp1 !== null) this.#failed('needs-http1', null)
     else if (matched.ambiguous && isUnsafe(exchange, answeringSide(decision, matched.route)))
       this.#failed('unsafe-path', null)
     else this.#begin()
@@ -167,7 +168,14 @@ export class Forward implements AttemptOwner, BodyOwner, PrivateUser, RequestOwn
     }
     this.#inTime()
     this.#body?.release()
-    if (head.bindsConnection) this.#bind()
+    if (head.bindsConnection) {
+      if (exchange.request.askForHttp1 !== null) {
+        this.#attempts.abort()
+        this.#failed('needs-http1', null)
+        return
+      }
+      this.#bind()
+    }
     // The login ends with the connection, and the client must notice.
     if (this.#privately !== null && !head.keepAlive) exchange.answer.closes()
     const fields = clientFields(exchange, head, this.#attempts.upstream!)
@@ -292,6 +300,7 @@ export class Forward implements AttemptOwner, BodyOwner, PrivateUser, RequestOwn
     exchange.cause = cause
     this.#recorder?.abandon()
     if (this.#privately !== null) exchange.answer.closes()
+    if (failure === 'needs-http1') exchange.request.askForHttp1?.()
     exchange.answer.problem(failure, exchange.id)
     if (FAILURES[failure].status === 0) exchange.request.destroy()
     else this.#dropRest()

@@ -22,7 +22,12 @@ export const FAILURES = {
   'http-version': { culprit: 'client', status: 505, detail: 'Only HTTP/1.0 and HTTP/1.1 are supported.' },
   'transfer-coding': { culprit: 'client', status: 501, detail: 'Only the chunked transfer coding is supported.' },
   'method-connect': { culprit: 'client', status: 501, detail: 'CONNECT is not supported.' },
-  misdirected: { culprit: 'client', status: 421, detail: 'The scheme of the request does not match the connection.' },
+  misdirected: {
+    culprit: 'client',
+    status: 421,
+    detail: 'The scheme or the host of the request does not match the connection.',
+  },
+  'needs-http1': { culprit: 'client', status: 0, detail: '' },
   'body-too-large': { culprit: 'client', status: 413, detail: 'The request body is too large.' },
   'unsafe-path': { culprit: 'client', status: 400, detail: 'A part of the path has more than one reading.' },
   loop: { culprit: 'client', status: 508, detail: 'Request loop detected.' },

@@ -28,6 +28,9 @@ async function refused(bytes: string, status: number, type: string): Promise<voi
   expect(upstream.requests).toBe(seen)
 }
 
+test('HTTP/2 by prior knowledge, where it is not asked for: 505', () =>
+  refused('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 505, 'http-version'))
+
 describe('size', () => {
   test('a head over 32 KiB: 431', () =>
     refused(`GET / HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(33 * 1024)}\r\n\r\n`, 431, 'head-too-large'))

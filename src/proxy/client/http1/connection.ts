@@ -11,11 +11,22 @@ import { HeldBytes } from '../../../wire/fields.ts'
 import { isBulk, keep, lend, readBuffer, takeBack } from '../../../wire/read-memory.ts'
 import { RefusedRequest, type RequestHead, RequestReader, type RequestSink } from '../../../wire/requests.ts'
 import { sendAll } from '../../../wire/turn.ts'
-import type { Arrival, Client, HandedOver, Peer, RequestHandler } from '../request.ts'
+import {
+  type Arrival,
+  type Client,
+  type HandedOver,
+  type Peer,
+  type RequestHandler,
+  type SwitchingHead,
+  switchingText,
+} from '../request.ts'
 import { isStalled } from '../send-timeout.ts'
 import { reset, whenEnding } from '../sockets.ts'
 import { type AnswerHost, Http1Answer } from './answer.ts'
 import { Http1Request, type RequestHost } from './request.ts'
+
+/** How a client begins that knows before that the server speaks HTTP/2 (RFC 9113 section 3.4). */
+const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1')
 
 /** What the connections of one server share. Times in milliseconds. */
 export interface ConnectionTerms {
@@ -28,6 +39,8 @@ export interface ConnectionTerms {
   readonly keepAliveText: string
   /** The connection is gone. */
   onClosed(connection: Http1Connection): void
+  /** Serves a client that begins with the preface of HTTP/2, which has been put back. Null where that is refused. */
+  readonly onHttp2: ((connection: Http1Connection) => void) | null
 }
 
 /** Bytes that are read while they can't be used: of a body before its upstream is there, of requests in the pipeline. */
@@ -58,8 +71,9 @@ const SILENT_MS = 1000
  * - refused: what came is no request; its answer is on its way
  * - lingering: the answer that closes the connection is written; what still arrives is dropped
  * - other: another protocol is spoken
+ * - given: it is served elsewhere
  */
-type Phase = 'idle' | 'head' | 'exchange' | 'refused' | 'lingering' | 'other' | 'closed'
+type Phase = 'idle' | 'head' | 'exchange' | 'refused' | 'lingering' | 'other' | 'given' | 'closed'
 
 /** One connection. */
 export class Http1Connection implements Arrival, AnswerHost, RequestHost, RequestSink, Watched {
@@ -84,6 +98,8 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
   #ahead: Buffer | null = null
   /** What has been read behind that: one buffer, however many pieces come. */
   #behind: HeldBytes | null = null
+  /** Nothing says yet whether it is HTTP/1.1 or HTTP/2. */
+  #isOpen: boolean
   /** Bytes are being given to the reader. */
   #taking = false
   /** The client has ended its side. */
@@ -115,6 +131,7 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
     this.#early = wrap === null || socket.readableLength === 0 ? null : (socket.read() as Buffer | null)
     this.#reader = new RequestReader(this, { maxHeadBytes: terms.maxHeaderBytes, maxFields: ANY, maxTargetLength: ANY })
     this.#socket = wrap === null ? socket : wrap(this.#reading())
+    this.#isOpen = terms.onHttp2 !== null
     this.encrypted = (socket as Partial<TLSSocket>).encrypted === true
     this.peer = terms.engine.peerOf(this)
     const contained = this.#socket
@@ -245,7 +262,7 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
     this.deadlineMs = coarseNowMs() + limitMs
   }
 
-  handOver(head: string): HandedOver {
+  handOver(head: SwitchingHead): HandedOver {
     const stream = this.#socket
     this.#phase = 'other'
     this.#request = null
@@ -254,10 +271,10 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
     stream.pause()
     stream.removeListener('data', this.#onData)
     stream.removeAllListeners('drain')
-    stream.write(this.withoutProbe(head), 'latin1')
+    stream.write(this.withoutProbe(switchingText(head)), 'latin1')
     const early = [this.#ahead, this.#behind?.bytes ?? null].filter((bytes) => bytes !== null)
     this.#dropAhead()
-    return { stream, early, whenEnding: (listener) => whenEnding(stream, listener) }
+    return { stream, early, exclusive: true, whenEnding: (listener) => whenEnding(stream, listener) }
   }
 
   // What an answer asks of its connection.
@@ -341,11 +358,40 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
   #arrived(bytes: Buffer): void {
     try {
       if (this.#phase === 'refused' || this.#phase === 'lingering' || this.#broken) return
-      if (this.#ahead !== null) this.#hold(bytes)
+      if (this.#isOpen) this.#tell(bytes)
+      else if (this.#ahead !== null) this.#hold(bytes)
       else this.#take(bytes)
     } catch (error) {
       this.#broke(error)
     }
+  }
+
+  /** Tells HTTP/2 from HTTP/1.1 by the first bytes. */
+  #tell(arrived: Buffer): void {
+    const bytes = this.#ahead === null ? arrived : Buffer.concat([this.#ahead, arrived])
+    const length = Math.min(bytes.length, PREFACE.length)
+    if (PREFACE.compare(bytes, 0, length, 0, length) === 0) {
+      this.#ahead = keep(bytes)
+      if (length === PREFACE.length) this.#give()
+      return
+    }
+    this.#isOpen = false
+    this.#ahead = null
+    this.#take(bytes)
+  }
+
+  /** Leaves the connection to whoever speaks HTTP/2. */
+  #give(): void {
+    const socket = this.#socket
+    const bytes = this.#ahead as Buffer
+    this.#phase = 'given'
+    this.#ahead = null
+    unwatch(this)
+    socket.pause()
+    socket.removeListener('data', this.#onData)
+    socket.unshift(bytes)
+    // Not from within a read: node:http2 reads past the socket.
+    setImmediate(() => this.#contain(() => this.#terms.onHttp2!(this)))
   }
 
   /** More of a request can be used now. */
@@ -528,6 +574,7 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
   }
 
   #onClosed(): void {
+    if (this.#phase === 'given') return
     const request = this.#request
     const answered = this.#answered
     this.#phase = 'closed'

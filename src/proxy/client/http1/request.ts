@@ -2,7 +2,7 @@
  * A request in HTTP/1.1, as the engine sees it.
  */
 import type { Answer } from '../answer.ts'
-import type { BodyReader, ClientRequest, HandedOver, Peer, RequestOwner } from '../request.ts'
+import type { BodyReader, ClientRequest, HandedOver, Peer, RequestOwner, SwitchingHead } from '../request.ts'
 
 /** The head of a request. */
 export interface Head {
@@ -23,7 +23,7 @@ export interface RequestHost {
   /** What is dropped of the body must have come in so many milliseconds. */
   limitBody(limitMs: number): void
   destroy(): void
-  handOver(head: string): HandedOver
+  handOver(head: SwitchingHead): HandedOver
 }
 
 /** How the body of a request is read. */
@@ -39,6 +39,7 @@ export class Http1Request implements ClientRequest {
   readonly upgrade: string | null
   readonly answer: Answer
   readonly exclusive = true
+  readonly askForHttp1 = null
   readonly bodyTaken = false
   rawTrailers: readonly string[] = NO_FIELDS
   complete = false
@@ -105,7 +106,7 @@ export class Http1Request implements ClientRequest {
     this.#host.destroy()
   }
 
-  handOver(head: string): HandedOver {
+  handOver(head: SwitchingHead): HandedOver {
     this.owner = null
     return this.#host.handOver(head)
   }

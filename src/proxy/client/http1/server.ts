@@ -5,6 +5,7 @@
 import { createServer, type OnReadOpts, type Server, Socket, type SocketConstructorOpts } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import type { Descriptors } from '../descriptors.ts'
+import { Http2Connections } from '../http2/connections.ts'
 import { type Bound, type ListenPlace, listenAt } from '../listen-at.ts'
 import {
   DEFAULT_SEND_TIMEOUT_MS,
@@ -15,7 +16,7 @@ import {
   type PublicServer,
 } from '../listener.ts'
 import type { ProxiedConnections } from '../proxied.ts'
-import type { RequestHandler } from '../request.ts'
+import type { Client, RequestHandler } from '../request.ts'
 import { SendTimeout } from '../send-timeout.ts'
 import { addressOf, endOther } from '../sockets.ts'
 import { Handshakes } from '../tls/handshakes.ts'
@@ -28,6 +29,7 @@ export class Http1Server implements PublicServer {
   readonly #engine: RequestHandler & { draining: boolean }
   readonly #terms: ConnectionTerms
   readonly #connections = new Map<Socket, Http1Connection>()
+  readonly #http2: Http2Connections | null
   readonly #sendTimeout: SendTimeout
   readonly #proxied: ProxiedConnections | null
   readonly #handshakes: Handshakes | null
@@ -45,12 +47,14 @@ export class Http1Server implements PublicServer {
     this.#proxied = proxied
     this.#settings = settings
     this.#engine = engine
+    this.#http2 = settings.h2c || settings.tls !== null ? new Http2Connections(settings, engine, this.#lost) : null
     const { maxHeaderBytes, headersTimeoutMs, keepAliveMs } = settings
     const hint = keepAliveMs < 1000 ? '' : `Keep-Alive: timeout=${Math.floor(keepAliveMs / 1000)}\r\n`
     this.#terms = {
       ...{ engine, maxHeaderBytes, headersTimeoutMs, keepAliveMs },
       keepAliveText: `Connection: keep-alive\r\n${hint}`,
       onClosed: (connection) => this.#forget(connection),
+      onHttp2: settings.h2c ? (connection) => this.#give(connection) : null,
     }
     this.#handshakes = settings.tls === null ? null : new Handshakes(settings.tls, PROTOCOLS)
     const { sendTimeoutMs = DEFAULT_SEND_TIMEOUT_MS } = settings
@@ -87,7 +91,9 @@ export class Http1Server implements PublicServer {
   readonly #secure = (socket: Socket, address: string | undefined): void => {
     const serve = (secured: TLSSocket, subject: string | null): void => {
       switch (secured.alpnProtocol) {
-        // The place for `h2`.
+        case 'h2':
+          this.#serveHttp2(secured, { remoteAddress: address, subject })
+          break
         default:
           this.#serve(secured, address, subject)
       }
@@ -104,7 +110,9 @@ export class Http1Server implements PublicServer {
   }
 
   get connections(): number {
-    return this.#connections.size + (this.#proxied?.waiting ?? 0) + (this.#handshakes?.count ?? 0)
+    return (
+      this.#connections.size + (this.#http2?.size ?? 0) + (this.#proxied?.waiting ?? 0) + (this.#handshakes?.count ?? 0)
+    )
   }
 
   async drain({ timeoutMs, patient = false }: DrainTerms): Promise<void> {
@@ -112,6 +120,7 @@ export class Http1Server implements PublicServer {
     for (const server of this.#servers) server.close()
     const connections = this.#connections
     for (const connection of connections.values()) connection.endSoon()
+    this.#http2?.endSoon()
     const closeIdle = (): void => {
       this.#handshakes?.closeIdle()
       for (const connection of connections.values()) connection.closeIdle()
@@ -121,18 +130,17 @@ export class Http1Server implements PublicServer {
       this.#proxied?.cut()
       this.#handshakes?.cut()
       for (const connection of connections.values()) connection.destroy()
+      this.#http2?.cut()
     }
     this.#hurry = cut
     const deadline = setTimeout(cut, timeoutMs)
     const others = [...connections.values()].filter(({ isOther }) => isOther)
-    const stopEnding = endSpread(
-      others.map(
-        ({ socket }) =>
-          () =>
-            endOther(socket),
-      ),
-      timeoutMs,
+    const endings = others.map(
+      ({ socket }) =>
+        () =>
+          endOther(socket),
     )
+    const stopEnding = endSpread([...endings, ...(this.#http2?.endings ?? [])], timeoutMs)
     while (this.connections > 0) {
       await new Promise<void>((resolve) => {
         this.#oneClosed = resolve
@@ -142,10 +150,23 @@ export class Http1Server implements PublicServer {
     stopEnding()
     clearTimeout(deadline)
     this.#sendTimeout.close()
+    this.#http2?.close()
   }
 
   hurry(): void {
     this.#hurry()
+  }
+
+  /** Leaves a connection to HTTP/2, by prior knowledge. */
+  #give(connection: Http1Connection): void {
+    this.#connections.delete(connection.socket)
+    if (connection.dead) this.#lost()
+    else this.#serveHttp2(connection.socket, connection)
+  }
+
+  #serveHttp2(socket: Socket, client: Client): void {
+    this.#http2!.take(socket, client)
+    if (this.#engine.draining) this.#http2!.endSoon()
   }
 
   #forget(connection: Http1Connection): void {
@@ -161,7 +182,7 @@ export class Http1Server implements PublicServer {
 }
 
 /** What is offered by ALPN (RFC 7301), by preference. */
-const PROTOCOLS = ['http/1.1']
+const PROTOCOLS = ['h2', 'http/1.1']
 
 /**
  * Gives a plain connection to a socket that reads into memory of ours: only one that is made by hand can (`onread`). `_handle` and

@@ -1,0 +1,43 @@
+/**
+ * The hosts that a connection with TLS is for. A client of HTTP/2 asks for whatever the certificate names on one connection, and some ask
+ * for more: those get 421, and ask again on another one (RFC 9110 section 15.5.20, RFC 9113 section 9.1.1).
+ */
+import { isIP } from 'node:net'
+import type { TLSSocket } from 'node:tls'
+
+/** Hosts that are remembered for each connection. */
+const MAX_KNOWN = 100
+
+/** Those of one connection. */
+export class Authorities {
+  readonly #socket: TLSSocket
+  /** The host that the client has connected to: by SNI, or else the first one that it asks for. */
+  #own: string | null
+  readonly #known = new Map<string, boolean>()
+
+  constructor(socket: TLSSocket) {
+    this.#socket = socket
+    const { servername } = socket as TLSSocket & { readonly servername?: string | false | null }
+    this.#own = typeof servername === 'string' && servername !== '' ? servername.toLowerCase() : null
+  }
+
+  /** @param authority host, with or without a port */
+  has(authority: string): boolean {
+    const host = authority.replace(/:[0-9]*$/, '').toLowerCase()
+    this.#own ??= host
+    if (host === this.#own) return true
+    const known = this.#known.get(host)
+    if (known !== undefined) return known
+    const is = this.#isNamed(host)
+    if (this.#known.size < MAX_KNOWN) this.#known.set(host, is)
+    return is
+  }
+
+  #isNamed(host: string): boolean {
+    const certificate = this.#socket.getX509Certificate()
+    if (certificate === undefined) return true
+    const address = host.replace(/^\[(.*)\]$/, '$1')
+    if (isIP(address) !== 0) return certificate.checkIP(address) !== undefined
+    return certificate.checkHost(host, { subject: 'never', partialWildcards: false }) !== undefined
+  }
+}

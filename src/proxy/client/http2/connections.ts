@@ -1,0 +1,99 @@
+/**
+ * The connections of clients that speak HTTP/2: their limits, and drain. They come from the listener of HTTP/1.1 (prior knowledge), or
+ * from one of TLS (ALPN `h2`).
+ */
+import { constants } from 'node:http2'
+import type { Socket } from 'node:net'
+import { DEFAULT_SEND_TIMEOUT_MS, type ListenSettings } from '../listener.ts'
+import type { Client, RequestHandler } from '../request.ts'
+import { SendTimeout } from '../send-timeout.ts'
+import { endOther } from '../sockets.ts'
+import { Http2Connection, type Http2Terms } from './connection.ts'
+import { MAX_HELD_BYTES, sessionOptions } from './limits.ts'
+
+/** How often all connections are looked at. */
+const MAX_CHECK_MS = 1000
+const MIN_CHECK_MS = 20
+
+/** All of one server. */
+export class Http2Connections {
+  readonly #terms: Http2Terms
+  readonly #connections = new Map<Socket, Http2Connection>()
+  readonly #sendTimeout: SendTimeout
+  readonly #tick: ReturnType<typeof setInterval>
+
+  /** @param onClosed called for each closed connection */
+  constructor(settings: ListenSettings, engine: RequestHandler, onClosed: () => void) {
+    const { maxHeaderBytes, maxHeaderFields = 256, headersTimeoutMs, keepAliveMs } = settings
+    const { sendTimeoutMs = DEFAULT_SEND_TIMEOUT_MS } = settings
+    this.#terms = {
+      ...{ engine, maxHeaderBytes, headersTimeoutMs, keepAliveMs, sendTimeoutMs },
+      options: sessionOptions(maxHeaderBytes, maxHeaderFields),
+      onClosed: (connection) => {
+        this.#connections.delete(connection.socket)
+        onClosed()
+      },
+    }
+    const isExempt = (socket: Socket): boolean => this.#connections.get(socket)?.limitsTime === true
+    this.#sendTimeout = new SendTimeout(sendTimeoutMs, { [Symbol.iterator]: () => this.#connections.keys() }, isExempt)
+    const shortestMs = Math.min(sendTimeoutMs, headersTimeoutMs, keepAliveMs)
+    const everyMs = Math.min(Math.max(shortestMs / 4, MIN_CHECK_MS), MAX_CHECK_MS)
+    this.#tick = setInterval(() => this.check(performance.now()), everyMs)
+    this.#tick.unref()
+  }
+
+  /** Open connections. */
+  get size(): number {
+    return this.#connections.size
+  }
+
+  /** Serves a connection whose client speaks HTTP/2. What was read of it has been put back (`unshift`). */
+  take(socket: Socket, client: Client): void {
+    const connection = new Http2Connection(socket, this.#terms, client)
+    if (!socket.destroyed) this.#connections.set(socket, connection)
+  }
+
+  /** No more requests on any connection; each closes behind its last one. */
+  endSoon(): void {
+    for (const connection of [...this.#connections.values()]) connection.endSoon()
+  }
+
+  /** Ends the streams that speak another protocol: one function for each. */
+  get endings(): (() => void)[] {
+    return [...this.#connections.values()].flatMap(({ others }) =>
+      others.map(
+        ({ stream }) =>
+          () =>
+            endOther(stream),
+      ),
+    )
+  }
+
+  cut(): void {
+    for (const connection of [...this.#connections.values()]) connection.destroy()
+  }
+
+  close(): void {
+    clearInterval(this.#tick)
+    this.#sendTimeout.close()
+  }
+
+  /** @param nowMs of a monotonic clock */
+  check(nowMs: number): void {
+    for (const connection of [...this.#connections.values()]) connection.check(nowMs)
+    let held = 0
+    const holders: { readonly connection: Http2Connection; readonly bytes: number }[] = []
+    for (const connection of this.#connections.values()) {
+      const bytes = connection.heldBytes
+      held += bytes
+      holders.push({ connection, bytes })
+    }
+    if (held <= MAX_HELD_BYTES) return
+    holders.sort((a, b) => b.bytes - a.bytes)
+    for (const { connection, bytes } of holders) {
+      if (held <= MAX_HELD_BYTES) return
+      connection.destroy(constants.NGHTTP2_ENHANCE_YOUR_CALM)
+      held -= bytes
+    }
+  }
+}

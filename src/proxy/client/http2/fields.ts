@@ -1,0 +1,176 @@
+/**
+ * The fields of HTTP/2 (RFC 9113 section 8) as those of HTTP/1.1, which everything behind the client side knows, and back.
+ */
+import { randomBytes } from 'node:crypto'
+import type { FailureCode } from '../../../rules/failures/failure.ts'
+import { kindOf } from '../../../rules/http/field-kinds.ts'
+
+/** A request as it would have come in HTTP/1.1. */
+export interface RequestHead {
+  readonly method: string
+  readonly target: string
+  readonly rawHeaders: readonly string[]
+  /** The key of a WebSocket that is asked for by CONNECT (RFC 8441), which its client does not send; null for other requests. */
+  readonly webSocketKey: string | null
+}
+
+/** What can't be a request, with what is known of it. */
+export interface RefusedHead {
+  readonly method: string
+  readonly target: string
+  readonly rawHeaders: readonly string[]
+  readonly failure: FailureCode
+}
+
+/** Ends a line or a text, which nghttp2 has refused before, or blanks around a value: never part of what goes on in HTTP/1.1. */
+const BREAKS = /[\0\r\n]|^[ \t]|[ \t]$/
+
+const METHOD = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
+const TARGET = /^[\x21-\x7e\x80-\xff]+$/
+
+/**
+ * Reads the header section of a request.
+ * @param raw name, value, name, value; pseudo-header fields first
+ * @param hasBody END_STREAM was not set
+ * @param scheme of the connection
+ */
+export function readHead(
+  raw: readonly string[],
+  hasBody: boolean,
+  scheme: 'http' | 'https',
+): RequestHead | RefusedHead {
+  let method = ''
+  let path: string | null = null
+  let authority: string | null = null
+  let protocol: string | null = null
+  let said: string | null = null
+  let host: string | null = null
+  let hasLength = false
+  let cookieAt = -1
+  // Host first, as in HTTP/1.1.
+  const rawHeaders: string[] = ['Host', '']
+  let broken = false
+  for (let i = 0; i < raw.length; i += 2) {
+    const name = raw[i] as string
+    const value = raw[i + 1] as string
+    broken ||= BREAKS.test(value)
+    switch (name) {
+      case ':method':
+        method = value
+        continue
+      case ':path':
+        path = value
+        continue
+      case ':authority':
+        authority = value
+        continue
+      case ':scheme':
+        said = value.toLowerCase()
+        continue
+      case ':protocol':
+        protocol = value
+        continue
+      case 'host':
+        // A second one would be one too many in HTTP/1.1, too.
+        if (host === null) host = value
+        else rawHeaders.push(name, value)
+        continue
+      case 'content-length':
+        hasLength = true
+        break
+      case 'cookie':
+        // RFC 9113 section 8.2.3: one field, split for compression.
+        if (cookieAt !== -1) {
+          rawHeaders[cookieAt] += `; ${value}`
+          continue
+        }
+        cookieAt = rawHeaders.length + 1
+        break
+      case 'sec-websocket-key':
+        if (protocol !== null) continue
+    }
+    rawHeaders.push(name, value)
+  }
+  const named = authority ?? host
+  if (named === null) rawHeaders.splice(0, 2)
+  else rawHeaders[1] = named
+  if (method === 'CONNECT') return readConnect({ path, authority: named, protocol, rawHeaders })
+  const target = path ?? ''
+  const refused = (failure: FailureCode): RefusedHead => ({ method, target, rawHeaders, failure })
+  if (broken || !METHOD.test(method) || !TARGET.test(target)) return refused('bad-request')
+  // RFC 9113 section 8.3.1: they must not name different places.
+  if (authority !== null && host !== null && authority.toLowerCase() !== host.toLowerCase())
+    return refused('bad-request')
+  if (hasBody && !hasLength) rawHeaders.push('Transfer-Encoding', 'chunked')
+  // A proxy in front may have seen the other scheme: the engine knows whether it is believed.
+  const isOther = said !== null && said !== scheme && target !== '*'
+  const absolute = isOther ? `${said}://${named ?? ''}${target}` : target
+  return { method, target: absolute, rawHeaders, webSocketKey: null }
+}
+
+/** CONNECT with `:protocol` asks for a WebSocket (RFC 8441 section 5): in HTTP/1.1 that is GET with Upgrade. */
+function readConnect(parts: {
+  readonly path: string | null
+  readonly authority: string | null
+  readonly protocol: string | null
+  readonly rawHeaders: string[]
+}): RequestHead | RefusedHead {
+  const { path, authority, protocol, rawHeaders } = parts
+  const isWebSocket = protocol !== null && protocol.toLowerCase() === 'websocket' && path !== null
+  if (!isWebSocket || !TARGET.test(path)) {
+    return { method: 'CONNECT', target: path ?? authority ?? '', rawHeaders, failure: 'method-connect' }
+  }
+  const webSocketKey = randomBytes(16).toString('base64')
+  rawHeaders.push('Sec-WebSocket-Key', webSocketKey)
+  return { method: 'GET', target: path, rawHeaders, webSocketKey }
+}
+
+/** Bytes of a header section as `--max-header-size` counts them. */
+export function headBytes(raw: readonly string[]): number {
+  let bytes = 0
+  // A colon, a space and a line end for each field, as in HTTP/1.1.
+  for (let i = 0; i < raw.length; i += 2) bytes += (raw[i] as string).length + (raw[i + 1] as string).length + 4
+  return bytes
+}
+
+/**
+ * The fields of a response: names in lower case, none that belongs to a connection (RFC 9113 section 8.2.2).
+ * @param fields name, value, name, value
+ * @returns them behind `:status`
+ */
+export function responseHead(status: number, fields: readonly string[]): string[] {
+  const head: string[] = [':status', String(status)]
+  for (let i = 0; i < fields.length; i += 2) {
+    const name = (fields[i] as string).toLowerCase()
+    if (!isOfConnection(name)) head.push(name, fields[i + 1] as string)
+  }
+  return head
+}
+
+/** Fields as an object: names in lower case, several values of a name as an array. */
+export function fieldObject(fields: readonly string[]): Record<string, string | string[]> {
+  const object: Record<string, string | string[]> = {}
+  for (let i = 0; i < fields.length; i += 2) {
+    const name = (fields[i] as string).toLowerCase()
+    if (isOfConnection(name)) continue
+    const before = object[name]
+    const value = fields[i + 1] as string
+    object[name] = before === undefined ? value : [before, value].flat()
+  }
+  return object
+}
+
+function isOfConnection(name: string): boolean {
+  switch (kindOf(name)) {
+    case 'connection':
+    case 'transfer-encoding':
+    case 'upgrade':
+    case 'te':
+      return true
+    case 'hop-by-hop':
+      // The rest of these is a matter of what passes, which is decided elsewhere.
+      return name === 'keep-alive' || name === 'proxy-connection' || name === 'http2-settings'
+    default:
+      return false
+  }
+}

@@ -1,0 +1,241 @@
+/**
+ * A request on one stream of HTTP/2, as the engine sees it.
+ */
+import { createHash } from 'node:crypto'
+import { constants, type ServerHttp2Stream } from 'node:http2'
+import { fieldValue } from '../../../rules/http/exchange.ts'
+import { SMALL_BYTES } from '../../../wire/chunks.ts'
+import { resetStream } from '../../../wire/http2/reset.ts'
+import { type Held, sendLater } from '../../../wire/turn.ts'
+import type { BodyReader, ClientRequest, HandedOver, Peer, RequestOwner, SwitchingHead } from '../request.ts'
+import { whenEnding } from '../sockets.ts'
+import type { AnswerOwner, Http2Answer } from './answer.ts'
+import { type RequestHead, responseHead } from './fields.ts'
+
+/** RFC 6455 section 1.3. */
+const ACCEPT_GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
+
+/** One stream. */
+export class Http2Request implements AnswerOwner, ClientRequest, Held {
+  readonly #stream: ServerHttp2Stream
+  readonly #webSocketKey: string | null
+  readonly peer: Peer
+  readonly method: string
+  readonly target: string
+  readonly minor = 1
+  readonly rawHeaders: readonly string[]
+  readonly answer: Http2Answer
+  readonly upgrade: string | null
+  /** Node can hold bytes that it has said are written: their memory is never used again early. */
+  readonly exclusive = false
+  readonly bodyTaken = false
+  rawTrailers: readonly string[] = NO_FIELDS
+  complete: boolean
+  owner: RequestOwner | null = null
+  #reader: BodyReader | null = null
+  /** Small pieces that wait for the end of the turn. */
+  #small: Buffer[] | null = null
+  #isReading = false
+  #handedOver = false
+  /** Its stream was reset before there was an answer, and not by us. */
+  isGivenUp = false
+  #isStalled = false
+  /** END_STREAM has come. */
+  #isEnded: boolean
+  /** Bytes of the body that were read, and those that were told of. */
+  #read = 0
+  #told = 0
+
+  /** @param complete END_STREAM came with the head */
+  constructor(stream: ServerHttp2Stream, head: RequestHead, peer: Peer, answer: Http2Answer, complete: boolean) {
+    this.#stream = stream
+    this.#webSocketKey = head.webSocketKey
+    this.method = head.method
+    this.target = head.target
+    this.rawHeaders = head.rawHeaders
+    this.peer = peer
+    this.answer = answer
+    this.upgrade = head.webSocketKey === null ? null : 'websocket'
+    this.#isEnded = complete
+    // What a WebSocket sends is no body.
+    this.complete = complete || head.webSocketKey !== null
+    answer.request = this
+    stream.on('error', ignore)
+    stream.on('end', () => this.#onEnd())
+    stream.on('aborted', () => this.#gone())
+    stream.on('close', () => this.#gone())
+    stream.on('trailers', (_, _flags, raw?: readonly string[]) => {
+      this.rawTrailers = raw ?? NO_FIELDS
+    })
+  }
+
+  get gone(): boolean {
+    const { destroyed, aborted, closed } = this.#stream
+    return destroyed || aborted || (closed && !this.answer.written)
+  }
+
+  get paused(): boolean {
+    return this.#isReading && this.#stream.isPaused()
+  }
+
+  get asksForTunnel(): boolean {
+    return this.#webSocketKey !== null
+  }
+
+  /** It speaks another protocol now. */
+  get isOther(): boolean {
+    return this.#handedOver
+  }
+
+  get stream(): ServerHttp2Stream {
+    return this.#stream
+  }
+
+  /** Bytes of its body that have come since this was last asked, read or not. */
+  takeReceived(): number {
+    const all = this.#read + this.#stream.readableLength
+    const received = all - this.#told
+    this.#told = all
+    return received
+  }
+
+  read(reader: BodyReader): void {
+    this.#reader = reader
+    if (this.complete) {
+      reader.onBodyEnd()
+      return
+    }
+    this.#listen()
+  }
+
+  /** Reads what comes, if only to count it. */
+  #listen(): void {
+    if (this.#isReading) return
+    this.#isReading = true
+    this.#stream.on('data', (piece: Buffer) => this.#onData(piece))
+  }
+
+  /** Reads on, for nobody. */
+  #drop(): void {
+    this.#reader = null
+    this.#small = null
+    this.#listen()
+    this.#stream.resume()
+  }
+
+  pause(): void {
+    if (!this.complete) this.#stream.pause()
+  }
+
+  resume(): void {
+    if (!this.complete) this.#stream.resume()
+  }
+
+  discard(limitMs: number): void {
+    if (this.complete || this.#stream.destroyed) return
+    const timer = setTimeout(() => this.#stream.close(constants.NGHTTP2_NO_ERROR), limitMs)
+    timer.unref()
+    this.#stream.once('close', () => clearTimeout(timer))
+    this.#drop()
+  }
+
+  destroy(): void {
+    resetStream(this.#stream, this.answer.resetCode)
+  }
+
+  askForHttp1(): void {
+    this.answer.resetCode = constants.NGHTTP2_HTTP_1_1_REQUIRED
+  }
+
+  handOver({ status, fields }: SwitchingHead): HandedOver {
+    const stream = this.#stream
+    this.owner = null
+    this.#handedOver = true
+    // As a socket, so that the other side learns that data is missing (RFC 8441 section 5).
+    const reset = (): void => resetStream(stream, constants.NGHTTP2_CONNECT_ERROR)
+    Object.assign(stream, { resetAndDestroy: reset })
+    this.#listen()
+    if (status !== 101 || !this.#isAccepted(fields)) reset()
+    else stream.respond(responseHead(200, withoutAccept(fields)))
+    return { stream, early: [], exclusive: false, whenEnding: (listener) => whenEnding(stream, listener) }
+  }
+
+  /** A client of HTTP/1.1 checks this (RFC 6455 section 4.1); the one of HTTP/2 has no key to check it with. */
+  #isAccepted(fields: readonly string[]): boolean {
+    const expected = createHash('sha1').update(`${this.#webSocketKey}${ACCEPT_GUID}`).digest('base64')
+    return fieldValue(fields, 'sec-websocket-accept') === expected
+  }
+
+  answered(): void {
+    if (this.#isEnded) return
+    // The rest of the body is of no use: the client need not send it (RFC 9113 section 8.1).
+    const stream = this.#stream
+    this.#drop()
+    const end = (): void => {
+      if (!this.#isEnded) stream.close(constants.NGHTTP2_NO_ERROR)
+    }
+    if (stream.writableFinished) end()
+    else stream.once('finish', end)
+  }
+
+  /** The client accepts nothing of what it is sent. */
+  stalled(): void {
+    this.#isStalled = true
+    resetStream(this.#stream, constants.NGHTTP2_ENHANCE_YOUR_CALM)
+    // Its reset may never leave.
+    this.#gone()
+  }
+
+  #onData(piece: Buffer): void {
+    this.#read += piece.length
+    if (this.#reader === null) return
+    if (piece.length >= SMALL_BYTES) {
+      this.sendNow()
+      this.#reader.onBody(piece)
+    } else if (this.#small === null) {
+      this.#small = [piece]
+      sendLater(this)
+    } else this.#small.push(piece)
+  }
+
+  /** Reports small pieces that came in one turn together. */
+  sendNow(): void {
+    const small = this.#small
+    if (small === null) return
+    this.#small = null
+    this.#reader?.onBody(small.length === 1 ? (small[0] as Buffer) : Buffer.concat(small))
+  }
+
+  #onEnd(): void {
+    // A stream that was reset ends as well, but not its body.
+    if (this.gone || this.#stream.closed) return
+    this.#isEnded = true
+    if (this.complete) return
+    this.sendNow()
+    this.complete = true
+    this.#reader?.onBodyEnd()
+  }
+
+  #gone(): void {
+    const { owner } = this
+    this.owner = null
+    this.#small = null
+    this.isGivenUp ||= !this.answer.over && !this.#handedOver
+    if (!this.answer.written && !this.#handedOver) owner?.onGone(this.#isStalled)
+  }
+}
+
+function withoutAccept(fields: readonly string[]): readonly string[] {
+  const kept: string[] = []
+  for (let i = 0; i < fields.length; i += 2) {
+    if ((fields[i] as string).toLowerCase() !== 'sec-websocket-accept')
+      kept.push(fields[i] as string, fields[i + 1] as string)
+  }
+  return kept
+}
+
+const NO_FIELDS: readonly string[] = []
+
+function ignore(): void {
+  // 'close' follows and handles it.
+}
