@@ -10,6 +10,7 @@ import {
 } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
+import { fieldValue } from '../../../rules/http/exchange.ts'
 import { tellException } from '../../../wire/exceptions.ts'
 import type { Arrival, Client, Peer, RequestHandler } from '../request.ts'
 import { Http2Answer } from './answer.ts'
@@ -222,7 +223,8 @@ export class Http2Connection implements Arrival {
     stream.on('close', () => this.#forget(request))
     if (bytes > maxHeaderBytes) engine.refuse(request, 'head-too-large')
     else if (isRefused) engine.refuse(request, head.failure)
-    else if (this.#authorities?.has(head.rawHeaders[1] ?? '') === false) engine.refuse(request, 'misdirected')
+    else if (this.#authorities?.has(fieldValue(head.rawHeaders, 'host') ?? '') === false)
+      engine.refuse(request, 'misdirected')
     else engine.handle(request)
   }
 

@@ -15,6 +15,9 @@ import { type RequestHead, responseHead } from './fields.ts'
 /** RFC 6455 section 1.3. */
 const ACCEPT_GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
 
+/** How long a client may continue sending behind the answer before its stream is reset. */
+const LINGER_MS = 2000
+
 /** One stream. */
 export class Http2Request implements AnswerOwner, ClientRequest, Held {
   readonly #stream: ServerHttp2Stream
@@ -132,11 +135,12 @@ export class Http2Request implements AnswerOwner, ClientRequest, Held {
   }
 
   discard(limitMs: number): void {
-    if (this.complete || this.#stream.destroyed) return
-    const timer = setTimeout(() => this.#stream.close(constants.NGHTTP2_NO_ERROR), limitMs)
-    timer.unref()
-    this.#stream.once('close', () => clearTimeout(timer))
+    const stream = this.#stream
+    if (this.#isEnded || stream.destroyed) return
     this.#drop()
+    const timer = setTimeout(() => stream.close(constants.NGHTTP2_NO_ERROR), limitMs)
+    timer.unref()
+    stream.once('close', () => clearTimeout(timer))
   }
 
   destroy(): void {
@@ -167,15 +171,8 @@ export class Http2Request implements AnswerOwner, ClientRequest, Held {
   }
 
   answered(): void {
-    if (this.#isEnded) return
-    // The rest of the body is of no use: the client need not send it (RFC 9113 section 8.1).
-    const stream = this.#stream
-    this.#drop()
-    const end = (): void => {
-      if (!this.#isEnded) stream.close(constants.NGHTTP2_NO_ERROR)
-    }
-    if (stream.writableFinished) end()
-    else stream.once('finish', end)
+    // The rest of the body is of no use (RFC 9113 section 8.1); curl 7 loses an answer with which its stream is reset.
+    if (!this.#isEnded) this.discard(LINGER_MS)
   }
 
   /** The client accepts nothing of what it is sent. */
