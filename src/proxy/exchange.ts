@@ -53,6 +53,8 @@ export class Exchange {
   failure: FailureCode | null = null
   /** Cause of the failure, for the log only. */
   cause: Error | null = null
+  /** The status that says how a gRPC call went, whose own is always 200; null for others. */
+  outcome: number | null = null
   /** Body bytes received from the client. */
   requestBytes = 0
   /** Attempts after the first at an upstream. */

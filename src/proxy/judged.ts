@@ -35,7 +35,8 @@ function isOfClient({ failure, fallbackOn }: Exchange): boolean {
   return fallbackOn === null && failure !== null && FAILURES[failure].culprit === 'client'
 }
 
-function failureOf({ decision, failure, fallbackOn, staleOnError, answer: { status } }: Exchange): Metric | null {
+function failureOf({ decision, failure, fallbackOn, staleOnError, answer, outcome }: Exchange): Metric | null {
+  const status = outcome ?? answer.status
   if (staleOnError || fallbackOn !== null || failure !== null || decision.reason === 'unavailable' || status >= 500)
     return 'error'
   if (status >= 400) return 'client-error'

@@ -104,7 +104,7 @@ export class Observer {
     const { retries, fallbackOn } = exchange
     this.#measurements.active--
     const side = sideOf(decision, exchange.matched.route)
-    const { status } = answer
+    const status = exchange.outcome ?? answer.status
     const record: ExchangeRecord = { decision, side, status, cache, failure, durationMs, retries, fallbackOn }
     this.#measurements.count(record)
     const { route } = exchange.matched

@@ -3,6 +3,7 @@
  */
 import { connect as connectPlain, type OnReadOpts, Socket, type TcpSocketConnectOpts } from 'node:net'
 import { type ConnectionOptions, connect as connectTls } from 'node:tls'
+import type { ConnectionPool, ServerConnection } from './connections.ts'
 import { coarseNowMs, unwatch, type Watched, watch } from './deadlines.ts'
 import { tellException } from './exceptions.ts'
 import { MalformedMessage, type ReaderLimits } from './fields.ts'
@@ -15,6 +16,7 @@ export type WireFailure =
   | 'connect'
   | 'connect-timeout'
   | 'response-head'
+  | 'refused-stream'
   | 'headers-timeout'
   | 'response-malformed'
   | 'response-body'
@@ -84,7 +86,7 @@ export interface PoolCounts {
 export type Dial = Pick<TcpSocketConnectOpts, 'host' | 'lookup' | 'autoSelectFamily' | 'autoSelectFamilyAttemptTimeout'>
 
 /** The connections to one server. */
-export class ServerPool {
+export class ServerPool implements ConnectionPool {
   readonly settings: PoolSettings
   /** Null: at the host name of the settings. */
   dial: Dial | null = null
@@ -156,6 +158,10 @@ export class ServerPool {
     return connection
   }
 
+  another(maxIdle: number): ServerPool {
+    return new ServerPool({ ...this.settings, maxIdle })
+  }
+
   /** Idle connections close now, the others when their exchange is over. */
   close(): void {
     this.#closed = true
@@ -191,7 +197,7 @@ export class ServerPool {
 type Phase = 'connecting' | 'idle' | 'sending' | 'awaiting' | 'receiving' | 'closed'
 
 /** One connection to a server. `send`, then body bytes, then `finish`; the exchange hears the answer. */
-export class Connection implements Watched, Held {
+export class Connection implements Held, ServerConnection, Watched {
   readonly #pool: ServerPool
   readonly #socket: Socket
   readonly #reader: ResponseReader

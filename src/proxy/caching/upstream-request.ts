@@ -6,7 +6,8 @@ import type { Side } from '../../rules/http/exchange.ts'
 import type { ServerState } from '../../state/upstreams/server-state.ts'
 import type { UpstreamState } from '../../state/upstreams/upstream.ts'
 import type { Upstreams } from '../../state/upstreams/upstreams.ts'
-import type { Connection, WireFailure } from '../../wire/client.ts'
+import type { WireFailure } from '../../wire/client.ts'
+import type { ServerConnection } from '../../wire/connections.ts'
 import { coarseNowMs, unwatch, type Watched, watch } from '../../wire/deadlines.ts'
 import type { ResponseHead } from '../../wire/http1.ts'
 import type { Exchange } from '../exchange.ts'
@@ -116,7 +117,7 @@ export class UpstreamRequest implements AttemptOwner, Watched {
     this.#attempts.connection?.resume()
   }
 
-  onConnection(connection: Connection, server: ServerState): void {
+  onConnection(connection: ServerConnection, server: ServerState): void {
     const { exchange, side, method, target, conditions, whole, vary } = this.#order
     const { rawHeaders } = exchange.view
     const asked = conditions === null ? rawHeaders : withConditions(rawHeaders, conditions, whole)

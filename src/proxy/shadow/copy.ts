@@ -6,7 +6,8 @@ import type { Side } from '../../rules/http/exchange.ts'
 import { outcomeOf } from '../../state/figures/attempt-cell.ts'
 import type { ServerState } from '../../state/upstreams/server-state.ts'
 import type { UpstreamState } from '../../state/upstreams/upstream.ts'
-import type { ClientExchange, Connection, ServerPool, WireFailure } from '../../wire/client.ts'
+import type { ClientExchange, WireFailure } from '../../wire/client.ts'
+import type { ConnectionPool, ServerConnection } from '../../wire/connections.ts'
 import { coarseNowMs, unwatch, type Watched, watch } from '../../wire/deadlines.ts'
 import type { ResponseHead } from '../../wire/http1.ts'
 import type { Exchange } from '../exchange.ts'
@@ -26,7 +27,7 @@ export interface CopyTarget {
   /** Of the route, for what it rewrites. */
   readonly side: Side
   /** Connections for copies only. */
-  readonly pool: ServerPool
+  readonly pool: ConnectionPool
 }
 
 /** Sends the request of an exchange again. @param maxBytes of the body; a larger one is not read to its end @param timeoutMs for all of it */
@@ -45,7 +46,7 @@ class Copy implements ClientExchange, Watched {
   readonly #maxBytes: number
   readonly #timeoutMs: number
   readonly #done: (result: CopyResult) => void
-  #connection!: Connection
+  #connection!: ServerConnection
   #again = false
   #span: AttemptSpan | null = null
   #head: { readonly status: number; readonly fields: readonly string[] } | null = null

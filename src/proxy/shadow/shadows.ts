@@ -17,7 +17,7 @@ import type { Tally } from '../../state/evidence/tally.ts'
 import { ownText } from '../../state/own-texts.ts'
 import type { ServerState } from '../../state/upstreams/server-state.ts'
 import type { Upstreams } from '../../state/upstreams/upstreams.ts'
-import { ServerPool } from '../../wire/client.ts'
+import type { ConnectionPool } from '../../wire/connections.ts'
 import { tellException } from '../../wire/exceptions.ts'
 import type { Exchange } from '../exchange.ts'
 import { isUnsafe } from '../upstream/heads.ts'
@@ -76,7 +76,7 @@ export class Shadows {
   /** What the responses of drawn exchanges may come to hold. */
   #heldBytes = 0
   readonly #drawn = new WeakMap<Exchange, Drawn>()
-  readonly #pools = new WeakMap<ServerState, ServerPool>()
+  readonly #pools = new WeakMap<ServerState, ConnectionPool>()
   /** By upstream: failures in a row, and until when it gets no copies; of performance.now. */
   readonly #failures = new Map<string, { inARow: number; untilMs: number }>()
   /** By path: how often `from` was asked again for it. An edit of the table begins anew. */
@@ -288,10 +288,10 @@ export class Shadows {
     return server === null ? null : { upstream, server, pool: this.#poolOf(server) }
   }
 
-  #poolOf(server: ServerState): ServerPool {
+  #poolOf(server: ServerState): ConnectionPool {
     let pool = this.#pools.get(server)
     if (pool === undefined) {
-      pool = new ServerPool({ ...server.pool.settings, maxIdle: MAX_IDLE })
+      pool = server.pool.another(MAX_IDLE)
       this.#pools.set(server, pool)
     }
     pool.dial = server.pool.dial

@@ -26,14 +26,15 @@ import type { ServerState } from '../../state/upstreams/server-state.ts'
 import type { UpstreamState } from '../../state/upstreams/upstream.ts'
 import type { Upstreams } from '../../state/upstreams/upstreams.ts'
 import type { Waiter } from '../../state/upstreams/waiting-line.ts'
-import type { ClientExchange, Connection } from '../../wire/client.ts'
+import type { ClientExchange } from '../../wire/client.ts'
+import type { ServerConnection } from '../../wire/connections.ts'
 import type { Exchange } from '../exchange.ts'
 import type { AttemptSpan, Trace } from '../tracing/trace.ts'
 
 /** The owner of attempts: receives the response, and is told when to send. */
 export interface AttemptOwner extends ClientExchange {
   /** There is a connection for the next attempt, open or being opened: send the request on it. */
-  onConnection(connection: Connection, server: ServerState): void
+  onConnection(connection: ServerConnection, server: ServerState): void
   /** No attempt was possible. The attempts are over. */
   onRefused(failure: 'no-server' | 'overloaded' | 'queue-timeout'): void
   /** The breaker has opened since the decision. The attempts are over. */
@@ -83,7 +84,7 @@ export class Attempts implements Waiter {
   upstream: UpstreamState | null = null
   /** The current or last server. */
   server: ServerState | null = null
-  connection: Connection | null = null
+  connection: ServerConnection | null = null
 
   constructor(upstreams: Upstreams, owner: AttemptOwner) {
     this.#upstreams = upstreams
@@ -183,7 +184,7 @@ export class Attempts implements Waiter {
     this.#sentMs = performance.now()
   }
 
-  #connectionTo(server: ServerState, own: Connection | null): Connection {
+  #connectionTo(server: ServerState, own: ServerConnection | null): ServerConnection {
     if (own !== null) {
       own.reuse(this.#owner)
       return own
@@ -201,11 +202,20 @@ export class Attempts implements Waiter {
     return this.#headMs
   }
 
-  /** Final response headers have arrived. */
-  answered(status: number): void {
-    this.#outcome = outcomeOf(status)
+  /**
+   * Final response headers have arrived.
+   * @param isOutcome false where the end of the response says how it went: `judged` follows then
+   */
+  answered(status: number, isOutcome = true): void {
     if (this.#span !== null) this.#span.answered(status)
     if (status !== SWITCHING_PROTOCOLS) this.#headMs = performance.now() - this.#sentMs
+    if (isOutcome) this.judged(status)
+    else this.#outcome = outcomeOf(status)
+  }
+
+  /** The outcome of the attempt is known. @param status of the response, or the one that says the same */
+  judged(status: number): void {
+    this.#outcome = outcomeOf(status)
     const { ejection } = this.server!
     this.#good = !isServerFault(status)
     if (!this.#good) this.#erred()

@@ -5,6 +5,7 @@
 import { FAILURES, type FailureCode } from '../../rules/failures/failure.ts'
 import { type Failed, isUnsent, mayFallBack, replayableBytes } from '../../rules/failures/resilience.ts'
 import type { Decision } from '../../rules/http/exchange.ts'
+import { grpcOutcome, isGrpc } from '../../rules/http/grpc.ts'
 import { trailerFields } from '../../rules/http/headers.ts'
 import { answeringSide } from '../../rules/routing/decide.ts'
 import {
@@ -14,7 +15,8 @@ import {
 } from '../../state/upstreams/private-connections.ts'
 import type { ServerState } from '../../state/upstreams/server-state.ts'
 import type { Upstreams } from '../../state/upstreams/upstreams.ts'
-import type { Connection, WireFailure } from '../../wire/client.ts'
+import type { WireFailure } from '../../wire/client.ts'
+import type { ServerConnection } from '../../wire/connections.ts'
 import { unwatch, type Watched, watch } from '../../wire/deadlines.ts'
 import type { ResponseHead } from '../../wire/http1.ts'
 import type { RequestOwner } from '../client/request.ts'
@@ -27,6 +29,9 @@ import { type BodyOwner, RequestBody } from './request-body.ts'
 
 /** After an early response the rest of the request is read and dropped for this long, like nginx's lingering close. */
 const LINGER_MS = 30_000
+
+/** Of a request's body that is kept until an HTTP/2 server has answered. */
+const REFUSED_BYTES = 64 * 1024
 
 /** Dependencies of the forwarder. */
 export interface ForwardParts {
@@ -49,6 +54,8 @@ export class Forward implements AttemptOwner, BodyOwner, PrivateUser, RequestOwn
   #privately: PrivateConnection | null = null
   #upstreamPaused = false
   #settled = false
+  /** A gRPC call: its trailers say how it went. */
+  #awaitsOutcome = false
   /** Upstreams have time-outs. */
   readonly limitsTime = true
   /** Deadline for response headers. */
@@ -68,7 +75,10 @@ export class Forward implements AttemptOwner, BodyOwner, PrivateUser, RequestOwn
     request.owner = this
     if (said.contentLength !== null || said.transferEncoding !== null) {
       const length = said.contentLength === null ? null : Number(said.contentLength)
-      const keepBytes = replayableBytes(matched.route, decision, exchange.view.method, length)
+      const settings = this.#parts.upstreams.get(decision.upstream)?.settings
+      const replayable = replayableBytes(matched.route, decision, exchange.view.method, length)
+      // What HTTP/2 has not taken is sent again whatever the method: for that its beginning is kept.
+      const keepBytes = settings?.protocol === 'http1' ? replayable : Math.max(replayable, REFUSED_BYTES)
       this.#body = new RequestBody(exchange, keepBytes, this.#attempts)
     }
     const totalMs = this.#parts.upstreams.get(decision.upstream)?.settings.totalTimeoutMs ?? null
@@ -121,7 +131,7 @@ export class Forward implements AttemptOwner, BodyOwner, PrivateUser, RequestOwn
     this.#attempts.begin(decision.upstream, guardOf(exchange), exchange, this.#privately)
   }
 
-  onConnection(connection: Connection, server: ServerState): void {
+  onConnection(connection: ServerConnection, server: ServerState): void {
     const exchange = this.#exchange
     const { view, request } = exchange
     const { upgrade } = request
@@ -158,7 +168,11 @@ export class Forward implements AttemptOwner, BodyOwner, PrivateUser, RequestOwn
 
   onHead(head: ResponseHead): void {
     const exchange = this.#exchange
-    this.#attempts.answered(head.status)
+    const isCall = head.status === 200 && isGrpc(head.rawHeaders)
+    const outcome = isCall ? grpcOutcome(head.rawHeaders) : null
+    this.#awaitsOutcome = isCall && outcome === null
+    exchange.outcome = outcome
+    this.#attempts.answered(outcome ?? head.status, !this.#awaitsOutcome)
     exchange.latencyMs ??= this.#attempts.headMs
     if (this.#mayFallBack(head)) {
       this.#attempts.abort()
@@ -214,6 +228,11 @@ export class Forward implements AttemptOwner, BodyOwner, PrivateUser, RequestOwn
   }
 
   onEnd(rawTrailers: string[]): void {
+    if (this.#awaitsOutcome) {
+      // Without one the call has failed (UNKNOWN).
+      this.#exchange.outcome = grpcOutcome(rawTrailers) ?? 500
+      this.#attempts.judged(this.#exchange.outcome)
+    }
     this.#attempts.completed()
     this.#recorder?.end()
     this.#exchange.answer.end(rawTrailers.length === 0 ? rawTrailers : trailerFields(rawTrailers))

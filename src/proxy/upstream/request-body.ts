@@ -3,7 +3,7 @@
  */
 import type { FailureCode } from '../../rules/failures/failure.ts'
 import { trailerFields } from '../../rules/http/headers.ts'
-import type { Connection } from '../../wire/client.ts'
+import type { ServerConnection } from '../../wire/connections.ts'
 import { coarseNowMs, unwatch, type Watched, watch } from '../../wire/deadlines.ts'
 import { keep, onceWritten } from '../../wire/read-memory.ts'
 import type { BodyReader } from '../client/request.ts'
@@ -29,7 +29,7 @@ export class RequestBody implements BodyReader, Watched {
   readonly #exchange: Exchange
   readonly #keepBytes: number
   readonly #attempts: Pick<Attempts, 'sent' | 'upstream'>
-  #connection: Connection | null = null
+  #connection: ServerConnection | null = null
   /** What was read so far, or null if that exceeds the limit. */
   #kept: Buffer[] | null
   #keptBytes = 0
@@ -123,7 +123,7 @@ export class RequestBody implements BodyReader, Watched {
   }
 
   /** Sends it on a connection after the headers: kept data at once, the rest as it arrives. */
-  sendOn(connection: Connection): void {
+  sendOn(connection: ServerConnection): void {
     this.#connection = connection
     for (const piece of this.#kept ?? NOTHING) this.#write(connection, piece, undefined)
     if (this.done) this.#finish(connection)
@@ -197,13 +197,13 @@ export class RequestBody implements BodyReader, Watched {
     else this.#kept.push(piece)
   }
 
-  #write(connection: Connection, piece: Buffer, written: (() => void) | undefined): boolean {
+  #write(connection: ServerConnection, piece: Buffer, written: (() => void) | undefined): boolean {
     const chunked = this.#exchange.said.transferEncoding !== null && !this.sized
     return chunked ? connection.writeChunk(piece, written) : connection.write(piece, written)
   }
 
   /** Ends the request according to its framing: an empty body may still be chunked. */
-  #finish(connection: Connection): void {
+  #finish(connection: ServerConnection): void {
     const chunked = this.#exchange.said.transferEncoding !== null && !this.sized
     connection.finish(chunked ? this.#lastChunk() : null)
     this.#attempts.sent()

@@ -44,6 +44,7 @@ export const FAILURES = {
     status: 502,
     detail: 'The upstream closed the connection without a response.',
   },
+  'refused-stream': { culprit: 'upstream', status: 503, detail: 'The upstream has not taken the request.' },
   'headers-timeout': { culprit: 'upstream', status: 504, detail: 'Timed out waiting for the upstream.' },
   'response-malformed': {
     culprit: 'upstream',

@@ -39,6 +39,7 @@ const FALLS_BACK: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 const NOTHING_SENT: ReadonlySet<FailureCode> = new Set([
   'connect',
   'connect-timeout',
+  'refused-stream',
   'no-server',
   'overloaded',
   'queue-timeout',
@@ -64,7 +65,8 @@ export interface BrokenAttempt {
 
 /**
  * Whether the same request may go out once more. Never after a byte of an answer or with a body that is gone, at most once:
- * - for every method where no connection came about, since nothing can have been received;
+ * - for every method where no connection came about, since nothing can have been received, and where an HTTP/2 server says that it has
+ *   not taken the request (REFUSED_STREAM, or GOAWAY with a lower stream, RFC 9113 section 8.7);
  * - for idempotent methods where a kept-alive connection was closed as the request was on its way (RFC 9112 section 9.3.1);
  * - for idempotent methods on another server, where one closed without an answer or gave none in time.
  *
@@ -75,7 +77,7 @@ export interface BrokenAttempt {
 export function mayRetry(attempt: BrokenAttempt): boolean {
   const { failure, elsewhere } = attempt
   if (attempt.attempts > 1 || attempt.answered || !attempt.bodyKept) return false
-  if (failure === 'connect') return true
+  if (failure === 'connect' || failure === 'refused-stream') return true
   if (failure === 'connect-timeout') return elsewhere
   if (attempt.bound || !IDEMPOTENT.has(attempt.method)) return false
   if (failure === 'response-head') return elsewhere || isStale(attempt)
@@ -142,6 +144,7 @@ function fallsBackFor({ methods }: Fallback, method: string, failed: Failed): bo
 function fallsBackOn(fallback: Fallback, failure: FailureCode): boolean {
   switch (failure) {
     case 'connect':
+    case 'refused-stream':
     case 'no-server':
     case 'response-head':
       return fallback.on.has('connect')

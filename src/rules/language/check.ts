@@ -128,6 +128,18 @@ function upstreamFindings(said: Partial<UpstreamDocument>, path: Path, sound: So
       findings.push(error([...path, 'tls', key], `invalid version ${tls[key]}: it is ${bound}`))
     }
   }
+  if (servers && sound([...path, 'protocol'])) {
+    const { protocol } = said
+    if (protocol === 'h2' && !servers.every((server) => server.tls)) {
+      findings.push(
+        error([...path, 'protocol'], 'h2 is HTTP/2 over TLS, for https servers', 'write h2c for http servers'),
+      )
+    } else if (protocol === 'h2c' && servers.some((server) => server.tls)) {
+      findings.push(
+        error([...path, 'protocol'], 'h2c is HTTP/2 without TLS, for http servers', 'write h2 for https servers'),
+      )
+    }
+  }
   if (isMap(said.headers)) findings.push(...fieldEditFindings(said.headers, [...path, 'headers'], null, sound))
   if (isMap(said.queue) && said.maxConcurrent === undefined) {
     findings.push(warning([...path, 'queue'], 'has no effect without maxConcurrent', 'set maxConcurrent too'))

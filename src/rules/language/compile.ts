@@ -118,6 +118,7 @@ function compileUpstream(name: string, said: UpstreamDocument): Upstream {
     totalTimeoutMs: ms(timeouts?.total),
     host: host === undefined || host === 'preserve' ? 'preserve' : host === 'upstream' ? host : { literal: host },
     publicOrigin: said.publicOrigin === undefined ? null : (parseOrigin(said.publicOrigin) as Origin).text,
+    protocol: said.protocol ?? 'http1',
     lenient: said.lenient ?? false,
     reading: compileReading({}, said),
     via: said.via ?? false,

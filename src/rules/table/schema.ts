@@ -149,6 +149,10 @@ const upstream = object({
     .describe("The public origin: the upstream's own origins in response headers are mapped to it."),
   headers: fieldEdits('request').optional().describe('Request headers that are set or removed.'),
   cookies: cookieAttributes.optional().describe('Attributes of the cookies that the upstream sets.'),
+  protocol: z
+    .enum(['http1', 'h2', 'h2c'])
+    .optional()
+    .describe('What servers speak: http1 (default); h2, HTTP/2 over TLS; h2c, HTTP/2 without TLS.'),
   lenient: z.boolean().optional().describe('Accept more invalid but unambiguous responses. Default false.'),
   ...readingShape,
   via: z.boolean().optional().describe('Add Via to requests. Default false.'),

@@ -98,6 +98,8 @@ export interface Upstream {
   readonly host: 'preserve' | 'upstream' | { readonly literal: string }
   /** The public origin; if set, the upstream's own origins in answers are mapped to it. */
   readonly publicOrigin: string | null
+  /** What its servers speak: HTTP/1.1 (default), or HTTP/2 with TLS or without. */
+  readonly protocol: 'http1' | 'h2' | 'h2c'
   /** Accepts more invalid but unambiguous responses. Default false. */
   readonly lenient: boolean
   /** How its paths are read. Default: exactly. */

@@ -3,15 +3,18 @@
  */
 import type { Server, Upstream } from '../../rules/table/table.ts'
 import { type Dial, type PoolCounts, type PoolSettings, ServerPool } from '../../wire/client.ts'
+import type { ConnectionPool } from '../../wire/connections.ts'
+import { Http2Pool } from '../../wire/http2/pool.ts'
 import { digestOf, type TlsMaterial } from '../tls/material.ts'
 import { tlsOptions } from '../tls/options.ts'
 
 /** The connection settings of an upstream as a string: pools are kept while it is the same. */
 export function connectionText(upstream: Upstream, material: TlsMaterial): string {
-  const { connectTimeoutMs, headersTimeoutMs, idleTimeoutMs, lenient, tls } = upstream
+  const { protocol, connectTimeoutMs, headersTimeoutMs, idleTimeoutMs, lenient, tls } = upstream
   const { maxIdleConnections, keepAliveMs, maxHeaderBytes, maxHeaderFields } = upstream
   const files = digestOf(tls, material)
   return JSON.stringify([
+    protocol,
     connectTimeoutMs,
     headersTimeoutMs,
     idleTimeoutMs,
@@ -30,7 +33,12 @@ export function connectionText(upstream: Upstream, material: TlsMaterial): strin
  * @param counted counters for its connections
  * @throws {Error} if the upstream's TLS files are invalid for node:tls
  */
-export function poolFor(upstream: Upstream, server: Server, material: TlsMaterial, counted: PoolCounts): ServerPool {
+export function poolFor(
+  upstream: Upstream,
+  server: Server,
+  material: TlsMaterial,
+  counted: PoolCounts,
+): ConnectionPool {
   const settings: PoolSettings = {
     hostname: server.address ?? server.hostname,
     port: server.port,
@@ -44,7 +52,7 @@ export function poolFor(upstream: Upstream, server: Server, material: TlsMateria
     limits: { maxHeadBytes: upstream.maxHeaderBytes, maxFields: upstream.maxHeaderFields },
     lenient: upstream.lenient,
   }
-  return new ServerPool(settings, counted)
+  return upstream.protocol === 'http1' ? new ServerPool(settings, counted) : new Http2Pool(settings, counted)
 }
 
 export type { Dial }

@@ -4,7 +4,8 @@
  */
 import { isTarget } from '../../rules/routing/targets.ts'
 import type { Route } from '../../rules/table/table.ts'
-import type { Connection, ConnectionOwner } from '../../wire/client.ts'
+import type { ConnectionOwner } from '../../wire/client.ts'
+import type { ServerConnection } from '../../wire/connections.ts'
 import type { ServerState } from './server-state.ts'
 import type { UpstreamState } from './upstream.ts'
 
@@ -30,7 +31,7 @@ export class PrivateConnection implements ConnectionOwner {
   readonly #onEmpty: () => void
   readonly #waiting: PrivateUser[] = []
   #user: PrivateUser | null = null
-  #connection: Connection | null = null
+  #connection: ServerConnection | null = null
   #server: ServerState | null = null
   #busy = false
   #closed = false
@@ -64,7 +65,7 @@ export class PrivateConnection implements ConnectionOwner {
    * The connection for the current exchange.
    * @returns null if there is none, or its server takes no requests
    */
-  take(upstream: UpstreamState): { readonly connection: Connection; readonly server: ServerState } | null {
+  take(upstream: UpstreamState): { readonly connection: ServerConnection; readonly server: ServerState } | null {
     const connection = this.#connection
     const server = this.#server
     if (connection === null || server === null) return null
@@ -77,7 +78,7 @@ export class PrivateConnection implements ConnectionOwner {
   }
 
   /** Takes over the connection of the current exchange. */
-  claim(connection: Connection, server: ServerState): void {
+  claim(connection: ServerConnection, server: ServerState): void {
     this.#connection = connection
     this.#server = server
     this.#busy = true

@@ -5,7 +5,7 @@ import { Ejection } from '../../rules/failures/ejection.ts'
 import { type Candidate, type Standing, Turn } from '../../rules/failures/pick.ts'
 import { slowStartFactor } from '../../rules/failures/slow-start.ts'
 import type { Server } from '../../rules/table/table.ts'
-import type { ServerPool } from '../../wire/client.ts'
+import type { ConnectionPool } from '../../wire/connections.ts'
 import type { ServerCounts } from '../figures/upstream-counts.ts'
 import type { ServerStanding, ServerWord } from './figures.ts'
 import { authorityOf } from './pool.ts'
@@ -18,7 +18,7 @@ export class ServerState implements Candidate {
   /** Its current entry in the table or the leases. */
   server: Server
   leased = false
-  readonly pool: ServerPool
+  readonly pool: ConnectionPool
   /** `host:port` for the Host header if the upstream gets its own. */
   readonly authority: string
   readonly ejection: Ejection
@@ -34,7 +34,7 @@ export class ServerState implements Candidate {
   standing: Standing = 'up'
   weight: number
 
-  constructor(server: Server, pool: ServerPool, counts: ServerCounts) {
+  constructor(server: Server, pool: ConnectionPool, counts: ServerCounts) {
     this.server = server
     this.pool = pool
     this.counts = counts

@@ -3,7 +3,7 @@
  */
 import { isIdempotent } from '../../rules/failures/resilience.ts'
 import type { Route, Server, Table, Upstream } from '../../rules/table/table.ts'
-import type { ServerPool } from '../../wire/client.ts'
+import type { ConnectionPool } from '../../wire/connections.ts'
 import { Measurements } from '../figures/measurements.ts'
 import type { UpstreamCounts } from '../figures/upstream-counts.ts'
 import { NO_MATERIAL, type TlsMaterial } from '../tls/material.ts'
@@ -157,8 +157,8 @@ export class Upstreams implements UpstreamsView {
     this.breakers.touch(nowMs)
   }
 
-  #pools(): Set<ServerPool> {
-    const pools = new Set<ServerPool>()
+  #pools(): Set<ConnectionPool> {
+    const pools = new Set<ConnectionPool>()
     for (const state of this.#states.values()) for (const server of state.servers) pools.add(server.pool)
     return pools
   }

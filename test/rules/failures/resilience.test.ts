@@ -20,7 +20,14 @@ import { tableOf } from '../make.ts'
 const CODES = Object.keys(FAILURES) as FailureCode[]
 const METHODS = ['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PROPFIND', 'PUT', 'DELETE', 'POST', 'PATCH', 'LOCK', 'get']
 const IDEMPOTENT = METHODS.slice(0, 7)
-const BEFORE_SENDING: FailureCode[] = ['connect', 'connect-timeout', 'no-server', 'overloaded', 'queue-timeout']
+const BEFORE_SENDING: FailureCode[] = [
+  'connect',
+  'connect-timeout',
+  'refused-stream',
+  'no-server',
+  'overloaded',
+  'queue-timeout',
+]
 
 function broken(over: Partial<BrokenAttempt>): BrokenAttempt {
   const first = { attempts: 1, reused: false, answered: false, bodyKept: true, elsewhere: true, bound: false }
@@ -65,6 +72,8 @@ describe('retry', () => {
     [{ failure: 'response-malformed' }, false],
     [{ failure: 'response-head', answered: true }, false],
     [{ failure: 'connect', attempts: 2 }, false],
+    [{ failure: 'refused-stream', method: 'POST', elsewhere: false, reused: true }, true],
+    [{ failure: 'refused-stream', method: 'POST', bodyKept: false }, false],
     [{ failure: 'request-timeout' }, false],
     [{ failure: 'client-stalled' }, false],
     [{ failure: 'deadline' }, false],

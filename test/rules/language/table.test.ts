@@ -36,6 +36,7 @@ test('an upstream that says nothing has the defaults', () => {
     headers: null,
     cookies: null,
     affinity: null,
+    protocol: 'http1',
     lenient: false,
     reading: { ignoresCase: false, ignoresParameters: false, ignoresFinalSlash: false },
     via: false,

@@ -1,0 +1,331 @@
+/**
+ * One exchange with a server on a stream of HTTP/2 (RFC 9113 section 8.1), as if it had a connection to itself.
+ */
+import { type ClientHttp2Session, type ClientHttp2Stream, constants } from 'node:http2'
+import type { Socket } from 'node:net'
+import type { ClientExchange, ConnectionOwner, PoolSettings, WireFailure } from '../client.ts'
+import type { ServerConnection } from '../connections.ts'
+import { coarseNowMs, unwatch, type Watched, watch } from '../deadlines.ts'
+import { tellException } from '../exceptions.ts'
+import { type Held, sendLater } from '../turn.ts'
+import { requestFields, responseHeadOf, trailersOf } from './head.ts'
+import { resetStream } from './reset.ts'
+
+/** The connection that a stream is on. */
+export interface StreamHost {
+  readonly settings: PoolSettings
+  /** Null until it stands. */
+  readonly session: ClientHttp2Session | null
+  /** What went wrong last. */
+  readonly lastError: Error | null
+  begun(exchange: Http2Exchange): void
+  ended(exchange: Http2Exchange): void
+}
+
+type Phase = 'connecting' | 'sending' | 'awaiting' | 'receiving' | 'closed'
+
+/** One exchange. */
+export class Http2Exchange implements ServerConnection, Held, Watched {
+  readonly #host: StreamHost
+  readonly reused: boolean
+  readonly usable = false
+  #exchange: ClientExchange | null
+  #owner: ConnectionOwner | null = null
+  #phase: Phase
+  #stream: ClientHttp2Stream | null = null
+  #head = ''
+  #method = ''
+  #requestDone = false
+  /** The last chunk, where the body had no length. */
+  #lastChunk: string | null = null
+  #headersTimeoutMs: number
+  #idleTimeoutMs: number
+  #trailers: string[] = []
+  /** END_STREAM has come. */
+  #isEnded = false
+  /** The server says that it has not taken it. */
+  #isRefused = false
+  #pauseIsDue = false
+  answered = false
+  deadlineMs = Number.POSITIVE_INFINITY
+
+  constructor(host: StreamHost, exchange: ClientExchange, reused: boolean) {
+    this.#host = host
+    this.#exchange = exchange
+    this.reused = reused
+    this.#headersTimeoutMs = host.settings.headersTimeoutMs
+    this.#idleTimeoutMs = host.settings.idleTimeoutMs
+    this.#phase = host.session === null ? 'connecting' : 'sending'
+    host.begun(this)
+    watch(this)
+  }
+
+  get ready(): boolean {
+    return this.#host.session !== null
+  }
+
+  claim(owner: ConnectionOwner): void {
+    this.#owner = owner
+  }
+
+  reuse(): void {
+    throw new Error('a stream has one exchange')
+  }
+
+  retire(): void {}
+
+  limit(headersTimeoutMs: number | null, idleTimeoutMs: number | null): void {
+    this.#headersTimeoutMs = headersTimeoutMs ?? this.#headersTimeoutMs
+    this.#idleTimeoutMs = idleTimeoutMs ?? this.#idleTimeoutMs
+  }
+
+  /** An upgrade is not asked for: to HTTP/2 that would be CONNECT (RFC 8441). */
+  send(head: string, method: string): void {
+    this.#head = head
+    this.#method = method
+    this.#touch()
+    // Whether a body follows is known at the end of the turn.
+    if (this.#phase !== 'connecting') sendLater(this)
+  }
+
+  sendNow(): void {
+    if (this.#phase !== 'closed' && this.#stream === null && this.#host.session !== null) this.#open()
+  }
+
+  /** The connection stands. */
+  onSession(): void {
+    if (this.#phase !== 'connecting') return
+    this.#phase = 'sending'
+    this.#open()
+    this.#touch()
+    this.#contain(() => this.#exchange?.onReady())
+  }
+
+  #open(): void {
+    const { session, settings } = this.#host
+    const fields = requestFields(this.#head, settings.tls === null ? 'http' : 'https')
+    const ends = this.#requestDone && this.#lastChunk === null
+    const hasTrailers = /\r\ntransfer-encoding:/i.test(this.#head)
+    try {
+      const stream = session!.request(fields as never, { endStream: ends, waitForTrailers: hasTrailers && !ends })
+      this.#stream = stream
+      if (hasTrailers && !ends) {
+        stream.once('wantTrailers', () => {
+          if (!stream.destroyed && !stream.closed) stream.sendTrailers(trailersOf(this.#lastChunk ?? ''))
+        })
+      }
+      this.#listen(stream)
+      if (this.#requestDone) {
+        if (!ends) stream.end()
+        this.#await()
+      }
+    } catch (error) {
+      this.#fail('response-head', error as Error)
+    }
+  }
+
+  #listen(stream: ClientHttp2Stream): void {
+    // END_STREAM is the only end: a stream that is reset without an error ends as well.
+    const push = stream.push.bind(stream)
+    stream.push = (piece, encoding) => {
+      if (piece === null && !stream.closed) this.#isEnded = true
+      return push(piece, encoding)
+    }
+    stream.on('error', () => {})
+    stream.on('headers', (_, _flags, raw) => this.#contain(() => this.#onInformation(raw as unknown as string[])))
+    stream.on('response', (_, flags, raw) => this.#contain(() => this.#onHead(flags, raw as unknown as string[])))
+    stream.on('data', (piece: Buffer) => this.#contain(() => this.#onData(piece)))
+    stream.on('trailers', (_, _flags, raw) => {
+      this.answered = true
+      this.#trailers = [...(raw as unknown as string[])]
+    })
+    stream.on('end', () => this.#contain(() => this.#onEnd()))
+    stream.on('drain', () => {
+      this.#touch()
+      this.#contain(() => this.#exchange?.onDrain())
+    })
+    stream.on('close', () => this.#contain(() => this.#onClose(stream)))
+  }
+
+  write(bytes: Buffer): boolean {
+    this.#touch()
+    if (this.#stream === null && this.#phase !== 'connecting') this.sendNow()
+    const stream = this.#stream
+    // What is still to be sent goes nowhere, and must not hold up whoever sends it.
+    if (stream === null || stream.destroyed || stream.closed) return true
+    return stream.write(bytes)
+  }
+
+  writeChunk(bytes: Buffer): boolean {
+    return this.write(bytes)
+  }
+
+  finish(lastChunk: string | null): void {
+    this.#requestDone = true
+    this.#lastChunk = lastChunk
+    const stream = this.#stream
+    if (stream === null) return
+    if (!stream.destroyed && !stream.closed) stream.end()
+    this.#await()
+  }
+
+  #await(): void {
+    if (this.#phase !== 'sending') return
+    this.#phase = 'awaiting'
+    this.deadlineMs = coarseNowMs() + this.#headersTimeoutMs
+  }
+
+  pause(): void {
+    this.#stream?.pause()
+  }
+
+  resume(): void {
+    this.#touch()
+    this.#stream?.resume()
+  }
+
+  abort(): void {
+    this.#exchange = null
+    this.destroy()
+  }
+
+  destroy(): void {
+    const stream = this.#stream
+    this.#gone()
+    if (stream !== null) resetStream(stream, constants.NGHTTP2_CANCEL)
+  }
+
+  detach(): { socket: Socket; rest: Buffer | null } {
+    throw new Error('a stream has no socket')
+  }
+
+  expire(): void {
+    if (this.#phase === 'awaiting') this.#fail('headers-timeout', null)
+    else this.#fail('idle-timeout', null)
+  }
+
+  /** The server takes no stream beyond this one (RFC 9113 section 6.8). */
+  onGoaway(lastStreamId: number): void {
+    const id = this.#stream?.id
+    if (id !== undefined && id > lastStreamId) this.#isRefused = true
+  }
+
+  /** The connection is gone. @param failure null where it had stood */
+  onLost(failure: WireFailure | null, cause: Error | null): void {
+    if (this.#phase === 'closed') return
+    this.#contain(() => this.#fail(failure ?? this.#lostAs(), cause))
+  }
+
+  #lostAs(): WireFailure {
+    if (this.#phase === 'receiving') return 'response-body'
+    return this.#isRefused && !this.answered ? 'refused-stream' : 'response-head'
+  }
+
+  #onInformation(raw: string[]): void {
+    this.answered = true
+    if (this.#phase === 'awaiting') this.deadlineMs = coarseNowMs() + this.#headersTimeoutMs
+    const head = responseHeadOf(raw, true)
+    if (head.status !== 101) this.#exchange?.onInformation(head)
+  }
+
+  #onHead(flags: number, raw: string[]): void {
+    if (this.#phase === 'closed') return
+    this.answered = true
+    this.#phase = 'receiving'
+    this.#touch()
+    const isBodiless = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0 || this.#method === 'HEAD'
+    this.#exchange?.onHead(responseHeadOf(raw, isBodiless))
+    this.#pauseSoon()
+  }
+
+  #onData(piece: Buffer): void {
+    this.#touch()
+    this.#exchange?.onBody(piece)
+    this.#pauseSoon()
+  }
+
+  /** All that has come in this turn will have been reported. */
+  #pauseSoon(): void {
+    if (this.#pauseIsDue) return
+    this.#pauseIsDue = true
+    setImmediate(() => {
+      this.#pauseIsDue = false
+      if (this.#phase === 'receiving') this.#contain(() => this.#exchange?.onPause())
+    })
+  }
+
+  #onEnd(): void {
+    if (this.#phase === 'closed' || !this.#isEnded) return
+    const exchange = this.#exchange
+    const stream = this.#stream as ClientHttp2Stream
+    const isWhole = this.#phase === 'receiving'
+    if (!isWhole) return
+    this.#exchange = null
+    this.#gone()
+    // The rest of the request is of no use.
+    if (!this.#requestDone) resetStream(stream, constants.NGHTTP2_CANCEL)
+    exchange?.onEnd(this.#trailers)
+  }
+
+  #onClose(stream: ClientHttp2Stream): void {
+    if (this.#phase === 'closed') return
+    const { rstCode } = stream
+    if (rstCode === constants.NGHTTP2_REFUSED_STREAM) this.#isRefused = true
+    const cause = this.#host.lastError ?? new Error(`the server has reset the stream (${nameOf(rstCode ?? 0)})`)
+    this.#fail(this.#lostAs(), cause)
+  }
+
+  #touch(): void {
+    if (this.#phase === 'sending' || this.#phase === 'receiving') this.deadlineMs = coarseNowMs() + this.#idleTimeoutMs
+  }
+
+  /** Runs what is done with an event: what it throws breaks this exchange, and no other. */
+  #contain(act: () => void): void {
+    try {
+      act()
+    } catch (error) {
+      try {
+        this.#fail('internal', error as Error)
+      } catch {
+        // Told below; the exchange is over by now.
+      }
+      tellException(error)
+    }
+  }
+
+  #fail(failure: WireFailure, cause: Error | null): void {
+    const exchange = this.#exchange
+    this.#exchange = null
+    this.destroy()
+    exchange?.onFailure(failure, cause)
+  }
+
+  #gone(): void {
+    if (this.#phase === 'closed') return
+    this.#phase = 'closed'
+    this.deadlineMs = Number.POSITIVE_INFINITY
+    unwatch(this)
+    this.#host.ended(this)
+    const owner = this.#owner
+    this.#owner = null
+    owner?.onGone()
+  }
+}
+
+/** The name of an error code of RFC 9113 section 7. */
+function nameOf(code: number): string {
+  const name = Object.entries(constants).find(
+    ([key, value]) => value === code && /^NGHTTP2_[A-Z0-9_]+$/.test(key) && NAMES.has(key),
+  )
+  return name === undefined ? String(code) : name[0].replace('NGHTTP2_', '')
+}
+
+const NAMES: ReadonlySet<string> = new Set(
+  ...[
+    [
+      ...['NO_ERROR', 'PROTOCOL_ERROR', 'INTERNAL_ERROR', 'FLOW_CONTROL_ERROR', 'STREAM_CLOSED', 'FRAME_SIZE_ERROR'],
+      ...['REFUSED_STREAM', 'CANCEL', 'COMPRESSION_ERROR', 'CONNECT_ERROR', 'ENHANCE_YOUR_CALM', 'INADEQUATE_SECURITY'],
+      'HTTP_1_1_REQUIRED',
+    ].map((name) => `NGHTTP2_${name}`),
+  ],
+)

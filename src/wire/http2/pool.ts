@@ -1,0 +1,226 @@
+/**
+ * An HTTP/2 client for one server: few connections with many exchanges at a time (RFC 9113 section 9.1), by node:http2.
+ */
+import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2'
+import { connect as connectTcp, Socket } from 'node:net'
+import { connect as connectTls, type TLSSocket } from 'node:tls'
+import type { ClientExchange, Dial, PoolCounts, PoolSettings, WireFailure } from '../client.ts'
+import type { ConnectionPool } from '../connections.ts'
+import { coarseNowMs, unwatch, type Watched, watch } from '../deadlines.ts'
+import { Http2Exchange, type StreamHost } from './exchange.ts'
+
+/** Exchanges on one connection, if the server allows as many. */
+const MAX_STREAMS = 100
+
+/** Of an answer that is not read on: the window of each stream. */
+const WINDOW_BYTES = 256 * 1024
+
+/** What a connection may have on its way to us. */
+const CONNECTION_WINDOW_BYTES = 4 * 1024 * 1024
+
+const MAX_INVALID_FRAMES = 100
+
+/** The connections to one server. */
+export class Http2Pool implements ConnectionPool {
+  readonly settings: PoolSettings
+  dial: Dial | null = null
+  readonly #counted: PoolCounts
+  readonly #sessions = new Set<Session>()
+  #closed = false
+
+  /** @param counted where connections are counted; it may live longer than the pool */
+  constructor(settings: PoolSettings, counted: PoolCounts = { connects: 0, reuses: 0, repaired: 0 }) {
+    this.settings = settings
+    this.#counted = counted
+  }
+
+  get connects(): number {
+    return this.#counted.connects
+  }
+
+  get reuses(): number {
+    return this.#counted.reuses
+  }
+
+  get open(): number {
+    return this.#sessions.size
+  }
+
+  get active(): number {
+    let active = 0
+    for (const session of this.#sessions) active += session.active
+    return active
+  }
+
+  get idle(): number {
+    let idle = 0
+    for (const session of this.#sessions) if (session.active === 0) idle++
+    return idle
+  }
+
+  /** An exchange on a connection that has room, else on a new one. GOAWAY tells what was not taken: none is too old. */
+  take(exchange: ClientExchange, _mostIdleMs: number): Http2Exchange {
+    for (const session of this.#sessions) {
+      if (!session.hasRoom) continue
+      this.#counted.reuses++
+      return new Http2Exchange(session, exchange, true)
+    }
+    this.#counted.connects++
+    const session = new Session(this)
+    this.#sessions.add(session)
+    return new Http2Exchange(session, exchange, false)
+  }
+
+  another(maxIdle: number): Http2Pool {
+    return new Http2Pool({ ...this.settings, maxIdle })
+  }
+
+  close(): void {
+    this.#closed = true
+    for (const session of [...this.#sessions]) session.endSoon()
+  }
+
+  /** @internal */
+  get closed(): boolean {
+    return this.#closed
+  }
+
+  /** @internal */
+  forget(session: Session): void {
+    this.#sessions.delete(session)
+  }
+}
+
+/** One connection. */
+class Session implements StreamHost, Watched {
+  readonly #pool: Http2Pool
+  readonly #socket: Socket
+  readonly #exchanges = new Set<Http2Exchange>()
+  #session: ClientHttp2Session | null = null
+  #isOver = false
+  #lastError: Error | null = null
+  deadlineMs: number
+
+  constructor(pool: Http2Pool) {
+    this.#pool = pool
+    const { settings } = pool
+    this.#socket = this.#connect()
+    this.#socket.on('error', (error) => {
+      this.#lastError = error
+    })
+    this.#socket.on('close', () => this.#over('connect'))
+    this.#socket.once(settings.tls === null ? 'connect' : 'secureConnect', () => this.#onConnected())
+    watch(this)
+    this.deadlineMs = coarseNowMs() + settings.connectTimeoutMs
+  }
+
+  get settings(): PoolSettings {
+    return this.#pool.settings
+  }
+
+  get session(): ClientHttp2Session | null {
+    return this.#session
+  }
+
+  get active(): number {
+    return this.#exchanges.size
+  }
+
+  get hasRoom(): boolean {
+    if (this.#isOver || this.#pool.closed) return false
+    const session = this.#session
+    if (session === null) return this.active < MAX_STREAMS
+    if (session.closed || session.destroyed) return false
+    return this.active < Math.min(session.remoteSettings.maxConcurrentStreams ?? MAX_STREAMS, MAX_STREAMS)
+  }
+
+  get lastError(): Error | null {
+    return this.#lastError
+  }
+
+  begun(exchange: Http2Exchange): void {
+    this.#exchanges.add(exchange)
+    if (this.#session !== null) this.deadlineMs = Number.POSITIVE_INFINITY
+  }
+
+  ended(exchange: Http2Exchange): void {
+    this.#exchanges.delete(exchange)
+    if (this.active > 0 || this.#session === null) return
+    if (this.#pool.closed || this.settings.keepAliveMs === 0) this.endSoon()
+    else this.deadlineMs = coarseNowMs() + this.settings.keepAliveMs
+  }
+
+  /** No more exchanges; it closes behind the last one. */
+  endSoon(): void {
+    if (this.#session === null) {
+      if (this.active === 0) this.#socket.destroy()
+    } else this.#session.close()
+  }
+
+  /** No connection in time, or nothing to do for too long. */
+  expire(): void {
+    this.deadlineMs = Number.POSITIVE_INFINITY
+    if (this.#session === null) {
+      this.#over('connect-timeout')
+      this.#socket.destroy()
+    } else if (this.active === 0) this.#session.close()
+  }
+
+  #connect(): Socket {
+    const { hostname, port, socketPath, tls } = this.settings
+    const where = this.#pool.dial ?? { host: hostname }
+    const address = socketPath === null ? { ...where, port, noDelay: true } : { path: socketPath }
+    try {
+      return tls === null ? connectTcp(address) : connectTls({ ...tls, ...address, ALPNProtocols: ['h2'] })
+    } catch (error) {
+      // What node refuses to try is a connection that did not come about.
+      return new Socket().destroy(error as Error)
+    }
+  }
+
+  #onConnected(): void {
+    if (this.#isOver) return
+    const { tls, limits, hostname } = this.settings
+    const socket = this.#socket
+    if (tls !== null && (socket as TLSSocket).alpnProtocol !== 'h2') {
+      this.#lastError = new Error('the server does not offer HTTP/2 (ALPN h2)')
+      socket.destroy()
+      return
+    }
+    const session = connectHttp2(
+      `${tls === null ? 'http' : 'https'}://${hostname.includes(':') ? 'server' : hostname}`,
+      {
+        createConnection: () => socket,
+        settings: {
+          enablePush: false,
+          initialWindowSize: WINDOW_BYTES,
+          maxHeaderListSize: limits.maxHeadBytes + 32 * limits.maxFields,
+        },
+        maxHeaderListPairs: limits.maxFields,
+        maxSessionInvalidFrames: MAX_INVALID_FRAMES,
+        strictSingleValueFields: false,
+      } as object,
+    )
+    this.#session = session
+    this.deadlineMs = this.active === 0 ? coarseNowMs() + this.settings.keepAliveMs : Number.POSITIVE_INFINITY
+    session.on('error', (error) => {
+      this.#lastError = error
+    })
+    session.on('goaway', (_code, lastStreamId) => {
+      for (const exchange of this.#exchanges) exchange.onGoaway(lastStreamId)
+    })
+    session.on('close', () => this.#over('response-head'))
+    session.setLocalWindowSize(CONNECTION_WINDOW_BYTES)
+    for (const exchange of [...this.#exchanges]) exchange.onSession()
+  }
+
+  #over(failure: WireFailure): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.deadlineMs = Number.POSITIVE_INFINITY
+    unwatch(this)
+    this.#pool.forget(this)
+    const isUnmade = this.#session === null
+    for (const exchange of [...this.#exchanges]) exchange.onLost(isUnmade ? failure : null, this.#lastError)
+  }
+}

@@ -1,0 +1,228 @@
+/**
+ * gRPC through banyan: a real client and server of @grpc/grpc-js, HTTP/2 on both sides; and servers of HTTP/2 that refuse streams.
+ */
+import { createServer, type Http2Server, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
+import type { AddressInfo } from 'node:net'
+import {
+  type ClientDuplexStream,
+  type ClientReadableStream,
+  credentials,
+  Client as GrpcClient,
+  type Metadata,
+  type MethodDefinition,
+  Server,
+  ServerCredentials,
+  type ServiceError,
+  status,
+} from '@grpc/grpc-js'
+import { afterAll, describe, expect, onTestFinished, test } from 'vitest'
+import { startBanyan, tableFor } from '../../support/banyan.ts'
+
+const text = (value: string): Buffer => Buffer.from(value)
+const method = (name: string, requestStream: boolean, responseStream: boolean): MethodDefinition<string, string> => ({
+  path: `/demo.Echo/${name}`,
+  ...{ requestStream, responseStream, requestSerialize: text, responseSerialize: text },
+  ...{ requestDeserialize: String, responseDeserialize: String },
+})
+const METHODS = {
+  unary: method('unary', false, false),
+  collect: method('collect', true, false),
+  count: method('count', false, true),
+  chat: method('chat', true, true),
+  fail: method('fail', false, false),
+  late: method('late', false, true),
+}
+
+const server = new Server()
+server.addService(METHODS, {
+  unary: ({ request, metadata }: { request: string; metadata: Metadata }, done: (error: null, value: string) => void) =>
+    done(null, `${request} ${metadata.get('x-who').join()}`),
+  collect: (
+    call: AsyncIterable<string> & { on(event: string, act: (value: string) => void): void },
+    done: (error: null, value: string) => void,
+  ) => {
+    const all: string[] = []
+    call.on('data', (one) => all.push(one))
+    call.on('end', () => done(null, all.join()))
+  },
+  count: (call: { request: string; write(value: string): void; end(): void }) => {
+    for (let n = 0; n < Number(call.request); n++) call.write(String(n))
+    call.end()
+  },
+  chat: (call: { on(event: string, act: (value: string) => void): void; write(value: string): void; end(): void }) => {
+    call.on('data', (one) => call.write(`re: ${one}`))
+    call.on('end', () => call.end())
+  },
+  late: (call: { write(value: string): void; emit(event: string, error: object): void }) => {
+    call.write('one')
+    call.emit('error', { code: status.UNAVAILABLE, details: 'no more' })
+  },
+  fail: (_call: object, done: (error: object) => void) => done({ code: status.NOT_FOUND, details: 'no such thing' }),
+})
+const port = await new Promise<number>((resolve, reject) =>
+  server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
+    error ? reject(error) : resolve(bound),
+  ),
+)
+const banyan = await startBanyan({ table: tableFor(port, ['protocol: h2c']), args: ['--h2c'] })
+const client = new GrpcClient(`127.0.0.1:${banyan.port}`, credentials.createInsecure())
+afterAll(async () => {
+  client.close()
+  server.forceShutdown()
+  await banyan.stop()
+})
+
+async function unary(of: MethodDefinition<string, string>, value: string, metadata?: Metadata): Promise<string> {
+  return await new Promise((resolve, reject) => {
+    const done = (error: ServiceError | null, answer?: string): void =>
+      error === null ? resolve(answer as string) : reject(error)
+    if (metadata === undefined) client.makeUnaryRequest(of.path, text, String, value, done)
+    else client.makeUnaryRequest(of.path, text, String, value, metadata, done)
+  })
+}
+
+describe('gRPC', () => {
+  test('unary, many at once', async () => {
+    const answers = await Promise.all(Array.from({ length: 50 }, (_, n) => unary(METHODS.unary, `hello ${n}`)))
+    expect(answers).toEqual(Array.from({ length: 50 }, (_, n) => `hello ${n} `))
+  })
+
+  test('a status other than OK arrives with its details', async () => {
+    await expect(unary(METHODS.fail, 'x')).rejects.toMatchObject({ code: status.NOT_FOUND, details: 'no such thing' })
+    await expect(unary(METHODS.late, 'x')).rejects.toMatchObject({ code: status.UNAVAILABLE })
+    // It is the outcome in figures, too.
+    const metrics = await (await fetch(`http://127.0.0.1:${banyan.adminPort}/metrics`)).text()
+    const outcomes = [...metrics.matchAll(/^banyan_attempts_total\{.*outcome="([^"]*)".*\} [1-9]/gm)].map(
+      ([, one]) => one,
+    )
+    expect(outcomes).toEqual(expect.arrayContaining(['2xx', '4xx', '5xx']))
+  })
+
+  test('a stream of requests, one of responses, and both at once', async () => {
+    const collected = new Promise((resolve, reject) => {
+      const call = client.makeClientStreamRequest(
+        METHODS.collect.path,
+        text,
+        String,
+        (error: ServiceError | null, answer?: string) => (error === null ? resolve(answer) : reject(error)),
+      )
+      for (const one of ['a', 'b', 'c']) call.write(one)
+      call.end()
+    })
+    expect(await collected).toBe('a,b,c')
+    const counted: string[] = []
+    const count: ClientReadableStream<string> = client.makeServerStreamRequest(METHODS.count.path, text, String, '1000')
+    for await (const one of count) counted.push(one as string)
+    expect(counted).toHaveLength(1000)
+    const chat: ClientDuplexStream<string, string> = client.makeBidiStreamRequest(METHODS.chat.path, text, String)
+    for (const one of ['one', 'two']) {
+      const answer = new Promise((resolve) => chat.once('data', resolve))
+      chat.write(one)
+      expect(await answer).toBe(`re: ${one}`)
+    }
+    const ended = new Promise((resolve) => chat.once('status', resolve))
+    chat.resume()
+    chat.end()
+    expect(await ended).toMatchObject({ code: status.OK })
+  })
+})
+
+/** An HTTP/2 server without TLS. */
+async function http2Server(onStream: (stream: ServerHttp2Stream, nth: number) => void): Promise<number> {
+  const raw: Http2Server = createServer()
+  const sessions = new Set<ServerHttp2Session>()
+  let nth = 0
+  raw.on('session', (session) => {
+    sessions.add(session)
+    session.on('error', () => {})
+  })
+  raw.on('stream', (stream) => {
+    stream.on('error', () => {})
+    onStream(stream as ServerHttp2Stream, nth++)
+  })
+  await new Promise<void>((resolve) => raw.listen(0, '127.0.0.1', resolve))
+  onTestFinished(() => {
+    for (const session of sessions) session.destroy()
+    raw.close()
+  })
+  return (raw.address() as AddressInfo).port
+}
+
+async function through(upstreamPort: number, lines: readonly string[] = []): Promise<string> {
+  const proxy = await startBanyan({ table: tableFor(upstreamPort, ['protocol: h2c', ...lines]) })
+  onTestFinished(async () => void (await proxy.stop()))
+  return `http://127.0.0.1:${proxy.port}/`
+}
+
+describe('servers of HTTP/2', () => {
+  test('a POST that is refused is sent again, with its body; once', async () => {
+    const bodies: string[] = []
+    const url = await through(
+      await http2Server((stream, nth) => {
+        let body = ''
+        stream.on('data', (piece: Buffer) => {
+          body += piece
+        })
+        stream.on('end', () => {
+          bodies.push(body)
+          if (nth === 1) stream.respond({ ':status': 200 }, { endStream: true })
+          else stream.close(7)
+        })
+      }),
+    )
+    expect((await fetch(url, { method: 'POST', body: 'hello' })).status).toBe(200)
+    expect(bodies).toEqual(['hello', 'hello'])
+    // The third and the fourth are refused both.
+    expect((await fetch(url, { method: 'POST', body: 'again' })).status).toBe(503)
+    expect(bodies).toHaveLength(4)
+  })
+
+  test('a response that is reset in the middle is broken, also without an error code', async () => {
+    for (const code of [0, 2]) {
+      const url = await through(
+        await http2Server((stream) => {
+          stream.respond({ ':status': 200 })
+          stream.write('half')
+          setTimeout(() => {
+            stream._final = () => {}
+            stream.close(code)
+          }, 50)
+        }),
+      )
+      const response = await fetch(url)
+      await expect(response.text()).rejects.toThrow()
+    }
+  })
+
+  test('a client that leaves in the middle of its body: the server does not get its end', async () => {
+    const seen: string[] = []
+    let came: () => void = () => {}
+    const closed = new Promise<void>((resolve) => {
+      came = resolve
+    })
+    let begun: () => void = () => {}
+    const first = new Promise<void>((resolve) => {
+      begun = resolve
+    })
+    const url = await through(
+      await http2Server((stream) => {
+        stream.on('data', () => begun())
+        stream.on('aborted', () => seen.push('aborted'))
+        stream.on('end', () => seen.push(stream.aborted ? 'aborted' : 'end'))
+        stream.on('close', () => came())
+      }),
+    )
+    const control = new AbortController()
+    const body = new ReadableStream({
+      start(controller) {
+        controller.enqueue(new TextEncoder().encode('half'))
+      },
+    })
+    const asked = fetch(url, { method: 'POST', body, duplex: 'half', signal: control.signal } as RequestInit)
+    await first
+    control.abort()
+    await expect(asked).rejects.toThrow()
+    await closed
+    expect(seen).not.toContain('end')
+  })
+})
