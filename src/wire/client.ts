@@ -1,69 +1,26 @@
 /**
  * An HTTP/1.1 client for one server: kept-alive connections, one exchange at a time on each, every byte streamed.
  */
-import { connect as connectPlain, type OnReadOpts, Socket, type TcpSocketConnectOpts } from 'node:net'
-import { type ConnectionOptions, connect as connectTls } from 'node:tls'
-import type { ConnectionPool, ServerConnection } from './connections.ts'
+import { connect as connectPlain, type OnReadOpts, Socket } from 'node:net'
+import { connect as connectTls } from 'node:tls'
+import type {
+  ClientExchange,
+  ConnectionOwner,
+  ConnectionPool,
+  Dial,
+  PoolCounts,
+  PoolSettings,
+  ServerConnection,
+  WireFailure,
+} from './connections.ts'
 import { coarseNowMs, unwatch, type Watched, watch } from './deadlines.ts'
 import { tellException } from './exceptions.ts'
-import { MalformedMessage, type ReaderLimits } from './fields.ts'
-import { type ResponseHead, ResponseReader, type ResponseSink } from './http1.ts'
+import { MalformedMessage } from './fields.ts'
+import { type ResponseHead, ResponseReader } from './http1.ts'
 import { isBulk, keep, lend, readBuffer, takeBack } from './read-memory.ts'
 import { type Held, sendLater } from './turn.ts'
 
-/** Where an attempt broke. */
-export type WireFailure =
-  | 'connect'
-  | 'connect-timeout'
-  | 'response-head'
-  | 'refused-stream'
-  | 'headers-timeout'
-  | 'response-malformed'
-  | 'response-body'
-  | 'idle-timeout'
-  | 'internal'
-
-/** Who asked: receives the answer to one request on one connection. After `onEnd` or `onFailure` nothing more comes. */
-export interface ClientExchange extends ResponseSink {
-  /** The connection stands; not called where it stood already when it was taken. */
-  onReady(): void
-  /** All bytes that had arrived so far have been reported: what was held back for a larger write can go on. */
-  onPause(): void
-  /** The server reads again: body bytes may follow. */
-  onDrain(): void
-  /** The request was answered with 101: the connection's `detach` gives the socket. */
-  onUpgrade(head: ResponseHead): void
-  onFailure(failure: WireFailure, cause: Error | null): void
-}
-
-/** Whom a connection belongs to that is not shared. */
-export interface ConnectionOwner {
-  /** Its exchange is over, and it can take the next one. */
-  onIdle(): void
-  /** It is gone. */
-  onGone(): void
-}
-
-/** How to reach a server, and how long to wait for it. Times in milliseconds. */
-export interface PoolSettings {
-  readonly hostname: string
-  readonly port: number
-  /** The path of its Unix socket, which is connected to then; null for none. */
-  readonly socketPath: string | null
-  /** Options for node:tls, or null for plain TCP. */
-  readonly tls: ConnectionOptions | null
-  readonly connectTimeoutMs: number
-  /** From the request's last byte, or the last interim head, to the end of the answer's head. */
-  readonly headersTimeoutMs: number
-  /** Without a byte in either direction. */
-  readonly idleTimeoutMs: number
-  /** An idle connection is closed after this; it must lie below the server's own limit. */
-  readonly keepAliveMs: number
-  /** Idle connections beyond this number are closed. */
-  readonly maxIdle: number
-  readonly limits: ReaderLimits
-  readonly lenient: boolean
-}
+export type { ClientExchange, ConnectionOwner, Dial, PoolCounts, PoolSettings, WireFailure }
 
 /** How far below the server's own keep-alive limit ours stays: the time a request may be on its way. */
 const KEEP_ALIVE_MARGIN_MS = 1000
@@ -73,17 +30,6 @@ const KEEP_ALIVE_MARGIN_MS = 1000
  * node:tls reports such an alert and a mere FIN alike, so that none of these bodies counts as whole.
  */
 const UNVERIFIED_END = 'a body that ends with the TLS connection (no Content-Length, not chunked) may be truncated'
-
-/** Connections made, and exchanges that found a kept-alive one. */
-export interface PoolCounts {
-  connects: number
-  reuses: number
-  /** Answers that broke a rule of RFC 9112, and were taken all the same. */
-  repaired: number
-}
-
-/** How a server with several addresses is reached. */
-export type Dial = Pick<TcpSocketConnectOpts, 'host' | 'lookup' | 'autoSelectFamily' | 'autoSelectFamilyAttemptTimeout'>
 
 /** The connections to one server. */
 export class ServerPool implements ConnectionPool {

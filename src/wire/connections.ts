@@ -1,8 +1,75 @@
 /**
  * What the connections to a server are to those that use them, whatever is spoken on them.
  */
-import type { Socket } from 'node:net'
-import type { ClientExchange, ConnectionOwner, Dial, PoolSettings } from './client.ts'
+import type { Socket, TcpSocketConnectOpts } from 'node:net'
+import type { ConnectionOptions } from 'node:tls'
+import type { ReaderLimits } from './fields.ts'
+import type { ResponseHead, ResponseSink } from './http1.ts'
+
+/** Where an attempt broke. */
+export type WireFailure =
+  | 'connect'
+  | 'connect-timeout'
+  | 'response-head'
+  | 'refused-stream'
+  | 'headers-timeout'
+  | 'response-malformed'
+  | 'response-body'
+  | 'idle-timeout'
+  | 'internal'
+
+/** Who asked: receives the answer to one request on one connection. After `onEnd` or `onFailure` nothing more comes. */
+export interface ClientExchange extends ResponseSink {
+  /** The connection stands; not called where it stood already when it was taken. */
+  onReady(): void
+  /** All bytes that had arrived so far have been reported: what was held back for a larger write can go on. */
+  onPause(): void
+  /** The server reads again: body bytes may follow. */
+  onDrain(): void
+  /** The request was answered with 101: the connection's `detach` gives the socket. */
+  onUpgrade(head: ResponseHead): void
+  onFailure(failure: WireFailure, cause: Error | null): void
+}
+
+/** Whom a connection belongs to that is not shared. */
+export interface ConnectionOwner {
+  /** Its exchange is over, and it can take the next one. */
+  onIdle(): void
+  /** It is gone. */
+  onGone(): void
+}
+
+/** How to reach a server, and how long to wait for it. Times in milliseconds. */
+export interface PoolSettings {
+  readonly hostname: string
+  readonly port: number
+  /** The path of its Unix socket, which is connected to then; null for none. */
+  readonly socketPath: string | null
+  /** Options for node:tls, or null for plain TCP. */
+  readonly tls: ConnectionOptions | null
+  readonly connectTimeoutMs: number
+  /** From the request's last byte, or the last interim head, to the end of the answer's head. */
+  readonly headersTimeoutMs: number
+  /** Without a byte in either direction. */
+  readonly idleTimeoutMs: number
+  /** An idle connection is closed after this; it must lie below the server's own limit. */
+  readonly keepAliveMs: number
+  /** Idle connections beyond this number are closed. */
+  readonly maxIdle: number
+  readonly limits: ReaderLimits
+  readonly lenient: boolean
+}
+
+/** Connections made, and exchanges that found a kept-alive one. */
+export interface PoolCounts {
+  connects: number
+  reuses: number
+  /** Answers that broke a rule of RFC 9112, and were taken all the same. */
+  repaired: number
+}
+
+/** How a server with several addresses is reached. */
+export type Dial = Pick<TcpSocketConnectOpts, 'host' | 'lookup' | 'autoSelectFamily' | 'autoSelectFamilyAttemptTimeout'>
 
 /** One exchange at a time: `send`, then body bytes, then `finish`; whoever asked hears the answer. */
 export interface ServerConnection {

@@ -3,8 +3,7 @@
  */
 import { type ClientHttp2Session, type ClientHttp2Stream, constants } from 'node:http2'
 import type { Socket } from 'node:net'
-import type { ClientExchange, ConnectionOwner, PoolSettings, WireFailure } from '../client.ts'
-import type { ServerConnection } from '../connections.ts'
+import type { ClientExchange, ConnectionOwner, PoolSettings, ServerConnection, WireFailure } from '../connections.ts'
 import { coarseNowMs, unwatch, type Watched, watch } from '../deadlines.ts'
 import { tellException } from '../exceptions.ts'
 import { type Held, sendLater } from '../turn.ts'

@@ -4,8 +4,7 @@
 import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2'
 import { connect as connectTcp, Socket } from 'node:net'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
-import type { ClientExchange, Dial, PoolCounts, PoolSettings, WireFailure } from '../client.ts'
-import type { ConnectionPool } from '../connections.ts'
+import type { ClientExchange, ConnectionPool, Dial, PoolCounts, PoolSettings, WireFailure } from '../connections.ts'
 import { coarseNowMs, unwatch, type Watched, watch } from '../deadlines.ts'
 import { Http2Exchange, type StreamHost } from './exchange.ts'
 
