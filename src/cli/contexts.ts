@@ -121,8 +121,9 @@ function parsed(text: string, path: string): Contexts {
   let said: unknown
   try {
     said = JSON.parse(text)
-  } catch (error) {
-    throw new CommandError(EXIT.usage, `${path}: not valid JSON: ${(error as Error).message}`)
+  } catch {
+    // What the parser says quotes the text, which has tokens.
+    throw new CommandError(EXIT.usage, `${path}: not valid JSON`)
   }
   const {
     format,

@@ -138,6 +138,13 @@ test.each([
   expect([code, err]).toEqual([2, expect.stringContaining(told)])
 })
 
+test('nothing of a file with a slip is printed: it has tokens', async () => {
+  await two()
+  writeFileSync(path, `{"format":1,"contexts":{"a":{"admin":"a.test:1","token":"${SECRET}"],}}`)
+  const { code, err } = await run(['routes'])
+  expect([code, err]).toEqual([2, `banyan: ${path}: not valid JSON\n`])
+})
+
 test.each([
   [['add', 'a b', 'x.test:1'], "invalid name 'a b'"],
   [['add', 'a', 'nonsense'], "invalid admin API address 'nonsense'"],
