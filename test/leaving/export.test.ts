@@ -111,6 +111,48 @@ test.each(['nginx', 'haproxy'] as const)('%s takes the example', (engine) => {
   expect(complaint(engine, exported(engine, TABLE).config)).toBe('')
 })
 
+describe('nginx takes', () => {
+  const upstreams = Object.fromEntries(
+    ['legacy', 'a', 'b', 'c', 'd', 'e', 'f'].map((name) => [name, { servers: ['http://127.0.0.1:4001'] }]),
+  )
+  const config = (routes: readonly object[], more: object = {}): string =>
+    exported('nginx', JSON.stringify({ version: 1, upstreams: { ...upstreams, ...more }, default: 'legacy', routes }))
+      .config
+
+  test('shares that would be more than 100 % when each is rounded; nobody loses all by it', () => {
+    const to = { a: 1, b: 1, c: 1, d: 1, e: 1, f: 1 }
+    const text = config([{ id: 'all', match: { path: '/*' }, to, percent: 99.9999 }])
+    const percents = [...text.matchAll(/^ {4}([\d.]+)% /gm)].map(([, percent]) => Math.round(Number(percent) * 100))
+    expect(percents).toEqual([1667, 1667, 1667, 1667, 1667, 1664])
+    expect(config([{ id: 'most', match: { path: '/*' }, to: 'a', percent: 99.9999 }])).toContain('    99.99% "a";\n')
+    expect(complaint('nginx', text)).toBe('')
+  })
+
+  test('an upstream that keeps no idle connections', () => {
+    const text = config([], { once: { servers: ['http://127.0.0.1:4002'], maxIdleConnections: 0 } })
+    expect(complaint('nginx', text)).toBe('')
+  })
+
+  test('a path that hundreds of hosts share, and decides by the first that matches', () => {
+    const routes = Array.from({ length: 400 }, (_, at) => ({
+      id: `of-${at}`,
+      match: { path: '/*', hosts: [`h${at}.test`] },
+      to: 'a',
+      percent: 100,
+    }))
+    const text = config([...routes, { id: 'rest', match: { path: '/*' }, to: 'b', percent: 100 }])
+    expect(complaint('nginx', text)).toBe('')
+    // A map goes on in the next one, and the last of them has what nobody else has.
+    const defaults = [...text.matchAll(/^map "\$\{banyan_is.* (\$\w+) \{\n(?:.*\n)*? {4}default (.*);\n\}/gm)]
+    expect(defaults.map(([, name, rest]) => [name, rest])).toEqual([
+      [expect.any(String), '"b"'],
+      [expect.any(String), defaults[0]?.[1]],
+      [expect.any(String), defaults[1]?.[1]],
+    ])
+    expect(text).toContain(`try_files /.banyan @${defaults[2]?.[1]};`)
+  })
+})
+
 /** Texts that end a string, a line or a block somewhere, or that something is filled in for. */
 const HOSTILE = [
   '"; } server { listen 127.0.0.1:19; return 200 "INJECTED"; } #',

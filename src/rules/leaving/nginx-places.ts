@@ -43,7 +43,9 @@ export function upstreamBlock(upstream: Upstream, name: string, notes: Notes): s
   })
   if (lines.length === 0) lines.push('server 127.0.0.1:9 down;')
   if (affinity?.kind === 'ip') lines.unshift('hash $remote_addr consistent;')
-  lines.push(`keepalive ${maxIdleConnections};`, `keepalive_timeout ${nginxTime(keepAliveMs)};`)
+  // It keeps none unless told to, and takes no 0.
+  if (maxIdleConnections > 0)
+    lines.push(`keepalive ${maxIdleConnections};`, `keepalive_timeout ${nginxTime(keepAliveMs)};`)
   const told = notes.at(['upstreams', upstream.name]).map((text) => comment(text, '    '))
   return `upstream ${name} {\n${told.join('')}${lines.map((line) => `    ${line}\n`).join('')}}\n`
 }

@@ -9,6 +9,7 @@ import type { Route, Table } from '../table/table.ts'
 import { chainOf, claimsInOrder, covers, isAlone, isReadExactly, type ListedClaim } from './claims.ts'
 import type { Frame, Written } from './frame.ts'
 import { noteDraw, noteLosses } from './losses.ts'
+import { type Atom, type ChoicePart, type ChoiceRow, MAX_ATOMS, NEVER, partsOf } from './nginx-choices.ts'
 import { COMMON_FIELD_LINES, COMMON_LINES, NGINX_SAYS, placeLines, upstreamBlock } from './nginx-places.ts'
 import { DOLLAR, fits, quoted } from './nginx-text.ts'
 import { comment, Names, Notes } from './notes.ts'
@@ -21,7 +22,7 @@ import {
   queryExpressions,
   valueExpressions,
 } from './patterns.ts'
-import { isDrawn, keylessOf, sharesOf } from './shares.ts'
+import { isDrawn, keylessOf, type Share, sharesOf } from './shares.ts'
 import { type Place, Places } from './targets.ts'
 
 const HEAD = [
@@ -34,11 +35,6 @@ const HEAD = [
 /** Writes a table for nginx. */
 export function writeNginx(table: Table, frame: Frame): Written {
   return new NginxFile(table, frame).write()
-}
-
-/** What a request must meet: a word that is 1 where it does, with its variable filled in. */
-interface Atom {
-  readonly word: string
 }
 
 class NginxFile {
@@ -148,24 +144,31 @@ class NginxFile {
 
   /** The variable that holds the name of the place, by the first claim that a request meets. */
   #choice(chain: readonly ListedClaim[], path: PathPattern): string {
-    const columns: Atom[] = []
-    const rows = chain.map((claim) => {
+    const rows: ChoiceRow[] = []
+    for (const claim of chain) {
       const needed = this.#atomsOf(claim, path)
-      for (const atom of needed) if (!columns.includes(atom)) columns.push(atom)
-      return { needed, place: this.#placeText(claim.route) }
-    })
+      if (needed.length <= MAX_ATOMS) rows.push({ needed, place: this.#placeText(claim.route) })
+      else this.#notes.add(['routes', claim.index, 'match'], 'too many conditions: the route has no request here')
+    }
     // One route takes them all, and is drawn.
     const [only] = rows
     if (only?.needed.length === 0) return only.place
-    const rest = this.#placeName(this.#places.ofDefault(this.#table))
+    const isWhole = rows.at(-1)?.needed.length === 0
+    let rest = isWhole ? (rows.pop() as ChoiceRow).place : this.#placeName(this.#places.ofDefault(this.#table))
+    // From the last: a request that no row of a map takes is asked about in the next one.
+    for (const part of partsOf(rows).reverse()) rest = this.#choiceMap(part, rest)
+    return rest
+  }
+
+  #choiceMap({ rows, atoms }: ChoicePart, rest: string): string {
     const variable = `$banyan_choice${this.#maps.length}`
+    const columns = [...atoms]
     const lines = rows.map(({ needed, place }) => {
       const pattern = columns.map((atom) => (needed.includes(atom) ? '1' : '.')).join('')
-      return needed.length === 0 ? `default ${place};` : `"~^${pattern}" ${place};`
+      return `"~^${pattern}" ${place};`
     })
-    if (rows.every(({ needed }) => needed.length > 0)) lines.push(`default ${rest};`)
     const key = columns.map((atom) => atom.word).join('')
-    this.#maps.push(block(`map ${quoted(key)} ${variable}`, lines, [], ''))
+    this.#maps.push(block(`map ${quoted(key)} ${variable}`, [...lines, `default ${rest};`], [], ''))
     return variable
   }
 
@@ -253,7 +256,8 @@ class NginxFile {
     const key = this.#key(route, number)
     const drawn = `$banyan_draw${number}`
     const names = shares.map((share) => this.#placeName(this.#places.of(route, share)))
-    const lines = shares.slice(0, -1).map(({ part }, at) => `${this.#percentOf(part, route)}% ${names[at]};`)
+    const percents = this.#percentsOf(shares, route)
+    const lines = percents.map((percent, at) => `${percent}% ${names[at]};`)
     this.#maps.push(
       block(`split_clients ${quoted(`${route.salt}:${key}`)} ${drawn}`, [...lines, `* ${names.at(-1)};`], [], ''),
     )
@@ -268,13 +272,19 @@ class NginxFile {
     return variable
   }
 
-  /** nginx draws in hundredths of a percent. */
-  #percentOf(part: number, route: Route): string {
-    const exact = part * 100
-    const percent = Math.max(0.01, Math.round(exact * 100) / 100)
-    if (Math.abs(percent - exact) > 1e-9)
-      this.#notes.add(['routes', this.#table.routes.indexOf(route), 'percent'], `${exact} % is ${percent} % there`)
-    return String(percent)
+  /** The percents of all shares but the last. nginx draws in hundredths of a percent; none has all, or nothing, by rounding. */
+  #percentsOf(shares: readonly Share[], route: Route): string[] {
+    let left = 10_000
+    return shares.slice(0, -1).map(({ part }, at) => {
+      const exact = part * 100
+      const after = shares.length - 1 - at
+      const hundredths = Math.min(Math.max(1, Math.round(exact * 100)), left - after)
+      left -= hundredths
+      const percent = hundredths / 100
+      if (Math.abs(percent - exact) > 1e-9)
+        this.#notes.add(['routes', this.#table.routes.indexOf(route), 'percent'], `${exact} % is ${percent} % there`)
+      return String(percent)
+    })
   }
 
   /** The variable of the sticky key: the first source that has a value. */
@@ -334,8 +344,6 @@ interface KeyMap {
 
 const PRESENT = { is: 'present' } as const
 const ANY_VALUE = { is: 'startsWith', text: '' } as const
-
-const NEVER: Atom = { word: '0' }
 
 /** `$http_NAME`, or null for a header that has no such variable. */
 function fieldVariable(name: string): string | null {
