@@ -2,10 +2,12 @@
  * Builds the parts of a process: the table with its writer, and the data plane that follows it.
  */
 import { randomBytes } from 'node:crypto'
+import { join } from 'node:path'
 import { Cluster } from './control/cluster/cluster.ts'
 import { ClusterTable } from './control/cluster/cluster-table.ts'
 import type { ControlLog } from './control/control-log.ts'
 import { FleetKeeper } from './control/fleet/keeper.ts'
+import { ClusterServers } from './control/fleet/shared-servers.ts'
 import { SOLE_OWNER } from './control/ownership.ts'
 import type { Followers } from './control/table/followers.ts'
 import { HISTORY_BOUNDS, type History } from './control/table/history.ts'
@@ -26,6 +28,7 @@ import { keptKey, newKey } from './state/kept-key.ts'
 import type { LiveTable } from './state/live-table.ts'
 import { ClusterLog } from './state/redis/cluster-log.ts'
 import { ClusterLink } from './state/redis/link.ts'
+import { RedisStateStore } from './state/redis/state-store.ts'
 import { RedisStore } from './state/redis/store.ts'
 import type { RedisAddress } from './state/redis/url.ts'
 import { folderOf, StateFolder } from './state/store/state-folder.ts'
@@ -125,7 +128,7 @@ export function openCore(
 ): TableCore {
   const folder = stateFolderOf(settings)
   const cookieKeys = cookieKeysOf(settings)
-  const { opened, state, cluster } = open(settings, folder, cookieKeys, log, clustered)
+  const { opened, state, cluster, shared } = open(settings, folder, cookieKeys, log, clustered)
   const { live, source, history, tlsFiles } = opened
   const ownership = state ?? SOLE_OWNER
   // In a cluster, who may change its table is up to the cluster.
@@ -137,10 +140,12 @@ export function openCore(
     log,
     folder,
     ownership,
+    shared,
     dnsServers: settings.dnsServers,
     now: Date.now,
     chance: Math.random,
   })
+  if (cluster !== null) cluster.servers = () => fleet.sharedChange
   return { live, history, operations, fleet, cookieKeys, state, cluster }
 }
 
@@ -261,6 +266,8 @@ interface Opened {
   readonly opened: OpenedTable
   readonly state: StateFolder | null
   readonly cluster: Cluster | null
+  /** Its drained and leased servers. */
+  readonly shared: ClusterServers | null
 }
 
 function open(
@@ -277,10 +284,17 @@ function open(
   }
   try {
     if (clustered === null)
-      return { opened: openTable(settings, cookieKeys, openFolder, log, Date.now()), state, cluster: null }
+      return {
+        opened: openTable(settings, cookieKeys, openFolder, log, Date.now()),
+        state,
+        cluster: null,
+        shared: null,
+      }
     const opened = openClusterTable(settings, clustered.name, cookieKeys, openFolder, log, Date.now())
-    const { table, cluster } = openCluster(clustered, settings, opened, log)
-    return { opened: { ...opened, source: table }, state, cluster }
+    const { table, cluster, store } = openCluster(clustered, settings, opened, log)
+    const file = (state as StateFolder | null) === null ? null : clusterFile(folder, clustered.name)
+    const shared = new ClusterServers({ store, link: store.link, file, problem: () => table.problem })
+    return { opened: { ...opened, source: table }, state, cluster, shared }
   } catch (error) {
     void (state as StateFolder | null)?.close()
     throw new StartError((error as Error).message)
@@ -292,7 +306,7 @@ function openCluster(
   { keepRevisions }: TableOptions,
   { live, history, earlier }: OpenedClusterTable,
   log: ControlLog,
-): { readonly table: ClusterTable; readonly cluster: Cluster } {
+): { readonly table: ClusterTable; readonly cluster: Cluster; readonly store: RedisStateStore } {
   const instance = randomBytes(8).toString('hex')
   const link = new ClusterLink(name, {
     ...{ address: redis, secrets, deadlineMs: CLUSTER_DEADLINE_MS, chance: Math.random },
@@ -305,5 +319,10 @@ function openCluster(
   const shared = new ClusterLog(link, { ...HISTORY_BOUNDS, revisions: Math.max(2, keepRevisions) })
   const table = new ClusterTable({ cluster: name, instance, shared, live, history, earlier, replicas, log })
   const cluster = new Cluster({ name, instance, shared, table, live, version, workers, log, now: Date.now })
-  return { table, cluster }
+  return { table, cluster, store: new RedisStateStore(link) }
+}
+
+/** Where the servers of a cluster are kept. */
+function clusterFile(folder: string | null, cluster: string): string | null {
+  return folder === null ? null : join(folder, `cluster-${cluster}`, 'servers.json')
 }

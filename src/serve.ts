@@ -9,8 +9,10 @@ import { flawOfSecret, readTokens, TokenBook, tokenOf } from './control/access/t
 import { Acme } from './control/acme/acme.ts'
 import { createAdmin } from './control/admin/api.ts'
 import { adminServer } from './control/admin/server.ts'
+import { serverKey } from './control/cluster/cluster.ts'
 import type { AdminParts } from './control/context.ts'
 import type { Planes } from './control/figures/planes.ts'
+import { activeAt, figuresOf } from './control/fleet/server-state.ts'
 import { SOLE_OWNER } from './control/ownership.ts'
 import { Ramps } from './control/ramps/ramps.ts'
 import { CertificateError, CertificateFiles } from './control/tls/certificate-files.ts'
@@ -89,7 +91,7 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
   // Before the ready line, after which signals may arrive.
   serving = front
   core.state?.announce(adminAddress)
-  core.cluster?.start(adminAddress)
+  startCluster(core, front, adminAddress)
   awaitOwnership(core, log)
   const ended = Promise.race([signal(), front.broken])
   const { number, table } = core.live.current
@@ -170,6 +172,19 @@ async function acmeOf(settings: Settings, log: AdminParts['log']): Promise<Acme>
     throw new StartError(`--acme: ${folder} can't be used: ${(error as Error).message}`)
   }
   return acme
+}
+
+/** Tells the other instances of this one. */
+function startCluster({ cluster, fleet }: TableCore, { planes }: Front, admin: string): void {
+  if (cluster === null) return
+  cluster.active = async () => {
+    const drained = fleet.drained()
+    if (drained.length === 0) return {}
+    const figures = await planes.figures()
+    const active = drained.map(([name, id]) => [serverKey(name, id), activeAt(figuresOf(name, id, figures))] as const)
+    return Object.fromEntries(active.filter(([, count]) => count > 0))
+  }
+  cluster.start(admin)
 }
 
 function adminOf(

@@ -59,6 +59,8 @@ routes:
         '1',
         '--redis',
         redis.url,
+        '--cluster',
+        'reference',
         ...tls.flags,
         '--acme',
         'shop.test',

@@ -44,17 +44,19 @@ export class AdminClient {
   readonly #target: Target
   readonly #token: string | null
   readonly #timeoutMs: number
+  readonly #err: (text: string) => void
   /** Whether the admin API has answered before. */
   #isKnown = false
 
   /**
    * @throws {CommandError} if the address or the token is invalid
    */
-  constructor(target: Target, { timeoutMs }: Pick<Io, 'timeoutMs'>) {
+  constructor(target: Target, io: Pick<Io, 'timeoutMs' | 'err'>) {
     this.#base = addressOf(target.admin)
     this.#target = target
     this.#token = tokenOf(target.token ?? '', target.tokenFrom)
-    this.#timeoutMs = timeoutMs
+    this.#timeoutMs = io.timeoutMs
+    this.#err = (text) => io.err(text)
   }
 
   /** The address, for people: without user and password. */
@@ -77,6 +79,8 @@ export class AdminClient {
     const answer = await this.#send(method, path, ask)
     this.#expectOwn(answer)
     if (answer.status >= 400) throw refusal(answer, ask.fromFlags === true, this.#target)
+    const { inForce, instances } = inForceOf(answer)
+    if (inForce < instances) this.#err(`in force at ${inForce} of ${instances} instances so far: see banyan status\n`)
     if (isJson(answer.headers) && (typeof answer.json !== 'object' || answer.json === null))
       throw unreachable(this.#base, this.#target, 'invalid JSON in the response')
     return answer
@@ -111,6 +115,12 @@ export class AdminClient {
       req.end(bytes ?? undefined)
     })
   }
+}
+
+/** How many instances of the cluster have a change in force; none of none without a cluster. */
+export function inForceOf({ headers }: Answer): { readonly inForce: number; readonly instances: number } {
+  const [, inForce = '0', instances = '0'] = /^(\d{1,6})\/(\d{1,6})$/.exec(String(headers['banyan-instances'])) ?? []
+  return { inForce: Number(inForce), instances: Number(instances) }
 }
 
 /** The address of an admin API. @throws {CommandError} if the text is neither HOST:PORT nor a URL */

@@ -21,11 +21,13 @@ import { revisions } from './revisions.ts'
 import { routes, set } from './routes.ts'
 import { servers } from './servers.ts'
 import { shadow } from './shadow.ts'
+import { status } from './status.ts'
 import { top } from './top.ts'
 import { keep, restore, revert } from './undo.ts'
 import { watched } from './watch.ts'
 
 const COMMANDS: readonly Command[] = [
+  status,
   check,
   diff,
   apply,

@@ -2,6 +2,7 @@
  * `banyan deploy rolling`: drains, replaces and undrains one server after the other.
  */
 
+import { inForceOf } from '../admin-client.ts'
 import { count } from '../check.ts'
 import { CommandError, EXIT, type ExitCode } from '../io.ts'
 import { serverPath } from '../server-steps.ts'
@@ -109,7 +110,13 @@ async function checkOthers(run: DeployRun, { upstream }: Plan, id: string): Prom
 async function drain(run: DeployRun, { upstream }: Plan, id: string): Promise<void> {
   const waitMs = run.duration('wait', '30s')
   const path = serverPath(upstream, id)
-  const { json } = await run.client.ask('POST', `${path}/drain?wait=${waitMs}ms`, { patienceMs: waitMs })
+  const answer = await run.client.ask('POST', `${path}/drain?wait=${waitMs}ms`, { patienceMs: waitMs })
+  const { json } = answer
+  const { inForce, instances } = inForceOf(answer)
+  if (inForce < instances) {
+    await run.client.ask('POST', `${path}/undrain`)
+    throw new DeployFailure(`${id}: only ${inForce} of ${instances} instances have drained it (banyan status)`)
+  }
   if (json.active > 0) {
     await run.client.ask('POST', `${path}/undrain`)
     throw new DeployFailure(`${id}: ${count(json.active, 'request')} still in flight after ${waitMs / 1000} s (--wait)`)

@@ -8,6 +8,7 @@ import { MAX_PROBLEMS } from '../../rules/values/problem.ts'
 import { object } from '../../rules/values/schema-blocks.ts'
 import { CACHE_WORDS, REASONS } from '../../state/figures/cell.ts'
 import { SERVER_WORDS } from '../../state/upstreams/figures.ts'
+import { INSTANCE_STATES } from './status.ts'
 
 /** A route, with the schema of routes.yaml. */
 export const routeBody = tableSchema.shape.routes.unwrap().element
@@ -532,6 +533,46 @@ export const readyzAnswer = object({
     )
     .describe('Empty with a single process.'),
 }).meta({ id: 'Readiness' })
+
+export const statusAnswer = object({
+  ready: z.boolean(),
+  reasons: z.array(z.string()).describe('Also problems that do not prevent serving.'),
+  revision,
+  etag,
+  appliedAt: time,
+  author: z.string().nullable(),
+  reason: z.string().nullable(),
+  cluster: object({
+    name: z.string(),
+    epoch: count.describe('Counts up each time that an empty or older Redis was filled again.'),
+    revision: revision.describe('The newest one of any instance.'),
+    problem: z.string().nullable().describe('Why this instance does not follow; null if it does.'),
+  })
+    .nullable()
+    .describe('Null without `--cluster`.'),
+  instances: z.array(
+    object({
+      instance: z.string().nullable(),
+      self: z.boolean().describe('The instance that has answered.'),
+      host: z.string(),
+      pid: z.int(),
+      admin: z.string().nullable().describe('Address of its admin API.'),
+      version: z.string(),
+      workers: count,
+      state: z
+        .enum(INSTANCE_STATES)
+        .describe('`not-following`: see `problem`; `silent`: nothing was heard of it for 5 seconds.'),
+      revision: z.int().min(0),
+      behind: z.int().nullable().describe('Revisions behind the newest one; null for one of another epoch.'),
+      startedAt: time.nullable(),
+      seenSeconds: count.describe('How long ago it was heard of.'),
+      problem: z.string().nullable(),
+    }),
+  ),
+  ramps: z
+    .array(object({ route: z.string(), status: z.string(), percent: z.number(), why: z.string() }))
+    .describe('Those under way.'),
+}).meta({ id: 'Status' })
 
 /** RFC 9457, with the additional members of this API. */
 export const problemAnswer = object({

@@ -24,6 +24,7 @@ import { addRetirement } from './retirement.ts'
 import { addRevisions } from './revisions.ts'
 import { addRoutes } from './routes.ts'
 import { addServers } from './servers.ts'
+import { addStatus } from './status.ts'
 import { addTable } from './table.ts'
 import { addUpstreams } from './upstreams.ts'
 
@@ -51,6 +52,7 @@ export function createAdmin(parts: AdminParts): Admin {
   const router = new Router<AdminState>({ sensitive: true, strict: true })
   addHealth(router, parts)
   addMetrics(router, parts)
+  addStatus(router, parts)
   addTable(router, parts)
   addRoutes(router, parts)
   addGroups(router, parts)

@@ -25,6 +25,13 @@ const text: Body = { types: [YAML_TYPE, 'application/x-yaml', 'text/yaml'], sche
 const OPERATIONS: readonly Operation[] = [
   {
     method: 'get',
+    path: '/status',
+    id: 'getStatus',
+    summary: 'List the instances with the revision of each',
+    answers: { 200: schemas.statusAnswer },
+  },
+  {
+    method: 'get',
     path: '/routes',
     id: 'listRoutes',
     summary: 'List all routes with live figures',

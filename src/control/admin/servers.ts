@@ -10,12 +10,13 @@ import { type AdminContext, type AdminParts, type AdminRouter, answerJson, clien
 import { fitsId, serverBody, serverId } from '../fleet/server-body.ts'
 import { patchServer, putServer, removeServer } from '../fleet/server-edits.ts'
 import { activeAt, figuresOf, serverState, serversOf } from '../fleet/server-state.ts'
+import { ServersUnavailable } from '../fleet/shared-servers.ts'
 import { parseBody } from '../http/body-schema.ts'
 import { isJsonObject } from '../http/merge-patch.ts'
 import { AdminProblem, invalidBody } from '../http/problem.ts'
 import type { Change } from '../table/edit-outcome.ts'
 import { readJson, readNothing } from './body.ts'
-import { makeEdit, mustOwn, noSuchServer, noSuchUpstream } from './write.ts'
+import { makeEdit, mustOwn, noSuchServer, noSuchUpstream, tellInForce } from './write.ts'
 
 const JSON_TYPES = ['application/json']
 const PATCH_TYPES = ['application/merge-patch+json', 'application/json']
@@ -76,7 +77,8 @@ async function register(
     throw invalidBody([{ pointer: '/url', detail: `duplicate URL: already used by server ${twin.id}` }])
   const ttlMs = parseDurationMs(said.ttl) as number
   mustOwn(parts)
-  const outcome = await parts.fleet.register(upstream.name, server, ttlMs)
+  const outcome = await shared(parts.fleet.register(upstream.name, server, ttlMs))
+  if (outcome !== 'renewed') await awaitOthers(ctx, parts)
   // A heartbeat every few seconds is no event.
   if (outcome !== 'renewed') audit(ctx, parts, `${outcome === 'new' ? 'registered' : 'changed'}`, { url: server.url })
   if (outcome === 'new') {
@@ -116,7 +118,8 @@ async function remove(ctx: AdminContext, parts: AdminParts): Promise<void> {
   if (parts.fleet.lease(upstream.name, id) !== null) {
     noQuery(ctx)
     mustOwn(parts)
-    await parts.fleet.release(upstream.name, id)
+    await shared(parts.fleet.release(upstream.name, id))
+    await awaitOthers(ctx, parts)
     audit(ctx, parts, 'released', {})
     answerJson(ctx, { revision: number, etag, removed: id, note: noteOf(upstream.name, parts) })
     return
@@ -133,9 +136,12 @@ async function drain(ctx: AdminContext, parts: AdminParts): Promise<void> {
   const waitMs = waitOf(ctx)
   await readNothing(ctx.req)
   mustOwn(parts)
-  if (await parts.fleet.setDrained(upstream.name, server.id, true)) audit(ctx, parts, 'drained', {})
+  if (await shared(parts.fleet.setDrained(upstream.name, server.id, true))) audit(ctx, parts, 'drained', {})
+  await awaitOthers(ctx, parts)
   const untilMs = parts.now() + waitMs
-  const active = async () => activeAt(figuresOf(upstream.name, server.id, await parts.planes.figures()))
+  const active = async () =>
+    activeAt(figuresOf(upstream.name, server.id, await parts.planes.figures())) ||
+    ((await parts.cluster?.activeElsewhere(upstream.name, server.id)) ?? 0)
   while (waitMs > 0 && (await active()) > 0 && parts.now() < untilMs && !ctx.req.socket.destroyed) await wait(LOOK_MS)
   await answerServer(ctx, parts, { note: noteOf(upstream.name, parts) })
 }
@@ -145,8 +151,24 @@ async function undrain(ctx: AdminContext, parts: AdminParts): Promise<void> {
   noQuery(ctx)
   await readNothing(ctx.req)
   mustOwn(parts)
-  if (await parts.fleet.setDrained(upstream.name, server.id, false)) audit(ctx, parts, 'undrained', {})
+  if (await shared(parts.fleet.setDrained(upstream.name, server.id, false))) audit(ctx, parts, 'undrained', {})
+  await awaitOthers(ctx, parts)
   await answerServer(ctx, parts)
+}
+
+/** @throws {AdminProblem} cluster-unavailable */
+async function shared<T>(change: Promise<T>): Promise<T> {
+  try {
+    return await change
+  } catch (error) {
+    if (!(error instanceof ServersUnavailable)) throw error
+    throw new AdminProblem('cluster-unavailable', `${error.message}; nothing was changed.`)
+  }
+}
+
+/** In a cluster: a server is out of use when no instance uses it. */
+async function awaitOthers(ctx: AdminContext, { cluster }: AdminParts): Promise<void> {
+  if (cluster !== undefined) tellInForce(ctx, await cluster.serversInForce())
 }
 
 async function answerServer(ctx: AdminContext, parts: AdminParts, more: object = {}): Promise<void> {
@@ -154,6 +176,8 @@ async function answerServer(ctx: AdminContext, parts: AdminParts, more: object =
   const { number, etag } = parts.live.current
   ctx.set('ETag', etag)
   const state = serverState(upstream, server, parts.fleet, await parts.planes.figures())
+  if (parts.cluster !== undefined && state.drained)
+    state.active += await parts.cluster.activeElsewhere(upstream.name, server.id)
   answerJson(ctx, { revision: number, ...state, ...more })
 }
 

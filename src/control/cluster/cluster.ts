@@ -35,20 +35,23 @@ export class Cluster {
   readonly #parts: ClusterParts
   readonly #startedAtMs: number
   #admin = ''
-  /** Version of drained and leased servers in force here. */
-  serversVersion = 0
+  /** The last change of drained and leased servers in force here. */
+  servers: () => number = () => 0
+  /** Requests in flight here at drained servers, by `serverKey`, where there are any. */
+  active: () => Promise<Record<string, number>> = async () => ({})
 
   constructor(parts: ClusterParts) {
     this.name = parts.name
     this.instance = parts.instance
     this.#parts = parts
     this.#startedAtMs = parts.now()
-    this.members = new Members(parts.shared, parts.instance, () => ({
+    this.members = new Members(parts.shared, parts.instance, async () => ({
       ...{ host: hostname(), pid: process.pid, admin: this.#admin, version: parts.version },
-      ...{ startedAtMs: this.#startedAtMs, workers: parts.workers, servers: this.serversVersion },
+      ...{ startedAtMs: this.#startedAtMs, workers: parts.workers, servers: this.servers() },
       epoch: parts.table.position?.epoch ?? 0,
       revision: parts.live.current.number,
       problem: this.problem,
+      active: await this.active(),
     }))
   }
 
@@ -82,8 +85,34 @@ export class Cluster {
     return this.members.whereInForce(has)
   }
 
+  /** Waits until the others have the drained and leased servers as they are here. */
+  serversInForce(): Promise<InForce> {
+    const change = this.servers()
+    return this.members.whereInForce(({ servers }) => servers >= change)
+  }
+
+  /** For the metrics. */
+  figures(): { readonly isInStep: boolean; readonly epoch: number; readonly instances: number } {
+    const { table } = this.#parts
+    return { isInStep: this.problem === null, epoch: table.position?.epoch ?? 0, instances: this.members.there }
+  }
+
+  /** Requests in flight at a drained server, of the other instances that are there; one that has not drained it yet counts as one. */
+  async activeElsewhere(upstream: string, id: string): Promise<number> {
+    const change = this.servers()
+    const others = (await this.members.others()).filter(({ isSilent, problem }) => !isSilent && problem === null)
+    return others.reduce((sum, { servers, active }) => {
+      return sum + (servers < change ? 1 : (active[serverKey(upstream, id)] ?? 0))
+    }, 0)
+  }
+
   async close(): Promise<void> {
     await this.members.close()
     await this.#parts.shared.link.close()
   }
+}
+
+/** A server among those of all upstreams. */
+export function serverKey(upstream: string, id: string): string {
+  return `${upstream} ${id}`
 }

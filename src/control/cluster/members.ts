@@ -5,11 +5,15 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { z } from 'zod'
 import { type ClusterLog, MEMBERS_TOPIC, type MemberRow } from '../../state/redis/cluster-log.ts'
 
-/** How often an instance tells that it is there. */
+/** How often an instance tells that it is there, and while requests are in flight at a drained server. */
 const TELL_MS = 1_000
+const TELL_ACTIVE_MS = 200
 
 /** One that has told nothing for so long is not waited for. */
 export const SILENT_MS = 5_000
+
+/** One that has told nothing for so long may be gone for good: it is not counted. */
+const GONE_MS = 60_000
 
 /** An edit is answered when all have it in force, or after this where another one has; and after the second where none has. */
 const ALL_MS = 1_000
@@ -32,6 +36,8 @@ const member = z.object({
   /** Version of the drained and leased servers that it has in force. */
   servers: z.number(),
   workers: z.number(),
+  /** Requests in flight at drained servers, by upstream and id, where there are any. */
+  active: z.record(z.string(), z.number()),
 })
 
 /** What an instance tells of itself. */
@@ -50,7 +56,7 @@ export interface Member extends MemberState {
 /** How many instances have something in force. */
 export interface InForce {
   readonly inForce: number
-  /** Those that are there. */
+  /** Those that are there, or may be: an instance that is cut off serves on. */
   readonly instances: number
 }
 
@@ -58,8 +64,9 @@ export interface InForce {
 export class Members {
   readonly #shared: ClusterLog
   readonly #instance: string
-  readonly #tell: () => MemberState
+  readonly #tell: () => Promise<MemberState>
   #timer: NodeJS.Timeout | undefined
+  #soonTimer: NodeJS.Timeout | undefined
   #unlisten: () => void = () => {}
   #known: readonly Member[] = []
   #knownMs = Number.NEGATIVE_INFINITY
@@ -67,9 +74,10 @@ export class Members {
   #waiting = new Set<() => void>()
   #telling: Promise<void> | null = null
   #isNews = false
+  #isClosed = false
 
   /** @param tell what this instance tells of itself */
-  constructor(shared: ClusterLog, instance: string, tell: () => MemberState) {
+  constructor(shared: ClusterLog, instance: string, tell: () => Promise<MemberState>) {
     this.#shared = shared
     this.#instance = instance
     this.#tell = tell
@@ -87,20 +95,18 @@ export class Members {
   /** As known last, this instance included; those that are there first. @param isFresh asks Redis first */
   async list(isFresh = false): Promise<readonly Member[]> {
     if (isFresh) await this.tell()
-    const { revision } = this.#tell()
-    const self: Member = {
-      ...this.#tell(),
-      instance: this.#instance,
-      ageMs: 0,
-      isSilent: false,
-      isSelf: true,
-      revision,
-    }
+    const told = await this.#tell()
+    const self: Member = { ...told, instance: this.#instance, ageMs: 0, isSilent: false, isSelf: true }
     const passedMs = performance.now() - this.#knownMs
     const others = this.#known
       .filter(({ isSelf }) => !isSelf)
       .map((one) => ({ ...one, ageMs: one.ageMs + passedMs, isSilent: one.ageMs + passedMs > SILENT_MS }))
     return [self, ...others].sort((a, b) => Number(a.isSilent) - Number(b.isSilent) || a.startedAtMs - b.startedAtMs)
+  }
+
+  /** How many are there, this one included, as known last. */
+  get there(): number {
+    return 1 + this.#known.filter(({ isSelf, isSilent }) => !isSelf && !isSilent).length
   }
 
   /** Tells of this instance, and reads what others tell. Never rejects. */
@@ -113,9 +119,11 @@ export class Members {
   }
 
   async #tellOn(): Promise<void> {
-    while (this.#isNews) {
+    while (this.#isNews && !this.#isClosed) {
       this.#isNews = false
-      const text = JSON.stringify({ format: FORMAT, ...this.#tell() })
+      const told = await this.#tell()
+      const text = JSON.stringify({ format: FORMAT, ...told })
+      this.#soon(Object.keys(told.active).length > 0)
       const sealed = this.#shared.link.seal.close(`member ${this.#instance}`, text)
       try {
         this.#take(await this.#shared.members(this.#instance, sealed, text !== this.#told))
@@ -126,6 +134,22 @@ export class Members {
     }
   }
 
+  /** Tells again soon while requests are in flight that others wait for. */
+  #soon(isActive: boolean): void {
+    clearTimeout(this.#soonTimer)
+    if (isActive) this.#soonTimer = setTimeout(() => void this.tell(), TELL_ACTIVE_MS).unref()
+  }
+
+  /** What the others have told by now; never rejects. */
+  async others(): Promise<readonly Member[]> {
+    try {
+      this.#take(await this.#shared.members(this.#instance, null, false))
+    } catch {
+      // What is known is what they told last.
+    }
+    return (await this.list()).filter(({ isSelf }) => !isSelf)
+  }
+
   /**
    * Waits until all instances have something in force, or as many as can be waited for.
    * @param has whether an instance has it
@@ -134,24 +158,22 @@ export class Members {
     const startedMs = performance.now()
     await this.tell()
     for (;;) {
-      const there = (await this.list()).filter(({ isSilent }) => !isSilent)
+      const there = (await this.list()).filter(({ ageMs }) => ageMs < GONE_MS)
       const having = there.filter((one) => one.isSelf || has(one)).length
       const passedMs = performance.now() - startedMs
       const isPatient = having > 1 ? passedMs < ALL_MS : passedMs < ANY_MS
-      const canFollow = there.some((one) => !one.isSelf && !has(one) && one.problem === null)
+      const canFollow = there.some((one) => !one.isSelf && !has(one) && one.problem === null && !one.isSilent)
       if (!canFollow || !isPatient) return { inForce: having, instances: there.length }
       await this.#news(100)
-      try {
-        this.#take(await this.#shared.members(this.#instance, null, false))
-      } catch {
-        // Whoever waits has its time.
-      }
+      await this.others()
     }
   }
 
   /** Says that this instance leaves. */
   async close(): Promise<void> {
     clearInterval(this.#timer)
+    clearTimeout(this.#soonTimer)
+    this.#isClosed = true
     this.#unlisten()
     await this.#telling
     await this.#shared.leave(this.#instance).catch(() => {})

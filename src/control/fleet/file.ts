@@ -19,6 +19,23 @@ const lease = object({
 const known = object({ drained: z.array(z.string()), leased: z.array(lease) })
 const kept = object({ version: z.literal(1), upstreams: z.record(name('name'), known) })
 
+/** As the instances of a cluster share it: each change has a number, each renewal of a lease another one. */
+const sharedLease = lease.extend({ renewed: z.number() })
+const sharedKnown = object({ drained: z.array(z.string()), leased: z.array(sharedLease) })
+const shared = object({
+  version: z.literal(1),
+  change: z.int().min(0),
+  upstreams: z.record(name('name'), sharedKnown),
+})
+
+/** Drained and leased servers of a cluster. */
+export type SharedServers = z.output<typeof shared>
+
+/** @returns null for what this release has not written */
+export function readShared(text: string): SharedServers | null {
+  return shared.safeParse(jsonOf(text)).data ?? null
+}
+
 /** Enough for some 100,000 servers. */
 const MAX_FILE_BYTES = 16 * 1024 * 1024
 
@@ -90,7 +107,7 @@ export class FleetFile {
     const text = `${JSON.stringify({ version: 1, upstreams }, null, 2)}\n`
     this.#last = this.#last.then(async () => {
       try {
-        await write(path, text)
+        await writeWhole(path, text)
         this.problem = null
       } catch (error) {
         this.problem = `drained and leased servers are not stored on disk: ${(error as Error).message}`
@@ -100,8 +117,8 @@ export class FleetFile {
   }
 }
 
-/** Atomic: after a crash the file has the old text or the new one. */
-async function write(path: string, text: string): Promise<void> {
+/** Writes a file at once: after a crash it has the old text or the new one. */
+export async function writeWhole(path: string, text: string): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 })
   const temporary = `${path}.new`
   const handle = await open(temporary, 'w', 0o600)

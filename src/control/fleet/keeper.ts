@@ -8,10 +8,11 @@ import type { LiveTable } from '../../state/live-table.ts'
 import { EMPTY_FLEET, type Fleet, membersOf, placeOf, type UpstreamFleet } from '../../state/upstreams/fleet.ts'
 import type { ControlLog } from '../control-log.ts'
 import { type Ownership, SOLE_OWNER } from '../ownership.ts'
-import { FleetFile, type KeptFleet } from './file.ts'
+import { FleetFile, type KeptFleet, type SharedServers } from './file.ts'
 import { HealthChecks, type ServerHealth } from './health-checks.ts'
 import { type Lease, Leases } from './leases.ts'
 import { ServerNames } from './server-names.ts'
+import type { ClusterServers } from './shared-servers.ts'
 
 /** How often the file of another instance is looked at. */
 const FOLLOW_POLL_MS = 300
@@ -24,6 +25,8 @@ export interface FleetParts {
   readonly folder: string | null
   /** Who stores them. Default: this instance. */
   readonly ownership?: Ownership
+  /** Those of a cluster, which are stored there; null where this instance has its own. */
+  readonly shared?: ClusterServers | null
   /** DNS servers for the host names of servers; empty for the system's resolver. */
   readonly dnsServers: readonly string[]
   /** Epoch milliseconds. */
@@ -59,6 +62,11 @@ export class FleetKeeper implements FleetView {
   readonly #drained = new Map<string, Set<string>>()
   readonly #file: FleetFile
   readonly #ownership: Ownership
+  readonly #shared: ClusterServers | null
+  /** By upstream and id: which renewal of a shared lease the timer runs for. */
+  readonly #renewals = new Map<string, number>()
+  /** The last change of the shared servers that the data planes have. */
+  sharedChange = 0
   /** Looks for what another instance has stored. */
   #following: NodeJS.Timeout | undefined
   #followed: string | null = null
@@ -82,6 +90,7 @@ export class FleetKeeper implements FleetView {
     this.#names = new ServerNames({ log: parts.log, servers: parts.dnsServers, onChange: () => void this.#refresh() })
     this.#file = new FleetFile(parts.folder)
     this.#ownership = parts.ownership ?? SOLE_OWNER
+    this.#shared = parts.shared ?? null
   }
 
   /**
@@ -90,8 +99,19 @@ export class FleetKeeper implements FleetView {
    */
   start(tell: (fleet: Fleet) => void | Promise<void>): void {
     this.#tell = tell
-    this.#live.onApply(() => void this.#refresh())
-    if (this.#ownership.isOwner) {
+    let { table } = this.#live.current
+    this.#live.onApply((revision) => {
+      const before = table
+      table = revision.table
+      if (this.#shared === null) return void this.#refresh()
+      // A server that returns later is another one.
+      const gone = serversOf(before).filter(([name, id]) => !serversOf(table).some(([a, b]) => a === name && b === id))
+      void this.#refresh().then(() => this.#shared?.forget(gone))
+    })
+    if (this.#shared !== null) {
+      this.#shared.start(() => this.#refresh())
+      void this.#refresh()
+    } else if (this.#ownership.isOwner) {
       this.#take(this.#file.load((message) => this.#log.error({ event: 'fleet' }, message)))
       void this.#refresh()
     } else this.#follow()
@@ -99,6 +119,7 @@ export class FleetKeeper implements FleetView {
 
   /** The file has become this instance's own. Leases start again, as at a start. */
   async takeOver(): Promise<void> {
+    if (this.#shared !== null) return
     clearTimeout(this.#following)
     this.#following = undefined
     const kept = await this.#file.read()
@@ -163,19 +184,50 @@ export class FleetKeeper implements FleetView {
     return this.#drained.get(upstream)?.has(id) === true
   }
 
+  /** Sets what the cluster has, as far as this table knows it. */
+  #takeShared({ upstreams }: SharedServers): void {
+    const { table } = this.#live.current
+    this.#drained.clear()
+    for (const [name, { drained }] of Object.entries(upstreams)) this.#drained.set(name, new Set(drained))
+    for (const name of this.#leases.upstreams()) {
+      const leased = upstreams[name]?.leased ?? []
+      for (const { server } of this.#leases.of(name)) {
+        if (!leased.some(({ id }) => id === server.id)) this.#leases.remove(name, server.id)
+      }
+    }
+    for (const [name, { leased }] of Object.entries(upstreams)) {
+      for (const { id, url, weight, ttlMs, renewed } of leased) {
+        const known = table.upstreams.get(name)
+        if (known === undefined || known.servers.some((server) => server.id === id)) continue
+        const place = `${name} ${id}`
+        if (this.#leases.get(name, id) !== null && this.#renewals.get(place) === renewed) continue
+        this.#renewals.set(place, renewed)
+        this.#leases.put(name, compileServer({ id, url, weight }), ttlMs, this.#now())
+      }
+    }
+  }
+
+  /** The drained servers, by upstream and id. */
+  drained(): (readonly [string, string])[] {
+    return [...this.#drained].flatMap(([name, ids]) => [...ids].map((id) => [name, id] as const))
+  }
+
   async register(upstream: string, server: Server, ttlMs: number): Promise<'new' | 'changed' | 'renewed'> {
+    if (this.#shared !== null) return await this.#shared.register(upstream, server, ttlMs)
     const outcome = this.#leases.put(upstream, server, ttlMs, this.#now())
     if (outcome !== 'renewed') await this.#refresh()
     return outcome
   }
 
   async release(upstream: string, id: string): Promise<boolean> {
+    if (this.#shared !== null) return await this.#shared.release(upstream, id)
     const was = this.#leases.remove(upstream, id)
     if (was) await this.#refresh()
     return was
   }
 
   async setDrained(upstream: string, id: string, drained: boolean): Promise<boolean> {
+    if (this.#shared !== null) return await this.#shared.setDrained(upstream, id, drained)
     const ids = this.#drained.get(upstream) ?? new Set<string>()
     this.#drained.set(upstream, ids)
     if (ids.has(id) === drained) return false
@@ -194,6 +246,7 @@ export class FleetKeeper implements FleetView {
   close(): void {
     this.#tell = null
     clearTimeout(this.#following)
+    this.#shared?.close()
     this.#checks.close()
     this.#leases.close()
     this.#names.close()
@@ -204,15 +257,30 @@ export class FleetKeeper implements FleetView {
     return settings === undefined ? [] : membersOf(settings, this.#fleet)
   }
 
-  #lapsed(upstream: string, { id, url }: Server): void {
+  #lapsed(upstream: string, server: Server): void {
+    const { id, url } = server
+    if (this.#shared !== null) return void this.#lapsedShared(this.#shared, upstream, server)
     this.#log.warn({ event: 'lease-lapsed', upstream, server: id, url }, `${upstream}/${id}: lease expired`)
     void this.#refresh()
+  }
+
+  /** Where it is not known whether somebody else has renewed it, the server stays. */
+  async #lapsedShared(shared: ClusterServers, upstream: string, server: Server): Promise<void> {
+    const { id, url } = server
+    const place = `${upstream} ${id}`
+    const renewed = this.#renewals.get(place)
+    const isGone = await shared.release(upstream, id, renewed).catch(() => false)
+    this.#renewals.delete(place)
+    if (isGone) this.#log.warn({ event: 'lease-lapsed', upstream, server: id, url }, `${place}: lease expired`)
+    else await this.#refresh()
   }
 
   /** Updates the set of servers. Resolves when the data planes have it and it is stored. */
   async #refresh(): Promise<void> {
     if (this.#tell === null) return
     const { table } = this.#live.current
+    const change = this.#shared?.current.change ?? 0
+    if (this.#shared !== null) this.#takeShared(this.#shared.current)
     this.#forgetThoseGone(table)
     const all = [...table.upstreams.values()]
     this.#names.follow(all.flatMap((upstream) => this.#named(upstream)).map(({ hostname }) => hostname))
@@ -222,6 +290,7 @@ export class FleetKeeper implements FleetView {
       this.#live.material,
     )
     await this.#publish()
+    this.sharedChange = Math.max(this.sharedChange, change)
     await this.#keep()
   }
 
@@ -312,7 +381,7 @@ export class FleetKeeper implements FleetView {
   }
 
   async #keep(): Promise<void> {
-    if (!this.#ownership.isOwner) return
+    if (!this.#ownership.isOwner || this.#shared !== null) return
     const kept = this.#keepable()
     const text = JSON.stringify(kept)
     if (text !== this.#kept) {
@@ -338,4 +407,9 @@ export class FleetKeeper implements FleetView {
     })
     return Object.fromEntries(all.filter(([, { drained, leased }]) => drained.length + leased.length > 0))
   }
+}
+
+/** By upstream and id. */
+function serversOf({ upstreams }: Table): (readonly [string, string])[] {
+  return [...upstreams.values()].flatMap(({ name, servers }) => servers.map(({ id }) => [name, id] as const))
 }

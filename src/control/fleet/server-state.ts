@@ -16,11 +16,18 @@ export function serversOf(upstream: Upstream, fleet: FleetView): readonly Server
   return [...upstream.servers, ...leased.filter(({ id }) => !inTable.has(id))]
 }
 
+/** A server in a response. */
+interface ServerState {
+  readonly drained: boolean
+  /** Requests in flight there. */
+  active: number
+}
+
 /** One server, with all addresses of its name. */
-export function serverState(upstream: Upstream, server: Server, fleet: FleetView, figures: Figures): object {
+export function serverState(upstream: Upstream, server: Server, fleet: FleetView, figures: Figures): ServerState {
   const lease = fleet.lease(upstream.name, server.id)
   const live = figuresOf(upstream.name, server.id, figures)
-  return {
+  const facts = {
     upstream: upstream.name,
     id: server.id,
     url: server.url,
@@ -30,6 +37,7 @@ export function serverState(upstream: Upstream, server: Server, fleet: FleetView
     active: activeAt(live),
     live: live.map((one) => liveServer(upstream.name, one, fleet)),
   }
+  return facts
 }
 
 /** The figures of a server with its health check state. */

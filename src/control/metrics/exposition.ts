@@ -11,6 +11,7 @@ import type { Evidence } from '../figures/evidence.ts'
 import type { Figures } from '../figures/planes.ts'
 import type { FleetView } from '../fleet/keeper.ts'
 import type { Ramps } from '../ramps/ramps.ts'
+import { clusterMetrics } from './cluster.ts'
 import { head, type Labels, line, metric, one, type Sample } from './format.ts'
 import { processMetrics, workerMetrics } from './process.ts'
 import { progressMetrics } from './progress.ts'
@@ -40,6 +41,7 @@ export function metricsText(parts: MetricsParts, figures: Figures): string {
     ...shadowMetrics(figures.evidence),
     ...upstreamMetrics(parts, figures.upstreams),
     ...rampMetrics(parts.ramps.figures()),
+    ...clusterMetrics(parts.cluster),
     ...progressMetrics(figures),
     ...tableMetrics(parts),
     ...cacheMetrics(figures.cache),

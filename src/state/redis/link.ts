@@ -6,7 +6,7 @@
 import { EventEmitter } from 'node:events'
 import { StateError } from '../store/store.ts'
 import { Fault, RedisClient, type RedisClientSettings } from './client.ts'
-import type { ReadReply } from './replies.ts'
+import { type ReadReply, readInteger } from './replies.ts'
 import { Seal } from './seal.ts'
 
 export interface LinkOptions extends RedisClientSettings {
@@ -75,6 +75,11 @@ export class ClusterLink {
   /** Runs a script. @throws {StateError} */
   script<T>(text: string, keys: readonly string[], args: readonly string[], read: ReadReply<T>): Promise<T> {
     return this.run((redis) => redis.eval(text, keys.length, ...keys, ...args), read)
+  }
+
+  /** Tells all that follow a topic to look. @throws {StateError} */
+  async tell(topic: string): Promise<void> {
+    await this.run((redis) => redis.publish(this.channel, topic), readInteger)
   }
 
   /** Calls `listener` when there is a message about the topic, or may have been one. @returns what ends that */

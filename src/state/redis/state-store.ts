@@ -138,23 +138,23 @@ return position
 
 /** The store of one cluster. */
 export class RedisStateStore implements StateStore {
-  readonly #link: ClusterLink
+  readonly link: ClusterLink
   readonly #messages: number
 
   /** @param messages that are kept of a topic */
   constructor(link: ClusterLink, messages = MAX_MESSAGES) {
-    this.#link = link
+    this.link = link
     this.#messages = messages
   }
 
   async read(space: string, group: string, key: string): Promise<StateRecord | null> {
     const field = fieldOf(group, key)
-    const row = await this.#link.run((redis) => redis.hget(this.#records(space), field), readRow)
+    const row = await this.link.run((redis) => redis.hget(this.#records(space), field), readRow)
     return row.text === null ? null : this.#recordOf(space, field, row.text)
   }
 
   async list(space: string): Promise<readonly StateRecord[]> {
-    const rows = await this.#link.run((redis) => redis.hgetall(this.#records(space)), readHash)
+    const rows = await this.link.run((redis) => redis.hgetall(this.#records(space)), readHash)
     return Object.entries(rows)
       .flatMap(([field, text]) => {
         const record = this.#recordOf(space, field, text)
@@ -176,7 +176,7 @@ export class RedisStateStore implements StateStore {
     const does = value === null ? 'remove' : 'put'
     const sealed = value === null ? '' : this.#sealed(space, field, value)
     const args = [field, expected === undefined ? '' : String(expected), does, sealed, String(fence?.token ?? '')]
-    const [kind, version, old] = await this.#link.script(WRITE, keys, args, readWritten)
+    const [kind, version, old] = await this.link.script(WRITE, keys, args, readWritten)
     if (kind === 'done') return { kind, version }
     return kind === 'fenced' ? { kind } : { kind, record: old === '' ? null : this.#recordOf(space, field, old) }
   }
@@ -209,11 +209,11 @@ export class RedisStateStore implements StateStore {
     const args = [JSON.stringify(added), REPEAT_S, most, first, age ?? -1].map(String)
     for (let attempt = 1; ; attempt++) {
       try {
-        await this.#link.script(ADD, keys, args, readInteger)
+        await this.link.script(ADD, keys, args, readInteger)
         return
       } catch (error) {
         // It may have been done, which the id tells.
-        if (attempt >= ATTEMPTS || this.#link.isClosed) throw error
+        if (attempt >= ATTEMPTS || this.link.isClosed) throw error
         await wait(PAUSE_MS)
       }
     }
@@ -222,7 +222,7 @@ export class RedisStateStore implements StateStore {
   async sums(space: string, sinceHour = 0, group?: string): Promise<readonly Sum[]> {
     const sums: Sum[] = []
     for (const hour of await this.#hours(space, sinceHour)) {
-      const counts = await this.#link.run((redis) => redis.hgetall(this.#sums(space, hour)), readHash)
+      const counts = await this.link.run((redis) => redis.hgetall(this.#sums(space, hour)), readHash)
       const found = new Map<string, { group: string; key: string; hour: number; counts: Record<string, number> }>()
       for (const [field, text] of Object.entries(counts)) {
         const [own, key, name] = partsOf(field)
@@ -241,30 +241,30 @@ export class RedisStateStore implements StateStore {
     const [records, order] = this.#recordKeys(space)
     const hours = await this.#hours(space, 0)
     const keys = [records, order, ...hours.map((hour) => this.#sums(space, hour))]
-    await this.#link.script(FORGET, keys, [fieldOf(group)], readInteger)
+    await this.link.script(FORGET, keys, [fieldOf(group)], readInteger)
   }
 
   async acquire(lease: string, holder: string, ttlMs: number): Promise<HeldLease> {
-    return { lease, ...(await this.#link.script(ACQUIRE, [this.#lease(lease)], [holder, String(ttlMs)], readLease)) }
+    return { lease, ...(await this.link.script(ACQUIRE, [this.#lease(lease)], [holder, String(ttlMs)], readLease)) }
   }
 
   async release({ lease, token }: Pick<HeldLease, 'lease' | 'token'>): Promise<void> {
-    await this.#link.script(RELEASE, [this.#lease(lease)], [String(token)], readInteger)
+    await this.link.script(RELEASE, [this.#lease(lease)], [String(token)], readInteger)
   }
 
   publish(topic: string, text: string): Promise<number> {
-    const args = [text, String(this.#messages), this.#link.channel, topic]
-    return this.#link.script(PUBLISH, [this.#topic(topic)], args, readInteger)
+    const args = [text, String(this.#messages), this.link.channel, topic]
+    return this.link.script(PUBLISH, [this.#topic(topic)], args, readInteger)
   }
 
   async position(topic: string): Promise<number> {
-    const last = await this.#link.run((redis) => redis.xrevrange(this.#topic(topic), '+', '-', 'COUNT', 1), readStream)
+    const last = await this.link.run((redis) => redis.xrevrange(this.#topic(topic), '+', '-', 'COUNT', 1), readStream)
     return last[0] === undefined ? 0 : positionOf(last[0].id)
   }
 
   async messages(topic: string, after: number): Promise<Messages> {
     const last = await this.position(topic)
-    const entries = await this.#link.run((redis) => redis.xrange(this.#topic(topic), `${after + 1}`, '+'), readStream)
+    const entries = await this.link.run((redis) => redis.xrange(this.#topic(topic), `${after + 1}`, '+'), readStream)
     const messages = entries.map(({ id, value }): Message => ({ position: positionOf(id), text: value }))
     const first = messages[0]?.position ?? last + 1
     // A position that is not reached yet is of another Redis, or one that was emptied.
@@ -272,24 +272,24 @@ export class RedisStateStore implements StateStore {
   }
 
   onMessage(topic: string, listener: () => void): () => void {
-    return this.#link.onMessage(topic, listener)
+    return this.link.onMessage(topic, listener)
   }
 
   /** Closes the link, too. */
   close(): Promise<void> {
-    return this.#link.close()
+    return this.link.close()
   }
 
   #hours(space: string, since: number): Promise<readonly number[]> {
-    return this.#link.run((redis) => redis.zrangebyscore(this.#key(`hours:${space}`), since, '+inf'), readNumbers)
+    return this.link.run((redis) => redis.zrangebyscore(this.#key(`hours:${space}`), since, '+inf'), readNumbers)
   }
 
   #key(name: string): string {
-    return this.#link.key(name)
+    return this.link.key(name)
   }
 
   #sealed(space: string, field: string, value: string): string {
-    return this.#link.seal.close(`${space} ${field}`, value)
+    return this.link.seal.close(`${space} ${field}`, value)
   }
 
   /** A record as it is stored; null for what has another shape, or another seal. */
@@ -297,7 +297,7 @@ export class RedisStateStore implements StateStore {
     const [group, key] = partsOf(field)
     const [version, atMs, sealed] = rowOf(text)
     if (typeof version !== 'number' || typeof atMs !== 'number' || typeof sealed !== 'string') return null
-    const value = this.#link.seal.open(`${space} ${field}`, sealed)
+    const value = this.link.seal.open(`${space} ${field}`, sealed)
     return value !== null && group !== undefined && key !== undefined ? { group, key, version, value, atMs } : null
   }
 

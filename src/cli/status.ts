@@ -1,0 +1,73 @@
+/**
+ * `banyan status`: the instances, the revision of each, and what is under way.
+ */
+import { ADMIN_FLAG, type Command, type Given, JSON_FLAG } from './command.ts'
+import { columns, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
+
+export const status: Command = {
+  name: 'status',
+  usage: '',
+  summary: 'show the instances, the revision of each, and what is under way',
+  about: `With --cluster all instances are listed. STATE is in-step, behind (it is applying the newest revision), not-following (WHY says why)
+or silent (nothing was heard of it for 5 seconds). * is the instance that has answered.`,
+  examples: ['banyan status', 'banyan status --json'],
+  flags: { ...ADMIN_FLAG, ...JSON_FLAG },
+  counts: [0, 0],
+  run: runStatus,
+}
+
+interface StatusAnswer {
+  readonly ready: boolean
+  readonly reasons: readonly string[]
+  readonly revision: number
+  readonly appliedAt: string
+  readonly author: string | null
+  readonly reason: string | null
+  readonly cluster: { readonly name: string; readonly revision: number; readonly problem: string | null } | null
+  readonly instances: readonly {
+    readonly self: boolean
+    readonly host: string
+    readonly pid: number
+    readonly admin: string | null
+    readonly version: string
+    readonly workers: number
+    readonly state: string
+    readonly revision: number
+    readonly behind: number | null
+    readonly seenSeconds: number
+    readonly problem: string | null
+  }[]
+  readonly ramps: readonly { readonly route: string; readonly status: string; readonly percent: number }[]
+}
+
+async function runStatus(given: Given, io: Io): Promise<ExitCode> {
+  const { json } = await given.client(io).ask('GET', '/status')
+  io.out(given.has('json') ? jsonText(json) : statusText(json, io))
+  return EXIT.done
+}
+
+function statusText(said: StatusAnswer, io: Io): string {
+  const { ready, reasons, revision, appliedAt, author, reason, cluster, instances, ramps } = said
+  const by = author === null ? '' : ` by ${author}${reason === null ? '' : `: ${reason}`}`
+  const lines = [`revision ${revision}, ${appliedAt}${by}`]
+  if (cluster !== null) lines.push(`cluster ${cluster.name}, newest revision ${cluster.revision}`)
+  if (!ready) lines.push('not ready')
+  for (const one of reasons) lines.push(`problem: ${one}`)
+  for (const { route, status: word, percent } of ramps) lines.push(`ramp of ${route}: ${word} at ${percent} %`)
+  const rows = instances.map((one) => [
+    `${one.host}:${one.pid}${one.self ? ' *' : ''}`,
+    one.admin ?? '-',
+    one.version,
+    String(one.workers),
+    one.state === 'silent' ? `silent for ${one.seenSeconds} s` : one.state,
+    String(one.revision),
+    one.behind === null ? '-' : String(one.behind),
+    one.problem ?? '',
+  ])
+  const header = ['INSTANCE', 'ADMIN', 'VERSION', 'WORKERS', 'STATE', 'REVISION', 'BEHIND', 'WHY']
+  return `${lines.map(printable).join('\n')}\n\n${columns(
+    header,
+    rows.map((row) => row.map(printable)),
+    io.colours.out,
+  )}`
+}

@@ -1,0 +1,205 @@
+/**
+ * Drained and leased servers of a cluster: one record in its Redis, which any instance changes and all follow. Each keeps the last
+ * one, on disk too, and fills a Redis with it that has none or an older one.
+ */
+import { setTimeout as wait } from 'node:timers/promises'
+import type { Server } from '../../rules/table/table.ts'
+import { readFileWithinNow } from '../../state/read-file.ts'
+import type { ClusterLink } from '../../state/redis/link.ts'
+import type { StateStore } from '../../state/store/store.ts'
+import { readShared, type SharedServers, writeWhole } from './file.ts'
+
+const SPACE = 'servers'
+const TOPIC = 'servers'
+const POLL_MS = 1_000
+const MAX_FILE_BYTES = 16 * 1024 * 1024
+/** More often in a row nobody is overtaken by others. */
+const ATTEMPTS = 50
+
+export const NO_SERVERS: SharedServers = Object.freeze({ version: 1, change: 0, upstreams: {} })
+
+/** Why servers can't be drained or leased now, for the operator. */
+export class ServersUnavailable extends Error {}
+
+/** What it is made of. */
+export interface SharedServersParts {
+  readonly store: StateStore
+  readonly link: ClusterLink
+  /** Where the last record is kept; null for nowhere. */
+  readonly file: string | null
+  /** Why the cluster must not be used at present, or null. */
+  problem(): string | null
+}
+
+/** The record. */
+export class ClusterServers {
+  readonly #parts: SharedServersParts
+  #current: SharedServers = NO_SERVERS
+  #onChange: (servers: SharedServers) => Promise<void> = async () => {}
+  #timer: NodeJS.Timeout | undefined
+  #unlisten: () => void = () => {}
+  #looking: Promise<void> | null = null
+  #kept: Promise<void> = Promise.resolve()
+
+  constructor(parts: SharedServersParts) {
+    this.#parts = parts
+    if (parts.file === null) return
+    try {
+      this.#current = readShared(readFileWithinNow(parts.file, MAX_FILE_BYTES).toString('utf8')) ?? NO_SERVERS
+    } catch {
+      // There is none yet.
+    }
+  }
+
+  get current(): SharedServers {
+    return this.#current
+  }
+
+  /** Whether the cluster is followed: only then it is known that a lease was not renewed. */
+  get isFollowing(): boolean {
+    return this.#parts.problem() === null
+  }
+
+  /** Calls `onChange` with each new record from now on. It must not reject. */
+  start(onChange: (servers: SharedServers) => Promise<void>): void {
+    this.#onChange = onChange
+    this.#unlisten = this.#parts.link.onMessage(TOPIC, () => void this.look())
+    this.#timer = setInterval(() => void this.look(), POLL_MS)
+    this.#timer.unref()
+    void this.look()
+  }
+
+  close(): void {
+    clearInterval(this.#timer)
+    this.#unlisten()
+  }
+
+  /** Reads the record, and writes it where Redis has none or an older one. Never rejects. */
+  look(): Promise<void> {
+    this.#looking ??= this.#look()
+      // Redis is away: what is known stays.
+      .catch(() => {})
+      .finally(() => {
+        this.#looking = null
+      })
+    return this.#looking
+  }
+
+  async #look(): Promise<void> {
+    if (!this.isFollowing) return
+    const { store } = this.#parts
+    const record = await store.read(SPACE, '', 'all')
+    const found = record === null ? null : readShared(record.value)
+    if (found !== null && found.change > this.#current.change) return await this.#take(found)
+    if (this.#current.change === 0 || found?.change === this.#current.change) return
+    await store.write(SPACE, '', 'all', JSON.stringify(this.#current), { expected: record?.version ?? 0 })
+  }
+
+  /** @returns whether that is a change @throws {ServersUnavailable} */
+  async setDrained(upstream: string, id: string, drained: boolean): Promise<boolean> {
+    return await this.#change(({ upstreams }) => {
+      upstreams[upstream] ??= { drained: [], leased: [] }
+      const { drained: list } = upstreams[upstream]
+      const at = list.indexOf(id)
+      const isChange = (at !== -1) !== drained
+      if (isChange && drained) list.push(id)
+      else if (isChange) list.splice(at, 1)
+      return isChange
+    })
+  }
+
+  /** Registers a server, or renews its lease. @throws {ServersUnavailable} */
+  async register(
+    upstream: string,
+    { id, url, weight }: Pick<Server, 'id' | 'url' | 'weight'>,
+    ttlMs: number,
+  ): Promise<'new' | 'changed' | 'renewed'> {
+    let outcome: 'new' | 'changed' | 'renewed' = 'new'
+    await this.#change(({ change, upstreams }) => {
+      upstreams[upstream] ??= { drained: [], leased: [] }
+      const { leased } = upstreams[upstream]
+      const at = leased.findIndex((one) => one.id === id)
+      const before = leased[at]
+      const isSame = before?.url === url && before.weight === weight && before.ttlMs === ttlMs
+      outcome = before === undefined ? 'new' : isSame ? 'renewed' : 'changed'
+      leased.splice(at === -1 ? leased.length : at, 1, { id, url, weight, ttlMs, renewed: change + 1 })
+      return true
+    })
+    return outcome
+  }
+
+  /**
+   * Removes a lease.
+   * @param renewed only if it was not renewed since
+   * @returns whether there was one
+   * @throws {ServersUnavailable}
+   */
+  async release(upstream: string, id: string, renewed?: number): Promise<boolean> {
+    return await this.#change(({ upstreams }) => {
+      const leased = upstreams[upstream]?.leased ?? []
+      const at = leased.findIndex((one) => one.id === id && one.renewed === (renewed ?? one.renewed))
+      if (at !== -1) leased.splice(at, 1)
+      return at !== -1
+    })
+  }
+
+  /** Servers that the table has no more are not drained any more. Never rejects. */
+  async forget(gone: readonly (readonly [string, string])[]): Promise<void> {
+    if (gone.length === 0 || !this.isFollowing) return
+    const forget = ({ upstreams }: SharedServers): boolean =>
+      gone.filter(([name, id]) => {
+        const at = upstreams[name]?.drained.indexOf(id) ?? -1
+        if (at !== -1) upstreams[name]?.drained.splice(at, 1)
+        return at !== -1
+      }).length > 0
+    await this.#change(forget).catch(() => {})
+  }
+
+  /**
+   * Changes the record.
+   * @param change gets a copy, and returns whether it has changed it
+   * @returns the same
+   * @throws {ServersUnavailable}
+   */
+  async #change(change: (servers: SharedServers) => boolean): Promise<boolean> {
+    const { store, link, problem } = this.#parts
+    const why = problem()
+    if (why !== null) throw new ServersUnavailable(why)
+    try {
+      for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+        const record = await store.read(SPACE, '', 'all')
+        const found = record === null ? null : readShared(record.value)
+        const newest = found === null || found.change < this.#current.change ? this.#current : found
+        const next = structuredClone(newest)
+        if (!change(next)) {
+          if (newest !== this.#current) await this.#take(newest)
+          return false
+        }
+        const changed: SharedServers = { ...next, change: newest.change + 1 }
+        const terms = { expected: record?.version ?? 0 }
+        const { kind } = await store.write(SPACE, '', 'all', JSON.stringify(changed), terms)
+        if (kind === 'done') {
+          await this.#take(changed)
+          await link.tell(TOPIC).catch(() => {})
+          return true
+        }
+        await wait(Math.random() * 10)
+      }
+    } catch (error) {
+      if (error instanceof ServersUnavailable) throw error
+      throw new ServersUnavailable((error as Error).message)
+    }
+    throw new ServersUnavailable('others are changing it all the time')
+  }
+
+  async #take(servers: SharedServers): Promise<void> {
+    if (servers.change <= this.#current.change && servers !== this.#current) return
+    this.#current = servers
+    await this.#onChange(servers)
+    const { file } = this.#parts
+    if (file === null) return
+    // What can't be kept is in Redis, and in memory.
+    this.#kept = this.#kept.then(() => writeWhole(file, `${JSON.stringify(this.#current)}\n`).catch(() => {}))
+    await this.#kept
+  }
+}

@@ -1,0 +1,157 @@
+/**
+ * Drained and leased servers of a cluster, a rolling deploy over it, and what `banyan status` shows.
+ */
+import { execFile } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { promisify } from 'node:util'
+import { afterEach, expect, test } from 'vitest'
+import type { Banyan } from '../support/banyan.ts'
+import { freePort } from '../support/free-port.ts'
+import { startLoad } from '../support/load.ts'
+import { startRedis } from '../support/redis.ts'
+import { ask, clusterTable, folder, Gate, left, member, setPercent, soon, undo } from './rig.ts'
+
+afterEach(undo)
+
+const run = promisify(execFile)
+const banyan = async (at: Banyan, ...words: string[]): Promise<{ stdout: string; stderr: string }> =>
+  await run(process.execPath, ['bin/banyan.js', ...words, '--admin', `127.0.0.1:${at.adminPort}`])
+
+test('a drain, a lease and its end reach all instances, outlive Redis, and end with the table', async () => {
+  const redis = await startRedis()
+  left.push(() => redis.stop())
+  const table = await clusterTable()
+  const state = folder()
+  const one = await member(table, redis.url)
+  const two = await member(table, redis.url, ['--workers', '1'], state)
+  const [, port] = /localhost:(\d+)/.exec(table) as unknown as [string, string]
+  const server = `/upstreams/legacy/servers/${encodeURIComponent(`localhost:${port}`)}`
+  expect(await ask(one, 'POST', `${server}/drain?wait=10s`)).toMatchObject({
+    ...{ status: 200, instances: '2/2', json: { drained: true, active: 0 } },
+  })
+  expect((await ask(two, 'GET', server)).json).toMatchObject({ drained: true })
+  const leased = '/upstreams/legacy/servers/leased'
+  const lease = { url: `http://127.0.0.2:${port}`, ttl: '2s' }
+  expect(await ask(two, 'PUT', leased, lease)).toMatchObject({ status: 201, instances: '2/2' })
+  // It is renewed at one and the other in turn, for longer than it lasts.
+  for (let n = 0; n < 8; n++) {
+    await new Promise((done) => setTimeout(done, 400))
+    expect((await ask([one, two][n % 2] as Banyan, 'PUT', leased, lease)).status).toBe(200)
+  }
+  expect((await ask(one, 'GET', leased)).json).toMatchObject({ id: 'leased' })
+  await redis.command('FLUSHALL')
+  await soon(async () => expect((await ask(one, 'PUT', leased, lease)).status).toBe(200))
+  await two.stop()
+  const again = await member(table, redis.url, [], state)
+  expect((await ask(again, 'GET', server)).json).toMatchObject({ drained: true })
+  await soon(async () => expect((await ask(one, 'GET', leased)).status).toBe(404))
+  await soon(async () => expect((await ask(again, 'GET', leased)).status).toBe(404))
+  // A server that was removed and comes again is another one.
+  expect(await ask(again, 'DELETE', server)).toMatchObject({ status: 200, instances: '2/2' })
+  await soon(async () => {
+    await ask(one, 'PUT', server, { url: `http://localhost:${port}` })
+    expect((await ask(one, 'GET', server)).json).toMatchObject({ drained: false })
+  })
+  await redis.kill()
+  await soon(async () => expect(await ask(one, 'POST', `${server}/drain`)).toMatchObject({ status: 503 }))
+  expect((await ask(one, 'GET', server)).json).toMatchObject({ drained: false })
+})
+
+test('status lists instances, revisions and lag, and an edit says where it is in force', async () => {
+  const redis = await startRedis()
+  left.push(() => redis.stop())
+  const gate = new Gate(redis.port)
+  const table = await clusterTable()
+  const one = await member(table, redis.url)
+  const two = await member(table, await gate.open())
+  await setPercent(one, 'a', 10)
+  expect((await ask(one, 'GET', '/status')).json).toMatchObject({
+    cluster: { name: 'shop', epoch: 1, revision: 2, problem: null },
+    instances: [
+      { self: true, admin: `127.0.0.1:${one.adminPort}`, state: 'in-step', revision: 2, behind: 0 },
+      { self: false, admin: `127.0.0.1:${two.adminPort}`, state: 'in-step', revision: 2, behind: 0 },
+    ],
+  })
+  gate.cut()
+  await soon(async () => {
+    const { stderr } = await banyan(one, 'set', 'a', '20')
+    expect(stderr).toBe('in force at 1 of 2 instances so far: see banyan status\n')
+  })
+  await soon(async () => {
+    const { stdout } = await banyan(one, 'status')
+    expect(stdout).toMatch(/cluster shop, newest revision 3\n/)
+    expect(stdout).toMatch(new RegExp(`127.0.0.1:${two.adminPort} +\\S+ +0 +silent for \\d+ s +2 +1`))
+  })
+  expect((await banyan(two, 'status')).stdout).toMatch(/not-following +2 /)
+  gate.heal()
+  await soon(async () => expect((await banyan(two, 'status')).stdout).toMatch(/ \* .*in-step +3 +0\s/))
+  // One that leaves is none any more.
+  await two.stop()
+  await soon(async () => expect((await ask(one, 'GET', '/status')).json.instances).toHaveLength(1))
+})
+
+/** A server that takes its time, and ends at once with all that it is at. */
+class AbruptServer {
+  readonly port: number
+  #server: Server | null = null
+
+  constructor(port: number) {
+    this.port = port
+  }
+
+  async start(): Promise<void> {
+    this.#server = createServer((req, res) => {
+      req.resume()
+      setTimeout(() => res.end('done'), req.url === '/health' ? 0 : 100)
+    })
+    this.#server.listen(this.port, '127.0.0.1')
+    await once(this.#server, 'listening')
+  }
+
+  end(): void {
+    this.#server?.closeAllConnections()
+    this.#server?.close()
+  }
+}
+
+test('a rolling deploy fails no request at any instance', async () => {
+  const redis = await startRedis()
+  left.push(() => redis.stop())
+  const servers = [new AbruptServer(await freePort()), new AbruptServer(await freePort())]
+  for (const server of servers) {
+    await server.start()
+    left.push(() => server.end())
+  }
+  const [a, b] = servers.map(({ port }) => `http://127.0.0.1:${port}`)
+  const table = `version: 1
+upstreams:
+  main: { servers: ["${a}", "${b}"], health: { path: /health, every: 200ms, timeout: 20s, up: 1, down: 1 } }
+default: main
+`
+  // Replaces one when it is asked to.
+  const control = createServer(async (req, res) => {
+    const server = servers.find(({ port }) => req.url === `/${port}`)
+    server?.end()
+    await server?.start()
+    res.end()
+  })
+  control.listen(0, '127.0.0.1')
+  await once(control, 'listening')
+  left.push(() => control.close())
+  const { port } = control.address() as AddressInfo
+  const one = await member(table, redis.url)
+  const two = await member(table, redis.url)
+  const loads = [one, two].flatMap((at) => [
+    startLoad(at.port, 2, () => ({ path: '/x' })),
+    startLoad(at.port, 2, () => ({ path: '/x', method: 'POST', body: 'x' })),
+  ])
+  await Promise.all(loads.map((load) => load.more(4)))
+  const replace = `curl -sf http://127.0.0.1:${port}/$(echo {url} | sed 's/.*://')`
+  const { stdout } = await banyan(two, 'deploy', 'rolling', 'main', '--replace', replace, '--watch', '1s')
+  expect(stdout).toContain('done')
+  await Promise.all(loads.map((load) => load.more(4)))
+  for (const load of loads) await load.stop()
+  expect(loads.flatMap(({ outcomes }) => outcomes.filter(({ status }) => status !== 200))).toEqual([])
+})
