@@ -21,7 +21,7 @@ import { upstreamMetrics } from './upstreams.ts'
 /** What the text is made from. */
 export type MetricsParts = Pick<
   AdminParts,
-  'live' | 'history' | 'isReady' | 'now' | 'workers' | 'acmeFailures' | 'certificates' | 'version'
+  'live' | 'history' | 'isReady' | 'now' | 'workers' | 'acmeFailures' | 'certificates' | 'version' | 'cluster'
 > & {
   readonly fleet: Pick<FleetView, 'health'>
   readonly ramps: Pick<Ramps, 'figures'>
