@@ -318,8 +318,9 @@ function openCluster(
   })
   const shared = new ClusterLog(link, { ...HISTORY_BOUNDS, revisions: Math.max(2, keepRevisions) })
   const table = new ClusterTable({ cluster: name, instance, shared, live, history, earlier, replicas, log })
-  const cluster = new Cluster({ name, instance, shared, table, live, version, workers, log, now: Date.now })
-  return { table, cluster, store: new RedisStateStore(link) }
+  const store = new RedisStateStore(link)
+  const cluster = new Cluster({ name, instance, shared, store, table, live, version, workers, log, now: Date.now })
+  return { table, cluster, store }
 }
 
 /** Where the servers of a cluster are kept. */

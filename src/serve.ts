@@ -9,7 +9,7 @@ import { flawOfSecret, readTokens, TokenBook, tokenOf } from './control/access/t
 import { Acme } from './control/acme/acme.ts'
 import { createAdmin } from './control/admin/api.ts'
 import { adminServer } from './control/admin/server.ts'
-import { serverKey } from './control/cluster/cluster.ts'
+import { type Cluster, serverKey } from './control/cluster/cluster.ts'
 import type { AdminParts } from './control/context.ts'
 import type { Planes } from './control/figures/planes.ts'
 import { activeAt, figuresOf } from './control/fleet/server-state.ts'
@@ -30,6 +30,9 @@ import { StartError } from './start-error.ts'
 import { WINDOW_TICK_MS } from './state/figures/windows.ts'
 import type { StateFolder } from './state/store/state-folder.ts'
 import { version } from './version.ts'
+
+/** How often an instance of a cluster reads what all have counted. */
+const SUMS_EVERY_MS = 15_000
 
 /** Time for a pending edit, or evidence, at shutdown, as the disk may never respond. */
 const LAST_EDIT_MS = 5_000
@@ -91,7 +94,7 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
   // Before the ready line, after which signals may arrive.
   serving = front
   core.state?.announce(adminAddress)
-  startCluster(core, front, adminAddress)
+  startCluster(core, front, ramps, adminAddress)
   awaitOwnership(core, log)
   const ended = Promise.race([signal(), front.broken])
   const { number, table } = core.live.current
@@ -175,7 +178,7 @@ async function acmeOf(settings: Settings, log: AdminParts['log']): Promise<Acme>
 }
 
 /** Tells the other instances of this one. */
-function startCluster({ cluster, fleet }: TableCore, { planes }: Front, admin: string): void {
+function startCluster({ cluster, fleet }: TableCore, { planes }: Front, ramps: Ramps, admin: string): void {
   if (cluster === null) return
   cluster.active = async () => {
     const drained = fleet.drained()
@@ -185,6 +188,13 @@ function startCluster({ cluster, fleet }: TableCore, { planes }: Front, admin: s
     return Object.fromEntries(active.filter(([, count]) => count > 0))
   }
   cluster.start(admin)
+  cluster.rampLease.start({
+    takeOver: () => ramps.takeOver(),
+    follow: () => ramps.follow(),
+    save: () => ramps.save(),
+    count: (delta) => ramps.count(delta),
+    report: async () => ramps.isAnyUnderWay && (await planes.figures()),
+  })
 }
 
 function adminOf(
@@ -193,7 +203,8 @@ function adminOf(
   { planes }: Front,
   parts: Pick<AdminParts, 'ramps' | 'gate' | 'isReady' | 'workers' | 'acmeFailures' | 'certificates' | 'log'>,
 ): Server {
-  if (state !== null) keepFigures(state, planes, parts.log)
+  if (cluster !== null) shareFigures(cluster, planes, parts.log)
+  else if (state !== null) keepFigures(state, planes, parts.log)
   planes.follow(live.current.table, Date.now())
   live.onApply(({ table }) => planes.follow(table, Date.now()))
   const { handler } = createAdmin({
@@ -213,31 +224,53 @@ function adminOf(
   return adminServer(handler, parts.log)
 }
 
-function rampsOf({ live, operations, history, state }: TableCore, { planes }: Front, log: AdminParts['log']): Ramps {
-  const store = state?.store ?? null
+function rampsOf(core: TableCore, { planes }: Front, log: AdminParts['log']): Ramps {
+  const { live, operations, history, state, cluster } = core
   const monotonic = (): number => performance.now()
-  const ownership = state ?? SOLE_OWNER
+  const store = cluster?.rampLease.fenced() ?? state?.store ?? null
+  const ownership = cluster?.rampLease ?? state ?? SOLE_OWNER
   const ramps = new Ramps({ live, operations, history, planes, store, ownership, log, now: Date.now, monotonic })
-  state?.onOwned(() => void ramps.takeOver())
+  if (cluster === null) state?.onOwned(() => void ramps.takeOver())
+  else planes.onRamp = (delta) => cluster.rampLease.relay(delta)
   return ramps
 }
 
-function keepFigures(state: StateFolder, { evidence, discovery, progress }: Planes, log: AdminParts['log']): void {
-  const { store } = state
-  const all = [
+/** What is kept of the figures: each with what it is. */
+function figuresOfPlanes({ evidence, discovery, progress }: Planes) {
+  return [
     ['evidence', evidence],
     ['discovered endpoints', discovery],
     ['figures of the progress', progress],
   ] as const
-  for (const [what, kept] of all) {
+}
+
+function keepFigures(state: StateFolder, planes: Planes, log: AdminParts['log']): void {
+  for (const [what, kept] of figuresOfPlanes(planes)) {
     state.onOwned(() => {
       kept.reload()
       void kept.tick()
     })
-    kept.keepIn(store, (problem) => {
-      if (problem === null) log.info({ event: 'evidence' }, `${what}: stored again`)
-      else log.warn({ event: 'evidence' }, problem)
-    })
+    kept.keepIn(state.store, storageLog(what, log))
+  }
+}
+
+/** All instances add to what the cluster has, and read the sums again now and then. */
+function shareFigures({ store }: Cluster, planes: Planes, log: AdminParts['log']): void {
+  const all = figuresOfPlanes(planes)
+  for (const [what, kept] of all) kept.keepIn(store, storageLog(what, log))
+  const again = setInterval(() => {
+    for (const [, kept] of all) {
+      kept.reload()
+      void kept.save()
+    }
+  }, SUMS_EVERY_MS)
+  again.unref()
+}
+
+function storageLog(what: string, log: AdminParts['log']): (problem: string | null) => void {
+  return (problem) => {
+    if (problem === null) log.info({ event: 'evidence' }, `${what}: stored again`)
+    else log.warn({ event: 'evidence' }, problem)
   }
 }
 

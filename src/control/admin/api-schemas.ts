@@ -547,6 +547,7 @@ export const statusAnswer = object({
     epoch: count.describe('Counts up each time that an empty or older Redis was filled again.'),
     revision: revision.describe('The newest one of any instance.'),
     problem: z.string().nullable().describe('Why this instance does not follow; null if it does.'),
+    rampsRunBy: z.string().describe('The instance that runs the ramps; empty for none.'),
   })
     .nullable()
     .describe('Null without `--cluster`.'),

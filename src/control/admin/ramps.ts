@@ -16,7 +16,7 @@ import type { RampView } from '../ramps/views.ts'
 import { keylessSteps } from '../table/simulation.ts'
 import { inTurns } from '../turns.ts'
 import { readJson, readNothing } from './body.ts'
-import { mustOwn, noSuchRoute } from './write.ts'
+import { claimRamps, mustOwn, noSuchRoute } from './write.ts'
 
 /** Longest reason of a step. */
 const MAX_REASON_LENGTH = 400
@@ -45,6 +45,7 @@ export function addRamps(router: AdminRouter, parts: AdminParts): void {
       const id = ctx.params.id as string
       mustOwn(parts)
       routeOf(id, parts)
+      await claimRamps(parts)
       try {
         await action(ctx, id, ctx.state.author ?? 'anonymous')
       } catch (error) {

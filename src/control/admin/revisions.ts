@@ -15,7 +15,7 @@ import { compareApart } from '../table/apart.ts'
 import { restoreRevision, revertRevision } from '../table/edits.ts'
 import type { KeepMark, RevisionRecord } from '../table/revision-record.ts'
 import { readNothing } from './body.ts'
-import { answerDone, makeEdit, mustOwn, noPredecessor, noSuchRevision, reasonOf } from './write.ts'
+import { answerDone, claimRamps, makeEdit, mustOwn, noPredecessor, noSuchRevision, reasonOf } from './write.ts'
 
 /** Adds the resources. */
 export function addRevisions(router: AdminRouter, parts: AdminParts): void {
@@ -74,6 +74,7 @@ export function addRevisions(router: AdminRouter, parts: AdminParts): void {
     const before = undoes()
     const done = await makeEdit(ctx, parts, restoreRevision(number, history), `restore of revision ${number}`, undoes)
     if (done === null) return
+    if (parts.ramps.isAnyUnderWay) await claimRamps(parts)
     await parts.ramps.restored(done.before.table, done.revision.table, number, ctx.state.author ?? 'anonymous')
     await answerDone(ctx, done, before)
   })

@@ -43,7 +43,13 @@ async function clusterState({ cluster, live, version, workers }: AdminParts): Pr
   const epoch = Math.max(...members.map((member) => member.epoch))
   const newest = Math.max(...members.filter((one) => one.epoch === epoch).map(({ revision }) => revision))
   return {
-    cluster: { name: cluster.name, epoch, revision: newest, problem: cluster.problem },
+    cluster: {
+      name: cluster.name,
+      epoch,
+      revision: newest,
+      problem: cluster.problem,
+      rampsRunBy: cluster.rampLease.holder,
+    },
     instances: members.map((member) => memberState(member, epoch, newest)),
   }
 }

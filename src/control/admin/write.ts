@@ -223,6 +223,15 @@ export function mustOwn(parts: AdminParts): void {
   if (parts.ownership?.isOwner === false) throw notOwner(parts)
 }
 
+/** In a cluster, ramps are changed by the instance that runs them: that is this one from now on. @throws {AdminProblem} cluster-unavailable */
+export async function claimRamps({ cluster }: AdminParts): Promise<void> {
+  try {
+    await cluster?.rampLease.claim()
+  } catch (error) {
+    throw new AdminProblem('cluster-unavailable', `The ramps can't be changed: ${(error as Error).message}.`)
+  }
+}
+
 function notOwner({ ownership }: AdminParts): AdminProblem {
   const { owner } = ownership ?? SOLE_OWNER
   return new AdminProblem(

@@ -4,10 +4,12 @@
 import { hostname } from 'node:os'
 import type { LiveTable } from '../../state/live-table.ts'
 import type { ClusterLog } from '../../state/redis/cluster-log.ts'
+import type { RedisStateStore } from '../../state/redis/state-store.ts'
 import type { ControlLog } from '../control-log.ts'
 import type { Reading } from '../table/settled-text.ts'
 import type { ClusterTable } from './cluster-table.ts'
 import { type InForce, type Member, Members } from './members.ts'
+import { RampLease } from './ramp-lease.ts'
 
 /** The start waits so long for the cluster; then what is on disk is served, or the file. */
 const JOIN_MS = 4_000
@@ -18,6 +20,7 @@ export interface ClusterParts {
   /** Of this process. */
   readonly instance: string
   readonly shared: ClusterLog
+  readonly store: RedisStateStore
   readonly table: ClusterTable
   readonly live: LiveTable
   readonly version: string
@@ -32,6 +35,9 @@ export class Cluster {
   readonly name: string
   readonly instance: string
   readonly members: Members
+  /** Records and sums of the cluster. */
+  readonly store: RedisStateStore
+  readonly rampLease: RampLease
   readonly #parts: ClusterParts
   readonly #startedAtMs: number
   #admin = ''
@@ -43,6 +49,8 @@ export class Cluster {
   constructor(parts: ClusterParts) {
     this.name = parts.name
     this.instance = parts.instance
+    this.store = parts.store
+    this.rampLease = new RampLease(parts.store, parts.instance)
     this.#parts = parts
     this.#startedAtMs = parts.now()
     this.members = new Members(parts.shared, parts.instance, async () => ({
@@ -107,6 +115,7 @@ export class Cluster {
   }
 
   async close(): Promise<void> {
+    await this.rampLease.close()
     await this.members.close()
     await this.#parts.shared.link.close()
   }

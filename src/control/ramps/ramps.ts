@@ -69,7 +69,7 @@ export class Ramps {
     this.#steps = new RampSteps(parts, this.#store)
     this.#look = new RampLook(parts, this.#store, this.#steps)
     this.#lookedMs = parts.monotonic()
-    parts.planes.onRamp = (delta) => this.#count(delta)
+    parts.planes.onRamp = (delta) => this.count(delta)
   }
 
   /**
@@ -87,21 +87,31 @@ export class Ramps {
     this.#timer.unref()
   }
 
-  /** Takes over from the instance that has owned the state folder before. */
+  /** Takes over from the instance that has run them before. What a store has lost is stored again. */
   takeOver(): Promise<void> {
     return this.#alone(async () => {
-      this.#runs.clear()
-      await this.#load()
+      const stored = await this.#load()
+      for (const run of this.#runs.values())
+        if (isUnderWay(run.record.status) && !stored.has(run.record.name)) await this.#store.save(run)
+    })
+  }
+
+  /** Shows ramps as they are stored, which another instance runs. */
+  follow(): Promise<void> {
+    return this.#alone(async () => void (await this.#load(false)))
+  }
+
+  /** Stores what was counted: another instance is to go on. */
+  save(): Promise<void> {
+    return this.#alone(async () => {
+      for (const run of this.#runs.values()) if (isUnderWay(run.record.status)) await this.#store.save(run)
     })
   }
 
   /** Stops looking, and stores what was counted. */
   async close(): Promise<void> {
     clearInterval(this.#timer)
-    if (!this.#parts.ownership.isOwner) return
-    await this.#alone(async () => {
-      for (const run of this.#runs.values()) if (isUnderWay(run.record.status)) await this.#store.save(run)
-    })
+    if (this.#parts.ownership.isOwner) await this.save()
   }
 
   /** @returns null for a route without a plan and without a ramp of its own */
@@ -119,6 +129,10 @@ export class Ramps {
   /** All routes with a plan or a ramp, in the order of the table. */
   figures(): RampFigures[] {
     return this.views().map((view) => figuresOf(view, this.#steps.doneOf(view.route)))
+  }
+
+  get isAnyUnderWay(): boolean {
+    return [...this.#runs.values()].some(({ record }) => isUnderWay(record.status))
   }
 
   /** Where they are kept. */
@@ -236,7 +250,8 @@ export class Ramps {
     })
   }
 
-  #count(delta: RampDelta): void {
+  /** Counts what data planes have seen of a ramped route. */
+  count(delta: RampDelta): void {
     const run = this.#runOf(delta.route)
     const counts = run?.counts.get(delta.route)
     if (run === undefined || counts === undefined || run.record.step === null) return
@@ -293,18 +308,23 @@ export class Ramps {
     }
   }
 
-  async #load(): Promise<void> {
-    for (const record of await this.#store.read()) {
-      if (this.#runs.has(record.name)) continue
+  /** @param isRun false: only to be shown @returns the names of those that are stored */
+  async #load(isRun = true): Promise<ReadonlySet<string>> {
+    const stored = await this.#store.read()
+    for (const record of stored) {
       const ownPlan = record.plan === null ? null : compileRamp(record.plan)
       const plan = ownPlan ?? this.#routeOf(record.routes[0]?.route ?? '')?.ramp ?? null
       // One that is under way and has lost its plan meanwhile is aborted at the first look.
       if (plan === null && !isUnderWay(record.status)) continue
       const run = newRun(record, ownPlan, plan?.guard ?? DEFAULT_GUARD)
-      if (settle(run, this.#table)) this.#runs.set(record.name, run)
-      else await this.#store.remove(record.name)
+      if (!isRun || settle(run, this.#table)) this.#runs.set(record.name, run)
+      else {
+        this.#runs.delete(record.name)
+        await this.#store.remove(record.name)
+      }
     }
     await this.#tellJudged()
+    return new Set(stored.map(({ name }) => name))
   }
 
   /** Data planes count only routes with a plan in the table, and those that they are told. */

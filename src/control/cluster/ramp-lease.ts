@@ -1,0 +1,248 @@
+/**
+ * Ramps of a cluster: one instance runs them, by a lease, and the others tell it what they count. Whoever is asked to do something
+ * with a ramp takes the lease over.
+ */
+import { setTimeout as wait } from 'node:timers/promises'
+import { z } from 'zod'
+import type { RampDelta } from '../../state/evidence/ramp-tally.ts'
+import { readSet, readText } from '../../state/redis/replies.ts'
+import type { RedisStateStore } from '../../state/redis/state-store.ts'
+import { type HeldLease, StateError, type StateStore } from '../../state/store/store.ts'
+import type { Ownership } from '../ownership.ts'
+
+const LEASE = 'ramps'
+const COUNTS = 'ramp-counts'
+const WANTED = 'ramps-wanted'
+
+const TTL_MS = 5_000
+/** The holder stops before others may begin: their clocks run alike, but an answer may come late. */
+const MARGIN_MS = 1_000
+const TICK_MS = 1_000
+/** How often those that don't run the ramps read where they stand. */
+const FOLLOW_TICKS = 3
+const CLAIM_MS = 8_000
+const CLAIM_AGAIN_MS = 50
+/** A wish for the lease is forgotten after this; and whoever has got it keeps it for so long, to do what it wanted it for. */
+const WANTED_MS = 1_000
+const HOLD_MS = 500
+
+const delta = z.object({
+  ...{ route: z.string(), percent: z.number(), left: z.number() },
+  judged: z.array(z.number()).max(30_000),
+})
+const told = z.array(delta).max(10_000)
+
+/** What the lease is about. */
+export interface LeasedRamps {
+  /** Reads what is stored, and goes on with it. */
+  takeOver(): Promise<void>
+  /** Reads what is stored, to show it. */
+  follow(): Promise<void>
+  /** Stores what was counted. */
+  save(): Promise<void>
+  /** Counts what any instance has seen. */
+  count(delta: RampDelta): void
+  /** Has the data planes report. */
+  report(): Promise<unknown>
+}
+
+/** Who runs the ramps. */
+export class RampLease implements Ownership {
+  readonly #store: RedisStateStore
+  readonly #instance: string
+  #held: HeldLease | null = null
+  /** Of the monotonic clock. */
+  #untilMs = Number.NEGATIVE_INFINITY
+  #sinceMs = Number.NEGATIVE_INFINITY
+  #holder = ''
+  #ramps: LeasedRamps | null = null
+  #deltas: RampDelta[] = []
+  #position = 0
+  #ticks = 0
+  #timer: NodeJS.Timeout | undefined
+  #unlisten: (() => void)[] = []
+  #turn: Promise<unknown> = Promise.resolve()
+  #isTicking = false
+  #isReading = false
+
+  constructor(store: RedisStateStore, instance: string) {
+    this.#store = store
+    this.#instance = instance
+  }
+
+  get isOwner(): boolean {
+    return this.#held !== null && performance.now() < this.#untilMs
+  }
+
+  /** The instance that has the lease, as this one knows; '' for none. */
+  get holder(): string {
+    return this.isOwner ? this.#instance : this.#holder
+  }
+
+  get owner(): string {
+    return this.#holder === '' ? 'another instance' : `instance ${this.#holder}`
+  }
+
+  /** The store for ramps: only the holder of the lease writes. */
+  fenced(): StateStore {
+    const store = this.#store
+    return new Proxy(store, {
+      get: (target, name) => {
+        if (name === 'write') return this.#write.bind(this)
+        const value: unknown = Reflect.get(target, name, target)
+        return typeof value === 'function' ? value.bind(target) : value
+      },
+    })
+  }
+
+  /** Takes the lease where it is free, and follows whoever has it. */
+  start(ramps: LeasedRamps): void {
+    this.#ramps = ramps
+    const { link } = this.#store
+    this.#unlisten = [
+      link.onMessage(WANTED, () => void this.#handOver()),
+      this.#store.onMessage(COUNTS, () => void this.#read()),
+    ]
+    this.#timer = setInterval(() => void this.#tick(), TICK_MS)
+    this.#timer.unref()
+    void this.#tick()
+  }
+
+  /** Tells what was counted here to whoever runs the ramps. */
+  relay(delta: RampDelta): void {
+    if (this.isOwner) this.#ramps?.count(delta)
+    else if (this.#deltas.length < 1_000) this.#deltas.push(delta)
+  }
+
+  /**
+   * Takes the lease over, to do what this instance was asked for.
+   * @throws {StateError} if that can't be had
+   */
+  async claim(): Promise<void> {
+    const untilMs = performance.now() + CLAIM_MS
+    while (!this.isOwner) {
+      await this.#want()
+      await this.#alone(() => this.#acquire())
+      if (this.isOwner) return
+      if (performance.now() > untilMs)
+        throw new StateError('failed', 'the instance that runs the ramps does not answer')
+      await wait(CLAIM_AGAIN_MS)
+    }
+  }
+
+  /** Gives the lease back. Call it when the ramps are stored. */
+  async close(): Promise<void> {
+    clearInterval(this.#timer)
+    for (const end of this.#unlisten) end()
+    await this.#alone(async () => {
+      const held = this.#held
+      this.#held = null
+      if (held !== null) await this.#store.release(held)
+    }).catch(() => {})
+  }
+
+  async #write(...[space, group, key, value, terms]: Parameters<StateStore['write']>): ReturnType<StateStore['write']> {
+    const held = this.#held
+    if (held === null || !this.isOwner) throw new StateError('not-owner', `they are run by ${this.owner}`)
+    const outcome = await this.#store.write(space, group, key, value, { ...terms, fence: held })
+    if (outcome.kind !== 'fenced') return outcome
+    this.#held = null
+    throw new StateError('not-owner', 'another instance has taken them over')
+  }
+
+  async #tick(): Promise<void> {
+    if (this.#isTicking) return
+    this.#isTicking = true
+    try {
+      await this.#alone(() => this.#acquire())
+      if (!this.isOwner) {
+        await this.#ramps?.report()
+        await this.#tell()
+        if (this.#ticks++ % FOLLOW_TICKS === 0) await this.#ramps?.follow()
+      }
+    } catch {
+      // Redis is away: nobody runs the ramps until it is back, and no edit could be made.
+    } finally {
+      this.#isTicking = false
+    }
+  }
+
+  async #acquire(): Promise<void> {
+    const startedMs = performance.now()
+    const lease = await this.#store.acquire(LEASE, this.#instance, TTL_MS)
+    this.#holder = lease.holder
+    if (lease.holder !== this.#instance) {
+      this.#held = null
+      return
+    }
+    const isNew = this.#held === null
+    this.#held = lease
+    this.#untilMs = startedMs + TTL_MS - MARGIN_MS
+    if (!isNew) return
+    this.#sinceMs = performance.now()
+    this.#position = await this.#store.position(COUNTS)
+    await this.#ramps?.takeOver()
+  }
+
+  async #want(): Promise<void> {
+    const { link } = this.#store
+    await link.run((redis) => redis.set(link.key(WANTED), this.#instance, 'PX', WANTED_MS), readSet)
+    await link.tell(WANTED)
+  }
+
+  /** Another instance was asked to do something with a ramp. */
+  async #handOver(): Promise<void> {
+    if (!this.isOwner || performance.now() - this.#sinceMs < HOLD_MS) return
+    await this.#alone(async () => {
+      const held = this.#held
+      const { link } = this.#store
+      const { text } = await link.run((redis) => redis.get(link.key(WANTED)), readText)
+      if (held === null || !this.isOwner || text === this.#instance) return
+      await this.#ramps?.save()
+      this.#held = null
+      await this.#store.release(held)
+      // Whoever wants it takes it before this instance looks again.
+      await wait(2 * CLAIM_AGAIN_MS)
+    }).catch(() => {})
+  }
+
+  async #tell(): Promise<void> {
+    if (this.#deltas.length === 0) return
+    const deltas = this.#deltas
+    this.#deltas = []
+    await this.#store.publish(COUNTS, this.#store.link.seal.close(COUNTS, JSON.stringify(deltas)))
+  }
+
+  /** Counts what others have told since. */
+  async #read(): Promise<void> {
+    if (!this.isOwner || this.#isReading) return
+    this.#isReading = true
+    try {
+      const { messages } = await this.#store.messages(COUNTS, this.#position)
+      for (const { position, text } of messages) {
+        this.#position = position
+        const opened = this.#store.link.seal.open(COUNTS, text)
+        const read = opened === null ? null : told.safeParse(jsonOf(opened))
+        if (read?.success === true && this.isOwner) for (const one of read.data) this.#ramps?.count(one)
+      }
+    } catch {
+      // With the next message.
+    } finally {
+      this.#isReading = false
+    }
+  }
+
+  #alone<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(work)
+    this.#turn = result.catch(() => {})
+    return result
+  }
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return null
+  }
+}
