@@ -89,7 +89,7 @@ test('one legacy, three GTIN services, two proxies of one name, and what stores 
   expect([built('legacy-mock').length, built('gtin-service').length, built('banyan').length]).toEqual([1, 4, 2])
   for (const [, service] of built('banyan')) expect(service.networks?.default.aliases).toEqual(['banyan'])
   const others = services.filter(([, service]) => service.build === undefined).map(([name]) => name)
-  expect(others.toSorted()).toEqual(['grafana', 'prometheus', 'redis'])
+  expect(others.toSorted()).toEqual(['cluster-redis', 'grafana', 'prometheus', 'redis'])
 })
 
 test.each(services)('%s is contained and bounded, and says whether it is healthy', (name, service) => {
@@ -102,7 +102,8 @@ test.each(services)('%s is contained and bounded, and says whether it is healthy
   if (service.build === undefined) {
     expect(service.healthcheck?.test[0]).toBe('CMD')
     // One that can be pinned by digest from outside.
-    expect(service.image).toMatch(new RegExp(`^\\$\\{${name.toUpperCase()}_IMAGE:-[a-z/]+:v?\\d[\\w.-]*\\}$`))
+    const program = name.replace('cluster-', '')
+    expect(service.image).toMatch(new RegExp(`^\\$\\{${program.toUpperCase()}_IMAGE:-[a-z/]+:v?\\d[\\w.-]*\\}$`))
     return
   }
   const stage = stages.find((one) => one.name === service.build?.target)
@@ -113,7 +114,7 @@ test.each(services)('%s is contained and bounded, and says whether it is healthy
 test('each starts when everything that it needs is healthy, and not before', () => {
   const behind = built('legacy-mock').map(([name]) => name)
   const proxies = built('banyan').map(([name]) => name)
-  for (const name of proxies) expect(waitsFor(named(name))).toEqual([...behind, 'redis'].toSorted())
+  for (const name of proxies) expect(waitsFor(named(name))).toEqual([...behind, 'cluster-redis', 'redis'].toSorted())
   expect(waitsFor(named('prometheus'))).toEqual(proxies.toSorted())
   expect(waitsFor(named('grafana'))).toEqual(['prometheus'])
   expect(waitsFor(named('gtin-sync'))).toEqual(behind)
@@ -168,6 +169,7 @@ test('the proxies take their settings, publish both ports, and the admin port to
     const [reader] = readTokens(settings.adminTokens)
     expect(reader).toMatchObject({ name: 'prometheus', scope: 'read' })
     expect(settings.redis?.nodes).toEqual([{ host: 'redis', port: 6379 }])
+    expect(settings.cluster).toMatchObject({ name: 'demo', redis: { nodes: [{ host: 'cluster-redis', port: 6379 }] } })
     // The third one is for TLS, which is not switched on here.
     expect(ports?.map((port) => Number(port.split(':').at(-1)))).toEqual(portsOf('banyan').slice(0, 2))
     expect(settings.admin.port).toBe(portsOf('banyan')[1])
@@ -181,10 +183,23 @@ test('the proxies take their settings, publish both ports, and the admin port to
 })
 
 test('what is for people at this machine is published to this machine alone', () => {
-  for (const name of ['redis', 'prometheus', 'grafana']) {
+  for (const name of ['redis', 'cluster-redis', 'prometheus', 'grafana']) {
     for (const port of named(name).ports ?? []) expect(port).toMatch(/^127\.0\.0\.1:/)
   }
-  expect(named('redis').ports).toBeUndefined()
+  for (const name of ['redis', 'cluster-redis']) expect(named(name).ports).toBeUndefined()
+})
+
+test('the Redis of the cluster evicts nothing, has all of it on disk, and stays within its limit', () => {
+  const { command, deploy, user, volumes } = named('cluster-redis')
+  expect([flag(command, '--appendonly'), flag(command, '--maxmemory-policy'), user]).toEqual([
+    'yes',
+    'noeviction',
+    'redis',
+  ])
+  expect(volumes).toEqual([`cluster:${flag(command, '--dir')}`])
+  expect(Number.parseInt(flag(command, '--maxmemory') as string, 10)).toBeLessThan(
+    Number.parseInt(deploy.resources.limits.memory, 10),
+  )
 })
 
 test('Redis keeps nothing on disk, never evicts the purges, and stays within its limit', () => {

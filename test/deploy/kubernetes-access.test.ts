@@ -32,6 +32,19 @@ describe.each(['blue', 'green'])('%s', (color) => {
     expect(readSettings([], { BANYAN_REDIS: 'redis://:secret@redis:6379' }).redis).not.toBeNull()
   })
 
+  test('its pods are one where a secret says so', () => {
+    expect(settings.cluster).toBeNull()
+    const variables = containerOf(banyan).env as Variable[]
+    for (const [name, key] of Object.entries({
+      BANYAN_CLUSTER: 'name',
+      BANYAN_CLUSTER_REDIS: 'url',
+      BANYAN_CLUSTER_SECRET: 'secret',
+    }))
+      expect(variables.find((one) => one.name === name)?.valueFrom?.secretKeyRef).toEqual({
+        ...{ name: 'banyan-cluster', key, optional: true },
+      })
+  })
+
   test('what is in front of it is said by a ConfigMap, and nobody is trusted without one', () => {
     expect([settings.trustedProxies, settings.clientScheme]).toEqual([[], null])
     const variables = containerOf(banyan).env as Variable[]
