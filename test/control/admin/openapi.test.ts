@@ -310,6 +310,7 @@ test('edits, their dry runs, and what refuses them', async () => {
   await writeFile(at.path, 'version: 2\n')
   expect((await ask('PATCH', '/routes/{id}', { id: 'search' }, { body: { percent: 5 } })).status).toBe(409)
   await ask('GET', '/readyz')
+  await ask('GET', '/status')
   const { json } = await ask('PATCH', '/routes/{id}', { id: 'search' }, { body: { percent: 5 }, query: '?force=true' })
   expect((await ask('GET', '/revisions/{number}/overwritten', { number: String(json.revision) })).text).toBe(
     'version: 2\n',
