@@ -10,6 +10,7 @@ import { Acme } from './control/acme/acme.ts'
 import { createAdmin } from './control/admin/api.ts'
 import { adminServer } from './control/admin/server.ts'
 import { type Cluster, serverKey } from './control/cluster/cluster.ts'
+import { tellUnfollowed } from './control/cluster/founding-file.ts'
 import type { AdminParts } from './control/context.ts'
 import type { Planes } from './control/figures/planes.ts'
 import { activeAt, figuresOf } from './control/fleet/server-state.ts'
@@ -94,6 +95,7 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
   // Before the ready line, after which signals may arrive.
   serving = front
   core.state?.announce(adminAddress)
+  if (core.cluster !== null && settings.table !== '-') tellUnfollowed(settings.table, core.cluster.name, core.live, log)
   startCluster(core, front, ramps, adminAddress)
   awaitOwnership(core, log)
   const ended = Promise.race([signal(), front.broken])

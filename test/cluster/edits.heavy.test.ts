@@ -19,6 +19,7 @@ test('an edit at one is in force at all within a second, in workers too', async 
   // Its own file has no part in it.
   const two = await member(table.replace('percent: 0', 'percent: 77'), redis.url, ['--workers', '2'])
   expect(await percents(two)).toEqual([0, 0, 0])
+  await two.program.line((line) => line.includes('differs from the table of cluster shop, and is not followed'))
   const startedMs = performance.now()
   const edit = await setPercent(one, 'a', 100, 'go')
   expect(edit).toMatchObject({ status: 200, instances: '2/2' })
