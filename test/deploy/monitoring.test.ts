@@ -76,7 +76,16 @@ routes:
   - { id: broken, match: { path: /broken }, to: dead, percent: 100 }
 `,
     args: [
-      ...['--workers', '1', '--redis', redis.url, '--cluster', 'monitored', '--admin-tokens', `prometheus:read:${TOKEN}`],
+      ...[
+        '--workers',
+        '1',
+        '--redis',
+        redis.url,
+        '--cluster',
+        'monitored',
+        '--admin-tokens',
+        `prometheus:read:${TOKEN}`,
+      ],
       ...[...tls.flags, '--acme', 'shop.test', '--acme-directory', `http://127.0.0.1:${dead}/`],
     ],
   })
