@@ -51,12 +51,12 @@ export class AdminClient {
   /**
    * @throws {CommandError} if the address or the token is invalid
    */
-  constructor(target: Target, io: Pick<Io, 'timeoutMs' | 'err'>) {
+  constructor(target: Target, io: Pick<Io, 'timeoutMs'> & Partial<Pick<Io, 'err'>>) {
     this.#base = addressOf(target.admin)
     this.#target = target
     this.#token = tokenOf(target.token ?? '', target.tokenFrom)
     this.#timeoutMs = io.timeoutMs
-    this.#err = (text) => io.err(text)
+    this.#err = (text) => io.err?.(text)
   }
 
   /** The address, for people: without user and password. */

@@ -1,8 +1,10 @@
 /**
  * `banyan status`: the instances, the revision of each, and what is under way.
  */
+
+import { columns } from './columns.ts'
 import { ADMIN_FLAG, type Command, type Given, JSON_FLAG } from './command.ts'
-import { columns, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
+import { EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
 
 export const status: Command = {
   name: 'status',
