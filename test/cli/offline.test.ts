@@ -46,7 +46,7 @@ test.each([
   [['set', 'gtin-lookup', '-5'], "invalid percent '-5': must be 0 to 100"],
   [['set', 'gtin-lookup', '-5%', '--dry-run'], "invalid percent '-5%': must be 0 to 100"],
   [['servers', 'weight', 'gtin', 'one', '-1'], "invalid weight '-1': must be 1 to 1000"],
-  [['set', 'gtin-lookup', '5', '-x'], 'unknown flag -x; usage: banyan set ROUTE [PERCENT]'],
+  [['set', 'gtin-lookup', '5', '-x'], 'unknown flag -x; usage: banyan set ROUTE [PERCENT] | GROUP PERCENT --group'],
   [['deploy', 'blue-green', 'gtin', 'gtin'], 'FROM and TO are both gtin: there is nothing to switch'],
   [['restore', 'last'], "invalid revision 'last': expected a number"],
   [['explain'], 'missing URL; usage: banyan explain [METHOD] URL'],
