@@ -1,11 +1,14 @@
 /**
  * docs/guides/day.md: each command is typed against a shop with traffic, and says what the page shows, but for figures and ids.
  */
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { chmodSync, closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { type Banyan, startBanyan } from '../support/banyan.ts'
+import { freePort } from '../support/free-port.ts'
 import { type ScriptedUpstream, scriptedUpstream } from '../support/upstream.ts'
 import { PROJECT, textOf } from './project.ts'
 import { blocksOf, Session } from './session.ts'
@@ -14,17 +17,41 @@ const page = textOf('docs/guides/day.md')
 const blocks = blocksOf(page)
 const TOKENS = { anna: 'the-secret-of-anna', bob: 'the-secret-of-bob' } as const
 const SLOW_MS = 400
+const WAIT = { timeout: 60_000, interval: 50 }
 
 let folder: string
 let banyan: Banyan
 let upstreams: ScriptedUpstream[]
 let session: Session
 let traffic: NodeJS.Timeout
+let receiver: ChildProcess
+/** `traceparent` of the searches that servers got. */
+const parents: string[] = []
 
 function answeringAfter(ms: (target: string) => number): Promise<ScriptedUpstream> {
   return scriptedUpstream((request) => {
+    if (request.target === '/search') parents.push(request.field('traceparent') ?? '')
     setTimeout(() => request.send('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'), ms(request.target))
   })
+}
+
+/** spans.mjs of docs/guides/tracing.md, printing into a file. */
+async function startReceiver(port: string): Promise<void> {
+  const [, script] = /^```js\n(\/\/ spans\.mjs\n[\s\S]*?)^```$/m.exec(
+    textOf('docs/guides/tracing.md'),
+  ) as RegExpExecArray
+  writeFileSync(join(folder, 'spans.mjs'), (script as string).replace('4318', port))
+  const out = openSync(join(folder, 'spans.txt'), 'w')
+  receiver = spawn(process.execPath, ['spans.mjs'], { cwd: folder, stdio: ['ignore', out, 'inherit'] })
+  closeSync(out)
+  await vi.waitFor(() => fetch(`http://127.0.0.1:${port}`, { method: 'POST', body: '{"resourceSpans":[]}' }), WAIT)
+}
+
+/** Until the spans of everything so far are there: they come in the order in which they ended. */
+async function spansAreThere(): Promise<void> {
+  const traceId = randomBytes(16).toString('hex')
+  await ask('/other', { traceparent: `00-${traceId}-${'b'.repeat(16)}-01` })
+  await vi.waitFor(() => expect(readFileSync(join(folder, 'spans.txt'), 'latin1')).toContain(`${traceId} server`), WAIT)
 }
 
 const TABLE = (legacy: number, gtin: number): string => `version: 1
@@ -50,8 +77,8 @@ async function set(who: keyof typeof TOKENS, route: string, percent: number, rea
   expect(status).toBe(200)
 }
 
-async function ask(path: string): Promise<void> {
-  await fetch(`http://127.0.0.1:${banyan.port}${path}`).then((response) => response.text())
+async function ask(path: string, headers: Record<string, string> = {}): Promise<void> {
+  await fetch(`http://127.0.0.1:${banyan.port}${path}`, { headers }).then((response) => response.text())
 }
 
 beforeAll(async () => {
@@ -59,7 +86,10 @@ beforeAll(async () => {
   upstreams = [await answeringAfter(() => 1), await answeringAfter((target) => (target === '/search' ? SLOW_MS : 1))]
   const table = TABLE(...(upstreams.map(({ port }) => port) as [number, number]))
   const tokens = Object.entries(TOKENS).map(([name, secret]) => `${name}:write:${secret}`)
-  const args = ['--access-log', join(folder, 'access.log'), '--admin-tokens', tokens.join()]
+  const collector = String(await freePort())
+  await startReceiver(collector)
+  const trace = ['--otlp', `http://127.0.0.1:${collector}`]
+  const args = ['--access-log', join(folder, 'access.log'), '--admin-tokens', tokens.join(), ...trace]
   banyan = await startBanyan({ table, args })
   writeFileSync(join(folder, 'routes.yaml'), table)
   writeFileSync(join(folder, 'anna.token'), `${TOKENS.anna}\n`)
@@ -68,7 +98,8 @@ beforeAll(async () => {
   await set('anna', 'reviews', 10, 'the first clients')
   await set('bob', 'search', 50, 'search is next')
   await set('bob', 'gtin-lookup', 30, 'no mismatches')
-  const all = (): Promise<unknown> => Promise.all(['/search', '/reviews', '/gtins/1', '/other'].map(ask))
+  const all = (): Promise<unknown> =>
+    Promise.all(['/search', '/reviews', '/gtins/1', '/other'].map((path) => ask(path)))
   // As many searches as make it sure that both sides have some.
   for (let round = 0; round < 12; round++) await all()
   traffic = setInterval(() => void all().catch(() => {}), 250)
@@ -81,6 +112,7 @@ afterAll(async () => {
   clearInterval(traffic)
   await session?.close()
   await banyan?.stop()
+  receiver?.kill()
   await Promise.all((upstreams ?? []).map((one) => one.stop()))
   rmSync(folder, { recursive: true, force: true })
 })
@@ -97,6 +129,7 @@ function plain(text: string): string {
 }
 
 test.each(blocks)('line $line', async (block) => {
+  if (block.commands.includes('spans.txt')) await spansAreThere()
   // What comes may be shorter than what is shown: only its end is waited for.
   expect(plain(await session.type({ ...block, shown: '' }))).toBe(plain(block.shown))
 })
@@ -109,4 +142,12 @@ test('the slow side is the one that the page names', async () => {
   const { sides } = JSON.parse(text).live.lastFiveMinutes
   expect(sides.gtin.attemptP95Ms).toBeGreaterThanOrEqual(SLOW_MS * 0.95)
   expect(sides.legacy.attemptP95Ms).toBeLessThan(sides.gtin.attemptP95Ms)
+})
+
+test('the server got the trace id of the log line', () => {
+  const spans = readFileSync(join(folder, 'spans.txt'), 'latin1')
+  const traces = [...spans.matchAll(/^([0-9a-f]{32}) server GET \/search 200/gm)].map(([, id]) => id as string)
+  const got = parents.map((parent) => /^00-([0-9a-f]{32})-[0-9a-f]{16}-01$/.exec(parent)?.[1])
+  expect(traces.length).toBeGreaterThan(0)
+  for (const id of traces) expect(got).toContain(id)
 })

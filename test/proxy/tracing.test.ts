@@ -79,7 +79,7 @@ interface Got {
 /** Asks banyan; the upstreams answer with the headers that they got. */
 function get(port: number, path: string, headers: readonly string[] = []): Promise<Got> {
   return new Promise((resolve, reject) => {
-    const sent = request({ port, host: '127.0.0.1', path, headers: ['Host', 'shop.test', ...headers] })
+    const sent = request({ port, host: '127.0.0.1', path, headers: ['Host', 'shop.test:8080', ...headers] })
     sent.once('error', reject).once('response', (answer) => {
       let body = ''
       answer.setEncoding('utf8').on('data', (piece: string) => {
@@ -171,6 +171,8 @@ describe('with a collector', () => {
       'http.request.method': 'GET',
       'http.route': '/items/:id',
       'url.path': '/items/7',
+      'server.address': 'shop.test',
+      'server.port': '8080',
       'http.response.status_code': '200',
       'banyan.request.id': id,
       'banyan.route': 'item',
@@ -266,7 +268,8 @@ describe('with a collector', () => {
     await get(banyan.port, '/copied', ['traceparent', sampledParent(traceId)])
     const spans = await collector.ofTrace(traceId, 3)
     const copies = spans.map(attributesOf).filter((one) => one['banyan.shadow'] === true)
-    expect(copies).toEqual([expect.objectContaining({ 'banyan.side': 'to', 'banyan.server': 'new-1' })])
+    // The upstream echoes traceparent, so the bodies differ, and the old side may be asked again.
+    expect(copies).toContainEqual(expect.objectContaining({ 'banyan.side': 'to', 'banyan.server': 'new-1' }))
   })
 
   test('a table that removes traceparent has the last word', async () => {
@@ -359,7 +362,8 @@ describe('the exporter', () => {
     expect(told[0]).toContain('status 503')
     collector.status = 200
     await vi.waitFor(() => expect(collector.spans).toHaveLength(1), { timeout: 60_000 })
-    expect(told).toHaveLength(2)
+    // It is said when the answer is there, after the collector has the spans.
+    await vi.waitFor(() => expect(told).toHaveLength(2), { timeout: 60_000 })
     expect(collector.requests[0]?.headers.authorization).toBe('Bearer x')
     await exporter.close()
     collector.server.close().closeAllConnections()

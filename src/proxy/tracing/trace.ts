@@ -3,6 +3,7 @@
  */
 import type { Decision, RequestView, Side } from '../../rules/http/exchange.ts'
 import { schemeOf } from '../../rules/http/headers.ts'
+import { splitHost } from '../../rules/patterns/request-parts.ts'
 import { answeringSide } from '../../rules/routing/decide.ts'
 import type { Match } from '../../rules/routing/match.ts'
 import type { ParentSpan } from '../../rules/tracing/context.ts'
@@ -128,10 +129,12 @@ export class Trace {
     const { view, matched, decision, answer, cache, failure, startedMs } = exchange
     const { status } = answer
     const query = view.target.indexOf('?')
+    const { name, port } = splitHost(view.host)
     const attributes = [
       ...['http.request.method', view.method, 'http.route', matched.path?.text ?? null],
       ...['url.path', query === -1 ? view.target : view.target.slice(0, query)],
-      ...['url.scheme', schemeOf(exchange.peer, exchange.said), 'server.address', view.host],
+      ...['url.scheme', schemeOf(exchange.peer, exchange.said)],
+      ...['server.address', name === '' ? null : name, 'server.port', /^\d{1,5}$/.test(port) ? Number(port) : null],
       ...['client.address', view.clientAddress, 'http.response.status_code', status > 0 ? status : null],
       ...['error.type', failure ?? (status >= 500 ? String(status) : null)],
       ...['banyan.request.id', exchange.id, 'banyan.route', decision.routeId, 'banyan.upstream', decision.upstream],
@@ -147,11 +150,10 @@ export class Trace {
       ],
     ]
     const failed = failure !== null || status >= 500
-    const name = nameOf(exchange)
     this.#tell({
       spanId: this.#spanId,
       parentId: this.#parentId,
-      name,
+      name: nameOf(exchange),
       kind: 'server',
       startMs: startedMs,
       attributes,
