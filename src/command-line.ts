@@ -5,7 +5,7 @@ import { spawn } from 'node:child_process'
 import { dirname } from 'node:path'
 import type { Io } from './cli/io.ts'
 import { commandsHelp, commandsWith, runCommand, unknownCommand } from './cli/run.ts'
-import { printed, toStderr, toStdout } from './printing.ts'
+import { printed, toStderr, toStdout, whenOutputEnds } from './printing.ts'
 import { holdYoungGeneration } from './processes/young-generation.ts'
 import { utf8Text } from './rules/values/utf8.ts'
 import { readSettings, type Settings, SettingsError, settingsFlags, settingsHelp } from './settings.ts'
@@ -157,6 +157,8 @@ function endedByPerson(): AbortSignal {
     ended.abort()
   }
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, end)
+  // Nobody reads what is printed: `| head` has had enough.
+  whenOutputEnds(end)
   if (process.stdin.isTTY !== true || process.stdout.isTTY !== true) return ended.signal
   // In raw mode Ctrl-C is a key like others.
   process.stdin.setRawMode(true).on('data', (keys: Buffer) => {

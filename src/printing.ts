@@ -5,8 +5,18 @@ import { fstatSync, writeFileSync } from 'node:fs'
 
 let failure: NodeJS.ErrnoException | null = null
 
+let atFailure: (() => void) | null = null
+
 function failed(error: Error | null | undefined): void {
-  if (error) failure ??= error
+  if (!error) return
+  failure ??= error
+  atFailure?.()
+}
+
+/** Calls back when stdout can't be written any more: its pipe was closed, or its disk is full. At once if that has happened already. */
+export function whenOutputEnds(end: () => void): void {
+  atFailure = end
+  if (failure !== null) end()
 }
 
 // Without a listener a write error ends the process: a deploy would stop halfway because its pager was closed.

@@ -5,7 +5,7 @@ import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { andMore } from '../rules/values/problem.ts'
 import type { Target } from './contexts.ts'
-import { CommandError, EXIT, type Io, printable } from './io.ts'
+import { CommandError, EXIT, type Io, printable, printableLine } from './io.ts'
 
 /** A response of the admin API. */
 export interface Answer {
@@ -285,7 +285,7 @@ function lines(list: unknown, fromFlags: boolean): string[] {
     const isInFile = one.line !== undefined
     const place = isInFile ? `${one.file}:${one.line}:${one.column}: ` : placeOf(String(one.pointer ?? ''), fromFlags)
     const hint = one.hint === undefined ? '' : ` (${one.hint})`
-    return printable(`${place}${one.detail ?? one.message}${hint}`)
+    return printableLine(`${place}${one.detail ?? one.message}${hint}`)
   })
 }
 
@@ -298,10 +298,10 @@ function conflictLines(conflicts: unknown): string[] {
       before: string
       made: string
       now: string
-      since: { revision: number; author: string } | null
+      since?: { revision: number; author: string } | null
     }[]
   ).map(({ place, before, made, now, since }) => {
-    const who = since === null ? '' : `, by ${since.author} in revision ${since.revision}`
-    return printable(`${place}: ${before ?? 'none'} -> ${made ?? 'none'}, now ${now ?? 'none'}${who}`)
+    const who = !since ? '' : `, by ${since.author} in revision ${since.revision}`
+    return printableLine(`${place}: ${before ?? 'none'} -> ${made ?? 'none'}, now ${now ?? 'none'}${who}`)
   })
 }

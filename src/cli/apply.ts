@@ -11,7 +11,7 @@ import type { AdminClient } from './admin-client.ts'
 import { report, textOf } from './check.ts'
 import { ADMIN_FLAG, type Command, EDIT_FLAGS, editTerms, type Given, JSON_FLAG } from './command.ts'
 import { diffInColours, dryRunText } from './dry-run.ts'
-import { CommandError, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
+import { CommandError, EXIT, type ExitCode, type Io, jsonText, printable, printableLine } from './io.ts'
 
 const PERCENT_FLAG = {
   'take-percent': { value: '', help: 'take the percents of the file, instead of keeping those that are live' },
@@ -163,5 +163,5 @@ export function tableDiffText(changes: readonly Change[] = []): string {
     const value = (one: unknown): string => (one === null || one === undefined ? 'none' : flowText(one as Plain))
     return `  ${subject}: ${keys.map(({ key, before, after }) => `${key} ${value(before)} -> ${value(after)}`).join(', ')}`
   })
-  return lines.map((line) => `${printable(line)}\n`).join('')
+  return lines.map((line) => `${printableLine(line)}\n`).join('')
 }

@@ -1,7 +1,7 @@
 /**
  * Rows as columns: as wide as they are, or as wide as the terminal is.
  */
-import { paint } from './io.ts'
+import { paint, printableLine } from './io.ts'
 
 /** A column. */
 export interface Column {
@@ -35,9 +35,10 @@ export function columns(
 ): string {
   const { colour, width = null, wide = false } = typeof layout === 'boolean' ? { colour: layout } : layout
   const all = header.map((one) => (typeof one === 'string' ? { title: one } : one) as Column)
+  const flat = rows.map((row) => row.map((cell) => printableLine(cell)))
   const shown = all.map((column, at) => ({ column, at })).filter(({ column }) => wide || column.wide !== true)
   const widths = shown.map(({ column, at }) =>
-    rows.reduce((most, row) => Math.max(most, lengthOf(row[at] ?? '')), lengthOf(column.title)),
+    flat.reduce((most, row) => Math.max(most, lengthOf(row[at] ?? '')), lengthOf(column.title)),
   )
   if (width !== null && !wide)
     squeeze(
@@ -55,7 +56,7 @@ export function columns(
       .join(' '.repeat(GAP))
       .trimEnd()
   const head = paint(colour, 'dim', lineOf(all.map(({ title }) => title)))
-  return `${[head, ...rows.map(lineOf)].join('\n')}\n`
+  return `${[head, ...flat.map(lineOf)].join('\n')}\n`
 }
 
 /** Takes from the widest of those that may be cut, until the line fits or all are as narrow as they may be. */

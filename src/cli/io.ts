@@ -16,7 +16,7 @@ export interface Io {
   terminal(): { readonly columns: number; readonly rows: number } | null
   /** Asks the person at the terminal. @returns the answer, or null if nobody is there to ask */
   ask(question: string): Promise<string | null>
-  /** Aborts when the person ends a command that runs until then: Ctrl-C, or q at a terminal. From then on only that ends it. */
+  /** Aborts when the person ends a command that runs until then: Ctrl-C, q at a terminal, or a closed pipe. From then on only that ends it. */
   untilEnded(): AbortSignal
   readonly env: Readonly<Record<string, string | undefined>>
   /** A file's text; `-` is standard input. Throws if it can't be read. */
@@ -79,6 +79,11 @@ export function paint(on: boolean, colour: keyof typeof COLOURS, text: string): 
 /** Replaces what a terminal would act on. Everything that comes from tables and requests is printed through this. */
 export function printable(text: string): string {
   return text.replace(UNPRINTABLE, '?')
+}
+
+/** Like `printable`, and on one line: a line break in a reason would begin what looks like a line of ours. */
+export function printableLine(text: string): string {
+  return printable(text).replace(/[\t\n]/g, ' ')
 }
 
 /** Pretty-printed JSON, with escapes for what a terminal would act on. */

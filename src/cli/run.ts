@@ -12,7 +12,7 @@ import { discover } from './discover.ts'
 import { explain } from './explain.ts'
 import { exportCommand } from './export.ts'
 import { forceToken } from './force-token.ts'
-import { CommandError, EXIT, type ExitCode, type Io, jsonText } from './io.ts'
+import { CommandError, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
 import { progress } from './progress.ts'
 import { purge } from './purge.ts'
 import { ramp } from './ramp.ts'
@@ -100,7 +100,8 @@ export async function runCommand(
   } catch (error) {
     if (!(error instanceof CommandError)) throw error
     if (args.includes('--json') && error.problem !== null) io.out(jsonText(error.problem))
-    io.err(`banyan: ${error.message}\n`)
+    // Some of it may be the words of a server.
+    io.err(printable(`banyan: ${error.message}\n`))
     return error.code
   }
 }

@@ -4,7 +4,7 @@
 import { tableDiffText } from './apply.ts'
 import { ADMIN_FLAG, type Command, EDIT_FLAGS, editTerms, type Given, JSON_FLAG } from './command.ts'
 import { dryRunText } from './dry-run.ts'
-import { CommandError, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
+import { CommandError, EXIT, type ExitCode, type Io, jsonText, printableLine } from './io.ts'
 import { changesText, numberOf, type SummaryAnswer } from './revisions.ts'
 
 export const restore: Command = {
@@ -102,7 +102,7 @@ async function mayUndo(number: number, undoes: readonly Undone[], io: Io): Promi
 function undoneText(undoes: readonly Undone[], what: string): string {
   if (undoes.length === 0) return ''
   const lines = undoes.slice(0, SHOWN).map(({ revision, author, reason, summary }) => {
-    return printable(`  ${revision} by ${author}: ${changesText(summary)}${reason === null ? '' : ` (${reason})`}`)
+    return printableLine(`  ${revision} by ${author}: ${changesText(summary)}${reason === null ? '' : ` (${reason})`}`)
   })
   const more = undoes.length > SHOWN ? [`  and ${undoes.length - SHOWN} more`] : []
   return `${[`${what} ${undoes.length === 1 ? '1 revision' : `${undoes.length} revisions`}:`, ...lines, ...more].join('\n')}\n`
