@@ -16,8 +16,10 @@ import type { Planes } from './control/figures/planes.ts'
 import { activeAt, figuresOf } from './control/fleet/server-state.ts'
 import { SOLE_OWNER } from './control/ownership.ts'
 import { Ramps } from './control/ramps/ramps.ts'
+import type { RampNews } from './control/ramps/steps.ts'
 import { CertificateError, CertificateFiles } from './control/tls/certificate-files.ts'
 import { Certificates } from './control/tls/certificates.ts'
+import { Webhook } from './control/webhook/webhook.ts'
 import { awaitOwnership, openCore, stateFolderOf, type TableCore } from './core.ts'
 import { openLogs } from './logging/log.ts'
 import { logExceptions } from './processes/exceptions.ts'
@@ -65,9 +67,11 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
   await joined(core)
   const front = primary ?? (await OneProcess.of(settings, core, logs))
   const reasons: string[] = ['starting']
-  const ramps = rampsOf(core, front, log)
+  const webhook = webhookOf(settings, core, log)
+  const ramps = rampsOf(core, front, log, webhook)
   const admin = adminOf(settings, core, front, {
     ramps,
+    webhook,
     gate: new Gate(tokens, Date.now),
     isReady: () => ({
       ready: reasons.length === 0 && front.isUp,
@@ -203,7 +207,7 @@ function adminOf(
   settings: Settings,
   { live, operations, history, fleet, state, cluster }: TableCore,
   { planes }: Front,
-  parts: Pick<AdminParts, 'ramps' | 'gate' | 'isReady' | 'workers' | 'acmeFailures' | 'certificates' | 'log'>,
+  parts: Pick<AdminParts, 'ramps' | 'webhook' | 'gate' | 'isReady' | 'workers' | 'acmeFailures' | 'certificates' | 'log'>,
 ): Server {
   if (cluster !== null) shareFigures(cluster, planes, parts.log)
   else if (state !== null) keepFigures(state, planes, parts.log)
@@ -226,12 +230,23 @@ function adminOf(
   return adminServer(handler, parts.log)
 }
 
-function rampsOf(core: TableCore, { planes }: Front, log: AdminParts['log']): Ramps {
+function webhookOf({ webhook: target }: Settings, { state }: TableCore, log: AdminParts['log']): Webhook | null {
+  if (target === null) return null
+  const store = state?.store ?? null
+  const webhook = new Webhook({ target, store, log, now: Date.now, chance: Math.random })
+  if (state === null) return webhook
+  if (state.isOwner) void webhook.start()
+  state.onOwned(() => void webhook.start())
+  return webhook
+}
+
+function rampsOf(core: TableCore, { planes }: Front, log: AdminParts['log'], webhook: Webhook | null): Ramps {
+  const tell = (news: RampNews): void => webhook?.tell('ramp', news)
   const { live, operations, history, state, cluster } = core
   const monotonic = (): number => performance.now()
   const store = cluster?.rampLease.fenced() ?? state?.store ?? null
   const ownership = cluster?.rampLease ?? state ?? SOLE_OWNER
-  const ramps = new Ramps({ live, operations, history, planes, store, ownership, log, now: Date.now, monotonic })
+  const ramps = new Ramps({ live, operations, history, planes, store, ownership, log, tell, now: Date.now, monotonic })
   if (cluster === null) state?.onOwned(() => void ramps.takeOver())
   else planes.onRamp = (delta) => cluster.rampLease.relay(delta)
   return ramps

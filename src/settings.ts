@@ -8,6 +8,7 @@ import { createSecureContext } from 'node:tls'
 import { domainToASCII } from 'node:url'
 import { parseArgs } from 'node:util'
 import { flagProblem } from './cli/command.ts'
+import { flawOfWebhook, type WebhookTarget } from './control/webhook/send.ts'
 import { fromEnvironment, OtlpError, type OtlpSettings, readCollector, readShare } from './otlp-settings.ts'
 import type { ListenPlace } from './proxy/client/listen-at.ts'
 import type { ChallengeKind } from './rules/acme/names.ts'
@@ -94,6 +95,8 @@ export interface Settings {
   readonly forceByLink: boolean
   /** The first one makes the MACs of cookies, all of them check; empty for a key in the folder beside the table. */
   readonly cookieSecrets: readonly string[]
+  /** Where ramps and deploys are told of; null for nowhere. */
+  readonly webhook: WebhookTarget | null
   readonly keepRevisions: number
   /** The folder for what outlives the process; null for `.banyan` beside the table. */
   readonly state: string | null
@@ -345,6 +348,18 @@ const FLAGS = {
     help: "secret of banyan's own cookies; further ones after a comma are accepted too (a key kept with the revisions)",
     read: readCookieSecrets,
   },
+  webhook: {
+    value: 'URL',
+    fallback: '',
+    help: 'is told of ramps and deploys by POST: https://, or http:// on this machine',
+    read: readWebhook,
+  },
+  'webhook-secret': {
+    value: 'SECRET',
+    fallback: '',
+    help: 'signs what --webhook is sent; prefer the environment variable',
+    read: readWebhookSecret,
+  },
   'keep-revisions': {
     value: 'N',
     fallback: '200',
@@ -482,7 +497,7 @@ type FlagName = keyof typeof FLAGS
 /** What is empty here was meant to be a secret, which something has failed to fill in. */
 const SECRETS: ReadonlySet<FlagName> = new Set([
   ...(['admin-token', 'admin-tokens', 'admin-token-file', 'force-secret', 'cookie-secret'] as const),
-  ...(['cluster-secret', 'acme-eab-key'] as const),
+  ...(['cluster-secret', 'acme-eab-key', 'webhook-secret'] as const),
 ])
 const EMPTY_SECRET = 'must not be empty; leave it out if there is none'
 
@@ -545,6 +560,7 @@ export function readSettings(args: readonly string[], env: Readonly<Record<strin
     forceSecret: value('force-secret'),
     forceByLink: value('force-by-link'),
     cookieSecrets: value('cookie-secret'),
+    webhook: webhookOf(value('webhook'), value('webhook-secret')),
     keepRevisions: value('keep-revisions'),
     state: value('state'),
     allowLastGood: value('allow-last-good'),
@@ -853,6 +869,29 @@ function readCiphers(text: string): string {
   } catch {
     throw new SettingsError(`invalid ciphers '${text}' (such as ECDHE-RSA-AES128-GCM-SHA256:TLS_AES_128_GCM_SHA256)`)
   }
+}
+
+function readWebhook(text: string): string | null {
+  const flaw = text === '' ? null : flawOfWebhook(text)
+  if (flaw !== null) throw new SettingsError(flaw)
+  return orNull(text)
+}
+
+/** Shortest secret that signs webhooks. */
+const MIN_WEBHOOK_SECRET = 16
+
+function readWebhookSecret(text: string): string | null {
+  if (text !== '' && text.length < MIN_WEBHOOK_SECRET)
+    throw new SettingsError(`too short: expected ${MIN_WEBHOOK_SECRET} characters or more`)
+  return orNull(text)
+}
+
+/** @throws {SettingsError} if one of the two is missing */
+function webhookOf(url: string | null, secret: string | null): WebhookTarget | null {
+  if (url !== null && secret === null)
+    throw new SettingsError('--webhook: needs --webhook-secret, which signs what is sent')
+  if (url === null && secret !== null) throw new SettingsError('--webhook-secret: needs --webhook')
+  return url === null || secret === null ? null : { url, secret }
 }
 
 function readList(text: string): readonly string[] {

@@ -16,6 +16,7 @@ import type { Ramps } from './ramps/ramps.ts'
 import type { History } from './table/history.ts'
 import type { Operations } from './table/operations.ts'
 import { inTurns, jsonSteps } from './turns.ts'
+import type { Webhook } from './webhook/webhook.ts'
 
 /** Whether requests may be sent here, and if not why. */
 export interface Readiness {
@@ -49,6 +50,8 @@ export interface AdminParts {
   /** The data planes, wherever they are. */
   readonly planes: Planes
   readonly ramps: Ramps
+  /** Default: none is told. */
+  readonly webhook?: Pick<Webhook, 'figures'> | null
   /** What is known of servers beyond the table. */
   readonly fleet: FleetView
   readonly gate: Gate

@@ -17,11 +17,12 @@ import { processMetrics, workerMetrics } from './process.ts'
 import { progressMetrics } from './progress.ts'
 import { rampMetrics } from './ramps.ts'
 import { upstreamMetrics } from './upstreams.ts'
+import { webhookMetrics } from './webhook.ts'
 
 /** What the text is made from. */
 export type MetricsParts = Pick<
   AdminParts,
-  'live' | 'history' | 'isReady' | 'now' | 'workers' | 'acmeFailures' | 'certificates' | 'version' | 'cluster'
+  'live' | 'history' | 'isReady' | 'now' | 'workers' | 'acmeFailures' | 'certificates' | 'version' | 'cluster' | 'webhook'
 > & {
   readonly fleet: Pick<FleetView, 'health'>
   readonly ramps: Pick<Ramps, 'figures'>
@@ -42,6 +43,7 @@ export function metricsText(parts: MetricsParts, figures: Figures): string {
     ...upstreamMetrics(parts, figures.upstreams),
     ...rampMetrics(parts.ramps.figures()),
     ...clusterMetrics(parts.cluster),
+    ...webhookMetrics(parts.webhook?.figures ?? null),
     ...progressMetrics(figures),
     ...tableMetrics(parts),
     ...cacheMetrics(figures.cache),
