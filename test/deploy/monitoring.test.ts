@@ -87,6 +87,7 @@ routes:
         `prometheus:read:${TOKEN}`,
       ],
       ...[...tls.flags, '--acme', 'shop.test', '--acme-directory', `http://127.0.0.1:${dead}/`],
+      ...['--webhook', `http://127.0.0.1:${dead}/`, '--webhook-secret', 'a secret of some length'],
     ],
   })
   ends.push(
