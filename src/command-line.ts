@@ -131,6 +131,7 @@ function surroundings(): Io {
     now: Date.now,
     sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
     run: runInShell,
+    onInterrupt,
     timeoutMs: ANSWER_TIMEOUT_MS,
   }
 }
@@ -165,6 +166,16 @@ function endedByPerson(): AbortSignal {
     if (/[q\x03\x04]/.test(keys.toString('latin1'))) end()
   })
   return ended.signal
+}
+
+/** The second signal ends the process, as without a listener. */
+function onInterrupt(listener: (signal: string) => void): void {
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+  const once = (signal: string): void => {
+    for (const name of signals) process.off(name, once)
+    listener(signal)
+  }
+  for (const name of signals) process.on(name, once)
 }
 
 /** Its output goes to stderr, apart from the output of the command itself. */

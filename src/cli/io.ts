@@ -31,6 +31,8 @@ export interface Io {
   sleep(ms: number): Promise<void>
   /** Runs an operator's command in a shell, with its output on stderr. @returns its exit code, or null if it was killed by a signal */
   run(command: string, env: Readonly<Record<string, string>>): Promise<number | null>
+  /** Calls `listener` once when the command is interrupted, with the name of the signal, instead of ending at once. */
+  onInterrupt(listener: (signal: string) => void): void
   /** Timeout for responses of the proxy, in milliseconds. */
   readonly timeoutMs: number
 }

@@ -31,6 +31,8 @@ export interface Surroundings {
   readonly ask?: Io['ask']
   /** When the person ends it; default: never. */
   readonly ended?: AbortSignal
+  /** Gets what interrupts the command. */
+  readonly onInterrupt?: Io['onInterrupt']
   /** Files by path, besides those on disk. */
   readonly files?: Record<string, string>
 }
@@ -50,6 +52,7 @@ export async function banyan(
     ask = async () => null,
     ended = new AbortController().signal,
     readFile = (path) => readFileSync(path, 'utf8'),
+    onInterrupt = () => {},
   }: Surroundings = {},
 ): Promise<Ended> {
   let [out, err] = ['', '']
@@ -71,6 +74,7 @@ export async function banyan(
     now,
     sleep,
     run,
+    onInterrupt,
     timeoutMs,
   }
   const [name = '', ...args] = words

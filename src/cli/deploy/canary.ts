@@ -1,13 +1,11 @@
 /**
  * `banyan deploy canary`: gives the new version more and more traffic while it fails no more often than the rest. By percent of a
- * route, or by weight of one server.
+ * route, which is a ramp of the proxy, or by weight of one server.
  */
-import { targetNames, targetsText } from '../../rules/routing/targets.ts'
-import { flawOfPercent } from '../../rules/values/units.ts'
 import { CommandError, EXIT, type ExitCode } from '../io.ts'
 import { serverPath } from '../server-steps.ts'
-import { checkReady } from './blue-green.ts'
-import { DeployFailure, type DeployRun, type DeployServer, type Watched } from './run.ts'
+import { canaryByPercent } from './canary-route.ts'
+import { DeployFailure, DeployInterrupt, type DeployRun, type DeployServer, isOfDeploy, type Watched } from './run.ts'
 
 /** What is changed step by step. */
 interface Canary {
@@ -28,7 +26,9 @@ interface Canary {
 export async function canary(run: DeployRun, args: readonly string[]): Promise<ExitCode> {
   run.check()
   const [first, server] = args as [string, string | undefined]
-  const moved = server === undefined ? await byPercent(run, first) : await byWeight(run, first, server)
+  if (server === undefined) return await canaryByPercent(run, first, stepsOf(run, 'steps'))
+  const moved = await byWeight(run, first, server)
+  run.heedInterrupts()
   const holdMs = run.duration('hold', '30s')
   const limitMs = run.duration('ready', '60s')
   const path = [moved.before ?? 'absent', ...moved.steps].join(' -> ')
@@ -46,10 +46,13 @@ export async function canary(run: DeployRun, args: readonly string[]): Promise<E
       await moved.set(step)
       stood = step
       run.say(`${moved.name}: ${moved.print(step)}`)
+      run.throwIfInterrupted()
       // When stepping down, no result would be a reason to step up again.
       if (isRise) await hold(run, moved.watched, holdMs, limitMs)
     } catch (error) {
-      if (!(error instanceof DeployFailure || error instanceof CommandError)) throw error
+      if (error instanceof DeployInterrupt && !run.given.has('abort-on-interrupt'))
+        return run.end('stopped', `${error.message}: ${moved.name} stays at ${moved.print(stood ?? 0)}`)
+      if (!isOfDeploy(error)) throw error
       run.say(`failed: ${error.message}`)
       return goBack(run, moved)
     }
@@ -75,36 +78,6 @@ async function goBack(run: DeployRun, moved: Canary): Promise<ExitCode> {
   }
   const where = moved.before === null ? 'removed' : `back to ${moved.print(moved.before)}`
   return run.end('reverted', `${moved.name}: ${where}`)
-}
-
-async function byPercent(run: DeployRun, route: string): Promise<Canary> {
-  const path = `/routes/${encodeURIComponent(route)}`
-  const steps = stepsOf(run, 'steps')
-  const wrong = steps.find((step) => flawOfPercent(step) !== null)
-  if (wrong !== undefined)
-    throw new CommandError(EXIT.usage, `--steps: invalid percent ${wrong}: must be 0 to 100, with at most 4 decimals`)
-  const get = async (): Promise<number> => (await run.client.ask('GET', path)).json.percent
-  const { json } = await run.client.ask('GET', path)
-  const from: string = json.from ?? (await run.client.ask('GET', '/routes')).json.default
-  const targets = targetNames(json.to)
-  const name = targetsText(json.to)
-  if (steps.some((step) => step > json.percent)) for (const target of targets) await checkReady(run, target)
-  return {
-    name: `route ${route}`,
-    print: (value) => `${value} % to ${name}`,
-    steps,
-    before: json.percent,
-    watched: {
-      name,
-      upstreams: targets,
-      here: () => true,
-      route: { id: route, from, to: targets },
-      terms: run.terms(),
-    },
-    get,
-    set: (percent) => edit(run, 'PATCH', path, { percent }, `canary: ${percent} %`),
-    remove: () => Promise.resolve(),
-  }
 }
 
 async function byWeight(run: DeployRun, upstream: string, id: string): Promise<Canary> {

@@ -29,7 +29,8 @@ export const deploy: Command = {
   summary: 'roll out a new version step by step, with automatic rollback',
   about: `rolling UPSTREAM: drains each server in turn, replaces it with your command, waits until it is healthy, and uses it again.
 blue-green FROM TO: switches everything from upstream FROM to TO, in one revision.
-canary ROUTE: raises its percent in steps; canary UPSTREAM SERVER: its weight; each step is held and checked.
+canary ROUTE: raises its percent in steps: a ramp of the proxy, which goes on without this command; canary UPSTREAM SERVER: its
+weight; each step is held and checked.
 preview UPSTREAM HOST: adds a route that sends a host to this upstream only.
 
 A step fails if a server is unhealthy or ejected, or if the new version fails more often than the rest. It is then rolled back.
@@ -47,14 +48,24 @@ Additional exit codes: 6 failed and rolled back; 7 stopped halfway, the last lin
     only: { value: 'SERVER', help: 'rolling: only this server; may be repeated', multiple: true },
     'allow-last': { value: '', help: 'rolling: even if no other server is in use' },
     wait: { value: 'TIME', help: 'rolling: for requests in flight to finish (30s)' },
-    ready: { value: 'TIME', help: 'for a server to become healthy, or for enough requests to compare (60s)' },
+    ready: {
+      value: 'TIME',
+      help: 'for a server to become healthy, or for enough requests to compare (60s; canary of a route: without limit)',
+    },
     watch: { value: 'TIME', help: 'how long to watch a server (5s) or upstream (30s) after a step' },
     steps: { value: 'LIST', help: 'canary: percents of the route' },
     weights: { value: 'LIST', help: 'canary: weights of the server' },
     url: { value: 'URL', help: 'canary: adds the server if it is not in the table' },
     hold: { value: 'TIME', help: 'canary: how long to hold each step (30s)' },
-    'max-errors': { value: 'PERCENT', help: 'tolerated error rate above that of the rest (1%)' },
-    'min-requests': { value: 'N', help: 'minimum number of requests to compare (100)' },
+    'abort-on-interrupt': { value: '', help: 'rolling, canary: on SIGINT, SIGTERM or SIGHUP undo what was done' },
+    'max-errors': {
+      value: 'PERCENT',
+      help: 'tolerated error rate above that of the rest (1%; canary of a route: 0.5%)',
+    },
+    'min-requests': {
+      value: 'N',
+      help: 'minimum number of requests to compare (100; canary of a route: 50 different keys)',
+    },
     path: { value: 'PATH', help: 'preview: a path pattern (/*)' },
     id: { value: 'ID', help: 'preview: id of the route (preview-UPSTREAM)' },
     remove: { value: '', help: 'preview: remove it' },

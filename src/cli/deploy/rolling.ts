@@ -6,7 +6,7 @@ import { inForceOf } from '../admin-client.ts'
 import { count } from '../check.ts'
 import { CommandError, EXIT, type ExitCode } from '../io.ts'
 import { serverPath } from '../server-steps.ts'
-import { DeployFailure, type DeployRun, type DeployServer, isGood } from './run.ts'
+import { DeployFailure, DeployInterrupt, type DeployRun, type DeployServer, isGood, isOfDeploy } from './run.ts'
 
 interface Plan {
   readonly upstream: string
@@ -30,11 +30,15 @@ export async function rolling(run: DeployRun, [upstream]: readonly string[]): Pr
     return run.end('done', `nothing was changed (dry run of ${ids})`)
   }
   const replaced: DeployServer[] = []
+  run.heedInterrupts()
   for (const server of plan.servers) {
     try {
+      run.throwIfInterrupted()
       await replace(run, plan, server, plan.replace, replaced)
     } catch (error) {
-      if (!(error instanceof DeployFailure || error instanceof CommandError)) throw error
+      if (!isOfDeploy(error)) throw error
+      if (error instanceof DeployInterrupt && !run.given.has('abort-on-interrupt'))
+        return await leave(run, plan, replaced, error.message)
       run.say(`failed: ${error.message}`)
       return goBack(run, plan, replaced, server)
     }
@@ -82,10 +86,15 @@ async function replace(
   const { id } = server
   await checkOthers(run, plan, id)
   await drain(run, plan, id)
+  if (run.interrupt !== null) {
+    await run.client.ask('POST', `${serverPath(upstream, id)}/undrain`)
+    run.throwIfInterrupted()
+  }
   replaced.push(server)
   const text = commandFor(command, server)
   run.say(`${id}: ${text}`)
   const code = await run.io.run(text, { BANYAN_SERVER_ID: id, BANYAN_SERVER_URL: server.url })
+  run.throwIfInterrupted()
   if (code !== 0)
     throw new DeployFailure(`${id}: the command ${code === null ? 'was killed by a signal' : `exited with ${code}`}`)
   await waitHealthy(run, plan, id)
@@ -99,6 +108,31 @@ async function replace(
     throw error
   }
   run.say(`${id}: healthy, back in use`)
+}
+
+/** Ends where it is, and says what is left. */
+async function leave(
+  run: DeployRun,
+  { upstream, servers }: Plan,
+  replaced: readonly DeployServer[],
+  signal: string,
+): Promise<ExitCode> {
+  const now = await run.servers(upstream)
+  const isDrained = ({ id }: DeployServer): boolean => now.some((one) => one.id === id && one.drained)
+  const names = (list: readonly DeployServer[]): string => list.map(({ id }) => id).join(', ')
+  const drained = replaced.filter(isDrained)
+  const done = replaced.filter((server) => !isDrained(server))
+  const left = servers.filter(({ id }) => !done.some((one) => one.id === id))
+  const parts = [
+    ...(done.length === 0 ? [] : [`${names(done)} replaced`]),
+    ...(drained.length === 0 ? [] : [`${names(drained)} still drained, its command has run`]),
+    ...(left.length === drained.length ? [] : [`${names(left.filter((one) => !isDrained(one)))} unchanged`]),
+  ]
+  const only = left.map(({ id }) => `--only ${id}`).join(' ')
+  return run.end(
+    'stopped',
+    `${signal}: ${parts.join('; ')}${left.length === 0 ? '' : `; to go on: the same with ${only}`}`,
+  )
 }
 
 async function checkOthers(run: DeployRun, { upstream }: Plan, id: string): Promise<void> {
@@ -165,7 +199,7 @@ async function goBack(
     try {
       await replace(run, plan, server, revert, [])
     } catch (error) {
-      if (!(error instanceof DeployFailure || error instanceof CommandError)) throw error
+      if (!isOfDeploy(error)) throw error
       return run.end('stopped', `cannot roll back ${server.id}: ${error.message}`)
     }
   }

@@ -52,6 +52,14 @@ const CODES: Readonly<Record<Ending, ExitCode>> = {
 /** The deploy failed and has to be rolled back. The message says why. */
 export class DeployFailure extends Error {}
 
+/** The operator wants the command to end. The message names the signal. */
+export class DeployInterrupt extends Error {}
+
+/** Whether an error is one that a deploy deals with. */
+export function isOfDeploy(error: unknown): error is Error {
+  return error instanceof DeployFailure || error instanceof DeployInterrupt || error instanceof CommandError
+}
+
 /** Polling interval. */
 const LOOK_MS = 200
 
@@ -60,6 +68,8 @@ export class DeployRun {
   readonly client: AdminClient
   readonly given: Given
   readonly io: Io
+  /** The signal that wants it to end, or null. */
+  interrupt: string | null = null
   readonly #pattern: string
   readonly #steps: { readonly atMs: number; readonly what: string }[] = []
 
@@ -68,6 +78,23 @@ export class DeployRun {
     this.given = given
     this.io = io
     this.client = given.client(io)
+  }
+
+  /** From now on SIGINT, SIGTERM and SIGHUP end the deploy in an orderly way; the second one ends it at once. */
+  heedInterrupts(): void {
+    this.io.onInterrupt((signal) => {
+      this.interrupt = signal
+      this.io.err(`${signal}: one moment; a second one leaves everything as it is now\n`)
+    })
+  }
+
+  /** @throws {DeployInterrupt} */
+  throwIfInterrupted(): void {
+    if (this.interrupt === null) return
+    const signal = this.interrupt
+    // What is done now to end it is not interrupted again.
+    this.interrupt = null
+    throw new DeployInterrupt(signal)
   }
 
   get isDryRun(): boolean {
@@ -123,6 +150,7 @@ export class DeployRun {
     const endMs = this.io.now() + limitMs
     for (;;) {
       if (await done()) return true
+      this.throwIfInterrupted()
       if (this.io.now() >= endMs) return false
       await this.io.sleep(Math.min(LOOK_MS, Math.max(1, endMs - this.io.now())))
     }
@@ -154,15 +182,11 @@ export class DeployRun {
     return verdict
   }
 
-  async #look({ upstreams, here, against, route }: Watched): Promise<Look> {
+  async #look({ upstreams, here, against }: Watched): Promise<Look> {
     const servers = (await Promise.all(upstreams.map((name) => this.servers(name)))).flat()
     const some = servers.filter(here)
-    if (route === undefined) {
-      const rest = against === undefined ? servers.filter((server) => !here(server)) : await this.servers(against)
-      return { servers: some, here: talliesOf(some), others: talliesOf(rest) }
-    }
-    const { live } = (await this.client.ask('GET', `/routes/${encodeURIComponent(route.id)}`)).json
-    return { servers: some, here: tallyOf(route.to, live.sides), others: tallyOf([route.from], live.sides) }
+    const rest = against === undefined ? servers.filter((server) => !here(server)) : await this.servers(against)
+    return { servers: some, here: talliesOf(some), others: talliesOf(rest) }
   }
 }
 
@@ -174,8 +198,6 @@ export interface Watched {
   readonly here: (server: DeployServer) => boolean
   /** The upstream to compare with; default: the other servers of its own. */
   readonly against?: string
-  /** Compares the two upstreams of this route instead, by the attempts for requests that were drawn to each. */
-  readonly route?: { readonly id: string; readonly from: string; readonly to: readonly string[] }
   readonly terms: VerdictTerms
 }
 
@@ -184,19 +206,6 @@ interface Look {
   readonly servers: readonly DeployServer[]
   readonly here: ReadonlyMap<string, Tally>
   readonly others: ReadonlyMap<string, Tally>
-}
-
-/** The attempts at upstreams of a route, from `GET /routes/:id`, which omits an upstream without attempts. */
-function tallyOf(
-  upstreams: readonly string[],
-  sides: Readonly<Record<string, { readonly attempts: number; readonly failed: number }>>,
-): Map<string, Tally> {
-  return new Map(
-    upstreams.map((upstream) => {
-      const { attempts, failed } = sides[upstream] ?? { attempts: 0, failed: 0 }
-      return [upstream, { exchanges: attempts, failures: failed }]
-    }),
-  )
 }
 
 function talliesOf(servers: readonly DeployServer[]): Map<string, Tally> {
