@@ -1,0 +1,171 @@
+/**
+ * Deploys that are interrupted or that only watch: what they say is left, and what they undo. The proxy is a stand-in.
+ */
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { json } from 'node:stream/consumers'
+import { expect, onTestFinished, test } from 'vitest'
+import { banyan } from '../rig.ts'
+
+type Answers = (method: string, path: string, body: unknown) => object
+
+/** An admin API that answers as told; undefined breaks the connection. */
+async function standIn(answers: (...given: Parameters<Answers>) => object | undefined): Promise<string> {
+  const server = createServer(async (req, res) => {
+    const body = req.method === 'POST' && req.headers['content-length'] !== undefined ? await json(req) : null
+    const answer = req.url === '/livez' ? {} : answers(req.method as string, req.url as string, body)
+    if (answer === undefined) return void req.socket.destroy()
+    res.setHeader('Content-Type', 'application/json')
+    res.setHeader('Banyan-Request-Id', 'of the stand-in')
+    res.end(JSON.stringify(answer))
+  })
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
+  onTestFinished(() => void server.close().closeAllConnections())
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`
+}
+
+/** A clock that waiting moves, and an operator who interrupts. */
+function surroundings(run: (command: string, interrupt: (signal: string) => void) => void = () => {}) {
+  let nowMs = 0
+  let interrupt: (signal: string) => void = () => {}
+  return {
+    now: () => nowMs,
+    sleep: async (ms: number) => void (nowMs += ms),
+    onInterrupt: (listener: (signal: string) => void) => void (interrupt = listener),
+    run: async (command: string) => {
+      run(command, interrupt)
+      return 0
+    },
+    interrupt: (signal: string) => interrupt(signal),
+  }
+}
+
+/** Three servers, each healthy at each look. */
+function fleet(onDrain: (id: string) => void = () => {}): { drained: Set<string>; answers: Answers } {
+  const drained = new Set<string>()
+  let probes = 0
+  const server = (id: string): object => {
+    const health = { healthy: true, probes: { good: ++probes * 10, failed: 0 }, last: { good: true, detail: '' } }
+    const live = [{ id, state: 'up', exchanges: 0, failures: 0, ejections: 0, health }]
+    return { id, url: `http://${id}`, weight: 1, drained: drained.has(id), lease: null, active: 0, live }
+  }
+  const answers: Answers = (method, path) => {
+    if (path === '/upstreams/gtin') return { health: { up: 2 } }
+    const [, id, action] = /^\/upstreams\/gtin\/servers\/(\w+)\/(drain|undrain)/.exec(path) ?? []
+    if (method === 'POST' && id !== undefined) {
+      if (action === 'undrain') drained.delete(id)
+      else {
+        drained.add(id)
+        onDrain(id)
+      }
+      return { active: 0 }
+    }
+    return { servers: ['one', 'two', 'three'].map(server) }
+  }
+  return { drained, answers }
+}
+
+const ROLLING = ['deploy', 'rolling', 'gtin', '--replace', 'replace {id}']
+
+test('rolling, while a command runs: what is replaced, drained and unchanged is told', async () => {
+  const { drained, answers } = fleet()
+  const around = surroundings((command, interrupt) => command === 'replace two' && interrupt('SIGINT'))
+  const ended = await banyan([...ROLLING, '--admin', await standIn(answers)], around)
+  expect(ended.code).toBe(7)
+  expect(ended.out.split('\n').at(-2)).toBe(
+    'stopped: SIGINT: one replaced; two still drained, its command has run; three unchanged; to go on: the same with --only two --only three',
+  )
+  expect([...drained]).toEqual(['two'])
+})
+
+test('rolling, while a server drains: it is used again', async () => {
+  const around = surroundings()
+  const { drained, answers } = fleet((id) => id === 'two' && around.interrupt('SIGTERM'))
+  const ended = await banyan([...ROLLING, '--admin', await standIn(answers)], around)
+  expect(ended.out.split('\n').at(-2)).toBe(
+    'stopped: SIGTERM: one replaced; two, three unchanged; to go on: the same with --only two --only three',
+  )
+  expect([...drained]).toEqual([])
+})
+
+test('rolling with --abort-on-interrupt: what was replaced is reverted', async () => {
+  const { drained, answers } = fleet()
+  const commands: string[] = []
+  const around = surroundings((command, interrupt) => {
+    commands.push(command)
+    if (command === 'replace two') interrupt('SIGHUP')
+  })
+  const flags = ['--revert', 'revert {id}', '--abort-on-interrupt', '--admin', await standIn(answers)]
+  const ended = await banyan([...ROLLING, ...flags], around)
+  expect(ended.code).toBe(6)
+  expect(ended.out).toContain('failed: SIGHUP\n')
+  expect(commands).toEqual(['replace one', 'replace two', 'revert two', 'revert one'])
+  expect([...drained]).toEqual([])
+})
+
+/** A ramp that is at these statuses, one look after the other; undefined is a proxy that is away. */
+function ramping(statuses: readonly (string | undefined)[]) {
+  const asked: { path: string; body: unknown }[] = []
+  let look = -1
+  const answers = (method: string, path: string, body: unknown): object | undefined => {
+    if (path === '/routes/lookup') return { id: 'lookup', to: 'gtin', percent: 0 }
+    if (path.startsWith('/upstreams/')) return fleet().answers('GET', path, null)
+    if (method === 'POST') asked.push({ path, body })
+    if (path.endsWith('/abort')) return { why: 'aborted by anna, back to 0 %' }
+    if (method !== 'POST') look++
+    const status = look < 0 ? 'running' : statuses[Math.min(look, statuses.length - 1)]
+    if (status === undefined) return undefined
+    const events = [{ at: '1', by: 'anna', what: '5 %: started by anna' }]
+    const withoutKey = { exchanges: 40, withoutKey: 10, moveAt: null }
+    return { status, why: `why ${status}`, step: 5, percent: 5, next: 50, events, withoutKey }
+  }
+  return { answers, asked }
+}
+
+const CANARY = ['deploy', 'canary', 'lookup', '--steps', '5,50', '--hold', '5m']
+
+test.each([
+  [['running', undefined, undefined, 'done'], 0, 'done: route lookup: 0 -> 5 -> 50 % to gtin'],
+  [['running', 'rolled-back'], 6, 'reverted: lookup: why rolled-back'],
+  [['aborted'], 7, 'stopped: lookup: why aborted'],
+  [['paused'], 7, 'stopped: lookup: why paused; to go on: banyan ramp resume lookup'],
+])('a canary of a route follows its ramp: %j', async (statuses, code, last) => {
+  const { answers, asked } = ramping(statuses)
+  const ended = await banyan([...CANARY, '--admin', await standIn(answers)], surroundings())
+  expect(ended).toMatchObject({ code, err: '' })
+  expect(ended.out.split('\n')).toEqual([
+    '10 of the last 40 requests have no sticky key: no step moves these at once',
+    'lookup: 5 %: started by anna',
+    last,
+    '',
+  ])
+  expect(asked).toEqual([
+    { path: '/routes/lookup/ramp/start', body: { plan: { steps: [5, 50], hold: '300000ms', guard: {} } } },
+  ])
+})
+
+test('a canary of a route with --ready is taken back where evidence does not come', async () => {
+  const { answers, asked } = ramping(['holding'])
+  const ended = await banyan([...CANARY, '--ready', '1m', '--admin', await standIn(answers)], surroundings())
+  expect(ended.code).toBe(6)
+  expect(ended.out).toContain('not enough evidence within 60 s (--ready): why holding: aborted by anna, back to 0 %\n')
+  expect(asked.at(-1)).toEqual({ path: '/routes/lookup/ramp/abort', body: { back: true } })
+})
+
+test.each([
+  [
+    [],
+    7,
+    /^stopped: SIGINT: the ramp of lookup goes on at 5 %, next 50 %; to see it: banyan ramp status lookup; to end/,
+  ],
+  [['--abort-on-interrupt'], 6, /^reverted: lookup: SIGINT: aborted by anna, back to 0 %$/],
+])('an interrupted canary of a route says what goes on, or ends it: %j', async (flags, code, last) => {
+  const { answers, asked } = ramping(['running'])
+  const around = surroundings()
+  let looks = 0
+  const sleep = async () => void (++looks === 3 && around.interrupt('SIGINT'))
+  const ended = await banyan([...CANARY, ...flags, '--admin', await standIn(answers)], { ...around, sleep })
+  expect(ended.code).toBe(code)
+  expect(ended.out.split('\n').at(-2)).toMatch(last)
+  expect(asked.length).toBe(flags.length === 0 ? 1 : 2)
+})
