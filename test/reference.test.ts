@@ -66,6 +66,7 @@ routes:
         'shop.test',
         '--acme-directory',
         `http://127.0.0.1:${dead}/`,
+        ...['--webhook', `http://127.0.0.1:${dead}/`, '--webhook-secret', 'a secret of some length'],
       ],
     })
     ends.push(
