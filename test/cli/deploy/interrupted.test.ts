@@ -12,7 +12,7 @@ type Answers = (method: string, path: string, body: unknown) => object
 /** An admin API that answers as told; undefined breaks the connection. */
 async function standIn(answers: (...given: Parameters<Answers>) => object | undefined): Promise<string> {
   const server = createServer(async (req, res) => {
-    const body = req.method === 'POST' && req.headers['content-length'] !== undefined ? await json(req) : null
+    const body = Number(req.headers['content-length'] ?? 0) > 0 ? await json(req) : null
     const answer = req.url === '/livez' ? {} : answers(req.method as string, req.url as string, body)
     if (answer === undefined) return void req.socket.destroy()
     res.setHeader('Content-Type', 'application/json')
