@@ -74,6 +74,7 @@ default: legacy
 routes:
   - { id: gtin-lookup, match: { path: "/gtins/:gtin" }, to: gtin, percent: 100, cache: { ttl: 60s }, ramp: {} }
   - { id: broken, match: { path: /broken }, to: dead, percent: 100 }
+  - { id: falls, match: { path: /falls }, to: dead, percent: 100, fallback: {} }
 `,
     args: [
       ...[
@@ -101,7 +102,7 @@ routes:
   // It speaks no TLS, which is counted.
   await fetch(`http://127.0.0.1:${banyan.tlsPort}/`)
   // Every other server is tried first: of two exchanges one meets the dead server, and is made again at the other.
-  for (const path of ['/', '/broken', '/gtins/1', '/gtins/2', '/gtins/3', '/gtins/1']) await ask(path)
+  for (const path of ['/', '/broken', '/falls', '/gtins/1', '/gtins/2', '/gtins/3', '/gtins/1']) await ask(path)
   const answer = await fetch(`http://127.0.0.1:${banyan.adminPort}/metrics`, {
     headers: { authorization: `Bearer ${TOKEN}` },
   })
