@@ -207,7 +207,10 @@ function adminOf(
   settings: Settings,
   { live, operations, history, fleet, state, cluster }: TableCore,
   { planes }: Front,
-  parts: Pick<AdminParts, 'ramps' | 'webhook' | 'gate' | 'isReady' | 'workers' | 'acmeFailures' | 'certificates' | 'log'>,
+  parts: Pick<
+    AdminParts,
+    'ramps' | 'webhook' | 'gate' | 'isReady' | 'workers' | 'acmeFailures' | 'certificates' | 'log'
+  >,
 ): Server {
   if (cluster !== null) shareFigures(cluster, planes, parts.log)
   else if (state !== null) keepFigures(state, planes, parts.log)

@@ -22,7 +22,16 @@ import { webhookMetrics } from './webhook.ts'
 /** What the text is made from. */
 export type MetricsParts = Pick<
   AdminParts,
-  'live' | 'history' | 'isReady' | 'now' | 'workers' | 'acmeFailures' | 'certificates' | 'version' | 'cluster' | 'webhook'
+  | 'live'
+  | 'history'
+  | 'isReady'
+  | 'now'
+  | 'workers'
+  | 'acmeFailures'
+  | 'certificates'
+  | 'version'
+  | 'cluster'
+  | 'webhook'
 > & {
   readonly fleet: Pick<FleetView, 'health'>
   readonly ramps: Pick<Ramps, 'figures'>
