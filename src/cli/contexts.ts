@@ -1,7 +1,7 @@
 /**
  * Contexts: named admin addresses with their tokens, in a file that only its owner can read.
  */
-import { chmodSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, readFileSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { didYouMean } from '../rules/values/problem.ts'
 import { CommandError, EXIT, type Io } from './io.ts'
@@ -149,9 +149,10 @@ function parsed(text: string, path: string): Contexts {
 
 /** Replaces the file as a whole; readable by its owner only. @throws {CommandError} if it can't be written */
 export function writeContexts(contexts: Contexts, io: Io): void {
-  const path = pathOf(io)
-  if (path === null)
+  const named = pathOf(io)
+  if (named === null)
     throw new CommandError(EXIT.usage, 'nowhere to keep contexts: set HOME, XDG_CONFIG_HOME or BANYAN_CONTEXTS')
+  const path = behindLinks(named)
   const next = `${path}.${process.pid}.new`
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
@@ -162,6 +163,15 @@ export function writeContexts(contexts: Contexts, io: Io): void {
   } catch (error) {
     rmSync(next, { force: true })
     throw new CommandError(EXIT.refused, `can't write the contexts: ${(error as Error).message}`)
+  }
+}
+
+/** The file itself: a link to one that is kept elsewhere stays a link. */
+function behindLinks(path: string): string {
+  try {
+    return realpathSync(path)
+  } catch {
+    return path
   }
 }
 

@@ -1,7 +1,17 @@
 /**
  * Contexts: what they name, what wins over them, where their tokens go, and which files are refused.
  */
-import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  lstatSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import nock from 'nock'
@@ -136,6 +146,17 @@ test.each([
   writeFileSync(path, text)
   const { code, err } = await run(['routes'])
   expect([code, err]).toEqual([2, expect.stringContaining(told)])
+})
+
+test('a link to the file stays one, and what it names is written', async () => {
+  await two()
+  const kept = join(folder, 'kept.json')
+  renameSync(path, kept)
+  symlinkSync(kept, path)
+  expect((await run(['context', 'remove', 'prod'])).code).toBe(0)
+  expect(lstatSync(path).isSymbolicLink()).toBe(true)
+  expect(readFileSync(kept, 'utf8')).not.toContain(SECRET)
+  expect(statSync(kept).mode & 0o777).toBe(0o600)
 })
 
 test('nothing of a file with a slip is printed: it has tokens', async () => {
