@@ -3,6 +3,7 @@
  */
 import { spawn } from 'node:child_process'
 import { dirname } from 'node:path'
+import { wrapped } from './cli/columns.ts'
 import type { Io } from './cli/io.ts'
 import { commandsHelp, commandsWith, runCommand, unknownCommand } from './cli/run.ts'
 import { printed, toStderr, toStdout, whenOutputEnds } from './printing.ts'
@@ -188,7 +189,8 @@ function runInShell(command: string, env: Readonly<Record<string, string>>): Pro
 }
 
 function print(text: string): number {
-  toStdout(text)
+  const { isTTY, columns } = process.stdout
+  toStdout(isTTY ? wrapped(text, columns) : text)
   return 0
 }
 

@@ -90,3 +90,27 @@ function cutInside(text: string, width: number): string {
   const head = Math.ceil((width - 1) / 3)
   return `${letters.slice(0, head).join('')}…${letters.slice(letters.length - (width - 1 - head)).join('')}`
 }
+
+/** Text of a help with lines no longer than a terminal is wide, broken at spaces; what goes on is indented as the text of the flag is. */
+export function wrapped(text: string, width: number): string {
+  const lines = text.split('\n')
+  // Examples are copied.
+  const examples = lines.indexOf('Examples:')
+  return lines.flatMap((line, at) => (examples !== -1 && at > examples ? [line] : wrappedLine(line, width))).join('\n')
+}
+
+function wrappedLine(line: string, width: number): string[] {
+  const flag = /^ {2,}\S.*? {2,}(?=\S)/.exec(line)?.[0].length ?? 0
+  const lead = (/^ */.exec(line) as RegExpExecArray)[0].length
+  const indent = flag > 0 && flag <= width / 2 ? flag : lead > 0 ? lead + 2 : 0
+  const lines = []
+  let rest = line
+  while (lengthOf(rest) > width) {
+    const at = rest.lastIndexOf(' ', width)
+    // A word that is too long stays whole, and the terminal breaks it.
+    if (at <= indent) break
+    lines.push(rest.slice(0, at).trimEnd())
+    rest = ' '.repeat(indent) + rest.slice(at + 1)
+  }
+  return [...lines, rest]
+}

@@ -4,6 +4,7 @@
 import { didYouMean } from '../rules/values/problem.ts'
 import { apply, diff } from './apply.ts'
 import { check } from './check.ts'
+import { wrapped } from './columns.ts'
 import { type Command, type Flag, helpOf, readArguments } from './command.ts'
 import { completionOf } from './completion.ts'
 import { context } from './context.ts'
@@ -90,7 +91,8 @@ export async function runCommand(
   if (command === undefined) return null
   const options = args.includes('--') ? args.slice(0, args.indexOf('--')) : args
   if (options.includes('--help') || options.includes('-h')) {
-    io.out(helpOf(command))
+    const size = io.terminal()
+    io.out(size === null ? helpOf(command) : wrapped(helpOf(command), size.columns))
     return EXIT.done
   }
   try {

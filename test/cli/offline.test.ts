@@ -33,6 +33,18 @@ test.each(NAMES)('%s --help tells its usage, its flags and at least one example'
   }
 })
 
+test('in a terminal a help breaks between words, but for examples, and in a pipe nowhere', async () => {
+  const [whole, narrow] = [
+    await banyan(['revisions', '--help']),
+    await banyan(['revisions', '--help'], { terminal: () => ({ columns: 60, rows: 24 }) }),
+  ]
+  const [text, examples] = narrow.out.split('\nExamples:\n') as [string, string]
+  expect(Math.max(...text.split('\n').map(({ length }) => length))).toBeLessThanOrEqual(60)
+  expect(text).toMatch(/\n {2}--all {20,22}each on a line of its own, also\n {27}those of one run\n/)
+  expect(narrow.out.split(/\s+/)).toEqual(whole.out.split(/\s+/))
+  expect(whole.out).toContain(`\nExamples:\n${examples}`)
+})
+
 test('a word that is no command is none', async () => {
   expect((await banyan(['chekc'])).code).toBeNull()
 })
