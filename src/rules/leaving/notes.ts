@@ -9,6 +9,8 @@ type Path = Finding['path']
 /** Gathers notes. */
 export class Notes {
   readonly #findings: Finding[] = []
+  /** By their route or upstream: tables have thousands. */
+  readonly #byThing = new Map<string, Finding[]>()
   readonly #engine: string
 
   /** @param engine its name as people write it */
@@ -19,8 +21,21 @@ export class Notes {
   /** Adds a note at a place of the table; the same one only once. */
   add(path: Path, message: string): void {
     const full = `${this.#engine}: ${message}`
-    const isKnown = this.#findings.some((one) => one.message === full && samePath(one.path, path))
-    if (!isKnown) this.#findings.push({ path, message: full, severity: 'warning', at: 'key' })
+    const here = this.#of(path)
+    if (here.some((one) => one.message === full && samePath(one.path, path))) return
+    const finding: Finding = { path, message: full, severity: 'warning', at: 'key' }
+    here.push(finding)
+    this.#findings.push(finding)
+  }
+
+  /** The notes at the same route or upstream. */
+  #of([kind, one]: Path): Finding[] {
+    const key = `${kind}/${one}`
+    const known = this.#byThing.get(key)
+    if (known !== undefined) return known
+    const none: Finding[] = []
+    this.#byThing.set(key, none)
+    return none
   }
 
   /** Everything that was noted. */
@@ -30,7 +45,7 @@ export class Notes {
 
   /** The comments at a route or an upstream: what was noted at it, or below. */
   at(path: Path): string[] {
-    return this.#findings
+    return this.#of(path)
       .filter((one) => path.every((key, at) => one.path[at] === key))
       .map((one) => {
         const place = one.path.slice(path.length).join('.')
