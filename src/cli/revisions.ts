@@ -218,6 +218,14 @@ function sinceOf(text: string, io: Io): string {
 }
 
 /** @throws {CommandError} if the text is not the number of a revision */
+/** One revision, or `3-5`, as the list shows several in a row. */
+export function numbersOf(text: string): readonly [number, number] {
+  const [, first, last] = /^([^-]+)-([^-]+)$/.exec(text) ?? [null, text, text]
+  const numbers = [numberOf(first as string), numberOf(last as string)] as const
+  if (numbers[0] <= numbers[1]) return numbers
+  throw new CommandError(EXIT.usage, `invalid revisions '${text}': the earlier one comes first`)
+}
+
 export function numberOf(text: string): number {
   if (/^[1-9][0-9]{0,14}$/.test(text)) return Number(text)
   throw new CommandError(EXIT.usage, `invalid revision '${text}': expected a number`)

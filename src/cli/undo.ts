@@ -5,7 +5,7 @@ import { tableDiffText } from './apply.ts'
 import { ADMIN_FLAG, type Command, EDIT_FLAGS, editTerms, type Given, JSON_FLAG } from './command.ts'
 import { dryRunText } from './dry-run.ts'
 import { CommandError, EXIT, type ExitCode, type Io, jsonText, printableLine } from './io.ts'
-import { changesText, numberOf, type SummaryAnswer } from './revisions.ts'
+import { changesText, numberOf, numbersOf, type SummaryAnswer } from './revisions.ts'
 
 export const restore: Command = {
   name: 'restore',
@@ -26,11 +26,11 @@ a terminal --yes is needed. banyan revert undoes one revision and leaves the oth
 
 export const revert: Command = {
   name: 'revert',
-  usage: 'NUMBER',
-  summary: 'undo what one revision changed, and nothing of later ones',
+  usage: 'NUMBER[-NUMBER]',
+  summary: 'undo what one revision changed, or several in a row, and nothing of later ones',
   about: `Each value that the revision set goes back to what it was before; comments come back where the lines allow it. If a value has been
 changed again since, nothing is changed, and both sides are named with the revision and its author: exit 1.`,
-  examples: ['banyan revert 12 --reason "p99 is twice as high"', 'banyan revert 12 --dry-run'],
+  examples: ['banyan revert 12 --reason "p99 is twice as high"', 'banyan revert 12-15 --dry-run'],
   flags: { ...EDIT_FLAGS, ...ADMIN_FLAG, ...JSON_FLAG },
   counts: [1, 1],
   run: runRevert,
@@ -109,11 +109,12 @@ function undoneText(undoes: readonly Undone[], what: string): string {
 }
 
 async function runRevert(given: Given, io: Io): Promise<ExitCode> {
-  const number = numberOf(given.args[0] as string)
+  const [from, to] = numbersOf(given.args[0] as string)
   const { headers, query } = editTerms(given)
-  const { json } = await given.client(io).ask('POST', `/revisions/${number}/revert${query}`, { headers })
-  const { first, last } = json.reverted ?? { first: number, last: number }
-  const what = first === last ? `revision ${number}` : `revisions ${first} to ${last}`
+  const path = from === to ? `${to}` : `${from}-${to}`
+  const { json } = await given.client(io).ask('POST', `/revisions/${path}/revert${query}`, { headers })
+  const { first, last } = json.reverted ?? { first: from, last: to }
+  const what = first === last ? `revision ${last}` : `revisions ${first} to ${last}`
   if (given.has('json')) io.out(jsonText(json))
   else if (given.has('dry-run')) io.out(dryRunText(json, io.colours.out))
   else if (!json.changed) io.out(`no change: ${what} is undone already (revision ${json.revision})\n`)

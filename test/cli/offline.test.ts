@@ -61,6 +61,8 @@ test.each([
   [['set', 'gtin-lookup', '5', '-x'], 'unknown flag -x; usage: banyan set ROUTE [PERCENT] | GROUP PERCENT --group'],
   [['deploy', 'blue-green', 'gtin', 'gtin'], 'FROM and TO are both gtin: there is nothing to switch'],
   [['restore', 'last'], "invalid revision 'last': expected a number"],
+  [['revert', '5-3'], "invalid revisions '5-3': the earlier one comes first"],
+  [['revert', '5-'], "invalid revision '5-': expected a number"],
   [['explain'], 'missing URL; usage: banyan explain [METHOD] URL'],
   [['explain', 'stores'], "invalid URL 'stores': expected a path or an http URL"],
   [['explain', '/', '-H', 'no colon'], "-H: invalid header 'no colon': expected 'NAME: VALUE'"],

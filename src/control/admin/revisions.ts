@@ -12,7 +12,7 @@ import {
 } from '../context.ts'
 import { AdminProblem } from '../http/problem.ts'
 import { compareApart } from '../table/apart.ts'
-import { restoreRevision, revertRevision } from '../table/edits.ts'
+import { restoreRevision, revertRevisions } from '../table/edits.ts'
 import type { KeepMark, RevisionRecord } from '../table/revision-record.ts'
 import { readNothing } from './body.ts'
 import { answerDone, claimRamps, makeEdit, mustOwn, noPredecessor, noSuchRevision, reasonOf } from './write.ts'
@@ -81,14 +81,13 @@ export function addRevisions(router: AdminRouter, parts: AdminParts): void {
 
   router.post('/revisions/:number/revert', async (ctx) => {
     await readNothing(ctx.req)
-    const number = numberOf(ctx)
-    const record = history.get(number)
-    if (record === undefined) throw noSuchRevision(number)
-    const since = history.numberBefore(number)
-    if (since === null) throw noPredecessor(number)
-    const what = since === number - 1 ? `revision ${number}` : `revisions ${since + 1} to ${number}`
-    const more = { reverted: { first: since + 1, last: number } }
-    const done = await makeEdit(ctx, parts, revertRevision(number, history), `revert of ${what}`, () => more)
+    const { first, last } = numbersOf(ctx)
+    for (const number of [first, last]) if (history.get(number) === undefined) throw noSuchRevision(number)
+    const since = history.numberBefore(first)
+    if (since === null) throw noPredecessor(first)
+    const what = since === last - 1 ? `revision ${last}` : `revisions ${since + 1} to ${last}`
+    const more = { reverted: { first: since + 1, last } }
+    const done = await makeEdit(ctx, parts, revertRevisions(first, last, history), `revert of ${what}`, () => more)
     if (done !== null) await answerDone(ctx, done, more)
   })
 
@@ -194,6 +193,17 @@ async function revisionOf(
   const text = record === undefined ? null : await history.textOf(record.number)
   if (record === undefined || text === null) throw noSuchRevision(numberOf(ctx))
   return { record, text }
+}
+
+/** One revision, or those from one to another: `3-5`. */
+function numbersOf(ctx: AdminContext): { first: number; last: number } {
+  const [, first, last] = /^([1-9][0-9]{0,14})-([1-9][0-9]{0,14})$/.exec(ctx.params.number as string) ?? []
+  if (first === undefined || last === undefined) {
+    const number = numberOf(ctx)
+    return { first: number, last: number }
+  }
+  if (Number(first) > Number(last)) throw new AdminProblem('not-found', 'Of two revisions the earlier one comes first.')
+  return { first: Number(first), last: Number(last) }
 }
 
 function numberOf(ctx: AdminContext): number {

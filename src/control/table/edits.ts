@@ -72,16 +72,16 @@ export function restoreRevision(number: number, history: History): Change {
   }
 }
 
-/** Undoes what one revision changed, and nothing of what others changed since. */
-export function revertRevision(number: number, history: History): Change {
+/** Undoes what the revisions from `first` to `last` changed, and nothing of what others changed since. */
+export function revertRevisions(first: number, last: number, history: History): Change {
   return async ({ text: current }) => {
-    const made = await history.textOf(number)
-    if (made === null) return { kind: 'no-such-revision', number }
-    const before = await history.textBefore(number)
-    if (before === null) return { kind: 'no-predecessor', number }
+    const made = await history.textOf(last)
+    if (made === null) return { kind: 'no-such-revision', number: last }
+    const before = await history.textBefore(first)
+    if (before === null) return { kind: 'no-predecessor', number: first }
     const reverted = await revertApart(before, made, current)
-    if ('message' in reverted) return { kind: 'not-revertible', number, message: reverted.message }
-    if (!reverted.ok) return { kind: 'conflict', number, conflicts: reverted.conflicts }
+    if ('message' in reverted) return { kind: 'not-revertible', number: last, message: reverted.message }
+    if (!reverted.ok) return { kind: 'conflict', number: last, conflicts: reverted.conflicts }
     return { kind: 'text', text: reverted.text }
   }
 }

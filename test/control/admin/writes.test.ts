@@ -367,6 +367,23 @@ describe('one revision among later ones', () => {
     expect((await at.ask('POST', '/revisions/3/revert')).json).toMatchObject({ revision: 5, changed: false })
   })
 
+  test('may be several in a row, undone at once', async () => {
+    await set('gtin-lookup', 50)
+    await set('search', 7)
+    await set('search', 8)
+    await set('reviews', 9)
+    const { status, json } = await at.ask('POST', '/revisions/3-4/revert')
+    expect([status, json]).toMatchObject([200, { revision: 6, reverted: { first: 3, last: 4 } }])
+    expect(json.changes).toEqual([
+      { what: 'route', name: 'search', change: 'changed', keys: [{ key: 'percent', before: 8, after: 100 }] },
+    ])
+    expect((await at.ask('GET', '/revisions/6')).json.reason).toBe('revert of revisions 3 to 4')
+    for (const range of ['4-3', '3-99', '3-', '-4', '3-4-5', '0-2']) {
+      expect((await at.ask('POST', `/revisions/${range}/revert`)).status, range).toBe(404)
+    }
+    expect((await at.ask('POST', '/revisions/1-2/revert')).json.type).toBe('urn:banyan:problem:no-predecessor')
+  })
+
   test('is a conflict where somebody has changed the same since, with both sides and who it was', async () => {
     await set('search', 7)
     await set('search', 8)
