@@ -96,18 +96,22 @@ test('files come in the coding that is asked for, and are asked for again by the
   expect([again.status, again.body.length]).toEqual([304, 0])
 })
 
-test.each([
-  '/page/',
-  '/page/nothing.js',
-  '/page/../package.json',
-  '/page/%2e%2e/main.ts',
-  '/page/tsconfig.json',
-  '/page/lib/preact',
-])('%s is not there', async (path) => {
+test('other paths are not there', async () => {
   const { admin } = await started()
-  const { status, body } = await file(`${admin}${path}`)
-  expect(status).toBe(404)
-  expect(body.toString()).not.toContain('compilerOptions')
+  const paths = [
+    '',
+    'nothing.js',
+    '../package.json',
+    '%2e%2e/main.ts',
+    'tsconfig.json',
+    'tsconfig.build.json',
+    'lib/preact',
+  ]
+  for (const path of paths) {
+    const { status, body } = await file(`${admin}/page/${path}`)
+    expect([path, status]).toEqual([path, 404])
+    expect(body.toString()).not.toContain('compilerOptions')
+  }
 })
 
 interface Line {
