@@ -129,7 +129,7 @@ test('a certificate is asked of clients, and its subject told upstream, whatever
   // The port without TLS takes no such word either.
   const plain = await fetch(`http://127.0.0.1:${banyan.port}/`, { headers: { 'X-Client-Subject': 'CN=root' } })
   expect(((await plain.json()) as { headers: object }).headers).not.toHaveProperty('x-client-subject')
-  expect(banyan.log.some((line) => line.includes('"event":"handshake"'))).toBe(true)
+  await expect.poll(() => banyan.log.some((line) => line.includes('"event":"handshake"'))).toBe(true)
 
   const optional = await secure([...tls, ...field, '--tls-client-verify', 'optional'])
   const without = JSON.parse(await curl(optional.tlsPort, 'one.test', one.cert, lies))
