@@ -79,7 +79,7 @@ export class Feed {
     return watcher
   }
 
-  /** Never rejects: without figures there is no line. */
+  /** Never rejects: a bug ends the streams, and is logged with them. */
   async #look(): Promise<void> {
     if (this.#isLooking) return
     this.#isLooking = true
@@ -90,8 +90,8 @@ export class Feed {
       for (const watcher of this.#watchers) {
         if (watcher.isReady) watcher.tell(await inTurns(this.#lineFor(watcher, revision, all)))
       }
-    } catch {
-      // No worker is there for the moment; the page sees that lines stay away.
+    } catch (error) {
+      for (const watcher of this.#watchers) watcher.destroy(error as Error)
     } finally {
       this.#isLooking = false
     }
@@ -101,10 +101,19 @@ export class Feed {
     const nowMs = this.#parts.now()
     const all = new Map<string | null, string>()
     all.set(null, JSON.stringify(shortOf(lastMinute(measurements, null, nowMs))))
+    // Most routes of a large table have had no request, and look the same.
+    const counted = new Set(measurements.routeIds())
+    let idle: string | null = null
     for (const route of table.routes) {
-      const short = shortOf(lastMinute(measurements, route, nowMs))
       const ramp = route.ramp === null ? null : this.#parts.rampOf(route.id)
-      all.set(route.id, JSON.stringify(ramp === null ? short : { ...short, ramp }))
+      if (ramp === null && idle !== null && !counted.has(route.id)) {
+        all.set(route.id, idle)
+        continue
+      }
+      const short = shortOf(lastMinute(measurements, route, nowMs))
+      const text = JSON.stringify(ramp === null ? short : { ...short, ramp })
+      if (ramp === null && !counted.has(route.id)) idle = text
+      all.set(route.id, text)
       yield
     }
     return all

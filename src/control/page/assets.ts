@@ -42,7 +42,7 @@ const gzipped = promisify(gzip)
 
 /** The files, each made when it is first asked for. */
 export class Assets {
-  #files: Promise<ReadonlyMap<string, string>> | null = null
+  #files: ReadonlyMap<string, string> | null = null
   readonly #made = new Map<string, Promise<Asset>>()
 
   /**
@@ -51,14 +51,15 @@ export class Assets {
    * @throws {Error} of the file system
    */
   async get(name: string): Promise<Asset | null> {
-    this.#files ??= filesByName()
-    const path = (await this.#files).get(name)
+    const known = this.#made.get(name)
+    if (known !== undefined) return known
+    this.#files ??= await filesByName()
+    const path = this.#files.get(name)
     if (path === undefined) return null
-    let made = this.#made.get(name)
-    if (made === undefined) {
-      made = makeAsset(name, path)
-      this.#made.set(name, made)
-    }
+    const made = makeAsset(name, path)
+    this.#made.set(name, made)
+    // Such as without a free descriptor: the next request tries again.
+    made.catch(() => this.#made.delete(name))
     return made
   }
 }
