@@ -44,8 +44,13 @@ export function timeText(iso: string | null | undefined): string {
   if (iso === null || iso === undefined) return '–'
   const at = new Date(iso)
   const isToday = at.toDateString() === new Date().toDateString()
-  const clock = at.toLocaleTimeString('en-GB')
+  const clock = clockText(at.getTime() / 1000)
   return isToday ? clock : `${at.toLocaleDateString('en-CA')} ${clock}`
+}
+
+/** Hours, minutes and seconds, as `timeText` has them. @param seconds since the epoch */
+export function clockText(seconds: number): string {
+  return new Date(seconds * 1000).toLocaleTimeString('en-GB')
 }
 
 export function durationText(seconds: number | null | undefined): string {

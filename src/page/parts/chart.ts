@@ -3,6 +3,7 @@
  */
 import { useEffect, useRef } from 'preact/hooks'
 import type { AlignedData, Options } from 'uplot'
+import { clockText } from '../format.ts'
 import { html } from '../html.ts'
 
 interface Chart {
@@ -23,6 +24,7 @@ export function Curves({ label, series, data, unit }: Chart) {
   latest.current = data
   useEffect(() => {
     let isOver = false
+    let resized: ResizeObserver | undefined
     void import('uplot').then(({ default: Plot }) => {
       const element = place.current
       if (isOver || element === null) return
@@ -34,10 +36,13 @@ export function Curves({ label, series, data, unit }: Chart) {
         height: HEIGHT,
         cursor: { y: false },
         legend: { live: true },
-        axes: [axis, { ...axis, size: 60, values: (_, ticks) => ticks.map((tick) => `${tick} ${unit}`) }],
+        axes: [
+          { ...axis, space: 70, size: 30, values: (_, times) => times.map(clockText) },
+          { ...axis, size: 60, values: (_, ticks) => ticks.map((tick) => `${tick} ${unit}`) },
+        ],
         scales: { y: { range: (_, __, max) => [0, max > 0 ? max * 1.1 : 1] } },
         series: [
-          {},
+          { label: 'at', value: (_, time) => (time === null ? '–' : clockText(time)) },
           ...series.map((one) => ({
             label: one.label,
             stroke: color(one.color),
@@ -49,11 +54,12 @@ export function Curves({ label, series, data, unit }: Chart) {
       }
       const made = new Plot(options, latest.current as unknown as AlignedData, element)
       plot.current = made
-      const resized = new ResizeObserver(() => made.setSize({ width: element.clientWidth, height: HEIGHT }))
+      resized = new ResizeObserver(() => made.setSize({ width: element.clientWidth, height: HEIGHT }))
       resized.observe(element)
     })
     return () => {
       isOver = true
+      resized?.disconnect()
       plot.current?.destroy()
       plot.current = null
     }

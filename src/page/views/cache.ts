@@ -53,7 +53,14 @@ export function Cache({ ask }: { ask: Ask }) {
           </form></section>
         <section class="card" aria-label="Counters"><h2>Counters</h2><dl>${Object.entries(body.counters)
           .filter(([, count]) => typeof count === 'number')
-          .map(([name, count]) => html`<dt>${name}</dt><dd>${countText(count as number)}</dd>`)}</dl></section>`
+          .map(
+            ([name, count]) => html`<dt>${wordsOf(name)}</dt><dd>${countText(count as number)}</dd>`,
+          )}</dl></section>`
       }
     </main>`
+}
+
+/** `refresh failures` for refreshFailures. */
+function wordsOf(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`)
 }

@@ -6,6 +6,7 @@ import { at, read } from '../api.ts'
 import { countText, ratioText, timeText } from '../format.ts'
 import { useResource } from '../hooks.ts'
 import { html } from '../html.ts'
+import { DataTable, type TableRow } from '../parts/table.ts'
 
 interface Found {
   readonly comparisons: number
@@ -28,10 +29,23 @@ interface Field {
   readonly last: string
 }
 
+/** A sample that a person looks at. */
+interface Sample {
+  readonly id: string
+  readonly text: string
+}
+
 const EVERY_MS = 5_000
 
 export function Comparisons({ id }: { id: string }) {
   const { body, error } = useResource<Found>(at`/routes/${id}/comparisons`, EVERY_MS)
+  const [sample, setSample] = useState<Sample | null>(null)
+  const show = (wanted: string): void => {
+    read(at`/samples/${wanted}`).then(
+      (found) => setSample({ id: wanted, text: JSON.stringify(found, null, 2) }),
+      (problem: Error) => setSample({ id: wanted, text: problem.message }),
+    )
+  }
   return html`
     <section class="card" aria-label="Comparisons">
       <h2>Comparisons</h2>
@@ -41,34 +55,31 @@ export function Comparisons({ id }: { id: string }) {
         html`<p>${countText(body.comparisons)} compared, ${countText(body.comparisons - body.matches)} differ${
           body.problem !== null && html`. <span class="problem">${body.problem}</span>`
         }</p>
-        <div class="wide" tabindex="0" role="group" aria-label="Fields that differ"><table>
-          <thead><tr><th scope="col">Field</th><th scope="col">Verdict</th><th scope="col">Rate, noise</th><th scope="col">Old</th><th scope="col">New</th><th scope="col">Last</th><th scope="col"><span class="hidden">Acts</span></th></tr></thead>
-          <tbody>${body.fields.map((field) => html`<${FieldRow} key=${`${field.path} ${field.kind}`} field=${field} />`)}</tbody>
-        </table></div>
+        ${
+          body.fields.length > 0 &&
+          html`<${DataTable} label="Fields that differ" titles=${['Field', 'Verdict', 'Rate, noise', 'Old', 'New', 'Last', '']}
+          rows=${body.fields.map((field) => rowOf(field, sample, show))} />`
+        }
         ${body.moreFields > 0 && html`<p class="dim">and ${body.moreFields} more</p>`}`
       }
     </section>`
 }
 
-function FieldRow({ field }: { field: Field }) {
-  const [sample, setSample] = useState<string | null>(null)
-  const { path, kind, verdict, rate, noiseRate, example, last } = field
-  const show = (): void => {
-    const id = field.sample
-    if (id === null) return
-    read(at`/samples/${id}`).then(
-      (body) => setSample(JSON.stringify(body, null, 2)),
-      (error: Error) => setSample(error.message),
-    )
+function rowOf(field: Field, sample: Sample | null, show: (id: string) => void): TableRow {
+  const { path, kind, verdict, rate, noiseRate, example, last, sample: id } = field
+  return {
+    key: `${path} ${kind}`,
+    cells: [
+      html`<code>${path === '' ? '(body)' : path}</code> <small class="dim">${kind}</small>`,
+      html`<span class=${verdict === 'mismatch' ? 'bad' : ''}>${verdict}</span>`,
+      `${ratioText(rate)}, ${ratioText(noiseRate)}`,
+      html`<code class="old">${example?.from ?? '–'}</code>`,
+      html`<code class="new">${example?.to ?? '–'}</code>`,
+      timeText(last),
+      id === null
+        ? null
+        : html`<button type="button" onClick=${() => show(id)}>Sample<span class="hidden"> of ${path}</span></button>`,
+    ],
+    below: id !== null && sample?.id === id ? html`<pre tabindex="0">${sample.text}</pre>` : null,
   }
-  return html`
-    <tr>
-      <th scope="row"><code>${path === '' ? '(body)' : path}</code> <small class="dim">${kind}</small></th>
-      <td class=${verdict === 'mismatch' ? 'bad' : ''}>${verdict}</td>
-      <td>${ratioText(rate)}, ${ratioText(noiseRate)}</td>
-      <td class="old"><code>${example?.from ?? '–'}</code></td><td class="new"><code>${example?.to ?? '–'}</code></td>
-      <td>${timeText(last)}</td>
-      <td>${field.sample !== null && html`<button type="button" onClick=${show}>Sample<span class="hidden"> of ${path}</span></button>`}</td>
-    </tr>
-    ${sample !== null && html`<tr><td colspan="7"><pre tabindex="0">${sample}</pre></td></tr>`}`
 }

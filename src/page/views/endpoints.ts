@@ -6,6 +6,7 @@ import { countText, msText, ratioText, timeText } from '../format.ts'
 import { useLive, useResource } from '../hooks.ts'
 import { html } from '../html.ts'
 import type { Ask } from '../parts/dialog.ts'
+import { DataTable } from '../parts/table.ts'
 
 interface Discovered {
   readonly since: string
@@ -42,7 +43,7 @@ export function Endpoints({ ask }: { ask: Ask }) {
         path,
         rows.map(({ id }) => id),
       ),
-      match: { path, methods: methodsOf(method) },
+      match: { path, ...methodsOf(method) },
       to: target,
       percent: 0,
     }
@@ -68,29 +69,37 @@ export function Endpoints({ ask }: { ask: Ask }) {
           </select></label>
           <span class="dim">since ${timeText(body.since)}</span>
         </div>
-        ${body.endpoints.length === 0 && html`<p class="dim">None was asked for yet.</p>`}
-        <div class="wide" tabindex="0" role="group" aria-label="Endpoints"><table>
-          <thead><tr><th scope="col">Endpoint</th><th scope="col">Requests</th><th scope="col">Share</th><th scope="col">5xx</th><th scope="col">Mean</th><th scope="col">Last</th><th scope="col">Callers</th><th scope="col"><span class="hidden">Acts</span></th></tr></thead>
-          <tbody>${body.endpoints.slice(0, SHOWN).map(
-            (one) => html`<tr key=${one.id}>
-              <th scope="row"><code>${one.method} ${one.path}</code></th>
-              <td>${countText(one.requests)}</td><td>${ratioText(one.share)}</td><td>${countText(one.statuses['5xx'] ?? 0)}</td><td>${msText(one.meanMs)}</td><td>${timeText(one.last)}</td>
-              <td>${one.callers
+        ${
+          body.endpoints.length === 0
+            ? html`<p class="dim">The application has answered no request without a route yet.</p>`
+            : html`<${DataTable} label="Endpoints" titles=${['Endpoint', 'Requests', 'Share', '5xx', 'Mean', 'Last', 'Callers', '']}
+          rows=${body.endpoints.slice(0, SHOWN).map((one) => ({
+            key: one.id,
+            cells: [
+              html`<code>${one.method} ${one.path}</code>`,
+              countText(one.requests),
+              ratioText(one.share),
+              countText(one.statuses['5xx'] ?? 0),
+              msText(one.meanMs),
+              timeText(one.last),
+              one.callers
                 .slice(0, 3)
                 .map(({ agent, network }) => `${agent} (${network})`)
-                .join(', ')}</td>
-              <td>${one.route === null ? html`<button type="button" disabled=${target === null} onClick=${() => add(one)}>Add route…<span class="hidden"> ${one.path}</span></button>` : one.route}</td>
-            </tr>`,
-          )}</tbody>
-        </table></div>
+                .join(', '),
+              one.route ??
+                html`<button type="button" disabled=${target === null} onClick=${() => add(one)}>Add route…<span class="hidden"> ${one.path}</span></button>`,
+            ],
+          }))} />`
+        }
         ${body.endpoints.length > SHOWN && html`<p class="dim">and ${countText(body.endpoints.length - SHOWN)} more: banyan discover lists all</p>`}`
       }
     </main>`
 }
 
-/** HEAD goes where GET goes. */
-function methodsOf(method: string): readonly string[] {
-  return method === 'GET' ? ['GET', 'HEAD'] : [method]
+/** HEAD goes where GET goes. Rare methods are counted together, as OTHER: a route for them takes all. */
+function methodsOf(method: string): { readonly methods?: readonly string[] } {
+  if (method === 'OTHER') return {}
+  return { methods: method === 'GET' ? ['GET', 'HEAD'] : [method] }
 }
 
 /** An id of the words of the path that is not taken yet. */

@@ -11,7 +11,7 @@ import { ShareBar } from '../parts/bar.ts'
 import { VirtualRows } from '../parts/rows.ts'
 
 /** In pixels, as in page.css: of a row, and of one on a narrow screen. */
-const [ROW, NARROW_ROW] = [64, 136]
+const [ROW, NARROW_ROW] = [64, 176]
 const isNarrow = matchMedia('(max-width: 56rem)')
 
 const ORDERS = {
@@ -78,7 +78,7 @@ function RouteRow({ row, figures }: { row: Row; figures: Figures | undefined }) 
       <span role="cell" data-name="Traffic">${rateText(figures?.perSecond)}</span>
       <${TwoSides} name="Errors" old=${ratioText(old?.errorRatio)} now=${ratioText(now?.errorRatio)} isBad=${(now?.errorRatio ?? 0) > 0.01} />
       <${TwoSides} name="p95" old=${msText(old?.p95Ms)} now=${msText(now?.p95Ms)} />
-      <span role="cell" data-name="Cache, fallback">${row.caches ? `${ratioText(figures?.cacheHitRatio)} hits` : '–'}${
+      <span role="cell" data-name="Cache, fallback">${row.caches && figures?.cacheHitRatio != null ? `${ratioText(figures.cacheHitRatio)} hits` : '–'}${
         (figures?.fallbacks ?? 0) > 0 && html`, <b class="bad">${figures?.fallbacks} fallbacks</b>`
       }</span>
     </div>`

@@ -6,6 +6,7 @@ import { countText, durationText, percentText, timeText } from '../format.ts'
 import { useResource } from '../hooks.ts'
 import { html } from '../html.ts'
 import type { Ask, Plan } from '../parts/dialog.ts'
+import { DataTable } from '../parts/table.ts'
 
 interface RampState {
   readonly steps: readonly (number | 'all')[]
@@ -87,13 +88,17 @@ export function Ramp({ id, ask }: { id: string; ask: Ask }) {
       )}</p>
       ${
         body.evidence.length > 0 &&
-        html`<table>
-          <thead><tr><th scope="col">At</th><th scope="col">Clients of new, rest</th><th scope="col">Failed: 5xx or broken</th><th scope="col">4xx</th><th scope="col">3xx</th></tr></thead>
-          <tbody>${body.evidence.map(
-            ({ percent, keys, failed }) =>
-              html`<tr><th scope="row">${percentText(percent)}</th><td>${sidesText(keys)}</td><td>${sidesText(failed.error)}</td><td>${sidesText(failed['client-error'])}</td><td>${sidesText(failed.redirect)}</td></tr>`,
-          )}</tbody>
-        </table>`
+        html`<${DataTable} label="Evidence" titles=${['At', 'Clients of new, rest', 'Failed: 5xx or broken', '4xx', '3xx']}
+          rows=${body.evidence.map(({ percent, keys, failed }) => ({
+            key: percent,
+            cells: [
+              percentText(percent),
+              sidesText(keys),
+              sidesText(failed.error),
+              sidesText(failed['client-error']),
+              sidesText(failed.redirect),
+            ],
+          }))} />`
       }
       ${
         body.events.length > 0 &&

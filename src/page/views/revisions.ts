@@ -7,6 +7,7 @@ import { timeText } from '../format.ts'
 import { useLive, useResource } from '../hooks.ts'
 import { html } from '../html.ts'
 import { type Ask, Diff } from '../parts/dialog.ts'
+import { DataTable, type TableRow } from '../parts/table.ts'
 
 interface Listed {
   readonly current: number
@@ -51,20 +52,23 @@ export function RevisionList({ route, ask }: { route?: string; ask: Ask }) {
     route === undefined ? body.revisions : body.revisions.filter(({ summary }) => summary?.changes.some(isOf(route)))
   return html`
     ${body.problem !== null && html`<p class="problem">${body.problem}</p>`}
-    <div class="wide" tabindex="0" role="group" aria-label="Revisions"><table>
-      <thead><tr><th scope="col">Revision</th><th scope="col">When</th><th scope="col">Who</th><th scope="col">What and why</th><th scope="col"><span class="hidden">Acts</span></th></tr></thead>
-      <tbody>${shown.map((one) => {
+    <${DataTable} label="Revisions" titles=${['Revision', 'When', 'Who', 'What and why', '']}
+      rows=${shown.map((one): TableRow => {
         const isOpen = open === one.revision
-        return html`
-          <tr key=${one.revision}>
-            <th scope="row">${one.revision}${one.revision === revision && html` <span class="mark">in force</span>`}${one.kept != null && html` <span class="mark" title=${one.kept.reason ?? ''}>kept</span>`}</th>
-            <td>${timeText(one.at)}</td><td>${one.author}</td>
-            <td>${linesOf(one.summary).map((line) => html`<div>${line}</div>`)}<span class="dim">${one.reason}${one.forced && ' (over an invalid file)'}</span></td>
-            <td class="tools"><button type="button" aria-expanded=${isOpen} onClick=${() => setOpen(isOpen ? null : one.revision)}>Show<span class="hidden"> ${one.revision}</span></button></td>
-          </tr>
-          ${isOpen && html`<tr><td colspan="5"><${Details} one=${one} isInForce=${one.revision === revision} ask=${ask} onDone=${again} /></td></tr>`}`
-      })}</tbody>
-    </table></div>`
+        const isInForce = one.revision === revision
+        const lines = one.summary === null ? ['the first that is stored'] : linesOf(one.summary)
+        return {
+          key: one.revision,
+          cells: [
+            html`${one.revision}${isInForce && html` <span class="mark">in force</span>`}${one.kept != null && html` <span class="mark" title=${one.kept.reason ?? ''}>kept</span>`}`,
+            timeText(one.at),
+            one.author,
+            html`${lines.map((line) => html`<div>${line}</div>`)}<span class="dim">${one.reason}${one.forced && ' (over an invalid file)'}</span>`,
+            html`<button type="button" aria-expanded=${isOpen} onClick=${() => setOpen(isOpen ? null : one.revision)}>Show<span class="hidden"> ${one.revision}</span></button>`,
+          ],
+          below: isOpen ? html`<${Details} one=${one} isInForce=${isInForce} ask=${ask} onDone=${again} />` : null,
+        }
+      })} />`
 }
 
 function Details({ one, isInForce, ask, onDone }: { one: Revision; isInForce: boolean; ask: Ask; onDone: () => void }) {
@@ -95,8 +99,7 @@ function isOf(route: string): (change: Change) => boolean {
 }
 
 /** What a revision changed, a line each. */
-function linesOf(summary: Summary | null): readonly string[] {
-  if (summary === null) return []
+function linesOf(summary: Summary): readonly string[] {
   const lines = summary.changes.map(({ what, name, change, keys }) => {
     const said = keys.map(({ key, before, after }) => `${key} ${before ?? 'unset'} → ${after ?? 'unset'}`).join(', ')
     return `${what} ${name}: ${said === '' ? change : said}`

@@ -3,12 +3,13 @@
  */
 import { useEffect, useState } from 'preact/hooks'
 import { at } from '../api.ts'
-import { msText, percentText, rateText, ratioText } from '../format.ts'
+import { countText, msText, percentText, rateText, ratioText } from '../format.ts'
 import { useLive } from '../hooks.ts'
 import { html } from '../html.ts'
 import { ShareBar } from '../parts/bar.ts'
 import { Curves } from '../parts/chart.ts'
 import type { Ask } from '../parts/dialog.ts'
+import { DataTable } from '../parts/table.ts'
 import { Comparisons } from './comparisons.ts'
 import { Explain } from './explain.ts'
 import { RampMark } from './overview.ts'
@@ -61,7 +62,7 @@ export function RouteView({ id, ask }: { id: string; ask: Ask }) {
       <section class="card" aria-label="Share">
         <p class="names"><span>${row.from}</span><span>${to}</span></p>
         <${ShareBar} asked=${row.percent} seen=${figures?.actualPercent ?? null} label=${id} />
-        <p>${percentText(row.percent)} asked for, ${percentText(figures?.actualPercent)} seen in the last minute, ${rateText(figures?.perSecond)}${
+        <p>${percentText(row.percent)} asked for, ${figures?.actualPercent == null ? 'none' : percentText(figures.actualPercent)} seen in the last minute, ${rateText(figures?.perSecond)}${
           (figures?.noKeyPercent ?? 0) > 0 && `, ${percentText(figures?.noKeyPercent)} without a key`
         }</p>
         <form class="tools" onSubmit=${(event: Event) => {
@@ -76,13 +77,20 @@ export function RouteView({ id, ask }: { id: string; ask: Ask }) {
         </form>
       </section>
       <section class="card" aria-label="Sides">
-        <table>
-          <thead><tr><th scope="col">Side, last minute</th><th scope="col">Requests</th><th scope="col">Errors</th><th scope="col">p50</th><th scope="col">p95</th></tr></thead>
-          <tbody>${sides.map((side, n) => {
+        <${DataTable} label="Sides" titles=${['Side, last minute', 'Requests', 'Errors', 'p50', 'p95']}
+          rows=${sides.map((side, n) => {
             const seen = figures?.sides[side]
-            return html`<tr><th scope="row" class=${n === 0 ? 'old' : 'new'}>${side}</th><td>${seen?.exchanges ?? 0}</td><td>${ratioText(seen?.errorRatio)}</td><td>${msText(seen?.p50Ms)}</td><td>${msText(seen?.p95Ms)}</td></tr>`
-          })}</tbody>
-        </table>
+            return {
+              key: side,
+              cells: [
+                html`<span class=${n === 0 ? 'old' : 'new'}>${side}</span>`,
+                countText(seen?.exchanges ?? 0),
+                ratioText(seen?.errorRatio),
+                msText(seen?.p50Ms),
+                msText(seen?.p95Ms),
+              ],
+            }
+          })} />
         ${
           times.length > 1 &&
           html`<div class="charts">

@@ -6,6 +6,7 @@ import { countText, msText, rateText, ratioText } from '../format.ts'
 import { useResource } from '../hooks.ts'
 import { html } from '../html.ts'
 import type { Ask } from '../parts/dialog.ts'
+import { DataTable } from '../parts/table.ts'
 
 interface Upstreams {
   readonly upstreams: readonly Upstream[]
@@ -65,17 +66,19 @@ export function Servers({ ask }: { ask: Ask }) {
             ${live.breakers
               .filter(({ state }) => state !== 'closed')
               .map(({ route, state }) => html`<p class="bad">The breaker of route ${route} is ${state}.</p>`)}
-            <div class="wide" tabindex="0" role="group" aria-label=${`Servers of ${name}`}><table>
-              <thead><tr><th scope="col">Server</th><th scope="col">State</th><th scope="col">Weight</th><th scope="col">In flight</th><th scope="col">Requests</th><th scope="col">Failures</th><th scope="col"><span class="hidden">Acts</span></th></tr></thead>
-              <tbody>${live.servers.map(
-                (server) => html`<tr key=${`${server.id} ${server.url}`}>
-                  <th scope="row">${server.id}${server.leased && html` <span class="mark">lease</span>`}</th>
-                  <td class=${server.state === 'up' ? 'good' : 'bad'}>${server.state}${server.health?.healthy === false && html` <small>${server.health.last?.detail}</small>`}</td>
-                  <td>${server.weight}</td><td>${server.connections.active}</td><td>${countText(server.exchanges)}</td><td>${countText(server.failures)}</td>
-                  <td><button type="button" onClick=${() => drain(name, server)}>${isDrained(server) ? 'Undrain' : 'Drain'}…<span class="hidden"> ${server.id}</span></button></td>
-                </tr>`,
-              )}</tbody>
-            </table></div>
+            <${DataTable} label=${`Servers of ${name}`} titles=${['Server', 'State', 'Weight', 'In flight', 'Requests', 'Failures', '']}
+              rows=${live.servers.map((server) => ({
+                key: `${server.id} ${server.url}`,
+                cells: [
+                  html`${server.id}${server.leased && html` <span class="mark">lease</span>`}`,
+                  html`<span class=${server.state === 'up' ? 'good' : 'bad'}>${server.state}${server.health?.healthy === false && html` <small>${server.health.last?.detail}</small>`}</span>`,
+                  server.weight,
+                  server.connections.active,
+                  countText(server.exchanges),
+                  countText(server.failures),
+                  html`<button type="button" onClick=${() => drain(name, server)}>${isDrained(server) ? 'Undrain' : 'Drain'}…<span class="hidden"> ${server.id}</span></button>`,
+                ],
+              }))} />
           </section>`,
       )}
     </main>`

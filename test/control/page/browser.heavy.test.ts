@@ -18,6 +18,10 @@ const TOKEN = 'the-secret-of-the-page'
 /** Of what waits for something on the page. A machine with neighbours may take long. */
 const PATIENCE = { timeout: 120_000 }
 
+const TELEPHONE = { width: 390, height: 844 }
+/** Where a picture of the page goes, for the README: docs/page.png. */
+const PICTURE = process.env.BANYAN_PICTURE
+
 const upstream = await scriptedUpstream((asked) => asked.send('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'))
 let browser: Browser
 beforeAll(async () => {
@@ -84,6 +88,37 @@ test('the overview shows what the API says, as it moves', async () => {
   await asks(banyan, '/elsewhere', 3)
   await page.goto(page.url().replace(/#.*/, '#/endpoints'))
   await page.getByText('GET /elsewhere').waitFor(PATIENCE)
+})
+
+const MIGRATION = [
+  'routes:',
+  '  - { id: gtin-lookup, match: { path: /stores/:storeId/gtins/:gtin, methods: [GET, HEAD] }, to: new, percent: 100, cache: { ttl: 60s } }',
+  '  - { id: prices, match: { path: /stores/:storeId/prices }, to: new, percent: 60, sticky: [cookie:sid] }',
+  '  - { id: opening-hours, match: { path: /stores/:storeId/hours }, to: new, percent: 25, sticky: [cookie:sid] }',
+  '  - { id: search, match: { path: /search }, to: new, sticky: [cookie:sid], ramp: { steps: [5, 25, 100], hold: 1h } }',
+  '  - { id: orders, match: { path: /orders, methods: [POST] }, to: new, percent: 0 }',
+  '',
+].join('\n')
+
+test('a migration on a screen and on a telephone: no row is higher than its place', async () => {
+  const banyan = await startBanyan({ table: tableWith(MIGRATION).replaceAll('main', 'legacy') })
+  onTestFinished(async () => void (await banyan.stop()))
+  await fetch(`http://127.0.0.1:${banyan.adminPort}/routes/search/ramp/start`, { method: 'POST' })
+  for (const path of ['/stores/3/gtins/1', '/stores/3/prices', '/stores/3/hours', '/search'])
+    await asks(banyan, path, 40)
+  await asks(banyan, '/login', 20)
+  for (const viewport of [{ width: 1280, height: 690 }, TELEPHONE]) {
+    const page = await opened(banyan, '/', { viewport })
+    const rows = page.locator('.routes .route')
+    await rows
+      .filter({ hasText: 'search' })
+      .locator('.share .seen')
+      .waitFor({ ...PATIENCE, state: 'attached' })
+    await rows.filter({ hasText: 'search' }).getByText('running at 5 %').waitFor(PATIENCE)
+    const excess = await rows.evaluateAll((all) => all.map((row) => row.scrollHeight - row.clientHeight))
+    expect(excess).toEqual(Array(6).fill(0))
+    if (PICTURE !== undefined && viewport !== TELEPHONE) await page.screenshot({ path: PICTURE })
+  }
 })
 
 test('a percent that is moved on the page is in routes.yaml, with its reason in the history', async () => {
@@ -205,12 +240,16 @@ test('a proxy that goes away is missed, and seen again when it is back', async (
   await page.getByText('20 %').waitFor(PATIENCE)
 })
 
-test.each(['light', 'dark'] as const)('axe finds nothing in any view: %s', async (colorScheme) => {
+test.each<[string, BrowserContextOptions]>([
+  ['light', { colorScheme: 'light' }],
+  ['dark', { colorScheme: 'dark' }],
+  ['on a telephone', { viewport: TELEPHONE }],
+])('axe finds nothing in any view, and nothing is wider than the screen: %s', async (_, options) => {
   const banyan = await started()
   await asks(banyan, '/lookup/1', 10)
   await asks(banyan, '/elsewhere', 3)
   // Its own style sheets are what the policy of the page is there to refuse.
-  const page = await opened(banyan, '/', { colorScheme, bypassCSP: true })
+  const page = await opened(banyan, '/', { ...options, bypassCSP: true })
   for (const place of ['/', '/routes/lookup', '/routes/list', '/servers', '/revisions', '/endpoints', '/cache']) {
     await page.goto(page.url().replace(/#.*/, `#${place}`))
     await page.locator('#main h1').waitFor(PATIENCE)
@@ -222,6 +261,8 @@ test.each(['light', 'dark'] as const)('axe finds nothing in any view: %s', async
       violations: { id: string; nodes: { html: string }[] }[]
     }
     expect(violations.map(({ id, nodes }) => [place, id, nodes[0]?.html])).toEqual([])
+    const excess = 'document.documentElement.scrollWidth - innerWidth'
+    expect([place, await page.evaluate(excess)]).toEqual([place, 0])
   }
 })
 

@@ -1,0 +1,35 @@
+/**
+ * A table that fits: on a narrow screen each row is a block, with the title of its column before each cell.
+ */
+import type { VNode } from 'preact'
+import { html } from '../html.ts'
+
+/** What can be in a cell. */
+type Cell = VNode | string | number | null | readonly (VNode | string)[]
+
+/** A row. Its first cell names it. */
+export interface TableRow {
+  readonly key: string | number
+  readonly cells: readonly Cell[]
+  /** Shown over the whole width below the row. */
+  readonly below?: VNode | null
+}
+
+interface Table {
+  readonly label: string
+  /** An empty title is that of the buttons. */
+  readonly titles: readonly string[]
+  readonly rows: readonly TableRow[]
+}
+
+export function DataTable({ label, titles, rows }: Table) {
+  const [, ...others] = titles
+  return html`
+    <div class="wide" tabindex="0" role="group" aria-label=${label}><table>
+      <thead><tr>${titles.map((title) => html`<th scope="col">${title === '' ? html`<span class="hidden">Acts</span>` : title}</th>`)}</tr></thead>
+      <tbody>${rows.map(({ key, cells: [name, ...cells], below = null }) => [
+        html`<tr key=${key}><th scope="row">${name}</th>${cells.map((cell, n) => html`<td data-name=${others[n]}>${cell}</td>`)}</tr>`,
+        below !== null && html`<tr key=${`${key} below`}><td colspan=${titles.length}>${below}</td></tr>`,
+      ])}</tbody>
+    </table></div>`
+}
