@@ -14,7 +14,7 @@ export const sayNothingStored: Say = ([name = '', ...words]) => {
   if (name === 'MGET') return `*${words.length}\r\n${'$-1\r\n'.repeat(words.length)}`
   if (name === 'XADD') return '$3\r\n1-1\r\n'
   if (name === 'EVAL' && words[0]?.includes('PTTL')) return `*2\r\n:0\r\n$36\r\n${words[3]}\r\n`
-  if (name === 'EVAL' && words[0]?.includes('XADD')) return '*2\r\n$3\r\n1-1\r\n:0\r\n'
+  if (name === 'EVAL' && words[0]?.includes('XADD')) return '*3\r\n$3\r\n1-1\r\n:0\r\n:0\r\n'
   // Without purges, a log has its first record.
   if (/^XR/.test(name) && words[0]?.endsWith('{log}')) return '*1\r\n*2\r\n$3\r\n0-1\r\n*2\r\n$3\r\nlog\r\n$0\r\n\r\n'
   if (name === 'XRANGE' || name === 'XREVRANGE') return '*0\r\n'

@@ -48,6 +48,9 @@ export class RedisServer {
       'no',
       '--dir',
       this.#folder,
+      // A replica need not wait for others that could be served together with it.
+      '--repl-diskless-sync-delay',
+      '0',
     ]
     this.#child = spawn(program, [...own, ...this.#options], { stdio: 'ignore' })
     const until = Date.now() + READY_WITHIN_MS

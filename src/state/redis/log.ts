@@ -12,7 +12,7 @@ import { NOWHERE, sequenceOf } from '../caching/log-order.ts'
 import { type KnownPurge, MAX_PURGES, type PurgeLog } from '../caching/purges.ts'
 import type { TableNote } from '../caching/remote.ts'
 import { Fault, type RedisClient } from './client.ts'
-import { readAppended, readInteger, readStream, type StreamEntry } from './replies.ts'
+import { type Appended, readAppended, readInteger, readStream, type StreamEntry } from './replies.ts'
 
 /** Records that are read, or written again, in one command. */
 const PAGE = 500
@@ -32,9 +32,9 @@ const DEMOTED_MS = 15_000
  * have to come, or '' for the end; how many records are kept; the channel on which the others are told to read; of a new log the tag,
  * and what is left beside it (KEYS[2]), or ''; then tag and text of each record.
  *
- * Returns the position of the first one, of the end where there are none, '' where the end is another one than asked for; and how
- * many replicas follow. What is no log, or has come to the last number, begins anew: what was in it is known to who wrote it, and
- * written again.
+ * Returns the position of the first one, of the end where there are none, '' where the end is another one than asked for; how many
+ * replicas are connected; and how many of those follow, since the others read all that there is first. What is no log, or has come to
+ * the last number, begins anew: what was in it is known to who wrote it, and written again.
  */
 const APPEND = `
 local key, last = KEYS[1], redis.pcall('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
@@ -49,7 +49,7 @@ if not last.err and last[1] then
   number = tonumber(string.match(id, '^%d+'))
 end
 if not id or number > 9e14 then id, number = begin(), 0 end
-if ARGV[1] ~= '' and ARGV[1] ~= id then return {'', 0} end
+if ARGV[1] ~= '' and ARGV[1] ~= id then return {'', 0, 0} end
 local first = nil
 for i = 6, #ARGV, 2 do
   number = number + 1
@@ -63,8 +63,10 @@ for i = 6, #ARGV, 2 do
   first = first or added
 end
 redis.pcall('PUBLISH', ARGV[3], 'read')
-local _, replicas = string.gsub(redis.call('INFO', 'replication'), 'state=online', '')
-return {first or id, replicas}
+local told = redis.call('INFO', 'replication')
+local _, replicas = string.gsub(told, ',state=', '')
+local _, following = string.gsub(told, ',state=online', '')
+return {first or id, replicas, following}
 `
 
 /** A purge is small, and what it takes away makes room: it may be written where memory is full (Redis 7). */
@@ -98,7 +100,7 @@ export class SharedLog {
   #hasBegun = false
   #writing = false
   #evenIfFull = true
-  /** The server has had replicas since the connections stand. */
+  /** The server has had replicas that follow since the connections stand. */
   #isReplicated = false
   /** Until then it counts as one that had, since the one before had. */
   #replicatedUntilMs = Number.NEGATIVE_INFINITY
@@ -129,11 +131,12 @@ export class SharedLog {
     this.#onTheirWay.delete(purge.id)
     if (appended instanceof Fault) return appended.message
     void this.read()
-    if (appended.replicas > 0) this.#isReplicated = true
+    const isConfirmed = appended.replicas > 0 && (await this.#isConfirmed())
+    // What only copies the server, such as a backup, never follows: it is no replica when it has gone.
+    if (appended.following > 0 || isConfirmed) this.#isReplicated = true
     // One that has just lost its replicas may be a primary whose place another one has taken.
-    const replicated = this.#isReplicated || performance.now() < this.#replicatedUntilMs
-    if (!replicated || (appended.replicas > 0 && (await this.#isConfirmed()))) return null
-    return 'no replica of redis has confirmed it'
+    const isReplicated = this.#isReplicated || performance.now() < this.#replicatedUntilMs
+    return isConfirmed || (appended.replicas === 0 && !isReplicated) ? null : 'no replica of redis has confirmed it'
   }
 
   /** After a new connection, which may lead to another server, or to the old primary again. */
@@ -172,10 +175,7 @@ export class SharedLog {
     return (atOnce || ticks > 2) && !this.#onTheirWay.has(known.purge.id)
   }
 
-  async #append(
-    behind: string,
-    records: readonly Purge[],
-  ): Promise<{ readonly first: string; readonly replicas: number } | Fault> {
+  async #append(behind: string, records: readonly Purge[]): Promise<Appended | Fault> {
     const { client, key, channel } = this.#parts
     // Large, and needed only where there is no log for sure.
     const note = records.length === 0 ? (this.#parts.note?.text ?? '') : ''

@@ -42,12 +42,24 @@ export function readValues(count: number): ReadReply<readonly (Buffer | null)[]>
 export const readStreamId: ReadReply<string> = (reply) =>
   typeof reply === 'string' && /^[0-9]{1,20}-[0-9]{1,20}$/.test(reply) ? reply : undefined
 
-/** What appending to the shared log has come to: the first record, '' where the log ends elsewhere; and how many replicas follow. */
-export const readAppended: ReadReply<{ readonly first: string; readonly replicas: number }> = (reply) => {
-  if (!Array.isArray(reply) || reply.length !== 2) return undefined
-  const replicas = readInteger(reply[1])
+/** What appending to the shared log has come to. */
+export interface Appended {
+  /** The first record; '' where the log ends elsewhere. */
+  readonly first: string
+  /** That are connected. */
+  readonly replicas: number
+  /** Of those, that have all that there was before. */
+  readonly following: number
+}
+
+/** The reply to an append. */
+export const readAppended: ReadReply<Appended> = (reply) => {
+  if (!Array.isArray(reply) || reply.length !== 3) return undefined
+  const [replicas, following] = [readInteger(reply[1]), readInteger(reply[2])]
   const first = reply[0] === '' ? '' : readStreamId(reply[0])
-  return first === undefined || replicas === undefined ? undefined : { first, replicas }
+  return first === undefined || replicas === undefined || following === undefined
+    ? undefined
+    : { first, replicas, following }
 }
 
 /** An entry of a stream. */

@@ -8,6 +8,7 @@ import { type Rig, reply, statusOf } from './rig.ts'
 import {
   clusterSetup,
   FRESH,
+  following,
   masterOf,
   PATIENCE_MS,
   patiently,
@@ -342,7 +343,7 @@ test('a server that has lost its replicas shares nothing for sure, also on a con
 }, async () => {
   const master = await redisOf()
   const replica = await redisOf('--replicaof', '127.0.0.1', String(master.port))
-  await patiently(async () => (await replicationOf(replica)).includes('master_link_status:up'))
+  await following(replica, master)
   const rig = await proxyOver(master.url)
   await patiently(() => remoteOf(rig).state === 'up')
   const purge = async (url: string) => (await rig.plane.cache.purge({ what: 'url', url }, false)).shared
@@ -353,6 +354,19 @@ test('a server that has lost its replicas shares nothing for sure, also on a con
   await master.command('CLIENT', 'KILL', 'TYPE', 'pubsub')
   await patiently(() => remoteOf(rig).reconnects > reconnects && remoteOf(rig).state === 'up')
   expect(await purge('/b')).toBe(false)
+})
+
+test('a replica that is still copying the server has confirmed nothing, and is none when it has gone', async () => {
+  const master = await redisOf('--repl-diskless-sync-delay', '600')
+  const replica = await redisOf('--replicaof', '127.0.0.1', String(master.port))
+  await patiently(async () => (await replicationOf(master)).includes('state=wait_bgsave'))
+  const rig = await proxyOver(master.url)
+  await patiently(() => remoteOf(rig).state === 'up')
+  const purge = async (url: string) => (await rig.plane.cache.purge({ what: 'url', url }, false)).shared
+  expect(await purge('/a')).toBe(false)
+  await replica.kill()
+  await patiently(async () => (await replicationOf(master)).includes('connected_slaves:0'))
+  expect(await purge('/b')).toBe(true)
 })
 
 describe('a Sentinel whose old master goes on taking writes for ever', () => {

@@ -72,6 +72,12 @@ export async function replicationOf(server: RedisServer): Promise<string> {
   }
 }
 
+/** Resolves when both say that the one follows the other: the replica may say so first. */
+export async function following(replica: RedisServer, master: RedisServer): Promise<void> {
+  await patiently(async () => (await replicationOf(replica)).includes('master_link_status:up'))
+  await patiently(async () => (await replicationOf(master)).includes('state=online'))
+}
+
 /** A master, its replica, and a Sentinel that has both in view. */
 export interface SentinelSetup {
   readonly url: string
@@ -84,7 +90,7 @@ export interface SentinelSetup {
 export async function sentinelSetup(...options: string[]): Promise<SentinelSetup> {
   const master = await redisOf(...options)
   const replica = await redisOf('--replicaof', '127.0.0.1', String(master.port))
-  await patiently(async () => (await replicationOf(replica)).includes('master_link_status:up'))
+  await following(replica, master)
   const port = await startSentinel(master.port)
   return { url: `redis+sentinel://127.0.0.1:${port}/mymaster`, port, master, replica }
 }
@@ -177,7 +183,7 @@ export async function replicatedClusterSetup(): Promise<{
     const id = (await master.command('CLUSTER', 'MYID')).split('\r\n')[1] as string
     const replica = nodes[i + masters.length] as RedisServer
     await patiently(async () => (await replica.command('CLUSTER', 'REPLICATE', id)).startsWith('+OK'))
-    await patiently(async () => (await replicationOf(replica)).includes('master_link_status:up'))
+    await following(replica, master)
   }
   await patiently(() => all(async (node) => (await node.command('CLUSTER', 'INFO')).includes('cluster_state:ok')))
   return { url: `redis+cluster://${masters.map(({ port }) => `127.0.0.1:${port}`).join(',')}`, nodes }
