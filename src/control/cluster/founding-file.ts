@@ -18,7 +18,7 @@ export function tellUnfollowed(path: string, cluster: string, live: LiveTable, l
     if (!reading.ok || reading.text === live.current.text) return
     log.warn(
       { event: 'cluster', revision: live.current.number },
-      `${path} differs from the table of cluster ${cluster}, and is not followed: put it in force with "curl -X PUT -H 'Content-Type: application/yaml' --data-binary @${path} http://ADMIN/routes.yaml"`,
+      `${path} differs from the table of cluster ${cluster}, and is not followed: make it the table of all instances with "banyan apply ${path}"`,
     )
     end()
   }
