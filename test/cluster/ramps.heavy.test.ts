@@ -18,7 +18,7 @@ test('one instance runs a ramp, by what all of them count, whoever is asked and 
   const one = await member(table, redis.url)
   const two = await member(table, redis.url)
   expect(await ask(two, 'POST', '/routes/a/ramp/start')).toMatchObject({
-    ...{ status: 200, json: { status: 'running', percent: 50 } },
+    ...{ status: 200, json: { status: 'running', percent: 50, storage: 'cluster' } },
   })
   await soon(async () => expect((await ask(one, 'GET', '/routes/a/ramp')).json).toMatchObject({ status: 'running' }))
   const runBy = (await ask(two, 'GET', '/status')).json.cluster.rampsRunBy
@@ -43,6 +43,7 @@ test('one instance runs a ramp, by what all of them count, whoever is asked and 
     const [here, there] = await Promise.all([one, two].map((at) => ask(at, 'GET', '/routes/b/comparisons')))
     expect(here?.json.comparisons).toBeGreaterThan(0)
     expect(there?.json.comparisons).toBe(here?.json.comparisons)
+    expect(there?.json).toMatchObject({ storage: 'cluster', problem: null })
   })
   // Whoever ran it is gone without a word.
   one.program.child.kill('SIGKILL')

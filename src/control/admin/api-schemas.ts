@@ -8,6 +8,7 @@ import { MAX_PROBLEMS } from '../../rules/values/problem.ts'
 import { object } from '../../rules/values/schema-blocks.ts'
 import { CACHE_WORDS, REASONS } from '../../state/figures/cell.ts'
 import { SERVER_WORDS } from '../../state/upstreams/figures.ts'
+import { STORAGES } from '../figures/stored.ts'
 import { INSTANCE_STATES } from './status.ts'
 
 /** A route, with the schema of routes.yaml. */
@@ -23,6 +24,11 @@ const time = z.string().meta({ format: 'date-time' })
 const etag = z.string().describe('ETag of a revision, including the quotes.')
 const revision = z.int().min(1).describe('Number of the current revision.')
 const upstreamName = z.string()
+export const storage = z
+  .enum(STORAGES)
+  .describe(
+    'Where it is kept: in the state folder, in the Redis of the cluster, or in memory, which is lost at a restart.',
+  )
 
 /** Where requests without a route go: the one or the other. */
 const defaultShape = {
@@ -463,7 +469,7 @@ export const comparisonsAnswer = object({
     sides: z.enum(['from', 'to', 'both']),
     samples: z.enum(['hashes', 'values']),
   }).nullable(),
-  storage: z.enum(['folder', 'memory']).describe('Where evidence is kept: what is in memory is lost at a restart.'),
+  storage,
   problem: z.string().nullable().describe('Why it is in memory though there is a state folder.'),
   since: time.nullable(),
   comparisons: count,

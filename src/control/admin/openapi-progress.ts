@@ -4,12 +4,12 @@
 import { z } from 'zod'
 import { OBSTACLES } from '../../rules/progress/obstacles.ts'
 import { object } from '../../rules/values/schema-blocks.ts'
+import { storage } from './api-schemas.ts'
 import type { Operation } from './openapi-operation.ts'
 
 const count = z.int().min(0)
 const share = z.number().min(0).max(1)
 const time = z.string().meta({ format: 'date-time' })
-const storage = z.enum(['folder', 'memory']).describe('Where it is kept: what is in memory is lost at a restart.')
 const problem = z.string().nullable().describe('Why it is in memory though there is a state folder.')
 const SINCE = 'Only what was counted in this time, such as `7d`; whole days count.'
 

@@ -4,6 +4,7 @@
 import { z } from 'zod'
 import { RAMP_STATUSES } from '../../rules/ramp/plan.ts'
 import { object } from '../../rules/values/schema-blocks.ts'
+import { storage } from './api-schemas.ts'
 import { JSON_TYPE, nothing, type Operation } from './openapi-operation.ts'
 import { abortBody, startBody, stepBody } from './ramps.ts'
 
@@ -22,7 +23,7 @@ export const rampAnswer = object({
   window: z.string().nullable().describe('When steps are taken; null for always.'),
   requires: z.array(z.string()),
   target: z.number().describe('Percent of the last step.'),
-  storage: z.enum(['folder', 'memory']).describe('Where it is kept: what is in memory is lost at a restart.'),
+  storage,
   status: z.enum(['not-started', ...RAMP_STATUSES]),
   why: z.string().nullable().describe('Why it has this status.'),
   step: step.nullable().describe('The current step.'),

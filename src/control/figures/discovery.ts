@@ -14,7 +14,14 @@ import {
   EndpointTree,
 } from '../../state/discovery/endpoint-tree.ts'
 import { addToEndpoint, MAX_ENDPOINTS, takeFresh, type UsageDelta } from '../../state/discovery/usage-tally.ts'
-import type { NewRecord, SpaceBounds, StateRecord, StateStore, Sum } from '../../state/store/store.ts'
+import {
+  HOUR_MS,
+  type NewRecord,
+  type SpaceBounds,
+  type StateRecord,
+  type StateStore,
+  type Sum,
+} from '../../state/store/store.ts'
 import { inTurns } from '../turns.ts'
 import { DAY_MS, dayOf, Stored } from './stored.ts'
 
@@ -87,7 +94,7 @@ export class Discovery extends Stored {
 
   /** @param now epoch milliseconds */
   constructor(now: () => number = Date.now) {
-    super('discovered endpoints', now)
+    super('discovered endpoints are', now)
     this.#sinceMs = now()
   }
 
@@ -217,7 +224,7 @@ function* sumSteps(known: Known, sums: readonly Sum[]): Steps<void> {
     if (key === OTHERS) addOthers(known.others, { refused: 0, ambiguous: 0, more: 0, ...counts })
     const [, method, path] = KEY.exec(key) ?? []
     const endpoint = method === undefined ? null : known.tree.at(method, path as string, { isTemplate: true })
-    if (endpoint !== null) addCounts(endpoint.counts, readCounts(counts, hour * 3_600_000))
+    if (endpoint !== null) addCounts(endpoint.counts, readCounts(counts, hour * HOUR_MS))
   }
 }
 

@@ -11,8 +11,9 @@ import {
   Tally,
   type TallyBounds,
 } from '../../state/evidence/tally.ts'
-import { hourOf, type StateStore } from '../../state/store/store.ts'
+import { HOUR_MS, hourOf, type StateStore } from '../../state/store/store.ts'
 import { COUNTS, readEvidence, recordsOf, SAMPLES, sampleRecords, sumsOf } from './kept-evidence.ts'
+import { Stored } from './stored.ts'
 
 /** What is found at one path. */
 export interface PathEvidence {
@@ -35,23 +36,17 @@ export interface PathEvidence {
 
 const ORDER: Readonly<Record<PathVerdict, number>> = { mismatch: 0, 'not-enough': 1, noise: 2 }
 
-/** Where evidence is kept: `folder` over restarts, `memory` for as long as the process runs. */
-export type EvidenceStorage = 'folder' | 'memory'
-
 /** So many hours are kept apart that are not stored; what is older is counted as the oldest of them. */
 const MAX_UNSAVED_HOURS = 24
 
 /** Bounds of one of them. */
 const OF_AN_HOUR: TallyBounds = { samples: 0, paths: 2000 }
 
-/** Whoever asks waits so long for what is stored: a disk may never answer. */
-const LOAD_PATIENCE_MS = 2_000
-
 /**
  * Sums over planes. What was found of a route is forgotten when its sides change. With a store, what is counted is added to it,
  * and what it has is known from the start; without one, and while it fails, evidence is in memory.
  */
-export class Evidence {
+export class Evidence extends Stored {
   /** What is stored, and what was counted here. */
   #known = new Tally()
   /** What was counted since the start of the process. */
@@ -62,35 +57,10 @@ export class Evidence {
   readonly #sides = new Map<string, string>()
   /** Routes whose evidence is to be removed from the store. */
   readonly #forgotten = new Set<string>()
-  readonly #now: () => number
-  #store: StateStore | null = null
-  #onProblem: (problem: string | null) => void = () => {}
-  /** The hour in which the store was read; null where it was not, or has to be read again. */
-  #loadedHour: number | null = null
-  #saving: Promise<void> | null = null
-  #problem: string | null = null
 
   /** @param now epoch milliseconds */
   constructor(now: () => number = Date.now) {
-    this.#now = now
-  }
-
-  /**
-   * Keeps evidence in a store from now on.
-   * @param onProblem called when it can't be stored, with the reason, and with null when it can again
-   */
-  keepIn(store: StateStore, onProblem: (problem: string | null) => void = () => {}): void {
-    this.#store = store
-    this.#onProblem = onProblem
-  }
-
-  get storage(): EvidenceStorage {
-    return this.#store === null || this.#problem !== null ? 'memory' : 'folder'
-  }
-
-  /** Why it is in memory only though there is a store, or null. */
-  get problem(): string | null {
-    return this.#problem
+    super('evidence is', now, HOUR_MS)
   }
 
   /** These routes are in the table in force. */
@@ -110,7 +80,7 @@ export class Evidence {
     if (delta.routes.length === 0 && delta.samples.length === 0) return
     this.#known.add(delta)
     this.#counted.add(delta)
-    this.#addUnsaved(hourOf(this.#now()), delta.routes)
+    this.#addUnsaved(hourOf(this.now()), delta.routes)
     this.#unsavedSamples = [...this.#unsavedSamples, ...delta.samples].slice(-SAMPLES.bounds.records)
   }
 
@@ -123,12 +93,13 @@ export class Evidence {
     const hour = hourOf(sinceMs)
     const tally = new Tally()
     await this.ready()
-    if (this.#store !== null && this.#problem === null) {
+    const store = this.stored
+    if (store !== null) {
       const [sums, records] = await Promise.all([
-        this.#store.sums(COUNTS.space, hour, route),
-        this.#store.list(COUNTS.space),
+        store.sums(COUNTS.space, hour, route),
+        store.list(COUNTS.space),
       ]).catch((error: Error) => {
-        this.#failed(error)
+        this.failed(error)
         return [[], []]
       })
       tally.add(readEvidence(sums, records, []).delta)
@@ -151,45 +122,13 @@ export class Evidence {
     return this.#known.sample(id)
   }
 
-  /** Resolves when what is stored is known, or after a while. Never rejects. */
-  async ready(): Promise<void> {
-    if (this.#loadedHour !== null || this.#store === null) return
-    let timer: NodeJS.Timeout | undefined
-    const patience = new Promise<void>((done) => {
-      timer = setTimeout(done, LOAD_PATIENCE_MS)
-    })
-    await Promise.race([this.save(), patience])
-    clearTimeout(timer)
-  }
-
-  /** Stores what is not stored yet, if there is anything. Never rejects: `problem` says why it was not stored. */
-  tick(): Promise<void> {
+  /** Stores what is not stored yet, if there is anything. */
+  override tick(): Promise<void> {
     const isSaved = this.#unsaved.size === 0 && this.#unsavedSamples.length === 0 && this.#forgotten.size === 0
     return isSaved ? Promise.resolve() : this.save()
   }
 
-  /** As `tick`, and reads what is stored where that has not been done. */
-  save(): Promise<void> {
-    const store = this.#store
-    if (store === null) return Promise.resolve()
-    this.#saving ??= this.#save(store)
-      .then(() => this.#tell(null))
-      .catch((error: Error) => this.#failed(error))
-      .finally(() => {
-        this.#saving = null
-      })
-    return this.#saving
-  }
-
-  /** The store has lost what it had, or has become this instance's own: it is read again. */
-  reload(): void {
-    this.#loadedHour = null
-  }
-
-  async #save(store: StateStore): Promise<void> {
-    const hour = hourOf(this.#now())
-    // Each hour one goes that is too old.
-    if (this.#loadedHour !== hour) await this.#load(store, hour)
+  protected async write(store: StateStore): Promise<void> {
     for (const route of this.#forgotten) {
       this.#forgotten.delete(route)
       try {
@@ -220,7 +159,8 @@ export class Evidence {
     this.#unsavedSamples = this.#unsavedSamples.filter((sample) => !samples.includes(sample))
   }
 
-  async #load(store: StateStore, hour: number): Promise<void> {
+  protected async load(store: StateStore): Promise<void> {
+    const hour = hourOf(this.now())
     const [sums, records, samples] = await Promise.all([
       store.sums(COUNTS.space, hour - COUNTS.bounds.hours),
       store.list(COUNTS.space),
@@ -239,7 +179,6 @@ export class Evidence {
     for (const tally of this.#unsaved.values()) known.add({ routes: [...tally.all()], samples: [] })
     known.add({ routes: [], samples: this.#unsavedSamples })
     this.#known = known
-    this.#loadedHour = hour
   }
 
   #addUnsaved(hour: number, routes: readonly RouteEvidence[]): void {
@@ -258,17 +197,7 @@ export class Evidence {
     this.#counted.forget(route)
     for (const tally of this.#unsaved.values()) tally.forget(route)
     this.#unsavedSamples = this.#unsavedSamples.filter((sample) => sample.route !== route)
-    if (this.#store !== null) this.#forgotten.add(route)
-  }
-
-  #failed({ message }: Error): void {
-    this.#tell(`evidence is kept in memory only: ${message}`)
-  }
-
-  #tell(problem: string | null): void {
-    if (problem === this.#problem) return
-    this.#problem = problem
-    this.#onProblem(problem)
+    if (this.hasStore) this.#forgotten.add(route)
   }
 }
 

@@ -4,7 +4,7 @@
  */
 import { z } from 'zod'
 import type { EvidenceDelta, PathCount, RouteEvidence, Sample, Tally } from '../../state/evidence/tally.ts'
-import type { NewRecord, SpaceBounds, StateRecord, Sum } from '../../state/store/store.ts'
+import { HOUR_MS, type NewRecord, type SpaceBounds, type StateRecord, type Sum } from '../../state/store/store.ts'
 
 /** Space of sums, and of the records of routes and paths. Rates of the last month say whether an endpoint may move. */
 export const COUNTS = { space: 'evidence', bounds: { hours: 30 * 24 } satisfies SpaceBounds } as const
@@ -89,12 +89,12 @@ export function readEvidence(
   const paths = new Map<string, PathCount>()
   const byPlace = new Map(records.map((record) => [placeOf(record), record.value]))
   for (const { group, key, hour, counts } of sums) {
-    const route = routes.get(group) ?? emptyRoute(group, hour * 3_600_000)
+    const route = routes.get(group) ?? emptyRoute(group, hour * HOUR_MS)
     routes.set(group, route)
     if (key === WHOLE) addCounts(route, counts)
     else {
       const place = placeOf({ group, key })
-      const path = paths.get(place) ?? emptyPath(key, hour * 3_600_000)
+      const path = paths.get(place) ?? emptyPath(key, hour * HOUR_MS)
       if (path === null) continue
       if (!paths.has(place)) route.paths.push(path)
       paths.set(place, path)

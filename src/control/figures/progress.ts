@@ -7,7 +7,7 @@ import type { Steps } from '../../rules/values/steps.ts'
 import { Callers, type CallersDelta } from '../../state/discovery/callers.ts'
 import type { RouteCallers } from '../../state/discovery/usage-tally.ts'
 import type { MeasuredDelta } from '../../state/figures/measurements.ts'
-import { hourOf, type SpaceBounds, type StateStore, type Sum } from '../../state/store/store.ts'
+import { HOUR_MS, hourOf, type SpaceBounds, type StateStore, type Sum } from '../../state/store/store.ts'
 import { inTurns } from '../turns.ts'
 import { type Answered, addAnswered, answeredIn, noneAnswered, RouteDays } from './route-days.ts'
 import { DAY_MS, dayOf, Stored } from './stored.ts'
@@ -97,7 +97,7 @@ export class Progress extends Stored {
 
   /** @param count of the endpoints, as they stand @param now epoch milliseconds */
   constructor(count: () => EndpointCount, now: () => number = Date.now) {
-    super('figures of the progress', now)
+    super('figures of the progress are', now)
     this.#count = count
   }
 
@@ -167,7 +167,7 @@ export class Progress extends Stored {
     const store = this.stored
     const found = new Map<number, { answered: Answered; endpoints: EndpointCount | null }>()
     const stepOf = (ms: number): number =>
-      by === 'hour' ? hourOf(ms) * 3_600_000 : by === 'day' ? dayOf(ms) * DAY_MS : mondayOf(ms)
+      by === 'hour' ? hourOf(ms) * HOUR_MS : by === 'day' ? dayOf(ms) * DAY_MS : mondayOf(ms)
     const at = (ms: number) => {
       const step = stepOf(ms)
       const known = found.get(step) ?? { answered: noneAnswered(), endpoints: null }
@@ -179,7 +179,7 @@ export class Progress extends Stored {
       try {
         const { space } = by === 'hour' ? HOURS : DAYS
         for (const { hour, counts } of await store.sums(space, 0, WHOLE))
-          addAnswered(at(hour * 3_600_000).answered, counts)
+          addAnswered(at(hour * HOUR_MS).answered, counts)
         if (by !== 'hour')
           for (const { group, key, value } of await store.list(DAYS.space)) {
             const read = group === ENDPOINTS && /^\d{1,6}$/.test(key) ? parsed(endpointsRecord, value) : null
@@ -197,7 +197,7 @@ export class Progress extends Stored {
 
   #fromMemory(by: 'hour' | 'day' | 'week', at: (ms: number) => { answered: Answered }): void {
     if (by === 'hour') {
-      for (const [hour, answered] of this.#unsavedHours) addAnswered(at(hour * 3_600_000).answered, answered)
+      for (const [hour, answered] of this.#unsavedHours) addAnswered(at(hour * HOUR_MS).answered, answered)
       return
     }
     const today = dayOf(this.now())

@@ -3,8 +3,14 @@
  */
 import type { StateStore } from '../../state/store/store.ts'
 
-/** Where figures are kept: `folder` over restarts, `memory` for as long as the process runs. */
-export type Storage = 'folder' | 'memory'
+/** Where something is kept: `folder` over restarts, `cluster` for all its instances, `memory` for as long as the process runs. */
+export const STORAGES = ['folder', 'cluster', 'memory'] as const
+export type Storage = (typeof STORAGES)[number]
+
+/** @param store null for none @param problem why it can't be used, or null */
+export function storageOf(store: Pick<StateStore, 'place'> | null, problem: string | null): Storage {
+  return store === null || problem !== null ? 'memory' : store.place
+}
 
 /** They are stored so often. */
 const SAVE_EVERY_MS = 60_000
@@ -22,19 +28,25 @@ export function dayOf(ms: number): number {
 /** What such figures have in common. Nothing here rejects: `problem` says why something is in memory only. */
 export abstract class Stored {
   readonly #what: string
+  readonly #periodMs: number
   protected readonly now: () => number
   #store: StateStore | null = null
   #onProblem: (problem: string | null) => void = () => {}
-  /** The day in which the store was read; null where it was not, or has to be read again. */
-  #loadedDay: number | null = null
+  /** The period in which the store was read; null where it was not, or has to be read again. */
+  #loadedPeriod: number | null = null
   #saving: Promise<void> | null = null
   #savedMs = Number.NEGATIVE_INFINITY
   #problem: string | null = null
 
-  /** @param what these figures are, for the operator @param now epoch milliseconds */
-  constructor(what: string, now: () => number) {
+  /**
+   * @param what these figures are, for the operator: such as `evidence is`
+   * @param now epoch milliseconds
+   * @param periodMs of the times by which they get too old: in each the store is read again
+   */
+  constructor(what: string, now: () => number, periodMs = DAY_MS) {
     this.#what = what
     this.now = now
+    this.#periodMs = periodMs
   }
 
   /**
@@ -47,7 +59,7 @@ export abstract class Stored {
   }
 
   get storage(): Storage {
-    return this.#store === null || this.#problem !== null ? 'memory' : 'folder'
+    return storageOf(this.#store, this.#problem)
   }
 
   /** Why they are in memory only though there is a store, or null. */
@@ -57,7 +69,7 @@ export abstract class Stored {
 
   /** Resolves when what is stored is known, or after a while. */
   async ready(): Promise<void> {
-    if (this.#loadedDay !== null || this.#store === null) return
+    if (this.#loadedPeriod !== null || this.#store === null) return
     let timer: NodeJS.Timeout | undefined
     const patience = new Promise<void>((done) => {
       timer = setTimeout(done, LOAD_PATIENCE_MS)
@@ -68,16 +80,16 @@ export abstract class Stored {
 
   /** Stores what is not stored yet, if it is time to. */
   tick(): Promise<void> {
-    return this.now() - this.#savedMs < SAVE_EVERY_MS && this.#loadedDay !== null ? Promise.resolve() : this.save()
+    return this.now() - this.#savedMs < SAVE_EVERY_MS && this.#loadedPeriod !== null ? Promise.resolve() : this.save()
   }
 
-  /** Stores what is not stored yet, and reads what is stored where that has not been done today. */
+  /** Stores what is not stored yet, and reads what is stored where that has not been done in this period. */
   save(): Promise<void> {
     const store = this.#store
     if (store === null) return Promise.resolve()
     this.#saving ??= this.#save(store)
       .then(() => this.#tell(null))
-      .catch(({ message }: Error) => this.#tell(`${this.#what} are kept in memory only: ${message}`))
+      .catch((error: Error) => this.failed(error))
       .finally(() => {
         this.#saving = null
       })
@@ -86,12 +98,17 @@ export abstract class Stored {
 
   /** The store has become this instance's own, or has lost what it had: it is read again. */
   reload(): void {
-    this.#loadedDay = null
+    this.#loadedPeriod = null
   }
 
   /** What is stored is known. */
   protected get isLoaded(): boolean {
-    return this.#loadedDay !== null
+    return this.#loadedPeriod !== null
+  }
+
+  /** There is a store, whether it can be used or not. */
+  protected get hasStore(): boolean {
+    return this.#store !== null
   }
 
   /** The store, where it can be read. */
@@ -106,14 +123,18 @@ export abstract class Stored {
   protected abstract write(store: StateStore): Promise<void>
 
   async #save(store: StateStore): Promise<void> {
-    const day = dayOf(this.now())
-    // Each day one goes that is too old.
-    if (this.#loadedDay !== day) {
+    const period = Math.floor(this.now() / this.#periodMs)
+    if (this.#loadedPeriod !== period) {
       await this.load(store)
-      this.#loadedDay = day
+      this.#loadedPeriod = period
     }
     this.#savedMs = this.now()
     await this.write(store)
+  }
+
+  /** The store can't be used at present. */
+  protected failed({ message }: Error): void {
+    this.#tell(`${this.#what} kept in memory only: ${message}`)
   }
 
   #tell(problem: string | null): void {

@@ -19,6 +19,7 @@ import type { RampCounts } from '../../state/evidence/ramp-counts.ts'
 import { judgedOf, type RampDelta } from '../../state/evidence/ramp-tally.ts'
 import type { StateStore } from '../../state/store/store.ts'
 import type { Planes } from '../figures/planes.ts'
+import type { Storage } from '../figures/stored.ts'
 import type { Ownership } from '../ownership.ts'
 import type { History } from '../table/history.ts'
 import { RampLook } from './look.ts'
@@ -136,7 +137,7 @@ export class Ramps {
   }
 
   /** Where they are kept. */
-  get storage(): 'folder' | 'memory' {
+  get storage(): Storage {
     return this.#store.storage
   }
 

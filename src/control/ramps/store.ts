@@ -4,6 +4,7 @@
 import { isUnderWay } from '../../rules/ramp/plan.ts'
 import type { StateStore } from '../../state/store/store.ts'
 import type { ControlLog } from '../control-log.ts'
+import { type Storage, storageOf } from '../figures/stored.ts'
 import { MAX_FAILED_KEYS, type RampRecord, readRampRecord } from './record.ts'
 import type { Run } from './run.ts'
 
@@ -25,8 +26,8 @@ export class RampStore {
     this.#monotonic = monotonic
   }
 
-  get storage(): 'folder' | 'memory' {
-    return this.#store === null || this.problem !== null ? 'memory' : 'folder'
+  get storage(): Storage {
+    return storageOf(this.#store, this.problem)
   }
 
   /** Those that are stored and readable. */

@@ -4,17 +4,18 @@
  */
 import { randomUUID } from 'node:crypto'
 import { setTimeout as wait } from 'node:timers/promises'
-import type {
-  HeldLease,
-  Message,
-  Messages,
-  NewRecord,
-  SpaceBounds,
-  StateRecord,
-  StateStore,
-  Sum,
-  WriteOutcome,
-  WriteTerms,
+import {
+  type HeldLease,
+  hourOf,
+  type Message,
+  type Messages,
+  type NewRecord,
+  type SpaceBounds,
+  type StateRecord,
+  type StateStore,
+  type Sum,
+  type WriteOutcome,
+  type WriteTerms,
 } from '../store/store.ts'
 import type { ClusterLink } from './link.ts'
 import { type ReadReply, readInteger, readStream } from './replies.ts'
@@ -138,6 +139,7 @@ return position
 
 /** The store of one cluster. */
 export class RedisStateStore implements StateStore {
+  readonly place = 'cluster'
   readonly link: ClusterLink
   readonly #messages: number
 
@@ -205,7 +207,7 @@ export class RedisStateStore implements StateStore {
       ...[this.#key(`hours:${space}`), this.#key(`added:${randomUUID()}`)],
       ...hours.map((hour) => this.#sums(space, hour)),
     ]
-    const first = age === undefined ? -1 : Math.floor(Date.now() / 3_600_000) - age
+    const first = age === undefined ? -1 : hourOf(Date.now()) - age
     const args = [JSON.stringify(added), REPEAT_S, most, first, age ?? -1].map(String)
     for (let attempt = 1; ; attempt++) {
       try {

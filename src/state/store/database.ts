@@ -6,6 +6,7 @@ import { dirname } from 'node:path'
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
 import {
   type HeldLease,
+  HOUR_MS,
   hourOf,
   type Messages,
   type NewRecord,
@@ -271,7 +272,7 @@ export class StateDatabase {
     if (hours !== undefined) {
       const sinceHour = hourOf(this.#now()) - hours
       this.#run('DELETE FROM sums WHERE space = ? AND hour < ?').run(space, sinceHour)
-      this.#run('DELETE FROM records WHERE space = ? AND at_ms < ?').run(space, sinceHour * 3_600_000)
+      this.#run('DELETE FROM records WHERE space = ? AND at_ms < ?').run(space, sinceHour * HOUR_MS)
     }
     if (records === undefined) return
     this.#run(

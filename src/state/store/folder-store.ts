@@ -69,6 +69,7 @@ export interface FolderStoreOptions {
 
 /** The store. Neither it nor what waits for it keeps the process alive. */
 export class FolderStore implements StateStore {
+  readonly place = 'folder'
   readonly #folder: string
   readonly #options: FolderStoreOptions
   readonly #asked = new Map<number, Asked>()

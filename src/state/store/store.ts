@@ -80,6 +80,8 @@ export interface SpaceBounds {
 
 /** The store. All methods reject with a `StateError`. Spaces tell users of the store apart. */
 export interface StateStore {
+  /** What it is kept in: a folder, or what the instances of a cluster share. */
+  readonly place: 'folder' | 'cluster'
   read(space: string, group: string, key: string): Promise<StateRecord | null>
   /** The records of a space, in the order of their times. */
   list(space: string): Promise<readonly StateRecord[]>
@@ -138,7 +140,9 @@ export class StateError extends Error {
   }
 }
 
-/** The hour of a time. @param ms epoch milliseconds */
+export const HOUR_MS = 3_600_000
+
+/** The hour of a time, from the epoch on. @param ms epoch milliseconds */
 export function hourOf(ms: number): number {
-  return Math.floor(ms / 3_600_000)
+  return Math.floor(ms / HOUR_MS)
 }
