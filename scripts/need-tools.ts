@@ -37,6 +37,7 @@ const TOOLS = {
     { program: 'nginx', package: 'nginx' },
     { program: 'haproxy', package: 'haproxy' },
     { program: 'wrk', package: 'wrk' },
+    { program: 'h2load', package: 'nghttp2-client' },
     { program: 'varnishd', package: 'varnish' },
     { program: 'redis-server', package: 'redis-server' },
     { program: 'taskset', package: 'util-linux' },

@@ -8,6 +8,7 @@ import { get } from './get.ts'
 import { get100k } from './get100k.ts'
 import { gtin, gtinMillion } from './gtin.ts'
 import { guard } from './guard.ts'
+import { http2 } from './http2.ts'
 import { latency } from './latency.ts'
 import { log } from './log.ts'
 import { memory } from './memory.ts'
@@ -30,6 +31,7 @@ export const SCENARIOS: readonly Scenario[] = [
   log,
   shadow,
   tls,
+  http2,
   handshakes,
   websocket,
   latency,

@@ -4,6 +4,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { quantile, ratio, spread } from '../../bench/harness/figures.ts'
+import { readH2load } from '../../bench/harness/h2load.ts'
 import { readOptions } from '../../bench/harness/options.ts'
 import { type CpuProfile, selfTimes } from '../../bench/harness/profile.ts'
 import { type Budget, isMet, printReport, type Report, reportsAsJson } from '../../bench/harness/report.ts'
@@ -95,6 +96,32 @@ describe('wrk', () => {
 
   test('a run without a summary is an error', () => {
     expect(() => readSummary('unable to connect')).toThrow(/no summary: unable to connect/)
+  })
+})
+
+describe('the summary of h2load', () => {
+  const summary = (counts: string, protocol = 'h2'): string =>
+    `Application protocol: ${protocol}\n\nfinished in 2.00s, 2.50 req/s, 181.34KB/s\nrequests: 5 total, 9 started, ${counts}\n`
+  const log = [300, 100, 200, 500, 400].map((micros, i) => `${1796034825428070 + i}\t200\t${micros}\n`).join('')
+
+  test('is read with the times of its log', () => {
+    const printed = summary('5 done, 5 succeeded, 0 failed, 0 errored, 0 timeout')
+    expect(readH2load(printed, log)).toEqual({
+      units: 5,
+      perSecond: 2.5,
+      p50Micros: 300,
+      p99Micros: 500,
+      errors: {},
+    })
+  })
+
+  test('errors are kept by kind, and another protocol is one', () => {
+    const printed = summary('5 done, 2 succeeded, 3 failed, 1 errored, 0 timeout', 'http/1.1')
+    expect(readH2load(printed, log).errors).toEqual({ status: 2, read: 1, protocol: 1 })
+  })
+
+  test('a run without a summary is an error', () => {
+    expect(() => readH2load('unable to connect', '')).toThrow(/no summary: unable to connect/)
   })
 })
 
