@@ -12,6 +12,7 @@ import { utf8Text } from './rules/values/utf8.ts'
 import { readSettings, type Settings, SettingsError, settingsFlags, settingsHelp } from './settings.ts'
 import { StartError } from './start-error.ts'
 import { makeForceToken } from './state/force-token.ts'
+import { http2FlawsOf } from './state/http2-support.ts'
 import { readFileWithinNow } from './state/read-file.ts'
 import { version } from './version.ts'
 
@@ -124,9 +125,9 @@ function surroundings(): Io {
     untilEnded: endedByPerson,
     env,
     readFile: (path) => utf8Text(readFileWithinNow(path === '-' ? 0 : path, MAX_TABLE_BYTES)),
-    tlsFindings: async (table, file) => {
+    findingsHere: async (table, file) => {
       const { findTlsFlaws } = await import('./control/table/tls-files.ts')
-      return findTlsFlaws(table, file === '-' ? '.' : dirname(file))
+      return [...(await findTlsFlaws(table, file === '-' ? '.' : dirname(file))), ...http2FlawsOf(table)]
     },
     forceToken: makeForceToken,
     now: Date.now,

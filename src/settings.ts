@@ -22,6 +22,7 @@ import { TOKEN } from './rules/values/schema-blocks.ts'
 import { flawOfDuration, flawOfSize, parseDurationMs, parseSizeBytes } from './rules/values/units.ts'
 import { flawOfCookieSecret } from './state/cookie-keys.ts'
 import { flawOfForceSecret } from './state/force-token.ts'
+import { flawOfHttp2 } from './state/http2-support.ts'
 import { parseRedisUrl, REDIS_URL_FORMS, type RedisAddress } from './state/redis/url.ts'
 
 /** A host and a port; port 0 is any free port. */
@@ -531,8 +532,11 @@ export function readSettings(args: readonly string[], env: Readonly<Record<strin
   const clusterRedis = value('cluster-redis') ?? value('redis')
   if (clusterName !== null && clusterRedis === null)
     throw new SettingsError('--cluster: needs --cluster-redis or --redis')
-  if (value('h2c') && value('middleware') !== null) {
-    throw new SettingsError('--h2c: not with --middleware, which sees requests of node:http only')
+  if (value('h2c')) {
+    if (value('middleware') !== null)
+      throw new SettingsError('--h2c: not with --middleware, which sees requests of node:http only')
+    const flaw = flawOfHttp2()
+    if (flaw !== null) throw new SettingsError(`--h2c: ${flaw}`)
   }
   return Object.freeze({
     table: value('table'),

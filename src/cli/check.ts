@@ -22,7 +22,7 @@ async function runCheck(given: Given, io: Io): Promise<ExitCode> {
   const text = textOf(file, io)
   const name = file === '-' ? 'stdin' : file
   const read = readTable(text, name)
-  const findings = read.ok ? await io.tlsFindings(read.table, file) : []
+  const findings = read.ok ? await io.findingsHere(read.table, file) : []
   const ok = read.ok && findings.length === 0
   const found = read.ok ? [...read.warnings, ...placeFindings(findings, text, name)] : read.problems
   const problems = { problems: found, more: read.more }

@@ -21,8 +21,11 @@ export interface Io {
   readonly env: Readonly<Record<string, string | undefined>>
   /** A file's text; `-` is standard input. Throws if it can't be read. */
   readFile(path: string): string
-  /** Problems of the TLS files of a table; paths are relative to the folder of `file`, or to the working directory for `-`. */
-  tlsFindings(table: Table, file: string): Promise<readonly Finding[]>
+  /**
+   * What keeps a table from being served here: its TLS files, with paths relative to the folder of `file` (for `-` to the working directory),
+   * or a Node that is too old for what it asks.
+   */
+  findingsHere(table: Table, file: string): Promise<readonly Finding[]>
   /** The value of `Banyan-Force` for an upstream. Throws a RangeError for a secret that the proxy would refuse. */
   forceToken(secret: string, upstream: string, expiresAtMs: number): string
   /** Epoch milliseconds. */

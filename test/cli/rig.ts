@@ -69,7 +69,7 @@ export async function banyan(
     untilEnded: () => ended,
     env,
     readFile: (path) => files[path] ?? readFile(path),
-    tlsFindings: (table, file) => findTlsFlaws(table, dirname(file)),
+    findingsHere: (table, file) => findTlsFlaws(table, dirname(file)),
     forceToken: makeForceToken,
     now,
     sleep,

@@ -18,17 +18,12 @@ import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { routesJsonSchema } from '../../src/rules/table/schema.ts'
 import { tableFor } from '../support/banyan.ts'
 import { gtinData } from '../support/gtin-data.ts'
-import { Program } from '../support/process.ts'
+import { Program, pretending } from '../support/process.ts'
 import { type ScriptedUpstream, scriptedUpstream } from '../support/upstream.ts'
 import { type Done, environment, install, type Packed, pack, runIn } from './package.ts'
 import { PROJECT, textOf } from './project.ts'
 
 const manifest = JSON.parse(textOf('package.json'))
-/** A Node that says it is another, before anything of the package runs. */
-const pretending = (version: string): string[] => [
-  '--import',
-  `data:text/javascript,Object.defineProperty(process,'versions',{value:{...process.versions,node:'${version}'}})`,
-]
 
 let folder: string
 let shop: string

@@ -128,3 +128,9 @@ function isSocket(path: string): boolean {
     return false
   }
 }
+
+/** Flags of a Node that says it is another, before anything else runs. */
+export function pretending(version: string): string[] {
+  const versions = `{value:{...process.versions,node:'${version}'}}`
+  return ['--import', `data:text/javascript,Object.defineProperty(process,'versions',${versions})`]
+}

@@ -14,6 +14,7 @@ import {
 } from '../../rules/language/text.ts'
 import { utf8Text } from '../../rules/values/utf8.ts'
 import type { CookieKeySource } from '../../state/cookie-key-source.ts'
+import { http2FlawsOf } from '../../state/http2-support.ts'
 import { LiveTable } from '../../state/live-table.ts'
 import { readFileWithinNow } from '../../state/read-file.ts'
 import type { TlsMaterial } from '../../state/tls/material.ts'
@@ -140,7 +141,7 @@ function readWhole(text: string, name: string, { tlsFiles, cookieKeys }: Needed)
   const read = readTable(text, name)
   if (!read.ok) return read
   const { material, findings: flaws } = tlsFiles.loadNow(read.table)
-  const findings = [...flaws, ...cookieKeys.flawsOf(read.table)]
+  const findings = [...flaws, ...http2FlawsOf(read.table), ...cookieKeys.flawsOf(read.table)]
   return findings.length === 0
     ? { ...read, material }
     : { ok: false, problems: placeFindings(findings, text, name), more: 0 }

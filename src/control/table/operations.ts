@@ -7,6 +7,7 @@
 import { briefly, type TableChange, tableChanges } from '../../rules/language/changes.ts'
 import type { Problems, ReadTable } from '../../rules/language/text.ts'
 import type { CookieKeySource } from '../../state/cookie-key-source.ts'
+import { http2FlawsOf } from '../../state/http2-support.ts'
 import { etagOf, type LiveTable, type Revision } from '../../state/live-table.ts'
 import type { Authorship, ControlLog } from '../control-log.ts'
 import { mayEdit } from '../http/preconditions.ts'
@@ -276,7 +277,7 @@ export class Operations {
   async #try(text: string, read: ReadTable): Promise<Proposal | { readonly problems: Problems }> {
     if (!read.ok) return { problems: { problems: read.problems, more: read.more } }
     const { material, findings: flaws } = await this.#tlsFiles.load(read.table, this.#live.material)
-    const findings = [...flaws, ...this.#cookieKeys.flawsOf(read.table)]
+    const findings = [...flaws, ...http2FlawsOf(read.table), ...this.#cookieKeys.flawsOf(read.table)]
     if (findings.length > 0) {
       return { problems: { problems: await placeApart(findings, text, this.#file.name), more: 0 } }
     }

@@ -4,6 +4,7 @@
  */
 import { createServer, type OnReadOpts, type Server, Socket, type SocketConstructorOpts } from 'node:net'
 import type { TLSSocket } from 'node:tls'
+import { flawOfHttp2 } from '../../../state/http2-support.ts'
 import type { Descriptors } from '../descriptors.ts'
 import { Http2Connections } from '../http2/connections.ts'
 import { type Bound, type ListenPlace, listenAt } from '../listen-at.ts'
@@ -182,7 +183,7 @@ export class Http1Server implements PublicServer {
 }
 
 /** What is offered by ALPN (RFC 7301), by preference. */
-const PROTOCOLS = ['h2', 'http/1.1']
+const PROTOCOLS = flawOfHttp2() === null ? ['h2', 'http/1.1'] : ['http/1.1']
 
 /**
  * Gives a plain connection to a socket that reads into memory of ours: only one that is made by hand can (`onread`). `_handle` and
