@@ -3,9 +3,10 @@
  */
 import type { ServerResponse } from 'node:http'
 import { fieldValue } from '../../rules/http/exchange.ts'
+import { endGently } from '../../wire/gentle-end.ts'
 import { onceWritten } from '../../wire/read-memory.ts'
 import { Answer } from './answer.ts'
-import { endGently, reset } from './sockets.ts'
+import { reset } from './sockets.ts'
 
 /** A response of node:http. */
 export class NodeAnswer extends Answer {

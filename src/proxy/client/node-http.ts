@@ -6,9 +6,10 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import { tellException } from '../../wire/exceptions.ts'
+import { endGently } from '../../wire/gentle-end.ts'
 import { NodeRequest } from './node-request.ts'
 import type { Peer, RequestHandler } from './request.ts'
-import { addressOf, endGently } from './sockets.ts'
+import { addressOf } from './sockets.ts'
 import { UpgradeClient } from './upgrade-client.ts'
 
 /** A request listener of node:http. */

@@ -4,6 +4,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import { createServer as createNetServer, type Server as NetServer, type Socket } from 'node:net'
 import { FAILURES, type FailureCode } from '../../rules/failures/failure.ts'
+import { endGently } from '../../wire/gentle-end.ts'
 import { sendAll } from '../../wire/turn.ts'
 import { problemText } from './answer.ts'
 import type { Descriptors } from './descriptors.ts'
@@ -19,7 +20,7 @@ import {
 import type { Handler, NodeHttp } from './node-http.ts'
 import type { RequestHandler } from './request.ts'
 import { SendTimeout } from './send-timeout.ts'
-import { addressOf, endGently, endOther } from './sockets.ts'
+import { addressOf, endOther } from './sockets.ts'
 import { Handshakes } from './tls/handshakes.ts'
 
 /** How often the headers timeout is checked. */

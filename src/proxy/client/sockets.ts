@@ -5,9 +5,6 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { UNIX_PEER } from '../../rules/http/exchange.ts'
 
-/** How long a client may continue sending after the final response before its connection is cut. */
-const LINGER_MS = 2000
-
 /** Cuts a connection so that the peer notices that data is missing: an RST, if the socket supports it. Those of TCP do. */
 export function reset(socket: Duplex): void {
   // With TLS it is the connection below that can be reset: of a secure one, the peer could take the mere end for that of the data.
@@ -31,17 +28,6 @@ export function addressOf(socket: Socket): string | undefined {
   const { _handle: handle } = socket as Handled
   // Only the handles of TCP know of addresses.
   return handle != null && handle.getpeername === undefined ? UNIX_PEER : undefined
-}
-
-/**
- * Closes a connection whose client may still be sending. Incoming data is read and dropped for a moment first: otherwise the
- * kernel would send an RST, and the client could lose the response (RFC 9112 section 9.6).
- */
-export function endGently(socket: Duplex): void {
-  socket.end()
-  socket.resume()
-  const timer = setTimeout(() => socket.destroy(), LINGER_MS)
-  socket.once('close', () => clearTimeout(timer))
 }
 
 const ENDING = Symbol('ending')

@@ -22,6 +22,8 @@ const run = promisify(execFile)
 let folder: string
 let upstream: ReturnType<typeof createServer>
 let table: string
+/** Requests that have reached the upstream. */
+let seenUpstream = 0
 
 /** Writes a self-signed certificate and its key. */
 function write(name: string, altNames: string): { cert: string; key: string } {
@@ -35,6 +37,7 @@ function write(name: string, altNames: string): { cert: string; key: string } {
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'banyan-tls-'))
   upstream = createServer((req, res) => {
+    seenUpstream++
     let length = 0
     req.on('data', (piece: Buffer) => {
       length += piece.length
@@ -120,16 +123,26 @@ test('a certificate is asked of clients, and its subject told upstream, whatever
   ]
   const banyan = await secure([...tls, ...field])
   const asAlice = ['--cert', files.cert, '--key', files.key]
+  const before = seenUpstream
   const seen = JSON.parse(await curl(banyan.tlsPort, 'one.test', one.cert, [...asAlice, ...lies]))
   expect(seen.headers['x-client-subject']).toBe('CN=alice,O=Za\\C5\\BC\\C3\\B3\\C5\\82\\C4\\87\\, Inc')
   expect(seen.headers).not.toHaveProperty('x_client_subject')
-  await expect(curl(banyan.tlsPort, 'one.test', one.cert)).rejects.toThrow(/certificate required|alert/)
+  await expect(curl(banyan.tlsPort, 'one.test', one.cert)).rejects.toThrow(/curl/)
+  const connection = ['s_client', '-connect', `127.0.0.1:${banyan.tlsPort}`, '-servername', 'one.test']
+  for (const [version, alert] of [
+    ['-tls1_3', 'certificate required'],
+    ['-tls1_2', 'handshake failure'],
+  ] as const) {
+    expect(await sclient([...connection, version], REQUEST)).toContain(`alert ${alert}`)
+  }
   const asStranger = ['--cert', stranger.cert, '--key', stranger.key]
   await expect(curl(banyan.tlsPort, 'one.test', one.cert, asStranger)).rejects.toThrow(/curl/)
   // The port without TLS takes no such word either.
   const plain = await fetch(`http://127.0.0.1:${banyan.port}/`, { headers: { 'X-Client-Subject': 'CN=root' } })
   expect(((await plain.json()) as { headers: object }).headers).not.toHaveProperty('x-client-subject')
   await expect.poll(() => banyan.log.some((line) => line.includes('"event":"handshake"'))).toBe(true)
+  // Those of alice, and of the port without TLS.
+  expect(seenUpstream - before).toBe(2)
 
   const optional = await secure([...tls, ...field, '--tls-client-verify', 'optional'])
   const without = JSON.parse(await curl(optional.tlsPort, 'one.test', one.cert, lies))
@@ -201,8 +214,10 @@ test('handshakes are limited in time and number, and who does not speak TLS is t
   leaver.finish()
   await leaver.ended()
   const garbage = await rawClient(banyan.tlsPort)
-  await garbage.send('\x16\x03\x01\x00\x05hello')
-  await garbage.ended()
+  // More than is read: its alert reaches the client although it goes on sending.
+  await garbage.send(`\x16\x03\x01\x00\x05hello${'x'.repeat(300_000)}`)
+  expect(await garbage.readUntil('\x15')).toBe('\x15')
+  expect(await garbage.ended()).toBe('end')
   expect(JSON.parse(await curl(banyan.tlsPort, 'one.test', one.cert)).url).toBe('/path?query')
   const metrics = await (await fetch(`http://127.0.0.1:${banyan.adminPort}/metrics`)).text()
   for (const outcome of ['full', 'timeout', 'no-tls', 'left', 'failed']) {

@@ -6,6 +6,7 @@ import type { Socket } from 'node:net'
 import { createServer, type SecureContext, type Server, type TLSSocket } from 'node:tls'
 import { ACME_TLS, type HandshakeOutcome, type ServerPair } from '../../../state/tls/server-tls.ts'
 import { coarseNowMs, unwatch, type Watched, watch } from '../../../wire/deadlines.ts'
+import { endGently, LINGER_MS } from '../../../wire/gentle-end.ts'
 import { type ClientHello, isTls, readClientHello } from './client-hello.ts'
 import type { ServerContexts } from './contexts.ts'
 import { subjectOf } from './subject.ts'
@@ -29,8 +30,8 @@ const MAX_OPEN = 4096
 /** So many are begun in one turn of the event loop. */
 const PER_TURN = 4
 
-/** Of node:tls: the connection that a secure one is made from. */
-type Inner = TLSSocket & { readonly _parent?: Socket | null }
+/** Of node:tls: the connection that a secure one is made from, and what reads it. */
+type Inner = TLSSocket & { readonly _parent?: Socket | null; readonly _handle?: { readStop(): void } | null }
 
 /** The handshakes of one server that are not over. */
 export class Handshakes {
@@ -148,7 +149,6 @@ class Handshake implements Watched {
   readonly #client: string | undefined
   readonly #parts: HandshakeParts
   #hello: ClientHello | null = null
-  #secured: TLSSocket | null = null
   /** The beginning of what the client has sent; null before. */
   #held: Buffer | null = null
   #over = false
@@ -196,7 +196,6 @@ class Handshake implements Watched {
 
   onSecure(socket: TLSSocket): void {
     if (this.#over) return
-    this.#secured = socket
     socket.allowHalfOpen = true
     const { clientCertificates } = this.#parts.terms.contexts.policy
     const certificate = clientCertificates === 'none' ? undefined : socket.getPeerX509Certificate()
@@ -204,7 +203,8 @@ class Handshake implements Watched {
       // A session that is resumed was verified when it began.
       const isOver = certificate.validToDate.getTime() < Date.now()
       if (!socket.authorized || isOver) {
-        this.#fail('client-certificate', isOver ? 'it has expired' : String(socket.authorizationError))
+        this.#lose('client-certificate', isOver ? 'it has expired' : String(socket.authorizationError))
+        endGently(socket.on('error', ignore))
         return
       }
     }
@@ -212,14 +212,8 @@ class Handshake implements Watched {
       // The certificate is the answer (RFC 8737 section 3).
       this.#leave()
       this.#parts.terms.onEnd('challenge', this.#client, null)
-      socket.on('error', ignore)
-      const timer = setTimeout(() => socket.destroy(), LINGER_MS)
-      socket.on('close', () => {
-        clearTimeout(timer)
-        this.#parts.onLost()
-      })
-      socket.end()
-      socket.resume()
+      socket.on('close', () => this.#parts.onLost())
+      endGently(socket.on('error', ignore))
       return
     }
     this.#leave()
@@ -227,15 +221,21 @@ class Handshake implements Watched {
     this.#parts.onSecure(socket, certificate === undefined ? null : subjectOf(certificate))
   }
 
-  onError({ message, code, reason }: NodeJS.ErrnoException & { reason?: string }, socket: TLSSocket): void {
+  onError({ message, code, reason }: NodeJS.ErrnoException & { reason?: string }, socket: Inner): void {
     socket.on('error', ignore)
-    const refused = socket.authorizationError as Error | string | null | undefined
-    if (refused != null) this.#fail('client-certificate', String(refused))
-    else if (reason !== undefined && /peer did not return a certificate/.test(reason)) {
-      this.#fail('client-certificate', 'the client has sent none')
-    } else if (reason !== undefined) this.#fail(/alert/.test(reason) ? 'left' : 'failed', reason)
-    else if (code === 'ECONNRESET' || code === 'EPIPE') this.#fail('left', null)
-    else this.#fail('failed', message)
+    if (this.#over) return
+    const isAlert = reason !== undefined && /alert/.test(reason)
+    if (isAlert || code === 'ECONNRESET' || code === 'EPIPE') {
+      const refused = socket.authorizationError as Error | string | null | undefined
+      if (refused == null) this.#fail('left', null)
+      else this.#fail('client-certificate', String(refused))
+      return
+    }
+    // OpenSSL has told the client by an alert.
+    if (reason !== undefined) this.#endUnread(socket)
+    const hasNone = reason !== undefined && /peer did not return a certificate/.test(reason)
+    if (hasNone) this.#fail('client-certificate', 'the client has sent none')
+    else this.#fail('failed', reason ?? message)
   }
 
   readonly #onReadable = (): void => {
@@ -260,15 +260,34 @@ class Handshake implements Watched {
 
   /** Says to an HTTP client that has come to the wrong port what is wrong. */
   #answerInClear(bytes: Buffer): void {
-    if (/^[A-Z]{3,8} /.test(bytes.toString('latin1', 0, 9))) {
-      this.#raw.end(PLAIN_ANSWER)
-      this.#raw.resume()
+    const isHttp = /^[A-Z]{3,8} /.test(bytes.toString('latin1', 0, 9))
+    this.#lose('no-tls', 'the client speaks HTTP without TLS')
+    if (!isHttp) this.#raw.destroy()
+    else {
+      this.#raw.write(PLAIN_ANSWER)
+      endGently(this.#raw)
     }
-    this.#fail('no-tls', 'the client speaks HTTP without TLS')
   }
 
   readonly #onEnd = (): void => this.#fail('left', null)
   readonly #onClose = (): void => this.#fail('left', null)
+
+  /**
+   * Ends our side, and closes a moment later: what the client is still sending would make it a reset, with which the client could lose
+   * what it was told. Nothing is read: a client that goes on sending fills its own buffers.
+   */
+  #endUnread(socket: Inner): void {
+    const raw = this.#raw
+    if (raw.destroyed) return
+    socket._handle?.readStop()
+    // node:tls would close it right behind its event.
+    raw.destroy = () => raw
+    raw.end()
+    setTimeout(() => {
+      Reflect.deleteProperty(raw, 'destroy')
+      raw.destroy()
+    }, LINGER_MS)
+  }
 
   #leave(): void {
     this.#over = true
@@ -282,17 +301,17 @@ class Handshake implements Watched {
 
   #fail(outcome: HandshakeOutcome, why: string | null): void {
     if (this.#over) return
+    this.#lose(outcome, why)
+    this.#raw.destroy()
+  }
+
+  /** The handshake came to nothing. */
+  #lose(outcome: HandshakeOutcome, why: string | null): void {
     this.#leave()
     this.#parts.terms.onEnd(outcome, this.#client, why)
-    this.#secured?.destroy()
-    if (this.#raw.writableEnded) setTimeout(() => this.#raw.destroy(), LINGER_MS)
-    else this.#raw.destroy()
     this.#parts.onLost()
   }
 }
-
-/** How long a client may take for what it was told in clear. */
-const LINGER_MS = 1000
 
 const PLAIN_TEXT = 'This port speaks HTTPS.\n'
 const PLAIN_ANSWER = `HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: ${PLAIN_TEXT.length}\r\nConnection: close\r\n\r\n${PLAIN_TEXT}`
