@@ -11,6 +11,8 @@ const FLOORS: readonly (readonly [folder: string, title: string])[] = [
   ['', 'Floor 3 wires'],
   ['processes', 'Floor 3: the primary and its workers'],
   ['logging', 'Floor 3: the log'],
+  ['settings', 'Floor 3: flags and environment'],
+  ['page', 'Beside the planes: the page, which runs in a browser'],
   ['cli', 'Beside the planes: the command line, a client of the admin API'],
   ['proxy', 'Floor 2 carries bytes: the data plane'],
   ['control', 'Floor 2 changes the table: the control plane'],

@@ -9,7 +9,7 @@ import { commandsHelp, commandsWith, runCommand, unknownCommand } from './cli/ru
 import { printed, toStderr, toStdout, whenOutputEnds } from './printing.ts'
 import { holdYoungGeneration } from './processes/young-generation.ts'
 import { utf8Text } from './rules/values/utf8.ts'
-import { readSettings, type Settings, SettingsError, settingsFlags, settingsHelp } from './settings.ts'
+import { readSettings, type Settings, SettingsError, settingsFlags, settingsHelp } from './settings/settings.ts'
 import { StartError } from './start-error.ts'
 import { makeForceToken } from './state/force-token.ts'
 import { http2FlawsOf } from './state/http2-support.ts'

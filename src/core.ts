@@ -21,7 +21,7 @@ import {
 } from './control/table/open.ts'
 import { Operations } from './control/table/operations.ts'
 import { createPlane, type Plane, type PlaneParts } from './proxy/plane.ts'
-import type { ClusterSettings } from './settings.ts'
+import type { ClusterSettings } from './settings/settings.ts'
 import { StartError } from './start-error.ts'
 import { CookieKeySource } from './state/cookie-key-source.ts'
 import { keptKey, newKey } from './state/kept-key.ts'

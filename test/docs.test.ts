@@ -119,7 +119,7 @@ test('the journey names its seven steps in order', () => {
 
 test('README, settings and commands agree', async () => {
   const readme = read('README.md')
-  const { settingsHelp } = await import('../src/settings.ts')
+  const { settingsHelp } = await import('../src/settings/settings.ts')
   for (const [, flag] of readme.matchAll(/`(--[a-z-]+)/g)) {
     if (flag === '--json' || flag === '--help') continue
     expect(settingsHelp(), flag).toContain(flag)

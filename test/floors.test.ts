@@ -27,7 +27,7 @@ function sourcesBelow(folder: string): Source[] {
 }
 
 const sources = sourcesBelow(SRC)
-const WIRING = ['processes', 'logging']
+const WIRING = ['processes', 'logging', 'settings']
 
 /** The floor of a file: its first folder; what wires the floors together is the top. */
 function floorOf(path: string): string {

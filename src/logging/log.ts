@@ -4,7 +4,7 @@
 import { type Logger, pino } from 'pino'
 import type { AccessSink } from '../proxy/observe.ts'
 import { escapedJson } from '../rules/values/unprintable.ts'
-import type { Settings } from '../settings.ts'
+import type { Settings } from '../settings/settings.ts'
 import { StartError } from '../start-error.ts'
 import { accessLine, exchangeLine, isoTime, LineBatch } from './access-lines.ts'
 import { complain, LineFile, openStdout } from './outputs.ts'

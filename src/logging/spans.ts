@@ -5,9 +5,9 @@
 import { randomBytes } from 'node:crypto'
 import { type ClientRequest, Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
-import type { OtlpSettings } from '../otlp-settings.ts'
 import { type SpanSink, Tracer } from '../proxy/tracing/trace.ts'
 import { envelope, type SpanData, spanText } from '../rules/tracing/otlp.ts'
+import type { OtlpSettings } from '../settings/otlp.ts'
 import { version } from '../version.ts'
 
 /** Spans wait for so long before they are sent, unless a batch is full. */

@@ -1,7 +1,7 @@
 /**
  * Starts tracing where the settings ask for it; what sends spans is loaded only then.
  */
-import type { OtlpSettings } from '../otlp-settings.ts'
+import type { OtlpSettings } from '../settings/otlp.ts'
 import type { Tracing } from './spans.ts'
 
 /** Tracing of this process, or null where it is off. */

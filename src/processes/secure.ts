@@ -6,7 +6,7 @@ import { ServerContexts } from '../proxy/client/tls/contexts.ts'
 import type { HandshakeTerms } from '../proxy/client/tls/handshakes.ts'
 import type { Engine } from '../proxy/engine.ts'
 import type { Plane } from '../proxy/plane.ts'
-import type { Settings } from '../settings.ts'
+import type { Settings } from '../settings/settings.ts'
 import type { ServerTls } from '../state/tls/server-tls.ts'
 
 /** Maximum frequency of the log message about handshakes that failed. */

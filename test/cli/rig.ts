@@ -6,7 +6,7 @@ import { dirname } from 'node:path'
 import type { Io } from '../../src/cli/io.ts'
 import { commandsWith, runCommand } from '../../src/cli/run.ts'
 import { findTlsFlaws } from '../../src/control/table/tls-files.ts'
-import { settingsFlags } from '../../src/settings.ts'
+import { settingsFlags } from '../../src/settings/settings.ts'
 import { makeForceToken } from '../../src/state/force-token.ts'
 
 export interface Ended {

@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net'
 import { afterEach, expect, test, vi } from 'vitest'
 import { flawOfWebhook } from '../../src/control/webhook/send.ts'
 import { MAX_WAITING, Webhook, type WebhookParts } from '../../src/control/webhook/webhook.ts'
-import { readSettings } from '../../src/settings.ts'
+import { readSettings } from '../../src/settings/settings.ts'
 import { type LogLine, logInto } from './rig.ts'
 
 const SECRET = 'a secret of some length'

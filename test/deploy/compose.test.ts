@@ -9,7 +9,7 @@ import { readCommandLine } from '../../gtin-service/settings.ts'
 import { readSyncCommandLine } from '../../gtin-service/sync/main.ts'
 import { readTokens } from '../../src/control/access/tokens.ts'
 import { readTable } from '../../src/rules/language/text.ts'
-import { readSettings } from '../../src/settings.ts'
+import { readSettings } from '../../src/settings/settings.ts'
 import { readDockerfile } from './dockerfile.ts'
 import { durationMs, PROJECT, textOf, yamlOf } from './project.ts'
 

@@ -3,7 +3,7 @@
  */
 import { describe, expect, test } from 'vitest'
 import { readTokens } from '../../src/control/access/tokens.ts'
-import { readSettings } from '../../src/settings.ts'
+import { readSettings } from '../../src/settings/settings.ts'
 import { yamlOf } from './project.ts'
 import { containerOf, environmentOf, type Manifest, named, ofKind, secretOf, stackOf, type Variable } from './stack.ts'
 

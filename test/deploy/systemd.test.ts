@@ -9,7 +9,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { readCommandLine } from '../../gtin-service/settings.ts'
 import { readSyncCommandLine } from '../../gtin-service/sync/main.ts'
 import { findProgram } from '../../scripts/need-tools.ts'
-import { readSettings } from '../../src/settings.ts'
+import { readSettings } from '../../src/settings/settings.ts'
 import { durationMs, PROJECT, textOf, unitOf } from './project.ts'
 
 const UNITS = [

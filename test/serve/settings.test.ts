@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os'
 import { expect, test } from 'vitest'
-import { readSettings, SettingsError, settingsHelp } from '../../src/settings.ts'
+import { readSettings, SettingsError, settingsHelp } from '../../src/settings/settings.ts'
 
 test('what is not said has a default', () => {
   expect(readSettings([], {})).toMatchObject({

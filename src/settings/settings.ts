@@ -1,0 +1,145 @@
+/**
+ * Flags and environment of `banyan serve`: one schema, read once, frozen. The only reader of process.env.
+ */
+import { parseArgs } from 'node:util'
+import { flagProblem } from '../cli/command.ts'
+import type { ListenPlace } from '../proxy/client/listen-at.ts'
+import { ACME_FLAGS, type AcmeSettings, acmeSettings } from './acme.ts'
+import { ADMIN_FLAGS, type AdminSettings, adminSettings } from './admin.ts'
+import { CACHE_FLAGS, type CacheSettings, cacheSettings } from './caching.ts'
+import { CLIENT_FLAGS, type ClientSettings, clientSettings, handedOver } from './clients.ts'
+import { type Environment, type Flag, SettingsError, type ValuesOf } from './flag.ts'
+import { LOG_FLAGS, type LogSettings, logSettings } from './logging.ts'
+import { TABLE_FLAGS, type TableSettings, tableSettings } from './table.ts'
+import { TLS_FLAGS, type TlsSettings, tlsSettings } from './tls.ts'
+
+export type { Address } from './clients.ts'
+export { SettingsError } from './flag.ts'
+export type { ClusterSettings } from './table.ts'
+
+/** The settings of `banyan serve`. */
+export interface Settings
+  extends TableSettings,
+    ClientSettings,
+    TlsSettings,
+    AcmeSettings,
+    CacheSettings,
+    AdminSettings,
+    LogSettings {}
+
+/** The flags by what they are about, in the order of the help. */
+const GROUPS = {
+  'Table and state': TABLE_FLAGS,
+  Clients: CLIENT_FLAGS,
+  TLS: TLS_FLAGS,
+  'Certificates by ACME': ACME_FLAGS,
+  Cache: CACHE_FLAGS,
+  'Admin API': ADMIN_FLAGS,
+  'Logs and traces': LOG_FLAGS,
+} as const
+
+const FLAGS = {
+  ...TABLE_FLAGS,
+  ...CLIENT_FLAGS,
+  ...TLS_FLAGS,
+  ...ACME_FLAGS,
+  ...CACHE_FLAGS,
+  ...ADMIN_FLAGS,
+  ...LOG_FLAGS,
+} as const
+
+type FlagName = keyof typeof FLAGS
+
+/** What is empty here was meant to be a secret, which something has failed to fill in. */
+const SECRETS: ReadonlySet<string> = new Set<FlagName>([
+  ...(['admin-token', 'admin-tokens', 'admin-token-file', 'force-secret', 'cookie-secret'] as const),
+  ...(['cluster-secret', 'acme-eab-key', 'webhook-secret'] as const),
+])
+const EMPTY_SECRET = 'must not be empty; leave it out if there is none'
+
+/**
+ * Reads the settings; a flag wins over its environment variable (`--drain-delay`, `BANYAN_DRAIN_DELAY`).
+ * @throws {SettingsError} on an unknown flag or an invalid value
+ */
+export function readSettings(args: readonly string[], env: Environment): Settings {
+  const given = readFlags(args)
+  const values = Object.fromEntries(
+    Object.entries(FLAGS).map(([name, flag]) => [name, readFlag(name, flag, given[name], env)]),
+  ) as ValuesOf<typeof FLAGS>
+  const settings: Settings = {
+    ...tableSettings(values, values.redis),
+    ...clientSettings(values),
+    ...tlsSettings(values, values.acme),
+    ...acmeSettings(values),
+    ...cacheSettings(values),
+    ...adminSettings(values),
+    ...logSettings(values, env),
+  }
+  return Object.freeze({ ...settings, ...handedOver(settings.listen, settings.tls, env) })
+}
+
+/** @throws {SettingsError} for a value that is invalid; the message begins with where it was said */
+function readFlag(name: string, flag: Flag<unknown>, given: string | undefined, env: Environment): unknown {
+  const said = given ?? env[variableOf(name)]
+  // A secret that comes from a file, as those of Kubernetes do, may end with a line break.
+  const text = SECRETS.has(name) ? said?.trim() : said
+  const source = given === undefined ? variableOf(name) : `--${name}`
+  if (text === '' && SECRETS.has(name)) throw new SettingsError(`${source}: ${EMPTY_SECRET}`)
+  try {
+    return flag.read(text ?? flag.fallback)
+  } catch (error) {
+    if (error instanceof SettingsError) throw new SettingsError(`${source}: ${error.message}`)
+    throw error
+  }
+}
+
+/** Where clients are accepted. */
+export function placesOf({ listen, tls, listenMode }: Settings): readonly ListenPlace[] {
+  const plain = { ...listen, mode: listenMode, tls: false }
+  return tls === null ? [plain] : [plain, { ...tls, mode: listenMode, tls: true }]
+}
+
+/** The flags as `banyan serve --help` prints them. */
+export function settingsHelp(): string {
+  return Object.entries(GROUPS)
+    .map(
+      ([title, flags]) =>
+        `${title}:\n${Object.entries(flags)
+          .map(([name, flag]) => helpOf(name, flag))
+          .join('\n')}`,
+    )
+    .join('\n\n')
+}
+
+function helpOf(name: string, { value, fallback, help }: Flag<unknown>): string {
+  const left = `  --${name} ${value}`.trimEnd().padEnd(30)
+  return `${left} ${help}${fallback === '' || value === '' ? '' : ` (${fallback})`}\n${' '.repeat(31)}${variableOf(name)}`
+}
+
+/** The flags with their values and help, for shell completion. */
+export function settingsFlags(): Record<
+  string,
+  { readonly value: string; readonly fallback: string; readonly help: string }
+> {
+  return FLAGS
+}
+
+function readFlags(args: readonly string[]): Record<string, string | undefined> {
+  const options = Object.fromEntries(
+    Object.entries(FLAGS).map(([name, { value }]) => [
+      name,
+      { type: value === '' ? ('boolean' as const) : ('string' as const) },
+    ]),
+  )
+  try {
+    const { values } = parseArgs({ args: [...args], options, strict: true, allowPositionals: false })
+    return Object.fromEntries(Object.entries(values).map(([name, given]) => [name, String(given)]))
+  } catch (error) {
+    const problem = flagProblem((error as Error).message, Object.keys(FLAGS))
+    throw new SettingsError(`${problem} (see banyan serve --help)`)
+  }
+}
+
+function variableOf(name: string): string {
+  return `BANYAN_${name.toUpperCase().replaceAll('-', '_')}`
+}
