@@ -11,12 +11,12 @@ import type { ControlLog } from './control/control-log.ts'
 import { Planes } from './control/figures/planes.ts'
 import { awaitOwnership, type CoreSettings, faultLog, newInstanceId, openCore, planeOf } from './core.ts'
 import type { StrangleApplication, StrangleContext, StrangleMiddleware, StrangleOptions } from './embedding.ts'
-import { Http1Server } from './proxy/client/http1/server.ts'
 import type { ListenSettings, PublicServer } from './proxy/client/listener.ts'
 import { MountedSends } from './proxy/client/mounted-sends.ts'
 import { type Handler, NodeHttp } from './proxy/client/node-http.ts'
 import { NodeServer } from './proxy/client/node-server.ts'
 import { ProxiedConnections } from './proxy/client/proxied.ts'
+import { SocketServer } from './proxy/client/socket-server.ts'
 import type { Engine } from './proxy/engine.ts'
 import { sinkOf } from './proxy/observe.ts'
 import type { Plane } from './proxy/plane.ts'
@@ -257,7 +257,7 @@ export async function publicServerOf(
 ): Promise<PublicServer> {
   if (settings.middleware === null) {
     const { proxyProtocol } = settings
-    return new Http1Server(
+    return new SocketServer(
       settings,
       engine,
       proxyProtocol.length === 0 ? null : new ProxiedConnections(proxyProtocol, log),

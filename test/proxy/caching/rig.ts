@@ -3,7 +3,7 @@
  */
 import { connect } from 'node:net'
 import { onTestFinished } from 'vitest'
-import { Http1Server } from '../../../src/proxy/client/http1/server.ts'
+import { SocketServer } from '../../../src/proxy/client/socket-server.ts'
 import { createPlane, type Plane } from '../../../src/proxy/plane.ts'
 import { readTable } from '../../../src/rules/language/text.ts'
 import type { RemoteStore } from '../../../src/state/caching/remote.ts'
@@ -106,7 +106,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     keepAliveMs: 75_000,
     sendTimeoutMs: options.sendTimeoutMs ?? 60_000,
   }
-  const listener = new Http1Server(settings, plane.engine)
+  const listener = new SocketServer(settings, plane.engine)
   const [{ port }] = (await listener.listen()) as unknown as [{ port: number }]
   let stopped: Promise<void> | null = null
   const end = async (): Promise<void> => {

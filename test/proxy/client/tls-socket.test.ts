@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { connect, createServer } from 'node:tls'
 import { expect, onTestFinished, test } from 'vitest'
-import { Http1Server } from '../../../src/proxy/client/http1/server.ts'
+import { SocketServer } from '../../../src/proxy/client/socket-server.ts'
 import { selfSigned } from '../../support/certificates.ts'
 import { RawClient } from '../../support/client.ts'
 import { reply, startRig } from '../caching/rig.ts'
@@ -20,7 +20,7 @@ async function secure(sendTimeoutMs = 60_000) {
     keepAliveMs: 75_000,
     sendTimeoutMs,
   }
-  const http1 = new Http1Server(settings, rig.plane.engine)
+  const http1 = new SocketServer(settings, rig.plane.engine)
   const { key, cert } = selfSigned('localhost', 'DNS:localhost')
   const server = createServer({ key, cert, allowHalfOpen: true }, (socket) => http1.take(socket, {}))
   server.listen(0, '127.0.0.1')
