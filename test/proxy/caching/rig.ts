@@ -3,7 +3,7 @@
  */
 import { connect } from 'node:net'
 import { onTestFinished } from 'vitest'
-import { SocketServer } from '../../../src/proxy/client/socket-server.ts'
+import { SocketServer } from '../../../src/proxy/client/server/socket-server.ts'
 import { createPlane, type Plane } from '../../../src/proxy/plane.ts'
 import { readTable } from '../../../src/rules/language/text.ts'
 import type { RemoteStore } from '../../../src/state/caching/remote.ts'

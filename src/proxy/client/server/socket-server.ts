@@ -4,11 +4,11 @@
  */
 import { createServer, type OnReadOpts, type Server, Socket, type SocketConstructorOpts } from 'node:net'
 import type { TLSSocket } from 'node:tls'
-import { flawOfHttp2 } from '../../state/http2-support.ts'
-import type { Descriptors } from './descriptors.ts'
-import { type ConnectionTerms, Http1Connection } from './http1/connection.ts'
-import { Http2Connections } from './http2/connections.ts'
-import { type Bound, type ListenPlace, listenAt } from './listen-at.ts'
+import { flawOfHttp2 } from '../../../state/http2-support.ts'
+import type { Descriptors } from '../descriptors.ts'
+import { type ConnectionTerms, Http1Connection } from '../http1/connection.ts'
+import { Http2Connections } from '../http2/connections.ts'
+import { type Bound, type ListenPlace, listenAt } from '../listen-at.ts'
 import {
   DEFAULT_SEND_TIMEOUT_MS,
   DRAIN_TICK_MS,
@@ -16,12 +16,12 @@ import {
   endSpread,
   type ListenSettings,
   type PublicServer,
-} from './listener.ts'
-import type { ProxiedConnections } from './proxied.ts'
-import type { Client, RequestHandler } from './request.ts'
-import { SendTimeout } from './send-timeout.ts'
-import { addressOf, endOther } from './sockets.ts'
-import { Handshakes } from './tls/handshakes.ts'
+} from '../listener.ts'
+import type { ProxiedConnections } from '../proxied.ts'
+import type { Client, RequestHandler } from '../request.ts'
+import { SendTimeout } from '../send-timeout.ts'
+import { addressOf, endOther } from '../sockets.ts'
+import { Handshakes } from '../tls/handshakes.ts'
 
 /** A server over sockets: all of its protocols are banyan's own code, but for HTTP/2's frames and TLS. */
 export class SocketServer implements PublicServer {
