@@ -5,6 +5,7 @@ import { X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
+import { type ClientHttp2Session, connect as connectHttp2, constants } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -75,6 +76,44 @@ async function* on(socket: TLSSocket): AsyncGenerator<Buffer> {
   }
 }
 
+/** A connection of HTTP/2, and whether it takes requests. */
+class Http2Client {
+  readonly session: ClientHttp2Session
+  isOpen = true
+  #lastTaken = Number.POSITIVE_INFINITY
+
+  constructor(port: number) {
+    this.session = connectHttp2(`https://127.0.0.1:${port}`, { servername: 'one.test', rejectUnauthorized: false })
+    this.session.on('goaway', (_code, lastStreamId) => {
+      this.isOpen = false
+      this.#lastTaken = lastStreamId
+    })
+    this.session.on('close', () => {
+      this.isOpen = false
+    })
+    this.session.on('error', () => {})
+  }
+
+  /** Asks once. @returns the response; null where the server has not taken the request, and it may be asked again */
+  async ask(): Promise<string | null> {
+    const stream = this.session.request({ ':path': '/', ':authority': 'one.test' })
+    let status = 0
+    let text = ''
+    stream.on('error', () => {})
+    stream.on('response', (head) => {
+      status = Number(head[':status'])
+    })
+    stream.setEncoding('utf8').on('data', (piece: string) => {
+      text += piece
+    })
+    await new Promise((resolve) => stream.once('close', resolve))
+    // It came too late (RFC 9113 section 6.8).
+    const isRefused =
+      stream.rstCode === constants.NGHTTP2_REFUSED_STREAM || Number(stream.id ?? Infinity) > this.#lastTaken
+    return status === 0 && isRefused ? null : `${status} ${text}`
+  }
+}
+
 const fingerprintOf = ({ cert }: Made): string => new X509Certificate(cert).fingerprint256
 
 /** Waits until something holds. */
@@ -100,6 +139,22 @@ test('replaced, half written, mismatched, expired and removed while requests run
         (error: Error) => failures.push(error.message),
       )
       await sleep(100)
+    }
+  })
+  // One connection with request behind request, until its worker ends it.
+  let streams = 0
+  let sessions = 0
+  const http2 = Array.from({ length: 3 }, async () => {
+    while (!over) {
+      const client = new Http2Client(banyan.tlsPort)
+      sessions++
+      while (!over && client.isOpen) {
+        const answer = await client.ask()
+        if (answer !== null && answer !== '200 ok') failures.push(`HTTP/2: ${answer}`)
+        if (answer !== null) streams++
+        await sleep(10)
+      }
+      client.session.close()
     }
   })
   const serves = async (made: Made): Promise<boolean> => {
@@ -148,9 +203,12 @@ test('replaced, half written, mismatched, expired and removed while requests run
   writeFileSync(files.key, d.key)
   await until(() => serves(d))
   over = true
-  await Promise.all(clients)
+  await Promise.all([...clients, ...http2])
   expect(failures).toEqual([])
   expect(count).toBeGreaterThan(10)
+  expect(streams).toBeGreaterThan(10)
+  // Those of the workers that were replaced.
+  expect(sessions).toBeGreaterThan(3)
   const metrics = await (await fetch(`http://127.0.0.1:${banyan.adminPort}/metrics`)).text()
   const end = new X509Certificate(d.cert).validToDate.getTime() / 1000
   expect(metrics).toContain(`banyan_tls_certificate_not_after_timestamp_seconds{certificate="${files.cert}"} ${end}`)

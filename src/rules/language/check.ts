@@ -139,6 +139,11 @@ function upstreamFindings(said: Partial<UpstreamDocument>, path: Path, sound: So
         error([...path, 'protocol'], 'h2c is HTTP/2 without TLS, for http servers', 'write h2 for https servers'),
       )
     }
+    if (protocol !== undefined && protocol !== 'http1' && isMap(said.health)) {
+      findings.push(
+        warning([...path, 'health'], 'checks speak HTTP/1.1: servers that speak HTTP/2 alone never pass them'),
+      )
+    }
   }
   if (isMap(said.headers)) findings.push(...fieldEditFindings(said.headers, [...path, 'headers'], null, sound))
   if (isMap(said.queue) && said.maxConcurrent === undefined) {

@@ -35,6 +35,8 @@ export class Http2Exchange implements ServerConnection, Held, Watched {
   #head = ''
   #method = ''
   #requestDone = false
+  /** Of a body that is sent again, while the connection does not stand. */
+  #early: Buffer[] = []
   /** The last chunk, where the body had no length. */
   #lastChunk: string | null = null
   #headersTimeoutMs: number
@@ -103,7 +105,9 @@ export class Http2Exchange implements ServerConnection, Held, Watched {
   #open(): void {
     const { session, settings } = this.#host
     const fields = requestFields(this.#head, settings.tls === null ? 'http' : 'https')
-    const ends = this.#requestDone && this.#lastChunk === null
+    const early = this.#early
+    this.#early = []
+    const ends = this.#requestDone && this.#lastChunk === null && early.length === 0
     const hasTrailers = /\r\ntransfer-encoding:/i.test(this.#head)
     try {
       const stream = session!.request(fields as never, { endStream: ends, waitForTrailers: hasTrailers && !ends })
@@ -114,6 +118,7 @@ export class Http2Exchange implements ServerConnection, Held, Watched {
         })
       }
       this.#listen(stream)
+      for (const piece of early) stream.write(piece)
       if (this.#requestDone) {
         if (!ends) stream.end()
         this.#await()
@@ -148,7 +153,11 @@ export class Http2Exchange implements ServerConnection, Held, Watched {
 
   write(bytes: Buffer): boolean {
     this.#touch()
-    if (this.#stream === null && this.#phase !== 'connecting') this.sendNow()
+    if (this.#phase === 'connecting') {
+      this.#early.push(bytes)
+      return true
+    }
+    if (this.#stream === null) this.sendNow()
     const stream = this.#stream
     // What is still to be sent goes nowhere, and must not hold up whoever sends it.
     if (stream === null || stream.destroyed || stream.closed) return true

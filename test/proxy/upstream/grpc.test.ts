@@ -1,8 +1,19 @@
 /**
  * gRPC through banyan: a real client and server of @grpc/grpc-js, HTTP/2 on both sides; and servers of HTTP/2 that refuse streams.
  */
-import { createServer, type Http2Server, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  createSecureServer,
+  createServer,
+  type Http2Server,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2'
 import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createServer as createTlsServer } from 'node:tls'
 import {
   type ClientDuplexStream,
   type ClientReadableStream,
@@ -17,6 +28,7 @@ import {
 } from '@grpc/grpc-js'
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest'
 import { startBanyan, tableFor } from '../../support/banyan.ts'
+import { selfSigned } from '../../support/certificates.ts'
 
 const text = (value: string): Buffer => Buffer.from(value)
 const method = (name: string, requestStream: boolean, responseStream: boolean): MethodDefinition<string, string> => ({
@@ -31,6 +43,7 @@ const METHODS = {
   chat: method('chat', true, true),
   fail: method('fail', false, false),
   late: method('late', false, true),
+  lost: method('lost', false, true),
 }
 
 const server = new Server()
@@ -57,6 +70,11 @@ server.addService(METHODS, {
     call.write('one')
     call.emit('error', { code: status.UNAVAILABLE, details: 'no more' })
   },
+  lost: (call: { write(value: string): void; emit(event: string, error: object): void; request: string }) => {
+    // In the trailers of a response with a body, or in the head of one without.
+    if (call.request === 'late') call.write('one')
+    call.emit('error', { code: status.UNAVAILABLE, details: 'down' })
+  },
   fail: (_call: object, done: (error: object) => void) => done({ code: status.NOT_FOUND, details: 'no such thing' }),
 })
 const port = await new Promise<number>((resolve, reject) =>
@@ -64,7 +82,15 @@ const port = await new Promise<number>((resolve, reject) =>
     error ? reject(error) : resolve(bound),
   ),
 )
-const banyan = await startBanyan({ table: tableFor(port, ['protocol: h2c']), args: ['--h2c'] })
+const table = `version: 1
+upstreams:
+  main: { servers: ["http://127.0.0.1:${port}"], protocol: h2c }
+  modern: { servers: ["http://127.0.0.1:${port}"], protocol: h2c }
+default: main
+routes:
+  - { id: lost, match: { path: /demo.Echo/lost }, to: modern, percent: 100, breaker: { minRequests: 6, pause: 1m } }
+`
+const banyan = await startBanyan({ table, args: ['--h2c'] })
 const client = new GrpcClient(`127.0.0.1:${banyan.port}`, credentials.createInsecure())
 afterAll(async () => {
   client.close()
@@ -96,6 +122,20 @@ describe('gRPC', () => {
       ([, one]) => one,
     )
     expect(outcomes).toEqual(expect.arrayContaining(['2xx', '4xx', '5xx']))
+  })
+
+  test('calls that fail by their status open the breaker, whether it comes in trailers or in the head', async () => {
+    const breaker = async (): Promise<string> => {
+      const route = await fetch(`http://127.0.0.1:${banyan.adminPort}/routes/lost`)
+      return ((await route.json()) as { live: { breaker: string } }).live.breaker
+    }
+    for (const [n, value] of ['late', 'at once', 'late', 'at once', 'late', 'at once'].entries()) {
+      expect(await breaker()).toBe('closed')
+      const call: ClientReadableStream<string> = client.makeServerStreamRequest(METHODS.lost.path, text, String, value)
+      const ended = new Promise((resolve) => call.on('error', resolve).resume())
+      expect(await ended, String(n)).toMatchObject({ code: status.UNAVAILABLE, details: 'down' })
+    }
+    await expect.poll(breaker).toBe('open')
   })
 
   test('a stream of requests, one of responses, and both at once', async () => {
@@ -175,6 +215,82 @@ describe('servers of HTTP/2', () => {
     // The third and the fourth are refused both.
     expect((await fetch(url, { method: 'POST', body: 'again' })).status).toBe(503)
     expect(bodies).toHaveLength(4)
+  })
+
+  test('GOAWAY below the last stream: what the server has not taken is sent again, on another connection', async () => {
+    const bodies: string[] = []
+    const sessions = new Set<unknown>()
+    let first: ServerHttp2Stream | null = null
+    const url = await through(
+      await http2Server((stream, nth) => {
+        sessions.add(stream.session)
+        stream.setEncoding('latin1').on('data', (piece: string) => bodies.push(piece))
+        if (nth === 0) first = stream
+        else if (nth === 1) {
+          stream.session?.goaway(0, first!.id)
+          first!.respond({ ':status': 200 })
+          first!.end('first')
+        } else {
+          stream.on('end', () => {
+            stream.respond({ ':status': 200 })
+            stream.end('second')
+          })
+        }
+      }),
+    )
+    const asked = [fetch(url, { method: 'POST', body: 'one' })]
+    await expect.poll(() => bodies).toEqual(['one'])
+    asked.push(fetch(url, { method: 'POST', body: 'two' }))
+    const texts = await Promise.all(asked.map(async (one) => await (await one).text()))
+    expect(texts).toEqual(['first', 'second'])
+    expect(bodies.filter((body) => body === 'one')).toHaveLength(1)
+    expect(bodies.at(-1)).toBe('two')
+    expect(sessions.size).toBe(2)
+  })
+
+  test('over TLS: the certificate is verified, and what does not speak HTTP/2 is a 502', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'banyan-h2-'))
+    onTestFinished(() => rmSync(folder, { recursive: true }))
+    const made = selfSigned('up.test', 'DNS:up.test')
+    const ca = join(folder, 'ca.pem')
+    writeFileSync(ca, made.cert)
+    const secure = createSecureServer(made, (req, res) => res.end(`${req.httpVersion} ${req.authority}`))
+    const old = createTlsServer({ ...made, ALPNProtocols: ['http/1.1'] })
+    const ports: number[] = []
+    for (const one of [secure, old]) {
+      one.listen(0, '127.0.0.1')
+      await once(one, 'listening')
+      onTestFinished(() => void one.close())
+      ports.push((one.address() as AddressInfo).port)
+    }
+    const upstream = (name: string, serverPort: number, tls: string): string =>
+      `  ${name}: { servers: ["https://127.0.0.1:${serverPort}"], protocol: h2, tls: ${tls} }`
+    const proxy = await startBanyan({
+      table: [
+        'version: 1',
+        'upstreams:',
+        upstream('main', ports[0]!, `{ ca: ${ca}, serverName: up.test }`),
+        upstream('stranger', ports[0]!, `{ serverName: up.test }`),
+        upstream('other', ports[0]!, `{ ca: ${ca}, serverName: other.test }`),
+        upstream('trusting', ports[0]!, '{ verify: false }'),
+        upstream('old', ports[1]!, `{ ca: ${ca}, serverName: up.test }`),
+        'default: main',
+        'routes:',
+        ...['stranger', 'other', 'trusting', 'old'].map(
+          (name) => `  - { id: ${name}, match: { path: /${name} }, to: ${name}, percent: 100 }`,
+        ),
+        '',
+      ].join('\n'),
+    })
+    onTestFinished(async () => void (await proxy.stop()))
+    const ask = async (path: string): Promise<string> => {
+      const response = await fetch(`http://127.0.0.1:${proxy.port}${path}`)
+      return response.ok ? await response.text() : String(response.status)
+    }
+    const served = `2.0 127.0.0.1:${proxy.port}`
+    expect(await ask('/')).toBe(served)
+    expect(await ask('/trusting')).toBe(served)
+    for (const path of ['/stranger', '/other', '/old']) expect(await ask(path)).toBe('502')
   })
 
   test('a response that is reset in the middle is broken, also without an error code', async () => {
