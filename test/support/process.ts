@@ -116,6 +116,8 @@ export function startProgram(args: readonly string[], more: Readonly<Record<stri
   delete env.NODE_OPTIONS
   // What was stripped and compiled once need not be again by the next of many processes.
   env.NODE_COMPILE_CACHE = `${ROOT}node_modules/.cache/compile`
+  // Nothing it loads is behind a link: a sixth of its start is spent on looking for some.
+  env.NODE_PRESERVE_SYMLINKS = '1'
   Object.assign(env, more)
   return new Program(spawn(process.execPath, [...args], { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'] }))
 }

@@ -1,0 +1,24 @@
+/**
+ * What a start costs: no process loads what no request needs.
+ */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { startBanyan, tableFor } from '../support/banyan.ts'
+
+test('no process loads undici', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'banyan-start-up-'))
+  onTestFinished(() => rmSync(folder, { recursive: true }))
+  const file = join(folder, 'loaded')
+  const told = `import { appendFileSync } from 'node:fs'
+process.on('exit', () => {
+  const loaded = process.moduleLoadList.filter((name) => /undici|internal.http$/.test(name))
+  appendFileSync(${JSON.stringify(file)}, loaded.length + ' ' + loaded + '\\n')
+})`
+  const nodeFlags = ['--import', `data:text/javascript,${encodeURIComponent(told)}`]
+  const banyan = await startBanyan({ table: tableFor(9), nodeFlags, args: ['--workers', '1'] })
+  expect(await banyan.stop()).toBe(0)
+  // The primary, and its worker.
+  expect(readFileSync(file, 'utf8')).toBe('1 NativeModule internal/http\n'.repeat(2))
+})
