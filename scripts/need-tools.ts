@@ -41,6 +41,7 @@ const TOOLS = {
     { program: 'varnishd', package: 'varnish' },
     { program: 'redis-server', package: 'redis-server' },
     { program: 'taskset', package: 'util-linux' },
+    { program: 'chromium', package: 'chromium' },
   ],
 } satisfies Record<Purpose, readonly Tool[]>
 

@@ -12,6 +12,7 @@ import { http2 } from './http2.ts'
 import { latency } from './latency.ts'
 import { log } from './log.ts'
 import { memory } from './memory.ts'
+import { page } from './page.ts'
 import { routes } from './routes.ts'
 import type { Scenario } from './scenario.ts'
 import { shadow } from './shadow.ts'
@@ -38,6 +39,7 @@ export const SCENARIOS: readonly Scenario[] = [
   workers,
   accepting,
   memory,
+  page,
   soakScenario,
   gtinMillion,
   gtin,

@@ -22,6 +22,18 @@ export function rateText(perSecond: number | null | undefined): string {
   return perSecond === null || perSecond === undefined ? '–' : `${short(perSecond)}/s`
 }
 
+/** Days of the calendar where an axis is longer than some days. @param seconds since the epoch */
+export function tickText(seconds: number, stepSeconds: number): string {
+  const at = new Date(seconds * 1000)
+  if (stepSeconds >= 86_400) return dayText(at.toISOString())
+  return stepSeconds >= 60 ? clockText(seconds).slice(0, 5) : clockText(seconds)
+}
+
+/** Such as `30 Nov`. */
+export function dayText(iso: string): string {
+  return new Date(iso).toLocaleDateString('en-GB', { day: 'numeric', month: 'short' })
+}
+
 export function countText(count: number): string {
   return count.toLocaleString('en')
 }

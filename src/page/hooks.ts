@@ -23,8 +23,9 @@ export interface Loaded<Body> {
  * Reads a resource now, and every so often.
  * @param path null: nothing
  * @param everyMs 0: only once
+ * @param version it is read at once when this changes
  */
-export function useResource<Body>(path: string | null, everyMs = 0): Loaded<Body> {
+export function useResource<Body>(path: string | null, everyMs = 0, version: unknown = null): Loaded<Body> {
   const [state, setState] = useState<{ path: string | null; body: Body | null; error: string | null }>({
     path,
     body: null,
@@ -51,7 +52,7 @@ export function useResource<Body>(path: string | null, everyMs = 0): Loaded<Body
       isOver = true
       clearTimeout(timer)
     }
-  }, [path, everyMs, turn])
+  }, [path, everyMs, turn, version])
   return {
     body: state.path === path ? state.body : null,
     error: state.error,

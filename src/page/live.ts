@@ -63,8 +63,12 @@ interface Line {
   readonly routes: Readonly<Record<string, Figures>>
 }
 
-/** Points that are kept of a route that is looked at: a quarter of an hour. */
-const MAX_POINTS = 900
+/** Between two points of a route. */
+const POINT_MS = 2_000
+/** Points that are kept of a route: a quarter of an hour. */
+const MAX_POINTS = 450
+/** Routes that points are kept of, the first that have requests: a large table would fill the tab's memory. */
+const MAX_DRAWN = 100
 /** Without a line for so long the connection is taken for dead. */
 const SILENCE_MS = 10_000
 const RETRY_MS = 1_000
@@ -80,9 +84,7 @@ export class Live {
   rows: readonly Row[] = []
   unclaimed: Figures | null = null
   readonly figures = new Map<string, Figures>()
-  /** The route that curves are drawn of. */
-  watched: string | null = null
-  points: Point[] = []
+  readonly #points = new Map<string, Point[]>()
   readonly #listeners = new Set<() => void>()
   #controller: AbortController | null = null
 
@@ -92,11 +94,9 @@ export class Live {
     return () => this.#listeners.delete(listener)
   }
 
-  /** Curves are drawn of this route from now on. */
-  watch(route: string | null): void {
-    if (this.watched === route) return
-    this.watched = route
-    this.points = []
+  /** What a route has done since the page was opened, for curves. */
+  pointsOf(route: string): readonly Point[] {
+    return this.#points.get(route) ?? []
   }
 
   /** Reads until the tab is closed; begins anew after each fault. */
@@ -150,12 +150,21 @@ export class Live {
     this.revision = revision
     this.default = fallback
     this.unclaimed = unclaimed
-    const row = this.rows.find(({ id }) => id === this.watched)
-    const figures = this.watched === null ? undefined : this.figures.get(this.watched)
-    if (row !== undefined && figures !== undefined) {
-      this.points = [...this.points.slice(1 - MAX_POINTS), { atMs: Date.parse(at), percent: row.percent, figures }]
-    }
+    this.#remember(Date.parse(at))
     this.#set('live', '')
+  }
+
+  #remember(atMs: number): void {
+    for (const { id, percent } of this.rows) {
+      const figures = this.figures.get(id)
+      const known = this.#points.get(id)
+      if (figures === undefined || (known === undefined && figures.exchanges === 0)) continue
+      if (known === undefined && this.#points.size >= MAX_DRAWN) continue
+      const last = known?.at(-1)
+      // A change of the percent is seen at once.
+      if (last !== undefined && last.percent === percent && atMs - last.atMs < POINT_MS) continue
+      this.#points.set(id, [...(known ?? []).slice(1 - MAX_POINTS), { atMs, percent, figures }])
+    }
   }
 
   #lose(problem: string): void {
@@ -170,6 +179,23 @@ export class Live {
 }
 
 export const live = new Live()
+
+/** A side as one, where it is several upstreams: the slowest and the mean of the errors. */
+export function sideOf({ sides }: Figures, names: readonly string[]): Side | undefined {
+  // What fell back from one of several is counted for all of them together.
+  const found = [...new Set([...names, names.join(', ')])].flatMap((name) => sides[name] ?? [])
+  if (found.length < 2) return found[0]
+  const exchanges = found.reduce((sum, side) => sum + side.exchanges, 0)
+  const errors = found.reduce((sum, side) => sum + (side.errorRatio ?? 0) * side.exchanges, 0)
+  const slowest = (name: 'p50Ms' | 'p95Ms'): number | null =>
+    found.reduce<number | null>((most, side) => (side[name] === null ? most : Math.max(most ?? 0, side[name])), null)
+  return {
+    exchanges,
+    errorRatio: exchanges === 0 ? null : errors / exchanges,
+    p50Ms: slowest('p50Ms'),
+    p95Ms: slowest('p95Ms'),
+  }
+}
 
 /** The share of all requests of the last minute that new services answered, and how many there were. */
 export function whole(state: Live): { readonly newPercent: number | null; readonly perSecond: number } {

@@ -11,17 +11,21 @@ import { ActDialog, type Ask, type Plan } from './parts/dialog.ts'
 import { SignIn } from './parts/sign-in.ts'
 import { Cache } from './views/cache.ts'
 import { Endpoints } from './views/endpoints.ts'
+import { Instances } from './views/instances.ts'
 import { Overview } from './views/overview.ts'
+import { ProgressView } from './views/progress.ts'
 import { Revisions } from './views/revisions.ts'
 import { RouteView } from './views/route.ts'
 import { Servers } from './views/servers.ts'
 
 const PLACES = [
   ['/', 'Routes'],
+  ['/progress', 'Progress'],
   ['/servers', 'Servers'],
   ['/revisions', 'Revisions'],
   ['/endpoints', 'Endpoints'],
   ['/cache', 'Cache'],
+  ['/instances', 'Instances'],
 ] as const
 
 function Page() {
@@ -30,7 +34,7 @@ function Page() {
   const [plan, setPlan] = useState<Plan | null>(null)
   const before = useRef(place)
   useEffect(() => {
-    document.title = `banyan: ${place === '/' ? 'routes' : decodeURIComponent(place.slice(1))}`
+    document.title = `banyan: ${place === '/' ? 'routes' : decoded(place.slice(1))}`
     // Who goes by keyboard or ear begins at the new view.
     if (before.current !== place) {
       document.getElementById('main')?.focus()
@@ -60,6 +64,10 @@ function viewOf(place: string, ask: Ask): VNode {
   const id = /^\/routes\/(.+)$/.exec(place)?.[1]
   if (id !== undefined) return html`<${RouteView} key=${place} id=${decoded(id)} ask=${ask} />`
   switch (place) {
+    case '/progress':
+      return html`<${ProgressView} />`
+    case '/instances':
+      return html`<${Instances} />`
     case '/servers':
       return html`<${Servers} ask=${ask} />`
     case '/revisions':
@@ -91,4 +99,7 @@ function signOut(): void {
 }
 
 void live.run()
-render(html`<${Page} />`, document.getElementById('page') as HTMLElement)
+const place = document.getElementById('page') as HTMLElement
+// What stands there is painted while this is loaded.
+place.replaceChildren()
+render(html`<${Page} />`, place)

@@ -70,9 +70,11 @@ export function createAdmin(parts: AdminParts): Admin {
   addLive(router, parts)
   addPage(router)
   const app = new Koa<AdminState>()
-  app.on('error', (error: Error) =>
-    parts.log.warn({ event: 'admin-broken', err: error }, 'an admin response was aborted'),
-  )
+  app.on('error', (error: Error & { code?: string }, ctx?: AdminContext) => {
+    // That is how readers of the stream leave.
+    if (ctx?.path === '/live' && error.code === 'ERR_STREAM_PREMATURE_CLOSE') return
+    parts.log.warn({ event: 'admin-broken', err: error }, 'an admin response was aborted')
+  })
   app.use((ctx, next) => answerErrors(ctx, next, parts))
   app.use((ctx, next) => letIn(ctx, next, parts))
   app.use((ctx, next) => answerUnmatched(ctx, next))

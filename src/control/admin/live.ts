@@ -10,17 +10,13 @@ export function addLive(router: AdminRouter, { live, planes, ramps, now }: Admin
   const feed = new Feed({
     live,
     planes,
-    rampOf: (route) => {
-      const view = ramps.view(route)
-      if (view === null) return null
-      const { record, plan } = view
-      return {
-        status: record?.status ?? 'not-started',
-        step: record?.step ?? null,
-        steps: plan.steps,
-        why: record?.why ?? null,
-      }
-    },
+    ramps: () =>
+      new Map(
+        ramps.views().map(({ route, record, plan: { steps } }) => {
+          const { status = 'not-started', step = null, why = null } = record ?? {}
+          return [route, { status, step, steps, why }]
+        }),
+      ),
     now,
   })
   router.get('/live', (ctx) => {

@@ -1,6 +1,6 @@
 /**
- * What moves, once a second, for whoever watches: the routes at the first line and after each revision, and their figures as they
- * change. All watchers share one look at the figures.
+ * What moves, once a second and at each revision, for whoever watches: the routes at the first line and after each revision, and their
+ * figures as they change. All watchers share one look at the figures.
  */
 import { Readable } from 'node:stream'
 import type { Route } from '../../rules/table/table.ts'
@@ -15,8 +15,8 @@ import type { Planes } from './planes.ts'
 export interface FeedParts {
   readonly live: LiveTable
   readonly planes: Planes
-  /** The state of a route's ramp, or null. Anything that is plain data. */
-  rampOf(route: string): object | null
+  /** The state of each ramp, by route. Anything that is plain data. */
+  ramps(): ReadonlyMap<string, object>
   /** Epoch milliseconds. */
   now(): number
 }
@@ -54,9 +54,16 @@ export class Feed {
   readonly #watchers = new Set<Watcher>()
   #timer: NodeJS.Timeout | undefined
   #isLooking = false
+  /** The table has changed during a look. */
+  #isStale = false
 
   constructor(parts: FeedParts) {
     this.#parts = parts
+    // A rollback is seen as it happens.
+    parts.live.onApply(() => {
+      if (this.#isLooking) this.#isStale = true
+      else if (this.#watchers.size > 0) void this.#look()
+    })
   }
 
   /**
@@ -83,6 +90,7 @@ export class Feed {
   async #look(): Promise<void> {
     if (this.#isLooking) return
     this.#isLooking = true
+    this.#isStale = false
     try {
       const { measurements } = await this.#parts.planes.figures()
       const revision = this.#parts.live.current
@@ -94,6 +102,7 @@ export class Feed {
       for (const watcher of this.#watchers) watcher.destroy(error as Error)
     } finally {
       this.#isLooking = false
+      if (this.#isStale && this.#watchers.size > 0) void this.#look()
     }
   }
 
@@ -103,9 +112,10 @@ export class Feed {
     all.set(null, JSON.stringify(shortOf(lastMinute(measurements, null, nowMs))))
     // Most routes of a large table have had no request, and look the same.
     const counted = new Set(measurements.routeIds())
+    const ramps = this.#parts.ramps()
     let idle: string | null = null
     for (const route of table.routes) {
-      const ramp = route.ramp === null ? null : this.#parts.rampOf(route.id)
+      const ramp = ramps.get(route.id) ?? null
       if (ramp === null && idle !== null && !counted.has(route.id)) {
         all.set(route.id, idle)
         continue

@@ -20,16 +20,25 @@ interface Table {
   /** An empty title is that of the buttons. */
   readonly titles: readonly string[]
   readonly rows: readonly TableRow[]
+  /** Columns are as wide as those of other tables below it. */
+  readonly isEven?: boolean
 }
 
-export function DataTable({ label, titles, rows }: Table) {
+/** Longer texts may take several lines. */
+const SHORT = 22
+
+export function DataTable({ label, titles, rows, isEven = false }: Table) {
   const [, ...others] = titles
   return html`
-    <div class="wide" tabindex="0" role="group" aria-label=${label}><table>
+    <div class="wide" tabindex="0" role="group" aria-label=${label}><table class=${isEven ? 'even' : undefined}>
       <thead><tr>${titles.map((title) => html`<th scope="col">${title === '' ? html`<span class="hidden">Acts</span>` : title}</th>`)}</tr></thead>
       <tbody>${rows.map(({ key, cells: [name, ...cells], below = null }) => [
-        html`<tr key=${key}><th scope="row">${name}</th>${cells.map((cell, n) => html`<td data-name=${others[n]}>${cell}</td>`)}</tr>`,
+        html`<tr key=${key}><th scope="row">${name}</th>${cells.map((cell, n) => html`<td data-name=${others[n]} class=${isShort(cell) ? 'short' : undefined}>${cell}</td>`)}</tr>`,
         below !== null && html`<tr key=${`${key} below`}><td colspan=${titles.length}>${below}</td></tr>`,
       ])}</tbody>
     </table></div>`
+}
+
+function isShort(cell: Cell): boolean {
+  return typeof cell === 'number' || (typeof cell === 'string' && cell.length <= SHORT)
 }

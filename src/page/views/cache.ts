@@ -51,7 +51,9 @@ export function Cache({ ask }: { ask: Ask }) {
             <button class="grave">Purge…</button>
             <button type="button" class="grave" onClick=${() => purge({ everything: true }, 'everything')}>Everything…</button>
           </form></section>
-        <section class="card" aria-label="Counters"><h2>Counters</h2><dl>${Object.entries(body.counters)
+        <section class="card" aria-label="Counters"><h2>Counters</h2><dl class="counters">${Object.entries(
+          body.counters,
+        )
           .filter(([, count]) => typeof count === 'number')
           .map(
             ([name, count]) => html`<dt>${wordsOf(name)}</dt><dd>${countText(count as number)}</dd>`,

@@ -3,15 +3,21 @@
  */
 import { useState } from 'preact/hooks'
 import { at, read } from '../api.ts'
-import { countText, ratioText, timeText } from '../format.ts'
+import { countText, percentText, ratioText, timeText } from '../format.ts'
 import { useResource } from '../hooks.ts'
 import { html } from '../html.ts'
+import type { Ask } from '../parts/dialog.ts'
 import { DataTable, type TableRow } from '../parts/table.ts'
 
 interface Found {
+  readonly from: string
+  readonly shadow: { readonly percent: number; readonly sides: string } | null
+  readonly since: string | null
   readonly comparisons: number
   readonly matches: number
   readonly problem: string | null
+  readonly errors: Readonly<Record<string, number>>
+  readonly skipped: Readonly<Record<string, number>>
   readonly fields: readonly Field[]
   readonly moreFields: number
 }
@@ -29,57 +35,169 @@ interface Field {
   readonly last: string
 }
 
-/** A sample that a person looks at. */
+/** One comparison. */
 interface Sample {
-  readonly id: string
-  readonly text: string
+  readonly method: string
+  readonly target: string
+  readonly at: string
+  readonly note: string | null
+  readonly differences: readonly {
+    readonly path: string
+    readonly kind: string
+    readonly from: string | null
+    readonly to: string | null
+  }[]
+}
+
+/** A sample that a person looks at, below one of its fields. */
+interface Open {
+  readonly field: string
+  readonly sample: Sample | null
+  readonly problem: string | null
+}
+
+/** What an edit of the ignored fields needs to know of a route. */
+interface Routed {
+  readonly etag: string
+  readonly shadow?: { readonly compare?: { readonly ignore?: readonly string[] } } | null
 }
 
 const EVERY_MS = 5_000
+/** Percents that one click asks for. */
+const START = [1, 10, 100]
 
-export function Comparisons({ id }: { id: string }) {
-  const { body, error } = useResource<Found>(at`/routes/${id}/comparisons`, EVERY_MS)
-  const [sample, setSample] = useState<Sample | null>(null)
-  const show = (wanted: string): void => {
-    read(at`/samples/${wanted}`).then(
-      (found) => setSample({ id: wanted, text: JSON.stringify(found, null, 2) }),
-      (problem: Error) => setSample({ id: wanted, text: problem.message }),
+export function Comparisons({ id, ask }: { id: string; ask: Ask }) {
+  const { body, error, again } = useResource<Found>(at`/routes/${id}/comparisons`, EVERY_MS)
+  const [open, setOpen] = useState<Open | null>(null)
+  const toggle = (field: string, wanted: string): void => {
+    if (open?.field === field) {
+      setOpen(null)
+      return
+    }
+    read<Sample>(at`/samples/${wanted}`).then(
+      (sample) => setOpen({ field, sample, problem: null }),
+      (problem: Error) => setOpen({ field, sample: null, problem: problem.message }),
+    )
+  }
+  const edit = (title: string, verb: string, shadow: object, ifMatch?: string): void =>
+    ask({
+      title,
+      verb,
+      act: {
+        method: 'PATCH',
+        path: at`/routes/${id}`,
+        body: { shadow },
+        ...(ifMatch === undefined ? {} : { ifMatch }),
+      },
+      dryRun: true,
+      onDone: again,
+    })
+  const ignore = (path: string): void => {
+    read<Routed>(at`/routes/${id}`).then(
+      ({ shadow, etag }) => {
+        const ignored = shadow?.compare?.ignore ?? []
+        edit(`Compare ${path} of ${id} no more`, 'Ignore', { compare: { ignore: [...ignored, path] } }, etag)
+      },
+      (fault: Error) => setOpen({ field: '', sample: null, problem: fault.message }),
     )
   }
   return html`
     <section class="card" aria-label="Comparisons">
-      <h2>Comparisons</h2>
+      <div class="tools"><h2>Comparisons</h2>
+        ${body !== null && (isOn(body) ? html`<button type="button" onClick=${() => edit(`Stop comparing ${id}`, 'Stop', { percent: 0 })}>Stop…</button>` : START.map((percent) => html`<button type="button" onClick=${() => edit(`Compare ${percent} % of the requests of ${id}`, 'Compare', { percent })}>Compare ${percent} %…</button>`))}
+      </div>
       ${body === null && html`<p>${error ?? 'Loading…'}</p>`}
-      ${
-        body !== null &&
-        html`<p>${countText(body.comparisons)} compared, ${countText(body.comparisons - body.matches)} differ${
-          body.problem !== null && html`. <span class="problem">${body.problem}</span>`
-        }</p>
-        ${
-          body.fields.length > 0 &&
-          html`<${DataTable} label="Fields that differ" titles=${['Field', 'Verdict', 'Rate, noise', 'Old', 'New', 'Last', '']}
-          rows=${body.fields.map((field) => rowOf(field, sample, show))} />`
-        }
-        ${body.moreFields > 0 && html`<p class="dim">and ${body.moreFields} more</p>`}`
-      }
+      ${body !== null && html`<${Told} body=${body} open=${open} toggle=${toggle} ignore=${ignore} />`}
     </section>`
 }
 
-function rowOf(field: Field, sample: Sample | null, show: (id: string) => void): TableRow {
-  const { path, kind, verdict, rate, noiseRate, example, last, sample: id } = field
+interface Acts {
+  readonly body: Found
+  readonly open: Open | null
+  toggle(field: string, sample: string): void
+  ignore(path: string): void
+}
+
+function Told({ body, ...acts }: Acts) {
+  const { comparisons, matches, problem, since, shadow, fields, moreFields, errors, skipped } = body
+  const shared =
+    shadow === null || shadow.percent === 0
+      ? 'Off. A share of the requests can be copied to the other side, and the responses compared'
+      : `${percentText(shadow.percent)} of the requests are copied`
+  if (comparisons === 0 && fields.length === 0)
+    return html`<p>${shared}.</p>${problem !== null && html`<p class="problem">${problem}</p>`}
+    <${Counts} title="Copies without an answer" counts=${errors} /><${Counts} title="Not copied" counts=${skipped} />`
+  return html`
+    <p>${shared}: <strong>${countText(comparisons)}</strong> compared${since !== null && ` since ${timeText(since)}`}, <strong>${countText(
+      comparisons - matches,
+    )}</strong> with a difference.</p>
+    ${problem !== null && html`<p class="problem">${problem}</p>`}
+    ${
+      fields.length > 0 &&
+      html`<${DataTable} label="Fields that differ" titles=${['Field', 'Verdict', 'Rate', 'Noise', 'Old', 'New', 'Last', '']}
+      rows=${fields.map((field) => rowOf(field, { body, ...acts }))} />`
+    }
+    ${moreFields > 0 && html`<p class="dim">and ${countText(moreFields)} more fields</p>`}
+    <${Counts} title="Copies without an answer" counts=${errors} />
+    <${Counts} title="Not copied" counts=${skipped} />`
+}
+
+function isOn({ shadow }: Found): boolean {
+  return shadow !== null && shadow.percent > 0
+}
+
+function rowOf(field: Field, { open, toggle, ignore }: Acts): TableRow {
+  const { path, kind, verdict, rate, noiseRate, example, last, sample } = field
+  const [key, name] = [`${path} ${kind}`, path === '' ? '(body)' : path]
+  const isOpen = open?.field === key
   return {
-    key: `${path} ${kind}`,
+    key,
     cells: [
-      html`<code>${path === '' ? '(body)' : path}</code> <small class="dim">${kind}</small>`,
+      html`<code>${name}</code> <small class="dim">${kind}</small>`,
       html`<span class=${verdict === 'mismatch' ? 'bad' : ''}>${verdict}</span>`,
-      `${ratioText(rate)}, ${ratioText(noiseRate)}`,
-      html`<code class="old">${example?.from ?? '–'}</code>`,
-      html`<code class="new">${example?.to ?? '–'}</code>`,
+      ratioText(rate),
+      ratioText(noiseRate),
+      html`<code class="old">${shapeOf(example?.from)}</code>`,
+      html`<code class="new">${shapeOf(example?.to)}</code>`,
       timeText(last),
-      id === null
-        ? null
-        : html`<button type="button" onClick=${() => show(id)}>Sample<span class="hidden"> of ${path}</span></button>`,
+      html`<span class="acts">${
+        sample !== null &&
+        html`<button type="button" aria-expanded=${isOpen} onClick=${() => toggle(key, sample)}>Example<span class="hidden"> of ${name}</span></button>`
+      }${
+        path.startsWith('/') &&
+        html`<button type="button" onClick=${() => ignore(path)}>Ignore…<span class="hidden"> ${name}</span></button>`
+      }</span>`,
     ],
-    below: id !== null && sample?.id === id ? html`<pre tabindex="0">${sample.text}</pre>` : null,
+    below: isOpen ? html`<${Example} open=${open} />` : null,
   }
+}
+
+function Example({ open: { sample, problem } }: { open: Open }) {
+  if (sample === null) return html`<p class="problem">${problem}</p>`
+  return html`
+    <p><code>${sample.method} ${sample.target}</code> <span class="dim">${timeText(sample.at)}</span></p>
+    ${sample.note !== null && html`<p class="dim">${sample.note}</p>`}
+    <${DataTable} label="One comparison" titles=${['Field', 'Kind', 'Old', 'New']}
+      rows=${sample.differences.map(({ path, kind, from, to }) => ({
+        key: `${path} ${kind}`,
+        cells: [
+          html`<code>${path === '' ? '(body)' : path}</code>`,
+          kind,
+          html`<code class="old">${from ?? '–'}</code>`,
+          html`<code class="new">${to ?? '–'}</code>`,
+        ],
+      }))} />`
+}
+
+function Counts({ title, counts }: { title: string; counts: Readonly<Record<string, number>> }) {
+  const text = Object.entries(counts)
+    .filter(([, count]) => count > 0)
+    .map(([reason, count]) => `${reason} ${countText(count)}`)
+    .join(', ')
+  return text === '' ? null : html`<p class="dim">${title}: ${text}</p>`
+}
+
+/** What a value is like; its hash tells a person nothing. */
+function shapeOf(example: string | null | undefined): string {
+  return (example ?? '–').replace(/, [0-9a-f]{16}$/, '')
 }

@@ -6,9 +6,10 @@ import { at } from '../api.ts'
 import { countText, msText, percentText, rateText, ratioText } from '../format.ts'
 import { useLive } from '../hooks.ts'
 import { html } from '../html.ts'
-import { type Figures, type Row, whole } from '../live.ts'
+import { type Figures, type Row, sideOf, whole } from '../live.ts'
 import { ShareBar } from '../parts/bar.ts'
 import { VirtualRows } from '../parts/rows.ts'
+import { endpointsLeft, useProgress, Weeks } from '../parts/weeks.ts'
 
 /** In pixels, as in page.css: of a row, and of one on a narrow screen. */
 const [ROW, NARROW_ROW] = [64, 176]
@@ -26,8 +27,6 @@ export function Overview() {
   const state = useLive()
   const [wanted, setWanted] = useState('')
   const [order, setOrder] = useState<Order>('table')
-  const { newPercent, perSecond } = whole(state)
-  const atAll = state.rows.filter(({ percent }) => percent === 100).length
   const rows = sorted(
     state.rows.filter((row) => mentions(row, wanted.toLowerCase())),
     order,
@@ -36,11 +35,7 @@ export function Overview() {
   return html`
     <main id="main" tabindex="-1">
       <h1>Routes</h1>
-      <section class="whole" aria-label="The whole">
-        <${ShareBar} asked=${newPercent ?? 0} seen=${null} label="Requests on new services" />
-        <p><strong>${percentText(newPercent)}</strong> of ${rateText(perSecond)} on new services,
-          ${' '}<strong>${atAll}</strong> of ${countText(state.rows.length)} routes at 100 %</p>
-      </section>
+      <${Whole} />
       <div class="tools">
         <label>Filter <input type="search" value=${wanted} placeholder="id, path, upstream, group"
           onInput=${(event: Event) => setWanted((event.target as HTMLInputElement).value)} /></label>
@@ -53,39 +48,67 @@ export function Overview() {
         <div role="row" class="head">
           <span role="columnheader">Route</span><span role="columnheader">From → to</span>
           <span role="columnheader">Traffic</span><span role="columnheader">Errors</span>
-          <span role="columnheader">p95</span><span role="columnheader">Cache, fallback</span>
+          <span role="columnheader">p95</span><span role="columnheader">Cache, fallbacks</span>
         </div>
         <${VirtualRows} items=${rows} height=${isNarrow.matches ? NARROW_ROW : ROW} label="Routes"
           draw=${(row: Row) => html`<${RouteRow} key=${row.id} row=${row} figures=${state.figures.get(row.id)} />`} />
-        ${state.rows.length === 0 && html`<p class="dim">No routes yet: everything goes to ${state.default}. <a href="#/endpoints">Endpoints</a> lists what it gets.</p>`}
+        ${state.connection === 'live' && state.rows.length === 0 && html`<p class="empty dim">No routes yet: everything goes to ${state.default}. <a href="#/endpoints">Endpoints</a> lists what it gets.</p>`}
+        ${state.rows.length > 0 && rows.length === 0 && html`<p class="empty dim">No route has ${wanted} in its id, paths, upstreams or group.</p>`}
         <${Unclaimed} figures=${state.unclaimed} fallback=${state.default} />
       </div>
     </main>`
 }
 
+/** What the old application still has: now, and over weeks. */
+function Whole() {
+  const state = useLive()
+  const { body } = useProgress()
+  const { newPercent, perSecond } = whole(state)
+  const endpoints = body === null ? null : endpointsLeft(body.endpoints)
+  return html`
+    <section class="whole" aria-label="The whole">
+      <div class="told">
+        <dl class="figures">
+          <div><dt>Requests on the old application</dt><dd class="old">${newPercent === null ? '–' : percentText(100 - newPercent)}</dd>
+            <dd class="dim">of ${rateText(perSecond)}, last minute</dd></div>
+          <div><dt>Endpoints that need it</dt><dd class="old">${percentText(endpoints)}</dd>
+            <dd class="dim">${body === null ? '' : `${countText(body.endpoints.moved + body.endpoints.ended)} are done`}</dd></div>
+        </dl>
+        ${body !== null && html`<a class="line" href="#/progress" title="Progress"><${Weeks} progress=${body} /></a>`}
+      </div>
+      <${ShareBar} asked=${newPercent ?? 0} seen=${null} label="Requests on new services" />
+    </section>`
+}
+
 function RouteRow({ row, figures }: { row: Row; figures: Figures | undefined }) {
   const to = row.to.join(', ')
-  const [old, now] = [figures?.sides[row.from], figures?.sides[to]]
+  const [old, now] = figures === undefined ? [] : [sideOf(figures, [row.from]), sideOf(figures, row.to)]
   return html`
     <div role="row" class="route">
       <span role="cell" class="name"><a href=${`#${at`/routes/${row.id}`}`}>${row.id}</a>
         ${figures?.ramp !== undefined && html`<${RampMark} ramp=${figures.ramp} />`}
         <small class="dim">${[row.methods?.join(' '), row.hosts?.join(' '), row.paths.join(' ')].filter(Boolean).join(' ')}</small></span>
       <span role="cell" class="sides"><span class="names"><span>${row.from}</span><span>${percentText(row.percent)}${
-        figures?.actualPercent != null && html` <small class="dim">(${percentText(figures.actualPercent)})</small>`
+        isSeenApart(row.percent, figures) &&
+        html` <small class="dim">(${percentText(figures?.actualPercent)} seen)</small>`
       } ${to}</span></span>
         <${ShareBar} asked=${row.percent} seen=${figures?.actualPercent ?? null} label=${row.id} /></span>
       <span role="cell" data-name="Traffic">${rateText(figures?.perSecond)}</span>
       <${TwoSides} name="Errors" old=${ratioText(old?.errorRatio)} now=${ratioText(now?.errorRatio)} isBad=${(now?.errorRatio ?? 0) > 0.01} />
       <${TwoSides} name="p95" old=${msText(old?.p95Ms)} now=${msText(now?.p95Ms)} />
-      <span role="cell" data-name="Cache, fallback">${row.caches && figures?.cacheHitRatio != null ? `${ratioText(figures.cacheHitRatio)} hits` : '–'}${
-        (figures?.fallbacks ?? 0) > 0 && html`, <b class="bad">${figures?.fallbacks} fallbacks</b>`
+      <span role="cell" data-name="Cache, fallbacks">${row.caches && figures?.cacheHitRatio != null ? `${ratioText(figures.cacheHitRatio)} hits` : '–'}${
+        (figures?.fallbacks ?? 0) > 0 && html`, <b class="bad">${countText(figures?.fallbacks ?? 0)} fallbacks</b>`
       }</span>
     </div>`
 }
 
+/** There is nothing to tell where all went as asked for. */
+function isSeenApart(percent: number, figures: Figures | undefined): boolean {
+  return figures?.actualPercent != null && percentText(figures.actualPercent) !== percentText(percent)
+}
+
 function TwoSides({ name, old, now, isBad = false }: { name: string; old: string; now: string; isBad?: boolean }) {
-  return html`<span role="cell" class="two" data-name=${name}><span class="old">${old}</span><span class=${isBad ? 'new bad' : 'new'}>${now}</span></span>`
+  return html`<span role="cell" class="two" data-name=${name}><span class="old"><span class="hidden">old </span>${old}</span><span class=${isBad ? 'new bad' : 'new'}><span class="hidden">new </span>${now}</span></span>`
 }
 
 /** Where its ramp stands, in a word. */
@@ -100,13 +123,13 @@ function Unclaimed({ figures, fallback }: { figures: Figures | null; fallback: s
   const side = figures?.sides[fallback]
   return html`
     <div role="row" class="route unclaimed">
-      <span role="cell" class="name"><a href="#/endpoints">no route</a><small class="dim">what nobody claims</small></span>
+      <span role="cell" class="name"><a href="#/endpoints">no route</a><small class="dim">all that no route claims</small></span>
       <span role="cell" class="sides"><span class="names"><span>${fallback}</span><span></span></span>
         <${ShareBar} asked=${0} seen=${null} label="no route" /></span>
       <span role="cell" data-name="Traffic">${rateText(figures?.perSecond)}</span>
       <${TwoSides} name="Errors" old=${ratioText(figures?.errorRatio)} now="" />
       <${TwoSides} name="p95" old=${msText(side?.p95Ms)} now="" />
-      <span role="cell" data-name="Cache, fallback">–</span>
+      <span role="cell" data-name="Cache, fallbacks">–</span>
     </div>`
 }
 

@@ -35,6 +35,8 @@ interface Sides {
 }
 
 const EVERY_MS = 1_000
+/** Events. */
+const SHOWN = 12
 
 /** What a person may do where a ramp stands. The API has the last word. */
 const ACTS: Readonly<Record<string, readonly string[]>> = {
@@ -88,7 +90,7 @@ export function Ramp({ id, ask }: { id: string; ask: Ask }) {
       )}</p>
       ${
         body.evidence.length > 0 &&
-        html`<${DataTable} label="Evidence" titles=${['At', 'Clients of new, rest', 'Failed: 5xx or broken', '4xx', '3xx']}
+        html`<${DataTable} label="Evidence" titles=${['Step', 'Clients, new and old', '5xx or broken', '4xx', '3xx']}
           rows=${body.evidence.map(({ percent, keys, failed }) => ({
             key: percent,
             cells: [
@@ -102,17 +104,19 @@ export function Ramp({ id, ask }: { id: string; ask: Ask }) {
       }
       ${
         body.events.length > 0 &&
-        html`<details><summary>Events</summary><ul class="plain">${body.events
+        html`<h3>What has happened</h3><ul class="plain events">${body.events
           .toReversed()
+          .slice(0, SHOWN)
           .map(
-            ({ at: when, by, what }) => html`<li><span class="dim">${timeText(when)} ${by}</span> ${what}</li>`,
-          )}</ul></details>`
+            ({ at: when, by, what }) => html`<li><span class="dim">${timeText(when)}, ${by}</span> ${what}</li>`,
+          )}</ul>`
       }
     </section>`
 }
 
-function sidesText(sides: Sides | undefined): string {
-  return sides === undefined ? '–' : `${countText(sides.to)}, ${countText(sides.rest)}`
+function sidesText(sides: Sides | undefined) {
+  if (sides === undefined) return '–'
+  return html`<span class="new">${countText(sides.to)}</span> <span class="dim">and</span> <span class="old">${countText(sides.rest)}</span>`
 }
 
 function capital(word: string): string {

@@ -9,7 +9,8 @@ import { html } from '../html.ts'
 import { type Ask, Diff } from '../parts/dialog.ts'
 import { DataTable, type TableRow } from '../parts/table.ts'
 
-interface Listed {
+/** The history. */
+export interface Listed {
   readonly current: number
   readonly revisions: readonly Revision[]
   readonly problem: string | null
@@ -56,7 +57,7 @@ export function RevisionList({ route, ask }: { route?: string; ask: Ask }) {
       rows=${shown.map((one): TableRow => {
         const isOpen = open === one.revision
         const isInForce = one.revision === revision
-        const lines = one.summary === null ? ['the first that is stored'] : linesOf(one.summary)
+        const lines = one.summary === null ? ['the first that is stored'] : linesOf(one.summary, route)
         return {
           key: one.revision,
           cells: [
@@ -98,11 +99,12 @@ function isOf(route: string): (change: Change) => boolean {
   return ({ what, name }) => what === 'route' && name === route
 }
 
-/** What a revision changed, a line each. */
-function linesOf(summary: Summary): readonly string[] {
+/** What a revision changed, a line each. @param route is not named: the list is about it */
+function linesOf(summary: Summary, route?: string): readonly string[] {
   const lines = summary.changes.map(({ what, name, change, keys }) => {
     const said = keys.map(({ key, before, after }) => `${key} ${before ?? 'unset'} → ${after ?? 'unset'}`).join(', ')
-    return `${what} ${name}: ${said === '' ? change : said}`
+    const words = said === '' ? change : said
+    return what === 'route' && name === route ? words : `${what} ${name}: ${words}`
   })
   return summary.more > 0 ? [...lines, `and ${summary.more} more`] : lines
 }

@@ -1,30 +1,28 @@
 /**
  * One route: where its share stands and has stood, both sides, its ramp, what comparing has found, and why a request goes where.
  */
-import { useEffect, useState } from 'preact/hooks'
+import { useState } from 'preact/hooks'
 import { at } from '../api.ts'
 import { countText, msText, percentText, rateText, ratioText } from '../format.ts'
-import { useLive } from '../hooks.ts'
+import { useLive, useResource } from '../hooks.ts'
 import { html } from '../html.ts'
+import { sideOf } from '../live.ts'
 import { ShareBar } from '../parts/bar.ts'
-import { Curves } from '../parts/chart.ts'
+import { type Curve, Curves } from '../parts/chart.ts'
 import type { Ask } from '../parts/dialog.ts'
 import { DataTable } from '../parts/table.ts'
 import { Comparisons } from './comparisons.ts'
 import { Explain } from './explain.ts'
 import { RampMark } from './overview.ts'
 import { Ramp } from './ramp.ts'
-import { RevisionList } from './revisions.ts'
+import { Retirement } from './retirement.ts'
+import { type Listed, RevisionList } from './revisions.ts'
 
 /** The percents that one click asks for. */
 const STEPS = [0, 1, 5, 25, 50, 100]
 
 export function RouteView({ id, ask }: { id: string; ask: Ask }) {
   const state = useLive()
-  useEffect(() => {
-    state.watch(id)
-    return () => state.watch(null)
-  }, [id, state])
   const row = state.rows.find((one) => one.id === id)
   const figures = state.figures.get(id)
   const [percent, setPercent] = useState('')
@@ -33,7 +31,9 @@ export function RouteView({ id, ask }: { id: string; ask: Ask }) {
     return html`<main id="main" tabindex="-1"><p><a href="#/">Routes</a></p><h1>${id}</h1><p>${text}</p></main>`
   }
   const to = row.to.join(', ')
-  const sides = [row.from, to] as const
+  // Each of several targets by itself.
+  const sides = [[row.from], ...(row.to.length > 1 ? row.to.map((name) => [name]) : []), row.to]
+  const points = state.pointsOf(id)
   const move = (wanted: number): void =>
     ask({
       title: `Move ${id} from ${row.percent} to ${wanted} %`,
@@ -49,10 +49,16 @@ export function RouteView({ id, ask }: { id: string; ask: Ask }) {
       isGrave: true,
       act: { method: 'POST', path: '/cache/purge', body: { route: id } },
     })
-  const times = state.points.map(({ atMs }) => atMs / 1000)
+  const times = points.map(({ atMs }) => atMs / 1000)
   const curve = (name: 'errorRatio' | 'p95Ms', factor: number) => [
     times,
-    ...sides.map((side) => state.points.map(({ figures: seen }) => scaled(seen.sides[side]?.[name], factor))),
+    ...[[row.from], row.to].map((side) =>
+      points.map(({ figures: seen }) => scaled(sideOf(seen, side)?.[name], factor)),
+    ),
+  ]
+  const series: readonly Curve[] = [
+    { label: row.from, color: 'old' },
+    { label: to, color: 'new' },
   ]
   return html`
     <main id="main" tabindex="-1">
@@ -79,11 +85,12 @@ export function RouteView({ id, ask }: { id: string; ask: Ask }) {
       <section class="card" aria-label="Sides">
         <${DataTable} label="Sides" titles=${['Side, last minute', 'Requests', 'Errors', 'p50', 'p95']}
           rows=${sides.map((side, n) => {
-            const seen = figures?.sides[side]
+            const seen = figures === undefined ? undefined : sideOf(figures, side)
+            const name = side.join(', ')
             return {
-              key: side,
+              key: name,
               cells: [
-                html`<span class=${n === 0 ? 'old' : 'new'}>${side}</span>`,
+                html`<span class=${n === 0 ? 'old' : 'new'}>${name}</span>`,
                 countText(seen?.exchanges ?? 0),
                 ratioText(seen?.errorRatio),
                 msText(seen?.p50Ms),
@@ -92,27 +99,51 @@ export function RouteView({ id, ask }: { id: string; ask: Ask }) {
             }
           })} />
         ${
-          times.length > 1 &&
-          html`<div class="charts">
-            <${Curves} label="Errors" unit="%" series=${seriesOf(sides)} data=${curve('errorRatio', 100)} />
-            <${Curves} label="p95" unit="ms" series=${seriesOf(sides)} data=${curve('p95Ms', 1)} />
-            <${Curves} label="Share" unit="%" series=${[{ label: 'asked for', color: 'ink' }, { label: 'seen', color: 'new' }]}
-              data=${[times, state.points.map((point) => point.percent), state.points.map((point) => point.figures.actualPercent)]} />
+          times.length > 1
+            ? html`<div class="charts">
+            <${Curves} label="Errors of the last minute" unit="%" series=${series} data=${curve('errorRatio', 100)} />
+            <${Curves} label="p95 of the last minute" unit="ms" series=${series} data=${curve('p95Ms', 1)} />
           </div>`
+            : html`<p class="dim">Curves begin with the first requests after the page was opened.</p>`
         }
       </section>
+      <${PercentHistory} id=${id} percent=${row.percent} />
       ${row.ramps && html`<${Ramp} id=${id} ask=${ask} />`}
-      ${row.shadows && html`<${Comparisons} id=${id} />`}
-      <${Explain} path=${row.paths[0] ?? '/'} />
+      <${Comparisons} id=${id} ask=${ask} />
+      <${Explain} path=${exampleOf(row.paths[0] ?? '/')} methods=${row.methods ?? []} />
+      <${Retirement} id=${id} />
       <section class="card" aria-label="History"><h2>History</h2><${RevisionList} route=${id} ask=${ask} /></section>
     </main>`
 }
 
-function seriesOf([from, to]: readonly [string, string]) {
-  return [
-    { label: from, color: 'old' as const },
-    { label: to, color: 'new' as const },
-  ]
+/** The percent since the first revision that is known, with a point at each that has changed it. */
+function PercentHistory({ id, percent }: { id: string; percent: number }) {
+  const { revision } = useLive()
+  const { body } = useResource<Listed>('/revisions', 0, revision)
+  if (body === null) return null
+  const moves = body.revisions.flatMap(({ at: when, summary }) => {
+    const change = summary?.changes.find(({ what, name }) => what === 'route' && name === id)
+    const move = change?.keys.find(({ key }) => key === 'percent')
+    return move === undefined
+      ? []
+      : [{ at: Date.parse(when) / 1000, before: Number(move.before ?? 0), after: Number(move.after ?? 0) }]
+  })
+  const first = moves.at(-1)
+  if (first === undefined) return null
+  const now = Date.now() / 1000
+  const length = Math.max(60, now - first.at)
+  const times = [first.at - length / 20, ...moves.map(({ at: when }) => when).toReversed(), now]
+  const percents = [first.before, ...moves.map(({ after }) => after).toReversed(), percent]
+  return html`
+    <section class="card" aria-label="Percent">
+      <${Curves} label=${`Percent, with ${moves.length === 1 ? 'the revision' : `the ${countText(moves.length)} revisions`} that moved it`} unit="%"
+        series=${[{ label: 'asked for', color: 'new', isStepped: true }]} data=${[times, percents]} />
+    </section>`
+}
+
+/** A path that a pattern takes. */
+function exampleOf(pattern: string): string {
+  return pattern.replaceAll(/:[A-Za-z_]\w*/g, '1').replace('*', '')
 }
 
 function scaled(value: number | null | undefined, factor: number): number | null {

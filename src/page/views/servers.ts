@@ -66,7 +66,7 @@ export function Servers({ ask }: { ask: Ask }) {
             ${live.breakers
               .filter(({ state }) => state !== 'closed')
               .map(({ route, state }) => html`<p class="bad">The breaker of route ${route} is ${state}.</p>`)}
-            <${DataTable} label=${`Servers of ${name}`} titles=${['Server', 'State', 'Weight', 'In flight', 'Requests', 'Failures', '']}
+            <${DataTable} isEven label=${`Servers of ${name}`} titles=${['Server', 'State', 'Weight', 'In flight', 'Requests', 'Failures', '']}
               rows=${live.servers.map((server) => ({
                 key: `${server.id} ${server.url}`,
                 cells: [

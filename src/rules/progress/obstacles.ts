@@ -128,14 +128,28 @@ function addMoved(
 
 /** Other routes of the same paths that send requests to the same old side. */
 function sharers(route: Route, { routes }: Pick<Table, 'routes'>): Route[] {
-  const shapes = new Set(route.claims.map(({ path }) => shapeOf(path.text)))
-  return routes.filter(
-    (other) =>
-      other !== route &&
-      other.from === route.from &&
-      !other.movesAll &&
-      other.claims.some(({ path }) => shapes.has(shapeOf(path.text))),
-  )
+  const known = routesByShape.get(routes) ?? byShape(routes)
+  routesByShape.set(routes, known)
+  const others = new Set(route.claims.flatMap(({ path }) => known.get(shapeOf(path.text)) ?? []))
+  return [...others].filter((other) => other !== route && other.from === route.from)
+}
+
+/** Made once for a table: each of its routes is asked for its own. */
+const routesByShape = new WeakMap<readonly Route[], ReadonlyMap<string, readonly Route[]>>()
+
+/** Routes that still send requests to their old side, by the shapes of their paths. */
+function byShape(routes: readonly Route[]): ReadonlyMap<string, readonly Route[]> {
+  const found = new Map<string, Route[]>()
+  for (const route of routes) {
+    if (route.movesAll) continue
+    for (const { path } of route.claims) {
+      const shape = shapeOf(path.text)
+      const known = found.get(shape)
+      if (known === undefined) found.set(shape, [route])
+      else known.push(route)
+    }
+  }
+  return found
 }
 
 /** A path whatever its parameters are called. */

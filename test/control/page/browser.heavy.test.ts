@@ -1,12 +1,18 @@
 /**
  * The page in a real browser, against a real proxy with traffic.
  */
-import { readFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { findProgram } from '../../../scripts/need-tools.ts'
+import { Progress } from '../../../src/control/figures/progress.ts'
+import { Measurements } from '../../../src/state/figures/measurements.ts'
+import { FolderStore } from '../../../src/state/store/folder-store.ts'
 import { type Banyan, startBanyan, tableFor } from '../../support/banyan.ts'
+import { startRedis } from '../../support/redis.ts'
 import { scriptedUpstream } from '../../support/upstream.ts'
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
@@ -19,10 +25,18 @@ const TOKEN = 'the-secret-of-the-page'
 const PATIENCE = { timeout: 120_000 }
 
 const TELEPHONE = { width: 390, height: 844 }
-/** Where a picture of the page goes, for the README: docs/page.png. */
+/** Where a picture of the page goes, for the README: docs/page.png (`npm run picture`). */
 const PICTURE = process.env.BANYAN_PICTURE
+const SCREEN = { width: 1280, height: 776 }
+const MARKUP = '<img src=x onerror=alert(1)>'
 
-const upstream = await scriptedUpstream((asked) => asked.send('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'))
+/** Copies get other values, with markup in them. */
+const upstream = await scriptedUpstream((asked) => {
+  const price = /^banyan-shadow:/im.test(asked.head) ? MARKUP : `${MARKUP}!`
+  const body = JSON.stringify({ price, [MARKUP]: price })
+  const type = 'Content-Type: application/json'
+  asked.send(`HTTP/1.1 200 OK\r\n${type}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`)
+})
 let browser: Browser
 beforeAll(async () => {
   const executablePath = findProgram('chromium')
@@ -90,6 +104,57 @@ test('the overview shows what the API says, as it moves', async () => {
   await page.getByText('GET /elsewhere').waitFor(PATIENCE)
 })
 
+const DAY_MS = 86_400_000
+const WEEKS = 10
+
+/** A state folder in which a migration has gone on for weeks, for a table in `routes.yaml`. */
+async function weeksOfProgress(): Promise<string> {
+  const folder = mkdtempSync(join(tmpdir(), 'banyan-page-'))
+  onTestFinished(() => rmSync(folder, { recursive: true }))
+  mkdirSync(join(folder, 'routes.yaml'))
+  const store = new FolderStore(join(folder, 'routes.yaml'), () => null)
+  let [nowMs, moved] = [0, 0]
+  const count = () => ({
+    moved: Math.floor(moved / 20),
+    moving: 2,
+    waiting: 3,
+    ended: 0,
+    unclaimed: 9 - Math.floor(moved / 20),
+  })
+  const progress = new Progress(count, () => nowMs)
+  progress.keepIn(store)
+  for (let week = WEEKS; week > 0; week--) {
+    nowMs = Date.now() - week * 7 * DAY_MS
+    moved = 7 * (WEEKS - week)
+    const measurements = new Measurements()
+    for (let n = 0; n < 100; n++) {
+      const side = n < moved ? 'to' : 'from'
+      const decision = {
+        routeId: 'prices',
+        upstream: side,
+        reason: side === 'to' ? 'percent' : 'rest',
+        bucket: null,
+        percent: 0,
+        sticky: null,
+      } as const
+      measurements.count({
+        decision,
+        side,
+        status: 200,
+        cache: '-',
+        failure: null,
+        durationMs: 1,
+        retries: 0,
+        fallbackOn: null,
+      })
+    }
+    progress.add(measurements.take(), [])
+    await progress.save()
+  }
+  await store.close()
+  return folder
+}
+
 const MIGRATION = [
   'routes:',
   '  - { id: gtin-lookup, match: { path: /stores/:storeId/gtins/:gtin, methods: [GET, HEAD] }, to: new, percent: 100, cache: { ttl: 60s } }',
@@ -100,14 +165,15 @@ const MIGRATION = [
   '',
 ].join('\n')
 
-test('a migration on a screen and on a telephone: no row is higher than its place', async () => {
-  const banyan = await startBanyan({ table: tableWith(MIGRATION).replaceAll('main', 'legacy') })
+test('a migration on a screen and on a telephone: its weeks, its routes, and no row is higher than its place', async () => {
+  const args = ['--state', await weeksOfProgress()]
+  const banyan = await startBanyan({ table: tableWith(MIGRATION).replaceAll('main', 'legacy'), args })
   onTestFinished(async () => void (await banyan.stop()))
   await fetch(`http://127.0.0.1:${banyan.adminPort}/routes/search/ramp/start`, { method: 'POST' })
   for (const path of ['/stores/3/gtins/1', '/stores/3/prices', '/stores/3/hours', '/search'])
     await asks(banyan, path, 40)
   await asks(banyan, '/login', 20)
-  for (const viewport of [{ width: 1280, height: 690 }, TELEPHONE]) {
+  for (const viewport of [SCREEN, TELEPHONE]) {
     const page = await opened(banyan, '/', { viewport })
     const rows = page.locator('.routes .route')
     await rows
@@ -117,8 +183,41 @@ test('a migration on a screen and on a telephone: no row is higher than its plac
     await rows.filter({ hasText: 'search' }).getByText('running at 5 %').waitFor(PATIENCE)
     const excess = await rows.evaluateAll((all) => all.map((row) => row.scrollHeight - row.clientHeight))
     expect(excess).toEqual(Array(6).fill(0))
-    if (PICTURE !== undefined && viewport !== TELEPHONE) await page.screenshot({ path: PICTURE })
+    // Of each week what the old application had, and what it has now.
+    await page.getByRole('img', { name: /^Requests on the old application since .*: from 100 % to / }).waitFor(PATIENCE)
+    const line = (await page.locator('.weeks .requests').first().getAttribute('points')) as string
+    expect(line.split(' ').length).toBeGreaterThanOrEqual(WEEKS)
+    const picture = await page.screenshot()
+    expect([picture.readUInt32BE(16), picture.readUInt32BE(20)]).toEqual([viewport.width, viewport.height])
+    if (PICTURE !== undefined && viewport === SCREEN) writeFileSync(PICTURE, picture)
+    await page.goto(page.url().replace(/#.*/, '#/progress'))
+    await page.getByRole('region', { name: 'History' }).getByText('63 %').waitFor(PATIENCE)
+    await page.getByRole('img', { name: 'Share that the old application has' }).locator('canvas').waitFor(PATIENCE)
+    await page.getByRole('region', { name: 'Next' }).getByText('banyan shadow start orders').waitFor(PATIENCE)
+    await page.getByRole('region', { name: 'Retirement' }).getByText('legacy is still needed').waitFor(PATIENCE)
+    expect(await page.evaluate('document.documentElement.scrollWidth - innerWidth')).toBe(0)
   }
+  // The one in README was made by this test.
+  const shown = readFileSync(join(import.meta.dirname, '../../../docs/page.png'))
+  expect([shown.readUInt32BE(16), shown.readUInt32BE(20)]).toEqual([SCREEN.width, SCREEN.height])
+})
+
+test('the instances of a cluster: which revision each has, and who runs the ramps', async () => {
+  const redis = await startRedis()
+  onTestFinished(() => redis.stop())
+  const args = ['--cluster', 'shop', '--cluster-redis', redis.url]
+  const [one, other] = await Promise.all([started(ROUTES, args), started(ROUTES, args)])
+  const page = await opened(one, '/instances')
+  const rows = page.getByRole('region', { name: 'Instances' }).locator('tbody tr')
+  await expect.poll(() => rows.count()).toBe(2)
+  await expect.poll(() => rows.filter({ hasText: 'in step' }).count()).toBe(2)
+  await rows
+    .filter({ hasText: 'this one' })
+    .filter({ hasText: `pid ${one.pid}` })
+    .waitFor(PATIENCE)
+  await rows.filter({ hasText: 'runs the ramps' }).waitFor(PATIENCE)
+  await other.stop()
+  await expect.poll(() => rows.count()).toBe(1)
 })
 
 test('a percent that is moved on the page is in routes.yaml, with its reason in the history', async () => {
@@ -179,16 +278,19 @@ test('a token is asked for, kept for the tab, and in no URL', async () => {
 })
 
 test('markup in paths, user agents, reasons and authors is text', async () => {
-  const markup = '<img src=x onerror=alert(1)>'
-  const routes = 'routes:\n  - { id: odd, match: { path: /odd }, to: new, percent: 5 }\n'
+  const routes =
+    'routes:\n  - { id: odd, match: { path: /odd }, to: new, percent: 5, sticky: [cookie:sid], shadow: { percent: 100, samples: values } }\n'
   const banyan = await started(routes)
   const admin = `http://127.0.0.1:${banyan.adminPort}`
   await fetch(`${admin}/routes/odd`, {
     method: 'PATCH',
-    headers: { 'Content-Type': 'application/json', 'Banyan-Reason': markup },
+    headers: { 'Content-Type': 'application/json', 'Banyan-Reason': MARKUP },
     body: '{"percent": 6}',
   })
-  await fetch(`http://127.0.0.1:${banyan.port}/found/%3Cimg%20src=x%3E`, { headers: { 'User-Agent': markup } })
+  await fetch(`http://127.0.0.1:${banyan.port}/found/%3Cimg%20src=x%3E`, { headers: { 'User-Agent': MARKUP } })
+  await fetch(`http://127.0.0.1:${banyan.port}/odd?q=${encodeURIComponent(MARKUP)}`, {
+    headers: { 'User-Agent': MARKUP },
+  })
   for (const place of [
     '/',
     '/routes/odd',
@@ -196,8 +298,11 @@ test('markup in paths, user agents, reasons and authors is text', async () => {
     '/endpoints',
     '/servers',
     '/cache',
-    `/${markup}`,
-    `/routes/${markup}`,
+    '/progress',
+    '/instances',
+    `/${MARKUP}`,
+    `/routes/${MARKUP}`,
+    '/%',
   ]) {
     const page = await opened(banyan, place)
     page.on('dialog', () => expect.unreachable('a script of the data ran'))
@@ -206,7 +311,35 @@ test('markup in paths, user agents, reasons and authors is text', async () => {
     expect(await page.locator('img:not(.logo img)').count()).toBe(0)
   }
   const page = await opened(banyan, '/revisions')
-  await page.getByText(markup).waitFor(PATIENCE)
+  await page.getByText(MARKUP).waitFor(PATIENCE)
+  await page.goto(page.url().replace(/#.*/, '#/routes/odd'))
+  const compared = page.getByRole('region', { name: 'Comparisons' })
+  await compared.getByRole('button', { name: 'Example of /price' }).click(PATIENCE)
+  await compared.getByText(`"${MARKUP}!"`).first().waitFor(PATIENCE)
+  const explain = page.getByRole('region', { name: 'Explain' })
+  await explain.getByLabel('Headers').fill(`X-Odd: ${MARKUP}`)
+  await explain.getByRole('button', { name: 'Explain' }).click()
+  await explain.getByText('header fields').click(PATIENCE)
+  await explain.getByText(`X-Odd: ${MARKUP}`).waitFor(PATIENCE)
+  await explain.getByText('no-key: it has no key').waitFor(PATIENCE)
+  expect(await page.locator('img:not(.logo img)').count()).toBe(0)
+})
+
+test('a field that differs is told with both sides, and ignored from then on', async () => {
+  const banyan = await started(ROUTES.replace('percent: 10', 'percent: 10, shadow: { percent: 100 }'))
+  await asks(banyan, '/lookup/7', 3)
+  const page = await opened(banyan, '/routes/lookup')
+  const compared = page.getByRole('region', { name: 'Comparisons' })
+  await compared.getByText('string, 29 characters').first().waitFor(PATIENCE)
+  await compared.getByRole('button', { name: 'Ignore… /price' }).click()
+  const dialog = page.getByRole('dialog')
+  await dialog.getByText('+').first().waitFor(PATIENCE)
+  await dialog.getByLabel('Reason').fill('the price of the test')
+  await dialog.getByRole('button', { name: 'Ignore' }).click()
+  await page.getByRole('region', { name: 'History' }).getByText('the price of the test').waitFor(PATIENCE)
+  expect(readFileSync(banyan.tableFile, 'utf8')).toMatch(/ignore: *\[ *\/price/)
+  await compared.getByRole('button', { name: 'Stop' }).click()
+  await dialog.getByRole('button', { name: 'Cancel' }).click()
 })
 
 test('five thousand routes: only those in sight are drawn, and one is found', async () => {
@@ -223,6 +356,9 @@ test('five thousand routes: only those in sight are drawn, and one is found', as
   await page.getByLabel('Filter').fill('r2345')
   await page.getByRole('link', { name: 'r2345', exact: true }).waitFor(PATIENCE)
   expect(await page.getByRole('row').count()).toBe(3)
+  await page.goto(page.url().replace(/#.*/, '#/progress'))
+  await page.getByRole('region', { name: 'Next' }).getByText('banyan shadow start r0').waitFor(PATIENCE)
+  expect(await page.locator('tr').count()).toBeLessThan(150)
 })
 
 test('a proxy that goes away is missed, and seen again when it is back', async () => {
@@ -240,6 +376,18 @@ test('a proxy that goes away is missed, and seen again when it is back', async (
   await page.getByText('20 %').waitFor(PATIENCE)
 })
 
+const VIEWS = [
+  '/',
+  '/routes/lookup',
+  '/routes/list',
+  '/progress',
+  '/servers',
+  '/revisions',
+  '/endpoints',
+  '/cache',
+  '/instances',
+]
+
 test.each<[string, BrowserContextOptions]>([
   ['light', { colorScheme: 'light' }],
   ['dark', { colorScheme: 'dark' }],
@@ -250,13 +398,17 @@ test.each<[string, BrowserContextOptions]>([
   await asks(banyan, '/elsewhere', 3)
   // Its own style sheets are what the policy of the page is there to refuse.
   const page = await opened(banyan, '/', { ...options, bypassCSP: true })
-  for (const place of ['/', '/routes/lookup', '/routes/list', '/servers', '/revisions', '/endpoints', '/cache']) {
+  for (const place of VIEWS) {
     await page.goto(page.url().replace(/#.*/, `#${place}`))
     await page.locator('#main h1').waitFor(PATIENCE)
     await page
       .getByText('Loading…')
       .first()
       .waitFor({ ...PATIENCE, state: 'detached' })
+    if (place === '/routes/lookup') {
+      await page.getByRole('button', { name: 'Explain' }).click()
+      await page.getByText('Because').waitFor(PATIENCE)
+    }
     const { violations } = (await page.evaluate(`${AXE};axe.run()`)) as {
       violations: { id: string; nodes: { html: string }[] }[]
     }

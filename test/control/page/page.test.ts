@@ -58,12 +58,22 @@ async function allFiles(admin: string): Promise<Map<string, File>> {
   return files
 }
 
+async function page(admin: string): Promise<string> {
+  return (await file(`${admin}/`)).body.toString()
+}
+
 test('it needs no token, names no other host, and weighs less than 100 KiB', async () => {
   const { admin } = await started(['--admin-tokens', `page:read:${TOKEN}`])
   const files = await allFiles(admin)
   expect([...files.keys()]).toEqual(
     expect.arrayContaining(['/', '/page/main.js', '/page/page.css', '/page/lib/uplot.js']),
   )
+  // What is imported at the start is named in the markup, or a browser would come to know of it file by file.
+  const named = [
+    ...(await page(admin)).matchAll(/<(?:link rel="modulepreload" href|script type="module" src)="([^"]+)"/g),
+  ].map(([, path]) => path as string)
+  const scripts = [...files.keys()].filter((path) => path.endsWith('.js') && path !== '/page/lib/uplot.js')
+  expect(named.toSorted()).toEqual(scripts.toSorted())
   let bytes = 0
   for (const { headers, body } of files.values()) {
     bytes += body.length
@@ -165,8 +175,8 @@ test('the stream has all routes first, then what changes: figures, and the table
   expect(edited.table?.[1]?.percent).toBe(50)
 })
 
-test('there are so many readers at most, and one that leaves makes room', async () => {
-  const { admin } = await started()
+test('there are so many readers at most, and one that leaves makes room, which is no fault', async () => {
+  const { banyan, admin } = await started()
   const controllers = Array.from({ length: 32 }, () => new AbortController())
   onTestFinished(() => {
     for (const controller of controllers) controller.abort()
@@ -187,6 +197,7 @@ test('there are so many readers at most, and one that leaves makes room', async 
       return status
     })
     .toBe(200)
+  expect(banyan.log.filter((line) => line.includes('admin-broken'))).toEqual([])
 })
 
 test('a reader that reads nothing is no burden, and banyan ends while there are readers', async () => {
