@@ -7,7 +7,7 @@ import type { ResponseHead } from '../wire/http1.ts'
 export interface Recorder {
   /** @param fields headers as sent to the client */
   head(head: ResponseHead, fields: readonly string[]): void
-  /** @param piece its memory may be reused after the call */
+  /** @param piece its memory is used again once the client has it: what is kept is copied */
   body(piece: Buffer): void
   end(): void
   /** The response was aborted or replaced: discard it. */

@@ -219,7 +219,7 @@ export class Forward implements AttemptOwner, BodyOwner, PrivateUser, RequestOwn
 
   onBody(piece: Buffer): void {
     this.#recorder?.body(piece)
-    if (this.#exchange.answer.body(piece, this.#recorder === null && this.#exchange.request.exclusive)) return
+    if (this.#exchange.answer.body(piece, this.#exchange.request.exclusive)) return
     this.#pauseUpstream()
   }
 
