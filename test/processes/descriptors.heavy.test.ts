@@ -5,13 +5,17 @@ import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync } from 'node:fs'
 import { Agent } from 'node:http'
+import { request } from 'node:https'
 import { connect, type Socket } from 'node:net'
+import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
 import type { Banyan } from '../support/banyan.ts'
 import { tableFor } from '../support/banyan.ts'
 import { type ScriptedUpstream, scriptedUpstream } from '../support/upstream.ts'
 import { banyanWith, get, workersOf } from './rig.ts'
 
+const tlsFile = (name: string): string => fileURLToPath(new URL(`../support/tls/${name}`, import.meta.url))
+const TLS = ['--tls', '127.0.0.1:0', '--tls-cert', tlsFile('server.pem'), '--tls-key', tlsFile('server-key.pem')]
 const GET = 'GET / HTTP/1.1\r\nHost: a.test\r\n\r\n'
 const LIMIT = 128
 const MANY = 400
@@ -22,15 +26,22 @@ const limit = (pid: number): void => {
 
 const descriptorsOf = (pid: number): number => readdirSync(`/proc/${pid}/fd`).length
 
-/** Clients that send a request each. Resolves when each is connected, or could not be. */
-async function crowd(port: number): Promise<Socket[]> {
+/** Clients that send the same each. Resolves when each is connected, or could not be. */
+async function crowd(port: number, bytes: string): Promise<Socket[]> {
   const sockets = Array.from({ length: MANY }, () => connect(port, '127.0.0.1').on('error', () => {}))
   onTestFinished(() => {
     for (const socket of sockets) socket.destroy()
   })
   await Promise.all(sockets.map((socket) => Promise.race([once(socket, 'connect'), once(socket, 'close')])))
-  for (const socket of sockets) socket.resume().write(GET)
+  for (const socket of sockets) socket.resume().write(bytes)
   return sockets
+}
+
+async function overTls(port: number): Promise<number | undefined> {
+  const asked = request({ port, host: '127.0.0.1', rejectUnauthorized: false, agent: false }).end()
+  const [response] = await once(asked, 'response')
+  response.resume()
+  return response.statusCode
 }
 
 interface Case {
@@ -46,7 +57,7 @@ async function start({
   // Nobody is answered: the connections stay until their clients leave.
   const upstream = await scriptedUpstream(() => {})
   onTestFinished(() => upstream.stop())
-  const banyan = await banyanWith(workers, { table: tableFor(upstream.port) })
+  const banyan = await banyanWith(workers, { table: tableFor(upstream.port), args: TLS })
   const pids = (await workersOf(banyan)).map(({ pid }) => pid)
   for (const pid of pids) limit(pid)
   if (whose === 'every process') limit(banyan.pid)
@@ -60,8 +71,12 @@ test.each<Case>([
 ])('--workers $workers, the limit of $whose', async (which) => {
   const { banyan, pids, upstream } = await start(which)
   const before = pids.map(descriptorsOf)
-  for (let round = 0; round < 2; round++) {
-    const sockets = await crowd(banyan.port)
+  // Requests, and then handshakes that do not go on.
+  for (const [port, bytes] of [
+    [banyan.port, GET],
+    [banyan.tlsPort as number, '\x16\x03\x01'],
+  ] as const) {
+    const sockets = await crowd(port, bytes)
     await expect.poll(() => sockets.filter(({ destroyed }) => destroyed).length).toBeGreaterThan(MANY / 4)
     // The operator still gets in.
     expect((await fetch(`http://127.0.0.1:${banyan.adminPort}/livez`)).status).toBe(200)
@@ -72,5 +87,8 @@ test.each<Case>([
   const line = JSON.parse(await banyan.program.line((one) => one.includes('"event":"descriptors"')))
   expect(line).toMatchObject({ level: 40, msg: expect.stringContaining('out of file descriptors') })
   upstream.handler = (request) => request.ok()
-  for (let n = 0; n < 8; n++) expect((await get(banyan.port, '/', new Agent())).status).toBe(200)
+  for (let n = 0; n < 8; n++) {
+    expect((await get(banyan.port, '/', new Agent())).status).toBe(200)
+    expect(await overTls(banyan.tlsPort as number)).toBe(200)
+  }
 })

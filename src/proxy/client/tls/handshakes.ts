@@ -186,6 +186,8 @@ class Handshake implements Watched {
   /** Begins with what the client has sent. */
   shake(serverFor: (hello: ClientHello) => Server): void {
     if (this.#over) return
+    // From now on node:tls says why it is closed.
+    this.#raw.off('close', this.#onClose)
     try {
       serverFor(this.#hello as ClientHello).emit('connection', this.#raw)
     } catch (error) {
