@@ -129,11 +129,11 @@ export function openCore(
   const folder = stateFolderOf(settings)
   const cookieKeys = cookieKeysOf(settings)
   const { opened, state, cluster, shared } = open(settings, folder, cookieKeys, log, clustered)
-  const { live, source, history, tlsFiles } = opened
+  const { live, source, history, tlsFiles, facts } = opened
   const ownership = state ?? SOLE_OWNER
   // In a cluster, who may change its table is up to the cluster.
   const writer = cluster === null ? ownership : SOLE_OWNER
-  const parts = { live, file: source, tlsFiles, cookieKeys, history, ownership: writer, log, now: Date.now }
+  const parts = { live, file: source, tlsFiles, facts, cookieKeys, history, ownership: writer, log, now: Date.now }
   const operations = new Operations(followers === undefined ? parts : { ...parts, followers })
   const fleet = new FleetKeeper({
     live,

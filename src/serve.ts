@@ -87,9 +87,9 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
   })
   const certificates = await certificatesOf(settings, log)
   const adminAddress = hostPort(await listening(listenAt(admin, settings.admin), '--admin', hostPort(settings.admin)))
-  const { number: atStart, text, appliedAtMs } = core.live.current
+  const { number: atStart, etag, text, appliedAtMs } = core.live.current
   await front.setTls(certificates.current)
-  await primary?.start({ number: atStart, text, appliedAtMs, material: core.live.material })
+  await primary?.start({ number: atStart, etag, text, appliedAtMs, material: core.live.material })
   await ramps.start()
   const addresses = (await listeningAt(settings, front)).join(' ')
   reasons.length = 0

@@ -1,13 +1,13 @@
 /**
- * Long work on the serving thread: runs in steps of a few milliseconds and yields in between.
+ * Long work on the serving thread: runs in pieces below a millisecond and yields in between.
  */
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Steps } from '../rules/values/steps.ts'
 
 /** So long one piece of it may take; a step that takes longer can't be cut. */
-const PIECE_MS = 5
+const PIECE_MS = 0.5
 
-/** Does the work, and gives way to others after each few milliseconds of it. Rejects with what a step throws. */
+/** Does the work, and gives way to others after each half of a millisecond of it. Rejects with what a step throws. */
 export async function inTurns<Result>(steps: Steps<Result>): Promise<Result> {
   let untilMs = performance.now() + PIECE_MS
   for (let step = steps.next(); ; step = steps.next()) {

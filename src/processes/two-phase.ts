@@ -2,9 +2,11 @@
  * Two-phase commit of a revision to the workers: it is applied only after all of them have prepared it.
  */
 import type { ControlLog } from '../control/control-log.ts'
-import type { Followers, RevisionText } from '../control/table/followers.ts'
+import type { PackedDocument } from '../control/table/apart-jobs.ts'
+import type { Followers, ProposedTable, RevisionText, Unprepared } from '../control/table/followers.ts'
 import { NO_MATERIAL, type TlsMaterial } from '../state/tls/material.ts'
 import type { WorkerProcess } from './worker-process.ts'
+import type { DocumentPart, WorkerMove } from './workers.ts'
 
 /** A worker that has not responded by then hangs: it has neither accepted nor rejected the revision. */
 const PATIENCE_MS = 5_000
@@ -13,7 +15,7 @@ const CHARACTERS_PER_MS = 10
 
 /** Two-phase commit over a changing set of workers. */
 export class TwoPhase implements Followers {
-  #inForce: RevisionText = { number: 0, text: '', appliedAtMs: 0, material: NO_MATERIAL }
+  #inForce: RevisionText = { number: 0, etag: '', text: '', appliedAtMs: 0, material: NO_MATERIAL }
   readonly #workers: () => readonly WorkerProcess[]
   readonly #log: ControlLog
   /** Workers that have prepared the pending revision. */
@@ -35,9 +37,9 @@ export class TwoPhase implements Followers {
     return this.#inForce
   }
 
-  async prepare(text: string, material: TlsMaterial): Promise<string | null> {
+  async prepare(proposed: ProposedTable): Promise<Unprepared | null> {
     this.#prepared.clear()
-    const refusals = await Promise.all(this.#workers().map((worker) => this.#prepareIn(worker, text, material)))
+    const refusals = await Promise.all(this.#workers().map((worker) => this.#prepareIn(worker, proposed)))
     return refusals.find((refusal) => refusal !== null) ?? null
   }
 
@@ -59,28 +61,38 @@ export class TwoPhase implements Followers {
   async bring(worker: WorkerProcess): Promise<void> {
     while (worker.word !== 'gone' && worker.inForce !== this.#inForce) {
       const revision = this.#inForce
-      const { number, text, appliedAtMs, material } = revision
-      const refusal = this.#prepared.has(worker) ? null : await this.#prepareIn(worker, text, material)
-      const done = refusal === null && (await soon(worker.link.commit(number, appliedAtMs).then(() => true, gone)))
+      const { number, etag, appliedAtMs } = revision
+      const refusal = this.#prepared.has(worker) ? null : await this.#prepareIn(worker, revision)
+      const done =
+        refusal === null && (await soon(worker.link.commit(number, etag, appliedAtMs).then(() => true, gone)))
       if (done === true) worker.inForce = revision
       else {
-        if (done !== 'gone') this.#end(worker, number, refusal ?? 'no response')
+        if (done !== 'gone') this.#end(worker, number, refusal?.why ?? 'no response')
         return
       }
     }
   }
 
   /** @returns null if it is prepared or the worker is gone, which rejects nothing; otherwise the reason */
-  async #prepareIn(worker: WorkerProcess, text: string, material: TlsMaterial): Promise<string | null> {
-    const known = worker.inForce?.material === material
+  async #prepareIn(
+    worker: WorkerProcess,
+    { text, material, move }: Pick<ProposedTable, 'text' | 'material'> & Partial<ProposedTable>,
+  ): Promise<Unprepared | null> {
+    const known = worker.inForce?.material === material ? null : material
     const patienceMs = PATIENCE_MS + Math.ceil(text.length / CHARACTERS_PER_MS)
-    const answer = await soon(worker.link.prepare(text, known ? null : material).catch(gone), patienceMs)
+    const asked =
+      move?.kind === 'document'
+        ? sendDocument(worker, move.document, known)
+        : worker.link.prepare(move?.base === worker.inForce?.etag && move ? move : { kind: 'text', text }, known)
+    const answer = await soon(asked.catch(gone), patienceMs)
     if (answer === 'late') {
-      return `worker with pid ${worker.pid} did not respond within ${Math.ceil(patienceMs / 1000)} s`
+      const why = `worker with pid ${worker.pid} did not respond within ${Math.ceil(patienceMs / 1000)} s`
+      return { isLate: true, why }
     }
     if (answer === 'gone') return null
-    if (answer === null) this.#prepared.add(worker)
-    return answer
+    if (answer !== null) return { isLate: false, why: answer }
+    this.#prepared.add(worker)
+    return null
   }
 
   #end(worker: WorkerProcess, revision: number, why: string): void {
@@ -90,6 +102,34 @@ export class TwoPhase implements Followers {
     )
     worker.kill()
   }
+}
+
+/** What a message has at most: it is parsed at once by a process that serves. */
+const PART_CHARACTERS = 32_768
+
+async function sendDocument(
+  { link }: WorkerProcess,
+  { upstreams, routes, ...rest }: PackedDocument,
+  material: TlsMaterial | null,
+): Promise<string | null> {
+  for (const part of partsOf(upstreams)) await link.receive({ upstreams: part, routes: [] })
+  for (const part of partsOf(routes)) await link.receive({ upstreams: [], routes: part })
+  const move: WorkerMove = { kind: 'document', ...rest }
+  return await link.prepare(move, material)
+}
+
+function* partsOf(pieces: DocumentPart['routes']): Iterable<string[]> {
+  let part: string[] = []
+  let size = 0
+  for (const piece of pieces) {
+    part.push(piece)
+    size += piece.length
+    if (size < PART_CHARACTERS) continue
+    yield part
+    part = []
+    size = 0
+  }
+  if (part.length > 0) yield part
 }
 
 /** The answer if it comes in time, otherwise `late`. */

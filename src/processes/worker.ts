@@ -3,6 +3,8 @@
  */
 
 import { readApart } from '../control/table/apart.ts'
+import { tableSteps } from '../control/table/apart-jobs.ts'
+import { inTurns } from '../control/turns.ts'
 import { cookieKeysOf, planeOf } from '../core.ts'
 import { exitNow } from '../exit.ts'
 import { openLogs } from '../logging/log.ts'
@@ -13,6 +15,7 @@ import { BACKLOG } from '../proxy/client/listen-at.ts'
 import type { PublicServer } from '../proxy/client/listener.ts'
 import type { Plane } from '../proxy/plane.ts'
 import type { Purge } from '../rules/caching/purge.ts'
+import { tableWithNumbers } from '../rules/language/numbers.ts'
 import { countsText, formatProblems, readTable } from '../rules/language/text.ts'
 import type { Table } from '../rules/table/table.ts'
 import { placesOf, type Settings } from '../settings/settings.ts'
@@ -26,7 +29,16 @@ import { Acceptor, type ListeningHandle } from './acceptor.ts'
 import { logExceptions } from './exceptions.ts'
 import { Secure } from './secure.ts'
 import { Shares } from './shares.ts'
-import { answerTo, PROTOCOL, type ToPrimary, type ToWorker, type WorkerPort, type WorkerStart } from './workers.ts'
+import {
+  answerTo,
+  type DocumentPart,
+  PROTOCOL,
+  type ToPrimary,
+  type ToWorker,
+  type WorkerMove,
+  type WorkerPort,
+  type WorkerStart,
+} from './workers.ts'
 
 /** Signals that the primary handles. */
 const PRIMARYS = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const
@@ -140,7 +152,6 @@ function tell(message: ToPrimary): Promise<void> {
 
 /** A prepared revision, with the server state that it was prepared for. */
 interface Prepared {
-  readonly text: string
   readonly table: Table
   readonly material: TlsMaterial
   readonly commits: (() => void)[]
@@ -166,6 +177,8 @@ class Worker {
   readonly #acceptor: Acceptor
   readonly #tableName: string
   #prepared: Prepared | null = null
+  /** The pieces of a document that is about to be prepared. */
+  #received = { upstreams: [] as string[], routes: [] as string[] }
   /** Number of prepare and cancel calls: tells an outdated attempt. */
   #attempts = 0
   #fleet: Fleet
@@ -250,10 +263,15 @@ class Worker {
         this.#fleet = fleet
         port.setFleet(fleet)
       },
-      prepare: (text, material) => this.#prepare(text, material ?? this.#live.material),
-      commit: (number, appliedAtMs) => this.#commit(number, appliedAtMs),
+      receive: ({ upstreams, routes }) => {
+        this.#received.upstreams.push(...upstreams)
+        this.#received.routes.push(...routes)
+      },
+      prepare: (move, material) => this.#prepare(move, material ?? this.#live.material),
+      commit: (number, etag, appliedAtMs) => this.#commit(number, etag, appliedAtMs),
       abandon: () => {
         this.#prepared = null
+        this.#received = { upstreams: [], routes: [] }
         this.#attempts++
       },
       endConnections: () => {
@@ -270,27 +288,41 @@ class Worker {
     }
   }
 
-  async #prepare(text: string, material: TlsMaterial): Promise<string | null> {
+  async #prepare(move: WorkerMove, material: TlsMaterial): Promise<string | null> {
     this.#prepared = null
+    const received = this.#received
+    this.#received = { upstreams: [], routes: [] }
     const attempt = ++this.#attempts
-    const read = await readApart(text, this.#tableName)
+    const table = await this.#tableOf(move, received)
     // The primary has cancelled it meanwhile.
     if (attempt !== this.#attempts) return 'cancelled'
-    if (!read.ok) return formatProblems(read.problems, text, read.more)
+    if (typeof table === 'string') return table
     try {
-      const { table } = read
-      this.#prepared = { text, table, material, commits: this.#live.prepare(table, material), fleet: this.#fleet }
+      this.#prepared = { table, material, commits: this.#live.prepare(table, material), fleet: this.#fleet }
       return null
     } catch (error) {
       return (error as Error).message
     }
   }
 
-  #commit(number: number, appliedAtMs: number): void {
+  /** @returns the table, or why there is none */
+  async #tableOf(move: WorkerMove, received: DocumentPart): Promise<Table | string> {
+    const { table, etag } = this.#live.current
+    if (move.kind === 'document') return await inTurns(tableSteps({ ...move, ...received }, table))
+    if (move.kind === 'text') {
+      const read = await readApart(move.text, this.#tableName, table)
+      return read.ok ? read.table : formatProblems(read.problems, move.text, read.more)
+    }
+    if (move.base !== etag) return `a worker has revision ${etag} in force, and not ${move.base}`
+    if (move.kind === 'same') return table
+    return tableWithNumbers(table, move.changes) ?? 'a worker can not change these numbers'
+  }
+
+  #commit(number: number, etag: string, appliedAtMs: number): void {
     if (this.#prepared === null) throw new Error('no revision is prepared')
-    const { table, text, material, commits, fleet } = this.#prepared
+    const { table, material, commits, fleet } = this.#prepared
     this.#prepared = null
-    this.#live.apply(table, text, appliedAtMs, { commits, number, material })
+    this.#live.apply(table, '', appliedAtMs, { commits, number, etag, material })
     if (fleet !== this.#fleet) this.#plane.port.setFleet(this.#fleet)
   }
 

@@ -3,7 +3,8 @@
  * calls on top of them.
  */
 
-import type { RevisionText } from '../control/table/followers.ts'
+import type { PackedDocument } from '../control/table/apart-jobs.ts'
+import type { RevisionText, TableMove } from '../control/table/followers.ts'
 import type { Purge } from '../rules/caching/purge.ts'
 import type { Pin } from '../state/pins.ts'
 import type { PlanePort, PlaneReport } from '../state/plane-port.ts'
@@ -15,18 +16,29 @@ import type { Fleet } from '../state/upstreams/fleet.ts'
  * Version of the messages and of the reports of data planes. A worker with another version than the primary's does not start:
  * on SIGHUP the code on disk may be newer than the primary's.
  */
-export const PROTOCOL = 5
+export const PROTOCOL = 6
+
+/** Pieces of a packed document. */
+export type DocumentPart = Pick<PackedDocument, 'upstreams' | 'routes'>
+
+/** How a worker gets at a table: from its text, or as `TableMove`, with the pieces of a document sent before. */
+export type WorkerMove =
+  | { readonly kind: 'text'; readonly text: string }
+  | Exclude<TableMove, { kind: 'document' }>
+  | ({ readonly kind: 'document' } & Omit<PackedDocument, keyof DocumentPart>)
 
 /** Remote calls to a worker. Calls to a worker that is gone are rejected. */
 export interface WorkerPort extends PlanePort {
+  /** Takes a part of a document that is about to be prepared: small ones, since each is parsed at once. */
+  receive(part: DocumentPart): void
   /**
    * First phase of a new revision, or of the current one with changed TLS files.
    * @param material content of its TLS files; null if unchanged
    * @returns null, or the reason for rejecting it
    */
-  prepare(text: string, material: TlsMaterial | null): Promise<string | null>
-  /** Second phase: activates the prepared text. */
-  commit(number: number, appliedAtMs: number): void
+  prepare(move: WorkerMove, material: TlsMaterial | null): Promise<string | null>
+  /** Second phase: activates the prepared table. */
+  commit(number: number, etag: string, appliedAtMs: number): void
   abandon(): void
   /** From now on each response closes its connection. */
   endConnections(): void
@@ -112,6 +124,7 @@ const NAMES: Readonly<Record<keyof WorkerPort, true>> = {
   pinned: true,
   setJudged: true,
   setFleet: true,
+  receive: true,
   prepare: true,
   commit: true,
   abandon: true,

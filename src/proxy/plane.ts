@@ -124,7 +124,10 @@ export function createPlane(parts: PlaneParts): Plane {
     exposeKey: parts.exposeCacheKey ?? false,
     over: (exchange) => journey.over(exchange),
   })
-  const settingsOf = (id: string) => live.current.table.routes.find((route) => route.id === id)?.cache ?? null
+  const settingsOf = (id: string) => {
+    const { routes, places } = live.current.table
+    return routes[places.get(id) ?? -1]?.cache ?? null
+  }
   const control = new CacheControl(tiers, cache.counters, Date.now, settingsOf)
   const { forceSecret, forceByLink: byLink = false } = parts
   const force = forceSecret === null ? null : new Force(forceSecret, () => measurements.forceRefused++)

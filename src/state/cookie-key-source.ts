@@ -32,8 +32,8 @@ export class CookieKeySource {
    * @returns errors at the places that need a key if there is none
    */
   flawsOf(table: Table): Finding[] {
+    if (this.#keys !== null || !needsKey(table)) return []
     const places = placesOf(table)
-    if (places.length === 0 || this.#keys !== null) return []
     try {
       this.#keys = new CookieKeys([this.#kept()])
       return []
@@ -53,6 +53,14 @@ export class CookieKeySource {
     if (this.#folder === null) throw new Error('no --cookie-secret is set, and there is no state folder')
     return keptKey(this.#folder, FILE, flawOfCookieSecret)
   }
+}
+
+function needsKey({ addsToAnswers, upstreams, routes }: Table): boolean {
+  if (!addsToAnswers) return false
+  return (
+    routes.some(({ keysVisitors }) => keysVisitors) ||
+    [...upstreams.values()].some(({ affinity }) => affinity?.kind === 'cookie')
+  )
 }
 
 /** The places of a table that need a key. */

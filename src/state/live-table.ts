@@ -13,7 +13,7 @@ export interface Revision {
   /** A strong entity tag with its quotes: the number and a hash of the text. */
   readonly etag: string
   readonly table: Table
-  /** The text of routes.yaml that this revision was read from. */
+  /** The text of routes.yaml that this revision was read from; empty in a process that only serves, after its first one. */
   readonly text: string
   /** Epoch milliseconds at which it took effect. */
   readonly appliedAtMs: number
@@ -45,7 +45,7 @@ export class LiveTable {
    * @param material what the TLS files of the table hold
    */
   constructor(table: Table, text: string, nowMs: number, number = 1, material = NO_MATERIAL) {
-    this.#current = revisionOf(number, table, text, nowMs)
+    this.#current = Object.freeze({ number, etag: etagOf(number, text), table, text, appliedAtMs: nowMs })
     this.#material = material
   }
 
@@ -73,8 +73,8 @@ export class LiveTable {
 
   /**
    * Puts a table in force and returns its revision. Exchanges that run keep the revision they began with.
-   * @param known what `prepare` has returned for it, where it was prepared before; its number, where others count; and what
-   *   its TLS files hold, where that is not what it was
+   * @param known what `prepare` has returned for it, where it was prepared before; its number, where others count; its entity
+   *   tag, where it is known; and what its TLS files hold, where that is not what it was
    * @throws {Error} as `prepare`; then the current revision stays
    * @throws {AggregateError} parts have failed over the new revision, which is in force; all others know of it
    */
@@ -82,11 +82,11 @@ export class LiveTable {
     table: Table,
     text: string,
     nowMs: number,
-    known: { commits?: (() => void)[]; number?: number; material?: TlsMaterial } = {},
+    known: { commits?: (() => void)[]; number?: number; etag?: string; material?: TlsMaterial } = {},
   ): Revision {
-    const { number = this.#current.number + 1, material = this.#material } = known
+    const { number = this.#current.number + 1, etag = etagOf(number, text), material = this.#material } = known
     const { commits = this.prepare(table, material) } = known
-    const revision = revisionOf(number, table, text, nowMs)
+    const revision = Object.freeze({ number, etag, table, text, appliedAtMs: nowMs })
     this.#current = revision
     this.#material = material
     this.#refusal = null
@@ -138,10 +138,6 @@ export class LiveTable {
   onApply(listener: (revision: Revision) => void): void {
     this.#listeners.push(listener)
   }
-}
-
-function revisionOf(number: number, table: Table, text: string, nowMs: number): Revision {
-  return Object.freeze({ number, etag: etagOf(number, text), table, text, appliedAtMs: nowMs })
 }
 
 /** The entity tag of a revision: the same number and text have the same one in every process. */

@@ -1,12 +1,14 @@
 /**
  * Pins after writes: the side that a key's reads stay on for a while, since it has taken the key's last write.
  */
+
 import { createHash } from 'node:crypto'
 import { isSafeMethod } from '../rules/caching/invalidation.ts'
 import type { RequestView, Side } from '../rules/http/exchange.ts'
 import type { Match } from '../rules/routing/match.ts'
 import { firstKey } from '../rules/routing/targets.ts'
 import type { Table } from '../rules/table/table.ts'
+import { replaced } from '../rules/values/replaced.ts'
 
 /** Further ones take the place of the oldest. */
 const MAX_PINS = 50_000
@@ -77,9 +79,9 @@ export class Pins {
   edited(before: Table, after: Table): void {
     const nowMs = this.#now()
     for (const [salt, atMs] of this.#ended) if (nowMs - atMs > MAX_PIN_MS) this.#ended.delete(salt)
-    const percents = new Map(after.routes.map(({ id, percent }) => [id, percent]))
-    for (const { id, percent, salt } of before.routes)
-      if (percent > (percents.get(id) ?? 0)) this.#ended.set(salt, nowMs)
+    const { gone, come } = replaced(before.routes, after.routes)
+    const percents = new Map(come.map(({ id, percent }) => [id, percent]))
+    for (const { id, percent, salt } of gone) if (percent > (percents.get(id) ?? 0)) this.#ended.set(salt, nowMs)
   }
 
   #hasEnded({ salt, side, atMs }: Pin): boolean {

@@ -75,7 +75,7 @@ async function writeRoute(ctx: AdminContext, parts: AdminParts, id: string, chan
   const done = await makeEdit(ctx, parts, change)
   if (done === null) return
   const { revision, before } = done
-  if (!before.table.routes.some((route) => route.id === id)) {
+  if (!before.table.places.has(id)) {
     ctx.status = 201
     ctx.set('Location', `/routes/${id}`)
   }
@@ -91,7 +91,7 @@ async function keylessSample(
   route: Route,
   parts: AdminParts,
 ): Promise<KeylessSample | null> {
-  const was = before.routes.find(({ id }) => id === route.id)
+  const was = before.routes[before.places.get(route.id) ?? -1]
   if (was === undefined || was === route || route.sticky.length === 0) return null
   return inTurns(keylessSteps({ before, after }, route.id, await parts.planes.recent()))
 }
@@ -105,7 +105,7 @@ async function answerRoute(
 ): Promise<void> {
   const { measurements, upstreams } = await parts.planes.figures()
   const live = liveRoute(measurements, route, parts.now())
-  const index = revision.table.routes.indexOf(route)
+  const index = revision.table.places.get(route.id) ?? -1
   ctx.set('ETag', revision.etag)
   ctx.set('Accept-Patch', PATCH_TYPES.join(', '))
   const state = routeState(route, index, breakerWords(upstreams), live)
@@ -138,7 +138,7 @@ function idOf(ctx: AdminContext): string {
 }
 
 function routeOf(table: Table, id: string): Route {
-  const route = table.routes.find((one) => one.id === id)
+  const route = table.routes[table.places.get(id) ?? -1]
   if (route === undefined) throw noSuchRoute(table, id)
   return route
 }

@@ -132,7 +132,7 @@ function audit(ctx: AdminContext, parts: AdminParts, outcome: Done, terms: EditT
 async function answerDryRun(ctx: AdminContext, parts: AdminParts, outcome: Would, more: object): Promise<void> {
   const { before, proposal, changed } = outcome
   ctx.set('ETag', before.etag)
-  const { problems: warnings, more: unlisted } = proposal.warnings
+  const { warnings, more: unlisted } = proposal.facts
   await answerLarge(ctx, {
     dryRun: true,
     revision: before.number,
@@ -198,6 +198,11 @@ async function problemOf(outcome: Refused, terms: EditTerms, parts: AdminParts):
       return new AdminProblem('invalid', 'The edited table is invalid; nothing was changed.', {
         members: listed({ problems: outcome.problems, more: outcome.more }),
       })
+    case 'late':
+      return new AdminProblem(
+        'table-late',
+        `${outcome.message}; nothing was changed. The machine is busy: try again when it is less so. A change of a percent or weight alone needs no parse.`,
+      )
     case 'not-written':
       return new AdminProblem(
         WRITE_PROBLEMS[outcome.flaw],

@@ -1,8 +1,10 @@
 /**
  * The evidence of all data planes: what comparisons have found of each route, in memory and in the state store.
  */
+
 import { judgePath, type PathVerdict, type Repeats, repeatKind } from '../../rules/evidence/noise.ts'
 import type { Route } from '../../rules/table/table.ts'
+import { goneIds, replaced } from '../../rules/values/replaced.ts'
 import {
   type EvidenceDelta,
   type PathCount,
@@ -54,6 +56,7 @@ export class Evidence extends Stored {
   /** By hour, the oldest first: what was counted and is not stored. */
   #unsaved = new Map<number, Tally>()
   #unsavedSamples: Sample[] = []
+  #routes: readonly Route[] = []
   readonly #sides = new Map<string, string>()
   /** Routes whose evidence is to be removed from the store. */
   readonly #forgotten = new Set<string>()
@@ -65,12 +68,18 @@ export class Evidence extends Stored {
 
   /** These routes are in the table in force. */
   follow(routes: readonly Route[]): void {
-    const before = new Map(this.#sides)
-    this.#sides.clear()
-    for (const { id, from, targets } of routes) {
-      this.#sides.set(id, [from, ...targets.map(({ upstream }) => upstream)].join('\n'))
+    const changed = replaced(this.#routes, routes)
+    this.#routes = routes
+    for (const { id, from, targets } of changed.come) {
+      const before = this.#sides.get(id)
+      const sides = [from, ...targets.map(({ upstream }) => upstream)].join('\n')
+      this.#sides.set(id, sides)
+      if (before !== undefined && before !== sides) this.#forget(id)
     }
-    for (const [id, sides] of before) if (this.#sides.get(id) !== sides) this.#forget(id)
+    for (const id of goneIds(changed)) {
+      this.#sides.delete(id)
+      this.#forget(id)
+    }
   }
 
   /** Adds what a plane has counted, of routes that the table still has. */

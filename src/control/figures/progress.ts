@@ -1,8 +1,10 @@
 /**
  * How far the migration is: of requests and of endpoints, what is on new services, now and over the last weeks.
  */
+
 import { z } from 'zod'
 import type { Route } from '../../rules/table/table.ts'
+import { goneIds, replaced } from '../../rules/values/replaced.ts'
 import type { Steps } from '../../rules/values/steps.ts'
 import { Callers, type CallersDelta } from '../../state/discovery/callers.ts'
 import type { RouteCallers } from '../../state/discovery/usage-tally.ts'
@@ -88,6 +90,7 @@ export class Progress extends Stored {
   readonly #unsaved = new RouteDays(ROUTE_DAYS)
   readonly #unsavedHours = new Map<number, Answered>()
   readonly #routes = new Map<string, Standing>()
+  #followed: readonly Pick<Route, 'id' | 'percent' | 'movesAll'>[] = []
   /** Routes whose standing is not stored. */
   readonly #changed = new Set<string>()
   readonly #gone = new Set<string>()
@@ -122,9 +125,9 @@ export class Progress extends Stored {
   /** These routes are in the table in force. */
   follow(routes: readonly Pick<Route, 'id' | 'percent' | 'movesAll'>[]): void {
     const nowMs = this.now()
-    const ids = new Set<string>()
-    for (const { id, percent, movesAll } of routes) {
-      ids.add(id)
+    const changed = replaced(this.#followed, routes)
+    this.#followed = routes
+    for (const { id, percent, movesAll } of changed.come) {
       const at = movesAll ? 'all' : String(percent)
       const known = this.#routes.get(id)
       if (known?.at === at) continue
@@ -132,8 +135,7 @@ export class Progress extends Stored {
       this.#changed.add(id)
       this.#gone.delete(id)
     }
-    for (const id of this.#routes.keys()) {
-      if (ids.has(id)) continue
+    for (const id of goneIds(changed)) {
       this.#routes.delete(id)
       this.#changed.delete(id)
       this.#late.delete(id)

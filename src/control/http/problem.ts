@@ -49,6 +49,7 @@ const PROBLEMS = {
   'not-implemented': { status: 501, title: 'Unknown method' },
   'cluster-unavailable': { status: 503, title: 'The cluster can not be written to' },
   'cluster-unknown': { status: 503, title: 'The cluster has not answered' },
+  'table-late': { status: 503, title: 'The table could not be checked in time' },
   'too-many-watchers': { status: 503, title: 'Too many clients read /live' },
   'no-data-plane': { status: 503, title: 'No worker is available' },
   'table-unwritable': { status: 500, title: 'The table file could not be written' },

@@ -5,9 +5,10 @@
 import { Worker } from 'node:worker_threads'
 import type { TableEdit } from '../../rules/language/edit.ts'
 import type { Problem, ReadTable } from '../../rules/language/text.ts'
+import type { Table } from '../../rules/table/table.ts'
 import type { Finding } from '../../rules/values/problem.ts'
 import { inTurns } from '../turns.ts'
-import { type Checked, type Difference, JOBS, tableSteps } from './apart-jobs.ts'
+import { type Checked, type Difference, JOBS, type PackedDocument, tableSteps } from './apart-jobs.ts'
 
 /** A job. */
 export interface Order {
@@ -22,22 +23,37 @@ export type Answer =
   | { readonly id: number; readonly ok: false; readonly message: string }
 
 /** Jobs with fewer characters take only a few milliseconds and run on the calling thread. */
-const SMALL = 4_000
+export const SMALL = 4_000
 /** The thread ends after this time without a job, to free its memory. */
 const IDLE_MS = 10_000
-/** A job that takes longer is aborted, and its text rejected. */
+/** A job that takes longer than this, and a millisecond more for each of so many characters, is aborted. */
 const PATIENCE_MS = 120_000
+const CHARACTERS_PER_MS = 20
 
 /** A job exceeded its limit of time or memory. */
-class TooMuch extends Error {}
+class TooMuch extends Error {
+  /** Whether it was time: a machine that is less busy may do it. */
+  readonly isLate: boolean
+
+  constructor(message: string, isLate: boolean) {
+    super(message)
+    this.isLate = isLate
+  }
+}
+
+/** A read text: its table with the document that it was compiled from, or why there is none. */
+export type ReadApart =
+  | (Extract<ReadTable, { ok: true }> & { readonly document: PackedDocument })
+  | (Extract<ReadTable, { ok: false }> & { /** It was given up. */ readonly isLate?: boolean })
 
 /**
  * Like `readTable`, without blocking this thread. A text that takes too much time or memory is rejected.
+ * @param known a table to take over from what has stayed the same
  * @throws {Error} on a bug in banyan
  */
-export async function readApart(text: string, fileName: string): Promise<ReadTable> {
+export async function readApart(text: string, fileName: string, known: Table | null): Promise<ReadApart> {
   try {
-    return await readOf(await apart('check', text, fileName))
+    return await readOf(await apart('check', text, fileName), known)
   } catch (error) {
     return refused(error, fileName)
   }
@@ -45,17 +61,23 @@ export async function readApart(text: string, fileName: string): Promise<ReadTab
 
 /** An edited and parsed text, or why the edit is not possible. */
 export type EditedTable =
-  | { readonly ok: true; readonly text: string; readonly read: ReadTable }
+  | { readonly ok: true; readonly text: string; readonly read: ReadApart }
   | { readonly ok: false; readonly message: string }
 
 /**
  * Edits a text and parses the result, without blocking this thread.
+ * @param known as that of `readApart`
  * @throws {Error} on a bug in banyan
  */
-export async function editApart(text: string, edit: TableEdit, fileName: string): Promise<EditedTable> {
+export async function editApart(
+  text: string,
+  edit: TableEdit,
+  fileName: string,
+  known: Table | null,
+): Promise<EditedTable> {
   try {
     const edited = await apart('edit', text, JSON.stringify(edit), fileName)
-    return edited.ok ? { ok: true, text: edited.text, read: await readOf(edited.checked) } : edited
+    return edited.ok ? { ok: true, text: edited.text, read: await readOf(edited.checked, known) } : edited
   } catch (error) {
     return { ok: true, text, read: refused(error, fileName) }
   }
@@ -102,16 +124,15 @@ export async function revertApart(
   }
 }
 
-async function readOf(checked: Checked): Promise<ReadTable> {
-  if (!checked.ok) return checked
-  const { document, ...rest } = checked
-  return { ...rest, table: await inTurns(tableSteps(document)) }
+async function readOf(checked: Checked, known: Table | null): Promise<ReadApart> {
+  return checked.ok ? { ...checked, table: await inTurns(tableSteps(checked.document, known)) } : checked
 }
 
-function refused(error: unknown, file: string): ReadTable {
+function refused(error: unknown, file: string): ReadApart {
   if (!(error instanceof TooMuch)) throw error
-  const problem = { file, line: 1, column: 1, pointer: '', message: error.message, severity: 'error' } as const
-  return { ok: false, problems: [problem], more: 0 }
+  const { message, isLate } = error
+  const problem = { file, line: 1, column: 1, pointer: '', message, severity: 'error' } as const
+  return { ok: false, problems: [problem], more: 0, isLate }
 }
 
 type Jobs = typeof JOBS
@@ -146,10 +167,10 @@ class Thread {
     worker.ref()
     return new Promise((resolve, reject) => {
       const id = this.#next++
-      const deadline = setTimeout(
-        () => this.#giveUp(worker, `parsing timed out after ${PATIENCE_MS / 1000} s`),
-        PATIENCE_MS,
-      )
+      const size = args.reduce((sum, arg) => sum + arg.length, 0)
+      const patienceMs = PATIENCE_MS + Math.ceil(size / CHARACTERS_PER_MS)
+      const late = new TooMuch(`parsing timed out after ${Math.round(patienceMs / 1000)} s`, true)
+      const deadline = setTimeout(() => this.#giveUp(worker, late), patienceMs)
       this.#open.set(id, { resolve, reject, deadline })
       worker.postMessage({ id, name, args } satisfies Order)
     })
@@ -162,7 +183,8 @@ class Thread {
     worker.on('message', (answer: Answer) => this.#answered(answer))
     worker.on('error', (error: NodeJS.ErrnoException) => {
       const isFull = error.code === 'ERR_WORKER_OUT_OF_MEMORY'
-      this.#giveUp(worker, isFull ? 'out of memory while parsing' : `can't be read: ${error.message}`)
+      const why = isFull ? 'out of memory while parsing' : `can't be read: ${error.message}`
+      this.#giveUp(worker, new TooMuch(why, false))
     })
     this.#worker = worker
     return worker
@@ -186,13 +208,13 @@ class Thread {
   }
 
   /** Terminates the thread and rejects all its jobs; the next job starts a new one. */
-  #giveUp(worker: Worker, why: string): void {
+  #giveUp(worker: Worker, why: TooMuch): void {
     if (this.#worker !== worker) return
     this.#worker = null
     void worker.terminate()
     for (const { reject, deadline } of this.#open.values()) {
       clearTimeout(deadline)
-      reject(new TooMuch(why))
+      reject(why)
     }
     this.#open.clear()
   }

@@ -12,6 +12,8 @@ import type { Authorship } from '../control-log.ts'
 import type { IfMatch } from '../http/preconditions.ts'
 import type { FieldErrors } from '../http/problem.ts'
 import type { WriteFlaw } from './durable-write.ts'
+import type { TableMove } from './followers.ts'
+import type { TextFacts } from './reader.ts'
 
 /** The revision that an edit is meant for, its author and its reason. */
 export interface EditTerms extends Authorship {
@@ -42,6 +44,7 @@ export interface EditTerms extends Authorship {
  * - `file-busy`: the file is being written to all the time
  * - `invalid`: the body has invalid values, each with its pointer
  * - `refused`: the edited table would be invalid; nothing was written
+ * - `late`: it took too long to find out whether it is valid; nothing was written
  * - `not-written`: the file could not be replaced; nothing has changed
  */
 export type EditOutcome =
@@ -69,6 +72,7 @@ export type EditOutcome =
   | { readonly kind: 'file-busy' }
   | ({ readonly kind: 'invalid' } & FieldErrors)
   | ({ readonly kind: 'refused' } & Problems)
+  | { readonly kind: 'late'; readonly message: string }
   | { readonly kind: 'not-written'; readonly flaw: WriteFlaw; readonly message: string }
 
 /** A valid text and its table. */
@@ -77,7 +81,8 @@ export interface Proposal {
   readonly table: Table
   /** Content of its TLS files. */
   readonly material: TlsMaterial
-  readonly warnings: Problems
+  readonly facts: TextFacts
+  readonly move: TableMove
 }
 
 /** An edit: maps the current revision to the new text, or to an outcome that explains why there is none. */

@@ -29,21 +29,23 @@ export function putRoute(id: string, said: JsonObject, existence: Existence = 'e
 
 /** Changes a route by a JSON Merge Patch (RFC 7396). */
 export function patchRoute(id: string, patch: JsonObject): Change {
-  return (revision) => {
-    const at = placeOf(revision, id)
-    if (at === -1) return { kind: 'no-such-route', revision, id }
-    // A default that the file leaves out stays out: writing it would change nothing but the text.
-    if (patch.percent === 0 && routes(revision)[at]?.document.percent === undefined) patch = { ...patch, percent: null }
-    return atRoute(at, mergePatch(routes(revision)[at]?.document, patch) as JsonObject)
-  }
+  return (revision) => patched(revision, id, patch)
+}
+
+function patched(revision: Revision, id: string, patch: JsonObject): ChangedText {
+  const at = placeOf(revision, id)
+  if (at === -1) return { kind: 'no-such-route', revision, id }
+  // A default that the file leaves out stays out: writing it would change nothing but the text.
+  if (patch.percent === 0 && routes(revision)[at]?.document.percent === undefined) patch = { ...patch, percent: null }
+  return atRoute(at, mergePatch(routes(revision)[at]?.document, patch) as JsonObject)
 }
 
 /** Changes several routes at once, each as `patchRoute` does. */
 export function patchRoutes(patches: readonly { readonly id: string; readonly patch: JsonObject }[]): Change {
-  return async (revision) => {
+  return (revision) => {
     const changed: { at: number; route: JsonObject }[] = []
     for (const { id, patch } of patches) {
-      const one = await patchRoute(id, patch)(revision)
+      const one = patched(revision, id, patch)
       if (one.kind !== 'edit' || one.edit.kind !== 'route') return one
       changed.push({ at: one.edit.at, route: one.edit.route as JsonObject })
     }
@@ -90,8 +92,8 @@ function routes(revision: Revision) {
   return revision.table.routes
 }
 
-function placeOf(revision: Revision, id: string): number {
-  return routes(revision).findIndex((route) => route.id === id)
+function placeOf({ table }: Revision, id: string): number {
+  return table.places.get(id) ?? -1
 }
 
 /** @param route null removes the route */

@@ -2,11 +2,14 @@
  * Data planes in other processes: all of them apply a revision, or none does.
  */
 
+import type { NumberChange } from '../../rules/language/numbers.ts'
 import type { TlsMaterial } from '../../state/tls/material.ts'
+import type { PackedDocument } from './apart-jobs.ts'
 
 /** A revision as sent to another process: plain data. */
 export interface RevisionText {
   readonly number: number
+  readonly etag: string
   readonly text: string
   /** Epoch milliseconds at which it takes effect. */
   readonly appliedAtMs: number
@@ -14,11 +17,34 @@ export interface RevisionText {
   readonly material: TlsMaterial
 }
 
-/** Two-phase commit. A prepared text is dropped by the next `prepare`, by `commit` or by `abandon`. */
+/**
+ * How a table is got at without parsing its text: it is the one in force, or that with other numbers, or here is what was parsed.
+ * The first two hold in a process that has the revision `base`.
+ */
+export type TableMove =
+  | { readonly kind: 'same'; readonly base: string }
+  | { readonly kind: 'numbers'; readonly base: string; readonly changes: readonly NumberChange[] }
+  | { readonly kind: 'document'; readonly document: PackedDocument }
+
+/** A table that is to be prepared. */
+export interface ProposedTable {
+  readonly text: string
+  readonly move: TableMove
+  readonly material: TlsMaterial
+}
+
+/** Why a table could not be prepared, for the operator. */
+export interface Unprepared {
+  /** Whether a process did not answer: it has nothing against the table. */
+  readonly isLate: boolean
+  readonly why: string
+}
+
+/** Two-phase commit. A prepared table is dropped by the next `prepare`, by `commit` or by `abandon`. */
 export interface Followers {
-  /** Prepares a text and its TLS files in each process. @returns null, or the reason why one of them can't, for the operator */
-  prepare(text: string, material: TlsMaterial): Promise<string | null>
-  /** Activates the prepared text in each process. Resolves when no new request uses another one. Never rejects. */
+  /** Prepares a table and its TLS files in each process. @returns null, or why one of them can't */
+  prepare(proposed: ProposedTable): Promise<Unprepared | null>
+  /** Activates the prepared table in each process. Resolves when no new request uses another one. Never rejects. */
   commit(revision: RevisionText): Promise<void>
   abandon(): void
 }

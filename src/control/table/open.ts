@@ -22,6 +22,7 @@ import type { ControlLog } from '../control-log.ts'
 import type { Ownership } from '../ownership.ts'
 import { GivenTable, TableFile, type TableSource } from './file.ts'
 import { byFile, HISTORY_BOUNDS, History } from './history.ts'
+import type { TextFacts } from './reader.ts'
 import { MAX_FILE_BYTES } from './settled-text.ts'
 import { TlsFiles } from './tls-files.ts'
 
@@ -47,6 +48,8 @@ export interface OpenedTable {
   readonly source: TableSource
   readonly history: History
   readonly tlsFiles: TlsFiles
+  /** What is known of its text besides. */
+  readonly facts: TextFacts
 }
 
 /** A table of a cluster. */
@@ -84,7 +87,8 @@ export function openTable(
   warn(read.warnings, log)
   const { number, atMs } = history.start(text, nowMs)
   const source = isFile ? new TableFile(path) : new GivenTable(name, text)
-  return { live: new LiveTable(read.table, text, atMs, number, read.material), source, history, tlsFiles }
+  const live = new LiveTable(read.table, text, atMs, number, read.material)
+  return { live, source, history, tlsFiles, facts: factsOf(read) }
 }
 
 /**
@@ -112,7 +116,8 @@ export function openClusterTable(
     const text = history.textNow(number)
     const read = text === null ? null : readWhole(text, `revision ${number}`, needed)
     if (text === null || read?.ok !== true) continue
-    return { live: new LiveTable(read.table, text, atMs, number, read.material), history, tlsFiles, earlier: null }
+    const live = new LiveTable(read.table, text, atMs, number, read.material)
+    return { live, history, tlsFiles, earlier: null, facts: factsOf(read) }
   }
   const name = path === STDIN ? 'stdin' : path
   const text = readText(path)
@@ -124,7 +129,8 @@ export function openClusterTable(
   const number = newest?.text === text ? newest.record.number : (newest?.record.number ?? 0) + 1
   const record = newest?.text === text ? newest.record : byFile(number, text, nowMs)
   history.remember(record, text)
-  return { live: new LiveTable(read.table, text, record.atMs, number, read.material), history, tlsFiles, earlier }
+  const live = new LiveTable(read.table, text, record.atMs, number, read.material)
+  return { live, history, tlsFiles, earlier, facts: factsOf(read) }
 }
 
 /** Of the history of an instance that is no member of a cluster yet. */
@@ -151,6 +157,10 @@ type WholeTable =
   | (Extract<ReadTable, { ok: true }> & { readonly material: TlsMaterial })
   | Extract<ReadTable, { ok: false }>
 
+function factsOf({ warnings, more, numbers }: TextFacts): TextFacts {
+  return { warnings, more, numbers }
+}
+
 /** Uses the last good revision instead of an invalid file, which stays rejected until it is fixed. */
 function standIn(
   path: string,
@@ -168,7 +178,7 @@ function standIn(
   for (const problem of problems.problems) log.error({ event: 'table-refused', ...problem }, formatProblem(problem))
   const live = new LiveTable(read.table, newest.text, atMs, number, read.material)
   live.refuse(problems.problems, nowMs, problems.more)
-  return { live, source: new TableFile(path), history, tlsFiles: needed.tlsFiles }
+  return { live, source: new TableFile(path), history, tlsFiles: needed.tlsFiles, facts: factsOf(read) }
 }
 
 function invalidText(path: string, text: string, problems: Problems): string {

@@ -2,23 +2,26 @@
  * The only writer of the table: every change, by the API or by an edit of the file, goes through here, one at a time.
  *
  * An edit is a commit: validate -> edit the text -> write it durably -> apply it. routes.yaml is the single source of truth, so
- * changes on disk are loaded before an edit, and an invalid file is never overwritten.
+ * changes on disk are loaded before an edit, and an invalid file is never overwritten. A large text is edited and parsed while
+ * others may edit: if one does, it is done again.
  */
 import { briefly, type TableChange, tableChanges } from '../../rules/language/changes.ts'
-import type { Problems, ReadTable } from '../../rules/language/text.ts'
+import type { Problems } from '../../rules/language/text.ts'
 import type { CookieKeySource } from '../../state/cookie-key-source.ts'
-import { http2FlawsOf } from '../../state/http2-support.ts'
 import { etagOf, type LiveTable, type Revision } from '../../state/live-table.ts'
 import type { Authorship, ControlLog } from '../control-log.ts'
 import { mayEdit } from '../http/preconditions.ts'
 import type { FieldErrors } from '../http/problem.ts'
 import { type Ownership, SOLE_OWNER } from '../ownership.ts'
-import { editApart, placeApart, readApart } from './apart.ts'
+import { Activation, type Applied, type Rejected } from './activation.ts'
+import { SMALL } from './apart.ts'
+import { Confirmation } from './confirmation.ts'
 import { WriteFailure } from './durable-write.ts'
-import type { Change, EditOutcome, EditTerms, Proposal } from './edit-outcome.ts'
+import type { Change, ChangedText, EditOutcome, EditTerms, Proposal } from './edit-outcome.ts'
 import type { TableSource } from './file.ts'
 import { type Followers, NO_FOLLOWERS } from './followers.ts'
 import type { History } from './history.ts'
+import { type Impossible, type ReadText, TableReader, type TextFacts } from './reader.ts'
 import { TableReports } from './reports.ts'
 import type { RevisionRecord } from './revision-record.ts'
 import type { Reading } from './settled-text.ts'
@@ -38,6 +41,8 @@ export interface OperationsParts {
   readonly followers?: Followers
   /** Who makes edits. Default: this instance. */
   readonly ownership?: Ownership
+  /** What is known of the text in force besides its table. Default: nothing, until it is next read. */
+  readonly facts?: TextFacts
   /** Epoch milliseconds. */
   now(): number
 }
@@ -45,9 +50,18 @@ export interface OperationsParts {
 /** How often an edit is tried while the file keeps changing, before it fails with `file-busy`. */
 const MAX_ATTEMPTS = 3
 
-type Applied =
-  | { readonly ok: true; readonly changes: readonly TableChange[] }
-  | { readonly ok: false; readonly problems: Problems }
+/** How often a text is parsed while others may edit, before they have to wait. */
+const FREE_ATTEMPTS = 2
+
+/** An outcome, or what is being parsed; `overInvalid`: over a file that is invalid. */
+type Attempt = EditOutcome | { readonly draft: Promise<Draft>; readonly overInvalid: boolean }
+
+/** What an edit makes of a revision: an outcome, or a text that was read. */
+interface Draft {
+  readonly before: Revision
+  readonly wanted: ChangedText
+  readonly read: ReadText | Impossible | null
+}
 
 const BY_FILE: Authorship = { author: 'file', reason: null }
 
@@ -56,10 +70,11 @@ export class Operations {
   readonly #live: LiveTable
   readonly #file: TableSource
   readonly #tlsFiles: TlsFiles
-  readonly #cookieKeys: CookieKeySource
   readonly #history: History
   readonly #reports: TableReports
-  readonly #followers: Followers
+  readonly #reader: TableReader
+  readonly #activation: Activation
+  readonly #confirmation: Confirmation
   readonly #ownership: Ownership
   readonly #now: () => number
   /** Settles when the last operation is over; the next one waits for it. */
@@ -69,12 +84,18 @@ export class Operations {
     this.#live = parts.live
     this.#file = parts.file
     this.#tlsFiles = parts.tlsFiles
-    this.#cookieKeys = parts.cookieKeys
     this.#history = parts.history
     this.#reports = new TableReports(parts.log, parts.file.name)
-    this.#followers = parts.followers ?? NO_FOLLOWERS
     this.#ownership = parts.ownership ?? SOLE_OWNER
     this.#now = () => parts.now()
+    const { live, tlsFiles, cookieKeys, facts, followers = NO_FOLLOWERS } = parts
+    const { name } = parts.file
+    const { text } = live.current
+    const reader = new TableReader(name, facts === undefined ? null : { text, facts })
+    this.#reader = reader
+    const common = { live, reader, reports: this.#reports }
+    this.#activation = new Activation({ ...common, tlsFiles, cookieKeys, followers, name, now: this.#now })
+    this.#confirmation = new Confirmation({ ...common, correct: (read) => this.#correct(read) })
     this.#reports.history(this.#history.problem)
   }
 
@@ -96,6 +117,7 @@ export class Operations {
   async close(): Promise<void> {
     this.#file.close()
     this.#tlsFiles.close()
+    this.#confirmation.close()
     await this.#last
   }
 
@@ -148,31 +170,21 @@ export class Operations {
 
   /** Gives the current revision the number that it has in the history. */
   async #renumber(number: number): Promise<void> {
-    const { current, material } = this.#live
-    const { table, text, appliedAtMs } = current
-    if ((await this.#followers.prepare(text, material)) !== null) {
-      this.#followers.abandon()
-      return
-    }
-    await this.#followers.commit({ number, text, appliedAtMs, material })
-    this.#live.apply(table, text, appliedAtMs, { number, material })
+    await this.#activation.again(number, this.#live.material)
   }
 
   async #renew(): Promise<boolean> {
     const { current, material: before } = this.#live
-    const { number, table, text, appliedAtMs } = current
+    const { table } = current
     const { material, findings, stale } = await this.#tlsFiles.load(table, before)
     this.#reports.tlsFiles([...stale, ...findings.map(({ message }) => message)])
     if (findings.length > 0 || material === before) return true
     this.#live.prepare(table, material)
-    const refusal = await this.#followers.prepare(text, material)
+    const refusal = await this.#activation.again(current.number, material)
     if (refusal !== null) {
-      this.#followers.abandon()
       this.#reports.tlsFilesFailed(refusal)
       return false
     }
-    await this.#followers.commit({ number, text, appliedAtMs, material })
-    this.#live.renew(material)
     this.#reports.tlsFilesInForce(current)
     return true
   }
@@ -181,18 +193,63 @@ export class Operations {
    * Makes an edit: in the file and in effect, or not at all.
    * @throws {Error} only on a bug in banyan, or while it is being closed
    */
-  commit(change: Change, terms: EditTerms): Promise<EditOutcome> {
-    return this.#alone(async () => {
-      if (!this.#ownership.isOwner && terms.dryRun !== true) return { kind: 'not-owner' }
-      for (let attempt = 1; attempt <= (this.#file.attempts ?? MAX_ATTEMPTS); attempt++) {
-        const obstacle = await this.#catchUp()
-        if (obstacle !== null && (terms.force !== true || obstacle.kind !== 'file-refused')) return obstacle
-        const outcome = await this.#edit(change, terms, obstacle !== null).finally(() => this.#followers.abandon())
-        // The file was edited within the last milliseconds: that edit is applied first.
-        if (outcome.kind !== 'not-written' || outcome.flaw !== 'changed') return outcome
+  async commit(change: Change, terms: EditTerms): Promise<EditOutcome> {
+    const attempts = this.#file.attempts ?? MAX_ATTEMPTS
+    let draft: Draft | null = null
+    for (let attempt = 1, drafts = 0; attempt <= attempts; ) {
+      const known: Draft | null = draft
+      const step: Attempt = await this.#alone<Attempt>(() =>
+        this.#attempt(change, terms, known, drafts >= FREE_ATTEMPTS),
+      )
+      if ('draft' in step) {
+        const made: Draft = await step.draft
+        if (terms.dryRun === true) return await this.#make(made, terms, step.overInvalid)
+        draft = made
+        drafts++
+        continue
       }
-      return { kind: 'file-busy' }
-    })
+      // The file was edited within the last milliseconds: that edit is applied first.
+      if (step.kind !== 'not-written' || step.flaw !== 'changed') return step
+      attempt++
+    }
+    return { kind: 'file-busy' }
+  }
+
+  /**
+   * Makes an edit if it is known what becomes of the current revision, or known at once.
+   * @param draft made before; of another revision it is of no use
+   * @param isHeld nobody else may edit until it is known
+   * @returns the outcome, or the draft to come back with
+   */
+  async #attempt(change: Change, terms: EditTerms, draft: Draft | null, isHeld: boolean): Promise<Attempt> {
+    if (!this.#ownership.isOwner && terms.dryRun !== true) return { kind: 'not-owner' }
+    const obstacle = await this.#catchUp()
+    if (obstacle !== null && (terms.force !== true || obstacle.kind !== 'file-refused')) return obstacle
+    const overInvalid = obstacle !== null
+    const before = this.#live.current
+    if (terms.ifMatch !== null && !mayEdit(terms.ifMatch, before.etag)) return { kind: 'outdated', revision: before }
+    const next = draft?.before === before ? draft : this.#draft(before, change, draft)
+    if (next instanceof Promise && !isHeld && before.text.length >= SMALL) return { draft: next, overInvalid }
+    return await this.#make(await next, terms, overInvalid)
+  }
+
+  /** What an edit makes of a revision: at once where only numbers change. @param earlier of another revision */
+  #draft(before: Revision, change: Change, earlier: Draft | null): Draft | Promise<Draft> {
+    const wanted = change(before)
+    if (wanted instanceof Promise) return wanted.then((text) => this.#readDraft(before, text))
+    if (wanted.kind === 'text' && earlier?.wanted.kind === 'text' && earlier.wanted.text === wanted.text) {
+      const { read } = earlier
+      if (read !== null && 'move' in read && read.move.kind === 'document') return { before, wanted, read }
+    }
+    const read = wanted.kind === 'edit' ? this.#reader.editNow(before, wanted.edit) : null
+    if (read !== null || (wanted.kind !== 'edit' && wanted.kind !== 'text')) return { before, wanted, read }
+    return this.#readDraft(before, wanted)
+  }
+
+  async #readDraft(before: Revision, wanted: ChangedText): Promise<Draft> {
+    if (wanted.kind === 'text') return { before, wanted, read: await this.#reader.read(before, wanted.text) }
+    if (wanted.kind === 'edit') return { before, wanted, read: await this.#reader.edit(before, wanted.edit) }
+    return { before, wanted, read: null }
   }
 
   /** Applies the file on disk. Returns the reason if that fails, or null. */
@@ -205,17 +262,17 @@ export class Operations {
     return problems === null ? null : { kind: 'file-refused', ...problems }
   }
 
-  async #edit(change: Change, terms: EditTerms, overInvalid: boolean): Promise<EditOutcome> {
-    const before = this.#live.current
-    if (terms.ifMatch !== null && !mayEdit(terms.ifMatch, before.etag)) return { kind: 'outdated', revision: before }
-    const wanted = await change(before)
+  async #make(draft: Draft, terms: EditTerms, overInvalid: boolean): Promise<EditOutcome> {
+    if (terms.dryRun === true) return await this.#finish(draft, terms, overInvalid)
+    return await this.#finish(draft, terms, overInvalid).finally(() => this.#activation.abandon())
+  }
+
+  async #finish({ before, wanted, read }: Draft, terms: EditTerms, overInvalid: boolean): Promise<EditOutcome> {
     if (wanted.kind !== 'text' && wanted.kind !== 'edit') return wanted
-    const edited =
-      wanted.kind === 'text'
-        ? { ok: true as const, text: wanted.text, read: await readApart(wanted.text, this.#file.name) }
-        : await editApart(before.text, wanted.edit, this.#file.name)
-    if (!edited.ok) return { kind: 'refused', ...this.#problem(edited.message, 'edit the table file') }
-    const proposal = await this.#try(edited.text, edited.read)
+    if (read === null) throw new Error('a text that nobody has read')
+    if (!('ok' in read)) return { kind: 'refused', ...this.#activation.problem(read.message, 'edit the table file') }
+    const proposal = await (terms.dryRun === true ? this.#activation.check(read) : this.#activation.prepare(read))
+    if ('late' in proposal) return { kind: 'late', message: proposal.late }
     if ('problems' in proposal) {
       const errors = wanted.kind === 'edit' ? fieldErrors(proposal.problems, wanted.place) : null
       return errors === null ? { kind: 'refused', ...proposal.problems } : { kind: 'invalid', ...errors }
@@ -242,7 +299,7 @@ export class Operations {
       if (!(error instanceof WriteFailure)) throw error
       return { kind: 'not-written', flaw: error.flaw, message: `${this.#file.name} ${error.message}` }
     }
-    const applied = await this.#apply(text, proposal, terms)
+    const applied = await this.#apply(proposal, terms, null, made.etag)
     if (applied.ok) {
       await this.#history.commit(record, text)
       this.#reports.history(this.#history.problem)
@@ -273,27 +330,10 @@ export class Operations {
     return { ...record, etag: etagOf(number, text), run: this.#history.runOf(record) }
   }
 
-  /** Validates a text as far as possible without activating it. */
-  async #try(text: string, read: ReadTable): Promise<Proposal | { readonly problems: Problems }> {
-    if (!read.ok) return { problems: { problems: read.problems, more: read.more } }
-    const { material, findings: flaws } = await this.#tlsFiles.load(read.table, this.#live.material)
-    const findings = [...flaws, ...http2FlawsOf(read.table), ...this.#cookieKeys.flawsOf(read.table)]
-    if (findings.length > 0) {
-      return { problems: { problems: await placeApart(findings, text, this.#file.name), more: 0 } }
-    }
-    try {
-      this.#live.prepare(read.table, material)
-    } catch (error) {
-      return { problems: this.#problem((error as Error).message) }
-    }
-    const refusal = await this.#followers.prepare(text, material)
-    if (refusal !== null) return { problems: this.#problem(refusal) }
-    return { text, table: read.table, material, warnings: { problems: read.warnings, more: read.more } }
-  }
-
   /** Returns null if the file's text is active now, otherwise the problems. */
   async #takeIn(reading: Reading): Promise<Problems | null> {
-    if (!reading.ok) return this.#refuse(`${reading.flaw}: ${reading.message}`, this.#problem(reading.message))
+    if (!reading.ok)
+      return this.#refuse(`${reading.flaw}: ${reading.message}`, this.#activation.problem(reading.message))
     const { text } = reading
     if (reading.made !== undefined) return this.#takeInMade(text, reading.made)
     if (text === this.#live.current.text) {
@@ -301,12 +341,12 @@ export class Operations {
       this.#live.accept()
       return null
     }
-    const proposal = await this.#try(text, await readApart(text, this.#file.name))
-    if ('problems' in proposal) return this.#refuse(`text: ${text}`, proposal.problems)
+    const proposal = await this.#activation.prepare(await this.#reader.read(this.#live.current, text))
+    if (!('table' in proposal)) return this.#refuse(`text: ${text}`, problemsOf(proposal, this.#activation))
     const before = this.#live.current.number
     // Another instance that owns the folder has made it, or reads the same file and is about to record it.
     const made = this.#ownership.isOwner ? null : await this.#history.recordOf(text, before)
-    const applied = await this.#apply(text, proposal, made ?? BY_FILE, made?.number ?? before + 1)
+    const applied = await this.#apply(proposal, made ?? BY_FILE, made?.number ?? before + 1)
     if (!applied.ok) return this.#refuse(`text: ${text}`, applied.problems)
     if (made !== null) return null
     await this.#history.add(this.#recordOf(this.#live.current.number, text, BY_FILE, applied.changes, false), text)
@@ -318,9 +358,9 @@ export class Operations {
   async #takeInMade(text: string, made: RevisionRecord): Promise<Problems | null> {
     const { current } = this.#live
     if (text !== current.text) {
-      const proposal = await this.#try(text, await readApart(text, this.#file.name))
-      if ('problems' in proposal) return this.#refuse(`text: ${text}`, proposal.problems)
-      const applied = await this.#apply(text, proposal, made, made.number)
+      const proposal = await this.#activation.prepare(await this.#reader.read(this.#live.current, text))
+      if (!('table' in proposal)) return this.#refuse(`text: ${text}`, problemsOf(proposal, this.#activation))
+      const applied = await this.#apply(proposal, made, made.number)
       if (!applied.ok) return this.#refuse(`text: ${text}`, applied.problems)
     } else {
       if (made.number !== current.number) await this.#renumber(made.number)
@@ -332,28 +372,26 @@ export class Operations {
     return null
   }
 
-  /**
-   * Activates a validated table. Returns its changes if it was read from the file, or the problems.
-   * @param read the number of the revision, if it was read from the file
-   */
-  async #apply(text: string, proposal: Proposal, by: Authorship, read: number | null = null): Promise<Applied> {
-    const before = this.#live.current
-    const number = read ?? before.number + 1
-    const nowMs = this.#now()
-    const { table, material } = proposal
-    // Followers have prepared it and can't reject it any more; then this process has nothing to prepare.
-    await this.#followers.commit({ number, text, appliedAtMs: nowMs, material })
-    try {
-      this.#live.apply(table, text, nowMs, { number, material })
-    } catch (error) {
-      if (this.#live.current === before) return { ok: false, problems: this.#problem((error as Error).message) }
-      // A listener failed. The revision is active nevertheless.
-      this.#reports.listenerFailed(error, this.#live.current)
-    }
-    // The audit line of an edit by the API has its changes.
-    const changes = read !== null ? tableChanges(before.table, table) : null
-    this.#reports.inForce(this.#live.current, by, proposal.warnings, changes)
-    return { ok: true, changes: changes ?? [] }
+  async #apply(
+    proposal: Proposal,
+    by: Authorship,
+    read: number | null = null,
+    etag: string | null = null,
+  ): Promise<Applied> {
+    const applied = await this.#activation.apply(proposal, by, read, etag)
+    if (applied.ok && proposal.move.kind === 'numbers') this.#confirmation.later()
+    return applied
+  }
+
+  /** What the text in force says, where it is another table than the one that is: a bug in banyan. */
+  #correct(read: ReadText): Promise<void> {
+    return this.#alone(async () => {
+      const { text, number } = this.#live.current
+      if (read.text !== text) return
+      this.#reports.unconfirmed(this.#live.current)
+      const proposal = await this.#activation.prepare(read)
+      if ('table' in proposal) await this.#apply({ ...proposal, move: { kind: 'same', base: '' } }, BY_FILE, number)
+    })
   }
 
   /** @param state identifies what is rejected: it is reported once */
@@ -363,18 +401,16 @@ export class Operations {
     return problems
   }
 
-  /** A problem with the file as a whole. */
-  #problem(message: string, hint?: string): Problems {
-    const place = { file: this.#file.name, line: 1, column: 1, pointer: '', severity: 'error' } as const
-    return { problems: [{ ...place, message, ...(hint === undefined ? {} : { hint }) }], more: 0 }
-  }
-
   /** Runs `work` after all earlier operations. */
   #alone<T>(work: () => Promise<T>): Promise<T> {
     const result = this.#last.then(work)
     this.#last = result.catch(() => {})
     return result
   }
+}
+
+function problemsOf(rejected: Rejected, activation: Activation): Problems {
+  return 'late' in rejected ? activation.problem(rejected.late) : rejected.problems
 }
 
 /** The problems as errors of a request body that describes this place, if all of them are inside it. */

@@ -2,7 +2,7 @@
  * Log messages about the table: applied revisions with their authors, and problems, each logged once.
  */
 import type { TableChange } from '../../rules/language/changes.ts'
-import { formatProblem, type Problems } from '../../rules/language/text.ts'
+import { formatProblem, type Problem, type Problems } from '../../rules/language/text.ts'
 import { andMore } from '../../rules/values/problem.ts'
 import type { Revision } from '../../state/live-table.ts'
 import type { Authorship, ControlLog } from '../control-log.ts'
@@ -33,15 +33,14 @@ export class TableReports {
   inForce(
     revision: Revision,
     { author, reason }: Authorship,
-    warnings: Problems,
+    warnings: readonly Problem[],
     changes: readonly TableChange[] | null,
   ): void {
     this.#refused = null
     const fields = { event: 'revision', ...facts(revision), author, reason }
     const told = changes === null ? fields : { ...fields, changes: changes.slice(0, MAX_LOGGED_CHANGES) }
     this.#log.info(told, `applied revision ${revision.number}`)
-    for (const warning of warnings.problems)
-      this.#log.warn({ event: 'table-warning', ...warning }, formatProblem(warning))
+    for (const warning of warnings) this.#log.warn({ event: 'table-warning', ...warning }, formatProblem(warning))
   }
 
   /** The file has the active text: logged only if it had another one before. */
@@ -102,6 +101,12 @@ export class TableReports {
   /** TLS files that have become unusable. */
   get staleTlsFiles(): readonly string[] {
     return this.#stale
+  }
+
+  /** A bug in banyan: the text in force was changed without a parse, and parsed it is another table. */
+  unconfirmed(revision: Revision): void {
+    const told = 'internal error: the text of the table is not the table in force, which is corrected'
+    this.#log.error({ event: 'table-failed', ...facts(revision) }, told)
   }
 
   /** A listener failed on a revision, which is active nevertheless. */

@@ -38,12 +38,16 @@ const summaryRecord = z.object({
   ),
 })
 
-/** @param printOf equal where the settings of a route and upstream are */
+/**
+ * @param all routes of the table: all of them, or those that matter
+ * @param printOf equal where the settings of a route and upstream are
+ */
 export function summaryOf(
   table: Table,
+  all: readonly Route[],
   printOf: (table: Table, route: Route, upstream: string) => string,
 ): CachingSummary {
-  const routes = table.routes.filter((route) => route.cache !== null)
+  const routes = all.filter((route) => route.cache !== null)
   routes.sort((a, b) => (a.id < b.id ? -1 : 1))
   return {
     routes: routes.map((route) => {

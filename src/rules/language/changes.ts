@@ -2,8 +2,9 @@
  * The differences between two tables: which routes and upstreams, and which of their keys.
  */
 
-import { NO_UPSTREAM, type Table } from '../table/table.ts'
+import { NO_UPSTREAM, type Route, type Table, type Upstream } from '../table/table.ts'
 import { type Plain, sameValue } from '../values/plain.ts'
+import { replaced } from '../values/replaced.ts'
 import { flowText } from './yaml-print.ts'
 
 /** One thing that is different. */
@@ -69,10 +70,10 @@ export function tableChanges(before: Table, after: Table): TableChange[] {
   }
   const keys = keyChanges(before.visitor.document, after.visitor.document)
   if (keys.length > 0) changes.push({ what: 'visitor', name: after.visitor.name, change: 'changed', keys })
-  const upstreams = (table: Table) => new Map([...table.upstreams].map(([name, { document }]) => [name, document]))
-  changes.push(...thingChanges('upstream', upstreams(before), upstreams(after)))
-  const routes = (table: Table) => new Map(table.routes.map(({ id, document }) => [id, document]))
-  changes.push(...thingChanges('route', routes(before), routes(after)))
+  const upstreams = replaced([...before.upstreams.values()], [...after.upstreams.values()])
+  changes.push(...thingChanges('upstream', byName(upstreams.gone), byName(upstreams.come)))
+  const routes = replaced(before.routes, after.routes)
+  changes.push(...thingChanges('route', byName(routes.gone), byName(routes.come)))
   return changes
 }
 
@@ -80,6 +81,12 @@ export function tableChanges(before: Table, after: Table): TableChange[] {
 function defaultOf({ default: upstream, defaultStatus }: Table): Plain {
   return upstream === NO_UPSTREAM ? { status: defaultStatus } : upstream
 }
+
+function byName(things: readonly Thing[]): ReadonlyMap<string, object> {
+  return new Map(things.map((thing) => ['id' in thing ? thing.id : thing.name, thing.document]))
+}
+
+type Thing = Pick<Route, 'id' | 'document'> | Pick<Upstream, 'name' | 'document'>
 
 function thingChanges(
   what: 'route' | 'upstream',
@@ -100,6 +107,7 @@ function thingChanges(
 }
 
 function keyChanges(before: object, after: object): KeyChange[] {
+  if (before === after) return []
   const [old, now] = [before as Record<string, Plain>, after as Record<string, Plain>]
   const keys = [...new Set([...Object.keys(old), ...Object.keys(now)])]
   return keys

@@ -46,6 +46,7 @@ import {
   type Upstream,
   type VisitorCookie,
 } from '../table/table.ts'
+import { sameValue } from '../values/plain.ts'
 import { allOf, type Steps } from '../values/steps.ts'
 import { parseDurationMs, parseSizeBytes } from '../values/units.ts'
 
@@ -57,32 +58,108 @@ export function compileTable(document: TableDocument): Table {
   return allOf(compileSteps(document))
 }
 
-/** As `compileTable`, a route or an upstream at a time: whoever serves meanwhile compiles a large table in pieces. */
-export function* compileSteps(document: TableDocument): Steps<Table> {
+/**
+ * As `compileTable`, a route or an upstream at a time: whoever serves meanwhile compiles a large table in pieces.
+ * @param known a table to take over from what has stayed the same, the objects themselves
+ */
+export function* compileSteps(document: TableDocument, known: Table | null = null): Steps<Table> {
   const pool: Pool = new Map()
   const upstreams = new Map<string, Upstream>()
   for (const [name, said] of Object.entries(document.upstreams)) {
-    upstreams.set(name, compileUpstream(name, said))
+    const before = known?.upstreams.get(name)
+    const stays = before !== undefined && isWrittenAlike(before.document, said)
+    upstreams.set(name, stays ? before : compileUpstream(name, said))
     yield
   }
+  const around = { default: defaultOf(document), upstreams, pool }
   const routes: Route[] = []
-  for (const route of document.routes ?? []) {
-    routes.push(compileRoute(route, document, pool))
+  const places = new Map<string, number>()
+  let isMatchedAlike = known !== null && known.routes.length === (document.routes ?? []).length
+  for (const [at, said] of (document.routes ?? []).entries()) {
+    const before = known?.routes[known.places.get(said.id) ?? -1]
+    const route = before !== undefined && isSame(before, said, around) ? before : compileRoute(said, around)
+    places.set(said.id, at)
+    routes.push(route)
+    isMatchedAlike &&= matchAlike(known?.routes[at], route)
     yield
   }
-  const matcher = yield* matcherSteps(routes, compileReading({}, document.upstreams[defaultOf(document)]))
+  const reading = upstreams.get(around.default)?.reading ?? compileReading({}, undefined)
+  const stays = known !== null && isMatchedAlike && known.matcher.reading === reading
+  const matcher = stays ? known.matcher : yield* matcherSteps(routes, reading)
+  const { default: fallback } = around
+  const defaultStatus = typeof document.default === 'string' ? 404 : document.default.status
+  const visitor = compileVisitor(document.visitor ?? {})
+  return tableOf({ upstreams, default: fallback, defaultStatus, routes, places, matcher, visitor })
+}
+
+/** What a table is made of. */
+type TableParts = Omit<Table, 'visitorsAreDone' | 'addsToAnswers'>
+
+function tableOf(parts: TableParts): Table {
+  const { routes, upstreams } = parts
   return Object.freeze({
-    upstreams,
-    default: defaultOf(document),
-    defaultStatus: typeof document.default === 'string' ? 404 : document.default.status,
+    ...parts,
     routes: Object.freeze(routes),
-    matcher,
-    visitor: compileVisitor(document.visitor ?? {}),
-    visitorsAreDone: routes.every((route) => !route.keysVisitors || (route.movesAll && !drawsKeys(route))),
+    visitorsAreDone: areVisitorsDone(routes),
     addsToAnswers:
       routes.some((route) => route.keysVisitors || route.tellSide !== null) ||
       [...upstreams.values()].some(({ affinity }) => affinity?.kind === 'cookie'),
   })
+}
+
+function areVisitorsDone(routes: readonly Route[]): boolean {
+  return routes.every((route) => !route.keysVisitors || (route.movesAll && !drawsKeys(route)))
+}
+
+/**
+ * The table with other numbers in some of its entries, which match the same requests and need the same cookies: it costs nothing
+ * that grows with the table but a copy of its list of routes.
+ * @param routes by their place
+ */
+export function withEntries(
+  table: Table,
+  routes: ReadonlyMap<number, RouteDocument>,
+  upstreams: ReadonlyMap<string, UpstreamDocument>,
+): Table {
+  const all = new Map(table.upstreams)
+  for (const [name, said] of upstreams) all.set(name, compileUpstream(name, said))
+  const around = { default: table.default, upstreams: all, pool: new Map() }
+  const list = [...table.routes]
+  for (const [at, said] of routes) list[at] = compileRoute(said, around)
+  const movesVisitors = [...routes.keys()].some((at) => list[at]?.keysVisitors === true)
+  const visitorsAreDone = movesVisitors ? areVisitorsDone(list) : table.visitorsAreDone
+  return Object.freeze({ ...table, upstreams: all, routes: Object.freeze(list), visitorsAreDone })
+}
+
+/** What a route is compiled from besides its entry. */
+interface Around {
+  /** The default upstream. */
+  readonly default: string
+  readonly upstreams: ReadonlyMap<string, Pick<Upstream, 'document'>>
+  readonly pool: Pool
+}
+
+/** Whether an entry would be compiled to just this route. */
+function isSame(route: Route, said: RouteDocument, around: Around): boolean {
+  const from = said.from ?? around.default
+  const reading = compileReading(said, around.upstreams.get(from)?.document)
+  return route.from === from && route.reading === reading && isWrittenAlike(route.document, said)
+}
+
+/** Whether two entries have the same values in the same order, which decides between several targets. */
+function isWrittenAlike(one: object, other: object): boolean {
+  return JSON.stringify(one) === JSON.stringify(other)
+}
+
+/** Whether one route can take the place of another in a matcher. */
+function matchAlike(one: Route | undefined, other: Route): boolean {
+  if (one === other) return true
+  return (
+    one?.priority === other.priority &&
+    one.reading === other.reading &&
+    one.takesAmbiguousPaths === other.takesAmbiguousPaths &&
+    sameValue(one.document.match, other.document.match)
+  )
 }
 
 function defaultOf({ default: said }: Pick<TableDocument, 'default'>): string {
@@ -214,9 +291,9 @@ export function compileReading(route: ReadingKeys, upstream: ReadingKeys | undef
 }
 
 /** Compiles one route. The default upstream has the rest where the route names no `from`. */
-function compileRoute(said: RouteDocument, table: TableDocument, pool: Pool): Route {
-  const from = said.from ?? defaultOf(table)
-  const reading = compileReading(said, table.upstreams[from])
+function compileRoute(said: RouteDocument, { default: fallback, upstreams, pool }: Around): Route {
+  const from = said.from ?? fallback
+  const reading = compileReading(said, upstreams.get(from)?.document)
   const claim = compileMatch(said.match, reading, pool)
   const percent = said.percent ?? 0
   const sticky = compileSticky(said.sticky, claim.params)

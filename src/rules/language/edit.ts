@@ -45,9 +45,14 @@ const DEPTHS = [Number.POSITIVE_INFINITY, 3, 2]
  * Edits a text that `readTable` accepts so that it parses to what `change` returns for the current document. `change` may
  * modify its argument. Returns the new text, or the same one if nothing differs.
  * A JSON text stays one. An anchor on what changes or goes moves to the first of its aliases that stay.
- * Throws a RangeError if the value cannot be edited alone.
+ * @param isSaid whether an edited text parses to the wanted document; a caller that parses it anyway can tell
+ * @throws {RangeError} the value cannot be edited alone
  */
-export function editTable(text: string, change: (document: TableDocument) => TableDocument): string {
+export function editTable(
+  text: string,
+  change: (document: TableDocument) => TableDocument,
+  isSaid: (edited: string, wanted: Plain) => boolean = says,
+): string {
   const parsed = parse(text, true)
   const before = plainOf(parsed)
   const wanted = change(structuredClone(before) as TableDocument) as Plain
@@ -55,7 +60,7 @@ export function editTable(text: string, change: (document: TableDocument) => Tab
   const isJson = isJsonText(text)
   for (const depth of DEPTHS) {
     const edited = new Editor(text, depth, isJson).edit(parsed, before, wanted)
-    if (says(edited, wanted) && (!isJson || isJsonText(edited))) return edited
+    if (isSaid(edited, wanted) && (!isJson || isJsonText(edited))) return edited
   }
   throw new RangeError('cannot edit this value in place: an anchor or alias is in the way')
 }
@@ -102,8 +107,8 @@ function parse(text: string, keepSourceTokens = false): Document.Parsed {
   return parseDocument(text, { uniqueKeys: false, stringKeys: true, logLevel: 'silent', keepSourceTokens })
 }
 
-/** An edit is accepted only if it parses to the wanted document. */
-function says(text: string, wanted: Plain): boolean {
+/** Whether a text parses to the wanted document: only then is an edit accepted. */
+export function says(text: string, wanted: Plain): boolean {
   const parsed = parse(text)
   if (parsed.errors.length > 0) return false
   try {

@@ -25,6 +25,8 @@ import { type Finding, MAX_PROBLEMS, type Problem, type Problems, pointerOf } fr
 import { checkTable } from './check.ts'
 import { compileTable } from './compile.ts'
 import { schemaFindings } from './findings.ts'
+import { numberPlaces } from './number-places.ts'
+import type { NumberPlaces } from './numbers.ts'
 import { codeOf, conflictMarker, invisibleIn } from './stray.ts'
 import { firstMistake, type Lexeme, type Mistake, quotesMistake, SCALAR_MARK } from './syntax.ts'
 
@@ -37,12 +39,13 @@ export type CheckedText =
       readonly document: TableDocument
       readonly warnings: readonly Problem[]
       readonly more: number
+      readonly numbers: NumberPlaces
     }
   | ({ readonly ok: false } & Problems)
 
 /** A compiled table with its warnings, or why the text is invalid; `more` is the number of problems that are not listed. */
 export type ReadTable =
-  | { readonly ok: true; readonly table: Table; readonly warnings: readonly Problem[]; readonly more: number }
+  | (Omit<Extract<CheckedText, { ok: true }>, 'document'> & { readonly table: Table })
   | Extract<CheckedText, { ok: false }>
 
 type Path = readonly (string | number)[]
@@ -87,6 +90,7 @@ export function checkText(text: string, fileName: string): CheckedText {
   let placed: Placed[]
   let more = 0
   let document: unknown
+  let numbers: NumberPlaces = Int32Array.of()
   try {
     const parsed = parse(text, lines)
     const characters = characterFindings(text)
@@ -103,6 +107,8 @@ export function checkText(text: string, fileName: string): CheckedText {
       const findings = checkTable(document)
       more = Math.max(0, findings.length - MAX_PROBLEMS)
       placed = locateAll(mostImportant(findings), parsed, text).sort(byOffset)
+      const isValid = findings.every(({ severity }) => severity === 'warning')
+      if (isValid) numbers = numberPlaces(parsed, document as TableDocument, text)
     } else {
       const all = [...broken, ...certainFindings(parsed, broken, text)].sort(byOffset)
       more = Math.max(0, all.length - MAX_PROBLEMS)
@@ -113,7 +119,7 @@ export function checkText(text: string, fileName: string): CheckedText {
   }
   const problems = placed.map(({ finding, offset }) => problemOf(finding, offset, fileName, lines, text))
   if (problems.some((problem) => problem.severity === 'error')) return { ok: false, problems, more }
-  return { ok: true, document: document as TableDocument, warnings: problems, more }
+  return { ok: true, document: document as TableDocument, warnings: problems, more, numbers }
 }
 
 /** The findings that are reported: errors first, so that warnings do not displace them. */

@@ -39,14 +39,14 @@ const AMBIGUOUS: Match = Object.freeze({ route: null, path: null, params: NO_PAR
 export function matchRoute(table: Table, view: RequestView): Match {
   const { planes, reading } = table.matcher
   const only = planes[0]
-  if (only !== undefined && planes.length === 1 && only.reading === reading) return matchInOne(only, view)
+  if (only !== undefined && planes.length === 1 && only.reading === reading) return matchInOne(table, only, view)
   let best: Claim | null = null
   let bestTarget: Target | null = null
   let target: Target | null = null
   let read: PathReading | null = null
   for (let i = 0; i < planes.length; i++) {
     const plane = planes[i] as Plane
-    if (best !== null && plane.priority < best.route.priority) break
+    if (best !== null && plane.priority < best.priority) break
     if (target === null || plane.reading !== read) {
       read = plane.reading
       target = readTarget(view.target, read)
@@ -60,23 +60,25 @@ export function matchRoute(table: Table, view: RequestView): Match {
     bestTarget = target
   }
   if (best !== null && bestTarget !== null) {
-    const { route, path } = best
-    return { route, path, params: paramsOf(path, bestTarget.values ?? []), ambiguous: bestTarget.ambiguity !== null }
+    const { at, path } = best
+    const params = paramsOf(path, bestTarget.values ?? [])
+    return { route: table.routes[at] as Route, path, params, ambiguous: bestTarget.ambiguity !== null }
   }
   const plain = target === null || read !== reading ? readTarget(view.target, reading) : target
   return plain.ambiguity === null ? UNCLAIMED : AMBIGUOUS
 }
 
 /** As `matchRoute`, for nearly all tables: one plane, which reads paths as the default upstream does. */
-function matchInOne(plane: Plane, view: RequestView): Match {
+function matchInOne(table: Table, plane: Plane, view: RequestView): Match {
   const target = readTarget(view.target, plane.reading)
   if (target.segments === null) return UNCLAIMED
   const ambiguous = target.ambiguity !== null
   const trees = ambiguous ? plane.ambiguous : plane.all
   const claim = trees === null ? null : claimant(trees, target.authority ?? view.host, target.segments, view)
   if (claim === null) return ambiguous ? AMBIGUOUS : UNCLAIMED
-  const { route, path } = claim
-  return { route, path, params: paramsOf(path, target.values as readonly string[]), ambiguous }
+  const { at, path } = claim
+  const params = paramsOf(path, target.values as readonly string[])
+  return { route: table.routes[at] as Route, path, params, ambiguous }
 }
 
 /** Asks the trees of the request's host, the most specific first, then the tree of the claims on any host. */
@@ -152,7 +154,7 @@ function meetsAll(claim: RouteClaim, view: RequestView): boolean {
  * follow the same order.
  */
 function compareClaims(a: Claim, b: Claim, view: RequestView): number {
-  if (a.route.priority !== b.route.priority) return b.route.priority - a.route.priority
+  if (a.priority !== b.priority) return b.priority - a.priority
   const keys = hostKeys(hostOf(view))
   const byHost = hostRank(a, keys) - hostRank(b, keys)
   if (byHost !== 0) return byHost
@@ -185,9 +187,10 @@ function firstDifference(a: PathPattern, b: PathPattern): number {
  */
 export function* matcherSteps(routes: readonly Route[], reading: PathReading): Steps<Matcher> {
   const planes: Plane[] = []
-  for (const [priority, ofPriority] of Map.groupBy(routes, (route) => route.priority)) {
-    for (const [of, alike] of Map.groupBy(ofPriority, (route) => route.reading)) {
-      const lenient = alike.filter((route) => route.takesAmbiguousPaths)
+  const placed = routes.map((route, at) => ({ route, at }))
+  for (const [priority, ofPriority] of Map.groupBy(placed, ({ route }) => route.priority)) {
+    for (const [of, alike] of Map.groupBy(ofPriority, ({ route }) => route.reading)) {
+      const lenient = alike.filter(({ route }) => route.takesAmbiguousPaths)
       const ambiguous = lenient.length === 0 ? null : yield* plant(lenient, of)
       planes.push({ priority, reading: of, all: yield* plant(alike, of), ambiguous })
     }
@@ -195,15 +198,22 @@ export function* matcherSteps(routes: readonly Route[], reading: PathReading): S
   return { planes: planes.sort((a, b) => b.priority - a.priority), reading }
 }
 
-function* plant(routes: readonly Route[], reading: PathReading): Steps<HostTrees> {
+/** A route with its place in the table. */
+interface Placed {
+  readonly route: Route
+  readonly at: number
+}
+
+function* plant(routes: readonly Placed[], reading: PathReading): Steps<HostTrees> {
   const byHost = new Map<string, Claim[]>()
   const any: Claim[] = []
-  for (const route of routes) {
+  for (const { route, at } of routes) {
     for (const { path, hosts, conditions } of route.claims) {
-      const claim = { route, path, hosts, conditions }
+      const claim = { at, priority: route.priority, path, hosts, conditions }
       if (hosts.length === 0) any.push(claim)
       for (const { key } of hosts) push(byHost, key, claim)
     }
+    yield
   }
   const trees = new Map<string, PathNode>()
   for (const [key, claims] of byHost) trees.set(key, yield* grow(claims, 0, reading))
@@ -271,24 +281,25 @@ export interface Candidate {
 /** Every route of the table, in its order, with what decided for or against it. Agrees with `matchRoute`. */
 export function explainMatch(table: Table, view: RequestView): Candidate[] {
   const winner = matchRoute(table, view).route
-  const best = winner === null ? null : claimOf(winner, view)
-  return table.routes.map((route) => {
+  const best = winner === null ? null : claimOf(winner, table.places.get(winner.id) as number, view)
+  return table.routes.map((route, at) => {
     const shortfalls = shortfallsOf(route, view)
     const matched = shortfalls.length === 0
     const won = route === winner
-    const claim = matched && best !== null && !won ? claimOf(route, view) : null
-    const lost = claim === null || best === null ? shortfalls : [whyBehind(claim, best, view)]
+    const claim = matched && best !== null && !won ? claimOf(route, at, view) : null
+    const lost =
+      claim === null || best === null || winner === null ? shortfalls : [whyBehind(claim, best, winner.id, view)]
     return { routeId: route.id, matched, won, lost }
   })
 }
 
 /** The most specific claim of a route that a request meets, or null. */
-function claimOf(route: Route, view: RequestView): Claim | null {
-  const { segments } = readTarget(view.target, route.reading)
+function claimOf({ reading, priority, claims }: Route, at: number, view: RequestView): Claim | null {
+  const { segments } = readTarget(view.target, reading)
   const keys = hostKeys(hostOf(view))
   let best: Claim | null = null
-  for (const { path, hosts, conditions } of route.claims) {
-    const claim = { route, path, hosts, conditions }
+  for (const { path, hosts, conditions } of claims) {
+    const claim = { at, priority, path, hosts, conditions }
     const isHost = hosts.length === 0 || hostRank(claim, keys) < keys.length
     if (segments === null || !isHost || !patternTakes(path, segments) || !meetsAll(claim, view)) continue
     if (best === null || compareClaims(claim, best, view) < 0) best = claim
@@ -305,11 +316,10 @@ function shortfallsOf(route: Route, view: RequestView): string[] {
   return route.conditions.filter((condition) => !condition.matches(view)).map((condition) => condition.shortfall(view))
 }
 
-/** Why a claim that the request meets stands behind the winner: priority first, then host, path, number of conditions. */
-function whyBehind(own: Claim, winner: Claim, view: RequestView): string {
-  const { id, priority } = winner.route
-  if (priority !== own.route.priority)
-    return `${id} has a higher priority: ${priority}, this route has ${own.route.priority}`
+/** Why a claim that the request meets stands behind that of the winner, by its id: priority first, then host, path, number of conditions. */
+function whyBehind(own: Claim, winner: Claim, id: string, view: RequestView): string {
+  const { priority } = winner
+  if (priority !== own.priority) return `${id} has a higher priority: ${priority}, this route has ${own.priority}`
   const keys = hostKeys(hostOf(view))
   const [rank, other] = [hostRank(own, keys), hostRank(winner, keys)]
   if (other < rank) {

@@ -318,7 +318,10 @@ export interface RouteClaim {
 
 /** A claim at its place in a tree. */
 export interface Claim extends RouteClaim {
-  readonly route: Route
+  /** The place of its route in the table: routes change more often than what they match. */
+  readonly at: number
+  /** Of its route. */
+  readonly priority: number
 }
 
 /**
@@ -379,6 +382,8 @@ export interface Table {
   readonly defaultStatus: number
   /** In the order of the file. */
   readonly routes: readonly Route[]
+  /** By id, the places of the routes in `routes`. */
+  readonly places: ReadonlyMap<string, number>
   readonly matcher: Matcher
   readonly visitor: VisitorCookie
   /** No route draws on the visitor cookie any more: all those that did have moved everybody, to one upstream. */

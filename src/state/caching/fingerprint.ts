@@ -3,27 +3,38 @@
  */
 import { hash } from 'node:crypto'
 import { settingsText } from '../../rules/caching/settings-text.ts'
-import type { Route, Table } from '../../rules/table/table.ts'
+import type { Route, Table, Upstream } from '../../rules/table/table.ts'
 
-/** By route of one table, and by upstream: worked out once. */
-const KNOWN = new WeakMap<Table, Map<Route, Map<string, string>>>()
+interface Known {
+  /** Those that the print speaks of. */
+  readonly upstreams: readonly (Upstream | undefined)[]
+  readonly print: string
+}
+
+/** By route, and by upstream: worked out once, as long as the table has the same upstreams under these names. */
+const KNOWN = new WeakMap<Route, Map<string, Known>>()
 
 /** The fingerprint of what `settingsText` says. */
 export function fingerprintOf(table: Table, route: Route, upstream: string): string {
-  let routes = KNOWN.get(table)
-  if (routes === undefined) {
-    routes = new Map()
-    KNOWN.set(table, routes)
-  }
-  let prints = routes.get(route)
+  let prints = KNOWN.get(route)
   if (prints === undefined) {
     prints = new Map()
-    routes.set(route, prints)
+    KNOWN.set(route, prints)
   }
-  let print = prints.get(upstream)
-  if (print === undefined) {
-    print = hash('sha256', settingsText(table, route, upstream), 'base64url')
-    prints.set(upstream, print)
-  }
+  const known = prints.get(upstream)
+  if (known !== undefined && isOf(table, route, upstream, known.upstreams)) return known.print
+  const upstreams =
+    upstream === '' ? sidesOf(route).map((name) => table.upstreams.get(name)) : [table.upstreams.get(upstream)]
+  const print = hash('sha256', settingsText(table, route, upstream), 'base64url')
+  prints.set(upstream, { upstreams, print })
   return print
+}
+
+function isOf(table: Table, route: Route, upstream: string, known: Known['upstreams']): boolean {
+  if (upstream !== '') return known[0] === table.upstreams.get(upstream)
+  return sidesOf(route).every((name, at) => known[at] === table.upstreams.get(name))
+}
+
+function sidesOf({ from, targets }: Route): string[] {
+  return [from, ...targets.map((target) => target.upstream)]
 }

@@ -6,6 +6,7 @@
 import type { FailureCode } from '../../rules/failures/failure.ts'
 import type { Reason } from '../../rules/http/exchange.ts'
 import { NO_UPSTREAM, type Table } from '../../rules/table/table.ts'
+import { goneIds, replaced } from '../../rules/values/replaced.ts'
 import { takeExceptions } from '../../wire/exceptions.ts'
 import type { HandshakeOutcome } from '../tls/server-tls.ts'
 import { AttemptCell, type AttemptDelta, type Outcome } from './attempt-cell.ts'
@@ -67,7 +68,9 @@ export class Measurements {
   readonly #routes = new Map<string | null, RouteCells>()
   readonly #upstreams = new Map<string, UpstreamCounts>()
   /** Names in the current table; null before it is known. */
-  #table: { readonly routes: ReadonlySet<string>; readonly upstreams: ReadonlySet<string> } | null = null
+  #table: Pick<Table, 'routes' | 'upstreams'> | null = null
+  /** The ids of its routes. */
+  readonly #ids = new Set<string>()
   /** Requests in flight. */
   active = 0
   /** Open upgraded connections. */
@@ -275,21 +278,33 @@ export class Measurements {
    * start at 0.
    * @param nowMs epoch milliseconds
    */
-  follow({ routes, upstreams }: Pick<Table, 'routes' | 'upstreams'>, nowMs: number): void {
+  follow(table: Pick<Table, 'routes' | 'upstreams'>, nowMs: number): void {
     this.#nowMs = nowMs
-    this.#table = { routes: new Set(routes.map(({ id }) => id)), upstreams: new Set(upstreams.keys()) }
+    const before = this.#table
+    this.#table = table
+    const changed = replaced(before?.routes ?? [], table.routes)
+    const gone = goneIds(changed)
+    const count = this.#ids.size
+    for (const { id } of changed.come) this.#ids.add(id)
+    const hasNew = this.#ids.size > count || before === null
+    for (const id of gone) this.#ids.delete(id)
+    const isNamedAlike = before?.upstreams === table.upstreams || (before !== null && sameNames(before, table))
+    if (gone.length > 0 || hasNew || !isNamedAlike) this.#markGone(nowMs)
+    this.forget(nowMs)
+  }
+
+  #markGone(nowMs: number): void {
     for (const [routeId, { cells, attempts }] of this.#routes) {
       for (const cell of [...cells, ...attempts]) {
         cell.goneMs = this.#isNamed(routeId, cell.upstream) ? null : (cell.goneMs ?? nowMs)
       }
     }
-    this.forget(nowMs)
   }
 
   #isNamed(routeId: string | null, upstream: string): boolean {
     if (this.#table === null) return true
     const isKnown = upstream === NO_UPSTREAM || this.#table.upstreams.has(upstream)
-    return isKnown && (routeId === null || this.#table.routes.has(routeId))
+    return isKnown && (routeId === null || this.#ids.has(routeId))
   }
 
   /** Drops figures whose names were removed an hour ago. @param nowMs epoch milliseconds */
@@ -326,4 +341,11 @@ function hasCounted({ exchanges }: Series): boolean {
 
 function zeros<Word extends string>(words: readonly Word[]): Record<Word, number> {
   return Object.fromEntries(words.map((word) => [word, 0])) as Record<Word, number>
+}
+
+function sameNames(
+  { upstreams: one }: Pick<Table, 'upstreams'>,
+  { upstreams: other }: Pick<Table, 'upstreams'>,
+): boolean {
+  return one.size === other.size && [...one.keys()].every((name) => other.has(name))
 }

@@ -3,7 +3,7 @@
  */
 import { Breaker } from '../../rules/failures/breaker.ts'
 import { isTarget } from '../../rules/routing/targets.ts'
-import type { Route, Target } from '../../rules/table/table.ts'
+import type { Route, Table, Target } from '../../rules/table/table.ts'
 import type { Measurements } from '../figures/measurements.ts'
 import type { BreakerStanding } from './figures.ts'
 
@@ -16,8 +16,8 @@ interface Entry {
 /** Breakers are created on first use: in large tables most routes are idle. */
 export class Breakers {
   readonly #measurements: Pick<Measurements, 'upstream'>
-  /** The routes of the current table; null before it is known. */
-  #current: ReadonlySet<Route> | null = null
+  /** The current table; null before it is known. */
+  #current: Pick<Table, 'routes' | 'places'> | null = null
   /** By id and target. */
   readonly #byId = new Map<string, Entry>()
   /** The breakers of the routes in use, in the order of their targets. */
@@ -40,12 +40,11 @@ export class Breakers {
     return null
   }
 
-  /** Drops the breakers of all other routes. */
-  keepOnly(routes: readonly Route[]): void {
-    this.#current = new Set(routes)
-    const byId = new Map(routes.map((route) => [route.id, route]))
+  /** Drops the breakers of all routes but those of a table. */
+  keepOnly(table: Pick<Table, 'routes' | 'places'>): void {
+    this.#current = table
     for (const [key, known] of this.#byId) {
-      const route = byId.get(known.route.id)
+      const route = routeOf(table, known.route.id)
       if (route === undefined || !isTarget(route, known.target) || !isSame(known.route, route)) this.#byId.delete(key)
       else this.#byId.set(key, { ...known, route })
     }
@@ -75,7 +74,8 @@ export class Breakers {
     const same = known !== undefined && isSame(known.route, route)
     const breaker = same ? known.breaker : this.#make(route, target)
     // A breaker created for an exchange of an earlier revision is used by that exchange only.
-    if (this.#current === null || this.#current.has(route)) this.#byId.set(key, { route, target, breaker })
+    if (this.#current === null || routeOf(this.#current, route.id) === route)
+      this.#byId.set(key, { route, target, breaker })
     const breakers = this.#byRoute.get(route) ?? route.targets.map(() => null)
     breakers[at] = breaker
     this.#byRoute.set(route, breakers)
@@ -85,6 +85,10 @@ export class Breakers {
   #make({ id, breaker }: Route, target: string): Breaker {
     return new Breaker(breaker!, this.#measurements.upstream(target).breakers.of(id))
   }
+}
+
+function routeOf({ routes, places }: Pick<Table, 'routes' | 'places'>, id: string): Route | undefined {
+  return routes[places.get(id) ?? -1]
 }
 
 /** Whether two routes have the same settings for their breakers. */

@@ -96,7 +96,7 @@ export class Upstreams implements UpstreamsView {
     return () => {
       this.#commit(version === this.#version ? changes : this.#changes(table, material))
       this.#material = material
-      this.breakers.keepOnly(table.routes)
+      this.breakers.keepOnly(table)
     }
   }
 

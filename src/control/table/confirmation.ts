@@ -1,0 +1,69 @@
+/**
+ * Tables that were made by changing numbers are confirmed by a parse of their text, in the background and once nobody edits.
+ */
+import type { Table } from '../../rules/table/table.ts'
+import { sameValue } from '../../rules/values/plain.ts'
+import type { LiveTable } from '../../state/live-table.ts'
+import type { ReadText, TableReader } from './reader.ts'
+import type { TableReports } from './reports.ts'
+
+/** So long nobody has edited: of a hundred steps in a row only the last one is parsed. */
+const QUIET_MS = 2_000
+
+/** What it works with. */
+export interface ConfirmationParts {
+  readonly live: LiveTable
+  readonly reader: TableReader
+  readonly reports: TableReports
+  /** The text in force is another table than the one that is. Must not reject. */
+  correct(read: ReadText): Promise<void>
+}
+
+/** Confirms the table in force. */
+export class Confirmation {
+  readonly #parts: ConfirmationParts
+  #timer: NodeJS.Timeout | undefined
+  #isClosed = false
+
+  constructor(parts: ConfirmationParts) {
+    this.#parts = parts
+  }
+
+  /** Confirms it after a while. */
+  later(): void {
+    clearTimeout(this.#timer)
+    if (!this.#isClosed) this.#timer = setTimeout(() => void this.#confirm(), QUIET_MS).unref()
+  }
+
+  close(): void {
+    this.#isClosed = true
+    clearTimeout(this.#timer)
+  }
+
+  async #confirm(): Promise<void> {
+    const { live, reader, reports, correct } = this.#parts
+    const { text, table } = live.current
+    try {
+      const read = await reader.parse(text, table)
+      // What was edited since is confirmed by itself.
+      if (this.#isClosed || live.current.text !== text || ('isLate' in read && read.isLate === true)) return
+      if (read.ok && isSame(read.table, live.current.table)) reader.inForce(text, read.facts)
+      else await correct(read)
+    } catch (error) {
+      reports.takeInFailed(error, live.current)
+    }
+  }
+}
+
+/** Whether a table that was compiled from its text has taken over all of another one. */
+function isSame(one: Table, other: Table): boolean {
+  return (
+    one.default === other.default &&
+    one.defaultStatus === other.defaultStatus &&
+    sameValue(one.visitor.document, other.visitor.document) &&
+    one.routes.length === other.routes.length &&
+    one.routes.every((route, at) => route === other.routes[at]) &&
+    one.upstreams.size === other.upstreams.size &&
+    [...one.upstreams].every(([name, upstream]) => other.upstreams.get(name) === upstream)
+  )
+}

@@ -1,0 +1,36 @@
+/**
+ * What is another object in a list than it was, so that a change of one entry of thousands costs no more than a look at each.
+ */
+
+/** What one list has in the place of what another one had. */
+export interface Replaced<Entry> {
+  readonly gone: readonly Entry[]
+  readonly come: readonly Entry[]
+}
+
+/** The entries of two lists that are not the same object at the same place. One that has moved may be among both. */
+export function replaced<Entry>(before: readonly Entry[], after: readonly Entry[]): Replaced<Entry> {
+  if (before === after) return { gone: [], come: [] }
+  if (before.length === after.length) {
+    const gone: Entry[] = []
+    const come: Entry[] = []
+    for (let at = 0; at < before.length; at++) {
+      if (before[at] === after[at]) continue
+      gone.push(before[at] as Entry)
+      come.push(after[at] as Entry)
+    }
+    return { gone, come }
+  }
+  const shorter = Math.min(before.length, after.length)
+  let head = 0
+  while (head < shorter && before[head] === after[head]) head++
+  let tail = 0
+  while (tail < shorter - head && before.at(-1 - tail) === after.at(-1 - tail)) tail++
+  return { gone: before.slice(head, before.length - tail), come: after.slice(head, after.length - tail) }
+}
+
+/** The ids of what has gone, and not come in another place. */
+export function goneIds({ gone, come }: Replaced<{ readonly id: string }>): string[] {
+  const stays = new Set(come.map(({ id }) => id))
+  return gone.map(({ id }) => id).filter((id) => !stays.has(id))
+}

@@ -1,0 +1,153 @@
+/** Edits of a table that is parsed on a thread of its own: who waits for whom, and what comes of edits that overtake others. */
+import { afterEach, expect, onTestFinished, test, vi } from 'vitest'
+import { Confirmation } from '../../../src/control/table/confirmation.ts'
+import { addRoute, patchRoute, patchRoutes, replaceText, restoreRevision } from '../../../src/control/table/edits.ts'
+import { type ReadText, TableReader } from '../../../src/control/table/reader.ts'
+import { TableReports } from '../../../src/control/table/reports.ts'
+import { tableWithNumbers } from '../../../src/rules/language/numbers.ts'
+import { readTable } from '../../../src/rules/language/text.ts'
+import { LiveTable } from '../../../src/state/live-table.ts'
+import { logInto, rig } from '../rig.ts'
+
+const TERMS = { ifMatch: null, author: 'ada', reason: null }
+
+const ROUTES = Array.from(
+  { length: 100 },
+  (_, at) => `  - { id: r${at}, match: { path: /p${at}/:x }, to: new, percent: 5 }\n`,
+)
+const TEXT = `version: 1
+upstreams:
+  main: { servers: [http://127.0.0.1:4001] }
+  new: { servers: [http://127.0.0.1:4002, { url: http://127.0.0.1:4003, weight: 7 }] }
+default: main
+routes:
+${ROUTES.join('')}`
+
+async function large() {
+  const found = await rig(TEXT)
+  onTestFinished(found.close)
+  return found
+}
+
+test('a percent does not wait for a text that is being parsed, and neither edit is lost', async () => {
+  const { operations, live, history, text } = await large()
+  const order: string[] = []
+  const told = (name: string) => () => void order.push(name)
+  // Parses the text first: only then is it known where its numbers are.
+  await operations.commit(addRoute({ id: 'first', match: { path: '/first' }, to: 'new' }), TERMS)
+  const added = operations.commit(addRoute({ id: 'added', match: { path: '/added' }, to: 'new' }), TERMS)
+  const moved = operations.commit(patchRoute('r7', { percent: 50 }), TERMS)
+  await Promise.all([added.then(told('route')), moved.then(told('percent'))])
+  expect(order).toEqual(['percent', 'route'])
+  expect(await text()).toContain('id: r7, match: { path: /p7/:x }, to: new, percent: 50')
+  const { table } = live.current
+  expect([table.routes.at(-1)?.id, table.routes[7]?.percent, table.routes[7]?.threshold]).toEqual([
+    'added',
+    50,
+    2 ** 31,
+  ])
+  expect(history.list().map(({ number, summary }) => [number, summary?.changes[0]?.name])).toEqual([
+    [4, 'added'],
+    [3, 'r7'],
+    [2, 'first'],
+    [1, undefined],
+  ])
+})
+
+test('who replaces a whole text wins over what was changed meanwhile, unless it names a revision', async () => {
+  const { operations, live, text } = await large()
+  await operations.commit(addRoute({ id: 'first', match: { path: '/first' }, to: 'new' }), TERMS)
+  const other = `${TEXT}# mine\n`
+  const { etag } = live.current
+  const [named, replaced, moved] = [
+    operations.commit(replaceText(`${TEXT}# named\n`), { ...TERMS, ifMatch: [etag] }),
+    operations.commit(replaceText(other), TERMS),
+    operations.commit(patchRoute('r7', { percent: 50 }), TERMS),
+  ]
+  expect((await moved).kind).toBe('done')
+  expect((await named).kind).toBe('outdated')
+  expect((await replaced).kind).toBe('done')
+  expect(await text()).toBe(other)
+  expect(live.current.table.routes[7]?.percent).toBe(5)
+})
+
+test('an edit that is overtaken again and again is made all the same', async () => {
+  const { operations, live } = await large()
+  await operations.commit(addRoute({ id: 'first', match: { path: '/first' }, to: 'new' }), TERMS)
+  let over = false
+  const added = operations.commit(addRoute({ id: 'added', match: { path: '/added' }, to: 'new' }), TERMS)
+  const done = added.then(() => (over = true))
+  for (let percent = 0; !over; percent = (percent + 1) % 100) {
+    await operations.commit(patchRoute('r7', { percent }), TERMS)
+  }
+  await done
+  expect(live.current.table.places.has('added')).toBe(true)
+})
+
+test('numbers are changed, taken back and undone as by any other edit', async () => {
+  const { operations, live, history, text, lines } = await large()
+  await operations.commit(addRoute({ id: 'first', match: { path: '/first' }, to: 'new' }), TERMS)
+  const before = await text()
+  const entry = live.current.table.routes[3]
+  const both = patchRoutes([
+    { id: 'r1', patch: { percent: 100 } },
+    { id: 'r2', patch: { percent: 0.5 } },
+  ])
+  const would = await operations.commit(both, { ...TERMS, dryRun: true })
+  expect(would).toMatchObject({ kind: 'would', changed: true })
+  expect(await text()).toBe(before)
+  expect(await operations.commit(both, TERMS)).toMatchObject({
+    kind: 'done',
+    changes: [
+      { name: 'r1', keys: [{ key: 'percent', before: 5, after: 100 }] },
+      { name: 'r2', keys: [{ key: 'percent', before: 5, after: 0.5 }] },
+    ],
+  })
+  expect(live.current.table.routes[3]).toBe(entry)
+  expect(await operations.commit(both, TERMS)).toMatchObject({ kind: 'done', changed: false })
+  expect(await operations.commit(patchRoute('r1', { percent: 101 }), TERMS)).toMatchObject({
+    kind: 'invalid',
+    errors: [{ pointer: '/percent' }],
+  })
+  await operations.commit(patchRoute('r1', { percent: 99 }), TERMS)
+  expect(await operations.commit(restoreRevision(3, history), TERMS)).toMatchObject({ kind: 'done', changed: true })
+  expect([live.current.number, live.current.table.routes[1]?.percent]).toEqual([5, 100])
+  expect(await operations.commit(restoreRevision(2, history), TERMS)).toMatchObject({ kind: 'done', changed: true })
+  expect(await text()).toBe(before)
+  expect(lines.filter(({ level }) => level !== 'info')).toEqual([])
+})
+
+afterEach(() => vi.useRealTimers())
+
+test.each([
+  ['confirms a table that is what its text says', [5], false],
+  ['corrects one that is not', [6], true],
+])('a parse %s', async (_, [said = 0], isWrong) => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  const read = readTable(TEXT, 'routes.yaml')
+  if (!read.ok) throw new Error('the table is not valid')
+  const table = tableWithNumbers(read.table, [{ owner: 0, part: -1, value: said }])
+  if (table === null) throw new Error('the number is not changed')
+  const live = new LiveTable(table, TEXT, 0)
+  const reader = new TableReader('routes.yaml', null)
+  const parse = vi.spyOn(reader, 'parse')
+  const corrected: ReadText[] = []
+  const correct = async (one: ReadText) => void corrected.push(one)
+  const confirmation = new Confirmation({
+    live,
+    reader,
+    correct,
+    reports: new TableReports(logInto([]), 'routes.yaml'),
+  })
+  onTestFinished(() => confirmation.close())
+  for (let edit = 0; edit < 10; edit++) confirmation.later()
+  await vi.advanceTimersByTimeAsync(5_000)
+  vi.useRealTimers()
+  await parse.mock.results[0]?.value
+  await new Promise((turn) => setImmediate(turn))
+  expect(parse).toHaveBeenCalledTimes(1)
+  expect(corrected.map((one) => one.ok && one.table.routes[0]?.percent)).toEqual(isWrong ? [5] : [])
+  // From now on it is known where the numbers are.
+  const edit = { kind: 'route', at: 1, route: { ...table.routes[1]?.document, percent: 9 } } as const
+  expect(reader.editNow(live.current, edit) !== null).toBe(!isWrong)
+})
