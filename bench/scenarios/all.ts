@@ -16,6 +16,7 @@ import { page } from './page.ts'
 import { routes } from './routes.ts'
 import type { Scenario } from './scenario.ts'
 import { shadow } from './shadow.ts'
+import { shadowSides } from './shadow-sides.ts'
 import { soakScenario } from './soak.ts'
 import { handshakes, tls } from './tls.ts'
 import { upload } from './upload.ts'
@@ -31,6 +32,7 @@ export const SCENARIOS: readonly Scenario[] = [
   edits,
   log,
   shadow,
+  shadowSides,
   tls,
   http2,
   handshakes,

@@ -83,7 +83,7 @@ async function pairsAt(bench: Bench, rate: number, entrant: Entrant, direct: Ent
     let leftOut = 0
     for (const each of order) {
       const load = async ({ port }: Entrant): Promise<Timed> => {
-        const timed = await openLoop(bench, port, rate)
+        const timed = await openLoop(bench, port, rate, bench.options.seconds)
         leftOut += timed.leftOut / order.length
         return timed
       }
@@ -94,8 +94,9 @@ async function pairsAt(bench: Bench, rate: number, entrant: Entrant, direct: Ent
   return pairs
 }
 
-async function openLoop(bench: Bench, port: number, rate: number): Promise<Timed> {
-  const args = [String(port), LOOKUP, ...[rate, CONNECTIONS, bench.options.seconds].map(String)]
+/** So many requests a second, whatever becomes of them. */
+export async function openLoop(bench: Bench, port: number, rate: number, seconds: number): Promise<Timed> {
+  const args = [String(port), LOOKUP, ...[rate, CONNECTIONS, seconds].map(String)]
   return JSON.parse(await bench.stage.run('open loop', 'load', [process.execPath, PROGRAM, ...args])) as Timed
 }
 
