@@ -40,6 +40,7 @@ function Page() {
       document.getElementById('main')?.focus()
       scrollTo(0, 0)
     }
+    document.querySelector('nav [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' })
     before.current = place
   }, [place])
   if (connection === 'token') return html`<${SignIn} />`

@@ -1,7 +1,7 @@
 /**
  * What the old application still has, over weeks: its share of the requests as an area, its share of the endpoints as a line.
  */
-import { dayText, percentText } from '../format.ts'
+import { countText, dayText, percentText } from '../format.ts'
 import { type Loaded, useResource } from '../hooks.ts'
 import { html } from '../html.ts'
 
@@ -73,6 +73,11 @@ export function leftIn({ history }: Pick<ProgressState, 'history'>): readonly Le
     requests: share === null ? null : 100 * (1 - share),
     endpoints: endpoints === null ? null : endpointsLeft(endpoints),
   }))
+}
+
+/** Such as `3 of 20 are done`. */
+export function doneText({ moved, moving, waiting, ended, unclaimed }: EndpointCount): string {
+  return `${countText(moved + ended)} of ${countText(moved + moving + waiting + ended + unclaimed)} are done`
 }
 
 /** Of the endpoints, those that the old application is still needed for, in percent; null without any. */

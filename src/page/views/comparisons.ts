@@ -199,5 +199,5 @@ function Counts({ title, counts }: { title: string; counts: Readonly<Record<stri
 
 /** What a value is like; its hash tells a person nothing. */
 function shapeOf(example: string | null | undefined): string {
-  return (example ?? '–').replace(/, [0-9a-f]{16}$/, '')
+  return (example ?? '–').replace(/^(\w+, \d+ characters), [0-9a-f]{16}$/, '$1')
 }

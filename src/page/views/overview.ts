@@ -9,7 +9,7 @@ import { html } from '../html.ts'
 import { type Figures, type Row, sideOf, whole } from '../live.ts'
 import { ShareBar } from '../parts/bar.ts'
 import { VirtualRows } from '../parts/rows.ts'
-import { endpointsLeft, useProgress, Weeks } from '../parts/weeks.ts'
+import { doneText, endpointsLeft, useProgress, Weeks } from '../parts/weeks.ts'
 
 /** In pixels, as in page.css: of a row, and of one on a narrow screen. */
 const [ROW, NARROW_ROW] = [64, 176]
@@ -72,7 +72,7 @@ function Whole() {
           <div><dt>Requests on the old application</dt><dd class="old">${newPercent === null ? '–' : percentText(100 - newPercent)}</dd>
             <dd class="dim">of ${rateText(perSecond)}, last minute</dd></div>
           <div><dt>Endpoints that need it</dt><dd class="old">${percentText(endpoints)}</dd>
-            <dd class="dim">${body === null ? '' : `${countText(body.endpoints.moved + body.endpoints.ended)} are done`}</dd></div>
+            <dd class="dim">${body === null ? '' : doneText(body.endpoints)}</dd></div>
         </dl>
         ${body !== null && html`<a class="line" href="#/progress" title="Progress"><${Weeks} progress=${body} /></a>`}
       </div>

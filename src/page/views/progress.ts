@@ -100,7 +100,9 @@ function Endpoints({ endpoints }: { endpoints: EndpointCount }) {
   if (all === 0) return null
   const text = STAGES.map(([stage, words]) => `${endpoints[stage]} ${words}`).join(', ')
   return html`
-    <div class="stages" role="img" aria-label=${`Endpoints: ${text}`}>${STAGES.map(
+    <div class="stages" role="img" aria-label=${`Endpoints: ${text}`}>${STAGES.filter(
+      ([stage]) => endpoints[stage] > 0,
+    ).map(
       ([stage]) => html`<span class=${stage} style=${{ width: `${(100 * endpoints[stage]) / all}%` }}></span>`,
     )}</div>
     <ul class="plain keys" aria-hidden="true">${STAGES.map(
