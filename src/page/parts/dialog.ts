@@ -61,7 +61,8 @@ export function ActDialog({ plan, onClose }: { plan: Plan; onClose: () => void }
     setProblem(null)
     try {
       const body = plan.reasonInBody === true ? { ...(plan.act.body as object), reason } : plan.act.body
-      plan.onDone?.(await act({ ...plan.act, ...(body === undefined ? {} : { body }), reason }))
+      const answer = await act({ ...plan.act, ...(body === undefined ? {} : { body }), reason })
+      plan.onDone?.(answer)
       onClose()
     } catch (error) {
       if (error instanceof ApiError && error.wantsToken) live.restart()
