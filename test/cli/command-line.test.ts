@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startBanyan, tableFor } from '../support/banyan.ts'
 import { rawClient } from '../support/client.ts'
+import { environment } from '../support/process.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const folder = mkdtempSync(join(tmpdir(), 'banyan-command-line-'))
@@ -31,7 +32,7 @@ interface Ended {
 
 function banyan(args: readonly string[]): Promise<Ended> {
   return new Promise((resolve) => {
-    execFile(process.execPath, ['src/main.ts', ...args], { cwd: ROOT }, (error, stdout, stderr) => {
+    execFile(process.execPath, ['src/main.ts', ...args], { cwd: ROOT, env: environment() }, (error, stdout, stderr) => {
       resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr })
     })
   })

@@ -147,4 +147,4 @@ export async function percents(banyan: Banyan): Promise<number[]> {
 }
 
 /** Waits until a check holds. */
-export const soon = (check: () => Promise<void>): Promise<void> => vi.waitFor(check, { timeout: 30_000, interval: 50 })
+export const soon = (check: () => Promise<void>): Promise<void> => vi.waitFor(check, { timeout: 120_000, interval: 50 })

@@ -57,7 +57,7 @@ async function ask(banyan: Banyan, method: string, path: string, body?: object):
   return { status: response.status, ...((await response.json()) as object) }
 }
 
-const soon = (check: () => Promise<void>): Promise<void> => vi.waitFor(check, { timeout: 30_000, interval: 50 })
+const soon = (check: () => Promise<void>): Promise<void> => vi.waitFor(check, { timeout: 120_000, interval: 50 })
 const revisions = async (banyan: Banyan) => {
   const { current, revisions: list } = await ask(banyan, 'GET', '/revisions')
   return {

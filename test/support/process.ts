@@ -111,6 +111,12 @@ export class Program {
  * @param more variables of its environment
  */
 export function startProgram(args: readonly string[], more: Readonly<Record<string, string>> = {}): Program {
+  const env = environment(more)
+  return new Program(spawn(process.execPath, [...args], { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'] }))
+}
+
+/** The environment of a program of this repository. @param more variables of it */
+export function environment(more: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('BANYAN_')))
   // Options of the test runner's own node are not for its children.
   delete env.NODE_OPTIONS
@@ -118,8 +124,7 @@ export function startProgram(args: readonly string[], more: Readonly<Record<stri
   env.NODE_COMPILE_CACHE = `${ROOT}node_modules/.cache/compile`
   // Nothing it loads is behind a link: a sixth of its start is spent on looking for some.
   env.NODE_PRESERVE_SYMLINKS = '1'
-  Object.assign(env, more)
-  return new Program(spawn(process.execPath, [...args], { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'] }))
+  return { ...env, ...more }
 }
 
 function isSocket(path: string): boolean {

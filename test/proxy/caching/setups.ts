@@ -128,14 +128,21 @@ async function startSentinel(masterPort: number): Promise<number> {
   return port
 }
 
+type AtEnd = (work: () => Promise<void>) => void
+
 /** Nodes that know nothing of each other yet; `meet` tells one of the first. */
 async function clusterNodes(
   count: number,
+  atEnd: AtEnd,
   ...options: string[]
 ): Promise<{ readonly nodes: RedisServer[]; meet(node: RedisServer): Promise<string> }> {
   // By itself each would take the port 10,000 above its own, which need not be free, or be one.
   const buses = await Promise.all(Array.from({ length: count }, freePort))
-  const start = (bus: number) => redisOf('--cluster-enabled', 'yes', '--cluster-port', String(bus), ...options)
+  const start = async (bus: number): Promise<RedisServer> => {
+    const server = await startRedis('--cluster-enabled', 'yes', '--cluster-port', String(bus), ...options)
+    atEnd(() => server.stop())
+    return server
+  }
   const nodes = await Promise.all(buses.map(start))
   const [first] = nodes as [RedisServer]
   return {
@@ -144,9 +151,11 @@ async function clusterNodes(
   }
 }
 
-/** A Cluster of three masters, with its first two nodes in the URL. */
-export async function clusterSetup(): Promise<{ readonly url: string; readonly nodes: readonly RedisServer[] }> {
-  const { nodes, meet } = await clusterNodes(3, '--cluster-require-full-coverage', 'no')
+/** A Cluster of three masters, with its first two nodes in the URL. It ends with the test, or when `atEnd` says. */
+export async function clusterSetup(
+  atEnd: AtEnd = onTestFinished,
+): Promise<{ readonly url: string; readonly nodes: readonly RedisServer[] }> {
+  const { nodes, meet } = await clusterNodes(3, atEnd, '--cluster-require-full-coverage', 'no')
   const share = Math.ceil(16384 / nodes.length)
   for (const [i, node] of nodes.entries()) {
     await node.command('CLUSTER', 'ADDSLOTSRANGE', String(i * share), String(Math.min(16383, (i + 1) * share - 1)))
@@ -166,7 +175,7 @@ export async function replicatedClusterSetup(): Promise<{
   readonly url: string
   readonly nodes: readonly RedisServer[]
 }> {
-  const { nodes, meet } = await clusterNodes(6, '--cluster-node-timeout', '1000')
+  const { nodes, meet } = await clusterNodes(6, onTestFinished, '--cluster-node-timeout', '1000')
   const masters = nodes.slice(0, 3)
   for (const [i, node] of nodes.entries()) {
     await node.command('CLUSTER', 'SET-CONFIG-EPOCH', String(i + 1))

@@ -1,7 +1,7 @@
 /**
  * The state in a Redis Cluster of three masters: all keys of one script are at one of them.
  */
-
+import { afterAll, beforeAll, expect } from 'vitest'
 import { ClusterLink } from '../../../src/state/redis/link.ts'
 import { RedisStateStore } from '../../../src/state/redis/state-store.ts'
 import { parseRedisUrl, type RedisAddress } from '../../../src/state/redis/url.ts'
@@ -23,8 +23,18 @@ async function opened(url: string): Promise<RedisStateStore> {
   return store
 }
 
+const ends: (() => Promise<void>)[] = []
+let cluster: Awaited<ReturnType<typeof clusterSetup>>
+beforeAll(async () => {
+  cluster = await clusterSetup((end) => ends.push(end))
+})
+afterAll(async () => {
+  for (const end of ends) await end()
+})
+
 describesStateStore(async () => {
-  const { url } = await clusterSetup()
+  const { url, nodes } = cluster
+  for (const node of nodes) expect(await node.command('FLUSHALL')).toBe('+OK\r\n')
   const [store, other] = await Promise.all([opened(url), opened(url)])
   return { store, other, close: async () => void (await Promise.all([store.close(), other.close()])) }
 })
