@@ -51,7 +51,7 @@ test('a message is signed, so that the receiver can tell who sent it and when', 
   const { url, received } = await receiver((response) => response.writeHead(204).end())
   const { webhook } = webhookTo(url)
   webhook.tell('ramp', { status: 'running' })
-  await vi.waitUntil(() => webhook.figures.delivered === 1, { timeout: 20_000 })
+  await vi.waitUntil(() => webhook.figures.delivered === 1, { timeout: 120_000 })
   const [{ headers, body }] = received as [Received]
   const [, time, mac] = /^t=(\d+),v1=([0-9a-f]{64})$/.exec(String(headers['banyan-signature'])) ?? []
   expect(mac).toBe(createHmac('sha256', SECRET).update(`${time}.${body}`).digest('hex'))
@@ -72,7 +72,7 @@ test.each<[string, (response: ServerResponse) => void, string]>([
   const { url, received } = await receiver((response, n) => (n < 3 ? refuse(response) : response.end()))
   const { webhook, lines } = webhookTo(url, IMPATIENT)
   webhook.tell('ramp', {})
-  await vi.waitUntil(() => webhook.figures.delivered === 1, { timeout: 20_000 })
+  await vi.waitUntil(() => webhook.figures.delivered === 1, { timeout: 120_000 })
   expect(new Set(received.map(({ headers }) => headers['banyan-webhook-id'])).size).toBe(1)
   expect(webhook.figures).toMatchObject({ failed: 2, dropped: 0 })
   expect(lines.map(({ message }) => message)).toEqual([
@@ -90,9 +90,9 @@ test('a receiver that hangs or endlessly talks is left, and holds up nobody who 
   const before = performance.now()
   for (let n = 0; n < 100; n++) webhook.tell('ramp', { n })
   expect(performance.now() - before).toBeLessThan(1000)
-  await vi.waitUntil(() => webhook.figures.failed === 1, { timeout: 60_000 })
+  await vi.waitUntil(() => webhook.figures.failed === 1, { timeout: 120_000 })
   expect(lines[0]?.message).toBe('webhook: not delivered, tried again: no answer within 5 s')
-  await vi.waitUntil(() => webhook.figures.delivered >= 98, { timeout: 60_000 })
+  await vi.waitUntil(() => webhook.figures.delivered >= 98, { timeout: 120_000 })
   expect(received.length).toBeGreaterThanOrEqual(2)
 }, 90_000)
 
@@ -132,13 +132,13 @@ test('what waits survives a restart', async () => {
   }
   const first = webhookTo('http://127.0.0.1:1/', { store, send: async () => 'ECONNREFUSED' })
   first.webhook.tell('ramp', { status: 'done' })
-  await vi.waitUntil(() => first.webhook.figures.failed === 1, { timeout: 20_000 })
+  await vi.waitUntil(() => first.webhook.figures.failed === 1, { timeout: 120_000 })
   first.webhook.close()
   kept.set('torn', '{"bo')
   const { url, received } = await receiver((response) => response.end())
   const second = webhookTo(url, { store })
   await second.webhook.start()
-  await vi.waitUntil(() => second.webhook.figures.delivered === 1, { timeout: 20_000 })
+  await vi.waitUntil(() => second.webhook.figures.delivered === 1, { timeout: 120_000 })
   expect(received.map(({ body }) => JSON.parse(body).status)).toEqual(['done'])
   expect([...kept.keys()]).toEqual(['torn'])
 })

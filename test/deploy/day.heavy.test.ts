@@ -17,7 +17,7 @@ const page = textOf('docs/guides/day.md')
 const blocks = blocksOf(page)
 const TOKENS = { anna: 'the-secret-of-anna', bob: 'the-secret-of-bob' } as const
 const SLOW_MS = 400
-const WAIT = { timeout: 60_000, interval: 50 }
+const WAIT = { timeout: 120_000, interval: 50 }
 
 let folder: string
 let banyan: Banyan

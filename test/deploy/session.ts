@@ -16,7 +16,7 @@ export interface Block {
 /** For a block of commands to end. */
 const WITHIN_MS = 240_000
 /** For what programs in the background have to say after that. */
-const LATER_MS = 60_000
+const LATER_MS = 120_000
 
 /** The blocks of a page in order: ```sh is typed, a ```text right behind it is what comes. */
 export function blocksOf(page: string): Block[] {

@@ -75,9 +75,7 @@ test('announced in each response, cached ones included; then ended', async () =>
   ).toBe(410)
   client.socket.destroy()
   expect([modern?.requests, legacy?.requests]).toEqual([asked, before])
-  await vi.waitFor(() =>
-    expect(at.log.some((line) => /"route":"b","upstream":null.*"reason":"retired"/.test(line))).toBe(true),
-  )
+  await at.program.line((line) => /"route":"b","upstream":null.*"reason":"retired"/.test(line))
   const scrape = await (await fetch(`http://127.0.0.1:${at.adminPort}/metrics`)).text()
   expect(scrape).toMatch(
     /^banyan_requests_total\{route="b",upstream="",reason="retired",side="",status="4xx",cache="-"\} 4$/m,
@@ -94,7 +92,7 @@ test('a brownout refuses with Retry-After while it lasts, and is over by itself'
   - { id: c, match: { path: /c }, to: modern, percent: 50, retire: { brownouts: [{ at: "${iso(nowMs - 1000)}", for: 1h, percent: 30 }] } }`),
   )
   // The first one ended within the second of its begin.
-  await vi.waitFor(async () => expect((await get(at, '/a')).status).toBe(200), { timeout: 10_000 })
+  await vi.waitFor(async () => expect((await get(at, '/a')).status).toBe(200), { timeout: 120_000 })
   const refused = await get(at, '/b')
   expect([refused.status, (await refused.json()).type]).toEqual([410, 'urn:banyan:problem:brownout'])
   expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(3500)
@@ -148,6 +146,6 @@ routes: [{ id: a, match: { path: /a }, to: modern, percent: 100, sticky: visitor
   expect(await explained.json()).toMatchObject({ decision: { upstream: '', reason: 'default' }, server: null })
   // A broken edit leaves it at that.
   writeFileSync(at.tableFile, text.replace('percent: 100', 'percent: 5'))
-  await vi.waitFor(() => expect(at.log.join('\n')).toContain('95 % of the requests have nowhere to go'))
+  await at.program.line((line) => line.includes('95 % of the requests have nowhere to go'))
   expect((await get(at, '/a')).status).toBe(200)
 })

@@ -358,12 +358,12 @@ describe('the exporter', () => {
     collector.status = 503
     const { exporter, told } = exporterTo(collector.port, ['authorization', 'Bearer x'])
     exporter.span(span)
-    await vi.waitFor(() => expect(told).toHaveLength(1), { timeout: 60_000 })
+    await vi.waitFor(() => expect(told).toHaveLength(1), { timeout: 120_000 })
     expect(told[0]).toContain('status 503')
     collector.status = 200
-    await vi.waitFor(() => expect(collector.spans).toHaveLength(1), { timeout: 60_000 })
+    await vi.waitFor(() => expect(collector.spans).toHaveLength(1), { timeout: 120_000 })
     // It is said when the answer is there, after the collector has the spans.
-    await vi.waitFor(() => expect(told).toHaveLength(2), { timeout: 60_000 })
+    await vi.waitFor(() => expect(told).toHaveLength(2), { timeout: 120_000 })
     expect(collector.requests[0]?.headers.authorization).toBe('Bearer x')
     await exporter.close()
     collector.server.close().closeAllConnections()

@@ -72,7 +72,7 @@ async function compare(banyan: Banyan, count: number): Promise<void> {
     })
     expect(response.status).toBe(200)
     await vi.waitFor(async () => expect((await ask(banyan, '/routes/a/comparisons')).comparisons).toBe(before + i), {
-      timeout: 30_000,
+      timeout: 120_000,
     })
   }
 }
@@ -211,7 +211,7 @@ describe('a folder that fails', () => {
         expect(told).toMatchObject({ storage: 'folder', problem: null })
         expect(told.comparisons).toBeGreaterThanOrEqual(3)
       },
-      { timeout: 30_000 },
+      { timeout: 120_000 },
     )
   })
 
@@ -250,7 +250,7 @@ describe('a folder that fails', () => {
     await compare(banyan, 2)
     const problem = expect.stringContaining('evidence is kept in memory only')
     await vi.waitFor(async () => expect(await ask(banyan, '/routes/a/comparisons')).toMatchObject({ problem }), {
-      timeout: 30_000,
+      timeout: 120_000,
     })
     await served(banyan)
     rmSync(filler)

@@ -247,7 +247,7 @@ describe('people', () => {
     await proxy.run('ramp', 'start', 'moving')
     await proxy.ask('/routes/moving', 'DELETE')
     await vi.waitUntil(() => proxy.banyan.log.some((line) => line.includes('its route was removed')), {
-      timeout: 60_000,
+      timeout: 120_000,
     })
     expect((await proxy.ask('/routes/moving/ramp')).status).toBe(404)
   })
@@ -316,5 +316,5 @@ test('of two instances on one state folder the owner runs the ramp, and the othe
   await owner.program.stop()
   expect(await other.until('running')).toMatchObject({ step: 10, percent: 10, storage: 'folder' })
   expect((await other.run('ramp', 'abort', 'moving', '--back')).code).toBe(0)
-  await vi.waitUntil(() => other.text.includes('percent: 0'), { timeout: 60_000 })
+  await vi.waitUntil(() => other.text.includes('percent: 0'), { timeout: 120_000 })
 })

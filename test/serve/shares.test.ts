@@ -147,7 +147,7 @@ test('a copy for comparison goes to the upstream that would have the key', async
   const clients = Array.from({ length: 12 }, (_, n) => `client${n}`)
   for (const sid of clients) {
     expect(await get(sid)).toBe('legacy')
-    await expect.poll(() => copies.has(`sid=${sid}`), { timeout: 20_000 }).toBe(true)
+    await expect.poll(() => copies.has(`sid=${sid}`), { timeout: 120_000 }).toBe(true)
   }
   expect(new Set(copies.values())).toEqual(new Set(['gtin', 'next']))
   await told('set', 'a', '100')

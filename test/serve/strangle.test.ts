@@ -210,7 +210,7 @@ test('with state, what comparisons have found is kept, and without it nothing is
     for (let i = 0; i < count; i++) expect(await (await fetch(`http://127.0.0.1:${port}/a`)).text()).toBe('old')
     if (state !== undefined) {
       await vi.waitFor(async () => expect(await proxy.comparisons('a')).toMatchObject({ comparisons: 2 }), {
-        timeout: 30_000,
+        timeout: 120_000,
       })
     }
     const told = await proxy.comparisons('a')

@@ -255,7 +255,7 @@ test('a certificate that can not be written is used, and written when it can be,
   expect(acme.problems).toEqual([expect.stringContaining("can't be written")])
   rmSync(folder)
   renameSync(gone, folder)
-  await expect.poll(() => readdirSync(folder), { timeout: 60_000 }).toContain(`${NAME}.pem`)
+  await expect.poll(() => readdirSync(folder), { timeout: 120_000 }).toContain(`${NAME}.pem`)
   await expect.poll(() => acme.problems).toEqual([])
   expect(authority.asked.length).toBe(1)
 })

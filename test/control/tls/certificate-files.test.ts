@@ -84,7 +84,7 @@ test('a folder: by content, with the longest chain, without certificates of auth
 async function changed(change: () => void): Promise<void> {
   const told = lines.length
   change()
-  await expect.poll(() => lines.length, { timeout: 20_000 }).toBeGreaterThan(told)
+  await expect.poll(() => lines.length, { timeout: 120_000 }).toBeGreaterThan(told)
 }
 
 test('what stays: the certificate before an expired one, and one that is removed, unless another one has its names', async () => {

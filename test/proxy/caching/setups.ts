@@ -15,7 +15,7 @@ import { type RedisServer, startRedis } from '../../support/redis.ts'
 import { type Rig, type RigOptions, reply, startRig } from './rig.ts'
 
 export const FRESH = 'Cache-Control: max-age=60'
-export const PATIENCE_MS = 60_000
+export const PATIENCE_MS = 120_000
 
 /** A server that ends with the test. */
 export async function redisOf(...options: string[]): Promise<RedisServer> {

@@ -8,7 +8,7 @@ import { reply, startRig, statusOf, until } from './rig.ts'
 const MIB = 1024 * 1024
 const FRESH = 'Cache-Control: max-age=60'
 
-test('one that shares a body that outgrows maxBody slows nobody, and gets all of it', { timeout: 60_000 }, async () => {
+test('one that shares a body that outgrows maxBody slows nobody, and gets all of it', async () => {
   const rig = await startRig({ headers: '30s' })
   const slow = await rig.begin('/a')
   slow.socket.pause()
@@ -69,7 +69,7 @@ describe('--send-timeout', () => {
   })
 })
 
-test('those that read nothing hold no more than is bounded: the first are cut off', { timeout: 60_000 }, async () => {
+test('those that read nothing hold no more than is bounded: the first are cut off', async () => {
   const rig = await startRig({ cache: '{ maxBody: 32MiB }', headers: '30s', memoryBytes: 100 * MIB - 1 })
   rig.legacy.handler = (request) => request.send(reply(200, [FRESH], 'x'.repeat(20 * MIB)))
   const unread = []

@@ -274,7 +274,7 @@ describe('clients that do not read', () => {
     const client = await frameClient(own.port, wide)
     client.socket.pause()
     await client.send(headers(1, GET, FLAG.endStream))
-    await expect.poll(() => sockets(own), { timeout: 20_000 }).toBe(before)
+    await expect.poll(() => sockets(own), { timeout: 120_000 }).toBe(before)
   })
 })
 

@@ -116,7 +116,7 @@ routes:
         expect(told.comparisons + busy).toBe(copied)
         expect(told.comparisons).toBe(copies.length)
       },
-      { timeout: 60_000 },
+      { timeout: 120_000 },
     )
     expect(copies.length).toBeGreaterThan(100)
     expect(new Set(copies.map(({ method }) => method))).toEqual(new Set(['GET', 'HEAD']))

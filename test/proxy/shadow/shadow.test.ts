@@ -69,7 +69,7 @@ const comparisons = async (id: string): Promise<any> =>
   (await fetch(`http://127.0.0.1:${banyan.adminPort}/routes/${id}/comparisons`)).json()
 
 const settled = (id: string, check: (told: Awaited<ReturnType<typeof comparisons>>) => void): Promise<void> =>
-  vi.waitFor(async () => check(await comparisons(id)), { timeout: 30_000, interval: 20 })
+  vi.waitFor(async () => check(await comparisons(id)), { timeout: 120_000, interval: 20 })
 
 const get = (client: RawClient, target: string, fields = '', method = 'GET') =>
   client.ask(`${method} ${target} HTTP/1.1\r\nHost: shop.test\r\n${fields}\r\n`)
@@ -167,7 +167,7 @@ test('after a difference the old side is asked again, if it was asked first', as
   await settled('moved', ({ comparisons: count }) => expect(count).toBe(before + 1))
   await get(client, '/asked/again')
   await settled('asked', ({ comparisons: count }) => expect(count).toBe(1))
-  await vi.waitFor(() => expect(sides()).toEqual(['modern', 'legacy', 'legacy', 'modern', 'legacy']))
+  await expect.poll(sides).toEqual(['modern', 'legacy', 'legacy', 'modern', 'legacy'])
   client.socket.destroy()
 })
 
@@ -210,7 +210,7 @@ test('of requests that share one response, those that did not fetch it ask from 
   const clients = await Promise.all([rawClient(banyan.port), rawClient(banyan.port)])
   const before = (await comparisons('stored')).comparisons
   const answers = clients.map((client) => get(client, '/stored/shared'))
-  await vi.waitFor(() => expect(sides()).toEqual(['legacy']))
+  await expect.poll(sides).toEqual(['legacy'])
   release()
   expect((await Promise.all(answers)).map(({ body }) => body.text)).toEqual(['{"price":10}', '{"price":10}'])
   await settled('stored', ({ comparisons: count, matches }) =>
@@ -310,10 +310,10 @@ describe('the client', () => {
       Object.values((await told()).errors as Record<string, number>).reduce((sum, count) => sum + count, 0)
     for (let i = 1; i <= 5; i++) {
       expect((await get(client, '/from/a')).body.text).toBe('{"price":10}')
-      await vi.waitFor(async () => expect(await errors()).toBe(i), { timeout: 30_000 })
+      await vi.waitFor(async () => expect(await errors()).toBe(i), { timeout: 120_000 })
     }
     expect((await get(client, '/from/a')).body.text).toBe('{"price":10}')
-    await vi.waitFor(async () => expect((await told()).skipped.unavailable).toBe(1), { timeout: 30_000 })
+    await vi.waitFor(async () => expect((await told()).skipped.unavailable).toBe(1), { timeout: 120_000 })
     const live = await (await fetch(`http://127.0.0.1:${one.adminPort}/upstreams/modern`)).json()
     expect(live.live.servers[0].connections.open).toBe(0)
     client.socket.destroy()
@@ -355,7 +355,7 @@ describe('the client', () => {
     const before = await comparisons('from')
     expect((await get(client, '/from/a')).body.text).toBe('{"price":10}')
     await settled('from', ({ partial }) => expect(partial).toBe(before.partial + 1))
-    await vi.waitFor(() => expect(closed).toBe(true), { timeout: 30_000 })
+    await vi.waitFor(() => expect(closed).toBe(true), { timeout: 120_000 })
     client.socket.destroy()
   })
 })

@@ -119,12 +119,12 @@ test.each(SIDES)('clients notice nothing of a side that %s', async (_, handler, 
       expect(response.head.replace(/^Date: .*$/m, '')).toBe(plain.head.replace(/^Date: .*$/m, ''))
       expect(response.body.text).toBe(BODY)
       // Where the copy ends, it has; where it never does, the client has its response all the same.
-      if (never === undefined) await vi.waitFor(async () => expect(await ended(banyan)).toBe(i), { timeout: 30_000 })
+      if (never === undefined) await vi.waitFor(async () => expect(await ended(banyan)).toBe(i), { timeout: 120_000 })
     }
     if (never !== undefined) {
       // Eight are under way and hold the places, and the others were dropped.
       await vi.waitFor(async () => expect((await comparisons(banyan)).skipped).toEqual({ busy: 4 }), {
-        timeout: 30_000,
+        timeout: 120_000,
       })
     }
     expect((await residentMiB(banyan)) - before).toBeLessThan(64)
@@ -148,7 +148,7 @@ test('a client that leaves: there is nothing to compare, and nothing is copied',
     await once(socket, 'data')
     socket.destroy()
     await vi.waitFor(async () => expect((await comparisons(banyan)).skipped).toEqual({ broken: 1 }), {
-      timeout: 30_000,
+      timeout: 120_000,
     })
     expect(modern.requests).toBe(0)
   } finally {
@@ -171,12 +171,12 @@ test('an upgrade is not copied, and works', async () => {
     socket.on('data', (piece) => {
       text += piece.toString('latin1')
     })
-    await vi.waitFor(() => expect(text).toMatch(/^HTTP\/1\.1 101 .*\r\n\r\n$/s), { timeout: 30_000 })
+    await vi.waitFor(() => expect(text).toMatch(/^HTTP\/1\.1 101 .*\r\n\r\n$/s), { timeout: 120_000 })
     socket.write('hello')
-    await vi.waitFor(() => expect(text).toMatch(/hello$/), { timeout: 30_000 })
+    await vi.waitFor(() => expect(text).toMatch(/hello$/), { timeout: 120_000 })
     socket.destroy()
     await vi.waitFor(async () => expect((await comparisons(banyan)).skipped).toEqual({ upgrade: 1 }), {
-      timeout: 30_000,
+      timeout: 120_000,
     })
     expect(modern.requests).toBe(0)
   } finally {
@@ -215,7 +215,7 @@ test('an answer of 100 MiB reaches the client whole, and only its status and hea
     expect(bytes).toBe(size)
     await vi.waitFor(
       async () => expect(await comparisons(banyan)).toMatchObject({ comparisons: 1, matches: 1, partial: 1 }),
-      { timeout: 30_000 },
+      { timeout: 120_000 },
     )
     expect((await residentMiB(banyan)) - before).toBeLessThan(64)
   } finally {

@@ -71,7 +71,7 @@ test('a Redis that is away is an error, and what it has is there when it is back
           (record) => record?.group,
           () => null,
         ),
-      { timeout: 30_000 },
+      { timeout: 120_000 },
     )
     .toBe('g')
   await store.close()
@@ -87,7 +87,7 @@ test('an addition whose reply is lost counts once', async () => {
   await new Promise((done) => setTimeout(done, 6_000))
   redis.resume()
   await adding
-  await expect.poll(() => store.sums('s').catch(() => null), { timeout: 30_000 }).toEqual([sum])
+  await expect.poll(() => store.sums('s').catch(() => null), { timeout: 120_000 }).toEqual([sum])
   expect(await store.list('s')).toMatchObject([{ key: 'k', version: 1 }])
   await store.close()
 })
