@@ -5,21 +5,17 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
-import { findProgram } from '../../../scripts/need-tools.ts'
 import { Progress } from '../../../src/control/figures/progress.ts'
 import { Measurements } from '../../../src/state/figures/measurements.ts'
 import { FolderStore } from '../../../src/state/store/folder-store.ts'
 import { type Banyan, startBanyan, tableFor } from '../../support/banyan.ts'
+import { launchBrowser } from '../../support/browser.ts'
 import { startRedis } from '../../support/redis.ts'
 import { scriptedUpstream } from '../../support/upstream.ts'
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
-const FLAGS = [
-  ...['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'],
-  ...['--disable-component-update', '--disable-sync'],
-]
 const TOKEN = 'the-secret-of-the-page'
 /** Of what waits for something on the page. A machine with neighbours may take long. */
 const PATIENCE = { timeout: 120_000 }
@@ -39,9 +35,7 @@ const upstream = await scriptedUpstream((asked) => {
 })
 let browser: Browser
 beforeAll(async () => {
-  const executablePath = findProgram('chromium')
-  if (executablePath === null) throw new Error('chromium is missing: apt-get install chromium')
-  browser = await chromium.launch({ executablePath, args: FLAGS })
+  browser = await launchBrowser()
 })
 afterAll(async () => {
   await browser.close()
