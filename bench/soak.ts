@@ -1,15 +1,15 @@
 /**
- * The soak: minutes of aborts, upgrades, slow readers and upstream restarts under load against a real banyan; afterwards
- * its sockets and its heap must be where they were.
+ * The soak: minutes of aborts, upgrades, slow readers and upstream restarts under load against a real banyan, with and without TLS,
+ * over HTTP/1.1 and HTTP/2; afterwards its sockets and its heap must be where they were.
  */
 import { setTimeout as delay } from 'node:timers/promises'
-import { banyan } from './contestants/banyan.ts'
+import { startSecureBanyan } from './contestants/secure.ts'
 import { heapAfterCollection, inspectorUrl } from './harness/inspector.ts'
 import { openSockets, residentBytes } from './harness/procfs.ts'
 import type { Running, Stage } from './harness/stage.ts'
 import { startNodeUpstream, type Upstream } from './harness/upstream.ts'
 import { download } from './load/bodies.ts'
-import { Churn, type Counts, newCounts } from './load/churn.ts'
+import { Churn, type Counts, newCounts, type Ports } from './load/churn.ts'
 
 /** What a proxy at rest holds. */
 export interface Holdings {
@@ -55,19 +55,17 @@ export async function soak(stage: Stage, order: SoakOrder): Promise<Soaked> {
   const port = await stage.freePort()
   const upstream = new RestartedUpstream(stage, upstreamPort)
   await upstream.start()
-  const proxy = await banyan.start({
-    ...{ stage, port, upstreamPort, accessLog: null, routes: 10, shadow: 0 },
-    nodeFlags: ['--inspect=127.0.0.1:0'],
-  })
+  const ports = { port, tlsPort: await stage.freePort() }
+  const proxy = await startSecureBanyan(stage, { ...ports, upstream: upstreamPort }, ['--inspect=127.0.0.1:0'])
   try {
     await download(port, '/bytes/1000', SETTLE_MS)
     order.progress(`warming up for ${order.warmUpSeconds} s`)
-    await churnFor(order.warmUpSeconds, port, upstream, newCounts())
+    await churnFor(order.warmUpSeconds, ports, upstream, newCounts())
     const before = await atRest(proxy, upstream, null)
     order.progress(`soaking for ${order.seconds} s`)
     const counts = newCounts()
     const restartsBefore = upstream.restarts
-    await churnFor(order.seconds, port, upstream, counts)
+    await churnFor(order.seconds, ports, upstream, counts)
     const restarts = upstream.restarts - restartsBefore
     const after = await atRest(proxy, upstream, before.sockets)
     const failures = judge(before, after, counts)
@@ -120,8 +118,8 @@ class RestartedUpstream {
   }
 }
 
-async function churnFor(seconds: number, port: number, upstream: RestartedUpstream, counts: Counts): Promise<void> {
-  const churn = new Churn(port, counts, () => upstream.isUp)
+async function churnFor(seconds: number, ports: Ports, upstream: RestartedUpstream, counts: Counts): Promise<void> {
+  const churn = new Churn(ports, counts, () => upstream.isUp)
   const endMs = performance.now() + seconds * 1000
   churn.start()
   try {
@@ -166,5 +164,7 @@ function judge(before: Holdings, after: Holdings, counts: Counts): string[] {
   if ((counts.answers[200] ?? 0) === 0) failures.push('no answer with status 200')
   if (counts.upgrades === 0) failures.push('no upgraded connection')
   if (counts.slowReads === 0) failures.push('no slowly read answer')
+  if (counts.streams === 0) failures.push('no answer over HTTP/2')
+  if (counts.handshakes === 0) failures.push('no connection with TLS')
   return failures
 }

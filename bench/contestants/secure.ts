@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import type { Bench } from '../harness/contest.ts'
 import { nginxFrame, startNginx } from '../harness/nginx.ts'
 import type { Entrant } from '../harness/rounds.ts'
-import type { Running } from '../harness/stage.ts'
+import type { Running, Stage } from '../harness/stage.ts'
 import { startQuickUpstream } from '../harness/upstream.ts'
 import { tableText } from './banyan.ts'
 
@@ -50,17 +50,26 @@ async function startBanyan(
   upstream: number,
   pair: Pair,
 ): Promise<Running> {
+  return await startSecureBanyan(stage, { port: await stage.freePort(), tlsPort: port, upstream }, banyanFlags, pair)
+}
+
+/** Starts banyan with one port for clients without TLS and one for those with it. */
+export async function startSecureBanyan(
+  stage: Stage,
+  { port, tlsPort, upstream }: { readonly port: number; readonly tlsPort: number; readonly upstream: number },
+  nodeFlags: readonly string[],
+  pair: Pair = makePair(stage.newFolder('certificate')),
+): Promise<Running> {
   const table = join(stage.newFolder('tls'), 'routes.yaml')
   writeFileSync(table, tableText(upstream, 10))
-  const plain = await stage.freePort()
   return await stage.start({
     name: 'banyan',
     core: 'proxy',
     command: [
-      ...[process.execPath, ...banyanFlags, PROGRAM, 'serve', '--table', table],
+      ...[process.execPath, ...nodeFlags, PROGRAM, 'serve', '--table', table],
       ...['--workers', '0', '--access-log', 'none'],
-      ...['--listen', `127.0.0.1:${plain}`, '--admin', `127.0.0.1:${await stage.freePort()}`],
-      ...['--tls', `127.0.0.1:${port}`, '--tls-cert', pair.cert, '--tls-key', pair.key],
+      ...['--listen', `127.0.0.1:${port}`, '--admin', `127.0.0.1:${await stage.freePort()}`],
+      ...['--tls', `127.0.0.1:${tlsPort}`, '--tls-cert', pair.cert, '--tls-key', pair.key],
     ] as [string, ...string[]],
     ready: { line: 'banyan ready' },
   })

@@ -1,10 +1,12 @@
 /**
- * The clients of the soak: steady ones, and four kinds that behave badly. Each runs until the churn ends; none of them
+ * The clients of the soak: steady ones, three kinds that behave badly, and some of HTTP/2 that do all of it. Each runs until the churn ends; none of them
  * throws: what a client saw is counted.
  */
 import { randomBytes } from 'node:crypto'
+import { type ClientHttp2Session, connect as connectHttp2, constants } from 'node:http2'
 import { connect, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
+import { connect as connectTls, type TLSSocket } from 'node:tls'
 import { AnswerReader } from './answers.ts'
 import { clientFrame } from './frames.ts'
 import { UpgradeReader, upgradeRequest } from './websocket.ts'
@@ -21,6 +23,10 @@ export interface Counts {
   brokenUpgrades: number
   /** Slowly read answers that were read to the end. */
   slowReads: number
+  /** Whole answers over HTTP/2, which are among `answers`. */
+  streams: number
+  /** Connections that were secured. */
+  handshakes: number
   /** Connections that broke off in the middle of an answer; the upstream's restarts cause them. */
   broken: number
   /** Answers that no upstream restart explains: an unreadable head, a wrong length, a wrong echo, an error while it was up. */
@@ -28,7 +34,10 @@ export interface Counts {
 }
 
 export function newCounts(): Counts {
-  return { answers: {}, aborts: 0, upgrades: 0, brokenUpgrades: 0, slowReads: 0, broken: 0, wrong: [] }
+  return {
+    ...{ answers: {}, aborts: 0, upgrades: 0, brokenUpgrades: 0, slowReads: 0, broken: 0, streams: 0, handshakes: 0 },
+    wrong: [],
+  }
 }
 
 /** RFC 6455 section 5.5.1: the opcode, and status 1000. */
@@ -40,19 +49,30 @@ const STEADY = 8
 const EACH_BAD_KIND = 4
 const MAX_WRONG = 20
 const PATIENCE_MS = 15_000
+/** Of a connection of HTTP/2: how often requests are sent together, and how many. */
+const ROUNDS = 10
+const STREAMS = 10
 
-/** Clients against one port, from `start` to `stop`. */
+/** Where the proxy listens. */
+export interface Ports {
+  readonly port: number
+  readonly tlsPort: number
+}
+
+/** Clients against one proxy, from `start` to `stop`. Half of their connections use TLS. */
 export class Churn {
   readonly counts: Counts
-  readonly #port: number
+  readonly #ports: Ports
   readonly #isUp: () => boolean
   readonly #sockets = new Set<Socket>()
   readonly #clients: Promise<void>[] = []
+  readonly #sessions = new Set<ClientHttp2Session>()
+  #session: Buffer | undefined
   #over = false
 
   /** @param isUp whether the upstream has been there for a while: no request need fail now */
-  constructor(port: number, counts: Counts, isUp: () => boolean) {
-    this.#port = port
+  constructor(ports: Ports, counts: Counts, isUp: () => boolean) {
+    this.#ports = ports
     this.#isUp = isUp
     this.counts = counts
   }
@@ -63,6 +83,7 @@ export class Churn {
       this.#repeat(() => this.#abort())
       this.#repeat(() => this.#upgrade())
       this.#repeat(() => this.#readSlowly())
+      this.#repeat(() => this.#http2())
     }
   }
 
@@ -70,6 +91,7 @@ export class Churn {
   async stop(): Promise<void> {
     this.#over = true
     for (const socket of this.#sockets) socket.destroy()
+    for (const session of this.#sessions) session.destroy()
     await Promise.all(this.#clients)
   }
 
@@ -88,8 +110,11 @@ export class Churn {
   }
 
   /** A connection whose data goes to `onData`; `closed` resolves when it is closed, by whomever. */
-  #open(onData: (chunk: Buffer, socket: Socket) => void): { socket: Socket; closed: Promise<void> } {
-    const socket = connect({ port: this.#port, host: '127.0.0.1', noDelay: true, allowHalfOpen: true })
+  #open(onData: (chunk: Buffer, socket: Socket) => void): { socket: Socket; tcp: Socket; closed: Promise<void> } {
+    const isSecure = Math.random() < 0.5
+    const port = isSecure ? this.#ports.tlsPort : this.#ports.port
+    const tcp = connect({ port, host: '127.0.0.1', noDelay: true, allowHalfOpen: true }).on('error', () => {})
+    const socket = isSecure ? this.#secure(tcp) : tcp
     this.#sockets.add(socket)
     socket.setTimeout(PATIENCE_MS, () => {
       this.#wrong(`a connection without a byte for ${PATIENCE_MS} ms`)
@@ -112,7 +137,18 @@ export class Churn {
         resolve()
       })
     })
-    return { socket, closed }
+    return { socket, tcp, closed }
+  }
+
+  /** Every other time with the session of an earlier connection. */
+  #secure(tcp: Socket): TLSSocket {
+    const session = Math.random() < 0.5 ? this.#session : undefined
+    const socket = connectTls({ socket: tcp, rejectUnauthorized: false, session })
+    socket.on('secureConnect', () => this.counts.handshakes++)
+    socket.on('session', (ticket: Buffer) => {
+      this.#session = ticket
+    })
+    return socket
   }
 
   #readAnswers(
@@ -148,7 +184,7 @@ export class Churn {
 
   /** Leaves in one of four phases: half a head sent, waiting, in the answer's body, in the request's body. */
   async #abort(): Promise<void> {
-    const { socket, closed } = this.#open(() => {})
+    const { socket, tcp, closed } = this.#open(() => {})
     const phases = [
       () => socket.write('GET /bytes/1000 HTTP/1.1\r\nHost: 127'),
       () => socket.write(get('/slow/300')),
@@ -157,7 +193,7 @@ export class Churn {
     ]
     phases[Math.floor(between(0, phases.length))]?.()
     await delay(between(0, 40))
-    if (Math.random() < 0.5) socket.resetAndDestroy()
+    if (Math.random() < 0.5) tcp.resetAndDestroy()
     else socket.destroy()
     await closed
     this.counts.aborts++
@@ -179,10 +215,80 @@ export class Churn {
       },
     })
     const { socket, closed } = this.#open((chunk) => reader.take(chunk))
-    socket.write(upgradeRequest(this.#port))
+    socket.write(upgradeRequest(this.#ports.port))
     await closed
     if (echoes === MESSAGES) this.counts.upgrades++
     else if (!this.#over) this.counts.brokenUpgrades++
+  }
+
+  /**
+   * A connection of HTTP/2 over TLS: rounds of requests at the same time, of which some are left in one of three phases, some read
+   * slowly. It ends in one of three ways.
+   */
+  async #http2(): Promise<void> {
+    const session = connectHttp2(`https://127.0.0.1:${this.#ports.tlsPort}`, { rejectUnauthorized: false })
+    this.#sessions.add(session)
+    session.on('error', () => {})
+    session.on('connect', () => this.counts.handshakes++)
+    const closed = new Promise<void>((resolve) => session.once('close', resolve))
+    for (let round = 0; round < ROUNDS && !session.closed && !session.destroyed && !this.#over; round++) {
+      const asked = Array.from({ length: STREAMS - 3 }, () => this.#stream(session, '/bytes/1000', 1000))
+      await Promise.all([...asked, this.#stream(session, '/bytes/1000000', 1_000_000), this.#leaveStream(session)])
+    }
+    const ways = [
+      () => session.close(),
+      () => session.destroy(),
+      () => {
+        void this.#stream(session, '/slow/300', 2)
+        setImmediate(() => session.destroy())
+      },
+    ]
+    if (!session.destroyed) ways[Math.floor(between(0, ways.length))]?.()
+    await closed
+    this.#sessions.delete(session)
+  }
+
+  /** A request of HTTP/2 that is answered. */
+  async #stream(session: ClientHttp2Session, path: string, bytes: number): Promise<void> {
+    if (session.closed || session.destroyed) return
+    const stream = session.request({ ':path': path })
+    let status = 0
+    let length = 0
+    stream.on('error', () => {})
+    stream.on('response', (head) => {
+      status = Number(head[':status'])
+    })
+    stream.on('data', (piece: Buffer) => {
+      length += piece.length
+      if (bytes < 100_000 || Math.random() < 0.8) return
+      stream.pause()
+      setTimeout(() => stream.resume(), between(1, 10))
+    })
+    await new Promise((resolve) => stream.once('close', resolve))
+    const isWhole = stream.rstCode === 0 && status !== 0 && !session.destroyed
+    if (!isWhole) {
+      if (!this.#over) this.counts.broken++
+      return
+    }
+    this.counts.streams++
+    this.counts.answers[status] = (this.counts.answers[status] ?? 0) + 1
+    if (status >= 500 && this.#isUp()) this.#wrong(`${status} over HTTP/2 while the upstream was up`)
+    if (status === 200 && length !== bytes) this.#wrong(`${length} bytes over HTTP/2 instead of ${bytes}`)
+  }
+
+  /** Leaves a request of HTTP/2: waiting, in the answer's body, or in its own. */
+  async #leaveStream(session: ClientHttp2Session): Promise<void> {
+    if (session.closed || session.destroyed) return
+    const phases = ['/slow/300', '/bytes/50000000', '/sink']
+    const path = phases[Math.floor(between(0, phases.length))] as string
+    const stream = session.request({ ':path': path, ':method': path === '/sink' ? 'POST' : 'GET' })
+    stream.on('error', () => {})
+    if (path === '/sink') stream.write(Buffer.alloc(100_000))
+    const closed = new Promise((resolve) => stream.once('close', resolve))
+    await delay(between(0, 40))
+    stream.close(constants.NGHTTP2_CANCEL)
+    await closed
+    this.counts.aborts++
   }
 
   #leave(socket: Socket): void {

@@ -11,13 +11,14 @@ const WARM_UP_SECONDS = 30
 
 export const soakScenario: Scenario = {
   name: 'soak',
-  about: 'aborts, upgrades, slow readers and upstream restarts for --minutes; sockets and heap return',
+  about:
+    'aborts, upgrades, slow readers and upstream restarts for --minutes, half of it over TLS, with HTTP/2; sockets and heap return',
   standard: false,
   async run(bench): Promise<Report> {
     const seconds = bench.options.minutes * 60
     const { stage, progress } = bench
     const soaked = await soak(stage, { seconds, warmUpSeconds: Math.min(WARM_UP_SECONDS, seconds), progress })
-    const { answers, aborts, upgrades, brokenUpgrades, slowReads, broken } = soaked.counts
+    const { answers, aborts, upgrades, brokenUpgrades, slowReads, broken, streams, handshakes } = soaked.counts
     const byStatus = Object.entries(answers).map(([status, count]) => `${count} x ${status}`)
     return {
       scenario: soakScenario.name,
@@ -31,7 +32,7 @@ export const soakScenario: Scenario = {
       rows: [rowOf('after warm-up', soaked.before), rowOf(`after ${seconds} s more`, soaked.after)],
       budgets: [],
       notes: [
-        `Clients saw ${byStatus.join(', ')} and ${broken} broken connections; they left ${aborts} requests, used ${upgrades} upgrades (${brokenUpgrades} broken), read ${slowReads} answers slowly; the upstream was killed and restarted ${soaked.restarts} times.`,
+        `Clients saw ${byStatus.join(', ')} and ${broken} broken connections; they left ${aborts} requests, used ${upgrades} upgrades (${brokenUpgrades} broken), read ${slowReads} answers slowly, had ${streams} answers over HTTP/2 and ${handshakes} TLS handshakes; the upstream was killed and restarted ${soaked.restarts} times.`,
       ],
       failures: soaked.failures,
     }
