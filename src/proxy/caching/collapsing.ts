@@ -48,7 +48,7 @@ export class Collapsing implements MissHost {
       else this.joinVariant(lookup, madeFor.vary, pending)
       return
     }
-    const unshareable = this.#hitForMiss.find(markOf(lookup, collapseKey))
+    const unshareable = this.#hitForMiss.isEmpty ? null : this.#hitForMiss.find(markOf(lookup, collapseKey))
     if (unshareable !== null) this.parts.counters.hitForMiss++
     // What memory has evicted, or never had, may lie in the remote store, and only needs validation.
     if (unshareable === 'unstored' || (unshareable === 'revalidated' && validated !== null)) this.fetchAlone(lookup)
@@ -86,7 +86,7 @@ export class Collapsing implements MissHost {
   }
 
   unmark(lookup: Lookup, collapseKey: string): void {
-    this.#hitForMiss.unmark(markOf(lookup, collapseKey))
+    if (!this.#hitForMiss.isEmpty) this.#hitForMiss.unmark(markOf(lookup, collapseKey))
   }
 
   close(miss: Miss): void {

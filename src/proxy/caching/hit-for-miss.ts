@@ -31,6 +31,11 @@ export class HitForMiss {
     this.#now = now
   }
 
+  /** Nothing is marked: the names of marks need not be composed. */
+  get isEmpty(): boolean {
+    return this.#marks.size === 0
+  }
+
   mark(collapseKey: string, why: Unshareable): void {
     this.#marks.delete(collapseKey)
     this.#marks.set(collapseKey, { why, untilMs: this.#now() + MARK_MS })

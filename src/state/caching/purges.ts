@@ -62,6 +62,8 @@ export class PurgeLog {
   /** All others, by ordinal; and those of them that the shared log has, by sequence. */
   #wide: KnownPurge[] = []
   #wideShared: KnownPurge[] = []
+  /** No purge that is known has a greater number in the shared log. */
+  #newestSequence = -1
   readonly #unshared = new Set<KnownPurge>()
   readonly #order = new LogOrder()
   /** What is older than all that is remembered, by ordinal and by sequence. */
@@ -142,6 +144,7 @@ export class PurgeLog {
     if (known === undefined) return
     this.#unshared.delete(known)
     known.sequence = sequence
+    this.#newestSequence = Math.max(this.#newestSequence, sequence)
     if (isWide(purge.target)) this.#wideShared.push(known)
   }
 
@@ -168,6 +171,7 @@ export class PurgeLog {
   cut(sequence: number): void {
     this.#order.cut(sequence)
     if (sequence === -1) this.#forgottenShared.clear()
+    this.#newestSequence = Math.min(this.#newestSequence, sequence)
     this.#wideShared = this.#wideShared.filter((known) => known.sequence <= sequence)
     for (const known of this.#known.values()) {
       if (known.sequence <= sequence || known.sequence === Number.POSITIVE_INFINITY) continue
@@ -187,6 +191,10 @@ export class PurgeLog {
   ofShared(answer: StoredAnswer, place: PurgePlace): Remains {
     const seen = this.#order.find(answer.position)
     if (seen === -1 || this.#forgottenShared.mayCover(place, answer.rawHeaders, seen)) return null
+    if (this.#unshared.size === 0 && this.#newestSequence <= seen) {
+      answer.checked = this.count
+      return answer
+    }
     let wide = this.#wideShared
     if (this.#unshared.size > 0) {
       wide = [...wide, ...[...this.#unshared].filter(({ purge }) => isWide(purge.target))]

@@ -1,6 +1,7 @@
 /**
  * Entries as bytes: what was written is read, and whatever was not is nothing.
  */
+import { crc32 } from 'node:zlib'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Content, madeFor } from '../../../src/state/caching/content.ts'
@@ -69,7 +70,6 @@ describe('anything else is nothing', () => {
       { reason: 'OK\r\nX: y' },
       { reason: 7 },
       { position: 1 },
-      { meta: null },
       { meta: [] },
       { meta: { ...good.meta, status: 99 } },
       { meta: { ...good.meta, status: '200' } },
@@ -82,12 +82,25 @@ describe('anything else is nothing', () => {
     for (const part of forged) {
       expect(decodeEntry(encodeEntry({ ...good, ...(part as object) })), JSON.stringify(part)).toBeNull()
     }
-    for (const made of [null, {}, { ...good.content.madeFor, key: 1 }, { ...good.content.madeFor, vary: ['a b'] }]) {
+    for (const made of [{}, { ...good.content.madeFor, key: 1 }, { ...good.content.madeFor, vary: ['a b'] }]) {
       const content = new Content(made as never, Buffer.from('x'))
       expect(decodeEntry(encodeEntry({ ...good, content })), JSON.stringify(made)).toBeNull()
     }
     for (const part of [{ key: 1 }, { vary: null }, { vary: ['a b'] }, { untilMs: '5' }]) {
       expect(decodeEntry(encodeEntry({ ...VARIANTS, ...part } as CacheEntry)), JSON.stringify(part)).toBeNull()
+    }
+  })
+
+  test('a head of another length, under a checksum that is right', () => {
+    const bytes = encodeEntry(entry())
+    const headLength = bytes.readUInt32LE(6)
+    const head = JSON.parse(bytes.toString('utf8', 10, 10 + headLength)) as unknown[]
+    for (const other of [[], head.slice(1), head.slice(0, -1), [...head, '']]) {
+      const text = Buffer.from(JSON.stringify(other))
+      const forged = Buffer.concat([bytes.subarray(0, 10), text, bytes.subarray(10 + headLength)])
+      forged.writeUInt32LE(text.length, 6)
+      forged.writeUInt32LE(crc32(forged.subarray(5)), 1)
+      expect(decodeEntry(forged), text.toString()).toBeNull()
     }
   })
 
