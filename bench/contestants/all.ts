@@ -10,12 +10,14 @@ import { httpProxy } from './http-proxy.ts'
 import { httpProxy3 } from './http-proxy-3.ts'
 import { httpxy } from './httpxy.ts'
 import { nginx } from './nginx.ts'
+import { relay } from './relay.ts'
 
 export const CONTESTANTS: readonly Contestant[] = [
   banyan,
   earlierBanyan,
   nginx,
   haproxy,
+  relay,
   fastProxy,
   fastifyHttpProxy,
   httpxy,

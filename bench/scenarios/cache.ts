@@ -16,6 +16,7 @@ import { readSummary } from '../harness/wrk.ts'
 import type { Scenario } from './scenario.ts'
 
 const SCRIPT = fileURLToPath(new URL('../load/cache.lua', import.meta.url))
+const FIXED_ANSWER = fileURLToPath(new URL('../load/fixed-answer.ts', import.meta.url))
 const PROGRAM = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
 const CONNECTIONS = 32
 /** Distinct enough that no two of the connections ask for the same at the same time. */
@@ -57,6 +58,7 @@ export const cache: Scenario = {
     const { url } = redis
     await add('nginx, hit', same, startCachingNginx(bench, quick.port))
     await add('varnish, hit', same, startVarnish(bench, quick.port))
+    await add('node:net, fixed answer', same, startFixedAnswer(bench, quick.port))
     await add('banyan, memory hit', same, startBanyan(bench, quick.port, []))
     if (hasEarlier()) await add(EARLIER_HIT, same, startBanyan(bench, quick.port, [], true, earlierProgram()))
     await add('banyan, 304', { ...same, mode: 'unchanged' }, stocked(startBanyan(bench, quick.port, [])))
@@ -171,6 +173,17 @@ async function startCachingNginx({ stage }: Bench, upstreamPort: number) {
   const file = join(folder, 'nginx.conf')
   writeFileSync(file, config)
   return { port, running: await startNginx(stage, 'nginx', 'proxy', { folder, file, port }) }
+}
+
+async function startFixedAnswer({ stage }: Bench, upstreamPort: number) {
+  const port = await stage.freePort()
+  const running = await stage.start({
+    name: 'node:net',
+    core: 'proxy',
+    command: [process.execPath, FIXED_ANSWER, String(port), String(upstreamPort), LOOKUP],
+    ready: { port },
+  })
+  return { port, running }
 }
 
 async function startVarnish({ stage }: Bench, upstreamPort: number) {
