@@ -1,7 +1,6 @@
 /**
  * The judges of the simulation: banyan's guard, and the rules of its peers for the same data.
  */
-import { verdictOf } from '../../src/rules/failures/deploy-verdict.ts'
 import { type GuardTerms, judgeRamp } from '../../src/rules/ramp/guard.ts'
 import { DEFAULT_GUARD } from '../../src/rules/ramp/plan.ts'
 import { RampCounts } from '../../src/state/evidence/ramp-counts.ts'
@@ -39,7 +38,6 @@ export class Guard implements Judge {
   #changed = false
   #compared = 0
   #mismatched = 0
-  words = ''
 
   constructor(terms: GuardTerms = DEFAULT_GUARD, holdS = 600) {
     this.#terms = terms
@@ -58,7 +56,7 @@ export class Guard implements Judge {
   }
 
   see(side: Side, { key }: Request, { failure, latencyMs }: Outcome, atS: number): void {
-    this.#counts.count({ key, side, failure, latencyMs, nowMs: atS * 1000 })
+    this.#counts.count({ key, hasKey: true, side, failure, latencyMs, nowMs: atS * 1000 })
     this.#changed = true
   }
 
@@ -67,16 +65,18 @@ export class Guard implements Judge {
     if (isMismatch) this.#mismatched++
   }
 
+  /** Looks for a failure every second; whether the step is passed is dearer to tell, and looked at every ten seconds. */
   look(atS: number): Word {
-    if (!this.#changed && atS - this.#sinceS < this.#holdS) return 'wait'
+    const heldS = atS - this.#sinceS
+    const mayPass = heldS >= this.#holdS && heldS % 10 === 0
+    if (!this.#changed && !mayPass) return 'wait'
     this.#changed = false
-    const next = this.steps[this.#at + 1] ?? null
+    const next = mayPass ? (this.steps[this.#at + 1] ?? null) : null
     const compared = { field: '', rank: 1, of: this.#compared, hits: this.#mismatched }
     const evidence = { ...this.#counts.evidence(), mismatches: [compared] }
-    const { verdict, words } = judgeRamp(evidence, this.#terms, this.steps.length, next)
-    this.words = words
+    const { verdict } = judgeRamp(evidence, this.#terms, this.steps.length, next)
     if (verdict === 'fail') return 'fail'
-    return verdict === 'pass' && atS - this.#sinceS >= this.#holdS ? 'pass' : 'wait'
+    return verdict === 'pass' && mayPass ? 'pass' : 'wait'
   }
 }
 
@@ -199,28 +199,31 @@ function isShifted(one: readonly number[], other: readonly number[]): boolean {
   return low > 0.25 * Math.abs(estimate)
 }
 
-/** `banyan deploy canary` with its defaults: looks every second for 30 s a step, 1 % more errors, 100 requests at least. */
-export class Today implements Judge {
+/**
+ * A fixed difference, looked at every second: it fails with one percentage point more errors than the rest, and passes a step after
+ * 30 s and 100 requests. What scripts around a proxy usually do.
+ */
+export class FixedDifference implements Judge {
   readonly steps = [1, 5, 25, 50, 100]
-  #to = { exchanges: 0, failures: 0 }
-  #rest = { exchanges: 0, failures: 0 }
+  #to = { requests: 0, errors: 0 }
+  #rest = { requests: 0, errors: 0 }
   #sinceS = 0
 
   begin(_: number, atS: number): void {
     this.#sinceS = atS
-    this.#to = { exchanges: 0, failures: 0 }
-    this.#rest = { exchanges: 0, failures: 0 }
+    this.#to = { requests: 0, errors: 0 }
+    this.#rest = { requests: 0, errors: 0 }
   }
 
   see(side: Side, _: Request, { failure }: Outcome): void {
     const tally = side === 'to' ? this.#to : this.#rest
-    tally.exchanges++
-    if (failure === 'error') tally.failures++
+    tally.requests++
+    if (failure === 'error') tally.errors++
   }
 
   look(atS: number): Word {
-    const verdict = verdictOf(this.#to, this.#rest, { maxErrors: 0.01, minExchanges: 100 })
-    if (verdict === 'fail') return 'fail'
-    return verdict === 'pass' && atS - this.#sinceS >= 30 ? 'pass' : 'wait'
+    const usual = this.#rest.requests >= 100 ? this.#rest.errors / this.#rest.requests : 0
+    if (this.#to.errors / Math.max(this.#to.requests, 100) - usual > 0.01) return 'fail'
+    return this.#to.requests >= 100 && atS - this.#sinceS >= 30 ? 'pass' : 'wait'
   }
 }

@@ -11,6 +11,8 @@ export interface RampEnd {
   readonly seconds: number
   /** Requests that the new side answered. */
   readonly toRequests: number
+  /** Steps that a person has taken. */
+  readonly byPerson: number
 }
 
 /**
@@ -20,7 +22,8 @@ export interface RampEnd {
  */
 export function runRamp(world: World, judge: Judge, seed: number, limitS: number, hold: number | null = null): RampEnd {
   const traffic = new Traffic(world, seed)
-  let [step, toRequests, percent] = [hold === null ? 0 : judge.steps.indexOf(hold), 0, 0]
+  let [step, toRequests, percent, sinceS, byPerson] = [hold === null ? 0 : judge.steps.indexOf(hold), 0, 0, 0, 0]
+  const ended = (end: RampEnd['end'], seconds: number): RampEnd => ({ end, percent, seconds, toRequests, byPerson })
   judge.begin(step, 0)
   for (let atS = 0; atS < limitS; atS++) {
     percent = judge.steps[step] as number
@@ -32,14 +35,18 @@ export function runRamp(world: World, judge: Judge, seed: number, limitS: number
       judge.see(isTo ? 'to' : 'rest', request, traffic.answer(request, isTo ? 'to' : 'from', atS), atS)
       if (world.shadow === true) judge.compared?.(traffic.isMismatch())
     }
-    const word = judge.look(atS + 1)
-    if (word === 'fail') return { end: 'taken back', percent, seconds: atS + 1, toRequests }
-    if (word === 'wait' || hold !== null) continue
+    const nowS = atS + 1
+    const word = judge.look(nowS)
+    if (word === 'fail') return ended('taken back', nowS)
+    const isByPerson = word === 'wait' && nowS - sinceS >= (world.patienceS ?? Number.POSITIVE_INFINITY)
+    if ((word === 'wait' && !isByPerson) || hold !== null) continue
+    if (isByPerson) byPerson++
     step++
-    if (step === judge.steps.length) return { end: 'done', percent, seconds: atS + 1, toRequests }
-    judge.begin(step, atS + 1)
+    if (step === judge.steps.length) return ended('done', nowS)
+    judge.begin(step, nowS)
+    sinceS = nowS
   }
-  return { end: 'unfinished', percent, seconds: limitS, toRequests }
+  return ended('unfinished', limitS)
 }
 
 /** Percent of a minute of a ramp that somebody moves all the time. */

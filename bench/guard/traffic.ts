@@ -24,7 +24,7 @@ export interface World {
   readonly to: Version
   /** Requests, errors and latency go up and down over a day, as day and night do. */
   readonly daily?: boolean
-  /** For ten minutes within each of the first hours half of the requests of both sides fail. */
+  /** For ten minutes in each of the first two hours half of the requests of both sides fail. */
   readonly outage?: boolean
   /** Keys with Zipf-distributed traffic, of which one in a hundred fails half of its requests; else every request is a key. */
   readonly zipfKeys?: number
@@ -35,6 +35,8 @@ export interface World {
   /** Percent goes up and down between 1 and 25 each minute. */
   readonly moving?: boolean
   readonly shadow?: boolean
+  /** After so many seconds at a step a person takes the next one, if the judge has not. */
+  readonly patienceS?: number
 }
 
 export interface Request {
@@ -93,7 +95,7 @@ export class Traffic {
     const version = this.#world[side]
     const isFlaky = request.key !== null && this.#flaky[request.key] === 1
     const rate = isFlaky ? 0.5 : version.errors * this.#wave(atS, 0.5)
-    const isOut = this.#world.outage === true && atS % 3600 >= 1200 && atS % 3600 < 1800
+    const isOut = this.#world.outage === true && atS < 7200 && atS % 3600 >= 1200 && atS % 3600 < 1800
     let failure: Metric | null = null
     if (this.#chance.next() < (isOut ? 0.5 : rate)) failure = 'error'
     else if (this.#chance.next() < version.notFound) failure = 'client-error'

@@ -34,3 +34,28 @@ export function quantile(ascending: readonly number[] | Float64Array, at: number
   const rank = Math.min(ascending.length - 1, Math.max(0, Math.ceil(at * ascending.length) - 1))
   return ascending[rank] as number
 }
+
+/**
+ * The highest percentage that is still possible where so many of so many were seen: the exact bound of Clopper and Pearson.
+ * @param confidence percent of cases in which it is right
+ */
+export function upperPercent(seen: number, of: number, confidence: number): number {
+  if (seen >= of) return 100
+  let [possible, impossible] = [seen / of, 1]
+  for (let step = 0; step < 50; step++) {
+    const middle = (possible + impossible) / 2
+    if (chanceOfAtMost(seen, of, middle) > 1 - confidence / 100) possible = middle
+    else impossible = middle
+  }
+  return impossible * 100
+}
+
+/** The chance of at most so many of so many at a rate between 0 and 1. */
+function chanceOfAtMost(seen: number, of: number, rate: number): number {
+  let [log, sum] = [of * Math.log1p(-rate), 0]
+  for (let hits = 0; hits <= seen; hits++) {
+    sum += Math.exp(log)
+    log += Math.log((of - hits) / (hits + 1)) + Math.log(rate) - Math.log1p(-rate)
+  }
+  return sum
+}

@@ -121,7 +121,21 @@ export class Stage {
 
   /** Moves this process to the core of the load, so that a proxy has its core alone. */
   stepAside(): void {
-    spawnSync(this.#taskset, ['-acp', String(this.cores.load), String(process.pid)], { stdio: 'ignore' })
+    this.#moveTo(String(this.cores.load))
+  }
+
+  /** Gives this process both cores while it works, in a scenario that starts no proxy. */
+  async alone<T>(work: () => Promise<T>): Promise<T> {
+    this.#moveTo(`${this.cores.proxy},${this.cores.load}`)
+    try {
+      return await work()
+    } finally {
+      this.stepAside()
+    }
+  }
+
+  #moveTo(cores: string): void {
+    spawnSync(this.#taskset, ['-acp', cores, String(process.pid)], { stdio: 'ignore' })
   }
 
   /** Starts a process and waits until it is ready; throws with its output where it ends or stays silent instead. */

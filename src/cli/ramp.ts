@@ -61,8 +61,20 @@ interface RampAnswer {
   readonly heldSeconds: number | null
   readonly verdict: { readonly verdict: string; readonly words: string } | null
   readonly isFull: boolean
+  readonly evidence: readonly { readonly withoutKey: WithoutKey }[]
   readonly problem: string | null
   readonly events: readonly { readonly at: string; readonly by: string; readonly what: string }[]
+}
+
+/** Requests without a key, and those of them that failed. */
+interface WithoutKey {
+  readonly seen: OfSides
+  readonly failed: { readonly error: OfSides }
+}
+
+interface OfSides {
+  readonly to: number
+  readonly rest: number
 }
 
 /** The last things that happened. */
@@ -148,11 +160,23 @@ function statusText(ramp: RampAnswer): string {
   if (ramp.heldSeconds !== null && ramp.step !== null)
     lines.push(`held    ${ramp.heldSeconds} s at ${stepText(ramp.step)}`)
   if (ramp.verdict !== null) lines.push(`guard   ${ramp.verdict.verdict}: ${printable(ramp.verdict.words)}`)
+  lines.push(...withoutKeyText(ramp.evidence))
   if (ramp.problem !== null) lines.push(`problem ${printable(ramp.problem)}`)
   if (ramp.isFull) lines.push('guard   too many keys: nothing is counted any more')
   if (ramp.status !== 'not-started' && ramp.storage === 'memory') lines.push('kept in memory only: a restart ends it')
   for (const { at, by, what } of ramp.events.slice(-SHOWN_EVENTS)) lines.push(printable(`${at}  ${by}  ${what}`))
   return `${lines.join('\n')}\n`
+}
+
+/** Requests without a key, which are judged apart from those with one. */
+function withoutKeyText(steps: RampAnswer['evidence']): string[] {
+  const ofSide = (side: keyof OfSides, name: string): string[] => {
+    const seen = steps.reduce((sum, { withoutKey }) => sum + withoutKey.seen[side], 0)
+    const errors = steps.reduce((sum, { withoutKey }) => sum + withoutKey.failed.error[side], 0)
+    return seen === 0 ? [] : [`${name} fails ${errors} of ${seen}`]
+  }
+  const sides = [...ofSide('to', 'the new side'), ...ofSide('rest', 'the rest')]
+  return sides.length === 0 ? [] : [`no key  ${sides.join(', ')} requests, judged apart`]
 }
 
 function lineOf({ route, status, step, next, why }: RampAnswer): string {

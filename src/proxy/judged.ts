@@ -2,26 +2,42 @@
  * What an exchange says about the two sides of its route, for the guard of a ramp.
  */
 import { FAILURES } from '../rules/failures/failure.ts'
+import { hashOf } from '../rules/patterns/draw.ts'
 import type { Metric } from '../rules/ramp/guard.ts'
-import { stickyHashOf } from '../rules/routing/decide.ts'
+import { sideOf, stickyHashOf } from '../rules/routing/decide.ts'
 import type { Route } from '../rules/table/table.ts'
 import type { RampTally } from '../state/evidence/ramp-tally.ts'
 import type { Exchange } from './exchange.ts'
 
-/** Counts an exchange that is over, if the draw of its route decided it and an upstream was asked. */
+/**
+ * Counts an exchange that is over, if the draw of its route decided it, or `noKey` since it has no key, and an upstream was asked.
+ * Those without a key are counted apart, by client.
+ */
 export function countForRamp(tally: RampTally, exchange: Exchange, route: Route): void {
-  const side = drawnSide(exchange)
+  const side = drawnSide(exchange, route)
   if (side === null || isFromCache(exchange) || isOfClient(exchange)) return
   const { matched, view, latencyMs } = exchange
   const key = stickyHashOf(route, matched, view)
-  if (key === undefined) return
-  tally.count(route.id, route.percent, { key, side, failure: failureOf(exchange), latencyMs })
+  const hasKey = key !== undefined
+  const failure = failureOf(exchange)
+  tally.count(route.id, route.percent, {
+    ...{ side, failure, latencyMs, hasKey },
+    key: hasKey ? key : hashOf(route.salt, view.clientAddress),
+  })
 }
 
-/** The side that was drawn, whoever answered; null where something else decided. */
-function drawnSide({ decision: { reason } }: Exchange): 'to' | 'rest' | null {
-  if (reason === 'rest') return 'rest'
-  return reason === 'percent' || reason === 'unavailable' || reason === 'fallback' ? 'to' : null
+/** The side that was decided, whoever answered; null where neither the draw nor `noKey` decided. */
+function drawnSide({ decision }: Exchange, route: Route): 'to' | 'rest' | null {
+  switch (decision.reason) {
+    case 'percent':
+    case 'rest':
+    case 'no-key':
+    case 'unavailable':
+    case 'fallback':
+      return sideOf(decision, route) === 'to' ? 'to' : 'rest'
+    default:
+      return null
+  }
 }
 
 /** Nothing of a side is in it; of a stale response in the place of a failure there is. */

@@ -3,7 +3,7 @@
  */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { quantile, ratio, spread } from '../../bench/harness/figures.ts'
+import { quantile, ratio, spread, upperPercent } from '../../bench/harness/figures.ts'
 import { readH2load } from '../../bench/harness/h2load.ts'
 import { readOptions } from '../../bench/harness/options.ts'
 import { type CpuProfile, selfTimes } from '../../bench/harness/profile.ts'
@@ -43,6 +43,12 @@ test('the 99th percentile of 1 to 100 is 99', () => {
   expect(quantile(ascending, 0.99)).toBe(99)
   expect(quantile(ascending, 0.5)).toBe(50)
   expect(quantile([7], 0.99)).toBe(7)
+})
+
+test('none of 300 leaves 1 % possible, one of 300 more', () => {
+  expect(upperPercent(0, 300, 95)).toBeCloseTo((1 - 0.05 ** (1 / 300)) * 100)
+  expect(upperPercent(1, 300, 95)).toBeCloseTo(1.57, 2)
+  expect(upperPercent(3, 3, 95)).toBe(100)
 })
 
 describe('report', () => {

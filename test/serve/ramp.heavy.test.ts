@@ -40,8 +40,8 @@ afterEach(async () => {
   modern.answer = good
 })
 
-/** Little traffic is enough: it tolerates what a real ramp would not. */
-const QUICK = 'hold: 1s, guard: { minKeys: 20, tolerate: { harm: 50 } }'
+/** Little traffic is enough: it tolerates what a real ramp would not, a busy machine too. */
+const QUICK = 'hold: 1s, guard: { minKeys: 20, tolerate: { harm: 50, latency: 4 } }'
 
 const tableOf = (ramp: string, sticky = 'header:x-user'): string => `version: 1
 upstreams:
@@ -53,8 +53,18 @@ routes:
   - { id: moving, match: { path: /* }, to: modern, percent: 0, sticky: "${sticky}", ramp: { ${ramp} } }
 `
 
-async function start(ramp: string, { workers = 0, load = true, sticky = 'header:x-user' } = {}): Promise<Running> {
-  const banyan = await startBanyan({ table: tableOf(ramp, sticky), args: ['--workers', String(workers)] })
+interface How {
+  readonly workers?: number
+  readonly load?: boolean
+  readonly sticky?: string
+  readonly args?: readonly string[]
+}
+
+async function start(
+  ramp: string,
+  { workers = 0, load = true, sticky = 'header:x-user', args = [] }: How = {},
+): Promise<Running> {
+  const banyan = await startBanyan({ table: tableOf(ramp, sticky), args: ['--workers', String(workers), ...args] })
   ends.push(() => banyan.stop())
   const proxy = new Running(banyan)
   if (load) proxy.load()
@@ -149,6 +159,32 @@ describe('a good version', () => {
     expect(proxy.text).not.toContain('noKey')
   })
 
+  test('takes back those without a key where the new side fails only them', async () => {
+    const proxy = await start(`steps: [50, 100, all], ${QUICK}`, {
+      load: false,
+      args: ['--trusted-proxies', '127.0.0.1'],
+    })
+    const traffic = startLoad(proxy.banyan.port, 4, (n) => ({
+      path: '/',
+      headers:
+        n % 2 === 0 ? { 'x-user': `user-${n}` } : { 'x-forwarded-for': `10.${n >> 16}.${(n >> 8) & 255}.${n & 255}` },
+    }))
+    ends.push(() => traffic.stop())
+    modern.answer = (request, response) => {
+      response.statusCode = request.headers['x-user'] === undefined ? 500 : 200
+      response.end()
+    }
+    await proxy.run('ramp', 'start', 'moving')
+    const { verdict, evidence } = await proxy.until('rolled-back')
+    expect(verdict).toMatchObject({ verdict: 'fail', ground: 'no-key' })
+    expect(verdict.words).toMatch(/^the new side fails [\d,]+ of [\d,]+ requests without a key, the rest 0 of [\d,]+, /)
+    expect(evidence).toHaveLength(3)
+    expect((await proxy.run('ramp', 'status', 'moving')).out).toMatch(
+      /^no key {2}the new side fails \d+ of \d+, the rest fails 0 of \d+ requests, judged apart$/m,
+    )
+    expect(proxy.text).toContain('percent: 0')
+  })
+
   test('is not taken back where both sides fail alike', async () => {
     const failing: Answer = (request, response) => {
       response.statusCode = Number(String(request.headers['x-user']).slice(5)) % 20 === 0 ? 500 : 200
@@ -167,7 +203,7 @@ describe('a bad version is taken back, percent and all', () => {
     ['errors', 'error', (_, response) => void response.writeHead(500).end()],
     ['404 for all', 'client-error', (_, response) => void response.writeHead(404).end()],
     ['redirects', 'redirect', (_, response) => void response.writeHead(302, { location: '/login' }).end()],
-    ['slowness', 'latency', (_, response) => void setTimeout(() => response.end('{}'), 60)],
+    ['slowness', 'latency', (_, response) => void setTimeout(() => response.end('{}'), 100)],
     ['broken responses', 'error', (request) => request.socket.destroy()],
   ])('%s', async (_, ground, answer) => {
     modern.answer = answer

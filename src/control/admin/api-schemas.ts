@@ -51,6 +51,19 @@ const windowShape = {
   p99Ms: ms.nullable(),
 }
 
+const sideFigures = object({
+  exchanges: count.describe('Requests that were drawn for this upstream, whichever one responded: what clients got.'),
+  errorRatio: ratio,
+  p50Ms: ms.nullable(),
+  p95Ms: ms.nullable(),
+  p99Ms: ms.nullable(),
+  attempts: count.describe('Attempts at its servers for these requests, up to the response headers.'),
+  failedRatio: ratio,
+  attemptP50Ms: ms.nullable(),
+  attemptP95Ms: ms.nullable(),
+  attemptP99Ms: ms.nullable(),
+}).meta({ id: 'SideFigures' })
+
 const routeWindow = object({
   ...windowShape,
   share: object({
@@ -59,23 +72,10 @@ const routeWindow = object({
     actualUnitPercent: percent.nullable(),
     noKeyPercent: percent.nullable(),
   }).nullable(),
-  sides: z.record(
-    upstreamName,
-    object({
-      exchanges: count.describe(
-        'Requests that were drawn for this upstream, whichever one responded: what clients got.',
-      ),
-      errorRatio: ratio,
-      p50Ms: ms.nullable(),
-      p95Ms: ms.nullable(),
-      p99Ms: ms.nullable(),
-      attempts: count.describe('Attempts at its servers for these requests, up to the response headers.'),
-      failedRatio: ratio,
-      attemptP50Ms: ms.nullable(),
-      attemptP95Ms: ms.nullable(),
-      attemptP99Ms: ms.nullable(),
-    }),
-  ),
+  sides: z.record(upstreamName, sideFigures),
+  withoutKey: z
+    .record(upstreamName, sideFigures)
+    .describe('Requests without a sticky key, by the upstream that noKey says. They are in no side.'),
 }).meta({ id: 'RouteWindow' })
 
 export const liveRoute = object({

@@ -12,6 +12,7 @@ const count = z.int().min(0)
 const time = z.string().meta({ format: 'date-time' })
 const step = z.union([z.number(), z.literal('all')]).describe('Percent, or all requests with a key or without.')
 const ofSides = object({ to: count, rest: count })
+const failed = object({ error: ofSides, 'client-error': ofSides, redirect: ofSides })
 
 /** A ramp, as `rampState` writes it. */
 export const rampAnswer = object({
@@ -49,8 +50,9 @@ export const rampAnswer = object({
     object({
       percent: z.number(),
       keys: ofSides.describe('Different keys.'),
-      failed: object({ error: ofSides, 'client-error': ofSides, redirect: ofSides }).describe(
-        'Keys that failed for the first time in this ramp.',
+      failed: failed.describe('Keys that failed for the first time in this ramp.'),
+      withoutKey: object({ seen: ofSides, failed }).describe(
+        'Requests without a key, at most one for each client and minute. They are judged apart.',
       ),
     }),
   ),

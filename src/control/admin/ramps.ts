@@ -145,10 +145,11 @@ export function rampState(
     verdict,
     isFull,
     problem,
-    evidence: evidence.map(({ share, keys, failed }) => ({
+    evidence: evidence.map(({ share, keys, failed, withoutKey }) => ({
       percent: Number((share * 100).toPrecision(12)),
       keys,
       failed,
+      withoutKey,
     })),
     events: (record?.events ?? []).map(({ atMs, by, what }) => ({ at: new Date(atMs).toISOString(), by, what })),
   }

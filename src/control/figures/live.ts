@@ -47,7 +47,7 @@ export interface SideTotals {
 
 /**
  * One side of a route in a window, by decision, whichever upstream responded. Requests without a key and forced ones belong to
- * neither side, so that the two sides can be compared.
+ * neither side, so that the two sides can be compared; those without a key have figures of their own.
  */
 export interface SideFigures {
   /** Responses to clients. */
@@ -77,6 +77,8 @@ export interface RouteWindow extends WindowFigures {
   readonly share: ShareFigures | null
   /** By upstream. */
   readonly sides: Readonly<Record<string, SideFigures>>
+  /** Requests without a key, which `noKey` decided, by upstream. */
+  readonly withoutKey: Readonly<Record<string, SideFigures>>
 }
 
 const MINUTE_MS = 60_000
@@ -132,16 +134,20 @@ function routeWindow(measurements: Measurements, route: Route | null, lengthMs: 
   const span = measurements.windowOf(lengthMs, nowMs)
   const id = route === null ? null : route.id
   const seen = seenIn(measurements.cells(id), span)
-  const exchanges = bySide(seen, ({ cell }) => sideName(cell, route))
-  const attempts = bySide(seenIn(measurements.attempts(id), span), ({ cell }) => sideName(cell, route))
-  const names = new Set([...exchanges.keys(), ...attempts.keys()])
-  const sides = [...names].map((name) => {
-    return [name, sideFigures(exchanges.get(name) ?? [], attempts.get(name) ?? [])] as const
-  })
+  const attempted = seenIn(measurements.attempts(id), span)
+  const figuresBy = (nameOf: (cell: Cell | AttemptCell) => string | null): Record<string, SideFigures> => {
+    const exchanges = bySide(seen, ({ cell }) => nameOf(cell))
+    const attempts = bySide(attempted, ({ cell }) => nameOf(cell))
+    const names = new Set([...exchanges.keys(), ...attempts.keys()])
+    return Object.fromEntries(
+      [...names].map((name) => [name, sideFigures(exchanges.get(name) ?? [], attempts.get(name) ?? [])]),
+    )
+  }
   return {
     ...windowFigures(seen, span),
     share: route === null ? null : shareFigures(route, seen),
-    sides: Object.fromEntries(sides),
+    sides: figuresBy((cell) => sideName(cell, route)),
+    withoutKey: figuresBy(({ reason, upstream }) => (reason === 'no-key' ? upstream : null)),
   }
 }
 

@@ -258,7 +258,7 @@ export class Ramps {
     if (run === undefined || counts === undefined || run.record.step === null) return
     if (!isUnderWay(run.record.status) || delta.percent !== run.record.percent) return
     if (this.#isLongEnough(run, counts)) return
-    for (const judged of judgedOf(delta, this.#parts.now())) counts.count(judged)
+    for (const judged of judgedOf(delta, this.#parts.monotonic())) counts.count(judged)
   }
 
   /**

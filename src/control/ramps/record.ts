@@ -18,10 +18,16 @@ const rampStep = z.union([z.number().min(0).max(100), z.literal('all')])
 const noKey = z.enum(['from', 'random', 'to']).nullable()
 const sides = z.object({ to: z.number().min(0), rest: z.number().min(0) })
 const fine = z.array(z.number().min(0)).max(4000)
+const failed = z.object({ error: sides, 'client-error': sides, redirect: sides })
+const none = { to: 0, rest: 0 }
 const stepEvidence = z.object({
   share: z.number().min(0).max(1),
   keys: sides,
-  failed: z.object({ error: sides, 'client-error': sides, redirect: sides }),
+  failed,
+  /** Default: of a release that did not count them. */
+  withoutKey: z
+    .object({ seen: sides, failed })
+    .default({ seen: none, failed: { error: none, 'client-error': none, redirect: none } }),
   latency: z.object({ to: fine, rest: fine }),
 })
 

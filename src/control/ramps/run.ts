@@ -71,7 +71,7 @@ export function judgeRun(run: Run, plan: RampPlan, evidence: Evidence): GuardVer
   return { verdict: 'pass', ground: null, words: words.length > MAX_WORDS ? `${words.slice(0, MAX_WORDS)}...` : words }
 }
 
-const NO_KEYS = { to: { of: 0, hits: 0 }, rest: { of: 0, hits: 0 } }
+const NO_KEYS = { to: { of: 0, hits: 0 }, rest: { of: 0, hits: 0 }, meanwhile: 0 }
 
 /** What a plan requires and does not have, for people; null where all is met. */
 export function unmetOf({ routes }: RampRecord, plan: RampPlan, table: Table, evidence: Evidence): string | null {

@@ -5,9 +5,9 @@
  * versions back. All counts are additive over processes and instances.
  */
 import type { FineCounts } from '../values/duration-buckets.ts'
-import { p95Bounds } from './latency-bounds.ts'
+import { p95Lower, p95Of, p95Upper } from './latency-bounds.ts'
 import { excessEvidence, type Hits, lowerRate, upperRate } from './rate-bounds.ts'
-import { logMix, riskEvidence, type ShareFailures } from './relative-risk.ts'
+import { logMean, logMix, riskEvidence, type ShareFailures } from './relative-risk.ts'
 
 /** What a key can fail by; each is judged apart. */
 export const METRICS = ['error', 'client-error', 'redirect'] as const
@@ -53,6 +53,8 @@ export interface StepEvidence {
   readonly keys: OfSides
   /** Keys that failed for the first time in this ramp. */
   readonly failed: Readonly<Record<Metric, OfSides>>
+  /** Requests without a key, which the draw does not decide: at most one for each client and minute, and what they failed by. */
+  readonly withoutKey: { readonly seen: OfSides; readonly failed: Readonly<Record<Metric, OfSides>> }
   /** Latencies, at most one for each key and minute. */
   readonly latency: { readonly to: FineCounts; readonly rest: FineCounts }
 }
@@ -61,6 +63,11 @@ export interface StepEvidence {
 export interface RecentKeys {
   readonly to: Hits
   readonly rest: Hits
+  /**
+   * Part of the rest's newest keys that failed when those of `to` came, on average. At a small share these took long to come, and
+   * the rest may have failed and recovered meanwhile.
+   */
+  readonly meanwhile: number
 }
 
 /** Comparisons since a field was first seen to differ, and those of them in which it differed. */
@@ -80,7 +87,7 @@ export interface RampEvidence {
 }
 
 /** `harm`: not yet shown that the next step is harmless; `outage`: both sides fail. */
-export type Ground = Metric | 'latency' | 'mismatch' | 'hard-stop' | 'keys' | 'harm' | 'outage'
+export type Ground = Metric | 'latency' | 'mismatch' | 'no-key' | 'hard-stop' | 'keys' | 'harm' | 'outage'
 
 export interface GuardVerdict {
   readonly verdict: 'pass' | 'fail' | 'not-enough'
@@ -91,12 +98,16 @@ export interface GuardVerdict {
 }
 
 /** How the false alarms that alpha allows are shared: half of them to latency, and of the other half this to each count. */
-const WEIGHTS: Readonly<Record<Metric | 'mismatch', number>> = {
+const WEIGHTS: Readonly<Record<Metric | 'mismatch' | 'no-key', number>> = {
   error: 1 / 2,
-  'client-error': 1 / 6,
-  redirect: 1 / 6,
-  mismatch: 1 / 6,
+  'client-error': 1 / 8,
+  redirect: 1 / 8,
+  mismatch: 1 / 8,
+  'no-key': 1 / 8,
 }
+
+/** What counts are evidence of. */
+type Counted = keyof typeof WEIGHTS
 
 /**
  * What the evidence says. A version that is not worse than tolerated is failed in at most `alpha` of all ramps, at whatever
@@ -132,13 +143,35 @@ function failureOfCounts(evidence: RampEvidence, terms: GuardTerms): Finding | n
   return { ground: strongest.what, words: `${wordsOf(evidence, strongest.what)}, evidence ${odds(strongest.log)}` }
 }
 
-function evidenceOfCounts(evidence: RampEvidence, terms: GuardTerms): { what: Metric | 'mismatch'; log: number }[] {
+function evidenceOfCounts(evidence: RampEvidence, terms: GuardTerms): { what: Counted; log: number }[] {
   const { ratio, mismatch } = terms.tolerate
   const ofMetrics = METRICS.map((what) => ({
     what,
     log: riskEvidence(failuresOf(evidence, what), ratio) + evidenceWithoutControl(evidence, what, terms),
   }))
-  return [...ofMetrics, { what: 'mismatch', log: evidenceOfMismatches(evidence.mismatches, mismatch / 100) }]
+  return [
+    ...ofMetrics,
+    { what: 'mismatch', log: evidenceOfMismatches(evidence.mismatches, mismatch / 100) },
+    { what: 'no-key', log: logMean(METRICS.map((what) => evidenceOfKeyless(evidence, what, terms))) },
+  ]
+}
+
+/**
+ * Requests without a key move all at once, at the step `all`: what the new side does with them is judged against what the rest did
+ * with them before, widened by what is tolerated. Where they were on the new side from the start there is nothing to compare with.
+ */
+function evidenceOfKeyless(evidence: RampEvidence, metric: Metric, { alpha, tolerate }: GuardTerms): number {
+  const { to, rest } = keylessOf(evidence, metric)
+  if (rest.of === 0) return 0
+  return excessEvidence(to, Math.min(upperRate(rest, alpha / 24) * tolerate.ratio, 1))
+}
+
+function keylessOf({ steps }: RampEvidence, metric: Metric): { readonly to: Hits; readonly rest: Hits } {
+  const sum = (side: keyof OfSides): Hits => ({
+    of: steps.reduce((all, { withoutKey }) => all + withoutKey.seen[side], 0),
+    hits: steps.reduce((all, { withoutKey }) => all + withoutKey.failed[metric][side], 0),
+  })
+  return { to: sum('to'), rest: sum('rest') }
 }
 
 /**
@@ -179,11 +212,14 @@ function failureOfLatency(evidence: RampEvidence, terms: GuardTerms, steps: numb
   const current = currentOf(evidence)
   const control = current.share < 1 ? current : frozenControl(evidence)
   if (control === null) return null
+  const { latency } = terms.tolerate
+  const [to, rest] = [p95Of(current.latency.to), p95Of(control.latency.rest)]
+  // The lower bound is at most the one, the upper bound at least the other.
+  if (to === null || rest === null || to <= latency * rest) return null
   const alpha = terms.alpha / 4 / Math.max(1, steps)
-  const { lowerMs } = p95Bounds(current.latency.to, alpha)
-  if (lowerMs === null) return null
-  const { upperMs } = p95Bounds(control.latency.rest, alpha)
-  if (upperMs === null || lowerMs <= terms.tolerate.latency * upperMs) return null
+  const lowerMs = p95Lower(current.latency.to, alpha)
+  const upperMs = p95Upper(control.latency.rest, alpha)
+  if (lowerMs === null || upperMs === null || lowerMs <= latency * upperMs) return null
   return {
     ground: 'latency',
     words: `95 % of the new side take at least ${ms(lowerMs)}, of the rest at most ${ms(upperMs)}`,
@@ -197,11 +233,16 @@ function failureOfLatency(evidence: RampEvidence, terms: GuardTerms, steps: numb
  */
 function hardStop(evidence: RampEvidence, terms: GuardTerms): Finding | null {
   const { recent } = evidence
-  const { percent, of } = terms.hardStop
-  if (recent.to.of < of || !fails(recent.to, percent / 100) || failsAlike(recent)) return null
-  if (isChance(evidence, terms)) return null
-  const words = `${recent.to.hits} of the last ${recent.to.of} keys of the new side fail, ${recent.rest.hits} of the last ${recent.rest.of} of the rest`
-  return { ground: 'hard-stop', words }
+  if (!failsHard(recent, terms) || isChance(evidence, terms)) return null
+  const isCompared = currentOf(evidence).share < 1
+  if (isCompared && failsAlike(recent, terms)) return null
+  const words = `${recent.to.hits} of the last ${recent.to.of} keys of the new side fail`
+  const ofRest = isCompared ? `, ${recent.rest.hits} of the last ${recent.rest.of} of the rest` : ''
+  return { ground: 'hard-stop', words: words + ofRest }
+}
+
+function failsHard({ to }: RecentKeys, { hardStop: { percent, of } }: GuardTerms): boolean {
+  return to.of >= of && to.hits / to.of >= percent / 100
 }
 
 /**
@@ -219,26 +260,35 @@ function isChance({ steps, recent }: RampEvidence, { alpha, tolerate }: GuardTer
   return excessEvidence(recent.to, allowed) < Math.log((8 * runs ** 2) / alpha)
 }
 
-function fails({ of, hits }: Hits, rate: number): boolean {
-  return of > 0 && hits / of >= rate
-}
-
-/** The control fails at least half as often. */
-function failsAlike({ to, rest }: RecentKeys): boolean {
-  return rest.of > 0 && rest.hits / rest.of >= to.hits / to.of / 2
+/**
+ * The control fails at least half as often, now or when the new side's newest keys came; or so few keys don't tell: an outage of
+ * both sides begins at one of them.
+ */
+function failsAlike({ to, rest, meanwhile }: RecentKeys, { alpha, tolerate }: GuardTerms): boolean {
+  if (rest.of === 0) return false
+  const usual = Math.max(rest.hits / rest.of, meanwhile)
+  if (usual >= to.hits / to.of / 2) return true
+  const failures = { share: to.of / (to.of + rest.of), to: to.hits, rest: usual * rest.of }
+  return riskEvidence([failures], tolerate.ratio) < Math.log(2 / alpha)
 }
 
 function missingFor(evidence: RampEvidence, terms: GuardTerms, next: number | null): Finding | null {
   const { recent } = evidence
-  const { hardStop: hard, minKeys, tolerate } = terms
+  const { minKeys, tolerate } = terms
   const current = currentOf(evidence)
-  if (recent.to.of >= hard.of && fails(recent.to, hard.percent / 100) && failsAlike(recent))
+  if (current.share < 1 && failsHard(recent, terms) && failsAlike(recent, terms))
     return {
       ground: 'outage',
       words: `both sides fail: ${recent.to.hits} of the last ${recent.to.of} keys of the new side, ${recent.rest.hits} of ${recent.rest.of} of the rest`,
     }
   if (current.keys.to < minKeys)
     return { ground: 'keys', words: `${current.keys.to} different keys of the new side, ${minKeys} are needed` }
+  const keyless = keylessOf(evidence, 'error')
+  if (keyless.to.of > 0 && keyless.rest.of >= minKeys && keyless.to.of < minKeys)
+    return {
+      ground: 'no-key',
+      words: `${keyless.to.of} requests without a key at the new side, ${minKeys} are needed`,
+    }
   if (next === null || current.share >= 1) return null
   const harm = next * excessUpTo(current, terms.alpha)
   if (harm <= tolerate.harm) return null
@@ -271,12 +321,24 @@ const FAILS: Readonly<Record<Metric, string>> = {
   redirect: 'redirects',
 }
 
-function wordsOf(evidence: RampEvidence, what: Metric | 'mismatch'): string {
+function wordsOf(evidence: RampEvidence, what: Counted): string {
+  if (what === 'no-key') return wordsOfKeyless(evidence)
   if (what !== 'mismatch') return wordsOfCounts(evidence, what, currentOf(evidence).share >= 1)
   const worst = evidence.mismatches.toSorted((a, b) => b.hits / b.of - a.hits / a.of)[0]
   if (worst === undefined) return 'the new side answers otherwise'
   const { of, hits, field } = worst
   return `the new side answers otherwise in ${count(hits)} of ${count(of)} comparisons${field === '' ? '' : `, at ${field}`}`
+}
+
+/** The metric by which the new side fails most. */
+function wordsOfKeyless(evidence: RampEvidence): string {
+  const all = METRICS.map((metric) => ({ metric, ...keylessOf(evidence, metric) }))
+  const { metric, to, rest } = all.reduce((most, one) => (excessOf(one) > excessOf(most) ? one : most))
+  return `the new side ${FAILS[metric]} ${count(to.hits)} of ${count(to.of)} requests without a key, the rest ${count(rest.hits)} of ${count(rest.of)}`
+}
+
+function excessOf({ to, rest }: { readonly to: Hits; readonly rest: Hits }): number {
+  return to.hits / Math.max(to.of, 1) - rest.hits / Math.max(rest.of, 1)
 }
 
 /** "the new side fails 31 of 412 keys, the rest 18 of 7,904: 4.2 x". */

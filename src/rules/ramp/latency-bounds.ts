@@ -10,44 +10,51 @@ const TAIL = 0.05
 /** It finds those tails soonest that are a few times as large as, or smaller than, the one looked for. */
 const PRIOR = { a: 0.5, b: 9.5 }
 
-/** Milliseconds: the percentile lies between them. Null where the samples say nothing yet. */
-export interface PercentileBounds {
-  readonly lowerMs: number | null
-  readonly upperMs: number | null
+/**
+ * The lowest 95th percentile that samples leave possible, milliseconds, by the edges of their buckets; null where they say nothing
+ * yet. Below the percentile more than a twentieth of the samples lie above an edge, beyond it less: an edge is ruled out where the
+ * counts are evidence enough against that rate. As the percentile is one edge only, no correction for many edges is needed (Howard
+ * and Ramdas, "Sequential estimation of quantiles with applications to A/B testing", arXiv 1906.09712, section 3).
+ * @param fine samples by bucket, in ascending order, at most one for each key and while
+ * @param alpha the chance that it is ever above the true one
+ */
+export function p95Lower(fine: FineCounts, alpha: number): number | null {
+  const fewest = fewestAbove(countOf(fine), -Math.log(alpha))
+  return fewest === null ? null : fineBound(bucketOf(fine, fewest))
 }
 
-/**
- * Bounds of the 95th percentile of samples, by the edges of their buckets. Below the percentile more than a twentieth of the
- * samples lie above an edge, beyond it less: an edge is ruled out where the counts are evidence enough against that rate. As the
- * percentile is one edge only, no correction for many edges is needed (Howard and Ramdas, "Sequential estimation of quantiles with
- * applications to A/B testing", arXiv 1906.09712, section 3).
- * @param fine samples by bucket, in ascending order, at most one for each key and while
- * @param alpha the chance that either bound is ever wrong
- */
-export function p95Bounds(fine: FineCounts, alpha: number): PercentileBounds {
+/** The highest one that they leave possible. @param alpha the chance that it is ever below the true one */
+export function p95Upper(fine: FineCounts, alpha: number): number | null {
+  const most = mostAbove(countOf(fine), -Math.log(alpha))
+  return most === null ? null : fineBound(bucketOf(fine, most + 1) + 1)
+}
+
+/** That of the samples themselves, between both bounds; null without samples. */
+export function p95Of(fine: FineCounts): number | null {
+  const of = countOf(fine)
+  return of === 0 ? null : fineBound(bucketOf(fine, Math.floor(of * TAIL) + 1))
+}
+
+function countOf(fine: FineCounts): number {
   let of = 0
   for (let at = 1; at < fine.length; at += 2) of += fine[at] as number
-  if (of === 0) return { lowerMs: null, upperMs: null }
-  const limit = -Math.log(alpha)
-  const fewest = fewestAbove(of, limit)
-  const most = mostAbove(of, limit)
-  let [lowerMs, upperMs]: [number | null, number | null] = [null, null]
-  // From the slowest on: how many samples lie at or above the lower edge of a bucket.
+  return of
+}
+
+/** The highest bucket at or above whose lower edge so many samples lie, of at least as many. */
+function bucketOf(fine: FineCounts, samples: number): number {
   let above = 0
-  for (let at = fine.length - 2; at >= 0; at -= 2) {
-    const [bucket, count] = [fine[at] as number, fine[at + 1] as number]
-    if (most !== null && above <= most) upperMs = fineBound(bucket + 1)
-    above += count
-    if (fewest !== null && above >= fewest) {
-      lowerMs = fineBound(bucket)
-      break
-    }
+  let at = fine.length
+  while (above < samples && at > 0) {
+    at -= 2
+    above += fine[at + 1] as number
   }
-  return { lowerMs, upperMs }
+  return fine[at] as number
 }
 
 /** The fewest samples above an edge that say that the percentile lies above it too; null where even all of them don't. */
 function fewestAbove(of: number, limit: number): number | null {
+  if (of === 0) return null
   const isEnough = (hits: number): boolean => hits / of > TAIL && evidence({ of, hits }) >= limit
   if (!isEnough(of)) return null
   return bisect(Math.floor(of * TAIL), of, isEnough)
@@ -55,6 +62,7 @@ function fewestAbove(of: number, limit: number): number | null {
 
 /** The most samples above an edge that say that the percentile lies below it; null where even none of them doesn't. */
 function mostAbove(of: number, limit: number): number | null {
+  if (of === 0) return null
   const isFew = (hits: number): boolean => hits / of < TAIL && evidence({ of, hits }) >= limit
   if (!isFew(0)) return null
   return bisect(Math.ceil(of * TAIL), 0, isFew)

@@ -20,10 +20,20 @@ const BISECTIONS = 40
  * "Time-uniform, nonparametric, nonasymptotic confidence sequences", arXiv 1810.08240, section 3).
  * @param prior of the mixture: it finds those rates soonest that are likely by it
  */
-export function rateEvidence({ of, hits }: Hits, rate: number, prior = JEFFREYS): number {
+export function rateEvidence(counts: Hits, rate: number, prior = JEFFREYS): number {
+  return logMixture(counts, prior) - logLikelihood(counts, rate)
+}
+
+/** The likelihood of the counts under the mixture. */
+function logMixture({ of, hits }: Hits, prior: typeof JEFFREYS): number {
+  return logBeta(prior.a + hits, prior.b + of - hits) - logBeta(prior.a, prior.b)
+}
+
+/** The likelihood of the counts under a rate. */
+function logLikelihood({ of, hits }: Hits, rate: number): number {
   const ofHits = hits === 0 ? 0 : hits * Math.log(rate)
   const ofOthers = hits === of ? 0 : (of - hits) * Math.log1p(-rate)
-  return logBeta(prior.a + hits, prior.b + of - hits) - logBeta(prior.a, prior.b) - ofHits - ofOthers
+  return ofHits + ofOthers
 }
 
 /**
@@ -46,12 +56,12 @@ export function lowerRate(counts: Hits, alpha: number): number {
 
 /** Between a rate that is possible and an end of the range: where evidence against the rate reaches 1 / alpha. */
 function edge(counts: Hits, alpha: number, possible: number, end: number): number {
-  const limit = -Math.log(alpha)
   if (possible === end || counts.of === 0) return end
+  const least = logMixture(counts, JEFFREYS) + Math.log(alpha)
   let [inside, outside] = [possible, end]
   for (let step = 0; step < BISECTIONS; step++) {
     const middle = (inside + outside) / 2
-    if (rateEvidence(counts, middle) >= limit) outside = middle
+    if (logLikelihood(counts, middle) <= least) outside = middle
     else inside = middle
   }
   return outside

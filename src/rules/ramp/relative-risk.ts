@@ -33,7 +33,7 @@ function logRatio(failures: readonly ShareFailures[], risk: number, tolerated: n
   let sum = 0
   for (const { share, to, rest } of failures) {
     // Without a control, or without traffic on the new side, a failure says nothing.
-    if (share <= 0 || share >= 1) continue
+    if (share <= 0 || share >= 1 || to + rest === 0) continue
     const [there, allowed] = [partOf(risk, share), partOf(tolerated, share)]
     if (to > 0) sum += to * Math.log(there / allowed)
     if (rest > 0) sum += rest * Math.log((1 - there) / (1 - allowed))

@@ -7,15 +7,20 @@ import { FINE_BUCKETS, type FineCounts, fineBucketOf } from '../../rules/values/
 
 /** One attempt at the side that was decided by the draw. */
 export interface Judged {
-  /** Hash of the key; null where every exchange is a key of its own. */
+  /** Hash of the key, or of its client where it has none; null where every exchange is a key of its own. */
   readonly key: number | null
+  readonly hasKey: boolean
   readonly side: 'to' | 'rest'
   /** What it failed by, or null. */
   readonly failure: Metric | null
   /** From the last byte of the request to the response headers, milliseconds; null if none is counted. */
   readonly latencyMs: number | null
+  /** Of a clock that is never set. */
   readonly nowMs: number
 }
+
+/** Newest keys of the new side that are looked at, at most. */
+const MAX_RECENT = 10_000
 
 /** A key is worth at most one latency for so long. */
 const SAMPLE_EVERY_MS = 60_000
@@ -31,30 +36,41 @@ interface Known {
   sampledSide: 'to' | 'rest' | null
 }
 
+/** Clients without a key that are told apart within `SAMPLE_EVERY_MS`. */
+const MAX_KEYLESS = 100_000
+
 /** Counts of one side at one step. */
 class SideCounts {
   keys = 0
   readonly failed: Record<Metric, number> = { error: 0, 'client-error': 0, redirect: 0 }
+  /** Requests without a key. */
+  keyless = 0
+  readonly keylessFailed: Record<Metric, number> = { error: 0, 'client-error': 0, redirect: 0 }
   readonly #fine = new Uint32Array(FINE_BUCKETS)
   #lowest = FINE_BUCKETS
   #highest = -1
+  #latency: FineCounts | null = null
 
   sample(ms: number): void {
     this.add(fineBucketOf(ms), 1)
   }
 
   add(bucket: number, count: number): void {
+    this.#latency = null
     this.#fine[bucket]! += count
     if (bucket < this.#lowest) this.#lowest = bucket
     if (bucket > this.#highest) this.#highest = bucket
   }
 
+  /** The same list until there is another sample. */
   get latency(): FineCounts {
+    if (this.#latency !== null) return this.#latency
     const fine: number[] = []
     for (let bucket = this.#lowest; bucket <= this.#highest; bucket++) {
       const count = this.#fine[bucket] as number
       if (count > 0) fine.push(bucket, count)
     }
+    this.#latency = fine
     return fine
   }
 }
@@ -73,9 +89,13 @@ export type FailedKeys = readonly (readonly [key: number, bits: number])[]
 /** Counts what a guard judges. */
 export class RampCounts {
   readonly #maxKeys: number
+  readonly #recentKeys: number
   readonly #known = new Map<number, Known>()
   readonly #steps: Step[] = []
   readonly #recent: { readonly to: RecentOutcomes; readonly rest: RecentOutcomes }
+  /** Clients without a key, by side, that have been counted since. */
+  readonly #keyless = { to: new Set<number>(), rest: new Set<number>() }
+  #keylessSinceMs = Number.NEGATIVE_INFINITY
   /** A key could not be remembered: nothing is counted any more. */
   isFull = false
 
@@ -85,6 +105,7 @@ export class RampCounts {
    */
   constructor(maxKeys: number, recentKeys: number) {
     this.#maxKeys = maxKeys
+    this.#recentKeys = recentKeys
     this.#recent = { to: new RecentOutcomes(recentKeys), rest: new RecentOutcomes(recentKeys) }
   }
 
@@ -113,6 +134,9 @@ export class RampCounts {
     const before = this.#steps.at(-1)
     if (before !== undefined) before.evidence = evidenceOf(before)
     this.#steps.push({ share, to: new SideCounts(), rest: new SideCounts(), evidence: null })
+    // Where most keys are on the new side, those of the rest took longer to come: the same time is looked at.
+    const longer = share > 0.5 && share < 1 ? share / (1 - share) : 1
+    this.#recent.to.resize(Math.min(Math.max(this.#recentKeys, MAX_RECENT), Math.ceil(this.#recentKeys * longer)))
   }
 
   count(judged: Judged): void {
@@ -120,12 +144,18 @@ export class RampCounts {
     if (step === undefined || this.isFull) return
     const { key, side, failure, latencyMs, nowMs } = judged
     const counts = step[side]
+    if (!judged.hasKey) {
+      if (this.#isCounted(judged)) return
+      counts.keyless++
+      if (failure !== null) counts.keylessFailed[failure]++
+      return
+    }
     const known = key === null ? null : this.#keyOf(key)
     if (this.isFull) return
     const at = this.#steps.length
     if (known?.step !== at) counts.keys++
     if (known !== null) known.step = at
-    this.#recent[side].add(key, failure === 'error')
+    this.#recent[side].add(key, failure === 'error', this.#recent.rest.rate)
     if (failure !== null && isFirst(known, failure)) counts.failed[failure]++
     if (latencyMs === null) return
     if (known !== null) {
@@ -146,8 +176,21 @@ export class RampCounts {
   evidence(): Omit<RampEvidence, 'mismatches'> {
     return {
       steps: this.#steps.map((step) => step.evidence ?? evidenceOf(step)),
-      recent: { to: this.#recent.to.hits, rest: this.#recent.rest.hits },
+      recent: { to: this.#recent.to.hits, rest: this.#recent.rest.hits, meanwhile: this.#recent.to.usual },
     }
+  }
+
+  /** Whether the client of a request without a key has been counted already in this while. */
+  #isCounted({ key, side, nowMs }: Judged): boolean {
+    if (nowMs - this.#keylessSinceMs >= SAMPLE_EVERY_MS) {
+      this.#keylessSinceMs = nowMs
+      this.#keyless.to.clear()
+      this.#keyless.rest.clear()
+    }
+    const clients = this.#keyless[side]
+    if (key === null || clients.has(key) || clients.size >= MAX_KEYLESS) return true
+    clients.add(key)
+    return false
   }
 
   #keyOf(key: number): Known | null {
@@ -173,7 +216,11 @@ function isFirst(known: Known | null, failure: Metric): boolean {
 
 function restoreSide(counts: SideCounts, before: StepEvidence, side: 'to' | 'rest'): void {
   counts.keys = before.keys[side]
-  for (const metric of METRICS) counts.failed[metric] = before.failed[metric][side]
+  counts.keyless = before.withoutKey.seen[side]
+  for (const metric of METRICS) {
+    counts.failed[metric] = before.failed[metric][side]
+    counts.keylessFailed[metric] = before.withoutKey.failed[metric][side]
+  }
   const fine = before.latency[side]
   for (let at = 0; at + 1 < fine.length; at += 2) {
     const bucket = fine[at] as number
@@ -182,24 +229,31 @@ function restoreSide(counts: SideCounts, before: StepEvidence, side: 'to' | 'res
 }
 
 function evidenceOf({ share, to, rest }: Step): StepEvidence {
-  const failed = (metric: Metric): { to: number; rest: number } => ({
-    to: to.failed[metric],
-    rest: rest.failed[metric],
+  const by = (what: 'failed' | 'keylessFailed', metric: Metric): { to: number; rest: number } => ({
+    to: to[what][metric],
+    rest: rest[what][metric],
+  })
+  const failed = (what: 'failed' | 'keylessFailed'): StepEvidence['failed'] => ({
+    error: by(what, 'error'),
+    'client-error': by(what, 'client-error'),
+    redirect: by(what, 'redirect'),
   })
   return {
     share,
     keys: { to: to.keys, rest: rest.keys },
-    failed: { error: failed('error'), 'client-error': failed('client-error'), redirect: failed('redirect') },
+    failed: failed('failed'),
+    withoutKey: { seen: { to: to.keyless, rest: rest.keyless }, failed: failed('keylessFailed') },
     latency: { to: to.latency, rest: rest.latency },
   }
 }
 
 /** The newest outcomes of the newest different keys. */
 class RecentOutcomes {
-  readonly #size: number
-  readonly #outcomes = new Map<number, boolean>()
+  #size: number
+  readonly #outcomes = new Map<number, { readonly isFailed: boolean; readonly usual: number }>()
   #next = -1
   #failed = 0
+  #usual = 0
 
   constructor(size: number) {
     this.#size = size
@@ -209,20 +263,44 @@ class RecentOutcomes {
     return { of: this.#outcomes.size, hits: this.#failed }
   }
 
-  /** @param key null for one that never comes again */
-  add(key: number | null, isFailed: boolean): void {
+  /** The part of them that failed; 0 of none. */
+  get rate(): number {
+    return this.#outcomes.size === 0 ? 0 : this.#failed / this.#outcomes.size
+  }
+
+  /** The mean of what was usual when each came; 0 of none. */
+  get usual(): number {
+    return this.#outcomes.size === 0 ? 0 : Math.max(0, this.#usual / this.#outcomes.size)
+  }
+
+  resize(size: number): void {
+    this.#size = size
+    while (this.#outcomes.size > size) this.#dropOldest()
+  }
+
+  /**
+   * @param key null for one that never comes again
+   * @param usual part of the other side's newest keys that fail
+   */
+  add(key: number | null, isFailed: boolean, usual: number): void {
     // Hashes are not negative.
     const id = key ?? this.#next--
     this.#drop(id)
-    this.#outcomes.set(id, isFailed)
+    this.#outcomes.set(id, { isFailed, usual })
     if (isFailed) this.#failed++
-    if (this.#outcomes.size > this.#size) this.#drop(this.#outcomes.keys().next().value as number)
+    this.#usual += usual
+    if (this.#outcomes.size > this.#size) this.#dropOldest()
+  }
+
+  #dropOldest(): void {
+    this.#drop(this.#outcomes.keys().next().value as number)
   }
 
   #drop(id: number): void {
     const before = this.#outcomes.get(id)
     if (before === undefined) return
     this.#outcomes.delete(id)
-    if (before) this.#failed--
+    if (before.isFailed) this.#failed--
+    this.#usual -= before.usual
   }
 }

@@ -15,7 +15,7 @@ export interface RampDelta {
   readonly route: string
   /** Percent at which these were decided. */
   readonly percent: number
-  /** By exchange: hash of the key or -1, side and failure as one number, latency in milliseconds or -1. */
+  /** By exchange: hash of the key or -1; side, failure and whether it has a key as one number; latency in milliseconds or -1. */
   readonly judged: readonly number[]
   /** Exchanges that came too fast to be told. */
   readonly left: number
@@ -28,6 +28,9 @@ interface Counted {
   left: number
 }
 
+/** In the number of an exchange: it has no key. */
+const KEYLESS = 8
+
 /** The exchanges of one data plane. */
 export class RampTally {
   #counted: Counted[] = []
@@ -35,14 +38,15 @@ export class RampTally {
   judged: ReadonlySet<string> = new Set()
 
   /** @param percent of the route when the exchange was decided */
-  count(route: string, percent: number, { key, side, failure, latencyMs }: Omit<Judged, 'nowMs'>): void {
+  count(route: string, percent: number, judged: Omit<Judged, 'nowMs'>): void {
+    const { key, side, failure, latencyMs, hasKey } = judged
     const counted = this.#of(route, percent)
     if (counted.judged.length >= MAX_TOLD * WIDTH) {
       counted.left++
       return
     }
     const word = (side === 'to' ? 0 : 1) + 2 * (failure === null ? 0 : METRICS.indexOf(failure) + 1)
-    counted.judged.push(key ?? -1, word, latencyMs ?? -1)
+    counted.judged.push(key ?? -1, word + (hasKey ? 0 : KEYLESS), latencyMs ?? -1)
   }
 
   /** What was counted since the last call. */
@@ -62,16 +66,17 @@ export class RampTally {
   }
 }
 
-/** The exchanges of a delta. @param nowMs epoch milliseconds */
+/** The exchanges of a delta. @param nowMs milliseconds of a clock that is never set */
 export function* judgedOf({ judged }: RampDelta, nowMs: number): Generator<Judged> {
   for (let at = 0; at + WIDTH <= judged.length; at += WIDTH) {
     const [key, word, latencyMs] = judged.slice(at, at + WIDTH) as [number, number, number]
-    const failure: Metric | undefined = METRICS[(word >> 1) - 1]
+    const failure: Metric | undefined = METRICS[((word & (KEYLESS - 1)) >> 1) - 1]
     yield {
       key: key < 0 ? null : key,
       side: (word & 1) === 0 ? 'to' : 'rest',
       failure: failure ?? null,
       latencyMs: latencyMs < 0 ? null : latencyMs,
+      hasKey: (word & KEYLESS) === 0,
       nowMs,
     }
   }

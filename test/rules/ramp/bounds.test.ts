@@ -4,7 +4,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Chance } from '../../../bench/guard/chance.ts'
-import { p95Bounds } from '../../../src/rules/ramp/latency-bounds.ts'
+import { p95Lower, p95Of, p95Upper } from '../../../src/rules/ramp/latency-bounds.ts'
 import { excessEvidence, lowerRate, rateEvidence, upperRate } from '../../../src/rules/ramp/rate-bounds.ts'
 import { logMix, riskEvidence } from '../../../src/rules/ramp/relative-risk.ts'
 import { fineBucketOf } from '../../../src/rules/values/duration-buckets.ts'
@@ -12,6 +12,11 @@ import { fineBucketOf } from '../../../src/rules/values/duration-buckets.ts'
 /** Runs of chance: of 200 at 1 %, more than 7 are seen once in a thousand times. */
 const RUNS = 200
 const MOST_FALSE = 7
+
+const p95Bounds = (fine: readonly number[], alpha: number) => ({
+  lowerMs: p95Lower(fine, alpha),
+  upperMs: p95Upper(fine, alpha),
+})
 
 /** In how many of the runs it ever says yes. */
 function everSaid(run: (chance: Chance) => boolean): number {
@@ -125,6 +130,18 @@ describe('bounds of the 95th percentile', () => {
     expect(lowerMs).toBeGreaterThan(19)
     expect(upperMs).toBeGreaterThanOrEqual(20)
     expect(upperMs).toBeLessThan(21)
+  })
+
+  test('that of the samples lies between them', () => {
+    fc.assert(
+      fc.property(fc.array(fc.double({ min: 0.01, max: 1e5, noNaN: true }), { minLength: 1 }), (samples) => {
+        const fine = fineOf(samples)
+        const { lowerMs, upperMs } = p95Bounds(fine, 0.3)
+        const own = p95Of(fine)!
+        if (lowerMs !== null) expect(lowerMs).toBeLessThanOrEqual(own)
+        if (upperMs !== null) expect(upperMs).toBeGreaterThanOrEqual(own)
+      }),
+    )
   })
 
   test('both hold at all times', () => {

@@ -20,25 +20,40 @@ const TERMS: GuardTerms = {
 }
 const NONE: OfSides = { to: 0, rest: 0 }
 
+const NO_FAILURES = { error: NONE, 'client-error': NONE, redirect: NONE }
+
 interface Given {
   readonly share?: number
   readonly keys?: OfSides
   readonly failed?: Partial<Record<Metric, OfSides>>
   readonly latency?: StepEvidence['latency']
+  readonly withoutKey?: StepEvidence['withoutKey']
 }
 
-const step = ({ share = 0.05, keys = { to: 400, rest: 7600 }, failed = {}, latency }: Given = {}): StepEvidence => ({
+const step = ({
+  share = 0.05,
+  keys = { to: 400, rest: 7600 },
+  failed = {},
+  latency,
+  withoutKey,
+}: Given = {}): StepEvidence => ({
   share,
   keys,
-  failed: { error: NONE, 'client-error': NONE, redirect: NONE, ...failed },
+  failed: { ...NO_FAILURES, ...failed },
+  withoutKey: withoutKey ?? { seen: NONE, failed: NO_FAILURES },
   latency: latency ?? { to: [], rest: [] },
 })
 
 const evidence = (steps: readonly StepEvidence[], more: Partial<RampEvidence> = {}): RampEvidence => ({
   steps,
-  recent: { to: { of: 50, hits: 0 }, rest: { of: 50, hits: 0 } },
+  recent: { to: { of: 50, hits: 0 }, rest: { of: 50, hits: 0 }, meanwhile: 0 },
   mismatches: [],
   ...more,
+})
+
+/** Of the last 50 keys of each side so many failed, and of the rest's so many per cent on average while those of the new side came. */
+const newest = (to: number, rest: number, meanwhile = 0): Partial<RampEvidence> => ({
+  recent: { to: { of: 50, hits: to }, rest: { of: 50, hits: rest }, meanwhile: meanwhile / 100 },
 })
 
 const judge = (given: RampEvidence, next: number | null = 25) => judgeRamp(given, TERMS, 6, next)
@@ -114,20 +129,32 @@ describe('a ramp is failed', () => {
   })
 
   test('at once where a fifth of the newest keys fails', () => {
-    const verdict = judge(evidence([step()], { recent: { to: { of: 50, hits: 30 }, rest: { of: 50, hits: 1 } } }))
+    const verdict = judge(evidence([step()], newest(30, 1)))
     expect(verdict).toMatchObject({ verdict: 'fail', ground: 'hard-stop' })
     expect(verdict.words).toBe('30 of the last 50 keys of the new side fail, 1 of the last 50 of the rest')
   })
 
   test('not where so many fail by chance: every twentieth does on both sides', () => {
     const usual = step({ keys: { to: 20_000, rest: 20_000 }, share: 0.5, failed: { error: { to: 1000, rest: 1000 } } })
-    const verdict = judge(evidence([usual], { recent: { to: { of: 50, hits: 11 }, rest: { of: 50, hits: 3 } } }))
+    const verdict = judge(evidence([usual], newest(11, 3)))
     expect(verdict.verdict).not.toBe('fail')
   })
 
   test('not where the control fails as well: it waits', () => {
-    const verdict = judge(evidence([step()], { recent: { to: { of: 50, hits: 30 }, rest: { of: 50, hits: 25 } } }))
+    const verdict = judge(evidence([step()], newest(30, 25)))
     expect(verdict).toMatchObject({ verdict: 'not-enough', ground: 'outage' })
+  })
+})
+
+describe('an outage of both sides', () => {
+  test('that the rest has recovered from is no reason to stop: the newest keys of the new side came while it lasted', () => {
+    expect(judge(evidence([step()], newest(25, 0, 45)))).toMatchObject({ verdict: 'not-enough', ground: 'outage' })
+    expect(judge(evidence([step()], newest(25, 0, 2))).ground).toBe('hard-stop')
+  })
+
+  test('may begin at either of them: some keys more of the one are no reason to stop', () => {
+    expect(judge(evidence([step({ share: 0.5 })], newest(12, 4))).ground).toBe('outage')
+    expect(judge(evidence([step({ share: 0.5 })], newest(40, 4))).ground).toBe('hard-stop')
   })
 })
 
@@ -149,6 +176,40 @@ describe('without a control, at 100 %', () => {
     ]
     expect(judge(evidence(steps(20)), null).verdict).toBe('pass')
     expect(judge(evidence(steps(60)), null).ground).toBe('latency')
+  })
+})
+
+describe('requests without a key, which move all at once', () => {
+  const before = step({
+    share: 0.5,
+    withoutKey: { seen: { to: 0, rest: 3000 }, failed: { ...NO_FAILURES, error: { to: 0, rest: 15 } } },
+  })
+  const moved = (seen: number, errors: number): RampEvidence =>
+    evidence([
+      before,
+      step({
+        ...{ share: 1, keys: { to: 400, rest: 0 } },
+        withoutKey: { seen: { to: seen, rest: 0 }, failed: { ...NO_FAILURES, error: { to: errors, rest: 0 } } },
+      }),
+    ])
+
+  test('are judged by what the other side did with them before, apart from those with a key', () => {
+    expect(judge(moved(500, 2), null).verdict).toBe('pass')
+    const { verdict, ground, words } = judge(moved(500, 60), null)
+    expect([verdict, ground]).toEqual(['fail', 'no-key'])
+    expect(words).toMatch(/^the new side fails 60 of 500 requests without a key, the rest 15 of 3,000, evidence /)
+  })
+
+  test('are waited for, where there were any', () => {
+    expect(judge(moved(3, 0), null)).toMatchObject({
+      ground: 'no-key',
+      words: '3 requests without a key at the new side, 50 are needed',
+    })
+  })
+
+  test('that were on the new side from the start are compared with nothing', () => {
+    const alone = { seen: { to: 500, rest: 0 }, failed: { ...NO_FAILURES, error: { to: 400, rest: 0 } } }
+    expect(judge(evidence([step({ withoutKey: alone })])).verdict).not.toBe('fail')
   })
 })
 

@@ -76,15 +76,17 @@ test('steps as percents and as text', () => {
 
 test('what a data plane tells is what was counted, within a bound', () => {
   const tally = new RampTally()
-  const judged = { key: 4_000_000_000, side: 'rest', failure: 'redirect', latencyMs: 2.5 } as const
+  const judged = { key: 4_000_000_000, hasKey: true, side: 'rest', failure: 'redirect', latencyMs: 2.5 } as const
   tally.count('a', 5, judged)
-  tally.count('a', 5, { key: null, side: 'to', failure: null, latencyMs: null })
+  tally.count('a', 5, { ...judged, key: null, side: 'to', failure: null })
+  tally.count('a', 5, { ...judged, hasKey: false })
   tally.count('a', 25, judged)
   const [first, second] = tally.take()
   expect(first).toMatchObject({ route: 'a', percent: 5, left: 0 })
   expect([...judgedOf(first!, 7)]).toEqual([
     { ...judged, nowMs: 7 },
-    { key: null, side: 'to', failure: null, latencyMs: null, nowMs: 7 },
+    { ...judged, key: null, side: 'to', failure: null, nowMs: 7 },
+    { ...judged, hasKey: false, nowMs: 7 },
   ])
   expect(second).toMatchObject({ route: 'a', percent: 25 })
   expect(tally.take()).toEqual([])

@@ -6,6 +6,7 @@ import { type Judged, RampCounts } from '../../../src/state/evidence/ramp-counts
 
 const seen = (more: Partial<Judged> = {}): Judged => ({
   key: 1,
+  hasKey: true,
   side: 'to',
   failure: null,
   latencyMs: null,
@@ -69,6 +70,22 @@ describe('a key', () => {
   })
 })
 
+test('requests without a key are counted apart, once for each client and minute', () => {
+  const keyless = (more: Partial<Judged>): Judged => seen({ hasKey: false, side: 'rest', ...more })
+  const counts = counted([
+    keyless({ failure: 'error' }),
+    keyless({ failure: 'error', nowMs: 59_999 }),
+    keyless({ key: 2 }),
+    keyless({ nowMs: 60_000 }),
+    keyless({ side: 'to', nowMs: 60_000 }),
+    seen({ key: 3 }),
+  ])
+  const { keys, failed, withoutKey } = counts.evidence().steps[0]!
+  expect(keys).toEqual({ to: 1, rest: 0 })
+  expect(failed.error).toEqual({ to: 0, rest: 0 })
+  expect(withoutKey).toMatchObject({ seen: { to: 1, rest: 3 }, failed: { error: { to: 0, rest: 1 } } })
+})
+
 test('the newest keys are told with their newest outcome', () => {
   const counts = counted([
     seen({ key: 1, failure: 'error' }),
@@ -79,6 +96,27 @@ test('the newest keys are told with their newest outcome', () => {
   ])
   // 3, 2 and 4: a 4xx is no failure here.
   expect(counts.evidence().recent.to).toEqual({ of: 3, hits: 0 })
+})
+
+test('how many of the rest failed when the newest keys came is remembered', () => {
+  const counts = counted([
+    seen({ key: 11, side: 'rest', failure: 'error' }),
+    seen({ key: 1 }),
+    seen({ key: 12, side: 'rest' }),
+    seen({ key: 2 }),
+    seen({ key: 13, side: 'rest' }),
+    seen({ key: 14, side: 'rest' }),
+  ])
+  expect(counts.evidence().recent).toEqual({ to: { of: 2, hits: 0 }, rest: { of: 3, hits: 0 }, meanwhile: 0.75 })
+})
+
+test('as much time is looked at where the rest has fewer keys', () => {
+  const counts = counted([])
+  counts.step(0.75)
+  for (let key = 0; key < 20; key++) counts.count(seen({ key }))
+  expect(counts.evidence().recent.to.of).toBe(9)
+  counts.step(1)
+  expect(counts.evidence().recent.to.of).toBe(3)
 })
 
 test('what was counted goes on after a restart, and keys that have failed count no more', () => {
