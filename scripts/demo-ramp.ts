@@ -103,6 +103,8 @@ const [port, adminPort] = await new Promise<number[]>((resolve, reject) => {
   banyan.once('exit', (code) => reject(new Error(`banyan ended with ${code}`)))
 })
 const ended = new Promise((done) => banyan.once('exit', done))
+// Where the demo itself fails.
+process.once('exit', () => banyan.kill('SIGKILL'))
 
 const agent = new Agent({ keepAlive: true, maxSockets: 200 })
 
@@ -151,6 +153,8 @@ interface Result {
   /** Requests that the new side had got by then. */
   readonly requests: number
   readonly words: string
+  /** Nothing that a bad version has answered is stored; null for a good one. */
+  readonly isClean: boolean | null
   readonly isAsItShouldBe: boolean
 }
 
@@ -180,7 +184,8 @@ async function plant(bad: Version): Promise<Result> {
   version = bad
   say('   planted')
   const limitS = (bad.withinS as number) * (KEYS === null ? 1 : 12)
-  const ramp = await watch(limitS)
+  // On a busy machine it comes late: the end says how late.
+  const ramp = await watch(6 * limitS)
   const seconds = Math.round((performance.now() - sinceMs) / 100) / 10
   const requests = (await attemptsOf()) - before
   const { percent } = await ask('GET', '/routes/lookup')
@@ -199,7 +204,7 @@ async function plant(bad: Version): Promise<Result> {
   const isClean = stored.every(Boolean)
   say(`   ${ramp.status} after ${seconds} s and ${requests} requests; cache ${isClean ? 'clean' : 'NOT CLEAN'}`)
   const isAsItShouldBe = ramp.status === 'rolled-back' && percent === 0 && seconds <= limitS && isClean
-  return { version: bad.name, status: ramp.status, seconds, requests, words: ramp.why, isAsItShouldBe }
+  return { version: bad.name, status: ramp.status, seconds, requests, words: ramp.why, isClean, isAsItShouldBe }
 }
 
 /** A good version with a little patience: it goes to all. */
@@ -210,7 +215,9 @@ async function letGo(): Promise<Result> {
   const before = await attemptsOf()
   const sinceMs = performance.now()
   // So that it takes seconds, not hours: what is tolerated is more than one would in earnest.
-  const plan = { steps: [10, 50, 100, 'all'], hold: '2s', guard: { tolerate: { harm: 4 } } }
+  // Few clients show little: to go on by itself, it must tolerate even more.
+  const guard = KEYS === null ? { tolerate: { harm: 4 } } : { minKeys: 10, tolerate: { harm: 50 } }
+  const plan = { steps: [10, 50, 100, 'all'], hold: '2s', guard }
   await ask('POST', '/routes/lookup/ramp/start', { plan })
   const ramp = await watch(300)
   const seconds = Math.round((performance.now() - sinceMs) / 100) / 10
@@ -218,7 +225,7 @@ async function letGo(): Promise<Result> {
   const { percent } = await ask('GET', '/routes/lookup')
   say(`   ${ramp.status} after ${seconds} s`)
   const isAsItShouldBe = ramp.status === 'done' && percent === 100
-  return { version: GOOD.name, status: ramp.status, seconds, requests, words: ramp.why, isAsItShouldBe }
+  return { version: GOOD.name, status: ramp.status, seconds, requests, words: ramp.why, isClean: null, isAsItShouldBe }
 }
 
 say(

@@ -6,7 +6,7 @@ import { inForceOf } from '../admin-client.ts'
 import { count } from '../check.ts'
 import { CommandError, EXIT, type ExitCode } from '../io.ts'
 import { serverPath } from '../server-steps.ts'
-import { DeployFailure, DeployInterrupt, type DeployRun, type DeployServer, isGood, isOfDeploy } from './run.ts'
+import { DeployFailure, DeployInterrupt, type DeployRun, type DeployServer, everOf, isGood, isOfDeploy } from './run.ts'
 
 interface Plan {
   readonly upstream: string
@@ -84,6 +84,7 @@ async function replace(
 ): Promise<void> {
   const { upstream } = plan
   const { id } = server
+  const before = everOf(await run.servers(upstream))
   await checkOthers(run, plan, id)
   await drain(run, plan, id)
   if (run.interrupt !== null) {
@@ -102,7 +103,8 @@ async function replace(
   try {
     const terms = run.terms()
     const here = (one: DeployServer): boolean => one.id === id
-    await run.watch({ name: `${upstream}/${id}`, upstreams: [upstream], here, terms }, run.duration('watch', '5s'))
+    const watched = { name: `${upstream}/${id}`, upstreams: [upstream], here, before, terms }
+    await run.watch(watched, run.duration('watch', '5s'))
   } catch (error) {
     await run.client.ask('POST', `${serverPath(upstream, id)}/drain`)
     throw error

@@ -3,12 +3,12 @@
  */
 import {
   addTallies,
+  Compared,
   NO_TALLY,
   type Tally,
   tallySince,
   type Verdict,
   type VerdictTerms,
-  verdictOf,
 } from '../../rules/failures/deploy-verdict.ts'
 import type { AdminClient } from '../admin-client.ts'
 import { durationOf, type Given } from '../command.ts'
@@ -20,6 +20,8 @@ interface LiveServer {
   readonly state: 'up' | 'slow-start' | 'ejected' | 'unhealthy' | 'drained'
   readonly exchanges: number
   readonly failures: number
+  readonly clientErrors: number
+  readonly redirects: number
   readonly ejections: number
   readonly health: {
     readonly healthy: boolean
@@ -132,7 +134,7 @@ export class DeployRun {
 
   /** When the new version counts as failing. */
   terms(): VerdictTerms {
-    const errors = this.given.text('max-errors') ?? '1%'
+    const errors = this.given.text('max-errors') ?? '0.5%'
     const percent = /^\d+(\.\d+)?%?$/.test(errors) ? Number.parseFloat(errors) : Number.NaN
     if (!(percent >= 0 && percent <= 100))
       throw new CommandError(EXIT.usage, `--max-errors ${errors}: invalid percent: must be 0 to 100`)
@@ -157,7 +159,7 @@ export class DeployRun {
   }
 
   /**
-   * Watches servers for a time, compared with others over the same time.
+   * Watches servers for a time, compared with others over the same time, or with those before where all requests are theirs.
    * @param limitMs watches up to this long if there is not enough traffic
    * @returns the verdict at the end
    * @throws {DeployFailure} if one is unhealthy or ejected, or too many requests fail
@@ -165,17 +167,16 @@ export class DeployRun {
   async watch(watched: Watched, forMs: number, limitMs = forMs): Promise<Verdict> {
     const endMs = this.io.now() + forMs
     let last = await this.#look(watched)
-    let [here, others] = [NO_TALLY, NO_TALLY]
+    const compared = new Compared(watched.before ?? totalOf(last.others))
     let verdict: Verdict = 'not-enough-data'
     await this.until(Math.max(forMs, limitMs), async () => {
       const now = await this.#look(watched)
       // From poll to poll: a restart of the proxy does not lose what it had counted before.
-      here = addTallies(here, tallySince(last.here, now.here))
-      others = addTallies(others, tallySince(last.others, now.others))
+      compared.add(tallySince(last.here, now.here), tallySince(last.others, now.others))
       last = now
-      verdict = verdictOf(here, others, watched.terms)
-      if (verdict === 'fail')
-        throw new DeployFailure(`${here.failures} of ${here.exchanges} requests failed at ${watched.name}`)
+      const said = compared.verdict(watched.terms)
+      verdict = said.verdict
+      if (verdict === 'fail') throw new DeployFailure(`${said.words} at ${watched.name}`)
       for (const server of now.servers) throwIfIll(watched.name, server)
       return verdict === 'pass' && this.io.now() >= endMs
     })
@@ -198,6 +199,8 @@ export interface Watched {
   readonly here: (server: DeployServer) => boolean
   /** The upstream to compare with; default: the other servers of its own. */
   readonly against?: string
+  /** What was counted of what they have replaced; default: of those that they are compared with. */
+  readonly before?: Tally
   readonly terms: VerdictTerms
 }
 
@@ -210,8 +213,21 @@ interface Look {
 
 function talliesOf(servers: readonly DeployServer[]): Map<string, Tally> {
   return new Map(
-    servers.flatMap(({ live }) => live.map(({ id, exchanges, failures }) => [id, { exchanges, failures }])),
+    servers.flatMap(({ live }) =>
+      live.map(({ id, exchanges, failures, clientErrors, redirects }) => {
+        return [id, { exchanges, failures, clientErrors, redirects }]
+      }),
+    ),
   )
+}
+
+function totalOf(tallies: ReadonlyMap<string, Tally>): Tally {
+  return tallies.values().reduce(addTallies, NO_TALLY)
+}
+
+/** All that was ever counted of servers. */
+export function everOf(servers: readonly DeployServer[]): Tally {
+  return totalOf(talliesOf(servers))
 }
 
 function throwIfIll(name: string, { id, live }: DeployServer): void {

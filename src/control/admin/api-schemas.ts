@@ -161,6 +161,8 @@ const liveServer = object({
   repaired: count.describe('Invalid responses that were accepted.'),
   exchanges: count.describe('Requests sent to it, including retries and forced requests.'),
   failures: count.describe('Failed requests: no valid response, or a 5xx response.'),
+  clientErrors: count.describe('4xx responses.'),
+  redirects: count.describe('3xx responses other than 304.'),
   ejections: count.describe('Number of ejections after consecutive failures.'),
 }).meta({ id: 'LiveServer' })
 

@@ -216,7 +216,9 @@ export class Attempts implements Waiter {
   /** The outcome of the attempt is known. @param status of the response, or the one that says the same */
   judged(status: number): void {
     this.#outcome = outcomeOf(status)
-    const { ejection } = this.server!
+    const { ejection, counts } = this.server!
+    if (status >= 400 && status < 500) counts.clientErrors++
+    else if (status >= 300 && status < 400 && status !== 304) counts.redirects++
     this.#good = !isServerFault(status)
     if (!this.#good) this.#erred()
     else if (ejection.isOut) this.#returned()

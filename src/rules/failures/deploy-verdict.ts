@@ -1,12 +1,21 @@
 /**
- * Whether what answers on the new version fails more than the rest: the verdict that a deploy goes on or back by.
+ * Whether what answers on the new version fails more than the rest: the verdict that a deploy goes on or back by. It is that of
+ * the guard of a ramp, by attempts: servers have no keys.
  */
+import { excessEvidence, upperRate } from '../ramp/rate-bounds.ts'
+import { logMix, riskEvidence, type ShareFailures } from '../ramp/relative-risk.ts'
+
+/** What attempts can fail by, and its part of the false alarms. */
+const METRICS = [
+  { metric: 'failures', weight: 1 / 2, words: 'failed' },
+  { metric: 'clientErrors', weight: 1 / 4, words: 'got 4xx' },
+  { metric: 'redirects', weight: 1 / 4, words: 'got 3xx' },
+] as const
+
+type TallyMetric = (typeof METRICS)[number]['metric']
 
 /** What was asked of some servers in a while, and how much of it failed. */
-export interface Tally {
-  readonly exchanges: number
-  readonly failures: number
-}
+export type Tally = Readonly<Record<'exchanges' | TallyMetric, number>>
 
 /** What is taken for a failure of the new version. */
 export interface VerdictTerms {
@@ -18,23 +27,93 @@ export interface VerdictTerms {
 
 export type Verdict = 'pass' | 'fail' | 'not-enough-data'
 
-/**
- * Judges servers against others over the same time. Failures that could not be made good by the exchanges that are still
- * missing are a `fail` at once; no traffic is neither good nor bad.
- */
-export function verdictOf(here: Tally, others: Tally, { maxErrors, minExchanges }: VerdictTerms): Verdict {
-  const counted = Math.max(here.exchanges, minExchanges)
-  const usual = others.exchanges >= minExchanges ? others.failures / others.exchanges : 0
-  if (counted > 0 && here.failures / counted - usual > maxErrors) return 'fail'
-  return here.exchanges >= minExchanges ? 'pass' : 'not-enough-data'
-}
+/** The chance that a version as good as the rest is ever failed. */
+const ALPHA = 0.01
+
+/** The new version may fail so many times as often: servers differ. */
+const RATIO = 1.5
+
+/** Shares that are told apart: what was counted at about the same one is added up. */
+const SHARES = 200
 
 /** Nothing was asked for. */
-export const NO_TALLY: Tally = { exchanges: 0, failures: 0 }
+export const NO_TALLY: Tally = { exchanges: 0, failures: 0, clientErrors: 0, redirects: 0 }
+
+/** What was seen of a new version and of the rest while it was watched. */
+export class Compared {
+  readonly #before: Tally
+  /** By share of the attempts. */
+  readonly #seen = new Map<number, { here: Tally; others: Tally }>()
+  #here = NO_TALLY
+  #others = NO_TALLY
+
+  /** @param before of what the new version has replaced: used where nothing else is asked meanwhile */
+  constructor(before: Tally = NO_TALLY) {
+    this.#before = before
+  }
+
+  /** What the new version was asked. */
+  get here(): Tally {
+    return this.#here
+  }
+
+  /** Adds what was asked of both since the last look. */
+  add(here: Tally, others: Tally): void {
+    this.#here = addTallies(this.#here, here)
+    this.#others = addTallies(this.#others, others)
+    const all = here.exchanges + others.exchanges
+    if (all === 0) return
+    const share = Math.round((here.exchanges / all) * SHARES)
+    const seen = this.#seen.get(share)
+    this.#seen.set(share, {
+      here: addTallies(seen?.here ?? NO_TALLY, here),
+      others: addTallies(seen?.others ?? NO_TALLY, others),
+    })
+  }
+
+  /**
+   * May be asked as often as one likes: a version that is as good as the rest is failed in at most 1 % of all deploys. A failure
+   * falls on the new version with the chance of its share of the attempts; where all attempts are its own, it is judged by what
+   * was counted before, widened by what is tolerated.
+   */
+  verdict({ maxErrors, minExchanges }: VerdictTerms): { readonly verdict: Verdict; readonly words: string } {
+    const parts = METRICS.map((one) => ({ ...one, log: this.#evidence(one.metric, maxErrors) }))
+    const worst = parts.reduce((most, one) => (one.log > most.log ? one : most))
+    const { exchanges } = this.#here
+    const hits = this.#here[worst.metric]
+    const words = `${hits} of ${exchanges} requests ${worst.words}`
+    const isShown = logMix(parts.map(({ log, weight }) => [log, weight])) >= -Math.log(ALPHA)
+    if (isShown && hits / exchanges - this.#usual(worst.metric) > maxErrors) return { verdict: 'fail', words }
+    return { verdict: exchanges >= minExchanges ? 'pass' : 'not-enough-data', words }
+  }
+
+  #evidence(metric: TallyMetric, maxErrors: number): number {
+    if (this.#others.exchanges > 0) {
+      const failures: ShareFailures[] = [...this.#seen].map(([share, { here, others }]) => {
+        return { share: share / SHARES, to: here[metric], rest: others[metric] }
+      })
+      return riskEvidence(failures, RATIO)
+    }
+    const before = { of: this.#before.exchanges, hits: this.#before[metric] }
+    const allowed = before.of === 0 ? maxErrors : Math.max(maxErrors, upperRate(before, ALPHA / 8) * RATIO)
+    return excessEvidence({ of: this.#here.exchanges, hits: this.#here[metric] }, Math.min(allowed, 1))
+  }
+
+  /** The rest's rate of failures, at the same time or before. */
+  #usual(metric: TallyMetric): number {
+    const rest = this.#others.exchanges > 0 ? this.#others : this.#before
+    return rest.exchanges === 0 ? 0 : rest[metric] / rest.exchanges
+  }
+}
 
 /** Both together. */
 export function addTallies(a: Tally, b: Tally): Tally {
-  return { exchanges: a.exchanges + b.exchanges, failures: a.failures + b.failures }
+  return {
+    exchanges: a.exchanges + b.exchanges,
+    failures: a.failures + b.failures,
+    clientErrors: a.clientErrors + b.clientErrors,
+    redirects: a.redirects + b.redirects,
+  }
 }
 
 /**
@@ -45,9 +124,14 @@ export function tallySince(before: ReadonlyMap<string, Tally>, now: ReadonlyMap<
   let sum = NO_TALLY
   for (const [id, tally] of now) {
     const old = before.get(id) ?? tally
-    const isReset = tally.exchanges < old.exchanges || tally.failures < old.failures
-    const { exchanges, failures } = isReset ? NO_TALLY : old
-    sum = addTallies(sum, { exchanges: tally.exchanges - exchanges, failures: tally.failures - failures })
+    const isReset = tally.exchanges < old.exchanges || METRICS.some(({ metric }) => tally[metric] < old[metric])
+    const from = isReset ? NO_TALLY : old
+    sum = addTallies(sum, {
+      exchanges: tally.exchanges - from.exchanges,
+      failures: tally.failures - from.failures,
+      clientErrors: tally.clientErrors - from.clientErrors,
+      redirects: tally.redirects - from.redirects,
+    })
   }
   return sum
 }

@@ -8,6 +8,9 @@ export class ServerCounts {
   /** Attempts, and those that failed or got a response that counts as a failure. */
   exchanges = 0
   failures = 0
+  /** Responses with 4xx, and with 3xx other than 304. */
+  clientErrors = 0
+  redirects = 0
   /** Ejections after consecutive failures. */
   ejections = 0
   /** New connections, and requests on reused connections. */

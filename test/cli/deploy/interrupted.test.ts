@@ -46,7 +46,7 @@ function fleet(onDrain: (id: string) => void = () => {}): { drained: Set<string>
   let probes = 0
   const server = (id: string): object => {
     const health = { healthy: true, probes: { good: ++probes * 10, failed: 0 }, last: { good: true, detail: '' } }
-    const live = [{ id, state: 'up', exchanges: 0, failures: 0, ejections: 0, health }]
+    const live = [{ id, state: 'up', exchanges: 0, failures: 0, clientErrors: 0, redirects: 0, ejections: 0, health }]
     return { id, url: `http://${id}`, weight: 1, drained: drained.has(id), lease: null, active: 0, live }
   }
   const answers: Answers = (method, path) => {
