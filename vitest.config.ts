@@ -34,6 +34,7 @@ export default defineConfig({
     // Limits only end a test that hangs: on a busy machine everything may take twenty times as long.
     testTimeout: 300_000,
     hookTimeout: 300_000,
+    teardownTimeout: 120_000,
     expect: { poll: { timeout: 120_000 } },
     allowOnly: false,
     projects: [

@@ -5,7 +5,6 @@ import { spawn } from 'node:child_process'
 import { dirname } from 'node:path'
 import { wrapped } from './cli/columns.ts'
 import type { Io } from './cli/io.ts'
-import { commandsHelp, commandsWith, runCommand, unknownCommand } from './cli/run.ts'
 import { printed, toStderr, toStdout, whenOutputEnds } from './printing.ts'
 import { holdYoungGeneration } from './processes/young-generation.ts'
 import { utf8Text } from './rules/values/utf8.ts'
@@ -21,22 +20,6 @@ const ANSWER_TIMEOUT_MS = 15_000
 
 /** The same limit as in `banyan serve`. */
 const MAX_TABLE_BYTES = 16 * 1024 * 1024
-
-const COMMANDS = commandsWith(settingsFlags())
-
-const HELP = `banyan: a strangler-fig reverse proxy
-
-${commandsHelp(COMMANDS)}
-
-Run banyan COMMAND --help for details and examples. --json prints JSON. banyan --version prints the version.
-
-Environment: BANYAN_ADMIN (HOST:PORT of the admin API, 127.0.0.1:8081) and BANYAN_TOKEN (its token) for commands that use a
-running proxy, or BANYAN_CONTEXT (see banyan context); BANYAN_* for the flags of serve; NO_COLOR disables colours.
-
-Exit codes: 0 success; 1 invalid table, the proxy can't start, or the proxy refused (diff: differences); 2 invalid command line;
-3 proxy unreachable, or another server there; 4 not authorized; 5 the table has changed since it was read;
-6 deploy failed and rolled back; 7 deploy stopped halfway.
-`
 
 const SERVE_HELP = `banyan serve [flags]
 
@@ -54,6 +37,29 @@ Examples:
   BANYAN_ADMIN_TOKENS=anna:write:SECRET,grafana:read:SECRET banyan serve --admin 10.0.0.5:8081
   generate-routes | banyan serve --table -
 `
+
+/** Imported lazily: the proxy and its workers need no other command, and start sooner without them. */
+async function others() {
+  const { commandsHelp, commandsWith, runCommand, unknownCommand } = await import('./cli/run.ts')
+  const commands = commandsWith(settingsFlags())
+  return {
+    help: () => `banyan: a strangler-fig reverse proxy
+
+${commandsHelp(commands)}
+
+Run banyan COMMAND --help for details and examples. --json prints JSON. banyan --version prints the version.
+
+Environment: BANYAN_ADMIN (HOST:PORT of the admin API, 127.0.0.1:8081) and BANYAN_TOKEN (its token) for commands that use a
+running proxy, or BANYAN_CONTEXT (see banyan context); BANYAN_* for the flags of serve; NO_COLOR disables colours.
+
+Exit codes: 0 success; 1 invalid table, the proxy can't start, or the proxy refused (diff: differences); 2 invalid command line;
+3 proxy unreachable, or another server there; 4 not authorized; 5 the table has changed since it was read;
+6 deploy failed and rolled back; 7 deploy stopped halfway.
+`,
+    run: async (name: string, args: readonly string[]): Promise<number> =>
+      (await runCommand(commands, name, args, surroundings())) ?? fail(2, unknownCommand(commands, name)),
+  }
+}
 
 /**
  * Runs one command.
@@ -82,15 +88,15 @@ async function run(args: readonly string[]): Promise<number> {
     case 'version':
       return print(`banyan ${version()} (node ${process.versions.node})\n`)
     case undefined:
-      print(HELP)
+      print((await others()).help())
       return 2
     case 'help':
-      return rest[0] === undefined ? print(HELP) : await run([rest[0], '--help'])
+      return rest[0] === undefined ? print((await others()).help()) : await run([rest[0], '--help'])
     case '--help':
     case '-h':
-      return print(HELP)
+      return print((await others()).help())
     default:
-      return (await runCommand(COMMANDS, command, rest, surroundings())) ?? fail(2, unknownCommand(COMMANDS, command))
+      return await (await others()).run(command, rest)
   }
 }
 

@@ -7,14 +7,18 @@ import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { startBanyan, tableFor } from '../support/banyan.ts'
 
-test('no process loads undici', async () => {
+test('no process of the proxy loads undici, or other commands', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'banyan-start-up-'))
   onTestFinished(() => rmSync(folder, { recursive: true }))
   const file = join(folder, 'loaded')
   const told = `import { appendFileSync } from 'node:fs'
+import { registerHooks } from 'node:module'
+const loaded = []
+const load = (url, context, next) => (loaded.push(url), next(url, context))
+registerHooks({ load })
 process.on('exit', () => {
-  const loaded = process.moduleLoadList.filter((name) => /undici|internal.http$/.test(name))
-  appendFileSync(${JSON.stringify(file)}, loaded.length + ' ' + loaded + '\\n')
+  const ours = [...process.moduleLoadList, ...loaded].filter((name) => /undici|\\/http$|cli.(run|deploy|top)/.test(name))
+  appendFileSync(${JSON.stringify(file)}, ours.length + ' ' + ours + '\\n')
 })`
   const nodeFlags = ['--import', `data:text/javascript,${encodeURIComponent(told)}`]
   const banyan = await startBanyan({ table: tableFor(9), nodeFlags, args: ['--workers', '1'] })
