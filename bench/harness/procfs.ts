@@ -27,6 +27,20 @@ export function cpuMicros(pid: number): number {
   return (ticks / ticksPerSecond) * 1e6
 }
 
+/** CPU time in microseconds that the threads of a process have used so far, to the nanosecond; of one thread, where it is named. */
+export function threadMicros(pid: number, thread?: number): number {
+  const threads = thread === undefined ? readdirSync(`/proc/${pid}/task`) : [thread]
+  let nanos = 0
+  for (const each of threads) {
+    try {
+      nanos += Number(readFileSync(`/proc/${pid}/task/${each}/schedstat`, 'utf8').split(' ')[0])
+    } catch {
+      // It has ended since the listing.
+    }
+  }
+  return nanos / 1000
+}
+
 /** Microseconds that a core has been busy with any process so far, or was taken away by the hypervisor. */
 export function coreBusyMicros(core: number): number {
   const line = new RegExp(`^cpu${core} (.+)$`, 'm').exec(readFileSync('/proc/stat', 'utf8'))?.[1] ?? ''

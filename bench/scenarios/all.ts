@@ -18,6 +18,7 @@ import type { Scenario } from './scenario.ts'
 import { shadow } from './shadow.ts'
 import { shadowSides } from './shadow-sides.ts'
 import { soakScenario } from './soak.ts'
+import { table } from './table.ts'
 import { handshakes, tls } from './tls.ts'
 import { upload } from './upload.ts'
 import { websocket } from './websocket.ts'
@@ -30,6 +31,7 @@ export const SCENARIOS: readonly Scenario[] = [
   cache,
   routes,
   edits,
+  table,
   log,
   shadow,
   shadowSides,
