@@ -10,6 +10,7 @@ import { Acme } from './control/acme/acme.ts'
 import { createAdmin } from './control/admin/api.ts'
 import { adminServer } from './control/admin/server.ts'
 import { type Cluster, serverKey } from './control/cluster/cluster.ts'
+import { FollowedFile } from './control/cluster/followed-file.ts'
 import { tellUnfollowed } from './control/cluster/founding-file.ts'
 import type { AdminParts } from './control/context.ts'
 import type { Planes } from './control/figures/planes.ts'
@@ -102,7 +103,7 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
   // Before the ready line, after which signals may arrive.
   serving = front
   core.state?.announce(adminAddress)
-  if (core.cluster !== null && settings.table !== '-') tellUnfollowed(settings.table, core.cluster.name, core.live, log)
+  followTable(settings, core, log)
   startCluster(core, front, ramps, adminAddress)
   awaitOwnership(core, log)
   const ended = Promise.race([signal(), front.broken])
@@ -184,6 +185,21 @@ async function acmeOf(settings: Settings, log: AdminParts['log']): Promise<Acme>
     throw new StartError(`--acme: ${folder} can't be used: ${(error as Error).message}`)
   }
   return acme
+}
+
+/** The table file of an instance of a cluster is followed, or it is told that it is not. */
+function followTable({ table: path, cluster: clustered }: Settings, core: TableCore, log: AdminParts['log']): void {
+  const { cluster, live, history, operations } = core
+  if (cluster === null || clustered === null || path === '-') return
+  if (clustered.follow === 'no') {
+    tellUnfollowed(path, cluster.name, live, log)
+    return
+  }
+  const takesPercents = clustered.follow === 'take-percents'
+  const isInStep = (): boolean => cluster.problem === null
+  const common = { path, cluster: cluster.name, takesPercents, live, history, operations, log, isInStep }
+  cluster.followed = new FollowedFile(common)
+  cluster.followed.start()
 }
 
 /** Tells the other instances of this one. */
@@ -319,6 +335,8 @@ function degraded({ live, history, fleet, operations, state, cluster }: TableCor
   if (history.problem !== null) reasons.push(history.problem)
   if (cluster !== null && cluster.problem !== null)
     reasons.push(`cluster ${cluster.name}: ${cluster.problem}; changing nothing`)
+  if (cluster?.followed?.drift != null)
+    reasons.push(`${cluster.followed.path} ${cluster.followed.drift.why}: it is not the table that is live`)
   if (cluster === null && state?.isOwner === false)
     reasons.push(`changing nothing: the state folder is owned by ${state.owner}`)
   if (fleet.problem !== null) reasons.push(fleet.problem)

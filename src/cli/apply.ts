@@ -1,11 +1,10 @@
 /**
  * `banyan diff` and `banyan apply`: a table file against what is live, and put in its place.
  */
-import { editTable, plainTable } from '../rules/language/edit.ts'
+import { type KeptPercent, withLivePercents } from '../rules/language/live-percents.ts'
 import { readTable } from '../rules/language/text.ts'
 import { diffText } from '../rules/language/text-diff.ts'
 import { flowText } from '../rules/language/yaml-print.ts'
-import type { TableDocument } from '../rules/table/schema.ts'
 import type { Plain } from '../rules/values/plain.ts'
 import type { AdminClient } from './admin-client.ts'
 import { report, textOf } from './check.ts'
@@ -62,12 +61,6 @@ interface Compared {
   readonly kept: readonly KeptPercent[]
 }
 
-interface KeptPercent {
-  readonly route: string
-  readonly live: number
-  readonly file: number
-}
-
 async function runDiff(given: Given, io: Io): Promise<ExitCode> {
   try {
     const { live, wanted, kept } = await compared(given, given.client(io), io)
@@ -118,37 +111,13 @@ async function compared(given: Given, client: AdminClient, io: Io): Promise<Comp
   return { live, etag, ...withLivePercents(text, live) }
 }
 
-/** The file with the percents of the routes that are live under the same id. */
-export function withLivePercents(text: string, live: string): { wanted: string; kept: readonly KeptPercent[] } {
-  const now = new Map(routesOf(live).map((route) => [route.id, route]))
-  const kept: KeptPercent[] = []
-  const wanted = editTable(text, (document) => {
-    const routes = (document.routes ?? []).map((route) => {
-      const running = now.get(route.id)
-      if (running === undefined) return route
-      const [file, is] = [route.percent ?? 0, running.percent ?? 0]
-      // At its step 100 a ramp keeps those without a key behind: both or none.
-      const isRamped = running.ramp !== undefined && route.ramp !== undefined
-      const more = isRamped && running.noKey !== route.noKey ? { noKey: running.noKey } : {}
-      if (file === is && Object.keys(more).length === 0) return route
-      kept.push({ route: route.id, live: is, file })
-      return { ...route, ...more, percent: is }
-    })
-    return document.routes === undefined ? document : ({ ...document, routes } as TableDocument)
-  })
-  return { wanted, kept }
-}
-
-function routesOf(text: string): NonNullable<TableDocument['routes']> {
-  return (plainTable(text) as unknown as TableDocument).routes ?? []
-}
-
 function sayKept(kept: readonly KeptPercent[], io: Io): void {
   for (const { route, live, file } of kept)
     io.err(printable(`${route}: percent stays ${live} (the file says ${file}; --take-percent takes it)\n`))
 }
 
-interface Change {
+/** A change of a table, as the admin API tells it. */
+export interface Change {
   readonly what: string
   readonly name: string
   readonly change: string

@@ -2,6 +2,7 @@
  * `banyan status`: the instances, the revision of each, and what is under way.
  */
 
+import { type Change, tableDiffText } from './apply.ts'
 import { columns } from './columns.ts'
 import { ADMIN_FLAG, type Command, type Given, JSON_FLAG } from './command.ts'
 import { EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
@@ -25,7 +26,17 @@ interface StatusAnswer {
   readonly appliedAt: string
   readonly author: string | null
   readonly reason: string | null
-  readonly cluster: { readonly name: string; readonly revision: number; readonly problem: string | null } | null
+  readonly cluster: {
+    readonly name: string
+    readonly revision: number
+    readonly problem: string | null
+    /** Absent from an earlier release. */
+    readonly followed?: {
+      readonly file: string
+      readonly drift: string | null
+      readonly changes: readonly Change[]
+    } | null
+  } | null
   readonly instances: readonly {
     readonly self: boolean
     readonly host: string
@@ -53,6 +64,9 @@ function statusText(said: StatusAnswer, io: Io): string {
   const by = author === null ? '' : ` by ${author}${reason === null ? '' : `: ${reason}`}`
   const lines = [`revision ${revision}, ${appliedAt}${by}`]
   if (cluster !== null) lines.push(`cluster ${cluster.name}, newest revision ${cluster.revision}`)
+  const { file, drift = null, changes = [] } = cluster?.followed ?? {}
+  if (file !== undefined) lines.push(`follows ${file}${drift === null ? '' : `, which is not live: ${drift}`}`)
+  if (drift !== null && changes.length > 0) lines.push('the file would change', tableDiffText(changes).trimEnd())
   if (!ready) lines.push('not ready')
   for (const one of reasons) lines.push(`problem: ${one}`)
   for (const { route, status: word, percent } of ramps) lines.push(`ramp of ${route}: ${word} at ${percent} %`)

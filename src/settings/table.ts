@@ -34,6 +34,8 @@ export interface ClusterSettings {
   readonly secrets: readonly string[]
   /** Replicas of Redis that must have an edit before it is answered. */
   readonly replicas: number
+  /** What a change of the table file is: nothing, a revision that keeps percents, or one that takes them too. */
+  readonly follow: 'no' | 'keep-percents' | 'take-percents'
 }
 
 export const TABLE_FLAGS = {
@@ -104,6 +106,18 @@ export const TABLE_FLAGS = {
     help: 'replicas of that Redis that must have an edit before it is answered',
     read: readReplicas,
   },
+  'follow-table': {
+    value: '',
+    fallback: 'false',
+    help: 'with --cluster: make changes of the table file revisions of the cluster, unless the table was changed otherwise',
+    read: readYesNo,
+  },
+  'take-percent': {
+    value: '',
+    fallback: 'false',
+    help: 'with --follow-table: take the percents of the file too, instead of keeping those that are live',
+    read: readYesNo,
+  },
 } as const satisfies Flags
 
 /**
@@ -129,9 +143,19 @@ export function tableSettings(values: ValuesOf<typeof TABLE_FLAGS>, redis: Redis
 
 /** @throws {SettingsError} without a Redis */
 function clusterOf(values: ValuesOf<typeof TABLE_FLAGS>, redis: RedisAddress | null): ClusterSettings | null {
-  if (values.cluster === null) return null
+  const [follows, takes] = [values['follow-table'], values['take-percent']]
+  if (takes && !follows) throw new SettingsError('--take-percent: needs --follow-table')
+  if (values.cluster === null) {
+    if (follows)
+      throw new SettingsError('--follow-table: needs --cluster; without one the table file is always followed')
+    return null
+  }
   if (redis === null) throw new SettingsError('--cluster: needs --cluster-redis or --redis')
-  return { name: values.cluster, redis, secrets: values['cluster-secret'], replicas: values['cluster-replicas'] }
+  if (follows && values.table === '-') throw new SettingsError('--follow-table: needs a file as --table')
+  return {
+    ...{ name: values.cluster, redis, secrets: values['cluster-secret'], replicas: values['cluster-replicas'] },
+    follow: takes ? 'take-percents' : follows ? 'keep-percents' : 'no',
+  }
 }
 
 function readDnsServers(text: string): readonly string[] {

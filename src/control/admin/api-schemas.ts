@@ -268,12 +268,14 @@ export const dryRunAnswer = object({
   }),
 }).meta({ id: 'DryRun' })
 
+const briefChanges = z.array(
+  change.omit({ keys: true }).extend({
+    keys: z.array(object({ key: z.string(), before: z.string().nullable(), after: z.string().nullable() })),
+  }),
+)
+
 const summary = object({
-  changes: z.array(
-    change.omit({ keys: true }).extend({
-      keys: z.array(object({ key: z.string(), before: z.string().nullable(), after: z.string().nullable() })),
-    }),
-  ),
+  changes: briefChanges,
   more: count.describe('Number of further changes that are not listed.'),
 })
   .nullable()
@@ -556,6 +558,14 @@ export const statusAnswer = object({
     revision: revision.describe('The newest one of any instance.'),
     problem: z.string().nullable().describe('Why this instance does not follow; null if it does.'),
     rampsRunBy: z.string().describe('The instance that runs the ramps; empty for none.'),
+    followed: object({
+      file: z.string(),
+      drift: z.string().nullable().describe('How it differs from the table that is live; null if it does not.'),
+      changes: briefChanges.describe('What the file would change.'),
+      more: count,
+    })
+      .nullable()
+      .describe('The table file of this instance with `--follow-table`.'),
   })
     .nullable()
     .describe('Null without `--cluster`.'),

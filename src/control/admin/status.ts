@@ -3,6 +3,7 @@
  */
 import { hostname } from 'node:os'
 import { isUnderWay } from '../../rules/ramp/plan.ts'
+import type { FollowedFile } from '../cluster/followed-file.ts'
 import type { Member } from '../cluster/members.ts'
 import { type AdminParts, type AdminRouter, answerJson } from '../context.ts'
 
@@ -49,9 +50,16 @@ async function clusterState({ cluster, live, version, workers }: AdminParts): Pr
       revision: newest,
       problem: cluster.problem,
       rampsRunBy: cluster.rampLease.holder,
+      followed: followedState(cluster.followed),
     },
     instances: members.map((member) => memberState(member, epoch, newest)),
   }
+}
+
+function followedState(followed: FollowedFile | null): object | null {
+  if (followed === null) return null
+  const { path, drift } = followed
+  return { file: path, drift: drift?.why ?? null, ...(drift?.changes ?? { changes: [], more: 0 }) }
 }
 
 function memberState(member: Member, epoch: number, newest: number): object {

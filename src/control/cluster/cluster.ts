@@ -8,6 +8,7 @@ import type { RedisStateStore } from '../../state/redis/state-store.ts'
 import type { ControlLog } from '../control-log.ts'
 import type { Reading } from '../table/settled-text.ts'
 import type { ClusterTable } from './cluster-table.ts'
+import type { FollowedFile } from './followed-file.ts'
 import { type InForce, type Member, Members } from './members.ts'
 import { RampLease } from './ramp-lease.ts'
 
@@ -41,6 +42,8 @@ export class Cluster {
   readonly #parts: ClusterParts
   readonly #startedAtMs: number
   #admin = ''
+  /** The table file, where it is followed. */
+  followed: FollowedFile | null = null
   /** The last change of drained and leased servers in force here. */
   servers: () => number = () => 0
   /** Requests in flight here at drained servers, by `serverKey`, where there are any. */
@@ -115,6 +118,7 @@ export class Cluster {
   }
 
   async close(): Promise<void> {
+    await this.followed?.close()
     await this.rampLease.close()
     await this.members.close()
     await this.#parts.shared.link.close()

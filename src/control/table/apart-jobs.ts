@@ -1,10 +1,11 @@
 /**
  * The expensive work on table texts: functions from plain data to plain data, so that they can run on another thread.
  */
-import { tableChanges } from '../../rules/language/changes.ts'
+import { briefly, type ChangeSummary, tableChanges } from '../../rules/language/changes.ts'
 import { compileSteps, compileTable } from '../../rules/language/compile.ts'
 import { editTable, says, type TableEdit, withEdit } from '../../rules/language/edit.ts'
 import { schemaFindings } from '../../rules/language/findings.ts'
+import { withLivePercents } from '../../rules/language/live-percents.ts'
 import { type RevertedText, revertText } from '../../rules/language/revert.ts'
 import {
   type CheckedText,
@@ -48,6 +49,11 @@ export interface Difference {
   readonly diff: string
 }
 
+/** A file beside what is live: the text that it would be, and what that would change. */
+export type Followed =
+  | { readonly ok: true; readonly wanted: string; readonly changes: ChangeSummary }
+  | ({ readonly ok: false } & Problems)
+
 /** The jobs by name. */
 export const JOBS = {
   check(text: string, fileName: string): Checked {
@@ -84,6 +90,19 @@ export const JOBS = {
   /** @param findings as JSON: their hints must be strings */
   place(text: string, findings: string, fileName: string): readonly Problem[] {
     return placeFindings(JSON.parse(findings) as Finding[], text, fileName)
+  },
+
+  /**
+   * A file that is followed, beside the table that is live.
+   * @param take 'take' where the percents of the file count; otherwise those that are live stay
+   */
+  follow(file: string, live: string, fileName: string, take: string): Followed {
+    const checked = checkText(file, fileName)
+    if (!checked.ok) return { ok: false, problems: checked.problems, more: checked.more }
+    const wanted = take === 'take' ? file : withLivePercents(file, live).wanted
+    const [now, then] = [checkText(live, fileName), checkText(wanted, fileName)]
+    if (!now.ok || !then.ok) return { ok: false, problems: [], more: 0 }
+    return { ok: true, wanted, changes: briefly(tableChanges(compileTable(now.document), compileTable(then.document))) }
   },
 
   diff: diffText,

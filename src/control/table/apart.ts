@@ -8,7 +8,7 @@ import type { Problem, ReadTable } from '../../rules/language/text.ts'
 import type { Table } from '../../rules/table/table.ts'
 import type { Finding } from '../../rules/values/problem.ts'
 import { inTurns } from '../turns.ts'
-import { type Checked, type Difference, JOBS, type PackedDocument, tableSteps } from './apart-jobs.ts'
+import { type Checked, type Difference, type Followed, JOBS, type PackedDocument, tableSteps } from './apart-jobs.ts'
 
 /** A job. */
 export interface Order {
@@ -105,6 +105,15 @@ export function compareApart(before: string, after: string): Promise<Difference>
  */
 export function diffApart(before: string, after: string): Promise<string> {
   return apart('diff', before, after)
+}
+
+/**
+ * Compares a file that is followed with the table that is live.
+ * @param takesPercents whether the percents of the file count; otherwise those that are live stay
+ * @throws {Error} if it takes too much time or memory
+ */
+export function followApart(file: string, live: string, fileName: string, takesPercents: boolean): Promise<Followed> {
+  return apart('follow', file, live, fileName, takesPercents ? 'take' : 'keep')
 }
 
 /**

@@ -1,0 +1,177 @@
+/**
+ * The table file of an instance of a cluster that follows it (`--follow-table`): a change of the file becomes a revision of the
+ * cluster, where the table is what the file was before. Where somebody has changed the table otherwise, that is drift: it is told,
+ * and never overwritten.
+ */
+import type { ChangeSummary } from '../../rules/language/changes.ts'
+import { formatProblem } from '../../rules/language/text.ts'
+import type { LiveTable } from '../../state/live-table.ts'
+import type { ControlLog } from '../control-log.ts'
+import { followApart } from '../table/apart.ts'
+import type { Followed } from '../table/apart-jobs.ts'
+import { replaceText } from '../table/edits.ts'
+import { TableFile, WATCH_TIMES, type WatchTimes } from '../table/file.ts'
+import type { History } from '../table/history.ts'
+import type { Operations } from '../table/operations.ts'
+import type { Reading } from '../table/settled-text.ts'
+
+/** What it works with. */
+export interface FollowedFileParts {
+  /** The file, as the operator gave it. */
+  readonly path: string
+  readonly cluster: string
+  /** The percents of the file count; otherwise those that are live stay. */
+  readonly takesPercents: boolean
+  readonly live: LiveTable
+  readonly history: History
+  readonly operations: Pick<Operations, 'commit'>
+  readonly log: ControlLog
+  readonly times?: WatchTimes
+  /** Whether the cluster is followed: otherwise it is not known what is live. */
+  isInStep(): boolean
+}
+
+/** How the file and the table differ. */
+export interface Drift {
+  /** For a person. */
+  readonly why: string
+  /** What the file would change. */
+  readonly changes: ChangeSummary
+}
+
+/** Another look where the cluster was not in step, or a revision could not be made. */
+const AGAIN_MS = 2_000
+
+const NOTHING: ChangeSummary = { changes: [], more: 0 }
+
+/** Follows a file. */
+export class FollowedFile {
+  readonly path: string
+  readonly #parts: FollowedFileParts
+  readonly #file: TableFile
+  #reading: Reading | null = null
+  /** The text that the table was last made of, or found to be; null before. */
+  #inForce: string | null = null
+  #drift: Drift | null = null
+  #told: string | null = null
+  #last: Promise<void> = Promise.resolve()
+  #again: NodeJS.Timeout | undefined
+  #isClosed = false
+
+  constructor(parts: FollowedFileParts) {
+    this.path = parts.path
+    this.#parts = parts
+    this.#file = new TableFile(parts.path, parts.times ?? WATCH_TIMES)
+  }
+
+  /** How the file differs from the table that is live; null where it does not, or nobody has looked yet. */
+  get drift(): Drift | null {
+    return this.#drift
+  }
+
+  start(): void {
+    this.#file.watch((reading) => {
+      this.#reading = reading
+      return this.#look()
+    })
+    this.#parts.live.onApply(() => void this.#look())
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    this.#file.close()
+    clearTimeout(this.#again)
+    await this.#last
+  }
+
+  /** Looks once those before have looked. Never rejects. */
+  #look(): Promise<void> {
+    this.#last = this.#last.then(async () => {
+      try {
+        if (!this.#isClosed) await this.#follow()
+      } catch (error) {
+        this.#set({ why: `can't be compared: ${(error as Error).message}`, changes: NOTHING })
+      }
+    })
+    return this.#last
+  }
+
+  async #follow(): Promise<void> {
+    const { path, takesPercents, live, isInStep } = this.#parts
+    const reading = this.#reading
+    if (reading === null) return
+    if (!isInStep()) return this.#lookAgain()
+    if (!reading.ok) return this.#set({ why: reading.message, changes: NOTHING })
+    const { text } = reading
+    const before = live.current
+    const compared = await followApart(text, before.text, path, takesPercents)
+    if (!compared.ok) return this.#set({ why: invalidText(compared), changes: NOTHING })
+    const { wanted, changes } = compared
+    if (wanted === before.text) return this.#agree(text)
+    if (this.#inForce !== text && (await this.#isUnchangedSince(before.text))) {
+      const terms = { ifMatch: [before.etag], author: 'file', reason: null }
+      const outcome = await this.#parts.operations.commit(replaceText(wanted), terms)
+      if (outcome.kind === 'done') return this.#agree(text)
+      // Others have edited at the same time, or the cluster is away.
+      this.#lookAgain()
+      return this.#set({ why: `could not be applied (${outcome.kind})`, changes })
+    }
+    if (changes.changes.length === 0) return this.#agree(text)
+    this.#set({ why: 'differs', changes })
+  }
+
+  /** Whether the table is what the file was before: as last seen, or as it was last followed by any instance. */
+  async #isUnchangedSince(now: string): Promise<boolean> {
+    const { path, takesPercents, history } = this.#parts
+    const followed = history.list().filter(({ author }) => author === 'file')
+    let before = this.#inForce
+    if (before === null) {
+      const [newest, ...earlier] = await Promise.all(followed.map(({ number }) => history.textOf(number)))
+      const file = this.#reading?.ok === true ? withoutPercents(this.#reading.text) : ''
+      // An instance that starts late with a file from before brings nothing back.
+      if (earlier.some((text) => text !== null && withoutPercents(text) === file)) return false
+      before = newest ?? null
+    }
+    if (before === null) return false
+    const compared = await followApart(before, now, path, takesPercents)
+    return compared.ok && compared.changes.changes.length === 0
+  }
+
+  #agree(text: string): void {
+    this.#inForce = text
+    this.#set(null)
+  }
+
+  #set(drift: Drift | null): void {
+    const { path, cluster, live, log } = this.#parts
+    this.#drift = drift
+    const told = drift === null ? null : JSON.stringify(drift)
+    if (told === this.#told) return
+    this.#told = told
+    const facts = { event: 'table-drift', revision: live.current.number }
+    if (drift === null) {
+      log.info(facts, `${path} and the table of cluster ${cluster} agree`)
+      return
+    }
+    const advice = `see "banyan diff ${path}"; "banyan apply ${path}" makes the file the table`
+    const told2 =
+      drift.why === 'differs' ? `differs from the table of cluster ${cluster}, which was changed otherwise` : drift.why
+    log.warn({ ...facts, changes: drift.changes.changes, more: drift.changes.more }, `${path} ${told2}: ${advice}`)
+  }
+
+  #lookAgain(): void {
+    clearTimeout(this.#again)
+    this.#again = setTimeout(() => void this.#look(), AGAIN_MS).unref()
+  }
+}
+
+function invalidText({ problems, more }: Extract<Followed, { ok: false }>): string {
+  const [first] = problems
+  const others = problems.length - 1 + more
+  return `is invalid: ${first === undefined ? 'it can not be read' : formatProblem(first)}${others > 0 ? ` and ${others} more` : ''}`
+}
+
+/** The text, alike for all percents. */
+function withoutPercents(text: string): string {
+  return text.replaceAll(/(\bpercent["']?\s*:\s*)[\d.]+/g, '$1')
+}
