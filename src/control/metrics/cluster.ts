@@ -17,16 +17,12 @@ export function clusterMetrics(cluster: Cluster | undefined): string[] {
       one(isInStep ? 1 : 0),
     ),
     metric('banyan_cluster_epoch', 'gauge', 'How often the Redis of the cluster was filled.', one(epoch)),
-    ...(cluster.followed === null
-      ? []
-      : [
-          metric(
-            'banyan_table_drift',
-            'gauge',
-            '1 while the followed table file is not the table that is live.',
-            one(cluster.followed.drift === null ? 0 : 1),
-          ),
-        ]),
+    metric(
+      'banyan_table_drift',
+      'gauge',
+      '1 while a followed table file is not the table that is live.',
+      one(cluster.followed?.drift == null ? 0 : 1),
+    ),
     metric('banyan_cluster_instances', 'gauge', 'Instances that are there, as this one knows.', one(instances)),
   ]
 }
