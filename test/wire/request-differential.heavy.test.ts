@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 import { compareWithNode } from './request-differential.ts'
 
 /** Conversations. `BANYAN_FUZZ_RUNS` and `BANYAN_FUZZ_SEED` set others. */
-const RUNS = Number(process.env.BANYAN_FUZZ_RUNS ?? 100_000)
+const RUNS = Number(process.env.BANYAN_FUZZ_RUNS ?? 30_000)
 const SEED = Number(process.env.BANYAN_FUZZ_SEED ?? Math.floor(Math.random() * 2 ** 30))
 
 test(`our reader and node read the same in ${RUNS} random conversations (seed ${SEED})`, {
