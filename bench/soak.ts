@@ -44,7 +44,7 @@ export interface SoakOrder {
 const SLACK_BYTES = 2 * 1024 * 1024
 const RESTART_EVERY_MS = 5000
 const DOWN_MS = 200
-/** An answer that comes this long after the upstream has come back belongs to a request that found it there. */
+/** A proxy needs as long, after the upstream has come back, to see that it is there. */
 const BACK_MS = 500
 /** How long connections may take to be gone after the last client left. */
 const SETTLE_MS = 30_000
@@ -97,9 +97,9 @@ class RestartedUpstream {
     this.#backMs = performance.now()
   }
 
-  /** It is there, and has been for a while. */
-  get isUp(): boolean {
-    return performance.now() > this.#backMs + BACK_MS
+  /** The number of its restarts while it is there, and has been for a while; else null. */
+  get era(): number | null {
+    return performance.now() > this.#backMs + BACK_MS ? this.restarts : null
   }
 
   /** Ends without a farewell, stays away for a moment, and returns. */
@@ -119,7 +119,7 @@ class RestartedUpstream {
 }
 
 async function churnFor(seconds: number, ports: Ports, upstream: RestartedUpstream, counts: Counts): Promise<void> {
-  const churn = new Churn(ports, counts, () => upstream.isUp)
+  const churn = new Churn(ports, counts, () => upstream.era)
   const endMs = performance.now() + seconds * 1000
   churn.start()
   try {

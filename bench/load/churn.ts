@@ -63,17 +63,17 @@ export interface Ports {
 export class Churn {
   readonly counts: Counts
   readonly #ports: Ports
-  readonly #isUp: () => boolean
+  readonly #era: () => number | null
   readonly #sockets = new Set<Socket>()
   readonly #clients: Promise<void>[] = []
   readonly #sessions = new Set<ClientHttp2Session>()
   #session: Buffer | undefined
   #over = false
 
-  /** @param isUp whether the upstream has been there for a while: no request need fail now */
-  constructor(ports: Ports, counts: Counts, isUp: () => boolean) {
+  /** @param era between two restarts of the upstream; null where it is not there: a request that is asked and answered in one need not fail */
+  constructor(ports: Ports, counts: Counts, era: () => number | null) {
     this.#ports = ports
-    this.#isUp = isUp
+    this.#era = era
     this.counts = counts
   }
 
@@ -156,10 +156,13 @@ export class Churn {
     whole: (status: number, socket: Socket) => void,
   ): (chunk: Buffer, socket: Socket) => void {
     let from: Socket | null = null
+    let askedIn = this.#era()
     const reader = new AnswerReader((status, length) => {
       this.counts.answers[status] = (this.counts.answers[status] ?? 0) + 1
-      if (status >= 500 && this.#isUp()) this.#wrong(`${status} while the upstream was up`)
+      if (status >= 500 && askedIn !== null && askedIn === this.#era())
+        this.#wrong(`${status} while the upstream was up`)
       if (status === 200 && length !== bytes) this.#wrong(`${length} bytes instead of ${bytes}`)
+      askedIn = this.#era()
       whole(status, from as Socket)
     })
     return (chunk, socket) => {
@@ -251,6 +254,7 @@ export class Churn {
   /** A request of HTTP/2 that is answered. */
   async #stream(session: ClientHttp2Session, path: string, bytes: number): Promise<void> {
     if (session.closed || session.destroyed) return
+    const askedIn = this.#era()
     const stream = session.request({ ':path': path })
     let status = 0
     let length = 0
@@ -272,7 +276,8 @@ export class Churn {
     }
     this.counts.streams++
     this.counts.answers[status] = (this.counts.answers[status] ?? 0) + 1
-    if (status >= 500 && this.#isUp()) this.#wrong(`${status} over HTTP/2 while the upstream was up`)
+    if (status >= 500 && askedIn !== null && askedIn === this.#era())
+      this.#wrong(`${status} over HTTP/2 while the upstream was up`)
     if (status === 200 && length !== bytes) this.#wrong(`${length} bytes over HTTP/2 instead of ${bytes}`)
   }
 
