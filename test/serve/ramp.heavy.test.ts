@@ -7,6 +7,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net'
 import { afterAll, afterEach, describe, expect, test, vi } from 'vitest'
 import { banyan as command, type Ended } from '../cli/rig.ts'
+import { workersBecome, workersOf } from '../processes/rig.ts'
 import { type Banyan, startBanyan } from '../support/banyan.ts'
 import { type Load, startLoad } from '../support/load.ts'
 import { startProgram } from '../support/process.ts'
@@ -306,10 +307,13 @@ describe('people', () => {
 
 test('a kill loses no step and takes none twice', async () => {
   const table = tableOf(`steps: [10, 50, 100], hold: 3s, guard: { minKeys: 20, tolerate: { harm: 50 } }`)
-  const banyan = await startBanyan({ table, complains: true })
+  const banyan = await startBanyan({ table, complains: true, args: ['--workers', '1'] })
   const before = new Running(banyan)
   before.load()
   await before.run('ramp', 'start', 'moving')
+  const [worker] = await workersOf(banyan)
+  process.kill(worker!.pid, 'SIGKILL')
+  await workersBecome(banyan, ([next]) => next !== undefined && next.pid !== worker!.pid)
   await vi.waitUntil(async () => (await before.ramp()).step === 50, { timeout: 120_000 })
   await banyan.program.kill()
   const flags = ['--table', banyan.tableFile, '--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0', '--workers', '0']

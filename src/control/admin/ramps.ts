@@ -2,7 +2,7 @@
  * /ramps and /routes/:id/ramp: where the ramps stand, what their guards say, and what a person does with them.
  */
 import { z } from 'zod'
-import { percentOf, type RampPlan, type RampStep, stepAfter } from '../../rules/ramp/plan.ts'
+import { isUnderWay, percentOf, type RampPlan, type RampStep, stepAfter } from '../../rules/ramp/plan.ts'
 import { printRequirement } from '../../rules/ramp/requirement.ts'
 import { rampPlan } from '../../rules/table/schema.ts'
 import type { Route } from '../../rules/table/table.ts'
@@ -136,7 +136,7 @@ export function rampState(
     why: record?.why ?? null,
     step: record?.step ?? null,
     percent: record?.percent ?? null,
-    next: record === null ? (plan.steps[0] ?? null) : stepAfter(plan, record),
+    next: nextOf(plan, record),
     heldSeconds: record === null ? null : Math.floor(record.heldMs / 1000),
     isApproved: record?.isApproved ?? false,
     startedAt: record === null ? null : new Date(record.startedAtMs).toISOString(),
@@ -153,6 +153,12 @@ export function rampState(
     })),
     events: (record?.events ?? []).map(({ atMs, by, what }) => ({ at: new Date(atMs).toISOString(), by, what })),
   }
+}
+
+/** The next step; null where there is none, and where the ramp is over. */
+function nextOf(plan: RampPlan, record: RampView['record']): RampStep | null {
+  if (record === null) return plan.steps[0] ?? null
+  return isUnderWay(record.status) ? stepAfter(plan, record) : null
 }
 
 function planOf({ steps, holdMs, approve, window, requires }: RampPlan): object {

@@ -232,7 +232,7 @@ export class Ramps {
   abort(id: string, by: string, isBack: boolean): Promise<void> {
     return this.#change(id, async (run) => {
       if (isBack) await this.#steps.undo(run, by)
-      else await this.#steps.set(run, 'aborted', by, `aborted by ${by}, percent stays at ${run.record.percent}`)
+      else await this.#steps.set(run, 'aborted', by, `aborted by ${by}, percent stays at ${run.record.percent} %`)
       await this.#tellJudged()
     })
   }

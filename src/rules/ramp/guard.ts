@@ -311,8 +311,14 @@ function currentOf({ steps }: RampEvidence): StepEvidence {
   return current
 }
 
+/** Added up by share: a ramp may come to the same one again. */
 function failuresOf({ steps }: RampEvidence, metric: Metric): ShareFailures[] {
-  return steps.map(({ share, failed }) => ({ share, ...failed[metric] }))
+  const sums = new Map<number, OfSides>()
+  for (const { share, failed } of steps) {
+    const { to, rest } = sums.get(share) ?? { to: 0, rest: 0 }
+    sums.set(share, { to: to + failed[metric].to, rest: rest + failed[metric].rest })
+  }
+  return [...sums].map(([share, sides]) => ({ share, ...sides }))
 }
 
 const FAILS: Readonly<Record<Metric, string>> = {

@@ -209,3 +209,27 @@ test('after a person has set 100, resume goes on at `all`: nobody is left to mov
   await ramps.resume('moving', 'anna')
   expect(ramps.view('moving')?.record).toMatchObject({ step: 'all', percent: 100, status: 'running' })
 })
+
+test('a clock that is set, or a process that slept, holds no step, and stops no samples', async () => {
+  let [wallMs, monotonicMs] = [Date.now(), 0]
+  const base = await table()
+  const ramps = await startRamps(base, new Store(), { now: () => wallMs, monotonic: () => monotonicMs })
+  await ramps.begin('moving', 'anna')
+  const held = (): number | undefined => ramps.view('moving')?.record?.heldMs
+  wallMs += 2 * 86_400_000
+  monotonicMs += 1000
+  await vi.waitUntil(() => held() === 1000, { timeout: 20_000 })
+  // Five hours of which it has seen nothing.
+  monotonicMs += 5 * 3_600_000
+  await vi.waitUntil(() => (held() ?? 0) > 1000, { timeout: 20_000 })
+  expect(held()).toBeLessThanOrEqual(6000)
+  expect(percentOf(base)).toBe(1)
+  const delta = { route: 'moving', percent: 1, judged: [7, 1, 20], left: 0 }
+  ramps.count(delta)
+  wallMs -= 86_400_000
+  ramps.count(delta)
+  monotonicMs += 61_000
+  ramps.count(delta)
+  const [, samples] = ramps.view('moving')?.evidence[0]?.latency.rest ?? []
+  expect(samples).toBe(2)
+})
