@@ -105,6 +105,7 @@ const [port, adminPort] = await new Promise<number[]>((resolve, reject) => {
 const ended = new Promise((done) => banyan.once('exit', done))
 // Where the demo itself fails.
 process.once('exit', () => banyan.kill('SIGKILL'))
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
 
 const agent = new Agent({ keepAlive: true, maxSockets: 200 })
 
