@@ -51,6 +51,7 @@ describe.each(COLORS)('%s', (color) => {
   const deployments = ofKind(all, 'Deployment')
   const banyan = named(stack, 'Deployment', `banyan-${color}`)
   const gtin = named(stack, 'Deployment', `gtin-${color}`)
+  const redis = named(stack, 'Deployment', `cluster-redis-${color}`)
   const settings = readSettings([], environmentOf(banyan))
 
   test.each(all.map((object) => [object.kind, object.metadata.name, object] as const))(
@@ -87,7 +88,7 @@ describe.each(COLORS)('%s', (color) => {
       const image = containerOf(deployment).image.split(':')[0]
       for (const { port, targetPort } of service.spec.ports) {
         expect(port).toBe(portOf(deployment, targetPort))
-        expect(exposedBy(image)).toContain(port)
+        if (deployment !== redis) expect(exposedBy(image)).toContain(port)
       }
     }
   })
@@ -179,6 +180,22 @@ describe.each(COLORS)('%s', (color) => {
     expect(containerOf(gtin).readinessProbe.httpGet.path).toBe('/stores/health/gtins/check')
   })
 
+  test('the pods are one cluster, on a Redis that evicts nothing and has a volume, and follow their ConfigMap', () => {
+    expect(settings.cluster).toMatchObject({ name: `banyan-${color}`, follow: 'keep-percents' })
+    const { host, port } = settings.cluster?.redis.nodes[0] ?? { host: '', port: 0 }
+    expect([host, port]).toEqual([redis.metadata.name, portOf(redis, 'redis')])
+    expect(named(stack, 'Service', host).spec.ports.map((one: { port: number }) => one.port)).toEqual([port])
+    const args = containerOf(redis).args as string[]
+    const flagOf = (flag: string) => args[args.indexOf(flag) + 1]
+    expect([flagOf('--appendonly'), flagOf('--maxmemory-policy')]).toEqual(['yes', 'noeviction'])
+    expect(containerOf(redis).volumeMounts).toEqual([{ name: 'data', mountPath: flagOf('--dir') }])
+    const claim = named(stack, 'PersistentVolumeClaim', `cluster-redis-${color}`).metadata.name
+    expect(podOf(redis).volumes).toEqual([{ name: 'data', persistentVolumeClaim: { claimName: claim } }])
+    expect([redis.spec.replicas, redis.spec.strategy.type]).toEqual([1, 'Recreate'])
+    const [rule] = named(stack, 'NetworkPolicy', `cluster-redis-${color}`).spec.ingress
+    expect(rule.from).toEqual([{ podSelector: { matchLabels: banyan.spec.selector.matchLabels } }])
+  })
+
   test('a roll never has fewer pods than before, and an eviction takes one at a time', () => {
     for (const deployment of [banyan, gtin]) expect(deployment.spec.strategy.rollingUpdate.maxUnavailable).toBe(0)
     for (const budget of ofKind(stack, 'PodDisruptionBudget')) expect(budget.spec.maxUnavailable).toBe(1)
@@ -199,7 +216,8 @@ describe.each(COLORS)('%s', (color) => {
         readOnlyRootFilesystem: true,
         capabilities: { drop: ['ALL'] },
       })
-      expect(containerOf(deployment).image).toMatch(new RegExp(`:${JSON.parse(textOf('package.json')).version}$`))
+      const { version } = JSON.parse(textOf('package.json'))
+      expect(containerOf(deployment).image).toMatch(deployment === redis ? /^redis:8/ : new RegExp(`:${version}$`))
     }
   })
 })

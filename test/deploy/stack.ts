@@ -122,6 +122,7 @@ export interface Variable {
   readonly value?: string
   readonly valueFrom?: {
     readonly secretKeyRef?: { readonly name: string; readonly key: string; readonly optional?: boolean }
+    readonly fieldRef?: { readonly fieldPath: string }
     readonly configMapKeyRef?: { readonly name: string; readonly key: string; readonly optional?: boolean }
   }
 }
@@ -130,7 +131,7 @@ export interface Variable {
 export const secretOf = (name: string, key: string): string => `value-of-${name}-${key}`
 
 /**
- * The environment of a deployment's container, as the kubelet makes it: `$(NAME)` is an earlier variable, a secret that may be
+ * The environment of a deployment's container, as the kubelet makes it: `$(NAME)` is an earlier variable, a field is a label, a secret that may be
  * missing is missing.
  */
 export function environmentOf(deployment: Manifest): Record<string, string> {
@@ -138,6 +139,8 @@ export function environmentOf(deployment: Manifest): Record<string, string> {
   for (const { name, value, valueFrom } of containerOf(deployment).env as Variable[]) {
     const secret = valueFrom?.secretKeyRef
     if (secret !== undefined && secret.optional !== true) made[name] = secretOf(secret.name, secret.key)
+    const label = /^metadata\.labels\['(.+)'\]$/.exec(valueFrom?.fieldRef?.fieldPath ?? '')?.[1]
+    if (label !== undefined) made[name] = deployment.spec.template.metadata.labels[label]
     if (value !== undefined) made[name] = value.replaceAll(/\$\((\w+)\)/g, (whole, other) => made[other] ?? whole)
   }
   return made
