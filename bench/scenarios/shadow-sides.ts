@@ -29,6 +29,7 @@ const SIDES = {
   slow: 'sends a byte now and then',
   garbage: 'sends garbage',
   gigabytes: 'sends gigabytes',
+  endless: 'sends chunks without end',
   headers: 'sends 10,000 headers',
 } as const
 

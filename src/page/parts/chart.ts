@@ -32,6 +32,9 @@ const TIME_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 720
 )
 const DAY_S = 86_400
 
+/** Its style sheet comes with the library. */
+let isStyled = false
+
 const isDark = matchMedia('(prefers-color-scheme: dark)')
 
 /** A chart with one axis; drawn again as its data grow. */
@@ -45,6 +48,7 @@ export function Curves({ label, series, data, unit, max }: Chart) {
     let resized: ResizeObserver | undefined
     const draw = (): void =>
       void import('uplot').then(({ default: Plot }) => {
+        addStyles()
         const element = place.current
         if (isOver || element === null) return
         plot.current?.destroy()
@@ -112,6 +116,15 @@ export function Curves({ label, series, data, unit, max }: Chart) {
   }, [series.map((one) => one.label).join()])
   useEffect(() => plot.current?.setData(data as unknown as AlignedData), [data])
   return html`<figure class="chart"><figcaption>${label}</figcaption><div ref=${place} role="img" aria-label=${label}></div></figure>`
+}
+
+function addStyles(): void {
+  if (isStyled) return
+  isStyled = true
+  const link = document.createElement('link')
+  link.rel = 'stylesheet'
+  link.href = '/page/lib/uplot.css'
+  document.head.prepend(link)
 }
 
 /** All points but the first and the last, which only say where a line begins and ends. */

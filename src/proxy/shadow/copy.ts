@@ -10,6 +10,7 @@ import type { ClientExchange, WireFailure } from '../../wire/client.ts'
 import type { ConnectionPool, ServerConnection } from '../../wire/connections.ts'
 import { coarseNowMs, unwatch, type Watched, watch } from '../../wire/deadlines.ts'
 import type { ResponseHead } from '../../wire/http1.ts'
+import { keep, onceWritten } from '../../wire/read-memory.ts'
 import type { Exchange } from '../exchange.ts'
 import type { AttemptSpan } from '../tracing/trace.ts'
 import { clientFields, requestHeadOf } from '../upstream/heads.ts'
@@ -52,6 +53,8 @@ class Copy implements ClientExchange, Watched {
   #head: { readonly status: number; readonly fields: readonly string[] } | null = null
   #pieces: Buffer[] = []
   #bytes = 0
+  /** By its head; 0 where that is not known. */
+  #length = 0
   #over = false
   deadlineMs = Number.POSITIVE_INFINITY
 
@@ -91,6 +94,7 @@ class Copy implements ClientExchange, Watched {
     // The next copy may be another client's.
     if (head.bindsConnection) this.#connection.retire()
     this.#span?.answered(head.status)
+    this.#length = head.contentLength
     this.#head = {
       status: head.status,
       fields: clientFields(this.#exchange, head, this.#target.upstream, this.#target.side),
@@ -99,8 +103,9 @@ class Copy implements ClientExchange, Watched {
 
   onBody(piece: Buffer): void {
     this.#bytes += piece.length
-    if (this.#bytes <= this.#maxBytes) this.#pieces.push(Buffer.from(piece))
-    else {
+    this.#pieces.push(keep(piece))
+    // What its head says is too long is not even begun.
+    if (Math.max(this.#bytes, this.#length) > this.#maxBytes) {
       this.#connection.abort()
       this.#answered(null)
     }
@@ -132,6 +137,8 @@ class Copy implements ClientExchange, Watched {
   #end(result: CopyResult): void {
     if (this.#over) return
     this.#over = true
+    // A side that sends nothing but long answers would keep the garbage collector busy.
+    for (const piece of this.#pieces) onceWritten(piece)?.()
     this.#pieces = []
     unwatch(this)
     this.#span?.end('failure' in result ? result.failure : outcomeOf(result.status))

@@ -31,7 +31,7 @@ export class Reference implements Recorder {
   head(head: ResponseHead, fields: readonly string[]): void {
     this.#status = head.status
     this.#fields = [...fields]
-    this.#pieces = []
+    this.#pieces = head.contentLength > this.#maxBytes ? null : []
     this.#bytes = 0
     this.broken = false
   }
