@@ -122,10 +122,12 @@ test.each(SIDES)('clients notice nothing of a side that %s', async (_, handler, 
       if (never === undefined) await vi.waitFor(async () => expect(await ended(banyan)).toBe(i), { timeout: 120_000 })
     }
     if (never !== undefined) {
-      // Eight are under way and hold the places, and the others were dropped.
-      await vi.waitFor(async () => expect((await comparisons(banyan)).skipped).toEqual({ busy: 4 }), {
-        timeout: 120_000,
-      })
+      // Eight are under way and hold the places, and the others were dropped; on a slow machine the first have been given up.
+      await vi.waitFor(async () => expect(await ended(banyan)).toBeGreaterThanOrEqual(4), { timeout: 120_000 })
+      const { comparisons: compared, skipped, errors } = await comparisons(banyan)
+      const { busy: _, ...otherSkipped } = skipped
+      const { deadline: __, ...otherErrors } = errors
+      expect([compared, otherSkipped, otherErrors]).toEqual([0, {}, {}])
     }
     expect((await residentMiB(banyan)) - before).toBeLessThan(64)
     const metrics = await (await fetch(`http://127.0.0.1:${banyan.adminPort}/metrics`)).text()
