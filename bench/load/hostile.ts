@@ -16,7 +16,7 @@ const CHUNK = Buffer.from(`${PIECE.length.toString(16)}\r\n${PIECE}\r\n`)
 const KINDS: Readonly<Record<string, (socket: Socket) => void>> = {
   hangs: () => {},
   slow(socket) {
-    socket.write(`${HEAD}Content-Length: 100000\r\n\r\n`)
+    socket.write(`${HEAD}Content-Length: 60000\r\n\r\n`)
     const timer = setInterval(() => socket.write('x'), SLOW_MS)
     socket.once('close', () => clearInterval(timer))
   },

@@ -42,7 +42,7 @@ async function residentMiB(banyan: Banyan): Promise<number> {
 }
 
 const drip = async ({ connection }: UpstreamRequest): Promise<void> => {
-  connection.socket.write('HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n')
+  connection.socket.write('HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n\r\n')
   connection.socket.on('error', () => {})
   const timer = setInterval(() => connection.socket.write('x'), 20)
   await new Promise((closed) => connection.socket.once('close', closed))
