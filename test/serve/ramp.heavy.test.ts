@@ -204,11 +204,11 @@ describe('a bad version is taken back, percent and all', () => {
     ['errors', 'error', (_, response) => void response.writeHead(500).end()],
     ['404 for all', 'client-error', (_, response) => void response.writeHead(404).end()],
     ['redirects', 'redirect', (_, response) => void response.writeHead(302, { location: '/login' }).end()],
-    ['slowness', 'latency', (_, response) => void setTimeout(() => response.end('{}'), 100)],
+    ['slowness', 'latency', (_, response) => void setTimeout(() => response.end('{}'), 60)],
     ['broken responses', 'error', (request) => request.socket.destroy()],
   ])('%s', async (_, ground, answer) => {
     modern.answer = answer
-    const proxy = await start(`steps: [50, 100], hold: 5m, ${QUICK.slice('hold: 1s, '.length)}`)
+    const proxy = await start('steps: [50, 100], hold: 5m, guard: { minKeys: 20 }')
     await proxy.ask('/routes/moving', 'PATCH', { percent: 0.5 })
     await proxy.run('ramp', 'start', 'moving')
     const ramp = await proxy.until('rolled-back')
