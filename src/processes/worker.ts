@@ -315,7 +315,7 @@ class Worker {
     }
     if (move.base !== etag) return `a worker has revision ${etag} in force, and not ${move.base}`
     if (move.kind === 'same') return table
-    return tableWithNumbers(table, move.changes) ?? 'a worker can not change these numbers'
+    return tableWithNumbers(table, move.changes, true) ?? 'a worker can not change these numbers'
   }
 
   #commit(number: number, etag: string, appliedAtMs: number): void {

@@ -150,8 +150,12 @@ export function withNumbers(
   return { text: pieces.join('') + text.slice(from), places: moved }
 }
 
-/** A table with other numbers. @returns null where there is something to be said about one of them: the whole text tells what */
-export function tableWithNumbers(table: Table, changes: readonly NumberChange[]): Table | null {
+/**
+ * A table with other numbers.
+ * @param isChecked whether that was done where the changes come from, as a process that serves need not do it again
+ * @returns null where there is something to be said about one of them: the whole text tells what
+ */
+export function tableWithNumbers(table: Table, changes: readonly NumberChange[], isChecked = false): Table | null {
   const names = [...table.upstreams.keys()]
   const routes = new Map<number, RouteDocument>()
   const upstreams = new Map<string, UpstreamDocument>()
@@ -171,7 +175,7 @@ export function tableWithNumbers(table: Table, changes: readonly NumberChange[])
     if (changed === null) return null
     routes.set(owner, changed)
   }
-  return isPlain(table, routes, upstreams) ? withEntries(table, routes, upstreams) : null
+  return isChecked || isPlain(table, routes, upstreams) ? withEntries(table, routes, upstreams) : null
 }
 
 function routeWith(said: RouteDocument, part: number, value: number): RouteDocument | null {
