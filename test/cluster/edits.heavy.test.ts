@@ -34,7 +34,8 @@ test('an edit at one is in force at all within a second, in workers too', async 
   expect(await historyOf(three)).toEqual(await historyOf(one))
   expect(await ask(three, 'POST', '/revisions/1/restore')).toMatchObject({ status: 200, instances: '3/3' })
   await soon(async () => expect(await percents(one)).toEqual([0, 0, 0]))
-  expect(await historyOf(three)).toEqual(await historyOf(one))
+  // It is in force before it is written down.
+  await soon(async () => expect(await historyOf(one)).toEqual(await historyOf(three)))
 })
 
 test('edits at all instances at once make one history, the same everywhere, however often', async () => {
