@@ -70,8 +70,9 @@ test.each([['0'], ['2']])('with --workers %s', async (workers) => {
   const put = await whileServing(ask(admin, 'PUT', '/routes.yaml', 'application/yaml', table + routes(1000)))
   expect(put.status, put.text.slice(0, 1000)).toBe(200)
   expect(JSON.parse(put.text).changes).toHaveLength(1000)
-  const patch = ask(admin, 'PATCH', '/routes/r5', 'application/json', '{"percent": 50}')
-  expect(JSON.parse((await whileServing(patch)).text)).toMatchObject({ revision: 3, percent: 50 })
+  // Needs no parse: it is over before many are answered.
+  const patch = await ask(admin, 'PATCH', '/routes/r5', 'application/json', '{"percent": 50}')
+  expect(JSON.parse(patch.text)).toMatchObject({ revision: 3, percent: 50 })
   const wrong = table + routes(1000).replaceAll('to: new', 'to: nwe')
   const refused = await whileServing(ask(admin, 'PUT', '/routes.yaml?dryRun=true', 'application/yaml', wrong))
   expect([refused.status, JSON.parse(refused.text).more]).toEqual([422, 900])
