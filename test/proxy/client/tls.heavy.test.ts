@@ -5,9 +5,11 @@ import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, connect as connectTcp } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { connect as connectTls } from 'node:tls'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { type Banyan, startBanyan, tableFor } from '../../support/banyan.ts'
@@ -265,4 +267,40 @@ test('with --middleware too', async () => {
   const banyan = await secure(['--tls-cert', one.cert, '--tls-key', one.key, '--middleware', module, ...optional])
   const seen = JSON.parse(await curl(banyan.tlsPort, 'one.test', one.cert))
   expect(seen.headers['x-forwarded-proto']).toBe('https')
+})
+
+test('a client that resets its connection right behind the handshake is gone at once', async () => {
+  const one = write('one', 'DNS:one.test')
+  // An endless body, and times that do not come: only what is noticed ends a request.
+  const endless = createServer((_req, res) => {
+    const piece = Buffer.alloc(65_536)
+    const pour = (): void => {
+      while (!res.destroyed && res.write(piece));
+    }
+    res.on('drain', pour).on('error', () => {})
+    pour()
+  }).listen(0, '127.0.0.1')
+  await once(endless, 'listening')
+  onTestFinished(() => {
+    endless.closeAllConnections()
+    endless.close()
+  })
+  const banyan = await startBanyan({
+    table: tableFor((endless.address() as AddressInfo).port, ['timeouts: { idle: 1h }']),
+    args: ['--tls', '127.0.0.1:0', '--tls-cert', one.cert, '--tls-key', one.key, '--send-timeout', '1h'],
+  })
+  onTestFinished(async () => void (await banyan.stop()))
+  const { tlsPort, program } = banyan as Banyan & { tlsPort: number }
+  const visit = async (ms: number): Promise<void> => {
+    const tcp = connectTcp(tlsPort, '127.0.0.1').on('error', () => {})
+    const socket = connectTls({ socket: tcp, rejectUnauthorized: false }).on('error', () => {})
+    socket.resume().write('GET / HTTP/1.1\r\nHost: one.test\r\n\r\n')
+    await delay(ms)
+    if (!tcp.destroyed) tcp.resetAndDestroy()
+    socket.destroy()
+  }
+  // When a handshake is over depends on the machine: some of them are reset in that moment.
+  const before = program.sockets()
+  for (let round = 0; round < 40; round++) await Promise.all([...Array(8).keys()].map((n) => visit((n + round) % 20)))
+  await expect.poll(() => program.sockets()).toBeLessThanOrEqual(before)
 })

@@ -31,7 +31,10 @@ const MAX_OPEN = 4096
 const PER_TURN = 4
 
 /** Of node:tls: the connection that a secure one is made from, and what reads it. */
-type Inner = TLSSocket & { readonly _parent?: Socket | null; readonly _handle?: { readStop(): void } | null }
+type Inner = TLSSocket & {
+  readonly _parent?: Socket | null
+  readonly _handle?: { readStop(): void; getpeername?(name: object): number } | null
+}
 
 /** The handshakes of one server that are not over. */
 export class Handshakes {
@@ -199,6 +202,10 @@ class Handshake implements Watched {
   onSecure(socket: TLSSocket): void {
     if (this.#over) return
     socket.allowHalfOpen = true
+    // A reset that meets OpenSSL's own writes, such as tickets, is an end to node:tls, and what is written behind it is never over.
+    socket.once('end', () => {
+      if (isReset(socket)) socket.destroy()
+    })
     const { clientCertificates } = this.#parts.terms.contexts.policy
     const certificate = clientCertificates === 'none' ? undefined : socket.getPeerX509Certificate()
     if (certificate !== undefined) {
@@ -320,4 +327,9 @@ const PLAIN_ANSWER = `HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nCo
 
 function ignore(): void {
   // 'close' follows and handles it.
+}
+
+/** Whether the kernel has no peer for a connection any more; one whose client has ended its side only still has it. */
+function isReset({ _handle }: Inner): boolean {
+  return (_handle?.getpeername?.({}) ?? 0) !== 0
 }
