@@ -306,7 +306,7 @@ describe('people', () => {
 })
 
 test('a kill loses no step and takes none twice', async () => {
-  const table = tableOf(`steps: [10, 50, 100], hold: 3s, guard: { minKeys: 20, tolerate: { harm: 50 } }`)
+  const table = tableOf(`steps: [10, 50, 100], hold: 3s, guard: { minKeys: 20, tolerate: { harm: 50, latency: 20 } }`)
   const banyan = await startBanyan({ table, complains: true, args: ['--workers', '1'] })
   const before = new Running(banyan)
   before.load()

@@ -347,7 +347,8 @@ test('a server that has lost its replicas shares nothing for sure, also on a con
   const rig = await proxyOver(master.url)
   await patiently(() => remoteOf(rig).state === 'up')
   const purge = async (url: string) => (await rig.plane.cache.purge({ what: 'url', url }, false)).shared
-  expect(await purge('/a')).toBe(true)
+  // A replica may confirm too late on a busy machine.
+  await patiently(() => purge('/a'))
   await replica.command('REPLICAOF', 'NO', 'ONE')
   await patiently(async () => (await replicationOf(master)).includes('connected_slaves:0'))
   const { reconnects } = remoteOf(rig)
