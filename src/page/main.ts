@@ -58,7 +58,7 @@ function Page() {
       ${hasToken() && html`<button type="button" onClick=${signOut}>Sign out</button>`}
     </header>
     ${viewOf(place, setPlan)}
-    ${plan !== null && html`<${ActDialog} plan=${plan} onClose=${() => setPlan(null)} />`}`
+    ${plan !== null && html`<${ActDialog} key=${plan.title} plan=${plan} onClose=${() => setPlan((now) => (now === plan ? null : now))} />`}`
 }
 
 function viewOf(place: string, ask: Ask): VNode {
