@@ -46,7 +46,7 @@ export function Revisions({ ask }: { ask: Ask }) {
 /** @param props.route only those that changed this route; all without it */
 export function RevisionList({ route, ask }: { route?: string; ask: Ask }) {
   const { revision } = useLive()
-  const { body, error, again } = useResource<Listed>('/revisions', 5_000)
+  const { body, error, again } = useResource<Listed>('/revisions', 5_000, revision)
   const [open, setOpen] = useState<number | null>(null)
   if (body === null) return html`<p>${error ?? 'Loading…'}</p>`
   const shown =
