@@ -145,12 +145,14 @@ function reportText(
   const { route, from, to, shadow: on, comparisons, matches, mismatches } = told
   const state = on === null || on.percent === 0 ? 'off' : `${on.percent} % of the requests${answeredBy(on.sides, told)}`
   const lines = [`${route}: ${from} against ${targetsText(to)}; shadow ${state}\n`]
-  const partial = told.partial === 0 ? '' : `, ${told.partial} without the body`
   lines.push(
     comparisons === 0
       ? 'no comparisons yet\n'
-      : `${comparisons} comparison${comparisons === 1 ? '' : 's'} since ${told.since}: ${matches} equal, ${mismatches} different${partial}; ${repeatsText(told)}\n`,
+      : `${comparisons} comparison${comparisons === 1 ? '' : 's'} since ${told.since}: ${matches} equal, ${mismatches} different; ${repeatsText(told)}\n`,
   )
+  if (told.partial > 0) {
+    lines.push(`not counted, since a body was larger than maxBody or could not be decoded: ${told.partial}\n`)
+  }
   if (told.problem) lines.push(`${printable(told.problem)}\n`)
   lines.push(counted('copies without a response', told.errors), counted('not copied', told.skipped))
   if (told.cookieSet > 0)

@@ -480,7 +480,7 @@ export const comparisonsAnswer = object({
   matches: count,
   mismatches: count,
   partial: count.describe(
-    'Comparisons without the bodies: one is too large or can not be decoded, or the statuses differ.',
+    'Equal but for the bodies, which were not compared: one is larger than `maxBody`, or can not be decoded. These are not among the comparisons.',
   ),
   noiseComparisons: count.describe('Comparisons of two responses of `from` to requests picked at random.'),
   repeats: count.describe('Times that `from` was asked again: for requests picked at random, and after a difference.'),

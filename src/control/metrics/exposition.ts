@@ -153,10 +153,18 @@ function shadowMetrics(evidence: Evidence): string[] {
   const compared: Sample[] = []
   const skipped: Sample[] = []
   const noise: Sample[] = []
-  for (const { route, comparisons, matches, noiseComparisons, errors, skipped: reasons } of evidence.counted()) {
+  for (const {
+    route,
+    comparisons,
+    matches,
+    partial,
+    noiseComparisons,
+    errors,
+    skipped: reasons,
+  } of evidence.counted()) {
     const failed = Object.values(errors).reduce((sum, count) => sum + count, 0)
     compared.push([{ route, result: 'match' }, matches], [{ route, result: 'mismatch' }, comparisons - matches])
-    compared.push([{ route, result: 'error' }, failed])
+    compared.push([{ route, result: 'partial' }, partial], [{ route, result: 'error' }, failed])
     noise.push([{ route }, noiseComparisons])
     for (const [reason, count] of Object.entries(reasons)) skipped.push([{ route, reason }, count])
   }
@@ -164,7 +172,7 @@ function shadowMetrics(evidence: Evidence): string[] {
     metric(
       'banyan_shadow_comparisons_total',
       'counter',
-      'Comparisons of the two sides of a route, by result. error: the copy got no response.',
+      'Comparisons of the two sides of a route, by result. partial: equal but for the bodies, which were not compared. error: the copy got no response.',
       compared,
     ),
     metric('banyan_shadow_noise_comparisons_total', 'counter', 'Comparisons of two responses of `from`.', noise),

@@ -15,6 +15,7 @@ interface Found {
   readonly since: string | null
   readonly comparisons: number
   readonly matches: number
+  readonly partial: number
   readonly problem: string | null
   readonly errors: Readonly<Record<string, number>>
   readonly skipped: Readonly<Record<string, number>>
@@ -119,14 +120,17 @@ interface Acts {
 }
 
 function Told({ body, ...acts }: Acts) {
-  const { comparisons, matches, problem, since, shadow, fields, moreFields, errors, skipped } = body
+  const { comparisons, matches, partial, problem, since, shadow, fields, moreFields, errors, skipped } = body
   const shared =
     shadow === null || shadow.percent === 0
       ? 'Off. A share of the requests can be copied to the other side, and the responses compared'
       : `${percentText(shadow.percent)} of the requests are copied`
+  const counts = html`<${Counts} title="Copies without an answer" counts=${errors} />
+    <${Counts} title="Not compared" counts=${{ 'body too large or not decoded': partial }} />
+    <${Counts} title="Not copied" counts=${skipped} />`
   if (comparisons === 0 && fields.length === 0)
     return html`<p>${shared}.</p>${problem !== null && html`<p class="problem">${problem}</p>`}
-    <${Counts} title="Copies without an answer" counts=${errors} /><${Counts} title="Not copied" counts=${skipped} />`
+    ${counts}`
   return html`
     <p>${shared}: <strong>${countText(comparisons)}</strong> compared${since !== null && ` since ${timeText(since)}`}, <strong>${countText(
       comparisons - matches,
@@ -138,8 +142,7 @@ function Told({ body, ...acts }: Acts) {
       rows=${fields.map((field) => rowOf(field, { body, ...acts }))} />`
     }
     ${moreFields > 0 && html`<p class="dim">and ${countText(moreFields)} more fields</p>`}
-    <${Counts} title="Copies without an answer" counts=${errors} />
-    <${Counts} title="Not copied" counts=${skipped} />`
+    ${counts}`
 }
 
 function isOn({ shadow }: Found): boolean {

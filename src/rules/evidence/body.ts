@@ -17,7 +17,6 @@ export interface Body {
  * Adds the differences between two bodies. Returns what else there is to know, or null.
  */
 export function addBodyDifferences(from: Body, to: Body, settings: CompareSettings, found: Differences): string | null {
-  if (isBodyIgnored(settings)) return null
   if (from.bytes.length === 0 || to.bytes.length === 0) {
     if (to.bytes.length > 0) found.add('', 'extra', () => null, rendering(to, settings))
     if (from.bytes.length > 0) found.add('', 'missing', rendering(from, settings), () => null)

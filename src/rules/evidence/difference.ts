@@ -48,7 +48,7 @@ export interface Difference {
 export interface Comparison {
   /** At most 100, and one for each path and kind. */
   readonly differences: readonly Difference[]
-  /** False: a body is larger than `maxBody` or can't be decoded within bounds, or the statuses differ. */
+  /** False: a body is larger than `maxBody` or can't be decoded within bounds, or the statuses differ. An ignored body counts as compared. */
   readonly bodyCompared: boolean
   /** What else there is to know, such as `duplicate key /a`. */
   readonly note: string | null

@@ -49,10 +49,11 @@ export interface RouteEvidence {
   readonly route: string
   /** Since when is counted, epoch milliseconds. */
   sinceMs: number
+  /** Those that found a difference, and `matches`. */
   comparisons: number
-  /** Comparisons without a difference. */
+  /** Comparisons without a difference, bodies and all. */
   matches: number
-  /** Comparisons without the bodies: one was too large or could not be decoded, or the statuses differ. */
+  /** Without a difference, and without the bodies: one was too large or could not be decoded. No evidence, and no comparison. */
   partial: number
   /** Comparisons of `from` with itself, for requests picked at random. */
   noiseComparisons: number
@@ -101,11 +102,15 @@ export class Tally {
   }
 
   /** Two sides were compared. @param sample id of the sample that is kept of it @param nowMs epoch milliseconds */
-  compared(route: string, { differences, bodyCompared }: Comparison, sample: string, nowMs: number): void {
+  compared(route: string, comparison: Comparison, sample: string, nowMs: number): void {
     const known = this.#of(route, nowMs)
+    if (isPartial(comparison)) {
+      known.partial++
+      return
+    }
+    const { differences } = comparison
     known.comparisons++
     if (differences.length === 0) known.matches++
-    if (!bodyCompared) known.partial++
     for (const { path, kind, from, to } of differences) {
       const found = this.#path(known, path, kind, nowMs)
       if (found === null) continue
@@ -122,16 +127,11 @@ export class Tally {
    * @param random the request was picked at random, not for its differences
    * @param before how the two sides had differed for this request, or null where `from` was not asked first
    */
-  askedAgain(
-    route: string,
-    { differences }: Comparison,
-    random: boolean,
-    before: Comparison | null,
-    nowMs: number,
-  ): void {
+  askedAgain(route: string, again: Comparison, random: boolean, before: Comparison | null, nowMs: number): void {
     const known = this.#of(route, nowMs)
+    const { differences } = again
     known.repeats++
-    if (random) {
+    if (random && !isPartial(again)) {
       known.noiseComparisons++
       for (const { path, kind } of differences) {
         const found = this.#path(known, path, kind, nowMs)
@@ -264,6 +264,11 @@ export class Tally {
     this.#paths++
     return fresh
   }
+}
+
+/** Whether nothing can be said: what was compared is equal, and the bodies were not. */
+function isPartial({ differences, bodyCompared }: Comparison): boolean {
+  return differences.length === 0 && !bodyCompared
 }
 
 function addTo(sums: Record<string, number>, more: Readonly<Record<string, number | undefined>>): void {

@@ -216,7 +216,7 @@ test('an answer of 100 MiB reaches the client whole, and only its status and hea
     for await (const piece of response.body as unknown as AsyncIterable<Uint8Array>) bytes += piece.length
     expect(bytes).toBe(size)
     await vi.waitFor(
-      async () => expect(await comparisons(banyan)).toMatchObject({ comparisons: 1, matches: 1, partial: 1 }),
+      async () => expect(await comparisons(banyan)).toMatchObject({ comparisons: 0, matches: 0, partial: 1 }),
       { timeout: 120_000 },
     )
     expect((await residentMiB(banyan)) - before).toBeLessThan(64)

@@ -513,6 +513,8 @@ describe('other bodies', () => {
     const comparison = compare(answer(null), html('{}'), SETTINGS)
     expect(found(comparison)).toEqual(['value header:content-type'])
     expect(comparison).toMatchObject({ bodyCompared: false, note: 'body larger than maxBody' })
+    const settings = { ...SETTINGS, ignore: ['body'] }
+    expect(compare(answer(null), html('{}'), settings)).toMatchObject({ bodyCompared: true, note: null })
   })
 })
 

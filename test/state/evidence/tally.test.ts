@@ -46,6 +46,16 @@ test('what planes counted one by one is what one plane would have counted', () =
   expect(one.take()).toEqual({ routes: [], samples: [] })
 })
 
+test('an answer whose body was not compared is no evidence that it is equal, and one that differs all the same counts', () => {
+  const tally = new Tally()
+  const partial = { ...found(), bodyCompared: false, note: 'body larger than maxBody' }
+  tally.compared('r', partial, 's', 1)
+  tally.compared('r', { ...found('status'), bodyCompared: false }, 's', 1)
+  tally.askedAgain('r', partial, true, found('status'), 1)
+  expect(tally.get('r')).toMatchObject({ comparisons: 1, matches: 0, partial: 1, repeats: 1, noiseComparisons: 0 })
+  expect(tally.get('r')?.paths).toMatchObject([{ path: 'status', count: 1, asked: 1, differed: 0 }])
+})
+
 test('a member that is missing and then extra was asked about once, as a member that comes and goes', () => {
   const tally = new Tally()
   const differs = (kind: DifferenceKind): Comparison => ({
