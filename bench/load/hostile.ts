@@ -2,6 +2,7 @@
  * A server that answers as none should: `node hostile.ts PORT KIND`.
  */
 import { createServer, type Socket } from 'node:net'
+import { constants, setPriority } from 'node:os'
 
 const [port, kind = ''] = process.argv.slice(2)
 
@@ -36,6 +37,9 @@ function flood(socket: Socket, head: string, piece: Buffer): void {
 
 const answer = KINDS[kind]
 if (answer === undefined) throw new Error(`no kind ${kind}; there are ${Object.keys(KINDS).join(', ')}`)
+
+// In its place it would be another machine: it must not take the core from the load and the server that is well.
+setPriority(constants.priority.PRIORITY_LOW)
 
 createServer((socket) => {
   socket.on('error', () => {})
