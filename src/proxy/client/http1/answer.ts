@@ -22,8 +22,6 @@ export interface AnswerHost {
   uncork(): void
   /** The client was told to send the body. */
   continued(): void
-  /** The head of an answer without what was already sent of it, to see whether a client that half-closed is still there. */
-  withoutProbe(head: string): string
   whenDrained(listener: () => void): void
   /** The answer has been written. */
   answered(): void
@@ -32,6 +30,15 @@ export interface AnswerHost {
 }
 
 const CLOSE = 'Connection: close\r\n'
+
+/** How each answer begins, whatever it is. */
+const BEGINNING = 'HTTP/1.1 '
+
+/** The pause behind each byte that `probe` sends. The second one is there for networks that are near. */
+const PROBE_AFTER_MS = [2, 50, 100, 500, 1000, 2000, 5000, 10_000]
+
+/** Until it is looked whether there is something to probe again. */
+const LOOK_AFTER_MS = 1000
 
 /** An answer on a connection of HTTP/1.1 or 1.0. */
 export class Http1Answer extends Answer {
@@ -47,6 +54,8 @@ export class Http1Answer extends Answer {
   #openEnded = false
   /** All of it is written: what the connection does now is no concern of it. */
   #written = false
+  /** Bytes that `probe` has sent since something else was written. */
+  #probed = 0
 
   constructor(host: AnswerHost, minor: 0 | 1, isHead: boolean) {
     super()
@@ -79,7 +88,7 @@ export class Http1Answer extends Answer {
     let text = `HTTP/1.1 ${status} ${reason}\r\n`
     for (let i = 0; i < fields.length; i += 2) text += `${fields[i]}: ${fields[i + 1]}\r\n`
     if (status === 100) this.#host.continued()
-    this.#host.write(this.#host.withoutProbe(`${text}\r\n`))
+    this.#host.write(this.withoutProbe(`${text}\r\n`))
   }
 
   protected open(status: number, reason: string, fields: readonly string[]): void {
@@ -94,6 +103,7 @@ export class Http1Answer extends Answer {
 
   protected write(piece: Buffer | string, spent: boolean): boolean {
     if (this.#bodiless || piece.length === 0) return true
+    this.#probed = 0
     const host = this.#host
     const head = this.#unsent
     this.#unsent = ''
@@ -141,13 +151,35 @@ export class Http1Answer extends Answer {
     let text = head
     for (let i = 0; i < more.length; i += 2) text += `${more[i]}: ${more[i + 1]}\r\n`
     const host = this.#host
-    this.#unsent = host.withoutProbe(`${text}${host.persistent ? host.keepAliveText : CLOSE}\r\n`)
+    this.#unsent = this.withoutProbe(`${text}${host.persistent ? host.keepAliveText : CLOSE}\r\n`)
     this.finish(bodyHeld, false, NO_FIELDS)
     return true
   }
 
   protected cut(opened: boolean): void {
     if (!this.#written) this.#host.cut(opened && this.#openEnded)
+  }
+
+  /**
+   * Sends a byte of what comes next whatever that is: of the status line, or a leading zero of the next chunk's size (RFC 9112
+   * section 7.1). A client that has left and one that has only ended its side look alike until something is sent to them: one that
+   * has left replies with a reset, which the write behind it finds. A body with a length has no such byte.
+   * @returns when to do it again, in milliseconds
+   */
+  probe(): number {
+    if (this.#probed > PROBE_AFTER_MS.length) return LOOK_AFTER_MS
+    if (!this.left) this.#host.write(BEGINNING.charAt(this.#probed))
+    else if (this.#chunked && !this.#written) this.#host.write('0')
+    else return LOOK_AFTER_MS
+    return PROBE_AFTER_MS[this.#probed++] ?? LOOK_AFTER_MS
+  }
+
+  /** A head without what `probe` has sent of it. */
+  withoutProbe(head: string): string {
+    if (this.#probed === 0) return head
+    const rest = head.slice(this.#probed)
+    this.#probed = 0
+    return rest
   }
 
   /** An empty chunk would be the last one. */
@@ -189,7 +221,7 @@ export class Http1Answer extends Answer {
     host.persistent = persistent
     if (!dated) text += dateField(Date.now())
     if (connection === '') text += persistent ? host.keepAliveText : CLOSE
-    return host.withoutProbe(`${text}${this.#chunked ? 'Transfer-Encoding: chunked\r\n\r\n' : '\r\n'}`)
+    return this.withoutProbe(`${text}${this.#chunked ? 'Transfer-Encoding: chunked\r\n\r\n' : '\r\n'}`)
   }
 }
 

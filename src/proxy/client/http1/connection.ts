@@ -5,7 +5,7 @@ import type { OnReadOpts, Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import type { FailureCode } from '../../../rules/failures/failure.ts'
 import { fieldValue, fieldValues } from '../../../rules/http/exchange.ts'
-import { coarseNowMs, unwatch, type Watched, watch } from '../../../wire/deadlines.ts'
+import { coarseNowMs, TICK_MS, unwatch, type Watched, watch } from '../../../wire/deadlines.ts'
 import { tellException } from '../../../wire/exceptions.ts'
 import { HeldBytes } from '../../../wire/fields.ts'
 import { isBulk, keep, lend, readBuffer, takeBack } from '../../../wire/read-memory.ts'
@@ -52,17 +52,8 @@ const LINGER_MS = 2000
 /** How long the rest of a request is read and dropped whose answer came early and leaves the connection open. */
 const REST_MS = 30_000
 
-/** The beginning of each answer: what can be sent of it before anything is known. */
-const PROBE = 'HTTP/1.1 '
-
-/**
- * When a client that has half-closed is sent the next byte of `PROBE`: one that has left answers with a reset, which the write behind
- * it finds. The second one is there for networks that are near.
- */
-const PROBE_AFTER_MS = [0, 2, 50, 100, 500, 1000, 2000, 5000, 10_000]
-
-/** How long a client that has half-closed counts as there while nothing more of its answer comes. */
-const SILENT_MS = 1000
+/** How often a client that has half-closed, and that is being sent something, is looked at. */
+const SENDING_MS = 1000
 
 /**
  * - idle: nothing of a request has come
@@ -106,10 +97,6 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
   #ended = false
   /** The last read was one of a large body. */
   #bulk = false
-  /** Bytes of `PROBE` that were sent. */
-  #probed = 0
-  /** What had been written when it was last looked at, of a client that has half-closed; -1 before. */
-  #bytesWritten = -1
   #whenDrained: (() => void) | null = null
   #closeListeners: (() => void)[] = []
   #persistent = true
@@ -224,7 +211,6 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
     this.persistent = head.keepAlive
     this.#answered = false
     this.#bodyBegun = false
-    this.#bytesWritten = -1
     // h2c is obsolete (RFC 9113 section 3.1); clients that offer it go on with HTTP/1.1.
     const offered = offersUpgrade && method !== 'CONNECT' ? fieldValues(rawHeaders, 'upgrade').join(', ') : null
     const upgrade = offered === null || /^h2c\b/i.test(offered) ? null : offered
@@ -264,6 +250,7 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
 
   handOver(head: SwitchingHead): HandedOver {
     const stream = this.#socket
+    const switching = this.#request!.answer.withoutProbe(switchingText(head))
     this.#phase = 'other'
     this.#request = null
     this.deadlineMs = Number.POSITIVE_INFINITY
@@ -271,7 +258,7 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
     stream.pause()
     stream.removeListener('data', this.#onData)
     stream.removeAllListeners('drain')
-    stream.write(this.withoutProbe(switchingText(head)), 'latin1')
+    stream.write(switching, 'latin1')
     const early = [this.#ahead, this.#behind?.bytes ?? null].filter((bytes) => bytes !== null)
     this.#dropAhead()
     return { stream, early, exclusive: true, whenEnding: (listener) => whenEnding(stream, listener) }
@@ -293,13 +280,6 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
 
   uncork(): void {
     this.#socket.uncork()
-  }
-
-  withoutProbe(head: string): string {
-    if (this.#probed === 0) return head
-    const rest = head.slice(this.#probed)
-    this.#probed = 0
-    return rest
   }
 
   whenDrained(listener: () => void): void {
@@ -548,29 +528,17 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
     }
   }
 
-  /**
-   * A client that has left, and one that has only half-closed behind its request, look alike until something is sent to them.
-   * The beginning of an answer is known before the rest.
-   */
+  /** A client that has half-closed may have left: one that has is found by what it is sent. */
   #seeWhetherThere(): void {
     const { answer } = this.#request!
-    if (answer.left) {
-      const { bytesWritten, writableLength } = this.#socket
-      const moves = writableLength > 0 || bytesWritten !== this.#bytesWritten
-      this.#bytesWritten = bytesWritten
-      if (moves) this.deadlineMs = coarseNowMs() + SILENT_MS
-      else this.destroy()
-      return
-    }
-    if (this.#probed < PROBE.length) this.#socket.write(PROBE.charAt(this.#probed++), 'latin1')
-    const afterMs = PROBE_AFTER_MS[this.#probed] ?? SILENT_MS
+    // What is being sent finds it, too.
+    const afterMs = this.#socket.writableLength > 0 ? SENDING_MS : answer.probe()
     this.deadlineMs = coarseNowMs() + afterMs
-    // Sooner than deadlines are looked at.
-    if (this.#probed === 1) setTimeout(() => this.#contain(this.#seeAgain), afterMs)
+    if (afterMs < TICK_MS) setTimeout(() => this.#contain(this.#seeAgain), afterMs)
   }
 
   #seeAgain(): void {
-    if (this.#phase === 'exchange' && this.#probed === 1) this.#seeWhetherThere()
+    if (this.#phase === 'exchange' && this.#ended) this.#seeWhetherThere()
   }
 
   #onClosed(): void {

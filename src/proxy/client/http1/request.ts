@@ -1,8 +1,8 @@
 /**
  * A request in HTTP/1.1, as the engine sees it.
  */
-import type { Answer } from '../answer.ts'
 import type { BodyReader, ClientRequest, HandedOver, Peer, RequestOwner, SwitchingHead } from '../request.ts'
+import type { Http1Answer } from './answer.ts'
 
 /** The head of a request. */
 export interface Head {
@@ -37,7 +37,7 @@ export class Http1Request implements ClientRequest {
   readonly minor: 0 | 1
   readonly rawHeaders: readonly string[]
   readonly upgrade: string | null
-  readonly answer: Answer
+  readonly answer: Http1Answer
   readonly exclusive = true
   readonly askForHttp1 = null
   readonly bodyTaken = false
@@ -48,7 +48,12 @@ export class Http1Request implements ClientRequest {
   #reading: Reading = 'not-yet'
 
   /** @param upgrade the value of Upgrade where the connection can be handed over, else null */
-  constructor(host: RequestHost, { method, target, minor, rawHeaders }: Head, upgrade: string | null, answer: Answer) {
+  constructor(
+    host: RequestHost,
+    { method, target, minor, rawHeaders }: Head,
+    upgrade: string | null,
+    answer: Http1Answer,
+  ) {
     this.#host = host
     this.method = method
     this.target = target
