@@ -3,11 +3,10 @@
  */
 import { type FieldMismatches, type GuardTerms, type GuardVerdict, judgeRamp } from '../../rules/ramp/guard.ts'
 import { percentOf, type RampPlan, stepAfter } from '../../rules/ramp/plan.ts'
-import type { Hits } from '../../rules/ramp/rate-bounds.ts'
-import { missingFor } from '../../rules/ramp/requirement.ts'
+import { missingFor, type RequiredFacts } from '../../rules/ramp/requirement.ts'
 import type { Route, Table } from '../../rules/table/table.ts'
 import { RampCounts } from '../../state/evidence/ramp-counts.ts'
-import { type Evidence, pathsOf } from '../figures/evidence.ts'
+import { type Evidence, type PathEvidence, pathsOf } from '../figures/evidence.ts'
 import { MAX_FIELDS, type RampedRoute, type RampRecord } from './record.ts'
 
 /** Keys of one route that are remembered: about 100 MiB. */
@@ -113,12 +112,20 @@ function mismatchesOf(route: string, fields: RampedRoute['fields'], evidence: Ev
   })
 }
 
-/** Stored comparisons of a route, and those that differed at its worst field that is no noise. */
-function comparedOf(route: string, evidence: Evidence): Hits {
+/** Stored comparisons of a route, and those that differed at its worst field. A field that may be noise, or may not, is no evidence for a step. */
+function comparedOf(route: string, evidence: Evidence): RequiredFacts['comparisons'] {
   const found = evidence.of(route)
-  if (found === null) return { of: 0, hits: 0 }
-  const mismatches = pathsOf(found).filter(({ verdict }) => verdict === 'mismatch')
-  return { of: found.comparisons, hits: Math.max(0, ...mismatches.map(({ count }) => count)) }
+  if (found === null) return { of: 0, hits: 0, worst: null }
+  const worst = pathsOf(found)
+    .filter(({ verdict }) => verdict !== 'noise')
+    .reduce<PathEvidence | null>((most, path) => (path.count > (most?.count ?? 0) ? path : most), null)
+  // More fields differ than are counted one by one, noise or not.
+  if (found.morePaths > (worst?.count ?? 0)) {
+    return { of: found.comparisons, hits: found.morePaths, worst: { path: 'further fields', isMismatch: false } }
+  }
+  if (worst === null) return { of: found.comparisons, hits: 0, worst }
+  const { path, count, verdict } = worst
+  return { of: found.comparisons, hits: count, worst: { path, isMismatch: verdict === 'mismatch' } }
 }
 
 function fieldOf(path: string, kind: string): string {

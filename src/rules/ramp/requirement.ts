@@ -5,15 +5,21 @@ import { type Flaw, flawOfPercent } from '../values/units.ts'
 import type { Hits } from './rate-bounds.ts'
 
 export type Requirement =
-  /** So many comparisons of the route's two sides, of which no more are mismatches than the guard tolerates. */
+  /** So many comparisons of the route's two sides, of which no more differ at a field than the guard tolerates, noise apart. */
   | { readonly kind: 'comparisons'; readonly count: number }
   /** Another route has moved so far. */
   | { readonly kind: 'route'; readonly route: string; readonly percent: number }
 
+export interface WorstField {
+  readonly path: string
+  /** False: it may turn out to be noise. */
+  readonly isMismatch: boolean
+}
+
 /** What requirements are met by. */
 export interface RequiredFacts {
-  /** Comparisons of the route that are stored, and those that differ at the worst field. */
-  readonly comparisons: Hits
+  /** Comparisons of the route that are stored, and those that differ at its worst field of those that aren't noise. */
+  readonly comparisons: Hits & { readonly worst: WorstField | null }
   /** Percent of the comparisons that may be mismatches. */
   readonly tolerated: number
   /** Percent of a route; null for one that the table does not have. */
@@ -58,8 +64,10 @@ export function missingFor(one: Requirement, { comparisons, tolerated, percentOf
     if (percent === null) return `it requires ${one.route} at ${one.percent} %, and there is no such route`
     return percent >= one.percent ? null : `it requires ${one.route} at ${one.percent} %, which is at ${percent} %`
   }
-  const { of, hits } = comparisons
+  const { of, hits, worst } = comparisons
   if (of < one.count) return `${of} of the ${one.count} comparisons that it requires`
   if (hits <= (of * tolerated) / 100) return null
-  return `${hits} of ${of} comparisons are mismatches at the same field, and ${tolerated} % are tolerated`
+  const field = worst === null || worst.path === '' ? 'body' : worst.path
+  const unknown = worst?.isMismatch === false ? ' (not known yet whether that is noise)' : ''
+  return `${hits} of ${of} comparisons differ at ${field}${unknown}, and ${tolerated} % are tolerated`
 }

@@ -98,7 +98,17 @@ describe('before its first step', () => {
       step: null,
       why: 'started by anna, 0 of the 1000 comparisons that it requires',
     })
-    planes.evidence.of = () => ({ comparisons: 1000, noiseComparisons: 0, paths: [] }) as never
+    const found = (asked: number, differed: number) => {
+      const times = { kind: 'value', count: 1000, noise: 0, asked, differed, firstMs: 1, lastMs: 1 }
+      const path = { ...times, path: '/price', from: null, to: null, sample: null }
+      planes.evidence.of = () => ({ comparisons: 1000, noiseComparisons: 0, paths: [path] }) as never
+    }
+    // Its response sets a cookie: `from` is never asked again, and nobody knows.
+    found(0, 0)
+    await vi.waitUntil(() => ramps.view('cart')?.record?.why.includes('differ at /price (not known yet'), {
+      timeout: 120_000,
+    })
+    found(20, 20)
     await vi.waitUntil(() => ramps.view('cart')?.record?.why.includes('which is at 3 %'), { timeout: 120_000 })
     await setRoute(base, 'other', { percent: 50 })
     await vi.waitUntil(() => ramps.view('cart')?.record?.step === 5, { timeout: 120_000 })

@@ -45,8 +45,8 @@ describe('hours', () => {
 })
 
 describe('requirements', () => {
-  const facts = (of: number, hits: number) => ({
-    comparisons: { of, hits },
+  const facts = (of: number, hits: number, isMismatch = true) => ({
+    comparisons: { of, hits, worst: hits === 0 ? null : { path: '/price', isMismatch } },
     tolerated: 0.1,
     percentOf: (id: string) => (id === 'search' ? 50 : null),
   })
@@ -54,13 +54,19 @@ describe('requirements', () => {
   test.each<[string, number, number, string | null]>([
     ['comparisons 1000', 999, 0, '999 of the 1000 comparisons that it requires'],
     ['comparisons 1000', 1000, 1, null],
-    ['comparisons 1000', 1000, 2, '2 of 1000 comparisons are mismatches at the same field, and 0.1 % are tolerated'],
+    ['comparisons 1000', 1000, 2, '2 of 1000 comparisons differ at /price, and 0.1 % are tolerated'],
     ['search at 50', 0, 0, null],
     ['search at 100 %', 0, 0, 'it requires search at 100 %, which is at 50 %'],
     ['other at 100', 0, 0, 'it requires other at 100 %, and there is no such route'],
   ])('%s', (text, of, hits, missing) => {
     expect(missingFor(parseRequirement(text), facts(of, hits))).toBe(missing)
     expect(printRequirement(parseRequirement(text))).toBe(text.replace(' %', ''))
+  })
+
+  test('a field that may be noise is no evidence', () => {
+    const missing =
+      '9 of 1000 comparisons differ at /price (not known yet whether that is noise), and 0.1 % are tolerated'
+    expect(missingFor(parseRequirement('comparisons 1000'), facts(1000, 9, false))).toBe(missing)
   })
 
   test.each(['', 'comparisons', 'comparisons -1', 'search', 'search at 101', 'search at 1.23456'])('not %s', (text) => {
