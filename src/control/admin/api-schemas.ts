@@ -135,6 +135,22 @@ export const routesAnswer = object({
   live: object({ unclaimed: liveRoute }),
 }).meta({ id: 'Routes' })
 
+export const routeHistoryAnswer = object({
+  route: z.string(),
+  stepSeconds: count,
+  keptSteps: count,
+  steps: z
+    .array(
+      object({
+        at: time.describe('Its begin.'),
+        sides: z
+          .record(upstreamName, object({ exchanges: count.min(1), errorRatio: ratio, p95Ms: ms.nullable() }))
+          .describe('What clients got, by the side that was decided. A side without requests is left out.'),
+      }),
+    )
+    .describe('The oldest first; steps without requests are left out, and the last one may still be going on.'),
+}).meta({ id: 'RouteHistory' })
+
 const serverHealth = object({
   healthy: z.boolean(),
   since: time.describe('Time of the last change, or when it was first known.'),

@@ -54,6 +54,13 @@ const OPERATIONS: readonly Operation[] = [
     answers: { 200: schemas.routeAnswer },
   },
   {
+    method: 'get',
+    path: '/routes/{id}/history',
+    id: 'getRouteHistory',
+    summary: 'Get the errors and the latency of both sides of a route over the last day',
+    answers: { 200: schemas.routeHistoryAnswer },
+  },
+  {
     method: 'put',
     path: '/routes/{id}',
     id: 'putRoute',

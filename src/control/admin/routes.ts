@@ -1,5 +1,5 @@
 /**
- * /routes: lists routes with live figures; adds, replaces, patches and removes single routes.
+ * /routes: lists routes with live figures and their last day; adds, replaces, patches and removes single routes.
  */
 import type { BreakerWord } from '../../rules/failures/breaker.ts'
 import type { Route, Table } from '../../rules/table/table.ts'
@@ -7,6 +7,7 @@ import type { Revision } from '../../state/live-table.ts'
 import type { UpstreamFigures } from '../../state/upstreams/figures.ts'
 import { type AdminContext, type AdminParts, type AdminRouter, answerJson, answerLarge } from '../context.ts'
 import { type LiveRoute, liveRoute } from '../figures/live.ts'
+import { HISTORY_STEP_MS, HISTORY_STEPS } from '../figures/route-history.ts'
 import { isJsonObject, type JsonObject } from '../http/merge-patch.ts'
 import { existenceOf } from '../http/preconditions.ts'
 import { invalidBody } from '../http/problem.ts'
@@ -51,6 +52,13 @@ export function addRoutes(router: AdminRouter, parts: AdminParts): void {
   router.get('/routes/:id', async (ctx) => {
     const revision = parts.live.current
     await answerRoute(ctx, revision, routeOf(revision.table, idOf(ctx)), parts)
+  })
+
+  router.get('/routes/:id/history', async (ctx) => {
+    const route = routeOf(parts.live.current.table, idOf(ctx))
+    const { history } = await parts.planes.figures()
+    const steps = history.of(route, parts.now()).map(({ atMs, sides }) => ({ at: new Date(atMs).toISOString(), sides }))
+    answerJson(ctx, { route: route.id, stepSeconds: HISTORY_STEP_MS / 1000, keptSteps: HISTORY_STEPS, steps })
   })
 
   router.put('/routes/:id', async (ctx) => {

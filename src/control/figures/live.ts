@@ -105,6 +105,30 @@ export function lastMinute(measurements: Measurements, route: Route | null, nowM
   return routeWindow(measurements, route, MINUTE_MS, nowMs)
 }
 
+/** What clients got from one side of a route in some time. */
+export type SideOutcome = Pick<SideFigures, 'exchanges' | 'errorRatio' | 'p95Ms'>
+
+/**
+ * What clients got from each side of a route, by upstream; sides without requests are left out.
+ * @param sumsOf what a series has counted in the time that is asked for
+ */
+export function sideOutcomes(
+  measurements: Measurements,
+  route: Route,
+  sumsOf: (cell: Cell) => WindowSums,
+): ReadonlyMap<string, SideOutcome> {
+  const seen = measurements.cells(route.id).map((cell) => ({ cell, window: sumsOf(cell) }))
+  const sides = bySide(
+    seen.filter(({ window }) => window.exchanges > 0),
+    ({ cell }) => sideName(cell, route),
+  )
+  return new Map([...sides].map(([name, own]) => [name, outcomeOf(sumOf(own))]))
+}
+
+function outcomeOf(sums: WindowSums): SideOutcome {
+  return { exchanges: sums.exchanges, errorRatio: ratio(sums.errors, sums.exchanges), p95Ms: quantiles(sums)[1] }
+}
+
 /** Returns a function from an upstream's name to its figures over all routes in the last minute. */
 export function liveUpstreams(measurements: Measurements, nowMs: number): (name: string) => WindowFigures {
   const span = measurements.windowOf(MINUTE_MS, nowMs)

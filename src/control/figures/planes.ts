@@ -18,6 +18,7 @@ import { countEndpoints } from './endpoint-count.ts'
 import { Evidence } from './evidence.ts'
 import { countersOf, NOTHING_REPORTED, sumReports } from './plane-sums.ts'
 import { Progress } from './progress.ts'
+import { RouteHistory } from './route-history.ts'
 
 /** Counters and state of all data planes together. */
 export interface Figures {
@@ -25,6 +26,7 @@ export interface Figures {
   readonly evidence: Evidence
   readonly discovery: Discovery
   readonly progress: Progress
+  readonly history: RouteHistory
   /** Requests that were not recorded because they came too fast. */
   readonly recentSkipped: number
   readonly upstreams: readonly UpstreamFigures[]
@@ -53,6 +55,8 @@ export class Planes {
   readonly discovery = new Discovery()
   /** How far the migration is. */
   readonly progress = new Progress(() => countEndpoints(this.#table, this.discovery.open, Date.now()))
+  /** Errors and latency of each route over the last day. */
+  readonly history: RouteHistory
   /** Called with what was counted of a route with a ramp. */
   onRamp: (delta: RampDelta) => void = () => {}
   readonly #planes = new Map<number, Known>()
@@ -64,6 +68,7 @@ export class Planes {
 
   constructor(measurements = new Measurements()) {
     this.#measurements = measurements
+    this.history = new RouteHistory(measurements)
   }
 
   get fleet(): Fleet {
@@ -108,6 +113,7 @@ export class Planes {
       evidence: this.evidence,
       discovery: this.discovery,
       progress: this.progress,
+      history: this.history,
       recentSkipped,
       upstreams: upstreams.map((one) => this.#withCounters(one)),
       cache: { ...cache, generation },
@@ -119,6 +125,7 @@ export class Planes {
   async tick(nowMs: number): Promise<void> {
     await this.figures()
     this.#measurements.tick(nowMs)
+    if (this.#table !== null) void this.history.tick(this.#table, nowMs)
     void this.evidence.tick()
     void this.#tickProgress()
   }

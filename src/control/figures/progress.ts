@@ -9,7 +9,14 @@ import type { Steps } from '../../rules/values/steps.ts'
 import { Callers, type CallersDelta } from '../../state/discovery/callers.ts'
 import type { RouteCallers } from '../../state/discovery/usage-tally.ts'
 import type { MeasuredDelta } from '../../state/figures/measurements.ts'
-import { HOUR_MS, hourOf, type SpaceBounds, type StateStore, type Sum } from '../../state/store/store.ts'
+import {
+  HOUR_MS,
+  hourOf,
+  type NewRecord,
+  type SpaceBounds,
+  type StateStore,
+  type Sum,
+} from '../../state/store/store.ts'
 import { inTurns } from '../turns.ts'
 import { type Answered, addAnswered, answeredIn, noneAnswered, RouteDays } from './route-days.ts'
 import { DAY_MS, dayOf, Stored } from './stored.ts'
@@ -24,6 +31,9 @@ const DAYS = { space: 'progress', bounds: { hours: WEEKS * 7 * 24 } satisfies Sp
 const HOURS = { space: 'progress-hours', bounds: { hours: 8 * 7 * 24 } satisfies SpaceBounds } as const
 /** Records of routes; they are as old as the routes. */
 const ROUTES = { space: 'progress-routes', state: 'state', callers: 'callers' } as const
+
+/** Records of routes that are written at once. */
+const BATCH = 500
 
 const WHOLE = 'whole'
 const ENDPOINTS = 'endpoints'
@@ -285,26 +295,33 @@ export class Progress extends Stored {
   }
 
   async #writeRoutes(store: StateStore): Promise<void> {
-    for (const route of [...this.#changed]) {
+    await this.#writeOf(store, this.#changed, (route) => {
       const standing = this.#routes.get(route)
-      if (standing === undefined) continue
+      if (standing === undefined) return null
       const { at, sinceMs } = standing
-      this.#changed.delete(route)
-      try {
-        await store.write(ROUTES.space, route, ROUTES.state, JSON.stringify({ at, sinceMs }))
-      } catch (error) {
-        this.#changed.add(route)
-        throw error
-      }
-    }
-    for (const route of [...this.#freshLate]) {
+      return { group: route, key: ROUTES.state, value: JSON.stringify({ at, sinceMs }) }
+    })
+    await this.#writeOf(store, this.#freshLate, (route) => {
       const late = this.#late.get(route)
-      if (late !== undefined) await store.write(ROUTES.space, route, ROUTES.callers, JSON.stringify(late.all()))
-      this.#freshLate.delete(route)
-    }
+      return late === undefined ? null : { group: route, key: ROUTES.callers, value: JSON.stringify(late.all()) }
+    })
     for (const route of [...this.#gone]) {
       await store.forget(ROUTES.space, route)
       this.#gone.delete(route)
+    }
+  }
+
+  /** Many at once: the first time it is all routes of a table. */
+  async #writeOf(store: StateStore, open: Set<string>, recordOf: (route: string) => NewRecord | null): Promise<void> {
+    const routes = [...open]
+    for (let at = 0; at < routes.length; at += BATCH) {
+      const batch = routes.slice(at, at + BATCH)
+      const records = batch.map(recordOf).filter((record) => record !== null)
+      for (const route of batch) open.delete(route)
+      await store.add(ROUTES.space, [], records).catch((error: unknown) => {
+        for (const route of batch) open.add(route)
+        throw error
+      })
     }
   }
 }

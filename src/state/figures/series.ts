@@ -30,6 +30,12 @@ export abstract class Series {
     const before = this.#steps.ago(ticks)
     return { ...addedSince(before.sums, this.sums()), fine: [...before.fine, this.durations.fine()] }
   }
+
+  /** Sums over the last complete steps, without the current one. */
+  complete(ticks: number): WindowSums {
+    const before = this.#steps.ago(ticks + 1)
+    return { ...addedSince(before.sums, this.#steps.ago(1).sums), fine: before.fine }
+  }
 }
 
 /** Adds counts to sums by name. */

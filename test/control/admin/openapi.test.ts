@@ -188,6 +188,7 @@ test('questions', async () => {
   }
   await ask('GET', '/routes/{id}', { id: 'gtin-lookup' })
   await ask('GET', '/routes/{id}', { id: 'nowhere' })
+  for (const id of ['gtin-lookup', 'nowhere']) await ask('GET', '/routes/{id}/history', { id })
   await ask('GET', '/upstreams/{name}', { name: 'gtin' })
   await ask('GET', '/upstreams/{name}', { name: 'gtni' })
   await ask('GET', '/exchanges/{id}', { id: 'abc-1' })
