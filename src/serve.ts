@@ -7,6 +7,8 @@ import { join } from 'node:path'
 import { Gate, whyNotBind } from './control/access/security.ts'
 import { flawOfSecret, readTokens, TokenBook, tokenOf } from './control/access/tokens.ts'
 import { Acme } from './control/acme/acme.ts'
+import { FolderFiles } from './control/acme/folder.ts'
+import { SharedFiles } from './control/acme/shared-files.ts'
 import { createAdmin } from './control/admin/api.ts'
 import { adminServer } from './control/admin/server.ts'
 import { type Cluster, serverKey } from './control/cluster/cluster.ts'
@@ -38,6 +40,9 @@ import { version } from './version.ts'
 
 /** How often an instance of a cluster reads what all have counted. */
 const SUMS_EVERY_MS = 15_000
+
+/** How often an instance of a cluster looks whether the one that orders certificates is gone. */
+const SHARED_LOOK_MS = 2_000
 
 /** Time for a pending edit, or evidence, at shutdown, as the disk may never respond. */
 const LAST_EDIT_MS = 5_000
@@ -86,7 +91,7 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
     certificates: () => certificates.pairs,
     log,
   })
-  const certificates = await certificatesOf(settings, log)
+  const certificates = await certificatesOf(settings, core, log)
   const adminAddress = hostPort(await listening(listenAt(admin, settings.admin), '--admin', hostPort(settings.admin)))
   const { number: atStart, etag, text, appliedAtMs } = core.live.current
   await front.setTls(certificates.current)
@@ -115,8 +120,7 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
   reasons.push('draining')
   const limit = formatDuration(settings.drainTimeoutMs)
   log.info({ event: 'draining', signal: name }, `${name}: requests in flight have ${limit} to finish`)
-  await drain(settings, core, front, admin, ramps, log)
-  certificates.close()
+  await drain(settings, core, front, admin, { ramps, certificates }, log)
   log.info({ event: 'ended' }, 'drained, exiting')
   await logs.close()
   return 0
@@ -149,7 +153,7 @@ async function listeningAt(settings: Settings, front: Front): Promise<string[]> 
  * Certificates from wherever the settings say.
  * @throws {StartError} if a file can't be used
  */
-async function certificatesOf(settings: Settings, log: AdminParts['log']): Promise<Certificates> {
+async function certificatesOf(settings: Settings, core: TableCore, log: AdminParts['log']): Promise<Certificates> {
   const certificates = new Certificates(log, Date.now)
   if (settings.tls === null) return certificates
   const { tlsCert: certs, tlsKey: keys, tlsClientCa: clientCa } = settings
@@ -162,19 +166,25 @@ async function certificatesOf(settings: Settings, log: AdminParts['log']): Promi
   }
   certificates.add(files)
   files.watch(() => certificates.changed())
-  if (settings.acme.length > 0) certificates.add(await acmeOf(settings, log))
+  if (settings.acme.length > 0) certificates.add(await acmeOf(settings, core, log))
   return certificates
 }
 
 /** @throws {StartError} if there is no folder for certificates */
-async function acmeOf(settings: Settings, log: AdminParts['log']): Promise<Acme> {
+async function acmeOf(settings: Settings, { cluster }: TableCore, log: AdminParts['log']): Promise<Acme> {
   const { acme: names, acmeDirectory: directory, acmeEmail: email, acmeEab: eab, acmeChallenges: challenges } = settings
   const state = stateFolderOf(settings)
-  const folder = settings.acmeState ?? (state === null ? null : join(state, 'acme'))
-  if (folder === null)
+  const path = settings.acmeState ?? (state === null ? null : join(state, 'acme'))
+  if (path === null)
     throw new StartError('--acme: needs a folder for account and certificates: --acme-state or --state')
+  const folder = new FolderFiles(path, (message) => log.error({ event: 'acme' }, message))
+  const isShared = cluster !== null && (settings.cluster?.secrets.length ?? 0) > 0
+  if (cluster !== null && !isShared)
+    log.warn({ event: 'acme' }, '--acme without --cluster-secret: each instance orders certificates of its own')
   const acme = new Acme({
-    settings: { names, directory, email, eab, challenges, folder },
+    settings: { names, directory, email, eab, challenges },
+    files: isShared ? new SharedFiles(cluster, folder, log) : folder,
+    ...(isShared && { lookMs: SHARED_LOOK_MS }),
     log,
     now: Date.now,
     chance: Math.random,
@@ -182,7 +192,7 @@ async function acmeOf(settings: Settings, log: AdminParts['log']): Promise<Acme>
   try {
     await acme.load()
   } catch (error) {
-    throw new StartError(`--acme: ${folder} can't be used: ${(error as Error).message}`)
+    throw new StartError(`--acme: ${path} can't be used: ${(error as Error).message}`)
   }
   return acme
 }
@@ -352,7 +362,7 @@ async function drain(
   core: TableCore,
   front: Front,
   admin: Server,
-  ramps: Ramps,
+  { ramps, certificates }: { readonly ramps: Ramps; readonly certificates: Certificates },
   log: AdminParts['log'],
 ): Promise<void> {
   front.endConnections()
@@ -367,7 +377,7 @@ async function drain(
   await Promise.race([core.operations.close(), wait(LAST_EDIT_MS)])
   const { evidence, discovery, progress } = front.planes
   await Promise.race([Promise.all([evidence.tick(), discovery.save(), progress.save()]), wait(LAST_EDIT_MS)])
-  await Promise.race([ramps.close(), wait(LAST_EDIT_MS)])
+  await Promise.race([Promise.all([ramps.close(), certificates.close()]), wait(LAST_EDIT_MS)])
   await core.state?.close()
   await Promise.race([core.cluster?.close(), wait(LAST_EDIT_MS)])
   admin.close()

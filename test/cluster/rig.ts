@@ -44,9 +44,15 @@ export function folder(): string {
 }
 
 /** Starts an instance. @param state folder; another one each time by default */
-export async function member(table: string, redis: string, args: string[] = [], state = folder()): Promise<Banyan> {
+export async function member(
+  table: string,
+  redis: string,
+  args: string[] = [],
+  state = folder(),
+  env: Readonly<Record<string, string>> = {},
+): Promise<Banyan> {
   const flags = ['--cluster', 'shop', '--cluster-redis', redis, '--state', state, ...args]
-  const banyan = await startBanyan({ table, args: flags, complains: true })
+  const banyan = await startBanyan({ table, args: flags, env, complains: true })
   left.push(() => banyan.stop())
   return banyan
 }

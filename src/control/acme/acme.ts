@@ -1,6 +1,7 @@
 /**
- * Certificates from an authority (RFC 8555): ordered for each name of the settings, kept in a folder, renewed in time. An authority that
- * fails, a folder that can't be written and a process that is killed leave what is in use in use, and are told.
+ * Certificates from an authority (RFC 8555): ordered for each name of the settings, kept in files, renewed in time. An authority that
+ * fails, files that can't be written and a process that is killed leave what is in use in use, and are told. One process orders, by the
+ * files that it owns; the others use what it has got, and answer its challenges.
  */
 import { createHash, X509Certificate } from 'node:crypto'
 import type { ChallengeKind } from '../../rules/acme/names.ts'
@@ -17,7 +18,8 @@ import { serverPairOf } from '../../state/tls/server-pair.ts'
 import type { ServerPair } from '../../state/tls/server-tls.ts'
 import type { ControlLog } from '../control-log.ts'
 import type { CertificateSource } from '../tls/certificates.ts'
-import { AcmeFolder, type Attempts, type Tried } from './folder.ts'
+import type { AcmeFiles } from './files.ts'
+import { AcmeKept, type Attempts, type Tried } from './kept.ts'
 import { type Challenge, type OrderFailure, orderCertificate } from './order.ts'
 
 /** What the operator has chosen. */
@@ -29,12 +31,12 @@ export interface AcmeSettings {
   readonly eab: { readonly kid: string; readonly key: string } | null
   /** Ways to show that a name is ours, the preferred one first. */
   readonly challenges: readonly ChallengeKind[]
-  readonly folder: string
 }
 
 /** Dependencies. */
 export interface AcmeParts {
   readonly settings: AcmeSettings
+  readonly files: AcmeFiles
   readonly log: ControlLog
   /** Epoch milliseconds. */
   now(): number
@@ -44,12 +46,12 @@ export interface AcmeParts {
   readonly lookMs?: number
 }
 
-/** The clock may be set, and a folder may become free; what is due is looked at sooner, but not all the time. */
+/** The clock may be set, and the owner may end; what is due is looked at sooner, but not all the time. */
 const LOOK_MS = 10_000
 const MIN_LOOK_SHARE = 0.1
 
-/** The folder is tried again after this. */
-const FOLDER_PAUSE_MS = 60_000
+/** Files that can't be written are tried again after this. */
+const FILES_PAUSE_MS = 60_000
 
 /** For all processes to take in a change. */
 const PATIENCE_MS = 10_000
@@ -59,27 +61,29 @@ const NOTHING_TRIED: Attempts = { failures: 0, atMs: 0, nextAtMs: 0, error: null
 /** The certificates of one authority. */
 export class Acme implements CertificateSource {
   readonly #parts: AcmeParts
-  readonly #folder: AcmeFolder
+  readonly #files: AcmeFiles
+  readonly #kept: AcmeKept
   readonly #order: typeof orderCertificate
   #pairs = new Map<string, ServerPair>()
-  /** What the files of the folder had in them. */
+  /** What the files had in them. */
   #texts = new Map<string, string>()
   /** Certificates that could not be written. */
   readonly #unkept = new Set<string>()
   #tried: Tried = { names: {}, orderedAtMs: [] }
   #challenge: Challenge | null = null
-  #folderProblem: string | null = null
-  #folderDueMs = 0
+  #filesProblem: string | null = null
+  #filesDueMs = 0
   #isClockWrong = false
   #onChange: () => Promise<void> | void = () => {}
   #timer: NodeJS.Timeout | undefined
+  #looking: Promise<void> | null = null
   readonly #closing = new AbortController()
 
   constructor(parts: AcmeParts) {
     this.#parts = parts
     this.#order = parts.order ?? orderCertificate
-    const onDamage = (message: string): void => parts.log.error({ event: 'acme' }, message)
-    this.#folder = new AcmeFolder(parts.settings.folder, onDamage)
+    this.#files = parts.files
+    this.#kept = new AcmeKept(parts.files, (message) => parts.log.error({ event: 'acme' }, message))
   }
 
   get pairs(): readonly ServerPair[] {
@@ -99,7 +103,8 @@ export class Acme implements CertificateSource {
 
   get problems(): readonly string[] {
     const problems = this.#parts.settings.names.flatMap((name) => this.#problemOf(name) ?? [])
-    if (this.#folderProblem !== null) problems.push(this.#folderProblem)
+    if (this.#filesProblem !== null) problems.push(this.#filesProblem)
+    if (this.#files.problem !== null) problems.push(this.#files.problem)
     if (this.#isClockWrong) problems.push('the clock is wrong: no certificates are ordered')
     return problems
   }
@@ -111,62 +116,79 @@ export class Acme implements CertificateSource {
 
   /**
    * Reads what is there. Nothing is ordered yet.
-   * @throws {Error} the folder can't be made or read
+   * @throws {Error} there is no place for the files
    */
   async load(): Promise<void> {
-    const refused = await this.#folder.take().then(
+    const refused = await this.#files.take().then(
       () => null,
       (error: Error) => error,
     )
     await this.#reread()
     if (refused !== null) {
-      // Certificates that are there can be served from a folder that can't be written.
+      // Certificates that are there can be served from files that can't be written.
       if (this.#pairs.size === 0) throw refused
-      this.#tellFolder(refused)
+      this.#tellFiles(refused)
       return
     }
-    if (this.#folder.isOwner) this.#tried = await this.#folder.tried()
-    else this.#parts.log.info({ event: 'acme' }, `${this.#folder.path} is in use by another process, which orders`)
+    const { name, owner, problem, isOwner } = this.#files
+    if (isOwner) this.#tried = await this.#kept.tried()
+    else if (problem === null)
+      this.#parts.log.info({ event: 'acme' }, `the certificates of ${name} are ordered by ${owner}`)
   }
 
   /** Orders what is missing or due, from now on. @param onChange resolves when all processes have what has changed */
   start(onChange: () => Promise<void> | void): void {
     this.#onChange = onChange
-    const lookAgain = (): void => {
-      if (this.#closing.signal.aborted) return
-      this.#timer = setTimeout(() => void this.#look().finally(lookAgain), this.#pauseMs()).unref()
-    }
-    void this.#look().finally(lookAgain)
+    this.#files.onNews(() => {
+      // The owner knows its own news.
+      if (!this.#files.isOwner) this.#lookNow()
+    })
+    this.#lookNow()
   }
 
   /** Gives up what is under way. */
-  close(): void {
+  async close(): Promise<void> {
     this.#closing.abort()
     clearTimeout(this.#timer)
-    this.#folder.close()
+    await this.#files.close()
+  }
+
+  /** Looks now, or again when it has looked, and from then on. */
+  #lookNow(): void {
+    clearTimeout(this.#timer)
+    const before = this.#looking ?? Promise.resolve()
+    const looking: Promise<void> = before
+      .then(() => (this.#closing.signal.aborted || this.#looking !== looking ? undefined : this.#look()))
+      .finally(() => {
+        if (this.#looking !== looking) return
+        this.#looking = null
+        if (!this.#closing.signal.aborted) this.#timer = setTimeout(() => this.#lookNow(), this.#pauseMs()).unref()
+      })
+    this.#looking = looking
   }
 
   /** How long nothing is due, as far as that is known. */
   #pauseMs(): number {
+    const { lookMs = LOOK_MS } = this.#parts
+    if (!this.#files.isOwner) return lookMs
     const nowMs = this.#parts.now()
     const due = this.#parts.settings.names.map((name) => {
       const pair = this.#pairs.get(name)
       return Math.max(pair === undefined ? nowMs : renewAtMs(pair, spreadOf(pair)), this.#triedOf(name).nextAtMs)
     })
-    const { lookMs = LOOK_MS } = this.#parts
     return Math.max(lookMs * MIN_LOOK_SHARE, Math.min(lookMs, ...due.map((atMs) => atMs - nowMs)))
   }
 
   async #look(): Promise<void> {
     try {
-      if (!this.#folder.isOwner) await this.#follow()
-      if (!this.#folder.isOwner) return
+      if (!this.#files.isOwner) await this.#follow()
+      if (!this.#files.isOwner) return
       await this.#keepUnkept()
       for (let name = this.#due(); name !== null && !this.#closing.signal.aborted; name = this.#due()) {
         if (!(await this.#attempt(name))) return
       }
     } catch (error) {
-      this.#tellFolder(error)
+      this.#tellFiles(error)
     }
   }
 
@@ -176,13 +198,23 @@ export class Acme implements CertificateSource {
     await Promise.race([this.#onChange(), late])
   }
 
-  /** Another process orders: its certificates are used, and its place is taken when it ends. */
+  /** Another process orders: its certificates are used, its challenges answered, and its place is taken when it ends. */
   async #follow(): Promise<void> {
-    await this.#folder.take()
-    if (await this.#reread()) await this.#told()
-    if (!this.#folder.isOwner) return
-    this.#tried = await this.#folder.tried()
-    this.#parts.log.info({ event: 'acme' }, `${this.#folder.path} is free: this process orders from now on`)
+    await this.#files.take()
+    const isChanged = await this.#reread()
+    const { isOwner, name } = this.#files
+    // What it could not write is up to the owner.
+    if (!isOwner) this.#filesProblem = null
+    // The order of an owner that is gone is open no more.
+    const challenge = isOwner ? null : await this.#files.heard()
+    const isOther = challenge !== this.#challenge
+    this.#challenge = challenge
+    if (isChanged || isOther) await this.#told()
+    if (isOther) this.#files.answering()
+    if (!isOwner) return
+    await this.#files.tell(null)
+    this.#tried = await this.#kept.tried()
+    this.#parts.log.info({ event: 'acme' }, `the certificates of ${name} are ordered by this process from now on`)
   }
 
   /** @returns whether there are other certificates than before */
@@ -190,14 +222,14 @@ export class Acme implements CertificateSource {
     const { names } = this.#parts.settings
     let isChanged = false
     for (const name of names) {
-      const text = await this.#folder.pair(name)
+      const text = await this.#kept.pair(name)
       if (text === null || text === this.#texts.get(name)) continue
       this.#texts.set(name, text)
       const pair = pairIn(text, name)
       if (typeof pair === 'string') {
-        const told = `${this.#folder.path}/${name}.pem ${pair}`
+        const told = `${this.#files.name}/${name}.pem ${pair}`
         this.#parts.log.error({ event: 'acme', name }, `${told}: it counts as none, and is kept as ${name}.pem.damaged`)
-        if (this.#folder.isOwner) await this.#folder.setAside(name)
+        if (this.#files.isOwner) await this.#kept.setAside(name)
       } else {
         this.#pairs.set(name, pair)
         isChanged = true
@@ -216,7 +248,7 @@ export class Acme implements CertificateSource {
       if (!wasWrong) this.#parts.log.error({ event: 'acme' }, told)
       return null
     }
-    if (nowMs < this.#folderDueMs || mayOrderAtMs(this.#tried.orderedAtMs, nowMs) > nowMs) return null
+    if (nowMs < this.#filesDueMs || mayOrderAtMs(this.#tried.orderedAtMs, nowMs) > nowMs) return null
     const due = this.#parts.settings.names.filter((name) => {
       const pair = this.#pairs.get(name)
       const isWanted = pair === undefined || renewAtMs(pair, spreadOf(pair)) <= nowMs
@@ -239,11 +271,11 @@ export class Acme implements CertificateSource {
       await this.#note(name, { ...before, failures, atMs: nowMs, nextAtMs, error: null }, orderedAtMs)
     } catch (error) {
       this.#tried = { names: { ...this.#tried.names, [name]: before }, orderedAtMs: this.#tried.orderedAtMs }
-      this.#tellFolder(error)
+      this.#tellFiles(error)
       return false
     }
     let used: ChallengeKind | null = null
-    const account = await this.#folder.account(settings.directory)
+    const account = await this.#kept.account(settings.directory)
     const challenges = [...settings.challenges].sort(
       (a, b) => Number(b === before.challenge) - Number(a === before.challenge),
     )
@@ -251,17 +283,20 @@ export class Acme implements CertificateSource {
     const result = await this.#order(
       { name, directory: request.directory, email: request.email, eab: request.eab, account, challenges },
       {
-        onAccount: (made) => this.#folder.keepAccount(settings.directory, made),
+        onAccount: (made) => this.#kept.keepAccount(settings.directory, made),
         onChallenge: async (challenge) => {
           used = challenge.kind
           this.#challenge = challenge
           await this.#told()
+          await this.#files.tell(challenge)
         },
       },
       this.#closing.signal,
     )
     if (this.#closing.signal.aborted) return false
     this.#challenge = null
+    // Where the others can't be told, whoever orders next tells them.
+    await this.#files.tell(null).catch(() => {})
     const pair = 'failure' in result ? result : this.#judged(name, result)
     if ('failure' in pair) {
       await this.#failed(name, pair.failure, failures, used)
@@ -290,7 +325,7 @@ export class Acme implements CertificateSource {
     await this.#keepUnkept()
     const challenge = used ?? this.#triedOf(name).challenge
     await this.#note(name, { ...NOTHING_TRIED, atMs: this.#parts.now(), challenge }).catch((error) =>
-      this.#tellFolder(error),
+      this.#tellFiles(error),
     )
     await this.#told()
     const fields = { event: 'acme', name, notAfter: dateOf(pair.notAfterMs), digest: digestOf(pair) }
@@ -310,7 +345,7 @@ export class Acme implements CertificateSource {
     const next = `next attempt at ${dateOf(nextAtMs)}`
     const fields = { event: 'acme', name, failures, nextAt: dateOf(nextAtMs), error: message }
     log.error(fields, `${this.#problemOf(name)}; ${next}`)
-    await this.#note(name, this.#triedOf(name)).catch((error) => this.#tellFolder(error))
+    await this.#note(name, this.#triedOf(name)).catch((error) => this.#tellFiles(error))
   }
 
   /** What an authority has refused in one way is tried in the next one. */
@@ -320,16 +355,16 @@ export class Acme implements CertificateSource {
     return challenges[(challenges.indexOf(used) + 1) % challenges.length] ?? null
   }
 
-  /** Writes certificates that are in use and not in the folder. */
+  /** Writes certificates that are in use and in no file. */
   async #keepUnkept(): Promise<void> {
     for (const name of this.#unkept) {
       const pair = this.#pairs.get(name)
       try {
-        if (pair !== undefined) await this.#folder.keepPair(name, textOf(pair))
+        if (pair !== undefined) await this.#kept.keepPair(name, textOf(pair))
         this.#unkept.delete(name)
-        this.#folderProblem = null
+        this.#filesProblem = null
       } catch (error) {
-        this.#tellFolder(error)
+        this.#tellFiles(error)
         return
       }
     }
@@ -337,16 +372,16 @@ export class Acme implements CertificateSource {
 
   async #note(name: string, attempts: Attempts, orderedAtMs = this.#tried.orderedAtMs): Promise<void> {
     this.#tried = { names: { ...this.#tried.names, [name]: attempts }, orderedAtMs: [...orderedAtMs] }
-    await this.#folder.keepTried(this.#tried)
-    this.#folderProblem = null
+    await this.#kept.keepTried(this.#tried)
+    this.#filesProblem = null
   }
 
-  #tellFolder(error: unknown): void {
+  #tellFiles(error: unknown): void {
     const { code, message } = error as NodeJS.ErrnoException
-    const problem = `${this.#folder.path} can't be written (${code ?? message}): no certificates are ordered, which would be lost`
-    this.#folderDueMs = this.#parts.now() + FOLDER_PAUSE_MS
-    if (problem !== this.#folderProblem) this.#parts.log.error({ event: 'acme', code }, problem)
-    this.#folderProblem = problem
+    const problem = `${this.#files.name} can't be written (${code ?? message}): no certificates are ordered, which would be lost`
+    this.#filesDueMs = this.#parts.now() + FILES_PAUSE_MS
+    if (problem !== this.#filesProblem) this.#parts.log.error({ event: 'acme', code }, problem)
+    this.#filesProblem = problem
   }
 
   #triedOf(name: string): Attempts {

@@ -46,6 +46,8 @@ export class Cluster {
   followed: FollowedFile | null = null
   /** The last change of drained and leased servers in force here. */
   servers: () => number = () => 0
+  /** The challenge of an authority that is answered here, by its id, '' for none; null without ACME. */
+  acme: () => string | null = () => null
   /** Requests in flight here at drained servers, by `serverKey`, where there are any. */
   active: () => Promise<Record<string, number>> = async () => ({})
 
@@ -59,6 +61,7 @@ export class Cluster {
     this.members = new Members(parts.shared, parts.instance, async () => ({
       ...{ host: hostname(), pid: process.pid, admin: this.#admin, version: parts.version },
       ...{ startedAtMs: this.#startedAtMs, workers: parts.workers, servers: this.servers() },
+      acme: this.acme(),
       epoch: parts.table.position?.epoch ?? 0,
       revision: parts.live.current.number,
       problem: this.problem,

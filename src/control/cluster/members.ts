@@ -15,9 +15,16 @@ export const SILENT_MS = 5_000
 /** One that has told nothing for so long may be gone for good: it is not counted. */
 const GONE_MS = 60_000
 
-/** An edit is answered when all have it in force, or after this where another one has; and after the second where none has. */
-const ALL_MS = 1_000
-const ANY_MS = 3_000
+/** How long it is waited for that all have something in force, milliseconds. */
+interface Patience {
+  /** Where another one has it. */
+  readonly allMs: number
+  /** Where none has. */
+  readonly anyMs: number
+}
+
+/** Whoever edits waits no longer. */
+const EDIT_PATIENCE: Patience = { allMs: 1_000, anyMs: 3_000 }
 
 /** Of this module. One of a later release is shown as far as it is understood. */
 const FORMAT = 1
@@ -36,6 +43,8 @@ const member = z.object({
   /** Version of the drained and leased servers that it has in force. */
   servers: z.number(),
   workers: z.number(),
+  /** The challenge of an authority that it answers, by its id, '' for none; null without ACME. */
+  acme: z.string().max(100).nullable().default(null),
   /** Requests in flight at drained servers, by upstream and id, where there are any. */
   active: z.record(z.string(), z.number()),
 })
@@ -154,14 +163,14 @@ export class Members {
    * Waits until all instances have something in force, or as many as can be waited for.
    * @param has whether an instance has it
    */
-  async whereInForce(has: (member: Member) => boolean): Promise<InForce> {
+  async whereInForce(has: (member: Member) => boolean, { allMs, anyMs } = EDIT_PATIENCE): Promise<InForce> {
     const startedMs = performance.now()
     await this.tell()
     for (;;) {
       const there = (await this.list()).filter(({ ageMs }) => ageMs < GONE_MS)
       const having = there.filter((one) => one.isSelf || has(one)).length
       const passedMs = performance.now() - startedMs
-      const isPatient = having > 1 ? passedMs < ALL_MS : passedMs < ANY_MS
+      const isPatient = passedMs < (having > 1 ? allMs : anyMs)
       const canFollow = there.some((one) => !one.isSelf && !has(one) && one.problem === null && !one.isSilent)
       if (!canFollow || !isPatient) return { inForce: having, instances: there.length }
       await this.#news(100)

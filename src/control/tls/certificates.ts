@@ -21,7 +21,7 @@ export interface CertificateSource {
   readonly failures?: ReadonlyMap<string, number>
   /** Begins to look after them. @param onChange resolves when all processes have what has changed */
   start?(onChange: () => Promise<void>): void
-  close?(): void
+  close?(): Promise<void> | void
 }
 
 /** How often certificates are looked at that expire. */
@@ -114,10 +114,10 @@ export class Certificates {
     }
   }
 
-  close(): void {
+  async close(): Promise<void> {
     clearInterval(this.#look)
-    for (const source of this.#sources) source.close?.()
     this.#keys.close()
+    await Promise.all(this.#sources.map((source) => source.close?.()))
   }
 
   #expiring(): { readonly pair: ServerPair; readonly told: string }[] {

@@ -1,10 +1,15 @@
 /**
  * Seals what instances of a cluster store in Redis: with a secret, whoever can write to Redis but does not know it can't make a
- * record that an instance believes, nor put one under another key.
+ * record that an instance believes, nor put one under another key. What nobody else may read is encrypted.
  */
-import { createHmac, timingSafeEqual } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 
 const MAC_LENGTH = 64
+
+/** AES-256-GCM, with a random nonce (96 bits, NIST SP 800-38D section 8.2.2) before and the tag behind what is encrypted. */
+const CIPHER = 'aes-256-gcm'
+const NONCE_BYTES = 12
+const TAG_BYTES = 16
 
 /** Makes and checks seals. A sealed text is the MAC in hex, nothing without a secret, a dot, and the text. */
 export class Seal {
@@ -33,6 +38,38 @@ export class Seal {
     const isGood = this.#keys.some((own) => mac.length === 32 && timingSafeEqual(mac, macOf(own, key, text)))
     return isGood ? text : null
   }
+
+  /** Encrypts a text with the first secret. @param key what it is stored under @throws {Error} where there is no secret */
+  hide(key: string, text: string): string {
+    const [first] = this.#keys
+    if (first === undefined) throw new Error('there is no secret to encrypt with')
+    const nonce = randomBytes(NONCE_BYTES)
+    const cipher = createCipheriv(CIPHER, cipherKeyOf(first), nonce).setAAD(Buffer.from(key))
+    const hidden = [nonce, cipher.update(text, 'utf8'), cipher.final()]
+    return Buffer.concat([...hidden, cipher.getAuthTag()]).toString('base64url')
+  }
+
+  /** @returns the text, or null where it was not encrypted for this key with one of the secrets */
+  reveal(key: string, hidden: string): string | null {
+    const bytes = Buffer.from(hidden, 'base64url')
+    if (bytes.length < NONCE_BYTES + TAG_BYTES) return null
+    for (const own of this.#keys) {
+      const decipher = createDecipheriv(CIPHER, cipherKeyOf(own), bytes.subarray(0, NONCE_BYTES))
+      decipher.setAAD(Buffer.from(key)).setAuthTag(bytes.subarray(-TAG_BYTES))
+      try {
+        const text = decipher.update(bytes.subarray(NONCE_BYTES, -TAG_BYTES))
+        return Buffer.concat([text, decipher.final()]).toString('utf8')
+      } catch {
+        // Of another secret, or changed.
+      }
+    }
+    return null
+  }
+}
+
+/** A key of its own: one that makes MACs encrypts nothing. */
+function cipherKeyOf(own: Buffer): Buffer {
+  return createHmac('sha256', own).update('banyan encryption').digest()
 }
 
 function macOf(secret: Buffer, key: string, text: string): Buffer {

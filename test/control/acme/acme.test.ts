@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { Acme } from '../../../src/control/acme/acme.ts'
+import { FolderFiles } from '../../../src/control/acme/folder.ts'
 import type { OrderFailure, OrderRequest, orderCertificate } from '../../../src/control/acme/order.ts'
 import type { ChallengeKind } from '../../../src/rules/acme/names.ts'
 import { agedPair } from '../../support/certificates.ts'
@@ -70,9 +71,11 @@ async function started(folder: string, authority: Authority, names = [NAME]): Pr
     (_fields: object, message: string): void =>
       void log.push({ level, message })
   const challenges = ['tls-alpn-01', 'http-01'] as const
+  const written = { info: at('info'), warn: at('warn'), error: at('error') }
   const acme = new Acme({
-    settings: { names, directory: 'http://ca', email: null, eab: null, challenges, folder },
-    log: { info: at('info'), warn: at('warn'), error: at('error') },
+    settings: { names, directory: 'http://ca', email: null, eab: null, challenges },
+    files: new FolderFiles(folder, (message) => written.error({}, message)),
+    log: written,
     now: () => clockMs,
     chance: () => 0.5,
     order: authority.order,
@@ -276,9 +279,9 @@ test('of two processes on a folder one orders, the other uses what it has, and t
   const owner = await started(folder, authority)
   await owner.line(/^certificate for/)
   const follower = await started(folder, idle)
-  await follower.line(/is in use by another process/)
+  await follower.line(/are ordered by another process/)
   expect(follower.acme.pairs.length).toBe(1)
   owner.acme.close()
-  await follower.line(/is free: this process orders from now on/)
+  await follower.line(/are ordered by this process from now on/)
   expect(idle.asked).toEqual([])
 })
