@@ -127,7 +127,13 @@ export function openCore(
   clustered: Clustered | null = null,
 ): TableCore {
   const folder = stateFolderOf(settings)
-  const cookieKeys = cookieKeysOf(settings)
+  const cookieKeys = cookieKeysOf({ ...settings, cluster: clustered }, () => {
+    const hint = 'set --cluster-secret or --cookie-secret, the same at all'
+    log.warn(
+      { event: 'cluster' },
+      `each instance of the cluster has a key of its own for cookies: a visitor of one is unknown to the others (${hint})`,
+    )
+  })
   const { opened, state, cluster, shared } = open(settings, folder, cookieKeys, log, clustered)
   const { live, source, history, tlsFiles, facts } = opened
   const ownership = state ?? SOLE_OWNER
@@ -149,9 +155,12 @@ export function openCore(
   return { live, history, operations, fleet, cookieKeys, state, cluster }
 }
 
-/** The keys of cookies. Nothing is read before a table needs them. */
-export function cookieKeysOf(settings: TableOptions & CookieOptions & StateOptions): CookieKeySource {
-  return new CookieKeySource(settings.cookieSecrets, stateFolderOf(settings))
+/** The keys of cookies. Nothing is read before a table needs them. @param onAlone as that of `CookieKeySource` */
+export function cookieKeysOf(
+  settings: TableOptions & CookieOptions & StateOptions & { readonly cluster: ClusterSettings | null },
+  onAlone?: () => void,
+): CookieKeySource {
+  return new CookieKeySource(settings.cookieSecrets, stateFolderOf(settings), settings.cluster, onAlone)
 }
 
 function openState(folder: string, log: ControlLog): StateFolder {

@@ -213,8 +213,11 @@ function followTable({ table: path, cluster: clustered }: Settings, core: TableC
 }
 
 /** Tells the other instances of this one. */
-function startCluster({ cluster, fleet }: TableCore, { planes }: Front, ramps: Ramps, admin: string): void {
+function startCluster({ cluster, fleet }: TableCore, front: Front, ramps: Ramps, admin: string): void {
   if (cluster === null) return
+  const { planes } = front
+  cluster.pins.start((pins) => planes.pinned(pins))
+  front.onPinned((pins) => cluster.pins.relay(pins))
   cluster.active = async () => {
     const drained = fleet.drained()
     if (drained.length === 0) return {}

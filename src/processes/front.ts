@@ -13,6 +13,7 @@ import type { PublicServer } from '../proxy/client/listener.ts'
 import type { Plane } from '../proxy/plane.ts'
 import { placesOf, type Settings } from '../settings/settings.ts'
 import { linkTo } from '../state/local-plane.ts'
+import type { Pin } from '../state/pins.ts'
 import type { ServerTls } from '../state/tls/server-tls.ts'
 import { Secure } from './secure.ts'
 
@@ -41,6 +42,8 @@ export interface Front {
   replace(): void
   /** Reopens the access log file, if there is one. */
   reopenLog(): void
+  /** Told of the pins of writes to this instance. */
+  onPinned(listener: (pins: readonly Pin[]) => void): void
   /** Told of the host name of each server that a data plane finds ill. */
   onSuspect(listener: (hostname: string) => void): void
   /** Rejects with a `StartError` on a fatal failure. */
@@ -93,6 +96,10 @@ export class OneProcess implements Front {
 
   onSuspect(listener: (hostname: string) => void): void {
     this.#plane.upstreams.onSuspect = listener
+  }
+
+  onPinned(listener: (pins: readonly Pin[]) => void): void {
+    this.#plane.pins.onPinned = (pin) => listener([pin])
   }
 
   listen(): Promise<Bound[]> {

@@ -9,6 +9,7 @@ import { newInstanceId } from '../core.ts'
 import type { Logs } from '../logging/log.ts'
 import type { Bound } from '../proxy/client/listen-at.ts'
 import { placesOf, type Settings } from '../settings/settings.ts'
+import type { Pin } from '../state/pins.ts'
 import { NO_SERVER_TLS, type ServerTls } from '../state/tls/server-tls.ts'
 import { Balance } from './balance.ts'
 import type { Front } from './front.ts'
@@ -40,6 +41,7 @@ export class Primary implements Front {
   #nextPlane = 1
   #tls = NO_SERVER_TLS
   #onSuspect: (hostname: string) => void = () => {}
+  #onPinned: (pins: readonly Pin[]) => void = () => {}
 
   constructor(parts: PrimaryParts) {
     const { log } = parts.logs
@@ -64,6 +66,7 @@ export class Primary implements Front {
       },
       onPinned: (worker, pins) => {
         for (const other of this.#planeOf.keys()) if (other !== worker) other.link.pinned(pins).catch(ignore)
+        this.#onPinned(pins)
       },
       onSuspect: (hostname) => this.#onSuspect(hostname),
       onListening: (fault) => this.#balance.onListening(fault),
@@ -90,6 +93,10 @@ export class Primary implements Front {
 
   onSuspect(listener: (hostname: string) => void): void {
     this.#onSuspect = listener
+  }
+
+  onPinned(listener: (pins: readonly Pin[]) => void): void {
+    this.#onPinned = listener
   }
 
   listen(): Promise<Bound[]> {

@@ -1,24 +1,44 @@
 /**
- * Where the secrets of cookies come from: the settings, else a key that is made once and kept in the state folder.
+ * Where the secrets of cookies come from: the settings, else the secret of the cluster, else a key that is made once and kept in the state
+ * folder.
  */
+import { createHmac } from 'node:crypto'
 import type { Table } from '../rules/table/table.ts'
 import type { Finding } from '../rules/values/problem.ts'
 import { CookieKeys, flawOfCookieSecret } from './cookie-keys.ts'
-import { keptKey } from './kept-key.ts'
+import { keptKey, readKeptKey } from './kept-key.ts'
 
 const FILE = 'cookie-key'
+
+/** The cluster whose instances are to have the same keys. */
+export interface ClusterSecrets {
+  readonly name: string
+  /** May be empty. */
+  readonly secrets: readonly string[]
+}
 
 /** The keys of one instance: all its processes read the same. */
 export class CookieKeySource {
   readonly #folder: string | null
+  readonly #cluster: ClusterSecrets | null
+  readonly #onAlone: () => void
   #keys: CookieKeys | null
 
   /**
    * @param secrets of the settings; may be empty
    * @param folder for a key of banyan's own, or null if nothing is kept
+   * @param cluster that the instance is one of, or null
+   * @param onAlone called when the instance makes cookies that the others of its cluster can't read
    */
-  constructor(secrets: readonly string[], folder: string | null) {
+  constructor(
+    secrets: readonly string[],
+    folder: string | null,
+    cluster: ClusterSecrets | null = null,
+    onAlone: () => void = () => {},
+  ) {
     this.#folder = folder
+    this.#cluster = cluster
+    this.#onAlone = onAlone
     this.#keys = secrets.length === 0 ? null : new CookieKeys(secrets)
   }
 
@@ -35,7 +55,7 @@ export class CookieKeySource {
     if (this.#keys !== null || !needsKey(table)) return []
     const places = placesOf(table)
     try {
-      this.#keys = new CookieKeys([this.#kept()])
+      this.#keys = new CookieKeys(this.#made())
       return []
     } catch (error) {
       const message = `needs a key for its cookie: ${(error as Error).message}`
@@ -49,10 +69,33 @@ export class CookieKeySource {
     if (flaw !== undefined) throw new Error(`${flaw.path.join('.')}: ${flaw.message}`)
   }
 
+  /** @throws {Error} */
+  #made(): string[] {
+    const { name = '', secrets = [] } = this.#cluster ?? {}
+    if (secrets.length > 0) return [...secrets.map((secret) => derivedFrom(secret, name)), ...this.#earlier()]
+    const kept = this.#kept()
+    if (this.#cluster !== null) this.#onAlone()
+    return [kept]
+  }
+
+  /** The key from before the instance was one of a cluster: its visitors are still known. */
+  #earlier(): string[] {
+    try {
+      const key = this.#folder === null ? null : readKeptKey(this.#folder, FILE, flawOfCookieSecret)
+      return key === null ? [] : [key]
+    } catch {
+      return []
+    }
+  }
+
   #kept(): string {
     if (this.#folder === null) throw new Error('no --cookie-secret is set, and there is no state folder')
     return keptKey(this.#folder, FILE, flawOfCookieSecret)
   }
+}
+
+function derivedFrom(secret: string, cluster: string): string {
+  return createHmac('sha256', secret).update(`banyan cookies of cluster ${cluster}`).digest('base64url')
 }
 
 function needsKey({ addsToAnswers, upstreams, routes }: Table): boolean {

@@ -23,6 +23,14 @@ export function keptKey(folder: string, name: string, flawOf: (text: string) => 
   return readKey(path, flawOf) ?? makeKey(folder, path, flawOf)
 }
 
+/**
+ * Reads a key that was made earlier; null for none. Synchronous, for startup.
+ * @throws {Error} it can't be read, or is flawed
+ */
+export function readKeptKey(folder: string, name: string, flawOf: (text: string) => string | null): string | null {
+  return readKey(join(folder, name), flawOf)
+}
+
 function flawOfKey(text: string): string | null {
   return /^[\w-]{43}$/.test(text) ? null : 'is damaged'
 }

@@ -14,7 +14,7 @@ import { replaced } from '../rules/values/replaced.ts'
 const MAX_PINS = 50_000
 
 /** No pin lasts longer: what ended before is forgotten. */
-const MAX_PIN_MS = 3_600_000
+export const MAX_PIN_MS = 3_600_000
 
 /** A pin, as processes tell each other. */
 export interface Pin {

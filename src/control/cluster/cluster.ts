@@ -11,6 +11,7 @@ import type { ClusterTable } from './cluster-table.ts'
 import type { FollowedFile } from './followed-file.ts'
 import { type InForce, type Member, Members } from './members.ts'
 import { RampLease } from './ramp-lease.ts'
+import { SharedPins } from './shared-pins.ts'
 
 /** The start waits so long for the cluster; then what is on disk is served, or the file. */
 const JOIN_MS = 4_000
@@ -39,6 +40,7 @@ export class Cluster {
   /** Records and sums of the cluster. */
   readonly store: RedisStateStore
   readonly rampLease: RampLease
+  readonly pins: SharedPins
   readonly #parts: ClusterParts
   readonly #startedAtMs: number
   #admin = ''
@@ -56,6 +58,7 @@ export class Cluster {
     this.instance = parts.instance
     this.store = parts.store
     this.rampLease = new RampLease(parts.store, parts.instance)
+    this.pins = new SharedPins(parts.store, parts.instance, parts.now)
     this.#parts = parts
     this.#startedAtMs = parts.now()
     this.members = new Members(parts.shared, parts.instance, async () => ({
@@ -122,6 +125,7 @@ export class Cluster {
 
   async close(): Promise<void> {
     await this.followed?.close()
+    this.pins.close()
     await this.rampLease.close()
     await this.members.close()
     await this.#parts.shared.link.close()

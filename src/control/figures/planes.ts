@@ -10,6 +10,7 @@ import type { CacheFigures, PurgeResult } from '../../state/caching/figures.ts'
 import type { RampDelta } from '../../state/evidence/ramp-tally.ts'
 import { Measurements } from '../../state/figures/measurements.ts'
 import type { RecentExchange } from '../../state/figures/recent-exchanges.ts'
+import type { Pin } from '../../state/pins.ts'
 import type { Explained, PlaneLink, PlaneReport, ProcessFigures } from '../../state/plane-port.ts'
 import type { UpstreamFigures, UpstreamStanding } from '../../state/upstreams/figures.ts'
 import { EMPTY_FLEET, type Fleet } from '../../state/upstreams/fleet.ts'
@@ -193,6 +194,11 @@ export class Planes {
   async setFleet(fleet: Fleet): Promise<void> {
     this.#fleet = fleet
     await this.#all(({ link }) => link.setFleet(fleet))
+  }
+
+  /** Tells all planes of pins of other instances. */
+  pinned(pins: readonly Pin[]): void {
+    for (const { link } of this.#planes.values()) link.pinned(pins).catch(ignore)
   }
 
   /** The answers of the planes; a plane that fails to answer is left out. */
