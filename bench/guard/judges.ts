@@ -1,7 +1,7 @@
 /**
  * The judges of the simulation: banyan's guard, and the rules of its peers for the same data.
  */
-import { type GuardTerms, judgeRamp } from '../../src/rules/ramp/guard.ts'
+import { failureOf, type GuardTerms, missingFor } from '../../src/rules/ramp/guard.ts'
 import { DEFAULT_GUARD } from '../../src/rules/ramp/plan.ts'
 import { RampCounts } from '../../src/state/evidence/ramp-counts.ts'
 import type { Outcome, Request } from './traffic.ts'
@@ -32,51 +32,74 @@ export class Guard implements Judge {
   readonly steps = [1, 5, 25, 50, 100, 100]
   readonly #terms: GuardTerms
   readonly #holdS: number
+  readonly #isEager: boolean
   readonly #counts: RampCounts
   #at = 0
   #sinceS = 0
-  #changed = false
+  /** Something was seen since the last look. */
+  #hasSeen = false
+  /** Something was seen that can be evidence against the new side by counts. */
+  #hasNews = false
   #compared = 0
   #mismatched = 0
 
-  constructor(terms: GuardTerms = DEFAULT_GUARD, holdS = 600) {
+  /** @param isEager judges in full at each look, also where that can't find a failure */
+  constructor(terms: GuardTerms = DEFAULT_GUARD, holdS = 600, isEager = false) {
     this.#terms = terms
     this.#holdS = holdS
+    this.#isEager = isEager
     this.#counts = new RampCounts(MAX_KEYS, terms.hardStop.of)
   }
 
   begin(step: number, atS: number): void {
     this.#at = step
     this.#sinceS = atS
-    this.#counts.step((this.steps[step] as number) / 100)
+    this.move(this.steps[step] as number)
   }
 
   move(percent: number): void {
     this.#counts.step(percent / 100)
+    this.#hasNews = true
   }
 
   see(side: Side, { key }: Request, { failure, latencyMs }: Outcome, atS: number): void {
     this.#counts.count({ key, hasKey: true, side, failure, latencyMs, nowMs: atS * 1000 })
-    this.#changed = true
+    this.#hasSeen = true
+    if (side === 'to' && failure !== null) this.#hasNews = true
   }
 
   compared(isMismatch: boolean): void {
     this.#compared++
     if (isMismatch) this.#mismatched++
+    this.#hasNews = true
   }
 
   /** Looks for a failure every second; whether the step is passed is dearer to tell, and looked at every ten seconds. */
   look(atS: number): Word {
     const heldS = atS - this.#sinceS
     const mayPass = heldS >= this.#holdS && heldS % 10 === 0
-    if (!this.#changed && !mayPass) return 'wait'
-    this.#changed = false
-    const next = mayPass ? (this.steps[this.#at + 1] ?? null) : null
+    const mayFail = this.#isEager || (this.#hasSeen && this.#mayFail())
+    this.#hasSeen = false
+    if (!mayFail && !mayPass) return 'wait'
+    this.#hasNews = false
     const compared = { field: '', rank: 1, of: this.#compared, hits: this.#mismatched }
     const evidence = { ...this.#counts.evidence(), mismatches: [compared] }
-    const { verdict } = judgeRamp(evidence, this.#terms, this.steps.length, next)
-    if (verdict === 'fail') return 'fail'
-    return verdict === 'pass' && mayPass ? 'pass' : 'wait'
+    if (mayFail && failureOf(evidence, this.#terms, this.steps.length) !== null) return 'fail'
+    return mayPass && missingFor(evidence, this.#terms, this.steps[this.#at + 1] ?? null) === null ? 'pass' : 'wait'
+  }
+
+  /**
+   * Whether this look can find a failure that the last one did not. By counts only something new can: while there is a control,
+   * what fails there, and what fails nowhere, is no evidence against the new side. A hard stop and latency have conditions that are
+   * cheap to check and seldom met; where there is no control, its percentile is 0 and that of latency is met.
+   */
+  #mayFail(): boolean {
+    if (this.#hasNews) return true
+    const { hardStop, tolerate } = this.#terms
+    const { to } = this.#counts.recent
+    if (to.hits / to.of >= hardStop.percent / 100) return true
+    const { to: toMs, rest: restMs } = this.#counts.p95
+    return toMs > tolerate.latency * restMs
   }
 }
 

@@ -16,6 +16,8 @@ export interface Options {
   readonly cpuProf: boolean
   /** How long the soak lasts. */
   readonly minutes: number
+  /** Parts of the names of the guard's worlds to simulate, or null for all. */
+  readonly worlds: readonly string[] | null
   readonly help: boolean
 }
 
@@ -27,6 +29,7 @@ export const USAGE = `usage: npm run bench -- [scenario ...] [options]
   --only A,B        only these contestants
   --cpu-prof        profile banyan and print where its time goes (the figures of such a run are slower)
   --minutes N       length of the soak (default 10)
+  --worlds A,B      of the guard only worlds with A or B in their name
   --help            this text and the list of scenarios
 `
 
@@ -42,6 +45,7 @@ export function readOptions(args: readonly string[]): Options {
       only: { type: 'string' },
       'cpu-prof': { type: 'boolean', default: false },
       minutes: { type: 'string', default: '10' },
+      worlds: { type: 'string' },
       help: { type: 'boolean', default: false },
     },
   })
@@ -53,6 +57,7 @@ export function readOptions(args: readonly string[]): Options {
     only: values.only === undefined ? null : new Set(values.only.split(',')),
     cpuProf: values['cpu-prof'],
     minutes: aboveZero('--minutes', values.minutes),
+    worlds: values.worlds?.split(',') ?? null,
     help: values.help,
   }
 }

@@ -105,7 +105,17 @@ describe('contest', () => {
   const bench = (): Bench => ({
     stage,
     options: {
-      ...{ scenarios: [], json: false, seconds: 1, rounds: 1, only: null, cpuProf: false, minutes: 1, help: false },
+      ...{
+        scenarios: [],
+        json: false,
+        seconds: 1,
+        rounds: 1,
+        only: null,
+        cpuProf: false,
+        worlds: null,
+        minutes: 1,
+        help: false,
+      },
     },
     contestants: [],
     banyanFlags: [],

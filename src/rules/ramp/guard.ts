@@ -123,12 +123,14 @@ export function judgeRamp(evidence: RampEvidence, terms: GuardTerms, steps: numb
   return { verdict: 'pass', ground: null, words: wordsOfCounts(evidence, 'error', currentOf(evidence).share >= 1) }
 }
 
-interface Finding {
+/** What a verdict is for, and its numbers for people. */
+export interface Finding {
   readonly ground: Ground
   readonly words: string
 }
 
-function failureOf(evidence: RampEvidence, terms: GuardTerms, steps: number): Finding | null {
+/** Why the new side fails, or null: the part of `judgeRamp` that ends a ramp. */
+export function failureOf(evidence: RampEvidence, terms: GuardTerms, steps: number): Finding | null {
   return failureOfCounts(evidence, terms) ?? failureOfLatency(evidence, terms, steps) ?? hardStop(evidence, terms)
 }
 
@@ -272,7 +274,8 @@ function failsAlike({ to, rest, meanwhile }: RecentKeys, { alpha, tolerate }: Gu
   return riskEvidence([failures], tolerate.ratio) < Math.log(2 / alpha)
 }
 
-function missingFor(evidence: RampEvidence, terms: GuardTerms, next: number | null): Finding | null {
+/** What is missing for the next step of a ramp that does not fail, or null: the part of `judgeRamp` that passes a step. */
+export function missingFor(evidence: RampEvidence, terms: GuardTerms, next: number | null): Finding | null {
   const { recent } = evidence
   const { minKeys, tolerate } = terms
   const current = currentOf(evidence)

@@ -5,7 +5,7 @@ import { type FineCounts, fineBound } from '../values/duration-buckets.ts'
 import { type Hits, rateEvidence } from './rate-bounds.ts'
 
 /** The part of the samples above the 95th percentile. */
-const TAIL = 0.05
+export const TAIL = 0.05
 
 /** It finds those tails soonest that are a few times as large as, or smaller than, the one looked for. */
 const PRIOR = { a: 0.5, b: 9.5 }

@@ -1,9 +1,17 @@
 /**
  * What is counted of a ramped route's two sides, by key. In memory, within a bound.
  */
-import { METRICS, type Metric, type RampEvidence, type StepEvidence } from '../../rules/ramp/guard.ts'
+import {
+  METRICS,
+  type Metric,
+  type OfSides,
+  type RampEvidence,
+  type RecentKeys,
+  type StepEvidence,
+} from '../../rules/ramp/guard.ts'
+import { TAIL } from '../../rules/ramp/latency-bounds.ts'
 import type { Hits } from '../../rules/ramp/rate-bounds.ts'
-import { FINE_BUCKETS, type FineCounts, fineBucketOf } from '../../rules/values/duration-buckets.ts'
+import { FINE_BUCKETS, type FineCounts, fineBound, fineBucketOf } from '../../rules/values/duration-buckets.ts'
 
 /** One attempt at the side that was decided by the draw. */
 export interface Judged {
@@ -47,6 +55,7 @@ class SideCounts {
   keyless = 0
   readonly keylessFailed: Record<Metric, number> = { error: 0, 'client-error': 0, redirect: 0 }
   readonly #fine = new Uint32Array(FINE_BUCKETS)
+  #samples = 0
   #lowest = FINE_BUCKETS
   #highest = -1
   #latency: FineCounts | null = null
@@ -58,8 +67,18 @@ class SideCounts {
   add(bucket: number, count: number): void {
     this.#latency = null
     this.#fine[bucket]! += count
+    this.#samples += count
     if (bucket < this.#lowest) this.#lowest = bucket
     if (bucket > this.#highest) this.#highest = bucket
+  }
+
+  /** That of `p95Of`, without the list. */
+  get p95(): number {
+    let above = 0
+    let bucket = this.#highest + 1
+    for (const rank = Math.floor(this.#samples * TAIL) + 1; above < rank && bucket > 0; )
+      above += this.#fine[--bucket] as number
+    return fineBound(Math.max(bucket, 0))
   }
 
   /** The same list until there is another sample. */
@@ -174,10 +193,18 @@ export class RampCounts {
 
   /** What was counted by keys. */
   evidence(): Omit<RampEvidence, 'mismatches'> {
-    return {
-      steps: this.#steps.map((step) => step.evidence ?? evidenceOf(step)),
-      recent: { to: this.#recent.to.hits, rest: this.#recent.rest.hits, meanwhile: this.#recent.to.usual },
-    }
+    return { steps: this.#steps.map((step) => step.evidence ?? evidenceOf(step)), recent: this.recent }
+  }
+
+  /** The newest keys of both sides. */
+  get recent(): RecentKeys {
+    return { to: this.#recent.to.hits, rest: this.#recent.rest.hits, meanwhile: this.#recent.to.usual }
+  }
+
+  /** The 95th percentiles of the latencies at the current step, milliseconds; 0 without any. @throws if no step has begun */
+  get p95(): OfSides {
+    const { to, rest } = this.#steps.at(-1) as Step
+    return { to: to.p95, rest: rest.p95 }
   }
 
   /** Whether the client of a request without a key has been counted already in this while. */
