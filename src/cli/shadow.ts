@@ -151,7 +151,7 @@ function reportText(
       : `${comparisons} comparison${comparisons === 1 ? '' : 's'} since ${told.since}: ${matches} equal, ${mismatches} different; ${repeatsText(told)}\n`,
   )
   if (told.partial > 0) {
-    lines.push(`not counted, since a body was larger than maxBody or could not be decoded: ${told.partial}\n`)
+    lines.push(`equal, but no evidence (HEAD, 5xx, a body larger than maxBody or not decoded): ${told.partial}\n`)
   }
   if (told.problem) lines.push(`${printable(told.problem)}\n`)
   lines.push(counted('copies without a response', told.errors), counted('not copied', told.skipped))

@@ -496,7 +496,7 @@ export const comparisonsAnswer = object({
   matches: count,
   mismatches: count,
   partial: count.describe(
-    'Equal but for the bodies, which were not compared: one is larger than `maxBody`, or can not be decoded. These are not among the comparisons.',
+    'Equal, but no evidence, since no bodies of what was asked for were compared: the request is HEAD, both sides answered 5xx, or a body is larger than `maxBody` or can not be decoded. These are not among the comparisons.',
   ),
   noiseComparisons: count.describe('Comparisons of two responses of `from` to requests picked at random.'),
   repeats: count.describe('Times that `from` was asked again: for requests picked at random, and after a difference.'),

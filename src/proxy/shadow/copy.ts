@@ -112,7 +112,7 @@ class Copy implements ClientExchange, Watched {
   }
 
   onEnd(): void {
-    this.#answered(Buffer.concat(this.#pieces))
+    this.#answered(this.#exchange.view.method === 'HEAD' ? null : Buffer.concat(this.#pieces))
   }
 
   onFailure(failure: WireFailure): void {

@@ -16,9 +16,9 @@ export class Reference implements Recorder {
   /** The response broke off. */
   broken = false
 
-  /** @param maxBytes of a body */
-  constructor(maxBytes: number) {
-    this.#maxBytes = maxBytes
+  /** @param maxBytes of a body; null where the request is HEAD, whose response has none */
+  constructor(maxBytes: number | null) {
+    this.#maxBytes = maxBytes ?? -1
   }
 
   /** What there is to compare; null where the response came from elsewhere than from an upstream. */

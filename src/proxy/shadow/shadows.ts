@@ -116,7 +116,7 @@ export class Shadows {
       return null
     }
     this.#heldBytes += settings.maxBodyBytes
-    const reference = new Reference(settings.maxBodyBytes)
+    const reference = new Reference(view.method === 'HEAD' ? null : settings.maxBodyBytes)
     this.#drawn.set(exchange, { route, settings, reference })
     exchange.shadow = 'copied'
     return reference

@@ -40,14 +40,15 @@ export function compare(
   } else {
     addHeaderDifferences(from, to, settings, found)
     const bodies = isBodyIgnored(settings) ? NOT_ASKED_FOR : decodedBodies(from, to, decode)
-    bodyCompared = bodies.isCompared
+    // What fails on both sides tells nothing of what was asked for.
+    bodyCompared = bodies.isCompared && from.status < 500
     notes.push(bodies.note)
     if (bodies.broken !== null) addBroken(bodies.broken, found)
     else if (bodies.pair !== null) notes.push(addBodyDifferences(...bodies.pair, settings, found))
   }
   if (found.isCut) notes.push('more than 100 differences')
   const said = notes.filter((note) => note !== null)
-  return { differences: found.list, bodyCompared, note: said.length === 0 ? null : said.join('; ') }
+  return { differences: found.list, bodyCompared, isCut: found.isCut, note: said.length === 0 ? null : said.join('; ') }
 }
 
 /** Whether comparing two answers takes no look into their bodies: it is done at once then, wherever it is done. */
@@ -155,7 +156,7 @@ const NOT_ASKED_FOR: DecodedBodies = { pair: null, isCompared: true, broken: nul
 
 function decodedBodies(from: ComparedAnswer, to: ComparedAnswer, decode: Decode): DecodedBodies {
   const nothing = { pair: null, isCompared: false, broken: null }
-  if (from.body === null || to.body === null) return { ...nothing, note: 'body larger than maxBody' }
+  if (from.body === null || to.body === null) return { ...nothing, note: 'body larger than maxBody, or HEAD' }
   if (isSameBody(from, to)) return { ...nothing, isCompared: true, note: null }
   const [old, young] = [decoded(from, from.body, decode), decoded(to, to.body, decode)]
   if (old.body !== null && young.body !== null) {

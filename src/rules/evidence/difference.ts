@@ -7,7 +7,7 @@ export interface ComparedAnswer {
   readonly status: number
   /** Name, value, name, value, ...: Latin-1. */
   readonly rawHeaders: readonly string[]
-  /** Null: larger than `maxBody`, so that only status and headers are compared. */
+  /** Null: larger than `maxBody`, or none as the request was HEAD, so that only status and headers are compared. */
   readonly body: Uint8Array | null
 }
 
@@ -48,8 +48,13 @@ export interface Difference {
 export interface Comparison {
   /** At most 100, and one for each path and kind. */
   readonly differences: readonly Difference[]
-  /** False: a body is larger than `maxBody` or can't be decoded within bounds, or the statuses differ. An ignored body counts as compared. */
+  /**
+   * False: there are no bodies of what was asked for (HEAD, or 5xx on both sides), one is larger than `maxBody` or can't be
+   * decoded within bounds, or the statuses differ. An ignored body counts as compared, but for 5xx.
+   */
   readonly bodyCompared: boolean
+  /** There are more differences than these. */
+  readonly isCut: boolean
   /** What else there is to know, such as `duplicate key /a`. */
   readonly note: string | null
 }

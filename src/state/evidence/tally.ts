@@ -53,7 +53,7 @@ export interface RouteEvidence {
   comparisons: number
   /** Comparisons without a difference, bodies and all. */
   matches: number
-  /** Without a difference, and without the bodies: one was too large or could not be decoded. No evidence, and no comparison. */
+  /** Without a difference, and without the bodies: one was too large or could not be decoded, or there was none to compare. No evidence, and no comparison. */
   partial: number
   /** Comparisons of `from` with itself, for requests picked at random. */
   noiseComparisons: number
@@ -66,7 +66,7 @@ export interface RouteEvidence {
   /** Requests drawn for a copy that got none, by reason. */
   readonly skipped: Partial<Record<SkipReason, number>>
   paths: PathCount[]
-  /** Differences at paths beyond those that are counted. */
+  /** Differences at paths beyond those that are counted, and comparisons with more differences than are told. */
   morePaths: number
 }
 
@@ -111,6 +111,7 @@ export class Tally {
     const { differences } = comparison
     known.comparisons++
     if (differences.length === 0) known.matches++
+    if (comparison.isCut) known.morePaths++
     for (const { path, kind, from, to } of differences) {
       const found = this.#path(known, path, kind, nowMs)
       if (found === null) continue

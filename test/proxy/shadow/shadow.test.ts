@@ -358,6 +358,18 @@ describe('the client', () => {
     await vi.waitFor(() => expect(closed).toBe(true), { timeout: 120_000 })
     client.socket.destroy()
   })
+
+  test('an answer to HEAD has no body: only a difference counts', async () => {
+    const client = await rawClient(banyan.port)
+    const before = await comparisons('from')
+    await get(client, '/from/a', '', 'HEAD')
+    await settled('from', ({ partial }) => expect(partial).toBe(before.partial + 1))
+    const otherType = 'HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 12\r\n\r\n'
+    modern.handler = (request) => request.send(otherType)
+    await get(client, '/from/a', '', 'HEAD')
+    await settled('from', ({ comparisons: count }) => expect(count).toBe(before.comparisons + 1))
+    client.socket.destroy()
+  })
 })
 
 function alone(): string {

@@ -247,6 +247,7 @@ describe('hostile bodies', () => {
     ).toEqual({
       differences: [{ path: '/*', kind: 'value', from: '1', to: '2' }],
       bodyCompared: true,
+      isCut: false,
       note: null,
     })
     const more = compareJson(

@@ -57,7 +57,7 @@ describe('JSON', () => {
     ],
     ['escapes', '"\u00e9/"', '"\\u00e9\\/"'],
   ])('passes over %s', (_, from, to) => {
-    expect(compareJson(from, to)).toEqual({ differences: [], bodyCompared: true, note: null })
+    expect(compareJson(from, to)).toEqual({ differences: [], bodyCompared: true, isCut: false, note: null })
   })
 
   test('shows both values', () => {
@@ -290,6 +290,7 @@ describe('status and header fields', () => {
     expect(compareBoth(json(), answer('', { status: 404, headers: [] }))).toEqual({
       differences: [{ path: 'status', kind: 'value', from: '200', to: '404' }],
       bodyCompared: false,
+      isCut: false,
       note: 'nothing but the status compared',
     })
     expect(found(compareBoth(answer('{"a":1}'), answer('{"a":2}', { status: 203 }), ['status']))).toEqual(['value /a'])
@@ -505,14 +506,21 @@ describe('other bodies', () => {
     expect(compareJson(twice, ` ${twice}`)).toEqual({
       differences: [],
       bodyCompared: true,
+      isCut: false,
       note: 'duplicate key /items/*/price',
     })
+  })
+
+  test('what fails on both sides is no evidence, and what fails on one side differs', () => {
+    const failed = { ...answer('oops'), status: 503 }
+    expect(compare(failed, failed, SETTINGS)).toMatchObject({ differences: [], bodyCompared: false })
+    expect(found(compare(failed, answer('oops'), SETTINGS))).toEqual(['value status'])
   })
 
   test('a body beyond the bounds is not compared', () => {
     const comparison = compare(answer(null), html('{}'), SETTINGS)
     expect(found(comparison)).toEqual(['value header:content-type'])
-    expect(comparison).toMatchObject({ bodyCompared: false, note: 'body larger than maxBody' })
+    expect(comparison).toMatchObject({ bodyCompared: false, note: 'body larger than maxBody, or HEAD' })
     const settings = { ...SETTINGS, ignore: ['body'] }
     expect(compare(answer(null), html('{}'), settings)).toMatchObject({ bodyCompared: true, note: null })
   })
@@ -544,6 +552,7 @@ describe('content codings', () => {
       expect(compareCoded(coded('1', coding), answer('2'))).toEqual({
         differences: [],
         bodyCompared: false,
+        isCut: false,
         note: `content-encoding ${coding} not decoded: ${why}`,
       })
     }

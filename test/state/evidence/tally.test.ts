@@ -7,7 +7,7 @@ import { PASSING, type Sample, Tally } from '../../../src/state/evidence/tally.t
 
 const found = (...paths: string[]): Comparison => ({
   differences: paths.map((path): Difference => ({ path, kind: 'value', from: 'a', to: 'b' })),
-  bodyCompared: true,
+  ...{ bodyCompared: true, isCut: false },
   note: null,
 })
 const sample = (id: string, route = 'r'): Sample => ({
@@ -54,6 +54,12 @@ test('an answer whose body was not compared is no evidence that it is equal, and
   tally.askedAgain('r', partial, true, found('status'), 1)
   expect(tally.get('r')).toMatchObject({ comparisons: 1, matches: 0, partial: 1, repeats: 1, noiseComparisons: 0 })
   expect(tally.get('r')?.paths).toMatchObject([{ path: 'status', count: 1, asked: 1, differed: 0 }])
+})
+
+test('a comparison with more differences than are told may hide one that matters', () => {
+  const tally = new Tally()
+  tally.compared('r', { ...found('/a'), isCut: true }, 's', 1)
+  expect(tally.get('r')).toMatchObject({ comparisons: 1, morePaths: 1 })
 })
 
 test('a member that is missing and then extra was asked about once, as a member that comes and goes', () => {
