@@ -41,7 +41,7 @@ interface Round {
   readonly longest: number
 }
 
-async function run({ stage, progress, options }: Bench): Promise<Report> {
+async function run({ stage, progress, options, banyanFlags }: Bench): Promise<Report> {
   const upstream = await startQuickUpstream(stage)
   const file = join(stage.newFolder('banyan'), 'routes.yaml')
   writeFileSync(file, tableText(upstream.port, ROUTES))
@@ -50,7 +50,18 @@ async function run({ stage, progress, options }: Bench): Promise<Report> {
     name: 'banyan',
     core: 'proxy',
     command: [
-      ...[process.execPath, PROGRAM, 'serve', '--table', file, '--workers', '1', '--access-log', 'none'],
+      ...[
+        process.execPath,
+        ...banyanFlags,
+        PROGRAM,
+        'serve',
+        '--table',
+        file,
+        '--workers',
+        '1',
+        '--access-log',
+        'none',
+      ],
       ...['--listen', `127.0.0.1:${port}`, '--admin', `127.0.0.1:${admin}`],
     ] as [string, ...string[]],
     ready: { line: 'banyan ready' },
@@ -58,15 +69,17 @@ async function run({ stage, progress, options }: Bench): Promise<Report> {
   const agent = new Agent({ keepAlive: true })
   const ask = (to: number, method: string, path: string, body = '') => asked(agent, to, method, path, body)
   await new Promise((done) => setTimeout(done, SETTLED_MS))
-  const [without, beside]: [Round[], Round[]] = [[], []]
+  const [without, beside, quiet]: [Round[], Round[], Round[]] = [[], [], []]
   for (let round = -1; round < options.rounds; round++) {
     progress(`table: round ${Math.max(0, round) + 1}`)
     const idle = await oneRound(running, ask, port, null)
     const edited = await oneRound(running, ask, port, admin)
+    const alone = await oneRound(running, ask, null, admin)
     // The first one is a warm-up.
     if (round === -1) continue
     without.push(idle)
     beside.push(edited)
+    quiet.push(alone)
   }
   agent.destroy()
   await running.stop()
@@ -75,7 +88,7 @@ async function run({ stage, progress, options }: Bench): Promise<Report> {
     spread(beside.map((round, at) => of(round) - of(without[at] as Round)))
   const edits = beside.flatMap((round) => round.edits)
   const ascending = [...edits].sort((a, b) => a - b)
-  const serving = added((round) => round.serving)
+  const serving = spread(quiet.map((round) => round.serving))
   const longest = added((round) => round.longest)
   return {
     scenario: table.name,
@@ -85,7 +98,7 @@ async function run({ stage, progress, options }: Bench): Promise<Report> {
       { label: 'until the edit is answered, and in force', figures: { median: spread(edits) } },
       { label: 'the same, p99', figures: { median: spread([quantile(ascending, 0.99)]) } },
       { label: 'CPU of the thread that serves, an edit', figures: { median: serving } },
-      { label: 'CPU of all processes, an edit', figures: { median: added((round) => round.all) } },
+      { label: 'CPU of all processes, an edit', figures: { median: spread(quiet.map((round) => round.all)) } },
       {
         label: 'longest request of a client, without edits',
         figures: { median: spread(without.map((one) => one.longest)) },
@@ -100,19 +113,22 @@ async function run({ stage, progress, options }: Bench): Promise<Report> {
       { what: 'CPU of the thread that serves', limit: 1, unit: ' ms', digits: 2, found: serving },
       { what: 'added to the longest request of a client', limit: 10, unit: ' ms', digits: 1, found: longest },
     ],
-    notes: [`${EDITS} edits a round, ${PAUSE_MS} ms apart, beside one client that sends one request after the other.`],
+    notes: [
+      `${EDITS} edits a round, ${PAUSE_MS} ms apart, beside one client that sends one request after the other.`,
+      'CPU: of rounds without a client, reports and all else that is due included.',
+    ],
     failures: [],
   }
 }
 
 type Ask = (to: number, method: string, path: string, body?: string) => Promise<void>
 
-/** @param admin null for a round without edits */
-async function oneRound({ pid }: Running, ask: Ask, port: number, admin: number | null): Promise<Round> {
+/** @param port null for a round without a client @param admin null for a round without edits */
+async function oneRound({ pid }: Running, ask: Ask, port: number | null, admin: number | null): Promise<Round> {
   const worker = tree(pid)[1] as number
   let [over, longest] = [false, 0]
   const client = (async () => {
-    while (!over) {
+    while (!over && port !== null) {
       const startedMs = performance.now()
       await ask(port, 'GET', LOOKUP)
       longest = Math.max(longest, performance.now() - startedMs)

@@ -252,7 +252,7 @@ class Worker {
     const { port, engine } = this.#plane
     return {
       report: () => port.report(),
-      recent: () => port.recent(),
+      recent: (route) => port.recent(route),
       findRecent: (id) => port.findRecent(id),
       explain: (request) => port.explain(request),
       purge: (purge, leads) => port.purge(purge, leads),

@@ -75,8 +75,9 @@ export class LocalPlane implements PlanePort {
     }
   }
 
-  recent(): RecentExchange[] {
-    return [...this.#parts.measurements.recent.all()]
+  recent(route: string | null): RecentExchange[] {
+    const { recent } = this.#parts.measurements
+    return route === null ? [...recent.all()] : recent.ofRoute(route)
   }
 
   findRecent(id: string): RecentExchange | null {
@@ -131,7 +132,7 @@ export class LocalPlane implements PlanePort {
 export function linkTo(plane: PlanePort): PlaneLink {
   return {
     report: async () => plane.report(),
-    recent: async () => plane.recent(),
+    recent: async (route) => plane.recent(route),
     findRecent: async (id) => plane.findRecent(id),
     explain: (request) => plane.explain(request),
     purge: (purge, leads) => plane.purge(purge, leads),

@@ -61,8 +61,8 @@ export interface Explained extends Explanation {
 /** What a data plane can be asked and told. */
 export interface PlanePort {
   report(): PlaneReport
-  /** The last exchanges, the newest first. */
-  recent(): readonly RecentExchange[]
+  /** The last exchanges, the newest first. @param route only those of a route, and at most `MAX_OF_ROUTE`: an edit must not wait for more */
+  recent(route: string | null): readonly RecentExchange[]
   findRecent(id: string): RecentExchange | null
   /** Explains a request by the revision in force here and by how this plane finds the upstreams and its cache. */
   explain(request: RequestView): Promise<Explained>

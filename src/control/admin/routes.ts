@@ -7,6 +7,7 @@ import type { Revision } from '../../state/live-table.ts'
 import type { UpstreamFigures } from '../../state/upstreams/figures.ts'
 import { type AdminContext, type AdminParts, type AdminRouter, answerJson, answerLarge } from '../context.ts'
 import { type LiveRoute, liveRoute } from '../figures/live.ts'
+import type { Figures } from '../figures/planes.ts'
 import { HISTORY_STEP_MS, HISTORY_STEPS } from '../figures/route-history.ts'
 import { isJsonObject, type JsonObject } from '../http/merge-patch.ts'
 import { existenceOf } from '../http/preconditions.ts'
@@ -50,8 +51,9 @@ export function addRoutes(router: AdminRouter, parts: AdminParts): void {
   })
 
   router.get('/routes/:id', async (ctx) => {
+    const figures = await parts.planes.figures()
     const revision = parts.live.current
-    await answerRoute(ctx, revision, routeOf(revision.table, idOf(ctx)), parts)
+    answerRoute(ctx, { revision, route: routeOf(revision.table, idOf(ctx)), figures }, parts)
   })
 
   router.get('/routes/:id/history', async (ctx) => {
@@ -89,7 +91,8 @@ async function writeRoute(ctx: AdminContext, parts: AdminParts, id: string, chan
   }
   const route = routeOf(revision.table, id)
   const withoutKey = await keylessSample(before.table, revision.table, route, parts)
-  await answerRoute(ctx, revision, route, parts, withoutKey)
+  // Figures of now would cost the processes that serve more than the edit.
+  answerRoute(ctx, { revision, route, figures: parts.planes.lastFigures() }, parts, withoutKey)
 }
 
 /** The requests without a key, where an edit may have moved them; null where each has one, or none matters. */
@@ -101,17 +104,16 @@ async function keylessSample(
 ): Promise<KeylessSample | null> {
   const was = before.routes[before.places.get(route.id) ?? -1]
   if (was === undefined || was === route || route.sticky.length === 0) return null
-  return inTurns(keylessSteps({ before, after }, route.id, await parts.planes.recent()))
+  return inTurns(keylessSteps({ before, after }, route.id, await parts.planes.recent(route.id)))
 }
 
-async function answerRoute(
+function answerRoute(
   ctx: AdminContext,
-  revision: Revision,
-  route: Route,
+  { revision, route, figures }: { readonly revision: Revision; readonly route: Route; readonly figures: Figures },
   parts: AdminParts,
   withoutKey: KeylessSample | null = null,
-): Promise<void> {
-  const { measurements, upstreams } = await parts.planes.figures()
+): void {
+  const { measurements, upstreams } = figures
   const live = liveRoute(measurements, route, parts.now())
   const index = revision.table.places.get(route.id) ?? -1
   ctx.set('ETag', revision.etag)

@@ -105,6 +105,11 @@ export class Planes {
   /** The current figures. Never rejects. */
   async figures(): Promise<Figures> {
     await this.#all((known) => known.link.report().then((report) => this.#take(known, report)))
+    return this.lastFigures()
+  }
+
+  /** The figures as of the last reports, which no plane is asked for. */
+  lastFigures(): Figures {
     const told = this.#reports()
     const { recentSkipped, cache, upstreams } = sumReports([this.#ended, ...told.map(([, report]) => report)])
     // Normally all planes have the same generation; otherwise the oldest counts.
@@ -150,9 +155,9 @@ export class Planes {
     return this.#reports().find(([, report]) => report.cacheDegraded !== null)?.[1].cacheDegraded ?? null
   }
 
-  /** Recent requests, newest first. */
-  async recent(): Promise<readonly RecentExchange[]> {
-    const lists = await this.#all(({ link }) => link.recent())
+  /** Recent requests, newest first. @param route only those of a route, and of each plane at most `MAX_OF_ROUTE` */
+  async recent(route: string | null = null): Promise<readonly RecentExchange[]> {
+    const lists = await this.#all(({ link }) => link.recent(route))
     return lists.length === 1 ? (lists[0] as RecentExchange[]) : lists.flat().sort((a, b) => b.atMs - a.atMs)
   }
 

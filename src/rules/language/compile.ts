@@ -47,6 +47,7 @@ import {
   type VisitorCookie,
 } from '../table/table.ts'
 import { sameValue } from '../values/plain.ts'
+import { remember } from '../values/replaced.ts'
 import { allOf, type Steps } from '../values/steps.ts'
 import { parseDurationMs, parseSizeBytes } from '../values/units.ts'
 
@@ -126,6 +127,8 @@ export function withEntries(
   const around = { default: table.default, upstreams: all, pool: new Map() }
   const list = [...table.routes]
   for (const [at, said] of routes) list[at] = compileRoute(said, around)
+  const of = (entries: readonly Route[]): Route[] => [...routes.keys()].map((at) => entries[at] as Route)
+  remember(table.routes, list, { gone: of(table.routes), come: of(list) })
   const movesVisitors = [...routes.keys()].some((at) => list[at]?.keysVisitors === true)
   const visitorsAreDone = movesVisitors ? areVisitorsDone(list) : table.visitorsAreDone
   return Object.freeze({ ...table, upstreams: all, routes: Object.freeze(list), visitorsAreDone })

@@ -1,5 +1,6 @@
 /**
- * What is another object in a list than it was, so that a change of one entry of thousands costs no more than a look at each.
+ * What is another object in a list than it was, so that a change of one entry of thousands costs no more than a look at each. All
+ * that follow a table ask for the same: few differences are found once, and remembered with the list.
  */
 
 /** What one list has in the place of what another one had. */
@@ -8,9 +9,32 @@ export interface Replaced<Entry> {
   readonly come: readonly Entry[]
 }
 
-/** The entries of two lists that are not the same object at the same place. One that has moved may be among both. */
+/** By the later list; it must not keep the earlier one alive. */
+const KNOWN = new WeakMap<
+  readonly unknown[],
+  { readonly before: WeakRef<readonly unknown[]>; found: Replaced<unknown> }
+>()
+
+/** More differences than this are not remembered: they would keep the entries of a whole table alive. */
+const MAX_KNOWN = 100
+
+/** The entries of two lists that are not the same object at the same place. One that has moved may be among both. @param after it must not be changed any more */
 export function replaced<Entry>(before: readonly Entry[], after: readonly Entry[]): Replaced<Entry> {
   if (before === after) return { gone: [], come: [] }
+  const known = KNOWN.get(after)
+  if (known !== undefined && known.before.deref() === before) return known.found as Replaced<Entry>
+  const found = compared(before, after)
+  remember(before, after, found)
+  return found
+}
+
+/** The differences of two lists are known where the later one was made. */
+export function remember<Entry>(before: readonly Entry[], after: readonly Entry[], found: Replaced<Entry>): void {
+  if (found.gone.length + found.come.length > MAX_KNOWN) return
+  KNOWN.set(after, { before: new WeakRef(before), found })
+}
+
+function compared<Entry>(before: readonly Entry[], after: readonly Entry[]): Replaced<Entry> {
   if (before.length === after.length) {
     const gone: Entry[] = []
     const come: Entry[] = []

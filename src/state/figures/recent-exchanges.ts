@@ -31,6 +31,9 @@ const MAX_BYTES = 4 * 1024 * 1024
 /** At most one exchange per interval is kept, plus one failed one: under load it is a sample. */
 const SPACING_MS = 10
 
+/** Exchanges of one route that are told at once: a sample that is sent in less than a millisecond. */
+export const MAX_OF_ROUTE = 100
+
 /** Headers whose values are never kept: they are secrets. */
 const SECRET_FIELDS: ReadonlySet<string> = new Set(['authorization', 'proxy-authorization', 'banyan-force'])
 
@@ -73,6 +76,14 @@ export class RecentExchanges {
   /** Newest first. */
   *all(): Generator<RecentExchange> {
     for (let at = this.#next - 1; at >= this.#oldest; at--) yield this.#ring[at % MAX_EXCHANGES] as RecentExchange
+  }
+
+  /** Newest first; at most `MAX_OF_ROUTE`. */
+  ofRoute(id: string): RecentExchange[] {
+    return this.all()
+      .filter(({ decision }) => decision.routeId === id)
+      .take(MAX_OF_ROUTE)
+      .toArray()
   }
 
   find(id: string): RecentExchange | undefined {

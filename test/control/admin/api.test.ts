@@ -2,7 +2,8 @@
  * The admin API over real HTTP: each answer, and each error as problem+json.
  */
 import { chmod, writeFile } from 'node:fs/promises'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest'
+import { Planes } from '../../../src/control/figures/planes.ts'
 import { type AdminRig, adminRig, type Reply, TABLE } from '../rig.ts'
 
 const NOTHING = expect.objectContaining({ exchanges: 0, p99Ms: null, sides: {} })
@@ -87,6 +88,16 @@ test('PATCH moves the percentage in file and table, and answers with the route a
     changed: true,
     revision: 2,
   })
+})
+
+test('an edit asks no data plane for figures, and for recent requests of its route only', async () => {
+  const [figures, recent] = [vi.spyOn(Planes.prototype, 'figures'), vi.spyOn(Planes.prototype, 'recent')]
+  onTestFinished(() => void vi.restoreAllMocks())
+  await at.ask('GET', '/routes/gtin-lookup')
+  expect(figures).toHaveBeenCalledTimes(1)
+  expect((await patch('gtin-lookup', { percent: 7 })).json).toMatchObject({ percent: 7, live: LIVE })
+  expect(figures).toHaveBeenCalledTimes(1)
+  expect(recent.mock.calls).toEqual([['gtin-lookup']])
 })
 
 test('PATCH takes application/json too, and what stands already keeps the revision', async () => {

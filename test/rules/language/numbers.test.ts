@@ -11,6 +11,7 @@ import {
 } from '../../../src/rules/language/numbers.ts'
 import { type ReadTable, readTable } from '../../../src/rules/language/text.ts'
 import type { RouteDocument, TableDocument } from '../../../src/rules/table/schema.ts'
+import { replaced } from '../../../src/rules/values/replaced.ts'
 
 function read(text: string): Extract<ReadTable, { ok: true }> {
   const found = readTable(text, 'routes.yaml')
@@ -111,6 +112,9 @@ test('is what a parse of the edited text makes of it', () => {
       expect(changed?.text).toBe(editTable(text, (document) => withEdit(document, edit)))
       expect(changed?.places).toEqual(parsed.numbers)
       expect(plain(table)).toBe(plain(parsed.table))
+      const list = table?.routes ?? []
+      // A copy of the list is compared, and nothing is remembered of it.
+      expect(replaced(before.table.routes, list)).toEqual(replaced(before.table.routes, [...list]))
       if (changes.length === 1) expect(numberBetween(before.numbers, text, changed?.text ?? '')).toEqual(changes[0])
       quick++
     }),
