@@ -2,6 +2,7 @@
  * The evidence of all data planes: what comparisons have found of each route, in memory and in the state store.
  */
 
+import { ignoring } from '../../rules/evidence/ignoring.ts'
 import { judgePath, type PathVerdict, type Repeats, repeatKind } from '../../rules/evidence/noise.ts'
 import type { Route } from '../../rules/table/table.ts'
 import { goneIds, replaced } from '../../rules/values/replaced.ts'
@@ -14,6 +15,7 @@ import {
   type TallyBounds,
 } from '../../state/evidence/tally.ts'
 import { HOUR_MS, hourOf, type StateStore } from '../../state/store/store.ts'
+import { type Basis, basisOf, showsTooMuch, stillHolds } from './basis.ts'
 import { COUNTS, readEvidence, recordsOf, SAMPLES, sampleRecords, sumsOf } from './kept-evidence.ts'
 import { Stored } from './stored.ts'
 
@@ -38,6 +40,17 @@ export interface PathEvidence {
 
 const ORDER: Readonly<Record<PathVerdict, number>> = { mismatch: 0, 'not-enough': 1, noise: 2 }
 
+/** A route as it is in the table. */
+interface Followed {
+  readonly route: Route
+  /** What its evidence is of; null where it has none. */
+  readonly basis: Basis | null
+  /** Whether a path is ignored. */
+  readonly ignores: (path: string) => boolean
+}
+
+const NOTHING_IGNORED = { ignore: [] }
+
 /** So many hours are kept apart that are not stored; what is older is counted as the oldest of them. */
 const MAX_UNSAVED_HOURS = 24
 
@@ -45,7 +58,7 @@ const MAX_UNSAVED_HOURS = 24
 const OF_AN_HOUR: TallyBounds = { samples: 0, paths: 2000 }
 
 /**
- * Sums over planes. What was found of a route is forgotten when its sides change. With a store, what is counted is added to it,
+ * Sums over planes. What was found of a route is forgotten when it is no evidence of the route any more. With a store, what is counted is added to it,
  * and what it has is known from the start; without one, and while it fails, evidence is in memory.
  */
 export class Evidence extends Stored {
@@ -57,9 +70,13 @@ export class Evidence extends Stored {
   #unsaved = new Map<number, Tally>()
   #unsavedSamples: Sample[] = []
   #routes: readonly Route[] = []
-  readonly #sides = new Map<string, string>()
+  readonly #followed = new Map<string, Followed>()
+  /** By route: when it began anew, epoch milliseconds. */
+  readonly #begunAnew = new Map<string, number>()
   /** Routes whose evidence is to be removed from the store. */
   readonly #forgotten = new Set<string>()
+  /** Routes whose samples are to be removed from the store. */
+  readonly #forgottenSamples = new Set<string>()
 
   /** @param now epoch milliseconds */
   constructor(now: () => number = Date.now) {
@@ -70,22 +87,27 @@ export class Evidence extends Stored {
   follow(routes: readonly Route[]): void {
     const changed = replaced(this.#routes, routes)
     this.#routes = routes
-    for (const { id, from, targets } of changed.come) {
-      const before = this.#sides.get(id)
-      const sides = [from, ...targets.map(({ upstream }) => upstream)].join('\n')
-      this.#sides.set(id, sides)
-      if (before !== undefined && before !== sides) this.#forget(id)
+    for (const route of changed.come) {
+      const { id, shadow } = route
+      const before = this.#followed.get(id)?.basis ?? null
+      // Most routes of a large table have no evidence.
+      const basis = before === null && shadow === null ? null : basisOf(route, before)
+      this.#followed.set(id, { route, basis, ignores: ignoring(shadow?.compare ?? NOTHING_IGNORED) })
+      if (before !== null && basis !== null) this.#judge(id, before, basis)
     }
     for (const id of goneIds(changed)) {
-      this.#sides.delete(id)
+      this.#followed.delete(id)
+      this.#begunAnew.delete(id)
       this.#forget(id)
     }
   }
 
   /** Adds what a plane has counted, of routes that the table still has. */
   add({ routes, samples }: EvidenceDelta): void {
-    const known = ({ route }: { readonly route: string }): boolean => this.#sides.has(route)
-    const delta = { routes: routes.filter(known), samples: samples.filter(known) }
+    const delta = {
+      routes: routes.filter(({ route, sinceMs }) => this.#isCurrent(route, sinceMs)),
+      samples: samples.filter(({ route, atMs }) => this.#isCurrent(route, atMs)),
+    }
     if (delta.routes.length === 0 && delta.samples.length === 0) return
     this.#known.add(delta)
     this.#counted.add(delta)
@@ -93,8 +115,9 @@ export class Evidence extends Stored {
     this.#unsavedSamples = [...this.#unsavedSamples, ...delta.samples].slice(-SAMPLES.bounds.records)
   }
 
+  /** Without the paths that are ignored by now. */
   of(route: string): RouteEvidence | null {
-    return this.#known.get(route)
+    return this.#shown(this.#known.get(route))
   }
 
   /** What was counted of a route since a time; whole hours count. @param sinceMs epoch milliseconds */
@@ -114,7 +137,7 @@ export class Evidence extends Stored {
       tally.add(readEvidence(sums, records, []).delta)
     }
     for (const [at, counted] of this.#unsaved) if (at >= hour) tally.add({ routes: [...counted.all()], samples: [] })
-    return tally.get(route)
+    return this.#shown(tally.get(route))
   }
 
   /** What was counted of each route since the start of the process. */
@@ -133,26 +156,19 @@ export class Evidence extends Stored {
 
   /** Stores what is not stored yet, if there is anything. */
   override tick(): Promise<void> {
-    const isSaved = this.#unsaved.size === 0 && this.#unsavedSamples.length === 0 && this.#forgotten.size === 0
+    const forgotten = this.#forgotten.size + this.#forgottenSamples.size
+    const isSaved = this.#unsaved.size === 0 && this.#unsavedSamples.length === 0 && forgotten === 0
     return isSaved ? Promise.resolve() : this.save()
   }
 
   protected async write(store: StateStore): Promise<void> {
-    for (const route of this.#forgotten) {
-      this.#forgotten.delete(route)
-      try {
-        await store.forget(COUNTS.space, route)
-        await store.forget(SAMPLES.space, route)
-      } catch (error) {
-        this.#forgotten.add(route)
-        throw error
-      }
-    }
+    await forgetIn(store, COUNTS.space, this.#forgotten)
+    await forgetIn(store, SAMPLES.space, this.#forgottenSamples)
     for (const [at, tally] of [...this.#unsaved]) {
       this.#unsaved.delete(at)
       const routes = [...tally.all()]
       try {
-        const records = recordsOf(routes, this.#known, this.#sides)
+        const records = recordsOf(routes, this.#known, (route) => this.#followed.get(route)?.basis ?? null)
         await store.add(COUNTS.space, sumsOf(routes, at), records, COUNTS.bounds)
       } catch (error) {
         this.#addUnsaved(
@@ -176,14 +192,12 @@ export class Evidence extends Stored {
       store.list(SAMPLES.space),
     ])
     const stored = readEvidence(sums, records, samples)
-    const isCurrent = (route: string): boolean =>
-      stored.sides.get(route) === this.#sides.get(route) && !this.#forgotten.has(route)
     const groups = new Set([...sums, ...records, ...samples].map(({ group }) => group))
-    for (const route of groups) if (!isCurrent(route)) this.#forgotten.add(route)
+    for (const route of groups) this.#judgeStored(route, stored.bases.get(route) ?? null)
     const known = new Tally()
     known.add({
-      routes: stored.delta.routes.filter(({ route }) => isCurrent(route)),
-      samples: stored.delta.samples.filter(({ route }) => isCurrent(route)),
+      routes: stored.delta.routes.filter(({ route }) => !this.#forgotten.has(route)),
+      samples: stored.delta.samples.filter(({ route }) => !this.#forgottenSamples.has(route)),
     })
     for (const tally of this.#unsaved.values()) known.add({ routes: [...tally.all()], samples: [] })
     known.add({ routes: [], samples: this.#unsavedSamples })
@@ -201,12 +215,68 @@ export class Evidence extends Stored {
     this.#addUnsaved(next, [...(gone?.all() ?? [])])
   }
 
+  /** Whether what a plane has counted since a time is of the route as it is now: it tells once a second. */
+  #isCurrent(route: string, sinceMs: number): boolean {
+    const begunMs = this.#begunAnew.get(route)
+    // A clock that was set back is waited for by nobody.
+    return this.#followed.has(route) && (begunMs === undefined || sinceMs >= begunMs || begunMs > this.now())
+  }
+
+  #shown(known: RouteEvidence | null): RouteEvidence | null {
+    const ignores = known === null ? undefined : this.#followed.get(known.route)?.ignores
+    if (known === null || ignores === undefined) return known
+    const paths = known.paths.filter(({ path }) => !ignores(path))
+    return paths.length === known.paths.length ? known : { ...known, paths }
+  }
+
+  /** Compares what is stored of a route with the table. */
+  #judgeStored(id: string, stored: Basis | null): void {
+    const followed = this.#followed.get(id)
+    if (stored === null || followed === undefined) {
+      this.#forgotten.add(id)
+      this.#forgottenSamples.add(id)
+      return
+    }
+    const { route, ignores } = followed
+    const basis = basisOf(route, followed.basis ?? stored)
+    this.#followed.set(id, { route, basis, ignores })
+    if (!stillHolds(stored, basis)) this.#forgotten.add(id)
+    if (!stillHolds(stored, basis) || showsTooMuch(stored, basis)) this.#forgottenSamples.add(id)
+  }
+
+  #judge(id: string, before: Basis, now: Basis): void {
+    if (!stillHolds(before, now)) {
+      this.#begunAnew.set(id, this.now())
+      this.#forget(id)
+    } else if (showsTooMuch(before, now)) this.#forgetSamples(id)
+  }
+
   #forget(route: string): void {
     this.#known.forget(route)
     this.#counted.forget(route)
     for (const tally of this.#unsaved.values()) tally.forget(route)
-    this.#unsavedSamples = this.#unsavedSamples.filter((sample) => sample.route !== route)
     if (this.hasStore) this.#forgotten.add(route)
+    this.#forgetSamples(route)
+  }
+
+  #forgetSamples(route: string): void {
+    this.#known.forgetSamples(route)
+    this.#counted.forgetSamples(route)
+    this.#unsavedSamples = this.#unsavedSamples.filter((sample) => sample.route !== route)
+    if (this.hasStore) this.#forgottenSamples.add(route)
+  }
+}
+
+/** Removes what a space has of some routes. */
+async function forgetIn(store: StateStore, space: string, routes: Set<string>): Promise<void> {
+  for (const route of routes) {
+    routes.delete(route)
+    try {
+      await store.forget(space, route)
+    } catch (error) {
+      routes.add(route)
+      throw error
+    }
   }
 }
 

@@ -5,6 +5,7 @@
 import { z } from 'zod'
 import type { EvidenceDelta, PathCount, RouteEvidence, Sample, Tally } from '../../state/evidence/tally.ts'
 import { HOUR_MS, type NewRecord, type SpaceBounds, type StateRecord, type Sum } from '../../state/store/store.ts'
+import { type Basis, basis } from './basis.ts'
 
 /** Space of sums, and of the records of routes and paths. Rates of the last month say whether an endpoint may move. */
 export const COUNTS = { space: 'evidence', bounds: { hours: 30 * 24 } satisfies SpaceBounds } as const
@@ -23,7 +24,7 @@ const PATH_COUNTS = ['count', 'noise', 'asked', 'differed'] as const
 
 const kind = z.enum(['missing', 'extra', 'type', 'value', 'order', 'length'])
 const shown = z.string().nullable()
-const routeRecord = z.object({ sides: z.string(), sinceMs: z.number() })
+const routeRecord = z.object({ basis, sinceMs: z.number() })
 const pathRecord = z.object({
   ...{ firstMs: z.number(), lastMs: z.number(), from: shown, to: shown, sample: shown },
 })
@@ -38,8 +39,8 @@ const sampleRecord = z.object({
 export interface StoredEvidence {
   /** As it was counted, in all hours that are kept. */
   readonly delta: EvidenceDelta
-  /** By route: the two sides that it was counted for. */
-  readonly sides: ReadonlyMap<string, string>
+  /** By route: what it is evidence of. */
+  readonly bases: ReadonlyMap<string, Basis>
 }
 
 /** The sums of what was counted in an hour. */
@@ -54,19 +55,19 @@ export function sumsOf(routes: Iterable<RouteEvidence>, hour: number): Sum[] {
  * The records beside sums.
  * @param counted what the sums are of
  * @param known all that is known of the same routes
- * @param sides of the routes
+ * @param basisOf a route
  */
 export function recordsOf(
   counted: Iterable<RouteEvidence>,
   known: Pick<Tally, 'get'>,
-  sides: ReadonlyMap<string, string>,
+  basisOf: (route: string) => Basis | null,
 ): NewRecord[] {
   return [...counted].flatMap(({ route, paths }) => {
     const whole = known.get(route)
     if (whole === null) return []
     const changed = new Set(paths.map(keyOf))
     return [
-      newRecord(route, WHOLE, { sides: sides.get(route) ?? '', sinceMs: whole.sinceMs }),
+      newRecord(route, WHOLE, { basis: basisOf(route), sinceMs: whole.sinceMs }),
       ...whole.paths
         .filter((path) => changed.has(keyOf(path)))
         .map((path) => newRecord(route, keyOf(path), pick(path, ['firstMs', 'lastMs', 'from', 'to', 'sample']))),
@@ -84,7 +85,7 @@ export function readEvidence(
   records: readonly StateRecord[],
   samples: readonly StateRecord[],
 ): StoredEvidence {
-  const sides = new Map<string, string>()
+  const bases = new Map<string, Basis>()
   const routes = new Map<string, RouteEvidence>()
   const paths = new Map<string, PathCount>()
   const byPlace = new Map(records.map((record) => [placeOf(record), record.value]))
@@ -105,13 +106,13 @@ export function readEvidence(
   for (const { group, key, value } of records) {
     const read = key === WHOLE ? parsed(routeRecord, value) : null
     if (read === null) continue
-    sides.set(group, read.sides)
+    bases.set(group, read.basis)
     const route = routes.get(group)
     // Hours that are gone are not counted since then.
     if (route !== undefined) route.sinceMs = Math.max(read.sinceMs, route.sinceMs)
   }
   const read = samples.flatMap(({ value }) => parsed(sampleRecord, value) ?? [])
-  return { delta: { routes: [...routes.values()], samples: read }, sides }
+  return { delta: { routes: [...routes.values()], samples: read }, bases }
 }
 
 function countsOf(known: RouteEvidence): Record<string, number> {

@@ -89,15 +89,23 @@ export function unmetOf({ routes }: RampRecord, plan: RampPlan, table: Table, ev
   return null
 }
 
-/** Adds the fields that differ now and were not known before. @returns the same list where there are none */
+/**
+ * Adds the fields that differ now and were not known before. Those that were known when there were more comparisons than now
+ * count from now on: their evidence has begun anew, or lost its oldest hours.
+ * @returns the same list where there is nothing to do
+ */
 export function fieldsSeen({ route, fields }: Pick<RampedRoute, 'route' | 'fields'>, evidence: Evidence) {
   const found = evidence.of(route)
-  if (found === null) return fields
-  const known = new Set(fields.map(({ field }) => field))
-  const more = pathsOf(found).flatMap(({ path, kind, count }) =>
-    known.has(fieldOf(path, kind)) ? [] : [{ field: fieldOf(path, kind), of: found.comparisons, hits: count }],
+  const of = found?.comparisons ?? 0
+  const more = new Map(
+    found === null ? [] : pathsOf(found).map(({ path, kind, count }) => [fieldOf(path, kind), count]),
   )
-  return more.length === 0 ? fields : [...fields, ...more].slice(0, MAX_FIELDS)
+  const known = fields.some((one) => one.of > of)
+    ? fields.map((one) => (one.of > of ? { ...one, of, hits: more.get(one.field) ?? 0 } : one))
+    : fields
+  for (const { field } of fields) more.delete(field)
+  if (more.size === 0) return known
+  return [...known, ...[...more].map(([field, hits]) => ({ field, of, hits }))].slice(0, MAX_FIELDS)
 }
 
 /** Mismatches since each field was first seen; fields that are noise are left out. */

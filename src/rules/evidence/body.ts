@@ -38,7 +38,8 @@ export function addBodyDifferences(from: Body, to: Body, settings: CompareSettin
 }
 
 /** The empty pointer, or its name. */
-export const isBodyIgnored = ({ ignore }: CompareSettings): boolean => ignore.includes('') || ignore.includes('body')
+export const isBodyIgnored = ({ ignore }: Pick<CompareSettings, 'ignore'>): boolean =>
+  ignore.includes('') || ignore.includes('body')
 
 interface Pair {
   readonly from: Body

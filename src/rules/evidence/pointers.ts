@@ -63,7 +63,8 @@ export function isPointer(text: string): boolean {
   return /^(?:\/(?:[^~/]|~[01])*)*$/.test(text)
 }
 
-const keysOf = (pointer: string): string[] =>
+/** The keys that a pointer leads along. */
+export const keysOf = (pointer: string): string[] =>
   pointer
     .split('/')
     .slice(1)

@@ -194,6 +194,10 @@ export class Tally {
   forget(route: string): void {
     this.#paths -= this.#routes.get(route)?.paths.length ?? 0
     this.#routes.delete(route)
+    this.forgetSamples(route)
+  }
+
+  forgetSamples(route: string): void {
     this.#samples = this.#samples.filter((sample) => sample.route !== route)
   }
 

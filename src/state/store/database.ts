@@ -224,6 +224,8 @@ export class StateDatabase {
   /** Creates the tables, or checks those that are there. */
   #prepare(): void {
     this.#db.exec('PRAGMA trusted_schema = OFF')
+    // What is forgotten may be a secret that somebody has put under `redact` since.
+    this.#db.exec('PRAGMA secure_delete = ON')
     const isEmpty = this.#pragma('page_count') === 0
     const pages = Math.floor(this.#bounds.bytes / this.#pragma('page_size'))
     this.#db.exec(`PRAGMA max_page_count = ${pages}`)

@@ -1,0 +1,154 @@
+/**
+ * What comparisons are evidence of: an edit that makes them evidence of something else begins anew, over restarts too.
+ */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, expect, test } from 'vitest'
+import { Evidence } from '../../../src/control/figures/evidence.ts'
+import { fieldsSeen } from '../../../src/control/ramps/run.ts'
+import { readTable } from '../../../src/rules/language/text.ts'
+import type { Route } from '../../../src/rules/table/table.ts'
+import { Tally } from '../../../src/state/evidence/tally.ts'
+import { FolderStore } from '../../../src/state/store/folder-store.ts'
+
+const left: (() => unknown)[] = []
+afterEach(async () => {
+  for (const undo of left.splice(0).reverse()) await undo()
+})
+
+function routesOf(said: string): readonly Route[] {
+  const read = readTable(
+    `version: 1
+upstreams: { legacy: { servers: ["http://127.0.0.1:1"] }, modern: { servers: ["http://127.0.0.1:2"] }, other: { servers: ["http://127.0.0.1:3"] } }
+default: legacy
+routes: [${said}]
+`,
+    'routes.yaml',
+  )
+  if (!read.ok) throw new Error(JSON.stringify(read))
+  return read.table.routes
+}
+
+const routeOf = (shadow: string, match = '/a/:id', more = ''): string =>
+  `{ id: a, match: { path: "${match}" }, to: modern, percent: 0, ${shadow === '' ? '' : `shadow: { percent: 5, ${shadow} },`} ${more} }`
+
+const STRICT = 'compare: { ignore: [/at, header:location] }'
+const LENIENT = 'compare: { ignore: [/at, header:location, /price, status] }'
+
+/** Comparisons of a plane: two that differ at some paths, and one that does not. */
+function told(nowMs: number): ReturnType<Tally['take']> {
+  const tally = new Tally()
+  const differences = ['/price', '/list/*/price', 'status', ''].map(
+    (path) => ({ path, kind: 'value', from: 'a', to: 'b' }) as const,
+  )
+  const sample = { id: `s${nowMs}`, route: 'a', atMs: nowMs, method: 'GET', target: '/a/1', revision: 1, note: null }
+  for (const found of [differences, differences, []]) {
+    tally.compared('a', { differences: found, bodyCompared: true, isCut: false, note: null }, sample.id, nowMs)
+  }
+  tally.keep({ ...sample, differences: [{ path: '/email', kind: 'value', from: '"canary@a.test"', to: null }] })
+  return tally.take()
+}
+
+const pathsIn = (evidence: Evidence): unknown => evidence.of('a')?.paths.map(({ path }) => path)
+
+test.each<[string, before: string, after: string, holds: boolean]>([
+  ['another percent', routeOf(STRICT), routeOf(STRICT).replace('percent: 0', 'percent: 50'), true],
+  ['no shadow', routeOf(STRICT), routeOf(''), true],
+  ['more is ignored', routeOf(STRICT), routeOf(LENIENT), true],
+  ['less is ignored', routeOf(LENIENT), routeOf(STRICT), false],
+  ['another header', routeOf(STRICT), routeOf(STRICT.replace('ignore', 'headers: [etag], ignore')), false],
+  ['less tolerance', routeOf(STRICT.replace('ignore', 'tolerance: 0.1, ignore')), routeOf(STRICT), false],
+  ['other copies', routeOf(`${STRICT}, match: { headers: { x-test: true } }`), routeOf(STRICT), false],
+  ['other requests', routeOf(STRICT), routeOf(STRICT, '/b/:id'), false],
+  ['another upstream', routeOf(STRICT), routeOf(STRICT).replace('modern', 'other'), false],
+  ['another path', routeOf(STRICT), routeOf(STRICT, '/a/:id', 'rewrite: { path: /v2/:id }'), false],
+  ['another answer', routeOf(STRICT), routeOf(STRICT, '/a/:id', 'answer: { headers: { remove: [x-a] } }'), false],
+])('%s', async (_, before, after, holds) => {
+  const path = mkdtempSync(join(tmpdir(), 'banyan-basis-'))
+  const store = new FolderStore(path, () => null)
+  left.push(async () => {
+    await store.close()
+    rmSync(path, { recursive: true })
+  })
+  const live = new Evidence()
+  live.follow(routesOf(before))
+  live.keepIn(store)
+  const early = told(Date.now() - 1)
+  live.add(early)
+  await live.save()
+  // As an edit of the file while banyan is not there.
+  const restarted = new Evidence()
+  restarted.follow(routesOf(after))
+  restarted.keepIn(store)
+  await restarted.ready()
+  expect(restarted.of('a')?.comparisons).toBe(holds ? 3 : undefined)
+  // As an edit at the API. What a plane had counted before it, and tells behind it, counts no more.
+  live.follow(routesOf(after))
+  live.add(early)
+  expect(live.of('a')?.comparisons).toBe(holds ? 6 : undefined)
+  expect(live.samplesOf('a')).toHaveLength(holds ? 2 : 0)
+  live.add(told(Date.now() + 1))
+  expect(live.of('a')?.comparisons).toBe(holds ? 9 : 3)
+})
+
+test('what was compared without shadow in between is what counts', () => {
+  const evidence = new Evidence()
+  evidence.follow(routesOf(routeOf(LENIENT)))
+  evidence.add(told(Date.now()))
+  evidence.follow(routesOf(routeOf('')))
+  expect(evidence.of('a')?.comparisons).toBe(3)
+  evidence.follow(routesOf(routeOf(STRICT)))
+  expect(evidence.of('a')).toBeNull()
+})
+
+test('a path that is ignored by now is not shown, whenever it differed', () => {
+  const evidence = new Evidence()
+  evidence.follow(routesOf(routeOf(STRICT)))
+  evidence.add(told(Date.now()))
+  expect(pathsIn(evidence)).toEqual(['/price', '/list/*/price', 'status', ''])
+  evidence.follow(routesOf(routeOf(LENIENT)))
+  expect(pathsIn(evidence)).toEqual(['/list/*/price', ''])
+  // One of the places that the path stands for.
+  evidence.follow(routesOf(routeOf(LENIENT.replace('status', '/list/0'))))
+  expect(evidence.of('a')).toBeNull()
+  evidence.add(told(Date.now() + 1))
+  expect(pathsIn(evidence)).toEqual(['/list/*/price', 'status', ''])
+  evidence.follow(routesOf(routeOf(LENIENT.replace('status', '/list/0, /list/*/price'))))
+  expect(pathsIn(evidence)).toEqual(['status', ''])
+  evidence.follow(routesOf(routeOf(LENIENT.replace('status', '/list/0, /list/*/price, body'))))
+  expect(pathsIn(evidence)).toEqual(['status'])
+})
+
+test.each([
+  ['redacted', 'samples: values, redact: [/name, /email]'],
+  ['hashed', 'redact: [/name]'],
+])('values that are %s by now are shown and stored no more', async (_, after) => {
+  const path = mkdtempSync(join(tmpdir(), 'banyan-basis-'))
+  const store = new FolderStore(path, () => null)
+  left.push(async () => {
+    await store.close()
+    rmSync(path, { recursive: true })
+  })
+  const evidence = new Evidence()
+  evidence.follow(routesOf(routeOf('samples: values, redact: [/name]')))
+  evidence.keepIn(store)
+  evidence.add(told(Date.now()))
+  await evidence.save()
+  const stored = (): string => readFileSync(join(path, 'state.db'), 'latin1')
+  expect(stored()).toContain('canary@a.test')
+  evidence.follow(routesOf(routeOf(after)))
+  expect(evidence.samplesOf('a')).toEqual([])
+  expect(evidence.of('a')?.comparisons).toBe(3)
+  await evidence.tick()
+  expect(stored()).not.toContain('canary@a.test')
+})
+
+test('fields of a ramp count from now on where their evidence has begun anew', () => {
+  const evidence = new Evidence()
+  evidence.follow(routesOf(routeOf(STRICT)))
+  evidence.add(told(Date.now()))
+  const before = fieldsSeen({ route: 'a', fields: [{ field: '/price value', of: 5_000, hits: 4_000 }] }, evidence)
+  expect(before[0]).toEqual({ field: '/price value', of: 3, hits: 2 })
+  expect(fieldsSeen({ route: 'a', fields: before }, evidence)).toBe(before)
+})
