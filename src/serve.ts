@@ -16,7 +16,7 @@ import { FollowedFile } from './control/cluster/followed-file.ts'
 import { tellUnfollowed } from './control/cluster/founding-file.ts'
 import type { AdminParts } from './control/context.ts'
 import type { Planes } from './control/figures/planes.ts'
-import { activeAt, figuresOf } from './control/fleet/server-state.ts'
+import { activeAt, figuresOf, seenServersOf } from './control/fleet/server-state.ts'
 import { SOLE_OWNER } from './control/ownership.ts'
 import { Ramps } from './control/ramps/ramps.ts'
 import type { RampNews } from './control/ramps/steps.ts'
@@ -213,9 +213,13 @@ function followTable({ table: path, cluster: clustered }: Settings, core: TableC
 }
 
 /** Tells the other instances of this one. */
-function startCluster({ cluster, fleet }: TableCore, front: Front, ramps: Ramps, admin: string): void {
+function startCluster({ cluster, fleet, live }: TableCore, front: Front, ramps: Ramps, admin: string): void {
   if (cluster === null) return
   const { planes } = front
+  cluster.elsewhere.start(async (name) => {
+    const upstream = live.current.table.upstreams.get(name)
+    return upstream === undefined ? {} : seenServersOf(upstream, fleet, await planes.figures())
+  })
   cluster.pins.start((pins) => planes.pinned(pins))
   front.onPinned((pins) => cluster.pins.relay(pins))
   cluster.active = async () => {

@@ -74,6 +74,9 @@ test('a visitor of one instance is one of all, and is pinned at all after a writ
     await soon(async () => expect(await readsAt(at, bob)).toEqual(['shop']))
     expect(await readsAt(at, carol)).toEqual(['shop'])
   }
+  // What is no message of an instance is none.
+  await redis.command('XADD', 'banyan:{shop}:topic:pins', '*', 'm', '{"pins":[]}')
+  await redis.command('PUBLISH', 'banyan:{shop}:messages', 'pins')
   // Redis comes back empty: what is written from then on is told again.
   await redis.command('FLUSHALL')
   expect((await ask(two, carol, ['POST', '/old'])).side).toBe('legacy')

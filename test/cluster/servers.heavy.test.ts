@@ -95,6 +95,7 @@ test('status lists instances, revisions and lag, and an edit says where it is in
 /** A server that takes its time, and ends at once with all that it is at. */
 class AbruptServer {
   readonly port: number
+  status = 200
   #server: Server | null = null
 
   constructor(port: number) {
@@ -104,7 +105,8 @@ class AbruptServer {
   async start(): Promise<void> {
     this.#server = createServer((req, res) => {
       req.resume()
-      setTimeout(() => res.end('done'), req.url === '/health' ? 0 : 100)
+      if (req.url === '/health') res.end()
+      else setTimeout(() => res.writeHead(this.status).end('done'), 100)
     })
     this.#server.listen(this.port, '127.0.0.1')
     await once(this.#server, 'listening')
@@ -114,27 +116,37 @@ class AbruptServer {
     this.#server?.closeAllConnections()
     this.#server?.close()
   }
+
+  async replace(): Promise<void> {
+    this.end()
+    await this.start()
+  }
 }
 
-test('a rolling deploy fails no request at any instance', async () => {
+test('deploys of every kind fail no request at any of three instances, and are judged by what all of them see', async () => {
   const redis = await startRedis()
   left.push(() => redis.stop())
-  const servers = [new AbruptServer(await freePort()), new AbruptServer(await freePort())]
-  for (const server of servers) {
+  const servers: AbruptServer[] = []
+  for (let n = 0; n < 3; n++) {
+    const server = new AbruptServer(await freePort())
     await server.start()
     left.push(() => server.end())
+    servers.push(server)
   }
-  const [a, b] = servers.map(({ port }) => `http://127.0.0.1:${port}`)
+  const [a, b, green] = servers as [AbruptServer, AbruptServer, AbruptServer]
+  const urls = (...some: AbruptServer[]): string => some.map(({ port }) => `"http://127.0.0.1:${port}"`).join(', ')
+  const health = 'health: { path: /health, every: 200ms, timeout: 20s, up: 1, down: 1 }'
   const table = `version: 1
 upstreams:
-  main: { servers: ["${a}", "${b}"], health: { path: /health, every: 200ms, timeout: 20s, up: 1, down: 1 } }
+  main: { servers: [${urls(a, b)}], ${health} }
+  green: { servers: [${urls(green)}], ${health} }
 default: main
+routes:
+  - { id: shop, match: { path: /shop }, to: green, percent: 0, sticky: request }
 `
   // Replaces one when it is asked to.
   const control = createServer(async (req, res) => {
-    const server = servers.find(({ port }) => req.url === `/${port}`)
-    server?.end()
-    await server?.start()
+    await servers.find(({ port }) => req.url === `/${port}`)?.replace()
     res.end()
   })
   control.listen(0, '127.0.0.1')
@@ -142,16 +154,45 @@ default: main
   left.push(() => control.close())
   const { port } = control.address() as AddressInfo
   const one = await member(table, redis.url)
-  const two = await member(table, redis.url)
-  const loads = [one, two].flatMap((at) => [
-    startLoad(at.port, 2, () => ({ path: '/x' })),
-    startLoad(at.port, 2, () => ({ path: '/x', method: 'POST', body: 'x' })),
+  const [two, three] = await Promise.all([member(table, redis.url), member(table, redis.url)])
+  const loads = [one, two, three].flatMap((at) => [
+    startLoad(at.port, 1, (n) => ({ path: n % 2 === 0 ? '/x' : '/shop' })),
+    startLoad(at.port, 1, (n) => ({ path: n % 2 === 0 ? '/x' : '/shop', method: 'POST', body: 'x' })),
   ])
-  await Promise.all(loads.map((load) => load.more(4)))
+  const more = (): Promise<unknown> => Promise.all(loads.map((load) => load.more(4)))
+  const deploy = async (at: Banyan, ...words: string[]): Promise<void> => {
+    await more()
+    const { stdout } = await banyan(at, 'deploy', ...words)
+    expect(stdout).toContain('done')
+  }
+
   const replace = `curl -sf http://127.0.0.1:${port}/$(echo {url} | sed 's/.*://')`
-  const { stdout } = await banyan(two, 'deploy', 'rolling', 'main', '--replace', replace, '--watch', '1s')
-  expect(stdout).toContain('done')
-  await Promise.all(loads.map((load) => load.more(4)))
+  await deploy(two, 'rolling', 'main', '--replace', replace, '--watch', '1s')
+  await deploy(one, 'blue-green', 'main', 'green', '--watch', '1s')
+  await Promise.all([a.replace(), b.replace()])
+  await soon(() => deploy(three, 'blue-green', 'green', 'main', '--watch', '1s'))
+  await green.replace()
+  const few = ['--hold', '1s', '--min-requests', '5', '--max-errors', '100%']
+  await soon(() => deploy(two, 'canary', 'shop', '--steps', '50,100', ...few))
+  await more()
+  await banyan(one, 'set', 'shop', '0')
+  await more()
+  await green.replace()
+  await deploy(three, 'canary', 'main', `127.0.0.1:${a.port}`, '--weights', '3,1', ...few)
+  await banyan(two, 'servers', 'drain', 'main', `127.0.0.1:${b.port}`, '--wait', '1m')
+  await b.replace()
+  await banyan(one, 'servers', 'undrain', 'main', `127.0.0.1:${b.port}`)
+  await banyan(three, 'restore', '1', '--yes')
+  await more()
   for (const load of loads) await load.stop()
   expect(loads.flatMap(({ outcomes }) => outcomes.filter(({ status }) => status !== 200))).toEqual([])
+
+  // Only one that is not asked has clients, and b fails.
+  b.status = 500
+  const load = startLoad(two.port, 4, () => ({ path: '/x' }))
+  const canary = banyan(one, 'deploy', 'canary', 'main', `127.0.0.1:${b.port}`, '--weights', '2', '--hold', '1s')
+  const failed = await canary.catch((error: { code: number; stdout: string }) => error)
+  const why = /failed: .*(\d requests failed|was ejected at instance)/
+  expect(failed).toMatchObject({ code: 6, stdout: expect.stringMatching(why) })
+  await load.stop()
 })

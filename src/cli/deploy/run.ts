@@ -17,12 +17,13 @@ import { CommandError, EXIT, type ExitCode, type Io, jsonText, paint, printable 
 /** One entry of `live` of a server: one address of it. */
 interface LiveServer {
   readonly id: string
+  /** The instance of the proxy that sees it so; '' for the one that is asked. */
+  readonly instance: string
   readonly state: 'up' | 'slow-start' | 'ejected' | 'unhealthy' | 'drained'
   readonly exchanges: number
   readonly failures: number
   readonly clientErrors: number
   readonly redirects: number
-  readonly ejections: number
   readonly health: {
     readonly healthy: boolean
     readonly probes: { readonly good: number; readonly failed: number }
@@ -143,8 +144,10 @@ export class DeployRun {
     return { maxErrors: percent / 100, minExchanges: Number(least) }
   }
 
+  /** The servers of an upstream, as all instances see them. */
   async servers(upstream: string): Promise<readonly DeployServer[]> {
-    return (await this.client.ask('GET', `/upstreams/${encodeURIComponent(upstream)}/servers`)).json.servers
+    const path = `/upstreams/${encodeURIComponent(upstream)}/servers?instances=all`
+    return (await this.client.ask('GET', path)).json.servers.map(asSeenByAll)
   }
 
   /** Polls until `done` returns true. @returns false after the time limit */
@@ -231,14 +234,34 @@ export function everOf(servers: readonly DeployServer[]): Tally {
 }
 
 function throwIfIll(name: string, { id, live }: DeployServer): void {
-  for (const { state, health } of live) {
+  for (const { state, health, instance } of live) {
+    const where = instance === '' ? '' : ` at instance ${instance}`
     if (state === 'unhealthy')
-      throw new DeployFailure(`${name}: server ${id} is unhealthy: ${health?.last?.detail ?? ''}`)
-    if (state === 'ejected') throw new DeployFailure(`${name}: server ${id} was ejected after consecutive failures`)
+      throw new DeployFailure(`${name}: server ${id} is unhealthy${where}: ${health?.last?.detail ?? ''}`)
+    if (state === 'ejected')
+      throw new DeployFailure(`${name}: server ${id} was ejected${where} after consecutive failures`)
   }
 }
 
-/** Whether it is in use and healthy. */
+/** Whether it is in use and healthy, at each instance. */
 export function isGood({ live }: DeployServer): boolean {
-  return live.some(({ state }) => state === 'up' || state === 'slow-start')
+  const instances = Map.groupBy(live, ({ instance }) => instance)
+  const isIn = (some: readonly LiveServer[]): boolean =>
+    some.some(({ state }) => state === 'up' || state === 'slow-start')
+  return instances.size > 0 && instances.values().every(isIn)
+}
+
+/** A server as the API lists it. */
+interface ListedServer extends Omit<DeployServer, 'live'> {
+  readonly live: readonly Omit<LiveServer, 'instance'>[]
+  readonly elsewhere?: readonly { readonly instance: string; readonly live: readonly Omit<LiveServer, 'instance'>[] }[]
+}
+
+/** Each instance counts by itself: their addresses are told apart. */
+function asSeenByAll({ elsewhere = [], ...server }: ListedServer): DeployServer {
+  const own = server.live.map((one) => ({ ...one, instance: '' }))
+  const others = elsewhere.flatMap(({ instance, live }) =>
+    live.map((one) => ({ ...one, id: `${instance} ${one.id}`, instance })),
+  )
+  return { ...server, live: [...own, ...others] }
 }

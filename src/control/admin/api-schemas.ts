@@ -8,6 +8,7 @@ import { MAX_PROBLEMS } from '../../rules/values/problem.ts'
 import { object } from '../../rules/values/schema-blocks.ts'
 import { CACHE_WORDS, REASONS } from '../../state/figures/cell.ts'
 import { SERVER_WORDS } from '../../state/upstreams/figures.ts'
+import { seenServer } from '../cluster/elsewhere.ts'
 import { STORAGES } from '../figures/stored.ts'
 import { INSTANCE_STATES } from './status.ts'
 
@@ -196,13 +197,21 @@ const serverState = object({
   active: count.describe('Requests in flight.'),
   live: z.array(liveServer).describe('One entry per resolved address.'),
 }).meta({ id: 'ServerState' })
+const listedServer = serverState
+  .extend({
+    elsewhere: z
+      .array(object({ instance: z.string(), live: z.array(seenServer) }))
+      .optional()
+      .describe('With `instances=all`: the same server, as the other instances of the cluster see it.'),
+  })
+  .meta({ id: 'ListedServer' })
 const note = z
   .string()
   .nullable()
   .describe('The consequence, if no other server of the upstream receives new requests.')
 
 export const serverAnswer = serverState.extend({ revision }).meta({ id: 'ServerAnswer' })
-export const serversAnswer = object({ revision, upstream: upstreamName, servers: z.array(serverState) }).meta({
+export const serversAnswer = object({ revision, upstream: upstreamName, servers: z.array(listedServer) }).meta({
   id: 'Servers',
 })
 export const drainAnswer = serverAnswer.extend({ note }).meta({ id: 'DrainedServer' })

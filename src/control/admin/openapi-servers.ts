@@ -15,6 +15,7 @@ export const SERVER_OPERATIONS: readonly Operation[] = [
     path: '/upstreams/{name}/servers',
     id: 'listServers',
     summary: 'List the servers of an upstream, including leased ones',
+    query: { instances: 'all: with what the other instances of the cluster see of them.' },
     answers: { 200: schemas.serversAnswer },
   },
   { method: 'get', path: ONE, id: 'getServer', summary: 'Get a server', answers: { 200: schemas.serverAnswer } },

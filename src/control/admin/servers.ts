@@ -32,7 +32,11 @@ export function addServers(router: AdminRouter, parts: AdminParts): void {
   router.get('/upstreams/:name/servers', async (ctx) => {
     const upstream = upstreamOf(ctx, parts)
     const figures = await parts.planes.figures()
-    const servers = serversOf(upstream, parts.fleet).map((one) => serverState(upstream, one, parts.fleet, figures))
+    const others = await elsewhere(ctx, parts, upstream)
+    const servers = serversOf(upstream, parts.fleet).map((one) => ({
+      ...serverState(upstream, one, parts.fleet, figures),
+      ...(others !== null && { elsewhere: others(one) }),
+    }))
     ctx.set('ETag', parts.live.current.etag)
     answerJson(ctx, { revision: parts.live.current.number, upstream: upstream.name, servers })
   })
@@ -42,6 +46,18 @@ export function addServers(router: AdminRouter, parts: AdminParts): void {
   router.delete(ONE, (ctx) => remove(ctx, parts))
   router.post(`${ONE}/drain`, (ctx) => drain(ctx, parts))
   router.post(`${ONE}/undrain`, (ctx) => undrain(ctx, parts))
+}
+
+/** With `instances=all`: servers as the other instances of the cluster see them. Null where that was not asked for. */
+async function elsewhere(ctx: AdminContext, { cluster }: AdminParts, { name }: Upstream) {
+  const said = new URLSearchParams(ctx.querystring)
+  const unknown = [...said.keys()].find((key) => key !== 'instances')
+  if (unknown !== undefined) throw new AdminProblem('malformed-query', `Unknown parameter ${JSON.stringify(unknown)}.`)
+  const whose = said.get('instances')
+  if (whose === null) return null
+  if (whose !== 'all') throw new AdminProblem('malformed-query', 'instances must be all.')
+  const seen = cluster === undefined ? [] : [...(await cluster.elsewhere.ask(name))]
+  return ({ id }: Server) => seen.map(([instance, servers]) => ({ instance, live: servers[id] ?? [] }))
 }
 
 async function put(ctx: AdminContext, parts: AdminParts): Promise<void> {

@@ -8,6 +8,7 @@ import type { RedisStateStore } from '../../state/redis/state-store.ts'
 import type { ControlLog } from '../control-log.ts'
 import type { Reading } from '../table/settled-text.ts'
 import type { ClusterTable } from './cluster-table.ts'
+import { Elsewhere } from './elsewhere.ts'
 import type { FollowedFile } from './followed-file.ts'
 import { type InForce, type Member, Members } from './members.ts'
 import { RampLease } from './ramp-lease.ts'
@@ -41,6 +42,8 @@ export class Cluster {
   readonly store: RedisStateStore
   readonly rampLease: RampLease
   readonly pins: SharedPins
+  /** Servers as the other instances see them. */
+  readonly elsewhere: Elsewhere
   readonly #parts: ClusterParts
   readonly #startedAtMs: number
   #admin = ''
@@ -70,6 +73,7 @@ export class Cluster {
       problem: this.problem,
       active: await this.active(),
     }))
+    this.elsewhere = new Elsewhere(parts.store, parts.instance, this.members)
   }
 
   /** Why this instance does not follow the cluster, or null. */
@@ -126,6 +130,7 @@ export class Cluster {
   async close(): Promise<void> {
     await this.followed?.close()
     this.pins.close()
+    this.elsewhere.close()
     await this.rampLease.close()
     await this.members.close()
     await this.#parts.shared.link.close()

@@ -40,8 +40,18 @@ export function serverState(upstream: Upstream, server: Server, fleet: FleetView
   return facts
 }
 
+/** What this instance sees of the servers of an upstream, for the others of its cluster: by id, one for each address. */
+export function seenServersOf(upstream: Upstream, fleet: FleetView, figures: Figures): Record<string, LiveServer[]> {
+  const liveOf = ({ id }: Server): LiveServer[] =>
+    figuresOf(upstream.name, id, figures).map((one) => liveServer(upstream.name, one, fleet))
+  return Object.fromEntries(serversOf(upstream, fleet).map((server) => [server.id, liveOf(server)]))
+}
+
+/** One address of a server. */
+type LiveServer = ServerFigures & { readonly health: ReturnType<typeof healthState> | null }
+
 /** The figures of a server with its health check state. */
-export function liveServer(upstream: string, figures: ServerFigures, fleet: FleetView): object {
+export function liveServer(upstream: string, figures: ServerFigures, fleet: FleetView): LiveServer {
   const health = fleet.health(upstream, figures.id)
   return { ...figures, health: health === null ? null : healthState(health) }
 }
@@ -57,7 +67,7 @@ export function activeAt(figures: readonly ServerFigures[]): number {
   return figures.reduce((sum, { connections }) => sum + connections.active, 0)
 }
 
-function healthState({ healthy, sinceMs, good, failed, last }: ServerHealth): object {
+function healthState({ healthy, sinceMs, good, failed, last }: ServerHealth) {
   const since = new Date(sinceMs).toISOString()
   if (last === null) return { healthy, since, probes: { good, failed }, last }
   const { atMs, durationMs, ...result } = last
