@@ -3,7 +3,7 @@
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { Exchange } from '../src/proxy/exchange.ts'
 import { logFields } from '../src/proxy/observe.ts'
 import { FAILURES } from '../src/rules/failures/failure.ts'
@@ -83,7 +83,11 @@ routes:
     await ask('/gtins/2', { 'cache-control': 'no-store' })
     await ask('/gtins/3', { range: 'bytes=0-1' })
     await fetch(`http://127.0.0.1:${banyan.adminPort}/routes/ramped/ramp/start`, { method: 'POST' })
-    scrape = await (await fetch(`http://127.0.0.1:${banyan.adminPort}/metrics`)).text()
+    // On a busy machine a worker's figures come with a later scrape.
+    const scrapeNow = async () => (await fetch(`http://127.0.0.1:${banyan.adminPort}/metrics`)).text()
+    await vi.waitFor(async () => expect((scrape = await scrapeNow())).toContain('banyan_redis_hits_total'), {
+      timeout: 120_000,
+    })
   })
 
   afterAll(async () => {

@@ -190,7 +190,8 @@ export class RedisClient {
   get why(): string {
     if (this.#trouble !== null) return this.#trouble
     if (!this.connected) return NOT_CONNECTED
-    return this.usable ? 'redis is connected, its log of purges is being read' : SILENT
+    // Its time over, an open breaker lets a probe through; that says nothing yet.
+    return this.breaker.state === 'closed' ? 'redis is connected, its log of purges is being read' : SILENT
   }
 
   /**
