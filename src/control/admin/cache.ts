@@ -11,6 +11,7 @@ import { type AdminContext, type AdminParts, type AdminRouter, answerJson, clien
 import { parseBody } from '../http/body-schema.ts'
 import { type FieldError, invalidBody } from '../http/problem.ts'
 import { readJson } from './body.ts'
+import { reasonOf } from './write.ts'
 
 const TARGETS = ['everything', 'route', 'upstream', 'url', 'prefix', 'tag'] as const
 const EXPECTED_URL = 'expected a path or an http URL without spaces'
@@ -59,10 +60,10 @@ export function addCache(router: AdminRouter, parts: AdminParts): void {
     const errors = strangers(said, parts.live.current.table)
     if (errors.length > 0) throw invalidBody(errors)
     const target = targetOf(said)
-    const soft = said.soft ?? false
+    const [soft, reason] = [said.soft ?? false, reasonOf(ctx)]
     const result = await parts.planes.purge(target, soft)
     const note = result.entries === 0 ? noteOn(target, parts.live.current.table) : null
-    audit(ctx, parts, { ...target, soft, ...result })
+    audit(ctx, parts, { ...target, soft, reason, ...result })
     answerJson(ctx, { purged: target, soft, ...result, ...(note === null ? {} : { note }) })
   })
 }

@@ -16,6 +16,8 @@ export interface Operation {
   readonly answers: Readonly<Record<number, z.ZodType | string | null>>
   /** Asks for a token with write scope, takes If-Match, dryRun and force. */
   readonly edits?: boolean
+  /** Takes a reason, though it is no edit. */
+  readonly reasoned?: boolean
   /** Further parameters of the query, each with what it says. */
   readonly query?: Readonly<Record<string, string>>
   /** Needs no token. */

@@ -95,5 +95,6 @@ export const RAMP_OPERATIONS: readonly Operation[] = [
 ]
 
 function act(name: string, id: string, summary: string): Operation {
-  return { method: 'post', path: `/routes/{id}/ramp/${name}`, id, summary, body: nothing, answers: { 200: rampAnswer } }
+  const path = `/routes/{id}/ramp/${name}`
+  return { method: 'post', path, id, summary, reasoned: true, body: nothing, answers: { 200: rampAnswer } }
 }

@@ -178,6 +178,7 @@ const OPERATIONS: readonly Operation[] = [
     path: '/cache/purge',
     id: 'purgeCache',
     summary: 'Purge the cache of all processes',
+    reasoned: true,
     body: { types: [JSON_TYPE], schema: purgeBody },
     answers: { 200: schemas.purgeAnswer },
   },
@@ -240,7 +241,7 @@ const EDIT_PARAMETERS = {
     'The ETag of the revision that the edit is based on; 412 if it is not current. With * a PUT requires the route to exist.',
   ),
   ifNoneMatch: header('If-None-Match', '* with PUT of a route: 412 if the route exists.'),
-  reason: header('Banyan-Reason', 'The reason, at most 500 characters; stored with the revision.'),
+  reason: header('Banyan-Reason', 'The reason, at most 500 characters; stored with the revision, or logged.'),
 }
 
 const PROBLEM = { $ref: '#/components/responses/Problem' }
@@ -276,9 +277,12 @@ export function openApi(): object {
   }
 }
 
-function described({ id, path, summary, body, answers, edits, open, query }: Operation, components: Schemas): object {
+function described(
+  { id, path, summary, body, answers, edits, reasoned, open, query }: Operation,
+  components: Schemas,
+): object {
   const names = [...path.matchAll(/\{([a-z]+)\}/g)].map(([, name]) => name as string)
-  const shared = edits === true ? Object.keys(EDIT_PARAMETERS) : []
+  const shared = edits === true ? Object.keys(EDIT_PARAMETERS) : reasoned === true ? ['reason'] : []
   return {
     operationId: id,
     summary,

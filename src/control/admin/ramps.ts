@@ -16,7 +16,7 @@ import type { RampView } from '../ramps/views.ts'
 import { keylessSteps } from '../table/simulation.ts'
 import { inTurns } from '../turns.ts'
 import { readJson, readNothing } from './body.ts'
-import { claimRamps, mustOwn, noSuchRoute } from './write.ts'
+import { claimRamps, mustOwn, noSuchRoute, reasonOf } from './write.ts'
 
 /** Longest reason of a step. */
 const MAX_REASON_LENGTH = 400
@@ -40,14 +40,17 @@ export function addRamps(router: AdminRouter, parts: AdminParts): void {
   router.get('/ramps', (ctx) => answerJson(ctx, { ramps: ramps.views().map((view) => rampState(view, ramps)) }))
   router.get('/routes/:id/ramp', (ctx) => answerRamp(ctx, parts))
 
-  const act = (name: string, action: (ctx: AdminContext, id: string, by: string) => Promise<void>): void => {
+  const act = (
+    name: string,
+    action: (ctx: AdminContext, id: string, by: string, reason: string | null) => Promise<void>,
+  ): void => {
     router.post(`/routes/:id/ramp/${name}`, async (ctx) => {
       const id = ctx.params.id as string
       mustOwn(parts)
       routeOf(id, parts)
       await claimRamps(parts)
       try {
-        await action(ctx, id, ctx.state.author ?? 'anonymous')
+        await action(ctx, id, ctx.state.author ?? 'anonymous', reasonOf(ctx))
       } catch (error) {
         if (error instanceof RampRefusal) throw new AdminProblem('ramp-refused', `${error.message}.`)
         throw error
@@ -57,22 +60,24 @@ export function addRamps(router: AdminRouter, parts: AdminParts): void {
     })
   }
   for (const [name, action] of Object.entries({
-    pause: (id: string, by: string) => ramps.pause(id, by),
-    resume: (id: string, by: string) => ramps.resume(id, by),
-    approve: (id: string, by: string) => ramps.approve(id, by),
+    pause: (id: string, by: string, reason: string | null) => ramps.pause(id, by, reason),
+    resume: (id: string, by: string, reason: string | null) => ramps.resume(id, by, reason),
+    approve: (id: string, by: string, reason: string | null) => ramps.approve(id, by, reason),
   })) {
-    act(name, async (ctx, id, by) => {
+    act(name, async (ctx, id, by, reason) => {
       await readNothing(ctx.req)
-      await action(id, by)
+      await action(id, by, reason)
     })
   }
-  act('start', async (ctx, id, by) => {
+  act('start', async (ctx, id, by, reason) => {
     const { plan = null } = parseBody(startBody, await bodyOf(ctx))
     if (plan === null) viewOf(id, parts)
-    await ramps.begin(id, by, plan)
+    await ramps.begin(id, by, plan, reason)
   })
   act('step', async (ctx, id, by) => ramps.step(id, by, parseBody(stepBody, await bodyOf(ctx)).reason))
-  act('abort', async (ctx, id, by) => ramps.abort(id, by, parseBody(abortBody, await bodyOf(ctx)).back === true))
+  act('abort', async (ctx, id, by, reason) =>
+    ramps.abort(id, by, parseBody(abortBody, await bodyOf(ctx)).back === true, reason),
+  )
 }
 
 async function bodyOf({ req }: AdminContext): Promise<unknown> {

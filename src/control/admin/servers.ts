@@ -16,7 +16,7 @@ import { isJsonObject } from '../http/merge-patch.ts'
 import { AdminProblem, invalidBody } from '../http/problem.ts'
 import type { Change } from '../table/edit-outcome.ts'
 import { readJson, readNothing } from './body.ts'
-import { makeEdit, mustOwn, noSuchServer, noSuchUpstream, tellInForce } from './write.ts'
+import { makeEdit, mustOwn, noSuchServer, noSuchUpstream, reasonOf, tellInForce } from './write.ts'
 
 const JSON_TYPES = ['application/json']
 const PATCH_TYPES = ['application/merge-patch+json', 'application/json']
@@ -149,10 +149,10 @@ async function remove(ctx: AdminContext, parts: AdminParts): Promise<void> {
 /** Answers at once, or with `wait` when nothing runs there any more or the time is over. */
 async function drain(ctx: AdminContext, parts: AdminParts): Promise<void> {
   const { upstream, server } = serverOf(ctx, parts)
-  const waitMs = waitOf(ctx)
+  const [waitMs, reason] = [waitOf(ctx), reasonOf(ctx)]
   await readNothing(ctx.req)
   mustOwn(parts)
-  if (await shared(parts.fleet.setDrained(upstream.name, server.id, true))) audit(ctx, parts, 'drained', {})
+  if (await shared(parts.fleet.setDrained(upstream.name, server.id, true))) audit(ctx, parts, 'drained', { reason })
   await awaitOthers(ctx, parts)
   const untilMs = parts.now() + waitMs
   const active = async () =>
@@ -165,9 +165,10 @@ async function drain(ctx: AdminContext, parts: AdminParts): Promise<void> {
 async function undrain(ctx: AdminContext, parts: AdminParts): Promise<void> {
   const { upstream, server } = serverOf(ctx, parts)
   noQuery(ctx)
+  const reason = reasonOf(ctx)
   await readNothing(ctx.req)
   mustOwn(parts)
-  if (await shared(parts.fleet.setDrained(upstream.name, server.id, false))) audit(ctx, parts, 'undrained', {})
+  if (await shared(parts.fleet.setDrained(upstream.name, server.id, false))) audit(ctx, parts, 'undrained', { reason })
   await awaitOthers(ctx, parts)
   await answerServer(ctx, parts)
 }

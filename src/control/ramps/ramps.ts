@@ -26,7 +26,7 @@ import { RampLook } from './look.ts'
 import { nameOf, RAMP_FORMAT, type RampedRoute, type RampRecord } from './record.ts'
 import { fieldsSeen, newRun, type Run } from './run.ts'
 import { mustHave, noRamp, planIn, plansOf, startable } from './start.ts'
-import { RampRefusal, RampSteps, type StepParts, settle, strayOf } from './steps.ts'
+import { RampRefusal, RampSteps, type StepParts, settle, strayOf, withReason } from './steps.ts'
 import { RampStore } from './store.ts'
 import { figuresOf, type RampFigures, type RampView, viewOf } from './views.ts'
 
@@ -146,8 +146,14 @@ export class Ramps {
    * @param said the plan; null for that of the table
    * @throws {RampRefusal}
    */
-  begin(id: string, by: string, said: NonNullable<RouteDocument['ramp']> | null = null): Promise<void> {
+  begin(
+    id: string,
+    by: string,
+    said: NonNullable<RouteDocument['ramp']> | null = null,
+    reason: string | null = null,
+  ): Promise<void> {
     return this.#alone(async () => {
+      const started = withReason(`started by ${by}`, reason)
       const ownPlan = said === null ? null : compileRamp(said)
       const { plan, route, routes } = startable(this.#table, id, ownPlan, [...this.#runs.values()])
       await this.#parts.planes.evidence.ready()
@@ -155,16 +161,16 @@ export class Ramps {
       const record: RampRecord = {
         ...{ format: RAMP_FORMAT, name: route.salt, plan: said, status: 'waiting', step: null, percent: route.percent },
         ...{ heldMs: 0, controlHeldMs: 0, isApproved: false, intent: null, events: [] },
-        ...{ startedAtMs: this.#parts.now(), startedBy: by, why: `started by ${by}` },
+        ...{ startedAtMs: this.#parts.now(), startedBy: by, why: started },
         routes: routes.map((one) => this.#fresh(one)),
       }
       const run = newRun(record, ownPlan, plan.guard)
       const action = nextAction(plan, run.record, null, this.#look.gates(run, plan))
       try {
         await this.#tellJudged([...this.#runs.values(), run])
-        if (action.kind === 'step') await this.#steps.goTo(run, action.to, by, `started by ${by}`)
+        if (action.kind === 'step') await this.#steps.goTo(run, action.to, by, started)
         else if (action.kind === 'stay')
-          await this.#steps.set(run, action.status, by, `started by ${by}, ${action.why}`)
+          await this.#steps.set(run, action.status, by, withReason(`started by ${by}, ${action.why}`, reason))
       } catch (error) {
         // What was stored before stays, if there was anything.
         if (known === undefined) await this.#store.remove(route.salt)
@@ -177,12 +183,12 @@ export class Ramps {
   }
 
   /** @throws {RampRefusal} */
-  pause(id: string, by: string): Promise<void> {
-    return this.#change(id, (run) => this.#steps.set(run, 'paused', by, `paused by ${by}`))
+  pause(id: string, by: string, reason: string | null = null): Promise<void> {
+    return this.#change(id, (run) => this.#steps.set(run, 'paused', by, withReason(`paused by ${by}`, reason)))
   }
 
   /** Goes on at the step that its percent has reached. @throws {RampRefusal} */
-  resume(id: string, by: string): Promise<void> {
+  resume(id: string, by: string, reason: string | null = null): Promise<void> {
     return this.#change(id, (run, plan, name) => {
       const { record } = run
       if (record.status !== 'paused') throw new RampRefusal(`the ramp of ${name} is ${record.status}, not paused`)
@@ -200,18 +206,18 @@ export class Ramps {
         }
       }
       const status = run.record.step === null ? 'waiting' : 'running'
-      return this.#steps.set(run, status, by, `resumed by ${by} at ${percent} %`)
+      return this.#steps.set(run, status, by, withReason(`resumed by ${by} at ${percent} %`, reason))
     })
   }
 
   /** Lets the next step be taken, as soon as the evidence allows it. @throws {RampRefusal} */
-  approve(id: string, by: string): Promise<void> {
+  approve(id: string, by: string, reason: string | null = null): Promise<void> {
     return this.#change(id, async (run, plan, name) => {
       const next = stepAfter(plan, run.record)
       if (next === null || !plan.approve.includes(next) || run.record.isApproved)
         throw new RampRefusal(`the ramp of ${name} waits for no approval of its next step`)
       run.record = { ...run.record, isApproved: true }
-      await this.#steps.note(run, by, `step ${printStep(next)} approved by ${by}`)
+      await this.#steps.note(run, by, withReason(`step ${printStep(next)} approved by ${by}`, reason))
     })
   }
 
@@ -229,10 +235,13 @@ export class Ramps {
   }
 
   /** Ends it. @param isBack percent goes back to what it was before the start @throws {RampRefusal} */
-  abort(id: string, by: string, isBack: boolean): Promise<void> {
+  abort(id: string, by: string, isBack: boolean, reason: string | null = null): Promise<void> {
     return this.#change(id, async (run) => {
-      if (isBack) await this.#steps.undo(run, by)
-      else await this.#steps.set(run, 'aborted', by, `aborted by ${by}, percent stays at ${run.record.percent} %`)
+      if (isBack) await this.#steps.undo(run, by, reason)
+      else {
+        const what = `aborted by ${by}, percent stays at ${run.record.percent} %`
+        await this.#steps.set(run, 'aborted', by, withReason(what, reason))
+      }
       await this.#tellJudged()
     })
   }

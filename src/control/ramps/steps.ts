@@ -84,9 +84,9 @@ export class RampSteps {
   }
 
   /** Percent goes back to what it was before the start, by a person's word. @throws {RampRefusal} */
-  async undo(run: Run, by: string): Promise<void> {
-    await this.#edit(run, 'abort', by, `ramp aborted by ${by}`)
-    await this.set(run, 'aborted', by, `aborted by ${by}, back to ${backText(run.record)}`)
+  async undo(run: Run, by: string, reason: string | null): Promise<void> {
+    await this.#edit(run, 'abort', by, withReason(`ramp aborted by ${by}`, reason))
+    await this.set(run, 'aborted', by, withReason(`aborted by ${by}, back to ${backText(run.record)}`, reason))
   }
 
   /** Sets its status, and tells it. */
@@ -205,4 +205,9 @@ function whyNot(outcome: Exclude<EditOutcome, { kind: 'done' }>): string {
   if ('message' in outcome) return outcome.message
   if (outcome.kind === 'outdated') return 'it was changed at the same time; try again'
   return outcome.kind
+}
+
+/** What somebody did, and why where they have said it. */
+export function withReason(what: string, reason: string | null): string {
+  return reason === null ? what : `${what}: ${reason}`
 }
