@@ -181,15 +181,19 @@ export class Live {
 export const live = new Live()
 
 /** A side as one, where it is several upstreams: the slowest and the mean of the errors. */
-export function sideOf({ sides }: Figures, names: readonly string[]): Side | undefined {
+export function sideOf<One extends Partial<Side> & Pick<Side, 'exchanges' | 'errorRatio' | 'p95Ms'>>(
+  sides: Readonly<Record<string, One>>,
+  names: readonly string[],
+): One | undefined {
   // What fell back from one of several is counted for all of them together.
   const found = [...new Set([...names, names.join(', ')])].flatMap((name) => sides[name] ?? [])
   if (found.length < 2) return found[0]
   const exchanges = found.reduce((sum, side) => sum + side.exchanges, 0)
   const errors = found.reduce((sum, side) => sum + (side.errorRatio ?? 0) * side.exchanges, 0)
   const slowest = (name: 'p50Ms' | 'p95Ms'): number | null =>
-    found.reduce<number | null>((most, side) => (side[name] === null ? most : Math.max(most ?? 0, side[name])), null)
+    found.reduce<number | null>((most, side) => (side[name] == null ? most : Math.max(most ?? 0, side[name])), null)
   return {
+    ...(found[0] as One),
     exchanges,
     errorRatio: exchanges === 0 ? null : errors / exchanges,
     p50Ms: slowest('p50Ms'),

@@ -8,6 +8,7 @@ import { useLive, usePlace } from './hooks.ts'
 import { html } from './html.ts'
 import { live } from './live.ts'
 import { ActDialog, type Ask, type Plan } from './parts/dialog.ts'
+import { holdWhilePressed } from './parts/press.ts'
 import { SignIn } from './parts/sign-in.ts'
 import { Cache } from './views/cache.ts'
 import { Endpoints } from './views/endpoints.ts'
@@ -99,6 +100,7 @@ function signOut(): void {
   live.restart()
 }
 
+holdWhilePressed()
 void live.run()
 const place = document.getElementById('page') as HTMLElement
 // What stands there is painted while this is loaded.

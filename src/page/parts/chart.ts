@@ -115,7 +115,7 @@ export function Curves({ label, series, data, unit, max }: Chart) {
     }
   }, [series.map((one) => one.label).join()])
   useEffect(() => plot.current?.setData(data as unknown as AlignedData), [data])
-  return html`<figure class="chart"><figcaption>${label}</figcaption><div ref=${place} role="img" aria-label=${label}></div></figure>`
+  return html`<figure class="chart"><figcaption>${label}</figcaption><div ref=${place} role="img" aria-label=${`${label}${spanText(data[0] ?? [])}`}></div></figure>`
 }
 
 function addStyles(): void {
@@ -132,8 +132,18 @@ function inner({ data: [times] }: { readonly data: AlignedData }): number[] {
   return Array.from({ length: Math.max(0, times.length - 2) }, (_, n) => n + 1)
 }
 
+/** From when to when, for those who see no axis. */
+function spanText(times: readonly (number | null)[]): string {
+  const [first, last] = [times[0], times.at(-1)]
+  return first == null || last == null ? '' : `, from ${momentText(first)} to ${momentText(last)}`
+}
+
 /** With the day where the curve is longer than one. */
 function whenText(time: number, times: ArrayLike<number> | undefined): string {
   const length = times === undefined || times.length === 0 ? 0 : (times[times.length - 1] ?? 0) - (times[0] ?? 0)
-  return length > DAY_S ? timeText(new Date(time * 1000).toISOString()) : clockText(time)
+  return length > DAY_S ? momentText(time) : clockText(time)
+}
+
+function momentText(seconds: number): string {
+  return timeText(new Date(seconds * 1000).toISOString())
 }

@@ -17,6 +17,8 @@ export interface Plan {
   readonly act: Act
   /** The API can be asked what it would do (`?dryRun=true`). */
   readonly dryRun?: boolean
+  /** What the API is asked as a dry run instead, for an act that has none of its own. */
+  readonly preview?: Act
   /** Takes something away from clients or people. */
   readonly isGrave?: boolean
   /** Puts the reason into the body too, for those that want it there. */
@@ -47,10 +49,11 @@ export function ActDialog({ plan, onClose }: { plan: Plan; onClose: () => void }
   const [preview, setPreview] = useState<DryRun | null>(null)
   const [isBusy, setBusy] = useState(false)
 
+  const asked = plan.dryRun === true ? plan.act : plan.preview
   useEffect(() => dialog.current?.showModal(), [])
   useEffect(() => {
-    if (plan.dryRun !== true) return
-    act<DryRun>({ ...plan.act, path: `${plan.act.path}?dryRun=true` }).then(setPreview, (error: Error) =>
+    if (asked === undefined) return
+    act<DryRun>({ ...asked, path: `${asked.path}?dryRun=true` }).then(setPreview, (error: Error) =>
       setProblem(error.message),
     )
   }, [plan])
@@ -76,7 +79,7 @@ export function ActDialog({ plan, onClose }: { plan: Plan; onClose: () => void }
       <form onSubmit=${submit}>
         <h2 id="dialog-title">${plan.title}</h2>
         ${plan.note && html`<p>${plan.note}</p>`}
-        ${plan.dryRun === true && html`<${Preview} preview=${preview} />`}
+        ${asked !== undefined && problem === null && html`<${Preview} preview=${preview} />`}
         <label class="stacked">Reason <input name="reason" value=${reason} maxLength="400" required autocomplete="off" autofocus
           onInput=${(event: Event) => setReason((event.target as HTMLInputElement).value)} /></label>
         <p role="alert" class="problem">${problem}</p>

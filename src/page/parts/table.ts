@@ -1,5 +1,6 @@
 /**
- * A table that fits: on a narrow screen each row is a block, with the title of its column before each cell.
+ * A table that fits: on a narrow screen each row is a block, with the title of its column before each cell. Rows keep their elements by
+ * key, so that what is focused in one stays so when others come.
  */
 import type { VNode } from 'preact'
 import { html } from '../html.ts'
@@ -32,10 +33,12 @@ export function DataTable({ label, titles, rows, isEven = false }: Table) {
   return html`
     <div class="wide" tabindex="0" role="group" aria-label=${label}><table class=${isEven ? 'even' : undefined}>
       <thead><tr>${titles.map((title) => html`<th scope="col">${title === '' ? html`<span class="hidden">Acts</span>` : title}</th>`)}</tr></thead>
-      <tbody>${rows.map(({ key, cells: [name, ...cells], below = null }) => [
-        html`<tr key=${key}><th scope="row">${name}</th>${cells.map((cell, n) => html`<td data-name=${others[n]} class=${isShort(cell) ? 'short' : undefined}>${cell}</td>`)}</tr>`,
-        below !== null && html`<tr key=${`${key} below`}><td colspan=${titles.length}>${below}</td></tr>`,
-      ])}</tbody>
+      <tbody>${rows.flatMap(({ key, cells: [name, ...cells], below = null }) => {
+        const row = html`<tr key=${key}><th scope="row">${name}</th>${cells.map((cell, n) => html`<td data-name=${others[n]} class=${isShort(cell) ? 'short' : undefined}>${cell}</td>`)}</tr>`
+        return below === null
+          ? [row]
+          : [row, html`<tr key=${`${key} below`}><td colspan=${titles.length}>${below}</td></tr>`]
+      })}</tbody>
     </table></div>`
 }
 

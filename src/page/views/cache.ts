@@ -6,6 +6,7 @@ import { bytesText, countText } from '../format.ts'
 import { useResource } from '../hooks.ts'
 import { html } from '../html.ts'
 import type { Ask } from '../parts/dialog.ts'
+import { purgedText } from '../parts/purged.ts'
 
 interface CacheState {
   readonly memory: { readonly entries: number; readonly bytes: number; readonly maxBytes: number }
@@ -21,13 +22,17 @@ export function Cache({ ask }: { ask: Ask }) {
   const { body, error, again } = useResource<CacheState>('/cache', EVERY_MS)
   const [kind, setKind] = useState<string>('url')
   const [value, setValue] = useState('')
+  const [told, setTold] = useState('')
   const purge = (what: object, words: string): void =>
     ask({
       title: `Purge ${words}`,
       verb: 'Purge',
       isGrave: true,
       act: { method: 'POST', path: '/cache/purge', body: what },
-      onDone: again,
+      onDone: (answer) => {
+        setTold(purgedText(answer))
+        again()
+      },
     })
   return html`
     <main id="main" tabindex="-1">
@@ -50,7 +55,7 @@ export function Cache({ ask }: { ask: Ask }) {
             <label>Value <input required value=${value} onInput=${(event: Event) => setValue((event.target as HTMLInputElement).value)} /></label>
             <button class="grave">Purge…</button>
             <button type="button" class="grave" onClick=${() => purge({ everything: true }, 'everything')}>Everything…</button>
-          </form></section>
+          </form><p role="status">${told}</p></section>
         <section class="card" aria-label="Counters"><h2>Counters</h2><dl class="counters">${Object.entries(
           body.counters,
         )

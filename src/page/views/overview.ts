@@ -82,7 +82,7 @@ function Whole() {
 
 function RouteRow({ row, figures }: { row: Row; figures: Figures | undefined }) {
   const to = row.to.join(', ')
-  const [old, now] = figures === undefined ? [] : [sideOf(figures, [row.from]), sideOf(figures, row.to)]
+  const [old, now] = figures === undefined ? [] : [sideOf(figures.sides, [row.from]), sideOf(figures.sides, row.to)]
   return html`
     <div role="row" class="route">
       <span role="cell" class="name"><a href=${`#${at`/routes/${row.id}`}`}>${row.id}</a>

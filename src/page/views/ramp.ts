@@ -17,6 +17,8 @@ interface RampState {
   readonly step: number | 'all' | null
   readonly next: number | 'all' | null
   readonly heldSeconds: number | null
+  /** What the percent was before the start. */
+  readonly before: { readonly percent: number } | null
   readonly startedAt: string | null
   readonly startedBy: string | null
   readonly verdict: { readonly verdict: string; readonly words: string } | null
@@ -63,6 +65,7 @@ export function Ramp({ id, ask }: { id: string; ask: Ask }) {
       path: at`/routes/${id}/ramp/${name}`,
       ...(name === 'abort' ? { body: { back: true } } : name === 'step' ? { body: {} } : {}),
     },
+    ...previewOf(name, body, id),
     ...(name === 'step' ? { reasonInBody: true } : {}),
     ...(name === 'abort' ? { note: 'The percent goes back to what it was before the start.' } : {}),
     onDone: again,
@@ -86,7 +89,7 @@ export function Ramp({ id, ask }: { id: string; ask: Ask }) {
       ${body.problem !== null && html`<p class="problem">${body.problem}</p>`}
       <p class="tools">${(ACTS[body.status] ?? []).map(
         (name) =>
-          html`<button type="button" class=${name === 'abort' ? 'grave' : ''} onClick=${() => ask(plan(name))}>${capital(name)}…</button>`,
+          html`<button key=${name} type="button" class=${name === 'abort' ? 'grave' : ''} onClick=${() => ask(plan(name))}>${capital(name)}…</button>`,
       )}</p>
       ${
         body.evidence.length > 0 &&
@@ -112,6 +115,13 @@ export function Ramp({ id, ask }: { id: string; ask: Ask }) {
           )}</ul>`
       }
     </section>`
+}
+
+/** What the percent that an act leads to would change. */
+function previewOf(name: string, { next, before }: RampState, id: string): Pick<Plan, 'preview'> {
+  const step = name === 'abort' ? (before?.percent ?? null) : ['start', 'approve', 'step'].includes(name) ? next : null
+  if (step === null) return {}
+  return { preview: { method: 'PATCH', path: at`/routes/${id}`, body: { percent: step === 'all' ? 100 : step } } }
 }
 
 function sidesText(sides: Sides | undefined) {

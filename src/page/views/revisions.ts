@@ -88,11 +88,11 @@ function Details({ one, isInForce, ask, onDone }: { one: Revision; isInForce: bo
       onDone,
     })
   return html`
-    ${body === null ? html`<p>${error ?? 'Loading…'}</p>` : body.diff === null ? html`<p class="dim">The first one that is stored.</p>` : html`<${Diff} text=${body.diff} />`}
     <p class="tools">
       ${!isInForce && html`<button type="button" class="grave" onClick=${plan('restore')}>Restore…</button>`}
       <button type="button" class="grave" onClick=${plan('revert')}>Revert…</button>
-    </p>`
+    </p>
+    ${body === null ? html`<p>${error ?? 'Loading…'}</p>` : body.diff === null ? html`<p class="dim">The first one that is stored.</p>` : html`<${Diff} text=${body.diff} />`}`
 }
 
 function isOf(route: string): (change: Change) => boolean {

@@ -3,20 +3,20 @@
  */
 import { useState } from 'preact/hooks'
 import { at } from '../api.ts'
-import { countText, msText, percentText, rateText, ratioText } from '../format.ts'
+import { countText, percentText, rateText } from '../format.ts'
 import { useLive, useResource } from '../hooks.ts'
 import { html } from '../html.ts'
-import { sideOf } from '../live.ts'
 import { ShareBar } from '../parts/bar.ts'
-import { type Curve, Curves } from '../parts/chart.ts'
+import { Curves } from '../parts/chart.ts'
 import type { Ask } from '../parts/dialog.ts'
-import { DataTable } from '../parts/table.ts'
+import { purgedText } from '../parts/purged.ts'
 import { Comparisons } from './comparisons.ts'
 import { Explain } from './explain.ts'
 import { RampMark } from './overview.ts'
 import { Ramp } from './ramp.ts'
 import { Retirement } from './retirement.ts'
 import { type Listed, RevisionList } from './revisions.ts'
+import { SidesCard } from './sides.ts'
 
 /** The percents that one click asks for. */
 const STEPS = [0, 1, 5, 25, 50, 100]
@@ -26,14 +26,12 @@ export function RouteView({ id, ask }: { id: string; ask: Ask }) {
   const row = state.rows.find((one) => one.id === id)
   const figures = state.figures.get(id)
   const [percent, setPercent] = useState('')
+  const [told, setTold] = useState('')
   if (row === undefined) {
     const text = state.rows.length === 0 ? 'Loading…' : `There is no route ${id}.`
     return html`<main id="main" tabindex="-1"><p><a href="#/">Routes</a></p><h1>${id}</h1><p>${text}</p></main>`
   }
   const to = row.to.join(', ')
-  // Each of several targets by itself.
-  const sides = [[row.from], ...(row.to.length > 1 ? row.to.map((name) => [name]) : []), row.to]
-  const points = state.pointsOf(id)
   const move = (wanted: number): void =>
     ask({
       title: `Move ${id} from ${row.percent} to ${wanted} %`,
@@ -48,18 +46,8 @@ export function RouteView({ id, ask }: { id: string; ask: Ask }) {
       verb: 'Purge',
       isGrave: true,
       act: { method: 'POST', path: '/cache/purge', body: { route: id } },
+      onDone: (answer) => setTold(purgedText(answer)),
     })
-  const times = points.map(({ atMs }) => atMs / 1000)
-  const curve = (name: 'errorRatio' | 'p95Ms', factor: number) => [
-    times,
-    ...[[row.from], row.to].map((side) =>
-      points.map(({ figures: seen }) => scaled(sideOf(seen, side)?.[name], factor)),
-    ),
-  ]
-  const series: readonly Curve[] = [
-    { label: row.from, color: 'old' },
-    { label: to, color: 'new' },
-  ]
   return html`
     <main id="main" tabindex="-1">
       <p><a href="#/">Routes</a></p>
@@ -81,32 +69,9 @@ export function RouteView({ id, ask }: { id: string; ask: Ask }) {
           <button>Move…</button>
           ${row.caches && html`<button type="button" class="grave" onClick=${purge}>Purge cache…</button>`}
         </form>
+        <p role="status">${told}</p>
       </section>
-      <section class="card" aria-label="Sides">
-        <${DataTable} label="Sides" titles=${['Side, last minute', 'Requests', 'Errors', 'p50', 'p95']}
-          rows=${sides.map((side, n) => {
-            const seen = figures === undefined ? undefined : sideOf(figures, side)
-            const name = side.join(', ')
-            return {
-              key: name,
-              cells: [
-                html`<span class=${n === 0 ? 'old' : 'new'}>${name}</span>`,
-                countText(seen?.exchanges ?? 0),
-                ratioText(seen?.errorRatio),
-                msText(seen?.p50Ms),
-                msText(seen?.p95Ms),
-              ],
-            }
-          })} />
-        ${
-          times.length > 1
-            ? html`<div class="charts">
-            <${Curves} label="Errors of the last minute" unit="%" series=${series} data=${curve('errorRatio', 100)} />
-            <${Curves} label="p95 of the last minute" unit="ms" series=${series} data=${curve('p95Ms', 1)} />
-          </div>`
-            : html`<p class="dim">Curves begin with the first requests after the page was opened.</p>`
-        }
-      </section>
+      <${SidesCard} row=${row} figures=${figures} points=${state.pointsOf(id)} />
       <${PercentHistory} id=${id} percent=${row.percent} />
       ${row.ramps && html`<${Ramp} id=${id} ask=${ask} />`}
       <${Comparisons} id=${id} ask=${ask} />
@@ -120,23 +85,22 @@ export function RouteView({ id, ask }: { id: string; ask: Ask }) {
 function PercentHistory({ id, percent }: { id: string; percent: number }) {
   const { revision } = useLive()
   const { body } = useResource<Listed>('/revisions', 0, revision)
-  if (body === null) return null
-  const moves = body.revisions.flatMap(({ at: when, summary }) => {
+  const moves = (body?.revisions ?? []).flatMap(({ at: when, summary }) => {
     const change = summary?.changes.find(({ what, name }) => what === 'route' && name === id)
     const move = change?.keys.find(({ key }) => key === 'percent')
     return move === undefined
       ? []
       : [{ at: Date.parse(when) / 1000, before: Number(move.before ?? 0), after: Number(move.after ?? 0) }]
   })
-  const first = moves.at(-1)
-  if (first === undefined) return null
   const now = Date.now() / 1000
+  const first = moves.at(-1) ?? { at: Date.parse(body?.revisions.at(-1)?.at ?? '') / 1000 || now, before: percent }
   const length = Math.max(60, now - first.at)
   const times = [first.at - length / 20, ...moves.map(({ at: when }) => when).toReversed(), now]
   const percents = [first.before, ...moves.map(({ after }) => after).toReversed(), percent]
+  const revisions = moves.length === 1 ? 'the revision' : `the ${countText(moves.length)} revisions`
   return html`
     <section class="card" aria-label="Percent">
-      <${Curves} label=${`Percent, with ${moves.length === 1 ? 'the revision' : `the ${countText(moves.length)} revisions`} that moved it`} unit="%"
+      <${Curves} label=${moves.length === 0 ? 'Percent, moved by no revision that is stored' : `Percent, with ${revisions} that moved it`} unit="%"
         series=${[{ label: 'asked for', color: 'new', isStepped: true }]} data=${[times, percents]} />
     </section>`
 }
@@ -144,8 +108,4 @@ function PercentHistory({ id, percent }: { id: string; percent: number }) {
 /** A path that a pattern takes. */
 function exampleOf(pattern: string): string {
   return pattern.replaceAll(/:[A-Za-z_]\w*/g, '1').replace('*', '')
-}
-
-function scaled(value: number | null | undefined, factor: number): number | null {
-  return value === null || value === undefined ? null : value * factor
 }

@@ -43,11 +43,19 @@ const EVERY_MS = 2_000
 
 export function Servers({ ask }: { ask: Ask }) {
   const { body, error, again } = useResource<Upstreams>('/upstreams', EVERY_MS)
-  const drain = (upstream: string, server: Server): void => {
+  const drain = (upstream: string, servers: readonly Server[], server: Server): void => {
     const verb = isDrained(server) ? 'undrain' : 'drain'
+    const others = new Set(
+      servers
+        .filter((one) => !isDrained(one))
+        .map(({ id }) => id)
+        .filter((id) => id !== server.id),
+    ).size
+    const rest =
+      others === 0 ? `No other server of ${upstream} takes requests` : `${countText(others)} of its servers go on`
     ask({
       title: `${verb === 'drain' ? 'Drain' : 'Undrain'} ${server.id} of ${upstream}`,
-      note: verb === 'drain' ? 'It gets no new requests; those in flight finish.' : 'It gets requests again.',
+      note: verb === 'drain' ? `It gets no new requests; those in flight finish. ${rest}.` : 'It gets requests again.',
       verb: verb === 'drain' ? 'Drain' : 'Undrain',
       isGrave: verb === 'drain',
       act: { method: 'POST', path: at`/upstreams/${upstream}/servers/${server.id}/${verb}` },
@@ -76,7 +84,7 @@ export function Servers({ ask }: { ask: Ask }) {
                   server.connections.active,
                   countText(server.exchanges),
                   countText(server.failures),
-                  html`<button type="button" onClick=${() => drain(name, server)}>${isDrained(server) ? 'Undrain' : 'Drain'}…<span class="hidden"> ${server.id}</span></button>`,
+                  html`<button type="button" onClick=${() => drain(name, live.servers, server)}>${isDrained(server) ? 'Undrain' : 'Drain'}…<span class="hidden"> ${server.id}</span></button>`,
                 ],
               }))} />
           </section>`,

@@ -214,6 +214,70 @@ test('the instances of a cluster: which revision each has, and who runs the ramp
   await expect.poll(() => rows.count()).toBe(1)
 })
 
+test('the curves of a route have what was before the page was opened, and go on from there', async () => {
+  const banyan = await started()
+  await asks(banyan, '/lookup/1', 20)
+  const page = await opened(banyan, '/')
+  // A step of hours ago before those of the API.
+  const earlier = {
+    at: new Date(Date.now() - 7_200_000).toISOString(),
+    sides: { main: { exchanges: 9, errorRatio: 0.5, p95Ms: 8 } },
+  }
+  let own: { sides: object }[] = []
+  await page.route('**/routes/lookup/history', async (route) => {
+    const answer = await (await route.fetch()).json()
+    own = answer.steps
+    await route.fulfill({ json: { ...answer, steps: [earlier, ...own] } })
+  })
+  await page.goto(page.url().replace(/#.*/, '#/routes/lookup'))
+  const sides = page.getByRole('region', { name: 'Sides' })
+  const span = async (): Promise<string> =>
+    (await sides.getByRole('img').first().getAttribute('aria-label', PATIENCE)) as string
+  await sides.getByLabel('Curves of the last').selectOption('6 hours', PATIENCE)
+  await expect.poll(span).toMatch(/^Errors, from .+ to /)
+  expect(Object.keys(own.at(-1)?.sides ?? {}).toSorted()).toEqual(['main', 'new'])
+  const drawn = await span()
+  await asks(banyan, '/lookup/1', 3)
+  await expect.poll(span).not.toBe(drawn)
+  // The time that it begins with stays.
+  expect((await span()).split(' to ')[0]).toBe(drawn.split(' to ')[0])
+  await sides.getByLabel('Curves of the last').selectOption('15 minutes')
+  await expect.poll(span).not.toContain(drawn.split(' to ')[0])
+})
+
+test('a click is not lost to what comes in between, nor is the focus', async () => {
+  const banyan = await started()
+  const change = (percent: number) =>
+    fetch(`http://127.0.0.1:${banyan.adminPort}/routes/lookup`, {
+      method: 'PATCH',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ percent }),
+    })
+  await change(20)
+  const page = await opened(banyan, '/revisions')
+  const heard = () => page.evaluate("import('/page/live.js').then(({ live }) => live.revision)")
+  await page.getByRole('button', { name: 'Show 2' }).focus(PATIENCE)
+  await page.keyboard.press('Enter')
+  const revert = page.getByRole('button', { name: 'Revert' })
+  await revert.hover(PATIENCE)
+  await page.mouse.down()
+  await change(30)
+  await expect.poll(heard).toBe(3)
+  // The list could have been read anew by now, and its first row is another one.
+  expect(await page.getByRole('button', { name: 'Show 3' }).count()).toBe(0)
+  await page.mouse.up()
+  const dialog = page.getByRole('dialog')
+  await dialog.getByText('Revert revision 2').waitFor(PATIENCE)
+  await page.keyboard.press('Escape')
+  await dialog.waitFor({ ...PATIENCE, state: 'detached' })
+
+  await page.getByRole('button', { name: 'Show 3' }).waitFor(PATIENCE)
+  await page.getByRole('button', { name: 'Show 2' }).focus()
+  await change(40)
+  await page.getByRole('button', { name: 'Show 4' }).waitFor(PATIENCE)
+  expect(await page.evaluate('document.activeElement.textContent')).toBe('Show 2')
+})
+
 test('a percent that is moved on the page is in routes.yaml, with its reason in the history', async () => {
   const banyan = await started()
   const page = await opened(banyan, '/routes/lookup')
@@ -229,51 +293,101 @@ test('a percent that is moved on the page is in routes.yaml, with its reason in 
   await history.getByText('no errors, größer').waitFor(PATIENCE)
 
   await history.getByRole('button', { name: 'Show 2' }).click()
-  // By key: what loads above may move it away from below a pointer.
-  await history.getByRole('button', { name: 'Revert' }).press('Enter', PATIENCE)
+  await history.getByRole('button', { name: 'Revert' }).click(PATIENCE)
   await dialog.getByLabel('Reason').fill('a mistake')
   await dialog.getByRole('button', { name: 'Revert' }).click()
   await page.getByText('10 % asked for').first().waitFor(PATIENCE)
   expect(readFileSync(banyan.tableFile, 'utf8')).toContain('percent: 10')
 })
 
-test('each act does what its button says, with the reason that was given', async () => {
-  const banyan = await started()
+test('each act does what its button says, with the reason that was given, and what is shown is what the API says then', async () => {
+  const routes = ROUTES.replace('hold: 1h', 'hold: 1h, approve: [10]')
+  const banyan = await started(routes)
   await asks(banyan, '/elsewhere', 2)
+  await asks(banyan, '/list', 4)
   const page = await opened(banyan)
   const dialog = page.getByRole('dialog')
-  const act = async (place: string, button: string, verb: string): Promise<void> => {
+  const act = async (place: string, button: string, verb: string, preview?: string): Promise<void> => {
     await page.goto(page.url().replace(/#.*/, `#${place}`))
     await page.getByRole('button', { name: button }).first().click(PATIENCE)
+    if (preview !== undefined) await dialog.getByText(preview).first().waitFor(PATIENCE)
+    // Nothing is done without a reason.
+    await dialog.getByRole('button', { name: verb, exact: true }).click()
+    expect(await dialog.getByLabel('Reason').evaluate((field) => field.matches(':invalid'))).toBe(true)
     await dialog.getByLabel('Reason').fill(`because of ${verb}`)
     await dialog.getByRole('button', { name: verb, exact: true }).click()
     await dialog.waitFor({ ...PATIENCE, state: 'detached' })
   }
   // biome-ignore lint/suspicious/noExplicitAny: answers of every shape
   const ask = async (path: string): Promise<any> => (await fetch(`http://127.0.0.1:${banyan.adminPort}${path}`)).json()
-  const statusOf = async (): Promise<string> => (await ask('/routes/list/ramp')).status
-  await act('/routes/list', 'Start', 'Start')
-  expect(await statusOf()).toBe('running')
+  const ramp = page.getByRole('region', { name: 'Ramp' })
+  const isRamp = async (status: string): Promise<void> => {
+    // An approved step is taken with the next look of the ramp.
+    await expect.poll(async () => (await ask('/routes/list/ramp')).status).toBe(status)
+    await ramp.locator('strong', { hasText: status }).waitFor(PATIENCE)
+  }
+  await act('/routes/list', 'Start', 'Start', '+  - { id: list, match: { path: /list }, to: new, percent: 10')
+  await isRamp('waiting')
+  await act('/routes/list', 'Approve', 'Approve', '+  - { id: list, match: { path: /list }, to: new, percent: 10')
+  await isRamp('running')
+  await ramp.locator('[aria-current=step]', { hasText: '10 %' }).waitFor(PATIENCE)
   await act('/routes/list', 'Pause', 'Pause')
-  expect(await statusOf()).toBe('paused')
+  await isRamp('paused')
   await act('/routes/list', 'Resume', 'Resume')
-  expect(await statusOf()).toBe('running')
-  await act('/routes/list', 'Step', 'Step')
+  await isRamp('running')
+  await act('/routes/list', 'Step', 'Step', 'percent: 100')
   await expect.poll(async () => (await ask('/routes/list')).percent).toBe(100)
-  await act('/routes/list', 'Abort', 'Abort')
-  expect(await statusOf()).toBe('aborted')
+  await act('/routes/list', 'Abort', 'Abort', 'percent: 0')
+  await isRamp('aborted')
+  for (const verb of ['Start', 'Approve', 'Pause', 'Resume', 'Step', 'Abort'])
+    await ramp
+      .getByRole('listitem')
+      .filter({ hasText: `: because of ${verb}` })
+      .first()
+      .waitFor(PATIENCE)
   expect((await ask('/routes/list')).percent).toBe(0)
-  const stateOf = async (): Promise<string> => (await ask('/upstreams/main')).live.servers[0].state
-  await act('/servers', `Drain… 127.0.0.1:${upstream.port}`, 'Drain')
-  expect(await stateOf()).toMatch(/^drain/)
-  await act('/servers', `Undrain… 127.0.0.1:${upstream.port}`, 'Undrain')
-  expect(await stateOf()).toBe('up')
+  await page.getByText('0 % asked for').first().waitFor(PATIENCE)
+
+  const server = `127.0.0.1:${upstream.port}`
+  const isServer = async (state: string): Promise<void> => {
+    const [{ live }] = (await ask('/upstreams')).upstreams
+    expect(live.servers[0].state).toBe(state)
+    await page.getByRole('region', { name: 'main' }).getByRole('cell', { name: state, exact: true }).waitFor(PATIENCE)
+  }
+  await act('/servers', `Drain… ${server}`, 'Drain', 'No other server of main takes requests')
+  await isServer('drained')
+  await expect.poll(() => banyan.log.join()).toMatch(/"event":"admin-fleet".*because of Drain/)
+  await act('/servers', `Undrain… ${server}`, 'Undrain')
+  await isServer('up')
+
+  const purges: Readonly<Record<string, string>> = {
+    url: '/lookup/2',
+    prefix: 'https://a.test/lookup',
+    tag: 'prices',
+    upstream: 'new',
+    route: 'lookup',
+  }
   await act('/routes/lookup', 'Purge cache', 'Purge')
+  await page.getByText('Purged: 0 in memory.').waitFor(PATIENCE)
+  for (const [kind, value] of Object.entries(purges)) {
+    await page.goto(page.url().replace(/#.*/, '#/cache'))
+    await page.getByLabel('By').selectOption(kind, PATIENCE)
+    await page.getByLabel('Value').fill(value)
+    await act('/cache', 'Purge…', 'Purge', `Purge ${kind} ${value}`)
+  }
   await act('/cache', 'Everything', 'Purge')
   const purged = (): string[] => banyan.log.filter((line) => line.includes('"event":"cache-purge"'))
-  await expect.poll(() => purged().length).toBe(2)
-  expect(purged().join()).toMatch(/"route":"lookup".*"what":"everything"/s)
-  await act('/endpoints', 'Add route', 'Add the route')
+  await expect.poll(() => purged().length).toBe(7)
+  const said = purged().map((line) => JSON.parse(line))
+  expect(said.map(({ what }) => what)).toEqual(['route', ...Object.keys(purges), 'everything'])
+  for (const { what, reason, ...rest } of said) {
+    expect(reason).toBe('because of Purge')
+    if (what !== 'everything') expect(rest[what === 'prefix' ? 'url' : what]).toBe(purges[what])
+  }
+  const { memory } = await ask('/cache')
+  await page.getByText(`${memory.entries} responses`).waitFor(PATIENCE)
+
+  await act('/endpoints', 'Add route', 'Add the route', '+  - ')
   expect(await ask('/routes/elsewhere')).toMatchObject({ percent: 0, to: 'new', match: { path: '/elsewhere' } })
   await page.goto(page.url().replace(/#.*/, '#/revisions'))
   await page.getByRole('button', { name: 'Show 1', exact: true }).click(PATIENCE)
@@ -281,10 +395,11 @@ test('each act does what its button says, with the reason that was given', async
   await dialog.getByText('-  - { id: elsewhere').or(dialog.getByText('elsewhere')).first().waitFor(PATIENCE)
   await dialog.getByLabel('Reason').fill('back to the first')
   await dialog.getByRole('button', { name: 'Restore' }).click()
-  await expect.poll(() => readFileSync(banyan.tableFile, 'utf8')).toBe(tableWith(ROUTES))
-  const { revisions } = await ask('/revisions')
-  expect(revisions[0].reason).toContain('back to the first')
-  expect(revisions[1].reason).toBe('because of Add the route')
+  await expect.poll(() => readFileSync(banyan.tableFile, 'utf8')).toBe(tableWith(routes))
+  // Its record follows the file.
+  const reasons = async (): Promise<string[]> =>
+    (await ask('/revisions')).revisions.slice(0, 2).map(({ reason }: { reason: string }) => reason)
+  await expect.poll(reasons).toEqual([expect.stringContaining('back to the first'), 'because of Add the route'])
 })
 
 test('what the API refuses is told in the dialog, and nothing is lost', async () => {
