@@ -45,6 +45,16 @@ test('an instance that is cut off serves its last good, says so, changes nothing
   const applied = two.log.flatMap((line) => /"event":"revision","revision":(\d+)/.exec(line)?.[1] ?? [])
   expect(applied.slice(-2)).toEqual(['2', '6'])
   expect(await setPercent(two, 'b', 5)).toMatchObject({ status: 200, instances: '2/2' })
+  // Connections that stand, and carry nothing.
+  gate.stall()
+  await soon(async () => expect(await reasons(two)).toMatch(/^cluster shop: .*; changing nothing$/))
+  expect(await setPercent(one, 'a', 60)).toMatchObject({ status: 200, instances: '1/2' })
+  expect(await setPercent(two, 'a', 0)).toMatchObject({ status: 503 })
+  expect(await percents(two)).toEqual([50, 5, 0])
+  gate.heal()
+  await soon(async () => expect(await percents(two)).toEqual([60, 5, 0]))
+  await soon(async () => expect(await reasons(two)).toBe(''))
+  await soon(async () => expect(await historyOf(two)).toEqual(await historyOf(one)))
 })
 
 test('an instance starts and serves without Redis, as it was last, and an empty Redis is filled from what it has', async () => {

@@ -62,6 +62,7 @@ export class Gate {
   readonly #sockets = new Set<Socket>()
   readonly #server: Server
   #isOpen = true
+  #isStalled = false
 
   constructor(port: number) {
     this.#server = createServer((near) => {
@@ -71,6 +72,7 @@ export class Gate {
         [far, near],
       ] as const) {
         this.#sockets.add(one)
+        if (this.#isStalled) one.pause()
         one
           .on('error', () => {})
           .on('close', () => {
@@ -99,8 +101,16 @@ export class Gate {
     for (const socket of this.#sockets) socket.destroy()
   }
 
+  /** Nothing passes any more, and nobody is told. */
+  stall(): void {
+    this.#isStalled = true
+    for (const socket of this.#sockets) socket.pause()
+  }
+
   heal(): void {
     this.#isOpen = true
+    this.#isStalled = false
+    for (const socket of this.#sockets) socket.resume()
   }
 }
 
