@@ -92,6 +92,8 @@ export class Http2Answer extends Answer {
     this.#awaitsTrailers = this.#isOpenEnded
     if (this.#awaitsTrailers) this.#stream.once('wantTrailers', () => this.#sendTrailers())
     this.#stream.respond(head, { endStream: this.#bodiless, waitForTrailers: this.#awaitsTrailers })
+    // Formatted by now. Node would keep it, and what it was cut from, as long as the stream.
+    head.length = 0
     return true
   }
 

@@ -43,12 +43,6 @@ const BYTES_PER_UPDATE_BYTE = 64
 /** How long a connection may take to close once it has nothing more to do. */
 const CLOSING_MS = 2000
 
-/** A stream, and what was seen of it. */
-interface Sending {
-  pending: number
-  sinceMs: number
-}
-
 /** One connection. */
 export class Http2Connection implements Arrival {
   readonly #terms: Http2Terms
@@ -60,7 +54,8 @@ export class Http2Connection implements Arrival {
   readonly #peer: Peer
   /** Null where there is no certificate. */
   readonly #authorities: Authorities | null
-  readonly #requests = new Map<Http2Request, Sending>()
+  /** In no order: a Map that requests come to and leave keeps many of them, in tables that it has outgrown, until the next full collection. */
+  readonly #requests: Http2Request[] = []
   #closeListeners: (() => void)[] = []
   #isClosed = false
   /** Since when it has had no request; Infinity where it has one. */
@@ -101,12 +96,12 @@ export class Http2Connection implements Arrival {
 
   /** Requests under way. */
   get streams(): number {
-    return this.#requests.size
+    return this.#requests.length
   }
 
   /** Something is sent that the time-outs of an upstream apply to, or those of another protocol. */
   get limitsTime(): boolean {
-    for (const request of this.#requests.keys()) {
+    for (const request of this.#requests) {
       if (request.isOther || (!request.answer.written && request.owner?.limitsTime === true)) return true
     }
     return false
@@ -114,13 +109,13 @@ export class Http2Connection implements Arrival {
 
   /** Requests that speak another protocol now. */
   get others(): Http2Request[] {
-    return [...this.#requests.keys()].filter(({ isOther }) => isOther)
+    return this.#requests.filter(({ isOther }) => isOther)
   }
 
   /** Bytes that nobody reads: of bodies, and of answers. */
   get heldBytes(): number {
     let held = 0
-    for (const { stream } of this.#requests.keys()) held += stream.readableLength + pendingBytes(stream)
+    for (const { stream } of this.#requests) held += stream.readableLength + pendingBytes(stream)
     return held
   }
 
@@ -157,8 +152,8 @@ export class Http2Connection implements Arrival {
       this.#end(constants.NGHTTP2_ENHANCE_YOUR_CALM)
       return
     }
-    for (const [request, sending] of this.#requests) this.#checkSending(request, sending, nowMs)
-    if (this.#requests.size > 0) return
+    for (const request of [...this.#requests]) this.#checkSending(request, nowMs)
+    if (this.#requests.length > 0) return
     const { keepAliveMs, headersTimeoutMs } = this.#terms
     const idleMs = this.#hadRequest ? keepAliveMs : Math.min(keepAliveMs, headersTimeoutMs)
     if (nowMs - this.#closingSinceMs > CLOSING_MS) this.destroy()
@@ -170,7 +165,7 @@ export class Http2Connection implements Arrival {
     const { bytesRead, bytesWritten } = this.socket
     let explained = this.#explained
     this.#explained = 0
-    for (const request of this.#requests.keys()) explained += request.takeReceived() * BYTES_PER_BODY_BYTE
+    for (const request of this.#requests) explained += request.takeReceived() * BYTES_PER_BODY_BYTE
     explained += (bytesWritten - this.#written) / BYTES_PER_UPDATE_BYTE
     const unexplained = bytesRead - this.#read - explained
     const seconds = Math.max((nowMs - this.#checkedMs) / 1000, 1)
@@ -181,13 +176,13 @@ export class Http2Connection implements Arrival {
   }
 
   /** A client that takes nothing of an answer is left, as `SendTimeout` does with connections. */
-  #checkSending(request: Http2Request, sending: Sending, nowMs: number): void {
+  #checkSending(request: Http2Request, nowMs: number): void {
     const pending = pendingBytes(request.stream)
     const isExempt = request.isOther || (!request.answer.written && request.owner?.limitsTime === true)
-    if (pending === 0 || pending !== sending.pending || isExempt) {
-      sending.pending = pending
-      sending.sinceMs = nowMs
-    } else if (nowMs - sending.sinceMs >= this.#terms.sendTimeoutMs) request.stalled()
+    if (pending === 0 || pending !== request.pending || isExempt) {
+      request.pending = pending
+      request.pendingSinceMs = nowMs
+    } else if (nowMs - request.pendingSinceMs >= this.#terms.sendTimeoutMs) request.stalled()
   }
 
   #onStream(stream: ServerHttp2Stream, raw: unknown): void {
@@ -216,11 +211,11 @@ export class Http2Connection implements Arrival {
     const answer = new Http2Answer(stream, head.method === 'HEAD')
     const known = isRefused ? { ...head, webSocketKey: null } : head
     // Each stream stands by itself: after a request that was refused the next one is as good as any.
-    const request = new Http2Request(stream, known, { ...this.#peer, refused: false }, answer, stream.endAfterHeaders)
-    this.#requests.set(request, { pending: 0, sinceMs: performance.now() })
+    const peer = { ...this.#peer, refused: false }
+    const request = new Http2Request(stream, known, peer, answer, stream.endAfterHeaders, this.#forget)
+    request.place = this.#requests.push(request) - 1
     this.#idleSinceMs = Number.POSITIVE_INFINITY
     this.#hadRequest = true
-    stream.on('close', () => this.#forget(request))
     if (bytes > maxHeaderBytes) engine.refuse(request, 'head-too-large')
     else if (isRefused) engine.refuse(request, head.failure)
     else if (this.#authorities?.has(fieldValue(head.rawHeaders, 'host') ?? '') === false)
@@ -240,11 +235,15 @@ export class Http2Connection implements Arrival {
     if (this.#resets < 0) this.#end(constants.NGHTTP2_ENHANCE_YOUR_CALM)
   }
 
-  #forget(request: Http2Request): void {
+  readonly #forget = (request: Http2Request): void => {
     if (request.isGivenUp) this.#gaveUp()
     this.#explained += request.takeReceived() * BYTES_PER_BODY_BYTE
-    this.#requests.delete(request)
-    if (this.#requests.size > 0) return
+    const last = this.#requests.pop() as Http2Request
+    if (last !== request) {
+      this.#requests[request.place] = last
+      last.place = request.place
+    }
+    if (this.#requests.length > 0) return
     this.#idleSinceMs = performance.now()
     if (this.#session.closed) this.#closingSinceMs = performance.now()
   }

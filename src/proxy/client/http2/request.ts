@@ -18,9 +18,15 @@ const ACCEPT_GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
 /** How long a client may continue sending behind the answer before its stream is reset. */
 const LINGER_MS = 2000
 
+/** A stream, with the request that came on it; null once it is closed. */
+type Carrier = ServerHttp2Stream & { [REQUEST]?: Http2Request | null }
+
+const REQUEST = Symbol('request')
+
 /** One stream. */
 export class Http2Request implements AnswerOwner, ClientRequest, Held {
   readonly #stream: ServerHttp2Stream
+  readonly #onClosed: (request: Http2Request) => void
   readonly #webSocketKey: string | null
   readonly peer: Peer
   readonly method: string
@@ -48,10 +54,26 @@ export class Http2Request implements AnswerOwner, ClientRequest, Held {
   /** Bytes of the body that were read, and those that were told of. */
   #read = 0
   #told = 0
+  /** Its place among those of its connection. */
+  place = -1
+  /** Bytes of its answer that its client had yet to take when that was last looked at, and since when. */
+  pending = 0
+  pendingSinceMs = 0
 
-  /** @param complete END_STREAM came with the head */
-  constructor(stream: ServerHttp2Stream, head: RequestHead, peer: Peer, answer: Http2Answer, complete: boolean) {
+  /**
+   * @param complete END_STREAM came with the head
+   * @param onClosed called once its stream is closed
+   */
+  constructor(
+    stream: ServerHttp2Stream,
+    head: RequestHead,
+    peer: Peer,
+    answer: Http2Answer,
+    complete: boolean,
+    onClosed: (request: Http2Request) => void,
+  ) {
     this.#stream = stream
+    this.#onClosed = onClosed
     this.#webSocketKey = head.webSocketKey
     this.method = head.method
     this.target = head.target
@@ -63,13 +85,19 @@ export class Http2Request implements AnswerOwner, ClientRequest, Held {
     // What a WebSocket sends is no body.
     this.complete = complete || head.webSocketKey !== null
     answer.request = this
+    // Node's table of streams can keep one until the next full collection: once it is closed it must not keep the request.
+    ;(stream as Carrier)[REQUEST] = this
+    // Each listener costs an event of its own in node:http2.
     stream.on('error', ignore)
-    stream.on('end', () => this.#onEnd())
-    stream.on('aborted', () => this.#gone())
-    stream.on('close', () => this.#gone())
-    stream.on('trailers', (_, _flags, raw?: readonly string[]) => {
-      this.rawTrailers = raw ?? NO_FIELDS
-    })
+    stream.on('close', onClose)
+    if (complete) {
+      // Else it is dumped behind the answer, in more steps.
+      stream.resume()
+      return
+    }
+    stream.on('aborted', onAborted)
+    stream.on('end', onEnd)
+    stream.on('trailers', onTrailers as (this: ServerHttp2Stream) => void)
   }
 
   get gone(): boolean {
@@ -180,7 +208,7 @@ export class Http2Request implements AnswerOwner, ClientRequest, Held {
     this.#isStalled = true
     resetStream(this.#stream, constants.NGHTTP2_ENHANCE_YOUR_CALM)
     // Its reset may never leave.
-    this.#gone()
+    this.left()
   }
 
   #onData(piece: Buffer): void {
@@ -203,7 +231,8 @@ export class Http2Request implements AnswerOwner, ClientRequest, Held {
     this.#reader?.onBody(small.length === 1 ? (small[0] as Buffer) : Buffer.concat(small))
   }
 
-  #onEnd(): void {
+  /** @internal */
+  ended(): void {
     // A stream that was reset ends as well, but not its body.
     if (this.gone || this.#stream.closed) return
     this.#isEnded = true
@@ -213,7 +242,14 @@ export class Http2Request implements AnswerOwner, ClientRequest, Held {
     this.#reader?.onBodyEnd()
   }
 
-  #gone(): void {
+  /** @internal */
+  closed(): void {
+    this.left()
+    this.#onClosed(this)
+  }
+
+  /** @internal */
+  left(): void {
     const { owner } = this
     this.owner = null
     this.#small = null
@@ -232,6 +268,25 @@ function withoutAccept(fields: readonly string[]): readonly string[] {
 }
 
 const NO_FIELDS: readonly string[] = []
+
+function onAborted(this: Carrier): void {
+  this[REQUEST]?.left()
+}
+
+function onClose(this: Carrier): void {
+  const request = this[REQUEST]
+  this[REQUEST] = null
+  request?.closed()
+}
+
+function onEnd(this: Carrier): void {
+  this[REQUEST]?.ended()
+}
+
+function onTrailers(this: Carrier, _fields: unknown, _flags: unknown, raw: readonly string[] = NO_FIELDS): void {
+  const request = this[REQUEST]
+  if (request) request.rawTrailers = raw
+}
 
 function ignore(): void {
   // 'close' follows and handles it.
