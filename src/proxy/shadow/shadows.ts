@@ -3,7 +3,7 @@
  * or fails an exchange: a copy is sent once the client has its response.
  */
 import type { ComparedAnswer, Comparison, Difference } from '../../rules/evidence/compare.ts'
-import { copiesSide, hideQueryValues, type SkipReason, whyNotCopied } from '../../rules/evidence/copying.ts'
+import { copiesSide, hideSecrets, type SkipReason, whyNotCopied } from '../../rules/evidence/copying.ts'
 import { MOST_REPEATS, repeatKind } from '../../rules/evidence/noise.ts'
 import { fieldValue, type Side } from '../../rules/http/exchange.ts'
 import { hasBody } from '../../rules/http/headers.ts'
@@ -80,7 +80,7 @@ export class Shadows {
   /** By upstream: failures in a row, and until when it gets no copies; of performance.now. */
   readonly #failures = new Map<string, { inARow: number; untilMs: number }>()
   /** By path: how often `from` was asked again for it. An edit of the table begins anew. */
-  readonly #repeats = new WeakMap<Route, Map<string, number>>()
+  readonly #repeats = new WeakMap<Route, Map<string, { repeats: number }>>()
   #active = 0
 
   constructor(parts: ShadowParts) {
@@ -191,35 +191,36 @@ export class Shadows {
     const random = Math.random() < settings.noiseShare
     // Where `to` came first, a value that changes with time has had no longer to change in the repeat than between the sides.
     const before = own === 'from' ? comparison : null
-    const isNews = before !== null && this.#isNews(route, before)
+    const news = before === null ? [] : this.#newsOf(route, before)
+    if (!random && news.length === 0) return
     // A response that sets a cookie may have begun a session: asking again would begin another one.
-    if (!random && !isNews) return
     if (setsCookie(from)) {
       this.#parts.tally.notAskedAgain(route.id, Date.now())
       return
     }
+    for (const path of news) path.repeats++
     const again = await this.#ask(exchange, drawn, 'from')
     if (again === null || 'failure' in again || setsCookie(again)) return
     const noise = await this.#compared(route, settings, from, again)
     if (noise !== null) this.#parts.tally.askedAgain(route.id, noise, random, before, Date.now())
   }
 
-  /** Whether a path differs for which `from` was not asked again often enough to tell a mismatch from noise. */
-  #isNews(route: Route, { differences }: Comparison): boolean {
+  /** The paths that differ and for which `from` was not asked again often enough to tell a mismatch from noise. */
+  #newsOf(route: Route, { differences }: Comparison): { repeats: number }[] {
     let known = this.#repeats.get(route)
     if (known === undefined) {
       known = new Map()
       this.#repeats.set(route, known)
     }
-    let isNews = false
+    const news = new Set<{ repeats: number }>()
     for (const { path, kind } of differences) {
       const name = `${repeatKind(kind)} ${path}`
-      const count = known.get(name) ?? 0
-      if (count >= MOST_REPEATS || (count === 0 && known.size >= MAX_REPEATED_PATHS)) continue
-      known.set(name, count + 1)
-      isNews = true
+      const one = known.get(name) ?? { repeats: 0 }
+      if (!known.has(name) && known.size >= MAX_REPEATED_PATHS) continue
+      known.set(name, one)
+      if (one.repeats < MOST_REPEATS) news.add(one)
     }
-    return isNews
+    return [...news]
   }
 
   async #compared(
@@ -250,7 +251,7 @@ export class Shadows {
       ...{ id: exchange.id, route: route.id, atMs: nowMs, note: note === null ? null : ownText(note) },
       differences: (settings.keepsValues ? differences : hidden).slice(0, MAX_SAMPLED).map(ownDifference),
       ...{ method: exchange.view.method, revision: exchange.revision.number },
-      target: ownText(hideQueryValues(exchange.view.target).slice(0, MAX_TARGET)),
+      target: ownText(hideSecrets(exchange.view.target).slice(0, MAX_TARGET)),
     })
   }
 

@@ -1,6 +1,8 @@
 /**
  * Which requests may be copied to the other side of their route.
  */
+
+import { kindOf } from '../discovery/fold.ts'
 import type { Reason, Side } from '../http/exchange.ts'
 import { hideQuery } from './shown-fields.ts'
 
@@ -77,9 +79,17 @@ export function copiesSide(sides: Side | 'both', side: Side): boolean {
   return sides === 'both' || sides === side
 }
 
-/** A request target without the values of its query and of parameters in its path, such as `;jsessionid=`. */
-export function hideQueryValues(target: string): string {
+/** Hexadecimal digits that are longer are a secret rather than an id. */
+const SECRET_HEX = /^[\da-f]{20,}$/i
+
+/**
+ * A request target without what may be a secret: the values of its query, of parameters in its path, such as `;jsessionid=`, and
+ * whole segments that look like a token.
+ */
+export function hideSecrets(target: string): string {
   const [, path = '', query] = /^([^?]*)(?:\?(.*))?$/s.exec(target) ?? []
-  const shown = path.replaceAll(/(;[^=;/]*=)[^;/]*/g, '$1...')
+  const shown = path
+    .replaceAll(/(;[^=;/]*=)[^;/]*/g, '$1...')
+    .replaceAll(/[^/;]+/g, (segment) => (kindOf(segment) === 'token' || SECRET_HEX.test(segment) ? '...' : segment))
   return query === undefined ? shown : `${shown}?${hideQuery(query, '...')}`
 }

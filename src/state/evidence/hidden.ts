@@ -5,7 +5,8 @@ import { createHmac } from 'node:crypto'
 
 const KINDS: readonly (readonly [kind: string, begin: RegExp])[] = [
   ['string', /^"/],
-  ['number', /^-?\d/],
+  // Not `17 bytes, 1c9a0f3b`.
+  ['number', /^-?\d[\d.eE+-]*(?:$|… )/],
   ['boolean', /^(?:true|false)$/],
   ['null', /^null$/],
   ['object', /^\{/],

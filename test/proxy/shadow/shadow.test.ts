@@ -171,6 +171,22 @@ test('after a difference the old side is asked again, if it was asked first', as
   client.socket.destroy()
 })
 
+test('differences where the old side sets a cookie take no chance from those where it does not', async () => {
+  const client = await rawClient(banyan.port)
+  let cookie: string[] = ['Set-Cookie: sid=1']
+  legacy.handler = recording('legacy', (request) => request.send(json({ total: 10 }, cookie)))
+  modern.handler = recording('modern', (request) => request.send(json({ total: 11 }, cookie)))
+  const before = await comparisons('asked')
+  for (let i = 1; i <= 21; i++) {
+    await get(client, '/asked/cookie')
+    await settled('asked', ({ cookieSet }) => expect(cookieSet).toBe(before.cookieSet + i))
+  }
+  cookie = []
+  await get(client, '/asked/again')
+  await settled('asked', ({ repeats }) => expect(repeats).toBe(before.repeats + 1))
+  client.socket.destroy()
+})
+
 test('a request that fell back is not copied', async () => {
   modern.handler = recording('modern', (request) => request.send('HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy'))
   const client = await rawClient(banyan.port)

@@ -3,7 +3,7 @@
  */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { type CopiedRequest, copiesSide, hideQueryValues, whyNotCopied } from '../../../src/rules/evidence/copying.ts'
+import { type CopiedRequest, copiesSide, hideSecrets, whyNotCopied } from '../../../src/rules/evidence/copying.ts'
 
 const plain: CopiedRequest = {
   method: 'GET',
@@ -59,6 +59,12 @@ test.each([
   ['/x?U0VDUkVU==', '/x?...'],
   ['/x?/y?SECRET=1', '/x?...'],
   ['/x;sid=SECRET;v=SECRET/y=1?a=1', '/x;sid=...;v=.../y=1?a=...'],
+  ['/reset/eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbGljZSIsImFkbWluIjp0cnVlfQ.3q2-7w/done', '/reset/.../done'],
+  ['/share/s3cR3tAbCdEfGhIjK/0123456789abcdef0123456789abcdef;v=1', '/share/.../...;v=...'],
+  [
+    '/stores/8f14e45f-ceea-467f-a0e6-9b1f2b3c4d5e/gtins/4006381333931',
+    '/stores/8f14e45f-ceea-467f-a0e6-9b1f2b3c4d5e/gtins/4006381333931',
+  ],
 ])('of the target %s a sample keeps %s', (target, shown) => {
-  expect(hideQueryValues(target)).toBe(shown)
+  expect(hideSecrets(target)).toBe(shown)
 })

@@ -15,6 +15,8 @@ test.each([
   ['null', /^null$/],
   ['{"a":1}', /^object, 7 characters, [\da-f]{16}$/],
   ['[1]', /^list, 3 characters, [\da-f]{16}$/],
+  ['17 bytes, 1c9a0f3b', /^text, 18 characters, [\da-f]{16}$/],
+  [`${'1'.repeat(60)}… (number of 101 digits)`, /^number, /],
   ['text/html', /^text, 9 characters, [\da-f]{16}$/],
   ['', /^text, 0 characters, [\da-f]{16}$/],
 ])('%s', (value, hidden) => {
