@@ -1,7 +1,7 @@
 /**
  * The evidence of all data planes: what comparisons have found of each route, in memory and in the state store.
  */
-
+import { randomUUID } from 'node:crypto'
 import { ignoring } from '../../rules/evidence/ignoring.ts'
 import { judgePath, type PathVerdict, type Repeats, repeatKind } from '../../rules/evidence/noise.ts'
 import type { Route } from '../../rules/table/table.ts'
@@ -68,6 +68,8 @@ export class Evidence extends Stored {
   readonly #counted = new Tally()
   /** By hour, the oldest first: what was counted and is not stored. */
   #unsaved = new Map<number, Tally>()
+  /** What is being added to the store, or was when that failed. */
+  #underWay: { readonly id: string; readonly at: number; readonly routes: readonly RouteEvidence[] } | null = null
   #unsavedSamples: Sample[] = []
   #routes: readonly Route[] = []
   readonly #followed = new Map<string, Followed>()
@@ -135,7 +137,7 @@ export class Evidence extends Stored {
         return [[], []]
       })
       tally.add(readEvidence(sums, records, []).delta)
-    }
+    } else if (this.#underWay !== null && this.#underWay.at >= hour) tally.add({ ...this.#underWay, samples: [] })
     for (const [at, counted] of this.#unsaved) if (at >= hour) tally.add({ routes: [...counted.all()], samples: [] })
     return this.#shown(tally.get(route))
   }
@@ -157,26 +159,19 @@ export class Evidence extends Stored {
   /** Stores what is not stored yet, if there is anything. */
   override tick(): Promise<void> {
     const forgotten = this.#forgotten.size + this.#forgottenSamples.size
-    const isSaved = this.#unsaved.size === 0 && this.#unsavedSamples.length === 0 && forgotten === 0
+    const isSaved =
+      this.#unsaved.size === 0 && this.#underWay === null && this.#unsavedSamples.length === 0 && forgotten === 0
     return isSaved ? Promise.resolve() : this.save()
   }
 
   protected async write(store: StateStore): Promise<void> {
+    await this.#addUnderWay(store)
     await forgetIn(store, COUNTS.space, this.#forgotten)
     await forgetIn(store, SAMPLES.space, this.#forgottenSamples)
     for (const [at, tally] of [...this.#unsaved]) {
       this.#unsaved.delete(at)
-      const routes = [...tally.all()]
-      try {
-        const records = recordsOf(routes, this.#known, (route) => this.#followed.get(route)?.basis ?? null)
-        await store.add(COUNTS.space, sumsOf(routes, at), records, COUNTS.bounds)
-      } catch (error) {
-        this.#addUnsaved(
-          at,
-          routes.filter(({ route }) => !this.#forgotten.has(route)),
-        )
-        throw error
-      }
+      this.#underWay = { id: randomUUID(), at, routes: [...tally.all()] }
+      await this.#addUnderWay(store)
     }
     const samples = this.#unsavedSamples
     if (samples.length === 0) return
@@ -184,7 +179,17 @@ export class Evidence extends Stored {
     this.#unsavedSamples = this.#unsavedSamples.filter((sample) => !samples.includes(sample))
   }
 
+  /** Adds what was being added once more: the store may have it, and counts it once. */
+  async #addUnderWay(store: StateStore): Promise<void> {
+    if (this.#underWay === null) return
+    const { id, at, routes } = this.#underWay
+    const records = recordsOf(routes, this.#known, (route) => this.#followed.get(route)?.basis ?? null)
+    await store.add(COUNTS.space, sumsOf(routes, at), records, COUNTS.bounds, id)
+    this.#underWay = null
+  }
+
   protected async load(store: StateStore): Promise<void> {
+    await this.#addUnderWay(store)
     const hour = hourOf(this.now())
     const [sums, records, samples] = await Promise.all([
       store.sums(COUNTS.space, hour - COUNTS.bounds.hours),

@@ -188,6 +188,7 @@ export class RedisStateStore implements StateStore {
     sums: readonly Sum[],
     records: readonly NewRecord[] = [],
     { records: most = -1, hours: age }: SpaceBounds = {},
+    id: string = randomUUID(),
   ): Promise<void> {
     const hours = [...new Set(sums.map(({ hour }) => hour))]
     // KEYS of a script count from 1.
@@ -204,7 +205,7 @@ export class RedisStateStore implements StateStore {
     }
     const keys = [
       ...this.#recordKeys(space),
-      ...[this.#key(`hours:${space}`), this.#key(`added:${randomUUID()}`)],
+      ...[this.#key(`hours:${space}`), this.#key(`added:${id}`)],
       ...hours.map((hour) => this.#sums(space, hour)),
     ]
     const first = age === undefined ? -1 : hourOf(Date.now()) - age

@@ -87,8 +87,17 @@ export interface StateStore {
   list(space: string): Promise<readonly StateRecord[]>
   /** Writes one record, or removes it. @param value JSON; null removes it */
   write(space: string, group: string, key: string, value: string | null, terms?: WriteTerms): Promise<WriteOutcome>
-  /** Adds to sums and writes records: all of it, or nothing. */
-  add(space: string, sums: readonly Sum[], records?: readonly NewRecord[], bounds?: SpaceBounds): Promise<void>
+  /**
+   * Adds to sums and writes records: all of it, or nothing.
+   * @param id of the addition: where it failed it may have been done all the same, and one with the same id counts once for ten minutes
+   */
+  add(
+    space: string,
+    sums: readonly Sum[],
+    records?: readonly NewRecord[],
+    bounds?: SpaceBounds,
+    id?: string,
+  ): Promise<void>
   /** The sums of a space, or of one group of it, from an hour on; the oldest first. */
   sums(space: string, sinceHour?: number, group?: string): Promise<readonly Sum[]>
   /** Removes the sums and records of a group. */

@@ -144,6 +144,37 @@ test.each([
   expect(stored()).not.toContain('canary@a.test')
 })
 
+test('what a store has added, though it said that it could not, counts once', async () => {
+  const path = mkdtempSync(join(tmpdir(), 'banyan-basis-'))
+  const store = new FolderStore(path, () => null)
+  left.push(async () => {
+    await store.close()
+    rmSync(path, { recursive: true })
+  })
+  const evidence = new Evidence()
+  evidence.follow(routesOf(routeOf(STRICT)))
+  const added = new Set<string | undefined>()
+  const add = store.add.bind(store)
+  let isLost = true
+  // As the Redis of a cluster that hangs: it does what it was asked for when it goes on.
+  store.add = async (space, sums, records, bounds, id?: string) => {
+    if (!added.has(id) || id === undefined) await add(space, sums, records, bounds)
+    added.add(id)
+    if (isLost) throw new Error('the reply is lost')
+  }
+  evidence.keepIn(store)
+  evidence.add(told(Date.now()))
+  await evidence.save()
+  expect(evidence.problem).toContain('the reply is lost')
+  evidence.add(told(Date.now()))
+  expect((await evidence.since('a', Date.now()))?.comparisons).toBe(6)
+  isLost = false
+  await evidence.tick()
+  evidence.reload()
+  await evidence.save()
+  expect([evidence.of('a')?.comparisons, evidence.problem]).toEqual([6, null])
+})
+
 test('fields of a ramp count from now on where their evidence has begun anew', () => {
   const evidence = new Evidence()
   evidence.follow(routesOf(routeOf(STRICT)))

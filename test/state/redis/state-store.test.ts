@@ -92,6 +92,14 @@ test('an addition whose reply is lost counts once', async () => {
   await store.close()
 })
 
+test('an addition that failed and is sent again later counts once', async () => {
+  const store = await opened('again')
+  const sum = { group: 'g', key: '', hour: 1, counts: { n: 1 } }
+  for (const id of ['x', 'x', 'y']) await store.add('s', [sum], [], {}, id)
+  expect(await store.sums('s')).toEqual([{ ...sum, counts: { n: 2 } }])
+  await store.close()
+})
+
 test('what others have written there is not read as a record', async () => {
   const store = await opened('garbage')
   await store.write('a', 'g', 'k', '1')
