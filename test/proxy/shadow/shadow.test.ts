@@ -384,6 +384,7 @@ describe('the client', () => {
     modern.handler = (request) => request.send(otherType)
     await get(client, '/from/a', '', 'HEAD')
     await settled('from', ({ comparisons: count }) => expect(count).toBe(before.comparisons + 1))
+    await settled('from', ({ repeats }) => expect(repeats).toBe(before.repeats + 1))
     client.socket.destroy()
   })
 })
