@@ -33,8 +33,8 @@ canary ROUTE: raises its percent in steps: a ramp of the proxy, which goes on wi
 weight; each step is held and checked.
 preview UPSTREAM HOST: adds a route that sends a host to this upstream only.
 
-A step fails if a server is unhealthy or ejected, or if the new version is shown to fail, or to answer 4xx or 3xx, more often than the rest. It is then rolled
-back.
+A step fails if a server is unhealthy or ejected, or if the new version is shown to fail, or to answer 4xx or 3xx, more often than the rest, or to be slower. It is
+then rolled back.
 Additional exit codes: 6 failed and rolled back; 7 stopped halfway, the last line says where.`,
   examples: [
     "banyan deploy rolling gtin --replace 'systemctl restart gtin-service@{id}' --revert 'rollback {id}'",
@@ -62,6 +62,10 @@ Additional exit codes: 6 failed and rolled back; 7 stopped halfway, the last lin
     'max-errors': {
       value: 'PERCENT',
       help: 'tolerated error rate above that of the rest (0.5%)',
+    },
+    'max-slower': {
+      value: 'TIME',
+      help: 'servers: how much longer the 95th percentile of response times may be than that of the rest (100ms)',
     },
     'min-requests': {
       value: 'N',

@@ -10,6 +10,7 @@ import {
   type Verdict,
   type VerdictTerms,
 } from '../../rules/failures/deploy-verdict.ts'
+import { fineFrom } from '../../rules/values/duration-buckets.ts'
 import type { AdminClient } from '../admin-client.ts'
 import { durationOf, type Given } from '../command.ts'
 import { CommandError, EXIT, type ExitCode, type Io, jsonText, paint, printable } from '../io.ts'
@@ -24,6 +25,8 @@ interface LiveServer {
   readonly failures: number
   readonly clientErrors: number
   readonly redirects: number
+  /** Of a proxy of an earlier version there are none. */
+  readonly responseMs?: Readonly<Record<string, number>>
   readonly health: {
     readonly healthy: boolean
     readonly probes: { readonly good: number; readonly failed: number }
@@ -141,7 +144,8 @@ export class DeployRun {
       throw new CommandError(EXIT.usage, `--max-errors ${errors}: invalid percent: must be 0 to 100`)
     const least = this.given.text('min-requests') ?? '100'
     if (!/^\d{1,9}$/.test(least)) throw new CommandError(EXIT.usage, `--min-requests ${least}: expected an integer`)
-    return { maxErrors: percent / 100, minExchanges: Number(least) }
+    const maxSlowerMs = this.duration('max-slower', '100ms')
+    return { maxErrors: percent / 100, maxSlowerMs, minExchanges: Number(least) }
   }
 
   /** The servers of an upstream, as all instances see them. */
@@ -217,8 +221,8 @@ interface Look {
 function talliesOf(servers: readonly DeployServer[]): Map<string, Tally> {
   return new Map(
     servers.flatMap(({ live }) =>
-      live.map(({ id, exchanges, failures, clientErrors, redirects }) => {
-        return [id, { exchanges, failures, clientErrors, redirects }]
+      live.map(({ id, exchanges, failures, clientErrors, redirects, responseMs = {} }) => {
+        return [id, { exchanges, failures, clientErrors, redirects, latency: fineFrom(responseMs) }]
       }),
     ),
   )

@@ -165,7 +165,7 @@ const serverHealth = object({
 }).nullable()
 
 const breaker = object({ route: z.string(), state: breakerWord, opened: count })
-const liveServer = object({
+const liveServerFigures = {
   id: z.string(),
   url: z.string(),
   weight: z.int().min(1),
@@ -181,7 +181,8 @@ const liveServer = object({
   clientErrors: count.describe('4xx responses.'),
   redirects: count.describe('3xx responses other than 304.'),
   ejections: count.describe('Number of ejections after consecutive failures.'),
-}).meta({ id: 'LiveServer' })
+}
+const liveServer = object(liveServerFigures).meta({ id: 'LiveServer' })
 
 const serverState = object({
   upstream: upstreamName,
@@ -195,7 +196,18 @@ const serverState = object({
       'Lease of a registered server, which is removed unless the lease is renewed; null for a server of the table.',
     ),
   active: count.describe('Requests in flight.'),
-  live: z.array(liveServer).describe('One entry per resolved address.'),
+  live: z
+    .array(
+      object({
+        ...liveServerFigures,
+        responseMs: z
+          .record(z.string(), count)
+          .describe(
+            'From the last byte of the request to the response headers: number of responses by milliseconds, exact to 2 %.',
+          ),
+      }),
+    )
+    .describe('One entry per resolved address.'),
 }).meta({ id: 'ServerState' })
 const listedServer = serverState
   .extend({

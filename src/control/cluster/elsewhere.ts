@@ -20,6 +20,7 @@ const text = z.string().max(1_000)
 export const seenServer = z.object({
   ...{ id: text, state: z.enum(SERVER_WORDS) },
   ...{ exchanges: count, failures: count, clientErrors: count, redirects: count },
+  responseMs: z.record(text, count).default({}),
   health: z
     .object({
       healthy: z.boolean(),

@@ -3,6 +3,7 @@
  */
 
 import type { Server, Upstream } from '../../rules/table/table.ts'
+import { fineByMs } from '../../rules/values/duration-buckets.ts'
 import { formatDuration } from '../../rules/values/units.ts'
 import type { ServerFigures } from '../../state/upstreams/figures.ts'
 import type { Figures } from '../figures/planes.ts'
@@ -35,20 +36,28 @@ export function serverState(upstream: Upstream, server: Server, fleet: FleetView
     drained: fleet.isDrained(upstream.name, server.id),
     lease: lease === null ? null : { ttl: formatDuration(lease.ttlMs), endsAt: new Date(lease.endsMs).toISOString() },
     active: activeAt(live),
-    live: live.map((one) => liveServer(upstream.name, one, fleet)),
+    live: live.map((one) => timedServer(upstream.name, one, fleet, figures)),
   }
   return facts
 }
 
 /** What this instance sees of the servers of an upstream, for the others of its cluster: by id, one for each address. */
-export function seenServersOf(upstream: Upstream, fleet: FleetView, figures: Figures): Record<string, LiveServer[]> {
-  const liveOf = ({ id }: Server): LiveServer[] =>
-    figuresOf(upstream.name, id, figures).map((one) => liveServer(upstream.name, one, fleet))
+export function seenServersOf(upstream: Upstream, fleet: FleetView, figures: Figures): Record<string, TimedServer[]> {
+  const liveOf = ({ id }: Server): TimedServer[] =>
+    figuresOf(upstream.name, id, figures).map((one) => timedServer(upstream.name, one, fleet, figures))
   return Object.fromEntries(serversOf(upstream, fleet).map((server) => [server.id, liveOf(server)]))
 }
 
 /** One address of a server. */
 type LiveServer = ServerFigures & { readonly health: ReturnType<typeof healthState> | null }
+
+/** With its response times, by milliseconds. */
+type TimedServer = LiveServer & { readonly responseMs: Record<string, number> }
+
+function timedServer(upstream: string, one: ServerFigures, fleet: FleetView, { measurements }: Figures): TimedServer {
+  const fine = measurements.upstream(upstream).latencies.of(one.id).counts()
+  return { ...liveServer(upstream, one, fleet), responseMs: fineByMs(fine) }
+}
 
 /** The figures of a server with its health check state. */
 export function liveServer(upstream: string, figures: ServerFigures, fleet: FleetView): LiveServer {

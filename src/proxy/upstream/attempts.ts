@@ -208,7 +208,10 @@ export class Attempts implements Waiter {
    */
   answered(status: number, isOutcome = true): void {
     if (this.#span !== null) this.#span.answered(status)
-    if (status !== SWITCHING_PROTOCOLS) this.#headMs = performance.now() - this.#sentMs
+    if (status !== SWITCHING_PROTOCOLS) {
+      this.#headMs = performance.now() - this.#sentMs
+      this.server!.latency.count(this.#headMs)
+    }
     if (isOutcome) this.judged(status)
     else this.#outcome = outcomeOf(status)
   }

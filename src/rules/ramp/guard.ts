@@ -224,7 +224,7 @@ function failureOfLatency(evidence: RampEvidence, terms: GuardTerms, steps: numb
   if (lowerMs === null || upperMs === null || lowerMs <= latency * upperMs) return null
   return {
     ground: 'latency',
-    words: `95 % of the new side take at least ${ms(lowerMs)}, of the rest at most ${ms(upperMs)}`,
+    words: `the new side has a 95th percentile of at least ${ms(lowerMs)}, the rest of at most ${ms(upperMs)}`,
   }
 }
 
@@ -372,6 +372,7 @@ function count(value: number): string {
   return String(value).replace(/\B(?=(?:\d{3})+$)/g, ',')
 }
 
-function ms(value: number): string {
+/** Milliseconds, for people. */
+export function ms(value: number): string {
   return `${value >= 100 ? Math.round(value) : value.toPrecision(3)} ms`
 }

@@ -30,3 +30,18 @@ export function fineBound(bucket: number): number {
   const shift = (bucket >>> OCTAVE_BITS) - 1
   return ((bucket - (shift << OCTAVE_BITS)) * 2 ** shift) / UNITS_PER_MS
 }
+
+/** Counts by a duration inside each bucket, milliseconds, for people and programs that know no buckets; `fineFrom` reads them. */
+export function fineByMs(fine: FineCounts): Record<string, number> {
+  const counts: Record<string, number> = {}
+  for (let at = 0; at + 1 < fine.length; at += 2) {
+    const bucket = fine[at] as number
+    counts[Number(((fineBound(bucket) + fineBound(bucket + 1)) / 2).toPrecision(4))] = fine[at + 1] as number
+  }
+  return counts
+}
+
+/** Counts by bucket from those by milliseconds. */
+export function fineFrom(counts: Readonly<Record<string, number>>): Map<number, number> {
+  return new Map(Object.entries(counts).map(([ms, count]) => [fineBucketOf(Number(ms)), count]))
+}

@@ -6,6 +6,8 @@ import { FINE_BUCKETS, type FineCounts, fineBound, fineBucketOf } from '../../ru
 /** Upper bounds of the coarse buckets, milliseconds; there is one more bucket beyond the last. */
 export const DURATION_BOUNDS_MS = [1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000]
 
+const NONE: FineCounts = []
+
 /** Counts since the last report: plain data. */
 export interface DurationsDelta {
   readonly buckets: readonly number[]
@@ -42,6 +44,41 @@ function addFine(to: { [bucket: number]: number }, counts: FineCounts): number {
   return added
 }
 
+/** Fine buckets of durations; without any it takes hardly any memory, which counts for idle routes and servers of large tables. */
+export class FineDurations {
+  #buckets: Uint32Array | null = null
+
+  count(ms: number): void {
+    this.#buckets ??= new Uint32Array(FINE_BUCKETS)
+    this.#buckets[fineBucketOf(ms)]!++
+  }
+
+  add(counts: FineCounts): void {
+    if (counts.length === 0) return
+    this.#buckets ??= new Uint32Array(FINE_BUCKETS)
+    addFine(this.#buckets, counts)
+  }
+
+  /** What was counted. */
+  counts(): FineCounts {
+    const fine = this.#buckets
+    if (fine === null) return NONE
+    const counts: number[] = []
+    for (let at = 0; at < FINE_BUCKETS; at++) {
+      const count = fine[at] as number
+      if (count > 0) counts.push(at, count)
+    }
+    return counts
+  }
+
+  /** Returns what was counted since the last call, and resets it. */
+  take(): FineCounts {
+    const taken = this.counts()
+    this.#buckets = null
+    return taken
+  }
+}
+
 /** Durations of one kind. */
 export class Durations {
   /** Coarse buckets, not cumulative, since the start. */
@@ -49,8 +86,8 @@ export class Durations {
   sumMs = 0
   /** Number of durations. */
   timed = 0
-  /** Fine buckets since they were last taken; null if empty, which saves memory for idle routes of large tables. */
-  #fine: Uint32Array | null = null
+  /** Since they were last taken. */
+  readonly #fine = new FineDurations()
 
   count(ms: number): void {
     let bucket = 0
@@ -58,20 +95,17 @@ export class Durations {
     this.buckets[bucket]!++
     this.sumMs += ms
     this.timed++
-    this.#fine ??= new Uint32Array(FINE_BUCKETS)
-    this.#fine[fineBucketOf(ms)]!++
+    this.#fine.count(ms)
   }
 
   /** The fine buckets since they were last taken. */
   fine(): FineCounts {
-    return sparse(this.#fine)
+    return this.#fine.counts()
   }
 
   /** Returns the fine buckets since the last call and resets them. */
   takeFine(): FineCounts {
-    const taken = sparse(this.#fine)
-    this.#fine = null
-    return taken
+    return this.#fine.take()
   }
 
   /** Returns everything since the last call and resets it. */
@@ -90,20 +124,6 @@ export class Durations {
       this.timed += count
     }
     this.sumMs += sumMs
-    if (fine.length === 0) return
-    this.#fine ??= new Uint32Array(FINE_BUCKETS)
-    addFine(this.#fine, fine)
+    this.#fine.add(fine)
   }
-}
-
-const NONE: FineCounts = []
-
-function sparse(fine: Uint32Array | null): FineCounts {
-  if (fine === null) return NONE
-  const counts: number[] = []
-  for (let at = 0; at < FINE_BUCKETS; at++) {
-    const count = fine[at] as number
-    if (count > 0) counts.push(at, count)
-  }
-  return counts
 }

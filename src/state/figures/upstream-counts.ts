@@ -2,6 +2,8 @@
  * Counters of an upstream, its servers and breakers. They are kept here because edits recreate servers, pools and breakers, and
  * counters must not be reset with them.
  */
+import type { FineCounts } from '../../rules/values/duration-buckets.ts'
+import { FineDurations } from './durations.ts'
 
 /** Counters of one server, updated by its pool and its ejection too. */
 export class ServerCounts {
@@ -41,6 +43,7 @@ export interface UpstreamDelta {
   readonly name: string
   readonly whole: Readonly<Record<keyof WholeCounts, number>>
   readonly servers: readonly (readonly [id: string, counts: Readonly<Record<keyof ServerCounts, number>>])[]
+  readonly latencies: readonly (readonly [server: string, fine: FineCounts])[]
   /** By route id, for routes whose `to` it is. */
   readonly breakers: readonly (readonly [route: string, counts: Readonly<Record<keyof BreakerCounts, number>>])[]
 }
@@ -69,14 +72,8 @@ class Kept<Counts extends object> {
     return this.#entries.size
   }
 
-  /** Returns copies of the non-zero counters and resets them. */
-  take(): [string, Counts][] {
-    return [...this.#entries].flatMap(([name, { counts }]) => {
-      if (!Object.values(counts).some((count) => count > 0)) return []
-      const taken = { ...counts }
-      Object.assign(counts, this.#make())
-      return [[name, taken]]
-    })
+  [Symbol.iterator](): IteratorObject<[string, Counts]> {
+    return this.#entries.entries().map(([name, { counts }]) => [name, counts])
   }
 
   /** Drops counters that were last used before a time. */
@@ -89,20 +86,28 @@ class Kept<Counts extends object> {
 export class UpstreamCounts {
   readonly whole = new WholeCounts()
   readonly servers = new Kept(() => new ServerCounts())
+  /** By server: from the last byte of a request to the response headers. */
+  readonly latencies = new Kept(() => new FineDurations())
   readonly breakers = new Kept(() => new BreakerCounts())
 
   /** Returns the counts since the last call, or null for none, and resets them. */
   take(name: string): UpstreamDelta | null {
-    const delta = { name, whole: { ...this.whole }, servers: this.servers.take(), breakers: this.breakers.take() }
-    Object.assign(this.whole, new WholeCounts())
-    const isNothing = delta.servers.length === 0 && delta.breakers.length === 0
-    return isNothing && Object.values(delta.whole).every((count) => count === 0) ? null : delta
+    const [whole = null] = taken([['', this.whole]], new WholeCounts())
+    const servers = taken(this.servers, new ServerCounts())
+    const breakers = taken(this.breakers, new BreakerCounts())
+    const latencies = [...this.latencies].flatMap(([server, durations]) => {
+      const fine = durations.take()
+      return fine.length === 0 ? [] : [[server, fine] as const]
+    })
+    if (whole === null && [servers, breakers, latencies].every(({ length }) => length === 0)) return null
+    return { name, whole: whole?.[1] ?? new WholeCounts(), servers, latencies, breakers }
   }
 
   /** Adds reported counts. */
-  add({ whole, servers, breakers }: UpstreamDelta, nowMs: number): void {
+  add({ whole, servers, latencies, breakers }: UpstreamDelta, nowMs: number): void {
     addTo(this.whole, whole)
     for (const [id, counts] of servers) addTo(this.servers.of(id, nowMs), counts)
+    for (const [id, fine] of latencies) this.latencies.of(id, nowMs).add(fine)
     for (const [route, counts] of breakers) addTo(this.breakers.of(route, nowMs), counts)
   }
 
@@ -114,8 +119,19 @@ export class UpstreamCounts {
   /** Drops counters that were last used before a time. */
   forget(beforeMs: number): void {
     this.servers.forget(beforeMs)
+    this.latencies.forget(beforeMs)
     this.breakers.forget(beforeMs)
   }
+}
+
+/** Copies of the counters that are not zero, which are reset. */
+function taken<Counts extends object>(kept: Iterable<[string, Counts]>, zero: Counts): [string, Counts][] {
+  return [...kept].flatMap(([name, counts]) => {
+    if (!Object.values(counts).some((count) => count > 0)) return []
+    const copy = { ...counts }
+    Object.assign(counts, zero)
+    return [[name, copy]]
+  })
 }
 
 function addTo<Name extends string>(sums: Record<Name, number>, more: Readonly<Record<Name, number>>): void {

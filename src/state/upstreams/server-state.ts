@@ -6,6 +6,7 @@ import { type Candidate, type Standing, Turn } from '../../rules/failures/pick.t
 import { slowStartFactor } from '../../rules/failures/slow-start.ts'
 import type { Server } from '../../rules/table/table.ts'
 import type { ConnectionPool } from '../../wire/connections.ts'
+import type { FineDurations } from '../figures/durations.ts'
 import type { ServerCounts } from '../figures/upstream-counts.ts'
 import type { ServerStanding, ServerWord } from './figures.ts'
 import { authorityOf } from './pool.ts'
@@ -24,6 +25,7 @@ export class ServerState implements Candidate {
   readonly ejection: Ejection
   /** Counters by server name: they outlive this object. */
   readonly counts: ServerCounts
+  readonly latency: FineDurations
   readonly turn = new Turn(Math.random())
   #drained = false
   #unhealthy = false
@@ -34,10 +36,11 @@ export class ServerState implements Candidate {
   standing: Standing = 'up'
   weight: number
 
-  constructor(server: Server, pool: ConnectionPool, counts: ServerCounts) {
+  constructor(server: Server, pool: ConnectionPool, counts: ServerCounts, latency: FineDurations) {
     this.server = server
     this.pool = pool
     this.counts = counts
+    this.latency = latency
     this.ejection = new Ejection(counts)
     this.weight = server.weight
     this.authority = authorityOf(server)

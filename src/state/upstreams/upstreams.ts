@@ -152,7 +152,10 @@ export class Upstreams implements UpstreamsView {
     const nowMs = Date.now()
     for (const { name, servers } of this.#states.values()) {
       const counts = this.measurements.upstream(name)
-      for (const { server } of servers) counts.servers.of(server.id, nowMs)
+      for (const { server } of servers) {
+        counts.servers.of(server.id, nowMs)
+        counts.latencies.of(server.id, nowMs)
+      }
     }
     this.breakers.touch(nowMs)
   }
@@ -216,14 +219,15 @@ function plan(
   state: UpstreamState,
   settings: Upstream,
   members: readonly Server[],
-  { connection, material, counts: { servers } }: Connecting,
+  { connection, material, counts: { servers, latencies } }: Connecting,
 ): [ServerState, Server][] {
   const same = state.connection === connection
   return members.map((server) => {
     const kept = same ? state.servers.find((one) => isSame(one.server, server)) : undefined
     if (kept !== undefined) return [kept, server]
     const counts = servers.of(server.id)
-    return [new ServerState(server, poolFor(settings, server, material, counts), counts), server]
+    const pool = poolFor(settings, server, material, counts)
+    return [new ServerState(server, pool, counts, latencies.of(server.id)), server]
   })
 }
 

@@ -108,27 +108,25 @@ test('a side that fails 30 % of its requests loses its share again', async () =>
   expect(await table()).toBe(before)
 })
 
-test('a server that fails while the others do not is taken out of the table again', async () => {
+test('a server that fails, or is slow, while the others are not is taken out of the table again', async () => {
   await stage.fleet.replaceBy('two', ailing())
   await stage.admin('PATCH', '/routes/gtin-lookup', { percent: 100 })
   const before = await table()
   const load = stage.load()
   const url = `http://127.0.0.1:${stage.fleet.portOf('two')}`
-  const ended = await stage.cli([
-    'deploy',
-    'canary',
-    'gtin',
-    'two',
-    '--url',
-    url,
-    '--weights',
-    '1,4',
-    ...QUICK,
-    '--hold',
-    '20s',
-  ])
+  const words = ['deploy', 'canary', 'gtin', 'two', '--url', url, '--weights', '1,4', ...QUICK, '--hold', '60s']
+  const ended = await stage.cli(words)
   expect(ended.code, ended.out + ended.err).toBe(6)
   expect(ended.out).toMatch(/failed: \d+ of \d+ requests failed at gtin\/two\nreverted: gtin\/two: removed\n$/)
+  await stage.fleet.replaceBy('two', (req, res) => {
+    const ms = req.url?.includes('health') === true ? 0 : 2000
+    setTimeout(() => res.end('{"host":"slow"}'), ms)
+  })
+  const slow = await stage.cli(words)
+  expect(slow.code, slow.out + slow.err).toBe(6)
+  expect(slow.out).toMatch(
+    /failed: 95th percentile of at least \d+ ms, of the others at most [\d.]+ ms, at gtin\/two\nreverted: gtin\/two: removed\n$/,
+  )
   await load.more(100)
   await load.stop()
   expect(await table()).toBe(before)

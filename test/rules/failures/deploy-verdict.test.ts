@@ -3,8 +3,9 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Chance } from '../../../bench/guard/chance.ts'
 import { addTallies, Compared, NO_TALLY, type Tally, tallySince } from '../../../src/rules/failures/deploy-verdict.ts'
+import { fineBucketOf } from '../../../src/rules/values/duration-buckets.ts'
 
-const terms = { maxErrors: 0.005, minExchanges: 100 }
+const terms = { maxErrors: 0.005, maxSlowerMs: 100, minExchanges: 100 }
 const tally = (exchanges: number, failures: number, more: Partial<Tally> = {}): Tally => ({
   ...NO_TALLY,
   exchanges,
@@ -51,6 +52,64 @@ describe('verdict', () => {
     expect(compared.verdict(terms)).toEqual({ verdict: 'fail', words: '50 of 60 requests got 4xx' })
   })
 
+  describe('by latency', () => {
+    /** So many responses, evenly from so many milliseconds to twice as many. */
+    const taking = (responses: number, ms: number): Tally => {
+      const latency = new Map<number, number>()
+      for (let n = 0; n < responses; n++) {
+        const bucket = fineBucketOf(ms * (1 + n / responses))
+        latency.set(bucket, (latency.get(bucket) ?? 0) + 1)
+      }
+      return tally(responses, 0, { latency })
+    }
+
+    test.each([
+      ['twice as slow', taking(200, 400), taking(800, 200), 'fail'],
+      ['as slow', taking(200, 200), taking(800, 200), 'pass'],
+      ['too few to tell', taking(3, 4000), taking(800, 200), 'not-enough-data'],
+      ['ten times as slow, and by less than is tolerated', taking(200, 50), taking(800, 5), 'pass'],
+    ])('%s: beside others', (_, here, others, verdict) => {
+      expect(verdictOf(here, others)).toBe(verdict)
+    })
+
+    test.each([
+      ['twice as slow', 400, 'pass'],
+      ['four times as slow', 800, 'fail'],
+    ])('%s: beside what was before', (_, ms, verdict) => {
+      expect(verdictOf(taking(1000, ms), NO_TALLY, taking(10_000, 200))).toBe(verdict)
+    })
+
+    test('says how slow', () => {
+      const compared = new Compared()
+      compared.add(taking(200, 400), taking(800, 200))
+      const { words } = compared.verdict(terms)
+      expect(words).toMatch(/^95th percentile of at least 7\d\d ms, of the others at most 39\d ms,$/)
+    })
+
+    test('is seldom against a version that is not slower, however often one looks', () => {
+      let failed = 0
+      for (let seed = 1; seed <= 100; seed++) {
+        const chance = new Chance(seed)
+        const compared = new Compared()
+        const some = (): Tally => {
+          const latency = new Map<number, number>()
+          for (let n = 0; n < 25; n++) {
+            const bucket = fineBucketOf(200 * Math.exp(0.8 * chance.normal()))
+            latency.set(bucket, (latency.get(bucket) ?? 0) + 1)
+          }
+          return tally(25, 0, { latency })
+        }
+        for (let look = 0; look < 40; look++) {
+          compared.add(some(), some())
+          if (compared.verdict({ ...terms, maxSlowerMs: 0 }).verdict !== 'fail') continue
+          failed++
+          break
+        }
+      }
+      expect(failed).toBeLessThanOrEqual(2)
+    })
+  })
+
   test.each([0.005, 0.03])(
     'is seldom against a version that fails %s as the rest does, however often one looks',
     (rate) => {
@@ -85,12 +144,12 @@ test('what was added since: a reset is one, and who was not there before counts 
 })
 
 test('whatever begins anew meanwhile, from look to look all that was counted is seen', () => {
-  const counted = fc.record({ good: fc.nat(50), failed: fc.nat(50), resets: fc.boolean() })
+  const counted = fc.record({ good: fc.nat(50), failed: fc.nat(50), bucket: fc.nat(3), resets: fc.boolean() })
   fc.assert(
     fc.property(fc.array(counted, { maxLength: 20 }), (steps) => {
       let [last, sum, all] = [NO_TALLY, NO_TALLY, NO_TALLY]
-      for (const { good, failed, resets } of steps) {
-        const added = tally(good + failed, failed)
+      for (const { good, failed, bucket, resets } of steps) {
+        const added = tally(good + failed, failed, { latency: new Map([[bucket, good]]) })
         const next = addTallies(resets ? NO_TALLY : last, added)
         // A counter that is past where it was by the next look does not show that it began anew.
         if (resets && next.exchanges >= last.exchanges && next.failures >= last.failures) continue
@@ -98,7 +157,11 @@ test('whatever begins anew meanwhile, from look to look all that was counted is 
         all = addTallies(all, added)
         last = next
       }
-      expect(sum).toEqual(all)
+      const counts = ({ latency, ...rest }: Tally) => ({
+        ...rest,
+        latency: [...latency].filter(([, n]) => n > 0).sort(),
+      })
+      expect(counts(sum)).toEqual(counts(all))
     }),
   )
 })

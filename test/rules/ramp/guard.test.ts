@@ -124,7 +124,9 @@ describe('a ramp is failed', () => {
     const latency = { to: [fineBucketOf(50), 1000], rest: [fineBucketOf(20), 1000] }
     const verdict = judge(evidence([step({ latency })]))
     expect(verdict).toMatchObject({ verdict: 'fail', ground: 'latency' })
-    expect(verdict.words).toMatch(/^95 % of the new side take at least (49|50)\.\d ms, of the rest at most 20\.\d ms$/)
+    expect(verdict.words).toMatch(
+      /^the new side has a 95th percentile of at least (49|50)\.\d ms, the rest of at most 20\.\d ms$/,
+    )
     expect(judge(evidence([step({ latency: { to: latency.rest, rest: latency.to } })])).ground).not.toBe('latency')
   })
 
