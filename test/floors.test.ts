@@ -59,7 +59,12 @@ const OWNERS: Record<string, readonly string[]> = {
   'ipaddr.js': ['rules/patterns/address.ts'],
   'jsonc-parser': ['control/http/json-text.ts'],
   diff: ['rules/language/text-diff.ts'],
-  yaml: ['rules/language/text.ts', 'rules/language/edit.ts', 'rules/language/number-places.ts'],
+  yaml: [
+    'rules/language/text.ts',
+    'rules/language/edit.ts',
+    'rules/language/number-places.ts',
+    'rules/language/route-places.ts',
+  ],
   'lru-cache': ['state/caching/store.ts'],
   'acme-client': ['control/acme/order-thread.ts'],
   ioredis: ['state/redis/client.ts', 'state/redis/package.ts', 'state/redis/sentinels.ts'],

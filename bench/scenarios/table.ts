@@ -1,5 +1,6 @@
 /**
- * A table of 5,000 routes: what an edit of a percent costs, in time, in CPU of the threads that serve, and for clients.
+ * A table of 5,000 routes: what an edit of a percent costs, in time, in CPU of the threads that serve, and for clients; and what
+ * a route costs that is added or removed.
  */
 import { writeFileSync } from 'node:fs'
 import { Agent, request } from 'node:http'
@@ -18,6 +19,8 @@ const PROGRAM = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
 const ROUTES = 5_000
 /** Edits of one round. */
 const EDITS = 20
+/** Routes that are added and removed in one round. */
+const ROUTES_ADDED = 3
 /** Between two edits: clients are served, and nothing is due. */
 const PAUSE_MS = 50
 /** A new process compiles code and reports what it has counted. */
@@ -25,7 +28,7 @@ const SETTLED_MS = 3_000
 
 export const table: Scenario = {
   name: 'table',
-  about: 'edits of a percent in a table of 5,000 routes, with a worker that serves',
+  about: 'edits in a table of 5,000 routes, with a worker that serves: of a percent; a route added, and removed again',
   standard: true,
   run,
 }
@@ -69,17 +72,19 @@ async function run({ stage, progress, options, banyanFlags }: Bench): Promise<Re
   const agent = new Agent({ keepAlive: true })
   const ask = (to: number, method: string, path: string, body = '') => asked(agent, to, method, path, body)
   await new Promise((done) => setTimeout(done, SETTLED_MS))
-  const [without, beside, quiet]: [Round[], Round[], Round[]] = [[], [], []]
+  const [without, beside, quiet, routes]: [Round[], Round[], Round[], Round[]] = [[], [], [], []]
   for (let round = -1; round < options.rounds; round++) {
     progress(`table: round ${Math.max(0, round) + 1}`)
     const idle = await oneRound(running, ask, port, null)
     const edited = await oneRound(running, ask, port, admin)
     const alone = await oneRound(running, ask, null, admin)
+    const changed = await routesRound(running, ask, admin)
     // The first one is a warm-up.
     if (round === -1) continue
     without.push(idle)
     beside.push(edited)
     quiet.push(alone)
+    routes.push(changed)
   }
   agent.destroy()
   await running.stop()
@@ -107,6 +112,15 @@ async function run({ stage, progress, options, banyanFlags }: Bench): Promise<Re
         label: 'longest request of a client, beside edits',
         figures: { median: spread(beside.map((one) => one.longest)) },
       },
+      {
+        label: 'a route added, or removed: until it is answered',
+        figures: { median: spread(routes.flatMap((one) => one.edits)) },
+      },
+      {
+        label: 'the same, CPU of the thread that serves',
+        figures: { median: spread(routes.map((one) => one.serving)) },
+      },
+      { label: 'the same, CPU of all processes', figures: { median: spread(routes.map((one) => one.all)) } },
     ],
     budgets: [
       { what: 'an edit of a percent', limit: 100, unit: ' ms', digits: 1, found: spread(edits) },
@@ -151,6 +165,27 @@ async function oneRound({ pid }: Running, ask: Ask, port: number | null, admin: 
   return { edits, serving, all: all.reduce((sum, ms) => sum + ms, 0), longest }
 }
 
+/** Adds and removes routes, without a client. */
+async function routesRound({ pid }: Running, ask: Ask, admin: number): Promise<Round> {
+  const worker = tree(pid)[1] as number
+  const edits: number[] = []
+  const timed = async (...[method, path, body = '']: [string, string, string?]): Promise<void> => {
+    const startedMs = performance.now()
+    await ask(admin, method, path, body)
+    edits.push(performance.now() - startedMs)
+    await new Promise((done) => setTimeout(done, PAUSE_MS))
+  }
+  const before = cpuOf(pid, worker)
+  for (let route = 0; route < ROUTES_ADDED; route++) {
+    const id = `added-${route}`
+    await timed('POST', '/routes', JSON.stringify({ id, match: { path: `/${id}/:id` }, to: 'gtin', percent: 5 }))
+    await timed('DELETE', `/routes/${id}`)
+  }
+  const after = cpuOf(pid, worker)
+  const [serving = 0, ...all] = after.map((ms, at) => (ms - (before[at] as number)) / edits.length)
+  return { edits, serving, all: all.reduce((sum, ms) => sum + ms, 0), longest: 0 }
+}
+
 /** Milliseconds of CPU so far: of the thread that serves in the worker, and of each process. */
 function cpuOf(pid: number, worker: number): number[] {
   return [threadMicros(worker, worker), ...tree(pid).map((one) => threadMicros(one))].map((micros) => micros / 1000)
@@ -163,7 +198,9 @@ function asked(agent: Agent, port: number, method: string, path: string, body: s
       res.resume()
       res.once('error', reject)
       res.once('end', () =>
-        res.statusCode === 200 ? resolve() : reject(new Error(`${method} ${path}: ${res.statusCode}`)),
+        res.statusCode === 200 || res.statusCode === 201
+          ? resolve()
+          : reject(new Error(`${method} ${path}: ${res.statusCode}`)),
       )
     })
     req.once('error', reject)

@@ -15,6 +15,7 @@ import { BACKLOG } from '../proxy/client/listen-at.ts'
 import type { PublicServer } from '../proxy/client/listener.ts'
 import type { Plane } from '../proxy/plane.ts'
 import type { Purge } from '../rules/caching/purge.ts'
+import { withRoutesSteps } from '../rules/language/compile.ts'
 import { tableWithNumbers } from '../rules/language/numbers.ts'
 import { countsText, formatProblems, readTable } from '../rules/language/text.ts'
 import type { Table } from '../rules/table/table.ts'
@@ -315,6 +316,7 @@ class Worker {
     }
     if (move.base !== etag) return `a worker has revision ${etag} in force, and not ${move.base}`
     if (move.kind === 'same') return table
+    if (move.kind === 'routes') return await inTurns(withRoutesSteps(table, move.splices))
     return tableWithNumbers(table, move.changes, true) ?? 'a worker can not change these numbers'
   }
 

@@ -4,7 +4,8 @@
  */
 import { Worker } from 'node:worker_threads'
 import type { TableEdit } from '../../rules/language/edit.ts'
-import type { Problem, ReadTable } from '../../rules/language/text.ts'
+import type { Problem, ReadTable, TextFacts } from '../../rules/language/text.ts'
+import type { RouteDocument } from '../../rules/table/schema.ts'
 import type { Table } from '../../rules/table/table.ts'
 import type { Finding } from '../../rules/values/problem.ts'
 import { inTurns } from '../turns.ts'
@@ -80,6 +81,37 @@ export async function editApart(
     return edited.ok ? { ok: true, text: edited.text, read: await readOf(edited.checked, known) } : edited
   } catch (error) {
     return { ok: true, text, read: refused(error, fileName) }
+  }
+}
+
+/** What was parsed of an excerpt of a text. */
+export interface ReadExcerpt {
+  readonly text: string
+  readonly facts: TextFacts
+  readonly routes: readonly RouteDocument[]
+}
+
+/**
+ * Parses an excerpt, and edits it before if there is something to edit.
+ * @returns null where something is wrong with it: the whole text tells what
+ */
+export async function excerptApart(
+  text: string,
+  edit: TableEdit | null,
+  fileName: string,
+): Promise<ReadExcerpt | null> {
+  try {
+    const edited =
+      edit === null
+        ? { ok: true as const, text, checked: await apart('check', text, fileName) }
+        : await apart('edit', text, JSON.stringify(edit), fileName)
+    if (!edited.ok || !edited.checked.ok) return null
+    const { document, warnings, more, numbers, places } = edited.checked
+    const routes = document.routes.flatMap((piece) => JSON.parse(piece) as RouteDocument[])
+    return { text: edited.text, facts: { warnings, more, numbers, places }, routes }
+  } catch (error) {
+    if (error instanceof TooMuch) return null
+    throw error
   }
 }
 

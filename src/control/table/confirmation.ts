@@ -4,7 +4,8 @@
 import type { Table } from '../../rules/table/table.ts'
 import { sameValue } from '../../rules/values/plain.ts'
 import type { LiveTable } from '../../state/live-table.ts'
-import type { ReadText, TableReader } from './reader.ts'
+import type { ReadText } from './read-text.ts'
+import type { TableReader } from './reader.ts'
 import type { TableReports } from './reports.ts'
 
 /** So long nobody has edited: of a hundred steps in a row only the last one is parsed. */

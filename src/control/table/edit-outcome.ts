@@ -4,7 +4,7 @@
 import type { TableChange } from '../../rules/language/changes.ts'
 import type { TableEdit } from '../../rules/language/edit.ts'
 import type { RevertConflict } from '../../rules/language/revert.ts'
-import type { Problems } from '../../rules/language/text.ts'
+import type { Problems, TextFacts } from '../../rules/language/text.ts'
 import type { Table } from '../../rules/table/table.ts'
 import type { Revision } from '../../state/live-table.ts'
 import type { TlsMaterial } from '../../state/tls/material.ts'
@@ -13,7 +13,6 @@ import type { IfMatch } from '../http/preconditions.ts'
 import type { FieldErrors } from '../http/problem.ts'
 import type { WriteFlaw } from './durable-write.ts'
 import type { TableMove } from './followers.ts'
-import type { TextFacts } from './reader.ts'
 
 /** The revision that an edit is meant for, its author and its reason. */
 export interface EditTerms extends Authorship {

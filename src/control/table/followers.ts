@@ -1,7 +1,7 @@
 /**
  * Data planes in other processes: all of them apply a revision, or none does.
  */
-
+import type { RouteSplice } from '../../rules/language/compile.ts'
 import type { NumberChange } from '../../rules/language/numbers.ts'
 import type { TlsMaterial } from '../../state/tls/material.ts'
 import type { PackedDocument } from './apart-jobs.ts'
@@ -18,12 +18,13 @@ export interface RevisionText {
 }
 
 /**
- * How a table is got at without parsing its text: it is the one in force, or that with other numbers, or here is what was parsed.
- * The first two hold in a process that has the revision `base`.
+ * How a table is got at without parsing its text: it is the one in force, or that with other numbers or routes, or here is what was
+ * parsed. All but the last hold in a process that has the revision `base`.
  */
 export type TableMove =
   | { readonly kind: 'same'; readonly base: string }
   | { readonly kind: 'numbers'; readonly base: string; readonly changes: readonly NumberChange[] }
+  | { readonly kind: 'routes'; readonly base: string; readonly splices: readonly RouteSplice[] }
   | { readonly kind: 'document'; readonly document: PackedDocument }
 
 /** A table that is to be prepared. */

@@ -11,6 +11,7 @@ import {
   placeFindings,
   type ReadTable,
   readTable,
+  type TextFacts,
 } from '../../rules/language/text.ts'
 import { utf8Text } from '../../rules/values/utf8.ts'
 import type { CookieKeySource } from '../../state/cookie-key-source.ts'
@@ -22,7 +23,6 @@ import type { ControlLog } from '../control-log.ts'
 import type { Ownership } from '../ownership.ts'
 import { GivenTable, TableFile, type TableSource } from './file.ts'
 import { byFile, HISTORY_BOUNDS, History } from './history.ts'
-import type { TextFacts } from './reader.ts'
 import { MAX_FILE_BYTES } from './settled-text.ts'
 import { TlsFiles } from './tls-files.ts'
 
@@ -157,8 +157,8 @@ type WholeTable =
   | (Extract<ReadTable, { ok: true }> & { readonly material: TlsMaterial })
   | Extract<ReadTable, { ok: false }>
 
-function factsOf({ warnings, more, numbers }: TextFacts): TextFacts {
-  return { warnings, more, numbers }
+function factsOf({ warnings, more, numbers, places }: TextFacts): TextFacts {
+  return { warnings, more, numbers, places }
 }
 
 /** Uses the last good revision instead of an invalid file, which stays rejected until it is fixed. */

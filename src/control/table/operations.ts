@@ -6,7 +6,7 @@
  * others may edit: if one does, it is done again.
  */
 import { briefly, type TableChange, tableChanges } from '../../rules/language/changes.ts'
-import type { Problems } from '../../rules/language/text.ts'
+import type { Problems, TextFacts } from '../../rules/language/text.ts'
 import type { CookieKeySource } from '../../state/cookie-key-source.ts'
 import { etagOf, type LiveTable, type Revision } from '../../state/live-table.ts'
 import type { Authorship, ControlLog } from '../control-log.ts'
@@ -21,7 +21,8 @@ import type { Change, ChangedText, EditOutcome, EditTerms, Proposal } from './ed
 import type { TableSource } from './file.ts'
 import { type Followers, NO_FOLLOWERS } from './followers.ts'
 import type { History } from './history.ts'
-import { type Impossible, type ReadText, TableReader, type TextFacts } from './reader.ts'
+import type { ReadText } from './read-text.ts'
+import { type Impossible, TableReader } from './reader.ts'
 import { TableReports } from './reports.ts'
 import type { RevisionRecord } from './revision-record.ts'
 import type { Reading } from './settled-text.ts'
@@ -379,7 +380,7 @@ export class Operations {
     etag: string | null = null,
   ): Promise<Applied> {
     const applied = await this.#activation.apply(proposal, by, read, etag)
-    if (applied.ok && proposal.move.kind === 'numbers') this.#confirmation.later()
+    if (applied.ok && (proposal.move.kind === 'numbers' || proposal.move.kind === 'routes')) this.#confirmation.later()
     return applied
   }
 

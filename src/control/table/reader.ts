@@ -1,41 +1,22 @@
 /**
- * From the text in force to the next one: where only numbers differ, percents and weights, the table is known without a parse;
- * everything else is parsed on a thread of its own.
+ * From the text in force to the next one: where only numbers differ, percents and weights, the table is known without a parse, and
+ * where a few routes do, with a parse of these; everything else is parsed on a thread of its own.
  */
 import type { TableEdit } from '../../rules/language/edit.ts'
 import {
   type NumberChange,
-  type NumberPlaces,
   numberBetween,
   numbersOfEdit,
   tableWithNumbers,
   withNumbers,
 } from '../../rules/language/numbers.ts'
-import type { Problem } from '../../rules/language/text.ts'
+import { movedWith } from '../../rules/language/route-places.ts'
+import type { TextFacts } from '../../rules/language/text.ts'
 import type { Table } from '../../rules/table/table.ts'
 import type { Revision } from '../../state/live-table.ts'
 import { editApart, type ReadApart, readApart, SMALL } from './apart.ts'
-import type { TableMove } from './followers.ts'
-
-/** What is known of a valid text besides its table. */
-export interface TextFacts {
-  readonly warnings: readonly Problem[]
-  /** Warnings that are not listed. */
-  readonly more: number
-  readonly numbers: NumberPlaces
-}
-
-/** A text that was read. */
-export type ReadText = { readonly text: string } & (
-  | {
-      readonly ok: true
-      readonly table: Table
-      readonly facts: TextFacts
-      /** How the table is got at from that of the revision in force. */
-      readonly move: TableMove
-    }
-  | Extract<ReadApart, { ok: false }>
-)
+import type { ReadText } from './read-text.ts'
+import { editRoutes, readRoutes } from './route-edits.ts'
 
 /** Why an edit is not possible. */
 export interface Impossible {
@@ -70,13 +51,22 @@ export class TableReader {
 
   /** @throws {Error} on a bug in banyan */
   async edit(before: Revision, edit: TableEdit): Promise<ReadText | Impossible> {
+    const facts = this.#factsOf(before.text)
+    const few = facts === null ? null : await editRoutes(before, facts, edit, this.#name)
+    if (few !== null) return few
     const edited = await editApart(before.text, edit, this.#name, before.table)
     return edited.ok ? readText(edited.text, edited.read) : edited
   }
 
   /** @throws {Error} on a bug in banyan */
   async read(before: Revision, text: string): Promise<ReadText> {
-    return this.#readNow(before, text) ?? (await this.parse(text, before.table))
+    const facts = this.#factsOf(before.text)
+    if (facts === null) return await this.parse(text, before.table)
+    return (
+      readNumber(before, facts, text) ??
+      (await readRoutes(before, facts, text, this.#name)) ??
+      (await this.parse(text, before.table))
+    )
   }
 
   /** As `read`, whatever differs. */
@@ -84,15 +74,15 @@ export class TableReader {
     return readText(text, await readApart(text, this.#name, known))
   }
 
-  #readNow(before: Revision, text: string): ReadText | null {
-    const facts = this.#factsOf(before.text)
-    const change = facts === null ? null : numberBetween(facts.numbers, before.text, text)
-    return facts === null || change === null ? null : changed(before, facts, [change])
-  }
-
   #factsOf(text: string): TextFacts | null {
     return text.length >= SMALL && this.#known?.text === text ? this.#known.facts : null
   }
+}
+
+/** What a text says that differs from the one in force in one number; null for any other. */
+function readNumber(before: Revision, facts: TextFacts, text: string): ReadText | null {
+  const change = numberBetween(facts.numbers, before.text, text)
+  return change === null ? null : changed(before, facts, [change])
 }
 
 function changed(
@@ -104,11 +94,12 @@ function changed(
   const next = edited === null ? null : tableWithNumbers(table, changes)
   if (edited === null || next === null) return null
   const move = { kind: 'numbers', base, changes } as const
-  return { ok: true, text: edited.text, table: next, facts: { ...facts, numbers: edited.places }, move }
+  const places = movedWith(facts.places, facts.numbers, edited.places)
+  return { ok: true, text: edited.text, table: next, facts: { ...facts, numbers: edited.places, places }, move }
 }
 
 function readText(text: string, read: ReadApart): ReadText {
   if (!read.ok) return { ...read, text }
-  const { table, document, warnings, more, numbers } = read
-  return { ok: true, text, table, facts: { warnings, more, numbers }, move: { kind: 'document', document } }
+  const { table, document, warnings, more, numbers, places } = read
+  return { ok: true, text, table, facts: { warnings, more, numbers, places }, move: { kind: 'document', document } }
 }

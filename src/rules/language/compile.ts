@@ -75,17 +75,17 @@ export function* compileSteps(document: TableDocument, known: Table | null = nul
   const around = { default: defaultOf(document), upstreams, pool }
   const routes: Route[] = []
   const places = new Map<string, number>()
-  let isMatchedAlike = known !== null && known.routes.length === (document.routes ?? []).length
+  let areMatchedAlike = known !== null && known.routes.length === (document.routes ?? []).length
   for (const [at, said] of (document.routes ?? []).entries()) {
     const before = known?.routes[known.places.get(said.id) ?? -1]
     const route = before !== undefined && isSame(before, said, around) ? before : compileRoute(said, around)
     places.set(said.id, at)
     routes.push(route)
-    isMatchedAlike &&= matchAlike(known?.routes[at], route)
+    areMatchedAlike &&= isMatchedAlike(known?.routes[at], route)
     yield
   }
   const reading = upstreams.get(around.default)?.reading ?? compileReading({}, undefined)
-  const stays = known !== null && isMatchedAlike && known.matcher.reading === reading
+  const stays = known !== null && areMatchedAlike && known.matcher.reading === reading
   const matcher = stays ? known.matcher : yield* matcherSteps(routes, reading)
   const { default: fallback } = around
   const defaultStatus = typeof document.default === 'string' ? 404 : document.default.status
@@ -134,6 +134,33 @@ export function withEntries(
   return Object.freeze({ ...table, upstreams: all, routes: Object.freeze(list), visitorsAreDone })
 }
 
+/** Routes in the place of some others. Plain data. */
+export interface RouteSplice {
+  /** The place of the first of them. */
+  readonly at: number
+  /** How many there were. */
+  readonly gone: number
+  readonly come: readonly RouteDocument[]
+}
+
+/** The table with other routes, as `compileTable` makes it of its document; it takes over all that stays. @param splices each of what the ones before have made */
+export function* withRoutesSteps(table: Table, splices: readonly RouteSplice[]): Steps<Table> {
+  const routes = table.routes.map(({ document }) => document)
+  for (const { at, gone, come } of splices) routes.splice(at, gone, ...come)
+  yield
+  const { default: name, defaultStatus, visitor } = table
+  return yield* compileSteps(
+    {
+      version: 1,
+      default: name === NO_UPSTREAM ? { status: defaultStatus } : name,
+      upstreams: Object.fromEntries([...table.upstreams].map(([upstream, { document }]) => [upstream, document])),
+      routes,
+      visitor: visitor.document,
+    },
+    table,
+  )
+}
+
 /** What a route is compiled from besides its entry. */
 interface Around {
   /** The default upstream. */
@@ -151,11 +178,11 @@ function isSame(route: Route, said: RouteDocument, around: Around): boolean {
 
 /** Whether two entries have the same values in the same order, which decides between several targets. */
 function isWrittenAlike(one: object, other: object): boolean {
-  return JSON.stringify(one) === JSON.stringify(other)
+  return one === other || JSON.stringify(one) === JSON.stringify(other)
 }
 
 /** Whether one route can take the place of another in a matcher. */
-function matchAlike(one: Route | undefined, other: Route): boolean {
+export function isMatchedAlike(one: Route | undefined, other: Route): boolean {
   if (one === other) return true
   return (
     one?.priority === other.priority &&

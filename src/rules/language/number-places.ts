@@ -29,7 +29,8 @@ export function numberPlaces(parsed: Document.Parsed, document: TableDocument, t
   return inOrder(found)
 }
 
-function hasAliases(parsed: Document.Parsed, text: string): boolean {
+/** Whether something in a document stands for something else in it. */
+export function hasAliases(parsed: Document.Parsed, text: string): boolean {
   // To visit all nodes of a large table takes longer than to look for the character.
   if (!text.includes('&')) return false
   let has = false

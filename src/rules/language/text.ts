@@ -27,20 +27,24 @@ import { compileTable } from './compile.ts'
 import { schemaFindings } from './findings.ts'
 import { numberPlaces } from './number-places.ts'
 import type { NumberPlaces } from './numbers.ts'
+import { type RoutePlaces, routePlaces } from './route-places.ts'
 import { codeOf, conflictMarker, invisibleIn } from './stray.ts'
 import { firstMistake, type Lexeme, type Mistake, quotesMistake, SCALAR_MARK } from './syntax.ts'
 
 export { countsText, formatProblem, formatProblems, type Problem, type Problems } from '../values/problem.ts'
 
+/** What is known of a valid text besides its table. */
+export interface TextFacts {
+  readonly warnings: readonly Problem[]
+  /** Warnings that are not listed. */
+  readonly more: number
+  readonly numbers: NumberPlaces
+  readonly places: RoutePlaces
+}
+
 /** A parsed text, or why it is invalid. Plain data, so it can be passed to another thread. */
 export type CheckedText =
-  | {
-      readonly ok: true
-      readonly document: TableDocument
-      readonly warnings: readonly Problem[]
-      readonly more: number
-      readonly numbers: NumberPlaces
-    }
+  | ({ readonly ok: true; readonly document: TableDocument } & TextFacts)
   | ({ readonly ok: false } & Problems)
 
 /** A compiled table with its warnings, or why the text is invalid; `more` is the number of problems that are not listed. */
@@ -91,8 +95,10 @@ export function checkText(text: string, fileName: string): CheckedText {
   let more = 0
   let document: unknown
   let numbers: NumberPlaces = Int32Array.of()
+  let places: RoutePlaces = Int32Array.of()
+  const size = { lexemes: 0 }
   try {
-    const parsed = parse(text, lines)
+    const parsed = parse(text, lines, size)
     const characters = characterFindings(text)
     const syntax = characters.length > 0 ? characters : syntaxFindings(parsed, text)
     const first = syntax.reduce((least, { offset }) => Math.min(least, offset), Number.POSITIVE_INFINITY)
@@ -109,6 +115,8 @@ export function checkText(text: string, fileName: string): CheckedText {
       placed = locateAll(mostImportant(findings), parsed, text).sort(byOffset)
       const isValid = findings.every(({ severity }) => severity === 'warning')
       if (isValid) numbers = numberPlaces(parsed, document as TableDocument, text)
+      // Routes that are added one by one must not make a text that is too large for a parse.
+      if (isValid && size.lexemes < MAX_LEXEMES / 2) places = routePlaces(parsed, text)
     } else {
       const all = [...broken, ...certainFindings(parsed, broken, text)].sort(byOffset)
       more = Math.max(0, all.length - MAX_PROBLEMS)
@@ -119,7 +127,7 @@ export function checkText(text: string, fileName: string): CheckedText {
   }
   const problems = placed.map(({ finding, offset }) => problemOf(finding, offset, fileName, lines, text))
   if (problems.some((problem) => problem.severity === 'error')) return { ok: false, problems, more }
-  return { ok: true, document: document as TableDocument, warnings: problems, more, numbers }
+  return { ok: true, document: document as TableDocument, warnings: problems, more, numbers, places }
 }
 
 /** The findings that are reported: errors first, so that warnings do not displace them. */
@@ -154,10 +162,10 @@ export function unplacedProblems(findings: readonly Finding[], fileName: string)
  * Like `parseDocument` of yaml, with limits on nesting and length: the parser itself would follow ten million brackets
  * until memory runs out. Throws a RangeError above the limits.
  */
-function parse(text: string, lines = new LineCounter()): Document.Parsed {
+function parse(text: string, lines = new LineCounter(), size = { lexemes: 0 }): Document.Parsed {
   // Duplicate keys are found below: yaml's own search is quadratic in the size of a map.
   const composer = new Composer({ uniqueKeys: false, stringKeys: true, logLevel: 'silent' })
-  const [document, another] = composer.compose(tokensOf(text, lines), true, text.length)
+  const [document, another] = composer.compose(tokensOf(text, lines, size), true, text.length)
   if (document === undefined) throw new Error('the composer was told to make a document, and made none')
   if (another !== undefined) {
     document.errors.push(new YAMLParseError([another.range[0], another.range[0] + 1], 'MULTIPLE_DOCS', ''))
@@ -168,15 +176,14 @@ function parse(text: string, lines = new LineCounter()): Document.Parsed {
 const AMPERSAND = 0x26
 const ASTERISK = 0x2a
 
-function* tokensOf(text: string, lines: LineCounter): Generator<CST.Token> {
+function* tokensOf(text: string, lines: LineCounter, size: { lexemes: number }): Generator<CST.Token> {
   lines.addNewLine(0)
   const parser = new Parser(lines.addNewLine)
-  let lexemes = 0
   let marks = 0
   let looks = 0
   for (const lexeme of new Lexer().lex(text)) {
     if (parser.stack.length > MAX_DEPTH) throw new RangeError('nested too deeply')
-    if (++lexemes > MAX_LEXEMES) throw new RangeError('too large')
+    if (++size.lexemes > MAX_LEXEMES) throw new RangeError('too large')
     const first = lexeme.charCodeAt(0)
     if (first === AMPERSAND || first === ASTERISK) marks++
     if (first === ASTERISK && (looks += marks) > MAX_ALIAS_LOOKS) throw new RangeError('too many anchors and aliases')

@@ -8,11 +8,14 @@ import { canBothMatch, coversPath, type PathPattern } from '../patterns/path.ts'
 import { canBothPass, implies, sayTest, type ValueTest } from '../patterns/value-test.ts'
 import type { Route, RouteClaim } from '../table/table.ts'
 import type { Finding } from '../values/problem.ts'
+import type { Steps } from '../values/steps.ts'
 
 /** What a route matches, with its index in the file. */
-export interface PlacedRoute extends Pick<Route, 'id' | 'priority' | 'takesAmbiguousPaths' | 'claims'> {
+export interface PlacedRoute extends Claiming {
   readonly at: number
 }
+
+type Claiming = Pick<Route, 'id' | 'priority' | 'takesAmbiguousPaths' | 'claims'>
 
 /**
  * Returns an error at each route that a later look cannot tell from an earlier one. Since more conditions win, a route
@@ -29,8 +32,8 @@ export function overlapFindings(routes: readonly PlacedRoute[]): Finding[] {
 }
 
 /** A claim with its tests by what they look at. */
-interface Rival {
-  readonly placed: PlacedRoute
+interface Rival<Placed = PlacedRoute> {
+  readonly placed: Placed
   readonly claim: RouteClaim
   readonly tests: ReadonlyMap<string, ValueTest>
 }
@@ -39,17 +42,20 @@ interface Rival {
 function rivalsIn(routes: readonly PlacedRoute[]): Iterable<Rival[]> {
   const groups = new Map<string, Rival[]>()
   for (const rival of rivalsOf(routes)) {
-    const { path, hosts } = rival.claim
-    const kind = `${path.segments.map(coarse).join('/')}${path.rest ? '/*' : ''}`
-    const alike = `${kind}\0${rival.tests.size}\0${rival.placed.priority}`
-    for (const host of hosts.length === 0 ? [''] : hosts.map((pattern) => pattern.key))
-      push(groups, `${host}\0${alike}`, rival)
+    for (const key of keysOf(rival)) push(groups, key, rival)
   }
   return groups.values()
 }
 
+/** Only claims that have one of these in common can be tied. */
+function keysOf({ placed, claim: { path, hosts }, tests }: Rival<Claiming>): string[] {
+  const kind = `${path.segments.map(coarse).join('/')}${path.rest ? '/*' : ''}`
+  const alike = `${kind}\0${tests.size}\0${placed.priority}`
+  return (hosts.length === 0 ? [''] : hosts.map((pattern) => pattern.key)).map((host) => `${host}\0${alike}`)
+}
+
 function rivalsOf(routes: readonly PlacedRoute[]): Rival[] {
-  return routes.flatMap((placed) => placed.claims.map((claim) => ({ placed, claim, tests: testsOf(claim) })))
+  return routes.flatMap((placed) => placed.claims.map((claim) => rivalOf(placed, claim)))
 }
 
 /** What a literal has in common with all others that it may be read as. */
@@ -104,7 +110,7 @@ function push(groups: Map<string, Rival[]>, key: string, rival: Rival): void {
 }
 
 /** Whether one request can meet both claims, of two routes. */
-function overlap(a: Rival, b: Rival): boolean {
+function overlap(a: Rival<Claiming>, b: Rival<Claiming>): boolean {
   if (a.placed === b.placed || !canBothMatch(a.claim.path, b.claim.path)) return false
   for (const [subject, test] of a.tests) {
     const other = b.tests.get(subject)
@@ -165,7 +171,7 @@ function startOf({ segments }: PathPattern): string {
   return segments.length === 0 ? ANY_START : coarse(segments[0] as string | null)
 }
 
-function hides(a: Rival, b: Rival): boolean {
+function hides(a: Rival<Claiming>, b: Rival<Claiming>): boolean {
   if (a.placed.priority <= b.placed.priority || !coversPath(a.claim.path, b.claim.path)) return false
   if (b.placed.takesAmbiguousPaths && !a.placed.takesAmbiguousPaths) return false
   const { hosts } = a.claim
@@ -176,4 +182,39 @@ function hides(a: Rival, b: Rival): boolean {
     if (other === undefined || !implies(other, test)) return false
   }
   return true
+}
+
+/**
+ * Whether some of the routes of a table may overlap others, or hide them, or be hidden. True where that can only be told by
+ * `overlapFindings` and `hiddenFindings` of the whole table.
+ */
+export function* mayClashSteps(some: readonly Claiming[], all: readonly Claiming[]): Steps<boolean> {
+  for (const placed of some) {
+    for (const other of all) {
+      yield
+      if (other.id !== placed.id && clash(placed, other)) return true
+    }
+  }
+  return false
+}
+
+function clash(one: Claiming, other: Claiming): boolean {
+  const [low, high] = one.priority < other.priority ? [one, other] : [other, one]
+  return low.claims.some((claim) =>
+    high.claims.some((above) => {
+      if (low.priority === high.priority)
+        return canBothMatch(claim.path, above.path) && isTied(rivalOf(low, claim), rivalOf(high, above))
+      return coversPath(above.path, claim.path) && hides(rivalOf(high, above), rivalOf(low, claim))
+    }),
+  )
+}
+
+function rivalOf<Placed>(placed: Placed, claim: RouteClaim): Rival<Placed> {
+  return { placed, claim, tests: testsOf(claim) }
+}
+
+/** Whether two claims of the same priority are alike in what decides between claims, and one request can meet both. */
+function isTied(one: Rival<Claiming>, other: Rival<Claiming>): boolean {
+  const keys = new Set(keysOf(one))
+  return keysOf(other).some((key) => keys.has(key)) && overlap(one, other)
 }

@@ -1,0 +1,105 @@
+/**
+ * Changes of a few routes of a large table: these are edited, parsed and checked in an excerpt of the text, and all others are taken
+ * over. What an excerpt does not tell is left to a parse of the whole text.
+ */
+import { isMatchedAlike, type RouteSplice, withRoutesSteps } from '../../rules/language/compile.ts'
+import type { TableEdit } from '../../rules/language/edit.ts'
+import { type Excerpt, excerptBetween, excerptOf, factsWith, withExcerpt } from '../../rules/language/excerpt.ts'
+import type { TextFacts } from '../../rules/language/text.ts'
+import { mayClashSteps } from '../../rules/routing/overlap.ts'
+import type { Route, Table } from '../../rules/table/table.ts'
+import { replaced } from '../../rules/values/replaced.ts'
+import type { Steps } from '../../rules/values/steps.ts'
+import type { Revision } from '../../state/live-table.ts'
+import { inTurns } from '../turns.ts'
+import { excerptApart } from './apart.ts'
+import type { ReadText } from './read-text.ts'
+
+/** An excerpt with more of the text than this is not worth it. */
+const MAX_SHARE = 1 / 4
+
+/** A text with what is known of it, and how its routes are got at. */
+interface Known {
+  readonly text: string
+  readonly facts: TextFacts
+  readonly splices: readonly RouteSplice[]
+}
+
+/** The result of an edit of routes; null where only the whole text tells it. @throws {Error} on a bug in banyan */
+export async function editRoutes(
+  before: Revision,
+  facts: TextFacts,
+  edit: TableEdit,
+  fileName: string,
+): Promise<ReadText | null> {
+  if (edit.kind === 'servers') return null
+  let known: Known = { text: before.text, facts, splices: [] }
+  for (const { at, route } of edit.kind === 'routes' ? edit.routes : [edit]) {
+    const excerpt = excerptAround(known, at, route === null)
+    if (excerpt === null) return null
+    const wanted = { kind: 'route', at: at - excerpt.first, route } as const
+    const next = await withEdited(known, excerpt, fileName, { text: excerpt.text, edit: wanted })
+    if (next === null) return null
+    known = next
+  }
+  return await readKnown(before, known)
+}
+
+/** What another text says; null where only the whole text tells it. @throws {Error} on a bug in banyan */
+export async function readRoutes(
+  before: Revision,
+  facts: TextFacts,
+  text: string,
+  fileName: string,
+): Promise<ReadText | null> {
+  const found = excerptBetween(before.text, facts.places, text)
+  if (found === null || found.after.length > text.length * MAX_SHARE) return null
+  const known = { text: before.text, facts, splices: [] }
+  const next = await withEdited(known, found.before, fileName, { text: found.after, edit: null })
+  return next?.text === text ? await readKnown(before, next) : null
+}
+
+/** The route at a place, or the last ones where it is behind them; beside one that goes, some that stay. */
+function excerptAround({ text, facts: { places } }: Known, at: number, isRemoved: boolean): Excerpt | null {
+  const count = places.length - 1
+  if (count < 1 || at > count || (isRemoved && count === 1)) return null
+  if (at === count) return excerptOf(text, places, Math.max(0, at - 2), at)
+  return isRemoved
+    ? excerptOf(text, places, Math.max(0, at - 1), Math.min(count, at + 2))
+    : excerptOf(text, places, at, at + 1)
+}
+
+async function withEdited(
+  { text, facts, splices }: Known,
+  excerpt: Excerpt,
+  fileName: string,
+  change: { readonly text: string; readonly edit: TableEdit | null },
+): Promise<Known | null> {
+  const read = await excerptApart(change.text, change.edit, fileName)
+  const edited = read === null ? null : withExcerpt(text, facts.places, excerpt, read.text)
+  if (read === null || edited === null) return null
+  const known = factsWith(text, facts, excerpt, { ...read.facts, text: read.text })
+  const { first: at, end } = excerpt
+  return known && { text: edited, facts: known, splices: [...splices, { at, gone: end - at, come: read.routes }] }
+}
+
+async function readKnown(before: Revision, { text, facts, splices }: Known): Promise<ReadText | null> {
+  const table = await inTurns(withRoutesSteps(before.table, splices))
+  if (await inTurns(mayDifferSteps(before.table, table))) return null
+  return { ok: true, text, table, facts, move: { kind: 'routes', base: before.etag, splices } }
+}
+
+/** Whether there may be something to say about the table as a whole. */
+function* mayDifferSteps(before: Table, after: Table): Steps<boolean> {
+  if (after.places.size < after.routes.length) return true
+  if (before.routes.some(keysVisitors) !== after.routes.some(keysVisitors)) return true
+  const moved = replaced(before.routes, after.routes).come.filter((route) => {
+    const known = before.routes[before.places.get(route.id) ?? -1]
+    return !isMatchedAlike(known, route)
+  })
+  return yield* mayClashSteps(moved, after.routes)
+}
+
+function keysVisitors(route: Route): boolean {
+  return route.keysVisitors
+}

@@ -1,0 +1,189 @@
+/**
+ * Excerpts of the text of a table: some of its routes with all that stands before and behind the list, so that a few routes are
+ * edited, parsed and checked without the others. What depends on other routes is for whoever knows them.
+ */
+import { MAX_PROBLEMS, type Problem } from '../values/problem.ts'
+import { type NumberPlaces, WIDTH } from './numbers.ts'
+import type { RoutePlaces } from './route-places.ts'
+import type { TextFacts } from './text.ts'
+
+/** A part of the routes with all that stands before and behind them. */
+export interface Excerpt {
+  readonly text: string
+  /** The place of the first of its routes in the table. */
+  readonly first: number
+  /** Behind the last one. */
+  readonly end: number
+}
+
+/** @param first of its routes @param end behind the last one */
+export function excerptOf(text: string, places: RoutePlaces, first: number, end: number): Excerpt {
+  const [from, to] = [places[first] as number, places[end] as number]
+  const rest = text.slice(places.at(-1))
+  return { text: text.slice(0, places[0]) + text.slice(from, to) + rest, first, end }
+}
+
+/** The text with other routes in the place of those of an excerpt; null where the edit has changed more. */
+export function withExcerpt(text: string, places: RoutePlaces, { first, end }: Excerpt, edited: string): string | null {
+  const [head, rest] = [text.slice(0, places[0]), text.slice(places.at(-1))]
+  if (edited.length < head.length + rest.length || !edited.startsWith(head) || !edited.endsWith(rest)) return null
+  const between = edited.slice(head.length, edited.length - rest.length)
+  return text.slice(0, places[first]) + between + text.slice(places[end])
+}
+
+/** How many characters are compared at once. */
+const BLOCK = 4096
+
+/** What differs between two texts, as an excerpt of each, which have nothing else; null where more than routes differs. */
+export function excerptBetween(
+  before: string,
+  places: RoutePlaces,
+  after: string,
+): { readonly before: Excerpt; readonly after: string } | null {
+  const count = places.length - 1
+  if (count < 1) return null
+  const shorter = Math.min(before.length, after.length)
+  let head = 0
+  while (head < shorter && before.slice(head, head + BLOCK) === after.slice(head, head + BLOCK)) head += BLOCK
+  head = Math.min(head, shorter)
+  while (head < shorter && before.charCodeAt(head) === after.charCodeAt(head)) head++
+  const most = shorter - head
+  let tail = 0
+  while (
+    tail < most &&
+    before.slice(-tail - BLOCK, before.length - tail) === after.slice(-tail - BLOCK, after.length - tail)
+  )
+    tail += BLOCK
+  tail = Math.min(tail, most)
+  while (tail < most && before.charCodeAt(before.length - 1 - tail) === after.charCodeAt(after.length - 1 - tail))
+    tail++
+  // A line that differs at its start may belong to the route before it.
+  let first = 0
+  while (first + 1 < count && (places[first + 1] as number) < head) first++
+  let end = first + 1
+  while (end < count && (places[end] as number) < before.length - tail) end++
+  const behind = (places[end] as number) + after.length - before.length
+  const last = places[count] as number
+  if (head < (places[0] as number) || before.length - tail > last || behind < (places[first] as number)) return null
+  if (behind < after.length && after[behind - 1] !== '\n') return null
+  const text = before.slice(0, places[0]) + after.slice(places[first], behind) + before.slice(last)
+  return { before: excerptOf(before, places, first, end), after: text }
+}
+
+/** What an excerpt is in its text, and what has become of it. */
+interface Moved {
+  readonly first: number
+  readonly end: number
+  /** Routes that there are more. */
+  readonly grown: number
+  /** From an offset in the new excerpt to that in the new text. */
+  readonly into: number
+  /** From an offset behind the excerpt to the new one. */
+  readonly behind: number
+}
+
+/**
+ * What is known of a text in which an excerpt has become another one.
+ * @param text before, with its facts
+ * @param checked what is known of the new excerpt
+ * @returns null where that does not tell all
+ */
+export function factsWith(
+  text: string,
+  facts: TextFacts,
+  { first, end }: Excerpt,
+  checked: TextFacts & { readonly text: string },
+): TextFacts | null {
+  const { places } = facts
+  const [head, from, to] = [places[0] as number, places[first] as number, places[end] as number]
+  const last = checked.places.at(-1)
+  if (last === undefined || checked.places[0] !== head) return null
+  const grown = checked.places.length - 1 - (end - first)
+  const moved = { first, end, grown, into: from - head, behind: last - head - (to - from) }
+  const warnings = warningsWith(text, facts, checked, moved)
+  if (warnings === null) return null
+  return { warnings, more: 0, numbers: numbersWith(facts, checked, moved), places: placesWith(places, checked, moved) }
+}
+
+function placesWith(
+  before: RoutePlaces,
+  { places }: TextFacts,
+  { first, end, grown, into, behind }: Moved,
+): RoutePlaces {
+  const after = new Int32Array(before.length + grown)
+  after.set(before.subarray(0, first))
+  for (let at = 0; at < places.length - 1; at++) after[first + at] = (places[at] as number) + into
+  for (let at = end; at < before.length; at++) after[at + grown] = (before[at] as number) + behind
+  return after
+}
+
+function numbersWith(
+  { numbers: before, places }: TextFacts,
+  { numbers }: TextFacts,
+  { first, end, grown, into, behind }: Moved,
+): NumberPlaces {
+  const [from, to] = [places[first] as number, places[end] as number]
+  const after: number[] = []
+  const add = (of: NumberPlaces, at: number, shift: number, routes: number): void => {
+    const [start, stop, owner, part] = of.subarray(at, at + WIDTH) as unknown as [number, number, number, number]
+    after.push(start + shift, stop + shift, owner < 0 ? owner : owner + routes, part)
+  }
+  let at = 0
+  for (; at < before.length && (before[at] as number) < from; at += WIDTH) add(before, at, 0, 0)
+  for (let own = 0; own < numbers.length; own += WIDTH)
+    if ((numbers[own + 2] as number) >= 0) add(numbers, own, into, first)
+  for (; at < before.length && (before[at] as number) < to; at += WIDTH);
+  for (; at < before.length; at += WIDTH) add(before, at, behind, grown)
+  return Int32Array.from(after)
+}
+
+/** Warnings of routes come of themselves and of what stands around the list; null where some come of other routes. */
+function warningsWith(
+  text: string,
+  { warnings: before, more, places }: TextFacts,
+  checked: TextFacts & { readonly text: string },
+  { first, end, grown, into }: Moved,
+): readonly Problem[] | null {
+  if (more + checked.more > 0 || [...before, ...checked.warnings].some(isOfOthers)) return null
+  if (before.length + checked.warnings.length === 0) return before
+  const [head, from, to] = [places[0] as number, places[first] as number, places[end] as number]
+  const above = linesIn(text, 0, from)
+  const lines = linesIn(text, from, to)
+  const moreLines = linesIn(checked.text, head, checked.places.at(-1) as number) - lines
+  const down = ({ line }: Problem): number => (line > above + lines ? line + moreLines : line)
+  const kept = before.flatMap((warning) => {
+    const at = routeOf(warning)
+    if (at !== null && at >= first && at < end) return []
+    return ofRoute({ ...warning, line: down(warning) }, at === null || at < first ? 0 : grown)
+  })
+  const ownLines = into === 0 ? 0 : linesIn(text, head, from)
+  const own = checked.warnings
+    .filter((warning) => routeOf(warning) !== null)
+    .map((warning) => ofRoute({ ...warning, line: warning.line + ownLines }, first))
+  const warnings = [...kept, ...own].sort((a, b) => a.line - b.line || a.column - b.column)
+  return warnings.length > MAX_PROBLEMS ? null : warnings
+}
+
+/** Whether it names other routes. */
+function isOfOthers({ message }: Problem): boolean {
+  return message.startsWith('can never match')
+}
+
+/** The place of the route that a problem is about. */
+function routeOf({ pointer }: Problem): number | null {
+  const at = /^\/routes\/(\d+)(?:\/|$)/.exec(pointer)?.[1]
+  return at === undefined ? null : Number(at)
+}
+
+/** The problem for a route so many places later. */
+function ofRoute(problem: Problem, later: number): Problem {
+  const at = routeOf(problem)
+  if (at === null || later === 0) return problem
+  return { ...problem, pointer: problem.pointer.replace(/^\/routes\/\d+/, `/routes/${at + later}`) }
+}
+
+function linesIn(text: string, from: number, to: number): number {
+  let lines = 0
+  for (let at = text.indexOf('\n', from); at !== -1 && at < to; at = text.indexOf('\n', at + 1)) lines++
+  return lines
+}

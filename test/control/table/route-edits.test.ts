@@ -1,0 +1,147 @@
+/** Routes of a large table that are edited and parsed in an excerpt: what comes out is what a parse of the whole text makes. */
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { TableReader } from '../../../src/control/table/reader.ts'
+import { withRoutesSteps } from '../../../src/rules/language/compile.ts'
+import { editTable, type TableEdit, withEdit } from '../../../src/rules/language/edit.ts'
+import { type ReadTable, readTable } from '../../../src/rules/language/text.ts'
+import { allOf } from '../../../src/rules/values/steps.ts'
+import { LiveTable } from '../../../src/state/live-table.ts'
+
+/** Enough that the text is a large one. */
+const FILLER = 40
+
+const NAME = 'routes.yaml'
+
+const paths = fc.constantFrom('/a', '/a/:x', '/:x/a', '/b/*', '/A', '/a/b', '/c', '/c/:y/d')
+
+const routes = fc.record(
+  {
+    match: fc.record(
+      {
+        path: paths,
+        methods: fc.constantFrom(['GET'], ['GET', 'POST'], ['POST']),
+        hosts: fc.constantFrom(['one.example'], ['*.example'], ['one.example', 'two.example']),
+        headers: fc.constantFrom({ 'x-tester': 'yes' }),
+      },
+      { requiredKeys: ['path'] },
+    ),
+    priority: fc.constantFrom(1, 5),
+    to: fc.constantFrom('new', { new: 60, next: 40 }, 'main'),
+    percent: fc.constantFrom(0, 5, 12.5, 100),
+    noKey: fc.constantFrom('from', 'to'),
+    sticky: fc.constantFrom(['cookie:sid'], ['visitor'], 'request'),
+    fallback: fc.constantFrom({ maxReplay: '1KiB' }, { on: [502] }),
+  },
+  { requiredKeys: ['match', 'to'] },
+)
+
+function line(value: object): string {
+  return JSON.stringify(value).replaceAll(/[{},]|"([\w-]+)":/g, (all, key) =>
+    key === undefined ? `${all} ` : `${key}: `,
+  )
+}
+
+const samples = fc
+  .record({
+    list: fc.array(routes, { minLength: 1, maxLength: 6 }),
+    at: fc.nat(FILLER),
+    isBlock: fc.boolean(),
+    crlf: fc.boolean(),
+    mark: fc.boolean(),
+    between: fc.constantFrom('', '  # about the next one\n', '\n', '# and\n\n'),
+    behind: fc.constantFrom('', 'visitor: { name: v }\n', '# the end\n', '...\n'),
+    isCut: fc.boolean(),
+  })
+  .map(({ list, at, isBlock, crlf, mark, between, behind, isCut }) => {
+    const filler = Array.from({ length: FILLER }, (_, one) => ({
+      id: `f${one}`,
+      match: { path: `/filler-${one}/:id`, methods: ['GET', 'HEAD'] },
+      to: 'new',
+      percent: 5,
+    }))
+    const all: object[] = [...filler]
+    all.splice(at, 0, ...list.map((one, place) => ({ id: `r${place}`, ...one })))
+    const text = all.map((one) =>
+      isBlock
+        ? `  - ${Object.entries(one)
+            .map(([key, value]) => `${key}: ${typeof value === 'object' ? line(value) : value}`)
+            .join('\n    ')}\n`
+        : `  - ${line(one)}\n`,
+    )
+    const upstreams = `  main: { servers: [http://a] }\n  new: { servers: [http://b] }\n  next: { servers: [http://c, { id: d, url: http://c }] }\n`
+    const whole = `${mark ? '\uFEFF' : ''}version: 1\nupstreams:\n${upstreams}default: main\nroutes:\n${text.join(between)}${behind}`
+    const cut = isCut ? whole.replace(/\n$/, '') : whole
+    return { text: crlf ? cut.replaceAll('\n', '\r\n') : cut, list, at }
+  })
+
+const changes = fc.record({
+  what: fc.constantFrom('add', 'remove', 'replace', 'noKey', 'several', 'text'),
+  at: fc.nat(FILLER + 5),
+  route: routes,
+})
+
+type Change = typeof changes extends fc.Arbitrary<infer Value> ? Value : never
+
+function editOf({ what, at, route }: Change, { routes: known }: Extract<ReadTable, { ok: true }>['table']): TableEdit {
+  const place = at % known.length
+  const { id, document } = known[place] as (typeof known)[number]
+  const withNoKey = { ...document, percent: 100, noKey: 'from' }
+  if (what === 'add') return { kind: 'route', at: known.length, route: { id: 'added', ...route } }
+  if (what === 'remove') return { kind: 'route', at: place, route: null }
+  if (what === 'noKey') return { kind: 'route', at: place, route: withNoKey }
+  if (what === 'several')
+    return {
+      kind: 'routes',
+      routes: [...new Set([place, (place * 7) % known.length])].map((one) => ({
+        at: one,
+        route: { ...known[one]?.document, noKey: 'to' },
+      })),
+    }
+  return { kind: 'route', at: place, route: { id, ...route } }
+}
+
+/** A table without the functions that it is made of. */
+function plain(table: unknown): string {
+  return JSON.stringify(table, (_, value) => (value instanceof Map || value instanceof Set ? [...value] : value))
+}
+
+test('is what a parse of the whole text makes', async () => {
+  let [few, whole] = [0, 0]
+  await fc.assert(
+    fc.asyncProperty(samples, changes, async ({ text }, change) => {
+      const known = readTable(text, NAME)
+      // Routes that overlap, and the like.
+      if (!known.ok) return
+      const { table, ...facts } = known
+      const revision = new LiveTable(table, text, 0).current
+      const reader = new TableReader(NAME, { text, facts })
+      const edit = editOf(change, table)
+      const wanted = editTable(text, (document) => withEdit(document, edit))
+      const read = await (change.what === 'text' ? reader.read(revision, wanted) : reader.edit(revision, edit))
+      const parsed = readTable(wanted, NAME)
+      if (!('ok' in read)) throw new Error(read.message)
+      expect(read.ok).toBe(parsed.ok)
+      if (!read.ok || !parsed.ok) {
+        expect(read).toMatchObject({ problems: parsed.ok ? null : parsed.problems })
+        return
+      }
+      expect(read.text).toBe(wanted)
+      expect(plain(read.table)).toBe(plain(parsed.table))
+      expect(read.facts).toEqual({
+        warnings: parsed.warnings,
+        more: parsed.more,
+        numbers: parsed.numbers,
+        places: parsed.places,
+      })
+      if (read.move.kind === 'document') whole++
+      if (read.move.kind !== 'routes') return
+      few++
+      // What workers make of it.
+      const sent = JSON.parse(JSON.stringify(read.move.splices)) as typeof read.move.splices
+      expect(plain(allOf(withRoutesSteps(table, sent)))).toBe(plain(parsed.table))
+    }),
+    { numRuns: Number(process.env.BANYAN_ROUNDS ?? 40) },
+  )
+  expect([few > 10, few > whole]).toEqual([true, true])
+})
