@@ -13,7 +13,7 @@ import { connect as connectTls } from 'node:tls'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { type Banyan, startBanyan, tableFor } from '../../support/banyan.ts'
-import { authority, RSA, selfSigned } from '../../support/certificates.ts'
+import { authority, expired, RSA, selfSigned } from '../../support/certificates.ts'
 import { rawClient } from '../../support/client.ts'
 import { clientHello } from '../../support/client-hello.ts'
 import { freePort } from '../../support/free-port.ts'
@@ -108,7 +108,9 @@ test('a certificate is asked of clients, and its subject told upstream, whatever
   const one = write('one', 'DNS:one.test')
   const ca = authority('clients')
   const files = { ca: join(folder, 'clients.pem'), cert: join(folder, 'alice.pem'), key: join(folder, 'alice.key') }
-  writeFileSync(files.ca, ca.cert)
+  const old = { ...expired('old', 'DNS:old.test'), path: join(folder, 'old.pem') }
+  writeFileSync(old.path, old.cert + old.key)
+  writeFileSync(files.ca, ca.cert + old.cert)
   const alice = ca.sign('/O=Zażółć, Inc/CN=alice')
   writeFileSync(files.cert, alice.cert)
   writeFileSync(files.key, alice.key)
@@ -136,9 +138,30 @@ test('a certificate is asked of clients, and its subject told upstream, whatever
     ['-tls1_2', 'handshake failure'],
   ] as const) {
     expect(await sclient([...connection, version], REQUEST)).toContain(`alert ${alert}`)
+    // node:tls verifies behind the handshake, when OpenSSL has no alert to send any more.
+    for (const pair of [
+      ['-cert', stranger.cert, '-key', stranger.key],
+      ['-cert', old.path, '-key', old.path],
+    ]) {
+      const told = await sclient([...connection, version, ...pair], REQUEST)
+      expect(told).toMatch(/unexpected eof|errno/)
+      expect(told).not.toMatch(/alert|HTTP\/1\.1/)
+    }
   }
   const asStranger = ['--cert', stranger.cert, '--key', stranger.key]
-  await expect(curl(banyan.tlsPort, 'one.test', one.cert, asStranger)).rejects.toThrow(/curl/)
+  const asOld = ['--cert', old.path]
+  for (const pair of [asStranger, asOld]) {
+    for (const version of ['1.2', '1.3']) {
+      const asked = curl(banyan.tlsPort, 'one.test', one.cert, [...pair, '--tls-max', version])
+      const said = await asked.then(() => '', String)
+      expect(said).toMatch(/curl: \(\d+\)/)
+      expect(said).not.toContain('alert')
+    }
+  }
+  await expect(curl(banyan.tlsPort, 'one.test', one.cert, ['--tlsv1.3'])).rejects.toThrow(/alert certificate required/)
+  await expect(curl(banyan.tlsPort, 'one.test', one.cert, ['--tls-max', '1.2'])).rejects.toThrow(
+    /alert handshake failure/,
+  )
   // The port without TLS takes no such word either.
   const plain = await fetch(`http://127.0.0.1:${banyan.port}/`, { headers: { 'X-Client-Subject': 'CN=root' } })
   expect(((await plain.json()) as { headers: object }).headers).not.toHaveProperty('x-client-subject')
