@@ -554,6 +554,8 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
     const listeners = this.#closeListeners
     this.#closeListeners = []
     for (const listener of listeners) listener()
+    // Node's object for TLS keeps the socket, and what listens to it, until the next full collection.
+    if (this.encrypted) this.#socket.removeAllListeners()
   }
 
   /** Runs what is done with an event of the socket: what it throws breaks this connection, and no other. */

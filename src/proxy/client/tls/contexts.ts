@@ -1,7 +1,7 @@
 /**
  * The TLS contexts of the public side: which certificate a client gets, by the name that it asks for.
  */
-import { constants, createHash, randomBytes } from 'node:crypto'
+import { constants, createHash, randomFillSync } from 'node:crypto'
 import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls'
 import { ACME_TLS, NO_SERVER_TLS, type ServerPair, type ServerTls } from '../../../state/tls/server-tls.ts'
 
@@ -36,11 +36,19 @@ type TicketKeyCallback = (
   makes: boolean,
 ) => [number, Buffer, Buffer, Buffer | null, Buffer | null]
 
+/** What seals tickets. */
+interface TicketKey {
+  readonly name: Buffer
+  readonly mac: Buffer
+  readonly cipher: Buffer
+}
+
 /** The certificates of one process, and how they are used. */
 export class ServerContexts {
   readonly policy: TlsPolicy
   #tls = NO_SERVER_TLS
-  #ticketKeys: readonly Buffer[] = []
+  /** The current one first. */
+  #ticketKeys: readonly TicketKey[] = []
   /** By name, those of different key types. */
   #byName = new Map<string, readonly ServerPair[]>()
   #default: readonly ServerPair[] = []
@@ -66,7 +74,7 @@ export class ServerContexts {
     const fallback = first === undefined ? [] : (byName.get(first.names[0] ?? '') ?? [first])
     createSecureContext(optionsOf(fallback, tls, this.policy))
     this.#tls = tls
-    this.#ticketKeys = tls.ticketKeys.map((key) => Buffer.from(key, 'base64'))
+    this.#ticketKeys = tls.ticketKeys.map(ticketKeyOf)
     this.#byName = byName
     this.#default = fallback
     this.#challenges = new Map(tls.challenges.flatMap((pair) => pair.names.map((name) => [name, [pair]])))
@@ -109,11 +117,29 @@ export class ServerContexts {
 
   readonly #onTicket: TicketKeyCallback = (name, _iv, makes) => {
     const [current] = this.#ticketKeys
-    const key = makes ? current : this.#ticketKeys.find((one) => one.subarray(0, PART).equals(name))
+    const key = makes ? current : this.#ticketKeys.find((one) => one.name.equals(name))
     if (key === undefined) return [0, NO_KEY, NO_KEY, NO_KEY, NO_KEY]
-    const [mac, cipher] = [key.subarray(PART, 2 * PART), key.subarray(2 * PART, 3 * PART)]
-    return makes ? [1, mac, cipher, key.subarray(0, PART), randomBytes(PART)] : [2, mac, cipher, null, null]
+    return makes ? [1, key.mac, key.cipher, key.name, newIv()] : [2, key.mac, key.cipher, null, null]
   }
+}
+
+function ticketKeyOf(text: string): TicketKey {
+  const bytes = Buffer.from(text, 'base64')
+  const [name, mac, cipher] = [0, 1, 2].map((n) => bytes.subarray(n * PART, (n + 1) * PART)) as [Buffer, Buffer, Buffer]
+  return { name, mac, cipher }
+}
+
+/** Random bytes for the IVs to come: to ask for them costs more than to make them. */
+const ivs = Buffer.alloc(256 * PART)
+let ivsUsed = ivs.length
+
+function newIv(): Buffer {
+  if (ivsUsed === ivs.length) {
+    randomFillSync(ivs)
+    ivsUsed = 0
+  }
+  ivsUsed += PART
+  return ivs.subarray(ivsUsed - PART, ivsUsed)
 }
 
 const NO_KEY = Buffer.alloc(PART)
