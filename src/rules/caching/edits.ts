@@ -13,7 +13,7 @@ export interface CachingSummary {
   readonly routes: readonly RouteSummary[]
 }
 
-interface RouteSummary {
+export interface RouteSummary {
   readonly id: string
   readonly to: string
   readonly percent: number
@@ -60,9 +60,14 @@ export function summaryOf(
   }
 }
 
-/** A summary as the next process reads it. */
-export function writeSummary(summary: CachingSummary): string {
-  return JSON.stringify({ format: FORMAT, ...summary })
+/** A summary as the next process reads it. @param routes each as `writeRoute` writes it, sorted by id */
+export function writeSummary(routes: readonly string[]): string {
+  return `{"format":${FORMAT},"routes":[${routes.join(',')}]}`
+}
+
+/** A route of a summary as the next process reads it. */
+export function writeRoute(route: RouteSummary): string {
+  return JSON.stringify(route)
 }
 
 /** @returns null where the text is none of this form */

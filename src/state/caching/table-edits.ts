@@ -2,7 +2,14 @@
  * Purges what becomes untrue by an edit of the table, here and by the one that this process's start is, compared with what was in
  * force when the last process wrote to the remote store.
  */
-import { type CachingSummary, purgedByEdit, readSummary, summaryOf, writeSummary } from '../../rules/caching/edits.ts'
+import {
+  type CachingSummary,
+  purgedByEdit,
+  readSummary,
+  summaryOf,
+  writeRoute,
+  writeSummary,
+} from '../../rules/caching/edits.ts'
 import type { PurgeTarget } from '../../rules/caching/purge.ts'
 import type { Table } from '../../rules/table/table.ts'
 import { replaced } from '../../rules/values/replaced.ts'
@@ -14,6 +21,8 @@ export class TableEdits implements TableNote {
   readonly #purge: (target: PurgeTarget) => void
   #table: Table
   #text: string | null = null
+  /** The routes that cache as they are written, by id: of an edit only those that it changes are written again. */
+  #written: Map<string, string> | null = null
 
   constructor(table: Table, purge: (target: PurgeTarget) => void) {
     this.#purge = purge
@@ -21,7 +30,11 @@ export class TableEdits implements TableNote {
   }
 
   get text(): string {
-    this.#text ??= writeSummary(summaryOf(this.#table, this.#table.routes, printOf))
+    if (this.#text === null) {
+      this.#written ??= written(summaryOf(this.#table, this.#table.routes, printOf))
+      const sorted = [...this.#written].sort(([one], [other]) => (one < other ? -1 : 1))
+      this.#text = writeSummary(sorted.map(([, route]) => route))
+    }
     return this.#text
   }
 
@@ -35,15 +48,28 @@ export class TableEdits implements TableNote {
     const before = this.#table
     this.#table = table
     this.#text = null
-    const { gone, come } = isOnSameUpstreams(before, table)
-      ? replaced(before.routes, table.routes)
-      : { gone: before.routes, come: table.routes }
-    this.#purgeSince(summaryOf(before, gone, printOf), summaryOf(table, come, printOf))
+    const isAlike = isOnSameUpstreams(before, table)
+    const { gone, come } = isAlike ? replaced(before.routes, table.routes) : { gone: before.routes, come: table.routes }
+    const [was, is] = [summaryOf(before, gone, printOf), summaryOf(table, come, printOf)]
+    if (isAlike && this.#written !== null) writeAgain(this.#written, was, is)
+    else this.#written = null
+    this.#purgeSince(was, is)
   }
 
   #purgeSince(before: CachingSummary | null, now: CachingSummary): void {
     for (const target of purgedByEdit(before, now)) this.#purge(target)
   }
+}
+
+function written({ routes }: CachingSummary): Map<string, string> {
+  return new Map(routes.map((route) => [route.id, writeRoute(route)]))
+}
+
+function writeAgain(known: Map<string, string>, was: CachingSummary, is: CachingSummary): void {
+  const again = written(is)
+  // What stays keeps its place: what is sorted already is sorted again in no time.
+  for (const { id } of was.routes) if (!again.has(id)) known.delete(id)
+  for (const [id, text] of again) known.set(id, text)
 }
 
 function isOnSameUpstreams({ upstreams: one }: Table, { upstreams: other }: Table): boolean {
