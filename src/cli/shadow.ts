@@ -69,6 +69,7 @@ interface ComparisonsAnswer {
   readonly matches: number
   readonly mismatches: number
   readonly partial: number
+  readonly blind: number
   readonly noiseComparisons: number
   readonly repeats: number
   readonly cookieSet: number
@@ -150,6 +151,9 @@ function reportText(
       ? 'no comparisons yet\n'
       : `${comparisons} comparison${comparisons === 1 ? '' : 's'} since ${told.since}: ${matches} equal, ${mismatches} different; ${repeatsText(told)}\n`,
   )
+  if (told.blind > 0) {
+    lines.push(`different as a whole, which tells of no field of the body: ${told.blind}\n`)
+  }
   if (told.partial > 0) {
     lines.push(`equal, but no evidence (HEAD, 5xx, a body larger than maxBody or not decoded): ${told.partial}\n`)
   }

@@ -5,6 +5,9 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test, vi } from 'vitest'
+import { basisOf } from '../../src/control/figures/basis.ts'
+import { readTable } from '../../src/rules/language/text.ts'
+import type { Route } from '../../src/rules/table/table.ts'
 import { FolderStore } from '../../src/state/store/folder-store.ts'
 import { hourOf } from '../../src/state/store/store.ts'
 import { startBanyan } from '../support/banyan.ts'
@@ -22,19 +25,7 @@ const [legacy, modern] = await Promise.all([
   scriptedUpstream(answering({ price: 10, at: 'noon', gone: 1 })),
   scriptedUpstream(answering({ price: 12, at: 'one' })),
 ])
-const folder = mkdtempSync(join(tmpdir(), 'banyan-shadow-'))
-// Ten hours ago another instance has compared seven times.
-mkdirSync(join(folder, 'routes.yaml'))
-const store = new FolderStore(join(folder, 'routes.yaml'), () => null)
-const hour = hourOf(Date.now()) - 10
-await store.add(
-  'evidence',
-  [{ group: 'kept', key: '', hour, counts: { comparisons: 7, matches: 7 } }],
-  [{ group: 'kept', key: '', value: JSON.stringify({ sides: 'legacy\nmodern', sinceMs: hour * 3_600_000 }) }],
-)
-await store.close()
-const banyan = await startBanyan({
-  table: `version: 1
+const table = `version: 1
 upstreams:
   legacy: { servers: ["http://127.0.0.1:${legacy.port}"] }
   modern: { servers: ["http://127.0.0.1:${modern.port}"] }
@@ -43,7 +34,22 @@ routes:
   # lookups move first
   - { id: gtin-lookup, match: { path: /gtins/* }, to: modern, percent: 0 }
   - { id: kept, match: { path: /kept/* }, to: modern, percent: 0 }
-`,
+`
+const folder = mkdtempSync(join(tmpdir(), 'banyan-shadow-'))
+// Ten hours ago another instance has compared seven times.
+mkdirSync(join(folder, 'routes.yaml'))
+const store = new FolderStore(join(folder, 'routes.yaml'), () => null)
+const read = readTable(table, 'routes.yaml')
+const basis = read.ok ? basisOf(read.table.routes.find(({ id }) => id === 'kept') as Route) : null
+const hour = hourOf(Date.now()) - 10
+await store.add(
+  'evidence',
+  [{ group: 'kept', key: '', hour, counts: { comparisons: 7, matches: 7 } }],
+  [{ group: 'kept', key: '', value: JSON.stringify({ basis, sinceMs: hour * 3_600_000 }) }],
+)
+await store.close()
+const banyan = await startBanyan({
+  table,
   args: ['--workers', '2', '--state', folder],
 })
 afterAll(async () => {

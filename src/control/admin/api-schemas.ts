@@ -519,6 +519,9 @@ export const comparisonsAnswer = object({
   partial: count.describe(
     'Equal, but no evidence, since no bodies of what was asked for were compared: the request is HEAD, both sides answered 5xx, or a body is larger than `maxBody` or can not be decoded. These are not among the comparisons.',
   ),
+  blind: count.describe(
+    'Those of the comparisons that tell nothing of the fields of a body: the statuses differ, or the bodies as a whole, or they were not compared. `requires` of a ramp does not count them.',
+  ),
   noiseComparisons: count.describe('Comparisons of two responses of `from` to requests picked at random.'),
   repeats: count.describe('Times that `from` was asked again: for requests picked at random, and after a difference.'),
   cookieSet: count.describe('Times that `from` was not asked again because its response had set a cookie.'),

@@ -60,6 +60,7 @@ export function comparisonsOf(
     matches: known?.matches ?? 0,
     mismatches: known === null ? 0 : known.comparisons - known.matches,
     partial: known?.partial ?? 0,
+    blind: known?.blind ?? 0,
     noiseComparisons: known?.noiseComparisons ?? 0,
     repeats: known?.repeats ?? 0,
     cookieSet: known?.cookieSet ?? 0,

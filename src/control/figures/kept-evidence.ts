@@ -17,7 +17,7 @@ export const SAMPLES = { space: 'samples', bounds: { records: 1000, hours: 7 * 2
 const WHOLE = ''
 
 const ROUTE_COUNTS = [
-  ...(['comparisons', 'matches', 'partial', 'noiseComparisons'] as const),
+  ...(['comparisons', 'matches', 'partial', 'blind', 'noiseComparisons'] as const),
   ...(['repeats', 'cookieSet', 'morePaths'] as const),
 ] as const
 const PATH_COUNTS = ['count', 'noise', 'asked', 'differed'] as const
@@ -135,7 +135,7 @@ function addCounts(route: RouteEvidence, counts: Sum['counts']): void {
 
 function emptyRoute(route: string, sinceMs: number): RouteEvidence {
   return {
-    ...{ route, sinceMs, comparisons: 0, matches: 0, partial: 0, noiseComparisons: 0, repeats: 0 },
+    ...{ route, sinceMs, comparisons: 0, matches: 0, partial: 0, blind: 0, noiseComparisons: 0, repeats: 0 },
     ...{ cookieSet: 0, errors: {}, skipped: {}, paths: [], morePaths: 0 },
   }
 }

@@ -123,17 +123,18 @@ function mismatchesOf(route: string, fields: RampedRoute['fields'], evidence: Ev
 /** Stored comparisons of a route, and those that differed at its worst field. A field that may be noise, or may not, is no evidence for a step. */
 function comparedOf(route: string, evidence: Evidence): RequiredFacts['comparisons'] {
   const found = evidence.of(route)
-  if (found === null) return { of: 0, hits: 0, worst: null }
+  if (found === null) return { of: 0, hits: 0, blind: 0, worst: null }
+  const { comparisons: of, blind } = found
   const worst = pathsOf(found)
     .filter(({ verdict }) => verdict !== 'noise')
     .reduce<PathEvidence | null>((most, path) => (path.count > (most?.count ?? 0) ? path : most), null)
   // More fields differ than are counted one by one, noise or not.
   if (found.morePaths > (worst?.count ?? 0)) {
-    return { of: found.comparisons, hits: found.morePaths, worst: { path: 'further fields', isMismatch: false } }
+    return { of, hits: found.morePaths, blind, worst: { path: 'further fields', isMismatch: false } }
   }
-  if (worst === null) return { of: found.comparisons, hits: 0, worst }
+  if (worst === null) return { of, hits: 0, blind, worst }
   const { path, count, verdict } = worst
-  return { of: found.comparisons, hits: count, worst: { path, isMismatch: verdict === 'mismatch' } }
+  return { of, hits: count, blind, worst: { path, isMismatch: verdict === 'mismatch' } }
 }
 
 function fieldOf(path: string, kind: string): string {

@@ -18,8 +18,8 @@ export interface Body {
  */
 export function addBodyDifferences(from: Body, to: Body, settings: CompareSettings, found: Differences): string | null {
   if (from.bytes.length === 0 || to.bytes.length === 0) {
-    if (to.bytes.length > 0) found.add('', 'extra', () => null, rendering(to, settings))
-    if (from.bytes.length > 0) found.add('', 'missing', rendering(from, settings), () => null)
+    if (to.bytes.length > 0) found.addWhole('extra', () => null, rendering(to, settings))
+    if (from.bytes.length > 0) found.addWhole('missing', rendering(from, settings), () => null)
     return null
   }
   const pair = { from, to, settings, found }
@@ -126,7 +126,7 @@ function addUnread(from: JsonReading, to: JsonReading, pair: Pair): string {
   else {
     const said = (body: Body, why: string | null | undefined) => () =>
       `${why == null ? 'JSON' : why}: ${rendering(body, pair.settings)()}`
-    pair.found.add('', 'type', said(pair.from, faults[0]), said(pair.to, faults[1]))
+    pair.found.addWhole('type', said(pair.from, faults[0]), said(pair.to, faults[1]))
   }
   const why = `body is ${faults[0] ?? faults[1]}`
   return faults[0] !== null && faults[1] !== null ? why : `${why} (${faults[0] !== null ? 'from' : 'to'})`
@@ -153,8 +153,7 @@ function addMarkup(from: Text, to: Text, pair: Pair): string | null {
     return `${start > 0 ? '…' : ''}${text.slice(start, end)}${end < text.length ? '…' : ''}`.toWellFormed()
   }
   const isShown = !settings.redact.some(isPointer)
-  found.add(
-    '',
+  found.addWhole(
     'value',
     isShown ? excerpt(old) : rendering(pair.from, settings),
     isShown ? excerpt(young) : rendering(pair.to, settings),
@@ -168,7 +167,7 @@ const CONTEXT = 30
 function addBytes({ from, to, settings, found }: Pair): void {
   if (areSameBytes(from.bytes, to.bytes)) return
   const kind = from.bytes.length === to.bytes.length ? 'value' : 'length'
-  found.add('', kind, rendering(from, settings), rendering(to, settings))
+  found.addWhole(kind, rendering(from, settings), rendering(to, settings))
 }
 
 /** What is shown of a body as a whole: where something in it is redacted and can't be found, not even a hash. */

@@ -48,6 +48,7 @@ export function compare(
   }
   if (found.isCut) notes.push('more than 100 differences')
   const said = notes.filter((note) => note !== null)
+  bodyCompared &&= !found.isWhole
   return { differences: found.list, bodyCompared, isCut: found.isCut, note: said.length === 0 ? null : said.join('; ') }
 }
 
@@ -191,5 +192,5 @@ function decoded(answer: ComparedAnswer, coded: Uint8Array, decode: Decode): Dec
 /** A client can read one body, and not the other. */
 function addBroken(side: Side, found: Differences): void {
   const shown = (one: Side) => (): string => (one === side ? 'not in its content-encoding' : 'decoded')
-  found.add('', 'type', shown('from'), shown('to'))
+  found.addWhole('type', shown('from'), shown('to'))
 }

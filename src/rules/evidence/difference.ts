@@ -50,7 +50,8 @@ export interface Comparison {
   readonly differences: readonly Difference[]
   /**
    * False: there are no bodies of what was asked for (HEAD, or 5xx on both sides), one is larger than `maxBody` or can't be
-   * decoded within bounds, or the statuses differ. An ignored body counts as compared, but for 5xx.
+   * decoded within bounds, or the statuses differ, or the bodies as a whole, so that no field of them is compared. An ignored body
+   * counts as compared, but for 5xx.
    */
   readonly bodyCompared: boolean
   /** There are more differences than these. */
@@ -65,6 +66,18 @@ const MOST_DIFFERENCES = 100
 export class Differences {
   readonly #found = new Map<string, Difference>()
   #isCut = false
+  #isWhole = false
+
+  /** The bodies differ as a whole. */
+  addWhole(kind: DifferenceKind, from: () => string | null, to: () => string | null): void {
+    this.#isWhole = true
+    this.add('', kind, from, to)
+  }
+
+  /** Whether the bodies differ as a whole. */
+  get isWhole(): boolean {
+    return this.#isWhole
+  }
 
   /** The values are rendered only where the difference is new. */
   add(path: string, kind: DifferenceKind, from: () => string | null, to: () => string | null): void {

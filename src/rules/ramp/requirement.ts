@@ -10,6 +10,7 @@ export type Requirement =
   /** Another route has moved so far. */
   | { readonly kind: 'route'; readonly route: string; readonly percent: number }
 
+/** A field that differs. */
 export interface WorstField {
   readonly path: string
   /** False: it may turn out to be noise. */
@@ -18,8 +19,8 @@ export interface WorstField {
 
 /** What requirements are met by. */
 export interface RequiredFacts {
-  /** Comparisons of the route that are stored, and those that differ at its worst field of those that aren't noise. */
-  readonly comparisons: Hits & { readonly worst: WorstField | null }
+  /** Comparisons of the route that are stored, and those that differ at its worst field of those that aren't noise; `blind`: those that tell nothing of the fields of a body. */
+  readonly comparisons: Hits & { readonly blind: number; readonly worst: WorstField | null }
   /** Percent of the comparisons that may be mismatches. */
   readonly tolerated: number
   /** Percent of a route; null for one that the table does not have. */
@@ -64,8 +65,11 @@ export function missingFor(one: Requirement, { comparisons, tolerated, percentOf
     if (percent === null) return `it requires ${one.route} at ${one.percent} %, and there is no such route`
     return percent >= one.percent ? null : `it requires ${one.route} at ${one.percent} %, which is at ${percent} %`
   }
-  const { of, hits, worst } = comparisons
-  if (of < one.count) return `${of} of the ${one.count} comparisons that it requires`
+  const { of, hits, blind, worst } = comparisons
+  if (of - blind < one.count) {
+    const more = blind === 0 ? '' : `; ${blind} more differ as a whole, and tell of no field`
+    return `${of - blind} of the ${one.count} comparisons that it requires${more}`
+  }
   if (hits <= (of * tolerated) / 100) return null
   const field = worst === null || worst.path === '' ? 'body' : worst.path
   const unknown = worst?.isMismatch === false ? ' (not known yet whether that is noise)' : ''

@@ -55,6 +55,8 @@ export interface RouteEvidence {
   matches: number
   /** Without a difference, and without the bodies: one was too large or could not be decoded, or there was none to compare. No evidence, and no comparison. */
   partial: number
+  /** Those of the comparisons that tell nothing of the fields of a body: something differs, and the bodies were not compared, or differ as a whole. */
+  blind: number
   /** Comparisons of `from` with itself, for requests picked at random. */
   noiseComparisons: number
   /** Times that `from` was asked again and compared with itself: those picked at random, and those after a difference. */
@@ -111,6 +113,7 @@ export class Tally {
     const { differences } = comparison
     known.comparisons++
     if (differences.length === 0) known.matches++
+    else if (!comparison.bodyCompared) known.blind++
     if (comparison.isCut) known.morePaths++
     for (const { path, kind, from, to } of differences) {
       const found = this.#path(known, path, kind, nowMs)
@@ -217,6 +220,7 @@ export class Tally {
       known.comparisons += more.comparisons
       known.matches += more.matches
       known.partial += more.partial
+      known.blind += more.blind
       known.noiseComparisons += more.noiseComparisons
       known.repeats += more.repeats
       known.cookieSet += more.cookieSet
@@ -247,7 +251,7 @@ export class Tally {
     const known = this.#routes.get(route)
     if (known !== undefined) return known
     const fresh: RouteEvidence = {
-      ...{ route, sinceMs: nowMs, comparisons: 0, matches: 0, partial: 0, noiseComparisons: 0, repeats: 0 },
+      ...{ route, sinceMs: nowMs, comparisons: 0, matches: 0, partial: 0, blind: 0, noiseComparisons: 0, repeats: 0 },
       ...{ cookieSet: 0, errors: {}, skipped: {}, paths: [], morePaths: 0 },
     }
     this.#routes.set(route, fresh)

@@ -131,7 +131,7 @@ test('says each schema once, as a component', () => {
   for (const name of names) expect(JSON.stringify(document), name).toContain(`"#/components/schemas/${name}"`)
   expect(JSON.stringify(paths)).not.toContain('"properties":{"id"')
   // With every schema in its place it was 744 KB.
-  expect(JSON.stringify(document).length).toBeLessThan(175_000)
+  expect(JSON.stringify(document).length).toBeLessThan(185_000)
 })
 
 test('redocly finds nothing to say about it', async () => {

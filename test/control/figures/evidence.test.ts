@@ -18,6 +18,7 @@ const evidence = (paths: PathCount[]): RouteEvidence => ({
     comparisons: 1_000,
     matches: 0,
     partial: 0,
+    blind: 0,
     noiseComparisons: 0,
     repeats: 0,
     cookieSet: 0,

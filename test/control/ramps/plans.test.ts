@@ -101,7 +101,7 @@ describe('before its first step', () => {
     const found = (asked: number, differed: number) => {
       const times = { kind: 'value', count: 1000, noise: 0, asked, differed, firstMs: 1, lastMs: 1 }
       const path = { ...times, path: '/price', from: null, to: null, sample: null }
-      planes.evidence.of = () => ({ comparisons: 1000, noiseComparisons: 0, paths: [path] }) as never
+      planes.evidence.of = () => ({ comparisons: 1000, blind: 0, noiseComparisons: 0, paths: [path] }) as never
     }
     // Its response sets a cookie: `from` is never asked again, and nobody knows.
     found(0, 0)

@@ -46,7 +46,7 @@ describe('hours', () => {
 
 describe('requirements', () => {
   const facts = (of: number, hits: number, isMismatch = true) => ({
-    comparisons: { of, hits, worst: hits === 0 ? null : { path: '/price', isMismatch } },
+    comparisons: { of, hits, blind: 0, worst: hits === 0 ? null : { path: '/price', isMismatch } },
     tolerated: 0.1,
     percentOf: (id: string) => (id === 'search' ? 50 : null),
   })
@@ -61,6 +61,13 @@ describe('requirements', () => {
   ])('%s', (text, of, hits, missing) => {
     expect(missingFor(parseRequirement(text), facts(of, hits))).toBe(missing)
     expect(printRequirement(parseRequirement(text))).toBe(text.replace(' %', ''))
+  })
+
+  test('comparisons that tell of no field count for nothing', () => {
+    const { comparisons, ...rest } = facts(1500, 0)
+    expect(
+      missingFor(parseRequirement('comparisons 1000'), { ...rest, comparisons: { ...comparisons, blind: 501 } }),
+    ).toBe('999 of the 1000 comparisons that it requires; 501 more differ as a whole, and tell of no field')
   })
 
   test('a field that may be noise is no evidence', () => {

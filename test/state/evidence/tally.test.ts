@@ -52,7 +52,9 @@ test('an answer whose body was not compared is no evidence that it is equal, and
   tally.compared('r', partial, 's', 1)
   tally.compared('r', { ...found('status'), bodyCompared: false }, 's', 1)
   tally.askedAgain('r', partial, true, found('status'), 1)
-  expect(tally.get('r')).toMatchObject({ comparisons: 1, matches: 0, partial: 1, repeats: 1, noiseComparisons: 0 })
+  expect(tally.get('r')).toMatchObject({
+    ...{ comparisons: 1, blind: 1, matches: 0, partial: 1, repeats: 1, noiseComparisons: 0 },
+  })
   expect(tally.get('r')?.paths).toMatchObject([{ path: 'status', count: 1, asked: 1, differed: 0 }])
 })
 
