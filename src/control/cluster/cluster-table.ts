@@ -4,24 +4,19 @@
  * Redis is what the instances agree by, and never more than that: it may be empty, older than what they have, or away. Then an
  * instance serves what it has. One that finds Redis empty or older says what it has; after a moment the one that has most fills it.
  */
-import { randomBytes } from 'node:crypto'
 import { setTimeout as wait } from 'node:timers/promises'
 import type { LiveTable } from '../../state/live-table.ts'
 import { type ClusterLog, type Head, type Position, TABLE_TOPIC } from '../../state/redis/cluster-log.ts'
-import type { StateError } from '../../state/store/store.ts'
 import type { ControlLog } from '../control-log.ts'
 import { WriteFailure } from '../table/durable-write.ts'
 import type { TableSource } from '../table/file.ts'
-import { byFile, type History } from '../table/history.ts'
-import {
-  CLUSTER_FORMAT,
-  type ClusterMark,
-  printRevision,
-  type RecordedRevision,
-  type RevisionRecord,
-  readRevision,
-} from '../table/revision-record.ts'
+import type { History } from '../table/history.ts'
+import type { RecordedRevision, RevisionRecord } from '../table/revision-record.ts'
 import type { Reading } from '../table/settled-text.ts'
+import { Held } from './held.ts'
+import { identityOf, isBefore, markOf, newId, positionOf } from './positions.ts'
+import { Refill } from './refill.ts'
+import { SharedRevisions } from './shared-revisions.ts'
 
 /** Timing, in milliseconds. */
 export interface ClusterTimes {
@@ -60,19 +55,15 @@ export interface ClusterTableParts {
 /** More often than this in a row nobody is overtaken by others who edit. */
 const ATTEMPTS = 50
 
-/** Times that a better offer is waited for. */
-const MAX_OFFER_ROUNDS = 3
-
-/** The reply to an edit that was lost is asked for again so often. */
-const ASKED_AGAIN = 3
-const ASK_AGAIN_MS = 500
-
 /** The table of a cluster. */
 export class ClusterTable implements TableSource {
   readonly name: string
   readonly attempts = ATTEMPTS
   readonly #parts: ClusterTableParts
   readonly #times: ClusterTimes
+  readonly #revisions: SharedRevisions
+  readonly #held: Held
+  readonly #refill: Refill
   #onReading: ((reading: Reading) => Promise<void>) | null = null
   #unlisten: () => void = () => {}
   #timer: NodeJS.Timeout | undefined
@@ -84,8 +75,6 @@ export class ClusterTable implements TableSource {
   /** The last revision of another instance, and when it was handed on: it may be refused here. */
   #handed: RecordedRevision | null = null
   #handedMs = Number.NEGATIVE_INFINITY
-  /** What was held last: while an edit is being recorded, nothing is. */
-  #lastHeld: RecordedRevision | null = null
   #policyMs = Number.NEGATIVE_INFINITY
   #problem: string | null = 'it has not been reached yet'
   #told: string | null = null
@@ -93,6 +82,11 @@ export class ClusterTable implements TableSource {
   constructor(parts: ClusterTableParts) {
     this.#parts = parts
     this.#times = parts.times ?? CLUSTER_TIMES
+    const { cluster, shared, live, history } = parts
+    this.#revisions = new SharedRevisions(shared, cluster)
+    this.#held = new Held(live, history)
+    const own = { revisions: this.#revisions, held: this.#held, isClosed: () => this.#isClosed }
+    this.#refill = new Refill({ ...parts, ...own, offerMs: this.#times.offerMs })
     this.name = `table of cluster ${parts.cluster}`
   }
 
@@ -104,8 +98,7 @@ export class ClusterTable implements TableSource {
 
   /** Where this instance is in the history of the cluster; null where it has never been a member. */
   get position(): Position | null {
-    const held = this.#held
-    return held === null ? null : positionOf(held.record)
+    return this.#held.position
   }
 
   /**
@@ -163,7 +156,7 @@ export class ClusterTable implements TableSource {
     if (record === null) throw new WriteFailure('failed', 'keeps what was written, which others may have')
     if (this.problem !== null || before === null)
       throw new WriteFailure('cluster', `${this.#what} can't be written to: ${this.problem ?? 'it has no table yet'}`)
-    const isDone = await this.#append(before, { record, text: String(text) })
+    const isDone = await this.#revisions.append(before, { record, text: String(text) })
     if (!isDone) throw new WriteFailure('changed', 'was changed at the same time')
     this.#seen = positionOf(record)
     const { replicas, shared } = this.#parts
@@ -233,16 +226,19 @@ export class ClusterTable implements TableSource {
       this.#inStep()
       return null
     }
-    if (head === null) return await this.#fill(null)
+    if (head === null) return await this.#filled(null)
     if (own !== null && head.position.id !== own.id)
       throw new Error(
         `its Redis has another cluster of this name (id ${head.position.id}, here ${own.id}): use another name, or remove the folder cluster-${this.#parts.cluster} of the state to join that one`,
       )
-    if (own !== null && isBefore(head.position, own)) return await this.#fill(head)
+    if (own !== null && isBefore(head.position, own)) return await this.#filled(head)
     let revision = this.#handed
     if (revision === null || identityOf(positionOf(revision.record) as Position) !== identityOf(head.position)) {
-      revision = this.#opened(head)
-      if (await this.#goOn(revision)) return null
+      revision = this.#revisions.opened(head)
+      if (await this.#refill.goOn(revision)) {
+        this.#lookAgain = true
+        return null
+      }
       await this.#learn(revision, own)
       this.#handed = revision
     }
@@ -258,12 +254,18 @@ export class ClusterTable implements TableSource {
     const first = isNext ? own.number + 1 : await shared.first()
     const missing: RecordedRevision[] = []
     for (let number = Math.max(first, 1); number < record.number; number++) {
-      const sealed = await shared.revision(number)
-      const found = sealed === null ? null : this.#revisionOf(number, sealed)
+      const found = await this.#revisions.find(number)
       if (found !== null) missing.push(found)
     }
     this.#tellLost(record, missing)
     if (missing.length > 0) await history.learn(missing)
+  }
+
+  /** What Redis has then is read as any other revision. */
+  async #filled(found: Head | null): Promise<null> {
+    await this.#refill.fill(found)
+    this.#lookAgain = true
+    return null
   }
 
   /** Revisions of this instance that are no part of the cluster's history any more. */
@@ -279,146 +281,9 @@ export class ClusterTable implements TableSource {
     }
   }
 
-  /**
-   * Redis was filled again by an instance that had less than this one: what it lacked is added, where nobody has edited since.
-   * @returns whether that was so
-   */
-  async #goOn({ record }: RecordedRevision): Promise<boolean> {
-    const { history, log } = this.#parts
-    const held = this.#held
-    const from = history.get(record.number)
-    const isFilled = held !== null && record.cluster?.refillOf === held.record.cluster?.epoch
-    if (!isFilled || held.record.number <= record.number || from?.etag !== record.etag) return false
-    let behind = positionOf(record) as Position
-    for (let number = record.number + 1; number <= held.record.number; number++) {
-      const [own, text] = [history.get(number), await history.textOf(number)]
-      if (own === undefined || text === null) return false
-      const added = { record: { ...own, cluster: markOf(behind.id, behind.epoch) }, text }
-      if (!(await this.#append(behind, added))) return false
-      await history.learn([added])
-      behind = positionOf(added.record) as Position
-    }
-    this.#lookAgain = true
-    const facts = { event: 'cluster', revision: held.record.number, epoch: behind.epoch }
-    log.warn(facts, `${this.#what}: Redis was filled without revision ${held.record.number}, which was added again`)
-    return true
-  }
-
-  /**
-   * Redis is empty, or older than what this instance holds. Whoever holds most fills it.
-   * @returns a revision that somebody else has filled it with, or null
-   */
-  async #fill(found: Head | null): Promise<null> {
-    const { shared, instance, live, log } = this.#parts
-    const held = this.#held
-    const own = held === null ? null : positionOf(held.record)
-    const mine = own === null ? '0 0' : `${own.epoch} ${own.number}`
-    for (let round = 0; round < MAX_OFFER_ROUNDS; round++) {
-      await shared.offer(instance, mine)
-      await wait(this.#times.offerMs, undefined, { ref: false })
-      const offers = await shared.offer(instance, mine)
-      const now = await shared.head(found?.position ?? null)
-      // Somebody else was first: it is read as any other revision.
-      if (found === null ? now !== null : now !== 'same') {
-        this.#lookAgain = true
-        return null
-      }
-      if (!offers.some((offer) => isMore(offer, mine))) break
-    }
-    if (this.#isClosed) return null
-    const epoch = Math.max(own?.epoch ?? 0, found?.position.epoch ?? 0) + 1
-    const revision = held ?? this.#seed()
-    const { record, text } = revision
-    const cluster = { ...markOf(own?.id ?? newId(), epoch), ...(own !== null && { refillOf: own.epoch }) }
-    const filled = { record: { ...record, cluster }, text }
-    const isDone = await this.#append(found?.position ?? null, filled, true)
-    this.#lookAgain = true
-    if (!isDone) return null
-    const what = own === null ? 'founded with the table file' : 'filled again from this instance'
-    const facts = { event: 'cluster', revision: record.number, epoch }
-    if (own === null) log.info(facts, `${this.#what}: ${what}, revision ${record.number}`)
-    else log.warn(facts, `${this.#what}: Redis was ${found === null ? 'empty' : 'older'}, and was ${what}`)
-    if (live.current.number === record.number) await this.#parts.history.learn([filled])
-    await this.#fillEarlier(positionOf(filled.record) as Position, own === null)
-    return null
-  }
-
-  /** Adds the earlier revisions, the newest first. */
-  async #fillEarlier(position: Position, isNew: boolean): Promise<void> {
-    const { shared, history, earlier } = this.#parts
-    const from = isNew ? earlier : history
-    const learned: RecordedRevision[] = []
-    for (const { number } of from?.list() ?? []) {
-      if (number >= position.number) continue
-      const [record, text] = [from?.get(number), await from?.textOf(number)]
-      if (record === undefined || text == null) continue
-      const cluster = record.cluster ?? markOf(position.id, position.epoch)
-      const revision = { record: { ...record, cluster }, text }
-      if (!(await shared.fill(position, number, this.#sealed(revision)))) break
-      if (isNew) learned.push(revision)
-    }
-    if (learned.length > 0) await history.learn(learned.reverse())
-  }
-
-  /** The table that this instance was started with, as the first revision of a cluster. */
-  #seed(): RecordedRevision {
-    const { live, history } = this.#parts
-    const { number, text, appliedAtMs } = live.current
-    return { record: history.get(number) ?? byFile(number, text, appliedAtMs), text }
-  }
-
-  /** @throws {WriteFailure} */
-  async #append(behind: Position | null, revision: RecordedRevision, isRefill = false): Promise<boolean> {
-    const { shared } = this.#parts
-    const position = positionOf(revision.record) as Position
-    const sealed = this.#sealed(revision)
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await shared.append(behind, position, sealed, isRefill)
-      } catch (error) {
-        const { fault, message } = error as StateError
-        if (fault === 'full' || fault === 'read-only')
-          throw new WriteFailure('cluster', `${this.#what} can't be written to: ${message}`, error)
-        // It may have been done, which is the same when it is done again.
-        if (attempt > ASKED_AGAIN)
-          throw new WriteFailure('unknown', `${this.#what} has not answered (${message})`, error)
-        await wait(ASK_AGAIN_MS)
-      }
-    }
-  }
-
-  /** What this instance has in force, as a revision of the cluster; null where it has never been a member. */
-  get #held(): RecordedRevision | null {
-    const { live, history } = this.#parts
-    const { number, etag, text } = live.current
-    const record = history.get(number)
-    if (record?.cluster !== undefined && record.etag === etag) this.#lastHeld = { record, text }
-    return this.#lastHeld
-  }
-
   #current(): Reading {
     const { text } = this.#parts.live.current
     return { ok: true, text, identity: this.#seen === null ? '' : identityOf(this.#seen) }
-  }
-
-  /** @throws {Error} for what is no revision of this cluster */
-  #opened({ position, sealed }: Head): RecordedRevision {
-    const revision = this.#revisionOf(position.number, sealed)
-    const own = revision === null ? null : positionOf(revision.record)
-    if (revision !== null && own !== null && identityOf(own) === identityOf(position)) return revision
-    throw new Error(
-      `revision ${position.number} in its Redis does not verify: it was damaged, or sealed with another --cluster-secret, or by a later release`,
-    )
-  }
-
-  #revisionOf(number: number, sealed: string): RecordedRevision | null {
-    const text = this.#parts.shared.link.seal.open(`revision ${number}`, sealed)
-    const revision = text === null ? null : readRevision(text)
-    return revision?.record.number === number && revision.record.cluster !== undefined ? revision : null
-  }
-
-  #sealed(revision: RecordedRevision): string {
-    return this.#parts.shared.link.seal.close(`revision ${revision.record.number}`, printRevision(revision))
   }
 
   /** @throws {Error} a Redis that makes room by removing keys would remove the table */
@@ -454,30 +319,4 @@ export class ClusterTable implements TableSource {
       `${this.#what}: ${message}; serving revision ${number}, changing nothing`,
     )
   }
-}
-
-function positionOf({ number, cluster }: RevisionRecord): Position | null {
-  return cluster === undefined ? null : { id: cluster.id, epoch: cluster.epoch, number, nonce: cluster.nonce }
-}
-
-function identityOf({ id, epoch, number, nonce }: Position): string {
-  return `${id} ${epoch} ${number} ${nonce}`
-}
-
-function markOf(id: string, epoch: number): ClusterMark {
-  return { format: CLUSTER_FORMAT, id, epoch, nonce: newId() }
-}
-
-function newId(): string {
-  return randomBytes(8).toString('hex')
-}
-
-function isBefore(one: Position, other: Position): boolean {
-  return one.epoch === other.epoch ? one.number < other.number : one.epoch < other.epoch
-}
-
-/** Of offers, each an epoch and a number. */
-function isMore(one: string, other: string): boolean {
-  const [a, b] = [one, other].map((text) => text.split(' ').map(Number)) as [number[], number[]]
-  return (a[0] ?? 0) === (b[0] ?? 0) ? (a[1] ?? 0) > (b[1] ?? 0) : (a[0] ?? 0) > (b[0] ?? 0)
 }

@@ -1,0 +1,138 @@
+/**
+ * Fills the Redis of a cluster that is empty, or older than what the instances have: whoever has most fills it, after a moment in which all
+ * have said what they have.
+ */
+import { setTimeout as wait } from 'node:timers/promises'
+import type { LiveTable } from '../../state/live-table.ts'
+import type { ClusterLog, Head, Position } from '../../state/redis/cluster-log.ts'
+import type { ControlLog } from '../control-log.ts'
+import { byFile, type History } from '../table/history.ts'
+import type { RecordedRevision } from '../table/revision-record.ts'
+import type { Held } from './held.ts'
+import { markOf, newId, positionOf } from './positions.ts'
+import type { SharedRevisions } from './shared-revisions.ts'
+
+/** What it is made of. */
+export interface RefillParts {
+  readonly cluster: string
+  /** Of this process. */
+  readonly instance: string
+  readonly shared: ClusterLog
+  readonly revisions: SharedRevisions
+  readonly live: LiveTable
+  readonly history: History
+  /** The history before the instance joined a cluster, to found one with. */
+  readonly earlier: History | null
+  readonly held: Held
+  /** How long the instances have to say what they could fill it with, milliseconds. */
+  readonly offerMs: number
+  readonly log: ControlLog
+  /** Whether this instance is about to end: it fills nothing any more. */
+  isClosed(): boolean
+}
+
+/** Times that a better offer is waited for. */
+const MAX_OFFER_ROUNDS = 3
+
+/** Fills Redis again. Whoever calls it looks at Redis afterwards: another instance may have been first. */
+export class Refill {
+  readonly #parts: RefillParts
+
+  constructor(parts: RefillParts) {
+    this.#parts = parts
+  }
+
+  /**
+   * Redis is empty, or older than what this instance holds. Whoever holds most fills it.
+   * @param found what Redis has, or null
+   * @throws {Error}
+   */
+  async fill(found: Head | null): Promise<void> {
+    const { shared, instance, live, log, revisions } = this.#parts
+    const held = this.#parts.held.revision
+    const own = held === null ? null : positionOf(held.record)
+    const mine = own === null ? '0 0' : `${own.epoch} ${own.number}`
+    for (let round = 0; round < MAX_OFFER_ROUNDS; round++) {
+      await shared.offer(instance, mine)
+      await wait(this.#parts.offerMs, undefined, { ref: false })
+      const offers = await shared.offer(instance, mine)
+      const now = await shared.head(found?.position ?? null)
+      // Somebody else was first: it is read as any other revision.
+      if (found === null ? now !== null : now !== 'same') return
+      if (!offers.some((offer) => isMore(offer, mine))) break
+    }
+    if (this.#parts.isClosed()) return
+    const epoch = Math.max(own?.epoch ?? 0, found?.position.epoch ?? 0) + 1
+    const revision = held ?? this.#seed()
+    const { record, text } = revision
+    const cluster = { ...markOf(own?.id ?? newId(), epoch), ...(own !== null && { refillOf: own.epoch }) }
+    const filled = { record: { ...record, cluster }, text }
+    if (!(await revisions.append(found?.position ?? null, filled, true))) return
+    const what = own === null ? 'founded with the table file' : 'filled again from this instance'
+    const facts = { event: 'cluster', revision: record.number, epoch }
+    if (own === null) log.info(facts, `${this.#what}: ${what}, revision ${record.number}`)
+    else log.warn(facts, `${this.#what}: Redis was ${found === null ? 'empty' : 'older'}, and was ${what}`)
+    if (live.current.number === record.number) await this.#parts.history.learn([filled])
+    await this.#fillEarlier(positionOf(filled.record) as Position, own === null)
+  }
+
+  /** Adds the earlier revisions, the newest first. */
+  async #fillEarlier(position: Position, isNew: boolean): Promise<void> {
+    const { revisions, history, earlier } = this.#parts
+    const from = isNew ? earlier : history
+    const learned: RecordedRevision[] = []
+    for (const { number } of from?.list() ?? []) {
+      if (number >= position.number) continue
+      const [record, text] = [from?.get(number), await from?.textOf(number)]
+      if (record === undefined || text == null) continue
+      const cluster = record.cluster ?? markOf(position.id, position.epoch)
+      const revision = { record: { ...record, cluster }, text }
+      if (!(await revisions.fill(position, revision))) break
+      if (isNew) learned.push(revision)
+    }
+    if (learned.length > 0) await history.learn(learned.reverse())
+  }
+
+  /**
+   * Redis was filled again by an instance that had less than this one: what it lacked is added, where nobody has edited since.
+   * @param newest what Redis has
+   * @returns whether that was so
+   * @throws {WriteFailure}
+   */
+  async goOn({ record }: RecordedRevision): Promise<boolean> {
+    const { history, log, revisions } = this.#parts
+    const held = this.#parts.held.revision
+    const from = history.get(record.number)
+    const isFilled = held !== null && record.cluster?.refillOf === held.record.cluster?.epoch
+    if (!isFilled || held.record.number <= record.number || from?.etag !== record.etag) return false
+    let behind = positionOf(record) as Position
+    for (let number = record.number + 1; number <= held.record.number; number++) {
+      const [own, text] = [history.get(number), await history.textOf(number)]
+      if (own === undefined || text === null) return false
+      const added = { record: { ...own, cluster: markOf(behind.id, behind.epoch) }, text }
+      if (!(await revisions.append(behind, added))) return false
+      await history.learn([added])
+      behind = positionOf(added.record) as Position
+    }
+    const facts = { event: 'cluster', revision: held.record.number, epoch: behind.epoch }
+    log.warn(facts, `${this.#what}: Redis was filled without revision ${held.record.number}, which was added again`)
+    return true
+  }
+
+  /** The table that this instance was started with, as the first revision of a cluster. */
+  #seed(): RecordedRevision {
+    const { live, history } = this.#parts
+    const { number, text, appliedAtMs } = live.current
+    return { record: history.get(number) ?? byFile(number, text, appliedAtMs), text }
+  }
+
+  get #what(): string {
+    return `cluster ${this.#parts.cluster}`
+  }
+}
+
+/** Of offers, each an epoch and a number. */
+function isMore(one: string, other: string): boolean {
+  const [a, b] = [one, other].map((text) => text.split(' ').map(Number)) as [number[], number[]]
+  return (a[0] ?? 0) === (b[0] ?? 0) ? (a[1] ?? 0) > (b[1] ?? 0) : (a[0] ?? 0) > (b[0] ?? 0)
+}

@@ -1,0 +1,79 @@
+/**
+ * Revisions as they are in the Redis of a cluster: sealed, each behind another one.
+ */
+import { setTimeout as wait } from 'node:timers/promises'
+import type { ClusterLog, Head, Position } from '../../state/redis/cluster-log.ts'
+import type { StateError } from '../../state/store/store.ts'
+import { WriteFailure } from '../table/durable-write.ts'
+import { printRevision, type RecordedRevision, readRevision } from '../table/revision-record.ts'
+import { identityOf, positionOf } from './positions.ts'
+
+/** The reply to an edit that was lost is asked for again so often. */
+const ASKED_AGAIN = 3
+const ASK_AGAIN_MS = 500
+
+/** The revisions of one cluster. */
+export class SharedRevisions {
+  readonly #shared: ClusterLog
+  readonly #cluster: string
+
+  constructor(shared: ClusterLog, cluster: string) {
+    this.#shared = shared
+    this.#cluster = cluster
+  }
+
+  /** The newest one. @throws {Error} for what is no revision of this cluster */
+  opened({ position, sealed }: Head): RecordedRevision {
+    const revision = this.#revisionOf(position.number, sealed)
+    const own = revision === null ? null : positionOf(revision.record)
+    if (revision !== null && own !== null && identityOf(own) === identityOf(position)) return revision
+    throw new Error(
+      `revision ${position.number} in its Redis does not verify: it was damaged, or sealed with another --cluster-secret, or by a later release`,
+    )
+  }
+
+  /** An earlier one; null for none, or none that this instance can read. @throws {StateError} */
+  async find(number: number): Promise<RecordedRevision | null> {
+    const sealed = await this.#shared.revision(number)
+    return sealed === null ? null : this.#revisionOf(number, sealed)
+  }
+
+  /**
+   * Adds one, if nobody has added another one since.
+   * @param behind the position that is the newest one so far; null for none
+   * @param isRefill what Redis has behind that position is gone
+   * @throws {WriteFailure}
+   */
+  async append(behind: Position | null, revision: RecordedRevision, isRefill = false): Promise<boolean> {
+    const position = positionOf(revision.record) as Position
+    const sealed = this.#sealed(revision)
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#shared.append(behind, position, sealed, isRefill)
+      } catch (error) {
+        const { fault, message } = error as StateError
+        if (fault === 'full' || fault === 'read-only')
+          throw new WriteFailure('cluster', `cluster ${this.#cluster} can't be written to: ${message}`, error)
+        // It may have been done, which is the same when it is done again.
+        if (attempt > ASKED_AGAIN)
+          throw new WriteFailure('unknown', `cluster ${this.#cluster} has not answered (${message})`, error)
+        await wait(ASK_AGAIN_MS)
+      }
+    }
+  }
+
+  /** Adds an earlier one that Redis lacks. @returns whether the newest one is still that of `position` @throws {StateError} */
+  fill(position: Position, revision: RecordedRevision): Promise<boolean> {
+    return this.#shared.fill(position, revision.record.number, this.#sealed(revision))
+  }
+
+  #revisionOf(number: number, sealed: string): RecordedRevision | null {
+    const text = this.#shared.link.seal.open(`revision ${number}`, sealed)
+    const revision = text === null ? null : readRevision(text)
+    return revision?.record.number === number && revision.record.cluster !== undefined ? revision : null
+  }
+
+  #sealed(revision: RecordedRevision): string {
+    return this.#shared.link.seal.close(`revision ${revision.record.number}`, printRevision(revision))
+  }
+}
