@@ -51,8 +51,11 @@ test('a change of the file becomes a revision, live percents stay, and what was 
   )
   await soon(async () => expect(await stickyOf(two)).toEqual(['ip', null, null]))
   expect(await percents(two)).toEqual([25, 0, 0])
-  const { json } = await ask(two, 'GET', '/revisions')
-  expect(json.revisions[0]).toMatchObject({ revision: 3, author: 'file' })
+  // It is in force before it is written down.
+  await soon(async () => {
+    const { json } = await ask(two, 'GET', '/revisions')
+    expect(json.revisions[0]).toMatchObject({ revision: 3, author: 'file' })
+  })
 
   // The file of the other one is still what it was: it brings nothing back.
   await soon(async () => expect(await driftOf(two)).toBe('differs'))

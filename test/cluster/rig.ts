@@ -72,14 +72,13 @@ export class Gate {
         [far, near],
       ] as const) {
         this.#sockets.add(one)
-        if (this.#isStalled) one.pause()
         one
           .on('error', () => {})
           .on('close', () => {
             this.#sockets.delete(one)
             other.destroy()
           })
-        one.pipe(other)
+        one.on('data', (bytes) => this.#isStalled || other.write(bytes))
       }
       if (!this.#isOpen) this.cut()
     })
@@ -101,16 +100,16 @@ export class Gate {
     for (const socket of this.#sockets) socket.destroy()
   }
 
-  /** Nothing passes any more, and nobody is told. */
+  /** Nothing passes any more, and no end is told. */
   stall(): void {
     this.#isStalled = true
-    for (const socket of this.#sockets) socket.pause()
   }
 
   heal(): void {
     this.#isOpen = true
+    // What they lack makes connections that stand useless.
+    if (this.#isStalled) for (const socket of this.#sockets) socket.destroy()
     this.#isStalled = false
-    for (const socket of this.#sockets) socket.resume()
   }
 }
 

@@ -102,7 +102,9 @@ export class Cluster {
   whereInForce(): Promise<InForce> {
     const at = this.#parts.table.position
     const { number } = this.#parts.live.current
-    const has = ({ epoch, revision }: Member): boolean => epoch > (at?.epoch ?? 0) || revision >= number
+    const own = at?.epoch ?? 0
+    // In an earlier epoch the same number may be another revision.
+    const has = ({ epoch, revision }: Member): boolean => epoch > own || (epoch === own && revision >= number)
     return this.members.whereInForce(has)
   }
 
