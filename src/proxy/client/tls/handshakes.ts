@@ -291,7 +291,8 @@ class Handshake implements Watched {
     socket._handle?.readStop()
     // node:tls would close it right behind its event.
     raw.destroy = () => raw
-    raw.end()
+    // While a write before the alert is not over, which node:tls learns at the end of this turn, it holds the alert back.
+    setImmediate(() => raw.end())
     setTimeout(() => {
       Reflect.deleteProperty(raw, 'destroy')
       raw.destroy()
