@@ -165,7 +165,7 @@ const serverHealth = object({
 }).nullable()
 
 const breaker = object({ route: z.string(), state: breakerWord, opened: count })
-const liveServerFigures = {
+const liveServer = object({
   id: z.string(),
   url: z.string(),
   weight: z.int().min(1),
@@ -181,8 +181,14 @@ const liveServerFigures = {
   clientErrors: count.describe('4xx responses.'),
   redirects: count.describe('3xx responses other than 304.'),
   ejections: count.describe('Number of ejections after consecutive failures.'),
-}
-const liveServer = object(liveServerFigures).meta({ id: 'LiveServer' })
+}).meta({ id: 'LiveServer' })
+const timedServer = liveServer
+  .extend({
+    responseMs: z
+      .record(z.string(), count)
+      .describe('Responses by milliseconds from the last byte of the request to their headers, exact to 2 %.'),
+  })
+  .meta({ id: 'TimedServer' })
 
 const serverState = object({
   upstream: upstreamName,
@@ -196,18 +202,7 @@ const serverState = object({
       'Lease of a registered server, which is removed unless the lease is renewed; null for a server of the table.',
     ),
   active: count.describe('Requests in flight.'),
-  live: z
-    .array(
-      object({
-        ...liveServerFigures,
-        responseMs: z
-          .record(z.string(), count)
-          .describe(
-            'From the last byte of the request to the response headers: number of responses by milliseconds, exact to 2 %.',
-          ),
-      }),
-    )
-    .describe('One entry per resolved address.'),
+  live: z.array(timedServer).describe('One entry per resolved address.'),
 }).meta({ id: 'ServerState' })
 const listedServer = serverState
   .extend({

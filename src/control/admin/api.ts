@@ -4,10 +4,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import Koa, { type Next } from 'koa'
 import Router from 'koa-router'
-import { requestIds } from '../../state/request-ids.ts'
 import { checkHost, checkOrigin, checkScope } from '../access/security.ts'
 import { type AdminContext, type AdminParts, type AdminState, answerJson, clientAddressOf } from '../context.ts'
-import { AdminProblem } from '../http/problem.ts'
+import { AdminProblem, nextRequestId } from '../http/problem.ts'
 import { addCache } from './cache.ts'
 import { addComparisons } from './comparisons.ts'
 import { addDescriptions } from './descriptions.ts'
@@ -40,9 +39,6 @@ const QUESTIONS: ReadonlySet<string> = new Set(['/explain'])
 
 /** What may show what clients got is read with the write scope only. */
 const SAMPLES = '/samples/'
-
-/** Distinct from the ids of the data plane. */
-const nextRequestId = requestIds('admin-')
 
 /** Longest part of a path that is logged. */
 const MAX_LOGGED_PATH = 200
@@ -139,12 +135,13 @@ async function letIn(ctx: AdminContext, next: Next, parts: AdminParts): Promise<
 }
 
 /**
- * The value of Host; undefined where there is none.
- * @throws {AdminProblem} malformed-field: there are several (RFC 9112 section 3.2)
+ * The value of Host; undefined where HTTP/1.0 has none.
+ * @throws {AdminProblem} malformed-field: there are several, or HTTP/1.1 has none (RFC 9112 section 3.2)
  */
-function hostOf({ headers, rawHeaders }: IncomingMessage): string | undefined {
+function hostOf({ headers, rawHeaders, httpVersion }: IncomingMessage): string | undefined {
   const lines = rawHeaders.filter((name, at) => at % 2 === 0 && name.toLowerCase() === 'host')
   if (lines.length > 1) throw new AdminProblem('malformed-field', 'There must be one Host header only.')
+  if (lines.length === 0 && httpVersion === '1.1') throw new AdminProblem('malformed-field', 'There is no Host header.')
   return headers.host
 }
 

@@ -2,9 +2,17 @@
  * The HTTP server of the admin API: one request at a time per connection, one begun per turn of the event loop, and limits so
  * that no client blocks others.
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import {
+  createServer,
+  type IncomingMessage,
+  maxHeaderSize,
+  type Server,
+  type ServerResponse,
+  STATUS_CODES,
+} from 'node:http'
 import type { Socket } from 'node:net'
 import type { ControlLog } from '../control-log.ts'
+import { AdminProblem, nextRequestId } from '../http/problem.ts'
 
 /** Bounds of the admin server, in milliseconds and numbers. */
 export interface AdminBounds {
@@ -40,7 +48,54 @@ interface Line {
   busy: boolean
   /** The request under way; null before the first. */
   request: IncomingMessage | null
+  response: ServerResponse | null
+  /** The last one of which the head has come, and how many have. */
+  newest: IncomingMessage | null
+  heads: number
   readonly waiting: (() => void)[]
+  /** What has come was refused: nothing after it is answered. */
+  isRefused: boolean
+}
+
+const newLine = (): Line => ({
+  ...{ busy: false, request: null, response: null, newest: null, heads: 0, waiting: [], isRefused: false },
+})
+
+/** Calls back unless the request has come after all: where this process stood still for a while, it may lie in the socket by now. */
+function ifLate(line: Line, back: () => void): void {
+  const { newest, heads } = line
+  const awaitsBody = newest?.complete === false
+  setImmediate(() => {
+    const hasCome = line.heads > heads || (awaitsBody && newest.complete)
+    if (!hasCome && !line.isRefused) back()
+  })
+}
+
+function malformed({ code, message }: NodeJS.ErrnoException): AdminProblem {
+  if (code === 'HPE_HEADER_OVERFLOW')
+    return new AdminProblem('headers-too-large', `The headers must not exceed ${maxHeaderSize} bytes.`)
+  return new AdminProblem('malformed-request', `${message}.`)
+}
+
+function tooLate(): AdminProblem {
+  return new AdminProblem('request-timeout', 'Send it again, on another connection.')
+}
+
+/** A response as bytes, for where there is no request to answer. */
+function responseOf(problem: AdminProblem): string {
+  const id = nextRequestId()
+  const body = `${JSON.stringify(problem.document(id), null, 2)}\n`
+  return [
+    `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}`,
+    `Date: ${new Date().toUTCString()}`,
+    'Content-Type: application/problem+json',
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    `Banyan-Request-Id: ${id}`,
+    'Cache-Control: no-store',
+    'Connection: close',
+    '',
+    body,
+  ].join('\r\n')
 }
 
 /** Builds the server. The caller listens. */
@@ -55,7 +110,10 @@ export function adminServer(handler: Handler, log: ControlLog, bounds: AdminBoun
     headersTimeout: bounds.headMs,
     requestTimeout: bounds.requestMs,
     connectionsCheckingInterval: CHECK_MS,
+    // Their answers have no body: the API refuses by itself what has no Host, and an expectation may be ignored (RFC 9110 section 10.1.1).
+    requireHostHeader: false,
   })
+  server.on('checkExpectation', (req, res) => void server.emit('request', req, res))
   server.timeout = bounds.sendMs
   server.on('timeout', (socket) => {
     // Silent is also who waits for an answer that takes long to make.
@@ -63,7 +121,7 @@ export function adminServer(handler: Handler, log: ControlLog, bounds: AdminBoun
   })
 
   server.on('connection', (socket) => {
-    lines.set(socket, { busy: false, request: null, waiting: [] })
+    lines.set(socket, newLine())
     socket.once('close', () => {
       waiting -= lines.get(socket)?.waiting.length ?? 0
       lines.delete(socket)
@@ -89,11 +147,14 @@ export function adminServer(handler: Handler, log: ControlLog, bounds: AdminBoun
   server.on('request', (req, res) => {
     const { socket } = req
     const line = lines.get(socket)
-    // It has given way.
-    if (line === undefined) return
+    // It has given way, or is being closed.
+    if (line === undefined || line.isRefused) return
+    line.newest = req
+    line.heads++
     const begin = (): void => {
       line.busy = true
       line.request = req
+      line.response = res
       // Written, and taken by the client as far as that is known; or the connection is gone.
       res.once('close', () => next(socket, line))
       inTurn(() => handler(req, res))
@@ -106,6 +167,44 @@ export function adminServer(handler: Handler, log: ControlLog, bounds: AdminBoun
     socket.pause()
     if (++waiting > bounds.waiting) socket.destroy()
   })
+
+  server.on('clientError', (error: NodeJS.ErrnoException, stream) => {
+    const socket = stream as Socket
+    const line = lines.get(socket)
+    const code = error.code ?? ''
+    if (line?.isRefused === true) return
+    if (line === undefined) socket.destroy()
+    else if (code === 'ERR_HTTP_REQUEST_TIMEOUT') ifLate(line, () => refuse(socket, line, tooLate()))
+    else if (code.startsWith('HPE_')) refuse(socket, line, malformed(error))
+    else socket.destroy()
+  })
+
+  server.on('connect', (_req, stream) => {
+    const socket = stream as Socket
+    const line = lines.get(socket)
+    if (line === undefined) socket.destroy()
+    else refuse(socket, line, new AdminProblem('not-implemented', 'This is no proxy.'))
+  })
+
+  /** Answers what is no request after the requests before it, and closes the connection. */
+  function refuse(socket: Socket, line: Line, problem: AdminProblem): void {
+    line.isRefused = true
+    if (!line.busy || line.request?.complete === false) {
+      if (line.busy && line.response?.headersSent === true) socket.destroy()
+      else end(socket, problem)
+      return
+    }
+    waiting++
+    line.waiting.push(() => end(socket, problem))
+  }
+
+  /** Closed with bytes unread the connection would be reset, and the client might never read the answer: the client closes it. */
+  function end(socket: Socket, problem: AdminProblem): void {
+    socket.end(responseOf(problem))
+    socket.resume()
+    const timer = setTimeout(() => socket.destroy(), bounds.headMs).unref()
+    socket.once('close', () => clearTimeout(timer))
+  }
 
   function next(socket: Socket, line: Line): void {
     line.busy = false

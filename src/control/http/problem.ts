@@ -2,8 +2,13 @@
  * All error responses of the admin API: problem+json (RFC 9457), with status and title in one table.
  */
 import { andMore } from '../../rules/values/problem.ts'
+import { requestIds } from '../../state/request-ids.ts'
+
+/** Ids of requests to the admin API, distinct from those of the data plane. */
+export const nextRequestId = requestIds('admin-')
 
 const PROBLEMS = {
+  'malformed-request': { status: 400, title: 'The request is not valid HTTP' },
   'malformed-json': { status: 400, title: 'The body is not valid JSON' },
   'malformed-body': { status: 400, title: 'The body could not be read' },
   'malformed-field': { status: 400, title: 'A header is malformed' },
@@ -26,6 +31,7 @@ const PROBLEMS = {
   'no-such-endpoint': { status: 404, title: 'Unknown endpoint' },
   'no-such-exchange': { status: 404, title: 'Unknown request' },
   'method-not-allowed': { status: 405, title: 'Method not allowed' },
+  'request-timeout': { status: 408, title: 'The request did not arrive in time' },
   'not-owner': { status: 409, title: 'Another instance makes all changes' },
   'route-exists': { status: 409, title: 'The route already exists' },
   'last-server': { status: 409, title: 'It is the last server of the upstream' },
@@ -44,6 +50,7 @@ const PROBLEMS = {
   'media-type': { status: 415, title: 'Unsupported media type' },
   invalid: { status: 422, title: 'The body is invalid' },
   'if-match-needed': { status: 428, title: 'If-Match is required' },
+  'headers-too-large': { status: 431, title: 'The headers are too large' },
   'too-many-attempts': { status: 429, title: 'Too many invalid tokens from this address' },
   internal: { status: 500, title: 'Internal error' },
   'not-implemented': { status: 501, title: 'Unknown method' },

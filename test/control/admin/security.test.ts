@@ -59,6 +59,16 @@ test('takes no request without a Host', async () => {
   socket.end('GET /routes HTTP/1.0\r\n\r\n')
   const [head] = (await once(socket, 'data')) as [Buffer]
   expect(head.toString()).toMatch(/^HTTP\/1\.1 403 /)
+  const newer = connect(at.port, '127.0.0.1')
+  newer.end('GET /routes HTTP/1.1\r\nConnection: close\r\n\r\n')
+  const [answer] = (await once(newer, 'data')) as [Buffer]
+  expect(answer.toString()).toMatch(/^HTTP\/1\.1 400 .*problem\+json.*There is no Host header/s)
+})
+
+test('ignores an expectation that it does not know', async () => {
+  at = await adminRig()
+  const { status, json } = await at.ask('GET', '/routes', { headers: { Expect: 'the-best' } })
+  expect([status, json]).toEqual([200, expect.objectContaining({ routes: expect.anything() })])
 })
 
 test('takes writes from its own origin and from clients that are no browser', async () => {

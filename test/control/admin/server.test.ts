@@ -220,3 +220,71 @@ test('requests whose bodies do not come give way to one that is whole, the oldes
   await Promise.all([gone, heard(one, /answered/g, 1)])
   expect(slow.map(({ closed }) => closed)).toEqual([true, false, false])
 })
+
+/** All that comes until the server ends the connection. */
+async function answersOf(socket: Socket): Promise<string> {
+  const pieces: Buffer[] = []
+  for await (const piece of socket) pieces.push(piece as Buffer)
+  return Buffer.concat(pieces).toString()
+}
+
+test.each([
+  ['no method', 'GE T / HTTP/1.1\r\nHost: a\r\n\r\n', 400, 'malformed-request'],
+  ['no HTTP', '\x16\x03\x01\x02\x00\x01', 400, 'malformed-request'],
+  [
+    'two lengths',
+    'PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n',
+    400,
+    'malformed-request',
+  ],
+  ['too large a head', `GET / HTTP/1.1\r\nHost: a\r\nX: ${'y'.repeat(20_000)}\r\n\r\n`, 431, 'headers-too-large'],
+  ['CONNECT', 'CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n', 501, 'not-implemented'],
+  [
+    'a chunk without a size',
+    `PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n`,
+    400,
+    'malformed-request',
+  ],
+  ['a head that does not come', 'GET / HTTP/1.1\r\nHos', 408, 'request-timeout'],
+  ['a body that does not come', 'PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{', 408, 'request-timeout'],
+])('%s: a problem document, and the connection ends', async (_, bytes, status, code) => {
+  const port = await serve((req) => void req.resume(), { headMs: 500, requestMs: 500 })
+  const socket = await open(port)
+  socket.write(bytes, 'latin1')
+  const answer = await answersOf(socket)
+  const [head, body] = answer.split('\r\n\r\n') as [string, string]
+  expect(head).toMatch(new RegExp(`^HTTP/1\\.1 ${status} .*\r\nContent-Type: application/problem\\+json\r\n`, 's'))
+  expect(head).toContain(`\r\nContent-Length: ${Buffer.byteLength(body)}\r\n`)
+  expect(JSON.parse(body)).toMatchObject({ type: `urn:banyan:problem:${code}`, status })
+})
+
+test('what is no request is answered after the requests before it', async () => {
+  const held: ServerResponse[] = []
+  const port = await serve((req, res) => (req.url === '/held' ? held.push(res) : res.end('it is well')))
+  const socket = await open(port)
+  socket.write(`${get('/held')}nothing\r\n\r\n`)
+  while (held.length === 0) await new Promise((turn) => setImmediate(turn))
+  setImmediate(() => held[0]?.end('it was held'))
+  expect(await answersOf(socket)).toMatch(/it was held.*HTTP\/1\.1 400 .*malformed-request/s)
+})
+
+test('a request that came while this process stood still is not late', async () => {
+  const port = await serve((_req, res) => res.end('it is well'), { headMs: 100 })
+  const isAnswered = async (): Promise<boolean> => {
+    const socket = await open(port)
+    // The server has taken the connection.
+    await new Promise((later) => setTimeout(later, 50))
+    const answered = heard(socket, /it is well/g, 1)
+    // Timers come first after this, then sockets. It is longer than the server waits between two looks.
+    setImmediate(() => {
+      socket.write(get('/livez'))
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1200)
+    })
+    return await answered.then(
+      () => true,
+      () => false,
+    )
+  }
+  // On a busy machine it may be late before it is sent.
+  for (let left = 5; !(await isAnswered()); left--) expect(left).toBeGreaterThan(0)
+})
