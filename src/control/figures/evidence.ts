@@ -130,7 +130,7 @@ export class Evidence extends Stored {
     const store = this.stored
     if (store !== null) {
       const [sums, records] = await Promise.all([
-        store.sums(COUNTS.space, hour, route),
+        store.totals(COUNTS.space, hour, route),
         store.list(COUNTS.space),
       ]).catch((error: Error) => {
         this.failed(error)
@@ -192,7 +192,7 @@ export class Evidence extends Stored {
     await this.#addUnderWay(store)
     const hour = hourOf(this.now())
     const [sums, records, samples] = await Promise.all([
-      store.sums(COUNTS.space, hour - COUNTS.bounds.hours),
+      store.totals(COUNTS.space, hour - COUNTS.bounds.hours),
       store.list(COUNTS.space),
       store.list(SAMPLES.space),
     ])

@@ -14,6 +14,7 @@ import {
   type StateRecord,
   type StateStore,
   type Sum,
+  Totals,
   type WriteOutcome,
   type WriteTerms,
 } from '../store/store.ts'
@@ -223,7 +224,17 @@ export class RedisStateStore implements StateStore {
   }
 
   async sums(space: string, sinceHour = 0, group?: string): Promise<readonly Sum[]> {
-    const sums: Sum[] = []
+    return await Array.fromAsync(this.#allSums(space, sinceHour, group))
+  }
+
+  async totals(space: string, sinceHour = 0, group?: string): Promise<readonly Sum[]> {
+    const totals = new Totals()
+    for await (const sum of this.#allSums(space, sinceHour, group)) totals.add(sum)
+    return totals.all
+  }
+
+  /** One hour after the other, so that others have their turn. */
+  async *#allSums(space: string, sinceHour: number, group: string | undefined): AsyncIterable<Sum> {
     for (const hour of await this.#hours(space, sinceHour)) {
       const counts = await this.link.run((redis) => redis.hgetall(this.#sums(space, hour)), readHash)
       const found = new Map<string, { group: string; key: string; hour: number; counts: Record<string, number> }>()
@@ -235,9 +246,8 @@ export class RedisStateStore implements StateStore {
         if (Number.isFinite(Number(text))) sum.counts[name] = Number(text)
         found.set(place, sum)
       }
-      sums.push(...found.values())
+      yield* found.values()
     }
-    return sums
   }
 
   async forget(space: string, group: string): Promise<void> {

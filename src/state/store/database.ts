@@ -15,6 +15,7 @@ import {
   type StateFault,
   type StateRecord,
   type Sum,
+  Totals,
   type WriteOutcome,
   type WriteTerms,
 } from './store.ts'
@@ -164,9 +165,24 @@ export class StateDatabase {
   }
 
   sums(space: string, sinceHour = 0, group?: string): Sum[] {
+    return this.#told(() => [...this.#sums(space, sinceHour, group)])
+  }
+
+  totals(space: string, sinceHour = 0, group?: string): Sum[] {
+    const totals = new Totals()
+    this.#told(() => {
+      for (const sum of this.#sums(space, sinceHour, group)) totals.add(sum)
+    })
+    return totals.all
+  }
+
+  *#sums(space: string, sinceHour: number, group: string | undefined): Iterable<Sum> {
     const what = `SELECT * FROM sums WHERE space = ? AND hour >= ?${group === undefined ? '' : ' AND grp = ?'} ORDER BY hour`
-    const rows = this.#all<SumRow>(what, space, sinceHour, ...(group === undefined ? [] : [group]))
-    return rows.map(({ hour, grp, key, counts }) => ({ group: grp, key, hour, counts: countsOf(counts) }))
+    const rows = this.#run(what).iterate(space, sinceHour, ...(group === undefined ? [] : [group]))
+    for (const row of rows) {
+      const { hour, grp, key, counts } = row as unknown as SumRow
+      yield { group: grp, key, hour, counts: countsOf(counts) }
+    }
   }
 
   forget(space: string, group: string): void {

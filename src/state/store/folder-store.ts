@@ -123,6 +123,10 @@ export class FolderStore implements StateStore {
     return this.#ask('sums', space, sinceHour, group)
   }
 
+  totals(space: string, sinceHour = 0, group?: string): Promise<readonly Sum[]> {
+    return this.#ask('totals', space, sinceHour, group)
+  }
+
   forget(space: string, group: string): Promise<void> {
     return this.#ask('forget', space, group)
   }

@@ -100,6 +100,8 @@ export interface StateStore {
   ): Promise<void>
   /** The sums of a space, or of one group of it, from an hour on; the oldest first. */
   sums(space: string, sinceHour?: number, group?: string): Promise<readonly Sum[]>
+  /** These sums added up, away from whoever serves: one for each group and key, with the first of its hours. */
+  totals(space: string, sinceHour?: number, group?: string): Promise<readonly Sum[]>
   /** Removes the sums and records of a group. */
   forget(space: string, group: string): Promise<void>
   /** Takes a lease, or renews one's own. @returns who holds it now, the holder or another one */
@@ -146,6 +148,26 @@ export class StateError extends Error {
   constructor(fault: StateFault, message: string) {
     super(message)
     this.fault = fault
+  }
+}
+
+/** Adds up sums of several hours, the oldest first: one for each group and key, with the first of its hours. */
+export class Totals {
+  readonly #groups = new Map<string, Map<string, Sum & { readonly counts: Record<string, number> }>>()
+
+  add({ group, key, hour, counts }: Sum): void {
+    let keys = this.#groups.get(group)
+    if (keys === undefined) {
+      keys = new Map()
+      this.#groups.set(group, keys)
+    }
+    const known = keys.get(key)
+    if (known === undefined) keys.set(key, { group, key, hour, counts: { ...counts } })
+    else for (const [name, count] of Object.entries(counts)) known.counts[name] = (known.counts[name] ?? 0) + count
+  }
+
+  get all(): Sum[] {
+    return [...this.#groups.values()].flatMap((keys) => [...keys.values()])
   }
 }
 
