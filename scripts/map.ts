@@ -14,6 +14,7 @@ const FLOORS: readonly (readonly [folder: string, title: string])[] = [
   ['settings', 'Floor 3: flags and environment'],
   ['page', 'Beside the planes: the page, which runs in a browser'],
   ['cli', 'Beside the planes: the command line, a client of the admin API'],
+  ['answers', 'Below them: what the admin API answers, as types'],
   ['proxy', 'Floor 2 carries bytes: the data plane'],
   ['control', 'Floor 2 changes the table: the control plane'],
   ['state', 'Floor 1 remembers between exchanges'],

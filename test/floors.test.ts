@@ -44,9 +44,10 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   wire: ['wire'],
   state: ['state', 'rules', 'wire'],
   proxy: ['proxy', 'state', 'rules', 'wire'],
-  control: ['control', 'state', 'rules'],
-  cli: ['cli', 'rules'],
-  page: ['page'],
+  control: ['control', 'answers', 'state', 'rules'],
+  answers: ['answers'],
+  cli: ['cli', 'answers', 'rules'],
+  page: ['page', 'answers'],
   top: ['top', 'cli', 'proxy', 'control', 'state', 'rules', 'wire'],
 }
 

@@ -1,8 +1,8 @@
 /**
  * `banyan routes add`: a route at 0 percent for an endpoint that was discovered.
  */
+import type { EndpointAnswer } from '../answers/progress.ts'
 import { editTerms, type Given } from './command.ts'
-import type { EndpointAnswer } from './discover.ts'
 import { dryRunText } from './dry-run.ts'
 import { CommandError, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
 

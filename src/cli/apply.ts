@@ -1,6 +1,7 @@
 /**
  * `banyan diff` and `banyan apply`: a table file against what is live, and put in its place.
  */
+import type { ChangeAnswer } from '../answers/revisions.ts'
 import { type KeptPercent, withLivePercents } from '../rules/language/live-percents.ts'
 import { readTable } from '../rules/language/text.ts'
 import { diffText } from '../rules/language/text-diff.ts'
@@ -116,16 +117,8 @@ function sayKept(kept: readonly KeptPercent[], io: Io): void {
     io.err(printable(`${route}: percent stays ${live} (the file says ${file}; --take-percent takes it)\n`))
 }
 
-/** A change of a table, as the admin API tells it. */
-export interface Change {
-  readonly what: string
-  readonly name: string
-  readonly change: string
-  readonly keys?: readonly { readonly key: string; readonly before: unknown; readonly after: unknown }[]
-}
-
 /** Changes of a table, a line each. */
-export function tableDiffText(changes: readonly Change[] = []): string {
+export function tableDiffText(changes: readonly ChangeAnswer[] = []): string {
   const lines = changes.map(({ what, name, change, keys = [] }) => {
     const subject = what === 'route' ? name : `${what} ${name}`
     if (change !== 'changed') return `  ${subject}: ${change}`

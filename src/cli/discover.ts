@@ -1,6 +1,7 @@
 /**
  * `banyan discover`: the endpoints that no route claims, and a route for one of them.
  */
+import type { DiscoveredAnswer, EndpointAnswer } from '../answers/progress.ts'
 import { columns } from './columns.ts'
 import { ADMIN_FLAG, type Command, type Given, LIST_FLAGS } from './command.ts'
 import { CommandError, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
@@ -28,38 +29,6 @@ of an endpoint: its responses and who calls it. banyan routes add --endpoint ID 
   },
   counts: [0, 1],
   run: runDiscover,
-}
-
-/** One endpoint, as the API answers it. */
-export interface EndpointAnswer {
-  readonly id: string
-  readonly method: string
-  readonly path: string
-  readonly route: string | null
-  readonly requests: number
-  readonly share: number
-  readonly statuses: Readonly<Record<string, number>>
-  readonly meanMs: number | null
-  readonly first: string
-  readonly last: string
-  readonly callers: readonly CallerAnswer[]
-  readonly otherCallers: number
-}
-
-/** One caller, as the API answers it. */
-export interface CallerAnswer {
-  readonly agent: string
-  readonly network: string
-  readonly requests: number
-  readonly last: string
-}
-
-interface DiscoveredAnswer {
-  readonly problem: string | null
-  readonly since: string
-  readonly requests: number
-  readonly others: { readonly refused: number; readonly ambiguous: number; readonly more: number }
-  readonly endpoints: readonly EndpointAnswer[]
 }
 
 async function runDiscover(given: Given, io: Io): Promise<ExitCode> {

@@ -1,25 +1,11 @@
 /**
  * What an edit would change, as text.
  */
+import type { DryRunAnswer } from '../answers/revisions.ts'
 import { paint, printable } from './io.ts'
 
 /** The result of a dry run, as text. */
-export function dryRunText(
-  told: {
-    readonly changed: boolean
-    readonly diff: string
-    readonly simulation: {
-      readonly exchanges: number
-      readonly moved: number
-      readonly movedPercent: number | null
-      readonly units: { readonly seen: number; readonly moved: number }
-      readonly withoutKey?: { readonly seen: number; readonly moved: number }
-      readonly silenced: readonly string[]
-      readonly caches: readonly { readonly route: string; readonly upstream: string; readonly why: string }[]
-    }
-  },
-  colour: boolean,
-): string {
+export function dryRunText(told: DryRunAnswer, colour: boolean): string {
   if (!told.changed) return 'no changes\n'
   const { exchanges, moved, movedPercent, units, withoutKey, silenced, caches } = told.simulation
   const lines = [

@@ -1,6 +1,7 @@
 /**
  * `banyan progress`: how far the migration is.
  */
+import type { EndpointCountAnswer, ProgressAnswer } from '../answers/progress.ts'
 import { columns } from './columns.ts'
 import { ADMIN_FLAG, type Command, type Given, JSON_FLAG } from './command.ts'
 import { countText, dayText, percentText } from './discover.ts'
@@ -23,40 +24,6 @@ come the routes with the percent they are at and since when, and what to do next
   },
   counts: [0, 0],
   run: runProgress,
-}
-
-interface Requests {
-  readonly to: number
-  readonly from: number
-  readonly fallback: number
-  readonly forced: number
-  readonly ended: number
-  readonly share: number | null
-}
-
-interface Endpoints {
-  readonly moved: number
-  readonly moving: number
-  readonly waiting: number
-  readonly ended: number
-  readonly unclaimed: number
-}
-
-interface ProgressAnswer {
-  readonly problem: string | null
-  readonly days: number
-  readonly requests: Requests
-  readonly endpoints: Endpoints
-  readonly routes: readonly (Requests & {
-    readonly id: string
-    readonly stage: string
-    readonly percent: number
-    readonly since: string | null
-  })[]
-  readonly unclaimed: Requests
-  readonly next: readonly { readonly what: string; readonly why: string; readonly command: string }[]
-  readonly by: string
-  readonly history: readonly (Requests & { readonly at: string; readonly endpoints: Endpoints | null })[]
 }
 
 async function runProgress(given: Given, io: Io): Promise<ExitCode> {
@@ -111,7 +78,7 @@ function routesText({ routes, unclaimed }: ProgressAnswer, io: Io): string {
   )
 }
 
-function doneText({ moved, moving, waiting, ended, unclaimed }: Endpoints): string {
+function doneText({ moved, moving, waiting, ended, unclaimed }: EndpointCountAnswer): string {
   return `${moved + ended} of ${moved + moving + waiting + ended + unclaimed}`
 }
 

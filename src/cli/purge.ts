@@ -1,6 +1,7 @@
 /**
  * `banyan purge`: purges the cache of all processes.
  */
+import type { PurgeAnswer } from '../answers/cache.ts'
 import { ADMIN_FLAG, type Command, type Given, JSON_FLAG } from './command.ts'
 import { CommandError, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
 
@@ -49,7 +50,7 @@ async function runPurge(given: Given, io: Io): Promise<ExitCode> {
   return EXIT.done
 }
 
-function purgedText({ shared, why, entries, note }: Record<string, unknown>): string {
+function purgedText({ shared, why, entries, note }: PurgeAnswer): string {
   const count = typeof entries === 'number' ? `: ${entries} response${entries === 1 ? '' : 's'} in memory` : ''
   const because = typeof note === 'string' ? ` (${printable(note)})` : ''
   const elsewhere =

@@ -1,6 +1,7 @@
 /**
  * `banyan ramp`: raises percent step by step while the evidence allows it.
  */
+import type { OfSidesAnswer, RampAnswer } from '../answers/ramps.ts'
 import { columns } from './columns.ts'
 import { ADMIN_FLAG, type Command, type Given, LIST_FLAGS, unknownSubcommand } from './command.ts'
 import { CommandError, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
@@ -42,39 +43,6 @@ as it was. The proxy does the work: this command can be closed.`,
   counts: [1, 2],
   lists: ({ args: [name] }) => name === 'status',
   run: runRamp,
-}
-
-interface RampAnswer {
-  readonly route: string
-  readonly routes: readonly string[]
-  readonly steps: readonly (number | string)[]
-  readonly hold: string
-  readonly approve: readonly (number | string)[]
-  readonly window: string | null
-  readonly requires: readonly string[]
-  readonly storage: string
-  readonly status: string
-  readonly why: string | null
-  readonly step: number | string | null
-  readonly percent: number | null
-  readonly next: number | string | null
-  readonly heldSeconds: number | null
-  readonly verdict: { readonly verdict: string; readonly words: string } | null
-  readonly isFull: boolean
-  readonly evidence: readonly { readonly withoutKey: WithoutKey }[]
-  readonly problem: string | null
-  readonly events: readonly { readonly at: string; readonly by: string; readonly what: string }[]
-}
-
-/** Requests without a key, and those of them that failed. */
-interface WithoutKey {
-  readonly seen: OfSides
-  readonly failed: { readonly error: OfSides }
-}
-
-interface OfSides {
-  readonly to: number
-  readonly rest: number
 }
 
 /** The last things that happened. */
@@ -170,7 +138,7 @@ function statusText(ramp: RampAnswer): string {
 
 /** Requests without a key, which are judged apart from those with one. */
 function withoutKeyText(steps: RampAnswer['evidence']): string[] {
-  const ofSide = (side: keyof OfSides, name: string): string[] => {
+  const ofSide = (side: keyof OfSidesAnswer, name: string): string[] => {
     const seen = steps.reduce((sum, { withoutKey }) => sum + withoutKey.seen[side], 0)
     const errors = steps.reduce((sum, { withoutKey }) => sum + withoutKey.failed.error[side], 0)
     return seen === 0 ? [] : [`${name} fails ${errors} of ${seen}`]

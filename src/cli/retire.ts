@@ -1,8 +1,9 @@
 /**
  * `banyan retire --check`: what stands in the way of switching the old application off.
  */
+import type { RetirementAnswer } from '../answers/progress.ts'
 import { ADMIN_FLAG, type Command, type Given, JSON_FLAG } from './command.ts'
-import { type CallerAnswer, callersText } from './discover.ts'
+import { callersText } from './discover.ts'
 import { CommandError, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
 
 export const retire: Command = {
@@ -26,22 +27,6 @@ it is. Nothing is changed: "retire:" of a route ends an endpoint, and "default: 
   run: runRetire,
 }
 
-interface CheckAnswer {
-  readonly route: string | null
-  readonly from: string | null
-  readonly ended?: boolean
-  readonly days: number
-  readonly ready: boolean
-  readonly obstacles: readonly {
-    readonly kind: string
-    readonly why: string
-    readonly blocks: boolean
-    readonly command: string | null
-  }[]
-  readonly callers: readonly CallerAnswer[]
-  readonly otherCallers: number
-}
-
 async function runRetire(given: Given, io: Io): Promise<ExitCode> {
   if (!given.has('check'))
     throw new CommandError(EXIT.usage, 'missing --check: this only looks; retire: of a route is what ends an endpoint')
@@ -54,7 +39,7 @@ async function runRetire(given: Given, io: Io): Promise<ExitCode> {
   return json.ready === true ? EXIT.done : EXIT.refused
 }
 
-function checkText(told: CheckAnswer, io: Io): string {
+function checkText(told: RetirementAnswer, io: Io): string {
   const { obstacles, callers, ended } = told
   const lines = [`${printable(verdictOf(told))}\n`]
   for (const { kind, why, blocks, command } of obstacles) {
@@ -66,7 +51,7 @@ function checkText(told: CheckAnswer, io: Io): string {
   return lines.join('')
 }
 
-function verdictOf({ route, from, ended, ready, days }: CheckAnswer): string {
+function verdictOf({ route, from, ended, ready, days }: RetirementAnswer): string {
   const what = route === null ? 'the old application' : route
   if (ended === true) return `${what}: has ended`
   if (from === null) return `${what}: done, there is no old side`

@@ -1,6 +1,7 @@
 /**
  * `banyan revisions`: the history of the table: who changed what, when and why.
  */
+import type { BriefChangeAnswer, RevisionAnswer, SummaryAnswer } from '../answers/revisions.ts'
 import { columns } from './columns.ts'
 import { ADMIN_FLAG, type Command, durationOf, type Given, LIST_FLAGS } from './command.ts'
 import { diffInColours } from './dry-run.ts'
@@ -33,30 +34,6 @@ time such as 2026-11-29T08:00.`,
   },
   counts: [0, 1],
   run: runRevisions,
-}
-
-/** What a revision changed, in brief; null where that is not known. */
-export interface SummaryAnswer {
-  readonly changes: readonly ChangeAnswer[]
-  readonly more: number
-}
-
-interface ChangeAnswer {
-  readonly what: string
-  readonly name: string
-  readonly change: string
-  readonly keys: readonly { readonly key: string; readonly before: string | null; readonly after: string | null }[]
-}
-
-interface RevisionAnswer {
-  readonly revision: number
-  readonly at: string
-  readonly author: string
-  readonly reason: string | null
-  readonly forced: boolean
-  readonly summary: SummaryAnswer | null
-  readonly run: number
-  readonly kept: { readonly by: string; readonly at: string; readonly reason: string | null } | null
 }
 
 async function runRevisions(given: Given, io: Io): Promise<ExitCode> {
@@ -159,7 +136,7 @@ function joined(run: readonly RevisionAnswer[]): SummaryAnswer | null {
   const oldest = [...run].reverse().flatMap(({ summary }) => summary?.changes ?? [])
   const added = oldest[0]?.change === 'added'
   if (added && change.change !== 'removed') return { changes: [{ ...change, change: 'added', keys: [] }], more: 0 }
-  const keys = new Map<string, ChangeAnswer['keys'][number]>()
+  const keys = new Map<string, BriefChangeAnswer['keys'][number]>()
   for (const one of oldest.flatMap((change) => change.keys)) {
     keys.set(one.key, { ...one, before: keys.has(one.key) ? (keys.get(one.key)?.before ?? null) : one.before })
   }

@@ -2,6 +2,7 @@
  * `banyan routes` and `banyan set`: lists the routes with live figures, and sets a percent.
  */
 
+import type { RouteAnswer } from '../answers/routes.ts'
 import { flowText } from '../rules/language/yaml-print.ts'
 import { targetsText } from '../rules/routing/targets.ts'
 import { addRoute } from './add-route.ts'
@@ -60,25 +61,13 @@ export const set: Command = {
   run: runSet,
 }
 
-interface RouteWindow {
-  readonly perSecond: number
-  readonly errorRatio: number | null
-  readonly p50Ms: number | null
-  readonly p95Ms: number | null
-  readonly p99Ms: number | null
-  readonly share: { readonly actualPercent: number | null } | null
-}
-
-interface RouteAnswer {
-  readonly id: string
+interface Listed extends RouteAnswer {
   readonly match: Parameters<typeof flowText>[0]
   readonly from?: string
   readonly to: string | Readonly<Record<string, number>>
-  readonly percent: number
   readonly revision?: number
   readonly noKey?: string
   readonly withoutKey?: { readonly exchanges: number; readonly withoutKey: number; readonly moved: number }
-  readonly live: { readonly exchanges: number; readonly lastMinute: RouteWindow | null }
 }
 
 async function runRoutes(given: Given, io: Io): Promise<ExitCode> {
@@ -96,7 +85,7 @@ async function runRoutes(given: Given, io: Io): Promise<ExitCode> {
     io.out(jsonText(json))
     return EXIT.done
   }
-  const list: RouteAnswer[] = id === undefined ? json.routes : [json]
+  const list: Listed[] = id === undefined ? json.routes : [json]
   const fallback: string = json.default ?? (json.defaultStatus == null ? 'the default' : `none (${json.defaultStatus})`)
   io.out(
     columns(
@@ -123,7 +112,7 @@ const COLUMNS = [
   { title: 'MATCH', least: 12 },
 ] as const
 
-function rowOf({ id, match, from, to, percent, live }: RouteAnswer, fallback: string): string[] {
+function rowOf({ id, match, from, to, percent, live }: Listed, fallback: string): string[] {
   const window = live.lastMinute
   const ms = (value: number | null | undefined): string => said(value, (ms) => `${ms} ms`)
   return [
@@ -142,7 +131,7 @@ function rowOf({ id, match, from, to, percent, live }: RouteAnswer, fallback: st
 }
 
 /** A path alone as it is, more as in routes.yaml. */
-function matchText(match: RouteAnswer['match']): string {
+function matchText(match: Listed['match']): string {
   const { path, ...rest } = match as { path?: unknown }
   return typeof path === 'string' && Object.keys(rest).length === 0 ? path : flowText(match)
 }
@@ -165,11 +154,11 @@ async function runSet(given: Given, io: Io): Promise<ExitCode> {
   const client = given.client(io)
   const path = `/routes/${encodeURIComponent(id)}`
   const { headers, query } = editTerms(given)
-  const before = (await client.ask('GET', path)).json as RouteAnswer
+  const before = (await client.ask('GET', path)).json as Listed
   const { json } = await client.ask('PATCH', path + query, { body: patch, headers })
   if (given.has('json')) io.out(jsonText({ before: before.percent, ...json }))
   else if (given.has('dry-run')) io.out(dryRunText(json, io.colours.out))
-  else io.out(changeText(before, json as RouteAnswer, io.colours.out))
+  else io.out(changeText(before, json as Listed, io.colours.out))
   return EXIT.done
 }
 
@@ -191,7 +180,7 @@ interface GroupAnswer {
   readonly percent: number
   readonly revision: number
   readonly routes: readonly { readonly id: string; readonly before: number | null }[]
-  readonly withoutKey: NonNullable<RouteAnswer['withoutKey']>
+  readonly withoutKey: NonNullable<Listed['withoutKey']>
 }
 
 function groupText({ percent, revision, routes, withoutKey }: GroupAnswer, colour: boolean): string {
@@ -221,7 +210,7 @@ function weightsIn(text: string): Record<string, number> {
   )
 }
 
-function changeText(before: RouteAnswer, after: RouteAnswer, colour: boolean): string {
+function changeText(before: Listed, after: Listed, colour: boolean): string {
   const where = `to ${targetsText(after.to)}`
   const targets = targetsText(before.to)
   if (targets !== targetsText(after.to)) {
@@ -235,7 +224,7 @@ function changeText(before: RouteAnswer, after: RouteAnswer, colour: boolean): s
 }
 
 /** What has become of the requests without a key: below 100 they stay behind, so that they move all at once. */
-function keylessText({ withoutKey, percent }: Pick<RouteAnswer, 'withoutKey' | 'percent'>): string {
+function keylessText({ withoutKey, percent }: Pick<Listed, 'withoutKey' | 'percent'>): string {
   if (withoutKey === undefined || withoutKey.moved === 0) return ''
   const { exchanges, moved } = withoutKey
   const how = percent === 100 ? '; noKey: from keeps them' : ''

@@ -2,6 +2,7 @@
  * The subcommands of `banyan servers`: add, remove, drain, undrain, weight.
  */
 
+import type { ServerAnswer } from '../answers/upstreams.ts'
 import { compileServer } from '../rules/language/compile.ts'
 import { flawOfServerUrl } from '../rules/patterns/origin.ts'
 import type { AdminClient } from './admin-client.ts'
@@ -10,16 +11,9 @@ import { durationOf, editTerms, type Given } from './command.ts'
 import { dryRunText } from './dry-run.ts'
 import { CommandError, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
 
-/** A server in a response of the admin API. */
-export interface ServerAnswer {
+/** The answer to a step. */
+interface Stepped extends Omit<ServerAnswer, 'live'> {
   readonly revision: number
-  readonly upstream: string
-  readonly id: string
-  readonly url: string
-  readonly weight: number
-  readonly drained: boolean
-  readonly lease: { readonly ttl: string; readonly endsAt: string } | null
-  readonly active: number
   readonly note?: string | null
 }
 
@@ -109,7 +103,7 @@ async function weigh({ client, given, args, io }: Step): Promise<string> {
   return told(json, given, io, ({ weight, revision }) => `${upstream}/${id}: weight ${weight} (revision ${revision})`)
 }
 
-function told(json: ServerAnswer, given: Given, io: Io, line: (answer: ServerAnswer) => string): string {
+function told(json: Stepped, given: Given, io: Io, line: (answer: Stepped) => string): string {
   if (given.has('json')) return jsonText(json)
   if (given.has('dry-run')) return dryRunText(json as unknown as Parameters<typeof dryRunText>[0], io.colours.out)
   const note = json.note ?? null

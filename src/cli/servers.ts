@@ -1,6 +1,7 @@
 /**
  * `banyan servers`: lists the upstreams and their servers with live figures.
  */
+import type { UpstreamAnswer } from '../answers/upstreams.ts'
 import { columns } from './columns.ts'
 import { ADMIN_FLAG, type Command, EDIT_FLAGS, type Given, LIST_FLAGS, unknownSubcommand } from './command.ts'
 import { EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
@@ -34,22 +35,6 @@ renew the lease. drain sends a server no new requests and returns at once, or wi
   counts: [0, 4],
   lists: ({ args: [name = ''] }) => !Object.hasOwn(STEPS, name),
   run: runServers,
-}
-
-interface UpstreamAnswer {
-  readonly name: string
-  readonly live: {
-    readonly lastMinute: { readonly perSecond: number; readonly errorRatio: number | null } | null
-    readonly servers: readonly {
-      readonly id: string
-      readonly url: string
-      readonly weight: number
-      readonly leased: boolean
-      readonly state: string
-      readonly health: { readonly healthy: boolean; readonly last: { readonly detail: string } | null } | null
-      readonly connections: { readonly open: number; readonly active: number; readonly idle: number }
-    }[]
-  }
 }
 
 async function runServers(given: Given, io: Io): Promise<ExitCode> {

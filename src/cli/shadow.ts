@@ -1,6 +1,7 @@
 /**
  * `banyan shadow`: compares the two sides of a route: starts and stops it, shows what differs, ignores what may differ.
  */
+import type { ComparisonsAnswer, DifferenceAnswer } from '../answers/comparisons.ts'
 import { targetNames, targetsText } from '../rules/routing/targets.ts'
 import type { AdminClient } from './admin-client.ts'
 import { columns } from './columns.ts'
@@ -58,44 +59,6 @@ the old side do, noise for what differs there as well. ignore accepts a differen
   run: runShadow,
 }
 
-interface ComparisonsAnswer {
-  readonly route: string
-  readonly from: string
-  readonly to: string | Readonly<Record<string, number>>
-  readonly shadow: { readonly percent: number; readonly sides: string; readonly samples: string } | null
-  readonly problem: string | null
-  readonly since: string | null
-  readonly comparisons: number
-  readonly matches: number
-  readonly mismatches: number
-  readonly partial: number
-  readonly blind: number
-  readonly noiseComparisons: number
-  readonly repeats: number
-  readonly cookieSet: number
-  readonly errors: Readonly<Record<string, number>>
-  readonly skipped: Readonly<Record<string, number>>
-  readonly fields: readonly {
-    readonly path: string
-    readonly kind: string
-    readonly verdict: string
-    readonly count: number
-    readonly rate: number
-    readonly noiseRate: number | null
-    readonly first: string
-    readonly example: { readonly from: string | null; readonly to: string | null }
-    readonly sample: string | null
-  }[]
-  readonly moreFields: number
-}
-
-interface SampledDifference {
-  readonly path: string
-  readonly kind: string
-  readonly from: string | null
-  readonly to: string | null
-}
-
 interface ShadowDocument {
   readonly percent?: number
   readonly compare?: { readonly ignore?: readonly string[] }
@@ -119,7 +82,7 @@ async function runShow([route]: [string, string], given: Given, io: Io): Promise
     return EXIT.done
   }
   const told = json as ComparisonsAnswer
-  const samples = new Map<string, readonly SampledDifference[]>()
+  const samples = new Map<string, readonly DifferenceAnswer[]>()
   if (told.shadow?.samples === 'values') {
     const ids = new Set(told.fields.flatMap(({ sample }) => sample ?? []))
     for (const id of [...ids].slice(0, MAX_SAMPLES)) samples.set(id, await sampleOf(client, id))
@@ -129,7 +92,7 @@ async function runShow([route]: [string, string], given: Given, io: Io): Promise
 }
 
 /** The differences of a sample; none where the token may not read it, or it is gone. */
-async function sampleOf(client: AdminClient, id: string): Promise<readonly SampledDifference[]> {
+async function sampleOf(client: AdminClient, id: string): Promise<readonly DifferenceAnswer[]> {
   try {
     return (await client.ask('GET', `/samples/${encodeURIComponent(id)}`)).json.differences
   } catch (error) {
@@ -140,7 +103,7 @@ async function sampleOf(client: AdminClient, id: string): Promise<readonly Sampl
 
 function reportText(
   told: ComparisonsAnswer,
-  samples: ReadonlyMap<string, readonly SampledDifference[]>,
+  samples: ReadonlyMap<string, readonly DifferenceAnswer[]>,
   colour: boolean,
 ): string {
   const { route, from, to, shadow: on, comparisons, matches, mismatches } = told
@@ -189,7 +152,7 @@ function repeatsText({ from, repeats, noiseComparisons }: ComparisonsAnswer): st
   return `${from} asked again ${repeats} time${repeats === 1 ? '' : 's'}, ${noiseComparisons} at random`
 }
 
-function exampleText({ from, to }: Pick<SampledDifference, 'from' | 'to'>): string {
+function exampleText({ from, to }: Pick<DifferenceAnswer, 'from' | 'to'>): string {
   // The hash tells two values apart, which it says already that they are.
   const text = (value: string | null): string =>
     value === null ? 'missing' : printable(value.replace(/(characters), [0-9a-f]{16}$/, '$1'))
@@ -214,7 +177,7 @@ async function runSample([id]: [string, string], given: Given, io: Io): Promise<
   const { method, target, route, at, note, differences } = json
   io.out(`${printable(`${method} ${target}`)} (${printable(route)}, ${at})\n`)
   if (note !== null) io.out(`${printable(note)}\n`)
-  const rows = (differences as readonly SampledDifference[]).map(({ path, kind, from, to }) =>
+  const rows = (differences as readonly DifferenceAnswer[]).map(({ path, kind, from, to }) =>
     [path === '' ? 'body' : path, kind, from ?? 'missing', to ?? 'missing'].map(printable),
   )
   io.out(columns(['FIELD', 'KIND', 'FROM', 'TO'], rows, io.colours.out))

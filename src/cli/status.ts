@@ -2,7 +2,8 @@
  * `banyan status`: the instances, the revision of each, and what is under way.
  */
 
-import { type Change, tableDiffText } from './apply.ts'
+import type { StatusAnswer } from '../answers/status.ts'
+import { tableDiffText } from './apply.ts'
 import { columns } from './columns.ts'
 import { ADMIN_FLAG, type Command, type Given, JSON_FLAG } from './command.ts'
 import { EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
@@ -17,40 +18,6 @@ or silent (nothing was heard of it for 5 seconds). * is the instance that has an
   flags: { ...ADMIN_FLAG, ...JSON_FLAG },
   counts: [0, 0],
   run: runStatus,
-}
-
-interface StatusAnswer {
-  readonly ready: boolean
-  readonly reasons: readonly string[]
-  readonly revision: number
-  readonly appliedAt: string
-  readonly author: string | null
-  readonly reason: string | null
-  readonly cluster: {
-    readonly name: string
-    readonly revision: number
-    readonly problem: string | null
-    /** Absent from an earlier release. */
-    readonly followed?: {
-      readonly file: string
-      readonly drift: string | null
-      readonly changes: readonly Change[]
-    } | null
-  } | null
-  readonly instances: readonly {
-    readonly self: boolean
-    readonly host: string
-    readonly pid: number
-    readonly admin: string | null
-    readonly version: string
-    readonly workers: number
-    readonly state: string
-    readonly revision: number
-    readonly behind: number | null
-    readonly seenSeconds: number
-    readonly problem: string | null
-  }[]
-  readonly ramps: readonly { readonly route: string; readonly status: string; readonly percent: number }[]
 }
 
 async function runStatus(given: Given, io: Io): Promise<ExitCode> {

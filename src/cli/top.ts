@@ -1,6 +1,8 @@
 /**
  * `banyan top`: what is busy, slow or failing now: routes with their sides, and servers.
  */
+import type { RouteAnswer, RouteWindowAnswer } from '../answers/routes.ts'
+import type { UpstreamAnswer } from '../answers/upstreams.ts'
 import { targetNames } from '../rules/routing/targets.ts'
 import type { AdminClient } from './admin-client.ts'
 import { columns } from './columns.ts'
@@ -129,50 +131,16 @@ async function live(
   return EXIT.done
 }
 
-interface SideAnswer {
-  readonly attempts: number
-  readonly failedRatio: number | null
-  readonly attemptP50Ms: number | null
-  readonly attemptP95Ms: number | null
-}
-
-interface WindowAnswer {
-  readonly seconds: number
-  readonly perSecond: number
-  readonly errorRatio: number | null
-  readonly p50Ms: number | null
-  readonly p95Ms: number | null
-  readonly share: { readonly actualPercent: number | null } | null
-  readonly sides: Readonly<Record<string, SideAnswer>>
-}
-
-interface RouteAnswer {
-  readonly id: string
+interface Listed extends RouteAnswer {
   readonly from?: string
   readonly to: Parameters<typeof targetNames>[0]
-  readonly percent: number
-  readonly live: { readonly lastMinute: WindowAnswer | null }
-}
-
-interface UpstreamAnswer {
-  readonly name: string
-  readonly live: {
-    readonly servers: readonly {
-      readonly id: string
-      readonly url: string
-      readonly state: string
-      readonly exchanges: number
-      readonly failures: number
-      readonly connections: { readonly active: number }
-    }[]
-  }
 }
 
 async function look(client: AdminClient, { sort, route }: Wanted, before: Counted, io: Io): Promise<[Look, Counted]> {
   const { json } = await client.ask('GET', route === undefined ? '/routes' : `/routes/${encodeURIComponent(route)}`)
-  const list: readonly RouteAnswer[] = route === undefined ? json.routes : [json]
+  const list: readonly Listed[] = route === undefined ? json.routes : [json]
   const groups = list.map((one) => rowsOf(one))
-  const unclaimed = json.live?.unclaimed?.lastMinute as WindowAnswer | null | undefined
+  const unclaimed = json.live?.unclaimed?.lastMinute as RouteWindowAnswer | null | undefined
   if (route === undefined && unclaimed) groups.push([wholeRow(null, null, unclaimed)])
   const value = ([whole]: readonly Row[]): number =>
     ({ rate: whole?.perSecond, errors: whole?.errorRatio, p95: whole?.p95Ms })[sort] ?? -1
@@ -189,7 +157,7 @@ async function look(client: AdminClient, { sort, route }: Wanted, before: Counte
 }
 
 /** The route, then its old side, then the new ones. */
-function rowsOf({ id, to, percent, live }: RouteAnswer): Row[] {
+function rowsOf({ id, to, percent, live }: Listed): Row[] {
   const window = live.lastMinute
   if (window === null)
     return [{ route: id, side: null, percent, perSecond: 0, errorRatio: null, p50Ms: null, p95Ms: null }]
@@ -211,7 +179,7 @@ function rowsOf({ id, to, percent, live }: RouteAnswer): Row[] {
   return [wholeRow(id, percent, window), ...sides]
 }
 
-function wholeRow(route: string | null, percent: number | null, window: WindowAnswer): Row {
+function wholeRow(route: string | null, percent: number | null, window: RouteWindowAnswer): Row {
   const { perSecond, errorRatio, p50Ms, p95Ms } = window
   return { route, side: null, percent, perSecond, errorRatio, p50Ms, p95Ms }
 }

@@ -1,11 +1,12 @@
 /**
  * `banyan restore`, `banyan revert` and `banyan keep`: go back to a revision, undo one, and mark one to be kept.
  */
+import type { SummaryAnswer } from '../answers/revisions.ts'
 import { tableDiffText } from './apply.ts'
 import { ADMIN_FLAG, type Command, EDIT_FLAGS, editTerms, type Given, JSON_FLAG } from './command.ts'
 import { dryRunText } from './dry-run.ts'
 import { CommandError, EXIT, type ExitCode, type Io, jsonText, printableLine } from './io.ts'
-import { changesText, numberOf, numbersOf, type SummaryAnswer } from './revisions.ts'
+import { changesText, numberOf, numbersOf } from './revisions.ts'
 
 export const restore: Command = {
   name: 'restore',

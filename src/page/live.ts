@@ -1,66 +1,14 @@
 /**
  * What moves: the routes and their figures, as the stream of the API tells them.
  */
+import type { LiveFigures, LiveLine, LiveRow, LiveSide } from '../answers/live.ts'
 import { ApiError, readLines } from './api.ts'
-
-/** A route, as far as the overview shows it. */
-export interface Row {
-  readonly id: string
-  readonly from: string
-  readonly to: readonly string[]
-  readonly percent: number
-  readonly noKey: string
-  readonly paths: readonly string[]
-  readonly methods?: readonly string[]
-  readonly hosts?: readonly string[]
-  readonly group?: string
-  readonly ramps: boolean
-  readonly shadows: boolean
-  readonly caches: boolean
-}
-
-/** A side of a route in the last minute. */
-export interface Side {
-  readonly exchanges: number
-  readonly errorRatio: number | null
-  readonly p50Ms: number | null
-  readonly p95Ms: number | null
-}
-
-/** Figures of the last minute. */
-export interface Figures {
-  readonly exchanges: number
-  readonly perSecond: number
-  readonly errorRatio: number | null
-  readonly fallbacks: number
-  readonly cacheHitRatio: number | null
-  readonly actualPercent: number | null
-  readonly noKeyPercent: number | null
-  readonly sides: Readonly<Record<string, Side>>
-  readonly ramp?: RampShort
-}
-
-export interface RampShort {
-  readonly status: string
-  readonly step: number | 'all' | null
-  readonly steps: readonly (number | 'all')[]
-  readonly why: string | null
-}
 
 /** A look at a route, for curves. */
 export interface Point {
   readonly atMs: number
   readonly percent: number
-  readonly figures: Figures
-}
-
-interface Line {
-  readonly at: string
-  readonly revision: number
-  readonly default: string
-  readonly table?: readonly Row[]
-  readonly unclaimed: Figures
-  readonly routes: Readonly<Record<string, Figures>>
+  readonly figures: LiveFigures
 }
 
 /** Between two points of a route. */
@@ -81,9 +29,9 @@ export class Live {
   problem = ''
   revision = 0
   default = ''
-  rows: readonly Row[] = []
-  unclaimed: Figures | null = null
-  readonly figures = new Map<string, Figures>()
+  rows: readonly LiveRow[] = []
+  unclaimed: LiveFigures | null = null
+  readonly figures = new Map<string, LiveFigures>()
   readonly #points = new Map<string, Point[]>()
   readonly #listeners = new Set<() => void>()
   #controller: AbortController | null = null
@@ -131,7 +79,7 @@ export class Live {
     this.#controller = controller
     let silence = setTimeout(() => controller.abort(), SILENCE_MS)
     try {
-      await readLines('/live', controller.signal, (line: Line) => {
+      await readLines('/live', controller.signal, (line: LiveLine) => {
         clearTimeout(silence)
         silence = setTimeout(() => controller.abort(), SILENCE_MS)
         this.#take(line)
@@ -141,7 +89,7 @@ export class Live {
     }
   }
 
-  #take({ at, revision, default: fallback, table, unclaimed, routes }: Line): void {
+  #take({ at, revision, default: fallback, table, unclaimed, routes }: LiveLine): void {
     if (table !== undefined) {
       this.rows = table
       this.figures.clear()
@@ -181,7 +129,7 @@ export class Live {
 export const live = new Live()
 
 /** A side as one, where it is several upstreams: the slowest and the mean of the errors. */
-export function sideOf<One extends Partial<Side> & Pick<Side, 'exchanges' | 'errorRatio' | 'p95Ms'>>(
+export function sideOf<One extends Partial<LiveSide> & Pick<LiveSide, 'exchanges' | 'errorRatio' | 'p95Ms'>>(
   sides: Readonly<Record<string, One>>,
   names: readonly string[],
 ): One | undefined {

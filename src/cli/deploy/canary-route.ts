@@ -2,6 +2,7 @@
  * `banyan deploy canary ROUTE`: starts a ramp with a plan of its own, and tells what it does. The proxy does the work: this command
  * can end at any time.
  */
+import type { RampAnswer } from '../../answers/ramps.ts'
 import { targetNames, targetsText } from '../../rules/routing/targets.ts'
 import { flawOfPercent } from '../../rules/values/units.ts'
 import { CommandError, EXIT, type ExitCode } from '../io.ts'
@@ -14,15 +15,6 @@ const LOOK_MS = 500
 
 /** So long a proxy may be away: it may be restarting. */
 const AWAY_MS = 60_000
-
-interface RampAnswer {
-  readonly status: string
-  readonly why: string | null
-  readonly step: number | string | null
-  readonly percent: number | null
-  readonly next: number | string | null
-  readonly events: readonly { readonly at: string; readonly by: string; readonly what: string }[]
-}
 
 /** One canary while it is watched. */
 interface Watch {

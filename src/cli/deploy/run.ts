@@ -1,6 +1,7 @@
 /**
  * Shared by all deploys: their flags, their observations, their output and how they end.
  */
+import type { ServerAnswer } from '../../answers/upstreams.ts'
 import {
   addTallies,
   Compared,
@@ -15,33 +16,20 @@ import type { AdminClient } from '../admin-client.ts'
 import { durationOf, type Given } from '../command.ts'
 import { CommandError, EXIT, type ExitCode, type Io, jsonText, paint, printable } from '../io.ts'
 
+/** What a deploy looks at of an address of a server. */
+type Figures = Pick<
+  ServerAnswer['live'][number],
+  'id' | 'state' | 'exchanges' | 'failures' | 'clientErrors' | 'redirects' | 'responseMs' | 'health'
+>
+
 /** One entry of `live` of a server: one address of it. */
-interface LiveServer {
-  readonly id: string
+interface LiveServer extends Figures {
   /** The instance of the proxy that sees it so; '' for the one that is asked. */
   readonly instance: string
-  readonly state: 'up' | 'slow-start' | 'ejected' | 'unhealthy' | 'drained'
-  readonly exchanges: number
-  readonly failures: number
-  readonly clientErrors: number
-  readonly redirects: number
-  /** Of a proxy of an earlier version there are none. */
-  readonly responseMs?: Readonly<Record<string, number>>
-  readonly health: {
-    readonly healthy: boolean
-    readonly probes: { readonly good: number; readonly failed: number }
-    readonly last: { readonly good: boolean; readonly detail: string } | null
-  } | null
 }
 
 /** A server, as `GET /upstreams/:name/servers` gives it. */
-export interface DeployServer {
-  readonly id: string
-  readonly url: string
-  readonly weight: number
-  readonly drained: boolean
-  readonly lease: object | null
-  readonly active: number
+export interface DeployServer extends Omit<ServerAnswer, 'upstream' | 'live'> {
   readonly live: readonly LiveServer[]
 }
 
@@ -257,8 +245,8 @@ export function isGood({ live }: DeployServer): boolean {
 
 /** A server as the API lists it. */
 interface ListedServer extends Omit<DeployServer, 'live'> {
-  readonly live: readonly Omit<LiveServer, 'instance'>[]
-  readonly elsewhere?: readonly { readonly instance: string; readonly live: readonly Omit<LiveServer, 'instance'>[] }[]
+  readonly live: readonly Figures[]
+  readonly elsewhere?: readonly { readonly instance: string; readonly live: readonly Figures[] }[]
 }
 
 /** Each instance counts by itself: their addresses are told apart. */

@@ -2,6 +2,12 @@
  * Schemas of the admin API's responses: the OpenAPI document is generated from them, and tests validate real responses.
  */
 import { z } from 'zod'
+import type { CacheAnswer, PurgeAnswer } from '../../answers/cache.ts'
+import type { ComparisonsAnswer, SampleAnswer } from '../../answers/comparisons.ts'
+import type { ChangeAnswer, DryRunAnswer, RevisionsAnswer, SummaryAnswer } from '../../answers/revisions.ts'
+import type { RouteAnswer, RouteHistoryAnswer, RouteWindowAnswer, SideAnswer } from '../../answers/routes.ts'
+import type { StatusAnswer } from '../../answers/status.ts'
+import type { LiveServerAnswer, ServerAnswer, UpstreamAnswer } from '../../answers/upstreams.ts'
 import { BREAKER_WORDS } from '../../rules/failures/breaker.ts'
 import { tableSchema } from '../../rules/table/schema.ts'
 import { MAX_PROBLEMS } from '../../rules/values/problem.ts'
@@ -63,7 +69,7 @@ const sideFigures = object({
   attemptP50Ms: ms.nullable(),
   attemptP95Ms: ms.nullable(),
   attemptP99Ms: ms.nullable(),
-}).meta({ id: 'SideFigures' })
+}).meta({ id: 'SideFigures' }) satisfies z.ZodType<SideAnswer>
 
 const routeWindow = object({
   ...windowShape,
@@ -77,7 +83,7 @@ const routeWindow = object({
   withoutKey: z
     .record(upstreamName, sideFigures)
     .describe('Requests without a sticky key, by the upstream that noKey says. They are in no side.'),
-}).meta({ id: 'RouteWindow' })
+}).meta({ id: 'RouteWindow' }) satisfies z.ZodType<RouteWindowAnswer>
 
 export const liveRoute = object({
   exchanges: count,
@@ -119,7 +125,7 @@ export const routeAnswer = routeState
         'After an edit of a route with sticky keys: recent requests of the route, those without a key, and those of them that the edit has moved.',
       ),
   })
-  .meta({ id: 'RouteAnswer' })
+  .meta({ id: 'RouteAnswer' }) satisfies z.ZodType<RouteAnswer>
 export const groupAnswer = object({
   revision,
   etag,
@@ -150,7 +156,7 @@ export const routeHistoryAnswer = object({
       }),
     )
     .describe('The oldest first; steps without requests are left out, and the last one may still be going on.'),
-}).meta({ id: 'RouteHistory' })
+}).meta({ id: 'RouteHistory' }) satisfies z.ZodType<RouteHistoryAnswer>
 
 const serverHealth = object({
   healthy: z.boolean(),
@@ -181,7 +187,7 @@ const liveServer = object({
   clientErrors: count.describe('4xx responses.'),
   redirects: count.describe('3xx responses other than 304.'),
   ejections: count.describe('Number of ejections after consecutive failures.'),
-}).meta({ id: 'LiveServer' })
+}).meta({ id: 'LiveServer' }) satisfies z.ZodType<LiveServerAnswer>
 const timedServer = liveServer
   .extend({
     responseMs: z
@@ -203,7 +209,7 @@ const serverState = object({
     ),
   active: count.describe('Requests in flight.'),
   live: z.array(timedServer).describe('One entry per resolved address.'),
-}).meta({ id: 'ServerState' })
+}).meta({ id: 'ServerState' }) satisfies z.ZodType<ServerAnswer>
 const listedServer = serverState
   .extend({
     elsewhere: z
@@ -240,7 +246,7 @@ const upstreamState = upstreamBody
       servers: z.array(liveServer),
     }),
   })
-  .meta({ id: 'UpstreamState' })
+  .meta({ id: 'UpstreamState' }) satisfies z.ZodType<UpstreamAnswer>
 
 export const upstreamAnswer = upstreamState.extend({ revision }).meta({ id: 'UpstreamAnswer' })
 export const upstreamsAnswer = object({ revision, ...defaultShape, upstreams: z.array(upstreamState) }).meta({
@@ -252,7 +258,7 @@ const change = object({
   name: z.string(),
   change: z.enum(['added', 'removed', 'changed']),
   keys: z.array(object({ key: z.string(), before: z.unknown(), after: z.unknown() })).optional(),
-}).meta({ id: 'Change' })
+}).meta({ id: 'Change' }) satisfies z.ZodType<ChangeAnswer>
 const changes = z.array(change)
 const diff = z.string().describe('Unified diff.')
 
@@ -298,7 +304,7 @@ export const dryRunAnswer = object({
       }),
     ),
   }),
-}).meta({ id: 'DryRun' })
+}).meta({ id: 'DryRun' }) satisfies z.ZodType<DryRunAnswer>
 
 const briefChanges = z.array(
   change.omit({ keys: true }).extend({
@@ -312,7 +318,7 @@ const summary = object({
 })
   .nullable()
   .describe('What it changed, values as short text; null where that is not known.')
-  .meta({ id: 'ChangeSummary' })
+  .meta({ id: 'ChangeSummary' }) satisfies z.ZodType<SummaryAnswer | null>
 
 const revisionShape = {
   revision: z.int().min(1),
@@ -337,7 +343,7 @@ export const revisionsAnswer = object({
   current: revision,
   revisions: z.array(keptAnswer),
   problem: z.string().nullable().describe('Why revisions are not stored on disk, or null.'),
-}).meta({ id: 'Revisions' })
+}).meta({ id: 'Revisions' }) satisfies z.ZodType<RevisionsAnswer>
 export const revisionAnswer = object({
   ...revisionShape,
   changes: changes.nullable(),
@@ -471,7 +477,7 @@ export const cacheAnswer = object({
   generation: count,
   counters: object({ skipped: z.record(z.string(), count) }).catchall(count),
   degraded: z.string().nullable(),
-}).meta({ id: 'CacheStatistics' })
+}).meta({ id: 'CacheStatistics' }) satisfies z.ZodType<CacheAnswer>
 export const purgeAnswer = object({
   purged: z.record(z.string(), z.string().nullable()),
   soft: z.boolean(),
@@ -483,7 +489,7 @@ export const purgeAnswer = object({
     .nullable()
     .describe('Responses in memory that it covered, of all workers; null if purges come too fast to be counted.'),
   note: z.string().optional().describe('Why it can have covered nothing.'),
-}).meta({ id: 'Purge' })
+}).meta({ id: 'Purge' }) satisfies z.ZodType<PurgeAnswer>
 
 const difference = {
   path: z
@@ -537,7 +543,7 @@ export const comparisonsAnswer = object({
   ),
   moreFields: count.describe('Differences at fields beyond those that are counted one by one.'),
   samples: z.array(object({ id: z.string(), at: time })),
-}).meta({ id: 'Comparisons' })
+}).meta({ id: 'Comparisons' }) satisfies z.ZodType<ComparisonsAnswer>
 export const sampleAnswer = object({
   id: z.string(),
   route: z.string(),
@@ -547,7 +553,7 @@ export const sampleAnswer = object({
   revision,
   note: z.string().nullable(),
   differences: z.array(object({ ...difference, from: value, to: value })),
-}).meta({ id: 'Sample' })
+}).meta({ id: 'Sample' }) satisfies z.ZodType<SampleAnswer>
 
 export const livezAnswer = object({ alive: z.literal(true) }).meta({ id: 'Liveness' })
 export const readyzAnswer = object({
@@ -626,7 +632,7 @@ export const statusAnswer = object({
   ramps: z
     .array(object({ route: z.string(), status: z.string(), percent: z.number(), why: z.string() }))
     .describe('Those under way.'),
-}).meta({ id: 'Status' })
+}).meta({ id: 'Status' }) satisfies z.ZodType<StatusAnswer>
 
 /** RFC 9457, with the additional members of this API. */
 export const problemAnswer = object({

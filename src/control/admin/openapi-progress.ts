@@ -2,6 +2,7 @@
  * The operations on what is left of the old application in the OpenAPI document.
  */
 import { z } from 'zod'
+import type { DiscoveredAnswer, EndpointAnswer, ProgressAnswer, RetirementAnswer } from '../../answers/progress.ts'
 import { OBSTACLES } from '../../rules/progress/obstacles.ts'
 import { object } from '../../rules/values/schema-blocks.ts'
 import { storage } from './api-schemas.ts'
@@ -37,7 +38,7 @@ const endpointAnswer = object({
   first: time,
   last: time,
   ...callerShape,
-}).meta({ id: 'DiscoveredEndpoint' })
+}).meta({ id: 'DiscoveredEndpoint' }) satisfies z.ZodType<EndpointAnswer>
 
 const discoveredAnswer = object({
   storage,
@@ -50,7 +51,7 @@ const discoveredAnswer = object({
     more: count.describe('Of endpoints beyond the limit.'),
   }).describe('Requests at no endpoint.'),
   endpoints: z.array(endpointAnswer).describe('The most requests first.'),
-}).meta({ id: 'Discovered' })
+}).meta({ id: 'Discovered' }) satisfies z.ZodType<DiscoveredAnswer>
 
 const answered = {
   to: count.describe('Answered by new services.'),
@@ -97,7 +98,7 @@ const progressAnswer = object({
   history: z
     .array(object({ at: time, ...answered, endpoints: object(endpointCount).nullable() }))
     .describe('The oldest first. Days and weeks (from Monday on) are of UTC.'),
-}).meta({ id: 'Progress' })
+}).meta({ id: 'Progress' }) satisfies z.ZodType<ProgressAnswer>
 
 const retirementAnswer = object({
   route: z.string().nullable(),
@@ -114,7 +115,7 @@ const retirementAnswer = object({
     }),
   ),
   ...callerShape,
-}).meta({ id: 'RetirementCheck' })
+}).meta({ id: 'RetirementCheck' }) satisfies z.ZodType<RetirementAnswer>
 
 const DAYS = 'Days that it has to be quiet, 1 to 35. Default 30.'
 

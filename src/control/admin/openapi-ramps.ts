@@ -2,6 +2,7 @@
  * The operations on ramps in the OpenAPI document.
  */
 import { z } from 'zod'
+import type { RampAnswer } from '../../answers/ramps.ts'
 import { RAMP_STATUSES } from '../../rules/ramp/plan.ts'
 import { object } from '../../rules/values/schema-blocks.ts'
 import { storage } from './api-schemas.ts'
@@ -57,7 +58,7 @@ export const rampAnswer = object({
     }),
   ),
   events: z.array(object({ at: time, by: z.string(), what: z.string() })),
-}).meta({ id: 'RampState' })
+}).meta({ id: 'RampState' }) satisfies z.ZodType<RampAnswer>
 
 const startAnswer = rampAnswer
   .extend({

@@ -2,7 +2,9 @@
  * What moves, once a second and at each revision, for whoever watches: the routes at the first line and after each revision, and their
  * figures as they change. All watchers share one look at the figures.
  */
+
 import { Readable } from 'node:stream'
+import type { LiveFigures, LiveRamp, LiveRow } from '../../answers/live.ts'
 import type { Route } from '../../rules/table/table.ts'
 import type { Steps } from '../../rules/values/steps.ts'
 import type { Measurements } from '../../state/figures/measurements.ts'
@@ -15,8 +17,8 @@ import type { Planes } from './planes.ts'
 export interface FeedParts {
   readonly live: LiveTable
   readonly planes: Planes
-  /** The state of each ramp, by route. Anything that is plain data. */
-  ramps(): ReadonlyMap<string, object>
+  /** The state of each ramp, by route. */
+  ramps(): ReadonlyMap<string, LiveRamp>
   /** Epoch milliseconds. */
   now(): number
 }
@@ -156,7 +158,7 @@ export class Feed {
 }
 
 /** What a page needs of a route to draw it. */
-function rowOf({ id, from, targets, percent, noKey, ramp, shadow, cache, document }: Route): object {
+function rowOf({ id, from, targets, percent, noKey, ramp, shadow, cache, document }: Route): LiveRow {
   const { path, paths, methods, hosts } = document.match
   return {
     id,
@@ -174,7 +176,15 @@ function rowOf({ id, from, targets, percent, noKey, ramp, shadow, cache, documen
   }
 }
 
-function shortOf({ exchanges, perSecond, errorRatio, fallbacks, cacheHitRatio, share, sides }: RouteWindow): object {
+function shortOf({
+  exchanges,
+  perSecond,
+  errorRatio,
+  fallbacks,
+  cacheHitRatio,
+  share,
+  sides,
+}: RouteWindow): LiveFigures {
   return {
     exchanges,
     perSecond,

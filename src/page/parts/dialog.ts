@@ -1,7 +1,9 @@
 /**
  * A change, before it is made: what it would do where the API can say so, a reason, and the answer of the API where it refuses.
  */
+
 import { useEffect, useRef, useState } from 'preact/hooks'
+import type { DryRunAnswer } from '../../answers/revisions.ts'
 import { type Act, ApiError, act } from '../api.ts'
 import { html } from '../html.ts'
 import { live } from '../live.ts'
@@ -27,33 +29,19 @@ export interface Plan {
   onDone?(answer: unknown): void
 }
 
-interface DryRun {
-  readonly revision: number
-  readonly changed: boolean
-  readonly diff?: string
-  readonly warnings?: readonly { readonly message: string }[]
-  readonly simulation?: {
-    readonly exchanges: number
-    readonly moved: number
-    readonly movedPercent: number | null
-    readonly units: { readonly seen: number; readonly moved: number }
-    readonly withoutKey: { readonly seen: number; readonly moved: number }
-  } | null
-}
-
 /** @param props.plan what is asked about; `onClose` is called when it is done or not wanted */
 export function ActDialog({ plan, onClose }: { plan: Plan; onClose: () => void }) {
   const dialog = useRef<HTMLDialogElement>(null)
   const [reason, setReason] = useState('')
   const [problem, setProblem] = useState<string | null>(null)
-  const [preview, setPreview] = useState<DryRun | null>(null)
+  const [preview, setPreview] = useState<DryRunAnswer | null>(null)
   const [isBusy, setBusy] = useState(false)
 
   const asked = plan.dryRun === true ? plan.act : plan.preview
   useEffect(() => dialog.current?.showModal(), [])
   useEffect(() => {
     if (asked === undefined) return
-    act<DryRun>({ ...asked, path: `${asked.path}?dryRun=true` }).then(setPreview, (error: Error) =>
+    act<DryRunAnswer>({ ...asked, path: `${asked.path}?dryRun=true` }).then(setPreview, (error: Error) =>
       setProblem(error.message),
     )
   }, [plan])
@@ -91,7 +79,7 @@ export function ActDialog({ plan, onClose }: { plan: Plan; onClose: () => void }
     </dialog>`
 }
 
-function Preview({ preview }: { preview: DryRun | null }) {
+function Preview({ preview }: { preview: DryRunAnswer | null }) {
   if (preview === null) return html`<p class="dim" aria-live="polite">Asking what it would do…</p>`
   const { simulation, diff, warnings = [], changed } = preview
   return html`

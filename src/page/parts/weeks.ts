@@ -1,49 +1,10 @@
 /**
  * What the old application still has, over weeks: its share of the requests as an area, its share of the endpoints as a line.
  */
+import type { EndpointCountAnswer, ProgressAnswer } from '../../answers/progress.ts'
 import { countText, dayText, percentText } from '../format.ts'
 import { type Loaded, useResource } from '../hooks.ts'
 import { html } from '../html.ts'
-
-/** What has answered, of a route or of all. */
-export interface Answered {
-  readonly to: number
-  readonly from: number
-  readonly fallback: number
-  readonly share: number | null
-}
-
-/** How far endpoints are. */
-export interface EndpointCount {
-  readonly moved: number
-  readonly moving: number
-  readonly waiting: number
-  readonly ended: number
-  readonly unclaimed: number
-}
-
-/** How far the migration is, as the API tells it. */
-export interface ProgressState {
-  readonly problem: string | null
-  readonly storage: string
-  readonly days: number
-  readonly requests: Answered
-  readonly endpoints: EndpointCount & { readonly share: number | null }
-  readonly routes: readonly (Answered & {
-    readonly id: string
-    readonly stage: string
-    readonly since: string | null
-  })[]
-  readonly unclaimed: Answered
-  readonly next: readonly {
-    readonly kind: string
-    readonly what: string
-    readonly why: string
-    readonly command: string
-  }[]
-  readonly by: string
-  readonly history: readonly (Answered & { readonly at: string; readonly endpoints: EndpointCount | null })[]
-}
 
 /** A step of the history: what the old application has, in percent. */
 export interface Left {
@@ -55,19 +16,19 @@ export interface Left {
 const EVERY_MS = 60_000
 
 /** Progress by weeks; by days, and then by hours, while there are too few of them for a line. */
-export function useProgress(wanted?: string): Loaded<ProgressState> {
+export function useProgress(wanted?: string): Loaded<ProgressAnswer> {
   const [weeks, days, hours] = [useBy('week', true), useBy('day', wanted !== 'week'), useBy('hour', wanted === 'hour')]
   if (wanted === 'hour') return hours
   if (wanted === 'day') return days
   return wanted === undefined && (weeks.body?.history.length ?? 0) < 3 && days.body !== null ? days : weeks
 }
 
-function useBy(by: string, isWanted: boolean): Loaded<ProgressState> {
-  return useResource<ProgressState>(isWanted ? `/progress?by=${by}` : null, EVERY_MS)
+function useBy(by: string, isWanted: boolean): Loaded<ProgressAnswer> {
+  return useResource<ProgressAnswer>(isWanted ? `/progress?by=${by}` : null, EVERY_MS)
 }
 
 /** What the old application has at each step, in percent. */
-export function leftIn({ history }: Pick<ProgressState, 'history'>): readonly Left[] {
+export function leftIn({ history }: Pick<ProgressAnswer, 'history'>): readonly Left[] {
   return history.map(({ at, share, endpoints }) => ({
     at,
     requests: share === null ? null : 100 * (1 - share),
@@ -76,12 +37,12 @@ export function leftIn({ history }: Pick<ProgressState, 'history'>): readonly Le
 }
 
 /** Such as `3 of 20 are done`. */
-export function doneText({ moved, moving, waiting, ended, unclaimed }: EndpointCount): string {
+export function doneText({ moved, moving, waiting, ended, unclaimed }: EndpointCountAnswer): string {
   return `${countText(moved + ended)} of ${countText(moved + moving + waiting + ended + unclaimed)} are done`
 }
 
 /** Of the endpoints, those that the old application is still needed for, in percent; null without any. */
-export function endpointsLeft({ moved, moving, waiting, ended, unclaimed }: EndpointCount): number | null {
+export function endpointsLeft({ moved, moving, waiting, ended, unclaimed }: EndpointCountAnswer): number | null {
   const all = moved + moving + waiting + ended + unclaimed
   return all === 0 ? null : (100 * (moving + waiting + unclaimed)) / all
 }
@@ -90,7 +51,7 @@ const WIDTH = 600
 const HEIGHT = 60
 
 /** A small picture of it. Nothing where there are too few steps. */
-export function Weeks({ progress }: { progress: ProgressState }) {
+export function Weeks({ progress }: { progress: ProgressAnswer }) {
   const left = leftIn(progress)
   const [first, last] = [left[0], left.at(-1)]
   if (left.length < 2 || first === undefined || last === undefined) return null

@@ -1,25 +1,20 @@
 /**
  * The cache: memory, Redis, counters, and purging.
  */
+
 import { useState } from 'preact/hooks'
+import type { CacheAnswer } from '../../answers/cache.ts'
 import { bytesText, countText } from '../format.ts'
 import { useResource } from '../hooks.ts'
 import { html } from '../html.ts'
 import type { Ask } from '../parts/dialog.ts'
 import { purgedText } from '../parts/purged.ts'
 
-interface CacheState {
-  readonly memory: { readonly entries: number; readonly bytes: number; readonly maxBytes: number }
-  readonly remote: ({ readonly state?: string } & Readonly<Record<string, unknown>>) | null
-  readonly counters: Readonly<Record<string, number | Readonly<Record<string, number>>>>
-  readonly degraded: string | null
-}
-
 const EVERY_MS = 2_000
 const KINDS = ['url', 'prefix', 'tag', 'upstream', 'route'] as const
 
 export function Cache({ ask }: { ask: Ask }) {
-  const { body, error, again } = useResource<CacheState>('/cache', EVERY_MS)
+  const { body, error, again } = useResource<CacheAnswer>('/cache', EVERY_MS)
   const [kind, setKind] = useState<string>('url')
   const [value, setValue] = useState('')
   const [told, setTold] = useState('')

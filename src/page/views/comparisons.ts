@@ -1,7 +1,9 @@
 /**
  * What comparing the two sides of a route has found, by field, with an example of each side by side.
  */
+
 import { useState } from 'preact/hooks'
+import type { ComparisonsAnswer, FieldAnswer, SampleAnswer } from '../../answers/comparisons.ts'
 import { at, read } from '../api.ts'
 import { countText, percentText, ratioText, timeText } from '../format.ts'
 import { useResource } from '../hooks.ts'
@@ -9,51 +11,10 @@ import { html } from '../html.ts'
 import type { Ask } from '../parts/dialog.ts'
 import { DataTable, type TableRow } from '../parts/table.ts'
 
-interface Found {
-  readonly from: string
-  readonly shadow: { readonly percent: number; readonly sides: string } | null
-  readonly since: string | null
-  readonly comparisons: number
-  readonly matches: number
-  readonly partial: number
-  readonly problem: string | null
-  readonly errors: Readonly<Record<string, number>>
-  readonly skipped: Readonly<Record<string, number>>
-  readonly fields: readonly Field[]
-  readonly moreFields: number
-}
-
-interface Field {
-  readonly path: string
-  readonly kind: string
-  readonly count: number
-  readonly verdict: string
-  readonly rate: number
-  readonly noiseRate: number | null
-  readonly sample: string | null
-  readonly example: { readonly from: string | null; readonly to: string | null } | null
-  readonly first: string
-  readonly last: string
-}
-
-/** One comparison. */
-interface Sample {
-  readonly method: string
-  readonly target: string
-  readonly at: string
-  readonly note: string | null
-  readonly differences: readonly {
-    readonly path: string
-    readonly kind: string
-    readonly from: string | null
-    readonly to: string | null
-  }[]
-}
-
 /** A sample that a person looks at, below one of its fields. */
 interface Open {
   readonly field: string
-  readonly sample: Sample | null
+  readonly sample: SampleAnswer | null
   readonly problem: string | null
 }
 
@@ -68,14 +29,14 @@ const EVERY_MS = 5_000
 const START = [1, 10, 100]
 
 export function Comparisons({ id, ask }: { id: string; ask: Ask }) {
-  const { body, error, again } = useResource<Found>(at`/routes/${id}/comparisons`, EVERY_MS)
+  const { body, error, again } = useResource<ComparisonsAnswer>(at`/routes/${id}/comparisons`, EVERY_MS)
   const [open, setOpen] = useState<Open | null>(null)
   const toggle = (field: string, wanted: string): void => {
     if (open?.field === field) {
       setOpen(null)
       return
     }
-    read<Sample>(at`/samples/${wanted}`).then(
+    read<SampleAnswer>(at`/samples/${wanted}`).then(
       (sample) => setOpen({ field, sample, problem: null }),
       (problem: Error) => setOpen({ field, sample: null, problem: problem.message }),
     )
@@ -113,7 +74,7 @@ export function Comparisons({ id, ask }: { id: string; ask: Ask }) {
 }
 
 interface Acts {
-  readonly body: Found
+  readonly body: ComparisonsAnswer
   readonly open: Open | null
   toggle(field: string, sample: string): void
   ignore(path: string): void
@@ -145,11 +106,11 @@ function Told({ body, ...acts }: Acts) {
     ${counts}`
 }
 
-function isOn({ shadow }: Found): boolean {
+function isOn({ shadow }: ComparisonsAnswer): boolean {
   return shadow !== null && shadow.percent > 0
 }
 
-function rowOf(field: Field, { open, toggle, ignore }: Acts): TableRow {
+function rowOf(field: FieldAnswer, { open, toggle, ignore }: Acts): TableRow {
   const { path, kind, verdict, rate, noiseRate, example, last, sample } = field
   const [key, name] = [`${path} ${kind}`, path === '' ? '(body)' : path]
   const isOpen = open?.field === key

@@ -1,43 +1,26 @@
 /**
  * Endpoints that no route claims, with one click to a route at 0 %.
  */
+
 import { useState } from 'preact/hooks'
+import type { DiscoveredAnswer, EndpointAnswer } from '../../answers/progress.ts'
 import { countText, msText, ratioText, timeText } from '../format.ts'
 import { useLive, useResource } from '../hooks.ts'
 import { html } from '../html.ts'
 import type { Ask } from '../parts/dialog.ts'
 import { DataTable } from '../parts/table.ts'
 
-interface Discovered {
-  readonly since: string
-  readonly problem: string | null
-  readonly endpoints: readonly Endpoint[]
-}
-
-interface Endpoint {
-  readonly id: string
-  readonly method: string
-  readonly path: string
-  readonly route: string | null
-  readonly requests: number
-  readonly share: number
-  readonly statuses: Readonly<Record<string, number>>
-  readonly meanMs: number | null
-  readonly last: string
-  readonly callers: readonly { readonly agent: string; readonly network: string; readonly requests: number }[]
-}
-
 const EVERY_MS = 10_000
 const SHOWN = 200
 
 export function Endpoints({ ask }: { ask: Ask }) {
   const { rows, default: fallback } = useLive()
-  const { body, error, again } = useResource<Discovered>('/discovered', EVERY_MS)
+  const { body, error, again } = useResource<DiscoveredAnswer>('/discovered', EVERY_MS)
   const { body: known } = useResource<{ upstreams: readonly { name: string }[] }>('/upstreams')
   const names = (known?.upstreams ?? []).map(({ name }) => name).filter((name) => name !== fallback)
   const [to, setTo] = useState<string | null>(null)
   const target = to ?? names[0] ?? null
-  const add = ({ method, path }: Endpoint): void => {
+  const add = ({ method, path }: EndpointAnswer): void => {
     const route = {
       id: idFor(
         path,

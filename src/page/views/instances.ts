@@ -1,49 +1,18 @@
 /**
  * The instances: which revision each has, and whether it follows.
  */
+import type { StatusAnswer } from '../../answers/status.ts'
 import { durationText, timeText } from '../format.ts'
 import { useResource } from '../hooks.ts'
 import { html } from '../html.ts'
 import { DataTable } from '../parts/table.ts'
-
-interface Status {
-  readonly ready: boolean
-  readonly reasons: readonly string[]
-  readonly appliedAt: string
-  readonly author: string | null
-  readonly reason: string | null
-  readonly revision: number
-  readonly cluster: {
-    readonly name: string
-    readonly revision: number
-    readonly problem: string | null
-    readonly rampsRunBy: string | null
-  } | null
-  readonly instances: readonly Instance[]
-}
-
-interface Instance {
-  readonly instance: string | null
-  readonly self: boolean
-  readonly host: string
-  readonly pid: number
-  readonly admin: string | null
-  readonly version: string
-  readonly workers: number
-  readonly state: 'in-step' | 'behind' | 'not-following' | 'silent'
-  readonly revision: number
-  readonly behind: number | null
-  readonly startedAt: string | null
-  readonly seenSeconds: number
-  readonly problem: string | null
-}
 
 const EVERY_MS = 2_000
 
 const WORDS = { 'in-step': 'in step', behind: 'behind', 'not-following': 'not following', silent: 'silent' } as const
 
 export function Instances() {
-  const { body, error } = useResource<Status>('/status', EVERY_MS)
+  const { body, error } = useResource<StatusAnswer>('/status', EVERY_MS)
   return html`
     <main id="main" tabindex="-1">
       <h1>Instances</h1>
@@ -52,7 +21,7 @@ export function Instances() {
     </main>`
 }
 
-function Told({ body: { ready, reasons, cluster, instances, revision, appliedAt, author } }: { body: Status }) {
+function Told({ body: { ready, reasons, cluster, instances, revision, appliedAt, author } }: { body: StatusAnswer }) {
   return html`
     ${reasons.map((reason) => html`<p class=${ready ? 'dim' : 'problem'}>${reason}</p>`)}
     ${cluster?.problem != null && html`<p class="problem">${cluster.problem}</p>`}

@@ -1,12 +1,14 @@
 /**
  * What moves where: the whole, each route as a bar, and what nobody claims.
  */
+
 import { useState } from 'preact/hooks'
+import type { LiveFigures, LiveRow } from '../../answers/live.ts'
 import { at } from '../api.ts'
 import { countText, msText, percentText, rateText, ratioText } from '../format.ts'
 import { useLive } from '../hooks.ts'
 import { html } from '../html.ts'
-import { type Figures, type Row, sideOf, whole } from '../live.ts'
+import { sideOf, whole } from '../live.ts'
 import { ShareBar } from '../parts/bar.ts'
 import { VirtualRows } from '../parts/rows.ts'
 import { doneText, endpointsLeft, useProgress, Weeks } from '../parts/weeks.ts'
@@ -51,7 +53,7 @@ export function Overview() {
           <span role="columnheader">p95</span><span role="columnheader">Cache, fallbacks</span>
         </div>
         <${VirtualRows} items=${rows} height=${isNarrow.matches ? NARROW_ROW : ROW} label="Routes"
-          draw=${(row: Row) => html`<${RouteRow} key=${row.id} row=${row} figures=${state.figures.get(row.id)} />`} />
+          draw=${(row: LiveRow) => html`<${RouteRow} key=${row.id} row=${row} figures=${state.figures.get(row.id)} />`} />
         ${state.connection === 'live' && state.rows.length === 0 && html`<p class="empty dim">No routes yet: everything goes to ${state.default}. <a href="#/endpoints">Endpoints</a> lists what it gets.</p>`}
         ${state.rows.length > 0 && rows.length === 0 && html`<p class="empty dim">No route has ${wanted} in its id, paths, upstreams or group.</p>`}
         <${Unclaimed} figures=${state.unclaimed} fallback=${state.default} />
@@ -80,7 +82,7 @@ function Whole() {
     </section>`
 }
 
-function RouteRow({ row, figures }: { row: Row; figures: Figures | undefined }) {
+function RouteRow({ row, figures }: { row: LiveRow; figures: LiveFigures | undefined }) {
   const to = row.to.join(', ')
   const [old, now] = figures === undefined ? [] : [sideOf(figures.sides, [row.from]), sideOf(figures.sides, row.to)]
   return html`
@@ -103,7 +105,7 @@ function RouteRow({ row, figures }: { row: Row; figures: Figures | undefined }) 
 }
 
 /** There is nothing to tell where all went as asked for. */
-function isSeenApart(percent: number, figures: Figures | undefined): boolean {
+function isSeenApart(percent: number, figures: LiveFigures | undefined): boolean {
   return figures?.actualPercent != null && percentText(figures.actualPercent) !== percentText(percent)
 }
 
@@ -112,14 +114,14 @@ function TwoSides({ name, old, now, isBad = false }: { name: string; old: string
 }
 
 /** Where its ramp stands, in a word. */
-export function RampMark({ ramp }: { ramp: NonNullable<Figures['ramp']> }) {
+export function RampMark({ ramp }: { ramp: NonNullable<LiveFigures['ramp']> }) {
   const { status, step, why } = ramp
   if (status === 'not-started') return null
   const text = step === null ? status : `${status} at ${step === 'all' ? 'all' : `${step} %`}`
   return html`<span class=${`mark ${status}`} title=${why ?? ''}>${text}</span>`
 }
 
-function Unclaimed({ figures, fallback }: { figures: Figures | null; fallback: string }) {
+function Unclaimed({ figures, fallback }: { figures: LiveFigures | null; fallback: string }) {
   const side = figures?.sides[fallback]
   return html`
     <div role="row" class="route unclaimed">
@@ -133,13 +135,13 @@ function Unclaimed({ figures, fallback }: { figures: Figures | null; fallback: s
     </div>`
 }
 
-function mentions({ id, from, to, paths, group = '' }: Row, wanted: string): boolean {
+function mentions({ id, from, to, paths, group = '' }: LiveRow, wanted: string): boolean {
   return wanted === '' || [id, from, group, ...to, ...paths].some((text) => text.toLowerCase().includes(wanted))
 }
 
-function sorted(rows: readonly Row[], order: Order, figures: ReadonlyMap<string, Figures>): readonly Row[] {
+function sorted(rows: readonly LiveRow[], order: Order, figures: ReadonlyMap<string, LiveFigures>): readonly LiveRow[] {
   if (order === 'table') return rows
-  const rank = ({ id, percent }: Row): number => {
+  const rank = ({ id, percent }: LiveRow): number => {
     if (order === 'percent') return percent
     const known = figures.get(id)
     return (order === 'traffic' ? known?.perSecond : known?.errorRatio) ?? -1

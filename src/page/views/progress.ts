@@ -1,13 +1,15 @@
 /**
  * How far the migration is: what the old application still has, over weeks, what comes next, and what it is still needed for.
  */
+
 import { useState } from 'preact/hooks'
+import type { EndpointCountAnswer, ProgressAnswer } from '../../answers/progress.ts'
 import { at } from '../api.ts'
 import { countText, percentText, ratioText, timeText } from '../format.ts'
 import { html } from '../html.ts'
 import { Curves } from '../parts/chart.ts'
 import { DataTable } from '../parts/table.ts'
-import { type EndpointCount, endpointsLeft, leftIn, type ProgressState, useProgress } from '../parts/weeks.ts'
+import { endpointsLeft, leftIn, useProgress } from '../parts/weeks.ts'
 import { Retirement } from './retirement.ts'
 
 const STEPS = { week: 'week', day: 'day', hour: 'hour' } as const
@@ -39,7 +41,7 @@ export function ProgressView() {
     </main>`
 }
 
-function Told({ body, setBy }: { body: ProgressState; setBy: (by: string) => void }) {
+function Told({ body, setBy }: { body: ProgressAnswer; setBy: (by: string) => void }) {
   const { requests, endpoints, days, problem, storage, history, by, next } = body
   const left = leftIn(body)
   const data = [
@@ -95,7 +97,7 @@ function Told({ body, setBy }: { body: ProgressState; setBy: (by: string) => voi
 }
 
 /** All endpoints as one bar, by how far they are. */
-function Endpoints({ endpoints }: { endpoints: EndpointCount }) {
+function Endpoints({ endpoints }: { endpoints: EndpointCountAnswer }) {
   const all = sumOf(endpoints)
   if (all === 0) return null
   const text = STAGES.map(([stage, words]) => `${endpoints[stage]} ${words}`).join(', ')
@@ -111,6 +113,6 @@ function Endpoints({ endpoints }: { endpoints: EndpointCount }) {
     )}</ul>`
 }
 
-function sumOf(endpoints: EndpointCount): number {
+function sumOf(endpoints: EndpointCountAnswer): number {
   return STAGES.reduce((sum, [stage]) => sum + endpoints[stage], 0)
 }

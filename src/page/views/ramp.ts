@@ -1,40 +1,13 @@
 /**
  * The ramp of a route: its steps, what its guard says, and what a person can do with it.
  */
+import type { OfSidesAnswer, RampAnswer } from '../../answers/ramps.ts'
 import { at } from '../api.ts'
 import { countText, durationText, percentText, timeText } from '../format.ts'
 import { useResource } from '../hooks.ts'
 import { html } from '../html.ts'
 import type { Ask, Plan } from '../parts/dialog.ts'
 import { DataTable } from '../parts/table.ts'
-
-interface RampState {
-  readonly steps: readonly (number | 'all')[]
-  readonly hold: string
-  readonly approve: readonly (number | 'all')[]
-  readonly status: string
-  readonly why: string | null
-  readonly step: number | 'all' | null
-  readonly next: number | 'all' | null
-  readonly heldSeconds: number | null
-  /** What the percent was before the start. */
-  readonly before: { readonly percent: number } | null
-  readonly startedAt: string | null
-  readonly startedBy: string | null
-  readonly verdict: { readonly verdict: string; readonly words: string } | null
-  readonly problem: string | null
-  readonly evidence: readonly {
-    readonly percent: number
-    readonly keys: Sides
-    readonly failed: Readonly<Record<string, Sides>>
-  }[]
-  readonly events: readonly { readonly at: string; readonly by: string; readonly what: string }[]
-}
-
-interface Sides {
-  readonly to: number
-  readonly rest: number
-}
 
 const EVERY_MS = 1_000
 /** Events. */
@@ -53,7 +26,7 @@ const ACTS: Readonly<Record<string, readonly string[]>> = {
 }
 
 export function Ramp({ id, ask }: { id: string; ask: Ask }) {
-  const { body, error, again } = useResource<RampState>(at`/routes/${id}/ramp`, EVERY_MS)
+  const { body, error, again } = useResource<RampAnswer>(at`/routes/${id}/ramp`, EVERY_MS)
   if (body === null)
     return html`<section class="card" aria-label="Ramp"><h2>Ramp</h2><p>${error ?? 'Loading…'}</p></section>`
   const plan = (name: string): Plan => ({
@@ -118,13 +91,13 @@ export function Ramp({ id, ask }: { id: string; ask: Ask }) {
 }
 
 /** What the percent that an act leads to would change. */
-function previewOf(name: string, { next, before }: RampState, id: string): Pick<Plan, 'preview'> {
+function previewOf(name: string, { next, before }: RampAnswer, id: string): Pick<Plan, 'preview'> {
   const step = name === 'abort' ? (before?.percent ?? null) : ['start', 'approve', 'step'].includes(name) ? next : null
   if (step === null) return {}
   return { preview: { method: 'PATCH', path: at`/routes/${id}`, body: { percent: step === 'all' ? 100 : step } } }
 }
 
-function sidesText(sides: Sides | undefined) {
+function sidesText(sides: OfSidesAnswer | undefined) {
   if (sides === undefined) return '–'
   return html`<span class="new">${countText(sides.to)}</span> <span class="dim">and</span> <span class="old">${countText(sides.rest)}</span>`
 }

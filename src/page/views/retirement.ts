@@ -1,31 +1,12 @@
 /**
  * What stands in the way of switching the old side of a route off, or the old application as a whole.
  */
+import type { RetirementAnswer } from '../../answers/progress.ts'
 import { at } from '../api.ts'
 import { countText, timeText } from '../format.ts'
 import { useLive, useResource } from '../hooks.ts'
 import { html } from '../html.ts'
 import { DataTable } from '../parts/table.ts'
-
-interface Check {
-  readonly from: string | null
-  readonly ended?: boolean
-  readonly days: number
-  readonly ready: boolean
-  readonly obstacles: readonly {
-    readonly kind: string
-    readonly why: string
-    readonly blocks: boolean
-    readonly command: string | null
-  }[]
-  readonly callers: readonly {
-    readonly agent: string
-    readonly network: string
-    readonly requests: number
-    readonly last: string
-  }[]
-  readonly otherCallers: number
-}
 
 const EVERY_MS = 30_000
 /** What stands in the way of a large table is long: the rest is in the routes' own views. */
@@ -36,7 +17,7 @@ export function Retirement({ id }: { id?: string }) {
   // What blocks it is another thing after an edit.
   const { revision } = useLive()
   const path = id === undefined ? '/retirement' : at`/routes/${id}/retirement`
-  const { body, error } = useResource<Check>(`${path}?days=30`, EVERY_MS, revision)
+  const { body, error } = useResource<RetirementAnswer>(`${path}?days=30`, EVERY_MS, revision)
   return html`
     <section class="card" aria-label="Retirement">
       <h2>Retirement</h2>
@@ -45,7 +26,7 @@ export function Retirement({ id }: { id?: string }) {
     </section>`
 }
 
-function Found({ check, isWhole }: { check: Check; isWhole: boolean }) {
+function Found({ check, isWhole }: { check: RetirementAnswer; isWhole: boolean }) {
   const { obstacles, callers, otherCallers, ended } = check
   return html`
     <p>${verdictOf(check, isWhole)}</p>
@@ -74,7 +55,7 @@ function Found({ check, isWhole }: { check: Check; isWhole: boolean }) {
     ${otherCallers > 0 && html`<p class="dim">and ${countText(otherCallers)} requests of others</p>`}`
 }
 
-function verdictOf({ from, ended, ready, days }: Check, isWhole: boolean) {
+function verdictOf({ from, ended, ready, days }: RetirementAnswer, isWhole: boolean) {
   if (ended === true) return html`It has <strong>ended</strong>.`
   if (from === null) return html`<strong class="good">Done</strong>: there is no old side.`
   if (!ready) return html`<strong>Not yet</strong>: ${from} is still needed.`

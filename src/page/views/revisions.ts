@@ -1,43 +1,15 @@
 /**
  * Revisions: who changed what, when and why; restore and revert.
  */
+
 import { useState } from 'preact/hooks'
+import type { BriefChangeAnswer, RevisionAnswer, RevisionsAnswer, SummaryAnswer } from '../../answers/revisions.ts'
 import { at } from '../api.ts'
 import { timeText } from '../format.ts'
 import { useLive, useResource } from '../hooks.ts'
 import { html } from '../html.ts'
 import { type Ask, Diff } from '../parts/dialog.ts'
 import { DataTable, type TableRow } from '../parts/table.ts'
-
-/** The history. */
-export interface Listed {
-  readonly current: number
-  readonly revisions: readonly Revision[]
-  readonly problem: string | null
-}
-
-interface Revision {
-  readonly revision: number
-  readonly at: string
-  readonly author: string
-  readonly reason: string | null
-  readonly forced: boolean
-  /** Null where the revision before it is not stored. */
-  readonly summary: Summary | null
-  readonly kept?: { readonly by: string; readonly reason: string | null } | null
-}
-
-interface Summary {
-  readonly changes: readonly Change[]
-  readonly more: number
-}
-
-interface Change {
-  readonly what: string
-  readonly name: string
-  readonly change: string
-  readonly keys: readonly { readonly key: string; readonly before: string | null; readonly after: string | null }[]
-}
 
 export function Revisions({ ask }: { ask: Ask }) {
   return html`<main id="main" tabindex="-1"><h1>Revisions</h1><${RevisionList} ask=${ask} /></main>`
@@ -46,7 +18,7 @@ export function Revisions({ ask }: { ask: Ask }) {
 /** @param props.route only those that changed this route; all without it */
 export function RevisionList({ route, ask }: { route?: string; ask: Ask }) {
   const { revision } = useLive()
-  const { body, error, again } = useResource<Listed>('/revisions', 5_000, revision)
+  const { body, error, again } = useResource<RevisionsAnswer>('/revisions', 5_000, revision)
   const [open, setOpen] = useState<number | null>(null)
   if (body === null) return html`<p>${error ?? 'Loading…'}</p>`
   const shown =
@@ -72,7 +44,17 @@ export function RevisionList({ route, ask }: { route?: string; ask: Ask }) {
       })} />`
 }
 
-function Details({ one, isInForce, ask, onDone }: { one: Revision; isInForce: boolean; ask: Ask; onDone: () => void }) {
+function Details({
+  one,
+  isInForce,
+  ask,
+  onDone,
+}: {
+  one: RevisionAnswer
+  isInForce: boolean
+  ask: Ask
+  onDone: () => void
+}) {
   const { body, error } = useResource<{ diff: string | null }>(at`/revisions/${one.revision}`)
   const plan = (name: 'restore' | 'revert') => (): void =>
     ask({
@@ -95,12 +77,12 @@ function Details({ one, isInForce, ask, onDone }: { one: Revision; isInForce: bo
     ${body === null ? html`<p>${error ?? 'Loading…'}</p>` : body.diff === null ? html`<p class="dim">The first one that is stored.</p>` : html`<${Diff} text=${body.diff} />`}`
 }
 
-function isOf(route: string): (change: Change) => boolean {
+function isOf(route: string): (change: BriefChangeAnswer) => boolean {
   return ({ what, name }) => what === 'route' && name === route
 }
 
 /** What a revision changed, a line each. @param route is not named: the list is about it */
-function linesOf(summary: Summary, route?: string): readonly string[] {
+function linesOf(summary: SummaryAnswer, route?: string): readonly string[] {
   const lines = summary.changes.map(({ what, name, change, keys }) => {
     const said = keys.map(({ key, before, after }) => `${key} ${before ?? 'unset'} → ${after ?? 'unset'}`).join(', ')
     const words = said === '' ? change : said

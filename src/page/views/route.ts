@@ -1,7 +1,9 @@
 /**
  * One route: where its share stands and has stood, both sides, its ramp, what comparing has found, and why a request goes where.
  */
+
 import { useState } from 'preact/hooks'
+import type { RevisionsAnswer } from '../../answers/revisions.ts'
 import { at } from '../api.ts'
 import { countText, percentText, rateText } from '../format.ts'
 import { useLive, useResource } from '../hooks.ts'
@@ -15,7 +17,7 @@ import { Explain } from './explain.ts'
 import { RampMark } from './overview.ts'
 import { Ramp } from './ramp.ts'
 import { Retirement } from './retirement.ts'
-import { type Listed, RevisionList } from './revisions.ts'
+import { RevisionList } from './revisions.ts'
 import { SidesCard } from './sides.ts'
 
 /** The percents that one click asks for. */
@@ -84,7 +86,7 @@ export function RouteView({ id, ask }: { id: string; ask: Ask }) {
 /** The percent since the first revision that is known, with a point at each that has changed it. */
 function PercentHistory({ id, percent }: { id: string; percent: number }) {
   const { revision } = useLive()
-  const { body } = useResource<Listed>('/revisions', 0, revision)
+  const { body } = useResource<RevisionsAnswer>('/revisions', 0, revision)
   const moves = (body?.revisions ?? []).flatMap(({ at: when, summary }) => {
     const change = summary?.changes.find(({ what, name }) => what === 'route' && name === id)
     const move = change?.keys.find(({ key }) => key === 'percent')

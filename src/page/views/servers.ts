@@ -1,6 +1,7 @@
 /**
  * Upstreams and their servers: health, drains, leases, connections.
  */
+import type { LiveServerAnswer, UpstreamAnswer } from '../../answers/upstreams.ts'
 import { at } from '../api.ts'
 import { countText, msText, rateText, ratioText } from '../format.ts'
 import { useResource } from '../hooks.ts'
@@ -8,42 +9,11 @@ import { html } from '../html.ts'
 import type { Ask } from '../parts/dialog.ts'
 import { DataTable } from '../parts/table.ts'
 
-interface Upstreams {
-  readonly upstreams: readonly Upstream[]
-}
-
-interface Upstream {
-  readonly name: string
-  readonly live: {
-    readonly lastMinute: {
-      readonly perSecond: number
-      readonly errorRatio: number | null
-      readonly p99Ms: number | null
-    }
-    readonly queued: number
-    readonly breakers: readonly { readonly route: string; readonly state: string }[]
-    readonly servers: readonly Server[]
-  }
-}
-
-interface Server {
-  readonly id: string
-  readonly url: string
-  readonly weight: number
-  readonly leased: boolean
-  readonly drained?: boolean
-  readonly state: string
-  readonly connections: { readonly open: number; readonly active: number }
-  readonly exchanges: number
-  readonly failures: number
-  readonly health: { readonly healthy: boolean; readonly last?: { readonly detail?: string | null } | null } | null
-}
-
 const EVERY_MS = 2_000
 
 export function Servers({ ask }: { ask: Ask }) {
-  const { body, error, again } = useResource<Upstreams>('/upstreams', EVERY_MS)
-  const drain = (upstream: string, servers: readonly Server[], server: Server): void => {
+  const { body, error, again } = useResource<{ upstreams: readonly UpstreamAnswer[] }>('/upstreams', EVERY_MS)
+  const drain = (upstream: string, servers: readonly LiveServerAnswer[], server: LiveServerAnswer): void => {
     const verb = isDrained(server) ? 'undrain' : 'drain'
     const others = new Set(
       servers
@@ -92,6 +62,6 @@ export function Servers({ ask }: { ask: Ask }) {
     </main>`
 }
 
-function isDrained({ drained, state }: Server): boolean {
-  return drained ?? state.startsWith('drain')
+function isDrained({ state }: LiveServerAnswer): boolean {
+  return state === 'drained'
 }

@@ -1,22 +1,20 @@
 /**
  * Both sides of a route: the last minute in figures, and errors and latency over the last hours as curves.
  */
+
 import { useState } from 'preact/hooks'
+import type { LiveFigures, LiveRow } from '../../answers/live.ts'
+import type { RouteHistoryAnswer } from '../../answers/routes.ts'
 import { at } from '../api.ts'
 import { countText, msText, ratioText } from '../format.ts'
 import { useResource } from '../hooks.ts'
 import { html } from '../html.ts'
-import { type Figures, type Point, type Row, type Side, sideOf } from '../live.ts'
+import { type Point, sideOf } from '../live.ts'
 import { type Curve, Curves } from '../parts/chart.ts'
 import { DataTable } from '../parts/table.ts'
 
-interface RouteHistory {
-  readonly stepSeconds: number
-  readonly steps: readonly { readonly at: string; readonly sides: Sides }[]
-}
-
 /** What the curves need of each side. */
-type Sides = Readonly<Record<string, Pick<Side, 'exchanges' | 'errorRatio' | 'p95Ms'>>>
+type Sides = RouteHistoryAnswer['steps'][number]['sides']
 
 /** What was seen up to a time. */
 interface Seen {
@@ -30,15 +28,15 @@ const SPANS = { '15 minutes': 900, hour: 3600, '6 hours': 21_600, '24 hours': 86
 type Span = keyof typeof SPANS
 
 interface Props {
-  readonly row: Row
-  readonly figures: Figures | undefined
+  readonly row: LiveRow
+  readonly figures: LiveFigures | undefined
   /** What was seen since the page was opened. */
   readonly points: readonly Point[]
 }
 
 export function SidesCard({ row, figures, points }: Props) {
   const [span, setSpan] = useState<Span>('hour')
-  const { body } = useResource<RouteHistory>(at`/routes/${row.id}/history`, 300_000)
+  const { body } = useResource<RouteHistoryAnswer>(at`/routes/${row.id}/history`, 300_000)
   const to = row.to.join(', ')
   // Each of several targets by itself.
   const sides = [[row.from], ...(row.to.length > 1 ? row.to.map((name) => [name]) : []), row.to]
@@ -83,7 +81,7 @@ export function SidesCard({ row, figures, points }: Props) {
 }
 
 /** The history, and from its end on what was seen live. */
-function joined(history: RouteHistory | null, points: readonly Point[]): readonly Seen[] {
+function joined(history: RouteHistoryAnswer | null, points: readonly Point[]): readonly Seen[] {
   const first = (points[0]?.atMs ?? Date.now()) / 1000
   const before = (history?.steps ?? []).flatMap(({ at: begin, sides }) => {
     const begun = Date.parse(begin) / 1000

@@ -1,0 +1,48 @@
+/**
+ * The shape of the answer about the instances.
+ */
+import type { BriefChangeAnswer } from './revisions.ts'
+
+/** `GET /status`. */
+export interface StatusAnswer {
+  readonly ready: boolean
+  readonly reasons: readonly string[]
+  readonly revision: number
+  readonly appliedAt: string
+  readonly author: string | null
+  readonly reason: string | null
+  readonly cluster: {
+    readonly name: string
+    readonly revision: number
+    readonly problem: string | null
+    readonly rampsRunBy: string | null
+    /** Absent from an earlier release. */
+    readonly followed?:
+      | {
+          readonly file: string
+          readonly drift: string | null
+          readonly changes: readonly BriefChangeAnswer[]
+        }
+      | null
+      | undefined
+  } | null
+  readonly instances: readonly InstanceAnswer[]
+  readonly ramps: readonly { readonly route: string; readonly status: string; readonly percent: number }[]
+}
+
+/** One instance. */
+export interface InstanceAnswer {
+  readonly instance: string | null
+  readonly self: boolean
+  readonly host: string
+  readonly pid: number
+  readonly admin: string | null
+  readonly version: string
+  readonly workers: number
+  readonly state: 'in-step' | 'behind' | 'not-following' | 'silent'
+  readonly revision: number
+  readonly behind: number | null
+  readonly startedAt: string | null
+  readonly seenSeconds: number
+  readonly problem: string | null
+}
