@@ -326,7 +326,8 @@ function openCluster(
     onReady: () => table.reconnected(),
   })
   const shared = new ClusterLog(link, { ...HISTORY_BOUNDS, revisions: Math.max(2, keepRevisions) })
-  const table = new ClusterTable({ cluster: name, instance, shared, live, history, earlier, replicas, log })
+  const instances = (): number => cluster.members.lately
+  const table = new ClusterTable({ cluster: name, instance, shared, live, history, earlier, replicas, instances, log })
   const store = new RedisStateStore(link)
   const cluster = new Cluster({ name, instance, shared, store, table, live, version, workers, log, now: Date.now })
   return { table, cluster, store }

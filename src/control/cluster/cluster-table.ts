@@ -22,8 +22,10 @@ import { SharedRevisions } from './shared-revisions.ts'
 export interface ClusterTimes {
   /** How often Redis is looked at, besides when it tells. */
   readonly pollMs: number
-  /** How long the instances have to say what they could fill an empty or older Redis with. */
+  /** How long the instances have at least to say what they could fill an empty or older Redis with. */
   readonly offerMs: number
+  /** How long those are waited for that were there and have said nothing. */
+  readonly absentMs: number
   /** How long replicas have to confirm an edit. */
   readonly replicaMs: number
   /** How often it is looked at whether Redis may evict. */
@@ -33,7 +35,7 @@ export interface ClusterTimes {
 }
 
 export const CLUSTER_TIMES: ClusterTimes = Object.freeze({
-  ...{ pollMs: 500, offerMs: 1_200, replicaMs: 1_000, policyMs: 60_000, againMs: 10_000 },
+  ...{ pollMs: 500, offerMs: 1_200, absentMs: 6_000, replicaMs: 1_000, policyMs: 60_000, againMs: 10_000 },
 })
 
 /** What it is made of. */
@@ -48,6 +50,8 @@ export interface ClusterTableParts {
   readonly earlier: History | null
   /** Replicas of Redis that must have an edit before it is answered. */
   readonly replicas: number
+  /** The instances that were there when Redis was reached last, this one included. */
+  instances(): number
   readonly log: ControlLog
   readonly times?: ClusterTimes
 }
@@ -76,6 +80,10 @@ export class ClusterTable implements TableSource {
   #handed: RecordedRevision | null = null
   #handedMs = Number.NEGATIVE_INFINITY
   #policyMs = Number.NEGATIVE_INFINITY
+  /** Of the server that Redis was last. */
+  #run: string | null = null
+  /** Redis is another server than before, or was started anew: the others may have more than it has. */
+  #isSuspect = false
   #problem: string | null = 'it has not been reached yet'
   #told: string | null = null
 
@@ -86,7 +94,7 @@ export class ClusterTable implements TableSource {
     this.#revisions = new SharedRevisions(shared, cluster)
     this.#held = new Held(live, history)
     const own = { revisions: this.#revisions, held: this.#held, isClosed: () => this.#isClosed }
-    this.#refill = new Refill({ ...parts, ...own, offerMs: this.#times.offerMs })
+    this.#refill = new Refill({ ...parts, ...own, ...this.#times })
     this.name = `table of cluster ${parts.cluster}`
   }
 
@@ -221,6 +229,12 @@ export class ClusterTable implements TableSource {
     const own = this.position
     const head = await shared.head(own)
     if (head === 'other') throw new Error('its Redis has no position of a table there')
+    if (head === 'same' && this.#isSuspect) {
+      this.#problem = 'its Redis has been started anew'
+      this.#isSuspect = !(await this.#refill.agree(own))
+      this.#lookAgain = true
+      return null
+    }
     if (head === 'same') {
       this.#seen = own
       this.#inStep()
@@ -239,6 +253,8 @@ export class ClusterTable implements TableSource {
         this.#lookAgain = true
         return null
       }
+      // Whoever has filled Redis has waited for all.
+      if (own !== null && own.epoch < head.position.epoch) this.#isSuspect = false
       await this.#learn(revision, own)
       this.#handed = revision
     }
@@ -264,6 +280,7 @@ export class ClusterTable implements TableSource {
   /** What Redis has then is read as any other revision. */
   async #filled(found: Head | null): Promise<null> {
     await this.#refill.fill(found)
+    this.#isSuspect = false
     this.#lookAgain = true
     return null
   }
@@ -290,11 +307,13 @@ export class ClusterTable implements TableSource {
   async #checkPolicy(): Promise<void> {
     const nowMs = performance.now()
     if (this.#problem === null && nowMs - this.#policyMs < this.#times.policyMs) return
-    const policy = await this.#parts.shared.evictionPolicy()
+    const { policy, run } = await this.#parts.shared.server()
     if (policy !== '' && policy !== 'noeviction')
       throw new Error(
         `its Redis may evict keys (maxmemory-policy ${policy}): name one with noeviction as --cluster-redis`,
       )
+    if (this.#run !== null && this.#run !== run) this.#isSuspect = true
+    this.#run = run
     this.#policyMs = nowMs
   }
 

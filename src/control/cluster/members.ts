@@ -80,6 +80,8 @@ export class Members {
   #known: readonly Member[] = []
   #knownMs = Number.NEGATIVE_INFINITY
   #told = ''
+  /** When each has told something, by the monotonic clock. */
+  readonly #seenMs = new Map<string, number>()
   #waiting = new Set<() => void>()
   #telling: Promise<void> | null = null
   #isNews = false
@@ -116,6 +118,11 @@ export class Members {
   /** How many are there, this one included, as known last. */
   get there(): number {
     return 1 + this.#known.filter(({ isSelf, isSilent }) => !isSelf && !isSilent).length
+  }
+
+  /** How many were there when Redis was reached last, this one included: also those that an emptied Redis knows no more. */
+  get lately(): number {
+    return new Set(this.#seenMs.keys()).add(this.#instance).size
   }
 
   /** Tells of this instance, and reads what others tell. Never rejects. */
@@ -200,7 +207,12 @@ export class Members {
   }
 
   #take(rows: readonly MemberRow[]): void {
-    this.#knownMs = performance.now()
+    const nowMs = performance.now()
+    // While Redis is away nobody can tell.
+    const awayMs = Math.max(nowMs - this.#knownMs - TELL_MS, 0)
+    this.#knownMs = nowMs
+    for (const { instance, ageMs } of rows) this.#seenMs.set(instance, nowMs - ageMs)
+    for (const [instance, atMs] of this.#seenMs) if (nowMs - atMs > SILENT_MS + awayMs) this.#seenMs.delete(instance)
     this.#known = rows.flatMap(({ instance, ageMs, text }) => {
       const opened = this.#shared.link.seal.open(`member ${instance}`, text)
       const read = opened === null ? null : member.safeParse(jsonOf(opened))

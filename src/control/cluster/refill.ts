@@ -24,15 +24,16 @@ export interface RefillParts {
   /** The history before the instance joined a cluster, to found one with. */
   readonly earlier: History | null
   readonly held: Held
-  /** How long the instances have to say what they could fill it with, milliseconds. */
+  /** The instances that were there when Redis was reached last, this one included. */
+  instances(): number
+  /** How long the instances have at least to say what they could fill it with, milliseconds. */
   readonly offerMs: number
+  /** How long those are waited for that have said nothing; and as long again where one that has more does not fill it. */
+  readonly absentMs: number
   readonly log: ControlLog
   /** Whether this instance is about to end: it fills nothing any more. */
   isClosed(): boolean
 }
-
-/** Times that a better offer is waited for. */
-const MAX_OFFER_ROUNDS = 3
 
 /** Fills Redis again. Whoever calls it looks at Redis afterwards: another instance may have been first. */
 export class Refill {
@@ -48,20 +49,10 @@ export class Refill {
    * @throws {Error}
    */
   async fill(found: Head | null): Promise<void> {
-    const { shared, instance, live, log, revisions } = this.#parts
+    const { live, log, revisions } = this.#parts
+    if (!(await this.agree(found?.position ?? null)) || this.#parts.isClosed()) return
     const held = this.#parts.held.revision
     const own = held === null ? null : positionOf(held.record)
-    const mine = own === null ? '0 0' : `${own.epoch} ${own.number}`
-    for (let round = 0; round < MAX_OFFER_ROUNDS; round++) {
-      await shared.offer(instance, mine)
-      await wait(this.#parts.offerMs, undefined, { ref: false })
-      const offers = await shared.offer(instance, mine)
-      const now = await shared.head(found?.position ?? null)
-      // Somebody else was first: it is read as any other revision.
-      if (found === null ? now !== null : now !== 'same') return
-      if (!offers.some((offer) => isMore(offer, mine))) break
-    }
-    if (this.#parts.isClosed()) return
     const epoch = Math.max(own?.epoch ?? 0, found?.position.epoch ?? 0) + 1
     const revision = held ?? this.#seed()
     const { record, text } = revision
@@ -74,6 +65,34 @@ export class Refill {
     else log.warn(facts, `${this.#what}: Redis was ${found === null ? 'empty' : 'older'}, and was ${what}`)
     if (live.current.number === record.number) await this.#parts.history.learn([filled])
     await this.#fillEarlier(positionOf(filled.record) as Position, own === null)
+  }
+
+  /**
+   * Says what this instance has, until all have done so that were there.
+   * @param found the position of Redis, or null
+   * @returns false where another instance has written meanwhile: that is read as any other revision
+   * @throws {Error}
+   */
+  async agree(found: Position | null): Promise<boolean> {
+    const { shared, instance, held, offerMs, absentMs } = this.#parts
+    const own = held.position
+    const mine = own === null ? '0 0' : `${own.epoch} ${own.number}`
+    // One that is busy must not be overtaken by one that has less.
+    const instances = this.#parts.instances()
+    const startedMs = performance.now()
+    for (;;) {
+      await shared.offer(instance, mine)
+      await wait(offerMs, undefined, { ref: false })
+      const offers = await shared.offer(instance, mine)
+      const now = await shared.head(found)
+      if (found === null ? now !== null : now !== 'same') return false
+      const hasMost = !offers.some((offer) => isMore(offer, mine))
+      // Those of an earlier epoch may be from before: a snapshot has them, too.
+      const said = offers.filter((offer) => epochOf(offer) >= (own?.epoch ?? 0)).length
+      if (hasMost && said >= instances) return true
+      const passedMs = performance.now() - startedMs
+      if (passedMs > (hasMost ? absentMs : 2 * absentMs)) return true
+    }
   }
 
   /** Adds the earlier revisions, the newest first. */
@@ -129,6 +148,10 @@ export class Refill {
   get #what(): string {
     return `cluster ${this.#parts.cluster}`
   }
+}
+
+function epochOf(offer: string): number {
+  return Number(offer.split(' ', 1)[0])
 }
 
 /** Of offers, each an epoch and a number. */

@@ -111,9 +111,9 @@ if ARGV[5] == '1' then redis.call('PUBLISH', ARGV[4], 'members') end
 return told
 `
 
-/** The memory of the server that has the cluster's keys. */
-const MEMORY = `redis.call('EXISTS', KEYS[1])
-return redis.call('INFO', 'memory')`
+/** The server that has the cluster's keys. */
+const SERVER = `redis.call('EXISTS', KEYS[1])
+return redis.call('INFO', 'memory') .. redis.call('INFO', 'server')`
 
 /** Topics of messages. */
 export const TABLE_TOPIC = 'table'
@@ -207,10 +207,11 @@ export class ClusterLog {
     await this.link.run((redis) => redis.hdel(this.link.key('members'), instance), readInteger)
   }
 
-  /** How Redis makes room when its memory is full, such as `noeviction`; '' where it does not say. */
-  async evictionPolicy(): Promise<string> {
-    const { text } = await this.link.script(MEMORY, [this.link.key('table')], [], readTextOrNone)
-    return /^maxmemory_policy:(\S+)/m.exec(text ?? '')?.[1] ?? ''
+  /** The server: how it makes room when its memory is full, such as `noeviction`, and the id of its run; each '' where it does not say. */
+  async server(): Promise<{ readonly policy: string; readonly run: string }> {
+    const { text } = await this.link.script(SERVER, [this.link.key('table')], [], readTextOrNone)
+    const fieldOf = (name: string): string => new RegExp(`^${name}:(\\S+)`, 'm').exec(text ?? '')?.[1] ?? ''
+    return { policy: fieldOf('maxmemory_policy'), run: fieldOf('run_id') }
   }
 
   #keys(): string[] {
