@@ -101,10 +101,18 @@ export function answerJson(ctx: AdminContext, value: unknown, type = 'applicatio
   ctx.set('Content-Type', type)
 }
 
-/** As `answerJson`, for a value that grows with the table: written in turns with everything else. Its iterators are lists. */
-export async function answerLarge(ctx: AdminContext, value: object): Promise<void> {
-  ctx.body = `${await inTurns(jsonSteps(value))}\n`
-  ctx.set('Content-Type', 'application/json')
+/**
+ * As `answerJson`, for a value that grows with the table: written in turns with everything else. Its iterators are lists.
+ * @param more how much deeper than usual what grows is in the value
+ */
+export async function answerLarge(
+  ctx: AdminContext,
+  value: object,
+  type = 'application/json',
+  more = 0,
+): Promise<void> {
+  ctx.body = `${await inTurns(jsonSteps(value, '', -more))}\n`
+  ctx.set('Content-Type', type)
 }
 
 /** Who asks, by its address in canonical form; empty where the connection is gone. */

@@ -21,11 +21,16 @@ export async function inTurns<Result>(steps: Steps<Result>): Promise<Result> {
 /** Collections in a value down to this depth are written an entry at a time. */
 const DEPTH_IN_STEPS = 2
 
+/** Characters of a text that are written at a time. */
+const SLICE = 16_384
+
 /**
  * The value as JSON that a person can read, as `JSON.stringify(value, null, 2)` writes it, an entry at a time. An iterator is a
  * list too: its entries are made as they are written.
+ * @param depth of the value in what is written an entry at a time down to a depth of 2
  */
 export function* jsonSteps(value: unknown, indent = '', depth = 0): Steps<string> {
+  if (typeof value === 'string' && value.length > SLICE) return yield* textSteps(value)
   if (typeof value !== 'object' || value === null || depth >= DEPTH_IN_STEPS) {
     return (JSON.stringify(value, null, 2) ?? 'null').replaceAll('\n', `\n${indent}`)
   }
@@ -40,6 +45,22 @@ export function* jsonSteps(value: unknown, indent = '', depth = 0): Steps<string
   }
   if (pieces.length === 0) return isList ? '[]' : '{}'
   return `${isList ? '[' : '{'}${pieces.join('')}\n${indent}${isList ? ']' : '}'}`
+}
+
+function* textSteps(text: string): Steps<string> {
+  const pieces: string[] = []
+  for (let at = 0, end = 0; at < text.length; at = end) {
+    end = Math.min(text.length, at + SLICE)
+    // Half of a surrogate pair would be written as an escape.
+    while (end < text.length && isHighSurrogate(text.charCodeAt(end - 1))) end++
+    pieces.push(JSON.stringify(text.slice(at, end)).slice(1, -1))
+    yield
+  }
+  return `"${pieces.join('')}"`
+}
+
+function isHighSurrogate(code: number): boolean {
+  return code >= 0xd800 && code < 0xdc00
 }
 
 function* named(entries: Iterable<unknown>): Iterable<[string, unknown]> {

@@ -19,6 +19,18 @@ test('it writes what JSON.stringify writes', () => {
   )
 })
 
+test('a long text is written in slices, and no character is cut', () => {
+  const texts = fc
+    .array(fc.constantFrom('a', '\n', '"', 'ż', '😀', '\ud83d', '\ude00'), { minLength: 1, maxLength: 20 })
+    .map((piece) => piece.join('').repeat(20_000 / piece.length))
+  fc.assert(
+    fc.property(texts, (text) => {
+      expect(jsonText({ text })).toBe(JSON.stringify({ text }, null, 2))
+    }),
+    { numRuns: 30 },
+  )
+})
+
 test('an iterator is a list whose entries are made as they are written', () => {
   expect(jsonText({ routes: [1, 2].values().map((n) => ({ n })) })).toBe(
     JSON.stringify({ routes: [{ n: 1 }, { n: 2 }] }, null, 2),

@@ -5,7 +5,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import Koa, { type Next } from 'koa'
 import Router from 'koa-router'
 import { checkHost, checkOrigin, checkScope } from '../access/security.ts'
-import { type AdminContext, type AdminParts, type AdminState, answerJson, clientAddressOf } from '../context.ts'
+import { type AdminContext, type AdminParts, type AdminState, answerLarge, clientAddressOf } from '../context.ts'
 import { AdminProblem, nextRequestId } from '../http/problem.ts'
 import { addCache } from './cache.ts'
 import { addComparisons } from './comparisons.ts'
@@ -94,7 +94,8 @@ async function answerErrors(ctx: AdminContext, next: Next, parts: AdminParts): P
     audit(problem, ctx, parts)
     ctx.status = problem.status
     ctx.set({ ...problem.extras.fields })
-    answerJson(ctx, problem.document(ctx.state.requestId), 'application/problem+json')
+    // A difference of two tables is a level deeper than elsewhere.
+    await answerLarge(ctx, problem.document(ctx.state.requestId), 'application/problem+json', 1)
   }
 }
 

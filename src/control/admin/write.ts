@@ -2,7 +2,7 @@
  * Shared by all writes of the admin API: preconditions, audit log and errors.
  */
 
-import { tableChanges } from '../../rules/language/changes.ts'
+import { changesSteps } from '../../rules/language/changes.ts'
 import type { Table } from '../../rules/table/table.ts'
 import { andMore, didYouMean, nameHint } from '../../rules/values/problem.ts'
 import type { Revision } from '../../state/live-table.ts'
@@ -137,7 +137,7 @@ async function answerDryRun(ctx: AdminContext, parts: AdminParts, outcome: Would
     dryRun: true,
     revision: before.number,
     changed,
-    changes: tableChanges(before.table, proposal.table),
+    changes: await inTurns(changesSteps(before.table, proposal.table)),
     diff: await diffApart(before.text, proposal.text),
     ...listed({ warnings, more: unlisted }),
     ...more,

@@ -1,13 +1,14 @@
 /**
  * Puts a table in force: here and in the processes that serve, in all of them or in none.
  */
-import { type TableChange, tableChanges } from '../../rules/language/changes.ts'
+import { changesSteps, type TableChange } from '../../rules/language/changes.ts'
 import type { Problems } from '../../rules/language/text.ts'
 import type { CookieKeySource } from '../../state/cookie-key-source.ts'
 import { http2FlawsOf } from '../../state/http2-support.ts'
 import { etagOf, type LiveTable } from '../../state/live-table.ts'
 import type { TlsMaterial } from '../../state/tls/material.ts'
 import type { Authorship } from '../control-log.ts'
+import { inTurns } from '../turns.ts'
 import { placeApart } from './apart.ts'
 import type { Proposal } from './edit-outcome.ts'
 import type { Followers } from './followers.ts'
@@ -107,7 +108,7 @@ export class Activation {
     }
     reader.inForce(text, facts)
     // The audit line of an edit by the API has its changes.
-    const changes = read !== null ? tableChanges(before.table, table) : null
+    const changes = read !== null ? await inTurns(changesSteps(before.table, table)) : null
     reports.inForce(live.current, by, proposal.move.kind === 'numbers' ? [] : facts.warnings, changes)
     return { ok: true, changes: changes ?? [] }
   }

@@ -43,8 +43,9 @@ export type Edited =
   | { readonly ok: false; readonly message: string }
 
 /** The difference between two texts; `changes` is null if one of them is invalid. */
-export interface Difference {
-  readonly changes: ReturnType<typeof tableChanges> | null
+export interface PackedDifference {
+  /** Lists of changes as JSON. */
+  readonly changes: readonly string[] | null
   /** In unified format. */
   readonly diff: string
 }
@@ -81,10 +82,10 @@ export const JOBS = {
     }
   },
 
-  compare(before: string, after: string): Difference {
+  compare(before: string, after: string): PackedDifference {
     const [old, now] = [before, after].map((text) => checkText(text, 'routes.yaml'))
     const changes = old?.ok && now?.ok ? tableChanges(compileTable(old.document), compileTable(now.document)) : null
-    return { changes, diff: diffText(before, after) }
+    return { changes: changes && pieces(changes), diff: diffText(before, after) }
   },
 
   /** @param findings as JSON: their hints must be strings */

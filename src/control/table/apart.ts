@@ -3,13 +3,14 @@
  * data is returned; the table is compiled from it in small steps.
  */
 import { Worker } from 'node:worker_threads'
+import type { TableChange } from '../../rules/language/changes.ts'
 import type { TableEdit } from '../../rules/language/edit.ts'
 import type { Problem, ReadTable, TextFacts } from '../../rules/language/text.ts'
 import type { RouteDocument } from '../../rules/table/schema.ts'
 import type { Table } from '../../rules/table/table.ts'
 import type { Finding } from '../../rules/values/problem.ts'
 import { inTurns } from '../turns.ts'
-import { type Checked, type Difference, type Followed, JOBS, type PackedDocument, tableSteps } from './apart-jobs.ts'
+import { type Checked, type Followed, JOBS, type PackedDocument, tableSteps } from './apart-jobs.ts'
 
 /** A job. */
 export interface Order {
@@ -123,12 +124,21 @@ export function placeApart(findings: readonly Finding[], text: string, fileName:
   return apart('place', text, JSON.stringify(findings), fileName)
 }
 
+/** The difference between two texts. */
+export interface Difference {
+  /** To be read once: they are unpacked as they are read. Null if one of the texts is invalid. */
+  readonly changes: Iterable<TableChange> | null
+  /** In unified format. */
+  readonly diff: string
+}
+
 /**
  * Compares two texts.
  * @throws {Error} if it takes too much time or memory
  */
-export function compareApart(before: string, after: string): Promise<Difference> {
-  return apart('compare', before, after)
+export async function compareApart(before: string, after: string): Promise<Difference> {
+  const { changes, diff } = await apart('compare', before, after)
+  return { changes: changes && changes.values().flatMap((piece) => JSON.parse(piece) as TableChange[]), diff }
 }
 
 /**

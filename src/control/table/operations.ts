@@ -5,7 +5,7 @@
  * changes on disk are loaded before an edit, and an invalid file is never overwritten. A large text is edited and parsed while
  * others may edit: if one does, it is done again.
  */
-import { briefly, type TableChange, tableChanges } from '../../rules/language/changes.ts'
+import { briefly, changesSteps, type TableChange } from '../../rules/language/changes.ts'
 import type { Problems, TextFacts } from '../../rules/language/text.ts'
 import type { CookieKeySource } from '../../state/cookie-key-source.ts'
 import { etagOf, type LiveTable, type Revision } from '../../state/live-table.ts'
@@ -13,6 +13,7 @@ import type { Authorship, ControlLog } from '../control-log.ts'
 import { mayEdit } from '../http/preconditions.ts'
 import type { FieldErrors } from '../http/problem.ts'
 import { type Ownership, SOLE_OWNER } from '../ownership.ts'
+import { inTurns } from '../turns.ts'
 import { Activation, type Applied, type Rejected } from './activation.ts'
 import { SMALL } from './apart.ts'
 import { Confirmation } from './confirmation.ts'
@@ -287,7 +288,7 @@ export class Operations {
 
   async #write(before: Revision, proposal: Proposal, terms: EditTerms, overInvalid: boolean): Promise<EditOutcome> {
     const { text } = proposal
-    const changes = tableChanges(before.table, proposal.table)
+    const changes = await inTurns(changesSteps(before.table, proposal.table))
     const made = this.#recordOf(before.number + 1, text, terms, changes, overInvalid)
     const record = this.#file.marked?.(made) ?? made
     const overwritten = overInvalid ? await this.#file.readBytes() : null

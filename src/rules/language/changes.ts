@@ -5,6 +5,7 @@
 import { NO_UPSTREAM, type Route, type Table, type Upstream } from '../table/table.ts'
 import { type Plain, sameValue } from '../values/plain.ts'
 import { replaced } from '../values/replaced.ts'
+import { allOf, type Steps } from '../values/steps.ts'
 import { flowText } from './yaml-print.ts'
 
 /** One thing that is different. */
@@ -62,6 +63,11 @@ export function briefly(changes: readonly TableChange[]): ChangeSummary {
 
 /** What is different in `after`, in the order of the two tables; empty where only comments, order or spacing differ. */
 export function tableChanges(before: Table, after: Table): TableChange[] {
+  return allOf(changesSteps(before, after))
+}
+
+/** As `tableChanges`, an entry at a time. */
+export function* changesSteps(before: Table, after: Table): Steps<TableChange[]> {
   const changes: TableChange[] = []
   const [was, is] = [defaultOf(before), defaultOf(after)]
   if (!sameValue(was, is)) {
@@ -71,9 +77,9 @@ export function tableChanges(before: Table, after: Table): TableChange[] {
   const keys = keyChanges(before.visitor.document, after.visitor.document)
   if (keys.length > 0) changes.push({ what: 'visitor', name: after.visitor.name, change: 'changed', keys })
   const upstreams = replaced([...before.upstreams.values()], [...after.upstreams.values()])
-  changes.push(...thingChanges('upstream', byName(upstreams.gone), byName(upstreams.come)))
+  yield* addChanges(changes, 'upstream', byName(upstreams.gone), byName(upstreams.come))
   const routes = replaced(before.routes, after.routes)
-  changes.push(...thingChanges('route', byName(routes.gone), byName(routes.come)))
+  yield* addChanges(changes, 'route', byName(routes.gone), byName(routes.come))
   return changes
 }
 
@@ -88,13 +94,14 @@ function byName(things: readonly Thing[]): ReadonlyMap<string, object> {
 
 type Thing = Pick<Route, 'id' | 'document'> | Pick<Upstream, 'name' | 'document'>
 
-function thingChanges(
+function* addChanges(
+  changes: TableChange[],
   what: 'route' | 'upstream',
   before: ReadonlyMap<string, object>,
   after: ReadonlyMap<string, object>,
-): TableChange[] {
-  const changes: TableChange[] = []
+): Steps<void> {
   for (const [name, old] of before) {
+    yield
     const now = after.get(name)
     if (now === undefined) changes.push({ what, name, change: 'removed' })
     else {
@@ -103,7 +110,6 @@ function thingChanges(
     }
   }
   for (const name of after.keys()) if (!before.has(name)) changes.push({ what, name, change: 'added' })
-  return changes
 }
 
 function keyChanges(before: object, after: object): KeyChange[] {
