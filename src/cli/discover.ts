@@ -49,7 +49,9 @@ function listText(told: DiscoveredAnswer, all: boolean, io: Io): string {
   const { requests, others, since, problem } = told
   const open = all ? told.endpoints : told.endpoints.filter(({ route }) => route === null)
   const shown = all ? open : open.slice(0, SHOWN)
-  const lines = [`${countText(requests)} requests without a route since ${dayText(since)}\n`]
+  const lines = [
+    `${countText(requests)} ${requests === 1 ? 'request' : 'requests'} without a route since ${dayText(since)}\n`,
+  ]
   if (problem !== null) lines.push(`${printable(problem)}\n`)
   if (shown.length > 0) lines.push(columns(HEADER, shown.map(rowOf), io.colours.out))
   if (open.length > shown.length) lines.push(`and ${open.length - shown.length} more: --all\n`)
