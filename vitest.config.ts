@@ -9,7 +9,7 @@ const LONGEST = [
   ...['deploy/tutorial', 'control/page/browser', 'deploy/twenty-minutes', 'processes/outputs', 'serve/ramp'],
   ...['proxy/caching/redis-order', 'processes/connections', 'serve/evidence-kept', 'proxy/shadow/undisturbed'],
   ...['e2e/soak', 'cli/deploy/rolling', 'deploy/package', 'gtin-service/sync-process', 'cluster/membership'],
-  ...['processes/signals', 'processes/together', 'cluster/servers', 'serve/demo-ramp', 'chaos/chaos'],
+  ...['processes/signals', 'processes/together', 'cluster/servers', 'cluster/acme', 'serve/demo-ramp', 'chaos/chaos'],
   ...['serve/control-plane', 'cli/command-line', 'proxy/tracing', 'serve/large-table', 'e2e/main-job', 'e2e/demo'],
 ]
 

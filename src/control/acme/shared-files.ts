@@ -38,10 +38,16 @@ const told = z.object({
   ]),
 })
 
+/** What it needs of the cluster. */
+interface OfCluster extends Pick<Cluster, 'name' | 'instance' | 'store'> {
+  readonly members: Pick<Cluster['members'], 'whereInForce' | 'tell'>
+  acme: Cluster['acme']
+}
+
 /** The files of a cluster with a secret. */
 export class SharedFiles implements AcmeFiles {
   readonly name: string
-  readonly #cluster: Cluster
+  readonly #cluster: OfCluster
   readonly #folder: FolderFiles
   readonly #log: ControlLog
   #held: HeldLease | null = null
@@ -59,7 +65,7 @@ export class SharedFiles implements AcmeFiles {
   #unlisten: () => void = () => {}
   problem: string | null = null
 
-  constructor(cluster: Cluster, folder: FolderFiles, log: ControlLog) {
+  constructor(cluster: OfCluster, folder: FolderFiles, log: ControlLog) {
     this.name = `cluster ${cluster.name}`
     this.#cluster = cluster
     this.#folder = folder
