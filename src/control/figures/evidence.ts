@@ -14,7 +14,7 @@ import {
   Tally,
   type TallyBounds,
 } from '../../state/evidence/tally.ts'
-import { HOUR_MS, hourOf, type StateStore } from '../../state/store/store.ts'
+import { HOUR_MS, hourOf, type StateStore, type Sum } from '../../state/store/store.ts'
 import { type Basis, basisOf, showsTooMuch, stillHolds } from './basis.ts'
 import { COUNTS, readEvidence, recordsOf, SAMPLES, sampleRecords, sumsOf } from './kept-evidence.ts'
 import { Stored } from './stored.ts'
@@ -68,6 +68,8 @@ export class Evidence extends Stored {
   readonly #counted = new Tally()
   /** By hour, the oldest first: what was counted and is not stored. */
   #unsaved = new Map<number, Tally>()
+  /** What is stored of hours to which nobody adds any more, and the hour in which it was read. */
+  #settled: { readonly hour: number; readonly sums: readonly Sum[] } | null = null
   /** What is being added to the store, or was when that failed. */
   #underWay: { readonly id: string; readonly at: number; readonly routes: readonly RouteEvidence[] } | null = null
   #unsavedSamples: Sample[] = []
@@ -130,7 +132,7 @@ export class Evidence extends Stored {
     const store = this.stored
     if (store !== null) {
       const [sums, records] = await Promise.all([
-        store.totals(COUNTS.space, hour, route),
+        store.totals(COUNTS.space, { sinceHour: hour, group: route }),
         store.list(COUNTS.space),
       ]).catch((error: Error) => {
         this.failed(error)
@@ -179,6 +181,18 @@ export class Evidence extends Stored {
     this.#unsavedSamples = this.#unsavedSamples.filter((sample) => !samples.includes(sample))
   }
 
+  /** What is stored. Hours to which nobody adds any more are read once an hour: in a cluster others add to the newest ones all the time. */
+  async #sumsIn(store: StateStore): Promise<readonly Sum[]> {
+    const hour = hourOf(this.now())
+    const untilHour = hour - MAX_UNSAVED_HOURS
+    if (this.#settled?.hour !== hour) {
+      const sums = await store.totals(COUNTS.space, { sinceHour: hour - COUNTS.bounds.hours, untilHour })
+      this.#settled = { hour, sums: sums.filter(({ group }) => !this.#forgotten.has(group)) }
+    }
+    const newest = await store.totals(COUNTS.space, { sinceHour: untilHour })
+    return [...this.#settled.sums, ...newest]
+  }
+
   /** Adds what was being added once more: the store may have it, and counts it once. */
   async #addUnderWay(store: StateStore): Promise<void> {
     if (this.#underWay === null) return
@@ -190,9 +204,8 @@ export class Evidence extends Stored {
 
   protected async load(store: StateStore): Promise<void> {
     await this.#addUnderWay(store)
-    const hour = hourOf(this.now())
     const [sums, records, samples] = await Promise.all([
-      store.totals(COUNTS.space, hour - COUNTS.bounds.hours),
+      this.#sumsIn(store),
       store.list(COUNTS.space),
       store.list(SAMPLES.space),
     ])
@@ -238,14 +251,14 @@ export class Evidence extends Stored {
   #judgeStored(id: string, stored: Basis | null): void {
     const followed = this.#followed.get(id)
     if (stored === null || followed === undefined) {
-      this.#forgotten.add(id)
+      this.#forgetCounts(id)
       this.#forgottenSamples.add(id)
       return
     }
     const { route, ignores } = followed
     const basis = basisOf(route, followed.basis ?? stored)
     this.#followed.set(id, { route, basis, ignores })
-    if (!stillHolds(stored, basis)) this.#forgotten.add(id)
+    if (!stillHolds(stored, basis)) this.#forgetCounts(id)
     if (!stillHolds(stored, basis) || showsTooMuch(stored, basis)) this.#forgottenSamples.add(id)
   }
 
@@ -260,8 +273,16 @@ export class Evidence extends Stored {
     this.#known.forget(route)
     this.#counted.forget(route)
     for (const tally of this.#unsaved.values()) tally.forget(route)
-    if (this.hasStore) this.#forgotten.add(route)
+    if (this.hasStore) this.#forgetCounts(route)
     this.#forgetSamples(route)
+  }
+
+  /** Of the store. */
+  #forgetCounts(route: string): void {
+    this.#forgotten.add(route)
+    if (this.#settled === null) return
+    const { hour, sums } = this.#settled
+    this.#settled = { hour, sums: sums.filter(({ group }) => group !== route) }
   }
 
   #forgetSamples(route: string): void {

@@ -15,6 +15,7 @@ import {
   type StateStore,
   type Sum,
   Totals,
+  type TotalsTerms,
   type WriteOutcome,
   type WriteTerms,
 } from '../store/store.ts'
@@ -224,18 +225,18 @@ export class RedisStateStore implements StateStore {
   }
 
   async sums(space: string, sinceHour = 0, group?: string): Promise<readonly Sum[]> {
-    return await Array.fromAsync(this.#allSums(space, sinceHour, group))
+    return await Array.fromAsync(this.#allSums(space, { sinceHour, ...(group === undefined ? {} : { group }) }))
   }
 
-  async totals(space: string, sinceHour = 0, group?: string): Promise<readonly Sum[]> {
+  async totals(space: string, terms: TotalsTerms): Promise<readonly Sum[]> {
     const totals = new Totals()
-    for await (const sum of this.#allSums(space, sinceHour, group)) totals.add(sum)
+    for await (const sum of this.#allSums(space, terms)) totals.add(sum)
     return totals.all
   }
 
   /** One hour after the other, so that others have their turn. */
-  async *#allSums(space: string, sinceHour: number, group: string | undefined): AsyncIterable<Sum> {
-    for (const hour of await this.#hours(space, sinceHour)) {
+  async *#allSums(space: string, { sinceHour, untilHour, group }: TotalsTerms): AsyncIterable<Sum> {
+    for (const hour of await this.#hours(space, sinceHour, untilHour)) {
       const counts = await this.link.run((redis) => redis.hgetall(this.#sums(space, hour)), readHash)
       const found = new Map<string, { group: string; key: string; hour: number; counts: Record<string, number> }>()
       for (const [field, text] of Object.entries(counts)) {
@@ -293,8 +294,9 @@ export class RedisStateStore implements StateStore {
     return this.link.close()
   }
 
-  #hours(space: string, since: number): Promise<readonly number[]> {
-    return this.link.run((redis) => redis.zrangebyscore(this.#key(`hours:${space}`), since, '+inf'), readNumbers)
+  #hours(space: string, since: number, until?: number): Promise<readonly number[]> {
+    const end = until === undefined ? '+inf' : `(${until}`
+    return this.link.run((redis) => redis.zrangebyscore(this.#key(`hours:${space}`), since, end), readNumbers)
   }
 
   #key(name: string): string {

@@ -16,6 +16,7 @@ import {
   type StateRecord,
   type Sum,
   Totals,
+  type TotalsTerms,
   type WriteOutcome,
   type WriteTerms,
 } from './store.ts'
@@ -35,6 +36,9 @@ export interface DatabaseBounds {
 }
 
 export const DATABASE_BOUNDS: DatabaseBounds = { bytes: 64 * 1024 * 1024, messages: 1000, lockedMs: 1000 }
+
+/** No hour is greater. */
+const MAX_HOUR = Number.MAX_SAFE_INTEGER
 
 /** Sums are removed, the oldest hours first, until this part of the bound is in use. */
 const PART_IN_USE = 0.75
@@ -165,20 +169,20 @@ export class StateDatabase {
   }
 
   sums(space: string, sinceHour = 0, group?: string): Sum[] {
-    return this.#told(() => [...this.#sums(space, sinceHour, group)])
+    return this.#told(() => [...this.#sums(space, { sinceHour, ...(group === undefined ? {} : { group }) })])
   }
 
-  totals(space: string, sinceHour = 0, group?: string): Sum[] {
+  totals(space: string, terms: TotalsTerms): Sum[] {
     const totals = new Totals()
     this.#told(() => {
-      for (const sum of this.#sums(space, sinceHour, group)) totals.add(sum)
+      for (const sum of this.#sums(space, terms)) totals.add(sum)
     })
     return totals.all
   }
 
-  *#sums(space: string, sinceHour: number, group: string | undefined): Iterable<Sum> {
-    const what = `SELECT * FROM sums WHERE space = ? AND hour >= ?${group === undefined ? '' : ' AND grp = ?'} ORDER BY hour`
-    const rows = this.#run(what).iterate(space, sinceHour, ...(group === undefined ? [] : [group]))
+  *#sums(space: string, { sinceHour, untilHour = MAX_HOUR, group }: TotalsTerms): Iterable<Sum> {
+    const what = `SELECT * FROM sums WHERE space = ? AND hour >= ? AND hour < ?${group === undefined ? '' : ' AND grp = ?'} ORDER BY hour`
+    const rows = this.#run(what).iterate(space, sinceHour, untilHour, ...(group === undefined ? [] : [group]))
     for (const row of rows) {
       const { hour, grp, key, counts } = row as unknown as SumRow
       yield { group: grp, key, hour, counts: countsOf(counts) }

@@ -15,6 +15,7 @@ import {
   type StateRecord,
   type StateStore,
   type Sum,
+  type TotalsTerms,
   type WriteOutcome,
   type WriteTerms,
 } from './store.ts'
@@ -123,8 +124,8 @@ export class FolderStore implements StateStore {
     return this.#ask('sums', space, sinceHour, group)
   }
 
-  totals(space: string, sinceHour = 0, group?: string): Promise<readonly Sum[]> {
-    return this.#ask('totals', space, sinceHour, group)
+  totals(space: string, terms: TotalsTerms): Promise<readonly Sum[]> {
+    return this.#ask('totals', space, terms)
   }
 
   forget(space: string, group: string): Promise<void> {

@@ -78,6 +78,14 @@ export interface SpaceBounds {
   readonly hours?: number
 }
 
+/** What is added up. */
+export interface TotalsTerms {
+  readonly sinceHour: number
+  /** Up to the hour before; without it, all that there is. */
+  readonly untilHour?: number
+  readonly group?: string
+}
+
 /** The store. All methods reject with a `StateError`. Spaces tell users of the store apart. */
 export interface StateStore {
   /** What it is kept in: a folder, or what the instances of a cluster share. */
@@ -101,7 +109,7 @@ export interface StateStore {
   /** The sums of a space, or of one group of it, from an hour on; the oldest first. */
   sums(space: string, sinceHour?: number, group?: string): Promise<readonly Sum[]>
   /** These sums added up, away from whoever serves: one for each group and key, with the first of its hours. */
-  totals(space: string, sinceHour?: number, group?: string): Promise<readonly Sum[]>
+  totals(space: string, terms: TotalsTerms): Promise<readonly Sum[]>
   /** Removes the sums and records of a group. */
   forget(space: string, group: string): Promise<void>
   /** Takes a lease, or renews one's own. @returns who holds it now, the holder or another one */

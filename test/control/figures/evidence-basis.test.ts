@@ -144,6 +144,50 @@ test.each([
   expect(stored()).not.toContain('canary@a.test')
 })
 
+test('of what is stored only the newest hours are read again and again, and what is forgotten does not come back', async () => {
+  const path = mkdtempSync(join(tmpdir(), 'banyan-basis-'))
+  const store = new FolderStore(path, () => null)
+  left.push(async () => {
+    await store.close()
+    rmSync(path, { recursive: true })
+  })
+  const evidence = new Evidence()
+  evidence.follow(routesOf(routeOf(STRICT)))
+  evidence.keepIn(store)
+  evidence.add(told(Date.now()))
+  await evidence.save()
+  const sum = { group: 'a', key: '', counts: { comparisons: 10, matches: 10 } }
+  const reading = async (): Promise<number | undefined> => {
+    evidence.reload()
+    await evidence.save()
+    return evidence.of('a')?.comparisons
+  }
+  const hour = Math.floor(Date.now() / 3_600_000)
+  await store.add('evidence', [
+    { ...sum, hour: hour - 600 },
+    { ...sum, hour: hour - 800 },
+  ])
+  expect(await reading()).toBe(3)
+  let nowMs = Date.now() + 3_600_000
+  const later = new Evidence(() => nowMs)
+  later.follow(routesOf(routeOf(STRICT)))
+  later.keepIn(store)
+  await later.ready()
+  expect(later.of('a')?.comparisons).toBe(13)
+  // Another instance, in one of the newest hours.
+  await store.add('evidence', [{ ...sum, hour: hour - 3 }])
+  later.reload()
+  await later.save()
+  expect(later.of('a')?.comparisons).toBe(23)
+  later.follow(routesOf(routeOf(STRICT, '/b/:id')))
+  nowMs += 1
+  later.add(told(nowMs))
+  await later.tick()
+  later.reload()
+  await later.save()
+  expect(later.of('a')?.comparisons).toBe(3)
+})
+
 test('what a store has added, though it said that it could not, counts once', async () => {
   const path = mkdtempSync(join(tmpdir(), 'banyan-basis-'))
   const store = new FolderStore(path, () => null)

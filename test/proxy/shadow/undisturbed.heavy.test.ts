@@ -31,9 +31,9 @@ const comparisons = async (banyan: Banyan): Promise<any> =>
 
 /** Sums of what has become of copies. */
 async function ended(banyan: Banyan): Promise<number> {
-  const { comparisons: compared, errors, skipped } = await comparisons(banyan)
+  const { comparisons: compared, partial, errors, skipped } = await comparisons(banyan)
   const sum = (counts: Record<string, number>): number => Object.values(counts).reduce((all, count) => all + count, 0)
-  return compared + sum(errors) + sum(skipped)
+  return compared + partial + sum(errors) + sum(skipped)
 }
 
 async function residentMiB(banyan: Banyan): Promise<number> {
