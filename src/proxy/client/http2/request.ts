@@ -89,13 +89,10 @@ export class Http2Request implements AnswerOwner, ClientRequest, Held {
     ;(stream as Carrier)[REQUEST] = this
     // Each listener costs an event of its own in node:http2.
     stream.on('error', ignore)
-    stream.on('close', onClose)
-    if (complete) {
-      // Else it is dumped behind the answer, in more steps.
-      stream.resume()
-      return
-    }
+    // It may not be closed for long: the reset waits for a client that reads nothing.
     stream.on('aborted', onAborted)
+    stream.on('close', onClose)
+    if (complete) return
     stream.on('end', onEnd)
     stream.on('trailers', onTrailers as (this: ServerHttp2Stream) => void)
   }
