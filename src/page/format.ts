@@ -2,10 +2,10 @@
  * Numbers and times for people.
  */
 
-/** A share in percent, such as `0.04 %`. @param percent 0 to 100, or null where nothing is known */
+/** A share in percent, such as `0.04 %`, to four decimals, as tables have them. @param percent 0 to 100, or null where nothing is known */
 export function percentText(percent: number | null | undefined): string {
   if (percent === null || percent === undefined) return '–'
-  return `${short(percent)} %`
+  return `${percent > 0 && percent < 0.001 ? Math.max(0.0001, Number(percent.toFixed(4))) : short(percent)} %`
 }
 
 /** @param ratio 0 to 1 */

@@ -25,6 +25,15 @@ interface Chart {
   readonly max?: number
 }
 
+/** What is used of a chart of the library. */
+interface Plotted {
+  readonly data: AlignedData
+  readonly cursor: { readonly left?: number }
+  setData(data: AlignedData): void
+  setLegend(at: { idx: number }): void
+  destroy(): void
+}
+
 const HEIGHT = 160
 /** Between two marks of the axis of time: a second at least, since that is what its text shows. */
 const TIME_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200].concat(
@@ -40,7 +49,7 @@ const isDark = matchMedia('(prefers-color-scheme: dark)')
 /** A chart with one axis; drawn again as its data grow. */
 export function Curves({ label, series, data, unit, max }: Chart) {
   const place = useRef<HTMLDivElement>(null)
-  const plot = useRef<{ setData(data: AlignedData): void; destroy(): void } | null>(null)
+  const plot = useRef<Plotted | null>(null)
   const latest = useRef(data)
   latest.current = data
   useEffect(() => {
@@ -56,6 +65,7 @@ export function Curves({ label, series, data, unit, max }: Chart) {
         const stepped = Plot.paths.stepped?.({ align: 1 })
         const made = new Plot(optionsOf(element.clientWidth), latest.current as unknown as AlignedData, element)
         plot.current = made
+        tellLast(made)
         resized = new ResizeObserver(() => made.setSize({ width: element.clientWidth, height: HEIGHT }))
         resized.observe(element)
 
@@ -73,11 +83,12 @@ export function Curves({ label, series, data, unit, max }: Chart) {
               {
                 ...axis,
                 space: 70,
-                size: 30,
+                size: 34,
+                gap: 9,
                 incrs: TIME_STEPS,
                 values: (_, times, __, ___, step) => times.map((time) => tickText(time, step)),
               },
-              { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => `${tick} ${unit}`) },
+              { ...axis, size: widthOf, values: (_, ticks) => ticks.map((tick) => `${tick} ${unit}`) },
             ],
             scales: { y: { range: (_, __, most) => [0, max ?? ((most ?? 0) > 0 ? most * 1.1 : 1)] } },
             series: [
@@ -114,8 +125,21 @@ export function Curves({ label, series, data, unit, max }: Chart) {
       plot.current = null
     }
   }, [series.map((one) => one.label).join()])
-  useEffect(() => plot.current?.setData(data as unknown as AlignedData), [data])
+  useEffect(() => {
+    plot.current?.setData(data as unknown as AlignedData)
+    if (plot.current !== null) tellLast(plot.current)
+  }, [data])
   return html`<figure class="chart"><figcaption>${label}</figcaption><div ref=${place} role="img" aria-label=${`${label}${spanText(data[0] ?? [])}`}></div></figure>`
+}
+
+/** The legend has the newest values where nobody points at others. */
+function tellLast({ data, cursor, setLegend }: Plotted): void {
+  if ((cursor.left ?? -1) < 0) setLegend({ idx: data[0].length - 1 })
+}
+
+/** Of the axis of values, in pixels. */
+function widthOf(_: unknown, texts: readonly string[] | null): number {
+  return 20 + 7 * Math.max(4, ...(texts ?? []).map(({ length }) => length))
 }
 
 function addStyles(): void {

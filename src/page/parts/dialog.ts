@@ -98,9 +98,12 @@ function Preview({ preview }: { preview: DryRunAnswer | null }) {
 
 /** A difference in unified format. */
 export function Diff({ text }: { text: string }) {
-  const lines = text.split('\n').map((line) => {
-    const kind = line.startsWith('+') ? 'added' : line.startsWith('-') ? 'removed' : line.startsWith('@') ? 'dim' : ''
-    return html`<span class=${kind}>${line}${'\n'}</span>`
-  })
+  const lines = text
+    .trimEnd()
+    .split('\n')
+    .map((line) => {
+      const kind = line.startsWith('+') ? 'added' : line.startsWith('-') ? 'removed' : line.startsWith('@') ? 'dim' : ''
+      return html`<span class=${kind}>${line}${'\n'}</span>`
+    })
   return html`<pre class="diff" tabindex="0">${lines}</pre>`
 }

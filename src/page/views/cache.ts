@@ -11,11 +11,18 @@ import type { Ask } from '../parts/dialog.ts'
 import { purgedText } from '../parts/purged.ts'
 
 const EVERY_MS = 2_000
-const KINDS = ['url', 'prefix', 'tag', 'upstream', 'route'] as const
+/** What can be purged, with an example of each. */
+const KINDS = {
+  url: '/stores/3/prices',
+  prefix: 'https://shop.test/stores/',
+  tag: 'prices',
+  upstream: 'legacy',
+  route: 'prices',
+} as const
 
 export function Cache({ ask }: { ask: Ask }) {
   const { body, error, again } = useResource<CacheAnswer>('/cache', EVERY_MS)
-  const [kind, setKind] = useState<string>('url')
+  const [kind, setKind] = useState<keyof typeof KINDS>('url')
   const [value, setValue] = useState('')
   const [told, setTold] = useState('')
   const purge = (what: object, words: string): void =>
@@ -46,8 +53,8 @@ export function Cache({ ask }: { ask: Ask }) {
             event.preventDefault()
             purge({ [kind]: value }, `${kind} ${value}`)
           }}>
-            <label>By <select value=${kind} onChange=${(event: Event) => setKind((event.target as HTMLSelectElement).value)}>${KINDS.map((one) => html`<option>${one}</option>`)}</select></label>
-            <label>Value <input required value=${value} onInput=${(event: Event) => setValue((event.target as HTMLInputElement).value)} /></label>
+            <label>By <select value=${kind} onChange=${(event: Event) => setKind((event.target as HTMLSelectElement).value as keyof typeof KINDS)}>${Object.keys(KINDS).map((one) => html`<option value=${one}>${one === 'url' ? 'URL' : one}</option>`)}</select></label>
+            <label>Value <input required placeholder=${KINDS[kind]} value=${value} onInput=${(event: Event) => setValue((event.target as HTMLInputElement).value)} /></label>
             <button class="grave">Purge…</button>
             <button type="button" class="grave" onClick=${() => purge({ everything: true }, 'everything')}>Everything…</button>
           </form><p role="status">${told}</p></section>

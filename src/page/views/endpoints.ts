@@ -55,7 +55,7 @@ export function Endpoints({ ask }: { ask: Ask }) {
         ${
           body.endpoints.length === 0
             ? html`<p class="dim">The application has answered no request without a route yet.</p>`
-            : html`<${DataTable} label="Endpoints" titles=${['Endpoint', 'Requests', 'Share', '5xx', 'Mean', 'Last', 'Callers', '']}
+            : html`<section class="card" aria-label="Endpoints"><${DataTable} label="Endpoints" titles=${['Endpoint', 'Requests', 'Share', '5xx', 'Mean', 'Last', 'Callers', '']}
           rows=${body.endpoints.slice(0, SHOWN).map((one) => ({
             key: one.id,
             cells: [
@@ -72,7 +72,7 @@ export function Endpoints({ ask }: { ask: Ask }) {
               one.route ??
                 html`<button type="button" disabled=${target === null} onClick=${() => add(one)}>Add route…<span class="hidden"> ${one.path}</span></button>`,
             ],
-          }))} />`
+          }))} /></section>`
         }
         ${body.endpoints.length > SHOWN && html`<p class="dim">and ${countText(body.endpoints.length - SHOWN)} more: banyan discover lists all</p>`}`
       }

@@ -26,7 +26,8 @@ interface Explained {
     readonly side: string
     readonly upstream: string
     readonly method: string
-    readonly target: string
+    /** Null where the path could be misread. */
+    readonly target: string | null
     readonly headers: readonly (readonly [string, string])[]
   }[]
   readonly server?: string | null
@@ -104,7 +105,7 @@ function Answer({ said: { decision, server, cache, candidates, otherRoutes, sent
       ${cache != null && html`<dt>Cache</dt><dd>${cache.verdict}${cache.why !== null && `: ${cache.why}`}</dd>`}
       ${
         goes !== undefined &&
-        html`<dt>Is sent</dt><dd><code>${goes.method} ${goes.target}</code>
+        html`<dt>Is sent</dt><dd>${goes.target === null ? 'nothing: its path could be misread, and gets 400' : html`<code>${goes.method} ${goes.target}</code>`}
         <details><summary>${goes.headers.length} header fields</summary><pre tabindex="0">${goes.headers.map(([name, value]) => `${name}: ${value}\n`)}</pre></details></dd>`
       }
       ${others.length > 0 && html`<dt>Not by</dt><dd><ul class="plain">${others.slice(0, SHOWN).map(({ routeId: id, matched, lost }) => html`<li><strong>${id}</strong>: ${matched ? 'another route takes precedence' : lost.join('; ')}</li>`)}</ul>${more > 0 && html`<span class="dim">and ${more} more</span>`}</dd>`}

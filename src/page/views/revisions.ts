@@ -12,7 +12,7 @@ import { type Ask, Diff } from '../parts/dialog.ts'
 import { DataTable, type TableRow } from '../parts/table.ts'
 
 export function Revisions({ ask }: { ask: Ask }) {
-  return html`<main id="main" tabindex="-1"><h1>Revisions</h1><${RevisionList} ask=${ask} /></main>`
+  return html`<main id="main" tabindex="-1"><h1>Revisions</h1><section class="card" aria-label="All revisions"><${RevisionList} ask=${ask} /></section></main>`
 }
 
 /** @param props.route only those that changed this route; all without it */
@@ -24,6 +24,7 @@ export function RevisionList({ route, ask }: { route?: string; ask: Ask }) {
   const shown =
     route === undefined ? body.revisions : body.revisions.filter(({ summary }) => summary?.changes.some(isOf(route)))
   return html`
+    ${shown.length === 0 && html`<p class="dim">No revision that is stored has changed it.</p>`}
     ${body.problem !== null && html`<p class="problem">${body.problem}</p>`}
     <${DataTable} label="Revisions" titles=${['Revision', 'When', 'Who', 'What and why', '']}
       rows=${shown.map((one): TableRow => {

@@ -49,7 +49,7 @@ export function Servers({ ask }: { ask: Ask }) {
                 key: `${server.id} ${server.url}`,
                 cells: [
                   html`${server.id}${server.leased && html` <span class="mark">lease</span>`}`,
-                  html`<span class=${server.state === 'up' ? 'good' : 'bad'}>${server.state}${server.health?.healthy === false && html` <small>${server.health.last?.detail}</small>`}</span>`,
+                  html`<span class=${server.state === 'up' ? 'good' : isDrained(server) ? 'old' : 'bad'}>${server.state}${server.health?.healthy === false && html` <small>${server.health.last?.detail}</small>`}</span>`,
                   server.weight,
                   server.connections.active,
                   countText(server.exchanges),

@@ -536,8 +536,10 @@ test('a proxy that goes away is missed, and seen again when it is back', async (
   await page.getByText('20 %').waitFor(PATIENCE)
 })
 
+const LONG = `a-route-${'whose-id-is-long-'.repeat(5)}`.slice(0, 63).replace(/-$/, '')
 const VIEWS = [
   '/',
+  `/routes/${LONG}`,
   '/routes/lookup',
   '/routes/list',
   '/progress',
@@ -553,7 +555,8 @@ test.each<[string, BrowserContextOptions]>([
   ['dark', { colorScheme: 'dark' }],
   ['on a telephone', { viewport: TELEPHONE }],
 ])('axe finds nothing in any view, and nothing is wider than the screen: %s', async (_, options) => {
-  const banyan = await started()
+  const path = '/api/v1/customers/:customerId/addresses/:addressId/validation-results'
+  const banyan = await started(`${ROUTES}  - { id: ${LONG}, match: { path: ${path} }, to: new }\n`)
   await asks(banyan, '/lookup/1', 10)
   await asks(banyan, '/elsewhere', 3)
   // Its own style sheets are what the policy of the page is there to refuse.
