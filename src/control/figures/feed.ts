@@ -5,9 +5,9 @@
 
 import { Readable } from 'node:stream'
 import type { LiveFigures, LiveRamp, LiveRow } from '../../answers/live.ts'
-import type { Route } from '../../rules/table/table.ts'
+import { type Route, routeWith } from '../../rules/table/table.ts'
 import type { Steps } from '../../rules/values/steps.ts'
-import type { Measurements } from '../../state/figures/measurements.ts'
+import { Measurements } from '../../state/figures/measurements.ts'
 import type { LiveTable, Revision } from '../../state/live-table.ts'
 import { inTurns } from '../turns.ts'
 import { lastMinute, type RouteWindow } from './live.ts'
@@ -23,6 +23,9 @@ export interface FeedParts {
   now(): number
 }
 
+/** The figures of a route without requests. */
+const IDLE = JSON.stringify(shortOf(lastMinute(new Measurements(0), null, 0)))
+
 /** How often there is a line. */
 const EVERY_MS = 1_000
 /** Each of them costs memory for what it has not taken yet. */
@@ -34,8 +37,8 @@ class Watcher extends Readable {
   revision = 0
   /** It has taken all that was pushed. */
   #isReady = true
-  /** What it has of each route, as JSON. */
-  readonly has = new Map<string, string>()
+  /** What it has of each route that has figures, as JSON. */
+  has: ReadonlyMap<string, string> = new Map()
 
   get isReady(): boolean {
     return this.#isReady && !this.destroyed
@@ -108,53 +111,57 @@ export class Feed {
     }
   }
 
-  *#figures(measurements: Measurements, { table }: Revision): Steps<ReadonlyMap<string | null, string>> {
+  *#figures(measurements: Measurements, { table }: Revision): Steps<Look> {
     const nowMs = this.#parts.now()
-    const all = new Map<string | null, string>()
-    all.set(null, JSON.stringify(shortOf(lastMinute(measurements, null, nowMs))))
+    const unclaimed = JSON.stringify(shortOf(lastMinute(measurements, null, nowMs)))
     // Most routes of a large table have had no request, and look the same.
-    const counted = new Set(measurements.routeIds())
     const ramps = this.#parts.ramps()
-    let idle: string | null = null
-    for (const route of table.routes) {
-      const ramp = ramps.get(route.id) ?? null
-      if (ramp === null && idle !== null && !counted.has(route.id)) {
-        all.set(route.id, idle)
-        continue
-      }
-      const short = shortOf(lastMinute(measurements, route, nowMs))
-      const text = JSON.stringify(ramp === null ? short : { ...short, ramp })
-      if (ramp === null && !counted.has(route.id)) idle = text
-      all.set(route.id, text)
+    const routes = new Map<string, string>()
+    for (const id of new Set([...ramps.keys(), ...measurements.routeIds()])) {
       yield
+      const route = id === null ? null : routeWith(table, id)
+      if (route === null) continue
+      const short = shortOf(lastMinute(measurements, route, nowMs))
+      const ramp = ramps.get(route.id)
+      routes.set(route.id, JSON.stringify(ramp === undefined ? short : { ...short, ramp }))
     }
-    return all
+    return { unclaimed, routes }
   }
 
-  *#lineFor(watcher: Watcher, revision: Revision, all: ReadonlyMap<string | null, string>): Steps<string> {
+  *#lineFor(watcher: Watcher, revision: Revision, { unclaimed, routes: all }: Look): Steps<string> {
     const { number, table } = revision
+    const { has } = watcher
     const isNew = watcher.revision !== number
-    if (isNew) watcher.has.clear()
     watcher.revision = number
     const routes: string[] = []
-    for (const [id, text] of all) {
-      if (id === null || watcher.has.get(id) === text) continue
-      watcher.has.set(id, text)
-      routes.push(`${JSON.stringify(id)}:${text}`)
-      yield
-    }
     const head: string[] = []
+    const tell = (id: string, text: string): void => void routes.push(`${JSON.stringify(id)}:${text}`)
     if (isNew) {
       for (const route of table.routes) {
         head.push(JSON.stringify(rowOf(route)))
+        tell(route.id, all.get(route.id) ?? IDLE)
         yield
       }
+    } else {
+      for (const [id, text] of all) {
+        if (has.get(id) !== text) tell(id, text)
+        yield
+      }
+      for (const id of has.keys()) if (!all.has(id)) tell(id, IDLE)
     }
+    watcher.has = all
     const at = JSON.stringify(new Date(this.#parts.now()).toISOString())
     const rows = isNew ? `"table":[${head.join(',')}],` : ''
     const known = `"at":${at},"revision":${number},"default":${JSON.stringify(table.default)}`
-    return `{${known},${rows}"unclaimed":${all.get(null)},"routes":{${routes.join(',')}}}\n`
+    return `{${known},${rows}"unclaimed":${unclaimed},"routes":{${routes.join(',')}}}\n`
   }
+}
+
+/** A look at the figures, which all watchers share. */
+interface Look {
+  readonly unclaimed: string
+  /** Of the routes that have had requests or have a ramp; the others are `IDLE`. */
+  readonly routes: ReadonlyMap<string, string>
 }
 
 /** What a page needs of a route to draw it. */

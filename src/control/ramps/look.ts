@@ -3,7 +3,7 @@
  */
 import { nextAction, type RampGates, type RampPlan } from '../../rules/ramp/plan.ts'
 import { isWithin } from '../../rules/ramp/window.ts'
-import type { Route, Table } from '../../rules/table/table.ts'
+import { type Route, routeWith, type Table } from '../../rules/table/table.ts'
 import type { LiveTable } from '../../state/live-table.ts'
 import type { Planes } from '../figures/planes.ts'
 import type { History } from '../table/history.ts'
@@ -107,6 +107,6 @@ export class RampLook {
   }
 
   #routeOf(id: string): Route | null {
-    return this.#table.routes.find((route) => route.id === id) ?? null
+    return routeWith(this.#table, id)
   }
 }

@@ -13,7 +13,7 @@ import {
   stepReached,
 } from '../../rules/ramp/plan.ts'
 import type { RouteDocument } from '../../rules/table/schema.ts'
-import type { Route, Table } from '../../rules/table/table.ts'
+import { type Route, routeWith, type Table } from '../../rules/table/table.ts'
 import { type Plain, sameValue } from '../../rules/values/plain.ts'
 import type { RampCounts } from '../../state/evidence/ramp-counts.ts'
 import { judgedOf, type RampDelta } from '../../state/evidence/ramp-tally.ts'
@@ -25,7 +25,7 @@ import type { History } from '../table/history.ts'
 import { RampLook } from './look.ts'
 import { nameOf, RAMP_FORMAT, type RampedRoute, type RampRecord } from './record.ts'
 import { fieldsSeen, newRun, type Run } from './run.ts'
-import { mustHave, noRamp, planIn, plansOf, startable } from './start.ts'
+import { mustHave, noRamp, planIn, plannedIn, plansOf, startable } from './start.ts'
 import { RampRefusal, RampSteps, type StepParts, settle, strayOf, withReason } from './steps.ts'
 import { RampStore } from './store.ts'
 import { figuresOf, type RampFigures, type RampView, viewOf } from './views.ts'
@@ -121,13 +121,17 @@ export class Ramps {
     return route === null ? null : viewOf(route, this.#runOf(id), plansOf(this.#table))
   }
 
-  /** All routes with a plan or a ramp. */
+  /** All routes with a plan or a ramp, in the order of the table. */
   views(): RampView[] {
-    const plans = plansOf(this.#table)
-    return this.#table.routes.flatMap((route) => viewOf(route, this.#runOf(route.id), plans) ?? [])
+    const table = this.#table
+    const places = new Set(plannedIn(table).places)
+    for (const { record } of this.#runs.values())
+      for (const { route } of record.routes) places.add(table.places.get(route) ?? -1)
+    const routes = [...places].sort((a, b) => a - b).flatMap((place) => table.routes[place] ?? [])
+    return routes.flatMap((route) => viewOf(route, this.#runOf(route.id), plansOf(table)) ?? [])
   }
 
-  /** All routes with a plan or a ramp, in the order of the table. */
+  /** As `views`. */
   figures(): RampFigures[] {
     return this.views().map((view) => figuresOf(view, this.#steps.doneOf(view.route)))
   }
@@ -384,7 +388,7 @@ export class Ramps {
   }
 
   #routeOf(id: string): Route | null {
-    return this.#table.routes.find((route) => route.id === id) ?? null
+    return routeWith(this.#table, id)
   }
 
   #alone<T>(work: () => Promise<T>): Promise<T> {
@@ -395,8 +399,8 @@ export class Ramps {
 }
 
 /** What a ramp needs of a route. */
-function rampedIn({ routes }: Table, id: string): Plain {
-  const route = routes.find((one) => one.id === id)
-  if (route === undefined) return null
+function rampedIn(table: Table, id: string): Plain {
+  const route = routeWith(table, id)
+  if (route === null) return null
   return { percent: route.percent, noKey: route.document.noKey ?? null, ramp: planIn(route) }
 }

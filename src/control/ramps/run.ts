@@ -4,7 +4,7 @@
 import { type FieldMismatches, type GuardTerms, type GuardVerdict, judgeRamp } from '../../rules/ramp/guard.ts'
 import { percentOf, type RampPlan, stepAfter } from '../../rules/ramp/plan.ts'
 import { missingFor, type RequiredFacts } from '../../rules/ramp/requirement.ts'
-import type { Route, Table } from '../../rules/table/table.ts'
+import { type Route, routeWith, type Table } from '../../rules/table/table.ts'
 import { RampCounts } from '../../state/evidence/ramp-counts.ts'
 import { type Evidence, type PathEvidence, pathsOf } from '../figures/evidence.ts'
 import { MAX_FIELDS, type RampedRoute, type RampRecord } from './record.ts'
@@ -74,7 +74,7 @@ const NO_KEYS = { to: { of: 0, hits: 0 }, rest: { of: 0, hits: 0 }, meanwhile: 0
 
 /** What a plan requires and does not have, for people; null where all is met. */
 export function unmetOf({ routes }: RampRecord, plan: RampPlan, table: Table, evidence: Evidence): string | null {
-  const percents = (id: string): number | null => table.routes.find((route) => route.id === id)?.percent ?? null
+  const percents = (id: string): number | null => routeWith(table, id)?.percent ?? null
   for (const { route } of routes) {
     const facts = {
       comparisons: comparedOf(route, evidence),

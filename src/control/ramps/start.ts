@@ -2,7 +2,7 @@
  * Whether a ramp can be started, with what plan, and for which routes.
  */
 import { isUnderWay, type RampPlan, stepAfter } from '../../rules/ramp/plan.ts'
-import type { Route, Table } from '../../rules/table/table.ts'
+import { type Route, routeWith, type Table } from '../../rules/table/table.ts'
 import { type Plain, sameValue } from '../../rules/values/plain.ts'
 import { nameOf } from './record.ts'
 import { groupOf, type Run } from './run.ts'
@@ -21,12 +21,7 @@ export interface Startable {
  * @param ownPlan the plan of the start; null for that of the table
  * @throws {RampRefusal} if it can't be started now
  */
-export function startable(
-  table: Pick<Table, 'routes'>,
-  id: string,
-  ownPlan: RampPlan | null,
-  runs: readonly Run[],
-): Startable {
+export function startable(table: Table, id: string, ownPlan: RampPlan | null, runs: readonly Run[]): Startable {
   const route = mustHave(table, id)
   const plan = ownPlan ?? plansOf(table).get(route.salt) ?? null
   if (plan === null) throw noRamp(id)
@@ -59,11 +54,31 @@ function checkPlan(one: Route, planned: Route): void {
   )
 }
 
-/** The plans of the table by group: of a group, that of its first route with one. */
-export function plansOf({ routes }: Pick<Table, 'routes'>): ReadonlyMap<string, RampPlan> {
+/** What the table plans. */
+interface Planned {
+  /** By group: of a group, the plan of its first route with one. */
+  readonly plans: ReadonlyMap<string, RampPlan>
+  /** The places of all routes of these groups. */
+  readonly places: readonly number[]
+}
+
+/** By the routes of a table, which ramps are asked for each second. */
+const PLANNED = new WeakMap<readonly Route[], Planned>()
+
+/** What a table plans: looked for once. */
+export function plannedIn({ routes }: Pick<Table, 'routes'>): Planned {
+  const known = PLANNED.get(routes)
+  if (known !== undefined) return known
   const plans = new Map<string, RampPlan>()
   for (const { salt, ramp } of routes) if (ramp !== null && !plans.has(salt)) plans.set(salt, ramp)
-  return plans
+  const places = plans.size === 0 ? [] : routes.flatMap(({ salt }, place) => (plans.has(salt) ? [place] : []))
+  PLANNED.set(routes, { plans, places })
+  return { plans, places }
+}
+
+/** The plans of the table by group. */
+export function plansOf(table: Pick<Table, 'routes'>): ReadonlyMap<string, RampPlan> {
+  return plannedIn(table).plans
 }
 
 /** The ramp as the table has it. */
@@ -72,9 +87,9 @@ export function planIn({ document }: Route): Plain {
 }
 
 /** @throws {RampRefusal} */
-export function mustHave({ routes }: Pick<Table, 'routes'>, id: string): Route {
-  const route = routes.find((one) => one.id === id)
-  if (route === undefined) throw new RampRefusal(`unknown route ${id}`)
+export function mustHave(table: Table, id: string): Route {
+  const route = routeWith(table, id)
+  if (route === null) throw new RampRefusal(`unknown route ${id}`)
   return route
 }
 

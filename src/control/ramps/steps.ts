@@ -2,7 +2,7 @@
  * What a ramp does to its routes: it takes steps, and takes them back. Each is an edit of the table, and is recorded.
  */
 import { percentOf, printStep, type RampStatus, type RampStep } from '../../rules/ramp/plan.ts'
-import type { Route, Table } from '../../rules/table/table.ts'
+import { type Route, routeWith, type Table } from '../../rules/table/table.ts'
 import type { LiveTable } from '../../state/live-table.ts'
 import type { ControlLog } from '../control-log.ts'
 import type { IfMatch } from '../http/preconditions.ts'
@@ -158,7 +158,7 @@ function moveTo(run: Run, step: RampStep): void {
  * A ramp after a restart: an edit that was being made is found in the table, or was not made.
  * @returns false for a start that came to nothing
  */
-export function settle(run: Run, table: Pick<Table, 'routes'>): boolean {
+export function settle(run: Run, table: Table): boolean {
   const { record, counts } = run
   for (const { route, evidence, failedKeys } of record.routes) counts.get(route)?.restore(evidence, failedKeys)
   const { intent } = record
@@ -166,7 +166,7 @@ export function settle(run: Run, table: Pick<Table, 'routes'>): boolean {
   if (intent === null) return true
   const isMade = record.routes.every((one) => {
     const { percent, noKey } = targetOf(intent, one)
-    const found = table.routes.find(({ id }) => id === one.route)
+    const found = routeWith(table, one.route)
     return found?.percent === percent && (found.document.noKey ?? null) === noKey
   })
   if (!isMade) return record.step !== null || record.events.length > 0
@@ -193,10 +193,10 @@ function backText({ routes }: RampRecord): string {
 }
 
 /** What a start or an edit of a person finds: percent of routes that are not where the ramp has left them. */
-export function strayOf({ percent, routes }: RampRecord, table: Pick<Table, 'routes'>): Route | null {
+export function strayOf({ percent, routes }: RampRecord, table: Table): Route | null {
   for (const { route } of routes) {
-    const found = table.routes.find(({ id }) => id === route)
-    if (found !== undefined && found.percent !== percent) return found
+    const found = routeWith(table, route)
+    if (found !== null && found.percent !== percent) return found
   }
   return null
 }

@@ -417,3 +417,8 @@ export interface EjectionSettings {
   /** The longest pause. Default five minutes. */
   readonly maxPauseMs: number
 }
+
+/** The route with an id, or null. */
+export function routeWith({ routes, places }: Pick<Table, 'routes' | 'places'>, id: string): Route | null {
+  return routes[places.get(id) ?? -1] ?? null
+}

@@ -1,8 +1,10 @@
 /**
  * The stream of what moves: a revision is told as it comes, not with the next second.
  */
-import { onTestFinished, test, vi } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
+import type { LiveFigures, LiveRamp } from '../../../src/answers/live.ts'
 import { Feed } from '../../../src/control/figures/feed.ts'
+import { lastMinute } from '../../../src/control/figures/live.ts'
 import { Planes } from '../../../src/control/figures/planes.ts'
 import { readTable } from '../../../src/rules/language/text.ts'
 import type { Table } from '../../../src/rules/table/table.ts'
@@ -42,4 +44,36 @@ test('a revision is told as soon as it is in force, one that comes during a look
   live.apply(tableOf(TABLE), TABLE, 3000)
   live.apply(tableOf(TABLE), TABLE, 3001)
   await until(3)
+})
+
+test('a line tells of the routes that have changed, and of each route what has no requests', async () => {
+  vi.useFakeTimers({ toFake: ['setInterval'] })
+  onTestFinished(() => void vi.useRealTimers())
+  const live = new LiveTable(tableOf(TABLE), TABLE, 1000)
+  const ramps = new Map<string, LiveRamp>()
+  const planes = new Planes()
+  const feed = new Feed({ live, planes, ramps: () => ramps, now: () => 2000 })
+  const stream = feed.watch()
+  if (stream === null) throw new Error('no stream')
+  onTestFinished(() => void stream.destroy())
+  const lines = stream[Symbol.asyncIterator]()
+  const next = async (): Promise<{ routes: Record<string, LiveFigures>; table?: unknown[] }> =>
+    JSON.parse(String((await lines.next()).value))
+  const ids = live.current.table.routes.map(({ id }) => id)
+  const first = await next()
+  expect([Object.keys(first.routes), first.table?.length]).toEqual([ids, ids.length])
+  const idle = first.routes.search
+  const { exchanges, errorRatio } = lastMinute(
+    (await planes.figures()).measurements,
+    live.current.table.routes[1] ?? null,
+    0,
+  )
+  expect(idle).toMatchObject({ exchanges, errorRatio, actualPercent: null, noKeyPercent: null, sides: {} })
+  const ramp: LiveRamp = { status: 'running', step: 5, steps: [5, 50], why: null }
+  ramps.set('search', ramp)
+  vi.advanceTimersByTime(1000)
+  expect(await next()).toMatchObject({ routes: { search: { ...idle, ramp } } })
+  ramps.clear()
+  vi.advanceTimersByTime(1000)
+  expect((await next()).routes).toEqual({ search: idle })
 })
