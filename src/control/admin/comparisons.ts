@@ -29,7 +29,7 @@ export function addComparisons(router: AdminRouter, parts: AdminParts): void {
   router.get('/samples/:id', async (ctx) => {
     const { evidence } = await parts.planes.figures()
     await evidence.ready()
-    const sample = evidence.sample(ctx.params.id as string)
+    const sample = await evidence.sample(ctx.params.id as string)
     if (sample === null) {
       const why = 'samples are few, and the oldest are dropped'
       throw new AdminProblem('no-such-sample', `Unknown sample ${JSON.stringify(ctx.params.id)}: ${why}.`)

@@ -16,7 +16,7 @@ import {
 } from '../../state/evidence/tally.ts'
 import { HOUR_MS, hourOf, type StateStore, type Sum } from '../../state/store/store.ts'
 import { type Basis, basisOf, showsTooMuch, stillHolds } from './basis.ts'
-import { COUNTS, readEvidence, recordsOf, SAMPLES, sampleRecords, sumsOf } from './kept-evidence.ts'
+import { COUNTS, readEvidence, recordOfSample, recordsOf, SAMPLES, sumsOf } from './kept-evidence.ts'
 import { Stored } from './stored.ts'
 
 /** What is found at one path. */
@@ -34,7 +34,7 @@ export interface PathEvidence {
   readonly lastMs: number
   /** The last difference, its values hidden. */
   readonly example: { readonly from: string | null; readonly to: string | null }
-  /** Id of the sample of it, which may be gone. */
+  /** Id of the newest sample that shows it; null where none is kept. */
   readonly sample: string | null
 }
 
@@ -72,7 +72,10 @@ export class Evidence extends Stored {
   #settled: { readonly hour: number; readonly sums: readonly Sum[] } | null = null
   /** What is being added to the store, or was when that failed. */
   #underWay: { readonly id: string; readonly at: number; readonly routes: readonly RouteEvidence[] } | null = null
-  #unsavedSamples: Sample[] = []
+  /** Ids of samples that are not stored. */
+  #unsavedSamples = new Set<string>()
+  /** Those that are stored, and were dropped here. */
+  #droppedSamples: Sample[] = []
   #routes: readonly Route[] = []
   readonly #followed = new Map<string, Followed>()
   /** By route: when it began anew, epoch milliseconds. */
@@ -113,10 +116,10 @@ export class Evidence extends Stored {
       samples: samples.filter(({ route, atMs }) => this.#isCurrent(route, atMs)),
     }
     if (delta.routes.length === 0 && delta.samples.length === 0) return
-    this.#known.add(delta)
-    this.#counted.add(delta)
+    for (const { id } of delta.samples) this.#unsavedSamples.add(id)
+    this.#dropped(this.#known.add(delta))
+    this.#counted.add({ routes: delta.routes, samples: [] })
     this.#addUnsaved(hourOf(this.now()), delta.routes)
-    this.#unsavedSamples = [...this.#unsavedSamples, ...delta.samples].slice(-SAMPLES.bounds.records)
   }
 
   /** Without the paths that are ignored by now. */
@@ -131,16 +134,19 @@ export class Evidence extends Stored {
     await this.ready()
     const store = this.stored
     if (store !== null) {
-      const [sums, records] = await Promise.all([
+      const [sums, records, samples] = await Promise.all([
         store.totals(COUNTS.space, { sinceHour: hour, group: route }),
         store.list(COUNTS.space),
+        store.list(SAMPLES.space),
       ]).catch((error: Error) => {
         this.failed(error)
-        return [[], []]
+        return [[], [], []]
       })
-      tally.add(readEvidence(sums, records, []).delta)
+      const ofRoute = samples.filter(({ group }) => group === route)
+      tally.add(readEvidence(sums, records, ofRoute).delta)
     } else if (this.#underWay !== null && this.#underWay.at >= hour) tally.add({ ...this.#underWay, samples: [] })
     for (const [at, counted] of this.#unsaved) if (at >= hour) tally.add({ routes: [...counted.all()], samples: [] })
+    tally.add({ routes: [], samples: this.#known.samplesOf(route).reverse() })
     return this.#shown(tally.get(route))
   }
 
@@ -154,15 +160,23 @@ export class Evidence extends Stored {
     return this.#known.samplesOf(route)
   }
 
-  sample(id: string): Sample | null {
-    return this.#known.sample(id)
+  /** Also one that another instance has stored since this one read the store. */
+  async sample(id: string): Promise<Sample | null> {
+    const known = this.#known.sample(id)
+    if (known !== null || this.stored === null) return known
+    const records = await this.stored.list(SAMPLES.space).catch((error: Error) => {
+      this.failed(error)
+      return []
+    })
+    const found = records.filter(({ key }) => key === id)
+    return readEvidence([], [], found).delta.samples.find(({ route }) => this.#followed.has(route)) ?? null
   }
 
   /** Stores what is not stored yet, if there is anything. */
   override tick(): Promise<void> {
     const forgotten = this.#forgotten.size + this.#forgottenSamples.size
-    const isSaved =
-      this.#unsaved.size === 0 && this.#underWay === null && this.#unsavedSamples.length === 0 && forgotten === 0
+    const samples = this.#unsavedSamples.size + this.#droppedSamples.length
+    const isSaved = this.#unsaved.size === 0 && this.#underWay === null && samples === 0 && forgotten === 0
     return isSaved ? Promise.resolve() : this.save()
   }
 
@@ -175,10 +189,33 @@ export class Evidence extends Stored {
       this.#underWay = { id: randomUUID(), at, routes: [...tally.all()] }
       await this.#addUnderWay(store)
     }
-    const samples = this.#unsavedSamples
-    if (samples.length === 0) return
-    await store.add(SAMPLES.space, [], sampleRecords(samples), SAMPLES.bounds)
-    this.#unsavedSamples = this.#unsavedSamples.filter((sample) => !samples.includes(sample))
+    await this.#writeSamples(store)
+  }
+
+  /** What is stored of samples becomes what is known of them. */
+  async #writeSamples(store: StateStore): Promise<void> {
+    const [unsaved, dropped] = [this.#unsavedSamples, this.#droppedSamples]
+    const samples = this.#known.samples().filter(({ id }) => unsaved.has(id))
+    if (samples.length + dropped.length === 0) return
+    this.#unsavedSamples = new Set()
+    this.#droppedSamples = []
+    const changed = [
+      ...dropped.map((sample) => ({ ...recordOfSample(sample), value: null })),
+      ...samples.map(recordOfSample),
+    ]
+    try {
+      await store.add(SAMPLES.space, [], changed, SAMPLES.bounds)
+    } catch (error) {
+      for (const { id } of samples) if (this.#known.sample(id) !== null) this.#unsavedSamples.add(id)
+      this.#droppedSamples.push(...dropped)
+      throw error
+    }
+  }
+
+  #dropped(samples: readonly Sample[]): void {
+    for (const sample of samples) {
+      if (!this.#unsavedSamples.delete(sample.id) && this.hasStore) this.#droppedSamples.push(sample)
+    }
   }
 
   /** What is stored. Hours to which nobody adds any more are read once an hour: in a cluster others add to the newest ones all the time. */
@@ -213,13 +250,13 @@ export class Evidence extends Stored {
     const groups = new Set([...sums, ...records, ...samples].map(({ group }) => group))
     for (const route of groups) this.#judgeStored(route, stored.bases.get(route) ?? null)
     const known = new Tally()
-    known.add({
-      routes: stored.delta.routes.filter(({ route }) => !this.#forgotten.has(route)),
-      samples: stored.delta.samples.filter(({ route }) => !this.#forgottenSamples.has(route)),
-    })
+    known.add({ routes: stored.delta.routes.filter(({ route }) => !this.#forgotten.has(route)), samples: [] })
     for (const tally of this.#unsaved.values()) known.add({ routes: [...tally.all()], samples: [] })
-    known.add({ routes: [], samples: this.#unsavedSamples })
+    const kept = stored.delta.samples.filter(({ route }) => !this.#forgottenSamples.has(route))
+    const unsaved = this.#known.samples().filter(({ id }) => this.#unsavedSamples.has(id))
+    const dropped = known.add({ routes: [], samples: [...kept, ...unsaved] })
     this.#known = known
+    this.#dropped(dropped)
   }
 
   #addUnsaved(hour: number, routes: readonly RouteEvidence[]): void {
@@ -270,11 +307,11 @@ export class Evidence extends Stored {
   }
 
   #forget(route: string): void {
+    this.#forgetSamples(route)
     this.#known.forget(route)
     this.#counted.forget(route)
     for (const tally of this.#unsaved.values()) tally.forget(route)
     if (this.hasStore) this.#forgetCounts(route)
-    this.#forgetSamples(route)
   }
 
   /** Of the store. */
@@ -286,9 +323,8 @@ export class Evidence extends Stored {
   }
 
   #forgetSamples(route: string): void {
+    for (const { id } of this.#known.samplesOf(route)) this.#unsavedSamples.delete(id)
     this.#known.forgetSamples(route)
-    this.#counted.forgetSamples(route)
-    this.#unsavedSamples = this.#unsavedSamples.filter((sample) => sample.route !== route)
     if (this.hasStore) this.#forgottenSamples.add(route)
   }
 }

@@ -25,9 +25,7 @@ const PATH_COUNTS = ['count', 'noise', 'asked', 'differed'] as const
 const kind = z.enum(['missing', 'extra', 'type', 'value', 'order', 'length'])
 const shown = z.string().nullable()
 const routeRecord = z.object({ basis, sinceMs: z.number() })
-const pathRecord = z.object({
-  ...{ firstMs: z.number(), lastMs: z.number(), from: shown, to: shown, sample: shown },
-})
+const pathRecord = z.object({ firstMs: z.number(), lastMs: z.number(), from: shown, to: shown })
 const sampleRecord = z.object({
   ...{ id: z.string(), route: z.string(), atMs: z.number(), method: z.string(), target: z.string() },
   revision: z.number(),
@@ -70,13 +68,13 @@ export function recordsOf(
       newRecord(route, WHOLE, { basis: basisOf(route), sinceMs: whole.sinceMs }),
       ...whole.paths
         .filter((path) => changed.has(keyOf(path)))
-        .map((path) => newRecord(route, keyOf(path), pick(path, ['firstMs', 'lastMs', 'from', 'to', 'sample']))),
+        .map((path) => newRecord(route, keyOf(path), pick(path, ['firstMs', 'lastMs', 'from', 'to']))),
     ]
   })
 }
 
-export function sampleRecords(samples: readonly Sample[]): NewRecord[] {
-  return samples.map((sample) => newRecord(sample.route, sample.id, sample))
+export function recordOfSample(sample: Sample): NewRecord {
+  return newRecord(sample.route, sample.id, sample)
 }
 
 /** Reads what is stored. What does not have the expected shape is left out. */

@@ -27,8 +27,8 @@ import { Reference } from './reference.ts'
 /** What responses that are under way to clients may hold for comparisons, in bytes, in all processes of an instance. */
 const MAX_HELD_BYTES = 16 * 1024 * 1024
 
-/** Differences that a sample keeps. */
-const MAX_SAMPLED = 20
+/** Characters of the differences that a sample keeps. */
+const MAX_SAMPLED = 8_000
 
 /** Characters of the target that a sample keeps. */
 const MAX_TARGET = 500
@@ -245,11 +245,11 @@ export class Shadows {
     const { differences, note } = comparison
     const hide = (value: string | null): string | null => (value === null ? null : hideValue(value, key))
     const hidden = differences.map(({ path, kind, from, to }) => ({ path, kind, from: hide(from), to: hide(to) }))
-    tally.compared(route.id, { ...comparison, differences: hidden }, exchange.id, nowMs)
+    tally.compared(route.id, { ...comparison, differences: hidden }, nowMs)
     if (hidden.length === 0) return
     tally.keep({
       ...{ id: exchange.id, route: route.id, atMs: nowMs, note: note === null ? null : ownText(note) },
-      differences: (settings.keepsValues ? differences : hidden).slice(0, MAX_SAMPLED).map(ownDifference),
+      differences: firstOf(settings.keepsValues ? differences : hidden).map(ownDifference),
       ...{ method: exchange.view.method, revision: exchange.revision.number },
       target: ownText(hideSecrets(exchange.view.target).slice(0, MAX_TARGET)),
     })
@@ -302,6 +302,15 @@ export class Shadows {
 
 function setsCookie({ rawHeaders }: ComparedAnswer): boolean {
   return fieldValue(rawHeaders, 'set-cookie') !== undefined
+}
+
+/** As many differences as a sample has room for. */
+function firstOf(differences: readonly Difference[]): readonly Difference[] {
+  let room = MAX_SAMPLED
+  return differences.filter(({ path, from, to }) => {
+    room -= path.length + (from?.length ?? 0) + (to?.length ?? 0)
+    return room >= 0
+  })
 }
 
 /** A sample outlives the heads that it was found in. */

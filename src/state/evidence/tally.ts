@@ -5,13 +5,13 @@ import type { Comparison, DifferenceKind } from '../../rules/evidence/compare.ts
 import type { SkipReason } from '../../rules/evidence/copying.ts'
 import { repeatKind } from '../../rules/evidence/noise.ts'
 import { ownText } from '../own-texts.ts'
+import { Samples } from './samples.ts'
 
 /** Paths that are counted for a route; what differs beyond them is counted as `morePaths`. */
 const MAX_PATHS = 500
 
 /** What a tally keeps in all. */
 export interface TallyBounds {
-  /** The newest. */
   readonly samples: number
   /** Of all routes together; what differs beyond them is counted as `morePaths`. */
   readonly paths: number
@@ -40,7 +40,7 @@ export interface PathCount {
   /** The values of the last difference between the sides, hidden; null where there is none. */
   from: string | null
   to: string | null
-  /** Id of the sample of it. */
+  /** Id of the newest sample that shows it; null where none is kept. */
   sample: string | null
 }
 
@@ -88,7 +88,7 @@ export interface Sample {
 /** What was counted since it was last told. */
 export interface EvidenceDelta {
   readonly routes: readonly RouteEvidence[]
-  /** The oldest first. */
+  /** Of each route the oldest first. */
   readonly samples: readonly Sample[]
 }
 
@@ -96,15 +96,16 @@ export interface EvidenceDelta {
 export class Tally {
   readonly #routes = new Map<string, RouteEvidence>()
   readonly #bounds: TallyBounds
-  #samples: Sample[] = []
+  #samples: Samples
   #paths = 0
 
   constructor(bounds: TallyBounds = LASTING) {
     this.#bounds = bounds
+    this.#samples = new Samples(bounds.samples)
   }
 
-  /** Two sides were compared. @param sample id of the sample that is kept of it @param nowMs epoch milliseconds */
-  compared(route: string, comparison: Comparison, sample: string, nowMs: number): void {
+  /** Two sides were compared. @param nowMs epoch milliseconds */
+  compared(route: string, comparison: Comparison, nowMs: number): void {
     const known = this.#of(route, nowMs)
     if (isPartial(comparison)) {
       known.partial++
@@ -122,7 +123,6 @@ export class Tally {
       found.lastMs = nowMs
       found.from = from
       found.to = to
-      found.sample = sample
     }
   }
 
@@ -165,9 +165,14 @@ export class Tally {
     skipped[reason] = (skipped[reason] ?? 0) + 1
   }
 
-  keep(sample: Sample): void {
-    this.#samples.push(sample)
-    if (this.#samples.length > this.#bounds.samples) this.#samples.shift()
+  /** Keeps a sample of what was counted. @returns what is dropped for it, maybe itself */
+  keep(sample: Sample): Sample[] {
+    const { paths = [] } = this.#routes.get(sample.route) ?? {}
+    const shown = new Set(sample.differences.map(({ path, kind }) => `${kind} ${path}`))
+    return this.#samples.keep(
+      sample,
+      paths.filter(({ path, kind }) => shown.has(`${kind} ${path}`)),
+    )
   }
 
   get(route: string): RouteEvidence | null {
@@ -180,11 +185,15 @@ export class Tally {
 
   /** The newest first. */
   samplesOf(route: string): Sample[] {
-    return this.#samples.filter((sample) => sample.route === route).reverse()
+    return this.#samples.of(route)
   }
 
   sample(id: string): Sample | null {
-    return this.#samples.find((sample) => sample.id === id) ?? null
+    return this.#samples.get(id)
+  }
+
+  samples(): Sample[] {
+    return this.#samples.all()
   }
 
   /** Forgets what it knows of all other routes. */
@@ -201,20 +210,20 @@ export class Tally {
   }
 
   forgetSamples(route: string): void {
-    this.#samples = this.#samples.filter((sample) => sample.route !== route)
+    this.#samples.forget(route)
   }
 
   /** What was counted since this was last called; it is forgotten here. */
   take(): EvidenceDelta {
-    const taken = { routes: [...this.#routes.values()], samples: this.#samples }
+    const taken = { routes: [...this.#routes.values()], samples: this.#samples.all() }
     this.#routes.clear()
     this.#paths = 0
-    this.#samples = []
+    this.#samples = new Samples(this.#bounds.samples)
     return taken
   }
 
-  /** Adds what another tally has counted. */
-  add({ routes, samples }: EvidenceDelta): void {
+  /** Adds what another tally has counted. @returns the samples that are dropped for its own */
+  add({ routes, samples }: EvidenceDelta): Sample[] {
     for (const more of routes) {
       const known = this.#of(more.route, more.sinceMs)
       known.comparisons += more.comparisons
@@ -229,7 +238,7 @@ export class Tally {
       addTo(known.skipped, more.skipped)
       for (const one of more.paths) this.#addPath(known, one)
     }
-    for (const sample of samples) this.keep(sample)
+    return samples.flatMap((sample) => this.keep(sample))
   }
 
   #addPath(known: RouteEvidence, more: PathCount): void {
@@ -244,7 +253,6 @@ export class Tally {
     found.lastMs = Math.max(found.lastMs, more.lastMs)
     found.from = more.from
     found.to = more.to
-    found.sample = more.sample
   }
 
   #of(route: string, nowMs: number): RouteEvidence {

@@ -5,11 +5,11 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as wait } from 'node:timers/promises'
 import {
+  type ChangedRecord,
   type HeldLease,
   hourOf,
   type Message,
   type Messages,
-  type NewRecord,
   type SpaceBounds,
   type StateRecord,
   type StateStore,
@@ -76,12 +76,14 @@ for at, hour in ipairs(added.hours) do
   redis.call('ZADD', KEYS[4], hour, hour)
   if ARGV[5] ~= '-1' then redis.call('EXPIREAT', KEYS[5 + at], (hour + ARGV[5] + 1) * 3600) end
 end
-for _, record in ipairs(added.records) do put(record[1], record[2]) end
 local function drop(fields)
   for _, field in ipairs(fields) do
     redis.call('HDEL', KEYS[1], field)
     redis.call('ZREM', KEYS[2], field)
   end
+end
+for _, record in ipairs(added.records) do
+  if record[2] then put(record[1], record[2]) else drop({record[1]}) end
 end
 if ARGV[4] ~= '-1' then
   redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', '(' .. ARGV[4])
@@ -188,7 +190,7 @@ export class RedisStateStore implements StateStore {
   async add(
     space: string,
     sums: readonly Sum[],
-    records: readonly NewRecord[] = [],
+    records: readonly ChangedRecord[] = [],
     { records: most = -1, hours: age }: SpaceBounds = {},
     id: string = randomUUID(),
   ): Promise<void> {
@@ -202,7 +204,7 @@ export class RedisStateStore implements StateStore {
       hours,
       records: records.map(({ group, key, value }) => {
         const field = fieldOf(group, key)
-        return [field, this.#sealed(space, field, value)]
+        return value === null ? [field] : [field, this.#sealed(space, field, value)]
       }),
     }
     const keys = [

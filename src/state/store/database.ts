@@ -5,6 +5,7 @@ import { closeSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
 import {
+  type ChangedRecord,
   type HeldLease,
   HOUR_MS,
   hourOf,
@@ -150,14 +151,14 @@ export class StateDatabase {
       const record = this.read(space, group, key)
       if (expected !== undefined && expected !== (record?.version ?? 0)) return { kind: 'changed', record }
       if (value === null) {
-        this.#run('DELETE FROM records WHERE space = ? AND grp = ? AND key = ?').run(space, group, key)
+        this.#remove(space, group, key)
         return { kind: 'done', version: 0 }
       }
       return { kind: 'done', version: this.#put(space, { group, key, value }) }
     })
   }
 
-  add(space: string, sums: readonly Sum[], records: readonly NewRecord[] = [], bounds: SpaceBounds = {}): void {
+  add(space: string, sums: readonly Sum[], records: readonly ChangedRecord[] = [], bounds: SpaceBounds = {}): void {
     try {
       this.#atOnce(() => this.#add(space, sums, records, bounds))
     } catch (error) {
@@ -268,7 +269,7 @@ export class StateDatabase {
     return Number(Object.values(this.#db.prepare(`PRAGMA ${name}`).get() ?? {})[0] ?? 0)
   }
 
-  #add(space: string, sums: readonly Sum[], records: readonly NewRecord[], bounds: SpaceBounds): void {
+  #add(space: string, sums: readonly Sum[], records: readonly ChangedRecord[], bounds: SpaceBounds): void {
     for (const { group, key, hour, counts } of sums) {
       const place = [space, hour, group, key] as const
       const known = this.#run('SELECT counts FROM sums WHERE space = ? AND hour = ? AND grp = ? AND key = ?').get(
@@ -278,8 +279,15 @@ export class StateDatabase {
       for (const [name, count] of Object.entries(counts)) total[name] = (total[name] ?? 0) + count
       this.#run('INSERT OR REPLACE INTO sums VALUES (?, ?, ?, ?, ?)').run(...place, JSON.stringify(total))
     }
-    for (const record of records) this.#put(space, record)
+    for (const { group, key, value } of records) {
+      if (value === null) this.#remove(space, group, key)
+      else this.#put(space, { group, key, value })
+    }
     this.#keepWithin(space, bounds)
+  }
+
+  #remove(space: string, group: string, key: string): void {
+    this.#run('DELETE FROM records WHERE space = ? AND grp = ? AND key = ?').run(space, group, key)
   }
 
   #put(space: string, { group, key, value }: NewRecord): number {

@@ -6,9 +6,9 @@ import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import type { DatabaseBounds, StateDatabase } from './database.ts'
 import {
+  type ChangedRecord,
   type HeldLease,
   type Messages,
-  type NewRecord,
   type SpaceBounds,
   StateError,
   type StateFault,
@@ -114,7 +114,7 @@ export class FolderStore implements StateStore {
   add(
     space: string,
     sums: readonly Sum[],
-    records: readonly NewRecord[] = [],
+    records: readonly ChangedRecord[] = [],
     bounds: SpaceBounds = {},
   ): Promise<void> {
     return this.#ask('add', space, sums, records, bounds)

@@ -19,6 +19,9 @@ export interface StateRecord {
 /** A record to be written, whatever stood there before. */
 export type NewRecord = Pick<StateRecord, 'group' | 'key' | 'value'>
 
+/** A record that is written, or with null removed. */
+export type ChangedRecord = Pick<StateRecord, 'group' | 'key'> & { readonly value: string | null }
+
 /** Counts of one hour. */
 export interface Sum {
   readonly group: string
@@ -96,13 +99,13 @@ export interface StateStore {
   /** Writes one record, or removes it. @param value JSON; null removes it */
   write(space: string, group: string, key: string, value: string | null, terms?: WriteTerms): Promise<WriteOutcome>
   /**
-   * Adds to sums and writes records: all of it, or nothing.
+   * Adds to sums and writes or removes records: all of it, or nothing.
    * @param id of the addition: where it failed it may have been done all the same, and one with the same id counts once for ten minutes
    */
   add(
     space: string,
     sums: readonly Sum[],
-    records?: readonly NewRecord[],
+    records?: readonly ChangedRecord[],
     bounds?: SpaceBounds,
     id?: string,
   ): Promise<void>

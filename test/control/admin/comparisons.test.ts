@@ -15,7 +15,7 @@ afterEach(async () => {
 function filled(): Tally {
   const tally = new Tally()
   const differences = [{ path: '/price', kind: 'value', from: '1', to: '2' }] as const
-  tally.compared('gtin-lookup', { differences, bodyCompared: true, isCut: false, note: null }, 'x-1', 61_000)
+  tally.compared('gtin-lookup', { differences, bodyCompared: true, isCut: false, note: null }, 61_000)
   tally.skipped('gtin-lookup', 'conditional', 61_000)
   const what = { route: 'gtin-lookup', atMs: 61_000, method: 'GET', target: '/a?b=...', revision: 1, note: null }
   tally.keep({ id: 'x-1', ...what, differences })

@@ -71,7 +71,7 @@ function fill(measurements: Measurements): void {
 function compared(): Tally {
   const tally = new Tally()
   const differences = [{ path: '/price', kind: 'value', from: null, to: '2' }] as const
-  tally.compared('gtin-lookup', { differences, bodyCompared: true, isCut: false, note: null }, 'abc-1', 5)
+  tally.compared('gtin-lookup', { differences, bodyCompared: true, isCut: false, note: null }, 5)
   const comparison = { differences, bodyCompared: true, isCut: false, note: null }
   tally.askedAgain('gtin-lookup', comparison, true, comparison, 5)
   tally.failed('gtin-lookup', 'connect', 5)

@@ -9,7 +9,7 @@ import { Evidence } from '../../../src/control/figures/evidence.ts'
 import { fieldsSeen } from '../../../src/control/ramps/run.ts'
 import { readTable } from '../../../src/rules/language/text.ts'
 import type { Route } from '../../../src/rules/table/table.ts'
-import { Tally } from '../../../src/state/evidence/tally.ts'
+import { PASSING, Tally } from '../../../src/state/evidence/tally.ts'
 import { FolderStore } from '../../../src/state/store/folder-store.ts'
 
 const left: (() => unknown)[] = []
@@ -44,7 +44,7 @@ function told(nowMs: number): ReturnType<Tally['take']> {
   )
   const sample = { id: `s${nowMs}`, route: 'a', atMs: nowMs, method: 'GET', target: '/a/1', revision: 1, note: null }
   for (const found of [differences, differences, []]) {
-    tally.compared('a', { differences: found, bodyCompared: true, isCut: false, note: null }, sample.id, nowMs)
+    tally.compared('a', { differences: found, bodyCompared: true, isCut: false, note: null }, nowMs)
   }
   tally.keep({ ...sample, differences: [{ path: '/email', kind: 'value', from: '"canary@a.test"', to: null }] })
   return tally.take()
@@ -87,7 +87,7 @@ test.each<[string, before: string, after: string, holds: boolean]>([
   live.follow(routesOf(after))
   live.add(early)
   expect(live.of('a')?.comparisons).toBe(holds ? 6 : undefined)
-  expect(live.samplesOf('a')).toHaveLength(holds ? 2 : 0)
+  expect(live.samplesOf('a')).toHaveLength(holds ? 1 : 0)
   live.add(told(Date.now() + 1))
   expect(live.of('a')?.comparisons).toBe(holds ? 9 : 3)
 })
@@ -186,6 +186,53 @@ test('of what is stored only the newest hours are read again and again, and what
   later.reload()
   await later.save()
   expect(later.of('a')?.comparisons).toBe(3)
+})
+
+test('noise evicts no sample of a fault, of this route or of others, nor in the store', async () => {
+  const path = mkdtempSync(join(tmpdir(), 'banyan-basis-'))
+  const store = new FolderStore(path, () => null)
+  left.push(async () => {
+    await store.close()
+    rmSync(path, { recursive: true })
+  })
+  const routes = ['a', 'b', 'c'].map((id) => routeOf(STRICT, `/${id}/*`).replace('id: a', `id: ${id}`)).join(', ')
+  const evidence = new Evidence()
+  evidence.follow(routesOf(routes))
+  evidence.keepIn(store)
+  let count = 0
+  for (let save = 0; save < 4; save++) {
+    const tally = new Tally(PASSING)
+    for (let i = 0; i < 300; i++) {
+      const route = ['a', 'b', 'c'][i % 3] as string
+      const paths = save === 0 && i < 3 ? ['/time', '/price'] : ['/time']
+      const differences = paths.map((one) => ({ path: one, kind: 'value', from: '1', to: '2' }) as const)
+      const atMs = Date.now()
+      tally.compared(route, { differences, bodyCompared: true, isCut: false, note: null }, atMs)
+      const said = { id: `s${count++}`, route, atMs, method: 'GET', target: '/', revision: 1, note: null }
+      tally.keep({ ...said, differences })
+    }
+    evidence.add(tally.take())
+    await evidence.save()
+  }
+  const restarted = new Evidence()
+  restarted.follow(routesOf(routes))
+  restarted.keepIn(store)
+  await restarted.ready()
+  for (const one of [evidence, restarted]) {
+    for (const [i, route] of ['a', 'b', 'c'].entries()) {
+      const known = one.of(route)?.paths.toSorted((x, y) => (x.path < y.path ? -1 : 1))
+      expect(known).toMatchObject([{ sample: `s${i}` }, { path: '/time', sample: `s${1197 + i}` }])
+      expect(await one.sample(`s${i}`)).toMatchObject({ route, differences: [{ path: '/time' }, { path: '/price' }] })
+    }
+  }
+  expect(await store.list('samples')).toHaveLength(3 * 22)
+  // Of another instance, which has read the store before.
+  const other = new Evidence()
+  other.follow(routesOf(routes))
+  other.keepIn(store)
+  expect(await other.sample('s1')).toMatchObject({ route: 'b' })
+  expect(await other.sample('s4')).toBeNull()
+  expect((await evidence.since('a', Date.now()))?.paths.map(({ sample }) => sample).sort()).toEqual(['s0', 's1197'])
 })
 
 test('what a store has added, though it said that it could not, counts once', async () => {

@@ -110,6 +110,18 @@ export function describesStateStore(open: () => Promise<Kept>): void {
       await store.add('s', [old, { ...old, hour }])
       for (let n = 0; n < 5; n++) await store.add('s', [], [{ group: 'r', key: String(n), value: '0' }])
       await store.add('s', [], [{ group: 'r', key: 'last', value: '0' }], { records: 3, hours: 5 })
+      const [first, ...others] = await store.list('s')
+      const removed = { group: 'r', key: first?.key ?? '', value: null }
+      await store.add('s', [], [removed, { group: 'r', key: 'none', value: null }])
+      expect((await store.list('s')).map(({ key }) => key)).toEqual(others.map(({ key }) => key))
+      await store.add(
+        's',
+        [],
+        [
+          { ...removed, value: '0' },
+          { group: 'r', key: 'last', value: '1' },
+        ],
+      )
       expect((await store.sums('s')).map((sum) => sum.hour)).toEqual([hour])
       expect(await store.list('s')).toHaveLength(3)
       expect((await store.list('s')).at(-1)?.key).toBe('last')
