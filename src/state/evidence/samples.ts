@@ -1,7 +1,41 @@
 /**
  * Which comparisons are kept as samples: the newest for each path and kind that differs, and a few of the newest besides.
  */
-import type { PathCount, Sample } from './tally.ts'
+import type { DifferenceKind } from '../../rules/evidence/compare.ts'
+
+/** How one path of the responses differed. */
+export interface PathCount {
+  readonly path: string
+  readonly kind: DifferenceKind
+  /** Comparisons of the two sides in which it differed. */
+  count: number
+  /** Random comparisons of `from` with itself in which it differed. */
+  noise: number
+  /** Of `count`: how often `from` was asked again then, and how often its second response differed from its first here. */
+  asked: number
+  differed: number
+  /** First and last time, epoch milliseconds. */
+  firstMs: number
+  lastMs: number
+  /** The values of the last difference between the sides, hidden; null where there is none. */
+  from: string | null
+  to: string | null
+  /** Id of the newest sample that shows it; null where none is kept. */
+  sample: string | null
+}
+
+/** One comparison that found a difference. */
+export interface Sample {
+  readonly id: string
+  readonly route: string
+  readonly atMs: number
+  readonly method: string
+  /** The request target; values of its query are hidden. */
+  readonly target: string
+  readonly revision: number
+  readonly differences: readonly Pick<PathCount, 'path' | 'kind' | 'from' | 'to'>[]
+  readonly note: string | null
+}
 
 /** Samples of a route that are kept besides the newest of each path. */
 const MAX_BESIDES = 20

@@ -5,7 +5,9 @@ import type { Comparison, DifferenceKind } from '../../rules/evidence/compare.ts
 import type { SkipReason } from '../../rules/evidence/copying.ts'
 import { repeatKind } from '../../rules/evidence/noise.ts'
 import { ownText } from '../own-texts.ts'
-import { Samples } from './samples.ts'
+import { type PathCount, type Sample, Samples } from './samples.ts'
+
+export type { PathCount, Sample }
 
 /** Paths that are counted for a route; what differs beyond them is counted as `morePaths`. */
 const MAX_PATHS = 500
@@ -22,27 +24,6 @@ const LASTING: TallyBounds = { samples: 1000, paths: Number.POSITIVE_INFINITY }
 
 /** Where it is told every second, in one message: a few hundred KiB at most. */
 export const PASSING: TallyBounds = { samples: 50, paths: 1000 }
-
-/** How one path of the responses differed. */
-export interface PathCount {
-  readonly path: string
-  readonly kind: DifferenceKind
-  /** Comparisons of the two sides in which it differed. */
-  count: number
-  /** Random comparisons of `from` with itself in which it differed. */
-  noise: number
-  /** Of `count`: how often `from` was asked again then, and how often its second response differed from its first here. */
-  asked: number
-  differed: number
-  /** First and last time, epoch milliseconds. */
-  firstMs: number
-  lastMs: number
-  /** The values of the last difference between the sides, hidden; null where there is none. */
-  from: string | null
-  to: string | null
-  /** Id of the newest sample that shows it; null where none is kept. */
-  sample: string | null
-}
 
 /** What is known of a route. */
 export interface RouteEvidence {
@@ -70,19 +51,6 @@ export interface RouteEvidence {
   paths: PathCount[]
   /** Differences at paths beyond those that are counted, and comparisons with more differences than are told. */
   morePaths: number
-}
-
-/** One comparison that found a difference. */
-export interface Sample {
-  readonly id: string
-  readonly route: string
-  readonly atMs: number
-  readonly method: string
-  /** The request target; values of its query are hidden. */
-  readonly target: string
-  readonly revision: number
-  readonly differences: readonly Pick<PathCount, 'path' | 'kind' | 'from' | 'to'>[]
-  readonly note: string | null
 }
 
 /** What was counted since it was last told. */
