@@ -16,6 +16,8 @@ export interface Flag {
   readonly help: string
   readonly short?: string
   readonly multiple?: boolean
+  /** The subcommands that take it; absent: all of them. */
+  readonly of?: readonly string[]
 }
 
 /** One command of the command line. */
@@ -103,21 +105,30 @@ export const EDIT_FLAGS = {
   force: { value: '', help: 'overwrite an invalid table file; the history keeps its content' },
 } as const
 
+/** Flags that only some subcommands take. */
+export function flagsOf<T extends Readonly<Record<string, Flag>>>(of: readonly string[], flags: T) {
+  return Object.fromEntries(Object.entries(flags).map(([name, flag]) => [name, { ...flag, of }]))
+}
+
+/** The reason that a person gives, as a header. @throws {CommandError} if it is not a valid header value */
+export function reasonHeader(given: Given): Record<string, string> {
+  const reason = given.text('reason')
+  if (reason === undefined) return {}
+  if (/[\x00-\x1f\x7f]/.test(reason)) throw new CommandError(EXIT.usage, '--reason must be a single line')
+  // Headers are sent as Latin-1: this sends the bytes of the UTF-8 text.
+  return { 'Banyan-Reason': Buffer.from(reason, 'utf8').toString('latin1') }
+}
+
 /**
  * The headers and the query of an edit.
  * @throws {CommandError} if the reason or the ETag is not a valid header value
  */
 export function editTerms(given: Given): { headers: Record<string, string>; query: string } {
-  const headers: Record<string, string> = {}
-  const reason = given.text('reason')
+  const headers = reasonHeader(given)
   const ifMatch = given.text('if-match')
-  if (reason !== undefined && /[\x00-\x1f\x7f]/.test(reason))
-    throw new CommandError(EXIT.usage, '--reason must be a single line')
   if (ifMatch !== undefined && !/^[\x21-\x7e]+$/.test(ifMatch)) {
     throw new CommandError(EXIT.usage, `--if-match: invalid ETag '${ifMatch}' (such as 12-1da041c6b52f)`)
   }
-  // Headers are sent as Latin-1: this sends the bytes of the UTF-8 text.
-  if (reason !== undefined) headers['Banyan-Reason'] = Buffer.from(reason, 'utf8').toString('latin1')
   if (ifMatch !== undefined) headers['If-Match'] = ifMatch === '*' || ifMatch.includes('"') ? ifMatch : `"${ifMatch}"`
   const flags = [given.has('dry-run') ? 'dryRun=true' : '', given.has('force') ? 'force=true' : '']
   const query = flags.filter((flag) => flag !== '').join('&')
@@ -145,6 +156,14 @@ export function readArguments(command: Command, args: readonly string[]): Given 
   const { output } = values
   if (typeof output === 'string' && !['wide', 'json'].includes(output))
     throw usageError(command, `--output ${output}: must be wide or json`)
+  const misplaced = Object.keys(values).find(
+    (name) => command.flags[name]?.of?.includes(positionals[0] ?? '') === false,
+  )
+  if (misplaced !== undefined) {
+    const of = command.flags[misplaced]?.of ?? []
+    const named = of.length === 1 ? of[0] : `${of.slice(0, -1).join(', ')} and ${of.at(-1)}`
+    throw new CommandError(EXIT.usage, `--${misplaced} is for banyan ${command.name} ${named}`)
+  }
   const given = new Given(positionals, values)
   const isForLists = values.watch === true || output === 'wide'
   if (isForLists && Object.hasOwn(command.flags, 'output') && command.lists?.(given) === false)
@@ -173,6 +192,8 @@ function parsed(
 
 /** What node:util's parseArgs complains about, with the flag that was probably meant. */
 export function flagProblem(message: string, flags: readonly string[]): string {
+  const [, ambiguous] = /Option '(?:-\w, )?(--[\w-]+)[^']*' argument is ambiguous/.exec(message) ?? []
+  if (ambiguous !== undefined) return `${ambiguous} needs a value (one that begins with '-' as ${ambiguous}=-1)`
   const unknown = /Unknown option '(-[^']+)'/.exec(message)?.[1]
   if (unknown === undefined) return message.split('\n')[0] as string
   const hint = didYouMean(unknown.replace(/^-+/, ''), flags)?.replace('`', '`--')
@@ -210,9 +231,9 @@ function usageError(command: Command, message: string): CommandError {
 /** What `banyan COMMAND --help` prints. */
 export function helpOf(command: Command): string {
   const { name, usage, summary, about, examples, flags } = command
-  const lines = Object.entries(flags).map(([flag, { value, help, short }]) => {
+  const lines = Object.entries(flags).map(([flag, { value, help, short, of }]) => {
     const left = `  ${short === undefined ? '' : `-${short}, `}--${flag}${value === '' ? '' : ` ${value}`}`
-    return `${left.padEnd(26)} ${help}`
+    return `${left.padEnd(26)} ${of === undefined ? '' : `${of.join(', ')}: `}${help}`
   })
   const parts = [
     `banyan ${name} ${usage}`.trimEnd(),

@@ -33,7 +33,7 @@ context is sent to its address only; BANYAN_TOKEN wins over it unless --context 
     'banyan context remove prod',
   ],
   flags: {
-    'token-file': { value: 'FILE', help: 'add: the file with the token; - reads standard input' },
+    'token-file': { value: 'FILE', of: ['add'], help: 'the file with the token; - reads standard input' },
     ...JSON_FLAG,
   },
   counts: [1, 3],

@@ -5,6 +5,7 @@ import type { DiscoveredAnswer, EndpointAnswer } from '../answers/progress.ts'
 import { columns } from './columns.ts'
 import { ADMIN_FLAG, type Command, type Given, LIST_FLAGS } from './command.ts'
 import { CommandError, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
+import { sinceQuery } from './since.ts'
 
 /** Lines of the list. */
 const SHOWN = 20
@@ -37,8 +38,7 @@ async function runDiscover(given: Given, io: Io): Promise<ExitCode> {
   const since = given.text('since')
   if (id !== undefined && since !== undefined)
     throw new CommandError(EXIT.usage, '--since is for the list: leave the endpoint out')
-  const query = since === undefined ? '' : `?since=${encodeURIComponent(since)}`
-  const path = id === undefined ? `/discovered${query}` : `/discovered/${encodeURIComponent(id)}`
+  const path = id === undefined ? `/discovered${sinceQuery(since, io)}` : `/discovered/${encodeURIComponent(id)}`
   const { json } = await client.ask('GET', path)
   if (given.has('json')) io.out(jsonText(json))
   else io.out(id === undefined ? listText(json, given.has('all'), io) : endpointText(json, io))

@@ -2,7 +2,7 @@
  * `banyan purge`: purges the cache of all processes.
  */
 import type { PurgeAnswer } from '../answers/cache.ts'
-import { ADMIN_FLAG, type Command, type Given, JSON_FLAG } from './command.ts'
+import { ADMIN_FLAG, type Command, type Given, JSON_FLAG, reasonHeader } from './command.ts'
 import { CommandError, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
 
 const TARGETS = ['route', 'upstream', 'url', 'prefix', 'tag'] as const
@@ -27,6 +27,7 @@ export const purge: Command = {
     tag: { value: 'TAG', help: 'responses with this tag' },
     everything: { value: '', help: 'the whole cache' },
     soft: { value: '', help: 'mark as stale instead, for use on failures' },
+    reason: { value: 'TEXT', help: 'the reason, logged' },
     ...ADMIN_FLAG,
     ...JSON_FLAG,
   },
@@ -44,7 +45,9 @@ async function runPurge(given: Given, io: Io): Promise<ExitCode> {
   if (Object.keys(body).length === 0)
     throw new CommandError(EXIT.usage, `nothing to purge; usage: banyan purge ${purge.usage}`)
   if (given.has('soft')) body.soft = true
-  const { json } = await given.client(io).ask('POST', '/cache/purge', { body, fromFlags: true })
+  const { json } = await given
+    .client(io)
+    .ask('POST', '/cache/purge', { body, fromFlags: true, headers: reasonHeader(given) })
   if (given.has('json')) io.out(jsonText(json))
   else io.out(`${purgedText(json)}\n`)
   return EXIT.done

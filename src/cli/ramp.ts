@@ -3,7 +3,7 @@
  */
 import type { OfSidesAnswer, RampAnswer } from '../answers/ramps.ts'
 import { columns } from './columns.ts'
-import { ADMIN_FLAG, type Command, type Given, LIST_FLAGS, unknownSubcommand } from './command.ts'
+import { ADMIN_FLAG, type Command, type Given, LIST_FLAGS, reasonHeader, unknownSubcommand } from './command.ts'
 import { CommandError, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
 
 /** By subcommand: what it does, and its usage. */
@@ -35,8 +35,8 @@ as it was. The proxy does the work: this command can be closed.`,
     'banyan ramp abort gtin-lookup --back',
   ],
   flags: {
-    reason: { value: 'TEXT', help: 'step: the reason, stored with the revision' },
-    back: { value: '', help: 'abort: set percent back to what it was before the start' },
+    reason: { value: 'TEXT', help: 'the reason, stored with the revision or logged; step needs one' },
+    back: { value: '', of: ['abort'], help: 'set percent back to what it was before the start' },
     ...ADMIN_FLAG,
     ...LIST_FLAGS,
   },
@@ -62,7 +62,7 @@ function act(name: string) {
 }
 
 async function runStart(route: string, given: Given, io: Io): Promise<ExitCode> {
-  const { json } = await given.client(io).ask('POST', `${pathOf(route)}/start`)
+  const { json } = await given.client(io).ask('POST', `${pathOf(route)}/start`, { headers: reasonHeader(given) })
   if (given.has('json')) io.out(jsonText(json))
   else io.out(`${lineOf(json)}\n${keylessText(json.withoutKey)}`)
   return EXIT.done
@@ -94,7 +94,10 @@ function runAbort(route: string, given: Given, io: Io): Promise<ExitCode> {
 }
 
 async function post(name: string, route: string, body: object, given: Given, io: Io): Promise<ExitCode> {
-  const { json } = await given.client(io).ask('POST', `${pathOf(route)}/${name}`, { body })
+  const { json } = await given.client(io).ask('POST', `${pathOf(route)}/${name}`, {
+    body,
+    headers: reasonHeader(given),
+  })
   if (given.has('json')) io.out(jsonText(json))
   else io.out(`${lineOf(json)}\n`)
   return EXIT.done

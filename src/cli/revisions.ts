@@ -3,9 +3,10 @@
  */
 import type { BriefChangeAnswer, RevisionAnswer, SummaryAnswer } from '../answers/revisions.ts'
 import { columns } from './columns.ts'
-import { ADMIN_FLAG, type Command, durationOf, type Given, LIST_FLAGS } from './command.ts'
+import { ADMIN_FLAG, type Command, type Given, LIST_FLAGS } from './command.ts'
 import { diffInColours } from './dry-run.ts'
 import { CommandError, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
+import { sinceOf } from './since.ts'
 
 export const revisions: Command = {
   name: 'revisions',
@@ -177,24 +178,6 @@ export function ageText(ms: number): string {
   return seconds < 48 * 3600 ? `${Math.floor(seconds / 3600)}h` : `${Math.floor(seconds / 86_400)}d`
 }
 
-/** A time for the API: today and yesterday begin at midnight here. @throws {CommandError} if it is neither duration nor time */
-function sinceOf(text: string, io: Io): string {
-  const day = { today: 0, yesterday: 1 }[text]
-  if (day !== undefined) {
-    const date = new Date(io.now())
-    return new Date(date.getFullYear(), date.getMonth(), date.getDate() - day).toISOString()
-  }
-  if (/^\d{4}-\d{2}-\d{2}/.test(text)) {
-    // A date alone is midnight here, not in Greenwich.
-    const at = new Date(/^[\d-]{10}$/.test(text) ? `${text}T00:00` : text)
-    if (!Number.isNaN(at.getTime())) return at.toISOString()
-    throw new CommandError(EXIT.usage, `--since ${text}: expected a time such as 2026-11-29T08:00`)
-  }
-  durationOf('since', text)
-  return text
-}
-
-/** @throws {CommandError} if the text is not the number of a revision */
 /** One revision, or `3-5`, as the list shows several in a row. */
 export function numbersOf(text: string): readonly [number, number] {
   const [, first, last] = /^([^-]+)-([^-]+)$/.exec(text) ?? [null, text, text]
@@ -203,6 +186,7 @@ export function numbersOf(text: string): readonly [number, number] {
   throw new CommandError(EXIT.usage, `invalid revisions '${text}': the earlier one comes first`)
 }
 
+/** @throws {CommandError} if the text is not the number of a revision */
 export function numberOf(text: string): number {
   if (/^[1-9][0-9]{0,14}$/.test(text)) return Number(text)
   throw new CommandError(EXIT.usage, `invalid revision '${text}': expected a number`)

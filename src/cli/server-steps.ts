@@ -7,7 +7,7 @@ import { compileServer } from '../rules/language/compile.ts'
 import { flawOfServerUrl } from '../rules/patterns/origin.ts'
 import type { AdminClient } from './admin-client.ts'
 import { count } from './check.ts'
-import { durationOf, editTerms, type Given } from './command.ts'
+import { durationOf, editTerms, type Given, reasonHeader } from './command.ts'
 import { dryRunText } from './dry-run.ts'
 import { CommandError, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
 
@@ -83,7 +83,10 @@ async function drain({ client, given, args, io }: Step): Promise<string> {
   const wait = given.text('wait')
   const waitMs = wait === undefined ? 0 : durationOf('wait', wait)
   const query = wait === undefined ? '' : `?wait=${encodeURIComponent(wait)}`
-  const { json } = await client.ask('POST', `${serverPath(upstream, id)}/drain${query}`, { patienceMs: waitMs })
+  const { json } = await client.ask('POST', `${serverPath(upstream, id)}/drain${query}`, {
+    patienceMs: waitMs,
+    headers: reasonHeader(given),
+  })
   return told(json, given, io, ({ active }) => {
     return `${upstream}/${id}: drained, ${count(active, 'request')} in flight`
   })
@@ -91,7 +94,7 @@ async function drain({ client, given, args, io }: Step): Promise<string> {
 
 async function undrain({ client, given, args, io }: Step): Promise<string> {
   const [upstream, id] = args as [string, string]
-  const { json } = await client.ask('POST', `${serverPath(upstream, id)}/undrain`)
+  const { json } = await client.ask('POST', `${serverPath(upstream, id)}/undrain`, { headers: reasonHeader(given) })
   return told(json, given, io, () => `${upstream}/${id}: back in use`)
 }
 

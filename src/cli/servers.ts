@@ -3,10 +3,12 @@
  */
 import type { UpstreamAnswer } from '../answers/upstreams.ts'
 import { columns } from './columns.ts'
-import { ADMIN_FLAG, type Command, EDIT_FLAGS, type Given, LIST_FLAGS, unknownSubcommand } from './command.ts'
+import { ADMIN_FLAG, type Command, EDIT_FLAGS, flagsOf, type Given, LIST_FLAGS, unknownSubcommand } from './command.ts'
 import { EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
 import { said } from './routes.ts'
 import { runStep, STEPS } from './server-steps.ts'
+
+const { reason: _, ...TABLE_FLAGS } = EDIT_FLAGS
 
 export const servers: Command = {
   name: 'servers',
@@ -24,11 +26,12 @@ renew the lease. drain sends a server no new requests and returns at once, or wi
     'banyan servers drain gtin 127.0.0.1:4004 --wait 30s && banyan servers remove gtin 127.0.0.1:4004',
   ],
   flags: {
-    id: { value: 'ID', help: 'add: id of the server (host:port)' },
-    weight: { value: 'N', help: 'add: weight relative to the other servers (1)' },
-    ttl: { value: 'TIME', help: 'add: lease time; the server is not written to the table' },
-    wait: { value: 'TIME', help: 'drain: wait at most this long until no requests are in flight' },
-    ...EDIT_FLAGS,
+    id: { value: 'ID', of: ['add'], help: 'id of the server (host:port)' },
+    weight: { value: 'N', of: ['add'], help: 'weight relative to the other servers (1)' },
+    ttl: { value: 'TIME', of: ['add'], help: 'lease time; the server is not written to the table' },
+    wait: { value: 'TIME', of: ['drain'], help: 'wait at most this long until no requests are in flight' },
+    reason: { value: 'TEXT', help: 'the reason, stored with the revision or logged' },
+    ...flagsOf(['add', 'remove', 'weight'], TABLE_FLAGS),
     ...ADMIN_FLAG,
     ...LIST_FLAGS,
   },

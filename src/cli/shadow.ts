@@ -10,12 +10,14 @@ import {
   type Command,
   EDIT_FLAGS,
   editTerms,
+  flagsOf,
   type Given,
   LIST_FLAGS,
   unknownSubcommand,
 } from './command.ts'
 import { dryRunText } from './dry-run.ts'
 import { CommandError, EXIT, type ExitCode, type Io, jsonText, printable } from './io.ts'
+import { sinceQuery } from './since.ts'
 
 /** By subcommand: what it does, and how many arguments it takes. */
 const STEPS = {
@@ -40,7 +42,8 @@ export const shadow: Command = {
   about: `start copies a share of the GET and HEAD requests of a route to its other side, once the client has its response, and compares the two
 responses; clients notice nothing. show lists what differs: mismatch for what differs more often than two responses of
 the old side do, noise for what differs there as well. ignore accepts a difference; PATH is a JSON pointer such as
-/items/*/price, status, header:NAME, cookie:NAME, charset or body. start, stop and ignore edit the table. sample prints one comparison.`,
+/items/*/price, status, header:NAME, cookie:NAME, charset or body. start, stop and ignore edit the table: banyan revert undoes them.
+sample prints one comparison, and needs a token that may write.`,
   examples: [
     'banyan shadow start gtin-lookup --percent 5',
     'banyan shadow show gtin-lookup',
@@ -48,9 +51,9 @@ the old side do, noise for what differs there as well. ignore accepts a differen
     'banyan shadow stop gtin-lookup',
   ],
   flags: {
-    percent: { value: 'N', help: `start: percent of the requests that are copied (${DEFAULT_PERCENT})` },
-    since: { value: 'TIME', help: 'show: only what was found in this time, such as 6h; whole hours count' },
-    ...EDIT_FLAGS,
+    percent: { value: 'N', of: ['start'], help: `percent of the requests that are copied (${DEFAULT_PERCENT})` },
+    since: { value: 'TIME', of: ['show'], help: 'only what was found in this time, such as 6h; whole hours count' },
+    ...flagsOf(['start', 'stop', 'ignore'], EDIT_FLAGS),
     ...ADMIN_FLAG,
     ...LIST_FLAGS,
   },
@@ -74,8 +77,7 @@ function runShadow(given: Given, io: Io): Promise<ExitCode> {
 
 async function runShow([route]: [string, string], given: Given, io: Io): Promise<ExitCode> {
   const client = given.client(io)
-  const since = given.text('since')
-  const query = since === undefined ? '' : `?since=${encodeURIComponent(since)}`
+  const query = sinceQuery(given.text('since'), io)
   const { json } = await client.ask('GET', `${pathOf(route)}/comparisons${query}`)
   if (given.has('json')) {
     io.out(jsonText(json))
@@ -111,7 +113,7 @@ function reportText(
   const lines = [`${route}: ${from} against ${targetsText(to)}; shadow ${state}\n`]
   lines.push(
     comparisons === 0
-      ? 'no comparisons yet\n'
+      ? `no comparisons yet${on === null ? `: banyan shadow start ${route}` : ''}\n`
       : `${comparisons} comparison${comparisons === 1 ? '' : 's'} since ${told.since}: ${matches} equal, ${mismatches} different; ${repeatsText(told)}\n`,
   )
   if (told.blind > 0) {
@@ -189,13 +191,17 @@ async function runStart([route]: [string, string], given: Given, io: Io): Promis
   const before = await shadowOf(route, given, io)
   // What was stopped goes on as it was.
   const percent = text === undefined ? before?.percent || DEFAULT_PERCENT : Number(text)
-  if (!(percent > 0 && percent <= 100))
-    throw new CommandError(EXIT.usage, `invalid percent '${text}': must be above 0, and at most 100`)
+  if (!(percent > 0 && percent <= 100)) {
+    const hint = percent === 0 ? `; banyan shadow stop ${route} ends it` : ''
+    throw new CommandError(EXIT.usage, `invalid percent '${text}': must be above 0, and at most 100${hint}`)
+  }
   return await edit(route, { percent }, given, io)
 }
 
-function runStop([route]: [string, string], given: Given, io: Io): Promise<ExitCode> {
-  return edit(route, { percent: 0 }, given, io)
+async function runStop([route]: [string, string], given: Given, io: Io): Promise<ExitCode> {
+  if ((await shadowOf(route, given, io)) === null)
+    throw new CommandError(EXIT.refused, `route ${route} has no shadow: there is nothing to stop`)
+  return await edit(route, { percent: 0 }, given, io)
 }
 
 async function runIgnore([route, path]: [string, string], given: Given, io: Io): Promise<ExitCode> {
@@ -220,7 +226,8 @@ async function edit(route: string, change: ShadowDocument, given: Given, io: Io)
   else {
     const { percent, compare } = json.shadow
     const ignored = compare?.ignore === undefined ? '' : `; ignored: ${printable(compare.ignore.join(', '))}`
-    const state = percent === 0 ? 'off' : `${percent} %`
+    const state =
+      percent === 0 ? `off${change.percent === 0 ? '' : `, banyan shadow start ${route} turns it on`}` : `${percent} %`
     io.out(`${printable(route)}: shadow ${state}${ignored} (revision ${json.revision})\n`)
   }
   return EXIT.done

@@ -90,6 +90,14 @@ test.each([
   ],
   [['routes', '--admin', 'ftp://x'], expect.stringContaining('invalid admin API address')],
   [['restore', '1', '--reason', 'a\nb'], '--reason must be a single line'],
+  [['purge', '--everything', '--reason', 'a\nb'], '--reason must be a single line'],
+  [['servers', 'drain', 'gtin', 'one', '--dry-run'], '--dry-run is for banyan servers add, remove and weight'],
+  [['shadow', 'start', 'a', '--since', '6h'], '--since is for banyan shadow show'],
+  [['shadow', 'show', 'a', '--since', '6'], expect.stringContaining('--since 6: expected a duration')],
+  [
+    ['shadow', 'start', 'a', '--percent', '-1'],
+    expect.stringContaining("--percent needs a value (one that begins with '-' as --percent=-1)"),
+  ],
   [['restore', '1', '--if-match', 'é'], "--if-match: invalid ETag 'é' (such as 12-1da041c6b52f)"],
 ])('%j: one line, exit 2', async (words, message) => {
   const { code, out, err } = await banyan(words)
