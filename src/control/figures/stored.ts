@@ -16,7 +16,7 @@ export function storageOf(store: Pick<StateStore, 'place'> | null, problem: stri
 const SAVE_EVERY_MS = 60_000
 
 /** Whoever asks waits so long for what is stored: a disk may never answer. */
-const LOAD_PATIENCE_MS = 2_000
+const LOAD_PATIENCE_MS = 10_000
 
 export const DAY_MS = 86_400_000
 

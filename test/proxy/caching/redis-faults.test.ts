@@ -108,7 +108,9 @@ describe('Redis', () => {
     await askForNew(rig, 3)
     redis.pause()
     await askForNew(rig, 60)
-    expect(remoteOf(rig)).toMatchObject({ state: 'degraded', why: 'redis does not answer in time' })
+    // On a busy machine the connection itself may have been given up by now.
+    const why = expect.stringMatching(/^redis (does not answer in time|is not connected: )/)
+    expect(remoteOf(rig)).toMatchObject({ state: 'degraded', why })
     // Five in a row open the breaker, then one probes at a time: the others did not wait at all.
     expect(remoteOf(rig).timeouts).toBeLessThan(15)
     expect(remoteOf(rig).opened).toBeGreaterThan(0)

@@ -408,6 +408,8 @@ test('a copy is rewritten as `to` gets it, and compared as its client would get 
   const client = await rawClient(banyan.port)
   await client.ask('GET /reads/1?cb=f&b HTTP/1.1\r\nHost: a\r\nX-A: 1\r\n\r\n')
   await settled('reads', (told) => expect(told).toMatchObject({ comparisons: 1, matches: 1 }))
-  expect(seen.map(({ target }) => target)).toEqual(['/reads/1?cb=f&b', '/v2/1?b'])
-  expect(seen.map(({ head }) => head.match(/^x-a: .*$/gim))).toEqual([['X-A: 1'], ['x-a: to']])
+  // The old side may be asked once more for what another test has asked.
+  const reads = seen.filter(({ target }) => !target.startsWith('/from/'))
+  expect(reads.map(({ target }) => target)).toEqual(['/reads/1?cb=f&b', '/v2/1?b'])
+  expect(reads.map(({ head }) => head.match(/^x-a: .*$/gim))).toEqual([['X-A: 1'], ['x-a: to']])
 })
