@@ -6,7 +6,7 @@ import { Feed, MAX_WATCHERS } from '../figures/feed.ts'
 import { AdminProblem } from '../http/problem.ts'
 
 /** Adds the resource. */
-export function addLive(router: AdminRouter, { live, planes, ramps, now }: AdminParts): void {
+export function addLive(router: AdminRouter, { live, planes, ramps, now, gate }: AdminParts): void {
   const feed = new Feed({
     live,
     planes,
@@ -20,7 +20,15 @@ export function addLive(router: AdminRouter, { live, planes, ramps, now }: Admin
     now,
   })
   router.get('/live', (ctx) => {
-    const stream = feed.watch()
+    // The stream of a token that is taken away ends with it.
+    const stream = feed.watch(() => {
+      try {
+        gate.senderOf(ctx.req)
+        return true
+      } catch {
+        return false
+      }
+    })
     if (stream === null) {
       throw new AdminProblem('too-many-watchers', `${MAX_WATCHERS} clients read /live already. Try again later.`)
     }

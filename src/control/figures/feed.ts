@@ -35,10 +35,17 @@ export const MAX_WATCHERS = 32
 class Watcher extends Readable {
   /** The revision that it has the routes of. */
   revision = 0
+  /** Whether it may still read. */
+  readonly mayRead: () => boolean
   /** It has taken all that was pushed. */
   #isReady = true
   /** What it has of each route that has figures, as JSON. */
   has: ReadonlyMap<string, string> = new Map()
+
+  constructor(mayRead: () => boolean) {
+    super()
+    this.mayRead = mayRead
+  }
 
   get isReady(): boolean {
     return this.#isReady && !this.destroyed
@@ -74,11 +81,12 @@ export class Feed {
   /**
    * A stream of JSON objects, one per line (application/x-ndjson), until it is destroyed. A reader that is slower than the lines gets
    * fewer of them, and misses nothing: each line has all that has changed since its last one.
+   * @param mayRead asked before each line; the stream ends once it says no
    * @returns null if there are too many already
    */
-  watch(): Readable | null {
+  watch(mayRead: () => boolean = () => true): Readable | null {
     if (this.#watchers.size >= MAX_WATCHERS) return null
-    const watcher = new Watcher()
+    const watcher = new Watcher(mayRead)
     this.#watchers.add(watcher)
     watcher.once('close', () => {
       this.#watchers.delete(watcher)
@@ -101,7 +109,8 @@ export class Feed {
       const revision = this.#parts.live.current
       const all = await inTurns(this.#figures(measurements, revision))
       for (const watcher of this.#watchers) {
-        if (watcher.isReady) watcher.tell(await inTurns(this.#lineFor(watcher, revision, all)))
+        if (!watcher.mayRead()) this.#end(watcher)
+        else if (watcher.isReady) watcher.tell(await inTurns(this.#lineFor(watcher, revision, all)))
       }
     } catch (error) {
       for (const watcher of this.#watchers) watcher.destroy(error as Error)
@@ -109,6 +118,11 @@ export class Feed {
       this.#isLooking = false
       if (this.#isStale && this.#watchers.size > 0) void this.#look()
     }
+  }
+
+  #end(watcher: Watcher): void {
+    this.#watchers.delete(watcher)
+    watcher.push(null)
   }
 
   *#figures(measurements: Measurements, { table }: Revision): Steps<Look> {

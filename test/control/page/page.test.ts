@@ -1,7 +1,10 @@
 /**
  * The page as files, and the stream that it lives on.
  */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { get } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { brotliDecompressSync, gunzipSync } from 'node:zlib'
 import { afterAll, expect, onTestFinished, test } from 'vitest'
 import { startBanyan, tableFor } from '../../support/banyan.ts'
@@ -122,10 +125,10 @@ interface Line {
 }
 
 /** The lines of the stream, one by one. */
-async function* lines(admin: string): AsyncGenerator<Line> {
+async function* lines(admin: string, headers: Record<string, string> = {}): AsyncGenerator<Line> {
   const controller = new AbortController()
   onTestFinished(() => controller.abort())
-  const response = await fetch(`${admin}/live`, { signal: controller.signal })
+  const response = await fetch(`${admin}/live`, { signal: controller.signal, headers })
   expect(response.headers.get('content-type')).toBe('application/x-ndjson')
   let rest = ''
   for await (const piece of response.body!.pipeThrough(new TextDecoderStream())) {
@@ -188,6 +191,21 @@ test('there are so many readers at most, and one that leaves makes room, which i
     })
     .toBe(200)
   expect(banyan.log.filter((line) => line.includes('admin-broken'))).toEqual([])
+})
+
+test('the stream of a token that is taken away ends', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'banyan-page-'))
+  onTestFinished(() => rmSync(folder, { recursive: true }))
+  const file = join(folder, 'tokens')
+  writeFileSync(file, `one read ${TOKEN}\nother read the-secret-of-another\n`)
+  const { admin } = await started(['--admin-token-file', file])
+  const [one, other] = [TOKEN, 'the-secret-of-another'].map((secret) =>
+    lines(admin, { Authorization: `Bearer ${secret}` }),
+  )
+  await Promise.all([until(one!, () => true), until(other!, () => true)])
+  writeFileSync(file, 'other read the-secret-of-another\n')
+  await expect(until(one!, () => false)).rejects.toThrow('the stream has ended')
+  await until(other!, () => true)
 })
 
 test('a reader that reads nothing is no burden, and banyan ends while there are readers', async () => {
