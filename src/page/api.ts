@@ -18,7 +18,7 @@ export class ApiError extends Error {
 
   /** It asks for a token, or for another one. */
   get wantsToken(): boolean {
-    return this.status === 401
+    return this.status === 401 || this.code === 'too-many-attempts'
   }
 }
 
@@ -53,18 +53,28 @@ export async function read<Body>(path: string): Promise<Body> {
 }
 
 /** @throws {ApiError} as `read` */
-export async function act<Body>({ method, path, body, reason, ifMatch }: Act): Promise<Body> {
+export async function act<Body>(wanted: Act): Promise<Body> {
+  const response = await sendAct(wanted)
+  return (response.status === 204 ? null : await response.json()) as Body
+}
+
+/**
+ * What an edit would change.
+ * @returns the answer, and the entity tag of the revision that it is about
+ * @throws {ApiError} as `read`
+ */
+export async function dryRun<Body>(wanted: Act): Promise<Body & { readonly etag: string }> {
+  const response = await sendAct({ ...wanted, path: `${wanted.path}?dryRun=true` })
+  return { ...((await response.json()) as Body), etag: response.headers.get('ETag') as string }
+}
+
+async function sendAct({ method, path, body, reason, ifMatch }: Act): Promise<Response> {
   const headers = headersOf()
   if (body !== undefined) headers.set('Content-Type', 'application/json')
   // Field values are bytes: the API reads these as UTF-8.
   if (reason) headers.set('Banyan-Reason', String.fromCharCode(...new TextEncoder().encode(reason)))
   if (ifMatch !== undefined) headers.set('If-Match', ifMatch)
-  const response = await send(path, {
-    method,
-    headers,
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  })
-  return (response.status === 204 ? null : await response.json()) as Body
+  return await send(path, { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) })
 }
 
 /** Calls `take` with each line of a stream of JSON, until it ends or `signal` ends it. @throws {ApiError} as `read` */

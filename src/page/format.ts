@@ -2,10 +2,18 @@
  * Numbers and times for people.
  */
 
-/** A share in percent, such as `0.04 %`, to four decimals, as tables have them. @param percent 0 to 100, or null where nothing is known */
+/** A share in percent, such as `0.04 %`, and not all before it is all. @param percent 0 to 100, or null where nothing is known */
 export function percentText(percent: number | null | undefined): string {
   if (percent === null || percent === undefined) return '–'
-  return `${percent > 0 && percent < 0.001 ? Math.max(0.0001, Number(percent.toFixed(4))) : short(percent)} %`
+  if (percent > 0 && percent < 0.001) return `${Math.max(0.0001, Number(percent.toFixed(4)))} %`
+  // Not all yet.
+  const isNearlyAll = percent > 99.9 && percent < 100
+  return `${isNearlyAll ? Math.floor(percent * 100) / 100 : short(percent)} %`
+}
+
+/** A percent of the table, to its last digit. */
+export function askedText(percent: number): string {
+  return `${percent} %`
 }
 
 /** @param ratio 0 to 1 */

@@ -4,6 +4,7 @@
 import { useEffect, useState } from 'preact/hooks'
 import { ApiError, read } from './api.ts'
 import { live } from './live.ts'
+import { whenSeen } from './seen.ts'
 
 /** Draws anew with each line of the stream. */
 export function useLive(): typeof live {
@@ -20,7 +21,7 @@ export interface Loaded<Body> {
 }
 
 /**
- * Reads a resource now, and every so often.
+ * Reads a resource now, and every so often, while the tab is seen.
  * @param path null: nothing
  * @param everyMs 0: only once
  * @param version it is read at once when this changes
@@ -37,6 +38,8 @@ export function useResource<Body>(path: string | null, everyMs = 0, version: unk
     let isOver = false
     let timer: ReturnType<typeof setTimeout> | undefined
     const load = async (): Promise<void> => {
+      await whenSeen()
+      if (isOver) return
       try {
         const body = await read<Body>(path)
         if (!isOver) setState({ path, body, error: null })

@@ -3,6 +3,7 @@
  */
 import type { LiveFigures, LiveLine, LiveRow, LiveSide } from '../answers/live.ts'
 import { ApiError, readLines } from './api.ts'
+import { onUnseen, whenSeen } from './seen.ts'
 
 /** A look at a route, for curves. */
 export interface Point {
@@ -20,6 +21,8 @@ const MAX_DRAWN = 100
 /** Without a line for so long the connection is taken for dead. */
 const SILENCE_MS = 10_000
 const RETRY_MS = 1_000
+/** So long without being seen, and the stream is let go. */
+const UNSEEN_MS = 3_000
 
 export type Connection = 'connecting' | 'live' | 'lost' | 'token'
 
@@ -28,6 +31,8 @@ export class Live {
   connection: Connection = 'connecting'
   problem = ''
   revision = 0
+  /** Another one with each table that comes: a proxy that was started again may have another table as the same revision. */
+  edition = 0
   default = ''
   rows: readonly LiveRow[] = []
   unclaimed: LiveFigures | null = null
@@ -35,6 +40,8 @@ export class Live {
   readonly #points = new Map<string, Point[]>()
   readonly #listeners = new Set<() => void>()
   #controller: AbortController | null = null
+  /** How far the clock of the server is ahead of the browser's. */
+  #aheadMs = 0
 
   /** @returns what ends it */
   onChange(listener: () => void): () => void {
@@ -47,15 +54,22 @@ export class Live {
     return this.#points.get(route) ?? []
   }
 
-  /** Reads until the tab is closed; begins anew after each fault. */
+  /** By the clock of the server, as all times are that it tells. */
+  nowMs(): number {
+    return Date.now() + this.#aheadMs
+  }
+
+  /** Reads until the tab is closed, while it is seen; begins anew after each fault. */
   async run(): Promise<never> {
+    onUnseen(UNSEEN_MS, () => this.#controller?.abort())
     for (;;) {
+      await whenSeen()
       try {
         await this.#read()
         this.#lose('banyan has ended the stream')
       } catch (error) {
         if (error instanceof ApiError && error.wantsToken)
-          this.#set('token', error.code === 'wrong-token' ? error.message : '')
+          this.#set('token', error.code === 'unauthorized' ? '' : error.message)
         else this.#lose((error as Error).message)
       }
       // With another token it goes on at once.
@@ -92,12 +106,14 @@ export class Live {
   #take({ at, revision, default: fallback, table, unclaimed, routes }: LiveLine): void {
     if (table !== undefined) {
       this.rows = table
+      this.edition++
       this.figures.clear()
     }
     for (const [id, figures] of Object.entries(routes)) this.figures.set(id, figures)
     this.revision = revision
     this.default = fallback
     this.unclaimed = unclaimed
+    this.#aheadMs = Date.parse(at) - Date.now()
     this.#remember(Date.parse(at))
     this.#set('live', '')
   }

@@ -1,7 +1,7 @@
 /**
  * How much of something is on the new side: what was asked for, and what is seen.
  */
-import { percentText } from '../format.ts'
+import { askedText, percentText } from '../format.ts'
 import { html } from '../html.ts'
 
 interface Share {
@@ -9,12 +9,16 @@ interface Share {
   readonly asked: number
   /** 0 to 100; null where nothing was seen. */
   readonly seen: number | null
-  readonly label: string
+  readonly label?: string
+  /** What it says to those who don't see it; by itself what was asked for, and what was seen. */
+  readonly text?: string
 }
 
 /** A bar that fills with what is asked for, with a mark at what is seen. */
-export function ShareBar({ asked, seen, label }: Share) {
-  const text = `${label}: ${percentText(asked)} asked for, ${seen === null ? 'no requests seen' : `${percentText(seen)} seen`}`
+export function ShareBar({ asked, seen, label, text: given }: Share) {
+  const text =
+    given ??
+    `${label}: ${askedText(asked)} asked for, ${seen === null ? 'no requests seen' : `${percentText(seen)} seen`}`
   return html`
     <div class="share" role="img" aria-label=${text} title=${text}>
       <span class="fill" style=${{ width: `${asked}%` }}></span>

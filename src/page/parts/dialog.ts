@@ -4,7 +4,7 @@
 
 import { useEffect, useRef, useState } from 'preact/hooks'
 import type { DryRunAnswer } from '../../answers/revisions.ts'
-import { type Act, ApiError, act } from '../api.ts'
+import { type Act, type ApiError, act, dryRun } from '../api.ts'
 import { html } from '../html.ts'
 import { live } from '../live.ts'
 
@@ -29,36 +29,56 @@ export interface Plan {
   onDone?(answer: unknown): void
 }
 
+/** No blanks only. */
+const SOME_TEXT = '.*\\S.*'
+
 /** @param props.plan what is asked about; `onClose` is called when it is done or not wanted */
 export function ActDialog({ plan, onClose }: { plan: Plan; onClose: () => void }) {
   const dialog = useRef<HTMLDialogElement>(null)
   const [reason, setReason] = useState('')
   const [problem, setProblem] = useState<string | null>(null)
-  const [preview, setPreview] = useState<DryRunAnswer | null>(null)
+  const [preview, setPreview] = useState<(DryRunAnswer & { readonly etag: string }) | null>(null)
+  const [turn, setTurn] = useState(0)
   const [isBusy, setBusy] = useState(false)
 
   const asked = plan.dryRun === true ? plan.act : plan.preview
   useEffect(() => dialog.current?.showModal(), [])
   useEffect(() => {
     if (asked === undefined) return
-    act<DryRunAnswer>({ ...asked, path: `${asked.path}?dryRun=true` }).then(setPreview, (error: Error) =>
-      setProblem(error.message),
-    )
-  }, [plan])
+    setPreview(null)
+    dryRun<DryRunAnswer>(asked).then(setPreview, (error: Error) => setProblem(error.message))
+  }, [plan, turn])
+  const isAsking = asked !== undefined && preview === null && problem === null
 
   const submit = async (event: Event): Promise<void> => {
     event.preventDefault()
-    setBusy(true)
     setProblem(null)
+    // Nobody has seen what it would do.
+    if (plan.dryRun === true && preview === null) {
+      setTurn(turn + 1)
+      return
+    }
+    setBusy(true)
     try {
       const body = plan.reasonInBody === true ? { ...(plan.act.body as object), reason } : plan.act.body
-      const answer = await act({ ...plan.act, ...(body === undefined ? {} : { body }), reason })
+      // What was shown is what is done: of another revision nobody has seen what it would change.
+      const shown = plan.dryRun === true && preview !== null ? { ifMatch: preview.etag } : {}
+      const answer = await act({
+        ...plan.act,
+        ...(body === undefined ? {} : { body }),
+        ...shown,
+        reason: reason.trim(),
+      })
       plan.onDone?.(answer)
       onClose()
     } catch (error) {
-      if (error instanceof ApiError && error.wantsToken) live.restart()
-      setProblem((error as Error).message)
+      const { wantsToken = false, code = '', message } = error as ApiError
+      if (wantsToken) live.restart()
       setBusy(false)
+      if (code === 'outdated' && plan.act.ifMatch === undefined) {
+        setProblem('The table has changed meanwhile. Look at what this would change now.')
+        setTurn(turn + 1)
+      } else setProblem(message)
     }
   }
 
@@ -67,13 +87,13 @@ export function ActDialog({ plan, onClose }: { plan: Plan; onClose: () => void }
       <form onSubmit=${submit}>
         <h2 id="dialog-title">${plan.title}</h2>
         ${plan.note && html`<p>${plan.note}</p>`}
-        ${asked !== undefined && problem === null && html`<${Preview} preview=${preview} />`}
-        <label class="stacked">Reason <input name="reason" value=${reason} maxLength="400" required autocomplete="off" autofocus
+        ${(isAsking || preview !== null) && html`<${Preview} preview=${preview} />`}
+        <label class="stacked">Reason <input name="reason" value=${reason} maxLength="400" required pattern=${SOME_TEXT} title="A few words" autocomplete="off" autofocus
           onInput=${(event: Event) => setReason((event.target as HTMLInputElement).value)} /></label>
         <p role="alert" class="problem">${problem}</p>
         <footer>
           <button type="button" onClick=${() => dialog.current?.close()}>Cancel</button>
-          <button class=${plan.isGrave === true ? 'grave' : 'primary'} disabled=${isBusy}>${plan.verb}</button>
+          <button class=${plan.isGrave === true ? 'grave' : 'primary'} disabled=${isBusy || isAsking}>${plan.verb}</button>
         </footer>
       </form>
     </dialog>`

@@ -5,7 +5,7 @@
 import { useState } from 'preact/hooks'
 import type { ComparisonsAnswer, FieldAnswer, SampleAnswer } from '../../answers/comparisons.ts'
 import { at, read } from '../api.ts'
-import { countText, percentText, ratioText, timeText } from '../format.ts'
+import { askedText, countText, ratioText, timeText } from '../format.ts'
 import { useResource } from '../hooks.ts'
 import { html } from '../html.ts'
 import type { Ask } from '../parts/dialog.ts'
@@ -85,7 +85,7 @@ function Told({ body, ...acts }: Acts) {
   const shared =
     shadow === null || shadow.percent === 0
       ? 'Off. A share of the requests can be copied to the other side, and the responses compared'
-      : `${percentText(shadow.percent)} of the requests are copied`
+      : `${askedText(shadow.percent)} of the requests are copied`
   const counts = html`<${Counts} title="Copies without an answer" counts=${errors} />
     <${Counts} title="Not compared" counts=${{ 'equal, but no bodies compared': partial }} />
     <${Counts} title="Not copied" counts=${skipped} />`

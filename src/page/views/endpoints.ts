@@ -14,9 +14,9 @@ const EVERY_MS = 10_000
 const SHOWN = 200
 
 export function Endpoints({ ask }: { ask: Ask }) {
-  const { rows, default: fallback } = useLive()
+  const { rows, default: fallback, edition } = useLive()
   const { body, error, again } = useResource<DiscoveredAnswer>('/discovered', EVERY_MS)
-  const { body: known } = useResource<{ upstreams: readonly { name: string }[] }>('/upstreams')
+  const { body: known } = useResource<{ upstreams: readonly { name: string }[] }>('/upstreams', 0, edition)
   const names = (known?.upstreams ?? []).map(({ name }) => name).filter((name) => name !== fallback)
   const [to, setTo] = useState<string | null>(null)
   const target = to ?? names[0] ?? null
@@ -54,7 +54,7 @@ export function Endpoints({ ask }: { ask: Ask }) {
         </div>
         ${
           body.endpoints.length === 0
-            ? html`<p class="dim">The application has answered no request without a route yet.</p>`
+            ? html`<p class="dim">The application has answered no request without a route yet${body.others.refused > 0 && `, but refused ${countText(body.others.refused)} (404, 405 and the like)`}.</p>`
             : html`<section class="card" aria-label="Endpoints"><${DataTable} label="Endpoints" titles=${['Endpoint', 'Requests', 'Share', '5xx', 'Mean', 'Last', 'Callers', '']}
           rows=${body.endpoints.slice(0, SHOWN).map((one) => ({
             key: one.id,

@@ -3,7 +3,7 @@
  */
 import { useState } from 'preact/hooks'
 import { act } from '../api.ts'
-import { percentText } from '../format.ts'
+import { askedText } from '../format.ts'
 import { html } from '../html.ts'
 
 interface Explained {
@@ -101,7 +101,7 @@ function Answer({ said: { decision, server, cache, candidates, otherRoutes, sent
       <dt>Route</dt><dd>${routeId ?? 'none'}</dd>
       <dt>Goes to</dt><dd><strong>${upstream === '' ? 'nowhere' : upstream}</strong>${server && `, server ${server}`}</dd>
       <dt>Because</dt><dd>${reason}${REASONS[reason] !== undefined && `: ${REASONS[reason]}`}</dd>
-      ${bucket != null && html`<dt>Draw</dt><dd>bucket ${bucket.toFixed(4)}${percent != null && ` of 100, ${percentText(percent)} move`}${sticky != null && `; key ${sticky}`}</dd>`}
+      ${bucket != null && html`<dt>Draw</dt><dd>bucket ${bucket.toFixed(4)}${percent != null && ` of 100, ${askedText(percent)} move`}${sticky != null && `; key ${sticky}`}</dd>`}
       ${cache != null && html`<dt>Cache</dt><dd>${cache.verdict}${cache.why !== null && `: ${cache.why}`}</dd>`}
       ${
         goes !== undefined &&

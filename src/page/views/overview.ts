@@ -5,7 +5,7 @@
 import { useState } from 'preact/hooks'
 import type { LiveFigures, LiveRow } from '../../answers/live.ts'
 import { at } from '../api.ts'
-import { countText, msText, percentText, rateText, ratioText } from '../format.ts'
+import { askedText, countText, msText, percentText, rateText, ratioText } from '../format.ts'
 import { useLive } from '../hooks.ts'
 import { html } from '../html.ts'
 import { sideOf, whole } from '../live.ts'
@@ -78,7 +78,7 @@ function Whole() {
         </dl>
         ${body !== null && html`<a class="line" href="#/progress" title="Progress"><${Weeks} progress=${body} /></a>`}
       </div>
-      <${ShareBar} asked=${newPercent ?? 0} seen=${null} label="Requests on new services" />
+      <${ShareBar} asked=${newPercent ?? 0} seen=${null} text=${`Requests on new services: ${percentText(newPercent)}`} />
     </section>`
 }
 
@@ -90,7 +90,7 @@ function RouteRow({ row, figures }: { row: LiveRow; figures: LiveFigures | undef
       <span role="cell" class="name"><a href=${`#${at`/routes/${row.id}`}`}>${row.id}</a>
         ${figures?.ramp !== undefined && html`<${RampMark} ramp=${figures.ramp} />`}
         <small class="dim">${[row.methods?.join(' '), row.hosts?.join(' '), row.paths.join(' ')].filter(Boolean).join(' ')}</small></span>
-      <span role="cell" class="sides"><span class="names"><span>${row.from}</span><span>${percentText(row.percent)}${
+      <span role="cell" class="sides"><span class="names"><span>${row.from}</span><span>${askedText(row.percent)}${
         isSeenApart(row.percent, figures) &&
         html` <small class="dim">(${percentText(figures?.actualPercent)} seen)</small>`
       } ${to}</span></span>
@@ -127,7 +127,7 @@ function Unclaimed({ figures, fallback }: { figures: LiveFigures | null; fallbac
     <div role="row" class="route unclaimed">
       <span role="cell" class="name"><a href="#/endpoints">no route</a><small class="dim">all that no route claims</small></span>
       <span role="cell" class="sides"><span class="names"><span>${fallback}</span><span></span></span>
-        <${ShareBar} asked=${0} seen=${null} label="no route" /></span>
+        <${ShareBar} asked=${0} seen=${null} text=${`no route: all on ${fallback}`} /></span>
       <span role="cell" data-name="Traffic">${rateText(figures?.perSecond)}</span>
       <${TwoSides} name="Errors" old=${ratioText(figures?.errorRatio)} now="" />
       <${TwoSides} name="p95" old=${msText(side?.p95Ms)} now="" />

@@ -3,7 +3,7 @@
  */
 import type { OfSidesAnswer, RampAnswer } from '../../answers/ramps.ts'
 import { at } from '../api.ts'
-import { countText, durationText, percentText, timeText } from '../format.ts'
+import { askedText, countText, durationText, timeText } from '../format.ts'
 import { useResource } from '../hooks.ts'
 import { html } from '../html.ts'
 import type { Ask, Plan } from '../parts/dialog.ts'
@@ -70,7 +70,7 @@ export function Ramp({ id, ask }: { id: string; ask: Ask }) {
           rows=${body.evidence.map(({ percent, keys, failed }) => ({
             key: percent,
             cells: [
-              percentText(percent),
+              askedText(percent),
               sidesText(keys),
               sidesText(failed.error),
               sidesText(failed['client-error']),

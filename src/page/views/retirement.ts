@@ -15,9 +15,9 @@ const SHOWN = 50
 /** @param props.id of a route; the old application without one */
 export function Retirement({ id }: { id?: string }) {
   // What blocks it is another thing after an edit.
-  const { revision } = useLive()
+  const { edition } = useLive()
   const path = id === undefined ? '/retirement' : at`/routes/${id}/retirement`
-  const { body, error } = useResource<RetirementAnswer>(`${path}?days=30`, EVERY_MS, revision)
+  const { body, error } = useResource<RetirementAnswer>(`${path}?days=30`, EVERY_MS, edition)
   return html`
     <section class="card" aria-label="Retirement">
       <h2>Retirement</h2>

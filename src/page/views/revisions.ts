@@ -17,8 +17,8 @@ export function Revisions({ ask }: { ask: Ask }) {
 
 /** @param props.route only those that changed this route; all without it */
 export function RevisionList({ route, ask }: { route?: string; ask: Ask }) {
-  const { revision } = useLive()
-  const { body, error, again } = useResource<RevisionsAnswer>('/revisions', 5_000, revision)
+  const { revision, edition } = useLive()
+  const { body, error, again } = useResource<RevisionsAnswer>('/revisions', 5_000, edition)
   const [open, setOpen] = useState<number | null>(null)
   if (body === null) return html`<p>${error ?? 'Loading…'}</p>`
   const shown =

@@ -5,9 +5,10 @@
 import { useState } from 'preact/hooks'
 import type { RevisionsAnswer } from '../../answers/revisions.ts'
 import { at } from '../api.ts'
-import { countText, percentText, rateText } from '../format.ts'
+import { askedText, countText, percentText, rateText } from '../format.ts'
 import { useLive, useResource } from '../hooks.ts'
 import { html } from '../html.ts'
+import { live } from '../live.ts'
 import { ShareBar } from '../parts/bar.ts'
 import { Curves } from '../parts/chart.ts'
 import type { Ask } from '../parts/dialog.ts'
@@ -30,13 +31,13 @@ export function RouteView({ id, ask }: { id: string; ask: Ask }) {
   const [percent, setPercent] = useState('')
   const [told, setTold] = useState('')
   if (row === undefined) {
-    const text = state.rows.length === 0 ? 'Loading…' : `There is no route ${id}.`
+    const text = state.revision === 0 ? 'Loading…' : `There is no route ${id}.`
     return html`<main id="main" tabindex="-1"><p><a href="#/">Routes</a></p><h1>${id}</h1><p>${text}</p></main>`
   }
   const to = row.to.join(', ')
   const move = (wanted: number): void =>
     ask({
-      title: `Move ${id} from ${row.percent} to ${wanted} %`,
+      title: `Move ${id} to ${wanted} %`,
       verb: `Set ${wanted} %`,
       act: { method: 'PATCH', path: at`/routes/${id}`, body: { percent: wanted } },
       dryRun: true,
@@ -58,7 +59,7 @@ export function RouteView({ id, ask }: { id: string; ask: Ask }) {
       <section class="card" aria-label="Share">
         <p class="names"><span>${row.from}</span><span>${to}</span></p>
         <${ShareBar} asked=${row.percent} seen=${figures?.actualPercent ?? null} label=${id} />
-        <p>${percentText(row.percent)} asked for, ${figures?.actualPercent == null ? 'none' : percentText(figures.actualPercent)} seen in the last minute, ${rateText(figures?.perSecond)}${
+        <p>${askedText(row.percent)} asked for, ${figures?.actualPercent == null ? 'none' : percentText(figures.actualPercent)} seen in the last minute, ${rateText(figures?.perSecond)}${
           (figures?.noKeyPercent ?? 0) > 0 && `, ${percentText(figures?.noKeyPercent)} without a key`
         }</p>
         <form class="tools" onSubmit=${(event: Event) => {
@@ -85,8 +86,8 @@ export function RouteView({ id, ask }: { id: string; ask: Ask }) {
 
 /** The percent since the first revision that is known, with a point at each that has changed it. */
 function PercentHistory({ id, percent }: { id: string; percent: number }) {
-  const { revision } = useLive()
-  const { body } = useResource<RevisionsAnswer>('/revisions', 0, revision)
+  const { edition } = useLive()
+  const { body } = useResource<RevisionsAnswer>('/revisions', 0, edition)
   const moves = (body?.revisions ?? []).flatMap(({ at: when, summary }) => {
     const change = summary?.changes.find(({ what, name }) => what === 'route' && name === id)
     const move = change?.keys.find(({ key }) => key === 'percent')
@@ -94,7 +95,7 @@ function PercentHistory({ id, percent }: { id: string; percent: number }) {
       ? []
       : [{ at: Date.parse(when) / 1000, before: Number(move.before ?? 0), after: Number(move.after ?? 0) }]
   })
-  const now = Date.now() / 1000
+  const now = live.nowMs() / 1000
   const first = moves.at(-1) ?? { at: Date.parse(body?.revisions.at(-1)?.at ?? '') / 1000 || now, before: percent }
   const length = Math.max(60, now - first.at)
   const times = [first.at - length / 20, ...moves.map(({ at: when }) => when).toReversed(), now]

@@ -9,7 +9,7 @@ import { at } from '../api.ts'
 import { countText, msText, ratioText } from '../format.ts'
 import { useResource } from '../hooks.ts'
 import { html } from '../html.ts'
-import { type Point, sideOf } from '../live.ts'
+import { live, type Point, sideOf } from '../live.ts'
 import { type Curve, Curves } from '../parts/chart.ts'
 import { DataTable } from '../parts/table.ts'
 
@@ -40,7 +40,7 @@ export function SidesCard({ row, figures, points }: Props) {
   const to = row.to.join(', ')
   // Each of several targets by itself.
   const sides = [[row.from], ...(row.to.length > 1 ? row.to.map((name) => [name]) : []), row.to]
-  const since = Date.now() / 1000 - SPANS[span]
+  const since = live.nowMs() / 1000 - SPANS[span]
   const seen = joined(body, points).filter((one) => one.at >= since)
   const times = seen.map((one) => one.at)
   const curve = (name: 'errorRatio' | 'p95Ms', factor: number) => [
@@ -80,15 +80,20 @@ export function SidesCard({ row, figures, points }: Props) {
     </section>`
 }
 
-/** The history, and from its end on what was seen live. */
+/** The history where nothing was seen live, and what was. */
 function joined(history: RouteHistoryAnswer | null, points: readonly Point[]): readonly Seen[] {
-  const first = (points[0]?.atMs ?? Date.now()) / 1000
+  const first = (points[0]?.atMs ?? live.nowMs()) / 1000
   const before = (history?.steps ?? []).flatMap(({ at: begin, sides }) => {
     const begun = Date.parse(begin) / 1000
+    const ended = begun + (history?.stepSeconds ?? 0)
     // The step in which the page was opened is told up to then.
-    return begun < first ? [{ at: Math.min(begun + (history?.stepSeconds ?? 0), first - 1), sides }] : []
+    if (begun < first) return [{ at: Math.min(ended, first - 1), sides }]
+    // Nothing is seen live in a tab that is in the background.
+    const isSeen = points.some(({ atMs }) => atMs >= begun * 1000 && atMs <= ended * 1000)
+    return isSeen ? [] : [{ at: ended, sides }]
   })
-  return [...before, ...points.map(({ atMs, figures }) => ({ at: atMs / 1000, sides: figures.sides }))]
+  const since = points.map(({ atMs, figures }) => ({ at: atMs / 1000, sides: figures.sides }))
+  return [...before, ...since].toSorted((one, other) => one.at - other.at)
 }
 
 function scaled(value: number | null | undefined, factor: number): number | null {

@@ -93,6 +93,21 @@ test('the overview shows what the API says, as it moves', async () => {
     body: '{"percent": 35}',
   })
   await row.getByText('35 %').waitFor(PATIENCE)
+  // Nobody sees the tab: the connection is let go, since the browser has six of them for all its tabs.
+  const see = (isHidden: boolean) =>
+    page.evaluate(`Object.defineProperty(document, 'hidden', { value: ${isHidden}, configurable: true });
+      document.dispatchEvent(new Event('visibilitychange'))`)
+  const left = page.waitForEvent('requestfailed', { ...PATIENCE, predicate: (one) => one.url().endsWith('/live') })
+  await see(true)
+  await left
+  await fetch(`http://127.0.0.1:${banyan.adminPort}/routes/lookup`, {
+    method: 'PATCH',
+    headers: { 'Content-Type': 'application/json' },
+    body: '{"percent": 99.9999}',
+  })
+  await see(false)
+  // To its last digit: it is not 100.
+  await row.getByText('99.9999 %').waitFor(PATIENCE)
   await asks(banyan, '/elsewhere', 3)
   await page.goto(page.url().replace(/#.*/, '#/endpoints'))
   await page.getByText('GET /elsewhere').waitFor(PATIENCE)
@@ -229,6 +244,8 @@ test('the curves of a route have what was before the page was opened, and go on 
     own = answer.steps
     await route.fulfill({ json: { ...answer, steps: [earlier, ...own] } })
   })
+  // Its clock is two hours ahead.
+  await page.evaluate('{ const now = Date.now; Date.now = () => now() + 7_200_000 }')
   await page.goto(page.url().replace(/#.*/, '#/routes/lookup'))
   const sides = page.getByRole('region', { name: 'Sides' })
   const span = async (): Promise<string> =>
@@ -279,12 +296,21 @@ test('a click is not lost to what comes in between, nor is the focus', async () 
 })
 
 test('a percent that is moved on the page is in routes.yaml, with its reason in the history', async () => {
-  const banyan = await started()
+  const banyan = await started(ROUTES, ['--require-if-match'])
   const page = await opened(banyan, '/routes/lookup')
   await page.getByRole('button', { name: '25 %' }).click(PATIENCE)
   const dialog = page.getByRole('dialog')
   await dialog.getByText('+  - { id: lookup').waitFor(PATIENCE)
   await dialog.getByLabel('Reason').fill('no errors, größer')
+  // Somebody else is quicker: what this edit would change now has to be seen first.
+  await fetch(`http://127.0.0.1:${banyan.adminPort}/routes/list`, {
+    method: 'PATCH',
+    headers: { 'Content-Type': 'application/json', 'If-Match': '*' },
+    body: '{"percent": 7}',
+  })
+  await dialog.getByRole('button', { name: 'Set 25 %' }).click()
+  await dialog.getByRole('alert').filter({ hasText: 'The table has changed meanwhile' }).waitFor(PATIENCE)
+  expect(readFileSync(banyan.tableFile, 'utf8')).not.toContain('percent: 25')
   await dialog.getByRole('button', { name: 'Set 25 %' }).click()
   await page.getByText('25 % asked for').first().waitFor(PATIENCE)
   expect(readFileSync(banyan.tableFile, 'utf8')).toContain('percent: 25')
@@ -292,7 +318,7 @@ test('a percent that is moved on the page is in routes.yaml, with its reason in 
   await history.getByText('percent 10 → 25').waitFor(PATIENCE)
   await history.getByText('no errors, größer').waitFor(PATIENCE)
 
-  await history.getByRole('button', { name: 'Show 2' }).click()
+  await history.getByRole('button', { name: 'Show 3' }).click()
   await history.getByRole('button', { name: 'Revert' }).click(PATIENCE)
   await dialog.getByLabel('Reason').fill('a mistake')
   await dialog.getByRole('button', { name: 'Revert' }).click()
@@ -311,7 +337,8 @@ test('each act does what its button says, with the reason that was given, and wh
     await page.goto(page.url().replace(/#.*/, `#${place}`))
     await page.getByRole('button', { name: button }).first().click(PATIENCE)
     if (preview !== undefined) await dialog.getByText(preview).first().waitFor(PATIENCE)
-    // Nothing is done without a reason.
+    // Nothing is done without a reason, and blanks are none.
+    await dialog.getByLabel('Reason').fill('  ')
     await dialog.getByRole('button', { name: verb, exact: true }).click()
     expect(await dialog.getByLabel('Reason').evaluate((field) => field.matches(':invalid'))).toBe(true)
     await dialog.getByLabel('Reason').fill(`because of ${verb}`)
@@ -422,6 +449,14 @@ test('a token is asked for, kept for the tab, and in no URL', async () => {
   await page.getByLabel('Token').fill('a-wrong-token-of-the-page', PATIENCE)
   await page.getByRole('button', { name: 'Sign in' }).click()
   await page.getByRole('alert').filter({ hasText: 'Invalid token' }).waitFor(PATIENCE)
+  for (let n = 0; n < 5; n++) {
+    const headers = { Authorization: 'Bearer another-wrong-token' }
+    await fetch(`http://127.0.0.1:${banyan.adminPort}/routes`, { headers })
+  }
+  await page.getByRole('button', { name: 'Sign in' }).click()
+  await page.getByRole('alert').filter({ hasText: 'Try again in' }).waitFor(PATIENCE)
+  await page.getByLabel('Token').fill('a token that no header carries: ☂')
+  expect(await page.getByLabel('Token').evaluate((field) => field.matches(':invalid'))).toBe(true)
   await page.getByLabel('Token').fill(TOKEN)
   await page.getByRole('button', { name: 'Sign in' }).click()
   await page.getByRole('link', { name: 'lookup' }).waitFor(PATIENCE)
