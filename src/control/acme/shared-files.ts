@@ -3,6 +3,7 @@
  * lease. While Redis is away each instance has its copy, and nothing is ordered.
  */
 import { randomUUID, X509Certificate } from 'node:crypto'
+import { setTimeout as wait } from 'node:timers/promises'
 import { z } from 'zod'
 import { type HeldLease, StateError } from '../../state/store/store.ts'
 import type { Cluster } from '../cluster/cluster.ts'
@@ -28,7 +29,10 @@ const RENEW_MS = 1_500
 const MAX_CHALLENGE_MS = 10 * 60 * 1000
 
 /** For all instances to answer a challenge. */
-const PATIENCE = { allMs: 8_000, anyMs: 8_000 } as const
+const PATIENCE = { allMs: 8_000, anyMs: 8_000, isForAll: true } as const
+
+/** At the start, and when Redis is back, the others come a moment later. */
+const SETTLED_MS = 5_000
 
 const told = z.object({
   id: z.string().max(100),
@@ -53,6 +57,8 @@ export class SharedFiles implements AcmeFiles {
   #held: HeldLease | null = null
   /** Of the monotonic clock. */
   #untilMs = Number.NEGATIVE_INFINITY
+  #sinceMs = Number.NEGATIVE_INFINITY
+  readonly #settledMs: number
   #holder = ''
   #timer: NodeJS.Timeout | undefined
   #turn: Promise<unknown> = Promise.resolve()
@@ -65,7 +71,9 @@ export class SharedFiles implements AcmeFiles {
   #unlisten: () => void = () => {}
   problem: string | null = null
 
-  constructor(cluster: OfCluster, folder: FolderFiles, log: ControlLog) {
+  /** @param settledMs for all instances to come, where this one has become the owner, milliseconds */
+  constructor(cluster: OfCluster, folder: FolderFiles, log: ControlLog, settledMs = SETTLED_MS) {
+    this.#settledMs = settledMs
     this.name = `cluster ${cluster.name}`
     this.#cluster = cluster
     this.#folder = folder
@@ -115,6 +123,7 @@ export class SharedFiles implements AcmeFiles {
     await this.#write(CHALLENGE, challenge === null ? null : JSON.stringify({ id, challenge }))
     await this.#cluster.store.link.tell(ACME)
     if (challenge === null) return
+    await wait(Math.max(0, this.#sinceMs + this.#settledMs - performance.now()), undefined, { ref: false })
     const answers = ({ acme }: { readonly acme: string | null }): boolean => acme === null || acme === id
     const { inForce, instances } = await this.#cluster.members.whereInForce(answers, PATIENCE)
     if (inForce === instances) return
@@ -169,6 +178,7 @@ export class SharedFiles implements AcmeFiles {
       if (this.#held === null) return
       this.#untilMs = startedMs + TTL_MS - MARGIN_MS
       this.#timer = setInterval(() => void this.#renew(), RENEW_MS).unref()
+      if (before === null) this.#sinceMs = startedMs
       if (before === null) this.#version = (await store.read(ACME, ACME, NEWEST))?.version ?? 0
       else if (lease.token < before.token) this.#version = LOST
     })

@@ -21,10 +21,12 @@ interface Patience {
   readonly allMs: number
   /** Where none has. */
   readonly anyMs: number
+  /** Also for those that do not follow the table. */
+  readonly isForAll: boolean
 }
 
 /** Whoever edits waits no longer. */
-const EDIT_PATIENCE: Patience = { allMs: 1_000, anyMs: 3_000 }
+const EDIT_PATIENCE: Patience = { allMs: 1_000, anyMs: 3_000, isForAll: false }
 
 /** Of this module. One of a later release is shown as far as it is understood. */
 const FORMAT = 1
@@ -170,7 +172,7 @@ export class Members {
    * Waits until all instances have something in force, or as many as can be waited for.
    * @param has whether an instance has it
    */
-  async whereInForce(has: (member: Member) => boolean, { allMs, anyMs } = EDIT_PATIENCE): Promise<InForce> {
+  async whereInForce(has: (member: Member) => boolean, { allMs, anyMs, isForAll } = EDIT_PATIENCE): Promise<InForce> {
     const startedMs = performance.now()
     await this.tell()
     for (;;) {
@@ -178,7 +180,8 @@ export class Members {
       const having = there.filter((one) => one.isSelf || has(one)).length
       const passedMs = performance.now() - startedMs
       const isPatient = passedMs < (having > 1 ? allMs : anyMs)
-      const canFollow = there.some((one) => !one.isSelf && !has(one) && one.problem === null && !one.isSilent)
+      const follows = ({ problem }: Member): boolean => isForAll || problem === null
+      const canFollow = there.some((one) => !one.isSelf && !has(one) && follows(one) && !one.isSilent)
       if (!canFollow || !isPatient) return { inForce: having, instances: there.length }
       await this.#news(100)
       await this.others()

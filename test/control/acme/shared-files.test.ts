@@ -44,7 +44,7 @@ async function instance(name: string, cluster: string, secret = 'a secret of the
   const members = { whereInForce: async () => ({ inForce: 2, instances: 2 }), tell: async () => {} }
   const parts = { name: cluster, instance: name, store: new RedisStateStore(link), members, acme: () => null }
   const log = { info: () => {}, warn: () => {}, error: () => {} }
-  const files = new SharedFiles(parts, new FolderFiles(folder, () => {}), log)
+  const files = new SharedFiles(parts, new FolderFiles(folder, () => {}), log, 0)
   onTestFinished(async () => {
     await files.close()
     await link.close()
