@@ -54,6 +54,8 @@ const NOTHING_IGNORED = { ignore: [] }
 /** So many hours are kept apart that are not stored; what is older is counted as the oldest of them. */
 const MAX_UNSAVED_HOURS = 24
 
+const DAY_HOURS = 24
+
 /** Bounds of one of them. */
 const OF_AN_HOUR: TallyBounds = { samples: 0, paths: 2000 }
 
@@ -68,8 +70,8 @@ export class Evidence extends Stored {
   readonly #counted = new Tally()
   /** By hour, the oldest first: what was counted and is not stored. */
   #unsaved = new Map<number, Tally>()
-  /** What is stored of hours to which nobody adds any more, and the hour in which it was read. */
-  #settled: { readonly hour: number; readonly sums: readonly Sum[] } | null = null
+  /** What is stored of days to which nobody adds any more, in the order in which they were read. */
+  readonly #days = new Map<number, readonly Sum[]>()
   /** What is being added to the store, or was when that failed. */
   #underWay: { readonly id: string; readonly at: number; readonly routes: readonly RouteEvidence[] } | null = null
   /** Ids of samples that are not stored. */
@@ -218,16 +220,31 @@ export class Evidence extends Stored {
     }
   }
 
-  /** What is stored. Hours to which nobody adds any more are read once an hour: in a cluster others add to the newest ones all the time. */
+  /**
+   * What is stored. Days to which nobody adds any more are kept here: in a cluster all others are read twice a minute. One that
+   * was not read for longest is, too, since what is stored may be lost.
+   */
   async #sumsIn(store: StateStore): Promise<readonly Sum[]> {
     const hour = hourOf(this.now())
-    const untilHour = hour - MAX_UNSAVED_HOURS
-    if (this.#settled?.hour !== hour) {
-      const sums = await store.totals(COUNTS.space, { sinceHour: hour - COUNTS.bounds.hours, untilHour })
-      this.#settled = { hour, sums: sums.filter(({ group }) => !this.#forgotten.has(group)) }
+    const sinceHour = hour - COUNTS.bounds.hours
+    const [first, end] = [sinceHour, hour - MAX_UNSAVED_HOURS].map((at) => Math.floor(at / DAY_HOURS)) as [
+      number,
+      number,
+    ]
+    for (const day of this.#days.keys()) if (day < first || day >= end) this.#days.delete(day)
+    if (this.#days.size === end - first) this.#days.delete(this.#days.keys().next().value ?? first)
+    for (let day = first; day < end; day++) {
+      if (this.#days.has(day)) continue
+      const terms = { sinceHour: Math.max(day * DAY_HOURS, sinceHour), untilHour: (day + 1) * DAY_HOURS }
+      const sums = await store.totals(COUNTS.space, terms)
+      this.#days.set(
+        day,
+        sums.filter(({ group }) => !this.#forgotten.has(group)),
+      )
     }
-    const newest = await store.totals(COUNTS.space, { sinceHour: untilHour })
-    return [...this.#settled.sums, ...newest]
+    const newest = await store.totals(COUNTS.space, { sinceHour: end * DAY_HOURS })
+    const days = [...this.#days].sort(([one], [other]) => one - other)
+    return [...days.flatMap(([, sums]) => sums), ...newest]
   }
 
   /** Adds what was being added once more: the store may have it, and counts it once. */
@@ -317,9 +334,12 @@ export class Evidence extends Stored {
   /** Of the store. */
   #forgetCounts(route: string): void {
     this.#forgotten.add(route)
-    if (this.#settled === null) return
-    const { hour, sums } = this.#settled
-    this.#settled = { hour, sums: sums.filter(({ group }) => group !== route) }
+    for (const [day, sums] of this.#days) {
+      this.#days.set(
+        day,
+        sums.filter(({ group }) => group !== route),
+      )
+    }
   }
 
   #forgetSamples(route: string): void {

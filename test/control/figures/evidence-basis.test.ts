@@ -176,9 +176,17 @@ test('of what is stored only the newest hours are read again and again, and what
   expect(later.of('a')?.comparisons).toBe(13)
   // Another instance, in one of the newest hours.
   await store.add('evidence', [{ ...sum, hour: hour - 3 }])
+  const totals = store.totals.bind(store)
+  const read: number[] = []
+  store.totals = (space, terms) => {
+    read.push((terms.untilHour ?? hour + 2) - terms.sinceHour)
+    return totals(space, terms)
+  }
   later.reload()
   await later.save()
   expect(later.of('a')?.comparisons).toBe(23)
+  // One of the days before them is read once more.
+  expect(read.reduce((sum, hours) => sum + hours, 0)).toBeLessThan(4 * 24)
   later.follow(routesOf(routeOf(STRICT, '/b/:id')))
   nowMs += 1
   later.add(told(nowMs))
@@ -233,6 +241,33 @@ test('noise evicts no sample of a fault, of this route or of others, nor in the 
   expect(await other.sample('s1')).toMatchObject({ route: 'b' })
   expect(await other.sample('s4')).toBeNull()
   expect((await evidence.since('a', Date.now()))?.paths.map(({ sample }) => sample).sort()).toEqual(['s0', 's1197'])
+})
+
+test('a store that fails while it is read goes on where it stopped', async () => {
+  const path = mkdtempSync(join(tmpdir(), 'banyan-basis-'))
+  const store = new FolderStore(path, () => null)
+  left.push(async () => {
+    await store.close()
+    rmSync(path, { recursive: true })
+  })
+  const first = new Evidence()
+  first.follow(routesOf(routeOf(STRICT)))
+  first.keepIn(store)
+  first.add(told(Date.now()))
+  await first.save()
+  const totals = store.totals.bind(store)
+  let calls = 0
+  store.totals = async (space, terms) => {
+    if (++calls % 10 === 0) throw new Error('it does not answer in time')
+    return totals(space, terms)
+  }
+  const evidence = new Evidence()
+  evidence.follow(routesOf(routeOf(STRICT)))
+  evidence.keepIn(store)
+  for (let tries = 0; tries < 3; tries++) await evidence.save()
+  expect(evidence.problem).toContain('does not answer in time')
+  await evidence.save()
+  expect([evidence.of('a')?.comparisons, evidence.problem]).toEqual([3, null])
 })
 
 test('what a store has added, though it said that it could not, counts once', async () => {
