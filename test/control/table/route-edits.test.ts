@@ -145,3 +145,55 @@ test('is what a parse of the whole text makes', async () => {
   )
   expect([few > 10, few > whole]).toEqual([true, true])
 })
+
+const strokes = fc.record({
+  at: fc.double({ min: 0, max: 1, noNaN: true }),
+  length: fc.integer({ min: 0, max: 12 }),
+  put: fc.constantFrom(
+    ...['', '', ' ', '  ', '\n', '\n\n', '\n  - ', '\n    ', '- ', '"', "'", '#', ' # ', ': ', '{', '}', '[', ']', ','],
+    ...[
+      '&a ',
+      '*a',
+      '|',
+      '|+\n',
+      '>',
+      '!!str ',
+      '%',
+      '---\n',
+      '...\n',
+      '\t',
+      '?',
+      'percent: 7\n',
+      '\nvisitor: {}\n',
+      '\\',
+    ],
+  ),
+})
+
+test('a text with a few strokes in it says what a parse of it says', async () => {
+  const few = { valid: 0, all: 0 }
+  await fc.assert(
+    fc.asyncProperty(samples, fc.array(strokes, { minLength: 1, maxLength: 3 }), async ({ text }, typed) => {
+      const known = readTable(text, NAME)
+      if (!known.ok) return
+      const { table, ...facts } = known
+      // Close to each other, as somebody types.
+      let [edited, from] = [text, Math.floor((typed[0]?.at ?? 0) * text.length)]
+      for (const { at, length, put } of typed) {
+        from = Math.min(edited.length, from + Math.floor(at * 40))
+        edited = edited.slice(0, from) + put + edited.slice(from + length)
+      }
+      const read = await new TableReader(NAME, { text, facts }).read(new LiveTable(table, text, 0).current, edited)
+      const parsed = readTable(edited, NAME)
+      expect(read.ok).toBe(parsed.ok)
+      if (!read.ok || !parsed.ok) return
+      expect(plain(read.table)).toBe(plain(parsed.table))
+      const { warnings, more, numbers, places } = parsed
+      if (read.move.kind !== 'numbers') expect(read.facts).toEqual({ warnings, more, numbers, places })
+      few.all++
+      if (read.move.kind === 'routes') few.valid++
+    }),
+    { numRuns: Number(process.env.BANYAN_ROUNDS ?? 40) },
+  )
+  expect(few.valid).toBeGreaterThan(0)
+})
