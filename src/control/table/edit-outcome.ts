@@ -112,3 +112,16 @@ export type ChangedText =
           | 'invalid'
       }
     >
+
+/** The problems as errors of a request body that describes this place, if all of them are inside it. */
+export function fieldErrors({ problems, more }: Problems, place: string | null): FieldErrors | null {
+  const errors = problems.filter(({ severity }) => severity === 'error')
+  if (place === null || !errors.every(({ pointer }) => pointer === place || pointer.startsWith(`${place}/`)))
+    return null
+  const told = errors.map(({ pointer, message, hint }) => ({
+    pointer: pointer.slice(place.length),
+    detail: message,
+    ...(hint === undefined ? {} : { hint }),
+  }))
+  return { errors: told, more }
+}

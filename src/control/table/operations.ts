@@ -11,19 +11,19 @@ import type { CookieKeySource } from '../../state/cookie-key-source.ts'
 import { etagOf, type LiveTable, type Revision } from '../../state/live-table.ts'
 import type { Authorship, ControlLog } from '../control-log.ts'
 import { mayEdit } from '../http/preconditions.ts'
-import type { FieldErrors } from '../http/problem.ts'
 import { type Ownership, SOLE_OWNER } from '../ownership.ts'
 import { inTurns } from '../turns.ts'
 import { Activation, type Applied, type Rejected } from './activation.ts'
 import { SMALL } from './apart.ts'
 import { Confirmation } from './confirmation.ts'
+import { type Draft, draftOf } from './drafts.ts'
 import { WriteFailure } from './durable-write.ts'
-import type { Change, ChangedText, EditOutcome, EditTerms, Proposal } from './edit-outcome.ts'
+import { type Change, type EditOutcome, type EditTerms, fieldErrors, type Proposal } from './edit-outcome.ts'
 import type { TableSource } from './file.ts'
 import { type Followers, NO_FOLLOWERS } from './followers.ts'
 import type { History } from './history.ts'
 import type { ReadText } from './read-text.ts'
-import { type Impossible, TableReader } from './reader.ts'
+import { TableReader } from './reader.ts'
 import { TableReports } from './reports.ts'
 import type { RevisionRecord } from './revision-record.ts'
 import type { Reading } from './settled-text.ts'
@@ -57,13 +57,6 @@ const FREE_ATTEMPTS = 2
 
 /** An outcome, or what is being parsed; `overInvalid`: over a file that is invalid. */
 type Attempt = EditOutcome | { readonly draft: Promise<Draft>; readonly overInvalid: boolean }
-
-/** What an edit makes of a revision: an outcome, or a text that was read. */
-interface Draft {
-  readonly before: Revision
-  readonly wanted: ChangedText
-  readonly read: ReadText | Impossible | null
-}
 
 const BY_FILE: Authorship = { author: 'file', reason: null }
 
@@ -230,28 +223,9 @@ export class Operations {
     const overInvalid = obstacle !== null
     const before = this.#live.current
     if (terms.ifMatch !== null && !mayEdit(terms.ifMatch, before.etag)) return { kind: 'outdated', revision: before }
-    const next = draft?.before === before ? draft : this.#draft(before, change, draft)
+    const next = draft?.before === before ? draft : draftOf(this.#reader, before, change, draft)
     if (next instanceof Promise && !isHeld && before.text.length >= SMALL) return { draft: next, overInvalid }
     return await this.#make(await next, terms, overInvalid)
-  }
-
-  /** What an edit makes of a revision: at once where only numbers change. @param earlier of another revision */
-  #draft(before: Revision, change: Change, earlier: Draft | null): Draft | Promise<Draft> {
-    const wanted = change(before)
-    if (wanted instanceof Promise) return wanted.then((text) => this.#readDraft(before, text))
-    if (wanted.kind === 'text' && earlier?.wanted.kind === 'text' && earlier.wanted.text === wanted.text) {
-      const { read } = earlier
-      if (read !== null && 'move' in read && read.move.kind === 'document') return { before, wanted, read }
-    }
-    const read = wanted.kind === 'edit' ? this.#reader.editNow(before, wanted.edit) : null
-    if (read !== null || (wanted.kind !== 'edit' && wanted.kind !== 'text')) return { before, wanted, read }
-    return this.#readDraft(before, wanted)
-  }
-
-  async #readDraft(before: Revision, wanted: ChangedText): Promise<Draft> {
-    if (wanted.kind === 'text') return { before, wanted, read: await this.#reader.read(before, wanted.text) }
-    if (wanted.kind === 'edit') return { before, wanted, read: await this.#reader.edit(before, wanted.edit) }
-    return { before, wanted, read: null }
   }
 
   /** Applies the file on disk. Returns the reason if that fails, or null. */
@@ -413,17 +387,4 @@ export class Operations {
 
 function problemsOf(rejected: Rejected, activation: Activation): Problems {
   return 'late' in rejected ? activation.problem(rejected.late) : rejected.problems
-}
-
-/** The problems as errors of a request body that describes this place, if all of them are inside it. */
-function fieldErrors({ problems, more }: Problems, place: string | null): FieldErrors | null {
-  const errors = problems.filter(({ severity }) => severity === 'error')
-  if (place === null || !errors.every(({ pointer }) => pointer === place || pointer.startsWith(`${place}/`)))
-    return null
-  const told = errors.map(({ pointer, message, hint }) => ({
-    pointer: pointer.slice(place.length),
-    detail: message,
-    ...(hint === undefined ? {} : { hint }),
-  }))
-  return { errors: told, more }
 }
