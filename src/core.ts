@@ -10,7 +10,8 @@ import { FleetKeeper } from './control/fleet/keeper.ts'
 import { ClusterServers } from './control/fleet/shared-servers.ts'
 import { SOLE_OWNER } from './control/ownership.ts'
 import type { Followers } from './control/table/followers.ts'
-import { HISTORY_BOUNDS, type History } from './control/table/history.ts'
+import type { History } from './control/table/history.ts'
+import { HISTORY_BOUNDS } from './control/table/history-bounds.ts'
 import {
   type HistoryPlace,
   type OpenedClusterTable,

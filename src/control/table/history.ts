@@ -3,23 +3,12 @@
  *
  * An edit by the API is recorded as pending before the table is replaced, and becomes a revision after that. So a crash in
  * between loses neither the author nor the number: at the next start the table shows whether the edit was made.
- *
- * Where it is full, the inner revisions of runs go first: of hundreds of steps that one author made of one route, the last one
- * tells what became of it. Then go the oldest. Those that a person has marked stay.
  */
 import { etagOf } from '../../state/live-table.ts'
 import { type Ownership, SOLE_OWNER } from '../ownership.ts'
+import { ALWAYS_KEPT, HISTORY_BOUNDS, type HistoryBounds, mostDispensable } from './history-bounds.ts'
 import { HistoryFolder } from './history-folder.ts'
 import { type KeepMark, type RecordedRevision, type RevisionRecord, runOf } from './revision-record.ts'
-
-/** Limits of the history. */
-export interface HistoryBounds {
-  readonly revisions: number
-  /** Total size of all texts, including those that forced revisions replaced. */
-  readonly bytes: number
-}
-
-export const HISTORY_BOUNDS: HistoryBounds = Object.freeze({ revisions: 200, bytes: 64 * 1024 * 1024 })
 
 /** A revision of another instance is waited for so long: it is recorded right after the table is replaced. */
 const RECORD_PATIENCE_MS = 1_000
@@ -27,9 +16,6 @@ const RECORD_POLL_MS = 50
 
 /** Marks of revisions to be kept. Their texts may have half of the room. */
 const MAX_MARKS = 100
-
-/** The newest revisions are always kept, whatever their size, and in memory too: without them nothing can be undone. */
-const ALWAYS_KEPT = 2
 
 interface Kept {
   readonly record: RevisionRecord
@@ -320,7 +306,7 @@ export class History {
     this.#kept.set(record.number, { record, bytes: size, text, ...where, ...markOf(undefined) })
     let bytes = [...this.#kept.values()].reduce((sum, kept) => sum + kept.bytes, 0)
     while (this.#kept.size > this.#bounds.revisions || bytes > this.#bounds.bytes) {
-      const kept = this.#mostDispensable()
+      const kept = mostDispensable([...this.#kept.values()])
       if (kept === null) break
       const { number } = kept.record
       this.#kept.delete(number)
@@ -328,14 +314,6 @@ export class History {
       if (kept.isOnDisk && this.#ownership.isOwner) void this.#folder?.remove(number)
     }
     this.#dropTexts()
-  }
-
-  /** The oldest one inside of a run, else the oldest one; null where all of them stay. */
-  #mostDispensable(): Kept | null {
-    const all = [...this.#kept.values()]
-    const mayGo = (one: Kept, at: number): boolean => one.mark === null && at < all.length - ALWAYS_KEPT
-    const isInner = ({ record }: Kept, at: number): boolean => (all[at + 1] as Kept).record.run <= record.number
-    return all.find((one, at) => mayGo(one, at) && isInner(one, at)) ?? all.find(mayGo) ?? null
   }
 
   /** What goes into the record of a revision that follows the newest one. */
