@@ -120,7 +120,9 @@ function reportText(
     lines.push(`different as a whole, which tells of no field of the body: ${told.blind}\n`)
   }
   if (told.partial > 0) {
-    lines.push(`equal, but no evidence (HEAD, 5xx, a body larger than maxBody or not decoded): ${told.partial}\n`)
+    lines.push(
+      `no evidence, as the bodies were not compared (HEAD, 5xx, not decoded, or larger than maxBody: raise shadow.maxBody): ${told.partial}\n`,
+    )
   }
   if (told.problem) lines.push(`${printable(told.problem)}\n`)
   lines.push(counted('copies without a response', told.errors), counted('not copied', told.skipped))

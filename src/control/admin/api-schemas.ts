@@ -518,7 +518,7 @@ export const comparisonsAnswer = object({
   matches: count,
   mismatches: count,
   partial: count.describe(
-    'Equal, but no evidence, since no bodies of what was asked for were compared: the request is HEAD, both sides answered 5xx, or a body is larger than `maxBody` or can not be decoded. These are not among the comparisons.',
+    'No evidence, though nothing differs, since no bodies of what was asked for were compared: the request is HEAD, both sides answered 5xx, or a body can not be decoded or is larger than `maxBody`, which can be raised. These are not among the comparisons.',
   ),
   blind: count.describe(
     'Those of the comparisons that tell nothing of the fields of a body: the statuses differ, or the bodies as a whole, or they were not compared. `requires` of a ramp does not count them.',

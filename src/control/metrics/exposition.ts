@@ -172,7 +172,7 @@ function shadowMetrics(evidence: Evidence): string[] {
     metric(
       'banyan_shadow_comparisons_total',
       'counter',
-      'Comparisons of the two sides of a route, by result. partial: equal, but no bodies of what was asked for were compared. error: the copy got no response.',
+      'Comparisons of the two sides of a route, by result. partial: nothing differs, but no bodies of what was asked for were compared. error: the copy got no response.',
       compared,
     ),
     metric('banyan_shadow_noise_comparisons_total', 'counter', 'Comparisons of two responses of `from`.', noise),

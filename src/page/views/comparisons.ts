@@ -87,7 +87,7 @@ function Told({ body, ...acts }: Acts) {
       ? 'Off. A share of the requests can be copied to the other side, and the responses compared'
       : `${askedText(shadow.percent)} of the requests are copied`
   const counts = html`<${Counts} title="Copies without an answer" counts=${errors} />
-    <${Counts} title="Not compared" counts=${{ 'equal, but no bodies compared': partial }} />
+    <${Counts} title="Not compared" counts=${{ 'bodies not compared': partial }} />
     <${Counts} title="Not copied" counts=${skipped} />`
   if (comparisons === 0 && fields.length === 0)
     return html`<p>${shared}.</p>${problem !== null && html`<p class="problem">${problem}</p>`}

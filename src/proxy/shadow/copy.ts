@@ -107,7 +107,7 @@ class Copy implements ClientExchange, Watched {
     // What its head says is too long is not even begun.
     if (Math.max(this.#bytes, this.#length) > this.#maxBytes) {
       this.#connection.abort()
-      this.#answered(null)
+      this.#answered(null, { tooLarge: this.#length || null })
     }
   }
 
@@ -129,9 +129,9 @@ class Copy implements ClientExchange, Watched {
     this.#end({ failure: 'deadline' })
   }
 
-  #answered(body: Buffer | null): void {
+  #answered(body: Buffer | null, more: Pick<ComparedAnswer, 'tooLarge'> = {}): void {
     const { status, fields } = this.#head!
-    this.#end({ status, rawHeaders: fields, body })
+    this.#end({ status, rawHeaders: fields, body, ...more })
   }
 
   #end(result: CopyResult): void {

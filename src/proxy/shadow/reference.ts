@@ -13,6 +13,8 @@ export class Reference implements Recorder {
   #pieces: Buffer[] | null = []
   #bytes = 0
   #complete = false
+  /** By its head; 0 where that is not known. */
+  #length = 0
   /** The response broke off. */
   broken = false
 
@@ -25,13 +27,15 @@ export class Reference implements Recorder {
   get answer(): ComparedAnswer | null {
     if (!this.#complete) return null
     const body = this.#pieces === null ? null : Buffer.concat(this.#pieces)
-    return { status: this.#status, rawHeaders: this.#fields, body }
+    const tooLarge = body === null && this.#maxBytes >= 0 ? { tooLarge: this.#length || null } : {}
+    return { status: this.#status, rawHeaders: this.#fields, body, ...tooLarge }
   }
 
   head(head: ResponseHead, fields: readonly string[]): void {
     this.#status = head.status
     this.#fields = [...fields]
     this.#pieces = head.contentLength > this.#maxBytes ? null : []
+    this.#length = head.contentLength
     this.#bytes = 0
     this.broken = false
   }

@@ -12,7 +12,7 @@ import { isTarget, targetOf } from '../../rules/routing/targets.ts'
 import { answerFields } from '../../rules/sending/sent.ts'
 import type { Route, ShadowSettings } from '../../rules/table/table.ts'
 import { type Comparer, ComparerError } from '../../state/evidence/comparer.ts'
-import { hideValue } from '../../state/evidence/hidden.ts'
+import { hideDifference } from '../../state/evidence/hidden.ts'
 import type { Tally } from '../../state/evidence/tally.ts'
 import { ownText } from '../../state/own-texts.ts'
 import type { ServerState } from '../../state/upstreams/server-state.ts'
@@ -243,8 +243,7 @@ export class Shadows {
     const { tally, key } = this.#parts
     const nowMs = Date.now()
     const { differences, note } = comparison
-    const hide = (value: string | null): string | null => (value === null ? null : hideValue(value, key))
-    const hidden = differences.map(({ path, kind, from, to }) => ({ path, kind, from: hide(from), to: hide(to) }))
+    const hidden = differences.map((one) => hideDifference(one, key))
     tally.compared(route.id, { ...comparison, differences: hidden }, nowMs)
     if (hidden.length === 0) return
     tally.keep({

@@ -37,6 +37,14 @@ export function addBodyDifferences(from: Body, to: Body, settings: CompareSettin
   return null
 }
 
+/**
+ * Whether two bodies are compared byte by byte, as far as that is known without them: their types are said, and none is one
+ * in which white space may differ.
+ */
+export function areSaidToBeBytes(...types: readonly (string | null)[]): boolean {
+  return types.every((type) => type !== null && !JSON_TYPE.test(type) && !MARKUP_TYPE.test(type))
+}
+
 /** The empty pointer, or its name. */
 export const isBodyIgnored = ({ ignore }: Pick<CompareSettings, 'ignore'>): boolean =>
   ignore.includes('') || ignore.includes('body')
@@ -55,7 +63,7 @@ const isSaidToBe = (type: RegExp, { from, to }: Pair): boolean =>
   type.test(from.contentType) || type.test(to.contentType)
 
 /** Many old applications send JSON as text/html or without a type. */
-function looksLikeJson({ bytes }: Body): boolean {
+export function looksLikeJson({ bytes }: Pick<Body, 'bytes'>): boolean {
   const first = bytes.find((byte) => ![0x20, 0x09, 0x0a, 0x0d].includes(byte))
   return first === 0x7b || first === 0x5b
 }
@@ -157,6 +165,7 @@ function addMarkup(from: Text, to: Text, pair: Pair): string | null {
     'value',
     isShown ? excerpt(old) : rendering(pair.from, settings),
     isShown ? excerpt(young) : rendering(pair.to, settings),
+    !isShown,
   )
   return note
 }

@@ -2,7 +2,7 @@
  * Compares two answers to one request, as their client would get them: status, chosen header fields, names of cookies, body.
  */
 import { fieldValues } from '../http/exchange.ts'
-import { addBodyDifferences, areSameBytes, isBodyIgnored } from './body.ts'
+import { addBodyDifferences, areSaidToBeBytes, areSameBytes, isBodyIgnored, looksLikeJson } from './body.ts'
 import { type ComparedAnswer, type CompareSettings, type Comparison, Differences } from './difference.ts'
 import { isDataKey } from './pointers.ts'
 import { shortened } from './rendering.ts'
@@ -43,6 +43,7 @@ export function compare(
     // What fails on both sides tells nothing of what was asked for.
     bodyCompared = bodies.isCompared && from.status < 500
     notes.push(bodies.note)
+    if (!isBodyIgnored(settings)) addOtherLength(from, to, found)
     if (bodies.broken !== null) addBroken(bodies.broken, found)
     else if (bodies.pair !== null) notes.push(addBodyDifferences(...bodies.pair, settings, found))
   }
@@ -157,7 +158,10 @@ const NOT_ASKED_FOR: DecodedBodies = { pair: null, isCompared: true, broken: nul
 
 function decodedBodies(from: ComparedAnswer, to: ComparedAnswer, decode: Decode): DecodedBodies {
   const nothing = { pair: null, isCompared: false, broken: null }
-  if (from.body === null || to.body === null) return { ...nothing, note: 'body larger than maxBody, or HEAD' }
+  if (from.body === null || to.body === null) {
+    const isHead = from.tooLarge === undefined && to.tooLarge === undefined
+    return { ...nothing, note: isHead ? 'HEAD: no bodies' : 'body larger than maxBody: raise shadow.maxBody' }
+  }
   if (isSameBody(from, to)) return { ...nothing, isCompared: true, note: null }
   const [old, young] = [decoded(from, from.body, decode), decoded(to, to.body, decode)]
   if (old.body !== null && young.body !== null) {
@@ -167,6 +171,22 @@ function decodedBodies(from: ComparedAnswer, to: ComparedAnswer, decode: Decode)
   const broken = isOneBroken ? (old.isBroken ? 'from' : 'to') : null
   return { pair: null, isCompared: isOneBroken, broken, note: old.fault ?? young.fault }
 }
+
+/** Of bodies of which one is too large to be compared: their lengths, where these can't differ by white space or coding only. */
+function addOtherLength(from: ComparedAnswer, to: ComparedAnswer, found: Differences): void {
+  if (from.tooLarge === undefined && to.tooLarge === undefined) return
+  const sides = [from, to]
+  const isOfBytes = areSaidToBeBytes(...sides.map((side) => fieldOf(side, 'content-type')))
+  const isPlain = sides.every((side) => codingsOf(side).length === 0)
+  if (!isOfBytes || !isPlain || sides.some(({ body }) => body !== null && looksLikeJson({ bytes: body }))) return
+  const [old, young] = [lengthOf(from), lengthOf(to)]
+  // Two of which the length is not known may be alike.
+  if (from.body === null && to.body === null && (old === null || young === null || old === young)) return
+  const shown = (length: number | null) => (): string => (length === null ? 'larger than maxBody' : `${length} bytes`)
+  found.addWhole('length', shown(old), shown(young))
+}
+
+const lengthOf = ({ body, tooLarge = null }: ComparedAnswer): number | null => body?.length ?? tooLarge
 
 interface Decoded {
   readonly body: Body | null

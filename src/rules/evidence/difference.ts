@@ -9,6 +9,8 @@ export interface ComparedAnswer {
   readonly rawHeaders: readonly string[]
   /** Null: larger than `maxBody`, or none as the request was HEAD, so that only status and headers are compared. */
   readonly body: Uint8Array | null
+  /** Of a body that is larger than `maxBody`: its bytes, or null where its head does not say how many. */
+  readonly tooLarge?: number | null
 }
 
 export interface CompareSettings {
@@ -43,6 +45,8 @@ export interface Difference {
   /** The values, rendered in at most 100 characters; null where there is none. */
   readonly from: string | null
   readonly to: string | null
+  /** They tell lengths and hashes of bodies, and nothing else that is in them. */
+  readonly isSummary?: true
 }
 
 export interface Comparison {
@@ -68,10 +72,10 @@ export class Differences {
   #isCut = false
   #isWhole = false
 
-  /** The bodies differ as a whole. */
-  addWhole(kind: DifferenceKind, from: () => string | null, to: () => string | null): void {
+  /** The bodies differ as a whole. @param isSummary the values tell no more than lengths and hashes */
+  addWhole(kind: DifferenceKind, from: () => string | null, to: () => string | null, isSummary = true): void {
     this.#isWhole = true
-    this.add('', kind, from, to)
+    this.#add('', kind, from, to, isSummary ? { isSummary } : {})
   }
 
   /** Whether the bodies differ as a whole. */
@@ -81,9 +85,19 @@ export class Differences {
 
   /** The values are rendered only where the difference is new. */
   add(path: string, kind: DifferenceKind, from: () => string | null, to: () => string | null): void {
+    this.#add(path, kind, from, to, {})
+  }
+
+  #add(
+    path: string,
+    kind: DifferenceKind,
+    from: () => string | null,
+    to: () => string | null,
+    more: Pick<Difference, 'isSummary'>,
+  ): void {
     const key = `${kind} ${path}`
     if (this.#found.has(key)) return
-    if (this.#found.size < MOST_DIFFERENCES) this.#found.set(key, { path, kind, from: from(), to: to() })
+    if (this.#found.size < MOST_DIFFERENCES) this.#found.set(key, { path, kind, from: from(), to: to(), ...more })
     else this.#isCut = true
   }
 

@@ -2,6 +2,7 @@
  * Values in a form that can be kept: nobody can read them, but whoever looks sees whether two are the same.
  */
 import { createHmac } from 'node:crypto'
+import type { Difference } from '../../rules/evidence/compare.ts'
 
 const KINDS: readonly (readonly [kind: string, begin: RegExp])[] = [
   ['string', /^"/],
@@ -13,6 +14,19 @@ const KINDS: readonly (readonly [kind: string, begin: RegExp])[] = [
   ['list', /^\[/],
 ]
 
+/** Paths whose values are never a client's: they may be read. No pointer into a body is one of them. */
+const CLEAR = /^(?:status|charset|cookie:.*|header:(?:content-type|cache-control))$/s
+
+/** A difference with its values hidden, but for those that anybody may read. */
+export function hideDifference({ path, kind, from, to, isSummary }: Difference, key: Uint8Array): Difference {
+  const hide = (value: string | null): string | null => {
+    if (value === null || CLEAR.test(path)) return value
+    // Without a key the hash of a body that is one of few could be found by trying.
+    return isSummary ? value.replace(/(?<=bytes, )[\da-f]{8}$/, () => hashOf(value, key)) : hideValue(value, key)
+  }
+  return { path, kind, from: hide(from), to: hide(to) }
+}
+
 /**
  * The type, length and HMAC of a value as a difference shows it, such as `string, 5 characters, 1c9a0f3b7d52e648`. The key
  * is secret: without it, few values could be tried until one fits. The hash is cut to 64 bits.
@@ -20,9 +34,11 @@ const KINDS: readonly (readonly [kind: string, begin: RegExp])[] = [
 export function hideValue(value: string, key: Uint8Array): string {
   const kind = KINDS.find(([, begin]) => begin.test(value))?.[0] ?? 'text'
   if (kind === 'null') return kind
-  const hash = createHmac('sha256', key).update(value).digest('hex').slice(0, 16)
-  return `${kind}, ${lengthOf(value)} characters, ${hash}`
+  return `${kind}, ${lengthOf(value)} characters, ${hashOf(value, key)}`
 }
+
+const hashOf = (value: string, key: Uint8Array): string =>
+  createHmac('sha256', key).update(value).digest('hex').slice(0, 16)
 
 /** What was shortened says how long it was; quotes do not count. */
 function lengthOf(value: string): number {

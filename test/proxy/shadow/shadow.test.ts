@@ -413,3 +413,27 @@ test('a copy is rewritten as `to` gets it, and compared as its client would get 
   expect(reads.map(({ target }) => target)).toEqual(['/reads/1?cb=f&b', '/v2/1?b'])
   expect(reads.map(({ head }) => head.match(/^x-a: .*$/gim))).toEqual([['X-A: 1'], ['x-a: to']])
 })
+
+test('bodies beyond maxBody differ in length, whether the heads say it or not', async () => {
+  const csv = (length: number, head = `Content-Length: ${length}`) =>
+    `HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\n${head}\r\n\r\n`
+  const client = await rawClient(banyan.port)
+  const before = (await comparisons('some')).comparisons
+  legacy.handler = recording('legacy', (request) => request.send(csv(70_000) + 'x'.repeat(70_000)))
+  modern.handler = recording('modern', (request) => request.send(csv(71_000) + 'x'.repeat(71_000)))
+  await get(client, '/some/large', 'X-Copy: 1\r\n')
+  await settled('some', ({ comparisons: count }) => expect(count).toBe(before + 1))
+  expect((await comparisons('some')).fields).toMatchObject([
+    { path: '', kind: 'length', example: { from: '70000 bytes', to: '71000 bytes' } },
+  ])
+  legacy.handler = recording('legacy', (request) => request.send(`${csv(7)}x;y;z;\n`))
+  modern.handler = recording('modern', (request) =>
+    request.send(`${csv(0, 'Transfer-Encoding: chunked')}11170\r\n${'x'.repeat(70_000)}\r\n0\r\n\r\n`),
+  )
+  await get(client, '/some/large', 'X-Copy: 1\r\n')
+  await settled('some', ({ comparisons: count }) => expect(count).toBe(before + 2))
+  expect((await comparisons('some')).fields).toMatchObject([
+    { path: '', kind: 'length', example: { from: '7 bytes', to: 'larger than maxBody' } },
+  ])
+  client.socket.destroy()
+})

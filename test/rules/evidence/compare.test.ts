@@ -246,7 +246,7 @@ describe('settings', () => {
       to: null,
     })
     const page = compare(html(`<p>${secret[0]}`), html('<p>other'), { ...SETTINGS, ...settings })
-    expect(page.differences).toEqual([{ path: '', kind: 'value', from: '9 bytes', to: '8 bytes' }])
+    expect(page.differences).toMatchObject([{ path: '', kind: 'value', from: '9 bytes', to: '8 bytes' }])
   })
 
   test.each<[string, string, string, string[], string[]]>([
@@ -527,9 +527,41 @@ describe('other bodies', () => {
   test('a body beyond the bounds is not compared', () => {
     const comparison = compare(answer(null), html('{}'), SETTINGS)
     expect(found(comparison)).toEqual(['value header:content-type'])
-    expect(comparison).toMatchObject({ bodyCompared: false, note: 'body larger than maxBody, or HEAD' })
+    expect(comparison).toMatchObject({ bodyCompared: false, note: 'HEAD: no bodies' })
     const settings = { ...SETTINGS, ignore: ['body'] }
     expect(compare(answer(null), html('{}'), settings)).toMatchObject({ bodyCompared: true, note: null })
+  })
+
+  const csv = ['Content-Type', 'text/csv']
+  const large = (tooLarge: number | null, headers: readonly string[] = csv) => ({
+    ...answer(null, { headers }),
+    tooLarge,
+  })
+  const small = answer('a;b', { headers: csv })
+  test.each([
+    ['declared lengths', large(101), large(102), ['101 bytes', '102 bytes']],
+    ['one too large', small, large(5_000_000), ['3 bytes', '5000000 bytes']],
+    ['one too large, of any length', large(null), small, ['larger than maxBody', '3 bytes']],
+  ])('of bodies beyond the bounds lengths are compared: %s', (_, from, to, [old, young]) => {
+    const comparison = compare(from, to, SETTINGS)
+    expect(comparison.differences).toMatchObject([{ path: '', kind: 'length', from: old, to: young }])
+    expect(compare(from, to, { ...SETTINGS, ignore: ['body'] }).differences).toEqual([])
+  })
+
+  const json = ['Content-Type', 'application/json']
+  const coded = [...csv, 'Content-Encoding', 'gzip']
+  test.each([
+    ['the same length', large(101), large(101)],
+    ['a length that is not known', large(101), large(null)],
+    ['JSON', large(101, json), large(102, json)],
+    ['HTML', large(101, ['Content-Type', 'text/html']), html('<p>')],
+    ['no type, which may be JSON', large(101, []), large(102, [])],
+    ['JSON of another type', large(101), answer('[1]', { headers: csv })],
+    ['a coding', large(101, coded), large(102, coded)],
+  ])('but not where they may differ for other reasons, or are not known: %s', (_, from, to) => {
+    expect(compare(from, to, { ...SETTINGS, headers: [] })).toMatchObject({
+      ...{ differences: [], bodyCompared: false, note: 'body larger than maxBody: raise shadow.maxBody' },
+    })
   })
 })
 
