@@ -118,7 +118,7 @@ function rowOf(field: FieldAnswer, { open, toggle, ignore }: Acts): TableRow {
     key,
     cells: [
       html`<code>${name}</code> <small class="dim">${kind}</small>`,
-      html`<span class=${verdict === 'mismatch' ? 'bad' : ''}>${verdict}</span>`,
+      html`<span class=${verdict === 'mismatch' ? 'bad' : ''}>${verdict.replace('-', ' ')}</span>`,
       ratioText(rate),
       ratioText(noiseRate),
       html`<code class="old">${shapeOf(example?.from)}</code>`,
