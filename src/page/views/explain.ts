@@ -61,11 +61,14 @@ export function Explain({ path, methods }: { path: string; methods: readonly str
   const submit = async (event: Event): Promise<void> => {
     event.preventDefault()
     setProblem(null)
+    const lines = fields.split('\n').filter((line) => line.trim() !== '')
+    const odd = lines.find((line) => !line.includes(':'))
+    if (odd !== undefined) {
+      setProblem(`${odd.trim()} is no header: write NAME: VALUE.`)
+      return
+    }
     const headers = Object.fromEntries(
-      fields
-        .split('\n')
-        .filter((line) => line.includes(':'))
-        .map((line) => [line.slice(0, line.indexOf(':')).trim(), line.slice(line.indexOf(':') + 1).trim()]),
+      lines.map((line) => [line.slice(0, line.indexOf(':')).trim(), line.slice(line.indexOf(':') + 1).trim()]),
     )
     try {
       setSaid(await act<Explained>({ method: 'POST', path: '/explain', body: { method, url, headers } }))
