@@ -127,7 +127,11 @@ function reportText(
   if (told.problem) lines.push(`${printable(told.problem)}\n`)
   lines.push(counted('copies without a response', told.errors), counted('not copied', told.skipped))
   if (told.cookieSet > 0)
-    lines.push(`${from} not asked again because its response had set a cookie: ${told.cookieSet}\n`)
+    lines.push(
+      `${from} not asked again because its response had set a cookie that the client had not sent: ${told.cookieSet}; ignore such fields (banyan shadow ignore), or send requests with a session\n`,
+    )
+  if ((told.skipped.paused ?? 0) > 0)
+    lines.push('paused: after five copies in a row without a response, its upstream gets none for 30 s, of any route\n')
   if (told.fields.length > 0) {
     const rows = told.fields.map(({ path, kind, verdict, rate, noiseRate, first, example, sample }) => [
       printable(path === '' ? 'body' : path),

@@ -525,9 +525,13 @@ export const comparisonsAnswer = object({
   ),
   noiseComparisons: count.describe('Comparisons of two responses of `from` to requests picked at random.'),
   repeats: count.describe('Times that `from` was asked again: for requests picked at random, and after a difference.'),
-  cookieSet: count.describe('Times that `from` was not asked again because its response had set a cookie.'),
+  cookieSet: count.describe(
+    'Times that `from` was not asked again because its response had set a cookie that the client had not sent.',
+  ),
   errors: whyCounts.describe('Copies without a response, by failure.'),
-  skipped: whyCounts.describe('Requests that were drawn and not copied, by reason.'),
+  skipped: whyCounts.describe(
+    'Requests that were drawn and not copied, by reason. `paused`: five copies in a row to the upstream, of whatever route, got no response.',
+  ),
   fields: z.array(
     object({
       ...difference,

@@ -3,9 +3,9 @@
  * or fails an exchange: a copy is sent once the client has its response.
  */
 import type { ComparedAnswer, Comparison, Difference } from '../../rules/evidence/compare.ts'
-import { copiesSide, hideSecrets, type SkipReason, whyNotCopied } from '../../rules/evidence/copying.ts'
+import { copiesSide, hideSecrets, maySetSession, type SkipReason, whyNotCopied } from '../../rules/evidence/copying.ts'
 import { MOST_REPEATS, repeatKind } from '../../rules/evidence/noise.ts'
-import { fieldValue, type Side } from '../../rules/http/exchange.ts'
+import type { Side } from '../../rules/http/exchange.ts'
 import { hasBody } from '../../rules/http/headers.ts'
 import { sideOf } from '../../rules/routing/decide.ts'
 import { isTarget, targetOf } from '../../rules/routing/targets.ts'
@@ -156,6 +156,7 @@ export class Shadows {
     const other = this.#nameOf(exchange, route, isOfTarget ? 'from' : 'to')
     if (isUnsafe(exchange, isOfTarget ? 'from' : 'to')) return 'path'
     if (this.#active >= this.#max) return 'busy'
+    if (this.#isPaused(other)) return 'paused'
     const fails = !isOfTarget && !this.#parts.upstreams.isAvailable(route, exchange.view.method, other)
     return fails || this.#targetOf(other, exchange) === null ? 'unavailable' : null
   }
@@ -174,9 +175,11 @@ export class Shadows {
       this.#parts.tally.skipped(route.id, 'broken', Date.now())
       return
     }
-    const copied = await this.#ask(exchange, drawn, own === 'from' ? 'to' : 'from')
+    const other: Side = own === 'from' ? 'to' : 'from'
+    const copied = await this.#ask(exchange, drawn, other)
     if (copied === null) {
-      this.#parts.tally.skipped(route.id, 'unavailable', Date.now())
+      const why = this.#isPaused(this.#nameOf(exchange, route, other)) ? 'paused' : 'unavailable'
+      this.#parts.tally.skipped(route.id, why, Date.now())
       return
     }
     if ('failure' in copied) {
@@ -193,14 +196,14 @@ export class Shadows {
     const before = own === 'from' ? comparison : null
     const news = before === null ? [] : this.#newsOf(route, before)
     if (!random && news.length === 0) return
-    // A response that sets a cookie may have begun a session: asking again would begin another one.
-    if (setsCookie(from)) {
+    const { rawHeaders } = exchange.view
+    if (maySetSession(from.rawHeaders, rawHeaders)) {
       this.#parts.tally.notAskedAgain(route.id, Date.now())
       return
     }
     for (const path of news) path.repeats++
     const again = await this.#ask(exchange, drawn, 'from')
-    if (again === null || 'failure' in again || setsCookie(again)) return
+    if (again === null || 'failure' in again || maySetSession(again.rawHeaders, rawHeaders)) return
     const noise = await this.#compared(route, settings, from, again)
     if (noise !== null) this.#parts.tally.askedAgain(route.id, noise, random, before, Date.now())
   }
@@ -280,10 +283,14 @@ export class Shadows {
     this.#failures.set(upstream, { inARow, untilMs: inARow < MAX_FAILURES ? 0 : performance.now() + PAUSE_MS })
   }
 
+  #isPaused(upstream: string): boolean {
+    return (this.#failures.get(upstream)?.untilMs ?? 0) > performance.now()
+  }
+
   /** As the client's own request would go: to the server that it stays with, if it does. */
   #targetOf(name: string, { view, own }: Exchange): Omit<CopyTarget, 'side'> | null {
     const upstream = this.#parts.upstreams.get(name)
-    if (upstream === undefined || (this.#failures.get(name)?.untilMs ?? 0) > performance.now()) return null
+    if (upstream === undefined || this.#isPaused(name)) return null
     const server = upstream.servers.length === 0 ? null : upstream.next({ clientAddress: view.clientAddress, own })
     return server === null ? null : { upstream, server, pool: this.#poolOf(server) }
   }
@@ -297,10 +304,6 @@ export class Shadows {
     pool.dial = server.pool.dial
     return pool
   }
-}
-
-function setsCookie({ rawHeaders }: ComparedAnswer): boolean {
-  return fieldValue(rawHeaders, 'set-cookie') !== undefined
 }
 
 /** As many differences as a sample has room for. */

@@ -3,7 +3,9 @@
  */
 
 import { kindOf } from '../discovery/fold.ts'
-import type { Reason, Side } from '../http/exchange.ts'
+import { fieldValues, type Reason, type Side } from '../http/exchange.ts'
+import { nameOfSetCookie } from '../http/own-cookies.ts'
+import { cookieValue } from '../patterns/request-parts.ts'
 import { hideQuery } from './shown-fields.ts'
 
 /**
@@ -17,7 +19,8 @@ import { hideQuery } from './shown-fields.ts'
  * - `forced`: a force token chose the upstream
  * - `broken`: its own response failed or was cut off, so that there is nothing to compare with
  * - `fallback`: `from` responded for `to`
- * - `unavailable`: the other side has no server, fails, or its breaker is open
+ * - `unavailable`: the other side has no server, or its breaker is open
+ * - `paused`: the upstream of the other side did not respond to several copies in a row, of whatever route
  * - `path`: its path has a value that the other side could read as another path
  * - `busy`: enough copies are in flight
  */
@@ -32,6 +35,7 @@ export type SkipReason =
   | 'broken'
   | 'fallback'
   | 'unavailable'
+  | 'paused'
   | 'path'
   | 'busy'
 
@@ -72,6 +76,17 @@ export function whyNotCopied(request: CopiedRequest): SkipReason | null {
     if (name === 'range' || name === 'if-range') return 'range'
   }
   return null
+}
+
+/**
+ * Whether a response may have begun a session, so that asking again would begin another one: it sets a cookie that the client has
+ * not sent. One that it has is renewed, as rolling sessions and load balancers do.
+ */
+export function maySetSession(answered: readonly string[], requested: readonly string[]): boolean {
+  return fieldValues(answered, 'set-cookie').some((line) => {
+    const name = nameOfSetCookie(line)
+    return name === null || cookieValue(requested, name) === undefined
+  })
 }
 
 /** Whether the exchanges of a side are copied. */

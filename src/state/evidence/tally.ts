@@ -42,7 +42,7 @@ export interface RouteEvidence {
   noiseComparisons: number
   /** Times that `from` was asked again and compared with itself: those picked at random, and those after a difference. */
   repeats: number
-  /** Comparisons after which `from` was not asked again, since its response had set a cookie. */
+  /** Comparisons after which `from` was not asked again, since its response had set a cookie that the client had not sent. */
   cookieSet: number
   /** Copies that got no response, by failure. */
   readonly errors: Record<string, number>
@@ -118,7 +118,7 @@ export class Tally {
     }
   }
 
-  /** `from` would have been asked again, and was not, since its response had set a cookie. */
+  /** `from` would have been asked again, and was not, since its response had set a cookie that the client had not sent. */
   notAskedAgain(route: string, nowMs: number): void {
     this.#of(route, nowMs).cookieSet++
   }

@@ -187,6 +187,22 @@ test('differences where the old side sets a cookie take no chance from those whe
   client.socket.destroy()
 })
 
+test('where the old side renews cookies that the client has sent, it is asked again, with them', async () => {
+  const client = await rawClient(banyan.port)
+  const rolling = ['Set-Cookie: sid=2; Path=/', 'Set-Cookie: lb=a']
+  legacy.handler = recording('legacy', (request) => request.send(json({ rolling: 10 }, rolling)))
+  modern.handler = recording('modern', (request) => request.send(json({ rolling: 11 }, rolling)))
+  const before = await comparisons('asked')
+  await get(client, '/asked/rolling', 'Cookie: other=1; sid=1; lb=a\r\n')
+  await settled('asked', ({ repeats }) => expect(repeats).toBe(before.repeats + 1))
+  expect(sides()).toEqual(['legacy', 'modern', 'legacy'])
+  for (const { head } of seen) expect(head).toMatch(/^cookie: other=1; sid=1; lb=a\r$/im)
+  await get(client, '/asked/rolling', 'Cookie: other=1; sid=1\r\n')
+  await settled('asked', ({ cookieSet }) => expect(cookieSet).toBe(before.cookieSet + 1))
+  expect(sides()).toEqual(['legacy', 'modern', 'legacy', 'legacy', 'modern'])
+  client.socket.destroy()
+})
+
 test('a request that fell back is not copied', async () => {
   modern.handler = recording('modern', (request) => request.send('HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy'))
   const client = await rawClient(banyan.port)
@@ -329,7 +345,7 @@ describe('the client', () => {
       await vi.waitFor(async () => expect(await errors()).toBe(i), { timeout: 120_000 })
     }
     expect((await get(client, '/from/a')).body.text).toBe('{"price":10}')
-    await vi.waitFor(async () => expect((await told()).skipped.unavailable).toBe(1), { timeout: 120_000 })
+    await vi.waitFor(async () => expect((await told()).skipped).toEqual({ paused: 1 }), { timeout: 120_000 })
     const live = await (await fetch(`http://127.0.0.1:${one.adminPort}/upstreams/modern`)).json()
     expect(live.live.servers[0].connections.open).toBe(0)
     client.socket.destroy()

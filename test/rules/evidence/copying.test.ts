@@ -3,7 +3,13 @@
  */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { type CopiedRequest, copiesSide, hideSecrets, whyNotCopied } from '../../../src/rules/evidence/copying.ts'
+import {
+  type CopiedRequest,
+  copiesSide,
+  hideSecrets,
+  maySetSession,
+  whyNotCopied,
+} from '../../../src/rules/evidence/copying.ts'
 
 const plain: CopiedRequest = {
   method: 'GET',
@@ -67,4 +73,18 @@ test.each([
   ],
 ])('of the target %s a sample keeps %s', (target, shown) => {
   expect(hideSecrets(target)).toBe(shown)
+})
+
+test.each<[string, set: string[], sent: string, begins: boolean]>([
+  ['nothing', [], 'a=1', false],
+  ['a new one', ['sid=1; Path=/'], 'a=1', true],
+  ['one that the client has', ['sid=2; Path=/'], 'a=1; sid=1', false],
+  ['several that it has', ['sid=2', 'lb=x'], 'lb=; sid=1', false],
+  ['one that it has, and a new one', ['sid=2', 'lb=x'], 'sid=1', true],
+  ['one of another case', ['SID=2'], 'sid=1', true],
+  ['one without a name', ['canary'], 'sid=1', true],
+])('a response may begin a session by the cookies that it sets: %s', (_, set, sent, begins) => {
+  const answered = set.flatMap((value) => ['Set-Cookie', value])
+  expect(maySetSession(answered, ['Cookie', sent])).toBe(begins)
+  expect(maySetSession(answered, [])).toBe(set.length > 0)
 })
