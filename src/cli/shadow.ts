@@ -25,6 +25,7 @@ const STEPS = {
   sample: { run: runSample, count: 1, usage: 'sample ID' },
   start: { run: runStart, count: 1, usage: 'start ROUTE [--percent N]' },
   stop: { run: runStop, count: 1, usage: 'stop ROUTE' },
+  reset: { run: runReset, count: 1, usage: 'reset ROUTE' },
   ignore: { run: runIgnore, count: 2, usage: 'ignore ROUTE PATH' },
 } as const
 
@@ -42,7 +43,8 @@ export const shadow: Command = {
   about: `start copies a share of the GET and HEAD requests of a route to its other side, once the client has its response, and compares the two
 responses; clients notice nothing. show lists what differs: mismatch for what differs more often than two responses of
 the old side do, noise for what differs there as well. ignore accepts a difference; PATH is a JSON pointer such as
-/items/*/price, status, header:NAME, cookie:NAME, charset or body. start, stop and ignore edit the table: banyan revert undoes them.
+/items/*/price, status, header:NAME, cookie:NAME, charset or body. reset forgets what was found, after a fault
+of the new side is mended. start, stop, reset and ignore edit the table: banyan revert undoes them.
 sample prints one comparison, and needs a token that may write.`,
   examples: [
     'banyan shadow start gtin-lookup --percent 5',
@@ -53,7 +55,7 @@ sample prints one comparison, and needs a token that may write.`,
   flags: {
     percent: { value: 'N', of: ['start'], help: `percent of the requests that are copied (${DEFAULT_PERCENT})` },
     since: { value: 'TIME', of: ['show'], help: 'only what was found in this time, such as 6h; whole hours count' },
-    ...flagsOf(['start', 'stop', 'ignore'], EDIT_FLAGS),
+    ...flagsOf(['start', 'stop', 'reset', 'ignore'], EDIT_FLAGS),
     ...ADMIN_FLAG,
     ...LIST_FLAGS,
   },
@@ -64,6 +66,7 @@ sample prints one comparison, and needs a token that may write.`,
 
 interface ShadowDocument {
   readonly percent?: number
+  readonly since?: string
   readonly compare?: { readonly ignore?: readonly string[] }
 }
 
@@ -208,6 +211,12 @@ async function runStop([route]: [string, string], given: Given, io: Io): Promise
   if ((await shadowOf(route, given, io)) === null)
     throw new CommandError(EXIT.refused, `route ${route} has no shadow: there is nothing to stop`)
   return await edit(route, { percent: 0 }, given, io)
+}
+
+async function runReset([route]: [string, string], given: Given, io: Io): Promise<ExitCode> {
+  if ((await shadowOf(route, given, io)) === null)
+    throw new CommandError(EXIT.refused, `route ${route} has no shadow: there is nothing to reset`)
+  return await edit(route, { since: `${new Date(io.now()).toISOString().slice(0, 19)}Z` }, given, io)
 }
 
 async function runIgnore([route, path]: [string, string], given: Given, io: Io): Promise<ExitCode> {

@@ -96,6 +96,9 @@ test('from start to stop', async () => {
 
   expect((await shadow('ignore', 'gtin-lookup', '/at', '--reason', 'time of day')).out).toMatch(/ignored: \/at \(/)
   expect((await shadow('ignore', 'gtin-lookup', '/gone')).out).toMatch(/ignored: \/at, \/gone \(/)
+  const reset = await shadowAt(Date.now(), 'reset', 'gtin-lookup', '--reason', 'the price is mended')
+  expect(reset).toMatchObject({ code: 0, err: '' })
+  expect((await shadow('show', 'gtin-lookup')).out).toMatch(/^no comparisons yet$/m)
   expect((await shadow('stop', 'gtin-lookup')).out).toMatch(/^gtin-lookup: shadow off; ignored: \/at, \/gone /)
   expect((await shadow('start', 'gtin-lookup')).out).toMatch(/^gtin-lookup: shadow 1 %; ignored: \/at, \/gone /)
   expect(readFileSync(banyan.tableFile, 'utf8')).toContain('# lookups move first')
@@ -129,7 +132,7 @@ test('show --since has what was found in that time, and show all of it', async (
 
 test.each<[string[], number, RegExp]>([
   [['show', 'gtin-lookpu'], 1, /^banyan: unknown route "gtin-lookpu" \(did you mean `gtin-lookup`\?\)$/m],
-  [['shwo', 'gtin-lookup'], 2, /unknown subcommand 'shwo': must be one of show, sample, start, stop, ignore/],
+  [['shwo', 'gtin-lookup'], 2, /unknown subcommand 'shwo': must be one of show, sample, start, stop, reset, ignore/],
   [['show'], 2, /usage: banyan shadow show ROUTE/],
   [['start', 'gtin-lookup', '--percent', '0'], 2, /invalid percent '0'.*; banyan shadow stop gtin-lookup ends it/],
   [['start', 'gtin-lookup', '--percent', 'x'], 2, /invalid percent 'x'/],

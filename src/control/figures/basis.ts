@@ -30,7 +30,11 @@ export function basisOf({ from, targets, shadow, document }: Route, before: Basi
   const route = hashOf([from, upstreams, document.match, document.rewrite, document.answer])
   if (shadow === null) return { route, compared: before?.compared ?? null }
   const { headers, ignore, unordered, tolerance, redact } = shadow.compare
-  const how = hashOf([document.shadow?.match, headers.toSorted(), unordered.toSorted(), tolerance])
+  const since = document.shadow?.since
+  const how = hashOf([
+    ...[document.shadow?.match, headers.toSorted(), unordered.toSorted(), tolerance],
+    ...(since === undefined ? [] : [since]),
+  ])
   return { route, compared: { how, ignore: [...ignore], keepsValues: shadow.keepsValues, redact: [...redact] } }
 }
 

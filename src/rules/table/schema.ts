@@ -347,6 +347,8 @@ const pointer = checked(z.string().max(MAX_POINTER_LENGTH), flawOfPointer)
 const bodyPointer = checked(z.string().max(MAX_POINTER_LENGTH), flawOfBodyPointer)
 const bodyPointers = z.array(bodyPointer).min(1).max(MAX_POINTERS)
 
+const time = checked(z.string(), flawOfTime)
+
 const shadow = object({
   percent: checked(z.number().meta({ minimum: 0, maximum: 100 }), flawOfPercent).describe(
     'Percent of the GET and HEAD requests that are copied to the other side, up to 4 decimals.',
@@ -376,6 +378,11 @@ const shadow = object({
   redact: bodyPointers
     .optional()
     .describe('JSON pointers whose values, with the keys below them, no sample and no path shows.'),
+  since: time
+    .optional()
+    .describe(
+      'When comparisons began to count. Changing it forgets those before, such as after a fault of the new side is mended. `banyan shadow reset` sets it to now.',
+    ),
   compare: object({
     headers: z
       .array(fieldName)
@@ -482,8 +489,6 @@ export const rampPlan = checked(
 )
   .meta({ id: 'Ramp' })
   .describe('A plan that raises percent step by step while the evidence allows it. `banyan ramp start` starts it.')
-
-const time = checked(z.string(), flawOfTime)
 
 /** Each is looked at for each request. */
 const MAX_BROWNOUTS = 50

@@ -56,6 +56,7 @@ test.each<[string, before: string, after: string, holds: boolean]>([
   ['another percent', routeOf(STRICT), routeOf(STRICT).replace('percent: 0', 'percent: 50'), true],
   ['no shadow', routeOf(STRICT), routeOf(''), true],
   ['more is ignored', routeOf(STRICT), routeOf(LENIENT), true],
+  ['a reset', routeOf(STRICT), routeOf(`since: "2026-11-30T10:00:00Z", ${STRICT}`), false],
   ['less is ignored', routeOf(LENIENT), routeOf(STRICT), false],
   ['another header', routeOf(STRICT), routeOf(STRICT.replace('ignore', 'headers: [etag], ignore')), false],
   ['less tolerance', routeOf(STRICT.replace('ignore', 'tolerance: 0.1, ignore')), routeOf(STRICT), false],
