@@ -190,7 +190,8 @@ const SHADOW = `    shadow: # a copy of each lookup goes to the other side: bany
 /** A copy of the table of the project, with the servers that have been started, and both sides compared. */
 function writeTable(legacy: string, gtins: readonly string[]): void {
   const text = readFileSync(join(ROOT, 'routes.yaml'), 'utf8')
-    .replace('http://127.0.0.1:8081', `http://127.0.0.1:${port + 1}`)
+    // Which port the admin API gets is not known yet where any may do.
+    .replace(/^# yaml-language-server: .*\n/m, (line) => (port === 0 ? '' : line.replace('8081', String(port + 1))))
     .replace('http://127.0.0.1:4001', legacy)
     .replace('http://127.0.0.1:4002', gtins[0] as string)
     .replace('http://127.0.0.1:4003', gtins[1] as string)

@@ -5,7 +5,7 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { Data } from '../../gtin-service/data.ts'
 import { startGtinService } from '../../gtin-service/service.ts'
 import { findProgram } from '../../scripts/need-tools.ts'
@@ -72,7 +72,7 @@ upstreams:
   dead: { servers: [http://127.0.0.1:${dead}] }
 default: legacy
 routes:
-  - { id: gtin-lookup, match: { path: "/gtins/:gtin" }, to: gtin, percent: 100, cache: { ttl: 60s }, ramp: {} }
+  - { id: gtin-lookup, match: { path: "/gtins/:gtin" }, to: gtin, percent: 100, cache: { ttl: 60s }, ramp: {}, shadow: { percent: 100, sides: both } }
   - { id: broken, match: { path: /broken }, to: dead, percent: 100 }
   - { id: falls, match: { path: /falls }, to: dead, percent: 100, fallback: {} }
 `,
@@ -103,10 +103,20 @@ routes:
   await fetch(`http://127.0.0.1:${banyan.tlsPort}/`)
   // Every other server is tried first: of two exchanges one meets the dead server, and is made again at the other.
   for (const path of ['/', '/broken', '/falls', '/gtins/1', '/gtins/2', '/gtins/3', '/gtins/1']) await ask(path)
-  const answer = await fetch(`http://127.0.0.1:${banyan.adminPort}/metrics`, {
-    headers: { authorization: `Bearer ${TOKEN}` },
-  })
-  expect(answer.headers.get('content-type')).toMatch(/^text\/plain; version=0\.0\.4/)
+  await fetch(`http://127.0.0.1:${banyan.port}/gtins/4`, { headers: { range: 'bytes=0-0' } })
+  // Comparisons are told with the worker's next figures.
+  const text = await vi.waitFor(
+    async () => {
+      const answer = await fetch(`http://127.0.0.1:${banyan.adminPort}/metrics`, {
+        headers: { authorization: `Bearer ${TOKEN}` },
+      })
+      expect(answer.headers.get('content-type')).toMatch(/^text\/plain; version=0\.0\.4/)
+      const told = await answer.text()
+      expect(told).toMatch(/^banyan_shadow_comparisons_total\{(.|\n)*^banyan_shadow_skipped_total\{/m)
+      return told
+    },
+    { timeout: 120_000 },
+  )
   const { folder, remove } = gtinData()
   const source = new Data({ folder })
   const service = await startGtinService({ source })
@@ -115,7 +125,7 @@ routes:
     async () => remove(),
   )
   const told = await fetch(`${service.url}/metrics`)
-  scraped = metricsIn(`${await answer.text()}\n${await told.text()}`)
+  scraped = metricsIn(`${text}\n${await told.text()}`)
 })
 
 afterAll(async () => {
