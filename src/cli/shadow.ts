@@ -2,6 +2,7 @@
  * `banyan shadow`: compares the two sides of a route: starts and stops it, shows what differs, ignores what may differ.
  */
 import type { ComparisonsAnswer, DifferenceAnswer } from '../answers/comparisons.ts'
+import { ignoring } from '../rules/evidence/ignoring.ts'
 import { targetNames, targetsText } from '../rules/routing/targets.ts'
 import type { AdminClient } from './admin-client.ts'
 import { columns } from './columns.ts'
@@ -147,6 +148,8 @@ function reportText(
     ])
     lines.push(columns(['FIELD', 'KIND', 'VERDICT', 'RATE', 'NOISE', 'SINCE', 'EXAMPLE'], rows, colour))
   }
+  const isAllIgnored = told.mismatches > 0 && told.fields.length === 0 && told.moreFields === 0
+  if (isAllIgnored) lines.push('what differs is ignored by now\n')
   if (told.moreFields > 0) lines.push(`and ${told.moreFields} differences at further fields\n`)
   const sample = told.fields.find((field) => field.sample !== null)?.sample
   if (sample !== undefined) lines.push(`one comparison: banyan shadow sample ${sample}\n`)
@@ -224,8 +227,14 @@ async function runIgnore([route, path]: [string, string], given: Given, io: Io):
   if (before === null)
     throw new CommandError(EXIT.refused, `route ${route} has no shadow: run banyan shadow start ${route} first`)
   const ignored = before.compare?.ignore ?? []
+  const told: ComparisonsAnswer = (await given.client(io).ask('GET', `${pathOf(route)}/comparisons`)).json
+  // What is counted stands for all elements of a list.
+  const ignores = ignoring({ ignore: [path, path.replaceAll(/\/\d+(?=\/|$)/g, '/*')] })
+  const isKnown = ignored.includes(path) || told.fields.some((field) => ignores(field.path))
   const ignore = ignored.includes(path) ? ignored : [...ignored, path]
-  return await edit(route, { compare: { ignore } }, given, io)
+  const code = await edit(route, { compare: { ignore } }, given, io)
+  if (!isKnown) io.err(`banyan: no such field has differed so far: ${printable(path)}\n`)
+  return code
 }
 
 async function shadowOf(route: string, given: Given, io: Io): Promise<ShadowDocument | null> {

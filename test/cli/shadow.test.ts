@@ -94,8 +94,13 @@ test('from start to stop', async () => {
   expect((await shadow('sample', id)).out).toMatch(/^GET \/gtins\/1 \(gtin-lookup, \S+\)$/m)
   await banyan.program.line((line) => line.includes('"event":"sample-read"') && line.includes(id))
 
-  expect((await shadow('ignore', 'gtin-lookup', '/at', '--reason', 'time of day')).out).toMatch(/ignored: \/at \(/)
+  const at = await shadow('ignore', 'gtin-lookup', '/at', '--reason', 'time of day')
+  expect([at.out, at.err]).toEqual([expect.stringMatching(/ignored: \/at \(/), ''])
+  expect((await shadow('ignore', 'gtin-lookup', '/at')).err).toBe('')
   expect((await shadow('ignore', 'gtin-lookup', '/gone')).out).toMatch(/ignored: \/at, \/gone \(/)
+  expect((await shadow('ignore', 'gtin-lookup', '/prise', '--dry-run')).err).toMatch(
+    'banyan: no such field has differed so far: /prise',
+  )
   const reset = await shadowAt(Date.now(), 'reset', 'gtin-lookup', '--reason', 'the price is mended')
   expect(reset).toMatchObject({ code: 0, err: '' })
   expect((await shadow('show', 'gtin-lookup')).out).toMatch(/^no comparisons yet$/m)

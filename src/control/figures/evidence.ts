@@ -298,7 +298,12 @@ export class Evidence extends Stored {
     const ignores = known === null ? undefined : this.#followed.get(known.route)?.ignores
     if (known === null || ignores === undefined) return known
     const paths = known.paths.filter(({ path }) => !ignores(path))
-    return paths.length === known.paths.length ? known : { ...known, paths }
+    if (paths.length === known.paths.length) return known
+    // Each comparison that is different is counted at a field that is left, or was blind: those beyond them differed at ignored fields alone.
+    const different = known.comparisons - known.matches
+    const left = paths.reduce((sum, { count }) => sum + count, known.morePaths)
+    const still = Math.min(different, Math.max(left, known.blind))
+    return { ...known, paths, matches: known.comparisons - still }
   }
 
   /** Compares what is stored of a route with the table. */

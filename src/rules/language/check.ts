@@ -238,6 +238,7 @@ function routeFindings(said: Partial<RouteDocument>, path: Path, defaultUpstream
   if (isMap(said.shadow) && from === to && to !== undefined) {
     findings.push(warning([...path, 'shadow'], `from and to are both ${to}: there is no other side to compare with`))
   }
+  if (isMap(said.shadow) && said.shadow.percent !== 0) findings.push(...uncopiedFindings(said, said.shadow, path))
   if (sound([...path, 'to']) && isMap(to)) findings.push(...splitFindings(to, from, [...path, 'to']))
   if (said.pinAfterWrite !== undefined && sound([...path, 'sticky'])) {
     const hasKey = stickySources(said.sticky).some(({ source }) => source !== 'request')
@@ -253,6 +254,29 @@ function routeFindings(said: Partial<RouteDocument>, path: Path, defaultUpstream
     )
   }
   if (isMap(said.cache) && sound([...path, 'cache'])) findings.push(...cacheFindings(said.cache, [...path, 'cache']))
+  return findings
+}
+
+/** Why no request at all is copied to be compared. */
+function uncopiedFindings(
+  said: Partial<RouteDocument>,
+  shadow: NonNullable<RouteDocument['shadow']>,
+  path: Path,
+): Finding[] {
+  const findings: Finding[] = []
+  const isAllTo = said.percent === 100 && said.noKey === undefined && said.ramp === undefined
+  if (isAllTo && (shadow.sides ?? 'from') === 'from') {
+    const why = 'copies nothing: at percent 100 no request is answered by from'
+    findings.push(warning([...path, 'shadow'], why, 'write sides: to'))
+  }
+  for (const [place, match] of [
+    [['match', 'methods'], said.match],
+    [['shadow', 'match', 'methods'], shadow.match],
+  ] as const) {
+    const methods: unknown = isMap(match) ? match.methods : undefined
+    if (!Array.isArray(methods) || methods.includes('GET') || methods.includes('HEAD')) continue
+    findings.push(warning([...path, ...place], 'shadow copies nothing: only GET and HEAD requests are copied'))
+  }
   return findings
 }
 

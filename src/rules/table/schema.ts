@@ -719,7 +719,12 @@ function flawOfBodyPointer(text: string): Flaw | null {
 }
 
 function flawOfPointer(text: string): Flaw | null {
-  if (text.startsWith('/')) return flawOfBodyPointer(text)
+  if (text.startsWith('/') && !/\/\*{2,}(?:\/|$)/.test(text)) return flawOfBodyPointer(text)
+  if (text.startsWith('/')) {
+    const hint = `write ${text.replace(/\/\*{2,}.*$/, '') || 'body'}, which covers everything below it`
+    return { message: `invalid path ${JSON.stringify(text)}: ** stands for nothing, * for one index or key`, hint }
+  }
+  if (text === 'header:*') return { message: 'invalid path "header:*": expected the name of one header' }
   const [kind, name, ...more] = text.split(':')
   const named = (kind === 'header' || kind === 'cookie') && more.length === 0 && TOKEN.test(name ?? '')
   if (named || ['status', 'body', 'charset'].includes(text)) return null

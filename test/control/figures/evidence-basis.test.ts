@@ -110,6 +110,12 @@ test('a path that is ignored by now is not shown, whenever it differed', () => {
   expect(pathsIn(evidence)).toEqual(['/price', '/list/*/price', 'status', ''])
   evidence.follow(routesOf(routeOf(LENIENT)))
   expect(pathsIn(evidence)).toEqual(['/list/*/price', ''])
+  expect(evidence.of('a')).toMatchObject({ comparisons: 3, matches: 1 })
+  evidence.follow(routesOf(routeOf(LENIENT.replace('status', 'status, body'))))
+  expect(evidence.of('a')).toMatchObject({ comparisons: 3, matches: 3, paths: [] })
+  evidence.follow(routesOf(routeOf(STRICT)))
+  evidence.add(told(Date.now() + 1))
+  evidence.follow(routesOf(routeOf(LENIENT)))
   // One of the places that the path stands for.
   evidence.follow(routesOf(routeOf(LENIENT.replace('status', '/list/0'))))
   expect(evidence.of('a')).toBeNull()
