@@ -3,6 +3,7 @@
  */
 import type { ComparisonsAnswer, DifferenceAnswer } from '../answers/comparisons.ts'
 import { ignoring } from '../rules/evidence/ignoring.ts'
+import { uncopiedFindings } from '../rules/language/check.ts'
 import { targetNames, targetsText } from '../rules/routing/targets.ts'
 import type { AdminClient } from './admin-client.ts'
 import { columns } from './columns.ts'
@@ -253,6 +254,9 @@ async function edit(route: string, change: ShadowDocument, given: Given, io: Io)
     const state =
       percent === 0 ? `off${change.percent === 0 ? '' : `, banyan shadow start ${route} turns it on`}` : `${percent} %`
     io.out(`${printable(route)}: shadow ${state}${ignored} (revision ${json.revision})\n`)
+    const findings = percent === 0 ? [] : uncopiedFindings(json, json.shadow, [])
+    for (const { path, message, hint } of findings)
+      io.err(`banyan: warning: ${path.join('.')}: ${message}${hint === undefined ? '' : ` (${hint})`}\n`)
   }
   return EXIT.done
 }

@@ -34,6 +34,7 @@ routes:
   # lookups move first
   - { id: gtin-lookup, match: { path: /gtins/* }, to: modern, percent: 0 }
   - { id: kept, match: { path: /kept/* }, to: modern, percent: 0 }
+  - { id: written, match: { path: /written/*, methods: [POST] }, to: modern, percent: 100 }
 `
 const folder = mkdtempSync(join(tmpdir(), 'banyan-shadow-'))
 // Ten hours ago another instance has compared seven times.
@@ -107,6 +108,17 @@ test('from start to stop', async () => {
   expect((await shadow('stop', 'gtin-lookup')).out).toMatch(/^gtin-lookup: shadow off; ignored: \/at, \/gone /)
   expect((await shadow('start', 'gtin-lookup')).out).toMatch(/^gtin-lookup: shadow 1 %; ignored: \/at, \/gone /)
   expect(readFileSync(banyan.tableFile, 'utf8')).toContain('# lookups move first')
+})
+
+test('start says where nothing is copied', async () => {
+  expect(await shadow('start', 'written')).toMatchObject({
+    ...{ code: 0, out: expect.stringMatching(/^written: shadow 1 % /) },
+    err: [
+      'banyan: warning: shadow: copies nothing: at percent 100 no request is answered by from (write sides: to)',
+      'banyan: warning: match.methods: shadow copies nothing: only GET and HEAD requests are copied\n',
+    ].join('\n'),
+  })
+  expect((await shadow('stop', 'written')).err).toBe('')
 })
 
 test('show --since has what was found in that time, and show all of it', async () => {

@@ -257,8 +257,8 @@ function routeFindings(said: Partial<RouteDocument>, path: Path, defaultUpstream
   return findings
 }
 
-/** Why no request at all is copied to be compared. */
-function uncopiedFindings(
+/** Why no request at all is copied to be compared. @param path of the route */
+export function uncopiedFindings(
   said: Partial<RouteDocument>,
   shadow: NonNullable<RouteDocument['shadow']>,
   path: Path,
