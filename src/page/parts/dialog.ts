@@ -70,7 +70,8 @@ export function ActDialog({ plan, onClose }: { plan: Plan; onClose: () => void }
         reason: reason.trim(),
       })
       plan.onDone?.(answer)
-      onClose()
+      // The focus goes back to where it was.
+      dialog.current?.close()
     } catch (error) {
       const { wantsToken = false, code = '', message } = error as ApiError
       if (wantsToken) live.restart()

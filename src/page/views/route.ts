@@ -66,7 +66,7 @@ export function RouteView({ id, ask }: { id: string; ask: Ask }) {
           event.preventDefault()
           move(Number(percent))
         }}>
-          ${STEPS.map((step) => html`<button type="button" disabled=${step === row.percent} onClick=${() => move(step)}>${step} %</button>`)}
+          ${STEPS.map((step) => html`<button type="button" aria-pressed=${step === row.percent} onClick=${() => step !== row.percent && move(step)}>${step} %</button>`)}
           <label>Percent <input type="number" min="0" max="100" step="any" required value=${percent}
             onInput=${(event: Event) => setPercent((event.target as HTMLInputElement).value)} /></label>
           <button>Move…</button>
