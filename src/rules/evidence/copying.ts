@@ -80,12 +80,15 @@ export function whyNotCopied(request: CopiedRequest): SkipReason | null {
 
 /**
  * Whether a response may have begun a session, so that asking again would begin another one: it sets a cookie that the client has
- * not sent. One that it has is renewed, as rolling sessions and load balancers do.
+ * not sent. The same value again only prolongs it, as rolling sessions and load balancers do. Of another value the one that was sent
+ * is over: an application may take its reuse for theft, and end the session.
  */
 export function maySetSession(answered: readonly string[], requested: readonly string[]): boolean {
   return fieldValues(answered, 'set-cookie').some((line) => {
     const name = nameOfSetCookie(line)
-    return name === null || cookieValue(requested, name) === undefined
+    if (name === null) return true
+    const sent = cookieValue(requested, name)
+    return sent === undefined || sent !== cookieValue(['Cookie', line.split(';', 1)[0] as string], name)
   })
 }
 

@@ -78,9 +78,11 @@ test.each([
 test.each<[string, set: string[], sent: string, begins: boolean]>([
   ['nothing', [], 'a=1', false],
   ['a new one', ['sid=1; Path=/'], 'a=1', true],
-  ['one that the client has', ['sid=2; Path=/'], 'a=1; sid=1', false],
-  ['several that it has', ['sid=2', 'lb=x'], 'lb=; sid=1', false],
-  ['one that it has, and a new one', ['sid=2', 'lb=x'], 'sid=1', true],
+  ['one that the client has', ['sid=1; Path=/'], 'a=1; sid=1', false],
+  ['several that it has', [' sid = 1 ', 'lb='], 'lb=; sid=1', false],
+  ['one that it has, and a new one', ['sid=1', 'lb=x'], 'sid=1', true],
+  ['one that is replaced', ['sid=2; Path=/'], 'a=1; sid=1', true],
+  ['one that is removed', ['sid=; Max-Age=0'], 'sid=1', true],
   ['one of another case', ['SID=2'], 'sid=1', true],
   ['one without a name', ['canary'], 'sid=1', true],
 ])('a response may begin a session by the cookies that it sets: %s', (_, set, sent, begins) => {
