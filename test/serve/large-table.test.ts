@@ -76,10 +76,10 @@ test.each([['0'], ['2']])('with --workers %s', async (workers) => {
   const wrong = table + routes(1000).replaceAll('to: new', 'to: nwe')
   const refused = await whileServing(ask(admin, 'PUT', '/routes.yaml?dryRun=true', 'application/yaml', wrong))
   expect([refused.status, JSON.parse(refused.text).more]).toEqual([422, 900])
-  const revision = await whileServing(ask(admin, 'GET', '/revisions/2'))
+  const revision = await ask(admin, 'GET', '/revisions/2')
   expect(JSON.parse(revision.text).changes).toHaveLength(1000)
   appendFileSync(banyan.tableFile, '# edited\n')
-  await whileServing(inForce(4))
+  await inForce(4)
 
   async function inForce(number: number): Promise<void> {
     while (JSON.parse((await ask(admin, 'GET', '/readyz')).text).table.revision !== number) {
