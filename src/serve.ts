@@ -4,13 +4,14 @@
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import { Gate, whyNotBind } from './control/access/security.ts'
+import { Gate, isLoopback, whyNotBind } from './control/access/security.ts'
 import { flawOfSecret, readTokens, TokenBook, tokenOf } from './control/access/tokens.ts'
 import { Acme } from './control/acme/acme.ts'
 import { FolderFiles } from './control/acme/folder.ts'
 import { SharedFiles } from './control/acme/shared-files.ts'
 import { createAdmin } from './control/admin/api.ts'
 import { adminServer } from './control/admin/server.ts'
+import { speakTls } from './control/admin/tls.ts'
 import { type Cluster, serverKey } from './control/cluster/cluster.ts'
 import { FollowedFile } from './control/cluster/followed-file.ts'
 import { tellUnfollowed } from './control/cluster/founding-file.ts'
@@ -20,7 +21,7 @@ import { activeAt, figuresOf, seenServersOf } from './control/fleet/server-state
 import { SOLE_OWNER } from './control/ownership.ts'
 import { Ramps } from './control/ramps/ramps.ts'
 import type { RampNews } from './control/ramps/steps.ts'
-import { CertificateError, CertificateFiles } from './control/tls/certificate-files.ts'
+import { CertificateError, CertificateFiles, type CertificatePaths } from './control/tls/certificate-files.ts'
 import { Certificates } from './control/tls/certificates.ts'
 import { Webhook } from './control/webhook/webhook.ts'
 import { awaitOwnership, openCore, stateFolderOf, type TableCore } from './core.ts'
@@ -70,6 +71,11 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
   const tokens = tokenBook(settings, (message) => log.error({ event: 'tokens' }, message))
   const refusal = whyNotBind(settings.admin.host, tokens.current(Date.now()))
   if (refusal !== null) throw new StartError(refusal)
+  if (settings.adminTls === null && !isLoopback(settings.admin.host)) {
+    const told = `--admin ${hostPort(settings.admin)}: tokens and what they may read cross the network unencrypted`
+    log.warn({ event: 'admin-tls' }, `${told}: set --admin-tls-cert and --admin-tls-key, or listen on 127.0.0.1`)
+  }
+  const adminCertificates = await adminCertificatesOf(settings, log)
   const primary = settings.workers === 0 ? null : new Primary({ settings, args, logs })
   const clustered = settings.cluster && { ...settings.cluster, workers: settings.workers, version: version() }
   const core = openCore(settings, log, primary?.followers, clustered)
@@ -84,15 +90,23 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
     gate: new Gate(tokens, Date.now),
     isReady: () => ({
       ready: reasons.length === 0 && front.isUp,
-      reasons: [...reasons, ...front.problems(), ...degraded(core, front), ...certificates.problems],
+      reasons: [
+        ...reasons,
+        ...front.problems(),
+        ...degraded(core, front),
+        ...new Set([...certificates.problems, ...adminCertificates.problems]),
+      ],
     }),
     workers: () => primary?.states() ?? [],
     acmeFailures: () => certificates.failures,
-    certificates: () => certificates.pairs,
+    certificates: () => [...certificates.pairs, ...adminCertificates.pairs],
+    hostNames: () => [settings.admin.host.toLowerCase(), ...adminCertificates.pairs.flatMap(({ names }) => names)],
     log,
   })
   const certificates = await certificatesOf(settings, core, log)
-  const adminAddress = hostPort(await listening(listenAt(admin, settings.admin), '--admin', hostPort(settings.admin)))
+  secure(admin, adminCertificates, settings, log)
+  const adminBound = hostPort(await listening(listenAt(admin, settings.admin), '--admin', hostPort(settings.admin)))
+  const adminAddress = settings.adminTls === null ? adminBound : `https://${adminBound}`
   const { number: atStart, etag, text, appliedAtMs } = core.live.current
   await front.setTls(certificates.current)
   await primary?.start({ number: atStart, etag, text, appliedAtMs, material: core.live.material })
@@ -114,13 +128,13 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
   const ended = Promise.race([signal(), front.broken])
   const { number, table } = core.live.current
   logs.lines(
-    `banyan ready ${addresses} admin http://${adminAddress} table ${settings.table} revision ${number} routes ${table.routes.length}\n`,
+    `banyan ready ${addresses} admin ${settings.adminTls === null ? 'http' : 'https'}://${adminBound} table ${settings.table} revision ${number} routes ${table.routes.length}\n`,
   )
   const name = await ended
   reasons.push('draining')
   const limit = formatDuration(settings.drainTimeoutMs)
   log.info({ event: 'draining', signal: name }, `${name}: requests in flight have ${limit} to finish`)
-  await drain(settings, core, front, admin, { ramps, certificates }, log)
+  await drain(settings, core, front, admin, { ramps, certificates: [certificates, adminCertificates] }, log)
   log.info({ event: 'ended' }, 'drained, exiting')
   await logs.close()
   return 0
@@ -157,17 +171,56 @@ async function certificatesOf(settings: Settings, core: TableCore, log: AdminPar
   const certificates = new Certificates(log, Date.now)
   if (settings.tls === null) return certificates
   const { tlsCert: certs, tlsKey: keys, tlsClientCa: clientCa } = settings
-  const files = new CertificateFiles({ certs, keys, clientCa }, log, Date.now)
+  await addFiles(certificates, { certs, keys, clientCa }, '--tls', log)
+  if (settings.acme.length > 0) certificates.add(await acmeOf(settings, core, log))
+  return certificates
+}
+
+/** Reads files, and again when they change. @throws {StartError} if one can't be used */
+async function addFiles(
+  certificates: Certificates,
+  paths: CertificatePaths,
+  flag: string,
+  log: AdminParts['log'],
+): Promise<void> {
+  const files = new CertificateFiles(paths, log, Date.now)
   try {
     await files.load()
   } catch (error) {
-    if (error instanceof CertificateError) throw new StartError(`--tls: ${error.message}`)
+    if (error instanceof CertificateError) throw new StartError(`${flag}: ${error.message}`)
     throw error
   }
   certificates.add(files)
   files.watch(() => certificates.changed())
-  if (settings.acme.length > 0) certificates.add(await acmeOf(settings, core, log))
+}
+
+/** The certificate of the admin API; none where it is served without TLS. @throws {StartError} if it can't be used */
+async function adminCertificatesOf({ adminTls }: Settings, log: AdminParts['log']): Promise<Certificates> {
+  const own: AdminParts['log'] = {
+    info: (fields, message) => log.info(fields, `admin API: ${message}`),
+    warn: (fields, message) => log.warn(fields, `admin API: ${message}`),
+    error: (fields, message) => log.error(fields, `admin API: ${message}`),
+  }
+  const certificates = new Certificates(own, Date.now)
+  if (adminTls === null) return certificates
+  const paths = { certs: [adminTls.cert], keys: [adminTls.key], clientCa: null }
+  await addFiles(certificates, paths, '--admin-tls-cert', own)
   return certificates
+}
+
+/** Has the admin API speak TLS, if it has a certificate. @throws {StartError} if that does not go with the ciphers */
+function secure(admin: Server, certificates: Certificates, settings: Settings, log: AdminParts['log']): void {
+  const [first] = certificates.pairs
+  if (first === undefined) return
+  const use = speakTls(admin, { minVersion: settings.tlsMinVersion, ciphers: settings.tlsCiphers }, log)
+  try {
+    use(first)
+  } catch (error) {
+    throw new StartError(`--admin-tls-cert: ${(error as Error).message}`)
+  }
+  certificates.start(({ pairs: [pair] }) => {
+    if (pair !== undefined) use(pair)
+  })
 }
 
 /** @throws {StartError} if there is no folder for certificates */
@@ -245,7 +298,7 @@ function adminOf(
   { planes }: Front,
   parts: Pick<
     AdminParts,
-    'ramps' | 'webhook' | 'gate' | 'isReady' | 'workers' | 'acmeFailures' | 'certificates' | 'log'
+    'ramps' | 'webhook' | 'gate' | 'isReady' | 'workers' | 'acmeFailures' | 'certificates' | 'hostNames' | 'log'
   >,
 ): Server {
   if (cluster !== null) shareFigures(cluster, planes, parts.log)
@@ -264,7 +317,6 @@ function adminOf(
     version: version(),
     chance: Math.random,
     now: Date.now,
-    hostNames: [settings.admin.host.toLowerCase()],
   })
   return adminServer(handler, parts.log)
 }
@@ -369,7 +421,7 @@ async function drain(
   core: TableCore,
   front: Front,
   admin: Server,
-  { ramps, certificates }: { readonly ramps: Ramps; readonly certificates: Certificates },
+  { ramps, certificates }: { readonly ramps: Ramps; readonly certificates: readonly Certificates[] },
   log: AdminParts['log'],
 ): Promise<void> {
   front.endConnections()
@@ -384,7 +436,7 @@ async function drain(
   await Promise.race([core.operations.close(), wait(LAST_EDIT_MS)])
   const { evidence, discovery, progress } = front.planes
   await Promise.race([Promise.all([evidence.tick(), discovery.save(), progress.save()]), wait(LAST_EDIT_MS)])
-  await Promise.race([Promise.all([ramps.close(), certificates.close()]), wait(LAST_EDIT_MS)])
+  await Promise.race([Promise.all([ramps.close(), ...certificates.map((each) => each.close())]), wait(LAST_EDIT_MS)])
   await core.state?.close()
   await Promise.race([core.cluster?.close(), wait(LAST_EDIT_MS)])
   admin.close()

@@ -185,10 +185,19 @@ function jsonOf(headers: Answer['headers'], text: string): unknown {
   }
 }
 
+/** Codes of OpenSSL for a certificate whose authority is not trusted. */
+const UNKNOWN_AUTHORITY: ReadonlySet<string> = new Set([
+  ...['DEPTH_ZERO_SELF_SIGNED_CERT', 'SELF_SIGNED_CERT_IN_CHAIN'],
+  ...['UNABLE_TO_VERIFY_LEAF_SIGNATURE', 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY'],
+])
+
 function unreachable(base: URL, target: Target, why: Error | string): CommandError {
   const code = typeof why === 'string' ? null : ((why as NodeJS.ErrnoException).code ?? null)
   const reason = typeof why === 'string' ? why : code === 'ECONNREFUSED' ? 'connection refused' : why.message || code
-  const hint = `is banyan running? ${addressHint(target)}`
+  const hint =
+    code !== null && UNKNOWN_AUTHORITY.has(code)
+      ? 'name a file with the certificate of its authority in NODE_EXTRA_CA_CERTS'
+      : `is banyan running? ${addressHint(target)}`
   return new CommandError(EXIT.unreachable, `cannot reach the admin API at ${base.origin}: ${reason} (${hint})`)
 }
 

@@ -58,13 +58,13 @@ export interface AdminParts {
   isReady(): Readiness
   /** Failed orders in a row of each name of --acme. Default: none. */
   acmeFailures?(): ReadonlyMap<string, number>
-  /** Certificates of the public side. Default: none. */
+  /** Certificates that clients and the admin API get. Default: none. */
   certificates?(): readonly CertificateFigures[]
   /** The workers, where there are any. Default: this process does it all. */
   workers?(): readonly WorkerState[]
   readonly log: ControlLog
-  /** Names, in lower case and without port, that Host may have besides addresses and localhost. */
-  readonly hostNames?: readonly string[]
+  /** Names, in lower case and without port, that Host may have besides addresses and localhost; `*.example.test` for one label. */
+  hostNames?(): readonly string[]
   /** Who makes changes. Default: this instance. */
   readonly ownership?: Ownership
   /** The cluster that this instance is one of. Default: none. */

@@ -13,6 +13,8 @@ export interface AdminSettings {
   /** A file of such lines, reloaded when it changes. */
   readonly adminTokenFile: string | null
   readonly requireIfMatch: boolean
+  /** Files of the certificate and the key of the admin API; null where it is served without TLS. */
+  readonly adminTls: { readonly cert: string; readonly key: string } | null
   /** Where ramps and deploys are told of; null for nowhere. */
   readonly webhook: WebhookTarget | null
 }
@@ -35,6 +37,18 @@ export const ADMIN_FLAGS = {
     value: 'FILE',
     fallback: '',
     help: 'file of named tokens, one per line: NAME read|write SECRET; reloaded when it changes',
+    read: orNull,
+  },
+  'admin-tls-cert': {
+    value: 'FILE',
+    fallback: '',
+    help: 'serve the admin API over TLS with this certificate and its chain (PEM); reloaded when it changes',
+    read: orNull,
+  },
+  'admin-tls-key': {
+    value: 'FILE',
+    fallback: '',
+    help: 'key of --admin-tls-cert (PEM); the same file where that holds both',
     read: orNull,
   },
   'require-if-match': {
@@ -65,8 +79,16 @@ export function adminSettings(values: ValuesOf<typeof ADMIN_FLAGS>): AdminSettin
     adminTokens: values['admin-tokens'],
     adminTokenFile: values['admin-token-file'],
     requireIfMatch: values['require-if-match'],
+    adminTls: adminTlsOf(values['admin-tls-cert'], values['admin-tls-key']),
     webhook: webhookOf(values.webhook, values['webhook-secret']),
   }
+}
+
+/** @throws {SettingsError} if one of the two is missing */
+function adminTlsOf(cert: string | null, key: string | null): AdminSettings['adminTls'] {
+  if (cert !== null && key === null) throw new SettingsError('--admin-tls-cert: needs --admin-tls-key')
+  if (cert === null && key !== null) throw new SettingsError('--admin-tls-key: needs --admin-tls-cert')
+  return cert === null || key === null ? null : { cert, key }
 }
 
 /** Turns a list into lines. Errors omit the text, which is secret. */

@@ -2,13 +2,17 @@
  * The control plane of a running proxy: tables from stdin and from broken files, tokens, history across restarts, the command line.
  */
 import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:http'
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http'
+import { Agent, get, request } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { TLSSocket } from 'node:tls'
 import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest'
 import { tableFor } from '../support/banyan.ts'
+import { selfSigned } from '../support/certificates.ts'
 import { Program, startProgram } from '../support/process.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
@@ -46,7 +50,7 @@ async function start(
 ): Promise<Running> {
   onTestFinished(() => program.kill())
   const ready = await program.line((line) => line.startsWith('banyan ready '))
-  return { program, ready, admin: /\badmin http:\/\/(\S+)/.exec(ready)?.[1] as string }
+  return { program, ready, admin: /\badmin (?:http:\/\/)?(\S+)/.exec(ready)?.[1] as string }
 }
 
 interface Ended {
@@ -209,7 +213,12 @@ test('named tokens by environment and file, each with its scope', async () => {
   const file = join(folder, 'tokens')
   writeFileSync(file, 'grafana read secret-of-grafana\n')
   const flags = ['--table', path, '--admin-tokens', 'anna:write:the-secret-of-anna', '--admin-token-file', file]
-  const proxy = await start(flags)
+  // A name that is not known to be this machine's own.
+  const proxy = await start([...flags, '--admin', '127.1:0'])
+  const told = await proxy.program.line((line) => line.includes('"admin-tls"'))
+  expect(JSON.parse(told).msg).toBe(
+    '--admin 127.1:0: tokens and what they may read cross the network unencrypted: set --admin-tls-cert and --admin-tls-key, or listen on 127.0.0.1',
+  )
   expect(await banyan(['routes'], proxy)).toMatchObject({ code: 4 })
   expect((await banyan(['routes'], proxy, { BANYAN_TOKEN: 'secret-of-grafana' })).code).toBe(0)
   expect(await banyan(['set', 'one', '6'], proxy, { BANYAN_TOKEN: 'secret-of-grafana' })).toMatchObject({
@@ -224,6 +233,65 @@ test('named tokens by environment and file, each with its scope', async () => {
   expect(await proxy.program.stop()).toBe(0)
   expect(proxy.program.log.join('\n')).not.toContain('secret-of')
 })
+
+test('over TLS: API, page and command line, with a certificate that is read again when it changes', async () => {
+  const [first, second] = [selfSigned('first', 'DNS:admin.test,IP:127.0.0.1'), selfSigned('second', 'IP:127.0.0.1')]
+  const [cert, key, ca] = [join(folder, 'admin.pem'), join(folder, 'admin.key'), join(folder, 'ca.pem')]
+  writeFileSync(cert, first.cert)
+  writeFileSync(key, first.key)
+  writeFileSync(ca, first.cert)
+  const proxy = await start(['--table', path, '--workers', '0', '--admin-tls-cert', cert, '--admin-tls-key', key])
+  expect(proxy.admin).toMatch(/^https:\/\/127\.0\.0\.1:\d+$/)
+  expect(proxy.program.log.join()).not.toContain('admin-tls')
+  const trusting = { NODE_EXTRA_CA_CERTS: ca }
+  expect(await banyan(['set', 'one', '6'], proxy, trusting)).toMatchObject({ code: 0, err: '' })
+  const untrusting = await banyan(['routes'], proxy)
+  expect(untrusting.code).toBe(3)
+  expect(untrusting.err).toContain('NODE_EXTRA_CA_CERTS')
+  const inClear = await banyan(['set', 'one', '7'], { admin: proxy.admin.replace('https://', '') })
+  expect(inClear).toMatchObject({ code: 1, err: 'banyan: this port speaks HTTPS: use https://\n' })
+
+  const agent = new Agent({ ca: first.cert, maxCachedSessions: 0 })
+  const Origin = proxy.admin.replace('127.0.0.1', 'admin.test')
+  const body = JSON.stringify({ percent: 8 })
+  const write = await over(agent, `${proxy.admin}/routes/one`, 'PATCH', { Origin, Host: new URL(Origin).host }, body)
+  expect([write.status, write.subject]).toEqual([200, 'first'])
+  const page = await over(agent, `${proxy.admin}/`, 'GET', { Accept: 'text/html' })
+  expect([page.status, page.headers['content-security-policy']]).toEqual([200, expect.stringContaining("'self'")])
+  const live = await new Promise<IncomingMessage>((opened) => void get(`${proxy.admin}/live`, { agent }, opened))
+  live.resume()
+
+  writeFileSync(cert, second.cert.slice(0, 300))
+  const broken = await proxy.program.line((line) => line.includes('the certificate from before stays in use'))
+  expect(JSON.parse(broken).msg).toMatch(/^admin API: .*admin\.pem: contains an incomplete PEM block/)
+  expect((await over(agent, `${proxy.admin}/readyz`)).text).toContain('admin.pem: contains an inc')
+  writeFileSync(key, second.key)
+  writeFileSync(cert, second.cert)
+  await proxy.program.line((line) => line.includes('admin API: certificates reloaded'))
+  expect((await over(new Agent({ ca: second.cert }), `${proxy.admin}/readyz`)).subject).toBe('second')
+  // It stands: a line a second.
+  expect(JSON.parse(String((await once(live, 'data'))[0]))).toBeTypeOf('object')
+  live.destroy()
+  expect(await proxy.program.stop()).toBe(0)
+})
+
+/** A request over TLS, and whose certificate answered it. */
+function over(agent: Agent, url: string, method = 'GET', headers: OutgoingHttpHeaders = {}, body = '') {
+  return new Promise<{ status: number; headers: IncomingHttpHeaders; text: string; subject: string }>(
+    (resolve, reject) => {
+      const type = body === '' ? {} : { 'Content-Type': 'application/json' }
+      const req = request(url, { method, agent, headers: { ...type, ...headers } }, (res) => {
+        const subject = String((res.socket as TLSSocket).getPeerCertificate().subject.CN)
+        let text = ''
+        res.setEncoding('utf8').on('data', (piece) => {
+          text += piece
+        })
+        res.on('end', () => resolve({ status: res.statusCode as number, headers: res.headers, text, subject }))
+      })
+      req.on('error', reject).end(body)
+    },
+  )
+}
 
 test.each([
   [
@@ -251,6 +319,11 @@ test.each([
     'one secret under two names',
     ['--admin-token', 'the-secret-of-all', '--admin-tokens', 'anna:read:the-secret-of-all'],
     'banyan: --admin-tokens: the tokens admin and anna have the same secret\n',
+  ],
+  [
+    'a certificate that is not there',
+    ['--admin-tls-cert', '/no/such/file', '--admin-tls-key', '/no/such/key'],
+    'banyan: --admin-tls-cert: /no/such/file: no such file\n',
   ],
   ['a short secret', ['--force-secret', 'short'], 'banyan: --force-secret: must have at least 16 characters\n'],
 ])('%s is told in one line, and never with the secret', async (_, flags, message) => {

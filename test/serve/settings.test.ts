@@ -66,6 +66,8 @@ test.each([
   [['--drain-timeout', '5 sec'], {}, "--drain-timeout: invalid duration '5 sec' (write 5s)"],
   [['--drain-timeout', '5'], {}, "--drain-timeout: invalid duration '5' (write 5s or 5ms)"],
   [['stray'], {}, 'stray'],
+  [['--admin-tls-cert', 'a.pem'], {}, '--admin-tls-cert: needs --admin-tls-key'],
+  [[], { BANYAN_ADMIN_TLS_KEY: 'a.key' }, '--admin-tls-key: needs --admin-tls-cert'],
   [[], { BANYAN_KEEP_ALIVE: 'x' }, "BANYAN_KEEP_ALIVE: invalid duration 'x'"],
 ])('%j with %j is refused, and the message names what is wrong', (args, env, message) => {
   expect(() => readSettings(args, env as Record<string, string>)).toThrow(SettingsError)

@@ -71,8 +71,8 @@ export async function startBanyan({
     const line = await program.line((one) => one.startsWith('banyan ready '))
     ready = true
     const port = Number(/^banyan ready http:\/\/[^ ]*:(\d+)/.exec(line)?.[1])
-    const admin = /\badmin http:\/\/[^ ]*:(\d+)/.exec(line)?.[1]
-    const tls = /^banyan ready .*?\bhttps:\/\/[^ ]*:(\d+)/.exec(line)?.[1]
+    const admin = /\badmin https?:\/\/[^ ]*:(\d+)/.exec(line)?.[1]
+    const tls = /^banyan ready .*?\bhttps:\/\/[^ ]*:(\d+)/.exec(line.split(' admin ')[0] as string)?.[1]
     return {
       port,
       tlsPort: tls === undefined ? null : Number(tls),

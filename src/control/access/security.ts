@@ -15,7 +15,8 @@ export function whyNotBind(host: string, tokens: readonly AdminToken[]): string 
   return `the admin API on ${host} would be open to everyone: set --admin-token or --admin-token-file, or listen on 127.0.0.1`
 }
 
-function isLoopback(host: string): boolean {
+/** Whether nothing but this machine reaches an address to listen on. */
+export function isLoopback(host: string): boolean {
   const name = host.toLowerCase()
   return name === 'localhost' || name === '::1' || (isIP(name) === 4 && name.startsWith('127.'))
 }
@@ -27,7 +28,10 @@ function isLoopback(host: string): boolean {
  */
 export function checkHost(host: string | undefined, names: readonly string[]): void {
   if (host !== undefined && isOwnHost(host, names)) return
-  throw new AdminProblem('wrong-host', 'Use an IP address, localhost, or the host name of --admin.')
+  throw new AdminProblem(
+    'wrong-host',
+    'Use an IP address, localhost, the host name of --admin, or a name of the certificate of --admin-tls-cert.',
+  )
 }
 
 function isOwnHost(host: string, names: readonly string[]): boolean {
@@ -35,7 +39,11 @@ function isOwnHost(host: string, names: readonly string[]): boolean {
   if (parts === null) return false
   const [, ipv6, name] = parts
   if (ipv6 !== undefined) return isIP(ipv6) === 6
-  return isIP(name as string) === 4 || name === 'localhost' || names.includes(name as string)
+  return isIP(name as string) === 4 || name === 'localhost' || isNamed(name as string, names)
+}
+
+function isNamed(name: string, names: readonly string[]): boolean {
+  return names.includes(name) || names.includes(name.replace(/^[^.]+/, '*'))
 }
 
 /**

@@ -122,7 +122,7 @@ async function letIn(ctx: AdminContext, next: Next, parts: AdminParts): Promise<
   // A target with its own host (RFC 9112 section 3.2.2) would bypass the check of Host.
   if (!ctx.url.startsWith('/'))
     throw new AdminProblem('malformed-target', 'The request target must be a path, such as /routes.')
-  checkHost(hostOf(ctx.req), parts.hostNames ?? [])
+  checkHost(hostOf(ctx.req), parts.hostNames?.() ?? [])
   const isSafe = SAFE_METHODS.has(ctx.method)
   if (!isSafe) checkOrigin(ctx.req.headers)
   if (isSafe && (OPEN_PATHS.has(ctx.path) || isOfPage(ctx.path))) return next()

@@ -39,7 +39,7 @@ export const ADMIN_BOUNDS: AdminBounds = Object.freeze({
 /** How often heads and bodies that are late are looked for. */
 const CHECK_MS = 1_000
 /** So often at most the log is told that there are too many connections. */
-const TELL_MS = 60_000
+export const TELL_MS = 60_000
 
 type Handler = (req: IncomingMessage, res: ServerResponse) => void
 
@@ -82,7 +82,7 @@ function tooLate(): AdminProblem {
 }
 
 /** A response as bytes, for where there is no request to answer. */
-function responseOf(problem: AdminProblem): string {
+export function responseOf(problem: AdminProblem): string {
   const id = nextRequestId()
   const body = `${JSON.stringify(problem.document(id), null, 2)}\n`
   return [

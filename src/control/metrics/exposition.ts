@@ -70,15 +70,16 @@ function acmeMetrics({ acmeFailures }: MetricsParts): string[] {
 }
 
 function tlsMetrics({ certificates }: MetricsParts, { handshakes }: Measurements): string[] {
-  const ends =
-    certificates?.().map(({ label, notAfterMs }): Sample => [{ certificate: label }, notAfterMs / 1000]) ?? []
+  // The admin API may have a certificate that clients have, too.
+  const byLabel = new Map(certificates?.().map(({ label, notAfterMs }) => [label, notAfterMs]))
+  const ends = [...byLabel].map(([label, notAfterMs]): Sample => [{ certificate: label }, notAfterMs / 1000])
   const ended = Object.entries(handshakes).map(([outcome, count]): Sample => [{ outcome }, count])
   return [
     metric('banyan_tls_handshakes_total', 'counter', 'TLS handshakes of clients, by how they ended.', ended),
     metric(
       'banyan_tls_certificate_not_after_timestamp_seconds',
       'gauge',
-      'When a certificate of --tls ends, in seconds since 1970.',
+      'When a certificate of --tls or --admin-tls-cert ends, in seconds since 1970.',
       ends,
     ),
   ]

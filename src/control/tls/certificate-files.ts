@@ -181,7 +181,7 @@ export class CertificateFiles implements CertificateSource {
       else await readPair(path, ownKeys.shift() ?? path, reader, read)
     }
     if (ownKeys.length > 0) {
-      read.flaws.set(ownKeys[0] as string, `${ownKeys[0]}: --tls-key has more entries than --tls-cert has files`)
+      read.flaws.set(ownKeys[0] as string, `${ownKeys[0]}: there are more keys than files of certificates`)
     }
     if (clientCa !== null) {
       const text = await reader.text(clientCa)

@@ -92,7 +92,7 @@ export class StateFolder {
     this.#listeners.push(listener)
   }
 
-  /** Tells others on the folder where the owner's admin API is. @param admin `HOST:PORT` */
+  /** Tells others on the folder where the owner's admin API is. @param admin its address, as `--admin` of the command line takes it */
   announce(admin: string): void {
     this.#admin = admin
     if (this.#isOwner) this.#tellOwner()

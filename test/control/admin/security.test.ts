@@ -14,7 +14,7 @@ afterEach(() => at.close())
 const PERCENT = { percent: 50 }
 
 test('takes requests for addresses, localhost and its own name, and for no other', async () => {
-  at = await adminRig({ hostNames: ['banyan.internal'] })
+  at = await adminRig({ hostNames: () => ['banyan.internal', '*.shop.test'] })
   const status = async (Host: string) => (await at.ask('GET', '/routes', { headers: { Host } })).status
   for (const host of [
     '127.0.0.1:8081',
@@ -24,6 +24,7 @@ test('takes requests for addresses, localhost and its own name, and for no other
     'localhost',
     'LOCALHOST:1',
     'banyan.internal:80',
+    'admin.shop.test',
   ]) {
     expect(await status(host), host).toBe(200)
   }
@@ -31,6 +32,8 @@ test('takes requests for addresses, localhost and its own name, and for no other
     'evil.test',
     'evil.test:8081',
     'localhost.evil.test',
+    'shop.test',
+    'a.admin.shop.test',
     '127.0.0.1.evil.test',
     '[::1]x',
     'a@localhost',

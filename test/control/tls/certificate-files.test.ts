@@ -52,7 +52,7 @@ test('at the start each file that can not be used is named', async () => {
     [{ certs: [mkdtempSync(join(folder, 'empty-'))] }, /contains no certificate/],
     [{ certs: ['/dev/zero'], keys: [key] }, /\/dev\/zero: is not a (?:regular )?file|device/],
     [{ certs: [cert], keys: [key], clientCa: key }, /one\.key: contains no certificate/],
-    [{ certs: [cert], keys: [key, key] }, /one\.key: --tls-key has more entries than --tls-cert has files/],
+    [{ certs: [cert], keys: [key, key] }, /one\.key: there are more keys than files of certificates/],
   ]
   for (const [paths, message] of wrong) await expect(filesOf(paths).load(), String(message)).rejects.toThrow(message)
 })
