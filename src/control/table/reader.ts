@@ -82,7 +82,9 @@ export class TableReader {
 /** What a text says that differs from the one in force in one number; null for any other. */
 function readNumber(before: Revision, facts: TextFacts, text: string): ReadText | null {
   const change = numberBetween(facts.numbers, before.text, text)
-  return change === null ? null : changed(before, facts, [change])
+  const read = change === null ? null : changed(before, facts, [change])
+  // A number can be written otherwise than banyan writes it: 6.0.
+  return read?.text === text ? read : null
 }
 
 function changed(

@@ -56,7 +56,18 @@ export async function readRoutes(
   if (found === null || found.after.length > text.length * MAX_SHARE) return null
   const known = { text: before.text, facts, splices: [] }
   const next = await withEdited(known, found.before, fileName, { text: found.after, edit: null })
-  return next?.text === text ? await readKnown(before, next) : null
+  if (next?.text !== text || !endsAlike(known, found.before, next)) return null
+  return await readKnown(before, next)
+}
+
+/** Whether the last route of an excerpt, which has not been changed, is still one of its own: it may have become part of another. */
+function endsAlike(before: Known, { end }: Excerpt, after: Known): boolean {
+  const { places } = before.facts
+  if (end === places.length - 1) return true
+  const last = end - 1
+  return (
+    after.facts.places.at(last - places.length) === (places[last] as number) + after.text.length - before.text.length
+  )
 }
 
 /** The route at a place, or the last ones where it is behind them; beside one that goes, some that stay. */

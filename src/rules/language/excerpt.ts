@@ -34,7 +34,10 @@ export function withExcerpt(text: string, places: RoutePlaces, { first, end }: E
 /** How many characters are compared at once. */
 const BLOCK = 4096
 
-/** What differs between two texts, as an excerpt of each, which have nothing else; null where more than routes differs. */
+/**
+ * What differs between two texts, as an excerpt of each; null where more than routes differs. Both have the routes beside it too: without
+ * them, wrong indentation, or an end of the list, would not show.
+ */
 export function excerptBetween(
   before: string,
   places: RoutePlaces,
@@ -62,6 +65,8 @@ export function excerptBetween(
   while (first + 1 < count && (places[first + 1] as number) < head) first++
   let end = first + 1
   while (end < count && (places[end] as number) < before.length - tail) end++
+  first = Math.max(0, first - 1)
+  end = Math.min(count, end + 1)
   const behind = (places[end] as number) + after.length - before.length
   const last = places[count] as number
   if (head < (places[0] as number) || before.length - tail > last || behind < (places[first] as number)) return null
@@ -98,6 +103,8 @@ export function factsWith(
   const [head, from, to] = [places[0] as number, places[first] as number, places[end] as number]
   const last = checked.places.at(-1)
   if (last === undefined || checked.places[0] !== head) return null
+  // What stands behind the list must begin where it did: a key in front of it is for the whole text.
+  if (checked.text.length - last !== text.length - (places.at(-1) as number)) return null
   const grown = checked.places.length - 1 - (end - first)
   const moved = { first, end, grown, into: from - head, behind: last - head - (to - from) }
   const warnings = warningsWith(text, facts, checked, moved)

@@ -203,9 +203,35 @@ test('a route that somebody has changed in the text is read alone, one that may 
   const reader = new TableReader(NAME, { text, facts })
   const read = async (after: string) => await reader.read(new LiveTable(table, text, 0).current, after)
   const moved = await read(text.replace('/p7/:x', '/other/:x'))
-  expect(moved).toMatchObject({ ok: true, move: { kind: 'routes', splices: [{ at: 7, gone: 1 }] } })
+  expect(moved).toMatchObject({ ok: true, move: { kind: 'routes', splices: [{ at: 6, gone: 3 }] } })
   expect(await read(text.replace('/p7/:x', '/p8/:y'))).toMatchObject({
     ok: false,
     problems: [{ pointer: '/routes/8/match' }],
   })
+})
+
+test.each([
+  ['a route indented further than the others', (route: string) => ` ${route}`],
+  ['a route indented less', (route: string) => route.slice(1)],
+  ['an end of the document among the routes', (route: string) => `${route}...\n`],
+  ['a key of the table among the routes', (route: string) => `${route}visitor: { name: v }\n`],
+  ['a text that takes in the next route', (route: string) => route.replace('to: new }', 'to: "new }')],
+  ['a percent with zeros behind the point', (route: string) => route.replace('percent: 5', 'percent: 6.0')],
+])('%s is what it is in the whole text', async (_, change) => {
+  const lines = Array.from(
+    { length: 100 },
+    (_, at) => `  - { id: r${at}, percent: 5, match: { path: /p${at}/:x }, to: new }\n`,
+  )
+  const head = `version: 1\nupstreams: { main: { servers: [http://a] }, new: { servers: [http://b] } }\ndefault: main\nroutes:\n`
+  const text = head + lines.join('')
+  const known = readTable(text, NAME)
+  if (!known.ok) throw new Error(JSON.stringify(known.problems))
+  const { table, ...facts } = known
+  for (const at of [0, 50, 99]) {
+    const edited = head + lines.with(at, change(lines[at] as string)).join('')
+    const read = await new TableReader(NAME, { text, facts }).read(new LiveTable(table, text, 0).current, edited)
+    const parsed = readTable(edited, NAME)
+    expect(read).toMatchObject(parsed.ok ? { ok: true, text: edited } : { ok: false, problems: parsed.problems })
+    if (read.ok && parsed.ok) expect(plain(read.table)).toBe(plain(parsed.table))
+  }
 })
