@@ -63,7 +63,7 @@ export class Guard implements Judge {
   }
 
   see(side: Side, { key }: Request, { failure, latencyMs }: Outcome, atS: number): void {
-    this.#counts.count({ key, hasKey: true, side, failure, latencyMs, nowMs: atS * 1000 })
+    this.#counts.count({ key, hasKey: true, side, failure, latencyMs, isBrokenOff: false, nowMs: atS * 1000 })
     this.#hasSeen = true
     if (side === 'to' && failure !== null) this.#hasNews = true
   }

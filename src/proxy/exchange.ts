@@ -68,7 +68,10 @@ export class Exchange {
   recorder: Recorder | null = null
   /** A stale response was sent since the upstream has failed. */
   staleOnError = false
-  /** From the last byte of the request to the first response headers of the decided side, milliseconds; null before. */
+  /**
+   * From the last byte of the request to the first response headers of the decided side, or until the client left without them,
+   * milliseconds; null before.
+   */
   latencyMs: number | null = null
   /** What became of its copy for the other side; null where none was drawn. */
   shadow: ShadowWord | null = null

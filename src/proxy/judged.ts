@@ -11,17 +11,20 @@ import type { Exchange } from './exchange.ts'
 
 /**
  * Counts an exchange that is over, if the draw of its route decided it, or `noKey` since it has no key, and an upstream was asked.
- * Those without a key are counted apart, by client.
+ * Those without a key are counted apart, by client. Of one that the client broke off only the latency counts: otherwise a side
+ * that hangs would look well wherever clients are less patient than the timeouts of the upstream.
  */
 export function countForRamp(tally: RampTally, exchange: Exchange, route: Route): void {
   const side = drawnSide(exchange, route)
-  if (side === null || isFromCache(exchange) || isOfClient(exchange)) return
+  if (side === null || isFromCache(exchange)) return
   const { matched, view, latencyMs } = exchange
+  const isBrokenOff = isOfClient(exchange)
+  if (isBrokenOff && latencyMs === null) return
   const key = stickyHashOf(route, matched, view)
   const hasKey = key !== undefined
-  const failure = failureOf(exchange)
+  const failure = isBrokenOff ? null : failureOf(exchange)
   tally.count(route.id, route.percent, {
-    ...{ side, failure, latencyMs, hasKey },
+    ...{ side, failure, latencyMs, hasKey, isBrokenOff },
     key: hasKey ? key : hashOf(route.salt, view.clientAddress),
   })
 }

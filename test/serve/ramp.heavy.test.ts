@@ -235,6 +235,24 @@ describe('a bad version is taken back, percent and all', () => {
     expect(proxy.traffic!.outcomes.every(({ status }) => status === 200)).toBe(true)
   })
 
+  test.each(['', ', cache: { ttl: 1s }'])(
+    'that hangs, though clients leave before anything times out%s',
+    async (more) => {
+      let n = 0
+      modern.answer = (_, response) => void (n++ % 3 > 0 && response.end('{}'))
+      const table = tableOf('steps: [50, 100], hold: 5m').replace('percent: 0', `percent: 0${more}`)
+      const banyan = await startBanyan({ table })
+      ends.push(() => banyan.stop())
+      const proxy = new Running(banyan)
+      const traffic = startLoad(banyan.port, 8, (at) => ({
+        ...{ path: `/${at}`, headers: { 'x-user': `user-${at}` }, patienceMs: 200 },
+      }))
+      ends.push(() => traffic.stop())
+      await proxy.run('ramp', 'start', 'moving')
+      expect((await proxy.until('rolled-back')).verdict.ground).toBe('latency')
+    },
+  )
+
   test('with 200 clients that come again and again', async () => {
     modern.answer = (_, response) => void response.writeHead(503).end()
     const proxy = await start('steps: [25, 100], hold: 5m', { load: false })

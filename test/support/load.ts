@@ -9,6 +9,8 @@ export interface Ask {
   readonly method?: string
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: string
+  /** The client leaves when nothing has come for so long, milliseconds. */
+  readonly patienceMs?: number
 }
 
 /** What came of it: `status` is 0 where the answer did not come, or not whole. */
@@ -21,7 +23,11 @@ export interface Outcome {
 }
 
 /** Asks once. Never rejects. */
-export function askOnce(agent: Agent, port: number, { path, method = 'GET', headers, body }: Ask): Promise<Outcome> {
+export function askOnce(
+  agent: Agent,
+  port: number,
+  { path, method = 'GET', headers, body, patienceMs = 0 }: Ask,
+): Promise<Outcome> {
   return new Promise((resolve) => {
     const broken = (error: Error): void => resolve({ status: 0, text: '', headers: {}, error: error.message })
     const req = request({ agent, host: '127.0.0.1', port, path, method, headers: { ...headers } }, (res) => {
@@ -37,6 +43,7 @@ export function askOnce(agent: Agent, port: number, { path, method = 'GET', head
       })
     })
     req.on('error', broken)
+    req.setTimeout(patienceMs, () => req.destroy(new Error('left')))
     req.end(body)
   })
 }

@@ -166,6 +166,7 @@ export class Lookup implements Place, RequestOwner {
     if (this.#ended) return
     const { host, exchange } = this
     exchange.failure = stalled ? 'client-stalled' : 'client-gone'
+    if (exchange.answer.status === 0) exchange.latencyMs ??= performance.now() - this.waitingSinceMs
     exchange.answer.break()
     this.#end()
     host?.left(this)

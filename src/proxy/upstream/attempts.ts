@@ -202,6 +202,11 @@ export class Attempts implements Waiter {
     return this.#headMs
   }
 
+  /** For how long the current attempt has been waiting for its response headers, milliseconds; null where none is. */
+  get waitingMs(): number | null {
+    return this.#phase === 'in' && this.connection !== null ? performance.now() - this.#sentMs : null
+  }
+
   /**
    * Final response headers have arrived.
    * @param isOutcome false where the end of the response says how it went: `judged` follows then

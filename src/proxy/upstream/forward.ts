@@ -366,6 +366,7 @@ export class Forward implements AttemptOwner, BodyOwner, PrivateUser, RequestOwn
   }
 
   #clientGone(): void {
+    if (this.#body === null || this.#body.done) this.#exchange.latencyMs ??= this.#attempts.waitingMs
     this.#attempts.abort()
     this.#recorder?.abandon()
     this.#exchange.failure = 'client-gone'

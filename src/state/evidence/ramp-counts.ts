@@ -23,6 +23,8 @@ export interface Judged {
   readonly failure: Metric | null
   /** From the last byte of the request to the response headers, milliseconds; null if none is counted. */
   readonly latencyMs: number | null
+  /** By the client: nothing else of it counts than the latency, which is how long it has waited where no headers came. */
+  readonly isBrokenOff: boolean
   /** Of a clock that is never set. */
   readonly nowMs: number
 }
@@ -161,21 +163,23 @@ export class RampCounts {
   count(judged: Judged): void {
     const step = this.#steps.at(-1)
     if (step === undefined || this.isFull) return
-    const { key, side, failure, latencyMs, nowMs } = judged
+    const { key, side, failure, latencyMs, isBrokenOff, nowMs } = judged
     const counts = step[side]
     if (!judged.hasKey) {
-      if (this.#isCounted(judged)) return
+      if (isBrokenOff || this.#isCounted(judged)) return
       counts.keyless++
       if (failure !== null) counts.keylessFailed[failure]++
       return
     }
     const known = key === null ? null : this.#keyOf(key)
     if (this.isFull) return
-    const at = this.#steps.length
-    if (known?.step !== at) counts.keys++
-    if (known !== null) known.step = at
-    this.#recent[side].add(key, failure === 'error', this.#recent.rest.rate)
-    if (failure !== null && isFirst(known, failure)) counts.failed[failure]++
+    if (!isBrokenOff) {
+      const at = this.#steps.length
+      if (known?.step !== at) counts.keys++
+      if (known !== null) known.step = at
+      this.#recent[side].add(key, failure === 'error', this.#recent.rest.rate)
+      if (failure !== null && isFirst(known, failure)) counts.failed[failure]++
+    }
     if (latencyMs === null) return
     if (known !== null) {
       if (known.sampledSide === side && nowMs - known.sampledMs < SAMPLE_EVERY_MS) return

@@ -15,7 +15,7 @@ export interface RampDelta {
   readonly route: string
   /** Percent at which these were decided. */
   readonly percent: number
-  /** By exchange: hash of the key or -1; side, failure and whether it has a key as one number; latency in milliseconds or -1. */
+  /** By exchange: hash of the key or -1; side, failure, whether it has a key and whether it was broken off as one number; latency in milliseconds or -1. */
   readonly judged: readonly number[]
   /** Exchanges that came too fast to be told. */
   readonly left: number
@@ -31,6 +31,9 @@ interface Counted {
 /** In the number of an exchange: it has no key. */
 const KEYLESS = 8
 
+/** The client broke it off. */
+const BROKEN_OFF = 16
+
 /** The exchanges of one data plane. */
 export class RampTally {
   #counted: Counted[] = []
@@ -39,14 +42,14 @@ export class RampTally {
 
   /** @param percent of the route when the exchange was decided */
   count(route: string, percent: number, judged: Omit<Judged, 'nowMs'>): void {
-    const { key, side, failure, latencyMs, hasKey } = judged
+    const { key, side, failure, latencyMs, hasKey, isBrokenOff } = judged
     const counted = this.#of(route, percent)
     if (counted.judged.length >= MAX_TOLD * WIDTH) {
       counted.left++
       return
     }
     const word = (side === 'to' ? 0 : 1) + 2 * (failure === null ? 0 : METRICS.indexOf(failure) + 1)
-    counted.judged.push(key ?? -1, word + (hasKey ? 0 : KEYLESS), latencyMs ?? -1)
+    counted.judged.push(key ?? -1, word + (hasKey ? 0 : KEYLESS) + (isBrokenOff ? BROKEN_OFF : 0), latencyMs ?? -1)
   }
 
   /** What was counted since the last call. */
@@ -77,6 +80,7 @@ export function* judgedOf({ judged }: RampDelta, nowMs: number): Generator<Judge
       failure: failure ?? null,
       latencyMs: latencyMs < 0 ? null : latencyMs,
       hasKey: (word & KEYLESS) === 0,
+      isBrokenOff: (word & BROKEN_OFF) !== 0,
       nowMs,
     }
   }

@@ -74,19 +74,21 @@ test('steps as percents and as text', () => {
   expect([percentOf(2.5), percentOf('all'), printStep(2.5), printStep('all')]).toEqual([2.5, 100, '2.5 %', 'all'])
 })
 
+const SEEN = { hasKey: true, latencyMs: 2.5, isBrokenOff: false }
+
 test('what a data plane tells is what was counted, within a bound', () => {
   const tally = new RampTally()
-  const judged = { key: 4_000_000_000, hasKey: true, side: 'rest', failure: 'redirect', latencyMs: 2.5 } as const
+  const judged = { ...SEEN, key: 4_000_000_000, side: 'rest', failure: 'redirect' } as const
   tally.count('a', 5, judged)
   tally.count('a', 5, { ...judged, key: null, side: 'to', failure: null })
-  tally.count('a', 5, { ...judged, hasKey: false })
+  tally.count('a', 5, { ...judged, hasKey: false, isBrokenOff: true })
   tally.count('a', 25, judged)
   const [first, second] = tally.take()
   expect(first).toMatchObject({ route: 'a', percent: 5, left: 0 })
   expect([...judgedOf(first!, 7)]).toEqual([
     { ...judged, nowMs: 7 },
     { ...judged, key: null, side: 'to', failure: null, nowMs: 7 },
-    { ...judged, hasKey: false, nowMs: 7 },
+    { ...judged, hasKey: false, isBrokenOff: true, nowMs: 7 },
   ])
   expect(second).toMatchObject({ route: 'a', percent: 25 })
   expect(tally.take()).toEqual([])

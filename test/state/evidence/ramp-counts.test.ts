@@ -10,6 +10,7 @@ const seen = (more: Partial<Judged> = {}): Judged => ({
   side: 'to',
   failure: null,
   latencyMs: null,
+  isBrokenOff: false,
   nowMs: 0,
   ...more,
 })
@@ -68,6 +69,17 @@ describe('a key', () => {
     expect(step).toMatchObject({ keys: { to: 2 }, failed: { error: { to: 2 } } })
     expect(samples(step!.latency.to)).toBe(2)
   })
+})
+
+test('of what the client broke off nothing but the latency counts', () => {
+  const counts = counted([
+    seen({ latencyMs: 900, isBrokenOff: true }),
+    seen({ key: null, latencyMs: 900, isBrokenOff: true }),
+  ])
+  const [step] = counts.evidence().steps
+  expect(step!.keys).toEqual({ to: 0, rest: 0 })
+  expect(counts.recent.to.of).toBe(0)
+  expect(samples(step!.latency.to)).toBe(2)
 })
 
 test('requests without a key are counted apart, once for each client and minute', () => {
