@@ -5,9 +5,10 @@ import { nextAction, type RampGates, type RampPlan } from '../../rules/ramp/plan
 import { isWithin } from '../../rules/ramp/window.ts'
 import { type Route, routeWith, type Table } from '../../rules/table/table.ts'
 import type { LiveTable } from '../../state/live-table.ts'
+import { basisOf } from '../figures/basis.ts'
 import type { Planes } from '../figures/planes.ts'
 import type { History } from '../table/history.ts'
-import { fieldsSeen, judgeRun, type Run, unmetOf } from './run.ts'
+import { countAnew, fieldsSeen, judgeRun, type Run, unmetOf } from './run.ts'
 import { AUTHOR, type RampSteps, strayOf } from './steps.ts'
 import type { RampStore } from './store.ts'
 
@@ -44,9 +45,10 @@ export class RampLook {
       return await this.#steps.set(run, 'aborted', AUTHOR, this.#whyOver(run, gone?.route ?? null))
     const stray = strayOf(record, this.#table)
     if (stray !== null) return await this.#othersChanged(run, stray)
+    await this.#compareBasis(run, plan)
     const { evidence } = this.#parts.planes
-    const routes = record.routes.map((one) => ({ ...one, fields: fieldsSeen(one, evidence) }))
-    run.record = { ...record, routes }
+    const routes = run.record.routes.map((one) => ({ ...one, fields: fieldsSeen(one, evidence) }))
+    run.record = { ...run.record, routes }
     run.verdict = record.step === null ? null : judgeRun(run, plan, evidence)
     await this.#act(run, plan)
   }
@@ -65,9 +67,13 @@ export class RampLook {
       case 'stay':
         if (action.status !== record.status)
           return await this.#steps.set(run, action.status, AUTHOR, action.why ?? words)
-        if (action.why !== null && record.why !== action.why) run.record = { ...record, why: action.why }
-        if (this.#store.isDue(run, SAVE_EVERY_MS)) await this.#store.save(run)
+        return await this.#stay(run, action.why ?? (action.status === 'holding' ? words : record.why))
     }
+  }
+
+  async #stay(run: Run, why: string): Promise<void> {
+    run.record = { ...run.record, why }
+    if (this.#store.isDue(run, SAVE_EVERY_MS)) await this.#store.save(run)
   }
 
   /** What stands in the way of a step besides the guard. */
@@ -90,6 +96,27 @@ export class RampLook {
     if (gone === null) return 'its plan was removed'
     if (this.#routeOf(gone) !== null) return `${gone} has another group`
     return record.routes.length === 1 ? 'its route was removed' : `route ${gone} was removed`
+  }
+
+  /** What was counted of other sides, or of other requests, is no evidence of those that the route has now. */
+  async #compareBasis(run: Run, plan: RampPlan): Promise<void> {
+    const routes = run.record.routes.map((one) => ({ ...one, basis: this.#basisOf(one.route) }))
+    const changed = run.record.routes
+      .filter(({ basis }, at) => basis !== null && basis !== routes[at]?.basis)
+      .map(({ route }) => route)
+    run.record = { ...run.record, routes }
+    if (changed.length === 0) return
+    countAnew(run, changed, plan.guard)
+    const { status, step } = run.record
+    const { number } = this.#parts.live.current
+    const author = this.#parts.history.get(number)?.author ?? 'somebody'
+    const why = `${author} changed the sides or the requests of ${changed.join(', ')} in revision ${number}: counting begins anew`
+    await this.#steps.set(run, status === 'paused' || step === null ? status : 'running', author, why)
+  }
+
+  #basisOf(id: string): string | null {
+    const route = this.#routeOf(id)
+    return route === null ? null : basisOf(route).route
   }
 
   async #othersChanged(run: Run, { id, percent }: Route): Promise<void> {

@@ -18,6 +18,7 @@ import { type Plain, sameValue } from '../../rules/values/plain.ts'
 import type { RampCounts } from '../../state/evidence/ramp-counts.ts'
 import { judgedOf, type RampDelta } from '../../state/evidence/ramp-tally.ts'
 import type { StateStore } from '../../state/store/store.ts'
+import { basisOf } from '../figures/basis.ts'
 import type { Planes } from '../figures/planes.ts'
 import type { Storage } from '../figures/stored.ts'
 import type { Ownership } from '../ownership.ts'
@@ -349,10 +350,12 @@ export class Ramps {
     await this.#parts.planes.setJudged(judged)
   }
 
-  #fresh({ id, percent, document }: Route): RampedRoute {
+  #fresh(route: Route): RampedRoute {
+    const { id, percent, document } = route
     const { evidence } = this.#parts.planes
     return {
       route: id,
+      basis: basisOf(route).route,
       before: { percent, noKey: document.noKey ?? null },
       fields: fieldsSeen({ route: id, fields: [] }, evidence),
       ...{ evidence: [], failedKeys: [] },

@@ -40,6 +40,8 @@ const fieldSeen = z.object({ field: z.string(), of: z.number().min(0), hits: z.n
 
 const rampedRoute = z.object({
   route: z.string(),
+  /** Hash of the sides and the requests that it has counted. Default: of a release that did not tell. */
+  basis: z.string().nullable().default(null),
   /** What a take-back restores; null where noKey was not written. */
   before: z.object({ percent: z.number(), noKey }),
   /** In the order in which they were first seen: what is counted beyond these is judged. */

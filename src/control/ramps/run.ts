@@ -19,7 +19,7 @@ const MAX_WORDS = 400
 export interface Run {
   record: RampRecord
   /** By route. */
-  readonly counts: ReadonlyMap<string, RampCounts>
+  counts: ReadonlyMap<string, RampCounts>
   /** The plan that it was started with; null for that of the table. */
   readonly ownPlan: RampPlan | null
   verdict: GuardVerdict | null
@@ -32,6 +32,24 @@ export interface Run {
 export function newRun(record: RampRecord, ownPlan: RampPlan | null, { hardStop }: GuardTerms): Run {
   const counts = record.routes.map(({ route }) => [route, new RampCounts(MAX_KEYS, hardStop.of)] as const)
   return { record, counts: new Map(counts), ownPlan, verdict: null, savedMs: 0, problem: null }
+}
+
+/**
+ * Forgets what was counted of routes, and begins the step again. Not at 100 %: nobody is left to count what `to` is compared with
+ * there, so that only the step begins again.
+ */
+export function countAnew(run: Run, routes: readonly string[], { hardStop }: GuardTerms): void {
+  const { step, percent } = run.record
+  const counts = new Map(run.counts)
+  for (const route of routes) {
+    const known = percent < 100 ? undefined : counts.get(route)
+    const counted = known ?? new RampCounts(MAX_KEYS, hardStop.of)
+    if (step !== null) counted.step(percent / 100)
+    counts.set(route, counted)
+  }
+  run.counts = counts
+  run.record = { ...run.record, heldMs: 0, isApproved: false }
+  run.verdict = null
 }
 
 /** Whether too many keys were seen to count any more. */

@@ -210,6 +210,37 @@ test('after a person has set 100, resume goes on at `all`: nobody is left to mov
   expect(ramps.view('moving')?.record).toMatchObject({ step: 'all', percent: 100, status: 'running' })
 })
 
+test('what was counted of another version is no evidence for the next step, also where the table was changed while nothing ran', async () => {
+  const text = (to: string) =>
+    tableOf(
+      '{ steps: [50, 60], hold: 10ms, approve: [60], guard: { minKeys: 1, tolerate: { harm: 100 } } }',
+      'percent: 50',
+    )
+      .replace('to: modern', `to: ${to}`)
+      .replace('default:', '  next: { servers: ["http://127.0.0.1:4003"] }\ndefault:')
+  const base = await table(text('modern').replace('percent: 50', 'percent: 0'))
+  const store = new Store()
+  let ramps = await startRamps(base, store)
+  const record = () => ramps.view('moving')?.record
+  const isWaiting = () => vi.waitUntil(() => record()?.status === 'waiting', { timeout: 20_000 })
+  const delta = { route: 'moving', percent: 50, judged: [7, 0, 20, 8, 1, 20], left: 0 }
+  await ramps.begin('moving', 'anna')
+  ramps.count(delta)
+  await isWaiting()
+  await replaceTable(base, text('next'))
+  await vi.waitUntil(() => record()?.status === 'holding', { timeout: 20_000 })
+  expect(record()?.events.at(-2)?.what).toBe(
+    'anna changed the sides or the requests of moving in revision 3: counting begins anew',
+  )
+  expect(ramps.view('moving')?.evidence).toMatchObject([{ share: 0.5, keys: { to: 0, rest: 0 } }])
+  ramps.count(delta)
+  await isWaiting()
+  await ramps.close()
+  await replaceTable(base, text('modern'))
+  ramps = await startRamps(base, store)
+  await vi.waitUntil(() => record()?.status === 'holding', { timeout: 20_000 })
+})
+
 test('a clock that is set, or a process that slept, holds no step, and stops no samples', async () => {
   let [wallMs, monotonicMs] = [Date.now(), 0]
   const base = await table()
