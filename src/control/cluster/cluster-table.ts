@@ -90,8 +90,8 @@ export class ClusterTable implements TableSource {
   constructor(parts: ClusterTableParts) {
     this.#parts = parts
     this.#times = parts.times ?? CLUSTER_TIMES
-    const { cluster, shared, live, history } = parts
-    this.#revisions = new SharedRevisions(shared, cluster)
+    const { shared, live, history } = parts
+    this.#revisions = new SharedRevisions(shared)
     this.#held = new Held(live, history)
     const own = { revisions: this.#revisions, held: this.#held, isClosed: () => this.#isClosed }
     this.#refill = new Refill({ ...parts, ...own, ...this.#times })
@@ -163,7 +163,7 @@ export class ClusterTable implements TableSource {
     const before = this.position
     if (record === null) throw new WriteFailure('failed', 'keeps what was written, which others may have')
     if (this.problem !== null || before === null)
-      throw new WriteFailure('cluster', `${this.#what} can't be written to: ${this.problem ?? 'it has no table yet'}`)
+      throw new WriteFailure('cluster', `can't be written to: ${this.problem ?? 'it has no table yet'}`)
     const isDone = await this.#revisions.append(before, { record, text: String(text) })
     if (!isDone) throw new WriteFailure('changed', 'was changed at the same time')
     this.#seen = positionOf(record)

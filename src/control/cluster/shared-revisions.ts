@@ -15,11 +15,9 @@ const ASK_AGAIN_MS = 500
 /** The revisions of one cluster. */
 export class SharedRevisions {
   readonly #shared: ClusterLog
-  readonly #cluster: string
 
-  constructor(shared: ClusterLog, cluster: string) {
+  constructor(shared: ClusterLog) {
     this.#shared = shared
-    this.#cluster = cluster
   }
 
   /** The newest one. @throws {Error} for what is no revision of this cluster */
@@ -53,10 +51,10 @@ export class SharedRevisions {
       } catch (error) {
         const { fault, message } = error as StateError
         if (fault === 'full' || fault === 'read-only')
-          throw new WriteFailure('cluster', `cluster ${this.#cluster} can't be written to: ${message}`, error)
+          throw new WriteFailure('cluster', `can't be written to: ${message}`, error)
         // It may have been done, which is the same when it is done again.
         if (attempt > ASKED_AGAIN)
-          throw new WriteFailure('unknown', `cluster ${this.#cluster} has not answered (${message})`, error)
+          throw new WriteFailure('unknown', `is in a Redis that has not answered (${message})`, error)
         await wait(ASK_AGAIN_MS)
       }
     }
