@@ -69,7 +69,7 @@ export function firstMistake(
     commaAfter(text, error, lexemes) ??
     startCharacter(text, error) ??
     flowWords(text, error) ??
-    indentation(text, error) ??
+    indentation(text, error, linesInBrackets(lexemes)) ??
     parserWords(text, error)
   )
 }
@@ -367,7 +367,7 @@ interface Level {
 }
 
 /** A line that stands neither beside nor below what it belongs to. */
-function indentation(text: string, { offset }: SyntaxError): Mistake | null {
+function indentation(text: string, { offset }: SyntaxError, inBrackets: ReadonlySet<number>): Mistake | null {
   const last = lineAt(text, offset).start
   const levels: Level[] = []
   let number = 0
@@ -378,6 +378,7 @@ function indentation(text: string, { offset }: SyntaxError): Mistake | null {
     const at = start
     start += whole.length + 1
     if (content.length > MAX_EXAMINED || /^\s*(?:#.*|---.*|%.*)?$/.test(content)) continue
+    if (inBrackets.has(at) && at < last) continue
     const column = content.search(/\S/)
     const left: Level[] = []
     while ((levels.at(-1)?.column ?? -1) > column) left.push(levels.pop() as Level)
@@ -396,6 +397,20 @@ function indentation(text: string, { offset }: SyntaxError): Mistake | null {
     push(levels, content, number, at)
   }
   return null
+}
+
+/** The starts of the lines that begin between brackets, where indentation does not count, or within quotes. */
+function linesInBrackets(lexemes: readonly Lexeme[]): ReadonlySet<number> {
+  const starts = new Set<number>()
+  let depth = 0
+  for (const { offset, source, plain } of lexemes) {
+    if (!plain && source in CLOSERS) depth++
+    if (!plain && (source === '}' || source === ']')) depth = Math.max(0, depth - 1)
+    if (source === FLOW_ERROR_END) depth = 0
+    if (depth === 0 && !/^["']/.test(source)) continue
+    for (let at = source.indexOf('\n'); at !== -1; at = source.indexOf('\n', at + 1)) starts.add(offset + at + 1)
+  }
+  return starts
 }
 
 function push(levels: Level[], content: string, line: number, start: number): void {

@@ -63,6 +63,21 @@ describe('problems', () => {
   })
 })
 
+test.each([
+  ['a list in brackets', 'sticky: [cookie:sid,\n      ip]'],
+  ['a map in brackets', 'fallback: {\n        on: [502],\n      }'],
+  ['a text in quotes', 'sticky: ["cookie:sid", "i\\\n        p"]'],
+])('%s over several lines does not hide the line with the wrong indentation', (_, said) => {
+  const route = (id: string, more = '') => `  - { id: ${id}, match: { path: /${id} }, to: main${more} }\n`
+  const text = `version: 1\nupstreams: { main: { servers: [http://a] } }\ndefault: main\nroutes:\n${route('a', `, ${said}`)}${route('b')} ${route('c')}`
+  const read = readTable(text, 'routes.yaml')
+  const line = text.split('\n').findIndex((one) => one.startsWith('   - ')) + 1
+  expect(read).toMatchObject({
+    ok: false,
+    problems: [{ line, column: 4, message: expect.stringContaining('wrong indentation') }],
+  })
+})
+
 describe('one mistake in any line of a table is one error', () => {
   const keyed = /^( *(?:- )?)([a-zA-Z]+): /
   const MISTAKES: Readonly<Record<string, (line: string) => string>> = {
