@@ -78,6 +78,7 @@ export function judgeRun(run: Run, plan: RampPlan, evidence: Evidence): GuardVer
       terms,
       plan.steps.length,
       next === null ? null : percentOf(next),
+      record.step === 'all',
     )
     return several === 1 ? verdict : { ...verdict, words: `${route}: ${verdict.words}` }
   })

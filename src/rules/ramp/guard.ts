@@ -114,11 +114,18 @@ type Counted = keyof typeof WEIGHTS
  * times this is called (Ville's inequality, over all counts and steps together).
  * @param steps how many steps the ramp has
  * @param next percent of the next step; null at the last one
+ * @param movesKeyless at this step requests without a key move, too: some of them must have been seen
  */
-export function judgeRamp(evidence: RampEvidence, terms: GuardTerms, steps: number, next: number | null): GuardVerdict {
+export function judgeRamp(
+  evidence: RampEvidence,
+  terms: GuardTerms,
+  steps: number,
+  next: number | null,
+  movesKeyless = false,
+): GuardVerdict {
   const failure = failureOf(evidence, terms, steps)
   if (failure !== null) return { verdict: 'fail', ...failure }
-  const missing = missingFor(evidence, terms, next)
+  const missing = missingFor(evidence, terms, next, movesKeyless)
   if (missing !== null) return { verdict: 'not-enough', ...missing }
   return { verdict: 'pass', ground: null, words: wordsOfCounts(evidence, 'error', currentOf(evidence).share >= 1) }
 }
@@ -275,7 +282,12 @@ function failsAlike({ to, rest, meanwhile }: RecentKeys, { alpha, tolerate }: Gu
 }
 
 /** What is missing for the next step of a ramp that does not fail, or null: the part of `judgeRamp` that passes a step. */
-export function missingFor(evidence: RampEvidence, terms: GuardTerms, next: number | null): Finding | null {
+export function missingFor(
+  evidence: RampEvidence,
+  terms: GuardTerms,
+  next: number | null,
+  movesKeyless = false,
+): Finding | null {
   const { recent } = evidence
   const { minKeys, tolerate } = terms
   const current = currentOf(evidence)
@@ -287,7 +299,7 @@ export function missingFor(evidence: RampEvidence, terms: GuardTerms, next: numb
   if (current.keys.to < minKeys)
     return { ground: 'keys', words: `${current.keys.to} different keys of the new side, ${minKeys} are needed` }
   const keyless = keylessOf(evidence, 'error')
-  if (keyless.to.of > 0 && keyless.rest.of >= minKeys && keyless.to.of < minKeys)
+  if ((movesKeyless || keyless.to.of > 0) && keyless.rest.of >= minKeys && keyless.to.of < minKeys)
     return {
       ground: 'no-key',
       words: `${keyless.to.of} requests without a key at the new side, ${minKeys} are needed`,

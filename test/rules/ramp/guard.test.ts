@@ -207,6 +207,9 @@ describe('requests without a key, which move all at once', () => {
       ground: 'no-key',
       words: '3 requests without a key at the new side, 50 are needed',
     })
+    // At 100 they have not moved, and none is waited for.
+    expect(judge(moved(0, 0), null).verdict).toBe('pass')
+    expect(judgeRamp(moved(0, 0), TERMS, 6, null, true)).toMatchObject({ ground: 'no-key' })
   })
 
   test('that were on the new side from the start are compared with nothing', () => {
