@@ -111,6 +111,8 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
   await front.setTls(certificates.current)
   await primary?.start({ number: atStart, etag, text, appliedAtMs, material: core.live.material })
   await ramps.start()
+  // Before clients are served, which a worker does before this process hears of it.
+  const stopped = signal()
   const addresses = (await listeningAt(settings, front)).join(' ')
   reasons.length = 0
   core.operations.watch()
@@ -125,7 +127,7 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
   followTable(settings, core, log)
   startCluster(core, front, ramps, adminAddress)
   awaitOwnership(core, log)
-  const ended = Promise.race([signal(), front.broken])
+  const ended = Promise.race([stopped, front.broken])
   const { number, table } = core.live.current
   logs.lines(
     `banyan ready ${addresses} admin ${settings.adminTls === null ? 'http' : 'https'}://${adminBound} table ${settings.table} revision ${number} routes ${table.routes.length}\n`,
