@@ -18,6 +18,23 @@ export async function inTurns<Result>(steps: Steps<Result>): Promise<Result> {
   }
 }
 
+/**
+ * Has work begin one piece per turn of the event loop: what comes for many connections at once would otherwise be done in one turn,
+ * in which nothing is proxied.
+ * @returns takes a piece of work, which may throw: the others do not wait for ever
+ */
+export function onePerTurn(): (work: () => void) => void {
+  const waiting: (() => void)[] = []
+  const next = (): void => {
+    const work = waiting.shift()
+    if (waiting.length > 0) setImmediate(next)
+    work?.()
+  }
+  return (work) => {
+    if (waiting.push(work) === 1) setImmediate(next)
+  }
+}
+
 /** Collections in a value down to this depth are written an entry at a time. */
 const DEPTH_IN_STEPS = 2
 

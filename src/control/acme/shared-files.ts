@@ -2,12 +2,15 @@
  * What an authority has given to a cluster: encrypted in its Redis, with a copy in the folder of each instance. One instance owns it, by a
  * lease. While Redis is away each instance has its copy, and nothing is ordered.
  */
+
 import { randomUUID, X509Certificate } from 'node:crypto'
 import { setTimeout as wait } from 'node:timers/promises'
 import { z } from 'zod'
+import { jsonOf } from '../../rules/values/json.ts'
 import { type HeldLease, StateError } from '../../state/store/store.ts'
 import type { Cluster } from '../cluster/cluster.ts'
 import type { ControlLog } from '../control-log.ts'
+import { OneByOne } from '../one-by-one.ts'
 import type { AcmeFiles } from './files.ts'
 import type { FolderFiles } from './folder.ts'
 import type { Challenge } from './order.ts'
@@ -61,7 +64,7 @@ export class SharedFiles implements AcmeFiles {
   readonly #settledMs: number
   #holder = ''
   #timer: NodeJS.Timeout | undefined
-  #turn: Promise<unknown> = Promise.resolve()
+  readonly #work = new OneByOne()
   /** What each file has in it, as far as this instance knows. */
   readonly #known = new Map<string, string>()
   /** Version of `NEWEST` in Redis. */
@@ -162,12 +165,12 @@ export class SharedFiles implements AcmeFiles {
     if (held === null) return
     const { store } = this.#cluster
     // The next one begins at once. Where Redis is away the lease ends by itself.
-    await this.#alone(() => store.release(held)).catch(() => {})
+    await this.#work.run(() => store.release(held)).catch(() => {})
     await store.link.tell(ACME).catch(() => {})
   }
 
   #acquire(): Promise<void> {
-    return this.#alone(async () => {
+    return this.#work.run(async () => {
       const { store, instance } = this.#cluster
       const startedMs = performance.now()
       const lease = await store.acquire(ACME, instance, TTL_MS)
@@ -240,12 +243,6 @@ export class SharedFiles implements AcmeFiles {
   #untold(file: string, { message }: Error): void {
     this.#log.warn({ event: 'acme' }, `${this.#folder.name}/${file} can't be written: ${message}`)
   }
-
-  #alone<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#turn.then(work)
-    this.#turn = result.catch(() => {})
-    return result
-  }
 }
 
 /** Whether a file of one's own is a later certificate: Redis may have been restored from a snapshot. */
@@ -259,14 +256,6 @@ function notBeforeOf(text: string): number | null {
   if (!text.startsWith('-----BEGIN CERTIFICATE-----')) return null
   try {
     return Date.parse(new X509Certificate(text).validFrom)
-  } catch {
-    return null
-  }
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text)
   } catch {
     return null
   }

@@ -2,6 +2,7 @@
  * The HTTP server of the admin API: one request at a time per connection, one begun per turn of the event loop, and limits so
  * that no client blocks others.
  */
+
 import {
   createServer,
   type IncomingMessage,
@@ -13,6 +14,7 @@ import {
 import type { Socket } from 'node:net'
 import type { ControlLog } from '../control-log.ts'
 import { AdminProblem, nextRequestId } from '../http/problem.ts'
+import { onePerTurn } from '../turns.ts'
 
 /** Bounds of the admin server, in milliseconds and numbers. */
 export interface AdminBounds {
@@ -102,7 +104,8 @@ export function responseOf(problem: AdminProblem): string {
 export function adminServer(handler: Handler, log: ControlLog, bounds: AdminBounds = ADMIN_BOUNDS): Server {
   /** The connections, the oldest first. */
   const lines = new Map<Socket, Line>()
-  const turns: (() => void)[] = []
+  // Pipelined requests, too.
+  const inTurn = onePerTurn()
   let waiting = 0
   let toldMs = Number.NEGATIVE_INFINITY
 
@@ -216,21 +219,6 @@ export function adminServer(handler: Handler, log: ControlLog, bounds: AdminBoun
     }
     waiting--
     begin()
-  }
-
-  /**
-   * One per turn of the event loop: pipelined requests, or those of many connections, would otherwise be handled in one turn, in
-   * which nothing is proxied.
-   */
-  function inTurn(handle: () => void): void {
-    if (turns.push(handle) === 1) setImmediate(turn)
-  }
-
-  function turn(): void {
-    const handle = turns.shift()
-    // Before this one, which may throw: the others do not wait for ever.
-    if (turns.length > 0) setImmediate(turn)
-    handle?.()
   }
 
   return server

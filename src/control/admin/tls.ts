@@ -1,6 +1,7 @@
 /**
  * TLS of the admin server: handshakes are limited in time and number, and begun one per turn of the event loop, as requests are.
  */
+
 import { constants } from 'node:crypto'
 import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
@@ -8,6 +9,7 @@ import { createServer, type TLSSocket } from 'node:tls'
 import type { ServerPair } from '../../state/tls/server-tls.ts'
 import type { ControlLog } from '../control-log.ts'
 import { AdminProblem } from '../http/problem.ts'
+import { onePerTurn } from '../turns.ts'
 import { ADMIN_BOUNDS, type AdminBounds, responseOf, TELL_MS } from './server.ts'
 
 /** What the operator allows. */
@@ -38,7 +40,7 @@ export function speakTls(
   const speakHttp = server.listeners('connection')
   /** Connections that are not secure, with what ends them; the oldest first. */
   const open = new Map<Socket, NodeJS.Timeout>()
-  const turns: (() => void)[] = []
+  const inTurn = onePerTurn()
   let toldMs = Number.NEGATIVE_INFINITY
 
   // It never listens.
@@ -89,16 +91,6 @@ export function speakTls(
     }
     leave(oldest)
     oldest.destroy()
-  }
-
-  function inTurn(begin: () => void): void {
-    if (turns.push(begin) === 1) setImmediate(turn)
-  }
-
-  function turn(): void {
-    const begin = turns.shift()
-    if (turns.length > 0) setImmediate(turn)
-    begin?.()
   }
 
   return ({ cert, key }) =>

@@ -1,7 +1,9 @@
 /**
  * Messages of one kind among the instances of a cluster: sealed, in order, and best effort. What has another shape is none.
  */
+
 import { z } from 'zod'
+import { jsonOf } from '../../rules/values/json.ts'
 import type { RedisStateStore } from '../../state/redis/state-store.ts'
 
 /** One kind of messages. */
@@ -65,13 +67,5 @@ export class Broadcast<T> {
     const opened = this.#store.link.seal.open(this.#topic, text)
     const read = opened === null ? null : this.#message.safeParse(jsonOf(opened))
     if (read?.success === true && read.data.instance !== this.#instance) this.#hear(read.data.told, read.data.instance)
-  }
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return null
   }
 }

@@ -1,8 +1,10 @@
 /**
  * The instances of a cluster: what each tells of itself, so that anyone can see which revision is in force where.
  */
+
 import { setTimeout as wait } from 'node:timers/promises'
 import { z } from 'zod'
+import { jsonOf } from '../../rules/values/json.ts'
 import { type ClusterLog, MEMBERS_TOPIC, type MemberRow } from '../../state/redis/cluster-log.ts'
 
 /** How often an instance tells that it is there, and while requests are in flight at a drained server. */
@@ -223,13 +225,5 @@ export class Members {
       const { format: _, ...state } = read.data
       return { ...state, instance, ageMs, isSilent: ageMs > SILENT_MS, isSelf: instance === this.#instance }
     })
-  }
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return null
   }
 }

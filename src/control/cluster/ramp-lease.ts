@@ -2,12 +2,15 @@
  * Ramps of a cluster: one instance runs them, by a lease, and the others tell it what they count. Whoever is asked to do something
  * with a ramp takes the lease over.
  */
+
 import { setTimeout as wait } from 'node:timers/promises'
 import { z } from 'zod'
+import { jsonOf } from '../../rules/values/json.ts'
 import type { RampDelta } from '../../state/evidence/ramp-tally.ts'
 import { readSet, readText } from '../../state/redis/replies.ts'
 import type { RedisStateStore } from '../../state/redis/state-store.ts'
 import { type HeldLease, StateError, type StateStore } from '../../state/store/store.ts'
+import { OneByOne } from '../one-by-one.ts'
 import type { Ownership } from '../ownership.ts'
 
 const LEASE = 'ramps'
@@ -61,7 +64,7 @@ export class RampLease implements Ownership {
   #ticks = 0
   #timer: NodeJS.Timeout | undefined
   #unlisten: (() => void)[] = []
-  #turn: Promise<unknown> = Promise.resolve()
+  readonly #work = new OneByOne()
   #isTicking = false
   #isReading = false
 
@@ -122,7 +125,7 @@ export class RampLease implements Ownership {
     const untilMs = performance.now() + CLAIM_MS
     while (!this.isOwner) {
       await this.#want()
-      await this.#alone(() => this.#acquire())
+      await this.#work.run(() => this.#acquire())
       if (this.isOwner) return
       if (performance.now() > untilMs)
         throw new StateError('failed', 'the instance that runs the ramps does not answer')
@@ -134,11 +137,13 @@ export class RampLease implements Ownership {
   async close(): Promise<void> {
     clearInterval(this.#timer)
     for (const end of this.#unlisten) end()
-    await this.#alone(async () => {
-      const held = this.#held
-      this.#held = null
-      if (held !== null) await this.#store.release(held)
-    }).catch(() => {})
+    await this.#work
+      .run(async () => {
+        const held = this.#held
+        this.#held = null
+        if (held !== null) await this.#store.release(held)
+      })
+      .catch(() => {})
   }
 
   async #write(...[space, group, key, value, terms]: Parameters<StateStore['write']>): ReturnType<StateStore['write']> {
@@ -154,7 +159,7 @@ export class RampLease implements Ownership {
     if (this.#isTicking) return
     this.#isTicking = true
     try {
-      await this.#alone(() => this.#acquire())
+      await this.#work.run(() => this.#acquire())
       if (!this.isOwner) {
         await this.#ramps?.report()
         await this.#tell()
@@ -193,17 +198,19 @@ export class RampLease implements Ownership {
   /** Another instance was asked to do something with a ramp. */
   async #handOver(): Promise<void> {
     if (!this.isOwner || performance.now() - this.#sinceMs < HOLD_MS) return
-    await this.#alone(async () => {
-      const held = this.#held
-      const { link } = this.#store
-      const { text } = await link.run((redis) => redis.get(link.key(WANTED)), readText)
-      if (held === null || !this.isOwner || text === this.#instance) return
-      await this.#ramps?.save()
-      this.#held = null
-      await this.#store.release(held)
-      // Whoever wants it takes it before this instance looks again.
-      await wait(2 * CLAIM_AGAIN_MS)
-    }).catch(() => {})
+    await this.#work
+      .run(async () => {
+        const held = this.#held
+        const { link } = this.#store
+        const { text } = await link.run((redis) => redis.get(link.key(WANTED)), readText)
+        if (held === null || !this.isOwner || text === this.#instance) return
+        await this.#ramps?.save()
+        this.#held = null
+        await this.#store.release(held)
+        // Whoever wants it takes it before this instance looks again.
+        await wait(2 * CLAIM_AGAIN_MS)
+      })
+      .catch(() => {})
   }
 
   async #tell(): Promise<void> {
@@ -230,19 +237,5 @@ export class RampLease implements Ownership {
     } finally {
       this.#isReading = false
     }
-  }
-
-  #alone<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#turn.then(work)
-    this.#turn = result.catch(() => {})
-    return result
-  }
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return null
   }
 }

@@ -1,11 +1,13 @@
 /**
  * Persists drained and leased servers across restarts, in a file beside the history that is replaced atomically.
  */
+
 import { renameSync } from 'node:fs'
 import { mkdir, open, rename, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { z } from 'zod'
 import { flawOfServerUrl } from '../../rules/patterns/origin.ts'
+import { jsonOf } from '../../rules/values/json.ts'
 import { checked, name, object } from '../../rules/values/schema-blocks.ts'
 import { FileError, readFileWithin, readFileWithinNow } from '../../state/read-file.ts'
 import { serverId } from './server-body.ts'
@@ -133,12 +135,4 @@ export async function writeWhole(path: string, text: string): Promise<void> {
   // Some file systems can't sync a directory; the rename is atomic nevertheless.
   await folder.sync().catch(() => {})
   await folder.close()
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return null
-  }
 }

@@ -2,6 +2,7 @@
  * Ramps: each raises the percent of its route, or of the routes of its group, step by step while the guard's verdict allows it,
  * and takes it back when it fails. They survive restarts: where each stands lies in the state store.
  */
+
 import { compileRamp } from '../../rules/language/compile.ts'
 import {
   DEFAULT_GUARD,
@@ -21,6 +22,7 @@ import type { StateStore } from '../../state/store/store.ts'
 import { basisOf } from '../figures/basis.ts'
 import type { Planes } from '../figures/planes.ts'
 import type { Storage } from '../figures/stored.ts'
+import { OneByOne } from '../one-by-one.ts'
 import type { Ownership } from '../ownership.ts'
 import type { History } from '../table/history.ts'
 import { RampLook } from './look.ts'
@@ -60,7 +62,7 @@ export class Ramps {
   readonly #look: RampLook
   /** By name. */
   readonly #runs = new Map<string, Run>()
-  #last: Promise<unknown> = Promise.resolve()
+  readonly #work = new OneByOne()
   #lookedMs: number
   #timer: NodeJS.Timeout | undefined
   #isLooking = false
@@ -79,7 +81,7 @@ export class Ramps {
    * may never answer.
    */
   async start(): Promise<void> {
-    const loaded = this.#alone(async () => {
+    const loaded = this.#work.run(async () => {
       if (this.#parts.ownership.isOwner) await this.#load()
     })
     let patience: NodeJS.Timeout | undefined
@@ -91,7 +93,7 @@ export class Ramps {
 
   /** Takes over from the instance that has run them before. What a store has lost is stored again. */
   takeOver(): Promise<void> {
-    return this.#alone(async () => {
+    return this.#work.run(async () => {
       const stored = await this.#load()
       for (const run of this.#runs.values())
         if (isUnderWay(run.record.status) && !stored.has(run.record.name)) await this.#store.save(run)
@@ -100,12 +102,12 @@ export class Ramps {
 
   /** Shows ramps as they are stored, which another instance runs. */
   follow(): Promise<void> {
-    return this.#alone(async () => void (await this.#load(false)))
+    return this.#work.run(async () => void (await this.#load(false)))
   }
 
   /** Stores what was counted: another instance is to go on. */
   save(): Promise<void> {
-    return this.#alone(async () => {
+    return this.#work.run(async () => {
       for (const run of this.#runs.values()) if (isUnderWay(run.record.status)) await this.#store.save(run)
     })
   }
@@ -157,7 +159,7 @@ export class Ramps {
     said: NonNullable<RouteDocument['ramp']> | null = null,
     reason: string | null = null,
   ): Promise<void> {
-    return this.#alone(async () => {
+    return this.#work.run(async () => {
       const started = withReason(`started by ${by}`, reason)
       const ownPlan = said === null ? null : compileRamp(said)
       const { plan, route, routes } = startable(this.#table, id, ownPlan, [...this.#runs.values()])
@@ -253,7 +255,7 @@ export class Ramps {
 
   /** A revision was restored: ramps whose routes it has changed are over. */
   restored(before: Table, after: Table, revision: number, by: string): Promise<void> {
-    return this.#alone(async () => {
+    return this.#work.run(async () => {
       for (const run of this.#runs.values()) {
         const isChanged = run.record.routes.some(
           ({ route }) => !sameValue(rampedIn(before, route), rampedIn(after, route)),
@@ -298,10 +300,11 @@ export class Ramps {
     }
     if (runs.length === 0 || this.#isLooking || !this.#parts.ownership.isOwner) return
     this.#isLooking = true
-    void this.#alone(async () => {
-      await this.#parts.planes.figures()
-      for (const run of runs) await this.#tryToLook(run)
-    })
+    void this.#work
+      .run(async () => {
+        await this.#parts.planes.figures()
+        for (const run of runs) await this.#tryToLook(run)
+      })
       .catch((error: Error) => this.#parts.log.error({ event: 'ramp', error: error.stack }, error.message))
       .finally(() => {
         this.#isLooking = false
@@ -364,7 +367,7 @@ export class Ramps {
 
   /** @throws {RampRefusal} */
   #change(id: string, change: (run: Run, plan: RampPlan, name: string) => Promise<void>): Promise<void> {
-    return this.#alone(async () => {
+    return this.#work.run(async () => {
       const { salt } = mustHave(this.#table, id)
       const run = this.#runOf(id)
       if (run === undefined && !plansOf(this.#table).has(salt)) throw noRamp(id)
@@ -392,12 +395,6 @@ export class Ramps {
 
   #routeOf(id: string): Route | null {
     return routeWith(this.#table, id)
-  }
-
-  #alone<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#last.then(work)
-    this.#last = result.catch(() => {})
-    return result
   }
 }
 

@@ -5,12 +5,14 @@
  * changes on disk are loaded before an edit, and an invalid file is never overwritten. A large text is edited and parsed while
  * others may edit: if one does, it is done again.
  */
+
 import { briefly, changesSteps, type TableChange } from '../../rules/language/changes.ts'
 import type { Problems, TextFacts } from '../../rules/language/text.ts'
 import type { CookieKeySource } from '../../state/cookie-key-source.ts'
 import { etagOf, type LiveTable, type Revision } from '../../state/live-table.ts'
 import type { Authorship, ControlLog } from '../control-log.ts'
 import { mayEdit } from '../http/preconditions.ts'
+import { OneByOne } from '../one-by-one.ts'
 import { type Ownership, SOLE_OWNER } from '../ownership.ts'
 import { inTurns } from '../turns.ts'
 import { Activation, type Applied, type Rejected } from './activation.ts'
@@ -73,7 +75,7 @@ export class Operations {
   readonly #ownership: Ownership
   readonly #now: () => number
   /** Settles when the last operation is over; the next one waits for it. */
-  #last: Promise<unknown> = Promise.resolve()
+  readonly #work = new OneByOne()
 
   constructor(parts: OperationsParts) {
     this.#live = parts.live
@@ -113,7 +115,7 @@ export class Operations {
     this.#file.close()
     this.#tlsFiles.close()
     this.#confirmation.close()
-    await this.#last
+    await this.#work.run(async () => {})
   }
 
   /**
@@ -121,7 +123,7 @@ export class Operations {
    * already, and one that the file no longer has: another reading follows. Never rejects: bugs in banyan are logged.
    */
   takeIn(reading: Reading): Promise<void> {
-    return this.#alone(async () => {
+    return this.#work.run(async () => {
       try {
         // Meanwhile an edit by the API may have replaced the file: an outdated reading would undo it.
         if (await this.#file.isAsRead(reading)) await this.#takeIn(reading)
@@ -137,7 +139,7 @@ export class Operations {
    * @returns false if it has to be tried again
    */
   renew(): Promise<boolean> {
-    return this.#alone(async () => {
+    return this.#work.run(async () => {
       try {
         return await this.#renew()
       } catch (error) {
@@ -149,7 +151,7 @@ export class Operations {
 
   /** The state folder has become this instance's own: what the former owner left is settled. Never rejects. */
   takeOver(): Promise<void> {
-    return this.#alone(async () => {
+    return this.#work.run(async () => {
       try {
         const { text } = this.#live.current
         // The revisions of a cluster have their numbers from there.
@@ -193,7 +195,7 @@ export class Operations {
     let draft: Draft | null = null
     for (let attempt = 1, drafts = 0; attempt <= attempts; ) {
       const known: Draft | null = draft
-      const step: Attempt = await this.#alone<Attempt>(() =>
+      const step: Attempt = await this.#work.run<Attempt>(() =>
         this.#attempt(change, terms, known, drafts >= FREE_ATTEMPTS),
       )
       if ('draft' in step) {
@@ -361,7 +363,7 @@ export class Operations {
 
   /** What the text in force says, where it is another table than the one that is: a bug in banyan. */
   #correct(read: ReadText): Promise<void> {
-    return this.#alone(async () => {
+    return this.#work.run(async () => {
       const { text, number } = this.#live.current
       if (read.text !== text) return
       this.#reports.unconfirmed(this.#live.current)
@@ -375,13 +377,6 @@ export class Operations {
     if (this.#reports.refused(state, problems, this.#live.current))
       this.#live.refuse(problems.problems, this.#now(), problems.more)
     return problems
-  }
-
-  /** Runs `work` after all earlier operations. */
-  #alone<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#last.then(work)
-    this.#last = result.catch(() => {})
-    return result
   }
 }
 
