@@ -73,9 +73,9 @@ test.each([['0'], ['2']])('with --workers %s', async (workers) => {
   // Needs no parse: it is over before many are answered.
   const patch = await ask(admin, 'PATCH', '/routes/r5', 'application/json', '{"percent": 50}')
   expect(JSON.parse(patch.text)).toMatchObject({ revision: 3, percent: 50 })
-  const wrong = table + routes(1000).replaceAll('to: new', 'to: nwe')
+  const wrong = table + routes(3000).replaceAll('to: new', 'to: nwe')
   const refused = await whileServing(ask(admin, 'PUT', '/routes.yaml?dryRun=true', 'application/yaml', wrong))
-  expect([refused.status, JSON.parse(refused.text).more]).toEqual([422, 900])
+  expect([refused.status, JSON.parse(refused.text).more]).toEqual([422, 2900])
   const revision = await ask(admin, 'GET', '/revisions/2')
   expect(JSON.parse(revision.text).changes).toHaveLength(1000)
   appendFileSync(banyan.tableFile, '# edited\n')
