@@ -1,7 +1,7 @@
 /**
  * A client's connection in HTTP/1.1 or 1.0 (RFC 9112): requests one after the other, each with its answer.
  */
-import type { OnReadOpts, Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import type { FailureCode } from '../../../rules/failures/failure.ts'
 import { fieldValue, fieldValues } from '../../../rules/http/exchange.ts'
@@ -11,6 +11,7 @@ import { HeldBytes } from '../../../wire/fields.ts'
 import { isBulk, keep, lend, readBuffer, takeBack } from '../../../wire/read-memory.ts'
 import { RefusedRequest, type RequestHead, RequestReader, type RequestSink } from '../../../wire/requests.ts'
 import { sendAll } from '../../../wire/turn.ts'
+import { type Reading, readInto } from '../reading.ts'
 import {
   type Arrival,
   type Client,
@@ -102,32 +103,24 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
   #persistent = true
   deadlineMs: number
 
-  /**
-   * @param socket what was read from it has been put back
-   * @param wrap makes the socket that reads by these options; null where it can't, and is read as a stream
-   */
-  constructor(
-    socket: Socket,
-    terms: ConnectionTerms,
-    wrap: ((reading: OnReadOpts) => Socket) | null,
-    { remoteAddress, subject }: Client,
-  ) {
+  /** @param socket paused; what was read from it has been put back */
+  constructor(socket: Socket, terms: ConnectionTerms, { remoteAddress, subject }: Client) {
     this.#terms = terms
     this.remoteAddress = remoteAddress
     this.subject = subject
-    this.#early = wrap === null || socket.readableLength === 0 ? null : (socket.read() as Buffer | null)
     this.#reader = new RequestReader(this, { maxHeadBytes: terms.maxHeaderBytes, maxFields: ANY, maxTargetLength: ANY })
-    this.#socket = wrap === null ? socket : wrap(this.#reading())
+    this.#socket = socket
+    const isRead = readInto(socket, this.#reading())
+    this.#early = isRead && socket.readableLength > 0 ? (socket.read() as Buffer | null) : null
     this.#isOpen = terms.onHttp2 !== null
     this.encrypted = (socket as Partial<TLSSocket>).encrypted === true
     this.peer = terms.engine.peerOf(this)
-    const contained = this.#socket
-    if (wrap === null) contained.on('data', this.#onData)
-    contained.on('drain', () => this.#contain(this.#onDrain))
-    contained.on('end', () => this.#contain(this.#onEnd))
-    contained.on('finish', () => this.#contain(this.#onFinish))
-    contained.on('error', ignore)
-    contained.on('close', () => this.#contain(this.#onClosed))
+    if (!isRead) socket.on('data', this.#onData)
+    socket.on('drain', () => this.#contain(this.#onDrain))
+    socket.on('end', () => this.#contain(this.#onEnd))
+    socket.on('finish', () => this.#contain(this.#onFinish))
+    socket.on('error', ignore)
+    socket.on('close', () => this.#contain(this.#onClosed))
     watch(this)
     this.deadlineMs = coarseNowMs() + terms.headersTimeoutMs
   }
@@ -315,7 +308,7 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
   }
 
   /** How node:net reads: into which memory, and who gets what was read. */
-  #reading(): OnReadOpts {
+  #reading(): Reading {
     return {
       buffer: () => readBuffer(this.#bulk && (this.#phase === 'other' || this.#request?.wanted === true)),
       callback: (count, buffer) => this.#onRead(count, buffer as Buffer),

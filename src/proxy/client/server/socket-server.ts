@@ -2,7 +2,7 @@
  * The public server: its connections, their limits, and drain. A connection is accepted, tells its client (PROXY protocol), is secured (TLS),
  * and is given to the protocol that is spoken on it.
  */
-import { createServer, type OnReadOpts, type Server, Socket, type SocketConstructorOpts } from 'node:net'
+import { createServer, type Server, type Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { flawOfHttp2 } from '../../../state/http2-support.ts'
 import type { Descriptors } from '../descriptors.ts'
@@ -104,7 +104,7 @@ export class SocketServer implements PublicServer {
 
   /** @param subject of the client's certificate, null without one */
   readonly #serve = (socket: Socket, remoteAddress: string | undefined, subject: string | null = null): void => {
-    const connection = new Http1Connection(socket, this.#terms, wrapper(socket), { remoteAddress, subject })
+    const connection = new Http1Connection(socket, this.#terms, { remoteAddress, subject })
     this.#connections.set(connection.socket, connection)
     if (this.#engine.draining) connection.endSoon()
     connection.begin()
@@ -184,20 +184,3 @@ export class SocketServer implements PublicServer {
 
 /** What is offered by ALPN (RFC 7301), by preference. */
 const PROTOCOLS = flawOfHttp2() === null ? ['h2', 'http/1.1'] : ['http/1.1']
-
-/**
- * Gives a plain connection to a socket that reads into memory of ours: only one that is made by hand can (`onread`). `_handle` and
- * `handle` are node's own, and stable since 0.10; without them the connection is read as a stream.
- */
-function wrapper(socket: Socket): ((onread: OnReadOpts) => Socket) | null {
-  const from = socket as Socket & { _handle?: object | null; encrypted?: true }
-  const { _handle: handle } = from
-  if (handle === undefined || handle === null || from.encrypted === true) return null
-  return (onread) => {
-    from._handle = null
-    const wrapped = new Socket({ handle, onread, allowHalfOpen: true } as unknown as SocketConstructorOpts)
-    // It has nothing left to close; node's server counts it as gone.
-    from.destroy()
-    return wrapped
-  }
-}
