@@ -1,7 +1,7 @@
 /**
  * What hears the response of an upstream beside the client: the cache's bookkeeping, a comparison.
  */
-import type { ResponseHead } from '../wire/http1.ts'
+import type { ResponseHead } from '../wire/response-head.ts'
 
 /** Receives a copy of the response. */
 export interface Recorder {

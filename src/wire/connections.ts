@@ -4,7 +4,8 @@
 import type { Socket, TcpSocketConnectOpts } from 'node:net'
 import type { ConnectionOptions } from 'node:tls'
 import type { ReaderLimits } from './fields.ts'
-import type { ResponseHead, ResponseSink } from './http1.ts'
+import type { ResponseSink } from './http1.ts'
+import type { ResponseHead } from './response-head.ts'
 
 /** Where an attempt broke. */
 export type WireFailure =

@@ -3,43 +3,9 @@
  * rules it takes what common servers send and can be read in one way only.
  */
 import { ChunkFraming } from './chunks.ts'
-import {
-  type ConnectionWords,
-  FORBIDDEN,
-  HeldBytes,
-  MalformedMessage,
-  NO_FIELDS,
-  noteConnection,
-  type ReaderLimits,
-  readContentLength,
-  readFieldLines,
-} from './fields.ts'
+import { HeldBytes, MalformedMessage, NO_FIELDS, type ReaderLimits } from './fields.ts'
 import { type Repaired, repairHead } from './repair.ts'
-
-/** The head of one response, interim (1xx) or final. */
-export interface ResponseHead {
-  /** 1 for HTTP/1.1, 0 for HTTP/1.0. */
-  readonly minor: 0 | 1
-  /** 100 to 999. */
-  readonly status: number
-  /** The reason phrase as received, often ''. A Latin-1 string. */
-  readonly reason: string
-  /** Field names and values as received: name, value, name, value; Latin-1 strings. */
-  readonly rawHeaders: string[]
-  /** How the body ends (RFC 9112 section 6.3). */
-  readonly framing: 'none' | 'length' | 'chunked' | 'close'
-  /** The body's length in bytes where framing is `length`, else 0. */
-  readonly contentLength: number
-  /** The peer keeps the connection open after this answer (RFC 9112 section 9.3). */
-  readonly keepAlive: boolean
-  /** The peer's `Keep-Alive: timeout` in milliseconds, or -1. */
-  readonly keepAliveTimeoutMs: number
-  /**
-   * The peer logs in connections, not requests: it offers NTLM or Negotiate, or says `Persistent-Auth: true` (RFC 4559
-   * section 6).
-   */
-  readonly bindsConnection: boolean
-}
+import { PREFIX, parseHead, type ResponseHead, readTrailers } from './response-head.ts'
 
 /** Receives what the reader finds, in order: interim heads, one final head, body pieces, the end. */
 export interface ResponseSink {
@@ -55,10 +21,8 @@ export const DEFAULT_LIMITS: ReaderLimits = { maxHeadBytes: 64 * 1024, maxFields
 
 const CR = 13
 const LF = 10
-const SP = 32
 const HEAD_END = Buffer.from('\r\n\r\n', 'latin1')
 const BARE_HEAD_END = Buffer.from('\n\n', 'latin1')
-const PREFIX = 'HTTP/1.'
 
 type State = 'idle' | 'head' | 'length' | 'chunked' | 'trailers' | 'close' | 'tunnel'
 
@@ -294,11 +258,7 @@ export class ResponseReader {
     }
     const section = this.#section(bytes, at, before)
     if (section === null) return bytes.length
-    const fields: string[] = []
-    readSection(section.text, 0, fields, this.#limits.maxFields)
-    // What contradicts itself is refused here too; what frames nothing any more is dropped later.
-    framingSaid(fields)
-    this.#finish(fields)
+    this.#finish(readTrailers(section.text, this.#limits.maxFields))
     return at + section.length - before
   }
 
@@ -356,150 +316,4 @@ function bareSection(bytes: Buffer, start: number, unseen: number): Repaired | n
 
 function refuseCr(bytes: Buffer): void {
   if (bytes.includes(CR)) throw new MalformedMessage('mixed line endings, LF and CRLF')
-}
-
-/**
- * A scheme that logs in the connection, anywhere in a list of challenges. One that a quoted text only seems to name costs
- * no more than a connection.
- */
-const CONNECTION_SCHEME = /(?:^|[\s,])(?:ntlm|nego|kerberos)/i
-
-/** What the fields say about framing and persistence. */
-interface Framing extends ConnectionWords {
-  contentLength: number
-  chunked: boolean
-  transferEncoded: boolean
-  /** The one transfer coding is a word that no RFC has given a meaning. */
-  unheardOf: boolean
-  keepAliveTimeoutMs: number
-  bindsConnection: boolean
-}
-
-/** @param lenient what was repaired, or is below, ends the connection: its next answer may be read otherwise by others */
-function parseHead({ text, repaired }: Repaired, maxFields: number, lenient: boolean): ResponseHead {
-  if (!text.startsWith(PREFIX)) throw new MalformedMessage('not an HTTP/1 response')
-  const minor = text.charCodeAt(7) - 48
-  if ((minor !== 0 && minor !== 1) || text.charCodeAt(8) !== SP) throw new MalformedMessage('odd HTTP version')
-  const status = threeDigits(text, 9)
-  if (status < 100) throw new MalformedMessage('odd status code')
-  const lineEnd = text.indexOf('\r', 12)
-  // A missing space before an absent reason phrase is what many servers send, and can be read only one way.
-  if (lineEnd !== 12 && text.charCodeAt(12) !== SP) throw new MalformedMessage('odd status line')
-  for (let i = 13; i < lineEnd; i++) {
-    if (FORBIDDEN[text.charCodeAt(i)] === 1) throw new MalformedMessage('control character in the reason phrase')
-  }
-  if (text.charCodeAt(lineEnd + 1) !== LF) throw new MalformedMessage('CR without LF in the status line')
-  const rawHeaders: string[] = []
-  readSection(text, lineEnd + 2, rawHeaders, maxFields)
-  const said = framingSaid(rawHeaders)
-  if (said.transferEncoded) {
-    // RFC 9112 section 6.1: with both lengths, with a coding that we don't undo, or from HTTP/1.0, the framing can't be
-    // trusted. A word that means nothing is no coding at all: such a body ends with the connection (section 6.3).
-    if (said.contentLength !== -1) throw new MalformedMessage('both Content-Length and Transfer-Encoding')
-    if (!said.chunked && !said.unheardOf) throw new MalformedMessage('a transfer coding other than chunked')
-    if (minor === 0 && !lenient) throw new MalformedMessage('Transfer-Encoding in HTTP/1.0')
-  }
-  const doubtful = lenient && (repaired || (minor === 0 && said.transferEncoded))
-  return {
-    minor,
-    status,
-    reason: lineEnd > 13 ? text.slice(13, lineEnd) : '',
-    rawHeaders,
-    framing: framingOf(status, said),
-    contentLength: said.contentLength === -1 ? 0 : said.contentLength,
-    keepAlive: !said.close && !said.unheardOf && !doubtful && (minor === 1 || said.keepAlive),
-    keepAliveTimeoutMs: said.keepAliveTimeoutMs,
-    bindsConnection: said.bindsConnection,
-  }
-}
-
-function framingOf(status: number, said: Framing): ResponseHead['framing'] {
-  if (status === 204 || status === 304 || status === 101) return 'none'
-  if (status < 200) return said.transferEncoded || said.contentLength > 0 ? 'length' : 'none'
-  if (said.chunked) return 'chunked'
-  return said.contentLength === -1 ? 'close' : 'length'
-}
-
-function threeDigits(text: string, at: number): number {
-  let value = 0
-  for (let i = at; i < at + 3; i++) {
-    const digit = text.charCodeAt(i) - 48
-    if (!(digit >= 0 && digit <= 9)) throw new MalformedMessage('odd status code')
-    value = value * 10 + digit
-  }
-  return value
-}
-
-/** Reads field lines from `at` to the end of `text` into `out`. */
-function readSection(text: string, at: number, out: string[], maxFields: number): void {
-  const end = readFieldLines(text, at, out, maxFields)
-  if (end !== text.length) throw new MalformedMessage('a field line without a proper name')
-}
-
-/** Lengths of the names that `noteFraming` knows. */
-const NOTED_LENGTHS = new Uint8Array(32)
-for (const length of [10, 14, 15, 16, 17, 18]) NOTED_LENGTHS[length] = 1
-
-function framingSaid(rawHeaders: readonly string[]): Framing {
-  const said: Framing = {
-    contentLength: -1,
-    chunked: false,
-    transferEncoded: false,
-    unheardOf: false,
-    close: false,
-    keepAlive: false,
-    upgrade: false,
-    keepAliveTimeoutMs: -1,
-    bindsConnection: false,
-  }
-  for (let i = 0; i < rawHeaders.length; i += 2) {
-    const name = rawHeaders[i] as string
-    if (NOTED_LENGTHS[name.length] === 1) noteFraming(said, name, rawHeaders[i + 1] as string)
-  }
-  return said
-}
-
-function noteFraming(said: Framing, name: string, value: string): void {
-  switch (name.length) {
-    case 15:
-      if (name.toLowerCase() === 'persistent-auth') said.bindsConnection ||= /^true$/i.test(value)
-      break
-    case 16:
-      if (name.toLowerCase() === 'www-authenticate') said.bindsConnection ||= CONNECTION_SCHEME.test(value)
-      break
-    case 18:
-      if (name.toLowerCase() === 'proxy-authenticate') said.bindsConnection ||= CONNECTION_SCHEME.test(value)
-      break
-    case 14:
-      if (name.toLowerCase() === 'content-length') {
-        if (said.contentLength !== -1) throw new MalformedMessage('several Content-Length fields')
-        said.contentLength = readContentLength(value)
-      }
-      break
-    case 17:
-      if (name.toLowerCase() === 'transfer-encoding') {
-        if (said.transferEncoded) throw new MalformedMessage('several Transfer-Encoding fields')
-        said.transferEncoded = true
-        said.chunked = value.toLowerCase() === 'chunked'
-        said.unheardOf = isUnheardOf(value)
-      }
-      break
-    case 10: {
-      const lower = name.toLowerCase()
-      if (lower === 'connection') noteConnection(said, value)
-      else if (lower === 'keep-alive') {
-        const hint = /(?:^|[,\s])timeout\s*=\s*"?([0-9]{1,9})/i.exec(value)
-        if (hint !== null) said.keepAliveTimeoutMs = Number(hint[1]) * 1000
-      }
-      break
-    }
-  }
-}
-
-/**
- * One word, and none of those that mean, or meant, a transfer coding (RFC 9112 section 7, RFC 2616 section 3.6), or that
- * somebody might read as one.
- */
-function isUnheardOf(value: string): boolean {
-  return /^[a-z0-9-]+$/i.test(value) && !/chunk|identity|zip|compress|deflate|zstd|^br$/i.test(value)
 }

@@ -5,14 +5,10 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls'
 import { afterEach, expect } from 'vitest'
-import {
-  type ClientExchange,
-  type Connection,
-  type PoolSettings,
-  ServerPool,
-  type WireFailure,
-} from '../../src/wire/client.ts'
-import { DEFAULT_LIMITS, type ResponseHead } from '../../src/wire/http1.ts'
+import { type ClientExchange, type PoolSettings, ServerPool, type WireFailure } from '../../src/wire/client.ts'
+import { DEFAULT_LIMITS } from '../../src/wire/http1.ts'
+import type { Connection } from '../../src/wire/http1-connection.ts'
+import type { ResponseHead } from '../../src/wire/response-head.ts'
 
 /** One connection as the server sees it. */
 export interface ServerSide {

@@ -2,7 +2,8 @@
  * Reads responses with the wire's own reader and tells what it found, for tests.
  */
 import { MalformedMessage } from '../../src/wire/fields.ts'
-import { type ResponseHead, ResponseReader, type ResponseSink } from '../../src/wire/http1.ts'
+import { ResponseReader, type ResponseSink } from '../../src/wire/http1.ts'
+import type { ResponseHead } from '../../src/wire/response-head.ts'
 
 export interface Seen {
   readonly interim: number[]

@@ -7,7 +7,7 @@ import { mayStore, type StoreVerdict } from '../../rules/caching/storing.ts'
 import { fieldValue } from '../../rules/http/exchange.ts'
 import { Content, type MadeFor } from '../../state/caching/content.ts'
 import type { StoredAnswer } from '../../state/caching/store.ts'
-import type { ResponseHead } from '../../wire/http1.ts'
+import type { ResponseHead } from '../../wire/response-head.ts'
 import type { Lookup } from './lookup.ts'
 import { CONDITIONS, RANGES } from './upstream-request.ts'
 

@@ -2,7 +2,7 @@
  * The response that a client got, as far as it is compared.
  */
 import type { ComparedAnswer } from '../../rules/evidence/compare.ts'
-import type { ResponseHead } from '../../wire/http1.ts'
+import type { ResponseHead } from '../../wire/response-head.ts'
 import type { Recorder } from '../recorder.ts'
 
 /** Collects the response of an exchange, its body up to a limit. */

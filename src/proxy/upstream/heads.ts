@@ -23,7 +23,7 @@ import { rewrites, rewrittenPath, rewrittenTarget, sentEdits, sentTrailers } fro
 import { withoutContext } from '../../rules/tracing/context.ts'
 import type { ServerState } from '../../state/upstreams/server-state.ts'
 import type { UpstreamState } from '../../state/upstreams/upstream.ts'
-import type { ResponseHead } from '../../wire/http1.ts'
+import type { ResponseHead } from '../../wire/response-head.ts'
 import type { Exchange } from '../exchange.ts'
 
 /** A request to be sent: that of an exchange, or the cache's. */

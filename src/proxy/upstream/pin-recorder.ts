@@ -5,7 +5,7 @@ import { answeringSide } from '../../rules/routing/decide.ts'
 import { firstKey } from '../../rules/routing/targets.ts'
 import type { Route } from '../../rules/table/table.ts'
 import type { Pins } from '../../state/pins.ts'
-import type { ResponseHead } from '../../wire/http1.ts'
+import type { ResponseHead } from '../../wire/response-head.ts'
 import type { Exchange } from '../exchange.ts'
 import type { Recorder } from '../recorder.ts'
 

@@ -1,7 +1,7 @@
 /**
  * Heads of HTTP/1.1, which is what requests and responses are within banyan, as those of HTTP/2 (RFC 9113 section 8), and back.
  */
-import type { ResponseHead } from '../http1.ts'
+import type { ResponseHead } from '../response-head.ts'
 
 /** Reason phrases (RFC 9110 section 15), which HTTP/2 has none of. */
 const REASONS: Readonly<Record<number, string>> = {

@@ -7,9 +7,8 @@ import type { FailureCode } from '../../../rules/failures/failure.ts'
 import { fieldValue, fieldValues } from '../../../rules/http/exchange.ts'
 import { coarseNowMs, TICK_MS, unwatch, type Watched, watch } from '../../../wire/deadlines.ts'
 import { tellException } from '../../../wire/exceptions.ts'
-import { HeldBytes } from '../../../wire/fields.ts'
 import { isBulk, keep, lend, readBuffer, takeBack } from '../../../wire/read-memory.ts'
-import { RefusedRequest, type RequestHead, RequestReader, type RequestSink } from '../../../wire/requests.ts'
+import type { RefusedRequest, RequestHead } from '../../../wire/requests.ts'
 import { sendAll } from '../../../wire/turn.ts'
 import { type Reading, readInto } from '../reading.ts'
 import {
@@ -24,10 +23,8 @@ import {
 import { isStalled } from '../send-timeout.ts'
 import { reset, whenEnding } from '../sockets.ts'
 import { type AnswerHost, Http1Answer } from './answer.ts'
+import { Http1Input, type InputHost, type Use } from './input.ts'
 import { Http1Request, type RequestHost } from './request.ts'
-
-/** How a client begins that knows before that the server speaks HTTP/2 (RFC 9113 section 3.4). */
-const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1')
 
 /** What the connections of one server share. Times in milliseconds. */
 export interface ConnectionTerms {
@@ -43,9 +40,6 @@ export interface ConnectionTerms {
   /** Serves a client that begins with the preface of HTTP/2, which has been put back. Null where that is refused. */
   readonly onHttp2: ((connection: Http1Connection) => void) | null
 }
-
-/** Bytes that are read while they can't be used: of a body before its upstream is there, of requests in the pipeline. */
-const AHEAD_BYTES = 64 * 1024
 
 /** How long a client may continue sending after the final response before its connection is cut. */
 const LINGER_MS = 2000
@@ -68,10 +62,10 @@ const SENDING_MS = 1000
 type Phase = 'idle' | 'head' | 'exchange' | 'refused' | 'lingering' | 'other' | 'given' | 'closed'
 
 /** One connection. */
-export class Http1Connection implements Arrival, AnswerHost, RequestHost, RequestSink, Watched {
+export class Http1Connection implements Arrival, AnswerHost, InputHost, RequestHost, Watched {
   readonly #terms: ConnectionTerms
   readonly #socket: Socket
-  readonly #reader: RequestReader
+  readonly #input: Http1Input
   readonly remoteAddress: string | undefined
   readonly subject: string | null
   /** What was read before and put back. */
@@ -86,14 +80,6 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
   #broken = false
   /** Some of the body has come, or the client was told to send it. */
   #bodyBegun = false
-  /** What has been read and can't be used yet; null for nothing. */
-  #ahead: Buffer | null = null
-  /** What has been read behind that: one buffer, however many pieces come. */
-  #behind: HeldBytes | null = null
-  /** Nothing says yet whether it is HTTP/1.1 or HTTP/2. */
-  #isOpen: boolean
-  /** Bytes are being given to the reader. */
-  #taking = false
   /** The client has ended its side. */
   #ended = false
   /** The last read was one of a large body. */
@@ -108,11 +94,10 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
     this.#terms = terms
     this.remoteAddress = remoteAddress
     this.subject = subject
-    this.#reader = new RequestReader(this, { maxHeadBytes: terms.maxHeaderBytes, maxFields: ANY, maxTargetLength: ANY })
+    this.#input = new Http1Input(this, terms.maxHeaderBytes, terms.onHttp2 !== null)
     this.#socket = socket
     const isRead = readInto(socket, this.#reading())
     this.#early = isRead && socket.readableLength > 0 ? (socket.read() as Buffer | null) : null
-    this.#isOpen = terms.onHttp2 !== null
     this.encrypted = (socket as Partial<TLSSocket>).encrypted === true
     this.peer = terms.engine.peerOf(this)
     if (!isRead) socket.on('data', this.#onData)
@@ -212,7 +197,7 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
     if (head.framing === 'none') request.complete = true
     this.#terms.engine.handle(request)
     // What becomes of the body is up to the request.
-    this.#reader.stop()
+    this.#input.stop()
   }
 
   onBody(piece: Buffer): void {
@@ -229,8 +214,7 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
   // What a request asks of its connection.
 
   readOn(): void {
-    if (this.#taking) return
-    this.#takeAhead()
+    if (!this.#input.busy) this.#readOn()
   }
 
   pauseReading(): void {
@@ -252,9 +236,12 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
     stream.removeListener('data', this.#onData)
     stream.removeAllListeners('drain')
     stream.write(switching, 'latin1')
-    const early = [this.#ahead, this.#behind?.bytes ?? null].filter((bytes) => bytes !== null)
-    this.#dropAhead()
-    return { stream, early, exclusive: true, whenEnding: (listener) => whenEnding(stream, listener) }
+    return {
+      stream,
+      early: this.#input.take(),
+      exclusive: true,
+      whenEnding: (listener) => whenEnding(stream, listener),
+    }
   }
 
   // What an answer asks of its connection.
@@ -330,35 +317,40 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
 
   #arrived(bytes: Buffer): void {
     try {
-      if (this.#phase === 'refused' || this.#phase === 'lingering' || this.#broken) return
-      if (this.#isOpen) this.#tell(bytes)
-      else if (this.#ahead !== null) this.#hold(bytes)
-      else this.#take(bytes)
+      if (this.use !== 'never') this.#input.push(bytes)
     } catch (error) {
       this.#broke(error)
     }
   }
 
-  /** Tells HTTP/2 from HTTP/1.1 by the first bytes. */
-  #tell(arrived: Buffer): void {
-    const bytes = this.#ahead === null ? arrived : Buffer.concat([this.#ahead, arrived])
-    const length = Math.min(bytes.length, PREFACE.length)
-    if (PREFACE.compare(bytes, 0, length, 0, length) === 0) {
-      this.#ahead = keep(bytes)
-      if (length === PREFACE.length) this.#give()
-      return
+  // What its input asks of a connection.
+
+  get use(): Use {
+    switch (this.#phase) {
+      case 'idle':
+      case 'head':
+        return this.#socket.writableNeedDrain ? 'later' : 'now'
+      case 'exchange':
+        if (this.#broken) return 'never'
+        return !this.#request!.complete && this.#request!.wanted ? 'now' : 'later'
+      case 'other':
+      case 'given':
+        return 'later'
+      default:
+        return 'never'
     }
-    this.#isOpen = false
-    this.#ahead = null
-    this.#take(bytes)
+  }
+
+  onUse(): void {
+    if (this.#phase !== 'idle') return
+    this.#phase = 'head'
+    this.deadlineMs = coarseNowMs() + this.#terms.headersTimeoutMs
   }
 
   /** Leaves the connection to whoever speaks HTTP/2. */
-  #give(): void {
+  onPreface(bytes: Buffer): void {
     const socket = this.#socket
-    const bytes = this.#ahead as Buffer
     this.#phase = 'given'
-    this.#ahead = null
     unwatch(this)
     socket.pause()
     socket.removeListener('data', this.#onData)
@@ -367,77 +359,7 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
     setImmediate(() => this.#contain(() => this.#terms.onHttp2!(this)))
   }
 
-  /** More of a request can be used now. */
-  get #accepts(): boolean {
-    switch (this.#phase) {
-      case 'idle':
-      case 'head':
-        return !this.#socket.writableNeedDrain
-      case 'exchange':
-        return !this.#broken && !this.#request!.complete && this.#request!.wanted
-      default:
-        return false
-    }
-  }
-
-  #take(bytes: Buffer): void {
-    let at = 0
-    this.#taking = true
-    try {
-      while (at < bytes.length && this.#accepts) {
-        if (this.#phase === 'idle') {
-          this.#phase = 'head'
-          this.deadlineMs = coarseNowMs() + this.#terms.headersTimeoutMs
-        }
-        at = this.#reader.push(bytes, at)
-      }
-    } catch (error) {
-      if (!(error instanceof RefusedRequest)) throw error
-      this.#malformed(error)
-      return
-    } finally {
-      this.#taking = false
-    }
-    if (at < bytes.length) this.#hold(at === 0 ? bytes : bytes.subarray(at))
-  }
-
-  /** Keeps bytes for later, and reads no more where they are many. */
-  #hold(bytes: Buffer): void {
-    if (this.#phase === 'refused' || this.#phase === 'lingering' || this.#phase === 'closed') return
-    if (this.#ahead === null) this.#ahead = keep(bytes)
-    else {
-      this.#behind ??= new HeldBytes()
-      this.#behind.add(bytes, 0, bytes.length)
-    }
-    if (this.#aheadBytes >= AHEAD_BYTES) this.#socket.pause()
-  }
-
-  get #aheadBytes(): number {
-    return (this.#ahead?.length ?? 0) + (this.#behind?.length ?? 0)
-  }
-
-  #dropAhead(): void {
-    this.#ahead = null
-    this.#behind = null
-  }
-
-  /** Goes on with what was held back, then with what comes. */
-  #takeAhead(): void {
-    while (this.#ahead !== null && this.#accepts) {
-      const bytes = this.#ahead
-      this.#ahead = null
-      this.#take(bytes)
-      if (this.#ahead === null && this.#behind !== null) {
-        this.#ahead = this.#behind.bytes
-        this.#behind = null
-      }
-    }
-    if (this.#phase === 'closed' || this.#aheadBytes >= AHEAD_BYTES) return
-    if (this.#ended) this.#endOfInput()
-    else if (!this.#request?.paused && this.#socket.isPaused()) this.#socket.resume()
-  }
-
-  #malformed({ fault, method, target }: RefusedRequest): void {
+  onMalformed({ fault, method, target }: RefusedRequest): void {
     const request = this.#request
     if (request === null || this.#phase !== 'exchange') {
       this.#refuse(fault, method === '' ? null : { method, target })
@@ -450,6 +372,14 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
     else if (request.answer.over) sendAll()
     else if (request.owner === null) this.destroy()
     else request.owner.onMalformed()
+  }
+
+  /** Goes on with what was held back, then with what comes. */
+  #readOn(): void {
+    this.#input.goOn()
+    if (this.#phase === 'closed' || this.#input.isFull) return
+    if (this.#ended) this.#endOfInput()
+    else if (!this.#request?.paused && this.#socket.isPaused()) this.#socket.resume()
   }
 
   /** Answers what is no request. */
@@ -472,15 +402,15 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
     }
     this.#phase = 'idle'
     this.deadlineMs = coarseNowMs() + this.#terms.keepAliveMs
-    if (this.#taking) return
-    if (this.#ahead !== null || this.#ended || this.#socket.isPaused()) this.#takeAhead()
+    if (this.#input.busy) return
+    if (!this.#input.isEmpty || this.#ended || this.#socket.isPaused()) this.#readOn()
   }
 
   /** Ends our side, and reads on for a moment: else the kernel would send an RST, and the client could lose the answer. */
   #linger(): void {
     if (this.#phase === 'closed' || this.#phase === 'lingering') return
     this.#phase = 'lingering'
-    this.#dropAhead()
+    this.#input.drop()
     // Begins once all is written.
     this.deadlineMs = Number.POSITIVE_INFINITY
     this.#socket.end()
@@ -495,7 +425,7 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
     const listener = this.#whenDrained
     this.#whenDrained = null
     listener?.()
-    if (this.#phase === 'idle') this.#takeAhead()
+    if (this.#phase === 'idle') this.#readOn()
   }
 
   /** The client has ended its side. */
@@ -508,16 +438,16 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
   #endOfInput(): void {
     switch (this.#phase) {
       case 'idle':
-        if (this.#ahead === null) this.#linger()
+        if (this.#input.isEmpty) this.#linger()
         break
       case 'head':
-        if (this.#ahead === null) this.destroy()
+        if (this.#input.isEmpty) this.destroy()
         break
       case 'exchange':
         // A client that waits for another protocol has nothing to wait for without a side of its own.
         if (this.#request!.complete && this.#request!.upgrade === null) this.#seeWhetherThere()
-        else if (this.#request!.complete || (this.#ahead === null && !this.#answered)) this.destroy()
-        else if (this.#ahead === null) this.#linger()
+        else if (this.#request!.complete || (this.#input.isEmpty && !this.#answered)) this.destroy()
+        else if (this.#input.isEmpty) this.#linger()
     }
   }
 
@@ -540,7 +470,7 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
     const answered = this.#answered
     this.#phase = 'closed'
     this.#request = null
-    this.#dropAhead()
+    this.#input.drop()
     unwatch(this)
     this.#terms.onClosed(this)
     if (request !== null && !answered) request.owner?.onGone(isStalled(this.#socket))
@@ -565,9 +495,6 @@ export class Http1Connection implements Arrival, AnswerHost, RequestHost, Reques
     tellException(error)
   }
 }
-
-/** Fields and characters of the target are counted by the engine, which refuses the request with all that is known of it. */
-const ANY = Number.MAX_SAFE_INTEGER
 
 function ignore(): void {
   // 'close' follows and handles it.
