@@ -1,12 +1,12 @@
 /**
  * Certificates from files and folders, read at the start and again when they change. What can't be used leaves what was there before.
  */
-import { createPrivateKey, createPublicKey, X509Certificate } from 'node:crypto'
+import { createPublicKey, X509Certificate } from 'node:crypto'
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
 import { FileError, readFileWithin } from '../../state/read-file.ts'
-import { flawOfCertificates } from '../../state/tls/material.ts'
+import { certificatesIn, flawOfCertificates, flawOfKey, misplaced, privateKeyIn } from '../../state/tls/material.ts'
 import { serverPairOf } from '../../state/tls/server-pair.ts'
 import type { ServerPair } from '../../state/tls/server-tls.ts'
 import type { ControlLog } from '../control-log.ts'
@@ -40,6 +40,12 @@ export interface CertificatePaths {
 
 /** A file can't be used. The message names it. */
 export class CertificateError extends Error {}
+
+/** A file. */
+interface NamedText {
+  readonly path: string
+  readonly text: string
+}
 
 /** What was read: pairs by what the operator knows them by, and what is wrong. */
 interface Read {
@@ -132,16 +138,18 @@ export class CertificateFiles implements CertificateSource {
   #takeIn({ pairs, flaws, clientCa }: Read): boolean {
     const nowMs = this.#now()
     const used = new Map(pairs)
+    const names = new Set([...pairs.values()].flatMap((pair) => pair.names))
     for (const [label, before] of this.#pairs) {
       const next = pairs.get(label)
-      const isKept = next === undefined ? this.#isMissed(before, pairs) : isOver(next, nowMs) && !isOver(before, nowMs)
+      const isKept = next === undefined ? isMissed(before, names) : isOver(next, nowMs) && !isOver(before, nowMs)
       if (!isKept) continue
       used.set(label, before)
       if (next !== undefined) flaws.set(label, `${label}: has expired`)
       else if (!flaws.has(label)) flaws.set(label, `${label}: was removed`)
     }
     const problems = [...flaws.values()]
-    for (const problem of problems.filter((one) => !this.#problems.includes(one))) {
+    const known = new Set(this.#problems)
+    for (const problem of problems.filter((one) => !known.has(one))) {
       this.#log.error({ event: 'certificate', problem }, `${problem}; the certificate from before stays in use`)
     }
     this.#problems = problems
@@ -153,12 +161,6 @@ export class CertificateFiles implements CertificateSource {
     const count = this.#pairs.size
     this.#log.info({ event: 'certificate', certificates: count }, `certificates reloaded: ${count} in use`)
     return true
-  }
-
-  /** Whether names would be left without a certificate that had one before. */
-  #isMissed({ names }: ServerPair, pairs: ReadonlyMap<string, ServerPair>): boolean {
-    const others = new Set([...pairs.values()].flatMap((pair) => pair.names))
-    return names.length === 0 || names.some((name) => !others.has(name))
   }
 
   #rank(label: string): number {
@@ -230,7 +232,9 @@ async function readPair(path: string, keyPath: string, reader: BoundedReader, re
   else {
     const pair = serverPairOf(cert, key, path)
     if ('digest' in pair) read.pairs.set(path, pair)
-    else read.flaws.set(path, `${pair.at === 'cert' ? path : keyPath}: ${withHint(pair)}`)
+    else if (pair.at === 'key' && keyPath === path && flawOfKey(cert)?.hint === undefined) {
+      read.flaws.set(path, `${path}: ${pair.message} (name the file that holds its key, too)`)
+    } else read.flaws.set(path, `${pair.at === 'cert' ? path : keyPath}: ${withHint(pair)}`)
   }
 }
 
@@ -243,8 +247,11 @@ async function readFolder(folder: string, reader: BoundedReader, read: Read): Pr
     read.flaws.set(folder, `${folder}: ${(error as Error).message}`)
     return
   }
-  const keys = new Map<string, { readonly path: string; readonly text: string }>()
-  const certs: { readonly path: string; readonly text: string; readonly certificate: X509Certificate }[] = []
+  const before = read.pairs.size + read.flaws.size
+  const keys = new Map<string, NamedText>()
+  const unreadable: string[] = []
+  // By themselves: of the same certificate with and without its chain, as certbot writes both, the longer text counts.
+  const certs = new Map<string, NamedText & { readonly certificate: X509Certificate }>()
   for (const path of paths) {
     const text = await reader.text(path)
     // Keys and certificates take a part of a millisecond each.
@@ -253,28 +260,41 @@ async function readFolder(folder: string, reader: BoundedReader, read: Read): Pr
       read.flaws.set(path, `${path}: ${text.message}`)
       continue
     }
-    const key = publicPartOf(text)
-    if (key !== null) keys.set(key, { path, text })
+    if (text.includes('PRIVATE KEY-----')) {
+      const flaw = flawOfKey(text)
+      if (flaw === null) keys.set(spkiOf(createPublicKey(privateKeyIn(text))), { path, text })
+      else unreadable.push(`${path}: ${withHint(flaw)}`)
+    }
     if (!text.includes('CERTIFICATE-----')) continue
     const flaw = flawOfText(text)
-    if (flaw !== null) read.flaws.set(path, `${path}: ${flaw}`)
-    else certs.push({ path, text, certificate: new X509Certificate(text) })
+    if (flaw !== null) {
+      read.flaws.set(path, `${path}: ${flaw}`)
+      continue
+    }
+    const certificate = new X509Certificate(text)
+    const { fingerprint256: name } = certificate
+    if (text.length > (certs.get(name)?.text.length ?? 0)) certs.set(name, { path, text, certificate })
   }
-  // Of the same certificate with and without its chain, as certbot writes both.
-  const whole = certs.filter(
-    (one) => !certs.some((other) => isMore(other.text, one.text) && other.certificate.raw.equals(one.certificate.raw)),
-  )
-  for (const { path, text, certificate } of whole) {
-    const key = keys.get(spkiOf(certificate.publicKey))
-    // The certificates of authorities lie beside those that they have signed.
-    if (key === undefined && certificate.ca) continue
+  for (const { path, text, certificate } of certs.values()) {
     await turn()
-    const pair = key === undefined ? null : serverPairOf(text, key.text, path)
-    if (pair === null) read.flaws.set(path, `${path}: no file in ${folder} holds its key`)
-    else if ('digest' in pair) read.pairs.set(path, pair)
-    else read.flaws.set(path, `${pair.at === 'cert' ? path : key?.path}: ${withHint(pair)}`)
+    const key = keys.get(spkiOf(certificate.publicKey))
+    if (key === undefined) {
+      const flaw = flawWithoutKey(text, keys)
+      if (flaw !== null) read.flaws.set(path, `${path}: ${flaw}`)
+      else if (!certificate.ca) {
+        const [why] = unreadable
+        read.flaws.set(path, `${path}: no file in ${folder} holds its key${why === undefined ? '' : `; ${why}`}`)
+      }
+      continue
+    }
+    const pair = serverPairOf(text, key.text, path)
+    if ('digest' in pair) read.pairs.set(path, pair)
+    else read.flaws.set(path, `${pair.at === 'cert' ? path : key.path}: ${withHint(pair)}`)
   }
-  if (whole.length === 0) read.flaws.set(folder, `${folder}: contains no certificate (*.pem, *.crt, *.cer)`)
+  if (certs.size === 0) read.flaws.set(folder, `${folder}: contains no certificate (*.pem, *.crt, *.cer)`)
+  else if (read.pairs.size + read.flaws.size === before) {
+    read.flaws.set(folder, `${folder}: contains certificates of authorities only, none with its key`)
+  }
 }
 
 /** The files of a folder and of those in it that may be certificates or keys, in order. Hidden ones are somebody else's. */
@@ -300,21 +320,15 @@ async function isFolder(path: string): Promise<boolean> {
   )
 }
 
-/** The public part of the first private key in a text; null without one that can be read. */
-function publicPartOf(text: string): string | null {
-  if (!text.includes('PRIVATE KEY-----')) return null
-  try {
-    return spkiOf(createPublicKey(createPrivateKey(text)))
-  } catch {
-    return null
-  }
+/** Why a file whose first certificate has no key does not fit one of these keys; null where the rest of it has none either. */
+function flawWithoutKey(text: string, keys: ReadonlyMap<string, NamedText>): string | null {
+  const index = certificatesIn(text).findIndex(({ ca, publicKey }) => !ca && keys.has(spkiOf(publicKey)))
+  return index > 0 ? withHint(misplaced(index)) : null
 }
 
 function spkiOf(key: ReturnType<typeof createPublicKey>): string {
   return key.export({ type: 'spki', format: 'der' }).toString('base64')
 }
-
-const isMore = (a: string, b: string): boolean => a.length > b.length
 
 function flawOfText(text: string): string | null {
   const flaw = flawOfCertificates(text)
@@ -323,6 +337,11 @@ function flawOfText(text: string): string | null {
 
 function withHint({ message, hint }: { readonly message: string; readonly hint?: string }): string {
   return hint === undefined ? message : `${message} (${hint})`
+}
+
+/** Whether one that is gone has a name that no other one has. */
+function isMissed({ names }: ServerPair, others: ReadonlySet<string>): boolean {
+  return names.length === 0 || names.some((name) => !others.has(name))
 }
 
 function isOver({ notAfterMs }: ServerPair, nowMs: number): boolean {

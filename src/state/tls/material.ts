@@ -1,7 +1,7 @@
 /**
  * TLS material for connections to https servers: the PEM texts of a table, read once and shared.
  */
-import { createHash, createPrivateKey, X509Certificate } from 'node:crypto'
+import { createHash, createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
 import { createSecureContext, type SecureContext } from 'node:tls'
 import type { TlsSettings } from '../../rules/table/table.ts'
 import type { Flaw } from '../../rules/values/units.ts'
@@ -88,12 +88,31 @@ interface Block {
   readonly text: string
 }
 
-/** Why two texts are not a client certificate and its key, and which of them is wrong; or null. */
+/** Why two texts are not a certificate and its key, and which of them is wrong; or null. */
 export function flawOfPair(cert: string, key: string): (Flaw & { readonly at: 'cert' | 'key' }) | null {
   const flaw = flawOfCertificates(cert)
   if (flaw !== null) return { ...flaw, at: 'cert' }
-  const flawOfKey = flawOfPrivateKey(key, blocksOf(cert).blocks.find(isCertificate)?.text ?? '')
-  return flawOfKey === null ? null : { ...flawOfKey, at: 'key' }
+  const flawOfText = flawOfKey(key)
+  if (flawOfText !== null) return { ...flawOfText, at: 'key' }
+  const privateKey = privateKeyIn(key)
+  const at = certificatesIn(cert).findIndex((certificate) => certificate.checkPrivateKey(privateKey))
+  if (at === -1) return { message: 'the private key does not match the certificate', at: 'key' }
+  return at === 0 ? null : { ...misplaced(at), at: 'cert' }
+}
+
+/** What is wrong with a list of certificates that has the one of the key at an index above 0. */
+export function misplaced(index: number): Flaw {
+  return {
+    message: `the certificate of its key is number ${index + 1} in the file`,
+    hint: 'it comes first, then those that it is signed by',
+  }
+}
+
+/** The certificates in a text that has no flaw. */
+export function certificatesIn(pem: string): X509Certificate[] {
+  return blocksOf(pem)
+    .blocks.filter(isCertificate)
+    .map(({ text }) => new X509Certificate(text))
 }
 
 /** Why a text is not a list of certificates, or null. node:tls itself ignores what it can't parse. */
@@ -107,7 +126,13 @@ export function flawOfCertificates(pem: string): Flaw | null {
   return { message: `contains an invalid certificate${certificates.length === 1 ? '' : ` (number ${bad + 1})`}` }
 }
 
-function flawOfPrivateKey(pem: string, certificate: string): Flaw | null {
+/** The private key in a text that has no flaw. */
+export function privateKeyIn(pem: string): KeyObject {
+  return createPrivateKey(blocksOf(pem).blocks.find(isPrivateKey)?.text ?? '')
+}
+
+/** Why a text is not a private key that can be used, or null. */
+export function flawOfKey(pem: string): Flaw | null {
   const { blocks, cut } = blocksOf(pem)
   const found = blocks.find(isPrivateKey)
   if (cut) return CUT
@@ -118,9 +143,7 @@ function flawOfPrivateKey(pem: string, certificate: string): Flaw | null {
       hint: 'remove it with openssl pkey -in KEY -out KEY',
     }
   }
-  if (!isReadable(() => createPrivateKey(found.text))) return { message: 'contains an invalid private key' }
-  if (new X509Certificate(certificate).checkPrivateKey(createPrivateKey(found.text))) return null
-  return { message: 'the private key does not match the certificate' }
+  return isReadable(() => createPrivateKey(found.text)) ? null : { message: 'contains an invalid private key' }
 }
 
 /**

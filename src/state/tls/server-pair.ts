@@ -1,10 +1,10 @@
 /**
  * A certificate of the public side with its key, as it is read from PEM texts.
  */
-import { createHash, createPrivateKey, X509Certificate } from 'node:crypto'
+import { createHash, X509Certificate } from 'node:crypto'
 import { createSecureContext } from 'node:tls'
 import type { Flaw } from '../../rules/values/units.ts'
-import { flawOfPair } from './material.ts'
+import { flawOfPair, privateKeyIn } from './material.ts'
 import type { ServerPair } from './server-tls.ts'
 
 /** What is wrong with one of two texts. */
@@ -30,7 +30,7 @@ export function serverPairOf(cert: string, key: string, label: string): ServerPa
     cert,
     key,
     names: namesOf(certificate),
-    keyType: createPrivateKey(key).asymmetricKeyType ?? '',
+    keyType: privateKeyIn(key).asymmetricKeyType ?? '',
     digest: createHash('sha256').update(`${cert.length}:`).update(cert).update(key).digest('base64'),
     notBeforeMs: certificate.validFromDate.getTime(),
     notAfterMs: certificate.validToDate.getTime(),

@@ -1,6 +1,7 @@
 /**
  * Certificates from files: what is taken, what is refused by name, and what stays when they change.
  */
+import { createPrivateKey } from 'node:crypto'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -45,7 +46,14 @@ test('at the start each file that can not be used is named', async () => {
   const wrong: [Partial<CertificatePaths>, RegExp][] = [
     [{ certs: [cert], keys: [put('two.key', two.key)] }, /two\.key: the private key does not match the certificate/],
     [{ certs: [join(folder, 'none.pem')] }, /none\.pem: no such file/],
-    [{ certs: [cert] }, /one\.pem: contains no private key/],
+    [
+      { certs: [cert] },
+      /one\.pem: contains no private key: it contains a certificate \(name the file that holds its key, too\)/,
+    ],
+    [
+      { certs: [put('back.pem', two.cert + one.cert)], keys: [key] },
+      /back\.pem: the certificate of its key is number 2 in the file/,
+    ],
     [{ certs: [put('empty.pem', '')], keys: [key] }, /empty\.pem: contains no certificate: it is empty/],
     [{ certs: [put('half.pem', one.cert.slice(0, 300))], keys: [key] }, /half\.pem: contains an incomplete PEM block/],
     [{ certs: [put('large.pem', 'x'.repeat(2 ** 20 + 1))], keys: [key] }, /large\.pem: .*1 MiB/],
@@ -78,6 +86,33 @@ test('a folder: by content, with the longest chain, without certificates of auth
   put(at('orphan.pem'), leaf.cert)
   put(at('other.key'), two.key)
   await expect(filesOf({ certs: [place] }).load()).rejects.toThrow(/orphan\.pem: no file in .* holds its key/)
+})
+
+test('a folder of which nothing can be served is an error that says why', async () => {
+  const [one, ca] = [selfSigned('one', 'DNS:one.test'), authority('an authority')]
+  const leaf = ca.sign('/CN=leaf')
+  const locked = createPrivateKey(leaf.key).export({
+    ...{ type: 'pkcs8', format: 'pem' },
+    ...{ cipher: 'aes-128-cbc', passphrase: 'secret' },
+  })
+  const wrong: [Record<string, string>, RegExp][] = [
+    [{ 'ca.pem': ca.cert }, /: contains certificates of authorities only, none with its key$/],
+    [
+      { 'tls.crt': ca.cert + leaf.cert, 'tls.key': leaf.key },
+      /tls\.crt: the certificate of its key is number 2 in the file/,
+    ],
+    [{ 'tls.crt': leaf.cert, 'tls.key': String(locked) }, /holds its key; .*tls\.key: the private key is encrypted/],
+    [
+      { 'tls.crt': leaf.cert, 'tls.key': leaf.key.slice(0, 100) },
+      /holds its key; .*tls\.key: contains an incomplete PEM/,
+    ],
+    [{ 'one.crt': one.cert, 'one.key': leaf.key }, /certificates of authorities only/],
+  ]
+  for (const [texts, message] of wrong) {
+    const place = mkdtempSync(join(folder, 'wrong-'))
+    for (const [name, text] of Object.entries(texts)) writeFileSync(join(place, name), text)
+    await expect(filesOf({ certs: [place] }).load(), String(message)).rejects.toThrow(message)
+  }
 })
 
 /** Changes a file, and waits until that is told. */
