@@ -104,6 +104,25 @@ test.each(['TLSv1.2', 'TLSv1.3'] as const)(
   },
 )
 
+test('why a handshake fails is told in words', async () => {
+  const whys: (string | null)[] = []
+  const onEnd: HandshakeTerms['onEnd'] = (_, __, why) => void whys.push(why)
+  const ca = authority('before')
+  const { contexts, visit } = await shaking({ onEnd }, 'required')
+  contexts.set(material({ clientCa: ca.cert }))
+  await visit({ maxVersion: 'TLSv1.2' })
+  await visit(authority('another').sign('/CN=bob'))
+  contexts.set(material({ pairs: [] }))
+  await visit()
+  await expect
+    .poll(() => whys)
+    .toEqual([
+      'it has sent no certificate',
+      expect.stringMatching(/^its certificate was refused: [A-Z_]+$/),
+      'there is no certificate to serve it with yet',
+    ])
+})
+
 test('other authorities of clients: those of before are not let in, whatever ticket they have', async () => {
   const [before, after] = [authority('before'), authority('after')]
   const { contexts, outcomes, visit } = await shaking({}, 'required')

@@ -197,25 +197,20 @@ test('a certificate is asked of clients, and its subject told upstream, whatever
   expect(again.headers['x-client-subject']).toMatch(/^CN=alice,/)
 })
 
-test('openssl: sessions are resumed by tickets in TLS 1.2 and 1.3, and renegotiation is refused', async () => {
-  const one = write('one', 'DNS:one.test')
-  const banyan = await secure(['--tls-cert', one.cert, '--tls-key', one.key])
+test('openssl: sessions are resumed by tickets in TLS 1.2 and 1.3, for the same host, and renegotiation is refused', async () => {
+  const [one, two] = [write('one', 'DNS:one.test'), write('two', 'DNS:two.test')]
+  const banyan = await secure(['--tls-cert', `${one.cert},${two.cert}`, '--tls-key', `${one.key},${two.key}`])
   const session = join(folder, 'session')
   for (const version of ['-tls1_2', '-tls1_3']) {
-    const to = [
-      's_client',
-      '-connect',
-      `127.0.0.1:${banyan.tlsPort}`,
-      '-servername',
-      'one.test',
-      '-CAfile',
-      one.cert,
-      version,
-    ]
-    const first = await sclient([...to, '-sess_out', session], REQUEST)
+    const visit = (name: string, file: string): Promise<string> => {
+      const to = ['-connect', `127.0.0.1:${banyan.tlsPort}`, '-servername', name, '-CAfile', one.cert, version]
+      return sclient(['s_client', ...to, file, session], REQUEST)
+    }
+    const first = await visit('one.test', '-sess_out')
     expect(first).toContain('New, TLSv1.')
     expect(first).toContain('HTTP/1.1 200 OK')
-    expect(await sclient([...to, '-sess_in', session], REQUEST)).toContain('Reused, TLSv1.')
+    expect(await visit('one.test', '-sess_in')).toContain('Reused, TLSv1.')
+    expect(await visit('two.test', '-sess_in')).toContain('New, TLSv1.')
   }
   const to = ['s_client', '-connect', `127.0.0.1:${banyan.tlsPort}`, '-servername', 'one.test', '-tls1_2']
   expect(await sclient(to, 'R\n')).toMatch(/no renegotiation|handshake failure/)

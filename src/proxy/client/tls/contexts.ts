@@ -158,9 +158,10 @@ function optionsOf(pairs: readonly ServerPair[], tls: ServerTls, policy: TlsPoli
     honorCipherOrder: true,
     secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
     sessionTimeout: SESSION_TIMEOUT_S,
-    // Sessions are bound to the authorities: with one that is taken away, no client is let in by a ticket.
+    // Sessions are bound to the authorities: with one that is taken away, no client is let in by a ticket. And to the names of the
+    // certificate: one that began for another host is not resumed (RFC 6066 section 3).
     sessionIdContext: createHash('sha256')
-      .update(clientCa ?? '')
+      .update(JSON.stringify([clientCa, pairs.map(({ names }) => names)]))
       .digest('hex')
       .slice(0, 32),
     // Where node:tls has no callback for them.

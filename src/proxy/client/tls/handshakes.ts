@@ -92,16 +92,18 @@ export class Handshakes {
 
   /** The server of node:tls for the certificates of a client. It never listens. */
   #serverFor({ serverName, protocols }: ClientHello): Server {
-    const pairs = this.#terms.contexts.pairsFor(serverName, protocols)
+    const { contexts } = this.#terms
+    const pairs = contexts.pairsFor(serverName, protocols)
     const digest = pairs.map((pair) => pair.digest).join()
     const known = this.#servers.get(digest)
     if (known !== undefined) return known
-    const server = this.#makeServer(pairs)
+    const isChallenge = protocols.includes(ACME_TLS) && contexts.hasChallenge(serverName)
+    const server = this.#makeServer(pairs, isChallenge ? [ACME_TLS] : this.#protocols)
     this.#servers.set(digest, server)
     return server
   }
 
-  #makeServer(pairs: readonly ServerPair[]): Server {
+  #makeServer(pairs: readonly ServerPair[], protocols: readonly string[]): Server {
     const { contexts } = this.#terms
     const { clientCertificates } = contexts.policy
     const server = createServer({
@@ -109,10 +111,7 @@ export class Handshakes {
       requestCert: clientCertificates !== 'none',
       rejectUnauthorized: clientCertificates === 'required',
       pauseOnConnect: true,
-      ALPNCallback: ({ servername, protocols }) =>
-        protocols.includes(ACME_TLS) && contexts.hasChallenge(servername ?? '')
-          ? ACME_TLS
-          : this.#protocols.find((one) => protocols.includes(one)),
+      ALPNProtocols: [...protocols],
     })
     const { _sharedCreds: context } = server as Server & { readonly _sharedCreds?: SecureContext }
     if (context !== undefined) contexts.prepare(context)
@@ -212,7 +211,7 @@ class Handshake implements Watched {
       // A session that is resumed was verified when it began.
       const isOver = certificate.validToDate.getTime() < Date.now()
       if (!socket.authorized || isOver) {
-        this.#lose('client-certificate', isOver ? 'it has expired' : String(socket.authorizationError))
+        this.#lose('client-certificate', isOver ? 'its certificate has expired' : refusal(socket.authorizationError))
         endGently(socket.on('error', ignore))
         return
       }
@@ -237,14 +236,20 @@ class Handshake implements Watched {
     if (isAlert || code === 'ECONNRESET' || code === 'EPIPE') {
       const refused = socket.authorizationError as Error | string | null | undefined
       if (refused == null) this.#fail('left', null)
-      else this.#fail('client-certificate', String(refused))
+      else this.#fail('client-certificate', refusal(refused))
       return
     }
     // OpenSSL has told the client by an alert.
     if (reason !== undefined) this.#endUnread(socket)
     const hasNone = reason !== undefined && /peer did not return a certificate/.test(reason)
-    if (hasNone) this.#fail('client-certificate', 'the client has sent none')
+    if (hasNone) this.#fail('client-certificate', 'it has sent no certificate')
+    else if (this.#isUnserved()) this.#fail('failed', 'there is no certificate to serve it with yet')
     else this.#fail('failed', reason ?? message)
+  }
+
+  #isUnserved(): boolean {
+    const { serverName, protocols } = this.#hello as ClientHello
+    return this.#parts.terms.contexts.pairsFor(serverName, protocols).length === 0
   }
 
   readonly #onReadable = (): void => {
@@ -325,6 +330,10 @@ class Handshake implements Watched {
 
 const PLAIN_TEXT = 'This port speaks HTTPS.\n'
 const PLAIN_ANSWER = `HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: ${PLAIN_TEXT.length}\r\nConnection: close\r\n\r\n${PLAIN_TEXT}`
+
+function refusal(why: unknown): string {
+  return `its certificate was refused: ${why}`
+}
 
 function ignore(): void {
   // 'close' follows and handles it.
