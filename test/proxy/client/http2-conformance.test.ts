@@ -81,6 +81,12 @@ describe('3.4 the preface', () => {
     expect(await client.refusal()).toEqual({ by: 'goaway', code: CODE.protocol })
   })
 
+  test('a part of it, and the end', async () => {
+    const client = await frameClient(banyan.port, PREFACE.slice(0, 18))
+    client.finish()
+    await client.ended()
+  })
+
   test('what is nearly one is a request of HTTP/1.1 that is refused', async () => {
     const client = await frameClient(banyan.port, 'PRI * HTTP/2.0\r\n\r\nSX\r\n\r\n')
     expect(await client.readUntil('\r\n')).toBe('HTTP/1.1 505 HTTP Version Not Supported\r\n')

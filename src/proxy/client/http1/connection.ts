@@ -439,6 +439,8 @@ export class Http1Connection implements Arrival, AnswerHost, InputHost, RequestH
     switch (this.#phase) {
       case 'idle':
         if (this.#input.isEmpty) this.#linger()
+        // A part of HTTP/2's preface.
+        else if (this.#input.isOpen) this.destroy()
         break
       case 'head':
         if (this.#input.isEmpty) this.destroy()

@@ -35,7 +35,6 @@ export interface InputHost extends RequestSink {
 export class Http1Input {
   readonly #host: InputHost
   readonly #reader: RequestReader
-  /** Nothing says yet whether it is HTTP/1.1 or HTTP/2. */
   #isOpen: boolean
   /** What has been read and can't be used yet; null for nothing. */
   #ahead: Buffer | null = null
@@ -54,6 +53,11 @@ export class Http1Input {
   /** Nothing is held. */
   get isEmpty(): boolean {
     return this.#ahead === null
+  }
+
+  /** Nothing says yet whether it is HTTP/1.1 or HTTP/2: what is held may be either. */
+  get isOpen(): boolean {
+    return this.#isOpen
   }
 
   /** As much is held as may be. */
