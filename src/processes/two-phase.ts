@@ -2,8 +2,7 @@
  * Two-phase commit of a revision to the workers: it is applied only after all of them have prepared it.
  */
 import type { ControlLog } from '../control/control-log.ts'
-import type { PackedDocument } from '../control/table/apart-jobs.ts'
-import type { Followers, ProposedTable, RevisionText, Unprepared } from '../control/table/followers.ts'
+import type { Followers, ProposedTable, RevisionText, TableMove, Unprepared } from '../control/table/followers.ts'
 import { NO_MATERIAL, type TlsMaterial } from '../state/tls/material.ts'
 import type { WorkerProcess } from './worker-process.ts'
 import type { DocumentPart, WorkerMove } from './workers.ts'
@@ -82,7 +81,7 @@ export class TwoPhase implements Followers {
     const patienceMs = PATIENCE_MS + Math.ceil(text.length / CHARACTERS_PER_MS)
     const asked =
       move?.kind === 'document'
-        ? sendDocument(worker, move.document, known)
+        ? sendDocument(worker, move, known)
         : worker.link.prepare(move?.base === worker.inForce?.etag && move ? move : { kind: 'text', text }, known)
     const answer = await soon(asked.catch(gone), patienceMs)
     if (answer === 'late') {
@@ -109,12 +108,12 @@ const PART_CHARACTERS = 32_768
 
 async function sendDocument(
   { link }: WorkerProcess,
-  { upstreams, routes, ...rest }: PackedDocument,
+  { document: { upstreams, routes, ...rest }, changes }: Extract<TableMove, { kind: 'document' }>,
   material: TlsMaterial | null,
 ): Promise<string | null> {
   for (const part of partsOf(upstreams)) await link.receive({ upstreams: part, routes: [] })
   for (const part of partsOf(routes)) await link.receive({ upstreams: [], routes: part })
-  const move: WorkerMove = { kind: 'document', ...rest }
+  const move: WorkerMove = { kind: 'document', changes, ...rest }
   return await link.prepare(move, material)
 }
 

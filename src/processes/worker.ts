@@ -16,7 +16,7 @@ import type { PublicServer } from '../proxy/client/listener.ts'
 import type { Plane } from '../proxy/plane.ts'
 import type { Purge } from '../rules/caching/purge.ts'
 import { withRoutesSteps } from '../rules/language/compile.ts'
-import { tableWithNumbers } from '../rules/language/numbers.ts'
+import { type NumberChange, tableWithNumbers } from '../rules/language/numbers.ts'
 import { countsText, formatProblems, readTable } from '../rules/language/text.ts'
 import type { Table } from '../rules/table/table.ts'
 import { placesOf, type Settings } from '../settings/settings.ts'
@@ -309,7 +309,10 @@ class Worker {
   /** @returns the table, or why there is none */
   async #tableOf(move: WorkerMove, received: DocumentPart): Promise<Table | string> {
     const { table, etag } = this.#live.current
-    if (move.kind === 'document') return await inTurns(tableSteps({ ...move, ...received }, table))
+    if (move.kind === 'document') {
+      const parsed = await inTurns(tableSteps({ ...move, ...received }, table))
+      return move.changes.length === 0 ? parsed : withNumbersIn(parsed, move.changes)
+    }
     if (move.kind === 'text') {
       const read = await readApart(move.text, this.#tableName, table)
       return read.ok ? read.table : formatProblems(read.problems, move.text, read.more)
@@ -317,7 +320,7 @@ class Worker {
     if (move.base !== etag) return `a worker has revision ${etag} in force, and not ${move.base}`
     if (move.kind === 'same') return table
     if (move.kind === 'routes') return await inTurns(withRoutesSteps(table, move.splices))
-    return tableWithNumbers(table, move.changes, true) ?? 'a worker can not change these numbers'
+    return withNumbersIn(table, move.changes)
   }
 
   #commit(number: number, etag: string, appliedAtMs: number): void {
@@ -339,4 +342,8 @@ class Worker {
     await this.#plane.cache.close()
     return this.#plane.port.report()
   }
+}
+
+function withNumbersIn(table: Table, changes: readonly NumberChange[]): Table | string {
+  return tableWithNumbers(table, changes, true) ?? 'a worker can not change these numbers'
 }

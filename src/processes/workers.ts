@@ -6,6 +6,7 @@
 import type { PackedDocument } from '../control/table/apart-jobs.ts'
 import type { RevisionText, TableMove } from '../control/table/followers.ts'
 import type { Purge } from '../rules/caching/purge.ts'
+import type { NumberChange } from '../rules/language/numbers.ts'
 import type { Pin } from '../state/pins.ts'
 import type { PlanePort, PlaneReport } from '../state/plane-port.ts'
 import type { TlsMaterial } from '../state/tls/material.ts'
@@ -16,7 +17,7 @@ import type { Fleet } from '../state/upstreams/fleet.ts'
  * Version of the messages and of the reports of data planes. A worker with another version than the primary's does not start:
  * on SIGHUP the code on disk may be newer than the primary's.
  */
-export const PROTOCOL = 8
+export const PROTOCOL = 9
 
 /** Pieces of a packed document. */
 export type DocumentPart = Pick<PackedDocument, 'upstreams' | 'routes'>
@@ -25,7 +26,10 @@ export type DocumentPart = Pick<PackedDocument, 'upstreams' | 'routes'>
 export type WorkerMove =
   | { readonly kind: 'text'; readonly text: string }
   | Exclude<TableMove, { kind: 'document' }>
-  | ({ readonly kind: 'document' } & Omit<PackedDocument, keyof DocumentPart>)
+  | ({ readonly kind: 'document'; readonly changes: readonly NumberChange[] } & Omit<
+      PackedDocument,
+      keyof DocumentPart
+    >)
 
 /** Remote calls to a worker. Calls to a worker that is gone are rejected. */
 export interface WorkerPort extends PlanePort {

@@ -61,3 +61,47 @@ test('edits at all instances at once make one history, the same everywhere, howe
   const last = ROUNDS % 100
   expect(await Promise.all(instances.map(percents))).toEqual([1, 2, 3].map(() => [last, last, last]))
 })
+
+test('edits that have to be parsed as a whole are made too, however fast others edit at another instance', async () => {
+  const redis = await startRedis()
+  left.push(() => redis.stop())
+  // In brackets, so that no route can be read by itself.
+  const routes = Array.from({ length: 300 }, (_, at) => ({
+    ...{ id: `r${at}`, match: { path: `/r${at}/:id` }, to: 'modern', percent: 1 },
+  }))
+  const upstreams = { legacy: { servers: ['http://127.0.0.1:1'] }, modern: { servers: ['http://127.0.0.1:2'] } }
+  const table = `${JSON.stringify({ version: 1, upstreams, default: 'legacy', routes })}\n`
+  const [one, two] = [await member(table, redis.url), await member(table, redis.url)]
+  let isOver = false
+  let percent = 2
+  // The same route too: what is edited there has to be parsed again.
+  const moves = async (): Promise<void> => {
+    for (; !isOver; percent++) expect((await setPercent(one, `r${percent % 3}`, percent % 100)).status).toBe(200)
+  }
+  const adds = async (instance: Banyan, name: string): Promise<void> => {
+    for (let at = 0; at < 5; at++) {
+      const route = { id: `${name}${at}`, match: { path: `/${name}/${at}` }, to: 'modern' }
+      expect((await ask(instance, 'POST', '/routes', route)).status).toBe(201)
+      expect((await ask(instance, 'PATCH', '/routes/r0', { sticky: `cookie:${name}${at}` })).status).toBe(200)
+    }
+  }
+  await Promise.all([
+    moves(),
+    Promise.all([adds(one, 'a'), adds(two, 'b')]).finally(() => {
+      isOver = true
+    }),
+  ])
+  await soon(async () => expect(await historyOf(one)).toEqual(await historyOf(two)))
+  const tables = await Promise.all(
+    [one, two].map(async ({ adminPort }) => (await fetch(`http://127.0.0.1:${adminPort}/routes.yaml`)).text()),
+  )
+  expect(tables[0]).toBe(tables[1])
+  expect(
+    JSON.parse(tables[0] as string)
+      .routes.map(({ id }: { id: string }) => id)
+      .slice(300)
+      .sort(),
+  ).toEqual(['a', 'b'].flatMap((name) => [0, 1, 2, 3, 4].map((at) => `${name}${at}`)))
+  // Those that were made before, and one for each edit.
+  expect((await historyOf(one)).current).toBe(1 + 20 + percent - 2)
+})

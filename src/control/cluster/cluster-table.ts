@@ -13,6 +13,7 @@ import type { TableSource } from '../table/file.ts'
 import type { History } from '../table/history.ts'
 import type { RecordedRevision, RevisionRecord } from '../table/revision-record.ts'
 import type { Reading } from '../table/settled-text.ts'
+import { ClusterTurn } from './cluster-turn.ts'
 import { Held } from './held.ts'
 import { identityOf, isBefore, markOf, newId, positionOf } from './positions.ts'
 import { Refill } from './refill.ts'
@@ -63,6 +64,7 @@ const ATTEMPTS = 50
 export class ClusterTable implements TableSource {
   readonly name: string
   readonly attempts = ATTEMPTS
+  readonly turn: ClusterTurn
   readonly #parts: ClusterTableParts
   readonly #times: ClusterTimes
   readonly #revisions: SharedRevisions
@@ -91,6 +93,7 @@ export class ClusterTable implements TableSource {
     this.#parts = parts
     this.#times = parts.times ?? CLUSTER_TIMES
     const { shared, live, history } = parts
+    this.turn = new ClusterTurn(shared, parts.instance)
     this.#revisions = new SharedRevisions(shared)
     this.#held = new Held(live, history)
     const own = { revisions: this.#revisions, held: this.#held, isClosed: () => this.#isClosed }

@@ -26,6 +26,8 @@ export type Answer =
 
 /** Jobs with fewer characters take only a few milliseconds and run on the calling thread. */
 export const SMALL = 4_000
+/** Jobs with fewer characters do not wait for those with more. */
+const PART = 50_000
 /** The thread ends after this time without a job, to free its memory. */
 const IDLE_MS = 10_000
 /** A job that takes longer than this, and a millisecond more for each of so many characters, is aborted. */
@@ -194,7 +196,8 @@ async function apart<Name extends keyof Jobs>(
 ): Promise<ReturnType<Jobs[Name]>> {
   const size = args.reduce((sum, arg) => sum + arg.length, 0)
   if (size < SMALL) return (JOBS[name] as (...given: readonly string[]) => ReturnType<Jobs[Name]>)(...args)
-  return (await THREAD.run(name, args)) as ReturnType<Jobs[Name]>
+  const thread = size < PART ? QUICK : THREAD
+  return (await thread.run(name, args)) as ReturnType<Jobs[Name]>
 }
 
 interface Open {
@@ -272,3 +275,5 @@ class Thread {
 }
 
 const THREAD = new Thread()
+/** Excerpts do not wait for whole texts. */
+const QUICK = new Thread()

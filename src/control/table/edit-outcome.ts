@@ -88,7 +88,12 @@ export interface Proposal {
 export type Change = (revision: Revision) => Promise<ChangedText> | ChangedText
 
 export type ChangedText =
-  | { readonly kind: 'text'; readonly text: string }
+  | {
+      readonly kind: 'text'
+      readonly text: string
+      /** It was made of the text in force: what others change meanwhile is to stay. */
+      readonly keepsOthers?: boolean
+    }
   | {
       readonly kind: 'edit'
       readonly edit: TableEdit

@@ -84,7 +84,7 @@ export function revertRevisions(first: number, last: number, history: History): 
     const reverted = await revertApart(before, made, current)
     if ('message' in reverted) return { kind: 'not-revertible', number: last, message: reverted.message }
     if (!reverted.ok) return { kind: 'conflict', number: last, conflicts: reverted.conflicts }
-    return { kind: 'text', text: reverted.text }
+    return { kind: 'text', text: reverted.text, keepsOthers: true }
   }
 }
 

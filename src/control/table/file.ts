@@ -6,6 +6,7 @@ import { readlink, stat } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { readFileWithin } from '../../state/read-file.ts'
 import { createFile, MAX_OVERWRITTEN_BYTES, replaceFile, sweepAbandoned, WriteFailure } from './durable-write.ts'
+import type { SharedTurn } from './edit-turn.ts'
 import type { RevisionRecord } from './revision-record.ts'
 import { identityOf, type Patience, type Reading, readNow, readSettled } from './settled-text.ts'
 
@@ -38,6 +39,8 @@ export interface TableSource {
   marked?(record: RevisionRecord): RevisionRecord
   /** How often an edit is tried while others change the text. Default: 3. */
   readonly attempts?: number
+  /** Where other processes edit it in the same way. */
+  readonly turn?: SharedTurn
   watch(onReading: (reading: Reading) => Promise<void>): void
   close(): void
 }

@@ -25,7 +25,12 @@ export type TableMove =
   | { readonly kind: 'same'; readonly base: string }
   | { readonly kind: 'numbers'; readonly base: string; readonly changes: readonly NumberChange[] }
   | { readonly kind: 'routes'; readonly base: string; readonly splices: readonly RouteSplice[] }
-  | { readonly kind: 'document'; readonly document: PackedDocument }
+  | {
+      readonly kind: 'document'
+      readonly document: PackedDocument
+      /** What has become of its numbers since. */
+      readonly changes: readonly NumberChange[]
+    }
 
 /** A table that is to be prepared. */
 export interface ProposedTable {

@@ -3,7 +3,7 @@
  *
  * An edit is a commit: validate -> edit the text -> write it durably -> apply it. routes.yaml is the single source of truth, so
  * changes on disk are loaded before an edit, and an invalid file is never overwritten. A large text is edited and parsed while
- * others may edit: if one does, it is done again.
+ * others may edit: if one does, it is done again, as far as what is known does not tell what comes of both.
  */
 
 import { briefly, changesSteps, type TableChange } from '../../rules/language/changes.ts'
@@ -18,9 +18,10 @@ import { inTurns } from '../turns.ts'
 import { Activation, type Applied, type Rejected } from './activation.ts'
 import { SMALL } from './apart.ts'
 import { Confirmation } from './confirmation.ts'
-import { type Draft, draftOf } from './drafts.ts'
+import { type Draft, draftOf, isQuick, isRefused } from './drafts.ts'
 import { WriteFailure } from './durable-write.ts'
 import { type Change, type EditOutcome, type EditTerms, fieldErrors, type Proposal } from './edit-outcome.ts'
+import { EditTurn } from './edit-turn.ts'
 import type { TableSource } from './file.ts'
 import { type Followers, NO_FOLLOWERS } from './followers.ts'
 import type { History } from './history.ts'
@@ -54,11 +55,22 @@ export interface OperationsParts {
 /** How often an edit is tried while the file keeps changing, before it fails with `file-busy`. */
 const MAX_ATTEMPTS = 3
 
-/** How often a text is parsed while others may edit, before they have to wait. */
+/** How often a text is read while others may edit, before it is its turn. */
 const FREE_ATTEMPTS = 2
 
-/** An outcome, or what is being parsed; `overInvalid`: over a file that is invalid. */
-type Attempt = EditOutcome | { readonly draft: Promise<Draft>; readonly overInvalid: boolean }
+/** An outcome, or what is being parsed, or waited for; `overInvalid`: over a file that is invalid. */
+type Attempt =
+  | EditOutcome
+  | { readonly draft: Promise<Draft>; readonly overInvalid: boolean }
+  | { wait(): Promise<unknown> }
+
+/** An edit on its way. */
+interface Begun {
+  /** What it is for an earlier revision. */
+  readonly draft: Promise<Draft> | null
+  /** Whether it is its turn. */
+  readonly hasTurn: boolean
+}
 
 const BY_FILE: Authorship = { author: 'file', reason: null }
 
@@ -73,6 +85,7 @@ export class Operations {
   readonly #activation: Activation
   readonly #confirmation: Confirmation
   readonly #ownership: Ownership
+  readonly #turn: EditTurn
   readonly #now: () => number
   /** Settles when the last operation is over; the next one waits for it. */
   readonly #work = new OneByOne()
@@ -84,6 +97,7 @@ export class Operations {
     this.#history = parts.history
     this.#reports = new TableReports(parts.log, parts.file.name)
     this.#ownership = parts.ownership ?? SOLE_OWNER
+    this.#turn = new EditTurn(parts.file.turn ?? null)
     this.#now = () => parts.now()
     const { live, tlsFiles, cookieKeys, facts, followers = NO_FOLLOWERS } = parts
     const { name } = parts.file
@@ -191,18 +205,30 @@ export class Operations {
    * @throws {Error} only on a bug in banyan, or while it is being closed
    */
   async commit(change: Change, terms: EditTerms): Promise<EditOutcome> {
+    const begun = await this.#commit(change, terms, { draft: null, hasTurn: false })
+    if ('kind' in begun) return begun
+    begun.draft?.catch(() => {})
+    const done = await this.#turn.run(() => this.#commit(change, terms, { ...begun, hasTurn: true }))
+    return 'kind' in done ? done : { kind: 'file-busy' }
+  }
+
+  /** @returns the outcome, or what it has come to where others have overtaken it so often that it needs the turn */
+  async #commit(change: Change, terms: EditTerms, { draft: known, hasTurn }: Begun): Promise<EditOutcome | Begun> {
     const attempts = this.#file.attempts ?? MAX_ATTEMPTS
-    let draft: Draft | null = null
+    let draft = await known
     for (let attempt = 1, drafts = 0; attempt <= attempts; ) {
-      const known: Draft | null = draft
-      const step: Attempt = await this.#work.run<Attempt>(() =>
-        this.#attempt(change, terms, known, drafts >= FREE_ATTEMPTS),
-      )
+      const earlier: Draft | null = draft
+      const step: Attempt = await this.#work.run<Attempt>(() => this.#attempt(change, terms, earlier, hasTurn))
+      if ('wait' in step) {
+        await step.wait()
+        continue
+      }
       if ('draft' in step) {
-        const made: Draft = await step.draft
-        if (terms.dryRun === true) return await this.#make(made, terms, step.overInvalid)
-        draft = made
+        if (drafts >= FREE_ATTEMPTS && !hasTurn) return { draft: step.draft, hasTurn }
+        draft = await step.draft
         drafts++
+        if (hasTurn && drafts >= FREE_ATTEMPTS) this.#turn.insist()
+        if (terms.dryRun === true || isRefused(draft)) return await this.#finish(draft, terms, step.overInvalid)
         continue
       }
       // The file was edited within the last milliseconds: that edit is applied first.
@@ -214,11 +240,10 @@ export class Operations {
 
   /**
    * Makes an edit if it is known what becomes of the current revision, or known at once.
-   * @param draft made before; of another revision it is of no use
-   * @param isHeld nobody else may edit until it is known
-   * @returns the outcome, or the draft to come back with
+   * @param draft made before; of another revision it is of use where it can be had without a parse
+   * @returns the outcome, the draft to come back with, or what is to be waited for
    */
-  async #attempt(change: Change, terms: EditTerms, draft: Draft | null, isHeld: boolean): Promise<Attempt> {
+  async #attempt(change: Change, terms: EditTerms, draft: Draft | null, hasTurn: boolean): Promise<Attempt> {
     if (!this.#ownership.isOwner && terms.dryRun !== true) return { kind: 'not-owner' }
     const obstacle = await this.#catchUp()
     if (obstacle !== null && (terms.force !== true || obstacle.kind !== 'file-refused')) return obstacle
@@ -226,8 +251,14 @@ export class Operations {
     const before = this.#live.current
     if (terms.ifMatch !== null && !mayEdit(terms.ifMatch, before.etag)) return { kind: 'outdated', revision: before }
     const next = draft?.before === before ? draft : draftOf(this.#reader, before, change, draft)
-    if (next instanceof Promise && !isHeld && before.text.length >= SMALL) return { draft: next, overInvalid }
-    return await this.#make(await next, terms, overInvalid)
+    const isLarge = before.text.length >= SMALL
+    if (next instanceof Promise && isLarge) return { draft: next, overInvalid }
+    const made = await next
+    if (isLarge && !hasTurn && terms.dryRun !== true && !isRefused(made)) {
+      const others = await this.#turn.ofOthers(isQuick(made))
+      if (others !== null) return { wait: others }
+    }
+    return await this.#make(made, terms, overInvalid)
   }
 
   /** Applies the file on disk. Returns the reason if that fails, or null. */

@@ -5,8 +5,10 @@
 import type { TableEdit } from '../../rules/language/edit.ts'
 import {
   type NumberChange,
-  numberBetween,
+  numbersBetween,
+  numbersElsewhere,
   numbersOfEdit,
+  numbersOfTables,
   tableWithNumbers,
   withNumbers,
 } from '../../rules/language/numbers.ts'
@@ -15,6 +17,7 @@ import type { TextFacts } from '../../rules/language/text.ts'
 import type { Table } from '../../rules/table/table.ts'
 import type { Revision } from '../../state/live-table.ts'
 import { editApart, type ReadApart, readApart, SMALL } from './apart.ts'
+import type { TableMove } from './followers.ts'
 import type { ReadText } from './read-text.ts'
 import { editRoutes, readRoutes } from './route-edits.ts'
 
@@ -49,6 +52,11 @@ export class TableReader {
     return facts === null || changes === null ? null : changed(before, facts, changes)
   }
 
+  /** What is known of the text of a revision besides its table; null where nothing is, or it is not worth it. */
+  factsOf({ text }: Revision): TextFacts | null {
+    return this.#factsOf(text)
+  }
+
   /** @throws {Error} on a bug in banyan */
   async edit(before: Revision, edit: TableEdit): Promise<ReadText | Impossible> {
     const facts = this.#factsOf(before.text)
@@ -63,7 +71,7 @@ export class TableReader {
     const facts = this.#factsOf(before.text)
     if (facts === null) return await this.parse(text, before.table)
     return (
-      readNumber(before, facts, text) ??
+      readNumbers(before, facts, text) ??
       (await readRoutes(before, facts, text, this.#name)) ??
       (await this.parse(text, before.table))
     )
@@ -79,10 +87,10 @@ export class TableReader {
   }
 }
 
-/** What a text says that differs from the one in force in one number; null for any other. */
-function readNumber(before: Revision, facts: TextFacts, text: string): ReadText | null {
-  const change = numberBetween(facts.numbers, before.text, text)
-  const read = change === null ? null : changed(before, facts, [change])
+/** What a text says that differs from the one in force in numbers only; null for any other. */
+function readNumbers(before: Revision, facts: TextFacts, text: string): ReadText | null {
+  const changes = numbersBetween(facts.numbers, before.text, text)
+  const read = changes === null ? null : changed(before, facts, changes)
   // A number can be written otherwise than banyan writes it: 6.0.
   return read?.text === text ? read : null
 }
@@ -92,16 +100,68 @@ function changed(
   facts: TextFacts,
   changes: readonly NumberChange[],
 ): ReadText | null {
+  const next = withChanges(text, table, facts, changes)
+  return next && { ok: true, ...next, move: { kind: 'numbers', base, changes } }
+}
+
+/** A text, its table and what is known of it, with other numbers; null where a parse has to tell. */
+function withChanges(
+  text: string,
+  table: Table,
+  facts: TextFacts,
+  changes: readonly NumberChange[],
+): { readonly text: string; readonly table: Table; readonly facts: TextFacts } | null {
   const edited = withNumbers(text, facts.numbers, changes)
   const next = edited === null ? null : tableWithNumbers(table, changes)
   if (edited === null || next === null) return null
-  const move = { kind: 'numbers', base, changes } as const
   const places = movedWith(facts.places, facts.numbers, edited.places)
-  return { ok: true, text: edited.text, table: next, facts: { ...facts, numbers: edited.places, places }, move }
+  return { text: edited.text, table: next, facts: { ...facts, numbers: edited.places, places } }
+}
+
+/** What was read of a revision, and what was known of that. */
+export interface ReadOf {
+  readonly before: Revision
+  readonly facts: TextFacts
+  readonly read: ReadText
+}
+
+/**
+ * What was parsed for an earlier revision, for one that differs from it in numbers only, and only in such that what was parsed has
+ * left alone: it is parsed once, however often percents are moved meanwhile.
+ * @returns null where it has to be read again
+ */
+export function rebased({ before, facts, read }: ReadOf, now: Revision): ReadOf | null {
+  if (!read.ok || (read.move.kind !== 'document' && read.move.kind !== 'routes')) return null
+  const theirs = numbersOfTables(before.table, now.table)
+  const ours = theirs === null ? null : numbersElsewhere(theirs, before.table, read.table)
+  if (theirs === null || ours === null) return null
+  const known = withChanges(before.text, before.table, facts, theirs)
+  const next = withChanges(read.text, read.table, read.facts, ours)
+  // What was changed beside them, such as a comment, is told by the text alone.
+  if (known?.text !== now.text || next === null) return null
+  return {
+    before: now,
+    facts: known.facts,
+    read: { ok: true, ...next, move: movedOn(read.move, now, next.table, ours) },
+  }
+}
+
+/** How a table is got at after these of its numbers have changed, in the revision `now` too. */
+function movedOn(
+  move: Extract<TableMove, { kind: 'document' | 'routes' }>,
+  { etag: base }: Revision,
+  table: Table,
+  changes: readonly NumberChange[],
+): TableMove {
+  if (move.kind === 'document') return { ...move, changes: [...move.changes, ...changes] }
+  const moved = new Map(changes.map(({ owner }) => [table.routes[owner]?.id, table.routes[owner]?.document]))
+  const splices = move.splices.map((one) => ({ ...one, come: one.come.map((said) => moved.get(said.id) ?? said) }))
+  return { kind: 'routes', base, splices }
 }
 
 function readText(text: string, read: ReadApart): ReadText {
   if (!read.ok) return { ...read, text }
   const { table, document, warnings, more, numbers, places } = read
-  return { ok: true, text, table, facts: { warnings, more, numbers, places }, move: { kind: 'document', document } }
+  const move = { kind: 'document', document, changes: [] } as const
+  return { ok: true, text, table, facts: { warnings, more, numbers, places }, move }
 }

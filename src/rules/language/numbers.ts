@@ -3,7 +3,7 @@
  */
 import { targetNames } from '../routing/targets.ts'
 import type { RouteDocument, UpstreamDocument } from '../table/schema.ts'
-import type { Table } from '../table/table.ts'
+import type { Route, Table, Upstream } from '../table/table.ts'
 import { isList, isPlainMap, keysOf, type Plain, sameValue } from '../values/plain.ts'
 import { withEntries } from './compile.ts'
 import type { TableEdit } from './edit.ts'
@@ -97,21 +97,92 @@ function weightsOf(owner: number, before: Plain, after: Plain): NumberChange[] |
 /** How many characters are compared at once. */
 const BLOCK = 4096
 
-/** The one number in which two texts differ; null where they differ in anything else, or in more. */
-export function numberBetween(places: NumberPlaces, before: string, after: string): NumberChange | null {
-  const shorter = Math.min(before.length, after.length)
-  let head = 0
-  while (head < shorter && before.slice(head, head + BLOCK) === after.slice(head, head + BLOCK)) head += BLOCK
-  head = Math.min(head, shorter)
-  while (head < shorter && before.charCodeAt(head) === after.charCodeAt(head)) head++
-  let at = 0
-  while (at < places.length && (places[at + 1] as number) < head) at += WIDTH
-  const [start, end, owner, part] = places.subarray(at, at + WIDTH)
-  if (start === undefined || end === undefined || owner === undefined || part === undefined) return null
-  const behind = end + after.length - before.length
-  if (start > head || behind <= start || before.slice(end) !== after.slice(behind)) return null
-  const text = after.slice(start, behind)
-  return NUMBER.test(text) ? { owner, part, value: Number(text) } : null
+/** A number as `NUMBER`, at a place. */
+const NUMBER_HERE = /(?:0|[1-9]\d{0,14})(?:\.\d{1,15})?/y
+
+/** Texts that differ in more numbers than this are for a parse. */
+const MAX_NUMBERS = 100
+
+/** The numbers in which two texts differ; null where they differ in anything else, or in very many. */
+export function numbersBetween(places: NumberPlaces, before: string, after: string): NumberChange[] | null {
+  const changes: NumberChange[] = []
+  let [at, from, shift] = [0, 0, 0]
+  while (changes.length <= MAX_NUMBERS) {
+    const head = firstDifference(before, from, after, from + shift)
+    if (head === null) return changes
+    while (at < places.length && (places[at + 1] as number) < head) at += WIDTH
+    const [start, end, owner, part] = places.subarray(at, at + WIDTH)
+    if (start === undefined || end === undefined || owner === undefined || part === undefined) return null
+    if (start > head || start < from) return null
+    NUMBER_HERE.lastIndex = start + shift
+    const text = NUMBER_HERE.exec(after)?.[0]
+    if (text === undefined) return null
+    changes.push({ owner, part, value: Number(text) })
+    at += WIDTH
+    from = end
+    shift += text.length - (end - start)
+  }
+  return null
+}
+
+/** Where two texts differ first, from an offset in each on, as an offset in the first one; null where they do not. */
+function firstDifference(one: string, from: number, other: string, otherFrom: number): number | null {
+  const shift = otherFrom - from
+  const shorter = Math.min(one.length, other.length - shift)
+  let at = from
+  while (at < shorter && one.slice(at, at + BLOCK) === other.slice(at + shift, at + shift + BLOCK)) at += BLOCK
+  at = Math.min(at, shorter)
+  while (at < shorter && one.charCodeAt(at) === other.charCodeAt(at + shift)) at++
+  return at === one.length && at + shift === other.length ? null : at
+}
+
+/** The numbers in which two tables differ; null where they differ in anything else. */
+export function numbersOfTables(before: Table, after: Table): NumberChange[] | null {
+  const names = [...before.upstreams.keys()]
+  if (before.default !== after.default || before.defaultStatus !== after.defaultStatus) return null
+  if (!sameValue(before.visitor.document, after.visitor.document)) return null
+  if (!sameValue(names, [...after.upstreams.keys()]) || before.routes.length !== after.routes.length) return null
+  const changes: NumberChange[] = []
+  for (const [at, name] of names.entries()) {
+    const [one, other] = [before.upstreams.get(name) as Upstream, after.upstreams.get(name) as Upstream]
+    if (one === other) continue
+    const { servers, ...rest } = one.document
+    const { servers: newServers, ...newRest } = other.document
+    const own = sameValue(rest as Plain, newRest as Plain) ? weightsOf(~at, servers, newServers) : null
+    if (own === null) return null
+    changes.push(...own)
+  }
+  for (const [at, route] of before.routes.entries()) {
+    const other = after.routes[at] as Route
+    if (route === other) continue
+    const own = numbersOfRoute(at, route.document, other.document as unknown as PlainRoute)
+    if (own === null) return null
+    changes.push(...own)
+  }
+  return changes.length > MAX_NUMBERS ? null : changes
+}
+
+/**
+ * The same changes in a table with other routes and upstreams.
+ * @returns null where an entry that they change is not the same in the other table as it was before them
+ */
+export function numbersElsewhere(changes: readonly NumberChange[], before: Table, other: Table): NumberChange[] | null {
+  const names = [...before.upstreams.keys()]
+  const otherNames = [...other.upstreams.keys()]
+  const moved: NumberChange[] = []
+  for (const { owner, part, value } of changes) {
+    const name = names[~owner] ?? ''
+    const id = before.routes[owner]?.id ?? ''
+    const at = owner < 0 ? ~otherNames.indexOf(name) : (other.places.get(id) ?? null)
+    const [one, two] =
+      owner < 0
+        ? [before.upstreams.get(name), other.upstreams.get(name)]
+        : [before.routes[owner], other.routes[at ?? -1]]
+    if (at === null || one === undefined || two === undefined) return null
+    if (one !== two && !sameValue(one.document as unknown as Plain, two.document as unknown as Plain)) return null
+    moved.push({ owner: at, part, value })
+  }
+  return moved
 }
 
 /** A text with other numbers. */

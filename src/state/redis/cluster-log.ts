@@ -111,6 +111,21 @@ if ARGV[5] == '1' then redis.call('PUBLISH', ARGV[4], 'members') end
 return told
 `
 
+/** KEYS: the turn. ARGV: who wants it, for how many milliseconds, whether it is strict. Returns whether it has it. */
+const TURN = `
+local holder = redis.call('HGET', KEYS[1], 'instance')
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'instance', ARGV[1], 'strict', ARGV[3])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1
+`
+
+/** KEYS: the turn. ARGV: who has had it. */
+const TURN_OVER = `
+if redis.call('HGET', KEYS[1], 'instance') == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return 0
+`
+
 /** The server that has the cluster's keys. */
 const SERVER = `redis.call('EXISTS', KEYS[1])
 return redis.call('INFO', 'memory') .. redis.call('INFO', 'server')`
@@ -175,6 +190,27 @@ export class ClusterLog {
     return (await this.link.script(FILL, this.#keys(), args, readInteger)) === 1
   }
 
+  /**
+   * Takes the turn to edit, or keeps it: others can't before that time is over.
+   * @param isStrict for those who read it
+   * @returns false: another instance has it
+   */
+  async takeTurn(instance: string, ms: number, isStrict: boolean): Promise<boolean> {
+    const args = [instance, String(ms), isStrict ? '1' : '0']
+    return (await this.link.script(TURN, [this.link.key('turn')], args, readInteger)) === 1
+  }
+
+  /** Ends the turn of an instance. */
+  async endTurn(instance: string): Promise<void> {
+    await this.link.script(TURN_OVER, [this.link.key('turn')], [instance], readInteger)
+  }
+
+  /** Whose turn it is; null where it is nobody's. */
+  async turn(): Promise<{ readonly instance: string; readonly isStrict: boolean } | null> {
+    const turn = await this.link.run((redis) => redis.hgetall(this.link.key('turn')), readTurn)
+    return turn.instance === '' ? null : turn
+  }
+
   /** Waits until this many replicas have what was written. @returns whether they have */
   async replicated(replicas: number, timeoutMs: number): Promise<boolean> {
     // The key leads to the right node of a Cluster.
@@ -237,6 +273,12 @@ const readPair: ReadReply<readonly [string, string]> = (reply) => {
 
 const readTextOrNone: ReadReply<{ readonly text: string | null }> = (reply) =>
   reply === null || typeof reply === 'string' ? { text: reply } : undefined
+
+const readTurn: ReadReply<{ readonly instance: string; readonly isStrict: boolean }> = (reply) => {
+  if (typeof reply !== 'object' || reply === null) return undefined
+  const { instance, strict } = reply as Record<string, unknown>
+  return { instance: typeof instance === 'string' ? instance : '', isStrict: strict === '1' }
+}
 
 const readTexts: ReadReply<readonly string[]> = (reply) =>
   Array.isArray(reply) && reply.every((one) => typeof one === 'string') ? reply : undefined

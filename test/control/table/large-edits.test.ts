@@ -1,7 +1,14 @@
 /** Edits of a table that is parsed on a thread of its own: who waits for whom, and what comes of edits that overtake others. */
 import { afterEach, expect, onTestFinished, test, vi } from 'vitest'
 import { Confirmation } from '../../../src/control/table/confirmation.ts'
-import { addRoute, patchRoute, patchRoutes, replaceText, restoreRevision } from '../../../src/control/table/edits.ts'
+import {
+  addRoute,
+  patchRoute,
+  patchRoutes,
+  replaceText,
+  restoreRevision,
+  revertRevisions,
+} from '../../../src/control/table/edits.ts'
 import type { ReadText } from '../../../src/control/table/read-text.ts'
 import { TableReader } from '../../../src/control/table/reader.ts'
 import { TableReports } from '../../../src/control/table/reports.ts'
@@ -83,6 +90,44 @@ test('an edit that is overtaken again and again is made all the same', async () 
   }
   await done
   expect(live.current.table.places.has('added')).toBe(true)
+})
+
+/** In brackets: routes can't be read one by one. */
+const FLOW = `${JSON.stringify({
+  version: 1,
+  upstreams: {
+    main: { servers: ['http://127.0.0.1:4001'] },
+    new: { servers: [{ url: 'http://127.0.0.1:4002', weight: 7 }] },
+  },
+  default: 'main',
+  routes: ROUTES.map((_, at) => ({ id: `r${at}`, match: { path: `/p${at}/:x` }, to: 'new', percent: 5 })),
+})}\n`
+
+test('an edit that is being parsed goes on with the numbers that others change meanwhile', async () => {
+  const { operations, live, history, text, close } = await rig(FLOW)
+  onTestFinished(close)
+  // Parses the text first: only then is it known where its numbers are.
+  await operations.commit(addRoute({ id: 'first', match: { path: '/first' }, to: 'new' }), TERMS)
+  const edit = vi.spyOn(TableReader.prototype, 'edit')
+  onTestFinished(() => edit.mockRestore())
+  const changed = operations.commit(patchRoute('r3', { sticky: 'cookie:sid' }), TERMS)
+  await vi.waitFor(() => expect(edit).toHaveBeenCalledTimes(1))
+  const moves = [1, 2, 3].map((percent) => operations.commit(patchRoute(`r${percent}`, { percent }), TERMS))
+  // What it has changed itself is read again.
+  expect((await Promise.all(moves)).map(({ kind }) => kind)).toEqual(['done', 'done', 'done'])
+  expect(await changed).toMatchObject({ kind: 'done', changes: [{ name: 'r3', keys: [{ key: 'sticky' }] }] })
+  expect(edit).toHaveBeenCalledTimes(2)
+  const undone = operations.commit(revertRevisions(6, 6, history), TERMS)
+  for (let percent = 10; percent < 13; percent++)
+    expect((await operations.commit(patchRoute('r7', { percent }), TERMS)).kind).toBe('done')
+  expect(await undone).toMatchObject({ kind: 'done', changes: [{ name: 'r3', keys: [{ key: 'sticky' }] }] })
+  const read = readTable(await text(), 'routes.yaml')
+  if (!read.ok) throw new Error('the table is not valid')
+  expect(live.current.text).toBe(await text())
+  expect(live.current.table.routes.map(({ document }) => document)).toEqual(
+    read.table.routes.map(({ document }) => document),
+  )
+  expect(live.current.table.routes.slice(0, 9).map(({ percent }) => percent)).toEqual([5, 1, 2, 3, 5, 5, 5, 12, 5])
 })
 
 test('numbers are changed, taken back and undone as by any other edit', async () => {

@@ -1,9 +1,11 @@
 /** Routes of a large table that are edited and parsed in an excerpt: what comes out is what a parse of the whole text makes. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { TableReader } from '../../../src/control/table/reader.ts'
+import { tableSteps } from '../../../src/control/table/apart-jobs.ts'
+import { rebased, TableReader } from '../../../src/control/table/reader.ts'
 import { withRoutesSteps } from '../../../src/rules/language/compile.ts'
 import { editTable, type TableEdit, withEdit } from '../../../src/rules/language/edit.ts'
+import { tableWithNumbers, withNumbers } from '../../../src/rules/language/numbers.ts'
 import { type ReadTable, readTable } from '../../../src/rules/language/text.ts'
 import { allOf } from '../../../src/rules/values/steps.ts'
 import { LiveTable } from '../../../src/state/live-table.ts'
@@ -144,6 +146,71 @@ test('is what a parse of the whole text makes', async () => {
     { numRuns: Number(process.env.BANYAN_ROUNDS ?? 40) },
   )
   expect([few > 10, few > whole]).toEqual([true, true])
+})
+
+test('what was parsed for an earlier revision goes on with the numbers of a later one', async () => {
+  let [again, anew] = [0, 0]
+  const moves = fc.array(fc.record({ at: fc.nat(FILLER + 5), percent: fc.constantFrom(0, 7, 33.25, 100) }), {
+    maxLength: 4,
+  })
+  await fc.assert(
+    fc.asyncProperty(
+      samples,
+      changes,
+      moves,
+      fc.boolean(),
+      fc.boolean(),
+      async ({ text }, change, moved, hasComment, isWhole) => {
+        const known = readTable(text, NAME)
+        if (!known.ok) return
+        const { table, ...facts } = known
+        const before = new LiveTable(table, text, 0).current
+        const edit = editOf(change, table)
+        const wanted = editTable(text, (document) => withEdit(document, edit))
+        const reader = new TableReader(NAME, isWhole ? null : { text, facts })
+        const read = await (isWhole ? reader.read(before, wanted) : reader.edit(before, edit))
+        if (!('ok' in read) || !read.ok) return
+        const places = moved.flatMap(({ at, percent }) => {
+          const place = at % table.routes.length
+          return table.routes[place]?.document.percent === undefined ? [] : [{ owner: place, part: -1, value: percent }]
+        })
+        const [numbers, then] = [withNumbers(text, facts.numbers, places), tableWithNumbers(table, places)]
+        if (numbers === null || then === null) return
+        const now = new LiveTable(then, hasComment ? `${numbers.text}#\n` : numbers.text, 0).current
+        const found = rebased({ before, facts, read }, now)
+        if (found === null) {
+          anew++
+          return
+        }
+        again++
+        expect(hasComment).toBe(false)
+        // The same edit of the later text, as a parse of the whole has it.
+        const touched =
+          edit.kind === 'routes' ? edit.routes.map(({ at }) => at) : edit.kind === 'route' ? [edit.at] : []
+        expect(
+          places.every(({ owner, value }) => !touched.includes(owner) || table.routes[owner]?.percent === value),
+        ).toBe(true)
+        const merged = editTable(now.text, (document) => withEdit(document, edit))
+        const parsed = readTable(merged, NAME)
+        if (!parsed.ok || !found.read.ok) throw new Error('is refused')
+        expect(found.read.text).toBe(merged)
+        expect(plain(found.read.table)).toBe(plain(parsed.table))
+        expect([found.read.facts.numbers, found.read.facts.places]).toEqual([parsed.numbers, parsed.places])
+        const { move } = found.read
+        if (move.kind !== 'document' && move.kind !== 'routes') throw new Error('was not parsed')
+        // What workers make of it.
+        const sent = allOf(
+          move.kind === 'routes' ? withRoutesSteps(then, move.splices) : tableSteps(move.document, then),
+        )
+        const numbered = move.kind === 'document' && move.changes.length > 0
+        expect(plain(numbered ? tableWithNumbers(sent, move.changes, true) : sent)).toBe(plain(parsed.table))
+        expect(found.before).toBe(now)
+        expect(found.facts.numbers).toEqual(readTable(now.text, NAME).ok ? numbers.places : null)
+      },
+    ),
+    { numRuns: Number(process.env.BANYAN_ROUNDS ?? 40) },
+  )
+  expect([again > 5, anew > 5]).toEqual([true, true])
 })
 
 const strokes = fc.record({
