@@ -105,7 +105,7 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
   })
   const certificates = await certificatesOf(settings, core, log)
   secure(admin, adminCertificates, settings, log)
-  const adminBound = hostPort(await listening(listenAt(admin, settings.admin), '--admin', hostPort(settings.admin)))
+  const adminBound = hostPort(await listening(listenAt(admin, settings.admin), [settings.admin], '--admin'))
   const adminAddress = settings.adminTls === null ? adminBound : `https://${adminBound}`
   const { number: atStart, etag, text, appliedAtMs } = core.live.current
   await front.setTls(certificates.current)
@@ -154,10 +154,7 @@ async function joined({ cluster, operations }: TableCore): Promise<void> {
 /** Listens for clients. @returns the addresses, as the ready line has them */
 async function listeningAt(settings: Settings, front: Front): Promise<string[]> {
   const places = placesOf(settings)
-  const told = ({ fd, path, host, port }: ListenPlace): string =>
-    fd === undefined && path === undefined ? hostPort({ host, port }) : host
-  const plain = settings.tls === null ? '--listen' : '--listen and --tls'
-  const bound = await listening(front.listen(), plain, places.map(told).join(' and '))
+  const bound = await listening(front.listen(), places)
   return bound.map((at, n) => {
     const scheme = places[n]?.tls === true ? 'https' : 'http'
     if ('path' in at) return scheme === 'https' ? `https+unix:${at.path}` : `unix:${at.path}`
@@ -470,14 +467,21 @@ function listenAt(server: Server, { host, port }: Address): Promise<Address> {
   })
 }
 
-/** @param asked as the flag says it */
-async function listening<T>(started: Promise<T>, flag: string, asked: string): Promise<T> {
+/**
+ * @param places of which one can't be listened at where it fails
+ * @throws {StartError} which names that one, as the flag says it
+ */
+async function listening<T>(started: Promise<T>, places: readonly ListenPlace[], flag?: string): Promise<T> {
   try {
     return await started
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
-    const why = code === 'EADDRINUSE' ? 'address already in use' : code === 'EACCES' ? 'permission denied' : message
-    throw new StartError(`${flag} ${asked}: ${why}`)
+    const { code, message, place = places[0] } = error as NodeJS.ErrnoException & { place?: ListenPlace }
+    const { fd, path, host, port, tls } = place as ListenPlace
+    const asked = fd === undefined && path === undefined ? hostPort({ host, port }) : host
+    const isReserved = path === undefined && port > 0 && port < 1024
+    const denied = `permission denied${isReserved ? ' (ports below 1024 need root or CAP_NET_BIND_SERVICE)' : ''}`
+    const why = code === 'EADDRINUSE' ? 'address already in use' : code === 'EACCES' ? denied : message
+    throw new StartError(`${flag ?? (tls ? '--tls' : '--listen')} ${asked}: ${why}`)
   }
 }
 

@@ -53,9 +53,9 @@ export const TLS_FLAGS = {
   },
   'tls-client-verify': {
     value: 'required|optional',
-    fallback: 'required',
-    help: 'whether clients may come without a certificate, with --tls-client-ca',
-    read: readVerify,
+    fallback: '',
+    help: 'whether clients may come without a certificate, with --tls-client-ca (required)',
+    read: (text: string) => (text === '' ? null : readVerify(text)),
   },
   'tls-client-field': {
     value: 'NAME',
@@ -95,6 +95,7 @@ export const TLS_FLAGS = {
  */
 export function tlsSettings(values: ValuesOf<typeof TLS_FLAGS>, acme: readonly string[]): TlsSettings {
   const { tls, 'tls-cert': certs, 'tls-key': keys, 'tls-client-ca': clientCa, 'tls-client-field': field } = values
+  const verify = values['tls-client-verify']
   const needs = (flag: string, other: string): never => {
     throw new SettingsError(`${flag}: needs ${other}`)
   }
@@ -104,16 +105,18 @@ export function tlsSettings(values: ValuesOf<typeof TLS_FLAGS>, acme: readonly s
     if (values['redirect-https']) needs('--redirect-https', '--tls')
     if (acme.length > 0) needs('--acme', '--tls')
   } else if (certs.length === 0 && acme.length === 0) needs('--tls', '--tls-cert or --acme')
+  if (keys.length > 0 && certs.length === 0) needs('--tls-key', '--tls-cert')
   if (keys.length > certs.length) {
     throw new SettingsError(`--tls-key: ${keys.length} keys for ${certs.length} of --tls-cert`)
   }
   if (field !== null && clientCa === null) needs('--tls-client-field', '--tls-client-ca')
+  if (verify !== null && clientCa === null) needs('--tls-client-verify', '--tls-client-ca')
   return {
     tls,
     tlsCert: certs,
     tlsKey: keys,
     tlsClientCa: clientCa,
-    tlsClientVerify: values['tls-client-verify'],
+    tlsClientVerify: verify ?? 'required',
     tlsClientField: field,
     tlsMinVersion: values['tls-min-version'],
     tlsCiphers: values['tls-ciphers'],

@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startBanyan, tableFor } from '../support/banyan.ts'
+import { selfSigned } from '../support/certificates.ts'
 import { rawClient } from '../support/client.ts'
 import { environment } from '../support/process.ts'
 
@@ -126,6 +127,20 @@ describe('serve', () => {
     other.close()
     expect(code).toBe(1)
     expect(stderr).toBe(`banyan: ${flag} 127.0.0.1:${port}: address already in use\n`)
+  })
+
+  test.each(['0', '2'])('with %s workers, of two places the one that is in use is named', async (workers) => {
+    const other = createServer()
+    await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve))
+    const place = `127.0.0.1:${(other.address() as AddressInfo).port}`
+    const { cert, key } = selfSigned('one', 'DNS:one.test')
+    const file = join(folder, 'one.pem')
+    writeFileSync(file, cert + key)
+    const tls = ['--tls', place, '--tls-cert', file, '--workers', workers]
+    const { code, stderr } = await banyan(['serve', '--table', good, ...free, ...tls])
+    other.close()
+    expect(code).toBe(1)
+    expect(stderr).toBe(`banyan: --tls ${place}: address already in use\n`)
   })
 
   test('the ready line says where clients, admin API and table are', async () => {

@@ -66,6 +66,13 @@ test.each([
   [['--drain-timeout', '5 sec'], {}, "--drain-timeout: invalid duration '5 sec' (write 5s)"],
   [['--drain-timeout', '5'], {}, "--drain-timeout: invalid duration '5' (write 5s or 5ms)"],
   [['stray'], {}, 'stray'],
+  [['--tls', '127.0.0.1:0'], {}, '--tls: needs --tls-cert or --acme'],
+  [['--tls-key', 'a.key'], {}, '--tls-key: needs --tls-cert'],
+  [
+    ['--tls', '127.0.0.1:0', '--tls-cert', 'a.pem', '--tls-client-verify', 'required'],
+    {},
+    '--tls-client-verify: needs --tls-client-ca',
+  ],
   [['--admin-tls-cert', 'a.pem'], {}, '--admin-tls-cert: needs --admin-tls-key'],
   [[], { BANYAN_ADMIN_TLS_KEY: 'a.key' }, '--admin-tls-key: needs --admin-tls-cert'],
   [[], { BANYAN_KEEP_ALIVE: 'x' }, "BANYAN_KEEP_ALIVE: invalid duration 'x'"],

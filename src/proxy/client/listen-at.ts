@@ -31,7 +31,7 @@ export const BACKLOG = 4096
  * Makes a server accept client connections.
  * @returns the bound address, with the actual port for port 0
  * @param onFault called for each later connection that can't be accepted
- * @throws errors of node:net, such as EADDRINUSE
+ * @throws errors of node:net, such as EADDRINUSE, with the `place`
  */
 export async function listenAt(
   server: Server,
@@ -39,7 +39,8 @@ export async function listenAt(
   onFault: (error: Error) => void = () => {},
 ): Promise<Bound> {
   const { host, port, fd, path, mode } = where
-  await new Promise<void>((resolve, reject) => {
+  await new Promise<void>((resolve, fail) => {
+    const reject = (error: Error): void => fail(Object.assign(error, { place: where }))
     server.once('error', reject)
     const listening = (): void => {
       server.off('error', reject)

@@ -1,8 +1,9 @@
 /**
  * Unix sockets to listen at: the permissions of their file, and files that a process left behind.
  */
-import { lstatSync, unlinkSync } from 'node:fs'
+import { existsSync, lstatSync, unlinkSync } from 'node:fs'
 import { connect } from 'node:net'
+import { dirname } from 'node:path'
 
 /** Permission bits of the file: whoever may write to it may connect. */
 export const DEFAULT_SOCKET_MODE = 0o660
@@ -13,9 +14,12 @@ const ALL = 0o777
  * Binds a socket to a path. A socket that is left there, and that nobody listens at, is removed before.
  * @param mode of the file; it never has others, not even for a moment
  * @param bind binds at once, and returns what came of it
- * @throws errors with a `code`: EADDRINUSE where somebody listens there, EEXIST where something else than a socket is there
+ * @throws errors with a `code`: EADDRINUSE where somebody listens there, EEXIST where something else than a socket is there, ENOENT
+ * without its folder
  */
 export async function bindAt<T>(path: string, mode: number = DEFAULT_SOCKET_MODE, bind: () => T): Promise<T> {
+  // Without it the system's refusal reaches us as one of permissions.
+  if (!existsSync(dirname(path))) throw problem('ENOENT', `there is no folder ${dirname(path)}`)
   await removeStale(path)
   // A socket is made with all bits but those of the mask. Nothing else runs on this thread before it is put back.
   const before = process.umask(ALL & ~mode)

@@ -134,7 +134,7 @@ test.each([
   expect(existsSync(left)).toBe(true)
   await open(left)
   expect(statSync(left).mode & 0o777).toBe(0o660)
-  await expect(open(join(folder, 'nowhere/x.sock'))).rejects.toThrow()
+  await expect(open(join(folder, 'nowhere/x.sock'))).rejects.toThrow(`there is no folder ${join(folder, 'nowhere')}`)
 })
 
 test.each([
