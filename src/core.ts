@@ -329,8 +329,20 @@ function openCluster(
   const shared = new ClusterLog(link, { ...HISTORY_BOUNDS, revisions: Math.max(2, keepRevisions) })
   const instances = (): number => cluster.members.lately
   const table = new ClusterTable({ cluster: name, instance, shared, live, history, earlier, replicas, instances, log })
-  const store = new RedisStateStore(link)
-  const cluster = new Cluster({ name, instance, shared, store, table, live, version, workers, log, now: Date.now })
+  const store = new RedisStateStore(link, undefined, () => table.foreign)
+  const cluster = new Cluster({
+    name,
+    instance,
+    shared,
+    store,
+    table,
+    live,
+    history,
+    version,
+    workers,
+    log,
+    now: Date.now,
+  })
   return { table, cluster, store }
 }
 

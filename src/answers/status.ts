@@ -14,7 +14,10 @@ export interface StatusAnswer {
   readonly cluster: {
     readonly name: string
     readonly revision: number
+    /** 0 where this instance has never been one of the cluster. Absent from an earlier release, as is `unreadable`. */
+    readonly epoch?: number | undefined
     readonly problem: string | null
+    readonly unreadable?: number | undefined
     readonly rampsRunBy: string | null
     /** Absent from an earlier release. */
     readonly followed?:

@@ -26,11 +26,25 @@ async function runStatus(given: Given, io: Io): Promise<ExitCode> {
   return EXIT.done
 }
 
+function clusterLines({
+  name,
+  revision,
+  epoch,
+  problem,
+  unreadable = 0,
+}: NonNullable<StatusAnswer['cluster']>): string[] {
+  const isOutside = epoch === 0 && problem !== null
+  const where = isOutside ? ', not joined: this instance has a table of its own' : `, newest revision ${revision}`
+  const who = unreadable === 1 ? '1 instance of that name tells' : `${unreadable} instances of that name tell`
+  const other = `problem: ${who} what can't be read here: another --cluster-secret, or another release`
+  return [`cluster ${name}${where}`, ...(unreadable === 0 ? [] : [other])]
+}
+
 function statusText(said: StatusAnswer, io: Io): string {
   const { ready, reasons, revision, appliedAt, author, reason, cluster, instances, ramps } = said
   const by = author === null ? '' : ` by ${author}${reason === null ? '' : `: ${reason}`}`
   const lines = [`revision ${revision}, ${appliedAt}${by}`]
-  if (cluster !== null) lines.push(`cluster ${cluster.name}, newest revision ${cluster.revision}`)
+  if (cluster !== null) lines.push(...clusterLines(cluster))
   const { file, drift = null, changes = [] } = cluster?.followed ?? {}
   if (file !== undefined) lines.push(`follows ${file}${drift === null ? '' : `, which is not live: ${drift}`}`)
   if (drift !== null && changes.length > 0) lines.push('the file would change', tableDiffText(changes).trimEnd())

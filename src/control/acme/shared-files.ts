@@ -9,6 +9,7 @@ import { z } from 'zod'
 import { jsonOf } from '../../rules/values/json.ts'
 import { type HeldLease, StateError } from '../../state/store/store.ts'
 import type { Cluster } from '../cluster/cluster.ts'
+import { SILENT_MS } from '../cluster/members.ts'
 import type { ControlLog } from '../control-log.ts'
 import { OneByOne } from '../one-by-one.ts'
 import type { AcmeFiles } from './files.ts'
@@ -32,7 +33,7 @@ const RENEW_MS = 1_500
 const MAX_CHALLENGE_MS = 10 * 60 * 1000
 
 /** For all instances to answer a challenge. */
-const PATIENCE = { allMs: 8_000, anyMs: 8_000, isForAll: true } as const
+const PATIENCE = { allMs: 8_000, anyMs: 8_000, isForAll: true, lateMs: SILENT_MS, goneMs: 60_000 } as const
 
 /** At the start, and when Redis is back, the others come a moment later. */
 const SETTLED_MS = 5_000

@@ -602,6 +602,7 @@ export const statusAnswer = object({
     epoch: count.describe('Counts up each time that an empty or older Redis was filled again.'),
     revision: revision.describe('The newest one of any instance.'),
     problem: z.string().nullable().describe('Why this instance does not follow; null if it does.'),
+    unreadable: count.describe('Instances that tell what can not be read here: another secret, or another release.'),
     rampsRunBy: z.string().describe('The instance that runs the ramps; empty for none.'),
     followed: object({
       file: z.string(),

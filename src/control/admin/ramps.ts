@@ -16,7 +16,7 @@ import type { RampView } from '../ramps/views.ts'
 import { keylessSteps } from '../table/simulation.ts'
 import { inTurns } from '../turns.ts'
 import { readJson, readNothing } from './body.ts'
-import { claimRamps, mustOwn, noSuchRoute, reasonOf } from './write.ts'
+import { claimRamps, mustOwn, noSuchRoute, reasonOf, tellInForce } from './write.ts'
 
 /** Longest reason of a step. */
 const MAX_REASON_LENGTH = 400
@@ -55,6 +55,7 @@ export function addRamps(router: AdminRouter, parts: AdminParts): void {
         if (error instanceof RampRefusal) throw new AdminProblem('ramp-refused', `${error.message}.`)
         throw error
       }
+      if (parts.cluster !== undefined) tellInForce(ctx, await parts.cluster.rampsInForce())
       const withoutKey = name === 'start' ? { withoutKey: await keylessOf(viewOf(id, parts), parts) } : {}
       answerJson(ctx, { ...rampState(viewOf(id, parts), ramps), ...withoutKey })
     })

@@ -49,6 +49,7 @@ async function clusterState({ cluster, live, version, workers }: AdminParts): Pr
       epoch,
       revision: newest,
       problem: cluster.problem,
+      unreadable: cluster.members.unreadable,
       rampsRunBy: cluster.rampLease.holder,
       followed: followedState(cluster.followed),
     },

@@ -230,10 +230,14 @@ export function mustOwn(parts: AdminParts): void {
 
 /** In a cluster, ramps are changed by the instance that runs them: that is this one from now on. @throws {AdminProblem} cluster-unavailable */
 export async function claimRamps({ cluster }: AdminParts): Promise<void> {
+  if (cluster === undefined) return
+  const unavailable = (why: string): AdminProblem =>
+    new AdminProblem('cluster-unavailable', `The ramps can't be changed: ${why}; nothing was changed.`)
+  if (cluster.problem !== null) throw unavailable(cluster.problem)
   try {
-    await cluster?.rampLease.claim()
+    await cluster.rampLease.claim()
   } catch (error) {
-    throw new AdminProblem('cluster-unavailable', `The ramps can't be changed: ${(error as Error).message}.`)
+    throw unavailable((error as Error).message)
   }
 }
 

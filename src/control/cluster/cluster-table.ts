@@ -17,7 +17,7 @@ import { ClusterTurn } from './cluster-turn.ts'
 import { Held } from './held.ts'
 import { identityOf, isBefore, markOf, newId, positionOf } from './positions.ts'
 import { Refill } from './refill.ts'
-import { SharedRevisions } from './shared-revisions.ts'
+import { ForeignTable, SharedRevisions } from './shared-revisions.ts'
 
 /** Timing, in milliseconds. */
 export interface ClusterTimes {
@@ -87,7 +87,11 @@ export class ClusterTable implements TableSource {
   /** Redis is another server than before, or was started anew: the others may have more than it has. */
   #isSuspect = false
   #problem: string | null = 'it has not been reached yet'
-  #told: string | null = null
+  #foreign: string | null = this.#problem
+  /** Redis had a table while this instance was a member of no cluster: another one is to fill it again. */
+  #hasSeenTable = false
+  /** The problems that were logged since this instance was in step. */
+  readonly #told = new Set<string>()
 
   constructor(parts: ClusterTableParts) {
     this.#parts = parts
@@ -104,7 +108,12 @@ export class ClusterTable implements TableSource {
   /** Why this instance is not in step with the cluster and can't edit its table, or null. */
   get problem(): string | null {
     if (this.#problem !== null) return this.#problem
-    return this.#parts.shared.link.isConnected ? null : 'its Redis is not connected'
+    return this.#parts.shared.link.down
+  }
+
+  /** Why this instance must write nothing in Redis: it is not known to have the cluster that this instance is one of. Null otherwise. */
+  get foreign(): string | null {
+    return this.#foreign
   }
 
   /** Where this instance is in the history of the cluster; null where it has never been a member. */
@@ -227,11 +236,14 @@ export class ClusterTable implements TableSource {
   /** @returns the newest revision where it is another one than this instance holds, or null */
   async #read(): Promise<Reading | null> {
     const { shared } = this.#parts
-    if (!shared.link.isConnected) throw new Error('its Redis is not connected')
+    if (shared.link.down !== null) throw new Error(shared.link.down)
     await this.#checkPolicy()
     const own = this.position
     const head = await shared.head(own)
-    if (head === 'other') throw new Error('its Redis has no position of a table there')
+    if (head === 'other')
+      throw new ForeignTable(
+        'what its Redis has there is no table, or one of a later release: upgrade this instance, or use another name',
+      )
     if (head === 'same' && this.#isSuspect) {
       this.#problem = 'its Redis has been started anew'
       this.#isSuspect = !(await this.#refill.agree(own))
@@ -243,9 +255,16 @@ export class ClusterTable implements TableSource {
       this.#inStep()
       return null
     }
+    if (own === null) {
+      if (head === null && this.#hasSeenTable)
+        throw new ForeignTable(
+          'its Redis has become empty, and the table there before was not that of this instance: start this instance anew to fill it with its own',
+        )
+      this.#hasSeenTable = head !== null
+    }
     if (head === null) return await this.#filled(null)
     if (own !== null && head.position.id !== own.id)
-      throw new Error(
+      throw new ForeignTable(
         `its Redis has another cluster of this name (id ${head.position.id}, here ${own.id}): use another name, or remove the folder cluster-${this.#parts.cluster} of the state to join that one`,
       )
     if (own !== null && isBefore(head.position, own)) return await this.#filled(head)
@@ -312,7 +331,7 @@ export class ClusterTable implements TableSource {
     if (this.#problem === null && nowMs - this.#policyMs < this.#times.policyMs) return
     const { policy, run } = await this.#parts.shared.server()
     if (policy !== '' && policy !== 'noeviction')
-      throw new Error(
+      throw new ForeignTable(
         `its Redis may evict keys (maxmemory-policy ${policy}): name one with noeviction as --cluster-redis`,
       )
     if (this.#run !== null && this.#run !== run) this.#isSuspect = true
@@ -326,15 +345,18 @@ export class ClusterTable implements TableSource {
 
   #inStep(): void {
     this.#problem = null
-    if (this.#told === null) return
-    this.#told = null
+    this.#foreign = null
+    if (this.#told.size === 0) return
+    this.#told.clear()
     this.#parts.log.info({ event: 'cluster' }, `${this.#what}: in step with it again`)
   }
 
-  #failed({ message }: Error): void {
+  #failed(error: Error): void {
+    const { message } = error
     this.#problem = message
-    if (message === this.#told) return
-    this.#told = message
+    if (error instanceof ForeignTable) this.#foreign = message
+    if (this.#told.has(message)) return
+    this.#told.add(message)
     const { number } = this.#parts.live.current
     this.#parts.log.warn(
       { event: 'cluster', revision: number },

@@ -6,11 +6,12 @@ import type { LiveTable } from '../../state/live-table.ts'
 import type { ClusterLog } from '../../state/redis/cluster-log.ts'
 import type { RedisStateStore } from '../../state/redis/state-store.ts'
 import type { ControlLog } from '../control-log.ts'
+import type { History } from '../table/history.ts'
 import type { Reading } from '../table/settled-text.ts'
 import type { ClusterTable } from './cluster-table.ts'
 import { Elsewhere } from './elsewhere.ts'
 import type { FollowedFile } from './followed-file.ts'
-import { type InForce, type Member, Members } from './members.ts'
+import { DRAIN_PATIENCE, type InForce, type Member, Members } from './members.ts'
 import { RampLease } from './ramp-lease.ts'
 import { SharedPins } from './shared-pins.ts'
 
@@ -26,6 +27,7 @@ export interface ClusterParts {
   readonly store: RedisStateStore
   readonly table: ClusterTable
   readonly live: LiveTable
+  readonly history: History
   readonly version: string
   readonly workers: number
   readonly log: ControlLog
@@ -66,10 +68,12 @@ export class Cluster {
     this.#startedAtMs = parts.now()
     this.members = new Members(parts.shared, parts.instance, async () => ({
       ...{ host: hostname(), pid: process.pid, admin: this.#admin, version: parts.version },
-      ...{ startedAtMs: this.#startedAtMs, workers: parts.workers, servers: this.servers() },
+      ...{ startedAtMs: this.#startedAtMs, workers: parts.workers },
+      ...{ servers: this.servers(), ramps: this.rampLease.shown },
       acme: this.acme(),
       epoch: parts.table.position?.epoch ?? 0,
-      revision: parts.live.current.number,
+      // In force and in the history: whoever is told may ask for either.
+      revision: parts.table.position?.number ?? parts.live.current.number,
       problem: this.problem,
       active: await this.active(),
     }))
@@ -95,23 +99,36 @@ export class Cluster {
   start(admin: string): void {
     this.#admin = admin
     this.members.start()
-    this.#parts.live.onApply(() => void this.members.tell())
+    this.#parts.history.onKept = () => void this.members.tell()
+    this.rampLease.onShown = () => void this.members.tell()
   }
 
   /** Waits until the others have the current revision in force, as long as one can wait. */
   whereInForce(): Promise<InForce> {
+    return this.members.whereInForce(this.#hasTable())
+  }
+
+  /** Waits until the others show the ramps as they are here, with the percents that these have set. */
+  async rampsInForce(): Promise<InForce> {
+    // Where Redis is gone since, nobody has been told.
+    const change = await this.rampLease.changed().catch(() => Number.POSITIVE_INFINITY)
+    const hasTable = this.#hasTable()
+    return await this.members.whereInForce((one) => one.ramps >= change && hasTable(one))
+  }
+
+  /** Whether an instance has the current revision in force. */
+  #hasTable(): (member: Member) => boolean {
     const at = this.#parts.table.position
     const { number } = this.#parts.live.current
     const own = at?.epoch ?? 0
     // In an earlier epoch the same number may be another revision.
-    const has = ({ epoch, revision }: Member): boolean => epoch > own || (epoch === own && revision >= number)
-    return this.members.whereInForce(has)
+    return ({ epoch, revision }) => epoch > own || (epoch === own && revision >= number)
   }
 
   /** Waits until the others have the drained and leased servers as they are here. */
   serversInForce(): Promise<InForce> {
     const change = this.servers()
-    return this.members.whereInForce(({ servers }) => servers >= change)
+    return this.members.whereInForce(({ servers }) => servers >= change, DRAIN_PATIENCE)
   }
 
   /** For the metrics. */

@@ -14,8 +14,12 @@ const TELL_ACTIVE_MS = 200
 /** One that has told nothing for so long is not waited for. */
 export const SILENT_MS = 5_000
 
-/** One that has told nothing for so long may be gone for good: it is not counted. */
-const GONE_MS = 60_000
+/** An edit waits for none that has told nothing for so long: it was killed, or is cut off. */
+const LATE_MS = 3_000
+
+/** One that has told nothing for so long is not counted: by an edit, and by a drain, after which a deploy stops servers. */
+const GONE_MS = 10_000
+const GONE_FOR_DRAIN_MS = 60_000
 
 /** How long it is waited for that all have something in force, milliseconds. */
 interface Patience {
@@ -25,10 +29,18 @@ interface Patience {
   readonly anyMs: number
   /** Also for those that do not follow the table. */
   readonly isForAll: boolean
+  /** For those that have told something within this. */
+  readonly lateMs: number
+  /** Those count that have told something within this. */
+  readonly goneMs: number
 }
 
 /** Whoever edits waits no longer. */
-const EDIT_PATIENCE: Patience = { allMs: 1_000, anyMs: 3_000, isForAll: false }
+export const EDIT_PATIENCE: Patience = {
+  ...{ allMs: 1_000, anyMs: 3_000, isForAll: false },
+  ...{ lateMs: LATE_MS, goneMs: GONE_MS },
+}
+export const DRAIN_PATIENCE: Patience = { ...EDIT_PATIENCE, goneMs: GONE_FOR_DRAIN_MS }
 
 /** Of this module. One of a later release is shown as far as it is understood. */
 const FORMAT = 1
@@ -46,6 +58,8 @@ const member = z.object({
   problem: z.string().max(500).nullable(),
   /** Version of the drained and leased servers that it has in force. */
   servers: z.number(),
+  /** Of the ramps that it shows; 0 from an earlier release. */
+  ramps: z.number().default(0),
   workers: z.number(),
   /** The challenge of an authority that it answers, by its id, '' for none; null without ACME. */
   acme: z.string().max(100).nullable().default(null),
@@ -82,6 +96,8 @@ export class Members {
   #soonTimer: NodeJS.Timeout | undefined
   #unlisten: () => void = () => {}
   #known: readonly Member[] = []
+  /** Instances that tell what can't be read here. */
+  #unreadable = 0
   #knownMs = Number.NEGATIVE_INFINITY
   #told = ''
   /** When each has told something, by the monotonic clock. */
@@ -122,6 +138,11 @@ export class Members {
   /** How many are there, this one included, as known last. */
   get there(): number {
     return 1 + this.#known.filter(({ isSelf, isSilent }) => !isSelf && !isSilent).length
+  }
+
+  /** How many tell something that can't be read here: they have another secret, or are of another release. As known last. */
+  get unreadable(): number {
+    return this.#unreadable
   }
 
   /** How many were there when Redis was reached last, this one included: also those that an emptied Redis knows no more. */
@@ -174,16 +195,17 @@ export class Members {
    * Waits until all instances have something in force, or as many as can be waited for.
    * @param has whether an instance has it
    */
-  async whereInForce(has: (member: Member) => boolean, { allMs, anyMs, isForAll } = EDIT_PATIENCE): Promise<InForce> {
+  async whereInForce(has: (member: Member) => boolean, patience = EDIT_PATIENCE): Promise<InForce> {
+    const { allMs, anyMs, isForAll, lateMs, goneMs } = patience
     const startedMs = performance.now()
     await this.tell()
     for (;;) {
-      const there = (await this.list()).filter(({ ageMs }) => ageMs < GONE_MS)
+      const there = (await this.list()).filter(({ ageMs }) => ageMs < goneMs)
       const having = there.filter((one) => one.isSelf || has(one)).length
       const passedMs = performance.now() - startedMs
       const isPatient = passedMs < (having > 1 ? allMs : anyMs)
       const follows = ({ problem }: Member): boolean => isForAll || problem === null
-      const canFollow = there.some((one) => !one.isSelf && !has(one) && follows(one) && !one.isSilent)
+      const canFollow = there.some((one) => !one.isSelf && !has(one) && follows(one) && one.ageMs < lateMs)
       if (!canFollow || !isPatient) return { inForce: having, instances: there.length }
       await this.#news(100)
       await this.others()
@@ -216,14 +238,19 @@ export class Members {
     // While Redis is away nobody can tell.
     const awayMs = Math.max(nowMs - this.#knownMs - TELL_MS, 0)
     this.#knownMs = nowMs
-    for (const { instance, ageMs } of rows) this.#seenMs.set(instance, nowMs - ageMs)
+    this.#known = rows.flatMap((row) => this.#memberOf(row) ?? [])
+    const known = new Set(this.#known.map(({ instance }) => instance))
+    this.#unreadable = rows.filter(({ instance, ageMs }) => !known.has(instance) && ageMs < SILENT_MS).length
+    for (const { instance, ageMs } of this.#known) this.#seenMs.set(instance, nowMs - ageMs)
     for (const [instance, atMs] of this.#seenMs) if (nowMs - atMs > SILENT_MS + awayMs) this.#seenMs.delete(instance)
-    this.#known = rows.flatMap(({ instance, ageMs, text }) => {
-      const opened = this.#shared.link.seal.open(`member ${instance}`, text)
-      const read = opened === null ? null : member.safeParse(jsonOf(opened))
-      if (read?.success !== true) return []
-      const { format: _, ...state } = read.data
-      return { ...state, instance, ageMs, isSilent: ageMs > SILENT_MS, isSelf: instance === this.#instance }
-    })
+  }
+
+  /** Null for what has another seal or shape. */
+  #memberOf({ instance, ageMs, text }: MemberRow): Member | null {
+    const opened = this.#shared.link.seal.open(`member ${instance}`, text)
+    const read = opened === null ? null : member.safeParse(jsonOf(opened))
+    if (read?.success !== true) return null
+    const { format: _, ...state } = read.data
+    return { ...state, instance, ageMs, isSilent: ageMs > SILENT_MS, isSelf: instance === this.#instance }
   }
 }

@@ -7,7 +7,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { z } from 'zod'
 import { jsonOf } from '../../rules/values/json.ts'
 import type { RampDelta } from '../../state/evidence/ramp-tally.ts'
-import { readSet, readText } from '../../state/redis/replies.ts'
+import { readInteger, readSet, readText } from '../../state/redis/replies.ts'
 import type { RedisStateStore } from '../../state/redis/state-store.ts'
 import { type HeldLease, StateError, type StateStore } from '../../state/store/store.ts'
 import { OneByOne } from '../one-by-one.ts'
@@ -16,6 +16,17 @@ import type { Ownership } from '../ownership.ts'
 const LEASE = 'ramps'
 const COUNTS = 'ramp-counts'
 const WANTED = 'ramps-wanted'
+const CHANGED = 'ramps-changed'
+
+/** KEYS[1]: when ramps were changed last, by the clock of Redis, milliseconds: rises also where Redis was emptied. ARGV: the channel, the topic. */
+const CHANGE = `
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local change = math.max(now, (tonumber(redis.call('GET', KEYS[1])) or 0) + 1)
+redis.call('SET', KEYS[1], string.format('%.0f', change))
+redis.call('PUBLISH', ARGV[1], ARGV[2])
+return change
+`
 
 const TTL_MS = 5_000
 /** The holder stops before others may begin: their clocks run alike, but an answer may come late. */
@@ -64,6 +75,12 @@ export class RampLease implements Ownership {
   #ticks = 0
   #timer: NodeJS.Timeout | undefined
   #unlisten: (() => void)[] = []
+  /** The last change of the ramps that is shown here. */
+  #shown = 0
+  #isFollowing = false
+  #isFollowWanted = false
+  /** Called when another change is shown. */
+  onShown: () => void = () => {}
   readonly #work = new OneByOne()
   #isTicking = false
   #isReading = false
@@ -105,6 +122,7 @@ export class RampLease implements Ownership {
     this.#unlisten = [
       link.onMessage(WANTED, () => void this.#handOver()),
       this.#store.onMessage(COUNTS, () => void this.#read()),
+      link.onMessage(CHANGED, () => void this.#follow()),
     ]
     this.#timer = setInterval(() => void this.#tick(), TICK_MS)
     this.#timer.unref()
@@ -124,13 +142,26 @@ export class RampLease implements Ownership {
   async claim(): Promise<void> {
     const untilMs = performance.now() + CLAIM_MS
     while (!this.isOwner) {
-      await this.#want()
       await this.#work.run(() => this.#acquire())
       if (this.isOwner) return
+      await this.#want()
       if (performance.now() > untilMs)
         throw new StateError('failed', 'the instance that runs the ramps does not answer')
       await wait(CLAIM_AGAIN_MS)
     }
+  }
+
+  /** The last change of the ramps that is shown here, as `changed` numbers them. */
+  get shown(): number {
+    return this.#shown
+  }
+
+  /** Tells the others that the ramps were changed here. @returns the number of the change @throws {StateError} */
+  async changed(): Promise<number> {
+    const { link } = this.#store
+    const change = await link.script(CHANGE, [link.key(CHANGED)], [link.channel, CHANGED], readInteger)
+    this.#shown = change
+    return change
   }
 
   /** Gives the lease back. Call it when the ramps are stored. */
@@ -150,7 +181,10 @@ export class RampLease implements Ownership {
     const held = this.#held
     if (held === null || !this.isOwner) throw new StateError('not-owner', `they are run by ${this.owner}`)
     const outcome = await this.#store.write(space, group, key, value, { ...terms, fence: held })
-    if (outcome.kind !== 'fenced') return outcome
+    if (outcome.kind !== 'fenced') {
+      await this.#store.link.tell(CHANGED).catch(() => {})
+      return outcome
+    }
     this.#held = null
     throw new StateError('not-owner', 'another instance has taken them over')
   }
@@ -163,7 +197,7 @@ export class RampLease implements Ownership {
       if (!this.isOwner) {
         await this.#ramps?.report()
         await this.#tell()
-        if (this.#ticks++ % FOLLOW_TICKS === 0) await this.#ramps?.follow()
+        if (this.#ticks++ % FOLLOW_TICKS === 0) await this.#follow()
       }
     } catch {
       // Redis is away: nobody runs the ramps until it is back, and no edit could be made.
@@ -186,7 +220,39 @@ export class RampLease implements Ownership {
     if (!isNew) return
     this.#sinceMs = performance.now()
     this.#position = await this.#store.position(COUNTS)
+    const change = await this.#change()
     await this.#ramps?.takeOver()
+    this.#show(change)
+  }
+
+  /** Reads where the ramps stand that another instance runs. Never rejects. */
+  async #follow(): Promise<void> {
+    this.#isFollowWanted = true
+    if (this.#isFollowing) return
+    this.#isFollowing = true
+    try {
+      while (this.#isFollowWanted && !this.isOwner) {
+        this.#isFollowWanted = false
+        const change = await this.#change()
+        await this.#ramps?.follow()
+        this.#show(change)
+      }
+    } catch {
+      // With the next message, or look.
+    } finally {
+      this.#isFollowing = false
+    }
+  }
+
+  async #change(): Promise<number> {
+    const { link } = this.#store
+    return Number((await link.run((redis) => redis.get(link.key(CHANGED)), readText)).text ?? 0) || 0
+  }
+
+  #show(change: number): void {
+    if (change <= this.#shown) return
+    this.#shown = change
+    this.onShown()
   }
 
   async #want(): Promise<void> {

@@ -5,12 +5,21 @@ import { setTimeout as wait } from 'node:timers/promises'
 import type { ClusterLog, Head, Position } from '../../state/redis/cluster-log.ts'
 import type { StateError } from '../../state/store/store.ts'
 import { WriteFailure } from '../table/durable-write.ts'
-import { printRevision, type RecordedRevision, readRevision } from '../table/revision-record.ts'
+import {
+  CLUSTER_FORMAT,
+  formatOf,
+  printRevision,
+  type RecordedRevision,
+  readRevision,
+} from '../table/revision-record.ts'
 import { identityOf, positionOf } from './positions.ts'
 
 /** The reply to an edit that was lost is asked for again so often. */
 const ASKED_AGAIN = 3
 const ASK_AGAIN_MS = 500
+
+/** What lies in Redis is not the table of the cluster that this instance is one of: it must write nothing there. */
+export class ForeignTable extends Error {}
 
 /** The revisions of one cluster. */
 export class SharedRevisions {
@@ -25,8 +34,8 @@ export class SharedRevisions {
     const revision = this.#revisionOf(position.number, sealed)
     const own = revision === null ? null : positionOf(revision.record)
     if (revision !== null && own !== null && identityOf(own) === identityOf(position)) return revision
-    throw new Error(
-      `revision ${position.number} in its Redis does not verify: it was damaged, or sealed with another --cluster-secret, or by a later release`,
+    throw new ForeignTable(
+      `revision ${position.number} in its Redis does not verify: ${this.#flawOf(position.number, sealed)}`,
     )
   }
 
@@ -69,6 +78,16 @@ export class SharedRevisions {
     const text = this.#shared.link.seal.open(`revision ${number}`, sealed)
     const revision = text === null ? null : readRevision(text)
     return revision?.record.number === number && revision.record.cluster !== undefined ? revision : null
+  }
+
+  #flawOf(number: number, sealed: string): string {
+    const { seal } = this.#shared.link
+    const text = seal.open(`revision ${number}`, sealed)
+    if (text === null) return seal.flawOf(sealed)
+    const format = formatOf(text)
+    return format > CLUSTER_FORMAT
+      ? `it is of a later release (format ${format}, here ${CLUSTER_FORMAT}): upgrade this instance`
+      : 'it is damaged'
   }
 
   #sealed(revision: RecordedRevision): string {

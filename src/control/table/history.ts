@@ -43,6 +43,8 @@ export class History {
   #prepared: Pick<Kept, 'isOnDisk' | 'overwritten'> = { isOnDisk: false, overwritten: null }
   /** Why revisions are not stored on disk, or null. */
   problem: string | null = null
+  /** Called when there is another revision in it. */
+  onKept: () => void = () => {}
 
   /**
    * @param folder path of the folder; null keeps revisions in memory only
@@ -314,6 +316,7 @@ export class History {
       if (kept.isOnDisk && this.#ownership.isOwner) void this.#folder?.remove(number)
     }
     this.#dropTexts()
+    this.onKept()
   }
 
   /** What goes into the record of a revision that follows the newest one. */

@@ -98,6 +98,19 @@ export function readRevision(file: string): RecordedRevision | null {
   return record === null || record.etag !== etagOf(record.number, text) ? null : { record, text }
 }
 
+/** The format of a cluster's revision, which may be of a later release; 0 for none. */
+export function formatOf(file: string): number {
+  const end = file.indexOf('\n')
+  try {
+    const said = file.startsWith(MARK)
+      ? (JSON.parse(file.slice(MARK.length, end)) as Partial<RevisionRecord> | null)
+      : null
+    return Number(said?.cluster?.format) || 0
+  } catch {
+    return 0
+  }
+}
+
 function recordOf(json: string): RevisionRecord | null {
   let said: Partial<RevisionRecord> | null
   try {

@@ -110,6 +110,8 @@ export class RedisClient {
   readonly #watch: NodeJS.Timeout
   readonly breaker: Breaker
   readonly figures: ClientFigures = { timeouts: 0, errors: 0, skipped: 0, dropped: 0, reconnects: 0, unreadable: 0 }
+  #isSubscribed = false
+  #whyUnsubscribed: string | null = null
   #writingBytes = 0
   #gathering = false
   /** Why it can't be used, as far as something has said so; null where nothing has. */
@@ -135,37 +137,42 @@ export class RedisClient {
     this.#commands = this.#connect()
     this.#log = this.#connect()
     this.#messages = this.#connect()
-    let subscribed = false
     const look = (): void => {
-      if (!subscribed || this.#commands.status !== 'ready' || this.#log.status !== 'ready') return
+      if (!this.connected) return
       this.#trouble = null
       this.breaker.succeeded()
       hooks.onReady()
     }
     this.#commands.on('ready', look)
     this.#log.on('ready', look)
-    this.#messages.on('ready', () => {
+    const subscribe = (): void => {
+      if (this.#messages.status !== 'ready') return
       this.#messages.subscribe(channel).then(
         () => {
-          subscribed = true
+          this.#isSubscribed = true
+          this.#whyUnsubscribed = null
           look()
         },
-        () => {
-          // Broken in the same moment: 'close' follows, and the next connection subscribes.
+        (error: Error) => {
+          // Broken in the same moment: 'close' follows, and the next connection subscribes. Otherwise the user may not, at present.
+          this.#whyUnsubscribed = troubleOf(error)
+          setTimeout(subscribe, LONGEST_RETRY_MS).unref()
         },
       )
-    })
+    }
+    this.#messages.on('ready', subscribe)
     this.#messages.on('message', (_channel: string, text: string) => hooks.onMessage(text))
     const down = (): void => {
       if (this.#closed) return
-      if (this.#trouble !== SILENT) this.#trouble = CLOSED
+      // Whoever has closed it may have said why.
+      if (this.#trouble !== SILENT && !this.#trouble?.startsWith(NOT_CONNECTED)) this.#trouble = CLOSED
       this.figures.reconnects++
       hooks.onDown()
     }
     this.#commands.on('close', down)
     this.#log.on('close', down)
     this.#messages.on('close', () => {
-      subscribed = false
+      this.#isSubscribed = false
       down()
     })
     const { address } = settings
@@ -176,9 +183,9 @@ export class RedisClient {
     this.#watch.unref()
   }
 
-  /** All connections stand. */
+  /** All connections stand, and the channel is subscribed. */
   get connected(): boolean {
-    return [this.#commands, this.#log, this.#messages].every(({ status }) => status === 'ready')
+    return this.#isSubscribed && [this.#commands, this.#log, this.#messages].every(({ status }) => status === 'ready')
   }
 
   /** The connection for commands stands, and the breaker lets them through. */
@@ -188,7 +195,9 @@ export class RedisClient {
 
   /** Why it is not usable, in a few words. */
   get why(): string {
-    if (this.#trouble !== null) return this.#trouble
+    if (this.#trouble?.startsWith(NOT_CONNECTED)) return this.#trouble
+    const trouble = this.#whyUnsubscribed ?? this.#trouble
+    if (trouble !== null) return trouble
     if (!this.connected) return NOT_CONNECTED
     // Its time over, an open breaker lets a probe through; that says nothing yet.
     return this.breaker.state === 'closed' ? 'redis is connected, its log of purges is being read' : SILENT
@@ -469,6 +478,7 @@ function troubleOf(error: Error): string {
   const { code } = error as NodeJS.ErrnoException
   const word = code ?? /^[A-Z]{3,}/.exec(error.message)?.[0] ?? error.name
   if (error.message.includes('OOM command not allowed')) return FULL
+  if (error.message.includes('ACL failure in script')) return 'redis says NOPERM'
   if (error.name === 'ReplyError' && !/^(NOAUTH|WRONGPASS)/.test(word)) return `redis says ${word}`
   // The words of ioredis for a command that the end of its connection has met.
   if (word === 'Error') return /closed|writeable/.test(error.message) ? CLOSED : NOT_CONNECTED

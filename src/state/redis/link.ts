@@ -46,6 +46,22 @@ export class ClusterLink {
     return this.#client.connected
   }
 
+  /** Why they don't, in a few words without addresses; null where they stand. */
+  get down(): string | null {
+    if (this.isConnected) return null
+    const { why } = this.#client
+    const said = why.startsWith('redis is not connected')
+      ? why.replace('redis', 'its Redis')
+      : `its Redis is not connected: ${why}`
+    return `${said}${this.#hintOf(said)}`
+  }
+
+  /** What to do where Redis refuses this instance. */
+  #hintOf(said: string): string {
+    if (/NOAUTH|WRONGPASS/.test(said)) return ' (wrong user or password)'
+    return said.includes('NOPERM') ? ` (its user needs the keys and channels ${this.#prefix}*, and more commands)` : ''
+  }
+
   get isClosed(): boolean {
     return this.#isClosed
   }
@@ -69,7 +85,7 @@ export class ClusterLink {
     const reply = await this.#client.log(command, read, moreMs)
     if (!(reply instanceof Fault)) return reply
     const fault = reply.isFull ? 'full' : reply.isReadOnly ? 'read-only' : 'failed'
-    throw new StateError(fault, reply.message)
+    throw new StateError(fault, `${reply.message}${this.#hintOf(reply.message)}`)
   }
 
   /** Runs a script. @throws {StateError} */

@@ -39,6 +39,17 @@ export class Seal {
     return isGood ? text : null
   }
 
+  /** Why `open` returns null for a text that another instance has sealed, and what to do. */
+  flawOf(sealed: string): string {
+    const hasMac = sealed[MAC_LENGTH] === '.'
+    if (!hasMac && !sealed.startsWith('.')) return 'it is damaged'
+    if (this.#keys.length === 0)
+      return 'it was sealed with a --cluster-secret, and this instance has none: start it with that of the others'
+    if (!hasMac)
+      return 'it has no MAC, and this instance has a --cluster-secret: give all instances the same one, or none'
+    return 'it was sealed with another --cluster-secret, or is damaged: start this instance with the secret of the others'
+  }
+
   /** Encrypts a text with the first secret. @param key what it is stored under @throws {Error} where there is no secret */
   hide(key: string, text: string): string {
     const [first] = this.#keys

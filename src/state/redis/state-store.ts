@@ -11,6 +11,7 @@ import {
   type Message,
   type Messages,
   type SpaceBounds,
+  StateError,
   type StateRecord,
   type StateStore,
   type Sum,
@@ -146,11 +147,16 @@ export class RedisStateStore implements StateStore {
   readonly place = 'cluster'
   readonly link: ClusterLink
   readonly #messages: number
+  readonly #refusal: () => string | null
 
-  /** @param messages that are kept of a topic */
-  constructor(link: ClusterLink, messages = MAX_MESSAGES) {
+  /**
+   * @param messages that are kept of a topic
+   * @param refusal why nothing must be written at present, or null
+   */
+  constructor(link: ClusterLink, messages = MAX_MESSAGES, refusal: () => string | null = () => null) {
     this.link = link
     this.#messages = messages
+    this.#refusal = refusal
   }
 
   async read(space: string, group: string, key: string): Promise<StateRecord | null> {
@@ -177,6 +183,7 @@ export class RedisStateStore implements StateStore {
     value: string | null,
     { expected, fence }: WriteTerms = {},
   ): Promise<WriteOutcome> {
+    this.#mayWrite()
     const field = fieldOf(group, key)
     const keys = [...this.#recordKeys(space), this.#lease(fence?.lease ?? '')]
     const does = value === null ? 'remove' : 'put'
@@ -215,6 +222,7 @@ export class RedisStateStore implements StateStore {
     const first = age === undefined ? -1 : hourOf(Date.now()) - age
     const args = [JSON.stringify(added), REPEAT_S, most, first, age ?? -1].map(String)
     for (let attempt = 1; ; attempt++) {
+      this.#mayWrite()
       try {
         await this.link.script(ADD, keys, args, readInteger)
         return
@@ -254,6 +262,7 @@ export class RedisStateStore implements StateStore {
   }
 
   async forget(space: string, group: string): Promise<void> {
+    this.#mayWrite()
     const [records, order] = this.#recordKeys(space)
     const hours = await this.#hours(space, 0)
     const keys = [records, order, ...hours.map((hour) => this.#sums(space, hour))]
@@ -261,6 +270,7 @@ export class RedisStateStore implements StateStore {
   }
 
   async acquire(lease: string, holder: string, ttlMs: number): Promise<HeldLease> {
+    this.#mayWrite()
     return { lease, ...(await this.link.script(ACQUIRE, [this.#lease(lease)], [holder, String(ttlMs)], readLease)) }
   }
 
@@ -268,9 +278,10 @@ export class RedisStateStore implements StateStore {
     await this.link.script(RELEASE, [this.#lease(lease)], [String(token)], readInteger)
   }
 
-  publish(topic: string, text: string): Promise<number> {
+  async publish(topic: string, text: string): Promise<number> {
+    this.#mayWrite()
     const args = [text, String(this.#messages), this.link.channel, topic]
-    return this.link.script(PUBLISH, [this.#topic(topic)], args, readInteger)
+    return await this.link.script(PUBLISH, [this.#topic(topic)], args, readInteger)
   }
 
   async position(topic: string): Promise<number> {
@@ -294,6 +305,12 @@ export class RedisStateStore implements StateStore {
   /** Closes the link, too. */
   close(): Promise<void> {
     return this.link.close()
+  }
+
+  /** @throws {StateError} */
+  #mayWrite(): void {
+    const why = this.#refusal()
+    if (why !== null) throw new StateError('failed', why)
   }
 
   #hours(space: string, since: number, until?: number): Promise<readonly number[]> {
