@@ -2,7 +2,7 @@
  * Certificates from files: what is taken, what is refused by name, and what stays when they change.
  */
 import { createPrivateKey } from 'node:crypto'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
@@ -142,6 +142,27 @@ test('what stays: the certificate before an expired one, and one that is removed
   expect(certs()).toEqual([b.cert + b.key])
   expect(files.problems).toEqual([])
   expect(changes).toBe(1)
+})
+
+test('a secret of Kubernetes: its files are links, and a new version takes their place at once', async () => {
+  const [a, b] = [selfSigned('a', 'DNS:one.test'), selfSigned('b', 'DNS:one.test')]
+  const place = mkdtempSync(join(folder, 'secret-'))
+  const publish = (version: string, { cert, key }: Made): void => {
+    mkdirSync(join(place, version))
+    writeFileSync(join(place, version, 'tls.crt'), cert)
+    writeFileSync(join(place, version, 'tls.key'), key)
+    symlinkSync(version, join(place, '..data_tmp'))
+    renameSync(join(place, '..data_tmp'), join(place, '..data'))
+  }
+  publish('..1', a)
+  for (const name of ['tls.crt', 'tls.key']) symlinkSync(`..data/${name}`, join(place, name))
+  const files = filesOf({ certs: [place] })
+  await files.load()
+  expect(files.pairs.map(({ cert }) => cert)).toEqual([a.cert])
+  files.watch(() => {})
+  await changed(() => publish('..2', b))
+  expect(files.pairs.map(({ cert }) => cert)).toEqual([b.cert])
+  expect(files.problems).toEqual([])
 })
 
 test('a certificate that ends soon is told once a day, and listed', async () => {
