@@ -97,12 +97,6 @@ export class ServerContexts {
     return served(challenge ?? this.#byName.get(name) ?? this.#byName.get(wildcardOf(name)) ?? this.#default)
   }
 
-  /** Whether the certificate that a client gets for one name is for a host, too (RFC 9110 section 7.4). */
-  covers(serverName: string, host: string): boolean {
-    const [pair] = this.pairsFor(serverName, [])
-    return pair?.names.some((one) => one === host || one === wildcardOf(host)) === true
-  }
-
   /** Options of a context with these certificates. */
   optionsOf(pairs: readonly ServerPair[]): SecureContextOptions {
     return optionsOf(pairs, this.#tls, this.policy)
