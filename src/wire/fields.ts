@@ -30,6 +30,7 @@ for (const c of "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKL
 const forbidden = new Uint8Array(256)
 for (let c = 0; c < 32; c++) if (c !== HTAB) forbidden[c] = 1
 forbidden[127] = 1
+const inValue = forbidden.map((is) => 1 - is)
 
 /** RFC 9110 section 5.6.2: the characters of a token, each 1. */
 export const TOKEN = token
@@ -40,37 +41,81 @@ export const FORBIDDEN = forbidden
 export const NO_FIELDS: string[] = []
 
 /**
- * Reads field lines, each with its CRLF, from `at` to the empty line or to the end of `text`, into `out`: name, value, ... One
- * pass, since it runs for each message; that is why it is long.
- * @param text Latin-1, of complete lines
- * @param maxFields that `out` may hold
- * @returns where the empty line begins, or the length of `text`
+ * Names that many messages have, as they are written most often. A name that is one of these is that string itself: none is made, and
+ * who looks it up in a Map finds its hash computed.
  */
-export function readFieldLines(text: string, at: number, out: string[], maxFields: number): number {
-  let i = at
-  while (i < text.length) {
+const COMMON_NAMES =
+  'Host Connection Keep-Alive Content-Length Transfer-Encoding Content-Type Content-Encoding Content-Language Date Server User-Agent ' +
+  'Accept Accept-Encoding Accept-Language Accept-Ranges Authorization Cookie Set-Cookie Cache-Control ETag Last-Modified Expires Pragma ' +
+  'Vary Age Via Location Link Range Referer Origin If-None-Match If-Modified-Since X-Forwarded-For X-Forwarded-Proto X-Forwarded-Host ' +
+  'X-Forwarded-Port X-Real-IP X-Request-Id X-Requested-With X-Powered-By X-Content-Type-Options X-Frame-Options X-XSS-Protection ' +
+  'Strict-Transport-Security Content-Security-Policy Referrer-Policy Access-Control-Allow-Origin Sec-Fetch-Site Sec-Fetch-Mode ' +
+  'Sec-Fetch-Dest Sec-Fetch-User Upgrade Upgrade-Insecure-Requests'
+
+const SLOTS = 512
+
+const names = new Array<string>(SLOTS).fill('')
+const others = 'CDN-Loop traceparent sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform'
+const spellings = `${COMMON_NAMES} ${COMMON_NAMES.toLowerCase()} ${others}`.split(' ')
+// Names of properties are texts of their own, and the same as those in code.
+for (const name of Object.keys(Object.fromEntries(spellings.map((one) => [one, true])))) {
+  names[slotOf(name.length, Buffer.from(name), 0)] = name
+}
+
+/** Complete lines, as text and as the bytes that it was made of, which are cheaper to look at one by one. */
+export interface Lines {
+  /** Latin-1. */
+  readonly text: string
+  readonly bytes: Uint8Array
+  /** Where in `bytes` the text begins. */
+  readonly from: number
+}
+
+/**
+ * Reads field lines, each with its CRLF, from `at` to the empty line or to the end of the text, into `out`: name, value, ... One
+ * pass, since it runs for each message; that is why it is long.
+ * @param at in the text
+ * @param maxFields that `out` may hold
+ * @returns where in the text the empty line begins, or its length
+ */
+export function readFieldLines({ text, bytes, from }: Lines, at: number, out: string[], maxFields: number): number {
+  const end = from + text.length
+  let i = from + at
+  while (i < end) {
     const nameStart = i
-    while (token[text.charCodeAt(i)] === 1) i++
-    if (i === nameStart || text.charCodeAt(i) !== COLON) {
-      if (i === nameStart && text.charCodeAt(i) === CR && text.charCodeAt(i + 1) === LF) return i
-      throw new MalformedMessage(badName(text, i, nameStart))
+    while (token[bytes[i]!] === 1) i++
+    if (i === nameStart || bytes[i] !== COLON) {
+      if (i === nameStart && bytes[i] === CR && bytes[i + 1] === LF) return i - from
+      throw new MalformedMessage(badName(text, i - from, nameStart - from))
     }
-    const name = text.slice(nameStart, i)
+    const common = names[slotOf(i - nameStart, bytes, nameStart)]!
+    const isCommon = common.length === i - nameStart && text.startsWith(common, nameStart - from)
+    const name = isCommon ? common : text.slice(nameStart - from, i - from)
     i++
-    let c = text.charCodeAt(i)
-    while (c === SP || c === HTAB) c = text.charCodeAt(++i)
+    let c = bytes[i]!
+    while (c === SP || c === HTAB) c = bytes[++i]!
     const valueStart = i
-    while (c !== CR) {
-      if (forbidden[c] === 1) throw new MalformedMessage(`control character in field ${name}`)
-      c = text.charCodeAt(++i)
-    }
+    while (inValue[c] === 1) c = bytes[++i]!
+    if (c !== CR) throw new MalformedMessage(`control character in field ${name}`)
     let valueEnd = i
-    while (valueEnd > valueStart && isBlank(text.charCodeAt(valueEnd - 1))) valueEnd--
-    if (text.charCodeAt(i + 1) !== LF) throw new MalformedMessage(`bare CR in field ${name}`)
+    while (valueEnd > valueStart && isBlank(bytes[valueEnd - 1]!)) valueEnd--
+    if (bytes[i + 1] !== LF) throw new MalformedMessage(`bare CR in field ${name}`)
     i += 2
-    if (out.push(name, text.slice(valueStart, valueEnd)) > maxFields * 2) throw new MessageTooLarge('too many fields')
+    const value = text.slice(valueStart - from, valueEnd - from)
+    if (out.push(name, value) > maxFields * 2) throw new MessageTooLarge('too many fields')
   }
-  return i
+  return i - from
+}
+
+/** The slot of a name in `names`, by its length and three of its bytes. The factors were found by trying: no two of those there share one. */
+function slotOf(length: number, bytes: Uint8Array, start: number): number {
+  const later = bytes[start + ((length * 3) >> 2)]!
+  return (length * 6 + bytes[start]! * 8 + later * 21 + bytes[start + length - 1]!) & (SLOTS - 1)
+}
+
+/** Whether a name is a certain one, in any case. @param usual how it is written most often @param lower in lower case */
+export function isName(name: string, usual: string, lower: string): boolean {
+  return name === usual || name === lower || name.toLowerCase() === lower
 }
 
 function isBlank(c: number): boolean {

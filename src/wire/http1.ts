@@ -258,7 +258,7 @@ export class ResponseReader {
     }
     const section = this.#section(bytes, at, before)
     if (section === null) return bytes.length
-    this.#finish(readTrailers(section.text, this.#limits.maxFields))
+    this.#finish(readTrailers(section, this.#limits.maxFields))
     return at + section.length - before
   }
 
@@ -277,7 +277,8 @@ export class ResponseReader {
 function strictSection(bytes: Buffer, start: number, unseen: number): Repaired | null {
   const end = bytes.indexOf(HEAD_END, Math.max(start, unseen - HEAD_END.length + 1))
   if (end === -1) return null
-  return { text: bytes.toString('latin1', start, end + 2), length: end + 4 - start, repaired: false }
+  const text = bytes.toString('latin1', start, end + 2)
+  return { text, bytes, from: start, length: end + 4 - start, repaired: false }
 }
 
 /** Whether there is no CR before an LF. */
@@ -311,7 +312,8 @@ function bareSection(bytes: Buffer, start: number, unseen: number): Repaired | n
   const text = head.toString('latin1')
   if (!text.startsWith(PREFIX)) throw new MalformedMessage('not an HTTP/1 response')
   refuseCr(head)
-  return { text: text.replaceAll('\n', '\r\n'), length: head.length + 1, repaired: true }
+  const mended = text.replaceAll('\n', '\r\n')
+  return { text: mended, bytes: Buffer.from(mended, 'latin1'), from: 0, length: head.length + 1, repaired: true }
 }
 
 function refuseCr(bytes: Buffer): void {

@@ -2,11 +2,10 @@
  * Mends the heads of old servers for upstreams that say `lenient: true`: line ends, field syntax, and framing that is said in a
  * forbidden way but can be read in one way only.
  */
+import type { Lines } from './fields.ts'
 
-/** A head or trailer section, mended where it had to be. */
-export interface Repaired {
-  /** Up to its last CRLF, without the empty line. */
-  readonly text: string
+/** A head or trailer section, mended where it had to be: up to its last CRLF, without the empty line. */
+export interface Repaired extends Lines {
   /** Bytes of the input that it took, with its empty line. */
   readonly length: number
   /** Something was mended. */
@@ -32,7 +31,13 @@ export function repairHead(bytes: string): Repaired | null {
   const length = end.index + end[0].length
   const lines = unfold(bytes.slice(0, end.index).split(/\r?\n/)).map((line, i) => (i === 0 ? line : repairLine(line)))
   const text = `${settleFraming(lines).join('\r\n')}\r\n`
-  return { text, length, repaired: `${text}\r\n` !== bytes.slice(0, length) }
+  return {
+    text,
+    bytes: Buffer.from(text, 'latin1'),
+    from: 0,
+    length,
+    repaired: `${text}\r\n` !== bytes.slice(0, length),
+  }
 }
 
 /** RFC 9112 section 5.2: a folded line goes on in the value before it. */

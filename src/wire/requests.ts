@@ -6,6 +6,8 @@ import { ChunkFraming } from './chunks.ts'
 import {
   type ConnectionWords,
   HeldBytes,
+  isName,
+  type Lines,
   MalformedMessage,
   MessageTooLarge,
   NO_FIELDS,
@@ -220,9 +222,9 @@ export class RequestReader {
       const end = lf === -1 ? bytes.length : lf + 1
       this.#hold(bytes, at, end)
       if (lf === -1) return end
-      const line = this.#held.bytes.toString('latin1')
+      const line = this.#held.bytes
       this.#held.clear()
-      this.#takeLines(line)
+      this.#takeLines({ text: line.toString('latin1'), bytes: line, from: 0 })
       return end
     }
     const limit = at + this.#limits.maxHeadBytes - this.#sectionBytes
@@ -230,7 +232,7 @@ export class RequestReader {
     let end = headEnd === -1 ? bytes.lastIndexOf(LF) + 1 : headEnd + HEAD_END.length
     if (end > limit) end = limit > at ? bytes.lastIndexOf(LF, limit - 1) + 1 : at
     if (end > at) {
-      at += this.#takeLines(bytes.toString('latin1', at, end))
+      at += this.#takeLines({ text: bytes.toString('latin1', at, end), bytes, from: at })
       if (this.#state !== 'fields' && this.#state !== 'trailers') return at
     }
     this.#hold(bytes, at, bytes.length)
@@ -248,16 +250,16 @@ export class RequestReader {
   }
 
   /**
-   * @param text complete lines
    * @returns how much of the text was taken: all of it, unless the section ended before
    */
-  #takeLines(text: string): number {
+  #takeLines(lines: Lines): number {
+    const { text } = lines
     let at = 0
     if (this.#state === 'line') {
       at = this.#takeRequestLine(text)
       this.#state = 'fields'
     }
-    at = readFieldLines(text, at, this.#fields, this.#limits.maxFields)
+    at = readFieldLines(lines, at, this.#fields, this.#limits.maxFields)
     this.#sectionBytes += at
     if (at === text.length) {
       refuseTab(text)
@@ -410,19 +412,19 @@ function framingSaid(rawHeaders: readonly string[]): Framing {
     const name = rawHeaders[i] as string
     switch (name.length) {
       case 7:
-        if (name.toLowerCase() === 'upgrade') said.hasUpgrade = true
+        if (isName(name, 'Upgrade', 'upgrade')) said.hasUpgrade = true
         break
       case 10:
-        if (name.toLowerCase() === 'connection') noteConnection(said, rawHeaders[i + 1] as string)
+        if (isName(name, 'Connection', 'connection')) noteConnection(said, rawHeaders[i + 1] as string)
         break
       case 14:
-        if (name.toLowerCase() === 'content-length') {
+        if (isName(name, 'Content-Length', 'content-length')) {
           if (said.contentLength !== -1) throw new MalformedMessage('several Content-Length fields')
           said.contentLength = readContentLength(rawHeaders[i + 1] as string)
         }
         break
       case 17:
-        if (name.toLowerCase() === 'transfer-encoding') {
+        if (isName(name, 'Transfer-Encoding', 'transfer-encoding')) {
           const coding = (rawHeaders[i + 1] as string).toLowerCase()
           said.coding = said.coding === null ? coding : `${said.coding}, ${coding}`
         }

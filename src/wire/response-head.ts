@@ -4,6 +4,8 @@
 import {
   type ConnectionWords,
   FORBIDDEN,
+  isName,
+  type Lines,
   MalformedMessage,
   noteConnection,
   readContentLength,
@@ -65,7 +67,8 @@ interface Framing extends ConnectionWords {
  * @param lenient what was repaired, or is below, ends the connection: its next answer may be read otherwise by others
  * @throws {MalformedMessage} it is none, or what frames the body can't be trusted
  */
-export function parseHead({ text, repaired }: Repaired, maxFields: number, lenient: boolean): ResponseHead {
+export function parseHead(section: Repaired, maxFields: number, lenient: boolean): ResponseHead {
+  const { text, repaired } = section
   if (!text.startsWith(PREFIX)) throw new MalformedMessage('not an HTTP/1 response')
   const minor = text.charCodeAt(7) - 48
   if ((minor !== 0 && minor !== 1) || text.charCodeAt(8) !== SP) throw new MalformedMessage('odd HTTP version')
@@ -79,7 +82,7 @@ export function parseHead({ text, repaired }: Repaired, maxFields: number, lenie
   }
   if (text.charCodeAt(lineEnd + 1) !== LF) throw new MalformedMessage('CR without LF in the status line')
   const rawHeaders: string[] = []
-  readSection(text, lineEnd + 2, rawHeaders, maxFields)
+  readSection(section, lineEnd + 2, rawHeaders, maxFields)
   const said = framingSaid(rawHeaders)
   if (said.transferEncoded) {
     // RFC 9112 section 6.1: with both lengths, with a coding that we don't undo, or from HTTP/1.0, the framing can't be
@@ -125,17 +128,17 @@ function threeDigits(text: string, at: number): number {
  * @returns name, value, ...
  * @throws {MalformedMessage} it is none, or contradicts itself about framing; what frames nothing any more is dropped later
  */
-export function readTrailers(text: string, maxFields: number): string[] {
+export function readTrailers(section: Lines, maxFields: number): string[] {
   const fields: string[] = []
-  readSection(text, 0, fields, maxFields)
+  readSection(section, 0, fields, maxFields)
   framingSaid(fields)
   return fields
 }
 
-/** Reads field lines from `at` to the end of `text` into `out`. */
-function readSection(text: string, at: number, out: string[], maxFields: number): void {
-  const end = readFieldLines(text, at, out, maxFields)
-  if (end !== text.length) throw new MalformedMessage('a field line without a proper name')
+/** Reads field lines from `at` to the end of a section into `out`. */
+function readSection(section: Lines, at: number, out: string[], maxFields: number): void {
+  const end = readFieldLines(section, at, out, maxFields)
+  if (end !== section.text.length) throw new MalformedMessage('a field line without a proper name')
 }
 
 /** Lengths of the names that `noteFraming` knows. */
@@ -173,28 +176,25 @@ function noteFraming(said: Framing, name: string, value: string): void {
       if (name.toLowerCase() === 'proxy-authenticate') said.bindsConnection ||= CONNECTION_SCHEME.test(value)
       break
     case 14:
-      if (name.toLowerCase() === 'content-length') {
+      if (isName(name, 'Content-Length', 'content-length')) {
         if (said.contentLength !== -1) throw new MalformedMessage('several Content-Length fields')
         said.contentLength = readContentLength(value)
       }
       break
     case 17:
-      if (name.toLowerCase() === 'transfer-encoding') {
+      if (isName(name, 'Transfer-Encoding', 'transfer-encoding')) {
         if (said.transferEncoded) throw new MalformedMessage('several Transfer-Encoding fields')
         said.transferEncoded = true
         said.chunked = value.toLowerCase() === 'chunked'
         said.unheardOf = isUnheardOf(value)
       }
       break
-    case 10: {
-      const lower = name.toLowerCase()
-      if (lower === 'connection') noteConnection(said, value)
-      else if (lower === 'keep-alive') {
+    case 10:
+      if (isName(name, 'Connection', 'connection')) noteConnection(said, value)
+      else if (isName(name, 'Keep-Alive', 'keep-alive')) {
         const hint = /(?:^|[,\s])timeout\s*=\s*"?([0-9]{1,9})/i.exec(value)
         if (hint !== null) said.keepAliveTimeoutMs = Number(hint[1]) * 1000
       }
-      break
-    }
   }
 }
 

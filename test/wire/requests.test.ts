@@ -37,6 +37,26 @@ describe('what is read', () => {
     expect(seen.requests[0]).toMatchObject({ complete: true, trailers: [] })
   })
 
+  test('names of fields that are nearly those that most messages have, as they are written', () => {
+    const common = ['User-Agent', 'accept-encoding', 'Content-Type', 'X-Forwarded-For', 'Sec-Fetch-Mode', 'Via', 'ETag']
+    const nearly = fc.tuple(fc.constantFrom(...common), fc.nat(20), fc.constantFrom('', 'x', 'A', '-', 'o')).map(
+      // Another letter somewhere, one less, or one in the other case.
+      ([name, at, letter]) => {
+        const i = at % name.length
+        const flipped = name[i] === name[i]!.toLowerCase() ? name[i]!.toUpperCase() : name[i]!.toLowerCase()
+        return `${name.slice(0, i)}${letter === 'o' ? flipped : letter}${name.slice(i + 1)}`
+      },
+    )
+    const names = fc.array(fc.oneof(nearly, fc.constantFrom(...common)), { minLength: 1, maxLength: 12 })
+    fc.assert(
+      fc.property(names, (given) => {
+        const fields = given.map((name, i) => `${name}: ${i}\r\n`).join('')
+        const seen = read(`GET / HTTP/1.1\r\n${fields}\r\n`)
+        expect(seen.requests[0]?.rawHeaders).toEqual(given.flatMap((name, i) => [name, String(i)]))
+      }),
+    )
+  })
+
   test.each(['get', 'LIST', 'RPC_IN_DATA', 'VERSION-CONTROL', "!#$%&'*+-.^_`|~1", 'M-SEARCH', 'X'.repeat(300)])(
     'the method %s',
     (method) => {

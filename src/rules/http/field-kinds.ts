@@ -68,6 +68,14 @@ const KINDS: ReadonlyMap<string, FieldKind> = new Map<string, FieldKind>([
   ['banyan-shadow', 'banyan'],
 ])
 
+/** The same by the spelling that most have. */
+const SPELLED: ReadonlyMap<string, FieldKind> = new Map(
+  [...KINDS].flatMap(([name, kind]) => [
+    [name, kind],
+    [name.replace(/\b[a-z]/g, (letter) => letter.toUpperCase()), kind],
+  ]),
+)
+
 const FORWARDED_PREFIX = 'x-forwarded-'
 
 /**
@@ -89,6 +97,8 @@ function letterBit(name: string): number {
 export function kindOf(name: string): FieldKind {
   const { length } = name
   if (length < 64 && (FIRST_LETTERS[length]! & letterBit(name)) === 0) return 'end-to-end'
+  const known = SPELLED.get(name)
+  if (known !== undefined) return known
   const lower = name.toLowerCase()
   const kind = KINDS.get(lower)
   if (kind !== undefined) return kind

@@ -1,6 +1,7 @@
 /**
  * Answers in HTTP/1.1 (RFC 9112): status line, fields and framing as text, and as few writes as possible.
  */
+import { isName } from '../../../wire/fields.ts'
 import { onceWritten } from '../../../wire/read-memory.ts'
 import { Answer, type Whole } from '../answer.ts'
 
@@ -199,13 +200,13 @@ export class Http1Answer extends Answer {
       // Only these fields matter here, and few names are as long as they are.
       switch (name.length) {
         case 4:
-          dated ||= name.toLowerCase() === 'date'
+          dated ||= isName(name, 'Date', 'date')
           break
         case 10:
-          if (name.toLowerCase() === 'connection') connection = fields[i + 1] as string
+          if (isName(name, 'Connection', 'connection')) connection = fields[i + 1] as string
           break
         case 14:
-          hasLength ||= name.toLowerCase() === 'content-length'
+          hasLength ||= isName(name, 'Content-Length', 'content-length')
       }
       text += `${name}: ${fields[i + 1]}\r\n`
     }
