@@ -32,6 +32,7 @@ const TOOLS = {
     { program: 'nginx', package: 'nginx' },
     { program: NGINX_STREAM, package: 'libnginx-mod-stream' },
     { program: 'chromium', package: 'chromium' },
+    { program: 'h2load', package: 'nghttp2-client' },
   ],
   bench: [
     { program: 'nginx', package: 'nginx' },

@@ -35,7 +35,6 @@ import { formatDuration } from './rules/values/units.ts'
 import { type Address, placesOf, type Settings } from './settings/settings.ts'
 import { StartError } from './start-error.ts'
 import { WINDOW_TICK_MS } from './state/figures/windows.ts'
-import { flawOfHttp2 } from './state/http2-support.ts'
 import type { StateFolder } from './state/store/state-folder.ts'
 import { version } from './version.ts'
 
@@ -66,8 +65,6 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
     log.warn({ event: 'signal' }, 'SIGUSR2 ignored; use SIGHUP to reload code, SIGTERM to stop'),
   )
   new Descriptors(log).checkLimit()
-  const noHttp2 = settings.tls === null ? null : flawOfHttp2()
-  if (noHttp2 !== null) log.warn({ event: 'http2' }, `--tls: clients are offered HTTP/1.1 only: ${noHttp2}`)
   const tokens = tokenBook(settings, (message) => log.error({ event: 'tokens' }, message))
   const refusal = whyNotBind(settings.admin.host, tokens.current(Date.now()))
   if (refusal !== null) throw new StartError(refusal)

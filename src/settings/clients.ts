@@ -5,7 +5,6 @@ import { availableParallelism } from 'node:os'
 import { UNIX_PEER } from '../rules/http/exchange.ts'
 import { readNetwork } from '../rules/patterns/address.ts'
 import { flawOfSocketPath } from '../rules/patterns/origin.ts'
-import { flawOfHttp2 } from '../state/http2-support.ts'
 import {
   type Environment,
   type Flags,
@@ -159,12 +158,8 @@ export function clientSettings(values: ValuesOf<typeof CLIENT_FLAGS>): ClientSet
   if (values.middleware !== null && values['proxy-protocol'].length > 0) {
     throw new SettingsError('--proxy-protocol: not with --middleware, which needs the HTTP server of Node')
   }
-  if (values.h2c) {
-    if (values.middleware !== null)
-      throw new SettingsError('--h2c: not with --middleware, which sees requests of node:http only')
-    const flaw = flawOfHttp2()
-    if (flaw !== null) throw new SettingsError(`--h2c: ${flaw}`)
-  }
+  if (values.h2c && values.middleware !== null)
+    throw new SettingsError('--h2c: not with --middleware, which sees requests of node:http only')
   return {
     listen: values.listen,
     listenMode: values['listen-mode'],

@@ -218,6 +218,11 @@ export abstract class Answer implements Held, Whole {
     if (this.over) return
     this.over = true
     this.#trailers = this.own === null || trailers.length === 0 ? trailers : this.own.trailers(trailers)
+    this.later()
+  }
+
+  /** Has `sendNow` called at the end of this turn of the event loop. */
+  protected later(): void {
     sendLater(this)
   }
 

@@ -8,7 +8,6 @@ import {
   block,
   CODE,
   FLAG,
-  type FrameClient,
   frame,
   frameClient,
   GET,
@@ -21,11 +20,7 @@ import {
 } from '../../support/frames.ts'
 import { scriptedUpstream } from '../../support/upstream.ts'
 
-let last = ''
-const upstream = await scriptedUpstream((request) => {
-  last = request.headWithoutId
-  return request.ok()
-})
+const upstream = await scriptedUpstream((request) => request.ok())
 const banyan = await startBanyan({ table: tableFor(upstream.port), args: ['--h2c'] })
 afterAll(() => Promise.all([banyan.stop(), upstream.stop()]))
 
@@ -41,13 +36,6 @@ const without = (name: string): Buffer =>
     GET.filter(([one]) => one !== name),
     endStream,
   )
-
-/** The head that the upstream gets of a request with these fields. */
-async function headOf(client: FrameClient, stream: number, fields: readonly [string, string][]): Promise<string> {
-  await client.send(headers(stream, [...GET, ...fields], endStream))
-  await client.until(TYPE.headers, stream)
-  return last
-}
 
 /** Sends frames behind the preface. Expects one of the errors, on the stream or the connection. */
 function refuses(name: string, bytes: readonly Buffer[], codes: readonly number[], by?: 'goaway' | 'reset'): void {
@@ -206,12 +194,13 @@ describe('6 frame definitions', () => {
     expect((await client.until(TYPE.headers, 1)).payload[0]).toBe(0x88)
   })
 
-  test('6.3 PRIORITY on stream 0 is ignored, as all PRIORITY is', async () => {
+  test('6.3 PRIORITY is ignored, also of a stream that depends on itself or is idle', async () => {
     const client = await frameClient(banyan.port)
-    await client.send(frame(TYPE.priority, 0, 0, Buffer.from([0, 0, 0, 3, 16])))
+    await client.send(frame(TYPE.priority, 0, 3, Buffer.from([0, 0, 0, 3, 16])))
     expect(await client.answers()).toBe(true)
   })
 
+  refuses('6.3 PRIORITY on stream 0', [frame(TYPE.priority, 0, 0, Buffer.alloc(5))], [CODE.protocol], 'goaway')
   refuses('6.3 PRIORITY of another length', [frame(TYPE.priority, 0, 1, Buffer.from([0, 0, 0, 3]))], [CODE.frameSize])
   refuses('6.4 RST_STREAM on stream 0', [frame(TYPE.reset, 0, 0, word(0))], [CODE.protocol], 'goaway')
   refuses(
@@ -332,9 +321,8 @@ describe('8 requests that are none', () => {
       frame(TYPE.data, 0, 1, 'xx'),
       frame(TYPE.data, endStream, 1, 'x'),
     ],
-    // node:http2 ends the connection for this one.
-    [CODE.internal],
-    'goaway',
+    MALFORMED,
+    'reset',
   )
   refuses(
     '8.1.1 a length without a body',
@@ -349,24 +337,19 @@ describe('8 requests that are none', () => {
     'reset',
   )
   refuses('8.2 a name in upper case', [withFields(['X-Test', 'a'])], MALFORMED, 'reset')
-  // nghttp2 takes no notice of such fields: they neither reach an upstream nor decide anything.
   test.each([
     ...['x y', 'x:y', 'x\ny', 'x\0', '', '\xe9'].map((name) => [name, 'a']),
     ['x', 'a\r\nb: c'],
     ['x', 'a\nb'],
     ['x', 'a\0'],
-  ])('8.2.1 the field %j: %j is left out', async (name, value) => {
-    const client = await frameClient(banyan.port)
-    const plain = await headOf(client, 1, [])
-    expect(await headOf(client, 3, [[name as string, value as string]])).toBe(plain)
-  })
-
-  test.each([' a', 'a ', '\ta'])('8.2.1 the value %j gets 400', async (value) => {
+    ...[' a', 'a ', '\ta', '\x01', '\x7f'].map((value) => ['x', value]),
+  ])('8.2.1 the field %j: %j gets 400', async (name, value) => {
     const client = await frameClient(banyan.port)
     const seen = upstream.requests
-    await client.send(withFields(['x', value]))
+    await client.send(withFields([name as string, value as string]))
     expect((await client.until(TYPE.data, 1)).payload.toString()).toContain('bad-request')
     expect(upstream.requests).toBe(seen)
+    expect(await client.answers()).toBe(true)
   })
 
   for (const name of ['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding', 'upgrade']) {

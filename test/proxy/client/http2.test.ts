@@ -5,7 +5,19 @@ import { createHash } from 'node:crypto'
 import { afterAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { type Banyan, startBanyan, tableFor } from '../../support/banyan.ts'
 import { rawClient } from '../../support/client.ts'
-import { CODE, FLAG, frame, frameClient, headers, POST, TYPE, word } from '../../support/frames.ts'
+import {
+  CODE,
+  FLAG,
+  frame,
+  frameClient,
+  GET,
+  headers,
+  POST,
+  PREFACE,
+  settings,
+  TYPE,
+  word,
+} from '../../support/frames.ts'
 import { http2Client, valuesOf } from '../../support/http2-client.ts'
 import { scriptedUpstream } from '../../support/upstream.ts'
 
@@ -251,6 +263,39 @@ describe('responses', () => {
     expect(bytes).toBe(size)
   })
 
+  test('a status over 599, and a 205 with a body, pass as they are', async () => {
+    const client = await http2Client(banyan.port)
+    for (const status of [799, 205]) {
+      const asked = client.ask('/')
+      await (await upstream.request()).send(`HTTP/1.1 ${status} So\r\nContent-Length: 2\r\n\r\nok`)
+      expect(await asked.status()).toBe(status)
+      expect((await asked.rest()).text).toBe('ok')
+    }
+  })
+
+  test('a large one leaves room for small ones: they take turns, a frame each', async () => {
+    const client = await frameClient(banyan.port, Buffer.concat([Buffer.from(PREFACE), settings(4, 2 ** 31 - 1)]))
+    await client.send(headers(1, GET, FLAG.endStream))
+    const size = 4 * 1024 * 1024
+    const large = await upstream.request()
+    // More than the window of the connection: it waits.
+    const sending = large.send(`HTTP/1.1 200 OK\r\nContent-Length: ${size}\r\n\r\n${'x'.repeat(size)}`)
+    for (let came = 0; came < 65_535; ) came += (await client.until(TYPE.data, 1)).payload.length
+    await client.send(headers(3, GET, FLAG.endStream))
+    await (await upstream.request()).ok('small')
+    await client.until(TYPE.headers, 3)
+    await client.send(frame(TYPE.window, 0, 0, word(2 ** 30)))
+    let before = 0
+    for (;;) {
+      const { type, stream, payload } = await client.next()
+      if (type === TYPE.data && stream === 3) break
+      if (type === TYPE.data) before += payload.length
+    }
+    expect(before).toBeLessThanOrEqual(2 * 16_384)
+    for (let came = before + 65_535; came < size; ) came += (await client.until(TYPE.data, 1)).payload.length
+    await sending
+  })
+
   test('an offer of NTLM, or its use, asks for HTTP/1.1', async () => {
     const client = await http2Client(banyan.port)
     const asked = client.ask('/')
@@ -287,6 +332,42 @@ describe('ends', () => {
     const requests = [await upstream.request(), await upstream.request()]
     client.session.destroy()
     for (const request of requests) await request.connection.ended()
+  })
+
+  test('SIGTERM: a request on its way is answered still; a second GOAWAY tells the last one', async () => {
+    const own = await other([])
+    const client = await frameClient(own.port)
+    await client.send(headers(1, GET, FLAG.endStream))
+    const first = await upstream.request()
+    const ended = own.program.stop()
+    const announced = await client.until(TYPE.goaway)
+    expect([announced.payload.readUInt32BE(0), announced.payload.readUInt32BE(4)]).toEqual([2 ** 31 - 1, CODE.none])
+    const { payload } = await client.until(TYPE.ping)
+    await client.send(Buffer.concat([headers(3, GET, FLAG.endStream), frame(TYPE.ping, FLAG.ack, 0, payload)]))
+    await client.send(headers(5, GET, FLAG.endStream))
+    const second = await upstream.request()
+    const last = await client.until(TYPE.goaway)
+    expect(last.payload.readUInt32BE(0)).toBe(3)
+    await first.ok()
+    await second.ok()
+    await client.until(TYPE.data, 1)
+    await client.until(TYPE.data, 3)
+    await client.ended()
+    expect(await ended).toBe(0)
+  })
+
+  test('a client that ends its side behind its requests gets their answers', async () => {
+    const client = await frameClient(banyan.port)
+    await client.send(Buffer.concat([headers(1, GET, FLAG.endStream), headers(3, POST, 0)]))
+    const requests = [await upstream.request(), await upstream.request()]
+    client.acks = false
+    client.finish()
+    // What is not whole never will be.
+    await requests.find(({ method }) => method === 'POST')!.connection.ended()
+    await requests.find(({ method }) => method === 'GET')!.ok('late')
+    let text = ''
+    while (text !== 'late') text += (await client.until(TYPE.data, 1)).payload.toString()
+    await client.ended()
   })
 
   test('SIGTERM: GOAWAY, and what is under way is answered', async () => {

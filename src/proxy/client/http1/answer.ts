@@ -4,6 +4,7 @@
 import { isName } from '../../../wire/fields.ts'
 import { onceWritten } from '../../../wire/read-memory.ts'
 import { Answer, type Whole } from '../answer.ts'
+import { dateNow } from '../date.ts'
 
 /** The connection that an answer is written on. */
 export interface AnswerHost {
@@ -220,7 +221,7 @@ export class Http1Answer extends Answer {
     const { persistent } = host
     // What the client is told holds.
     host.persistent = persistent
-    if (!dated) text += dateField(Date.now())
+    if (!dated) text += `Date: ${dateNow()}\r\n`
     if (connection === '') text += persistent ? host.keepAliveText : CLOSE
     return this.withoutProbe(`${text}${this.#chunked ? 'Transfer-Encoding: chunked\r\n\r\n' : '\r\n'}`)
   }
@@ -233,15 +234,4 @@ function lastChunk(trailers: readonly string[]): string {
   let text = '0\r\n'
   for (let i = 0; i < trailers.length; i += 2) text += `${trailers[i]}: ${trailers[i + 1]}\r\n`
   return `${text}\r\n`
-}
-
-const dates = { second: -1, text: '' }
-
-function dateField(nowMs: number): string {
-  const second = Math.floor(nowMs / 1000)
-  if (dates.second !== second) {
-    dates.second = second
-    dates.text = `Date: ${new Date(nowMs).toUTCString()}\r\n`
-  }
-  return dates.text
 }

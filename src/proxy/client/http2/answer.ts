@@ -1,10 +1,12 @@
 /**
- * Answers on one stream of HTTP/2 (RFC 9113 section 8.1), by node:http2.
+ * Answers on one stream of HTTP/2 (RFC 9113 section 8.1): what waits to be sent on it, and its frames.
  */
-import { constants, type ServerHttp2Stream } from 'node:http2'
-import { resetStream } from '../../../wire/http2/reset.ts'
+
+import type { FrameOutput } from '../../../wire/http2/output.ts'
+import { MAX_FRAME_BYTES } from '../../../wire/http2/protocol.ts'
 import { Answer } from '../answer.ts'
-import { fieldObject, responseHead } from './fields.ts'
+import { responseHead } from './fields.ts'
+import type { Http2Sender, Sendable, Sending } from './sender.ts'
 
 /** The request that is answered. */
 export interface AnswerOwner {
@@ -12,36 +14,64 @@ export interface AnswerOwner {
   readonly asksForTunnel: boolean
   /** All of the answer has been given to the stream. */
   answered(): void
+  /** All of it has been sent, END_STREAM too. */
+  sent(): void
+  /** Breaks the stream off. */
+  destroy(): void
 }
 
-/** Statuses that never have a body; node:http2 ends the stream with them. */
-const BODILESS: ReadonlySet<number> = new Set([204, 205, 304])
+/** An answer that has so many bytes waiting gets no more: whoever writes it is told to wait. */
+const MAX_WAITING_BYTES = 64 * 1024
 
-/** The largest status of HTTP/2 in node:http2. */
-const MAX_STATUS = 599
+/** Pieces of this size are sent at once, small ones at the end of the turn. */
+const LARGE_BYTES = 16 * 1024
+
+/** Pieces below this are joined where they have to wait. */
+const JOINED_BYTES = 1024
+
+interface Piece {
+  bytes: Buffer | string
+  readonly spent: boolean
+}
 
 /** The answer of one stream. */
-export class Http2Answer extends Answer {
-  readonly #stream: ServerHttp2Stream
+export class Http2Answer extends Answer implements Sending {
+  readonly #sender: Http2Sender
+  readonly #stream: number
   protected readonly isHead: boolean
   /** The request with this answer. Set right behind the constructor. */
   request: AnswerOwner | null = null
-  /** Head that waits for what follows it; null where there is none. */
-  #unsent: string[] | null = null
+  /** Interim heads that wait. */
+  #interim: string[][] | null = null
+  /** The final head, until it is sent; null before it was opened, too. */
+  #head: string[] | null = null
+  /** It is to go out, with whatever else there is. */
+  #isHeadDue = false
   #bodiless = false
-  /** The length is not known before the end: trailers may come. */
-  #isOpenEnded = false
-  /** The stream waits for trailers behind the body. */
-  #awaitsTrailers = false
-  #trailers: readonly string[] = NO_FIELDS
+  /** The piece that is being sent, how far it is, and what is behind it. */
+  #piece: Buffer | string | null = null
+  #spent = false
+  #at = 0
+  #behind: Piece[] | null = null
+  /** Bytes that wait. */
+  waiting = 0
+  /** All of it has been given to the stream. */
   #written = false
-  /** Why the stream is reset where the answer is broken off. */
-  resetCode: number = constants.NGHTTP2_INTERNAL_ERROR
+  /** Nothing more can be sent. */
+  #isCut = false
+  #trailers: readonly string[] = NO_FIELDS
+  #whenDrained: (() => void) | null = null
+  /** It is among those that have something to send. */
+  isReady = false
+  /** What the client accepts on this stream; less than 0 where SETTINGS have made it smaller (RFC 9113 section 6.9.2). */
+  window: number
 
-  constructor(stream: ServerHttp2Stream, isHead: boolean) {
+  constructor(sender: Http2Sender, stream: number, isHead: boolean) {
     super()
+    this.#sender = sender
     this.#stream = stream
     this.isHead = isHead
+    this.window = sender.initialWindow
   }
 
   /** Streams do not end connections. */
@@ -52,15 +82,15 @@ export class Http2Answer extends Answer {
   closes(): void {}
 
   whenDrained(listener: () => void): void {
-    this.#stream.once('drain', listener)
+    this.#whenDrained = listener
   }
 
   protected get dead(): boolean {
-    return this.#stream.destroyed || this.#stream.closed
+    return this.#isCut
   }
 
   protected get hearsInterim(): boolean {
-    return !this.dead
+    return !this.#isCut
   }
 
   /** All of it was given to the stream. */
@@ -68,57 +98,68 @@ export class Http2Answer extends Answer {
     return this.#written
   }
 
-  protected sendInformation(status: number, _reason: string, fields: readonly string[]): void {
-    this.#stream.additionalHeaders({ ...fieldObject(fields), ':status': status })
+  protected override later(): void {
+    this.#sender.later(this)
   }
 
-  /** What HTTP/2 has no word for is an answer that the client can't get: 502. */
+  protected sendInformation(status: number, _reason: string, fields: readonly string[]): void {
+    this.#interim ??= []
+    this.#interim.push(responseHead(status, fields, false))
+    this.#sender.ready(this)
+  }
+
+  /** What says that a WebSocket is there without having become one is an answer that the client can't get: 502. */
   override begin(status: number, reason: string, fields: string[]): void {
     const isUntrue = this.request?.asksForTunnel === true && status < 300
-    super.begin(isUntrue || status > MAX_STATUS ? 502 : status, reason, fields)
+    super.begin(isUntrue ? 502 : status, reason, fields)
   }
 
   protected open(status: number, _reason: string, fields: readonly string[]): void {
-    this.#bodiless = this.isHead || BODILESS.has(status)
-    const head = responseHead(status, fields)
-    this.#isOpenEnded = !this.#bodiless && !head.includes('content-length')
-    this.#unsent = head
+    this.#bodiless = this.isHead || status === 204 || status === 304
+    this.#head = responseHead(status, fields, true)
   }
 
   protected sendHead(): boolean {
-    const head = this.#unsent
-    this.#unsent = null
-    if (head === null || this.dead) return true
-    this.#awaitsTrailers = this.#isOpenEnded
-    if (this.#awaitsTrailers) this.#stream.once('wantTrailers', () => this.#sendTrailers())
-    this.#stream.respond(head, { endStream: this.#bodiless, waitForTrailers: this.#awaitsTrailers })
-    // Formatted by now. Node would keep it, and what it was cut from, as long as the stream.
-    head.length = 0
+    if (!this.#isCut && this.#head !== null) {
+      this.#isHeadDue = true
+      this.#sender.ready(this)
+    }
     return true
   }
 
-  protected write(piece: Buffer | string): boolean {
-    this.sendHead()
-    if (this.#bodiless || piece.length === 0 || this.dead) return true
-    return typeof piece === 'string' ? this.#stream.write(piece, 'latin1') : this.#stream.write(piece)
+  protected write(piece: Buffer | string, spent: boolean): boolean {
+    if (this.#isCut) return true
+    this.#isHeadDue = true
+    if (!this.#bodiless) this.#add(piece, spent)
+    this.#sender.ready(this)
+    if (piece.length >= LARGE_BYTES) this.#sender.send()
+    return this.waiting < MAX_WAITING_BYTES
   }
 
-  protected finish(last: Buffer | string | null, _spent: boolean, trailers: readonly string[]): void {
-    this.#trailers = trailers
-    // Known now, where nothing has been sent before.
-    if (this.#unsent !== null) {
-      const isEmpty = last === null || last.length === 0
-      if (isEmpty && trailers.length === 0) this.#bodiless = true
-      this.#isOpenEnded &&= trailers.length > 0
-    }
+  /** Bytes of another protocol. @returns false if the client does not keep up */
+  pass(bytes: Buffer): boolean {
+    return this.write(bytes, false)
+  }
+
+  /** Opens the stream to another protocol. @param fields with `:status` */
+  openTunnel(fields: string[]): void {
+    this.#head = fields
     this.sendHead()
+  }
+
+  /** Ends another protocol. */
+  endTunnel(): void {
     this.#written = true
-    if (!this.dead && !this.#bodiless) {
-      if (typeof last === 'string') this.#stream.end(last, 'latin1')
-      else if (last === null) this.#stream.end()
-      else this.#stream.end(last)
-    }
+    this.#sender.ready(this)
+  }
+
+  protected finish(last: Buffer | string | null, spent: boolean, trailers: readonly string[]): void {
+    this.#trailers = this.#bodiless || trailers.length === 0 ? NO_FIELDS : responseTrailers(trailers)
+    this.#isHeadDue = true
+    this.#written = true
+    if (last !== null && !this.#bodiless && !this.#isCut) this.#add(last, spent)
     this.request?.answered()
+    this.#sender.ready(this)
   }
 
   /** @internal */
@@ -127,7 +168,7 @@ export class Http2Answer extends Answer {
       super.sendNow()
     } catch (error) {
       // Nobody else would end the stream.
-      resetStream(this.#stream, this.resetCode)
+      this.request?.destroy()
       throw error
     }
   }
@@ -137,12 +178,107 @@ export class Http2Answer extends Answer {
   }
 
   protected cut(): void {
-    if (!this.#written) resetStream(this.#stream, this.resetCode)
+    if (!this.#written) this.request?.destroy()
   }
 
-  #sendTrailers(): void {
-    if (!this.dead) this.#stream.sendTrailers(fieldObject(this.#trailers))
+  /** Nothing more is sent: the stream is closed. */
+  drop(): void {
+    this.#isCut = true
+    this.#interim = null
+    this.#head = null
+    this.#piece = null
+    this.#behind = null
+    this.waiting = 0
+    this.#whenDrained = null
+  }
+
+  #add(bytes: Buffer | string, spent: boolean): void {
+    if (bytes.length === 0) return
+    this.waiting += bytes.length
+    if (this.#piece === null) {
+      this.#piece = bytes
+      this.#spent = spent
+      return
+    }
+    this.#behind ??= []
+    const last = this.#behind.at(-1)
+    // Small pieces that wait become one: each would have a frame of its own.
+    if (bytes.length >= JOINED_BYTES) this.#behind.push({ bytes, spent })
+    else if (typeof last?.bytes !== 'string' || last.bytes.length >= MAX_FRAME_BYTES)
+      this.#behind.push({ bytes: textOf(bytes), spent: false })
+    else last.bytes += textOf(bytes)
+  }
+
+  /** Puts the next frame, and heads before it, into the output. @param connectionWindow bytes of DATA that may be sent */
+  sendSome(output: FrameOutput, connectionWindow: number): Sendable {
+    if (this.#isCut) return 'nothing'
+    const sender = this.#sender
+    if (this.#interim !== null) {
+      for (const fields of this.#interim) output.headers(sender.encoder, this.#stream, fields, false)
+      this.#interim = null
+    }
+    if (!this.#isHeadDue) return 'nothing'
+    const endsBehindPiece = this.#written && this.#trailers.length === 0
+    if (this.#head !== null) {
+      const ends = endsBehindPiece && this.#piece === null
+      output.headers(sender.encoder, this.#stream, this.#head, ends)
+      this.#head = null
+      if (ends) return this.#over()
+    }
+    const piece = this.#piece
+    if (piece === null) return this.#written ? this.#sendEnd(output) : 'nothing'
+    const room = Math.min(MAX_FRAME_BYTES, this.window, connectionWindow)
+    if (room <= 0) return this.window <= 0 ? 'nothing' : 'connection-window'
+    const from = this.#at
+    const to = Math.min(piece.length, from + room)
+    const isLast = to === piece.length && this.#behind === null
+    const length = to - from
+    output.data(this.#stream, piece, from, to, isLast && endsBehindPiece, this.#spent)
+    this.window -= length
+    sender.window -= length
+    this.waiting -= length
+    this.#at = to
+    if (to === piece.length) this.#nextPiece()
+    if (this.#whenDrained !== null && this.waiting < MAX_WAITING_BYTES / 2) sender.drained(this)
+    if (this.#piece !== null) return 'more'
+    if (!this.#written) return 'nothing'
+    return endsBehindPiece ? this.#over() : 'more'
+  }
+
+  #nextPiece(): void {
+    this.#at = 0
+    const next = this.#behind?.shift()
+    if (this.#behind?.length === 0) this.#behind = null
+    this.#piece = next?.bytes ?? null
+    this.#spent = next?.spent ?? false
+  }
+
+  #sendEnd(output: FrameOutput): Sendable {
+    if (this.#trailers.length > 0) output.headers(this.#sender.encoder, this.#stream, this.#trailers, true)
+    else output.data(this.#stream, '', 0, 0, true, false)
+    return this.#over()
+  }
+
+  #over(): Sendable {
+    this.#isHeadDue = false
+    this.request?.sent()
+    return 'nothing'
+  }
+
+  /** Whoever waits for it may write on. */
+  tellDrained(): void {
+    const listener = this.#whenDrained
+    this.#whenDrained = null
+    listener?.()
   }
 }
 
 const NO_FIELDS: readonly string[] = []
+
+function textOf(bytes: Buffer | string): string {
+  return typeof bytes === 'string' ? bytes : bytes.toString('latin1')
+}
+
+function responseTrailers(fields: readonly string[]): string[] {
+  return responseHead(0, fields, false).slice(2)
+}

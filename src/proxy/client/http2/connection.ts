@@ -1,28 +1,41 @@
 /**
- * A client's connection in HTTP/2: the session of node:http2, its streams as requests, and what it may cost.
+ * A client's connection in HTTP/2 (RFC 9113): its streams as requests, and what it may cost.
  */
-import {
-  constants,
-  performServerHandshake,
-  type ServerHttp2Session,
-  type ServerHttp2Stream,
-  type ServerSessionOptions,
-} from 'node:http2'
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
+import type { FailureCode } from '../../../rules/failures/failure.ts'
 import { fieldValue } from '../../../rules/http/exchange.ts'
 import { tellException } from '../../../wire/exceptions.ts'
+import { endGently } from '../../../wire/gentle-end.ts'
+import { FrameReader, type FrameSink } from '../../../wire/http2/frames.ts'
+import { CompressionError, FieldDecoder } from '../../../wire/http2/hpack-decoder.ts'
+import { CODE, FRAME_HEAD_BYTES, Http2Fault, MAX_WINDOW, SETTING } from '../../../wire/http2/protocol.ts'
+import { flawOfRequest, isTrailerSection } from '../../../wire/http2/section.ts'
+import { lend, readBuffer, takeBack } from '../../../wire/read-memory.ts'
+import { type Reading, readInto } from '../reading.ts'
 import type { Arrival, Client, Peer, RequestHandler } from '../request.ts'
+import { Allowance } from './allowance.ts'
 import { Http2Answer } from './answer.ts'
 import { Authorities } from './authorities.ts'
 import { headBytes, readHead } from './fields.ts'
-import { CONTROL_BYTES_PER_SECOND, RESET_BURST, RESETS_PER_SECOND } from './limits.ts'
-import { Http2Request } from './request.ts'
+import {
+  CONNECTION_WINDOW_BYTES,
+  CONNECTION_WINDOW_GROWTH,
+  MAX_STREAMS,
+  MAX_WAITING_CONTROLS,
+  ownSettings,
+  SETTINGS_MS,
+  type SectionLimits,
+  TABLE_BYTES,
+} from './limits.ts'
+import { Http2Request, type RequestHost } from './request.ts'
+import { Http2Sender } from './sender.ts'
+import { Streams } from './streams.ts'
 
 /** What the connections of one server share. Times in milliseconds. */
 export interface Http2Terms {
   readonly engine: RequestHandler
-  readonly options: ServerSessionOptions
+  readonly section: SectionLimits
   readonly maxHeaderBytes: number
   readonly headersTimeoutMs: number
   readonly keepAliveMs: number
@@ -31,22 +44,33 @@ export interface Http2Terms {
   onClosed(connection: Http2Connection): void
 }
 
-/** What a request may cost beside its fields: heads of frames, and the reset of its stream. */
-const REQUEST_BYTES = 256
-
 /** A byte of a body may have come in a frame of its own. */
 const BYTES_PER_BODY_BYTE = 12
 
-/** Behind so many bytes sent, a client sends one that says that it has read them. */
-const BYTES_PER_UPDATE_BYTE = 64
+/** How long a client may take to answer the PING behind the first GOAWAY. */
+const LAST_REQUESTS_MS = 1000
 
-/** How long a connection may take to close once it has nothing more to do. */
-const CLOSING_MS = 2000
+/** More than any stream. */
+const ANY_STREAM = MAX_WINDOW
+
+/** The data of our PINGs. */
+const PING = Buffer.from('banyan  ', 'latin1')
+
+/** The pause behind each PING to a client that has ended its side. */
+const PROBE_AFTER_MS = [2, 50, 100, 500, 1000, 2000, 5000, 10_000]
+
+/** A request that is given to the engine once all that came with it has been looked at. */
+interface Fresh {
+  readonly request: Http2Request
+  readonly failure: FailureCode | null
+}
 
 /** One connection. */
-export class Http2Connection implements Arrival {
+export class Http2Connection implements Arrival, FrameSink, RequestHost {
   readonly #terms: Http2Terms
-  readonly #session: ServerHttp2Session
+  readonly #reader = new FrameReader(this)
+  readonly #decoder = new FieldDecoder({ maxTableBytes: TABLE_BYTES })
+  readonly #sender: Http2Sender
   readonly socket: Socket
   readonly remoteAddress: string | undefined
   readonly subject: string | null
@@ -54,54 +78,70 @@ export class Http2Connection implements Arrival {
   readonly #peer: Peer
   /** Null where there is no certificate. */
   readonly #authorities: Authorities | null
-  /** In no order: a Map that requests come to and leave keeps many of them, in tables that it has outgrown, until the next full collection. */
-  readonly #requests: Http2Request[] = []
+  readonly #streams = new Streams()
+  readonly #allowance = new Allowance(performance.now())
+  #fresh: Fresh[] = []
+  /** Requests with data of this read that has not been told of. */
+  #gathering: Http2Request[] = []
+  /** The stream whose DATA is being read; null where it is dropped. */
+  #receiving: Http2Request | null = null
+  #receivingBytes = 0
   #closeListeners: (() => void)[] = []
+  /** Nothing more is read. */
+  #isOver = false
   #isClosed = false
+  /** The highest stream of a request, and the highest that is answered. */
+  #lastStream = 0
+  #lastAnswered = 0
+  /**
+   * - told: a GOAWAY says that there will be another one; what is on its way is still answered
+   * - final: that other one says what is answered
+   */
+  #ending: 'no' | 'told' | 'final' = 'no'
+  #endingSinceMs = 0
+  /** What has been received since the client was told. */
+  #credit = 0
+  #window = CONNECTION_WINDOW_BYTES
+  #settingsMs = performance.now()
+  #isAcknowledged = false
   /** Since when it has had no request; Infinity where it has one. */
   #idleSinceMs = performance.now()
-  /** Since when it is closing; Infinity where it is not. */
-  #closingSinceMs = Number.POSITIVE_INFINITY
   #hadRequest = false
-  // For the control bytes of a second.
-  #checkedMs = performance.now()
-  #read = 0
-  #written = 0
-  /** What may have come since: heads and bodies of requests. */
-  #explained = 0
-  /** Requests that may still be given up. */
-  #resets = RESET_BURST
-  #resetsAtMs = performance.now()
 
-  /** @param socket of a client that speaks HTTP/2; what was read of it has been put back */
+  /** @param socket of a client that speaks HTTP/2; paused, and what was read of it has been put back */
   constructor(socket: Socket, terms: Http2Terms, { remoteAddress, subject }: Client) {
     this.#terms = terms
     this.socket = socket
+    this.#sender = new Http2Sender(socket)
     this.remoteAddress = remoteAddress
     this.subject = subject
     this.encrypted = (socket as Partial<TLSSocket>).encrypted === true
     this.#authorities = this.encrypted ? new Authorities(socket as TLSSocket) : null
     this.#peer = terms.engine.peerOf(this)
-    const session = performServerHandshake(socket, terms.options)
-    this.#session = session
-    session.on('error', ignore)
-    session.on('stream', (stream, _headers, _flags, raw) => this.#onStream(stream, raw))
-    session.on('close', () => this.#onClosed())
-    socket.once('close', () => this.#onClosed())
-    // Half a connection is none: whoever has ended its side can't even take an answer that is larger than its windows.
-    socket.once('end', () => this.destroy())
+    const isRead = readInto(socket, this.#reading())
+    const early = isRead && socket.readableLength > 0 ? (socket.read() as Buffer | null) : null
+    if (!isRead) socket.on('data', this.#onData)
+    socket.on('drain', () => this.#contain(this.#onDrain))
+    socket.on('end', () => this.#contain(this.#onEnd))
+    socket.on('error', ignore)
+    socket.on('close', () => this.#contain(this.#onClosed))
+    this.#sender.control((to) => {
+      to.settings(ownSettings(terms.section))
+      to.window(0, CONNECTION_WINDOW_GROWTH)
+    })
+    if (early !== null) this.#arrived(early)
     if (socket.destroyed) this.#onClosed()
     else socket.resume()
   }
 
   /** Requests under way. */
   get streams(): number {
-    return this.#requests.length
+    return this.#streams.count
   }
 
   /** Something is sent that the time-outs of an upstream apply to, or those of another protocol. */
   get limitsTime(): boolean {
-    for (const request of this.#requests) {
+    for (const request of this.#streams.all) {
       if (request.isOther || (!request.answer.written && request.owner?.limitsTime === true)) return true
     }
     return false
@@ -109,13 +149,13 @@ export class Http2Connection implements Arrival {
 
   /** Requests that speak another protocol now. */
   get others(): Http2Request[] {
-    return this.#requests.filter(({ isOther }) => isOther)
+    return this.#streams.all.filter(({ isOther }) => isOther)
   }
 
   /** Bytes that nobody reads: of bodies, and of answers. */
   get heldBytes(): number {
     let held = 0
-    for (const { stream } of this.#requests) held += stream.readableLength + pendingBytes(stream)
+    for (const { heldBytes, answer } of this.#streams.all) held += heldBytes + answer.waiting
     return held
   }
 
@@ -125,143 +165,404 @@ export class Http2Connection implements Arrival {
   }
 
   /**
-   * No more requests: GOAWAY says which were taken. It closes behind the last one (RFC 9113 section 6.8).
+   * No more requests (RFC 9113 section 6.8). A first GOAWAY tells the client to ask no more, a second one, a round trip later, which requests
+   * are answered. The connection closes behind the last one.
    */
   endSoon(): void {
-    if (this.#session.closed || this.#session.destroyed) return
-    this.#closingSinceMs = performance.now()
-    this.#session.close()
+    if (this.#ending !== 'no' || this.#isOver) return
+    this.#ending = 'told'
+    this.#endingSinceMs = performance.now()
+    this.#sender.control((to) => {
+      to.goaway(ANY_STREAM)
+      to.ping(PING, false)
+    })
+  }
+
+  /** What comes from now on is not answered. */
+  #endForGood(): void {
+    if (this.#ending === 'final' || this.#isOver) return
+    this.#ending = 'final'
+    const last = this.#lastAnswered
+    this.#sender.control((to) => to.goaway(last))
+    if (this.#streams.count === 0) this.#end()
   }
 
   /** @param code the reason, or 0 */
-  destroy(code: number = constants.NGHTTP2_NO_ERROR): void {
-    this.#end(code)
+  destroy(code: number = CODE.none): void {
+    if (code !== CODE.none) this.#fail(code)
     this.socket.destroy()
   }
 
   /** Tells the client why, and closes. */
-  #end(code: number): void {
-    // Without an error node:http2 ignores the code.
-    if (code === constants.NGHTTP2_NO_ERROR) this.#session.destroy()
-    else this.#session.destroy(new Error(`HTTP/2 error ${code}`), code)
+  #fail(code: number): void {
+    if (this.#isOver) return
+    const last = this.#lastAnswered
+    this.#leaveAll()
+    this.#sender.control((to) => to.goaway(last, code))
+    this.#end()
+    // A flood is not read to its end.
+    if (code === CODE.calm) this.socket.pause()
   }
 
-  /** Looks for what takes too long or costs too much. @param nowMs of a monotonic clock */
+  /** Sends what waits, and ends our side. */
+  #end(): void {
+    this.#isOver = true
+    this.#sender.finish(() => endGently(this.socket))
+  }
+
+  /** Looks for what takes too long. @param nowMs of a monotonic clock */
   check(nowMs: number): void {
-    if (this.#isFlooding(nowMs)) {
-      this.#end(constants.NGHTTP2_ENHANCE_YOUR_CALM)
+    if (this.#isOver) return
+    for (const request of [...this.#streams.all]) {
+      request.checkRest(nowMs)
+      this.#checkSending(request, nowMs)
+    }
+    if (!this.#isAcknowledged && nowMs - this.#settingsMs > SETTINGS_MS) {
+      this.#fail(CODE.settingsTimeout)
       return
     }
-    for (const request of [...this.#requests]) this.#checkSending(request, nowMs)
-    if (this.#requests.length > 0) return
+    if (this.#ending === 'told' && nowMs - this.#endingSinceMs > LAST_REQUESTS_MS) this.#endForGood()
     const { keepAliveMs, headersTimeoutMs } = this.#terms
     const idleMs = this.#hadRequest ? keepAliveMs : Math.min(keepAliveMs, headersTimeoutMs)
-    if (nowMs - this.#closingSinceMs > CLOSING_MS) this.destroy()
-    else if (nowMs - this.#idleSinceMs > idleMs) this.endSoon()
-  }
-
-  /** More comes than requests, their bodies and the updates of windows: frames that only cost (CVE-2019-9512 to 9518). */
-  #isFlooding(nowMs: number): boolean {
-    const { bytesRead, bytesWritten } = this.socket
-    let explained = this.#explained
-    this.#explained = 0
-    for (const request of this.#requests) explained += request.takeReceived() * BYTES_PER_BODY_BYTE
-    explained += (bytesWritten - this.#written) / BYTES_PER_UPDATE_BYTE
-    const unexplained = bytesRead - this.#read - explained
-    const seconds = Math.max((nowMs - this.#checkedMs) / 1000, 1)
-    this.#read = bytesRead
-    this.#written = bytesWritten
-    this.#checkedMs = nowMs
-    return unexplained > CONTROL_BYTES_PER_SECOND * seconds
+    if (nowMs - this.#idleSinceMs > idleMs) this.endSoon()
   }
 
   /** A client that takes nothing of an answer is left, as `SendTimeout` does with connections. */
   #checkSending(request: Http2Request, nowMs: number): void {
-    const pending = pendingBytes(request.stream)
-    const isExempt = request.isOther || (!request.answer.written && request.owner?.limitsTime === true)
-    if (pending === 0 || pending !== request.pending || isExempt) {
-      request.pending = pending
+    const { waiting, written } = request.answer
+    const isExempt = request.isOther || (!written && request.owner?.limitsTime === true)
+    if (waiting === 0 || waiting !== request.pending || isExempt) {
+      request.pending = waiting
       request.pendingSinceMs = nowMs
     } else if (nowMs - request.pendingSinceMs >= this.#terms.sendTimeoutMs) request.stalled()
   }
 
-  #onStream(stream: ServerHttp2Stream, raw: unknown): void {
+  // What comes.
+
+  /** How node:net reads: into memory that all connections share. */
+  #reading(): Reading {
+    return {
+      buffer: () => readBuffer(false),
+      callback: (count, buffer) => {
+        this.#arrived(lend(buffer as Buffer, count))
+        takeBack()
+        return true
+      },
+    }
+  }
+
+  readonly #onData = (bytes: Buffer): void => this.#arrived(bytes)
+
+  #arrived(bytes: Buffer): void {
     try {
-      const rawHeaders = raw as readonly string[]
-      const bytes = headBytes(rawHeaders)
-      this.#explained += 2 * bytes + REQUEST_BYTES
-      // Reset in the same turn: nobody waits for an answer, and no upstream learns of it.
-      if (stream.destroyed || stream.closed) {
-        stream.on('error', ignore)
-        this.#gaveUp()
+      if (this.#isOver) return
+      this.#reader.push(bytes)
+      this.#tell()
+      if (this.#isFlooding()) this.#fail(CODE.calm)
+    } catch (error) {
+      if (error instanceof Http2Fault) this.#fail(error.code)
+      else if (error instanceof CompressionError) this.#fail(CODE.compression)
+      else this.#broke(error)
+    }
+  }
+
+  /** Tells of what came together: a request that was reset at once is not asked. */
+  #tell(): void {
+    const gathering = this.#gathering
+    const fresh = this.#fresh
+    if (fresh.length > 0) {
+      this.#fresh = []
+      for (const one of fresh) if (!one.request.isClosed) this.#handle(one)
+    }
+    if (gathering.length > 0) {
+      this.#gathering = []
+      for (const request of gathering) request.deliver()
+    }
+  }
+
+  #handle({ request, failure }: Fresh): void {
+    const { engine } = this.#terms
+    if (failure === null) engine.handle(request)
+    else engine.refuse(request, failure)
+  }
+
+  #isFlooding(): boolean {
+    if (this.#sender.waitingControls > MAX_WAITING_CONTROLS) return true
+    const verdict = this.#allowance.judge(this.#reader.controlBytes, this.#sender.bytes, performance.now())
+    if (verdict === 'settled') this.#reader.controlBytes = 0
+    return verdict === 'over'
+  }
+
+  onHeaders(stream: number, endStream: boolean, block: Buffer): void {
+    this.#needOpen()
+    const { maxListBytes, maxFields } = this.#terms.section
+    // Always, since the table is that of the connection.
+    const fields = this.#decoder.decode(block, maxListBytes, maxFields)
+    const request = this.#streams.find(stream)
+    if (request !== null) this.#onTrailers(request, endStream, fields)
+    else if ((stream & 1) === 0) throw new Http2Fault(CODE.protocol, 'an even stream')
+    else if (stream <= this.#lastStream || this.#ending === 'final') {
+      // A stream that was reset, or one that GOAWAY says is not answered.
+      this.#reader.controlBytes += FRAME_HEAD_BYTES + block.length
+      this.#lastStream = Math.max(this.#lastStream, stream)
+    } else {
+      this.#lastStream = stream
+      this.#onRequest(stream, endStream, fields)
+    }
+  }
+
+  #onTrailers(request: Http2Request, endStream: boolean, fields: readonly string[] | null): void {
+    if (request.ended) request.fail(CODE.streamClosed)
+    else if (!endStream || fields === null || !isTrailerSection(fields) || request.isMisdeclared(true)) request.broke()
+    else request.onEnd(fields)
+  }
+
+  #onRequest(stream: number, endStream: boolean, fields: readonly string[] | null): void {
+    const { maxHeaderBytes } = this.#terms
+    const flaw = fields === null ? null : flawOfRequest(fields)
+    if (this.#streams.count >= MAX_STREAMS) this.#refuse(stream, CODE.refused)
+    else if (fields === null) this.#refuse(stream, CODE.calm)
+    else if (flaw === 'reset') this.#refuse(stream, CODE.protocol)
+    else {
+      const head = readHead(fields, !endStream, this.#peer.tls ? 'https' : 'http', flaw !== null)
+      const answer = new Http2Answer(this.#sender, stream, head.method === 'HEAD')
+      const isRefused = 'failure' in head
+      const known = isRefused ? { ...head, contentLength: Number.POSITIVE_INFINITY, webSocketKey: null } : head
+      if (endStream && known.contentLength > 0 && known.contentLength !== Number.POSITIVE_INFINITY) {
+        this.#refuse(stream, CODE.protocol)
         return
       }
-      this.#begin(stream, rawHeaders, bytes)
-    } catch (error) {
-      stream.on('error', ignore)
-      stream.destroy()
-      tellException(error)
+      // Each stream stands by itself: after a request that was refused the next one is as good as any.
+      const peer = { ...this.#peer, refused: false }
+      const request = new Http2Request(this, stream, known, peer, answer, endStream)
+      this.#streams.add(request)
+      this.#lastAnswered = stream
+      this.#idleSinceMs = Number.POSITIVE_INFINITY
+      this.#hadRequest = true
+      let failure: FailureCode | null = isRefused ? head.failure : null
+      if (headBytes(fields) > maxHeaderBytes) failure = 'head-too-large'
+      else if (failure === null && this.#authorities?.has(fieldValue(head.rawHeaders, 'host') ?? '') === false)
+        failure = 'misdirected'
+      this.#fresh.push({ request, failure })
     }
   }
 
-  #begin(stream: ServerHttp2Stream, raw: readonly string[], bytes: number): void {
-    const { engine, maxHeaderBytes } = this.#terms
-    const head = readHead(raw, !stream.endAfterHeaders, this.#peer.tls ? 'https' : 'http')
-    const isRefused = 'failure' in head
-    const answer = new Http2Answer(stream, head.method === 'HEAD')
-    const known = isRefused ? { ...head, webSocketKey: null } : head
-    // Each stream stands by itself: after a request that was refused the next one is as good as any.
-    const peer = { ...this.#peer, refused: false }
-    const request = new Http2Request(stream, known, peer, answer, stream.endAfterHeaders, this.#forget)
-    request.place = this.#requests.push(request) - 1
-    this.#idleSinceMs = Number.POSITIVE_INFINITY
-    this.#hadRequest = true
-    if (bytes > maxHeaderBytes) engine.refuse(request, 'head-too-large')
-    else if (isRefused) engine.refuse(request, head.failure)
-    else if (this.#authorities?.has(fieldValue(head.rawHeaders, 'host') ?? '') === false)
-      engine.refuse(request, 'misdirected')
-    else engine.handle(request)
+  /** A stream that no request begins on. */
+  #refuse(stream: number, code: number): void {
+    this.sendReset(stream, code)
+    this.#gaveUp()
   }
 
-  /**
-   * A request came to nothing that was reset by its client, or that its client has made us reset (CVE-2023-44487, CVE-2025-8671):
-   * each can cost an upstream a connection.
-   */
-  #gaveUp(): void {
-    const nowMs = performance.now()
-    const regained = ((nowMs - this.#resetsAtMs) / 1000) * RESETS_PER_SECOND
-    this.#resets = Math.min(this.#resets + regained, RESET_BURST) - 1
-    this.#resetsAtMs = nowMs
-    if (this.#resets < 0) this.#end(constants.NGHTTP2_ENHANCE_YOUR_CALM)
+  onDataHead(stream: number, length: number): void {
+    this.#needOpen()
+    if (length > this.#window) throw new Http2Fault(CODE.flowControl, 'more than the window of the connection')
+    this.#window -= length
+    this.#receivingBytes = length
+    let request = this.#streams.find(stream)
+    if (request === null) this.#needOld(stream, 'DATA')
+    else {
+      const code = request.onDataHead(length)
+      if (code !== null) {
+        request.fail(code)
+        request = null
+      }
+    }
+    this.#receiving = request
   }
 
-  readonly #forget = (request: Http2Request): void => {
+  onData(piece: Buffer): void {
+    const request = this.#receiving
+    if (request === null) return
+    request.onData(piece)
+    if (!request.isMisdeclared(false)) return
+    request.broke()
+    this.#receiving = null
+  }
+
+  onDataEnd(size: number, endStream: boolean): void {
+    const length = this.#receivingBytes
+    const request = this.#receiving
+    this.#receiving = null
+    this.#credit += length
+    if (this.#credit >= CONNECTION_WINDOW_BYTES / 2) {
+      const credit = this.#credit
+      this.#credit = 0
+      this.#window += credit
+      this.#sender.control((to) => to.window(0, credit))
+    }
+    const cost = length + FRAME_HEAD_BYTES - (request === null ? 0 : BYTES_PER_BODY_BYTE * size)
+    if (size > 0 && cost > 0) this.#reader.controlBytes += cost
+    if (request === null || request.isClosed) return
+    if (length > size) request.onPadding(length - size)
+    if (!endStream) return
+    if (request.isMisdeclared(true)) request.broke()
+    else request.onEnd(NO_FIELDS)
+  }
+
+  onReset(stream: number): void {
+    const request = this.#streams.find(stream)
+    if (request === null) this.#needOld(stream, 'RST_STREAM')
+    else request.onReset()
+  }
+
+  onStreamFault(stream: number, code: number): void {
+    const request = this.#streams.find(stream)
+    if (request !== null) request.fail(code)
+    else if (stream <= this.#lastStream) this.#gaveUp()
+    else this.#refuse(stream, code)
+  }
+
+  onSettings(values: readonly number[]): void {
+    this.#needOpen()
+    for (let i = 0; i < values.length; i += 2) {
+      const value = values[i + 1] as number
+      if (values[i] === SETTING.tableSize) this.#sender.encoder.setMaxTableBytes(value)
+      else if (values[i] === SETTING.initialWindow) this.#changeWindows(value)
+    }
+    this.#sender.control((to) => to.settingsAck())
+  }
+
+  /** Section 6.9.2. */
+  #changeWindows(size: number): void {
+    const change = size - this.#sender.initialWindow
+    this.#sender.initialWindow = size
+    for (const { answer } of this.#streams.all) {
+      answer.window += change
+      if (answer.window > MAX_WINDOW) throw new Http2Fault(CODE.flowControl, 'a window that is too large')
+      if (change > 0) this.#sender.ready(answer)
+    }
+  }
+
+  onSettingsAck(): void {
+    this.#isAcknowledged = true
+  }
+
+  onPing(data: Buffer, isAck: boolean): void {
+    if (isAck) {
+      if (this.#ending === 'told') this.#endForGood()
+      return
+    }
+    const copy = Buffer.from(data)
+    this.#sender.control((to) => to.ping(copy, true))
+  }
+
+  onGoaway(): void {
+    // The client asks nothing more, and closes when it has its answers.
+  }
+
+  onWindow(stream: number, increment: number): void {
+    if (stream === 0) {
+      if (!this.#sender.grow(increment)) throw new Http2Fault(CODE.flowControl, 'a window that is too large')
+      return
+    }
+    const request = this.#streams.find(stream)
+    if (request === null) {
+      this.#needOld(stream, 'WINDOW_UPDATE')
+      return
+    }
+    const { answer } = request
+    answer.window += increment
+    if (answer.window > MAX_WINDOW) request.fail(CODE.flowControl)
+    else this.#sender.ready(answer)
+  }
+
+  /** Nothing behind what has ended the connection is looked at. */
+  #needOpen(): void {
+    if (this.#isOver) throw new Http2Fault(CODE.none, 'over')
+  }
+
+  /** A frame came on a stream that is closed, or else on one that was never opened (section 5.1). */
+  #needOld(stream: number, what: string): void {
+    if (stream > this.#lastStream) throw new Http2Fault(CODE.protocol, `${what} on an idle stream`)
+  }
+
+  // What a request asks of its connection.
+
+  sendReset(stream: number, code: number): void {
+    this.#sender.control((to) => to.reset(stream, code))
+  }
+
+  sendWindow(stream: number, increment: number): void {
+    this.#sender.control((to) => to.window(stream, increment))
+  }
+
+  gather(request: Http2Request): void {
+    this.#gathering.push(request)
+  }
+
+  forget(request: Http2Request): void {
+    this.#streams.remove(request)
     if (request.isGivenUp) this.#gaveUp()
-    this.#explained += request.takeReceived() * BYTES_PER_BODY_BYTE
-    const last = this.#requests.pop() as Http2Request
-    if (last !== request) {
-      this.#requests[request.place] = last
-      last.place = request.place
-    }
-    if (this.#requests.length > 0) return
+    if (this.#streams.count > 0) return
     this.#idleSinceMs = performance.now()
-    if (this.#session.closed) this.#closingSinceMs = performance.now()
+    if (this.#ending === 'final' && !this.#isOver) this.#end()
+  }
+
+  #gaveUp(): void {
+    if (!this.#allowance.giveUp(performance.now())) this.#fail(CODE.calm)
+  }
+
+  /** The client has ended its side: nothing more can be asked, and no window grows. */
+  #onEnd(): void {
+    if (this.#isOver) {
+      this.destroy()
+      return
+    }
+    for (const request of [...this.#streams.all]) if (!request.ended || request.isOther) request.onReset()
+    if (this.#streams.count === 0) this.destroy()
+    else {
+      this.#endForGood()
+      this.#probe(0)
+    }
+  }
+
+  /** A client that has half-closed may have left: one that has is found by what it is sent. */
+  #probe(nth: number): void {
+    if (this.#isClosed) return
+    this.#sender.control((to) => to.ping(PING, false))
+    this.#sender.send()
+    const afterMs = PROBE_AFTER_MS[nth] ?? (PROBE_AFTER_MS.at(-1) as number)
+    setTimeout(() => this.#contain(() => this.#probe(nth + 1)), afterMs).unref()
+  }
+
+  #onDrain(): void {
+    this.#sender.send()
+  }
+
+  /** Nobody hears of its requests any more. */
+  #leaveAll(): void {
+    this.#isOver = true
+    for (const request of [...this.#streams.all]) request.onReset()
   }
 
   #onClosed(): void {
     if (this.#isClosed) return
     this.#isClosed = true
+    this.#leaveAll()
     this.#terms.onClosed(this)
     const listeners = this.#closeListeners
     this.#closeListeners = []
     for (const listener of listeners) listener()
+    // Node's object for TLS keeps the socket, and what listens to it, until the next full collection.
+    if (this.encrypted) this.socket.removeAllListeners()
+  }
+
+  /** Runs what is done with an event of the socket: what it throws breaks this connection, and no other. */
+  #contain(act: () => void): void {
+    try {
+      act.call(this)
+    } catch (error) {
+      this.#broke(error)
+    }
+  }
+
+  #broke(error: unknown): void {
+    this.socket.destroy()
+    tellException(error)
   }
 }
 
-/** Bytes of an answer that wait for the client. */
-function pendingBytes(stream: ServerHttp2Stream): number {
-  return stream.destroyed ? 0 : stream.bufferSize
-}
+const NO_FIELDS: readonly string[] = []
 
 function ignore(): void {
   // 'close' follows and handles it.

@@ -2,14 +2,14 @@
  * The connections of clients that speak HTTP/2: their limits, and drain. They come from the listener of HTTP/1.1 (prior knowledge), or
  * from one of TLS (ALPN `h2`).
  */
-import { constants } from 'node:http2'
 import type { Socket } from 'node:net'
+import { CODE } from '../../../wire/http2/protocol.ts'
 import { DEFAULT_SEND_TIMEOUT_MS, type ListenSettings } from '../listener.ts'
 import type { Client, RequestHandler } from '../request.ts'
 import { SendTimeout } from '../send-timeout.ts'
 import { endOther } from '../sockets.ts'
 import { Http2Connection, type Http2Terms } from './connection.ts'
-import { MAX_HELD_BYTES, sessionOptions } from './limits.ts'
+import { MAX_HELD_BYTES, sectionLimits } from './limits.ts'
 
 /** How often all connections are looked at. */
 const MAX_CHECK_MS = 1000
@@ -28,7 +28,7 @@ export class Http2Connections {
     const { sendTimeoutMs = DEFAULT_SEND_TIMEOUT_MS } = settings
     this.#terms = {
       ...{ engine, maxHeaderBytes, headersTimeoutMs, keepAliveMs, sendTimeoutMs },
-      options: sessionOptions(maxHeaderBytes, maxHeaderFields),
+      section: sectionLimits(maxHeaderBytes, maxHeaderFields),
       onClosed: (connection) => {
         this.#connections.delete(connection.socket)
         onClosed()
@@ -62,9 +62,9 @@ export class Http2Connections {
   get endings(): (() => void)[] {
     return [...this.#connections.values()].flatMap(({ others }) =>
       others.map(
-        ({ stream }) =>
+        ({ tunnel }) =>
           () =>
-            endOther(stream),
+            endOther(tunnel!),
       ),
     )
   }
@@ -92,7 +92,7 @@ export class Http2Connections {
     holders.sort((a, b) => b.bytes - a.bytes)
     for (const { connection, bytes } of holders) {
       if (held <= MAX_HELD_BYTES) return
-      connection.destroy(constants.NGHTTP2_ENHANCE_YOUR_CALM)
+      connection.destroy(CODE.calm)
       held -= bytes
     }
   }

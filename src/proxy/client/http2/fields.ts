@@ -4,12 +4,15 @@
 import { randomBytes } from 'node:crypto'
 import type { FailureCode } from '../../../rules/failures/failure.ts'
 import { kindOf } from '../../../rules/http/field-kinds.ts'
+import { dateNow } from '../date.ts'
 
 /** A request as it would have come in HTTP/1.1. */
 export interface RequestHead {
   readonly method: string
   readonly target: string
   readonly rawHeaders: readonly string[]
+  /** What Content-Length says; Infinity where there is none. */
+  readonly contentLength: number
   /** The key of a WebSocket that is asked for by CONNECT (RFC 8441), which its client does not send; null for other requests. */
   readonly webSocketKey: string | null
 }
@@ -22,22 +25,18 @@ export interface RefusedHead {
   readonly failure: FailureCode
 }
 
-/** Ends a line or a text, which nghttp2 has refused before, or blanks around a value: never part of what goes on in HTTP/1.1. */
-const BREAKS = /[\0\r\n]|^[ \t]|[ \t]$/
-
-const METHOD = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
-const TARGET = /^[\x21-\x7e\x80-\xff]+$/
-
 /**
  * Reads the header section of a request.
- * @param raw name, value, name, value; pseudo-header fields first
+ * @param raw name, value, name, value: one that has no flaw (`flawOfRequest`), or is refused for one
  * @param hasBody END_STREAM was not set
  * @param scheme of the connection
+ * @param isFlawed it is refused
  */
 export function readHead(
   raw: readonly string[],
   hasBody: boolean,
   scheme: 'http' | 'https',
+  isFlawed: boolean,
 ): RequestHead | RefusedHead {
   let method = ''
   let path: string | null = null
@@ -45,15 +44,13 @@ export function readHead(
   let protocol: string | null = null
   let said: string | null = null
   let host: string | null = null
-  let hasLength = false
+  let contentLength = Number.POSITIVE_INFINITY
   let cookieAt = -1
   // Host first, as in HTTP/1.1.
   const rawHeaders: string[] = ['Host', '']
-  let broken = false
   for (let i = 0; i < raw.length; i += 2) {
     const name = raw[i] as string
     const value = raw[i + 1] as string
-    broken ||= BREAKS.test(value)
     switch (name) {
       case ':method':
         method = value
@@ -76,7 +73,7 @@ export function readHead(
         else rawHeaders.push(name, value)
         continue
       case 'content-length':
-        hasLength = true
+        contentLength = Number(value)
         break
       case 'cookie':
         // RFC 9113 section 8.2.3: one field, split for compression.
@@ -97,15 +94,15 @@ export function readHead(
   if (method === 'CONNECT') return readConnect({ path, authority: named, protocol, rawHeaders })
   const target = path ?? ''
   const refused = (failure: FailureCode): RefusedHead => ({ method, target, rawHeaders, failure })
-  if (broken || !METHOD.test(method) || !TARGET.test(target)) return refused('bad-request')
+  if (isFlawed) return refused('bad-request')
   // RFC 9113 section 8.3.1: they must not name different places.
   if (authority !== null && host !== null && authority.toLowerCase() !== host.toLowerCase())
     return refused('bad-request')
-  if (hasBody && !hasLength) rawHeaders.push('Transfer-Encoding', 'chunked')
+  if (hasBody && contentLength === Number.POSITIVE_INFINITY) rawHeaders.push('Transfer-Encoding', 'chunked')
   // A proxy in front may have seen the other scheme: the engine knows whether it is believed.
   const isOther = said !== null && said !== scheme && target !== '*'
   const absolute = isOther ? `${said}://${named ?? ''}${target}` : target
-  return { method, target: absolute, rawHeaders, webSocketKey: null }
+  return { method, target: absolute, rawHeaders, contentLength, webSocketKey: null }
 }
 
 /** CONNECT with `:protocol` asks for a WebSocket (RFC 8441 section 5): in HTTP/1.1 that is GET with Upgrade. */
@@ -117,12 +114,12 @@ function readConnect(parts: {
 }): RequestHead | RefusedHead {
   const { path, authority, protocol, rawHeaders } = parts
   const isWebSocket = protocol !== null && protocol.toLowerCase() === 'websocket' && path !== null
-  if (!isWebSocket || !TARGET.test(path)) {
+  if (!isWebSocket) {
     return { method: 'CONNECT', target: path ?? authority ?? '', rawHeaders, failure: 'method-connect' }
   }
   const webSocketKey = randomBytes(16).toString('base64')
   rawHeaders.push('Sec-WebSocket-Key', webSocketKey)
-  return { method: 'GET', target: path, rawHeaders, webSocketKey }
+  return { method: 'GET', target: path, rawHeaders, contentLength: Number.POSITIVE_INFINITY, webSocketKey }
 }
 
 /** Bytes of a header section as `--max-header-size` counts them. */
@@ -136,28 +133,20 @@ export function headBytes(raw: readonly string[]): number {
 /**
  * The fields of a response: names in lower case, none that belongs to a connection (RFC 9113 section 8.2.2).
  * @param fields name, value, name, value
+ * @param dated Date is added where there is none (RFC 9110 section 6.6.1)
  * @returns them behind `:status`
  */
-export function responseHead(status: number, fields: readonly string[]): string[] {
+export function responseHead(status: number, fields: readonly string[], dated: boolean): string[] {
   const head: string[] = [':status', String(status)]
-  for (let i = 0; i < fields.length; i += 2) {
-    const name = (fields[i] as string).toLowerCase()
-    if (!isOfConnection(name)) head.push(name, fields[i + 1] as string)
-  }
-  return head
-}
-
-/** Fields as an object: names in lower case, several values of a name as an array. */
-export function fieldObject(fields: readonly string[]): Record<string, string | string[]> {
-  const object: Record<string, string | string[]> = {}
+  let hasDate = !dated
   for (let i = 0; i < fields.length; i += 2) {
     const name = (fields[i] as string).toLowerCase()
     if (isOfConnection(name)) continue
-    const before = object[name]
-    const value = fields[i + 1] as string
-    object[name] = before === undefined ? value : [before, value].flat()
+    if (name === 'date') hasDate = true
+    head.push(name, fields[i + 1] as string)
   }
-  return object
+  if (!hasDate) head.push('date', dateNow())
+  return head
 }
 
 function isOfConnection(name: string): boolean {

@@ -1,8 +1,7 @@
 /**
- * What one client connection of HTTP/2 may ask for and hold. node:http2 (nghttp2) keeps most of these bounds; `docs/reference/limits.md`
- * lists them all.
+ * What one client connection of HTTP/2 may ask for and hold. `docs/reference/limits.md` lists these bounds.
  */
-import type { ServerSessionOptions } from 'node:http2'
+import { FIRST_WINDOW, SETTING } from '../../../wire/http2/protocol.ts'
 
 /** Streams at the same time; more are refused with REFUSED_STREAM, which is safe to ask again. */
 export const MAX_STREAMS = 100
@@ -10,16 +9,12 @@ export const MAX_STREAMS = 100
 /** Of a request's body that is not read on, for each stream: the initial window. */
 export const WINDOW_BYTES = 64 * 1024
 
-/** Streams that a client may reset: this many at once, and this many more per second (CVE-2023-44487). */
+/** What may be on its way on a connection: what has come counts no longer, read or not, since it is bounded for each stream. */
+export const CONNECTION_WINDOW_BYTES = 1024 * 1024
+
+/** Streams that may come to nothing by their client's doing: this many at once, and this many more per second (CVE-2023-44487). */
 export const RESET_BURST = 1000
 export const RESETS_PER_SECOND = 33
-
-/** Frames that break a rule, and streams that are refused, until the connection is closed. */
-const MAX_INVALID_FRAMES = 100
-const MAX_REJECTED_STREAMS = 100
-
-/** Of header tables, frames on their way and streams, in MB. */
-const MAX_SESSION_MB = 8
 
 /** What HPACK counts for each field beside its bytes (RFC 7541 section 4.1). */
 const FIELD_OVERHEAD = 32
@@ -30,34 +25,36 @@ export const MAX_HELD_BYTES = 256 * 1024 * 1024
 /** What a connection may send per second that is neither a request nor its body, in bytes. */
 export const CONTROL_BYTES_PER_SECOND = 64 * 1024
 
-/** Options of node:http2 that its types lack. */
-interface MoreOptions {
-  readonly strictSingleValueFields: boolean
-  readonly strictFieldWhitespaceValidation: boolean
+/** Answers to PING and SETTINGS that wait for a client that does not read. */
+export const MAX_WAITING_CONTROLS = 1000
+
+/** How long a client may take to acknowledge our settings. */
+export const SETTINGS_MS = 60_000
+
+/** HPACK's table of requests (RFC 7541 section 4.2): the default. */
+export const TABLE_BYTES = 4096
+
+/** What a field section may have; up to that a request is answered with 431, and beyond its stream is reset. */
+export interface SectionLimits {
+  /** As SETTINGS_MAX_HEADER_LIST_SIZE counts. */
+  readonly maxListBytes: number
+  readonly maxFields: number
 }
 
-/**
- * The options of a client's session.
- * @param maxHeaderBytes of a request; up to twice that is read and answered with 431, what is larger is reset
- */
-export function sessionOptions(maxHeaderBytes: number, maxHeaderFields: number): ServerSessionOptions {
-  const options: ServerSessionOptions & MoreOptions = {
-    settings: {
-      enableConnectProtocol: true,
-      initialWindowSize: WINDOW_BYTES,
-      maxConcurrentStreams: MAX_STREAMS,
-      maxHeaderListSize: 2 * maxHeaderBytes + 2 * FIELD_OVERHEAD * maxHeaderFields,
-    },
-    maxHeaderListPairs: 2 * maxHeaderFields,
-    maxSessionInvalidFrames: MAX_INVALID_FRAMES,
-    maxSessionRejectedStreams: MAX_REJECTED_STREAMS,
-    maxSessionMemory: MAX_SESSION_MB,
-    streamResetBurst: RESET_BURST,
-    streamResetRate: RESETS_PER_SECOND,
-    // A second Content-Type is the sender's business; without this it throws.
-    strictSingleValueFields: false,
-    // nghttp2 would drop a field with blanks around its value without a word: such a request gets 400.
-    strictFieldWhitespaceValidation: false,
-  }
-  return options
+/** The bounds of a field section. @param maxHeaderBytes, maxHeaderFields beyond which a request gets 431 */
+export function sectionLimits(maxHeaderBytes: number, maxHeaderFields: number): SectionLimits {
+  return { maxListBytes: 2 * maxHeaderBytes + 2 * FIELD_OVERHEAD * maxHeaderFields, maxFields: 2 * maxHeaderFields }
 }
+
+/** Our settings: id, value, id, value. */
+export function ownSettings({ maxListBytes }: SectionLimits): readonly number[] {
+  return [
+    ...[SETTING.maxStreams, MAX_STREAMS],
+    ...[SETTING.initialWindow, WINDOW_BYTES],
+    ...[SETTING.maxFields, maxListBytes],
+    ...[SETTING.connectProtocol, 1],
+  ]
+}
+
+/** By how much the window of a connection grows at first. */
+export const CONNECTION_WINDOW_GROWTH = CONNECTION_WINDOW_BYTES - FIRST_WINDOW

@@ -1,16 +1,18 @@
 /**
- * A request on one stream of HTTP/2, as the engine sees it.
+ * A request on one stream of HTTP/2 (RFC 9113 section 8.1), as the engine sees it: the receiving half of the stream, and how it ends.
  */
 import { createHash } from 'node:crypto'
-import { constants, type ServerHttp2Stream } from 'node:http2'
 import { fieldValue } from '../../../rules/http/exchange.ts'
 import { SMALL_BYTES } from '../../../wire/chunks.ts'
-import { resetStream } from '../../../wire/http2/reset.ts'
-import { type Held, sendLater } from '../../../wire/turn.ts'
+import { tellException } from '../../../wire/exceptions.ts'
+import { HeldBytes } from '../../../wire/fields.ts'
+import { CODE } from '../../../wire/http2/protocol.ts'
 import type { BodyReader, ClientRequest, HandedOver, Peer, RequestOwner, SwitchingHead } from '../request.ts'
 import { whenEnding } from '../sockets.ts'
 import type { AnswerOwner, Http2Answer } from './answer.ts'
 import { type RequestHead, responseHead } from './fields.ts'
+import { WINDOW_BYTES } from './limits.ts'
+import { TunnelStream } from './tunnel-stream.ts'
 
 /** RFC 6455 section 1.3. */
 const ACCEPT_GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
@@ -18,15 +20,25 @@ const ACCEPT_GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
 /** How long a client may continue sending behind the answer before its stream is reset. */
 const LINGER_MS = 2000
 
-/** A stream, with the request that came on it; null once it is closed. */
-type Carrier = ServerHttp2Stream & { [REQUEST]?: Http2Request | null }
+/** The connection that a request has come on. */
+export interface RequestHost {
+  /** Sends RST_STREAM. */
+  sendReset(stream: number, code: number): void
+  /** Sends WINDOW_UPDATE. */
+  sendWindow(stream: number, increment: number): void
+  /** The stream is closed. */
+  forget(request: Http2Request): void
+  /** Has `deliver` called once all that has been read was looked at. */
+  gather(request: Http2Request): void
+}
 
-const REQUEST = Symbol('request')
+/** How the body is read. */
+type Reading = 'not-yet' | 'on' | 'paused' | 'dropped'
 
 /** One stream. */
-export class Http2Request implements AnswerOwner, ClientRequest, Held {
-  readonly #stream: ServerHttp2Stream
-  readonly #onClosed: (request: Http2Request) => void
+export class Http2Request implements AnswerOwner, ClientRequest {
+  readonly #host: RequestHost
+  readonly id: number
   readonly #webSocketKey: string | null
   readonly peer: Peer
   readonly method: string
@@ -35,75 +47,66 @@ export class Http2Request implements AnswerOwner, ClientRequest, Held {
   readonly rawHeaders: readonly string[]
   readonly answer: Http2Answer
   readonly upgrade: string | null
-  /** Node can hold bytes that it has said are written: their memory is never used again early. */
-  readonly exclusive = false
+  readonly exclusive = true
   readonly bodyTaken = false
   rawTrailers: readonly string[] = NO_FIELDS
   complete: boolean
   owner: RequestOwner | null = null
   #reader: BodyReader | null = null
-  /** Small pieces that wait for the end of the turn. */
-  #small: Buffer[] | null = null
-  #isReading = false
-  #handedOver = false
-  /** Its stream was reset before there was an answer, and not by us. */
+  #reading: Reading = 'not-yet'
+  /** What has come and was not read; null for nothing. */
+  #held: HeldBytes | null = null
+  #isGathering = false
+  #tunnel: TunnelStream | null = null
+  /** Its stream came to nothing, and that was not our doing. */
   isGivenUp = false
-  #isStalled = false
-  /** END_STREAM has come. */
-  #isEnded: boolean
-  /** Bytes of the body that were read, and those that were told of. */
-  #read = 0
-  #told = 0
+  /** END_STREAM has come, or the stream is closed. */
+  ended: boolean
+  /** END_STREAM has been sent. */
+  #sent = false
+  isClosed = false
+  /** Whoever reads knows that there is no more. */
+  #isEndTold = false
+  /** The body is malformed: the stream is reset behind the answer. */
+  #isBroken = false
+  /** What the client may still send. */
+  #window = WINDOW_BYTES
+  /** What has been read since it was last told. */
+  #credit = 0
+  /** What is still to come according to Content-Length; Infinity where there is none. */
+  #declared: number
+  /** Until when the rest of the body is dropped. */
+  #dropUntilMs = Number.POSITIVE_INFINITY
   /** Its place among those of its connection. */
   place = -1
   /** Bytes of its answer that its client had yet to take when that was last looked at, and since when. */
   pending = 0
   pendingSinceMs = 0
 
-  /**
-   * @param complete END_STREAM came with the head
-   * @param onClosed called once its stream is closed
-   */
-  constructor(
-    stream: ServerHttp2Stream,
-    head: RequestHead,
-    peer: Peer,
-    answer: Http2Answer,
-    complete: boolean,
-    onClosed: (request: Http2Request) => void,
-  ) {
-    this.#stream = stream
-    this.#onClosed = onClosed
+  /** @param complete END_STREAM came with the head */
+  constructor(host: RequestHost, id: number, head: RequestHead, peer: Peer, answer: Http2Answer, complete: boolean) {
+    this.#host = host
+    this.id = id
     this.#webSocketKey = head.webSocketKey
     this.method = head.method
     this.target = head.target
     this.rawHeaders = head.rawHeaders
+    this.#declared = head.webSocketKey === null ? head.contentLength : Number.POSITIVE_INFINITY
     this.peer = peer
     this.answer = answer
     this.upgrade = head.webSocketKey === null ? null : 'websocket'
-    this.#isEnded = complete
+    this.ended = complete
     // What a WebSocket sends is no body.
     this.complete = complete || head.webSocketKey !== null
     answer.request = this
-    // Node's table of streams can keep one until the next full collection: once it is closed it must not keep the request.
-    ;(stream as Carrier)[REQUEST] = this
-    // Each listener costs an event of its own in node:http2.
-    stream.on('error', ignore)
-    // It may not be closed for long: the reset waits for a client that reads nothing.
-    stream.on('aborted', onAborted)
-    stream.on('close', onClose)
-    if (complete) return
-    stream.on('end', onEnd)
-    stream.on('trailers', onTrailers as (this: ServerHttp2Stream) => void)
   }
 
   get gone(): boolean {
-    const { destroyed, aborted, closed } = this.#stream
-    return destroyed || aborted || (closed && !this.answer.written)
+    return this.isClosed && !this.answer.written
   }
 
   get paused(): boolean {
-    return this.#isReading && this.#stream.isPaused()
+    return this.#reading === 'paused'
   }
 
   get asksForTunnel(): boolean {
@@ -112,80 +115,71 @@ export class Http2Request implements AnswerOwner, ClientRequest, Held {
 
   /** It speaks another protocol now. */
   get isOther(): boolean {
-    return this.#handedOver
+    return this.#tunnel !== null
   }
 
-  get stream(): ServerHttp2Stream {
-    return this.#stream
+  /** That protocol's bytes. */
+  get tunnel(): TunnelStream | null {
+    return this.#tunnel
   }
 
-  /** Bytes of its body that have come since this was last asked, read or not. */
-  takeReceived(): number {
-    const all = this.#read + this.#stream.readableLength
-    const received = all - this.#told
-    this.#told = all
-    return received
+  /** Bytes that have come and were not read. */
+  get heldBytes(): number {
+    return this.#held?.length ?? 0
   }
 
   read(reader: BodyReader): void {
     this.#reader = reader
-    if (this.complete) {
-      reader.onBodyEnd()
-      return
-    }
-    this.#listen()
-  }
-
-  /** Reads what comes, if only to count it. */
-  #listen(): void {
-    if (this.#isReading) return
-    this.#isReading = true
-    this.#stream.on('data', (piece: Buffer) => this.#onData(piece))
-  }
-
-  /** Reads on, for nobody. */
-  #drop(): void {
-    this.#reader = null
-    this.#small = null
-    this.#listen()
-    this.#stream.resume()
+    this.#reading = 'on'
+    if (this.complete) reader.onBodyEnd()
+    else this.deliver()
   }
 
   pause(): void {
-    if (!this.complete) this.#stream.pause()
+    if (this.#reading === 'on' && !this.complete) this.#reading = 'paused'
   }
 
   resume(): void {
-    if (!this.complete) this.#stream.resume()
+    if (this.#reading !== 'paused') return
+    this.#reading = 'on'
+    this.deliver()
   }
 
   discard(limitMs: number): void {
-    const stream = this.#stream
-    if (this.#isEnded || stream.destroyed) return
-    this.#drop()
-    const timer = setTimeout(() => stream.close(constants.NGHTTP2_NO_ERROR), limitMs)
-    timer.unref()
-    stream.once('close', () => clearTimeout(timer))
+    if (this.ended || this.isClosed) return
+    this.#reader = null
+    this.#reading = 'dropped'
+    this.#dropUntilMs = Math.min(this.#dropUntilMs, performance.now() + limitMs)
+    this.deliver()
+  }
+
+  /** Resets the stream where the rest of a body that is dropped takes too long. @param nowMs of a monotonic clock */
+  checkRest(nowMs: number): void {
+    if (nowMs >= this.#dropUntilMs && !this.ended) this.#reset(CODE.none)
   }
 
   destroy(): void {
-    resetStream(this.#stream, this.answer.resetCode)
+    this.#reset(this.resetCode)
   }
 
+  /** Why the stream is reset where the answer is broken off. */
+  resetCode: number = CODE.internal
+
   askForHttp1(): void {
-    this.answer.resetCode = constants.NGHTTP2_HTTP_1_1_REQUIRED
+    this.resetCode = CODE.http11
   }
 
   handOver({ status, fields }: SwitchingHead): HandedOver {
-    const stream = this.#stream
     this.owner = null
-    this.#handedOver = true
-    // As a socket, so that the other side learns that data is missing (RFC 8441 section 5).
-    const reset = (): void => resetStream(stream, constants.NGHTTP2_CONNECT_ERROR)
-    Object.assign(stream, { resetAndDestroy: reset })
-    this.#listen()
-    if (status !== 101 || !this.#isAccepted(fields)) reset()
-    else stream.respond(responseHead(200, withoutAccept(fields)))
+    const stream = new TunnelStream(this)
+    this.#tunnel = stream
+    this.#reading = 'on'
+    if (this.isClosed) stream.destroy()
+    else if (status !== 101 || !this.#isAccepted(fields)) this.#reset(CODE.connect)
+    else {
+      this.answer.openTunnel(responseHead(200, withoutAccept(fields), true))
+      this.deliver()
+    }
     return { stream, early: [], exclusive: false, whenEnding: (listener) => whenEnding(stream, listener) }
   }
 
@@ -195,63 +189,166 @@ export class Http2Request implements AnswerOwner, ClientRequest, Held {
     return fieldValue(fields, 'sec-websocket-accept') === expected
   }
 
+  // What comes on the stream.
+
+  /** @returns the code of the error that it is, or null */
+  onDataHead(length: number): number | null {
+    if (this.ended) return CODE.streamClosed
+    if (length > this.#window) return CODE.flowControl
+    this.#window -= length
+    return null
+  }
+
+  /** @param piece it may be a window of memory that is filled again */
+  onData(piece: Buffer): void {
+    this.#declared -= piece.length
+    if (this.#reading === 'dropped' || this.#isBroken) {
+      this.#took(piece.length)
+      return
+    }
+    if (this.#reading === 'on' && this.#held === null && (piece.length >= SMALL_BYTES || this.#tunnel !== null)) {
+      this.#took(piece.length)
+      this.#give(piece)
+      return
+    }
+    this.#held ??= new HeldBytes()
+    this.#held.add(piece, 0, piece.length)
+    if (this.#isGathering || this.#reading !== 'on') return
+    this.#isGathering = true
+    this.#host.gather(this)
+  }
+
+  /** @param padding that came beside the data: it is read, whatever becomes of that */
+  onPadding(padding: number): void {
+    this.#took(padding)
+  }
+
+  /** The length that was told is exceeded, or not reached at the end. */
+  isMisdeclared(ends: boolean): boolean {
+    return this.#declared < 0 || (ends && this.#declared > 0 && this.#declared !== Number.POSITIVE_INFINITY)
+  }
+
+  /** @param trailers name, value, name, value */
+  onEnd(trailers: readonly string[]): void {
+    this.ended = true
+    if (trailers.length > 0) this.rawTrailers = trailers
+    this.#dropUntilMs = Number.POSITIVE_INFINITY
+    this.deliver()
+    if (this.#sent) this.#close(true)
+  }
+
+  /** The client has reset the stream, or its connection is gone. */
+  onReset(): void {
+    this.#close(false)
+  }
+
+  /** Tells whoever reads what has been gathered, and the end. */
+  deliver(): void {
+    this.#isGathering = false
+    if (this.#reading === 'not-yet' || this.#reading === 'paused') return
+    const held = this.#held
+    if (held !== null) {
+      this.#held = null
+      this.#took(held.length)
+      if (this.#reading === 'on') this.#give(held.bytes)
+    }
+    if (!this.ended || this.#isEndTold || this.#held !== null || this.paused) return
+    this.#isEndTold = true
+    if (this.#tunnel !== null) this.#tunnel.onEnd()
+    else if (!this.complete) {
+      this.complete = true
+      this.#contain(() => this.#reader?.onBodyEnd())
+    }
+  }
+
+  #give(piece: Buffer): void {
+    if (this.#tunnel !== null) {
+      if (!this.#tunnel.onData(piece)) this.#reading = 'paused'
+    } else this.#contain(() => this.#reader?.onBody(piece))
+  }
+
+  /** What the reader throws breaks this stream, and no other. */
+  #contain(act: () => void): void {
+    try {
+      act()
+    } catch (error) {
+      this.destroy()
+      tellException(error)
+    }
+  }
+
+  /** Bytes were read: the client may send as many more, which it is told once they are worth a frame. */
+  #took(bytes: number): void {
+    this.#credit += bytes
+    if (this.#credit < WINDOW_BYTES / 2 || this.ended || this.isClosed) return
+    this.#host.sendWindow(this.id, this.#credit)
+    this.#window += this.#credit
+    this.#credit = 0
+  }
+
+  /** The body is malformed: the client learns so by its answer, where there is none yet, and by the reset of its stream. */
+  broke(): void {
+    if (this.#isBroken) return
+    this.#isBroken = true
+    this.isGivenUp = true
+    this.resetCode = CODE.protocol
+    this.#held = null
+    const { owner, answer } = this
+    if (!answer.over && owner !== null) owner.onMalformed()
+    else if (!answer.over || this.#sent) this.#reset(CODE.protocol)
+  }
+
   answered(): void {
     // The rest of the body is of no use (RFC 9113 section 8.1); curl 7 loses an answer with which its stream is reset.
-    if (!this.#isEnded) this.discard(LINGER_MS)
+    if (!this.ended) this.discard(LINGER_MS)
+  }
+
+  /** END_STREAM has been sent. */
+  sent(): void {
+    this.#sent = true
+    this.#tunnel?.onSent()
+    if (this.#isBroken) this.#reset(CODE.protocol)
+    else if (this.ended) this.#close(true)
   }
 
   /** The client accepts nothing of what it is sent. */
   stalled(): void {
-    this.#isStalled = true
-    resetStream(this.#stream, constants.NGHTTP2_ENHANCE_YOUR_CALM)
-    // Its reset may never leave.
-    this.left()
+    this.#host.sendReset(this.id, CODE.calm)
+    this.#close(false, true)
   }
 
-  #onData(piece: Buffer): void {
-    this.#read += piece.length
-    if (this.#reader === null) return
-    if (piece.length >= SMALL_BYTES) {
-      this.sendNow()
-      this.#reader.onBody(piece)
-    } else if (this.#small === null) {
-      this.#small = [piece]
-      sendLater(this)
-    } else this.#small.push(piece)
+  /** Resets the stream: a peer that breaks the rules is to blame, or something here. */
+  fail(code: number): void {
+    this.isGivenUp = true
+    this.#reset(code)
   }
 
-  /** Reports small pieces that came in one turn together. */
-  sendNow(): void {
-    const small = this.#small
-    if (small === null) return
-    this.#small = null
-    this.#reader?.onBody(small.length === 1 ? (small[0] as Buffer) : Buffer.concat(small))
+  #reset(code: number): void {
+    if (this.isClosed) return
+    this.#host.sendReset(this.id, code)
+    this.#close(false)
   }
 
-  /** @internal */
-  ended(): void {
-    // A stream that was reset ends as well, but not its body.
-    if (this.gone || this.#stream.closed) return
-    this.#isEnded = true
-    if (this.complete) return
-    this.sendNow()
-    this.complete = true
-    this.#reader?.onBodyEnd()
+  /** @param whole both sides have ended it @param isStalled the client accepts nothing */
+  #close(whole: boolean, isStalled = false): void {
+    if (this.isClosed) return
+    this.isClosed = true
+    this.#leave(isStalled)
+    this.ended = true
+    this.answer.drop()
+    this.#host.forget(this)
+    // What has come before an end is still read.
+    if (whole && this.#tunnel !== null) return
+    this.#isEndTold = true
+    this.#held = null
+    this.#tunnel?.onClosed()
   }
 
-  /** @internal */
-  closed(): void {
-    this.left()
-    this.#onClosed(this)
-  }
-
-  /** @internal */
-  left(): void {
+  #leave(isStalled: boolean): void {
     const { owner } = this
     this.owner = null
-    this.#small = null
-    this.isGivenUp ||= !this.answer.over && !this.#handedOver
-    if (!this.answer.written && !this.#handedOver) owner?.onGone(this.#isStalled)
+    this.isGivenUp ||= !this.answer.over && this.#tunnel === null
+    if (!this.answer.written && this.#tunnel === null) owner?.onGone(isStalled)
   }
 }
 
@@ -265,26 +362,3 @@ function withoutAccept(fields: readonly string[]): readonly string[] {
 }
 
 const NO_FIELDS: readonly string[] = []
-
-function onAborted(this: Carrier): void {
-  this[REQUEST]?.left()
-}
-
-function onClose(this: Carrier): void {
-  const request = this[REQUEST]
-  this[REQUEST] = null
-  request?.closed()
-}
-
-function onEnd(this: Carrier): void {
-  this[REQUEST]?.ended()
-}
-
-function onTrailers(this: Carrier, _fields: unknown, _flags: unknown, raw: readonly string[] = NO_FIELDS): void {
-  const request = this[REQUEST]
-  if (request) request.rawTrailers = raw
-}
-
-function ignore(): void {
-  // 'close' follows and handles it.
-}

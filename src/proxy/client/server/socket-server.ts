@@ -4,7 +4,6 @@
  */
 import { createServer, type Server, type Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
-import { flawOfHttp2 } from '../../../state/http2-support.ts'
 import type { Descriptors } from '../descriptors.ts'
 import { type ConnectionTerms, Http1Connection } from '../http1/connection.ts'
 import { Http2Connections } from '../http2/connections.ts'
@@ -23,7 +22,7 @@ import { SendTimeout } from '../send-timeout.ts'
 import { addressOf, endOther } from '../sockets.ts'
 import { Handshakes } from '../tls/handshakes.ts'
 
-/** A server over sockets: all of its protocols are banyan's own code, but for HTTP/2's frames and TLS. */
+/** A server over sockets: all of its protocols are banyan's own code, but for TLS. */
 export class SocketServer implements PublicServer {
   readonly #servers: Server[] = []
   readonly #settings: ListenSettings
@@ -183,4 +182,4 @@ export class SocketServer implements PublicServer {
 }
 
 /** What is offered by ALPN (RFC 7301), by preference. */
-const PROTOCOLS = flawOfHttp2() === null ? ['h2', 'http/1.1'] : ['http/1.1']
+const PROTOCOLS = ['h2', 'http/1.1']
