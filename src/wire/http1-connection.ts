@@ -17,6 +17,7 @@ import { isWriteFailure, whenRead } from './failed-writes.ts'
 import { MalformedMessage } from './fields.ts'
 import { ResponseReader } from './http1.ts'
 import { isBulk, keep, lend, readBuffer, takeBack } from './read-memory.ts'
+import { mayReadOn } from './read-turns.ts'
 import type { ResponseHead } from './response-head.ts'
 import { type Held, sendLater } from './turn.ts'
 
@@ -345,11 +346,14 @@ export class Connection implements Held, ServerConnection, Watched {
   #onRead(count: number, buffer: Buffer): boolean {
     const bytes = lend(buffer, count)
     this.#bulk = isBulk(count)
-    let more = true
-    if (this.#detached) more = this.#socket.push(keep(bytes))
-    else this.#onBytes(bytes)
+    if (this.#detached) {
+      const more = this.#socket.push(keep(bytes))
+      takeBack()
+      return more
+    }
+    this.#onBytes(bytes)
     takeBack()
-    return more
+    return (!this.#bulk && this.#pool.settings.tls === null) || mayReadOn(this.#socket, count)
   }
 
   #onBytes(bytes: Buffer): void {

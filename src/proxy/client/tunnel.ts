@@ -8,6 +8,7 @@ import { fieldValue } from '../../rules/http/exchange.ts'
 import { responseFields, withoutLength } from '../../rules/http/headers.ts'
 import { coarseNowMs, unwatch, type Watched, watch } from '../../wire/deadlines.ts'
 import { onceWritten } from '../../wire/read-memory.ts'
+import { mayReadOn } from '../../wire/read-turns.ts'
 import type { ResponseHead } from '../../wire/response-head.ts'
 import type { Answer } from './answer.ts'
 import { Frames, GOING_AWAY } from './frames.ts'
@@ -134,12 +135,16 @@ export class Tunnel implements Watched {
 
   /** @param failure if `from` is closed without an end */
   #join(from: Duplex, to: Duplex, failure: FailureCode, pass: (bytes: Buffer) => boolean): void {
+    let isHeldBack = false
+    const source = { isPaused: () => isHeldBack, resume: () => from.resume() }
     from.on('data', (bytes: Buffer) => {
       this.#touch()
-      if (!pass(bytes)) from.pause()
+      isHeldBack = !pass(bytes)
+      if (isHeldBack || !mayReadOn(source, bytes.length)) from.pause()
     })
     to.on('drain', () => {
       this.#touch()
+      isHeldBack = false
       from.resume()
     })
     from.on('end', () => to.end())

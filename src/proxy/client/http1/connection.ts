@@ -8,6 +8,7 @@ import { fieldValue, fieldValues } from '../../../rules/http/exchange.ts'
 import { coarseNowMs, TICK_MS, unwatch, type Watched, watch } from '../../../wire/deadlines.ts'
 import { tellException } from '../../../wire/exceptions.ts'
 import { isBulk, keep, lend, readBuffer, takeBack } from '../../../wire/read-memory.ts'
+import { mayReadOn } from '../../../wire/read-turns.ts'
 import type { RefusedRequest, RequestHead } from '../../../wire/requests.ts'
 import { sendAll } from '../../../wire/turn.ts'
 import { type Reading, readInto } from '../reading.ts'
@@ -306,11 +307,14 @@ export class Http1Connection implements Arrival, AnswerHost, InputHost, RequestH
   #onRead(count: number, buffer: Buffer): boolean {
     const bytes = lend(buffer, count)
     this.#bulk = isBulk(count)
-    let more = true
-    if (this.#phase === 'other') more = this.#socket.push(keep(bytes))
-    else this.#arrived(bytes)
+    if (this.#phase === 'other') {
+      const more = this.#socket.push(keep(bytes))
+      takeBack()
+      return more
+    }
+    this.#arrived(bytes)
     takeBack()
-    return more
+    return (!this.#bulk && !this.encrypted) || mayReadOn(this.#socket, count)
   }
 
   readonly #onData = (bytes: Buffer): void => this.#arrived(bytes)
