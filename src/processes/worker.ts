@@ -319,7 +319,7 @@ class Worker {
     }
     if (move.base !== etag) return `a worker has revision ${etag} in force, and not ${move.base}`
     if (move.kind === 'same') return table
-    if (move.kind === 'routes') return await inTurns(withRoutesSteps(table, move.splices))
+    if (move.kind === 'routes') return await inTurns(withRoutesSteps(table, move.splices, move.upstreams))
     return withNumbersIn(table, move.changes)
   }
 

@@ -17,7 +17,7 @@ import type { Fleet } from '../state/upstreams/fleet.ts'
  * Version of the messages and of the reports of data planes. A worker with another version than the primary's does not start:
  * on SIGHUP the code on disk may be newer than the primary's.
  */
-export const PROTOCOL = 9
+export const PROTOCOL = 10
 
 /** Pieces of a packed document. */
 export type DocumentPart = Pick<PackedDocument, 'upstreams' | 'routes'>

@@ -92,6 +92,7 @@ export interface ReadExcerpt {
   readonly text: string
   readonly facts: TextFacts
   readonly routes: readonly RouteDocument[]
+  readonly document: PackedDocument
 }
 
 /**
@@ -111,7 +112,7 @@ export async function excerptApart(
     if (!edited.ok || !edited.checked.ok) return null
     const { document, warnings, more, numbers, places } = edited.checked
     const routes = document.routes.flatMap((piece) => JSON.parse(piece) as RouteDocument[])
-    return { text: edited.text, facts: { warnings, more, numbers, places }, routes }
+    return { text: edited.text, facts: { warnings, more, numbers, places }, routes, document }
   } catch (error) {
     if (error instanceof TooMuch) return null
     throw error

@@ -3,6 +3,7 @@
  */
 import type { RouteSplice } from '../../rules/language/compile.ts'
 import type { NumberChange } from '../../rules/language/numbers.ts'
+import type { UpstreamDocument } from '../../rules/table/schema.ts'
 import type { TlsMaterial } from '../../state/tls/material.ts'
 import type { PackedDocument } from './apart-jobs.ts'
 
@@ -24,7 +25,13 @@ export interface RevisionText {
 export type TableMove =
   | { readonly kind: 'same'; readonly base: string }
   | { readonly kind: 'numbers'; readonly base: string; readonly changes: readonly NumberChange[] }
-  | { readonly kind: 'routes'; readonly base: string; readonly splices: readonly RouteSplice[] }
+  | {
+      readonly kind: 'routes'
+      readonly base: string
+      readonly splices: readonly RouteSplice[]
+      /** Upstreams with other servers. */
+      readonly upstreams?: Readonly<Record<string, UpstreamDocument>>
+    }
   | {
       readonly kind: 'document'
       readonly document: PackedDocument

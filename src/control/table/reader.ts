@@ -1,6 +1,6 @@
 /**
  * From the text in force to the next one: where only numbers differ, percents and weights, the table is known without a parse, and
- * where a few routes do, with a parse of these; everything else is parsed on a thread of its own.
+ * where a few routes or servers do, with a parse of these; everything else is parsed on a thread of its own.
  */
 import type { TableEdit } from '../../rules/language/edit.ts'
 import {
@@ -20,6 +20,7 @@ import { editApart, type ReadApart, readApart, SMALL } from './apart.ts'
 import type { TableMove } from './followers.ts'
 import type { ReadText } from './read-text.ts'
 import { editRoutes, readRoutes } from './route-edits.ts'
+import { editServers, readServers } from './server-edits.ts'
 
 /** Why an edit is not possible. */
 export interface Impossible {
@@ -60,7 +61,12 @@ export class TableReader {
   /** @throws {Error} on a bug in banyan */
   async edit(before: Revision, edit: TableEdit): Promise<ReadText | Impossible> {
     const facts = this.#factsOf(before.text)
-    const few = facts === null ? null : await editRoutes(before, facts, edit, this.#name)
+    const few =
+      facts === null
+        ? null
+        : edit.kind === 'servers'
+          ? await editServers(before, facts, edit, this.#name)
+          : await editRoutes(before, facts, edit, this.#name)
     if (few !== null) return few
     const edited = await editApart(before.text, edit, this.#name, before.table)
     return edited.ok ? readText(edited.text, edited.read) : edited
@@ -73,6 +79,7 @@ export class TableReader {
     return (
       readNumbers(before, facts, text) ??
       (await readRoutes(before, facts, text, this.#name)) ??
+      (await readServers(before, facts, text, this.#name)) ??
       (await this.parse(text, before.table))
     )
   }
@@ -156,7 +163,7 @@ function movedOn(
   if (move.kind === 'document') return { ...move, changes: [...move.changes, ...changes] }
   const moved = new Map(changes.map(({ owner }) => [table.routes[owner]?.id, table.routes[owner]?.document]))
   const splices = move.splices.map((one) => ({ ...one, come: one.come.map((said) => moved.get(said.id) ?? said) }))
-  return { kind: 'routes', base, splices }
+  return { ...move, base, splices }
 }
 
 function readText(text: string, read: ReadApart): ReadText {

@@ -4,19 +4,28 @@
  */
 import { isMatchedAlike, type RouteSplice, withRoutesSteps } from '../../rules/language/compile.ts'
 import type { TableEdit } from '../../rules/language/edit.ts'
-import { type Excerpt, excerptBetween, excerptOf, factsWith, withExcerpt } from '../../rules/language/excerpt.ts'
-import type { TextFacts } from '../../rules/language/text.ts'
-import { mayClashSteps } from '../../rules/routing/overlap.ts'
+import {
+  type Excerpt,
+  excerptBetween,
+  excerptOf,
+  factsWith,
+  gathered,
+  inOrder,
+  isOfOthers,
+  withExcerpt,
+} from '../../rules/language/excerpt.ts'
+import type { Problem, TextFacts } from '../../rules/language/text.ts'
+import { clashSteps, hiddenSteps, type PlacedRoute } from '../../rules/routing/overlap.ts'
 import type { Route, Table } from '../../rules/table/table.ts'
+import { MAX_PROBLEMS } from '../../rules/values/problem.ts'
 import { replaced } from '../../rules/values/replaced.ts'
-import type { Steps } from '../../rules/values/steps.ts'
 import type { Revision } from '../../state/live-table.ts'
 import { inTurns } from '../turns.ts'
-import { excerptApart } from './apart.ts'
+import { excerptApart, placeApart } from './apart.ts'
 import type { ReadText } from './read-text.ts'
 
 /** An excerpt with more of the text than this is not worth it. */
-const MAX_SHARE = 1 / 4
+export const MAX_SHARE = 1 / 4
 
 /** A text with what is known of it, and how its routes are got at. */
 interface Known {
@@ -29,10 +38,9 @@ interface Known {
 export async function editRoutes(
   before: Revision,
   facts: TextFacts,
-  edit: TableEdit,
+  edit: Exclude<TableEdit, { kind: 'servers' }>,
   fileName: string,
 ): Promise<ReadText | null> {
-  if (edit.kind === 'servers') return null
   let known: Known = { text: before.text, facts, splices: [] }
   for (const { at, route } of edit.kind === 'routes' ? edit.routes : [edit]) {
     const excerpt = excerptAround(known, at, route === null)
@@ -42,7 +50,7 @@ export async function editRoutes(
     if (next === null) return null
     known = next
   }
-  return await readKnown(before, known)
+  return await readKnown(before, facts, known, fileName)
 }
 
 /** What another text says; null where only the whole text tells it. @throws {Error} on a bug in banyan */
@@ -57,7 +65,7 @@ export async function readRoutes(
   const known = { text: before.text, facts, splices: [] }
   const next = await withEdited(known, found.before, fileName, { text: found.after, edit: null })
   if (next?.text !== text || !endsAlike(known, found.before, next)) return null
-  return await readKnown(before, next)
+  return await readKnown(before, facts, next, fileName)
 }
 
 /** Whether the last route of an excerpt, which has not been changed, is still one of its own: it may have become part of another. */
@@ -94,21 +102,48 @@ async function withEdited(
   return known && { text: edited, facts: known, splices: [...splices, { at, gone: end - at, come: read.routes }] }
 }
 
-async function readKnown(before: Revision, { text, facts, splices }: Known): Promise<ReadText | null> {
-  const table = await inTurns(withRoutesSteps(before.table, splices))
-  if (await inTurns(mayDifferSteps(before.table, table))) return null
-  return { ok: true, text, table, facts, move: { kind: 'routes', base: before.etag, splices } }
+async function readKnown(
+  { table: old, etag: base }: Revision,
+  earlier: TextFacts,
+  { text, facts, splices }: Known,
+  fileName: string,
+): Promise<ReadText | null> {
+  const table = await inTurns(withRoutesSteps(old, splices))
+  if (table.places.size < table.routes.length || old.routes.some(keysVisitors) !== table.routes.some(keysVisitors))
+    return null
+  const moved = replaced(old.routes, table.routes).come.filter((route) => {
+    return !isMatchedAlike(old.routes[old.places.get(route.id) ?? -1], route)
+  })
+  const clash = await inTurns(clashSteps(moved, table.routes))
+  if (clash === 'tied') return null
+  const isHidden = clash === 'hidden' || earlier.warnings.some(isOfOthers)
+  const warnings = isHidden ? await withHidden(text, facts, table, fileName) : facts.warnings
+  if (warnings === null) return null
+  return { ok: true, text, table, facts: { ...facts, warnings }, move: { kind: 'routes', base, splices } }
 }
 
-/** Whether there may be something to say about the table as a whole. */
-function* mayDifferSteps(before: Table, after: Table): Steps<boolean> {
-  if (after.places.size < after.routes.length) return true
-  if (before.routes.some(keysVisitors) !== after.routes.some(keysVisitors)) return true
-  const moved = replaced(before.routes, after.routes).come.filter((route) => {
-    const known = before.routes[before.places.get(route.id) ?? -1]
-    return !isMatchedAlike(known, route)
-  })
-  return yield* mayClashSteps(moved, after.routes)
+/** The warnings with those about routes that never match; null where the whole text has to tell them. */
+async function withHidden(
+  text: string,
+  { warnings, places }: TextFacts,
+  { routes }: Table,
+  fileName: string,
+): Promise<readonly Problem[] | null> {
+  const findings = await inTurns(hiddenSteps(routes.map((route, at) => ({ ...claimingOf(route), at }))))
+  if (findings.length === 0) return warnings
+  if (findings.length + warnings.length > MAX_PROBLEMS) return null
+  const { text: few, inWhole } = gathered(
+    text,
+    places,
+    findings.map(({ path }) => path[1] as number),
+  )
+  const here = findings.map((finding, nth) => ({ ...finding, path: ['routes', nth, 'match'] }))
+  return inOrder([...warnings, ...(await placeApart(here, few, fileName)).map(inWhole)])
+}
+
+/** A route with what it is compared by: a list of copies of thousands of whole routes takes longer than to compare them. */
+function claimingOf({ id, priority, takesAmbiguousPaths, claims }: Route): Omit<PlacedRoute, 'at'> {
+  return { id, priority, takesAmbiguousPaths, claims }
 }
 
 function keysVisitors(route: Route): boolean {

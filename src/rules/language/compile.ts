@@ -143,8 +143,16 @@ export interface RouteSplice {
   readonly come: readonly RouteDocument[]
 }
 
-/** The table with other routes, as `compileTable` makes it of its document; it takes over all that stays. @param splices each of what the ones before have made */
-export function* withRoutesSteps(table: Table, splices: readonly RouteSplice[]): Steps<Table> {
+/**
+ * The table with other routes, as `compileTable` makes it of its document; it takes over all that stays.
+ * @param splices each of what the ones before have made
+ * @param others upstreams that it has by these names, and that are others now
+ */
+export function* withRoutesSteps(
+  table: Table,
+  splices: readonly RouteSplice[],
+  others: Readonly<Record<string, UpstreamDocument>> = {},
+): Steps<Table> {
   const routes = table.routes.map(({ document }) => document)
   for (const { at, gone, come } of splices) routes.splice(at, gone, ...come)
   yield
@@ -153,7 +161,12 @@ export function* withRoutesSteps(table: Table, splices: readonly RouteSplice[]):
     {
       version: 1,
       default: name === NO_UPSTREAM ? { status: defaultStatus } : name,
-      upstreams: Object.fromEntries([...table.upstreams].map(([upstream, { document }]) => [upstream, document])),
+      upstreams: Object.fromEntries(
+        [...table.upstreams].map(([upstream, { document }]) => [
+          upstream,
+          Object.hasOwn(others, upstream) ? (others[upstream] as UpstreamDocument) : document,
+        ]),
+      ),
       routes,
       visitor: visitor.document,
     },

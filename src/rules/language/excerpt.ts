@@ -1,6 +1,6 @@
 /**
  * Excerpts of the text of a table: some of its routes with all that stands before and behind the list, so that a few routes are
- * edited, parsed and checked without the others. What depends on other routes is for whoever knows them.
+ * edited, parsed and checked without the others, or what stands before them. What depends on other routes is for whoever knows them.
  */
 import { MAX_PROBLEMS, type Problem } from '../values/problem.ts'
 import { type NumberPlaces, WIDTH } from './numbers.ts'
@@ -88,7 +88,7 @@ interface Moved {
 }
 
 /**
- * What is known of a text in which an excerpt has become another one.
+ * What is known of a text in which an excerpt has become another one, but for warnings that name other routes.
  * @param text before, with its facts
  * @param checked what is known of the new excerpt
  * @returns null where that does not tell all
@@ -144,14 +144,14 @@ function numbersWith(
   return Int32Array.from(after)
 }
 
-/** Warnings of routes come of themselves and of what stands around the list; null where some come of other routes. */
+/** Warnings of routes come of themselves and of what stands around the list; those that come of other routes are left out. */
 function warningsWith(
   text: string,
   { warnings: before, more, places }: TextFacts,
   checked: TextFacts & { readonly text: string },
   { first, end, grown, into }: Moved,
 ): readonly Problem[] | null {
-  if (more + checked.more > 0 || [...before, ...checked.warnings].some(isOfOthers)) return null
+  if (more + checked.more > 0) return null
   if (before.length + checked.warnings.length === 0) return before
   const [head, from, to] = [places[0] as number, places[first] as number, places[end] as number]
   const above = linesIn(text, 0, from)
@@ -160,19 +160,117 @@ function warningsWith(
   const down = ({ line }: Problem): number => (line > above + lines ? line + moreLines : line)
   const kept = before.flatMap((warning) => {
     const at = routeOf(warning)
-    if (at !== null && at >= first && at < end) return []
+    if (isOfOthers(warning) || (at !== null && at >= first && at < end)) return []
     return ofRoute({ ...warning, line: down(warning) }, at === null || at < first ? 0 : grown)
   })
   const ownLines = into === 0 ? 0 : linesIn(text, head, from)
   const own = checked.warnings
-    .filter((warning) => routeOf(warning) !== null)
+    .filter((warning) => routeOf(warning) !== null && !isOfOthers(warning))
     .map((warning) => ofRoute({ ...warning, line: warning.line + ownLines }, first))
-  const warnings = [...kept, ...own].sort((a, b) => a.line - b.line || a.column - b.column)
-  return warnings.length > MAX_PROBLEMS ? null : warnings
+  return inOrder([...kept, ...own])
+}
+
+/** A text whose part before the routes has become another one, and what is known of it. */
+export interface TextWithHead {
+  readonly text: string
+  readonly facts: TextFacts
+}
+
+/**
+ * What is known of a text in which servers of upstreams have changed, before the routes.
+ * @param checked what is known of the excerpt with the first route, after the change
+ * @returns null where more has changed, or that does not tell all
+ */
+export function withHead(
+  text: string,
+  facts: TextFacts,
+  checked: TextFacts & { readonly text: string },
+): TextWithHead | null {
+  const [from = 0, to = 0] = facts.places
+  const [start, end, ...more] = checked.places
+  if (start === undefined || end === undefined || more.length > 0) return null
+  if (checked.text.slice(start) !== text.slice(from, to) + text.slice(facts.places.at(-1))) return null
+  const head = checked.text.slice(0, start)
+  const moved = start - from
+  const numbers: number[] = []
+  for (let at = 0; at < checked.numbers.length; at += WIDTH) {
+    const number = checked.numbers.subarray(at, at + WIDTH)
+    if ((number[2] as number) >= 0) continue
+    // Upstreams that stand behind the routes.
+    if ((number[0] as number) >= start) return null
+    numbers.push(...number)
+  }
+  for (let at = 0; at < facts.numbers.length; at += WIDTH) {
+    const [first, last, owner, part] = facts.numbers.subarray(at, at + WIDTH) as unknown as [
+      number,
+      number,
+      number,
+      number,
+    ]
+    if (owner >= 0) numbers.push(first + moved, last + moved, owner, part)
+  }
+  const warnings = warningsWithHead(text, facts, checked, head)
+  if (warnings === null) return null
+  const places = facts.places.map((place) => place + moved)
+  return {
+    text: head + text.slice(from),
+    facts: { warnings, more: 0, numbers: Int32Array.from(numbers), places },
+  }
+}
+
+/** Warnings of upstreams come of these alone; null where others stand among them. */
+function warningsWithHead(text: string, facts: TextFacts, checked: TextFacts, head: string): readonly Problem[] | null {
+  if (facts.more + checked.more > 0) return null
+  const [lines, linesNow] = [linesIn(text, 0, facts.places[0] as number), linesIn(head, 0, head.length)]
+  const moreLines = linesNow - lines
+  const own = checked.warnings.filter(isOfUpstream)
+  const kept = facts.warnings.filter((warning) => !isOfUpstream(warning))
+  if (own.some(({ line }) => line > linesNow) || kept.some(({ line }) => line <= lines)) return null
+  const all = [...own, ...kept.map((warning) => ({ ...warning, line: warning.line + moreLines }))]
+  return all.length > MAX_PROBLEMS ? null : all
+}
+
+function isOfUpstream({ pointer }: Problem): boolean {
+  return pointer.startsWith('/upstreams/')
+}
+
+/** Routes of a text by themselves, so that findings in them are placed without a parse of the others. */
+export interface Gathered {
+  readonly text: string
+  /** The place of the problem in the whole text, with the route where it is there. */
+  inWhole(problem: Problem): Problem
+}
+
+/** @param routes in the order of the text */
+export function gathered(text: string, places: RoutePlaces, routes: readonly number[]): Gathered {
+  const head = text.slice(0, places[0])
+  const pieces = routes.map((at) => text.slice(places[at], places[at + 1]))
+  // The first lines of each, here and there.
+  const lines: { readonly here: number; readonly there: number }[] = []
+  let [here, there, from] = [linesIn(head, 0, head.length), 0, 0]
+  for (const [nth, at] of routes.entries()) {
+    const start = places[at] as number
+    there += linesIn(text, from, start)
+    from = start
+    lines.push({ here, there })
+    here += linesIn(pieces[nth] as string, 0, Number.POSITIVE_INFINITY)
+  }
+  const inWhole = (problem: Problem): Problem => {
+    const nth = routeOf(problem) ?? 0
+    const { here: own, there: whole } = lines[nth] ?? { here: 0, there: 0 }
+    return { ...ofRoute(problem, (routes[nth] ?? 0) - nth), line: problem.line - own + whole }
+  }
+  return { text: head + pieces.join('') + text.slice(places.at(-1)), inWhole }
+}
+
+/** Warnings in the order of their text; null for more than are listed. */
+export function inOrder(warnings: readonly Problem[]): readonly Problem[] | null {
+  if (warnings.length > MAX_PROBLEMS) return null
+  return [...warnings].sort((a, b) => a.line - b.line || a.column - b.column)
 }
 
 /** Whether it names other routes. */
-function isOfOthers({ message }: Problem): boolean {
+export function isOfOthers({ message }: Problem): boolean {
   return message.startsWith('can never match')
 }
 

@@ -8,7 +8,7 @@ import { canBothMatch, coversPath, type PathPattern } from '../patterns/path.ts'
 import { canBothPass, implies, sayTest, type ValueTest } from '../patterns/value-test.ts'
 import type { Route, RouteClaim } from '../table/table.ts'
 import type { Finding } from '../values/problem.ts'
-import type { Steps } from '../values/steps.ts'
+import { allOf, type Steps } from '../values/steps.ts'
 
 /** What a route matches, with its index in the file. */
 export interface PlacedRoute extends Claiming {
@@ -140,22 +140,38 @@ function claimText(claim: RouteClaim): string {
 
 /** Returns a warning at each route all of whose requests go to routes of a higher priority. */
 export function hiddenFindings(routes: readonly PlacedRoute[]): Finding[] {
+  return allOf(hiddenSteps(routes))
+}
+
+/** As `hiddenFindings`, a route at a time. */
+export function* hiddenSteps(routes: readonly PlacedRoute[]): Steps<Finding[]> {
   if (routes.every(({ priority }) => priority === routes[0]?.priority)) return []
   const byStart = new Map<string, Rival[]>()
-  for (const rival of rivalsOf(routes)) push(byStart, startOf(rival.claim.path), rival)
-  return routes.flatMap((placed) => {
-    const above = placed.claims.map((claim) => aboveOf({ placed, claim, tests: testsOf(claim) }, byStart))
-    const names = new Set(above.map((rival) => (rival === null ? null : rival.placed)))
-    if (names.has(null)) return []
-    const said = [...(names as Set<PlacedRoute>)].map(({ id, at }) => `${JSON.stringify(id)} (routes.${at})`)
-    const [verb, all] = said.length === 1 ? ['has', ''] : ['have', 'together ']
-    return {
-      path: ['routes', placed.at, 'match'],
-      message: `can never match: ${said.join(', ')} ${verb} a higher priority, and ${all}${said.length === 1 ? 'matches' : 'match'} all of its requests`,
-      severity: 'warning' as const,
-      at: 'key' as const,
-    }
-  })
+  for (const placed of routes) {
+    for (const rival of rivalsOf([placed])) push(byStart, startOf(rival.claim.path), rival)
+    yield
+  }
+  const findings: Finding[] = []
+  for (const placed of routes) {
+    const finding = hiddenFinding(placed, byStart)
+    if (finding !== null) findings.push(finding)
+    yield
+  }
+  return findings
+}
+
+function hiddenFinding(placed: PlacedRoute, byStart: ReadonlyMap<string, Rival[]>): Finding | null {
+  const above = placed.claims.map((claim) => aboveOf({ placed, claim, tests: testsOf(claim) }, byStart))
+  const names = new Set(above.map((rival) => (rival === null ? null : rival.placed)))
+  if (names.has(null)) return null
+  const said = [...(names as Set<PlacedRoute>)].map(({ id, at }) => `${JSON.stringify(id)} (routes.${at})`)
+  const [verb, all] = said.length === 1 ? ['has', ''] : ['have', 'together ']
+  return {
+    path: ['routes', placed.at, 'match'],
+    message: `can never match: ${said.join(', ')} ${verb} a higher priority, and ${all}${said.length === 1 ? 'matches' : 'match'} all of its requests`,
+    severity: 'warning',
+    at: 'key',
+  }
 }
 
 /** A claim of higher priority that has all requests of a claim, or null. */
@@ -184,29 +200,34 @@ function hides(a: Rival<Claiming>, b: Rival<Claiming>): boolean {
   return true
 }
 
-/**
- * Whether some of the routes of a table may overlap others, or hide them, or be hidden. True where that can only be told by
- * `overlapFindings` and `hiddenFindings` of the whole table.
- */
-export function* mayClashSteps(some: readonly Claiming[], all: readonly Claiming[]): Steps<boolean> {
+/** What some routes of a table have to do with others: requests that both match, or those of the other one, or nothing. */
+export type Clash = 'tied' | 'hidden' | null
+
+/** Whether some of the routes of a table may be tied with others, as `overlapFindings` would tell, or else hide them or be hidden. */
+export function* clashSteps(some: readonly Claiming[], all: readonly Claiming[]): Steps<Clash> {
+  let found: Clash = null
   for (const placed of some) {
     for (const other of all) {
       yield
-      if (other.id !== placed.id && clash(placed, other)) return true
+      if (other.id === placed.id) continue
+      const clash = clashOf(placed, other)
+      if (clash === 'tied') return clash
+      found ??= clash
     }
   }
-  return false
+  return found
 }
 
-function clash(one: Claiming, other: Claiming): boolean {
+function clashOf(one: Claiming, other: Claiming): Clash {
   const [low, high] = one.priority < other.priority ? [one, other] : [other, one]
-  return low.claims.some((claim) =>
+  const isTie = low.priority === high.priority
+  const clash = low.claims.some((claim) =>
     high.claims.some((above) => {
-      if (low.priority === high.priority)
-        return canBothMatch(claim.path, above.path) && isTied(rivalOf(low, claim), rivalOf(high, above))
+      if (isTie) return canBothMatch(claim.path, above.path) && isTied(rivalOf(low, claim), rivalOf(high, above))
       return coversPath(above.path, claim.path) && hides(rivalOf(high, above), rivalOf(low, claim))
     }),
   )
+  return !clash ? null : isTie ? 'tied' : 'hidden'
 }
 
 function rivalOf<Placed>(placed: Placed, claim: RouteClaim): Rival<Placed> {

@@ -78,14 +78,23 @@ const samples = fc
   })
 
 const changes = fc.record({
-  what: fc.constantFrom('add', 'remove', 'replace', 'noKey', 'several', 'text'),
+  what: fc.constantFrom('add', 'remove', 'replace', 'noKey', 'several', 'text', 'servers', 'serversText'),
+  servers: fc.constantFrom(
+    ['http://c'],
+    ['http://c', { url: 'https://d', weight: 3 }],
+    ['http://e', { id: 'd', url: 'http://e' }, 'http://f'],
+  ),
   at: fc.nat(FILLER + 5),
   route: routes,
 })
 
 type Change = typeof changes extends fc.Arbitrary<infer Value> ? Value : never
 
-function editOf({ what, at, route }: Change, { routes: known }: Extract<ReadTable, { ok: true }>['table']): TableEdit {
+function editOf(
+  { what, at, route, servers }: Change,
+  { routes: known }: Extract<ReadTable, { ok: true }>['table'],
+): TableEdit {
+  if (what.startsWith('servers')) return { kind: 'servers', upstream: at % 2 === 0 ? 'next' : 'new', servers }
   const place = at % known.length
   const { id, document } = known[place] as (typeof known)[number]
   const withNoKey = { ...document, percent: 100, noKey: 'from' }
@@ -109,7 +118,7 @@ function plain(table: unknown): string {
 }
 
 test('is what a parse of the whole text makes', async () => {
-  let [few, whole] = [0, 0]
+  let [few, whole, servers] = [0, 0, 0]
   await fc.assert(
     fc.asyncProperty(samples, changes, async ({ text }, change) => {
       const known = readTable(text, NAME)
@@ -120,7 +129,9 @@ test('is what a parse of the whole text makes', async () => {
       const reader = new TableReader(NAME, { text, facts })
       const edit = editOf(change, table)
       const wanted = editTable(text, (document) => withEdit(document, edit))
-      const read = await (change.what === 'text' ? reader.read(revision, wanted) : reader.edit(revision, edit))
+      const read = await (change.what === 'text' || change.what === 'serversText'
+        ? reader.read(revision, wanted)
+        : reader.edit(revision, edit))
       const parsed = readTable(wanted, NAME)
       if (!('ok' in read)) throw new Error(read.message)
       expect(read.ok).toBe(parsed.ok)
@@ -139,13 +150,14 @@ test('is what a parse of the whole text makes', async () => {
       if (read.move.kind === 'document') whole++
       if (read.move.kind !== 'routes') return
       few++
+      if (change.what.startsWith('servers')) servers++
       // What workers make of it.
       const sent = JSON.parse(JSON.stringify(read.move.splices)) as typeof read.move.splices
-      expect(plain(allOf(withRoutesSteps(table, sent)))).toBe(plain(parsed.table))
+      expect(plain(allOf(withRoutesSteps(table, sent, read.move.upstreams)))).toBe(plain(parsed.table))
     }),
     { numRuns: Number(process.env.BANYAN_ROUNDS ?? 40) },
   )
-  expect([few > 10, few > whole]).toEqual([true, true])
+  expect([few > 10, few > whole, servers > 0]).toEqual([true, true, true])
 })
 
 test('what was parsed for an earlier revision goes on with the numbers of a later one', async () => {
@@ -200,7 +212,9 @@ test('what was parsed for an earlier revision goes on with the numbers of a late
         if (move.kind !== 'document' && move.kind !== 'routes') throw new Error('was not parsed')
         // What workers make of it.
         const sent = allOf(
-          move.kind === 'routes' ? withRoutesSteps(then, move.splices) : tableSteps(move.document, then),
+          move.kind === 'routes'
+            ? withRoutesSteps(then, move.splices, move.upstreams)
+            : tableSteps(move.document, then),
         )
         const numbered = move.kind === 'document' && move.changes.length > 0
         expect(plain(numbered ? tableWithNumbers(sent, move.changes, true) : sent)).toBe(plain(parsed.table))
@@ -237,14 +251,17 @@ const strokes = fc.record({
   ),
 })
 
+const typing = fc.array(strokes, { minLength: 1, maxLength: 3 })
+
 test('a text with a few strokes in it says what a parse of it says', async () => {
   await fc.assert(
-    fc.asyncProperty(samples, fc.array(strokes, { minLength: 1, maxLength: 3 }), async ({ text }, typed) => {
+    fc.asyncProperty(samples, typing, fc.boolean(), async ({ text }, typed, isInHead) => {
       const known = readTable(text, NAME)
       if (!known.ok) return
       const { table, ...facts } = known
       // Close to each other, as somebody types.
-      let [edited, from] = [text, Math.floor((typed[0]?.at ?? 0) * text.length)]
+      const span = isInHead ? text.indexOf('filler-0') : text.length
+      let [edited, from] = [text, Math.floor((typed[0]?.at ?? 0) * span)]
       for (const { at, length, put } of typed) {
         from = Math.min(edited.length, from + Math.floor(at * 40))
         edited = edited.slice(0, from) + put + edited.slice(from + length)
@@ -259,6 +276,35 @@ test('a text with a few strokes in it says what a parse of it says', async () =>
     }),
     { numRuns: Number(process.env.BANYAN_ROUNDS ?? 40) },
   )
+})
+
+test('routes that hide others, and that go or change beside hidden ones, are read alone all the same', async () => {
+  const lines = Array.from({ length: 100 }, (_, at) => `  - { id: r${at}, match: { path: /p${at}/:x }, to: new }\n`)
+  const start = `version: 1\nupstreams: { main: { servers: [http://a] }, new: { servers: [http://b] } }\ndefault: main\n`
+  let text = `${start}routes:\n${lines.join('')}`
+  const told: (readonly string[])[] = []
+  for (const [from, to] of [
+    ['path: /p7/:x }', 'path: "/p80/*" }, priority: 5'],
+    ['  - { id: r3, match: { path: /p3/:x }, to: new }\n', '# one less\n'],
+    ['path: /p50/:x }', 'path: /p50/:x }, sticky: [cookie:a, cookie:b]'],
+    ['path: /p60/:x }', 'paths: [/p80/x/y, /p90/*] }, priority: 1'],
+    ['path: "/p80/*" }, priority: 5', 'path: /p7 }'],
+  ] as const) {
+    const known = readTable(text, NAME)
+    if (!known.ok) throw new Error(JSON.stringify(known.problems))
+    const { table, ...facts } = known
+    const after = text.replace(from, to)
+    const read = await new TableReader(NAME, { text, facts }).read(new LiveTable(table, text, 0).current, after)
+    const parsed = readTable(after, NAME)
+    if (!read.ok || !parsed.ok) throw new Error('is refused')
+    expect(read.move.kind).toBe('routes')
+    expect(read.facts.warnings).toEqual(parsed.warnings)
+    told.push(parsed.warnings.map(({ line, message }) => `${line} ${message.split(':')[0]} ${/r\d+/.exec(message)}`))
+    text = after
+  }
+  const one = (line: number, by: string): string => `${line} can never match ${by}`
+  const alone = [one(85, 'r7')]
+  expect(told).toEqual([alone, alone, alone, [one(85, 'r7'), one(95, 'r60')], [one(95, 'r60')]])
 })
 
 test('a route that somebody has changed in the text is read alone, one that may meet others is not', async () => {
