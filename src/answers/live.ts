@@ -48,13 +48,24 @@ export interface LiveRamp {
   readonly why: string | null
 }
 
+/** Rows in the place of some others. */
+export interface LiveSplice {
+  /** The place of the first of them. */
+  readonly at: number
+  /** How many there were. */
+  readonly gone: number
+  readonly come: readonly LiveRow[]
+}
+
 /** One line. */
 export interface LiveLine {
   readonly at: string
   readonly revision: number
   readonly default: string
-  /** The routes, at first and after each revision. */
+  /** The routes, at first and where many have changed. */
   readonly table?: readonly LiveRow[]
+  /** Which of them have become others since the line before, the last one first; figures of those that have come are in the line. */
+  readonly changed?: readonly LiveSplice[]
   readonly unclaimed: LiveFigures
   /** What has changed since the line before. */
   readonly routes: Readonly<Record<string, LiveFigures>>

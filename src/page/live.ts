@@ -1,7 +1,7 @@
 /**
  * What moves: the routes and their figures, as the stream of the API tells them.
  */
-import type { LiveFigures, LiveLine, LiveRow, LiveSide } from '../answers/live.ts'
+import type { LiveFigures, LiveLine, LiveRow, LiveSide, LiveSplice } from '../answers/live.ts'
 import { ApiError, readLines } from './api.ts'
 import { onUnseen, whenSeen } from './seen.ts'
 
@@ -31,7 +31,7 @@ export class Live {
   connection: Connection = 'connecting'
   problem = ''
   revision = 0
-  /** Another one with each table that comes: a proxy that was started again may have another table as the same revision. */
+  /** Another one with each revision, and each table that comes: a proxy that was started again may have another as the same revision. */
   edition = 0
   default = ''
   rows: readonly LiveRow[] = []
@@ -103,12 +103,12 @@ export class Live {
     }
   }
 
-  #take({ at, revision, default: fallback, table, unclaimed, routes }: LiveLine): void {
+  #take({ at, revision, default: fallback, table, changed, unclaimed, routes }: LiveLine): void {
     if (table !== undefined) {
       this.rows = table
-      this.edition++
       this.figures.clear()
-    }
+    } else if (changed !== undefined) this.#splice(changed)
+    if (table !== undefined || revision !== this.revision) this.edition++
     for (const [id, figures] of Object.entries(routes)) this.figures.set(id, figures)
     this.revision = revision
     this.default = fallback
@@ -116,6 +116,13 @@ export class Live {
     this.#aheadMs = Date.parse(at) - Date.now()
     this.#remember(Date.parse(at))
     this.#set('live', '')
+  }
+
+  #splice(changed: readonly LiveSplice[]): void {
+    const rows = [...this.rows]
+    for (const { at, gone, come } of changed)
+      for (const { id } of rows.splice(at, gone, ...come)) this.figures.delete(id)
+    this.rows = rows
   }
 
   #remember(atMs: number): void {

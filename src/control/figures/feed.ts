@@ -1,6 +1,6 @@
 /**
- * What moves, once a second and at each revision, for whoever watches: the routes at the first line and after each revision, and their
- * figures as they change. All watchers share one look at the figures.
+ * What moves, once a second and at each revision, for whoever watches: the routes at the first line, and then those that have changed,
+ * and their figures as they change. All watchers share one look at the figures.
  */
 
 import { Readable } from 'node:stream'
@@ -33,8 +33,8 @@ export const MAX_WATCHERS = 32
 
 /** A reader of the feed. */
 class Watcher extends Readable {
-  /** The revision that it has the routes of. */
-  revision = 0
+  /** The routes that it has; null before the first line. */
+  routes: readonly Route[] | null = null
   /** Whether it may still read. */
   readonly mayRead: () => boolean
   /** It has taken all that was pushed. */
@@ -144,31 +144,76 @@ export class Feed {
 
   *#lineFor(watcher: Watcher, revision: Revision, { unclaimed, routes: all }: Look): Steps<string> {
     const { number, table } = revision
-    const { has } = watcher
-    const isNew = watcher.revision !== number
-    watcher.revision = number
-    const routes: string[] = []
-    const head: string[] = []
-    const tell = (id: string, text: string): void => void routes.push(`${JSON.stringify(id)}:${text}`)
-    if (isNew) {
-      for (const route of table.routes) {
-        head.push(JSON.stringify(rowOf(route)))
-        tell(route.id, all.get(route.id) ?? IDLE)
-        yield
-      }
-    } else {
+    const { has, routes: had } = watcher
+    const changed = had === null ? null : yield* changedSteps(had, table.routes)
+    watcher.routes = table.routes
+    const routes = new Map<string, string>()
+    const tell = (id: string, text: string): void => void routes.set(id, `${JSON.stringify(id)}:${text}`)
+    const come = changed === null ? table.routes : changed.flatMap((one) => one.come)
+    for (const { id } of come) {
+      tell(id, all.get(id) ?? IDLE)
+      yield
+    }
+    if (changed !== null) {
       for (const [id, text] of all) {
         if (has.get(id) !== text) tell(id, text)
         yield
       }
-      for (const id of has.keys()) if (!all.has(id)) tell(id, IDLE)
+      for (const id of has.keys()) if (!all.has(id) && table.places.has(id)) tell(id, IDLE)
     }
     watcher.has = all
     const at = JSON.stringify(new Date(this.#parts.now()).toISOString())
-    const rows = isNew ? `"table":[${head.join(',')}],` : ''
+    const rows = changed === null ? `"table":[${yield* rowsSteps(table.routes)}],` : yield* spliceSteps(changed)
     const known = `"at":${at},"revision":${number},"default":${JSON.stringify(table.default)}`
-    return `{${known},${rows}"unclaimed":${unclaimed},"routes":{${routes.join(',')}}}\n`
+    return `{${known},${rows}"unclaimed":${unclaimed},"routes":{${[...routes.values()].join(',')}}}\n`
   }
+}
+
+/** Routes in the place of some others. */
+interface Change {
+  readonly at: number
+  readonly gone: number
+  readonly come: readonly Route[]
+}
+
+/** A table of which more than this has changed is sent as a whole. */
+const MAX_CHANGED = 1 / 4
+
+/** What has changed between two lists of routes, the last one first; null for much. */
+function* changedSteps(before: readonly Route[], after: readonly Route[]): Steps<readonly Change[] | null> {
+  const changes: Change[] = []
+  if (before.length === after.length) {
+    for (let at = after.length - 1; at >= 0; at--) {
+      const route = after[at] as Route
+      if (before[at] !== route) changes.push({ at, gone: 1, come: [route] })
+      if (at % 500 === 0) yield
+    }
+  } else {
+    const shorter = Math.min(before.length, after.length)
+    let head = 0
+    while (head < shorter && before[head] === after[head]) head++
+    let tail = 0
+    while (tail < shorter - head && before.at(-1 - tail) === after.at(-1 - tail)) tail++
+    changes.push({ at: head, gone: before.length - head - tail, come: after.slice(head, after.length - tail) })
+  }
+  const come = changes.reduce((sum, one) => sum + one.come.length, 0)
+  return come > after.length * MAX_CHANGED ? null : changes
+}
+
+function* rowsSteps(routes: readonly Route[]): Steps<string> {
+  const rows: string[] = []
+  for (const route of routes) {
+    rows.push(JSON.stringify(rowOf(route)))
+    yield
+  }
+  return rows.join(',')
+}
+
+function* spliceSteps(changes: readonly Change[]): Steps<string> {
+  const splices: string[] = []
+  for (const { at, gone, come } of changes)
+    splices.push(`{"at":${at},"gone":${gone},"come":[${yield* rowsSteps(come)}]}`)
+  return splices.length === 0 ? '' : `"changed":[${splices.join(',')}],`
 }
 
 /** A look at the figures, which all watchers share. */

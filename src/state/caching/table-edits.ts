@@ -47,12 +47,11 @@ export class TableEdits implements TableNote {
   apply(table: Table): void {
     const before = this.#table
     this.#table = table
-    this.#text = null
     const isAlike = isOnSameUpstreams(before, table)
     const { gone, come } = isAlike ? replaced(before.routes, table.routes) : { gone: before.routes, come: table.routes }
     const [was, is] = [summaryOf(before, gone, printOf), summaryOf(table, come, printOf)]
-    if (isAlike && this.#written !== null) writeAgain(this.#written, was, is)
-    else this.#written = null
+    if (!isAlike || this.#written === null) [this.#text, this.#written] = [null, null]
+    else if (writeAgain(this.#written, was, is)) this.#text = null
     this.#purgeSince(was, is)
   }
 
@@ -65,11 +64,18 @@ function written({ routes }: CachingSummary): Map<string, string> {
   return new Map(routes.map((route) => [route.id, writeRoute(route)]))
 }
 
-function writeAgain(known: Map<string, string>, was: CachingSummary, is: CachingSummary): void {
+/** @returns whether anything is written otherwise than it was */
+function writeAgain(known: Map<string, string>, was: CachingSummary, is: CachingSummary): boolean {
   const again = written(is)
+  let isOther = false
   // What stays keeps its place: what is sorted already is sorted again in no time.
-  for (const { id } of was.routes) if (!again.has(id)) known.delete(id)
-  for (const [id, text] of again) known.set(id, text)
+  for (const { id } of was.routes) if (!again.has(id)) isOther = known.delete(id) || isOther
+  for (const [id, text] of again) {
+    if (known.get(id) === text) continue
+    known.set(id, text)
+    isOther = true
+  }
+  return isOther
 }
 
 function isOnSameUpstreams({ upstreams: one }: Table, { upstreams: other }: Table): boolean {
