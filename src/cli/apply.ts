@@ -2,8 +2,8 @@
  * `banyan diff` and `banyan apply`: a table file against what is live, and put in its place.
  */
 import type { ChangeAnswer } from '../answers/revisions.ts'
-import { type KeptPercent, withLivePercents } from '../rules/language/live-percents.ts'
-import { readTable } from '../rules/language/text.ts'
+import { type KeptPercent, type KnownFile, withLivePercents, withoutPercents } from '../rules/language/live-percents.ts'
+import { checkText } from '../rules/language/text.ts'
 import { diffText } from '../rules/language/text-diff.ts'
 import { flowText } from '../rules/language/yaml-print.ts'
 import type { Plain } from '../rules/values/plain.ts'
@@ -42,7 +42,7 @@ export const apply: Command = {
   summary: 'make a table file live, if nobody has changed the table meanwhile',
   about: `${ABOUT_PERCENT}
 FILE - reads standard input. It is compare-and-set: if the table changes between reading and writing, nothing is written and the exit is
-5; --if-match ETAG names the revision that the file was made from. --dry-run shows the difference and how many of the recent requests would move.`,
+5, but for percents, which may move; --if-match ETAG names the revision that the file was made from. --dry-run shows the difference and how many of the recent requests would move.`,
   examples: [
     'banyan apply routes.yaml --reason "release 41"',
     'banyan apply routes.yaml --dry-run',
@@ -64,7 +64,8 @@ interface Compared {
 
 async function runDiff(given: Given, io: Io): Promise<ExitCode> {
   try {
-    const { live, wanted, kept } = await compared(given, given.client(io), io)
+    const client = given.client(io)
+    const { live, wanted, kept } = await withLive(fileOf(given, io), given, client)
     const told = diffText(live, wanted)
     if (given.has('json')) io.out(jsonText({ changed: told !== '', diff: told, kept }))
     else {
@@ -81,10 +82,27 @@ async function runDiff(given: Given, io: Io): Promise<ExitCode> {
 
 async function runApply(given: Given, io: Io): Promise<ExitCode> {
   const client = given.client(io)
-  const { etag, wanted, kept } = await compared(given, client, io)
+  const file = fileOf(given, io)
   const { headers, query } = editTerms(given)
-  const terms = { 'If-Match': etag, ...headers }
-  const { json } = await client.ask('PUT', `/routes.yaml${query}`, { text: wanted, headers: terms })
+  let compared = await withLive(file, given, client)
+  let answer: Answer | null = null
+  for (let attempt = 1; answer === null; attempt++) {
+    const { etag, wanted, live } = compared
+    try {
+      answer = await client.ask('PUT', `/routes.yaml${query}`, {
+        text: wanted,
+        headers: { 'If-Match': etag, ...headers },
+      })
+    } catch (error) {
+      const isOutdated = error instanceof CommandError && error.code === EXIT.outdated
+      if (!isOutdated || given.has('if-match') || attempt >= ATTEMPTS) throw error
+      compared = await withLive(file, given, client)
+      // A ramp goes on while a large table is read: that is nobody's edit of the table.
+      if (withoutPercents(compared.live) !== withoutPercents(live)) throw error
+    }
+  }
+  const { kept } = compared
+  const { json } = answer
   if (given.has('json')) {
     io.out(jsonText({ ...json, kept }))
     return EXIT.done
@@ -96,20 +114,34 @@ async function runApply(given: Given, io: Io): Promise<ExitCode> {
   return EXIT.done
 }
 
+/** How often a file is applied while percents move. */
+const ATTEMPTS = 5
+
+type Answer = Awaited<ReturnType<AdminClient['ask']>>
+
+/** A valid file. */
+interface File extends KnownFile {
+  readonly text: string
+}
+
 /** @throws {CommandError} if the file can't be read or is invalid */
-async function compared(given: Given, client: AdminClient, io: Io): Promise<Compared> {
+function fileOf(given: Given, io: Io): File {
   const file = given.args[0] as string
   const text = textOf(file, io)
   const name = file === '-' ? 'stdin' : file
-  const read = readTable(text, name)
+  const read = checkText(text, name)
   if (!read.ok) {
     report(read, text, io)
     throw new CommandError(EXIT.refused, `${name} is invalid`, { problems: read.problems })
   }
+  return { text, routes: read.document.routes ?? [], numbers: read.numbers }
+}
+
+async function withLive(file: File, given: Given, client: AdminClient): Promise<Compared> {
   const answer = await client.ask('GET', '/routes.yaml')
   const [live, etag] = [answer.text, String(answer.headers.etag ?? '')]
-  if (given.has('take-percent')) return { live, etag, wanted: text, kept: [] }
-  return { live, etag, ...withLivePercents(text, live) }
+  if (given.has('take-percent')) return { live, etag, wanted: file.text, kept: [] }
+  return { live, etag, ...withLivePercents(file.text, live, file) }
 }
 
 function sayKept(kept: readonly KeptPercent[], io: Io): void {

@@ -2,8 +2,10 @@
  * The history on the command line, against a running admin API: what changed and who did it, undoing one change of several,
  * restoring with a word, keeping; a file compared and applied.
  */
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { AdminClient } from '../../src/cli/admin-client.ts'
 import { tokenOf } from '../../src/control/access/tokens.ts'
+import { removeRoute } from '../../src/control/table/edits.ts'
 import { type AdminRig, adminRig, TABLE } from '../control/rig.ts'
 import { banyan, type Surroundings } from './rig.ts'
 
@@ -245,6 +247,42 @@ describe('diff and apply', () => {
     expect(late).toMatchObject({ code: 5, err: expect.stringContaining('the current revision is 2') })
     const invalid = await anna(['apply', 'new.yaml'], file(`${TABLE}\nx: 1\n`))
     expect([invalid.code, at.live.current.number]).toEqual([1, 2])
+  })
+})
+
+describe('apply, where the table changes between reading and writing', () => {
+  const changed = TABLE.replace('[GET, HEAD]', '[GET]')
+  const ask = AdminClient.prototype.ask
+  /** Somebody is faster. */
+  const overtaken = (edit: (nth: number) => Promise<unknown>, times = 1) => {
+    let left = times
+    const spy = vi.spyOn(AdminClient.prototype, 'ask').mockImplementation(async function (this: AdminClient, ...asked) {
+      if (asked[0] === 'PUT' && left-- > 0) await edit(left)
+      return await ask.apply(this, asked)
+    })
+    onTestFinished(() => spy.mockRestore())
+  }
+
+  test('a percent that moves is kept', async () => {
+    overtaken((percent) => bob(['set', 'gtin-lookup', String(percent)]), 2)
+    expect(await anna(['apply', 'new.yaml'], { files: { 'new.yaml': changed } })).toMatchObject({
+      code: 0,
+      err: 'gtin-lookup: percent stays 0 (the file says 5; --take-percent takes it)\n',
+    })
+    expect(await at.text()).toBe(changed.replace('percent: 5 ', 'percent: 0 '))
+  })
+
+  test("any other change is somebody else's, and is not overwritten", async () => {
+    overtaken(() => at.operations.commit(removeRoute('search'), { author: 'bob', reason: null, ifMatch: null }))
+    const { code } = await anna(['apply', 'new.yaml'], { files: { 'new.yaml': changed } })
+    expect([code, at.live.current.number]).toEqual([5, 2])
+  })
+
+  test('a revision that is named is the one', async () => {
+    const tag = at.live.current.etag.replaceAll('"', '')
+    overtaken((percent) => bob(['set', 'gtin-lookup', String(percent)]))
+    const { code } = await anna(['apply', 'new.yaml', '--if-match', tag], { files: { 'new.yaml': changed } })
+    expect([code, at.live.current.number]).toEqual([5, 2])
   })
 })
 

@@ -4,6 +4,7 @@
  * and never overwritten.
  */
 import type { ChangeSummary } from '../../rules/language/changes.ts'
+import { withoutPercents } from '../../rules/language/live-percents.ts'
 import { formatProblem } from '../../rules/language/text.ts'
 import type { LiveTable } from '../../state/live-table.ts'
 import type { ControlLog } from '../control-log.ts'
@@ -169,9 +170,4 @@ function invalidText({ problems, more }: Extract<Followed, { ok: false }>): stri
   const [first] = problems
   const others = problems.length - 1 + more
   return `is invalid: ${first === undefined ? 'it can not be read' : formatProblem(first)}${others > 0 ? ` and ${others} more` : ''}`
-}
-
-/** The text, alike for all percents. */
-function withoutPercents(text: string): string {
-  return text.replaceAll(/(\bpercent["']?\s*:\s*)[\d.]+/g, '$1')
 }

@@ -100,8 +100,10 @@ export const JOBS = {
   follow(file: string, live: string, fileName: string, take: string): Followed {
     const checked = checkText(file, fileName)
     if (!checked.ok) return { ok: false, problems: checked.problems, more: checked.more }
-    const wanted = take === 'take' ? file : withLivePercents(file, live).wanted
-    const [now, then] = [checkText(live, fileName), checkText(wanted, fileName)]
+    const { document, numbers } = checked
+    const known = { routes: document.routes ?? [], numbers }
+    const wanted = take === 'take' ? file : withLivePercents(file, live, known).wanted
+    const [now, then] = [checkText(live, fileName), wanted === file ? checked : checkText(wanted, fileName)]
     if (!now.ok || !then.ok) return { ok: false, problems: [], more: 0 }
     return { ok: true, wanted, changes: briefly(tableChanges(compileTable(now.document), compileTable(then.document))) }
   },

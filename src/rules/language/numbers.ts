@@ -101,7 +101,7 @@ const BLOCK = 4096
 const NUMBER_HERE = /(?:0|[1-9]\d{0,14})(?:\.\d{1,15})?/y
 
 /** Texts that differ in more numbers than this are for a parse. */
-const MAX_NUMBERS = 100
+export const MAX_NUMBERS = 100
 
 /** The numbers in which two texts differ; null where they differ in anything else, or in very many. */
 export function numbersBetween(places: NumberPlaces, before: string, after: string): NumberChange[] | null {
