@@ -18,6 +18,7 @@ import {
   type PublicServer,
 } from './listener.ts'
 import type { Handler, NodeHttp } from './node-http.ts'
+import { onePerConnection } from './node-pipeline.ts'
 import type { RequestHandler } from './request.ts'
 import { SendTimeout } from './send-timeout.ts'
 import { addressOf, endOther } from './sockets.ts'
@@ -87,19 +88,21 @@ export class NodeServer implements PublicServer {
     this.#server = createServer(options)
     // node:http drops headers beyond its limit silently, so the limit is checked in the engine.
     this.#server.maxHeadersCount = 0
-    const request = (req: IncomingMessage, res: ServerResponse): void => {
+    const through = (handle: Handler) => (req: IncomingMessage, res: ServerResponse) => {
       ;(req.socket as ClientSocket)[CURRENT] = res
       // After an upgrade that is not accepted, node:http reads no further: middleware must not promise a persistent connection.
       if (req.headers.upgrade !== undefined) res.shouldKeepAlive = false
-      handler(req, res)
+      handle(req, res)
     }
+    const request = through(onePerConnection(handler))
+    const upgraded = through(handler)
     this.#server.on('request', request)
     // The upstream responds to Expect (RFC 9110 section 10.1.1).
     this.#server.on('checkContinue', request)
     this.#server.on('checkExpectation', request)
     this.#server.on('upgrade', (req, socket, head) => {
       ;(socket as ClientSocket)[UPGRADED] = true
-      node.upgrade(req, socket, head, request)
+      node.upgrade(req, socket, head, upgraded)
     })
     this.#server.on('connect', node.connect)
     this.#server.on('clientError', (error: NodeJS.ErrnoException, socket) =>

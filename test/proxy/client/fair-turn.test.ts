@@ -6,17 +6,20 @@
  * bodies are in test/wire/read-turns.test.ts.
  */
 import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { connect as connectHttp2 } from 'node:http2'
 import { connect, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { connect as connectTls } from 'node:tls'
 import { fileURLToPath } from 'node:url'
-import { afterAll, expect, onTestFinished, test } from 'vitest'
+import { afterAll, describe, expect, onTestFinished, test } from 'vitest'
 import { workersOf } from '../../processes/rig.ts'
-import { startBanyan } from '../../support/banyan.ts'
+import { type Banyan, startBanyan } from '../../support/banyan.ts'
 import { clientHello } from '../../support/client-hello.ts'
 import { scriptedUpstream } from '../../support/upstream.ts'
 
-const upstream = await scriptedUpstream((request) => request.ok())
+const upstream = await scriptedUpstream((request) => (request.target === '/never' ? undefined : request.ok()))
 const tlsFile = (name: string): string => fileURLToPath(new URL(`../../support/tls/${name}`, import.meta.url))
 const TLS = ['--tls', '127.0.0.1:0', '--tls-cert', tlsFile('server.pem'), '--tls-key', tlsFile('server-key.pem')]
 const TABLE = `version: 1
@@ -26,10 +29,17 @@ routes:
   - { id: stored, match: { path: /stored }, to: legacy, percent: 100, cache: { ttl: 600s } }
   - { id: gone, match: { path: /gone }, to: legacy, percent: 100, retire: { status: 410 } }
 `
-const banyan = await startBanyan({ table: TABLE, args: ['--access-log', 'json', '--h2c'] })
+const folder = mkdtempSync(join(tmpdir(), 'banyan-fair-'))
+writeFileSync(join(folder, 'through.mjs'), 'export default (ctx, next) => next()\n')
+const own = await startBanyan({ table: TABLE, args: ['--access-log', 'json', '--h2c'] })
+const mounted = await startBanyan({
+  table: TABLE,
+  args: ['--access-log', 'json', '--middleware', join(folder, 'through.mjs')],
+})
 afterAll(async () => {
-  await banyan.stop()
+  await Promise.all([own.stop(), mounted.stop()])
   await upstream.stop()
+  rmSync(folder, { recursive: true })
 })
 
 const get = (target: string, more = ''): string => `GET ${target} HTTP/1.1\r\nHost: a.test\r\n${more}\r\n`
@@ -42,8 +52,8 @@ async function dial(port: number): Promise<Socket> {
   return socket.resume()
 }
 
-const dialMany = (count: number): Promise<Socket[]> =>
-  Promise.all(Array.from({ length: count }, () => dial(banyan.port)))
+const dialMany = (at: Banyan, count: number): Promise<Socket[]> =>
+  Promise.all(Array.from({ length: count }, () => dial(at.port)))
 
 /** Writes, and waits until the kernel has all of it. */
 const sent = (socket: Socket, bytes: string | Buffer): Promise<void> =>
@@ -59,30 +69,31 @@ async function whileStopped<T>(pids: readonly number[], act: () => Promise<T>): 
   }
 }
 
-const targets: string[] = []
-let seen = 0
+const targets = new Map<Banyan, { seen: number; readonly all: string[] }>()
 
-/** The targets of all requests that have been answered, in that order. */
-function answered(): string[] {
-  const { log } = banyan.program
-  for (; seen < log.length; seen++) {
-    const target = /"target":"([^"]*)"/.exec(log[seen] as string)
-    if (target !== null) targets.push(target[1] as string)
+/** The targets of all requests that a proxy has answered, in that order. */
+function answered(at: Banyan): string[] {
+  const known = targets.get(at) ?? { seen: 0, all: [] }
+  targets.set(at, known)
+  const { log } = at.program
+  for (; known.seen < log.length; known.seen++) {
+    const target = /"target":"([^"]*)"/.exec(log[known.seen] as string)
+    if (target !== null) known.all.push(target[1] as string)
   }
-  return targets
+  return known.all
 }
 
 /** How many of the others' requests were answered before the one of a target. */
-async function before(from: number, target: string): Promise<number> {
-  await expect.poll(() => answered().indexOf(target, from)).not.toBe(-1)
-  return answered().indexOf(target, from) - from
+async function before(at: Banyan, from: number, target: string): Promise<number> {
+  await expect.poll(() => answered(at).indexOf(target, from)).not.toBe(-1)
+  return answered(at).indexOf(target, from) - from
 }
 
 let asked = 0
 
 /** Another client: it asks for what is stored. */
-async function fairClient(): Promise<{ target: string; ask: () => Promise<string> }> {
-  const socket = await dial(banyan.port)
+async function fairClient(at: Banyan): Promise<{ target: string; ask: () => Promise<string> }> {
+  const socket = await dial(at.port)
   const target = `/stored?${asked++}`
   const ask = async (): Promise<string> => {
     const came = once(socket, 'data')
@@ -90,45 +101,60 @@ async function fairClient(): Promise<{ target: string; ask: () => Promise<string
     return String((await came)[0])
   }
   await ask()
-  await before(0, target)
+  await before(at, 0, target)
   return { target, ask }
 }
 
 /**
  * Lets a herd send, and then another client ask, twice.
+ * @param at the proxy
  * @param herd sends; it is awaited
  * @param answers that the herd is to get
  * @param most so many of them may come before the other client's
  */
-async function besides(herd: () => Promise<unknown>, answers: number, most: number): Promise<void> {
-  const { target, ask } = await fairClient()
+async function besides(at: Banyan, herd: () => Promise<unknown>, answers: number, most: number): Promise<void> {
+  const { target, ask } = await fairClient(at)
   for (let round = 0; round < 2; round++) {
-    const from = answered().length
-    const response = await whileStopped([banyan.pid], async () => {
+    const from = answered(at).length
+    const response = await whileStopped([at.pid], async () => {
       await herd()
       return { came: ask() }
     })
     expect(await response.came).toContain('HTTP/1.1 200 ')
-    expect(await before(from, target)).toBeLessThanOrEqual(most)
-    await expect.poll(() => answered().length - from).toBe(answers + 1)
+    expect(await before(at, from, target)).toBeLessThanOrEqual(most)
+    await expect.poll(() => answered(at).length - from).toBe(answers + 1)
   }
 }
 
-test.each(['/stored', '/passed', '/gone'])('100 connections that pipeline requests of %s', async (target) => {
-  const herd = await dialMany(100)
-  const flood = get(target).repeat(10)
-  await besides(() => Promise.all(herd.map((socket) => sent(socket, flood))), 1000, 200)
+describe.each([
+  ['', own],
+  [' behind middleware', mounted],
+])('pipelined requests%s', (_, at) => {
+  test.each(['/stored', '/passed', '/gone'])('of 100 connections, for %s', async (target) => {
+    const herd = await dialMany(at, 100)
+    const flood = get(target).repeat(10)
+    await besides(at, () => Promise.all(herd.map((socket) => sent(socket, flood))), 1000, 200)
+  })
+
+  test('of one connection', async () => {
+    const [one] = await dialMany(at, 1)
+    await besides(at, () => sent(one as Socket, get('/stored').repeat(500)), 500, 10)
+  })
 })
 
-test('one connection that pipelines 500 requests', async () => {
-  const [one] = await dialMany(1)
-  await besides(() => sent(one as Socket, get('/stored').repeat(500)), 500, 10)
+test('more than 10,000 pipelined requests behind middleware: the connection is closed', async () => {
+  const one = await dial(mounted.port)
+  const closed = once(one, 'close')
+  one.write(get('/never').repeat(10_002))
+  await closed
+  expect(await (await fairClient(mounted)).ask()).toContain('HTTP/1.1 200 ')
 })
 
 test('300 new connections', async () => {
   await besides(
+    own,
     async () => {
-      const herd = await dialMany(300)
+      const herd = await dialMany(own, 300)
       await Promise.all(herd.map((socket) => sent(socket, get('/stored', 'Connection: close\r\n'))))
     },
     300,
@@ -137,10 +163,11 @@ test('300 new connections', async () => {
 })
 
 test('an HTTP/2 connection with 100 streams, each followed by another', async () => {
-  const session = connectHttp2(`http://127.0.0.1:${banyan.port}`).on('error', () => {})
+  const session = connectHttp2(`http://127.0.0.1:${own.port}`).on('error', () => {})
   onTestFinished(() => session.destroy())
   await once(session, 'remoteSettings')
   await besides(
+    own,
     async () => {
       for (let n = 0; n < 600; n++) session.request({ ':path': '/stored', ':authority': 'a.test' }).resume()
       await new Promise((resolve) => setImmediate(resolve))
