@@ -3,7 +3,7 @@
  */
 import { briefly, type ChangeSummary, tableChanges } from '../../rules/language/changes.ts'
 import { compileSteps, compileTable } from '../../rules/language/compile.ts'
-import { editTable, says, type TableEdit, withEdit } from '../../rules/language/edit.ts'
+import { editTable, type ParsedText, says, type TableEdit, withEdit } from '../../rules/language/edit.ts'
 import { schemaFindings } from '../../rules/language/findings.ts'
 import { withLivePercents } from '../../rules/language/live-percents.ts'
 import { type RevertedText, revertText } from '../../rules/language/revert.ts'
@@ -58,7 +58,7 @@ export type Followed =
 /** The jobs by name. */
 export const JOBS = {
   check(text: string, fileName: string): Checked {
-    return packed(checkText(text, fileName))
+    return packed(checkKept(text, fileName))
   },
 
   /** @param edit as JSON: as an object, members such as `__proto__` would not reach the other thread */
@@ -68,12 +68,13 @@ export const JOBS = {
     if (problems !== null) return { ok: true, text, checked: { ok: false, ...problems } }
     const read: { text: string; checked: CheckedText }[] = []
     const isSaid = (edited: string, expected: Plain): boolean => {
-      const checked = checkText(edited, fileName)
+      const checked = checkKept(edited, fileName)
       read.push({ text: edited, checked })
       return checked.ok ? sameValue(checked.document as unknown as Plain, expected) : says(edited, expected)
     }
     try {
-      const edited = editTable(text, (document) => withEdit(document, wanted), isSaid)
+      const known = kept?.text === text ? kept.parsed : undefined
+      const edited = editTable(text, (document) => withEdit(document, wanted), isSaid, known)
       const checked = read.find((one) => one.text === edited)?.checked ?? checkText(edited, fileName)
       return { ok: true, text: edited, checked: packed(checked) }
     } catch (error) {
@@ -119,6 +120,25 @@ export const JOBS = {
       return { message: error.message }
     }
   },
+}
+
+/** Texts with fewer characters are parsed in no time. */
+const WORTH_KEEPING = 50_000
+
+/**
+ * The large text that was parsed last, without an error: the next edit is most likely one of it. It takes a hundred times the memory of
+ * the text, which the thread for these jobs frees when it ends.
+ */
+let kept: { readonly text: string; readonly parsed: ParsedText } | null = null
+
+function checkKept(text: string, fileName: string): CheckedText {
+  if (text.length < WORTH_KEEPING) return checkText(text, fileName)
+  let found: ParsedText | null = null
+  const checked = checkText(text, fileName, (parsed) => {
+    found = parsed
+  })
+  if (checked.ok && found !== null) kept = { text, parsed: found }
+  return checked
 }
 
 /** An edit with more characters than this is not put into the text if the schema does not accept it. */

@@ -25,6 +25,9 @@ const KEY_ORDER = [
   ...['fallback', 'rewrite', 'answer', 'timeouts', 'cache', 'ambiguousPaths'],
 ]
 
+/** A text as a parser has it, with the offsets of all that stands in it. */
+export type ParsedText = Document.Parsed
+
 /** A replacement of the text from `start` to `end`. */
 interface Splice {
   readonly start: number
@@ -46,14 +49,15 @@ const DEPTHS = [Number.POSITIVE_INFINITY, 3, 2]
  * modify its argument. Returns the new text, or the same one if nothing differs.
  * A JSON text stays one. An anchor on what changes or goes moves to the first of its aliases that stay.
  * @param isSaid whether an edited text parses to the wanted document; a caller that parses it anyway can tell
+ * @param parsed the text, where it was parsed before: `checkText` keeps it
  * @throws {RangeError} the value cannot be edited alone
  */
 export function editTable(
   text: string,
   change: (document: TableDocument) => TableDocument,
   isSaid: (edited: string, wanted: Plain) => boolean = says,
+  parsed: ParsedText = parse(text, true),
 ): string {
-  const parsed = parse(text, true)
   const before = plainOf(parsed)
   const wanted = change(structuredClone(before) as TableDocument) as Plain
   if (sameValue(before, wanted)) return text

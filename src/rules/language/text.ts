@@ -24,6 +24,7 @@ import type { Table } from '../table/table.ts'
 import { type Finding, MAX_PROBLEMS, type Problem, type Problems, pointerOf } from '../values/problem.ts'
 import { checkTable } from './check.ts'
 import { compileTable } from './compile.ts'
+import type { ParsedText } from './edit.ts'
 import { schemaFindings } from './findings.ts'
 import { numberPlaces } from './number-places.ts'
 import type { NumberPlaces } from './numbers.ts'
@@ -88,8 +89,11 @@ export function readTable(text: string, fileName: string): ReadTable {
   return { ...rest, table: compileTable(document) }
 }
 
-/** Like `readTable`, without compiling: the result is plain data. Never throws. */
-export function checkText(text: string, fileName: string): CheckedText {
+/**
+ * Like `readTable`, without compiling: the result is plain data. Never throws.
+ * @param keep gets what was parsed, for an edit of the same text
+ */
+export function checkText(text: string, fileName: string, keep?: (parsed: ParsedText) => void): CheckedText {
   const lines = new LineCounter()
   let placed: Placed[]
   let more = 0
@@ -98,7 +102,8 @@ export function checkText(text: string, fileName: string): CheckedText {
   let places: RoutePlaces = Int32Array.of()
   const size = { lexemes: 0 }
   try {
-    const parsed = parse(text, lines, size)
+    const parsed = parse(text, lines, size, keep !== undefined)
+    keep?.(parsed)
     const characters = characterFindings(text)
     const syntax = characters.length > 0 ? characters : syntaxFindings(parsed, text)
     const first = syntax.reduce((least, { offset }) => Math.min(least, offset), Number.POSITIVE_INFINITY)
@@ -162,9 +167,14 @@ export function unplacedProblems(findings: readonly Finding[], fileName: string)
  * Like `parseDocument` of yaml, with limits on nesting and length: the parser itself would follow ten million brackets
  * until memory runs out. Throws a RangeError above the limits.
  */
-function parse(text: string, lines = new LineCounter(), size = { lexemes: 0 }): Document.Parsed {
+function parse(
+  text: string,
+  lines = new LineCounter(),
+  size = { lexemes: 0 },
+  keepSourceTokens = false,
+): Document.Parsed {
   // Duplicate keys are found below: yaml's own search is quadratic in the size of a map.
-  const composer = new Composer({ uniqueKeys: false, stringKeys: true, logLevel: 'silent' })
+  const composer = new Composer({ uniqueKeys: false, stringKeys: true, logLevel: 'silent', keepSourceTokens })
   const [document, another] = composer.compose(tokensOf(text, lines, size), true, text.length)
   if (document === undefined) throw new Error('the composer was told to make a document, and made none')
   if (another !== undefined) {
