@@ -91,10 +91,13 @@ export class Upstreams implements UpstreamsView {
    */
   prepare(table: Table, material: TlsMaterial = NO_MATERIAL): () => void {
     const version = this.#version
-    const changes = this.#changes(table, material)
+    // Most edits move a percent.
+    const changes = this.#isInForce(table, material) ? null : this.#changes(table, material)
     // The fleet may have changed between the two phases of an edit.
     return () => {
-      this.#commit(version === this.#version ? changes : this.#changes(table, material))
+      if (version !== this.#version) this.#commit(this.#changes(table, material))
+      else if (changes !== null) this.#commit(changes)
+      else this.#touch()
       this.#material = material
       this.breakers.keepOnly(table)
     }
@@ -111,6 +114,13 @@ export class Upstreams implements UpstreamsView {
   /** Closes idle connections; requests in flight keep theirs. */
   close(): void {
     for (const pool of this.#pools()) pool.close()
+  }
+
+  /** Whether the upstreams are as a table has them. */
+  #isInForce({ upstreams }: Table, material: TlsMaterial): boolean {
+    if (material !== this.#material || upstreams.size !== this.#states.size) return false
+    for (const [name, upstream] of upstreams) if (this.#states.get(name)?.settings !== upstream) return false
+    return true
   }
 
   #changes(table: Table, material: TlsMaterial): Change[] {
