@@ -27,9 +27,9 @@ import type { Ownership } from '../ownership.ts'
 import type { History } from '../table/history.ts'
 import { RampLook } from './look.ts'
 import { nameOf, RAMP_FORMAT, type RampedRoute, type RampRecord } from './record.ts'
-import { fieldsSeen, newRun, type Run } from './run.ts'
+import { fieldsSeen, judgeRun, newRun, type Run } from './run.ts'
 import { mustHave, noRamp, planIn, plannedIn, plansOf, startable } from './start.ts'
-import { RampRefusal, RampSteps, type StepParts, settle, strayOf, withReason } from './steps.ts'
+import { RampRefusal, RampSteps, restoreCounts, type StepParts, settle, strayOf, withReason } from './steps.ts'
 import { RampStore } from './store.ts'
 import { figuresOf, type RampFigures, type RampView, viewOf } from './views.ts'
 
@@ -94,9 +94,11 @@ export class Ramps {
   /** Takes over from the instance that has run them before. What a store has lost is stored again. */
   takeOver(): Promise<void> {
     return this.#work.run(async () => {
-      const stored = await this.#load()
-      for (const run of this.#runs.values())
-        if (isUnderWay(run.record.status) && !stored.has(run.record.name)) await this.#store.save(run)
+      const { stored, older } = await this.#load()
+      for (const run of this.#runs.values()) {
+        const { name, status } = run.record
+        if (older.has(name) || (isUnderWay(status) && !stored.has(name))) await this.#store.save(run)
+      }
     })
   }
 
@@ -168,6 +170,7 @@ export class Ramps {
       const record: RampRecord = {
         ...{ format: RAMP_FORMAT, name: route.salt, plan: said, status: 'waiting', step: null, percent: route.percent },
         ...{ heldMs: 0, controlHeldMs: 0, isApproved: false, intent: null, events: [] },
+        changes: this.#runs.get(route.salt)?.record.changes ?? 0,
         ...{ startedAtMs: this.#parts.now(), startedBy: by, why: started },
         routes: routes.map((one) => this.#fresh(one)),
       }
@@ -326,23 +329,37 @@ export class Ramps {
     }
   }
 
-  /** @param isRun false: only to be shown @returns the names of those that are stored */
-  async #load(isRun = true): Promise<ReadonlySet<string>> {
+  /**
+   * What is older than here stays as it is here: the store was restored from a backup, or has failed over.
+   * @param isRun false: only to be shown
+   * @returns the names of those that are stored, and of those among them that are older there
+   */
+  async #load(isRun = true): Promise<{ readonly stored: ReadonlySet<string>; readonly older: ReadonlySet<string> }> {
     const stored = await this.#store.read()
+    const older = new Set<string>()
     for (const record of stored) {
+      if ((this.#runs.get(record.name)?.record.changes ?? 0) > record.changes) {
+        older.add(record.name)
+        continue
+      }
       const ownPlan = record.plan === null ? null : compileRamp(record.plan)
       const plan = ownPlan ?? this.#routeOf(record.routes[0]?.route ?? '')?.ramp ?? null
       // One that is under way and has lost its plan meanwhile is aborted at the first look.
       if (plan === null && !isUnderWay(record.status)) continue
       const run = newRun(record, ownPlan, plan?.guard ?? DEFAULT_GUARD)
-      if (!isRun || settle(run, this.#table)) this.#runs.set(record.name, run)
+      if (!isRun) {
+        restoreCounts(run)
+        if (plan !== null && isUnderWay(record.status) && record.step !== null)
+          run.verdict = judgeRun(run, plan, this.#parts.planes.evidence)
+        this.#runs.set(record.name, run)
+      } else if (settle(run, this.#table)) this.#runs.set(record.name, run)
       else {
         this.#runs.delete(record.name)
         await this.#store.remove(record.name)
       }
     }
     await this.#tellJudged()
-    return new Set(stored.map(({ name }) => name))
+    return { stored: new Set(stored.map(({ name }) => name)), older }
   }
 
   /** Data planes count only routes with a plan in the table, and those that they are told. */

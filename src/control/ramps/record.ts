@@ -77,6 +77,8 @@ const rampRecord = z.object({
   /** Why it has its status, for people. */
   why: z.string(),
   events: z.array(rampEvent).max(200),
+  /** Counts the events, also those of earlier ramps of this name: which of two records is the later one. Default: of a release that did not count. */
+  changes: z.number().min(0).default(0),
 })
 export type RampRecord = z.output<typeof rampRecord>
 

@@ -100,7 +100,7 @@ export class RampSteps {
     const { record } = run
     const atMs = this.#parts.now()
     const events = [...record.events, { atMs, by, what }].slice(-MAX_EVENTS)
-    run.record = { ...record, events }
+    run.record = { ...record, events, changes: record.changes + 1 }
     const { name, status, step, percent } = record
     const routes = record.routes.map(({ route }) => route)
     const level = status === 'rolled-back' ? 'warn' : 'info'
@@ -154,13 +154,18 @@ function moveTo(run: Run, step: RampStep): void {
   run.verdict = null
 }
 
+/** Goes on counting from what is stored. */
+export function restoreCounts({ record, counts }: Run): void {
+  for (const { route, evidence, failedKeys } of record.routes) counts.get(route)?.restore(evidence, failedKeys)
+}
+
 /**
  * A ramp after a restart: an edit that was being made is found in the table, or was not made.
  * @returns false for a start that came to nothing
  */
 export function settle(run: Run, table: Table): boolean {
-  const { record, counts } = run
-  for (const { route, evidence, failedKeys } of record.routes) counts.get(route)?.restore(evidence, failedKeys)
+  const { record } = run
+  restoreCounts(run)
   const { intent } = record
   run.record = { ...record, intent: null }
   if (intent === null) return true
