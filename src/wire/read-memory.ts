@@ -26,9 +26,6 @@ const alone = new WeakSet<Buffer>()
 /** The memory in hand that a later read will fill again, or null. */
 let lent: ArrayBufferLike | null = null
 
-/** The bytes in hand that have a slab to themselves, as long as nobody keeps some of them; or null. */
-let lentAlone: Buffer | null = null
-
 /**
  * The buffer for a connection's next read.
  * @param bulk more of a large body is to come
@@ -49,24 +46,18 @@ export function isBulk(count: number): boolean {
  */
 export function lend(buffer: Buffer, count: number): Buffer {
   const bytes = buffer.subarray(0, count)
-  if (buffer !== shared && isBulk(count)) {
-    alone.add(bytes)
-    lentAlone = bytes
-  } else lent = buffer.buffer
+  if (buffer !== shared && isBulk(count)) alone.add(bytes)
+  else lent = buffer.buffer
   return bytes
 }
 
-/** Ends what `lend` began. A slab that was only copied from is used again: left to the collector, it would cause a collection for every few bodies. */
+/** Ends what `lend` began. */
 export function takeBack(): void {
   lent = null
-  const bytes = lentAlone
-  lentAlone = null
-  if (bytes !== null && alone.delete(bytes)) release(bytes.buffer as ArrayBuffer)
 }
 
 /** A piece that stays as it is: itself where its memory is its own, or a copy. */
 export function keep(piece: Buffer): Buffer {
-  if (lentAlone !== null && piece.buffer === lentAlone.buffer) lentAlone = null
   if (lent === null || piece.buffer !== lent) return piece
   if (piece.length < LARGE_BYTES) return Buffer.from(piece)
   const copy = slab().subarray(0, piece.length)

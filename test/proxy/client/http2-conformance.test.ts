@@ -21,7 +21,8 @@ import {
 import { scriptedUpstream } from '../../support/upstream.ts'
 
 const upstream = await scriptedUpstream((request) => request.ok())
-const banyan = await startBanyan({ table: tableFor(upstream.port), args: ['--h2c'] })
+// None of these cases ends by a timeout.
+const banyan = await startBanyan({ table: tableFor(upstream.port), args: ['--h2c', '--send-timeout', '1h'] })
 afterAll(() => Promise.all([banyan.stop(), upstream.stop()]))
 
 const { endStream, endHeaders, padded, priority, ack } = FLAG
@@ -128,6 +129,8 @@ describe('4 frames', () => {
 describe('5.1 stream states', () => {
   refuses('idle: DATA', [frame(TYPE.data, endStream, 1, 'x')], [CODE.protocol, CODE.streamClosed], 'goaway')
   refuses('idle: RST_STREAM', [frame(TYPE.reset, 0, 1, word(CODE.cancel))], [CODE.protocol], 'goaway')
+  refuses('idle: WINDOW_UPDATE of 0', [frame(TYPE.window, 0, 1, word(0))], [CODE.protocol], 'goaway')
+  refuses('idle: PRIORITY of another length', [frame(TYPE.priority, 0, 1, Buffer.alloc(4))], [CODE.frameSize], 'goaway')
   refuses('idle: WINDOW_UPDATE', [frame(TYPE.window, 0, 1, word(100))], [CODE.protocol], 'goaway')
   refuses('idle: CONTINUATION', [frame(TYPE.continuation, endHeaders, 1, block(GET))], [CODE.protocol], 'goaway')
   refuses('half-closed: DATA', [get, frame(TYPE.data, endStream, 1, 'x')], [CODE.streamClosed])
@@ -270,6 +273,13 @@ describe('6 frame definitions', () => {
     await client.send(Buffer.concat([settings(4, 1), frame(TYPE.window, 0, 1, word(10))]))
     let data = ''
     while (data !== 'ok') data += (await client.until(TYPE.data, 1)).payload.toString()
+  })
+
+  test('6.9 a client that ends its side with no window left is not waited for', async () => {
+    const client = await frameClient(banyan.port, Buffer.concat([Buffer.from(PREFACE), settings(4, 0), get]))
+    await client.until(TYPE.headers, 1)
+    client.finish()
+    await client.ended()
   })
 
   refuses(

@@ -409,7 +409,8 @@ export class Http2Connection implements Arrival, FrameSink, RequestHost {
     const request = this.#streams.find(stream)
     if (request !== null) request.fail(code)
     else if (stream <= this.#lastStream) this.#gaveUp()
-    else this.#refuse(stream, code)
+    // Nothing can be reset that was never opened (section 5.1).
+    else throw new Http2Fault(code, 'a wrong frame on an idle stream')
   }
 
   onSettings(values: readonly number[]): void {
@@ -521,6 +522,11 @@ export class Http2Connection implements Arrival, FrameSink, RequestHost {
     if (this.#isClosed) return
     this.#sender.control((to) => to.ping(PING, false))
     this.#sender.send()
+    // No window grows any more: what waits for one is never sent.
+    for (const request of [...this.#streams.all]) {
+      const { waiting, window } = request.answer
+      if (waiting > 0 && (window <= 0 || this.#sender.window <= 0)) request.onReset()
+    }
     const afterMs = PROBE_AFTER_MS[nth] ?? (PROBE_AFTER_MS.at(-1) as number)
     setTimeout(() => this.#contain(() => this.#probe(nth + 1)), afterMs).unref()
   }
