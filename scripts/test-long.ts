@@ -28,6 +28,10 @@ const JOBS: Readonly<Record<string, Job>> = {
     args: [VITEST, 'run', 'test/wire/request-differential.heavy.test.ts'],
     env: { BANYAN_FUZZ_RUNS: '1000000' },
   },
+  http2: {
+    args: [VITEST, 'run', 'test/proxy/client/http2-fuzz.test.ts'],
+    env: { BANYAN_FUZZ_RUNS: '1000000' },
+  },
   model: { args: [VITEST, 'run', 'test/proxy/caching/model.heavy.test.ts'], env: { BANYAN_MODEL_SECONDS: '600' } },
   chaos: { args: ['test/chaos/main.ts', '--seconds', '600'] },
 }

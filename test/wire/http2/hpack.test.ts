@@ -257,6 +257,13 @@ describe('bounds', () => {
     expect(decoder().decode(section, size, 2)).toBeNull()
   })
 
+  test('a table that is exactly full keeps all of its entries', () => {
+    const from = decoder(100)
+    // Twice 1 + 17 + 32 bytes.
+    for (const name of ['61', '62']) decode(from, bytes(`40 01 ${name} 11 ${'76'.repeat(17)}`))
+    expect(decode(from, bytes('be bf'))).toEqual(['b', 'v'.repeat(17), 'a', 'v'.repeat(17)])
+  })
+
   test('a string over the bound is skipped, and what is behind it is read', () => {
     const from = decoder()
     const section = Buffer.concat([bytes('40 01 61 01 62'), large('c', 100_000), bytes('40 01 64 01 65')])
