@@ -48,7 +48,7 @@ export interface Http2Terms {
 const BYTES_PER_BODY_BYTE = 12
 
 /** How long a client may take to answer the PING behind the first GOAWAY. */
-const LAST_REQUESTS_MS = 1000
+const LAST_REQUESTS_MS = 5000
 
 /** More than any stream. */
 const ANY_STREAM = MAX_WINDOW
