@@ -43,7 +43,7 @@ export const TABLE_FLAGS = {
   'keep-revisions': {
     value: 'N',
     fallback: '200',
-    help: 'number of table revisions kept; 0: in memory only, and without --state nothing else is stored either',
+    help: 'number of table revisions kept; 0: 200, in memory only, and without --state nothing else is stored either',
     read: readWhole,
   },
   state: {

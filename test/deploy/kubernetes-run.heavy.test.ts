@@ -106,7 +106,7 @@ test('a percent that is set at one pod is live at all, stays when the ConfigMap 
     revisions: { revision: number; reason: string }[]
   }
   const { revision } = revisions.find(({ reason }) => reason === 'seen enough')!
-  await command(one, 'restore', String(revision), '--reason', 'as it was')
+  await command(one, 'restore', String(revision), '--yes', '--reason', 'as it was')
   for (const pod of [one, two]) expect(await percentAt(pod)).toBe(100)
   expect(await command(one, 'status')).toContain('banyan-blue')
 })

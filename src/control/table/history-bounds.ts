@@ -13,6 +13,15 @@ export interface HistoryBounds {
 
 export const HISTORY_BOUNDS: HistoryBounds = Object.freeze({ revisions: 200, bytes: 64 * 1024 * 1024 })
 
+/** As many in memory, where there is no folder for them. */
+const MEMORY_BYTES = 8 * 1024 * 1024
+
+/** @param keepRevisions how many are kept in a folder; 0: those that there are lie in memory only */
+export function historyBounds(keepRevisions: number): HistoryBounds {
+  if (keepRevisions === 0) return { revisions: HISTORY_BOUNDS.revisions, bytes: MEMORY_BYTES }
+  return { ...HISTORY_BOUNDS, revisions: Math.max(ALWAYS_KEPT, keepRevisions) }
+}
+
 /** The newest revisions are always kept, whatever their size, and in memory too: without them nothing can be undone. */
 export const ALWAYS_KEPT = 2
 

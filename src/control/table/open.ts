@@ -23,7 +23,7 @@ import type { ControlLog } from '../control-log.ts'
 import type { Ownership } from '../ownership.ts'
 import { GivenTable, TableFile, type TableSource } from './file.ts'
 import { byFile, History } from './history.ts'
-import { HISTORY_BOUNDS } from './history-bounds.ts'
+import { historyBounds } from './history-bounds.ts'
 import { MAX_FILE_BYTES } from './settled-text.ts'
 import { TlsFiles } from './tls-files.ts'
 
@@ -82,7 +82,7 @@ export function openTable(
   const read = readWhole(text, name, needed)
   if (!read.ok && !options.allowLastGood) throw new Error(invalidText(path, text, read))
   const { folder, ownership } = openFolder()
-  const bounds = { ...HISTORY_BOUNDS, revisions: Math.max(2, keepRevisions) }
+  const bounds = historyBounds(keepRevisions)
   const history = new History(isFile && keepRevisions > 0 ? folder : null, bounds, ownership)
   if (!read.ok) return standIn(path, history, log, { problems: read, text, nowMs, needed })
   warn(read.warnings, log)
@@ -110,7 +110,7 @@ export function openClusterTable(
   const needed = { tlsFiles, cookieKeys }
   const { folder, ownership } = openFolder()
   const isKept = folder !== null && keepRevisions > 0
-  const bounds = { ...HISTORY_BOUNDS, revisions: Math.max(2, keepRevisions) }
+  const bounds = historyBounds(keepRevisions)
   const history = new History(isKept ? join(folder, `cluster-${cluster}`) : null, bounds, ownership)
   history.newest()
   for (const { number, atMs } of history.list()) {
