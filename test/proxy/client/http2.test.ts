@@ -479,6 +479,34 @@ describe('WebSockets (RFC 8441)', () => {
     await asked.rest()
   })
 
+  test.each([
+    ['a value with a line end', ['x-a', 'b\r\nX-Injected: 1']],
+    ['a value with NUL', ['x-a', 'b\0c']],
+    ['a name with a line end', ['x-a: 1\r\nx-b', 'c']],
+    ['a name with a blank', ['x a', 'b']],
+    ['another Host than :authority', ['host', 'b']],
+  ])('%s is refused, as in any request', async (_, [name, value]) => {
+    const client = await frameClient(banyan.port)
+    const seen = upstream.requests
+    const pseudo: [string, string][] = [
+      [':method', 'CONNECT'],
+      [':protocol', 'websocket'],
+      ...GET.slice(1).map(([key, text]): [string, string] => [key, text]),
+    ]
+    await client.send(headers(1, [...pseudo, [name as string, value as string]], 0))
+    expect((await client.until(TYPE.data, 1)).payload.toString()).toContain('urn:banyan:problem:bad-request')
+    expect(upstream.requests).toBe(seen)
+  })
+
+  test('a Content-Length is not passed on: nothing of that length follows', async () => {
+    const client = await http2Client(banyan.port)
+    const asked = client.ask('/', [...CONNECT, 'content-length', '5'], { ends: false })
+    const request = await upstream.request()
+    expect(request.field('content-length')).toBeUndefined()
+    await request.send('HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno')
+    expect(await asked.status()).toBe(403)
+  })
+
   test('an accept that does not belong to the key is none', async () => {
     const client = await http2Client(banyan.port)
     const asked = client.ask('/', CONNECT, { ends: false })

@@ -73,6 +73,8 @@ export function readHead(
         else rawHeaders.push(name, value)
         continue
       case 'content-length':
+        // What a WebSocket sends is no body: a server that waits for one would take the next request for it.
+        if (protocol !== null) continue
         contentLength = Number(value)
         break
       case 'cookie':
@@ -91,13 +93,11 @@ export function readHead(
   const named = authority ?? host
   if (named === null) rawHeaders.splice(0, 2)
   else rawHeaders[1] = named
-  if (method === 'CONNECT') return readConnect({ path, authority: named, protocol, rawHeaders })
   const target = path ?? ''
-  const refused = (failure: FailureCode): RefusedHead => ({ method, target, rawHeaders, failure })
-  if (isFlawed) return refused('bad-request')
   // RFC 9113 section 8.3.1: they must not name different places.
-  if (authority !== null && host !== null && authority.toLowerCase() !== host.toLowerCase())
-    return refused('bad-request')
+  const isElsewhere = authority !== null && host !== null && authority.toLowerCase() !== host.toLowerCase()
+  if (isFlawed || isElsewhere) return { method, target, rawHeaders, failure: 'bad-request' }
+  if (method === 'CONNECT') return readConnect({ path, authority: named, protocol, rawHeaders })
   if (hasBody && contentLength === Number.POSITIVE_INFINITY) rawHeaders.push('Transfer-Encoding', 'chunked')
   // A proxy in front may have seen the other scheme: the engine knows whether it is believed.
   const isOther = said !== null && said !== scheme && target !== '*'
