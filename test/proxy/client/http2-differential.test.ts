@@ -178,10 +178,12 @@ test.each([
 
 test('a client that changes its windows all the time gets all', async () => {
   const opened = await session(10, 65_535)
-  const changes = setInterval(() => {
-    if (!opened.destroyed) opened.settings({ initialWindowSize: fc.sample(fc.integer({ min: 1, max: 40_000 }), 1)[0] })
-  }, 5)
-  onTestFinished(() => clearInterval(changes))
+  // One after the other: node:http2 ends a session with too many changes that its server has not acknowledged yet.
+  const change = (): void => {
+    const initialWindowSize = fc.sample(fc.integer({ min: 1, max: 40_000 }), 1)[0]
+    if (!opened.destroyed) opened.settings({ initialWindowSize }, () => setTimeout(change, 2))
+  }
+  change()
   const one: Plan = {
     ...{ method: 'POST', up: 200_000, isUpSized: true, down: 200_000, isDownSized: true, pieces: 7 },
     ...{ trailers: false, early: false, client: 'reads' },
