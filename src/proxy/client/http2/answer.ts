@@ -61,7 +61,6 @@ export class Http2Answer extends Answer implements Sending {
   #isCut = false
   #trailers: readonly string[] = NO_FIELDS
   #whenDrained: (() => void) | null = null
-  /** It is among those that have something to send. */
   isReady = false
   /** What the client accepts on this stream; less than 0 where SETTINGS have made it smaller (RFC 9113 section 6.9.2). */
   window: number
@@ -184,6 +183,7 @@ export class Http2Answer extends Answer implements Sending {
   /** Nothing more is sent: the stream is closed. */
   drop(): void {
     this.#isCut = true
+    this.#sender.drop(this)
     this.#interim = null
     this.#head = null
     this.#piece = null

@@ -22,7 +22,7 @@ export type Sendable = 'nothing' | 'more' | 'connection-window'
 
 /** An answer, as far as its sending goes. */
 export interface Sending {
-  /** It is among those that have something to send. */
+  /** It is among those that have something to send, or wait for the window of the connection. */
   isReady: boolean
   /** Gives its end to its stream. */
   sendNow(): void
@@ -87,6 +87,15 @@ export class Http2Sender implements Held {
     this.#wait()
   }
 
+  /** An answer has nothing more to send: whoever resets streams all the time would leave one behind for each. */
+  drop(answer: Sending): void {
+    if (!answer.isReady) return
+    answer.isReady = false
+    const at = this.#ready.indexOf(answer, this.#first)
+    if (at !== -1) this.#ready.splice(at, 1)
+    else this.#starved = this.#starved.filter((one) => one !== answer)
+  }
+
   /** An answer has room for more to be written. */
   drained(answer: Sending): void {
     this.#drained.push(answer)
@@ -99,7 +108,8 @@ export class Http2Sender implements Held {
     const starved = this.#starved
     if (starved.length > 0) {
       this.#starved = []
-      for (const answer of starved) this.ready(answer)
+      this.#ready.push(...starved)
+      this.#wait()
     }
     return true
   }
@@ -131,17 +141,17 @@ export class Http2Sender implements Held {
   finish(afterwards: () => void): void {
     if (this.#isSending) this.#afterwards = afterwards
     else {
-      this.send()
+      this.send(true)
       afterwards()
     }
   }
 
-  /** Sends what the socket and the windows take. */
-  send(): void {
+  /** Sends what the socket and the windows take. @param isLast frames about the connection go however full the socket is */
+  send(isLast = false): void {
     if (this.#isSending) return
     const socket = this.#socket
     const room = SOCKET_BYTES - socket.writableLength
-    if (socket.destroyed || socket.writableEnded || room <= 0) return
+    if (socket.destroyed || socket.writableEnded || (room <= 0 && !isLast)) return
     this.#isSending = true
     output.begin(socket)
     try {
@@ -153,7 +163,7 @@ export class Http2Sender implements Held {
     }
     const afterwards = this.#afterwards
     this.#afterwards = null
-    afterwards?.()
+    if (afterwards !== null) this.finish(afterwards)
     // Nobody says when there is room for these: the kernel has taken all at once.
     if (this.#first < this.#ready.length && !socket.writableNeedDrain) this.#wait()
     const drained = this.#drained
@@ -174,10 +184,8 @@ export class Http2Sender implements Held {
       const answer = ready[this.#first++] as Sending
       const more = answer.sendSome(output, this.window)
       if (more === 'more') ready.push(answer)
-      else {
-        answer.isReady = false
-        if (more === 'connection-window') this.#starved.push(answer)
-      }
+      else if (more === 'connection-window') this.#starved.push(answer)
+      else answer.isReady = false
     }
     if (this.#first === ready.length) ready.length = 0
     else if (this.#first < MAX_BEHIND) return
