@@ -75,7 +75,8 @@ export class Http2Request implements AnswerOwner, ClientRequest {
   #credit = 0
   /** What is still to come according to Content-Length; Infinity where there is none. */
   #declared: number
-  /** Until when the rest of the body is dropped. */
+  /** How long the rest of the body is dropped once the answer is sent, and until when that is. */
+  #lingerMs = LINGER_MS
   #dropUntilMs = Number.POSITIVE_INFINITY
   /** Its place among those of its connection. */
   place = -1
@@ -149,7 +150,7 @@ export class Http2Request implements AnswerOwner, ClientRequest {
     if (this.ended || this.isClosed) return
     this.#reader = null
     this.#reading = 'dropped'
-    this.#dropUntilMs = Math.min(this.#dropUntilMs, performance.now() + limitMs)
+    this.#lingerMs = Math.min(this.#lingerMs, limitMs)
     this.deliver()
   }
 
@@ -309,6 +310,8 @@ export class Http2Request implements AnswerOwner, ClientRequest {
     this.#tunnel?.onSent()
     if (this.#isBroken) this.#reset(CODE.protocol)
     else if (this.ended) this.#close(true)
+    // Not before: with its stream the client would lose what it has yet to read of the answer.
+    else if (this.#tunnel === null) this.#dropUntilMs = performance.now() + this.#lingerMs
   }
 
   /** The client accepts nothing of what it is sent. */
