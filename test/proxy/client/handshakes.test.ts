@@ -1,6 +1,7 @@
 /**
  * TLS handshakes of clients while what they depend on changes: how many there are at once, the keys of tickets, the authorities of clients.
  */
+import { X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import { type AddressInfo, connect as connectTcp, createServer } from 'node:net'
 import { type ConnectionOptions, connect } from 'node:tls'
@@ -10,7 +11,7 @@ import { ServerContexts } from '../../../src/proxy/client/tls/contexts.ts'
 import { Handshakes, type HandshakeTerms } from '../../../src/proxy/client/tls/handshakes.ts'
 import { serverPairOf } from '../../../src/state/tls/server-pair.ts'
 import type { ServerPair, ServerTls } from '../../../src/state/tls/server-tls.ts'
-import { type Authority, authority, type Made, selfSigned } from '../../support/certificates.ts'
+import { type Authority, authority, expired, type Made, selfSigned } from '../../support/certificates.ts'
 
 const made = selfSigned('one', 'DNS:one.test')
 const pair = serverPairOf(made.cert, made.key, 'one') as ServerPair
@@ -103,6 +104,21 @@ test.each(['TLSv1.2', 'TLSv1.3'] as const)(
     expect(outcomes).toEqual(['full', 'resumed', 'full', 'resumed'])
   },
 )
+
+test('of certificates for one name the first one that is valid is served', async () => {
+  const served = async (...all: Made[]): Promise<string> => {
+    const pairs = all.map(({ cert, key }) => serverPairOf(cert, key, 'one') as ServerPair)
+    const { contexts, port } = await shaking()
+    contexts.set(material({ pairs }))
+    const socket = connect({ port, host: '127.0.0.1', servername: 'one.test', rejectUnauthorized: false })
+    await once(socket.on('error', () => {}).resume(), 'secureConnect')
+    return new X509Certificate(socket.getPeerCertificate().raw).toString()
+  }
+  const [a, b, old] = [selfSigned('a', 'DNS:one.test'), selfSigned('b', 'DNS:one.test'), expired('c', 'DNS:one.test')]
+  expect(await served(a, b)).toBe(a.cert)
+  expect(await served(old, b, a)).toBe(b.cert)
+  expect(await served(old)).toBe(old.cert)
+})
 
 test('why a handshake fails is told in words', async () => {
   const whys: (string | null)[] = []

@@ -49,7 +49,7 @@ export class ServerContexts {
   #tls = NO_SERVER_TLS
   /** The current one first. */
   #ticketKeys: readonly TicketKey[] = []
-  /** By name, those of different key types. */
+  /** By name, in their order. */
   #byName = new Map<string, readonly ServerPair[]>()
   #default: readonly ServerPair[] = []
   #challenges = new Map<string, readonly ServerPair[]>()
@@ -72,7 +72,7 @@ export class ServerContexts {
     const byName = namesOf(tls.pairs)
     const [first] = tls.pairs
     const fallback = first === undefined ? [] : (byName.get(first.names[0] ?? '') ?? [first])
-    createSecureContext(optionsOf(fallback, tls, this.policy))
+    createSecureContext(optionsOf(served(fallback), tls, this.policy))
     this.#tls = tls
     this.#ticketKeys = tls.ticketKeys.map(ticketKeyOf)
     this.#byName = byName
@@ -94,7 +94,7 @@ export class ServerContexts {
   pairsFor(serverName: string, protocols: readonly string[]): readonly ServerPair[] {
     const name = plainName(serverName)
     const challenge = protocols.includes(ACME_TLS) ? this.#challenges.get(name) : undefined
-    return challenge ?? this.#byName.get(name) ?? this.#byName.get(wildcardOf(name)) ?? this.#default
+    return served(challenge ?? this.#byName.get(name) ?? this.#byName.get(wildcardOf(name)) ?? this.#default)
   }
 
   /** Options of a context with these certificates. */
@@ -179,8 +179,21 @@ function namesOf(pairs: readonly ServerPair[]): Map<string, readonly ServerPair[
     for (const name of pair.names) {
       const known = byName.get(name) ?? []
       byName.set(name, known)
-      if (!known.some(({ keyType }) => keyType === pair.keyType)) known.push(pair)
+      known.push(pair)
     }
   }
   return byName
+}
+
+/** Of the certificates for one name those that are used: of each type of key the first one that is valid now, or else the first one. */
+function served(pairs: readonly ServerPair[]): readonly ServerPair[] {
+  if (pairs.length < 2) return pairs
+  const nowMs = Date.now()
+  const byType = new Map<string, ServerPair>()
+  for (const pair of pairs
+    .filter(({ notBeforeMs, notAfterMs }) => notBeforeMs <= nowMs && nowMs < notAfterMs)
+    .concat(pairs)) {
+    if (!byType.has(pair.keyType)) byType.set(pair.keyType, pair)
+  }
+  return [...byType.values()]
 }
