@@ -53,6 +53,7 @@ return {at, number and redis.call('HGET', KEYS[2], number) or ''}
 /**
  * KEYS: table, revisions. ARGV: the position behind which it comes; the new one; its number; the revision; how many are kept, and
  * bytes of them; the channel; \`refill\` where those before are to go. The same call may come twice: its reply may have been lost.
+ * Nothing must fail behind the first write, which stays then: numbers may be missing, and \`bytes\` may be anything.
  */
 const APPEND = `
 local at = redis.call('HGET', KEYS[1], 'at') or ''
@@ -61,14 +62,14 @@ if at ~= ARGV[1] then return 0 end
 local number, keep, most = tonumber(ARGV[3]), tonumber(ARGV[5]), tonumber(ARGV[6])
 if ARGV[8] == 'refill' then redis.call('DEL', KEYS[1], KEYS[2]) end
 redis.call('HSET', KEYS[2], ARGV[3], ARGV[4])
-local bytes = redis.call('HINCRBY', KEYS[1], 'bytes', #ARGV[4])
+local bytes = (tonumber(redis.call('HGET', KEYS[1], 'bytes')) or 0) + #ARGV[4]
 local first = tonumber(redis.call('HGET', KEYS[1], 'first')) or number
 while first < number - 1 and (number - first >= keep or bytes > most) do
-  bytes = redis.call('HINCRBY', KEYS[1], 'bytes', -redis.call('HSTRLEN', KEYS[2], first))
+  bytes = bytes - redis.call('HSTRLEN', KEYS[2], first)
   redis.call('HDEL', KEYS[2], first)
   first = first + 1
 end
-redis.call('HSET', KEYS[1], 'format', 1, 'at', ARGV[2], 'first', first)
+redis.call('HSET', KEYS[1], 'format', 1, 'at', ARGV[2], 'first', first, 'bytes', string.format('%.0f', bytes))
 redis.call('PUBLISH', ARGV[7], 'table')
 return 1
 `
@@ -83,10 +84,10 @@ local first = tonumber(redis.call('HGET', KEYS[1], 'first'))
 local head = ARGV[3] .. ' ' .. ARGV[4] .. ' '
 local at = redis.call('HGET', KEYS[1], 'at') or ''
 if not first or number >= first or string.sub(at, 1, #head) ~= head then return 0 end
-if tonumber(redis.call('HGET', KEYS[1], 'bytes')) + #ARGV[2] > tonumber(ARGV[5]) then return 0 end
+local bytes = (tonumber(redis.call('HGET', KEYS[1], 'bytes')) or 0) + #ARGV[2]
+if bytes > tonumber(ARGV[5]) then return 0 end
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
-redis.call('HINCRBY', KEYS[1], 'bytes', #ARGV[2])
-redis.call('HSET', KEYS[1], 'first', number)
+redis.call('HSET', KEYS[1], 'first', number, 'bytes', string.format('%.0f', bytes))
 return 1
 `
 
