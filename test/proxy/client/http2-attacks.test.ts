@@ -219,6 +219,70 @@ describe('floods', () => {
   })
 })
 
+describe('uploads whose client has yet to learn that they are of no use', () => {
+  const piece = Buffer.alloc(16_000)
+  /** As much as the windows of the streams take, in turn. */
+  async function upload(client: FrameClient, streams: readonly number[]): Promise<void> {
+    for (let nth = 0; nth < 4; nth++) {
+      for (const stream of streams) await client.send(frame(TYPE.data, 0, stream, piece))
+    }
+  }
+
+  test('their server dies: the connection goes on, but not for more than was allowed', async () => {
+    upstream.handler = null
+    upstream.readsBodies = false
+    const client = await frameClient(banyan.port)
+    const streams = Array.from({ length: 8 }, (_, n) => 2 * n + 1)
+    for (const stream of streams) await client.send(headers(stream, POST, 0))
+    for (const _ of streams) {
+      await (await upstream.request()).send('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n')
+    }
+    for (const _ of streams) await client.until(TYPE.data)
+    await upstream.cut()
+    for (const _ of streams) await client.until(TYPE.reset)
+    await upload(client, streams)
+    expect(await client.answers()).toBe(true)
+    expect((await flood(client, () => frame(TYPE.data, 0, 1, piece), 1000)).code).toBe(CODE.calm)
+  })
+
+  test('more streams than there may be: those that are taken are answered', async () => {
+    upstream.handler = null
+    const client = await frameClient(banyan.port)
+    await client.send(headers(1, GET, FLAG.endStream))
+    const request = await upstream.request()
+    for (let stream = 3; stream <= 199; stream += 2) {
+      await client.send(headers(stream, POST, 0))
+      await upstream.request()
+    }
+    const refused = Array.from({ length: 8 }, (_, n) => 201 + 2 * n)
+    for (const stream of refused) await client.send(headers(stream, POST, 0))
+    for (const _ of refused) await client.until(TYPE.reset)
+    await upload(client, refused)
+    await request.ok()
+    await client.until(TYPE.data, 1)
+  })
+
+  test('a drain: what was asked before its last GOAWAY is answered', async () => {
+    upstream.handler = null
+    const own = await startBanyan({ table: tableFor(upstream.port), args: ['--h2c'] })
+    onTestFinished(async () => void (await own.stop()))
+    const client = await frameClient(own.port)
+    await client.send(headers(1, GET, FLAG.endStream))
+    const request = await upstream.request()
+    const ended = own.program.stop()
+    const { payload } = await client.until(TYPE.ping)
+    await client.send(frame(TYPE.ping, FLAG.ack, 0, payload))
+    await client.until(TYPE.goaway)
+    const late = Array.from({ length: 8 }, (_, n) => 3 + 2 * n)
+    for (const stream of late) await client.send(headers(stream, POST, 0))
+    await upload(client, late)
+    await request.ok()
+    await client.until(TYPE.data, 1)
+    client.finish()
+    expect(await ended).toBe(0)
+  })
+})
+
 describe('clients that do not read', () => {
   test('a window that never opens: the stored answer is given up after the send timeout', async () => {
     const size = 4 * MIB

@@ -27,6 +27,7 @@ import {
   SETTINGS_MS,
   type SectionLimits,
   TABLE_BYTES,
+  WINDOW_BYTES,
 } from './limits.ts'
 import { Http2Request, type RequestHost } from './request.ts'
 import { Http2Sender } from './sender.ts'
@@ -99,6 +100,8 @@ export class Http2Connection implements Arrival, FrameSink, RequestHost {
    */
   #ending: 'no' | 'told' | 'final' = 'no'
   #endingSinceMs = 0
+  /** Of bodies that may still come of streams that were reset or refused here: their client may not know yet, so they are no flood. */
+  #excusedBytes = 0
   /** What has been received since the client was told. */
   #credit = 0
   #window = CONNECTION_WINDOW_BYTES
@@ -304,6 +307,7 @@ export class Http2Connection implements Arrival, FrameSink, RequestHost {
     else if (stream <= this.#lastStream || this.#ending === 'final') {
       // A stream that was reset, or one that GOAWAY says is not answered.
       this.#reader.controlBytes += FRAME_HEAD_BYTES + block.length
+      if (stream > this.#lastStream && !endStream) this.#excuse(WINDOW_BYTES)
       this.#lastStream = Math.max(this.#lastStream, stream)
     } else {
       this.#lastStream = stream
@@ -320,16 +324,16 @@ export class Http2Connection implements Arrival, FrameSink, RequestHost {
   #onRequest(stream: number, endStream: boolean, fields: readonly string[] | null): void {
     const { maxHeaderBytes } = this.#terms
     const flaw = fields === null ? null : flawOfRequest(fields)
-    if (this.#streams.count >= MAX_STREAMS) this.#refuse(stream, CODE.refused)
-    else if (fields === null) this.#refuse(stream, CODE.calm)
-    else if (flaw === 'reset') this.#refuse(stream, CODE.protocol)
+    if (this.#streams.count >= MAX_STREAMS) this.#refuse(stream, CODE.refused, endStream)
+    else if (fields === null) this.#refuse(stream, CODE.calm, endStream)
+    else if (flaw === 'reset') this.#refuse(stream, CODE.protocol, endStream)
     else {
       const head = readHead(fields, !endStream, this.#peer.tls ? 'https' : 'http', flaw !== null)
       const answer = new Http2Answer(this.#sender, stream, head.method === 'HEAD')
       const isRefused = 'failure' in head
       const known = isRefused ? { ...head, contentLength: Number.POSITIVE_INFINITY, webSocketKey: null } : head
       if (endStream && known.contentLength > 0 && known.contentLength !== Number.POSITIVE_INFINITY) {
-        this.#refuse(stream, CODE.protocol)
+        this.#refuse(stream, CODE.protocol, endStream)
         return
       }
       // Each stream stands by itself: after a request that was refused the next one is as good as any.
@@ -348,8 +352,8 @@ export class Http2Connection implements Arrival, FrameSink, RequestHost {
   }
 
   /** A stream that no request begins on. */
-  #refuse(stream: number, code: number): void {
-    this.sendReset(stream, code)
+  #refuse(stream: number, code: number, endStream: boolean): void {
+    this.sendReset(stream, code, endStream ? 0 : WINDOW_BYTES)
     this.#gaveUp()
   }
 
@@ -390,7 +394,9 @@ export class Http2Connection implements Arrival, FrameSink, RequestHost {
       this.#window += credit
       this.#sender.control((to) => to.window(0, credit))
     }
-    const cost = length + FRAME_HEAD_BYTES - (request === null ? 0 : BYTES_PER_BODY_BYTE * size)
+    const free = request === null ? Math.min(size, this.#excusedBytes) : size
+    if (request === null) this.#excusedBytes -= free
+    const cost = length + FRAME_HEAD_BYTES - BYTES_PER_BODY_BYTE * free
     if (size > 0 && cost > 0) this.#reader.controlBytes += cost
     if (request === null || request.isClosed) return
     if (length > size) request.onPadding(length - size)
@@ -479,8 +485,14 @@ export class Http2Connection implements Arrival, FrameSink, RequestHost {
 
   // What a request asks of its connection.
 
-  sendReset(stream: number, code: number): void {
+  sendReset(stream: number, code: number, unsent: number): void {
+    this.#excuse(unsent)
     this.#sender.control((to) => to.reset(stream, code))
+  }
+
+  /** The window of the connection bounds what is on its way. */
+  #excuse(bytes: number): void {
+    this.#excusedBytes = Math.min(this.#excusedBytes + bytes, CONNECTION_WINDOW_BYTES)
   }
 
   sendWindow(stream: number, increment: number): void {

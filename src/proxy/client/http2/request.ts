@@ -22,8 +22,8 @@ const LINGER_MS = 2000
 
 /** The connection that a request has come on. */
 export interface RequestHost {
-  /** Sends RST_STREAM. */
-  sendReset(stream: number, code: number): void
+  /** Sends RST_STREAM. @param unsent what the client may still send of the stream before it knows, in bytes */
+  sendReset(stream: number, code: number, unsent: number): void
   /** Sends WINDOW_UPDATE. */
   sendWindow(stream: number, increment: number): void
   /** The stream is closed. */
@@ -122,6 +122,11 @@ export class Http2Request implements AnswerOwner, ClientRequest {
   /** That protocol's bytes. */
   get tunnel(): TunnelStream | null {
     return this.#tunnel
+  }
+
+  /** What the client may still send, unless it has ended its side. */
+  get #unsent(): number {
+    return this.ended ? 0 : this.#window
   }
 
   /** Bytes that have come and were not read. */
@@ -316,7 +321,7 @@ export class Http2Request implements AnswerOwner, ClientRequest {
 
   /** The client accepts nothing of what it is sent. */
   stalled(): void {
-    this.#host.sendReset(this.id, CODE.calm)
+    this.#host.sendReset(this.id, CODE.calm, this.#unsent)
     this.#close(false, true)
   }
 
@@ -328,7 +333,7 @@ export class Http2Request implements AnswerOwner, ClientRequest {
 
   #reset(code: number): void {
     if (this.isClosed) return
-    this.#host.sendReset(this.id, code)
+    this.#host.sendReset(this.id, code, this.#unsent)
     this.#close(false)
   }
 
