@@ -65,12 +65,13 @@ test('edits at all instances at once make one history, the same everywhere, howe
 test('edits that have to be parsed as a whole are made too, however fast others edit at another instance', async () => {
   const redis = await startRedis()
   left.push(() => redis.stop())
-  // In brackets, so that no route can be read by itself.
-  const routes = Array.from({ length: 300 }, (_, at) => ({
-    ...{ id: `r${at}`, match: { path: `/r${at}/:id` }, to: 'modern', percent: 1 },
-  }))
-  const upstreams = { legacy: { servers: ['http://127.0.0.1:1'] }, modern: { servers: ['http://127.0.0.1:2'] } }
-  const table = `${JSON.stringify({ version: 1, upstreams, default: 'legacy', routes })}\n`
+  // The first dash has a line of its own, so that no route can be read by itself.
+  const routes = Array.from(
+    { length: 300 },
+    (_, at) => `  -${at === 0 ? '\n   ' : ''} { id: r${at}, match: { path: "/r${at}/:id" }, to: modern, percent: 1 }\n`,
+  )
+  const upstreams = '{ legacy: { servers: [http://127.0.0.1:1] }, modern: { servers: [http://127.0.0.1:2] } }'
+  const table = `version: 1\nupstreams: ${upstreams}\ndefault: legacy\nroutes:\n${routes.join('')}`
   const [one, two] = [await member(table, redis.url), await member(table, redis.url)]
   let isOver = false
   let percent = 2

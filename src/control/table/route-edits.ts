@@ -10,11 +10,11 @@ import {
   excerptOf,
   factsWith,
   gathered,
-  inOrder,
   isOfOthers,
+  listed,
   withExcerpt,
 } from '../../rules/language/excerpt.ts'
-import type { Problem, TextFacts } from '../../rules/language/text.ts'
+import type { TextFacts } from '../../rules/language/text.ts'
 import { clashSteps, hiddenSteps, type PlacedRoute } from '../../rules/routing/overlap.ts'
 import type { Route, Table } from '../../rules/table/table.ts'
 import { MAX_PROBLEMS } from '../../rules/values/problem.ts'
@@ -98,8 +98,9 @@ async function withEdited(
   const edited = read === null ? null : withExcerpt(text, facts.places, excerpt, read.text)
   if (read === null || edited === null) return null
   const known = factsWith(text, facts, excerpt, { ...read.facts, text: read.text })
-  const { first: at, end } = excerpt
-  return known && { text: edited, facts: known, splices: [...splices, { at, gone: end - at, come: read.routes }] }
+  const { first: at, end, behind } = excerpt
+  const come = read.routes.slice(0, read.routes.length - behind)
+  return known && { text: edited, facts: known, splices: [...splices, { at, gone: end - at, come }] }
 }
 
 async function readKnown(
@@ -117,28 +118,29 @@ async function readKnown(
   const clash = await inTurns(clashSteps(moved, table.routes))
   if (clash === 'tied') return null
   const isHidden = clash === 'hidden' || earlier.warnings.some(isOfOthers)
-  const warnings = isHidden ? await withHidden(text, facts, table, fileName) : facts.warnings
-  if (warnings === null) return null
-  return { ok: true, text, table, facts: { ...facts, warnings }, move: { kind: 'routes', base, splices } }
+  const own = isHidden ? { ...facts, ...(await withHidden(text, facts, table, fileName)) } : facts
+  return { ok: true, text, table, facts: own, move: { kind: 'routes', base, splices } }
 }
 
-/** The warnings with those about routes that never match; null where the whole text has to tell them. */
+/** The warnings with those about routes that never match. */
 async function withHidden(
   text: string,
-  { warnings, places }: TextFacts,
+  { warnings, more, places }: TextFacts,
   { routes }: Table,
   fileName: string,
-): Promise<readonly Problem[] | null> {
+): Promise<Pick<TextFacts, 'warnings' | 'more'>> {
   const findings = await inTurns(hiddenSteps(routes.map((route, at) => ({ ...claimingOf(route), at }))))
-  if (findings.length === 0) return warnings
-  if (findings.length + warnings.length > MAX_PROBLEMS) return null
+  // Those about single routes are listed first.
+  const told = findings.slice(0, MAX_PROBLEMS - warnings.length)
+  if (told.length === 0) return { warnings, more: more + findings.length }
   const { text: few, inWhole } = gathered(
     text,
     places,
-    findings.map(({ path }) => path[1] as number),
+    told.map(({ path }) => path[1] as number),
   )
-  const here = findings.map((finding, nth) => ({ ...finding, path: ['routes', nth, 'match'] }))
-  return inOrder([...warnings, ...(await placeApart(here, few, fileName)).map(inWhole)])
+  const here = told.map((finding, nth) => ({ ...finding, path: ['routes', nth, 'match'] }))
+  const placed = (await placeApart(here, few, fileName)).map(inWhole)
+  return listed([...warnings, ...placed], more + findings.length - told.length)
 }
 
 /** A route with what it is compared by: a list of copies of thousands of whole routes takes longer than to compare them. */

@@ -4,7 +4,7 @@
  */
 import { MAX_PROBLEMS, type Problem } from '../values/problem.ts'
 import { type NumberPlaces, WIDTH } from './numbers.ts'
-import type { RoutePlaces } from './route-places.ts'
+import { areInBrackets, type RoutePlaces } from './route-places.ts'
 import type { TextFacts } from './text.ts'
 
 /** A part of the routes with all that stands before and behind them. */
@@ -14,18 +14,29 @@ export interface Excerpt {
   readonly first: number
   /** Behind the last one. */
   readonly end: number
+  /** How many routes there are with what stands behind them: in brackets the last one, since it is the one without a comma. */
+  readonly behind: number
 }
 
 /** @param first of its routes @param end behind the last one */
 export function excerptOf(text: string, places: RoutePlaces, first: number, end: number): Excerpt {
+  const behind = end < places.length - 1 && areInBrackets(places, text) ? 1 : 0
   const [from, to] = [places[first] as number, places[end] as number]
-  const rest = text.slice(places.at(-1))
-  return { text: text.slice(0, places[0]) + text.slice(from, to) + rest, first, end }
+  return { text: text.slice(0, places[0]) + text.slice(from, to) + restOf(text, places, behind), first, end, behind }
+}
+
+function restOf(text: string, places: RoutePlaces, behind: number): string {
+  return text.slice(places.at(-1 - behind))
 }
 
 /** The text with other routes in the place of those of an excerpt; null where the edit has changed more. */
-export function withExcerpt(text: string, places: RoutePlaces, { first, end }: Excerpt, edited: string): string | null {
-  const [head, rest] = [text.slice(0, places[0]), text.slice(places.at(-1))]
+export function withExcerpt(
+  text: string,
+  places: RoutePlaces,
+  { first, end, behind }: Excerpt,
+  edited: string,
+): string | null {
+  const [head, rest] = [text.slice(0, places[0]), restOf(text, places, behind)]
   if (edited.length < head.length + rest.length || !edited.startsWith(head) || !edited.endsWith(rest)) return null
   const between = edited.slice(head.length, edited.length - rest.length)
   return text.slice(0, places[first]) + between + text.slice(places[end])
@@ -70,9 +81,10 @@ export function excerptBetween(
   const behind = (places[end] as number) + after.length - before.length
   const last = places[count] as number
   if (head < (places[0] as number) || before.length - tail > last || behind < (places[first] as number)) return null
-  if (behind < after.length && after[behind - 1] !== '\n') return null
-  const text = before.slice(0, places[0]) + after.slice(places[first], behind) + before.slice(last)
-  return { before: excerptOf(before, places, first, end), after: text }
+  if (behind < after.length && after[behind - 1] !== '\n' && !areInBrackets(places, before)) return null
+  const excerpt = excerptOf(before, places, first, end)
+  const rest = restOf(before, places, excerpt.behind)
+  return { before: excerpt, after: before.slice(0, places[0]) + after.slice(places[first], behind) + rest }
 }
 
 /** What an excerpt is in its text, and what has become of it. */
@@ -87,29 +99,44 @@ interface Moved {
   readonly behind: number
 }
 
+/** What is known of an excerpt. */
+export type ExcerptFacts = TextFacts & { readonly text: string }
+
 /**
  * What is known of a text in which an excerpt has become another one, but for warnings that name other routes.
  * @param text before, with its facts
- * @param checked what is known of the new excerpt
+ * @param found what is known of the new excerpt
  * @returns null where that does not tell all
  */
 export function factsWith(
   text: string,
   facts: TextFacts,
-  { first, end }: Excerpt,
-  checked: TextFacts & { readonly text: string },
+  { first, end, behind }: Excerpt,
+  found: ExcerptFacts,
 ): TextFacts | null {
   const { places } = facts
+  const checked = withoutLast(behind, found)
   const [head, from, to] = [places[0] as number, places[first] as number, places[end] as number]
   const last = checked.places.at(-1)
   if (last === undefined || checked.places[0] !== head) return null
   // What stands behind the list must begin where it did: a key in front of it is for the whole text.
-  if (checked.text.length - last !== text.length - (places.at(-1) as number)) return null
+  if (checked.text.length - last !== restOf(text, places, behind).length) return null
   const grown = checked.places.length - 1 - (end - first)
   const moved = { first, end, grown, into: from - head, behind: last - head - (to - from) }
   const warnings = warningsWith(text, facts, checked, moved)
-  if (warnings === null) return null
-  return { warnings, more: 0, numbers: numbersWith(facts, checked, moved), places: placesWith(places, checked, moved) }
+  return { ...warnings, numbers: numbersWith(facts, checked, moved), places: placesWith(places, checked, moved) }
+}
+
+/** Without the routes that are there for what stands behind the others. */
+function withoutLast(behind: number, checked: ExcerptFacts): ExcerptFacts {
+  if (behind === 0) return checked
+  const places = checked.places.subarray(0, -behind)
+  const count = places.length - 1
+  const numbers: number[] = []
+  for (let at = 0; at < checked.numbers.length; at += WIDTH)
+    if ((checked.numbers[at + 2] as number) < count) numbers.push(...checked.numbers.subarray(at, at + WIDTH))
+  const warnings = checked.warnings.filter((warning) => (routeOf(warning) ?? -1) < count)
+  return { ...checked, places, numbers: Int32Array.from(numbers), warnings }
 }
 
 function placesWith(
@@ -144,30 +171,62 @@ function numbersWith(
   return Int32Array.from(after)
 }
 
+/** The warnings that are listed, and how many there are besides. Where there are such, which of them are listed is known after the next parse of the whole text only. */
+type Warnings = Pick<TextFacts, 'warnings' | 'more'>
+
 /** Warnings of routes come of themselves and of what stands around the list; those that come of other routes are left out. */
 function warningsWith(
   text: string,
   { warnings: before, more, places }: TextFacts,
-  checked: TextFacts & { readonly text: string },
-  { first, end, grown, into }: Moved,
-): readonly Problem[] | null {
-  if (more + checked.more > 0) return null
-  if (before.length + checked.warnings.length === 0) return before
+  checked: ExcerptFacts,
+  { first, end, grown }: Moved,
+): Warnings {
+  if (before.length + checked.warnings.length === 0) return { warnings: before, more }
   const [head, from, to] = [places[0] as number, places[first] as number, places[end] as number]
-  const above = linesIn(text, 0, from)
-  const lines = linesIn(text, from, to)
-  const moreLines = linesIn(checked.text, head, checked.places.at(-1) as number) - lines
-  const down = ({ line }: Problem): number => (line > above + lines ? line + moreLines : line)
+  const last = checked.places.at(-1) as number
+  const start = spotOf(text, from)
+  const stop = spotOf(text, to, { offset: from, line: start.line })
+  const ownStart = spotOf(checked.text, head)
+  const newStop = spotMoved(spotOf(checked.text, last), ownStart, start)
   const kept = before.flatMap((warning) => {
     const at = routeOf(warning)
     if (isOfOthers(warning) || (at !== null && at >= first && at < end)) return []
-    return ofRoute({ ...warning, line: down(warning) }, at === null || at < first ? 0 : grown)
+    return ofRoute(spotMoved(warning, stop, newStop), at === null || at < first ? 0 : grown)
   })
-  const ownLines = into === 0 ? 0 : linesIn(text, head, from)
   const own = checked.warnings
     .filter((warning) => routeOf(warning) !== null && !isOfOthers(warning))
-    .map((warning) => ofRoute({ ...warning, line: warning.line + ownLines }, first))
-  return inOrder([...kept, ...own])
+    .map((warning) => ofRoute(spotMoved(warning, ownStart, start), first))
+  return listed([...kept, ...own], more + checked.more)
+}
+
+/** A place in a text, as a person counts. */
+interface Spot {
+  readonly line: number
+  readonly column: number
+}
+
+/** @param near an earlier offset and its line, so that lines are counted from there */
+function spotOf(text: string, offset: number, near = { offset: 0, line: 1 }): Spot {
+  const start = text.lastIndexOf('\n', offset - 1) + 1
+  const mark = start === 0 && text.startsWith('\uFEFF') ? 1 : 0
+  return { line: near.line + linesIn(text, near.offset, offset), column: 1 + offset - start - mark }
+}
+
+function isBefore(one: Spot, other: Spot): boolean {
+  return one.line < other.line || (one.line === other.line && one.column < other.column)
+}
+
+/** What stands at a spot or behind it goes with it. */
+function spotMoved<Here extends Spot>(here: Here, from: Spot, to: Spot): Here {
+  if (isBefore(here, from)) return here
+  const column = here.line === from.line ? here.column + to.column - from.column : here.column
+  return { ...here, line: here.line + to.line - from.line, column }
+}
+
+/** The first of these warnings in the order of their text. */
+export function listed(warnings: readonly Problem[], more: number): Warnings {
+  const all = [...warnings].sort((a, b) => a.line - b.line || a.column - b.column)
+  return { warnings: all.slice(0, MAX_PROBLEMS), more: more + Math.max(0, all.length - MAX_PROBLEMS) }
 }
 
 /** A text whose part before the routes has become another one, and what is known of it. */
@@ -178,18 +237,16 @@ export interface TextWithHead {
 
 /**
  * What is known of a text in which servers of upstreams have changed, before the routes.
- * @param checked what is known of the excerpt with the first route, after the change
+ * @param found what is known of the excerpt with the first route, after the change
  * @returns null where more has changed, or that does not tell all
  */
-export function withHead(
-  text: string,
-  facts: TextFacts,
-  checked: TextFacts & { readonly text: string },
-): TextWithHead | null {
+export function withHead(text: string, facts: TextFacts, found: ExcerptFacts): TextWithHead | null {
   const [from = 0, to = 0] = facts.places
+  const { behind } = excerptOf(text, facts.places, 0, 1)
+  const checked = withoutLast(behind, found)
   const [start, end, ...more] = checked.places
   if (start === undefined || end === undefined || more.length > 0) return null
-  if (checked.text.slice(start) !== text.slice(from, to) + text.slice(facts.places.at(-1))) return null
+  if (checked.text.slice(start) !== text.slice(from, to) + restOf(text, facts.places, behind)) return null
   const head = checked.text.slice(0, start)
   const moved = start - from
   const numbers: number[] = []
@@ -209,25 +266,20 @@ export function withHead(
     ]
     if (owner >= 0) numbers.push(first + moved, last + moved, owner, part)
   }
-  const warnings = warningsWithHead(text, facts, checked, head)
+  const warnings = warningsWithHead(text, facts, checked)
   if (warnings === null) return null
   const places = facts.places.map((place) => place + moved)
-  return {
-    text: head + text.slice(from),
-    facts: { warnings, more: 0, numbers: Int32Array.from(numbers), places },
-  }
+  return { text: head + text.slice(from), facts: { ...warnings, numbers: Int32Array.from(numbers), places } }
 }
 
 /** Warnings of upstreams come of these alone; null where others stand among them. */
-function warningsWithHead(text: string, facts: TextFacts, checked: TextFacts, head: string): readonly Problem[] | null {
-  if (facts.more + checked.more > 0) return null
-  const [lines, linesNow] = [linesIn(text, 0, facts.places[0] as number), linesIn(head, 0, head.length)]
-  const moreLines = linesNow - lines
+function warningsWithHead(text: string, facts: TextFacts, checked: ExcerptFacts): Warnings | null {
+  const [start, newStart] = [spotOf(text, facts.places[0] as number), spotOf(checked.text, checked.places[0] as number)]
   const own = checked.warnings.filter(isOfUpstream)
   const kept = facts.warnings.filter((warning) => !isOfUpstream(warning))
-  if (own.some(({ line }) => line > linesNow) || kept.some(({ line }) => line <= lines)) return null
-  const all = [...own, ...kept.map((warning) => ({ ...warning, line: warning.line + moreLines }))]
-  return all.length > MAX_PROBLEMS ? null : all
+  if (!own.every((warning) => isBefore(warning, newStart)) || kept.some((warning) => isBefore(warning, start)))
+    return null
+  return listed([...own, ...kept.map((warning) => spotMoved(warning, start, newStart))], facts.more)
 }
 
 function isOfUpstream({ pointer }: Problem): boolean {
@@ -245,28 +297,24 @@ export interface Gathered {
 export function gathered(text: string, places: RoutePlaces, routes: readonly number[]): Gathered {
   const head = text.slice(0, places[0])
   const pieces = routes.map((at) => text.slice(places[at], places[at + 1]))
-  // The first lines of each, here and there.
-  const lines: { readonly here: number; readonly there: number }[] = []
-  let [here, there, from] = [linesIn(head, 0, head.length), 0, 0]
+  // Where each begins, here and there.
+  const starts: { readonly here: Spot; readonly there: Spot }[] = []
+  let here = spotOf(head, head.length)
+  let near = { offset: 0, line: 1 }
   for (const [nth, at] of routes.entries()) {
-    const start = places[at] as number
-    there += linesIn(text, from, start)
-    from = start
-    lines.push({ here, there })
-    here += linesIn(pieces[nth] as string, 0, Number.POSITIVE_INFINITY)
+    const offset = places[at] as number
+    const there = spotOf(text, offset, near)
+    near = { offset, line: there.line }
+    starts.push({ here, there })
+    here = spotMoved(spotOf(text, offset + (pieces[nth] as string).length, near), there, here)
   }
   const inWhole = (problem: Problem): Problem => {
     const nth = routeOf(problem) ?? 0
-    const { here: own, there: whole } = lines[nth] ?? { here: 0, there: 0 }
-    return { ...ofRoute(problem, (routes[nth] ?? 0) - nth), line: problem.line - own + whole }
+    const start = starts[nth]
+    const placed = start === undefined ? problem : spotMoved(problem, start.here, start.there)
+    return ofRoute(placed, (routes[nth] ?? 0) - nth)
   }
   return { text: head + pieces.join('') + text.slice(places.at(-1)), inWhole }
-}
-
-/** Warnings in the order of their text; null for more than are listed. */
-export function inOrder(warnings: readonly Problem[]): readonly Problem[] | null {
-  if (warnings.length > MAX_PROBLEMS) return null
-  return [...warnings].sort((a, b) => a.line - b.line || a.column - b.column)
 }
 
 /** Whether it names other routes. */

@@ -92,19 +92,11 @@ test('an edit that is overtaken again and again is made all the same', async () 
   expect(live.current.table.places.has('added')).toBe(true)
 })
 
-/** In brackets: routes can't be read one by one. */
-const FLOW = `${JSON.stringify({
-  version: 1,
-  upstreams: {
-    main: { servers: ['http://127.0.0.1:4001'] },
-    new: { servers: [{ url: 'http://127.0.0.1:4002', weight: 7 }] },
-  },
-  default: 'main',
-  routes: ROUTES.map((_, at) => ({ id: `r${at}`, match: { path: `/p${at}/:x` }, to: 'new', percent: 5 })),
-})}\n`
+/** The first dash has a line of its own: routes can't be read one by one. */
+const WHOLE = TEXT.replace('  - {', '  -\n    {')
 
 test('an edit that is being parsed goes on with the numbers that others change meanwhile', async () => {
-  const { operations, live, history, text, close } = await rig(FLOW)
+  const { operations, live, history, text, close } = await rig(WHOLE)
   onTestFinished(close)
   // Parses the text first: only then is it known where its numbers are.
   await operations.commit(addRoute({ id: 'first', match: { path: '/first' }, to: 'new' }), TERMS)

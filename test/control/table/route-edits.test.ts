@@ -54,8 +54,9 @@ const samples = fc
     between: fc.constantFrom('', '  # about the next one\n', '\n', '# and\n\n'),
     behind: fc.constantFrom('', 'visitor: { name: v }\n', '# the end\n', '...\n'),
     isCut: fc.boolean(),
+    brackets: fc.constantFrom(null, null, 'JSON', 'dense JSON', 'lines of JSON', 'lines', 'one line'),
   })
-  .map(({ list, at, isBlock, crlf, mark, between, behind, isCut }) => {
+  .map(({ list, at, isBlock, crlf, mark, between, behind, isCut, brackets }) => {
     const filler = Array.from({ length: FILLER }, (_, one) => ({
       id: `f${one}`,
       match: { path: `/filler-${one}/:id`, methods: ['GET', 'HEAD'] },
@@ -71,10 +72,31 @@ const samples = fc
             .join('\n    ')}\n`
         : `  - ${line(one)}\n`,
     )
+    const known = { main: { servers: ['http://a'] }, new: { servers: ['http://b'] } }
+    const table = {
+      ...{ version: 1, upstreams: { ...known, next: { servers: ['http://c', { id: 'd', url: 'http://c' }] } } },
+      ...{ default: 'main', routes: all, ...(behind.startsWith('visitor') ? { visitor: { name: 'v' } } : {}) },
+    }
+    const json: Readonly<Record<string, () => string>> = {
+      JSON: () => JSON.stringify(table, null, 2),
+      'dense JSON': () => JSON.stringify(table),
+      'lines of JSON': () =>
+        JSON.stringify({ ...table, routes: ['*'] }).replace(
+          '"*"',
+          () => `\n${all.map((one) => `  ${JSON.stringify(one)}`).join(',\n')}\n`,
+        ),
+    }
     const upstreams = `  main: { servers: [http://a] }\n  new: { servers: [http://b] }\n  next: { servers: [http://c, { id: d, url: http://c }] }\n`
-    const whole = `${mark ? '\uFEFF' : ''}version: 1\nupstreams:\n${upstreams}default: main\nroutes:\n${text.join(between)}${behind}`
+    const head = `version: 1\nupstreams:\n${upstreams}default: main\n`
+    const inBrackets =
+      brackets === 'one line'
+        ? `[${all.map(line).join(', ')}]\n`
+        : `[ # all\n${all.map((one) => `  ${line(one)}`).join(`,${isBlock ? ' # one' : ''}\n${between}`)}${isCut ? ',' : ''}\n]\n`
+    const rest = brackets === null ? `routes:\n${text.join(between)}` : `routes: ${inBrackets}`
+    const yaml = `${mark ? '\uFEFF' : ''}${head}${rest}${behind}`
+    const whole = json[brackets ?? ''] === undefined ? yaml : `${json[brackets ?? '']?.()}\n`
     const cut = isCut ? whole.replace(/\n$/, '') : whole
-    return { text: crlf ? cut.replaceAll('\n', '\r\n') : cut, list, at }
+    return { text: crlf ? cut.replaceAll('\n', '\r\n') : cut, brackets }
   })
 
 const changes = fc.record({
@@ -118,9 +140,9 @@ function plain(table: unknown): string {
 }
 
 test('is what a parse of the whole text makes', async () => {
-  let [few, whole, servers] = [0, 0, 0]
+  let [few, whole, servers, inBrackets] = [0, 0, 0, 0]
   await fc.assert(
-    fc.asyncProperty(samples, changes, async ({ text }, change) => {
+    fc.asyncProperty(samples, changes, async ({ text, brackets }, change) => {
       const known = readTable(text, NAME)
       // Routes that overlap, and the like.
       if (!known.ok) return
@@ -151,13 +173,14 @@ test('is what a parse of the whole text makes', async () => {
       if (read.move.kind !== 'routes') return
       few++
       if (change.what.startsWith('servers')) servers++
+      if (brackets !== null) inBrackets++
       // What workers make of it.
       const sent = JSON.parse(JSON.stringify(read.move.splices)) as typeof read.move.splices
       expect(plain(allOf(withRoutesSteps(table, sent, read.move.upstreams)))).toBe(plain(parsed.table))
     }),
     { numRuns: Number(process.env.BANYAN_ROUNDS ?? 40) },
   )
-  expect([few > 10, few > whole, servers > 0]).toEqual([true, true, true])
+  expect([few > 10, few > whole, servers > 0, inBrackets > 5]).toEqual([true, true, true, true])
 })
 
 test('what was parsed for an earlier revision goes on with the numbers of a later one', async () => {
@@ -305,6 +328,29 @@ test('routes that hide others, and that go or change beside hidden ones, are rea
   const one = (line: number, by: string): string => `${line} can never match ${by}`
   const alone = [one(85, 'r7')]
   expect(told).toEqual([alone, alone, alone, [one(85, 'r7'), one(95, 'r60')], [one(95, 'r60')]])
+})
+
+test('routes beside more warnings than are listed are read alone too', async () => {
+  const routes = Array.from({ length: 150 }, (_, at) => ({
+    ...{ id: `r${at}`, match: { path: `/p${at}` }, to: 'new', noKey: 'from', sticky: ['cookie:sid', 'ip'] },
+  }))
+  const upstreams = { main: { servers: ['http://a'] }, new: { servers: ['http://b'] } }
+  const text = JSON.stringify({ version: 1, upstreams, default: 'main', routes })
+  const known = readTable(text, NAME)
+  if (!known.ok) throw new Error(JSON.stringify(known.problems))
+  const { table, ...facts } = known
+  expect([facts.warnings.length, facts.more]).toEqual([100, 50])
+  for (const at of [5, 120, 149]) {
+    const edit = { kind: 'route', at, route: { ...routes[at], priority: 0, percent: 7 } } as const
+    const read = await new TableReader(NAME, { text, facts }).edit(new LiveTable(table, text, 0).current, edit)
+    if (!('ok' in read) || !read.ok) throw new Error('is refused')
+    const parsed = readTable(read.text, NAME)
+    if (!parsed.ok) throw new Error('is refused')
+    expect([at, read.move.kind]).toEqual([at, 'routes'])
+    expect(read.facts.warnings).toEqual(parsed.warnings)
+    expect(read.facts.more).toBeGreaterThan(0)
+    expect(plain(read.table)).toBe(plain(parsed.table))
+  }
 })
 
 test('a route that somebody has changed in the text is read alone, one that may meet others is not', async () => {
