@@ -70,6 +70,11 @@ test('a host that the certificate is not for is 421; others of it are served on 
   expect(await ask('one.test')).toBe(200)
   expect(await ask('a.two.test:443')).toBe(200)
   expect(await ask('ONE.test')).toBe(200)
+  // As browsers and curl ask for https://one.test./, with one.test in SNI.
+  expect(await ask('one.test.')).toBe(200)
+  expect(await ask('a.two.test.:443')).toBe(200)
+  expect(await ask('three.test.')).toBe(421)
+  expect(await ask('')).toBe(400)
   expect(await ask('127.0.0.1')).toBe(200)
   expect(await ask('a.b.two.test')).toBe(421)
   expect(await ask('three.test')).toBe(421)

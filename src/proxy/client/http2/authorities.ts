@@ -18,12 +18,14 @@ export class Authorities {
   constructor(socket: TLSSocket) {
     this.#socket = socket
     const { servername } = socket as TLSSocket & { readonly servername?: string | false | null }
-    this.#own = typeof servername === 'string' && servername !== '' ? servername.toLowerCase() : null
+    this.#own = typeof servername === 'string' && servername !== '' ? plainHost(servername) : null
   }
 
   /** @param authority host, with or without a port */
   has(authority: string): boolean {
-    const host = authority.replace(/:[0-9]*$/, '').toLowerCase()
+    const host = plainHost(authority.replace(/:[0-9]*$/, ''))
+    // Refused with 400, as everywhere.
+    if (host === '') return true
     this.#own ??= host
     if (host === this.#own) return true
     const known = this.#known.get(host)
@@ -40,4 +42,9 @@ export class Authorities {
     if (isIP(address) !== 0) return certificate.checkIP(address) !== undefined
     return certificate.checkHost(host, { subject: 'never', partialWildcards: false }) !== undefined
   }
+}
+
+/** Without the dot of a fully qualified name, which SNI and certificates leave out (RFC 6066 section 3). */
+function plainHost(host: string): string {
+  return host.toLowerCase().replace(/\.$/, '')
 }
