@@ -334,7 +334,8 @@ function rampsOf(core: TableCore, { planes }: Front, log: AdminParts['log'], web
   const store = cluster?.rampLease.fenced() ?? state?.store ?? null
   const ownership = cluster?.rampLease ?? state ?? SOLE_OWNER
   const ramps = new Ramps({ live, operations, history, planes, store, ownership, log, tell, now: Date.now, monotonic })
-  if (cluster === null) state?.onOwned(() => void ramps.takeOver())
+  // Where they can't be read, which is told, none goes on.
+  if (cluster === null) state?.onOwned(() => void ramps.takeOver().catch(() => {}))
   else planes.onRamp = (delta) => cluster.rampLease.relay(delta)
   return ramps
 }

@@ -61,8 +61,9 @@ export async function member(
 export class Gate {
   readonly #sockets = new Set<Socket>()
   readonly #server: Server
-  #isOpen = true
-  #isStalled = false
+  #state: 'open' | 'cut' | 'stalled' | 'late' = 'open'
+  /** What is to be done when it is healed. */
+  #late: (() => void)[] = []
 
   constructor(port: number) {
     this.#server = createServer((near) => {
@@ -76,12 +77,18 @@ export class Gate {
           .on('error', () => {})
           .on('close', () => {
             this.#sockets.delete(one)
-            other.destroy()
+            this.#do(one === near, () => other.destroy())
           })
-        one.on('data', (bytes) => this.#isStalled || other.write(bytes))
+        one.on('data', (bytes) => this.#do(one === near, () => other.write(bytes)))
       }
-      if (!this.#isOpen) this.cut()
+      if (this.#state === 'cut') this.cut()
     })
+  }
+
+  /** Now, never, or when it is healed. @param isThere on the way to the port */
+  #do(isThere: boolean, act: () => void): void {
+    if (this.#state === 'open' || this.#state === 'cut') act()
+    else if (this.#state === 'late' && isThere) this.#late.push(act)
   }
 
   /** @returns its URL */
@@ -96,20 +103,21 @@ export class Gate {
   }
 
   cut(): void {
-    this.#isOpen = false
+    this.#state = 'cut'
     for (const socket of this.#sockets) socket.destroy()
   }
 
-  /** Nothing passes any more, and no end is told. */
-  stall(): void {
-    this.#isStalled = true
+  /** Nothing passes any more, and no end is told. @param isLate what is sent arrives when it is healed, whoever has sent it is gone by then */
+  stall(isLate = false): void {
+    this.#state = isLate ? 'late' : 'stalled'
   }
 
   heal(): void {
-    this.#isOpen = true
+    const before = this.#state
+    this.#state = 'open'
+    for (const act of this.#late.splice(0)) act()
     // What they lack makes connections that stand useless.
-    if (this.#isStalled) for (const socket of this.#sockets) socket.destroy()
-    this.#isStalled = false
+    if (before === 'stalled' || before === 'late') for (const socket of this.#sockets) socket.end()
   }
 }
 

@@ -7,6 +7,7 @@ import { printRequirement } from '../../rules/ramp/requirement.ts'
 import { rampPlan } from '../../rules/table/schema.ts'
 import type { Route } from '../../rules/table/table.ts'
 import { formatDuration } from '../../rules/values/units.ts'
+import { StateError } from '../../state/store/store.ts'
 import { type AdminContext, type AdminParts, type AdminRouter, answerJson } from '../context.ts'
 import { parseBody } from '../http/body-schema.ts'
 import { AdminProblem } from '../http/problem.ts'
@@ -16,7 +17,7 @@ import type { RampView } from '../ramps/views.ts'
 import { keylessSteps } from '../table/simulation.ts'
 import { inTurns } from '../turns.ts'
 import { readJson, readNothing } from './body.ts'
-import { claimRamps, mustOwn, noSuchRoute, reasonOf, tellInForce } from './write.ts'
+import { claimRamps, mustOwn, noSuchRoute, rampsUnavailable, reasonOf, tellInForce } from './write.ts'
 
 /** Longest reason of a step. */
 const MAX_REASON_LENGTH = 400
@@ -53,6 +54,7 @@ export function addRamps(router: AdminRouter, parts: AdminParts): void {
         await action(ctx, id, ctx.state.author ?? 'anonymous', reasonOf(ctx))
       } catch (error) {
         if (error instanceof RampRefusal) throw new AdminProblem('ramp-refused', `${error.message}.`)
+        if (error instanceof StateError) throw rampsUnavailable(error.message)
         throw error
       }
       if (parts.cluster !== undefined) tellInForce(ctx, await parts.cluster.rampsInForce())

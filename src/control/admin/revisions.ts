@@ -74,8 +74,12 @@ export function addRevisions(router: AdminRouter, parts: AdminParts): void {
     const before = undoes()
     const done = await makeEdit(ctx, parts, restoreRevision(number, history), `restore of revision ${number}`, undoes)
     if (done === null) return
-    if (parts.ramps.isAnyUnderWay) await claimRamps(parts)
-    await parts.ramps.restored(done.before.table, done.revision.table, number, ctx.state.author ?? 'anonymous')
+    try {
+      if (parts.ramps.isAnyUnderWay) await claimRamps(parts)
+      await parts.ramps.restored(done.before.table, done.revision.table, number, ctx.state.author ?? 'anonymous')
+    } catch {
+      // The table is restored. Whoever runs the ramps finds that somebody has changed their percents, and pauses them.
+    }
     await answerDone(ctx, done, before)
   })
 

@@ -231,14 +231,17 @@ export function mustOwn(parts: AdminParts): void {
 /** In a cluster, ramps are changed by the instance that runs them: that is this one from now on. @throws {AdminProblem} cluster-unavailable */
 export async function claimRamps({ cluster }: AdminParts): Promise<void> {
   if (cluster === undefined) return
-  const unavailable = (why: string): AdminProblem =>
-    new AdminProblem('cluster-unavailable', `The ramps can't be changed: ${why}; nothing was changed.`)
-  if (cluster.problem !== null) throw unavailable(cluster.problem)
+  if (cluster.problem !== null) throw rampsUnavailable(cluster.problem)
   try {
     await cluster.rampLease.claim()
   } catch (error) {
-    throw unavailable((error as Error).message)
+    throw rampsUnavailable((error as Error).message)
   }
+}
+
+/** What was asked of a ramp can't be stored, and so was not done. */
+export function rampsUnavailable(why: string): AdminProblem {
+  return new AdminProblem('cluster-unavailable', `The ramps can't be changed: ${why}; nothing was changed.`)
 }
 
 function notOwner({ ownership }: AdminParts): AdminProblem {

@@ -62,7 +62,10 @@ export class Cluster {
     this.name = parts.name
     this.instance = parts.instance
     this.store = parts.store
-    this.rampLease = new RampLease(parts.store, parts.instance)
+    this.rampLease = new RampLease(parts.store, parts.instance, async () => {
+      await parts.table.look()
+      return this.problem === null
+    })
     this.pins = new SharedPins(parts.store, parts.instance, parts.now)
     this.#parts = parts
     this.#startedAtMs = parts.now()

@@ -40,6 +40,9 @@ const CLAIM_AGAIN_MS = 50
 const WANTED_MS = 1_000
 const HOLD_MS = 500
 
+/** Exchanges that wait to be told, as numbers: more are not told. */
+const MAX_WAITING = 300_000
+
 const delta = z.object({
   ...{ route: z.string(), percent: z.number(), left: z.number() },
   judged: z.array(z.number()).max(30_000),
@@ -48,7 +51,7 @@ const told = z.array(delta).max(10_000)
 
 /** What the lease is about. */
 export interface LeasedRamps {
-  /** Reads what is stored, and goes on with it. */
+  /** Reads what is stored, and goes on with it. @throws {StateError} if that can't be read */
   takeOver(): Promise<void>
   /** Reads what is stored, to show it. */
   follow(): Promise<void>
@@ -64,13 +67,20 @@ export interface LeasedRamps {
 export class RampLease implements Ownership {
   readonly #store: RedisStateStore
   readonly #instance: string
+  readonly #isInStep: () => Promise<boolean>
   #held: HeldLease | null = null
+  /** Token of the lease with which the ramps were taken over. */
+  #taken: number | null = null
   /** Of the monotonic clock. */
   #untilMs = Number.NEGATIVE_INFINITY
   #sinceMs = Number.NEGATIVE_INFINITY
   #holder = ''
   #ramps: LeasedRamps | null = null
+  /** What was counted here for whoever runs the ramps. */
   #deltas: RampDelta[] = []
+  #waiting = 0
+  /** Redis was not reached when it was last looked at. */
+  #isCutOff = false
   #position = 0
   #ticks = 0
   #timer: NodeJS.Timeout | undefined
@@ -85,13 +95,20 @@ export class RampLease implements Ownership {
   #isTicking = false
   #isReading = false
 
-  constructor(store: RedisStateStore, instance: string) {
+  /** @param isInStep reads the newest table; whether that is in force here */
+  constructor(store: RedisStateStore, instance: string, isInStep: () => Promise<boolean>) {
     this.#store = store
     this.#instance = instance
+    this.#isInStep = isInStep
   }
 
+  /** It has the lease, and what whoever had it before has left. */
   get isOwner(): boolean {
-    return this.#held !== null && performance.now() < this.#untilMs
+    return this.#held !== null && this.#held.token === this.#taken && this.#isInTime
+  }
+
+  get #isInTime(): boolean {
+    return performance.now() < this.#untilMs
   }
 
   /** The instance that has the lease, as this one knows; '' for none. */
@@ -132,7 +149,19 @@ export class RampLease implements Ownership {
   /** Tells what was counted here to whoever runs the ramps. */
   relay(delta: RampDelta): void {
     if (this.isOwner) this.#ramps?.count(delta)
-    else if (this.#deltas.length < 1_000) this.#deltas.push(delta)
+    else if (this.#waiting < MAX_WAITING) {
+      this.#deltas.push(delta)
+      this.#waiting += delta.judged.length
+    }
+  }
+
+  /** What waits to be told. What was counted while Redis was away is none of it: it may be of an older table. */
+  #takeCounted(): readonly RampDelta[] {
+    const counted = this.#isCutOff ? [] : this.#deltas
+    this.#isCutOff = false
+    this.#deltas = []
+    this.#waiting = 0
+    return counted
   }
 
   /**
@@ -179,7 +208,7 @@ export class RampLease implements Ownership {
 
   async #write(...[space, group, key, value, terms]: Parameters<StateStore['write']>): ReturnType<StateStore['write']> {
     const held = this.#held
-    if (held === null || !this.isOwner) throw new StateError('not-owner', `they are run by ${this.owner}`)
+    if (held === null || !this.#isInTime) throw new StateError('not-owner', `they are run by ${this.owner}`)
     const outcome = await this.#store.write(space, group, key, value, { ...terms, fence: held })
     if (outcome.kind !== 'fenced') {
       await this.#store.link.tell(CHANGED).catch(() => {})
@@ -194,13 +223,14 @@ export class RampLease implements Ownership {
     this.#isTicking = true
     try {
       await this.#work.run(() => this.#acquire())
-      if (!this.isOwner) {
-        await this.#ramps?.report()
-        await this.#tell()
-        if (this.#ticks++ % FOLLOW_TICKS === 0) await this.#follow()
-      }
+      if (!this.isOwner) await this.#ramps?.report()
+      const counted = this.#takeCounted()
+      if (this.isOwner) return
+      await this.#tell(counted)
+      if (this.#ticks++ % FOLLOW_TICKS === 0) await this.#follow()
     } catch {
       // Redis is away: nobody runs the ramps until it is back, and no edit could be made.
+      this.#isCutOff = true
     } finally {
       this.#isTicking = false
     }
@@ -214,14 +244,28 @@ export class RampLease implements Ownership {
       this.#held = null
       return
     }
-    const isNew = this.#held === null
     this.#held = lease
     this.#untilMs = startedMs + TTL_MS - MARGIN_MS
-    if (!isNew) return
+    // Under another token others may have had it meanwhile.
+    if (lease.token !== this.#taken) await this.#takeOver(lease)
+  }
+
+  async #takeOver(lease: HeldLease): Promise<void> {
+    this.#taken = null
+    // By an older table, a step that another instance has taken would be none.
+    if (!(await this.#isInStep())) {
+      this.#held = null
+      await this.#store.release(lease)
+      throw new StateError('failed', 'this instance does not have the newest table')
+    }
     this.#sinceMs = performance.now()
     this.#position = await this.#store.position(COUNTS)
     const change = await this.#change()
     await this.#ramps?.takeOver()
+    if (this.#isCutOff) await this.#ramps?.report()
+    const counted = this.#takeCounted()
+    this.#taken = lease.token
+    for (const one of counted) this.relay(one)
     this.#show(change)
   }
 
@@ -279,10 +323,8 @@ export class RampLease implements Ownership {
       .catch(() => {})
   }
 
-  async #tell(): Promise<void> {
-    if (this.#deltas.length === 0) return
-    const deltas = this.#deltas
-    this.#deltas = []
+  async #tell(deltas: readonly RampDelta[]): Promise<void> {
+    if (deltas.length === 0) return
     await this.#store.publish(COUNTS, this.#store.link.seal.close(COUNTS, JSON.stringify(deltas)))
   }
 
@@ -291,7 +333,9 @@ export class RampLease implements Ownership {
     if (!this.isOwner || this.#isReading) return
     this.#isReading = true
     try {
-      const { messages } = await this.#store.messages(COUNTS, this.#position)
+      let { messages, isGap } = await this.#store.messages(COUNTS, this.#position)
+      // Redis was emptied, and counts from 1 again.
+      if (isGap && messages.length === 0) messages = (await this.#store.messages(COUNTS, 0)).messages
       for (const { position, text } of messages) {
         this.#position = position
         const opened = this.#store.link.seal.open(COUNTS, text)

@@ -1,7 +1,7 @@
 /**
  * One look at a ramp: what the guard and the plan say now, and what follows.
  */
-import { nextAction, type RampGates, type RampPlan } from '../../rules/ramp/plan.ts'
+import { isUnderWay, nextAction, type RampGates, type RampPlan } from '../../rules/ramp/plan.ts'
 import { isWithin } from '../../rules/ramp/window.ts'
 import { type Route, routeWith, type Table } from '../../rules/table/table.ts'
 import type { LiveTable } from '../../state/live-table.ts'
@@ -38,7 +38,9 @@ export class RampLook {
 
   /** Judges a ramp that is under way, and does what is next. @throws {RampRefusal} if the table can't be changed */
   async look(run: Run): Promise<void> {
+    await this.#steps.adopt(run)
     const { record } = run
+    if (!isUnderWay(record.status)) return
     const plan = this.planOf(run)
     const gone = record.routes.find(({ route }) => this.#routeOf(route)?.salt !== record.name)
     if (gone !== undefined || plan === null)

@@ -18,7 +18,7 @@ import { type Route, routeWith, type Table } from '../../rules/table/table.ts'
 import { type Plain, sameValue } from '../../rules/values/plain.ts'
 import type { RampCounts } from '../../state/evidence/ramp-counts.ts'
 import { judgedOf, type RampDelta } from '../../state/evidence/ramp-tally.ts'
-import type { StateStore } from '../../state/store/store.ts'
+import { StateError, type StateStore } from '../../state/store/store.ts'
 import { basisOf } from '../figures/basis.ts'
 import type { Planes } from '../figures/planes.ts'
 import type { Storage } from '../figures/stored.ts'
@@ -91,10 +91,11 @@ export class Ramps {
     this.#timer.unref()
   }
 
-  /** Takes over from the instance that has run them before. What a store has lost is stored again. */
+  /** Takes over from the instance that has run them before. What a store has lost is stored again. @throws {StateError} where it can't be read */
   takeOver(): Promise<void> {
     return this.#work.run(async () => {
-      const { stored, older } = await this.#load()
+      const { stored, older } = (await this.#load()) ?? {}
+      if (stored === undefined || older === undefined) throw new StateError('failed', this.#store.problem ?? '')
       for (const run of this.#runs.values()) {
         const { name, status } = run.record
         if (older.has(name) || (isUnderWay(status) && !stored.has(name))) await this.#store.save(run)
@@ -107,7 +108,7 @@ export class Ramps {
     return this.#work.run(async () => void (await this.#load(false)))
   }
 
-  /** Stores what was counted: another instance is to go on. */
+  /** Stores what was counted: another instance is to go on. @throws {StateError} as `RampStore.save` */
   save(): Promise<void> {
     return this.#work.run(async () => {
       for (const run of this.#runs.values()) if (isUnderWay(run.record.status)) await this.#store.save(run)
@@ -117,7 +118,9 @@ export class Ramps {
   /** Stops looking, and stores what was counted. */
   async close(): Promise<void> {
     clearInterval(this.#timer)
-    if (this.#parts.ownership.isOwner) await this.save()
+    if (!this.#parts.ownership.isOwner) return
+    // What can't be stored is lost, as if it had been killed.
+    await this.save().catch(() => {})
   }
 
   /** @returns null for a route without a plan and without a ramp of its own */
@@ -183,8 +186,7 @@ export class Ramps {
           await this.#steps.set(run, action.status, by, withReason(`started by ${by}, ${action.why}`, reason))
       } catch (error) {
         // What was stored before stays, if there was anything.
-        if (known === undefined) await this.#store.remove(route.salt)
-        else await this.#store.save(known)
+        await (known === undefined ? this.#store.remove(route.salt) : this.#store.save(known)).catch(() => {})
         throw error
       }
       this.#runs.set(route.salt, run)
@@ -226,8 +228,8 @@ export class Ramps {
       const next = stepAfter(plan, run.record)
       if (next === null || !plan.approve.includes(next) || run.record.isApproved)
         throw new RampRefusal(`the ramp of ${name} waits for no approval of its next step`)
-      run.record = { ...run.record, isApproved: true }
-      await this.#steps.note(run, by, withReason(`step ${printStep(next)} approved by ${by}`, reason))
+      const what = withReason(`step ${printStep(next)} approved by ${by}`, reason)
+      await this.#steps.note(run, by, what, { isApproved: true })
     })
   }
 
@@ -332,13 +334,16 @@ export class Ramps {
   /**
    * What is older than here stays as it is here: the store was restored from a backup, or has failed over.
    * @param isRun false: only to be shown
-   * @returns the names of those that are stored, and of those among them that are older there
+   * @returns the names of those that are stored, and of those among them that are older there; null where the store can't be read
    */
-  async #load(isRun = true): Promise<{ readonly stored: ReadonlySet<string>; readonly older: ReadonlySet<string> }> {
+  async #load(
+    isRun = true,
+  ): Promise<{ readonly stored: ReadonlySet<string>; readonly older: ReadonlySet<string> } | null> {
     const stored = await this.#store.read()
+    if (stored === null) return null
     const older = new Set<string>()
     for (const record of stored) {
-      if ((this.#runs.get(record.name)?.record.changes ?? 0) > record.changes) {
+      if (isOlder(record, this.#runs.get(record.name)?.stored ?? null)) {
         older.add(record.name)
         continue
       }
@@ -347,6 +352,7 @@ export class Ramps {
       // One that is under way and has lost its plan meanwhile is aborted at the first look.
       if (plan === null && !isUnderWay(record.status)) continue
       const run = newRun(record, ownPlan, plan?.guard ?? DEFAULT_GUARD)
+      run.stored = record
       if (!isRun) {
         restoreCounts(run)
         if (plan !== null && isUnderWay(record.status) && record.step !== null)
@@ -413,6 +419,12 @@ export class Ramps {
   #routeOf(id: string): Route | null {
     return routeWith(this.#table, id)
   }
+}
+
+/** Whether a record is from before another one: every event is counted, and between two of them the time that a step is held. */
+function isOlder({ changes, heldMs }: RampRecord, known: Pick<RampRecord, 'changes' | 'heldMs'> | null): boolean {
+  if (known === null) return false
+  return changes === known.changes ? heldMs < known.heldMs : changes < known.changes
 }
 
 /** What a ramp needs of a route. */

@@ -22,6 +22,8 @@ export interface Run {
   counts: ReadonlyMap<string, RampCounts>
   /** The plan that it was started with; null for that of the table. */
   readonly ownPlan: RampPlan | null
+  /** What is stored of it, as far as this instance knows; null for nothing. */
+  stored: Pick<RampRecord, 'changes' | 'heldMs'> | null
   verdict: GuardVerdict | null
   savedMs: number
   /** Why the last look failed, or null. */
@@ -31,7 +33,7 @@ export interface Run {
 /** @param terms of the guard; without a plan any */
 export function newRun(record: RampRecord, ownPlan: RampPlan | null, { hardStop }: GuardTerms): Run {
   const counts = record.routes.map(({ route }) => [route, new RampCounts(MAX_KEYS, hardStop.of)] as const)
-  return { record, counts: new Map(counts), ownPlan, verdict: null, savedMs: 0, problem: null }
+  return { record, counts: new Map(counts), ownPlan, stored: null, verdict: null, savedMs: 0, problem: null }
 }
 
 /**

@@ -19,6 +19,8 @@ export const AUTHOR = 'ramp'
 const MAX_EVENTS = 100
 const MAX_REASON = 500
 
+type RampIntent = NonNullable<RampRecord['intent']>
+
 /** Why something can't be done with a ramp now; the message is for the operator. */
 export class RampRefusal extends Error {}
 
@@ -73,67 +75,96 @@ export class RampSteps {
     await this.#edit(run, step, by, `ramp to ${printStep(step)}: ${words}`, [this.#parts.live.current.etag])
     moveTo(run, step)
     this.#count(run, 'steps')
-    await this.set(run, 'running', by, `${printStep(step)}: ${words}`)
+    await this.#made(run, 'running', by, `${printStep(step)}: ${words}`)
   }
 
   /** @throws {RampRefusal} if the table can't be changed */
   async takeBack(run: Run, words: string): Promise<void> {
     await this.#edit(run, 'back', AUTHOR, `taken back: ${words}`, [this.#parts.live.current.etag])
     this.#count(run, 'takeBacks')
-    await this.set(run, 'rolled-back', AUTHOR, words)
+    await this.#made(run, 'rolled-back', AUTHOR, words)
   }
 
   /** Percent goes back to what it was before the start, by a person's word. @throws {RampRefusal} */
   async undo(run: Run, by: string, reason: string | null): Promise<void> {
     await this.#edit(run, 'abort', by, withReason(`ramp aborted by ${by}`, reason))
-    await this.set(run, 'aborted', by, withReason(`aborted by ${by}, back to ${backText(run.record)}`, reason))
+    await this.#made(run, 'aborted', by, withReason(`aborted by ${by}, back to ${backText(run.record)}`, reason))
   }
 
-  /** Sets its status, and tells it. */
-  async set(run: Run, status: RampStatus, by: string, why: string): Promise<void> {
-    run.record = { ...run.record, status, why }
-    await this.note(run, by, why)
+  /** Goes on with an edit that was made though that could not be stored, or was not known when it was asked for. */
+  async adopt(run: Run): Promise<void> {
+    const { intent } = run.record
+    if (intent === null || !isMade(run.record, intent, this.#parts.live.current.table)) return
+    if (intent === 'back') return await this.set(run, 'rolled-back', AUTHOR, 'taken back')
+    if (intent === 'abort') return await this.set(run, 'aborted', AUTHOR, `aborted, back to ${backText(run.record)}`)
+    if (run.record.step !== intent) moveTo(run, intent)
+    await this.set(run, 'running', AUTHOR, `${printStep(intent)}: taken`)
   }
 
-  /** Tells what somebody did. */
-  async note(run: Run, by: string, what: string): Promise<void> {
-    const { record } = run
+  /** Sets its status, and tells it. @throws {StateError} where that can't be stored: then it has not happened */
+  set(run: Run, status: RampStatus, by: string, why: string): Promise<void> {
+    return this.note(run, by, why, { status, why })
+  }
+
+  /** Tells what somebody did. @param change what that makes of the record @throws {StateError} as `set` */
+  async note(run: Run, by: string, what: string, change: Partial<RampRecord> = {}): Promise<void> {
+    const before = run.record
     const atMs = this.#parts.now()
-    const events = [...record.events, { atMs, by, what }].slice(-MAX_EVENTS)
-    run.record = { ...record, events, changes: record.changes + 1 }
-    const { name, status, step, percent } = record
-    const routes = record.routes.map(({ route }) => route)
+    const events = [...before.events, { atMs, by, what }].slice(-MAX_EVENTS)
+    run.record = { ...before, ...change, intent: null, events, changes: before.changes + 1 }
+    try {
+      await this.#store.save(run)
+    } catch (error) {
+      run.record = before
+      throw error
+    }
+    const { name, status, step, percent } = run.record
+    const routes = before.routes.map(({ route }) => route)
     const level = status === 'rolled-back' ? 'warn' : 'info'
     const fields = { event: 'ramp', route: routes.join(','), status, percent, by }
-    this.#parts.log[level](fields, `ramp of ${nameOf(record)}: ${status}, ${what}`)
+    this.#parts.log[level](fields, `ramp of ${nameOf(before)}: ${status}, ${what}`)
     this.#parts.tell?.({ ...{ name, routes, status, step, percent, by, what, atMs } })
-    await this.#store.save(run)
+  }
+
+  /** An edit was made. Where that can't be stored, what it was for is: whoever looks next finds it in the table. */
+  async #made(run: Run, status: RampStatus, by: string, why: string): Promise<void> {
+    await this.set(run, status, by, why).catch(() => {})
   }
 
   /**
    * Sets percent. What it is for is stored first: after a crash in between the table tells whether it was done.
    * @param ifMatch the revision that it was decided by: what a person has set meanwhile is not overwritten
+   * @throws {StateError} where that can't be stored: nothing is changed then
    */
   async #edit(
     run: Run,
-    intent: RampStep | 'back' | 'abort',
+    intent: RampIntent,
     author: string,
     reason: string,
     ifMatch: IfMatch | null = null,
   ): Promise<void> {
-    run.record = { ...run.record, intent }
-    await this.#store.save(run)
+    const before = run.record
+    run.record = { ...before, intent }
+    try {
+      await this.#store.save(run)
+    } catch (error) {
+      run.record = before
+      throw error
+    }
     const change = patchRoutes(run.record.routes.map((one) => ({ id: one.route, patch: targetOf(intent, one) })))
     const outcome = await this.#parts.operations.commit(change, {
       ifMatch,
       author,
       reason: reason.slice(0, MAX_REASON),
     })
-    run.record = { ...run.record, intent: null }
     if (outcome.kind === 'done') return
+    const refusal = new RampRefusal(`the table can't be changed: ${whyNot(outcome)}`)
+    // It may come into force yet.
+    if (outcome.kind === 'not-written' && outcome.flaw === 'unknown') throw refusal
+    run.record = { ...run.record, intent: null }
     // After a restart, the same edit by somebody else must not pass for this one.
     await this.#store.save(run)
-    throw new RampRefusal(`the table can't be changed: ${whyNot(outcome)}`)
+    throw refusal
   }
 
   #count({ record }: Run, what: keyof DoneSteps): void {
@@ -169,12 +200,7 @@ export function settle(run: Run, table: Table): boolean {
   const { intent } = record
   run.record = { ...record, intent: null }
   if (intent === null) return true
-  const isMade = record.routes.every((one) => {
-    const { percent, noKey } = targetOf(intent, one)
-    const found = routeWith(table, one.route)
-    return found?.percent === percent && (found.document.noKey ?? null) === noKey
-  })
-  if (!isMade) return record.step !== null || record.events.length > 0
+  if (!isMade(record, intent, table)) return record.step !== null || record.events.length > 0
   if (intent === 'back') run.record = { ...run.record, status: 'rolled-back', why: 'taken back before a restart' }
   else if (intent === 'abort')
     run.record = { ...run.record, status: 'aborted', why: `aborted before a restart, back to ${backText(record)}` }
@@ -185,8 +211,17 @@ export function settle(run: Run, table: Table): boolean {
   return true
 }
 
+/** Whether the table is as an edit makes it. */
+function isMade({ routes }: RampRecord, intent: RampIntent, table: Table): boolean {
+  return routes.every((one) => {
+    const { percent, noKey } = targetOf(intent, one)
+    const found = routeWith(table, one.route)
+    return found?.percent === percent && (found.document.noKey ?? null) === noKey
+  })
+}
+
 /** What an edit writes: at 100, requests without a key stay where they were before the start; at `all` nothing may keep them. */
-function targetOf(intent: RampStep | 'back' | 'abort', { before }: RampedRoute): RampedRoute['before'] {
+function targetOf(intent: RampIntent, { before }: RampedRoute): RampedRoute['before'] {
   const { noKey } = before
   if (intent === 'back' || intent === 'abort') return before
   if (intent === 'all') return { percent: 100, noKey: noKey === 'from' ? null : noKey }

@@ -11,7 +11,10 @@ import type { Run } from './run.ts'
 const SPACE = 'ramps'
 const KEY = 'ramp'
 
-/** What is stored of ramps. No method rejects: without a store that can be written, ramps go on in memory. */
+/**
+ * What is stored of ramps. With a folder that can't be written they go on in memory, and nothing here rejects. In a cluster another
+ * instance would go on with what is stored: what can't be stored there is not done.
+ */
 export class RampStore {
   readonly #store: StateStore | null
   readonly #log: ControlLog
@@ -30,8 +33,8 @@ export class RampStore {
     return storageOf(this.#store, this.problem)
   }
 
-  /** Those that are stored and readable. */
-  async read(): Promise<RampRecord[]> {
+  /** Those that are stored and readable; null where the store can't be read. */
+  async read(): Promise<RampRecord[] | null> {
     if (this.#store === null) return []
     try {
       const records: RampRecord[] = []
@@ -40,14 +43,16 @@ export class RampStore {
         if (record !== null) records.push(record)
         else this.#warn(`the stored ramp of ${group} is unreadable: it is not continued`, group)
       }
+      // An instance that only shows them may never write again.
+      if (this.#store.place === 'cluster') this.problem = null
       return records
     } catch (error) {
       this.#failed(error as Error)
-      return []
+      return null
     }
   }
 
-  /** Stores where a ramp stands and what was counted. */
+  /** Stores where a ramp stands and what was counted. @throws {StateError} in a cluster */
   async save(run: Run): Promise<void> {
     const { record, counts } = run
     run.savedMs = this.#monotonic()
@@ -61,8 +66,10 @@ export class RampStore {
       }
     })
     await this.#write(record.name, { ...record, routes })
+    run.stored = record
   }
 
+  /** @throws {StateError} in a cluster */
   async remove(name: string): Promise<void> {
     await this.#write(name, null)
   }
@@ -79,11 +86,13 @@ export class RampStore {
       this.problem = null
     } catch (error) {
       this.#failed(error as Error)
+      if (this.#store.place === 'cluster') throw error
     }
   }
 
   #failed({ message }: Error): void {
-    const problem = `ramps are kept in memory only: ${message}`
+    const problem =
+      this.#store?.place === 'cluster' ? `ramps stand still: ${message}` : `ramps are kept in memory only: ${message}`
     if (this.problem === null) this.#warn(problem)
     this.problem = problem
   }

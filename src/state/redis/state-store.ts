@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as wait } from 'node:timers/promises'
 import {
   type ChangedRecord,
+  type Fence,
   type HeldLease,
   hourOf,
   type Message,
@@ -54,9 +55,18 @@ local function put(field, value)
 end
 `
 
-/** KEYS[4]: a lease. ARGV: field, expected version or '', `put` or `remove`, the value, the token of the lease or ''. */
+/** A Redis that was emptied, or has failed over, counts its tokens again: two holders may have the same. */
+const HELD = `
+local function is_held(lease, token, holder)
+  local known = redis.call('HMGET', lease, 'token', 'holder')
+  return known[1] == token and known[2] == holder
+end
+`
+
+/** KEYS[4]: a lease. ARGV: field, expected version or '', `put` or `remove`, the value, the token of the lease or '', its holder. */
 const WRITE = `${PUT}
-if ARGV[5] ~= '' and redis.call('HGET', KEYS[4], 'token') ~= ARGV[5] then return {'fenced', 0, ''} end
+${HELD}
+if ARGV[5] ~= '' and not is_held(KEYS[4], ARGV[5], ARGV[6]) then return {'fenced', 0, ''} end
 local version, old = version_of(ARGV[1])
 if ARGV[2] ~= '' and tonumber(ARGV[2]) ~= version then return {'changed', 0, old} end
 if ARGV[3] == 'put' then return {'done', put(ARGV[1], ARGV[4]), ''} end
@@ -128,8 +138,8 @@ redis.call('HSET', KEYS[1], 'token', token, 'holder', ARGV[1], 'ends', now + ARG
 return {ARGV[1], token, tonumber(ARGV[2])}
 `
 
-const RELEASE = `
-if redis.call('HGET', KEYS[1], 'token') == ARGV[1] then redis.call('HSET', KEYS[1], 'ends', 0) end
+const RELEASE = `${HELD}
+if is_held(KEYS[1], ARGV[1], ARGV[2]) then redis.call('HSET', KEYS[1], 'ends', 0) end
 return 0
 `
 
@@ -188,9 +198,10 @@ export class RedisStateStore implements StateStore {
     const keys = [...this.#recordKeys(space), this.#lease(fence?.lease ?? '')]
     const does = value === null ? 'remove' : 'put'
     const sealed = value === null ? '' : this.#sealed(space, field, value)
-    const args = [field, expected === undefined ? '' : String(expected), does, sealed, String(fence?.token ?? '')]
-    const [kind, version, old] = await this.link.script(WRITE, keys, args, readWritten)
-    if (kind === 'done') return { kind, version }
+    const version = expected === undefined ? '' : String(expected)
+    const args = [field, version, does, sealed, String(fence?.token ?? ''), fence?.holder ?? '']
+    const [kind, written, old] = await this.link.script(WRITE, keys, args, readWritten)
+    if (kind === 'done') return { kind, version: written }
     return kind === 'fenced' ? { kind } : { kind, record: old === '' ? null : this.#recordOf(space, field, old) }
   }
 
@@ -274,8 +285,8 @@ export class RedisStateStore implements StateStore {
     return { lease, ...(await this.link.script(ACQUIRE, [this.#lease(lease)], [holder, String(ttlMs)], readLease)) }
   }
 
-  async release({ lease, token }: Pick<HeldLease, 'lease' | 'token'>): Promise<void> {
-    await this.link.script(RELEASE, [this.#lease(lease)], [String(token)], readInteger)
+  async release({ lease, token, holder }: Fence): Promise<void> {
+    await this.link.script(RELEASE, [this.#lease(lease)], [String(token), holder], readInteger)
   }
 
   async publish(topic: string, text: string): Promise<number> {

@@ -36,7 +36,7 @@ export interface WriteTerms {
   /** The version that the record must have; 0: there must be none. Default: any. */
   readonly expected?: number
   /** The lease that the writer must still hold. */
-  readonly fence?: Pick<HeldLease, 'lease' | 'token'>
+  readonly fence?: Fence
 }
 
 /**
@@ -58,6 +58,9 @@ export interface HeldLease {
   /** When it ends unless it is renewed, in milliseconds from now. */
   readonly restMs: number
 }
+
+/** What tells whoever holds a lease from those who have held it before. */
+export type Fence = Pick<HeldLease, 'lease' | 'token' | 'holder'>
 
 /** A message that was told to all. */
 export interface Message {
@@ -118,7 +121,7 @@ export interface StateStore {
   /** Takes a lease, or renews one's own. @returns who holds it now, the holder or another one */
   acquire(lease: string, holder: string, ttlMs: number): Promise<HeldLease>
   /** Gives a lease back, where it is still held. */
-  release(held: Pick<HeldLease, 'lease' | 'token'>): Promise<void>
+  release(held: Fence): Promise<void>
   /** Tells a message to all that follow the topic. @returns its position */
   publish(topic: string, text: string): Promise<number>
   /** Position of the newest message of a topic; 0 where there is none. */
