@@ -50,6 +50,7 @@ export const ADMIN_FLAGS = {
     fallback: '',
     help: 'key of --admin-tls-cert (PEM); the same file where that holds both',
     read: orNull,
+    needs: 'admin-tls-cert',
   },
   'require-if-match': {
     value: '',
@@ -68,6 +69,7 @@ export const ADMIN_FLAGS = {
     fallback: '',
     help: 'signs what --webhook is sent; prefer the environment variable',
     read: readWebhookSecret,
+    needs: 'webhook',
   },
 } as const satisfies Flags
 
@@ -87,7 +89,6 @@ export function adminSettings(values: ValuesOf<typeof ADMIN_FLAGS>): AdminSettin
 /** @throws {SettingsError} if one of the two is missing */
 function adminTlsOf(cert: string | null, key: string | null): AdminSettings['adminTls'] {
   if (cert !== null && key === null) throw new SettingsError('--admin-tls-cert: needs --admin-tls-key')
-  if (cert === null && key !== null) throw new SettingsError('--admin-tls-key: needs --admin-tls-cert')
   return cert === null || key === null ? null : { cert, key }
 }
 
@@ -115,6 +116,5 @@ function readWebhookSecret(text: string): string | null {
 function webhookOf(url: string | null, secret: string | null): WebhookTarget | null {
   if (url !== null && secret === null)
     throw new SettingsError('--webhook: needs --webhook-secret, which signs what is sent')
-  if (url === null && secret !== null) throw new SettingsError('--webhook-secret: needs --webhook')
   return url === null || secret === null ? null : { url, secret }
 }

@@ -21,12 +21,19 @@ export const CACHE_FLAGS = {
     help: 'shared cache: redis://, rediss://, redis+sentinel://, redis+cluster:// (docs/guides/cache.md)',
     read: readRedis,
   },
-  'redis-prefix': { value: 'TEXT', fallback: 'banyan:', help: 'prefix of all keys in Redis', read: notEmpty },
+  'redis-prefix': {
+    value: 'TEXT',
+    fallback: 'banyan:',
+    help: 'prefix of all keys in Redis',
+    read: notEmpty,
+    needs: 'redis',
+  },
   'redis-deadline': {
     value: 'TIME',
     fallback: '20ms',
     help: 'timeout of Redis lookups; then the request continues without Redis',
     read: readDuration,
+    needs: 'redis',
   },
   'expose-cache-status': {
     value: '',
@@ -39,6 +46,7 @@ export const CACHE_FLAGS = {
     fallback: 'false',
     help: 'include the cache key in Cache-Status',
     read: readYesNo,
+    needs: 'expose-cache-status',
   },
 } as const satisfies Flags
 

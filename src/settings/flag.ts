@@ -13,6 +13,8 @@ export interface Flag<T> {
   readonly help: string
   /** @throws {SettingsError} if the text is invalid; the message omits the flag */
   read(text: string): T
+  /** The flag without which it would do nothing: then it is refused, unless it says the default. */
+  readonly needs?: string
 }
 
 export type Flags = Readonly<Record<string, Flag<unknown>>>

@@ -32,6 +32,7 @@ export const LOG_FLAGS = {
     fallback: '100',
     help: 'exchanges that are traced; where a trusted proxy sends traceparent, it decides',
     read: (text: string) => told(() => readShare(text)),
+    needs: 'otlp',
   },
 } as const satisfies Flags
 

@@ -1,7 +1,7 @@
 /**
  * Flags and environment of `banyan serve`: one schema, read once, frozen. The only reader of process.env.
  */
-import { parseArgs } from 'node:util'
+import { isDeepStrictEqual, parseArgs } from 'node:util'
 import { flagProblem } from '../cli/command.ts'
 import type { ListenPlace } from '../proxy/client/listen-at.ts'
 import { ACME_FLAGS, type AcmeSettings, acmeSettings } from './acme.ts'
@@ -66,6 +66,15 @@ export function readSettings(args: readonly string[], env: Environment): Setting
   const values = Object.fromEntries(
     Object.entries(FLAGS).map(([name, flag]) => [name, readFlag(name, flag, given[name], env)]),
   ) as ValuesOf<typeof FLAGS>
+  for (const [name, { needs, read, fallback }] of Object.entries<Flag<unknown>>(FLAGS)) {
+    if (needs === undefined || isSaid(values[needs as FlagName])) continue
+    // What says the default may come from a template for all.
+    if (!isDeepStrictEqual(values[name as FlagName], read(fallback)))
+      throw new SettingsError(`${sourceOf(name, given[name])}: needs --${needs}`)
+  }
+  const isUnix = values.listen.path !== undefined || values.tls?.path !== undefined
+  if (!isUnix && values['listen-mode'] !== FLAGS['listen-mode'].read(FLAGS['listen-mode'].fallback))
+    throw new SettingsError(`${sourceOf('listen-mode', given['listen-mode'])}: needs --listen unix:PATH`)
   const settings: Settings = {
     ...tableSettings(values, values.redis),
     ...clientSettings(values),
@@ -78,12 +87,17 @@ export function readSettings(args: readonly string[], env: Environment): Setting
   return Object.freeze({ ...settings, ...handedOver(settings.listen, settings.tls, env) })
 }
 
+/** Whether a flag says something, by what was read of it. */
+function isSaid(value: unknown): boolean {
+  return Array.isArray(value) ? value.length > 0 : value !== null && value !== false
+}
+
 /** @throws {SettingsError} for a value that is invalid; the message begins with where it was said */
 function readFlag(name: string, flag: Flag<unknown>, given: string | undefined, env: Environment): unknown {
   const said = given ?? env[variableOf(name)]
   // A secret that comes from a file, as those of Kubernetes do, may end with a line break.
   const text = SECRETS.has(name) ? said?.trim() : said
-  const source = given === undefined ? variableOf(name) : `--${name}`
+  const source = sourceOf(name, given)
   if (text === '' && SECRETS.has(name)) throw new SettingsError(`${source}: ${EMPTY_SECRET}`)
   try {
     return flag.read(text ?? flag.fallback)
@@ -138,6 +152,11 @@ function readFlags(args: readonly string[]): Record<string, string | undefined> 
     const problem = flagProblem((error as Error).message, Object.keys(FLAGS))
     throw new SettingsError(`${problem} (see banyan serve --help)`)
   }
+}
+
+/** Where a setting was said. @param given by a flag */
+function sourceOf(name: string, given: string | undefined): string {
+  return given === undefined ? variableOf(name) : `--${name}`
 }
 
 function variableOf(name: string): string {

@@ -75,6 +75,7 @@ export const TABLE_FLAGS = {
     fallback: 'false',
     help: 'answer links with force tokens, which set a cookie: GET /.well-known/banyan/force',
     read: readYesNo,
+    needs: 'force-secret',
   },
   'cookie-secret': {
     value: 'SECRET',
@@ -93,18 +94,21 @@ export const TABLE_FLAGS = {
     fallback: '',
     help: 'Redis of the cluster, which must not evict keys (that of --redis)',
     read: readRedis,
+    needs: 'cluster',
   },
   'cluster-secret': {
     value: 'SECRET',
     fallback: '',
     help: 'secret that seals what is stored there; further ones after a comma are accepted too',
     read: readCookieSecrets,
+    needs: 'cluster',
   },
   'cluster-replicas': {
     value: 'N',
     fallback: '0',
     help: 'replicas of that Redis that must have an edit before it is answered',
     read: readReplicas,
+    needs: 'cluster',
   },
   'follow-table': {
     value: '',
@@ -117,6 +121,7 @@ export const TABLE_FLAGS = {
     fallback: 'false',
     help: 'with --follow-table: take the percents of the file too, instead of keeping those that are live',
     read: readYesNo,
+    needs: 'follow-table',
   },
 } as const satisfies Flags
 
@@ -125,9 +130,6 @@ export const TABLE_FLAGS = {
  * @throws {SettingsError} for flags that need others
  */
 export function tableSettings(values: ValuesOf<typeof TABLE_FLAGS>, redis: RedisAddress | null): TableSettings {
-  if (values['force-by-link'] && values['force-secret'] === null) {
-    throw new SettingsError('--force-by-link: needs --force-secret')
-  }
   return {
     table: values.table,
     keepRevisions: values['keep-revisions'],
@@ -144,7 +146,6 @@ export function tableSettings(values: ValuesOf<typeof TABLE_FLAGS>, redis: Redis
 /** @throws {SettingsError} without a Redis */
 function clusterOf(values: ValuesOf<typeof TABLE_FLAGS>, redis: RedisAddress | null): ClusterSettings | null {
   const [follows, takes] = [values['follow-table'], values['take-percent']]
-  if (takes && !follows) throw new SettingsError('--take-percent: needs --follow-table')
   if (values.cluster === null) {
     if (follows)
       throw new SettingsError('--follow-table: needs --cluster; without one the table file is always followed')

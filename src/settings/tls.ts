@@ -38,54 +38,63 @@ export const TLS_FLAGS = {
     fallback: '',
     help: 'files of certificates with their chains (PEM), chosen by the name that a client asks for; or folders of certificates and keys',
     read: readList,
+    needs: 'tls',
   },
   'tls-key': {
     value: 'LIST',
     fallback: '',
     help: 'files of the keys of --tls-cert, in the same order; not needed for folders and for files that hold both',
     read: readList,
+    needs: 'tls-cert',
   },
   'tls-client-ca': {
     value: 'FILE',
     fallback: '',
     help: 'authorities of client certificates (PEM): clients of --tls need one',
     read: orNull,
+    needs: 'tls',
   },
   'tls-client-verify': {
     value: 'required|optional',
     fallback: '',
     help: 'whether clients may come without a certificate, with --tls-client-ca (required)',
     read: (text: string) => (text === '' ? null : readVerify(text)),
+    needs: 'tls-client-ca',
   },
   'tls-client-field': {
     value: 'NAME',
     fallback: '',
     help: "header that tells upstreams the subject of a client's certificate; that of clients is removed",
     read: readFieldName,
+    needs: 'tls-client-ca',
   },
   'tls-min-version': {
     value: '1.2|1.3',
     fallback: '1.2',
     help: 'lowest version of TLS',
     read: readTlsVersion,
+    needs: 'tls',
   },
   'tls-ciphers': {
     value: 'LIST',
     fallback: '',
     help: "ciphers in OpenSSL's format (those that Mozilla recommends as intermediate)",
     read: readCiphers,
+    needs: 'tls',
   },
   'tls-handshake-timeout': {
     value: 'TIME',
     fallback: '10s',
     help: 'time for a TLS handshake, from the connection on',
     read: readDuration,
+    needs: 'tls',
   },
   'redirect-https': {
     value: '',
     fallback: 'false',
     help: 'redirect requests without TLS to https (308)',
     read: readYesNo,
+    needs: 'tls',
   },
 } as const satisfies Flags
 
@@ -96,21 +105,11 @@ export const TLS_FLAGS = {
 export function tlsSettings(values: ValuesOf<typeof TLS_FLAGS>, acme: readonly string[]): TlsSettings {
   const { tls, 'tls-cert': certs, 'tls-key': keys, 'tls-client-ca': clientCa, 'tls-client-field': field } = values
   const verify = values['tls-client-verify']
-  const needs = (flag: string, other: string): never => {
-    throw new SettingsError(`${flag}: needs ${other}`)
-  }
-  if (tls === null) {
-    if (certs.length > 0) needs('--tls-cert', '--tls')
-    if (clientCa !== null) needs('--tls-client-ca', '--tls')
-    if (values['redirect-https']) needs('--redirect-https', '--tls')
-    if (acme.length > 0) needs('--acme', '--tls')
-  } else if (certs.length === 0 && acme.length === 0) needs('--tls', '--tls-cert or --acme')
-  if (keys.length > 0 && certs.length === 0) needs('--tls-key', '--tls-cert')
+  if (tls !== null && certs.length === 0 && acme.length === 0)
+    throw new SettingsError('--tls: needs --tls-cert or --acme')
   if (keys.length > certs.length) {
     throw new SettingsError(`--tls-key: ${keys.length} keys for ${certs.length} of --tls-cert`)
   }
-  if (field !== null && clientCa === null) needs('--tls-client-field', '--tls-client-ca')
-  if (verify !== null && clientCa === null) needs('--tls-client-verify', '--tls-client-ca')
   return {
     tls,
     tlsCert: certs,

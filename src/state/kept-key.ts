@@ -2,8 +2,9 @@
  * Keys that are made once and kept in a file of the state folder, for its owner only.
  */
 import { randomBytes } from 'node:crypto'
-import { linkSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { linkSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { makeFolderNow } from './make-folder.ts'
 import { FileError, readFileWithinNow } from './read-file.ts'
 
 const MAX_FILE_BYTES = 1024
@@ -50,7 +51,7 @@ function readKey(path: string, flawOf: (text: string) => string | null): string 
 
 /** Another process may make it at the same time: the first one counts, and is there as a whole or not at all. */
 function makeKey(folder: string, path: string, flawOf: (text: string) => string | null): string {
-  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  makeFolderNow(folder)
   const own = `${path}.${process.pid}`
   const made = `${newKey()}\n`
   try {

@@ -74,11 +74,61 @@ test.each([
     '--tls-client-verify: needs --tls-client-ca',
   ],
   [['--admin-tls-cert', 'a.pem'], {}, '--admin-tls-cert: needs --admin-tls-key'],
-  [[], { BANYAN_ADMIN_TLS_KEY: 'a.key' }, '--admin-tls-key: needs --admin-tls-cert'],
+  [[], { BANYAN_ADMIN_TLS_KEY: 'a.key' }, 'BANYAN_ADMIN_TLS_KEY: needs --admin-tls-cert'],
   [[], { BANYAN_KEEP_ALIVE: 'x' }, "BANYAN_KEEP_ALIVE: invalid duration 'x'"],
 ])('%j with %j is refused, and the message names what is wrong', (args, env, message) => {
   expect(() => readSettings(args, env as Record<string, string>)).toThrow(SettingsError)
   expect(() => readSettings(args, env as Record<string, string>)).toThrow(message)
+})
+
+test.each([
+  ...['acme x.test', 'tls-cert a.pem', 'tls-client-ca a.pem', 'tls-min-version 1.3', 'redirect-https'].map((one) => [
+    one,
+    'tls',
+  ]),
+  ...['tls-handshake-timeout 5s', 'tls-ciphers ECDHE-RSA-AES128-GCM-SHA256'].map((one) => [one, 'tls']),
+  ...['acme-email a@example.com', 'acme-directory https://a.test/', 'acme-challenge http-01'].map((one) => [
+    one,
+    'acme',
+  ]),
+  ...['acme-state x', 'acme-eab-kid x', 'acme-eab-key x'].map((one) => [one, 'acme']),
+  ...['tls-client-field X-Subject', 'tls-client-verify optional'].map((one) => [one, 'tls-client-ca']),
+  ...['cluster-redis redis://a', 'cluster-secret a-secret-of-16-or-more', 'cluster-replicas 1'].map((one) => [
+    one,
+    'cluster',
+  ]),
+  ...['redis-prefix x', 'redis-deadline 1s'].map((one) => [one, 'redis']),
+  ...[
+    ['tls-key a.key', 'tls-cert'],
+    ['take-percent', 'follow-table'],
+    ['force-by-link', 'force-secret'],
+  ],
+  ...[
+    ['expose-cache-key', 'expose-cache-status'],
+    ['webhook-secret 0123456789abcdef', 'webhook'],
+  ],
+  ...[
+    ['otlp-sample 5', 'otlp'],
+    ['listen-mode 0600', 'listen unix:PATH'],
+    ['follow-table', 'cluster'],
+  ],
+])('--%s alone is refused, as a flag and as a variable: it needs --%s', (flag, needs) => {
+  const [name = '', value] = flag!.split(' ')
+  const args = value === undefined ? [`--${name}`] : [`--${name}`, value]
+  expect(() => readSettings(args, {})).toThrow(`--${name}: needs --${needs}`)
+  if (name === 'follow-table') return
+  const variable = `BANYAN_${name.toUpperCase().replaceAll('-', '_')}`
+  expect(() => readSettings([], { [variable]: value ?? 'true' })).toThrow(`${variable}: needs --${needs}`)
+})
+
+test('what says the default is not refused', () => {
+  const env = {
+    BANYAN_TLS_MIN_VERSION: '1.2',
+    BANYAN_CLUSTER_REPLICAS: '0',
+    BANYAN_REDIRECT_HTTPS: 'no',
+    BANYAN_ACME_EMAIL: '',
+  }
+  expect(readSettings([], env)).toMatchObject({ tls: null, cluster: null })
 })
 
 test('the help lists each flag with its variable', () => {

@@ -2,8 +2,9 @@
  * A folder of what an authority has given. Nobody but the owner may read it, and each file is there as a whole or not at all.
  */
 import { randomBytes } from 'node:crypto'
-import { chmod, mkdir, open, rename, rm } from 'node:fs/promises'
+import { chmod, open, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { makeFolder } from '../../state/make-folder.ts'
 import { FileError, readFileWithin } from '../../state/read-file.ts'
 import { FolderLock } from '../../state/store/folder-lock.ts'
 import type { AcmeFiles } from './files.ts'
@@ -30,7 +31,7 @@ export class FolderFiles implements AcmeFiles {
 
   /** @throws {Error} */
   async make(): Promise<void> {
-    await mkdir(this.name, { recursive: true, mode: 0o700 })
+    await makeFolder(this.name)
   }
 
   async take(): Promise<void> {

@@ -3,12 +3,13 @@
  */
 
 import { renameSync } from 'node:fs'
-import { mkdir, open, rename, stat } from 'node:fs/promises'
+import { open, rename, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { z } from 'zod'
 import { flawOfServerUrl } from '../../rules/patterns/origin.ts'
 import { jsonOf } from '../../rules/values/json.ts'
 import { checked, name, object } from '../../rules/values/schema-blocks.ts'
+import { makeFolder } from '../../state/make-folder.ts'
 import { FileError, readFileWithin, readFileWithinNow } from '../../state/read-file.ts'
 import { serverId } from './server-body.ts'
 
@@ -121,7 +122,7 @@ export class FleetFile {
 
 /** Writes a file at once: after a crash it has the old text or the new one. */
 export async function writeWhole(path: string, text: string): Promise<void> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+  await makeFolder(dirname(path))
   const temporary = `${path}.new`
   const handle = await open(temporary, 'w', 0o600)
   try {

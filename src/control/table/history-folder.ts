@@ -2,11 +2,11 @@
  * The history in the state folder of a table: one file per revision, one per file that a forced revision replaced, one per mark of
  * a revision to be kept, and one for the pending revision.
  */
-import { mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises'
+import { readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { makeFolder, makeFolderNow } from '../../state/make-folder.ts'
 import { readFileWithin, readFileWithinNow } from '../../state/read-file.ts'
-import { FOLDER_OPTIONS } from '../../state/store/state-folder.ts'
 import { MAX_OVERWRITTEN_BYTES } from './durable-write.ts'
 import { type KeepMark, printRevision, type RecordedRevision, readMark, readRevision } from './revision-record.ts'
 
@@ -26,7 +26,7 @@ export class HistoryFolder {
 
   /** Creates it if it does not exist. Returns whether it was created. */
   async make(): Promise<boolean> {
-    const isNew = (await mkdir(this.#path, FOLDER_OPTIONS)) !== undefined
+    const isNew = await makeFolder(this.#path)
     this.#ignoreByGit()
     return isNew
   }
@@ -114,7 +114,7 @@ export class HistoryFolder {
 
   /** Like `make` and `write`, synchronous, for startup. */
   writeNow(revision: RecordedRevision): void {
-    mkdirSync(this.#path, FOLDER_OPTIONS)
+    makeFolderNow(this.#path)
     this.#ignoreByGit()
     writeFileSync(this.#file(revision.record.number), printRevision(revision), SAFELY)
   }

@@ -1,9 +1,10 @@
 /**
  * The state in an SQLite file. Every method waits for the disk: it is for the thread of the store only.
  */
-import { closeSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs'
+import { closeSync, openSync, renameSync, rmSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
+import { makeFolderNow } from '../make-folder.ts'
 import {
   type ChangedRecord,
   type HeldLease,
@@ -111,7 +112,7 @@ export class StateDatabase {
     this.#bounds = bounds
     this.#now = now
     this.#db = this.#told(() => {
-      mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
+      makeFolderNow(dirname(file))
       createPrivate(file)
       return new DatabaseSync(file, { timeout: bounds.lockedMs })
     })

@@ -2,9 +2,10 @@
  * The folder of what outlives a process: the history of a table, its drained servers, evidence. It has one owner, who alone
  * writes; another instance on it waits until it is free.
  */
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { basename, dirname, join } from 'node:path'
+import { makeFolderNow } from '../make-folder.ts'
 import { readFileWithinNow } from '../read-file.ts'
 import { FolderLock } from './folder-lock.ts'
 import { FolderStore, type FolderStoreOptions } from './folder-store.ts'
@@ -12,9 +13,6 @@ import { StateError } from './store.ts'
 
 /** Beside the table, where no other folder is given. */
 const FOLDER = '.banyan'
-
-/** Options to create it: private, since the table may be private too. */
-export const FOLDER_OPTIONS = { recursive: true, mode: 0o700 } as const
 
 const MAX_OWNER_BYTES = 4096
 
@@ -48,7 +46,7 @@ export class StateFolder {
     this.store = new FolderStore(path, () => this.#obstacle(), options)
     this.store.onLockLost = () => this.#retake()
     try {
-      mkdirSync(path, FOLDER_OPTIONS)
+      makeFolderNow(path)
       this.#lock = FolderLock.take(this.#file('lock'))
       this.#isOwner = this.#lock !== null
     } catch (error) {
