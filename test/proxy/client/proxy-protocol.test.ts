@@ -8,6 +8,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { afterAll, describe, expect, test } from 'vitest'
 import { type Banyan, startBanyan, tableFor } from '../../support/banyan.ts'
 import { rawClient } from '../../support/client.ts'
+import { FLAG, frameClient, GET, headers, PREFACE, settings, TYPE } from '../../support/frames.ts'
 import { proxyHeaderV2 } from '../../support/proxy-header.ts'
 
 const upstream = createServer((req, res) => {
@@ -24,7 +25,7 @@ default: main
 routes:
   - { id: half, match: { path: /half }, to: next, percent: 50, sticky: [ip] }
 `
-const behind = ['--proxy-protocol', '127.0.0.1', '--trusted-proxies', '203.0.113.9', '--access-log', 'json']
+const behind = ['--proxy-protocol', '127.0.0.1', '--h2c', '--trusted-proxies', '203.0.113.9', '--access-log', 'json']
 const [one, workers, others] = await Promise.all([
   startBanyan({ table, args: behind }),
   startBanyan({ table, args: [...behind, '--workers', '2'] }),
@@ -93,6 +94,17 @@ describe.each([
     expect((await client.ask('GET / HTTP/1.1\r\nHost: a.test\r\n\r\n')).body.text).toContain('"198.51.100.7"')
     // A second header is no request.
     expect((await client.ask(v1('198.51.100.8'))).status).toBe(400)
+  })
+
+  test('HTTP/2 by prior knowledge may come with the header', async () => {
+    const begin = Buffer.concat([Buffer.from(PREFACE), settings(), headers(1, GET, FLAG.endStream)])
+    for (const sent of [0, v1('').length, begin.length - 1]) {
+      const all = Buffer.concat([Buffer.from(v1('198.51.100.7')), begin])
+      const client = await frameClient(banyan.port, all.subarray(0, sent))
+      await wait(5)
+      await client.send(all.subarray(sent))
+      expect((await client.until(TYPE.data, 1)).payload.toString()).toContain('"198.51.100.7"')
+    }
   })
 
   test('the header may be split anywhere', async () => {

@@ -116,7 +116,8 @@ export class Http1Connection implements Arrival, AnswerHost, InputHost, RequestH
     const early = this.#early
     this.#early = null
     if (early !== null) this.#arrived(early)
-    if (!this.dead) this.#socket.resume()
+    // One that has been given away is read by its new owner.
+    if (!this.dead && this.#phase !== 'given') this.#socket.resume()
   }
 
   get socket(): Socket {
