@@ -7,10 +7,11 @@ export const LINGER_MS = 2000
 
 /** What is used of a socket. */
 interface Ending {
+  readonly writableFinished: boolean
   end(): unknown
   resume(): unknown
   destroy(): unknown
-  once(name: 'close', listener: () => void): unknown
+  once(name: 'close' | 'finish', listener: () => void): unknown
 }
 
 /**
@@ -19,6 +20,18 @@ interface Ending {
  */
 export function endGently(socket: Ending): void {
   socket.end()
+  linger(socket)
+}
+
+/** As `endGently`; the moment begins once all that was written is on its way. */
+export function endOnceWritten(socket: Ending): void {
+  socket.end()
+  socket.resume()
+  if (socket.writableFinished) linger(socket)
+  else socket.once('finish', () => linger(socket))
+}
+
+function linger(socket: Ending): void {
   socket.resume()
   const timer = setTimeout(() => socket.destroy(), LINGER_MS)
   socket.once('close', () => clearTimeout(timer))

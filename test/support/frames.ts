@@ -122,15 +122,16 @@ export interface Refusal {
 
 /** A client of raw frames. */
 export class FrameClient extends Wire {
-  /** Frames are read in order; SETTINGS are acknowledged where `acks` says so. */
+  /** SETTINGS and PINGs that are read are acknowledged. */
   acks = true
 
   async next(): Promise<Frame> {
     const head = await this.readBytes(9)
     const payload = await this.readBytes(head.readUIntBE(0, 3))
     const got = { type: head[3] as number, flags: head[4] as number, stream: head.readUInt32BE(5), payload }
-    const isSettings = got.type === TYPE.settings && (got.flags & FLAG.ack) === 0
-    if (isSettings && this.acks) await this.send(frame(TYPE.settings, FLAG.ack, 0))
+    if (!this.acks || (got.flags & FLAG.ack) !== 0) return got
+    if (got.type === TYPE.settings) await this.send(frame(TYPE.settings, FLAG.ack, 0))
+    if (got.type === TYPE.ping) await this.send(frame(TYPE.ping, FLAG.ack, 0, payload))
     return got
   }
 
@@ -139,6 +140,17 @@ export class FrameClient extends Wire {
     for (;;) {
       const got = await this.next()
       if (got.type === type && (stream === undefined || got.stream === stream)) return got
+    }
+  }
+
+  /** Reads until the connection has ended. @returns the last frame */
+  async last(): Promise<Frame | null> {
+    let last: Frame | null = null
+    try {
+      for (;;) last = await this.next()
+    } catch (error) {
+      if (error instanceof BrokenOff && error.partial === '') return last
+      throw error
     }
   }
 

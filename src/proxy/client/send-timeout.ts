@@ -46,7 +46,8 @@ export class SendTimeout {
     this.#sockets = sockets
     this.#isExempt = isExempt
     const intervalMs = Math.min(Math.max(timeoutMs / 4, MIN_INTERVAL_MS), MAX_INTERVAL_MS)
-    this.#timer = setInterval(() => this.check(performance.now()), intervalMs)
+    // Where this process stood still for a while, the sockets get their turn before a client is blamed.
+    this.#timer = setInterval(() => setImmediate(() => this.check(performance.now())), intervalMs)
     this.#timer.unref()
   }
 

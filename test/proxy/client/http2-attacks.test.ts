@@ -270,8 +270,7 @@ describe('uploads whose client has yet to learn that they are of no use', () => 
     await client.send(headers(1, GET, FLAG.endStream))
     const request = await upstream.request()
     const ended = own.program.stop()
-    const { payload } = await client.until(TYPE.ping)
-    await client.send(frame(TYPE.ping, FLAG.ack, 0, payload))
+    await client.until(TYPE.ping)
     await client.until(TYPE.goaway)
     const late = Array.from({ length: 8 }, (_, n) => 3 + 2 * n)
     for (const stream of late) await client.send(headers(stream, POST, 0))
@@ -318,6 +317,28 @@ describe('clients that do not read', () => {
     expect(residentBytes(banyan) - before).toBeLessThan(150 * MIB)
   })
 
+  test('streams that are reset while the window of the connection is used up leave nothing behind', async () => {
+    upstream.handler = (request) => request.ok('x'.repeat(65_535))
+    const client = await frameClient(banyan.port)
+    await client.send(headers(1, GET, FLAG.endStream))
+    for (let came = 0; came < 65_535; ) came += (await client.until(TYPE.data, 1)).payload.length
+    const fields: [string, string][] = [
+      [':method', 'CONNECT'],
+      [':authority', 'a:80'],
+      ['x', 'x'.repeat(16_000)],
+    ]
+    const before = residentBytes(banyan)
+    for (let first = 3; first < 10_000; first += 100) {
+      const streams = Array.from({ length: 50 }, (_, n) => first + 2 * n)
+      for (const stream of streams) await client.send(headers(stream, fields, FLAG.endStream))
+      for (const _ of streams) await client.until(TYPE.headers)
+      for (const stream of streams) await client.send(frame(TYPE.reset, 0, stream, word(CODE.cancel)))
+    }
+    // 80 MB were asked with.
+    expect(await client.answers()).toBe(true)
+    expect(residentBytes(banyan) - before).toBeLessThan(40 * MIB)
+  })
+
   test('a connection that reads nothing at all is closed after the send timeout', async () => {
     const own = await startBanyan({
       table: tableFor(upstream.port, ['timeouts: { idle: 300ms }']),
@@ -339,6 +360,23 @@ describe('clients that do not read', () => {
     client.socket.pause()
     await client.send(headers(1, GET, FLAG.endStream))
     await expect.poll(() => sockets(own), { timeout: 120_000 }).toBe(before)
+  })
+
+  test('one that has ended its side is closed after the send timeout, too, though all is answered', async () => {
+    const own = await startBanyan({ table: tableFor(upstream.port), args: ['--h2c', '--send-timeout', '300ms'] })
+    onTestFinished(async () => void (await own.stop()))
+    upstream.handler = (request) => request.ok('x'.repeat(60_000))
+    const before = sockets(own)
+    const windows = Buffer.concat([settings(4, 2 ** 30), frame(TYPE.window, 0, 0, word(2 ** 30))])
+    const client = await frameClient(own.port, Buffer.concat([Buffer.from(PREFACE), windows]))
+    client.socket.pause()
+    const asked = upstream.requests + 100
+    for (let stream = 1; stream < 200; stream += 2) await client.send(headers(stream, GET, FLAG.endStream))
+    await expect.poll(() => upstream.requests).toBe(asked)
+    for (let stream = 1; stream < 200; stream += 2) await client.send(frame(TYPE.reset, 0, stream, word(CODE.cancel)))
+    client.finish()
+    await upstream.cut()
+    await expect.poll(() => sockets(own)).toBeLessThanOrEqual(before)
   })
 })
 

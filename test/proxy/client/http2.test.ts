@@ -263,6 +263,23 @@ describe('responses', () => {
     expect(bytes).toBe(size)
   })
 
+  test('one that comes before its upload is whole is sent on for as long as its client takes to read it', async () => {
+    upstream.readsBodies = false
+    const client = await frameClient(banyan.port)
+    const size = 65_535 + 20_000
+    await client.send(headers(1, POST, 0))
+    await (await upstream.request()).ok('x'.repeat(size))
+    let came = 0
+    while (came < 65_535) came += (await client.until(TYPE.data, 1)).payload.length
+    await client.send(frame(TYPE.window, 0, 0, word(2 ** 20)))
+    await client.send(headers(3, POST, 0))
+    await (await upstream.request()).ok('small')
+    // The rest of an upload is no longer waited for whose answer was sent, and came later.
+    expect((await client.until(TYPE.reset)).stream).toBe(3)
+    await client.send(frame(TYPE.window, 0, 1, word(2 ** 20)))
+    while (came < size) came += (await client.until(TYPE.data, 1)).payload.length
+  })
+
   test('a status over 599, and a 205 with a body, pass as they are', async () => {
     const client = await http2Client(banyan.port)
     for (const status of [799, 205]) {
@@ -342,7 +359,9 @@ describe('ends', () => {
     const ended = own.program.stop()
     const announced = await client.until(TYPE.goaway)
     expect([announced.payload.readUInt32BE(0), announced.payload.readUInt32BE(4)]).toEqual([2 ** 31 - 1, CODE.none])
+    client.acks = false
     const { payload } = await client.until(TYPE.ping)
+    client.acks = true
     await client.send(Buffer.concat([headers(3, GET, FLAG.endStream), frame(TYPE.ping, FLAG.ack, 0, payload)]))
     await client.send(headers(5, GET, FLAG.endStream))
     const second = await upstream.request()
@@ -352,7 +371,7 @@ describe('ends', () => {
     await client.until(TYPE.data, 1)
     await second.ok()
     await client.until(TYPE.data, 3)
-    await client.ended()
+    await client.last()
     expect(await ended).toBe(0)
   })
 
@@ -399,6 +418,28 @@ describe('ends', () => {
     await busy.closed()
     const slow = await frameClient(own.port, 'PRI * HTTP/2.0\r\n')
     await slow.ended()
+  })
+
+  test('a connection that is still being sent answers is not idle', async () => {
+    const own = await other(['--keep-alive', '200ms'])
+    upstream.handler = (request) => request.ok('x'.repeat(60_000))
+    onTestFinished(() => {
+      upstream.handler = null
+    })
+    const slow = await frameClient(
+      own.port,
+      Buffer.concat([Buffer.from(PREFACE), settings(4, 2 ** 30), frame(TYPE.window, 0, 0, word(2 ** 30))]),
+    )
+    slow.socket.pause()
+    const asked = upstream.requests + 100
+    for (let stream = 1; stream < 200; stream += 2) await slow.send(headers(stream, GET, FLAG.endStream))
+    await expect.poll(() => upstream.requests).toBe(asked)
+    // What is not in the socket yet never will be: no request is under way any more.
+    for (let stream = 1; stream < 200; stream += 2) await slow.send(frame(TYPE.reset, 0, stream, word(CODE.cancel)))
+    const idle = await http2Client(own.port)
+    await idle.closed()
+    slow.socket.resume()
+    expect(await slow.answers()).toBe(true)
   })
 
   test('HTTP/1.1 is spoken on the same port', async () => {

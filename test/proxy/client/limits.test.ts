@@ -250,11 +250,12 @@ test('a client that is still being sent answers is not idle, however short the k
   const hasty = await startBanyan({ table, args: ['--keep-alive', '300ms'] })
   const [get, count, text] = ['GET /r HTTP/1.1\r\nHost: a\r\n\r\n', 1500, 'x'.repeat(10_000)]
   try {
-    const client = await rawClient(hasty.port)
-    await client.send(get)
+    const first = await rawClient(hasty.port)
+    await first.send(get)
     const stored = `Cache-Control: max-age=1000\r\nContent-Length: ${text.length}\r\n\r\n${text}`
     await (await upstream.request()).send(`HTTP/1.1 200 OK\r\n${stored}`)
-    expect((await client.nextResponse()).body.text).toBe(text)
+    expect((await first.nextResponse()).body.text).toBe(text)
+    const client = await rawClient(hasty.port)
     client.socket.pause()
     await client.send(get.repeat(count))
     // As long as idle connections are kept, some times over: the answers have come to a stop meanwhile.

@@ -116,6 +116,15 @@ test('curl: scheme, upload, TLS 1.2 and 1.3, names and wildcards', async () => {
   expect(((await plain.json()) as { headers: object }).headers).toMatchObject({ 'x-forwarded-proto': 'http' })
 })
 
+test.each(['-tls1_2', '-tls1_3'])('%s: an idle connection ends with close_notify', async (version) => {
+  const { cert, key } = write('one', 'DNS:one.test')
+  const { tlsPort } = await secure(['--tls-cert', cert, '--tls-key', key, '--keep-alive', '200ms'])
+  const asked = ['s_client', '-quiet', version, '-connect', `127.0.0.1:${tlsPort}`, '-servername', 'one.test']
+  const told = await sclient(asked, REQUEST.replace('close', 'keep-alive'))
+  expect(told).toContain('HTTP/1.1 200 OK')
+  expect(told).not.toMatch(/unexpected eof|errno/)
+})
+
 test('a certificate is asked of clients, and its subject told upstream, whatever the client says itself', async () => {
   const one = write('one', 'DNS:one.test')
   const ca = authority('clients')

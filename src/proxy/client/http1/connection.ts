@@ -170,7 +170,7 @@ export class Http1Connection implements Arrival, AnswerHost, InputHost, RequestH
 
   /** Closes a connection that is idle. */
   closeIdle(): void {
-    if (this.isIdle) this.destroy()
+    if (this.isIdle) this.#linger()
   }
 
   /** Another protocol is spoken. */
@@ -284,8 +284,9 @@ export class Http1Connection implements Arrival, AnswerHost, InputHost, RequestH
   expire(): void {
     if (this.#phase === 'head') this.#refuse('request-timeout', null)
     else if (this.#phase === 'exchange' && this.#ended) this.#seeWhetherThere()
-    else if (this.#phase === 'idle' && this.#socket.writableLength > 0) this.#idleOnceWritten()
-    else this.destroy()
+    else if (this.#phase !== 'idle') this.destroy()
+    else if (this.#socket.writableLength > 0) this.#idleOnceWritten()
+    else this.#linger()
   }
 
   /** A client that is still being sent an answer is not idle. Whether it takes it is up to the send time-out. */

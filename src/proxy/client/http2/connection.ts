@@ -6,7 +6,7 @@ import type { TLSSocket } from 'node:tls'
 import type { FailureCode } from '../../../rules/failures/failure.ts'
 import { fieldValue } from '../../../rules/http/exchange.ts'
 import { tellException } from '../../../wire/exceptions.ts'
-import { endGently } from '../../../wire/gentle-end.ts'
+import { endGently, endOnceWritten } from '../../../wire/gentle-end.ts'
 import { FrameReader, type FrameSink } from '../../../wire/http2/frames.ts'
 import { CompressionError, FieldDecoder } from '../../../wire/http2/hpack-decoder.ts'
 import { CODE, FRAME_HEAD_BYTES, Http2Fault, MAX_WINDOW, SETTING } from '../../../wire/http2/protocol.ts'
@@ -48,8 +48,8 @@ export interface Http2Terms {
 /** A byte of a body may have come in a frame of its own. */
 const BYTES_PER_BODY_BYTE = 12
 
-/** How long a client may take to answer the PING behind the first GOAWAY. */
-const LAST_REQUESTS_MS = 5000
+/** How long a drain waits for a client to say that it has read all. */
+const DRAIN_PATIENCE_MS = 5000
 
 /** More than any stream. */
 const ANY_STREAM = MAX_WINDOW
@@ -99,7 +99,12 @@ export class Http2Connection implements Arrival, FrameSink, RequestHost {
    * - final: that other one says what is answered
    */
   #ending: 'no' | 'told' | 'final' = 'no'
-  #endingSinceMs = 0
+  /** How long it may be silent while it has not answered a PING. */
+  #patienceMs = Number.POSITIVE_INFINITY
+  /** PINGs that it has not answered, when the last one was sent, and when something has come since the end began. */
+  #unanswered = 0
+  #askedMs = 0
+  #heardMs = 0
   /** Of bodies that may still come of streams that were reset or refused here: their client may not know yet, so they are no flood. */
   #excusedBytes = 0
   /** What has been received since the client was told. */
@@ -167,18 +172,28 @@ export class Http2Connection implements Arrival, FrameSink, RequestHost {
     else this.#closeListeners.push(listener)
   }
 
+  /** No more requests, since the process ends. */
+  endSoon(): void {
+    this.#tellEnd(DRAIN_PATIENCE_MS)
+  }
+
   /**
    * No more requests (RFC 9113 section 6.8). A first GOAWAY tells the client to ask no more, a second one, a round trip later, which requests
    * are answered. The connection closes behind the last one.
    */
-  endSoon(): void {
+  #tellEnd(patienceMs: number): void {
+    this.#patienceMs = Math.min(this.#patienceMs, patienceMs)
     if (this.#ending !== 'no' || this.#isOver) return
     this.#ending = 'told'
-    this.#endingSinceMs = performance.now()
-    this.#sender.control((to) => {
-      to.goaway(ANY_STREAM)
-      to.ping(PING, false)
-    })
+    this.#sender.control((to) => to.goaway(ANY_STREAM))
+    this.#askWhetherRead()
+  }
+
+  /** Sends a PING: the client answers once it has read what was sent before. */
+  #askWhetherRead(): void {
+    this.#unanswered++
+    this.#askedMs = performance.now()
+    this.#sender.control((to) => to.ping(PING, false))
   }
 
   /** What comes from now on is not answered. */
@@ -187,7 +202,16 @@ export class Http2Connection implements Arrival, FrameSink, RequestHost {
     this.#ending = 'final'
     const last = this.#lastAnswered
     this.#sender.control((to) => to.goaway(last))
-    if (this.#streams.count === 0) this.#end()
+    if (this.#streams.count === 0 && this.#unanswered === 0) this.#end()
+  }
+
+  /** Ends what is not over because the client has not answered a PING in time. */
+  #checkEnding(nowMs: number): void {
+    const sinceMs = nowMs - this.#patienceMs
+    if (this.#ending === 'told' && this.#askedMs < sinceMs) this.#endForGood()
+    // One that is still sending something would get a reset for it, and lose what it has not read.
+    const isSilent = Math.max(this.#askedMs, this.#heardMs) < sinceMs
+    if (this.#ending === 'final' && this.#streams.count === 0 && isSilent) this.#end()
   }
 
   /** @param code the reason, or 0 */
@@ -202,15 +226,16 @@ export class Http2Connection implements Arrival, FrameSink, RequestHost {
     const last = this.#lastAnswered
     this.#leaveAll()
     this.#sender.control((to) => to.goaway(last, code))
-    this.#end()
+    this.#sender.finish(() => endGently(this.socket))
     // A flood is not read to its end.
     if (code === CODE.calm) this.socket.pause()
   }
 
   /** Sends what waits, and ends our side. */
   #end(): void {
+    if (this.#isOver) return
     this.#isOver = true
-    this.#sender.finish(() => endGently(this.socket))
+    this.#sender.finish(() => endOnceWritten(this.socket))
   }
 
   /** Looks for what takes too long. @param nowMs of a monotonic clock */
@@ -224,10 +249,15 @@ export class Http2Connection implements Arrival, FrameSink, RequestHost {
       this.#fail(CODE.settingsTimeout)
       return
     }
-    if (this.#ending === 'told' && nowMs - this.#endingSinceMs > LAST_REQUESTS_MS) this.#endForGood()
-    const { keepAliveMs, headersTimeoutMs } = this.#terms
+    if (this.#ending !== 'no') {
+      this.#checkEnding(nowMs)
+      return
+    }
+    // A client that is still being sent something is not idle.
+    if (this.#streams.count === 0 && this.socket.writableLength > 0) this.#idleSinceMs = nowMs
+    const { keepAliveMs, headersTimeoutMs, sendTimeoutMs } = this.#terms
     const idleMs = this.#hadRequest ? keepAliveMs : Math.min(keepAliveMs, headersTimeoutMs)
-    if (nowMs - this.#idleSinceMs > idleMs) this.endSoon()
+    if (nowMs - this.#idleSinceMs > idleMs) this.#tellEnd(sendTimeoutMs)
   }
 
   /** A client that takes nothing of an answer is left, as `SendTimeout` does with connections. */
@@ -259,6 +289,7 @@ export class Http2Connection implements Arrival, FrameSink, RequestHost {
   #arrived(bytes: Buffer): void {
     try {
       if (this.#isOver) return
+      if (this.#ending !== 'no') this.#heardMs = performance.now()
       this.#reader.push(bytes)
       this.#tell()
       if (this.#isFlooding()) this.#fail(CODE.calm)
@@ -446,11 +477,19 @@ export class Http2Connection implements Arrival, FrameSink, RequestHost {
 
   onPing(data: Buffer, isAck: boolean): void {
     if (isAck) {
-      if (this.#ending === 'told') this.#endForGood()
+      this.#onAnswered()
       return
     }
     const copy = Buffer.from(data)
     this.#sender.control((to) => to.ping(copy, true))
+  }
+
+  /** The client has read all that was sent before a PING. */
+  #onAnswered(): void {
+    if (this.#unanswered > 0) this.#unanswered--
+    if (this.#unanswered > 0) return
+    if (this.#ending === 'told') this.#endForGood()
+    else if (this.#ending === 'final' && this.#streams.count === 0) this.#end()
   }
 
   onGoaway(): void {
@@ -508,7 +547,10 @@ export class Http2Connection implements Arrival, FrameSink, RequestHost {
     if (request.isGivenUp) this.#gaveUp()
     if (this.#streams.count > 0) return
     this.#idleSinceMs = performance.now()
-    if (this.#ending === 'final' && !this.#isOver) this.#end()
+    if (this.#ending !== 'final' || this.#isOver) return
+    // One that has ended its side sends nothing that could make the end a reset.
+    if (this.socket.readableEnded) this.#end()
+    else this.#askWhetherRead()
   }
 
   #gaveUp(): void {
@@ -517,12 +559,9 @@ export class Http2Connection implements Arrival, FrameSink, RequestHost {
 
   /** The client has ended its side: nothing more can be asked, and no window grows. */
   #onEnd(): void {
-    if (this.#isOver) {
-      this.destroy()
-      return
-    }
+    if (this.#isOver) return
     for (const request of [...this.#streams.all]) if (!request.ended || request.isOther) request.onReset()
-    if (this.#streams.count === 0) this.destroy()
+    if (this.#streams.count === 0) this.#end()
     else {
       this.#endForGood()
       this.#probe(0)
@@ -531,7 +570,7 @@ export class Http2Connection implements Arrival, FrameSink, RequestHost {
 
   /** A client that has half-closed may have left: one that has is found by what it is sent. */
   #probe(nth: number): void {
-    if (this.#isClosed) return
+    if (this.#isOver) return
     this.#sender.control((to) => to.ping(PING, false))
     this.#sender.send()
     // No window grows any more: what waits for one is never sent.

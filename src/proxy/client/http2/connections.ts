@@ -38,7 +38,7 @@ export class Http2Connections {
     this.#sendTimeout = new SendTimeout(sendTimeoutMs, { [Symbol.iterator]: () => this.#connections.keys() }, isExempt)
     const shortestMs = Math.min(sendTimeoutMs, headersTimeoutMs, keepAliveMs)
     const everyMs = Math.min(Math.max(shortestMs / 4, MIN_CHECK_MS), MAX_CHECK_MS)
-    this.#tick = setInterval(() => this.check(performance.now()), everyMs)
+    this.#tick = setInterval(this.#checkSoon, everyMs)
     this.#tick.unref()
   }
 
@@ -76,6 +76,12 @@ export class Http2Connections {
   close(): void {
     clearInterval(this.#tick)
     this.#sendTimeout.close()
+  }
+
+  /** What is awaited may lie in the sockets by now, where this process stood still for a while: those are looked at first. */
+  readonly #checkSoon = (): void => {
+    const nowMs = performance.now()
+    setImmediate(() => this.check(nowMs))
   }
 
   /** @param nowMs of a monotonic clock */
