@@ -2,7 +2,7 @@
  * `banyan diff` and `banyan apply`: a table file against what is live, and put in its place.
  */
 import type { ChangeAnswer } from '../answers/revisions.ts'
-import { type KeptPercent, type KnownFile, withLivePercents, withoutPercents } from '../rules/language/live-percents.ts'
+import { type KeptPercent, type KnownFile, withLivePercents } from '../rules/language/live-percents.ts'
 import { checkText } from '../rules/language/text.ts'
 import { diffText } from '../rules/language/text-diff.ts'
 import { flowText } from '../rules/language/yaml-print.ts'
@@ -84,25 +84,18 @@ async function runApply(given: Given, io: Io): Promise<ExitCode> {
   const client = given.client(io)
   const file = fileOf(given, io)
   const { headers, query } = editTerms(given)
-  let compared = await withLive(file, given, client)
-  let answer: Answer | null = null
-  for (let attempt = 1; answer === null; attempt++) {
-    const { etag, wanted, live } = compared
-    try {
-      answer = await client.ask('PUT', `/routes.yaml${query}`, {
-        text: wanted,
-        headers: { 'If-Match': etag, ...headers },
-      })
-    } catch (error) {
-      const isOutdated = error instanceof CommandError && error.code === EXIT.outdated
-      if (!isOutdated || given.has('if-match') || attempt >= ATTEMPTS) throw error
-      compared = await withLive(file, given, client)
-      // A ramp goes on while a large table is read: that is nobody's edit of the table.
-      if (withoutPercents(compared.live) !== withoutPercents(live)) throw error
-    }
-  }
-  const { kept } = compared
-  const { json } = answer
+  const compared = await withLive(file, given, client)
+  const { etag, wanted } = compared
+  // Where a revision is named, what stays is that of just this one.
+  const isNamed = given.text('if-match') !== undefined
+  const percents = `${query === '' ? '?' : '&'}percents=${given.has('take-percent') ? 'file' : 'live'}`
+  const { json } = await client.ask('PUT', `/routes.yaml${query}${isNamed ? '' : percents}`, {
+    text: isNamed ? wanted : file.text,
+    headers: { 'If-Match': etag, ...headers },
+  })
+  const made = json.changed === true && !given.has('dry-run') ? 1 : 0
+  const hasMoved = !etag.startsWith(`"${json.revision - made}-`)
+  const { kept } = hasMoved ? await withLive(file, given, client) : compared
   if (given.has('json')) {
     io.out(jsonText({ ...json, kept }))
     return EXIT.done
@@ -113,11 +106,6 @@ async function runApply(given: Given, io: Io): Promise<ExitCode> {
   else io.out(`applied as revision ${json.revision}\n${tableDiffText(json.changes)}`)
   return EXIT.done
 }
-
-/** How often a file is applied while percents move. */
-const ATTEMPTS = 5
-
-type Answer = Awaited<ReturnType<AdminClient['ask']>>
 
 /** A valid file. */
 interface File extends KnownFile {

@@ -254,8 +254,8 @@ describe('apply, where the table changes between reading and writing', () => {
   const changed = TABLE.replace('[GET, HEAD]', '[GET]')
   const ask = AdminClient.prototype.ask
   /** Somebody is faster. */
-  const overtaken = (edit: (nth: number) => Promise<unknown>, times = 1) => {
-    let left = times
+  const overtaken = (edit: (nth: number) => Promise<unknown>) => {
+    let left = 1
     const spy = vi.spyOn(AdminClient.prototype, 'ask').mockImplementation(async function (this: AdminClient, ...asked) {
       if (asked[0] === 'PUT' && left-- > 0) await edit(left)
       return await ask.apply(this, asked)
@@ -264,12 +264,20 @@ describe('apply, where the table changes between reading and writing', () => {
   }
 
   test('a percent that moves is kept', async () => {
-    overtaken((percent) => bob(['set', 'gtin-lookup', String(percent)]), 2)
+    overtaken((percent) => bob(['set', 'gtin-lookup', String(percent)]))
     expect(await anna(['apply', 'new.yaml'], { files: { 'new.yaml': changed } })).toMatchObject({
       code: 0,
       err: 'gtin-lookup: percent stays 0 (the file says 5; --take-percent takes it)\n',
     })
     expect(await at.text()).toBe(changed.replace('percent: 5 ', 'percent: 0 '))
+  })
+
+  test('--take-percent takes that of the file all the same', async () => {
+    overtaken((percent) => bob(['set', 'gtin-lookup', String(percent)]))
+    expect(await anna(['apply', 'new.yaml', '--take-percent'], { files: { 'new.yaml': changed } })).toMatchObject({
+      ...{ code: 0, err: '' },
+    })
+    expect(await at.text()).toBe(changed)
   })
 
   test("any other change is somebody else's, and is not overwritten", async () => {

@@ -124,6 +124,10 @@ const OPERATIONS: readonly Operation[] = [
     summary: 'Replace the whole table',
     body: text,
     edits: true,
+    query: {
+      percents:
+        '`live`: the percents that are live stay; `file`: those of the body are taken. With either, If-Match holds while nothing but percents has changed since that revision.',
+    },
     answers: { 200: written(schemas.doneAnswer) },
   },
   {

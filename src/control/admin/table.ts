@@ -3,7 +3,7 @@
  */
 
 import type { AdminParts, AdminRouter } from '../context.ts'
-import { replaceText } from '../table/edits.ts'
+import { replaceButPercents, replaceText } from '../table/edits.ts'
 import { readText } from './body.ts'
 import { answerDone, makeEdit } from './write.ts'
 
@@ -27,7 +27,8 @@ export function addTable(router: AdminRouter, parts: AdminParts): void {
 
   router.put('/routes.yaml', async (ctx) => {
     const text = await readText(ctx.req, YAML_TYPES)
-    const done = await makeEdit(ctx, parts, replaceText(text))
+    const takesLive = new URLSearchParams(ctx.querystring).get('percents') === 'live'
+    const done = await makeEdit(ctx, parts, takesLive ? replaceButPercents(text) : replaceText(text))
     if (done !== null) await answerDone(ctx, done)
   })
 }

@@ -23,6 +23,8 @@ const MAX_REASON_LENGTH = 500
 /** Changes that one line of the log names. */
 const MAX_LOGGED_CHANGES = 20
 const FLAGS = ['dryRun', 'force']
+/** Whose percents count where a whole table is put in place: with either, they may move after the revision of If-Match. */
+const PERCENTS = ['live', 'file']
 
 /**
  * Makes an edit with the preconditions of the request. Returns null for a dry run, which it responds to itself.
@@ -62,7 +64,7 @@ export function answerDone(ctx: AdminContext, done: Done, more: object = {}): Pr
 
 /** @throws {AdminProblem} malformed-field, malformed-query, if-match-needed */
 function termsOf(ctx: AdminContext, parts: AdminParts, reason: string | null): EditTerms {
-  const { dryRun, force } = readFlags(ctx)
+  const { dryRun, force, percentsMayMove } = readFlags(ctx)
   const field = ctx.req.headers['if-match']
   const ifMatch = field === undefined ? null : parseIfMatch(field)
   if (field !== undefined && ifMatch === null) {
@@ -76,7 +78,7 @@ function termsOf(ctx: AdminContext, parts: AdminParts, reason: string | null): E
     })
   }
   const author = ctx.state.author ?? 'anonymous'
-  return { ifMatch, reason: readReason(ctx.get('Banyan-Reason')) ?? reason, author, dryRun, force }
+  return { ifMatch, reason: readReason(ctx.get('Banyan-Reason')) ?? reason, author, dryRun, force, percentsMayMove }
 }
 
 /** Whether what is put must be new. Anything else that the field may ask is refused: passed over, it would be an edit lost. */
@@ -92,9 +94,13 @@ function readIfNoneMatch(ctx: AdminContext): boolean {
 }
 
 /** A misspelled `dryRun` must not make a real edit: unknown parameters are refused. */
-function readFlags(ctx: AdminContext): { dryRun: boolean; force: boolean } {
+function readFlags(ctx: AdminContext): { dryRun: boolean; force: boolean; percentsMayMove: boolean } {
   const said = new URLSearchParams(ctx.querystring)
   for (const [name, value] of said) {
+    if (name === 'percents' && ctx.path === '/routes.yaml') {
+      if (PERCENTS.includes(value)) continue
+      throw new AdminProblem('malformed-query', 'percents must be live or file.')
+    }
     if (!FLAGS.includes(name)) {
       const hint = didYouMean(name, FLAGS)
       throw new AdminProblem('malformed-query', `Unknown parameter ${JSON.stringify(name)}${hint ? `: ${hint}` : '.'}`)
@@ -103,7 +109,11 @@ function readFlags(ctx: AdminContext): { dryRun: boolean; force: boolean } {
       throw new AdminProblem('malformed-query', `${name} must be true or false.`)
     }
   }
-  return { dryRun: said.get('dryRun') === 'true', force: said.get('force') === 'true' }
+  return {
+    dryRun: said.get('dryRun') === 'true',
+    force: said.get('force') === 'true',
+    percentsMayMove: said.has('percents'),
+  }
 }
 
 /** The reason of a write that is no edit of the table. @throws {AdminProblem} malformed-field */

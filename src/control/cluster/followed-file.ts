@@ -10,7 +10,7 @@ import type { LiveTable } from '../../state/live-table.ts'
 import type { ControlLog } from '../control-log.ts'
 import { followApart } from '../table/apart.ts'
 import type { Followed } from '../table/apart-jobs.ts'
-import { replaceText } from '../table/edits.ts'
+import { replaceButPercents, replaceText } from '../table/edits.ts'
 import { TableFile, WATCH_TIMES, type WatchTimes } from '../table/file.ts'
 import type { History } from '../table/history.ts'
 import type { Operations } from '../table/operations.ts'
@@ -110,8 +110,9 @@ export class FollowedFile {
     const { wanted, changes } = compared
     if (wanted === before.text) return this.#agree(text)
     if (this.#inForce !== text && (await this.#isUnchangedSince(before.text))) {
-      const terms = { ifMatch: [before.etag], author: 'file', reason: null }
-      const outcome = await this.#parts.operations.commit(replaceText(wanted), terms)
+      const terms = { ifMatch: [before.etag], percentsMayMove: !takesPercents, author: 'file', reason: null }
+      const change = takesPercents ? replaceText(wanted) : replaceButPercents(text)
+      const outcome = await this.#parts.operations.commit(change, terms)
       if (outcome.kind === 'done') return this.#agree(text)
       // Others have edited at the same time, or the cluster is away.
       this.#lookAgain()

@@ -101,12 +101,15 @@ export const JOBS = {
   follow(file: string, live: string, fileName: string, take: string): Followed {
     const checked = checkText(file, fileName)
     if (!checked.ok) return { ok: false, problems: checked.problems, more: checked.more }
-    const { document, numbers } = checked
-    const known = { routes: document.routes ?? [], numbers }
-    const wanted = take === 'take' ? file : withLivePercents(file, live, known).wanted
+    const wanted = take === 'take' ? file : withLive(file, live, checked)
     const [now, then] = [checkText(live, fileName), wanted === file ? checked : checkText(wanted, fileName)]
     if (!now.ok || !then.ok) return { ok: false, problems: [], more: 0 }
     return { ok: true, wanted, changes: briefly(tableChanges(compileTable(now.document), compileTable(then.document))) }
+  },
+
+  withLive(file: string, live: string): string {
+    const checked = checkText(file, 'routes.yaml')
+    return checked.ok ? withLive(file, live, checked) : file
   },
 
   diff: diffText,
@@ -120,6 +123,10 @@ export const JOBS = {
       return { message: error.message }
     }
   },
+}
+
+function withLive(file: string, live: string, { document, numbers }: Extract<CheckedText, { ok: true }>): string {
+  return withLivePercents(file, live, { routes: document.routes ?? [], numbers }).wanted
 }
 
 /** Texts with fewer characters are parsed in no time. */

@@ -162,6 +162,19 @@ export function followApart(file: string, live: string, fileName: string, takesP
 }
 
 /**
+ * A text with the percents that are live; as it is where it is invalid, or can't be edited.
+ * @throws {Error} on a bug in banyan
+ */
+export async function withLiveApart(text: string, live: string): Promise<string> {
+  try {
+    return await apart('withLive', text, live)
+  } catch (error) {
+    if (error instanceof TooMuch) return text
+    throw error
+  }
+}
+
+/**
  * Undoes in a text what was changed between two others.
  * @throws {Error} on a bug in banyan
  */

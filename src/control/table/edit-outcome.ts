@@ -18,6 +18,8 @@ import type { TableMove } from './followers.ts'
 export interface EditTerms extends Authorship {
   /** Null: the last writer wins. */
   readonly ifMatch: IfMatch | null
+  /** It holds as long as nothing but percents has changed since that revision. */
+  readonly percentsMayMove?: boolean
   /** Reports the result without changing anything. */
   readonly dryRun?: boolean
   /** Overwrites an invalid file; its content is kept in the history. */

@@ -4,7 +4,7 @@
 import type { Revision } from '../../state/live-table.ts'
 import { type JsonObject, mergePatch } from '../http/merge-patch.ts'
 import type { Existence } from '../http/preconditions.ts'
-import { revertApart } from './apart.ts'
+import { revertApart, withLiveApart } from './apart.ts'
 import type { Change, ChangedText } from './edit-outcome.ts'
 import type { History } from './history.ts'
 
@@ -64,6 +64,11 @@ export function removeRoute(id: string): Change {
 /** Replaces the whole text. */
 export function replaceText(text: string): Change {
   return () => ({ kind: 'text', text })
+}
+
+/** Replaces the whole text by one that does not know how far percents are: those that are live stay. */
+export function replaceButPercents(text: string): Change {
+  return async (revision) => ({ kind: 'text', text: await withLiveApart(text, revision.text), keepsOthers: true })
 }
 
 /** Restores the text of an earlier revision, byte for byte. */

@@ -249,7 +249,7 @@ export class Operations {
     if (obstacle !== null && (terms.force !== true || obstacle.kind !== 'file-refused')) return obstacle
     const overInvalid = obstacle !== null
     const before = this.#live.current
-    if (terms.ifMatch !== null && !mayEdit(terms.ifMatch, before.etag)) return { kind: 'outdated', revision: before }
+    if (!(await this.#isFor(before, terms, draft))) return { kind: 'outdated', revision: before }
     const next = draft?.before === before ? draft : draftOf(this.#reader, before, change, draft)
     const isLarge = before.text.length >= SMALL
     if (next instanceof Promise && isLarge) return { draft: next, overInvalid }
@@ -259,6 +259,19 @@ export class Operations {
       if (others !== null) return { wait: others }
     }
     return await this.#make(made, terms, overInvalid)
+  }
+
+  /** Whether an edit may be made on a revision. @param draft of one that it might be made on */
+  async #isFor(revision: Revision, { ifMatch, percentsMayMove }: EditTerms, draft: Draft | null): Promise<boolean> {
+    if (ifMatch === null || mayEdit(ifMatch, revision.etag)) return true
+    if (ifMatch === '*' || percentsMayMove !== true) return false
+    if (draft !== null) return this.#reader.hasMovedPercents(revision, draft.before.text)
+    for (const tag of ifMatch) {
+      const number = Number(/^"(\d+)-/.exec(tag)?.[1])
+      const text = this.#history.get(number)?.etag === tag ? await this.#history.textOf(number) : null
+      if (text !== null && this.#reader.hasMovedPercents(revision, text)) return true
+    }
+    return false
   }
 
   /** Applies the file on disk. Returns the reason if that fails, or null. */

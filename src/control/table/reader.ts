@@ -3,12 +3,14 @@
  * where a few routes or servers do, with a parse of these; everything else is parsed on a thread of its own.
  */
 import type { TableEdit } from '../../rules/language/edit.ts'
+import { withoutPercents } from '../../rules/language/live-percents.ts'
 import {
   type NumberChange,
   numbersBetween,
   numbersElsewhere,
   numbersOfEdit,
   numbersOfTables,
+  PERCENT,
   tableWithNumbers,
   withNumbers,
 } from '../../rules/language/numbers.ts'
@@ -56,6 +58,14 @@ export class TableReader {
   /** What is known of the text of a revision besides its table; null where nothing is, or it is not worth it. */
   factsOf({ text }: Revision): TextFacts | null {
     return this.#factsOf(text)
+  }
+
+  /** Whether the text of an earlier revision differs from this one in percents only. */
+  hasMovedPercents({ text }: Revision, earlier: string): boolean {
+    const facts = this.#factsOf(text)
+    const changes = facts === null ? null : numbersBetween(facts.numbers, text, earlier)
+    if (changes !== null) return changes.every(({ owner, part }) => owner >= 0 && part === PERCENT)
+    return withoutPercents(text) === withoutPercents(earlier)
   }
 
   /** @throws {Error} on a bug in banyan */

@@ -5,6 +5,7 @@ import {
   addRoute,
   patchRoute,
   patchRoutes,
+  replaceButPercents,
   replaceText,
   restoreRevision,
   revertRevisions,
@@ -30,6 +31,9 @@ upstreams:
 default: main
 routes:
 ${ROUTES.join('')}`
+
+/** The first dash has a line of its own: routes can't be read one by one. */
+const WHOLE = TEXT.replace('  - {', '  -\n    {')
 
 async function large() {
   const found = await rig(TEXT)
@@ -79,6 +83,48 @@ test('who replaces a whole text wins over what was changed meanwhile, unless it 
   expect(live.current.table.routes[7]?.percent).toBe(5)
 })
 
+test.each([
+  ['its own', TEXT],
+  ['none', WHOLE],
+])('a file is applied beside percents that move without end, and keeps them: facts about %s', async (_, text) => {
+  const { operations, live, close } = await rig(text)
+  onTestFinished(close)
+  const terms = { ...TERMS, ifMatch: [live.current.etag], percentsMayMove: true }
+  const file = `${text.replace('/p3/:x', '/other/:x')}  - { id: last, match: { path: /last }, to: new }\n`
+  let [over, percent] = [false, 10]
+  const moves = async (): Promise<void> => {
+    while (!over) {
+      percent = 10 + ((percent + 1) % 80)
+      expect((await operations.commit(patchRoute('r7', { percent }), TERMS)).kind).toBe('done')
+    }
+  }
+  expect((await operations.commit(patchRoute('r7', { percent }), TERMS)).kind).toBe('done')
+  const applied = operations.commit(replaceButPercents(file), terms).finally(() => {
+    over = true
+  })
+  await moves()
+  expect(await applied).toMatchObject({ kind: 'done' })
+  const { table } = live.current
+  expect([table.routes.at(-1)?.id, table.routes[3]?.document.match.path]).toEqual(['last', '/other/:x'])
+  expect([table.routes[7]?.percent, table.routes[8]?.percent]).toEqual([percent, 5])
+})
+
+test('a file is not applied where anything but percents has changed since', async () => {
+  const { operations, live, text } = await large()
+  const terms = { ...TERMS, ifMatch: [live.current.etag], percentsMayMove: true }
+  await operations.commit(addRoute({ id: 'added', match: { path: '/added' }, to: 'new' }), TERMS)
+  expect((await operations.commit(replaceButPercents(`${TEXT}#\n`), terms)).kind).toBe('outdated')
+  expect(await text()).toContain('id: added')
+  const again = { ...terms, ifMatch: [live.current.etag] }
+  const applied = operations.commit(replaceButPercents(`${TEXT}#\n`), again)
+  // Overtakes it while its text is being parsed.
+  await operations.commit(patchRoute('r7', { percent: 50 }), TERMS)
+  const changed = operations.commit(patchRoute('r3', { noKey: 'to' }), TERMS)
+  const kinds = [(await applied).kind, (await changed).kind]
+  expect(['done,done', 'outdated,done']).toContain(String(kinds))
+  expect(live.current.table.routes[3]?.document.noKey).toBe('to')
+})
+
 test('an edit that is overtaken again and again is made all the same', async () => {
   const { operations, live } = await large()
   await operations.commit(addRoute({ id: 'first', match: { path: '/first' }, to: 'new' }), TERMS)
@@ -91,9 +137,6 @@ test('an edit that is overtaken again and again is made all the same', async () 
   await done
   expect(live.current.table.places.has('added')).toBe(true)
 })
-
-/** The first dash has a line of its own: routes can't be read one by one. */
-const WHOLE = TEXT.replace('  - {', '  -\n    {')
 
 test('an edit that is being parsed goes on with the numbers that others change meanwhile', async () => {
   const { operations, live, history, text, close } = await rig(WHOLE)
