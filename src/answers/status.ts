@@ -8,6 +8,9 @@ export interface StatusAnswer {
   readonly ready: boolean
   readonly reasons: readonly string[]
   readonly revision: number
+  /** When the revision was made. Absent from an earlier release, as is `drained`. */
+  readonly madeAt?: string | null | undefined
+  /** Since when it is in force at this instance: a start counts. */
   readonly appliedAt: string
   readonly author: string | null
   readonly reason: string | null
@@ -30,7 +33,13 @@ export interface StatusAnswer {
       | undefined
   } | null
   readonly instances: readonly InstanceAnswer[]
-  readonly ramps: readonly { readonly route: string; readonly status: string; readonly percent: number }[]
+  readonly ramps: readonly {
+    readonly route: string
+    readonly status: string
+    readonly percent: number
+    readonly why: string
+  }[]
+  readonly drained?: readonly { readonly upstream: string; readonly server: string }[] | undefined
 }
 
 /** One instance. */

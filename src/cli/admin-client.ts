@@ -35,6 +35,9 @@ const SUCH_AS = '127.0.0.1:8081'
 /** On every response of the admin API, and on no other. */
 const MARK = 'banyan-request-id'
 
+/** An edit waits for the turn of others and, in a cluster, for its instances; a large table takes long to be read. */
+const EDIT_TIMEOUTS = 4
+
 /** Needs no token. */
 const LIVENESS = '/livez'
 
@@ -107,9 +110,12 @@ export class AdminClient {
     }
     const send = url.protocol === 'https:' ? httpsRequest : httpRequest
     return new Promise((resolve, reject) => {
-      const signal = AbortSignal.timeout(this.#timeoutMs + patienceMs)
-      const fail = (error: Error): void =>
-        reject(unreachable(this.#base, this.#target, signal.aborted ? 'timed out' : error))
+      const isEdit = method !== 'GET'
+      const signal = AbortSignal.timeout(this.#timeoutMs * (isEdit ? EDIT_TIMEOUTS : 1) + patienceMs)
+      const fail = (error: Error): void => {
+        const why = signal.aborted ? 'timed out' : error
+        reject(isEdit && !isRefused(why) ? unanswered(this.#base, why) : unreachable(this.#base, this.#target, why))
+      }
       const req = send(url, { method, headers, agent: false, signal }, (res) => void read(res).then(resolve, fail))
       req.on('error', fail)
       req.end(bytes ?? undefined)
@@ -191,9 +197,24 @@ const UNKNOWN_AUTHORITY: ReadonlySet<string> = new Set([
   ...['UNABLE_TO_VERIFY_LEAF_SIGNATURE', 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY'],
 ])
 
+function codeIn(why: Error | string): string | null {
+  return typeof why === 'string' ? null : ((why as NodeJS.ErrnoException).code ?? null)
+}
+
+function isRefused(why: Error | string): boolean {
+  return codeIn(why) === 'ECONNREFUSED'
+}
+
+/** An edit that was sent, and may have been made. */
+function unanswered(base: URL, why: Error | string): CommandError {
+  const reason = typeof why === 'string' ? why : why.message || codeIn(why)
+  const hint = 'what was asked for may have been done all the same: see banyan status and banyan revisions'
+  return new CommandError(EXIT.unreachable, `no answer from the admin API at ${base.origin}: ${reason} (${hint})`)
+}
+
 function unreachable(base: URL, target: Target, why: Error | string): CommandError {
-  const code = typeof why === 'string' ? null : ((why as NodeJS.ErrnoException).code ?? null)
-  const reason = typeof why === 'string' ? why : code === 'ECONNREFUSED' ? 'connection refused' : why.message || code
+  const code = codeIn(why)
+  const reason = typeof why === 'string' ? why : isRefused(why) ? 'connection refused' : why.message || code
   const hint =
     code !== null && UNKNOWN_AUTHORITY.has(code)
       ? 'name a file with the certificate of its authority in NODE_EXTRA_CA_CERTS'

@@ -108,8 +108,15 @@ export async function runCommand(
   }
 }
 
+/** What others call it. */
+const ELSEWHERE: Readonly<Record<string, string>> = {
+  ...{ history: 'revisions', log: 'revisions', rollback: 'restore', undo: 'revert', validate: 'check' },
+  ...{ get: 'routes', drain: 'servers drain', undrain: 'servers undrain', start: 'serve' },
+}
+
 /** The message for an unknown command. */
 export function unknownCommand(commands: readonly Command[], name: string): string {
-  const hint = didYouMean(name, [...commands.map((command) => command.name), 'serve'])
+  const known = Object.hasOwn(ELSEWHERE, name) ? `did you mean \`${ELSEWHERE[name]}\`?` : undefined
+  const hint = known ?? didYouMean(name, [...commands.map((command) => command.name), 'serve'])
   return `unknown command '${name}' (${hint ?? 'see banyan --help'})`
 }

@@ -41,16 +41,20 @@ function clusterLines({
 }
 
 function statusText(said: StatusAnswer, io: Io): string {
-  const { ready, reasons, revision, appliedAt, author, reason, cluster, instances, ramps } = said
+  const { ready, reasons, revision, madeAt, appliedAt, author, reason, cluster, instances, ramps, drained = [] } = said
   const by = author === null ? '' : ` by ${author}${reason === null ? '' : `: ${reason}`}`
-  const lines = [`revision ${revision}, ${appliedAt}${by}`]
+  const lines = [`revision ${revision}, ${madeAt ?? appliedAt}${by}`]
   if (cluster !== null) lines.push(...clusterLines(cluster))
   const { file, drift = null, changes = [] } = cluster?.followed ?? {}
   if (file !== undefined) lines.push(`follows ${file}${drift === null ? '' : `, which is not live: ${drift}`}`)
+  if (drift === 'differs')
+    lines.push(`banyan diff ${file} shows the difference; banyan apply ${file} makes the file the table`)
   if (drift !== null && changes.length > 0) lines.push('the file would change', tableDiffText(changes).trimEnd())
   if (!ready) lines.push('not ready')
   for (const one of reasons) lines.push(`problem: ${one}`)
-  for (const { route, status: word, percent } of ramps) lines.push(`ramp of ${route}: ${word} at ${percent} %`)
+  for (const { route, status: word, percent, why } of ramps)
+    lines.push(`ramp of ${route}: ${word} at ${percent} % (${why})`)
+  for (const { upstream, server } of drained) lines.push(`drained: ${upstream}/${server}`)
   const rows = instances.map((one) => [
     `${one.host}:${one.pid}${one.self ? ' *' : ''}`,
     one.admin ?? '-',

@@ -329,6 +329,18 @@ describe('what goes wrong', () => {
     nock.abortPendingRequests()
   })
 
+  test('an edit without an answer may have been made, which is told', async () => {
+    admin()
+      .patch('/routes/gtin-lookup')
+      .replyWithError(Object.assign(new Error('socket hang up'), { code: 'ECONNRESET' }))
+    admin().get('/routes/gtin-lookup').optionally().reply(200, ROUTE)
+    const { code, err } = await banyan(['set', 'gtin-lookup', '25'])
+    expect([code, err]).toEqual([
+      3,
+      `banyan: no answer from the admin API at ${ADMIN}: socket hang up (what was asked for may have been done all the same: see banyan status and banyan revisions)\n`,
+    ])
+  })
+
   test.each([
     [403, 'read-only-token', 4],
     [429, 'too-many-attempts', 4],

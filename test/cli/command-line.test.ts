@@ -193,5 +193,9 @@ describe('the rest', () => {
       code: 2,
       stderr: "banyan: unknown command 'serv' (did you mean `serve`?)\n",
     })
+    expect(await banyan(['history'])).toMatchObject({
+      code: 2,
+      stderr: "banyan: unknown command 'history' (did you mean `revisions`?)\n",
+    })
   })
 })

@@ -261,6 +261,7 @@ describe('apply, where the table changes between reading and writing', () => {
       return await ask.apply(this, asked)
     })
     onTestFinished(() => spy.mockRestore())
+    return spy
   }
 
   test('a percent that moves is kept', async () => {
@@ -288,9 +289,11 @@ describe('apply, where the table changes between reading and writing', () => {
 
   test('a revision that is named is the one', async () => {
     const tag = at.live.current.etag.replaceAll('"', '')
-    overtaken((percent) => bob(['set', 'gtin-lookup', String(percent)]))
+    const asked = overtaken((percent) => bob(['set', 'gtin-lookup', String(percent)]))
     const { code } = await anna(['apply', 'new.yaml', '--if-match', tag], { files: { 'new.yaml': changed } })
     expect([code, at.live.current.number]).toEqual([5, 2])
+    // Asked for again, it would be refused again.
+    expect(asked.mock.calls.filter(([method]) => method === 'PUT')).toHaveLength(1)
   })
 })
 

@@ -56,6 +56,9 @@ test('a drain, a lease and its end reach all instances, outlive Redis, and end w
   })
   await redis.kill()
   await soon(async () => expect(await ask(one, 'POST', `${server}/drain`)).toMatchObject({ status: 503 }))
+  expect((await ask(one, 'POST', `${server}/drain`)).json.detail).toMatch(
+    /^Servers of cluster shop can't be drained or leased: its Redis .*; nothing was changed\.$/,
+  )
   expect((await ask(one, 'GET', server)).json).toMatchObject({ drained: false })
 })
 
@@ -74,6 +77,11 @@ test('status lists instances, revisions and lag, and an edit says where it is in
       { self: false, admin: `127.0.0.1:${two.adminPort}`, state: 'in-step', revision: 2, behind: 0 },
     ],
   })
+  // The same time at both: the revision was made once.
+  const { madeAt } = (await ask(one, 'GET', '/status')).json
+  await soon(async () => expect((await ask(two, 'GET', '/status')).json).toMatchObject({ revision: 2, madeAt }))
+  const [, server = ''] = /\/\/(localhost:\d+)/.exec(table) ?? []
+  await banyan(two, 'servers', 'drain', 'legacy', server)
   gate.cut()
   await soon(async () => {
     const { stderr } = await banyan(one, 'set', 'a', '20')
@@ -82,6 +90,7 @@ test('status lists instances, revisions and lag, and an edit says where it is in
   await soon(async () => {
     const { stdout } = await banyan(one, 'status')
     expect(stdout).toMatch(/cluster shop, newest revision 3\n/)
+    expect(stdout).toContain(`\ndrained: legacy/${server}\n`)
     expect(stdout).toMatch(new RegExp(`127.0.0.1:${two.adminPort} +\\S+ +0 +silent for \\d+ s +2 +1`))
   })
   expect((await banyan(two, 'status')).stdout).toMatch(/not-following +2 /)

@@ -40,7 +40,7 @@ export async function rolling(run: DeployRun, [upstream]: readonly string[]): Pr
       if (error instanceof DeployInterrupt && !run.given.has('abort-on-interrupt'))
         return await leave(run, plan, replaced, error.message)
       run.say(`failed: ${error.message}`)
-      return goBack(run, plan, replaced, server)
+      return goBack(run, plan, replaced, server, error)
     }
   }
   return run.end('done', `replaced ${count(plan.servers.length, 'server')} of ${upstream}: ${ids}`)
@@ -188,9 +188,17 @@ async function goBack(
   plan: Plan,
   replaced: readonly DeployServer[],
   failed: DeployServer,
+  why: Error,
 ): Promise<ExitCode> {
   const { upstream, revert } = plan
-  if (replaced.length === 0) return run.end('reverted', `nothing was replaced: ${failed.id} is unchanged`)
+  if (replaced.length === 0) {
+    const isDrained = (await run.servers(upstream)).some(({ id, drained }) => id === failed.id && drained)
+    const undrain = `banyan servers undrain ${upstream} ${failed.id}`
+    if (isDrained)
+      return run.end('stopped', `nothing was replaced, but ${failed.id} is drained; to use it again: ${undrain}`)
+    const ending = why instanceof CommandError ? 'refused' : 'reverted'
+    return run.end(ending, `nothing was replaced: ${failed.id} is unchanged`)
+  }
   if (revert === null) {
     const left = replaced.at(-1)?.id === failed.id ? `${failed.id} is still drained` : `${failed.id} is unchanged`
     const rest = replaced.filter(({ id }) => id !== failed.id).map(({ id }) => id)

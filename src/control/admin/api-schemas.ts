@@ -594,7 +594,8 @@ export const statusAnswer = object({
   reasons: z.array(z.string()).describe('Also problems that do not prevent serving.'),
   revision,
   etag,
-  appliedAt: time,
+  madeAt: time.nullable().describe('When the revision was made, at whichever instance; null if it is not known.'),
+  appliedAt: time.describe('Since when it is in force at this instance.'),
   author: z.string().nullable(),
   reason: z.string().nullable(),
   cluster: object({
@@ -637,6 +638,9 @@ export const statusAnswer = object({
   ramps: z
     .array(object({ route: z.string(), status: z.string(), percent: z.number(), why: z.string() }))
     .describe('Those under way.'),
+  drained: z
+    .array(object({ upstream: z.string(), server: z.string() }))
+    .describe('Servers that get no new exchanges until they are undrained.'),
 }).meta({ id: 'Status' }) satisfies z.ZodType<StatusAnswer>
 
 /** RFC 9457, with the additional members of this API. */

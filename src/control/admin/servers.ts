@@ -93,7 +93,7 @@ async function register(
     throw invalidBody([{ pointer: '/url', detail: `duplicate URL: already used by server ${twin.id}` }])
   const ttlMs = parseDurationMs(said.ttl) as number
   mustOwn(parts)
-  const outcome = await shared(parts.fleet.register(upstream.name, server, ttlMs))
+  const outcome = await shared(parts, parts.fleet.register(upstream.name, server, ttlMs))
   if (outcome !== 'renewed') await awaitOthers(ctx, parts)
   // A heartbeat every few seconds is no event.
   if (outcome !== 'renewed') audit(ctx, parts, `${outcome === 'new' ? 'registered' : 'changed'}`, { url: server.url })
@@ -134,7 +134,7 @@ async function remove(ctx: AdminContext, parts: AdminParts): Promise<void> {
   if (parts.fleet.lease(upstream.name, id) !== null) {
     noQuery(ctx)
     mustOwn(parts)
-    await shared(parts.fleet.release(upstream.name, id))
+    await shared(parts, parts.fleet.release(upstream.name, id))
     await awaitOthers(ctx, parts)
     audit(ctx, parts, 'released', {})
     answerJson(ctx, { revision: number, etag, removed: id, note: noteOf(upstream.name, parts) })
@@ -152,7 +152,8 @@ async function drain(ctx: AdminContext, parts: AdminParts): Promise<void> {
   const [waitMs, reason] = [waitOf(ctx), reasonOf(ctx)]
   await readNothing(ctx.req)
   mustOwn(parts)
-  if (await shared(parts.fleet.setDrained(upstream.name, server.id, true))) audit(ctx, parts, 'drained', { reason })
+  if (await shared(parts, parts.fleet.setDrained(upstream.name, server.id, true)))
+    audit(ctx, parts, 'drained', { reason })
   await awaitOthers(ctx, parts)
   const untilMs = parts.now() + waitMs
   const active = async () =>
@@ -168,18 +169,22 @@ async function undrain(ctx: AdminContext, parts: AdminParts): Promise<void> {
   const reason = reasonOf(ctx)
   await readNothing(ctx.req)
   mustOwn(parts)
-  if (await shared(parts.fleet.setDrained(upstream.name, server.id, false))) audit(ctx, parts, 'undrained', { reason })
+  if (await shared(parts, parts.fleet.setDrained(upstream.name, server.id, false)))
+    audit(ctx, parts, 'undrained', { reason })
   await awaitOthers(ctx, parts)
   await answerServer(ctx, parts)
 }
 
 /** @throws {AdminProblem} cluster-unavailable */
-async function shared<T>(change: Promise<T>): Promise<T> {
+async function shared<T>({ cluster }: AdminParts, change: Promise<T>): Promise<T> {
   try {
     return await change
   } catch (error) {
     if (!(error instanceof ServersUnavailable)) throw error
-    throw new AdminProblem('cluster-unavailable', `${error.message}; nothing was changed.`)
+    throw new AdminProblem(
+      'cluster-unavailable',
+      `Servers of cluster ${cluster?.name} can't be drained or leased: ${error.message}; nothing was changed.`,
+    )
   }
 }
 

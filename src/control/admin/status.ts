@@ -22,11 +22,13 @@ export function addStatus(router: AdminRouter, parts: AdminParts): void {
       reasons,
       revision: number,
       etag,
+      madeAt: record === undefined ? null : new Date(record.atMs).toISOString(),
       appliedAt: new Date(appliedAtMs).toISOString(),
       author: record?.author ?? null,
       reason: record?.reason ?? null,
       ...(await clusterState(parts)),
       ramps: rampsOf(parts),
+      drained: parts.fleet.drained().map(([upstream, server]) => ({ upstream, server })),
     })
   })
 }

@@ -43,6 +43,8 @@ export interface FleetView {
   /** The leased servers of an upstream, oldest first. */
   leases(upstream: string): readonly Lease[]
   isDrained(upstream: string, id: string): boolean
+  /** The drained servers, by upstream and id. */
+  drained(): readonly (readonly [string, string])[]
   /** Registers a server, or renews its lease. Resolves when the data planes have it. */
   register(upstream: string, server: Server, ttlMs: number): Promise<'new' | 'changed' | 'renewed'>
   /** Removes a lease. @returns whether there was one */
@@ -207,7 +209,6 @@ export class FleetKeeper implements FleetView {
     }
   }
 
-  /** The drained servers, by upstream and id. */
   drained(): (readonly [string, string])[] {
     return [...this.#drained].flatMap(([name, ids]) => [...ids].map((id) => [name, id] as const))
   }

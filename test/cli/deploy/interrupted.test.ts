@@ -88,6 +88,21 @@ test('rolling, while a server drains: it is used again', async () => {
   expect([...drained]).toEqual([])
 })
 
+test.each([
+  [false, 1, 'refused: nothing was replaced: one is unchanged'],
+  [true, 7, 'stopped: nothing was replaced, but one is drained; to use it again: banyan servers undrain gtin one'],
+])('rolling, where the first drain gets no answer, and is done %j: exit %d', async (isDone, code, last) => {
+  const { drained, answers } = fleet()
+  const admin = await standIn((method, path, body) => {
+    const isDrain = path.includes('/servers/one/drain')
+    if (!isDrain || isDone) answers(method, path, body)
+    return isDrain ? undefined : answers(method, path, body)
+  })
+  const ended = await banyan([...ROLLING, '--admin', admin], surroundings())
+  expect([ended.code, ended.out.split('\n').at(-2)]).toEqual([code, last])
+  expect([...drained]).toEqual(isDone ? ['one'] : [])
+})
+
 test('rolling with --abort-on-interrupt: what was replaced is reverted', async () => {
   const { drained, answers } = fleet()
   const commands: string[] = []
