@@ -2,6 +2,7 @@
  * /revisions: the history of the table, with authors and reasons; restoring, reverting and keeping a revision.
  */
 import { parseDurationMs } from '../../rules/values/units.ts'
+import { KeepUnavailable } from '../cluster/kept-revisions.ts'
 import {
   type AdminContext,
   type AdminParts,
@@ -13,6 +14,7 @@ import {
 import { AdminProblem } from '../http/problem.ts'
 import { compareApart } from '../table/apart.ts'
 import { restoreRevision, revertRevisions } from '../table/edits.ts'
+import type { MarkRefusal } from '../table/history.ts'
 import type { KeepMark, RevisionRecord } from '../table/revision-record.ts'
 import { readNothing } from './body.ts'
 import { answerDone, claimRamps, makeEdit, mustOwn, noPredecessor, noSuchRevision, reasonOf } from './write.ts'
@@ -110,7 +112,7 @@ export function addRevisions(router: AdminRouter, parts: AdminParts): void {
     if (ctx.querystring !== '')
       throw new AdminProblem('malformed-query', 'dryRun and force apply only to edits of the table.')
     const number = numberOf(ctx)
-    const refusal = await history.mark(number, to)
+    const refusal = await markedBy(parts, number, to)
     if (refusal === 'no-such-revision') throw noSuchRevision(number)
     if (refusal !== null) {
       const why = 'at most 100 are kept, with half of the room of the history'
@@ -124,6 +126,22 @@ export function addRevisions(router: AdminRouter, parts: AdminParts): void {
       `${author} ${what} revision ${number}`,
     )
     answerJson(ctx, stateIn(parts)(history.get(number) as RevisionRecord))
+  }
+}
+
+/** In a cluster it is marked at all instances. @throws {AdminProblem} cluster-unavailable */
+async function markedBy(
+  { cluster, history }: AdminParts,
+  number: number,
+  to: KeepMark | null,
+): Promise<MarkRefusal | null> {
+  if (cluster === undefined) return await history.mark(number, to)
+  try {
+    return await cluster.kept.mark(number, to)
+  } catch (error) {
+    if (!(error instanceof KeepUnavailable)) throw error
+    const why = `Revisions of cluster ${cluster.name} can't be kept: ${error.message}; nothing was changed.`
+    throw new AdminProblem('cluster-unavailable', why)
   }
 }
 

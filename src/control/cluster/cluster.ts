@@ -11,6 +11,7 @@ import type { Reading } from '../table/settled-text.ts'
 import type { ClusterTable } from './cluster-table.ts'
 import { Elsewhere } from './elsewhere.ts'
 import type { FollowedFile } from './followed-file.ts'
+import { KeptRevisions } from './kept-revisions.ts'
 import { DRAIN_PATIENCE, type InForce, type Member, Members } from './members.ts'
 import { RampLease } from './ramp-lease.ts'
 import { SharedPins } from './shared-pins.ts'
@@ -44,6 +45,8 @@ export class Cluster {
   readonly store: RedisStateStore
   readonly rampLease: RampLease
   readonly pins: SharedPins
+  /** Revisions that are marked to be kept. */
+  readonly kept: KeptRevisions
   /** Servers as the other instances see them. */
   readonly elsewhere: Elsewhere
   readonly #parts: ClusterParts
@@ -67,6 +70,8 @@ export class Cluster {
       return this.problem === null
     })
     this.pins = new SharedPins(parts.store, parts.instance, parts.now)
+    const { store, history, table } = parts
+    this.kept = new KeptRevisions({ store, history, problem: () => table.problem })
     this.#parts = parts
     this.#startedAtMs = parts.now()
     this.members = new Members(parts.shared, parts.instance, async () => ({
@@ -102,6 +107,7 @@ export class Cluster {
   start(admin: string): void {
     this.#admin = admin
     this.members.start()
+    this.kept.start()
     this.#parts.history.onKept = () => void this.members.tell()
     this.rampLease.onShown = () => void this.members.tell()
   }
@@ -152,6 +158,7 @@ export class Cluster {
   async close(): Promise<void> {
     await this.followed?.close()
     this.pins.close()
+    await this.kept.close()
     this.elsewhere.close()
     await this.rampLease.close()
     await this.members.close()
