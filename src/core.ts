@@ -128,12 +128,8 @@ export function openCore(
   clustered: Clustered | null = null,
 ): TableCore {
   const folder = stateFolderOf(settings)
-  const cookieKeys = cookieKeysOf({ ...settings, cluster: clustered }, () => {
-    const hint = 'set --cluster-secret or --cookie-secret, the same at all'
-    log.warn(
-      { event: 'cluster' },
-      `each instance of the cluster has a key of its own for cookies: a visitor of one is unknown to the others (${hint})`,
-    )
+  const cookieKeys = cookieKeysOf({ ...settings, cluster: clustered }, (problem) => {
+    log.warn({ event: 'cluster' }, problem)
   })
   const { opened, state, cluster, shared } = open(settings, folder, cookieKeys, log, clustered)
   const { live, source, history, tlsFiles, facts } = opened
@@ -159,7 +155,7 @@ export function openCore(
 /** The keys of cookies. Nothing is read before a table needs them. @param onAlone as that of `CookieKeySource` */
 export function cookieKeysOf(
   settings: TableOptions & CookieOptions & StateOptions & { readonly cluster: ClusterSettings | null },
-  onAlone?: () => void,
+  onAlone?: (problem: string) => void,
 ): CookieKeySource {
   return new CookieKeySource(settings.cookieSecrets, stateFolderOf(settings), settings.cluster, onAlone)
 }

@@ -394,7 +394,8 @@ function tokenBook(settings: Settings, onFault: (message: string) => void): Toke
 }
 
 /** Problems that do not prevent serving. */
-function degraded({ live, history, fleet, operations, state, cluster }: TableCore, { planes }: Front): string[] {
+function degraded(core: TableCore, { planes }: Front): string[] {
+  const { live, history, fleet, operations, state, cluster, cookieKeys } = core
   const reasons: string[] = []
   if (live.refusal !== null) reasons.push('the table file is invalid: serving an earlier revision')
   if (operations.staleTlsFiles.length > 0) reasons.push('TLS files are invalid: using their previous content')
@@ -403,6 +404,8 @@ function degraded({ live, history, fleet, operations, state, cluster }: TableCor
     reasons.push(`cluster ${cluster.name}: ${cluster.problem}; changing nothing`)
   if (cluster?.followed?.drift != null)
     reasons.push(`${cluster.followed.path} ${cluster.followed.drift.why}: it is not the table that is live`)
+  const alone = cookieKeys.problemOf(live.current.table)
+  if (alone !== null) reasons.push(alone)
   if (cluster === null && state?.isOwner === false)
     reasons.push(`changing nothing: the state folder is owned by ${state.owner}`)
   if (fleet.problem !== null) reasons.push(fleet.problem)

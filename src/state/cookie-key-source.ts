@@ -10,6 +10,9 @@ import { keptKey, readKeptKey } from './kept-key.ts'
 
 const FILE = 'cookie-key'
 
+const ALONE =
+  'each instance of the cluster has a key of its own for cookies: a visitor of one is unknown to the others (set --cluster-secret or --cookie-secret, the same at all)'
+
 /** The cluster whose instances are to have the same keys. */
 export interface ClusterSecrets {
   readonly name: string
@@ -21,20 +24,21 @@ export interface ClusterSecrets {
 export class CookieKeySource {
   readonly #folder: string | null
   readonly #cluster: ClusterSecrets | null
-  readonly #onAlone: () => void
+  readonly #onAlone: (problem: string) => void
+  #isAlone = false
   #keys: CookieKeys | null
 
   /**
    * @param secrets of the settings; may be empty
    * @param folder for a key of banyan's own, or null if nothing is kept
    * @param cluster that the instance is one of, or null
-   * @param onAlone called when the instance makes cookies that the others of its cluster can't read
+   * @param onAlone called with a message for the operator when the instance makes cookies that the others of its cluster can't read
    */
   constructor(
     secrets: readonly string[],
     folder: string | null,
     cluster: ClusterSecrets | null = null,
-    onAlone: () => void = () => {},
+    onAlone: (problem: string) => void = () => {},
   ) {
     this.#folder = folder
     this.#cluster = cluster
@@ -45,6 +49,11 @@ export class CookieKeySource {
   /** The keys. Null if there are none, or no table has needed them so far. */
   get keys(): CookieKeys | null {
     return this.#keys
+  }
+
+  /** Why the cookies that a table needs are unknown to the other instances of the cluster, for the operator; null where they are not. */
+  problemOf(table: Table): string | null {
+    return this.#isAlone && needsKey(table) ? ALONE : null
   }
 
   /**
@@ -59,7 +68,9 @@ export class CookieKeySource {
       return []
     } catch (error) {
       const message = `needs a key for its cookie: ${(error as Error).message}`
-      return places.map((path) => ({ path, message, hint: 'set --cookie-secret', severity: 'error' }))
+      const hint =
+        this.#cluster === null ? 'set --cookie-secret' : 'set --cluster-secret or --cookie-secret, the same at all'
+      return places.map((path) => ({ path, message, hint, severity: 'error' }))
     }
   }
 
@@ -74,7 +85,8 @@ export class CookieKeySource {
     const { name = '', secrets = [] } = this.#cluster ?? {}
     if (secrets.length > 0) return [...secrets.map((secret) => derivedFrom(secret, name)), ...this.#earlier()]
     const kept = this.#kept()
-    if (this.#cluster !== null) this.#onAlone()
+    this.#isAlone = this.#cluster !== null
+    if (this.#isAlone) this.#onAlone(ALONE)
     return [kept]
   }
 

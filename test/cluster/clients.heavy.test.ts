@@ -99,5 +99,8 @@ test('a visitor of one instance is one of all, and is pinned at all after a writ
 
   // Without any secret visitors of one instance are unknown to the others, which is said.
   const bare = await member(table, redis.url, ['--cluster', 'other'])
-  await bare.program.line((line) => line.includes('each instance of the cluster has a key of its own for cookies'))
+  const alone = 'each instance of the cluster has a key of its own for cookies'
+  await bare.program.line((line) => line.includes(alone))
+  const { reasons } = (await (await fetch(`http://127.0.0.1:${bare.adminPort}/readyz`)).json()) as { reasons: string[] }
+  expect(reasons.join('\n')).toContain(alone)
 })
