@@ -3,13 +3,26 @@ import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
 const HEAVY = 'test/**/*.heavy.test.ts'
+const LONG = 'test/**/*.long.test.ts'
 
 /** Files that take longest, by themselves, the longest first. */
 const LONGEST = [
   ...['deploy/tutorial', 'control/page/browser', 'deploy/twenty-minutes', 'processes/outputs', 'serve/ramp'],
   ...['proxy/caching/redis-order', 'processes/connections', 'serve/evidence-kept', 'proxy/shadow/undisturbed'],
   ...['e2e/soak', 'cli/deploy/rolling', 'deploy/package', 'gtin-service/sync-process', 'cluster/membership'],
-  ...['processes/signals', 'processes/together', 'cluster/servers', 'cluster/acme', 'serve/demo-ramp', 'chaos/chaos'],
+  ...[
+    'processes/signals',
+    'cluster/partitions',
+    'cluster/failover',
+    'cluster/clocks',
+    'cluster/losses',
+    'cluster/drains',
+    'processes/together',
+    'cluster/servers',
+    'cluster/acme',
+    'serve/demo-ramp',
+    'chaos/chaos',
+  ],
   ...['serve/control-plane', 'cli/command-line', 'proxy/tracing', 'serve/large-table', 'e2e/main-job', 'e2e/demo'],
 ]
 
@@ -24,7 +37,7 @@ class LongestFirst extends BaseSequencer {
   }
 }
 
-/** `npm test` runs the project `quick`, `npm run test:heavy` the project `heavy`. */
+/** `npm test` runs the project `quick`, `npm run test:heavy` the project `heavy`, `npm run test:long` files of `long` too. */
 export default defineConfig({
   test: {
     pool: 'forks',
@@ -38,8 +51,9 @@ export default defineConfig({
     expect: { poll: { timeout: 120_000 } },
     allowOnly: false,
     projects: [
-      { extends: true, test: { name: 'quick', include: ['test/**/*.test.ts'], exclude: [HEAVY] } },
+      { extends: true, test: { name: 'quick', include: ['test/**/*.test.ts'], exclude: [HEAVY, LONG] } },
       { extends: true, test: { name: 'heavy', include: [HEAVY] } },
+      { extends: true, test: { name: 'long', include: [LONG] } },
     ],
   },
 })

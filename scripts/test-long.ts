@@ -33,6 +33,7 @@ const JOBS: Readonly<Record<string, Job>> = {
     env: { BANYAN_FUZZ_RUNS: '1000000' },
   },
   model: { args: [VITEST, 'run', 'test/proxy/caching/model.heavy.test.ts'], env: { BANYAN_MODEL_SECONDS: '600' } },
+  earlier: { args: [VITEST, 'run', 'test/cluster/earlier.long.test.ts'] },
   chaos: { args: ['test/chaos/main.ts', '--seconds', '600'] },
 }
 

@@ -1,12 +1,27 @@
 /**
  * The cluster's Redis behind a Sentinel, which fails over, and as a Redis Cluster.
  */
+import { connect } from 'node:net'
 import { afterEach, expect, test } from 'vitest'
-import { clusterSetup, sentinelSetup } from '../proxy/caching/setups.ts'
+import { clusterSetup, patiently, replicationOf, sentinelSetup } from '../proxy/caching/setups.ts'
 import { startLoad } from '../support/load.ts'
+import { commandOf } from '../support/redis.ts'
 import { ask, clusterTable, historyOf, member, setPercent, soon, undo } from './rig.ts'
 
 afterEach(undo)
+
+/** Sends commands on one connection. */
+async function inline(port: number, ...commands: string[]): Promise<void> {
+  const socket = connect(port, '127.0.0.1')
+  let replies = ''
+  socket.on('data', (bytes) => {
+    replies += bytes
+  })
+  socket.write(commands.map((command) => `${command}\r\n`).join(''))
+  await patiently(() => replies.split('\r\n').length > commands.length)
+  socket.destroy()
+  expect(replies).not.toContain('-')
+}
 
 test('a failover fails no request and loses no shared revision', async () => {
   const { url, master } = await sentinelSetup()
@@ -34,6 +49,77 @@ test('a failover fails no request and loses no shared revision', async () => {
   await soon(async () => expect(await historyOf(two)).toEqual(await historyOf(one)))
   const { list } = await historyOf(one)
   expect(made.filter((etag) => !list.some((line) => line.includes(etag)))).toEqual([])
+  for (const load of loads) await load.stop()
+  expect(loads.flatMap(({ outcomes }) => outcomes.filter(({ status }) => status !== 200))).toEqual([])
+})
+
+test('a failover to a replica that lacks the last writes loses nothing that a live instance has', async () => {
+  const { url, master, replica, port } = await sentinelSetup()
+  // So long a replica may have been cut off, ten times over, and still take over.
+  await commandOf(port, 'SENTINEL', 'SET', 'mymaster', 'down-after-milliseconds', '3000')
+  const table = await clusterTable()
+  const [one, two, three] = [await member(table, url), await member(table, url), await member(table, url)]
+  const all = [one, two, three]
+  const loads = all.flatMap(({ port }) => [
+    startLoad(port, 1, () => ({ path: '/a' })),
+    startLoad(port, 1, () => ({ path: '/b', method: 'POST', body: 'x' })),
+  ])
+  const [, at] = /localhost:(\d+)/.exec(table) as unknown as [string, string]
+  const server = (host: string): string => `/upstreams/legacy/servers/${encodeURIComponent(`${host}:${at}`)}`
+  await soon(async () => expect(await setPercent(one, 'a', 1)).toMatchObject({ status: 200, instances: '3/3' }))
+  await soon(async () =>
+    expect(await ask(one, 'POST', `${server('127.0.0.1')}/drain`)).toMatchObject({ instances: '3/3' }),
+  )
+  await patiently(async () => (await replica.command('HVALS', 'banyan:{shop}:records:servers')).includes('drained'))
+
+  // The replica is cut off, and can't come back: connections that stand are not asked for the password.
+  await inline(master.port, 'CONFIG SET requirepass secret', 'CLIENT KILL TYPE replica')
+  await patiently(async () => (await replicationOf(replica)).includes('master_link_status:down'))
+  const made: string[] = []
+  const edit = async (where: typeof one, route: string, instances: string): Promise<void> => {
+    const said = await setPercent(where, route, made.length + 2)
+    expect(said.status).toBe(200)
+    made.push(said.etag as string)
+    expect(said.instances).toBe(instances)
+  }
+  await soon(() => edit(one, 'a', '3/3'))
+  await soon(() => edit(two, 'b', '3/3'))
+  await soon(async () =>
+    expect(await ask(two, 'POST', `${server('127.0.0.1')}/undrain`)).toMatchObject({ instances: '3/3' }),
+  )
+  // The last ones are known to one instance and the master alone.
+  two.program.child.kill('SIGSTOP')
+  three.program.child.kill('SIGSTOP')
+  await edit(one, 'c', '1/3')
+  expect(await ask(one, 'POST', `${server('localhost')}/drain`)).toMatchObject({ status: 200, instances: '1/3' })
+  const history = await historyOf(one)
+  await master.kill()
+  await patiently(async () => (await replicationOf(replica)).includes('role:master'))
+  two.program.child.kill('SIGCONT')
+  three.program.child.kill('SIGCONT')
+  // Whoever edits first has less than another instance.
+  await Promise.all(
+    [two, three].map((at, n) =>
+      soon(async () => {
+        const said = await setPercent(at, 'bc'[n] as string, 4)
+        expect(said.status).toBe(200)
+        made.push(said.etag as string)
+      }),
+    ),
+  )
+  await soon(async () => expect(await setPercent(one, 'a', 5)).toMatchObject({ status: 200, instances: '3/3' }))
+  await soon(async () => {
+    const histories = await Promise.all(all.map(historyOf))
+    for (const other of histories) expect(other).toEqual(histories[0])
+  })
+  const { list } = await historyOf(one)
+  expect(made.filter((etag) => !list.some((line) => line.includes(etag)))).toEqual([])
+  expect(list.slice(-history.list.length)).toEqual(history.list)
+  for (const at of all) {
+    await soon(async () => expect((await ask(at, 'GET', server('localhost'))).json).toMatchObject({ drained: true }))
+    expect((await ask(at, 'GET', server('127.0.0.1'))).json).toMatchObject({ drained: false })
+    expect(at.log.join('\n')).not.toContain('is lost')
+  }
   for (const load of loads) await load.stop()
   expect(loads.flatMap(({ outcomes }) => outcomes.filter(({ status }) => status !== 200))).toEqual([])
 })

@@ -127,6 +127,52 @@ test.each(LOSSES)('Redis is %s: comparisons are counted anew, all else stays at 
   await soon(async () => expect(await comparisonsOf(one)).toBeLessThan(counted))
 })
 
+test.each(LOSSES)(
+  'Redis is %s: progress and discovered endpoints are counted anew, the same at every instance',
+  async (_, lose) => {
+    const redis = await redisOf()
+    const table = await clusterTable()
+    const one = await member(table, redis.url)
+    const two = await member(table, redis.url)
+    const get = async (at: Banyan, path: string): Promise<ReturnType<typeof JSON.parse>> =>
+      (await ask(at, 'GET', path)).json
+    /** What an instance says of requests: at endpoints, of the last days, of the whole by day, and of one route. */
+    const saidBy = async (at: Banyan) => {
+      const [discovered, progress] = await Promise.all([get(at, '/discovered'), get(at, '/progress?by=day')])
+      expect(discovered).toMatchObject({ storage: 'cluster', problem: null })
+      expect(progress).toMatchObject({ storage: 'cluster', problem: null })
+      return {
+        endpoints: discovered.endpoints.map(
+          ({ path, requests }: { path: string; requests: number }) => `${path} ${requests}`,
+        ),
+        unclaimed: progress.unclaimed.from,
+        route: progress.routes[0].from + progress.routes[0].to,
+        days: progress.history.map(({ from, to }: { from: number; to: number }) => from + to),
+      }
+    }
+    const visit = async (at: Banyan, path: string, times: number): Promise<void> => {
+      for (let n = 0; n < times; n++) await (await fetch(`http://127.0.0.1:${at.port}${path}`)).text()
+    }
+    const both = (expected: object) =>
+      soon(async () => {
+        for (const at of [one, two]) expect(await saidBy(at)).toEqual(expected)
+      })
+    await visit(one, '/known', 7)
+    await visit(two, '/known', 5)
+    await visit(two, '/a', 4)
+    await both({ endpoints: ['/known 12'], unclaimed: 12, route: 4, days: [16] })
+    await lose(redis)
+    await soon(async () => expect(await setPercent(two, 'b', 20)).toMatchObject({ status: 200, instances: '2/2' }))
+    await visit(one, '/known', 2)
+    await visit(two, '/other', 3)
+    await visit(one, '/a', 1)
+    await both({ endpoints: ['/other 3', '/known 2'], unclaimed: 5, route: 1, days: [6] })
+    // The same in Redis: one that comes later finds it.
+    const three = await member(table, redis.url)
+    await soon(async () => expect(await saidBy(three)).toEqual(await saidBy(one)))
+  },
+)
+
 test('Redis is restored from before: a ramp that was paused since stays paused, also where its instance is gone', async () => {
   const redis = await redisOf()
   const table = await fullTable()

@@ -3,6 +3,7 @@
  * one, on disk too, and fills a Redis with it that has none or an older one.
  */
 import { setTimeout as wait } from 'node:timers/promises'
+import { isDeepStrictEqual } from 'node:util'
 import type { Server } from '../../rules/table/table.ts'
 import { readFileWithinNow } from '../../state/read-file.ts'
 import type { ClusterLink } from '../../state/redis/link.ts'
@@ -90,8 +91,8 @@ export class ClusterServers {
     const { store } = this.#parts
     const record = await store.read(SPACE, '', 'all')
     const found = record === null ? null : readShared(record.value)
-    if (found !== null && found.change > this.#current.change) return await this.#take(found)
-    if (this.#current.change === 0 || found?.change === this.#current.change) return
+    if (found !== null && found.change >= this.#current.change) return await this.#take(found)
+    if (this.#current.change === 0) return
     await store.write(SPACE, '', 'all', JSON.stringify(this.#current), { expected: record?.version ?? 0 })
   }
 
@@ -193,7 +194,9 @@ export class ClusterServers {
   }
 
   async #take(servers: SharedServers): Promise<void> {
-    if (servers.change <= this.#current.change && servers !== this.#current) return
+    if (servers.change < this.#current.change) return
+    // Two instances have changed what a Redis had that lacked the last change: all have then what Redis has.
+    if (servers.change === this.#current.change && isDeepStrictEqual(servers, this.#current)) return
     this.#current = servers
     await this.#onChange(servers)
     const { file } = this.#parts

@@ -174,7 +174,7 @@ export class Ramps {
         ...{ format: RAMP_FORMAT, name: route.salt, plan: said, status: 'waiting', step: null, percent: route.percent },
         ...{ heldMs: 0, controlHeldMs: 0, isApproved: false, intent: null, events: [] },
         changes: this.#runs.get(route.salt)?.record.changes ?? 0,
-        ...{ startedAtMs: this.#parts.now(), startedBy: by, why: started },
+        ...{ startedAtMs: this.#nextStart(routes), startedBy: by, why: started },
         routes: routes.map((one) => this.#fresh(one)),
       }
       const run = newRun(record, ownPlan, plan.guard)
@@ -374,6 +374,12 @@ export class Ramps {
     for (const { record } of runs)
       if (isUnderWay(record.status)) judged.push(...record.routes.map(({ route }) => route))
     await this.#parts.planes.setJudged(judged)
+  }
+
+  /** Behind all earlier starts of these routes, by whatever clock they were: the newest ramp of a route is told by it. */
+  #nextStart(routes: readonly Route[]): number {
+    const earlier = routes.map(({ id }) => (this.#runOf(id)?.record.startedAtMs ?? 0) + 1)
+    return Math.max(this.#parts.now(), ...earlier)
   }
 
   #fresh(route: Route): RampedRoute {

@@ -1,0 +1,47 @@
+/**
+ * Drained servers of a cluster whose Redis has lost the last change, while two instances change them.
+ */
+import { afterEach, expect, test } from 'vitest'
+import { ClusterServers } from '../../src/control/fleet/shared-servers.ts'
+import { ClusterLink } from '../../src/state/redis/link.ts'
+import { RedisStateStore } from '../../src/state/redis/state-store.ts'
+import { parseRedisUrl, type RedisAddress } from '../../src/state/redis/url.ts'
+import { startRedis } from '../support/redis.ts'
+import { left, undo } from './rig.ts'
+
+afterEach(undo)
+
+async function serversOf(url: string): Promise<ClusterServers & { readonly store: RedisStateStore }> {
+  let link!: ClusterLink
+  await new Promise<void>((ready) => {
+    link = new ClusterLink('shop', {
+      ...{ address: parseRedisUrl(url) as RedisAddress, deadlineMs: 5_000, chance: Math.random },
+      ...{ now: () => performance.now(), onUnreadable: () => {}, onFull: () => {}, onReady: ready },
+    })
+  })
+  left.push(() => link.close())
+  const store = new RedisStateStore(link)
+  return Object.assign(new ClusterServers({ store, link, file: null, problem: () => null }), { store })
+}
+
+test('all have one record, also where two have made a change of the same number', async () => {
+  const redis = await startRedis()
+  left.push(() => redis.stop())
+  const [one, two] = await Promise.all([serversOf(redis.url), serversOf(redis.url)])
+  await one.setDrained('main', 'a', true)
+  await two.look()
+  const before = JSON.stringify(two.current)
+  await one.setDrained('main', 'b', true)
+  // A replica without the last change has taken over.
+  await one.store.write('servers', '', 'all', before)
+  await two.setDrained('main', 'c', true)
+  expect(two.current.change).toBe(one.current.change)
+  await one.look()
+  expect(one.current).toEqual(two.current)
+  expect(one.current.upstreams.main?.drained).toEqual(['a', 'c'])
+  // Whoever has more than Redis fills it.
+  await one.store.write('servers', '', 'all', before)
+  await two.look()
+  await one.look()
+  expect(JSON.parse((await one.store.read('servers', '', 'all'))?.value ?? '')).toEqual(two.current)
+})
