@@ -117,6 +117,22 @@ describe('requests', () => {
     expect((await next.rest()).text).toBe('fine')
   })
 
+  test('the scheme of a client is what a trusted proxy says in X-Forwarded-Proto, whatever :scheme it has', async () => {
+    const { port } = await other(['--trusted-proxies', '127.0.0.1'])
+    const client = await http2Client(port)
+    for (const [scheme, proto] of [
+      ['https', 'http'],
+      ['http', 'https'],
+      ['https', 'https'],
+    ] as const) {
+      const asked = client.ask('/', [':scheme', scheme, 'x-forwarded-proto', proto])
+      const request = await upstream.request()
+      expect(request.head).toMatch(new RegExp(`^GET / .*\\r\\nx-forwarded-proto: ${proto}\\r\\n`, 'is'))
+      await request.send(ok)
+      expect(await asked.status()).toBe(200)
+    }
+  })
+
   test('a body without a length goes on chunked, with its trailers; with one it keeps that', async () => {
     const client = await http2Client(banyan.port)
     const asked = client.ask('/', ['te', 'trailers'], { method: 'POST', ends: false, trailers: true })

@@ -359,7 +359,8 @@ export class Http2Connection implements Arrival, FrameSink, RequestHost {
     else if (fields === null) this.#refuse(stream, CODE.calm, endStream)
     else if (flaw === 'reset') this.#refuse(stream, CODE.protocol, endStream)
     else {
-      const head = readHead(fields, !endStream, this.#peer.tls ? 'https' : 'http', flaw !== null)
+      const { trusted, tls } = this.#peer
+      const head = readHead(fields, !endStream, trusted ? null : tls ? 'https' : 'http', flaw !== null)
       const answer = new Http2Answer(this.#sender, stream, head.method === 'HEAD')
       const isRefused = 'failure' in head
       const known = isRefused ? { ...head, contentLength: Number.POSITIVE_INFINITY, webSocketKey: null } : head

@@ -29,13 +29,13 @@ export interface RefusedHead {
  * Reads the header section of a request.
  * @param raw name, value, name, value: one that has no flaw (`flawOfRequest`), or is refused for one
  * @param hasBody END_STREAM was not set
- * @param scheme of the connection
+ * @param scheme of the connection; null where another one is none of a client's doing: HAProxy says https for all of its clients
  * @param isFlawed it is refused
  */
 export function readHead(
   raw: readonly string[],
   hasBody: boolean,
-  scheme: 'http' | 'https',
+  scheme: 'http' | 'https' | null,
   isFlawed: boolean,
 ): RequestHead | RefusedHead {
   let method = ''
@@ -99,8 +99,8 @@ export function readHead(
   if (isFlawed || isElsewhere) return { method, target, rawHeaders, failure: 'bad-request' }
   if (method === 'CONNECT') return readConnect({ path, authority: named, protocol, rawHeaders })
   if (hasBody && contentLength === Number.POSITIVE_INFINITY) rawHeaders.push('Transfer-Encoding', 'chunked')
-  // A proxy in front may have seen the other scheme: the engine knows whether it is believed.
-  const isOther = said !== null && said !== scheme && target !== '*'
+  // The engine refuses another one.
+  const isOther = said !== null && scheme !== null && said !== scheme && target !== '*'
   const absolute = isOther ? `${said}://${named ?? ''}${target}` : target
   return { method, target: absolute, rawHeaders, contentLength, webSocketKey: null }
 }
