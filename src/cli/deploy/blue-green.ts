@@ -5,7 +5,7 @@ import { editTable } from '../../rules/language/edit.ts'
 import { targetNames } from '../../rules/routing/targets.ts'
 import type { RouteDocument, TableDocument } from '../../rules/table/schema.ts'
 import { CommandError, EXIT, type ExitCode } from '../io.ts'
-import { DeployFailure, type DeployRun, isGood } from './run.ts'
+import { DeployInterrupt, type DeployRun, isGood, isOfDeploy } from './run.ts'
 
 /** Retries after concurrent edits. */
 const ATTEMPTS = 5
@@ -19,23 +19,34 @@ export async function blueGreen(run: DeployRun, [from, to]: readonly string[]): 
   await checkReady(run, green)
   await run.client.ask('GET', `/upstreams/${encodeURIComponent(blue)}`)
   if (run.isDryRun) {
-    const changed = await switchOver(run, blue, green, true)
+    const { changed } = await switchOver(run, blue, green, true)
     return run.end('done', `nothing was changed (dry run): would switch to ${green}: ${changed}`)
   }
-  const changed = await switchOver(run, blue, green, false)
+  run.heedInterrupts()
+  const { changed, revision, wasUsed } = await switchOver(run, blue, green, false)
+  // What used the other one before does not follow where this is undone.
+  const wayBack = wasUsed ? `banyan revert ${revision}` : `banyan deploy blue-green ${green} ${blue}`
   run.say(`switched to ${green}: ${changed}`)
   try {
     const here = (): boolean => true
     await run.watch({ name: green, upstreams: [green], here, against: blue, terms }, run.duration('watch', '30s'))
   } catch (error) {
-    if (!(error instanceof DeployFailure || error instanceof CommandError)) throw error
+    if (!isOfDeploy(error)) throw error
+    if (error instanceof DeployInterrupt && !run.given.has('abort-on-interrupt')) {
+      const left = `${green} is in use, and not watched any more`
+      return run.end('stopped', `${error.message}: ${left}; to switch back: ${wayBack}`)
+    }
     run.say(`failed: ${error.message}`)
-    const back = await switchOver(run, green, blue, false).catch((problem: Error) => problem)
-    if (back instanceof Error)
-      return run.end('stopped', `cannot switch back, ${green} is still in use: ${back.message}`)
-    return run.end('reverted', `switched back to ${blue}: ${back}`)
+    try {
+      const headers = reasonOf(run, `blue-green: ${green} failed, back to ${blue}`)
+      await run.client.ask('POST', `/revisions/${revision}/revert`, { headers })
+    } catch (problem) {
+      if (!(problem instanceof CommandError)) throw problem
+      return run.end('stopped', `cannot switch back, ${green} is still in use: ${problem.message}`)
+    }
+    return run.end('reverted', `switched back to ${blue}: ${changed}`)
   }
-  return run.end('done', `switched from ${blue} to ${green}; to switch back: banyan deploy blue-green ${green} ${blue}`)
+  return run.end('done', `switched from ${blue} to ${green}; to switch back: ${wayBack}`)
 }
 
 /** @throws {CommandError} if no server is healthy; nothing has been changed yet */
@@ -46,25 +57,46 @@ export async function checkReady(run: DeployRun, upstream: string): Promise<void
   throw new CommandError(EXIT.refused, `${upstream} is not ready: ${why}`)
 }
 
-/** Writes one revision. @returns the names of what it changed */
-async function switchOver(run: DeployRun, from: string, to: string, dryRun: boolean): Promise<string> {
+/** What a switch has changed. */
+interface Switch {
+  /** The names. */
+  readonly changed: string
+  readonly revision: number
+  /** Something else used the other upstream before. */
+  readonly wasUsed: boolean
+}
+
+/** Writes one revision. */
+async function switchOver(run: DeployRun, from: string, to: string, dryRun: boolean): Promise<Switch> {
   for (let attempt = 1; ; attempt++) {
     const { text, headers } = await run.client.ask('GET', '/routes.yaml')
     const changed: string[] = []
-    const next = editTable(text, (document) => switched(document, from, to, changed))
+    let wasUsed = false
+    const next = editTable(text, (document) => {
+      wasUsed = usesOf(document).includes(to)
+      return switched(document, from, to, changed)
+    })
     if (changed.length === 0) throw new CommandError(EXIT.refused, `no route uses ${from}`)
-    const reason = run.given.text('reason') ?? `blue-green: ${from} -> ${to}`
     try {
-      await run.client.ask('PUT', `/routes.yaml${dryRun ? '?dryRun=true' : ''}`, {
+      const { json } = await run.client.ask('PUT', `/routes.yaml${dryRun ? '?dryRun=true' : ''}`, {
         text: next,
-        headers: { 'If-Match': String(headers.etag), 'Banyan-Reason': Buffer.from(reason, 'utf8').toString('latin1') },
+        headers: { 'If-Match': String(headers.etag), ...reasonOf(run, `blue-green: ${from} -> ${to}`) },
       })
-      return changed.join(', ')
+      return { changed: changed.join(', '), revision: json.revision, wasUsed }
     } catch (error) {
       const isOutdated = error instanceof CommandError && error.code === EXIT.outdated
       if (!isOutdated || attempt === ATTEMPTS) throw error
     }
   }
+}
+
+function reasonOf({ given }: DeployRun, why: string): Readonly<Record<string, string>> {
+  return { 'Banyan-Reason': Buffer.from(given.text('reason') ?? why, 'utf8').toString('latin1') }
+}
+
+/** The upstreams that the default and the routes send to. */
+function usesOf({ default: rest, routes = [] }: TableDocument): readonly unknown[] {
+  return [rest, ...routes.flatMap(({ from, to }) => [from, ...targetNames(to)])]
 }
 
 function switched(document: TableDocument, from: string, to: string, changed: string[]): TableDocument {

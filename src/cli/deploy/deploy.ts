@@ -64,7 +64,7 @@ Additional exit codes: 6 failed and rolled back; 7 stopped halfway, the last lin
     hold: { value: 'TIME', of: ['canary'], help: 'how long to hold each step (30s)' },
     'abort-on-interrupt': {
       value: '',
-      of: ['rolling', 'canary'],
+      of: ['rolling', 'blue-green', 'canary'],
       help: 'on SIGINT, SIGTERM or SIGHUP undo what was done',
     },
     'max-errors': {

@@ -119,9 +119,11 @@ async function leave(
   replaced: readonly DeployServer[],
   signal: string,
 ): Promise<ExitCode> {
-  const now = await run.servers(upstream)
-  const isDrained = ({ id }: DeployServer): boolean => now.some((one) => one.id === id && one.drained)
-  const names = (list: readonly DeployServer[]): string => list.map(({ id }) => id).join(', ')
+  const isDrained = await drainedOf(run, upstream)
+  if (isDrained === null) {
+    const all = replaced.length === 0 ? 'nothing was replaced' : `the command has run for ${names(replaced)}`
+    return run.end('stopped', `${signal}: ${all}; one may still be drained: banyan servers`)
+  }
   const drained = replaced.filter(isDrained)
   const done = replaced.filter((server) => !isDrained(server))
   const left = servers.filter(({ id }) => !done.some((one) => one.id === id))
@@ -191,29 +193,58 @@ async function goBack(
   why: Error,
 ): Promise<ExitCode> {
   const { upstream, revert } = plan
-  if (replaced.length === 0) {
-    const isDrained = (await run.servers(upstream)).some(({ id, drained }) => id === failed.id && drained)
-    const undrain = `banyan servers undrain ${upstream} ${failed.id}`
-    if (isDrained)
-      return run.end('stopped', `nothing was replaced, but ${failed.id} is drained; to use it again: ${undrain}`)
-    const ending = why instanceof CommandError ? 'refused' : 'reverted'
-    return run.end(ending, `nothing was replaced: ${failed.id} is unchanged`)
-  }
-  if (revert === null) {
-    const left = replaced.at(-1)?.id === failed.id ? `${failed.id} is still drained` : `${failed.id} is unchanged`
-    const rest = replaced.filter(({ id }) => id !== failed.id).map(({ id }) => id)
-    const more = rest.length > 0 ? `, ${rest.join(', ')} replaced` : ''
+  const hasRun = replaced.at(-1)?.id === failed.id
+  if (revert === null && replaced.length > 0) {
+    const left = (await drainedText(run, upstream, [failed])) ?? `${failed.id} is ${hasRun ? 'in use' : 'unchanged'}`
+    const rest = replaced.filter(({ id }) => id !== failed.id)
+    const more = rest.length > 0 ? `, ${names(rest)} replaced` : ''
     return run.end('stopped', `${left}${more}; use --revert 'COMMAND' for automatic rollback`)
   }
-  for (const server of [...replaced].reverse()) {
+  const left = [...replaced]
+  for (let server = left.at(-1); server !== undefined; server = left.at(-1)) {
     try {
-      await replace(run, plan, server, revert, [])
+      await replace(run, plan, server, revert as string, [])
+      left.pop()
     } catch (error) {
       if (!isOfDeploy(error)) throw error
-      return run.end('stopped', `cannot roll back ${server.id}: ${error.message}`)
+      const drained = await drainedText(run, upstream, hasRun ? left : [...left, failed])
+      const then = `not rolled back: ${names(left)}${drained === null ? '' : `; ${drained}`}`
+      return run.end('stopped', `cannot roll back ${server.id}: ${error.message}; ${then}`)
     }
   }
-  return run.end('reverted', `rolled back ${count(replaced.length, 'server')} of ${upstream}`)
+  const what =
+    replaced.length === 0 ? 'nothing was replaced' : `rolled back ${count(replaced.length, 'server')} of ${upstream}`
+  const drained = hasRun ? null : await drainedText(run, upstream, [failed])
+  if (drained !== null)
+    return run.end(
+      'stopped',
+      `${what}, but ${drained}; to use it again: banyan servers undrain ${upstream} ${failed.id}`,
+    )
+  if (replaced.length > 0) return run.end('reverted', what)
+  return run.end(why instanceof CommandError ? 'refused' : 'reverted', `${what}: ${failed.id} is unchanged`)
+}
+
+/** Which servers are drained, as the proxy says; null where it can't be asked. */
+async function drainedOf(run: DeployRun, upstream: string): Promise<((server: DeployServer) => boolean) | null> {
+  try {
+    const now = await run.servers(upstream)
+    return ({ id }) => now.some((one) => one.id === id && one.drained)
+  } catch (error) {
+    if (!(error instanceof CommandError)) throw error
+    return null
+  }
+}
+
+/** Which of these servers are drained; null where none is. */
+async function drainedText(run: DeployRun, upstream: string, some: readonly DeployServer[]): Promise<string | null> {
+  const isDrained = await drainedOf(run, upstream)
+  if (isDrained === null) return `${names(some)} may still be drained`
+  const drained = some.filter(isDrained)
+  return drained.length === 0 ? null : `${names(drained)} ${drained.length === 1 ? 'is' : 'are'} still drained`
+}
+
+function names(servers: readonly DeployServer[]): string {
+  return servers.map(({ id }) => id).join(', ')
 }
 
 function commandFor(command: string, { id, url }: { readonly id: string; readonly url: string }): string {

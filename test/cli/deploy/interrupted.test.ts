@@ -9,12 +9,13 @@ import { banyan } from '../rig.ts'
 
 type Answers = (method: string, path: string, body: unknown) => object
 
-/** An admin API that answers as told; undefined breaks the connection. */
+/** An admin API that answers as told, with a number as status of what it refuses; undefined breaks the connection. */
 async function standIn(answers: (...given: Parameters<Answers>) => object | undefined): Promise<string> {
   const server = createServer(async (req, res) => {
     const body = Number(req.headers['content-length'] ?? 0) > 0 ? await json(req) : null
     const answer = req.url === '/livez' ? {} : answers(req.method as string, req.url as string, body)
     if (answer === undefined) return void req.socket.destroy()
+    if ('status' in answer && typeof answer.status === 'number') res.statusCode = answer.status
     res.setHeader('Content-Type', 'application/json')
     res.setHeader('Banyan-Request-Id', 'of the stand-in')
     res.end(JSON.stringify(answer))
@@ -40,8 +41,14 @@ function surroundings(run: (command: string, interrupt: (signal: string) => void
   }
 }
 
-/** Three servers, each healthy at each look. */
-function fleet(onDrain: (id: string) => void = () => {}): { drained: Set<string>; answers: Answers } {
+const AWAY = { status: 503, title: 'The cluster is unavailable', detail: 'Redis is away; nothing was changed.' }
+
+/** Three servers, each healthy at each look. @param stuck the one that can't be undrained @param active requests in flight there */
+function fleet(
+  onDrain: (id: string) => void = () => {},
+  stuck = '',
+  active = 0,
+): { drained: Set<string>; answers: Answers } {
   const drained = new Set<string>()
   let probes = 0
   const server = (id: string): object => {
@@ -53,12 +60,14 @@ function fleet(onDrain: (id: string) => void = () => {}): { drained: Set<string>
     if (path === '/upstreams/gtin') return { health: { up: 2 } }
     const [, id, action] = /^\/upstreams\/gtin\/servers\/(\w+)\/(drain|undrain)/.exec(path) ?? []
     if (method === 'POST' && id !== undefined) {
-      if (action === 'undrain') drained.delete(id)
-      else {
+      if (action === 'undrain') {
+        if (id === stuck) return AWAY
+        drained.delete(id)
+      } else {
         drained.add(id)
         onDrain(id)
       }
-      return { active: 0 }
+      return { active: id === stuck ? active : 0 }
     }
     return { servers: ['one', 'two', 'three'].map(server) }
   }
@@ -90,7 +99,11 @@ test('rolling, while a server drains: it is used again', async () => {
 
 test.each([
   [false, 1, 'refused: nothing was replaced: one is unchanged'],
-  [true, 7, 'stopped: nothing was replaced, but one is drained; to use it again: banyan servers undrain gtin one'],
+  [
+    true,
+    7,
+    'stopped: nothing was replaced, but one is still drained; to use it again: banyan servers undrain gtin one',
+  ],
 ])('rolling, where the first drain gets no answer, and is done %j: exit %d', async (isDone, code, last) => {
   const { drained, answers } = fleet()
   const admin = await standIn((method, path, body) => {
@@ -117,6 +130,73 @@ test('rolling with --abort-on-interrupt: what was replaced is reverted', async (
   expect(commands).toEqual(['replace one', 'replace two', 'revert two', 'revert one'])
   expect([...drained]).toEqual([])
 })
+
+test('rolling, where a server can not be used again: it is told which one is drained', async () => {
+  const { drained, answers } = fleet(undefined, 'two', 1)
+  const ended = async (...more: string[]) => {
+    const { code, out } = await banyan([...ROLLING, ...more, '--admin', await standIn(answers)], surroundings())
+    drained.clear()
+    return [code, out.split('\n').at(-2)]
+  }
+  expect(await ended('--only', 'two')).toEqual([
+    7,
+    'stopped: nothing was replaced, but two is still drained; to use it again: banyan servers undrain gtin two',
+  ])
+  expect(await ended()).toEqual([
+    7,
+    "stopped: two is still drained, one replaced; use --revert 'COMMAND' for automatic rollback",
+  ])
+  expect(await ended('--revert', 'revert {id}')).toEqual([
+    7,
+    'stopped: rolled back 1 server of gtin, but two is still drained; to use it again: banyan servers undrain gtin two',
+  ])
+})
+
+test('rolling, where what was replaced can not be rolled back: it is told what is left', async () => {
+  let isAway = false
+  const { answers } = fleet(undefined, 'two')
+  const around = surroundings()
+  const run = async (command: string): Promise<number> => (command.startsWith('revert') ? 1 : 0)
+  const flags = ['--revert', 'revert {id}', '--admin', await standIn((...said) => (isAway ? AWAY : answers(...said)))]
+  const ended = await banyan([...ROLLING, ...flags], { ...around, run })
+  const why = 'two: the command exited with 1; not rolled back: one, two'
+  expect([ended.code, ended.out.split('\n').at(-2)]).toEqual([
+    7,
+    `stopped: cannot roll back two: ${why}; two is still drained`,
+  ])
+  const interrupted = surroundings((_command, interrupt) => {
+    isAway = true
+    interrupt('SIGINT')
+  })
+  const gone = await banyan([...ROLLING, ...flags], interrupted)
+  expect([gone.code, gone.out.split('\n').at(-2)]).toEqual([
+    7,
+    'stopped: SIGINT: the command has run for one; one may still be drained: banyan servers',
+  ])
+})
+
+test.each([
+  [[], 7, 'stopped: SIGINT: green is in use, and not watched any more; to switch back: banyan revert 8', []],
+  [['--abort-on-interrupt'], 6, 'reverted: switched back to blue: route lookup', ['/revisions/8/revert']],
+])(
+  'blue-green, while it watches %j: what is in use is told, or it is switched back',
+  async (flags, code, last, asked) => {
+    const around = surroundings()
+    const posted: string[] = []
+    const answers: Answers = (method, path) => {
+      if (method === 'POST') posted.push(path)
+      if (path === '/routes.yaml') {
+        if (method === 'PUT') around.interrupt('SIGINT')
+        const route = { id: 'lookup', match: { path: '/a' }, to: 'blue' }
+        return { version: 1, default: 'green', routes: [route], revision: 8 }
+      }
+      return fleet().answers(method, path, null)
+    }
+    const words = ['deploy', 'blue-green', 'blue', 'green', ...flags, '--admin', await standIn(answers)]
+    const ended = await banyan(words, around)
+    expect([ended.code, ended.out.split('\n').at(-2), posted]).toEqual([code, last, asked])
+  },
+)
 
 /** A ramp that is at these statuses, one look after the other; undefined is a proxy that is away. */
 function ramping(statuses: readonly (string | undefined)[]) {

@@ -63,7 +63,9 @@ test('blue -> green -> blue: a revision each, the table as it was, and no reques
   console.info(`blue-green, there and back: ${count} requests, 0 failed`)
 })
 
-test('a green that fails its health checks after the switch: back to blue', async () => {
+test('a green that fails its health checks after the switch: back to blue, and what used green before stays', async () => {
+  const own = { id: 'new', match: { path: '/new' }, to: 'green', percent: 50 }
+  expect((await stage.admin('POST', '/routes', own)).status).toBe(201)
   const before = await table()
   const load = stage.load()
   const deploying = stage.cli(['deploy', 'blue-green', 'blue', 'green', '--watch', '30s'])
