@@ -88,6 +88,41 @@ test('another secret, or none: it says so, and so do those that can not read it'
   await isRefused(wrong, 'revision 3 in its Redis does not verify')
 })
 
+test('a secret is replaced: all can be read with the new one alone, and whoever has been started with another is refused', async () => {
+  const redis = await redisOf()
+  const [state, table] = [folder(), await clusterTable()]
+  const secret = (text: string): string[] => ['--cluster-secret', text]
+  const server = `/upstreams/legacy/servers/${encodeURIComponent(/127\.0\.0\.1:\d+/.exec(table)?.[0] as string)}`
+  const drained = async (banyan: Banyan): Promise<boolean> => (await ask(banyan, 'GET', server)).json.drained
+  const one = await member(table, redis.url, secret('an old secret of all'), state)
+  expect(await setPercent(one, 'b', 10)).toMatchObject({ status: 200 })
+  expect((await ask(one, 'POST', `${server}/drain`)).status).toBe(200)
+  await one.stop()
+
+  const stored = async (): Promise<string> =>
+    `${await redis.command('HVALS', 'banyan:{shop}:revisions')}${await redis.command('HVALS', 'banyan:{shop}:records:servers')}`
+  const seals = async (): Promise<readonly string[]> => (await stored()).match(/[0-9a-f]{64}\./g) ?? []
+  const before = await seals()
+  expect(before).toHaveLength(3)
+  const both = await member(table, redis.url, secret('a new secret of all,an old secret of all'), state)
+  await soon(async () => expect((await seals()).filter((seal) => before.includes(seal))).toEqual([]))
+  await both.stop()
+
+  const fresh = await member(table, redis.url, secret('a new secret of all'))
+  await soon(async () => expect(await percents(fresh)).toEqual([0, 10, 0]))
+  await soon(async () => expect(await drained(fresh)).toBe(true))
+  expect((await ask(fresh, 'GET', '/revisions')).json.revisions).toHaveLength(2)
+  // It has the newest revision itself, which tells nothing of its secret.
+  const wrong = await member(table, redis.url, secret('not the secret of all'), state)
+  await isRefused(wrong, 'revision 2 in its Redis does not verify: it was sealed with another --cluster-secret')
+  expect(await setPercent(fresh, 'c', 1)).toMatchObject({ status: 200 })
+
+  // A record that nobody can read does not keep anyone from writing another one.
+  await redis.command('HSET', 'banyan:{shop}:records:servers', '0:3:all', '[7,1,"damaged",1]')
+  expect((await ask(fresh, 'POST', `${server}/undrain`)).status).toBe(200)
+  expect(await drained(fresh)).toBe(false)
+})
+
 test('a wrong password, and a user who may not do all that is needed', async () => {
   const redis = await redisOf()
   const table = (await clusterTable()).replace('path: /a }, to: modern,', RAMP)

@@ -86,6 +86,8 @@ export class ClusterTable implements TableSource {
   #run: string | null = null
   /** Redis is another server than before, or was started anew: the others may have more than it has. */
   #isSuspect = false
+  /** The newest revision could be opened with the secret of this process. */
+  #isOpened = false
   #problem: string | null = 'it has not been reached yet'
   #foreign: string | null = this.#problem
   /** Redis had a table while this instance was a member of no cluster: another one is to fill it again. */
@@ -239,7 +241,7 @@ export class ClusterTable implements TableSource {
     if (shared.link.down !== null) throw new Error(shared.link.down)
     await this.#checkPolicy()
     const own = this.position
-    const head = await shared.head(own)
+    const head = await this.#headFrom(own)
     if (head === 'other')
       throw new ForeignTable(
         'what its Redis has there is no table, or one of a later release: upgrade this instance, or use another name',
@@ -283,6 +285,20 @@ export class ClusterTable implements TableSource {
     this.#seen = head.position
     this.#inStep()
     return { ok: true, text: revision.text, identity: identityOf(head.position), made: revision.record }
+  }
+
+  /** The newest revision. What this instance has itself is opened once: it may have been started with another secret since. */
+  async #headFrom(own: Position | null): ReturnType<ClusterLog['head']> {
+    const { shared } = this.#parts
+    if (this.#isOpened || own === null) return await shared.head(own)
+    const head = await shared.head(null)
+    if (head === null || typeof head === 'string' || identityOf(head.position) !== identityOf(own)) return head
+    this.#revisions.opened(head)
+    this.#isOpened = true
+    this.#revisions.renew(own.number).catch(() => {
+      this.#isOpened = false
+    })
+    return 'same'
   }
 
   /** Reads the revisions before the newest one that this instance lacks. */

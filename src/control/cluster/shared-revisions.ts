@@ -74,6 +74,16 @@ export class SharedRevisions {
     return this.#shared.fill(position, revision.record.number, this.#sealed(revision))
   }
 
+  /** Seals all of them with the first secret, so that the others can be left away some day. @throws {StateError} */
+  async renew(newest: number): Promise<void> {
+    if (!this.#shared.link.seal.hasEarlier) return
+    for (let number = Math.max(await this.#shared.first(), 1); number <= newest; number++) {
+      const sealed = await this.#shared.revision(number)
+      const renewed = sealed === null ? null : this.#shared.link.seal.renewed(`revision ${number}`, sealed)
+      if (sealed !== null && renewed !== null) await this.#shared.renew(number, sealed, renewed)
+    }
+  }
+
   #revisionOf(number: number, sealed: string): RecordedRevision | null {
     const text = this.#shared.link.seal.open(`revision ${number}`, sealed)
     const revision = text === null ? null : readRevision(text)

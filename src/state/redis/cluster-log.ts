@@ -165,6 +165,11 @@ export class ClusterLog {
     return (await this.link.run((redis) => redis.hget(key, String(number)), readTextOrNone)).text
   }
 
+  /** Replaces the text of a revision by the same one under another seal. */
+  async renew(number: number, before: string, after: string): Promise<void> {
+    await this.link.renew(this.link.key('revisions'), String(number), before, after)
+  }
+
   /** Number of the oldest revision that is kept; 0 where there is none. */
   async first(): Promise<number> {
     const key = this.link.key('table')

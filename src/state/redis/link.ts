@@ -18,6 +18,12 @@ export interface LinkOptions extends RedisClientSettings {
   onDown?(): void
 }
 
+/** KEYS: a hash. ARGV: a field, what is known of it, what it is to be. */
+const RENEW = `
+if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) end
+return 0
+`
+
 /** The connections of one instance to the Redis of its cluster. */
 export class ClusterLink {
   readonly seal: Seal
@@ -91,6 +97,11 @@ export class ClusterLink {
   /** Runs a script. @throws {StateError} */
   script<T>(text: string, keys: readonly string[], args: readonly string[], read: ReadReply<T>): Promise<T> {
     return this.run((redis) => redis.eval(text, keys.length, ...keys, ...args), read)
+  }
+
+  /** Replaces what is in a field of a hash, if it is still that. @throws {StateError} */
+  async renew(key: string, field: string, before: string, after: string): Promise<void> {
+    await this.script(RENEW, [key], [field, before, after], readInteger)
   }
 
   /** Tells all that follow a topic to look. @throws {StateError} */

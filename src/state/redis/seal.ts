@@ -39,6 +39,18 @@ export class Seal {
     return isGood ? text : null
   }
 
+  /** Whether something may have been sealed with another secret than the first one. */
+  get hasEarlier(): boolean {
+    return this.#keys.length > 1
+  }
+
+  /** What another secret than the first one has sealed, sealed with the first one; null for what is, or can't be opened. */
+  renewed(key: string, sealed: string): string | null {
+    const text = this.hasEarlier ? this.open(key, sealed) : null
+    const again = text === null ? null : this.close(key, text)
+    return again === sealed ? null : again
+  }
+
   /** Why `open` returns null for a text that another instance has sealed, and what to do. */
   flawOf(sealed: string): string {
     const hasMac = sealed[MAC_LENGTH] === '.'

@@ -202,7 +202,12 @@ export class RedisStateStore implements StateStore {
     const args = [field, version, does, sealed, String(fence?.token ?? ''), fence?.holder ?? '']
     const [kind, written, old] = await this.link.script(WRITE, keys, args, readWritten)
     if (kind === 'done') return { kind, version: written }
-    return kind === 'fenced' ? { kind } : { kind, record: old === '' ? null : this.#recordOf(space, field, old) }
+    if (kind === 'fenced') return { kind }
+    const record = old === '' ? null : this.#recordOf(space, field, old)
+    // What can't be read is none, for those who write as for those who read: of an earlier secret, or damaged.
+    const isUnreadable = old !== '' && record === null && expected === 0
+    const terms = { expected: versionOf(old), ...(fence !== undefined && { fence }) }
+    return isUnreadable ? await this.write(space, group, key, value, terms) : { kind, record }
   }
 
   async add(
@@ -343,7 +348,18 @@ export class RedisStateStore implements StateStore {
     const [version, atMs, sealed] = rowOf(text)
     if (typeof version !== 'number' || typeof atMs !== 'number' || typeof sealed !== 'string') return null
     const value = this.link.seal.open(`${space} ${field}`, sealed)
+    this.#renew(space, field, text)
     return value !== null && group !== undefined && key !== undefined ? { group, key, version, value, atMs } : null
+  }
+
+  /** Seals a record with the first secret, so that the others can be left away some day. */
+  #renew(space: string, field: string, text: string): void {
+    const [version, atMs, sealed, order] = rowOf(text)
+    const renewed = this.link.seal.renewed(`${space} ${field}`, sealed as string)
+    if (renewed === null || this.#refusal() !== null) return
+    const row = JSON.stringify([version, atMs, renewed, order])
+    // Whoever reads it next tries again.
+    this.link.renew(this.#records(space), field, text, row).catch(() => {})
   }
 
   #records(space: string): string {
@@ -386,6 +402,12 @@ function partsOf(field: string): string[] {
     at = colon + 1 + length
   }
   return names
+}
+
+/** The version of a record, as the script reads it. */
+function versionOf(text: string): number {
+  const [version] = rowOf(text)
+  return typeof version === 'number' ? version : -1
 }
 
 function orderOf(text: string): number {

@@ -121,20 +121,25 @@ test('what others have written there is not read as a record', async () => {
 })
 
 test('a record that is not sealed with the secret, or lies under another key, is none', async () => {
-  const [sealed, rotated, other, bare] = await Promise.all([
+  const [sealed, rotated, next, other, bare] = await Promise.all([
     opened('sealed', 'a secret of the test'),
     opened('sealed', 'the next secret of the test', 'a secret of the test'),
+    opened('sealed', 'the next secret of the test'),
     opened('sealed', 'another secret of the test'),
     opened('sealed'),
   ])
   await sealed.write('a', 'g', 'k', '1')
   expect(await sealed.read('a', 'g', 'k')).toMatchObject({ value: '1' })
-  expect(await rotated.read('a', 'g', 'k')).toMatchObject({ value: '1' })
   expect([await other.read('a', 'g', 'k'), await bare.read('a', 'g', 'k')]).toEqual([null, null])
   await bare.write('a', 'g', 'forged', '2')
   const record = (await commandOf(redis.port, 'HGET', 'banyan:{sealed}:records:a', '1:g1:k')).split('\r\n')[1] as string
   expect(record).toContain('1')
   await commandOf(redis.port, 'HSET', 'banyan:{sealed}:records:a', '1:g1:x', record)
   expect((await sealed.list('a')).map(({ key }) => key)).toEqual(['k'])
-  await Promise.all([sealed, rotated, other, bare].map((store) => store.close()))
+  expect(await next.read('a', 'g', 'k')).toBe(null)
+  expect(await rotated.read('a', 'g', 'k')).toMatchObject({ value: '1' })
+  // It is sealed anew where it is read.
+  await expect.poll(() => next.read('a', 'g', 'k')).toMatchObject({ value: '1', version: 1 })
+  expect(await next.write('a', 'g', 'forged', '3', { expected: 0 })).toEqual({ kind: 'done', version: 2 })
+  await Promise.all([sealed, rotated, next, other, bare].map((store) => store.close()))
 })
