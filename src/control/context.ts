@@ -2,6 +2,7 @@
  * Shared by all parts of the admin API: its dependencies and the state of a request.
  */
 import type { IncomingMessage } from 'node:http'
+import { Readable } from 'node:stream'
 import type { ParameterizedContext } from 'koa'
 import type Router from 'koa-router'
 import { readAddress } from '../rules/patterns/address.ts'
@@ -111,7 +112,10 @@ export async function answerLarge(
   type = 'application/json',
   more = 0,
 ): Promise<void> {
-  ctx.body = `${await inTurns(jsonSteps(value, '', -more))}\n`
+  const chunks = await inTurns(jsonSteps(value, -more))
+  const [only, ...others] = chunks
+  ctx.body = others.length === 0 ? only : Readable.from(chunks, { objectMode: false })
+  ctx.length = chunks.reduce((sum, { length }) => sum + length, 0)
   ctx.set('Content-Type', type)
 }
 

@@ -41,39 +41,59 @@ const DEPTH_IN_STEPS = 2
 /** Characters of a text that are written at a time. */
 const SLICE = 16_384
 
+/** Bytes of a text that are made at a time. */
+const CHUNK = 65_536
+
 /**
- * The value as JSON that a person can read, as `JSON.stringify(value, null, 2)` writes it, an entry at a time. An iterator is a
- * list too: its entries are made as they are written.
+ * The value as JSON that a person can read, as `JSON.stringify(value, null, 2)` writes it, an entry at a time, with a line break behind
+ * it. An iterator is a list too: its entries are made as they are written. The bytes are in chunks, since to put tens of megabytes
+ * together takes long at once.
  * @param depth of the value in what is written an entry at a time down to a depth of 2
  */
-export function* jsonSteps(value: unknown, indent = '', depth = 0): Steps<string> {
-  if (typeof value === 'string' && value.length > SLICE) return yield* textSteps(value)
+export function* jsonSteps(value: unknown, depth = 0): Steps<Buffer[]> {
+  const chunks: Buffer[] = []
+  let text = ''
+  const put = (piece: string): void => {
+    text += piece
+    if (text.length < CHUNK) return
+    chunks.push(Buffer.from(text))
+    text = ''
+  }
+  yield* writeSteps(put, value, '', depth)
+  chunks.push(Buffer.from(`${text}\n`))
+  return chunks
+}
+
+function* writeSteps(put: (piece: string) => void, value: unknown, indent: string, depth: number): Steps<void> {
+  if (typeof value === 'string' && value.length > SLICE) return yield* textSteps(put, value)
   if (typeof value !== 'object' || value === null || depth >= DEPTH_IN_STEPS) {
-    return (JSON.stringify(value, null, 2) ?? 'null').replaceAll('\n', `\n${indent}`)
+    put((JSON.stringify(value, null, 2) ?? 'null').replaceAll('\n', `\n${indent}`))
+    return
   }
   const inner = `${indent}  `
   const isList = Symbol.iterator in value
-  const pieces: string[] = []
+  let isEmpty = true
   for (const [name, entry] of isList ? named(value as Iterable<unknown>) : Object.entries(value)) {
     if (entry === undefined && !isList) continue
-    const text = yield* jsonSteps(entry, inner, depth + 1)
-    pieces.push(`${pieces.length === 0 ? '' : ','}\n${inner}${isList ? '' : `${JSON.stringify(name)}: `}${text}`)
+    put(`${isEmpty ? (isList ? '[' : '{') : ','}\n${inner}${isList ? '' : `${JSON.stringify(name)}: `}`)
+    isEmpty = false
+    yield* writeSteps(put, entry, inner, depth + 1)
     yield
   }
-  if (pieces.length === 0) return isList ? '[]' : '{}'
-  return `${isList ? '[' : '{'}${pieces.join('')}\n${indent}${isList ? ']' : '}'}`
+  if (isEmpty) put(isList ? '[]' : '{}')
+  else put(`\n${indent}${isList ? ']' : '}'}`)
 }
 
-function* textSteps(text: string): Steps<string> {
-  const pieces: string[] = []
+function* textSteps(put: (piece: string) => void, text: string): Steps<void> {
+  put('"')
   for (let at = 0, end = 0; at < text.length; at = end) {
     end = Math.min(text.length, at + SLICE)
     // Half of a surrogate pair would be written as an escape.
     while (end < text.length && isHighSurrogate(text.charCodeAt(end - 1))) end++
-    pieces.push(JSON.stringify(text.slice(at, end)).slice(1, -1))
+    put(JSON.stringify(text.slice(at, end)).slice(1, -1))
     yield
   }
-  return `"${pieces.join('')}"`
+  put('"')
 }
 
 function isHighSurrogate(code: number): boolean {

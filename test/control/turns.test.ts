@@ -6,7 +6,10 @@ import { expect, test } from 'vitest'
 import { inTurns, jsonSteps } from '../../src/control/turns.ts'
 import { allOf, type Steps } from '../../src/rules/values/steps.ts'
 
-const jsonText = (value: unknown): string => allOf(jsonSteps(value))
+const jsonText = (value: unknown): string =>
+  Buffer.concat(allOf(jsonSteps(value)))
+    .toString()
+    .replace(/\n$/, '')
 
 test('it writes what JSON.stringify writes', () => {
   fc.assert(
@@ -35,6 +38,13 @@ test('an iterator is a list whose entries are made as they are written', () => {
   expect(jsonText({ routes: [1, 2].values().map((n) => ({ n })) })).toBe(
     JSON.stringify({ routes: [{ n: 1 }, { n: 2 }] }, null, 2),
   )
+})
+
+test('what is large comes in chunks, none of which takes long to make or to send', () => {
+  const routes = Array.from({ length: 5_000 }, (_, at) => ({ id: `r${at}`, note: 'ż'.repeat(50) }))
+  const chunks = allOf(jsonSteps({ routes, text: 'a'.repeat(500_000) }))
+  expect(chunks.length).toBeGreaterThan(10)
+  expect(Math.max(...chunks.map(({ length }) => length))).toBeLessThan(200_000)
 })
 
 test('work without an end lets others have their turn', async () => {
