@@ -182,9 +182,13 @@ export class SharedFiles implements AcmeFiles {
       if (this.#held === null) return
       this.#untilMs = startedMs + TTL_MS - MARGIN_MS
       this.#timer = setInterval(() => void this.#renew(), RENEW_MS).unref()
-      if (before === null) this.#sinceMs = startedMs
-      if (before === null) this.#version = (await store.read(ACME, ACME, NEWEST))?.version ?? 0
-      else if (lease.token < before.token) this.#version = LOST
+      // One more where it has only ended in between; with each other owner it counts up again.
+      const isNew = before === null || lease.token > before.token + 1
+      if (isNew) {
+        this.#sinceMs = startedMs
+        for (const file of before === null ? [] : this.#known.keys()) await this.read(file)
+        this.#version = (await store.read(ACME, ACME, NEWEST))?.version ?? 0
+      } else if (lease.token < before.token) this.#version = LOST
     })
   }
 

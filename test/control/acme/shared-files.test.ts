@@ -10,6 +10,7 @@ import { SharedFiles } from '../../../src/control/acme/shared-files.ts'
 import { ClusterLink } from '../../../src/state/redis/link.ts'
 import { RedisStateStore } from '../../../src/state/redis/state-store.ts'
 import { parseRedisUrl, type RedisAddress } from '../../../src/state/redis/url.ts'
+import { Gate, undo } from '../../cluster/rig.ts'
 import { agedPair } from '../../support/certificates.ts'
 import { startRedis } from '../../support/redis.ts'
 
@@ -32,12 +33,17 @@ interface Instance {
 }
 
 /** An instance, with a folder of its own. */
-async function instance(name: string, cluster: string, secret = 'a secret of the test'): Promise<Instance> {
+async function instance(
+  name: string,
+  cluster: string,
+  secret = 'a secret of the test',
+  url = redis.url,
+): Promise<Instance> {
   const folder = mkdtempSync(join(tmpdir(), 'banyan-acme-'))
   let link!: ClusterLink
   await new Promise<void>((onReady) => {
     link = new ClusterLink(cluster, {
-      ...{ address: parseRedisUrl(redis.url) as RedisAddress, deadlineMs: 5_000, chance: Math.random, onReady },
+      ...{ address: parseRedisUrl(url) as RedisAddress, deadlineMs: 5_000, chance: Math.random, onReady },
       ...{ now: () => performance.now(), onUnreadable: () => {}, onFull: () => {}, secrets: [secret] },
     })
   })
@@ -90,6 +96,29 @@ test('who does not know the secret reads nothing, and what is no record is none'
   const other = await instance('two', 'b')
   // Whoever owns it has put it back.
   expect(await other.text()).toBe(earlier)
+})
+
+test('an owner that was cut off does not put back what another one has replaced meanwhile', async () => {
+  const gate = new Gate(redis.port)
+  onTestFinished(undo)
+  const one = await instance('one', 'd', 'a secret of the test', await gate.open())
+  const two = await instance('two', 'd')
+  await one.files.take()
+  await one.files.write(FILE, earlier)
+  await one.files.write('tried.json', '{}')
+  gate.cut()
+  await expect.poll(async () => two.files.take().then(() => two.files.isOwner)).toBe(true)
+  await two.files.write(FILE, later)
+  await two.files.write('tried.json', '{"a":1}')
+  await two.files.close()
+  gate.heal()
+  await expect.poll(() => one.files.isOwner).toBe(true)
+  const three = await instance('three', 'd')
+  // It has looked at what there is when it has kept that too.
+  await expect.poll(() => readFileSync(join(one.folder, 'tried.json'), 'latin1')).toBe('{"a":1}')
+  expect(await three.text()).toBe(later)
+  expect((await three.files.read('tried.json'))?.toString()).toBe('{"a":1}')
+  expect(readFileSync(join(one.folder, FILE), 'latin1')).toBe(later)
 })
 
 test('a Redis that is emptied is filled again, and an earlier certificate takes the place of no later one', async () => {
