@@ -320,6 +320,10 @@ function openCluster(
     onUnreadable: (count) =>
       log.warn({ event: 'cluster', count }, `unreadable reply from the Redis of cluster ${name}`),
     onFull: () => log.error({ event: 'cluster' }, `the Redis of cluster ${name} is full: nothing can be changed`),
+    onForeign: (message) => {
+      if (message === '') log.info({ event: 'cluster' }, `cluster ${name}: all its keys in Redis are its own again`)
+      else log.error({ event: 'cluster' }, `cluster ${name}: ${message}`)
+    },
     onReady: () => table.reconnected(),
   })
   const shared = new ClusterLog(link, { ...HISTORY_BOUNDS, revisions: Math.max(2, keepRevisions) })

@@ -402,6 +402,7 @@ function degraded(core: TableCore, { planes }: Front): string[] {
   if (history.problem !== null) reasons.push(history.problem)
   if (cluster !== null && cluster.problem !== null)
     reasons.push(`cluster ${cluster.name}: ${cluster.problem}; changing nothing`)
+  for (const message of cluster?.foreign ?? []) reasons.push(`cluster ${cluster?.name}: ${message}`)
   if (cluster?.followed?.drift != null)
     reasons.push(`${cluster.followed.path} ${cluster.followed.drift.why}: it is not the table that is live`)
   const alone = cookieKeys.problemOf(live.current.table)

@@ -30,7 +30,7 @@ test('an edit at one is in force at all when it is answered, in workers too', as
   expect((await historyOf(two)).list[1]).toMatch(/^2 .* anonymous go$/)
   // One that comes later has it all.
   const three = await member(table, redis.url)
-  expect(await historyOf(three)).toEqual(await historyOf(one))
+  await soon(async () => expect(await historyOf(three)).toEqual(await historyOf(one)))
   expect(await ask(three, 'POST', '/revisions/1/restore')).toMatchObject({ status: 200, instances: '3/3' })
   await soon(async () => expect(await percents(one)).toEqual([0, 0, 0]))
   await soon(async () => expect(await historyOf(one)).toEqual(await historyOf(three)))

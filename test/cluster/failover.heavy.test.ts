@@ -134,5 +134,5 @@ test('all keys are at one node of a Redis Cluster', async () => {
   const [, port] = /localhost:(\d+)/.exec(table) as unknown as [string, string]
   const server = `/upstreams/legacy/servers/${encodeURIComponent(`localhost:${port}`)}`
   expect(await ask(one, 'POST', `${server}/drain?wait=10s`)).toMatchObject({ status: 200, instances: '2/2' })
-  expect(await historyOf(two)).toEqual(await historyOf(one))
+  await soon(async () => expect(await historyOf(two)).toEqual(await historyOf(one)))
 })

@@ -123,7 +123,7 @@ test.each(LOSSES)('Redis is %s: comparisons are counted anew, all else stays at 
   )
   expect((await ask(three, 'GET', server)).json).toMatchObject({ drained: true })
   expect((await ask(three, 'GET', leased)).status).toBe(200)
-  expect(await historyOf(three)).toEqual(await historyOf(one))
+  await soon(async () => expect(await historyOf(three)).toEqual(await historyOf(one)))
   await soon(async () => expect(await comparisonsOf(one)).toBeLessThan(counted))
 })
 
@@ -215,7 +215,7 @@ test('an edit that one instance had alone is lost with it and Redis, which is lo
   expect(await percents(two)).toEqual([10, 30, 0])
   const again = await member(table, redis.url, [], state)
   await again.program.line((line) => line.includes('revision 3 by anonymous is lost') && line.includes('known to one'))
-  expect(await historyOf(again)).toEqual(await historyOf(two))
+  await soon(async () => expect(await historyOf(again)).toEqual(await historyOf(two)))
   await soon(async () => {
     const kept = readdirSync(state, { recursive: true }).map(String)
     expect(kept.filter((name) => /(^|\/)3\.lost-/.test(name))).toHaveLength(1)
@@ -245,7 +245,7 @@ test('all end, and Redis is empty: the newest of any folder is there again; with
   expect(await percents(first)).toEqual([10, 0, 0])
   const second = await member(table, redis.url, [], late)
   await soon(async () => expect(await historyOf(first)).toEqual(history))
-  expect(await historyOf(second)).toEqual(history)
+  await soon(async () => expect(await historyOf(second)).toEqual(history))
   await soon(async () => expect((await ask(first, 'GET', server)).json).toMatchObject({ drained: true }))
   await Promise.all([first.stop(), second.stop()])
   await redis.command('FLUSHALL')

@@ -71,14 +71,14 @@ test('an instance starts and serves without Redis, as it was last, and an empty 
   await redis.kill()
   const after = await member(table, redis.url, [], state)
   expect(await percents(after)).toEqual([20, 0, 0])
-  expect(await historyOf(after)).toEqual(history)
+  await soon(async () => expect(await historyOf(after)).toEqual(history))
   expect(await setPercent(after, 'a', 30)).toMatchObject({ status: 503 })
   await redis.start()
   await soon(async () => expect(await setPercent(after, 'a', 40)).toMatchObject({ status: 200 }))
   expect((await historyOf(after)).current).toBe(4)
   // A new one gets all of that, and not its file.
   const other = await member(table, redis.url)
-  expect(await historyOf(other)).toEqual(await historyOf(after))
+  await soon(async () => expect(await historyOf(other)).toEqual(await historyOf(after)))
 })
 
 test('a folder with a history of its own founds the cluster with it', async () => {
@@ -92,9 +92,9 @@ test('a folder with a history of its own founds the cluster with it', async () =
   const { json: text } = await ask(alone, 'GET', '/revisions/3')
   await alone.stop()
   const one = await member(text.text, redis.url, [], state)
-  expect(await historyOf(one)).toEqual(history)
+  await soon(async () => expect(await historyOf(one)).toEqual(history))
   const two = await member(table, redis.url)
-  expect(await historyOf(two)).toEqual(history)
+  await soon(async () => expect(await historyOf(two)).toEqual(history))
   expect(await ask(two, 'POST', '/revisions/1/restore')).toMatchObject({ status: 200, instances: '2/2' })
 })
 

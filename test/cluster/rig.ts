@@ -65,7 +65,8 @@ export class Gate {
   /** What is to be done when it is healed. */
   #late: (() => void)[] = []
 
-  constructor(port: number) {
+  /** @param delayMs how long everything takes, there and back */
+  constructor(port: number, delayMs = 0) {
     this.#server = createServer((near) => {
       const far = connect(port, '127.0.0.1')
       for (const [one, other] of [
@@ -79,7 +80,8 @@ export class Gate {
             this.#sockets.delete(one)
             this.#do(one === near, () => other.destroy())
           })
-        one.on('data', (bytes) => this.#do(one === near, () => other.write(bytes)))
+        const pass = (bytes: Buffer): void => this.#do(one === near, () => other.write(bytes))
+        one.on('data', (bytes: Buffer) => (delayMs === 0 ? pass(bytes) : setTimeout(pass, delayMs / 2, bytes)))
       }
       if (this.#state === 'cut') this.cut()
     })

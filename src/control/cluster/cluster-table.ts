@@ -14,6 +14,7 @@ import type { History } from '../table/history.ts'
 import type { RecordedRevision, RevisionRecord } from '../table/revision-record.ts'
 import type { Reading } from '../table/settled-text.ts'
 import { ClusterTurn } from './cluster-turn.ts'
+import { EarlierRevisions } from './earlier-revisions.ts'
 import { Held } from './held.ts'
 import { identityOf, isBefore, markOf, newId, positionOf } from './positions.ts'
 import { Refill } from './refill.ts'
@@ -70,6 +71,7 @@ export class ClusterTable implements TableSource {
   readonly #revisions: SharedRevisions
   readonly #held: Held
   readonly #refill: Refill
+  readonly #earlier: EarlierRevisions
   #onReading: ((reading: Reading) => Promise<void>) | null = null
   #unlisten: () => void = () => {}
   #timer: NodeJS.Timeout | undefined
@@ -104,6 +106,8 @@ export class ClusterTable implements TableSource {
     this.#held = new Held(live, history)
     const own = { revisions: this.#revisions, held: this.#held, isClosed: () => this.#isClosed }
     this.#refill = new Refill({ ...parts, ...own, ...this.#times })
+    const onLost = (record: RevisionRecord): void => this.#tellLost(record)
+    this.#earlier = new EarlierRevisions({ shared, history, revisions: this.#revisions, onLost })
     this.name = `table of cluster ${parts.cluster}`
   }
 
@@ -133,11 +137,16 @@ export class ClusterTable implements TableSource {
     const untilMs = performance.now() + patienceMs
     while (!this.#isClosed) {
       const isThere = this.#parts.shared.link.isConnected
+      const leftMs = untilMs - performance.now()
+      if (!isThere && leftMs > 0) {
+        await wait(50)
+        continue
+      }
       await this.look()
       const isEvicting = this.#problem?.includes('maxmemory-policy') === true
       if (isEvicting) throw new Error(`--cluster ${this.#parts.cluster}: ${this.#problem}`)
-      if (isThere || performance.now() >= untilMs) return
-      await wait(50)
+      if (isThere) await Promise.race([this.#earlier.read(), wait(leftMs, undefined, { ref: false })])
+      return
     }
   }
 
@@ -178,7 +187,9 @@ export class ClusterTable implements TableSource {
     if (record === null) throw new WriteFailure('failed', 'keeps what was written, which others may have')
     if (this.problem !== null || before === null)
       throw new WriteFailure('cluster', `can't be written to: ${this.problem ?? 'it has no table yet'}`)
-    const isDone = await this.#revisions.append(before, { record, text: String(text) })
+    // Where Redis was filled again meanwhile, it is of an epoch that is over: others would take what they have for newer.
+    const isOfNow = record.cluster?.id === before.id && record.cluster.epoch === before.epoch
+    const isDone = isOfNow && (await this.#revisions.append(before, { record, text: String(text) }))
     if (!isDone) throw new WriteFailure('changed', 'was changed at the same time')
     this.#seen = positionOf(record)
     const { replicas, shared } = this.#parts
@@ -279,7 +290,9 @@ export class ClusterTable implements TableSource {
       }
       // Whoever has filled Redis has waited for all.
       if (own !== null && own.epoch < head.position.epoch) this.#isSuspect = false
-      await this.#learn(revision, own)
+      this.#tellLater(revision.record)
+      const isNext = own !== null && own.epoch === head.position.epoch
+      this.#earlier.want(isNext ? own.number + 1 : 1, head.position)
       this.#handed = revision
     }
     this.#seen = head.position
@@ -301,20 +314,6 @@ export class ClusterTable implements TableSource {
     return 'same'
   }
 
-  /** Reads the revisions before the newest one that this instance lacks. */
-  async #learn({ record }: RecordedRevision, own: Position | null): Promise<void> {
-    const { shared, history } = this.#parts
-    const isNext = own !== null && own.epoch === record.cluster?.epoch
-    const first = isNext ? own.number + 1 : await shared.first()
-    const missing: RecordedRevision[] = []
-    for (let number = Math.max(first, 1); number < record.number; number++) {
-      const found = await this.#revisions.find(number)
-      if (found !== null) missing.push(found)
-    }
-    this.#tellLost(record, missing)
-    if (missing.length > 0) await history.learn(missing)
-  }
-
   /** What Redis has then is read as any other revision. */
   async #filled(found: Head | null): Promise<null> {
     await this.#refill.fill(found)
@@ -323,17 +322,19 @@ export class ClusterTable implements TableSource {
     return null
   }
 
-  /** Revisions of this instance that are no part of the cluster's history any more. */
-  #tellLost(newest: RevisionRecord, earlier: readonly RecordedRevision[]): void {
-    const { history, log } = this.#parts
-    const etags = new Map([newest, ...earlier.map(({ record }) => record)].map(({ number, etag }) => [number, etag]))
-    for (const { number, etag, author, reason, cluster } of history.list()) {
-      if (cluster === undefined || (number <= newest.number && (etags.get(number) ?? etag) === etag)) continue
-      log.error(
-        { event: 'cluster', revision: number, author, reason },
-        `revision ${number} by ${author} is lost: ${this.#what} has gone on without it, from Redis or from another instance; its text is kept in the state folder as ${number}.lost-*`,
-      )
+  /** Revisions of this instance that the cluster's history has none, or another one, for any more: the later ones. */
+  #tellLater(newest: RevisionRecord): void {
+    for (const record of this.#parts.history.list()) {
+      const isLater = record.number > newest.number || (record.number === newest.number && record.etag !== newest.etag)
+      if (isLater && record.cluster !== undefined) this.#tellLost(record)
     }
+  }
+
+  #tellLost({ number, author, reason }: RevisionRecord): void {
+    this.#parts.log.error(
+      { event: 'cluster', revision: number, author, reason },
+      `revision ${number} by ${author} is lost: ${this.#what} has gone on without it, from Redis or from another instance; its text is kept in the state folder as ${number}.lost-*`,
+    )
   }
 
   #current(): Reading {
@@ -362,6 +363,7 @@ export class ClusterTable implements TableSource {
   #inStep(): void {
     this.#problem = null
     this.#foreign = null
+    void this.#earlier.read()
     if (this.#told.size === 0) return
     this.#told.clear()
     this.#parts.log.info({ event: 'cluster' }, `${this.#what}: in step with it again`)

@@ -95,6 +95,12 @@ export class Cluster {
     return live.refusal === null ? null : 'the newest revision can not be applied here'
   }
 
+  /** What is wrong besides: keys in Redis that another program has written, and what to do. */
+  get foreign(): readonly string[] {
+    const { problem } = this
+    return this.#parts.shared.link.foreign.filter((message) => problem?.includes(message) !== true)
+  }
+
   /**
    * Joins, or goes on without after a while.
    * @throws {Error} if it must not join, with a message for the operator

@@ -7,7 +7,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { z } from 'zod'
 import { jsonOf } from '../../rules/values/json.ts'
 import type { RampDelta } from '../../state/evidence/ramp-tally.ts'
-import { readInteger, readSet, readText } from '../../state/redis/replies.ts'
+import { readInteger, readText } from '../../state/redis/replies.ts'
 import type { RedisStateStore } from '../../state/redis/state-store.ts'
 import { type HeldLease, StateError, type StateStore } from '../../state/store/store.ts'
 import { OneByOne } from '../one-by-one.ts'
@@ -36,9 +36,18 @@ const TICK_MS = 1_000
 const FOLLOW_TICKS = 3
 const CLAIM_MS = 8_000
 const CLAIM_AGAIN_MS = 50
-/** A wish for the lease is forgotten after this; and whoever has got it keeps it for so long, to do what it wanted it for. */
-const WANTED_MS = 1_000
+/** A wish for the lease is forgotten after this: Redis may be far away. */
+const WANTED_MS = 5_000
+/** Nobody else takes the lease for so long after a wish was told. */
+const YIELD_MS = 3_000
+/** Whoever has got it keeps it for so long, to do what it wanted it for. */
 const HOLD_MS = 500
+
+/** KEYS[1]: the wish. ARGV: who wants the lease, for how many milliseconds, the channel, the topic. */
+const WANT = `
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return redis.call('PUBLISH', ARGV[3], ARGV[4])
+`
 
 /** Exchanges that wait to be told, as numbers: more are not told. */
 const MAX_WAITING = 300_000
@@ -74,6 +83,7 @@ export class RampLease implements Ownership {
   /** Of the monotonic clock. */
   #untilMs = Number.NEGATIVE_INFINITY
   #sinceMs = Number.NEGATIVE_INFINITY
+  #yieldUntilMs = Number.NEGATIVE_INFINITY
   #holder = ''
   #ramps: LeasedRamps | null = null
   /** What was counted here for whoever runs the ramps. */
@@ -137,7 +147,7 @@ export class RampLease implements Ownership {
     this.#ramps = ramps
     const { link } = this.#store
     this.#unlisten = [
-      link.onMessage(WANTED, () => void this.#handOver()),
+      link.onMessage(WANTED, () => void this.#makeWay().catch(() => {})),
       this.#store.onMessage(COUNTS, () => void this.#read()),
       link.onMessage(CHANGED, () => void this.#follow()),
     ]
@@ -222,7 +232,9 @@ export class RampLease implements Ownership {
     if (this.#isTicking) return
     this.#isTicking = true
     try {
-      await this.#work.run(() => this.#acquire())
+      await this.#work.run(async () => {
+        if (this.#held !== null || performance.now() >= this.#yieldUntilMs) await this.#acquire()
+      })
       if (!this.isOwner) await this.#ramps?.report()
       const counted = this.#takeCounted()
       if (this.isOwner) return
@@ -258,13 +270,13 @@ export class RampLease implements Ownership {
       await this.#store.release(lease)
       throw new StateError('failed', 'this instance does not have the newest table')
     }
-    this.#sinceMs = performance.now()
     this.#position = await this.#store.position(COUNTS)
     const change = await this.#change()
     await this.#ramps?.takeOver()
     if (this.#isCutOff) await this.#ramps?.report()
     const counted = this.#takeCounted()
     this.#taken = lease.token
+    this.#sinceMs = performance.now()
     for (const one of counted) this.relay(one)
     this.#show(change)
   }
@@ -290,7 +302,8 @@ export class RampLease implements Ownership {
 
   async #change(): Promise<number> {
     const { link } = this.#store
-    return Number((await link.run((redis) => redis.get(link.key(CHANGED)), readText)).text ?? 0) || 0
+    const key = link.key(CHANGED)
+    return Number((await link.run([key], (redis) => redis.get(key), readText)).text ?? 0) || 0
   }
 
   #show(change: number): void {
@@ -301,26 +314,27 @@ export class RampLease implements Ownership {
 
   async #want(): Promise<void> {
     const { link } = this.#store
-    await link.run((redis) => redis.set(link.key(WANTED), this.#instance, 'PX', WANTED_MS), readSet)
-    await link.tell(WANTED)
+    const args = [this.#instance, String(WANTED_MS), link.channel, WANTED]
+    await link.script(WANT, [link.key(WANTED)], args, readInteger)
   }
 
-  /** Another instance was asked to do something with a ramp. */
-  async #handOver(): Promise<void> {
-    if (!this.isOwner || performance.now() - this.#sinceMs < HOLD_MS) return
-    await this.#work
-      .run(async () => {
-        const held = this.#held
-        const { link } = this.#store
-        const { text } = await link.run((redis) => redis.get(link.key(WANTED)), readText)
-        if (held === null || !this.isOwner || text === this.#instance) return
-        await this.#ramps?.save()
-        this.#held = null
-        await this.#store.release(held)
-        // Whoever wants it takes it before this instance looks again.
-        await wait(2 * CLAIM_AGAIN_MS)
-      })
-      .catch(() => {})
+  /** Another instance may have been asked to do something with a ramp: then the lease is left to it. */
+  async #makeWay(): Promise<void> {
+    const { link } = this.#store
+    const key = link.key(WANTED)
+    const { text } = await link.run([key], (redis) => redis.get(key), readText)
+    // A wish that is over says nothing of who has had it: it may have been this instance.
+    if (text === null || text === this.#instance) return
+    this.#yieldUntilMs = performance.now() + YIELD_MS
+    await this.#work.run(async () => {
+      const held = this.#held
+      if (held === null || !this.isOwner || performance.now() - this.#sinceMs < HOLD_MS) return
+      await this.#ramps?.save()
+      this.#held = null
+      this.#holder = ''
+      await this.#store.release(held)
+      this.#yieldUntilMs = performance.now() + YIELD_MS
+    })
   }
 
   async #tell(deltas: readonly RampDelta[]): Promise<void> {

@@ -4,7 +4,7 @@
  */
 import { setTimeout as wait } from 'node:timers/promises'
 import type { LiveTable } from '../../state/live-table.ts'
-import type { ClusterLog, Head, Position } from '../../state/redis/cluster-log.ts'
+import { type ClusterLog, type Head, PAGE, type Position } from '../../state/redis/cluster-log.ts'
 import type { ControlLog } from '../control-log.ts'
 import { byFile, type History } from '../table/history.ts'
 import type { RecordedRevision } from '../table/revision-record.ts'
@@ -64,7 +64,8 @@ export class Refill {
     if (own === null) log.info(facts, `${this.#what}: ${what}, revision ${record.number}`)
     else log.warn(facts, `${this.#what}: Redis was ${found === null ? 'empty' : 'older'}, and was ${what}`)
     if (live.current.number === record.number) await this.#parts.history.learn([filled])
-    await this.#fillEarlier(positionOf(filled.record) as Position, own === null)
+    // Nobody waits for them: the newest one is what is served. What Redis does not take is kept here.
+    void this.#fillEarlier(positionOf(filled.record) as Position, own === null).catch(() => {})
   }
 
   /**
@@ -99,17 +100,25 @@ export class Refill {
   async #fillEarlier(position: Position, isNew: boolean): Promise<void> {
     const { revisions, history, earlier } = this.#parts
     const from = isNew ? earlier : history
-    const learned: RecordedRevision[] = []
+    let page: RecordedRevision[] = []
+    let bytes = 0
+    const flush = async (): Promise<boolean> => {
+      const isWhole = page.length === 0 || (await revisions.fill(position, page))
+      if (isNew && isWhole && page.length > 0) await history.learn(page)
+      page = []
+      bytes = 0
+      return isWhole
+    }
     for (const { number } of from?.list() ?? []) {
       if (number >= position.number) continue
       const [record, text] = [from?.get(number), await from?.textOf(number)]
       if (record === undefined || text == null) continue
-      const cluster = record.cluster ?? markOf(position.id, position.epoch)
-      const revision = { record: { ...record, cluster }, text }
-      if (!(await revisions.fill(position, revision))) break
-      if (isNew) learned.push(revision)
+      const isFull = page.length >= PAGE.revisions || bytes + text.length > PAGE.bytes
+      if (isFull && !(await flush())) return
+      page.push({ record: { ...record, cluster: record.cluster ?? markOf(position.id, position.epoch) }, text })
+      bytes += text.length
     }
-    if (learned.length > 0) await history.learn(learned.reverse())
+    await flush()
   }
 
   /**

@@ -39,10 +39,9 @@ export class SharedRevisions {
     )
   }
 
-  /** An earlier one; null for none, or none that this instance can read. @throws {StateError} */
-  async find(number: number): Promise<RecordedRevision | null> {
-    const sealed = await this.#shared.revision(number)
-    return sealed === null ? null : this.#revisionOf(number, sealed)
+  /** An earlier one; null for none that this instance can read. */
+  earlier(number: number, sealed: string): RecordedRevision | null {
+    return this.#revisionOf(number, sealed)
   }
 
   /**
@@ -59,7 +58,7 @@ export class SharedRevisions {
         return await this.#shared.append(behind, position, sealed, isRefill)
       } catch (error) {
         const { fault, message } = error as StateError
-        if (fault === 'full' || fault === 'read-only')
+        if (fault === 'full' || fault === 'read-only' || fault === 'corrupt')
           throw new WriteFailure('cluster', `can't be written to: ${message}`, error)
         // It may have been done, which is the same when it is done again.
         if (attempt > ASKED_AGAIN)
@@ -69,9 +68,10 @@ export class SharedRevisions {
     }
   }
 
-  /** Adds an earlier one that Redis lacks. @returns whether the newest one is still that of `position` @throws {StateError} */
-  fill(position: Position, revision: RecordedRevision): Promise<boolean> {
-    return this.#shared.fill(position, revision.record.number, this.#sealed(revision))
+  /** Adds earlier ones that Redis lacks, the newest first. @returns whether there was a place for all of them @throws {StateError} */
+  fill(position: Position, revisions: readonly RecordedRevision[]): Promise<boolean> {
+    const rows = revisions.map((revision) => ({ number: revision.record.number, sealed: this.#sealed(revision) }))
+    return this.#shared.fill(position, rows)
   }
 
   /** Seals all of them with the first secret, so that the others can be left away some day. @throws {StateError} */

@@ -111,7 +111,8 @@ export class Ramps {
   /** Stores what was counted: another instance is to go on. @throws {StateError} as `RampStore.save` */
   save(): Promise<void> {
     return this.#work.run(async () => {
-      for (const run of this.#runs.values()) if (isUnderWay(run.record.status)) await this.#store.save(run)
+      const underWay = [...this.#runs.values()].filter(({ record }) => isUnderWay(record.status))
+      await Promise.all(underWay.map((run) => this.#store.save(run)))
     })
   }
 

@@ -231,8 +231,8 @@ export class History {
       })
       const { mark, isMarkOnDisk } = before ?? markOf(undefined)
       this.#kept.set(record.number, { record, bytes, isOnDisk, text, overwritten: null, mark, isMarkOnDisk })
+      this.#sort()
     }
-    this.#sort()
   }
 
   /** What was begun with is of another history, and its numbers are. */

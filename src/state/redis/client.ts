@@ -79,9 +79,9 @@ export class Fault {
     this.#reply = reply
   }
 
-  /** What lies under the key is no log. */
+  /** What lies under a key is of another type than the command is for. Of a script, Redis 6 says so at the end. */
   get isOtherType(): boolean {
-    return this.#reply.startsWith('WRONGTYPE')
+    return /\bWRONGTYPE\b/.test(this.#reply)
   }
 
   /** There is no room left. */

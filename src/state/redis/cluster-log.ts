@@ -23,6 +23,12 @@ export interface Head {
   readonly sealed: string
 }
 
+/** A revision as it is stored. */
+export interface Row {
+  readonly number: number
+  readonly sealed: string
+}
+
 /** What an instance tells of itself. */
 export interface MemberRow {
   readonly instance: string
@@ -36,6 +42,9 @@ export interface LogBounds {
   readonly revisions: number
   readonly bytes: number
 }
+
+/** What is read, or added, in one command; a single revision may be larger. */
+export const PAGE: LogBounds = Object.freeze({ revisions: 100, bytes: 1024 * 1024 })
 
 /** Those who have left are forgotten after this. */
 const FORGOTTEN_MS = 600_000
@@ -75,20 +84,50 @@ return 1
 `
 
 /**
- * Adds a revision before the first one. KEYS: table, revisions. ARGV: its number, the revision, the id of the cluster and its epoch,
- * bytes that are kept. Returns 0 where there is no place for it.
+ * Revisions in the order of their numbers. KEYS: table, revisions. ARGV: how the position begins that they must belong to; the first
+ * number, and that before which they are; how many at most, and bytes of them, but for the first one. Returns how many more there
+ * are, and of each its number and what is stored.
+ */
+const REVISIONS = `
+local at = redis.call('HGET', KEYS[1], 'at') or ''
+if string.sub(at, 1, #ARGV[1]) ~= ARGV[1] then return {0} end
+local numbers, first, before = {}, tonumber(ARGV[2]), tonumber(ARGV[3])
+for _, field in ipairs(redis.call('HKEYS', KEYS[2])) do
+  local number = tonumber(field)
+  if number and number >= first and number < before then numbers[#numbers + 1] = number end
+end
+table.sort(numbers)
+local page, bytes, more = {0}, 0, #numbers
+for _, number in ipairs(numbers) do
+  local field = string.format('%.0f', number)
+  bytes = bytes + redis.call('HSTRLEN', KEYS[2], field)
+  if #page > 1 and (#page > 2 * ARGV[4] or bytes > tonumber(ARGV[5])) then break end
+  page[#page + 1] = field
+  page[#page + 1] = redis.call('HGET', KEYS[2], field) or ''
+  more = more - 1
+end
+page[1] = more
+return page
+`
+
+/**
+ * Adds revisions before the first one, each before the last. KEYS: table, revisions. ARGV: how the position begins that they belong
+ * to; bytes that are kept; of each its number, and the revision. Returns how many it has added: there is no place for the next one.
  */
 const FILL = `
-local number = tonumber(ARGV[1])
 local first = tonumber(redis.call('HGET', KEYS[1], 'first'))
-local head = ARGV[3] .. ' ' .. ARGV[4] .. ' '
 local at = redis.call('HGET', KEYS[1], 'at') or ''
-if not first or number >= first or string.sub(at, 1, #head) ~= head then return 0 end
-local bytes = (tonumber(redis.call('HGET', KEYS[1], 'bytes')) or 0) + #ARGV[2]
-if bytes > tonumber(ARGV[5]) then return 0 end
-redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
-redis.call('HSET', KEYS[1], 'first', number, 'bytes', string.format('%.0f', bytes))
-return 1
+if not first or string.sub(at, 1, #ARGV[1]) ~= ARGV[1] then return 0 end
+local bytes, added = tonumber(redis.call('HGET', KEYS[1], 'bytes')) or 0, 0
+for at = 3, #ARGV, 2 do
+  local number = tonumber(ARGV[at])
+  bytes = bytes + #ARGV[at + 1]
+  if number >= first or bytes > tonumber(ARGV[2]) then break end
+  redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 1])
+  redis.call('HSET', KEYS[1], 'first', number, 'bytes', string.format('%.0f', bytes))
+  first, added = number, added + 1
+end
+return added
 `
 
 const OFFER = `
@@ -162,7 +201,14 @@ export class ClusterLog {
   /** A revision; null where it is not kept. */
   async revision(number: number): Promise<string | null> {
     const key = this.link.key('revisions')
-    return (await this.link.run((redis) => redis.hget(key, String(number)), readTextOrNone)).text
+    return (await this.link.run([key], (redis) => redis.hget(key, String(number)), readTextOrNone)).text
+  }
+
+  /** Number of the oldest revision that is kept; 0 where there is none. */
+  async first(): Promise<number> {
+    const key = this.link.key('table')
+    const { text } = await this.link.run([key], (redis) => redis.hget(key, 'first'), readTextOrNone)
+    return Number(text ?? 0) || 0
   }
 
   /** Replaces the text of a revision by the same one under another seal. */
@@ -170,11 +216,16 @@ export class ClusterLog {
     await this.link.renew(this.link.key('revisions'), String(number), before, after)
   }
 
-  /** Number of the oldest revision that is kept; 0 where there is none. */
-  async first(): Promise<number> {
-    const key = this.link.key('table')
-    const { text } = await this.link.run((redis) => redis.hget(key, 'first'), readTextOrNone)
-    return Number(text ?? 0) || 0
+  /**
+   * Revisions from a number on and before that of a position, a page of them; none where Redis is in another epoch.
+   * @returns `more`: that come behind them
+   */
+  async revisionsBefore(
+    newest: Position,
+    from: number,
+  ): Promise<{ readonly rows: readonly Row[]; readonly more: number }> {
+    const args = [printEpoch(newest), from, newest.number, PAGE.revisions, PAGE.bytes].map(String)
+    return await this.link.script(REVISIONS, this.#keys(), args, readPage)
   }
 
   /**
@@ -190,10 +241,11 @@ export class ClusterLog {
     return (await this.link.script(APPEND, this.#keys(), args.map(String), readInteger)) === 1
   }
 
-  /** Adds a revision before the oldest one of this epoch. @returns whether there was a place for it */
-  async fill({ id, epoch }: Position, number: number, sealed: string): Promise<boolean> {
-    const args = [number, sealed, id, epoch, this.#bounds.bytes].map(String)
-    return (await this.link.script(FILL, this.#keys(), args, readInteger)) === 1
+  /** Adds revisions before the oldest one of this epoch, the newest first. @returns whether there was a place for all of them */
+  async fill(position: Position, rows: readonly Row[]): Promise<boolean> {
+    const args = [printEpoch(position), String(this.#bounds.bytes)]
+    for (const { number, sealed } of rows) args.push(String(number), sealed)
+    return (await this.link.script(FILL, this.#keys(), args, readInteger)) === rows.length
   }
 
   /**
@@ -213,20 +265,22 @@ export class ClusterLog {
 
   /** Whose turn it is; null where it is nobody's. */
   async turn(): Promise<{ readonly instance: string; readonly isStrict: boolean } | null> {
-    const turn = await this.link.run((redis) => redis.hgetall(this.link.key('turn')), readTurn)
+    const key = this.link.key('turn')
+    const turn = await this.link.run([key], (redis) => redis.hgetall(key), readTurn)
     return turn.instance === '' ? null : turn
   }
 
   /** Waits until this many replicas have what was written. @returns whether they have */
   async replicated(replicas: number, timeoutMs: number): Promise<boolean> {
+    const key = this.link.key('table')
     // The key leads to the right node of a Cluster.
     const wait = [
-      ['exists', this.link.key('table')],
+      ['exists', key],
       ['wait', String(replicas), String(timeoutMs)],
     ]
-    const command = async (redis: Parameters<Parameters<ClusterLink['run']>[0]>[0]) =>
+    const command = async (redis: Parameters<Parameters<ClusterLink['run']>[1]>[0]) =>
       (await redis.pipeline(wait).exec())?.[1]?.[1]
-    return (await this.link.run(command, readInteger, timeoutMs)) >= replicas
+    return (await this.link.run([key], command, readInteger, timeoutMs)) >= replicas
   }
 
   /** Says what this instance could fill an empty or older Redis with. @returns what all can that have said so */
@@ -246,7 +300,8 @@ export class ClusterLog {
 
   /** This instance is no member any more. */
   async leave(instance: string): Promise<void> {
-    await this.link.run((redis) => redis.hdel(this.link.key('members'), instance), readInteger)
+    const key = this.link.key('members')
+    await this.link.run([key], (redis) => redis.hdel(key, instance), readInteger)
   }
 
   /** The server: how it makes room when its memory is full, such as `noeviction`, and the id of its run; each '' where it does not say. */
@@ -265,6 +320,11 @@ function printPosition({ id, epoch, number, nonce }: Position): string {
   return `${id} ${epoch} ${number} ${nonce}`
 }
 
+/** How the positions of an epoch begin. */
+function printEpoch({ id, epoch }: Position): string {
+  return `${id} ${epoch} `
+}
+
 function readPosition(text: string): Position | null {
   const [, id, epoch, number, nonce] = /^([\w-]{1,64}) (\d{1,15}) (\d{1,15}) ([\w-]{1,64})$/.exec(text) ?? []
   if (id === undefined || nonce === undefined) return null
@@ -275,6 +335,18 @@ const readPair: ReadReply<readonly [string, string]> = (reply) => {
   if (!Array.isArray(reply) || reply.length !== 2) return undefined
   const [at, sealed] = reply as unknown[]
   return typeof at === 'string' && typeof sealed === 'string' ? [at, sealed] : undefined
+}
+
+const readPage: ReadReply<{ readonly rows: readonly Row[]; readonly more: number }> = (reply) => {
+  if (!Array.isArray(reply) || reply.length % 2 !== 1) return undefined
+  const [more, ...flat] = reply as unknown[]
+  const rows: Row[] = []
+  for (let at = 0; at < flat.length; at += 2) {
+    const [number, sealed] = [Number(flat[at]), flat[at + 1]]
+    if (!Number.isSafeInteger(number) || typeof sealed !== 'string') return undefined
+    rows.push({ number, sealed })
+  }
+  return typeof more === 'number' ? { rows, more } : undefined
 }
 
 const readTextOrNone: ReadReply<{ readonly text: string | null }> = (reply) =>

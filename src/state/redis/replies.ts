@@ -38,6 +38,14 @@ export function readValues(count: number): ReadReply<readonly (Buffer | null)[]>
       : undefined
 }
 
+/** The replies to TYPE for `count` keys. */
+export function readTypes(count: number): ReadReply<readonly string[]> {
+  return (reply) =>
+    Array.isArray(reply) && reply.length === count && reply.every((type) => typeof type === 'string')
+      ? (reply as string[])
+      : undefined
+}
+
 /** The id of a stream entry: two numbers (XADD). */
 export const readStreamId: ReadReply<string> = (reply) =>
   typeof reply === 'string' && /^[0-9]{1,20}-[0-9]{1,20}$/.test(reply) ? reply : undefined

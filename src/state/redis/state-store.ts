@@ -170,13 +170,14 @@ export class RedisStateStore implements StateStore {
   }
 
   async read(space: string, group: string, key: string): Promise<StateRecord | null> {
-    const field = fieldOf(group, key)
-    const row = await this.link.run((redis) => redis.hget(this.#records(space), field), readRow)
+    const [records, field] = [this.#records(space), fieldOf(group, key)]
+    const row = await this.link.run([records], (redis) => redis.hget(records, field), readRow)
     return row.text === null ? null : this.#recordOf(space, field, row.text)
   }
 
   async list(space: string): Promise<readonly StateRecord[]> {
-    const rows = await this.link.run((redis) => redis.hgetall(this.#records(space)), readHash)
+    const records = this.#records(space)
+    const rows = await this.link.run([records], (redis) => redis.hgetall(records), readHash)
     return Object.entries(rows)
       .flatMap(([field, text]) => {
         const record = this.#recordOf(space, field, text)
@@ -263,7 +264,8 @@ export class RedisStateStore implements StateStore {
   /** One hour after the other, so that others have their turn. */
   async *#allSums(space: string, { sinceHour, untilHour, group }: TotalsTerms): AsyncIterable<Sum> {
     for (const hour of await this.#hours(space, sinceHour, untilHour)) {
-      const counts = await this.link.run((redis) => redis.hgetall(this.#sums(space, hour)), readHash)
+      const sums = this.#sums(space, hour)
+      const counts = await this.link.run([sums], (redis) => redis.hgetall(sums), readHash)
       const found = new Map<string, { group: string; key: string; hour: number; counts: Record<string, number> }>()
       for (const [field, text] of Object.entries(counts)) {
         const [own, key, name] = partsOf(field)
@@ -301,13 +303,15 @@ export class RedisStateStore implements StateStore {
   }
 
   async position(topic: string): Promise<number> {
-    const last = await this.link.run((redis) => redis.xrevrange(this.#topic(topic), '+', '-', 'COUNT', 1), readStream)
+    const key = this.#topic(topic)
+    const last = await this.link.run([key], (redis) => redis.xrevrange(key, '+', '-', 'COUNT', 1), readStream)
     return last[0] === undefined ? 0 : positionOf(last[0].id)
   }
 
   async messages(topic: string, after: number): Promise<Messages> {
+    const key = this.#topic(topic)
     const last = await this.position(topic)
-    const entries = await this.link.run((redis) => redis.xrange(this.#topic(topic), `${after + 1}`, '+'), readStream)
+    const entries = await this.link.run([key], (redis) => redis.xrange(key, `${after + 1}`, '+'), readStream)
     const messages = entries.map(({ id, value }): Message => ({ position: positionOf(id), text: value }))
     const first = messages[0]?.position ?? last + 1
     // A position that is not reached yet is of another Redis, or one that was emptied.
@@ -330,8 +334,8 @@ export class RedisStateStore implements StateStore {
   }
 
   #hours(space: string, since: number, until?: number): Promise<readonly number[]> {
-    const end = until === undefined ? '+inf' : `(${until}`
-    return this.link.run((redis) => redis.zrangebyscore(this.#key(`hours:${space}`), since, end), readNumbers)
+    const [key, end] = [this.#key(`hours:${space}`), until === undefined ? '+inf' : `(${until}`]
+    return this.link.run([key], (redis) => redis.zrangebyscore(key, since, end), readNumbers)
   }
 
   #key(name: string): string {

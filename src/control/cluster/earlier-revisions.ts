@@ -1,0 +1,72 @@
+/**
+ * The revisions before the newest one: read from Redis while that one is in force already, a page at a time, so that neither their
+ * number nor a Redis that is far away holds anybody up.
+ */
+import { setImmediate as turn } from 'node:timers/promises'
+import type { ClusterLog, Position } from '../../state/redis/cluster-log.ts'
+import type { History } from '../table/history.ts'
+import type { RevisionRecord } from '../table/revision-record.ts'
+import type { SharedRevisions } from './shared-revisions.ts'
+
+/** What it is made of. */
+export interface EarlierRevisionsParts {
+  readonly shared: ClusterLog
+  readonly revisions: SharedRevisions
+  readonly history: History
+  /** Told of a revision of this instance that the cluster has another one for. */
+  onLost(record: RevisionRecord): void
+}
+
+/** Numbers that are to be read: from `from` on, and before that of `newest`. */
+interface Range {
+  from: number
+  readonly newest: Position
+}
+
+/** Reads them into the history. */
+export class EarlierRevisions {
+  readonly #parts: EarlierRevisionsParts
+  #ranges: Range[] = []
+  #reading: Promise<void> | null = null
+
+  constructor(parts: EarlierRevisionsParts) {
+    this.#parts = parts
+  }
+
+  /** Has those read from a number on that come before a revision. */
+  want(from: number, newest: Position): void {
+    if (from >= newest.number) return
+    // What another epoch has is read from its first one on.
+    this.#ranges = this.#ranges.filter(({ newest: { id, epoch } }) => id === newest.id && epoch === newest.epoch)
+    this.#ranges.push({ from, newest })
+    void this.read()
+  }
+
+  /** Reads what is wanted, as far as Redis answers; to be called again then. Never rejects. */
+  read(): Promise<void> {
+    this.#reading ??= this.#read()
+      .catch(() => {})
+      .finally(() => {
+        this.#reading = null
+      })
+    return this.#reading
+  }
+
+  async #read(): Promise<void> {
+    const { shared, revisions, history } = this.#parts
+    for (let range = this.#ranges[0]; range !== undefined; range = this.#ranges[0]) {
+      const { rows, more } = await shared.revisionsBefore(range.newest, range.from)
+      for (const { number, sealed } of rows) {
+        // To read one of megabytes takes milliseconds.
+        await turn()
+        const found = revisions.earlier(number, sealed)
+        if (found === null) continue
+        const own = history.get(number)
+        if (own?.cluster !== undefined && own.etag !== found.record.etag) this.#parts.onLost(own)
+        await history.learn([found])
+      }
+      range.from = (rows.at(-1)?.number ?? range.from) + 1
+      if (more === 0) this.#ranges = this.#ranges.filter((one) => one !== range)
+    }
+  }
+}

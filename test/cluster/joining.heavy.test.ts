@@ -1,0 +1,59 @@
+/**
+ * An instance that joins a cluster, or comes back to it, has the newest revision in force at once, and reads those before a page at a
+ * time, however many and large they are.
+ */
+import { afterEach, expect, test } from 'vitest'
+import type { RedisServer } from '../support/redis.ts'
+import { startRedis } from '../support/redis.ts'
+import { clusterTable, Gate, historyOf, left, member, percents, setPercent, soon, undo } from './rig.ts'
+
+afterEach(undo)
+
+async function redisOf(): Promise<RedisServer> {
+  const redis = await startRedis()
+  left.push(() => redis.stop())
+  return redis
+}
+
+/** How often a command was called, also within scripts. */
+async function callsOf(redis: RedisServer, command: string): Promise<number> {
+  const found = new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(await redis.command('INFO', 'commandstats'))
+  return Number(found?.[1] ?? 0)
+}
+
+test.each([
+  ['many small ones', 150, 0, 2],
+  ['few large ones', 6, 600_000, 6],
+])('%s are read in pages', async (_, edits, bytes, pages) => {
+  const redis = await redisOf()
+  const table = `${await clusterTable()}# ${'x'.repeat(bytes)}\n`
+  const one = await member(table, redis.url)
+  for (let n = 1; n <= edits; n++) expect((await setPercent(one, 'ab'[n % 2] as string, n % 100)).status).toBe(200)
+
+  const two = await member(table, await new Gate(redis.port, 200).open())
+
+  const made = await historyOf(one)
+  expect(made.list.length).toBe(edits + 1)
+  await soon(async () => expect(await historyOf(two)).toEqual(made))
+  expect(await percents(two)).toEqual(await percents(one))
+  const read = await callsOf(redis, 'hkeys')
+  expect(read).toBeGreaterThanOrEqual(pages)
+  // A reply that comes too late is asked for again.
+  expect(read).toBeLessThan(pages + 10)
+})
+
+test('the newest is in force though those before can not be read yet', async () => {
+  const redis = await redisOf()
+  const table = await clusterTable()
+  const one = await member(table, redis.url)
+  for (let n = 1; n <= 20; n++) expect((await setPercent(one, 'ab'[n % 2] as string, n)).status).toBe(200)
+  await redis.command('ACL', 'SETUSER', 'ann', 'on', '>secret', '~*', '&*', '+@all', '-hkeys')
+  const two = await member(table, `redis://ann:secret@127.0.0.1:${redis.port}`)
+  await soon(async () => expect(await percents(two)).toEqual([20, 19, 0]))
+  expect((await historyOf(two)).list.length).toBe(1)
+  expect(await setPercent(two, 'c', 5)).toMatchObject({ status: 200, instances: '2/2' })
+
+  await redis.command('ACL', 'SETUSER', 'ann', '+@all')
+
+  await soon(async () => expect(await historyOf(two)).toEqual(await historyOf(one)))
+})
