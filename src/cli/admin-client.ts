@@ -83,6 +83,9 @@ export class AdminClient {
     this.#expectOwn(answer)
     if (answer.status >= 400) throw refusal(answer, ask.fromFlags === true, this.#target)
     const { inForce, instances } = inForceOf(answer)
+    const [confirmed, wanted] = countsOf(answer, 'banyan-replicas')
+    if (confirmed < wanted)
+      this.#err(`confirmed by ${confirmed} of ${wanted} replicas of Redis: it may be lost if Redis fails now\n`)
     if (inForce < instances) this.#err(`in force at ${inForce} of ${instances} instances so far: see banyan status\n`)
     if (isJson(answer.headers) && (typeof answer.json !== 'object' || answer.json === null))
       throw unreachable(this.#base, this.#target, 'invalid JSON in the response')
@@ -125,8 +128,14 @@ export class AdminClient {
 
 /** How many instances of the cluster have a change in force; none of none without a cluster. */
 export function inForceOf({ headers }: Answer): { readonly inForce: number; readonly instances: number } {
-  const [, inForce = '0', instances = '0'] = /^(\d{1,6})\/(\d{1,6})$/.exec(String(headers['banyan-instances'])) ?? []
-  return { inForce: Number(inForce), instances: Number(instances) }
+  const [inForce, instances] = countsOf({ headers }, 'banyan-instances')
+  return { inForce, instances }
+}
+
+/** Two counts in a header, as in `2/3`; zeros without it. */
+function countsOf({ headers }: Pick<Answer, 'headers'>, name: string): readonly [number, number] {
+  const [, some = '0', all = '0'] = /^(\d{1,6})\/(\d{1,6})$/.exec(String(headers[name])) ?? []
+  return [Number(some), Number(all)]
 }
 
 /** The address of an admin API. @throws {CommandError} if the text is neither HOST:PORT nor a URL */

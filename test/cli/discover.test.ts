@@ -83,7 +83,7 @@ test('from a request to a route at 0 %', async () => {
 })
 
 test.each<[string[], number, RegExp]>([
-  [['discover', 'ffffff'], 1, /^banyan: unknown endpoint "ffffff": GET \/discovered lists those of the last 30 days/],
+  [['discover', 'ffffff'], 1, /^banyan: unknown endpoint "ffffff": "banyan discover" lists those of the last 30 days/],
   [['discover', '--since', 'monday'], 2, /--since monday: expected a duration/],
   [['routes', 'add', '--endpoint', 'ffffff'], 1, /unknown endpoint "ffffff"/],
   [['routes', 'ad', '--endpoint', 'ffffff'], 2, /--endpoint is for banyan routes add/],

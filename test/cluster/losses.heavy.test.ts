@@ -2,7 +2,9 @@
  * What the documentation says can be lost with the cluster's Redis is lost, and nothing else: the table, its history, drained and
  * leased servers, pins and ramps stay with any instance that is alive, comparisons and progress are counted anew.
  */
+import { execFile } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
+import { promisify } from 'node:util'
 import { afterEach, expect, test } from 'vitest'
 import type { Banyan } from '../support/banyan.ts'
 import { startLoad } from '../support/load.ts'
@@ -262,11 +264,15 @@ test('with --cluster-replicas an answered edit is on a replica when master and i
   const table = await clusterTable()
   const state = folder()
   const one = await member(table, master.url, ['--cluster-replicas', '1'], state)
-  for (const percent of [10, 20, 30]) expect(await setPercent(one, 'a', percent)).toMatchObject({ status: 200 })
+  for (const percent of [10, 20, 30]) {
+    expect(await setPercent(one, 'a', percent)).toMatchObject({ status: 200, replicas: '1/1' })
+  }
   // The replica is cut off: the next edit is known to the instance and the master alone.
   await replica.command('REPLICAOF', 'NO', 'ONE')
-  expect(await setPercent(one, 'a', 40)).toMatchObject({ status: 200, instances: '1/1' })
-  await one.program.line((line) => line.includes('revision 5 was not confirmed by 1 replicas of Redis'))
+  const args = ['bin/banyan.js', 'set', 'a', '40', '--admin', `127.0.0.1:${one.adminPort}`]
+  const { stderr } = await promisify(execFile)(process.execPath, args)
+  expect(stderr).toContain('confirmed by 0 of 1 replicas of Redis: it may be lost if Redis fails now')
+  await one.program.line((line) => line.includes('revision 5 was confirmed by 0 of 1 replicas of Redis'))
   one.program.child.kill('SIGKILL')
   await master.kill()
   const two = await member(table, replica.url)

@@ -171,7 +171,6 @@ test('a Redis that may evict, from some time on', async () => {
   const one = await member(table, redis.url)
   await setPercent(one, 'b', 10)
   await redis.command('CONFIG', 'SET', 'maxmemory-policy', 'allkeys-lru')
-  await redis.command('CLIENT', 'KILL', 'TYPE', 'normal')
   await isRefused(
     one,
     'its Redis may evict keys (maxmemory-policy allkeys-lru): name one with noeviction as --cluster-redis',

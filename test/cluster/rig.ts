@@ -128,6 +128,8 @@ export interface Said {
   readonly etag: string | null
   /** How many instances have it in force: `2/3`. */
   readonly instances: string | null
+  /** How many replicas of Redis have confirmed it: `1/1`; null where none were waited for. */
+  readonly replicas: string | null
   // biome-ignore lint/suspicious/noExplicitAny: answers of every shape
   readonly json: any
 }
@@ -148,7 +150,8 @@ export async function ask(
     }),
   })
   const { status, headers } = response
-  return { status, etag: headers.get('ETag'), instances: headers.get('Banyan-Instances'), json: await response.json() }
+  const [instances, replicas] = ['Banyan-Instances', 'Banyan-Replicas'].map((name) => headers.get(name)) as [null, null]
+  return { status, etag: headers.get('ETag'), instances, replicas, json: await response.json() }
 }
 
 /** Sets the percent of a route. */

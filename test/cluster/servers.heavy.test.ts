@@ -62,6 +62,23 @@ test('a drain, a lease and its end reach all instances, outlive Redis, and end w
   expect((await ask(one, 'GET', server)).json).toMatchObject({ drained: false })
 })
 
+test('of two records of one number, which a restored Redis can lead to, all instances have the one that Redis has', async () => {
+  const redis = await startRedis()
+  left.push(() => redis.stop())
+  const table = await clusterTable()
+  const one = await member(table, redis.url)
+  const two = await member(table, redis.url)
+  const [, id = ''] = /(localhost:\d+)/.exec(table) ?? []
+  const server = `/upstreams/legacy/servers/${encodeURIComponent(id)}`
+  expect(await ask(one, 'POST', `${server}/drain`)).toMatchObject({ status: 200, instances: '2/2' })
+  const [key, field] = ['banyan:{shop}:records:servers', '0:3:all']
+  const [, row = ''] = (await redis.command('HGET', key, field)).split('\r\n')
+  expect(row).toContain(id)
+  await redis.command('HSET', key, field, row.replace(id, '127.0.0.9:1'))
+  for (const at of [one, two])
+    await soon(async () => expect((await ask(at, 'GET', server)).json).toMatchObject({ drained: false }))
+})
+
 test('status lists instances, revisions and lag, and an edit says where it is in force', async () => {
   const redis = await startRedis()
   left.push(() => redis.stop())

@@ -32,7 +32,7 @@ export function addDiscovered(router: AdminRouter, parts: AdminParts): void {
     const { endpoints, others } = await discovery.found(parts.live.current.table)
     const found = endpoints.find(({ id }) => id === ctx.params.id)
     if (found === undefined) {
-      const why = 'GET /discovered lists those of the last 30 days'
+      const why = '"banyan discover" lists those of the last 30 days'
       throw new AdminProblem('no-such-endpoint', `Unknown endpoint ${JSON.stringify(ctx.params.id)}: ${why}.`)
     }
     const at = endpoints.reduce((sum, { requests }) => sum + requests, 0)

@@ -47,6 +47,8 @@ export async function makeEdit(
   if (outcome.kind !== 'done') throw await problemOf(outcome, terms, parts)
   audit(ctx, parts, outcome, terms)
   ctx.set('ETag', outcome.revision.etag)
+  const { replicas } = outcome
+  if (replicas !== null) ctx.set('Banyan-Replicas', `${replicas.confirmed}/${replicas.wanted}`)
   if (parts.cluster !== undefined) tellInForce(ctx, await parts.cluster.whereInForce())
   return outcome
 }

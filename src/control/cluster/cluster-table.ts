@@ -9,6 +9,7 @@ import type { LiveTable } from '../../state/live-table.ts'
 import { type ClusterLog, type Head, type Position, TABLE_TOPIC } from '../../state/redis/cluster-log.ts'
 import type { ControlLog } from '../control-log.ts'
 import { WriteFailure } from '../table/durable-write.ts'
+import type { Copies } from '../table/edit-outcome.ts'
 import type { TableSource } from '../table/file.ts'
 import type { History } from '../table/history.ts'
 import type { RecordedRevision, RevisionRecord } from '../table/revision-record.ts'
@@ -37,7 +38,7 @@ export interface ClusterTimes {
 }
 
 export const CLUSTER_TIMES: ClusterTimes = Object.freeze({
-  ...{ pollMs: 500, offerMs: 1_200, absentMs: 6_000, replicaMs: 1_000, policyMs: 60_000, againMs: 10_000 },
+  ...{ pollMs: 500, offerMs: 1_200, absentMs: 6_000, replicaMs: 1_000, policyMs: 5_000, againMs: 10_000 },
 })
 
 /** What it is made of. */
@@ -180,9 +181,14 @@ export class ClusterTable implements TableSource {
 
   /**
    * Adds a revision, if nobody else has since.
+   * @returns the replicas of Redis that were waited for; null where none were
    * @throws {WriteFailure}
    */
-  async replace(text: string | Buffer, _expected: Buffer | null, record: RevisionRecord | null): Promise<void> {
+  async replace(
+    text: string | Buffer,
+    _expected: Buffer | null,
+    record: RevisionRecord | null,
+  ): Promise<Copies | null> {
     const before = this.position
     if (record === null) throw new WriteFailure('failed', 'keeps what was written, which others may have')
     if (this.problem !== null || before === null)
@@ -193,13 +199,14 @@ export class ClusterTable implements TableSource {
     if (!isDone) throw new WriteFailure('changed', 'was changed at the same time')
     this.#seen = positionOf(record)
     const { replicas, shared } = this.#parts
-    if (replicas === 0) return
-    const isReplicated = await shared.replicated(replicas, this.#times.replicaMs).catch(() => false)
-    if (!isReplicated)
+    if (replicas === 0) return null
+    const confirmed = await shared.replicated(replicas, this.#times.replicaMs).catch(() => 0)
+    if (confirmed < replicas)
       this.#parts.log.warn(
         { event: 'cluster', revision: record.number },
-        `revision ${record.number} was not confirmed by ${replicas} replicas of Redis`,
+        `revision ${record.number} was confirmed by ${confirmed} of ${replicas} replicas of Redis`,
       )
+    return { confirmed, wanted: replicas }
   }
 
   watch(onReading: (reading: Reading) => Promise<void>): void {

@@ -14,6 +14,12 @@ import type { FieldErrors } from '../http/problem.ts'
 import type { WriteFlaw } from './durable-write.ts'
 import type { TableMove } from './followers.ts'
 
+/** How many have a copy of what was written, of those that were to have one. */
+export interface Copies {
+  readonly confirmed: number
+  readonly wanted: number
+}
+
 /** The revision that an edit is meant for, its author and its reason. */
 export interface EditTerms extends Authorship {
   /** Null: the last writer wins. */
@@ -56,6 +62,8 @@ export type EditOutcome =
       readonly changed: boolean
       readonly before: Revision
       readonly changes: readonly TableChange[]
+      /** Replicas of a cluster's Redis that were waited for; null where none were. */
+      readonly replicas: Copies | null
     }
   | { readonly kind: 'would'; readonly before: Revision; readonly proposal: Proposal; readonly changed: boolean }
   | { readonly kind: 'no-such-route'; readonly revision: Revision; readonly id: string }

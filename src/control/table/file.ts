@@ -6,6 +6,7 @@ import { readlink, stat } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { readFileWithin } from '../../state/read-file.ts'
 import { createFile, MAX_OVERWRITTEN_BYTES, replaceFile, sweepAbandoned, WriteFailure } from './durable-write.ts'
+import type { Copies } from './edit-outcome.ts'
 import type { SharedTurn } from './edit-turn.ts'
 import type { RevisionRecord } from './revision-record.ts'
 import { identityOf, type Patience, type Reading, readNow, readSettled } from './settled-text.ts'
@@ -33,8 +34,11 @@ export interface TableSource {
   readSettled(): Promise<Reading>
   readBytes(): Promise<Buffer | null>
   isAsRead(reading: Reading): Promise<boolean>
-  /** @param record of the revision that the text becomes; null where it is none */
-  replace(text: string | Buffer, expected: Buffer | null, record: RevisionRecord | null): Promise<void>
+  /**
+   * @param record of the revision that the text becomes; null where it is none
+   * @returns the copies that were waited for; null where none were
+   */
+  replace(text: string | Buffer, expected: Buffer | null, record: RevisionRecord | null): Promise<Copies | null>
   /** The record as this source keeps it. */
   marked?(record: RevisionRecord): RevisionRecord
   /** How often an edit is tried while others change the text. Default: 3. */
@@ -72,7 +76,7 @@ export class GivenTable implements TableSource {
   }
 
   /** @throws {WriteFailure} always: there is no file to write to */
-  async replace(): Promise<void> {
+  async replace(): Promise<null> {
     throw new WriteFailure('read-only', 'was read from standard input and cannot be edited')
   }
 
@@ -150,10 +154,11 @@ export class TableFile implements TableSource {
    * Replaces the text atomically and durably, if it is still `expected`; null creates a file that is missing.
    * @throws {WriteFailure} nothing was replaced
    */
-  async replace(text: string | Buffer, expected: Buffer | null): Promise<void> {
+  async replace(text: string | Buffer, expected: Buffer | null): Promise<null> {
     if (expected === null && (await identityOf(this.#path)) === 'error:ENOENT')
       await createFile(this.#path, text, this.#like)
     else await replaceFile(this.#path, text, (current) => expected !== null && current.equals(expected))
+    return null
   }
 
   /**

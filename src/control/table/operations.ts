@@ -20,7 +20,14 @@ import { SMALL } from './apart.ts'
 import { Confirmation } from './confirmation.ts'
 import { type Draft, draftOf, isQuick, isRefused } from './drafts.ts'
 import { WriteFailure } from './durable-write.ts'
-import { type Change, type EditOutcome, type EditTerms, fieldErrors, type Proposal } from './edit-outcome.ts'
+import {
+  type Change,
+  type Copies,
+  type EditOutcome,
+  type EditTerms,
+  fieldErrors,
+  type Proposal,
+} from './edit-outcome.ts'
 import { EditTurn } from './edit-turn.ts'
 import type { TableSource } from './file.ts'
 import { type Followers, NO_FOLLOWERS } from './followers.ts'
@@ -302,7 +309,7 @@ export class Operations {
     // Overwriting an invalid file is a revision even if the table stays the same: the invalid text is kept with it.
     const changed = overInvalid || proposal.text !== before.text
     if (terms.dryRun === true) return { kind: 'would', before, proposal, changed }
-    if (!changed) return { kind: 'done', revision: before, changed, before, changes: [] }
+    if (!changed) return { kind: 'done', revision: before, changed, before, changes: [], replicas: null }
     return this.#write(before, proposal, terms, overInvalid)
   }
 
@@ -314,8 +321,9 @@ export class Operations {
     const overwritten = overInvalid ? await this.#file.readBytes() : null
     const held = overInvalid ? overwritten : Buffer.from(before.text)
     await this.#history.prepare(record, text, overwritten)
+    let replicas: Copies | null
     try {
-      await this.#file.replace(text, held, record)
+      replicas = await this.#file.replace(text, held, record)
     } catch (error) {
       await this.#history.abandon(record)
       if (!(error instanceof WriteFailure)) throw error
@@ -325,7 +333,7 @@ export class Operations {
     if (applied.ok) {
       await this.#history.commit(record, text)
       this.#reports.history(this.#history.problem)
-      return { kind: 'done', revision: this.#live.current, changed: true, before, changes }
+      return { kind: 'done', revision: this.#live.current, changed: true, before, changes, replicas }
     }
     await this.#takeBack(text, held ?? before.text)
     await this.#history.abandon(record)

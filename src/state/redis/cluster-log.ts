@@ -270,8 +270,8 @@ export class ClusterLog {
     return turn.instance === '' ? null : turn
   }
 
-  /** Waits until this many replicas have what was written. @returns whether they have */
-  async replicated(replicas: number, timeoutMs: number): Promise<boolean> {
+  /** Waits until this many replicas have what was written. @returns how many have, at most so many */
+  async replicated(replicas: number, timeoutMs: number): Promise<number> {
     const key = this.link.key('table')
     // The key leads to the right node of a Cluster.
     const wait = [
@@ -280,7 +280,7 @@ export class ClusterLog {
     ]
     const command = async (redis: Parameters<Parameters<ClusterLink['run']>[1]>[0]) =>
       (await redis.pipeline(wait).exec())?.[1]?.[1]
-    return (await this.link.run([key], command, readInteger, timeoutMs)) >= replicas
+    return Math.min(replicas, await this.link.run([key], command, readInteger, timeoutMs))
   }
 
   /** Says what this instance could fill an empty or older Redis with. @returns what all can that have said so */
