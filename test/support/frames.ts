@@ -1,5 +1,6 @@
 /**
  * HTTP/2 in raw frames (RFC 9113): a client that sends what a test says, valid or not, and reads frames.
+ * Its numbers are its own: with those of src/wire/http2/protocol.ts a wrong one would be wrong on both sides, and go unnoticed.
  */
 import { once } from 'node:events'
 import { connect } from 'node:net'

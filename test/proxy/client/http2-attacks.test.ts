@@ -2,9 +2,8 @@
  * Attacks on HTTP/2, done for real in raw frames: each ends with the connection or the stream of whoever does it, and costs others
  * nothing.
  */
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { afterAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
-import { type Banyan, startBanyan, tableFor } from '../../support/banyan.ts'
+import { startBanyan, tableFor } from '../../support/banyan.ts'
 import {
   block,
   CODE,
@@ -33,11 +32,6 @@ beforeEach(async () => {
 })
 
 const MIB = 1024 * 1024
-
-function residentBytes({ pid }: Banyan): number {
-  const [, kib] = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1')) ?? []
-  return Number(kib) * 1024
-}
 
 /** Sends until the proxy has had enough. @returns how it ended, and how often `bytes` was sent */
 async function flood(
@@ -171,12 +165,12 @@ describe('floods', () => {
   ])('%s, whose answers nobody reads, takes no memory', async (_, one) => {
     const client = await frameClient(banyan.port)
     client.socket.pause()
-    const before = residentBytes(banyan)
+    const before = banyan.program.residentBytes()
     for (let n = 0; n < 200 && !client.socket.destroyed; n++) {
       if (!client.socket.write(many(one, 1000))) await new Promise((resolve) => setImmediate(resolve))
     }
     await othersAreServed()
-    expect(residentBytes(banyan) - before).toBeLessThan(64 * MIB)
+    expect(banyan.program.residentBytes() - before).toBeLessThan(64 * MIB)
   })
 
   test('empty DATA frames (CVE-2019-9518)', async () => {
@@ -195,7 +189,7 @@ describe('floods', () => {
 
   test('a header table that makes much of little (HPACK bomb)', async () => {
     const client = await frameClient(banyan.port)
-    const before = residentBytes(banyan)
+    const before = banyan.program.residentBytes()
     const value = 'x'.repeat(3900)
     // Literal with indexing, then that entry of the table again and again.
     const entry = Buffer.from(block([['x', value]]))
@@ -205,7 +199,7 @@ describe('floods', () => {
       await client.send(frame(TYPE.headers, FLAG.endStream | FLAG.endHeaders, id, bytes))
     }
     expect((await client.refusal()).code).toBe(CODE.calm)
-    expect(residentBytes(banyan) - before).toBeLessThan(64 * MIB)
+    expect(banyan.program.residentBytes() - before).toBeLessThan(64 * MIB)
     await othersAreServed()
   })
 
@@ -307,14 +301,14 @@ describe('clients that do not read', () => {
       await request.send(`HTTP/1.1 200 OK\r\nContent-Length: ${size}\r\n\r\n`)
       await request.send(body)
     }
-    const before = residentBytes(banyan)
+    const before = banyan.program.residentBytes()
     const clients = await Promise.all([frameClient(banyan.port), frameClient(banyan.port)])
     for (const client of clients) {
       await client.send(Buffer.concat(Array.from({ length: 100 }, (_, n) => headers(2 * n + 1, GET, FLAG.endStream))))
       for (let heads = 0; heads < 100; ) if ((await client.next()).type === TYPE.headers) heads++
     }
     // 400 MiB are offered.
-    expect(residentBytes(banyan) - before).toBeLessThan(150 * MIB)
+    expect(banyan.program.residentBytes() - before).toBeLessThan(150 * MIB)
   })
 
   test('streams that are reset while the window of the connection is used up leave nothing behind', async () => {
@@ -327,7 +321,7 @@ describe('clients that do not read', () => {
       [':authority', 'a:80'],
       ['x', 'x'.repeat(16_000)],
     ]
-    const before = residentBytes(banyan)
+    const before = banyan.program.residentBytes()
     for (let first = 3; first < 10_000; first += 100) {
       const streams = Array.from({ length: 50 }, (_, n) => first + 2 * n)
       for (const stream of streams) await client.send(headers(stream, fields, FLAG.endStream))
@@ -336,7 +330,7 @@ describe('clients that do not read', () => {
     }
     // 80 MB were asked with.
     expect(await client.answers()).toBe(true)
-    expect(residentBytes(banyan) - before).toBeLessThan(40 * MIB)
+    expect(banyan.program.residentBytes() - before).toBeLessThan(40 * MIB)
   })
 
   test('a connection that reads nothing at all is closed after the send timeout', async () => {
@@ -350,7 +344,7 @@ describe('clients that do not read', () => {
       await request.send(`HTTP/1.1 200 OK\r\nContent-Length: ${size}\r\n\r\n`)
       await request.send(Buffer.alloc(size))
     }
-    const before = sockets(own)
+    const before = own.program.sockets()
     const wide = Buffer.concat([
       Buffer.from(PREFACE),
       settings(4, 2 ** 31 - 1),
@@ -359,14 +353,14 @@ describe('clients that do not read', () => {
     const client = await frameClient(own.port, wide)
     client.socket.pause()
     await client.send(headers(1, GET, FLAG.endStream))
-    await expect.poll(() => sockets(own), { timeout: 120_000 }).toBe(before)
+    await expect.poll(() => own.program.sockets(), { timeout: 120_000 }).toBe(before)
   })
 
   test('one that has ended its side is closed after the send timeout, too, though all is answered', async () => {
     const own = await startBanyan({ table: tableFor(upstream.port), args: ['--h2c', '--send-timeout', '300ms'] })
     onTestFinished(async () => void (await own.stop()))
     upstream.handler = (request) => request.ok('x'.repeat(60_000))
-    const before = sockets(own)
+    const before = own.program.sockets()
     const windows = Buffer.concat([settings(4, 2 ** 30), frame(TYPE.window, 0, 0, word(2 ** 30))])
     const client = await frameClient(own.port, Buffer.concat([Buffer.from(PREFACE), windows]))
     client.socket.pause()
@@ -376,17 +370,6 @@ describe('clients that do not read', () => {
     for (let stream = 1; stream < 200; stream += 2) await client.send(frame(TYPE.reset, 0, stream, word(CODE.cancel)))
     client.finish()
     await upstream.cut()
-    await expect.poll(() => sockets(own)).toBeLessThanOrEqual(before)
+    await expect.poll(() => own.program.sockets()).toBeLessThanOrEqual(before)
   })
 })
-
-/** Sockets that a proxy has open. */
-function sockets({ pid }: Banyan): number {
-  return readdirSync(`/proc/${pid}/fd`).filter((fd) => {
-    try {
-      return readlinkSync(`/proc/${pid}/fd/${fd}`).startsWith('socket:')
-    } catch {
-      return false
-    }
-  }).length
-}

@@ -1,11 +1,10 @@
 /**
  * HTTP/2 under random attacks: see http2-fuzz.ts. Somebody else is served all the time, and nothing is left behind.
  */
-import { readdirSync, readlinkSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { type Banyan, startBanyan, tableFor } from '../../support/banyan.ts'
+import { startBanyan, tableFor } from '../../support/banyan.ts'
 import { http2Client } from '../../support/http2-client.ts'
 import { converseAll, echoUpstream } from './http2-fuzz.ts'
 import { compareWithNode } from './http2-node.ts'
@@ -31,7 +30,7 @@ test(`${RUNS} random clients (seed ${SEED})`, { timeout: 300_000 + RUNS * 100 },
   })
   const plain = { port: banyan.port, tls: false }
   const byAlpn = { port: banyan.tlsPort as number, tls: true }
-  const before = sockets(banyan)
+  const before = banyan.program.sockets()
 
   const other = await http2Client(banyan.port)
   let isOver = false
@@ -56,7 +55,7 @@ test(`${RUNS} random clients (seed ${SEED})`, { timeout: 300_000 + RUNS * 100 },
 
   // Connections to the upstream may stay.
   upstream.closeAllConnections()
-  await expect.poll(() => sockets(banyan)).toBeLessThanOrEqual(before)
+  await expect.poll(() => banyan.program.sockets()).toBeLessThanOrEqual(before)
   const metrics = await (await fetch(`http://127.0.0.1:${banyan.adminPort}/metrics`)).text()
   expect(/^banyan_exceptions_total(?:\{.*\})? [1-9].*/m.exec(metrics)?.[0]).toBeUndefined()
   expect(/^banyan_active_exchanges(?:\{.*\})? [1-9].*/m.exec(metrics)?.[0]).toBeUndefined()
@@ -79,14 +78,3 @@ test(`${COMPARED} random clients get the same of node:http2 (seed ${SEED})`, {
   console.log(`compared with node:http2: ${JSON.stringify(compared)}`)
   expect(Math.min(compared.refused, compared.wentOn)).toBeGreaterThan(COMPARED / 10)
 })
-
-/** Sockets that a proxy has open. */
-function sockets({ pid }: Banyan): number {
-  return readdirSync(`/proc/${pid}/fd`).filter((fd) => {
-    try {
-      return readlinkSync(`/proc/${pid}/fd/${fd}`).startsWith('socket:')
-    } catch {
-      return false
-    }
-  }).length
-}
