@@ -238,7 +238,11 @@ test('--redirect-https sends the rest to https, with the port that fits', async 
   }
   expect(await head('GET /a?b=%2F HTTP/1.1\r\nHost: one.test')).toBe('308 https://one.test/a?b=%2F')
   expect(await head('GET //a HTTP/1.1\r\nHost: one.test:8080')).toBe(`308 https://one.test:${tlsPort}//a`)
+  // The default of http is no port (RFC 9110 section 4.2.3).
+  for (const host of ['one.test:80', 'one.test:', 'one.test:0080'])
+    expect(await head(`GET /a HTTP/1.1\r\nHost: ${host}`)).toBe('308 https://one.test/a')
   expect(await head('GET http://[::1]/x HTTP/1.1\r\nHost: [::1]')).toBe('308 https://[::1]/x')
+  expect(await head('GET http://[::1]:80/x HTTP/1.1\r\nHost: [::1]')).toBe('308 https://[::1]/x')
   expect(await head('OPTIONS * HTTP/1.1\r\nHost: one.test')).toBe('308 https://one.test/')
   // A proxy in front has spoken TLS with the client.
   expect(await head('GET /a HTTP/1.1\r\nHost: one.test\r\nX-Forwarded-Proto: https')).toBe('200 ')
