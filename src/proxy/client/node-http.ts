@@ -121,6 +121,7 @@ export class NodeHttp {
     const peer = this.#engine.peerOf({
       remoteAddress: addressOf(socket),
       subject: this.#subjects.get(socket) ?? null,
+      proxied: false,
       encrypted: (socket as Partial<TLSSocket>).encrypted === true,
       whenClosed(listener) {
         if (socket.destroyed) listener()
@@ -162,7 +163,8 @@ export class NodeHttp {
   #refuseStream({ method, url, socket }: IncomingMessage, { stream }: Stream): void {
     if (stream.destroyed) return
     const { remoteAddress } = socket
-    const peer = this.#engine.peerOf({ remoteAddress, subject: null, encrypted: true, whenClosed: () => {} })
+    const arrival = { remoteAddress, subject: null, proxied: false, encrypted: true, whenClosed: () => {} }
+    const peer = this.#engine.peerOf(arrival)
     this.#engine.refused(peer, { method: method ?? null, target: url ?? null }, 'http-version')
     stream.close(HTTP_1_1_REQUIRED)
   }

@@ -9,6 +9,7 @@ import { coarseNowMs, unwatch, type Watched, watch } from '../../wire/deadlines.
 import { tellException } from '../../wire/exceptions.ts'
 import { MalformedProxyHeader, ProxyHeaderReader } from '../../wire/proxy-protocol.ts'
 import type { WarningLog } from './descriptors.ts'
+import type { Client } from './request.ts'
 import { addressOf } from './sockets.ts'
 import { trustedAddresses } from './trusted.ts'
 
@@ -18,11 +19,8 @@ export const PROXY_HEADER_TIMEOUT_MS = 5_000
 /** Maximum frequency of the log message about connections that were closed. */
 const TELL_EVERY_MS = 60_000
 
-/**
- * Serves a connection. It is paused, and what has come behind the header is in it.
- * @param address the client's as the header has it, or the peer's; `unix`, or undefined where there is none
- */
-export type Serve = (socket: Socket, address: string | undefined) => void
+/** Serves a connection. It is paused, and what has come behind the header is in it. */
+export type Serve = (socket: Socket, client: Client) => void
 
 /** The peers that send the header, and their connections while it is read. */
 export class ProxiedConnections {
@@ -57,12 +55,12 @@ export class ProxiedConnections {
       // It has closed already, and who it was can't be told.
       socket.destroy()
       onLost()
-    } else if (!this.#isSender(peer)) serve(socket, address)
+    } else if (!this.#isSender(peer)) serve(socket, { remoteAddress: address, subject: null, proxied: false })
     else {
       const wait = new HeaderWait(socket, peer, (client, why) => {
         this.#waiting.delete(wait)
         if (client !== null) {
-          serve(socket, client)
+          serve(socket, { remoteAddress: client, subject: null, proxied: true })
           return
         }
         if (why !== null) this.#tell(peer, why)

@@ -119,6 +119,8 @@ export interface Client {
   readonly remoteAddress: string | undefined
   /** The subject of the client's certificate, which was verified, in the form of RFC 4514; null without one. */
   readonly subject: string | null
+  /** A balancer in front has told of it by the PROXY protocol. */
+  readonly proxied: boolean
 }
 
 /** A connection on which a client has arrived. */

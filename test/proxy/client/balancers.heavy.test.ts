@@ -1,5 +1,6 @@
 /**
- * HAProxy and nginx before banyan, passing bytes with the PROXY protocol: over TCP and a Unix socket, with and without TLS of banyan's.
+ * HAProxy and nginx before banyan, with the PROXY protocol: passing bytes over TCP and a Unix socket, with and without TLS of banyan's, and
+ * requests of HTTP/1.1 over HTTP/2.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -32,7 +33,17 @@ const tlsPort = await freePort()
 const [tcp, unix] = await Promise.all([
   startBanyan({
     table,
-    args: ['--proxy-protocol', '127.0.0.1', '--tls', `127.0.0.1:${tlsPort}`, '--tls-cert', cert, '--workers', '2'],
+    args: [
+      '--proxy-protocol',
+      '127.0.0.1',
+      '--h2c',
+      '--tls',
+      `127.0.0.1:${tlsPort}`,
+      '--tls-cert',
+      cert,
+      '--workers',
+      '2',
+    ],
   }),
   startBanyan({
     table,
@@ -41,7 +52,7 @@ const [tcp, unix] = await Promise.all([
 ])
 
 /** Each way on a port of its own, HAProxy's first. */
-const ways = ['v1', 'v2', 'unix', 'tls'] as const
+const ways = ['v1', 'v2', 'unix', 'tls', 'h2'] as const
 const ports = new Map<string, number>()
 for (const way of ways) for (const name of ['haproxy', 'nginx']) ports.set(`${name} ${way}`, await freePort())
 const portOf = (name: string, way: string): number => ports.get(`${name} ${way}`)!
@@ -54,6 +65,8 @@ const servers: Record<string, string> = {
   ...server,
   unix: `unix@${socket} send-proxy-v2`,
   tls: `127.0.0.1:${tlsPort} send-proxy-v2`,
+  // It sends `:scheme: https`, whatever its clients have used.
+  h2: `127.0.0.1:${tcp.port} send-proxy-v2 proto h2\n  mode http`,
 }
 const haproxy = [
   'global\n  maxconn 100\ndefaults\n  mode tcp\n  timeout connect 60s\n  timeout client 60s\n  timeout server 60s\n',

@@ -29,7 +29,7 @@ const behind = ['--proxy-protocol', '127.0.0.1', '--h2c', '--trusted-proxies', '
 const [one, workers, others] = await Promise.all([
   startBanyan({ table, args: behind }),
   startBanyan({ table, args: [...behind, '--workers', '2'] }),
-  startBanyan({ table: tableFor(port), args: ['--proxy-protocol', '10.0.0.0/8,unix'] }),
+  startBanyan({ table: tableFor(port), args: ['--proxy-protocol', '10.0.0.0/8,unix', '--h2c'] }),
 ])
 afterAll(async () => {
   upstream.closeAllConnections()
@@ -105,6 +105,15 @@ describe.each([
       await client.send(all.subarray(sent))
       expect((await client.until(TYPE.data, 1)).payload.toString()).toContain('"198.51.100.7"')
     }
+  })
+
+  test('the scheme in HTTP/2 is the word of the balancer, and of nobody else', async () => {
+    const fields = GET.map(([name, value]) => [name, name === ':scheme' ? 'https' : value] as const)
+    const begin = Buffer.concat([Buffer.from(PREFACE), settings(), headers(1, fields, FLAG.endStream)])
+    const client = await frameClient(banyan.port, Buffer.concat([Buffer.from(v1('198.51.100.7')), begin]))
+    expect((await client.until(TYPE.data, 1)).payload.toString()).toContain('"x-forwarded-proto":"http"')
+    const stranger = await frameClient(others.port, begin)
+    expect((await stranger.until(TYPE.data, 1)).payload.toString()).toContain('misdirected')
   })
 
   test('the header may be split anywhere', async () => {

@@ -69,6 +69,7 @@ export class Http1Connection implements Arrival, AnswerHost, InputHost, RequestH
   readonly #input: Http1Input
   readonly remoteAddress: string | undefined
   readonly subject: string | null
+  readonly proxied: boolean
   /** What was read before and put back. */
   #early: Buffer | null
   readonly peer: Peer
@@ -91,10 +92,11 @@ export class Http1Connection implements Arrival, AnswerHost, InputHost, RequestH
   deadlineMs: number
 
   /** @param socket paused; what was read from it has been put back */
-  constructor(socket: Socket, terms: ConnectionTerms, { remoteAddress, subject }: Client) {
+  constructor(socket: Socket, terms: ConnectionTerms, { remoteAddress, subject, proxied }: Client) {
     this.#terms = terms
     this.remoteAddress = remoteAddress
     this.subject = subject
+    this.proxied = proxied
     this.#input = new Http1Input(this, terms.maxHeaderBytes, terms.onHttp2 !== null)
     this.#socket = socket
     const isRead = readInto(socket, this.#reading())

@@ -41,6 +41,7 @@ export class Http2Connection implements Arrival, ReceiverHost, EndingHost {
   readonly socket: Socket
   readonly remoteAddress: string | undefined
   readonly subject: string | null
+  readonly proxied: boolean
   readonly encrypted: boolean
   #closeListeners: (() => void)[] = []
   /** Nothing more is read, and nothing more asked. */
@@ -52,15 +53,17 @@ export class Http2Connection implements Arrival, ReceiverHost, EndingHost {
   #hadRequest = false
 
   /** @param socket of a client that speaks HTTP/2; paused, and what was read of it has been put back */
-  constructor(socket: Socket, terms: Http2Terms, { remoteAddress, subject }: Client) {
+  constructor(socket: Socket, terms: Http2Terms, { remoteAddress, subject, proxied }: Client) {
     this.#terms = terms
     this.socket = socket
     this.#sender = new Http2Sender(socket)
     this.remoteAddress = remoteAddress
     this.subject = subject
+    this.proxied = proxied
     this.encrypted = (socket as Partial<TLSSocket>).encrypted === true
     const authorities = this.encrypted ? new Authorities(socket as TLSSocket) : null
-    this.#receiver = new Http2Receiver(this, terms, this.#sender, { peer: terms.engine.peerOf(this), authorities })
+    const peer = terms.engine.peerOf(this)
+    this.#receiver = new Http2Receiver(this, terms, this.#sender, { peer, proxied, authorities })
     this.#ending = new Ending(this, this.#sender)
     const isRead = readInto(socket, this.#reading())
     const early = isRead && socket.readableLength > 0 ? (socket.read() as Buffer | null) : null

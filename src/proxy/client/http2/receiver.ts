@@ -7,7 +7,7 @@ import { FrameReader, type FrameSink } from '../../../wire/http2/frames.ts'
 import { FieldDecoder } from '../../../wire/http2/hpack-decoder.ts'
 import { CODE, FRAME_HEAD_BYTES, Http2Fault, MAX_WINDOW, SETTING } from '../../../wire/http2/protocol.ts'
 import { flawOfRequest, isTrailerSection } from '../../../wire/http2/section.ts'
-import type { Peer, RequestHandler } from '../request.ts'
+import type { Arrival, Peer, RequestHandler } from '../request.ts'
 import { Allowance } from './allowance.ts'
 import { Http2Answer } from './answer.ts'
 import type { Authorities } from './authorities.ts'
@@ -54,6 +54,8 @@ export class Http2Receiver implements FrameSink, RequestHost {
   readonly #peer: Peer
   /** Null where there is no certificate. */
   readonly #authorities: Authorities | null
+  /** Of the connection; null where that of requests does not count. */
+  readonly #scheme: 'http' | 'https' | null
   readonly #reader = new FrameReader(this)
   readonly #decoder = new FieldDecoder({ maxTableBytes: TABLE_BYTES })
   readonly streams = new Streams()
@@ -75,13 +77,15 @@ export class Http2Receiver implements FrameSink, RequestHost {
     host: ReceiverHost,
     terms: ReceiverTerms,
     sender: Http2Sender,
-    { peer, authorities }: { readonly peer: Peer; readonly authorities: Authorities | null },
+    { peer, proxied, authorities }: Pick<Arrival, 'proxied'> & { peer: Peer; authorities: Authorities | null },
   ) {
     this.#host = host
     this.#terms = terms
     this.#sender = sender
     this.#peer = peer
     this.#authorities = authorities
+    // RFC 9110 section 7.4 exempts gateways that are trusted.
+    this.#scheme = peer.trusted || proxied ? null : peer.tls ? 'https' : 'http'
   }
 
   /** Takes what has come. @throws {Http2Fault} or a {CompressionError}: what ends the connection */
@@ -155,8 +159,7 @@ export class Http2Receiver implements FrameSink, RequestHost {
     else if (fields === null) this.#refuse(stream, CODE.calm, endStream)
     else if (flaw === 'reset') this.#refuse(stream, CODE.protocol, endStream)
     else {
-      const { trusted, tls } = this.#peer
-      const head = readHead(fields, !endStream, trusted ? null : tls ? 'https' : 'http', flaw !== null)
+      const head = readHead(fields, !endStream, this.#scheme, flaw !== null)
       const answer = new Http2Answer(this.#sender, stream, head.method === 'HEAD')
       const isRefused = 'failure' in head
       const known = isRefused ? { ...head, contentLength: Number.POSITIVE_INFINITY, webSocketKey: null } : head

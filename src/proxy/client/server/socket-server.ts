@@ -83,27 +83,26 @@ export class SocketServer implements PublicServer {
       return
     }
     const serve = tls ? this.#secure : this.#serve
-    if (this.#proxied === null) serve(socket, addressOf(socket))
+    if (this.#proxied === null) serve(socket, { remoteAddress: addressOf(socket), subject: null, proxied: false })
     else this.#proxied.open(socket, serve, this.#lost)
   }
 
   /** Does the TLS handshake, then serves the connection in the protocol that the client has chosen by ALPN. */
-  readonly #secure = (socket: Socket, address: string | undefined): void => {
+  readonly #secure = (socket: Socket, client: Client): void => {
     const serve = (secured: TLSSocket, subject: string | null): void => {
       switch (secured.alpnProtocol) {
         case 'h2':
-          this.#serveHttp2(secured, { remoteAddress: address, subject })
+          this.#serveHttp2(secured, { ...client, subject })
           break
         default:
-          this.#serve(secured, address, subject)
+          this.#serve(secured, { ...client, subject })
       }
     }
-    this.#handshakes!.begin(socket, address, serve, this.#lost)
+    this.#handshakes!.begin(socket, client.remoteAddress, serve, this.#lost)
   }
 
-  /** @param subject of the client's certificate, null without one */
-  readonly #serve = (socket: Socket, remoteAddress: string | undefined, subject: string | null = null): void => {
-    const connection = new Http1Connection(socket, this.#terms, { remoteAddress, subject })
+  readonly #serve = (socket: Socket, client: Client): void => {
+    const connection = new Http1Connection(socket, this.#terms, client)
     this.#connections.set(connection.socket, connection)
     if (this.#engine.draining) connection.endSoon()
     connection.begin()
