@@ -3,7 +3,9 @@
  */
 import { enableCompileCache, flushCompileCache } from 'node:module'
 import { fileURLToPath } from 'node:url'
+import { ignoreSignals } from './processes/signals.ts'
 
+ignoreSignals(process.argv[2])
 // Without it each start strips and compiles all sources: twice the start-up time and some 25 MiB of memory. It must be
 // enabled before the sources are loaded, hence the import below; if the folder can't be written, nothing is cached.
 enableCompileCache(fileURLToPath(new URL('../node_modules/.cache/compile', import.meta.url)))

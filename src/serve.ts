@@ -58,7 +58,6 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
   const { log } = logs
   logExceptions(log, () => performance.now())
   let serving: Front | null = null
-  // From the start: by default these signals end the process or open node's debugger.
   process.on('SIGHUP', () => serving?.replace())
   process.on('SIGUSR1', () => serving?.reopenLog())
   process.on('SIGUSR2', () =>

@@ -7,6 +7,7 @@ import type { ControlLog } from '../control/control-log.ts'
 import type { Purge } from '../rules/caching/purge.ts'
 import { StartError } from '../start-error.ts'
 import type { Pin } from '../state/pins.ts'
+import { isForPrimary } from './signals.ts'
 import type { WorkerEnd, WorkerEvents, WorkerProcess } from './worker-process.ts'
 import type { ListenFault, WorkerStart } from './workers.ts'
 
@@ -166,6 +167,10 @@ export class Places {
   #died(place: Place, worker: WorkerProcess, end: WorkerEnd, onUp: () => void): void {
     if (this.#closed || place.worker !== worker) return
     place.worker = null
+    if (place.upAtMs === null && !place.replacing && isForPrimary(end.signal)) {
+      this.#fill(place, onUp)
+      return
+    }
     const hasLived = place.upAtMs !== null && performance.now() - place.upAtMs >= LIFE_MS
     place.stillborn = hasLived ? 0 : place.stillborn + 1
     const { number, stillborn } = place
@@ -183,17 +188,23 @@ export class Places {
     }
   }
 
-  /** @returns false if the new worker can't start: then the old one stays */
-  async #replaceIn(place: Place): Promise<boolean> {
-    clearTimeout(place.pause)
-    place.replacing = true
-    const fresh = await new Promise<WorkerProcess | WorkerEnd>((resolve) => {
+  /** Starts a replacement. @returns it when it is up, or how it has ended */
+  #startedFor(place: Place): Promise<WorkerProcess | WorkerEnd> {
+    return new Promise((resolve) => {
       const worker = this.#create(
         place,
         () => resolve(worker),
         (_, end) => (place.worker === worker ? this.#died(place, worker, end, () => {}) : resolve(end)),
       )
     })
+  }
+
+  /** @returns false if the new worker can't start: then the old one stays */
+  async #replaceIn(place: Place): Promise<boolean> {
+    clearTimeout(place.pause)
+    place.replacing = true
+    let fresh = await this.#startedFor(place)
+    while (!('child' in fresh) && isForPrimary(fresh.signal) && !this.#closed) fresh = await this.#startedFor(place)
     place.replacing = false
     const before = place.worker
     if (!('child' in fresh)) {

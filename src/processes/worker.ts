@@ -41,9 +41,6 @@ import {
   type WorkerStart,
 } from './workers.ts'
 
-/** Signals that the primary handles. */
-const PRIMARYS = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const
-
 /** The descriptor that a worker inherits, after standard input, output and error and the channel to the primary. */
 const SHARES_FD = 4
 
@@ -54,8 +51,6 @@ const SHARES_FD = 4
  */
 export async function runWorker(settings: Settings): Promise<number> {
   if (process.send === undefined) throw new StartError('workers are started by `banyan serve --workers N` only')
-  // A signal sent to the process group is handled by the primary.
-  for (const signal of PRIMARYS) process.on(signal, () => {})
   // The primary may have died while this worker was loading.
   if (!process.connected) return 1
   const end = (): never => exitNow(1)

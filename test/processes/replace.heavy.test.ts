@@ -1,7 +1,7 @@
 /**
  * SIGHUP: every worker is replaced by one of the code on disk, under load, and no request is lost.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { Agent } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -86,6 +86,52 @@ test('the code on disk runs afterwards; where it can not, the workers of before 
   for (let n = 0; n < 4; n++) expect(await ask()).toBe('two')
   await load.stop()
   expect(load.failed).toEqual([])
+})
+
+/** The processes that one has started, as the kernel knows them. */
+function childrenOf(pid: number): number[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').trim().split(' ').filter(Boolean).map(Number)
+}
+
+test('signals to the whole process group do not end a worker that is starting', async () => {
+  const banyan = await banyanWith(1, { table: tableFor(await upstreamNamed('main')) })
+  const signals = ['SIGINT', 'SIGTERM', 'SIGUSR2', 'SIGHUP'] as const
+  for (const [n, signal] of signals.entries()) {
+    const before = childrenOf(banyan.pid)
+    banyan.program.child.kill('SIGHUP')
+    let fresh: number | undefined
+    const started = () => {
+      fresh = childrenOf(banyan.pid).find((pid) => !before.includes(pid))
+      return fresh
+    }
+    await expect.poll(started, { interval: 1 }).toBeDefined()
+    for (const pid of [...before, fresh!]) process.kill(pid, signal)
+    await expect.poll(() => banyan.log.filter(replaced).length).toBe(n + 1)
+  }
+  // To the primary as well it asks for another round.
+  const before = childrenOf(banyan.pid)
+  banyan.program.child.kill('SIGHUP')
+  await expect.poll(() => childrenOf(banyan.pid).length, { interval: 1 }).toBeGreaterThan(before.length)
+  for (const pid of [...childrenOf(banyan.pid), banyan.pid]) process.kill(pid, 'SIGHUP')
+  await expect.poll(() => banyan.log.filter(replaced).length).toBe(signals.length + 2)
+  expect(await workersOf(banyan)).toMatchObject([{ state: 'up' }])
+  expect(banyan.log.filter((line) => /replace-failed|worker-died/.test(line))).toEqual([])
+})
+
+test('a worker that a signal ends before it can ignore any is started again', async () => {
+  const started = join(folder(), 'started')
+  // Every other process of a worker gets one before the program is loaded.
+  const flag = `import { appendFileSync, readFileSync } from 'node:fs'
+if (process.argv[2] === 'worker') {
+  appendFileSync(${JSON.stringify(started)}, '.')
+  if (readFileSync(${JSON.stringify(started)}).length % 2 === 1) process.kill(process.pid, 'SIGHUP')
+}`
+  const nodeFlags = ['--import', `data:text/javascript,${encodeURIComponent(flag)}`]
+  const banyan = await banyanWith(1, { table: tableFor(await upstreamNamed('main')), nodeFlags })
+  banyan.program.child.kill('SIGHUP')
+  await banyan.program.line(replaced)
+  expect(readFileSync(started, 'latin1')).toBe('....')
+  expect(banyan.log.filter((line) => /replace-failed|worker-died/.test(line))).toEqual([])
 })
 
 test('with --workers 0 it says that there is nothing to replace', async () => {
