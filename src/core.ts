@@ -319,7 +319,11 @@ function openCluster(
     now: () => performance.now(),
     onUnreadable: (count) =>
       log.warn({ event: 'cluster', count }, `unreadable reply from the Redis of cluster ${name}`),
-    onFull: () => log.error({ event: 'cluster' }, `the Redis of cluster ${name} is full: nothing can be changed`),
+    onFull: () => {},
+    onUnwritable: (why) => {
+      if (why === null) log.info({ event: 'cluster' }, `cluster ${name}: its Redis takes writes again`)
+      else log.error({ event: 'cluster' }, `cluster ${name}: ${why}; changing nothing`)
+    },
     onForeign: (message) => {
       if (message === '') log.info({ event: 'cluster' }, `cluster ${name}: all its keys in Redis are its own again`)
       else log.error({ event: 'cluster' }, `cluster ${name}: ${message}`)

@@ -371,7 +371,7 @@ export class ClusterTable implements TableSource {
     this.#problem = null
     this.#foreign = null
     void this.#earlier.read()
-    if (this.#told.size === 0) return
+    if (this.#told.size === 0 || this.#parts.shared.link.unwritable !== null) return
     this.#told.clear()
     this.#parts.log.info({ event: 'cluster' }, `${this.#what}: in step with it again`)
   }

@@ -88,10 +88,11 @@ export class Cluster {
     this.elsewhere = new Elsewhere(parts.store, parts.instance, this.members)
   }
 
-  /** Why this instance does not follow the cluster, or null. */
+  /** Why this instance does not follow the cluster, or nobody can change it, or null. */
   get problem(): string | null {
     const { table, live } = this.#parts
-    if (table.problem !== null) return table.problem
+    const problem = table.problem ?? this.#parts.shared.link.unwritable
+    if (problem !== null) return problem
     return live.refusal === null ? null : 'the newest revision can not be applied here'
   }
 

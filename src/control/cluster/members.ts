@@ -6,6 +6,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { z } from 'zod'
 import { jsonOf } from '../../rules/values/json.ts'
 import { type ClusterLog, MEMBERS_TOPIC, type MemberRow } from '../../state/redis/cluster-log.ts'
+import { StateError } from '../../state/store/store.ts'
 
 /** How often an instance tells that it is there, and while requests are in flight at a drained server. */
 const TELL_MS = 1_000
@@ -169,8 +170,10 @@ export class Members {
       try {
         this.#take(await this.#shared.members(this.#instance, sealed, text !== this.#told))
         this.#told = text
-      } catch {
+        this.#shared.link.wrote(null)
+      } catch (error) {
         // It is told again soon; that Redis is away is said by others.
+        if (error instanceof StateError) this.#shared.link.wrote(error)
       }
     }
   }

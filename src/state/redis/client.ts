@@ -86,12 +86,17 @@ export class Fault {
 
   /** There is no room left. */
   get isFull(): boolean {
-    return this.#reply.startsWith('OOM')
+    return /\bOOM\b/.test(this.#reply)
   }
 
-  /** The server is a replica. */
+  /** The server takes no writes: it is a replica, can't save its data, or has too few replicas. */
   get isReadOnly(): boolean {
-    return this.#reply.startsWith('READONLY')
+    return /\b(READONLY|MISCONF|NOREPLICAS)\b/.test(this.#reply)
+  }
+
+  /** The user may not do it. */
+  get isDenied(): boolean {
+    return DENIED.test(this.#reply)
   }
 
   /** The server does not know what the script's first line asks for. */
@@ -165,7 +170,8 @@ export class RedisClient {
     const down = (): void => {
       if (this.#closed) return
       // Whoever has closed it may have said why.
-      if (this.#trouble !== SILENT && !this.#trouble?.startsWith(NOT_CONNECTED)) this.#trouble = CLOSED
+      const isTold = this.#trouble === SILENT || this.#trouble === REPLICA || this.#trouble?.startsWith(NOT_CONNECTED)
+      if (isTold !== true) this.#trouble = CLOSED
       this.figures.reconnects++
       hooks.onDown()
     }
@@ -397,7 +403,7 @@ export class RedisClient {
       ...CONNECTION,
       retryStrategy: (attempt) => this.#retryMs(attempt),
       // A replica that was a master: look for the new one.
-      reconnectOnError: (error) => error.message.startsWith('READONLY'),
+      reconnectOnError: (error) => /\bREADONLY\b/.test(error.message),
       db: address.database,
       ...(address.username === null ? {} : { username: address.username }),
       ...(address.password === null ? {} : { password: address.password }),
@@ -473,12 +479,27 @@ const CLOSED = `${NOT_CONNECTED}: connection closed`
 
 const FULL = 'redis is full'
 
+/** The user may not do it; of a script, releases of Redis say so in words of their own. */
+const DENIED = /^NOPERM\b|ACL failure in script|The user executing the script can't/
+
+/** The connection is given up with this, in case another server has taken over. */
+const REPLICA = 'redis is a replica, and takes no writes'
+
+/** What a server says that takes no writes, and may still be read. */
+const NO_WRITES: Readonly<Record<string, string>> = {
+  READONLY: REPLICA,
+  MISCONF: 'redis takes no writes: it failed to save its data (MISCONF)',
+  NOREPLICAS: 'redis takes no writes: too few replicas follow it (NOREPLICAS)',
+}
+
 /** What an error says, without addresses or credentials. */
 function troubleOf(error: Error): string {
   const { code } = error as NodeJS.ErrnoException
   const word = code ?? /^[A-Z]{3,}/.exec(error.message)?.[0] ?? error.name
   if (error.message.includes('OOM command not allowed')) return FULL
-  if (error.message.includes('ACL failure in script')) return 'redis says NOPERM'
+  if (error.name === 'ReplyError' && DENIED.test(error.message)) return 'redis says NOPERM'
+  const [refusal = ''] = /\b(?:READONLY|MISCONF|NOREPLICAS)\b/.exec(error.message) ?? []
+  if (error.name === 'ReplyError' && refusal in NO_WRITES) return NO_WRITES[refusal] as string
   if (error.name === 'ReplyError' && !/^(NOAUTH|WRONGPASS)/.test(word)) return `redis says ${word}`
   // The words of ioredis for a command that the end of its connection has met.
   if (word === 'Error') return /closed|writeable/.test(error.message) ? CLOSED : NOT_CONNECTED

@@ -18,6 +18,8 @@ export interface LinkOptions extends RedisClientSettings {
   onReady?(): void
   /** Called when one of them is gone. */
   onDown?(): void
+  /** Told when it turns out that nothing can be written, and with null when something can again. */
+  onUnwritable?(why: string | null): void
   /** Told when what lies under some keys is nothing that banyan writes there, and when no key is like that any more, with ''. */
   onForeign?(message: string): void
 }
@@ -46,6 +48,9 @@ const KINDS: Readonly<Record<string, string>> = {
 /** Without the table the instances fill it again, with the revisions that they have. */
 const REMOVED_TOGETHER: Readonly<Record<string, readonly string[]>> = { revisions: ['revisions', 'table'] }
 
+/** Faults of a Redis that may still be read. */
+const REFUSALS: readonly StateError['fault'][] = ['full', 'read-only', 'denied']
+
 const LOOK_AGAIN_MS = 1_000
 
 /** The connections of one instance to the Redis of its cluster. */
@@ -55,6 +60,8 @@ export class ClusterLink {
   readonly #prefix: string
   readonly #topics = new EventEmitter().setMaxListeners(0)
   readonly #onForeign: (message: string) => void
+  readonly #onUnwritable: (why: string | null) => void
+  #unwritable: string | null = null
   /** What is wrong with the keys that another program has written, by the key. */
   readonly #foreign = new Map<string, string>()
   #looking: NodeJS.Timeout | undefined
@@ -64,6 +71,7 @@ export class ClusterLink {
   constructor(cluster: string, options: LinkOptions) {
     this.#prefix = `banyan:{${cluster}}:`
     this.#onForeign = (message) => options.onForeign?.(message)
+    this.#onUnwritable = (why) => options.onUnwritable?.(why)
     this.seal = new Seal(cluster, options.secrets ?? [])
     this.#client = new RedisClient(options, this.channel, {
       onMessage: (topic) => this.#topics.emit(topic),
@@ -85,7 +93,7 @@ export class ClusterLink {
   get down(): string | null {
     if (this.isConnected) return null
     const { why } = this.#client
-    const said = why.startsWith('redis is not connected')
+    const said = /^redis is (not connected|a replica)/.test(why)
       ? why.replace('redis', 'its Redis')
       : `its Redis is not connected: ${why}`
     return `${said}${this.#hintOf(said)}`
@@ -94,6 +102,8 @@ export class ClusterLink {
   /** What to do where Redis refuses this instance. */
   #hintOf(said: string): string {
     if (/NOAUTH|WRONGPASS/.test(said)) return ' (wrong user or password)'
+    if (said.includes('is full')) return ' (raise its maxmemory)'
+    if (said.includes('is a replica')) return ' (name its primary as --cluster-redis)'
     return said.includes('NOPERM') ? ` (its user needs the keys and channels ${this.#prefix}*, and more commands)` : ''
   }
 
@@ -115,6 +125,20 @@ export class ClusterLink {
     return [...this.#foreign.values()]
   }
 
+  /** Why nothing can be written there, though it may answer; null where that is not known. */
+  get unwritable(): string | null {
+    return this.#unwritable
+  }
+
+  /** Tells what has become of something that is written all the time. @param error null: it was written */
+  wrote(error: StateError | null): void {
+    if (error !== null && !REFUSALS.includes(error.fault)) return
+    const why = error && `${error.message.replace(/^redis/, 'its Redis')}: instances can't tell that they are there`
+    if (why === this.#unwritable) return
+    this.#unwritable = why
+    this.#onUnwritable(why)
+  }
+
   /**
    * Runs a command.
    * @param keys that it is about
@@ -131,7 +155,7 @@ export class ClusterLink {
     const reply = await this.#client.log(command, read, moreMs)
     if (!(reply instanceof Fault)) return reply
     if (reply.isOtherType) throw new StateError('corrupt', (await this.#findForeign(keys)) || reply.message)
-    const fault = reply.isFull ? 'full' : reply.isReadOnly ? 'read-only' : 'failed'
+    const fault = reply.isFull ? 'full' : reply.isReadOnly ? 'read-only' : reply.isDenied ? 'denied' : 'failed'
     throw new StateError(fault, `${reply.message}${this.#hintOf(reply.message)}`)
   }
 

@@ -139,6 +139,7 @@ export interface StateStore {
  * - `not-owner`: another instance owns the folder
  * - `locked`: another program has locked the file
  * - `full`, `read-only`: there is no space, or nothing may be written
+ * - `denied`: the user may not do it
  * - `corrupt`: the file is damaged
  * - `newer`: a later release has written it
  * - `busy`: too much is waiting
@@ -149,6 +150,7 @@ export type StateFault =
   | 'locked'
   | 'full'
   | 'read-only'
+  | 'denied'
   | 'corrupt'
   | 'newer'
   | 'busy'
