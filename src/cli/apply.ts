@@ -53,6 +53,9 @@ FILE - reads standard input. It is compare-and-set: if the table changes between
   run: runApply,
 }
 
+/** More are counted. */
+const SHOWN = 20
+
 /** A file beside what is live. */
 interface Compared {
   readonly live: string
@@ -103,7 +106,7 @@ async function runApply(given: Given, io: Io): Promise<ExitCode> {
   sayKept(kept, io)
   if (given.has('dry-run')) io.out(dryRunText(json, io.colours.out))
   else if (!json.changed) io.out(`no changes (revision ${json.revision})\n`)
-  else io.out(`applied as revision ${json.revision}\n${tableDiffText(json.changes)}`)
+  else io.out(`applied as revision ${json.revision}\n${changesMadeText(json)}`)
   return EXIT.done
 }
 
@@ -133,8 +136,20 @@ async function withLive(file: File, given: Given, client: AdminClient): Promise<
 }
 
 function sayKept(kept: readonly KeptPercent[], io: Io): void {
-  for (const { route, live, file } of kept)
+  for (const { route, live, file } of kept.slice(0, SHOWN))
     io.err(printable(`${route}: percent stays ${live} (the file says ${file}; --take-percent takes it)\n`))
+  if (kept.length > SHOWN) io.err(`and ${kept.length - SHOWN} more percents stay: --json lists all\n`)
+}
+
+/** What a revision has changed, as far as it fits on a screen. */
+export function changesMadeText(answer: {
+  readonly revision: number
+  readonly changes: readonly ChangeAnswer[]
+}): string {
+  const { revision, changes } = answer
+  const more = changes.length - SHOWN
+  const rest = more > 0 ? `  and ${more} more: banyan revisions ${revision}\n` : ''
+  return `${tableDiffText(changes.slice(0, SHOWN))}${rest}`
 }
 
 /** Changes of a table, a line each. */

@@ -2,7 +2,7 @@
  * `banyan restore`, `banyan revert` and `banyan keep`: go back to a revision, undo one, and mark one to be kept.
  */
 import type { SummaryAnswer } from '../answers/revisions.ts'
-import { tableDiffText } from './apply.ts'
+import { changesMadeText } from './apply.ts'
 import { ADMIN_FLAG, type Command, EDIT_FLAGS, editTerms, type Given, JSON_FLAG } from './command.ts'
 import { dryRunText } from './dry-run.ts'
 import { CommandError, EXIT, type ExitCode, type Io, jsonText, printableLine } from './io.ts'
@@ -119,7 +119,7 @@ async function runRevert(given: Given, io: Io): Promise<ExitCode> {
   if (given.has('json')) io.out(jsonText(json))
   else if (given.has('dry-run')) io.out(dryRunText(json, io.colours.out))
   else if (!json.changed) io.out(`no change: ${what} is undone already (revision ${json.revision})\n`)
-  else io.out(`${what} undone as revision ${json.revision}\n${tableDiffText(json.changes)}`)
+  else io.out(`${what} undone as revision ${json.revision}\n${changesMadeText(json)}`)
   return EXIT.done
 }
 

@@ -237,6 +237,26 @@ describe('diff and apply', () => {
     expect(await at.text()).toBe(changed)
   })
 
+  test('a table of many changes fills no screen: 20 are listed, --json has all', async () => {
+    const routes = (percent: number): string =>
+      Array.from(
+        { length: 30 },
+        (_, n) => `  - { id: r${n}, match: { path: /r${n} }, to: gtin, percent: ${percent} }\n`,
+      ).join('')
+    const many = TABLE.replace('routes:\n', `routes:\n${routes(5)}`)
+    const { out } = await anna(['apply', 'new.yaml'], file(many))
+    expect(out.split('\n')).toHaveLength(1 + 20 + 1 + 1)
+    expect(out).toMatch(/^applied as revision 2\n {2}r0: added\n/)
+    expect(out).toMatch(/\n {2}r19: added\n {2}and 10 more: banyan revisions 2\n$/)
+    expect((await anna(['revisions', '2'])).out).toContain('r29')
+    for (const { id } of JSON.parse((await anna(['routes', '--json'])).out).routes.slice(0, 30))
+      await anna(['set', id, '6'])
+    const kept = await anna(['apply', 'new.yaml'], file(`${many}# more\n`))
+    expect(kept.err.trimEnd().split('\n')).toHaveLength(21)
+    expect(kept.err).toMatch(/\nand 10 more percents stay: --json lists all\n$/)
+    expect(JSON.parse((await anna(['diff', 'new.yaml', '--json'], file(many))).out).kept).toHaveLength(30)
+  })
+
   test('apply is compare-and-set, and can be a dry run', async () => {
     const changed = TABLE.replace('[GET, HEAD]', '[GET]')
     const dry = await anna(['apply', 'new.yaml', '--dry-run'], file(changed))
