@@ -64,7 +64,7 @@ export const JOBS = {
   /** @param edit as JSON: as an object, members such as `__proto__` would not reach the other thread */
   edit(text: string, edit: string, fileName: string): Edited {
     const wanted = JSON.parse(edit) as TableEdit
-    const problems = refusal(wanted, edit, fileName)
+    const problems = refusal(wanted, edit, text, fileName)
     if (problems !== null) return { ok: true, text, checked: { ok: false, ...problems } }
     const read: { text: string; checked: CheckedText }[] = []
     const isSaid = (edited: string, expected: Plain): boolean => {
@@ -148,15 +148,15 @@ function checkKept(text: string, fileName: string): CheckedText {
   return checked
 }
 
-/** An edit with more characters than this is not put into the text if the schema does not accept it. */
+/** An edit or a text with more characters than this: such an edit is not put into the text if the schema does not accept it. */
 const LARGE = 50_000
 
 /**
- * The schema's problems with what an edit puts in, if there are more than are told, or if it is large: then nobody needs the edited
- * text, which costs far more than they do, while other edits wait. Else null: the whole text is checked, with all that the schema
- * does not know.
+ * The schema's problems with what an edit puts in, if there are more than are told, or if it or the text is large: then nobody needs
+ * the edited text, which costs far more than they do, while other edits wait. Else null: the whole text is checked, with all that the
+ * schema does not know. Problems with several routes of a text are told by their lines, which takes a parse.
  */
-function refusal(edit: TableEdit, json: string, fileName: string): Problems | null {
+function refusal(edit: TableEdit, json: string, text: string, fileName: string): Problems | null {
   // Half of a surrogate pair is not for the schema: YAML's check of the text tells it.
   if (/\\ud[89a-f]/.test(json)) return null
   const table = { version: 1, upstreams: { it: { servers: ['http://localhost'] } }, default: 'it' }
@@ -165,7 +165,8 @@ function refusal(edit: TableEdit, json: string, fileName: string): Problems | nu
     edit.kind === 'servers'
       ? schemaFindings({ ...table, upstreams: { [edit.upstream]: { servers: edit.servers } } })
       : schemaFindings({ ...table, routes: routes.map(({ route }) => route) })
-  if (findings.length <= (json.length > LARGE ? 0 : MAX_PROBLEMS)) return null
+  const isLarge = json.length > LARGE || (text.length > LARGE && edit.kind !== 'routes')
+  if (findings.length <= (isLarge ? 0 : MAX_PROBLEMS)) return null
   const placed =
     edit.kind === 'servers' ? findings : findings.map((one) => ({ ...one, path: inTable(routes, one.path) }))
   return unplacedProblems(placed, fileName)

@@ -5,10 +5,10 @@
 import { Worker } from 'node:worker_threads'
 import type { TableChange } from '../../rules/language/changes.ts'
 import type { TableEdit } from '../../rules/language/edit.ts'
-import type { Problem, ReadTable, TextFacts } from '../../rules/language/text.ts'
+import type { Problem, Problems, ReadTable, TextFacts } from '../../rules/language/text.ts'
 import type { RouteDocument } from '../../rules/table/schema.ts'
 import type { Table } from '../../rules/table/table.ts'
-import type { Finding } from '../../rules/values/problem.ts'
+import { errorsOf, type Finding, pointerOf } from '../../rules/values/problem.ts'
 import { inTurns } from '../turns.ts'
 import { type Checked, type Followed, JOBS, type PackedDocument, tableSteps } from './apart-jobs.ts'
 
@@ -89,34 +89,55 @@ export async function editApart(
 
 /** What was parsed of an excerpt of a text. */
 export interface ReadExcerpt {
+  readonly ok: true
   readonly text: string
   readonly facts: TextFacts
   readonly routes: readonly RouteDocument[]
   readonly document: PackedDocument
 }
 
+/** What is wrong with an excerpt after an edit, as far as that comes of the edit alone. */
+export interface RefusedExcerpt extends Problems {
+  readonly ok: false
+  readonly text: string
+}
+
 /**
  * Parses an excerpt, and edits it before if there is something to edit.
- * @returns null where something is wrong with it: the whole text tells what
+ * @returns null where something else is wrong with it: the whole text tells what
  */
 export async function excerptApart(
   text: string,
   edit: TableEdit | null,
   fileName: string,
-): Promise<ReadExcerpt | null> {
+): Promise<ReadExcerpt | RefusedExcerpt | null> {
   try {
     const edited =
       edit === null
         ? { ok: true as const, text, checked: await apart('check', text, fileName) }
         : await apart('edit', text, JSON.stringify(edit), fileName)
-    if (!edited.ok || !edited.checked.ok) return null
-    const { document, warnings, more, numbers, places } = edited.checked
+    if (!edited.ok) return null
+    if (!edited.checked.ok) return edit === null ? null : refusedExcerpt(edit, edited.text, edited.checked)
+    const { document, warnings, more, numbers, places, lexemes } = edited.checked
     const routes = document.routes.flatMap((piece) => JSON.parse(piece) as RouteDocument[])
-    return { text: edited.text, facts: { warnings, more, numbers, places }, routes, document }
+    return { ok: true, text: edited.text, facts: { warnings, more, numbers, places, lexemes }, routes, document }
   } catch (error) {
     if (error instanceof TooMuch) return null
     throw error
   }
+}
+
+/** Null where errors are of something else, or name other routes: in an excerpt these have other places. */
+function refusedExcerpt(edit: TableEdit, text: string, all: Problems): RefusedExcerpt | null {
+  const { problems, more } = errorsOf(all)
+  const places = (
+    edit.kind === 'servers'
+      ? [['upstreams', edit.upstream]]
+      : (edit.kind === 'routes' ? edit.routes : [edit]).map(({ at }) => ['routes', at])
+  ).map(pointerOf)
+  const isOfEdit = ({ pointer, message }: Problem): boolean =>
+    places.some((place) => pointer === place || pointer.startsWith(`${place}/`)) && !/\broutes\.\d/.test(message)
+  return problems.every(isOfEdit) ? { ok: false, text, problems, more } : null
 }
 
 /**

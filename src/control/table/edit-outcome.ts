@@ -6,6 +6,7 @@ import type { TableEdit } from '../../rules/language/edit.ts'
 import type { RevertConflict } from '../../rules/language/revert.ts'
 import type { Problems, TextFacts } from '../../rules/language/text.ts'
 import type { Table } from '../../rules/table/table.ts'
+import { errorsOf } from '../../rules/values/problem.ts'
 import type { Revision } from '../../state/live-table.ts'
 import type { TlsMaterial } from '../../state/tls/material.ts'
 import type { Authorship } from '../control-log.ts'
@@ -129,8 +130,8 @@ export type ChangedText =
     >
 
 /** The problems as errors of a request body that describes this place, if all of them are inside it. */
-export function fieldErrors({ problems, more }: Problems, place: string | null): FieldErrors | null {
-  const errors = problems.filter(({ severity }) => severity === 'error')
+export function fieldErrors(all: Problems, place: string | null): FieldErrors | null {
+  const { problems: errors, more } = errorsOf(all)
   if (place === null || !errors.every(({ pointer }) => pointer === place || pointer.startsWith(`${place}/`)))
     return null
   const told = errors.map(({ pointer, message, hint }) => ({

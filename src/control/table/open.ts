@@ -158,8 +158,8 @@ type WholeTable =
   | (Extract<ReadTable, { ok: true }> & { readonly material: TlsMaterial })
   | Extract<ReadTable, { ok: false }>
 
-function factsOf({ warnings, more, numbers, places }: TextFacts): TextFacts {
-  return { warnings, more, numbers, places }
+function factsOf({ warnings, more, numbers, places, lexemes }: TextFacts): TextFacts {
+  return { warnings, more, numbers, places, lexemes }
 }
 
 /** Uses the last good revision instead of an invalid file, which stays rejected until it is fixed. */

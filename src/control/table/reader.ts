@@ -15,7 +15,7 @@ import {
   withNumbers,
 } from '../../rules/language/numbers.ts'
 import { movedWith } from '../../rules/language/route-places.ts'
-import type { TextFacts } from '../../rules/language/text.ts'
+import type { Problem, TextFacts } from '../../rules/language/text.ts'
 import type { Table } from '../../rules/table/table.ts'
 import type { Revision } from '../../state/live-table.ts'
 import { editApart, type ReadApart, readApart, SMALL } from './apart.ts'
@@ -46,6 +46,11 @@ export class TableReader {
   /** This text is in force. */
   inForce(text: string, facts: TextFacts): void {
     this.#known = { text, facts }
+  }
+
+  /** The warnings of the text in force, as far as they are known. */
+  get warnings(): readonly Problem[] {
+    return this.#known?.facts.warnings ?? []
   }
 
   /** The result of an edit that changes numbers only; null for any other. */
@@ -178,7 +183,7 @@ function movedOn(
 
 function readText(text: string, read: ReadApart): ReadText {
   if (!read.ok) return { ...read, text }
-  const { table, document, warnings, more, numbers, places } = read
+  const { table, document, warnings, more, numbers, places, lexemes } = read
   const move = { kind: 'document', document, changes: [] } as const
-  return { ok: true, text, table, facts: { warnings, more, numbers, places }, move }
+  return { ok: true, text, table, facts: { warnings, more, numbers, places, lexemes }, move }
 }

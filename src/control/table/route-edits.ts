@@ -12,9 +12,10 @@ import {
   gathered,
   isOfOthers,
   listed,
+  problemsWith,
   withExcerpt,
 } from '../../rules/language/excerpt.ts'
-import type { TextFacts } from '../../rules/language/text.ts'
+import type { Problems, TextFacts } from '../../rules/language/text.ts'
 import { clashSteps, hiddenSteps, type PlacedRoute } from '../../rules/routing/overlap.ts'
 import type { Route, Table } from '../../rules/table/table.ts'
 import { MAX_PROBLEMS } from '../../rules/values/problem.ts'
@@ -34,6 +35,11 @@ interface Known {
   readonly splices: readonly RouteSplice[]
 }
 
+/** A text with routes that are wrong. */
+interface Refused extends Problems {
+  readonly text: string
+}
+
 /** The result of an edit of routes; null where only the whole text tells it. @throws {Error} on a bug in banyan */
 export async function editRoutes(
   before: Revision,
@@ -42,14 +48,18 @@ export async function editRoutes(
   fileName: string,
 ): Promise<ReadText | null> {
   let known: Known = { text: before.text, facts, splices: [] }
+  const refused: Refused[] = []
   for (const { at, route } of edit.kind === 'routes' ? edit.routes : [edit]) {
     const excerpt = excerptAround(known, at, route === null)
     if (excerpt === null) return null
     const wanted = { kind: 'route', at: at - excerpt.first, route } as const
     const next = await withEdited(known, excerpt, fileName, { text: excerpt.text, edit: wanted })
     if (next === null) return null
-    known = next
+    if ('problems' in next) refused.push(next)
+    else known = next
   }
+  const last = refused.at(-1)
+  if (last !== undefined) return { ok: false, text: last.text, ...problemsOf(refused) }
   return await readKnown(before, facts, known, fileName)
 }
 
@@ -64,7 +74,7 @@ export async function readRoutes(
   if (found === null || found.after.length > text.length * MAX_SHARE) return null
   const known = { text: before.text, facts, splices: [] }
   const next = await withEdited(known, found.before, fileName, { text: found.after, edit: null })
-  if (next?.text !== text || !endsAlike(known, found.before, next)) return null
+  if (next === null || 'problems' in next || next.text !== text || !endsAlike(known, found.before, next)) return null
   return await readKnown(before, facts, next, fileName)
 }
 
@@ -93,14 +103,25 @@ async function withEdited(
   excerpt: Excerpt,
   fileName: string,
   change: { readonly text: string; readonly edit: TableEdit | null },
-): Promise<Known | null> {
+): Promise<Known | Refused | null> {
   const read = await excerptApart(change.text, change.edit, fileName)
   const edited = read === null ? null : withExcerpt(text, facts.places, excerpt, read.text)
   if (read === null || edited === null) return null
+  if (!read.ok) return { text: edited, problems: problemsWith(text, facts.places, excerpt, read), more: read.more }
   const known = factsWith(text, facts, excerpt, { ...read.facts, text: read.text })
   const { first: at, end, behind } = excerpt
   const come = read.routes.slice(0, read.routes.length - behind)
   return known && { text: edited, facts: known, splices: [...splices, { at, gone: end - at, come }] }
+}
+
+/** The problems of several routes, each of which was edited without the others that are wrong. */
+function problemsOf(refused: readonly Refused[]): Problems {
+  const more = refused.reduce((sum, one) => sum + one.more, 0)
+  const { warnings: problems, more: unlisted } = listed(
+    refused.flatMap(({ problems }) => problems),
+    more,
+  )
+  return { problems, more: unlisted }
 }
 
 async function readKnown(

@@ -11,7 +11,7 @@ import { NO_UPSTREAM, type Table } from '../../rules/table/table.ts'
 import { type Plain, sameValue } from '../../rules/values/plain.ts'
 import type { Revision } from '../../state/live-table.ts'
 import { inTurns } from '../turns.ts'
-import { excerptApart, type ReadExcerpt } from './apart.ts'
+import { excerptApart, type ReadExcerpt, type RefusedExcerpt } from './apart.ts'
 import type { PackedDocument } from './apart-jobs.ts'
 import type { ReadText } from './read-text.ts'
 import { MAX_SHARE } from './route-edits.ts'
@@ -27,7 +27,20 @@ export async function editServers(
   if (facts.places.length < 2) return null
   const excerpt = excerptOf(text, facts.places, 0, 1).text
   if (excerpt.length > text.length * MAX_SHARE) return null
-  return await readHead(before, facts, await excerptApart(excerpt, edit, fileName))
+  const read = await excerptApart(excerpt, edit, fileName)
+  return read?.ok === false ? refusedHead(before, facts, excerpt, read) : await readHead(before, facts, read)
+}
+
+/** An edit that makes servers wrong which stand before the routes: their places are those in the whole text. */
+function refusedHead(
+  { text }: Revision,
+  { places }: TextFacts,
+  excerpt: string,
+  { text: edited, problems, more }: RefusedExcerpt,
+): ReadText | null {
+  const rest = excerpt.slice(places[0])
+  if (!edited.endsWith(rest)) return null
+  return { ok: false, text: edited.slice(0, -rest.length) + text.slice(places[0]), problems, more }
 }
 
 /** What another text says; null where only the whole text tells it. @throws {Error} on a bug in banyan */
@@ -46,9 +59,14 @@ export async function readServers(
   return await readHead(before, { places, ...facts }, await excerptApart(excerpt, null, fileName))
 }
 
-async function readHead(before: Revision, facts: TextFacts, read: ReadExcerpt | null): Promise<ReadText | null> {
-  const upstreams = read && serversIn(before.table, read.document)
-  const known = read && withHead(before.text, facts, { ...read.facts, text: read.text })
+async function readHead(
+  before: Revision,
+  facts: TextFacts,
+  read: ReadExcerpt | RefusedExcerpt | null,
+): Promise<ReadText | null> {
+  if (!read?.ok) return null
+  const upstreams = serversIn(before.table, read.document)
+  const known = withHead(before.text, facts, { ...read.facts, text: read.text })
   if (upstreams === null || known === null) return null
   const table = await inTurns(withRoutesSteps(before.table, [], upstreams))
   return { ok: true, ...known, table, move: { kind: 'routes', base: before.etag, splices: [], upstreams } }

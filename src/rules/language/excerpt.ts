@@ -5,7 +5,7 @@
 import { MAX_PROBLEMS, type Problem } from '../values/problem.ts'
 import { type NumberPlaces, WIDTH } from './numbers.ts'
 import { areInBrackets, type RoutePlaces } from './route-places.ts'
-import type { TextFacts } from './text.ts'
+import { MAX_LEXEMES, type TextFacts } from './text.ts'
 
 /** A part of the routes with all that stands before and behind them. */
 export interface Excerpt {
@@ -99,6 +99,20 @@ interface Moved {
   readonly behind: number
 }
 
+/**
+ * Problems of routes of an excerpt after an edit of them, at their places in the text with that edit.
+ * @param text before
+ */
+export function problemsWith(
+  text: string,
+  places: RoutePlaces,
+  { first }: Excerpt,
+  edited: { readonly text: string; readonly problems: readonly Problem[] },
+): Problem[] {
+  const [here, there] = [spotOf(edited.text, places[0] as number), spotOf(text, places[first] as number)]
+  return edited.problems.map((problem) => ofRoute(spotMoved(problem, here, there), first))
+}
+
 /** What is known of an excerpt. */
 export type ExcerptFacts = TextFacts & { readonly text: string }
 
@@ -116,15 +130,26 @@ export function factsWith(
 ): TextFacts | null {
   const { places } = facts
   const checked = withoutLast(behind, found)
+  const lexemes = lexemesWith(facts, found)
   const [head, from, to] = [places[0] as number, places[first] as number, places[end] as number]
   const last = checked.places.at(-1)
-  if (last === undefined || checked.places[0] !== head) return null
+  if (lexemes === null || last === undefined || checked.places[0] !== head) return null
   // What stands behind the list must begin where it did: a key in front of it is for the whole text.
   if (checked.text.length - last !== restOf(text, places, behind).length) return null
   const grown = checked.places.length - 1 - (end - first)
   const moved = { first, end, grown, into: from - head, behind: last - head - (to - from) }
   const warnings = warningsWith(text, facts, checked, moved)
-  return { ...warnings, numbers: numbersWith(facts, checked, moved), places: placesWith(places, checked, moved) }
+  const numbers = numbersWith(facts, checked, moved)
+  return { ...warnings, numbers, places: placesWith(places, checked, moved), lexemes }
+}
+
+/**
+ * How many lexemes a text has at most with an excerpt in it, as if nothing had gone for it. Null where that may be more than a text may
+ * have: a table that is in force must be one that can be read again.
+ */
+function lexemesWith(facts: TextFacts, excerpt: ExcerptFacts): number | null {
+  const lexemes = facts.lexemes + excerpt.lexemes
+  return lexemes > MAX_LEXEMES ? null : lexemes
 }
 
 /** Without the routes that are there for what stands behind the others. */
@@ -267,9 +292,10 @@ export function withHead(text: string, facts: TextFacts, found: ExcerptFacts): T
     if (owner >= 0) numbers.push(first + moved, last + moved, owner, part)
   }
   const warnings = warningsWithHead(text, facts, checked)
-  if (warnings === null) return null
+  const lexemes = lexemesWith(facts, found)
+  if (warnings === null || lexemes === null) return null
   const places = facts.places.map((place) => place + moved)
-  return { text: head + text.slice(from), facts: { ...warnings, numbers: Int32Array.from(numbers), places } }
+  return { text: head + text.slice(from), facts: { ...warnings, numbers: Int32Array.from(numbers), places, lexemes } }
 }
 
 /** Warnings of upstreams come of these alone; null where others stand among them. */

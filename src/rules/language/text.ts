@@ -41,6 +41,8 @@ export interface TextFacts {
   readonly more: number
   readonly numbers: NumberPlaces
   readonly places: RoutePlaces
+  /** How many lexemes it has; after changes of a few routes, how many at most. */
+  readonly lexemes: number
 }
 
 /** A parsed text, or why it is invalid. Plain data, so it can be passed to another thread. */
@@ -60,8 +62,8 @@ const MAX_ALIASES = 100
 
 /** Maximum nesting of collections; a table has fewer than twenty levels. */
 const MAX_DEPTH = 500
-/** Maximum number of lexemes: ten thousand routes have about 600,000. */
-const MAX_LEXEMES = 2_000_000
+/** Maximum number of lexemes: ten thousand routes have about 700,000. */
+export const MAX_LEXEMES = 2_000_000
 
 /** To find what an alias stands for, the parser looks at all anchors and aliases before it: so many looks at most. */
 const MAX_ALIAS_LOOKS = 40_000_000
@@ -119,9 +121,10 @@ export function checkText(text: string, fileName: string, keep?: (parsed: Parsed
       more = Math.max(0, findings.length - MAX_PROBLEMS)
       placed = locateAll(mostImportant(findings), parsed, text).sort(byOffset)
       const isValid = findings.every(({ severity }) => severity === 'warning')
-      if (isValid) numbers = numberPlaces(parsed, document as TableDocument, text)
-      // Routes that are added one by one must not make a text that is too large for a parse.
-      if (isValid && size.lexemes < MAX_LEXEMES / 2) places = routePlaces(parsed, text)
+      if (isValid) {
+        numbers = numberPlaces(parsed, document as TableDocument, text)
+        places = routePlaces(parsed, text)
+      }
     } else {
       const all = [...broken, ...certainFindings(parsed, broken, text)].sort(byOffset)
       more = Math.max(0, all.length - MAX_PROBLEMS)
@@ -132,7 +135,8 @@ export function checkText(text: string, fileName: string, keep?: (parsed: Parsed
   }
   const problems = placed.map(({ finding, offset }) => problemOf(finding, offset, fileName, lines, text))
   if (problems.some((problem) => problem.severity === 'error')) return { ok: false, problems, more }
-  return { ok: true, document: document as TableDocument, warnings: problems, more, numbers, places }
+  const { lexemes } = size
+  return { ok: true, document: document as TableDocument, warnings: problems, more, numbers, places, lexemes }
 }
 
 /** The findings that are reported: errors first, so that warnings do not displace them. */

@@ -32,6 +32,12 @@ export interface Problems {
   readonly more: number
 }
 
+/** The errors of these problems. Where warnings are listed, all errors are. */
+export function errorsOf({ problems, more }: Problems): Problems {
+  const errors = problems.filter(({ severity }) => severity === 'error')
+  return { problems: errors, more: errors.length < problems.length ? 0 : more }
+}
+
 /** `and 3900 more`. */
 export function andMore(more: number): string {
   return `and ${more} more`

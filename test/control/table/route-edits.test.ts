@@ -6,7 +6,7 @@ import { rebased, TableReader } from '../../../src/control/table/reader.ts'
 import { withRoutesSteps } from '../../../src/rules/language/compile.ts'
 import { editTable, type TableEdit, withEdit } from '../../../src/rules/language/edit.ts'
 import { tableWithNumbers, withNumbers } from '../../../src/rules/language/numbers.ts'
-import { type ReadTable, readTable } from '../../../src/rules/language/text.ts'
+import { MAX_LEXEMES, type Problem, type ReadTable, readTable } from '../../../src/rules/language/text.ts'
 import { allOf } from '../../../src/rules/values/steps.ts'
 import { LiveTable } from '../../../src/state/live-table.ts'
 
@@ -100,11 +100,15 @@ const samples = fc
   })
 
 const changes = fc.record({
-  what: fc.constantFrom('add', 'remove', 'replace', 'noKey', 'several', 'text', 'servers', 'serversText'),
+  what: fc.constantFrom(
+    ...['add', 'remove', 'replace', 'noKey', 'several', 'text', 'servers', 'serversText', 'wrong', 'wrong several'],
+  ),
+  wrong: fc.constantFrom({ percent: 101 }, { to: 'nobody' }, { sticky: ['param:none'] }, { percents: 7 }),
   servers: fc.constantFrom(
     ['http://c'],
     ['http://c', { url: 'https://d', weight: 3 }],
     ['http://e', { id: 'd', url: 'http://e' }, 'http://f'],
+    ['http://c', 'ftp://d'],
   ),
   at: fc.nat(FILLER + 5),
   route: routes,
@@ -113,7 +117,7 @@ const changes = fc.record({
 type Change = typeof changes extends fc.Arbitrary<infer Value> ? Value : never
 
 function editOf(
-  { what, at, route, servers }: Change,
+  { what, at, route, servers, wrong }: Change,
   { routes: known }: Extract<ReadTable, { ok: true }>['table'],
 ): TableEdit {
   if (what.startsWith('servers')) return { kind: 'servers', upstream: at % 2 === 0 ? 'next' : 'new', servers }
@@ -123,12 +127,13 @@ function editOf(
   if (what === 'add') return { kind: 'route', at: known.length, route: { id: 'added', ...route } }
   if (what === 'remove') return { kind: 'route', at: place, route: null }
   if (what === 'noKey') return { kind: 'route', at: place, route: withNoKey }
-  if (what === 'several')
+  if (what === 'wrong') return { kind: 'route', at: place, route: { ...document, ...wrong } }
+  if (what === 'several' || what === 'wrong several')
     return {
       kind: 'routes',
       routes: [...new Set([place, (place * 7) % known.length])].map((one) => ({
         at: one,
-        route: { ...known[one]?.document, noKey: 'to' },
+        route: { ...known[one]?.document, noKey: 'to', ...(what === 'several' ? {} : wrong) },
       })),
     }
   return { kind: 'route', at: place, route: { id, ...route } }
@@ -140,7 +145,7 @@ function plain(table: unknown): string {
 }
 
 test('is what a parse of the whole text makes', async () => {
-  let [few, whole, servers, inBrackets] = [0, 0, 0, 0]
+  let [few, whole, servers, inBrackets, refused] = [0, 0, 0, 0, 0]
   await fc.assert(
     fc.asyncProperty(samples, changes, async ({ text, brackets }, change) => {
       const known = readTable(text, NAME)
@@ -157,18 +162,25 @@ test('is what a parse of the whole text makes', async () => {
       const parsed = readTable(wanted, NAME)
       if (!('ok' in read)) throw new Error(read.message)
       expect(read.ok).toBe(parsed.ok)
-      if (!read.ok || !parsed.ok) {
-        expect(read).toMatchObject({ problems: parsed.ok ? null : parsed.problems })
+      if (!read.ok) {
+        if (parsed.ok) throw new Error('is refused')
+        const isSeveral = change.what === 'wrong several'
+        const told = (all: readonly Problem[]) => all.map((one) => (isSeveral ? { ...one, line: 0, column: 0 } : one))
+        expect(read.problems.length).toBeGreaterThan(0)
+        expect(told(parsed.problems)).toEqual(expect.arrayContaining(told(read.problems)))
+        // What a parse of the whole tells besides: warnings, and routes that can't be told apart.
+        const own = parsed.problems.filter((one) => one.severity === 'error' && !/routes\.\d/.test(one.message))
+        expect(told(read.problems)).toEqual(expect.arrayContaining(told(own)))
+        if (change.what.startsWith('wrong')) refused++
         return
       }
+      if (!parsed.ok) throw new Error('is accepted')
       expect(read.text).toBe(wanted)
       expect(plain(read.table)).toBe(plain(parsed.table))
-      expect(read.facts).toEqual({
-        warnings: parsed.warnings,
-        more: parsed.more,
-        numbers: parsed.numbers,
-        places: parsed.places,
-      })
+      const { table: _, ok, ...wantedFacts } = parsed
+      const { lexemes } = read.facts
+      expect(read.facts).toEqual({ ...wantedFacts, lexemes })
+      expect(lexemes).toBeGreaterThanOrEqual(parsed.lexemes)
       if (read.move.kind === 'document') whole++
       if (read.move.kind !== 'routes') return
       few++
@@ -180,7 +192,8 @@ test('is what a parse of the whole text makes', async () => {
     }),
     { numRuns: Number(process.env.BANYAN_ROUNDS ?? 40) },
   )
-  expect([few > 10, few > whole, servers > 0, inBrackets > 5]).toEqual([true, true, true, true])
+  const enough = [few > 10, few > whole, servers > 0, inBrackets > 5, refused > 0]
+  expect(enough).toEqual(enough.map(() => true))
 })
 
 test('what was parsed for an earlier revision goes on with the numbers of a later one', async () => {
@@ -295,7 +308,7 @@ test('a text with a few strokes in it says what a parse of it says', async () =>
       if (!read.ok || !parsed.ok) return
       expect(plain(read.table)).toBe(plain(parsed.table))
       const { warnings, more, numbers, places } = parsed
-      if (read.move.kind !== 'numbers') expect(read.facts).toEqual({ warnings, more, numbers, places })
+      if (read.move.kind !== 'numbers') expect(read.facts).toMatchObject({ warnings, more, numbers, places })
     }),
     { numRuns: Number(process.env.BANYAN_ROUNDS ?? 40) },
   )
@@ -350,6 +363,68 @@ test('routes beside more warnings than are listed are read alone too', async () 
     expect(read.facts.warnings).toEqual(parsed.warnings)
     expect(read.facts.more).toBeGreaterThan(0)
     expect(plain(read.table)).toBe(plain(parsed.table))
+  }
+})
+
+test('an edit that is wrong is refused by what it puts in alone, at its place', async () => {
+  const routes = Array.from({ length: 150 }, (_, at) => ({
+    ...{ id: `r${at}`, match: { path: `/p${at}` }, to: 'new', percent: 5, noKey: 'from', sticky: ['cookie:sid', 'ip'] },
+  }))
+  const upstreams = { main: { servers: ['http://a'] }, new: { servers: ['http://b'] } }
+  const document = { version: 1, upstreams, default: 'main', routes }
+  for (const text of [JSON.stringify(document), JSON.stringify(document, null, 2)]) {
+    const known = readTable(text, NAME)
+    if (!known.ok) throw new Error(JSON.stringify(known.problems))
+    const { table, ...facts } = known
+    const edited: readonly (readonly [TableEdit, string])[] = [
+      [{ kind: 'route', at: 120, route: { ...routes[120], percent: 101 } }, '/routes/120/percent'],
+      [{ kind: 'route', at: 149, route: { ...routes[149], to: 'nobody' } }, '/routes/149/to'],
+      [
+        { kind: 'route', at: 150, route: { id: 'added', match: { path: '/added' }, to: 'new', priority: 'high' } },
+        '/routes/150/priority',
+      ],
+      [{ kind: 'routes', routes: [{ at: 77, route: { ...routes[77], mach: {} } }] }, '/routes/77/mach'],
+      [{ kind: 'servers', upstream: 'new', servers: ['http://b', 'ftp://c'] }, '/upstreams/new/servers/1'],
+    ]
+    for (const [edit, pointer] of edited) {
+      const read = await new TableReader(NAME, { text, facts }).edit(new LiveTable(table, text, 0).current, edit)
+      const parsed = readTable(
+        editTable(text, (before) => withEdit(before, edit)),
+        NAME,
+      )
+      if (!('ok' in read) || read.ok || parsed.ok) throw new Error('is accepted')
+      // Of the whole text, the list would have warnings too.
+      expect(read).toMatchObject({ problems: [{ pointer }], more: 0 })
+      expect(read.problems).toEqual(parsed.problems.filter(({ severity }) => severity === 'error'))
+    }
+  }
+})
+
+test('routes that are added one by one do not make a text that is too large for a parse', async () => {
+  const lines = Array.from({ length: 100 }, (_, at) => `  - { id: r${at}, match: { path: /p${at}/:x }, to: new }\n`)
+  const text = `version: 1\nupstreams: { main: { servers: [http://a] }, new: { servers: [http://b] } }\ndefault: main\nroutes:\n${lines.join('')}`
+  const known = readTable(text, NAME)
+  if (!known.ok) throw new Error(JSON.stringify(known.problems))
+  const { table, ...facts } = known
+  const before = new LiveTable(table, text, 0).current
+  for (const edit of [
+    { kind: 'route', at: 100, route: { id: 'added', match: { path: '/added' }, to: 'new' } },
+    { kind: 'servers', upstream: 'new', servers: ['http://b', 'http://c'] },
+  ] as const) {
+    const kinds: string[] = []
+    // As if the text had so many more.
+    for (const others of [0, MAX_LEXEMES - facts.lexemes - 1000, MAX_LEXEMES - facts.lexemes]) {
+      const given = { ...facts, lexemes: facts.lexemes + others }
+      const read = await new TableReader(NAME, { text, facts: given }).edit(before, edit)
+      if (!('ok' in read) || !read.ok) throw new Error('is refused')
+      kinds.push(read.move.kind)
+      const parsed = readTable(read.text, NAME)
+      if (!parsed.ok) throw new Error('is refused')
+      const isCounted = read.move.kind === 'document'
+      expect(read.facts.lexemes - (isCounted ? 0 : others)).toBeGreaterThanOrEqual(parsed.lexemes)
+      if (isCounted) expect(read.facts.lexemes).toBe(parsed.lexemes)
+    }
+    expect(kinds).toEqual(['routes', 'routes', 'document'])
   }
 })
 
