@@ -92,10 +92,15 @@ async function runApply(given: Given, io: Io): Promise<ExitCode> {
   // Where a revision is named, what stays is that of just this one.
   const isNamed = given.text('if-match') !== undefined
   const percents = `${query === '' ? '?' : '&'}percents=${given.has('take-percent') ? 'file' : 'live'}`
-  const { json } = await client.ask('PUT', `/routes.yaml${query}${isNamed ? '' : percents}`, {
-    text: isNamed ? wanted : file.text,
-    headers: { 'If-Match': etag, ...headers },
-  })
+  const put = (text: string, parameter: string) =>
+    client.ask('PUT', `/routes.yaml${query}${parameter}`, { text, headers: { 'If-Match': etag, ...headers } })
+  const { json } = await (isNamed
+    ? put(wanted, '')
+    : put(file.text, percents).catch((error: unknown) => {
+        // During a rolling upgrade: what stays is that of the revision that was read.
+        if (isOfEarlierVersion(error)) return put(wanted, '')
+        throw error
+      }))
   const made = json.changed === true && !given.has('dry-run') ? 1 : 0
   const hasMoved = !etag.startsWith(`"${json.revision - made}-`)
   const { kept } = hasMoved ? await withLive(file, given, client) : compared
@@ -108,6 +113,15 @@ async function runApply(given: Given, io: Io): Promise<ExitCode> {
   else if (!json.changed) io.out(`no changes (revision ${json.revision})\n`)
   else io.out(`applied as revision ${json.revision}\n${changesMadeText(json)}`)
   return EXIT.done
+}
+
+/** Whether a server does not know the parameter that keeps percents. */
+function isOfEarlierVersion(error: unknown): boolean {
+  const { type, detail } = ((error instanceof CommandError && error.problem) || {}) as {
+    type?: string
+    detail?: string
+  }
+  return type === 'urn:banyan:problem:malformed-query' && detail?.startsWith('Unknown parameter "percents"') === true
 }
 
 /** A valid file. */

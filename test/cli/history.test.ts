@@ -2,6 +2,8 @@
  * The history on the command line, against a running admin API: what changed and who did it, undoing one change of several,
  * restoring with a word, keeping; a file compared and applied.
  */
+import { createServer, request } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { AdminClient } from '../../src/cli/admin-client.ts'
 import { tokenOf } from '../../src/control/access/tokens.ts'
@@ -299,6 +301,40 @@ describe('apply, where the table changes between reading and writing', () => {
       ...{ code: 0, err: '' },
     })
     expect(await at.text()).toBe(changed)
+  })
+
+  test("a server of an earlier version, which can't keep them, gets those that were live", async () => {
+    const asked: (string | undefined)[] = []
+    const earlier = createServer((got, answer) => {
+      if (got.method === 'PUT') asked.push(got.url)
+      if (got.url?.includes('percents=')) {
+        const problem = { type: 'urn:banyan:problem:malformed-query', detail: 'Unknown parameter "percents".' }
+        got.resume()
+        answer
+          .writeHead(400, { 'Content-Type': 'application/problem+json', 'Banyan-Request-Id': 'one' })
+          .end(JSON.stringify(problem))
+        return
+      }
+      const { method = '', url: path = '', headers } = got
+      const passed = request({ host: '127.0.0.1', port: at.port, method, path, headers }, (back) => {
+        answer.writeHead(back.statusCode ?? 0, back.headers)
+        back.pipe(answer)
+      })
+      got.pipe(passed)
+    })
+    await new Promise<void>((listening) => earlier.listen(0, '127.0.0.1', listening))
+    onTestFinished(() => {
+      earlier.closeAllConnections()
+      earlier.close()
+    })
+    await anna(['set', 'gtin-lookup', '50'])
+    const { port } = earlier.address() as AddressInfo
+    const words = ['apply', 'new.yaml', '--reason', 'x', '--admin', `127.0.0.1:${port}`]
+    expect(await anna(words, { files: { 'new.yaml': changed } })).toMatchObject({
+      ...{ code: 0, err: 'gtin-lookup: percent stays 50 (the file says 5; --take-percent takes it)\n' },
+    })
+    expect(asked).toEqual(['/routes.yaml?percents=live', '/routes.yaml'])
+    expect(await at.text()).toBe(changed.replace('percent: 5 ', 'percent: 50 '))
   })
 
   test("any other change is somebody else's, and is not overwritten", async () => {
