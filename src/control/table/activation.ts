@@ -2,7 +2,8 @@
  * Puts a table in force: here and in the processes that serve, in all of them or in none.
  */
 import { changesSteps, type TableChange } from '../../rules/language/changes.ts'
-import type { Problems } from '../../rules/language/text.ts'
+import type { Problem, Problems } from '../../rules/language/text.ts'
+import type { Table } from '../../rules/table/table.ts'
 import type { CookieKeySource } from '../../state/cookie-key-source.ts'
 import { http2FlawsOf } from '../../state/http2-support.ts'
 import { etagOf, type LiveTable } from '../../state/live-table.ts'
@@ -15,6 +16,7 @@ import type { Followers } from './followers.ts'
 import type { ReadText } from './read-text.ts'
 import type { TableReader } from './reader.ts'
 import type { TableReports } from './reports.ts'
+import { MAX_FILE_BYTES } from './settled-text.ts'
 import type { TlsFiles } from './tls-files.ts'
 
 /** What it works with. */
@@ -55,6 +57,9 @@ export class Activation {
       return isLate ? { late: problems[0]?.message ?? 'it takes too long' } : { problems: { problems, more } }
     }
     const { text, table, facts, move } = read
+    // A file that could not be read again.
+    if (text.length > MAX_FILE_BYTES / 3 && Buffer.byteLength(text) > MAX_FILE_BYTES)
+      return { problems: this.problem(`is larger than ${MAX_FILE_BYTES / 1024 / 1024} MiB`) }
     const { material, findings: flaws } = await tlsFiles.load(table, live.material)
     const findings = [...flaws, ...http2FlawsOf(table), ...cookieKeys.flawsOf(table)]
     if (findings.length > 0) return { problems: { problems: await placeApart(findings, text, name), more: 0 } }
@@ -106,10 +111,12 @@ export class Activation {
       // A listener failed. The revision is active nevertheless.
       reports.listenerFailed(error, live.current)
     }
+    const told =
+      proposal.move.kind === 'numbers' ? [] : newWarnings(facts.warnings, table, reader.warnings, before.table)
     reader.inForce(text, facts)
     // The audit line of an edit by the API has its changes.
     const changes = read !== null ? await inTurns(changesSteps(before.table, table)) : null
-    reports.inForce(live.current, by, proposal.move.kind === 'numbers' ? [] : facts.warnings, changes)
+    reports.inForce(live.current, by, told, changes)
     return { ok: true, changes: changes ?? [] }
   }
 
@@ -137,4 +144,21 @@ export class Activation {
     const place = { file: this.#parts.name, line: 1, column: 1, pointer: '', severity: 'error' } as const
     return { problems: [{ ...place, message, ...(hint === undefined ? {} : { hint }) }], more: 0 }
   }
+}
+
+/** Warnings of a table that the one before does not have, at whatever place. */
+function newWarnings(
+  warnings: readonly Problem[],
+  table: Table,
+  earlier: readonly Problem[],
+  before: Table,
+): readonly Problem[] {
+  const known = new Set(earlier.map((warning) => markOf(warning, before)))
+  return warnings.filter((warning) => !known.has(markOf(warning, table)))
+}
+
+/** What a warning says, and about what. Routes have their ids in place of their numbers, which change with routes before them. */
+function markOf({ pointer, message }: Problem, { routes }: Table): string {
+  const about = pointer.replace(/^\/routes\/(\d+)/, (_, at) => `/routes/${routes[Number(at)]?.id}`)
+  return `${about}: ${message.replaceAll(/ \(routes\.\d+\)/g, '')}`
 }

@@ -1,5 +1,6 @@
 /**
- * Tables that were made by changing numbers are confirmed by a parse of their text, in the background and once nobody edits.
+ * Tables that were made by changing numbers or a few routes are confirmed by a parse of their text, in the background and once nobody
+ * edits; where somebody always does, now and then.
  */
 import type { Table } from '../../rules/table/table.ts'
 import { sameValue } from '../../rules/values/plain.ts'
@@ -11,19 +12,23 @@ import type { TableReports } from './reports.ts'
 /** So long nobody has edited: of a hundred steps in a row only the last one is parsed. */
 const QUIET_MS = 2_000
 
+/** Edits that never pause are confirmed so long after the first of them. */
+const LATEST_MS = 300_000
+
 /** What it works with. */
 export interface ConfirmationParts {
   readonly live: LiveTable
   readonly reader: TableReader
   readonly reports: TableReports
-  /** The text in force is another table than the one that is. Must not reject. */
+  /** A text in force now, or a moment ago, is another table than the one that was made of it. Must not reject. */
   correct(read: ReadText): Promise<void>
 }
 
 /** Confirms the table in force. */
 export class Confirmation {
   readonly #parts: ConfirmationParts
-  #timer: NodeJS.Timeout | undefined
+  #quiet: NodeJS.Timeout | undefined
+  #latest: NodeJS.Timeout | undefined
   #isClosed = false
 
   constructor(parts: ConfirmationParts) {
@@ -32,24 +37,33 @@ export class Confirmation {
 
   /** Confirms it after a while. */
   later(): void {
-    clearTimeout(this.#timer)
-    if (!this.#isClosed) this.#timer = setTimeout(() => void this.#confirm(), QUIET_MS).unref()
+    if (this.#isClosed) return
+    clearTimeout(this.#quiet)
+    this.#quiet = setTimeout(() => void this.#confirm(), QUIET_MS).unref()
+    this.#latest ??= setTimeout(() => void this.#confirm(), LATEST_MS).unref()
   }
 
   close(): void {
     this.#isClosed = true
-    clearTimeout(this.#timer)
+    this.#rest()
+  }
+
+  #rest(): void {
+    clearTimeout(this.#quiet)
+    clearTimeout(this.#latest)
+    this.#latest = undefined
   }
 
   async #confirm(): Promise<void> {
+    this.#rest()
     const { live, reader, reports, correct } = this.#parts
     const { text, table } = live.current
     try {
       const read = await reader.parse(text, table)
+      if (this.#isClosed || ('isLate' in read && read.isLate === true)) return
+      if (!read.ok || !isSame(read.table, table)) await correct(read)
       // What was edited since is confirmed by itself.
-      if (this.#isClosed || live.current.text !== text || ('isLate' in read && read.isLate === true)) return
-      if (read.ok && isSame(read.table, live.current.table)) reader.inForce(text, read.facts)
-      else await correct(read)
+      else if (live.current.text === text) reader.inForce(text, read.facts)
     } catch (error) {
       reports.takeInFailed(error, live.current)
     }

@@ -413,11 +413,11 @@ export class Operations {
     return applied
   }
 
-  /** What the text in force says, where it is another table than the one that is: a bug in banyan. */
-  #correct(read: ReadText): Promise<void> {
+  /** What the text in force says, where it, or one that was in force a moment ago, is another table than was made of it: a bug in banyan. */
+  #correct(found: ReadText): Promise<void> {
     return this.#work.run(async () => {
-      const { text, number } = this.#live.current
-      if (read.text !== text) return
+      const { text, number, table } = this.#live.current
+      const read = found.text === text ? found : await this.#reader.parse(text, table)
       this.#reports.unconfirmed(this.#live.current)
       const proposal = await this.#activation.prepare(read)
       if ('table' in proposal) await this.#apply({ ...proposal, move: { kind: 'same', base: '' } }, BY_FILE, number)

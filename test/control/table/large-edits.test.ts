@@ -5,6 +5,7 @@ import {
   addRoute,
   patchRoute,
   patchRoutes,
+  removeRoute,
   replaceButPercents,
   replaceText,
   restoreRevision,
@@ -199,7 +200,73 @@ test('numbers are changed, taken back and undone as by any other edit', async ()
   expect(lines.filter(({ level }) => level !== 'info')).toEqual([])
 })
 
+test('an edit that would make the file larger than one may be is refused, one that makes it smaller is made', async () => {
+  const most = 16 * 1024 * 1024
+  const { operations, text, close } = await rig(`${TEXT}# ${'x'.repeat(most - TEXT.length - 10)}\n`)
+  onTestFinished(close)
+  const before = await text()
+  const added = addRoute({ id: 'added', match: { path: '/added' }, to: 'new' })
+  expect(await operations.commit(added, TERMS)).toMatchObject({
+    ...{ kind: 'refused', problems: [{ message: 'is larger than 16 MiB' }] },
+  })
+  expect(await text()).toBe(before)
+  expect((await operations.commit(removeRoute('r1'), TERMS)).kind).toBe('done')
+})
+
+test.each([
+  ['large', TEXT],
+  ['small', TEXT.slice(0, TEXT.indexOf('  - { id: r9,'))],
+])('warnings are logged once, not with each edit of a %s table', async (_, start) => {
+  const { operations, live, lines, close } = await rig(start)
+  onTestFinished(close)
+  const told = async (edit: Parameters<typeof operations.commit>[0]): Promise<unknown[]> => {
+    const before = lines.length
+    expect((await operations.commit(edit, TERMS)).kind).toBe('done')
+    return lines
+      .slice(before)
+      .filter(({ fields }) => fields.event === 'table-warning')
+      .map(({ fields }) => fields.pointer)
+  }
+  expect(await told(addRoute({ id: 'first', match: { path: '/first' }, to: 'new' }))).toEqual([])
+  expect(await told(patchRoute('r3', { noKey: 'to' }))).toEqual(['/routes/3/noKey'])
+  expect(await told(patchRoute('r5', { noKey: 'to' }))).toEqual(['/routes/5/noKey'])
+  expect(await told(removeRoute('r1'))).toEqual([])
+  expect(await told(replaceText(`${live.current.text}visitor: { name: v }\n`))).toEqual(['/visitor'])
+  expect(await told(patchRoute('r3', { noKey: null }))).toEqual([])
+  expect(await told(patchRoute('r3', { noKey: 'from' }))).toEqual(['/routes/2/noKey'])
+})
+
 afterEach(() => vi.useRealTimers())
+
+test.each([
+  ['is confirmed', [5], false],
+  ['is corrected', [6], true],
+])('a table that is edited without a pause %s now and then', async (_, [said = 0], isWrong) => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  const read = readTable(TEXT, 'routes.yaml')
+  if (!read.ok) throw new Error('the table is not valid')
+  const table = tableWithNumbers(read.table, [{ owner: 0, part: -1, value: said }])
+  if (table === null) throw new Error('the number is not changed')
+  const live = new LiveTable(table, TEXT, 0)
+  const reader = new TableReader('routes.yaml', null)
+  const parse = vi.spyOn(reader, 'parse')
+  const corrected: ReadText[] = []
+  const correct = async (one: ReadText) => void corrected.push(one)
+  const reports = new TableReports(logInto([]), 'routes.yaml')
+  const confirmation = new Confirmation({ live, reader, correct, reports })
+  onTestFinished(() => confirmation.close())
+  for (let second = 0; second < 300; second++) {
+    confirmation.later()
+    await vi.advanceTimersByTimeAsync(1_000)
+  }
+  expect(parse).toHaveBeenCalledTimes(1)
+  // While it is parsed there is another edit.
+  live.apply(table, `${TEXT}# more\n`, 0)
+  vi.useRealTimers()
+  await parse.mock.results[0]?.value
+  await new Promise((turn) => setImmediate(turn))
+  expect(corrected.map(({ text }) => text)).toEqual(isWrong ? [TEXT] : [])
+})
 
 test.each([
   ['confirms a table that is what its text says', [5], false],
