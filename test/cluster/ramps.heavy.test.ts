@@ -66,7 +66,8 @@ test('whoever is asked gets to run the ramps, however far away Redis is', async 
   left.push(() => redis.stop())
   const ramp = 'sticky: [header:x-key], ramp: { steps: [50, 60], hold: 1h }'
   const table = (await clusterTable()).replace('path: /a }, to: modern,', `path: /a }, to: modern, ${ramp},`)
-  const far = await new Gate(redis.port, 200).open()
+  // Farther than the instances look at the table again, and tell of themselves while requests are in flight at a drained server.
+  const far = await new Gate(redis.port, 600).open()
   const [one, two, three] = await Promise.all([far, far, far].map((url) => member(table, url)))
   await soon(async () => expect((await ask(one!, 'GET', '/status')).json.cluster.rampsRunBy).not.toBe(''))
   for (const [at, command] of [

@@ -5,6 +5,7 @@
  * instance serves what it has. One that finds Redis empty or older says what it has; after a moment the one that has most fills it.
  */
 import { setTimeout as wait } from 'node:timers/promises'
+import { FreshRun } from '../../state/fresh-run.ts'
 import type { LiveTable } from '../../state/live-table.ts'
 import { type ClusterLog, type Head, type Position, TABLE_TOPIC } from '../../state/redis/cluster-log.ts'
 import type { ControlLog } from '../control-log.ts'
@@ -76,7 +77,8 @@ export class ClusterTable implements TableSource {
   #onReading: ((reading: Reading) => Promise<void>) | null = null
   #unlisten: () => void = () => {}
   #timer: NodeJS.Timeout | undefined
-  #looking: Promise<void> | null = null
+  readonly #looks = new FreshRun(() => this.#look())
+  /** What was read has led to a change in Redis. */
   #lookAgain = false
   #isClosed = false
   /** The newest position that was read and handed on, or written. */
@@ -228,16 +230,13 @@ export class ClusterTable implements TableSource {
     void this.look()
   }
 
-  /** Takes in what Redis has, or fills it. Never rejects. */
+  /** Takes in what Redis has by now, or fills it. Never rejects. */
   look(): Promise<void> {
-    this.#lookAgain = true
-    this.#looking ??= this.#lookOn().finally(() => {
-      this.#looking = null
-    })
-    return this.#looking
+    return this.#looks.run()
   }
 
-  async #lookOn(): Promise<void> {
+  async #look(): Promise<void> {
+    this.#lookAgain = true
     while (this.#lookAgain && !this.#isClosed) {
       this.#lookAgain = false
       try {

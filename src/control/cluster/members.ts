@@ -5,6 +5,7 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { z } from 'zod'
 import { jsonOf } from '../../rules/values/json.ts'
+import { FreshRun } from '../../state/fresh-run.ts'
 import { type ClusterLog, MEMBERS_TOPIC, type MemberRow } from '../../state/redis/cluster-log.ts'
 import { StateError } from '../../state/store/store.ts'
 
@@ -104,8 +105,7 @@ export class Members {
   /** When each has told something, by the monotonic clock. */
   readonly #seenMs = new Map<string, number>()
   #waiting = new Set<() => void>()
-  #telling: Promise<void> | null = null
-  #isNews = false
+  readonly #tellings = new FreshRun(() => this.#tellNow())
   #isClosed = false
 
   /** @param tell what this instance tells of itself */
@@ -153,28 +153,22 @@ export class Members {
 
   /** Tells of this instance, and reads what others tell. Never rejects. */
   async tell(): Promise<void> {
-    this.#isNews = true
-    this.#telling ??= this.#tellOn().finally(() => {
-      this.#telling = null
-    })
-    await this.#telling
+    await this.#tellings.run()
   }
 
-  async #tellOn(): Promise<void> {
-    while (this.#isNews && !this.#isClosed) {
-      this.#isNews = false
-      const told = await this.#tell()
-      const text = JSON.stringify({ format: FORMAT, ...told })
-      this.#soon(Object.keys(told.active).length > 0)
-      const sealed = this.#shared.link.seal.close(`member ${this.#instance}`, text)
-      try {
-        this.#take(await this.#shared.members(this.#instance, sealed, text !== this.#told))
-        this.#told = text
-        this.#shared.link.wrote(null)
-      } catch (error) {
-        // It is told again soon; that Redis is away is said by others.
-        if (error instanceof StateError) this.#shared.link.wrote(error)
-      }
+  async #tellNow(): Promise<void> {
+    if (this.#isClosed) return
+    const told = await this.#tell()
+    const text = JSON.stringify({ format: FORMAT, ...told })
+    this.#soon(Object.keys(told.active).length > 0)
+    const sealed = this.#shared.link.seal.close(`member ${this.#instance}`, text)
+    try {
+      this.#take(await this.#shared.members(this.#instance, sealed, text !== this.#told))
+      this.#told = text
+      this.#shared.link.wrote(null)
+    } catch (error) {
+      // It is told again soon; that Redis is away is said by others.
+      if (error instanceof StateError) this.#shared.link.wrote(error)
     }
   }
 
@@ -221,7 +215,7 @@ export class Members {
     clearTimeout(this.#soonTimer)
     this.#isClosed = true
     this.#unlisten()
-    await this.#telling
+    await this.#tellings.ended()
     await this.#shared.leave(this.#instance).catch(() => {})
   }
 

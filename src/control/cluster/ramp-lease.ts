@@ -180,13 +180,13 @@ export class RampLease implements Ownership {
    */
   async claim(): Promise<void> {
     const untilMs = performance.now() + CLAIM_MS
+    await this.#work.run(() => this.#acquire())
     while (!this.isOwner) {
-      await this.#work.run(() => this.#acquire())
-      if (this.isOwner) return
-      await this.#want()
       if (performance.now() > untilMs)
         throw new StateError('failed', 'the instance that runs the ramps does not answer')
       await wait(CLAIM_AGAIN_MS)
+      // One after the other on their way, but not each with a way of its own: Redis may be far away.
+      await Promise.all([this.#want(), this.#work.run(() => this.#acquire())])
     }
   }
 
@@ -221,7 +221,8 @@ export class RampLease implements Ownership {
     if (held === null || !this.#isInTime) throw new StateError('not-owner', `they are run by ${this.owner}`)
     const outcome = await this.#store.write(space, group, key, value, { ...terms, fence: held })
     if (outcome.kind !== 'fenced') {
-      await this.#store.link.tell(CHANGED).catch(() => {})
+      // Nobody waits for it: who misses it reads soon after.
+      this.#store.link.tell(CHANGED).catch(() => {})
       return outcome
     }
     this.#held = null
@@ -264,14 +265,15 @@ export class RampLease implements Ownership {
 
   async #takeOver(lease: HeldLease): Promise<void> {
     this.#taken = null
+    const asked = [this.#isInStep(), this.#store.position(COUNTS), this.#change()] as const
+    const [isInStep, position, change] = await Promise.all(asked)
     // By an older table, a step that another instance has taken would be none.
-    if (!(await this.#isInStep())) {
+    if (!isInStep) {
       this.#held = null
       await this.#store.release(lease)
       throw new StateError('failed', 'this instance does not have the newest table')
     }
-    this.#position = await this.#store.position(COUNTS)
-    const change = await this.#change()
+    this.#position = position
     await this.#ramps?.takeOver()
     if (this.#isCutOff) await this.#ramps?.report()
     const counted = this.#takeCounted()
