@@ -124,7 +124,7 @@ test('two clusters in one Redis never meet, and one of another id or secret is r
   await soon(async () => expect(await reasons(one)).toContain('another cluster of this name'))
   expect(await percents(one)).toEqual([10, 0, 0])
   await redis.command('SET', 'banyan:{shop}:table', 'garbage')
-  await soon(async () => expect(await reasons(one)).toContain('redis says WRONGTYPE'))
+  await soon(async () => expect(await reasons(one)).toContain('banyan:{shop}:table in its Redis is a string'))
 })
 
 test('a Redis that may evict is not used', async () => {
