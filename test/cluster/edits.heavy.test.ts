@@ -2,6 +2,7 @@
  * Several instances are one: an edit at any of them is in force at all, and all have one history.
  */
 import { afterEach, expect, test } from 'vitest'
+import { parse } from 'yaml'
 import type { Banyan } from '../support/banyan.ts'
 import { startRedis } from '../support/redis.ts'
 import { ask, clusterTable, historyOf, left, member, percents, setPercent, soon, undo } from './rig.ts'
@@ -98,7 +99,7 @@ test('edits that have to be parsed as a whole are made too, however fast others 
   )
   expect(tables[0]).toBe(tables[1])
   expect(
-    JSON.parse(tables[0] as string)
+    parse(tables[0] as string)
       .routes.map(({ id }: { id: string }) => id)
       .slice(300)
       .sort(),
