@@ -106,3 +106,40 @@ default: main
   for (const load of loads) await load.stop()
   expect(loads.flatMap(({ outcomes }) => outcomes.filter(({ status }) => status !== 200))).toEqual([])
 })
+
+test('a drain is answered while requests are in flight at the server, however far away Redis is', async () => {
+  const redis = await startRedis()
+  left.push(() => redis.stop())
+  let release = (): void => {}
+  const released = new Promise<void>((done) => (release = done))
+  let held = 0
+  const [a, b] = await Promise.all(
+    [0, 1].map((nth) =>
+      scriptedUpstream(async (request) => {
+        if (nth === 0) held++
+        await released
+        await request.ok()
+      }),
+    ),
+  )
+  left.push(() => Promise.all([a?.stop(), b?.stop()]))
+  const table = `version: 1
+upstreams:
+  main: { servers: ["http://127.0.0.1:${a?.port}", "http://127.0.0.1:${b?.port}"] }
+default: main
+`
+  // Farther than an instance tells of itself while a drain goes on.
+  const one = await member(table, await new Gate(redis.port, 500).open())
+  const visits: Promise<unknown>[] = []
+  await soon(async () => {
+    visits.push(fetch(`http://127.0.0.1:${one.port}/x`))
+    expect(held).toBeGreaterThan(0)
+  })
+  const server = `/upstreams/main/servers/${encodeURIComponent(`127.0.0.1:${a?.port}`)}`
+  const drain = (): ReturnType<typeof ask> => ask(one, 'POST', `${server}/drain`)
+  await soon(async () => expect(await drain()).toMatchObject({ status: 200, instances: '1/1', json: { active: held } }))
+  expect(await ask(one, 'GET', '/status')).toMatchObject({ status: 200 })
+  release()
+  await Promise.all(visits)
+  await soon(async () => expect(await drain()).toMatchObject({ json: { active: 0 } }))
+})
