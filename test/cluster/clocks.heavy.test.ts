@@ -35,12 +35,12 @@ test('edits, drains, leases, ramps, cookies and pins of instances whose clocks a
   const behind = await shifted(table, redis.url, -7, secret)
   const right = await member(table, redis.url, secret)
   const all = [ahead, behind, right]
+  for (const [n, at] of [...all, ...all].entries())
+    await soon(async () => expect(await setPercent(at, 'b', n + 1)).toMatchObject({ status: 200, instances: '3/3' }))
+  // Each has logged its edits.
   const timeOf = async (at: Banyan): Promise<number> =>
     Date.parse(JSON.parse((await at.program.line((line) => line.includes('"time"'))) as string).time)
   expect((await timeOf(ahead)) - (await timeOf(behind))).toBeGreaterThan(13 * MINUTE_MS)
-
-  for (const [n, at] of [...all, ...all].entries())
-    await soon(async () => expect(await setPercent(at, 'b', n + 1)).toMatchObject({ status: 200, instances: '3/3' }))
   for (const at of all) {
     const { instances } = (await ask(at, 'GET', '/status')).json
     for (const one of instances)
