@@ -66,15 +66,21 @@ test('blue -> green -> blue: a revision each, the table as it was, and no reques
 test('a green that fails its health checks after the switch: back to blue, and what used green before stays', async () => {
   const own = { id: 'new', match: { path: '/new' }, to: 'green', percent: 50 }
   expect((await stage.admin('POST', '/routes', own)).status).toBe(201)
+  // It will say that it is ill, and still answer what comes. Its port is never closed while it is watched.
+  let isIll = false
+  let looks = 0
+  await stage.fleet.replaceBy('green', (req, res) => {
+    const isLook = req.url?.includes('health') === true
+    if (isLook) looks++
+    res.statusCode = isLook && isIll ? 503 : 200
+    res.end('{"host":"green-v1"}')
+  })
+  await expect.poll(async () => looks > 3 && (await healthyIn('green'))).toBe(true)
   const before = await table()
   const load = stage.load()
   const deploying = stage.cli(['deploy', 'blue-green', 'blue', 'green', '--watch', '30s'])
   await load.next((outcome) => answeredBy(outcome) === 'green-v1')
-  // It says that it is ill, and still answers what comes.
-  await stage.fleet.replaceBy('green', (req, res) => {
-    res.statusCode = req.url?.includes('health') ? 503 : 200
-    res.end('{"host":"green-ill"}')
-  })
+  isIll = true
   const ended = await deploying
   expect(ended.code, ended.out).toBe(6)
   expect(ended.out).toMatch(
