@@ -68,7 +68,7 @@ const OWNERS: Record<string, readonly string[]> = {
   ],
   'lru-cache': ['state/caching/store.ts'],
   'acme-client': ['control/acme/order-thread.ts'],
-  ioredis: ['state/redis/client.ts', 'state/redis/package.ts', 'state/redis/sentinels.ts'],
+  ioredis: ['state/redis/client.ts', 'state/redis/connect.ts', 'state/redis/package.ts', 'state/redis/sentinels.ts'],
   koa: ['control/', 'serve.ts', 'mount.ts'],
   'koa-router': ['control/'],
   pino: ['serve.ts', 'logging/', 'processes/'],

@@ -2,9 +2,10 @@
  * Three connections to Redis: for what requests wait for, each command with a deadline, behind a breaker; for the shared log,
  * where a command may wait for replicas; and for messages.
  */
-import type { Cluster, Redis, RedisOptions } from 'ioredis'
+import type { Cluster, Redis } from 'ioredis'
 import { Breaker } from './breaker.ts'
-import { containFaults, loadRedis } from './package.ts'
+import { CONNECTION, connectionsOf, connectTo, LONGEST_RETRY_MS, retryAfterMs } from './connect.ts'
+import { CLOSED, Fault, FULL, NOT_CONNECTED, REPLICA, SILENT, troubleOf } from './faults.ts'
 import { type ReadReply, readValue, readValues } from './replies.ts'
 import { Sentinels } from './sentinels.ts'
 import type { RedisAddress } from './url.ts'
@@ -23,25 +24,6 @@ export interface RedisClientSettings {
   /** Told, once a minute at most, that Redis has no room left: it stores nothing new, and goes on answering. */
   onFull(): void
 }
-
-const CONNECT_TIMEOUT_MS = 2000
-/** A process that closes its connections waits this long for a Redis that may never have been there. */
-const DISCONNECT_TIMEOUT_MS = 100
-
-/** Options of every connection. */
-const CONNECTION = {
-  connectTimeout: CONNECT_TIMEOUT_MS,
-  disconnectTimeout: DISCONNECT_TIMEOUT_MS,
-  // Nothing is queued, resent or retried: by then the request has long gone on without it.
-  enableOfflineQueue: false,
-  maxRetriesPerRequest: 0,
-  autoResendUnfulfilledCommands: false,
-  autoResubscribe: false,
-  keepAlive: 10_000,
-} as const satisfies RedisOptions
-
-const FIRST_RETRY_MS = 50
-const LONGEST_RETRY_MS = 2000
 
 /** After so long without any reply to what was asked, a connection is given up. */
 const SILENCE_MS = 2000
@@ -65,44 +47,6 @@ export interface ClientFigures {
   reconnects: number
   /** Replies, messages and values that were not what they should be. */
   unreadable: number
-}
-
-/** Why a command on the shared log has come to nothing. */
-export class Fault {
-  /** In a few words, without addresses. */
-  readonly message: string
-  readonly #reply: string
-
-  /** @param reply the text of an error reply, where that is what it was */
-  constructor(message: string, reply = '') {
-    this.message = message
-    this.#reply = reply
-  }
-
-  /** What lies under a key is of another type than the command is for. Of a script, Redis 6 says so at the end. */
-  get isOtherType(): boolean {
-    return /\bWRONGTYPE\b/.test(this.#reply)
-  }
-
-  /** There is no room left. */
-  get isFull(): boolean {
-    return /\bOOM\b/.test(this.#reply)
-  }
-
-  /** The server takes no writes: it is a replica, can't save its data, or has too few replicas. */
-  get isReadOnly(): boolean {
-    return /\b(READONLY|MISCONF|NOREPLICAS)\b/.test(this.#reply)
-  }
-
-  /** The user may not do it. */
-  get isDenied(): boolean {
-    return DENIED.test(this.#reply)
-  }
-
-  /** The server does not know what the script's first line asks for. */
-  get isOfScript(): boolean {
-    return /compiling script|unexpected symbol|flag in shebang|Unexpected engine/i.test(this.#reply)
-  }
 }
 
 /** A Redis, a Sentinel's master or a Cluster. */
@@ -139,9 +83,18 @@ export class RedisClient {
   ) {
     this.#settings = settings
     this.breaker = new Breaker(settings.chance)
-    this.#commands = this.#connect()
-    this.#log = this.#connect()
-    this.#messages = this.#connect()
+    const { address } = settings
+    const retryStrategy = (attempt: number): number => retryAfterMs(attempt, settings.chance())
+    const connect = (): Redis | Cluster => {
+      const client = connectTo(address, retryStrategy)
+      client.on('error', (error: Error) => {
+        this.#trouble = troubleOf(error)
+      })
+      return client
+    }
+    this.#commands = connect()
+    this.#log = connect()
+    this.#messages = connect()
     const look = (): void => {
       if (!this.connected) return
       this.#trouble = null
@@ -181,8 +134,6 @@ export class RedisClient {
       this.#isSubscribed = false
       down()
     })
-    const { address } = settings
-    const retryStrategy = (attempt: number) => this.#retryMs(attempt)
     this.#sentinels =
       address.kind === 'sentinel' ? new Sentinels(address, { ...CONNECTION, retryStrategy }, () => this.#leave()) : null
     this.#watch = setInterval(() => this.#askForLife(), PING_MS)
@@ -396,117 +347,4 @@ export class RedisClient {
     this.#trouble = troubleOf(error)
     this.breaker.failed(this.#settings.now())
   }
-
-  #connect(): Redis | Cluster {
-    const { address } = this.#settings
-    const options: Options = {
-      ...CONNECTION,
-      retryStrategy: (attempt) => this.#retryMs(attempt),
-      // A replica that was a master: look for the new one.
-      reconnectOnError: (error) => /\bREADONLY\b/.test(error.message),
-      db: address.database,
-      ...(address.username === null ? {} : { username: address.username }),
-      ...(address.password === null ? {} : { password: address.password }),
-      ...(address.tls ? { tls: {} } : {}),
-    }
-    const client = clientOf(address, options, (attempt) => this.#retryMs(attempt))
-    if (!client.isCluster) supervise(client as Redis)
-    client.on('error', (error: Error) => {
-      this.#trouble = troubleOf(error)
-    })
-    return client
-  }
-
-  /** Full jitter, so that a fleet does not come back all at once. */
-  #retryMs(attempt: number): number {
-    const ceiling = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(attempt, 10))
-    return FIRST_RETRY_MS + this.#settings.chance() * ceiling
-  }
-}
-
-/** The options of a connection, with replies in the shapes that its types promise. */
-type Options = RedisOptions & { replyMapping?: 'legacy' }
-
-function clientOf(address: RedisAddress, options: Options, retryMs: (attempt: number) => number): Redis | Cluster {
-  const { Cluster, Redis } = loadRedis()
-  const [first] = address.nodes
-  if (address.kind === 'single') return new Redis({ ...options, host: first!.host, port: first!.port })
-  if (address.kind === 'sentinel') {
-    return new Redis({
-      ...options,
-      sentinels: [...address.nodes],
-      name: address.master,
-      sentinelRetryStrategy: retryMs,
-      sentinelCommandTimeout: CONNECT_TIMEOUT_MS,
-      ...(address.tls ? { enableTLSForSentinelMode: true } : {}),
-    })
-  }
-  const { retryStrategy: _, ...redisOptions } = options
-  const cluster = new Cluster([...address.nodes], {
-    enableOfflineQueue: false,
-    clusterRetryStrategy: retryMs,
-    retryDelayOnFailover: 0,
-    retryDelayOnClusterDown: 0,
-    slotsRefreshTimeout: CONNECT_TIMEOUT_MS,
-    redisOptions,
-  })
-  // They would connect with their first command, which must not wait for that, and so would be lost.
-  cluster.on('+node', (node: Redis) => {
-    supervise(node)
-    if (node.status === 'wait') node.connect().catch(() => {})
-  })
-  return cluster
-}
-
-/** Keeps what a server says from harming more than its connection, and a connection from standing without ever being ready. */
-function supervise(client: Redis): void {
-  containFaults(client)
-  let timer: NodeJS.Timeout | undefined
-  client.on('connect', () => {
-    timer = setTimeout(() => client.stream.destroy(), CONNECT_TIMEOUT_MS)
-    timer.unref()
-  })
-  for (const event of ['ready', 'close', 'end']) client.on(event, () => clearTimeout(timer))
-}
-
-/** Where nothing is said at all. */
-const SILENT = 'redis does not answer in time'
-
-const NOT_CONNECTED = 'redis is not connected'
-
-/** It ended or was killed, or something between us has cut the connection. */
-const CLOSED = `${NOT_CONNECTED}: connection closed`
-
-const FULL = 'redis is full'
-
-/** The user may not do it; of a script, releases of Redis say so in words of their own. */
-const DENIED = /^NOPERM\b|ACL failure in script|The user executing the script can't/
-
-/** The connection is given up with this, in case another server has taken over. */
-const REPLICA = 'redis is a replica, and takes no writes'
-
-/** What a server says that takes no writes, and may still be read. */
-const NO_WRITES: Readonly<Record<string, string>> = {
-  READONLY: REPLICA,
-  MISCONF: 'redis takes no writes: it failed to save its data (MISCONF)',
-  NOREPLICAS: 'redis takes no writes: too few replicas follow it (NOREPLICAS)',
-}
-
-/** What an error says, without addresses or credentials. */
-function troubleOf(error: Error): string {
-  const { code } = error as NodeJS.ErrnoException
-  const word = code ?? /^[A-Z]{3,}/.exec(error.message)?.[0] ?? error.name
-  if (error.message.includes('OOM command not allowed')) return FULL
-  if (error.name === 'ReplyError' && DENIED.test(error.message)) return 'redis says NOPERM'
-  const [refusal = ''] = /\b(?:READONLY|MISCONF|NOREPLICAS)\b/.exec(error.message) ?? []
-  if (error.name === 'ReplyError' && refusal in NO_WRITES) return NO_WRITES[refusal] as string
-  if (error.name === 'ReplyError' && !/^(NOAUTH|WRONGPASS)/.test(word)) return `redis says ${word}`
-  // The words of ioredis for a command that the end of its connection has met.
-  if (word === 'Error') return /closed|writeable/.test(error.message) ? CLOSED : NOT_CONNECTED
-  return `${NOT_CONNECTED}: ${word}`
-}
-
-/** The connections of a client: one, or one for each node that it knows. */
-function connectionsOf(client: Redis | Cluster): Redis[] {
-  return client.isCluster ? (client as Cluster).nodes() : [client as Redis]
 }

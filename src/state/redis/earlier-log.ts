@@ -5,7 +5,8 @@
 import { randomUUID } from 'node:crypto'
 import { type Purge, readEarlierPurge } from '../../rules/caching/purge.ts'
 import type { PurgeLog } from '../caching/purges.ts'
-import { Fault, type RedisClient } from './client.ts'
+import type { RedisClient } from './client.ts'
+import { Fault } from './faults.ts'
 import { readInteger, readStream, readStreamId } from './replies.ts'
 
 /** So many that release keeps and reads. */

@@ -6,7 +6,8 @@
  */
 import { EventEmitter } from 'node:events'
 import { StateError } from '../store/store.ts'
-import { Fault, RedisClient, type RedisClientSettings } from './client.ts'
+import { RedisClient, type RedisClientSettings } from './client.ts'
+import { Fault } from './faults.ts'
 import { type ReadReply, readInteger, readTypes } from './replies.ts'
 import { Seal } from './seal.ts'
 

@@ -11,7 +11,8 @@ import { type Purge, readPurge, writePurge } from '../../rules/caching/purge.ts'
 import { NOWHERE, sequenceOf } from '../caching/log-order.ts'
 import { type KnownPurge, MAX_PURGES, type PurgeLog } from '../caching/purges.ts'
 import type { TableNote } from '../caching/remote.ts'
-import { Fault, type RedisClient } from './client.ts'
+import type { RedisClient } from './client.ts'
+import { Fault } from './faults.ts'
 import { type Appended, readAppended, readInteger, readStream, type StreamEntry } from './replies.ts'
 
 /** Records that are read, or written again, in one command. */

@@ -4,7 +4,8 @@
  */
 import type { PurgeLog } from '../caching/purges.ts'
 import type { TableNote } from '../caching/remote.ts'
-import { Fault, type RedisClient } from './client.ts'
+import type { RedisClient } from './client.ts'
+import { Fault } from './faults.ts'
 import { readInteger, readSet, readText } from './replies.ts'
 
 /** What it is made of. */
