@@ -88,6 +88,35 @@ test('another secret, or none: it says so, and so do those that can not read it'
   await isRefused(wrong, 'revision 3 in its Redis does not verify')
 })
 
+test('another secret with a later revision than Redis has: it neither replaces what it can not read, nor fills what was emptied', async () => {
+  const redis = await redisOf()
+  const table = (await clusterTable()).replace('path: /a }, to: modern,', RAMP)
+  const [early, late] = [folder(), folder()]
+  const secret = ['--cluster-secret', 'a secret of the test']
+  const one = await member(table, redis.url, secret, early)
+  const two = await member(table, redis.url, secret, late)
+  await soon(async () => expect(await setPercent(one, 'b', 10)).toMatchObject({ status: 200, instances: '2/2' }))
+  const { current } = (await ask(one, 'GET', '/revisions')).json
+  await one.stop()
+  await redis.command('SAVE')
+  expect(await setPercent(two, 'b', 20)).toMatchObject({ status: 200 })
+  await two.stop()
+  await redis.kill()
+  await redis.start()
+  const wrong = await member(table, redis.url, ['--cluster-secret', 'another secret of the test'], late)
+  await isRefused(
+    wrong,
+    `revision ${current} in its Redis does not verify: it was sealed with another --cluster-secret`,
+  )
+  await redis.command('FLUSHALL')
+  await isRefused(wrong, 'its Redis has become empty, and the table there before was not that of this instance')
+  const kept = (await redis.command('KEYS', '*')).match(/banyan:\S+/g) ?? []
+  expect(kept.filter((key) => !key.endsWith(':members'))).toEqual([])
+  const again = await member(table, redis.url, secret, early)
+  await soon(async () => expect(await setPercent(again, 'c', 5)).toMatchObject({ status: 200, instances: '1/1' }))
+  expect(await percents(again)).toEqual([0, 10, 5])
+})
+
 test('a secret is replaced: all can be read with the new one alone, and whoever has been started with another is refused', async () => {
   const redis = await redisOf()
   const [state, table] = [folder(), await clusterTable()]

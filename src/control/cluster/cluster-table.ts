@@ -91,11 +91,13 @@ export class ClusterTable implements TableSource {
   #run: string | null = null
   /** Redis is another server than before, or was started anew: the others may have more than it has. */
   #isSuspect = false
-  /** The newest revision could be opened with the secret of this process. */
+  /** A revision in Redis could be opened with the secret of this process. */
   #isOpened = false
+  /** What is in Redis is sealed with the first secret of this process, or is about to be. */
+  #isRenewed = false
   #problem: string | null = 'it has not been reached yet'
   #foreign: string | null = this.#problem
-  /** Redis had a table while this instance was a member of no cluster: another one is to fill it again. */
+  /** Redis had a table while this instance was a member of no cluster, or could open nothing: another one is to fill it again. */
   #hasSeenTable = false
   /** The problems that were logged since this instance was in step. */
   readonly #told = new Set<string>()
@@ -274,22 +276,23 @@ export class ClusterTable implements TableSource {
       this.#inStep()
       return null
     }
-    if (own === null) {
-      if (head === null && this.#hasSeenTable)
-        throw new ForeignTable(
-          'its Redis has become empty, and the table there before was not that of this instance: start this instance anew to fill it with its own',
-        )
-      this.#hasSeenTable = head !== null
-    }
+    if (head === null && this.#hasSeenTable && (own === null || !this.#isOpened))
+      throw new ForeignTable(
+        'its Redis has become empty, and the table there before was not that of this instance: start this instance anew to fill it with its own',
+      )
+    if (own === null) this.#hasSeenTable = head !== null
     if (head === null) return await this.#filled(null)
     if (own !== null && head.position.id !== own.id)
       throw new ForeignTable(
         `its Redis has another cluster of this name (id ${head.position.id}, here ${own.id}): use another name, or remove the folder cluster-${this.#parts.cluster} of the state to join that one`,
       )
-    if (own !== null && isBefore(head.position, own)) return await this.#filled(head)
+    if (own !== null && isBefore(head.position, own)) {
+      if (!this.#isOpened) this.#opened(head)
+      return await this.#filled(head)
+    }
     let revision = this.#handed
     if (revision === null || identityOf(positionOf(revision.record) as Position) !== identityOf(head.position)) {
-      revision = this.#revisions.opened(head)
+      revision = this.#opened(head)
       if (await this.#refill.goOn(revision)) {
         this.#lookAgain = true
         return null
@@ -309,15 +312,23 @@ export class ClusterTable implements TableSource {
   /** The newest revision. What this instance has itself is opened once: it may have been started with another secret since. */
   async #headFrom(own: Position | null): ReturnType<ClusterLog['head']> {
     const { shared } = this.#parts
-    if (this.#isOpened || own === null) return await shared.head(own)
+    if (this.#isRenewed || own === null) return await shared.head(own)
     const head = await shared.head(null)
     if (head === null || typeof head === 'string' || identityOf(head.position) !== identityOf(own)) return head
-    this.#revisions.opened(head)
-    this.#isOpened = true
+    this.#opened(head)
+    this.#isRenewed = true
     this.#revisions.renew(own.number).catch(() => {
-      this.#isOpened = false
+      this.#isRenewed = false
     })
     return 'same'
+  }
+
+  /** @throws {Error} for what is no revision of this cluster, as far as the secret of this process tells */
+  #opened(head: Head): RecordedRevision {
+    if (!this.#isOpened) this.#hasSeenTable = true
+    const revision = this.#revisions.opened(head)
+    this.#isOpened = true
+    return revision
   }
 
   /** What Redis has then is read as any other revision. */

@@ -133,7 +133,7 @@ return added
 const OFFER = `
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
-return redis.call('HVALS', KEYS[1])
+return redis.call('HGETALL', KEYS[1])
 `
 
 /** KEYS: members. ARGV: instance, what it tells or '', after how long one is forgotten, the channel, whether others are to look. */
@@ -202,6 +202,12 @@ export class ClusterLog {
   async revision(number: number): Promise<string | null> {
     const key = this.link.key('revisions')
     return (await this.link.run([key], (redis) => redis.hget(key, String(number)), readTextOrNone)).text
+  }
+
+  /** Numbers of those that are kept, in no order. */
+  async numbers(): Promise<readonly number[]> {
+    const key = this.link.key('revisions')
+    return (await this.link.run([key], (redis) => redis.hkeys(key), readTexts)).map(Number).filter(Number.isSafeInteger)
   }
 
   /** Number of the oldest revision that is kept; 0 where there is none. */
@@ -283,9 +289,15 @@ export class ClusterLog {
     return Math.min(replicas, await this.link.run([key], command, readInteger, timeoutMs))
   }
 
-  /** Says what this instance could fill an empty or older Redis with. @returns what all can that have said so */
+  /**
+   * Says what this instance could fill an empty or older Redis with.
+   * @returns what all can that have said so; not those with another secret, whose revisions nobody here could read
+   */
   async offer(instance: string, text: string): Promise<readonly string[]> {
-    return await this.link.script(OFFER, [this.link.key('offers')], [instance, text, String(OFFER_MS)], readTexts)
+    const { seal } = this.link
+    const args = [instance, seal.close(`offer ${instance}`, text), String(OFFER_MS)]
+    const said = await this.link.script(OFFER, [this.link.key('offers')], args, readTexts)
+    return said.flatMap((one, at) => (at % 2 === 0 ? (seal.open(`offer ${one}`, said[at + 1] ?? '') ?? []) : []))
   }
 
   /**
