@@ -2,10 +2,12 @@
  * An instance that joins a cluster, or comes back to it, has the newest revision in force at once, and reads those before a page at a
  * time, however many and large they are.
  */
+import { readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
 import type { RedisServer } from '../support/redis.ts'
 import { startRedis } from '../support/redis.ts'
-import { clusterTable, Gate, historyOf, left, member, percents, setPercent, soon, undo } from './rig.ts'
+import { clusterTable, folder, Gate, historyOf, left, member, percents, setPercent, soon, undo } from './rig.ts'
 
 afterEach(undo)
 
@@ -40,6 +42,41 @@ test.each([
   expect(read).toBeGreaterThanOrEqual(pages)
   // A reply that comes too late is asked for again.
   expect(read).toBeLessThan(pages + 10)
+})
+
+test('a file that is not followed is told of where the cluster is joined only later, too', async () => {
+  const redis = await redisOf()
+  const table = await clusterTable()
+  await member(table, redis.url)
+  const gate = new Gate(redis.port)
+  const url = await gate.open()
+  gate.cut()
+  const two = await member(table.replace('percent: 0', 'percent: 77'), url)
+  expect(await percents(two)).toEqual([77, 0, 0])
+  gate.heal()
+  await two.program.line((line) => line.includes('differs from the table of cluster shop, and is not followed'))
+  await soon(async () => expect(await percents(two)).toEqual([0, 0, 0]))
+})
+
+test('what is damaged or gone in the state folder is read again, in the middle too', async () => {
+  const redis = await redisOf()
+  const state = folder()
+  const one = await member(await clusterTable(), redis.url, [], state)
+  for (let n = 1; n <= 8; n++) expect((await setPercent(one, 'ab'[n % 2] as string, n)).status).toBe(200)
+  const made = await historyOf(one)
+  await one.stop()
+  const files = readdirSync(state, { recursive: true, encoding: 'utf8' }).filter((name) => /[/]\d+\.yaml$/.test(name))
+  const fileOf = (number: number): string =>
+    join(state, files.find((name) => name.endsWith(`/${number}.yaml`)) as string)
+  writeFileSync(fileOf(4), 'damaged')
+  rmSync(fileOf(6))
+  const again = await member(await clusterTable(), redis.url, [], state)
+  await soon(async () => expect(await historyOf(again)).toEqual(made))
+  await again.stop()
+  // On disk, too.
+  await redis.command('FLUSHALL')
+  const alone = await member(await clusterTable(), redis.url, [], state)
+  expect(await historyOf(alone)).toEqual(made)
 })
 
 test('the newest is in force though those before can not be read yet', async () => {

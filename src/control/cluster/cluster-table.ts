@@ -317,6 +317,7 @@ export class ClusterTable implements TableSource {
     if (head === null || typeof head === 'string' || identityOf(head.position) !== identityOf(own)) return head
     this.#opened(head)
     this.#isRenewed = true
+    void this.#earlier.wantLacking(own)
     this.#revisions.renew(own.number).catch(() => {
       this.#isRenewed = false
     })

@@ -3,6 +3,7 @@
  * number nor a Redis that is far away holds anybody up.
  */
 import { setImmediate as turn } from 'node:timers/promises'
+import { isDeepStrictEqual } from 'node:util'
 import type { ClusterLog, Position } from '../../state/redis/cluster-log.ts'
 import type { History } from '../table/history.ts'
 import type { RevisionRecord } from '../table/revision-record.ts'
@@ -42,6 +43,17 @@ export class EarlierRevisions {
     void this.read()
   }
 
+  /** Has those read that Redis has and the history lacks, such as damaged or removed files. Never rejects. */
+  async wantLacking(newest: Position): Promise<void> {
+    const { shared, history } = this.#parts
+    await this.read()
+    // What lets go of revisions lacks them for good.
+    if (history.isFull) return
+    const kept = await shared.numbers().catch(() => [])
+    const lacking = kept.filter((number) => number < newest.number && history.get(number) === undefined)
+    if (lacking.length > 0) this.want(Math.min(...lacking), newest)
+  }
+
   /** Reads what is wanted, as far as Redis answers; to be called again then. Never rejects. */
   read(): Promise<void> {
     this.#reading ??= this.#read()
@@ -63,7 +75,7 @@ export class EarlierRevisions {
         if (found === null) continue
         const own = history.get(number)
         if (own?.cluster !== undefined && own.etag !== found.record.etag) this.#parts.onLost(own)
-        await history.learn([found])
+        if (!isDeepStrictEqual(own, found.record)) await history.learn([found])
       }
       range.from = (rows.at(-1)?.number ?? range.from) + 1
       if (more === 0) this.#ranges = this.#ranges.filter((one) => one !== range)

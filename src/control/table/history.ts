@@ -111,6 +111,12 @@ export class History {
     return this.#kept.get(number)?.record
   }
 
+  /** Whether it lets go of revisions, or is about to: then it lacks some that others have. */
+  get isFull(): boolean {
+    const bytes = [...this.#kept.values()].reduce((sum, kept) => sum + kept.bytes, 0)
+    return this.#kept.size >= this.#bounds.revisions || bytes >= this.#bounds.bytes / 2
+  }
+
   /** The record with an entity tag, as in `If-Match`. */
   find(etag: string): RevisionRecord | undefined {
     return this.list().find((record) => record.etag === etag)
