@@ -250,7 +250,7 @@ function followTable({ table: path, cluster: clustered }: Settings, core: TableC
   const { cluster, live, history, operations } = core
   if (cluster === null || clustered === null || path === '-') return
   if (clustered.follow === 'no') {
-    tellUnfollowed(path, cluster.name, live, log)
+    tellUnfollowed(path, cluster.name, cluster.problem === null, live, log)
     return
   }
   const takesPercents = clustered.follow === 'take-percents'

@@ -9,10 +9,18 @@ import { readNow } from '../table/settled-text.ts'
 const LOOK_MS = 5_000
 
 /**
- * Says once when the file has another table than the cluster: at the start, and when it is edited.
+ * Says once when the file has another table than the cluster: at the start, when the cluster is joined later, and when it is edited.
+ * @param hasJoined whether the table that is live is that of the cluster; if not, the next one is
  * @returns what ends that
  */
-export function tellUnfollowed(path: string, cluster: string, live: LiveTable, log: ControlLog): () => void {
+export function tellUnfollowed(
+  path: string,
+  cluster: string,
+  hasJoined: boolean,
+  live: LiveTable,
+  log: ControlLog,
+): () => void {
+  let isAwaited = !hasJoined
   const look = async (): Promise<void> => {
     const reading = await readNow(path)
     if (!reading.ok || reading.text === live.current.text) return
@@ -23,8 +31,15 @@ export function tellUnfollowed(path: string, cluster: string, live: LiveTable, l
     end()
   }
   const onChange = (): void => void look()
-  const end = (): void => unwatchFile(path, onChange)
+  const end = (): void => {
+    isAwaited = false
+    unwatchFile(path, onChange)
+  }
   watchFile(path, { interval: LOOK_MS, persistent: false }, onChange)
   void look()
+  live.onApply(() => {
+    if (isAwaited) void look()
+    isAwaited = false
+  })
   return end
 }
