@@ -5,7 +5,7 @@
  * A paused worker has closed its descriptors of the sockets, as node has no other way to stop; the primary sends it others.
  */
 import { createServer, type Server, type Socket } from 'node:net'
-import type { ListenPlace } from '../proxy/client/listen-at.ts'
+import { acceptWaiting, type ListenPlace } from '../proxy/client/listen-at.ts'
 import type { PublicServer } from '../proxy/client/listener.ts'
 import { FIRST_TURN, type Shares } from './shares.ts'
 
@@ -27,9 +27,6 @@ const LAZY_MS = 10
 
 /** A worker that was out of descriptors looks this often whether there are some: others than its connections use them, and the limit changes. */
 const FULL_LOOK_MS = 1000
-
-/** At most this many turns of the event loop are waited for the end of the accept queue. */
-const MAX_LAST_TURNS = 200
 
 /** The listening socket: a handle of node:net. */
 export interface ListeningHandle {
@@ -177,12 +174,7 @@ export class Acceptor {
    * @param isLast no other worker will accept those in the queue: they are accepted before
    */
   async close(isLast: boolean): Promise<void> {
-    for (let turn = 0; isLast && this.#listening.length > 0 && turn < MAX_LAST_TURNS; turn++) {
-      const before = this.#accepted
-      await aTurn()
-      // Not the first one: it began before.
-      if (turn > 0 && this.#accepted === before) break
-    }
+    if (isLast && this.#listening.length > 0) await acceptWaiting(() => this.#accepted)
     this.#stop()
     this.#closed = true
     for (const handle of this.#arrived) handle?.close()
@@ -228,8 +220,4 @@ export class Acceptor {
     this.#countedAtMs = nowMs
     return this.#pauses
   }
-}
-
-function aTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve))
 }

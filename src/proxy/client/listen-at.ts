@@ -27,6 +27,22 @@ export const HANDED_UNIX = { path: 'systemd' }
 /** Length of the accept queue. */
 export const BACKLOG = 4096
 
+/** At most this many turns of the event loop are waited for the end of the accept queue. */
+const MAX_LAST_TURNS = 200
+
+/**
+ * Waits until all that is in the accept queue has been accepted: the kernel resets what is left there when the socket closes.
+ * @param accepted how many connections have been accepted so far
+ */
+export async function acceptWaiting(accepted: () => number): Promise<void> {
+  for (let turn = 0; turn < MAX_LAST_TURNS; turn++) {
+    const before = accepted()
+    await new Promise((resolve) => setImmediate(resolve))
+    // Not the first one: it began before.
+    if (turn > 0 && accepted() === before) return
+  }
+}
+
 /**
  * Makes a server accept client connections.
  * @returns the bound address, with the actual port for port 0

@@ -8,7 +8,7 @@ import { endGently } from '../../wire/gentle-end.ts'
 import { sendAll } from '../../wire/turn.ts'
 import { problemText } from './answer.ts'
 import type { Descriptors } from './descriptors.ts'
-import { type Bound, type ListenPlace, listenAt } from './listen-at.ts'
+import { acceptWaiting, type Bound, type ListenPlace, listenAt } from './listen-at.ts'
 import {
   DEFAULT_SEND_TIMEOUT_MS,
   DRAIN_TICK_MS,
@@ -49,6 +49,7 @@ interface ClientSocket extends Socket {
 /** A node:http server that is stricter and answers what node:http drops silently. */
 export class NodeServer implements PublicServer {
   readonly #server: Server
+  #accepted = 0
   readonly #listening: NetServer[] = []
   readonly #handshakes: Handshakes | null
   readonly #settings: ListenSettings
@@ -130,9 +131,10 @@ export class NodeServer implements PublicServer {
   async listen(): Promise<Bound[]> {
     const bound: Bound[] = []
     for (const place of this.#settings.places) {
-      const server = createNetServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) =>
-        this.take(socket, place),
-      )
+      const server = createNetServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) => {
+        this.#accepted++
+        this.take(socket, place)
+      })
       bound.push(await listenAt(server, place, ({ message }) => this.descriptors?.lost(1, message)))
       this.#listening.push(server)
     }
@@ -174,8 +176,12 @@ export class NodeServer implements PublicServer {
 
   async drain({ timeoutMs, patient = false }: DrainTerms): Promise<void> {
     this.#engine.draining = true
-    for (const server of this.#listening) server.close()
-    const tick = patient ? undefined : setInterval(() => this.#closeIdle(), DRAIN_TICK_MS)
+    let tick: NodeJS.Timeout | undefined
+    const closed = acceptWaiting(() => this.#accepted).then(() => {
+      for (const server of this.#listening) server.close()
+      // What has come with the last ones has been read.
+      if (!patient) tick = setInterval(() => this.#closeIdle(), DRAIN_TICK_MS)
+    })
     const cut = (): void => {
       this.#handshakes?.cut()
       for (const socket of this.#sockets) socket.destroy()
@@ -187,6 +193,7 @@ export class NodeServer implements PublicServer {
       upgraded.map((socket) => () => endOther(socket)),
       timeoutMs,
     )
+    await closed
     while (this.connections > 0) {
       await new Promise<void>((resolve) => {
         this.#oneClosed = resolve

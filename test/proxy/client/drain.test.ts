@@ -33,6 +33,23 @@ describe.each([
     return banyan
   }
 
+  test('clients in the accept queue are served', async () => {
+    const banyan = await start('1m')
+    // It looks at nothing until they are all there.
+    process.kill(banyan.pid, 'SIGSTOP')
+    const clients = await Promise.all(Array.from({ length: 50 }, () => rawClient(banyan.port)))
+    await Promise.all(clients.map((client) => client.send('GET / HTTP/1.1\r\nHost: a\r\n\r\n')))
+    upstream.handler = (request) => request.ok()
+    onTestFinished(() => {
+      upstream.handler = null
+    })
+    process.kill(banyan.pid, 'SIGTERM')
+    process.kill(banyan.pid, 'SIGCONT')
+    const answers = await Promise.all(clients.map(async (client) => (await client.nextResponse()).status))
+    expect(answers).toEqual(Array(50).fill(200))
+    expect(await banyan.program.ended()).toBe(0)
+  })
+
   async function upgraded(banyan: Banyan, protocol: string): Promise<{ client: RawClient; server: Wire }> {
     const client = await rawClient(banyan.port)
     await client.send(`GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: ${protocol}\r\n\r\n`)

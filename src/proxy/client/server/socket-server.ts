@@ -7,7 +7,7 @@ import type { TLSSocket } from 'node:tls'
 import type { Descriptors } from '../descriptors.ts'
 import { type ConnectionTerms, Http1Connection } from '../http1/connection.ts'
 import { Http2Connections } from '../http2/connections.ts'
-import { type Bound, type ListenPlace, listenAt } from '../listen-at.ts'
+import { acceptWaiting, type Bound, type ListenPlace, listenAt } from '../listen-at.ts'
 import {
   DEFAULT_SEND_TIMEOUT_MS,
   DRAIN_TICK_MS,
@@ -25,6 +25,7 @@ import { Handshakes } from '../tls/handshakes.ts'
 /** A server over sockets: all of its protocols are banyan's own code, but for TLS. */
 export class SocketServer implements PublicServer {
   readonly #servers: Server[] = []
+  #accepted = 0
   readonly #settings: ListenSettings
   readonly #engine: RequestHandler & { draining: boolean }
   readonly #terms: ConnectionTerms
@@ -65,9 +66,10 @@ export class SocketServer implements PublicServer {
   async listen(): Promise<Bound[]> {
     const bound: Bound[] = []
     for (const place of this.#settings.places) {
-      const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) =>
-        this.take(socket, place),
-      )
+      const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) => {
+        this.#accepted++
+        this.take(socket, place)
+      })
       bound.push(await listenAt(server, place, ({ message }) => this.descriptors?.lost(1, message)))
       this.#servers.push(server)
     }
@@ -116,7 +118,6 @@ export class SocketServer implements PublicServer {
 
   async drain({ timeoutMs, patient = false }: DrainTerms): Promise<void> {
     this.#engine.draining = true
-    for (const server of this.#servers) server.close()
     const connections = this.#connections
     for (const connection of connections.values()) connection.endSoon()
     this.#http2?.endSoon()
@@ -124,7 +125,12 @@ export class SocketServer implements PublicServer {
       this.#handshakes?.closeIdle()
       for (const connection of connections.values()) connection.closeIdle()
     }
-    const tick = patient ? undefined : setInterval(closeIdle, DRAIN_TICK_MS)
+    let tick: NodeJS.Timeout | undefined
+    const closed = acceptWaiting(() => this.#accepted).then(() => {
+      for (const server of this.#servers) server.close()
+      // What has come with the last ones has been read.
+      if (!patient) tick = setInterval(closeIdle, DRAIN_TICK_MS)
+    })
     const cut = (): void => {
       this.#proxied?.cut()
       this.#handshakes?.cut()
@@ -140,6 +146,7 @@ export class SocketServer implements PublicServer {
           endOther(socket),
     )
     const stopEnding = endSpread([...endings, ...(this.#http2?.endings ?? [])], timeoutMs)
+    await closed
     while (this.connections > 0) {
       await new Promise<void>((resolve) => {
         this.#oneClosed = resolve
