@@ -299,7 +299,12 @@ function open(
     const opened = openClusterTable(settings, clustered.name, cookieKeys, openFolder, log, Date.now())
     const { table, cluster, store } = openCluster(clustered, settings, opened, log)
     const file = (state as StateFolder | null) === null ? null : clusterFile(folder, clustered.name)
-    const shared = new ClusterServers({ store, link: store.link, file, problem: () => table.problem })
+    const onLost = (upstream: string, server: string, what: string): void =>
+      log.error(
+        { event: 'cluster', upstream, server },
+        `cluster ${clustered.name}: ${upstream}/${server} ${what}: that change is lost, since Redis had lost it when another one was made`,
+      )
+    const shared = new ClusterServers({ store, link: store.link, file, problem: () => table.problem, onLost })
     return { opened: { ...opened, source: table }, state, cluster, shared }
   } catch (error) {
     void (state as StateFolder | null)?.close()

@@ -11,7 +11,10 @@ import { left, undo } from './rig.ts'
 
 afterEach(undo)
 
-async function serversOf(url: string): Promise<ClusterServers & { readonly store: RedisStateStore }> {
+async function serversOf(
+  url: string,
+  lost: string[] = [],
+): Promise<ClusterServers & { readonly store: RedisStateStore }> {
   let link!: ClusterLink
   await new Promise<void>((ready) => {
     link = new ClusterLink('shop', {
@@ -21,7 +24,8 @@ async function serversOf(url: string): Promise<ClusterServers & { readonly store
   })
   left.push(() => link.close())
   const store = new RedisStateStore(link)
-  return Object.assign(new ClusterServers({ store, link, file: null, problem: () => null }), { store })
+  const onLost = (...words: string[]): number => lost.push(words.join(' '))
+  return Object.assign(new ClusterServers({ store, link, file: null, problem: () => null, onLost }), { store })
 }
 
 test('all have one record, also where two have made a change of the same number', async () => {
@@ -44,4 +48,31 @@ test('all have one record, also where two have made a change of the same number'
   await two.look()
   await one.look()
   expect(JSON.parse((await one.store.read('servers', '', 'all'))?.value ?? '')).toEqual(two.current)
+})
+
+test('what is lost of a change is told, by whoever has made it, also where it changes servers itself next', async () => {
+  const redis = await startRedis()
+  left.push(() => redis.stop())
+  const lost: [string[], string[]] = [[], []]
+  const [one, two] = await Promise.all([serversOf(redis.url, lost[0]), serversOf(redis.url, lost[1])])
+  const server = { id: 'leased', url: 'http://127.0.0.1:1', weight: 1 }
+  const rounds: [() => Promise<unknown>, string][] = [
+    [() => one.setDrained('main', 'a', true), 'main a was drained, and is not any more'],
+    [() => one.setDrained('main', 'kept', false), 'main kept was undrained, and is drained again'],
+    [() => one.register('main', server, 60_000), 'main leased was leased, and is not any more'],
+  ]
+  await one.setDrained('main', 'kept', true)
+  for (const [n, [change, told]] of rounds.entries()) {
+    await two.look()
+    const before = JSON.stringify(two.current)
+    await change()
+    // A replica without the last change has taken over.
+    await one.store.write('servers', '', 'all', before)
+    await two.setDrained('main', `other${n}`, true)
+    if (n === 1) await one.setDrained('main', 'next', true)
+    else await one.look()
+    expect(lost[0]).toEqual([told])
+    lost[0].length = 0
+  }
+  expect(lost[1]).toEqual([])
 })

@@ -19,6 +19,10 @@ const ATTEMPTS = 50
 
 export const NO_SERVERS: SharedServers = Object.freeze({ version: 1, change: 0, upstreams: {} })
 
+type Known = SharedServers['upstreams'][string]
+
+const NOTHING: Known = { drained: [], leased: [] }
+
 /** Why servers can't be drained or leased now, for the operator. */
 export class ServersUnavailable extends Error {}
 
@@ -30,12 +34,16 @@ export interface SharedServersParts {
   readonly file: string | null
   /** Why the cluster must not be used at present, or null. */
   problem(): string | null
+  /** Told what of a change is lost that others have made another one in the place of. */
+  onLost(upstream: string, server: string, what: string): void
 }
 
 /** The record. */
 export class ClusterServers {
   readonly #parts: SharedServersParts
   #current: SharedServers = NO_SERVERS
+  /** What that has changed. */
+  #before: SharedServers = NO_SERVERS
   #onChange: (servers: SharedServers) => Promise<void> = async () => {}
   #timer: NodeJS.Timeout | undefined
   #unlisten: () => void = () => {}
@@ -171,6 +179,8 @@ export class ClusterServers {
         const record = await store.read(SPACE, '', 'all')
         const found = record === null ? null : readShared(record.value)
         const newest = found === null || found.change < this.#current.change ? this.#current : found
+        // What it has in the place of the last change.
+        if (newest.change === this.#current.change) await this.#take(newest)
         const next = structuredClone(newest)
         if (!change(next)) {
           if (newest !== this.#current) await this.#take(newest)
@@ -193,10 +203,31 @@ export class ClusterServers {
     throw new ServersUnavailable('others are changing it all the time')
   }
 
+  /** Says what all have no more of the last change, where others have made another one of that number. */
+  #tellLost(others: SharedServers): void {
+    for (const name of Object.keys({ ...this.#before.upstreams, ...this.#current.upstreams })) {
+      const [before, own, now] = [this.#before, this.#current, others].map(
+        ({ upstreams }) => upstreams[name] ?? NOTHING,
+      ) as [Known, Known, Known]
+      const tell = (id: string, what: string): void => this.#parts.onLost(name, id, what)
+      for (const id of own.drained)
+        if (!before.drained.includes(id) && !now.drained.includes(id)) tell(id, 'was drained, and is not any more')
+      for (const id of before.drained)
+        if (!own.drained.includes(id) && now.drained.includes(id)) tell(id, 'was undrained, and is drained again')
+      const isIn = ({ leased }: Known, id: string): boolean => leased.some((one) => one.id === id)
+      for (const { id } of own.leased)
+        if (!isIn(before, id) && !isIn(now, id)) tell(id, 'was leased, and is not any more')
+      for (const { id } of before.leased)
+        if (!isIn(own, id) && isIn(now, id)) tell(id, 'was removed, and is leased again')
+    }
+  }
+
   async #take(servers: SharedServers): Promise<void> {
     if (servers.change < this.#current.change) return
     // Two instances have changed what a Redis had that lacked the last change: all have then what Redis has.
     if (servers.change === this.#current.change && isDeepStrictEqual(servers, this.#current)) return
+    if (servers.change === this.#current.change) this.#tellLost(servers)
+    else this.#before = this.#current
     this.#current = servers
     await this.#onChange(servers)
     const { file } = this.#parts
