@@ -3,7 +3,13 @@
  */
 import { connect } from 'node:net'
 import { afterEach, expect, test } from 'vitest'
-import { clusterSetup, patiently, replicationOf, sentinelSetup } from '../proxy/caching/setups.ts'
+import {
+  clusterSetup,
+  patiently,
+  replicatedClusterSetup,
+  replicationOf,
+  sentinelSetup,
+} from '../proxy/caching/setups.ts'
 import { startLoad } from '../support/load.ts'
 import { commandOf } from '../support/redis.ts'
 import { ask, clusterTable, historyOf, member, setPercent, soon, undo } from './rig.ts'
@@ -135,4 +141,14 @@ test('all keys are at one node of a Redis Cluster', async () => {
   const server = `/upstreams/legacy/servers/${encodeURIComponent(`localhost:${port}`)}`
   expect(await ask(one, 'POST', `${server}/drain?wait=10s`)).toMatchObject({ status: 200, instances: '2/2' })
   await soon(async () => expect(await historyOf(two)).toEqual(await historyOf(one)))
+})
+
+test('a Redis Cluster of which only replicas are named', async () => {
+  const { nodes } = await replicatedClusterSetup()
+  const url = `redis+cluster://${nodes
+    .slice(3)
+    .map(({ port }) => `127.0.0.1:${port}`)
+    .join(',')}`
+  const one = await member(await clusterTable(), url)
+  await soon(async () => expect(await setPercent(one, 'a', 10)).toMatchObject({ status: 200, instances: '1/1' }))
 })

@@ -3,6 +3,7 @@
  * restart when what stands in the way is mended.
  */
 import { execFile } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { promisify } from 'node:util'
 import { afterEach, expect, test } from 'vitest'
 import type { Banyan } from '../support/banyan.ts'
@@ -161,17 +162,30 @@ test('a wrong password, and a user who may not do all that is needed', async () 
   await user('>other', '~*', '&*', '+@all')
   const two = await member(table, `redis://ann:secret@127.0.0.1:${redis.port}`)
   await isRefused(two, 'its Redis is not connected: WRONGPASS (wrong user or password)')
+  const needed =
+    '~banyan:{shop}:* &banyan:{shop}:* +@connection +@read +@write +@scripting +@pubsub +info +time +wait'.split(' ')
+  const why = `redis says NOPERM (its user needs the rules ${needed.join(' ')})`
   // No channel: nobody would tell it anything.
   await user('>secret', '~*', '+@all')
-  await isRefused(
-    two,
-    'its Redis is not connected: redis says NOPERM (its user needs the keys and channels banyan:{shop}:*',
-  )
-  // What the documentation asks for is enough.
-  const needed = '+@connection +@read +@write +@scripting +@pubsub +info +time +wait'.split(' ')
-  await user('>secret', '~banyan:{shop}:*', '&banyan:{shop}:*', ...needed)
+  await isRefused(two, `its Redis is not connected: ${why}`)
+  // A command in a script, which Redis 7.0 refuses in other words than later ones; and the scripts themselves.
+  await user('>secret', ...needed, '-hget')
+  await redis.command('CLIENT', 'KILL', 'USER', 'ann')
+  await isRefused(two, why)
+  await user('>secret', ...needed, '-eval')
+  await isRefused(two, why)
+  // What the message and the documentation ask for is enough.
+  expect(readFileSync('docs/guides/instances.md', 'utf8')).toContain(needed.slice(2).join(' '))
+  await user('>secret', ...needed)
   await joins(two, [0, 10, 0])
   expect(await ask(two, 'POST', '/routes/a/ramp/start')).toMatchObject({ status: 200, instances: '2/2' })
+})
+
+test('a server on which a command is switched off', async () => {
+  const redis = await startRedis('--rename-command', 'EVAL', '')
+  left.push(() => redis.stop())
+  const one = await member((await clusterTable()).replace('path: /a }, to: modern,', RAMP), redis.url)
+  await isRefused(one, 'redis has no command EVAL (banyan needs it: is it renamed or disabled there?)')
 })
 
 test('what a later release has written', async () => {

@@ -36,7 +36,7 @@ const ROWS: [string, string[], string, string[]][] = [
   [
     'lets its user only read',
     ['ACL', 'SETUSER', 'ann', '-@write'],
-    'says NOPERM (its user needs the keys and channels banyan:{shop}:*, and more commands)',
+    'says NOPERM (its user needs the rules ~banyan:{shop}:* &banyan:{shop}:* +@connection +@read +@write ',
     ['ACL', 'SETUSER', 'ann', '+@all'],
   ],
 ]

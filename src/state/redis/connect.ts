@@ -75,6 +75,8 @@ function clientOf(address: RedisAddress, options: Options, retryMs: (attempt: nu
   const { retryStrategy: _, ...redisOptions } = options
   const cluster = new Cluster([...address.nodes], {
     enableOfflineQueue: false,
+    // It would ask any of the nodes that were found a moment ago, none of which is reached yet, and begin again for ever.
+    enableReadyCheck: false,
     clusterRetryStrategy: retryMs,
     retryDelayOnFailover: 0,
     retryDelayOnClusterDown: 0,

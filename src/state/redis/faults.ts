@@ -33,6 +33,8 @@ export function troubleOf(error: Error): string {
   if (error.name === 'ReplyError' && DENIED.test(error.message)) return 'redis says NOPERM'
   const [refusal = ''] = /\b(?:READONLY|MISCONF|NOREPLICAS)\b/.exec(error.message) ?? []
   if (error.name === 'ReplyError' && refusal in NO_WRITES) return NO_WRITES[refusal] as string
+  const unknown = /^ERR unknown (?:redis )?command(?: '(\w+)')?/i.exec(error.message)
+  if (unknown !== null) return `redis has no command ${unknown[1]?.toUpperCase() ?? 'that a script needs'}`
   if (error.name === 'ReplyError' && !/^(NOAUTH|WRONGPASS)/.test(word)) return `redis says ${word}`
   // The words of ioredis for a command that the end of its connection has met.
   if (word === 'Error') return /closed|writeable/.test(error.message) ? CLOSED : NOT_CONNECTED

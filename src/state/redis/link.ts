@@ -54,6 +54,9 @@ const REFUSALS: readonly StateError['fault'][] = ['full', 'read-only', 'denied']
 
 const LOOK_AGAIN_MS = 1_000
 
+/** What a user of Redis must be allowed, as rules of an ACL. */
+const COMMANDS = '+@connection +@read +@write +@scripting +@pubsub +info +time +wait'
+
 /** The connections of one instance to the Redis of its cluster. */
 export class ClusterLink {
   readonly seal: Seal
@@ -105,7 +108,9 @@ export class ClusterLink {
     if (/NOAUTH|WRONGPASS/.test(said)) return ' (wrong user or password)'
     if (said.includes('is full')) return ' (raise its maxmemory)'
     if (said.includes('is a replica')) return ' (name its primary as --cluster-redis)'
-    return said.includes('NOPERM') ? ` (its user needs the keys and channels ${this.#prefix}*, and more commands)` : ''
+    if (said.includes('has no command')) return ' (banyan needs it: is it renamed or disabled there?)'
+    const keys = `~${this.#prefix}* &${this.#prefix}*`
+    return said.includes('NOPERM') ? ` (its user needs the rules ${keys} ${COMMANDS})` : ''
   }
 
   get isClosed(): boolean {
