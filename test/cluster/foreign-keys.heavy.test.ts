@@ -89,3 +89,30 @@ test('each is named, and heals when it was removed', async () => {
   await inTurn()
   await soon(async () => expect([200, 409]).toContain((await start(two)()).status))
 })
+
+test('so are those beside the records of servers, and the marks of revisions', async () => {
+  const redis = await startRedis()
+  left.push(() => redis.stop())
+  const table = await clusterTable()
+  const one = await member(table, redis.url)
+  const [, server = ''] = /(localhost:\d+)/.exec(table) ?? []
+  const path = `/upstreams/legacy/servers/${encodeURIComponent(server)}`
+  const rows: [string, string][] = [
+    ['records:kept', 'hash'],
+    ['order:servers', 'zset'],
+    ['orders:servers', 'string'],
+  ]
+  for (const [name, kind] of rows) {
+    const own = `banyan:{shop}:${name}`
+    await redis.command('DEL', own)
+    await redis.command('SADD', own, 'x')
+    const reasons = async (): Promise<string> => (await ask(one, 'GET', '/readyz')).json.reasons.join('\n')
+    await soon(async () => {
+      for (const verb of ['drain', 'undrain']) await ask(one, 'POST', `${path}/${verb}`)
+      expect(await reasons()).toContain(`${own} in its Redis is a set, where banyan has a ${kind}: another program`)
+    })
+    await redis.command('DEL', own)
+    await soon(async () => expect(await reasons()).not.toContain(own))
+    await soon(async () => expect((await ask(one, 'POST', `${path}/drain`)).status).toBe(200))
+  }
+})
