@@ -160,11 +160,11 @@ export function cookieKeysOf(
   return new CookieKeySource(settings.cookieSecrets, stateFolderOf(settings), settings.cluster, onAlone)
 }
 
-function openState(folder: string, log: ControlLog): StateFolder {
+function openState(folder: string, inCluster: boolean, log: ControlLog): StateFolder {
   const state = new StateFolder(folder, { onDamage: (message) => log.error({ event: 'state' }, message) })
   if (!state.isOwner) {
-    const told = `${folder} is owned by ${state.owner}: following its table and servers, and changing nothing`
-    log.warn({ event: 'state' }, told)
+    const follows = inCluster ? 'keeping nothing in it' : 'following its table and servers, and changing nothing'
+    log.warn({ event: 'state' }, `${folder} is owned by ${state.owner}: ${follows}`)
   }
   return state
 }
@@ -285,7 +285,7 @@ function open(
 ): Opened {
   let state: StateFolder | null = null
   const openFolder = (): HistoryPlace => {
-    state = folder === null ? null : openState(folder, log)
+    state = folder === null ? null : openState(folder, clustered !== null, log)
     return { folder, ownership: state ?? SOLE_OWNER }
   }
   try {

@@ -98,6 +98,20 @@ test('a folder with a history of its own founds the cluster with it', async () =
   expect(await ask(two, 'POST', '/revisions/1/restore')).toMatchObject({ status: 200, instances: '2/2' })
 })
 
+test('two instances with one state folder are two, and the second one keeps nothing in it until the first has ended', async () => {
+  const redis = await redisOf()
+  const [table, state] = [await clusterTable(), folder()]
+  const one = await member(table, redis.url, [], state)
+  const two = await member(table, redis.url, [], state)
+  expect(two.log.join('')).toContain('keeping nothing in it')
+  expect(await setPercent(two, 'a', 10)).toMatchObject({ status: 200, instances: '2/2' })
+  await one.stop()
+  await soon(async () => expect(two.log.join('')).toContain("is this instance's own now"))
+  await two.stop()
+  await redis.kill()
+  expect(await percents(await member(table, redis.url, [], state))).toEqual([10, 0, 0])
+})
+
 test('two clusters in one Redis never meet, and one of another id or secret is refused', async () => {
   const redis = await redisOf()
   const table = await clusterTable()
