@@ -266,7 +266,8 @@ export class ClusterTable implements TableSource {
         'what its Redis has there is no table, or one of a later release: upgrade this instance, or use another name',
       )
     if (head === 'same' && this.#isSuspect) {
-      this.#problem = 'its Redis has been started anew'
+      this.#problem =
+        'its Redis has been started anew, or another server has its keys: asking the other instances what they have'
       this.#isSuspect = !(await this.#refill.agree(own))
       this.#lookAgain = true
       return null
