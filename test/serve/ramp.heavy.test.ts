@@ -227,9 +227,11 @@ describe('a bad version is taken back, percent and all', () => {
     const banyan = await startBanyan({ table })
     ends.push(() => banyan.stop())
     const proxy = new Running(banyan)
+    modern.answer = (_, response) => response.end('of modern')
     proxy.load()
     await proxy.run('ramp', 'start', 'moving')
-    await proxy.traffic!.next(({ headers }) => Number(headers.age) > 0)
+    // Each side has a stored response of its own.
+    await proxy.traffic!.next(({ text, headers }) => text === 'of modern' && Number(headers.age) > 0)
     modern.answer = (_, response) => void response.writeHead(500).end()
     expect((await proxy.until('rolled-back')).verdict.ground).toBe('error')
     expect(proxy.traffic!.outcomes.every(({ status }) => status === 200)).toBe(true)
