@@ -319,7 +319,7 @@ export class ClusterTable implements TableSource {
     this.#opened(head)
     this.#isRenewed = true
     void this.#earlier.wantLacking(own)
-    this.#revisions.renew(own.number).catch(() => {
+    this.#revisions.renew(own).catch(() => {
       this.#isRenewed = false
     })
     return 'same'

@@ -74,13 +74,19 @@ export class SharedRevisions {
     return this.#shared.fill(position, rows)
   }
 
-  /** Seals all of them with the first secret, so that the others can be left away some day. @throws {StateError} */
-  async renew(newest: number): Promise<void> {
-    if (!this.#shared.link.seal.hasEarlier) return
-    for (let number = Math.max(await this.#shared.first(), 1); number <= newest; number++) {
-      const sealed = await this.#shared.revision(number)
-      const renewed = sealed === null ? null : this.#shared.link.seal.renewed(`revision ${number}`, sealed)
-      if (sealed !== null && renewed !== null) await this.#shared.renew(number, sealed, renewed)
+  /** Seals all of them up to the newest one with the first secret, so that the others can be left away some day. @throws {StateError} */
+  async renew(newest: Position): Promise<void> {
+    const { seal } = this.#shared.link
+    if (!seal.hasEarlier) return
+    const end = { ...newest, number: newest.number + 1 }
+    for (let from = 1, left = 1; left > 0; ) {
+      const { rows, more } = await this.#shared.revisionsBefore(end, from)
+      for (const { number, sealed } of rows) {
+        const renewed = seal.renewed(`revision ${number}`, sealed)
+        if (renewed !== null) await this.#shared.renew(number, sealed, renewed)
+        from = number + 1
+      }
+      left = more
     }
   }
 

@@ -198,23 +198,10 @@ export class ClusterLog {
     return position === null ? 'other' : { position, sealed }
   }
 
-  /** A revision; null where it is not kept. */
-  async revision(number: number): Promise<string | null> {
-    const key = this.link.key('revisions')
-    return (await this.link.run([key], (redis) => redis.hget(key, String(number)), readTextOrNone)).text
-  }
-
   /** Numbers of those that are kept, in no order. */
   async numbers(): Promise<readonly number[]> {
     const key = this.link.key('revisions')
     return (await this.link.run([key], (redis) => redis.hkeys(key), readTexts)).map(Number).filter(Number.isSafeInteger)
-  }
-
-  /** Number of the oldest revision that is kept; 0 where there is none. */
-  async first(): Promise<number> {
-    const key = this.link.key('table')
-    const { text } = await this.link.run([key], (redis) => redis.hget(key, 'first'), readTextOrNone)
-    return Number(text ?? 0) || 0
   }
 
   /** Replaces the text of a revision by the same one under another seal. */
