@@ -48,6 +48,12 @@ async function isRefused(banyan: Banyan, why: string): Promise<void> {
   expect(await ask(banyan, 'POST', '/routes/a/ramp/start')).toMatchObject(refused)
 }
 
+/** Nothing is kept in Redis but that there are instances. */
+async function isLeftEmpty(redis: RedisServer): Promise<void> {
+  const kept = (await redis.command('KEYS', '*')).match(/banyan:\S+/g) ?? []
+  expect(kept.filter((key) => !key.endsWith(':members'))).toEqual([])
+}
+
 /** It has joined by itself, and what it serves is the table of the cluster. */
 async function joins(banyan: Banyan, shown: readonly number[]): Promise<void> {
   await soon(async () => expect(await percents(banyan)).toEqual(shown))
@@ -81,8 +87,7 @@ test('another secret, or none: it says so, and so do those that can not read it'
   await one.stop()
   await redis.command('FLUSHALL')
   await isRefused(wrong, 'its Redis has become empty, and the table there before was not that of this instance')
-  const kept = (await redis.command('KEYS', '*')).match(/banyan:\S+/g) ?? []
-  expect(kept.filter((key) => !key.endsWith(':members'))).toEqual([])
+  await isLeftEmpty(redis)
   const again = await member(table, redis.url, secret, state)
   await soon(async () => expect(await setPercent(again, 'b', 20)).toMatchObject({ status: 200, instances: '1/1' }))
   expect(await percents(again)).toEqual([0, 20, 0])
@@ -111,8 +116,7 @@ test('another secret with a later revision than Redis has: it neither replaces w
   )
   await redis.command('FLUSHALL')
   await isRefused(wrong, 'its Redis has become empty, and the table there before was not that of this instance')
-  const kept = (await redis.command('KEYS', '*')).match(/banyan:\S+/g) ?? []
-  expect(kept.filter((key) => !key.endsWith(':members'))).toEqual([])
+  await isLeftEmpty(redis)
   const again = await member(table, redis.url, secret, early)
   await soon(async () => expect(await setPercent(again, 'c', 5)).toMatchObject({ status: 200, instances: '1/1' }))
   expect(await percents(again)).toEqual([0, 10, 5])

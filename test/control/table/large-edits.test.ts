@@ -238,10 +238,8 @@ test.each([
 
 afterEach(() => vi.useRealTimers())
 
-test.each([
-  ['is confirmed', [5], false],
-  ['is corrected', [6], true],
-])('a table that is edited without a pause %s now and then', async (_, [said = 0], isWrong) => {
+/** A table that an edit has made, whose first percent is not 5 as its text says where `said` is another one; and what confirms it. */
+function confirming(said: number) {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
   const read = readTable(TEXT, 'routes.yaml')
   if (!read.ok) throw new Error('the table is not valid')
@@ -255,6 +253,14 @@ test.each([
   const reports = new TableReports(logInto([]), 'routes.yaml')
   const confirmation = new Confirmation({ live, reader, correct, reports })
   onTestFinished(() => confirmation.close())
+  return { table, live, reader, parse, corrected, confirmation }
+}
+
+test.each([
+  ['is confirmed', [5], false],
+  ['is corrected', [6], true],
+])('a table that is edited without a pause %s now and then', async (_, [said = 0], isWrong) => {
+  const { table, live, parse, corrected, confirmation } = confirming(said)
   for (let second = 0; second < 300; second++) {
     confirmation.later()
     await vi.advanceTimersByTimeAsync(1_000)
@@ -272,23 +278,7 @@ test.each([
   ['confirms a table that is what its text says', [5], false],
   ['corrects one that is not', [6], true],
 ])('a parse %s', async (_, [said = 0], isWrong) => {
-  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
-  const read = readTable(TEXT, 'routes.yaml')
-  if (!read.ok) throw new Error('the table is not valid')
-  const table = tableWithNumbers(read.table, [{ owner: 0, part: -1, value: said }])
-  if (table === null) throw new Error('the number is not changed')
-  const live = new LiveTable(table, TEXT, 0)
-  const reader = new TableReader('routes.yaml', null)
-  const parse = vi.spyOn(reader, 'parse')
-  const corrected: ReadText[] = []
-  const correct = async (one: ReadText) => void corrected.push(one)
-  const confirmation = new Confirmation({
-    live,
-    reader,
-    correct,
-    reports: new TableReports(logInto([]), 'routes.yaml'),
-  })
-  onTestFinished(() => confirmation.close())
+  const { table, live, reader, parse, corrected, confirmation } = confirming(said)
   for (let edit = 0; edit < 10; edit++) confirmation.later()
   await vi.advanceTimersByTimeAsync(5_000)
   vi.useRealTimers()
