@@ -9,6 +9,7 @@ import { afterAll, beforeEach, describe, expect, test } from 'vitest'
 import { type Banyan, startBanyan } from '../support/banyan.ts'
 import { rawClient } from '../support/client.ts'
 import { freePort } from '../support/free-port.ts'
+import { http2Client } from '../support/http2-client.ts'
 import { scriptedUpstream } from '../support/upstream.ts'
 
 const pem = (name: string): string => join(import.meta.dirname, '../support/tls', `${name}.pem`)
@@ -47,9 +48,10 @@ routes:
   - { id: sealed, match: { path: /sealed }, from: quick, to: sealed, percent: 100, fallback: {}, breaker: false }
   - { id: stored, match: { path: /stored }, from: quick, to: sealed, percent: 100, fallback: {}, breaker: false, cache: { ttl: 1s } }
   - { id: idle, match: { path: /idle/* }, to: idle, percent: 100 }
+  - { id: kept, match: { path: /kept/* }, to: main, percent: 100, cache: { ttl: 1s } }
   - { id: silent, match: { path: /silent }, from: quick, to: silent, percent: 100, fallback: {}, breaker: false }
 `,
-  args: ['--access-log', 'json'],
+  args: ['--access-log', 'json', '--h2c'],
 })
 afterAll(async () => {
   await banyan.stop()
@@ -165,6 +167,49 @@ describe('the line of an exchange that fell back names what failed there', () =>
       expect(line).toMatchObject({ fallbackOn: '503', failedServer: `127.0.0.1:${portOf(slow)}` })
       expect(line).not.toHaveProperty('failedCause')
     }
+  })
+})
+
+describe.each(['HTTP/1.1', 'HTTP/2'])('a response over %s that has begun', (version) => {
+  const name = version.replace('/', '')
+
+  /** Sends a request that gets a part of a response. */
+  async function begun(target: string, method = 'GET') {
+    const isUpload = method === 'POST'
+    let spoil: () => unknown
+    if (version === 'HTTP/2') {
+      const client = await http2Client(banyan.port)
+      const { stream } = client.ask(target, isUpload ? ['content-length', '9'] : [], { method, ends: !isUpload })
+      spoil = () => stream.end('short')
+    } else {
+      const client = await rawClient(banyan.port)
+      const framing = isUpload ? 'Transfer-Encoding: chunked\r\n' : ''
+      await client.send(`${method} ${target} HTTP/1.1\r\nHost: a\r\n${framing}\r\n`)
+      spoil = () => client.send('no chunk\r\n')
+    }
+    const request = await main.request()
+    await request.send('HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello')
+    return { server: request.connection, spoil }
+  }
+
+  test.each(['passed', 'kept'])('and that the server breaks off is its failure (%s)', async (kind) => {
+    const target = `/${kind}/broken/${name}`
+    const { server } = await begun(target)
+    server.reset()
+    expect(await lineOf(target)).toMatchObject({ status: 200, failure: 'response-body' })
+  })
+
+  test('and that stops is a time-out', async () => {
+    const target = `/idle/response/${name}`
+    await begun(target)
+    expect(await lineOf(target)).toMatchObject({ status: 200, failure: 'idle-timeout' })
+  })
+
+  test('and whose request is malformed is not its failure', async () => {
+    const target = `/passed/malformed/${name}`
+    const { spoil } = await begun(target, 'POST')
+    await spoil()
+    expect(await lineOf(target)).toMatchObject({ failure: 'request-body' })
   })
 })
 

@@ -18,6 +18,8 @@ export interface AnswerOwner {
   sent(): void
   /** Breaks the stream off. */
   destroy(): void
+  /** Breaks the stream off for whoever answers: that is told nothing of it. */
+  cut(): void
 }
 
 /** An answer that has so many bytes waiting gets no more: whoever writes it is told to wait. */
@@ -177,7 +179,7 @@ export class Http2Answer extends Answer implements Sending {
   }
 
   protected cut(): void {
-    if (!this.#written) this.request?.destroy()
+    if (!this.#written) this.request?.cut()
   }
 
   /** Nothing more is sent: the stream is closed. */

@@ -168,6 +168,12 @@ export class Http2Request implements AnswerOwner, ClientRequest {
     this.#reset(this.resetCode)
   }
 
+  cut(): void {
+    // Told at once that the client has gone, it would take that for the reason.
+    this.owner = null
+    this.destroy()
+  }
+
   /** Why the stream is reset where the answer is broken off. */
   resetCode: number = CODE.internal
 
