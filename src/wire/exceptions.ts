@@ -34,3 +34,28 @@ export function tellException(error: unknown): void {
   countException()
   listener(error)
 }
+
+/** Something that an exception can be thrown in. */
+export interface Breakable {
+  /** Breaks it off. What it throws itself is not told. */
+  breakOff(error: unknown): void
+}
+
+/** Runs what is done with an event: what it throws breaks off the thing that it was for, and no other. */
+export function contain<Thing extends Breakable>(thing: Thing, act: (this: Thing) => void): void {
+  try {
+    act.call(thing)
+  } catch (error) {
+    breakOff(thing, error)
+  }
+}
+
+/** Breaks off a thing that an exception was thrown in, and tells of it. Never throws. */
+export function breakOff(thing: Breakable, error: unknown): void {
+  try {
+    thing.breakOff(error)
+  } catch {
+    // One is told of, the one that came first.
+  }
+  tellException(error)
+}

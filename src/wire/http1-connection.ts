@@ -12,7 +12,7 @@ import type {
   WireFailure,
 } from './connections.ts'
 import { coarseNowMs, unwatch, type Watched, watch } from './deadlines.ts'
-import { tellException } from './exceptions.ts'
+import { type Breakable, breakOff, contain } from './exceptions.ts'
 import { isWriteFailure, whenRead } from './failed-writes.ts'
 import { MalformedMessage } from './fields.ts'
 import { ResponseReader } from './http1.ts'
@@ -51,7 +51,7 @@ export interface Home {
 type Phase = 'connecting' | 'idle' | 'sending' | 'awaiting' | 'receiving' | 'closed'
 
 /** One connection to a server. `send`, then body bytes, then `finish`; the exchange hears the answer. */
-export class Connection implements Held, ServerConnection, Watched {
+export class Connection implements Breakable, Held, ServerConnection, Watched {
   readonly #pool: Home
   readonly #socket: Socket
   readonly #reader: ResponseReader
@@ -91,17 +91,17 @@ export class Connection implements Held, ServerConnection, Watched {
     this.#idleTimeoutMs = settings.idleTimeoutMs
     this.#reader = new ResponseReader(settings.limits, settings.lenient)
     this.#socket = this.#connect(settings)
-    this.#socket.on(settings.tls === null ? 'connect' : 'secureConnect', () => this.#contain(this.#onConnected))
+    this.#socket.on(settings.tls === null ? 'connect' : 'secureConnect', () => contain(this, this.#onConnected))
     const { destroy } = this.#socket
     this.#socket.destroy = (error?: Error) => (this.#outlives(error) ? this.#socket : destroy.call(this.#socket, error))
-    this.#socket.on('drain', () => this.#contain(this.#onDrained))
-    this.#socket.on('end', () => this.#contain(this.#onPeerEnd))
+    this.#socket.on('drain', () => contain(this, this.#onDrained))
+    this.#socket.on('end', () => contain(this, this.#onPeerEnd))
     this.#socket.on('error', (error: Error) => {
       this.#lastError = error
       // An alert, or a record that can't be read, is reported by node:tls without closing the socket.
       this.#socket.destroy()
     })
-    this.#socket.on('close', () => this.#contain(this.#onClosed))
+    this.#socket.on('close', () => contain(this, this.#onClosed))
     watch(this)
     this.deadlineMs = coarseNowMs() + settings.connectTimeoutMs
   }
@@ -369,7 +369,7 @@ export class Connection implements Held, ServerConnection, Watched {
     } catch (error) {
       // Behind a complete answer there is nobody left to tell: the poisoned connection is closed, never reused.
       if (error instanceof MalformedMessage) this.#fail('response-malformed', error)
-      else this.#broke(error)
+      else breakOff(this, error)
     }
   }
 
@@ -416,7 +416,7 @@ export class Connection implements Held, ServerConnection, Watched {
     this.#sendError = error
     this.#unsent = ''
     // What is still to be sent goes nowhere, and must not hold up whoever sends it.
-    this.#contain(() => this.#exchange?.onDrain())
+    contain(this, () => this.#exchange?.onDrain())
     // Where this was the first write on a new connection, node:net has not begun to read, and does not any more by itself.
     if (!this.#socket.isPaused()) this.#socket.resume()
     this.#readRest(error)
@@ -426,7 +426,7 @@ export class Connection implements Held, ServerConnection, Watched {
   /** Reads what the server has said before it took no more. A paused connection is asked again by `resume`. */
   #readRest(error: NodeJS.ErrnoException): void {
     whenRead(this.#socket, () => {
-      if (this.#phase !== 'closed') this.#contain(() => this.#onRestRead(error))
+      if (this.#phase !== 'closed') contain(this, () => this.#onRestRead(error))
     })
   }
 
@@ -442,7 +442,7 @@ export class Connection implements Held, ServerConnection, Watched {
     if (tls !== null && this.#reader.endsWithConnection) this.#fail('response-body', new Error(UNVERIFIED_END))
     else if (this.#connected && this.#reader.end()) this.destroy()
     // An alert that tells why may be reported right behind the end.
-    else if (tls !== null) setImmediate(() => this.#contain(this.#onClosed))
+    else if (tls !== null) setImmediate(() => contain(this, this.#onClosed))
     else this.#onClosed()
   }
 
@@ -452,22 +452,9 @@ export class Connection implements Held, ServerConnection, Watched {
     this.#fail(failure, this.#lastError)
   }
 
-  /** Runs what is done with an event of the socket: what it throws breaks this exchange, and no other. */
-  #contain(act: () => void): void {
-    try {
-      act.call(this)
-    } catch (error) {
-      this.#broke(error)
-    }
-  }
-
-  #broke(error: unknown): void {
-    try {
-      this.#fail('internal', error as Error)
-    } catch {
-      // Told below; the connection is gone by now.
-    }
-    tellException(error)
+  /** @internal */
+  breakOff(error: unknown): void {
+    this.#fail('internal', error as Error)
   }
 
   #fail(failure: WireFailure, cause: Error | null): void {

@@ -5,7 +5,7 @@ import { type ClientHttp2Session, type ClientHttp2Stream, constants } from 'node
 import type { Socket } from 'node:net'
 import type { ClientExchange, ConnectionOwner, PoolSettings, ServerConnection, WireFailure } from '../connections.ts'
 import { coarseNowMs, unwatch, type Watched, watch } from '../deadlines.ts'
-import { tellException } from '../exceptions.ts'
+import { type Breakable, contain } from '../exceptions.ts'
 import { type Held, sendLater } from '../turn.ts'
 import { requestFields, responseHeadOf, trailersOf } from './head.ts'
 import { resetStream } from './reset.ts'
@@ -24,7 +24,7 @@ export interface StreamHost {
 type Phase = 'connecting' | 'sending' | 'awaiting' | 'receiving' | 'closed'
 
 /** One exchange. */
-export class Http2Exchange implements ServerConnection, Held, Watched {
+export class Http2Exchange implements Breakable, ServerConnection, Held, Watched {
   readonly #host: StreamHost
   readonly reused: boolean
   readonly usable = false
@@ -99,7 +99,7 @@ export class Http2Exchange implements ServerConnection, Held, Watched {
     this.#phase = 'sending'
     this.#open()
     this.#touch()
-    this.#contain(() => this.#exchange?.onReady())
+    contain(this, () => this.#exchange?.onReady())
   }
 
   #open(): void {
@@ -136,19 +136,19 @@ export class Http2Exchange implements ServerConnection, Held, Watched {
       return push(piece, encoding)
     }
     stream.on('error', () => {})
-    stream.on('headers', (_, _flags, raw) => this.#contain(() => this.#onInformation(raw as unknown as string[])))
-    stream.on('response', (_, flags, raw) => this.#contain(() => this.#onHead(flags, raw as unknown as string[])))
-    stream.on('data', (piece: Buffer) => this.#contain(() => this.#onData(piece)))
+    stream.on('headers', (_, _flags, raw) => contain(this, () => this.#onInformation(raw as unknown as string[])))
+    stream.on('response', (_, flags, raw) => contain(this, () => this.#onHead(flags, raw as unknown as string[])))
+    stream.on('data', (piece: Buffer) => contain(this, () => this.#onData(piece)))
     stream.on('trailers', (_, _flags, raw) => {
       this.answered = true
       this.#trailers = [...(raw as unknown as string[])]
     })
-    stream.on('end', () => this.#contain(() => this.#onEnd()))
+    stream.on('end', () => contain(this, () => this.#onEnd()))
     stream.on('drain', () => {
       this.#touch()
-      this.#contain(() => this.#exchange?.onDrain())
+      contain(this, () => this.#exchange?.onDrain())
     })
-    stream.on('close', () => this.#contain(() => this.#onClose(stream)))
+    stream.on('close', () => contain(this, () => this.#onClose(stream)))
   }
 
   write(bytes: Buffer): boolean {
@@ -221,7 +221,7 @@ export class Http2Exchange implements ServerConnection, Held, Watched {
   /** The connection is gone. @param failure null where it had stood */
   onLost(failure: WireFailure | null, cause: Error | null): void {
     if (this.#phase === 'closed') return
-    this.#contain(() => this.#fail(failure ?? this.#lostAs(), cause))
+    contain(this, () => this.#fail(failure ?? this.#lostAs(), cause))
   }
 
   #lostAs(): WireFailure {
@@ -258,7 +258,7 @@ export class Http2Exchange implements ServerConnection, Held, Watched {
     this.#pauseIsDue = true
     setImmediate(() => {
       this.#pauseIsDue = false
-      if (this.#phase === 'receiving') this.#contain(() => this.#exchange?.onPause())
+      if (this.#phase === 'receiving') contain(this, () => this.#exchange?.onPause())
     })
   }
 
@@ -287,18 +287,9 @@ export class Http2Exchange implements ServerConnection, Held, Watched {
     if (this.#phase === 'sending' || this.#phase === 'receiving') this.deadlineMs = coarseNowMs() + this.#idleTimeoutMs
   }
 
-  /** Runs what is done with an event: what it throws breaks this exchange, and no other. */
-  #contain(act: () => void): void {
-    try {
-      act()
-    } catch (error) {
-      try {
-        this.#fail('internal', error as Error)
-      } catch {
-        // Told below; the exchange is over by now.
-      }
-      tellException(error)
-    }
+  /** @internal */
+  breakOff(error: unknown): void {
+    this.#fail('internal', error as Error)
   }
 
   #fail(failure: WireFailure, cause: Error | null): void {

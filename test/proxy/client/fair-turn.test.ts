@@ -17,6 +17,7 @@ import { afterAll, describe, expect, onTestFinished, test } from 'vitest'
 import { workersOf } from '../../processes/rig.ts'
 import { type Banyan, startBanyan } from '../../support/banyan.ts'
 import { clientHello } from '../../support/client-hello.ts'
+import { FLAG, GET, headers, PREFACE, settings } from '../../support/frames.ts'
 import { scriptedUpstream } from '../../support/upstream.ts'
 
 const upstream = await scriptedUpstream((request) => (request.target === '/never' ? undefined : request.ok()))
@@ -174,6 +175,24 @@ test('an HTTP/2 connection with 100 streams, each followed by another', async ()
     },
     600,
     200,
+  )
+})
+
+test.each(['/stored', '/gone'])('40 HTTP/2 connections with 50 streams each, for %s', async (target) => {
+  const herd = await dialMany(own, 40)
+  await Promise.all(herd.map((socket) => sent(socket, Buffer.concat([Buffer.from(PREFACE), settings()]))))
+  const fields = GET.map(([name, value]) => [name, name === ':path' ? target : value] as const)
+  let next = 1
+  await besides(
+    own,
+    () => {
+      const streams = Array.from({ length: 50 }, (_, n) => next + 2 * n)
+      next += 100
+      const flood = Buffer.concat(streams.map((id) => headers(id, fields, FLAG.endStream)))
+      return Promise.all(herd.map((socket) => sent(socket, flood)))
+    },
+    2000,
+    300,
   )
 })
 

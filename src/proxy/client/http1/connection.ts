@@ -6,7 +6,7 @@ import type { TLSSocket } from 'node:tls'
 import type { FailureCode } from '../../../rules/failures/failure.ts'
 import { fieldValue, fieldValues } from '../../../rules/http/exchange.ts'
 import { coarseNowMs, TICK_MS, unwatch, type Watched, watch } from '../../../wire/deadlines.ts'
-import { tellException } from '../../../wire/exceptions.ts'
+import { type Breakable, breakOff, contain } from '../../../wire/exceptions.ts'
 import { isBulk, keep, lend, readBuffer, takeBack } from '../../../wire/read-memory.ts'
 import { mayReadOn } from '../../../wire/read-turns.ts'
 import type { RefusedRequest, RequestHead } from '../../../wire/requests.ts'
@@ -63,7 +63,7 @@ const SENDING_MS = 1000
 type Phase = 'idle' | 'head' | 'exchange' | 'refused' | 'lingering' | 'other' | 'given' | 'closed'
 
 /** One connection. */
-export class Http1Connection implements Arrival, AnswerHost, InputHost, RequestHost, Watched {
+export class Http1Connection implements Arrival, AnswerHost, Breakable, InputHost, RequestHost, Watched {
   readonly #terms: ConnectionTerms
   readonly #socket: Socket
   readonly #input: Http1Input
@@ -104,11 +104,11 @@ export class Http1Connection implements Arrival, AnswerHost, InputHost, RequestH
     this.encrypted = (socket as Partial<TLSSocket>).encrypted === true
     this.peer = terms.engine.peerOf(this)
     if (!isRead) socket.on('data', this.#onData)
-    socket.on('drain', () => this.#contain(this.#onDrain))
-    socket.on('end', () => this.#contain(this.#onEnd))
-    socket.on('finish', () => this.#contain(this.#onFinish))
+    socket.on('drain', () => contain(this, this.#onDrain))
+    socket.on('end', () => contain(this, this.#onEnd))
+    socket.on('finish', () => contain(this, this.#onFinish))
     socket.on('error', ignore)
-    socket.on('close', () => this.#contain(this.#onClosed))
+    socket.on('close', () => contain(this, this.#onClosed))
     watch(this)
     this.deadlineMs = coarseNowMs() + terms.headersTimeoutMs
   }
@@ -327,7 +327,7 @@ export class Http1Connection implements Arrival, AnswerHost, InputHost, RequestH
     try {
       if (this.use !== 'never') this.#input.push(bytes)
     } catch (error) {
-      this.#broke(error)
+      breakOff(this, error)
     }
   }
 
@@ -364,7 +364,7 @@ export class Http1Connection implements Arrival, AnswerHost, InputHost, RequestH
     socket.removeListener('data', this.#onData)
     socket.unshift(bytes)
     // Not from within a read: node:http2 reads past the socket.
-    setImmediate(() => this.#contain(() => this.#terms.onHttp2!(this)))
+    setImmediate(() => contain(this, () => this.#terms.onHttp2!(this)))
   }
 
   onMalformed({ fault, method, target }: RefusedRequest): void {
@@ -467,7 +467,7 @@ export class Http1Connection implements Arrival, AnswerHost, InputHost, RequestH
     // What is being sent finds it, too.
     const afterMs = this.#socket.writableLength > 0 ? SENDING_MS : answer.probe()
     this.deadlineMs = coarseNowMs() + afterMs
-    if (afterMs < TICK_MS) setTimeout(() => this.#contain(this.#seeAgain), afterMs)
+    if (afterMs < TICK_MS) setTimeout(() => contain(this, this.#seeAgain), afterMs)
   }
 
   #seeAgain(): void {
@@ -491,18 +491,8 @@ export class Http1Connection implements Arrival, AnswerHost, InputHost, RequestH
     if (this.encrypted) this.#socket.removeAllListeners()
   }
 
-  /** Runs what is done with an event of the socket: what it throws breaks this connection, and no other. */
-  #contain(act: () => void): void {
-    try {
-      act.call(this)
-    } catch (error) {
-      this.#broke(error)
-    }
-  }
-
-  #broke(error: unknown): void {
+  breakOff(): void {
     this.destroy()
-    tellException(error)
   }
 }
 

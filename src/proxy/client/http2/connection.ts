@@ -3,7 +3,7 @@
  */
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
-import { tellException } from '../../../wire/exceptions.ts'
+import { type Breakable, breakOff, contain } from '../../../wire/exceptions.ts'
 import { endGently, endOnceWritten } from '../../../wire/gentle-end.ts'
 import { CompressionError } from '../../../wire/http2/hpack-decoder.ts'
 import { CODE, Http2Fault } from '../../../wire/http2/protocol.ts'
@@ -33,7 +33,7 @@ const DRAIN_PATIENCE_MS = 5000
 const PROBE_AFTER_MS = [2, 50, 100, 500, 1000, 2000, 5000, 10_000]
 
 /** One connection. */
-export class Http2Connection implements Arrival, ReceiverHost, EndingHost {
+export class Http2Connection implements Arrival, Breakable, ReceiverHost, EndingHost {
   readonly #terms: Http2Terms
   readonly #sender: Http2Sender
   readonly #receiver: Http2Receiver
@@ -68,10 +68,10 @@ export class Http2Connection implements Arrival, ReceiverHost, EndingHost {
     const isRead = readInto(socket, this.#reading())
     const early = isRead && socket.readableLength > 0 ? (socket.read() as Buffer | null) : null
     if (!isRead) socket.on('data', this.#onData)
-    socket.on('drain', () => this.#contain(this.#onDrain))
-    socket.on('end', () => this.#contain(this.#onEnd))
+    socket.on('drain', () => contain(this, this.#onDrain))
+    socket.on('end', () => contain(this, this.#onEnd))
     socket.on('error', ignore)
-    socket.on('close', () => this.#contain(this.#onClosed))
+    socket.on('close', () => contain(this, this.#onClosed))
     this.#sender.control((to) => {
       to.settings(ownSettings(terms.section))
       to.window(0, CONNECTION_WINDOW_GROWTH)
@@ -205,7 +205,7 @@ export class Http2Connection implements Arrival, ReceiverHost, EndingHost {
     } catch (error) {
       if (error instanceof Http2Fault) this.fail(error.code)
       else if (error instanceof CompressionError) this.fail(CODE.compression)
-      else this.#broke(error)
+      else breakOff(this, error)
     }
   }
 
@@ -248,7 +248,7 @@ export class Http2Connection implements Arrival, ReceiverHost, EndingHost {
       if (waiting > 0 && (window <= 0 || this.#sender.window <= 0)) request.onReset()
     }
     const afterMs = PROBE_AFTER_MS[nth] ?? (PROBE_AFTER_MS.at(-1) as number)
-    setTimeout(() => this.#contain(() => this.#probe(nth + 1)), afterMs).unref()
+    setTimeout(() => contain(this, () => this.#probe(nth + 1)), afterMs).unref()
   }
 
   #onDrain(): void {
@@ -273,18 +273,8 @@ export class Http2Connection implements Arrival, ReceiverHost, EndingHost {
     if (this.encrypted) this.socket.removeAllListeners()
   }
 
-  /** Runs what is done with an event of the socket: what it throws breaks this connection, and no other. */
-  #contain(act: () => void): void {
-    try {
-      act.call(this)
-    } catch (error) {
-      this.#broke(error)
-    }
-  }
-
-  #broke(error: unknown): void {
+  breakOff(): void {
     this.socket.destroy()
-    tellException(error)
   }
 }
 

@@ -3,6 +3,7 @@
  */
 import type { FailureCode } from '../../../rules/failures/failure.ts'
 import { fieldValue } from '../../../rules/http/exchange.ts'
+import { contain } from '../../../wire/exceptions.ts'
 import { FrameReader, type FrameSink } from '../../../wire/http2/frames.ts'
 import { FieldDecoder } from '../../../wire/http2/hpack-decoder.ts'
 import { CODE, FRAME_HEAD_BYTES, Http2Fault, MAX_WINDOW, SETTING } from '../../../wire/http2/protocol.ts'
@@ -11,6 +12,7 @@ import type { Arrival, Peer, RequestHandler } from '../request.ts'
 import { Allowance } from './allowance.ts'
 import { Http2Answer } from './answer.ts'
 import type { Authorities } from './authorities.ts'
+import { type Beginning, beginInTurn } from './beginnings.ts'
 import { headBytes, readHead } from './fields.ts'
 import { MAX_STREAMS, MAX_WAITING_CONTROLS, type SectionLimits, TABLE_BYTES, WINDOW_BYTES } from './limits.ts'
 import { ReceiveWindow } from './receive-window.ts'
@@ -47,7 +49,7 @@ interface Fresh {
 }
 
 /** The receiving half of one connection. */
-export class Http2Receiver implements FrameSink, RequestHost {
+export class Http2Receiver implements Beginning, FrameSink, RequestHost {
   readonly #host: ReceiverHost
   readonly #terms: ReceiverTerms
   readonly #sender: Http2Sender
@@ -62,6 +64,7 @@ export class Http2Receiver implements FrameSink, RequestHost {
   readonly #window = new ReceiveWindow()
   readonly #allowance = new Allowance(performance.now())
   #fresh: Fresh[] = []
+  isWaiting = false
   /** Requests with data of this read that has not been told of. */
   #gathering: Http2Request[] = []
   /** The stream whose DATA is being read; null where it is dropped. */
@@ -97,21 +100,37 @@ export class Http2Receiver implements FrameSink, RequestHost {
 
   /** Nobody hears of the requests any more. */
   leaveAll(): void {
+    this.#fresh = []
     for (const request of [...this.streams.all]) request.onReset()
   }
 
   /** Tells of what came together: a request that was reset at once is not asked. */
   #tell(): void {
+    if (this.#fresh.length > 0) beginInTurn(this)
     const gathering = this.#gathering
-    const fresh = this.#fresh
-    if (fresh.length > 0) {
-      this.#fresh = []
-      for (const one of fresh) if (!one.request.isClosed) this.#handle(one)
-    }
     if (gathering.length > 0) {
       this.#gathering = []
       for (const request of gathering) request.deliver()
     }
+  }
+
+  get hasMore(): boolean {
+    return this.#fresh.length > 0
+  }
+
+  beginSome(most: number): number {
+    const fresh = this.#fresh
+    let begun = 0
+    let at = 0
+    for (; at < fresh.length && begun < most; at++) {
+      const one = fresh[at] as Fresh
+      if (one.request.isClosed) continue
+      begun++
+      contain(one.request, () => this.#handle(one))
+    }
+    // What has ended the connection has emptied it.
+    if (this.#fresh === fresh) this.#fresh = at === fresh.length ? [] : fresh.slice(at)
+    return begun
   }
 
   #handle({ request, failure }: Fresh): void {

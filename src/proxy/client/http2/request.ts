@@ -4,7 +4,7 @@
 import { createHash } from 'node:crypto'
 import { fieldValue } from '../../../rules/http/exchange.ts'
 import { SMALL_BYTES } from '../../../wire/chunks.ts'
-import { tellException } from '../../../wire/exceptions.ts'
+import { type Breakable, contain } from '../../../wire/exceptions.ts'
 import { HeldBytes } from '../../../wire/fields.ts'
 import { CODE } from '../../../wire/http2/protocol.ts'
 import type { BodyReader, ClientRequest, HandedOver, Peer, RequestOwner, SwitchingHead } from '../request.ts'
@@ -36,7 +36,7 @@ export interface RequestHost {
 type Reading = 'not-yet' | 'on' | 'paused' | 'dropped'
 
 /** One stream. */
-export class Http2Request implements AnswerOwner, ClientRequest {
+export class Http2Request implements AnswerOwner, Breakable, ClientRequest {
   readonly #host: RequestHost
   readonly id: number
   readonly #webSocketKey: string | null
@@ -269,24 +269,19 @@ export class Http2Request implements AnswerOwner, ClientRequest {
     if (this.#tunnel !== null) this.#tunnel.onEnd()
     else if (!this.complete) {
       this.complete = true
-      this.#contain(() => this.#reader?.onBodyEnd())
+      contain(this, () => this.#reader?.onBodyEnd())
     }
   }
 
   #give(piece: Buffer): void {
     if (this.#tunnel !== null) {
       if (!this.#tunnel.onData(piece)) this.#reading = 'paused'
-    } else this.#contain(() => this.#reader?.onBody(piece))
+    } else contain(this, () => this.#reader?.onBody(piece))
   }
 
-  /** What the reader throws breaks this stream, and no other. */
-  #contain(act: () => void): void {
-    try {
-      act()
-    } catch (error) {
-      this.destroy()
-      tellException(error)
-    }
+  /** What the reader of the body throws breaks this stream, and no other. */
+  breakOff(): void {
+    this.destroy()
   }
 
   /** Bytes were read: the client may send as many more, which it is told once they are worth a frame. */
