@@ -66,11 +66,15 @@ const ABSOLUTE_FORM = /^[a-z][a-z0-9+.-]*:\/\/([^/?#]*)(.*)$/is
 const MAX_SEGMENTS = 100
 const NO_PATH: Target = { authority: null, segments: null, values: null, ambiguity: null }
 
+/** Most patterns: nothing in them can be another router's. */
+const PLAIN = /^(?:\/(?::[A-Za-z_]\w*|[\w~-][\w.~-]*))*(?:\/\*?)?$/
+
 /**
  * Parses a path pattern: literal segments, `:name` for one segment, a final `*` for the rest.
  * @param reading how the paths are read that it is compared with
  */
 export function parsePattern(text: string, reading: PathReading = EXACT): PathPattern | Flaw {
+  if (PLAIN.test(text)) return parseOwn(text, reading)
   if (/[\r\n]/.test(text)) {
     const [line = ''] = text.trim().split(/[\r\n]/)
     return { message: 'a path must be on one line', hint: `write ${line}` }

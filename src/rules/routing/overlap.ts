@@ -4,18 +4,15 @@
  */
 
 import { coversHost } from '../patterns/host.ts'
-import { canBothMatch, coversPath, type PathPattern } from '../patterns/path.ts'
-import { canBothPass, implies, sayTest, type ValueTest } from '../patterns/value-test.ts'
-import type { Route, RouteClaim } from '../table/table.ts'
+import { canBothMatch, coversPath } from '../patterns/path.ts'
+import { canBothPass, implies, sayTest } from '../patterns/value-test.ts'
+import type { RouteClaim } from '../table/table.ts'
 import type { Finding } from '../values/problem.ts'
 import { allOf, type Steps } from '../values/steps.ts'
+import { EarlierRivals, WiderRivals } from './rival-index.ts'
+import { type Claiming, coarse, type PlacedRoute, push, type Rival, rivalOf, testsOf } from './rivals.ts'
 
-/** What a route matches, with its index in the file. */
-export interface PlacedRoute extends Claiming {
-  readonly at: number
-}
-
-type Claiming = Pick<Route, 'id' | 'priority' | 'takesAmbiguousPaths' | 'claims'>
+export type { PlacedRoute } from './rivals.ts'
 
 /**
  * Returns an error at each route that a later look cannot tell from an earlier one. Since more conditions win, a route
@@ -29,13 +26,6 @@ export function overlapFindings(routes: readonly PlacedRoute[]): Finding[] {
     }
   }
   return [...findings.values()]
-}
-
-/** A claim with its tests by what they look at. */
-interface Rival<Placed = PlacedRoute> {
-  readonly placed: Placed
-  readonly claim: RouteClaim
-  readonly tests: ReadonlyMap<string, ValueTest>
 }
 
 /** The claims by priority, host, path and number of conditions: only claims that are alike in all four can be tied. */
@@ -54,59 +44,31 @@ function keysOf({ placed, claim: { path, hosts }, tests }: Rival<Claiming>): str
   return (hosts.length === 0 ? [''] : hosts.map((pattern) => pattern.key)).map((host) => `${host}\0${alike}`)
 }
 
-function rivalsOf(routes: readonly PlacedRoute[]): Rival[] {
-  return routes.flatMap((placed) => placed.claims.map((claim) => rivalOf(placed, claim)))
-}
-
-/** What a literal has in common with all others that it may be read as. */
-function coarse(literal: string | null): string {
-  return literal === null ? ':' : `=${literal.toLowerCase().split(';', 1)[0]}`
+function* rivalsOf(routes: readonly PlacedRoute[]): Iterable<Rival> {
+  for (const placed of routes) for (const claim of placed.claims) yield rivalOf(placed, claim)
 }
 
 /** The pairs among rivals that one request can meet both of, the earlier route first; for each later claim the first. */
 function* overlapsAmong(rivals: readonly Rival[]): Iterable<[Rival, Rival]> {
   if (rivals.length < 2) return
-  const subject = commonSubject(rivals)
-  if (subject === null) {
-    yield* overlapsOf(rivals)
-    return
+  const earlier = new EarlierRivals(rivals)
+  for (const [at, later] of rivals.entries()) {
+    const first = firstIn(earlier.listsFor(later), (index) => overlap(rivals[index] as Rival, later))
+    if (first !== null) yield [rivals[first] as Rival, later]
+    earlier.add(later, at)
   }
-  // Thousands of routes that differ in one header's value are compared within each value, not each with each.
-  const byValue = new Map<string, Rival[]>()
-  for (const rival of rivals) for (const value of valuesOf(rival, subject)) push(byValue, value, rival)
-  for (const group of byValue.values()) yield* overlapsOf(group)
 }
 
-function* overlapsOf(rivals: readonly Rival[]): Iterable<[Rival, Rival]> {
-  for (const [index, later] of rivals.entries()) {
-    for (let at = 0; at < index; at++) {
-      const earlier = rivals[at] as Rival
-      if (!overlap(earlier, later)) continue
-      yield [earlier, later]
-      break
+/** The least number in some ascending lists that passes, or null. */
+function firstIn(lists: Iterable<readonly number[]>, passes: (entry: number) => boolean): number | null {
+  let first = Number.POSITIVE_INFINITY
+  for (const list of lists) {
+    for (const entry of list) {
+      if (entry >= first) break
+      if (passes(entry)) first = entry
     }
   }
-}
-
-/** A subject of which every rival lists the values that it wants, or null. */
-function commonSubject(rivals: readonly Rival[]): string | null {
-  const subjects = [...(rivals[0] as Rival).tests.keys()]
-  return subjects.find((subject) => rivals.every((rival) => valuesOf(rival, subject).length > 0)) ?? null
-}
-
-function valuesOf({ tests }: Rival, subject: string): readonly string[] {
-  const test = tests.get(subject)
-  return test?.is === 'anyOf' ? test.values : []
-}
-
-function testsOf(claim: RouteClaim): Map<string, ValueTest> {
-  return new Map(claim.conditions.flatMap(({ subject, test }) => (test === null ? [] : [[subject, test] as const])))
-}
-
-function push(groups: Map<string, Rival[]>, key: string, rival: Rival): void {
-  const group = groups.get(key)
-  if (group) group.push(rival)
-  else groups.set(key, [rival])
+  return first === Number.POSITIVE_INFINITY ? null : first
 }
 
 /** Whether one request can meet both claims, of two routes. */
@@ -146,23 +108,30 @@ export function hiddenFindings(routes: readonly PlacedRoute[]): Finding[] {
 /** As `hiddenFindings`, a route at a time. */
 export function* hiddenSteps(routes: readonly PlacedRoute[]): Steps<Finding[]> {
   if (routes.every(({ priority }) => priority === routes[0]?.priority)) return []
-  const byStart = new Map<string, Rival[]>()
-  for (const placed of routes) {
-    for (const rival of rivalsOf([placed])) push(byStart, startOf(rival.claim.path), rival)
+  const rivals: Rival[] = []
+  const wider = new WiderRivals()
+  for (const rival of rivalsOf(routes)) {
+    wider.add(rival, rivals.push(rival) - 1)
     yield
   }
+  yield* wider.sortSteps()
   const findings: Finding[] = []
+  const above = (rival: Rival): Rival | null => {
+    const first = firstIn(wider.listsFor(rival), (index) => hides(rivals[index] as Rival, rival))
+    return first === null ? null : (rivals[first] as Rival)
+  }
   for (const placed of routes) {
-    const finding = hiddenFinding(placed, byStart)
+    const finding = hiddenFinding(placed, above)
     if (finding !== null) findings.push(finding)
     yield
   }
   return findings
 }
 
-function hiddenFinding(placed: PlacedRoute, byStart: ReadonlyMap<string, Rival[]>): Finding | null {
-  const above = placed.claims.map((claim) => aboveOf({ placed, claim, tests: testsOf(claim) }, byStart))
-  const names = new Set(above.map((rival) => (rival === null ? null : rival.placed)))
+/** @param aboveOf a claim of higher priority that has all requests of a claim, or null */
+function hiddenFinding(placed: PlacedRoute, aboveOf: (rival: Rival) => Rival | null): Finding | null {
+  const above = placed.claims.map((claim) => aboveOf(rivalOf(placed, claim)))
+  const names = new Set(above.map((rival) => rival?.placed ?? null))
   if (names.has(null)) return null
   const said = [...(names as Set<PlacedRoute>)].map(({ id, at }) => `${JSON.stringify(id)} (routes.${at})`)
   const [verb, all] = said.length === 1 ? ['has', ''] : ['have', 'together ']
@@ -172,19 +141,6 @@ function hiddenFinding(placed: PlacedRoute, byStart: ReadonlyMap<string, Rival[]
     severity: 'warning',
     at: 'key',
   }
-}
-
-/** A claim of higher priority that has all requests of a claim, or null. */
-function aboveOf(rival: Rival, byStart: ReadonlyMap<string, Rival[]>): Rival | null {
-  const starts = new Set([startOf(rival.claim.path), ANY_START])
-  return [...starts].flatMap((start) => byStart.get(start) ?? []).find((other) => hides(other, rival)) ?? null
-}
-
-const ANY_START = ':'
-
-/** The first segment, so that few claims are compared with each. */
-function startOf({ segments }: PathPattern): string {
-  return segments.length === 0 ? ANY_START : coarse(segments[0] as string | null)
 }
 
 function hides(a: Rival<Claiming>, b: Rival<Claiming>): boolean {
@@ -228,10 +184,6 @@ function clashOf(one: Claiming, other: Claiming): Clash {
     }),
   )
   return !clash ? null : isTie ? 'tied' : 'hidden'
-}
-
-function rivalOf<Placed>(placed: Placed, claim: RouteClaim): Rival<Placed> {
-  return { placed, claim, tests: testsOf(claim) }
 }
 
 /** Whether two claims of the same priority are alike in what decides between claims, and one request can meet both. */
