@@ -11,6 +11,7 @@ import { type Purge, readPurge, writePurge } from '../../rules/caching/purge.ts'
 import { NOWHERE, sequenceOf } from '../caching/log-order.ts'
 import { type KnownPurge, MAX_PURGES, type PurgeLog } from '../caching/purges.ts'
 import type { TableNote } from '../caching/remote.ts'
+import { FreshRun } from '../fresh-run.ts'
 import type { RedisClient } from './client.ts'
 import { Fault } from './faults.ts'
 import { type Appended, readAppended, readInteger, readStream, type StreamEntry } from './replies.ts'
@@ -96,9 +97,7 @@ export class SharedLog {
   #wait: Promise<boolean> = Promise.resolve(true)
   #nextWait: Promise<boolean> | null = null
   #waitAgainMs = Number.NEGATIVE_INFINITY
-  #reading: Promise<boolean> | null = null
-  #again = false
-  #hasBegun = false
+  readonly #reads = new FreshRun(() => this.#readToEnd(true))
   #writing = false
   #evenIfFull = true
   /** The server has had replicas that follow since the connections stand. */
@@ -115,11 +114,7 @@ export class SharedLog {
    * @returns whether that is known now
    */
   read(): Promise<boolean> {
-    this.#again = true
-    this.#reading ??= this.#readOn().finally(() => {
-      this.#reading = null
-    })
-    return this.#reading
+    return this.#reads.run()
   }
 
   /**
@@ -224,32 +219,22 @@ export class SharedLog {
     return confirmed
   }
 
-  async #readOn(): Promise<boolean> {
-    let known = true
-    this.#hasBegun = false
-    while (this.#again && known) {
-      this.#again = false
-      known = await this.#readToEnd()
-    }
-    this.#again = false
-    return known
-  }
-
-  async #readToEnd(): Promise<boolean> {
+  /** @param mayBegin whether a log may begin: once in a reading, a Redis that goes on having none is looked at again later */
+  async #readToEnd(mayBegin: boolean): Promise<boolean> {
     const { client, key, purges } = this.#parts
     for (;;) {
       const last = purges.position
       const from = last === NOWHERE ? '-' : last
       const page = await client.log((redis) => redis.xrange(key, from, '+', 'COUNT', PAGE + 1), readStream)
-      if (page instanceof Fault) return page.isOtherType && (await this.#readAnew())
-      if (last === NOWHERE ? page.length === 0 : page[0]?.id !== last) return await this.#readAnew()
+      if (page instanceof Fault) return page.isOtherType && (await this.#readAnew(mayBegin))
+      if (last === NOWHERE ? page.length === 0 : page[0]?.id !== last) return await this.#readAnew(mayBegin)
       for (const entry of last === NOWHERE ? page : page.slice(1)) this.#take(entry)
       if (page.length <= PAGE) return true
     }
   }
 
   /** Reads backwards to the last record that is known, and forgets what was known to come after that one. */
-  async #readAnew(): Promise<boolean> {
+  async #readAnew(mayBegin: boolean): Promise<boolean> {
     const { client, key, purges } = this.#parts
     const found: StreamEntry[] = []
     let common: StreamEntry | undefined
@@ -266,17 +251,10 @@ export class SharedLog {
     const isTrimmed = common === undefined && found.length > 0 && (sequenceOf(found[0]!.id) ?? 0) > 1
     if (!isTrimmed) purges.cut(common === undefined ? -1 : sequenceOf(common.id)!)
     for (const entry of found) this.#take(entry)
-    if (common === undefined && found.length === 0 && !(await this.#begin())) return false
+    const isNone = common === undefined && found.length === 0
+    if (isNone && (!mayBegin || (await this.#append('', [])) instanceof Fault)) return false
     void this.mend(true)
-    return true
-  }
-
-  /** There is no log: one begins, and is read next. Once in a reading: a Redis that goes on having none is looked at again later. */
-  async #begin(): Promise<boolean> {
-    if (this.#hasBegun) return false
-    this.#hasBegun = true
-    this.#again = true
-    return !((await this.#append('', [])) instanceof Fault)
+    return isNone ? await this.#readToEnd(false) : true
   }
 
   #take({ id, value }: StreamEntry): void {

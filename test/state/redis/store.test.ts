@@ -1,6 +1,7 @@
 /**
  * The store over a real Redis: entries, locks, messages, purges; two stores stand for two processes.
  */
+import { setTimeout as wait } from 'node:timers/promises'
 import { afterAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { type Purge, writePurge } from '../../../src/rules/caching/purge.ts'
 import { encodeEntry } from '../../../src/state/caching/frame.ts'
@@ -8,6 +9,7 @@ import { PurgeLog } from '../../../src/state/caching/purges.ts'
 import type { FillLock } from '../../../src/state/caching/remote.ts'
 import { RedisStore } from '../../../src/state/redis/store.ts'
 import { parseRedisUrl, type RedisAddress } from '../../../src/state/redis/url.ts'
+import { Gate, undo } from '../../cluster/rig.ts'
 import { until } from '../../proxy/caching/rig.ts'
 import { startRedis } from '../../support/redis.ts'
 import { entry, place } from '../make.ts'
@@ -16,9 +18,9 @@ const redis = await startRedis()
 afterAll(() => redis.stop())
 beforeEach(() => redis.command('FLUSHALL'))
 
-async function store(prefix = 'banyan:', purges = new PurgeLog(true)): Promise<RedisStore> {
+async function store(prefix = 'banyan:', purges = new PurgeLog(true), url = redis.url): Promise<RedisStore> {
   const one = new RedisStore({
-    address: parseRedisUrl(redis.url) as RedisAddress,
+    address: parseRedisUrl(url) as RedisAddress,
     prefix,
     deadlineMs: 500,
     chance: Math.random,
@@ -236,6 +238,25 @@ describe('the log of purges', () => {
     const a = await member()
     for (const url of ['/a', '/b']) await a.order(purge(url))
     expect(knows((await member()).log, '/a', '/b')).toBe(true)
+  })
+
+  test('who comes later is in step although purges come faster than a far Redis answers', async () => {
+    const near = await member()
+    let isInStep = false
+    const over = (async () => {
+      for (let n = 0; n < 2_000 && !isInStep; n++) {
+        await near.order(purge(`/${n}`))
+        await wait(5)
+      }
+      return isInStep
+    })()
+    onTestFinished(undo)
+    const gate = new Gate(redis.port, 100)
+    const log = new PurgeLog(true)
+    await store('banyan:', log, await gate.open())
+    isInStep = true
+    expect(await over).toBe(true)
+    expect(knows(log, '/0')).toBe(true)
   })
 
   test('a message that is lost is made up for', async () => {
