@@ -304,7 +304,7 @@ function open(
         { event: 'cluster', upstream, server },
         `cluster ${clustered.name}: ${upstream}/${server} ${what}: that change is lost, since Redis had lost it when another one was made`,
       )
-    const shared = new ClusterServers({ store, link: store.link, file, problem: () => table.problem, onLost })
+    const shared = new ClusterServers({ store, link: store.link, file, table, onLost })
     return { opened: { ...opened, source: table }, state, cluster, shared }
   } catch (error) {
     void (state as StateFolder | null)?.close()

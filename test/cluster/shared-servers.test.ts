@@ -25,7 +25,10 @@ async function serversOf(
   left.push(() => link.close())
   const store = new RedisStateStore(link)
   const onLost = (...words: string[]): number => lost.push(words.join(' '))
-  return Object.assign(new ClusterServers({ store, link, file: null, problem: () => null, onLost }), { store })
+  return Object.assign(
+    new ClusterServers({ store, link, file: null, table: { problem: null, settled: async () => {} }, onLost }),
+    { store },
+  )
 }
 
 test('all have one record, also where two have made a change of the same number', async () => {

@@ -7,7 +7,7 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { FreshRun } from '../../state/fresh-run.ts'
 import type { LiveTable } from '../../state/live-table.ts'
-import { type ClusterLog, type Head, type Position, TABLE_TOPIC } from '../../state/redis/cluster-log.ts'
+import { type ClusterLog, type Head, type Position, SERVER_TOPIC, TABLE_TOPIC } from '../../state/redis/cluster-log.ts'
 import type { ControlLog } from '../control-log.ts'
 import { WriteFailure } from '../table/durable-write.ts'
 import type { Copies } from '../table/edit-outcome.ts'
@@ -60,6 +60,10 @@ export interface ClusterTableParts {
   readonly times?: ClusterTimes
 }
 
+/** Redis has everything that this instance knows of, but maybe not what another one does. */
+const SUSPECT =
+  'its Redis has been started anew, or another server has its keys: asking the other instances what they have'
+
 /** More often than this in a row nobody is overtaken by others who edit. */
 const ATTEMPTS = 50
 
@@ -75,7 +79,7 @@ export class ClusterTable implements TableSource {
   readonly #refill: Refill
   readonly #earlier: EarlierRevisions
   #onReading: ((reading: Reading) => Promise<void>) | null = null
-  #unlisten: () => void = () => {}
+  #unlisten: (() => void)[] = []
   #timer: NodeJS.Timeout | undefined
   readonly #looks = new FreshRun(() => this.#look())
   /** What was read has led to a change in Redis. */
@@ -91,6 +95,7 @@ export class ClusterTable implements TableSource {
   #run: string | null = null
   /** Redis is another server than before, or was started anew: the others may have more than it has. */
   #isSuspect = false
+  #confirming: Promise<void> | null = null
   /** A revision in Redis could be opened with the secret of this process. */
   #isOpened = false
   /** What is in Redis is sealed with the first secret of this process, or is about to be. */
@@ -119,7 +124,17 @@ export class ClusterTable implements TableSource {
   /** Why this instance is not in step with the cluster and can't edit its table, or null. */
   get problem(): string | null {
     if (this.#problem !== null) return this.#problem
-    return this.#parts.shared.link.down
+    return this.#parts.shared.link.down ?? (this.#isSuspect ? SUSPECT : null)
+  }
+
+  get unsure(): Promise<void> | null {
+    if (!this.#isSuspect || this.#problem !== null) return null
+    return this.#confirming ?? this.look()
+  }
+
+  /** Settles when it is known whether Redis has what the other instances have, or can't be. Never rejects. */
+  async settled(): Promise<void> {
+    for (let unsure = this.unsure; unsure !== null; unsure = this.unsure) await unsure
   }
 
   /** Why this instance must write nothing in Redis: it is not known to have the cluster that this instance is one of. Null otherwise. */
@@ -195,6 +210,7 @@ export class ClusterTable implements TableSource {
   ): Promise<Copies | null> {
     const before = this.position
     if (record === null) throw new WriteFailure('failed', 'keeps what was written, which others may have')
+    if (this.unsure !== null) throw new WriteFailure('changed', 'may be another one by now')
     if (this.problem !== null || before === null)
       throw new WriteFailure('cluster', `can't be written to: ${this.problem ?? 'it has no table yet'}`)
     // Where Redis was filled again meanwhile, it is of an epoch that is over: others would take what they have for newer.
@@ -215,14 +231,18 @@ export class ClusterTable implements TableSource {
 
   watch(onReading: (reading: Reading) => Promise<void>): void {
     this.#onReading = onReading
-    this.#unlisten = this.#parts.shared.link.onMessage(TABLE_TOPIC, () => void this.look())
+    const { link } = this.#parts.shared
+    this.#unlisten = [
+      link.onMessage(TABLE_TOPIC, () => void this.look()),
+      link.onMessage(SERVER_TOPIC, () => void this.#answer()),
+    ]
     this.#timer = setInterval(() => void this.look(), this.#times.pollMs)
     this.#timer.unref()
   }
 
   close(): void {
     this.#isClosed = true
-    this.#unlisten()
+    for (const unlisten of this.#unlisten) unlisten()
     clearInterval(this.#timer)
   }
 
@@ -265,13 +285,6 @@ export class ClusterTable implements TableSource {
       throw new ForeignTable(
         'what its Redis has there is no table, or one of a later release: upgrade this instance, or use another name',
       )
-    if (head === 'same' && this.#isSuspect) {
-      this.#problem =
-        'its Redis has been started anew, or another server has its keys: asking the other instances what they have'
-      this.#isSuspect = !(await this.#refill.agree(own))
-      this.#lookAgain = true
-      return null
-    }
     if (head === 'same') {
       this.#seen = own
       this.#inStep()
@@ -308,6 +321,25 @@ export class ClusterTable implements TableSource {
     this.#seen = head.position
     this.#inStep()
     return { ok: true, text: revision.text, identity: identityOf(head.position), made: revision.record }
+  }
+
+  /** Redis is another server: asks the others what they have, which are asked at once to look as well. */
+  async #confirm(): Promise<void> {
+    try {
+      const { link } = this.#parts.shared
+      await link.tell(SERVER_TOPIC)
+      const run = await this.#refill.confirm(() => this.#run ?? '')
+      if (run === this.#run) this.#isSuspect = false
+    } catch (error) {
+      if (!this.#isClosed) this.#failed(error as Error)
+    }
+  }
+
+  /** Another instance has found another server. */
+  async #answer(): Promise<void> {
+    this.#policyMs = Number.NEGATIVE_INFINITY
+    await this.look()
+    if (this.#problem === null) await this.#refill.say(this.#run ?? '').catch(() => {})
   }
 
   /** The newest revision. What this instance has itself is opened once: it may have been started with another secret since. */
@@ -382,8 +414,12 @@ export class ClusterTable implements TableSource {
   #inStep(): void {
     this.#problem = null
     this.#foreign = null
+    if (this.#isSuspect)
+      this.#confirming ??= this.#confirm().finally(() => {
+        this.#confirming = null
+      })
     void this.#earlier.read()
-    if (this.#told.size === 0 || this.#parts.shared.link.unwritable !== null) return
+    if (this.#isSuspect || this.#told.size === 0 || this.#parts.shared.link.unwritable !== null) return
     this.#told.clear()
     this.#parts.log.info({ event: 'cluster' }, `${this.#what}: in step with it again`)
   }

@@ -67,11 +67,12 @@ export class Cluster {
     this.store = parts.store
     this.rampLease = new RampLease(parts.store, parts.instance, async () => {
       await parts.table.look()
+      await parts.table.settled()
       return this.problem === null
     })
     this.pins = new SharedPins(parts.store, parts.instance, parts.now)
     const { store, history, table } = parts
-    this.kept = new KeptRevisions({ store, history, problem: () => table.problem })
+    this.kept = new KeptRevisions({ store, history, table })
     this.#parts = parts
     this.#startedAtMs = parts.now()
     this.members = new Members(parts.shared, parts.instance, async () => ({

@@ -9,6 +9,7 @@ import { jsonOf } from '../../rules/values/json.ts'
 import type { RedisStateStore } from '../../state/redis/state-store.ts'
 import type { History, MarkRefusal } from '../table/history.ts'
 import { type KeepMark, printRevision, type RecordedRevision, readRevision } from '../table/revision-record.ts'
+import type { ClusterTable } from './cluster-table.ts'
 
 const SPACE = 'kept'
 const TOPIC = 'kept'
@@ -33,8 +34,7 @@ export class KeepUnavailable extends Error {}
 export interface KeptRevisionsParts {
   readonly store: RedisStateStore
   readonly history: History
-  /** Why the cluster must not be used at present, or null. */
-  problem(): string | null
+  readonly table: Pick<ClusterTable, 'problem' | 'settled'>
 }
 
 /** The marks. */
@@ -73,9 +73,9 @@ export class KeptRevisions {
   }
 
   async #mark(number: number, to: KeepMark | null): Promise<MarkRefusal | null> {
-    const { history, problem } = this.#parts
-    const why = problem()
-    if (why !== null) throw new KeepUnavailable(why)
+    const { history, table } = this.#parts
+    await table.settled()
+    if (table.problem !== null) throw new KeepUnavailable(table.problem)
     const [record, text, before] = [history.get(number), await history.textOf(number), history.markOf(number)]
     if (record === undefined || text === null) return 'no-such-revision'
     const refusal = await history.mark(number, to)
@@ -117,7 +117,7 @@ export class KeptRevisions {
 
   async #look(): Promise<void> {
     this.#isLooking = false
-    if (this.#parts.problem() !== null) return
+    if (this.#parts.table.problem !== null) return
     const { found, version } = await this.#read()
     if (found !== null && found.change >= this.#current.change) this.#current = found
     else await this.#fill(version)

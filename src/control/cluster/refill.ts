@@ -12,6 +12,9 @@ import type { Held } from './held.ts'
 import { markOf, newId, positionOf } from './positions.ts'
 import type { SharedRevisions } from './shared-revisions.ts'
 
+/** How often those who say what they have look what the others have said. */
+const CONFIRM_MS = 100
+
 /** What it is made of. */
 export interface RefillParts {
   readonly cluster: string
@@ -77,7 +80,7 @@ export class Refill {
   async agree(found: Position | null): Promise<boolean> {
     const { shared, instance, held, offerMs, absentMs } = this.#parts
     const own = held.position
-    const mine = own === null ? '0 0' : `${own.epoch} ${own.number}`
+    const mine = printOffer(own)
     // One that is busy must not be overtaken by one that has less.
     const instances = this.#parts.instances()
     const startedMs = performance.now()
@@ -94,6 +97,39 @@ export class Refill {
       const passedMs = performance.now() - startedMs
       if (passedMs > (hasMost ? absentMs : 2 * absentMs)) return true
     }
+  }
+
+  /**
+   * Redis is another server than before, and seems to lack nothing: waits until all instances that were there have said what they have.
+   * One that has more than Redis fills it.
+   * @param run of the server, at present: of another one nothing is said yet
+   * @returns that of the server of which it is known
+   * @throws {Error}
+   */
+  async confirm(run: () => string): Promise<string> {
+    const { shared, held, absentMs } = this.#parts
+    const instances = this.#parts.instances()
+    const startedMs = performance.now()
+    for (;;) {
+      const own = held.position
+      const server = run()
+      const offers = await this.say(server)
+      // Behind what was said: others may have edited since.
+      const head = await shared.head(own)
+      const at = head !== null && typeof head === 'object' ? head.position : own
+      const hasAll = !offers.some((offer) => isMore(offer, printOffer(at)))
+      const said = offers.filter((offer) => runOf(offer) === server).length
+      const passedMs = performance.now() - startedMs
+      const isKnown = hasAll && said >= instances
+      if (isKnown || passedMs > (hasAll ? absentMs : 2 * absentMs)) return server
+      await wait(CONFIRM_MS, undefined, { ref: false })
+    }
+  }
+
+  /** Says what this instance has. @param run of the server that Redis is @returns what all say @throws {Error} */
+  say(run: string): Promise<readonly string[]> {
+    const { shared, instance, held } = this.#parts
+    return shared.offer(instance, `${printOffer(held.position)} ${run}`)
   }
 
   /** Adds the earlier revisions, the newest first. */
@@ -159,11 +195,20 @@ export class Refill {
   }
 }
 
+/** What an instance has: its epoch and number; the run of a server may follow. */
+function printOffer(position: Position | null): string {
+  return position === null ? '0 0' : `${position.epoch} ${position.number}`
+}
+
+function runOf(offer: string): string | undefined {
+  return offer.split(' ')[2]
+}
+
 function epochOf(offer: string): number {
   return Number(offer.split(' ', 1)[0])
 }
 
-/** Of offers, each an epoch and a number. */
+/** Of offers. */
 function isMore(one: string, other: string): boolean {
   const [a, b] = [one, other].map((text) => text.split(' ').map(Number)) as [number[], number[]]
   return (a[0] ?? 0) === (b[0] ?? 0) ? (a[1] ?? 0) > (b[1] ?? 0) : (a[0] ?? 0) > (b[0] ?? 0)

@@ -32,8 +32,8 @@ export interface SharedServersParts {
   readonly link: ClusterLink
   /** Where the last record is kept; null for nowhere. */
   readonly file: string | null
-  /** Why the cluster must not be used at present, or null. */
-  problem(): string | null
+  /** Its `problem` says why the cluster must not be used at present, or null, as soon as it has `settled`. */
+  readonly table: { readonly problem: string | null; settled(): Promise<void> }
   /** Told what of a change is lost that others have made another one in the place of. */
   onLost(upstream: string, server: string, what: string): void
 }
@@ -66,7 +66,7 @@ export class ClusterServers {
 
   /** Whether the cluster is followed: only then it is known that a lease was not renewed. */
   get isFollowing(): boolean {
-    return this.#parts.problem() === null
+    return this.#parts.table.problem === null
   }
 
   /** Calls `onChange` with each new record from now on. It must not reject. */
@@ -171,9 +171,9 @@ export class ClusterServers {
    * @throws {ServersUnavailable}
    */
   async #change(change: (servers: SharedServers) => boolean): Promise<boolean> {
-    const { store, link, problem } = this.#parts
-    const why = problem()
-    if (why !== null) throw new ServersUnavailable(why)
+    const { store, link, table } = this.#parts
+    await table.settled()
+    if (table.problem !== null) throw new ServersUnavailable(table.problem)
     try {
       for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
         const record = await store.read(SPACE, '', 'all')

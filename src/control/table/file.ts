@@ -45,6 +45,8 @@ export interface TableSource {
   readonly attempts?: number
   /** Where other processes edit it in the same way. */
   readonly turn?: SharedTurn
+  /** What an edit waits for, which is over soon: until then it is not known whether it can be made. Never rejects. */
+  readonly unsure?: Promise<void> | null
   watch(onReading: (reading: Reading) => Promise<void>): void
   close(): void
 }

@@ -173,6 +173,8 @@ return redis.call('INFO', 'memory') .. redis.call('INFO', 'server')`
 /** Topics of messages. */
 export const TABLE_TOPIC = 'table'
 export const MEMBERS_TOPIC = 'members'
+/** Redis is another server than before: all are to say what they have. */
+export const SERVER_TOPIC = 'server'
 
 /** The revisions of one cluster. All methods reject with a `StateError`. */
 export class ClusterLog {

@@ -205,3 +205,24 @@ const SLOTS_EACH = Math.ceil(16_384 / 3)
 export async function masterOf(nodes: readonly RedisServer[], key: string): Promise<number> {
   return Math.floor(Number((await nodes[0]!.command('CLUSTER', 'KEYSLOT', key)).slice(1)) / SLOTS_EACH)
 }
+
+/** Moves the slot of a key to another master of a Cluster, with all that is in it, as `redis-cli --cluster reshard` does. @returns that master */
+export async function moveSlot(masters: readonly RedisServer[], key: string): Promise<RedisServer> {
+  const slot = (await masters[0]!.command('CLUSTER', 'KEYSLOT', key)).slice(1).trim()
+  const counts = await Promise.all(masters.map((node) => node.command('CLUSTER', 'COUNTKEYSINSLOT', slot)))
+  const at = counts.findIndex((count) => count !== ':0\r\n')
+  const [from, to] = [masters[at], masters[(at + 1) % masters.length]] as [RedisServer, RedisServer]
+  const [source, target] = await Promise.all(
+    [from, to].map(async (node) => (await node.command('CLUSTER', 'MYID')).split('\r\n')[1] as string),
+  )
+  await to.command('CLUSTER', 'SETSLOT', slot, 'IMPORTING', source!)
+  await from.command('CLUSTER', 'SETSLOT', slot, 'MIGRATING', target!)
+  for (;;) {
+    const reply = await from.command('CLUSTER', 'GETKEYSINSLOT', slot, '100')
+    const keys = reply.split('\r\n').filter((line) => line.includes('{'))
+    if (keys.length === 0) break
+    await from.command('MIGRATE', '127.0.0.1', String(to.port), '', '0', '5000', 'KEYS', ...keys)
+  }
+  for (const node of [to, ...masters]) await node.command('CLUSTER', 'SETSLOT', slot, 'NODE', target!)
+  return to
+}
