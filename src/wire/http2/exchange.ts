@@ -17,6 +17,8 @@ export interface StreamHost {
   readonly session: ClientHttp2Session | null
   /** What went wrong last. */
   readonly lastError: Error | null
+  /** An exchange has timed out: the connection may lead nowhere. */
+  doubt(): void
   begun(exchange: Http2Exchange): void
   ended(exchange: Http2Exchange): void
 }
@@ -47,6 +49,10 @@ export class Http2Exchange implements Breakable, ServerConnection, Held, Watched
   /** The server says that it has not taken it. */
   #isRefused = false
   #pauseIsDue = false
+  /** Of all interim heads so far. */
+  #interimBytes = 0
+  /** What node:http2 says of the end of the stream. */
+  #streamError: (Error & { code?: string }) | null = null
   answered = false
   deadlineMs = Number.POSITIVE_INFINITY
 
@@ -135,7 +141,9 @@ export class Http2Exchange implements Breakable, ServerConnection, Held, Watched
       if (piece === null && !stream.closed) this.#isEnded = true
       return push(piece, encoding)
     }
-    stream.on('error', () => {})
+    stream.on('error', (error) => {
+      this.#streamError = error
+    })
     stream.on('headers', (_, _flags, raw) => contain(this, () => this.#onInformation(raw as unknown as string[])))
     stream.on('response', (_, flags, raw) => contain(this, () => this.#onHead(flags, raw as unknown as string[])))
     stream.on('data', (piece: Buffer) => contain(this, () => this.#onData(piece)))
@@ -194,6 +202,10 @@ export class Http2Exchange implements Breakable, ServerConnection, Held, Watched
 
   abort(): void {
     this.#exchange = null
+    // Whoever asked has lost patience before the time-out.
+    if (this.#phase === 'awaiting' && this.deadlineMs - this.#headersTimeoutMs + DOUBT_MS <= coarseNowMs()) {
+      this.#host.doubt()
+    }
     this.destroy()
   }
 
@@ -208,6 +220,7 @@ export class Http2Exchange implements Breakable, ServerConnection, Held, Watched
   }
 
   expire(): void {
+    this.#host.doubt()
     if (this.#phase === 'awaiting') this.#fail('headers-timeout', null)
     else this.#fail('idle-timeout', null)
   }
@@ -232,6 +245,11 @@ export class Http2Exchange implements Breakable, ServerConnection, Held, Watched
   #onInformation(raw: string[]): void {
     this.answered = true
     if (this.#phase === 'awaiting') this.deadlineMs = coarseNowMs() + this.#headersTimeoutMs
+    this.#interimBytes += raw.reduce((sum, part) => sum + part.length, FIELD_BYTES)
+    if (this.#interimBytes > this.#host.settings.limits.maxHeadBytes) {
+      this.#fail('response-malformed', new Error('interim responses too large'))
+      return
+    }
     const head = responseHeadOf(raw, true)
     if (head.status !== 101) this.#exchange?.onInformation(head)
   }
@@ -279,8 +297,20 @@ export class Http2Exchange implements Breakable, ServerConnection, Held, Watched
     if (this.#phase === 'closed') return
     const { rstCode } = stream
     if (rstCode === constants.NGHTTP2_REFUSED_STREAM) this.#isRefused = true
-    const cause = this.#host.lastError ?? new Error(`the server has reset the stream (${nameOf(rstCode ?? 0)})`)
-    this.#fail(this.#lostAs(), cause)
+    this.#fail(this.#lostAs(), this.#host.lastError ?? this.#endedBy(rstCode ?? 0))
+  }
+
+  #endedBy(code: number): Error {
+    const error = this.#streamError
+    // Of the connection: it breaks the rules of HTTP/2.
+    if (error !== null && error.code !== 'ERR_HTTP2_STREAM_ERROR') return new Error(`HTTP/2: ${error.message}`)
+    const name = nameOf(code)
+    const reset = `the stream was reset (${name})`
+    return new Error(
+      BREACHES.has(name)
+        ? `${reset}: by the server, or because its response breaks the rules of HTTP/2`
+        : `${reset} by the server`,
+    )
   }
 
   #touch(): void {
@@ -311,8 +341,17 @@ export class Http2Exchange implements Breakable, ServerConnection, Held, Watched
   }
 }
 
+/** A request that was given up without a response has waited long enough for that to be the connection's fault. */
+const DOUBT_MS = 1000
+
+/** What an interim head counts for beside its fields, as RFC 9113 section 6.5.2 has it. */
+const FIELD_BYTES = 32
+
+/** Codes with which node:http2 resets a stream by itself. */
+const BREACHES: ReadonlySet<string> = new Set(['PROTOCOL_ERROR', 'ENHANCE_YOUR_CALM'])
+
 /** The name of an error code of RFC 9113 section 7. */
-function nameOf(code: number): string {
+export function nameOf(code: number): string {
   const name = Object.entries(constants).find(
     ([key, value]) => value === code && /^NGHTTP2_[A-Z0-9_]+$/.test(key) && NAMES.has(key),
   )

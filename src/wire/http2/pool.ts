@@ -1,12 +1,12 @@
 /**
  * An HTTP/2 client for one server: few connections with many exchanges at a time (RFC 9113 section 9.1), by node:http2.
  */
-import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2'
+import { type ClientHttp2Session, connect as connectHttp2, constants } from 'node:http2'
 import { connect as connectTcp, Socket } from 'node:net'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
 import type { ClientExchange, ConnectionPool, Dial, PoolCounts, PoolSettings, WireFailure } from '../connections.ts'
 import { coarseNowMs, unwatch, type Watched, watch } from '../deadlines.ts'
-import { Http2Exchange, type StreamHost } from './exchange.ts'
+import { Http2Exchange, nameOf, type StreamHost } from './exchange.ts'
 
 /** Exchanges on one connection, if the server allows as many. */
 const MAX_STREAMS = 100
@@ -97,6 +97,7 @@ class Session implements StreamHost, Watched {
   readonly #exchanges = new Set<Http2Exchange>()
   #session: ClientHttp2Session | null = null
   #isOver = false
+  #isDoubted = false
   #lastError: Error | null = null
   deadlineMs: number
 
@@ -126,7 +127,7 @@ class Session implements StreamHost, Watched {
   }
 
   get hasRoom(): boolean {
-    if (this.#isOver || this.#pool.closed) return false
+    if (this.#isOver || this.#isDoubted || this.#pool.closed) return false
     const session = this.#session
     if (session === null) return this.active < MAX_STREAMS
     if (session.closed || session.destroyed) return false
@@ -145,8 +146,19 @@ class Session implements StreamHost, Watched {
   ended(exchange: Http2Exchange): void {
     this.#exchanges.delete(exchange)
     if (this.active > 0 || this.#session === null) return
-    if (this.#pool.closed || this.settings.keepAliveMs === 0) this.endSoon()
+    if (this.#isDoubted) this.#session.destroy()
+    else if (this.#pool.closed || this.settings.keepAliveMs === 0) this.endSoon()
     else this.deadlineMs = coarseNowMs() + this.settings.keepAliveMs
+  }
+
+  /** Until the server answers, new exchanges go elsewhere: a peer that is gone without a word is noticed by TCP after a quarter of an hour only. */
+  doubt(): void {
+    const session = this.#session
+    if (this.#isDoubted || session === null || session.destroyed) return
+    this.#isDoubted = true
+    session.ping((error) => {
+      this.#isDoubted = error !== null
+    })
   }
 
   /** No more exchanges; it closes behind the last one. */
@@ -203,9 +215,12 @@ class Session implements StreamHost, Watched {
     this.#session = session
     this.deadlineMs = this.active === 0 ? coarseNowMs() + this.settings.keepAliveMs : Number.POSITIVE_INFINITY
     session.on('error', (error) => {
-      this.#lastError = error
+      this.#lastError ??= new Error(`HTTP/2: ${error.message}`)
     })
-    session.on('goaway', (_code, lastStreamId) => {
+    session.on('goaway', (code, lastStreamId) => {
+      if (code !== constants.NGHTTP2_NO_ERROR) {
+        this.#lastError = new Error(`the server has ended the connection (${nameOf(code)})`)
+      }
       for (const exchange of this.#exchanges) exchange.onGoaway(lastStreamId)
     })
     session.on('close', () => this.#over('response-head'))

@@ -10,7 +10,7 @@ import {
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from 'node:http2'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, connect, createServer as createTcpServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createServer as createTlsServer } from 'node:tls'
@@ -188,6 +188,32 @@ async function http2Server(onStream: (stream: ServerHttp2Stream, nth: number) =>
   return (raw.address() as AddressInfo).port
 }
 
+/** Passes bytes to a port, or keeps those of the connections that stand. */
+async function hole(to: number) {
+  const relay = { port: 0, connections: 0, swallows: false, release: (): void => {} }
+  const server = createTcpServer((client) => {
+    relay.connections++
+    const isFirst = relay.connections === 1
+    const upstream = connect(to, '127.0.0.1')
+    const kept: Buffer[] = []
+    client.on('data', (bytes: Buffer) => (relay.swallows && isFirst ? kept.push(bytes) : upstream.write(bytes)))
+    upstream.pipe(client)
+    for (const one of [client, upstream]) one.on('error', () => one.destroy())
+    client.on('close', () => upstream.destroy())
+    if (isFirst) {
+      relay.release = () => {
+        relay.swallows = false
+        for (const bytes of kept.splice(0)) upstream.write(bytes)
+      }
+    }
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  onTestFinished(() => void server.close())
+  relay.port = (server.address() as AddressInfo).port
+  return relay
+}
+
 async function through(upstreamPort: number, lines: readonly string[] = []): Promise<string> {
   const proxy = await startBanyan({ table: tableFor(upstreamPort, ['protocol: h2c', ...lines]) })
   onTestFinished(async () => void (await proxy.stop()))
@@ -310,6 +336,47 @@ describe('servers of HTTP/2', () => {
       await expect(response.text()).rejects.toThrow()
     }
   })
+
+  test('interim responses without end are a 502', async () => {
+    let told = 0
+    const url = await through(
+      await http2Server((stream) => {
+        const more = (): void => {
+          if (stream.destroyed || stream.closed || told++ > 5000) return
+          stream.additionalHeaders({ ':status': 103, link: `</${'x'.repeat(100)}>` })
+          setImmediate(more)
+        }
+        more()
+      }),
+    )
+    const response = await fetch(url)
+    expect(response.status).toBe(502)
+    expect(await response.json()).toMatchObject({ type: 'urn:banyan:problem:response-malformed' })
+    expect(told).toBeLessThan(5000)
+  })
+
+  test.each(['headers: 300ms', 'total: 1200ms'])(
+    'a connection that leads nowhere any more is left behind the first exchange that takes too long (%s)',
+    async (limit) => {
+      let first: unknown = null
+      const port = await http2Server((stream, nth) => {
+        first ??= stream.session
+        // The first two go on, so that the connection does not end with the one that times out.
+        stream.respond({ ':status': stream.session === first ? 200 : 204 }, { endStream: nth > 1 })
+      })
+      const relay = await hole(port)
+      const url = await through(relay.port, [`timeouts: { ${limit} }`, 'ejection: false'])
+      const open = [await fetch(url), await fetch(url)]
+      relay.swallows = true
+      expect((await fetch(url)).status).toBe(504)
+      for (let n = 0; n < 5; n++) expect((await fetch(url)).status).toBe(204)
+      expect(relay.connections).toBe(2)
+      // It answers after all, and is used again.
+      relay.release()
+      await expect.poll(async () => (await fetch(url)).status).toBe(200)
+      for (const one of open) await one.body!.cancel()
+    },
+  )
 
   test('a client that leaves in the middle of its body: the server does not get its end', async () => {
     const seen: string[] = []
