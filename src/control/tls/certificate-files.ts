@@ -66,6 +66,8 @@ export class CertificateFiles implements CertificateSource {
   #closed = false
   #seen = ''
   #read = ''
+  /** When a certificate that is there begins to be valid; epoch milliseconds. */
+  #beginsMs = Number.POSITIVE_INFINITY
 
   /** @param now epoch milliseconds */
   constructor(paths: CertificatePaths, log: ControlLog, now: () => number) {
@@ -123,7 +125,8 @@ export class CertificateFiles implements CertificateSource {
     const now = await this.#identities()
     const stands = now === this.#seen
     this.#seen = now
-    if (!stands || now === this.#read || this.#closed) return
+    const isNew = now !== this.#read || this.#now() >= this.#beginsMs
+    if (!stands || !isNew || this.#closed) return
     this.#read = now
     const read = await this.#readAll()
     // It has changed while it was read: what was read may be half of each.
@@ -139,13 +142,17 @@ export class CertificateFiles implements CertificateSource {
     const nowMs = this.#now()
     const used = new Map(pairs)
     const names = new Set([...pairs.values()].flatMap((pair) => pair.names))
+    this.#beginsMs = Number.POSITIVE_INFINITY
     for (const [label, before] of this.#pairs) {
       const next = pairs.get(label)
-      const isKept = next === undefined ? isMissed(before, names) : isOver(next, nowMs) && !isOver(before, nowMs)
+      const flaw = next === undefined ? null : flawOfLife(next, nowMs)
+      const isKept = next === undefined ? isMissed(before, names) : flaw !== null && flawOfLife(before, nowMs) === null
       if (!isKept) continue
       used.set(label, before)
-      if (next !== undefined) flaws.set(label, `${label}: has expired`)
-      else if (!flaws.has(label)) flaws.set(label, `${label}: was removed`)
+      if (next !== undefined) {
+        flaws.set(label, `${label}: ${flaw}`)
+        if (next.notBeforeMs > nowMs) this.#beginsMs = Math.min(this.#beginsMs, next.notBeforeMs)
+      } else if (!flaws.has(label)) flaws.set(label, `${label}: was removed`)
     }
     const problems = [...flaws.values()]
     const known = new Set(this.#problems)
@@ -344,6 +351,8 @@ function isMissed({ names }: ServerPair, others: ReadonlySet<string>): boolean {
   return names.length === 0 || names.some((name) => !others.has(name))
 }
 
-function isOver({ notAfterMs }: ServerPair, nowMs: number): boolean {
-  return notAfterMs <= nowMs
+/** Why clients would not accept one at that time; null where they would. */
+function flawOfLife({ notBeforeMs, notAfterMs }: ServerPair, nowMs: number): string | null {
+  if (notAfterMs <= nowMs) return 'has expired'
+  return notBeforeMs > nowMs ? `is not valid before ${new Date(notBeforeMs).toISOString()}` : null
 }

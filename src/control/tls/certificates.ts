@@ -94,6 +94,7 @@ export class Certificates {
 
   /** A source has changed. Resolves when all processes have it, so that a challenge may be answered then. */
   async changed(): Promise<void> {
+    this.tellExpiring()
     await this.#publish(this.current)
   }
 

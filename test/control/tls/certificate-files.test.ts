@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { CertificateFiles, type CertificatePaths } from '../../../src/control/tls/certificate-files.ts'
 import { Certificates } from '../../../src/control/tls/certificates.ts'
-import { authority, expired, type Made, selfSigned } from '../../support/certificates.ts'
+import { agedPair, authority, expired, type Made, selfSigned } from '../../support/certificates.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1000
 
@@ -144,6 +144,23 @@ test('what stays: the certificate before an expired one, and one that is removed
   expect(changes).toBe(1)
 })
 
+test('a certificate whose life has yet to begin takes its place when that begins', async () => {
+  const [a, b] = [selfSigned('a', 'DNS:one.test'), agedPair('one.test', Date.now() + DAY_MS, Date.now() + 3 * DAY_MS)]
+  const path = put('early.pem', a.cert + a.key)
+  let nowMs = Date.now()
+  const files = filesOf({ certs: [path] }, () => nowMs)
+  await files.load()
+  files.watch(() => {})
+  await changed(() => put('early.pem', b.cert + b.key))
+  expect(files.pairs.map(({ cert }) => cert)).toEqual([a.cert + a.key])
+  expect(files.problems).toEqual([expect.stringMatching(/early\.pem: is not valid before 20\d\d-/)])
+  await changed(() => {
+    nowMs += 1.5 * DAY_MS
+  })
+  expect(files.pairs.map(({ cert }) => cert)).toEqual([b.cert + b.key])
+  expect(files.problems).toEqual([])
+})
+
 test('a secret of Kubernetes: its files are links, and a new version takes their place at once', async () => {
   const [a, b] = [selfSigned('a', 'DNS:one.test'), selfSigned('b', 'DNS:one.test')]
   const place = mkdtempSync(join(folder, 'secret-'))
@@ -179,7 +196,8 @@ test('a certificate that ends soon is told once a day, and listed', async () => 
   expect(told()).toEqual([])
   expect(certificates.problems).toEqual([])
   nowMs += 1.9 * DAY_MS
-  certificates.tellExpiring()
+  await certificates.changed()
+  expect(told()).toHaveLength(1)
   certificates.tellExpiring()
   expect(told()).toEqual([expect.stringMatching(/^the certificate .*soon\.pem expires on 20/)])
   nowMs += DAY_MS
