@@ -63,6 +63,7 @@ const OWNERS: Record<string, readonly string[]> = {
   yaml: [
     'rules/language/text.ts',
     'rules/language/edit.ts',
+    'rules/language/parse.ts',
     'rules/language/number-places.ts',
     'rules/language/route-places.ts',
   ],

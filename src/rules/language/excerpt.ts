@@ -4,8 +4,9 @@
  */
 import { MAX_PROBLEMS, type Problem } from '../values/problem.ts'
 import { type NumberPlaces, WIDTH } from './numbers.ts'
+import { MAX_LEXEMES } from './parse.ts'
 import { areInBrackets, type RoutePlaces } from './route-places.ts'
-import { MAX_LEXEMES, type TextFacts } from './text.ts'
+import type { TextFacts } from './text.ts'
 
 /** A part of the routes with all that stands before and behind them. */
 export interface Excerpt {

@@ -3,8 +3,6 @@
  */
 import {
   type Alias,
-  Composer,
-  type CST,
   type Document,
   isAlias,
   isMap,
@@ -15,9 +13,7 @@ import {
   LineCounter,
   type Node,
   type Pair,
-  Parser,
   type YAMLMap,
-  YAMLParseError,
 } from 'yaml'
 import { type TableDocument, tableKeys } from '../table/schema.ts'
 import type { Table } from '../table/table.ts'
@@ -28,6 +24,7 @@ import type { ParsedText } from './edit.ts'
 import { schemaFindings } from './findings.ts'
 import { numberPlaces } from './number-places.ts'
 import type { NumberPlaces } from './numbers.ts'
+import { parse } from './parse.ts'
 import { type RoutePlaces, routePlaces } from './route-places.ts'
 import { codeOf, conflictMarker, invisibleIn } from './stray.ts'
 import { firstMistake, type Lexeme, type Mistake, quotesMistake, SCALAR_MARK } from './syntax.ts'
@@ -59,14 +56,6 @@ type Path = readonly (string | number)[]
 
 /** More than a hand-written table needs, and far below an alias bomb. */
 const MAX_ALIASES = 100
-
-/** Maximum nesting of collections; a table has fewer than twenty levels. */
-const MAX_DEPTH = 500
-/** Maximum number of lexemes: ten thousand routes have about 700,000. */
-export const MAX_LEXEMES = 2_000_000
-
-/** To find what an alias stands for, the parser looks at all anchors and aliases before it: so many looks at most. */
-const MAX_ALIAS_LOOKS = 40_000_000
 
 /** Where directives are looked for. */
 const MAX_PREAMBLE = 2_000
@@ -165,45 +154,6 @@ export function unplacedProblems(findings: readonly Finding[], fileName: string)
   const told = findings.slice(0, MAX_PROBLEMS)
   const problems = told.map((finding) => problemOf(finding, 0, fileName, new LineCounter(), ''))
   return { problems, more: findings.length - told.length }
-}
-
-/**
- * Like `parseDocument` of yaml, with limits on nesting and length: the parser itself would follow ten million brackets
- * until memory runs out. Throws a RangeError above the limits.
- */
-function parse(
-  text: string,
-  lines = new LineCounter(),
-  size = { lexemes: 0 },
-  keepSourceTokens = false,
-): Document.Parsed {
-  // Duplicate keys are found below: yaml's own search is quadratic in the size of a map.
-  const composer = new Composer({ uniqueKeys: false, stringKeys: true, logLevel: 'silent', keepSourceTokens })
-  const [document, another] = composer.compose(tokensOf(text, lines, size), true, text.length)
-  if (document === undefined) throw new Error('the composer was told to make a document, and made none')
-  if (another !== undefined) {
-    document.errors.push(new YAMLParseError([another.range[0], another.range[0] + 1], 'MULTIPLE_DOCS', ''))
-  }
-  return document
-}
-
-const AMPERSAND = 0x26
-const ASTERISK = 0x2a
-
-function* tokensOf(text: string, lines: LineCounter, size: { lexemes: number }): Generator<CST.Token> {
-  lines.addNewLine(0)
-  const parser = new Parser(lines.addNewLine)
-  let marks = 0
-  let looks = 0
-  for (const lexeme of new Lexer().lex(text)) {
-    if (parser.stack.length > MAX_DEPTH) throw new RangeError('nested too deeply')
-    if (++size.lexemes > MAX_LEXEMES) throw new RangeError('too large')
-    const first = lexeme.charCodeAt(0)
-    if (first === AMPERSAND || first === ASTERISK) marks++
-    if (first === ASTERISK && (looks += marks) > MAX_ALIAS_LOOKS) throw new RangeError('too many anchors and aliases')
-    yield* parser.next(lexeme)
-  }
-  yield* parser.end()
 }
 
 function unreadable(cause: unknown): Finding {
