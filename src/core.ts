@@ -261,6 +261,7 @@ function openRedis(
     onFull: () => {
       log.warn({ event: 'redis', state: 'full' }, 'Redis is full: it stores nothing new, and is read as before')
     },
+    onForeign: (message) => log.error({ event: 'redis' }, message),
     onState: (up, why) => {
       if (up) log.info({ event: 'redis', state: 'up' }, 'connected to Redis')
       else log.warn({ event: 'redis', state: 'down', why }, 'Redis is unreachable: caching in memory only')

@@ -90,29 +90,76 @@ test('each is named, and heals when it was removed', async () => {
   await soon(async () => expect([200, 409]).toContain((await start(two)()).status))
 })
 
-test('so are those beside the records of servers, and the marks of revisions', async () => {
+/** Reads at an instance why it is not what it should be. */
+const reasonsOf = async (at: Banyan): Promise<string> => (await ask(at, 'GET', '/readyz')).json.reasons.join('\n')
+
+test('so are those beside the records of servers, which stay in use, and the marks of revisions', async () => {
   const redis = await startRedis()
   left.push(() => redis.stop())
   const table = await clusterTable()
   const one = await member(table, redis.url)
   const [, server = ''] = /(localhost:\d+)/.exec(table) ?? []
   const path = `/upstreams/legacy/servers/${encodeURIComponent(server)}`
-  const rows: [string, string][] = [
-    ['records:kept', 'hash'],
-    ['order:servers', 'zset'],
-    ['orders:servers', 'string'],
+  const rows: [string, string, boolean][] = [
+    ['records:kept', 'hash', false],
+    ['order:servers', 'zset', true],
+    ['orders:servers', 'string', true],
   ]
-  for (const [name, kind] of rows) {
+  for (const [name, kind, isOfServers] of rows) {
     const own = `banyan:{shop}:${name}`
     await redis.command('DEL', own)
     await redis.command('SADD', own, 'x')
-    const reasons = async (): Promise<string> => (await ask(one, 'GET', '/readyz')).json.reasons.join('\n')
-    await soon(async () => {
-      for (const verb of ['drain', 'undrain']) await ask(one, 'POST', `${path}/${verb}`)
-      expect(await reasons()).toContain(`${own} in its Redis is a set, where banyan has a ${kind}: another program`)
-    })
+    if (isOfServers) {
+      const said = await ask(one, 'POST', `${path}/drain`)
+      expect(said).toMatchObject({ status: 503, json: { type: 'urn:banyan:problem:cluster-unavailable' } })
+      expect(said.json.detail).toContain(own)
+    }
+    await soon(async () =>
+      expect(await reasonsOf(one)).toContain(
+        `${own} in its Redis is a set, where banyan has a ${kind}: another program`,
+      ),
+    )
     await redis.command('DEL', own)
-    await soon(async () => expect(await reasons()).not.toContain(own))
-    await soon(async () => expect((await ask(one, 'POST', `${path}/drain`)).status).toBe(200))
+    await soon(async () => expect(await reasonsOf(one)).not.toContain(own))
+    // What was refused has not come into force since.
+    expect((await ask(one, 'GET', path)).json).toMatchObject({ drained: false })
+    for (const verb of ['drain', 'undrain'])
+      await soon(async () => expect((await ask(one, 'POST', `${path}/${verb}`)).status).toBe(200))
   }
+})
+
+test('so are those of evidence, pins and certificates', async () => {
+  const redis = await startRedis()
+  left.push(() => redis.stop())
+  const pins = 'path: /a }, to: modern, sticky: [header:x-key], pinAfterWrite: 1h,'
+  const table = (await clusterTable()).replace('path: /a }, to: modern,', pins)
+  const key = (name: string): string => `banyan:{shop}:${name}`
+  const rows: [string, string][] = [
+    ...['evidence', 'discovered', 'progress'].map((name): [string, string] => [`hours:${name}`, 'zset']),
+    ['topic:pins', 'stream'],
+    ['lease:acme', 'hash'],
+  ]
+  for (const [name] of rows) await redis.command('SADD', key(name), 'x')
+  const acme = ['--acme', 'shop.test', '--acme-directory', 'https://127.0.0.1:1/', '--tls', '127.0.0.1:0']
+  const one = await member(table, redis.url, ['--cluster-secret', 'a secret of the test', ...acme])
+  const visit = (method: string, path: string): Promise<unknown> =>
+    fetch(`http://127.0.0.1:${one.port}${path}`, { method, headers: { 'x-key': 'k' } }).then((said) => said.text())
+  await soon(async () => {
+    for (const [method, path] of [
+      ['POST', '/a'],
+      ['GET', '/b'],
+      ['GET', '/known'],
+    ] as const)
+      await visit(method, path)
+    const reasons = await reasonsOf(one)
+    for (const [name, kind] of rows)
+      expect(reasons).toContain(
+        `cluster shop: ${key(name)} in its Redis is a set, where banyan has a ${kind}: another program has written it; remove it`,
+      )
+  })
+  for (const [name] of rows) {
+    await one.program.line((line) => line.includes(`cluster shop: ${key(name)} in its Redis is a set`))
+    await redis.command('DEL', key(name))
+  }
+  await soon(async () => expect(await reasonsOf(one)).not.toContain('in its Redis is a set'))
 })

@@ -19,6 +19,8 @@ export interface EarlierLogParts {
   readonly key: string
   readonly channel: string
   readonly purges: PurgeLog
+  /** Told what is wrong with the key that another program has written, and what to do. */
+  onForeign(message: string): void
 }
 
 /** The stream and the messages of the release before. */
@@ -26,6 +28,7 @@ export class EarlierLog {
   readonly #parts: EarlierLogParts
   #last = '-'
   #reading = false
+  #isForeign = false
 
   constructor(parts: EarlierLogParts) {
     this.#parts = parts
@@ -43,6 +46,12 @@ export class EarlierLog {
     const { client, key, purges } = this.#parts
     const entries = await client.log((redis) => redis.xrange(key, this.#last, '+', 'COUNT', MAX_EARLIER), readStream)
     this.#reading = false
+    const isForeign = entries instanceof Fault && entries.isOtherType
+    if (isForeign && !this.#isForeign)
+      this.#parts.onForeign(
+        `${key} in Redis is no stream: another program has written it, and instances of an earlier release don't hear of purges; remove it (redis-cli DEL "${key}")`,
+      )
+    this.#isForeign = isForeign
     if (entries instanceof Fault) return
     for (const { id, value, fields } of entries) {
       this.#last = `(${id}`

@@ -37,8 +37,16 @@ const NOW = `local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 `
 
+/** A script stops where a key is of another type, and what it has written by then stays: it looks before it writes. */
+const LOOK = `
+local function look(command, from, to) for at = from, to do redis.call(command, KEYS[at]) end end
+`
+
 /** Version, time, value and place in the order of writes of a record; KEYS[1] the records, KEYS[2] the order, KEYS[3] its counter. */
-const PUT = `${NOW}
+const PUT = `${NOW}${LOOK}
+look('HLEN', 1, 1)
+look('ZCARD', 2, 2)
+look('GET', 3, 3)
 local function version_of(field)
   local old = redis.call('HGET', KEYS[1], field)
   if not old then return 0, '' end
@@ -80,6 +88,8 @@ return {'done', 0, ''}
  * which the id is known; records that are kept, or -1; the first hour that is kept, or -1; hours that sums live, or -1.
  */
 const ADD = `${PUT}
+look('ZCARD', 4, 4)
+look('HLEN', 6, #KEYS)
 if not redis.call('SET', KEYS[5], '1', 'NX', 'EX', ARGV[2]) then return 0 end
 local added = cjson.decode(ARGV[1])
 for _, sum in ipairs(added.sums) do redis.call('HINCRBYFLOAT', KEYS[sum[1]], sum[2], sum[3]) end
@@ -114,7 +124,10 @@ return 1
 `
 
 /** KEYS[1]: the records; KEYS[2]: their order; the others: sums of an hour. ARGV: how the fields of the group begin. */
-const FORGET = `
+const FORGET = `${LOOK}
+look('HLEN', 1, 1)
+look('ZCARD', 2, 2)
+look('HLEN', 3, #KEYS)
 for at, key in ipairs(KEYS) do
   if at ~= 2 then
     for _, field in ipairs(redis.call('HKEYS', key)) do
@@ -245,7 +258,8 @@ export class RedisStateStore implements StateStore {
         return
       } catch (error) {
         // It may have been done, which the id tells.
-        if (attempt >= ATTEMPTS || this.link.isClosed) throw error
+        const isLost = (error as StateError).fault === 'corrupt' || this.link.isClosed
+        if (attempt >= ATTEMPTS || isLost) throw error
         await wait(PAUSE_MS)
       }
     }

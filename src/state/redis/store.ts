@@ -32,6 +32,8 @@ export interface RedisStoreSettings extends RedisClientSettings {
   readonly prefix: string
   /** Told of each change between up and down, for the log; down with a few words on why. */
   onState(up: boolean, why: string | null): void
+  /** Told what is wrong with a key that another program has written, and what to do. */
+  onForeign?(message: string): void
 }
 
 /**
@@ -66,6 +68,7 @@ export class RedisStore implements RemoteStore {
   readonly #deadlineMs: number
   readonly #leaseMs: number
   readonly #onState: (up: boolean, why: string | null) => void
+  readonly #onForeign: (message: string) => void
   readonly #channel: string
   readonly #waits = new Map<string, Set<(outcome: FillOutcome | null, whose?: string) => void>>()
   readonly #look: ReturnType<typeof setInterval>
@@ -87,6 +90,7 @@ export class RedisStore implements RemoteStore {
     const leaseMs = settings.deadlineMs * LEASE_DEADLINES
     this.#leaseMs = Math.min(Math.max(leaseMs, SHORTEST_LEASE_MS), LONGEST_LEASE_MS)
     this.#onState = (up, why) => settings.onState(up, why)
+    this.#onForeign = (message) => settings.onForeign?.(message)
     this.#channel = `${settings.prefix}${settings.address.database}`
     this.#client = new RedisClient(settings, this.#channel, {
       onMessage: (text) => this.#onMessage(text),
@@ -202,7 +206,8 @@ export class RedisStore implements RemoteStore {
     this.#log = new SharedLog({ client, channel, key, purges, note })
     // In the same slot of a Cluster.
     this.#table = note === null ? null : new TableRecord({ client, key: `${key}table`, purges, note })
-    this.#earlier = new EarlierLog({ client, channel, key: `${this.#prefix}purges`, purges })
+    const onForeign = (message: string): void => this.#onForeign(message)
+    this.#earlier = new EarlierLog({ client, channel, key: `${this.#prefix}purges`, purges, onForeign })
     void this.#catchUp(true)
   }
 

@@ -67,6 +67,27 @@ test('what it has stored is not used', async () => {
   expect(remoteOf(rig).state).toBe('up')
 })
 
+test('another program has written what it shares purges by: that is told once, and all else goes on', async () => {
+  await redis.command('SADD', 'banyan:purges', 'x')
+  const heard: string[] = []
+  const rig = await proxyOver(redis.url, undefined, { heard })
+  const other = await proxyOver(redis.url, rig)
+  await patiently(() => [rig, other].every((one) => remoteOf(one).state === 'up'))
+  const looks = remoteOf(rig).errors + 2
+  await patiently(() => remoteOf(rig).errors >= looks)
+  const told = expect.stringMatching(
+    /^banyan:purges in Redis is no stream.*remove it \(redis-cli DEL "banyan:purges"\)$/,
+  )
+  expect(heard).toEqual(['up', told])
+  expect(remoteOf(rig).state).toBe('up')
+  expect(await rig.plane.cache.purge({ what: 'url', url: '/a' }, false)).toMatchObject({ shared: true })
+  await patiently(() => other.plane.cache.figures().generation === rig.plane.cache.figures().generation)
+  await redis.command('DEL', 'banyan:purges')
+  await redis.command('XADD', 'banyan:purges', '*', 'p', earlierPurge('/b'))
+  const { generation } = rig.plane.cache.figures()
+  await patiently(() => rig.plane.cache.figures().generation > generation)
+})
+
 test('purges that it has left are taken in once, however many instances come', async () => {
   for (const url of ['/a', '/b']) await redis.command('XADD', 'banyan:purges', '*', 'p', earlierPurge(url))
   await redis.command('XADD', 'banyan:purges', '*', 'p', '{"target":{"what":"url"},"soft":false,"atMs":1}')

@@ -39,6 +39,7 @@ export async function proxyOver(
     now: () => performance.now(),
     onUnreadable: () => {},
     onFull: () => heard.push('full'),
+    onForeign: (message) => heard.push(message),
     onState: (up, why) => heard.push(up ? 'up' : (why ?? 'down')),
   })
   onTestFinished(() => store.close())

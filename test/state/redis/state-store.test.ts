@@ -2,7 +2,7 @@
  * The state in a real Redis, of two instances.
  */
 import { afterAll, expect, test } from 'vitest'
-import { ClusterLink } from '../../../src/state/redis/link.ts'
+import { ClusterLink, type LinkOptions } from '../../../src/state/redis/link.ts'
 import { RedisStateStore } from '../../../src/state/redis/state-store.ts'
 import { parseRedisUrl, type RedisAddress } from '../../../src/state/redis/url.ts'
 import type { StateError } from '../../../src/state/store/store.ts'
@@ -13,7 +13,10 @@ const redis = await startRedis()
 afterAll(() => redis.stop())
 
 /** A store that is connected. */
-async function opened(cluster: string, ...secrets: string[]): Promise<RedisStateStore> {
+async function opened(
+  cluster: string,
+  { secrets = [], onForeign }: Pick<LinkOptions, 'secrets' | 'onForeign'> = {},
+): Promise<RedisStateStore> {
   let link!: ClusterLink
   await new Promise<void>((ready) => {
     link = new ClusterLink(cluster, {
@@ -24,6 +27,7 @@ async function opened(cluster: string, ...secrets: string[]): Promise<RedisState
       onUnreadable: () => {},
       onFull: () => {},
       secrets,
+      ...(onForeign && { onForeign }),
       onReady: ready,
     })
   })
@@ -120,12 +124,67 @@ test('what others have written there is not read as a record', async () => {
   await store.close()
 })
 
+/** All that is there, as one text. */
+const ALL = `
+local keys = redis.call('KEYS', '*')
+table.sort(keys)
+for at, key in ipairs(keys) do keys[at] = key .. ' ' .. redis.sha1hex(redis.call('DUMP', key)) end
+return table.concat(keys, ';')
+`
+
+test('a key of another type is named, with what to do, and nothing is written', async () => {
+  const name = 'foreign'
+  const told: string[] = []
+  const store = await opened(name, { onForeign: (message) => told.push(message) })
+  const key = (own: string): string => `banyan:{${name}}:${own}`
+  const add = (): Promise<unknown> =>
+    store.add('s', [{ group: 'g', key: '', hour: 7, counts: { n: 1 } }], [{ group: 'g', key: 'k', value: '2' }])
+  const write = (): Promise<unknown> => store.write('s', 'g', 'k', '2')
+  const remove = (): Promise<unknown> => store.write('s', 'g', 'k', null)
+  const forget = (): Promise<unknown> => store.forget('s', 'g')
+  const acquire = (): Promise<unknown> => store.acquire('l', 'one', 1_000)
+  const publish = (): Promise<unknown> => store.publish('pins', 'x')
+  const rows: [string, string, Record<string, () => Promise<unknown>>][] = [
+    ['records:s', 'hash', { write, remove, add, forget, read: () => store.read('s', 'g', 'k') }],
+    ['order:s', 'zset', { write, remove, add, forget }],
+    ['orders:s', 'string', { write, remove, add }],
+    ['hours:s', 'zset', { add, forget, sums: () => store.sums('s') }],
+    ['sums:s:7', 'hash', { add, forget, sums: () => store.sums('s') }],
+    ['lease:l', 'hash', { acquire }],
+    ['topic:pins', 'stream', { publish, messages: () => store.messages('pins', 0) }],
+  ]
+  for (const [own, kind, uses] of rows) {
+    await redis.command('FLUSHALL')
+    for (const use of [write, add, acquire, publish]) await use()
+    await redis.command('DEL', key(own))
+    await redis.command('SADD', key(own), 'x')
+    const before = await redis.command('EVAL', ALL, '0')
+    for (const [what, use] of Object.entries(uses)) {
+      const error = await use().then(
+        () => null,
+        (error: StateError) => error,
+      )
+      expect(error?.fault, `${what} with ${own}`).toBe('corrupt')
+      expect(error?.message, `${what} with ${own}`).toContain(
+        `${key(own)} in its Redis is a set, where banyan has a ${kind}: another program has written it; remove it (redis-cli DEL "${key(own)}")`,
+      )
+      expect(await redis.command('EVAL', ALL, '0'), `${what} with ${own}`).toBe(before)
+    }
+    expect(told).toEqual([expect.stringContaining(key(own))])
+    await redis.command('DEL', key(own))
+    for (const use of Object.values(uses)) await use()
+    // Whoever has removed it need not wait until it is used again.
+    await expect.poll(() => told.splice(0).at(-1)).toBe('')
+  }
+  await store.close()
+})
+
 test('a record that is not sealed with the secret, or lies under another key, is none', async () => {
   const [sealed, rotated, next, other, bare] = await Promise.all([
-    opened('sealed', 'a secret of the test'),
-    opened('sealed', 'the next secret of the test', 'a secret of the test'),
-    opened('sealed', 'the next secret of the test'),
-    opened('sealed', 'another secret of the test'),
+    opened('sealed', { secrets: ['a secret of the test'] }),
+    opened('sealed', { secrets: ['the next secret of the test', 'a secret of the test'] }),
+    opened('sealed', { secrets: ['the next secret of the test'] }),
+    opened('sealed', { secrets: ['another secret of the test'] }),
     opened('sealed'),
   ])
   await sealed.write('a', 'g', 'k', '1')
