@@ -185,11 +185,29 @@ test('a wrong password, and a user who may not do all that is needed', async () 
   expect(await ask(two, 'POST', '/routes/a/ramp/start')).toMatchObject({ status: 200, instances: '2/2' })
 })
 
-test('a server on which a command is switched off', async () => {
-  const redis = await startRedis('--rename-command', 'EVAL', '')
+test.each([
+  ['EVAL', ''],
+  ['INFO', 'its Redis is not connected: '],
+])('a server on which %s is switched off', async (command, before) => {
+  const redis = await startRedis('--rename-command', command, '')
   left.push(() => redis.stop())
   const one = await member((await clusterTable()).replace('path: /a }, to: modern,', RAMP), redis.url)
-  await isRefused(one, 'redis has no command EVAL (banyan needs it: is it renamed or disabled there?)')
+  await isRefused(one, `${before}redis has no command ${command} (banyan needs it: is it renamed or disabled there?)`)
+})
+
+test('somebody without the secret says to have more than all instances: that is told, and they go on', async () => {
+  const redis = await redisOf()
+  const one = await member(await clusterTable(), redis.url, ['--cluster-secret', 'a secret of the test'])
+  await setPercent(one, 'a', 10)
+  await redis.command('HSET', 'banyan:{shop}:offers', 'forged', '.9 9')
+  await redis.command('DEL', 'banyan:{shop}:table', 'banyan:{shop}:revisions')
+  await one.program.line((line) =>
+    line.includes(
+      'cluster shop: what forged says in banyan:{shop}:offers does not verify: it has no MAC, and this instance has a --cluster-secret: give all instances the same one, or none; it does not count',
+    ),
+  )
+  await soon(async () => expect(await setPercent(one, 'a', 20)).toMatchObject({ status: 200, instances: '1/1' }))
+  expect((await ask(one, 'GET', '/status')).json.cluster).toMatchObject({ epoch: 2, problem: null })
 })
 
 test('what a later release has written', async () => {

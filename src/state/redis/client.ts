@@ -5,7 +5,7 @@
 import type { Cluster, Redis } from 'ioredis'
 import { Breaker } from './breaker.ts'
 import { CONNECTION, connectionsOf, connectTo, LONGEST_RETRY_MS, retryAfterMs } from './connect.ts'
-import { CLOSED, Fault, FULL, NOT_CONNECTED, REPLICA, SILENT, troubleOf } from './faults.ts'
+import { CLOSED, Fault, FULL, NO_COMMAND, NOT_CONNECTED, REPLICA, SILENT, troubleOf } from './faults.ts'
 import { type ReadReply, readValue, readValues } from './replies.ts'
 import { Sentinels } from './sentinels.ts'
 import type { RedisAddress } from './url.ts'
@@ -123,8 +123,8 @@ export class RedisClient {
     const down = (): void => {
       if (this.#closed) return
       // Whoever has closed it may have said why.
-      const isTold = this.#trouble === SILENT || this.#trouble === REPLICA || this.#trouble?.startsWith(NOT_CONNECTED)
-      if (isTold !== true) this.#trouble = CLOSED
+      const told = [SILENT, REPLICA, NOT_CONNECTED, NO_COMMAND]
+      if (!told.some((why) => this.#trouble?.startsWith(why))) this.#trouble = CLOSED
       this.figures.reconnects++
       hooks.onDown()
     }

@@ -10,6 +10,9 @@ export const NOT_CONNECTED = 'redis is not connected'
 /** It ended or was killed, or something between us has cut the connection. */
 export const CLOSED = `${NOT_CONNECTED}: connection closed`
 
+/** It is renamed or switched off there. The connection is given up where it is the first one that is sent (INFO). */
+export const NO_COMMAND = 'redis has no command'
+
 export const FULL = 'redis is full'
 
 /** The user may not do it; of a script, releases of Redis say so in words of their own. */
@@ -34,7 +37,7 @@ export function troubleOf(error: Error): string {
   const [refusal = ''] = /\b(?:READONLY|MISCONF|NOREPLICAS)\b/.exec(error.message) ?? []
   if (error.name === 'ReplyError' && refusal in NO_WRITES) return NO_WRITES[refusal] as string
   const unknown = /^ERR unknown (?:redis )?command(?: '(\w+)')?/i.exec(error.message)
-  if (unknown !== null) return `redis has no command ${unknown[1]?.toUpperCase() ?? 'that a script needs'}`
+  if (unknown !== null) return `${NO_COMMAND} ${unknown[1]?.toUpperCase() ?? 'that a script needs'}`
   if (error.name === 'ReplyError' && !/^(NOAUTH|WRONGPASS)/.test(word)) return `redis says ${word}`
   // The words of ioredis for a command that the end of its connection has met.
   if (word === 'Error') return /closed|writeable/.test(error.message) ? CLOSED : NOT_CONNECTED

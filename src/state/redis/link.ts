@@ -7,7 +7,7 @@
 import { EventEmitter } from 'node:events'
 import { StateError } from '../store/store.ts'
 import { RedisClient, type RedisClientSettings } from './client.ts'
-import { Fault } from './faults.ts'
+import { Fault, NO_COMMAND } from './faults.ts'
 import { type ReadReply, readInteger, readTypes } from './replies.ts'
 import { Seal } from './seal.ts'
 
@@ -108,7 +108,7 @@ export class ClusterLink {
     if (/NOAUTH|WRONGPASS/.test(said)) return ' (wrong user or password)'
     if (said.includes('is full')) return ' (raise its maxmemory)'
     if (said.includes('is a replica')) return ' (name its primary as --cluster-redis)'
-    if (said.includes('has no command')) return ' (banyan needs it: is it renamed or disabled there?)'
+    if (said.includes(NO_COMMAND)) return ' (banyan needs it: is it renamed or disabled there?)'
     const keys = `~${this.#prefix}* &${this.#prefix}*`
     return said.includes('NOPERM') ? ` (its user needs the rules ${keys} ${COMMANDS})` : ''
   }
