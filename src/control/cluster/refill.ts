@@ -41,6 +41,7 @@ export interface RefillParts {
 /** Fills Redis again. Whoever calls it looks at Redis afterwards: another instance may have been first. */
 export class Refill {
   readonly #parts: RefillParts
+  #toldFlaw: string | null = null
 
   constructor(parts: RefillParts) {
     this.#parts = parts
@@ -78,16 +79,16 @@ export class Refill {
    * @throws {Error}
    */
   async agree(found: Position | null): Promise<boolean> {
-    const { shared, instance, held, offerMs, absentMs } = this.#parts
+    const { shared, held, offerMs, absentMs } = this.#parts
     const own = held.position
     const mine = printOffer(own)
     // One that is busy must not be overtaken by one that has less.
     const instances = this.#parts.instances()
     const startedMs = performance.now()
     for (;;) {
-      await shared.offer(instance, mine)
+      await this.#offer(mine)
       await wait(offerMs, undefined, { ref: false })
-      const offers = await shared.offer(instance, mine)
+      const offers = await this.#offer(mine)
       const now = await shared.head(found)
       if (found === null ? now !== null : now !== 'same') return false
       const hasMost = !offers.some((offer) => isMore(offer, mine))
@@ -128,8 +129,16 @@ export class Refill {
 
   /** Says what this instance has. @param run of the server that Redis is @returns what all say @throws {Error} */
   say(run: string): Promise<readonly string[]> {
-    const { shared, instance, held } = this.#parts
-    return shared.offer(instance, `${printOffer(held.position)} ${run}`)
+    return this.#offer(`${printOffer(this.#parts.held.position)} ${run}`)
+  }
+
+  async #offer(mine: string): Promise<readonly string[]> {
+    const { shared, instance, log } = this.#parts
+    const { offers, flaw } = await shared.offer(instance, mine)
+    if (flaw !== null && flaw !== this.#toldFlaw)
+      log.warn({ event: 'cluster' }, `${this.#what}: ${flaw}; it does not count`)
+    this.#toldFlaw = flaw
+    return offers
   }
 
   /** Adds the earlier revisions, the newest first. */

@@ -29,6 +29,13 @@ export interface Row {
   readonly sealed: string
 }
 
+/** What instances have said that they could fill Redis with. */
+export interface Offers {
+  readonly offers: readonly string[]
+  /** Of one that is not among them; null where all are. */
+  readonly flaw: string | null
+}
+
 /** What an instance tells of itself. */
 export interface MemberRow {
   readonly instance: string
@@ -282,11 +289,19 @@ export class ClusterLog {
    * Says what this instance could fill an empty or older Redis with.
    * @returns what all can that have said so; not those with another secret, whose revisions nobody here could read
    */
-  async offer(instance: string, text: string): Promise<readonly string[]> {
+  async offer(instance: string, text: string): Promise<Offers> {
     const { seal } = this.link
     const args = [instance, seal.close(`offer ${instance}`, text), String(OFFER_MS)]
     const said = await this.link.script(OFFER, [this.link.key('offers')], args, readTexts)
-    return said.flatMap((one, at) => (at % 2 === 0 ? (seal.open(`offer ${one}`, said[at + 1] ?? '') ?? []) : []))
+    const offers: string[] = []
+    let flaw: string | null = null
+    for (let at = 0; at < said.length; at += 2) {
+      const [one, sealed] = [said[at] ?? '', said[at + 1] ?? '']
+      const offer = seal.open(`offer ${one}`, sealed)
+      if (offer !== null) offers.push(offer)
+      else flaw = `what ${one} says in ${this.link.key('offers')} does not verify: ${seal.flawOf(sealed)}`
+    }
+    return { offers, flaw }
   }
 
   /**

@@ -1,0 +1,67 @@
+/**
+ * What instances of a cluster tell each other in a real Redis, and what somebody else writes there.
+ */
+import { afterAll, expect, onTestFinished, test } from 'vitest'
+import { ClusterLog } from '../../../src/state/redis/cluster-log.ts'
+import { ClusterLink } from '../../../src/state/redis/link.ts'
+import { parseRedisUrl, type RedisAddress } from '../../../src/state/redis/url.ts'
+import { startRedis } from '../../support/redis.ts'
+
+const redis = await startRedis()
+afterAll(() => redis.stop())
+
+/** The log of an instance that is connected. */
+async function opened(...secrets: string[]): Promise<ClusterLog> {
+  let link!: ClusterLink
+  await new Promise<void>((onReady) => {
+    link = new ClusterLink('shop', {
+      address: parseRedisUrl(redis.url) as RedisAddress,
+      deadlineMs: 5_000,
+      chance: Math.random,
+      now: () => performance.now(),
+      onUnreadable: () => {},
+      onFull: () => {},
+      secrets,
+      onReady,
+    })
+  })
+  onTestFinished(() => link.close())
+  return new ClusterLog(link, { revisions: 10, bytes: 1e6 })
+}
+
+test('what an instance says that it has is not believed where somebody without the secret has written it', async () => {
+  const [one, two, other, bare] = (await Promise.all(
+    [['a secret of the test'], ['a secret of the test'], ['another secret'], []].map((secrets) => opened(...secrets)),
+  )) as [ClusterLog, ClusterLog, ClusterLog, ClusterLog]
+  const key = 'banyan:{shop}:offers'
+  await one.offer('one', '1 7')
+  const { offers, flaw } = await two.offer('two', '1 8')
+  expect({ offers: offers.toSorted(), flaw }).toEqual({ offers: ['1 7', '1 8'], flaw: null })
+  const [, sealed = ''] = (await redis.command('HGET', key, 'two')).split('\r\n')
+  const forgeries: [string, string][] = [
+    ['without a MAC', '.9 9'],
+    ['without any seal', '9 9'],
+    ['nothing', ''],
+    ['with a MAC that is none', `${'0'.repeat(64)}.9 9`],
+    ['with the MAC of another text', sealed.replace('.1 8', '.9 9')],
+    ['with another epoch behind the same MAC', sealed.replace('.1 8', '.1 88')],
+    ['as another instance said it', sealed],
+    ['cut', sealed.slice(0, -1)],
+  ]
+  for (const [how, forged] of forgeries) {
+    await redis.command('HSET', key, 'forged', forged)
+    const { offers, flaw } = await one.offer('one', '1 7')
+    expect(offers.toSorted(), how).toEqual(['1 7', '1 8'])
+    expect(flaw, how).toMatch(/^what forged says in banyan:\{shop\}:offers does not verify: it /)
+  }
+  await redis.command('DEL', key)
+  for (const stranger of [other, bare]) {
+    await stranger.offer('stranger', '9 9')
+    expect(await one.offer('one', '1 7')).toMatchObject({ offers: ['1 7'], flaw: expect.stringContaining('stranger') })
+    // Nor does such an instance believe those that have the secret.
+    expect(await stranger.offer('stranger', '9 9')).toMatchObject({
+      offers: ['9 9'],
+      flaw: expect.stringContaining('one'),
+    })
+  }
+})
