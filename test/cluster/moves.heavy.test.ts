@@ -1,11 +1,12 @@
 /**
- * The data of the cluster's Redis are at another server from now on, all of them: whoever edits waits for a moment.
+ * The data of the cluster's Redis are at another server from now on: whoever edits waits for a moment, until it is known that nothing is
+ * lacking.
  */
 import { afterEach, expect, test } from 'vitest'
-import { clusterSetup, moveSlot, patiently, replicationOf, sentinelSetup } from '../proxy/caching/setups.ts'
+import { clusterSetup, moveSlot, patiently, redisOf, replicationOf, sentinelSetup } from '../proxy/caching/setups.ts'
 import type { Banyan } from '../support/banyan.ts'
 import { commandOf, type RedisServer } from '../support/redis.ts'
-import { ask, clusterTable, historyOf, member, type Said, setPercent, soon, undo } from './rig.ts'
+import { ask, clusterTable, Gate, historyOf, member, percents, type Said, setPercent, soon, undo } from './rig.ts'
 
 afterEach(undo)
 
@@ -84,4 +85,27 @@ test('a Sentinel has its replica take over, which lacks nothing', async () => {
   await patiently(async () => (await replicationOf(master)).includes('role:slave'))
   const said = await askedWhile(three, async () => replica)
   expect(refusals(said).filter((line) => !line.includes('not connected'))).toEqual([])
+})
+
+test('a server that lacks what another instance has: who seems to be in step with it waits for that one', async () => {
+  const redis = await redisOf()
+  const gate = new Gate(redis.port)
+  const table = await clusterTable()
+  const one = await member(table, redis.url)
+  const two = await member(table, await gate.open())
+  await soon(async () => expect(await setPercent(two, 'a', 10)).toMatchObject({ status: 200, instances: '2/2' }))
+  await redis.command('SAVE')
+  gate.cut()
+  expect(await setPercent(one, 'a', 20)).toMatchObject({ status: 200, instances: '1/2' })
+  one.program.child.kill('SIGSTOP')
+  await redis.kill()
+  await redis.start()
+  gate.heal()
+  const edit = soon(async () => expect(await setPercent(two, 'b', 30)).toMatchObject({ status: 200 }))
+  await patiently(async () => (await redis.command('HLEN', 'banyan:{shop}:offers')) !== ':0\r\n')
+  one.program.child.kill('SIGCONT')
+  await edit
+  await soon(async () => expect(await percents(one)).toEqual([20, 30, 0]))
+  await soon(async () => expect(await historyOf(two)).toEqual(await historyOf(one)))
+  for (const { log } of [one, two]) expect(log.join('\n')).not.toContain('is lost')
 })

@@ -127,9 +127,13 @@ export class ClusterTable implements TableSource {
     return this.#parts.shared.link.down ?? (this.#isSuspect ? SUSPECT : null)
   }
 
+  /** Whether all that stands in the way of an edit is that Redis may lack what another instance has. Revisions are followed. */
+  get isUnsure(): boolean {
+    return this.problem === SUSPECT
+  }
+
   get unsure(): Promise<void> | null {
-    if (!this.#isSuspect || this.#problem !== null) return null
-    return this.#confirming ?? this.look()
+    return this.isUnsure ? (this.#confirming ?? this.look()) : null
   }
 
   /** Settles when it is known whether Redis has what the other instances have, or can't be. Never rejects. */

@@ -83,7 +83,7 @@ export class Cluster {
       epoch: parts.table.position?.epoch ?? 0,
       // In force and in the history: whoever is told may ask for either.
       revision: parts.table.position?.number ?? parts.live.current.number,
-      problem: this.problem,
+      problem: parts.table.isUnsure ? null : this.problem,
       active: await this.active(),
     }))
     this.elsewhere = new Elsewhere(parts.store, parts.instance, this.members)
