@@ -131,7 +131,7 @@ export class Acme implements CertificateSource {
       return
     }
     const { name, owner, problem, isOwner } = this.#files
-    if (isOwner) this.#tried = await this.#kept.tried()
+    if (isOwner) await this.#takeOver()
     else if (problem === null)
       this.#parts.log.info({ event: 'acme' }, `the certificates of ${name} are ordered by ${owner}`)
   }
@@ -213,8 +213,18 @@ export class Acme implements CertificateSource {
     if (isOther) this.#files.answering()
     if (!isOwner) return
     await this.#files.tell(null)
-    this.#tried = await this.#kept.tried()
     this.#parts.log.info({ event: 'acme' }, `the certificates of ${name} are ordered by this process from now on`)
+    await this.#takeOver()
+  }
+
+  /** Reads what others have tried, and tells for what it has to wait: the line in their log may be long ago. */
+  async #takeOver(): Promise<void> {
+    this.#tried = await this.#kept.tried()
+    const nowMs = this.#parts.now()
+    for (const name of this.#parts.settings.names) {
+      const { failures, nextAtMs } = this.#triedOf(name)
+      if (failures > 0 && dueAtMs(nextAtMs, nowMs) > nowMs) this.#tellFailure(name)
+    }
   }
 
   /** @returns whether there are other certificates than before */
@@ -338,13 +348,11 @@ export class Acme implements CertificateSource {
     failures: number,
     used: ChallengeKind | null,
   ): Promise<void> {
-    const { now, chance, log } = this.#parts
+    const { now, chance } = this.#parts
     const nextAtMs = now() + pauseMs(kind, failures, retryAfterMs, chance())
     const challenge = this.#nextChallenge(name, kind, used)
     this.#tried.names[name] = { ...this.#triedOf(name), failures, nextAtMs, error: message, challenge }
-    const next = `next attempt at ${dateOf(nextAtMs)}`
-    const fields = { event: 'acme', name, failures, nextAt: dateOf(nextAtMs), error: message }
-    log.error(fields, `${this.#problemOf(name)}; ${next}`)
+    this.#tellFailure(name)
     await this.#note(name, this.#triedOf(name)).catch((error) => this.#tellFiles(error))
   }
 
@@ -382,6 +390,13 @@ export class Acme implements CertificateSource {
     this.#filesDueMs = this.#parts.now() + FILES_PAUSE_MS
     if (problem !== this.#filesProblem) this.#parts.log.error({ event: 'acme', code }, problem)
     this.#filesProblem = problem
+  }
+
+  #tellFailure(name: string): void {
+    const { failures, nextAtMs, error } = this.#triedOf(name)
+    const problem = this.#problemOf(name) ?? `the order for ${name} did not come to its end`
+    const nextAt = dateOf(nextAtMs)
+    this.#parts.log.error({ event: 'acme', name, failures, nextAt, error }, `${problem}; next attempt at ${nextAt}`)
   }
 
   #triedOf(name: string): Attempts {

@@ -136,6 +136,8 @@ test('a renewal that fails is told, leaves the certificate in use, and is not tr
 
   const second = await started(folder, authority)
   expect(second.acme.failures).toEqual(new Map([[NAME, 1]]))
+  // Whoever looks why it was restarted finds it in the new log, too.
+  expect(second.log).toEqual([{ level, message }])
   await new Promise((resolve) => setTimeout(resolve, 50))
   expect(authority.asked.length).toBe(1)
   second.acme.close()
@@ -188,6 +190,9 @@ test('a process that is killed in an order counts as a failure: the next one wai
     const { failures, nextAtMs } = tried(folder)
     expect([failures, nextAtMs - clockMs]).toEqual([kills, MINUTE * 2 ** (kills - 1)])
     const soon = await started(folder, authority)
+    expect(soon.log.map(({ message }) => message)).toEqual([
+      `the order for shop.test did not come to its end; next attempt at ${new Date(nextAtMs).toISOString()}`,
+    ])
     await new Promise((resolve) => setTimeout(resolve, 30))
     expect(authority.asked.length).toBe(kills)
     soon.acme.close()
