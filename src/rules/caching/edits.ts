@@ -9,7 +9,6 @@ import type { PurgeTarget } from './purge.ts'
 
 /** Of each route that caches, what its stored answers depend on. */
 export interface CachingSummary {
-  /** Sorted by id. */
   readonly routes: readonly RouteSummary[]
 }
 
@@ -48,7 +47,6 @@ export function summaryOf(
   printOf: (table: Table, route: Route, upstream: string) => string,
 ): CachingSummary {
   const routes = all.filter((route) => route.cache !== null)
-  routes.sort((a, b) => (a.id < b.id ? -1 : 1))
   return {
     routes: routes.map((route) => {
       const { id, percent, targets } = route

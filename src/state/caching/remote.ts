@@ -64,12 +64,20 @@ export interface RemoteFigures {
 /** What a process leaves for the next one: of its table, what stored answers depend on. */
 export interface TableNote {
   /** As it is now. */
-  readonly text: string
+  readonly written: WrittenNote
   /**
    * The one that was left last is another one.
-   * @param before null where it is not known. What is untrue since is known to the purges on return
+   * @param before its pieces; null where they are not known. What is untrue since is known to the purges on return
    */
-  replaces(before: string | null): void
+  replaces(before: Iterable<string> | null): void
+}
+
+/** A note in pieces, so that an edit of few routes writes few of them. */
+export interface WrittenNote {
+  /** By their place, the same number of them for each note; '' for an empty one. Those that stay are the same strings. */
+  readonly pieces: readonly string[]
+  /** Equal for equal notes, whoever has written them. */
+  readonly print: string
 }
 
 /** A store outside this process. */

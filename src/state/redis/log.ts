@@ -15,6 +15,7 @@ import { FreshRun } from '../fresh-run.ts'
 import type { RedisClient } from './client.ts'
 import { Fault } from './faults.ts'
 import { type Appended, readAppended, readInteger, readStream, type StreamEntry } from './replies.ts'
+import { fieldsOf } from './table-record.ts'
 
 /** Records that are read, or written again, in one command. */
 const PAGE = 500
@@ -32,7 +33,7 @@ const DEMOTED_MS = 15_000
 /**
  * Appends records, each under the next number, to a log that begins here where there is none. ARGV: the position behind which they
  * have to come, or '' for the end; how many records are kept; the channel on which the others are told to read; of a new log the tag,
- * and what is left beside it (KEYS[2]), or ''; then tag and text of each record.
+ * and what is left beside it (KEYS[2]), fields and values as JSON, or ''; then tag and text of each record.
  *
  * Returns the position of the first one, of the end where there are none, '' where the end is another one than asked for; how many
  * replicas are connected; and how many of those follow, since the others read all that there is first. What is no log, or has come to
@@ -42,7 +43,10 @@ const APPEND = `
 local key, last = KEYS[1], redis.pcall('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
 local function begin()
   redis.call('DEL', key)
-  if ARGV[5] ~= '' then redis.call('SET', KEYS[2], ARGV[5]) end
+  if ARGV[5] ~= '' then
+    redis.call('DEL', KEYS[2])
+    redis.call('HSET', KEYS[2], unpack(cjson.decode(ARGV[5])))
+  end
   return redis.call('XADD', key, '0-' .. ARGV[4], 'log', '')
 end
 local id, number = nil, 0
@@ -174,7 +178,8 @@ export class SharedLog {
   async #append(behind: string, records: readonly Purge[]): Promise<Appended | Fault> {
     const { client, key, channel } = this.#parts
     // Large, and needed only where there is no log for sure.
-    const note = records.length === 0 ? (this.#parts.note?.text ?? '') : ''
+    const written = records.length === 0 ? this.#parts.note?.written : undefined
+    const note = written === undefined ? '' : JSON.stringify(fieldsOf(written))
     const texts = records.flatMap((purge) => [newTag(), writePurge(purge)])
     const script = this.#evenIfFull ? EVEN_IF_FULL + APPEND : APPEND
     const appended = await client.log(

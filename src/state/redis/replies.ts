@@ -30,6 +30,12 @@ export const readValue: ReadReply<Buffer | null> = (reply) =>
 export const readText: ReadReply<{ readonly text: string | null }> = (reply) =>
   reply === null || typeof reply === 'string' ? { text: reply } : undefined
 
+/** The reply to an HGETALL as text; empty where there is none. */
+export const readFields: ReadReply<Readonly<Record<string, string>>> = (reply) =>
+  typeof reply === 'object' && reply !== null && Object.values(reply).every((value) => typeof value === 'string')
+    ? (reply as Record<string, string>)
+    : undefined
+
 /** The reply to an MGET of `count` keys. */
 export function readValues(count: number): ReadReply<readonly (Buffer | null)[]> {
   return (reply) =>

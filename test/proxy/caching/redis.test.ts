@@ -306,7 +306,7 @@ describe('what was in force before a start', () => {
   const split = (percent: number): RigOptions => ({
     routes: ['- id: split', '  match: { path: /* }', '  to: modern', `  percent: ${percent}`, '  cache: {}'],
   })
-  const noteOf = () => redis.command('GET', 'banyan:{log}table')
+  const noteOf = () => redis.command('HGET', 'banyan:{log}table', 'print')
 
   /** Starts with each table, one after the other, until it is left for the next start; gets /a from the first and the last. */
   async function runs(tables: readonly RigOptions[], between = async () => {}): Promise<[first: string, last: string]> {
