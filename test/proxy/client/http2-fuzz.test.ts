@@ -3,9 +3,10 @@
  */
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
 import { expect, onTestFinished, test } from 'vitest'
-import { startBanyan, tableFor } from '../../support/banyan.ts'
-import { http2Client } from '../../support/http2-client.ts'
+import { type Banyan, startBanyan, tableFor } from '../../support/banyan.ts'
+import { http2Client, type SessionClient } from '../../support/http2-client.ts'
 import { converseAll, echoUpstream } from './http2-fuzz.ts'
 import { compareWithNode } from './http2-node.ts'
 
@@ -15,6 +16,13 @@ const SEED = Number(process.env.BANYAN_FUZZ_SEED ?? Math.floor(Math.random() * 2
 /** Conversations that node:http2 has, too. */
 const COMPARED = Math.ceil(RUNS / 4)
 const TLS = join(import.meta.dirname, '../../support/tls')
+
+/** All that tells why somebody else was not answered. */
+async function whyNot({ program }: Banyan, { goaway, session }: SessionClient, request: object): Promise<string> {
+  // What ends a process is told a moment after its sockets are gone.
+  const end = session.destroyed ? await Promise.race([program.ended(), wait(5000, 'it runs')]) : 'it runs'
+  return `somebody else got ${JSON.stringify({ ...request, goaway, isClosed: session.destroyed, end })}\n${program.stderr}`
+}
 
 test(`${RUNS} random clients (seed ${SEED})`, { timeout: 300_000 + RUNS * 100 }, async () => {
   const upstream = await echoUpstream()
@@ -37,15 +45,20 @@ test(`${RUNS} random clients (seed ${SEED})`, { timeout: 300_000 + RUNS * 100 },
   let served = 0
   const others = (async () => {
     for (; !isOver; served++) {
-      const { text } = await other.ask(`/other?size=${served % 1000}`).rest()
-      expect(text).toMatch(/^GET \/other/)
+      const asked = other.ask(`/other?size=${served % 1000}`)
+      const { text, code } = await asked.rest()
+      if (!text.startsWith('GET /other')) throw new Error(await whyNot(banyan, other, { served, code, text }))
       await new Promise((resolve) => setTimeout(resolve, 5))
     }
   })()
-  const tally = await converseAll([...Array.from({ length: 9 }, () => plain), byAlpn], SEED, RUNS).finally(() => {
+  const targets = [...Array.from({ length: 9 }, () => plain), byAlpn]
+  const conversations = converseAll(targets, SEED, RUNS).finally(() => {
     isOver = true
-    return others
   })
+  // Both tell what they know: where the process has ended, each of them fails.
+  const outcomes = await Promise.allSettled([conversations, others])
+  expect(outcomes.flatMap((one) => (one.status === 'rejected' ? [String(one.reason)] : []))).toEqual([])
+  const tally = await conversations
   other.session.close()
   await other.closed()
   console.log(`${RUNS} conversations: ${JSON.stringify(tally)}, and ${served} requests of somebody else`)
