@@ -15,6 +15,7 @@ import { placesOf, type Settings } from '../settings/settings.ts'
 import { linkTo } from '../state/local-plane.ts'
 import type { Pin } from '../state/pins.ts'
 import type { ServerTls } from '../state/tls/server-tls.ts'
+import { onlyWithRoom } from '../wire/shortages.ts'
 import { Secure } from './secure.ts'
 
 /** The client-facing part. */
@@ -90,7 +91,9 @@ export class OneProcess implements Front {
     const places = placesOf(settings)
     const secure = new Secure(settings, plane, logs.log)
     listener = await publicServerOf({ ...settings, places, tls: secure.terms }, plane.engine, logs.log)
-    listener.descriptors = new Descriptors(logs.log)
+    const descriptors = new Descriptors(logs.log)
+    listener.descriptors = descriptors
+    onlyWithRoom((coming) => descriptors.hasRoom(coming))
     return new OneProcess(plane, listener, secure, logs, tracing)
   }
 

@@ -26,6 +26,7 @@ import type { Pin } from '../state/pins.ts'
 import type { PlaneReport } from '../state/plane-port.ts'
 import type { TlsMaterial } from '../state/tls/material.ts'
 import type { Fleet } from '../state/upstreams/fleet.ts'
+import { onlyWithRoom } from '../wire/shortages.ts'
 import { Acceptor, type ListeningHandle } from './acceptor.ts'
 import { logExceptions } from './exceptions.ts'
 import { Secure } from './secure.ts'
@@ -82,6 +83,7 @@ export async function runWorker(settings: Settings): Promise<number> {
     secure.set(start.tls)
     listener = await publicServerOf({ ...settings, places, tls: secure.terms }, plane.engine, log)
     const descriptors = new Descriptors(log)
+    onlyWithRoom((coming) => descriptors.hasRoom(coming))
     const shares = new Shares(SHARES_FD, settings.workers)
     const acceptor = new Acceptor({
       shares,

@@ -12,6 +12,7 @@ import type {
 } from './connections.ts'
 import { coarseNowMs } from './deadlines.ts'
 import { Connection, type Home } from './http1-connection.ts'
+import { Shortages } from './shortages.ts'
 
 export type { ClientExchange, ConnectionOwner, Dial, PoolCounts, PoolSettings, WireFailure }
 
@@ -20,6 +21,8 @@ export class ServerPool implements ConnectionPool, Home {
   readonly settings: PoolSettings
   /** Null: at the host name of the settings. */
   dial: Dial | null = null
+  /** @internal */
+  readonly shortages = new Shortages()
   /** The one used last is taken first, so that the rest can grow old and close. */
   readonly #idle: Connection[] = []
   /** Those that are not shared. */

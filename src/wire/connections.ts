@@ -11,6 +11,8 @@ import type { ResponseHead } from './response-head.ts'
 export type WireFailure =
   | 'connect'
   | 'connect-timeout'
+  /** No connection could be made, since this system has no more of something. */
+  | 'overloaded'
   | 'response-head'
   | 'refused-stream'
   | 'headers-timeout'

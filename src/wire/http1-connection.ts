@@ -19,6 +19,7 @@ import { ResponseReader } from './http1.ts'
 import { isBulk, keep, lend, readBuffer, takeBack } from './read-memory.ts'
 import { mayReadOn } from './read-turns.ts'
 import type { ResponseHead } from './response-head.ts'
+import type { Shortages } from './shortages.ts'
 import { type Held, sendLater } from './turn.ts'
 
 /** How far below the server's own keep-alive limit ours stays: the time a request may be on its way. */
@@ -34,6 +35,7 @@ const UNVERIFIED_END = 'a body that ends with the TLS connection (no Content-Len
 export interface Home {
   readonly settings: PoolSettings
   readonly dial: Dial | null
+  readonly shortages: Shortages
   /** No connection is kept behind its exchange. */
   readonly closed: boolean
   /** Connections with an exchange on them. */
@@ -110,6 +112,8 @@ export class Connection implements Breakable, Held, ServerConnection, Watched {
     // Read past the stream: that one gives nothing out any more once a write has failed.
     const reading = { allowHalfOpen: true, noDelay: true, onread: this.#reading() }
     const address = { ...(this.#pool.dial ?? { host: hostname }), port, ...reading }
+    const shortage = this.#pool.shortages.refusal()
+    if (shortage !== null) return new Socket().destroy(shortage)
     try {
       if (socketPath !== null) return connectPlain({ path: socketPath, ...reading })
       if (tls === null) return connectPlain(address)
@@ -328,6 +332,7 @@ export class Connection implements Breakable, Held, ServerConnection, Watched {
 
   #onConnected(): void {
     this.#connected = true
+    this.#pool.shortages.hasStood = true
     if (this.#phase !== 'connecting') return
     this.#phase = this.#requestDone ? 'awaiting' : 'sending'
     this.deadlineMs = coarseNowMs() + (this.#requestDone ? this.#headersTimeoutMs : this.#idleTimeoutMs)
@@ -448,8 +453,9 @@ export class Connection implements Breakable, Held, ServerConnection, Watched {
 
   #onClosed(): void {
     if (this.#phase === 'closed') return
-    const failure = !this.#connected ? 'connect' : this.#phase === 'receiving' ? 'response-body' : 'response-head'
-    this.#fail(failure, this.#lastError)
+    const error = this.#lastError
+    if (!this.#connected) this.#fail(this.#pool.shortages.unmade(error), error)
+    else this.#fail(this.#phase === 'receiving' ? 'response-body' : 'response-head', error)
   }
 
   /** @internal */

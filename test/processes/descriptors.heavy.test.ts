@@ -11,8 +11,9 @@ import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
 import type { Banyan } from '../support/banyan.ts'
 import { tableFor } from '../support/banyan.ts'
+import { http2Client } from '../support/http2-client.ts'
 import { type ScriptedUpstream, scriptedUpstream } from '../support/upstream.ts'
-import { banyanWith, get, workersOf } from './rig.ts'
+import { banyanWith, get, type Outcome, workersOf } from './rig.ts'
 
 const tlsFile = (name: string): string => fileURLToPath(new URL(`../support/tls/${name}`, import.meta.url))
 const TLS = ['--tls', '127.0.0.1:0', '--tls-cert', tlsFile('server.pem'), '--tls-key', tlsFile('server-key.pem')]
@@ -92,3 +93,39 @@ test.each<Case>([
     expect(await overTls(banyan.tlsPort as number)).toBe(200)
   }
 })
+
+test.each([0, 2])(
+  'more requests over HTTP/2 than descriptors for connections to a server, --workers %i',
+  async (workers) => {
+    const upstream = await scriptedUpstream(() => {})
+    onTestFinished(() => upstream.stop())
+    const banyan = await banyanWith(workers, { table: tableFor(upstream.port), args: ['--h2c'] })
+    for (const { pid } of await workersOf(banyan)) limit(pid)
+    if (workers === 0) limit(banyan.pid)
+    const clients = await Promise.all(Array.from({ length: 10 }, () => http2Client(banyan.port)))
+    const statuses: number[] = []
+    for (const client of clients) {
+      for (let n = 0; n < 100; n++) {
+        const asked = client.ask('/')
+        void asked.status().then(
+          (status) => statuses.push(status),
+          () => {},
+        )
+      }
+    }
+    // The others wait for the server.
+    await expect.poll(() => statuses.length).toBeGreaterThan(1000 - 2 * LIMIT)
+    expect(new Set(statuses)).toEqual(new Set([503]))
+    // On a new connection each.
+    const askAdmin = (path: string): Promise<Outcome> => get(banyan.adminPort as number, path, new Agent())
+    await expect.poll(async () => (await askAdmin('/livez')).status).toBe(200)
+    const metrics = (await askAdmin('/metrics')).text
+    // The server is not to blame.
+    expect(metrics).not.toContain('outcome="connect"')
+    expect(metrics).toContain('banyan_retries_total{upstream="main"} 0')
+    for (const { session } of clients) session.destroy()
+    upstream.handler = (request) => request.ok()
+    const another = await http2Client(banyan.port)
+    await expect.poll(() => another.ask('/').status()).toBe(200)
+  },
+)

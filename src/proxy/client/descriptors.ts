@@ -51,12 +51,15 @@ export class Descriptors {
     return false
   }
 
-  /** Whether the next connection would get a descriptor that is not reserved. Costs three system calls. */
-  hasRoom(): boolean {
+  /**
+   * Whether the next connection would get a descriptor that is not reserved. Costs three system calls.
+   * @param coming connections that will have taken one by then
+   */
+  hasRoom(coming = 0): boolean {
     try {
       const fd = openSync(devNull, 'r')
       closeSync(fd)
-      return this.#isBelowReserve(fd)
+      return this.#isBelowReserve(fd + coming)
     } catch {
       return false
     }

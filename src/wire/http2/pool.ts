@@ -6,6 +6,7 @@ import { connect as connectTcp, Socket } from 'node:net'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
 import type { ClientExchange, ConnectionPool, Dial, PoolCounts, PoolSettings, WireFailure } from '../connections.ts'
 import { coarseNowMs, unwatch, type Watched, watch } from '../deadlines.ts'
+import { Shortages } from '../shortages.ts'
 import { Http2Exchange, nameOf, type StreamHost } from './exchange.ts'
 
 /** Exchanges on one connection, if the server allows as many. */
@@ -23,6 +24,8 @@ const MAX_INVALID_FRAMES = 100
 export class Http2Pool implements ConnectionPool {
   readonly settings: PoolSettings
   dial: Dial | null = null
+  /** @internal */
+  readonly shortages = new Shortages()
   readonly #counted: PoolCounts
   readonly #sessions = new Set<Session>()
   #closed = false
@@ -108,7 +111,9 @@ class Session implements StreamHost, Watched {
     this.#socket.on('error', (error) => {
       this.#lastError = error
     })
-    this.#socket.on('close', () => this.#over('connect'))
+    this.#socket.on('close', () => {
+      this.#over(this.#session === null ? pool.shortages.unmade(this.#lastError) : 'connect')
+    })
     this.#socket.once(settings.tls === null ? 'connect' : 'secureConnect', () => this.#onConnected())
     watch(this)
     this.deadlineMs = coarseNowMs() + settings.connectTimeoutMs
@@ -181,6 +186,8 @@ class Session implements StreamHost, Watched {
     const { hostname, port, socketPath, tls } = this.settings
     const where = this.#pool.dial ?? { host: hostname }
     const address = socketPath === null ? { ...where, port, noDelay: true } : { path: socketPath }
+    const shortage = this.#pool.shortages.refusal()
+    if (shortage !== null) return new Socket().destroy(shortage)
     try {
       return tls === null ? connectTcp(address) : connectTls({ ...tls, ...address, ALPNProtocols: ['h2'] })
     } catch (error) {
@@ -193,6 +200,7 @@ class Session implements StreamHost, Watched {
     if (this.#isOver) return
     const { tls, limits, hostname } = this.settings
     const socket = this.#socket
+    this.#pool.shortages.hasStood = true
     if (tls !== null && (socket as TLSSocket).alpnProtocol !== 'h2') {
       this.#lastError = new Error('the server does not offer HTTP/2 (ALPN h2)')
       socket.destroy()
