@@ -33,7 +33,7 @@ const JOBS: Readonly<Record<string, Job>> = {
     env: { BANYAN_FUZZ_RUNS: '1000000' },
   },
   model: { args: [VITEST, 'run', 'test/proxy/caching/model.heavy.test.ts'], env: { BANYAN_MODEL_SECONDS: '600' } },
-  earlier: { args: [VITEST, 'run', 'test/cluster/earlier.long.test.ts'] },
+  cluster: { args: [VITEST, 'run', '--project', 'long', 'test/cluster'] },
   chaos: { args: ['test/chaos/main.ts', '--seconds', '600'] },
 }
 

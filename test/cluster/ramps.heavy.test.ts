@@ -4,7 +4,7 @@
 import { afterEach, expect, test } from 'vitest'
 import { startLoad } from '../support/load.ts'
 import { startRedis } from '../support/redis.ts'
-import { ask, clusterTable, Gate, left, member, soon, undo } from './rig.ts'
+import { ask, clusterTable, left, member, soon, undo } from './rig.ts'
 
 afterEach(undo)
 
@@ -59,23 +59,4 @@ test('one instance runs a ramp, by what all of them count, whoever is asked and 
   expect(await keysOf(two)).toBeGreaterThan(20)
   const reasons = JSON.stringify((await ask(two, 'GET', '/revisions')).json.revisions).match(/ramp to \d+ %/g)
   expect(reasons).toEqual(['ramp to 60 %', 'ramp to 50 %'])
-})
-
-test('whoever is asked gets to run the ramps, however far away Redis is', async () => {
-  const redis = await startRedis()
-  left.push(() => redis.stop())
-  const ramp = 'sticky: [header:x-key], ramp: { steps: [50, 60], hold: 1h }'
-  const table = (await clusterTable()).replace('path: /a }, to: modern,', `path: /a }, to: modern, ${ramp},`)
-  // Farther than the instances look at the table again, and tell of themselves while requests are in flight at a drained server.
-  const far = await new Gate(redis.port, 600).open()
-  const [one, two, three] = await Promise.all([far, far, far].map((url) => member(table, url)))
-  await soon(async () => expect((await ask(one!, 'GET', '/status')).json.cluster.rampsRunBy).not.toBe(''))
-  for (const [at, command] of [
-    [one, 'start'],
-    [two, 'pause'],
-    [three, 'resume'],
-    [one, 'abort'],
-    [two, 'start'],
-  ] as const)
-    expect(await ask(at!, 'POST', `/routes/a/ramp/${command}`), command).toMatchObject({ status: 200 })
 })
