@@ -168,3 +168,15 @@ test('what is counted while nobody runs the ramps counts for whoever takes them 
   one.lease.relay(delta('c'))
   expect(one.counted.map(({ route }) => route)).toEqual(['a', 'c'])
 })
+
+test.each([
+  ['ends in hours, by a clock that was ahead', ['ends', '99999999999999', 'holder', 'gone', 'token', '7']],
+  ['is damaged', ['ends', 'soon', 'holder', 'gone', 'token', 'x']],
+])('a lease that %s is free after as long as one lasts', async (_, fields) => {
+  const redis = await redisOf()
+  await redis.command('HSET', 'banyan:{shop}:lease:ramps', ...fields)
+  const one = await instance('one', redis)
+  one.start()
+  await soon(async () => expect(one.lease.isOwner).toBe(true))
+  expect(await one.write('of one')).toBeNull()
+})

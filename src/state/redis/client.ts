@@ -88,7 +88,9 @@ export class RedisClient {
     const connect = (): Redis | Cluster => {
       const client = connectTo(address, retryStrategy)
       client.on('error', (error: Error) => {
-        this.#trouble = troubleOf(error)
+        const trouble = troubleOf(error)
+        // Commands that the end of a connection has met do not say why it has ended.
+        if (trouble !== CLOSED || this.#trouble !== SILENT) this.#trouble = trouble
       })
       return client
     }

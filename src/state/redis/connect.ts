@@ -2,6 +2,7 @@
  * Connections to Redis, one server, a Sentinel's master or a Cluster, as all of banyan uses them.
  */
 import type { Cluster, Redis, RedisOptions } from 'ioredis'
+import { SILENT } from './faults.ts'
 import { containFaults, loadRedis } from './package.ts'
 import type { RedisAddress } from './url.ts'
 
@@ -96,7 +97,7 @@ function supervise(client: Redis): void {
   containFaults(client)
   let timer: NodeJS.Timeout | undefined
   client.on('connect', () => {
-    timer = setTimeout(() => client.stream.destroy(), CONNECT_TIMEOUT_MS)
+    timer = setTimeout(() => client.stream.destroy(new Error(SILENT)), CONNECT_TIMEOUT_MS)
     timer.unref()
   })
   for (const event of ['ready', 'close', 'end']) client.on(event, () => clearTimeout(timer))

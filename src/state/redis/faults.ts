@@ -31,6 +31,9 @@ const NO_WRITES: Readonly<Record<string, string>> = {
 /** What an error says, without addresses or credentials. */
 export function troubleOf(error: Error): string {
   const { code } = error as NodeJS.ErrnoException
+  if (error.message === SILENT) return SILENT
+  // What ioredis calls a command that the end of its connection has met.
+  if (error.name === 'MaxRetriesPerRequestError') return CLOSED
   const word = code ?? /^[A-Z]{3,}/.exec(error.message)?.[0] ?? error.name
   if (error.message.includes('OOM command not allowed')) return FULL
   if (error.name === 'ReplyError' && DENIED.test(error.message)) return 'redis says NOPERM'

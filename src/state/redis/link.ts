@@ -97,7 +97,7 @@ export class ClusterLink {
   get down(): string | null {
     if (this.isConnected) return null
     const { why } = this.#client
-    const said = /^redis is (not connected|a replica)/.test(why)
+    const said = /^redis (is not connected|is a replica|does not answer)/.test(why)
       ? why.replace('redis', 'its Redis')
       : `its Redis is not connected: ${why}`
     return `${said}${this.#hintOf(said)}`

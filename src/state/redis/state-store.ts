@@ -144,7 +144,12 @@ return 0
 /** KEYS[1]: the lease. ARGV: who wants it, for how many milliseconds. Returns holder, token and what is left of its time. */
 const ACQUIRE = `${NOW}
 local known = redis.call('HMGET', KEYS[1], 'token', 'holder', 'ends')
-local token, ends = tonumber(known[1] or 0), tonumber(known[3] or 0)
+local token, ends = tonumber(known[1] or 0) or 0, tonumber(known[3] or 0) or 0
+-- Nobody has it for longer than it is asked for: the clock was ahead, as that of a server that has failed over may be.
+if ends > now + ARGV[2] then
+  ends = now + ARGV[2]
+  redis.call('HSET', KEYS[1], 'ends', ends)
+end
 if ends > now and known[2] ~= ARGV[1] then return {known[2], token, ends - now} end
 if ends <= now then token = token + 1 end
 redis.call('HSET', KEYS[1], 'token', token, 'holder', ARGV[1], 'ends', now + ARGV[2])
