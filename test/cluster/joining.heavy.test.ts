@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
 import type { RedisServer } from '../support/redis.ts'
 import { startRedis } from '../support/redis.ts'
-import { clusterTable, folder, Gate, historyOf, left, member, percents, setPercent, soon, undo } from './rig.ts'
+import { ask, clusterTable, folder, Gate, historyOf, left, member, percents, setPercent, soon, undo } from './rig.ts'
 
 afterEach(undo)
 
@@ -93,4 +93,38 @@ test('the newest is in force though those before can not be read yet', async () 
   await redis.command('ACL', 'SETUSER', 'ann', '+@all')
 
   await soon(async () => expect(await historyOf(two)).toEqual(await historyOf(one)))
+})
+
+test('what an instance is still filling Redis with is read by others that have joined meanwhile', async () => {
+  const redis = await redisOf()
+  const table = await clusterTable()
+  const one = await member(table, redis.url)
+  for (let n = 1; n <= 4; n++) expect((await setPercent(one, 'ab'[n % 2] as string, n)).status).toBe(200)
+  const revisions = 'banyan:{shop}:revisions'
+  const reply = await redis.command('HGET', revisions, '2')
+  const second = reply.slice(reply.indexOf('\r\n') + 2, -2)
+  await redis.command('HDEL', revisions, '2')
+  const two = await member(table, redis.url)
+  await soon(async () => expect((await historyOf(two)).list.length).toBe(4))
+
+  await redis.command('HSET', revisions, '2', second)
+
+  await soon(async () => expect(await historyOf(two)).toEqual(await historyOf(one)))
+})
+
+test('a Redis that stands still is told apart from one that is gone', async () => {
+  const redis = await redisOf()
+  const one = await member(await clusterTable(), redis.url)
+  redis.pause()
+  left.push(() => redis.resume())
+  const two = await member(await clusterTable(), redis.url)
+  for (const at of [one, two])
+    await soon(async () =>
+      expect((await ask(at, 'GET', '/status')).json.cluster.problem).toBe('its Redis does not answer in time'),
+    )
+  // Connections are tried again and again.
+  await two.program.line((line) => line.includes('its Redis does not answer in time'))
+  redis.resume()
+  await soon(async () => expect(await setPercent(two, 'a', 1)).toMatchObject({ status: 200, instances: '2/2' }))
+  expect([...one.log, ...two.log].join('\n')).not.toContain('MaxRetries')
 })

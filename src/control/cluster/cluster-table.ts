@@ -34,12 +34,15 @@ export interface ClusterTimes {
   readonly replicaMs: number
   /** How often it is looked at whether Redis may evict. */
   readonly policyMs: number
+  /** How often it is looked at whether Redis has earlier revisions that are lacking here. */
+  readonly lackingMs: number
   /** How often a revision is tried that is refused here. */
   readonly againMs: number
 }
 
 export const CLUSTER_TIMES: ClusterTimes = Object.freeze({
   ...{ pollMs: 500, offerMs: 1_200, absentMs: 6_000, replicaMs: 1_000, policyMs: 5_000, againMs: 10_000 },
+  lackingMs: 5_000,
 })
 
 /** What it is made of. */
@@ -91,6 +94,7 @@ export class ClusterTable implements TableSource {
   #handed: RecordedRevision | null = null
   #handedMs = Number.NEGATIVE_INFINITY
   #policyMs = Number.NEGATIVE_INFINITY
+  #lackingMs = Number.NEGATIVE_INFINITY
   /** Of the server that Redis was last. */
   #run: string | null = null
   /** Redis is another server than before, or was started anew: the others may have more than it has. */
@@ -354,7 +358,6 @@ export class ClusterTable implements TableSource {
     if (head === null || typeof head === 'string' || identityOf(head.position) !== identityOf(own)) return head
     this.#opened(head)
     this.#isRenewed = true
-    void this.#earlier.wantLacking(own)
     this.#revisions.renew(own).catch(() => {
       this.#isRenewed = false
     })
@@ -423,6 +426,12 @@ export class ClusterTable implements TableSource {
         this.#confirming = null
       })
     void this.#earlier.read()
+    const nowMs = performance.now()
+    if (this.#seen !== null && nowMs - this.#lackingMs > this.#times.lackingMs) {
+      this.#lackingMs = nowMs
+      // Whoever fills Redis again begins with the newest one: what comes before may be there only now.
+      void this.#earlier.wantLacking(this.#seen)
+    }
     if (this.#isSuspect || this.#told.size === 0 || this.#parts.shared.link.unwritable !== null) return
     this.#told.clear()
     this.#parts.log.info({ event: 'cluster' }, `${this.#what}: in step with it again`)

@@ -29,6 +29,8 @@ export class EarlierRevisions {
   readonly #parts: EarlierRevisionsParts
   #ranges: Range[] = []
   #reading: Promise<void> | null = null
+  /** What was lacking when it was last looked at: what can't be read is not asked for again and again. */
+  #lacking = ''
 
   constructor(parts: EarlierRevisionsParts) {
     this.#parts = parts
@@ -43,7 +45,7 @@ export class EarlierRevisions {
     void this.read()
   }
 
-  /** Has those read that Redis has and the history lacks, such as damaged or removed files. Never rejects. */
+  /** Has those read that Redis has and the history lacks: of damaged or removed files, and what was put there since. Never rejects. */
   async wantLacking(newest: Position): Promise<void> {
     const { shared, history } = this.#parts
     await this.read()
@@ -51,7 +53,9 @@ export class EarlierRevisions {
     if (history.isFull) return
     const kept = await shared.numbers().catch(() => [])
     const lacking = kept.filter((number) => number < newest.number && history.get(number) === undefined)
-    if (lacking.length > 0) this.want(Math.min(...lacking), newest)
+    const seen = this.#lacking
+    this.#lacking = `${newest.epoch} ${lacking.sort((a, b) => a - b)}`
+    if (lacking.length > 0 && this.#lacking !== seen) this.want(lacking[0] as number, newest)
   }
 
   /** Reads what is wanted, as far as Redis answers; to be called again then. Never rejects. */
