@@ -19,13 +19,10 @@ import {
 import { afterAll, expect, test } from 'vitest'
 import { startBanyan } from '../../support/banyan.ts'
 import { selfSigned } from '../../support/certificates.ts'
+import { BYTES, listening, methodsOf } from '../../support/grpc.ts'
 
-const same = (value: Buffer): Buffer => value
-const method = (name: string, requestStream: boolean, responseStream: boolean): MethodDefinition<Buffer, Buffer> => ({
-  path: `/demo.Bytes/${name}`,
-  ...{ requestStream, responseStream, requestSerialize: same, responseSerialize: same },
-  ...{ requestDeserialize: same, responseDeserialize: same },
-})
+const same = BYTES.to
+const method = methodsOf('demo.Bytes', BYTES)
 const METHODS = {
   echo: method('echo', false, false),
   silent: method('silent', false, false),
@@ -68,9 +65,7 @@ const { cert, key } = selfSigned('one', 'DNS:one.test')
 const file = join(folder, 'one.pem')
 writeFileSync(file, cert + key)
 const secure = ServerCredentials.createSsl(null, [{ cert_chain: Buffer.from(cert), private_key: Buffer.from(key) }])
-const port = await new Promise<number>((resolve, reject) =>
-  server.bindAsync('127.0.0.1:0', secure, (error, bound) => (error ? reject(error) : resolve(bound))),
-)
+const port = await listening(server, secure)
 const table = `version: 1
 upstreams:
   main: { servers: ["https://127.0.0.1:${port}"], protocol: h2, tls: { ca: ${file}, serverName: one.test } }

@@ -29,13 +29,10 @@ import {
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest'
 import { startBanyan, tableFor } from '../../support/banyan.ts'
 import { selfSigned } from '../../support/certificates.ts'
+import { listening, methodsOf, TEXTS } from '../../support/grpc.ts'
 
-const text = (value: string): Buffer => Buffer.from(value)
-const method = (name: string, requestStream: boolean, responseStream: boolean): MethodDefinition<string, string> => ({
-  path: `/demo.Echo/${name}`,
-  ...{ requestStream, responseStream, requestSerialize: text, responseSerialize: text },
-  ...{ requestDeserialize: String, responseDeserialize: String },
-})
+const text = TEXTS.to
+const method = methodsOf('demo.Echo', TEXTS)
 const METHODS = {
   unary: method('unary', false, false),
   collect: method('collect', true, false),
@@ -77,11 +74,7 @@ server.addService(METHODS, {
   },
   fail: (_call: object, done: (error: object) => void) => done({ code: status.NOT_FOUND, details: 'no such thing' }),
 })
-const port = await new Promise<number>((resolve, reject) =>
-  server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
-    error ? reject(error) : resolve(bound),
-  ),
-)
+const port = await listening(server, ServerCredentials.createInsecure())
 const table = `version: 1
 upstreams:
   main: { servers: ["http://127.0.0.1:${port}"], protocol: h2c }
