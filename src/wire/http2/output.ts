@@ -33,6 +33,11 @@ export class FrameOutput {
   /** Bytes since `begin`. */
   total = 0
 
+  /** Somebody is between `begin` and `end`. */
+  get isInUse(): boolean {
+    return this.#target !== null
+  }
+
   begin(target: FrameTarget): void {
     this.#target = target
     this.#at = 0

@@ -40,3 +40,40 @@ test('one whose stream is reset meanwhile is let go', () => {
   sender.send()
   expect(asked()).toBe(1)
 })
+
+/** A sender with all that was written to its socket. */
+function heard(): { sender: Http2Sender; text: () => string } {
+  const written: string[] = []
+  const write = (bytes: Buffer | string): boolean => {
+    written.push(bytes.toString('latin1'))
+    return true
+  }
+  const socket = { writableLength: 0, destroyed: false, writableEnded: false, write, cork: () => {}, uncork: () => {} }
+  return { sender: new Http2Sender(socket as unknown as Socket), text: () => written.join('') }
+}
+
+test('what is sent, or ended, on another connection while one puts frames together waits for its turn', async () => {
+  const one = heard()
+  const another = heard()
+  let isOver = false
+  const answer: Sending = {
+    ...{ isReady: false, sendNow: () => {}, tellDrained: () => {} },
+    sendSome: (output) => {
+      output.ping(Buffer.from('first, 1'), false)
+      another.sender.control((to) => to.ping(Buffer.from('another1'), false))
+      another.sender.send()
+      another.sender.finish(() => {
+        isOver = true
+      })
+      expect(isOver).toBe(false)
+      output.ping(Buffer.from('first, 2'), false)
+      return 'nothing'
+    },
+  }
+  one.sender.ready(answer)
+  one.sender.send()
+  expect(one.text()).toMatch(/first, 1.*first, 2$/s)
+  await expect.poll(() => isOver).toBe(true)
+  expect(another.text()).toMatch(/another1$/)
+  expect(another.text()).not.toContain('first')
+})

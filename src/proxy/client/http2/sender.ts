@@ -134,13 +134,18 @@ export class Http2Sender implements Held {
         }
       }
     }
-    this.send()
+    const afterwards = this.#afterwards
+    this.#afterwards = null
+    if (afterwards === null) this.send()
+    else this.finish(afterwards)
   }
 
   /** Sends what waits, then calls a function. */
   finish(afterwards: () => void): void {
-    if (this.#isSending) this.#afterwards = afterwards
-    else {
+    if (this.#isSending || output.isInUse) {
+      this.#afterwards = afterwards
+      this.#wait()
+    } else {
       this.send(true)
       afterwards()
     }
@@ -149,6 +154,11 @@ export class Http2Sender implements Held {
   /** Sends what the socket and the windows take. @param isLast frames about the connection go however full the socket is */
   send(isLast = false): void {
     if (this.#isSending) return
+    // The end of an answer on another connection has led here: its frames are being put together.
+    if (output.isInUse) {
+      this.#wait()
+      return
+    }
     const socket = this.#socket
     const room = SOCKET_BYTES - socket.writableLength
     if (socket.destroyed || socket.writableEnded || (room <= 0 && !isLast)) return
