@@ -16,7 +16,7 @@ import type { Ownership } from './ownership.ts'
 import type { Ramps } from './ramps/ramps.ts'
 import type { History } from './table/history.ts'
 import type { Operations } from './table/operations.ts'
-import { inTurns, jsonSteps } from './turns.ts'
+import { inTurns, jsonSteps, onePerTurnOf } from './turns.ts'
 import type { Webhook } from './webhook/webhook.ts'
 
 /** Whether requests may be sent here, and if not why. */
@@ -112,9 +112,13 @@ export async function answerLarge(
   type = 'application/json',
   more = 0,
 ): Promise<void> {
-  const chunks = await inTurns(jsonSteps(value, -more))
+  answerChunks(ctx, await inTurns(jsonSteps(value, -more)), type)
+}
+
+/** Answers with a text in chunks. */
+export function answerChunks(ctx: AdminContext, chunks: readonly Buffer[], type: string): void {
   const [only, ...others] = chunks
-  ctx.body = others.length === 0 ? only : Readable.from(chunks, { objectMode: false })
+  ctx.body = others.length === 0 ? only : Readable.from(onePerTurnOf(chunks), { objectMode: false })
   ctx.length = chunks.reduce((sum, { length }) => sum + length, 0)
   ctx.set('Content-Type', type)
 }

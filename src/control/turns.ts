@@ -44,6 +44,30 @@ const SLICE = 16_384
 /** Bytes of a text that are made at a time. */
 const CHUNK = 65_536
 
+/** Entries one per turn of the event loop: a socket that takes all it gets would otherwise be written to in one turn. */
+export async function* onePerTurnOf<Entry>(entries: Iterable<Entry>): AsyncIterable<Entry> {
+  for (const entry of entries) {
+    yield entry
+    await turn()
+  }
+}
+
+/** Lines as bytes, a line at a time. */
+export function* linesSteps(lines: Iterable<string>): Steps<Buffer[]> {
+  const chunks: Buffer[] = []
+  let text = ''
+  for (const line of lines) {
+    text += line
+    if (text.length >= CHUNK) {
+      chunks.push(Buffer.from(text))
+      text = ''
+    }
+    yield
+  }
+  chunks.push(Buffer.from(text))
+  return chunks
+}
+
 /**
  * The value as JSON that a person can read, as `JSON.stringify(value, null, 2)` writes it, an entry at a time, with a line break behind
  * it. An iterator is a list too: its entries are made as they are written. The bytes are in chunks, since to put tens of megabytes

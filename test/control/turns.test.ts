@@ -3,7 +3,7 @@
  */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { inTurns, jsonSteps } from '../../src/control/turns.ts'
+import { inTurns, jsonSteps, linesSteps, onePerTurnOf } from '../../src/control/turns.ts'
 import { allOf, type Steps } from '../../src/rules/values/steps.ts'
 
 const jsonText = (value: unknown): string =>
@@ -66,4 +66,25 @@ test('what a step throws is what the work rejects with', async () => {
     throw new Error('broken')
   }
   await expect(inTurns(failing())).rejects.toThrow('broken')
+})
+
+test('lines are written in chunks, and others have turns between them', async () => {
+  const lines = Array.from({ length: 20_000 }, (_, at) => `line ${at}\n`)
+  const chunks = await inTurns(linesSteps(lines))
+  expect(chunks.length).toBeGreaterThan(2)
+  expect(Buffer.concat(chunks).toString()).toBe(lines.join(''))
+})
+
+test('chunks leave one per turn of the event loop', async () => {
+  let turns = 0
+  const count = (): void => {
+    turns++
+    next = setImmediate(count)
+  }
+  let next = setImmediate(count)
+  const left: [chunk: number, turns: number][] = []
+  for await (const chunk of onePerTurnOf([1, 2, 3, 4])) left.push([chunk, turns])
+  clearImmediate(next)
+  expect(left.map(([chunk]) => chunk)).toEqual([1, 2, 3, 4])
+  expect(new Set(left.map(([, at]) => at)).size).toBe(4)
 })

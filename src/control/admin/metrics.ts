@@ -1,13 +1,14 @@
 /**
  * GET /metrics: metrics in the Prometheus text format.
  */
-import type { AdminParts, AdminRouter } from '../context.ts'
-import { metricsText } from '../metrics/exposition.ts'
+import { type AdminParts, type AdminRouter, answerChunks } from '../context.ts'
+import { metricsLines } from '../metrics/exposition.ts'
+import { inTurns, linesSteps } from '../turns.ts'
 
 /** Adds the resource. */
 export function addMetrics(router: AdminRouter, parts: AdminParts): void {
   router.get('/metrics', async (ctx) => {
-    ctx.body = metricsText(parts, await parts.planes.figures())
-    ctx.set('Content-Type', 'text/plain; version=0.0.4; charset=utf-8')
+    const lines = metricsLines(parts, await parts.planes.figures())
+    answerChunks(ctx, await inTurns(linesSteps(lines)), 'text/plain; version=0.0.4; charset=utf-8')
   })
 }

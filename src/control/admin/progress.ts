@@ -27,7 +27,7 @@ export function addProgress(router: AdminRouter, parts: AdminParts): void {
       days: RECENT_DAYS,
       requests: requestsState(wholeOf(recent)),
       endpoints: { ...progress.endpoints, share: rounded(endpointShare(progress.endpoints)) },
-      routes: table.routes.map((route) => {
+      routes: table.routes.values().map((route) => {
         const standing = progress.standing(route.id)
         return {
           id: route.id,

@@ -52,36 +52,40 @@ export function nextSteps(
   nowMs: number,
 ): NextStep[] {
   const days = (route: Route): number => Math.floor((nowMs - (progress.standing(route.id)?.sinceMs ?? nowMs)) / DAY_MS)
-  const of = (stage: Stage): Route[] =>
-    routes.filter((route) => stageOf(route, nowMs) === stage).sort((a, b) => days(b) - days(a))
+  const of = (stage: Stage): Route[] => {
+    const longest: { readonly route: Route; readonly days: number }[] = []
+    for (const route of routes) {
+      if (stageOf(route, nowMs) !== stage) continue
+      longest.push({ route, days: days(route) })
+      longest.sort((a, b) => b.days - a.days)
+      longest.splice(MAX_NEXT)
+    }
+    return longest.map(({ route }) => route)
+  }
   const quiet = of('moved').filter((route) => days(route) >= QUIET_DAYS)
   const open = endpoints.filter(({ route }) => route === null)
   return [
-    ...quiet.slice(0, MAX_NEXT).map(
+    ...quiet.map(
       (route): NextStep => ({
         ...{ kind: 'retire', what: route.id },
         why: `at 100 % for ${days(route)} days`,
         command: `banyan retire ${route.id} --check`,
       }),
     ),
-    ...of('moving')
-      .slice(0, MAX_NEXT)
-      .map(
-        (route): NextStep => ({
-          ...{ kind: 'raise', what: route.id },
-          why: `at ${route.percent} % for ${daysText(days(route))}`,
-          command: route.ramp === null ? `banyan routes ${route.id}` : `banyan ramp status ${route.id}`,
-        }),
-      ),
-    ...of('waiting')
-      .slice(0, MAX_NEXT)
-      .map(
-        (route): NextStep => ({
-          ...{ kind: 'begin', what: route.id },
-          why: 'at 0 %',
-          command: `banyan shadow ${route.shadow === null ? 'start' : 'show'} ${route.id}`,
-        }),
-      ),
+    ...of('moving').map(
+      (route): NextStep => ({
+        ...{ kind: 'raise', what: route.id },
+        why: `at ${route.percent} % for ${daysText(days(route))}`,
+        command: route.ramp === null ? `banyan routes ${route.id}` : `banyan ramp status ${route.id}`,
+      }),
+    ),
+    ...of('waiting').map(
+      (route): NextStep => ({
+        ...{ kind: 'begin', what: route.id },
+        why: 'at 0 %',
+        command: `banyan shadow ${route.shadow === null ? 'start' : 'show'} ${route.id}`,
+      }),
+    ),
     ...open.slice(0, 1).map(
       ({ method, path, requests, id }): NextStep => ({
         ...{ kind: 'route', what: `${method} ${path}` },

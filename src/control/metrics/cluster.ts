@@ -2,10 +2,10 @@
  * Metrics of an instance of a cluster.
  */
 import type { Cluster } from '../cluster/cluster.ts'
-import { metric } from './format.ts'
+import { type Metric, metric } from './format.ts'
 
 /** How this instance stands in its cluster; nothing without one. */
-export function clusterMetrics(cluster: Cluster | undefined): string[] {
+export function clusterMetrics(cluster: Cluster | undefined): Metric[] {
   if (cluster === undefined) return []
   const { isInStep, epoch, instances } = cluster.figures()
   const one = (value: number): [[Record<string, string>, number]] => [[{}, value]]

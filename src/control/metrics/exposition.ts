@@ -12,7 +12,7 @@ import type { Figures } from '../figures/planes.ts'
 import type { FleetView } from '../fleet/keeper.ts'
 import type { Ramps } from '../ramps/ramps.ts'
 import { clusterMetrics } from './cluster.ts'
-import { head, type Labels, line, metric, one, type Sample } from './format.ts'
+import { head, type Labels, line, type Metric, metric, one, type Sample } from './format.ts'
 import { processMetrics, workerMetrics } from './process.ts'
 import { progressMetrics } from './progress.ts'
 import { rampMetrics } from './ramps.ts'
@@ -43,33 +43,34 @@ const UNCLAIMED = ''
 /** Side label where no side of a route was decided. */
 const NO_SIDE = ''
 
-/** The whole exposition, with a line break at its end. */
-export function metricsText(parts: MetricsParts, figures: Figures): string {
-  return [
-    ...requestMetrics(figures.measurements),
-    ...attemptMetrics(figures.measurements),
-    ...shadowMetrics(figures.evidence),
-    ...upstreamMetrics(parts, figures.upstreams),
-    ...rampMetrics(parts.ramps.figures()),
-    ...clusterMetrics(parts.cluster),
-    ...webhookMetrics(parts.webhook?.figures ?? null),
-    ...progressMetrics(figures),
-    ...tableMetrics(parts),
-    ...cacheMetrics(figures.cache),
-    ...workerMetrics(parts.workers?.() ?? [], figures),
-    ...acmeMetrics(parts),
-    ...tlsMetrics(parts, figures.measurements),
-    ...processMetrics(),
-  ].join('')
+/** The whole exposition, line by line, with a line break at its end: it grows with the table, and with what its routes have got. */
+export function* metricsLines(parts: MetricsParts, figures: Figures): Iterable<string> {
+  const groups = [
+    () => requestMetrics(figures.measurements),
+    () => attemptMetrics(figures.measurements),
+    () => shadowMetrics(figures.evidence),
+    () => upstreamMetrics(parts, figures.upstreams),
+    () => rampMetrics(parts.ramps.figures()),
+    () => clusterMetrics(parts.cluster),
+    () => webhookMetrics(parts.webhook?.figures ?? null),
+    () => progressMetrics(figures),
+    () => tableMetrics(parts),
+    () => cacheMetrics(figures.cache),
+    () => workerMetrics(parts.workers?.() ?? [], figures),
+    () => acmeMetrics(parts),
+    () => tlsMetrics(parts, figures.measurements),
+    () => processMetrics(),
+  ]
+  for (const group of groups) for (const lines of group()) yield* lines
 }
 
-function acmeMetrics({ acmeFailures }: MetricsParts): string[] {
+function acmeMetrics({ acmeFailures }: MetricsParts): Metric[] {
   const failures = [...(acmeFailures?.() ?? [])].map(([name, count]): Sample => [{ name }, count])
   const help = 'Orders of a certificate that have failed in a row, by the name of --acme.'
   return [metric('banyan_acme_failures', 'gauge', help, failures)]
 }
 
-function tlsMetrics({ certificates }: MetricsParts, { handshakes }: Measurements): string[] {
+function tlsMetrics({ certificates }: MetricsParts, { handshakes }: Measurements): Metric[] {
   // The admin API may have a certificate that clients have, too.
   const byLabel = new Map(certificates?.().map(({ label, notAfterMs }) => [label, notAfterMs]))
   const ends = [...byLabel].map(([label, notAfterMs]): Sample => [{ certificate: label }, notAfterMs / 1000])
@@ -85,7 +86,7 @@ function tlsMetrics({ certificates }: MetricsParts, { handshakes }: Measurements
   ]
 }
 
-function requestMetrics(measurements: Measurements): string[] {
+function requestMetrics(measurements: Measurements): Metric[] {
   const cells = measurements.routeIds().flatMap((id) =>
     measurements.cells(id).map((cell) => {
       const { upstream, side, reason } = cell
@@ -131,7 +132,7 @@ function requestMetrics(measurements: Measurements): string[] {
   ]
 }
 
-function attemptMetrics(measurements: Measurements): string[] {
+function attemptMetrics(measurements: Measurements): Metric[] {
   const cells = measurements.routeIds().flatMap((id) =>
     measurements.attempts(id).map((cell) => {
       return [{ route: id ?? UNCLAIMED, upstream: cell.upstream, reason: cell.reason }, cell] as const
@@ -150,7 +151,7 @@ function attemptMetrics(measurements: Measurements): string[] {
   ]
 }
 
-function shadowMetrics(evidence: Evidence): string[] {
+function shadowMetrics(evidence: Evidence): Metric[] {
   const compared: Sample[] = []
   const skipped: Sample[] = []
   const noise: Sample[] = []
@@ -181,23 +182,22 @@ function shadowMetrics(evidence: Evidence): string[] {
   ]
 }
 
-function histogram(name: string, help: string, all: readonly (readonly [Labels, Series])[]): string {
-  const lines = [head(name, 'histogram', help)]
+function* histogram(name: string, help: string, all: readonly (readonly [Labels, Series])[]): Metric {
+  yield head(name, 'histogram', help)
   for (const [labels, { durations }] of all) {
     if (durations.timed === 0) continue
     let count = 0
     for (const [at, inBucket] of durations.buckets.entries()) {
       count += inBucket
       const bound = DURATION_BOUNDS_MS[at]
-      lines.push(line(`${name}_bucket`, { ...labels, le: bound === undefined ? '+Inf' : bound / 1000 }, count))
+      yield line(`${name}_bucket`, { ...labels, le: bound === undefined ? '+Inf' : bound / 1000 }, count)
     }
-    lines.push(line(`${name}_sum`, labels, durations.sumMs / 1000))
-    lines.push(line(`${name}_count`, labels, count))
+    yield line(`${name}_sum`, labels, durations.sumMs / 1000)
+    yield line(`${name}_count`, labels, count)
   }
-  return lines.join('')
 }
 
-function tableMetrics({ live, history, isReady, now, version }: MetricsParts): string[] {
+function tableMetrics({ live, history, isReady, now, version }: MetricsParts): Metric[] {
   const { number, appliedAtMs, table } = live.current
   const { refusal } = live
   return [
@@ -233,7 +233,7 @@ function tableMetrics({ live, history, isReady, now, version }: MetricsParts): s
   ]
 }
 
-function cacheMetrics({ memory, remote, generation, counters }: CacheFigures): string[] {
+function cacheMetrics({ memory, remote, generation, counters }: CacheFigures): Metric[] {
   const skipped = Object.entries(counters.skipped).map(([reason, count]): Sample => [{ reason }, count])
   const counts = Object.entries(counters).filter((entry): entry is [string, number] => typeof entry[1] === 'number')
   return [
@@ -254,7 +254,7 @@ function cacheMetrics({ memory, remote, generation, counters }: CacheFigures): s
   ]
 }
 
-function redisMetrics(remote: RemoteFigures): string[] {
+function redisMetrics(remote: RemoteFigures): Metric[] {
   const counts = Object.entries(remote).filter((entry): entry is [string, number] => typeof entry[1] === 'number')
   return [
     metric('banyan_redis_up', 'gauge', '1 if Redis is connected and in sync.', one(remote.state === 'up' ? 1 : 0)),

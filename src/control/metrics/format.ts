@@ -5,9 +5,13 @@
 export type Labels = Readonly<Record<string, string | number>>
 export type Sample = readonly [labels: Labels, value: number]
 
+/** A metric, line by line: each is made as it is read. */
+export type Metric = Iterable<string>
+
 /** A metric of plain samples. */
-export function metric(name: string, type: 'counter' | 'gauge', help: string, samples: readonly Sample[]): string {
-  return head(name, type, help) + samples.map(([labels, value]) => line(name, labels, value)).join('')
+export function* metric(name: string, type: 'counter' | 'gauge', help: string, samples: readonly Sample[]): Metric {
+  yield head(name, type, help)
+  for (const [labels, value] of samples) yield line(name, labels, value)
 }
 
 /** The lines that come before the samples. */

@@ -5,13 +5,13 @@ import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { ProcessFigures } from '../../state/plane-port.ts'
 import type { WorkerState } from '../context.ts'
 import type { Figures } from '../figures/planes.ts'
-import { metric, one, type Sample } from './format.ts'
+import { type Metric, metric, one, type Sample } from './format.ts'
 
 const eventLoop = monitorEventLoopDelay({ resolution: 20 })
 eventLoop.enable()
 
 /** Nothing where one process does it all: then `process_...` is all there is to say. */
-export function workerMetrics(workers: readonly WorkerState[], { processes }: Figures): string[] {
+export function workerMetrics(workers: readonly WorkerState[], { processes }: Figures): Metric[] {
   if (workers.length === 0) return []
   const each = (value: (worker: WorkerState, known: ProcessFigures | undefined) => number): Sample[] =>
     workers.map((one) => [
@@ -74,7 +74,7 @@ export function workerMetrics(workers: readonly WorkerState[], { processes }: Fi
 }
 
 /** Of the process that answers: where there are workers, the primary. */
-export function processMetrics(): string[] {
+export function processMetrics(): Metric[] {
   const { rss, heapUsed } = process.memoryUsage()
   const { user, system } = process.cpuUsage()
   const p99 = eventLoop.percentile(99) / 1e9

@@ -4,10 +4,10 @@
 
 import type { Figures } from '../figures/planes.ts'
 import { movedShares } from '../figures/progress-view.ts'
-import { metric, one } from './format.ts'
+import { type Metric, metric, one } from './format.ts'
 
 /** How many endpoints no route claims, and how far the migration is. */
-export function progressMetrics({ discovery, progress }: Pick<Figures, 'discovery' | 'progress'>): string[] {
+export function progressMetrics({ discovery, progress }: Pick<Figures, 'discovery' | 'progress'>): Metric[] {
   const { requests, endpoints } = movedShares(progress)
   return [
     metric(

@@ -3,12 +3,12 @@
  */
 import { RAMP_STATUSES } from '../../rules/ramp/plan.ts'
 import type { RampFigures } from '../ramps/views.ts'
-import { metric, type Sample } from './format.ts'
+import { type Metric, metric, type Sample } from './format.ts'
 
 const STATUSES = ['not-started', ...RAMP_STATUSES] as const
 
 /** Of each route with a plan where its ramp stands, and what it has done. */
-export function rampMetrics(ramps: readonly RampFigures[]): string[] {
+export function rampMetrics(ramps: readonly RampFigures[]): Metric[] {
   const of = (value: (ramp: RampFigures) => number | null): Sample[] =>
     ramps.flatMap((ramp): Sample[] => {
       const one = value(ramp)

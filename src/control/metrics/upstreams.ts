@@ -6,12 +6,12 @@ import { shareOf } from '../../rules/routing/targets.ts'
 import { SERVER_WORDS, type ServerFigures, type UpstreamFigures } from '../../state/upstreams/figures.ts'
 import type { AdminParts } from '../context.ts'
 import type { FleetView } from '../fleet/keeper.ts'
-import { metric, type Sample } from './format.ts'
+import { type Metric, metric, type Sample } from './format.ts'
 
 type Parts = Pick<AdminParts, 'live'> & { readonly fleet: Pick<FleetView, 'health'> }
 
 /** One text for each metric. */
-export function upstreamMetrics({ live, fleet }: Parts, figures: readonly UpstreamFigures[]): string[] {
+export function upstreamMetrics({ live, fleet }: Parts, figures: readonly UpstreamFigures[]): Metric[] {
   const percents = live.current.table.routes.flatMap((route) =>
     route.targets.map(({ upstream }): Sample => [{ route: route.id, to: upstream }, shareOf(route, upstream) ?? 0]),
   )
@@ -23,7 +23,7 @@ export function upstreamMetrics({ live, fleet }: Parts, figures: readonly Upstre
   ]
 }
 
-function wholeMetrics(figures: readonly UpstreamFigures[]): string[] {
+function wholeMetrics(figures: readonly UpstreamFigures[]): Metric[] {
   const each = (value: (one: UpstreamFigures) => number): Sample[] =>
     figures.map((one) => [{ upstream: one.name }, value(one)])
   const whole = (name: string, type: 'counter' | 'gauge', help: string, value: (one: UpstreamFigures) => number) =>
@@ -48,7 +48,7 @@ function wholeMetrics(figures: readonly UpstreamFigures[]): string[] {
   ]
 }
 
-function serverMetrics(figures: readonly UpstreamFigures[], fleet: Parts['fleet']): string[] {
+function serverMetrics(figures: readonly UpstreamFigures[], fleet: Parts['fleet']): Metric[] {
   const servers = figures.flatMap(({ name: upstream, servers }) =>
     servers.map((server) => ({ labels: { upstream, server: server.id }, server })),
   )
@@ -118,7 +118,7 @@ function serverMetrics(figures: readonly UpstreamFigures[], fleet: Parts['fleet'
   ]
 }
 
-function breakerMetrics(figures: readonly UpstreamFigures[]): string[] {
+function breakerMetrics(figures: readonly UpstreamFigures[]): Metric[] {
   const breakers = figures.flatMap(({ name: upstream, breakers }) => breakers.map((one) => ({ upstream, ...one })))
   const states = breakers.flatMap(({ route, upstream, state: now }) =>
     BREAKER_WORDS.map((state): Sample => [{ route, upstream, state }, state === now ? 1 : 0]),

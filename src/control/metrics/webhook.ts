@@ -2,10 +2,10 @@
  * Metrics of the webhook.
  */
 import type { WebhookFigures } from '../webhook/webhook.ts'
-import { metric, one, type Sample } from './format.ts'
+import { type Metric, metric, one, type Sample } from './format.ts'
 
 /** What has become of its messages; nothing where there is no webhook. */
-export function webhookMetrics(figures: WebhookFigures | null): string[] {
+export function webhookMetrics(figures: WebhookFigures | null): Metric[] {
   if (figures === null) return []
   const { waiting, delivered, failed, dropped } = figures
   const results = Object.entries({ delivered, failed, dropped }).map(([result, count]): Sample => [{ result }, count])

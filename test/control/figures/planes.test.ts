@@ -5,7 +5,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { liveRoute } from '../../../src/control/figures/live.ts'
 import { Planes } from '../../../src/control/figures/planes.ts'
-import { metricsText } from '../../../src/control/metrics/exposition.ts'
+import { metricsLines } from '../../../src/control/metrics/exposition.ts'
 import { History } from '../../../src/control/table/history.ts'
 import { readTable } from '../../../src/rules/language/text.ts'
 import type { Route, Table } from '../../../src/rules/table/table.ts'
@@ -156,17 +156,19 @@ test('of a plane that is gone the counters stay in the metrics, and what stood t
   await planes.purge({ what: 'everything' }, false)
   const isReady = () => ({ ready: true, reasons: [] })
   const text = async () =>
-    metricsText(
-      {
-        live,
-        history: new History(null),
-        isReady,
-        now: () => 4000,
-        fleet: { health: () => null },
-        ramps: { figures: () => [] },
-      },
-      await planes.figures(),
-    )
+    [
+      ...metricsLines(
+        {
+          live,
+          history: new History(null),
+          isReady,
+          now: () => 4000,
+          fleet: { health: () => null },
+          ramps: { figures: () => [] },
+        },
+        await planes.figures(),
+      ),
+    ].join('')
   const before = await text()
   expect(before).toContain('\nbanyan_active_exchanges 7\n')
   expect(before).toContain('\nbanyan_cache_memory_max_bytes 2000000\n')

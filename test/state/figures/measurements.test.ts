@@ -6,7 +6,7 @@ import { expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { liveRoute, liveUpstreams } from '../../../src/control/figures/live.ts'
 import { Planes } from '../../../src/control/figures/planes.ts'
-import { metricsText } from '../../../src/control/metrics/exposition.ts'
+import { metricsLines } from '../../../src/control/metrics/exposition.ts'
 import { History } from '../../../src/control/table/history.ts'
 import { simulationSteps } from '../../../src/control/table/simulation.ts'
 import type { Decision } from '../../../src/rules/http/exchange.ts'
@@ -371,17 +371,19 @@ test('metrics are well-formed, name each figure once, and hold nothing that a cl
     ),
   )
   const isReady = () => ({ ready: true, reasons: [] })
-  const text = metricsText(
-    {
-      live,
-      history: new History(null),
-      isReady,
-      now: () => 4000,
-      fleet: { health: () => null },
-      ramps: { figures: () => [] },
-    },
-    await planes.figures(),
-  )
+  const text = [
+    ...metricsLines(
+      {
+        live,
+        history: new History(null),
+        isReady,
+        now: () => 4000,
+        fleet: { health: () => null },
+        ramps: { figures: () => [] },
+      },
+      await planes.figures(),
+    ),
+  ].join('')
   expect(text).not.toContain('s3cret')
   expect(text.endsWith('\n')).toBe(true)
   const types = [...text.matchAll(/^# TYPE (\S+) /gm)].map(([, name]) => name)
