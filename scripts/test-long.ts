@@ -34,6 +34,7 @@ const JOBS: Readonly<Record<string, Job>> = {
   },
   model: { args: [VITEST, 'run', 'test/proxy/caching/model.heavy.test.ts'], env: { BANYAN_MODEL_SECONDS: '600' } },
   cluster: { args: [VITEST, 'run', '--project', 'long', 'test/cluster'] },
+  'twenty-minutes': { args: [VITEST, 'run', 'test/deploy/twenty-minutes.long.test.ts'] },
   chaos: { args: ['test/chaos/main.ts', '--seconds', '600'] },
 }
 
