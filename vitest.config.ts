@@ -9,7 +9,8 @@ const LONG = 'test/**/*.long.test.ts'
 const LONGEST = [
   ...['deploy/tutorial', 'control/page/browser', 'deploy/twenty-minutes', 'processes/outputs', 'serve/ramp'],
   ...['proxy/caching/redis-order', 'processes/connections', 'serve/evidence-kept', 'proxy/shadow/undisturbed'],
-  ...['cluster/losses', 'cluster/servers'],
+  ...['cluster/losses', 'cluster/servers', 'cluster/refused', 'cluster/edits', 'cluster/joining'],
+  ...['proxy/upstream/post-once', 'processes/deaths'],
   ...['e2e/soak', 'cli/deploy/rolling', 'deploy/package', 'gtin-service/sync-process', 'cluster/membership'],
   ...[
     'processes/signals',
@@ -41,7 +42,7 @@ export default defineConfig({
   test: {
     pool: 'forks',
     // A test waits more than half of its time: for a process to start or to end, for a timer of the proxy.
-    maxWorkers: 2 * availableParallelism(),
+    maxWorkers: Math.ceil(2.5 * availableParallelism()),
     sequence: { sequencer: LongestFirst },
     // Limits only end a test that hangs: on a busy machine everything may take twenty times as long.
     testTimeout: 300_000,
