@@ -260,6 +260,7 @@ test('the curves of a route have what was before the page was opened, and go on 
   expect((await span()).split(' to ')[0]).toBe(drawn.split(' to ')[0])
   await sides.getByLabel('Curves of the last').selectOption('15 minutes')
   await expect.poll(span).not.toContain(drawn.split(' to ')[0])
+  await page.unrouteAll({ behavior: 'ignoreErrors' })
 })
 
 test('a click is not lost to what comes in between, nor is the focus', async () => {
