@@ -5,7 +5,7 @@ import { editTable } from '../../rules/language/edit.ts'
 import { targetNames } from '../../rules/routing/targets.ts'
 import type { RouteDocument, TableDocument } from '../../rules/table/schema.ts'
 import { CommandError, EXIT, type ExitCode } from '../io.ts'
-import { DeployInterrupt, type DeployRun, isGood, isOfDeploy } from './run.ts'
+import { DeployInterrupt, type DeployRun, flawsOf, isGood, isOfDeploy } from './run.ts'
 
 /** Retries after concurrent edits. */
 const ATTEMPTS = 5
@@ -53,8 +53,7 @@ export async function blueGreen(run: DeployRun, [from, to]: readonly string[]): 
 export async function checkReady(run: DeployRun, upstream: string): Promise<void> {
   const servers = await run.servers(upstream)
   if (servers.some(isGood)) return
-  const why = servers.flatMap(({ id, live }) => live.map(({ state }) => `${id} is ${state}`)).join(', ')
-  throw new CommandError(EXIT.refused, `${upstream} is not ready: ${why}`)
+  throw new CommandError(EXIT.refused, `${upstream} is not ready: ${servers.flatMap(flawsOf).join(', ')}`)
 }
 
 /** What a switch has changed. */

@@ -238,9 +238,22 @@ function throwIfIll(name: string, { id, live }: DeployServer): void {
 /** Whether it is in use and healthy, at each instance. */
 export function isGood({ live }: DeployServer): boolean {
   const instances = Map.groupBy(live, ({ instance }) => instance)
-  const isIn = (some: readonly LiveServer[]): boolean =>
-    some.some(({ state }) => state === 'up' || state === 'slow-start')
   return instances.size > 0 && instances.values().every(isIn)
+}
+
+/** Why it is not good: each state once, with at how many instances where not all see it so. */
+export function flawsOf({ id, live }: DeployServer): readonly string[] {
+  const instances = [...Map.groupBy(live, ({ instance }) => instance).values()]
+  const without = instances.filter((some) => !isIn(some))
+  return [...new Set(without.flat().map(({ state }) => state))].map((state) => {
+    const count = without.filter((some) => some.some((one) => one.state === state)).length
+    return `${id} is ${state}${count === instances.length ? '' : ` at ${count} of ${instances.length} instances`}`
+  })
+}
+
+/** @param some as one instance sees it: its addresses */
+function isIn(some: readonly LiveServer[]): boolean {
+  return some.some(({ state }) => state === 'up' || state === 'slow-start')
 }
 
 /** A server as the API lists it. */
