@@ -72,7 +72,13 @@ async function rise(run: DeployRun, route: string, plan: object, what: string): 
     const end = await endOf(watch, ramp, what)
     if (end !== null) return end
     await run.io.sleep(LOOK_MS)
-    ramp = await ask(watch)
+    try {
+      ramp = await ask(watch)
+    } catch (error) {
+      if (!(error instanceof CommandError) || error.code !== EXIT.unreachable) throw error
+      const { message } = error
+      return run.end('stopped', left(watch, run.interrupt === null ? message : `${run.interrupt}: ${message}`))
+    }
   }
 }
 
@@ -115,17 +121,26 @@ async function interrupted(watch: Watch, { step, next }: RampAnswer, signal: str
   if (run.given.has('abort-on-interrupt')) return await abort(watch, signal)
   const where = step === null ? 'before its first step' : `at ${step} %`
   const then = next === null ? '' : `, next ${next} %`
-  const commands = `banyan ramp status ${route}; to end it: banyan ramp abort ${route} --back`
-  return run.end('stopped', `${signal}: the ramp of ${route} goes on ${where}${then}; to see it: ${commands}`)
+  return run.end('stopped', `${signal}: the ramp of ${route} goes on ${where}${then}; ${commandsFor(route)}`)
 }
 
-async function abort({ run, route, path }: Watch, why: string): Promise<ExitCode> {
+/** What is left where the proxy can't be asked. */
+function left({ route }: Watch, why: string): string {
+  return `${why}; the ramp of ${route} may go on; ${commandsFor(route)}`
+}
+
+function commandsFor(route: string): string {
+  return `to see it: banyan ramp status ${route}; to end it: banyan ramp abort ${route} --back`
+}
+
+async function abort(watch: Watch, why: string): Promise<ExitCode> {
+  const { run, route, path } = watch
   try {
     const { json } = await run.client.ask('POST', `${path}/abort`, { body: { back: true } })
     return run.end('reverted', `${route}: ${why}: ${json.why}`)
   } catch (error) {
     if (!(error instanceof CommandError)) throw error
-    return run.end('stopped', `${why}: cannot end the ramp of ${route}: ${error.message}`)
+    return run.end('stopped', left(watch, `${why}: cannot end the ramp of ${route}: ${error.message}`))
   }
 }
 
