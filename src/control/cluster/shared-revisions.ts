@@ -96,14 +96,16 @@ export class SharedRevisions {
     return revision?.record.number === number && revision.record.cluster !== undefined ? revision : null
   }
 
+  /** What is wrong with one, and what to do. */
   #flawOf(number: number, sealed: string): string {
     const { seal } = this.#shared.link
     const text = seal.open(`revision ${number}`, sealed)
-    if (text === null) return seal.flawOf(sealed)
-    const format = formatOf(text)
-    return format > CLUSTER_FORMAT
-      ? `it is of a later release (format ${format}, here ${CLUSTER_FORMAT}): upgrade this instance`
-      : 'it is damaged'
+    const format = text === null ? 0 : formatOf(text)
+    if (format > CLUSTER_FORMAT)
+      return `it is of a later release (format ${format}, here ${CLUSTER_FORMAT}): upgrade this instance`
+    const flaw = text === null ? seal.flawOf(sealed) : 'it is damaged'
+    if (!flaw.includes('damaged')) return flaw
+    return `${flaw}; where it stays damaged, redis-cli DEL "${this.#shared.link.key('table')}" has the members fill Redis again`
   }
 
   #sealed(revision: RecordedRevision): string {

@@ -1,33 +1,15 @@
 /**
  * What instances of a cluster tell each other in a real Redis, and what somebody else writes there.
  */
-import { afterAll, expect, onTestFinished, test } from 'vitest'
-import { ClusterLog } from '../../../src/state/redis/cluster-log.ts'
-import { ClusterLink } from '../../../src/state/redis/link.ts'
-import { parseRedisUrl, type RedisAddress } from '../../../src/state/redis/url.ts'
+import { afterAll, expect, test } from 'vitest'
+import type { ClusterLog } from '../../../src/state/redis/cluster-log.ts'
+import { openedLog } from '../../support/cluster-log.ts'
 import { startRedis } from '../../support/redis.ts'
 
 const redis = await startRedis()
 afterAll(() => redis.stop())
 
-/** The log of an instance that is connected. */
-async function opened(...secrets: string[]): Promise<ClusterLog> {
-  let link!: ClusterLink
-  await new Promise<void>((onReady) => {
-    link = new ClusterLink('shop', {
-      address: parseRedisUrl(redis.url) as RedisAddress,
-      deadlineMs: 5_000,
-      chance: Math.random,
-      now: () => performance.now(),
-      onUnreadable: () => {},
-      onFull: () => {},
-      secrets,
-      onReady,
-    })
-  })
-  onTestFinished(() => link.close())
-  return new ClusterLog(link, { revisions: 10, bytes: 1e6 })
-}
+const opened = (...secrets: string[]): Promise<ClusterLog> => openedLog(redis.url, ...secrets)
 
 test('what an instance says that it has is not believed where somebody without the secret has written it', async () => {
   const [one, two, other, bare] = (await Promise.all(
