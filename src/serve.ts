@@ -78,6 +78,7 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
   await joined(core)
   const front = primary ?? (await OneProcess.of(settings, core, logs))
   const reasons: string[] = ['starting']
+  let adminAddress: string | null = null
   const webhook = webhookOf(settings, core, log)
   const ramps = rampsOf(core, front, log, webhook)
   const admin = adminOf(settings, core, front, {
@@ -97,12 +98,13 @@ export async function serve(settings: Settings, args: readonly string[]): Promis
     acmeFailures: () => certificates.failures,
     certificates: () => [...certificates.pairs, ...adminCertificates.pairs],
     hostNames: () => [settings.admin.host.toLowerCase(), ...adminCertificates.pairs.flatMap(({ names }) => names)],
+    address: () => adminAddress,
     log,
   })
   const certificates = await certificatesOf(settings, core, log)
   secure(admin, adminCertificates, settings, log)
   const adminBound = hostPort(await listening(listenAt(admin, settings.admin), [settings.admin], '--admin'))
-  const adminAddress = settings.adminTls === null ? adminBound : `https://${adminBound}`
+  adminAddress = settings.adminTls === null ? adminBound : `https://${adminBound}`
   const { number: atStart, etag, text, appliedAtMs } = core.live.current
   await front.setTls(certificates.current)
   await primary?.start({ number: atStart, etag, text, appliedAtMs, material: core.live.material })
@@ -293,7 +295,16 @@ function adminOf(
   { planes }: Front,
   parts: Pick<
     AdminParts,
-    'ramps' | 'webhook' | 'gate' | 'isReady' | 'workers' | 'acmeFailures' | 'certificates' | 'hostNames' | 'log'
+    | 'ramps'
+    | 'webhook'
+    | 'gate'
+    | 'isReady'
+    | 'workers'
+    | 'acmeFailures'
+    | 'certificates'
+    | 'hostNames'
+    | 'address'
+    | 'log'
   >,
 ): Server {
   if (cluster !== null) shareFigures(cluster, planes, parts.log)

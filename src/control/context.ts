@@ -66,6 +66,8 @@ export interface AdminParts {
   readonly log: ControlLog
   /** Names, in lower case and without port, that Host may have besides addresses and localhost; `*.example.test` for one label. */
   hostNames?(): readonly string[]
+  /** Of the admin API; null while it listens nowhere. Default: not known. */
+  address?(): string | null
   /** Who makes changes. Default: this instance. */
   readonly ownership?: Ownership
   /** The cluster that this instance is one of. Default: none. */

@@ -94,6 +94,7 @@ test('an operator: set, look, dry run, back, explain; and the file says so', asy
   expect((await banyan(['routes'], proxy)).out).toMatch(/^ROUTE .*\none {2,}.* \/one$/m)
   expect((await banyan(['explain', '/one', '--chance', '0.01'], proxy)).out).toContain('one: 5 % to main')
   expect((await banyan(['servers', 'main'], proxy)).out).toContain('127.0.0.1:1')
+  expect((await banyan(['status'], proxy)).out).toMatch(new RegExp(`:\\d+ \\* +${proxy.admin} `))
   expect((await banyan(['purge', '--everything'], proxy)).out).toBe('purged: 0 responses in memory (no route caches)\n')
   expect(await banyan(['routes', 'onne'], proxy)).toMatchObject({
     code: 1,

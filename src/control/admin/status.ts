@@ -33,10 +33,11 @@ export function addStatus(router: AdminRouter, parts: AdminParts): void {
   })
 }
 
-async function clusterState({ cluster, live, version, workers }: AdminParts): Promise<object> {
+async function clusterState({ cluster, live, version, workers, address }: AdminParts): Promise<object> {
   if (cluster === undefined) {
     const self = {
-      ...{ instance: null, self: true, host: hostname(), pid: process.pid, admin: null, version: version ?? '' },
+      ...{ instance: null, self: true, host: hostname(), pid: process.pid },
+      ...{ admin: address?.() ?? null, version: version ?? '' },
       ...{ workers: workers?.().length ?? 0, state: 'in-step', revision: live.current.number, behind: 0 },
       ...{ startedAt: null, seenSeconds: 0, problem: null },
     }
