@@ -50,7 +50,7 @@ export class ClusterTurn implements SharedTurn {
   }
 
   async isOthers(isQuick: boolean): Promise<boolean> {
-    const turn = await this.#shared.turn().catch(() => null)
+    const turn = await this.#shared.turn(TTL_MS).catch(() => null)
     return turn !== null && turn.instance !== this.#instance && (turn.isStrict || !isQuick)
   }
 

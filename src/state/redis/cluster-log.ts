@@ -158,12 +158,23 @@ if ARGV[5] == '1' then redis.call('PUBLISH', ARGV[4], 'members') end
 return told
 `
 
-/** KEYS: the turn. ARGV: who wants it, for how many milliseconds, whether it is strict. Returns whether it has it. */
-const TURN = `
+/** KEYS[1]: the turn. ARGV[1]: for how many milliseconds anybody takes it: what has no end, or a later one, was not left so by banyan. */
+const NO_LONGER = `
+local left = redis.call('PTTL', KEYS[1])
+if left == -1 or left > tonumber(ARGV[1]) then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
+`
+
+/** Whose turn it is. */
+const TURN_OF = `${NO_LONGER}
+return redis.call('HMGET', KEYS[1], 'instance', 'strict')
+`
+
+/** KEYS: the turn. ARGV: for how many milliseconds, who wants it, whether it is strict. Returns whether it has it. */
+const TURN = `${NO_LONGER}
 local holder = redis.call('HGET', KEYS[1], 'instance')
-if holder and holder ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], 'instance', ARGV[1], 'strict', ARGV[3])
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
+if holder and holder ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], 'instance', ARGV[2], 'strict', ARGV[3])
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
 return 1
 `
 
@@ -256,7 +267,7 @@ export class ClusterLog {
    * @returns false: another instance has it
    */
   async takeTurn(instance: string, ms: number, isStrict: boolean): Promise<boolean> {
-    const args = [instance, String(ms), isStrict ? '1' : '0']
+    const args = [String(ms), instance, isStrict ? '1' : '0']
     return (await this.link.script(TURN, [this.link.key('turn')], args, readInteger)) === 1
   }
 
@@ -265,10 +276,9 @@ export class ClusterLog {
     await this.link.script(TURN_OVER, [this.link.key('turn')], [instance], readInteger)
   }
 
-  /** Whose turn it is; null where it is nobody's. */
-  async turn(): Promise<{ readonly instance: string; readonly isStrict: boolean } | null> {
-    const key = this.link.key('turn')
-    const turn = await this.link.run([key], (redis) => redis.hgetall(key), readTurn)
+  /** Whose turn it is; null where it is nobody's. @param ms for how long one takes it at most */
+  async turn(ms: number): Promise<{ readonly instance: string; readonly isStrict: boolean } | null> {
+    const turn = await this.link.script(TURN_OF, [this.link.key('turn')], [String(ms)], readTurn)
     return turn.instance === '' ? null : turn
   }
 
@@ -369,8 +379,8 @@ const readTextOrNone: ReadReply<{ readonly text: string | null }> = (reply) =>
   reply === null || typeof reply === 'string' ? { text: reply } : undefined
 
 const readTurn: ReadReply<{ readonly instance: string; readonly isStrict: boolean }> = (reply) => {
-  if (typeof reply !== 'object' || reply === null) return undefined
-  const { instance, strict } = reply as Record<string, unknown>
+  if (!Array.isArray(reply)) return undefined
+  const [instance, strict] = reply as unknown[]
   return { instance: typeof instance === 'string' ? instance : '', isStrict: strict === '1' }
 }
 

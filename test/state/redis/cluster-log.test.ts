@@ -47,3 +47,21 @@ test('what an instance says that it has is not believed where somebody without t
     })
   }
 })
+
+test.each([
+  ['without an end', []],
+  ['that ends in an hour', ['PEXPIRE', 'banyan:{shop}:turn', '3600000']],
+])('a turn to edit %s is over after as long as one lasts', async (_, expiry) => {
+  const one = await opened()
+  const looks: (() => Promise<unknown>)[] = [
+    () => one.turn(50),
+    async () => ((await one.takeTurn('one', 50, false)) ? null : 'of others'),
+  ]
+  for (const look of looks) {
+    await redis.command('DEL', 'banyan:{shop}:turn')
+    await redis.command('HSET', 'banyan:{shop}:turn', 'instance', 'gone', 'strict', '1')
+    if (expiry.length > 0) await redis.command(...(expiry as [string, ...string[]]))
+    expect(await look()).not.toBeNull()
+    await expect.poll(look).toBeNull()
+  }
+})
