@@ -332,3 +332,17 @@ test.each([
   expect(ended.code).not.toBe(0)
   expect(ended.err).toEqual(message)
 })
+
+test('revisions that could not be stored are stored without another edit, once there is room', async () => {
+  const state = join(folder, 'state')
+  const proxy = await start(['--table', path, '--state', state])
+  const reasons = async (): Promise<string> =>
+    (await (await fetch(`http://${proxy.admin}/readyz`)).json()).reasons.join()
+  rmSync(join(state, 'routes.yaml'), { recursive: true })
+  writeFileSync(join(state, 'routes.yaml'), 'a file')
+  expect(await banyan(['set', 'one', '25'], proxy)).toMatchObject({ code: 0 })
+  expect(await reasons()).toContain('revisions are not stored on disk')
+  rmSync(join(state, 'routes.yaml'))
+  await expect.poll(reasons).toBe('')
+  expect(readFileSync(join(state, 'routes.yaml/2.yaml'), 'utf8')).toContain('percent: 25')
+})

@@ -125,6 +125,12 @@ export class HistoryFolder {
     await writeFile(join(this.#path, PENDING), printRevision(revision), SAFELY)
   }
 
+  /** Whether an edit could begin: what is left of it, where the process is killed, is the revision that there is. @throws {Error} */
+  async tryRoom(newest: RecordedRevision): Promise<void> {
+    await this.prepare(newest, null)
+    await remove(join(this.#path, PENDING))
+  }
+
   /** Turns the pending revision into a stored one. */
   async commit(number: number): Promise<void> {
     await rename(join(this.#path, PENDING), this.#file(number))

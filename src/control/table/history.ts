@@ -251,6 +251,16 @@ export class History {
     await this.#try((folder) => this.#makeWhole(folder))
   }
 
+  /** Tries again to store what is in memory only, and whether there is room for more: a disk that was full may have some again. */
+  async retry(): Promise<void> {
+    const newest = [...this.#kept.values()].at(-1)
+    await this.#try(async (folder) => {
+      await this.#makeWhole(folder)
+      if (newest?.text == null) return
+      await folder.tryRoom({ record: newest.record, text: newest.text })
+    })
+  }
+
   /** Reads what another instance has recorded since. */
   async refresh(): Promise<void> {
     const folder = this.#folder

@@ -62,6 +62,9 @@ export interface OperationsParts {
 /** How often an edit is tried while the file keeps changing, before it fails with `file-busy`. */
 const MAX_ATTEMPTS = 3
 
+/** How often it is tried again to store revisions where that has failed. */
+const STORE_AGAIN_MS = 5_000
+
 /** How often a text is read while others may edit, before it is its turn. */
 const FREE_ATTEMPTS = 2
 
@@ -96,6 +99,7 @@ export class Operations {
   readonly #now: () => number
   /** Settles when the last operation is over; the next one waits for it. */
   readonly #work = new OneByOne()
+  #storing: NodeJS.Timeout | undefined
 
   constructor(parts: OperationsParts) {
     this.#live = parts.live
@@ -124,6 +128,16 @@ export class Operations {
       () => this.#live.current.table,
       () => this.renew(),
     )
+    this.#storing = setInterval(() => {
+      if (this.#history.problem !== null) void this.#storeAgain()
+    }, STORE_AGAIN_MS).unref()
+  }
+
+  #storeAgain(): Promise<void> {
+    return this.#work.run(async () => {
+      await this.#history.retry()
+      this.#reports.history(this.#history.problem)
+    })
   }
 
   /** TLS files that have become unusable, a line each; their earlier content is used. */
@@ -136,6 +150,7 @@ export class Operations {
     this.#file.close()
     this.#tlsFiles.close()
     this.#confirmation.close()
+    clearInterval(this.#storing)
     await this.#work.run(async () => {})
   }
 
