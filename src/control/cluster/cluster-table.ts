@@ -136,13 +136,9 @@ export class ClusterTable implements TableSource {
     return this.problem === SUSPECT
   }
 
-  get unsure(): Promise<void> | null {
-    return this.isUnsure ? (this.#confirming ?? this.look()) : null
-  }
-
   /** Settles when it is known whether Redis has what the other instances have, or can't be. Never rejects. */
   async settled(): Promise<void> {
-    for (let unsure = this.unsure; unsure !== null; unsure = this.unsure) await unsure
+    while (this.isUnsure) await (this.#confirming ?? this.look())
   }
 
   /** Why this instance must write nothing in Redis: it is not known to have the cluster that this instance is one of. Null otherwise. */
@@ -218,7 +214,7 @@ export class ClusterTable implements TableSource {
   ): Promise<Copies | null> {
     const before = this.position
     if (record === null) throw new WriteFailure('failed', 'keeps what was written, which others may have')
-    if (this.unsure !== null) throw new WriteFailure('changed', 'may be another one by now')
+    if (this.isUnsure) throw new WriteFailure('changed', 'may be another one by now')
     if (this.problem !== null || before === null)
       throw new WriteFailure('cluster', `can't be written to: ${this.problem ?? 'it has no table yet'}`)
     // Where Redis was filled again meanwhile, it is of an epoch that is over: others would take what they have for newer.

@@ -45,8 +45,10 @@ export interface TableSource {
   readonly attempts?: number
   /** Where other processes edit it in the same way. */
   readonly turn?: SharedTurn
-  /** What an edit waits for, which is over soon: until then it is not known whether it can be made. Never rejects. */
-  readonly unsure?: Promise<void> | null
+  /** It may be that an edit can't be made, which will be known soon. */
+  readonly isUnsure?: boolean
+  /** Settles when that is known. Never rejects. */
+  settled?(): Promise<void>
   watch(onReading: (reading: Reading) => Promise<void>): void
   close(): void
 }

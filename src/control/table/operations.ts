@@ -268,8 +268,7 @@ export class Operations {
   async #attempt(change: Change, terms: EditTerms, draft: Draft | null, hasTurn: boolean): Promise<Attempt> {
     if (!this.#ownership.isOwner && terms.dryRun !== true) return { kind: 'not-owner' }
     const obstacle = await this.#catchUp()
-    const { unsure = null } = this.#file
-    if (unsure !== null && terms.dryRun !== true) return { wait: () => unsure }
+    if (this.#file.isUnsure && terms.dryRun !== true) return { wait: async () => await this.#file.settled?.() }
     if (obstacle !== null && (terms.force !== true || obstacle.kind !== 'file-refused')) return obstacle
     const overInvalid = obstacle !== null
     const before = this.#live.current
