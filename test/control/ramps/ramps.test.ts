@@ -172,7 +172,7 @@ test('the metrics tell where a ramp stands and what it has done', async () => {
   const base = await table()
   const planes = new Planes()
   const ramps = await startRamps(base, new Store(), { planes })
-  const lines = () => rampMetrics(ramps.figures()).join('').split('\n')
+  const lines = () => rampMetrics(ramps.figures()).flatMap((metric) => [...metric].join('').split('\n'))
   expect(lines()).toContain('banyan_ramp_status{route="moving",status="not-started"} 1')
   expect(lines()).toContain('banyan_ramp_step{route="moving"} 0')
   await walk(ramps, 3)
