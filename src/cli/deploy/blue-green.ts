@@ -72,7 +72,6 @@ async function switchOver(run: DeployRun, from: string, to: string, dryRun: bool
     const changed: string[] = []
     let wasUsed = false
     const next = editTable(text, (document) => {
-      checkSplits(document, from, to)
       wasUsed = usesOf(document).includes(to)
       return switched(document, from, to, changed)
     })
@@ -97,19 +96,6 @@ function reasonOf({ given }: DeployRun, why: string): Readonly<Record<string, st
 /** The upstreams that the default and the routes send to. */
 function usesOf({ default: rest, routes = [] }: TableDocument): readonly unknown[] {
   return [rest, ...routes.flatMap(({ from, to }) => [from, ...targetNames(to)])]
-}
-
-/** @throws {CommandError} if a route would have the same upstream on both sides: no switch gives it back what it has now */
-function checkSplits({ default: rest, routes = [] }: TableDocument, from: string, to: string): void {
-  for (const { id, from: own = rest, to: targets } of routes) {
-    const names = targetNames(targets)
-    const isSplit = (own === from && names.includes(to)) || (own === to && names.includes(from))
-    if (!isSplit || names.includes(own as string)) continue
-    throw new CommandError(
-      EXIT.refused,
-      `route ${id} splits between ${from} and ${to}, and would have ${to} on both sides: nothing was changed; move it alone, by its percent (banyan set ${id} PERCENT), or give it another from or to first`,
-    )
-  }
 }
 
 function switched(document: TableDocument, from: string, to: string, changed: string[]): TableDocument {

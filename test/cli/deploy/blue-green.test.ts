@@ -5,8 +5,6 @@ import { expect, test } from 'vitest'
 import { banyan } from '../rig.ts'
 import { standIn, surroundings } from './stand-in.ts'
 
-const GOOD = { id: 'g1', url: 'http://g1', weight: 1, live: [{ id: 'g1', state: 'up' }] }
-
 const SWITCH = ['deploy', 'blue-green', 'blue', 'green']
 
 test.each([
@@ -19,24 +17,4 @@ test.each([
   const admin = await standIn(() => ({ servers: [{ id: 's1', url: 'http://s1', weight: 1, live: [own], elsewhere }] }))
   const ended = await banyan([...SWITCH, '--admin', admin], surroundings())
   expect(ended).toMatchObject({ code: 1, err: `banyan: green is not ready: ${said}\n` })
-})
-
-test.each([
-  ['its from', { default: 'rest', routes: [{ id: 'lookup', match: { path: '/a' }, from: 'blue', to: 'green' }] }],
-  ['its to', { default: 'rest', routes: [{ id: 'lookup', match: { path: '/a' }, from: 'green', to: 'blue' }] }],
-  [
-    'one of its targets',
-    { default: 'blue', routes: [{ id: 'lookup', match: { path: '/a' }, to: { green: 1, x: 1 } }] },
-  ],
-  ['the default', { default: 'blue', routes: [{ id: 'lookup', match: { path: '/a' }, to: 'green', percent: 20 }] }],
-])('a route that splits between the two, by %s, is no switch: nothing is changed', async (_, table) => {
-  const written: string[] = []
-  const admin = await standIn((method, path) => {
-    if (method !== 'GET') written.push(path)
-    return path === '/routes.yaml' ? { version: 1, ...table, revision: 8 } : { servers: [GOOD] }
-  })
-  const ended = await banyan([...SWITCH, '--admin', admin], surroundings())
-  expect(ended).toMatchObject({ code: 1, out: '' })
-  expect(ended.err).toContain('route lookup splits between blue and green, and would have green on both sides: nothing')
-  expect(written).toEqual([])
 })
