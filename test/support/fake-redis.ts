@@ -11,6 +11,7 @@ export type Say = (words: readonly string[]) => string | null
 export const sayNothingStored: Say = ([name = '', ...words]) => {
   if (name === 'SET') return '+OK\r\n'
   if (name === 'GET') return '$-1\r\n'
+  if (name === 'HGETALL') return '%0\r\n'
   if (name === 'MGET') return `*${words.length}\r\n${'$-1\r\n'.repeat(words.length)}`
   if (name === 'XADD') return '$3\r\n1-1\r\n'
   if (name === 'EVAL' && words[0]?.includes('PTTL')) return `*2\r\n:0\r\n$36\r\n${words[3]}\r\n`

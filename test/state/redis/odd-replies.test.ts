@@ -142,7 +142,7 @@ test.each(Object.entries(ODD))('Redis says %s to every command', async (_, reply
   await useRedis(odd(reply))
 })
 
-test.each(['XRANGE', 'XREVRANGE', 'XADD', 'SET', 'GET', 'EVAL', 'PUBLISH', 'DEL'])(
+test.each(['XRANGE', 'XREVRANGE', 'XADD', 'SET', 'GET', 'HGETALL', 'EVAL', 'PUBLISH', 'DEL'])(
   'Redis answers %s with what belongs to another command',
   async (name) => {
     for (const reply of Object.values(ODD)) {
