@@ -437,7 +437,7 @@ describe('ends', () => {
   })
 
   test('a connection that is still being sent answers is not idle', async () => {
-    const own = await other(['--keep-alive', '200ms'])
+    const own = await other(['--keep-alive', '1s'])
     upstream.handler = (request) => request.ok('x'.repeat(60_000))
     onTestFinished(() => {
       upstream.handler = null
