@@ -9,7 +9,7 @@ const LONG = 'test/**/*.long.test.ts'
 const LONGEST = [
   ...['deploy/tutorial', 'control/page/browser', 'deploy/twenty-minutes', 'processes/outputs', 'serve/ramp'],
   ...['proxy/caching/redis-order', 'processes/connections', 'serve/evidence-kept', 'proxy/shadow/undisturbed'],
-  ...['cluster/losses', 'cluster/servers', 'cluster/refused', 'cluster/edits', 'cluster/joining'],
+  ...['cluster/losses', 'cluster/servers', 'cluster/edits'],
   ...['proxy/upstream/post-once', 'processes/deaths'],
   ...['e2e/soak', 'cli/deploy/rolling', 'deploy/package', 'gtin-service/sync-process', 'cluster/membership'],
   ...[
