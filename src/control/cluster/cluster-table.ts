@@ -20,6 +20,7 @@ import { EarlierRevisions } from './earlier-revisions.ts'
 import { Held } from './held.ts'
 import { identityOf, isBefore, markOf, newId, positionOf } from './positions.ts'
 import { Refill } from './refill.ts'
+import { ServerCheck } from './server-check.ts'
 import { ForeignTable, SharedRevisions } from './shared-revisions.ts'
 
 /** Timing, in milliseconds. */
@@ -32,7 +33,7 @@ export interface ClusterTimes {
   readonly absentMs: number
   /** How long replicas have to confirm an edit. */
   readonly replicaMs: number
-  /** How often it is looked at whether Redis may evict. */
+  /** How often it is looked at which server Redis is, and whether it may evict. */
   readonly policyMs: number
   /** How often it is looked at whether Redis has earlier revisions that are lacking here. */
   readonly lackingMs: number
@@ -81,6 +82,7 @@ export class ClusterTable implements TableSource {
   readonly #held: Held
   readonly #refill: Refill
   readonly #earlier: EarlierRevisions
+  readonly #server: ServerCheck
   #onReading: ((reading: Reading) => Promise<void>) | null = null
   #unlisten: (() => void)[] = []
   #timer: NodeJS.Timeout | undefined
@@ -93,13 +95,7 @@ export class ClusterTable implements TableSource {
   /** The last revision of another instance, and when it was handed on: it may be refused here. */
   #handed: RecordedRevision | null = null
   #handedMs = Number.NEGATIVE_INFINITY
-  #policyMs = Number.NEGATIVE_INFINITY
   #lackingMs = Number.NEGATIVE_INFINITY
-  /** Of the server that Redis was last. */
-  #run: string | null = null
-  /** Redis is another server than before, or was started anew: the others may have more than it has. */
-  #isSuspect = false
-  #confirming: Promise<void> | null = null
   /** A revision in Redis could be opened with the secret of this process. */
   #isOpened = false
   /** What is in Redis is sealed with the first secret of this process, or is about to be. */
@@ -122,13 +118,17 @@ export class ClusterTable implements TableSource {
     this.#refill = new Refill({ ...parts, ...own, ...this.#times })
     const onLost = (record: RevisionRecord): void => this.#tellLost(record)
     this.#earlier = new EarlierRevisions({ shared, history, revisions: this.#revisions, onLost })
+    const onFailed = (error: Error): void => {
+      if (!this.#isClosed) this.#failed(error)
+    }
+    this.#server = new ServerCheck({ shared, refill: this.#refill, policyMs: this.#times.policyMs, onFailed })
     this.name = `table of cluster ${parts.cluster}`
   }
 
   /** Why this instance is not in step with the cluster and can't edit its table, or null. */
   get problem(): string | null {
     if (this.#problem !== null) return this.#problem
-    return this.#parts.shared.link.down ?? (this.#isSuspect ? SUSPECT : null)
+    return this.#parts.shared.link.down ?? (this.#server.isSuspect ? SUSPECT : null)
   }
 
   /** Whether all that stands in the way of an edit is that Redis may lack what another instance has. Revisions are followed. */
@@ -138,7 +138,7 @@ export class ClusterTable implements TableSource {
 
   /** Settles when it is known whether Redis has what the other instances have, or can't be. Never rejects. */
   async settled(): Promise<void> {
-    while (this.isUnsure) await (this.#confirming ?? this.look())
+    while (this.isUnsure) await (this.#server.confirming ?? this.look())
   }
 
   /** Why this instance must write nothing in Redis: it is not known to have the cluster that this instance is one of. Null otherwise. */
@@ -252,7 +252,7 @@ export class ClusterTable implements TableSource {
 
   /** The connections stand again, maybe to another Redis. */
   reconnected(): void {
-    this.#policyMs = Number.NEGATIVE_INFINITY
+    this.#server.forget()
     void this.look()
   }
 
@@ -282,7 +282,7 @@ export class ClusterTable implements TableSource {
   async #read(): Promise<Reading | null> {
     const { shared } = this.#parts
     if (shared.link.down !== null) throw new Error(shared.link.down)
-    await this.#checkPolicy()
+    await this.#server.look(this.#problem === null)
     const own = this.position
     const head = await this.#headFrom(own)
     if (head === 'other')
@@ -316,7 +316,7 @@ export class ClusterTable implements TableSource {
         return null
       }
       // Whoever has filled Redis has waited for all.
-      if (own !== null && own.epoch < head.position.epoch) this.#isSuspect = false
+      if (own !== null && own.epoch < head.position.epoch) this.#server.trust()
       this.#tellLater(revision.record)
       const isNext = own !== null && own.epoch === head.position.epoch
       this.#earlier.want(isNext ? own.number + 1 : 1, head.position)
@@ -327,23 +327,11 @@ export class ClusterTable implements TableSource {
     return { ok: true, text: revision.text, identity: identityOf(head.position), made: revision.record }
   }
 
-  /** Redis is another server: asks the others what they have, which are asked at once to look as well. */
-  async #confirm(): Promise<void> {
-    try {
-      const { link } = this.#parts.shared
-      await link.tell(SERVER_TOPIC)
-      const run = await this.#refill.confirm(() => this.#run ?? '')
-      if (run === this.#run) this.#isSuspect = false
-    } catch (error) {
-      if (!this.#isClosed) this.#failed(error as Error)
-    }
-  }
-
   /** Another instance has found another server. */
   async #answer(): Promise<void> {
-    this.#policyMs = Number.NEGATIVE_INFINITY
+    this.#server.forget()
     await this.look()
-    if (this.#problem === null) await this.#refill.say(this.#run ?? '').catch(() => {})
+    if (this.#problem === null) await this.#server.say()
   }
 
   /** The newest revision. What this instance has itself is opened once: it may have been started with another secret since. */
@@ -371,7 +359,7 @@ export class ClusterTable implements TableSource {
   /** What Redis has then is read as any other revision. */
   async #filled(found: Head | null): Promise<null> {
     await this.#refill.fill(found)
-    this.#isSuspect = false
+    this.#server.trust()
     this.#lookAgain = true
     return null
   }
@@ -396,20 +384,6 @@ export class ClusterTable implements TableSource {
     return { ok: true, text, identity: this.#seen === null ? '' : identityOf(this.#seen) }
   }
 
-  /** @throws {Error} a Redis that makes room by removing keys would remove the table */
-  async #checkPolicy(): Promise<void> {
-    const nowMs = performance.now()
-    if (this.#problem === null && nowMs - this.#policyMs < this.#times.policyMs) return
-    const { policy, run } = await this.#parts.shared.server()
-    if (policy !== '' && policy !== 'noeviction')
-      throw new ForeignTable(
-        `its Redis may evict keys (maxmemory-policy ${policy}): name one with noeviction as --cluster-redis`,
-      )
-    if (this.#run !== null && this.#run !== run) this.#isSuspect = true
-    this.#run = run
-    this.#policyMs = nowMs
-  }
-
   get #what(): string {
     return `cluster ${this.#parts.cluster}`
   }
@@ -417,10 +391,7 @@ export class ClusterTable implements TableSource {
   #inStep(): void {
     this.#problem = null
     this.#foreign = null
-    if (this.#isSuspect)
-      this.#confirming ??= this.#confirm().finally(() => {
-        this.#confirming = null
-      })
+    this.#server.confirm()
     void this.#earlier.read()
     const nowMs = performance.now()
     if (this.#seen !== null && nowMs - this.#lackingMs > this.#times.lackingMs) {
@@ -428,7 +399,7 @@ export class ClusterTable implements TableSource {
       // Whoever fills Redis again begins with the newest one: what comes before may be there only now.
       void this.#earlier.wantLacking(this.#seen)
     }
-    if (this.#isSuspect || this.#told.size === 0 || this.#parts.shared.link.unwritable !== null) return
+    if (this.#server.isSuspect || this.#told.size === 0 || this.#parts.shared.link.unwritable !== null) return
     this.#told.clear()
     this.#parts.log.info({ event: 'cluster' }, `${this.#what}: in step with it again`)
   }

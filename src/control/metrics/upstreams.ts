@@ -10,7 +10,7 @@ import { type Metric, metric, type Sample } from './format.ts'
 
 type Parts = Pick<AdminParts, 'live'> & { readonly fleet: Pick<FleetView, 'health'> }
 
-/** One text for each metric. */
+/** Of each upstream and server. */
 export function upstreamMetrics({ live, fleet }: Parts, figures: readonly UpstreamFigures[]): Metric[] {
   const percents = live.current.table.routes.flatMap((route) =>
     route.targets.map(({ upstream }): Sample => [{ route: route.id, to: upstream }, shareOf(route, upstream) ?? 0]),
