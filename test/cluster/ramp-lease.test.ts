@@ -4,10 +4,9 @@
 import { afterEach, expect, test } from 'vitest'
 import { RampLease } from '../../src/control/cluster/ramp-lease.ts'
 import type { RampDelta } from '../../src/state/evidence/ramp-tally.ts'
-import { ClusterLink } from '../../src/state/redis/link.ts'
 import { RedisStateStore } from '../../src/state/redis/state-store.ts'
-import { parseRedisUrl, type RedisAddress } from '../../src/state/redis/url.ts'
 import { StateError } from '../../src/state/store/store.ts'
+import { connectedLink } from '../support/cluster-log.ts'
 import { type RedisServer, startRedis } from '../support/redis.ts'
 import { Gate, left, soon, undo } from './rig.ts'
 
@@ -64,18 +63,7 @@ async function redisOf(): Promise<RedisServer> {
 async function instance(name: string, redis: RedisServer): Promise<Instance> {
   const gate = new Gate(redis.port)
   const url = await gate.open()
-  let link!: ClusterLink
-  await new Promise<void>((ready) => {
-    link = new ClusterLink('shop', {
-      address: parseRedisUrl(url) as RedisAddress,
-      deadlineMs: 2_000,
-      chance: Math.random,
-      now: () => performance.now(),
-      onUnreadable: () => {},
-      onFull: () => {},
-      onReady: ready,
-    })
-  })
+  const link = await connectedLink('shop', url, { deadlineMs: 2_000 })
   const one = new Instance(name, gate, new RedisStateStore(link))
   left.push(async () => {
     await one.lease.close()

@@ -5,8 +5,6 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { liveRoute } from '../../../src/control/figures/live.ts'
 import { Planes } from '../../../src/control/figures/planes.ts'
-import { metricsLines } from '../../../src/control/metrics/exposition.ts'
-import { History } from '../../../src/control/table/history.ts'
 import { readTable } from '../../../src/rules/language/text.ts'
 import type { Route, Table } from '../../../src/rules/table/table.ts'
 import { UsageTally } from '../../../src/state/discovery/usage-tally.ts'
@@ -19,6 +17,7 @@ import { LocalPlane, linkTo } from '../../../src/state/local-plane.ts'
 import type { PlaneLink } from '../../../src/state/plane-port.ts'
 import { EMPTY_FLEET, type Fleet } from '../../../src/state/upstreams/fleet.ts'
 import { Upstreams } from '../../../src/state/upstreams/upstreams.ts'
+import { metricsText } from '../../support/metrics.ts'
 import { memoryCache, TABLE } from '../rig.ts'
 
 const read = readTable(TABLE, 'routes.yaml')
@@ -154,21 +153,7 @@ test('of a plane that is gone the counters stay in the metrics, and what stood t
   two.measurements.active = 4
   one.measurements.forceRefused = 5
   await planes.purge({ what: 'everything' }, false)
-  const isReady = () => ({ ready: true, reasons: [] })
-  const text = async () =>
-    [
-      ...metricsLines(
-        {
-          live,
-          history: new History(null),
-          isReady,
-          now: () => 4000,
-          fleet: { health: () => null },
-          ramps: { figures: () => [] },
-        },
-        await planes.figures(),
-      ),
-    ].join('')
+  const text = () => metricsText(live, planes)
   const before = await text()
   expect(before).toContain('\nbanyan_active_exchanges 7\n')
   expect(before).toContain('\nbanyan_cache_memory_max_bytes 2000000\n')

@@ -7,12 +7,12 @@
  * `BANYAN_MODEL_SECONDS` runs it longer, `BANYAN_MODEL_SETUP` in one set-up.
  */
 import fc from 'fast-check'
-import { afterAll, expect, onTestFinished, test } from 'vitest'
-import { RedisStore } from '../../../src/state/redis/store.ts'
-import { parseRedisUrl, type RedisAddress } from '../../../src/state/redis/url.ts'
+import { afterAll, expect, test } from 'vitest'
+import type { RedisStore } from '../../../src/state/redis/store.ts'
 import { type RawClient, rawClient } from '../../support/client.ts'
 import type { RawResponse } from '../../support/message.ts'
 import { startRedis } from '../../support/redis.ts'
+import { storeAt } from '../../support/redis-store.ts'
 import { flawOf, MAX_BODY, Pages, type Side, saidIn, withTag } from './model-pages.ts'
 import { type Rig, type RigOptions, startRig, statusOf, until } from './rig.ts'
 
@@ -121,20 +121,7 @@ const scenario = fc.record({
 })
 type Scenario = typeof scenario extends fc.Arbitrary<infer T> ? T : never
 
-function storeOf(): RedisStore {
-  const store = new RedisStore({
-    address: parseRedisUrl(redis.url) as RedisAddress,
-    prefix: 'banyan:',
-    deadlineMs: 1000,
-    chance: Math.random,
-    now: () => performance.now(),
-    onUnreadable: () => {},
-    onFull: () => {},
-    onState: () => {},
-  })
-  onTestFinished(() => store.close())
-  return store
-}
+const storeOf = (): RedisStore => storeAt(redis.url, { deadlineMs: 1000 })
 
 /** They are given time, and asked again after every failure. */
 const UPSTREAMS = { headers: '30s', both: 'ejection: false' }

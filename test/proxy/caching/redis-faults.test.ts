@@ -1,11 +1,10 @@
 /**
  * Redis may fail at any moment: in each case no request fails, hardly one waits, and recovery is seen in the figures.
  */
-import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
-import { RedisStore } from '../../../src/state/redis/store.ts'
-import { parseRedisUrl, type RedisAddress } from '../../../src/state/redis/url.ts'
+import { afterEach, describe, expect, test } from 'vitest'
 import { freePort } from '../../support/free-port.ts'
 import { type RedisServer, startRedis } from '../../support/redis.ts'
+import { storeAt } from '../../support/redis-store.ts'
 import { type Rig, reply, startRig, statusOf, until } from './rig.ts'
 
 const FRESH = 'Cache-Control: max-age=60'
@@ -21,20 +20,13 @@ async function proxyOver(
 ): Promise<{ rig: Rig; states: boolean[]; whys: (string | null)[] }> {
   const states: boolean[] = []
   const whys: (string | null)[] = []
-  const store = new RedisStore({
-    address: parseRedisUrl(url) as RedisAddress,
-    prefix: 'banyan:',
+  const store = storeAt(url, {
     deadlineMs,
-    chance: Math.random,
-    now: () => performance.now(),
-    onUnreadable: () => {},
-    onFull: () => {},
     onState: (up, why) => {
       states.push(up)
       whys.push(why)
     },
   })
-  onTestFinished(() => store.close())
   const rig = await startRig({ remote: store, ...(upstreams === undefined ? {} : { upstreams }) })
   rig.legacy.handler = (request) => request.send(reply(200, [FRESH], `of ${request.target}`))
   return { rig, states, whys }

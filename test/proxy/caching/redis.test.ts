@@ -1,10 +1,9 @@
 /**
  * Two proxies on one Redis: what one stores, asks for, forgets and purges, the other knows.
  */
-import { afterAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
-import { RedisStore } from '../../../src/state/redis/store.ts'
-import { parseRedisUrl, type RedisAddress } from '../../../src/state/redis/url.ts'
+import { afterAll, beforeEach, describe, expect, test } from 'vitest'
 import { startRedis } from '../../support/redis.ts'
+import { storeAt } from '../../support/redis-store.ts'
 import { always, fieldIn, inTurn, type Rig, type RigOptions, reply, startRig, statusOf, until } from './rig.ts'
 
 const FRESH = 'Cache-Control: max-age=60'
@@ -12,24 +11,9 @@ const redis = await startRedis()
 afterAll(() => redis.stop())
 beforeEach(() => redis.command('FLUSHALL'))
 
-function remote(): RedisStore {
-  const store = new RedisStore({
-    address: parseRedisUrl(redis.url) as RedisAddress,
-    prefix: 'banyan:',
-    deadlineMs: 500,
-    chance: Math.random,
-    now: () => performance.now(),
-    onUnreadable: () => {},
-    onFull: () => {},
-    onState: () => {},
-  })
-  onTestFinished(() => store.close())
-  return store
-}
-
 /** A proxy that has reached Redis. */
 async function startShared(options: RigOptions = {}): Promise<Rig> {
-  const rig = await startRig({ ...options, remote: remote() })
+  const rig = await startRig({ ...options, remote: storeAt(redis.url) })
   await until(() => rig.plane.cache.figures().remote?.state === 'up')
   return rig
 }

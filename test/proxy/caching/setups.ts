@@ -8,10 +8,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
 import { findProgram } from '../../../scripts/need-tools.ts'
-import { RedisStore } from '../../../src/state/redis/store.ts'
-import { parseRedisUrl, type RedisAddress } from '../../../src/state/redis/url.ts'
 import { freePort } from '../../support/free-port.ts'
 import { type RedisServer, startRedis } from '../../support/redis.ts'
+import { storeAt } from '../../support/redis-store.ts'
 import { type Rig, type RigOptions, reply, startRig } from './rig.ts'
 
 export const FRESH = 'Cache-Control: max-age=60'
@@ -30,19 +29,13 @@ export async function proxyOver(
   upstreams?: Rig,
   { deadlineMs = 2000, heard = [], ...options }: RigOptions & { deadlineMs?: number; heard?: string[] } = {},
 ): Promise<Rig> {
-  const store = new RedisStore({
-    address: parseRedisUrl(url) as RedisAddress,
-    prefix: 'banyan:',
+  const store = storeAt(url, {
     // What is shown here is that it works, on a machine that may be busy.
     deadlineMs,
-    chance: Math.random,
-    now: () => performance.now(),
-    onUnreadable: () => {},
     onFull: () => heard.push('full'),
     onForeign: (message) => heard.push(message),
     onState: (up, why) => heard.push(up ? 'up' : (why ?? 'down')),
   })
-  onTestFinished(() => store.close())
   const shared = upstreams === undefined ? {} : { upstreams }
   const rig = await startRig({ remote: store, headers: '30s', ...options, ...shared })
   if (upstreams === undefined)

@@ -6,8 +6,6 @@ import { expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { liveRoute, liveUpstreams } from '../../../src/control/figures/live.ts'
 import { Planes } from '../../../src/control/figures/planes.ts'
-import { metricsLines } from '../../../src/control/metrics/exposition.ts'
-import { History } from '../../../src/control/table/history.ts'
 import { simulationSteps } from '../../../src/control/table/simulation.ts'
 import type { Decision } from '../../../src/rules/http/exchange.ts'
 import { editTable } from '../../../src/rules/language/edit.ts'
@@ -29,6 +27,7 @@ import { LiveTable } from '../../../src/state/live-table.ts'
 import { LocalPlane, linkTo } from '../../../src/state/local-plane.ts'
 import { Upstreams } from '../../../src/state/upstreams/upstreams.ts'
 import { memoryCache, TABLE } from '../../control/rig.ts'
+import { metricsText } from '../../support/metrics.ts'
 
 function tableOf(text: string) {
   const read = readTable(text, 'routes.yaml')
@@ -370,20 +369,7 @@ test('metrics are well-formed, name each figure once, and hold nothing that a cl
       }),
     ),
   )
-  const isReady = () => ({ ready: true, reasons: [] })
-  const text = [
-    ...metricsLines(
-      {
-        live,
-        history: new History(null),
-        isReady,
-        now: () => 4000,
-        fleet: { health: () => null },
-        ramps: { figures: () => [] },
-      },
-      await planes.figures(),
-    ),
-  ].join('')
+  const text = await metricsText(live, planes)
   expect(text).not.toContain('s3cret')
   expect(text.endsWith('\n')).toBe(true)
   const types = [...text.matchAll(/^# TYPE (\S+) /gm)].map(([, name]) => name)

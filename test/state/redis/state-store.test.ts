@@ -2,10 +2,10 @@
  * The state in a real Redis, of two instances.
  */
 import { afterAll, expect, test } from 'vitest'
-import { ClusterLink, type LinkOptions } from '../../../src/state/redis/link.ts'
+import type { LinkOptions } from '../../../src/state/redis/link.ts'
 import { RedisStateStore } from '../../../src/state/redis/state-store.ts'
-import { parseRedisUrl, type RedisAddress } from '../../../src/state/redis/url.ts'
 import type { StateError } from '../../../src/state/store/store.ts'
+import { connectedLink } from '../../support/cluster-log.ts'
 import { commandOf, startRedis } from '../../support/redis.ts'
 import { describesStateStore, KEPT_MESSAGES } from '../store/contract.ts'
 
@@ -13,25 +13,8 @@ const redis = await startRedis()
 afterAll(() => redis.stop())
 
 /** A store that is connected. */
-async function opened(
-  cluster: string,
-  { secrets = [], onForeign }: Pick<LinkOptions, 'secrets' | 'onForeign'> = {},
-): Promise<RedisStateStore> {
-  let link!: ClusterLink
-  await new Promise<void>((ready) => {
-    link = new ClusterLink(cluster, {
-      address: parseRedisUrl(redis.url) as RedisAddress,
-      deadlineMs: 5_000,
-      chance: Math.random,
-      now: () => performance.now(),
-      onUnreadable: () => {},
-      onFull: () => {},
-      secrets,
-      ...(onForeign && { onForeign }),
-      onReady: ready,
-    })
-  })
-  return new RedisStateStore(link, KEPT_MESSAGES)
+async function opened(cluster: string, options: Partial<LinkOptions> = {}): Promise<RedisStateStore> {
+  return new RedisStateStore(await connectedLink(cluster, redis.url, options), KEPT_MESSAGES)
 }
 
 let clusters = 0

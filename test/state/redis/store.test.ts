@@ -7,11 +7,11 @@ import { type Purge, writePurge } from '../../../src/rules/caching/purge.ts'
 import { encodeEntry } from '../../../src/state/caching/frame.ts'
 import { PurgeLog } from '../../../src/state/caching/purges.ts'
 import type { FillLock } from '../../../src/state/caching/remote.ts'
-import { RedisStore } from '../../../src/state/redis/store.ts'
-import { parseRedisUrl, type RedisAddress } from '../../../src/state/redis/url.ts'
+import type { RedisStore } from '../../../src/state/redis/store.ts'
 import { Gate, undo } from '../../cluster/rig.ts'
 import { until } from '../../proxy/caching/rig.ts'
 import { startRedis } from '../../support/redis.ts'
+import { storeAt } from '../../support/redis-store.ts'
 import { entry, place } from '../make.ts'
 
 const redis = await startRedis()
@@ -19,17 +19,7 @@ afterAll(() => redis.stop())
 beforeEach(() => redis.command('FLUSHALL'))
 
 async function store(prefix = 'banyan:', purges = new PurgeLog(true), url = redis.url): Promise<RedisStore> {
-  const one = new RedisStore({
-    address: parseRedisUrl(url) as RedisAddress,
-    prefix,
-    deadlineMs: 500,
-    chance: Math.random,
-    now: () => performance.now(),
-    onUnreadable: () => {},
-    onFull: () => {},
-    onState: () => {},
-  })
-  onTestFinished(() => one.close())
+  const one = storeAt(url, { prefix })
   one.follow(purges, null)
   await until(() => one.usable)
   return one

@@ -1,14 +1,13 @@
 /** What a table leaves of its stored answers in a real Redis: an edit of a large table sends what it has changed. */
-import { afterAll, beforeEach, expect, onTestFinished, test } from 'vitest'
+import { afterAll, beforeEach, expect, test } from 'vitest'
 import { compileTable, withEntries } from '../../../src/rules/language/compile.ts'
 import type { RouteDocument, TableDocument } from '../../../src/rules/table/schema.ts'
 import type { Table } from '../../../src/rules/table/table.ts'
 import { PurgeLog } from '../../../src/state/caching/purges.ts'
 import { TableEdits } from '../../../src/state/caching/table-edits.ts'
-import { RedisStore } from '../../../src/state/redis/store.ts'
 import { fieldsOf } from '../../../src/state/redis/table-record.ts'
-import { parseRedisUrl, type RedisAddress } from '../../../src/state/redis/url.ts'
 import { startRedis } from '../../support/redis.ts'
+import { storeAt } from '../../support/redis-store.ts'
 
 const redis = await startRedis()
 afterAll(() => redis.stop())
@@ -37,17 +36,7 @@ const edited = (table: Table, at: number, percent: number): Table =>
 function start(table: Table): { readonly edits: TableEdits; readonly purged: unknown[] } {
   const purged: unknown[] = []
   const edits = new TableEdits(table, (target) => purged.push(target))
-  const store = new RedisStore({
-    address: parseRedisUrl(redis.url) as RedisAddress,
-    prefix: 'banyan:',
-    deadlineMs: 5_000,
-    chance: Math.random,
-    now: () => performance.now(),
-    onUnreadable: () => {},
-    onFull: () => {},
-    onState: () => {},
-  })
-  onTestFinished(() => store.close())
+  const store = storeAt(redis.url, { deadlineMs: 5_000 })
   store.follow(new PurgeLog(true), edits)
   return { edits, purged }
 }
