@@ -64,7 +64,6 @@ test('one instance orders, the other answers and serves it too, and renews it wh
     tlsPort: await switchboard(led(({ tlsPort }) => tlsPort)),
   })
   left.push(() => pebble.stop())
-  const orders = (): number => countOf(pebble.program.log, 'order-plz')
   const table = await clusterTable()
   const states = [folder(), folder()] as const
   const start = async (at: 0 | 1): Promise<Banyan> => {
@@ -85,7 +84,7 @@ test('one instance orders, the other answers and serves it too, and renews it wh
   await soon(async () => expect(instances.filter((one) => countOf(one.log, ISSUED) > 0)).toHaveLength(1))
   const owner = instances.findIndex(isOwner) as 0 | 1
   const [killed, survivor] = [instances[owner] as Banyan, instances[1 - owner] as Banyan]
-  await soon(async () => expect(countOf(killed.log, ISSUED)).toBe(orders()))
+  await soon(async () => expect(countOf(killed.log, ISSUED)).toBe(pebble.orders()))
   expect(new Set(asked)).toEqual(new Set([survivor]))
   await soon(async () => {
     const [here, there] = await Promise.all(instances.map(served))
@@ -114,8 +113,8 @@ test('one instance orders, the other answers and serves it too, and renews it wh
     expect(await served(back)).toBe(await served(survivor))
   })
   const all = (): string[] => [...killed.log, ...survivor.log, ...back.log]
-  // The next renewal may be under way.
-  await soon(async () => expect(countOf(all(), ISSUED)).toBe(orders()))
+  // Nothing is ordered twice: one order may have been under way when its process was killed, and the next one may be now.
+  await soon(async () => expect(pebble.orders() - countOf(all(), ISSUED)).toBeLessThanOrEqual(1))
   expect(all().filter((line) => line.includes('"event":"acme"') && line.includes('"level":50'))).toEqual([])
 
   // Redis is gone: what is in use stays in use, and that is said.

@@ -114,8 +114,7 @@ test('a process that is killed in an order, and an authority that is gone when i
   const killed = await banyan(slow, 'shop.test')
   const certificate = await served(tlsPort, 'shop.test')
   await slow.program.line((line) => line.includes('Sleeping for'))
-  const orders = (): number => slow.program.log.filter((line) => line.includes('order-plz')).length
-  await expect.poll(orders).toBe(1)
+  expect(slow.orders()).toBe(1)
   await killed.program.kill()
 
   const back = await banyan(slow, 'shop.test')

@@ -36,6 +36,8 @@ export interface Pebble {
   readonly trust: string
   /** The authority of the certificates that it issues, in PEM. */
   root(): Promise<string>
+  /** Orders that it took; one whose nonce it refused comes again and is none. */
+  orders(): number
   readonly program: Program
   stop(): Promise<void>
 }
@@ -82,6 +84,7 @@ export async function startPebble(options: PebbleOptions): Promise<Pebble> {
     directory: `https://127.0.0.1:${port}/dir`,
     trust: cert,
     program: running,
+    orders: () => running.log.filter((line) => line.includes('Added order')).length,
     root: () => textOf(`https://127.0.0.1:${managementPort}/roots/0`),
     stop: async () => {
       if (isStopped) return
