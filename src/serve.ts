@@ -32,7 +32,7 @@ import { Primary } from './processes/primary.ts'
 import { Descriptors } from './proxy/client/descriptors.ts'
 import type { ListenPlace } from './proxy/client/listen-at.ts'
 import { formatDuration } from './rules/values/units.ts'
-import { type Address, placesOf, type Settings } from './settings/settings.ts'
+import { type Address, placesOf, placeText, type Settings } from './settings/settings.ts'
 import { StartError } from './start-error.ts'
 import { WINDOW_TICK_MS } from './state/figures/windows.ts'
 import type { StateFolder } from './state/store/state-folder.ts'
@@ -488,12 +488,11 @@ async function listening<T>(started: Promise<T>, places: readonly ListenPlace[],
     return await started
   } catch (error) {
     const { code, message, place = places[0] } = error as NodeJS.ErrnoException & { place?: ListenPlace }
-    const { fd, path, host, port, tls } = place as ListenPlace
-    const asked = fd === undefined && path === undefined ? hostPort({ host, port }) : host
+    const { path, port, tls } = place as ListenPlace
     const isReserved = path === undefined && port > 0 && port < 1024
     const denied = `permission denied${isReserved ? ' (ports below 1024 need root or CAP_NET_BIND_SERVICE)' : ''}`
     const why = code === 'EADDRINUSE' ? 'address already in use' : code === 'EACCES' ? denied : message
-    throw new StartError(`${flag ?? (tls ? '--tls' : '--listen')} ${asked}: ${why}`)
+    throw new StartError(`${flag ?? (tls ? '--tls' : '--listen')} ${placeText(place as ListenPlace)}: ${why}`)
   }
 }
 

@@ -3,7 +3,7 @@
  */
 import { availableParallelism } from 'node:os'
 import { UNIX_PEER } from '../rules/http/exchange.ts'
-import { readNetwork } from '../rules/patterns/address.ts'
+import { readAddress as canonicalAddress, readNetwork } from '../rules/patterns/address.ts'
 import { flawOfSocketPath } from '../rules/patterns/origin.ts'
 import {
   type Environment,
@@ -221,6 +221,28 @@ export function readAddress(text: string): Address {
     )
   }
   return { host: match[1] ?? (match[2] || '0.0.0.0'), port }
+}
+
+/** A place as it was written. */
+export function placeText({ host, port, fd, path }: Place): string {
+  if (fd !== undefined || path !== undefined) return host
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`
+}
+
+/** Whether two places are one, as far as their texts tell: no name is resolved. */
+export function isShared(one: Place, other: Place): boolean {
+  if (one.path !== undefined || other.path !== undefined) return one.path === other.path
+  if (one.fd !== undefined || other.fd !== undefined || one.port === 0 || one.port !== other.port) return false
+  return sameHost(one.host, other.host) || coversHost(one.host, other.host) || coversHost(other.host, one.host)
+}
+
+function sameHost(one: string, other: string): boolean {
+  return (canonicalAddress(one) ?? one.toLowerCase()) === (canonicalAddress(other) ?? other.toLowerCase())
+}
+
+/** Whether a host is all addresses, with the other one among them. That of IPv6 has those of IPv4. */
+function coversHost(all: string, host: string): boolean {
+  return canonicalAddress(all) === '::' || (all === '0.0.0.0' && !host.includes(':'))
 }
 
 function readSocketPath(path: string): string {

@@ -7,13 +7,21 @@ import type { ListenPlace } from '../proxy/client/listen-at.ts'
 import { ACME_FLAGS, type AcmeSettings, acmeSettings } from './acme.ts'
 import { ADMIN_FLAGS, type AdminSettings, adminSettings } from './admin.ts'
 import { CACHE_FLAGS, type CacheSettings, cacheSettings } from './caching.ts'
-import { CLIENT_FLAGS, type ClientSettings, clientSettings, handedOver } from './clients.ts'
+import {
+  CLIENT_FLAGS,
+  type ClientSettings,
+  clientSettings,
+  handedOver,
+  isShared,
+  type Place,
+  placeText,
+} from './clients.ts'
 import { type Environment, type Flag, SettingsError, type ValuesOf } from './flag.ts'
 import { LOG_FLAGS, type LogSettings, logSettings } from './logging.ts'
 import { TABLE_FLAGS, type TableSettings, tableSettings } from './table.ts'
 import { TLS_FLAGS, type TlsSettings, tlsSettings } from './tls.ts'
 
-export type { Address } from './clients.ts'
+export { type Address, placeText } from './clients.ts'
 export { SettingsError } from './flag.ts'
 export type { ClusterSettings } from './table.ts'
 
@@ -84,7 +92,25 @@ export function readSettings(args: readonly string[], env: Environment): Setting
     ...adminSettings(values),
     ...logSettings(values, env),
   }
+  refuseSharedPlaces(settings)
   return Object.freeze({ ...settings, ...handedOver(settings.listen, settings.tls, env) })
+}
+
+/** @throws {SettingsError} where one address would be listened at twice */
+function refuseSharedPlaces({ listen, tls, admin }: Settings): void {
+  const places: [string, Place][] = [
+    ['--listen', listen],
+    ...(tls === null ? [] : [['--tls', tls] as [string, Place]]),
+    ['--admin', admin],
+  ]
+  for (const [at, [flag, place]] of places.entries()) {
+    const shared = places.slice(at + 1).find(([, other]) => isShared(place, other))
+    if (shared === undefined) continue
+    const [otherFlag, other] = shared
+    throw new SettingsError(
+      `${flag} ${placeText(place)} and ${otherFlag} ${placeText(other)}: each needs an address of its own`,
+    )
+  }
 }
 
 /** Whether a flag says something, by what was read of it. */

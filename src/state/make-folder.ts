@@ -3,7 +3,7 @@
  * that is there that it is not, as /proc does.
  */
 import { existsSync, mkdirSync, statSync } from 'node:fs'
-import { mkdir } from 'node:fs/promises'
+import { mkdir, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
 /** Private, since tables, keys and evidence may be. */
@@ -31,6 +31,18 @@ export function makeFolderNow(path: string): boolean {
   }
   makeFolderNow(dirname(path))
   return makeFolderNow(path)
+}
+
+/** Others than the owner may write there: what is in such a folder can be replaced, however private the files are. */
+const OTHERS_WRITE = 0o022
+
+/** Why a folder that was there already is none for keys, or null. @throws {Error} of the file system */
+export async function flawOfPrivate(path: string): Promise<string | null> {
+  const { mode } = await stat(path)
+  // Windows has no such bits.
+  if (process.getuid === undefined || (mode & OTHERS_WRITE) === 0) return null
+  const octal = (mode & 0o7777).toString(8).padStart(4, '0')
+  return `others may write to it and replace keys (mode ${octal}): chmod 700 it, or name a folder in it that is made then`
 }
 
 /** Whether a folder could not be made since it is there; if not, that above it is to be made. @throws {Error} the error, for any other reason */

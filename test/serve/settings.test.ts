@@ -121,6 +121,34 @@ test.each([
   expect(() => readSettings([], { [variable]: value ?? 'true' })).toThrow(`${variable}: needs --${needs}`)
 })
 
+test.each([
+  ['127.0.0.1:8443', '127.0.0.1:8443', '127.0.0.1:1', '--listen 127.0.0.1:8443 and --tls 127.0.0.1:8443'],
+  ['0.0.0.0:8443', '127.0.0.1:8443', '127.0.0.1:1', '--listen 0.0.0.0:8443 and --tls 127.0.0.1:8443'],
+  ['localhost:8443', '[::]:8443', '127.0.0.1:1', '--listen localhost:8443 and --tls [::]:8443'],
+  ['[::1]:8443', '[0::1]:8443', '127.0.0.1:1', '--listen [::1]:8443 and --tls [0::1]:8443'],
+  ['unix:/a', 'unix:/a', '127.0.0.1:1', '--listen unix:/a and --tls unix:/a'],
+  ['127.0.0.1:1', '127.0.0.1:8443', ':8443', '--tls 127.0.0.1:8443 and --admin 0.0.0.0:8443'],
+  ['Localhost:1', '127.0.0.1:8443', 'localhost:1', '--listen Localhost:1 and --admin localhost:1'],
+])('--listen %s, --tls %s and --admin %s: both that share an address are named', (listen, tls, admin, message) => {
+  const args = ['--listen', listen, '--tls', tls, '--tls-cert', 'a.pem', '--admin', admin]
+  expect(() => readSettings(args, {})).toThrow(new SettingsError(`${message}: each needs an address of its own`))
+})
+
+test.each([
+  ['127.0.0.1:0', '127.0.0.1:0', '127.0.0.1:0'],
+  ['127.0.0.1:8443', '127.0.0.2:8443', '[::1]:8443'],
+  ['0.0.0.0:8443', '[::1]:8443', '127.0.0.1:1'],
+  ['unix:/a', 'unix:/b', '127.0.0.1:1'],
+])('--listen %s, --tls %s and --admin %s go together', (listen, tls, admin) => {
+  const args = ['--listen', listen, '--tls', tls, '--tls-cert', 'a.pem', '--admin', admin]
+  expect(readSettings(args, {}).tls).not.toBeNull()
+})
+
+test('systemd may pass the sockets of --listen and --tls', () => {
+  const args = ['--listen', 'systemd', '--tls', 'systemd', '--tls-cert', 'a.pem']
+  expect(readSettings(args, { LISTEN_FDS: '2' })).toMatchObject({ listen: { fd: 3 }, tls: { fd: 4 } })
+})
+
 test('what says the default is not refused', () => {
   const env = {
     BANYAN_TLS_MIN_VERSION: '1.2',

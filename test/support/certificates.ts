@@ -41,6 +41,24 @@ export function selfSigned(commonName: string, altNames: string | null, kind: re
   })
 }
 
+/** One by its own key that may sign no other. */
+export function selfSignedOnly(commonName: string): Made {
+  return inFolder((folder, openssl) => {
+    const made = ['-x509', ...EC, '-days', '2', '-addext', 'basicConstraints=critical,CA:FALSE']
+    openssl('req', ...made, '-keyout', 'key', '-out', 'cert', '-subj', `/CN=${commonName}`)
+    return read(folder)
+  })
+}
+
+/** An authority in the first version of X.509, which does not say that it is one. */
+export function firstVersion(commonName: string): Made {
+  return inFolder((folder, openssl) => {
+    openssl('req', '-new', ...EC, '-keyout', 'key', '-out', 'request', '-subj', `/CN=${commonName}`)
+    openssl('x509', '-req', '-in', 'request', '-signkey', 'key', '-days', '2', '-out', 'cert')
+    return read(folder)
+  })
+}
+
 /** One that has ended years ago. */
 export function expired(commonName: string, altNames: string): Made {
   return inFolder((folder, openssl) => {
@@ -62,21 +80,22 @@ export function expired(commonName: string, altNames: string): Made {
 export interface Authority {
   /** Its own certificate, in PEM. */
   readonly cert: string
-  /** @param subject as openssl takes it: `/O=Example/CN=alice` */
-  sign(subject: string): Made
+  /** @param subject as openssl takes it: `/O=Example/CN=alice` @param ca an authority below this one */
+  sign(subject: string, ca?: boolean): Made
 }
 
 export function authority(commonName: string): Authority {
   const own = selfSigned(commonName, null)
   return {
     cert: own.cert,
-    sign: (subject) =>
+    sign: (subject, ca = false) =>
       inFolder((folder, openssl) => {
         writeFileSync(join(folder, 'ca.cert'), own.cert)
         writeFileSync(join(folder, 'ca.key'), own.key)
         openssl('req', '-utf8', '-new', ...EC, '-keyout', 'key', '-out', 'request', '-subj', subject)
         const by = ['-CA', 'ca.cert', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '2']
-        openssl('x509', '-req', '-in', 'request', ...by, '-out', 'cert')
+        writeFileSync(join(folder, 'extensions'), `basicConstraints=critical,CA:${ca ? 'TRUE' : 'FALSE'}\n`)
+        openssl('x509', '-req', '-in', 'request', ...by, '-out', 'cert', '-extfile', 'extensions')
         return read(folder)
       }),
   }

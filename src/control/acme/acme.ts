@@ -386,7 +386,7 @@ export class Acme implements CertificateSource {
 
   #tellFiles(error: unknown): void {
     const { code, message } = error as NodeJS.ErrnoException
-    const problem = `${this.#files.name} can't be written (${code ?? message}): no certificates are ordered, which would be lost`
+    const problem = `${this.#files.name} can't be used (${code ?? message}): no certificates are ordered`
     this.#filesDueMs = this.#parts.now() + FILES_PAUSE_MS
     if (problem !== this.#filesProblem) this.#parts.log.error({ event: 'acme', code }, problem)
     this.#filesProblem = problem

@@ -4,7 +4,7 @@
 import { randomBytes } from 'node:crypto'
 import { chmod, open, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { makeFolder } from '../../state/make-folder.ts'
+import { flawOfPrivate, makeFolder } from '../../state/make-folder.ts'
 import { FileError, readFileWithin } from '../../state/read-file.ts'
 import { FolderLock } from '../../state/store/folder-lock.ts'
 import type { AcmeFiles } from './files.ts'
@@ -29,9 +29,11 @@ export class FolderFiles implements AcmeFiles {
     return this.#lock !== null
   }
 
-  /** @throws {Error} */
+  /** @throws {Error} it can't be made, or others may write to it */
   async make(): Promise<void> {
-    await makeFolder(this.name)
+    if (await makeFolder(this.name)) return
+    const flaw = await flawOfPrivate(this.name)
+    if (flaw !== null) throw new Error(flaw)
   }
 
   async take(): Promise<void> {

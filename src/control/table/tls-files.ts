@@ -9,7 +9,7 @@ import type { Flaw } from '../../rules/values/units.ts'
 import { FileError, readFileWithin, readFileWithinNow } from '../../state/read-file.ts'
 import {
   contextOf,
-  flawOfCertificates,
+  flawOfAuthorities,
   flawOfPair,
   keysOf,
   NO_MATERIAL,
@@ -231,7 +231,7 @@ function* reading(
 /** @param contents of `ca`, or of `cert` and `key` */
 function flawOf([first = '', key]: readonly string[]): PartFlaw | null {
   if (key === undefined) {
-    const flaw = flawOfCertificates(first)
+    const flaw = flawOfAuthorities(first)
     return flaw === null ? null : { ...flaw, name: 'ca' }
   }
   const flaw = flawOfPair(first, key)

@@ -5,8 +5,17 @@ import { createPublicKey, X509Certificate } from 'node:crypto'
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
+import type { Flaw } from '../../rules/values/units.ts'
 import { FileError, readFileWithin } from '../../state/read-file.ts'
-import { certificatesIn, flawOfCertificates, flawOfKey, misplaced, privateKeyIn } from '../../state/tls/material.ts'
+import {
+  certificatesIn,
+  flawOfAuthorities,
+  flawOfCertificates,
+  flawOfKey,
+  misplaced,
+  privateKeyIn,
+  verifiesOnlyItself,
+} from '../../state/tls/material.ts'
 import { serverPairOf } from '../../state/tls/server-pair.ts'
 import type { ServerPair } from '../../state/tls/server-tls.ts'
 import type { ControlLog } from '../control-log.ts'
@@ -98,7 +107,7 @@ export class CertificateFiles implements CertificateSource {
     const [flaw] = read.flaws.values()
     if (flaw !== undefined) throw new CertificateError(flaw)
     this.#pairs = read.pairs
-    this.#clientCa = read.clientCa
+    this.#takeClientCa(read.clientCa)
   }
 
   /**
@@ -163,11 +172,20 @@ export class CertificateFiles implements CertificateSource {
     const before = this.#state()
     // In the order of the settings, as the first one serves clients that name no host.
     this.#pairs = new Map([...used].sort(([a], [b]) => this.#rank(a) - this.#rank(b)))
-    this.#clientCa = clientCa ?? this.#clientCa
+    this.#takeClientCa(clientCa)
     if (this.#state() === before) return false
     const count = this.#pairs.size
     this.#log.info({ event: 'certificate', certificates: count }, `certificates reloaded: ${count} in use`)
     return true
+  }
+
+  /** @param text null leaves the one before */
+  #takeClientCa(text: string | null): void {
+    if (text === null || text === this.#clientCa) return
+    this.#clientCa = text
+    if (!verifiesOnlyItself(text)) return
+    const told = `${this.#paths.clientCa} contains no certificate of an authority (CA:TRUE): only clients with a certificate that is in it are accepted`
+    this.#log.warn({ event: 'certificate' }, told)
   }
 
   #rank(label: string): number {
@@ -194,7 +212,7 @@ export class CertificateFiles implements CertificateSource {
     }
     if (clientCa !== null) {
       const text = await reader.text(clientCa)
-      const flaw = text instanceof CertificateError ? text.message : flawOfText(text)
+      const flaw = text instanceof CertificateError ? text.message : hinted(flawOfAuthorities(text))
       if (flaw === null) read.clientCa = text as string
       else read.flaws.set(clientCa, `${clientCa}: ${flaw}`)
     }
@@ -273,7 +291,7 @@ async function readFolder(folder: string, reader: BoundedReader, read: Read): Pr
       else unreadable.push(`${path}: ${withHint(flaw)}`)
     }
     if (!text.includes('CERTIFICATE-----')) continue
-    const flaw = flawOfText(text)
+    const flaw = hinted(flawOfCertificates(text))
     if (flaw !== null) {
       read.flaws.set(path, `${path}: ${flaw}`)
       continue
@@ -337,12 +355,11 @@ function spkiOf(key: ReturnType<typeof createPublicKey>): string {
   return key.export({ type: 'spki', format: 'der' }).toString('base64')
 }
 
-function flawOfText(text: string): string | null {
-  const flaw = flawOfCertificates(text)
+function hinted(flaw: Flaw | null): string | null {
   return flaw === null ? null : withHint(flaw)
 }
 
-function withHint({ message, hint }: { readonly message: string; readonly hint?: string }): string {
+function withHint({ message, hint }: Flaw): string {
   return hint === undefined ? message : `${message} (${hint})`
 }
 

@@ -126,6 +126,40 @@ export function flawOfCertificates(pem: string): Flaw | null {
   return { message: `contains an invalid certificate${certificates.length === 1 ? '' : ` (number ${bad + 1})`}` }
 }
 
+/**
+ * Why a text is not a list of authorities that somebody can be verified by, or null. A chain is trusted where it ends in a certificate
+ * of the list that is signed by its own key, for OpenSSL as node:tls sets it up: an intermediate one, or somebody's own, verifies nobody.
+ */
+export function flawOfAuthorities(pem: string): Flaw | null {
+  const flaw = flawOfCertificates(pem)
+  if (flaw !== null) return flaw
+  const certificates = certificatesIn(pem)
+  if (certificates.some(isRoot)) return null
+  const issuer = certificates.at(-1)?.issuer.replaceAll('\n', ', ') ?? ''
+  return {
+    message: 'contains no root certificate (signed by its own key): nobody can be verified',
+    hint: `add that of its authority: ${issuer}`,
+  }
+}
+
+/** Whether a list that has no flaw verifies only those whose own certificates are in it: none of them may sign another one. */
+export function verifiesOnlyItself(pem: string): boolean {
+  return certificatesIn(pem).every((certificate) => !isRoot(certificate) || !isAuthority(certificate))
+}
+
+function isRoot({ subject, issuer }: X509Certificate): boolean {
+  return subject === issuer
+}
+
+/** In the first version of X.509, which has no field for it, each that is signed by its own key is one. */
+function isAuthority({ ca, raw }: X509Certificate): boolean {
+  return ca || !raw.subarray(0, VERSION_WITHIN).includes(LATER_VERSION)
+}
+
+/** The field `version` of a certificate (RFC 5280 section 4.1), which the first version does not have; it stands behind two headers. */
+const LATER_VERSION = Buffer.from([0xa0, 0x03, 0x02, 0x01])
+const VERSION_WITHIN = 16
+
 /** The private key in a text that has no flaw. */
 export function privateKeyIn(pem: string): KeyObject {
   return createPrivateKey(blocksOf(pem).blocks.find(isPrivateKey)?.text ?? '')

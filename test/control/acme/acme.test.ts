@@ -2,7 +2,17 @@
  * Certificates of an authority, kept in a folder: what becomes of them where the authority, the folder, the process or the clock fails.
  * The orders themselves are stood in for; they are tested against Pebble.
  */
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
@@ -221,6 +231,29 @@ test('files that are damaged or half written count as none, are told, and stop n
   expect(readFileSync(join(folder, `${NAME}.pem.damaged`), 'utf8').length).toBe(700)
 })
 
+test.each([0o777, 0o770, 0o1777])(
+  'a folder that others may write to (%o) holds no new keys; what is in it is served, and told of',
+  async (mode) => {
+    const authority = new Authority()
+    const empty = newFolder()
+    chmodSync(empty, mode)
+    const octal = mode.toString(8).padStart(4, '0')
+    await expect(started(empty, authority)).rejects.toThrow(`others may write to it and replace keys (mode ${octal})`)
+    expect(readdirSync(empty)).toEqual([])
+    const folder = newFolder({ [`${NAME}.pem`]: pem(due) })
+    chmodSync(folder, mode)
+    const { acme, line } = await started(folder, authority)
+    expect((await line(/can't be used \(others may write to it/)).level).toBe('error')
+    expect(acme.pairs.length).toBe(1)
+    expect(acme.problems).toEqual([expect.stringContaining('chmod 700 it')])
+    expect(authority.asked).toEqual([])
+    chmodSync(folder, 0o755)
+    clockMs += 10 * MINUTE
+    await line(/^certificate for shop\.test/)
+    expect(acme.problems).toEqual([])
+  },
+)
+
 test('while the folder can not be written nothing is ordered, and what is in use stays', async () => {
   const folder = newFolder({ [`${NAME}.pem`]: pem(due) })
   const authority = new Authority()
@@ -231,11 +264,11 @@ test('while the folder can not be written nothing is ordered, and what is in use
   renameSync(folder, gone)
   writeFileSync(folder, 'no folder')
   clockMs += 10 * MINUTE
-  const told = await running.line(/can't be written \(ENOTDIR\): no certificates are ordered/)
+  const told = await running.line(/can't be used \(ENOTDIR\): no certificates are ordered/)
   expect(told.level).toBe('error')
   expect(authority.asked.length).toBe(1)
   expect(running.acme.pairs.length).toBe(1)
-  expect(running.acme.problems).toContainEqual(expect.stringContaining("can't be written"))
+  expect(running.acme.problems).toContainEqual(expect.stringContaining("can't be used"))
   rmSync(folder)
   renameSync(gone, folder)
   authority.outcomes = [fresh]
@@ -260,7 +293,7 @@ test('a certificate that can not be written is used, and written when it can be,
   const { acme, line } = await started(folder, authority)
   await line(/^certificate for shop\.test/)
   expect(acme.pairs.length).toBe(1)
-  expect(acme.problems).toEqual([expect.stringContaining("can't be written")])
+  expect(acme.problems).toEqual([expect.stringContaining("can't be used")])
   rmSync(folder)
   renameSync(gone, folder)
   await expect.poll(() => readdirSync(folder), { timeout: 120_000 }).toContain(`${NAME}.pem`)

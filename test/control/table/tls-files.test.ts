@@ -16,7 +16,7 @@ import { findTlsFlaws } from '../../../src/control/table/tls-files.ts'
 import { readTable } from '../../../src/rules/language/text.ts'
 import { CookieKeySource } from '../../../src/state/cookie-key-source.ts'
 import { banyan } from '../../cli/rig.ts'
-import { selfSigned } from '../../support/certificates.ts'
+import { authority, selfSigned } from '../../support/certificates.ts'
 import { type AdminRig, adminRig, folder, logInto } from '../rig.ts'
 
 const server = selfSigned('up.test', 'DNS:up.test,IP:127.0.0.1')
@@ -31,6 +31,7 @@ const locked = createPrivateKey(client.key).export({
   passphrase: 'x',
 })
 const ec = createPrivateKey(client.key).export({ type: 'sec1', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'x' })
+const signed = authority('an authority').sign('/CN=up.test')
 const half = (text: string): string => text.slice(0, text.length / 2)
 
 beforeEach(() => {
@@ -43,6 +44,7 @@ beforeEach(() => {
     'other-key': other.key,
     locked: String(locked),
     'locked-ec': String(ec),
+    signed: signed.cert,
     'half-cert': half(client.cert),
     'half-key': half(client.key),
     'half-bundle': `${server.cert}${half(other.cert)}`,
@@ -88,6 +90,7 @@ const BAD: [string, string, string, string][] = [
   ['an empty CA', ca('empty'), 'ca', 'contains no certificate: it is empty'],
   ['words', ca('words'), 'ca', 'contains no certificate: it is not PEM'],
   ['a key in the place of a CA', ca('key'), 'ca', 'contains no certificate: it contains a private key'],
+  ['a certificate that an authority has signed', ca('signed'), 'ca', 'contains no root certificate'],
   ['half a CA', ca('half-cert'), 'ca', 'contains an incomplete PEM block'],
   ['a bundle that ends half way', ca('half-bundle'), 'ca', 'contains an incomplete PEM block'],
   ['a bundle with a bad certificate', ca('spoilt-bundle'), 'ca', 'contains an invalid certificate (number 2)'],

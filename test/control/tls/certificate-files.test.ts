@@ -8,7 +8,15 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { CertificateFiles, type CertificatePaths } from '../../../src/control/tls/certificate-files.ts'
 import { Certificates } from '../../../src/control/tls/certificates.ts'
-import { agedPair, authority, expired, type Made, selfSigned } from '../../support/certificates.ts'
+import {
+  agedPair,
+  authority,
+  expired,
+  firstVersion,
+  type Made,
+  selfSigned,
+  selfSignedOnly,
+} from '../../support/certificates.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1000
 
@@ -41,6 +49,7 @@ function filesOf(paths: Partial<CertificatePaths>, now = Date.now): CertificateF
 
 test('at the start each file that can not be used is named', async () => {
   const [one, two] = [selfSigned('one', 'DNS:one.test'), selfSigned('two', 'DNS:two.test')]
+  const ca = authority('an authority')
   const cert = put('one.pem', one.cert)
   const key = put('one.key', one.key)
   const wrong: [Partial<CertificatePaths>, RegExp][] = [
@@ -60,9 +69,41 @@ test('at the start each file that can not be used is named', async () => {
     [{ certs: [mkdtempSync(join(folder, 'empty-'))] }, /contains no certificate/],
     [{ certs: ['/dev/zero'], keys: [key] }, /\/dev\/zero: is not a (?:regular )?file|device/],
     [{ certs: [cert], keys: [key], clientCa: key }, /one\.key: contains no certificate/],
+    ...[ca.sign('/CN=a server'), ca.sign('/CN=below', true)].map(
+      ({ cert: text }, n): [Partial<CertificatePaths>, RegExp] => [
+        { certs: [cert], keys: [key], clientCa: put(`no-root-${n}.pem`, text) },
+        /no-root-\d\.pem: contains no root certificate \(signed by its own key\): nobody can be verified \(add that of its authority: CN=an authority\)/,
+      ],
+    ),
     [{ certs: [cert], keys: [key, key] }, /one\.key: there are more keys than files of certificates/],
   ]
   for (const [paths, message] of wrong) await expect(filesOf(paths).load(), String(message)).rejects.toThrow(message)
+})
+
+test('authorities of clients: any list with a root, and a word where nobody in it may sign', async () => {
+  const one = selfSigned('one', 'DNS:one.test')
+  const [pair, ca] = [put('both.pem', one.cert + one.key), authority('an authority')]
+  const [below, client] = [ca.sign('/CN=below', true), ca.sign('/CN=alice')]
+  const path = put('clients.pem', client.cert + below.cert + ca.cert)
+  const files = filesOf({ certs: [pair], clientCa: path })
+  lines.length = 0
+  await files.load()
+  const changes: (string | null)[] = []
+  files.watch(() => void changes.push(files.clientCa))
+  const change = async (text: string): Promise<void> => {
+    put('clients.pem', text)
+    await expect.poll(() => changes.at(-1)).toBe(text)
+  }
+  await change(firstVersion('of long ago').cert)
+  expect(lines.filter((line) => line.includes('clients.pem'))).toEqual([])
+  const own = selfSignedOnly('alice').cert
+  await change(own)
+  expect(lines.filter((line) => line.includes('clients.pem'))).toEqual([
+    `${path} contains no certificate of an authority (CA:TRUE): only clients with a certificate that is in it are accepted`,
+  ])
+  put('clients.pem', client.cert)
+  await expect.poll(() => files.problems).toEqual([expect.stringMatching(/clients\.pem: contains no root certificate/)])
+  expect(files.clientCa).toBe(own)
 })
 
 test('a folder: by content, with the longest chain, without certificates of authorities, one error for each that has no key', async () => {
