@@ -33,8 +33,11 @@ export function makeFolderNow(path: string): boolean {
   return makeFolderNow(path)
 }
 
-/** Others than the owner may write there: what is in such a folder can be replaced, however private the files are. */
-const OTHERS_WRITE = 0o022
+/**
+ * Everybody may write there: what is in such a folder can be replaced, however private the files are. A group is somebody's choice:
+ * Kubernetes gives volumes to one (`fsGroup`) at each start.
+ */
+const OTHERS_WRITE = 0o002
 
 /** Why a folder that was there already is none for keys, or null. @throws {Error} of the file system */
 export async function flawOfPrivate(path: string): Promise<string | null> {
@@ -42,7 +45,7 @@ export async function flawOfPrivate(path: string): Promise<string | null> {
   // Windows has no such bits.
   if (process.getuid === undefined || (mode & OTHERS_WRITE) === 0) return null
   const octal = (mode & 0o7777).toString(8).padStart(4, '0')
-  return `others may write to it and replace keys (mode ${octal}): chmod 700 it, or name a folder in it that is made then`
+  return `any user may write to it and replace keys (mode ${octal}): chmod 700 it, or name a new folder inside it`
 }
 
 /** Whether a folder could not be made since it is there; if not, that above it is to be made. @throws {Error} the error, for any other reason */
