@@ -1,18 +1,18 @@
 /**
- * The framing of chunked bodies (RFC 9112 section 7.1): a byte machine, so that no split of the bytes can matter.
+ * Reads the framing of chunked bodies (RFC 9112 section 7.1), one byte at a time: it doesn't matter how the bytes are split into reads.
  */
 import { FORBIDDEN, HeldBytes, MalformedMessage, MessageTooLarge, TOKEN } from './fields.ts'
 
-/** Digits of one chunk size, and blanks behind it: servers pad them to a fixed width. */
+/** Digits of one chunk size and the blanks after it: some servers pad sizes to a fixed width. */
 const MAX_SIZE_LENGTH = 256
 
-/** A chunk of so many bytes or more is refused: 13 digits are counted exactly. */
+/** Chunks of this size or more are refused: below it, sizes are exact in a double. */
 const TOO_LARGE = 2 ** 52
 
-/** Bytes that chunk extensions of one message may take in all. They mean nothing to us and are dropped. */
+/** Limit on the total bytes of chunk extensions in one message. They are ignored and dropped. */
 const MAX_EXTENSION_BYTES = 16 * 1024
 
-/** Pieces below this that are read together are joined: whoever passes them on pays for each, however small it is. */
+/** Smaller pieces that arrive in one read are joined: passing on a piece has a fixed cost, however small it is. */
 export const SMALL_BYTES = 1024
 
 const CR = 13
@@ -24,12 +24,12 @@ const EQUALS = 61
 const QUOTE = 34
 const BACKSLASH = 92
 
-/** Where in an extension: its name, its value, a quoted value, behind a backslash in one, behind one. */
+/** Position in an extension: name, value, quoted value, after a backslash in a quoted value, after a quoted value. */
 type ExtensionPart = 'name' | 'value' | 'quoted' | 'pair' | 'behind'
 
 type State = 'size' | 'extension' | 'size-lf' | 'data' | 'data-lf' | 'ended'
 
-/** Takes the framing off a body. */
+/** Removes the framing from a body. */
 export class ChunkFraming {
   readonly #lax: boolean
   #state: State = 'size'
@@ -41,10 +41,10 @@ export class ChunkFraming {
   #partLength = 0
   /** Data bytes of the current chunk still to come. */
   #left = 0
-  /** There were blanks behind a chunk size. */
+  /** There were blanks after a chunk size. */
   padded = false
 
-  /** @param lax blanks may stand behind a chunk size, and an extension may hold any text: it ends at the same CRLF */
+  /** @param lax allows blanks after a chunk size, and any text in an extension: the line ends at the same CRLF either way */
   constructor(lax: boolean) {
     this.#lax = lax
   }
@@ -65,14 +65,14 @@ export class ChunkFraming {
   }
 
   /**
-   * Reads on, and reports the data.
-   * @param sink gets a window of `bytes`, or a copy of several small pieces of them
-   * @returns where the bytes go on with the trailer section, or their end
-   * @throws {MalformedMessage} it is no proper framing; the data before are reported
+   * Reads the next bytes and reports the data in them.
+   * @param sink gets a view of `bytes`, or a copy of several small pieces
+   * @returns where the trailer section begins, or the end of `bytes`
+   * @throws {MalformedMessage} the framing is invalid; the data before it has been reported
    */
   read(bytes: Buffer, from: number, sink: { onBody(piece: Buffer): void }): number {
     let at = from
-    // A small piece that the next one may be joined to.
+    // A small piece that the next one may be joined with.
     let smallFrom = 0
     let smallTo = 0
     let joined: HeldBytes | null = null
@@ -122,7 +122,7 @@ export class ChunkFraming {
             this.#size = this.#size * 16 + digit
             if (this.#size >= TOO_LARGE) throw new MessageTooLarge('chunk size too large')
             this.#lengthenSize()
-          } else if (this.#sizeLength === 0) throw new MalformedMessage('chunk size without a digit')
+          } else if (this.#sizeLength === 0) throw new MalformedMessage('chunk size without digits')
           else if (c === CR) this.#state = 'size-lf'
           else if (c === SEMICOLON || (this.#lax && (c === SP || c === HTAB))) {
             this.#extensionOpen = c === SEMICOLON
@@ -171,7 +171,7 @@ export class ChunkFraming {
       throw new MalformedMessage('invalid character in chunk size')
   }
 
-  /** RFC 9112 section 7.1.1, without blanks around what is in it. */
+  /** RFC 9112 section 7.1.1, without the optional blanks. */
   #readExtension(c: number): void {
     this.#lengthenExtension()
     const part = this.#part
@@ -184,11 +184,11 @@ export class ChunkFraming {
       this.#enter('quoted')
     } else if (part !== 'behind' && TOKEN[c] === 1) this.#partLength++
     else if (part === 'value' && this.#partLength === 0 && c === QUOTE) this.#enter('quoted')
-    else if (part !== 'behind' && this.#partLength === 0) throw new MalformedMessage('odd chunk extension')
+    else if (part !== 'behind' && this.#partLength === 0) throw new MalformedMessage('invalid chunk extension')
     else if (c === CR) this.#state = 'size-lf'
     else if (c === SEMICOLON) this.#enter('name')
     else if (part === 'name' && c === EQUALS) this.#enter('value')
-    else throw new MalformedMessage('odd chunk extension')
+    else throw new MalformedMessage('invalid chunk extension')
   }
 
   #enter(part: ExtensionPart): void {

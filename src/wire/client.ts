@@ -1,5 +1,5 @@
 /**
- * An HTTP/1.1 client for one server: its kept-alive connections, and who gets which.
+ * An HTTP/1.1 client for one server: its kept-alive connections, and which exchange gets which.
  */
 import type {
   ClientExchange,
@@ -19,20 +19,20 @@ export type { ClientExchange, ConnectionOwner, Dial, PoolCounts, PoolSettings, W
 /** The connections to one server. */
 export class ServerPool implements ConnectionPool, Home {
   readonly settings: PoolSettings
-  /** Null: at the host name of the settings. */
+  /** Null: connect to the host name of the settings. */
   dial: Dial | null = null
   /** @internal */
   readonly shortages = new Shortages()
-  /** The one used last is taken first, so that the rest can grow old and close. */
+  /** Last in, first out, so that the rest reach their keep-alive limit and close. */
   readonly #idle: Connection[] = []
-  /** Those that are not shared. */
+  /** Connections that are not shared. */
   readonly #owned = new Set<Connection>()
   #closed = false
-  /** Connections that stand or are being made. */
+  /** Connections that are open or being opened. */
   open = 0
   /** Connections with an exchange on them. */
   active = 0
-  /** Connections made, and exchanges that found a kept-alive one. */
+  /** Connections opened, and exchanges that reused one. */
   readonly #counted: PoolCounts
 
   /** @param counted where connections are counted; it may live longer than the pool */
@@ -67,7 +67,7 @@ export class ServerPool implements ConnectionPool, Home {
 
   /**
    * A connection for one exchange: the idle one used last, else a new one.
-   * @param mostIdleMs one that has been idle for longer is left to others; 0: never take an idle one
+   * @param mostIdleMs connections that have been idle for longer are not taken; 0: never take an idle one
    */
   take(exchange: ClientExchange, mostIdleMs: number): Connection {
     this.active++
@@ -75,7 +75,7 @@ export class ServerPool implements ConnectionPool, Home {
       for (let connection = this.#idle.pop(); connection !== undefined; connection = this.#idle.pop()) {
         if (!connection.usable) continue
         if (coarseNowMs() - connection.idleSinceMs > mostIdleMs) {
-          // All others have been idle for longer.
+          // All others have been idle even longer.
           this.#idle.push(connection)
           break
         }
@@ -95,7 +95,7 @@ export class ServerPool implements ConnectionPool, Home {
     return new ServerPool({ ...this.settings, maxIdle })
   }
 
-  /** Idle connections close now, the others when their exchange is over. */
+  /** Closes idle connections now, the others when their exchange is over. */
   close(): void {
     this.#closed = true
     for (const connection of this.#idle.splice(0)) connection.destroy()

@@ -1,5 +1,5 @@
 /**
- * What the connections to a server are to those that use them, whatever is spoken on them.
+ * The interface of connections to a server, whichever protocol they speak.
  */
 import type { Socket, TcpSocketConnectOpts } from 'node:net'
 import type { ConnectionOptions } from 'node:tls'
@@ -7,11 +7,11 @@ import type { ReaderLimits } from './fields.ts'
 import type { ResponseSink } from './http1.ts'
 import type { ResponseHead } from './response-head.ts'
 
-/** Where an attempt broke. */
+/** How an attempt failed. */
 export type WireFailure =
   | 'connect'
   | 'connect-timeout'
-  /** No connection could be made, since this system has no more of something. */
+  /** No connection could be opened, because this system ran out of file descriptors, ports or memory. */
   | 'overloaded'
   | 'response-head'
   | 'refused-stream'
@@ -21,24 +21,24 @@ export type WireFailure =
   | 'idle-timeout'
   | 'internal'
 
-/** Who asked: receives the answer to one request on one connection. After `onEnd` or `onFailure` nothing more comes. */
+/** Receives the answer to one request on one connection. Nothing is called after `onEnd` or `onFailure`. */
 export interface ClientExchange extends ResponseSink {
-  /** The connection stands; not called where it stood already when it was taken. */
+  /** The connection is open; not called if it was open already when it was taken. */
   onReady(): void
-  /** All bytes that had arrived so far have been reported: what was held back for a larger write can go on. */
+  /** All bytes that have arrived so far are reported: what was held back for a larger write can be sent on. */
   onPause(): void
-  /** The server reads again: body bytes may follow. */
+  /** The server reads again: more body bytes may be sent. */
   onDrain(): void
-  /** The request was answered with 101: the connection's `detach` gives the socket. */
+  /** The request was answered with 101: call the connection's `detach` for the socket. */
   onUpgrade(head: ResponseHead): void
   onFailure(failure: WireFailure, cause: Error | null): void
 }
 
-/** Whom a connection belongs to that is not shared. */
+/** The owner of a connection that is not shared. */
 export interface ConnectionOwner {
   /** Its exchange is over, and it can take the next one. */
   onIdle(): void
-  /** It is gone. */
+  /** The connection is closed. */
   onGone(): void
 }
 
@@ -46,7 +46,7 @@ export interface ConnectionOwner {
 export interface PoolSettings {
   readonly hostname: string
   readonly port: number
-  /** The path of its Unix socket, which is connected to then; null for none. */
+  /** The path of its Unix socket, used instead of host and port; null for none. */
   readonly socketPath: string | null
   /** Options for node:tls, or null for plain TCP. */
   readonly tls: ConnectionOptions | null
@@ -55,7 +55,7 @@ export interface PoolSettings {
   readonly headersTimeoutMs: number
   /** Without a byte in either direction. */
   readonly idleTimeoutMs: number
-  /** An idle connection is closed after this; it must lie below the server's own limit. */
+  /** An idle connection is closed after this; it must be below the server's own limit. */
   readonly keepAliveMs: number
   /** Idle connections beyond this number are closed. */
   readonly maxIdle: number
@@ -63,32 +63,32 @@ export interface PoolSettings {
   readonly lenient: boolean
 }
 
-/** Connections made, and exchanges that found a kept-alive one. */
+/** Connections opened, and exchanges that reused one. */
 export interface PoolCounts {
   connects: number
   reuses: number
-  /** Answers that broke a rule of RFC 9112, and were taken all the same. */
+  /** Answers that broke a rule of RFC 9112 and were accepted all the same. */
   repaired: number
 }
 
 /** How a server with several addresses is reached. */
 export type Dial = Pick<TcpSocketConnectOpts, 'host' | 'lookup' | 'autoSelectFamily' | 'autoSelectFamilyAttemptTimeout'>
 
-/** One exchange at a time: `send`, then body bytes, then `finish`; whoever asked hears the answer. */
+/** One exchange at a time: `send`, then body bytes, then `finish`; the exchange receives the answer. */
 export interface ServerConnection {
   /** Can take another exchange. */
   readonly usable: boolean
-  /** The connection stands. */
+  /** The connection is open. */
   readonly ready: boolean
-  /** It had served an exchange before this one. */
+  /** It has served another exchange before this one. */
   readonly reused: boolean
-  /** Some of the answer to the current exchange has come. */
+  /** At least one byte of the answer to the current exchange has arrived. */
   readonly answered: boolean
-  /** From now on it is never shared: behind each exchange it is its owner's. */
+  /** From now on the connection is never shared: after each exchange it goes back to its owner. */
   claim(owner: ConnectionOwner): void
-  /** Begins another exchange on a connection that its owner has. It must be `usable`. */
+  /** Begins another exchange on an owned connection, which must be `usable`. */
   reuse(exchange: ClientExchange): void
-  /** It serves nobody behind this exchange, whose final head has come. */
+  /** Close the connection after this exchange, whose final head has arrived. */
   retire(): void
   /** Other limits than the pool's for the current exchange, in milliseconds; null leaves the pool's. Before `send`. */
   limit(headersTimeoutMs: number | null, idleTimeoutMs: number | null): void
@@ -100,7 +100,7 @@ export interface ServerConnection {
    * @returns false where the server does not keep up: wait for `onDrain`
    */
   write(bytes: Buffer, written?: () => void): boolean
-  /** The same, of a body whose length was not said. */
+  /** The same, for a body of undeclared length. */
   writeChunk(bytes: Buffer, written?: () => void): boolean
   /** The request is complete. @param lastChunk of HTTP/1.1, with its trailers; null where the body is not chunked */
   finish(lastChunk: string | null): void
@@ -117,21 +117,21 @@ export interface ServerConnection {
 /** The connections to one server. */
 export interface ConnectionPool {
   readonly settings: PoolSettings
-  /** Null: at the host name of the settings. */
+  /** Null: connect to the host name of the settings. */
   dial: Dial | null
-  /** Connections that stand or are being made. */
+  /** Connections that are open or being opened. */
   readonly open: number
   /** Exchanges under way. */
   readonly active: number
   /** Connections without an exchange. */
   readonly idle: number
-  /** Connections made, and exchanges that found one. */
+  /** Connections opened, and exchanges that reused one. */
   readonly connects: number
   readonly reuses: number
-  /** A connection for one exchange. @param mostIdleMs one that has been idle for longer is left to others; 0: a new one */
+  /** A connection for one exchange. @param mostIdleMs connections idle for longer are not taken; 0: open a new one */
   take(exchange: ClientExchange, mostIdleMs: number): ServerConnection
-  /** An empty pool of its own kind, for others. @param maxIdle connections that are kept without an exchange */
+  /** A separate, empty pool for the same server. @param maxIdle idle connections that it keeps */
   another(maxIdle: number): ConnectionPool
-  /** Idle connections close now, the others when their exchange is over. */
+  /** Closes idle connections now, the others when their exchange is over. */
   close(): void
 }

@@ -1,14 +1,14 @@
 /**
- * One coarse clock and one sweep for all deadlines of the wire, so that a request costs no timer of its own.
+ * One coarse clock and one periodic sweep for all network deadlines, so that a request needs no timer of its own.
  */
 import { tellException } from './exceptions.ts'
 
-/** How often deadlines are looked at, in milliseconds; also how late one may be noticed. */
+/** How often deadlines are checked, in milliseconds; a missed one is noticed at most this late. */
 export const TICK_MS = 50
 
 /** Something with a deadline. */
 export interface Watched {
-  /** In milliseconds of `coarseNowMs`; Infinity where nothing is awaited. */
+  /** On the clock of `coarseNowMs`; Infinity for none. */
   deadlineMs: number
   /** Called once the deadline has passed, at most once a tick. */
   expire(): void
@@ -23,7 +23,7 @@ export function coarseNowMs(): number {
   return nowMs
 }
 
-/** Looks after a thing's deadline until `unwatch`. */
+/** Checks a thing's deadline until `unwatch`. */
 export function watch(thing: Watched): void {
   watched.add(thing)
   if (timer !== null) return
@@ -40,8 +40,8 @@ export function unwatch(thing: Watched): void {
 }
 
 /**
- * Where this process stood still for a while, what it waited for may lie in the sockets by now: those are looked at before any
- * deadline is taken for missed, and nobody is blamed for what was our delay.
+ * If this process was stalled, what it waited for may have arrived meanwhile. `setImmediate` lets the sockets be read before any
+ * deadline counts as missed, so that no peer is blamed for our own delay.
  */
 function tick(): void {
   nowMs = performance.now()

@@ -1,9 +1,9 @@
 /**
- * What a callback throws that nobody expected. It breaks what the callback was for (one exchange, one message, one deadline),
- * and is told here; it never reaches the event loop, where it would end the process and everybody's exchanges with it.
+ * Unexpected exceptions in callbacks. Each ends only what the callback was for (one exchange, one message, one deadline) and is
+ * reported here; it never reaches the event loop, where it would end the process and all other exchanges with it.
  */
 
-/** Hears of an exception. It must not throw. */
+/** Is called with each exception. It must not throw. */
 export type ExceptionListener = (error: unknown) => void
 
 let listener: ExceptionListener = (error) => {
@@ -12,36 +12,36 @@ let listener: ExceptionListener = (error) => {
 
 let counted = 0
 
-/** Exceptions since this was last asked. */
+/** The number of exceptions since the last call. */
 export function takeExceptions(): number {
   const taken = counted
   counted = 0
   return taken
 }
 
-/** Counts one that is told of elsewhere. */
+/** Counts an exception that is reported elsewhere. */
 export function countException(): void {
   counted++
 }
 
-/** @param heard replaces the listener before; the first one makes a warning of the process */
+/** @param heard replaces the listener; by default, exceptions become process warnings */
 export function onException(heard: ExceptionListener): void {
   listener = heard
 }
 
-/** Tells of an exception, after what it was thrown in has been broken off. Never throws. */
+/** Reports an exception, after the work that threw it has been aborted. Never throws. */
 export function tellException(error: unknown): void {
   countException()
   listener(error)
 }
 
-/** Something that an exception can be thrown in. */
+/** Something that an exception aborts. */
 export interface Breakable {
-  /** Breaks it off. What it throws itself is not told. */
+  /** Aborts it. Exceptions thrown by this method itself are not reported. */
   breakOff(error: unknown): void
 }
 
-/** Runs what is done with an event: what it throws breaks off the thing that it was for, and no other. */
+/** Runs an event handler: an exception in it aborts only `thing`. */
 export function contain<Thing extends Breakable>(thing: Thing, act: (this: Thing) => void): void {
   try {
     act.call(thing)
@@ -50,12 +50,12 @@ export function contain<Thing extends Breakable>(thing: Thing, act: (this: Thing
   }
 }
 
-/** Breaks off a thing that an exception was thrown in, and tells of it. Never throws. */
+/** Aborts a thing in which an exception was thrown, and reports the exception. Never throws. */
 export function breakOff(thing: Breakable, error: unknown): void {
   try {
     thing.breakOff(error)
   } catch {
-    // One is told of, the one that came first.
+    // Only the first exception is reported.
   }
   tellException(error)
 }

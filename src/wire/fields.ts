@@ -1,17 +1,17 @@
 /**
- * What HTTP/1.1 requests and responses are made of alike (RFC 9112 sections 2.2 and 5): characters, field lines, and the bytes of
- * what is not complete yet.
+ * What HTTP/1.1 requests and responses have in common (RFC 9112 sections 2.2 and 5): character classes, field lines, and a buffer
+ * for incomplete input.
  */
 
-/** Limits of one message; beyond them it is refused. */
+/** Limits for one message; larger ones are refused. */
 export interface ReaderLimits {
-  /** Bytes of a head, and of a trailer section; of all interim heads of one response together. */
+  /** Bytes of a head, of a trailer section, and of all interim heads of one response together. */
   readonly maxHeadBytes: number
-  /** Fields of a head, and of a trailer section. */
+  /** Fields of a head or of a trailer section. */
   readonly maxFields: number
 }
 
-/** A message that breaks RFC 9112. `message` says how, for the log; nothing of it goes to a peer. */
+/** A message that breaks RFC 9112. `message` says how, for the log; it is never sent to a peer. */
 export class MalformedMessage extends Error {}
 
 /** A message beyond a limit. */
@@ -23,7 +23,7 @@ const SP = 32
 const HTAB = 9
 const COLON = 58
 
-// What a module exports is looked up at each use, which the loop below would feel: it uses these, and constants of its own.
+// Reading an exported binding costs a lookup each time, which the loop below would feel: it uses these module-local constants.
 const token = new Uint8Array(256)
 for (const c of "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
   token[c.charCodeAt(0)] = 1
@@ -41,8 +41,8 @@ export const FORBIDDEN = forbidden
 export const NO_FIELDS: string[] = []
 
 /**
- * Names that many messages have, as they are written most often. A name that is one of these is that string itself: none is made, and
- * who looks it up in a Map finds its hash computed.
+ * Common field names in their usual spellings. For these, readers return the same string object: nothing is allocated, and its hash
+ * for Map lookups is computed already.
  */
 const COMMON_NAMES =
   'Host Connection Keep-Alive Content-Length Transfer-Encoding Content-Type Content-Encoding Content-Language Date Server User-Agent ' +
@@ -57,12 +57,12 @@ const SLOTS = 512
 const names = new Array<string>(SLOTS).fill('')
 const others = 'CDN-Loop traceparent sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform'
 const spellings = `${COMMON_NAMES} ${COMMON_NAMES.toLowerCase()} ${others}`.split(' ')
-// Names of properties are texts of their own, and the same as those in code.
+// Property names are internalized strings, the same objects as literals in code.
 for (const name of Object.keys(Object.fromEntries(spellings.map((one) => [one, true])))) {
   names[slotOf(name.length, Buffer.from(name), 0)] = name
 }
 
-/** Complete lines, as text and as the bytes that it was made of, which are cheaper to look at one by one. */
+/** Complete lines, as text and as the bytes it was decoded from, which are cheaper to examine one by one. */
 export interface Lines {
   /** Latin-1. */
   readonly text: string
@@ -72,8 +72,8 @@ export interface Lines {
 }
 
 /**
- * Reads field lines, each with its CRLF, from `at` to the empty line or to the end of the text, into `out`: name, value, ... One
- * pass, since it runs for each message; that is why it is long.
+ * Reads field lines, each with its CRLF, from `at` to the empty line or to the end of the text, into `out`: name, value, ... It is
+ * long because it is one pass: it runs for each message.
  * @param at in the text
  * @param maxFields that `out` may hold
  * @returns where in the text the empty line begins, or its length
@@ -107,13 +107,13 @@ export function readFieldLines({ text, bytes, from }: Lines, at: number, out: st
   return i - from
 }
 
-/** The slot of a name in `names`, by its length and three of its bytes. The factors were found by trying: no two of those there share one. */
+/** The slot of a name in `names`, from its length and three of its bytes. The factors were found by search: no two of the names collide. */
 function slotOf(length: number, bytes: Uint8Array, start: number): number {
   const later = bytes[start + ((length * 3) >> 2)]!
   return (length * 6 + bytes[start]! * 8 + later * 21 + bytes[start + length - 1]!) & (SLOTS - 1)
 }
 
-/** Whether a name is a certain one, in any case. @param usual how it is written most often @param lower in lower case */
+/** Compares field names without regard to case. @param usual the most common spelling @param lower the name in lower case */
 export function isName(name: string, usual: string, lower: string): boolean {
   return name === usual || name === lower || name.toLowerCase() === lower
 }
@@ -126,26 +126,26 @@ function badName(text: string, at: number, nameStart: number): string {
   const c = text.charCodeAt(at)
   if (at === nameStart && isBlank(c)) return 'folded field line'
   if (isBlank(c)) return 'white space before the colon of a field'
-  return 'a field line without a proper name'
+  return 'a field line without a valid name'
 }
 
 /**
  * Reads a Content-Length: digits only, few enough to be counted exactly (RFC 9110 section 8.6).
- * @throws {MalformedMessage} it is anything else, a list too
+ * @throws {MalformedMessage} it is anything else, including a list
  */
 export function readContentLength(value: string): number {
-  if (!/^[0-9]{1,15}$/.test(value)) throw new MalformedMessage('odd Content-Length')
+  if (!/^[0-9]{1,15}$/.test(value)) throw new MalformedMessage('invalid Content-Length')
   return Number(value)
 }
 
-/** What Connection says of the connection itself (RFC 9110 section 7.6.1). */
+/** The options in Connection that concern the connection itself (RFC 9110 section 7.6.1). */
 export interface ConnectionWords {
   close: boolean
   keepAlive: boolean
   upgrade: boolean
 }
 
-/** Adds what one Connection line says. */
+/** Adds the options of one Connection line. */
 export function noteConnection(said: ConnectionWords, value: string): void {
   if (value === 'keep-alive') said.keepAlive = true
   else if (value === 'close') said.close = true
@@ -161,10 +161,10 @@ export function noteConnection(said: ConnectionWords, value: string): void {
 
 const NOTHING = Buffer.alloc(0)
 
-/** What most lines have room in. */
+/** Enough for most lines. */
 const MIN_HELD = 512
 
-/** Bytes that wait for more. They are copied, since they may be a window of a buffer that is filled again. */
+/** Bytes that wait for more. They are copied, because they may be a view of a read buffer that is reused. */
 export class HeldBytes {
   #buffer = NOTHING
   #length = 0
@@ -180,7 +180,7 @@ export class HeldBytes {
   add(bytes: Buffer, from: number, to: number): void {
     const total = this.#length + to - from
     if (total > this.#buffer.length) {
-      // Not of node's pool: a few bytes that wait for long would hold all of it.
+      // Not from node's pool: a few bytes that wait for long would keep all of it in memory.
       const grown = Buffer.allocUnsafeSlow(Math.max(MIN_HELD, total * 2))
       this.#buffer.copy(grown, 0, 0, this.#length)
       this.#buffer = grown

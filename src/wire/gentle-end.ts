@@ -1,11 +1,11 @@
 /**
- * The end of a connection whose client may still be sending.
+ * Closing a connection whose client may still be sending.
  */
 
-/** How long a client may continue sending after it was told the last before its connection is cut. */
+/** How long a client may continue sending after our last byte before its connection is closed. */
 export const LINGER_MS = 2000
 
-/** What is used of a socket. */
+/** The part of a socket that is used here. */
 interface Ending {
   readonly writableFinished: boolean
   end(): unknown
@@ -23,7 +23,7 @@ export function endGently(socket: Ending): void {
   linger(socket)
 }
 
-/** As `endGently`; the moment begins once all that was written is on its way. */
+/** As `endGently`, but the wait begins only once everything written has been flushed. */
 export function endOnceWritten(socket: Ending): void {
   socket.end()
   socket.resume()

@@ -1,5 +1,5 @@
 /**
- * A connection to a server in HTTP/1.1: one exchange at a time, every byte streamed.
+ * An HTTP/1.1 connection to a server: one exchange at a time, all bodies streamed.
  */
 import { connect as connectPlain, type OnReadOpts, Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
@@ -22,12 +22,12 @@ import type { ResponseHead } from './response-head.ts'
 import type { Shortages } from './shortages.ts'
 import { type Held, sendLater } from './turn.ts'
 
-/** How far below the server's own keep-alive limit ours stays: the time a request may be on its way. */
+/** Our keep-alive limit is this much below the server's: the time that a request may be in flight. */
 const KEEP_ALIVE_MARGIN_MS = 1000
 
 /**
- * RFC 9112 section 9.8: without a closure alert, whoever sits on the path may have cut a body that ends with the connection.
- * node:tls reports such an alert and a mere FIN alike, so that none of these bodies counts as whole.
+ * RFC 9112 section 9.8: without a closure alert, an attacker on the path may have truncated a body that ends with the connection.
+ * node:tls reports a closure alert and a plain FIN alike, so no such body counts as complete.
  */
 const UNVERIFIED_END = 'a body that ends with the TLS connection (no Content-Length, not chunked) may be truncated'
 
@@ -36,23 +36,23 @@ export interface Home {
   readonly settings: PoolSettings
   readonly dial: Dial | null
   readonly shortages: Shortages
-  /** No connection is kept behind its exchange. */
+  /** Connections are not kept after their exchange. */
   readonly closed: boolean
   /** Connections with an exchange on them. */
   active: number
   countReuse(): void
   countRepaired(): void
-  /** The connection is not shared any more. */
+  /** The connection is no longer shared. */
   own(connection: Connection): void
   /** Its exchange is over, and it can take another one. */
   release(connection: Connection): void
-  /** It is gone. */
+  /** The connection is closed. */
   forget(connection: Connection): void
 }
 
 type Phase = 'connecting' | 'idle' | 'sending' | 'awaiting' | 'receiving' | 'closed'
 
-/** One connection to a server. `send`, then body bytes, then `finish`; the exchange hears the answer. */
+/** One connection to a server. `send`, then body bytes, then `finish`; the exchange receives the answer. */
 export class Connection implements Breakable, Held, ServerConnection, Watched {
   readonly #pool: Home
   readonly #socket: Socket
@@ -68,21 +68,21 @@ export class Connection implements Breakable, Held, ServerConnection, Watched {
   #headersTimeoutMs: number
   #idleTimeoutMs: number
   #upgraded: ResponseHead | null = null
-  /** The last read was one of a large body. */
+  /** The last read was large: part of a large body. */
   #bulk = false
-  /** The socket is somebody else's: what is read goes into its stream. */
+  /** The socket has been handed over: what is read goes into its stream. */
   #detached = false
   #lastError: Error | null = null
-  /** Why nothing can be sent any more, while what the server has said before is still being read. */
+  /** Why nothing more can be sent, while the rest of the server's answer is still being read. */
   #sendError: NodeJS.ErrnoException | null = null
-  /** A head that leaves at the end of this turn, or with the body bytes that come before; '' where there is none. */
+  /** A head to be sent at the end of this turn, or earlier with the first body bytes; '' for none. */
   #unsent = ''
   deadlineMs: number
-  /** When its last exchange was over, by the coarse clock. */
+  /** When its last exchange ended, on the coarse clock. */
   idleSinceMs = 0
-  /** The connection had served an exchange before this one. */
+  /** The connection has served another exchange before this one. */
   reused = false
-  /** A byte of the answer to the current exchange has come. */
+  /** At least one byte of the answer to the current exchange has arrived. */
   answered = false
 
   constructor(pool: Home) {
@@ -100,7 +100,7 @@ export class Connection implements Breakable, Held, ServerConnection, Watched {
     this.#socket.on('end', () => contain(this, this.#onPeerEnd))
     this.#socket.on('error', (error: Error) => {
       this.#lastError = error
-      // An alert, or a record that can't be read, is reported by node:tls without closing the socket.
+      // node:tls reports an alert or an invalid record without closing the socket.
       this.#socket.destroy()
     })
     this.#socket.on('close', () => contain(this, this.#onClosed))
@@ -109,7 +109,7 @@ export class Connection implements Breakable, Held, ServerConnection, Watched {
   }
 
   #connect({ hostname, port, socketPath, tls }: PoolSettings): Socket {
-    // Read past the stream: that one gives nothing out any more once a write has failed.
+    // Read with `onread`, not from the stream: after a failed write the stream delivers nothing more.
     const reading = { allowHalfOpen: true, noDelay: true, onread: this.#reading() }
     const address = { ...(this.#pool.dial ?? { host: hostname }), port, ...reading }
     const shortage = this.#pool.shortages.refusal()
@@ -119,7 +119,7 @@ export class Connection implements Breakable, Held, ServerConnection, Watched {
       if (tls === null) return connectPlain(address)
       return connectTls({ ...tls, ...address })
     } catch (error) {
-      // What node refuses to try is a connection that did not come about, for this one exchange.
+      // Arguments that node rejects count as a failed connection, for this exchange only.
       return new Socket().destroy(error as Error)
     }
   }
@@ -129,25 +129,25 @@ export class Connection implements Breakable, Held, ServerConnection, Watched {
     return this.#phase === 'idle' && this.deadlineMs > coarseNowMs()
   }
 
-  /** The connection stands. */
+  /** The connection is open. */
   get ready(): boolean {
     return this.#connected
   }
 
-  /** From now on it is never shared: behind each exchange it is its owner's. */
+  /** From now on the connection is never shared: after each exchange it goes back to its owner. */
   claim(owner: ConnectionOwner): void {
     this.#owner = owner
     this.#pool.own(this)
   }
 
-  /** Begins another exchange on a connection that its owner has. It must be `usable`. */
+  /** Begins another exchange on an owned connection, which must be `usable`. */
   reuse(exchange: ClientExchange): void {
     this.#pool.active++
     this.#pool.countReuse()
     this.assign(exchange)
   }
 
-  /** It serves nobody behind this exchange, whose final head has come. */
+  /** Close the connection after this exchange, whose final head has arrived. */
   retire(): void {
     this.#keepAlive = false
   }
@@ -196,7 +196,7 @@ export class Connection implements Breakable, Held, ServerConnection, Watched {
 
   /**
    * Sends body bytes as they are.
-   * @param written called once they are on their way, or undefined
+   * @param written called once they have been written to the socket, or undefined
    * @returns false where the server does not keep up: wait for `onDrain`
    */
   write(bytes: Buffer, written?: () => void): boolean {
@@ -212,7 +212,7 @@ export class Connection implements Breakable, Held, ServerConnection, Watched {
 
   /**
    * Sends body bytes as one chunk (RFC 9112 section 7.1).
-   * @param written called once they are on their way, or undefined
+   * @param written called once they have been written to the socket, or undefined
    * @returns false where the server does not keep up: wait for `onDrain`
    */
   writeChunk(bytes: Buffer, written?: () => void): boolean {
@@ -243,7 +243,7 @@ export class Connection implements Breakable, Held, ServerConnection, Watched {
     }
   }
 
-  /** The reader of the answer does not keep up: take no more bytes from the server. */
+  /** The reader of the answer does not keep up: read no more from the server. */
   pause(): void {
     this.#socket.pause()
   }
@@ -254,7 +254,7 @@ export class Connection implements Breakable, Held, ServerConnection, Watched {
     if (this.#sendError !== null) this.#readRest(this.#sendError)
   }
 
-  /** Bytes went on in one of the two directions: the idle time starts anew. */
+  /** Bytes moved in either direction: restart the idle timeout. */
   touch(): void {
     this.#touch()
   }
@@ -266,8 +266,8 @@ export class Connection implements Breakable, Held, ServerConnection, Watched {
   }
 
   /**
-   * Hands the socket over after an upgrade. The connection is done with it.
-   * @returns the socket, paused, and the bytes that came behind the 101 head
+   * Hands the socket over after an upgrade. The connection no longer uses it.
+   * @returns the socket, paused, and the bytes received after the 101 head
    */
   detach(): { socket: Socket; rest: Buffer | null } {
     const { rest } = this.#reader
@@ -295,13 +295,13 @@ export class Connection implements Breakable, Held, ServerConnection, Watched {
   }
 
   onInformation(head: ResponseHead): void {
-    // The server says that it is at work (102, RFC 2518 section 10.1): the time for the final head starts anew.
+    // The server says that it is working (102, RFC 2518 section 10.1): restart the timeout for the final head.
     if (this.#phase === 'awaiting') this.deadlineMs = coarseNowMs() + this.#headersTimeoutMs
     this.#exchange?.onInformation(head)
   }
 
   onHead(head: ResponseHead): void {
-    // Behind an interim head in the same bytes the exchange may have been given up.
+    // The exchange may have been aborted at an interim head earlier in the same bytes.
     if (this.#phase === 'closed') return
     this.#phase = 'receiving'
     this.#keepAlive = head.keepAlive
@@ -339,7 +339,7 @@ export class Connection implements Breakable, Held, ServerConnection, Watched {
     this.#exchange?.onReady()
   }
 
-  /** How node:net reads: into which memory, and who gets what was read. */
+  /** Options for node:net: which buffer it reads into, and what is called with the bytes. */
   #reading(): OnReadOpts {
     return {
       buffer: () => readBuffer(this.#bulk && (this.#phase === 'receiving' || this.#detached)),
@@ -347,7 +347,7 @@ export class Connection implements Breakable, Held, ServerConnection, Watched {
     }
   }
 
-  /** @returns false where no more is to be read for now */
+  /** @returns false to stop reading for now */
   #onRead(count: number, buffer: Buffer): boolean {
     const bytes = lend(buffer, count)
     this.#bulk = isBulk(count)
@@ -363,7 +363,7 @@ export class Connection implements Breakable, Held, ServerConnection, Watched {
 
   #onBytes(bytes: Buffer): void {
     if (this.#unsent !== '') {
-      // An answer to nothing: these bytes were on their way before the request, and belong to no exchange.
+      // These bytes were sent before our request was: they answer no request.
       this.#fail('response-head', null)
       return
     }
@@ -372,7 +372,7 @@ export class Connection implements Breakable, Held, ServerConnection, Watched {
       this.#reader.push(bytes)
       if (this.#phase !== 'closed') this.#onPushed()
     } catch (error) {
-      // Behind a complete answer there is nobody left to tell: the poisoned connection is closed, never reused.
+      // After a complete answer there is no exchange to fail: the poisoned connection is closed, never reused.
       if (error instanceof MalformedMessage) this.#fail('response-malformed', error)
       else breakOff(this, error)
     }
@@ -382,13 +382,13 @@ export class Connection implements Breakable, Held, ServerConnection, Watched {
     if (this.#upgraded !== null) {
       this.#exchange?.onUpgrade(this.#upgraded)
     } else if (this.#reader.busy) {
-      // While the head is awaited this moves nothing: one that comes byte by byte must still come in time.
+      // While awaiting the head this changes nothing: a head that arrives byte by byte must still be complete in time.
       this.#touch()
       this.#exchange?.onPause()
     } else this.#settle()
   }
 
-  /** The answer is complete: keep the connection, if both messages ended where they should. */
+  /** The answer is complete: keep the connection if both messages ended properly. */
   #settle(): void {
     if (this.#phase === 'closed') return
     const over = !this.#keepAlive || !this.#requestDone || this.#sendError !== null
@@ -399,10 +399,10 @@ export class Connection implements Breakable, Held, ServerConnection, Watched {
     }
     this.#phase = 'idle'
     this.idleSinceMs = coarseNowMs()
-    // What belongs to a client lasts as long as client and server want: the login would be lost with it.
+    // A client's own connection stays open as long as client and server want: its login would be lost with it.
     this.deadlineMs = owner === null ? coarseNowMs() + this.#keepAliveMs : Number.POSITIVE_INFINITY
     this.#pool.active--
-    // The reader of this answer may have paused us; an idle connection must hear the server close.
+    // The reader of this answer may have paused the socket; an idle connection must notice when the server closes.
     if (this.#socket.isPaused()) this.#socket.resume()
     if (owner === null) this.#pool.release(this)
     else owner.onIdle()
@@ -413,22 +413,22 @@ export class Connection implements Breakable, Held, ServerConnection, Watched {
     this.#exchange?.onDrain()
   }
 
-  /** @returns whether the socket goes on although an error is about to destroy it */
+  /** @returns whether to keep the socket in spite of an error, in order to read an answer */
   #outlives(error: NodeJS.ErrnoException | undefined): boolean {
     if (!isWriteFailure(error) || this.#exchange === null || !this.#connected) return false
-    // Several writes may have been under way.
+    // Several writes may have been pending.
     if (this.#sendError !== null) return true
     this.#sendError = error
     this.#unsent = ''
-    // What is still to be sent goes nowhere, and must not hold up whoever sends it.
+    // What is still to be sent is discarded, and must not block the sender.
     contain(this, () => this.#exchange?.onDrain())
-    // Where this was the first write on a new connection, node:net has not begun to read, and does not any more by itself.
+    // If this was the first write on a new connection, node:net hasn't begun to read, and won't by itself.
     if (!this.#socket.isPaused()) this.#socket.resume()
     this.#readRest(error)
     return true
   }
 
-  /** Reads what the server has said before it took no more. A paused connection is asked again by `resume`. */
+  /** Reads what the server sent before it stopped reading. For a paused connection, `resume` calls this again. */
   #readRest(error: NodeJS.ErrnoException): void {
     whenRead(this.#socket, () => {
       if (this.#phase !== 'closed') contain(this, () => this.#onRestRead(error))
@@ -436,7 +436,7 @@ export class Connection implements Breakable, Held, ServerConnection, Watched {
   }
 
   #onRestRead(error: NodeJS.ErrnoException): void {
-    // Linux: EPIPE says that the server had ended its side properly before, ECONNRESET that it had not.
+    // On Linux, EPIPE means that the server had closed its side properly before; ECONNRESET that it had not.
     if (error.code === 'EPIPE' && this.#pool.settings.tls === null) this.#onPeerEnd()
     else this.#fail(this.#phase === 'receiving' ? 'response-body' : 'response-head', error)
   }
@@ -446,7 +446,7 @@ export class Connection implements Breakable, Held, ServerConnection, Watched {
     const { tls } = this.#pool.settings
     if (tls !== null && this.#reader.endsWithConnection) this.#fail('response-body', new Error(UNVERIFIED_END))
     else if (this.#connected && this.#reader.end()) this.destroy()
-    // An alert that tells why may be reported right behind the end.
+    // An alert with the reason may be reported right after the end.
     else if (tls !== null) setImmediate(() => contain(this, this.#onClosed))
     else this.#onClosed()
   }

@@ -1,6 +1,6 @@
 /**
- * HTTP/1.1 responses as bytes (RFC 9112): a strict streaming reader. It knows no socket and never guesses; of what breaks the
- * rules it takes what common servers send and can be read in one way only.
+ * A strict streaming parser for HTTP/1.1 responses (RFC 9112), independent of sockets. It never guesses; of what breaks the rules
+ * it accepts only what common servers send and what can be read in one way only.
  */
 import { ChunkFraming } from './chunks.ts'
 import { HeldBytes, MalformedMessage, NO_FIELDS, type ReaderLimits } from './fields.ts'
@@ -11,9 +11,9 @@ import { PREFIX, parseHead, type ResponseHead, readTrailers } from './response-h
 export interface ResponseSink {
   onInformation(head: ResponseHead): void
   onHead(head: ResponseHead): void
-  /** A piece of the body. It may be a window of the bytes that were pushed, and is filled again once they have been taken. */
+  /** A piece of the body. It may be a view of the bytes that were pushed, whose memory is reused after `push` returns. */
   onBody(piece: Buffer): void
-  /** The body is complete. Trailer fields as name, value, ...; empty where there were none. */
+  /** The body is complete. Trailer fields as name, value, ...; empty for none. */
   onEnd(rawTrailers: string[]): void
 }
 
@@ -27,8 +27,8 @@ const BARE_HEAD_END = Buffer.from('\n\n', 'latin1')
 type State = 'idle' | 'head' | 'length' | 'chunked' | 'trailers' | 'close' | 'tunnel'
 
 /**
- * Reads the responses of one connection, one after the other. `begin` it once per request, `push` what arrives.
- * After `push` threw, the connection is of no more use.
+ * Reads the responses of one connection, one after the other. Call `begin` once per request, and `push` with what arrives.
+ * After `push` has thrown, the connection can't be used any more.
  */
 export class ResponseReader {
   readonly #limits: ReaderLimits
@@ -41,7 +41,7 @@ export class ResponseReader {
   #remaining = 0
   readonly #chunks = new ChunkFraming(true)
   #repaired = false
-  /** Bytes of the interim heads so far: a server that sends them without end is cut off. */
+  /** Bytes of the interim heads so far: they are limited. */
   #interimBytes = 0
   #bodiless = false
   #upgradeAsked = false
@@ -57,25 +57,25 @@ export class ResponseReader {
     return this.#state !== 'idle'
   }
 
-  /** The body under way has no length of its own: it ends with the connection (RFC 9112 section 6.3). */
+  /** The current body has no declared length: it ends with the connection (RFC 9112 section 6.3). */
   get endsWithConnection(): boolean {
     return this.#state === 'close'
   }
 
-  /** The current answer, or the last one, broke a rule and was taken all the same. */
+  /** The current answer, or the last one, broke a rule and was accepted all the same. */
   get repaired(): boolean {
     return this.#repaired
   }
 
-  /** Bytes that came behind a 101 head in the same push, or null. */
+  /** Bytes after a 101 head in the same push, or null. */
   get rest(): Buffer | null {
     return this.#rest
   }
 
   /**
    * Expects the answer to a request.
-   * @param method of the request: HEAD has no body in its answer (RFC 9110 section 9.3.2)
-   * @param upgradeAsked a 101 is an answer only where the request asked for it
+   * @param method of the request: the answer to HEAD has no body (RFC 9110 section 9.3.2)
+   * @param upgradeAsked a 101 is valid only if the request asked for it
    */
   begin(sink: ResponseSink, method: string, upgradeAsked: boolean): void {
     this.#sink = sink
@@ -87,8 +87,8 @@ export class ResponseReader {
   }
 
   /**
-   * Takes the next bytes and reports to the sink what is complete in them.
-   * @throws {MalformedMessage} where the bytes are not what RFC 9112 allows, or are more than was asked for
+   * Parses the next bytes and reports to the sink what is complete in them.
+   * @throws {MalformedMessage} the bytes break RFC 9112, or no response is expected
    */
   push(bytes: Buffer): void {
     let at = 0
@@ -126,7 +126,7 @@ export class ResponseReader {
 
   /**
    * The peer closed its side.
-   * @returns true where that is the proper end of the answer, false where the answer was cut off
+   * @returns true if that is the proper end of the answer, false if the answer was truncated
    */
   end(): boolean {
     if (this.#state !== 'close') return this.#state === 'idle' || this.#state === 'tunnel'
@@ -147,7 +147,7 @@ export class ResponseReader {
     if (section === null) return bytes.length
     const next = at + section.length - before
     const head = parseHead(section, this.#limits.maxFields, this.#lenient)
-    // Only a lenient reader comes here with it.
+    // parseHead allows this for a lenient reader only.
     this.#repaired ||= head.minor === 0 && head.framing === 'chunked'
     if (head.status < 200 && head.status !== 101) {
       if (head.framing !== 'none') throw new MalformedMessage(`${head.status} with a body`)
@@ -185,8 +185,8 @@ export class ResponseReader {
   }
 
   /**
-   * The text of a head or trailer section up to its last CRLF, once held and new bytes make it complete. The bytes go on behind it
-   * at its length less what was held before.
+   * The text of a head or trailer section up to its last CRLF, or null until held and new bytes make it complete. Of its length,
+   * `before` bytes were held already; the rest is in `bytes`.
    */
   #section(bytes: Buffer, at: number, before: number): Repaired | null {
     const section = before === 0 ? this.#find(bytes, at, at) : this.#findHeld(bytes, at)
@@ -201,9 +201,9 @@ export class ResponseReader {
     return section
   }
 
-  /** @param unseen where bytes begin that were not searched before */
+  /** @param unseen where the bytes begin that have not been searched yet */
   #find(bytes: Buffer, start: number, unseen: number): Repaired | null {
-    // Without a line end among the new bytes there is nothing to look for: a head may come a byte at a time.
+    // Without a line end in the new bytes the section can't be complete: a head may arrive one byte at a time.
     const lf = bytes.indexOf(LF, unseen)
     if (lf === -1) return null
     if (this.#lenient) return hasEmptyLine(bytes, start, lf) ? repairHead(bytes.toString('latin1', start)) : null
@@ -218,12 +218,12 @@ export class ResponseReader {
     return this.#find(this.#held.bytes, 0, before)
   }
 
-  /** Holds no more than shows that it is too large. */
+  /** Holds at most one byte more than the limit, enough to see that the section is too large. */
   #hold(bytes: Buffer, at: number): void {
     this.#held.add(bytes, at, Math.min(bytes.length, at + this.#limits.maxHeadBytes + 1 - this.#held.length))
   }
 
-  /** What can never become a head is refused at once, not after a time-out. */
+  /** Refuses at once, not after a timeout, what can never become a head. */
   #checkHeld(before: number): void {
     const held = this.#held.bytes
     if (held.length > this.#limits.maxHeadBytes) throw new MalformedMessage('response headers too large')
@@ -241,7 +241,7 @@ export class ResponseReader {
   }
 
   #readTrailers(bytes: Buffer, at: number): number {
-    // The empty line alone, which is what most trailer sections are, has no CRLF CRLF to look for.
+    // Most trailer sections are just the empty line, without a CRLF CRLF to search for.
     const before = this.#held.length
     const isHeld = before > 0
     const first = isHeld ? this.#held.bytes[0] : bytes[at]
@@ -273,7 +273,7 @@ export class ResponseReader {
   }
 }
 
-/** @param unseen where bytes begin that were not searched before */
+/** @param unseen where the bytes begin that have not been searched yet */
 function strictSection(bytes: Buffer, start: number, unseen: number): Repaired | null {
   const end = bytes.indexOf(HEAD_END, Math.max(start, unseen - HEAD_END.length + 1))
   if (end === -1) return null
@@ -281,18 +281,18 @@ function strictSection(bytes: Buffer, start: number, unseen: number): Repaired |
   return { text, bytes, from: start, length: end + 4 - start, repaired: false }
 }
 
-/** Whether there is no CR before an LF. */
+/** Whether the LF at `lf` has no CR before it. */
 function isBareLf(bytes: Buffer, start: number, lf: number): boolean {
   return lf === start || bytes[lf - 1] !== CR
 }
 
-/** Whether the first line that is complete has no CR before its LF. */
+/** Whether the first complete line has no CR before its LF. */
 function endsInBareLf(bytes: Buffer, start: number): boolean {
   const lf = bytes.indexOf(LF, start)
   return lf !== -1 && isBareLf(bytes, start, lf)
 }
 
-/** Whether one of the line ends from `lf` on is that of an empty line: for what is not worth a look at each of them. */
+/** Whether one of the line ends from `lf` on ends an empty line. A cheap test before the lenient parser runs. */
 function hasEmptyLine(bytes: Buffer, start: number, lf: number): boolean {
   for (let at = lf; at !== -1; at = bytes.indexOf(LF, at + 1)) {
     const before = at > start && bytes[at - 1] === CR ? at - 2 : at - 1
@@ -302,8 +302,8 @@ function hasEmptyLine(bytes: Buffer, start: number, lf: number): boolean {
 }
 
 /**
- * A head whose lines all end in LF alone, as CGI programs write it (RFC 9112 section 2.2). Where only some do, an LF may be part of
- * a value that somebody else has chosen.
+ * A head whose lines all end in LF alone, as CGI programs write them (RFC 9112 section 2.2). If only some do, an LF may be part of a
+ * value that an attacker has chosen.
  */
 function bareSection(bytes: Buffer, start: number, unseen: number): Repaired | null {
   const end = bytes.indexOf(BARE_HEAD_END, Math.max(start, unseen - 1))

@@ -1,21 +1,21 @@
 /**
- * The PROXY protocol, versions 1 and 2 (haproxy.org/download/3.0/doc/proxy-protocol.txt): a header before everything else on a
- * connection, in which a balancer tells who its client is. A byte machine, so that no split of the bytes can matter.
+ * The PROXY protocol, versions 1 and 2 (haproxy.org/download/3.0/doc/proxy-protocol.txt): a header at the start of a connection in
+ * which a load balancer tells its client's address. Parsed byte by byte: it doesn't matter how the bytes are split into reads.
  */
 import { isIPv4, isIPv6 } from 'node:net'
 
 /**
- * Who has connected to the sender.
- * - client: this address
- * - unix: a process on the sender's own machine, through a Unix socket
- * - sender: nobody but the sender (LOCAL, such as its health checks), or it does not know (UNKNOWN, UNSPEC)
+ * The client on whose behalf the sender has connected.
+ * - client: a client with this address
+ * - unix: a process on the sender's own machine, over a Unix socket
+ * - sender: the sender itself (LOCAL, such as its health checks), or a client unknown to it (UNKNOWN, UNSPEC)
  */
 export type ProxiedClient =
   | { readonly kind: 'client'; readonly address: string; readonly port: number }
   | { readonly kind: 'unix' }
   | { readonly kind: 'sender' }
 
-/** The bytes are no PROXY header. The message says what is wrong with them. */
+/** The bytes are not a valid PROXY header. The message says why. */
 export class MalformedProxyHeader extends Error {}
 
 const SIGNATURE_V1 = Buffer.from('PROXY ', 'latin1')
@@ -27,10 +27,10 @@ const MAX_LINE = 107
 /** Section 2.2: signature, version and command, family and transport, length. */
 const FIXED_V2 = 16
 
-/** Section 2.2: the bytes of the addresses, by the upper half of the byte of the family. */
+/** Section 2.2: the size of the addresses, by the upper four bits of the family byte. */
 const ADDRESS_BYTES = [0, 12, 36, 216] as const
 
-/** Section 2.2: what that byte may be. */
+/** Section 2.2: valid values of that byte. */
 const FAMILIES: ReadonlySet<number> = new Set([0x00, 0x11, 0x12, 0x21, 0x22, 0x31, 0x32])
 
 const SENDER = { kind: 'sender' } as const
@@ -39,18 +39,18 @@ const LF = 0x0a
 const FIRST_OF_V1 = 0x50
 
 /**
- * Reads one header. At most 232 bytes are held, however long it is: what follows the addresses (type-length-value fields, up to
- * 64 KiB) is dropped as it comes.
+ * Reads one header. At most 232 bytes of it are held: what follows the addresses (type-length-value fields, up to 64 KiB) is
+ * dropped as it arrives.
  */
 export class ProxyHeaderReader {
   readonly #held = Buffer.alloc(FIXED_V2 + ADDRESS_BYTES[3])
   #length = 0
-  /** Of version 2: bytes that belong to the header and are dropped. */
+  /** In version 2: remaining bytes of the header, which are dropped. */
   #toSkip = 0
   #client: ProxiedClient | null = null
   #complete = false
 
-  /** Whose connection it is; null before the header is complete. */
+  /** The client; null until the header is complete. */
   get client(): ProxiedClient | null {
     return this.#complete ? this.#client : null
   }
@@ -58,7 +58,7 @@ export class ProxyHeaderReader {
   /**
    * Takes the next bytes.
    * @returns how many of them belong to the header; what follows them is the client's
-   * @throws {MalformedProxyHeader} as soon as the bytes can't become a header; the reader is of no use then
+   * @throws {MalformedProxyHeader} as soon as the bytes can't become a valid header; the reader can't be used after that
    */
   push(bytes: Buffer): number {
     let at = 0
@@ -76,7 +76,7 @@ export class ProxyHeaderReader {
     return at
   }
 
-  /** Looks at what has come so far, of which the last byte is new. */
+  /** Examines the bytes so far, of which the last one is new. */
   #look(): void {
     if (this.#held[0] === FIRST_OF_V1) this.#lookAtLine()
     else this.#lookAtBlock()
@@ -91,7 +91,7 @@ export class ProxyHeaderReader {
       this.#client = clientOfLine(held.toString('latin1', 0, held.length - 2))
       this.#complete = true
     } else if (last === LF || before === CR) {
-      throw new MalformedProxyHeader('version 1: CR and LF end the line, and stand nowhere else in it')
+      throw new MalformedProxyHeader('version 1: CR and LF are allowed only as CRLF at the end of the line')
     } else if (held.length === MAX_LINE)
       throw new MalformedProxyHeader(`version 1: a line has at most ${MAX_LINE} bytes`)
   }
@@ -105,7 +105,7 @@ export class ProxyHeaderReader {
     if (!isLocal && command !== 0x21)
       throw new MalformedProxyHeader(`version 2: unknown version or command ${hex(command)}`)
     if (!isLocal && !FAMILIES.has(family)) throw new MalformedProxyHeader(`version 2: unknown family ${hex(family)}`)
-    // Section 2.2: what LOCAL says of addresses is ignored, and read over.
+    // Section 2.2: the addresses of LOCAL are ignored and skipped.
     const size = isLocal ? 0 : (ADDRESS_BYTES[family >> 4] as number)
     if (length < size)
       throw new MalformedProxyHeader(`version 2: ${length} bytes are too few for addresses of family ${hex(family)}`)
@@ -122,10 +122,11 @@ function hex(byte: number): string {
 
 function expectSignature(held: Buffer, signature: Buffer): void {
   const at = held.length - 1
-  if (at < signature.length && held[at] !== signature[at]) throw new MalformedProxyHeader('it does not begin as one')
+  if (at < signature.length && held[at] !== signature[at])
+    throw new MalformedProxyHeader('it does not begin with the signature of version 1 or 2')
 }
 
-/** An IPv4 address, an IPv6 address or a port, as section 2.1 has them: a port without leading zeros. */
+/** Section 2.1: a port has no leading zeros. */
 const PORT = /^(?:0|[1-9][0-9]{0,4})$/
 
 /** @param line without its CRLF */
@@ -135,17 +136,19 @@ function clientOfLine(line: string): ProxiedClient {
   // What follows is ignored, whatever it is.
   if (family === 'UNKNOWN') return SENDER
   const isAddress = family === 'TCP4' ? isIPv4 : family === 'TCP6' ? isPlainIPv6 : null
-  if (isAddress === null) throw new MalformedProxyHeader('version 1: the protocol is TCP4, TCP6 or UNKNOWN')
+  if (isAddress === null) throw new MalformedProxyHeader('version 1: the protocol must be TCP4, TCP6 or UNKNOWN')
   const port = Number(fromPort)
   const isWhole =
     parts.length === 6 && PORT.test(fromPort) && PORT.test(toPort) && Math.max(port, Number(toPort)) <= 65_535
   if (!isWhole || !isAddress(from) || !isAddress(to)) {
-    throw new MalformedProxyHeader(`version 1: ${family} is followed by two addresses of it and two ports`)
+    throw new MalformedProxyHeader(
+      `version 1: ${family} must be followed by two addresses of that family and two ports`,
+    )
   }
   return { kind: 'client', address: from, port }
 }
 
-/** A zone means something on the sender's machine only. */
+/** An IPv6 address without a zone, which would only mean something on the sender's machine. */
 function isPlainIPv6(text: string): boolean {
   return isIPv6(text) && !text.includes('%')
 }

@@ -1,48 +1,48 @@
 /**
- * The memory that answers are read into. All plain connections share one buffer, so that a small answer leaves none behind
- * for the garbage collector; the reads of a large body get slabs of their own, which go on to the client without a copy.
+ * The buffers that answers are read into. All connections share one buffer for small reads, which leave no garbage then; reads
+ * of a large body get slabs of their own, which are passed on to the client without a copy.
  */
 
-/** What one read takes at most; as much as libuv offers the kernel by itself. */
+/** The size of one read; libuv's own default. */
 const READ_BYTES = 64 * 1024
 
-/** A read of so many bytes is part of a large body: the next one is likely to be as large. */
+/** A read of this size or more is part of a large body: the next one is likely to be as large. */
 const BULK_BYTES = READ_BYTES / 2
 
-/** Below this, collecting the garbage is cheaper than a callback per piece. */
+/** Below this, garbage collection is cheaper than a callback for each piece. */
 const LARGE_BYTES = 16 * 1024
 
-/** Slabs beyond this number are given back to the system: 2 MiB are kept. */
+/** The number of free slabs that are kept, 2 MiB; others are returned to the system. */
 const MAX_FREE = 32
 
 const shared = Buffer.allocUnsafeSlow(READ_BYTES)
 
-/** Slabs that nobody uses, the last used on top: it is the one that is still in the processor's cache. */
+/** Free slabs, last in, first out: the last one used is likely to be in the processor's cache still. */
 const free: Buffer[] = []
 
-/** Pieces that have a slab to themselves. */
+/** Pieces that are alone in their slab. */
 const alone = new WeakSet<Buffer>()
 
-/** The memory in hand that a later read will fill again, or null. */
+/** The buffer currently lent, which a later read will overwrite, or null. */
 let lent: ArrayBufferLike | null = null
 
 /**
  * The buffer for a connection's next read.
- * @param bulk more of a large body is to come
+ * @param bulk the read is likely to be part of a large body
  */
 export function readBuffer(bulk: boolean): Buffer {
   return bulk ? slab() : shared
 }
 
-/** Whether a read of `count` bytes is one of a large body. */
+/** Whether a read of `count` bytes counts as part of a large body. */
 export function isBulk(count: number): boolean {
   return count >= BULK_BYTES
 }
 
 /**
- * The bytes of a read. Until `takeBack` they may be looked at; who needs them, or a window of them, for longer, calls `keep`.
- * @param buffer of `readBuffer`; where it is a slab of which enough is filled, it stays with the bytes
- * @param count so many bytes were read into it
+ * The bytes of a read. They are valid until `takeBack`; to hold on to them, or a view of them, for longer, call `keep`.
+ * @param buffer from `readBuffer`; a slab that is full enough stays with the bytes
+ * @param count the number of bytes read into it
  */
 export function lend(buffer: Buffer, count: number): Buffer {
   const bytes = buffer.subarray(0, count)
@@ -51,12 +51,12 @@ export function lend(buffer: Buffer, count: number): Buffer {
   return bytes
 }
 
-/** Ends what `lend` began. */
+/** Ends the loan that `lend` began. */
 export function takeBack(): void {
   lent = null
 }
 
-/** A piece that stays as it is: itself where its memory is its own, or a copy. */
+/** A piece that remains valid: itself if its memory is its own, otherwise a copy. */
 export function keep(piece: Buffer): Buffer {
   if (lent === null || piece.buffer !== lent) return piece
   if (piece.length < LARGE_BYTES) return Buffer.from(piece)
@@ -67,17 +67,17 @@ export function keep(piece: Buffer): Buffer {
 }
 
 /**
- * What to do once a piece has been written: its memory is used again, or given back, at once instead of when garbage is
- * collected. The collector hardly feels buffers outside its heap: some 60 MiB of them pile up during a large transfer.
- * @param piece that `keep` gave, or of a socket's 'data'; nobody else may hold a reference, for its bytes are gone afterwards
- * @returns the callback for `write`, or undefined where the piece is small or shares its buffer with others
+ * What to do once a piece has been written: reuse or free its memory at once, without waiting for the garbage collector. The
+ * collector hardly counts memory outside its heap: some 60 MiB of it would pile up during a large transfer.
+ * @param piece from `keep` or a socket's 'data'; nothing else may refer to it, because its bytes are gone afterwards
+ * @returns the callback for `write`, or undefined if the piece is small or shares its buffer with others
  */
 export function onceWritten(piece: Buffer): (() => void) | undefined {
   const { buffer } = piece
   if (piece.length < LARGE_BYTES || !(buffer instanceof ArrayBuffer)) return undefined
   if (alone.has(piece)) {
     return () => {
-      // Once only: given back twice, it would be lent to two at a time.
+      // Once only: a slab released twice would be lent to two readers at a time.
       if (alone.delete(piece)) release(buffer)
     }
   }

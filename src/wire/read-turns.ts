@@ -1,15 +1,15 @@
 /**
- * A fair turn for all beside those that send much. libuv reads from a connection up to 32 times before it looks at the next one: a
- * hundred uploads would keep everybody else waiting for a second.
+ * Fairness between connections. libuv reads from a connection up to 32 times before it turns to the next one: a hundred uploads would
+ * keep all other connections waiting for a second.
  */
 
-/** So much of large bodies is read in one turn of the event loop. Beyond it each connection is read from once, and left to the next turns. */
+/** How much of large bodies is read in one turn of the event loop. After that, each connection is read once and then waits for a later turn. */
 const TURN_BYTES = 4 * 1024 * 1024
 
-/** So many connections begin to read again in one turn: with 64 KiB of each, it is over. */
+/** How many connections resume in one turn: with 64 KiB each, they use up TURN_BYTES. */
 const RESUMED = 64
 
-/** A connection that is read from. */
+/** A connection to read from. */
 interface Source {
   isPaused(): boolean
   resume(): unknown
@@ -18,13 +18,13 @@ interface Source {
 let leftBytes = TURN_BYTES
 let isDue = false
 
-/** Those that are left to the next turns, the first one first. */
+/** Connections waiting for one of the next turns, first in, first out. */
 const waiting = new Set<Source>()
 
 /**
  * Counts a read that may be one of many.
- * @returns whether there may be more in this turn; if not, the caller stops reading, and the source is resumed in one of the next turns
- *   unless it is paused by then for a reason of its own
+ * @returns whether the caller may read on in this turn; if not, it stops reading, and the source is resumed in one of the next turns
+ *   unless it has been paused for another reason by then
  */
 export function mayReadOn(source: Source, bytes: number): boolean {
   leftBytes -= bytes

@@ -1,18 +1,18 @@
 /**
- * Mends the heads of old servers for upstreams that say `lenient: true`: line ends, field syntax, and framing that is said in a
- * forbidden way but can be read in one way only.
+ * Repairs the response heads of old servers, for upstreams with `lenient: true`: line ends, field syntax, and framing that breaks
+ * the rules but can be read in one way only.
  */
 import type { Lines } from './fields.ts'
 
-/** A head or trailer section, mended where it had to be: up to its last CRLF, without the empty line. */
+/** A head or trailer section, repaired where necessary: up to its last CRLF, without the empty line. */
 export interface Repaired extends Lines {
-  /** Bytes of the input that it took, with its empty line. */
+  /** Its length in the input, including the empty line. */
   readonly length: number
-  /** Something was mended. */
+  /** Something was repaired. */
   readonly repaired: boolean
 }
 
-/** A line that frames the body, or that some would take for one. */
+/** A line that frames the body, or that some parsers would take for one. */
 const FRAMES = /^[^:]*(?:content.?length|transfer.?encoding)[^:]*:/i
 const CODING = /^transfer-encoding:[ \t]*(.*?)[ \t]*$/i
 const LENGTHS = /^content-length:[ \t]*([0-9]+(?:[ \t]*,[ \t]*[0-9]+)*)[ \t]*$/i
@@ -20,8 +20,8 @@ const LENGTHS = /^content-length:[ \t]*([0-9]+(?:[ \t]*,[ \t]*[0-9]+)*)[ \t]*$/i
 /**
  * Rewrites a head so that the strict parser can read it: bare LF line ends, folded lines, white space before the colon,
  * control characters in values (each becomes a space); equal lengths, in several lines or in one; `chunked` more than once, or
- * with a length, which it overrides (RFC 9112 section 6.3); `identity`. The lines that frame the body are left as they are
- * otherwise: how others read such a line differs, and that is how smuggling works.
+ * with a length, which it overrides (RFC 9112 section 6.3); `identity`. Lines that frame the body are otherwise left as they are:
+ * parsers differ in how they read such lines, which is what makes smuggling possible.
  * @param bytes Latin-1 text that begins with a head
  * @returns null while the head is not complete
  */
@@ -40,7 +40,7 @@ export function repairHead(bytes: string): Repaired | null {
   }
 }
 
-/** RFC 9112 section 5.2: a folded line goes on in the value before it. */
+/** RFC 9112 section 5.2: a folded line continues the value before it. */
 function unfold(lines: readonly string[]): string[] {
   const out: string[] = []
   for (const [i, line] of lines.entries()) {
@@ -56,7 +56,7 @@ function repairLine(line: string): string {
   return line.replace(/^([^\s:]+)[ \t]+:/, '$1:').replace(/[\x00-\x08\x0b-\x1f\x7f]/g, ' ')
 }
 
-/** Leaves one line that frames the body where all of them say the same. */
+/** Reduces the lines that frame the body to one, if they all agree. */
 function settleFraming(lines: readonly string[]): string[] {
   const lengths = new Set(lines.flatMap((line) => wordsOf(LENGTHS, line)))
   const codings = lines.flatMap((line) => wordsOf(CODING, line))

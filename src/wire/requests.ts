@@ -1,6 +1,6 @@
 /**
- * HTTP/1.1 requests as bytes (RFC 9112): a strict streaming reader. It knows no socket and never guesses: what could be read in two
- * ways is refused. What it does not judge: the form of the target, and Host.
+ * A strict streaming parser for HTTP/1.1 requests (RFC 9112), independent of sockets. It never guesses: what could be read in two
+ * ways is refused. It doesn't check the form of the target, nor Host.
  */
 import { ChunkFraming } from './chunks.ts'
 import {
@@ -22,7 +22,7 @@ import {
 export interface RequestHead {
   /** Any token (RFC 9110 section 9.1). */
   readonly method: string
-  /** As received, a Latin-1 string without white space and control characters; bytes above 0x7F may be in it. */
+  /** As received: a Latin-1 string without white space or control characters, but possibly with bytes above 0x7F. */
   readonly target: string
   /** 1 for HTTP/1.1, 0 for HTTP/1.0. */
   readonly minor: 0 | 1
@@ -32,18 +32,18 @@ export interface RequestHead {
   readonly framing: 'none' | 'length' | 'chunked'
   /** The body's length in bytes where framing is `length`, else 0. */
   readonly contentLength: number
-  /** The client keeps the connection open behind the answer (RFC 9112 section 9.3). */
+  /** The client keeps the connection open after the answer (RFC 9112 section 9.3). */
   readonly keepAlive: boolean
-  /** It offers to continue with another protocol behind this request (RFC 9110 section 7.8). */
+  /** The client offers to switch to another protocol after this request (RFC 9110 section 7.8). */
   readonly offersUpgrade: boolean
 }
 
 /** Receives what the reader finds, in order: a head, body pieces, the end; then the next head. */
 export interface RequestSink {
   onHead(head: RequestHead): void
-  /** A piece of the body. It may be a window of the bytes that were pushed, and is filled again once they have been taken. */
+  /** A piece of the body. It may be a view of the bytes that were pushed, whose memory is reused after `push` returns. */
   onBody(piece: Buffer): void
-  /** The request is complete. Trailer fields as name, value, ...; empty where there were none. */
+  /** The request is complete. Trailer fields as name, value, ...; empty for none. */
   onEnd(rawTrailers: string[]): void
 }
 
@@ -53,7 +53,7 @@ export interface RequestReaderLimits extends ReaderLimits {
   readonly maxTargetLength: number
 }
 
-/** Why a request is refused: each is the name of a failure of its own, `request-body` where its head had been reported. */
+/** Why a request is refused, as the name of a failure; `request-body` if its head had been reported already. */
 export type RequestFault =
   | 'bad-request'
   | 'request-line-too-long'
@@ -62,10 +62,10 @@ export type RequestFault =
   | 'transfer-coding'
   | 'request-body'
 
-/** A request that is refused. Nothing behind its first byte is of use. */
+/** A request that is refused. Nothing that follows on the connection can be read. */
 export class RefusedRequest extends MalformedMessage {
   readonly fault: RequestFault
-  /** What the request line said, '' where it could not be read. */
+  /** From the request line; '' if it could not be read. */
   readonly method: string
   readonly target: string
 
@@ -86,7 +86,7 @@ const SP = 32
 const DOT = 46
 const HEAD_END = Buffer.from('\r\n\r\n', 'latin1')
 
-/** What a target may hold: visible characters, and bytes that browsers and curl send unescaped. */
+/** Characters allowed in a target: visible ones, and bytes that browsers and curl send unescaped. */
 const inTarget = new Uint8Array(256)
 for (let c = 0x21; c < 256; c++) if (c !== 0x7f) inTarget[c] = 1
 
@@ -95,15 +95,15 @@ const token = TOKEN
 type State = 'between' | 'between-lf' | 'line' | 'fields' | 'length' | 'chunked' | 'trailers'
 
 /**
- * Reads the requests of one connection, one after the other. `push` what arrives. After it threw, the connection is of no more
- * use.
+ * Reads the requests of one connection, one after the other. Call `push` with what arrives. After it has thrown, the connection
+ * can't be used any more.
  */
 export class RequestReader {
   readonly #limits: RequestReaderLimits
   readonly #sink: RequestSink
   #state: State = 'between'
   #emptyLines = 0
-  /** The line under way: of a head or trailer section. */
+  /** An incomplete line of a head or trailer section. */
   readonly #held = new HeldBytes()
   /** Bytes of the complete lines of this section. */
   #sectionBytes = 0
@@ -121,7 +121,7 @@ export class RequestReader {
     this.#limits = limits
   }
 
-  /** Where the reader is: between two requests, in a head, or behind one, in its body. */
+  /** Where the reader is: between two requests, in a head, or in a body. */
   get phase(): 'between' | 'head' | 'body' {
     switch (this.#state) {
       case 'between':
@@ -135,16 +135,16 @@ export class RequestReader {
     }
   }
 
-  /** Ends the `push` under way as soon as the sink returns, or has the data of all chunks in it; the next one goes on. */
+  /** Ends the current `push` once the sink returns, or in a chunked body once all its data has been reported; the next `push` goes on. */
   stop(): void {
     this.#stopped = true
   }
 
   /**
-   * Takes bytes and reports to the sink what is complete in them, up to the end of a request: who wants the next one calls again.
-   * @param from where the bytes begin that were not taken before
-   * @returns up to where bytes were taken: all of them, unless a request has ended before, or the sink has called `stop`
-   * @throws {RefusedRequest} the request is malformed, can be read in two ways, or is beyond a limit
+   * Parses bytes and reports to the sink what is complete in them, up to the end of a request: call again for the next one.
+   * @param from where the bytes begin that have not been taken yet
+   * @returns the end of the bytes taken: all of them, unless a request ended earlier or the sink called `stop`
+   * @throws {RefusedRequest} the request is malformed, ambiguous or over a limit
    */
   push(bytes: Buffer, from = 0): number {
     try {
@@ -169,7 +169,8 @@ export class RequestReader {
           break
         case 'between-lf':
           if (bytes[at++] !== LF) throw new MalformedMessage('bare CR before the request line')
-          if (++this.#emptyLines > MAX_EMPTY_LINES) throw new MalformedMessage('empty lines instead of a request')
+          if (++this.#emptyLines > MAX_EMPTY_LINES)
+            throw new MalformedMessage('too many empty lines before the request line')
           this.#state = 'between'
           break
         case 'length': {
@@ -214,7 +215,7 @@ export class RequestReader {
     return at
   }
 
-  /** Reads the complete lines of a head or trailer section up to its end, and holds what is left. */
+  /** Reads the complete lines of a head or trailer section up to its end, and holds an incomplete line. */
   #readLines(bytes: Buffer, from: number): number {
     let at = from
     if (this.#held.length > 0) {
@@ -239,18 +240,18 @@ export class RequestReader {
     return bytes.length
   }
 
-  /** Holds a line that is not complete, no more of it than shows that it is too long. */
+  /** Holds an incomplete line, at most one byte more than the limit: enough to see that it is too long. */
   #hold(bytes: Buffer, from: number, to: number): void {
     const before = this.#held.length
     const room = this.#limits.maxHeadBytes - this.#sectionBytes - before
     this.#held.add(bytes, from, Math.min(to, from + room + 1))
-    // What can never become a request is refused at once, not after a time-out.
+    // What can never become a request is refused at once, not after a timeout.
     if (this.#state === 'line') refuseOddLine(this.#held.bytes, before)
-    if (to - from > room) throw new MessageTooLarge('longer than a head may be')
+    if (to - from > room) throw new MessageTooLarge('head or trailer section too large')
   }
 
   /**
-   * @returns how much of the text was taken: all of it, unless the section ended before
+   * @returns how much of the text was taken: all of it, unless the section ended earlier
    */
   #takeLines(lines: Lines): number {
     const { text } = lines
@@ -270,7 +271,7 @@ export class RequestReader {
     return at + 2
   }
 
-  /** RFC 9112 section 3. Several spaces count as one: they have one reading, and one goes on. */
+  /** RFC 9112 section 3. Several spaces count as one: they can be read in one way only, and one is sent on. */
   #takeRequestLine(text: string): number {
     let i = 0
     while (token[text.charCodeAt(i)] === 1) i++
@@ -291,7 +292,7 @@ export class RequestReader {
     const [major, minor] = [text.charCodeAt(i + 5) - 48, text.charCodeAt(i + 7) - 48]
     const isVersion = text.startsWith('HTTP/', i) && isDigit(major) && text.charCodeAt(i + 6) === DOT && isDigit(minor)
     if (!isVersion || text.charCodeAt(i + 8) !== CR || text.charCodeAt(i + 9) !== LF) {
-      throw new MalformedMessage('a request line that ends oddly')
+      throw new MalformedMessage('a request line that does not end in a valid HTTP version')
     }
     this.#method = method
     this.#target = target
@@ -301,7 +302,7 @@ export class RequestReader {
     return i + 10
   }
 
-  /** @param text of the last lines of the head, which were not looked at by `refuseTab` */
+  /** @param text the last lines of the head, which `refuseTab` has not checked yet */
   #finishHead(rawHeaders: string[], text: string): void {
     const minor = this.#minor
     const said = framingSaid(rawHeaders)
@@ -322,7 +323,7 @@ export class RequestReader {
       keepAlive: !said.close && (minor === 1 || said.keepAlive),
       offersUpgrade: said.upgrade && said.hasUpgrade && minor === 1,
     }
-    // An idle connection must not keep the head of its last request.
+    // An idle connection must not keep the head of its last request in memory.
     this.#method = ''
     this.#target = ''
     this.#fields = NO_FIELDS
@@ -338,16 +339,17 @@ export class RequestReader {
     if (framing === 'none') this.#finish(NO_FIELDS)
   }
 
-  /** RFC 9112 sections 6.1 and 6.3: behind a coding that follows chunked nobody can tell how long the body is. */
+  /** RFC 9112 sections 6.1 and 6.3: if another coding follows chunked, the end of the body is unknown. */
   #codingRefusal(coding: string): MalformedMessage {
     const codings = coding.split(',').map((one) => one.replace(/^[ \t]+|[ \t]+$/g, ''))
-    if (coding === '' || codings.slice(0, -1).includes('chunked')) return new MalformedMessage('odd Transfer-Encoding')
+    if (coding === '' || codings.slice(0, -1).includes('chunked'))
+      return new MalformedMessage('invalid Transfer-Encoding')
     return this.#refusal('transfer-coding', 'a transfer coding other than chunked')
   }
 
   #finishTrailers(rawTrailers: string[]): void {
     for (let i = 0; i < rawTrailers.length; i += 2) {
-      // A server that merges trailers with the head would frame another body (RFC 9110 section 6.5.1).
+      // A server that merges trailers into the head would frame the body differently (RFC 9110 section 6.5.1).
       if (FRAMES.test(rawTrailers[i] as string)) throw new MalformedMessage(`${rawTrailers[i]} among the trailers`)
     }
     this.#finish(rawTrailers)
@@ -364,14 +366,14 @@ export class RequestReader {
   }
 }
 
-/** White space by RFC 9110 section 5.6.3, but some servers take it for a part of the coding, and llhttp refuses it. */
+/** A tab is white space (RFC 9110 section 5.6.3), but some servers take it as part of the coding, and llhttp refuses it. */
 const TAB_BEHIND_CODING = /^transfer-encoding:[^\r]*\t\r/im
 
 const FRAMES = /^(?:content-length|transfer-encoding)$/i
 
-/** Refuses a head of which `text` is a part, where a tab stands behind a transfer coding. */
+/** Refuses a head with a tab after a transfer coding. @param text a part of the head */
 function refuseTab(text: string): void {
-  if (TAB_BEHIND_CODING.test(text)) throw new MalformedMessage('a tab behind a transfer coding')
+  if (TAB_BEHIND_CODING.test(text)) throw new MalformedMessage('a tab after a transfer coding')
 }
 
 function isDigit(value: number): boolean {
@@ -379,8 +381,8 @@ function isDigit(value: number): boolean {
 }
 
 /**
- * Refuses the beginning of a request line that can't become one, such as that of a TLS handshake.
- * @param unseen where bytes begin that were not looked at before
+ * Refuses bytes that can't be the beginning of a request line, such as those of a TLS handshake.
+ * @param unseen where the bytes begin that have not been checked yet
  */
 function refuseOddLine(line: Buffer, unseen: number): void {
   for (let i = unseen; i < line.length; i++) {
@@ -392,7 +394,7 @@ function refuseOddLine(line: Buffer, unseen: number): void {
 }
 
 interface Framing extends ConnectionWords {
-  /** -1 where there is none. */
+  /** -1 for none. */
   contentLength: number
   /** All lines of Transfer-Encoding in lower case, joined by commas, or null. */
   coding: string | null

@@ -1,5 +1,5 @@
 /**
- * The head of a response (RFC 9112 sections 4 and 6): its status line, and what its fields say about framing and the connection.
+ * Parses the head of a response (RFC 9112 sections 4 and 6): its status line, and its fields about framing and the connection.
  */
 import {
   type ConnectionWords,
@@ -29,10 +29,10 @@ export interface ResponseHead {
   readonly contentLength: number
   /** The peer keeps the connection open after this answer (RFC 9112 section 9.3). */
   readonly keepAlive: boolean
-  /** The peer's `Keep-Alive: timeout` in milliseconds, or -1. */
+  /** The peer's `Keep-Alive: timeout` in milliseconds, or -1 for none. */
   readonly keepAliveTimeoutMs: number
   /**
-   * The peer logs in connections, not requests: it offers NTLM or Negotiate, or says `Persistent-Auth: true` (RFC 4559
+   * The peer authenticates connections, not requests: it offers NTLM or Negotiate, or says `Persistent-Auth: true` (RFC 4559
    * section 6).
    */
   readonly bindsConnection: boolean
@@ -41,42 +41,42 @@ export interface ResponseHead {
 const LF = 10
 const SP = 32
 
-/** How each response begins, up to its minor version. */
+/** The beginning of every response, up to the minor version. */
 export const PREFIX = 'HTTP/1.'
 
 /**
- * A scheme that logs in the connection, anywhere in a list of challenges. One that a quoted text only seems to name costs
- * no more than a connection.
+ * A scheme that authenticates the connection, anywhere in a list of challenges. A false match in a quoted string only costs
+ * a connection of its own.
  */
 const CONNECTION_SCHEME = /(?:^|[\s,])(?:ntlm|nego|kerberos)/i
 
-/** What the fields say about framing and persistence. */
+/** The fields about framing and persistence. */
 interface Framing extends ConnectionWords {
   contentLength: number
   chunked: boolean
   transferEncoded: boolean
-  /** The one transfer coding is a word that no RFC has given a meaning. */
+  /** The only transfer coding is a word that no RFC defines. */
   unheardOf: boolean
   keepAliveTimeoutMs: number
   bindsConnection: boolean
 }
 
 /**
- * Reads a head.
- * @param maxFields that it may have
- * @param lenient what was repaired, or is below, ends the connection: its next answer may be read otherwise by others
- * @throws {MalformedMessage} it is none, or what frames the body can't be trusted
+ * Parses a head.
+ * @param maxFields how many fields it may have
+ * @param lenient accepts what was repaired, but doesn't keep the connection: others may read its next answer differently
+ * @throws {MalformedMessage} it is not a valid head, or its framing can't be trusted
  */
 export function parseHead(section: Repaired, maxFields: number, lenient: boolean): ResponseHead {
   const { text, repaired } = section
   if (!text.startsWith(PREFIX)) throw new MalformedMessage('not an HTTP/1 response')
   const minor = text.charCodeAt(7) - 48
-  if ((minor !== 0 && minor !== 1) || text.charCodeAt(8) !== SP) throw new MalformedMessage('odd HTTP version')
+  if ((minor !== 0 && minor !== 1) || text.charCodeAt(8) !== SP) throw new MalformedMessage('invalid HTTP version')
   const status = threeDigits(text, 9)
-  if (status < 100) throw new MalformedMessage('odd status code')
+  if (status < 100) throw new MalformedMessage('invalid status code')
   const lineEnd = text.indexOf('\r', 12)
-  // A missing space before an absent reason phrase is what many servers send, and can be read only one way.
-  if (lineEnd !== 12 && text.charCodeAt(12) !== SP) throw new MalformedMessage('odd status line')
+  // Many servers omit the space before an empty reason phrase, which can be read in one way only.
+  if (lineEnd !== 12 && text.charCodeAt(12) !== SP) throw new MalformedMessage('invalid status line')
   for (let i = 13; i < lineEnd; i++) {
     if (FORBIDDEN[text.charCodeAt(i)] === 1) throw new MalformedMessage('control character in the reason phrase')
   }
@@ -85,8 +85,8 @@ export function parseHead(section: Repaired, maxFields: number, lenient: boolean
   readSection(section, lineEnd + 2, rawHeaders, maxFields)
   const said = framingSaid(rawHeaders)
   if (said.transferEncoded) {
-    // RFC 9112 section 6.1: with both lengths, with a coding that we don't undo, or from HTTP/1.0, the framing can't be
-    // trusted. A word that means nothing is no coding at all: such a body ends with the connection (section 6.3).
+    // RFC 9112 section 6.1: with Content-Length as well, with a coding that we don't decode, or from HTTP/1.0, the framing can't
+    // be trusted. An undefined word is not a coding: such a body ends with the connection (section 6.3).
     if (said.contentLength !== -1) throw new MalformedMessage('both Content-Length and Transfer-Encoding')
     if (!said.chunked && !said.unheardOf) throw new MalformedMessage('a transfer coding other than chunked')
     if (minor === 0 && !lenient) throw new MalformedMessage('Transfer-Encoding in HTTP/1.0')
@@ -116,7 +116,7 @@ function threeDigits(text: string, at: number): number {
   let value = 0
   for (let i = at; i < at + 3; i++) {
     const digit = text.charCodeAt(i) - 48
-    if (!(digit >= 0 && digit <= 9)) throw new MalformedMessage('odd status code')
+    if (!(digit >= 0 && digit <= 9)) throw new MalformedMessage('invalid status code')
     value = value * 10 + digit
   }
   return value
@@ -126,7 +126,7 @@ function threeDigits(text: string, at: number): number {
  * Reads a trailer section (RFC 9112 section 7.1.2).
  * @param text its lines, each with its CRLF
  * @returns name, value, ...
- * @throws {MalformedMessage} it is none, or contradicts itself about framing; what frames nothing any more is dropped later
+ * @throws {MalformedMessage} it is invalid, or its framing fields are; valid framing fields, meaningless here, are dropped later
  */
 export function readTrailers(section: Lines, maxFields: number): string[] {
   const fields: string[] = []
@@ -138,10 +138,10 @@ export function readTrailers(section: Lines, maxFields: number): string[] {
 /** Reads field lines from `at` to the end of a section into `out`. */
 function readSection(section: Lines, at: number, out: string[], maxFields: number): void {
   const end = readFieldLines(section, at, out, maxFields)
-  if (end !== section.text.length) throw new MalformedMessage('a field line without a proper name')
+  if (end !== section.text.length) throw new MalformedMessage('a field line without a valid name')
 }
 
-/** Lengths of the names that `noteFraming` knows. */
+/** Lengths of the names that `noteFraming` looks for. */
 const NOTED_LENGTHS = new Uint8Array(32)
 for (const length of [10, 14, 15, 16, 17, 18]) NOTED_LENGTHS[length] = 1
 
@@ -199,8 +199,8 @@ function noteFraming(said: Framing, name: string, value: string): void {
 }
 
 /**
- * One word, and none of those that mean, or meant, a transfer coding (RFC 9112 section 7, RFC 2616 section 3.6), or that
- * somebody might read as one.
+ * A single word that neither is nor was a transfer coding (RFC 9112 section 7, RFC 2616 section 3.6), and that no parser is
+ * likely to read as one.
  */
 function isUnheardOf(value: string): boolean {
   return /^[a-z0-9-]+$/i.test(value) && !/chunk|identity|zip|compress|deflate|zstd|^br$/i.test(value)

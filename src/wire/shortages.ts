@@ -1,10 +1,10 @@
 /**
- * What this system can run out of when connections to servers are made: descriptors, ports, memory. That is none of a server's doing.
+ * Local resource shortages when opening connections to servers: file descriptors, ephemeral ports, memory. The server is not to blame.
  */
 import type { WireFailure } from './connections.ts'
 import { coarseNowMs } from './deadlines.ts'
 
-/** For so long no connection is tried behind one for which something was short: with all ports taken, each try looks at all of them. */
+/** No connection is tried for this long after a shortage: with all ephemeral ports in use, each attempt makes the kernel search all of them. */
 const PAUSE_MS = 100
 
 const CODES: ReadonlySet<string | undefined> = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM'])
@@ -13,17 +13,17 @@ const NO_DESCRIPTORS = Object.assign(new Error('no file descriptors left for con
   code: 'EMFILE',
 })
 
-/** Whether this process has a descriptor for one more connection, beside those that are about to take one. */
+/** Whether this process has a file descriptor for one more connection, beside `coming` connections that are about to take theirs. */
 export type RoomCheck = (coming: number) => boolean
 
 let hasRoom: RoomCheck = () => true
 
-/** @param check by default there always is one */
+/** @param check replaces the default, which is always true */
 export function onlyWithRoom(check: RoomCheck): void {
   hasRoom = check
 }
 
-/** Connections of this turn of the event loop: node:net opens their descriptors later, so that none of them can be seen yet. */
+/** Connections begun in this turn of the event loop: node:net opens their descriptors later, so they don't show in a count yet. */
 let coming = 0
 
 function count(): void {
@@ -34,14 +34,14 @@ function forget(): void {
   coming = 0
 }
 
-/** What there is too little of for connections to one server. */
+/** Tracks shortages for connections to one server. */
 export class Shortages {
-  /** A connection has stood. */
+  /** A connection to the server has been open before. */
   hasStood = false
   #error: Error | null = null
   #untilMs = 0
 
-  /** One more connection is wanted. @returns why it is not tried, or null where it is */
+  /** Call before opening a connection. @returns why not to try, or null to go ahead */
   refusal(): Error | null {
     if (coarseNowMs() < this.#untilMs) return this.#error
     if (!hasRoom(coming)) return NO_DESCRIPTORS
@@ -49,7 +49,7 @@ export class Shortages {
     return null
   }
 
-  /** A connection did not come about. @returns how that is told */
+  /** Call when a connection could not be opened. @returns the failure to report */
   unmade(error: NodeJS.ErrnoException | null): WireFailure {
     if (error === null || !this.#isOne(error.code)) return 'connect'
     if (coarseNowMs() >= this.#untilMs) {
@@ -59,7 +59,7 @@ export class Shortages {
     return 'overloaded'
   }
 
-  /** Without a port left there is none, and no address either where the system does not speak the server's version of IP. */
+  /** EADDRNOTAVAIL means that no ephemeral port is free; before the first connection it may also mean that this system lacks the IP version. */
   #isOne(code: string | undefined): boolean {
     return CODES.has(code) || (code === 'EADDRNOTAVAIL' && this.hasStood)
   }

@@ -1,6 +1,6 @@
 /**
- * Small writes wait for the end of the event loop's turn and leave back to back, as Redis and Seastar send theirs: whoever
- * reads them is woken once for many, not once for each, and waking somebody costs more than a write.
+ * Small writes are held until the end of the event loop's turn and sent back to back, as in Redis and Seastar: the receiving
+ * process is woken once for many of them, and a wake-up costs more than a write.
  */
 import { tellException } from './exceptions.ts'
 
@@ -13,12 +13,12 @@ export interface Held {
 let waiting: Held[] = []
 let spare: Held[] = []
 
-/** Has `thing.sendNow` called when everything that arrived in this turn of the event loop has been read. */
+/** Calls `thing.sendNow` once everything that arrived in this turn of the event loop has been read. */
 export function sendLater(thing: Held): void {
   if (waiting.push(thing) === 1) setImmediate(sendAll)
 }
 
-/** Sends what waits without waiting for the end of the turn. */
+/** Sends everything held now, without waiting for the end of the turn. */
 export function sendAll(): void {
   const batch = waiting
   waiting = spare

@@ -47,12 +47,12 @@ export const STRICTER: readonly Difference<((text: string) => boolean) | null>[]
     why: 'RFC 9112 section 6.1: we decode nothing, and node leaves it to the application',
   },
   {
-    complaint: /^odd Content-Length$|^chunk size too large$/,
+    complaint: /^invalid Content-Length$|^chunk size too large$/,
     only: (text) => /content-length:[ \t]*[0-9]{16}|[0-9a-f]{14}/i.test(text),
     why: 'a length that a double does not count exactly',
   },
   {
-    complaint: /^odd chunk extension$/,
+    complaint: /^invalid chunk extension$/,
     only: (text) => /;[=;]|=[;\r]|[!-~]"/.test(text),
     why: 'RFC 9112 section 7.1.1: a name, and a value where there is a "=", have a character at least; quotes begin a value',
   },
@@ -62,7 +62,7 @@ export const STRICTER: readonly Difference<((text: string) => boolean) | null>[]
     why: 'RFC 9112 section 2.2 lets a server skip empty lines, which end in CRLF',
   },
   {
-    complaint: /^a tab behind a transfer coding$/,
+    complaint: /^a tab after a transfer coding$/,
     only: (text) => /transfer-encoding:.*\t\r/i.test(text),
     why: 'node refuses it too, but has told of the head before',
   },

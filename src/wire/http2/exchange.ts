@@ -1,5 +1,5 @@
 /**
- * One exchange with a server on a stream of HTTP/2 (RFC 9113 section 8.1), as if it had a connection to itself.
+ * One exchange with a server on an HTTP/2 stream (RFC 9113 section 8.1), behind the interface of a connection.
  */
 import { type ClientHttp2Session, type ClientHttp2Stream, constants } from 'node:http2'
 import type { Socket } from 'node:net'
@@ -13,11 +13,11 @@ import { resetStream } from './reset.ts'
 /** The connection that a stream is on. */
 export interface StreamHost {
   readonly settings: PoolSettings
-  /** Null until it stands. */
+  /** Null until it is open. */
   readonly session: ClientHttp2Session | null
-  /** What went wrong last. */
+  /** The last error of the connection. */
   readonly lastError: Error | null
-  /** An exchange has timed out: the connection may lead nowhere. */
+  /** An exchange has timed out: the connection may be dead. */
   doubt(): void
   begun(exchange: Http2Exchange): void
   ended(exchange: Http2Exchange): void
@@ -37,21 +37,21 @@ export class Http2Exchange implements Breakable, ServerConnection, Held, Watched
   #head = ''
   #method = ''
   #requestDone = false
-  /** Of a body that is sent again, while the connection does not stand. */
+  /** Body pieces of a retried request, held while the connection is being opened. */
   #early: Buffer[] = []
-  /** The last chunk, where the body had no length. */
+  /** The last chunk, if the body had no declared length. */
   #lastChunk: string | null = null
   #headersTimeoutMs: number
   #idleTimeoutMs: number
   #trailers: string[] = []
-  /** END_STREAM has come. */
+  /** END_STREAM has arrived. */
   #isEnded = false
-  /** The server says that it has not taken it. */
+  /** The server says that it has not processed the request. */
   #isRefused = false
   #pauseIsDue = false
-  /** Of all interim heads so far. */
+  /** The size of all interim heads so far. */
   #interimBytes = 0
-  /** What node:http2 says of the end of the stream. */
+  /** The stream's error from node:http2. */
   #streamError: (Error & { code?: string }) | null = null
   answered = false
   deadlineMs = Number.POSITIVE_INFINITY
@@ -86,12 +86,12 @@ export class Http2Exchange implements Breakable, ServerConnection, Held, Watched
     this.#idleTimeoutMs = idleTimeoutMs ?? this.#idleTimeoutMs
   }
 
-  /** An upgrade is not asked for: to HTTP/2 that would be CONNECT (RFC 8441). */
+  /** Never called with an upgrade: HTTP/2 would need CONNECT for it (RFC 8441). */
   send(head: string, method: string): void {
     this.#head = head
     this.#method = method
     this.#touch()
-    // Whether a body follows is known at the end of the turn.
+    // By the end of the turn it is known whether a body follows.
     if (this.#phase !== 'connecting') sendLater(this)
   }
 
@@ -99,7 +99,7 @@ export class Http2Exchange implements Breakable, ServerConnection, Held, Watched
     if (this.#phase !== 'closed' && this.#stream === null && this.#host.session !== null) this.#open()
   }
 
-  /** The connection stands. */
+  /** The connection is open. */
   onSession(): void {
     if (this.#phase !== 'connecting') return
     this.#phase = 'sending'
@@ -135,7 +135,7 @@ export class Http2Exchange implements Breakable, ServerConnection, Held, Watched
   }
 
   #listen(stream: ClientHttp2Stream): void {
-    // END_STREAM is the only end: a stream that is reset without an error ends as well.
+    // Only END_STREAM completes a message, but node also ends a stream that was reset without an error.
     const push = stream.push.bind(stream)
     stream.push = (piece, encoding) => {
       if (piece === null && !stream.closed) this.#isEnded = true
@@ -167,7 +167,7 @@ export class Http2Exchange implements Breakable, ServerConnection, Held, Watched
     }
     if (this.#stream === null) this.sendNow()
     const stream = this.#stream
-    // What is still to be sent goes nowhere, and must not hold up whoever sends it.
+    // What is still to be sent is discarded, and must not block the sender.
     if (stream === null || stream.destroyed || stream.closed) return true
     return stream.write(bytes)
   }
@@ -202,7 +202,7 @@ export class Http2Exchange implements Breakable, ServerConnection, Held, Watched
 
   abort(): void {
     this.#exchange = null
-    // Whoever asked has lost patience before the time-out.
+    // The client has given up before the timeout.
     if (this.#phase === 'awaiting' && this.deadlineMs - this.#headersTimeoutMs + DOUBT_MS <= coarseNowMs()) {
       this.#host.doubt()
     }
@@ -225,13 +225,13 @@ export class Http2Exchange implements Breakable, ServerConnection, Held, Watched
     else this.#fail('idle-timeout', null)
   }
 
-  /** The server takes no stream beyond this one (RFC 9113 section 6.8). */
+  /** The server processes no stream above `lastStreamId` (RFC 9113 section 6.8). */
   onGoaway(lastStreamId: number): void {
     const id = this.#stream?.id
     if (id !== undefined && id > lastStreamId) this.#isRefused = true
   }
 
-  /** The connection is gone. @param failure null where it had stood */
+  /** The connection is closed. @param failure null if it had been open */
   onLost(failure: WireFailure | null, cause: Error | null): void {
     if (this.#phase === 'closed') return
     contain(this, () => this.#fail(failure ?? this.#lostAs(), cause))
@@ -270,7 +270,7 @@ export class Http2Exchange implements Breakable, ServerConnection, Held, Watched
     this.#pauseSoon()
   }
 
-  /** All that has come in this turn will have been reported. */
+  /** Calls `onPause` once everything that arrived in this turn has been reported. */
   #pauseSoon(): void {
     if (this.#pauseIsDue) return
     this.#pauseIsDue = true
@@ -288,7 +288,7 @@ export class Http2Exchange implements Breakable, ServerConnection, Held, Watched
     if (!isWhole) return
     this.#exchange = null
     this.#gone()
-    // The rest of the request is of no use.
+    // The server has no use for the rest of the request.
     if (!this.#requestDone) resetStream(stream, constants.NGHTTP2_CANCEL)
     exchange?.onEnd(this.#trailers)
   }
@@ -302,7 +302,7 @@ export class Http2Exchange implements Breakable, ServerConnection, Held, Watched
 
   #endedBy(code: number): Error {
     const error = this.#streamError
-    // Of the connection: it breaks the rules of HTTP/2.
+    // Any other error is the connection's: the server breaks the rules of HTTP/2.
     if (error !== null && error.code !== 'ERR_HTTP2_STREAM_ERROR') return new Error(`HTTP/2: ${error.message}`)
     const name = nameOf(code)
     const reset = `the stream was reset (${name})`
@@ -341,13 +341,13 @@ export class Http2Exchange implements Breakable, ServerConnection, Held, Watched
   }
 }
 
-/** A request that was given up without a response has waited long enough for that to be the connection's fault. */
+/** After waiting this long for a response, a request that the client aborts casts doubt on the connection. */
 const DOUBT_MS = 1000
 
-/** What an interim head counts for beside its fields, as RFC 9113 section 6.5.2 has it. */
+/** The overhead counted for each interim head, as for a field in RFC 9113 section 6.5.2. */
 const FIELD_BYTES = 32
 
-/** Codes with which node:http2 resets a stream by itself. */
+/** Codes with which node:http2 itself resets a stream. */
 const BREACHES: ReadonlySet<string> = new Set(['PROTOCOL_ERROR', 'ENHANCE_YOUR_CALM'])
 
 /** The name of an error code of RFC 9113 section 7. */

@@ -1,49 +1,49 @@
 /**
- * The frames of HTTP/2 (RFC 9113 sections 4 and 6) as a server reads them: a strict streaming reader. It knows no socket and no stream; the
- * payload of DATA passes in pieces as it comes, what the other frames hold is complete.
+ * A strict streaming parser for HTTP/2 frames from clients (RFC 9113 sections 4 and 6), independent of sockets and streams. DATA payloads
+ * are passed on in pieces as they arrive, other frames once they are complete.
  */
 import { HeldBytes } from '../fields.ts'
 import { CODE, FLAG, FRAME_HEAD_BYTES, Http2Fault, MAX_FRAME_BYTES, MAX_WINDOW, SETTING, TYPE } from './protocol.ts'
 
-/** How a client begins (section 3.4). */
+/** The connection preface of a client (section 3.4). */
 export const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1')
 
-/** CONTINUATION frames of one field section (VU#421644). */
+/** Limit on CONTINUATION frames for one field section (VU#421644). */
 const MAX_CONTINUATIONS = 8
 
-/** Settings in one frame: there are seven, and a few more in extensions. */
+/** Limit on settings in one frame: seven are defined, and a few more in extensions. */
 const MAX_SETTINGS = 32
 
-/** Receives what the reader finds, in order. What it throws ends the connection. */
+/** Receives what the reader finds, in order. An exception in it ends the connection. */
 export interface FrameSink {
   /** A DATA frame begins. @param length of its payload, padding included: what flow control counts (section 6.9.1) */
   onDataHead(stream: number, length: number): void
-  /** A piece of its data: a window of the bytes that were pushed. */
+  /** A piece of its data: a view of the bytes that were pushed. */
   onData(piece: Buffer): void
   /** @param size of its data, without padding */
   onDataEnd(size: number, endStream: boolean): void
-  /** @param block a whole field section; it may be a window of the bytes that were pushed */
+  /** @param block a whole field section; it may be a view of the bytes that were pushed */
   onHeaders(stream: number, endStream: boolean, block: Buffer): void
   onReset(stream: number, code: number): void
-  /** @param values id, value, id, value: valid ones */
+  /** @param values id, value, id, value; all valid */
   onSettings(values: readonly number[]): void
   onSettingsAck(): void
-  /** @param data 8 bytes: a window of the bytes that were pushed */
+  /** @param data 8 bytes: a view of the bytes that were pushed */
   onPing(data: Buffer, isAck: boolean): void
   onGoaway(): void
   /** @param stream 0 for the connection */
   onWindow(stream: number, increment: number): void
-  /** A frame was wrong in a way that ends its stream only. */
+  /** A frame had an error that ends only its stream. */
   onStreamFault(stream: number, code: number): void
 }
 
 type State = 'preface' | 'head' | 'payload' | 'pad-length' | 'data' | 'skip'
 
-/** Reads the frames of one client. `push` what arrives. After it threw, the connection is of no more use. */
+/** Reads the frames of one client. Call `push` with what arrives. After it has thrown, the connection can't be used any more. */
 export class FrameReader {
   readonly #sink: FrameSink
   #state: State = 'preface'
-  /** Of the preface, that were read. */
+  /** Bytes of the preface read so far. */
   #greeted = 0
   #hasSettings = false
   /** A head or a payload that is not complete. */
@@ -109,7 +109,7 @@ export class FrameReader {
   #readPreface(bytes: Buffer, from: number): number {
     const length = Math.min(bytes.length - from, PREFACE.length - this.#greeted)
     if (PREFACE.compare(bytes, from, from + length, this.#greeted, this.#greeted + length) !== 0)
-      throw new Http2Fault(CODE.protocol, 'no preface')
+      throw new Http2Fault(CODE.protocol, 'not the HTTP/2 preface')
     this.#greeted += length
     if (this.#greeted === PREFACE.length) this.#state = 'head'
     return from + length
@@ -131,7 +131,7 @@ export class FrameReader {
     return end
   }
 
-  /** Looks at the head of a frame (section 4.1). */
+  /** Checks the head of a frame (section 4.1). */
   #begin(bytes: Buffer, at: number): void {
     const length = ((bytes[at] as number) << 16) | ((bytes[at + 1] as number) << 8) | (bytes[at + 2] as number)
     const type = bytes[at + 3] as number
@@ -144,7 +144,7 @@ export class FrameReader {
     if (length > MAX_FRAME_BYTES) throw new Http2Fault(CODE.frameSize, `a frame of ${length} bytes`)
     if (!this.#hasSettings) {
       if (type !== TYPE.settings || (flags & FLAG.ack) !== 0)
-        throw new Http2Fault(CODE.protocol, 'no SETTINGS at first')
+        throw new Http2Fault(CODE.protocol, 'the first frame is not SETTINGS')
       this.#hasSettings = true
     }
     if (this.#block !== null && type !== TYPE.continuation)
@@ -193,7 +193,7 @@ export class FrameReader {
     this.#sink.onDataHead(this.#stream, this.#length)
     this.#padding = 0
     if ((this.#flags & FLAG.padded) === 0) this.#beginPieces(this.#length)
-    else if (this.#length === 0) throw new Http2Fault(CODE.frameSize, 'DATA without the length of its padding')
+    else if (this.#length === 0) throw new Http2Fault(CODE.frameSize, 'DATA without its pad length')
     else this.#state = 'pad-length'
   }
 
@@ -206,7 +206,7 @@ export class FrameReader {
   #beginPieces(size: number): void {
     this.#size = size
     this.#left = size
-    // What carries nothing costs as much as what does.
+    // An empty DATA frame costs as much as a full one.
     if (size === 0) this.controlBytes += FRAME_HEAD_BYTES + this.#length
     if (size > 0) this.#state = 'data'
     else this.#dataRead()
@@ -218,7 +218,7 @@ export class FrameReader {
     this.#sink.onDataEnd(this.#size, (this.#flags & FLAG.endStream) !== 0)
   }
 
-  /** Takes a frame whose payload lies in `bytes` between `from` and `end`. */
+  /** Handles a frame whose payload is in `bytes` between `from` and `end`. */
   #act(bytes: Buffer, from: number, end: number): void {
     switch (this.#type) {
       case TYPE.headers:
@@ -228,7 +228,7 @@ export class FrameReader {
         this.#onContinuation(bytes, from, end)
         break
       case TYPE.priority:
-        // Deprecated (section 5.3.2): what it says is ignored.
+        // Deprecated (section 5.3.2), and ignored.
         this.#needStream()
         if (this.#length !== 5) this.#sink.onStreamFault(this.#stream, CODE.frameSize)
         break
@@ -255,12 +255,12 @@ export class FrameReader {
         this.#needLength(4)
         const increment = bytes.readUInt32BE(from) & 0x7fffffff
         if (increment > 0) this.#sink.onWindow(this.#stream, increment)
-        else if (this.#stream === 0) throw new Http2Fault(CODE.protocol, 'a window that grows by nothing')
+        else if (this.#stream === 0) throw new Http2Fault(CODE.protocol, 'WINDOW_UPDATE with an increment of 0')
         else this.#sink.onStreamFault(this.#stream, CODE.protocol)
         break
       }
       default:
-        throw new Http2Fault(CODE.protocol, 'PUSH_PROMISE of a client')
+        throw new Http2Fault(CODE.protocol, 'PUSH_PROMISE from a client')
     }
   }
 
@@ -271,7 +271,7 @@ export class FrameReader {
     let first = from
     let last = end
     if ((flags & FLAG.padded) !== 0) {
-      if (first === end) throw new Http2Fault(CODE.frameSize, 'HEADERS without the length of their padding')
+      if (first === end) throw new Http2Fault(CODE.frameSize, 'HEADERS without their pad length')
       last -= bytes[first++] as number
     }
     if ((flags & FLAG.priority) !== 0) {
@@ -297,7 +297,7 @@ export class FrameReader {
   #onContinuation(bytes: Buffer, from: number, end: number): void {
     const block = this.#block
     if (block === null || this.#stream !== this.#blockStream)
-      throw new Http2Fault(CODE.protocol, 'CONTINUATION of nothing')
+      throw new Http2Fault(CODE.protocol, 'CONTINUATION without HEADERS')
     if (++this.#continuations > MAX_CONTINUATIONS) throw new Http2Fault(CODE.calm, 'too many CONTINUATION frames')
     block.add(bytes, from, end)
     if ((this.#flags & FLAG.endHeaders) === 0) return
@@ -313,7 +313,7 @@ export class FrameReader {
       this.#sink.onSettingsAck()
       return
     }
-    if (length % 6 !== 0) throw new Http2Fault(CODE.frameSize, 'SETTINGS that are cut')
+    if (length % 6 !== 0) throw new Http2Fault(CODE.frameSize, 'SETTINGS with a length that is not a multiple of 6')
     if (length > 6 * MAX_SETTINGS) throw new Http2Fault(CODE.calm, 'too many settings')
     const values: number[] = []
     for (let at = from; at < from + length; at += 6) {
@@ -323,7 +323,7 @@ export class FrameReader {
         throw new Http2Fault(CODE.flowControl, 'an initial window that is too large')
       const isPush = id === SETTING.enablePush && value > 1
       const isFrame = id === SETTING.maxFrame && (value < MAX_FRAME_BYTES || value > 0xffffff)
-      if (isPush || isFrame) throw new Http2Fault(CODE.protocol, `the value ${value} for setting ${id}`)
+      if (isPush || isFrame) throw new Http2Fault(CODE.protocol, `invalid value ${value} for setting ${id}`)
       values.push(id, value)
     }
     this.#sink.onSettings(values)

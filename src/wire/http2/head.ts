@@ -1,9 +1,9 @@
 /**
- * Heads of HTTP/1.1, which is what requests and responses are within banyan, as those of HTTP/2 (RFC 9113 section 8), and back.
+ * Converts heads between HTTP/1.1, which banyan uses internally, and HTTP/2 (RFC 9113 section 8).
  */
 import type { ResponseHead } from '../response-head.ts'
 
-/** Reason phrases (RFC 9110 section 15), which HTTP/2 has none of. */
+/** Reason phrases (RFC 9110 section 15); HTTP/2 doesn't send them. */
 const REASONS: Readonly<Record<number, string>> = {
   ...{ 200: 'OK', 201: 'Created', 202: 'Accepted', 203: 'Non-Authoritative Information', 204: 'No Content' },
   ...{ 205: 'Reset Content', 206: 'Partial Content', 300: 'Multiple Choices', 301: 'Moved Permanently', 302: 'Found' },
@@ -29,7 +29,7 @@ const REASONS: Readonly<Record<number, string>> = {
   ...{ 505: 'HTTP Version Not Supported', 100: 'Continue', 102: 'Processing' },
 }
 
-/** Fields that belong to one connection of HTTP/1.1 (RFC 9113 section 8.2.2). */
+/** Fields that concern one HTTP/1.1 connection only (RFC 9113 section 8.2.2). */
 const OF_CONNECTION: ReadonlySet<string> = new Set([
   ...['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding', 'upgrade', 'http2-settings', 'te'],
 ])
@@ -57,7 +57,7 @@ export function requestFields(head: string, scheme: 'http' | 'https'): string[] 
   return [...fields, ...rest]
 }
 
-/** The trailer fields in a last chunk, as an object for node:http2. */
+/** The trailer fields after a last chunk, as an object for node:http2. */
 export function trailersOf(lastChunk: string): Record<string, string | string[]> {
   const fields: Record<string, string | string[]> = {}
   for (const line of lastChunk.split('\r\n').slice(1)) {
@@ -74,7 +74,7 @@ export function trailersOf(lastChunk: string): Record<string, string | string[]>
 /**
  * The head of a response.
  * @param raw name, value, name, value; `:status` among the first
- * @param isBodiless nothing follows it
+ * @param isBodiless no body follows
  */
 export function responseHeadOf(raw: readonly string[], isBodiless: boolean): ResponseHead {
   let status = 0
@@ -99,7 +99,7 @@ export function responseHeadOf(raw: readonly string[], isBodiless: boolean): Res
     contentLength: isEmpty ? 0 : (length ?? 0),
     keepAlive: true,
     keepAliveTimeoutMs: -1,
-    // Streams share the connection: nobody can be logged in on it.
+    // Streams share the connection, so it can't be authenticated for one client.
     bindsConnection: false,
   }
 }

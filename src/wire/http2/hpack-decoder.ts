@@ -1,38 +1,38 @@
 /**
- * Decodes field sections of HTTP/2 (HPACK, RFC 7541).
+ * Decodes HTTP/2 field sections (HPACK, RFC 7541).
  */
 import { DEFAULT_TABLE_BYTES, ENTRY_OVERHEAD, FIRST_DYNAMIC, STATIC_NAMES, STATIC_VALUES } from './hpack-tables.ts'
 import { decodeHuffman } from './huffman.ts'
 
-/** A field section that breaks RFC 7541. The connection has to end with COMPRESSION_ERROR: its table is lost. */
+/** A field section that breaks RFC 7541. The connection must end with COMPRESSION_ERROR, because its table is out of step. */
 export class CompressionError extends Error {
   override readonly name = 'CompressionError'
 }
 
-/** Integers end below it: nothing that they count can be as large. */
+/** Upper bound for integers: nothing that they count can be as large. */
 const MAX_INTEGER = 2 ** 28
 
-/** Strings are decoded here first. Those that may be longer get memory of their own. */
+/** Huffman-coded strings are decoded into this. Longer ones get memory of their own. */
 const SCRATCH = Buffer.allocUnsafeSlow(16_384)
 
 /** Decodes the field sections that one peer sends on a connection. */
 export class FieldDecoder {
   readonly #maxTableBytes: number
-  /** What the peer lets the table take. */
+  /** The table size that the peer has chosen. */
   #tableBytes: number
-  /** What it takes. */
+  /** The current size of the table. */
   #usedBytes = 0
-  /** A ring: name and value of the entry with the number n are at 2 * (n & mask) and behind it. Made for the first entry. */
+  /** A ring buffer: entry number n has its name at 2 * (n & mask) and its value in the next place. Allocated for the first entry. */
   #ring: string[] = []
   readonly #mask: number
-  /** The number of the next entry, and how many entries there are before it. */
+  /** The number of the next entry, and how many entries the table has. */
   #next = 0
   #count = 0
-  /** The block that is decoded, and where. */
+  /** The block being decoded, and the position in it. */
   #block: Buffer = SCRATCH
   #at = 0
 
-  /** @param limits `maxTableBytes`: the SETTINGS_HEADER_TABLE_SIZE that the peer has been told of; less than 4096 only where the peer has acknowledged it */
+  /** @param limits `maxTableBytes`: the SETTINGS_HEADER_TABLE_SIZE sent to the peer; less than 4096 only once the peer has acknowledged it */
   constructor(limits: { maxTableBytes: number }) {
     this.#maxTableBytes = limits.maxTableBytes
     this.#tableBytes = Math.min(limits.maxTableBytes, DEFAULT_TABLE_BYTES)
@@ -40,12 +40,12 @@ export class FieldDecoder {
   }
 
   /**
-   * Decodes a field section. A section that is over the bounds is decoded to its end, for the table's sake, but not kept.
-   * @param block the whole of it: what HEADERS and its CONTINUATIONs carry
+   * Decodes a field section. A section over its limits is decoded to the end, to keep the table in step, but not returned.
+   * @param block the whole section, as carried by HEADERS and its CONTINUATIONs
    * @param maxBytes how large the list may be, as SETTINGS_MAX_HEADER_LIST_SIZE counts: names, values, and 32 bytes a field
    * @param maxFields how many fields it may have
-   * @returns name, value, name, value as Latin-1 strings; null where the list is over its bounds
-   * @throws CompressionError where the block breaks RFC 7541; the decoder is of no use afterwards
+   * @returns name, value, name, value as Latin-1 strings; null if the list is over its limits
+   * @throws CompressionError the block breaks RFC 7541; the decoder can't be used afterwards
    */
   decode(block: Buffer, maxBytes: number, maxFields: number): string[] | null {
     this.#block = block
@@ -80,9 +80,9 @@ export class FieldDecoder {
         }
       } else {
         const indexed = first >= 0x40
-        if (!indexed && first >= 0x20) throw new CompressionError('a size update behind a field')
+        if (!indexed && first >= 0x20) throw new CompressionError('a size update after a field')
         const index = this.#integer(indexed ? 0x3f : 0x0f)
-        // What is longer than this goes into no table and into no list.
+        // Longer strings fit neither the table nor the list.
         const longest = Math.max(left, this.#tableBytes)
         if (index === 0) name = this.#string(longest)
         else if (index < FIRST_DYNAMIC) name = STATIC_NAMES[index] as string
@@ -117,7 +117,7 @@ export class FieldDecoder {
 
   /**
    * Reads a string (section 5.2).
-   * @returns null where it is longer than `longest`
+   * @returns null if it is longer than `longest`
    */
   #string(longest: number): string | null {
     const block = this.#block
@@ -133,18 +133,18 @@ export class FieldDecoder {
     const room = Math.min(Math.ceil(length * 1.6), longest)
     const into = room <= SCRATCH.length ? SCRATCH : Buffer.allocUnsafeSlow(room)
     const octets = decodeHuffman(block, start, end, into)
-    if (octets < 0) throw new CompressionError('a string is not of the Huffman code')
+    if (octets < 0) throw new CompressionError('a string is not valid Huffman code')
     return octets > longest ? null : into.toString('latin1', 0, octets)
   }
 
   /** Where in the ring the entry with an index is. */
   #slot(index: number): number {
     const age = index - FIRST_DYNAMIC
-    if (age < 0 || age >= this.#count) throw new CompressionError(`index ${index} is in no table`)
+    if (age < 0 || age >= this.#count) throw new CompressionError(`index ${index} is not in the table`)
     return 2 * ((this.#next - 1 - age) & this.#mask)
   }
 
-  /** Puts a field into the table (section 4.4); null stands for a string that is larger than the table. */
+  /** Adds a field to the table (section 4.4); null stands for a string that is larger than the table. */
   #add(name: string | null, value: string | null): void {
     const bytes =
       name === null || value === null ? Number.POSITIVE_INFINITY : name.length + value.length + ENTRY_OVERHEAD
@@ -165,7 +165,7 @@ export class FieldDecoder {
     this.#evict(bytes)
   }
 
-  /** Takes the oldest entries out until the others take no more than `bytes`. */
+  /** Evicts the oldest entries until the table takes no more than `bytes`. */
   #evict(bytes: number): void {
     while (this.#usedBytes > bytes && this.#count > 0) {
       const slot = 2 * ((this.#next - this.#count) & this.#mask)

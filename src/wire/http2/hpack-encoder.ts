@@ -1,5 +1,5 @@
 /**
- * Encodes field sections of HTTP/2 (HPACK, RFC 7541).
+ * Encodes HTTP/2 field sections (HPACK, RFC 7541).
  */
 import {
   DEFAULT_TABLE_BYTES,
@@ -12,10 +12,10 @@ import {
 } from './hpack-tables.ts'
 import { encodeHuffman, huffmanLength } from './huffman.ts'
 
-/** What nobody may put into a table, here or behind us: whoever shares the connection could guess it (section 7.1.3). */
+/** Never put into a table, here or by later hops: others who share the connection could guess the values (section 7.1.3). */
 const NEVER_INDEXED: ReadonlySet<string> = new Set(['authorization', 'cookie', 'proxy-authorization', 'set-cookie'])
 
-/** Values that are mostly others each time: put into the table only where they repeat. */
+/** Fields whose values usually differ each time: put into the table only if they repeat. */
 const CHANGING: ReadonlySet<string> = new Set([
   ...['age', 'content-length', 'content-location', 'content-range', 'date', 'etag', 'expires', 'if-modified-since'],
   ...['if-none-match', 'last-modified', 'link', 'location', 'referer', ':path'],
@@ -25,15 +25,15 @@ const isOf = (names: ReadonlySet<string>): readonly boolean[] => STATIC_NAMES.ma
 const STATIC_NEVER_INDEXED = isOf(NEVER_INDEXED)
 const STATIC_CHANGING = isOf(CHANGING)
 
-/** Larger fields would take the place of too many others. */
+/** Larger fields would displace too many others. */
 const MAX_ENTRY_BYTES = DEFAULT_TABLE_BYTES / 4
 
-/** Entries of the ring: none takes less than ENTRY_OVERHEAD. */
+/** Size of the ring: each entry takes at least ENTRY_OVERHEAD bytes. */
 const RING = DEFAULT_TABLE_BYTES / ENTRY_OVERHEAD
 const BUCKETS = 64
 const SEEN = 32
 
-/** Where each list begins in the memory of an encoder. */
+/** Offsets of the lists in an encoder's memory. */
 const BY_NAME = 0
 const BY_FIELD = BY_NAME + BUCKETS
 const NEXT_OF_NAME = BY_FIELD + BUCKETS
@@ -41,34 +41,34 @@ const NEXT_OF_FIELD = NEXT_OF_NAME + RING
 const RECENT = NEXT_OF_FIELD + RING
 const MEMORY = RECENT + SEEN
 
-/** Shorter strings are written octet by octet, which is faster than a call out of JavaScript. */
+/** Shorter strings are written byte by byte, which is faster than a native call. */
 const SHORT = 24
 
-/** What a literal takes at most beside name and value: its first octet, the index or the length of its name, and that of its value. */
+/** The most that a literal takes besides name and value: its first octet, the index or length of its name, and the length of its value. */
 const LITERAL_OVERHEAD = 11
 
 /** Encodes the field sections that are sent on a connection. */
 export class FieldEncoder {
-  /** What the table may take, what the peer has to be told of yet (none: -1), and the least that it was in between. */
+  /** The table size now, the one last announced to the peer, and the smallest one since then. */
   #tableBytes = DEFAULT_TABLE_BYTES
   #told = DEFAULT_TABLE_BYTES
   #least = DEFAULT_TABLE_BYTES
   #usedBytes = 0
-  /** Rings by number of entry; made for the first section. */
+  /** Ring buffers by entry number; allocated for the first section. */
   #names: string[] = []
   #values: string[] = []
   /**
-   * Numbers of entries: the newest by hash of name and by hash of field, and by entry the one before with the same hash;
-   * then hashes of fields that were sent as literals lately.
+   * Entry numbers: the newest one by hash of name and by hash of field, and for each entry the previous one with the same hash;
+   * then hashes of fields sent recently as literals.
    */
   #memory = new Int32Array(0)
-  /** The number of the next entry, from 1, and how many entries there are before it. */
+  /** The number of the next entry, from 1, and how many entries the table has. */
   #next = 1
   #count = 0
 
   /**
-   * Takes what the peer's SETTINGS_HEADER_TABLE_SIZE allows; the next section begins with the size update. More than
-   * 4096 is never used.
+   * Applies the peer's SETTINGS_HEADER_TABLE_SIZE; the next section begins with the size update. More than 4096 is never
+   * used.
    */
   setMaxTableBytes(bytes: number): void {
     this.#tableBytes = Math.min(bytes, DEFAULT_TABLE_BYTES)
@@ -77,10 +77,10 @@ export class FieldEncoder {
   }
 
   /**
-   * Writes a field section behind `at` in `out`, in the order given.
+   * Writes a field section to `out` at `at`, in the given order.
    * @param fields name, value, name, value: Latin-1 strings, names in lower case
-   * @returns where it ends; -1 where `out` may be too small (it has to have room for all fields as literals, names and
-   *   values and 11 bytes a field, and for 6 bytes): nothing has changed then
+   * @returns where it ends; -1, without any change, if `out` may be too small: it must have room for all fields as literals
+   *   (names, values and 11 bytes per field) and 6 bytes
    */
   encode(fields: readonly string[], out: Buffer, at: number): number {
     let most = at + 6 + (fields.length >> 1) * LITERAL_OVERHEAD
@@ -97,7 +97,7 @@ export class FieldEncoder {
     return at
   }
 
-  /** Size updates (section 4.2): the least size since the last section, and the one that holds now. */
+  /** Size updates (section 4.2): the smallest size since the last section, and the current one. */
   #tellSize(out: Buffer, at: number): number {
     if (this.#least < this.#tableBytes) at = writeInteger(out, at, 0x20, 0x1f, this.#least)
     this.#told = this.#least = this.#tableBytes
@@ -131,7 +131,7 @@ export class FieldEncoder {
     return at
   }
 
-  /** The newest entry with a name, and a value if one is given; 0 where there is none. */
+  /** The newest entry with this name, and this value unless it is null; 0 for none. */
   #find(heads: number, nexts: number, hash: number, name: string, value: string | null): number {
     const memory = this.#memory
     const oldest = this.#next - this.#count
@@ -144,7 +144,7 @@ export class FieldEncoder {
     return 0
   }
 
-  /** Whether a field with such a hash was asked for lately; it was from now on. */
+  /** Whether a field with this hash was seen recently; also remembers it. */
   #isRecent(hash: number): boolean {
     const at = RECENT + (hash & (SEEN - 1))
     const recent = this.#memory[at] === hash
@@ -156,7 +156,7 @@ export class FieldEncoder {
     this.#evict(this.#tableBytes - name.length - value.length - ENTRY_OVERHEAD)
     const entry = this.#next++
     const slot = entry & (RING - 1)
-    // Copies: strings that are given may be slices, which would keep the whole of what they were cut from.
+    // Copies: the given strings may be slices, which would keep their whole parent strings in memory.
     this.#names[slot] = copyOf(name)
     this.#values[slot] = copyOf(value)
     this.#link(BY_NAME + (nameHash & (BUCKETS - 1)), NEXT_OF_NAME + slot, entry)
@@ -170,7 +170,7 @@ export class FieldEncoder {
     this.#memory[head] = entry
   }
 
-  /** Takes the oldest entries out until the others take no more than `bytes`. */
+  /** Evicts the oldest entries until the table takes no more than `bytes`. */
   #evict(bytes: number): void {
     while (this.#usedBytes > bytes) {
       const slot = (this.#next - this.#count) & (RING - 1)
@@ -182,7 +182,7 @@ export class FieldEncoder {
   }
 }
 
-/** A cheap hash of a field, to find it by: of some octets of its value, the digit of the second among them where it is a date. */
+/** A cheap hash of a field for lookups, over a few octets of its value; in a date, the last digit of the seconds is among them. */
 function hashOfField(nameHash: number, value: string): number {
   const length = value.length
   let hash = nameHash ^ (length * 7)
@@ -191,7 +191,7 @@ function hashOfField(nameHash: number, value: string): number {
   return length < 5 ? hash : hash + value.charCodeAt(length - 2) * 7 + value.charCodeAt(length - 5) * 13
 }
 
-/** A hash of a field that tells it from others: of its last 64 octets. */
+/** A better hash of a field, over the last 64 octets of its value. */
 function thoroughHash(nameHash: number, value: string): number {
   const length = value.length
   let hash = nameHash ^ length
@@ -201,7 +201,7 @@ function thoroughHash(nameHash: number, value: string): number {
 
 const copyOf = (text: string): string => Buffer.from(text, 'latin1').toString('latin1')
 
-/** Writes an integer behind a prefix (section 5.1); `mask`: the bits of the first octet that it has. */
+/** Writes an integer with a prefix (section 5.1); `mask` is the bits of the first octet available to it. */
 function writeInteger(out: Buffer, at: number, first: number, mask: number, value: number): number {
   if (value < mask) {
     out[at] = first | value
@@ -214,7 +214,7 @@ function writeInteger(out: Buffer, at: number, first: number, mask: number, valu
   return at + 1
 }
 
-/** Writes a string as it is: the Huffman code would save a fifth of what is sent, and takes several times as long. */
+/** Writes a string uncoded: the Huffman code would save a fifth of the bytes, but takes several times as long. */
 function writeString(text: string, out: Buffer, at: number): number {
   const length = text.length
   at = writeInteger(out, at, 0, 0x7f, length)
@@ -223,7 +223,7 @@ function writeString(text: string, out: Buffer, at: number): number {
   return at
 }
 
-/** Writes a string in the Huffman code where it is shorter so. */
+/** Writes a string, with the Huffman code if that is shorter. */
 function writeCoded(text: string, out: Buffer, at: number): number {
   const length = huffmanLength(text)
   if (length >= text.length) return writeString(text, out, at)

@@ -1,5 +1,5 @@
 /**
- * The static table of HPACK (RFC 7541 appendix A), and what an entry of a table takes (section 4.1).
+ * The static table of HPACK (RFC 7541 appendix A), and the size of table entries (section 4.1).
  */
 
 /** Fields by index, from 1: a name, or a name and its value. */
@@ -23,15 +23,15 @@ export const STATIC_VALUES: readonly string[] = STATIC.map((field) =>
 /** The index of the first entry of the dynamic table. */
 export const FIRST_DYNAMIC = STATIC.length
 
-/** What the dynamic table may take where nobody has said otherwise (RFC 9113 section 6.5.2), in bytes. */
+/** The default size of the dynamic table in bytes (RFC 9113 section 6.5.2). */
 export const DEFAULT_TABLE_BYTES = 4096
 
-/** What an entry takes beside its name and its value, in bytes. */
+/** The bytes that an entry takes besides its name and value. */
 export const ENTRY_OVERHEAD = 32
 
 const BUCKETS = 128
 
-/** A cheap hash of a name: without a Map, for which the whole of each new string would have to be hashed. */
+/** A cheap hash of a name. A Map would have to hash the whole of each new string. */
 export function hashOfName(name: string): number {
   const length = name.length
   if (length === 0) return 0
@@ -40,7 +40,7 @@ export function hashOfName(name: string): number {
   )
 }
 
-/** By hash: the first static entry with such a name, and by that entry the next one. */
+/** The first static entry by hash of its name, and for each entry the next one with the same hash. */
 const FIRST = new Uint8Array(BUCKETS)
 const NEXT = new Uint8Array(FIRST_DYNAMIC)
 for (let index = FIRST_DYNAMIC - 1; index > 0; index--) {
@@ -50,7 +50,7 @@ for (let index = FIRST_DYNAMIC - 1; index > 0; index--) {
   FIRST[bucket] = index
 }
 
-/** The first static entry with a name, whose hash is `hash`; 0 where there is none. */
+/** The first static entry with this name, whose hash is `hash`; 0 for none. */
 export function staticIndexOf(name: string, hash: number): number {
   let index = FIRST[hash & (BUCKETS - 1)] as number
   while (index !== 0 && STATIC_NAMES[index] !== name) index = NEXT[index] as number

@@ -2,7 +2,7 @@
  * The Huffman code of HPACK (RFC 7541 section 5.2 and appendix B).
  */
 
-/** Bits of the code of each octet, and at last of EOS. The code is canonical: the lengths say all. */
+/** The length in bits of each octet's code, and last of EOS. The code is canonical, so the lengths define it. */
 const LENGTHS = [
   13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 30, 28, 28, 28, 28, 28, 28,
   28, 28, 28, 6, 10, 10, 12, 13, 6, 8, 11, 10, 10, 8, 11, 8, 6, 6, 6, 5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 7, 8, 15, 6, 12, 10,
@@ -21,17 +21,17 @@ const EOS = 256
 const CODE = new Uint32Array(257)
 const BITS = Uint8Array.from(LENGTHS)
 
-/** All octets in the order of their codes; of each length of code: the first code, its place in SORTED, and how many there are. */
+/** All octets in the order of their codes; then for each code length: the first code, its place in SORTED, and the number of codes. */
 const SORTED = new Uint16Array(257)
 const FIRST_CODE = new Uint32Array(31)
 const FIRST_AT = new Uint16Array(31)
 const COUNT = new Uint16Array(31)
 
-/** How many bits are looked up at once: the codes of nearly all octets of fields are as short. */
+/** How many bits are looked up at once: nearly all octets in fields have codes of at most this length. */
 const PEEK = 10
 const PEEK_MASK = (1 << PEEK) - 1
 
-/** By the next PEEK bits: the octet with such a code, and above it the bits of the code; 0 where it is longer. */
+/** For the next PEEK bits: the octet whose code they begin with, and above it the length of that code; 0 if the code is longer. */
 const SHORT = new Uint16Array(1 << PEEK)
 
 for (let length = 5, code = 0, at = 0; length <= 30; length++, code <<= 1) {
@@ -50,14 +50,14 @@ for (let length = 5, code = 0, at = 0; length <= 30; length++, code <<= 1) {
  * Decodes a string.
  * @param from holds it between `start` and `end`
  * @param into takes the octets, as many as it has room for
- * @returns how many octets the string has; -1 where it is not a string of this code: EOS in it, or padding that is
+ * @returns how many octets the string has; -1 if it is not valid: EOS in it, or padding that is
  *   longer than 7 bits or has a 0
  */
 export function decodeHuffman(from: Uint8Array, start: number, end: number, into: Uint8Array): number {
   const room = into.length
   let length = 0
   let at = start
-  // The last `bits` bits of `held` are those that have been read and not decoded yet; what is above them is stale.
+  // The last `bits` bits of `held` have been read but not decoded yet; the bits above them are stale.
   let held = 0
   let bits = 0
   for (;;) {
@@ -71,7 +71,7 @@ export function decodeHuffman(from: Uint8Array, start: number, end: number, into
         bits += 8
       }
     }
-    // Behind the end follow ones, of which no code can be made up: only EOS has so many.
+    // Pad the end with ones. They can't form a code: only EOS has so many.
     const next =
       bits >= PEEK ? (held >>> (bits - PEEK)) & PEEK_MASK : ((held << (PEEK - bits)) | (PEEK_MASK >>> bits)) & PEEK_MASK
     const found = SHORT[next] as number
@@ -87,7 +87,7 @@ export function decodeHuffman(from: Uint8Array, start: number, end: number, into
       if (code === -1) return -1
       if (length < room) into[length] = SORTED[code] as number
       length++
-      // Goes on behind the code: in the middle of an octet mostly.
+      // Continues after the code, mostly in the middle of an octet.
       const behind = at * 8 - bits + (BITS[SORTED[code] as number] as number)
       at = (behind + 7) >>> 3
       bits = at * 8 - behind
@@ -96,7 +96,7 @@ export function decodeHuffman(from: Uint8Array, start: number, end: number, into
   }
 }
 
-/** The place in SORTED of the octet whose code begins at a bit; -1 where it is EOS, or ends behind `endBit`. */
+/** The place in SORTED of the octet whose code begins at a bit; -1 if it is EOS, or ends after `endBit`. */
 function longCode(from: Uint8Array, bit: number, endBit: number): number {
   let code = 0
   for (let length = 1; bit < endBit && length <= 30; length++, bit++) {
@@ -118,7 +118,7 @@ export function huffmanLength(text: string): number {
 }
 
 /**
- * Encodes a Latin-1 string behind `at`; there must be room for `huffmanLength` octets.
+ * Encodes a Latin-1 string at `at`; there must be room for `huffmanLength` octets.
  * @returns where it ends
  */
 export function encodeHuffman(text: string, into: Uint8Array, at: number): number {
@@ -128,7 +128,7 @@ export function encodeHuffman(text: string, into: Uint8Array, at: number): numbe
     const octet = text.charCodeAt(i) & 0xff
     const code = CODE[octet] as number
     let length = BITS[octet] as number
-    // At most 7 bits are held, and 24 more go into 31; longer codes go in two parts.
+    // At most 7 bits are held, so 24 more fit into 31; longer codes are added in two parts.
     if (length > 24) {
       length -= 16
       held = (held << length) | (code >>> 16)

@@ -1,6 +1,6 @@
 /**
- * Frames of HTTP/2 on their way to a socket. What is small is put together and leaves with one write; what is large goes as it is, behind the
- * head of its frame.
+ * Writes HTTP/2 frames to a socket. Small frames are collected into one write; large DATA is written without a copy, after the head of
+ * its frame.
  */
 import { onceWritten } from '../read-memory.ts'
 import type { FieldEncoder } from './hpack-encoder.ts'
@@ -15,16 +15,16 @@ export interface FrameTarget {
   uncork(): void
 }
 
-/** What is put together at most. */
+/** The size of the buffer in which frames are collected. */
 const OUTPUT_BYTES = 64 * 1024
 
-/** Data below this is copied: a write of its own would cost more. */
+/** Smaller data is copied: a write of its own would cost more. */
 const SMALL_DATA_BYTES = 4096
 
-/** Node writes a string of so many bytes from the stack. */
+/** Up to this size, node writes a string from a buffer on the stack. */
 const SMALL_WRITE_BYTES = 16 * 1024
 
-/** One for all connections: each uses it from `begin` to `end`, and nothing comes between. */
+/** One instance for all connections: each uses it from `begin` to `end`, without interruption. */
 export class FrameOutput {
   readonly #bytes = Buffer.allocUnsafeSlow(OUTPUT_BYTES)
   #at = 0
@@ -33,7 +33,7 @@ export class FrameOutput {
   /** Bytes since `begin`. */
   total = 0
 
-  /** Somebody is between `begin` and `end`. */
+  /** A connection is between `begin` and `end`. */
   get isInUse(): boolean {
     return this.#target !== null
   }
@@ -87,12 +87,12 @@ export class FrameOutput {
 
   /**
    * DATA (section 6.1).
-   * @param piece from which the bytes between `from` and `to` are sent, at most MAX_FRAME_BYTES; a string is Latin-1
-   * @param spent the last of them are: the memory is not used elsewhere
+   * @param piece of which the bytes from `from` to `to` are sent, at most MAX_FRAME_BYTES; a string is Latin-1
+   * @param spent nothing else uses the piece: its memory can be reused after its last byte has been sent
    */
   data(stream: number, piece: Buffer | string, from: number, to: number, endStream: boolean, spent: boolean): void {
     const length = to - from
-    // Memory of which a part is on its way is not free before that has been written.
+    // Memory can't be reused while another part of it is still being written.
     const isCopied = typeof piece === 'string' || (length < SMALL_DATA_BYTES && !(spent && from > 0))
     this.#need(FRAME_HEAD_BYTES + (isCopied ? length : 0))
     this.#head(length, TYPE.data, endStream ? FLAG.endStream : 0, stream)
@@ -149,7 +149,7 @@ export class FrameOutput {
     this.#copy(data, 0, data.length)
   }
 
-  /** @param last stream that is answered (section 6.8) */
+  /** @param last the last stream that is processed (section 6.8) */
   goaway(last: number, code: number = CODE.none): void {
     this.#need(FRAME_HEAD_BYTES + 8)
     this.#head(8, TYPE.goaway, 0, 0)
@@ -205,7 +205,7 @@ export class FrameOutput {
   }
 }
 
-/** A field section that is larger than what is put together. */
+/** A field section that is larger than the buffer. */
 function largeBlock(encoder: FieldEncoder, fields: readonly string[]): Buffer {
   for (let size = 2 * OUTPUT_BYTES; ; size *= 2) {
     const bytes = Buffer.allocUnsafeSlow(size)

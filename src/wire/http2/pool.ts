@@ -1,5 +1,5 @@
 /**
- * An HTTP/2 client for one server: few connections with many exchanges at a time (RFC 9113 section 9.1), by node:http2.
+ * An HTTP/2 client for one server, with node:http2: few connections, each with many exchanges at a time (RFC 9113 section 9.1).
  */
 import { type ClientHttp2Session, connect as connectHttp2, constants } from 'node:http2'
 import { connect as connectTcp, Socket } from 'node:net'
@@ -9,13 +9,13 @@ import { coarseNowMs, unwatch, type Watched, watch } from '../deadlines.ts'
 import { Shortages } from '../shortages.ts'
 import { Http2Exchange, nameOf, type StreamHost } from './exchange.ts'
 
-/** Exchanges on one connection, if the server allows as many. */
+/** Most exchanges on one connection at a time; the server may allow fewer. */
 const MAX_STREAMS = 100
 
-/** Of an answer that is not read on: the window of each stream. */
+/** The window of each stream: how much of an answer is buffered while the client doesn't read. */
 const WINDOW_BYTES = 256 * 1024
 
-/** What a connection may have on its way to us. */
+/** The window of a connection. */
 const CONNECTION_WINDOW_BYTES = 4 * 1024 * 1024
 
 const MAX_INVALID_FRAMES = 100
@@ -60,7 +60,7 @@ export class Http2Pool implements ConnectionPool {
     return idle
   }
 
-  /** An exchange on a connection that has room, else on a new one. GOAWAY tells what was not taken: none is too old. */
+  /** An exchange on a connection that has room, else on a new one. No connection is too old: GOAWAY says which requests were not processed. */
   take(exchange: ClientExchange, _mostIdleMs: number): Http2Exchange {
     for (const session of this.#sessions) {
       if (!session.hasRoom) continue
@@ -156,7 +156,7 @@ class Session implements StreamHost, Watched {
     else this.deadlineMs = coarseNowMs() + this.settings.keepAliveMs
   }
 
-  /** Until the server answers, new exchanges go elsewhere: a peer that is gone without a word is noticed by TCP after a quarter of an hour only. */
+  /** Sends a PING; until it is answered, new exchanges use other connections. TCP would notice a vanished peer only after a quarter of an hour. */
   doubt(): void {
     const session = this.#session
     if (this.#isDoubted || session === null || session.destroyed) return
@@ -166,14 +166,14 @@ class Session implements StreamHost, Watched {
     })
   }
 
-  /** No more exchanges; it closes behind the last one. */
+  /** Takes no more exchanges, and closes after the last one. */
   endSoon(): void {
     if (this.#session === null) {
       if (this.active === 0) this.#socket.destroy()
     } else this.#session.close()
   }
 
-  /** No connection in time, or nothing to do for too long. */
+  /** The connect timeout or the keep-alive limit has passed. */
   expire(): void {
     this.deadlineMs = Number.POSITIVE_INFINITY
     if (this.#session === null) {
@@ -191,7 +191,7 @@ class Session implements StreamHost, Watched {
     try {
       return tls === null ? connectTcp(address) : connectTls({ ...tls, ...address, ALPNProtocols: ['h2'] })
     } catch (error) {
-      // What node refuses to try is a connection that did not come about.
+      // Arguments that node rejects count as a failed connection.
       return new Socket().destroy(error as Error)
     }
   }

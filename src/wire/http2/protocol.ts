@@ -1,5 +1,5 @@
 /**
- * The numbers of HTTP/2 (RFC 9113), and what ends a connection.
+ * Constants of HTTP/2 (RFC 9113), and connection errors.
  */
 
 /** Frame types (section 6). */
@@ -50,16 +50,16 @@ export const CODE = {
 
 export const FRAME_HEAD_BYTES = 9
 
-/** The largest payload of a frame unless a setting says otherwise. Ours never does, and we send no larger ones. */
+/** The largest frame payload by default. We neither announce nor use a larger one. */
 export const MAX_FRAME_BYTES = 16_384
 
 /** The largest window (section 6.9.1). */
 export const MAX_WINDOW = 2 ** 31 - 1
 
-/** The windows of a connection and its streams before anything was said of them (section 6.9.2). */
+/** The initial window of a connection and its streams (section 6.9.2). */
 export const FIRST_WINDOW = 65_535
 
-/** What ends a connection (section 5.4.1). `message` is for people; the peer gets the code. */
+/** A connection error (section 5.4.1). `message` is for the log; the peer gets the code. */
 export class Http2Fault extends Error {
   readonly code: number
 

@@ -1,20 +1,20 @@
 /**
- * Field sections of clients (RFC 9113 sections 8.1 to 8.3): what can be a request, or the trailers of one.
+ * Validates field sections from clients (RFC 9113 sections 8.1 to 8.3): requests and their trailers.
  */
 
 /**
- * - reset: it is malformed, and its stream is reset
- * - refused: a name or value can't be one of HTTP/1.1 either: whoever sent it is told so
+ * - reset: it is malformed, so its stream is reset
+ * - refused: a name or value is invalid in HTTP/1.1 too, so it is answered with an error
  */
 export type SectionFlaw = 'reset' | 'refused'
 
 const NAME = /^[!#$%&'*+.^_`|~0-9a-z-]+$/
-/** Control characters, or blanks around it (section 8.2.1, RFC 9110 section 5.5). */
+/** Control characters, or leading or trailing blanks (section 8.2.1, RFC 9110 section 5.5). */
 const NO_VALUE = /[\0-\x08\x0a-\x1f\x7f]|^[ \t]|[ \t]$/
 const METHOD = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 const SCHEME = /^[A-Za-z][A-Za-z0-9+.-]*$/
 const PATH = /^(?:\/[\x21-\x7e\x80-\xff]*|\*)$/
-/** No more than that it can't be read as anything else: whether it is a host is told elsewhere. */
+/** Only the characters are checked here; whether it is a valid host is checked elsewhere. */
 const AUTHORITY = /^[\x21-\x7e\x80-\xff]*$/
 const UPPER = /[A-Z]/
 
@@ -23,7 +23,7 @@ const COLON = 58
 /**
  * Checks the field section of a request.
  * @param fields name, value, name, value
- * @returns null where it is one
+ * @returns null if it is valid
  */
 export function flawOfRequest(fields: readonly string[]): SectionFlaw | null {
   let method: string | null = null
@@ -72,7 +72,7 @@ export function flawOfRequest(fields: readonly string[]): SectionFlaw | null {
   return flaw
 }
 
-/** Checks a trailer section: all of it has to pass, since a body can't be answered any more. */
+/** Whether a trailer section is valid. Any flaw counts, because by then it may be too late to answer with an error. */
 export function isTrailerSection(fields: readonly string[]): boolean {
   return flawOfFields(fields, 0) === null
 }
@@ -84,7 +84,7 @@ function flawOfFields(fields: readonly string[], from: number): SectionFlaw | nu
     const name = fields[i] as string
     const value = fields[i + 1] as string
     if (!NAME.test(name)) {
-      // A pseudo-header field behind others, or in trailers (section 8.3).
+      // A pseudo-header field after a regular one, or in trailers (section 8.3).
       if (name.charCodeAt(0) === COLON || UPPER.test(name)) return 'reset'
       flaw = 'refused'
     }

@@ -169,7 +169,7 @@ describe('what RFC 7541 refuses', () => {
     ['padding of zeros', '00 01 61 81 00'],
     ['a long code that is cut off', '00 01 61 82 ff fa'],
     ['a size update above the limit', '3f e2 1f'],
-    ['a size update behind a field', '82 20'],
+    ['a size update after a field', '82 20'],
   ])('%s', (_, hex) => {
     expect(() => decode(decoder(), bytes(hex))).toThrow(CompressionError)
   })
