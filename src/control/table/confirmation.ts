@@ -29,6 +29,7 @@ export class Confirmation {
   readonly #parts: ConfirmationParts
   #quiet: NodeJS.Timeout | undefined
   #latest: NodeJS.Timeout | undefined
+  #isParsing = false
   #isClosed = false
 
   constructor(parts: ConfirmationParts) {
@@ -56,6 +57,9 @@ export class Confirmation {
 
   async #confirm(): Promise<void> {
     this.#rest()
+    // Where a parse takes longer than edits are apart, they would pile up, and an edit that needs a parse would wait for all of them.
+    if (this.#isParsing) return
+    this.#isParsing = true
     const { live, reader, reports, correct } = this.#parts
     const { text, table } = live.current
     try {
@@ -66,6 +70,9 @@ export class Confirmation {
       else if (live.current.text === text) reader.inForce(text, read.facts)
     } catch (error) {
       reports.takeInFailed(error, live.current)
+    } finally {
+      this.#isParsing = false
+      if (live.current.text !== text) this.later()
     }
   }
 }

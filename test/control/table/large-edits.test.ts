@@ -290,3 +290,21 @@ test.each([
   const edit = { kind: 'route', at: 1, route: { ...table.routes[1]?.document, percent: 9 } } as const
   expect(reader.editNow(live.current, edit) !== null).toBe(!isWrong)
 })
+
+test('parses that take longer than edits are apart do not pile up, and the last text is confirmed', async () => {
+  const { table, live, parse, corrected, confirmation } = confirming(5)
+  const slow = Promise.withResolvers<ReadText>()
+  parse.mockReturnValueOnce(slow.promise)
+  for (let edit = 0; edit < 10; edit++) {
+    live.apply(table, `${TEXT}# ${edit}\n`, 0)
+    confirmation.later()
+    await vi.advanceTimersByTimeAsync(3_000)
+  }
+  expect(parse).toHaveBeenCalledTimes(1)
+  slow.resolve({ ok: true, text: `${TEXT}# 0\n`, table } as ReadText)
+  await vi.advanceTimersByTimeAsync(3_000)
+  expect(parse.mock.calls.map(([text]) => text)).toEqual([`${TEXT}# 0\n`, `${TEXT}# 9\n`])
+  vi.useRealTimers()
+  await parse.mock.results[1]?.value
+  expect(corrected).toEqual([])
+})
