@@ -62,6 +62,9 @@ export class Gate {
   readonly #sockets = new Set<Socket>()
   readonly #server: Server
   #state: 'open' | 'cut' | 'stalled' | 'late' = 'open'
+  /** So many bytes pass to the port before it stalls, which is told then. */
+  #bytesLeft = Number.POSITIVE_INFINITY
+  #onStalled: () => void = () => {}
   /** What is to be done when it is healed. */
   #late: (() => void)[] = []
 
@@ -81,6 +84,7 @@ export class Gate {
             this.#do(one === near, () => other.destroy())
           })
         const pass = (bytes: Buffer): void => this.#do(one === near, () => other.write(bytes))
+        if (one === near) one.on('data', (bytes: Buffer) => this.#count(bytes.length))
         one.on('data', (bytes: Buffer) => (delayMs === 0 ? pass(bytes) : setTimeout(pass, delayMs / 2, bytes)))
       }
       if (this.#state === 'cut') this.cut()
@@ -112,6 +116,21 @@ export class Gate {
   /** Nothing passes any more, and no end is told. @param isLate what is sent arrives when it is healed, whoever has sent it is gone by then */
   stall(isLate = false): void {
     this.#state = isLate ? 'late' : 'stalled'
+  }
+
+  /** Stalls when so many more bytes have come for the port. @returns when that is so */
+  stallAfter(bytes: number): Promise<void> {
+    this.#bytesLeft = bytes
+    return new Promise((done) => {
+      this.#onStalled = done
+    })
+  }
+
+  #count(bytes: number): void {
+    this.#bytesLeft -= bytes
+    if (this.#bytesLeft >= 0 || this.#state !== 'open') return
+    this.stall()
+    this.#onStalled()
   }
 
   heal(): void {

@@ -16,9 +16,10 @@ import type { History } from '../table/history.ts'
 import type { RecordedRevision, RevisionRecord } from '../table/revision-record.ts'
 import type { Reading } from '../table/settled-text.ts'
 import { ClusterTurn } from './cluster-turn.ts'
+import { EarlierFilling } from './earlier-filling.ts'
 import { EarlierRevisions } from './earlier-revisions.ts'
 import { Held } from './held.ts'
-import { identityOf, isBefore, markOf, newId, positionOf } from './positions.ts'
+import { identityOf, isBefore, markBehind, positionOf } from './positions.ts'
 import { Refill } from './refill.ts'
 import { ServerCheck } from './server-check.ts'
 import { ForeignTable, SharedRevisions } from './shared-revisions.ts'
@@ -82,6 +83,7 @@ export class ClusterTable implements TableSource {
   readonly #held: Held
   readonly #refill: Refill
   readonly #earlier: EarlierRevisions
+  readonly #filling: EarlierFilling
   readonly #server: ServerCheck
   #onReading: ((reading: Reading) => Promise<void>) | null = null
   #unlisten: (() => void)[] = []
@@ -115,7 +117,8 @@ export class ClusterTable implements TableSource {
     this.#revisions = new SharedRevisions(shared)
     this.#held = new Held(live, history)
     const own = { revisions: this.#revisions, held: this.#held, isClosed: () => this.#isClosed }
-    this.#refill = new Refill({ ...parts, ...own, ...this.#times })
+    this.#filling = new EarlierFilling({ ...parts, ...own })
+    this.#refill = new Refill({ ...parts, ...own, ...this.#times, filling: this.#filling })
     const onLost = (record: RevisionRecord): void => this.#tellLost(record)
     this.#earlier = new EarlierRevisions({ shared, history, revisions: this.#revisions, onLost })
     const onFailed = (error: Error): void => {
@@ -198,8 +201,7 @@ export class ClusterTable implements TableSource {
   }
 
   marked(record: RevisionRecord): RevisionRecord {
-    const at = this.position
-    return { ...record, cluster: markOf(at?.id ?? newId(), at?.epoch ?? 1) }
+    return { ...record, cluster: markBehind(this.#held.revision?.record.cluster) }
   }
 
   /**
@@ -393,15 +395,22 @@ export class ClusterTable implements TableSource {
     this.#foreign = null
     this.#server.confirm()
     void this.#earlier.read()
-    const nowMs = performance.now()
-    if (this.#seen !== null && nowMs - this.#lackingMs > this.#times.lackingMs) {
-      this.#lackingMs = nowMs
-      // Whoever fills Redis again begins with the newest one: what comes before may be there only now.
-      void this.#earlier.wantLacking(this.#seen)
-    }
+    this.#evenOut()
     if (this.#server.isSuspect || this.#told.size === 0 || this.#parts.shared.link.unwritable !== null) return
     this.#told.clear()
     this.#parts.log.info({ event: 'cluster' }, `${this.#what}: in step with it again`)
+  }
+
+  /** Whoever fills Redis again begins with the newest one: what comes before may be there only now, or never. */
+  #evenOut(): void {
+    const held = this.#held.revision
+    const nowMs = performance.now()
+    const isHeld =
+      held !== null && this.#seen !== null && identityOf(positionOf(held.record) as Position) === identityOf(this.#seen)
+    if (!isHeld || nowMs - this.#lackingMs <= this.#times.lackingMs) return
+    this.#lackingMs = nowMs
+    void this.#earlier.wantLacking(held.record)
+    void this.#filling.fill()
   }
 
   #failed(error: Error): void {

@@ -7,6 +7,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { ClusterLog, Position } from '../../state/redis/cluster-log.ts'
 import type { History } from '../table/history.ts'
 import type { RevisionRecord } from '../table/revision-record.ts'
+import { comesBefore, positionOf } from './positions.ts'
 import type { SharedRevisions } from './shared-revisions.ts'
 
 /** What it is made of. */
@@ -45,17 +46,24 @@ export class EarlierRevisions {
     void this.read()
   }
 
-  /** Has those read that Redis has and the history lacks: of damaged or removed files, and what was put there since. Never rejects. */
-  async wantLacking(newest: Position): Promise<void> {
+  /**
+   * Has those read that Redis has and the history lacks, or has another one for: of damaged or removed files, and what was put there since.
+   * Never rejects.
+   */
+  async wantLacking(newest: RevisionRecord): Promise<void> {
     const { shared, history } = this.#parts
     await this.read()
-    // What lets go of revisions lacks them for good.
-    if (history.isFull) return
     const kept = await shared.numbers().catch(() => [])
-    const lacking = kept.filter((number) => number < newest.number && history.get(number) === undefined)
+    const isLacking = (number: number): boolean => {
+      const own = history.get(number)
+      // What lets go of revisions lacks them for good.
+      return number < newest.number && (own === undefined ? !history.isFull : !comesBefore(own, newest))
+    }
+    const lacking = kept.filter(isLacking)
+    const position = positionOf(newest) as Position
     const seen = this.#lacking
-    this.#lacking = `${newest.epoch} ${lacking.sort((a, b) => a - b)}`
-    if (lacking.length > 0 && this.#lacking !== seen) this.want(lacking[0] as number, newest)
+    this.#lacking = `${position.epoch} ${lacking.sort((a, b) => a - b)}`
+    if (lacking.length > 0 && this.#lacking !== seen) this.want(lacking[0] as number, position)
   }
 
   /** Reads what is wanted, as far as Redis answers; to be called again then. Never rejects. */

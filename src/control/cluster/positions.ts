@@ -3,7 +3,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import type { Position } from '../../state/redis/cluster-log.ts'
-import { CLUSTER_FORMAT, type ClusterMark, type RevisionRecord } from '../table/revision-record.ts'
+import { CLUSTER_FORMAT, type ClusterMark, type EpochStart, type RevisionRecord } from '../table/revision-record.ts'
 
 /** The position of a revision; null for one of no cluster. */
 export function positionOf({ number, cluster }: RevisionRecord): Position | null {
@@ -15,12 +15,38 @@ export function identityOf({ id, epoch, number, nonce }: Position): string {
   return `${id} ${epoch} ${number} ${nonce}`
 }
 
-/** What makes a revision one of a cluster. */
-export function markOf(id: string, epoch: number): ClusterMark {
-  return { format: CLUSTER_FORMAT, id, epoch, nonce: newId() }
+/** Of the epochs of a history so many are known: of revisions before them it is not known whether they belong to it. */
+const MAX_EPOCHS = 20
+
+/** What makes a revision one of a cluster. @param before that of the one behind which it comes; undefined founds a cluster */
+export function markBehind(before: ClusterMark | undefined): ClusterMark {
+  const { id, epoch } = before ?? { id: newId(), epoch: 1 }
+  return { format: CLUSTER_FORMAT, id, epoch, nonce: newId(), epochs: epochsOf(before) }
 }
 
-export function newId(): string {
+/** That of a revision that an empty or older Redis is filled with. @param before what it has been @param epoch that it begins */
+export function markOfRefill(before: ClusterMark, epoch: number, number: number): ClusterMark {
+  const epochs = [...epochsOf(before), [epoch, number] as const].slice(-MAX_EPOCHS)
+  return { ...markBehind(before), epoch, refillOf: before.epoch, epochs }
+}
+
+/**
+ * Whether a revision is one of those before another one. An instance may have some that are not: of an epoch in which Redis was filled
+ * by one that had less, and of which the cluster has made others since.
+ */
+export function comesBefore({ number, cluster }: RevisionRecord, newest: RevisionRecord): boolean {
+  const epochs = epochsOf(newest.cluster)
+  const at = epochs.findIndex(([epoch]) => epoch === cluster?.epoch)
+  const [own, next] = [epochs[at], epochs[at + 1]]
+  if (own === undefined || cluster?.id !== newest.cluster?.id) return false
+  return number >= own[1] && number < (next?.[1] ?? newest.number)
+}
+
+function epochsOf(mark: ClusterMark | undefined): readonly EpochStart[] {
+  return mark?.epochs ?? [[mark?.epoch ?? 1, 1]]
+}
+
+function newId(): string {
   return randomBytes(8).toString('hex')
 }
 

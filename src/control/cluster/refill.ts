@@ -4,12 +4,13 @@
  */
 import { setTimeout as wait } from 'node:timers/promises'
 import type { LiveTable } from '../../state/live-table.ts'
-import { type ClusterLog, type Head, PAGE, type Position } from '../../state/redis/cluster-log.ts'
+import type { ClusterLog, Head, Position } from '../../state/redis/cluster-log.ts'
 import type { ControlLog } from '../control-log.ts'
 import { byFile, type History } from '../table/history.ts'
 import type { RecordedRevision } from '../table/revision-record.ts'
+import type { EarlierFilling } from './earlier-filling.ts'
 import type { Held } from './held.ts'
-import { markOf, newId, positionOf } from './positions.ts'
+import { markBehind, markOfRefill, positionOf } from './positions.ts'
 import type { SharedRevisions } from './shared-revisions.ts'
 
 /** How often those who say what they have look what the others have said. */
@@ -24,8 +25,7 @@ export interface RefillParts {
   readonly revisions: SharedRevisions
   readonly live: LiveTable
   readonly history: History
-  /** The history before the instance joined a cluster, to found one with. */
-  readonly earlier: History | null
+  readonly filling: EarlierFilling
   readonly held: Held
   /** The instances that were there when Redis was reached last, this one included. */
   instances(): number
@@ -53,23 +53,21 @@ export class Refill {
    * @throws {Error}
    */
   async fill(found: Head | null): Promise<void> {
-    const { live, log, revisions } = this.#parts
+    const { live, log, revisions, filling, held } = this.#parts
     if (!(await this.agree(found?.position ?? null)) || this.#parts.isClosed()) return
-    const held = this.#parts.held.revision
-    const own = held === null ? null : positionOf(held.record)
+    const { record, text } = held.revision ?? this.#seed()
+    const own = held.revision?.record.cluster
     const epoch = Math.max(own?.epoch ?? 0, found?.position.epoch ?? 0) + 1
-    const revision = held ?? this.#seed()
-    const { record, text } = revision
-    const cluster = { ...markOf(own?.id ?? newId(), epoch), ...(own !== null && { refillOf: own.epoch }) }
+    const cluster = own === undefined ? markBehind(own) : markOfRefill(own, epoch, record.number)
     const filled = { record: { ...record, cluster }, text }
     if (!(await revisions.append(found?.position ?? null, filled, true))) return
-    const what = own === null ? 'founded with the table file' : 'filled again from this instance'
+    const what = own === undefined ? 'founded with the table file' : 'filled again from this instance'
     const facts = { event: 'cluster', revision: record.number, epoch }
-    if (own === null) log.info(facts, `${this.#what}: ${what}, revision ${record.number}`)
+    if (own === undefined) log.info(facts, `${this.#what}: ${what}, revision ${record.number}`)
     else log.warn(facts, `${this.#what}: Redis was ${found === null ? 'empty' : 'older'}, and was ${what}`)
     if (live.current.number === record.number) await this.#parts.history.learn([filled])
-    // Nobody waits for them: the newest one is what is served. What Redis does not take is kept here.
-    void this.#fillEarlier(positionOf(filled.record) as Position, own === null).catch(() => {})
+    // Nobody waits for them: the newest one is what is served.
+    void (own === undefined ? filling.found(filled.record) : filling.fill())
   }
 
   /**
@@ -141,31 +139,6 @@ export class Refill {
     return offers
   }
 
-  /** Adds the earlier revisions, the newest first. */
-  async #fillEarlier(position: Position, isNew: boolean): Promise<void> {
-    const { revisions, history, earlier } = this.#parts
-    const from = isNew ? earlier : history
-    let page: RecordedRevision[] = []
-    let bytes = 0
-    const flush = async (): Promise<boolean> => {
-      const isWhole = page.length === 0 || (await revisions.fill(position, page))
-      if (isNew && isWhole && page.length > 0) await history.learn(page)
-      page = []
-      bytes = 0
-      return isWhole
-    }
-    for (const { number } of from?.list() ?? []) {
-      if (number >= position.number) continue
-      const [record, text] = [from?.get(number), await from?.textOf(number)]
-      if (record === undefined || text == null) continue
-      const isFull = page.length >= PAGE.revisions || bytes + text.length > PAGE.bytes
-      if (isFull && !(await flush())) return
-      page.push({ record: { ...record, cluster: record.cluster ?? markOf(position.id, position.epoch) }, text })
-      bytes += text.length
-    }
-    await flush()
-  }
-
   /**
    * Redis was filled again by an instance that had less than this one: what it lacked is added, where nobody has edited since.
    * @param newest what Redis has
@@ -178,16 +151,16 @@ export class Refill {
     const from = history.get(record.number)
     const isFilled = held !== null && record.cluster?.refillOf === held.record.cluster?.epoch
     if (!isFilled || held.record.number <= record.number || from?.etag !== record.etag) return false
-    let behind = positionOf(record) as Position
+    let behind = record
     for (let number = record.number + 1; number <= held.record.number; number++) {
       const [own, text] = [history.get(number), await history.textOf(number)]
       if (own === undefined || text === null) return false
-      const added = { record: { ...own, cluster: markOf(behind.id, behind.epoch) }, text }
-      if (!(await revisions.append(behind, added))) return false
+      const added = { record: { ...own, cluster: markBehind(behind.cluster) }, text }
+      if (!(await revisions.append(positionOf(behind), added))) return false
       await history.learn([added])
-      behind = positionOf(added.record) as Position
+      behind = added.record
     }
-    const facts = { event: 'cluster', revision: held.record.number, epoch: behind.epoch }
+    const facts = { event: 'cluster', revision: held.record.number, epoch: behind.cluster?.epoch }
     log.warn(facts, `${this.#what}: Redis was filled without revision ${held.record.number}, which was added again`)
     return true
   }

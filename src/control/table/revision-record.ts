@@ -71,7 +71,12 @@ export interface ClusterMark {
   readonly nonce: string
   /** Of one that has filled a Redis again: the epoch that it was made in. */
   readonly refillOf?: number
+  /** The epochs of its history, each with the number of the revision that it began with, the oldest first. Where it says none, only its own is known. */
+  readonly epochs?: readonly EpochStart[]
 }
+
+/** An epoch, and the number of its first revision. */
+export type EpochStart = readonly [epoch: number, number: number]
 
 /** A revision with its text. */
 export interface RecordedRevision {
@@ -161,7 +166,9 @@ function isSummary(said: unknown): said is ChangeSummary {
   })
 }
 
-function isMark({ format, id, epoch, nonce, refillOf = 0 }: Partial<ClusterMark>): boolean {
-  const fits = format === CLUSTER_FORMAT && Number.isSafeInteger(epoch) && Number.isSafeInteger(refillOf)
+function isMark({ format, id, epoch, nonce, refillOf = 0, epochs = [] }: Partial<ClusterMark>): boolean {
+  const areStarts =
+    Array.isArray(epochs) && epochs.every((one) => Array.isArray(one) && one.every(Number.isSafeInteger))
+  const fits = format === CLUSTER_FORMAT && areStarts && [epoch, refillOf].every(Number.isSafeInteger)
   return fits && [id, nonce].every((name) => typeof name === 'string' && /^[\w-]{1,64}$/.test(name))
 }

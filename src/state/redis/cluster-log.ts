@@ -80,7 +80,10 @@ if ARGV[8] == 'refill' then redis.call('DEL', KEYS[1], KEYS[2]) end
 redis.call('HSET', KEYS[2], ARGV[3], ARGV[4])
 local bytes = (tonumber(redis.call('HGET', KEYS[1], 'bytes')) or 0) + #ARGV[4]
 local first = tonumber(redis.call('HGET', KEYS[1], 'first')) or number
-while first < number - 1 and (number - first >= keep or bytes > most) do
+local function isOver()
+  return (number - first >= keep and redis.call('HLEN', KEYS[2]) > keep) or bytes > most
+end
+while first < number - 1 and isOver() do
   bytes = bytes - redis.call('HSTRLEN', KEYS[2], first)
   redis.call('HDEL', KEYS[2], first)
   first = first + 1
@@ -118,23 +121,29 @@ return page
 `
 
 /**
- * Adds revisions before the first one, each before the last. KEYS: table, revisions. ARGV: how the position begins that they belong
- * to; bytes that are kept; of each its number, and the revision. Returns how many it has added: there is no place for the next one.
+ * Adds revisions before the newest one, as far as they are not there: others may add them at the same time. KEYS: table, revisions.
+ * ARGV: how the position begins that they belong to; how many are kept, and bytes of them; of each its number, and the revision, the
+ * newest first. Returns how many are there now: there is no place for the next one.
  */
 const FILL = `
-local first = tonumber(redis.call('HGET', KEYS[1], 'first'))
 local at = redis.call('HGET', KEYS[1], 'at') or ''
-if not first or string.sub(at, 1, #ARGV[1]) ~= ARGV[1] then return 0 end
-local bytes, added = tonumber(redis.call('HGET', KEYS[1], 'bytes')) or 0, 0
-for at = 3, #ARGV, 2 do
+local newest = tonumber(string.match(at, '^%S+ %d+ (%d+) %S+$'))
+if not newest or string.sub(at, 1, #ARGV[1]) ~= ARGV[1] then return 0 end
+local first = tonumber(redis.call('HGET', KEYS[1], 'first')) or newest
+local bytes, there = tonumber(redis.call('HGET', KEYS[1], 'bytes')) or 0, 0
+for at = 4, #ARGV, 2 do
   local number = tonumber(ARGV[at])
-  bytes = bytes + #ARGV[at + 1]
-  if number >= first or bytes > tonumber(ARGV[2]) then break end
-  redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 1])
-  redis.call('HSET', KEYS[1], 'first', number, 'bytes', string.format('%.0f', bytes))
-  first, added = number, added + 1
+  if redis.call('HEXISTS', KEYS[2], ARGV[at]) == 0 then
+    bytes = bytes + #ARGV[at + 1]
+    local isFull = redis.call('HLEN', KEYS[2]) >= tonumber(ARGV[2]) or bytes > tonumber(ARGV[3])
+    if number >= newest or isFull then break end
+    first = math.min(first, number)
+    redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 1])
+    redis.call('HSET', KEYS[1], 'first', first, 'bytes', string.format('%.0f', bytes))
+  end
+  there = there + 1
 end
-return added
+return there
 `
 
 const OFFER = `
@@ -254,9 +263,10 @@ export class ClusterLog {
     return (await this.link.script(APPEND, this.#keys(), args.map(String), readInteger)) === 1
   }
 
-  /** Adds revisions before the oldest one of this epoch, the newest first. @returns whether there was a place for all of them */
+  /** Adds revisions before the newest one that are not there, the newest first. @returns whether there was a place for all of them */
   async fill(position: Position, rows: readonly Row[]): Promise<boolean> {
-    const args = [printEpoch(position), String(this.#bounds.bytes)]
+    const { revisions, bytes } = this.#bounds
+    const args = [printEpoch(position), String(revisions), String(bytes)]
     for (const { number, sealed } of rows) args.push(String(number), sealed)
     return (await this.link.script(FILL, this.#keys(), args, readInteger)) === rows.length
   }
