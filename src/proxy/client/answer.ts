@@ -45,7 +45,7 @@ export interface OwnFields {
 export abstract class Answer implements Held, Whole {
   /** The first chunk of the body, held until it is known whether more follows at once. */
   #held: Buffer | string | null = null
-  /** It is not used elsewhere. */
+  /** Nothing else uses the memory of #held. */
   #heldSpent = false
   #flushed = false
   /** The headers were passed on to be written. */
@@ -66,22 +66,22 @@ export abstract class Answer implements Held, Whole {
   /** Body bytes so far. */
   bodyBytes = 0
 
-  /** The connection stays open behind this answer, as far as is known. */
+  /** The connection stays open after this answer, as far as is known now. */
   abstract get persistent(): boolean
 
-  /** The connection closes behind this answer. */
+  /** Closes the connection after this answer. */
   abstract closes(): void
 
-  /** Nothing more can be sent: the connection is gone. */
+  /** Nothing more can be sent: the connection is closed. */
   protected abstract get dead(): boolean
 
-  /** Calls the listener once when the client accepts more, behind a `false` of `body` or `flush`. */
+  /** Calls the listener once when the client accepts more, after `body` or `flush` returned false. */
   abstract whenDrained(listener: () => void): void
 
   /** Writes an interim response. */
   protected abstract sendInformation(status: number, reason: string, fields: readonly string[]): void
 
-  /** Formats status and headers, with the framing that the connection needs. They go out with what is written next. */
+  /** Formats status and headers, with the framing that the connection needs. They are sent with what is written next. */
   protected abstract open(status: number, reason: string, fields: readonly string[]): void
 
   /** Sends what `open` has formatted. @returns false if the client does not keep up */
@@ -141,7 +141,7 @@ export abstract class Answer implements Held, Whole {
     return this.#more
   }
 
-  /** What there is of the body before it is written. */
+  /** The part of the body that is held before it is written. */
   get bodyHeld(): Buffer | string | null {
     return this.#held
   }
@@ -221,7 +221,7 @@ export abstract class Answer implements Held, Whole {
     this.later()
   }
 
-  /** Has `sendNow` called at the end of this turn of the event loop. */
+  /** Calls `sendNow` at the end of this turn of the event loop. */
   protected later(): void {
     sendLater(this)
   }

@@ -7,7 +7,7 @@ import type { Socket } from 'node:net'
 /** Reserved for everything except client connections; a quarter of the limit if that is less. */
 const RESERVE = 64
 
-/** How often the limit is read, and for how long what was seen is relied on: the limit can be changed while the process runs. */
+/** How often the limit is read, and how long a count is trusted: the limit can change while the process runs. */
 const READ_EVERY_MS = 1_000
 
 /** Maximum frequency of the log message about too many connections. */
@@ -28,7 +28,7 @@ export class Descriptors {
   #readAtMs = Number.NEGATIVE_INFINITY
   #toldAtMs = Number.NEGATIVE_INFINITY
   #closed = 0
-  /** Connections that may come before the next look. */
+  /** Descriptors that can be handed out before the next count. */
   #spare = 0
   #lookedAtMs = 0
 
@@ -55,9 +55,9 @@ export class Descriptors {
   }
 
   /**
-   * Whether the next connection would get a descriptor that is not reserved. To look costs system calls, so half of the
-   * room that was seen is given out without another look; the other half is for what is not counted here.
-   * @param coming connections that will have taken one by then
+   * Whether the next connection would get a descriptor that is not reserved. Counting costs system calls, so half of the free
+   * descriptors seen are handed out before the next count; the other half is for uses that are not tracked here.
+   * @param coming connections that are about to take a descriptor
    */
   hasRoom(coming = 0): boolean {
     if (this.#spare > 0 && performance.now() - this.#lookedAtMs < READ_EVERY_MS) {
@@ -98,7 +98,7 @@ export class Descriptors {
   }
 }
 
-/** How many are open; 0 if it is unknown. The lowest free number does not tell: it can be a gap below others. */
+/** How many descriptors are open; 0 if unknown. The lowest free number doesn't tell, because it can be a gap below others. */
 function openDescriptors(): number {
   try {
     // Before Linux 6.2 the size is 0.
@@ -110,7 +110,7 @@ function openDescriptors(): number {
 
 /**
  * The soft limit; null if there is none or it is unknown.
- * @param before what it is if there is no descriptor to read it
+ * @param before returned if there is no free descriptor to read it with
  */
 function descriptorLimit(before: number | null = null): number | null {
   try {

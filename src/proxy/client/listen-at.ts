@@ -21,13 +21,13 @@ export interface ListenPlace {
 /** Where clients are accepted, with the actual port. */
 export type Bound = { readonly host: string; readonly port: number } | { readonly path: string }
 
-/** What the place of a Unix socket is called that systemd has opened: node does not tell its path. */
+/** Stands for a Unix socket opened by systemd: node doesn't know its path. */
 export const HANDED_UNIX = { path: 'systemd' }
 
 /** Length of the accept queue. */
 export const BACKLOG = 4096
 
-/** At most this many turns of the event loop are waited for the end of the accept queue. */
+/** Maximum turns of the event loop to wait for the accept queue to become empty. */
 const MAX_LAST_TURNS = 200
 
 /**
@@ -38,7 +38,7 @@ export async function acceptWaiting(accepted: () => number): Promise<void> {
   for (let turn = 0; turn < MAX_LAST_TURNS; turn++) {
     const before = accepted()
     await new Promise((resolve) => setImmediate(resolve))
-    // Not the first one: it began before.
+    // The first turn doesn't count: it began before.
     if (turn > 0 && accepted() === before) return
   }
 }

@@ -1,5 +1,5 @@
 /**
- * What a public server is to the process that runs it.
+ * The interface of a public server to the process that runs it.
  */
 import type { Socket } from 'node:net'
 import type { Descriptors } from './descriptors.ts'
@@ -36,8 +36,8 @@ export interface DrainTerms {
   /** Remaining connections are cut after this, milliseconds. */
   readonly timeoutMs: number
   /**
-   * Keeps idle connections until their next request, which gets `Connection: close`: closing them could hit a request on its
-   * way. Default false.
+   * Keeps idle connections until their next request, which gets `Connection: close`: closing them could hit a request in
+   * flight. Default false.
    */
   readonly patient?: boolean
 }
@@ -66,12 +66,12 @@ export interface PublicServer {
   hurry(): void
 }
 
-/** Part of a drain in which upgraded connections are ended; the rest is for their last words. */
+/** Share of a drain over which upgraded connections are ended; the rest is for them to close. */
 const ENDING_SHARE = 0.8
 
 /**
  * Ends upgraded connections one after the other, so that their clients do not all come back at once.
- * @param ends one for each
+ * @param ends functions that end one each
  * @param timeoutMs of the drain
  * @returns stops it
  */

@@ -1,5 +1,5 @@
 /**
- * Requests that come as node:http's `(req, res)`: behind middleware, and in an application's own server.
+ * Requests that arrive as node:http's `(req, res)`: behind middleware, and in an application's own server.
  */
 import { type IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
@@ -105,12 +105,12 @@ export class NodeHttp {
     else owner.onMalformed()
   }
 
-  /** Whether the time-outs of the response's owner apply to it. */
+  /** Whether the timeouts of the response's owner apply to it. */
   limitsTime(res: ServerResponse): boolean {
     return (res as Asking)[REQUEST]?.owner?.limitsTime === true
   }
 
-  /** Tells the subject of a client's certificate, which was verified. */
+  /** Sets the subject of a client's verified certificate. */
   setSubject(socket: Socket, subject: string): void {
     this.#subjects.set(socket, subject)
   }

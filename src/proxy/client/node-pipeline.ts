@@ -1,12 +1,12 @@
 /**
- * Requests of a client of node:http one after the other: it gives out all that have come in the pipeline of a connection at once.
+ * Handles pipelined requests one after the other: node:http reports all that have arrived on a connection at once.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { endGently } from '../../wire/gentle-end.ts'
 import type { Handler } from './node-http.ts'
 
-/** Requests that wait, on all connections: node:http reads on while nothing is written. */
+/** Limit on waiting requests, on all connections: node:http reads on while nothing is written. */
 const MAX_WAITING = 10_000
 
 /** The requests of a connection. */
@@ -18,8 +18,8 @@ interface Line {
 const LINE = Symbol('line')
 
 /**
- * Has each request wait until the response before is over, and begins no two of a connection in one turn of the event loop. A
- * connection is closed whose request would be one too many that waits.
+ * Makes each request wait until the previous response is complete, and begins no two of a connection in one turn of the event
+ * loop. A connection whose request would exceed the limit is closed.
  */
 export function onePerConnection(handle: Handler): Handler {
   let waiting = 0
@@ -34,7 +34,7 @@ export function onePerConnection(handle: Handler): Handler {
       return
     }
     waiting--
-    // It was malformed while it waited, and nothing is read behind it.
+    // It turned out to be malformed while it waited; nothing more is read.
     if (next.res.destroyed) endGently(socket)
     else next.begin()
   }

@@ -150,7 +150,7 @@ interface Owned {
   [SMALL]?: SmallPieces | null
 }
 
-/** Small pieces of a body: node:http reports each chunk by itself, and each would cost the upstream's connection a write. */
+/** Joins small pieces of a body: node:http reports each chunk separately, and each would cost a write to the upstream. */
 class SmallPieces implements Held {
   readonly #owned: Owned
   readonly #pieces: Buffer[]

@@ -1,6 +1,6 @@
 /**
- * Connections that begin with a header of the PROXY protocol: those of the balancers that are said to send one. It is read before
- * anything else, so that the client is known when the first byte of a request or a TLS handshake is looked at.
+ * Connections that begin with a PROXY protocol header: those from configured load balancers. The header is read before anything else,
+ * so that the client is known before the first byte of a request or TLS handshake.
  */
 import type { Socket } from 'node:net'
 import { UNIX_PEER } from '../../rules/http/exchange.ts'
@@ -13,16 +13,16 @@ import type { Client } from './request.ts'
 import { addressOf } from './sockets.ts'
 import { trustedAddresses } from './trusted.ts'
 
-/** How long a balancer may take for its header. */
+/** How long a load balancer may take to send its header. */
 export const PROXY_HEADER_TIMEOUT_MS = 5_000
 
 /** Maximum frequency of the log message about connections that were closed. */
 const TELL_EVERY_MS = 60_000
 
-/** Serves a connection. It is paused, and what has come behind the header is in it. */
+/** Serves a connection. It is paused, and bytes after the header have been put back. */
 export type Serve = (socket: Socket, client: Client) => void
 
-/** The peers that send the header, and their connections while it is read. */
+/** The peers that send the header, and their connections until it is complete. */
 export class ProxiedConnections {
   readonly #isSender: (address: string) => boolean
   readonly #log: WarningLog
@@ -45,14 +45,14 @@ export class ProxiedConnections {
   }
 
   /**
-   * Reads the header of a connection where its peer is to send one, then serves it; serves others at once.
-   * @param onLost called where it closes before it is served
+   * Reads the header if the peer is one that sends it, then serves the connection; serves others at once.
+   * @param onLost called if the connection closes before it is served
    */
   open(socket: Socket, serve: Serve, onLost: () => void): void {
     const address = addressOf(socket)
     const peer = readPeer(address ?? '')
     if (peer === null) {
-      // It has closed already, and who it was can't be told.
+      // It has closed already, so its address is unknown.
       socket.destroy()
       onLost()
     } else if (!this.#isSender(peer)) serve(socket, { remoteAddress: address, subject: null, proxied: false })
@@ -96,7 +96,7 @@ class HeaderWait implements Watched {
   #over = false
   deadlineMs = Number.POSITIVE_INFINITY
 
-  /** @param done called once, with null where the connection is closed: `why` is for the operator, null for a mere probe */
+  /** @param done called once; the client is null if the connection was closed. `why` is for the log, null for a mere probe */
   constructor(socket: Socket, peer: string, done: (client: string | null, why: string | null) => void) {
     this.#socket = socket
     this.#peer = peer
@@ -126,8 +126,8 @@ class HeaderWait implements Watched {
     }
   }
 
-  // A probe that only connects is no fault.
-  readonly #onEnd = (): void => this.#fail(this.#begun ? 'ended within it' : null)
+  // A probe that only connects is not an error.
+  readonly #onEnd = (): void => this.#fail(this.#begun ? 'the connection ended within the header' : null)
 
   #read(): void {
     for (;;) {
@@ -150,7 +150,7 @@ class HeaderWait implements Watched {
     socket.off('readable', this.#onReadable)
     socket.off('end', this.#onEnd)
     socket.off('close', this.#onEnd)
-    // Whoever serves it begins to read.
+    // The next owner starts reading.
     socket.pause()
   }
 

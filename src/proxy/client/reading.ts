@@ -1,24 +1,24 @@
 /**
- * Reading a client's connection into memory that is given for it, where node:net would allocate some for each read.
+ * Reads a client's connection into given buffers, while node:net would allocate one for each read.
  */
 import { type OnReadOpts, Socket } from 'node:net'
 
-/** The properties of a socket in which node:net keeps its option `onread`. */
+/** The internal properties of a socket for node:net's option `onread`. */
 const [BUFFER, NEXT_BUFFER, CALLBACK] = ['kBuffer', 'kBufferGen', 'kBufferCb'].map(propertyOf)
 
-/** What node:net keeps below the stream. */
+/** The socket's internal handle. */
 interface Handle {
   useUserBuffer?(buffer: Uint8Array): void
 }
 
-/** How a socket reads: into which memory next, and who gets how much was read into it. */
+/** Options for reading: the next buffer, and what is called with the bytes read into it. */
 export type Reading = OnReadOpts & { buffer(): Uint8Array }
 
 /**
- * Has a socket that stands read by options of node:net, which takes them (`onread`) only for those that it connects itself. What was
- * read before remains in the stream. Internals of node are used for it, of 2019: where one of them is gone, nothing changes.
- * @param socket plain or secure, and paused
- * @returns whether it does; if not, the stream has all that is read
+ * Applies node:net's option `onread` to an accepted socket; node offers it only for sockets that it connects itself. What was read
+ * before stays in the stream. This uses node internals that exist since 2019; if one is missing, nothing changes.
+ * @param socket plain or TLS, and paused
+ * @returns whether it worked; if not, everything is read into the stream as usual
  */
 export function readInto(socket: Socket, { buffer, callback }: Reading): boolean {
   const { _handle: handle } = socket as Socket & { readonly _handle?: Handle | null }

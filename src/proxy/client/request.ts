@@ -1,6 +1,6 @@
 /**
- * What the engine knows of a client: one request with its answer at a time, and who sent it. Implemented for each way in which clients
- * come; none of their sockets and streams reaches the engine.
+ * The engine's view of clients: requests with their answers, and who sent them. Implemented for each protocol and server; the engine
+ * sees none of their sockets or streams.
  */
 import type { Duplex } from 'node:stream'
 import type { FailureCode } from '../../rules/failures/failure.ts'
@@ -21,7 +21,7 @@ export interface Peer extends ClientConnection {
   refused: boolean
 }
 
-/** One request of a client. It is complete in its head; its body is read with `read`. */
+/** One request of a client. Its head is complete; its body is read with `read`. */
 export interface ClientRequest {
   readonly peer: Peer
   readonly method: string
@@ -32,11 +32,11 @@ export interface ClientRequest {
   /** Name, value, name, value, as received; Latin-1 strings. */
   readonly rawHeaders: readonly string[]
   readonly answer: Answer
-  /** The value of Upgrade where the connection can be handed over to another protocol, else null. */
+  /** The value of Upgrade if the connection can be handed over to another protocol, else null. */
   readonly upgrade: string | null
-  /** Nobody but the engine sees its bytes and those of the answer: their memory can be used again early. */
+  /** Only the engine sees its bytes and those of the answer, so their memory can be reused early. */
   readonly exclusive: boolean
-  /** Other code has read of the body. */
+  /** Other code has read part of the body. */
   readonly bodyTaken: boolean
   /** All of it has arrived. */
   readonly complete: boolean
@@ -44,24 +44,24 @@ export interface ClientRequest {
   readonly rawTrailers: readonly string[]
   /** The client has left, or the connection is broken. */
   readonly gone: boolean
-  /** Who is told how the request ends; null for nobody. */
+  /** Is told how the request ends; null for nobody. */
   owner: RequestOwner | null
   /** Reading has been paused. */
   readonly paused: boolean
   /** Reads the body from its beginning. Called once. */
   read(reader: BodyReader): void
-  /** Reads no more for now; a piece that has arrived may still be reported. */
+  /** Pauses reading; a piece that has already arrived may still be reported. */
   pause(): void
   resume(): void
   /** Reads and drops what still arrives of the body, for at most `limitMs` milliseconds. */
   discard(limitMs: number): void
-  /** Breaks the connection off. */
+  /** Aborts the connection. */
   destroy(): void
   /** Hands the connection over to another protocol (RFC 9110 section 7.8). The answer is over then. */
   handOver(head: SwitchingHead): HandedOver
   /**
-   * Has the client ask again with HTTP/1.1 once the answer is broken off. Null where its connection can be bound to one of an
-   * upstream, as NTLM asks for: it has one request at a time.
+   * Makes the client retry with HTTP/1.1 once the answer is aborted. Null if the client's connection has one request at a time, and can
+   * therefore be bound to an upstream connection, as NTLM needs.
    */
   readonly askForHttp1: (() => void) | null
 }
@@ -81,31 +81,31 @@ export function switchingText({ status, reason, fields }: SwitchingHead): string
   return `${text}\r\n`
 }
 
-/** A connection that speaks another protocol now. */
+/** A connection that has switched to another protocol. */
 export interface HandedOver {
   readonly stream: Duplex
-  /** What the client has sent behind its request. */
+  /** What the client has sent after its request. */
   readonly early: readonly Buffer[]
-  /** The memory of what is read and written there can be used again early. */
+  /** The memory of what is read and written there can be reused early. */
   readonly exclusive: boolean
-  /** Has a listener called when the connection is to end because the process does. */
+  /** Calls a listener when the connection has to end because the process does. */
   whenEnding(listener: () => void): void
 }
 
 /** Reads the body of a request. */
 export interface BodyReader {
-  /** @param piece its memory may be used again after the call: see `keep` */
+  /** @param piece its memory may be reused after the call: see `keep` */
   onBody(piece: Buffer): void
   /** The body is complete; so are the trailers. */
   onBodyEnd(): void
 }
 
-/** Hears how a request ends that is not answered yet. */
+/** Is told how a request ends that has not been answered yet. */
 export interface RequestOwner {
-  /** Its own time-outs apply to what is sent to the client. */
+  /** Its own timeouts apply to what is sent to the client. */
   readonly limitsTime: boolean
   /**
-   * The client has left before it had all of the answer, or nothing more can be sent to it.
+   * The client has left before it had the whole answer, or nothing more can be sent to it.
    * @param stalled it has accepted no byte for too long
    */
   onGone(stalled: boolean): void
@@ -113,24 +113,24 @@ export interface RequestOwner {
   onMalformed(): void
 }
 
-/** Who has connected, as far as that is known before the first request. */
+/** What is known about a client before its first request. */
 export interface Client {
-  /** As the socket tells it, or the balancer in front; `unix` for a Unix socket; undefined where it tells none. */
+  /** From the socket, or from the load balancer in front; `unix` for a Unix socket; undefined if unknown. */
   readonly remoteAddress: string | undefined
-  /** The subject of the client's certificate, which was verified, in the form of RFC 4514; null without one. */
+  /** The subject of the client's verified certificate, in the form of RFC 4514; null without one. */
   readonly subject: string | null
-  /** A balancer in front has told of it by the PROXY protocol. */
+  /** The address comes from a load balancer in front, by the PROXY protocol. */
   readonly proxied: boolean
 }
 
-/** A connection on which a client has arrived. */
+/** A connection accepted from a client. */
 export interface Arrival extends Client {
   readonly encrypted: boolean
   /** Calls the listener when the connection is closed; at once if it is already. */
   whenClosed(listener: () => void): void
 }
 
-/** What is done with requests: the engine. */
+/** Handles requests: the engine. */
 export interface RequestHandler {
   /** The process is about to exit. */
   readonly draining: boolean
@@ -142,8 +142,8 @@ export interface RequestHandler {
   refuse(request: ClientRequest, failure: FailureCode): void
   /**
    * Counts and logs a refusal that is answered elsewhere.
-   * @param request null where it could not be read
-   * @param answered false where another response stands in its way
+   * @param request null if it could not be read
+   * @param answered false if another response was already under way
    * @returns the id of the request
    */
   refused(

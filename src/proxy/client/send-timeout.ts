@@ -1,14 +1,14 @@
 /**
- * Closes client connections that accept no byte of what they are sent for too long: `--send-timeout`, as nginx's `send_timeout`.
+ * Closes client connections that accept no byte of a response for too long: `--send-timeout`, like nginx's `send_timeout`.
  */
 import type { Socket } from 'node:net'
 import { reset } from './sockets.ts'
 
-/** How often connections are looked at. */
+/** How often connections are checked. */
 const MAX_INTERVAL_MS = 5000
 const MIN_INTERVAL_MS = 20
 
-/** What node:net keeps below the stream. */
+/** The socket's internal handle. */
 interface Handle {
   /** Bytes that the kernel has not accepted yet. */
   readonly writeQueueSize?: number
@@ -38,15 +38,15 @@ export class SendTimeout {
 
   /**
    * @param timeoutMs without a byte accepted
-   * @param sockets the connections that stand
-   * @param isExempt those that other timeouts apply to
+   * @param sockets the open connections
+   * @param isExempt whether other timeouts apply to a connection
    */
   constructor(timeoutMs: number, sockets: Iterable<Socket>, isExempt: (socket: Socket) => boolean) {
     this.#timeoutMs = timeoutMs
     this.#sockets = sockets
     this.#isExempt = isExempt
     const intervalMs = Math.min(Math.max(timeoutMs / 4, MIN_INTERVAL_MS), MAX_INTERVAL_MS)
-    // Where this process stood still for a while, the sockets get their turn before a client is blamed.
+    // If this process was stalled, let the sockets make progress before a client is blamed.
     this.#timer = setInterval(() => setImmediate(() => this.check(performance.now())), intervalMs)
     this.#timer.unref()
   }

@@ -39,7 +39,7 @@ interface Internals {
   _header?: string | null
   /** The connection ends with this response. */
   _last?: boolean
-  /** A 100 has been sent: servers send it by themselves where nobody listens to 'checkContinue'. */
+  /** A 100 has been sent: node's servers send it themselves if nothing listens to 'checkContinue'. */
   _sent100?: boolean
 }
 
@@ -178,9 +178,9 @@ function takeOver(res: ServerResponse, fields: readonly string[]): readonly stri
 const FRAMING = /\r\n(?:content-length:[ \t]*([^\r\n]*)|transfer-encoding:[^\r\n]*)/gi
 
 /**
- * Puts the framing of an answer back into its head where middleware has set another while the head was written, as npm
- * `on-headers` lets it: a client would read the next answer at the wrong place. A length that is gone is no harm: node:http
- * then sends chunks, which is what middleware that compresses wants.
+ * Restores the framing of an answer if middleware has changed it while the head was written, as npm `on-headers` allows: the
+ * client would look for the next answer in the wrong place. A removed length does no harm: node:http then sends chunks, which is
+ * what compressing middleware wants.
  * @param fields of the answer
  */
 function keepFraming(res: ServerResponse, fields: readonly string[]): void {

@@ -7,7 +7,7 @@ import { familyOf, readNetwork } from '../../rules/patterns/address.ts'
 
 /**
  * Whether an address is one of a list of addresses and networks.
- * @param entries such as `10.0.0.0/8`, `::1`, and `unix` for whoever comes through a Unix socket
+ * @param entries such as `10.0.0.0/8`, `::1`, and `unix` for peers on a Unix socket
  * @returns the test, for canonical addresses
  * @throws {RangeError} for an entry that is neither an address nor a network
  */

@@ -15,7 +15,7 @@ import { Frames, GOING_AWAY } from './frames.ts'
 import type { ClientRequest, SwitchingHead } from './request.ts'
 import { reset } from './sockets.ts'
 
-/** How long both sides of a WebSocket may take to close once the client was told to. */
+/** How long both sides of a WebSocket may take to close after the client was sent a close frame. */
 const LAST_WORDS_MS = 5000
 
 /** The exchange of a tunnel. */
@@ -37,9 +37,9 @@ export class Tunnel implements Watched {
   #server!: Socket
   #exclusive = false
   #closed = 0
-  /** Follows what the server sends, of a WebSocket. */
+  /** Tracks the server's frames of a WebSocket; null for other protocols. */
   readonly #frames: Frames | null
-  /** The client is to be told that the connection ends, or has been. */
+  /** Whether the client is about to be sent a close frame, or has been. */
   #ending: 'no' | 'soon' | 'told' = 'no'
   deadlineMs = Number.POSITIVE_INFINITY
 
@@ -76,8 +76,8 @@ export class Tunnel implements Watched {
   }
 
   /**
-   * The process ends. A client of WebSocket is told so at the end of a frame, as its server would; its own close frame then goes to
-   * the server, which closes (RFC 6455 section 7.1.1). Of another protocol nothing is known, and both sides are closed.
+   * The process ends. A WebSocket client is sent a close frame after the current frame, as its server would send it; the client's own
+   * close frame then goes to the server, which closes (RFC 6455 section 7.1.1). Other protocols are unknown here, so both sides are closed.
    */
   #end(): void {
     if (this.#frames === null) this.#close()
@@ -107,7 +107,7 @@ export class Tunnel implements Watched {
   }
 
   #toClient(bytes: Buffer): boolean {
-    // Behind a close frame nothing may follow (RFC 6455 section 5.5.1).
+    // Nothing may follow a close frame (RFC 6455 section 5.5.1).
     if (this.#ending === 'told') return true
     const end = this.#frames?.read(bytes, this.#ending === 'soon') ?? bytes.length
     const passed = end === bytes.length ? bytes : bytes.subarray(0, end)

@@ -1,27 +1,27 @@
 /**
- * Unix sockets to listen at: the permissions of their file, and files that a process left behind.
+ * Listening on Unix sockets: file permissions, and stale files that a process left behind.
  */
 import { existsSync, lstatSync, unlinkSync } from 'node:fs'
 import { connect } from 'node:net'
 import { dirname } from 'node:path'
 
-/** Permission bits of the file: whoever may write to it may connect. */
+/** Permission bits of the file: write permission is needed to connect. */
 export const DEFAULT_SOCKET_MODE = 0o660
 
 const ALL = 0o777
 
 /**
- * Binds a socket to a path. A socket that is left there, and that nobody listens at, is removed before.
- * @param mode of the file; it never has others, not even for a moment
- * @param bind binds at once, and returns what came of it
- * @throws errors with a `code`: EADDRINUSE where somebody listens there, EEXIST where something else than a socket is there, ENOENT
- * without its folder
+ * Binds a socket to a path. A stale socket there, on which nothing listens, is removed first.
+ * @param mode of the file, from the moment it exists
+ * @param bind binds synchronously, and returns the result
+ * @throws errors with a `code`: EADDRINUSE if something listens there, EEXIST if the path is something other than a socket, ENOENT
+ * if its folder is missing
  */
 export async function bindAt<T>(path: string, mode: number = DEFAULT_SOCKET_MODE, bind: () => T): Promise<T> {
-  // Without it the system's refusal reaches us as one of permissions.
+  // Otherwise node would report a missing folder as a permission error.
   if (!existsSync(dirname(path))) throw problem('ENOENT', `there is no folder ${dirname(path)}`)
   await removeStale(path)
-  // A socket is made with all bits but those of the mask. Nothing else runs on this thread before it is put back.
+  // A socket file gets all bits except those in the umask. Nothing else runs on this thread before the umask is restored.
   const before = process.umask(ALL & ~mode)
   try {
     return bind()
@@ -35,12 +35,12 @@ async function removeStale(path: string): Promise<void> {
   if (found === undefined) return
   if (!found.isSocket()) throw problem('EEXIST', 'the file exists and is not a socket')
   if (await answers(path)) throw problem('EADDRINUSE', 'address already in use')
-  // Another process may have put its own one there meanwhile.
+  // Another process may have put its own socket there meanwhile.
   const now = lstatSync(path, { throwIfNoEntry: false })
   if (now !== undefined && now.ino === found.ino && now.dev === found.dev) unlinkSync(path)
 }
 
-/** Whether somebody listens at a socket: all but a refusal counts, such as a full queue or missing rights. */
+/** Whether something listens on a socket. Anything but ECONNREFUSED counts, such as a full backlog or missing permissions. */
 function answers(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path)

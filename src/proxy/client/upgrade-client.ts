@@ -1,5 +1,5 @@
 /**
- * The client side of an upgrade on node:http, while its answer is awaited.
+ * The client side of an upgrade on node:http, until the upstream responds.
  */
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'

@@ -1,5 +1,5 @@
 /**
- * Answers in HTTP/1.1 (RFC 9112): status line, fields and framing as text, and as few writes as possible.
+ * Writes HTTP/1.1 answers (RFC 9112): status line, fields and framing as text, in as few writes as possible.
  */
 import { isName } from '../../../wire/fields.ts'
 import { onceWritten } from '../../../wire/read-memory.ts'
@@ -8,18 +8,18 @@ import { dateNow } from '../date.ts'
 
 /** The connection that an answer is written on. */
 export interface AnswerHost {
-  /** It stays open behind the answer, as far as is known. */
+  /** The connection stays open after the answer, as far as is known now. */
   persistent: boolean
-  /** What Connection and Keep-Alive say of a persistent connection. */
+  /** The lines Connection and Keep-Alive for a persistent connection. */
   readonly keepAliveText: string
   readonly dead: boolean
   /**
    * Writes bytes; a string is Latin-1.
-   * @param done called once they are on their way, or undefined
+   * @param done called once they have been written to the socket, or undefined
    * @returns false if the client does not keep up
    */
   write(bytes: Buffer | string, done?: () => void): boolean
-  /** What is written until `uncork` goes out together. */
+  /** Holds what is written until `uncork`, to send it together. */
   cork(): void
   uncork(): void
   /** The client was told to send the body. */
@@ -27,36 +27,36 @@ export interface AnswerHost {
   whenDrained(listener: () => void): void
   /** The answer has been written. */
   answered(): void
-  /** @param silently a client could not tell it from the end of the answer: the connection is reset */
+  /** @param silently the client would take a plain close for the end of the answer: reset the connection instead */
   cut(silently: boolean): void
 }
 
 const CLOSE = 'Connection: close\r\n'
 
-/** How each answer begins, whatever it is. */
+/** The beginning of every answer. */
 const BEGINNING = 'HTTP/1.1 '
 
-/** The pause behind each byte that `probe` sends. The second one is there for networks that are near. */
+/** The pauses after each byte that `probe` sends. The first is short, for nearby clients. */
 const PROBE_AFTER_MS = [2, 50, 100, 500, 1000, 2000, 5000, 10_000]
 
-/** Until it is looked whether there is something to probe again. */
+/** How long to wait before checking again whether a probe is possible. */
 const LOOK_AFTER_MS = 1000
 
-/** An answer on a connection of HTTP/1.1 or 1.0. */
+/** An answer on an HTTP/1.1 or 1.0 connection. */
 export class Http1Answer extends Answer {
   readonly #host: AnswerHost
   readonly #minor: 0 | 1
   protected readonly isHead: boolean
-  /** Status line and fields that wait for what follows them; '' where there are none. */
+  /** Status line and fields, held to be sent with what follows; '' for none. */
   #unsent = ''
   #chunked = false
-  /** It has no body, whatever is given (RFC 9112 section 6.3). */
+  /** The answer has no body, whatever is passed to `write` (RFC 9112 section 6.3). */
   #bodiless = false
-  /** It has a body, which ends with the connection. */
+  /** The body ends with the connection. */
   #openEnded = false
-  /** All of it is written: what the connection does now is no concern of it. */
+  /** All of it is written: the rest of the connection's life no longer concerns it. */
   #written = false
-  /** Bytes that `probe` has sent since something else was written. */
+  /** Bytes that `probe` has sent since the last regular write. */
   #probed = 0
 
   constructor(host: AnswerHost, minor: 0 | 1, isHead: boolean) {
@@ -163,9 +163,9 @@ export class Http1Answer extends Answer {
   }
 
   /**
-   * Sends a byte of what comes next whatever that is: of the status line, or a leading zero of the next chunk's size (RFC 9112
-   * section 7.1). A client that has left and one that has only ended its side look alike until something is sent to them: one that
-   * has left replies with a reset, which the write behind it finds. A body with a length has no such byte.
+   * Sends one byte that is certain to come next: of the status line, or a leading zero of the next chunk size (RFC 9112 section
+   * 7.1). A client that has left and one that has only half-closed look alike until something is sent to them: one that has left
+   * replies with a reset, which the next write notices. A body with a length offers no such byte.
    * @returns when to do it again, in milliseconds
    */
   probe(): number {
@@ -176,7 +176,7 @@ export class Http1Answer extends Answer {
     return PROBE_AFTER_MS[this.#probed++] ?? LOOK_AFTER_MS
   }
 
-  /** A head without what `probe` has sent of it. */
+  /** A head without the bytes of it that `probe` has sent. */
   withoutProbe(head: string): string {
     if (this.#probed === 0) return head
     const rest = head.slice(this.#probed)
@@ -184,12 +184,12 @@ export class Http1Answer extends Answer {
     return rest
   }
 
-  /** An empty chunk would be the last one. */
+  /** A piece as a chunk, if chunked. An empty one is left out: it would be the last chunk. */
   #framed(piece: string): string {
     return this.#chunked && piece !== '' ? `${piece.length.toString(16)}\r\n${piece}\r\n` : piece
   }
 
-  /** The given fields, then Date, what the connection does, and the framing (RFC 9112 section 6). */
+  /** The given fields, then Date, Connection, and the framing (RFC 9112 section 6). */
   #format(status: number, reason: string, fields: readonly string[]): string {
     const host = this.#host
     let text = `HTTP/1.1 ${status} ${reason}\r\n`
@@ -198,7 +198,7 @@ export class Http1Answer extends Answer {
     let connection = ''
     for (let i = 0; i < fields.length; i += 2) {
       const name = fields[i] as string
-      // Only these fields matter here, and few names are as long as they are.
+      // Only these fields matter here, and few other names have their lengths.
       switch (name.length) {
         case 4:
           dated ||= isName(name, 'Date', 'date')
@@ -215,11 +215,11 @@ export class Http1Answer extends Answer {
     this.#bodiless = !hasBody
     this.#chunked = hasBody && !hasLength && this.#minor === 1
     this.#openEnded = hasBody && !hasLength && this.#minor === 0
-    // Of HTTP/1.0 nothing but a length tells where the answer ends.
+    // In HTTP/1.0 only a length tells where the answer ends.
     if (this.#minor === 0 && !hasLength) host.persistent = false
     if (connection !== '' && /(?:^|,)[ \t]*close[ \t]*(?:,|$)/i.test(connection)) host.persistent = false
     const { persistent } = host
-    // What the client is told holds.
+    // Fixes what the client is told: the getter may depend on what happens later.
     host.persistent = persistent
     if (!dated) text += `Date: ${dateNow()}\r\n`
     if (connection === '') text += persistent ? host.keepAliveText : CLOSE

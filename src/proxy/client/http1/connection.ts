@@ -1,5 +1,5 @@
 /**
- * A client's connection in HTTP/1.1 or 1.0 (RFC 9112): requests one after the other, each with its answer.
+ * A client's HTTP/1.1 or 1.0 connection (RFC 9112): requests one after the other, each with its answer.
  */
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
@@ -27,38 +27,38 @@ import { type AnswerHost, Http1Answer } from './answer.ts'
 import { Http1Input, type InputHost, type Use } from './input.ts'
 import { Http1Request, type RequestHost } from './request.ts'
 
-/** What the connections of one server share. Times in milliseconds. */
+/** Settings shared by the connections of one server. Times in milliseconds. */
 export interface ConnectionTerms {
   readonly engine: RequestHandler
-  /** Of a request line and its fields, in bytes. */
+  /** Limit for a request line with its fields, in bytes. */
   readonly maxHeaderBytes: number
   readonly headersTimeoutMs: number
   readonly keepAliveMs: number
-  /** What Connection and Keep-Alive say of a persistent connection. */
+  /** The lines Connection and Keep-Alive for a persistent connection. */
   readonly keepAliveText: string
-  /** The connection is gone. */
+  /** The connection is closed. */
   onClosed(connection: Http1Connection): void
-  /** Serves a client that begins with the preface of HTTP/2, which has been put back. Null where that is refused. */
+  /** Serves a client that begins with the HTTP/2 preface, which has been put back. Null if HTTP/2 is refused. */
   readonly onHttp2: ((connection: Http1Connection) => void) | null
 }
 
-/** How long a client may continue sending after the final response before its connection is cut. */
+/** How long a client may continue sending after the final response before its connection is closed. */
 const LINGER_MS = 2000
 
-/** How long the rest of a request is read and dropped whose answer came early and leaves the connection open. */
+/** How long the rest of a body is read and dropped after an early answer that keeps the connection open. */
 const REST_MS = 30_000
 
-/** How often a client that has half-closed, and that is being sent something, is looked at. */
+/** How often to check a half-closed client that is being sent something. */
 const SENDING_MS = 1000
 
 /**
- * - idle: nothing of a request has come
- * - head: some of its head has
- * - exchange: a request has been given to the engine, and its answer is not written or its body not read
- * - refused: what came is no request; its answer is on its way
- * - lingering: the answer that closes the connection is written; what still arrives is dropped
- * - other: another protocol is spoken
- * - given: it is served elsewhere
+ * - idle: no byte of a request has arrived
+ * - head: part of a head has arrived
+ * - exchange: the engine has a request whose answer isn't written yet, or whose body isn't read yet
+ * - refused: what arrived is not a valid request; the error is being sent
+ * - lingering: the final answer is written; what still arrives is dropped
+ * - other: the connection has switched to another protocol
+ * - given: the connection was handed to HTTP/2
  */
 type Phase = 'idle' | 'head' | 'exchange' | 'refused' | 'lingering' | 'other' | 'given' | 'closed'
 
@@ -70,28 +70,28 @@ export class Http1Connection implements Arrival, AnswerHost, Breakable, InputHos
   readonly remoteAddress: string | undefined
   readonly subject: string | null
   readonly proxied: boolean
-  /** What was read before and put back. */
+  /** Bytes that were read before and put back. */
   #early: Buffer | null
   readonly peer: Peer
   readonly encrypted: boolean
   #phase: Phase = 'idle'
   #request: Http1Request | null = null
-  /** The answer to it has been written. */
+  /** The answer to the request has been written. */
   #answered = false
   /** The body of the request is malformed. */
   #broken = false
-  /** Some of the body has come, or the client was told to send it. */
+  /** Part of the body has arrived, or the client was told to send it. */
   #bodyBegun = false
-  /** The client has ended its side. */
+  /** The client has half-closed. */
   #ended = false
-  /** The last read was one of a large body. */
+  /** The last read was large: part of a large body. */
   #bulk = false
   #whenDrained: (() => void) | null = null
   #closeListeners: (() => void)[] = []
   #persistent = true
   deadlineMs: number
 
-  /** @param socket paused; what was read from it has been put back */
+  /** @param socket paused, with any bytes read from it put back */
   constructor(socket: Socket, terms: ConnectionTerms, { remoteAddress, subject, proxied }: Client) {
     this.#terms = terms
     this.remoteAddress = remoteAddress
@@ -113,12 +113,12 @@ export class Http1Connection implements Arrival, AnswerHost, Breakable, InputHos
     this.deadlineMs = coarseNowMs() + terms.headersTimeoutMs
   }
 
-  /** Begins to read. */
+  /** Starts reading. */
   begin(): void {
     const early = this.#early
     this.#early = null
     if (early !== null) this.#arrived(early)
-    // One that has been given away is read by its new owner.
+    // After a handover to HTTP/2 the new owner reads.
     if (!this.dead && this.#phase !== 'given') this.#socket.resume()
   }
 
@@ -126,7 +126,7 @@ export class Http1Connection implements Arrival, AnswerHost, Breakable, InputHos
     return this.#socket
   }
 
-  /** Not where a body may or may not come: what follows the answer is the client's choice (RFC 9110 section 10.1.1). */
+  /** False while the client may or may not send its body: the next bytes would be ambiguous (RFC 9110 section 10.1.1). */
   get persistent(): boolean {
     return this.#persistent && !this.#mayLackBody
   }
@@ -135,7 +135,7 @@ export class Http1Connection implements Arrival, AnswerHost, Breakable, InputHos
     this.#persistent = is
   }
 
-  /** The client waits for a 100 before it sends the body, and has got none. */
+  /** The client waits for a 100 before it sends its body, and none was sent. */
   get #mayLackBody(): boolean {
     const request = this.#request
     if (request === null || request.complete || this.#bodyBegun) return false
@@ -150,12 +150,12 @@ export class Http1Connection implements Arrival, AnswerHost, Breakable, InputHos
     return this.#socket.destroyed
   }
 
-  /** The time-outs of an upstream apply to what is sent, or those of another protocol. */
+  /** Upstream or tunnel timeouts apply to what is being sent. */
   get limitsTime(): boolean {
     return this.#phase === 'other' || (!this.#answered && this.#request?.owner?.limitsTime === true)
   }
 
-  /** No request is under way, and all answers have been taken. */
+  /** No request is in flight, and all answers have been sent. */
   get isIdle(): boolean {
     return this.#phase === 'idle' && this.#socket.writableLength === 0
   }
@@ -165,17 +165,17 @@ export class Http1Connection implements Arrival, AnswerHost, Breakable, InputHos
     else this.#closeListeners.push(listener)
   }
 
-  /** The process ends: the answer that is under way closes the connection. */
+  /** The process is about to exit: the current answer closes the connection. */
   endSoon(): void {
     this.persistent = false
   }
 
-  /** Closes a connection that is idle. */
+  /** Closes the connection if it is idle. */
   closeIdle(): void {
     if (this.isIdle) this.#linger()
   }
 
-  /** Another protocol is spoken. */
+  /** The connection has switched to another protocol. */
   get isOther(): boolean {
     return this.#phase === 'other'
   }
@@ -184,7 +184,7 @@ export class Http1Connection implements Arrival, AnswerHost, Breakable, InputHos
     this.#socket.destroy()
   }
 
-  // The head, the body and the end of a request, as the reader finds them.
+  // RequestSink: what the reader finds.
 
   onHead(head: RequestHead): void {
     const { method, minor, rawHeaders, offersUpgrade } = head
@@ -193,14 +193,14 @@ export class Http1Connection implements Arrival, AnswerHost, Breakable, InputHos
     this.persistent = head.keepAlive
     this.#answered = false
     this.#bodyBegun = false
-    // h2c is obsolete (RFC 9113 section 3.1); clients that offer it go on with HTTP/1.1.
+    // Upgrade to h2c is obsolete (RFC 9113 section 3.1); clients that offer it continue with HTTP/1.1.
     const offered = offersUpgrade && method !== 'CONNECT' ? fieldValues(rawHeaders, 'upgrade').join(', ') : null
     const upgrade = offered === null || /^h2c\b/i.test(offered) ? null : offered
     const request = new Http1Request(this, head, upgrade, new Http1Answer(this, minor, method === 'HEAD'))
     this.#request = request
     if (head.framing === 'none') request.complete = true
     this.#terms.engine.handle(request)
-    // What becomes of the body is up to the request.
+    // The request decides when to read the body.
     this.#input.stop()
   }
 
@@ -215,7 +215,7 @@ export class Http1Connection implements Arrival, AnswerHost, Breakable, InputHos
     if (this.#answered) this.#over()
   }
 
-  // What a request asks of its connection.
+  // RequestHost.
 
   readOn(): void {
     if (!this.#input.busy) this.#readOn()
@@ -248,7 +248,7 @@ export class Http1Connection implements Arrival, AnswerHost, Breakable, InputHos
     }
   }
 
-  // What an answer asks of its connection.
+  // AnswerHost.
 
   continued(): void {
     this.#bodyBegun = true
@@ -291,7 +291,7 @@ export class Http1Connection implements Arrival, AnswerHost, Breakable, InputHos
     else this.#linger()
   }
 
-  /** A client that is still being sent an answer is not idle. Whether it takes it is up to the send time-out. */
+  /** Starts the keep-alive limit only once the answer has been sent. A client that doesn't accept it is left to the send timeout. */
   #idleOnceWritten(): void {
     this.deadlineMs = Number.POSITIVE_INFINITY
     this.#socket.write('', () => {
@@ -299,7 +299,7 @@ export class Http1Connection implements Arrival, AnswerHost, Breakable, InputHos
     })
   }
 
-  /** How node:net reads: into which memory, and who gets what was read. */
+  /** Options for node:net: which buffer it reads into, and what is called with the bytes. */
   #reading(): Reading {
     return {
       buffer: () => readBuffer(this.#bulk && (this.#phase === 'other' || this.#request?.wanted === true)),
@@ -307,7 +307,7 @@ export class Http1Connection implements Arrival, AnswerHost, Breakable, InputHos
     }
   }
 
-  /** @returns false where no more is to be read for now */
+  /** @returns false to stop reading for now */
   #onRead(count: number, buffer: Buffer): boolean {
     const bytes = lend(buffer, count)
     this.#bulk = isBulk(count)
@@ -331,7 +331,7 @@ export class Http1Connection implements Arrival, AnswerHost, Breakable, InputHos
     }
   }
 
-  // What its input asks of a connection.
+  // InputHost.
 
   get use(): Use {
     switch (this.#phase) {
@@ -355,7 +355,7 @@ export class Http1Connection implements Arrival, AnswerHost, Breakable, InputHos
     this.deadlineMs = coarseNowMs() + this.#terms.headersTimeoutMs
   }
 
-  /** Leaves the connection to whoever speaks HTTP/2. */
+  /** Hands the connection over to HTTP/2. */
   onPreface(bytes: Buffer): void {
     const socket = this.#socket
     this.#phase = 'given'
@@ -363,7 +363,7 @@ export class Http1Connection implements Arrival, AnswerHost, Breakable, InputHos
     socket.pause()
     socket.removeListener('data', this.#onData)
     socket.unshift(bytes)
-    // Not from within a read: node:http2 reads past the socket.
+    // Not from within a read callback.
     setImmediate(() => contain(this, () => this.#terms.onHttp2!(this)))
   }
 
@@ -376,13 +376,13 @@ export class Http1Connection implements Arrival, AnswerHost, Breakable, InputHos
     this.#broken = true
     this.persistent = false
     if (this.#answered) this.#linger()
-    // An answer that is complete goes out, and closes the connection; else the client learns what is wrong.
+    // A complete answer is sent and closes the connection; otherwise the client gets an error.
     else if (request.answer.over) sendAll()
     else if (request.owner === null) this.destroy()
     else request.owner.onMalformed()
   }
 
-  /** Goes on with what was held back, then with what comes. */
+  /** Uses the bytes held back, then reads on. */
   #readOn(): void {
     this.#input.goOn()
     if (this.#phase === 'closed' || this.#input.isFull) return
@@ -390,7 +390,7 @@ export class Http1Connection implements Arrival, AnswerHost, Breakable, InputHos
     else if (!this.#request?.paused && this.#socket.isPaused()) this.#socket.resume()
   }
 
-  /** Answers what is no request. */
+  /** Answers an invalid request. */
   #refuse(failure: FailureCode, line: { readonly method: string; readonly target: string } | null): void {
     this.#phase = 'refused'
     this.#request = null
@@ -401,7 +401,7 @@ export class Http1Connection implements Arrival, AnswerHost, Breakable, InputHos
     answer.problem(failure, id)
   }
 
-  /** The request and its answer are over. */
+  /** The request and its answer are complete. */
   #over(): void {
     this.#request = null
     if (!this.persistent) {
@@ -414,12 +414,12 @@ export class Http1Connection implements Arrival, AnswerHost, Breakable, InputHos
     if (!this.#input.isEmpty || this.#ended || this.#socket.isPaused()) this.#readOn()
   }
 
-  /** Ends our side, and reads on for a moment: else the kernel would send an RST, and the client could lose the answer. */
+  /** Half-closes, and reads on for a moment: otherwise the kernel would send an RST, and the client could lose the answer. */
   #linger(): void {
     if (this.#phase === 'closed' || this.#phase === 'lingering') return
     this.#phase = 'lingering'
     this.#input.drop()
-    // Begins once all is written.
+    // The limit starts once everything is written (#onFinish).
     this.deadlineMs = Number.POSITIVE_INFINITY
     this.#socket.end()
     this.#socket.resume()
@@ -436,35 +436,35 @@ export class Http1Connection implements Arrival, AnswerHost, Breakable, InputHos
     if (this.#phase === 'idle') this.#readOn()
   }
 
-  /** The client has ended its side. */
+  /** The client has half-closed. */
   #onEnd(): void {
     this.#ended = true
     this.#endOfInput()
   }
 
-  /** Nothing comes behind what has been read. */
+  /** No more input follows what has been read. */
   #endOfInput(): void {
     switch (this.#phase) {
       case 'idle':
         if (this.#input.isEmpty) this.#linger()
-        // A part of HTTP/2's preface.
+        // Part of the HTTP/2 preface.
         else if (this.#input.isOpen) this.destroy()
         break
       case 'head':
         if (this.#input.isEmpty) this.destroy()
         break
       case 'exchange':
-        // A client that waits for another protocol has nothing to wait for without a side of its own.
+        // A half-closed client can't use an upgrade.
         if (this.#request!.complete && this.#request!.upgrade === null) this.#seeWhetherThere()
         else if (this.#request!.complete || (this.#input.isEmpty && !this.#answered)) this.destroy()
         else if (this.#input.isEmpty) this.#linger()
     }
   }
 
-  /** A client that has half-closed may have left: one that has is found by what it is sent. */
+  /** A half-closed client may have left, which only sending to it can show. */
   #seeWhetherThere(): void {
     const { answer } = this.#request!
-    // What is being sent finds it, too.
+    // Data being sent already serves as the probe.
     const afterMs = this.#socket.writableLength > 0 ? SENDING_MS : answer.probe()
     this.deadlineMs = coarseNowMs() + afterMs
     if (afterMs < TICK_MS) setTimeout(() => contain(this, this.#seeAgain), afterMs)
@@ -487,7 +487,7 @@ export class Http1Connection implements Arrival, AnswerHost, Breakable, InputHos
     const listeners = this.#closeListeners
     this.#closeListeners = []
     for (const listener of listeners) listener()
-    // Node's object for TLS keeps the socket, and what listens to it, until the next full collection.
+    // Node's TLS object keeps the socket and its listeners alive until the next full garbage collection.
     if (this.encrypted) this.#socket.removeAllListeners()
   }
 

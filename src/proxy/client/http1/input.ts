@@ -1,33 +1,33 @@
 /**
- * What a client sends in HTTP/1.1: it goes to the reader as far as it can be used, and is held within a bound until then.
+ * Input from an HTTP/1.1 client: passed to the reader when it can be used, and buffered up to a limit until then.
  */
 import { HeldBytes } from '../../../wire/fields.ts'
 import { keep } from '../../../wire/read-memory.ts'
 import { RefusedRequest, RequestReader, type RequestSink } from '../../../wire/requests.ts'
 
-/** How a client begins that knows before that the server speaks HTTP/2 (RFC 9113 section 3.4). */
+/** What a client sends first that speaks HTTP/2 by prior knowledge (RFC 9113 section 3.4). */
 const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1')
 
-/** Bytes that are read while they can't be used: of a body before its upstream is there, of requests in the pipeline. */
+/** Limit for bytes read before they can be used: a body whose upstream isn't connected yet, or pipelined requests. */
 const AHEAD_BYTES = 64 * 1024
 
-/** Fields and characters of the target are counted by the engine, which refuses the request with all that is known of it. */
+/** The engine enforces the limits on fields and target, so that it can refuse the request with everything known about it. */
 const ANY = Number.MAX_SAFE_INTEGER
 
-/** When the bytes that come can be used. */
+/** When arriving bytes can be used. */
 export type Use = 'now' | 'later' | 'never'
 
 /** The connection that is read from. */
 export interface InputHost extends RequestSink {
-  /** When bytes that have come, or are about to, can be used. */
+  /** When bytes that have arrived, or are about to, can be used. */
   readonly use: Use
-  /** The reader gets some. */
+  /** The reader is about to get bytes. */
   onUse(): void
-  /** They are no request, or none of its body. */
+  /** The bytes are not a valid request or body. */
   onMalformed(refused: RefusedRequest): void
-  /** The client speaks HTTP/2. @param bytes all that it has sent */
+  /** The client speaks HTTP/2. @param bytes everything it has sent so far */
   onPreface(bytes: Buffer): void
-  /** Enough is held. */
+  /** The buffer is full. */
   pauseReading(): void
 }
 
@@ -36,36 +36,37 @@ export class Http1Input {
   readonly #host: InputHost
   readonly #reader: RequestReader
   #isOpen: boolean
-  /** What has been read and can't be used yet; null for nothing. */
+  /** Bytes that can't be used yet; null for none. */
   #ahead: Buffer | null = null
-  /** What has been read behind that: one buffer, however many pieces come. */
+  /** Bytes read after those, in one buffer however many pieces arrive. */
   #behind: HeldBytes | null = null
-  /** Bytes are being given to the reader. */
+  /** The reader is being given bytes. */
   busy = false
 
-  /** @param maxHeadBytes of a request line and its fields @param mayBeHttp2 the client may begin with the preface of HTTP/2 */
+  /** @param maxHeadBytes limit for a request line with its fields @param mayBeHttp2 the client may begin with the HTTP/2 preface */
   constructor(host: InputHost, maxHeadBytes: number, mayBeHttp2: boolean) {
     this.#host = host
     this.#reader = new RequestReader(host, { maxHeadBytes, maxFields: ANY, maxTargetLength: ANY })
     this.#isOpen = mayBeHttp2
   }
 
-  /** Nothing is held. */
+  /** Nothing is buffered. */
   get isEmpty(): boolean {
     return this.#ahead === null
   }
 
-  /** Nothing says yet whether it is HTTP/1.1 or HTTP/2: what is held may be either. */
+  /** It is not known yet whether the client speaks HTTP/1.1 or HTTP/2. */
   get isOpen(): boolean {
     return this.#isOpen
   }
 
-  /** As much is held as may be. */
+  /** The buffer is full. */
+  /** The buffer is full. */
   get isFull(): boolean {
     return this.#ahead !== null && this.#ahead.length + (this.#behind?.length ?? 0) >= AHEAD_BYTES
   }
 
-  /** What is held, which is given away. */
+  /** Returns what is buffered, and clears the buffer. */
   take(): Buffer[] {
     const held = [this.#ahead, this.#behind?.bytes ?? null].filter((bytes) => bytes !== null)
     this.drop()
@@ -77,19 +78,19 @@ export class Http1Input {
     this.#behind = null
   }
 
-  /** The reader stops behind the head that it has just given. */
+  /** Makes the reader stop after the head that it has just reported. */
   stop(): void {
     this.#reader.stop()
   }
 
-  /** Bytes have come. They may be in memory that is read into again. */
+  /** Bytes have arrived. Their memory may be reused after the call. */
   push(bytes: Buffer): void {
     if (this.#isOpen) this.#tell(bytes)
     else if (this.#ahead !== null) this.#hold(bytes)
     else this.#use(bytes)
   }
 
-  /** Goes on with what is held. */
+  /** Continues with what is buffered. */
   goOn(): void {
     while (this.#ahead !== null && this.#host.use === 'now') {
       const bytes = this.#ahead
@@ -102,7 +103,7 @@ export class Http1Input {
     }
   }
 
-  /** Tells HTTP/2 from HTTP/1.1 by the first bytes. */
+  /** Distinguishes HTTP/2 from HTTP/1.1 by the first bytes. */
   #tell(arrived: Buffer): void {
     const bytes = this.#ahead === null ? arrived : Buffer.concat([this.#ahead, arrived])
     const length = Math.min(bytes.length, PREFACE.length)
@@ -133,7 +134,7 @@ export class Http1Input {
     if (at < bytes.length) this.#hold(at === 0 ? bytes : bytes.subarray(at))
   }
 
-  /** Keeps bytes for later, and reads no more where they are many. */
+  /** Buffers bytes for later, and pauses reading if the buffer is full. */
   #hold(bytes: Buffer): void {
     if (this.#host.use === 'never') return
     if (this.#ahead === null) this.#ahead = keep(bytes)

@@ -1,5 +1,5 @@
 /**
- * A request in HTTP/1.1, as the engine sees it.
+ * An HTTP/1.1 request, as the engine sees it.
  */
 import type { BodyReader, ClientRequest, HandedOver, Peer, RequestOwner, SwitchingHead } from '../request.ts'
 import type { Http1Answer } from './answer.ts'
@@ -12,15 +12,15 @@ export interface Head {
   readonly rawHeaders: readonly string[]
 }
 
-/** The connection that a request has come on. */
+/** The connection of a request. */
 export interface RequestHost {
   readonly peer: Peer
   readonly dead: boolean
-  /** The request reads again, or more: what was held back can be read. */
+  /** The request starts or resumes reading: buffered bytes can be used. */
   readOn(): void
-  /** The request reads no more for now. */
+  /** The request stops reading for now. */
   pauseReading(): void
-  /** What is dropped of the body must have come in so many milliseconds. */
+  /** The rest of the body, which is dropped, must arrive within `limitMs` milliseconds. */
   limitBody(limitMs: number): void
   destroy(): void
   handOver(head: SwitchingHead): HandedOver
@@ -47,7 +47,7 @@ export class Http1Request implements ClientRequest {
   #reader: BodyReader | null = null
   #reading: Reading = 'not-yet'
 
-  /** @param upgrade the value of Upgrade where the connection can be handed over, else null */
+  /** @param upgrade the value of Upgrade if the connection can be handed over, else null */
   constructor(
     host: RequestHost,
     { method, target, minor, rawHeaders }: Head,
@@ -116,7 +116,7 @@ export class Http1Request implements ClientRequest {
     return this.#host.handOver(head)
   }
 
-  /** A piece of the body has come. */
+  /** A piece of the body has arrived. */
   onBody(piece: Buffer): void {
     this.#reader?.onBody(piece)
   }

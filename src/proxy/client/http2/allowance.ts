@@ -1,17 +1,17 @@
 /**
- * What a connection of HTTP/2 may cost beside its requests and their bodies.
+ * Flood protection: what an HTTP/2 connection may cost besides its requests and their bodies.
  */
 import { CONTROL_BYTES_PER_SECOND, RESET_BURST, RESETS_PER_SECOND } from './limits.ts'
 
-/** Behind so many bytes sent, a client sends one that says that it has read them. */
+/** For this many bytes sent to it, a client may send one byte of WINDOW_UPDATE. */
 const BYTES_PER_UPDATE_BYTE = 64
 
-/** Counts what one connection costs. Times in milliseconds of a monotonic clock. */
+/** Counts the costs of one connection. Times in milliseconds of a monotonic clock. */
 export class Allowance {
-  /** Since when control bytes are counted, and what had been sent then. */
+  /** Since when control bytes are counted, and how many bytes had been sent by then. */
   #countedSinceMs: number
   #sentThen = 0
-  /** Requests that may still come to nothing. */
+  /** Requests that may still be given up. */
   #resets = RESET_BURST
   #resetsAtMs: number
 
@@ -21,9 +21,10 @@ export class Allowance {
   }
 
   /**
-   * Judges frames that are neither requests nor their bodies (CVE-2019-9512 to 9518).
-   * @param bytes that came of them since they were last settled; `sent`: all bytes that were sent
-   * @returns whether they are `within` what is allowed, `over` it, or `settled`: to be counted anew
+   * Judges the amount of frames that are neither requests nor their bodies (CVE-2019-9512 to 9518).
+   * @param bytes of such frames since the count was last settled
+   * @param sent all bytes sent so far
+   * @returns whether they are `within` the limit, `over` it, or `settled`: the caller restarts its count
    */
   judge(bytes: number, sent: number, nowMs: number): 'within' | 'over' | 'settled' {
     if (bytes <= CONTROL_BYTES_PER_SECOND) return 'within'
@@ -37,9 +38,9 @@ export class Allowance {
   }
 
   /**
-   * Counts a request that came to nothing: it was reset by its client, its client has made us reset it, or it was refused (CVE-2023-44487,
-   * CVE-2025-8671). Each can cost an upstream a connection.
-   * @returns false where it is one too many
+   * Counts a request that was given up: its client reset it, made us reset it, or it was refused (CVE-2023-44487, CVE-2025-8671). Each
+   * can cost an upstream a connection.
+   * @returns false if it is one too many
    */
   giveUp(nowMs: number): boolean {
     const regained = ((nowMs - this.#resetsAtMs) / 1000) * RESETS_PER_SECOND

@@ -1,5 +1,5 @@
 /**
- * Answers on one stream of HTTP/2 (RFC 9113 section 8.1): what waits to be sent on it, and its frames.
+ * The answer on one HTTP/2 stream (RFC 9113 section 8.1): what is queued to be sent, and its frames.
  */
 
 import type { FrameOutput } from '../../../wire/http2/output.ts'
@@ -8,27 +8,27 @@ import { Answer } from '../answer.ts'
 import { responseHead } from './fields.ts'
 import type { Http2Sender, Sendable, Sending } from './sender.ts'
 
-/** The request that is answered. */
+/** The request being answered. */
 export interface AnswerOwner {
-  /** A WebSocket was asked for: a 2xx would say that it is there (RFC 8441 section 5). */
+  /** The request asks for a WebSocket: a 2xx would mean that it is open (RFC 8441 section 5). */
   readonly asksForTunnel: boolean
-  /** All of the answer has been given to the stream. */
+  /** The whole answer has been queued. */
   answered(): void
-  /** All of it has been sent, END_STREAM too. */
+  /** The whole answer has been sent, including END_STREAM. */
   sent(): void
-  /** Breaks the stream off. */
+  /** Aborts the stream. */
   destroy(): void
-  /** Breaks the stream off for whoever answers: that is told nothing of it. */
+  /** Aborts the stream on behalf of the answering side, which is not notified. */
   cut(): void
 }
 
-/** An answer that has so many bytes waiting gets no more: whoever writes it is told to wait. */
+/** With this many bytes queued, the writer of the answer is told to wait. */
 const MAX_WAITING_BYTES = 64 * 1024
 
-/** Pieces of this size are sent at once, small ones at the end of the turn. */
+/** Pieces of this size or more are sent at once, smaller ones at the end of the turn. */
 const LARGE_BYTES = 16 * 1024
 
-/** Pieces below this are joined where they have to wait. */
+/** Smaller pieces are joined while they are queued. */
 const JOINED_BYTES = 1024
 
 interface Piece {
@@ -41,30 +41,30 @@ export class Http2Answer extends Answer implements Sending {
   readonly #sender: Http2Sender
   readonly #stream: number
   protected readonly isHead: boolean
-  /** The request with this answer. Set right behind the constructor. */
+  /** The request with this answer. Set right after construction. */
   request: AnswerOwner | null = null
-  /** Interim heads that wait. */
+  /** Queued interim heads. */
   #interim: string[][] | null = null
-  /** The final head, until it is sent; null before it was opened, too. */
+  /** The final head between `open` and sending; otherwise null. */
   #head: string[] | null = null
-  /** It is to go out, with whatever else there is. */
+  /** The head may be sent, together with what follows. */
   #isHeadDue = false
   #bodiless = false
-  /** The piece that is being sent, how far it is, and what is behind it. */
+  /** The piece being sent, the position in it, and the pieces after it. */
   #piece: Buffer | string | null = null
   #spent = false
   #at = 0
   #behind: Piece[] | null = null
-  /** Bytes that wait. */
+  /** Queued bytes. */
   waiting = 0
-  /** All of it has been given to the stream. */
+  /** The whole answer has been queued. */
   #written = false
   /** Nothing more can be sent. */
   #isCut = false
   #trailers: readonly string[] = NO_FIELDS
   #whenDrained: (() => void) | null = null
   isReady = false
-  /** What the client accepts on this stream; less than 0 where SETTINGS have made it smaller (RFC 9113 section 6.9.2). */
+  /** The stream's flow-control window; SETTINGS can make it negative (RFC 9113 section 6.9.2). */
   window: number
 
   constructor(sender: Http2Sender, stream: number, isHead: boolean) {
@@ -75,7 +75,7 @@ export class Http2Answer extends Answer implements Sending {
     this.window = sender.initialWindow
   }
 
-  /** Streams do not end connections. */
+  /** The end of a stream doesn't close its connection. */
   get persistent(): boolean {
     return true
   }
@@ -94,7 +94,7 @@ export class Http2Answer extends Answer implements Sending {
     return !this.#isCut
   }
 
-  /** All of it was given to the stream. */
+  /** The whole answer has been queued. */
   get written(): boolean {
     return this.#written
   }
@@ -109,7 +109,7 @@ export class Http2Answer extends Answer implements Sending {
     this.#sender.ready(this)
   }
 
-  /** What says that a WebSocket is there without having become one is an answer that the client can't get: 502. */
+  /** Replaces a 2xx to a request for a WebSocket by 502: the client would take it for an open WebSocket. */
   override begin(status: number, reason: string, fields: string[]): void {
     const isUntrue = this.request?.asksForTunnel === true && status < 300
     super.begin(isUntrue ? 502 : status, reason, fields)
@@ -137,18 +137,18 @@ export class Http2Answer extends Answer implements Sending {
     return this.waiting < MAX_WAITING_BYTES
   }
 
-  /** Bytes of another protocol. @returns false if the client does not keep up */
+  /** Queues bytes of a tunnel. @returns false if the client does not keep up */
   pass(bytes: Buffer): boolean {
     return this.write(bytes, false)
   }
 
-  /** Opens the stream to another protocol. @param fields with `:status` */
+  /** Opens a tunnel on the stream. @param fields with `:status` */
   openTunnel(fields: string[]): void {
     this.#head = fields
     this.sendHead()
   }
 
-  /** Ends another protocol. */
+  /** Ends a tunnel. */
   endTunnel(): void {
     this.#written = true
     this.#sender.ready(this)
@@ -168,7 +168,7 @@ export class Http2Answer extends Answer implements Sending {
     try {
       super.sendNow()
     } catch (error) {
-      // Nobody else would end the stream.
+      // Nothing else would end the stream.
       this.request?.destroy()
       throw error
     }
@@ -204,14 +204,14 @@ export class Http2Answer extends Answer implements Sending {
     }
     this.#behind ??= []
     const last = this.#behind.at(-1)
-    // Small pieces that wait become one: each would have a frame of its own.
+    // Join small queued pieces: each would become a frame of its own.
     if (bytes.length >= JOINED_BYTES) this.#behind.push({ bytes, spent })
     else if (typeof last?.bytes !== 'string' || last.bytes.length >= MAX_FRAME_BYTES)
       this.#behind.push({ bytes: textOf(bytes), spent: false })
     else last.bytes += textOf(bytes)
   }
 
-  /** Puts the next frame, and heads before it, into the output. @param connectionWindow bytes of DATA that may be sent */
+  /** Writes the next frame, and any heads before it, to the output. @param connectionWindow bytes of DATA that may be sent */
   sendSome(output: FrameOutput, connectionWindow: number): Sendable {
     if (this.#isCut) return 'nothing'
     const sender = this.#sender
@@ -267,7 +267,7 @@ export class Http2Answer extends Answer implements Sending {
     return 'nothing'
   }
 
-  /** Whoever waits for it may write on. */
+  /** Lets the waiting writer continue. */
   tellDrained(): void {
     const listener = this.#whenDrained
     this.#whenDrained = null

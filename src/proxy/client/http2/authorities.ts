@@ -1,17 +1,17 @@
 /**
- * The hosts that a connection with TLS is for. A client of HTTP/2 asks for whatever the certificate names on one connection, and some ask
- * for more: those get 421, and ask again on another one (RFC 9110 section 15.5.20, RFC 9113 section 9.1.1).
+ * The hosts that a TLS connection may serve. HTTP/2 clients reuse a connection for all names in its certificate, and some for more: those
+ * requests get 421 and are retried on another connection (RFC 9110 section 15.5.20, RFC 9113 section 9.1.1).
  */
 import { isIP } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 
-/** Hosts that are remembered for each connection. */
+/** How many hosts are cached per connection. */
 const MAX_KNOWN = 100
 
-/** Those of one connection. */
+/** The hosts of one connection. */
 export class Authorities {
   readonly #socket: TLSSocket
-  /** The host that the client has connected to: by SNI, or else the first one that it asks for. */
+  /** The host that the client has connected to: from SNI, else that of its first request. */
   #own: string | null
   readonly #known = new Map<string, boolean>()
 
@@ -24,7 +24,7 @@ export class Authorities {
   /** @param authority host, with or without a port */
   has(authority: string): boolean {
     const host = plainHost(authority.replace(/:[0-9]*$/, ''))
-    // Refused with 400, as everywhere.
+    // A missing host is refused with 400 elsewhere.
     if (host === '') return true
     this.#own ??= host
     if (host === this.#own) return true
@@ -44,7 +44,7 @@ export class Authorities {
   }
 }
 
-/** Without the dot of a fully qualified name, which SNI and certificates leave out (RFC 6066 section 3). */
+/** Removes the final dot of a fully qualified name, which SNI and certificates leave out (RFC 6066 section 3). */
 function plainHost(host: string): string {
   return host.toLowerCase().replace(/\.$/, '')
 }

@@ -1,32 +1,32 @@
 /**
- * Requests that begin in one turn of the event loop. What is read of a connection at once can be a hundred of them: where a thousand
- * connections have so many, no answer would be sent, and nobody else heard, before the last of them has begun.
+ * Limits how many requests begin in one turn of the event loop. One read can bring a hundred requests: if a thousand connections each
+ * brought that many, no answer would be sent and nothing else read until the last of them had begun.
  */
 import { tellException } from '../../../wire/exceptions.ts'
 
-/** So many requests begin in one turn, of all connections. */
+/** How many requests of all connections begin in one turn. */
 const TURN_REQUESTS = 128
 
-/** So many of those that wait begin before those of the next connection. */
+/** How many waiting requests of one connection begin before those of the next. */
 const ROUND_REQUESTS = 8
 
-/** A connection with requests that are to begin. */
+/** A connection with requests to begin. */
 export interface Beginning {
-  /** It is among those that wait. */
+  /** It is in the queue of waiting connections. */
   isWaiting: boolean
-  /** Begins up to `most` of them. @returns how many have begun */
+  /** Begins up to `most` requests. @returns how many have begun */
   beginSome(most: number): number
-  /** There are more. */
+  /** There are more requests to begin. */
   readonly hasMore: boolean
 }
 
 let left = TURN_REQUESTS
 let isDue = false
 
-/** Those that are left to the next turns, the first one first. */
+/** Connections waiting for one of the next turns, first in, first out. */
 let waiting: Beginning[] = []
 
-/** Begins the requests of a connection: at once, or as many as there is room for in this turn, and the others in the next ones. */
+/** Begins the requests of a connection: as many as fit into this turn, the others in the next turns. */
 export function beginInTurn(one: Beginning): void {
   if (one.isWaiting) return
   if (waiting.length === 0) left -= one.beginSome(left)

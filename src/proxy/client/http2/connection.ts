@@ -1,5 +1,5 @@
 /**
- * A client's connection in HTTP/2 (RFC 9113): its socket, its time-outs, and its end.
+ * A client's HTTP/2 connection (RFC 9113): its socket, its timeouts, and its end.
  */
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
@@ -17,19 +17,19 @@ import { Http2Receiver, type ReceiverHost, type ReceiverTerms } from './receiver
 import type { Http2Request } from './request.ts'
 import { Http2Sender } from './sender.ts'
 
-/** What the connections of one server share. Times in milliseconds. */
+/** Settings shared by the connections of one server. Times in milliseconds. */
 export interface Http2Terms extends ReceiverTerms {
   readonly headersTimeoutMs: number
   readonly keepAliveMs: number
   readonly sendTimeoutMs: number
-  /** The connection is gone. */
+  /** The connection is closed. */
   onClosed(connection: Http2Connection): void
 }
 
-/** How long a drain waits for a client to say that it has read all. */
+/** How long a drain waits for a client to confirm, by answering a PING, that it has read everything. */
 const DRAIN_PATIENCE_MS = 5000
 
-/** The pause behind each PING to a client that has ended its side. */
+/** The pauses after each PING to a client that has half-closed. */
 const PROBE_AFTER_MS = [2, 50, 100, 500, 1000, 2000, 5000, 10_000]
 
 /** One connection. */
@@ -44,15 +44,15 @@ export class Http2Connection implements Arrival, Breakable, ReceiverHost, Ending
   readonly proxied: boolean
   readonly encrypted: boolean
   #closeListeners: (() => void)[] = []
-  /** Nothing more is read, and nothing more asked. */
+  /** Nothing more is read. */
   isOver = false
   #isClosed = false
   #settingsMs = performance.now()
-  /** Since when it has had no request; Infinity where it has one. */
+  /** Since when there has been no request in flight; Infinity while there is one. */
   #idleSinceMs = performance.now()
   #hadRequest = false
 
-  /** @param socket of a client that speaks HTTP/2; paused, and what was read of it has been put back */
+  /** @param socket of a client that speaks HTTP/2; paused, with any bytes read from it put back */
   constructor(socket: Socket, terms: Http2Terms, { remoteAddress, subject, proxied }: Client) {
     this.#terms = terms
     this.socket = socket
@@ -81,12 +81,12 @@ export class Http2Connection implements Arrival, Breakable, ReceiverHost, Ending
     else socket.resume()
   }
 
-  /** Requests under way. */
+  /** Requests in flight. */
   get streams(): number {
     return this.#receiver.streams.count
   }
 
-  /** Something is sent that the time-outs of an upstream apply to, or those of another protocol. */
+  /** Upstream or tunnel timeouts apply to something that is being sent. */
   get limitsTime(): boolean {
     for (const request of this.#receiver.streams.all) {
       if (request.isOther || (!request.answer.written && request.owner?.limitsTime === true)) return true
@@ -94,12 +94,12 @@ export class Http2Connection implements Arrival, Breakable, ReceiverHost, Ending
     return false
   }
 
-  /** Requests that speak another protocol now. */
+  /** Requests that have become tunnels. */
   get others(): Http2Request[] {
     return this.#receiver.streams.all.filter(({ isOther }) => isOther)
   }
 
-  /** Bytes that nobody reads: of bodies, and of answers. */
+  /** Buffered bytes of bodies and answers. */
   get heldBytes(): number {
     let held = 0
     for (const { heldBytes, answer } of this.#receiver.streams.all) held += heldBytes + answer.waiting
@@ -111,7 +111,7 @@ export class Http2Connection implements Arrival, Breakable, ReceiverHost, Ending
     else this.#closeListeners.push(listener)
   }
 
-  /** The highest stream that is answered. */
+  /** The highest stream that has been or will be answered. */
   get lastAnswered(): number {
     return this.#receiver.lastAnswered
   }
@@ -120,36 +120,36 @@ export class Http2Connection implements Arrival, Breakable, ReceiverHost, Ending
     return this.#ending.isFinal
   }
 
-  /** No more requests, since the process ends. */
+  /** Accepts no more requests: the process is about to exit. */
   endSoon(): void {
     if (!this.isOver) this.#ending.begin(DRAIN_PATIENCE_MS)
   }
 
-  /** @param code the reason, or 0 */
+  /** @param code the reason for GOAWAY, or 0 for none */
   destroy(code: number = CODE.none): void {
     if (code !== CODE.none) this.fail(code)
     this.socket.destroy()
   }
 
-  /** Tells the client why, and closes. */
+  /** Sends GOAWAY with a code, and closes. */
   fail(code: number): void {
     if (this.isOver) return
     const last = this.lastAnswered
     this.#leaveAll()
     this.#sender.control((to) => to.goaway(last, code))
     this.#sender.finish(() => endGently(this.socket))
-    // A flood is not read to its end.
+    // Don't read a flood to its end.
     if (code === CODE.calm) this.socket.pause()
   }
 
-  /** Sends what waits, and ends our side. */
+  /** Sends what is queued, and half-closes. */
   end(): void {
     if (this.isOver) return
     this.isOver = true
     this.#sender.finish(() => endOnceWritten(this.socket))
   }
 
-  /** Looks for what takes too long. @param nowMs of a monotonic clock */
+  /** Checks all timeouts. @param nowMs of a monotonic clock */
   check(nowMs: number): void {
     if (this.isOver) return
     for (const request of [...this.#receiver.streams.all]) {
@@ -171,7 +171,7 @@ export class Http2Connection implements Arrival, Breakable, ReceiverHost, Ending
     if (nowMs - this.#idleSinceMs > idleMs) this.#ending.begin(sendTimeoutMs)
   }
 
-  /** A client that takes nothing of an answer is left, as `SendTimeout` does with connections. */
+  /** Gives up on an answer of which the client accepts nothing, as `SendTimeout` does with connections. */
   #checkSending(request: Http2Request, nowMs: number): void {
     const { waiting, written } = request.answer
     const isExempt = request.isOther || (!written && request.owner?.limitsTime === true)
@@ -181,9 +181,9 @@ export class Http2Connection implements Arrival, Breakable, ReceiverHost, Ending
     } else if (nowMs - request.pendingSinceMs >= this.#terms.sendTimeoutMs) request.stalled()
   }
 
-  // What comes.
+  // Input.
 
-  /** How node:net reads: into memory that all connections share. */
+  /** Options for node:net: it reads into the buffer that all connections share. */
   #reading(): Reading {
     return {
       buffer: () => readBuffer(false),
@@ -217,7 +217,7 @@ export class Http2Connection implements Arrival, Breakable, ReceiverHost, Ending
   onLastRequest(): void {
     this.#idleSinceMs = performance.now()
     if (!this.isFinal || this.isOver) return
-    // One that has ended its side sends nothing that could make the end a reset.
+    // A client that has half-closed can't send anything that would turn our close into a reset.
     if (this.socket.readableEnded) this.end()
     else this.#ending.askWhetherRead()
   }
@@ -226,7 +226,7 @@ export class Http2Connection implements Arrival, Breakable, ReceiverHost, Ending
     this.#ending.answered()
   }
 
-  /** The client has ended its side: nothing more can be asked, and no window grows. */
+  /** The client has half-closed: no more requests can come, and no window grows. */
   #onEnd(): void {
     if (this.isOver) return
     for (const request of [...this.#receiver.streams.all]) if (!request.ended || request.isOther) request.onReset()
@@ -237,12 +237,12 @@ export class Http2Connection implements Arrival, Breakable, ReceiverHost, Ending
     }
   }
 
-  /** A client that has half-closed may have left: one that has is found by what it is sent. */
+  /** A half-closed client may have left, which only sending to it can show. */
   #probe(nth: number): void {
     if (this.isOver) return
     this.#ending.ping()
     this.#sender.send()
-    // No window grows any more: what waits for one is never sent.
+    // Windows no longer grow: what waits for one will never be sent.
     for (const request of [...this.#receiver.streams.all]) {
       const { waiting, window } = request.answer
       if (waiting > 0 && (window <= 0 || this.#sender.window <= 0)) request.onReset()
@@ -255,7 +255,7 @@ export class Http2Connection implements Arrival, Breakable, ReceiverHost, Ending
     this.#sender.send()
   }
 
-  /** Nobody hears of its requests any more. */
+  /** Drops all requests. */
   #leaveAll(): void {
     this.isOver = true
     this.#receiver.leaveAll()
@@ -269,7 +269,7 @@ export class Http2Connection implements Arrival, Breakable, ReceiverHost, Ending
     const listeners = this.#closeListeners
     this.#closeListeners = []
     for (const listener of listeners) listener()
-    // Node's object for TLS keeps the socket, and what listens to it, until the next full collection.
+    // Node's TLS object keeps the socket and its listeners alive until the next full garbage collection.
     if (this.encrypted) this.socket.removeAllListeners()
   }
 

@@ -1,6 +1,6 @@
 /**
- * The connections of clients that speak HTTP/2: their limits, and drain. They come from the listener of HTTP/1.1 (prior knowledge), or
- * from one of TLS (ALPN `h2`).
+ * Client connections that speak HTTP/2: their limits, and drain. They come from a plain listener (by prior knowledge) or from a TLS
+ * listener (ALPN `h2`).
  */
 import type { Socket } from 'node:net'
 import { CODE } from '../../../wire/http2/protocol.ts'
@@ -11,11 +11,11 @@ import { endOther } from '../sockets.ts'
 import { Http2Connection, type Http2Terms } from './connection.ts'
 import { MAX_HELD_BYTES, sectionLimits } from './limits.ts'
 
-/** How often all connections are looked at. */
+/** How often all connections are checked. */
 const MAX_CHECK_MS = 1000
 const MIN_CHECK_MS = 20
 
-/** All of one server. */
+/** All HTTP/2 connections of one server. */
 export class Http2Connections {
   readonly #terms: Http2Terms
   readonly #connections = new Map<Socket, Http2Connection>()
@@ -47,18 +47,18 @@ export class Http2Connections {
     return this.#connections.size
   }
 
-  /** Serves a connection whose client speaks HTTP/2. What was read of it has been put back (`unshift`). */
+  /** Serves a connection whose client speaks HTTP/2. Any bytes read from it have been put back (`unshift`). */
   take(socket: Socket, client: Client): void {
     const connection = new Http2Connection(socket, this.#terms, client)
     if (!socket.destroyed) this.#connections.set(socket, connection)
   }
 
-  /** No more requests on any connection; each closes behind its last one. */
+  /** Accepts no more requests on any connection; each closes after its last one. */
   endSoon(): void {
     for (const connection of [...this.#connections.values()]) connection.endSoon()
   }
 
-  /** Ends the streams that speak another protocol: one function for each. */
+  /** One function for each tunnel, which ends it. */
   get endings(): (() => void)[] {
     return [...this.#connections.values()].flatMap(({ others }) =>
       others.map(
@@ -78,7 +78,7 @@ export class Http2Connections {
     this.#sendTimeout.close()
   }
 
-  /** What is awaited may lie in the sockets by now, where this process stood still for a while: those are looked at first. */
+  /** Lets the sockets be read first: if this process was stalled, what a timeout waits for may have arrived meanwhile. */
   readonly #checkSoon = (): void => {
     const nowMs = performance.now()
     setImmediate(() => this.check(nowMs))

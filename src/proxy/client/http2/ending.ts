@@ -1,40 +1,40 @@
 /**
- * How a connection of HTTP/2 ends while all is well (RFC 9113 section 6.8): two GOAWAY, and no end before the client has read everything.
+ * Graceful shutdown of an HTTP/2 connection (RFC 9113 section 6.8): two GOAWAY frames, and no close before the client has read everything.
  */
 import { MAX_WINDOW } from '../../../wire/http2/protocol.ts'
 import type { Http2Sender } from './sender.ts'
 
-/** More than any stream. */
+/** Higher than any stream. */
 const ANY_STREAM = MAX_WINDOW
 
 /** The data of our PINGs. */
 const PING = Buffer.from('banyan  ', 'latin1')
 
-/** The connection that ends. */
+/** The connection being shut down. */
 export interface EndingHost {
-  /** Requests under way. */
+  /** Requests in flight. */
   readonly streams: number
-  /** The highest stream that is answered. */
+  /** The highest stream that has been or will be answered. */
   readonly lastAnswered: number
-  /** Ends our side. */
+  /** Half-closes the connection. */
   end(): void
 }
 
 /**
- * - no: requests are welcome
- * - told: a GOAWAY says that there will be another one; what is on its way is still answered
- * - final: that other one says what is answered
+ * - no: requests are accepted
+ * - told: the first GOAWAY has been sent; requests already in flight to us are still answered
+ * - final: the second GOAWAY has been sent, with the last stream that is answered
  */
 type State = 'no' | 'told' | 'final'
 
-/** The end of one connection. Times in milliseconds of a monotonic clock. */
+/** Shuts down one connection. Times in milliseconds of a monotonic clock. */
 export class Ending {
   readonly #host: EndingHost
   readonly #sender: Http2Sender
   #state: State = 'no'
-  /** How long the client may be silent while it has not answered a PING. */
+  /** How long the client may be silent with a PING unanswered. */
   #patienceMs = Number.POSITIVE_INFINITY
-  /** PINGs that it has not answered, when the last one was sent, and when something has come since the end began. */
+  /** Unanswered PINGs, when the last one was sent, and when something last arrived since the shutdown began. */
   #unanswered = 0
   #askedMs = 0
   #heardMs = 0
@@ -48,15 +48,15 @@ export class Ending {
     return this.#state !== 'no'
   }
 
-  /** What comes from now on is not answered. */
+  /** New requests are not answered any more. */
   get isFinal(): boolean {
     return this.#state === 'final'
   }
 
   /**
-   * No more requests. A first GOAWAY tells the client to ask no more, a second one, a round trip later, which requests are answered. The
-   * connection closes behind the last one.
-   * @param patienceMs how long the client may be silent while it has not read everything; the shortest of several holds
+   * Begins the shutdown. A first GOAWAY tells the client to send no more requests; a second one, a round trip later, tells it which ones
+   * are answered. The connection closes after the last of them.
+   * @param patienceMs how long the client may be silent before it has read everything; the shortest of several calls applies
    */
   begin(patienceMs: number): void {
     this.#patienceMs = Math.min(this.#patienceMs, patienceMs)
@@ -66,7 +66,7 @@ export class Ending {
     this.askWhetherRead()
   }
 
-  /** Sends a PING: the client answers once it has read what was sent before. */
+  /** Sends a PING: the client answers it once it has read everything sent before. */
   askWhetherRead(): void {
     this.#unanswered++
     this.#askedMs = performance.now()
@@ -77,7 +77,7 @@ export class Ending {
     this.#sender.control((to) => to.ping(PING, false))
   }
 
-  /** A PING has been answered. */
+  /** The client has answered a PING. */
   answered(): void {
     if (this.#unanswered > 0) this.#unanswered--
     if (this.#unanswered > 0) return
@@ -85,12 +85,12 @@ export class Ending {
     else if (this.isFinal && this.#host.streams === 0) this.#host.end()
   }
 
-  /** Something has come. */
+  /** Something has arrived. */
   heard(): void {
     if (this.hasBegun) this.#heardMs = performance.now()
   }
 
-  /** Answers nothing that comes from now on. */
+  /** Answers no further requests. */
   finish(): void {
     if (this.isFinal) return
     this.#state = 'final'
@@ -99,11 +99,11 @@ export class Ending {
     if (this.#host.streams === 0 && this.#unanswered === 0) this.#host.end()
   }
 
-  /** Ends what is not over because the client has not answered a PING in time. */
+  /** Moves on if the client has not answered a PING in time. */
   check(nowMs: number): void {
     const sinceMs = nowMs - this.#patienceMs
     if (this.#state === 'told' && this.#askedMs < sinceMs) this.finish()
-    // One that is still sending something would get a reset for it, and lose what it has not read.
+    // A client that is still sending would get a reset, and lose what it has not read yet.
     const isSilent = Math.max(this.#askedMs, this.#heardMs) < sinceMs
     if (this.isFinal && this.#host.streams === 0 && isSilent) this.#host.end()
   }

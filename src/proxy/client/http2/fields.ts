@@ -1,23 +1,23 @@
 /**
- * The fields of HTTP/2 (RFC 9113 section 8) as those of HTTP/1.1, which everything behind the client side knows, and back.
+ * Converts HTTP/2 fields (RFC 9113 section 8) to those of HTTP/1.1, which the rest of banyan uses, and back.
  */
 import { randomBytes } from 'node:crypto'
 import type { FailureCode } from '../../../rules/failures/failure.ts'
 import { kindOf } from '../../../rules/http/field-kinds.ts'
 import { dateNow } from '../date.ts'
 
-/** A request as it would have come in HTTP/1.1. */
+/** A request in the form of HTTP/1.1. */
 export interface RequestHead {
   readonly method: string
   readonly target: string
   readonly rawHeaders: readonly string[]
-  /** What Content-Length says; Infinity where there is none. */
+  /** The value of Content-Length; Infinity for none. */
   readonly contentLength: number
-  /** The key of a WebSocket that is asked for by CONNECT (RFC 8441), which its client does not send; null for other requests. */
+  /** For a WebSocket (RFC 8441), the generated Sec-WebSocket-Key, which HTTP/2 clients don't send; null for other requests. */
   readonly webSocketKey: string | null
 }
 
-/** What can't be a request, with what is known of it. */
+/** An invalid request, with what is known of it. */
 export interface RefusedHead {
   readonly method: string
   readonly target: string
@@ -27,10 +27,10 @@ export interface RefusedHead {
 
 /**
  * Reads the header section of a request.
- * @param raw name, value, name, value: one that has no flaw (`flawOfRequest`), or is refused for one
+ * @param raw name, value, name, value; not one that `flawOfRequest` wants reset
  * @param hasBody END_STREAM was not set
- * @param scheme of the connection; null where another one is none of a client's doing: HAProxy says https for all of its clients
- * @param isFlawed it is refused
+ * @param scheme of the connection; null if `:scheme` may differ from it: HAProxy sends https for all of its clients
+ * @param isFlawed `flawOfRequest` found a flaw: the request is refused
  */
 export function readHead(
   raw: readonly string[],
@@ -68,12 +68,12 @@ export function readHead(
         protocol = value
         continue
       case 'host':
-        // A second one would be one too many in HTTP/1.1, too.
+        // Keep a second Host: it is invalid in HTTP/1.1 too, and refused later.
         if (host === null) host = value
         else rawHeaders.push(name, value)
         continue
       case 'content-length':
-        // What a WebSocket sends is no body: a server that waits for one would take the next request for it.
+        // A WebSocket has no body: a server would wait for one, and take the next bytes for it.
         if (protocol !== null) continue
         contentLength = Number(value)
         break
@@ -94,18 +94,18 @@ export function readHead(
   if (named === null) rawHeaders.splice(0, 2)
   else rawHeaders[1] = named
   const target = path ?? ''
-  // RFC 9113 section 8.3.1: they must not name different places.
+  // RFC 9113 section 8.3.1: they must not differ.
   const isElsewhere = authority !== null && host !== null && authority.toLowerCase() !== host.toLowerCase()
   if (isFlawed || isElsewhere) return { method, target, rawHeaders, failure: 'bad-request' }
   if (method === 'CONNECT') return readConnect({ path, authority: named, protocol, rawHeaders })
   if (hasBody && contentLength === Number.POSITIVE_INFINITY) rawHeaders.push('Transfer-Encoding', 'chunked')
-  // The engine refuses another one.
+  // In an absolute target, for the engine to refuse.
   const isOther = said !== null && scheme !== null && said !== scheme && target !== '*'
   const absolute = isOther ? `${said}://${named ?? ''}${target}` : target
   return { method, target: absolute, rawHeaders, contentLength, webSocketKey: null }
 }
 
-/** CONNECT with `:protocol` asks for a WebSocket (RFC 8441 section 5): in HTTP/1.1 that is GET with Upgrade. */
+/** CONNECT with `:protocol` websocket (RFC 8441 section 5) becomes GET with Upgrade. */
 function readConnect(parts: {
   readonly path: string | null
   readonly authority: string | null
@@ -131,10 +131,10 @@ export function headBytes(raw: readonly string[]): number {
 }
 
 /**
- * The fields of a response: names in lower case, none that belongs to a connection (RFC 9113 section 8.2.2).
+ * The header section of a response: names in lower case, without connection-specific fields (RFC 9113 section 8.2.2).
  * @param fields name, value, name, value
- * @param dated Date is added where there is none (RFC 9110 section 6.6.1)
- * @returns them behind `:status`
+ * @param dated adds Date if there is none (RFC 9110 section 6.6.1)
+ * @returns `:status`, then the fields
  */
 export function responseHead(status: number, fields: readonly string[], dated: boolean): string[] {
   const head: string[] = [':status', String(status)]
@@ -157,7 +157,7 @@ function isOfConnection(name: string): boolean {
     case 'te':
       return true
     case 'hop-by-hop':
-      // The rest of these is a matter of what passes, which is decided elsewhere.
+      // Whether other hop-by-hop fields are forwarded is decided elsewhere.
       return name === 'keep-alive' || name === 'proxy-connection' || name === 'http2-settings'
     default:
       return false

@@ -1,5 +1,5 @@
 /**
- * What a client sends on a connection of HTTP/2: its requests on their streams (RFC 9113 sections 5 and 6), and what it may cost.
+ * The receiving half of an HTTP/2 connection: requests on their streams (RFC 9113 sections 5 and 6), and flood protection.
  */
 import type { FailureCode } from '../../../rules/failures/failure.ts'
 import { fieldValue } from '../../../rules/http/exchange.ts'
@@ -20,14 +20,14 @@ import { Http2Request, type RequestHost } from './request.ts'
 import type { Http2Sender } from './sender.ts'
 import { Streams } from './streams.ts'
 
-/** What the connections of one server share. */
+/** Settings shared by the connections of one server. */
 export interface ReceiverTerms {
   readonly engine: RequestHandler
   readonly section: SectionLimits
   readonly maxHeaderBytes: number
 }
 
-/** The connection that is read. */
+/** The connection being read. */
 export interface ReceiverHost {
   /** Nothing more is read. */
   readonly isOver: boolean
@@ -35,14 +35,14 @@ export interface ReceiverHost {
   readonly isFinal: boolean
   /** A request begins. */
   onRequest(): void
-  /** The last one that was under way is over. */
+  /** The last request in flight has ended. */
   onLastRequest(): void
   onPingAnswered(): void
-  /** Tells the client why, and closes. */
+  /** Sends GOAWAY with a code, and closes. */
   fail(code: number): void
 }
 
-/** A request that is given to the engine once all that came with it has been looked at. */
+/** A request to be given to the engine once everything in the same read has been processed. */
 interface Fresh {
   readonly request: Http2Request
   readonly failure: FailureCode | null
@@ -54,9 +54,9 @@ export class Http2Receiver implements Beginning, FrameSink, RequestHost {
   readonly #terms: ReceiverTerms
   readonly #sender: Http2Sender
   readonly #peer: Peer
-  /** Null where there is no certificate. */
+  /** Null without TLS. */
   readonly #authorities: Authorities | null
-  /** Of the connection; null where that of requests does not count. */
+  /** The connection's scheme; null if requests may differ from it. */
   readonly #scheme: 'http' | 'https' | null
   readonly #reader = new FrameReader(this)
   readonly #decoder = new FieldDecoder({ maxTableBytes: TABLE_BYTES })
@@ -65,12 +65,12 @@ export class Http2Receiver implements Beginning, FrameSink, RequestHost {
   readonly #allowance = new Allowance(performance.now())
   #fresh: Fresh[] = []
   isWaiting = false
-  /** Requests with data of this read that has not been told of. */
+  /** Requests with data from this read that has not been reported yet. */
   #gathering: Http2Request[] = []
-  /** The stream whose DATA is being read; null where it is dropped. */
+  /** The stream whose DATA is being read; null if the data is dropped. */
   #receiving: Http2Request | null = null
   #receivingBytes = 0
-  /** The highest stream of a request, and the highest that is answered. */
+  /** The highest stream opened, and the highest that is answered. */
   #lastStream = 0
   lastAnswered = 0
   /** The client has acknowledged our settings. */
@@ -87,24 +87,24 @@ export class Http2Receiver implements Beginning, FrameSink, RequestHost {
     this.#sender = sender
     this.#peer = peer
     this.#authorities = authorities
-    // RFC 9110 section 7.4 exempts gateways that are trusted.
+    // RFC 9110 section 7.4 exempts trusted gateways.
     this.#scheme = peer.trusted || proxied ? null : peer.tls ? 'https' : 'http'
   }
 
-  /** Takes what has come. @throws {Http2Fault} or a {CompressionError}: what ends the connection */
+  /** Processes bytes that have arrived. @throws {Http2Fault} or {CompressionError}: a connection error */
   push(bytes: Buffer): void {
     this.#reader.push(bytes)
     this.#tell()
-    if (this.#isFlooding()) throw new Http2Fault(CODE.calm, 'a flood')
+    if (this.#isFlooding()) throw new Http2Fault(CODE.calm, 'too many control frames')
   }
 
-  /** Nobody hears of the requests any more. */
+  /** Drops all requests. */
   leaveAll(): void {
     this.#fresh = []
     for (const request of [...this.streams.all]) request.onReset()
   }
 
-  /** Tells of what came together: a request that was reset at once is not asked. */
+  /** Reports what arrived together: a request that was reset in the same read never begins. */
   #tell(): void {
     if (this.#fresh.length > 0) beginInTurn(this)
     const gathering = this.#gathering
@@ -128,7 +128,7 @@ export class Http2Receiver implements Beginning, FrameSink, RequestHost {
       begun++
       contain(one.request, () => this.#handle(one))
     }
-    // What has ended the connection has emptied it.
+    // If the connection ended meanwhile, the list has been cleared.
     if (this.#fresh === fresh) this.#fresh = at === fresh.length ? [] : fresh.slice(at)
     return begun
   }
@@ -149,13 +149,13 @@ export class Http2Receiver implements Beginning, FrameSink, RequestHost {
   onHeaders(stream: number, endStream: boolean, block: Buffer): void {
     this.#needOpen()
     const { maxListBytes, maxFields } = this.#terms.section
-    // Always, since the table is that of the connection.
+    // Decode in any case, because all streams share the table.
     const fields = this.#decoder.decode(block, maxListBytes, maxFields)
     const request = this.streams.find(stream)
     if (request !== null) this.#onTrailers(request, endStream, fields)
-    else if ((stream & 1) === 0) throw new Http2Fault(CODE.protocol, 'an even stream')
+    else if ((stream & 1) === 0) throw new Http2Fault(CODE.protocol, 'an even stream id')
     else if (stream <= this.#lastStream || this.#host.isFinal) {
-      // A stream that was reset, or one that GOAWAY says is not answered.
+      // A stream that was reset, or one beyond our GOAWAY.
       this.#reader.controlBytes += FRAME_HEAD_BYTES + block.length
       if (stream > this.#lastStream && !endStream) this.#window.excuse(WINDOW_BYTES)
       this.#lastStream = Math.max(this.#lastStream, stream)
@@ -186,7 +186,7 @@ export class Http2Receiver implements Beginning, FrameSink, RequestHost {
         this.#refuse(stream, CODE.protocol, endStream)
         return
       }
-      // Each stream stands by itself: after a request that was refused the next one is as good as any.
+      // Streams are independent: a refused request doesn't make later ones suspect.
       const peer = { ...this.#peer, refused: false }
       const request = new Http2Request(this, stream, known, peer, answer, endStream)
       this.streams.add(request)
@@ -200,7 +200,7 @@ export class Http2Receiver implements Beginning, FrameSink, RequestHost {
     }
   }
 
-  /** A stream that no request begins on. */
+  /** Refuses a stream without creating a request. */
   #refuse(stream: number, code: number, endStream: boolean): void {
     this.sendReset(stream, code, endStream ? 0 : WINDOW_BYTES)
     this.#gaveUp()
@@ -255,8 +255,8 @@ export class Http2Receiver implements Beginning, FrameSink, RequestHost {
     const request = this.streams.find(stream)
     if (request !== null) request.fail(code)
     else if (stream <= this.#lastStream) this.#gaveUp()
-    // Nothing can be reset that was never opened (section 5.1).
-    else throw new Http2Fault(code, 'a wrong frame on an idle stream')
+    // A stream that was never opened can't be reset (section 5.1).
+    else throw new Http2Fault(code, 'an invalid frame on an idle stream')
   }
 
   onSettings(values: readonly number[]): void {
@@ -294,7 +294,7 @@ export class Http2Receiver implements Beginning, FrameSink, RequestHost {
   }
 
   onGoaway(): void {
-    // The client asks nothing more, and closes when it has its answers.
+    // The client sends no more requests, and closes when it has its answers.
   }
 
   onWindow(stream: number, increment: number): void {
@@ -313,17 +313,17 @@ export class Http2Receiver implements Beginning, FrameSink, RequestHost {
     else this.#sender.ready(answer)
   }
 
-  /** Nothing behind what has ended the connection is looked at. */
+  /** Ignores everything after a connection error. */
   #needOpen(): void {
     if (this.#host.isOver) throw new Http2Fault(CODE.none, 'over')
   }
 
-  /** A frame came on a stream that is closed, or else on one that was never opened (section 5.1). */
+  /** Allows a frame on a closed stream, but not on one that was never opened (section 5.1). */
   #needOld(stream: number, what: string): void {
     if (stream > this.#lastStream) throw new Http2Fault(CODE.protocol, `${what} on an idle stream`)
   }
 
-  // What a request asks of its connection.
+  // RequestHost.
 
   sendReset(stream: number, code: number, unsent: number): void {
     this.#window.excuse(unsent)

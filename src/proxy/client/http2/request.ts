@@ -1,5 +1,5 @@
 /**
- * A request on one stream of HTTP/2 (RFC 9113 section 8.1), as the engine sees it: the receiving half of the stream, and how it ends.
+ * A request on an HTTP/2 stream (RFC 9113 section 8.1), as the engine sees it: the receiving half of the stream, and its end.
  */
 import { createHash } from 'node:crypto'
 import { fieldValue } from '../../../rules/http/exchange.ts'
@@ -17,18 +17,18 @@ import { TunnelStream } from './tunnel-stream.ts'
 /** RFC 6455 section 1.3. */
 const ACCEPT_GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
 
-/** How long a client may continue sending behind the answer before its stream is reset. */
+/** How long a client may continue sending after the answer before its stream is reset. */
 const LINGER_MS = 2000
 
-/** The connection that a request has come on. */
+/** The connection of a request. */
 export interface RequestHost {
-  /** Sends RST_STREAM. @param unsent what the client may still send of the stream before it knows, in bytes */
+  /** Sends RST_STREAM. @param unsent bytes that the client may still send before it sees the reset */
   sendReset(stream: number, code: number, unsent: number): void
   /** Sends WINDOW_UPDATE. */
   sendWindow(stream: number, increment: number): void
   /** The stream is closed. */
   forget(request: Http2Request): void
-  /** Has `deliver` called once all that has been read was looked at. */
+  /** Calls `deliver` once everything in the current read has been processed. */
   gather(request: Http2Request): void
 }
 
@@ -54,37 +54,37 @@ export class Http2Request implements AnswerOwner, Breakable, ClientRequest {
   owner: RequestOwner | null = null
   #reader: BodyReader | null = null
   #reading: Reading = 'not-yet'
-  /** What has come and was not read; null for nothing. */
+  /** Body bytes that have arrived but were not read; null for none. */
   #held: HeldBytes | null = null
   #isGathering = false
   #tunnel: TunnelStream | null = null
-  /** Its stream came to nothing, and that was not our doing. */
+  /** The stream was given up, and not by us. */
   isGivenUp = false
-  /** END_STREAM has come, or the stream is closed. */
+  /** END_STREAM has arrived, or the stream is closed. */
   ended: boolean
   /** END_STREAM has been sent. */
   #sent = false
   isClosed = false
-  /** Whoever reads knows that there is no more. */
+  /** The reader has been told of the end. */
   #isEndTold = false
-  /** The body is malformed: the stream is reset behind the answer. */
+  /** The body is malformed: the stream is reset after the answer. */
   #isBroken = false
-  /** What the client may still send. */
+  /** The receive window: how much the client may still send. */
   #window = WINDOW_BYTES
-  /** What has been read since it was last told. */
+  /** Bytes read since the last WINDOW_UPDATE. */
   #credit = 0
-  /** What is still to come according to Content-Length; Infinity where there is none. */
+  /** Bytes still to come according to Content-Length; Infinity without one. */
   #declared: number
-  /** How long the rest of the body is dropped once the answer is sent, and until when that is. */
+  /** How long the rest of the body is read and dropped once the answer is sent, and until when. */
   #lingerMs = LINGER_MS
   #dropUntilMs = Number.POSITIVE_INFINITY
-  /** Its place among those of its connection. */
+  /** Its index in the list of the connection's streams. */
   place = -1
-  /** Bytes of its answer that its client had yet to take when that was last looked at, and since when. */
+  /** Queued bytes of its answer at the last check of the send timeout, and since when that number is unchanged. */
   pending = 0
   pendingSinceMs = 0
 
-  /** @param complete END_STREAM came with the head */
+  /** @param complete END_STREAM was set on the head */
   constructor(host: RequestHost, id: number, head: RequestHead, peer: Peer, answer: Http2Answer, complete: boolean) {
     this.#host = host
     this.id = id
@@ -97,7 +97,7 @@ export class Http2Request implements AnswerOwner, Breakable, ClientRequest {
     this.answer = answer
     this.upgrade = head.webSocketKey === null ? null : 'websocket'
     this.ended = complete
-    // What a WebSocket sends is no body.
+    // The data of a WebSocket is not a body.
     this.complete = complete || head.webSocketKey !== null
     answer.request = this
   }
@@ -114,22 +114,22 @@ export class Http2Request implements AnswerOwner, Breakable, ClientRequest {
     return this.#webSocketKey !== null
   }
 
-  /** It speaks another protocol now. */
+  /** It has become a tunnel. */
   get isOther(): boolean {
     return this.#tunnel !== null
   }
 
-  /** That protocol's bytes. */
+  /** The tunnel, or null. */
   get tunnel(): TunnelStream | null {
     return this.#tunnel
   }
 
-  /** What the client may still send, unless it has ended its side. */
+  /** Bytes that the client may still send. */
   get #unsent(): number {
     return this.ended ? 0 : this.#window
   }
 
-  /** Bytes that have come and were not read. */
+  /** Bytes that have arrived but were not read. */
   get heldBytes(): number {
     return this.#held?.length ?? 0
   }
@@ -159,7 +159,7 @@ export class Http2Request implements AnswerOwner, Breakable, ClientRequest {
     this.deliver()
   }
 
-  /** Resets the stream where the rest of a body that is dropped takes too long. @param nowMs of a monotonic clock */
+  /** Resets the stream if the rest of a dropped body takes too long. @param nowMs of a monotonic clock */
   checkRest(nowMs: number): void {
     if (nowMs >= this.#dropUntilMs && !this.ended) this.#reset(CODE.none)
   }
@@ -169,12 +169,12 @@ export class Http2Request implements AnswerOwner, Breakable, ClientRequest {
   }
 
   cut(): void {
-    // Told at once that the client has gone, it would take that for the reason.
+    // Otherwise `onGone` would report that the client has left.
     this.owner = null
     this.destroy()
   }
 
-  /** Why the stream is reset where the answer is broken off. */
+  /** The code of RST_STREAM if the answer is aborted. */
   resetCode: number = CODE.internal
 
   askForHttp1(): void {
@@ -195,15 +195,15 @@ export class Http2Request implements AnswerOwner, Breakable, ClientRequest {
     return { stream, early: [], exclusive: false, whenEnding: (listener) => whenEnding(stream, listener) }
   }
 
-  /** A client of HTTP/1.1 checks this (RFC 6455 section 4.1); the one of HTTP/2 has no key to check it with. */
+  /** Checks Sec-WebSocket-Accept for the client (RFC 6455 section 4.1), which has no key in HTTP/2. */
   #isAccepted(fields: readonly string[]): boolean {
     const expected = createHash('sha1').update(`${this.#webSocketKey}${ACCEPT_GUID}`).digest('base64')
     return fieldValue(fields, 'sec-websocket-accept') === expected
   }
 
-  // What comes on the stream.
+  // Input on the stream.
 
-  /** @returns the code of the error that it is, or null */
+  /** @returns an error code, or null if the frame is allowed */
   onDataHead(length: number): number | null {
     if (this.ended) return CODE.streamClosed
     if (length > this.#window) return CODE.flowControl
@@ -211,7 +211,7 @@ export class Http2Request implements AnswerOwner, Breakable, ClientRequest {
     return null
   }
 
-  /** @param piece it may be a window of memory that is filled again */
+  /** @param piece its memory may be reused after the call */
   onData(piece: Buffer): void {
     this.#declared -= piece.length
     if (this.#reading === 'dropped' || this.#isBroken) {
@@ -230,12 +230,12 @@ export class Http2Request implements AnswerOwner, Breakable, ClientRequest {
     this.#host.gather(this)
   }
 
-  /** @param padding that came beside the data: it is read, whatever becomes of that */
+  /** Credits the padding of a frame, which needs no reader. */
   onPadding(padding: number): void {
     this.#took(padding)
   }
 
-  /** The length that was told is exceeded, or not reached at the end. */
+  /** Whether the declared length is exceeded, or not reached at the end. */
   isMisdeclared(ends: boolean): boolean {
     return this.#declared < 0 || (ends && this.#declared > 0 && this.#declared !== Number.POSITIVE_INFINITY)
   }
@@ -249,12 +249,12 @@ export class Http2Request implements AnswerOwner, Breakable, ClientRequest {
     if (this.#sent) this.#close(true)
   }
 
-  /** The client has reset the stream, or its connection is gone. */
+  /** The client has reset the stream, or the connection is closed. */
   onReset(): void {
     this.#close(false)
   }
 
-  /** Tells whoever reads what has been gathered, and the end. */
+  /** Passes what has been gathered, and the end, to the reader. */
   deliver(): void {
     this.#isGathering = false
     if (this.#reading === 'not-yet' || this.#reading === 'paused') return
@@ -279,12 +279,12 @@ export class Http2Request implements AnswerOwner, Breakable, ClientRequest {
     } else contain(this, () => this.#reader?.onBody(piece))
   }
 
-  /** What the reader of the body throws breaks this stream, and no other. */
+  /** An exception in the body's reader aborts only this stream. */
   breakOff(): void {
     this.destroy()
   }
 
-  /** Bytes were read: the client may send as many more, which it is told once they are worth a frame. */
+  /** Credits bytes that were read; once they are worth a frame, a WINDOW_UPDATE is sent. */
   #took(bytes: number): void {
     this.#credit += bytes
     if (this.#credit < WINDOW_BYTES / 2 || this.ended || this.isClosed) return
@@ -293,7 +293,7 @@ export class Http2Request implements AnswerOwner, Breakable, ClientRequest {
     this.#credit = 0
   }
 
-  /** The body is malformed: the client learns so by its answer, where there is none yet, and by the reset of its stream. */
+  /** The body is malformed: the client gets an error as its answer, if there is none yet, and its stream is reset. */
   broke(): void {
     if (this.#isBroken) return
     this.#isBroken = true
@@ -306,7 +306,7 @@ export class Http2Request implements AnswerOwner, Breakable, ClientRequest {
   }
 
   answered(): void {
-    // The rest of the body is of no use (RFC 9113 section 8.1); curl 7 loses an answer with which its stream is reset.
+    // The rest of the body is useless, but RST_STREAM(NO_ERROR) (RFC 9113 section 8.1) must wait: curl 7 would lose the answer.
     if (!this.ended) this.discard(LINGER_MS)
   }
 
@@ -316,17 +316,17 @@ export class Http2Request implements AnswerOwner, Breakable, ClientRequest {
     this.#tunnel?.onSent()
     if (this.#isBroken) this.#reset(CODE.protocol)
     else if (this.ended) this.#close(true)
-    // Not before: with its stream the client would lose what it has yet to read of the answer.
+    // Not earlier: a reset would make the client lose the rest of the answer.
     else if (this.#tunnel === null) this.#dropUntilMs = performance.now() + this.#lingerMs
   }
 
-  /** The client accepts nothing of what it is sent. */
+  /** The client accepts nothing of the answer. */
   stalled(): void {
     this.#host.sendReset(this.id, CODE.calm, this.#unsent)
     this.#close(false, true)
   }
 
-  /** Resets the stream: a peer that breaks the rules is to blame, or something here. */
+  /** Resets the stream with an error. */
   fail(code: number): void {
     this.isGivenUp = true
     this.#reset(code)
@@ -338,7 +338,7 @@ export class Http2Request implements AnswerOwner, Breakable, ClientRequest {
     this.#close(false)
   }
 
-  /** @param whole both sides have ended it @param isStalled the client accepts nothing */
+  /** @param whole both sides have ended the stream @param isStalled the client accepts nothing */
   #close(whole: boolean, isStalled = false): void {
     if (this.isClosed) return
     this.isClosed = true
@@ -346,7 +346,7 @@ export class Http2Request implements AnswerOwner, Breakable, ClientRequest {
     this.ended = true
     this.answer.drop()
     this.#host.forget(this)
-    // What has come before an end is still read.
+    // Data that arrived before the end is still read.
     if (whole && this.#tunnel !== null) return
     this.#isEndTold = true
     this.#held = null

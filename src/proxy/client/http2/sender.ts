@@ -1,6 +1,6 @@
 /**
- * What is sent on a connection of HTTP/2: frames about the connection first, then the answers in turn, a frame of each at a time, so that a
- * large one does not keep small ones waiting. All of a turn of the event loop leaves together.
+ * The sending half of an HTTP/2 connection: control frames first, then the answers in round robin, a frame of each at a time, so that
+ * a large one does not keep small ones waiting. The frames of one turn of the event loop are written together.
  */
 import type { Socket } from 'node:net'
 import { tellException } from '../../../wire/exceptions.ts'
@@ -9,71 +9,71 @@ import { FrameOutput } from '../../../wire/http2/output.ts'
 import { FIRST_WINDOW, MAX_WINDOW } from '../../../wire/http2/protocol.ts'
 import { type Held, sendLater } from '../../../wire/turn.ts'
 
-/** What a socket may hold that the kernel has not accepted; a frame more may be added. */
+/** Limit on bytes in the socket that the kernel has not accepted; one more frame may be added. */
 const SOCKET_BYTES = 128 * 1024
 
-/** Places of answers in turn that had theirs. */
+/** Used-up places at the front of #ready before it is compacted. */
 const MAX_BEHIND = 200
 
 const output = new FrameOutput()
 
-/** What can be sent of an answer: nothing for now, more right away, or nothing until the window of the connection grows. */
+/** What more an answer can send: nothing for now, more right away, or nothing until the connection window grows. */
 export type Sendable = 'nothing' | 'more' | 'connection-window'
 
-/** An answer, as far as its sending goes. */
+/** An answer, as the sender sees it. */
 export interface Sending {
-  /** It is among those that have something to send, or wait for the window of the connection. */
+  /** It is queued: it has something to send, or waits for the connection window. */
   isReady: boolean
-  /** Gives its end to its stream. */
+  /** Queues the end of the answer. */
   sendNow(): void
-  /** Puts the next frame, and heads before it, into the output. @param connectionWindow bytes of DATA that may be sent */
+  /** Writes the next frame, and any heads before it, to the output. @param connectionWindow bytes of DATA that may be sent */
   sendSome(to: FrameOutput, connectionWindow: number): Sendable
-  /** Whoever waits for it may write on. */
+  /** Lets the waiting writer continue. */
   tellDrained(): void
 }
 
-/** A frame about a stream or the connection. */
+/** Writes a control frame, about a stream or the connection. */
 type Control = (to: FrameOutput) => void
 
 /** The sending half of one connection. */
 export class Http2Sender implements Held {
   readonly #socket: Socket
   readonly encoder = new FieldEncoder()
-  /** What the client accepts on the connection (RFC 9113 section 6.9). */
+  /** The flow-control window of the connection (RFC 9113 section 6.9). */
   window = FIRST_WINDOW
-  /** What it accepts on each new stream. */
+  /** The initial window of each new stream. */
   initialWindow = FIRST_WINDOW
   #control: Control[] = []
   /** Answers that end in this turn. */
   #ending: Sending[] = []
-  /** Those that have something to send, in turn: the first one, and a place to begin at. */
+  /** Answers with something to send, in turn, and the index of the first one. */
   #ready: Sending[] = []
   #first = 0
-  /** Those that wait for the window of the connection. */
+  /** Answers that wait for the connection window. */
   #starved: Sending[] = []
   #drained: Sending[] = []
   #isWaiting = false
   #isSending = false
   #afterwards: (() => void) | null = null
-  /** Bytes that were sent. */
+  /** Bytes sent so far. */
   bytes = 0
 
   constructor(socket: Socket) {
     this.#socket = socket
   }
 
-  /** Frames about the connection that wait. */
+  /** Queued control frames. */
   get waitingControls(): number {
     return this.#control.length
   }
 
-  /** Sends a frame before those of answers. */
+  /** Queues a control frame, sent before those of answers. */
   control(frame: Control): void {
     this.#control.push(frame)
     this.#wait()
   }
 
-  /** Has `answer.sendNow` called at the end of this turn. */
+  /** Calls `answer.sendNow` at the end of this turn. */
   later(answer: Sending): void {
     this.#ending.push(answer)
     this.#wait()
@@ -87,7 +87,7 @@ export class Http2Sender implements Held {
     this.#wait()
   }
 
-  /** An answer has nothing more to send: whoever resets streams all the time would leave one behind for each. */
+  /** Removes an answer from the queues: a client that resets streams all the time would otherwise leave one behind for each. */
   drop(answer: Sending): void {
     if (!answer.isReady) return
     answer.isReady = false
@@ -101,7 +101,7 @@ export class Http2Sender implements Held {
     this.#drained.push(answer)
   }
 
-  /** WINDOW_UPDATE of the connection. @returns false where it is too large (section 6.9.1) */
+  /** Handles WINDOW_UPDATE for the connection. @returns false if the window gets too large (section 6.9.1) */
   grow(increment: number): boolean {
     this.window += increment
     if (this.window > MAX_WINDOW) return false
@@ -140,7 +140,7 @@ export class Http2Sender implements Held {
     else this.finish(afterwards)
   }
 
-  /** Sends what waits, then calls a function. */
+  /** Sends what is queued, then calls a function. */
   finish(afterwards: () => void): void {
     if (this.#isSending || output.isInUse) {
       this.#afterwards = afterwards
@@ -151,10 +151,10 @@ export class Http2Sender implements Held {
     }
   }
 
-  /** Sends what the socket and the windows take. @param isLast frames about the connection go however full the socket is */
+  /** Sends as much as the socket and the windows allow. @param isLast sends control frames however full the socket is */
   send(isLast = false): void {
     if (this.#isSending) return
-    // The end of an answer on another connection has led here: its frames are being put together.
+    // Called from within the sending of another connection, which uses the shared output.
     if (output.isInUse) {
       this.#wait()
       return
@@ -174,7 +174,7 @@ export class Http2Sender implements Held {
     const afterwards = this.#afterwards
     this.#afterwards = null
     if (afterwards !== null) this.finish(afterwards)
-    // Nobody says when there is room for these: the kernel has taken all at once.
+    // The kernel has accepted everything, so no 'drain' will come for the rest.
     if (this.#first < this.#ready.length && !socket.writableNeedDrain) this.#wait()
     const drained = this.#drained
     if (drained.length === 0) return
@@ -182,7 +182,7 @@ export class Http2Sender implements Held {
     for (const answer of drained) answer.tellDrained()
   }
 
-  /** @param room bytes that may be put into the output; a frame more may be */
+  /** @param room bytes that may be written to the output; one more frame may be */
   #put(room: number): void {
     const controls = this.#control
     if (controls.length > 0) {

@@ -1,14 +1,14 @@
 /**
- * The requests of one connection by their streams.
+ * The requests of one connection by stream id.
  */
 import type { Http2Request } from './request.ts'
 
-/** Places for those that are looked up most: as many as there can be, and some more. */
+/** Slots for fast lookups: as many as there can be streams, and some more. */
 const SLOTS = 128
 
-/** Requests under way. */
+/** Requests in flight. */
 export class Streams {
-  /** In no order: a Map that requests come to and leave keeps many of them, in tables that it has outgrown, until the next full collection. */
+  /** Unordered. Not a Map: one with much turnover keeps many removed entries alive in its old tables until the next full garbage collection. */
   readonly all: Http2Request[] = []
   readonly #slots: (Http2Request | null)[] = []
 
@@ -31,11 +31,11 @@ export class Streams {
     if (this.#slots[slot] === request) this.#slots[slot] = null
   }
 
-  /** The request of a stream, or null where there is none any more, or not yet. */
+  /** The request on a stream, or null if there is none, or none any more. */
   find(id: number): Http2Request | null {
     const slot = this.#slots[slotOf(id)]
     if (slot?.id === id) return slot
-    // Another one has come to its place.
+    // Another stream uses the same slot.
     for (const request of this.all) if (request.id === id) return request
     return null
   }

@@ -1,12 +1,12 @@
 /**
- * A stream of HTTP/2 that carries another protocol (RFC 8441 section 5), as a socket would.
+ * An HTTP/2 stream that carries another protocol (RFC 8441 section 5), with the interface of a socket.
  */
 import { Duplex } from 'node:stream'
 import { CODE } from '../../../wire/http2/protocol.ts'
 import { keep } from '../../../wire/read-memory.ts'
 import type { Http2Answer } from './answer.ts'
 
-/** The stream below. */
+/** The underlying stream. */
 interface TunnelHost {
   readonly answer: Http2Answer
   readonly isClosed: boolean
@@ -15,7 +15,7 @@ interface TunnelHost {
   destroy(): void
 }
 
-/** One of them. */
+/** One tunnel. */
 export class TunnelStream extends Duplex {
   readonly #host: TunnelHost
   #whenSent: (() => void) | null = null
@@ -25,7 +25,7 @@ export class TunnelStream extends Duplex {
     this.#host = host
   }
 
-  /** @returns false where no more is wanted for now */
+  /** @returns false to pause reading */
   onData(piece: Buffer): boolean {
     return this.push(keep(piece))
   }
@@ -34,12 +34,12 @@ export class TunnelStream extends Duplex {
     this.push(null)
   }
 
-  /** The stream below is closed. */
+  /** The underlying stream is closed. */
   onClosed(): void {
     this.destroy()
   }
 
-  /** As of a socket: the other side learns that data is missing. */
+  /** As on a socket: the peer notices that data is missing. */
   resetAndDestroy(): void {
     this.#host.resetCode = CODE.connect
     this.destroy()
